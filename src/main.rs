@@ -1,0 +1,3 @@
+//! The `tenantd` program.
+
+fn main() {}

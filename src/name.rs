@@ -1,0 +1,177 @@
+//! Names that have been checked: what holds one of these types needs no further check.
+//!
+//! A name ends up in paths, cgroup folders, interface aliases, log fields and units, so the
+//! alphabet is the one that is safe in all of them.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// The longest application name in bytes: the kernel's alias of a link (`IFALIASZ`, 256 bytes)
+/// must hold `tenantd:APP/TENANT`, and a person must be able to read it in a table.
+pub const APP_NAME_MAX: usize = 32;
+
+/// The longest tenant name in bytes: that of a DNS label (RFC 1035), so that a tenant's name can
+/// become its host name.
+pub const TENANT_NAME_MAX: usize = 63;
+
+/// The longest interface name in bytes: `IFNAMSIZ` (16) less its NUL, see netdevice(7).
+pub const IF_NAME_MAX: usize = 15;
+
+/// Why a text is no name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Nothing at all was written.
+    #[error("the name is empty")]
+    Empty,
+    /// More bytes than the name may have.
+    #[error("the name has {len} characters, at most {max} are possible")]
+    TooLong {
+        /// Bytes it has.
+        len: usize,
+        /// Bytes it may have.
+        max: usize,
+    },
+    /// A character outside the alphabet.
+    #[error("{found:?} cannot be in a name; lower-case letters, digits and '-' can")]
+    Character {
+        /// The first such character.
+        found: char,
+    },
+    /// A dash at one of its ends.
+    #[error("a name begins and ends with a letter or a digit")]
+    Edge,
+}
+
+fn check(text: &str, max: usize) -> Result<(), NameError> {
+    if text.is_empty() {
+        return Err(NameError::Empty);
+    }
+    if let Some(found) = text
+        .chars()
+        .find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '-'))
+    {
+        return Err(NameError::Character { found });
+    }
+    if text.len() > max {
+        return Err(NameError::TooLong {
+            len: text.len(),
+            max,
+        });
+    }
+    if text.starts_with('-') || text.ends_with('-') {
+        return Err(NameError::Edge);
+    }
+    Ok(())
+}
+
+macro_rules! checked_name {
+    ($(#[$doc:meta])* $name:ident, $max:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(Box<str>);
+
+        impl $name {
+            /// The name as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NameError;
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                check(text, $max)?;
+                Ok(Self(text.into()))
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = NameError;
+            fn try_from(text: String) -> Result<Self, NameError> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> String {
+                name.0.into()
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+    };
+}
+
+checked_name!(
+    /// The name of an application: lower-case letters, digits and dashes, at most
+    /// [`APP_NAME_MAX`] bytes.
+    AppName,
+    APP_NAME_MAX
+);
+
+checked_name!(
+    /// The name of a tenant within its application: lower-case letters, digits and dashes, at
+    /// most [`TENANT_NAME_MAX`] bytes.
+    TenantName,
+    TENANT_NAME_MAX
+);
+
+checked_name!(
+    /// The name of a network interface: at most [`IF_NAME_MAX`] bytes.
+    IfName,
+    IF_NAME_MAX
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepts_what_is_safe_everywhere() {
+        for good in ["a", "acme", "acme-2", "0a", &"x".repeat(TENANT_NAME_MAX)] {
+            assert_eq!(good.parse::<TenantName>().unwrap().as_str(), good);
+        }
+    }
+
+    #[test]
+    fn says_what_is_wrong() {
+        let error = |text: &str| text.parse::<IfName>().unwrap_err();
+        assert_eq!(error(""), NameError::Empty);
+        assert_eq!(error("../etc"), NameError::Character { found: '.' });
+        assert_eq!(error("Acme"), NameError::Character { found: 'A' });
+        assert_eq!(error("acme-"), NameError::Edge);
+        assert_eq!(error("-acme"), NameError::Edge);
+        assert_eq!(
+            error("sixteen-letters-"),
+            NameError::TooLong { len: 16, max: 15 }
+        );
+    }
+
+    #[test]
+    fn serde_checks_too() {
+        assert!(serde_json::from_str::<TenantName>("\"a/b\"").is_err());
+        let name: TenantName = serde_json::from_str("\"acme\"").unwrap();
+        assert_eq!(serde_json::to_string(&name).unwrap(), "\"acme\"");
+    }
+}

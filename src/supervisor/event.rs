@@ -1,0 +1,150 @@
+//! All that can happen to a supervisor.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::TenantName;
+use crate::plan::model::Policy;
+use crate::stage::Failure;
+
+/// One start of a program. Never used twice in the life of a supervisor: an event that bears an
+/// older one changes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct LaunchId(pub u64);
+
+/// One request of an operator, which gets exactly one [`Answer`](super::action::Answer).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// What an operator asks of a tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verb {
+    /// Want it up, now: overrides any wait and ends a hold.
+    Start,
+    /// Want it down.
+    Stop,
+    /// End its launch and start another.
+    Restart,
+}
+
+/// How a process ended, see waitid(2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Exit {
+    /// With this status.
+    Status(i32),
+    /// By this signal.
+    Signal(i32),
+    /// In a way that nobody can tell any more.
+    Unknown,
+}
+
+impl Exit {
+    /// Whether it ended with status 0.
+    #[must_use]
+    pub fn is_success(self) -> bool {
+        self == Exit::Status(0)
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Exit::Status(status) => write!(f, "exited with status {status}"),
+            Exit::Signal(number) => match nix::sys::signal::Signal::try_from(*number) {
+                Ok(signal) => write!(f, "was killed by {signal}"),
+                Err(_) => write!(f, "was killed by signal {number}"),
+            },
+            Exit::Unknown => f.write_str("ended, and how is not known"),
+        }
+    }
+}
+
+/// Something happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The tenant belongs to the plan, from now on with this policy.
+    Planned {
+        /// Which tenant.
+        tenant: TenantName,
+        /// What to decide by. Whether it is wanted up follows from its `autostart`.
+        policy: Policy,
+    },
+    /// An operator asks for something.
+    Asked {
+        /// Which request; its answer bears the same.
+        request: RequestId,
+        /// Of which tenant.
+        tenant: TenantName,
+        /// What.
+        verb: Verb,
+    },
+    /// Every tenant is wanted down for good: the supervisor is to end.
+    Shutdown,
+    /// What is stopping shall use its grace no longer.
+    Hurry,
+    /// Network, datastore and cgroup of the tenant are there.
+    Provisioned {
+        /// Which tenant.
+        tenant: TenantName,
+    },
+    /// They could not be made, and what was half-made has been undone.
+    ProvisionFailed {
+        /// Which tenant.
+        tenant: TenantName,
+        /// Why.
+        why: Failure,
+    },
+    /// The program is being executed.
+    Launched {
+        /// Which launch.
+        launch: LaunchId,
+    },
+    /// The program was not executed, and nothing of the launch is left.
+    LaunchFailed {
+        /// Which launch.
+        launch: LaunchId,
+        /// Why.
+        why: Failure,
+    },
+    /// The program is ready by its policy.
+    Ready {
+        /// Which launch.
+        launch: LaunchId,
+    },
+    /// The launch's first process ended.
+    Exited {
+        /// Which launch.
+        launch: LaunchId,
+        /// How.
+        exit: Exit,
+        /// Whether other processes of the launch live on.
+        others: bool,
+    },
+    /// No process of the launch is left: its cgroup is empty. Comes after `Exited`.
+    Emptied {
+        /// Which launch.
+        launch: LaunchId,
+    },
+    /// The processes of a launch could not be ended: some outlived SIGKILL.
+    EndFailed {
+        /// Which launch.
+        launch: LaunchId,
+        /// What is left.
+        why: Failure,
+    },
+    /// All that `Provision` made is gone.
+    Released {
+        /// Which tenant.
+        tenant: TenantName,
+    },
+    /// Some of it is still there.
+    ReleaseFailed {
+        /// Which tenant.
+        tenant: TenantName,
+        /// What, and why.
+        why: Failure,
+    },
+}
