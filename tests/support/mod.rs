@@ -1,0 +1,50 @@
+//! What the tests share: the test host.
+//!
+//! A test host is a network and a mount namespace made for one test. The thread that enters it
+//! stays in it, and so does every thread and process that this thread starts, so that tests run
+//! side by side and nothing reaches the machine's own links, mounts or `/run`.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+
+/// Moves the calling thread into a test host of its own: no interface but `lo` (which is up), an
+/// empty `/run`, `/var/lib/tenantd` and `/var/log/tenantd`, its own `/sys` and the unified cgroup
+/// tree at `/sys/fs/cgroup`.
+///
+/// # Panics
+/// Where the machine cannot make one (not root, for example): a test that cannot run must not
+/// look as if it had passed.
+pub fn enter() {
+    unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS)
+        .expect("a test host needs root: its namespaces could not be made");
+    let none: Option<&str> = None;
+    let nothing = MsFlags::empty();
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+    mount(Some("sysfs"), "/sys", Some("sysfs"), nothing, none).unwrap();
+    mount(Some("cgroup2"), "/sys/fs/cgroup", Some("cgroup2"), nothing, none).unwrap();
+    for folder in ["/run", "/var/lib/tenantd", "/var/log/tenantd"] {
+        if !Path::new(folder).exists() {
+            // Two tests may get here at the same time.
+            std::fs::create_dir_all(folder).unwrap();
+        }
+        mount(Some("test"), folder, Some("tmpfs"), nothing, Some("mode=755")).unwrap();
+    }
+    let up = std::process::Command::new("ip")
+        .args(["link", "set", "lo", "up"])
+        .status()
+        .expect("the tests need iproute2");
+    assert!(up.success());
+}
+
+/// An application name that no other test on this machine uses at the same time: the cgroup tree
+/// is one for all test hosts.
+pub fn app_name() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!("test-{}-{count}", std::process::id())
+}
