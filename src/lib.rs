@@ -14,7 +14,7 @@
 //! | [`daemon`] | the one loop between the two wings |
 //! | [`client`], [`cli`] | what a person types, and the answer shown |
 //!
-//! `supervisor` and `host` never name each other, and nothing imports upwards; `tests/house.rs`
+//! `supervisor` and `host` never name each other, and nothing imports upwards; `tests/house`
 //! checks it.
 
 pub mod name;
