@@ -11,6 +11,7 @@ use crate::name::{AppName, TenantName};
 use crate::stage::Failure;
 pub use crate::supervisor::action::Answer;
 pub use crate::supervisor::event::Verb;
+pub use crate::supervisor::view::{StateWord, Want};
 
 /// The name of the varlink interface.
 pub const INTERFACE: &str = "io.tenantd.Supervisor";
@@ -93,40 +94,6 @@ impl TenantStatus {
     pub fn is_settled(&self) -> bool {
         self.is_as_wanted() || matches!(self.state, StateWord::Held | StateWord::Stuck)
     }
-}
-
-/// What is wanted of a tenant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Want {
-    /// Running.
-    Up,
-    /// Not running.
-    Down,
-}
-
-/// The state of a tenant, in one word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum StateWord {
-    /// Nothing of it is on the host but its datastore.
-    Down,
-    /// Its network, datastore and cgroup are being made.
-    Provisioning,
-    /// Its program is being started.
-    Launching,
-    /// Its program runs.
-    Up,
-    /// Its processes are being ended.
-    Stopping,
-    /// It will be started again.
-    Waiting,
-    /// It has been given up: an operator must act.
-    Held,
-    /// Its network and cgroup are being taken away.
-    Releasing,
-    /// It could not be ended or released: something is left.
-    Stuck,
 }
 
 /// The answer to one request, with the tenant it is about.

@@ -2,7 +2,369 @@
 //!
 //! Pure: it reads no clock (the time is passed in), does no I/O, draws no random numbers, and
 //! never names `host`. The same events at the same times give the same actions.
+//!
+//! Each tenant has two axes: what is wanted of it ([`view::Want`]) and the state it is in
+//! ([`view::StateWord`]; the diagram stands in `tenant/state.rs`). What was decided beyond that:
+//!
+//! * **The host keeps its word**: each `Provision`, `Launch` and `Release` gets one answer, each
+//!   launch that was launched gets one `Exited` and then one `Emptied`. An event that does not fit
+//!   the state (a broken word) or bears a launch that is over gives an empty step.
+//! * **Only `Emptied` ends a launch.** What comes next (release, relaunch, wait, hold) is decided
+//!   then. A launch in its start is never interrupted, but stopped as soon as it is answered.
+//! * **A strike** is an unasked end, a stage that failed, or a launch that did not get ready. A
+//!   launch that ended by itself after `healthy_after` clears the strikes before its end counts as
+//!   the first new one; one that never got ready was not healthy. What an operator asks clears
+//!   them too.
+//! * **`restart = "never"`** speaks of programs that ran. One that could not be provisioned or
+//!   executed is tried again like any other.
+//! * **The budget** ([`Limits`]) pays for what comes out of `Waiting` by itself, a new provision
+//!   as well as a launch, in the order of the moments waited for, so that none starves. First
+//!   starts and operators' requests are free.
+//! * **Stuck** tries again by itself [`STUCK_TRIES`] times, then only when asked. A late `Emptied`
+//!   brings it on at any time.
+//! * **A readiness by age** ([`Readiness::Lived`](crate::plan::model::Readiness)) knows no
+//!   `ready_within`.
+//!
+//! Each event costs O(log n) in the number of tenants, but for `Shutdown` and `Hurry`, which
+//! concern them all. With nothing due there is no deadline, so that no timer fires.
 
 pub mod action;
+mod agenda;
+mod backoff;
+mod budget;
 pub mod event;
+mod step;
+mod tenant;
+#[cfg(test)]
+mod tests;
 pub mod time;
+pub mod view;
+
+use std::collections::BTreeMap;
+
+use crate::name::TenantName;
+use crate::plan::model::Policy;
+
+use action::{Action, Answer};
+use agenda::{Agenda, Entry, Index};
+use event::{Event, LaunchId, RequestId, Verb};
+use tenant::{Tenant, Turn};
+use time::Moment;
+use view::View;
+
+pub use backoff::STRIKES_MAX;
+pub use budget::Limits;
+pub use step::{Cause, Step, Transition};
+pub use tenant::{KILL_LIMIT, STUCK_DELAY, STUCK_TRIES};
+
+/// A tenant, and where it stands in the agenda.
+#[derive(Debug)]
+struct Slot {
+    tenant: Tenant,
+    entry: Entry,
+}
+
+/// All tenants of an application, and what they wait for.
+#[derive(Debug)]
+pub struct Supervisor {
+    tenants: BTreeMap<Index, Slot>,
+    names: BTreeMap<TenantName, Index>,
+    /// Launches that are not over.
+    launches: BTreeMap<LaunchId, Index>,
+    agenda: Agenda,
+    next_index: Index,
+    next_launch: u64,
+    /// How many tenants are not finished.
+    unfinished: usize,
+    shutdown: bool,
+    hurry: bool,
+}
+
+impl Supervisor {
+    /// A supervisor without tenants.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            tenants: BTreeMap::new(),
+            names: BTreeMap::new(),
+            launches: BTreeMap::new(),
+            agenda: Agenda::new(limits),
+            next_index: 0,
+            next_launch: 1,
+            unfinished: 0,
+            shutdown: false,
+            hurry: false,
+        }
+    }
+
+    /// What follows from this event. `now` must not go back from one call to the next.
+    pub fn handle(&mut self, now: Moment, event: Event) -> Step {
+        let mut step = Step::default();
+        self.dispatch(now, event, &mut step);
+        self.spend(now, &mut step);
+        step
+    }
+
+    /// What follows from the time alone: all that is due by `now`, and nothing that is not.
+    pub fn handle_deadline(&mut self, now: Moment) -> Step {
+        let mut step = Step::default();
+        while let Some(index) = self.agenda.due(now) {
+            match self.tenants.get(&index) {
+                // It goes on to the queue for the budget.
+                Some(slot) if slot.tenant.state().is_waiting() => self.book(now, index),
+                Some(_) | None => self.turn(now, index, Cause::Due, &mut step, Tenant::due),
+            }
+        }
+        self.spend(now, &mut step);
+        step
+    }
+
+    /// When [`Supervisor::handle_deadline`] is to be called next; never, if nothing is waited for.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Moment> {
+        self.agenda.next()
+    }
+
+    /// This tenant as it is now, if it was planned.
+    #[must_use]
+    pub fn tenant(&self, name: &TenantName) -> Option<View> {
+        let index = self.names.get(name)?;
+        self.tenants.get(index).map(|slot| slot.tenant.view())
+    }
+
+    /// All tenants as they are now, in the order in which they were planned.
+    pub fn tenants(&self) -> impl Iterator<Item = View> + '_ {
+        self.tenants.values().map(|slot| slot.tenant.view())
+    }
+
+    /// Whether a shutdown has come as far as it can: every tenant is down, or stuck with no try
+    /// left.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.shutdown && self.unfinished == 0
+    }
+
+    fn dispatch(&mut self, now: Moment, event: Event, step: &mut Step) {
+        match event {
+            Event::Planned { tenant, policy } => self.planned(now, tenant, policy, step),
+            Event::Asked {
+                request,
+                tenant,
+                verb,
+            } => self.asked(now, request, &tenant, verb, step),
+            Event::Shutdown => {
+                self.shutdown = true;
+                self.each(now, &Cause::Shutdown, step, Tenant::want_down);
+            }
+            Event::Hurry => {
+                self.hurry = true;
+                self.each(now, &Cause::Hurry, step, Tenant::hurry);
+            }
+            Event::Provisioned { tenant } => {
+                self.of(now, &tenant, Cause::Provisioned, step, Tenant::provisioned);
+            }
+            Event::ProvisionFailed { tenant, why } => {
+                let cause = Cause::Failed(why.clone());
+                self.of(now, &tenant, cause, step, |t, turn| {
+                    t.provision_failed(why, turn);
+                });
+            }
+            Event::Released { tenant } => {
+                self.of(now, &tenant, Cause::Released, step, Tenant::released);
+            }
+            Event::ReleaseFailed { tenant, why } => {
+                let cause = Cause::Failed(why.clone());
+                self.of(now, &tenant, cause, step, |t, turn| {
+                    t.release_failed(why, turn);
+                });
+            }
+            Event::Launched { launch } => {
+                self.on(now, launch, Cause::Launched, step, Tenant::launched);
+            }
+            Event::LaunchFailed { launch, why } => {
+                let cause = Cause::Failed(why.clone());
+                self.on(now, launch, cause, step, |t, turn| {
+                    t.launch_failed(why, turn);
+                });
+            }
+            Event::Ready { launch } => {
+                self.on(now, launch, Cause::Ready, step, |t, _| t.ready());
+            }
+            Event::Exited {
+                launch,
+                exit,
+                others,
+            } => self.on(now, launch, Cause::Exited(exit), step, |t, turn| {
+                t.exited(exit, others, turn);
+            }),
+            Event::Emptied { launch } => {
+                self.on(now, launch, Cause::Emptied, step, Tenant::emptied);
+            }
+            Event::EndFailed { launch, why } => {
+                let cause = Cause::Failed(why.clone());
+                self.on(now, launch, cause, step, |t, turn| t.end_failed(why, turn));
+            }
+        }
+    }
+
+    fn planned(&mut self, now: Moment, name: TenantName, policy: Policy, step: &mut Step) {
+        if let Some(index) = self.names.get(&name) {
+            if let Some(slot) = self.tenants.get_mut(index) {
+                slot.tenant.set_policy(policy);
+            }
+            return;
+        }
+        let index = self.next_index;
+        self.next_index += 1;
+        self.names.insert(name.clone(), index);
+        let autostart = policy.autostart && !self.shutdown;
+        let slot = Slot {
+            tenant: Tenant::new(name, policy, now),
+            entry: Entry::None,
+        };
+        self.tenants.insert(index, slot);
+        if autostart {
+            self.turn(now, index, Cause::Planned, step, Tenant::want_up);
+        }
+    }
+
+    fn asked(
+        &mut self,
+        now: Moment,
+        request: RequestId,
+        name: &TenantName,
+        verb: Verb,
+        step: &mut Step,
+    ) {
+        let refused = |reason: String| Answer::Refused { reason };
+        let answer = match (self.names.get(name), verb) {
+            (None, _) => refused(format!(
+                "no tenant is named {name}: `tenantd status` lists those that are"
+            )),
+            (Some(_), Verb::Start | Verb::Restart) if self.shutdown => refused(format!(
+                "the supervisor is about to end: ask for {name} again once it has been started anew"
+            )),
+            (Some(&index), _) => {
+                let mut answer = Answer::AlreadySo;
+                self.turn(now, index, Cause::Asked(verb), step, |tenant, turn| {
+                    answer = tenant.asked(verb, turn);
+                });
+                answer
+            }
+        };
+        step.actions.push(Action::Reply { request, answer });
+    }
+
+    fn each(
+        &mut self,
+        now: Moment,
+        cause: &Cause,
+        step: &mut Step,
+        act: impl Fn(&mut Tenant, &mut Turn),
+    ) {
+        for index in 0..self.next_index {
+            self.turn(now, index, cause.clone(), step, &act);
+        }
+    }
+
+    /// A turn for the tenant of this name, if there is one.
+    fn of(
+        &mut self,
+        now: Moment,
+        name: &TenantName,
+        cause: Cause,
+        step: &mut Step,
+        act: impl FnOnce(&mut Tenant, &mut Turn),
+    ) {
+        if let Some(&index) = self.names.get(name) {
+            self.turn(now, index, cause, step, act);
+        }
+    }
+
+    /// A turn for the tenant with this launch, unless the launch is over.
+    fn on(
+        &mut self,
+        now: Moment,
+        launch: LaunchId,
+        cause: Cause,
+        step: &mut Step,
+        act: impl FnOnce(&mut Tenant, &mut Turn),
+    ) {
+        if let Some(&index) = self.launches.get(&launch) {
+            self.turn(now, index, cause, step, act);
+        }
+    }
+
+    /// Lets one tenant act, and brings all books in line with what it became.
+    fn turn(
+        &mut self,
+        now: Moment,
+        index: Index,
+        cause: Cause,
+        step: &mut Step,
+        act: impl FnOnce(&mut Tenant, &mut Turn),
+    ) {
+        let Some(Slot { tenant, .. }) = self.tenants.get_mut(&index) else {
+            return;
+        };
+        let before = tenant.state();
+        let (from, launch_before) = (before.word(), before.launch());
+        let (ready_before, finished_before) = (before.is_ready(), before.is_finished());
+        let mut turn = Turn {
+            now,
+            hurry: self.hurry,
+            next_launch: &mut self.next_launch,
+            actions: &mut step.actions,
+            cause,
+        };
+        act(tenant, &mut turn);
+        let cause = turn.cause;
+        let after = tenant.state();
+        let (to, launch) = (after.word(), after.launch());
+        let (ready, finished) = (after.is_ready(), after.is_finished());
+        if from != to {
+            tenant.entered(now);
+        }
+        if from != to || (ready && !ready_before) {
+            step.transitions.push(Transition {
+                tenant: tenant.name().clone(),
+                from,
+                to,
+                launch: launch.or(launch_before),
+                cause,
+            });
+        }
+        match (finished_before, finished) {
+            (true, false) => self.unfinished += 1,
+            (false, true) => self.unfinished -= 1,
+            (true, true) | (false, false) => {}
+        }
+        if launch != launch_before {
+            launch_before.map(|over| self.launches.remove(&over));
+            launch.map(|new| self.launches.insert(new, index));
+        }
+        self.book(now, index);
+    }
+
+    /// Enters the tenant's deadline where it belongs.
+    fn book(&mut self, now: Moment, index: Index) {
+        let Some(Slot { tenant, entry }) = self.tenants.get_mut(&index) else {
+            return;
+        };
+        let state = tenant.state();
+        let new = match state.deadline() {
+            None => Entry::None,
+            Some(at) if state.is_waiting() && at <= now => Entry::Queued(at),
+            Some(at) => Entry::Alarm(at),
+        };
+        self.agenda.enter(index, *entry, new);
+        *entry = new;
+    }
+
+    /// Restarts the tenants whose wait is over, as far as the budget goes.
+    fn spend(&mut self, now: Moment, step: &mut Step) {
+        while let Some(index) = self.agenda.restart(now) {
+            self.turn(now, index, Cause::Due, step, Tenant::relaunch);
+        }
+    }
+}

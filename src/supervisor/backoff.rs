@@ -1,0 +1,140 @@
+//! Strikes: how long to wait before the next launch, and when to give a tenant up.
+//!
+//! A strike is one end that nobody asked for, or one stage that failed. The delay doubles with
+//! each strike since the last healthy launch; the hold looks at the strikes within the window.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::plan::model::RestartPolicy;
+
+use super::time::Moment;
+
+/// The most strikes that are remembered, and so the most that a policy can ask for: more count as
+/// this many. It bounds a tenant's memory (8 bytes each); a tenant that fails this often within
+/// a window is no better for a longer list.
+pub const STRIKES_MAX: u32 = 64;
+
+/// The strikes of one tenant.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Strikes {
+    /// Strikes since the last healthy launch or operator's request.
+    count: u32,
+    /// When the latest of them fell, at most as many as the policy holds after.
+    fell: VecDeque<Moment>,
+}
+
+/// What follows from a strike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The next launch may come this long after the beginning of the last one.
+    Delay(Duration),
+    /// There were too many strikes.
+    Hold,
+}
+
+impl Strikes {
+    /// Forgets all strikes.
+    pub(super) fn clear(&mut self) {
+        // Most tenants never strike again, and an empty deque owns no memory.
+        *self = Self::default();
+    }
+
+    /// One more strike.
+    pub(super) fn strike(&mut self, now: Moment, policy: &RestartPolicy) -> Verdict {
+        self.count = self.count.saturating_add(1);
+        let hold_after = policy.strikes.min(STRIKES_MAX);
+        if hold_after > 0 {
+            self.fell.push_back(now);
+            while self.fell.len() > hold_after as usize {
+                self.fell.pop_front();
+            }
+            let first = self.fell.front().copied().unwrap_or(now);
+            let enough = self.fell.len() == hold_after as usize;
+            if enough && now.since(first) <= policy.window {
+                return Verdict::Hold;
+            }
+        }
+        Verdict::Delay(delay(policy, self.count))
+    }
+}
+
+/// The delay after so many strikes: doubled for each beyond the first, up to the longest one.
+fn delay(policy: &RestartPolicy, strikes: u32) -> Duration {
+    let doublings = strikes.saturating_sub(1);
+    2u32.checked_pow(doublings)
+        .and_then(|factor| policy.delay.checked_mul(factor))
+        .unwrap_or(policy.delay_max)
+        .min(policy.delay_max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::model::RestartWhen;
+
+    fn policy(strikes: u32) -> RestartPolicy {
+        RestartPolicy {
+            when: RestartWhen::Always,
+            delay: Duration::from_secs(1),
+            delay_max: Duration::from_secs(30),
+            healthy_after: Duration::from_secs(60),
+            strikes,
+            window: Duration::from_secs(100),
+        }
+    }
+
+    fn at(secs: u64) -> Moment {
+        Moment::ZERO + Duration::from_secs(secs)
+    }
+
+    #[test]
+    fn delays_double_up_to_the_longest() {
+        let mut strikes = Strikes::default();
+        let delays: Vec<u64> = (0..8)
+            .map(|n| match strikes.strike(at(n), &policy(0)) {
+                Verdict::Delay(delay) => delay.as_secs(),
+                Verdict::Hold => panic!("0 strikes never hold"),
+            })
+            .collect();
+        assert_eq!(delays, [1, 2, 4, 8, 16, 30, 30, 30]);
+        strikes.clear();
+        let first = strikes.strike(at(9), &policy(0));
+        assert_eq!(first, Verdict::Delay(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn a_delay_never_overflows() {
+        let long = RestartPolicy {
+            delay: Duration::MAX,
+            ..policy(0)
+        };
+        assert_eq!(delay(&long, u32::MAX), long.delay_max);
+        assert_eq!(delay(&policy(0), u32::MAX), Duration::from_secs(30));
+        let none = RestartPolicy {
+            delay: Duration::ZERO,
+            ..policy(0)
+        };
+        assert_eq!(delay(&none, 5), Duration::ZERO);
+    }
+
+    #[test]
+    fn holds_at_so_many_within_the_window_and_not_outside() {
+        let mut strikes = Strikes::default();
+        let policy = policy(3);
+        assert_ne!(strikes.strike(at(0), &policy), Verdict::Hold);
+        assert_ne!(strikes.strike(at(60), &policy), Verdict::Hold);
+        assert_ne!(strikes.strike(at(101), &policy), Verdict::Hold);
+        assert_eq!(strikes.strike(at(160), &policy), Verdict::Hold);
+    }
+
+    #[test]
+    fn one_strike_can_be_enough_and_the_list_is_bounded() {
+        assert_eq!(Strikes::default().strike(at(0), &policy(1)), Verdict::Hold);
+        let mut strikes = Strikes::default();
+        for n in 0..1_000 {
+            strikes.strike(at(n * 1_000), &policy(u32::MAX));
+        }
+        assert_eq!(strikes.fell.len(), STRIKES_MAX as usize);
+    }
+}

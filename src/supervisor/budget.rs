@@ -1,0 +1,123 @@
+//! The host-wide budget of automatic restarts: a token bucket, kept as one moment.
+//!
+//! It is the generic cell rate algorithm (ITU-T I.371, appendix): instead of a count of tokens it
+//! keeps the moment at which the bucket will be full again, so that no timer has to fill it.
+
+use std::num::NonZeroU32;
+
+use super::time::Moment;
+
+/// How many automatic restarts the host bears, over all tenants.
+///
+/// A broken upgrade of the shared program makes all tenants fail at the same time. Backoff slows
+/// each of them alone; this keeps their sum from becoming a fork storm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Automatic restarts a second in the long run. The default is 50: a launch costs about half
+    /// a millisecond of one processor before the program runs, so that 50 a second leave the
+    /// host to those tenants that are well, and 1,000 crashed tenants return within 20 seconds.
+    pub restarts_per_second: NonZeroU32,
+    /// Restarts that may come at once after a quiet time. The default is 100: the usual host,
+    /// with at most that many tenants, sees no delay when all of them crash once.
+    pub burst: NonZeroU32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            restarts_per_second: NonZeroU32::new(50).unwrap_or(NonZeroU32::MIN),
+            burst: NonZeroU32::new(100).unwrap_or(NonZeroU32::MIN),
+        }
+    }
+}
+
+/// What is left of [`Limits`] right now.
+#[derive(Debug, Clone)]
+pub(super) struct Budget {
+    /// Nanoseconds in which one token comes back.
+    interval: u64,
+    /// Nanoseconds in which an empty bucket fills.
+    capacity: u64,
+    /// When the bucket is full again.
+    full_at: u64,
+}
+
+impl Budget {
+    pub(super) fn new(limits: Limits) -> Self {
+        let interval = (1_000_000_000 / u64::from(limits.restarts_per_second.get())).max(1);
+        Self {
+            interval,
+            capacity: interval.saturating_mul(u64::from(limits.burst.get())),
+            full_at: 0,
+        }
+    }
+
+    /// Takes a token, if one is there.
+    pub(super) fn take(&mut self, now: Moment) -> bool {
+        if self.token_at() > now {
+            return false;
+        }
+        self.full_at = self.full_at.max(now.0).saturating_add(self.interval);
+        true
+    }
+
+    /// When the next token is there; may lie in the past.
+    pub(super) fn token_at(&self) -> Moment {
+        let full_after = self.full_at.saturating_add(self.interval);
+        Moment(full_after.saturating_sub(self.capacity))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn budget(rate: u32, burst: u32) -> Budget {
+        Budget::new(Limits {
+            restarts_per_second: rate.try_into().unwrap(),
+            burst: burst.try_into().unwrap(),
+        })
+    }
+
+    #[test]
+    fn a_burst_and_then_the_rate() {
+        let mut budget = budget(10, 3);
+        let start = Moment::ZERO + Duration::from_secs(5);
+        let taken = |budget: &mut Budget, now| (0..10).filter(|_| budget.take(now)).count();
+        assert_eq!(taken(&mut budget, start), 3);
+        let next = budget.token_at();
+        assert_eq!(next, start + Duration::from_millis(100));
+        assert_eq!(taken(&mut budget, Moment(next.0 - 1)), 0);
+        assert_eq!(taken(&mut budget, next), 1);
+        assert_eq!(taken(&mut budget, next + Duration::from_millis(250)), 2);
+        assert_eq!(taken(&mut budget, next + Duration::from_secs(60)), 3);
+    }
+
+    #[test]
+    fn never_more_than_burst_and_rate_in_any_window() {
+        let mut budget = budget(7, 2);
+        let mut taken = Vec::new();
+        for millis in 0..5_000u64 {
+            let now = Moment::ZERO + Duration::from_millis(millis * millis % 9_973 / 5 + millis);
+            if budget.take(now) {
+                taken.push(now);
+            }
+        }
+        taken.sort_unstable();
+        for (first, a) in taken.iter().enumerate() {
+            for (last, b) in taken.iter().enumerate().skip(first) {
+                let most = 2.0 + 7.0 * b.since(*a).as_secs_f64();
+                assert!((last - first + 1) as f64 <= most + 1e-6, "{a:?} to {b:?}");
+            }
+        }
+        assert!(taken.len() > 30, "{} taken", taken.len());
+    }
+
+    #[test]
+    fn the_edges_of_numbers_do_not_break_it() {
+        let mut budget = budget(u32::MAX, u32::MAX);
+        assert!(budget.take(Moment(u64::MAX)));
+        assert!(budget.take(Moment(u64::MAX)));
+    }
+}

@@ -1,0 +1,95 @@
+//! What comes out of the supervisor for one event: actions for the host, and the transitions that
+//! the daemon logs in one place.
+
+use std::fmt;
+
+use crate::name::TenantName;
+use crate::stage::Failure;
+
+use super::action::Action;
+use super::event::{Exit, LaunchId, Verb};
+use super::view::{StateWord, Why};
+
+/// All that follows from one event.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Step {
+    /// What is to be done, in this order.
+    pub actions: Vec<Action>,
+    /// What changed, in this order.
+    pub transitions: Vec<Transition>,
+}
+
+/// A tenant went from one state to another, or became ready (then both are `up`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transition {
+    /// Which tenant.
+    pub tenant: TenantName,
+    /// The state it left.
+    pub from: StateWord,
+    /// The state it entered.
+    pub to: StateWord,
+    /// The launch of the state it entered, else that of the state it left.
+    pub launch: Option<LaunchId>,
+    /// What brought it there.
+    pub cause: Cause,
+}
+
+/// What brought a tenant from one state to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
+    /// It became part of the plan.
+    Planned,
+    /// An operator asked.
+    Asked(Verb),
+    /// The supervisor is to end.
+    Shutdown,
+    /// What stops shall use its grace no longer.
+    Hurry,
+    /// What it needs on the host is there.
+    Provisioned,
+    /// Its program is being executed.
+    Launched,
+    /// Its program is ready.
+    Ready,
+    /// The first process of its launch ended.
+    Exited(Exit),
+    /// No process of its launch is left.
+    Emptied,
+    /// What it needed on the host is gone.
+    Released,
+    /// A stage failed.
+    Failed(Failure),
+    /// It is not started again: too often it ended too soon, or its policy says so.
+    GivenUp(Why),
+    /// The wait before it is started again is over.
+    Due,
+    /// The time from the stop signal to SIGKILL is over.
+    GraceOver,
+    /// What could not be ended or released is tried again.
+    Retry,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Cause::Planned => "it is in the plan",
+            Cause::Asked(Verb::Start) => "an operator asked for its start",
+            Cause::Asked(Verb::Stop) => "an operator asked for its stop",
+            Cause::Asked(Verb::Restart) => "an operator asked for its restart",
+            Cause::Shutdown => "the supervisor is to end",
+            Cause::Hurry => "the supervisor is to end at once",
+            Cause::Provisioned => "its network, datastore and cgroup are there",
+            Cause::Launched => "its program was executed",
+            Cause::Ready => "it is ready",
+            Cause::Emptied => "none of its processes is left",
+            Cause::Released => "its network and cgroup are gone",
+            Cause::Due => "its wait is over",
+            Cause::GraceOver => "its grace is over",
+            Cause::Retry => "another try",
+            Cause::Exited(exit) => return write!(f, "its program {exit}"),
+            Cause::Failed(failure) => return failure.fmt(f),
+            Cause::GivenUp(Why::Exit(exit)) => return write!(f, "given up: its program {exit}"),
+            Cause::GivenUp(Why::Failure(why)) => return write!(f, "given up: {why}"),
+        })
+    }
+}

@@ -1,0 +1,289 @@
+//! One tenant: what is wanted of it, the state it is in ([`State`]), and the steps from state to
+//! state.
+//!
+//! A step takes the state by value and returns the next one, so that none is half-updated. Each
+//! step names all states: a pair of state and event that changes nothing is listed as such, for
+//! either the event is late, or the host broke its word; neither may harm the tenant.
+//!
+//! The steps stand in three files by who causes them: [`asked`] the operators, [`host`] the host,
+//! [`due`] the clock. What they share stands here. Nothing here knows of other tenants.
+
+mod asked;
+mod due;
+mod host;
+mod state;
+
+use std::mem;
+use std::time::Duration;
+
+use crate::name::TenantName;
+use crate::plan::model::{Policy, Readiness, RestartWhen};
+use crate::stage::Failure;
+
+use super::action::Action;
+use super::backoff::{Strikes, Verdict};
+use super::event::LaunchId;
+use super::step::Cause;
+use super::time::Moment;
+use super::view::{View, Want, Why};
+
+use state::{After, Ending, Left, Live, Readying, State};
+
+/// From SIGKILL until a launch counts as stuck. A killed process is gone within milliseconds; 10 s
+/// are for those that the kernel keeps while a slow disk or network filesystem ends their I/O.
+pub const KILL_LIMIT: Duration = Duration::from_secs(10);
+
+/// From a failed end or release to the first new try; it doubles with each further one. What is
+/// in the way, a file that is still open or an exec'ed shell in the namespace, is often gone soon.
+pub const STUCK_DELAY: Duration = Duration::from_secs(1);
+
+/// So many tries are made without being asked, over half a minute. What is still in the way then
+/// will not go by itself: an operator must look, and asking again tries again.
+pub const STUCK_TRIES: u32 = 5;
+
+/// What one step may use and what it leaves behind.
+#[derive(Debug)]
+pub(super) struct Turn<'a> {
+    pub(super) now: Moment,
+    /// Whether what is stopping gets no grace any more.
+    pub(super) hurry: bool,
+    /// The next launch's number.
+    pub(super) next_launch: &'a mut u64,
+    pub(super) actions: &'a mut Vec<Action>,
+    /// What brings the step about, unless the step knows better.
+    pub(super) cause: Cause,
+}
+
+/// One tenant.
+#[derive(Debug)]
+pub(super) struct Tenant {
+    name: TenantName,
+    policy: Policy,
+    want: Want,
+    state: State,
+    since: Moment,
+    strikes: Strikes,
+    restarts: u32,
+}
+
+impl Tenant {
+    /// A tenant that is down, and stays so until it is asked up.
+    pub(super) fn new(name: TenantName, policy: Policy, now: Moment) -> Self {
+        Self {
+            name,
+            policy,
+            want: Want::Down,
+            state: State::Down,
+            since: now,
+            strikes: Strikes::default(),
+            restarts: 0,
+        }
+    }
+
+    pub(super) fn name(&self) -> &TenantName {
+        &self.name
+    }
+
+    /// Decides by this policy from the next decision on.
+    pub(super) fn set_policy(&mut self, policy: Policy) {
+        self.policy = policy;
+    }
+
+    /// Says that its state has just been entered.
+    pub(super) fn entered(&mut self, now: Moment) {
+        self.since = now;
+    }
+
+    pub(super) fn state(&self) -> &State {
+        &self.state
+    }
+
+    pub(super) fn view(&self) -> View {
+        let launch = self.state.launch();
+        let (until, why) = match &self.state {
+            State::Waiting { until, why, .. } => (Some(*until), Some(why.clone())),
+            State::Held { why, .. } => (None, Some(why.clone())),
+            State::Stuck { why, retry_at, .. } => (*retry_at, Some(Why::Failure(why.clone()))),
+            State::Stopping {
+                after: After::Judge(why),
+                ..
+            } => (None, Some(why.clone())),
+            State::Stopping {
+                after: After::Relaunch,
+                ..
+            }
+            | State::Down
+            | State::Provisioning { .. }
+            | State::Launching { .. }
+            | State::Up { .. }
+            | State::Releasing { .. } => (None, None),
+        };
+        View {
+            name: self.name.clone(),
+            want: self.want,
+            state: self.state.word(),
+            launch,
+            restarts: self.restarts,
+            since: self.since,
+            ready: launch.map(|_| self.state.is_ready()),
+            until,
+            why,
+        }
+    }
+
+    /// The state, to be put back changed or unchanged within the same step.
+    fn take(&mut self) -> State {
+        mem::replace(&mut self.state, State::Down)
+    }
+
+    fn provision(&self, turn: &mut Turn) -> State {
+        let tenant = self.name.clone();
+        turn.actions.push(Action::Provision { tenant });
+        State::Provisioning {
+            started_at: turn.now,
+        }
+    }
+
+    fn launch_now(&self, turn: &mut Turn) -> State {
+        let launch = Live {
+            id: LaunchId(*turn.next_launch),
+            started_at: turn.now,
+        };
+        *turn.next_launch += 1;
+        turn.actions.push(Action::Launch {
+            tenant: self.name.clone(),
+            launch: launch.id,
+        });
+        State::Launching {
+            launch,
+            again: false,
+        }
+    }
+
+    /// Launches, and provisions before where that has not been done.
+    fn bring_up(&self, turn: &mut Turn, provisioned: bool) -> State {
+        if provisioned {
+            self.launch_now(turn)
+        } else {
+            self.provision(turn)
+        }
+    }
+
+    fn release(&self, turn: &mut Turn, tries: u32) -> State {
+        let tenant = self.name.clone();
+        turn.actions.push(Action::Release { tenant });
+        State::Releasing { tries }
+    }
+
+    fn up(&self, turn: &Turn, launch: Live) -> State {
+        let ready = match self.policy.ready {
+            Readiness::Started => Readying::Ready,
+            Readiness::Lived(time) => Readying::At(turn.now + time),
+            Readiness::Tcp(_) | Readiness::Notify => {
+                Readying::Before(turn.now + self.policy.ready_within)
+            }
+        };
+        State::Up { launch, ready }
+    }
+
+    fn terminate(&self, turn: &mut Turn, launch: Live) {
+        turn.actions.push(Action::Terminate {
+            tenant: self.name.clone(),
+            launch: launch.id,
+        });
+    }
+
+    /// Asks the launch to end, and kills it after its grace.
+    fn stop(&self, turn: &mut Turn, launch: Live, after: After) -> State {
+        if turn.hurry || self.policy.grace.is_zero() {
+            return self.kill(turn, launch, after);
+        }
+        self.terminate(turn, launch);
+        self.ending(turn, launch, after)
+    }
+
+    /// Lets a launch end that was asked to or that is about to.
+    fn ending(&self, turn: &Turn, launch: Live, after: After) -> State {
+        let kill_at = turn.now + self.policy.grace;
+        State::Stopping {
+            launch,
+            ending: Ending::Grace { kill_at },
+            after,
+        }
+    }
+
+    fn kill(&self, turn: &mut Turn, launch: Live, after: After) -> State {
+        turn.actions.push(Action::Kill {
+            tenant: self.name.clone(),
+            launch: launch.id,
+        });
+        let until = turn.now + KILL_LIMIT;
+        State::Stopping {
+            launch,
+            ending: Ending::Killed { until },
+            after,
+        }
+    }
+
+    /// The last process of a launch is gone.
+    fn over(&mut self, turn: &mut Turn, launch: Live, after: After) -> State {
+        match (self.want, after) {
+            (Want::Down, After::Relaunch | After::Judge(_)) => self.release(turn, 0),
+            (Want::Up, After::Relaunch) => self.launch_now(turn),
+            (Want::Up, After::Judge(why)) => self.judge(turn, launch, why),
+        }
+    }
+
+    /// A launch ended unasked: what the restart policy says.
+    fn judge(&mut self, turn: &mut Turn, launch: Live, why: Why) -> State {
+        let success = matches!(&why, Why::Exit(exit) if exit.is_success());
+        match (self.policy.restart.when, success) {
+            (RestartWhen::OnFailure | RestartWhen::Never, true) => {
+                self.want = Want::Down;
+                return self.release(turn, 0);
+            }
+            (RestartWhen::Never, false) => return self.hold(turn, true, why),
+            (RestartWhen::Always, _) | (RestartWhen::OnFailure, false) => {}
+        }
+        // A launch that never got ready was not healthy, however long it was given for it.
+        let lived = turn.now.since(launch.started_at);
+        if matches!(why, Why::Exit(_)) && lived >= self.policy.restart.healthy_after {
+            self.strikes.clear();
+        }
+        self.strike(turn, launch.started_at, true, why)
+    }
+
+    /// One more strike: wait for the next try, or give up.
+    fn strike(
+        &mut self,
+        turn: &mut Turn,
+        started_at: Moment,
+        provisioned: bool,
+        why: Why,
+    ) -> State {
+        match self.strikes.strike(turn.now, &self.policy.restart) {
+            Verdict::Delay(delay) => State::Waiting {
+                until: turn.now.max(started_at + delay),
+                provisioned,
+                why,
+            },
+            Verdict::Hold => self.hold(turn, provisioned, why),
+        }
+    }
+
+    fn hold(&self, turn: &mut Turn, provisioned: bool, why: Why) -> State {
+        turn.cause = Cause::GivenUp(why.clone());
+        State::Held { provisioned, why }
+    }
+}
+
+fn stuck(turn: &mut Turn, left: Left, why: Failure, tries: u32) -> State {
+    let retry_at = (tries < STUCK_TRIES).then(|| turn.now + STUCK_DELAY * 2u32.pow(tries));
+    turn.cause = Cause::Failed(why.clone());
+    State::Stuck {
+        left,
+        why,
+        tries,
+        retry_at,
+    }
+}

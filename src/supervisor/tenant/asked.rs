@@ -1,0 +1,140 @@
+//! What an operator asks of a tenant, and what the supervisor's own end asks of all of them.
+
+use crate::supervisor::action::Answer;
+use crate::supervisor::event::Verb;
+use crate::supervisor::view::Want;
+
+use super::{After, Ending, Left, Live, State, Tenant, Turn};
+
+impl Tenant {
+    /// A request, and its one answer.
+    pub(in crate::supervisor) fn asked(&mut self, verb: Verb, turn: &mut Turn) -> Answer {
+        let already_so = match (verb, self.want, &self.state) {
+            (Verb::Start, Want::Up, state) => match state {
+                State::Provisioning { .. } | State::Launching { .. } | State::Up { .. } => true,
+                State::Down
+                | State::Stopping { .. }
+                | State::Waiting { .. }
+                | State::Held { .. }
+                | State::Releasing { .. }
+                | State::Stuck { .. } => false,
+            },
+            (Verb::Stop, _, state) => matches!(state, State::Down),
+            (Verb::Start, Want::Down, _) | (Verb::Restart, _, _) => false,
+        };
+        if already_so {
+            return Answer::AlreadySo;
+        }
+        match verb {
+            Verb::Start => self.want_up(turn),
+            Verb::Stop => self.want_down(turn),
+            Verb::Restart => self.want_again(turn),
+        }
+        Answer::Accepted
+    }
+
+    /// Wants it up, now: whatever it waits for or was given up for is forgotten.
+    pub(in crate::supervisor) fn want_up(&mut self, turn: &mut Turn) {
+        self.want = Want::Up;
+        self.strikes.clear();
+        self.state = match self.take() {
+            State::Down => self.provision(turn),
+            State::Waiting { provisioned, .. } | State::Held { provisioned, .. } => {
+                self.bring_up(turn, provisioned)
+            }
+            State::Stopping { launch, ending, .. } => relaunch_after(launch, ending),
+            State::Stuck { left, .. } => self.try_again(turn, &left, 0),
+            // On its way up, or looked at once the host has answered.
+            state @ (State::Provisioning { .. }
+            | State::Launching { .. }
+            | State::Up { .. }
+            | State::Releasing { .. }) => state,
+        };
+    }
+
+    /// Wants it up with a launch that begins after now.
+    fn want_again(&mut self, turn: &mut Turn) {
+        self.want = Want::Up;
+        self.strikes.clear();
+        self.state = match self.take() {
+            State::Down => self.provision(turn),
+            State::Waiting { provisioned, .. } | State::Held { provisioned, .. } => {
+                self.bring_up(turn, provisioned)
+            }
+            State::Launching { launch, .. } => State::Launching {
+                launch,
+                again: true,
+            },
+            State::Up { launch, .. } => self.stop(turn, launch, After::Relaunch),
+            State::Stopping { launch, ending, .. } => relaunch_after(launch, ending),
+            State::Stuck { left, .. } => self.try_again(turn, &left, 0),
+            // Its next launch is still to come.
+            state @ (State::Provisioning { .. } | State::Releasing { .. }) => state,
+        };
+    }
+
+    /// Wants it down.
+    pub(in crate::supervisor) fn want_down(&mut self, turn: &mut Turn) {
+        self.want = Want::Down;
+        self.state = match self.take() {
+            State::Up { launch, .. } => self.stop(turn, launch, After::Relaunch),
+            State::Waiting { provisioned, .. } | State::Held { provisioned, .. } => {
+                if provisioned {
+                    self.release(turn, 0)
+                } else {
+                    State::Down
+                }
+            }
+            State::Launching { launch, .. } => State::Launching {
+                launch,
+                again: false,
+            },
+            State::Stuck { left, .. } => self.try_again(turn, &left, 0),
+            // Down, on its way down, or looked at once the host has answered.
+            state @ (State::Down
+            | State::Provisioning { .. }
+            | State::Stopping { .. }
+            | State::Releasing { .. }) => state,
+        };
+    }
+
+    /// Ends a grace that is running.
+    pub(in crate::supervisor) fn hurry(&mut self, turn: &mut Turn) {
+        self.state = match self.take() {
+            State::Stopping {
+                launch,
+                ending: Ending::Grace { .. },
+                after,
+            } => self.kill(turn, launch, after),
+            state @ (State::Stopping {
+                ending: Ending::Killed { .. },
+                ..
+            }
+            | State::Down
+            | State::Provisioning { .. }
+            | State::Launching { .. }
+            | State::Up { .. }
+            | State::Waiting { .. }
+            | State::Held { .. }
+            | State::Releasing { .. }
+            | State::Stuck { .. }) => state,
+        };
+    }
+
+    /// Tries once more to end or release what is left, after so many tries that failed.
+    pub(super) fn try_again(&self, turn: &mut Turn, left: &Left, tries: u32) -> State {
+        match left {
+            Left::Processes { launch, .. } => self.kill(turn, *launch, After::Relaunch),
+            Left::Network => self.release(turn, tries),
+        }
+    }
+}
+
+/// The same end, but an operator wants the next launch right after it.
+fn relaunch_after(launch: Live, ending: Ending) -> State {
+    State::Stopping {
+        launch,
+        ending,
+        after: After::Relaunch,
+    }
+}

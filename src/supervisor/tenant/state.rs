@@ -1,0 +1,195 @@
+//! The states of a tenant, each with what it alone needs.
+//!
+//! ```text
+//!             start                done             done
+//!    Down ------------> Provisioning ---> Launching ---> Up
+//!     ^                   ^ | failed        ^ | failed   | it ended, or never got ready;
+//!     |                   | v               | v          v a stop or restart was asked
+//!     |                 Waiting           Waiting    Stopping <-------------- asked again
+//!     |                                                | |  outlived SIGKILL    |
+//!     | done      wanted down, or ended as it should   | +---------------> Stuck (processes)
+//!     +--- Releasing <---------------------------------+ emptied <----------' emptied
+//!           ^ | failed                                 +--> Waiting, its delay, then Launching
+//!     again | v                                        +--> Held, after too many strikes
+//!          Stuck (network)                             +--> Launching, if a restart was asked
+//! ```
+//!
+//! Waiting and Held remember whether the tenant is provisioned. A start takes them on at once to
+//! Launching or Provisioning, a stop to Releasing or Down. A tenant that is wanted up again
+//! while it is Releasing is provisioned as soon as it is released.
+
+use crate::stage::Failure;
+use crate::supervisor::event::LaunchId;
+use crate::supervisor::time::Moment;
+use crate::supervisor::view::{StateWord, Why};
+
+/// A launch that is there, from the moment its action is given until its last process is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::supervisor) struct Live {
+    pub(super) id: LaunchId,
+    /// When its action was given.
+    pub(super) started_at: Moment,
+}
+
+/// The state, with all that it needs to know.
+#[derive(Debug)]
+pub(in crate::supervisor) enum State {
+    Down,
+    Provisioning {
+        started_at: Moment,
+    },
+    /// Cannot be interrupted: what it is wanted for is looked at once it is answered.
+    Launching {
+        launch: Live,
+        /// An operator asked for a restart meanwhile.
+        again: bool,
+    },
+    Up {
+        launch: Live,
+        ready: Readying,
+    },
+    Stopping {
+        launch: Live,
+        ending: Ending,
+        after: After,
+    },
+    Waiting {
+        until: Moment,
+        provisioned: bool,
+        why: Why,
+    },
+    Held {
+        provisioned: bool,
+        why: Why,
+    },
+    Releasing {
+        /// Tries that failed since somebody asked.
+        tries: u32,
+    },
+    Stuck {
+        left: Left,
+        why: Failure,
+        /// Tries that failed since somebody asked.
+        tries: u32,
+        retry_at: Option<Moment>,
+    },
+}
+
+/// Readiness never ends before its launch does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::supervisor) enum Readying {
+    Ready,
+    /// The host says when, and has time until then.
+    Before(Moment),
+    /// It only has to live until then.
+    At(Moment),
+}
+
+/// How far the end of a launch is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::supervisor) enum Ending {
+    /// It was asked to end, or is ending by itself.
+    Grace { kill_at: Moment },
+    /// It was killed.
+    Killed { until: Moment },
+}
+
+/// What comes after the last process of a launch, if the tenant is still wanted up.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::supervisor) enum After {
+    /// The next launch at once: an operator asked.
+    Relaunch,
+    /// What the restart policy says: the launch ended unasked.
+    Judge(Why),
+}
+
+/// What keeps a tenant stuck.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::supervisor) enum Left {
+    Processes { launch: Live, after: After },
+    Network,
+}
+
+impl State {
+    pub(in crate::supervisor) fn word(&self) -> StateWord {
+        match self {
+            State::Down => StateWord::Down,
+            State::Provisioning { .. } => StateWord::Provisioning,
+            State::Launching { .. } => StateWord::Launching,
+            State::Up { .. } => StateWord::Up,
+            State::Stopping { .. } => StateWord::Stopping,
+            State::Waiting { .. } => StateWord::Waiting,
+            State::Held { .. } => StateWord::Held,
+            State::Releasing { .. } => StateWord::Releasing,
+            State::Stuck { .. } => StateWord::Stuck,
+        }
+    }
+
+    /// The launch whose events concern it.
+    pub(in crate::supervisor) fn launch(&self) -> Option<LaunchId> {
+        match self {
+            State::Launching { launch, .. }
+            | State::Up { launch, .. }
+            | State::Stopping { launch, .. }
+            | State::Stuck {
+                left: Left::Processes { launch, .. },
+                ..
+            } => Some(launch.id),
+            State::Down
+            | State::Provisioning { .. }
+            | State::Waiting { .. }
+            | State::Held { .. }
+            | State::Releasing { .. }
+            | State::Stuck {
+                left: Left::Network,
+                ..
+            } => None,
+        }
+    }
+
+    pub(in crate::supervisor) fn is_ready(&self) -> bool {
+        matches!(self, State::Up { ready, .. } if *ready == Readying::Ready)
+    }
+
+    /// Whether it waits for the end of its delay and then, if need be, for the host's budget.
+    pub(in crate::supervisor) fn is_waiting(&self) -> bool {
+        matches!(self, State::Waiting { .. })
+    }
+
+    /// Whether nothing more will happen by itself once it is wanted down.
+    pub(in crate::supervisor) fn is_finished(&self) -> bool {
+        match self {
+            State::Down => true,
+            State::Stuck { retry_at, .. } => retry_at.is_none(),
+            State::Provisioning { .. }
+            | State::Launching { .. }
+            | State::Up { .. }
+            | State::Stopping { .. }
+            | State::Waiting { .. }
+            | State::Held { .. }
+            | State::Releasing { .. } => false,
+        }
+    }
+
+    /// When it wants to be looked at again.
+    pub(in crate::supervisor) fn deadline(&self) -> Option<Moment> {
+        match self {
+            State::Up { ready, .. } => match ready {
+                Readying::Ready => None,
+                Readying::Before(moment) | Readying::At(moment) => Some(*moment),
+            },
+            State::Stopping { ending, .. } => match ending {
+                Ending::Grace { kill_at: moment } | Ending::Killed { until: moment } => {
+                    Some(*moment)
+                }
+            },
+            State::Waiting { until, .. } => Some(*until),
+            State::Stuck { retry_at, .. } => *retry_at,
+            State::Down
+            | State::Provisioning { .. }
+            | State::Launching { .. }
+            | State::Held { .. }
+            | State::Releasing { .. } => None,
+        }
+    }
+}

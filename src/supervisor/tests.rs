@@ -1,0 +1,293 @@
+//! What each state answers to each verb; the paths between the states are in `paths`.
+
+mod paths;
+
+use std::time::Duration;
+
+use super::action::{Action, Answer};
+use super::event::{Event, Exit, LaunchId, RequestId, Verb};
+use super::time::Moment;
+use super::view::{StateWord, View, Want};
+use super::{Limits, Step, Supervisor};
+use crate::name::TenantName;
+use crate::plan::model::{Policy, Readiness, RestartPolicy, RestartWhen, StopSignal};
+use crate::stage::{Failure, Stage};
+
+fn policy() -> Policy {
+    Policy {
+        autostart: true,
+        stop_signal: StopSignal {
+            number: 15,
+            name: "SIGTERM".to_owned(),
+        },
+        grace: Duration::from_secs(5),
+        restart: RestartPolicy {
+            when: RestartWhen::Always,
+            delay: Duration::from_secs(1),
+            delay_max: Duration::from_secs(30),
+            healthy_after: Duration::from_secs(60),
+            strikes: 3,
+            window: Duration::from_secs(100),
+        },
+        ready: Readiness::Started,
+        ready_within: Duration::from_secs(20),
+        daemonizes: false,
+    }
+}
+
+fn why(stage: Stage) -> Failure {
+    Failure::errno(stage, "", libc::EBUSY)
+}
+
+/// One tenant, and the time.
+struct World {
+    supervisor: Supervisor,
+    now: Moment,
+}
+
+impl World {
+    fn new(policy: Policy) -> Self {
+        let mut world = World {
+            supervisor: Supervisor::new(Limits::default()),
+            now: Moment::ZERO + Duration::from_secs(1_000),
+        };
+        let tenant = world.name();
+        world.tell(Event::Planned { tenant, policy });
+        world
+    }
+
+    fn name(&self) -> TenantName {
+        "acme".parse().unwrap()
+    }
+
+    fn tell(&mut self, event: Event) -> Step {
+        self.supervisor.handle(self.now, event)
+    }
+
+    fn ask(&mut self, verb: Verb) -> (Answer, Vec<Action>) {
+        let (request, tenant) = (RequestId(7), self.name());
+        let mut step = self.tell(Event::Asked {
+            request,
+            tenant,
+            verb,
+        });
+        match step.actions.pop() {
+            Some(Action::Reply {
+                request: RequestId(7),
+                answer,
+            }) => (answer, step.actions),
+            other => panic!("no reply but {other:?}"),
+        }
+    }
+
+    fn view(&self) -> View {
+        self.supervisor.tenant(&self.name()).unwrap()
+    }
+
+    fn launch(&self) -> LaunchId {
+        self.view().launch.unwrap()
+    }
+
+    /// Lets the next deadline come.
+    fn wait(&mut self) -> Step {
+        self.now = self.supervisor.next_deadline().unwrap();
+        self.supervisor.handle_deadline(self.now)
+    }
+
+    fn provisioned(mut self) -> Self {
+        let tenant = self.name();
+        self.tell(Event::Provisioned { tenant });
+        self
+    }
+
+    fn launched(mut self) -> Self {
+        let launch = self.launch();
+        self.tell(Event::Launched { launch });
+        self
+    }
+
+    fn ended(mut self, exit: Exit) -> Self {
+        let launch = self.launch();
+        self.tell(Event::Exited {
+            launch,
+            exit,
+            others: false,
+        });
+        self.tell(Event::Emptied { launch });
+        self
+    }
+
+    /// Fails until it is given up.
+    fn held(mut self) -> Self {
+        let tenant = self.name();
+        for _ in 0..3 {
+            self.tell(Event::ProvisionFailed {
+                tenant: tenant.clone(),
+                why: why(Stage::Netns),
+            });
+            if self.view().state == StateWord::Waiting {
+                self.wait();
+            }
+        }
+        self
+    }
+
+    fn asked(mut self, verb: Verb) -> Self {
+        self.ask(verb);
+        self
+    }
+
+    fn unreleased(mut self) -> Self {
+        let tenant = self.name();
+        self.tell(Event::ReleaseFailed {
+            tenant,
+            why: why(Stage::Release),
+        });
+        self
+    }
+
+    fn unended(mut self) -> Self {
+        self.wait();
+        let launch = self.launch();
+        self.tell(Event::EndFailed {
+            launch,
+            why: why(Stage::End),
+        });
+        self
+    }
+}
+
+fn word(action: &Action) -> &'static str {
+    match action {
+        Action::Provision { .. } => "provision",
+        Action::Launch { .. } => "launch",
+        Action::Terminate { .. } => "terminate",
+        Action::Kill { .. } => "kill",
+        Action::Release { .. } => "release",
+        Action::Reply { .. } => "reply",
+    }
+}
+
+fn situation(name: &str) -> World {
+    let new = || World::new(policy());
+    let up = || new().provisioned().launched();
+    match name {
+        "down" => World::new(Policy {
+            autostart: false,
+            ..policy()
+        }),
+        "provisioning" => new(),
+        "provisioning, unwanted" => new().asked(Verb::Stop),
+        "launching" => new().provisioned(),
+        "launching, unwanted" => new().provisioned().asked(Verb::Stop),
+        "up" => up(),
+        "stopping" => up().asked(Verb::Stop),
+        "restarting" => up().asked(Verb::Restart),
+        "waiting" => up().ended(Exit::Status(1)),
+        "waiting, unprovisioned" => {
+            let mut world = new();
+            let tenant = world.name();
+            world.tell(Event::ProvisionFailed {
+                tenant,
+                why: why(Stage::Netns),
+            });
+            world
+        }
+        "held" => World::new(Policy {
+            restart: RestartPolicy {
+                strikes: 1,
+                ..policy().restart
+            },
+            ..policy()
+        })
+        .provisioned()
+        .launched()
+        .ended(Exit::Signal(11)),
+        "held, unprovisioned" => new().held(),
+        "releasing" => up().ended(Exit::Status(1)).asked(Verb::Stop),
+        "stuck, network" => situation("releasing").unreleased(),
+        "stuck, processes" => up().asked(Verb::Stop).unended(),
+        other => panic!("no situation is named {other}"),
+    }
+}
+
+#[test]
+fn each_state_answers_each_verb() {
+    // state, then for start, stop and restart: the answer, the actions, and the state after.
+    let table = "\
+down | ok provision provisioning | so - down | ok provision provisioning
+provisioning | so - provisioning | ok - provisioning | ok - provisioning
+provisioning, unwanted | ok - provisioning | ok - provisioning | ok - provisioning
+launching | so - launching | ok - launching | ok - launching
+launching, unwanted | ok - launching | ok - launching | ok - launching
+up | so - up | ok terminate stopping | ok terminate stopping
+stopping | ok - stopping | ok - stopping | ok - stopping
+restarting | ok - stopping | ok - stopping | ok - stopping
+waiting | ok launch launching | ok release releasing | ok launch launching
+waiting, unprovisioned | ok provision provisioning | ok - down | ok provision provisioning
+held | ok launch launching | ok release releasing | ok launch launching
+held, unprovisioned | ok provision provisioning | ok - down | ok provision provisioning
+releasing | ok - releasing | ok - releasing | ok - releasing
+stuck, network | ok release releasing | ok release releasing | ok release releasing
+stuck, processes | ok kill stopping | ok kill stopping | ok kill stopping";
+    for row in table.lines() {
+        let mut cells = row.split(" | ");
+        let name = cells.next().unwrap();
+        let expected = name.split(',').next().unwrap();
+        let state = situation(name).view().state.to_string();
+        assert!(
+            state == expected || name == "restarting",
+            "{name} is {state}"
+        );
+        for (verb, cell) in [Verb::Start, Verb::Stop, Verb::Restart]
+            .into_iter()
+            .zip(cells)
+        {
+            let mut world = situation(name);
+            let (answer, actions) = world.ask(verb);
+            let answer = match answer {
+                Answer::Accepted => "ok",
+                Answer::AlreadySo => "so",
+                Answer::Refused { .. } => "no",
+            };
+            let done: Vec<_> = actions.iter().map(word).collect();
+            let done = if done.is_empty() {
+                "-".to_owned()
+            } else {
+                done.join("+")
+            };
+            let seen = format!("{answer} {done} {}", world.view().state);
+            assert_eq!(seen, cell, "{name}, {verb:?}");
+            let want = if verb == Verb::Stop {
+                Want::Down
+            } else {
+                Want::Up
+            };
+            assert_eq!(world.view().want, want, "{name}, {verb:?}");
+        }
+    }
+}
+
+#[test]
+fn refuses_whom_it_does_not_know_and_what_comes_too_late() {
+    let mut world = situation("up");
+    let tenant: TenantName = "nobody".parse().unwrap();
+    let step = world.tell(Event::Asked {
+        request: RequestId(1),
+        tenant,
+        verb: Verb::Stop,
+    });
+    let Action::Reply {
+        answer: Answer::Refused { reason },
+        ..
+    } = &step.actions[0]
+    else {
+        panic!("{step:?}");
+    };
+    assert!(reason.contains("nobody"), "{reason}");
+    world.tell(Event::Shutdown);
+    for verb in [Verb::Start, Verb::Restart] {
+        assert!(matches!(world.ask(verb).0, Answer::Refused { .. }));
+    }
+    assert_eq!(world.ask(Verb::Stop).0, Answer::Accepted);
+}

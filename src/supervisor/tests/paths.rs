@@ -1,0 +1,249 @@
+//! The paths between the states.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::{World, policy, situation, word};
+use crate::plan::model::{Policy, Readiness, RestartPolicy, RestartWhen};
+use crate::supervisor::event::{Event, Exit};
+use crate::supervisor::view::{StateWord, Want};
+use crate::supervisor::{Cause, KILL_LIMIT, Limits, STUCK_TRIES, Step, Supervisor};
+
+#[test]
+fn restarts_from_its_start_and_doubles_and_gives_up() {
+    let mut world = situation("up");
+    let started = world.now;
+    world.now = started + Duration::from_millis(300);
+    let world = world.ended(Exit::Status(1));
+    assert_eq!(world.view().until, Some(started + Duration::from_secs(1)));
+    let mut world = world;
+    assert_eq!(word(&world.wait().actions[0]), "launch");
+    assert_eq!(world.view().restarts, 1);
+    let mut world = world.launched().ended(Exit::Status(1));
+    assert_eq!(world.view().until, Some(started + Duration::from_secs(3)));
+    world.wait();
+    let world = world.launched().ended(Exit::Status(1));
+    assert_eq!(world.view().state, StateWord::Held);
+    assert_eq!(
+        world.view().why.unwrap().to_string(),
+        "exited with status 1"
+    );
+    assert_eq!(world.supervisor.next_deadline(), None);
+}
+
+#[test]
+fn a_healthy_launch_restarts_at_once_and_clears_the_strikes() {
+    let mut world = situation("up");
+    for _ in 0..10 {
+        world.now = world.now + Duration::from_secs(60);
+        world = world.ended(Exit::Signal(9));
+        assert_eq!(world.view().state, StateWord::Launching);
+        world = world.launched();
+    }
+    assert_eq!(world.view().restarts, 10);
+}
+
+#[test]
+fn the_restart_policy_decides_by_the_exit() {
+    use RestartWhen::{Always, Never, OnFailure};
+    for (when, exit, state, want) in [
+        (Always, Exit::Status(0), StateWord::Waiting, Want::Up),
+        (OnFailure, Exit::Status(0), StateWord::Releasing, Want::Down),
+        (OnFailure, Exit::Status(3), StateWord::Waiting, Want::Up),
+        (OnFailure, Exit::Unknown, StateWord::Waiting, Want::Up),
+        (Never, Exit::Status(0), StateWord::Releasing, Want::Down),
+        (Never, Exit::Signal(9), StateWord::Held, Want::Up),
+    ] {
+        let restart = RestartPolicy {
+            when,
+            ..policy().restart
+        };
+        let world = World::new(Policy {
+            restart,
+            ..policy()
+        });
+        let view = world.provisioned().launched().ended(exit).view();
+        assert_eq!((view.state, view.want), (state, want), "{when:?} {exit:?}");
+    }
+}
+
+#[test]
+fn readiness_has_a_limit_and_sticks() {
+    let slow = || {
+        World::new(Policy {
+            ready: Readiness::Tcp(80),
+            ..policy()
+        })
+    };
+    let mut world = slow().provisioned().launched();
+    assert_eq!(world.view().ready, Some(false));
+    let launch = world.launch();
+    let step = world.tell(Event::Ready { launch });
+    assert_eq!(step.transitions[0].cause, Cause::Ready);
+    assert_eq!(world.view().ready, Some(true));
+    assert_eq!(world.supervisor.next_deadline(), None);
+
+    let mut world = slow().provisioned().launched();
+    let step = world.wait();
+    assert_eq!(word(&step.actions[0]), "terminate");
+    assert_eq!(
+        step.transitions[0].cause.to_string(),
+        "cannot see the program ready at port 80: it accepted no connection within 20 s"
+    );
+    let launch = world.launch();
+    assert_eq!(world.tell(Event::Ready { launch }), Step::default());
+    let world = world.ended(Exit::Status(0));
+    // A success by its status, and yet a strike; its delay has passed long since.
+    assert_eq!(world.view().state, StateWord::Launching);
+    assert_eq!(world.view().restarts, 1);
+
+    let ready = Readiness::Lived(Duration::from_secs(60));
+    let mut world = World::new(Policy { ready, ..policy() })
+        .provisioned()
+        .launched();
+    world.wait();
+    assert_eq!(world.view().ready, Some(true));
+}
+
+#[test]
+fn a_program_may_leave_its_first_process_only_if_it_says_so() {
+    let exited = |daemonizes, exit| {
+        let mut world = World::new(Policy {
+            daemonizes,
+            ..policy()
+        })
+        .provisioned()
+        .launched();
+        let launch = world.launch();
+        let step = world.tell(Event::Exited {
+            launch,
+            exit,
+            others: true,
+        });
+        let state = world.view().state;
+        world.tell(Event::Emptied { launch });
+        assert_eq!(world.view().state, StateWord::Waiting);
+        (step.actions.iter().map(word).collect::<Vec<_>>(), state)
+    };
+    assert_eq!(exited(true, Exit::Status(0)), (vec![], StateWord::Up));
+    assert_eq!(
+        exited(true, Exit::Status(1)),
+        (vec!["kill"], StateWord::Stopping)
+    );
+    assert_eq!(
+        exited(false, Exit::Status(0)),
+        (vec!["kill"], StateWord::Stopping)
+    );
+}
+
+#[test]
+fn a_stop_is_asked_then_enforced_then_reported() {
+    let mut world = situation("stopping");
+    let (launch, exit) = (world.launch(), Exit::Signal(15));
+    let step = world.tell(Event::Exited {
+        launch,
+        exit,
+        others: true,
+    });
+    assert_eq!(
+        word(&step.actions[0]),
+        "terminate",
+        "those left behind are asked too"
+    );
+    assert_eq!(word(&world.wait().actions[0]), "kill");
+    let killed_at = world.now;
+    world.wait();
+    assert_eq!(world.now, killed_at + KILL_LIMIT);
+    assert_eq!(world.view().state, StateWord::Stuck);
+    for _ in 0..STUCK_TRIES {
+        assert_eq!(word(&world.wait().actions[0]), "kill");
+    }
+    assert_eq!(world.supervisor.next_deadline(), None);
+    let step = world.tell(Event::Emptied { launch });
+    assert_eq!(word(&step.actions[0]), "release");
+}
+
+#[test]
+fn a_release_is_tried_again_and_then_left_to_the_operator() {
+    let mut world = situation("stuck, network");
+    for _ in 0..STUCK_TRIES {
+        assert_eq!(word(&world.wait().actions[0]), "release");
+        world = world.unreleased();
+    }
+    assert_eq!(world.supervisor.next_deadline(), None);
+    assert!(!world.supervisor.is_finished());
+    world.tell(Event::Shutdown);
+    assert!(
+        !world.supervisor.is_finished(),
+        "a shutdown tries once more"
+    );
+    let tenant = world.name();
+    world.tell(Event::Released { tenant });
+    assert!(world.supervisor.is_finished());
+}
+
+#[test]
+fn what_does_not_fit_changes_nothing() {
+    let mut world = situation("waiting");
+    let over = crate::supervisor::event::LaunchId(1);
+    let tenant = world.name();
+    for event in [
+        Event::Launched { launch: over },
+        Event::Ready { launch: over },
+        Event::Emptied { launch: over },
+        Event::Provisioned {
+            tenant: tenant.clone(),
+        },
+        Event::Released { tenant },
+    ] {
+        let before = world.view();
+        assert_eq!(world.tell(event), Step::default());
+        assert_eq!(world.view(), before);
+    }
+}
+
+#[test]
+fn thousands_that_are_due_together_go_as_the_budget_goes_and_in_order() {
+    let one = |n: u32| NonZeroU32::new(n).unwrap();
+    let limits = Limits {
+        restarts_per_second: one(100),
+        burst: one(500),
+    };
+    let mut supervisor = Supervisor::new(limits);
+    let now = crate::supervisor::time::Moment::ZERO;
+    let names: Vec<crate::name::TenantName> = (0..3_000)
+        .map(|n| format!("t{n}").parse().unwrap())
+        .collect();
+    for tenant in &names {
+        let tenant = tenant.clone();
+        supervisor.handle(
+            now,
+            Event::Planned {
+                tenant: tenant.clone(),
+                policy: policy(),
+            },
+        );
+        supervisor.handle(
+            now,
+            Event::Provisioned {
+                tenant: tenant.clone(),
+            },
+        );
+        let launch = supervisor.tenant(&tenant).unwrap().launch.unwrap();
+        let why = super::why(crate::stage::Stage::Exec);
+        supervisor.handle(now, Event::LaunchFailed { launch, why });
+    }
+    let due = supervisor.next_deadline().unwrap();
+    assert_eq!(due, now + Duration::from_secs(1));
+    let mut launched = Vec::new();
+    while let Some(now) = supervisor.next_deadline() {
+        let step = supervisor.handle_deadline(now);
+        assert!(now > due || step.transitions.len() == 500);
+        launched.extend(
+            step.transitions
+                .into_iter()
+                .map(|transition| transition.tenant),
+        );
+    }
+    assert_eq!(launched, names);
+}
