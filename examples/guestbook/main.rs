@@ -1,7 +1,7 @@
 //! A guest book over HTTP: a small business application for one customer per installation.
 //!
 //! As such programs do, it has its port (80) and its data path (`/var/lib/guestbook`) built in, and
-//! it knows nothing of tenants. What a visitor was told is kept is on the disk: each entry is one
+//! it knows nothing of tenants; GUESTBOOK_TITLE may name it. What a visitor was told is kept is on the disk: each entry is one
 //! line of the file `entries`, appended and synced before the answer. A line that a crash tore off
 //! is dropped at the next start, so neither kill -9 nor a power cut harms the book. SIGTERM needs no
 //! care for the same reason.
@@ -114,7 +114,7 @@ fn reply_to(request: &Request, book: &Mutex<Book>) -> Reply {
     // A thread that panicked with the lock left a whole book: entries are added last.
     let mut book = book.lock().unwrap_or_else(PoisonError::into_inner);
     match (request.method.as_str(), request.path.as_str()) {
-        ("GET" | "HEAD", "/") => Reply::html(page(&book.entries)),
+        ("GET" | "HEAD", "/") => Reply::html(page(&title(), &book.entries)),
         ("GET" | "HEAD", "/entries") => Reply::text(
             200,
             &book.entries.iter().map(Entry::line).collect::<String>(),
@@ -152,7 +152,12 @@ fn answer(mut visitor: &TcpStream, method: &str, path: &str, reply: &Reply) {
     }
 }
 
-fn page(entries: &[Entry]) -> String {
+/// The owner's own, or a plain one.
+fn title() -> String {
+    std::env::var("GUESTBOOK_TITLE").unwrap_or_else(|_| "Guest book".to_owned())
+}
+
+fn page(title: &str, entries: &[Entry]) -> String {
     let escape = |text: &str| {
         let text = text
             .replace('&', "&amp;")
@@ -161,12 +166,13 @@ fn page(entries: &[Entry]) -> String {
         text.replace('"', "&quot;").replace('\'', "&#39;")
     };
     let mut html = format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Guest book</title>\n\
-         <h1>Guest book</h1>\n<form method=\"post\" action=\"/\">\n\
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{title}</title>\n\
+         <h1>{title}</h1>\n<form method=\"post\" action=\"/\">\n\
          <p><input name=\"name\" placeholder=\"Your name\" maxlength=\"{NAME_MAX}\" required>\n\
          <p><textarea name=\"text\" maxlength=\"{TEXT_MAX}\" required></textarea>\n\
          <p><button>Write</button></form>\n<p>Entries: {}\n",
-        entries.len()
+        entries.len(),
+        title = escape(title)
     );
     for entry in entries.iter().rev().take(SHOWN_MAX) {
         // Writing to a String cannot fail.
@@ -195,7 +201,8 @@ mod tests {
             name: "<i>".into(),
             text: "\"a\" & 'b'".into(),
         };
-        let html = page(&[entry]);
+        let html = page("A & B", &[entry]);
+        assert!(html.contains("<h1>A &amp; B</h1>"), "{html}");
         assert!(
             html.contains("<b>&lt;i&gt;</b>: &quot;a&quot; &amp; &#39;b&#39;"),
             "{html}"
