@@ -26,13 +26,27 @@ pub fn enter() {
     let nothing = MsFlags::empty();
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
     mount(Some("sysfs"), "/sys", Some("sysfs"), nothing, none).unwrap();
-    mount(Some("cgroup2"), "/sys/fs/cgroup", Some("cgroup2"), nothing, none).unwrap();
+    mount(
+        Some("cgroup2"),
+        "/sys/fs/cgroup",
+        Some("cgroup2"),
+        nothing,
+        none,
+    )
+    .unwrap();
     for folder in ["/run", "/var/lib/tenantd", "/var/log/tenantd"] {
         if !Path::new(folder).exists() {
             // Two tests may get here at the same time.
             std::fs::create_dir_all(folder).unwrap();
         }
-        mount(Some("test"), folder, Some("tmpfs"), nothing, Some("mode=755")).unwrap();
+        mount(
+            Some("test"),
+            folder,
+            Some("tmpfs"),
+            nothing,
+            Some("mode=755"),
+        )
+        .unwrap();
     }
     let up = std::process::Command::new("ip")
         .args(["link", "set", "lo", "up"])
