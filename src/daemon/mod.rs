@@ -1,0 +1,4 @@
+//! The one loop between the two wings, and what it needs around it.
+
+pub mod outflow;
+pub mod tell;
