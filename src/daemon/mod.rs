@@ -1,4 +1,5 @@
 //! The one loop between the two wings, and what it needs around it.
 
+pub mod logs;
 pub mod outflow;
 pub mod tell;

@@ -1,0 +1,207 @@
+//! From bytes to lines: where a line ends, how long it may be, and what of it may be shown.
+//!
+//! Pure. Whatever the pieces in which the bytes arrive, the lines are the same.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+/// The longest line in bytes; what is longer goes on in the next one. Below the size of any
+/// datagram that the journal takes, and what a partial line may cost at most.
+pub const LINE_MAX: usize = 16 * 1024;
+
+/// The part of a line that has no end yet. Costs nothing while there is none.
+#[derive(Debug, Default)]
+pub struct Splitter {
+    partial: Vec<u8>,
+}
+
+/// One line, or a piece of one that is longer than [`LINE_MAX`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// Its text, without its end. Bytes that are no UTF-8 have been replaced.
+    pub text: String,
+    /// Whether it was cut here and goes on in the next.
+    pub continues: bool,
+}
+
+impl Splitter {
+    /// Takes bytes in and adds the lines that they complete.
+    pub fn feed(&mut self, mut bytes: &[u8], lines: &mut Vec<Line>) {
+        while let Some(at) = bytes.iter().position(|&byte| byte == b'\n') {
+            let (head, tail) = bytes.split_at(at);
+            if self.partial.is_empty() {
+                whole(head, lines);
+            } else {
+                self.partial.extend_from_slice(head);
+                self.finish(lines);
+            }
+            bytes = &tail[1..];
+        }
+        self.partial.extend_from_slice(bytes);
+        while self.partial.len() > LINE_MAX {
+            let at = cut(&self.partial);
+            lines.push(Line::new(&self.partial[..at], true));
+            self.partial.drain(..at);
+        }
+    }
+
+    /// Gives out the partial line, if there is one: no more bytes will come.
+    pub fn finish(&mut self, lines: &mut Vec<Line>) {
+        let partial = std::mem::take(&mut self.partial);
+        if !partial.is_empty() {
+            whole(&partial, lines);
+        }
+    }
+
+    /// Gives out the partial line as one that goes on: somebody else will read the rest of it.
+    pub fn interrupt(&mut self, lines: &mut Vec<Line>) {
+        let partial = std::mem::take(&mut self.partial);
+        if !partial.is_empty() {
+            lines.push(Line::new(&partial, true));
+        }
+    }
+}
+
+impl Line {
+    fn new(bytes: &[u8], continues: bool) -> Self {
+        Self {
+            text: String::from_utf8_lossy(bytes).into_owned(),
+            continues,
+        }
+    }
+
+    /// The line as it may be shown on a terminal: nothing in it moves the cursor, changes colours
+    /// or the order of reading. A tab stays.
+    #[must_use]
+    pub fn shown(&self) -> Cow<'_, str> {
+        let shown = shown(&self.text);
+        if self.continues {
+            return Cow::Owned(shown.into_owned() + " [cut, continues]");
+        }
+        shown
+    }
+}
+
+/// A text as it may be shown on a terminal, see [`Line::shown`].
+#[must_use]
+pub fn shown(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_unsafe) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        // Writing into a String cannot fail.
+        let _ = match c {
+            c if !is_unsafe(c) => shown.write_char(c),
+            c if c.is_ascii() => write!(shown, "\\x{:02x}", u32::from(c)),
+            c => write!(shown, "\\u{{{:x}}}", u32::from(c)),
+        };
+    }
+    Cow::Owned(shown)
+}
+
+/// Control characters (C0, DEL and C1), the two Unicode line ends, and what turns the direction of
+/// writing (Unicode Standard Annex 9, section 2).
+fn is_unsafe(c: char) -> bool {
+    let turns =
+        matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}');
+    (c.is_control() && c != '\t') || turns || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
+fn whole(mut bytes: &[u8], lines: &mut Vec<Line>) {
+    while bytes.len() > LINE_MAX {
+        let (head, tail) = bytes.split_at(cut(bytes));
+        lines.push(Line::new(head, true));
+        bytes = tail;
+    }
+    lines.push(Line::new(bytes.strip_suffix(b"\r").unwrap_or(bytes), false));
+}
+
+/// Where to cut a line that is longer than [`LINE_MAX`]: not inside a character, which has at
+/// most three bytes after its first.
+fn cut(bytes: &[u8]) -> usize {
+    let is_inside = |at: &usize| bytes[*at] & 0b1100_0000 == 0b1000_0000;
+    (LINE_MAX - 3..=LINE_MAX)
+        .rev()
+        .find(|at| !is_inside(at))
+        .unwrap_or(LINE_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn lines(pieces: &[&[u8]]) -> Vec<Line> {
+        let mut splitter = Splitter::default();
+        let mut lines = Vec::new();
+        for piece in pieces {
+            splitter.feed(piece, &mut lines);
+        }
+        splitter.finish(&mut lines);
+        lines
+    }
+
+    fn texts(bytes: &[u8]) -> Vec<String> {
+        lines(&[bytes]).into_iter().map(|line| line.text).collect()
+    }
+
+    #[test]
+    fn a_line_ends_at_its_newline_and_loses_its_return() {
+        assert_eq!(texts(b"a\r\n\nb\rc\nd"), ["a", "", "b\rc", "d"]);
+        assert_eq!(texts(b""), Vec::<String>::new());
+        assert_eq!(texts(b"\xffx\n"), ["\u{fffd}x"]);
+    }
+
+    #[test]
+    fn a_long_line_is_cut_between_characters() {
+        let mut long = vec![b'a'; LINE_MAX - 1];
+        long.extend_from_slice("€!\n".as_bytes());
+        let lines = lines(&[&long]);
+        assert_eq!(lines.len(), 2);
+        assert_eq!(lines[0].text.len(), LINE_MAX - 1);
+        assert!(lines[0].continues && lines[0].shown().ends_with("a [cut, continues]"));
+        assert_eq!((lines[1].text.as_str(), lines[1].continues), ("€!", false));
+        let all_inside = vec![0x80; LINE_MAX + 5];
+        assert_eq!(cut(&all_inside), LINE_MAX);
+    }
+
+    #[test]
+    fn nothing_shown_reaches_the_terminal_as_a_command() {
+        let forged = b"\x1b]0;title\x07\x1b[2Jacme\rother \xc2\x9b31m \xe2\x80\xae\ttab";
+        let line = &lines(&[forged])[0];
+        assert_eq!(
+            line.shown(),
+            "\\x1b]0;title\\x07\\x1b[2Jacme\\x0dother \\u{9b}31m \\u{202e}\ttab"
+        );
+    }
+
+    #[test]
+    fn a_partial_line_costs_nothing_once_it_has_ended() {
+        let mut splitter = Splitter::default();
+        splitter.feed(b"half", &mut Vec::new());
+        splitter.feed(b" line\n", &mut Vec::new());
+        assert_eq!(splitter.partial.capacity(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn the_pieces_do_not_matter(
+            words in prop::collection::vec((0usize..20_000, "[\\n\\r€a]{0,4}"), 0..5),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
+        ) {
+            let bytes: Vec<u8> = words
+                .iter()
+                .flat_map(|(len, end)| [vec![b'x'; *len], end.clone().into_bytes()].concat())
+                .collect();
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
+            cuts.extend([0, bytes.len()]);
+            cuts.sort_unstable();
+            let pieces: Vec<&[u8]> = cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect();
+            let whole = lines(&[&bytes]);
+            prop_assert!(whole.iter().all(|line| line.text.len() <= LINE_MAX));
+            prop_assert_eq!(lines(&pieces), whole);
+        }
+    }
+}

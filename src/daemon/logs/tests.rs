@@ -1,0 +1,204 @@
+//! The turns of reading, on plain pipes.
+
+use std::cell::Cell;
+use std::io::{PipeWriter, Write};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use super::*;
+
+/// A tenant's pipes whose far ends the test holds.
+fn pipes() -> (Outlets, [PipeWriter; 2]) {
+    let pipe = || {
+        let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        rustix::io::ioctl_fionbio(&ours, true).unwrap();
+        (ours, PipeWriter::from(theirs))
+    };
+    let ((stdout, out), (stderr, err)) = (pipe(), pipe());
+    (Outlets { stdout, stderr }, [out, err])
+}
+
+fn name(number: usize) -> TenantName {
+    format!("t{number}").parse().unwrap()
+}
+
+struct Bench {
+    folder: tempfile::TempDir,
+    desk: Rc<Desk>,
+}
+
+impl Bench {
+    fn new(own: impl Write + Send + 'static) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Files::new(folder.path().to_owned(), u64::MAX);
+        let desk = Rc::new(Desk::new(Sink::files(files, own).unwrap()).unwrap());
+        Self { folder, desk }
+    }
+
+    fn lines(&self, tenant: &TenantName) -> Vec<String> {
+        let path = self.folder.path().join(format!("{tenant}.log"));
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let without_time = |line: &str| line.split_once(' ').unwrap().1.to_owned();
+        text.lines().map(without_time).collect()
+    }
+}
+
+/// Runs a test as the daemon runs: one thread, a `LocalSet`, and a limit.
+fn run(test: impl Future<Output = ()>) {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().build().unwrap();
+    let local = tokio::task::LocalSet::new();
+    let limit = Duration::from_secs(20);
+    let limited = async { tokio::time::timeout(limit, test).await };
+    local.block_on(&runtime, limited).expect("it hangs");
+}
+
+/// Fills a pipe without end, until its other end is gone.
+fn flood(mut pipe: PipeWriter) -> std::thread::JoinHandle<()> {
+    let lines = b"noise\n".repeat(10_000);
+    std::thread::spawn(move || while pipe.write_all(&lines).is_ok() {})
+}
+
+#[test]
+fn a_tenant_that_floods_delays_nobody_by_more_than_its_turn() {
+    run(async {
+        let bench = Bench::new(std::io::sink());
+        let quiet: Vec<TenantName> = (0..20).map(name).collect();
+        let (outlets, [out, err]) = pipes();
+        let loud = name(99);
+        bench.desk.add(&loud, outlets).unwrap();
+        let floods = [flood(out), flood(err)];
+        for _ in 0..3 {
+            bench.desk.turn().await.unwrap();
+        }
+        let mut ends = Vec::new();
+        for tenant in &quiet {
+            let (outlets, mut pipes) = pipes();
+            bench.desk.add(tenant, outlets).unwrap();
+            writeln!(pipes[0], "hello").unwrap();
+            ends.push(pipes);
+        }
+        // All 22 pipes have something: each is read before any is read twice.
+        for _ in 0..22_usize.div_ceil(PIPES_PER_TURN) {
+            bench.desk.turn().await.unwrap();
+        }
+        for tenant in &quiet {
+            assert_eq!(bench.lines(tenant), ["stdout hello"], "{tenant}");
+        }
+        assert!(!bench.lines(&loud).is_empty());
+        drop(bench);
+        for flood in floods {
+            flood.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn the_rest_of_the_daemon_runs_between_any_two_turns() {
+    run(async {
+        let bench = Bench::new(std::io::sink());
+        let (outlets, [out, _err]) = pipes();
+        bench.desk.add(&name(0), outlets).unwrap();
+        let flood = flood(out);
+        let reading = tokio::task::spawn_local(Rc::clone(&bench.desk).read());
+        let rest = Rc::new(Cell::new(0));
+        for _ in 0..100 {
+            rest.set(rest.get() + 1);
+            tokio::task::yield_now().await;
+        }
+        // It came to its end although the reading never would.
+        assert_eq!(rest.get(), 100);
+        assert!(!reading.is_finished());
+        reading.abort();
+        assert!(reading.await.unwrap_err().is_cancelled());
+        drop(bench);
+        flood.join().unwrap();
+    });
+}
+
+#[test]
+fn own_output_that_nobody_reads_stops_nothing() {
+    run(async {
+        let (unread, own) = std::io::pipe().unwrap();
+        let bench = Bench::new(own);
+        let (outlets, [mut out, _err]) = pipes();
+        bench.desk.add(&name(0), outlets).unwrap();
+        let writing = std::thread::spawn(move || {
+            for number in 0..100_000 {
+                writeln!(out, "{number}").unwrap();
+            }
+            out
+        });
+        tokio::task::spawn_local(Rc::clone(&bench.desk).read());
+        let written = tokio::task::spawn_blocking(|| writing.join().unwrap()).await;
+        drop(written.unwrap());
+        bench.desk.remove(&name(0)).await;
+        let lines = bench.lines(&name(0));
+        let wanted = (0..100_000).map(|number| format!("stdout {number}"));
+        assert!(lines.iter().cloned().eq(wanted), "{} lines", lines.len());
+        drop(unread);
+    });
+}
+
+#[test]
+fn what_has_no_line_end_is_kept_until_the_end() {
+    run(async {
+        let bench = Bench::new(std::io::sink());
+        let (outlets, [mut out, mut err]) = pipes();
+        let tenant = name(0);
+        bench.desk.add(&tenant, outlets).unwrap();
+        write!(out, "half").unwrap();
+        bench.desk.turn().await.unwrap();
+        assert!(bench.lines(&tenant).is_empty());
+        write!(out, " done\nrest").unwrap();
+        write!(err, "last words").unwrap();
+        bench.desk.remove(&tenant).await;
+        let lines = bench.lines(&tenant);
+        assert_eq!(
+            lines,
+            ["stdout half done", "stdout rest", "stderr last words"]
+        );
+        assert!(writeln!(out, "nobody").is_err(), "the pipe is still open");
+    });
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_costs_lines_and_nothing_else() {
+    run(async {
+        let bench = Bench::new(std::io::sink());
+        let (outlets, [mut out, _err]) = pipes();
+        let tenant = name(0);
+        bench.desk.add(&tenant, outlets).unwrap();
+        let obstacle = bench.folder.path().join("t0.log");
+        std::fs::create_dir(&obstacle).unwrap();
+        for line in ["lost", "lost too"] {
+            writeln!(out, "{line}").unwrap();
+            bench.desk.turn().await.unwrap();
+        }
+        assert_eq!(bench.desk.sink.lock().await.lost(&tenant), 2);
+        std::fs::remove_dir(&obstacle).unwrap();
+        writeln!(out, "kept").unwrap();
+        bench.desk.turn().await.unwrap();
+        assert_eq!(bench.lines(&tenant), ["stdout kept"]);
+        assert_eq!(bench.desk.sink.lock().await.lost(&tenant), 0);
+    });
+}
+
+#[test]
+fn a_quiet_tenant_costs_its_entry_and_no_turn() {
+    run(async {
+        let bench = Bench::new(std::io::sink());
+        let (quiet, _ends) = pipes();
+        bench.desk.add(&name(0), quiet).unwrap();
+        let is_quiet = || {
+            let mut ready: Vec<epoll::Event> = Vec::with_capacity(1);
+            let spare = rustix::buffer::spare_capacity(&mut ready);
+            let at_once = Some(&rustix::event::Timespec::default());
+            epoll::wait(&bench.desk.epoll, spare, at_once).unwrap() == 0
+        };
+        assert!(is_quiet());
+        assert!(2 * size_of::<Pipe>() + size_of::<OwnedFd>() < 256);
+    });
+}
