@@ -2,4 +2,5 @@
 
 pub mod logs;
 pub mod outflow;
+pub mod ready;
 pub mod tell;
