@@ -9,7 +9,7 @@
 //! again, so that a journal which hangs never stops a tenant.
 
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -40,9 +40,17 @@ pub fn is_ours() -> bool {
         return false;
     };
     let stream = std::env::var("JOURNAL_STREAM").unwrap_or_default();
-    stream == format!("{}:{}", stderr.st_dev, stderr.st_ino)
-        && std::fs::metadata(SOCKET)
-            .is_ok_and(|socket| socket.mode() & libc::S_IFMT == libc::S_IFSOCK)
+    let socket = std::fs::metadata(SOCKET);
+    names(&stream, stderr.st_dev, stderr.st_ino)
+        && socket.is_ok_and(|socket| socket.file_type().is_socket())
+}
+
+fn names(stream: &str, dev: u64, ino: u64) -> bool {
+    stream
+        .split_once(':')
+        .is_some_and(|(stream_dev, stream_ino)| {
+            stream_dev.parse() == Ok(dev) && stream_ino.parse() == Ok(ino)
+        })
 }
 
 /// The way to the journal.
@@ -227,6 +235,14 @@ mod tests {
             tokio::task::yield_now().await;
             assert!(matches!(ours.send(&batch(1)).await, (1, Ok(()))));
         });
+    }
+
+    #[test]
+    fn a_stream_is_named_by_device_and_inode() {
+        assert!(names("8:4711", 8, 4711));
+        for other in ["", "8", "8:4712", "9:4711", "8:4711:", ":"] {
+            assert!(!names(other, 8, 4711), "{other}");
+        }
     }
 
     #[test]

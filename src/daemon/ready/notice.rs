@@ -4,9 +4,9 @@
 //! One socket serves all tenants. Who spoke is known from the kernel, never from the message: the
 //! sender's process (`SO_PASSCRED`, unix(7)), and that process's network namespace. A program that
 //! speaks and is gone before its message is read is not heard; systemd-notify(1) and
-//! sd_notify_barrier(3) wait until it has been. A tenant's root can lend its words another
-//! process's number, because it keeps CAP_SYS_ADMIN's powers over unix(7) credentials if its
-//! program runs as root; so readiness is a courtesy between a tenant and its operator, no wall.
+//! sd_notify_barrier(3) wait until it has been. A program that runs as root with CAP_SYS_ADMIN may
+//! speak in another process's name (unix(7)), which systemd-notify(1) does for its parent: to be
+//! ready is a word between a tenant and its operator, and no wall stands on it.
 
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
