@@ -48,3 +48,53 @@ pub fn watchdog_interval() -> Option<Duration> {
         .map(|limit| limit / 2)
         .filter(|half| !half.is_zero())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixDatagram;
+    use std::process::Command;
+
+    use super::*;
+
+    /// The variables must be there before any thread is, so that the test starts itself again.
+    #[test]
+    fn systemd_hears_all_of_it_where_it_asks() {
+        if std::env::var_os("NOTIFY_SOCKET").is_some() {
+            assert_eq!(watchdog_interval(), Some(Duration::from_secs(2)));
+            for said in [ready(), status("3 of 4 up"), watchdog(), stopping()] {
+                said.unwrap();
+            }
+            return;
+        }
+        assert_eq!(watchdog_interval(), None);
+        ready().unwrap();
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        let again = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "daemon::notify::tests::systemd_hears_all_of_it_where_it_asks",
+            ])
+            .env("NOTIFY_SOCKET", &path)
+            .env("WATCHDOG_USEC", "4000000")
+            .output()
+            .unwrap();
+        assert!(
+            again.status.success(),
+            "{}",
+            String::from_utf8_lossy(&again.stdout)
+        );
+        socket.set_nonblocking(true).unwrap();
+        for wanted in [
+            "READY=1\n",
+            "STATUS=3 of 4 up\n",
+            "WATCHDOG=1\n",
+            "STOPPING=1\n",
+        ] {
+            let mut said = [0; 64];
+            let len = socket.recv(&mut said).unwrap();
+            assert_eq!(std::str::from_utf8(&said[..len]).unwrap(), wanted);
+        }
+    }
+}
