@@ -1,0 +1,167 @@
+//! How the simulated host does what it is asked, and how its programs behave.
+
+use tenantd::stage::{Failure, Stage};
+use tenantd::supervisor::action::Action;
+use tenantd::supervisor::event::{Event, Exit, LaunchId};
+
+use super::law::Broken;
+use super::world::{Happening, Program, World};
+
+impl World {
+    pub(super) fn happen(&mut self, happening: Happening) -> Result<(), Broken> {
+        match happening {
+            Happening::Tell(event) => self.tell_if_apt(event),
+            Happening::Ready(launch) if self.programs.contains_key(&launch) => {
+                self.tell(Event::Ready { launch })
+            }
+            Happening::Ready(_) => Ok(()),
+            Happening::Exit {
+                launch,
+                exit,
+                others,
+            } => match self.programs.get_mut(&launch) {
+                Some(program) if program.first => {
+                    program.first = false;
+                    self.tell(Event::Exited {
+                        launch,
+                        exit,
+                        others,
+                    })?;
+                    if !others {
+                        self.later(5, Happening::Empty(launch));
+                    }
+                    Ok(())
+                }
+                Some(_) | None => Ok(()),
+            },
+            Happening::Empty(launch) => match self.programs.remove(&launch) {
+                Some(program) => {
+                    if program.first {
+                        let exit = Exit::Signal(9);
+                        self.tell(Event::Exited {
+                            launch,
+                            exit,
+                            others: false,
+                        })?;
+                    }
+                    self.tell(Event::Emptied { launch })
+                }
+                None => Ok(()),
+            },
+        }
+    }
+
+    /// Some things are only found out when their time has come.
+    fn tell_if_apt(&mut self, event: Event) -> Result<(), Broken> {
+        match &event {
+            Event::Launched { launch } => {
+                let launch = *launch;
+                self.programs.insert(launch, Program { first: true });
+                self.outcome.launches += 1;
+                self.live(launch);
+                self.tell(event)
+            }
+            Event::EndFailed { launch, .. } if !self.programs.contains_key(launch) => Ok(()),
+            _ => self.tell(event),
+        }
+    }
+
+    /// The program's life is decided.
+    fn live(&mut self, launch: LaunchId) {
+        if self.fair {
+            return self.later(1_000, Happening::Ready(launch));
+        }
+        if self.random.chance(75) {
+            self.later(40_000, Happening::Ready(launch));
+        }
+        let longest = *self.random.pick(&[20, 2_000, 100_000, u64::MAX]);
+        if longest < u64::MAX {
+            let exit = *self
+                .random
+                .pick(&[Exit::Status(0), Exit::Status(1), Exit::Signal(11)]);
+            let others = self.random.chance(30);
+            self.later(
+                longest,
+                Happening::Exit {
+                    launch,
+                    exit,
+                    others,
+                },
+            );
+            if others && self.random.chance(50) {
+                self.later(longest * 2, Happening::Empty(launch));
+            }
+        }
+    }
+
+    pub(super) fn act(&mut self, action: &Action) {
+        match action.clone() {
+            Action::Provision { tenant } => {
+                let why = Failure::errno(Stage::Netns, "", libc::ENOSPC);
+                let event = if self.fault(25) {
+                    Event::ProvisionFailed { tenant, why }
+                } else {
+                    Event::Provisioned { tenant }
+                };
+                self.later(50, Happening::Tell(event));
+            }
+            Action::Launch { launch, .. } => {
+                let why = Failure::errno(Stage::Exec, "/bin/wiki", libc::ENOENT);
+                let event = if self.fault(25) {
+                    Event::LaunchFailed { launch, why }
+                } else {
+                    Event::Launched { launch }
+                };
+                self.later(50, Happening::Tell(event));
+            }
+            Action::Terminate { launch, .. } => self.terminated(launch),
+            Action::Kill { launch, .. } => {
+                if !self.fault(25) {
+                    return self.later(50, Happening::Empty(launch));
+                }
+                self.later(120_000, Happening::Empty(launch));
+                if self.random.chance(50) {
+                    let why = Failure::detail(Stage::End, "", "a task hangs");
+                    self.later(5_000, Happening::Tell(Event::EndFailed { launch, why }));
+                }
+            }
+            Action::Release { tenant } => {
+                let why = Failure::errno(Stage::Release, "", libc::EBUSY);
+                let event = if self.fault(40) {
+                    Event::ReleaseFailed { tenant, why }
+                } else {
+                    Event::Released { tenant }
+                };
+                self.later(50, Happening::Tell(event));
+            }
+            Action::Reply { .. } => {}
+        }
+    }
+
+    fn terminated(&mut self, launch: LaunchId) {
+        let Some(first) = self.programs.get(&launch).map(|program| program.first) else {
+            return;
+        };
+        if self.random.chance(25) {
+            return;
+        }
+        if first {
+            let others = self.random.chance(25);
+            let exit = *self.random.pick(&[Exit::Status(0), Exit::Signal(15)]);
+            self.later(
+                3_000,
+                Happening::Exit {
+                    launch,
+                    exit,
+                    others,
+                },
+            );
+        } else {
+            self.later(3_000, Happening::Empty(launch));
+        }
+    }
+
+    fn fault(&mut self, percent: u64) -> bool {
+        !self.fair && self.random.chance(percent)
+    }
+}

@@ -1,0 +1,415 @@
+//! The laws, checked from outside: by what the supervisor is told, what it asks for, and what it
+//! shows. Nothing of its own reckoning is trusted but the words of its states.
+
+use std::collections::BTreeMap;
+
+use tenantd::name::TenantName;
+use tenantd::plan::model::Policy;
+use tenantd::supervisor::action::{Action, Answer};
+use tenantd::supervisor::event::{Event, LaunchId, RequestId, Verb};
+use tenantd::supervisor::time::Moment;
+use tenantd::supervisor::view::{StateWord, View, Want};
+use tenantd::supervisor::{Limits, Step};
+
+use super::law::{Broken, Law, check};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Network {
+    None,
+    Making,
+    There,
+    Taking,
+    Partial,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Live {
+    id: LaunchId,
+    launched: bool,
+}
+
+/// What is true of one tenant on the host.
+#[derive(Debug)]
+struct Truth {
+    policy: Policy,
+    network: Network,
+    live: Option<Live>,
+    /// The next try was asked for, or is the first.
+    free: bool,
+    /// A try has been provisioned and not yet launched.
+    trying: bool,
+    /// When the last try began.
+    tried_at: Moment,
+    /// The end of this launch was asked for.
+    asked_end: bool,
+    /// At least so many strikes.
+    strikes: u32,
+}
+
+impl Truth {
+    fn ended(&mut self, now: Moment) {
+        if self.asked_end {
+            return;
+        }
+        let healthy = now.since(self.tried_at) >= self.policy.restart.healthy_after;
+        self.strikes = if healthy { 1 } else { self.strikes + 1 };
+    }
+
+    /// A try begins. Whether nobody asked for it.
+    fn tries(&mut self, now: Moment) -> Result<bool, Broken> {
+        let automatic = !self.free;
+        self.free = false;
+        if automatic {
+            let restart = &self.policy.restart;
+            let factor = 2u32.pow(self.strikes.saturating_sub(1).min(20));
+            let delay = (restart.delay * factor).min(restart.delay_max);
+            check(now >= self.tried_at + delay, Law::Backoff, || {
+                format!(
+                    "{} strikes, tried at {:?} and {now:?}",
+                    self.strikes, self.tried_at
+                )
+            })?;
+        }
+        self.tried_at = now;
+        Ok(automatic)
+    }
+}
+
+/// What one event means for the step that answers it.
+#[derive(Debug)]
+pub(crate) struct Heard {
+    unfit: bool,
+    asked: Option<(RequestId, TenantName, Verb)>,
+}
+
+/// All that is known from outside.
+#[derive(Debug)]
+pub(crate) struct Laws {
+    limits: Limits,
+    tenants: BTreeMap<TenantName, Truth>,
+    launches: BTreeMap<LaunchId, TenantName>,
+    last_launch: LaunchId,
+    automatic: Vec<Moment>,
+}
+
+impl Laws {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            tenants: BTreeMap::new(),
+            launches: BTreeMap::new(),
+            last_launch: LaunchId(0),
+            automatic: Vec::new(),
+        }
+    }
+
+    /// What a step answers that only time has brought about.
+    pub(crate) fn nothing_heard() -> Heard {
+        Heard {
+            unfit: false,
+            asked: None,
+        }
+    }
+
+    /// Whether this event, told now, would be late or unfit.
+    pub(crate) fn is_stale(&self, event: &Event) -> bool {
+        match event {
+            Event::Planned { .. } | Event::Asked { .. } | Event::Shutdown | Event::Hurry => false,
+            Event::Provisioned { tenant } | Event::ProvisionFailed { tenant, .. } => {
+                self.tenants[tenant].network != Network::Making
+            }
+            Event::Released { tenant } | Event::ReleaseFailed { tenant, .. } => {
+                self.tenants[tenant].network != Network::Taking
+            }
+            Event::Launched { launch }
+            | Event::LaunchFailed { launch, .. }
+            | Event::Ready { launch }
+            | Event::Exited { launch, .. }
+            | Event::Emptied { launch }
+            | Event::EndFailed { launch, .. } => !self.lives(*launch),
+        }
+    }
+
+    /// Whether this launch is not over.
+    fn lives(&self, launch: LaunchId) -> bool {
+        self.launches.contains_key(&launch)
+    }
+
+    /// The world tells the supervisor something.
+    pub(crate) fn event(&mut self, now: Moment, event: &Event) -> Heard {
+        let mut heard = Self::nothing_heard();
+        heard.unfit = match event {
+            Event::Planned { tenant, policy } => {
+                let policy = policy.clone();
+                self.tenants.entry(tenant.clone()).or_insert(Truth {
+                    policy,
+                    network: Network::None,
+                    live: None,
+                    free: true,
+                    trying: false,
+                    tried_at: now,
+                    asked_end: false,
+                    strikes: 0,
+                });
+                false
+            }
+            Event::Asked {
+                request,
+                tenant,
+                verb,
+            } => {
+                heard.asked = Some((*request, tenant.clone(), *verb));
+                false
+            }
+            Event::Shutdown => {
+                self.tenants
+                    .values_mut()
+                    .for_each(|truth| truth.asked_end = true);
+                false
+            }
+            Event::Hurry => false,
+            Event::Provisioned { tenant } => !self.turned(tenant, Network::Making, Network::There),
+            Event::ProvisionFailed { tenant, .. } => {
+                let fits = self.turned(tenant, Network::Making, Network::None);
+                if let Some(truth) = self.tenants.get_mut(tenant).filter(|_| fits) {
+                    truth.trying = false;
+                    truth.ended(now);
+                }
+                !fits
+            }
+            Event::Released { tenant } => !self.turned(tenant, Network::Taking, Network::None),
+            Event::ReleaseFailed { tenant, .. } => {
+                !self.turned(tenant, Network::Taking, Network::Partial)
+            }
+            Event::Launched { launch } => !self.launched(*launch),
+            Event::LaunchFailed { launch, .. } | Event::Emptied { launch } => {
+                !self.over(now, *launch)
+            }
+            Event::Ready { launch }
+            | Event::Exited { launch, .. }
+            | Event::EndFailed { launch, .. } => !self.lives(*launch),
+        };
+        heard
+    }
+
+    fn turned(&mut self, tenant: &TenantName, from: Network, to: Network) -> bool {
+        match self.tenants.get_mut(tenant) {
+            Some(truth) if truth.network == from => {
+                truth.network = to;
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
+    fn launched(&mut self, launch: LaunchId) -> bool {
+        let truth = self
+            .launches
+            .get(&launch)
+            .and_then(|name| self.tenants.get_mut(name));
+        truth
+            .and_then(|truth| truth.live.as_mut())
+            .map(|live| live.launched = true)
+            .is_some()
+    }
+
+    fn over(&mut self, now: Moment, launch: LaunchId) -> bool {
+        let Some(name) = self.launches.remove(&launch) else {
+            return false;
+        };
+        let truth = self.tenants.get_mut(&name).unwrap();
+        truth.live = None;
+        truth.ended(now);
+        true
+    }
+
+    /// The supervisor answers with a step.
+    pub(crate) fn step(&mut self, now: Moment, heard: &Heard, step: &Step) -> Result<(), Broken> {
+        check(
+            !heard.unfit || *step == Step::default(),
+            Law::StaleIsNothing,
+            || format!("{step:?}"),
+        )?;
+        self.replies(heard, step)?;
+        for action in &step.actions {
+            match action {
+                Action::Provision { tenant } => self.provision(now, tenant)?,
+                Action::Launch { tenant, launch } => self.launch(now, tenant, *launch)?,
+                Action::Terminate { tenant, launch } | Action::Kill { tenant, launch } => {
+                    let live = self.tenants[tenant].live;
+                    let named = live.is_some_and(|live| live.launched && live.id == *launch);
+                    check(named, Law::SignalTheLiving, || {
+                        format!("{action:?} for {live:?}")
+                    })?;
+                }
+                Action::Release { tenant } => self.release(tenant)?,
+                Action::Reply { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn replies(&mut self, heard: &Heard, step: &Step) -> Result<(), Broken> {
+        let replies: Vec<_> = step
+            .actions
+            .iter()
+            .filter_map(|action| match action {
+                Action::Reply { request, answer } => Some((*request, answer)),
+                _ => None,
+            })
+            .collect();
+        let asked: Vec<_> = heard.asked.iter().map(|asked| asked.0).collect();
+        let answered: Vec<_> = replies.iter().map(|reply| reply.0).collect();
+        check(asked == answered, Law::AnswerOnce, || {
+            format!("{asked:?}: {answered:?}")
+        })?;
+        if let (Some((_, tenant, verb)), Some((_, Answer::Accepted))) =
+            (&heard.asked, replies.first())
+        {
+            let truth = self.tenants.get_mut(tenant).unwrap();
+            truth.asked_end = true;
+            if *verb != Verb::Stop {
+                truth.free = true;
+                truth.strikes = 0;
+            }
+        }
+        Ok(())
+    }
+
+    fn provision(&mut self, now: Moment, tenant: &TenantName) -> Result<(), Broken> {
+        let truth = self.tenants.get_mut(tenant).unwrap();
+        check(truth.network == Network::None, Law::ProvisionOnce, || {
+            format!("{truth:?}")
+        })?;
+        truth.network = Network::Making;
+        truth.trying = true;
+        truth.asked_end = false;
+        let automatic = truth.tries(now)?;
+        self.pays(now, automatic)
+    }
+
+    fn launch(&mut self, now: Moment, tenant: &TenantName, launch: LaunchId) -> Result<(), Broken> {
+        check(launch > self.last_launch, Law::FreshLaunch, || {
+            format!("{launch:?}")
+        })?;
+        self.last_launch = launch;
+        let truth = self.tenants.get_mut(tenant).unwrap();
+        check(truth.live.is_none(), Law::OneLaunch, || {
+            format!("{truth:?}")
+        })?;
+        check(truth.network == Network::There, Law::ProvisionFirst, || {
+            format!("{truth:?}")
+        })?;
+        truth.live = Some(Live {
+            id: launch,
+            launched: false,
+        });
+        truth.asked_end = false;
+        let automatic = if truth.trying {
+            truth.tried_at = now;
+            false
+        } else {
+            truth.tries(now)?
+        };
+        truth.trying = false;
+        self.launches.insert(launch, tenant.clone());
+        self.pays(now, automatic)
+    }
+
+    fn release(&mut self, tenant: &TenantName) -> Result<(), Broken> {
+        let truth = self.tenants.get_mut(tenant).unwrap();
+        check(truth.live.is_none(), Law::ReleaseLast, || {
+            format!("{truth:?}")
+        })?;
+        let there = matches!(truth.network, Network::There | Network::Partial);
+        check(there, Law::ReleaseOnce, || format!("{truth:?}"))?;
+        truth.network = Network::Taking;
+        truth.trying = false;
+        Ok(())
+    }
+
+    fn pays(&mut self, now: Moment, automatic: bool) -> Result<(), Broken> {
+        if !automatic {
+            return Ok(());
+        }
+        self.automatic.push(now);
+        let burst = f64::from(self.limits.burst.get());
+        let rate = f64::from(self.limits.restarts_per_second.get());
+        for (so_far, at) in self.automatic.iter().rev().take(100).enumerate() {
+            let most = burst + rate * now.since(*at).as_secs_f64() + 1e-6;
+            let count = f64::from(u32::try_from(so_far).unwrap()) + 1.0;
+            check(count <= most, Law::Budget, || {
+                format!("{count} since {at:?} at {now:?}")
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The supervisor shows what became of its tenants.
+    pub(crate) fn shows(&self, views: &[View], next: Option<Moment>) -> Result<(), Broken> {
+        for view in views {
+            let truth = &self.tenants[&view.name];
+            let launched = truth.live.is_some_and(|live| live.launched);
+            let fits = view.launch == truth.live.map(|live| live.id)
+                && match view.state {
+                    StateWord::Down => truth.network == Network::None,
+                    StateWord::Provisioning => truth.network == Network::Making,
+                    StateWord::Launching => truth.live.is_some() && !launched,
+                    StateWord::Up => launched && (view.ready == Some(true) || next.is_some()),
+                    StateWord::Stopping => launched && next.is_some(),
+                    StateWord::Waiting => next.is_some(),
+                    StateWord::Held => truth.live.is_none(),
+                    StateWord::Releasing => truth.network == Network::Taking,
+                    StateWord::Stuck => launched || truth.network == Network::Partial,
+                };
+            check(fits, Law::WaitForSomething, || {
+                format!("{view:?}, {truth:?}")
+            })?;
+        }
+        Ok(())
+    }
+
+    /// All that is due by now has been done.
+    pub(crate) fn done(now: Moment, next: Option<Moment>) -> Result<(), Broken> {
+        let late = next.is_some_and(|next| next <= now);
+        check(!late, Law::DueIsDone, || format!("{next:?} at {now:?}"))
+    }
+
+    /// The world has become fair and quiet. Whether all was asked for again since it is fair
+    /// says whether something may still be stuck.
+    pub(crate) fn end(views: &[View], asked_again: bool) -> Result<(), Broken> {
+        for view in views {
+            let good = match (view.want, view.state) {
+                (Want::Up, StateWord::Up) => view.ready == Some(true),
+                (Want::Up, StateWord::Held) | (Want::Down, StateWord::Down) => true,
+                (_, StateWord::Stuck) => !asked_again && view.until.is_none(),
+                _ => false,
+            };
+            check(good, Law::EndAsWanted, || format!("{view:?}"))?;
+        }
+        Ok(())
+    }
+
+    /// A shutdown in a world that is fair and quiet is finished.
+    pub(crate) fn finishes(shutdown: bool, finished: bool) -> Result<(), Broken> {
+        check(shutdown == finished, Law::Finish, || {
+            format!("{shutdown} {finished}")
+        })
+    }
+
+    /// So few events were enough to come to rest.
+    pub(crate) fn rests(events: u32) -> Result<(), Broken> {
+        check(events < 20_000, Law::Rest, || format!("{events} events"))
+    }
+
+    /// What is stale is not even seen.
+    pub(crate) fn changed(
+        &self,
+        heard: &Heard,
+        before: &[View],
+        after: impl Iterator<Item = View>,
+    ) -> Result<(), Broken> {
+        let same = !heard.unfit || after.eq(before.iter().cloned());
+        check(same, Law::StaleIsNothing, || format!("{before:?} changed"))
+    }
+}

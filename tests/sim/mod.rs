@@ -1,0 +1,8 @@
+//! A simulated host, and the laws that each history on it must obey.
+
+mod host;
+pub(crate) mod law;
+pub(crate) mod laws;
+mod proof;
+pub(crate) mod random;
+pub(crate) mod world;

@@ -1,0 +1,202 @@
+//! Each law, seen broken: by traces made by hand, so that a check that cannot fail is found out.
+
+use std::time::Duration;
+
+use tenantd::name::TenantName;
+use tenantd::plan::model::{Policy, Readiness, RestartPolicy, RestartWhen, StopSignal};
+use tenantd::supervisor::action::{Action, Answer};
+use tenantd::supervisor::event::{Event, LaunchId, RequestId, Verb};
+use tenantd::supervisor::time::Moment;
+use tenantd::supervisor::view::{StateWord, View, Want};
+use tenantd::supervisor::{Limits, Step};
+
+use super::law::{Broken, Law};
+use super::laws::Laws;
+
+fn policy(delay: Duration) -> Policy {
+    Policy {
+        autostart: true,
+        stop_signal: StopSignal {
+            number: 15,
+            name: "SIGTERM".to_owned(),
+        },
+        grace: Duration::from_secs(5),
+        restart: RestartPolicy {
+            when: RestartWhen::Always,
+            delay,
+            delay_max: Duration::from_secs(30),
+            healthy_after: Duration::from_secs(60),
+            strikes: 3,
+            window: Duration::from_secs(100),
+        },
+        ready: Readiness::Started,
+        ready_within: Duration::from_secs(20),
+        daemonizes: false,
+    }
+}
+
+fn tenant() -> TenantName {
+    "acme".parse().unwrap()
+}
+
+fn launch(id: u64) -> Action {
+    Action::Launch {
+        tenant: tenant(),
+        launch: LaunchId(id),
+    }
+}
+
+fn reply() -> Action {
+    Action::Reply {
+        request: RequestId(1),
+        answer: Answer::Accepted,
+    }
+}
+
+fn kill(id: u64) -> Action {
+    Action::Kill {
+        tenant: tenant(),
+        launch: LaunchId(id),
+    }
+}
+
+fn emptied(id: u64) -> Event {
+    Event::Emptied {
+        launch: LaunchId(id),
+    }
+}
+
+fn asked() -> Event {
+    Event::Asked {
+        request: RequestId(1),
+        tenant: tenant(),
+        verb: Verb::Stop,
+    }
+}
+
+fn view(want: Want, state: StateWord) -> View {
+    View {
+        name: tenant(),
+        want,
+        state,
+        launch: None,
+        restarts: 0,
+        since: Moment::ZERO,
+        ready: None,
+        until: None,
+        why: None,
+    }
+}
+
+struct Trace(Laws);
+
+impl Trace {
+    /// A tenant that has been planned, and nothing more.
+    fn planned(delay: Duration) -> Self {
+        let one = std::num::NonZeroU32::MIN;
+        let mut laws = Laws::new(Limits {
+            restarts_per_second: one,
+            burst: one,
+        });
+        let policy = policy(delay);
+        laws.event(
+            Moment::ZERO,
+            &Event::Planned {
+                tenant: tenant(),
+                policy,
+            },
+        );
+        Trace(laws)
+    }
+
+    /// A tenant whose first launch runs.
+    fn up(delay: Duration) -> Self {
+        let mut trace = Self::planned(delay);
+        let provision = Action::Provision { tenant: tenant() };
+        trace.hears(&Event::Hurry, vec![provision]).unwrap();
+        let provisioned = Event::Provisioned { tenant: tenant() };
+        trace.hears(&provisioned, vec![launch(1)]).unwrap();
+        let launched = Event::Launched {
+            launch: LaunchId(1),
+        };
+        trace.hears(&launched, vec![]).unwrap();
+        trace
+    }
+
+    /// The answer to an event is these actions.
+    fn hears(&mut self, event: &Event, actions: Vec<Action>) -> Result<(), Broken> {
+        let heard = self.0.event(Moment::ZERO, event);
+        let step = Step {
+            actions,
+            transitions: vec![],
+        };
+        self.0.step(Moment::ZERO, &heard, &step)
+    }
+}
+
+/// Breaks this law, and perhaps in several ways.
+fn breaks(law: Law) -> Vec<Result<(), Broken>> {
+    let second = Duration::from_secs(1);
+    let release = || vec![Action::Release { tenant: tenant() }];
+    let mut up = Trace::up(second);
+    let mut planned = Trace::planned(second);
+    match law {
+        Law::OneLaunch => vec![up.hears(&Event::Hurry, vec![launch(2)])],
+        Law::FreshLaunch => vec![up.hears(&emptied(1), vec![launch(1)])],
+        Law::ProvisionFirst => vec![planned.hears(&Event::Hurry, vec![launch(1)])],
+        Law::ProvisionOnce => {
+            let provision = Action::Provision { tenant: tenant() };
+            vec![up.hears(&emptied(1), vec![provision])]
+        }
+        Law::ReleaseLast => vec![up.hears(&Event::Hurry, release())],
+        Law::ReleaseOnce => vec![planned.hears(&Event::Hurry, release())],
+        Law::SignalTheLiving => vec![
+            up.hears(&Event::Hurry, vec![kill(2)]),
+            up.hears(&emptied(1), vec![kill(1)]),
+        ],
+        Law::AnswerOnce => vec![
+            up.hears(&asked(), vec![]),
+            up.hears(&asked(), vec![reply(), reply()]),
+            up.hears(&Event::Hurry, vec![reply()]),
+        ],
+        Law::StaleIsNothing => {
+            let stale = up.0.event(Moment::ZERO, &emptied(2));
+            let before = [view(Want::Up, StateWord::Up)];
+            let after = [view(Want::Up, StateWord::Waiting)];
+            vec![
+                up.0.changed(&stale, &before, after.into_iter()),
+                up.hears(&emptied(2), vec![kill(1)]),
+            ]
+        }
+        Law::Backoff => vec![up.hears(&emptied(1), vec![launch(2)])],
+        Law::Budget => {
+            let mut trace = Trace::up(Duration::ZERO);
+            trace.hears(&emptied(1), vec![launch(2)]).unwrap();
+            vec![trace.hears(&emptied(2), vec![launch(3)])]
+        }
+        Law::WaitForSomething => {
+            let words = [StateWord::Down, StateWord::Waiting, StateWord::Releasing];
+            words
+                .map(|word| up.0.shows(&[view(Want::Up, word)], None))
+                .into()
+        }
+        Law::DueIsDone => vec![Laws::done(Moment(5), Some(Moment(5)))],
+        Law::EndAsWanted => vec![
+            Laws::end(&[view(Want::Down, StateWord::Held)], false),
+            Laws::end(&[view(Want::Up, StateWord::Waiting)], false),
+            Laws::end(&[view(Want::Down, StateWord::Stuck)], true),
+        ],
+        Law::Finish => vec![Laws::finishes(true, false), Laws::finishes(false, true)],
+        Law::Rest => vec![Laws::rests(20_000)],
+    }
+}
+
+#[test]
+fn each_law_is_seen_broken() {
+    for law in Law::ALL {
+        for result in breaks(law) {
+            let broken = result.expect_err(&format!("{law:?} cannot be broken"));
+            assert_eq!(broken.law, law, "{}", broken.by);
+        }
+    }
+}

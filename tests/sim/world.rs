@@ -1,0 +1,312 @@
+//! A host that exists in numbers only: delays, faults, programs that misbehave, and operators who
+//! ask at random, all from one seed and on a virtual clock.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::Duration;
+
+use tenantd::name::TenantName;
+use tenantd::plan::model::{Policy, Readiness, RestartPolicy, RestartWhen, StopSignal};
+use tenantd::supervisor::event::{Event, Exit, LaunchId, RequestId, Verb};
+use tenantd::supervisor::time::Moment;
+use tenantd::supervisor::view::View;
+use tenantd::supervisor::{Limits, Step, Supervisor};
+
+use super::law::Broken;
+use super::laws::Laws;
+use super::random::Random;
+
+/// For so long the world is unfair, in milliseconds.
+const UNFAIR_FOR: u64 = 200_000;
+
+/// What happens in the world at some moment.
+#[derive(Debug)]
+pub(super) enum Happening {
+    /// The supervisor is told, whatever the world thinks of it.
+    Tell(Event),
+    /// The first process of a launch ends.
+    Exit {
+        launch: LaunchId,
+        exit: Exit,
+        others: bool,
+    },
+    /// The last one ends.
+    Empty(LaunchId),
+    /// It is ready.
+    Ready(LaunchId),
+}
+
+/// How a history ends once the world is fair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Finale {
+    Nothing,
+    StartAll,
+    StopAll,
+    Shutdown,
+}
+
+/// A program that runs; whether its first process does.
+#[derive(Debug)]
+pub(super) struct Program {
+    pub(super) first: bool,
+}
+
+/// What one history came to.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) events: u32,
+    pub(crate) launches: u32,
+    /// How often each state was seen after an event.
+    pub(crate) states: BTreeMap<String, u32>,
+    /// Each event and its step, where a trace was asked for.
+    pub(crate) trace: String,
+}
+
+/// One world and its supervisor.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(super) random: Random,
+    now: Moment,
+    pub(super) fair: bool,
+    shutdown: bool,
+    supervisor: Supervisor,
+    pub(super) laws: Laws,
+    names: Vec<TenantName>,
+    happenings: BTreeMap<(Moment, u64), Happening>,
+    sequence: u64,
+    requests: u64,
+    pub(super) programs: BTreeMap<LaunchId, Program>,
+    /// Told before, to be told again when they are stale.
+    told: Vec<Event>,
+    tracing: bool,
+    pub(super) outcome: Outcome,
+}
+
+impl World {
+    /// A world that follows from its seed alone.
+    pub(crate) fn new(seed: u64, tracing: bool) -> Self {
+        let mut random = Random::new(seed);
+        let number = |n: u64| u32::try_from(n).unwrap().try_into().unwrap();
+        let limits = Limits {
+            restarts_per_second: number(1 + random.below(5)),
+            burst: number(1 + random.below(4)),
+        };
+        let names = (0..=random.below(5))
+            .map(|n| format!("t{n}").parse().unwrap())
+            .collect();
+        Self {
+            random,
+            now: Moment::ZERO + Duration::from_secs(1_000),
+            fair: false,
+            shutdown: false,
+            supervisor: Supervisor::new(limits),
+            laws: Laws::new(limits),
+            names,
+            happenings: BTreeMap::new(),
+            sequence: 0,
+            requests: 0,
+            programs: BTreeMap::new(),
+            told: Vec::new(),
+            tracing,
+            outcome: Outcome::default(),
+        }
+    }
+
+    /// Lives through one history.
+    pub(crate) fn run(mut self) -> (Outcome, Result<(), Broken>) {
+        let result = self.history();
+        (self.outcome, result)
+    }
+
+    fn history(&mut self) -> Result<(), Broken> {
+        let fair_at = self.now + Duration::from_millis(UNFAIR_FOR);
+        for tenant in self.names.clone() {
+            let policy = self.policy();
+            self.tell(Event::Planned { tenant, policy })?;
+        }
+        self.schedule_operators();
+        while self.advance(fair_at)? {}
+        self.now = self.now.max(fair_at);
+        self.fair = true;
+        let finale = *self.random.pick(&[
+            Finale::Nothing,
+            Finale::StartAll,
+            Finale::StopAll,
+            Finale::Shutdown,
+        ]);
+        for tenant in self.names.clone() {
+            match finale {
+                Finale::StartAll => self.ask(tenant, Verb::Start)?,
+                Finale::StopAll => self.ask(tenant, Verb::Stop)?,
+                Finale::Nothing | Finale::Shutdown => {}
+            }
+        }
+        if finale == Finale::Shutdown {
+            self.shutdown = true;
+            self.tell(Event::Shutdown)?;
+        }
+        while self.advance(Moment(u64::MAX))? {}
+        // A start that came after the shutdown was refused, and tried nothing again.
+        let asked_again = match finale {
+            Finale::Nothing => false,
+            Finale::StartAll => !self.shutdown,
+            Finale::StopAll | Finale::Shutdown => true,
+        };
+        let views: Vec<View> = self.supervisor.tenants().collect();
+        Laws::end(&views, asked_again)?;
+        Laws::finishes(self.shutdown, self.supervisor.is_finished())
+    }
+
+    /// Lets the next thing happen, if it does so before `limit`.
+    fn advance(&mut self, limit: Moment) -> Result<bool, Broken> {
+        let happening = self.happenings.keys().next().copied();
+        let deadline = self.supervisor.next_deadline();
+        let next = match (happening, deadline) {
+            (Some((at, _)), Some(deadline)) => at.min(deadline),
+            (Some((at, _)), None) => at,
+            (None, Some(deadline)) => deadline,
+            (None, None) => return Ok(false),
+        };
+        if next >= limit {
+            return Ok(false);
+        }
+        self.now = self.now.max(next);
+        self.outcome.events += 1;
+        Laws::rests(self.outcome.events)?;
+        if deadline.is_some_and(|deadline| deadline <= self.now) {
+            let step = self.supervisor.handle_deadline(self.now);
+            self.laws.step(self.now, &Laws::nothing_heard(), &step)?;
+            Laws::done(self.now, self.supervisor.next_deadline())?;
+            self.follow(None, &step)?;
+        } else if let Some((_, happening)) = self.happenings.pop_first() {
+            self.happen(happening)?;
+            if self.random.chance(20) {
+                self.repeat()?;
+            }
+        }
+        Ok(true)
+    }
+
+    fn ask(&mut self, tenant: TenantName, verb: Verb) -> Result<(), Broken> {
+        self.requests += 1;
+        let request = RequestId(self.requests);
+        self.tell(Event::Asked {
+            request,
+            tenant,
+            verb,
+        })
+    }
+
+    pub(super) fn tell(&mut self, event: Event) -> Result<(), Broken> {
+        self.shutdown |= event == Event::Shutdown;
+        let heard = self.laws.event(self.now, &event);
+        let before: Vec<View> = self.supervisor.tenants().collect();
+        let traced = self.tracing.then(|| event.clone());
+        if self.random.chance(20) {
+            self.told.push(event.clone());
+        }
+        let step = self.supervisor.handle(self.now, event);
+        self.laws.step(self.now, &heard, &step)?;
+        self.laws
+            .changed(&heard, &before, self.supervisor.tenants())?;
+        self.follow(traced.as_ref(), &step)
+    }
+
+    /// Carries out a step.
+    fn follow(&mut self, event: Option<&Event>, step: &Step) -> Result<(), Broken> {
+        if self.tracing {
+            writeln!(self.outcome.trace, "{:?} {event:?} -> {step:?}", self.now).unwrap();
+        }
+        let views: Vec<View> = self.supervisor.tenants().collect();
+        for view in &views {
+            *self
+                .outcome
+                .states
+                .entry(view.state.to_string())
+                .or_default() += 1;
+        }
+        for action in &step.actions {
+            self.act(action);
+        }
+        self.laws.shows(&views, self.supervisor.next_deadline())
+    }
+
+    /// Something will happen within so many milliseconds.
+    pub(super) fn later(&mut self, most: u64, happening: Happening) {
+        let at = self.now + self.random.millis(most);
+        self.sequence += 1;
+        self.happenings.insert((at, self.sequence), happening);
+    }
+
+    fn schedule_operators(&mut self) {
+        for _ in 0..self.random.below(20) {
+            let verb = *self.random.pick(&[Verb::Start, Verb::Stop, Verb::Restart]);
+            let stranger: TenantName = "stranger".parse().unwrap();
+            let tenant = if self.random.chance(5) {
+                stranger
+            } else {
+                self.random.pick(&self.names).clone()
+            };
+            self.requests += 1;
+            let request = RequestId(self.requests);
+            self.later(
+                UNFAIR_FOR,
+                Happening::Tell(Event::Asked {
+                    request,
+                    tenant,
+                    verb,
+                }),
+            );
+        }
+        if self.random.chance(20) {
+            self.later(UNFAIR_FOR, Happening::Tell(Event::Shutdown));
+        }
+        if self.random.chance(15) {
+            self.later(UNFAIR_FOR, Happening::Tell(Event::Hurry));
+        }
+    }
+
+    fn policy(&mut self) -> Policy {
+        use RestartWhen::{Always, Never, OnFailure};
+        let lived = Readiness::Lived(self.random.millis(5_000));
+        let ready = [
+            Readiness::Started,
+            lived,
+            Readiness::Tcp(80),
+            Readiness::Notify,
+        ];
+        let random = &mut self.random;
+        Policy {
+            autostart: random.chance(80),
+            stop_signal: StopSignal {
+                number: 15,
+                name: "SIGTERM".to_owned(),
+            },
+            grace: Duration::from_secs(*random.pick(&[0, 1, 10])),
+            restart: RestartPolicy {
+                when: *random.pick(&[Always, Always, OnFailure, Never]),
+                delay: Duration::from_millis(*random.pick(&[0, 100, 1_000])),
+                delay_max: Duration::from_secs(*random.pick(&[1, 30])),
+                healthy_after: Duration::from_secs(*random.pick(&[1, 10, 60])),
+                strikes: *random.pick(&[0, 1, 3, 10]),
+                window: Duration::from_secs(*random.pick(&[5, 60])),
+            },
+            ready: random.pick(&ready).clone(),
+            ready_within: Duration::from_secs(*random.pick(&[1, 30])),
+            daemonizes: random.chance(30),
+        }
+    }
+
+    /// Tells something again that was told before, if by now it must change nothing.
+    fn repeat(&mut self) -> Result<(), Broken> {
+        if self.told.is_empty() {
+            return Ok(());
+        }
+        let event = self.random.pick(&self.told).clone();
+        if self.laws.is_stale(&event) {
+            self.outcome.events += 1;
+            self.tell(event)?;
+        }
+        Ok(())
+    }
+}
