@@ -95,6 +95,10 @@ impl World {
     }
 
     pub(super) fn act(&mut self, action: &Action) {
+        if !self.fair && self.random.chance(5) {
+            // An operator who catches the host in the middle of it.
+            self.ask_within(60);
+        }
         match action.clone() {
             Action::Provision { tenant } => {
                 let why = Failure::errno(Stage::Netns, "", libc::ENOSPC);

@@ -21,7 +21,7 @@ pub(crate) enum Law {
     AnswerOnce,
     /// What is stale or does not fit changes nothing.
     StaleIsNothing,
-    /// No state waits for nothing: its word fits what is outstanding on the host.
+    /// No state waits for nothing: its word fits what is wanted and what is outstanding.
     WaitForSomething,
     /// What is due is done.
     DueIsDone,

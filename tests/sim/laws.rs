@@ -350,7 +350,13 @@ impl Laws {
         for view in views {
             let truth = &self.tenants[&view.name];
             let launched = truth.live.is_some_and(|live| live.launched);
-            let fits = view.launch == truth.live.map(|live| live.id)
+            let wanted = match view.state {
+                StateWord::Up | StateWord::Waiting | StateWord::Held => view.want == Want::Up,
+                StateWord::Down => view.want == Want::Down,
+                _ => true,
+            };
+            let fits = wanted
+                && view.launch == truth.live.map(|live| live.id)
                 && match view.state {
                     StateWord::Down => truth.network == Network::None,
                     StateWord::Provisioning => truth.network == Network::Making,

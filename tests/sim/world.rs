@@ -238,25 +238,27 @@ impl World {
         self.happenings.insert((at, self.sequence), happening);
     }
 
+    /// Some operator asks something, of one whom nobody knows at times.
+    pub(super) fn ask_within(&mut self, most: u64) {
+        let verb = *self.random.pick(&[Verb::Start, Verb::Stop, Verb::Restart]);
+        let tenant = if self.random.chance(5) {
+            "stranger".parse().unwrap()
+        } else {
+            self.random.pick(&self.names).clone()
+        };
+        self.requests += 1;
+        let request = RequestId(self.requests);
+        let asked = Event::Asked {
+            request,
+            tenant,
+            verb,
+        };
+        self.later(most, Happening::Tell(asked));
+    }
+
     fn schedule_operators(&mut self) {
         for _ in 0..self.random.below(20) {
-            let verb = *self.random.pick(&[Verb::Start, Verb::Stop, Verb::Restart]);
-            let stranger: TenantName = "stranger".parse().unwrap();
-            let tenant = if self.random.chance(5) {
-                stranger
-            } else {
-                self.random.pick(&self.names).clone()
-            };
-            self.requests += 1;
-            let request = RequestId(self.requests);
-            self.later(
-                UNFAIR_FOR,
-                Happening::Tell(Event::Asked {
-                    request,
-                    tenant,
-                    verb,
-                }),
-            );
+            self.ask_within(UNFAIR_FOR);
         }
         if self.random.chance(20) {
             self.later(UNFAIR_FOR, Happening::Tell(Event::Shutdown));

@@ -33,14 +33,54 @@ fn restarts_from_its_start_and_doubles_and_gives_up() {
 
 #[test]
 fn a_healthy_launch_restarts_at_once_and_clears_the_strikes() {
-    let mut world = situation("up");
-    for _ in 0..10 {
-        world.now = world.now + Duration::from_secs(60);
+    let healthy_after = Duration::from_secs(10);
+    let restart = RestartPolicy {
+        healthy_after,
+        ..policy().restart
+    };
+    let mut world = World::new(Policy {
+        restart,
+        ..policy()
+    })
+    .provisioned()
+    .launched();
+    // So often within the window that it would be held without.
+    for _ in 0..9 {
+        world.now = world.now + healthy_after;
         world = world.ended(Exit::Signal(9));
         assert_eq!(world.view().state, StateWord::Launching);
         world = world.launched();
     }
-    assert_eq!(world.view().restarts, 10);
+    assert_eq!(world.view().restarts, 9);
+}
+
+#[test]
+fn a_hurry_ends_each_grace_now_and_later() {
+    let mut world = situation("stopping");
+    assert_eq!(word(&world.tell(Event::Hurry).actions[0]), "kill");
+    assert_eq!(world.tell(Event::Hurry), Step::default());
+    let mut world = situation("launching, unwanted");
+    assert_eq!(world.tell(Event::Hurry), Step::default());
+    let launch = world.launch();
+    let step = world.tell(Event::Launched { launch });
+    assert_eq!(step.actions.iter().map(word).collect::<Vec<_>>(), ["kill"]);
+}
+
+#[test]
+fn a_new_policy_counts_from_the_next_decision_on() {
+    let mut world = situation("up");
+    let tenant = world.name();
+    let policy = Policy {
+        autostart: false,
+        grace: Duration::from_secs(77),
+        ..policy()
+    };
+    let step = world.tell(Event::Planned { tenant, policy });
+    assert_eq!(step, Step::default());
+    let stopped_at = world.now;
+    let mut world = world.asked(crate::supervisor::event::Verb::Stop);
+    world.wait();
+    assert_eq!(world.now, stopped_at + Duration::from_secs(77));
 }
 
 #[test]
@@ -246,4 +286,12 @@ fn thousands_that_are_due_together_go_as_the_budget_goes_and_in_order() {
         );
     }
     assert_eq!(launched, names);
+}
+
+#[test]
+fn a_tenant_is_small() {
+    // Of the 6 KB that a tenant may cost the daemon; names and reasons come on top.
+    let size = size_of::<crate::supervisor::Slot>();
+    assert!(size <= 512, "{size} bytes");
+    println!("{size} bytes a tenant");
 }
