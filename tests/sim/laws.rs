@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use tenantd::name::TenantName;
-use tenantd::plan::model::Policy;
 use tenantd::supervisor::action::{Action, Answer};
 use tenantd::supervisor::event::{Event, LaunchId, RequestId, Verb};
 use tenantd::supervisor::time::Moment;
@@ -12,68 +11,7 @@ use tenantd::supervisor::view::{StateWord, View, Want};
 use tenantd::supervisor::{Limits, Step};
 
 use super::law::{Broken, Law, check};
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Network {
-    None,
-    Making,
-    There,
-    Taking,
-    Partial,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Live {
-    id: LaunchId,
-    launched: bool,
-}
-
-/// What is true of one tenant on the host.
-#[derive(Debug)]
-struct Truth {
-    policy: Policy,
-    network: Network,
-    live: Option<Live>,
-    /// The next try was asked for, or is the first.
-    free: bool,
-    /// A try has been provisioned and not yet launched.
-    trying: bool,
-    /// When the last try began.
-    tried_at: Moment,
-    /// The end of this launch was asked for.
-    asked_end: bool,
-    /// At least so many strikes.
-    strikes: u32,
-}
-
-impl Truth {
-    fn ended(&mut self, now: Moment) {
-        if self.asked_end {
-            return;
-        }
-        let healthy = now.since(self.tried_at) >= self.policy.restart.healthy_after;
-        self.strikes = if healthy { 1 } else { self.strikes + 1 };
-    }
-
-    /// A try begins. Whether nobody asked for it.
-    fn tries(&mut self, now: Moment) -> Result<bool, Broken> {
-        let automatic = !self.free;
-        self.free = false;
-        if automatic {
-            let restart = &self.policy.restart;
-            let factor = 2u32.pow(self.strikes.saturating_sub(1).min(20));
-            let delay = (restart.delay * factor).min(restart.delay_max);
-            check(now >= self.tried_at + delay, Law::Backoff, || {
-                format!(
-                    "{} strikes, tried at {:?} and {now:?}",
-                    self.strikes, self.tried_at
-                )
-            })?;
-        }
-        self.tried_at = now;
-        Ok(automatic)
-    }
-}
+use super::truth::{Live, Network, Truth};
 
 /// What one event means for the step that answers it.
 #[derive(Debug)]

@@ -5,4 +5,5 @@ pub(crate) mod law;
 pub(crate) mod laws;
 mod proof;
 pub(crate) mod random;
+mod truth;
 pub(crate) mod world;

@@ -1,0 +1,69 @@
+//! What is true of one tenant on the host, whatever the supervisor believes.
+
+use tenantd::plan::model::Policy;
+use tenantd::supervisor::event::LaunchId;
+use tenantd::supervisor::time::Moment;
+
+use super::law::{Broken, Law, check};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Network {
+    None,
+    Making,
+    There,
+    Taking,
+    Partial,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Live {
+    pub(super) id: LaunchId,
+    pub(super) launched: bool,
+}
+
+/// What is true of one tenant on the host.
+#[derive(Debug)]
+pub(super) struct Truth {
+    pub(super) policy: Policy,
+    pub(super) network: Network,
+    pub(super) live: Option<Live>,
+    /// The next try was asked for, or is the first.
+    pub(super) free: bool,
+    /// A try has been provisioned and not yet launched.
+    pub(super) trying: bool,
+    /// When the last try began.
+    pub(super) tried_at: Moment,
+    /// The end of this launch was asked for.
+    pub(super) asked_end: bool,
+    /// At least so many strikes.
+    pub(super) strikes: u32,
+}
+
+impl Truth {
+    pub(super) fn ended(&mut self, now: Moment) {
+        if self.asked_end {
+            return;
+        }
+        let healthy = now.since(self.tried_at) >= self.policy.restart.healthy_after;
+        self.strikes = if healthy { 1 } else { self.strikes + 1 };
+    }
+
+    /// A try begins. Whether nobody asked for it.
+    pub(super) fn tries(&mut self, now: Moment) -> Result<bool, Broken> {
+        let automatic = !self.free;
+        self.free = false;
+        if automatic {
+            let restart = &self.policy.restart;
+            let factor = 2u32.pow(self.strikes.saturating_sub(1).min(20));
+            let delay = (restart.delay * factor).min(restart.delay_max);
+            check(now >= self.tried_at + delay, Law::Backoff, || {
+                format!(
+                    "{} strikes, tried at {:?} and {now:?}",
+                    self.strikes, self.tried_at
+                )
+            })?;
+        }
+        self.tried_at = now;
+        Ok(automatic)
+    }
+}
