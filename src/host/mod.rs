@@ -1,5 +1,11 @@
-//! The wing that acts: it carries out what a plan says, and decides nothing.
+//! The wing that acts: namespaces, links, datastores, launches, processes, cgroups.
 //!
-//! It never names the supervisor. What fails here comes back as a [`crate::stage::Failure`].
+//! It carries out what a plan says and reports how it went; it decides nothing, and it never names
+//! the other wing, `supervisor`.
 
+pub mod cgroup;
+pub mod datastore;
 pub mod fifo;
+pub mod launch;
+pub mod lock;
+pub mod process;

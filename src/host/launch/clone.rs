@@ -1,0 +1,58 @@
+//! Makes the child.
+#![allow(unsafe_code)]
+
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use linux_raw_sys::general::{
+    CLONE_CLEAR_SIGHAND, CLONE_INTO_CGROUP, CLONE_NEWNS, CLONE_PIDFD, clone_args,
+};
+use rustix::io::Errno;
+
+use super::child;
+use super::raw::outcome;
+use super::spec::Spec;
+
+/// Clones this process: the child gets a copy of the memory, a mount namespace of its own and a
+/// place in `cgroup`, and goes down the stages of [`child::run`]. Gives the child's number and a
+/// pidfd, which is close-on-exec.
+///
+/// By the raw system call: glibc has no wrapper for clone3(2), and its fork(2) would take the
+/// locks of its allocator. The flags are linux-raw-sys's, as libc's overflow to 0.
+///
+/// # Errors
+/// Those of clone3(2).
+pub(super) fn clone(
+    spec: &Spec,
+    cgroup: Option<BorrowedFd<'_>>,
+    report: BorrowedFd<'_>,
+) -> Result<(i32, OwnedFd), Errno> {
+    let mut pidfd: libc::c_int = -1;
+    // SAFETY: clone_args consists of integers, for which all-zero bytes are a value: "not given".
+    let mut args: clone_args = unsafe { MaybeUninit::zeroed().assume_init() };
+    args.flags = u64::from(CLONE_PIDFD | CLONE_NEWNS) | CLONE_CLEAR_SIGHAND;
+    args.pidfd = std::ptr::from_mut(&mut pidfd) as u64;
+    args.exit_signal = libc::SIGCHLD.unsigned_abs().into();
+    if let Some(cgroup) = cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = cgroup.as_raw_fd().unsigned_abs().into();
+    }
+    // SAFETY: `args` is a clone_args of the size that is given, and its `pidfd` points to an int
+    // that outlives the call. Without CLONE_VM and a stack the child goes on here in a copy of
+    // this thread's memory, as after fork(2). The process may have other threads, which the child
+    // has not: so it only calls child::run, which makes system calls and does not return.
+    let pid = unsafe {
+        libc::syscall(
+            libc::SYS_clone3,
+            std::ptr::from_mut(&mut args),
+            size_of::<clone_args>(),
+        )
+    };
+    if pid == 0 {
+        child::run(spec, report);
+    }
+    outcome(pid)?;
+    // SAFETY: the call succeeded, so the kernel has stored a new descriptor that nobody else owns.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    Ok((i32::try_from(pid).map_err(|_| Errno::OVERFLOW)?, pidfd))
+}
