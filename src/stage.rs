@@ -181,8 +181,8 @@ impl Failure {
             (Stage::Clone, libc::EAGAIN) => {
                 "raise pids.max of the unit or kernel.threads-max: no further process can be made"
             }
-            (Stage::Clone | Stage::Tree, ENOSYS | EINVAL) => {
-                "tenantd needs Linux 5.7 or later; see `tenantd check`"
+            (Stage::Clone | Stage::Tree | Stage::Descriptors, ENOSYS | EINVAL) => {
+                "tenantd needs Linux 5.11 or later; see `tenantd check`"
             }
             (Stage::Link, EPERM) => "run tenantd as root: links need CAP_NET_ADMIN",
             (Stage::Link, libc::EOPNOTSUPP) => "the kernel has no veth: load the module veth",
@@ -201,7 +201,9 @@ impl Failure {
             (Stage::Attach | Stage::Private, ENOENT) => {
                 "the folder must exist on the host, as the installed program expects it"
             }
-            (Stage::Attach, ELOOP) => "name the real folder: symbolic links are refused",
+            (Stage::Attach | Stage::Private | Stage::Hide, ELOOP) => {
+                "name the real folder: symbolic links are refused"
+            }
             (Stage::Attach, EBUSY | EXDEV) => "is it a mount point of another kind?",
             (Stage::Exec | Stage::Program, EACCES) => {
                 "is it executable for the tenant's user, and on a filesystem without noexec?"

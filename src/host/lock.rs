@@ -5,7 +5,8 @@
 //! description, which the child inherits: it lives as long as any process of the launch does,
 //! whatever becomes of the supervisor.
 
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, File};
+use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,9 @@ pub const LOCK_FD: i32 = 63;
 /// child of another launch holds copies of all the supervisor's descriptors for about a
 /// millisecond, this lock's among them.
 const PATIENCE: (u32, Duration) = (20, Duration::from_millis(1));
+
+/// The most bytes of a signature that are shown: two names and a number.
+const SIGNATURE: u64 = 160;
 
 /// How often another open is tried because somebody removed the file between open and lock.
 const REOPENS: u32 = 100;
@@ -125,10 +129,17 @@ fn failure(path: &Path, errno: Errno) -> Failure {
     Failure::errno(Stage::Lock, object, errno.raw_os_error())
 }
 
+/// What the holder wrote. A tenant that runs as root can write there too, so it is cut short and
+/// shown without control characters.
 fn holder(file: &Path) -> String {
-    match std::fs::read_to_string(file) {
-        Ok(text) if !text.is_empty() => format!("held by {}", text.trim_end()),
-        Ok(_) => "held by a launch that has only begun".to_owned(),
+    let mut bytes = Vec::new();
+    let read = File::open(file).and_then(|file| file.take(SIGNATURE).read_to_end(&mut bytes));
+    match read {
+        Ok(0) => "held by a launch that has only begun".to_owned(),
+        Ok(_) => format!(
+            "held by {}",
+            String::from_utf8_lossy(&bytes).trim_end().escape_debug()
+        ),
         Err(error) => format!("by whom is not known: {error}"),
     }
 }

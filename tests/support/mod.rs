@@ -4,7 +4,11 @@
 //! stays in it, and so does every thread and process that this thread starts, so that tests run
 //! side by side and nothing reaches the machine's own links, mounts or `/run`.
 
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test file uses a part of it"
+)]
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -53,6 +57,18 @@ pub fn enter() {
         .status()
         .expect("the tests need iproute2");
     assert!(up.success());
+}
+
+/// Waits until something becomes true.
+///
+/// # Panics
+/// If it has not after ten seconds.
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = std::time::Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed().as_secs() < 10, "still not so: {what}");
+        std::thread::yield_now();
+    }
 }
 
 /// An application name that no other test on this machine uses at the same time: the cgroup tree

@@ -1,0 +1,189 @@
+//! What a launch needs: a datastore, a network namespace, a plan and a place for the output.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::sched::{CloneFlags, unshare};
+use rustix::process::{WaitId, WaitIdOptions, waitid};
+use tenantd::host::cgroup::Leaf;
+use tenantd::host::launch::{Child, Order, launch};
+use tenantd::host::{datastore, process};
+use tenantd::plan::model::{DatastorePlan, Identity, LaunchPlan};
+use tenantd::stage::Failure;
+
+use crate::support;
+
+/// Where the tests' programs find their data.
+pub(crate) const TARGET: &str = "/run/expected";
+
+pub(crate) struct Bench {
+    pub(crate) launch: LaunchPlan,
+    pub(crate) datastore: DatastorePlan,
+    pub(crate) netns: OwnedFd,
+    pub(crate) leaf: Option<Leaf>,
+}
+
+impl Bench {
+    /// A bench in a test host, with `/bin/sleep` for its program.
+    pub(crate) fn new() -> Self {
+        support::enter();
+        std::fs::create_dir(TARGET).unwrap();
+        let datastore = DatastorePlan {
+            source: "/var/lib/tenantd/wiki/acme".into(),
+            root: "/var/lib/tenantd/wiki".into(),
+            target: TARGET.into(),
+            uid: 1000,
+            gid: 1000,
+            mode: 0o750,
+        };
+        datastore::ensure(&datastore).unwrap();
+        Self {
+            launch: LaunchPlan {
+                program: "/bin/sleep".into(),
+                argv: vec!["sleep".into(), "1000".into()],
+                environment: BTreeMap::from([("PATH".into(), "/usr/bin:/bin".into())]),
+                working_directory: "/".into(),
+                identity: Identity {
+                    user: "1000".into(),
+                    uid: 1000,
+                    gid: 1000,
+                    groups: vec![1000],
+                },
+                private: vec![],
+                hidden: vec!["/var/lib/tenantd".into()],
+            },
+            datastore,
+            netns: new_netns(),
+            leaf: None,
+        }
+    }
+
+    /// The same with a script for its program.
+    pub(crate) fn script(script: &str) -> Self {
+        let mut bench = Self::new();
+        bench.set_script(script);
+        bench
+    }
+
+    pub(crate) fn set_script(&mut self, script: &str) {
+        self.launch.program = "/bin/sh".into();
+        self.launch.argv = vec!["sh".into(), "-c".into(), script.into()];
+    }
+
+    pub(crate) fn for_root(mut self) -> Self {
+        self.launch.identity = Identity {
+            user: "root".into(),
+            uid: 0,
+            gid: 0,
+            groups: vec![],
+        };
+        self
+    }
+
+    pub(crate) fn start(&self, stdout: &File) -> Result<Child, Failure> {
+        launch(&Order {
+            launch: &self.launch,
+            datastore: &self.datastore,
+            netns: self.netns.as_fd(),
+            leaf: self.leaf.as_ref(),
+            stdout: stdout.as_fd(),
+            stderr: stdout.as_fd(),
+            label: "wiki/acme",
+        })
+    }
+
+    /// Launches and waits for the report.
+    pub(crate) fn run(&self) -> Result<Running, Failure> {
+        let stdout = File::create("/run/out").unwrap();
+        let child = self.start(&stdout)?;
+        let running = Running {
+            pid: child.pid,
+            pidfd: child.pidfd,
+        };
+        wait(child.report.outcome())?;
+        Ok(running)
+    }
+
+    /// Launches, waits for the end with status 0 and gives the output.
+    pub(crate) fn output(&self) -> String {
+        let mut running = self.run().unwrap();
+        let ended = running.end();
+        let output = std::fs::read_to_string("/run/out").unwrap();
+        assert_eq!(ended, process::Ended::Status(0), "{output}");
+        output
+    }
+
+    /// The failure of a launch that must not succeed.
+    pub(crate) fn failure(&self) -> String {
+        match self.run() {
+            Ok(_) => panic!("the launch succeeded"),
+            Err(why) => why.to_string(),
+        }
+    }
+}
+
+/// A program that runs; killed at the end of the test.
+pub(crate) struct Running {
+    pub(crate) pid: i32,
+    pub(crate) pidfd: OwnedFd,
+}
+
+impl Running {
+    /// Waits until it ends on its own.
+    pub(crate) fn end(&mut self) -> process::Ended {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::PidFd(self.pidfd.as_fd()), options).unwrap();
+        process::reap(self.pidfd.as_fd()).unwrap().unwrap()
+    }
+
+    /// The text of one of its files under `/proc`.
+    pub(crate) fn proc(&self, file: &str) -> String {
+        std::fs::read_to_string(format!("/proc/{}/{file}", self.pid)).unwrap()
+    }
+
+    /// One field of its status.
+    pub(crate) fn status(&self, field: &str) -> String {
+        let status = self.proc("status");
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        line.unwrap().trim_start_matches(':').trim().to_owned()
+    }
+
+    pub(crate) fn link(&self, file: &str) -> PathBuf {
+        std::fs::read_link(format!("/proc/{}/{file}", self.pid)).unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = process::signal(self.pidfd.as_fd(), libc::SIGKILL);
+        let _ = waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED);
+    }
+}
+
+/// Runs a future to its end.
+pub(crate) fn wait<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(future)
+}
+
+/// A network namespace that no thread is in.
+pub(crate) fn new_netns() -> OwnedFd {
+    let make = || {
+        unshare(CloneFlags::CLONE_NEWNET).unwrap();
+        OwnedFd::from(File::open("/proc/thread-self/ns/net").unwrap())
+    };
+    std::thread::spawn(make).join().unwrap()
+}
+
+/// A file with this text and mode.
+pub(crate) fn write_file(path: impl AsRef<Path>, text: &str, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::write(&path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}

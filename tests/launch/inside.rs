@@ -1,0 +1,170 @@
+//! What the program finds when it runs.
+
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::Path;
+
+use nix::sys::signal::{SigSet, Signal};
+use tenantd::host::cgroup::Tree;
+use tenantd::host::lock::LOCK_FD;
+
+use crate::bench::{Bench, TARGET};
+use crate::support;
+
+#[test]
+fn two_namespaces_are_new_and_no_third() {
+    let bench = Bench::new();
+    let running = bench.run().unwrap();
+    let ours = |kind: &str| std::fs::read_link(format!("/proc/thread-self/ns/{kind}")).unwrap();
+    let all = ["cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"];
+    let differ: Vec<&str> = all
+        .into_iter()
+        .filter(|kind| ours(kind) != running.link(&format!("ns/{kind}")))
+        .collect();
+    assert_eq!(differ, ["mnt", "net"]);
+    let netns = format!("/proc/self/fd/{}", bench.netns.as_raw_fd());
+    assert_eq!(running.link("ns/net"), std::fs::read_link(netns).unwrap());
+}
+
+#[test]
+fn only_standard_descriptors_and_the_lock_are_open() {
+    let bench = Bench::new();
+    // A descriptor that somebody forgot to make close-on-exec.
+    let forgotten = File::open("/etc").unwrap();
+    rustix::io::fcntl_setfd(&forgotten, rustix::io::FdFlags::empty()).unwrap();
+    let running = bench.run().unwrap();
+    let mut open: Vec<i32> = std::fs::read_dir(format!("/proc/{}/fd", running.pid))
+        .unwrap()
+        .map(|entry| {
+            entry
+                .unwrap()
+                .file_name()
+                .to_str()
+                .unwrap()
+                .parse()
+                .unwrap()
+        })
+        .collect();
+    open.sort_unstable();
+    assert_eq!(open, [0, 1, 2, LOCK_FD]);
+    assert_eq!(running.link("fd/0"), Path::new("/dev/null"));
+    assert_eq!(running.link("fd/1"), Path::new("/run/out"));
+    assert_eq!(running.link("fd/2"), Path::new("/run/out"));
+}
+
+#[test]
+fn no_signal_is_blocked_or_ignored() {
+    let bench = Bench::new();
+    let mut blocked = SigSet::empty();
+    blocked.add(Signal::SIGUSR1);
+    blocked.add(Signal::SIGTERM);
+    blocked.thread_block().unwrap();
+    // Rust programs ignore SIGPIPE, and ignored signals stay ignored over clone and exec.
+    assert_ne!(ignored() & (1 << (libc::SIGPIPE - 1)), 0);
+    let running = bench.run().unwrap();
+    let none = "0000000000000000";
+    for field in ["SigBlk", "SigIgn", "SigCgt"] {
+        assert_eq!(running.status(field), none, "{field}");
+    }
+}
+
+/// The signals that this process ignores.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    u64::from_str_radix(line.unwrap().trim(), 16).unwrap()
+}
+
+#[test]
+fn it_leads_a_session_of_its_own() {
+    let running = Bench::new().run().unwrap();
+    let stat = running.proc("stat");
+    let fields: Vec<&str> = stat
+        .rsplit_once(')')
+        .unwrap()
+        .1
+        .split_whitespace()
+        .collect();
+    let (group, session) = (fields[2], fields[3]);
+    assert_eq!(group, running.pid.to_string());
+    assert_eq!(session, running.pid.to_string());
+}
+
+#[test]
+fn identity_is_whole() {
+    let mut bench = Bench::new();
+    bench.launch.identity.groups = vec![1000, 2000];
+    bench.launch.identity.gid = 1001;
+    let running = bench.run().unwrap();
+    assert_eq!(running.status("Uid"), "1000\t1000\t1000\t1000");
+    assert_eq!(running.status("Gid"), "1001\t1001\t1001\t1001");
+    assert_eq!(running.status("Groups"), "1000 2000");
+    assert_eq!(running.status("NoNewPrivs"), "1");
+    for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+        assert_eq!(running.status(set), "0000000000000000", "{set}");
+    }
+}
+
+#[test]
+fn root_lacks_what_could_undo_the_mounts() {
+    let running = Bench::new().for_root().run().unwrap();
+    let bits = |field| u64::from_str_radix(&running.status(field), 16).unwrap();
+    // By number, so that a slip in the list cannot slip in here too: see capability.h.
+    let dropped = [2, 12, 16, 17, 19, 21, 22, 27, 38, 39];
+    for set in ["CapBnd", "CapEff", "CapPrm"] {
+        for number in dropped {
+            assert_eq!(bits(set) & (1 << number), 0, "{set} has {number}");
+        }
+    }
+    // What programs that start as root need is still there: chown, setuid, low ports.
+    for number in [0, 1, 6, 7, 10] {
+        assert_ne!(bits("CapEff") & (1 << number), 0, "CapEff lacks {number}");
+    }
+    assert_eq!(running.status("Groups"), "");
+}
+
+#[test]
+fn environment_and_folder_are_as_given() {
+    let mut bench = Bench::new();
+    let environment = [("A", "1"), ("EMPTY", ""), ("SPACE", "a b=c")];
+    bench.launch.environment = environment
+        .map(|(key, value)| (key.into(), value.into()))
+        .into();
+    bench.launch.working_directory = TARGET.into();
+    let running = bench.run().unwrap();
+    assert_eq!(running.proc("environ"), "A=1\0EMPTY=\0SPACE=a b=c\0");
+    assert_eq!(running.proc("cmdline"), "sleep\x001000\0");
+    assert_eq!(running.link("cwd"), Path::new(TARGET));
+}
+
+#[test]
+fn it_begins_in_its_cgroup() {
+    let mut bench = Bench::new();
+    let app = support::app_name().parse().unwrap();
+    let tree = Tree::find(&app).unwrap().unwrap();
+    let leaf = tree.leaf(&"acme".parse().unwrap()).unwrap();
+    bench.leaf = Some(leaf.clone());
+    let running = bench.run().unwrap();
+    let cgroup = running.proc("cgroup");
+    assert!(
+        cgroup
+            .lines()
+            .any(|line| line == format!("0::/tenantd/{app}/acme")),
+        "{cgroup}"
+    );
+    assert_eq!(leaf.pids().unwrap(), [running.pid]);
+    drop(running);
+    leaf.remove().unwrap();
+    tree.remove().unwrap();
+}
+
+#[test]
+fn it_outlives_the_thread_that_launched_it() {
+    let bench = Bench::new();
+    let mut running =
+        std::thread::scope(|scope| scope.spawn(|| bench.run().unwrap()).join().unwrap());
+    assert_eq!(running.status("State"), "S (sleeping)");
+    tenantd::host::process::signal(running.pidfd.as_fd(), libc::SIGTERM).unwrap();
+    let by_term = tenantd::host::process::Ended::Signal(libc::SIGTERM);
+    assert_eq!(running.end(), by_term);
+}

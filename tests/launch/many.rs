@@ -1,0 +1,46 @@
+//! Launches from a process whose other threads hold the allocator's locks all the time.
+
+use std::hint::black_box;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::bench::Bench;
+
+/// Launches that must all succeed.
+const LAUNCHES: usize = 500;
+
+#[test]
+fn every_launch_succeeds_while_others_allocate() {
+    let mut bench = Bench::new();
+    bench.launch.program = "/bin/true".into();
+    let done = AtomicBool::new(false);
+    let mut took: Vec<Duration> = Vec::with_capacity(LAUNCHES);
+    std::thread::scope(|scope| {
+        for size in [24, 300, 5_000, 90_000] {
+            let done = &done;
+            scope.spawn(move || {
+                while !done.load(Ordering::Relaxed) {
+                    black_box(vec![1_u8; size]);
+                }
+            });
+        }
+        let all = || {
+            for _ in 0..LAUNCHES {
+                let begun = Instant::now();
+                let mut running = bench.run()?;
+                took.push(begun.elapsed());
+                running.end();
+            }
+            Ok::<(), tenantd::stage::Failure>(())
+        };
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(all));
+        done.store(true, Ordering::Relaxed);
+        result.unwrap().unwrap();
+    });
+    took.sort_unstable();
+    eprintln!(
+        "launch to exec: median {:?}, worst {:?}",
+        took[LAUNCHES / 2],
+        took[LAUNCHES - 1]
+    );
+}
