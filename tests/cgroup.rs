@@ -140,19 +140,20 @@ fn the_watch_says_who_became_empty() {
     let (acme, other) = (tenant("acme"), tenant("other"));
     let leaf = tree.leaf(&acme).unwrap();
     let idle = tree.leaf(&other).unwrap();
-    let mut child = spawn_in(&leaf, "exec sleep 1000");
     wait(async {
         let watch = Watch::new().unwrap();
         watch.add(&leaf).unwrap();
         watch.add(&idle).unwrap();
+        let mut child = spawn_in(&leaf, "exec sleep 1000");
+        assert_eq!(watch.next().await.unwrap(), acme);
+        assert!(leaf.is_populated().unwrap());
         // Nothing has changed since, and giving up waiting loses nothing.
         let none = tokio::time::timeout(Duration::ZERO, watch.next()).await;
         assert!(none.is_err());
         child.kill().unwrap();
         child.wait().unwrap();
-        while leaf.is_populated().unwrap() {
-            assert_eq!(watch.next().await.unwrap(), acme);
-        }
+        assert_eq!(watch.next().await.unwrap(), acme);
+        assert!(!leaf.is_populated().unwrap());
         watch.remove(&acme).unwrap();
         watch.remove(&acme).unwrap();
         let next = spawn_in(&leaf, "exec sleep 1000");

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::sched::{CloneFlags, unshare};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
@@ -102,7 +103,9 @@ impl Bench {
             pid: child.pid,
             pidfd: child.pidfd,
         };
-        wait(child.report.outcome())?;
+        let limit = Duration::from_secs(10);
+        let outcome = async { tokio::time::timeout(limit, child.report.outcome()).await };
+        wait(outcome).expect("the child hangs on its way to its program")?;
         Ok(running)
     }
 

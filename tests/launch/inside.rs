@@ -161,9 +161,11 @@ fn it_begins_in_its_cgroup() {
 #[test]
 fn it_outlives_the_thread_that_launched_it() {
     let bench = Bench::new();
-    let mut running =
-        std::thread::scope(|scope| scope.spawn(|| bench.run().unwrap()).join().unwrap());
-    assert_eq!(running.status("State"), "S (sleeping)");
+    let launcher = || (bench.run().unwrap(), rustix::thread::gettid());
+    let (mut running, tid) = std::thread::scope(|scope| scope.spawn(launcher).join().unwrap());
+    let task = format!("/proc/self/task/{}", tid.as_raw_nonzero());
+    support::until("the thread is gone", || !Path::new(&task).exists());
+    // Had its end killed the program, this signal would come second.
     tenantd::host::process::signal(running.pidfd.as_fd(), libc::SIGTERM).unwrap();
     let by_term = tenantd::host::process::Ended::Signal(libc::SIGTERM);
     assert_eq!(running.end(), by_term);

@@ -63,6 +63,31 @@ fn a_failed_launch_leaves_the_lock_free() {
 }
 
 #[test]
+fn a_lock_that_cannot_be_signed_stops_the_launch() {
+    let bench = Bench::new();
+    std::fs::create_dir_all(lock::LOCKS).unwrap();
+    let flags = MsFlags::empty();
+    mount(
+        Some("test"),
+        lock::LOCKS,
+        Some("tmpfs"),
+        flags,
+        Some("size=4k"),
+    )
+    .unwrap();
+    // An empty lock file needs no room, but its text does.
+    let filler = Path::new(lock::LOCKS).join("filler");
+    std::fs::write(&filler, [0; 4096]).unwrap();
+    let why = bench.run().err().unwrap();
+    assert_eq!((why.stage, why.errno), (Stage::Lock, libc::ENOSPC), "{why}");
+    assert_eq!(why.detail, "");
+    // The child has been killed and reaped.
+    assert!(is_free(&bench));
+    std::fs::remove_file(filler).unwrap();
+    bench.run().unwrap();
+}
+
+#[test]
 fn a_forgotten_lock_leaves_no_file() {
     let bench = Bench::new();
     let source = bench.datastore.source.clone();

@@ -8,7 +8,7 @@
 //! report: read to end of file  ◀── 8 bytes ──── (stage, object, errno), or (exec, 0) and execve
 //! ```
 //!
-//! All allocation is in [`spec`]; `child` runs in a copy of a threaded process and must never
+//! All allocation is in `spec`; `child` runs in a copy of a threaded process and must never
 //! allocate, lock, log or panic. This is the only folder with unsafe code.
 
 mod child;

@@ -128,7 +128,7 @@ impl Spec {
         let capabilities = known_capabilities();
         Ok(Self {
             names: names(order, &capabilities),
-            netns: above_stdio(order.netns.as_fd()).map_err(on(Stage::EnterNetns, source))?,
+            netns: above_stdio(order.netns).map_err(on(Stage::EnterNetns, Path::new("")))?,
             datastore,
             private: mounts(Stage::Private, &launch.private, &Cover::private(identity))?,
             hidden: mounts(Stage::Hide, &launch.hidden, &Cover::hide())?,
