@@ -1,6 +1,7 @@
 //! Launches from a process whose other threads hold the allocator's locks all the time.
 
 use std::hint::black_box;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,23 @@ const LAUNCHES: usize = 500;
 
 #[test]
 fn every_launch_succeeds_while_others_allocate() {
+    // With one arena for all threads a child that allocates finds its lock taken, and hangs.
+    let status = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "many::with_one_arena",
+            "--ignored",
+            "--nocapture",
+        ])
+        .env("MALLOC_ARENA_MAX", "1")
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+#[test]
+#[ignore = "run by every_launch_succeeds_while_others_allocate, in a process of its own"]
+fn with_one_arena() {
     let mut bench = Bench::new();
     bench.launch.program = "/bin/true".into();
     let done = AtomicBool::new(false);
