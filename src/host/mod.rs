@@ -8,4 +8,6 @@ pub mod datastore;
 pub mod fifo;
 pub mod launch;
 pub mod lock;
+pub mod netns;
+pub mod network;
 pub mod process;

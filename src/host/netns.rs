@@ -1,0 +1,174 @@
+//! Network namespaces: made, held by a descriptor, told apart by an inode.
+//!
+//! Only a thread made for it ever enters a tenant's namespace, and it returns before it ends. The
+//! caller's thread never leaves the host's: a socket stays in the namespace that it was opened in,
+//! so the caller can work in there all the same.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::thread;
+
+use nix::sched::{CloneFlags, setns, unshare};
+
+use crate::stage::{Failure, Stage};
+
+/// The namespace of the thread that opens it, see namespaces(7).
+const OWN: &str = "/proc/thread-self/ns/net";
+
+/// What differs from the kernel's defaults in a tenant, see ip-sysctl in the kernel's documents.
+/// The ones of a family that the kernel does not have are left out.
+const SYSCTLS: [(&str, &str); 3] = [
+    // A new namespace inherits the host's value, and a tenant is no router.
+    ("net/ipv4/ip_forward", "0"),
+    ("net/ipv6/conf/all/forwarding", "0"),
+    // Every port is free in a tenant, and none of them needs a privilege.
+    ("net/ipv4/ip_unprivileged_port_start", "0"),
+];
+
+/// A tenant's network namespace. It lives at least as long as this descriptor (close-on-exec).
+#[derive(Debug)]
+pub struct Netns {
+    fd: OwnedFd,
+    inode: u64,
+}
+
+impl Netns {
+    /// Takes over a namespace that is open already, such as one kept by systemd's fd store.
+    ///
+    /// # Errors
+    /// That of fstat(2).
+    pub fn from_fd(fd: OwnedFd) -> io::Result<Self> {
+        let file = File::from(fd);
+        let inode = file.metadata()?.ino();
+        Ok(Self {
+            fd: file.into(),
+            inode,
+        })
+    }
+
+    /// The inode of `/proc/PID/ns/net` of every process in it, see namespaces(7).
+    #[must_use]
+    pub fn inode(&self) -> u64 {
+        self.inode
+    }
+
+    /// Lets go of it. The kernel destroys it, and the link with it, once nobody else holds it.
+    #[must_use]
+    pub fn close(self) -> ClosedNetns {
+        ClosedNetns { inode: self.inode }
+    }
+}
+
+impl AsFd for Netns {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// A namespace that this process no longer holds: what is asked to be proved gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClosedNetns {
+    inode: u64,
+}
+
+impl ClosedNetns {
+    /// One that was held by another process, such as the supervisor before this one.
+    #[must_use]
+    pub fn from_inode(inode: u64) -> Self {
+        Self { inode }
+    }
+
+    /// The processes that have a thread in it. Walks all of `/proc`: for a release that fails, and
+    /// for nothing else.
+    pub(super) fn holders(self) -> Vec<u32> {
+        let mut pids: Vec<u32> = numbers(Path::new("/proc"))
+            .filter(|pid| {
+                let tasks = format!("/proc/{pid}/task");
+                numbers(Path::new(&tasks)).any(|task| {
+                    fs::metadata(format!("{tasks}/{task}/ns/net"))
+                        .is_ok_and(|link| link.ino() == self.inode)
+                })
+            })
+            .collect();
+        pids.sort_unstable();
+        pids
+    }
+}
+
+/// The entries of a folder that are numbers. A process may end while it is being looked at, so
+/// what cannot be read is not there.
+fn numbers(folder: &Path) -> impl Iterator<Item = u32> {
+    fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
+/// Makes a namespace and does `inside` in it; `inside` must leave nothing there that it does not
+/// return.
+pub(super) fn make<T: Send>(
+    inside: impl FnOnce() -> Result<T, Failure> + Send,
+) -> Result<(Netns, T), Failure> {
+    thread::scope(|scope| {
+        let maker = thread::Builder::new()
+            .name("netns".into())
+            .spawn_scoped(scope, || visit_new(inside))
+            .map_err(|error| failure("(its thread)", &error))?;
+        maker
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+fn visit_new<T>(inside: impl FnOnce() -> Result<T, Failure>) -> Result<(Netns, T), Failure> {
+    let home = File::open(OWN).map_err(|error| failure(OWN, &error))?;
+    unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| failure("", &errno.into()))?;
+    let made = furnish(inside);
+    // A joined thread may still be on its way out of the kernel, and would hold the namespace
+    // for that long: so it leaves first.
+    setns(&home, CloneFlags::CLONE_NEWNET).map_err(|errno| failure("(way back)", &errno.into()))?;
+    made
+}
+
+fn furnish<T>(inside: impl FnOnce() -> Result<T, Failure>) -> Result<(Netns, T), Failure> {
+    let netns = File::open(OWN)
+        .and_then(|file| Netns::from_fd(file.into()))
+        .map_err(|error| failure(OWN, &error))?;
+    for (name, value) in SYSCTLS {
+        ensure_sysctl(name, value)
+            .map_err(|error| failure(format!("(sysctl {})", name.replace('/', ".")), &error))?;
+    }
+    Ok((netns, inside()?))
+}
+
+fn ensure_sysctl(name: &str, value: &str) -> io::Result<()> {
+    let path = Path::new("/proc/sys").join(name);
+    match fs::read_to_string(&path) {
+        Ok(found) if found.trim() == value => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && name.contains("ipv6") => Ok(()),
+        Ok(_) | Err(_) => fs::write(&path, value),
+    }
+}
+
+fn failure(object: impl Into<String>, error: &io::Error) -> Failure {
+    match error.raw_os_error() {
+        Some(errno) => Failure::errno(Stage::Netns, object, errno),
+        None => Failure::detail(Stage::Netns, object, error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_who_is_in_a_namespace() {
+        let own = fs::metadata(OWN).unwrap().ino();
+        let holders = ClosedNetns::from_inode(own).holders();
+        assert!(holders.contains(&std::process::id()), "{holders:?}");
+        assert!(ClosedNetns::from_inode(0).holders().is_empty());
+    }
+}
