@@ -43,6 +43,30 @@ fn host_and_tenant_reach_each_other() {
 }
 
 #[test]
+fn the_first_packet_arrives() {
+    support::enter();
+    for mode in BOTH {
+        block_on(async {
+            let network = Network::open(plan(mode)).await.unwrap();
+            for n in 2..12 {
+                let tenant = link(mode, n);
+                let netns = network.provision(tenant.clone()).await.unwrap();
+                let address = SocketAddr::from((tenant.address, 53));
+                let receiver = inside(&netns, || UdpSocket::bind(address).unwrap());
+                // Nobody sends it again if it is lost.
+                let sender = UdpSocket::bind((GATEWAY, 0)).unwrap();
+                sender.send_to(b"first", address).unwrap();
+                receiver.set_read_timeout(Some(LIMIT)).unwrap();
+                assert_eq!(receiver.recv(&mut [0; 8]).unwrap(), 5, "{mode:?}");
+                drop(receiver);
+                network.release(tenant, netns.close()).await.unwrap();
+            }
+            network.close().await.unwrap();
+        });
+    }
+}
+
+#[test]
 fn is_as_planned_and_the_same_after_another_provision() {
     support::enter();
     std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();

@@ -9,7 +9,7 @@ use futures_util::TryStreamExt;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVeth, LinkAttribute,
-    LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
+    LinkExtentMask, LinkFlags, LinkInfo, LinkMessage, State,
 };
 use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteScope, RouteType,
@@ -44,6 +44,8 @@ pub(super) struct Found {
     pub(super) kind: Option<InfoKind>,
     /// Whether it is up and something is on its other side.
     pub(super) carrier: bool,
+    /// Whether the kernel has acted on that: before, it drops what is sent.
+    pub(super) operational: bool,
     mac: Vec<u8>,
     alias: Option<String>,
 }
@@ -60,6 +62,7 @@ impl Found {
                 LinkAttribute::IfName(name) => found.name = name,
                 LinkAttribute::IfAlias(alias) => found.alias = Some(alias),
                 LinkAttribute::Address(mac) => found.mac = mac,
+                LinkAttribute::OperState(state) => found.operational = state == State::Up,
                 LinkAttribute::LinkInfo(parts) => {
                     found.kind = parts.into_iter().find_map(|part| match part {
                         LinkInfo::Kind(kind) => Some(kind),

@@ -16,7 +16,11 @@ use super::tenant::TenantSocket;
 /// on a host under load some hundreds were seen.
 const GONE_WITHIN: Duration = Duration::from_secs(2);
 
-/// The shortest and the longest pause between two looks at a link that is about to vanish.
+/// How long the kernel may take to notice that a link has a carrier: at most a second, see
+/// `net/core/link_watch.c`, unless the host is under load.
+const CARRIES_WITHIN: Duration = Duration::from_secs(5);
+
+/// The shortest and the longest pause between two looks at a link that is about to change.
 const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(4), Duration::from_millis(200));
 
 /// How often a leftover may come back under the name that is wanted.
@@ -126,7 +130,31 @@ impl Site {
                     .route_to(made.index, network.gateway, link.address, &link.tenant);
             routed.await?;
         }
-        socket.furnish(network, link)
+        socket.furnish(network, link)?;
+        self.carries(made.index).await?;
+        if port {
+            self.carries(self.hub).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the kernel has acted on a carrier. It does so later, and drops packets until
+    /// then: the first connection to a tenant would wait a second for its retransmission. From
+    /// Linux 6.8 on the look itself makes it act.
+    async fn carries(&self, index: u32) -> Result<(), Failure> {
+        let start = Instant::now();
+        loop {
+            let name = match self.links.find_index(index).await? {
+                Some(found) if found.operational => return Ok(()),
+                Some(found) => found.name,
+                None => format!("number {index}"),
+            };
+            if start.elapsed() >= CARRIES_WITHIN {
+                let why = "the kernel does not set it operational";
+                return Err(Failure::errno(Stage::Link, name, libc::ETIMEDOUT).with(why));
+            }
+            sleep((start.elapsed() / 2).clamp(LOOK_AGAIN.0, LOOK_AGAIN.1)).await;
+        }
     }
 
     /// Waits until what was half-made is gone; its route and neighbour entry go with the link.
