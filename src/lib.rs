@@ -19,6 +19,7 @@
 
 pub mod daemon;
 pub mod host;
+pub mod manifest;
 pub mod name;
 pub mod plan;
 pub mod stage;

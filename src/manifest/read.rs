@@ -1,0 +1,354 @@
+//! TOML text → the manifest as written, or every problem with its place.
+//!
+//! Key by key, since a decoder of whole tables stops at its first error.
+
+use std::borrow::Cow;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::problem::{Problems, Span};
+use super::raw::{App, Datastore, Known, Manifest, Network, Ready, Restart, Stop, Tenant, Wishes};
+use super::reference::{Fallback, KEYS, Key, Table};
+use super::value::{At, Decode, type_words};
+use crate::name::TenantName;
+
+/// Names that are at most this far from a key's are taken for a slip of the pen.
+const SLIP: usize = 2;
+
+/// Reads a manifest; what is wrong with it is added to the problems.
+pub(super) fn manifest(text: &str, problems: &mut Problems) -> Manifest {
+    let (whole, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        let span = error.span().unwrap_or(0..0);
+        problems.report(&span, format!("no TOML: {}", error.message()));
+    }
+    problems.end_syntax();
+    let broken = !errors.is_empty();
+    let mut top = Reader::new(Table::Top, 0..0, Some(whole.get_ref()), broken, problems);
+    let manifest = Manifest {
+        app: app(&mut top),
+        network: network(&mut top),
+        defaults: {
+            let mut reader = top.table("defaults", Table::Defaults);
+            let wishes = wishes(&mut reader);
+            reader.finish();
+            wishes
+        },
+        tenants: tenants(&mut top),
+    };
+    top.finish();
+    manifest
+}
+
+fn app(top: &mut Reader<'_, '_, '_>) -> App {
+    let mut app = top.table("app", Table::App);
+    let whole = App {
+        at: app.at.clone(),
+        name: app.value("name"),
+        command: app.value("command"),
+        working_directory: app.value("working_directory"),
+        environment: app.value("environment"),
+        user: app.value("user"),
+        group: app.value("group"),
+        daemonizes: app.value("daemonizes"),
+        private: app.value("private"),
+        datastore: {
+            let mut datastore = app.table("datastore", Table::Datastore);
+            let whole = Datastore {
+                path: datastore.value("path"),
+                root: datastore.value("root"),
+                mode: datastore.value("mode"),
+            };
+            datastore.finish();
+            whole
+        },
+        stop: {
+            let mut stop = app.table("stop", Table::Stop);
+            let whole = Stop {
+                signal: stop.value("signal"),
+                grace: stop.value("grace"),
+            };
+            stop.finish();
+            whole
+        },
+        restart: restart(&mut app),
+        ready: ready(&mut app),
+    };
+    app.finish();
+    whole
+}
+
+fn restart(app: &mut Reader<'_, '_, '_>) -> Restart {
+    let mut restart = app.table("restart", Table::Restart);
+    let whole = Restart {
+        when: restart.value("when"),
+        delay: restart.value("delay"),
+        delay_max: restart.value("delay_max"),
+        healthy_after: restart.value("healthy_after"),
+        strikes: restart.value("strikes"),
+        window: restart.value("window"),
+    };
+    restart.finish();
+    whole
+}
+
+fn ready(app: &mut Reader<'_, '_, '_>) -> Ready {
+    let mut ready = app.table("ready", Table::Ready);
+    let whole = Ready {
+        tcp: ready.value("tcp"),
+        notify: ready
+            .value("notify")
+            .filter(|on: &Spanned<bool>| *on.get_ref()),
+        lived: ready.value("lived"),
+        within: ready.value("within"),
+    };
+    ready.finish();
+    whole
+}
+
+fn network(top: &mut Reader<'_, '_, '_>) -> Network {
+    let mut network = top.table("network", Table::Network);
+    let whole = Network {
+        mode: network.value("mode"),
+        subnet: network.value("subnet"),
+        gateway: network.value("gateway"),
+        mtu: network.value("mtu"),
+    };
+    network.finish();
+    whole
+}
+
+fn wishes(reader: &mut Reader<'_, '_, '_>) -> Wishes {
+    Wishes {
+        environment: reader.value("environment"),
+        arguments: reader.value("arguments"),
+        user: reader.value("user"),
+        group: reader.value("group"),
+        autostart: reader.value("autostart"),
+    }
+}
+
+fn tenants(top: &mut Reader<'_, '_, '_>) -> Vec<Tenant> {
+    let Some(value) = top.find("tenants").1 else {
+        return Vec::new();
+    };
+    let Some(table) = value.get_ref().as_table() else {
+        let found = type_words(value.get_ref());
+        top.problems
+            .report(
+                &value.span(),
+                format!("`tenants` must be a table, not {found}"),
+            )
+            .help("[tenants], and in it one line such as `acme = { ip = \"10.77.0.11\" }`");
+        return Vec::new();
+    };
+    let mut entries: Vec<_> = table.iter().collect();
+    // The parser's table is sorted by name; a plan keeps the order of the text.
+    entries.sort_by_key(|(name, _)| name.span().start);
+    let tenants = entries
+        .into_iter()
+        .filter_map(|(name, value)| tenant(top, name, value));
+    tenants.collect()
+}
+
+fn tenant<'s>(
+    top: &mut Reader<'_, '_, 's>,
+    name: &Spanned<Cow<'s, str>>,
+    value: &Spanned<DeValue<'s>>,
+) -> Option<Tenant> {
+    let at = name.span();
+    let checked = tenant_name(name, top.problems);
+    let Some(table) = value.get_ref().as_table() else {
+        let found = type_words(value.get_ref());
+        let help = match value.get_ref().as_str() {
+            Some(text) => format!("{} = {{ ip = {text:?} }}", name.get_ref()),
+            None => format!("{} = {{ ip = \"10.77.0.11\" }}", name.get_ref()),
+        };
+        top.problems
+            .report(
+                &value.span(),
+                format!("a tenant must be a table, not {found}"),
+            )
+            .help(help);
+        return None;
+    };
+    let mut reader = Reader::new(
+        Table::Tenant,
+        at.clone(),
+        Some(table),
+        top.broken,
+        top.problems,
+    );
+    let tenant = Tenant {
+        at,
+        name: checked,
+        ip: reader.value("ip"),
+        datastore_said: table.contains_key("datastore"),
+        datastore: reader.value("datastore"),
+        wishes: wishes(&mut reader),
+    };
+    reader.finish();
+    Some(tenant)
+}
+
+fn tenant_name(name: &Spanned<Cow<'_, str>>, problems: &mut Problems) -> Option<TenantName> {
+    let text = name.get_ref();
+    let why = match text.parse() {
+        Ok(name) => return Some(name),
+        Err(why) => why,
+    };
+    let problem = problems.report(&name.span(), format!("{text:?} cannot be a name: {why}"));
+    let lower = text.to_lowercase();
+    let near = lower.replace(
+        |c: char| !c.is_ascii_lowercase() && !c.is_ascii_digit(),
+        "-",
+    );
+    let near = near.trim_matches('-');
+    if near.parse::<TenantName>().is_ok() {
+        problem.help(format!("such as `{near}`"));
+    }
+    None
+}
+
+/// Reads one table, and knows at its end which keys nobody asked for.
+struct Reader<'p, 'v, 's> {
+    table: Table,
+    /// The place of the header, or of the tenant's name.
+    at: Span,
+    /// Nothing, where the table is absent or is none.
+    entries: Option<&'v DeTable<'s>>,
+    /// Whether what is absent needs no mention: the text could not be parsed as a whole, or the
+    /// table is absent itself, which has been said.
+    broken: bool,
+    problems: &'p mut Problems,
+    asked: Vec<&'static str>,
+}
+
+impl<'p, 'v, 's> Reader<'p, 'v, 's> {
+    fn new(
+        table: Table,
+        at: Span,
+        entries: Option<&'v DeTable<'s>>,
+        broken: bool,
+        problems: &'p mut Problems,
+    ) -> Self {
+        Self {
+            table,
+            at,
+            entries,
+            broken,
+            problems,
+            asked: Vec::new(),
+        }
+    }
+
+    fn find(&mut self, name: &'static str) -> (&'static Key, Option<&'v Spanned<DeValue<'s>>>) {
+        let key = Key::find(self.table, name).expect("every key that is read is in the reference");
+        self.asked.push(name);
+        (key, self.entries.and_then(|entries| entries.get(name)))
+    }
+
+    fn missing(&mut self, key: &Key) {
+        if self.broken {
+            return;
+        }
+        let header = self.table.header();
+        let message = match self.table {
+            Table::Top => format!("`{}` is missing", key.name),
+            Table::Tenant => format!("the tenant has no `{}`", key.name),
+            _ => format!("`{}` is missing in {header}", key.name),
+        };
+        let help = format!("add `{}`", key.usage());
+        self.problems.report(&self.at, message).help(help);
+    }
+
+    /// The value of a key, or that of its default.
+    fn value<T: Decode>(&mut self, name: &'static str) -> Known<T> {
+        let (key, value) = self.find(name);
+        if let Some(value) = value {
+            let decoded = T::decode(At { key, value }, self.problems);
+            return decoded.map(|decoded| Spanned::new(value.span(), decoded));
+        }
+        match key.fallback {
+            Fallback::Required => {
+                self.missing(key);
+                None
+            }
+            Fallback::Value(text) => Some(Spanned::new(self.at.clone(), default(key, text))),
+            Fallback::Derived(_) => None,
+        }
+    }
+
+    /// A table within this one; its keys have their defaults where it is absent.
+    fn table(&mut self, name: &'static str, table: Table) -> Reader<'_, 'v, 's> {
+        let (key, value) = self.find(name);
+        let mut broken = self.broken;
+        let (at, entries) = match value {
+            Some(value) => {
+                let at = self.entries.and_then(|entries| entries.get_key_value(name));
+                let at = at.map_or(value.span(), |(name, _)| name.span());
+                let entries = value.get_ref().as_table();
+                if entries.is_none() {
+                    let found = type_words(value.get_ref());
+                    let message = format!("`{name}` must be a table, not {found}");
+                    let help = format!("such as `{}`", key.usage());
+                    self.problems.report(&value.span(), message).help(help);
+                    broken = true;
+                }
+                (at, entries)
+            }
+            None => {
+                if key.fallback == Fallback::Required {
+                    self.missing(key);
+                    broken = true;
+                }
+                (self.at.clone(), None)
+            }
+        };
+        Reader::new(table, at, entries, broken, self.problems)
+    }
+
+    /// Reports the keys that are none.
+    fn finish(self) {
+        let unread = Key::of(self.table).find(|key| !self.asked.contains(&key.name));
+        assert!(
+            unread.is_none(),
+            "every key of the reference is read: {unread:?}"
+        );
+        for (name, _) in self.entries.into_iter().flatten() {
+            if Key::find(self.table, name.get_ref()).is_none() {
+                let whose = match self.table {
+                    Table::Tenant => "a tenant",
+                    table => table.header(),
+                };
+                let message = format!("`{}` is no key of {whose}", name.get_ref());
+                let problem = self.problems.report(&name.span(), message);
+                problem.help(nearest(self.table, name.get_ref()));
+            }
+        }
+    }
+}
+
+fn default<T: Decode>(key: &'static Key, text: &'static str) -> T {
+    let mut problems = Problems::new("the default", text);
+    let value = DeValue::parse(text).expect("the defaults of the reference are TOML");
+    T::decode(At { key, value: &value }, &mut problems)
+        .expect("the defaults of the reference are right")
+}
+
+/// What was probably meant by a key that is none.
+fn nearest(table: Table, name: &str) -> String {
+    let distance = |key: &Key| strsim::damerau_levenshtein(key.name, name);
+    let near = Key::of(table).min_by_key(|key| distance(key));
+    if let Some(near) = near.filter(|key| distance(key) <= SLIP.min(name.chars().count() / 2)) {
+        return format!("did you mean `{}`?", near.name);
+    }
+    if let Some(elsewhere) = KEYS.iter().find(|key| key.name == name) {
+        return format!("`{name}` belongs to {}", elsewhere.table.header());
+    }
+    let names: Vec<String> = Key::of(table)
+        .map(|key| format!("`{}`", key.name))
+        .collect();
+    format!("the keys here are {}", names.join(", "))
+}

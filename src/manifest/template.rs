@@ -1,0 +1,204 @@
+//! Texts with placeholders such as `{tenant}`.
+//!
+//! A template is checked when the manifest is read, so that filling it in cannot fail.
+
+use std::ops::Range;
+
+/// What a placeholder stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Slot {
+    /// The application's name.
+    App,
+    /// The folder that the manifest lies in.
+    ManifestDir,
+    /// The path at which the program finds its data.
+    Datastore,
+    /// The tenant's name.
+    Tenant,
+    /// The tenant's address.
+    Ip,
+    /// The host's address as the tenant sees it.
+    Gateway,
+}
+
+impl Slot {
+    /// The word between the braces.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Slot::App => "app",
+            Slot::ManifestDir => "manifest_dir",
+            Slot::Datastore => "datastore",
+            Slot::Tenant => "tenant",
+            Slot::Ip => "ip",
+            Slot::Gateway => "gateway",
+        }
+    }
+
+    /// The slots as `{app}, {tenant}`.
+    #[must_use]
+    pub fn list(slots: &[Slot]) -> String {
+        let braced: Vec<String> = slots.iter().map(|s| format!("{{{}}}", s.word())).collect();
+        braced.join(", ")
+    }
+}
+
+/// For texts that are the same for all tenants.
+pub const OF_APP: &[Slot] = &[Slot::App, Slot::ManifestDir];
+
+/// For texts that are the same for all tenants and may name the datastore's path.
+pub const OF_PROGRAM: &[Slot] = &[Slot::App, Slot::ManifestDir, Slot::Datastore];
+
+/// For the datastore of one tenant.
+pub const OF_TENANT: &[Slot] = &[Slot::App, Slot::ManifestDir, Slot::Tenant];
+
+/// For texts of one tenant.
+pub const ALL: &[Slot] = &[
+    Slot::App,
+    Slot::ManifestDir,
+    Slot::Datastore,
+    Slot::Tenant,
+    Slot::Ip,
+    Slot::Gateway,
+];
+
+/// A text with its placeholders found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template {
+    parts: Vec<Part>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Part {
+    Text(String),
+    Slot(Slot),
+}
+
+/// Why a text is no template, and which of its bytes are the reason.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// A word in braces that stands for nothing here.
+    #[error("the placeholder `{{{word}}}` stands for nothing here")]
+    Unknown {
+        /// The word.
+        word: String,
+        /// Where it is, braces included.
+        at: Range<usize>,
+    },
+    /// A brace without its partner.
+    #[error("a `{brace}` stands alone")]
+    Alone {
+        /// Which brace.
+        brace: char,
+        /// Where it is.
+        at: Range<usize>,
+    },
+}
+
+impl TemplateError {
+    /// The bytes of the text that are wrong.
+    #[must_use]
+    pub fn at(&self) -> &Range<usize> {
+        match self {
+            TemplateError::Unknown { at, .. } | TemplateError::Alone { at, .. } => at,
+        }
+    }
+}
+
+impl Template {
+    /// Finds the placeholders. `{{` and `}}` stand for one brace.
+    ///
+    /// # Errors
+    /// With the first placeholder that is not among the allowed, or the first brace that stands
+    /// alone.
+    pub fn parse(text: &str, allowed: &[Slot]) -> Result<Self, TemplateError> {
+        let mut parts = Vec::new();
+        let mut plain = String::new();
+        let mut at = 0;
+        while let Some(brace) = text[at..].chars().next() {
+            let rest = &text[at..];
+            if rest.starts_with("{{") || rest.starts_with("}}") {
+                plain.push(brace);
+                at += 2;
+                continue;
+            }
+            if brace == '}' {
+                return Err(TemplateError::Alone {
+                    brace,
+                    at: at..at + 1,
+                });
+            }
+            if brace != '{' {
+                plain.push(brace);
+                at += brace.len_utf8();
+                continue;
+            }
+            let slot = slot_at(text, at, allowed)?;
+            if !plain.is_empty() {
+                parts.push(Part::Text(std::mem::take(&mut plain)));
+            }
+            parts.push(Part::Slot(slot));
+            at += slot.word().len() + 2;
+        }
+        if !plain.is_empty() {
+            parts.push(Part::Text(plain));
+        }
+        Ok(Self { parts })
+    }
+
+    /// The text with each placeholder filled in.
+    #[must_use]
+    pub fn fill(&self, value: impl Fn(Slot) -> String) -> String {
+        let filled = self.parts.iter().map(|part| match part {
+            Part::Text(text) => text.clone(),
+            Part::Slot(slot) => value(*slot),
+        });
+        filled.collect()
+    }
+}
+
+fn slot_at(text: &str, at: usize, allowed: &[Slot]) -> Result<Slot, TemplateError> {
+    let Some(end) = text[at..].find('}').map(|len| at + len) else {
+        return Err(TemplateError::Alone {
+            brace: '{',
+            at: at..at + 1,
+        });
+    };
+    let word = &text[at + 1..end];
+    let found = allowed.iter().find(|slot| slot.word() == word);
+    found.copied().ok_or_else(|| TemplateError::Unknown {
+        word: word.to_owned(),
+        at: at..end + 1,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fills_slots_and_keeps_braces() {
+        let template = Template::parse("{{{tenant}}} at {ip}:80 ü", ALL).unwrap();
+        let filled = template.fill(|slot| slot.word().to_uppercase());
+        assert_eq!(filled, "{TENANT} at IP:80 ü");
+    }
+
+    #[test]
+    fn a_filled_value_is_not_looked_at_again() {
+        let template = Template::parse("{app}", ALL).unwrap();
+        assert_eq!(template.fill(|_| "{tenant}".to_owned()), "{tenant}");
+    }
+
+    #[test]
+    fn says_which_bytes_are_wrong() {
+        let wrong = |text: &str, slots| {
+            let at = Template::parse(text, slots).unwrap_err().at().clone();
+            text[at].to_owned()
+        };
+        assert_eq!(wrong("ü {tennant} {x}", ALL), "{tennant}");
+        assert_eq!(wrong("a {ip}", OF_APP), "{ip}");
+        assert_eq!(wrong("a } b", ALL), "}");
+        assert_eq!(wrong("a { b", ALL), "{");
+        assert_eq!(wrong("{", ALL), "{");
+    }
+}

@@ -1,0 +1,153 @@
+//! The values that hold texts with placeholders: paths, lists, commands, environments.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use toml::Spanned;
+
+use super::problem::Problems;
+use super::reference::{Key, Kind};
+use super::template::{ALL, OF_APP, Slot, Template, TemplateError};
+use super::value::{At, Decode};
+
+/// The slots that a key's texts may hold.
+fn slots(key: &Key) -> &'static [Slot] {
+    match key.kind {
+        Kind::Texts(slots) | Kind::Environment(slots) | Kind::Path(slots) | Kind::Paths(slots) => {
+            slots
+        }
+        _ => unreachable!("{} has no placeholders", key.name),
+    }
+}
+
+fn template(at: At<'_, '_>, slots: &[Slot], problems: &mut Problems) -> Option<Template> {
+    let text = at.text(problems, "a text")?;
+    let error = match Template::parse(text, slots) {
+        Ok(template) => return Some(template),
+        Err(error) => error,
+    };
+    // Where the text stands in the manifest as it is, the place within it can be shown.
+    let span = at.span();
+    let source = problems.text().get(span.clone()).unwrap_or_default();
+    let verbatim = source.len() == text.len() + 2 && source.get(1..=text.len()) == Some(text);
+    let span = if verbatim {
+        span.start + 1 + error.at().start..span.start + 1 + error.at().end
+    } else {
+        span
+    };
+    let help = match &error {
+        TemplateError::Unknown { .. } => format!(
+            "{} stand for something here; a brace itself is written twice",
+            Slot::list(slots)
+        ),
+        TemplateError::Alone { brace, .. } => format!("write `{brace}{brace}` for a brace itself"),
+    };
+    problems.report(&span, error.to_string()).help(help);
+    None
+}
+
+impl Decode for Template {
+    fn decode(at: At<'_, '_>, problems: &mut Problems) -> Option<Self> {
+        template(at, slots(at.key), problems)
+    }
+}
+
+fn list(
+    at: At<'_, '_>,
+    problems: &mut Problems,
+    allowed: impl Fn(usize) -> &'static [Slot],
+) -> Option<Vec<Spanned<Template>>> {
+    let Some(array) = at.value.get_ref().as_array() else {
+        at.wrong_type(problems, "a list of texts");
+        return None;
+    };
+    let mut whole = Some(Vec::new());
+    for (index, value) in array.iter().enumerate() {
+        let at = At { key: at.key, value };
+        let Some(template) = template(at, allowed(index), problems) else {
+            // The others are looked at nevertheless, for their problems.
+            whole = None;
+            continue;
+        };
+        if let Some(list) = &mut whole {
+            list.push(Spanned::new(value.span(), template));
+        }
+    }
+    whole
+}
+
+impl Decode for Vec<Spanned<Template>> {
+    fn decode(at: At<'_, '_>, problems: &mut Problems) -> Option<Self> {
+        list(at, problems, |_| slots(at.key))
+    }
+}
+
+/// The program and its arguments.
+#[derive(Debug, Clone)]
+pub struct Command {
+    /// The program's file.
+    pub program: Spanned<Template>,
+    /// What follows it.
+    pub arguments: Vec<Spanned<Template>>,
+}
+
+impl Decode for Command {
+    fn decode(at: At<'_, '_>, problems: &mut Problems) -> Option<Self> {
+        let texts = list(at, problems, |index| if index == 0 { OF_APP } else { ALL })?;
+        let mut texts = texts.into_iter();
+        let Some(program) = texts.next() else {
+            at.wrong(problems, "the command is empty");
+            return None;
+        };
+        Some(Command {
+            program,
+            arguments: texts.collect(),
+        })
+    }
+}
+
+/// Names and values for a program's environment.
+pub type Environment = BTreeMap<String, Template>;
+
+impl Decode for Environment {
+    fn decode(at: At<'_, '_>, problems: &mut Problems) -> Option<Self> {
+        let Some(table) = at.value.get_ref().as_table() else {
+            at.wrong_type(problems, "a table of texts");
+            return None;
+        };
+        let mut whole = Some(Environment::new());
+        for (name, value) in table {
+            let good = environment_name(name, problems);
+            let template = template(At { key: at.key, value }, slots(at.key), problems);
+            match (good, template, &mut whole) {
+                (true, Some(template), Some(whole)) => {
+                    whole.insert(name.get_ref().to_string(), template);
+                }
+                (true, Some(_), None) => {}
+                _ => whole = None,
+            }
+        }
+        whole
+    }
+}
+
+fn environment_name(name: &Spanned<Cow<'_, str>>, problems: &mut Problems) -> bool {
+    let text = name.get_ref();
+    let (message, help) = if text.is_empty() {
+        ("an environment's name is empty".to_owned(), "name it")
+    } else if text.contains(['=', '\0']) {
+        (
+            format!("{text:?} cannot be a name in an environment"),
+            "leave out `=` and NUL: they end a name, see environ(7)",
+        )
+    } else if text == "NOTIFY_SOCKET" {
+        (
+            "`NOTIFY_SOCKET` cannot be set by hand".to_owned(),
+            "tenantd sets it where `[app.ready]` says `notify = true`",
+        )
+    } else {
+        return true;
+    };
+    problems.report(&name.span(), message).help(help);
+    false
+}
