@@ -1,0 +1,194 @@
+//! Which folder is whose datastore, and which folders are hidden because they hold one.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+
+use toml::Spanned;
+
+use super::paths::{Ground, HIDDEN_MAX, clean, outermost};
+use crate::manifest::problem::{Problems, Span};
+use crate::manifest::raw::{Manifest, Tenant};
+use crate::manifest::template::Slot;
+
+/// The datastores of all tenants.
+pub(super) struct Stores {
+    /// One for each tenant, in the order of the manifest, as far as they are known.
+    pub(super) sources: Vec<Option<Source>>,
+    /// The folders that are covered, in order.
+    pub(super) hidden: Vec<PathBuf>,
+}
+
+/// The datastore of one tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Source {
+    /// The folder.
+    pub(super) path: PathBuf,
+    /// The outermost folder on the way to it that tenantd may make.
+    pub(super) root: PathBuf,
+    /// Where the manifest says so.
+    at: Span,
+}
+
+/// Derives all datastores and tells which of them cannot be, or not together.
+pub(super) fn stores(
+    manifest: &Manifest,
+    ground: &Ground,
+    folder: &str,
+    problems: &mut Problems,
+) -> Stores {
+    let sources: Vec<Option<Source>> = manifest
+        .tenants
+        .iter()
+        .map(|tenant| source(manifest, tenant, ground, folder, problems))
+        .collect();
+    check_apart(&sources, problems);
+    Stores {
+        hidden: hidden(&sources, ground, problems),
+        sources,
+    }
+}
+
+fn source(
+    manifest: &Manifest,
+    tenant: &Tenant,
+    ground: &Ground,
+    folder: &str,
+    problems: &mut Problems,
+) -> Option<Source> {
+    let root = ground.root.as_ref()?.get_ref();
+    let house = ground.house.as_ref()?.get_ref();
+    let (text, at) = match &tenant.datastore {
+        Some(template) => {
+            let app = manifest.app.name.as_ref()?.get_ref();
+            let name = tenant.name.as_ref()?;
+            let text = template.get_ref().fill(|slot| match slot {
+                Slot::App => app.to_string(),
+                Slot::Tenant => name.to_string(),
+                Slot::ManifestDir => folder.to_owned(),
+                Slot::Datastore | Slot::Ip | Slot::Gateway => String::new(),
+            });
+            (text, template.span())
+        }
+        None if tenant.datastore_said => return None,
+        None => (tenant.name.as_ref()?.to_string(), tenant.at.clone()),
+    };
+    let written = Path::new(&text);
+    if written.is_absolute() {
+        let path = clean(&text, &at, problems)?;
+        if path == Path::new("/") {
+            problems
+                .report(&at, "`/` cannot be a datastore")
+                .help("name a folder within the root of the datastores");
+            return None;
+        }
+        let inside = path.starts_with(house) && path != *house;
+        let root = if inside { house.clone() } else { path.clone() };
+        return Some(Source { path, root, at });
+    }
+    if !written
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)))
+        || text.is_empty()
+    {
+        problems
+            .report(
+                &at,
+                format!("{text:?} names no folder within {}", root.display()),
+            )
+            .help("a folder's name such as `\"legacy-7\"`, or an absolute path");
+        return None;
+    }
+    let path = clean(&root.join(written).to_string_lossy(), &at, problems)?;
+    Some(Source {
+        path,
+        root: house.clone(),
+        at,
+    })
+}
+
+/// Tells which datastores are one, or lie in one another. Sorted by their parts, what lies in a
+/// folder comes right behind it, so that one pass with the folders above at hand is enough.
+fn check_apart(sources: &[Option<Source>], problems: &mut Problems) {
+    let mut sorted: Vec<&Source> = sources.iter().flatten().collect();
+    sorted.sort_by(|a, b| (&a.path, a.at.start).cmp(&(&b.path, b.at.start)));
+    let mut above: Vec<&Source> = Vec::new();
+    for source in sorted {
+        while above
+            .last()
+            .is_some_and(|top| !source.path.starts_with(&top.path))
+        {
+            above.pop();
+        }
+        let Some(&outer) = above.last() else {
+            above.push(source);
+            continue;
+        };
+        let (path, folder) = (source.path.display(), outer.path.display());
+        // In the order of the text, the later of the two is the problem.
+        let (first, second) = if outer.at.start <= source.at.start {
+            (outer, source)
+        } else {
+            (source, outer)
+        };
+        let message = if source.path == outer.path {
+            format!("two tenants would share the datastore {path}")
+        } else {
+            format!("the datastore {path} lies in another tenant's, {folder}")
+        };
+        problems
+            .report(&second.at, message)
+            .also(&first.at, "the other tenant")
+            .help("give each tenant a folder of its own");
+        if source.path != outer.path {
+            above.push(source);
+        }
+    }
+}
+
+/// The folders to be covered: the house, and what holds the absolute datastores outside it.
+fn hidden(sources: &[Option<Source>], ground: &Ground, problems: &mut Problems) -> Vec<PathBuf> {
+    let Some(house) = &ground.house else {
+        return Vec::new();
+    };
+    let target = ground.target.as_ref().map(Spanned::get_ref);
+    let mut parents: BTreeMap<PathBuf, &Source> = BTreeMap::new();
+    for source in sources.iter().flatten() {
+        // Where the data already lies at the program's own path, every other tenant's datastore
+        // covers it: its folder needs no hiding, and could not be hidden.
+        if source.path.starts_with(house.get_ref()) || Some(&source.path) == target {
+            continue;
+        }
+        let Some(parent) = source.path.parent() else {
+            continue;
+        };
+        if ground.covers(parent) {
+            continue;
+        }
+        if let Some(what) = ground.needs(parent) {
+            let message = format!(
+                "{} holds this datastore and {what}, so it cannot be hidden from other tenants",
+                parent.display()
+            );
+            problems
+                .report(&source.at, message)
+                .help("keep datastores in a folder that holds nothing else");
+            continue;
+        }
+        parents.entry(parent.to_owned()).or_insert(source);
+    }
+    let all = parents.keys().cloned().chain([house.get_ref().clone()]);
+    let hidden = outermost(all.collect());
+    if let Some(first_too_many) = hidden.get(HIDDEN_MAX) {
+        let at = parents
+            .get(first_too_many)
+            .map_or(house.span(), |source| source.at.clone());
+        let message = format!(
+            "the datastores lie in {} folders, at most {HIDDEN_MAX} can be hidden",
+            hidden.len()
+        );
+        problems
+            .report(&at, message)
+            .help("keep them together in fewer folders");
+    }
+    hidden
+}

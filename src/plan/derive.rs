@@ -1,0 +1,141 @@
+//! Names and MAC addresses that follow from the names of application and tenant.
+//!
+//! They are the same on every host and in every version: changing this file changes the links of
+//! tenants that run.
+
+use crate::name::{AppName, IfName, TenantName};
+use crate::plan::model::{EndPlan, MacAddr};
+
+/// The first letters of a host end's name.
+pub const HOST_END: &str = "td";
+
+/// The first letters of a hub's name.
+pub const HUB: &str = "tg";
+
+/// The name of every tenant end: what programs expect the first interface to be called.
+pub const TENANT_END: &str = "eth0";
+
+// The first octets of the MAC addresses. All are locally administered and unicast (IEEE 802 §8.4).
+const TENANT_OCTET: u8 = 0x02;
+const HOST_OCTET: u8 = 0x06;
+const HUB_OCTET: u8 = 0x0a;
+
+/// A hash of 48 bits: FNV-1a of 64 bits, then the finishing steps of MurmurHash3, of which the
+/// upper 48 bits are taken. FNV alone mixes the last letters badly, and tenants' names often
+/// differ in nothing else.
+#[must_use]
+pub fn hash(text: &str) -> u64 {
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    for byte in text.bytes() {
+        hash ^= u64::from(byte);
+        hash = hash.wrapping_mul(0x0100_0000_01b3);
+    }
+    hash ^= hash >> 33;
+    hash = hash.wrapping_mul(0xff51_afd7_ed55_8ccd);
+    hash ^= hash >> 33;
+    hash = hash.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    hash ^= hash >> 33;
+    hash >> 16
+}
+
+/// The part of a [`hash`] that a MAC address has room for: its lower 40 bits. Tenants that differ
+/// here differ in every derived name too.
+#[must_use]
+pub fn mac_part(hash: u64) -> u64 {
+    hash & 0xff_ffff_ffff
+}
+
+/// The hash that a tenant's link is named by.
+#[must_use]
+pub fn tenant_hash(app: &AppName, tenant: &TenantName) -> u64 {
+    hash(&format!("{app}/{tenant}"))
+}
+
+/// The host end of a tenant's link.
+#[must_use]
+pub fn host_end(hash: u64) -> EndPlan {
+    end(HOST_END, HOST_OCTET, hash)
+}
+
+/// The tenant end of a tenant's link.
+#[must_use]
+pub fn tenant_end(hash: u64) -> EndPlan {
+    EndPlan {
+        name: TENANT_END.parse().expect("it is an interface's name"),
+        mac: mac(TENANT_OCTET, hash),
+    }
+}
+
+/// The hub of an application.
+#[must_use]
+pub fn hub(app: &AppName) -> EndPlan {
+    end(HUB, HUB_OCTET, hash(app.as_str()))
+}
+
+/// The mark of an application's hub.
+#[must_use]
+pub fn hub_mark(app: &AppName) -> String {
+    format!("tenantd:{app}")
+}
+
+/// The mark of a tenant's link.
+#[must_use]
+pub fn link_mark(app: &AppName, tenant: &TenantName) -> String {
+    format!("tenantd:{app}/{tenant}")
+}
+
+/// Whether an interface's name is one that a host end or hub could have.
+#[must_use]
+pub fn is_derived(prefix: &str, interface: &str) -> bool {
+    let digits = interface.strip_prefix(prefix);
+    digits
+        .is_some_and(|d| d.len() == 12 && d.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
+}
+
+fn end(prefix: &str, octet: u8, hash: u64) -> EndPlan {
+    let name: Result<IfName, _> = format!("{prefix}{hash:012x}").parse();
+    EndPlan {
+        name: name.expect("two letters and twelve digits are an interface's name"),
+        mac: mac(octet, hash),
+    }
+}
+
+fn mac(octet: u8, hash: u64) -> MacAddr {
+    let [_, _, _, a, b, c, d, e] = mac_part(hash).to_be_bytes();
+    MacAddr([octet, a, b, c, d, e])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_never_change() {
+        let app: AppName = "guestbook".parse().unwrap();
+        let hash = tenant_hash(&app, &"acme".parse().unwrap());
+        assert_eq!(host_end(hash).name.as_str(), "td839ee0429a9f");
+        assert_eq!(host_end(hash).mac.to_string(), "06:9e:e0:42:9a:9f");
+        assert_eq!(tenant_end(hash).name.as_str(), "eth0");
+        assert_eq!(tenant_end(hash).mac.to_string(), "02:9e:e0:42:9a:9f");
+        assert_eq!(hub(&app).name.as_str(), "tg2aff4b11b042");
+        assert_eq!(hub(&app).mac.to_string(), "0a:ff:4b:11:b0:42");
+    }
+
+    #[test]
+    fn the_longest_names_fit() {
+        let app: AppName = "a".repeat(32).parse().unwrap();
+        let tenant: TenantName = "t".repeat(63).parse().unwrap();
+        // IFALIASZ of linux/if_link.h.
+        assert!(link_mark(&app, &tenant).len() < 256);
+        assert!(is_derived(HUB, hub(&app).name.as_str()));
+        assert!(!is_derived(HUB, "tgetherbridge1"));
+    }
+
+    #[test]
+    fn neighbouring_names_do_not_clash() {
+        let hashes: std::collections::BTreeSet<u64> = (0..100_000)
+            .map(|n| mac_part(hash(&format!("wiki/tenant-{n}"))))
+            .collect();
+        assert_eq!(hashes.len(), 100_000);
+    }
+}

@@ -1,0 +1,139 @@
+//! Who a program runs as: names of users and groups → numbers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use nix::errno::Errno;
+use toml::Spanned;
+
+use super::facts::{HostFacts, User};
+use super::model::Identity;
+use crate::manifest::problem::Problems;
+use crate::manifest::value::Account;
+
+/// An identity, with what the environment says about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Person {
+    pub(super) identity: Identity,
+    pub(super) home: String,
+}
+
+/// Resolves users and groups, asking the host once for each.
+pub(super) struct People<'h> {
+    host: &'h dyn HostFacts,
+    users: BTreeMap<Account, Result<User, String>>,
+    groups: BTreeMap<Account, Result<u32, String>>,
+    supplementary: BTreeMap<(String, u32), Result<Vec<u32>, Errno>>,
+    /// The places whose problem has been told: one place may count for many tenants.
+    told: BTreeSet<usize>,
+}
+
+impl<'h> People<'h> {
+    pub(super) fn new(host: &'h dyn HostFacts) -> Self {
+        Self {
+            host,
+            users: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            supplementary: BTreeMap::new(),
+            told: BTreeSet::new(),
+        }
+    }
+
+    /// The person of a user and, where one is named, a group.
+    pub(super) fn resolve(
+        &mut self,
+        user: &Spanned<Account>,
+        group: Option<&Spanned<Account>>,
+        problems: &mut Problems,
+    ) -> Option<Person> {
+        let host = self.host;
+        let account = user.get_ref();
+        let found = self.users.entry(account.clone());
+        let found = found.or_insert_with(|| find_user(host, account)).clone();
+        let gid = group.map(|group| {
+            let entry = self.groups.entry(group.get_ref().clone());
+            let gid = entry
+                .or_insert_with(|| find_group(host, group.get_ref()))
+                .clone();
+            gid.map_err(|why| self.tell(group, &why, "such as `group = \"www-data\"`", problems))
+        });
+        let found = match (found, account, &gid) {
+            (Ok(found), _, _) => found,
+            // A number needs no entry, but then somebody must say the group.
+            (Err(_), Account::Number(uid), Some(Ok(gid))) => User {
+                name: uid.to_string(),
+                uid: *uid,
+                gid: *gid,
+                home: "/".to_owned(),
+            },
+            (Err(why), Account::Number(_), _) => {
+                let help = "name the group too, or make the user";
+                self.tell(user, &why, help, problems);
+                return None;
+            }
+            (Err(why), Account::Name(_), _) => {
+                self.tell(
+                    user,
+                    &why,
+                    "make it with useradd(8), or name one that is there",
+                    problems,
+                );
+                return None;
+            }
+        };
+        let gid = match gid {
+            Some(gid) => gid.ok()?,
+            None => found.gid,
+        };
+        let key = (found.name.clone(), gid);
+        let groups = self.supplementary.entry(key);
+        let groups = groups
+            .or_insert_with_key(|(name, gid)| host.groups(name, *gid))
+            .clone();
+        let groups = groups
+            .map_err(|errno| {
+                let why = format!("cannot read the groups of {}: {}", found.name, errno.desc());
+                self.tell(user, &why, "see group(5)", problems);
+            })
+            .ok()?;
+        Some(Person {
+            home: found.home,
+            identity: Identity {
+                user: found.name,
+                uid: found.uid,
+                gid,
+                groups,
+            },
+        })
+    }
+
+    fn tell(&mut self, at: &Spanned<Account>, why: &str, help: &str, problems: &mut Problems) {
+        if self.told.insert(at.span().start) {
+            problems.report(&at.span(), why).help(help);
+        }
+    }
+}
+
+fn find_user(host: &dyn HostFacts, account: &Account) -> Result<User, String> {
+    let (found, unknown) = match account {
+        Account::Name(name) => (host.user(name), format!("there is no user `{name}`")),
+        Account::Number(uid) => (
+            host.user_of(*uid),
+            format!("user {uid} has no entry that says its group"),
+        ),
+    };
+    match found {
+        Ok(found) => found.ok_or(unknown),
+        Err(errno) => Err(format!("cannot look up user {account}: {}", errno.desc())),
+    }
+}
+
+fn find_group(host: &dyn HostFacts, account: &Account) -> Result<u32, String> {
+    let name = match account {
+        Account::Number(gid) => return Ok(*gid),
+        Account::Name(name) => name,
+    };
+    match host.group(name) {
+        Ok(found) => found.ok_or_else(|| format!("there is no group `{name}`")),
+        Err(errno) => Err(format!("cannot look up group {name}: {}", errno.desc())),
+    }
+}

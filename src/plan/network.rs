@@ -1,0 +1,282 @@
+//! Addresses: the application's subnet, and which tenant may have which address in it.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use ipnetwork::Ipv4Network;
+use toml::Spanned;
+
+use super::derive;
+use super::facts::{HostAddress, HostFacts};
+use super::model::{Mode, NetworkPlan};
+use crate::manifest::problem::{Problems, Span};
+use crate::manifest::raw::{Manifest, Network, Tenant};
+use crate::manifest::value;
+use crate::name::AppName;
+
+/// The most ports of a bridge: `BR_MAX_PORTS` of net/bridge/br_private.h is 1,024, and port
+/// number 0 is not used.
+pub const BRIDGE_TENANTS_MAX: usize = 1023;
+
+/// The widest subnet: what is wider is no network of one application's own.
+const PREFIX_MIN: u8 = 8;
+
+/// The narrowest subnet: room for the gateway and one tenant, beside network and broadcast.
+const PREFIX_MAX: u8 = 30;
+
+/// Derives what the tenants share, and tells which of the addresses cannot be.
+pub(super) fn network(
+    manifest: &Manifest,
+    host: &dyn HostFacts,
+    problems: &mut Problems,
+) -> Option<NetworkPlan> {
+    let network = &manifest.network;
+    check_count(manifest, problems);
+    duplicates(&manifest.tenants, problems);
+    link_clashes(manifest, problems);
+    let subnet = subnet(network, problems)?;
+    let gateway = gateway(network, *subnet.get_ref(), problems);
+    check_room(&subnet, manifest.tenants.len(), problems);
+    for tenant in &manifest.tenants {
+        if let Some(ip) = &tenant.ip {
+            check_address(ip, *subnet.get_ref(), &gateway, problems);
+        }
+    }
+    let app = manifest.app.name.as_ref().map(Spanned::get_ref);
+    match host.addresses() {
+        Ok(addresses) => {
+            let foreign = addresses.iter().filter(|address| is_foreign(address, app));
+            check_host(foreign, &subnet, &gateway, &manifest.tenants, problems);
+        }
+        Err(errno) => {
+            let message = format!("cannot read the host's addresses: {}", errno.desc());
+            problems.report(&subnet.span(), message);
+        }
+    }
+    let app = app?;
+    Some(NetworkPlan {
+        mode: mode(*network.mode.as_ref()?.get_ref()),
+        subnet: *subnet.get_ref(),
+        gateway: *gateway.get_ref(),
+        hub: derive::hub(app),
+        mark: derive::hub_mark(app),
+        mtu: *network.mtu.as_ref()?.get_ref(),
+    })
+}
+
+fn mode(mode: value::Mode) -> Mode {
+    match mode {
+        value::Mode::Routed => Mode::Routed,
+        value::Mode::Bridge => Mode::Bridge,
+    }
+}
+
+fn subnet(network: &Network, problems: &mut Problems) -> Option<Spanned<Ipv4Network>> {
+    let subnet = network.subnet.clone()?;
+    let (written, prefix) = (*subnet.get_ref(), subnet.get_ref().prefix());
+    let base = written.network();
+    let (message, help) = if prefix < PREFIX_MIN {
+        let message = format!("the subnet {written} is too large");
+        (message, format!("the widest is /{PREFIX_MIN}"))
+    } else if prefix > PREFIX_MAX {
+        let message = format!("the subnet {written} has no room for a gateway and tenants");
+        (message, format!("the narrowest is /{PREFIX_MAX}"))
+    } else if written.ip() != base {
+        let message = format!("{written} is an address within a subnet");
+        (message, format!("the subnet is {base}/{prefix}"))
+    } else if let Some(use_) = reserved(written) {
+        let message = format!("{written} is reserved for {use_}");
+        (
+            message,
+            "a private network such as `10.77.0.0/24`, see RFC 1918".to_owned(),
+        )
+    } else {
+        return Some(subnet);
+    };
+    problems.report(&subnet.span(), message).help(help);
+    None
+}
+
+/// What a network is reserved for that no tenant can have (RFC 6890).
+fn reserved(network: Ipv4Network) -> Option<&'static str> {
+    let address = network.network();
+    match address.octets()[0] {
+        0 => Some("\"this network\""),
+        127 => Some("loopback"),
+        224..=239 => Some("multicast"),
+        240..=255 => Some("future use"),
+        _ if address.is_link_local() => Some("link-local addresses"),
+        _ => None,
+    }
+}
+
+fn gateway(network: &Network, subnet: Ipv4Network, problems: &mut Problems) -> Spanned<Ipv4Addr> {
+    let first = Ipv4Addr::from(u32::from(subnet.network()) + 1);
+    let Some(gateway) = &network.gateway else {
+        let at = network.subnet.as_ref().map_or(0..0, Spanned::span);
+        return Spanned::new(at, first);
+    };
+    let address = *gateway.get_ref();
+    if let Some(why) = no_host(address, subnet) {
+        problems
+            .report(&gateway.span(), format!("the gateway {address} {why}"))
+            .help(format!("such as {first}, which is the default"));
+    }
+    gateway.clone()
+}
+
+/// Why an address cannot be a host's in a subnet.
+fn no_host(address: Ipv4Addr, subnet: Ipv4Network) -> Option<String> {
+    if !subnet.contains(address) {
+        Some(format!("lies outside the subnet {subnet}"))
+    } else if address == subnet.network() {
+        Some(format!("is the network address of {subnet}"))
+    } else if address == subnet.broadcast() {
+        Some(format!("is the broadcast address of {subnet}"))
+    } else {
+        None
+    }
+}
+
+fn check_count(manifest: &Manifest, problems: &mut Problems) {
+    let Some(mode) = &manifest.network.mode else {
+        return;
+    };
+    let count = manifest.tenants.len();
+    if *mode.get_ref() == value::Mode::Bridge && count > BRIDGE_TENANTS_MAX {
+        let message = format!("a bridge has room for {BRIDGE_TENANTS_MAX} tenants, not {count}");
+        problems
+            .report(&mode.span(), message)
+            .help("`mode = \"routed\"` has no such limit");
+    }
+}
+
+fn check_room(subnet: &Spanned<Ipv4Network>, count: usize, problems: &mut Problems) {
+    // Without the network's, the broadcast and the gateway's address.
+    let room = subnet.get_ref().size() - 3;
+    if count > usize::try_from(room).unwrap_or(usize::MAX) {
+        let message = format!(
+            "the subnet {} has room for {room} of the {count} tenants",
+            subnet.get_ref()
+        );
+        problems
+            .report(&subnet.span(), message)
+            .help("choose a wider one, with a smaller number behind the `/`");
+    }
+}
+
+fn check_address(
+    ip: &Spanned<Ipv4Addr>,
+    subnet: Ipv4Network,
+    gateway: &Spanned<Ipv4Addr>,
+    problems: &mut Problems,
+) {
+    let address = *ip.get_ref();
+    if let Some(why) = no_host(address, subnet) {
+        let first = Ipv4Addr::from(u32::from(subnet.network()) + 1);
+        let last = Ipv4Addr::from(u32::from(subnet.broadcast()) - 1);
+        problems
+            .report(&ip.span(), format!("the address {address} {why}"))
+            .help(format!("an address from {first} to {last}"));
+    } else if address == *gateway.get_ref() {
+        problems
+            .report(&ip.span(), format!("{address} is the gateway's address"))
+            .also(&gateway.span(), "the gateway follows from this")
+            .help("give the tenant another address");
+    }
+}
+
+/// Tells which tenants have one address: sorted, they stand side by side.
+fn duplicates(tenants: &[Tenant], problems: &mut Problems) {
+    let mut sorted: Vec<&Spanned<Ipv4Addr>> =
+        tenants.iter().filter_map(|t| t.ip.as_ref()).collect();
+    sorted.sort_by_key(|ip| (*ip.get_ref(), ip.span().start));
+    for same in sorted.chunk_by(|a, b| a.get_ref() == b.get_ref()) {
+        for ip in &same[1..] {
+            problems
+                .report(
+                    &ip.span(),
+                    format!("two tenants have the address {}", ip.get_ref()),
+                )
+                .note("second owner")
+                .also(&same[0].span(), "first owner")
+                .help("give each tenant an address of its own");
+        }
+    }
+}
+
+/// Tells which tenants' links would have the same derived name or MAC address.
+fn link_clashes(manifest: &Manifest, problems: &mut Problems) {
+    let Some(app) = &manifest.app.name else {
+        return;
+    };
+    let mut sorted: Vec<(u64, &Span, &str)> = Vec::new();
+    for tenant in &manifest.tenants {
+        if let Some(name) = &tenant.name {
+            let hash = derive::tenant_hash(app.get_ref(), name);
+            sorted.push((derive::mac_part(hash), &tenant.at, name.as_str()));
+        }
+    }
+    sorted.sort_by_key(|(part, at, _)| (*part, at.start));
+    for same in sorted.chunk_by(|a, b| a.0 == b.0) {
+        let (_, first, first_name) = same[0];
+        for (_, at, name) in &same[1..] {
+            let message = format!("the links of {name} and {first_name} would get one MAC address");
+            problems
+                .report(at, message)
+                .also(first, "the other tenant")
+                .help("rename one of them: names of links are derived from those of tenants");
+        }
+    }
+}
+
+/// Whether an address of the host belongs to somebody else than this application.
+fn is_foreign(address: &HostAddress, app: Option<&AppName>) -> bool {
+    let interface = address.interface.as_str();
+    // Host ends are never numbered by another's subnet; another application's hub may be.
+    let ours = app.is_some_and(|app| derive::hub(app).name.as_str() == interface);
+    !ours && !derive::is_derived(derive::HOST_END, interface)
+}
+
+/// Tells which addresses of the host get in the way. Each of them is looked at once, so the work
+/// grows with the tenants and the host's addresses, not with their product.
+fn check_host<'a>(
+    foreign: impl Iterator<Item = &'a HostAddress>,
+    subnet: &Spanned<Ipv4Network>,
+    gateway: &Spanned<Ipv4Addr>,
+    tenants: &[Tenant],
+    problems: &mut Problems,
+) {
+    let owners: BTreeMap<Ipv4Addr, &Spanned<Ipv4Addr>> = tenants
+        .iter()
+        .filter_map(|tenant| tenant.ip.as_ref())
+        .map(|ip| (*ip.get_ref(), ip))
+        .collect();
+    for taken in foreign {
+        let (address, interface) = (taken.network.ip(), &taken.interface);
+        let owner = if address == *gateway.get_ref() {
+            Some(gateway)
+        } else {
+            owners.get(&address).copied()
+        };
+        if let Some(owner) = owner {
+            let message = format!("the host has the address {address} already, on {interface}");
+            problems
+                .report(&owner.span(), message)
+                .help("choose an address that nothing else uses");
+        }
+        // An address alone, without a network around it, is in nobody else's way.
+        let alone = owner.is_some() && taken.network.prefix() == 32;
+        if subnet.get_ref().overlaps(taken.network) && !alone {
+            let message = format!(
+                "the subnet {} overlaps the network {} of the host's {interface}",
+                subnet.get_ref(),
+                Ipv4Network::new(taken.network.network(), taken.network.prefix())
+                    .unwrap_or(taken.network),
+            );
+            problems
+                .report(&subnet.span(), message)
+                .help("choose a subnet that nothing else uses");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! When tenants start, stop, restart and count as ready.
+
+use std::time::Duration;
+
+use toml::Spanned;
+
+use super::model::{Policy, Readiness, RestartPolicy, RestartWhen, StopSignal};
+use crate::manifest::problem::Problems;
+use crate::manifest::raw::{App, Manifest, Ready, Restart};
+use crate::manifest::value::When;
+
+/// The policy that all tenants have but for `autostart`, as far as it is known.
+pub(super) fn policy(manifest: &Manifest, problems: &mut Problems) -> Option<Policy> {
+    let App {
+        stop,
+        restart,
+        ready,
+        daemonizes,
+        ..
+    } = &manifest.app;
+    let ready_policy = readiness(ready, problems);
+    check_restart(restart, problems);
+    let signal = stop.signal.as_ref()?.get_ref();
+    Some(Policy {
+        autostart: true,
+        stop_signal: StopSignal {
+            number: signal.number,
+            name: signal.name.to_owned(),
+        },
+        grace: *stop.grace.as_ref()?.get_ref(),
+        restart: RestartPolicy {
+            when: match restart.when.as_ref()?.get_ref() {
+                When::Always => RestartWhen::Always,
+                When::OnFailure => RestartWhen::OnFailure,
+                When::Never => RestartWhen::Never,
+            },
+            delay: *restart.delay.as_ref()?.get_ref(),
+            delay_max: *restart.delay_max.as_ref()?.get_ref(),
+            healthy_after: *restart.healthy_after.as_ref()?.get_ref(),
+            strikes: *restart.strikes.as_ref()?.get_ref(),
+            window: *restart.window.as_ref()?.get_ref(),
+        },
+        ready: ready_policy?,
+        ready_within: *ready.within.as_ref()?.get_ref(),
+        daemonizes: *daemonizes.as_ref()?.get_ref(),
+    })
+}
+
+fn readiness(ready: &Ready, problems: &mut Problems) -> Option<Readiness> {
+    let tcp = ready.tcp.as_ref().map(|port| (port.span(), "tcp"));
+    let notify = ready.notify.as_ref().map(|on| (on.span(), "notify"));
+    let lived = ready.lived.as_ref().map(|time| (time.span(), "lived"));
+    let mut said: Vec<_> = [tcp, notify, lived].into_iter().flatten().collect();
+    said.sort_by_key(|(span, _)| span.start);
+    if let [(first, word), rest @ ..] = said.as_slice() {
+        for (span, other) in rest {
+            problems
+                .report(
+                    span,
+                    format!("`{word}` and `{other}` cannot both make a tenant ready"),
+                )
+                .also(first, "the other one")
+                .help("keep one of them");
+        }
+    }
+    if let (Some(lived), Some(within)) = (&ready.lived, &ready.within)
+        && lived.get_ref() > within.get_ref()
+    {
+        problems
+            .report(&lived.span(), "no tenant would ever be ready")
+            .also(&within.span(), "the time it may take")
+            .help("`lived` must be at most as long as `within`");
+    }
+    let port = ready
+        .tcp
+        .as_ref()
+        .map(|port| u16::try_from(*port.get_ref()));
+    Some(match (port, &ready.notify, &ready.lived) {
+        (Some(port), _, _) => Readiness::Tcp(port.ok()?),
+        (None, Some(_), _) => Readiness::Notify,
+        (None, None, Some(lived)) => Readiness::Lived(*lived.get_ref()),
+        (None, None, None) => Readiness::Started,
+    })
+}
+
+fn check_restart(restart: &Restart, problems: &mut Problems) {
+    let (Some(delay), Some(delay_max)) = (&restart.delay, &restart.delay_max) else {
+        return;
+    };
+    if delay.get_ref() > delay_max.get_ref() {
+        problems
+            .report(&delay.span(), "the first delay is longer than the longest")
+            .also(&delay_max.span(), "the longest")
+            .help("`delay_max` must be at least as long as `delay`");
+        return;
+    }
+    let (Some(strikes), Some(window)) = (&restart.strikes, &restart.window) else {
+        return;
+    };
+    let least = delays(*delay.get_ref(), *delay_max.get_ref(), *strikes.get_ref());
+    if least > *window.get_ref() {
+        let at = later(strikes, window);
+        let message = format!(
+            "no tenant would ever be held: {} strikes take {:.1} s of delays alone",
+            strikes.get_ref(),
+            least.as_secs_f64()
+        );
+        problems
+            .report(&at, message)
+            .help("lengthen `window`, or lessen `strikes`; `strikes = 0` says that none is held");
+    }
+}
+
+/// The sum of the delays between this many strikes.
+fn delays(first: Duration, longest: Duration, strikes: u32) -> Duration {
+    let mut delay = first;
+    let mut sum = Duration::ZERO;
+    for _ in 1..strikes {
+        sum = sum.saturating_add(delay);
+        delay = delay.saturating_mul(2).min(longest);
+    }
+    sum
+}
+
+/// The place further down: what is not written has the place of its table, further up.
+fn later<A, B>(a: &Spanned<A>, b: &Spanned<B>) -> std::ops::Range<usize> {
+    if a.span().start > b.span().start {
+        a.span()
+    } else {
+        b.span()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_double_to_the_longest() {
+        let sum = delays(Duration::from_millis(100), Duration::from_secs(30), 10);
+        assert_eq!(sum, Duration::from_millis(51_100));
+        let sum = delays(Duration::from_secs(1), Duration::from_secs(2), 4);
+        assert_eq!(sum, Duration::from_secs(5));
+        assert_eq!(
+            delays(Duration::from_secs(1), Duration::from_secs(2), 0),
+            Duration::ZERO
+        );
+    }
+}
