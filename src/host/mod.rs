@@ -5,6 +5,7 @@
 
 pub mod cgroup;
 pub mod datastore;
+pub mod facts;
 pub mod fifo;
 pub mod launch;
 pub mod lock;
