@@ -1,0 +1,133 @@
+//! Manifests and what is said about them: `tests/golden/NAME.toml` gives `NAME.plan` if it is
+//! good, and `NAME.problems` if it is not.
+//!
+//! `UPDATE=1 cargo test --test golden` writes what is said now; then read the difference.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tenantd::manifest::{self, Source, problem::Problems};
+use tenantd::plan::facts::{HostAddress, ProgramFact, Table, User};
+use tenantd::plan::{self, model::Plan};
+
+/// A host that is the same on every machine.
+fn host() -> Table {
+    let user = |name: &str, uid, home: &str| User {
+        name: name.to_owned(),
+        uid,
+        gid: uid,
+        home: home.to_owned(),
+    };
+    let executable = |path: &str| (path.into(), ProgramFact::Executable(path.into()));
+    let address = |interface: &str, network: &str| HostAddress {
+        interface: interface.to_owned(),
+        network: network.parse().unwrap(),
+    };
+    Table {
+        users: vec![
+            user("root", 0, "/root"),
+            user("nobody", 65534, "/nonexistent"),
+            user("www-data", 33, "/var/www"),
+            user("redis", 106, "/var/lib/redis"),
+        ],
+        groups: vec![("www-data".to_owned(), 33), ("ssl-cert".to_owned(), 110)],
+        memberships: vec![("www-data".to_owned(), 110)],
+        programs: [
+            executable("/srv/app/target/release/examples/guestbook"),
+            executable("/usr/bin/redis-server"),
+            // As on distributions where /sbin is a symbolic link.
+            (
+                "/sbin/wiki".into(),
+                ProgramFact::Executable("/usr/sbin/wiki".into()),
+            ),
+            ("/etc/passwd".into(), ProgramFact::NotExecutable),
+            ("/usr/bin".into(), ProgramFact::NoFile),
+        ]
+        .into(),
+        addresses: vec![
+            address("lo", "127.0.0.1/8"),
+            address("wan0", "192.0.2.10/24"),
+            address("lan0", "10.20.0.5/16"),
+            // Another application's hub, and this one's own from an earlier run.
+            address("tg0123456789ab", "10.99.0.1/24"),
+            address("tg257df4793555", "10.78.0.1/24"),
+        ],
+    }
+}
+
+fn read(name: &str, text: String) -> Result<Plan, Problems> {
+    let source = Source {
+        name: name.to_owned(),
+        folder: "/srv/app".into(),
+        text,
+    };
+    plan::read(&source, &host())
+}
+
+/// Compares with the file, or writes it. Answers whether it differed.
+fn differs(path: &Path, said: &str) -> bool {
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(path, said).unwrap();
+        return false;
+    }
+    let expected = fs::read_to_string(path).unwrap_or_default();
+    if expected == said {
+        return false;
+    }
+    eprintln!(
+        "--- {} says\n{expected}\n--- now it is\n{said}",
+        path.display()
+    );
+    true
+}
+
+#[test]
+fn manifests_give_plans_or_problems() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let mut manifests: Vec<PathBuf> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "toml"))
+        .collect();
+    manifests.sort();
+    assert!(
+        manifests.len() > 5,
+        "the manifests lie in {}",
+        folder.display()
+    );
+    let mut wrong = Vec::new();
+    for path in &manifests {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let text = fs::read_to_string(path).unwrap();
+        let (said, extension, other) = match read(name, text) {
+            Ok(plan) => (plan::render::text(&plan), "plan", "problems"),
+            Err(problems) => (problems.render(false), "problems", "plan"),
+        };
+        assert!(
+            !path.with_extension(other).exists(),
+            "{name} now gives a .{extension}: remove its .{other}\n{said}"
+        );
+        if differs(&path.with_extension(extension), &said) {
+            wrong.push(name);
+        }
+    }
+    assert!(wrong.is_empty(), "not as expected: {wrong:?}");
+}
+
+#[test]
+fn the_example_is_good() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("tenants.example.toml")).unwrap();
+    let plan = read("tenants.example.toml", text).unwrap_or_else(|p| panic!("{p}"));
+    let said = plan::render::text(&plan);
+    assert!(!differs(&root.join("tests/golden/example.plan"), &said));
+    let json = serde_json::to_value(&plan).unwrap();
+    assert_eq!(json["tenants"][1]["link"]["address"], "10.77.0.12");
+}
+
+#[test]
+fn the_reference_is_up_to_date() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let stale = differs(&root.join("docs/manifest.md"), &manifest::markdown());
+    assert!(!stale, "UPDATE=1 cargo test --test golden");
+}
