@@ -158,7 +158,7 @@ impl Parts<'_> {
             program: program.clone(),
             argv,
             environment: self.environment(tenant, person)?,
-            working_directory: self.ground.working_directory.clone()?,
+            working_directory: self.ground.working_directory.as_ref()?.get_ref().clone(),
             identity: person.identity.clone(),
             private: paths::outermost(private.collect()),
             hidden: self.hidden.to_vec(),

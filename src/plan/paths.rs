@@ -36,7 +36,7 @@ pub(super) struct Ground {
     /// Empty folders of each tenant's own.
     pub(super) private: Vec<Spanned<PathBuf>>,
     /// The folder that the program starts in.
-    pub(super) working_directory: Option<PathBuf>,
+    pub(super) working_directory: Option<Spanned<PathBuf>>,
 }
 
 /// A path that has been filled in: absolute, without `..`, `.` or doubled slashes.
@@ -93,18 +93,18 @@ pub(super) fn ground(
     let fill = |template: &Spanned<Template>, problems: &mut Problems| {
         filled(template, app, folder, target, problems)
     };
-    let working_directory = app.working_directory.as_ref();
-    let working_directory = working_directory.and_then(|text| fill(text, problems));
+    let start = app.working_directory.as_ref();
+    ground.working_directory = start.and_then(|text| fill(text, problems));
     ground.private = app
         .private
         .iter()
         .flat_map(Spanned::get_ref)
         .filter_map(|text| fill(text, problems))
         .collect();
-    ground.working_directory = working_directory.map(Spanned::into_inner);
     check_target(&ground, problems);
     check_house(&ground, problems);
     check_private(&ground, problems);
+    check_start(&ground, problems);
     ground
 }
 
@@ -303,6 +303,29 @@ fn check_nested(ground: &Ground, problems: &mut Problems) {
                 .also(&outer.span(), "this one is empty")
                 .help("one of the two is enough");
         }
+    }
+}
+
+/// A program cannot start in a folder that is covered by an empty one.
+fn check_start(ground: &Ground, problems: &mut Problems) {
+    let Some(start) = &ground.working_directory else {
+        return;
+    };
+    let path = start.get_ref();
+    let inside = |cover: &&Spanned<PathBuf>| path.starts_with(cover.get_ref());
+    let private = ground
+        .private
+        .iter()
+        .filter(|cover| cover.get_ref() != path);
+    if let Some(cover) = ground.house.iter().chain(private).find(inside) {
+        let message = format!("the program cannot start in {}", path.display());
+        problems
+            .report(&start.span(), message)
+            .also(
+                &cover.span(),
+                "what lies in this folder is not there for a tenant",
+            )
+            .help("start it elsewhere, such as in `/` or `{datastore}`");
     }
 }
 
