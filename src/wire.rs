@@ -3,21 +3,40 @@
 //! The protocol is varlink (<https://varlink.org>), the interface [`INTERFACE`]. These are its
 //! types; the same words appear in the command line, in `--json` and in the documents.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use zlink::introspect::{CustomType, Type};
 
 use crate::name::{AppName, TenantName};
 use crate::stage::Failure;
 pub use crate::supervisor::action::Answer;
 pub use crate::supervisor::event::Verb;
-pub use crate::supervisor::view::{StateWord, Want};
+use crate::supervisor::view;
+
+pub mod varlink;
 
 /// The name of the varlink interface.
 pub const INTERFACE: &str = "io.tenantd.Supervisor";
 
+/// The folder that holds one folder per running application.
+pub const RUNTIME: &str = "/run/tenantd";
+
+/// The longest request in bytes, its final NUL included. The longest one that makes sense names
+/// each of some thousand tenants.
+pub const REQUEST_MAX: usize = 256 * 1024;
+
+/// The control socket of an application. An [`AppName`] is short enough for every such path to
+/// fit `sun_path` (108 bytes, unix(7)).
+#[must_use]
+pub fn control_socket(app: &AppName) -> PathBuf {
+    Path::new(RUNTIME).join(app.as_str()).join("control")
+}
+
 /// The state of an application: what `tenantd status --json` prints.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type)]
 pub struct AppStatus {
     /// The application.
     pub app: AppName,
@@ -32,8 +51,9 @@ pub struct AppStatus {
 }
 
 /// How the processes of a tenant are tracked and ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, CustomType)]
 #[serde(rename_all = "kebab-case")]
+#[zlink(rename_all = "lowercase")]
 pub enum Tracking {
     /// A cgroup v2 leaf per tenant.
     Cgroup,
@@ -42,8 +62,9 @@ pub enum Tracking {
 }
 
 /// Where the tenants' output goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, CustomType)]
 #[serde(rename_all = "kebab-case")]
+#[zlink(rename_all = "lowercase")]
 pub enum LogPlace {
     /// To the journal.
     Journal,
@@ -78,22 +99,122 @@ pub struct TenantStatus {
     pub failure: Option<Failure>,
 }
 
+impl StateWord {
+    /// Its word, as in `--json`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Down => "down",
+            Self::Provisioning => "provisioning",
+            Self::Launching => "launching",
+            Self::Up => "up",
+            Self::Stopping => "stopping",
+            Self::Waiting => "waiting",
+            Self::Held => "held",
+            Self::Releasing => "releasing",
+            Self::Stuck => "stuck",
+        }
+    }
+}
+
+impl Want {
+    /// Its word, as in `--json`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Down => "down",
+        }
+    }
+}
+
+impl From<view::StateWord> for StateWord {
+    fn from(state: view::StateWord) -> Self {
+        match state {
+            view::StateWord::Down => Self::Down,
+            view::StateWord::Provisioning => Self::Provisioning,
+            view::StateWord::Launching => Self::Launching,
+            view::StateWord::Up => Self::Up,
+            view::StateWord::Stopping => Self::Stopping,
+            view::StateWord::Waiting => Self::Waiting,
+            view::StateWord::Held => Self::Held,
+            view::StateWord::Releasing => Self::Releasing,
+            view::StateWord::Stuck => Self::Stuck,
+        }
+    }
+}
+
+impl From<view::Want> for Want {
+    fn from(want: view::Want) -> Self {
+        match want {
+            view::Want::Up => Self::Up,
+            view::Want::Down => Self::Down,
+        }
+    }
+}
+
 impl TenantStatus {
     /// Whether the tenant is as wanted: up and ready, or down.
     #[must_use]
     pub fn is_as_wanted(&self) -> bool {
-        match self.want {
-            Want::Up => self.state == StateWord::Up && self.ready == Some(true),
-            Want::Down => self.state == StateWord::Down,
-        }
+        is_as_wanted(self.want, self.state, self.ready)
     }
 
     /// Whether nothing more will happen to the tenant before an operator or its program acts:
     /// it is as wanted, or has been given up.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.is_as_wanted() || matches!(self.state, StateWord::Held | StateWord::Stuck)
+        is_settled(self.want, self.state, self.ready)
     }
+}
+
+fn is_as_wanted(want: Want, state: StateWord, ready: Option<bool>) -> bool {
+    match want {
+        Want::Up => state == StateWord::Up && ready == Some(true),
+        Want::Down => state == StateWord::Down,
+    }
+}
+
+/// See [`TenantStatus::is_settled`].
+#[must_use]
+pub fn is_settled(want: Want, state: StateWord, ready: Option<bool>) -> bool {
+    is_as_wanted(want, state, ready) || matches!(state, StateWord::Held | StateWord::Stuck)
+}
+
+/// What is wanted of a tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, CustomType)]
+#[serde(rename_all = "kebab-case")]
+#[zlink(rename_all = "lowercase")]
+pub enum Want {
+    /// Running.
+    Up,
+    /// Not running.
+    Down,
+}
+
+/// The state of a tenant, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, CustomType)]
+#[serde(rename_all = "kebab-case")]
+#[zlink(rename_all = "lowercase")]
+pub enum StateWord {
+    /// Nothing of it is on the host but its datastore.
+    Down,
+    /// Its network, datastore and cgroup are being made.
+    Provisioning,
+    /// Its program is being started.
+    Launching,
+    /// Its program runs.
+    Up,
+    /// Its processes are being ended.
+    Stopping,
+    /// It will be started again.
+    Waiting,
+    /// It has been given up: an operator must act.
+    Held,
+    /// Its network and cgroup are being taken away.
+    Releasing,
+    /// It could not be ended or released: something is left.
+    Stuck,
 }
 
 /// The answer to one request, with the tenant it is about.
@@ -106,7 +227,7 @@ pub struct TenantAnswer {
 }
 
 /// What a process needs to join a tenant, as `tenantd exec` does.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type)]
 pub struct Door {
     /// A process of the tenant, whose namespaces are the tenant's.
     pub pid: u32,
@@ -122,7 +243,7 @@ pub struct Door {
     /// The tenant's supplementary groups.
     pub groups: Vec<u32>,
     /// The environment that its program was started with.
-    pub environment: Vec<(String, String)>,
+    pub environment: BTreeMap<String, String>,
     /// The folder that its program was started in.
     pub working_directory: String,
 }

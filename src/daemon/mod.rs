@@ -1,8 +1,10 @@
-//! The one loop between the two wings, and what it needs around it.
+//! The daemon: the one loop between the two wings.
 
+pub mod control;
+pub mod desk;
 pub mod logs;
 pub mod notify;
-pub mod outflow;
+mod outflow;
 pub mod ready;
 pub mod signals;
 pub mod tell;

@@ -1,0 +1,102 @@
+//! The methods of the interface: each puts one request on the desk and turns its answer into
+//! varlink's.
+
+#![allow(missing_docs, reason = "the macro makes a public enum without any")]
+
+use crate::daemon::desk::{Ask, Closed, Desk, NoDoor, Unknown};
+use crate::name::TenantName;
+use crate::stage::Failure;
+use crate::wire::varlink::{AnswerWord, Answered, Answers, Refusal};
+use crate::wire::{AppStatus, Door, LogPlace, StateWord, TenantStatus, Tracking, Verb, Want};
+
+/// The requests of one connection.
+#[derive(Debug)]
+pub(super) struct Service {
+    desk: Desk,
+}
+
+impl From<Unknown> for Refusal {
+    fn from(Unknown { tenant }: Unknown) -> Self {
+        Refusal::UnknownTenant { tenant }
+    }
+}
+
+impl From<Closed> for Refusal {
+    fn from(Closed: Closed) -> Self {
+        Refusal::ShuttingDown
+    }
+}
+
+impl Service {
+    pub(super) fn new(desk: Desk) -> Self {
+        Self { desk }
+    }
+
+    async fn act(&self, verb: Verb, tenants: Option<Vec<TenantName>>) -> Result<Answers, Refusal> {
+        let tenants = tenants.unwrap_or_default();
+        let ask = |reply| Ask::Act {
+            verb,
+            tenants,
+            reply,
+        };
+        let answers = self.desk.ask(ask).await??;
+        Ok(Answers {
+            answers: answers.into_iter().map(Answered::from).collect(),
+        })
+    }
+}
+
+/// The supervisor of one application. An absent or empty list of tenants means all of them. A
+/// list with an unknown name is refused as a whole.
+#[zlink::service(
+    interface = "io.tenantd.Supervisor",
+    types = [TenantStatus, Want, StateWord, Tracking, LogPlace, Failure, Answered, AnswerWord],
+    vendor = "tenantd",
+    product = "tenantd",
+    version = env!("CARGO_PKG_VERSION"),
+    url = "https://varlink.org"
+)]
+impl Service {
+    /// The state of these tenants.
+    async fn status(&self, tenants: Option<Vec<TenantName>>) -> Result<AppStatus, Refusal> {
+        let tenants = tenants.unwrap_or_default();
+        let ask = |reply| Ask::Status { tenants, reply };
+        Ok(self.desk.ask(ask).await??)
+    }
+
+    /// Wants these tenants up, now: overrides any wait and ends a hold.
+    async fn start(&self, tenants: Option<Vec<TenantName>>) -> Result<Answers, Refusal> {
+        self.act(Verb::Start, tenants).await
+    }
+
+    /// Wants these tenants down.
+    async fn stop(&self, tenants: Option<Vec<TenantName>>) -> Result<Answers, Refusal> {
+        self.act(Verb::Stop, tenants).await
+    }
+
+    /// Ends the launches of these tenants and starts others.
+    async fn restart(&self, tenants: Option<Vec<TenantName>>) -> Result<Answers, Refusal> {
+        self.act(Verb::Restart, tenants).await
+    }
+
+    /// The state of these tenants, once each is as wanted or was given up.
+    async fn settle(&self, tenants: Option<Vec<TenantName>>) -> Result<AppStatus, Refusal> {
+        let tenants = tenants.unwrap_or_default();
+        let ask = |reply| Ask::Settle { tenants, reply };
+        Ok(self.desk.ask(ask).await??)
+    }
+
+    /// What a process needs to join this tenant.
+    async fn enter(&self, tenant: TenantName) -> Result<Door, Refusal> {
+        let asked = tenant.clone();
+        let ask = |reply| Ask::Enter {
+            tenant: asked,
+            reply,
+        };
+        self.desk.ask(ask).await?.map_err(|no_door| match no_door {
+            NoDoor::Unknown(unknown) => unknown.into(),
+            NoDoor::Down(state) => Refusal::TenantDown { tenant, state },
+            NoDoor::Lost(reason) => Refusal::NoDoor { tenant, reason },
+        })
+    }
+}

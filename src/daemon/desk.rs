@@ -1,0 +1,106 @@
+//! The desk between the control socket and the daemon's loop: requests come in over it one after
+//! another, and each takes its answer back by a channel of its own.
+//!
+//! It decides nothing and knows neither sockets nor tenants. Whoever asked may be gone before the
+//! answer is there: a reply that cannot be delivered is dropped, and
+//! [`oneshot::Sender::is_closed`] says so before it is worked out.
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::name::TenantName;
+use crate::wire::{AppStatus, Door, StateWord, TenantAnswer, Verb};
+
+/// How many requests may wait for the loop. Further ones wait in their connections.
+const QUEUE: usize = 64;
+
+/// The application has no tenant of this name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{tenant}: there is no tenant of this name")]
+pub struct Unknown {
+    /// The name.
+    pub tenant: TenantName,
+}
+
+/// Why a tenant cannot be joined.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoDoor {
+    /// There is no such tenant.
+    #[error(transparent)]
+    Unknown(#[from] Unknown),
+    /// None of its processes runs.
+    #[error("no process of it runs: it is {}", .0.word())]
+    Down(StateWord),
+    /// It runs, but something that is needed to join it is not known.
+    #[error("{0}")]
+    Lost(String),
+}
+
+/// One request. An empty list of tenants means all of them; a list with an unknown name is
+/// answered by that name, and then nothing was done to any of them.
+#[derive(Debug)]
+pub enum Ask {
+    /// What is the state of these tenants?
+    Status {
+        /// Which.
+        tenants: Vec<TenantName>,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<AppStatus, Unknown>>,
+    },
+    /// Start, stop or restart these tenants.
+    Act {
+        /// What to do.
+        verb: Verb,
+        /// To which.
+        tenants: Vec<TenantName>,
+        /// Where the answers go, one per tenant.
+        reply: oneshot::Sender<Result<Vec<TenantAnswer>, Unknown>>,
+    },
+    /// Say when all of these tenants are settled
+    /// ([`TenantStatus::is_settled`](crate::wire::TenantStatus::is_settled)).
+    Settle {
+        /// Which.
+        tenants: Vec<TenantName>,
+        /// Where their state goes, once they are.
+        reply: oneshot::Sender<Result<AppStatus, Unknown>>,
+    },
+    /// How is this tenant joined?
+    Enter {
+        /// Which.
+        tenant: TenantName,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<Door, NoDoor>>,
+    },
+}
+
+/// The loop has ended, or dropped the request: the supervisor is shutting down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the supervisor is shutting down")]
+pub struct Closed;
+
+/// The side of the desk that asks.
+#[derive(Debug, Clone)]
+pub struct Desk {
+    asks: mpsc::Sender<Ask>,
+}
+
+/// Opens a desk: the side that asks, and what the loop reads from.
+#[must_use]
+pub fn open() -> (Desk, mpsc::Receiver<Ask>) {
+    let (asks, received) = mpsc::channel(QUEUE);
+    (Desk { asks }, received)
+}
+
+impl Desk {
+    /// Puts one request and waits for its answer.
+    ///
+    /// # Errors
+    /// [`Closed`] if the loop will not answer any more.
+    pub async fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<T>) -> Ask,
+    ) -> Result<T, Closed> {
+        let (reply, answer) = oneshot::channel();
+        self.asks.send(request(reply)).await.map_err(|_| Closed)?;
+        answer.await.map_err(|_| Closed)
+    }
+}

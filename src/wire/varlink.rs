@@ -1,0 +1,190 @@
+//! How the words of [`super`] look in varlink: the errors, the types of the interface
+//! description, and what a client calls. With [`crate::daemon::control`] and [`crate::client`]
+//! the only place that knows zlink.
+//!
+//! Varlink has no enum with data and no names with dashes; what has those gets a mirror here. A
+//! mirror that exists for the description alone is checked against what is really sent by
+//! `tests/control.rs`.
+
+use serde::{Deserialize, Serialize};
+use zlink::idl;
+use zlink::introspect::{CustomType, Type};
+
+use super::{Answer, AppStatus, Door, StateWord, TenantAnswer, TenantStatus, Want};
+use crate::name::{AppName, TenantName};
+use crate::stage::Failure;
+
+/// Why a request was not carried out at all.
+#[derive(Debug, Clone, PartialEq, Eq, zlink::ReplyError, zlink::introspect::ReplyError)]
+#[zlink(interface = "io.tenantd.Supervisor")]
+pub enum Refusal {
+    /// The application has no tenant of this name. Nothing was done to the others either.
+    UnknownTenant {
+        /// The name.
+        tenant: TenantName,
+    },
+    /// The tenant has no process to join.
+    TenantDown {
+        /// The tenant.
+        tenant: TenantName,
+        /// The state it is in.
+        state: StateWord,
+    },
+    /// The tenant's process could not be told.
+    NoDoor {
+        /// The tenant.
+        tenant: TenantName,
+        /// Why not.
+        reason: String,
+    },
+    /// The supervisor is ending and answers nothing more.
+    ShuttingDown,
+    /// Only root and the supervisor's own user are served.
+    NotAllowed {
+        /// The user that asked.
+        uid: u32,
+    },
+    /// As many connections as are served at once are open.
+    TooManyConnections {
+        /// How many that is.
+        limit: u32,
+    },
+}
+
+/// The answers to one request, in the order of the tenants asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type)]
+pub struct Answers {
+    /// One per tenant.
+    pub answers: Vec<Answered>,
+}
+
+/// One answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, CustomType)]
+pub struct Answered {
+    /// The tenant.
+    pub tenant: TenantName,
+    /// The answer.
+    pub answer: AnswerWord,
+    /// Why it was refused, and what would help.
+    pub reason: Option<String>,
+}
+
+/// The answer to a request, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, CustomType)]
+#[serde(rename_all = "snake_case")]
+#[zlink(rename_all = "snake_case")]
+pub enum AnswerWord {
+    /// It is being done.
+    Accepted,
+    /// It was so before.
+    AlreadySo,
+    /// It will not be done.
+    Refused,
+}
+
+impl From<TenantAnswer> for Answered {
+    fn from(TenantAnswer { tenant, answer }: TenantAnswer) -> Self {
+        let (answer, reason) = match answer {
+            Answer::Accepted => (AnswerWord::Accepted, None),
+            Answer::AlreadySo => (AnswerWord::AlreadySo, None),
+            Answer::Refused { reason } => (AnswerWord::Refused, Some(reason)),
+        };
+        Self {
+            tenant,
+            answer,
+            reason,
+        }
+    }
+}
+
+impl From<Answered> for TenantAnswer {
+    fn from(answered: Answered) -> Self {
+        let answer = match answered.answer {
+            AnswerWord::Accepted => Answer::Accepted,
+            AnswerWord::AlreadySo => Answer::AlreadySo,
+            AnswerWord::Refused => Answer::Refused {
+                reason: answered.reason.unwrap_or_default(),
+            },
+        };
+        Self {
+            tenant: answered.tenant,
+            answer,
+        }
+    }
+}
+
+impl Type for AppName {
+    const TYPE: &'static idl::Type<'static> = &idl::Type::String;
+}
+
+impl Type for TenantName {
+    const TYPE: &'static idl::Type<'static> = &idl::Type::String;
+}
+
+mod mirror {
+    //! Types that exist for their description alone.
+    #![allow(dead_code, reason = "only their descriptions are used")]
+
+    use super::{CustomType, StateWord, TenantName, Want};
+
+    /// The state of one tenant. What is absent is null.
+    #[derive(CustomType)]
+    pub(super) struct TenantStatus {
+        name: TenantName,
+        want: Want,
+        state: StateWord,
+        pid: Option<u32>,
+        address: std::net::Ipv4Addr,
+        restarts: u32,
+        since: String,
+        ready: Option<bool>,
+        until: Option<String>,
+        why: Option<String>,
+        failure: Option<Failure>,
+    }
+
+    /// A stage that failed, its object and its errno (0: the kernel gave none).
+    #[derive(CustomType)]
+    pub(super) struct Failure {
+        stage: String,
+        object: String,
+        errno: i32,
+        detail: String,
+    }
+}
+
+impl CustomType for TenantStatus {
+    const CUSTOM_TYPE: &'static idl::CustomType<'static> = mirror::TenantStatus::CUSTOM_TYPE;
+}
+
+impl Type for TenantStatus {
+    const TYPE: &'static idl::Type<'static> = mirror::TenantStatus::TYPE;
+}
+
+impl CustomType for Failure {
+    const CUSTOM_TYPE: &'static idl::CustomType<'static> = mirror::Failure::CUSTOM_TYPE;
+}
+
+impl Type for Failure {
+    const TYPE: &'static idl::Type<'static> = mirror::Failure::TYPE;
+}
+
+/// What a client calls. Each method is described where it is served,
+/// [`crate::daemon::control`].
+#[zlink::proxy("io.tenantd.Supervisor")]
+pub trait Supervisor {
+    /// The state of these tenants, or of all if none is named.
+    async fn status(&mut self, tenants: &[TenantName])
+    -> zlink::Result<Result<AppStatus, Refusal>>;
+    /// Wants them up.
+    async fn start(&mut self, tenants: &[TenantName]) -> zlink::Result<Result<Answers, Refusal>>;
+    /// Wants them down.
+    async fn stop(&mut self, tenants: &[TenantName]) -> zlink::Result<Result<Answers, Refusal>>;
+    /// Ends their launches and starts others.
+    async fn restart(&mut self, tenants: &[TenantName]) -> zlink::Result<Result<Answers, Refusal>>;
+    /// Their state, once nothing more will happen to any of them.
+    async fn settle(&mut self, tenants: &[TenantName])
+    -> zlink::Result<Result<AppStatus, Refusal>>;
+    /// What is needed to join a tenant.
+    async fn enter(&mut self, tenant: &TenantName) -> zlink::Result<Result<Door, Refusal>>;
+}
