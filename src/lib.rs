@@ -17,6 +17,7 @@
 //! `supervisor` and `host` never name each other, and nothing imports upwards; `tests/house`
 //! checks it.
 
+pub mod client;
 pub mod daemon;
 pub mod host;
 pub mod manifest;

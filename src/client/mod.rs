@@ -1,0 +1,210 @@
+//! Asks the supervisor of an application. It shows nothing and decides nothing; what an answer
+//! means to a person is said in [`crate::cli`].
+
+pub mod app;
+pub mod join;
+
+use std::io;
+
+use crate::name::{AppName, TenantName};
+use crate::wire::varlink::{Answers, Refusal, Supervisor};
+use crate::wire::{self, AppStatus, Door, TenantAnswer, Verb};
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// No supervisor runs for the application.
+    #[error(
+        "{app}: no supervisor runs for it: start it with `tenantd run --config FILE` or \
+         `systemctl start tenantd@{app}` ({})", running(.others)
+    )]
+    NotRunning {
+        /// The application.
+        app: AppName,
+        /// Those which have a control socket.
+        others: Vec<AppName>,
+    },
+    /// There is a socket, and nobody behind it.
+    #[error(
+        "{app}: its supervisor is dead and left {} behind: start it again with \
+         `tenantd run --config FILE` or `systemctl start tenantd@{app}`",
+        wire::control_socket(.app).display()
+    )]
+    Dead {
+        /// The application.
+        app: AppName,
+    },
+    /// The socket belongs to somebody else.
+    #[error("{app}: only root may ask its supervisor: try again with sudo")]
+    NotAllowed {
+        /// The application.
+        app: AppName,
+    },
+    /// The connection cannot be made, for another reason.
+    #[error("{app}: cannot connect to its supervisor")]
+    Connect {
+        /// The application.
+        app: AppName,
+        /// Why.
+        source: io::Error,
+    },
+    /// The connection ended before the answer was there.
+    #[error(
+        "{app}: its supervisor ended before it answered: see its log (`journalctl -u tenantd@{app}`)"
+    )]
+    Died {
+        /// The application.
+        app: AppName,
+    },
+    /// There is no such tenant.
+    #[error("{tenant}: {app} has no tenant of this name: see `tenantd status --app {app}`")]
+    UnknownTenant {
+        /// The application.
+        app: AppName,
+        /// The name.
+        tenant: TenantName,
+    },
+    /// The supervisor did not do what it was asked, for a reason that it gave.
+    #[error("{subject}: {reason}")]
+    Refused {
+        /// The application or the tenant.
+        subject: String,
+        /// Why not.
+        reason: String,
+    },
+    /// The answer makes no sense: the two are of different versions, perhaps.
+    #[error("{app}: its supervisor gave an answer that this tenantd does not understand")]
+    Protocol {
+        /// The application.
+        app: AppName,
+        /// Why.
+        source: zlink::Error,
+    },
+}
+
+fn running(others: &[AppName]) -> String {
+    if others.is_empty() {
+        return "no supervisor runs at all".into();
+    }
+    let names: Vec<&str> = others.iter().map(AppName::as_str).collect();
+    format!("supervisors run for: {}", names.join(", "))
+}
+
+/// A connection to the supervisor of one application.
+#[derive(Debug)]
+pub struct Connection {
+    varlink: zlink::tokio::unix::Connection,
+    app: AppName,
+}
+
+impl Connection {
+    /// Connects to the supervisor of this application.
+    ///
+    /// # Errors
+    /// See [`ClientError`]: no supervisor, a dead one and a forbidden one are told apart.
+    pub async fn open(app: &AppName) -> Result<Self, ClientError> {
+        let app = app.clone();
+        match zlink::tokio::unix::connect(wire::control_socket(&app)).await {
+            Ok(varlink) => Ok(Self { varlink, app }),
+            Err(zlink::Error::Io(source)) => Err(match source.kind() {
+                io::ErrorKind::NotFound => {
+                    let others = app::running().unwrap_or_default();
+                    ClientError::NotRunning { app, others }
+                }
+                io::ErrorKind::ConnectionRefused => ClientError::Dead { app },
+                io::ErrorKind::PermissionDenied => ClientError::NotAllowed { app },
+                _ => ClientError::Connect { app, source },
+            }),
+            Err(source) => Err(ClientError::Protocol { app, source }),
+        }
+    }
+
+    /// The state of these tenants, or of all if none is named.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn status(&mut self, tenants: &[TenantName]) -> Result<AppStatus, ClientError> {
+        let answer = self.varlink.status(tenants).await;
+        self.understand(answer)
+    }
+
+    /// Asks this of these tenants, or of all if none is named.
+    ///
+    /// # Errors
+    /// See [`ClientError`]. With an unknown tenant nothing is done to any.
+    pub async fn act(
+        &mut self,
+        verb: Verb,
+        tenants: &[TenantName],
+    ) -> Result<Vec<TenantAnswer>, ClientError> {
+        let answer = match verb {
+            Verb::Start => self.varlink.start(tenants).await,
+            Verb::Stop => self.varlink.stop(tenants).await,
+            Verb::Restart => self.varlink.restart(tenants).await,
+        };
+        let Answers { answers } = self.understand(answer)?;
+        Ok(answers.into_iter().map(TenantAnswer::from).collect())
+    }
+
+    /// The state of these tenants, or of all if none is named, once nothing more will happen to
+    /// any of them.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn settle(&mut self, tenants: &[TenantName]) -> Result<AppStatus, ClientError> {
+        let answer = self.varlink.settle(tenants).await;
+        self.understand(answer)
+    }
+
+    /// What is needed to join this tenant.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn enter(&mut self, tenant: &TenantName) -> Result<Door, ClientError> {
+        let answer = self.varlink.enter(tenant).await;
+        self.understand(answer)
+    }
+
+    fn understand<T>(&self, answer: zlink::Result<Result<T, Refusal>>) -> Result<T, ClientError> {
+        let app = self.app.clone();
+        match answer {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(refusal)) => Err(refused(app, refusal)),
+            Err(zlink::Error::UnexpectedEof) => Err(ClientError::Died { app }),
+            Err(zlink::Error::Io(error))
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+                ) =>
+            {
+                Err(ClientError::Died { app })
+            }
+            Err(source) => Err(ClientError::Protocol { app, source }),
+        }
+    }
+}
+
+fn refused(app: AppName, refusal: Refusal) -> ClientError {
+    let (subject, reason) = match refusal {
+        Refusal::UnknownTenant { tenant } => return ClientError::UnknownTenant { app, tenant },
+        Refusal::NotAllowed { .. } => return ClientError::NotAllowed { app },
+        Refusal::TenantDown { tenant, state } => {
+            let hint = format!("start it with `tenantd start --app {app} {tenant}`");
+            let state = state.word();
+            let reason = format!("no process of it runs, it is {state}: {hint}");
+            (tenant.to_string(), reason)
+        }
+        Refusal::NoDoor { tenant, reason } => (tenant.to_string(), reason),
+        Refusal::ShuttingDown => {
+            let reason = "its supervisor is shutting down: nothing more can be asked of it";
+            (app.to_string(), reason.into())
+        }
+        Refusal::TooManyConnections { limit } => {
+            let reason = format!(
+                "its supervisor serves {limit} connections, which is the most: try again later"
+            );
+            (app.to_string(), reason)
+        }
+    };
+    ClientError::Refused { subject, reason }
+}
