@@ -17,6 +17,7 @@
 //! `supervisor` and `host` never name each other, and nothing imports upwards; `tests/house`
 //! checks it.
 
+pub mod cli;
 pub mod client;
 pub mod daemon;
 pub mod host;

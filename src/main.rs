@@ -1,3 +1,60 @@
-//! The `tenantd` program.
+//! The `tenantd` program: parses what was typed, does it, says why not, and picks the exit code.
 
-fn main() {}
+use std::io;
+use std::process::ExitCode;
+
+use anstyle::{AnsiColor, Style};
+use clap::Parser;
+use tenantd::cli::{self, BadManifest, End, args::Cli};
+use tenantd::client::join::JoinError;
+
+/// The exit code of a bad manifest (`EX_CONFIG`, sysexits.h): the unit does not restart on it.
+const BAD_MANIFEST: u8 = 78;
+
+/// As shells have it.
+const NOT_FOUND: u8 = 127;
+const NOT_EXECUTABLE: u8 = 126;
+
+fn main() -> ExitCode {
+    match cli::execute(Cli::parse()) {
+        Ok(End::Done) => ExitCode::SUCCESS,
+        Ok(End::NotAsWanted) => ExitCode::FAILURE,
+        Err(error) => failed(&error),
+    }
+}
+
+/// Says what failed, and gives the exit code for it.
+fn failed(error: &anyhow::Error) -> ExitCode {
+    if let Some(usage) = error.downcast_ref::<clap::Error>() {
+        // Where standard error is closed, the exit code still says it.
+        let _ = usage.print();
+        return code(u8::try_from(usage.exit_code()).unwrap_or(2));
+    }
+    if let Some(BadManifest { rendered }) = error.downcast_ref() {
+        anstream::eprintln!("{}", rendered.trim_end());
+        return code(BAD_MANIFEST);
+    }
+    if is_broken_pipe(error) {
+        // The reader has what it wanted, as with `| head`.
+        return ExitCode::SUCCESS;
+    }
+    let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
+    anstream::eprintln!("tenantd: {red}error:{red:#} {error:#}");
+    match error.downcast_ref::<JoinError>() {
+        Some(JoinError::NotFound { .. }) => code(NOT_FOUND),
+        Some(JoinError::NotExecutable { .. }) => code(NOT_EXECUTABLE),
+        Some(JoinError::Gone { .. } | JoinError::Step { .. }) | None => ExitCode::FAILURE,
+    }
+}
+
+fn code(code: u8) -> ExitCode {
+    ExitCode::from(code)
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<io::Error>()
+            .is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+    })
+}

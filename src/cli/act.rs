@@ -1,0 +1,160 @@
+//! `start`, `stop` and `restart`: sends the request, says each answer, and waits for what comes
+//! of it.
+
+use std::io::{self, Write};
+
+use super::End;
+use super::args::Act;
+use crate::client::Connection;
+use crate::name::{AppName, TenantName};
+use crate::wire::{Answer, StateWord, TenantAnswer, TenantStatus, Verb};
+
+pub(super) fn act(app: &AppName, verb: Verb, what: &Act) -> anyhow::Result<End> {
+    // None named means all, on the wire as here.
+    let tenants = &what.which.names;
+    super::converse(async {
+        let mut connection = Connection::open(app).await?;
+        let mut out = anstream::stdout();
+        let answers = connection.act(verb, tenants).await?;
+        let going = say_answers(&mut out, verb, &answers)?;
+        let mut all = going.len() == answers.len();
+        if !what.no_wait && !going.is_empty() {
+            let settled = connection.settle(&going).await?;
+            for tenant in &settled.tenants {
+                writeln!(out, "{}", outcome(tenant))?;
+            }
+            all &= settled.tenants.iter().all(|tenant| reached(verb, tenant));
+        }
+        Ok(if all { End::Done } else { End::NotAsWanted })
+    })
+}
+
+/// Says each answer, and gives back the tenants that were not refused.
+fn say_answers(
+    out: &mut impl Write,
+    verb: Verb,
+    answers: &[TenantAnswer],
+) -> io::Result<Vec<TenantName>> {
+    let mut going = Vec::new();
+    for TenantAnswer { tenant, answer } in answers {
+        match answer {
+            Answer::Accepted => writeln!(out, "{tenant}: accepted: {}", doing(verb))?,
+            Answer::AlreadySo => writeln!(out, "{tenant}: already so: {}", so(verb))?,
+            Answer::Refused { reason } => writeln!(out, "{tenant}: refused: {reason}")?,
+        }
+        if !matches!(answer, Answer::Refused { .. }) {
+            going.push(tenant.clone());
+        }
+    }
+    Ok(going)
+}
+
+fn doing(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Start => "it is being started",
+        Verb::Stop => "it is being stopped",
+        Verb::Restart => "it is being restarted",
+    }
+}
+
+fn so(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Start => "it was wanted up before",
+        Verb::Stop => "it was wanted down before",
+        Verb::Restart => "it was being restarted before",
+    }
+}
+
+/// Whether what was asked has been reached. A stop has only if the tenant is proved down.
+fn reached(verb: Verb, tenant: &TenantStatus) -> bool {
+    match verb {
+        Verb::Start | Verb::Restart => tenant.state == StateWord::Up && tenant.ready == Some(true),
+        Verb::Stop => tenant.state == StateWord::Down,
+    }
+}
+
+/// One line: what became of the tenant, and why.
+fn outcome(tenant: &TenantStatus) -> String {
+    let mut line = format!("{}: {}", tenant.name, tenant.state.word());
+    if tenant.state == StateWord::Up {
+        line += match tenant.ready {
+            Some(true) => ", ready",
+            Some(false) | None => ", not ready",
+        };
+        if let Some(pid) = tenant.pid {
+            line += &format!(", pid {pid}");
+        }
+        line += &format!(", {}", tenant.address);
+    }
+    if let Some(why) = &tenant.why {
+        line += &format!(": {why}");
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Want;
+
+    fn tenant(state: StateWord, ready: Option<bool>, why: Option<&str>) -> TenantStatus {
+        TenantStatus {
+            name: "acme".parse().unwrap(),
+            want: Want::Up,
+            state,
+            pid: ready.map(|_| 123),
+            address: "10.77.0.11".parse().unwrap(),
+            restarts: 0,
+            since: jiff::Timestamp::UNIX_EPOCH,
+            ready,
+            until: None,
+            why: why.map(Into::into),
+            failure: None,
+        }
+    }
+
+    #[test]
+    fn says_what_became_of_a_tenant() {
+        let up = tenant(StateWord::Up, Some(true), None);
+        assert_eq!(outcome(&up), "acme: up, ready, pid 123, 10.77.0.11");
+        let held = tenant(StateWord::Held, None, Some("cannot execute the program"));
+        assert_eq!(outcome(&held), "acme: held: cannot execute the program");
+        assert_eq!(outcome(&tenant(StateWord::Down, None, None)), "acme: down");
+    }
+
+    #[test]
+    fn a_stop_has_succeeded_only_if_proved() {
+        let stuck = tenant(StateWord::Stuck, None, Some("2 processes are left"));
+        assert!(!reached(Verb::Stop, &stuck));
+        assert!(reached(Verb::Stop, &tenant(StateWord::Down, None, None)));
+        let unready = tenant(StateWord::Up, Some(false), None);
+        assert!(!reached(Verb::Start, &unready));
+        assert!(!reached(
+            Verb::Restart,
+            &tenant(StateWord::Down, None, None)
+        ));
+    }
+
+    #[test]
+    fn the_refused_are_not_waited_for() {
+        let answer = |name: &str, answer| TenantAnswer {
+            tenant: name.parse().unwrap(),
+            answer,
+        };
+        let reason = "the supervisor is ending".to_owned();
+        let answers = [
+            answer("acme", Answer::Accepted),
+            answer("beta", Answer::AlreadySo),
+            answer("crm", Answer::Refused { reason }),
+        ];
+        let mut out = Vec::new();
+        let going = say_answers(&mut out, Verb::Start, &answers).unwrap();
+        assert_eq!(going.len(), 2);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "acme: accepted: it is being started\n\
+             beta: already so: it was wanted up before\n\
+             crm: refused: the supervisor is ending\n"
+        );
+    }
+}

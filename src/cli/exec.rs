@@ -1,0 +1,28 @@
+//! `exec`: becomes a command inside a tenant.
+
+use std::convert::Infallible;
+use std::ffi::OsString;
+
+use anyhow::Context;
+
+use super::End;
+use crate::client::{Connection, join};
+use crate::name::{AppName, TenantName};
+
+/// Returns only if the command does not run.
+pub(super) fn exec(
+    app: &AppName,
+    tenant: &TenantName,
+    command: &[OsString],
+) -> anyhow::Result<End> {
+    let Some((program, arguments)) = command.split_first() else {
+        anyhow::bail!("{tenant}: no command was given");
+    };
+    let door = super::converse(async {
+        let mut connection = Connection::open(app).await?;
+        Ok(connection.enter(tenant).await?)
+    })?;
+    let never: Infallible =
+        join::join(&door, program, arguments).with_context(|| tenant.to_string())?;
+    match never {}
+}

@@ -1,0 +1,99 @@
+//! What a person types, and the answer shown. It says what happened to what, why, and what to do;
+//! it decides nothing about tenants. What a command's end means for the exit code is said in
+//! `main.rs`.
+
+mod act;
+pub mod args;
+mod check;
+mod exec;
+mod logs;
+mod plan;
+mod run;
+mod schema;
+mod status;
+
+use std::future::Future;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::CommandFactory;
+use clap::error::ErrorKind;
+
+use self::args::{Cli, Command};
+use crate::client::app::{self, Said};
+use crate::wire::Verb;
+
+/// How a command ended that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// What was asked is done, or is as wanted.
+    Done,
+    /// Something was refused, or is not as wanted. It has been said what.
+    NotAsWanted,
+}
+
+/// The manifest has problems: the whole text for a person, ready to be printed.
+#[derive(Debug, thiserror::Error)]
+#[error("{rendered}")]
+pub struct BadManifest {
+    /// One paragraph per problem.
+    pub rendered: String,
+}
+
+/// Does what was typed.
+///
+/// # Errors
+/// Whatever kept it from being done. A [`clap::Error`] in it means that the command line makes no
+/// sense, a [`BadManifest`] that the manifest does not.
+pub fn execute(cli: Cli) -> anyhow::Result<End> {
+    let Cli { chosen, command } = cli;
+    let said = app::said(
+        Said {
+            app: chosen.app,
+            config: chosen.config,
+        },
+        |name| std::env::var_os(name),
+    );
+    let Some(command) = command else {
+        return run::run(&config(said, None)?);
+    };
+    match command {
+        Command::Run => run::run(&config(said, Some("run"))?),
+        Command::Check => check::check(&config(said, Some("check"))?),
+        Command::Plan { json } => plan::plan(&config(said, Some("plan"))?, json),
+        Command::Schema => schema::schema(),
+        Command::Start(what) => act::act(&app::find(&said)?, Verb::Start, &what),
+        Command::Stop(what) => act::act(&app::find(&said)?, Verb::Stop, &what),
+        Command::Restart(what) => act::act(&app::find(&said)?, Verb::Restart, &what),
+        Command::Status { names, json } => status::status(&app::find(&said)?, &names, json),
+        Command::Logs(what) => logs::logs(&app::find(&said)?, &what),
+        Command::Exec { tenant, command } => exec::exec(&app::find(&said)?, &tenant, &command),
+    }
+}
+
+/// The manifest that was named, for the commands that read it whole.
+fn config(said: Said, command: Option<&str>) -> Result<PathBuf, clap::Error> {
+    said.config.ok_or_else(|| {
+        let mut cli = Cli::command();
+        match command {
+            Some(command) => cli.error(
+                ErrorKind::MissingRequiredArgument,
+                format!("`{command}` needs the manifest: --config FILE or TENANTD_CONFIG"),
+            ),
+            None => {
+                let help = cli.render_help();
+                cli.error(ErrorKind::MissingSubcommand, help)
+            }
+        }
+    })
+}
+
+/// Runs one conversation with a supervisor to its end, on this thread alone: when it returns, the
+/// process has one thread, as [`crate::client::join`] needs it.
+fn converse<T>(conversation: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()
+        .context("cannot wait for answers")?
+        .block_on(conversation)
+}

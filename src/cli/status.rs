@@ -1,0 +1,244 @@
+//! `status`: a table for people, JSON for programs, and an exit code for both.
+
+use std::io::{self, Write};
+
+use anstyle::{AnsiColor, Style};
+use comfy_table::{CellAlignment, ContentArrangement, Table};
+use jiff::Timestamp;
+
+use super::End;
+use crate::client::Connection;
+use crate::name::{AppName, TenantName};
+use crate::wire::{AppStatus, LogPlace, TenantStatus, Tracking};
+
+pub(super) fn status(app: &AppName, names: &[TenantName], json: bool) -> anyhow::Result<End> {
+    let status = super::converse(async {
+        let mut connection = Connection::open(app).await?;
+        Ok(connection.status(names).await?)
+    })?;
+    let mut out = anstream::stdout().lock();
+    if json {
+        serde_json::to_writer_pretty(&mut out, &status).map_err(io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        show(&mut out, &status, Timestamp::now())?;
+    }
+    let good = status.tenants.iter().all(TenantStatus::is_as_wanted);
+    Ok(if good { End::Done } else { End::NotAsWanted })
+}
+
+fn show(out: &mut impl Write, status: &AppStatus, now: Timestamp) -> io::Result<()> {
+    let bold = Style::new().bold();
+    let wrong = Style::new().fg_color(Some(AnsiColor::Red.into()));
+    let tracking = match status.tracking {
+        Tracking::Cgroup => "tracked by cgroup",
+        Tracking::Netns => "tracked by network namespace",
+    };
+    let logs = match status.logs {
+        LogPlace::Journal => "logs in the journal",
+        LogPlace::Files => "logs in files",
+    };
+    let (app, pid) = (&status.app, status.pid);
+    writeln!(
+        out,
+        "{bold}{app}{bold:#}: supervisor pid {pid}, tenants {tracking}, {logs}"
+    )?;
+    let table = table(&status.tenants, now);
+    let mut lines = table.lines();
+    if let Some(header) = lines.next() {
+        writeln!(out, "{bold}{}{bold:#}", header.trim_end())?;
+    }
+    for (tenant, line) in status.tenants.iter().zip(lines) {
+        let line = line.trim_end();
+        if tenant.is_as_wanted() {
+            writeln!(out, "{line}")?;
+        } else {
+            writeln!(out, "{wrong}{line}{wrong:#}")?;
+            writeln!(out, "  WHY {}", why(tenant, now))?;
+        }
+    }
+    Ok(())
+}
+
+/// One line per tenant after the header's, whatever the width of the terminal.
+fn table(tenants: &[TenantStatus], now: Timestamp) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(comfy_table::presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .set_header([
+            "NAME", "WANT", "STATE", "PID", "ADDRESS", "RESTARTS", "SINCE", "READY",
+        ]);
+    for tenant in tenants {
+        table.add_row([
+            tenant.name.to_string(),
+            tenant.want.word().to_owned(),
+            tenant.state.word().to_owned(),
+            or_dash(tenant.pid),
+            tenant.address.to_string(),
+            tenant.restarts.to_string(),
+            length(tenant.since, now),
+            or_dash(tenant.ready.map(|ready| if ready { "yes" } else { "no" })),
+        ]);
+    }
+    for number in [3, 5] {
+        if let Some(column) = table.column_mut(number) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table
+}
+
+fn or_dash(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+fn why(tenant: &TenantStatus, now: Timestamp) -> String {
+    let mut text = match (&tenant.why, &tenant.failure) {
+        (Some(why), _) => why.clone(),
+        (None, Some(failure)) => failure.to_string(),
+        (None, None) => format!(
+            "it is {}, on its way to {}",
+            tenant.state.word(),
+            tenant.want.word()
+        ),
+    };
+    if let Some(until) = tenant.until {
+        text += &format!("; starts again in {}", length(now, until));
+    }
+    text
+}
+
+/// The time from one moment to another in its two largest units; a clock that was set back gives
+/// none.
+fn length(from: Timestamp, to: Timestamp) -> String {
+    let seconds = from.duration_until(to).as_secs().max(0);
+    let parts = [
+        (seconds / 86_400, "d"),
+        (seconds / 3600 % 24, "h"),
+        (seconds / 60 % 60, "m"),
+        (seconds % 60, "s"),
+    ];
+    let first = parts.iter().position(|(count, _)| *count > 0).unwrap_or(3);
+    let shown: Vec<String> = parts[first..]
+        .iter()
+        .take(2)
+        .map(|(count, unit)| format!("{count}{unit}"))
+        .collect();
+    shown.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stage::{Failure, Stage};
+    use crate::wire::{StateWord, Want};
+
+    fn sample() -> AppStatus {
+        let up = TenantStatus {
+            name: "acme".parse().unwrap(),
+            want: Want::Up,
+            state: StateWord::Up,
+            pid: Some(4711),
+            address: "10.77.0.11".parse().unwrap(),
+            restarts: 12,
+            since: "2026-11-22T09:56:48Z".parse().unwrap(),
+            ready: Some(true),
+            until: None,
+            why: None,
+            failure: None,
+        };
+        let failure = Failure::errno(Stage::Exec, "/opt/wiki/bin/wiki", libc::ENOEXEC);
+        let waiting = TenantStatus {
+            name: "big-customer".parse().unwrap(),
+            state: StateWord::Waiting,
+            pid: None,
+            ready: None,
+            restarts: 0,
+            until: Some("2026-11-22T10:00:08Z".parse().unwrap()),
+            why: Some(failure.to_string()),
+            failure: Some(failure),
+            ..up.clone()
+        };
+        AppStatus {
+            app: "wiki".parse().unwrap(),
+            pid: 99,
+            tracking: Tracking::Cgroup,
+            logs: LogPlace::Files,
+            tenants: vec![up, waiting],
+        }
+    }
+
+    #[test]
+    fn shows_a_line_per_tenant_and_why_not() {
+        let now = "2026-11-22T10:00:00Z".parse().unwrap();
+        let mut shown = Vec::new();
+        show(&mut anstream::StripStream::new(&mut shown), &sample(), now).unwrap();
+        insta::assert_snapshot!(String::from_utf8(shown).unwrap(), @r"
+        wiki: supervisor pid 99, tenants tracked by cgroup, logs in files
+        NAME          WANT  STATE     PID  ADDRESS     RESTARTS  SINCE   READY
+        acme          up    up       4711  10.77.0.11        12  3m 12s  yes
+        big-customer  up    waiting     -  10.77.0.11         0  3m 12s  -
+          WHY cannot execute the program /opt/wiki/bin/wiki: Exec format error (ENOEXEC) [it is no program: a script needs #! in its first line]; starts again in 8s
+        ");
+    }
+
+    #[test]
+    fn the_shape_of_the_json_is_a_promise() {
+        insta::assert_json_snapshot!(sample(), @r#"
+        {
+          "app": "wiki",
+          "pid": 99,
+          "tracking": "cgroup",
+          "logs": "files",
+          "tenants": [
+            {
+              "name": "acme",
+              "want": "up",
+              "state": "up",
+              "pid": 4711,
+              "address": "10.77.0.11",
+              "restarts": 12,
+              "since": "2026-11-22T09:56:48Z",
+              "ready": true,
+              "until": null,
+              "why": null,
+              "failure": null
+            },
+            {
+              "name": "big-customer",
+              "want": "up",
+              "state": "waiting",
+              "pid": null,
+              "address": "10.77.0.11",
+              "restarts": 0,
+              "since": "2026-11-22T09:56:48Z",
+              "ready": null,
+              "until": "2026-11-22T10:00:08Z",
+              "why": "cannot execute the program /opt/wiki/bin/wiki: Exec format error (ENOEXEC) [it is no program: a script needs #! in its first line]",
+              "failure": {
+                "stage": "exec",
+                "object": "/opt/wiki/bin/wiki",
+                "errno": 8,
+                "detail": ""
+              }
+            }
+          ]
+        }
+        "#);
+    }
+
+    #[test]
+    fn lengths_have_two_units() {
+        let from = Timestamp::UNIX_EPOCH;
+        let text = |seconds| length(from, Timestamp::from_second(seconds).unwrap());
+        assert_eq!(text(-5), "0s");
+        assert_eq!(text(0), "0s");
+        assert_eq!(text(192), "3m 12s");
+        assert_eq!(text(3600), "1h 0m");
+        assert_eq!(text(3 * 86_400 + 7200 + 59), "3d 2h");
+    }
+}
