@@ -466,20 +466,42 @@ fn exec_runs_a_command_as_the_tenant_runs() {
     script.serve();
     let told = "cat data; id -u; id -G; echo $WIKI; pwd; ls /sys/class/net >/dev/null; \
                 readlink /proc/self/ns/net /proc/self/ns/mnt; grep -c . /proc/net/dev; \
-                grep NoNewPrivs /proc/self/status; tail -n1 /proc/self/cgroup; exit 7";
-    let output = run(&["exec", "acme", "--", "sh", "-c", told]);
+                grep NoNewPrivs /proc/self/status; tail -n1 /proc/self/cgroup; test -e /proc/self/fd/9 && echo leak; \
+                grep CapBnd /proc/self/status; exit 7";
+    // As from a shell that has a file of the host open.
+    let output = Command::new("sh")
+        .args(["-c", "exec 9</etc/passwd; exec \"$@\"", "sh"])
+        .args([
+            env!("CARGO_BIN_EXE_tenantd"),
+            "exec",
+            "acme",
+            "--",
+            "sh",
+            "-c",
+            told,
+        ])
+        .output()
+        .unwrap();
     let link = |kind| {
         let link = std::fs::read_link(format!("/proc/{}/ns/{kind}", tenant.0.id())).unwrap();
         link.display().to_string()
     };
     let leaf = cgroup.file_name().unwrap().to_str().unwrap().to_owned();
     let said = format!(
-        "private\n65534\n65534\nacme\n/mnt\n{}\n{}\n3\nNoNewPrivs:\t1\n0::/{leaf}\n",
+        "private\n65534\n65534\nacme\n/mnt\n{}\n{}\n3\nNoNewPrivs:\t1\n0::/{leaf}\nCapBnd:\t",
         link("net"),
         link("mnt")
     );
     std::fs::remove_dir(&cgroup).unwrap();
-    expect(&output, 7, &said, "");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let bounding = text
+        .strip_prefix(&said)
+        .unwrap_or_else(|| panic!("{text}\n{said}"));
+    let bounding = u64::from_str_radix(bounding.trim(), 16).unwrap();
+    let (sys_ptrace, sys_admin) = (1 << 19, 1 << 21);
+    assert_eq!(bounding & (sys_ptrace | sys_admin), 0, "{bounding:x}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert_eq!(output.status.code(), Some(7));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -19,11 +19,19 @@ use rustix::thread::CapabilitySet;
 
 use crate::wire::Door;
 
-/// What leaves the bounding set, as at a launch: with one of these a tenant could undo its mounts
-/// or look into its neighbours. To be taken from `host::launch`, which has the same list.
+/// What leaves the bounding set, see capabilities(7). The list must be the one of a launch, where
+/// it says what each would allow: `host::launch` is to be its only place.
 const DROPPED_CAPABILITIES: &[(CapabilitySet, &str)] = &[
-    (CapabilitySet::SYS_ADMIN, "CAP_SYS_ADMIN"),
+    (CapabilitySet::DAC_READ_SEARCH, "CAP_DAC_READ_SEARCH"),
+    (CapabilitySet::NET_ADMIN, "CAP_NET_ADMIN"),
+    (CapabilitySet::SYS_MODULE, "CAP_SYS_MODULE"),
+    (CapabilitySet::SYS_RAWIO, "CAP_SYS_RAWIO"),
     (CapabilitySet::SYS_PTRACE, "CAP_SYS_PTRACE"),
+    (CapabilitySet::SYS_ADMIN, "CAP_SYS_ADMIN"),
+    (CapabilitySet::SYS_BOOT, "CAP_SYS_BOOT"),
+    (CapabilitySet::MKNOD, "CAP_MKNOD"),
+    (CapabilitySet::PERFMON, "CAP_PERFMON"),
+    (CapabilitySet::BPF, "CAP_BPF"),
 ];
 
 /// Why the command does not run in the tenant.
@@ -76,6 +84,7 @@ pub fn join(
     command: &OsString,
     arguments: &[OsString],
 ) -> Result<Infallible, JoinError> {
+    step("close the caller's descriptors", close_inherited())?;
     let process = open(door)?;
     // Before the namespaces: the tenant may not see the cgroup tree.
     if let Some(cgroup) = &door.cgroup {
@@ -94,6 +103,24 @@ pub fn join(
     )?;
     become_user(door)?;
     Err(execute(door, command, arguments))
+}
+
+/// Closes all descriptors but standard input, output and error: what the caller's shell left open
+/// would show the tenant the host (runc CVE-2024-21626).
+fn close_inherited() -> io::Result<()> {
+    let mut numbers: Vec<RawFd> = Vec::new();
+    for entry in fs::read_dir("/proc/self/fd")? {
+        let number = entry?.file_name().to_str().and_then(|n| n.parse().ok());
+        numbers.extend(number.filter(|&number: &RawFd| number > 2));
+    }
+    for number in numbers {
+        match nix::unistd::close(number) {
+            // The one that the folder was read by.
+            Ok(()) | Err(nix::Error::EBADF) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 /// Holds the tenant's process by a descriptor, and makes sure that it is the one the door was
@@ -122,11 +149,12 @@ fn start_ticks(stat: &str) -> Option<u64> {
 }
 
 fn become_user(door: &Door) -> Result<(), JoinError> {
-    for (capability, name) in DROPPED_CAPABILITIES {
-        step(
-            &format!("drop the capability {name}"),
-            rustix::thread::remove_capability_from_bounding_set(*capability),
-        )?;
+    for &(capability, name) in DROPPED_CAPABILITIES {
+        match rustix::thread::remove_capability_from_bounding_set(capability) {
+            // The kernel is older than this capability: nobody has it.
+            Err(rustix::io::Errno::INVAL) => {}
+            dropped => step(&format!("drop the capability {name}"), dropped)?,
+        }
     }
     let groups: Vec<Gid> = door.groups.iter().copied().map(Gid::from_raw).collect();
     step("set its groups", nix::unistd::setgroups(&groups))?;
