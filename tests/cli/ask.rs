@@ -1,0 +1,119 @@
+//! Asking and acting: outcomes, exit codes, errors.
+
+use super::*;
+
+#[test]
+fn status_says_who_is_not_as_wanted() {
+    support::enter();
+    let script = Script::new();
+    let app = script.app.to_string();
+    script.serve();
+    let output = run(&["status"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        text.starts_with(&format!("{app}: supervisor pid 4711, ")),
+        "{text}"
+    );
+    assert!(
+        text.contains("\n  WHY cannot execute /opt/wiki\n"),
+        "{text}"
+    );
+    assert!(
+        !text.contains('\u{1b}'),
+        "no colours but on a terminal: {text}"
+    );
+    assert_eq!(output.status.code(), Some(1));
+    let output = run(&["status", "acme", "--json", "--app", &app]);
+    assert_eq!(output.status.code(), Some(0));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["app"], app.as_str());
+    assert_eq!(json["tenants"].as_array().unwrap().len(), 1);
+    assert_eq!(json["tenants"][0]["pid"], 123);
+    let unknown = format!(
+        "tenantd: error: typo: {app} has no tenant of this name: see `tenantd status --app {app}`\n"
+    );
+    expect(&run(&["status", "typo"]), 1, "", &unknown);
+}
+
+#[test]
+fn start_and_stop_say_what_became_of_each() {
+    support::enter();
+    Script::new().serve();
+    let accepted = "acme: accepted: it is being started\n";
+    let up = "acme: up, ready, pid 123, 10.77.0.11\n";
+    expect(&run(&["start", "acme"]), 0, &format!("{accepted}{up}"), "");
+    expect(&run(&["start", "acme", "--no-wait"]), 0, accepted, "");
+    let text = "beta: accepted: it is being restarted\nbeta: held: cannot execute /opt/wiki\n";
+    expect(&run(&["restart", "beta"]), 1, text, "");
+    expect(
+        &run(&["stop", "acme"]),
+        0,
+        "acme: accepted: it is being stopped\nacme: down\n",
+        "",
+    );
+    let output = run(&["stop", "--all"]);
+    assert_eq!(output.status.code(), Some(1), "beta is not proved down");
+}
+
+#[test]
+fn a_supervisor_that_dies_meanwhile_is_named() {
+    support::enter();
+    let script = Script {
+        dies: true,
+        ..Script::new()
+    };
+    let app = script.app.to_string();
+    script.serve();
+    let output = run(&["stop", "acme"]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let said = format!("tenantd: error: {app}: its supervisor ended before it answered");
+    assert!(text.starts_with(&said), "{text}");
+}
+
+#[test]
+fn the_exit_codes_are_told_apart() {
+    support::enter();
+    assert_eq!(run(&["stop"]).status.code(), Some(2));
+    assert_eq!(run(&["frobnicate"]).status.code(), Some(2));
+    assert_eq!(run(&["check"]).status.code(), Some(2));
+    let output = run(&[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("EXAMPLES"));
+    assert_eq!(run(&["--help"]).status.code(), Some(0));
+    let none = "tenantd: error: no supervisor runs here: start one with `tenantd run --config \
+                FILE`, or name the application with --app NAME\n";
+    expect(&run(&["status"]), 1, "", none);
+    let output = run(&["status", "--app", "wiki"]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        text.starts_with("tenantd: error: wiki: no supervisor runs for it"),
+        "{text}"
+    );
+}
+
+#[test]
+fn several_applications_must_be_told_apart() {
+    support::enter();
+    let (one, two) = (Script::new(), Script::new());
+    let mut apps = [one.app.to_string(), two.app.to_string()];
+    apps.sort();
+    let [first, second] = apps;
+    one.serve();
+    two.serve();
+    let several = format!(
+        "tenantd: error: several applications run here ({first}, {second}): say which with --app NAME\n"
+    );
+    expect(&run(&["status"]), 1, "", &several);
+    let output = tenantd(&["status", "acme"])
+        .env("TENANTD_APP", &second)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = folder.path().join("a.toml");
+    std::fs::write(&manifest, format!("[app]\nname = \"{first}\"\n")).unwrap();
+    let output = run(&["status", "acme", "--config", manifest.to_str().unwrap()]);
+    assert!(String::from_utf8_lossy(&output.stdout).starts_with(&first));
+}

@@ -1,0 +1,129 @@
+//! `exec`, into a process in namespaces of its own.
+
+use super::*;
+
+/// A tenant: a process in namespaces of its own.
+struct Tenant(Child);
+
+impl Tenant {
+    fn start() -> (Self, Door) {
+        let mut command = Command::new("unshare");
+        command
+            .args(["--net", "--mount", "sh", "-c"])
+            .arg("mount -t tmpfs data /mnt && echo private > /mnt/data && echo up && exec cat")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        assert_eq!(line, "up\n");
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
+        let (_, fields) = stat.rsplit_once(')').unwrap();
+        let ticks = fields.split_ascii_whitespace().nth(19).unwrap();
+        let door = Door {
+            pid: child.id(),
+            start_ticks: ticks.parse().unwrap(),
+            cgroup: None,
+            uid: 65534,
+            gid: 65534,
+            groups: vec![65534],
+            environment: [
+                ("PATH".to_owned(), "/usr/bin:/bin".to_owned()),
+                ("WIKI".to_owned(), "acme".to_owned()),
+            ]
+            .into(),
+            working_directory: "/mnt".into(),
+        };
+        (Self(child), door)
+    }
+}
+
+impl Drop for Tenant {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn exec_runs_a_command_as_the_tenant_runs() {
+    support::enter();
+    let (tenant, door) = Tenant::start();
+    let cgroup = PathBuf::from(format!("/sys/fs/cgroup/{}", support::app_name()));
+    std::fs::create_dir(&cgroup).unwrap();
+    let script = Script {
+        door: Some(Door {
+            cgroup: Some(cgroup.display().to_string()),
+            ..door
+        }),
+        ..Script::new()
+    };
+    script.serve();
+    let told = "cat data; id -u; id -G; echo $WIKI; pwd; ls /sys/class/net >/dev/null; \
+                readlink /proc/self/ns/net /proc/self/ns/mnt; grep -c . /proc/net/dev; \
+                grep NoNewPrivs /proc/self/status; tail -n1 /proc/self/cgroup; test -e /proc/self/fd/9 && echo leak; \
+                grep CapBnd /proc/self/status; exit 7";
+    // As from a shell that has a file of the host open.
+    let output = Command::new("sh")
+        .args(["-c", "exec 9</etc/passwd; exec \"$@\"", "sh"])
+        .args([
+            env!("CARGO_BIN_EXE_tenantd"),
+            "exec",
+            "acme",
+            "--",
+            "sh",
+            "-c",
+            told,
+        ])
+        .output()
+        .unwrap();
+    let link = |kind| {
+        let link = std::fs::read_link(format!("/proc/{}/ns/{kind}", tenant.0.id())).unwrap();
+        link.display().to_string()
+    };
+    let leaf = cgroup.file_name().unwrap().to_str().unwrap().to_owned();
+    let said = format!(
+        "private\n65534\n65534\nacme\n/mnt\n{}\n{}\n3\nNoNewPrivs:\t1\n0::/{leaf}\nCapBnd:\t",
+        link("net"),
+        link("mnt")
+    );
+    std::fs::remove_dir(&cgroup).unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let bounding = text
+        .strip_prefix(&said)
+        .unwrap_or_else(|| panic!("{text}\n{said}"));
+    let bounding = u64::from_str_radix(bounding.trim(), 16).unwrap();
+    let (sys_ptrace, sys_admin) = (1 << 19, 1 << 21);
+    assert_eq!(bounding & (sys_ptrace | sys_admin), 0, "{bounding:x}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert_eq!(output.status.code(), Some(7));
+}
+
+#[test]
+fn exec_says_why_it_could_not() {
+    support::enter();
+    let (tenant, door) = Tenant::start();
+    let script = Script {
+        door: Some(door),
+        ..Script::new()
+    };
+    script.serve();
+    let missing = "tenantd: error: acme: nonsense: there is no such command in the tenant\n";
+    expect(&run(&["exec", "acme", "--", "nonsense"]), 127, "", missing);
+    let output = run(&["exec", "acme", "--", "/etc/passwd"]);
+    assert_eq!(output.status.code(), Some(126));
+    let output = run(&["exec", "beta", "--", "true"]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        text.starts_with("tenantd: error: beta: no process of it runs, it is held"),
+        "{text}"
+    );
+    drop(tenant);
+    let output = run(&["exec", "acme", "--", "true"]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("has ended meanwhile"), "{text}");
+}

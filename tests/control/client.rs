@@ -1,0 +1,214 @@
+//! The real client, and what it says of supervisors that are not there.
+
+use super::*;
+
+#[test]
+fn client_and_server_understand_each_other() {
+    with_server(|app, asks| async move {
+        tokio::task::spawn_local(answer_all(app.clone(), asks));
+        let mut connection = Connection::open(&app).await.unwrap();
+        let acme = [tenant("acme")];
+        assert_eq!(connection.status(&acme).await.unwrap(), status(&app, &acme));
+        assert_eq!(connection.settle(&[]).await.unwrap(), status(&app, &acme));
+        assert_eq!(connection.enter(&acme[0]).await.unwrap(), door());
+        for (verb, expected) in [
+            (Verb::Start, Answer::Accepted),
+            (Verb::Stop, Answer::AlreadySo),
+            (
+                Verb::Restart,
+                Answer::Refused {
+                    reason: "no".into(),
+                },
+            ),
+        ] {
+            let answers = connection.act(verb, &acme).await.unwrap();
+            assert_eq!(answers[0].answer, expected);
+        }
+    });
+}
+
+#[test]
+fn errors_are_typed_and_leave_the_connection_usable() {
+    with_server(|app, asks| async move {
+        tokio::task::spawn_local(answer_all(app.clone(), asks));
+        let mut connection = Connection::open(&app).await.unwrap();
+        let error = connection.status(&[tenant("typo")]).await.unwrap_err();
+        assert!(
+            matches!(&error, ClientError::UnknownTenant { tenant, .. } if tenant.as_str() == "typo"),
+            "{error:?}"
+        );
+        let error = connection.enter(&tenant("down")).await.unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.starts_with("down: no process of it runs, it is waiting: start it"),
+            "{text}"
+        );
+        assert!(connection.status(&[]).await.is_ok());
+    });
+}
+
+#[test]
+fn a_waiting_request_delays_nobody() {
+    with_server(|app, mut asks| async move {
+        let asked = app.clone();
+        let settling = tokio::task::spawn_local(async move {
+            let mut connection = Connection::open(&asked).await.unwrap();
+            connection.settle(&[]).await
+        });
+        // The settle is at the desk, and stays there.
+        let Some(Ask::Settle { reply: held, .. }) = asks.recv().await else {
+            panic!("a settle was sent");
+        };
+        tokio::task::spawn_local(answer_all(app.clone(), asks));
+        let mut second = Connection::open(&app).await.unwrap();
+        assert!(second.status(&[]).await.is_ok());
+        assert!(!settling.is_finished());
+        held.send(Ok(status(&app, &[]))).unwrap();
+        assert_eq!(settling.await.unwrap().unwrap(), status(&app, &[]));
+    });
+}
+
+#[test]
+fn a_request_of_a_peer_that_left_is_dropped() {
+    with_server(|app, mut asks| async move {
+        let mut peer = UnixStream::connect(wire::control_socket(&app)).unwrap();
+        peer.write_all(&call("io.tenantd.Supervisor.Settle", &json!({})))
+            .unwrap();
+        let Some(Ask::Settle { mut reply, .. }) = asks.recv().await else {
+            panic!("a settle was sent");
+        };
+        assert!(!reply.is_closed());
+        drop(peer);
+        reply.closed().await;
+    });
+}
+
+#[test]
+fn the_number_of_connections_is_bounded() {
+    with_server(|app, asks| async move {
+        tokio::task::spawn_local(answer_all(app.clone(), asks));
+        let mut held = Vec::new();
+        for _ in 0..CONNECTIONS_MAX {
+            let mut connection = Connection::open(&app).await.unwrap();
+            connection.status(&[]).await.unwrap();
+            held.push(connection);
+        }
+        let answers = raw(&app, Vec::new(), false).await;
+        assert_eq!(
+            answers[0]["error"],
+            "io.tenantd.Supervisor.TooManyConnections"
+        );
+        let error = Connection::open(&app)
+            .await
+            .unwrap()
+            .status(&[])
+            .await
+            .unwrap_err();
+        assert!(
+            error.to_string().contains("serves 64 connections"),
+            "{error}"
+        );
+        assert!(held.pop().unwrap().status(&[]).await.is_ok());
+        // The place is free once the server has seen the end.
+        while Connection::open(&app)
+            .await
+            .unwrap()
+            .status(&[])
+            .await
+            .is_err()
+        {}
+    });
+}
+
+#[test]
+fn a_dead_supervisors_socket_is_named_and_replaced() {
+    with_app(|app| async move {
+        let path = wire::control_socket(&app);
+        let text = Connection::open(&app).await.unwrap_err().to_string();
+        assert!(
+            text.contains("no supervisor runs for it: start it with"),
+            "{text}"
+        );
+        assert!(text.ends_with("(no supervisor runs at all)"), "{text}");
+
+        // Closed without being removed, as by a kill -9.
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        let error = Connection::open(&app).await.unwrap_err();
+        assert!(matches!(error, ClientError::Dead { .. }), "{error:?}");
+        let other: AppName = "other".parse().unwrap();
+        let text = Connection::open(&other).await.unwrap_err().to_string();
+        assert!(
+            text.ends_with(&format!("(supervisors run for: {app})")),
+            "{text}"
+        );
+
+        let listener = control::bind(&app).unwrap();
+        assert!(std::fs::metadata(&path).unwrap().file_type().is_socket());
+        let (desk, asks) = desk::open();
+        let serving = tokio::task::spawn_local(listener.serve(desk));
+        tokio::task::spawn_local(answer_all(app.clone(), asks));
+        let mut connection = Connection::open(&app).await.unwrap();
+        connection.status(&[]).await.unwrap();
+        serving.abort();
+        serving.await.unwrap_err();
+        assert!(!path.exists(), "the socket is removed with its listener");
+    });
+}
+
+#[test]
+fn a_stranger_in_the_sockets_place_is_left_alone() {
+    with_app(|app| async move {
+        let path = wire::control_socket(&app);
+        std::fs::write(&path, "precious").unwrap();
+        let error = control::bind(&app).unwrap_err();
+        assert!(matches!(error, ControlError::Foreign { .. }), "{error}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+    });
+}
+
+#[test]
+fn a_supervisor_that_ends_says_so() {
+    with_server(|app, mut asks| async move {
+        let asked = app.clone();
+        let settling = tokio::task::spawn_local(async move {
+            let mut connection = Connection::open(&asked).await.unwrap();
+            connection.settle(&[]).await
+        });
+        let Some(Ask::Settle { reply, .. }) = asks.recv().await else {
+            panic!("a settle was sent");
+        };
+        drop(reply);
+        let text = settling.await.unwrap().unwrap_err().to_string();
+        assert!(text.contains("is shutting down"), "{text}");
+        drop(asks);
+        let error = Connection::open(&app)
+            .await
+            .unwrap()
+            .status(&[])
+            .await
+            .unwrap_err();
+        assert!(error.to_string().contains("is shutting down"), "{error}");
+    });
+}
+
+#[test]
+fn a_supervisor_that_dies_is_told_from_one_that_answers() {
+    with_app(|app| async move {
+        let path = wire::control_socket(&app);
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let dying = tokio::task::spawn_blocking(move || {
+            let (mut peer, _) = listener.accept().unwrap();
+            // It has read the request, and dies.
+            let mut byte = [0; 256];
+            assert!(peer.read(&mut byte).unwrap() > 0);
+        });
+        let mut connection = Connection::open(&app).await.unwrap();
+        let error = connection.settle(&[]).await.unwrap_err();
+        dying.await.unwrap();
+        assert!(matches!(error, ClientError::Died { .. }), "{error:?}");
+        assert!(
+            error.to_string().contains("ended before it answered"),
+            "{error}"
+        );
+    });
+}

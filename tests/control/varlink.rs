@@ -1,0 +1,182 @@
+//! Peers that speak varlink by hand, in part badly.
+
+use super::*;
+
+#[test]
+fn a_peer_that_only_ended_its_sending_is_answered() {
+    with_server(|app, mut asks| async move {
+        let bytes = call("io.tenantd.Supervisor.Settle", &json!({}));
+        let asked = app.clone();
+        let answer = tokio::task::spawn_local(async move { raw(&asked, bytes, true).await });
+        let Some(Ask::Settle { reply, .. }) = asks.recv().await else {
+            panic!("a settle was sent");
+        };
+        reply.send(Ok(status(&app, &[]))).unwrap();
+        assert_eq!(answer.await.unwrap()[0]["parameters"]["app"], app.as_str());
+    });
+}
+
+#[test]
+fn speaks_plain_varlink() {
+    with_server(|app, asks| async move {
+        tokio::task::spawn_local(answer_all(app.clone(), asks));
+        let mut bytes = call("org.varlink.service.GetInfo", &json!({}));
+        bytes.extend(call(
+            "org.varlink.service.GetInterfaceDescription",
+            &json!({"interface": wire::INTERFACE}),
+        ));
+        // Absent parameters mean all tenants.
+        bytes.extend(b"{\"method\":\"io.tenantd.Supervisor.Status\"}\0");
+        let unknown = json!({"tenants": ["typo"]});
+        bytes.extend(call("io.tenantd.Supervisor.Stop", &json!({"tenants": []})));
+        bytes.extend(call("io.tenantd.Supervisor.Status", &unknown));
+        bytes.extend(b"{\"method\":\"io.tenantd.Supervisor.Nonsense\"}\0");
+        let answers = raw(&app, bytes, true).await;
+        let [info, description, all, stop, typo, nonsense] = &answers[..] else {
+            panic!("{answers:#?}");
+        };
+        let interfaces = info["parameters"]["interfaces"].as_array().unwrap();
+        assert!(interfaces.contains(&json!(wire::INTERFACE)), "{info}");
+        describes(
+            description["parameters"]["description"].as_str().unwrap(),
+            &all["parameters"],
+        );
+        let stopped = &stop["parameters"]["answers"][0];
+        assert_eq!(
+            stopped,
+            &json!({"tenant": "acme", "answer": "already_so", "reason": null})
+        );
+        let error = json!({
+            "error": "io.tenantd.Supervisor.UnknownTenant",
+            "parameters": {"tenant": "typo"},
+        });
+        assert_eq!(typo, &error);
+        assert_eq!(nonsense["error"], "org.varlink.service.MethodNotFound");
+    });
+}
+
+/// The description names each field that is really sent, and no other.
+fn describes(description: &str, sent: &Value) {
+    // A comment goes from its # to the end of the line.
+    let description: String = description
+        .split('\n')
+        .map(|line| line.split_once('#').map_or(line, |(before, _)| before))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let line = |start: &str| {
+        let found = description
+            .find(start)
+            .unwrap_or_else(|| panic!("{start}: {description}"));
+        let line = &description[found + start.len()..];
+        let end = line.find("\n\n").unwrap_or(line.len());
+        line[..end].to_owned()
+    };
+    let fields = |text: &str| {
+        let mut names: Vec<String> = text
+            .split([',', '('])
+            .filter_map(|field| field.split_once(':'))
+            .map(|(name, _)| name.trim().to_owned())
+            .collect();
+        names.sort();
+        names
+    };
+    let keys = |value: &Value| {
+        let mut keys: Vec<String> = value.as_object().unwrap().keys().cloned().collect();
+        keys.sort();
+        keys
+    };
+    let tenant = &sent["tenants"][0];
+    assert_eq!(fields(&line("type TenantStatus ")), keys(tenant));
+    assert_eq!(fields(&line("type Failure ")), keys(&tenant["failure"]));
+    let (_, answer) = description
+        .split_once("method Status(tenants: ?[]string) -> ")
+        .unwrap();
+    assert_eq!(fields(answer.split_once(')').unwrap().0), keys(sent));
+    for error in ["UnknownTenant", "TenantDown", "ShuttingDown", "NotAllowed"] {
+        assert!(
+            description.contains(&format!("error {error}")),
+            "{error}: {description}"
+        );
+    }
+}
+
+#[test]
+fn nonsense_closes_only_its_own_connection() {
+    with_server(|app, asks| async move {
+        tokio::task::spawn_local(answer_all(app.clone(), asks));
+        let mut good = Connection::open(&app).await.unwrap();
+        let junk: [&[u8]; 6] = [
+            b"\0",
+            b"GET / HTTP/1.1\r\n\r\n\0",
+            b"{\"method\":7}\0",
+            b"[[[[\0",
+            b"{\"method\":\"io.tenantd.Supervisor.Status\",\"parameters\":{\"tenants\":3}}\0",
+            b"\xff\xfe\x00",
+        ];
+        for bytes in junk {
+            for answer in raw(&app, bytes.to_vec(), false).await {
+                assert!(answer.get("error").is_some(), "{answer}");
+            }
+            assert!(good.status(&[]).await.is_ok());
+        }
+        // A name that is none reaches nobody.
+        let name = json!({"tenants": ["../../etc"]});
+        for answer in raw(&app, call("io.tenantd.Supervisor.Stop", &name), true).await {
+            assert!(answer.get("error").is_some(), "{answer}");
+        }
+    });
+}
+
+#[test]
+fn a_request_without_end_is_cut_off() {
+    with_server(|app, asks| async move {
+        tokio::task::spawn_local(answer_all(app.clone(), asks));
+        let endless = vec![b' '; wire::REQUEST_MAX + 1];
+        assert!(raw(&app, endless, false).await.is_empty());
+        // Many requests on one connection may be longer than that together.
+        let one = call(
+            "io.tenantd.Supervisor.Status",
+            &json!({"tenants": ["acme"]}),
+        );
+        let count = 3 * wire::REQUEST_MAX / 2 / one.len();
+        let answers = raw(&app, one.repeat(count), true).await;
+        assert_eq!(answers.len(), count);
+        assert!(
+            Connection::open(&app)
+                .await
+                .unwrap()
+                .status(&[])
+                .await
+                .is_ok()
+        );
+    });
+}
+
+#[test]
+fn another_user_is_turned_away() {
+    with_server(|app, asks| async move {
+        tokio::task::spawn_local(answer_all(app.clone(), asks));
+        let path = wire::control_socket(&app);
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        // The permissions alone keep others out; this is about what is behind them.
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
+        let answers = std::thread::spawn(move || {
+            let nobody = rustix::process::Uid::from_raw(65534);
+            // Of this thread alone, see setuid(2), "C library/kernel differences".
+            rustix::thread::set_thread_uid(nobody).unwrap();
+            exchange(
+                &path,
+                &call("io.tenantd.Supervisor.Stop", &json!({})),
+                false,
+            )
+        });
+        let answers = tokio::task::spawn_blocking(|| answers.join().unwrap())
+            .await
+            .unwrap();
+        let error = json!({
+            "error": "io.tenantd.Supervisor.NotAllowed",
+            "parameters": {"uid": 65534},
+        });
+        assert_eq!(answers, [error]);
+    });
+}
