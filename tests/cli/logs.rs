@@ -1,5 +1,7 @@
 //! `logs`, from files.
 
+use std::os::unix::fs::PermissionsExt;
+
 use super::*;
 
 /// What a child writes, line by line, as it comes.
@@ -122,4 +124,39 @@ fn a_reader_that_leaves_is_no_error() {
         let output = child.wait_with_output().unwrap();
         expect(&output, 0, "", "");
     }
+}
+
+#[test]
+fn the_journal_is_read_by_its_own_program() {
+    support::enter();
+    let script = Script {
+        logs: LogPlace::Journal,
+        ..Script::new()
+    };
+    let app = script.app.to_string();
+    script.serve();
+    let folder = tempfile::tempdir().unwrap();
+    let stand_in = folder.path().join("journalctl");
+    std::fs::write(&stand_in, "#!/bin/sh\necho \"$@\"\n").unwrap();
+    std::fs::set_permissions(&stand_in, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let output = tenantd(&["logs", "acme", "-f", "-n", "7"])
+        .env("PATH", folder.path())
+        .output()
+        .unwrap();
+    let called = format!(
+        "TENANTD_APP={app} TENANTD_TENANT=acme --output=short-iso-precise --no-pager --lines=7 \
+         --follow\n"
+    );
+    expect(&output, 0, &called, "");
+    std::fs::remove_file(&stand_in).unwrap();
+    let output = tenantd(&["logs", "acme"])
+        .env("PATH", folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        text.starts_with("tenantd: error: acme: cannot read the journal"),
+        "{text}"
+    );
 }

@@ -92,6 +92,8 @@ struct Script {
     door: Option<Door>,
     /// Whether a stop is reached.
     down: bool,
+    /// Where the tenants' output goes.
+    logs: LogPlace,
     /// Dies instead of answering a settle.
     dies: bool,
 }
@@ -103,6 +105,7 @@ impl Script {
             app,
             door: None,
             down: false,
+            logs: LogPlace::Files,
             dies: false,
         }
     }
@@ -111,7 +114,13 @@ impl Script {
     fn answer(&mut self, ask: Ask) -> bool {
         // A client that is gone needs no answer.
         match ask {
-            Ask::Status { tenants, reply } => drop(reply.send(status(&self.app, &tenants))),
+            Ask::Status { tenants, reply } => {
+                let mut status = status(&self.app, &tenants);
+                if let Ok(status) = &mut status {
+                    status.logs = self.logs;
+                }
+                drop(reply.send(status));
+            }
             Ask::Settle { tenants, reply } => {
                 if self.dies {
                     return false;

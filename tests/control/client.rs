@@ -212,3 +212,27 @@ fn a_supervisor_that_dies_is_told_from_one_that_answers() {
         );
     });
 }
+
+#[test]
+fn who_is_not_root_is_told_so() {
+    with_server(|app, asks| async move {
+        tokio::task::spawn_local(answer_all(app.clone(), asks));
+        let folder = wire::control_socket(&app);
+        let folder = folder.parent().unwrap();
+        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o711)).unwrap();
+        let asking = std::thread::spawn(move || {
+            let nobody = rustix::process::Uid::from_raw(65534);
+            rustix::thread::set_thread_uid(nobody).unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_io()
+                .build()
+                .unwrap();
+            runtime.block_on(Connection::open(&app)).unwrap_err()
+        });
+        let error = tokio::task::spawn_blocking(|| asking.join().unwrap())
+            .await
+            .unwrap();
+        assert!(matches!(error, ClientError::NotAllowed { .. }), "{error:?}");
+        assert!(error.to_string().contains("only root may ask"), "{error}");
+    });
+}
