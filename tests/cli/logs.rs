@@ -83,6 +83,51 @@ fn logs_are_followed_through_rotations_without_a_supervisor() {
 }
 
 #[test]
+fn two_rotations_at_once_lose_nothing() {
+    support::enter();
+    let log = log_file("wiki");
+    let older = log.with_extension("log.1");
+    append(&log, "1\n");
+    let child = tenantd(&["logs", "acme", "--app", "wiki", "-f"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
+    let lines = Lines::of(child);
+    lines.next("1");
+    append(&log, "2\n");
+    lines.next("2");
+    // It sleeps through all of this.
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
+    append(&log, "3\n");
+    for text in ["4\n", "5\n"] {
+        std::fs::rename(&log, &older).unwrap();
+        append(&log, text);
+    }
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGCONT).unwrap();
+    for expected in ["3", "4", "5"] {
+        lines.next(expected);
+    }
+}
+
+#[test]
+fn following_ends_when_nobody_reads_though_nothing_is_written() {
+    support::enter();
+    append(&log_file("wiki"), "1\n");
+    let mut child = tenantd(&["logs", "acme", "--app", "wiki", "-f"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    stdout.read_line(&mut line).unwrap();
+    drop(stdout);
+    let (ended, has_ended) = channel();
+    std::thread::spawn(move || ended.send(child.wait().unwrap()));
+    assert!(has_ended.recv_timeout(LIMIT).unwrap().success());
+}
+
+#[test]
 fn logs_of_a_stranger_are_an_error() {
     support::enter();
     let output = run(&["logs", "acme", "--app", "wiki"]);
