@@ -144,6 +144,7 @@ async fn raw(app: &AppName, bytes: Vec<u8>, end: bool) -> Vec<Value> {
 fn exchange(path: &PathBuf, bytes: &[u8], end: bool) -> Vec<Value> {
     let mut stream = UnixStream::connect(path).unwrap();
     stream.set_read_timeout(Some(LIMIT)).unwrap();
+    stream.set_write_timeout(Some(LIMIT)).unwrap();
     let (mut sending, bytes) = (stream.try_clone().unwrap(), bytes.to_vec());
     // Both at once: the server reads no further while nobody takes its answers.
     let sender = std::thread::spawn(move || {
