@@ -1,9 +1,5 @@
 //! The host's addresses, read from a real one.
 
-#[allow(
-    unreachable_pub,
-    reason = "the tests that share it are programs of their own"
-)]
 mod support;
 
 use tenantd::host::facts::Live;

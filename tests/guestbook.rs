@@ -1,7 +1,6 @@
 //! The example program alone, without tenantd: what a visitor was told is kept survives kill -9, and
 //! what it cannot use it names.
 
-#[allow(unreachable_pub, reason = "it is written for every test file")]
 mod support;
 
 use std::fs;

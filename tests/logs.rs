@@ -1,7 +1,6 @@
 //! Tenants' output on the real kernel: FIFOs in `/run`, files in `/var/log`, and supervisors that
 //! go and come back.
 
-#[allow(unreachable_pub, reason = "a module of a test has no outside")]
 mod support;
 
 use std::fs::File;

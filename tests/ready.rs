@@ -1,6 +1,5 @@
 //! When a tenant counts as ready, on the real kernel.
 
-#[allow(unreachable_pub, reason = "a module of a test has no outside")]
 mod support;
 
 use std::io::Read;

@@ -2,7 +2,6 @@
 //! behind the control socket.
 
 #[path = "../support/mod.rs"]
-#[allow(unreachable_pub, reason = "each test file takes the same module")]
 mod support;
 
 mod ask;

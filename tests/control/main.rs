@@ -2,7 +2,6 @@
 //! varlink by hand, in part badly.
 
 #[path = "../support/mod.rs"]
-#[allow(unreachable_pub, reason = "each test file takes the same module")]
 mod support;
 
 mod client;
