@@ -5,6 +5,7 @@
 
 pub mod cgroup;
 pub mod datastore;
+pub mod doctor;
 pub mod facts;
 pub mod fifo;
 pub mod launch;
@@ -12,3 +13,4 @@ pub mod lock;
 pub mod netns;
 pub mod network;
 pub mod process;
+pub mod runtime;

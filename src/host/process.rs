@@ -181,7 +181,8 @@ fn kill_and_wait(pidfd: BorrowedFd<'_>, deadline: Instant) -> Result<(), Errno> 
 }
 
 /// Some of the numbers, as "processes 1, 2 and 3 more".
-pub(super) fn name_some(pids: &[i32]) -> String {
+#[must_use]
+pub fn name_some(pids: &[i32]) -> String {
     let named: Vec<String> = pids.iter().take(NAMED).map(ToString::to_string).collect();
     let more = pids.len().saturating_sub(NAMED);
     let tail = if more > 0 {

@@ -30,7 +30,7 @@ impl fmt::Display for Want {
 }
 
 /// The state of a tenant, in one word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StateWord {
     /// Nothing of it is on the host but its datastore.

@@ -161,6 +161,12 @@ fn make(path: &Path) -> Result<(), (PathBuf, Error)> {
     result.map_err(|error| (path.to_path_buf(), error))
 }
 
+/// Where a tree is that can be written to, without writing to it.
+#[must_use]
+pub fn probe() -> Option<&'static Path> {
+    mounted().filter(|mount| rustix::fs::access(*mount, rustix::fs::Access::WRITE_OK).is_ok())
+}
+
 fn mounted() -> Option<&'static Path> {
     MOUNTS.iter().map(Path::new).find(|path| {
         rustix::fs::statfs(*path)

@@ -82,8 +82,10 @@ pub fn launch(order: &Order<'_>) -> Result<Child, Failure> {
     })
 }
 
-/// Kills and reaps a child that may not go on.
-fn abandon(pidfd: &OwnedFd, why: Failure) -> Failure {
+/// Kills and reaps a child that may not go on, and gives the reason back, with what went wrong in
+/// that if something did.
+#[must_use]
+pub fn abandon(pidfd: &OwnedFd, why: Failure) -> Failure {
     let ended = process::signal(pidfd.as_fd(), libc::SIGKILL)
         .and_then(|()| process::reap_blocking(pidfd.as_fd()));
     match ended {
