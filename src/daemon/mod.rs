@@ -1,10 +1,233 @@
-//! The daemon: the one loop between the two wings.
+//! The daemon: the one loop between the two wings. It waits for something to happen, lets the
+//! supervisor decide, and has the decision carried out.
+//!
+//! ```text
+//!   signals, notices, reports, asks, the deadline
+//!        │                                  ▲
+//!        ▼                                  │ reports
+//!   supervisor.handle(now, event) ──▶ actions ──▶ site: provision, launch, release
+//! ```
+//!
+//! The loop's thread never enters another namespace and never waits for anything but the next
+//! thing to happen. With nothing to do it sleeps, and no timer wakes it.
 
+mod answer;
+pub mod clock;
 pub mod control;
 pub mod desk;
+mod launch;
+mod ledger;
 pub mod logs;
 pub mod notify;
 mod outflow;
+mod perform;
 pub mod ready;
+mod report;
 pub mod signals;
+mod site;
+mod tally;
 pub mod tell;
+mod turn;
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use anyhow::Context;
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, LocalSet, spawn_local};
+
+use crate::host::cgroup::{Tree, Watch};
+use crate::host::network::Network;
+use crate::host::runtime::Runtime;
+use crate::name::AppName;
+use crate::plan::model::Plan;
+use crate::supervisor::Limits;
+use crate::supervisor::Supervisor;
+use crate::supervisor::action::Answer;
+use crate::supervisor::event::{Event, RequestId};
+use crate::wire::LogPlace;
+
+use self::answer::Waiter;
+use self::desk::Ask;
+use self::ledger::Ledger;
+use self::logs::Logs;
+use self::ready::notice::Notify;
+use self::report::Report;
+use self::signals::Signals;
+use self::site::{Cgroups, Site};
+use self::tally::Tally;
+
+/// Threads that may be blocked by a filesystem at the same time. A launch keeps one for about a
+/// millisecond; a filesystem that hangs keeps one per tenant on it, and the others go on.
+const BLOCKING_MAX: usize = 4;
+
+/// What the loop holds.
+struct Daemon {
+    supervisor: Supervisor,
+    ledger: Ledger,
+    site: Rc<Site>,
+    logs_go_to: LogPlace,
+    reports: mpsc::UnboundedReceiver<Report>,
+    asks: mpsc::Receiver<Ask>,
+    signals: Signals,
+    notices: Notify,
+    waiters: Vec<Waiter>,
+    answers: BTreeMap<RequestId, Answer>,
+    requests: u64,
+    tally: Tally,
+    stopping: bool,
+}
+
+/// Runs an application until it is told to stop, and leaves nothing behind.
+///
+/// # Errors
+/// When the supervisor cannot begin (then nothing was started), or cannot take away everything at
+/// its end.
+pub fn run(plan: Plan, logs_go_to: LogPlace) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_MAX)
+        .build()
+        .context("cannot start the loop")?;
+    let ended = LocalSet::new().block_on(&runtime, supervise(plan, logs_go_to));
+    // Only a filesystem that hangs can still keep a blocking thread, and it is not waited for.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn supervise(plan: Plan, logs_go_to: LogPlace) -> anyhow::Result<()> {
+    // First of all, so that no signal from now on ends us halfway.
+    let signals = Signals::new().context("cannot listen to signals")?;
+    let runtime = Runtime::take(&plan.app)?;
+    let (daemon, control) = match open(plan, logs_go_to, signals).await {
+        Ok(opened) => opened,
+        Err(error) => {
+            runtime.leave().context("and cannot tidy up")?;
+            return Err(error);
+        }
+    };
+    let left = daemon.live(control).await;
+    let leave = runtime.leave().map_err(anyhow::Error::from);
+    match left
+        .into_iter()
+        .chain(leave.err())
+        .reduce(anyhow::Error::context)
+    {
+        None => Ok(()),
+        Some(error) => Err(error.context("something is left on the host")),
+    }
+}
+
+/// Opens everything that the loop needs. What cannot go on leaves nothing behind.
+async fn open(
+    plan: Plan,
+    logs_go_to: LogPlace,
+    signals: Signals,
+) -> anyhow::Result<(Daemon, JoinHandle<()>)> {
+    let app = plan.app.clone();
+    let notices = Notify::bind(&app).context("cannot make the notify socket")?;
+    let control = control::bind(&app)?;
+    let logs = Logs::start(&app, logs_go_to).context("cannot read the tenants' output")?;
+    let cgroups = find_cgroups(&app)?;
+    let network = match Network::open(plan.network.clone()).await {
+        Ok(network) => network,
+        Err(why) => {
+            if let Some(Cgroups { tree, .. }) = cgroups {
+                tree.remove().context("and cannot tidy up")?;
+            }
+            return Err(why.into());
+        }
+    };
+    let (desk, asks) = desk::open();
+    let (reporter, reports) = mpsc::unbounded_channel();
+    let mut daemon = Daemon {
+        supervisor: Supervisor::new(Limits::default()),
+        ledger: Ledger::default(),
+        site: Rc::new(Site {
+            app,
+            network,
+            cgroups,
+            logs,
+            reports: reporter,
+        }),
+        logs_go_to,
+        reports,
+        asks,
+        signals,
+        notices,
+        waiters: Vec::new(),
+        answers: BTreeMap::new(),
+        requests: 0,
+        tally: Tally::default(),
+        stopping: false,
+    };
+    daemon.plan(plan);
+    let control = spawn_local(control.serve(desk));
+    Ok((daemon, control))
+}
+
+fn find_cgroups(app: &AppName) -> anyhow::Result<Option<Cgroups>> {
+    let Some(tree) = Tree::find(app)? else {
+        tracing::warn!(
+            "no cgroup v2 tree can be written to: tenants' processes are tracked by their \
+             network namespace, and stopping one walks over all of /proc"
+        );
+        return Ok(None);
+    };
+    match Watch::new() {
+        Ok(watch) => Ok(Some(Cgroups { tree, watch })),
+        Err(why) => {
+            tree.remove().context("and cannot tidy up")?;
+            Err(why.into())
+        }
+    }
+}
+
+impl Daemon {
+    /// Hands the whole plan to the supervisor, which starts what is wanted up.
+    fn plan(&mut self, plan: Plan) {
+        let planned: Vec<Event> = plan
+            .tenants
+            .iter()
+            .map(|tenant| Event::Planned {
+                tenant: tenant.name.clone(),
+                policy: tenant.policy.clone(),
+            })
+            .collect();
+        self.ledger = Ledger::open(plan);
+        for event in planned {
+            self.happen(event);
+        }
+    }
+
+    /// Goes round until the supervisor has finished; then takes away what all tenants shared, and
+    /// gives back what could not be taken.
+    async fn live(mut self, control: JoinHandle<()>) -> Vec<anyhow::Error> {
+        let mut left = Vec::new();
+        if let Err(error) = notify::ready() {
+            tracing::warn!(%error, "cannot tell the service manager that all is ready");
+        }
+        self.go_round().await;
+        left.extend(self.stuck());
+        // Whoever waits hears the end of it before the socket goes.
+        drop(self.waiters);
+        drop(self.asks);
+        control.abort();
+        // An aborted task is dropped, and its socket removed, once it has been waited for.
+        let _aborted = control.await;
+        drop(self.notices);
+        let Some(site) = Rc::into_inner(self.site) else {
+            left.push(anyhow::anyhow!("a task on the host has not ended"));
+            return left;
+        };
+        if let Err(failures) = site.network.close().await {
+            left.extend(failures.into_iter().map(anyhow::Error::from));
+        }
+        if let Some(Cgroups { tree, watch }) = site.cgroups {
+            drop(watch);
+            left.extend(tree.remove().err().map(anyhow::Error::from));
+        }
+        site.logs.end().await;
+        left
+    }
+}

@@ -15,7 +15,7 @@ const WAITING_MAX: usize = 256 * 1024;
 
 /// A way out that never blocks the one who writes. Clones share it.
 #[derive(Debug, Clone)]
-pub struct Outflow {
+pub(super) struct Outflow {
     shared: Arc<Shared>,
 }
 
@@ -38,7 +38,7 @@ impl Outflow {
     ///
     /// # Errors
     /// What pthread_create(3) reports.
-    pub fn start(name: &str, out: impl Write + Send + 'static) -> std::io::Result<Self> {
+    pub(super) fn start(name: &str, out: impl Write + Send + 'static) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let theirs = Arc::clone(&shared);
         std::thread::Builder::new()
@@ -49,7 +49,7 @@ impl Outflow {
 
     /// Puts `lines` lines in the queue, or counts them as missed where they do not fit. `whose`
     /// they are and where `else` they can be read is told once there is room again.
-    pub fn push(&self, bytes: &[u8], lines: u64, whose: &str, elsewhere: &str) {
+    pub(super) fn push(&self, bytes: &[u8], lines: u64, whose: &str, elsewhere: &str) {
         let mut queue = self.shared.lock();
         if queue.waiting.len() + bytes.len() <= WAITING_MAX {
             queue.waiting.extend_from_slice(bytes);
@@ -64,7 +64,7 @@ impl Outflow {
 
     /// Waits until everything has been written, but no longer than `limit`: the last words before
     /// an exit. Blocks; nothing else may be going on.
-    pub fn flush(&self, limit: Duration) {
+    pub(super) fn flush(&self, limit: Duration) {
         let queue = self.shared.lock();
         let is_busy = |queue: &mut Queue| queue.writing || !queue.is_empty();
         drop(

@@ -45,7 +45,16 @@ pub struct Notice {
 #[derive(Debug)]
 pub struct Notify {
     socket: UnixDatagram,
+    path: PathBuf,
     buffer: Box<[u8]>,
+}
+
+impl Drop for Notify {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(&self.path) {
+            tracing::warn!(path = %self.path.display(), %error, "cannot remove the notify socket");
+        }
+    }
 }
 
 /// Where the programs of an application find the socket: the value of `NOTIFY_SOCKET`.
@@ -75,6 +84,7 @@ impl Notify {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
         Ok(Self {
             socket,
+            path: path.to_owned(),
             buffer: vec![0; MESSAGE_MAX].into_boxed_slice(),
         })
     }

@@ -1,0 +1,200 @@
+//! Answers to what is asked over the control socket.
+
+use std::collections::BTreeSet;
+
+use tokio::sync::oneshot;
+
+use crate::host::process;
+use crate::name::TenantName;
+use crate::supervisor::event::{Event, RequestId};
+use crate::supervisor::view::{StateWord, View, Why};
+use crate::wire::{AppStatus, Door, TenantAnswer, TenantStatus, Tracking, Verb};
+
+use super::desk::{Ask, NoDoor, Unknown};
+use super::{Daemon, clock};
+
+/// Somebody waits until these tenants are settled.
+pub(super) struct Waiter {
+    tenants: Vec<TenantName>,
+    unsettled: BTreeSet<TenantName>,
+    reply: oneshot::Sender<Result<AppStatus, Unknown>>,
+}
+
+impl Daemon {
+    /// Answers one request, or notes it for when its answer is known.
+    pub(super) fn answer(&mut self, ask: Ask) {
+        // Whoever asked may be gone; then the answer is dropped.
+        match ask {
+            Ask::Status { tenants, reply } => {
+                let _gone = reply.send(self.status(&tenants));
+            }
+            Ask::Act {
+                verb,
+                tenants,
+                reply,
+            } => {
+                let _gone = reply.send(self.act(verb, &tenants));
+            }
+            Ask::Settle { tenants, reply } => match self.views(&tenants) {
+                Err(unknown) => {
+                    let _gone = reply.send(Err(unknown));
+                }
+                Ok(views) => {
+                    let unsettled = views.iter().filter(|view| !is_settled(view));
+                    let unsettled = unsettled.map(|view| view.name.clone()).collect();
+                    self.waiters.push(Waiter {
+                        tenants,
+                        unsettled,
+                        reply,
+                    });
+                    self.dismiss();
+                }
+            },
+            Ask::Enter { tenant, reply } => {
+                let _gone = reply.send(self.door(&tenant));
+            }
+        }
+    }
+
+    fn act(&mut self, verb: Verb, tenants: &[TenantName]) -> Result<Vec<TenantAnswer>, Unknown> {
+        let names: Vec<TenantName> = self.views(tenants)?.into_iter().map(|v| v.name).collect();
+        let mut answers = Vec::with_capacity(names.len());
+        for tenant in names {
+            self.requests += 1;
+            let request = RequestId(self.requests);
+            self.happen(Event::Asked {
+                request,
+                tenant: tenant.clone(),
+                verb,
+            });
+            // The supervisor replies in the same step; without a reply there is none to give.
+            if let Some(answer) = self.answers.remove(&request) {
+                answers.push(TenantAnswer { tenant, answer });
+            }
+        }
+        Ok(answers)
+    }
+
+    fn views(&self, tenants: &[TenantName]) -> Result<Vec<View>, Unknown> {
+        if tenants.is_empty() {
+            return Ok(self.supervisor.tenants().collect());
+        }
+        let view = |tenant: &TenantName| {
+            self.supervisor.tenant(tenant).ok_or_else(|| Unknown {
+                tenant: tenant.clone(),
+            })
+        };
+        tenants.iter().map(view).collect()
+    }
+
+    fn status(&mut self, tenants: &[TenantName]) -> Result<AppStatus, Unknown> {
+        let views = self.views(tenants)?;
+        Ok(AppStatus {
+            app: self.site.app.clone(),
+            pid: std::process::id(),
+            tracking: match self.site.cgroups {
+                Some(_) => Tracking::Cgroup,
+                None => Tracking::Netns,
+            },
+            logs: self.logs_go_to,
+            tenants: views
+                .into_iter()
+                .filter_map(|view| self.tenant_status(view))
+                .collect(),
+        })
+    }
+
+    fn tenant_status(&mut self, view: View) -> Option<TenantStatus> {
+        let entry = self.ledger.entry(&view.name)?;
+        let process = entry.running.as_ref().and_then(|run| run.process.as_ref());
+        let pid = process.and_then(|process| u32::try_from(process.pid).ok());
+        let why = view.why.as_ref().map(ToString::to_string);
+        Some(TenantStatus {
+            pid,
+            address: entry.plan.link.address,
+            want: view.want.into(),
+            state: view.state.into(),
+            restarts: view.restarts,
+            since: clock::date(view.since),
+            ready: view.ready,
+            until: view.until.map(clock::date),
+            why,
+            failure: match view.why {
+                Some(Why::Failure(failure)) => Some(failure),
+                Some(Why::Exit(_)) | None => None,
+            },
+            name: view.name,
+        })
+    }
+
+    /// Tells waiters about a tenant that changed.
+    pub(super) fn settle(&mut self, tenant: &TenantName) {
+        if self.waiters.is_empty() {
+            return;
+        }
+        let settled = self
+            .supervisor
+            .tenant(tenant)
+            .is_some_and(|view| is_settled(&view));
+        if settled {
+            for waiter in &mut self.waiters {
+                waiter.unsettled.remove(tenant);
+            }
+            self.dismiss();
+        }
+    }
+
+    /// Answers the waiters that have nothing left to wait for, and forgets those that left.
+    fn dismiss(&mut self) {
+        let done = |waiter: &mut Waiter| waiter.unsettled.is_empty() || waiter.reply.is_closed();
+        let done: Vec<Waiter> = self.waiters.extract_if(.., done).collect();
+        for waiter in done {
+            let status = self.status(&waiter.tenants);
+            let _gone = waiter.reply.send(status);
+        }
+    }
+
+    fn door(&mut self, tenant: &TenantName) -> Result<Door, NoDoor> {
+        let Some(view) = self.supervisor.tenant(tenant) else {
+            return Err(NoDoor::Unknown(Unknown {
+                tenant: tenant.clone(),
+            }));
+        };
+        let down = || NoDoor::Down(view.state.into());
+        let entry = self.ledger.entry(tenant).ok_or_else(down)?;
+        let standing = entry.standing.as_ref().ok_or_else(down)?;
+        if view.state != StateWord::Up {
+            return Err(down());
+        }
+        let first = entry.running.as_ref().and_then(|run| run.process.as_ref());
+        let pid = match (first, &standing.leaf) {
+            (Some(first), _) => Some(first.pid),
+            // It went on in the background: any of its processes will do.
+            (None, Some(leaf)) => leaf.pids().ok().and_then(|pids| pids.first().copied()),
+            (None, None) => process::in_netns(standing.inode)
+                .ok()
+                .and_then(|pids| pids.first().copied()),
+        };
+        let lost = || NoDoor::Lost("its process has just ended".to_owned());
+        let pid = pid.ok_or_else(lost)?;
+        let launch = &entry.plan.launch;
+        Ok(Door {
+            pid: u32::try_from(pid).map_err(|_| lost())?,
+            start_ticks: process::start_ticks(pid).ok_or_else(lost)?,
+            cgroup: standing
+                .leaf
+                .as_ref()
+                .map(|leaf| leaf.path().display().to_string()),
+            uid: launch.identity.uid,
+            gid: launch.identity.gid,
+            groups: launch.identity.groups.clone(),
+            environment: launch.environment.clone().into_iter().collect(),
+            working_directory: launch.working_directory.display().to_string(),
+        })
+    }
+}
+
+/// See [`TenantStatus::is_settled`].
+fn is_settled(view: &View) -> bool {
+    crate::wire::is_settled(view.want.into(), view.state.into(), view.ready)
+}

@@ -1,0 +1,35 @@
+//! The two clocks: the boot clock that the supervisor decides by, and the wall clock that people
+//! read.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::supervisor::time::Moment;
+
+/// This moment on the boot clock.
+#[must_use]
+pub fn now() -> Moment {
+    let time = clock_gettime(ClockId::Boottime);
+    let (Ok(seconds), Ok(nanos)) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec)) else {
+        // The boot clock counts from zero, see clock_gettime(2).
+        return Moment::ZERO;
+    };
+    Moment::ZERO + Duration::new(seconds, nanos)
+}
+
+/// A moment as a date, by where both clocks stand now, in whole milliseconds: more would differ
+/// from one reading to the next.
+#[must_use]
+pub fn date(moment: Moment) -> Timestamp {
+    let now = now();
+    let wall = Timestamp::now();
+    let date = if moment >= now {
+        wall.checked_add(moment.since(now))
+    } else {
+        wall.checked_sub(now.since(moment))
+    };
+    let date = date.unwrap_or(wall);
+    date.round(jiff::Unit::Millisecond).unwrap_or(date)
+}

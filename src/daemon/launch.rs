@@ -1,0 +1,104 @@
+//! One launch, from the order to the end of its first process: a task that does nothing but wait
+//! and report.
+
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::task::spawn_local;
+
+use crate::host::launch::ready_fd::ReadyFd;
+use crate::host::launch::{Child, Order};
+use crate::host::{fifo, launch, process};
+use crate::name::AppName;
+use crate::plan::model::TenantPlan;
+use crate::stage::{Failure, Stage};
+use crate::supervisor::event::LaunchId;
+
+use super::ledger::{Process, Standing};
+use super::report::News;
+use super::site::{Site, blocking, broken};
+
+impl Site {
+    /// Starts a tenant's program, and reports its process, its start and its end.
+    pub(super) fn launch(
+        self: &Rc<Self>,
+        plan: &Arc<TenantPlan>,
+        standing: &Standing,
+        launch: LaunchId,
+    ) {
+        let (site, plan) = (Rc::clone(self), Arc::clone(plan));
+        let standing = standing.clone();
+        spawn_local(async move {
+            let tenant = &plan.name;
+            let (child, process) = match site.start(&plan, standing).await {
+                Ok(started) => started,
+                Err(why) => return site.report(tenant, News::Launched(launch, Err(why))),
+            };
+            site.report(tenant, News::Born(launch, Rc::clone(&process)));
+            let outcome = child.outcome().await;
+            if outcome.is_err() {
+                // It has ended or is about to; a child whose report cannot be read is not trusted.
+                end(&process).await;
+                return site.report(tenant, News::Launched(launch, outcome));
+            }
+            site.report(tenant, News::Launched(launch, Ok(())));
+            let how = match process::ended(&process.fd).await {
+                Ok(how) => how,
+                Err(error) => {
+                    let why = broken(Stage::End, tenant, &error);
+                    return site.report(tenant, News::EndFailed(why));
+                }
+            };
+            site.report(tenant, News::Ended(launch, how));
+        });
+    }
+
+    async fn start(
+        &self,
+        plan: &Arc<TenantPlan>,
+        standing: Standing,
+    ) -> Result<(launch::Report, Rc<Process>), Failure> {
+        let app = self.app.clone();
+        let ordered = Arc::clone(plan);
+        let Child { pid, pidfd, report } =
+            blocking(move || order(&app, &ordered, &standing)).await?;
+        let watched = pidfd.try_clone().and_then(ReadyFd::new);
+        match watched {
+            Ok(fd) => Ok((report, Rc::new(Process { pid, fd }))),
+            // A child that cannot be watched may not live.
+            Err(error) => {
+                let why = broken(Stage::Clone, &plan.name, &error);
+                Err(blocking(move || Ok(launch::abandon(&pidfd, why))).await?)
+            }
+        }
+    }
+}
+
+/// Runs on a blocking thread: what it opens may lie on a filesystem that hangs.
+fn order(app: &AppName, plan: &TenantPlan, standing: &Standing) -> Result<Child, Failure> {
+    let Some(netns) = &standing.netns else {
+        let released = "it is being released";
+        return Err(Failure::detail(Stage::EnterNetns, "", released));
+    };
+    let inlets = fifo::open_for_tenant(app, &plan.name)?;
+    let label = format!("{app}/{}", plan.name);
+    launch::launch(&Order {
+        launch: &plan.launch,
+        datastore: &plan.datastore,
+        netns: netns.as_fd(),
+        leaf: standing.leaf.as_ref(),
+        stdout: inlets.stdout.as_fd(),
+        stderr: inlets.stderr.as_fd(),
+        label: &label,
+    })
+}
+
+/// Kills and reaps a child that did not get to its program.
+async fn end(process: &Process) {
+    // It may have ended already, and then there is nothing to kill.
+    let _ended = process::signal(process.fd.as_fd(), libc::SIGKILL);
+    if let Err(error) = process::ended(&process.fd).await {
+        tracing::warn!(pid = process.pid, %error, "cannot reap a child that failed to launch");
+    }
+}

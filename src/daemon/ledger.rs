@@ -1,0 +1,132 @@
+//! The ledger: what exists on the host, tenant by tenant.
+//!
+//! The supervisor knows what should be; the ledger knows by which descriptors, folders and process
+//! numbers it is. Per tenant it holds two descriptors: its network namespace, and its first
+//! process. Only the loop reads and writes it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::task::AbortHandle;
+
+use crate::host::cgroup::Leaf;
+use crate::host::launch::ready_fd::ReadyFd;
+use crate::host::netns::Netns;
+use crate::name::TenantName;
+use crate::plan::model::{Plan, TenantPlan};
+use crate::supervisor::event::LaunchId;
+
+/// What exists, tenant by tenant.
+#[derive(Default)]
+pub(super) struct Ledger {
+    entries: BTreeMap<TenantName, Entry>,
+    /// Whose network namespace has this inode: by it a notice is known.
+    by_netns: HashMap<u64, TenantName>,
+}
+
+/// What exists of one tenant.
+pub(super) struct Entry {
+    /// What it is made by.
+    pub(super) plan: Arc<TenantPlan>,
+    /// What its provision made.
+    pub(super) standing: Option<Standing>,
+    /// Its launch, while any of its processes may live.
+    pub(super) running: Option<Running>,
+}
+
+/// What a provision made and a release takes.
+#[derive(Debug, Clone)]
+pub(super) struct Standing {
+    /// The inode of its network namespace.
+    pub(super) inode: u64,
+    /// The namespace itself; none once a release has let go of it.
+    pub(super) netns: Option<Arc<Netns>>,
+    /// Its cgroup, where cgroups are used.
+    pub(super) leaf: Option<Leaf>,
+}
+
+/// The first process of a launch.
+#[derive(Debug)]
+pub(super) struct Process {
+    /// Its number.
+    pub(super) pid: i32,
+    /// It itself.
+    pub(super) fd: ReadyFd,
+}
+
+/// A launch that lives.
+pub(super) struct Running {
+    /// Which.
+    pub(super) launch: LaunchId,
+    /// Its first process; none once that has ended.
+    pub(super) process: Option<Rc<Process>>,
+    /// What watches for its readiness, and ends with it.
+    pub(super) readiness: Option<AbortHandle>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(readiness) = self.readiness.take() {
+            readiness.abort();
+        }
+    }
+}
+
+impl Ledger {
+    /// An entry for each tenant of a plan, with nothing standing yet.
+    pub(super) fn open(plan: Plan) -> Self {
+        let entries = plan.tenants.into_iter().map(|plan| {
+            let entry = Entry {
+                plan: Arc::new(plan),
+                standing: None,
+                running: None,
+            };
+            (entry.plan.name.clone(), entry)
+        });
+        Self {
+            entries: entries.collect(),
+            by_netns: HashMap::new(),
+        }
+    }
+
+    /// Everything about a tenant.
+    pub(super) fn entry(&mut self, tenant: &TenantName) -> Option<&mut Entry> {
+        self.entries.get_mut(tenant)
+    }
+
+    /// What a tenant is made by.
+    pub(super) fn plan(&self, tenant: &TenantName) -> Option<&Arc<TenantPlan>> {
+        self.entries.get(tenant).map(|entry| &entry.plan)
+    }
+
+    /// Writes down what a provision made, or what a release left.
+    pub(super) fn stands(&mut self, tenant: &TenantName, standing: Standing) {
+        if let Some(entry) = self.entries.get_mut(tenant) {
+            self.by_netns.insert(standing.inode, tenant.clone());
+            entry.standing = Some(standing);
+        }
+    }
+
+    /// Strikes out what a release is about to take.
+    pub(super) fn falls(&mut self, tenant: &TenantName) -> Option<Standing> {
+        let standing = self.entries.get_mut(tenant)?.standing.take()?;
+        self.by_netns.remove(&standing.inode);
+        Some(standing)
+    }
+
+    /// The tenant whose network namespace has this inode.
+    pub(super) fn whose(&self, netns_inode: u64) -> Option<&TenantName> {
+        self.by_netns.get(&netns_inode)
+    }
+
+    /// The entry of a tenant and its live launch, if it is this one.
+    pub(super) fn running(
+        &mut self,
+        tenant: &TenantName,
+        launch: LaunchId,
+    ) -> Option<&mut Running> {
+        let running = self.entries.get_mut(tenant)?.running.as_mut()?;
+        (running.launch == launch).then_some(running)
+    }
+}

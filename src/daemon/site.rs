@@ -1,0 +1,257 @@
+//! Where the loop has its work done: each provision, launch and release is a task of its own, so
+//! that a slow one holds up no other. What comes of it goes to the loop as a [`Report`]. Nothing
+//! here reads or writes the ledger, and nothing here decides.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::task::{AbortHandle, spawn_blocking, spawn_local};
+
+use crate::host::cgroup::{Leaf, Tree, Watch};
+use crate::host::netns::ClosedNetns;
+use crate::host::network::Network;
+use crate::host::{datastore, fifo, lock, process};
+use crate::name::{AppName, TenantName};
+use crate::plan::model::TenantPlan;
+use crate::stage::{Failure, Stage};
+use crate::supervisor::event::LaunchId;
+
+use super::ledger::Standing;
+use super::logs::Logs;
+use super::ready;
+use super::report::{News, Report};
+
+/// How often the processes of a network namespace are looked for once its first one has ended.
+/// Only where there is no cgroup to say so: each look walks all of `/proc`.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// How long the processes of a network namespace may take to die of SIGKILL.
+const KILL_LIMIT: Duration = Duration::from_secs(5);
+
+/// What all work on the host needs.
+pub(super) struct Site {
+    pub(super) app: AppName,
+    pub(super) network: Network,
+    /// The cgroups; none where tenants are tracked by network namespace.
+    pub(super) cgroups: Option<Cgroups>,
+    pub(super) logs: Logs,
+    pub(super) reports: UnboundedSender<Report>,
+}
+
+/// The leaves of all tenants.
+pub(super) struct Cgroups {
+    pub(super) tree: Tree,
+    pub(super) watch: Watch,
+}
+
+impl Site {
+    /// Tells the loop. It stops listening only when it ends, and then nothing is news.
+    pub(super) fn report(&self, tenant: &TenantName, news: News) {
+        let tenant = tenant.clone();
+        let _ended = self.reports.send(Report { tenant, news });
+    }
+
+    /// Makes what a tenant needs before it can be launched.
+    pub(super) fn provision(self: &Rc<Self>, plan: &Arc<TenantPlan>) {
+        let (site, plan) = (Rc::clone(self), Arc::clone(plan));
+        spawn_local(async move {
+            let result = site.build(&plan).await;
+            site.report(&plan.name, News::Provisioned(result));
+        });
+    }
+
+    async fn build(&self, plan: &TenantPlan) -> Result<Standing, Failure> {
+        let leaf = match &self.cgroups {
+            Some(cgroups) => Some(cgroups.leaf(&plan.name)?),
+            None => None,
+        };
+        match self.furnish(plan).await {
+            Ok((inode, netns)) => Ok(Standing {
+                inode,
+                netns: Some(netns),
+                leaf,
+            }),
+            Err(why) => {
+                for failure in self.clear(plan, leaf.as_ref()).await {
+                    tracing::warn!(tenant = %plan.name, "after a failed provision: {failure}");
+                }
+                Err(why)
+            }
+        }
+    }
+
+    async fn furnish(
+        &self,
+        plan: &TenantPlan,
+    ) -> Result<(u64, Arc<crate::host::netns::Netns>), Failure> {
+        let outlets = fifo::make(&self.app, &plan.name, plan.launch.identity.uid)?;
+        self.logs
+            .add(&plan.name, outlets)
+            .map_err(|error| broken(Stage::Log, &plan.name, &error))?;
+        let datastore = plan.datastore.clone();
+        blocking(move || datastore::ensure(&datastore).map(drop)).await?;
+        let netns = self.network.provision(plan.link.clone()).await?;
+        Ok((netns.inode(), Arc::new(netns)))
+    }
+
+    /// Takes away log and cgroup; goes on past what fails.
+    async fn clear(&self, plan: &TenantPlan, leaf: Option<&Leaf>) -> Vec<Failure> {
+        let mut failures = Vec::new();
+        self.logs.remove(&plan.name).await;
+        failures.extend(fifo::remove(&self.app, &plan.name).err());
+        if let (Some(cgroups), Some(leaf)) = (&self.cgroups, leaf) {
+            failures.extend(cgroups.watch.remove(&plan.name).err());
+            failures.extend(leaf.remove().err());
+        }
+        failures
+    }
+
+    /// Takes away what a provision made, once it is proved that nothing lives there any more.
+    pub(super) fn release(self: &Rc<Self>, plan: &Arc<TenantPlan>, standing: Standing) {
+        let (site, plan) = (Rc::clone(self), Arc::clone(plan));
+        spawn_local(async move {
+            let result = site.take_down(&plan, standing).await;
+            site.report(&plan.name, News::Released(result));
+        });
+    }
+
+    async fn take_down(
+        &self,
+        plan: &Arc<TenantPlan>,
+        mut standing: Standing,
+    ) -> Result<(), (Failure, Standing)> {
+        if let Err(why) = nobody_left(plan, standing.leaf.as_ref()).await {
+            return Err((why, standing));
+        }
+        // The kernel destroys the namespace, and with it the link, when its last holder lets go.
+        standing.netns = None;
+        let closed = ClosedNetns::from_inode(standing.inode);
+        if let Err(why) = self.network.release(plan.link.clone(), closed).await {
+            return Err((why, standing));
+        }
+        match self
+            .clear(plan, standing.leaf.as_ref())
+            .await
+            .into_iter()
+            .next()
+        {
+            None => Ok(()),
+            Some(why) => Err((why, standing)),
+        }
+    }
+
+    /// Watches for the moment at which a launch's port accepts.
+    pub(super) fn watch_port(
+        self: &Rc<Self>,
+        plan: &TenantPlan,
+        port: u16,
+        launch: LaunchId,
+    ) -> AbortHandle {
+        let site = Rc::clone(self);
+        let tenant = plan.name.clone();
+        let address = std::net::SocketAddrV4::new(plan.link.address, port);
+        let watch = spawn_local(async move {
+            ready::tcp(address).await;
+            site.report(&tenant, News::Ready(launch));
+        });
+        watch.abort_handle()
+    }
+
+    /// Says when no process is left in a network namespace: what a cgroup would tell by itself.
+    pub(super) fn watch_netns(self: &Rc<Self>, tenant: &TenantName, inode: u64) {
+        let (site, tenant) = (Rc::clone(self), tenant.clone());
+        spawn_local(async move {
+            loop {
+                match spawn_blocking(move || process::in_netns(inode)).await {
+                    Ok(Ok(pids)) if pids.is_empty() => break,
+                    Ok(Ok(_)) | Err(_) => tokio::time::sleep(LOOK_AGAIN).await,
+                    Ok(Err(error)) => {
+                        let failure = broken(Stage::End, &tenant, &error);
+                        return site.report(&tenant, News::EndFailed(failure));
+                    }
+                }
+            }
+            site.report(&tenant, News::Stirred);
+        });
+    }
+
+    /// Kills every process of a tenant.
+    pub(super) fn kill(self: &Rc<Self>, tenant: &TenantName, standing: &Standing) {
+        if let Some(leaf) = &standing.leaf {
+            if let Err(failure) = leaf.kill() {
+                self.report(tenant, News::EndFailed(failure));
+            }
+            return;
+        }
+        let (site, tenant, inode) = (Rc::clone(self), tenant.clone(), standing.inode);
+        spawn_local(async move {
+            let killed = blocking(move || process::kill_netns(inode, KILL_LIMIT)).await;
+            if let Err(failure) = killed {
+                site.report(&tenant, News::EndFailed(failure));
+            }
+        });
+    }
+}
+
+impl Cgroups {
+    fn leaf(&self, tenant: &TenantName) -> Result<Leaf, Failure> {
+        let leaf = self.tree.leaf(tenant)?;
+        match self.watch.add(&leaf) {
+            Ok(()) => Ok(leaf),
+            Err(why) => {
+                if let Err(failure) = leaf.remove() {
+                    tracing::warn!(%tenant, "after a failed provision: {failure}");
+                }
+                Err(why)
+            }
+        }
+    }
+}
+
+/// Proves that no process of a tenant is left: its cgroup is empty, and nobody holds the lock of
+/// its datastore. (That nobody is in its network namespace is proved by its link, which goes with
+/// the namespace.)
+async fn nobody_left(plan: &Arc<TenantPlan>, leaf: Option<&Leaf>) -> Result<(), Failure> {
+    if let Some(leaf) = leaf
+        && leaf.is_populated()?
+    {
+        let pids = process::name_some(&leaf.pids()?);
+        let object = format!("in {}", leaf.path().display());
+        return Err(Failure::detail(Stage::End, object, format!("{pids} live")));
+    }
+    let plan = Arc::clone(plan);
+    blocking(move || {
+        let path = &plan.datastore.source;
+        match datastore::open(path) {
+            Ok(datastore) => lock::forget(std::os::fd::AsFd::as_fd(&datastore), path),
+            // A datastore that was taken away cannot be in use under this name.
+            Err(rustix::io::Errno::NOENT) => Ok(()),
+            Err(errno) => Err(Failure::errno(
+                Stage::Lock,
+                path.display().to_string(),
+                errno.raw_os_error(),
+            )),
+        }
+    })
+    .await
+}
+
+/// Does something that may block on a thread made for it.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    match spawn_blocking(work).await {
+        Ok(result) => result,
+        // It is never cancelled, so it panicked: that is a mistake of ours, to be seen as one.
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+pub(super) fn broken(stage: Stage, tenant: &TenantName, error: &std::io::Error) -> Failure {
+    match error.raw_os_error() {
+        Some(errno) => Failure::errno(stage, format!("of {tenant}"), errno),
+        None => Failure::detail(stage, format!("of {tenant}"), error.to_string()),
+    }
+}

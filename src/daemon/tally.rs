@@ -1,0 +1,48 @@
+//! How many tenants are in which state: kept with each transition, so that saying it costs the
+//! same however many there are.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::supervisor::Transition;
+use crate::supervisor::view::StateWord;
+
+/// Tenants by state.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct Tally {
+    counts: BTreeMap<StateWord, usize>,
+    total: usize,
+}
+
+impl Tally {
+    /// Counts a tenant that was just planned, and is down.
+    pub(super) fn begin(&mut self) {
+        self.total += 1;
+        self.add(StateWord::Down);
+    }
+
+    /// Follows a tenant from one state to the next.
+    pub(super) fn note(&mut self, transition: &Transition) {
+        if let Some(count) = self.counts.get_mut(&transition.from) {
+            *count = count.saturating_sub(1);
+        }
+        self.add(transition.to);
+    }
+
+    fn add(&mut self, state: StateWord) {
+        *self.counts.entry(state).or_default() += 1;
+    }
+}
+
+impl fmt::Display for Tally {
+    /// Such as `3 tenants: 2 up, 1 held`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} tenants", self.total)?;
+        let mut sign = ": ";
+        for (state, count) in self.counts.iter().filter(|(_, count)| **count > 0) {
+            write!(f, "{sign}{count} {state}")?;
+            sign = ", ";
+        }
+        Ok(())
+    }
+}

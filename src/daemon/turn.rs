@@ -1,0 +1,212 @@
+//! The turns of the loop: wait for the next thing to happen, and go through all that follows.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+use crate::name::TenantName;
+use crate::plan::model::Readiness;
+use crate::supervisor::event::Event;
+use crate::supervisor::view::StateWord;
+use crate::supervisor::{Cause, Step, Transition};
+
+use super::ready::notice::Notice;
+use super::report::News;
+use super::signals::Signal;
+use super::site::Site;
+use super::{Daemon, clock, notify};
+
+/// What the loop waits for.
+enum Next {
+    Report(super::report::Report),
+    Ask(super::desk::Ask),
+    Signal(Signal),
+    Notice(std::io::Result<Notice>),
+    Stirred(std::io::Result<TenantName>),
+    Due,
+    Watchdog,
+}
+
+impl Daemon {
+    /// Goes round until the supervisor has finished.
+    pub(super) async fn go_round(&mut self) {
+        let mut watchdog = notify::watchdog_interval().map(|every| {
+            let mut ticks = interval_at(Instant::now() + every, every);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            ticks
+        });
+        let mut said = String::new();
+        while !self.supervisor.is_finished() {
+            let wait = self
+                .supervisor
+                .next_deadline()
+                .map(|deadline| deadline.since(clock::now()));
+            let next = tokio::select! {
+                Some(report) = self.reports.recv() => Next::Report(report),
+                Some(ask) = self.asks.recv() => Next::Ask(ask),
+                signal = self.signals.next() => Next::Signal(signal),
+                notice = self.notices.next() => Next::Notice(notice),
+                stirred = stirred(&self.site) => Next::Stirred(stirred),
+                () = pause(wait) => Next::Due,
+                () = tick(&mut watchdog) => Next::Watchdog,
+            };
+            self.turn(next);
+            // What came meanwhile is taken in the same turn, so that a burst is said once.
+            while let Ok(report) = self.reports.try_recv() {
+                self.take(report);
+            }
+            self.say_status(&mut said);
+        }
+    }
+
+    fn turn(&mut self, next: Next) {
+        match next {
+            Next::Report(report) => self.take(report),
+            Next::Ask(ask) => self.answer(ask),
+            Next::Signal(signal) => self.heed(signal),
+            Next::Notice(Ok(notice)) => self.hear(&notice),
+            Next::Notice(Err(error)) => {
+                tracing::warn!(%error, "cannot read the notify socket");
+            }
+            Next::Stirred(Ok(tenant)) => self.take(super::report::Report {
+                tenant,
+                news: News::Stirred,
+            }),
+            Next::Stirred(Err(error)) => tracing::error!(%error, "cannot watch the cgroups"),
+            Next::Due => {
+                let step = self.supervisor.handle_deadline(clock::now());
+                self.follow(step);
+            }
+            Next::Watchdog => {
+                if let Err(error) = notify::watchdog() {
+                    tracing::warn!(%error, "cannot tell the service manager that we live");
+                }
+            }
+        }
+    }
+
+    /// Tells the supervisor what happened, and does what follows.
+    pub(super) fn happen(&mut self, event: Event) {
+        if matches!(event, Event::Planned { .. }) {
+            self.tally.begin();
+        }
+        let step = self.supervisor.handle(clock::now(), event);
+        self.follow(step);
+    }
+
+    fn follow(&mut self, step: Step) {
+        for transition in &step.transitions {
+            tell(transition);
+            self.tally.note(transition);
+        }
+        for action in step.actions {
+            self.perform(action);
+        }
+        for transition in &step.transitions {
+            self.settle(&transition.tenant);
+        }
+    }
+
+    fn heed(&mut self, signal: Signal) {
+        match signal {
+            Signal::Stop if !self.stopping => {
+                self.stopping = true;
+                tracing::info!("stopping all tenants; a second signal kills them at once");
+                if let Err(error) = notify::stopping() {
+                    tracing::warn!(%error, "cannot tell the service manager that we stop");
+                }
+                self.happen(Event::Shutdown);
+            }
+            Signal::Stop | Signal::Hurry => {
+                tracing::info!("no more grace: killing what still runs");
+                self.happen(Event::Hurry);
+            }
+            Signal::Reload => tracing::warn!(
+                "SIGHUP does nothing: a changed manifest takes effect when tenantd is restarted"
+            ),
+        }
+    }
+
+    /// A program said something about itself. Only a tenant that is to say when it is ready is
+    /// listened to.
+    fn hear(&mut self, notice: &Notice) {
+        let Some(tenant) = self.ledger.whose(notice.netns_inode).cloned() else {
+            tracing::debug!(pid = notice.pid, "a notice from a stranger is ignored");
+            return;
+        };
+        if let Some(status) = &notice.status {
+            tracing::debug!(%tenant, "its program says: {status}");
+        }
+        let Some(entry) = self.ledger.entry(&tenant) else {
+            return;
+        };
+        let asked = matches!(entry.plan.policy.ready, Readiness::Notify);
+        let launch = entry.running.as_ref().map(|running| running.launch);
+        if let (true, true, Some(launch)) = (notice.ready, asked, launch) {
+            self.happen(Event::Ready { launch });
+        }
+    }
+
+    fn say_status(&self, said: &mut String) {
+        let status = self.tally.to_string();
+        if status != *said {
+            if let Err(error) = notify::status(&status) {
+                tracing::debug!(%error, "cannot tell the service manager our status");
+            }
+            *said = status;
+        }
+    }
+
+    /// What could not be ended or released, for the last word.
+    pub(super) fn stuck(&self) -> Vec<anyhow::Error> {
+        let stuck = |view: crate::supervisor::view::View| {
+            let why = view.why.filter(|_| view.state == StateWord::Stuck)?;
+            Some(anyhow::anyhow!("{}: {why}", view.name))
+        };
+        self.supervisor.tenants().filter_map(stuck).collect()
+    }
+}
+
+/// The next tenant whose cgroup changed; never, where there are no cgroups.
+async fn stirred(site: &Site) -> std::io::Result<TenantName> {
+    match &site.cgroups {
+        Some(cgroups) => cgroups.watch.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn pause(wait: Option<Duration>) {
+    match wait {
+        Some(wait) => tokio::time::sleep(wait).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn tick(watchdog: &mut Option<tokio::time::Interval>) {
+    match watchdog {
+        Some(ticks) => {
+            ticks.tick().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// The one place where what becomes of tenants is logged.
+fn tell(transition: &Transition) {
+    let Transition {
+        tenant,
+        from,
+        to,
+        launch: _,
+        cause,
+    } = transition;
+    match (cause, to) {
+        (Cause::Failed(_) | Cause::GivenUp(_) | Cause::Exited(_), _) => {
+            tracing::warn!(%tenant, "{from} → {to}: {cause}");
+        }
+        (Cause::Ready, _) | (_, StateWord::Up | StateWord::Down) => {
+            tracing::info!(%tenant, "{from} → {to}: {cause}");
+        }
+        _ => tracing::debug!(%tenant, "{from} → {to}: {cause}"),
+    }
+}
