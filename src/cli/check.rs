@@ -1,10 +1,38 @@
 //! `check`: the manifest and the host, without changing either.
 
+use std::io::Write;
 use std::path::Path;
 
-use super::End;
+use anstyle::{AnsiColor, Style};
+
+use super::{End, plan};
+use crate::host::doctor::{self, Grade};
 
 /// Says every problem of a manifest, and what the host lacks.
 pub(super) fn check(config: &Path) -> anyhow::Result<End> {
-    anyhow::bail!("{}: this tenantd cannot check yet", config.display())
+    let plan = plan::read(config)?;
+    let mut out = anstream::stdout().lock();
+    writeln!(
+        out,
+        "{}: good: {} with {} tenants",
+        config.display(),
+        plan.app,
+        plan.tenants.len()
+    )?;
+    let findings = doctor::examine(plan.tenants.len());
+    for finding in &findings {
+        let style = Style::new().fg_color(Some(match finding.grade {
+            Grade::Good => AnsiColor::Green.into(),
+            Grade::Weak => AnsiColor::Yellow.into(),
+            Grade::Bad => AnsiColor::Red.into(),
+        }));
+        let (grade, subject, found) = (finding.grade, finding.subject, &finding.found);
+        writeln!(out, "host: {subject}: {style}{grade}{style:#}: {found}")?;
+    }
+    Ok(
+        match findings.iter().any(|finding| finding.grade == Grade::Bad) {
+            true => End::NotAsWanted,
+            false => End::Done,
+        },
+    )
 }

@@ -1,8 +1,15 @@
 //! `schema`: the JSON schema of the manifest.
 
+use std::io::Write;
+
+use anyhow::Context;
+
 use super::End;
 
 /// Prints it.
 pub(super) fn schema() -> anyhow::Result<End> {
-    anyhow::bail!("this tenantd has no schema yet")
+    let schema = serde_json::to_string_pretty(&crate::manifest::schema())
+        .context("cannot write the schema as JSON")?;
+    writeln!(std::io::stdout().lock(), "{schema}")?;
+    Ok(End::Done)
 }
