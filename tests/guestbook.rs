@@ -1,6 +1,11 @@
 //! The example program alone, without tenantd: what a visitor was told is kept survives kill -9, and
 //! what it cannot use it names.
 
+/// The program itself, so that the tests beside its code run with these: cargo builds an example
+/// either as a program or as tests, and the tests here need the program.
+#[path = "../examples/guestbook/main.rs"]
+#[allow(dead_code, unreachable_pub, reason = "its main is not called")]
+mod program;
 mod support;
 
 use std::fs;

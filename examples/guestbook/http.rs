@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::book::TEXT_MAX;
+use super::book::TEXT_MAX;
 
 /// Bytes of a request line with its headers; browsers send about 1 KiB.
 const HEAD_MAX: usize = 8 * 1024;
