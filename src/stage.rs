@@ -89,24 +89,26 @@ stages! {
     Hide = 46, "hide", "hide the folder of datastores";
     /// Capabilities that could undo the mounts leave the bounding set.
     Capabilities = 47, "capabilities", "drop the capability";
+    /// The limit on open descriptors is set to what the supervisor itself was started with.
+    Limits = 48, "limits", "set the limit on";
     /// Supplementary groups are set.
-    Groups = 48, "groups", "set the groups";
+    Groups = 49, "groups", "set the groups";
     /// The group is set.
-    Group = 49, "group", "set the group";
+    Group = 50, "group", "set the group";
     /// The user is set.
-    User = 50, "user", "set the user";
+    User = 51, "user", "set the user";
     /// No program that it executes can gain privileges.
-    NoNewPrivs = 51, "no-new-privs", "forbid new privileges";
+    NoNewPrivs = 52, "no-new-privs", "forbid new privileges";
     /// The working directory is entered.
-    WorkingDirectory = 52, "working-directory", "enter the working directory";
+    WorkingDirectory = 53, "working-directory", "enter the working directory";
     /// Standard input, output and error are put in place.
-    Stdio = 53, "stdio", "put standard input and output in place";
+    Stdio = 54, "stdio", "put standard input and output in place";
     /// Every other descriptor but the lock's is marked close-on-exec.
-    Descriptors = 54, "descriptors", "close the other descriptors";
+    Descriptors = 55, "descriptors", "close the other descriptors";
     /// The program is executed.
-    Exec = 55, "exec", "execute the program";
+    Exec = 56, "exec", "execute the program";
     /// The child ended before it reported anything: it was killed on its way.
-    Vanished = 56, "vanished", "follow the child to its program";
+    Vanished = 57, "vanished", "follow the child to its program";
     // Up.
     /// The program becomes ready.
     Ready = 70, "ready", "see the program ready at";

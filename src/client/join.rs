@@ -17,22 +17,9 @@ use nix::unistd::{Gid, Uid};
 use rustix::process::{Pid, PidfdFlags};
 use rustix::thread::CapabilitySet;
 
+use crate::host::launch::{Capability, DROPPED};
+use crate::host::process;
 use crate::wire::Door;
-
-/// What leaves the bounding set, see capabilities(7). The list must be the one of a launch, where
-/// it says what each would allow: `host::launch` is to be its only place.
-const DROPPED_CAPABILITIES: &[(CapabilitySet, &str)] = &[
-    (CapabilitySet::DAC_READ_SEARCH, "CAP_DAC_READ_SEARCH"),
-    (CapabilitySet::NET_ADMIN, "CAP_NET_ADMIN"),
-    (CapabilitySet::SYS_MODULE, "CAP_SYS_MODULE"),
-    (CapabilitySet::SYS_RAWIO, "CAP_SYS_RAWIO"),
-    (CapabilitySet::SYS_PTRACE, "CAP_SYS_PTRACE"),
-    (CapabilitySet::SYS_ADMIN, "CAP_SYS_ADMIN"),
-    (CapabilitySet::SYS_BOOT, "CAP_SYS_BOOT"),
-    (CapabilitySet::MKNOD, "CAP_MKNOD"),
-    (CapabilitySet::PERFMON, "CAP_PERFMON"),
-    (CapabilitySet::BPF, "CAP_BPF"),
-];
 
 /// Why the command does not run in the tenant.
 #[derive(Debug, thiserror::Error)]
@@ -128,28 +115,20 @@ fn close_inherited() -> io::Result<()> {
 fn open(door: &Door) -> Result<OwnedFd, JoinError> {
     let gone = || JoinError::Gone { pid: door.pid };
     let pid = i32::try_from(door.pid).ok().and_then(Pid::from_raw);
-    let process = match rustix::process::pidfd_open(pid.ok_or_else(gone)?, PidfdFlags::empty()) {
+    let pid = pid.ok_or_else(gone)?;
+    let held = match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
         Err(rustix::io::Errno::SRCH) => return Err(gone()),
         opened => step("hold its process", opened)?,
     };
-    let stat = match fs::read_to_string(format!("/proc/{}/stat", door.pid)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(gone()),
-        read => step("look at its process", read)?,
-    };
-    if start_ticks(&stat) != Some(door.start_ticks) {
+    if process::start_ticks(pid.as_raw_nonzero().get()) != Some(door.start_ticks) {
         return Err(gone());
     }
-    Ok(process)
-}
-
-/// Field 22 of proc_pid_stat(5). The second field, the name, may hold spaces and parentheses.
-fn start_ticks(stat: &str) -> Option<u64> {
-    let (_, after_name) = stat.rsplit_once(')')?;
-    after_name.split_ascii_whitespace().nth(19)?.parse().ok()
+    Ok(held)
 }
 
 fn become_user(door: &Door) -> Result<(), JoinError> {
-    for &(capability, name) in DROPPED_CAPABILITIES {
+    for &Capability { number, name } in DROPPED {
+        let capability = CapabilitySet::from_bits_retain(1 << number);
         match rustix::thread::remove_capability_from_bounding_set(capability) {
             // The kernel is older than this capability: nobody has it.
             Err(rustix::io::Errno::INVAL) => {}
@@ -194,16 +173,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_the_start_time_behind_any_name() {
-        let fields: Vec<String> = (4..=30).map(|field| field.to_string()).collect();
-        let stat = format!("17 (a) b) c) S {}", fields.join(" "));
-        assert_eq!(start_ticks(&stat), Some(22));
-        assert_eq!(start_ticks("17 (cut"), None);
-        let own = fs::read_to_string("/proc/self/stat").unwrap();
-        assert!(start_ticks(&own).is_some());
-    }
-
-    #[test]
     fn a_number_used_again_is_noticed() {
         let mut door = Door {
             pid: std::process::id(),
@@ -216,8 +185,8 @@ mod tests {
             working_directory: "/".into(),
         };
         assert!(matches!(open(&door), Err(JoinError::Gone { .. })));
-        let own = fs::read_to_string("/proc/self/stat").unwrap();
-        door.start_ticks = start_ticks(&own).unwrap();
+        let own = i32::try_from(std::process::id()).unwrap();
+        door.start_ticks = process::start_ticks(own).unwrap();
         assert!(open(&door).is_ok());
         door.pid = u32::MAX;
         assert!(matches!(open(&door), Err(JoinError::Gone { .. })));

@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use rustix::process::Rlimit;
 use tokio::task::spawn_local;
 
 use crate::host::launch::ready_fd::ReadyFd;
@@ -59,10 +60,10 @@ impl Site {
         plan: &Arc<TenantPlan>,
         standing: Standing,
     ) -> Result<(launch::Report, Rc<Process>), Failure> {
-        let app = self.app.clone();
+        let (app, descriptors) = (self.app.clone(), self.descriptors);
         let ordered = Arc::clone(plan);
         let Child { pid, pidfd, report } =
-            blocking(move || order(&app, &ordered, &standing)).await?;
+            blocking(move || order(&app, &ordered, &standing, descriptors)).await?;
         let watched = pidfd.try_clone().and_then(ReadyFd::new);
         match watched {
             Ok(fd) => Ok((report, Rc::new(Process { pid, fd }))),
@@ -76,7 +77,12 @@ impl Site {
 }
 
 /// Runs on a blocking thread: what it opens may lie on a filesystem that hangs.
-fn order(app: &AppName, plan: &TenantPlan, standing: &Standing) -> Result<Child, Failure> {
+fn order(
+    app: &AppName,
+    plan: &TenantPlan,
+    standing: &Standing,
+    descriptors: Rlimit,
+) -> Result<Child, Failure> {
     let Some(netns) = &standing.netns else {
         let released = "it is being released";
         return Err(Failure::detail(Stage::EnterNetns, "", released));
@@ -90,6 +96,7 @@ fn order(app: &AppName, plan: &TenantPlan, standing: &Standing) -> Result<Child,
         leaf: standing.leaf.as_ref(),
         stdout: inlets.stdout.as_fd(),
         stderr: inlets.stderr.as_fd(),
+        descriptors,
         label: &label,
     })
 }

@@ -37,6 +37,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 
 use crate::host::cgroup::{Tree, Watch};
+use crate::host::limits;
 use crate::host::network::Network;
 use crate::host::runtime::Runtime;
 use crate::name::AppName;
@@ -125,6 +126,7 @@ async fn open(
     signals: Signals,
 ) -> anyhow::Result<(Daemon, JoinHandle<()>)> {
     let app = plan.app.clone();
+    let descriptors = limits::raise().context("cannot raise the limit on open descriptors")?;
     let notices = Notify::bind(&app).context("cannot make the notify socket")?;
     let control = control::bind(&app)?;
     let logs = Logs::start(&app, logs_go_to).context("cannot read the tenants' output")?;
@@ -149,6 +151,7 @@ async fn open(
             cgroups,
             logs,
             reports: reporter,
+            descriptors,
         }),
         logs_go_to,
         reports,

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::Rlimit;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::{AbortHandle, spawn_blocking, spawn_local};
 
@@ -38,6 +39,8 @@ pub(super) struct Site {
     pub(super) cgroups: Option<Cgroups>,
     pub(super) logs: Logs,
     pub(super) reports: UnboundedSender<Report>,
+    /// What a tenant may open, see [`crate::host::limits`].
+    pub(super) descriptors: Rlimit,
 }
 
 /// The leaves of all tenants.

@@ -9,6 +9,7 @@ pub mod doctor;
 pub mod facts;
 pub mod fifo;
 pub mod launch;
+pub mod limits;
 pub mod lock;
 pub mod netns;
 pub mod network;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sched::{CloneFlags, unshare};
+use rustix::process::{Resource, Rlimit, getrlimit};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use tenantd::host::cgroup::Leaf;
 use tenantd::host::launch::{Child, Order, launch};
@@ -24,6 +25,7 @@ pub(crate) struct Bench {
     pub(crate) datastore: DatastorePlan,
     pub(crate) netns: OwnedFd,
     pub(crate) leaf: Option<Leaf>,
+    pub(crate) descriptors: Rlimit,
 }
 
 impl Bench {
@@ -58,6 +60,7 @@ impl Bench {
             datastore,
             netns: new_netns(),
             leaf: None,
+            descriptors: getrlimit(Resource::Nofile),
         }
     }
 
@@ -91,6 +94,7 @@ impl Bench {
             leaf: self.leaf.as_ref(),
             stdout: stdout.as_fd(),
             stderr: stdout.as_fd(),
+            descriptors: self.descriptors,
             label: "wiki/acme",
         })
     }

@@ -53,6 +53,18 @@ fn only_standard_descriptors_and_the_lock_are_open() {
 }
 
 #[test]
+fn it_may_open_what_the_order_says() {
+    let mut bench = Bench::new();
+    bench.descriptors.current = Some(77);
+    let running = bench.run().unwrap();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", running.pid)).unwrap();
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    assert_eq!(line.unwrap().split_whitespace().nth(3), Some("77"));
+}
+
+#[test]
 fn no_signal_is_blocked_or_ignored() {
     let bench = Bench::new();
     let mut blocked = SigSet::empty();

@@ -155,6 +155,12 @@ const REFUSED: &[Refusal] = &[
         "cannot drop the capability CAP_DAC_READ_SEARCH",
     ),
     (
+        Stage::Limits,
+        libc::SYS_prlimit64,
+        None,
+        "cannot set the limit on open descriptors",
+    ),
+    (
         Stage::Groups,
         libc::SYS_setgroups,
         None,

@@ -12,7 +12,7 @@ use linux_raw_sys::general::kernel_sigaction;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, mount_change, move_mount};
-use rustix::process::{chdir, setsid};
+use rustix::process::{Resource, chdir, setrlimit, setsid};
 use rustix::thread::{
     LinkNameSpaceType, move_into_link_name_space, set_no_new_privs, set_thread_groups,
     set_thread_res_gid, set_thread_res_uid,
@@ -52,6 +52,7 @@ fn descend(spec: &Spec, report: BorrowedFd<'_>) -> Result<(), Fault> {
     each(Stage::Capabilities, &spec.capabilities, |one| {
         drop_capability(one)
     })?;
+    setrlimit(Resource::Nofile, spec.descriptors).map_err(at(Stage::Limits))?;
     set_thread_groups(&spec.groups).map_err(at(Stage::Groups))?;
     set_thread_res_gid(spec.gid, spec.gid, spec.gid).map_err(at(Stage::Group))?;
     set_thread_res_uid(spec.uid, spec.uid, spec.uid).map_err(at(Stage::User))?;

@@ -20,6 +20,8 @@ mod spec;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::process::Rlimit;
+
 use crate::plan::model::{DatastorePlan, LaunchPlan};
 use crate::stage::{Failure, Stage};
 
@@ -27,6 +29,7 @@ use super::cgroup::Leaf;
 use super::process;
 
 pub use report::Report;
+pub use spec::{Capability, DROPPED};
 
 /// What is to be launched, and on what.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +46,8 @@ pub struct Order<'a> {
     pub stdout: BorrowedFd<'a>,
     /// Its standard error.
     pub stderr: BorrowedFd<'a>,
+    /// How many descriptors it may open (`RLIMIT_NOFILE`, getrlimit(2)).
+    pub descriptors: Rlimit,
     /// `APP/TENANT`, which goes into the datastore's lock.
     pub label: &'a str,
 }

@@ -106,6 +106,7 @@ impl Names {
             Stage::Group => self.group,
             Stage::Groups => self.groups,
             Stage::WorkingDirectory => self.working_directory,
+            Stage::Limits => "open descriptors".to_owned(),
             Stage::Stdio => format!("at {object}"),
             _ => String::new(),
         }

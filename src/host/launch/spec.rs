@@ -16,7 +16,7 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_string,
     fsmount, fsopen, open_tree,
 };
-use rustix::process::{Gid, Uid};
+use rustix::process::{Gid, Rlimit, Uid};
 
 use super::report::Names;
 use super::{Order, raw};
@@ -25,15 +25,18 @@ use crate::host::lock::Lock;
 use crate::plan::model::{Identity, LaunchPlan};
 use crate::stage::{Failure, Stage};
 
-/// A capability that leaves the bounding set, by number and name: see capabilities(7).
-pub(super) struct Capability {
-    pub(super) number: u32,
-    name: &'static str,
+/// A capability by number and name, see capabilities(7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capability {
+    /// Its number.
+    pub number: u32,
+    /// Its name, such as `CAP_MKNOD`.
+    pub name: &'static str,
 }
 
-/// What a tenant that runs as root may not do: undo its mounts or step around the wall. A tenant
-/// that runs as another user has none of these anyhow.
-const DROPPED: &[Capability] = &[
+/// What leaves the bounding set of a tenant's processes: with it, one that runs as root could undo
+/// its mounts or step around the wall. One that runs as another user has none of these anyhow.
+pub const DROPPED: &[Capability] = &[
     // Opens any file of a filesystem by its handle, below the covered folders too.
     capability(2, "CAP_DAC_READ_SEARCH"),
     // Makes interfaces in other network namespaces, the host's among them (IFLA_NET_NS_PID).
@@ -96,6 +99,7 @@ pub(super) struct Spec {
     pub(super) private: Vec<Mount>,
     pub(super) hidden: Vec<Mount>,
     pub(super) capabilities: Vec<&'static Capability>,
+    pub(super) descriptors: Rlimit,
     pub(super) groups: Vec<Gid>,
     pub(super) gid: Gid,
     pub(super) uid: Uid,
@@ -130,6 +134,7 @@ impl Spec {
             names: names(order, &capabilities),
             netns: above_stdio(order.netns).map_err(on(Stage::EnterNetns, Path::new("")))?,
             datastore,
+            descriptors: order.descriptors,
             private: mounts(Stage::Private, &launch.private, &Cover::private(identity))?,
             hidden: mounts(Stage::Hide, &launch.hidden, &Cover::hide())?,
             capabilities,
