@@ -34,6 +34,7 @@ fn host() -> Table {
         memberships: vec![("www-data".to_owned(), 110)],
         programs: [
             executable("/srv/app/target/release/examples/guestbook"),
+            executable("/opt/guestbook/guestbook"),
             executable("/usr/bin/redis-server"),
             // As on distributions where /sbin is a symbolic link.
             (

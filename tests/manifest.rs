@@ -12,7 +12,7 @@ const EXAMPLE: &str = include_str!("../tenants.example.toml");
 const FULL: &str = include_str!("golden/full.toml");
 
 fn read(text: &str) -> Result<Plan, Problems> {
-    let program = "/srv/app/target/release/examples/guestbook";
+    let program = "/opt/guestbook/guestbook";
     let host = Table {
         users: ["root", "nobody"]
             .map(|name| User {
@@ -144,7 +144,7 @@ fn the_schema_knows_every_key() {
 #[test]
 fn what_is_not_said_and_what_is_said_as_default_are_one_plan() {
     let least = "[app]\nname = \"wiki\"\ncommand = \
-                 [\"/srv/app/target/release/examples/guestbook\"]\n[app.datastore]\npath = \"/d\"\n";
+                 [\"/opt/guestbook/guestbook\"]\n[app.datastore]\npath = \"/d\"\n";
     let tenant = "[tenants]\na = { ip = \"10.77.0.11\" }\n";
     let mut whole: toml::Table = toml::from_str(&format!("{least}{tenant}")).unwrap();
     for key in reference::KEYS {

@@ -201,12 +201,13 @@ fn tell(transition: &Transition) {
         cause,
     } = transition;
     match (cause, to) {
+        (Cause::Ready, _) => tracing::info!(%tenant, "{tenant}: ready"),
         (Cause::Failed(_) | Cause::GivenUp(_) | Cause::Exited(_), _) => {
-            tracing::warn!(%tenant, "{from} → {to}: {cause}");
+            tracing::warn!(%tenant, "{tenant}: {from} → {to}: {cause}");
         }
-        (Cause::Ready, _) | (_, StateWord::Up | StateWord::Down) => {
-            tracing::info!(%tenant, "{from} → {to}: {cause}");
+        (_, StateWord::Up | StateWord::Down) => {
+            tracing::info!(%tenant, "{tenant}: {from} → {to}: {cause}");
         }
-        _ => tracing::debug!(%tenant, "{from} → {to}: {cause}"),
+        _ => tracing::debug!(%tenant, "{tenant}: {from} → {to}: {cause}"),
     }
 }
