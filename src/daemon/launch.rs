@@ -60,6 +60,11 @@ impl Site {
         plan: &Arc<TenantPlan>,
         standing: Standing,
     ) -> Result<(launch::Report, Rc<Process>), Failure> {
+        if let (true, Some(cgroups), Some(leaf)) =
+            (standing.used, &self.cgroups, standing.leaf.as_ref())
+        {
+            cgroups.renew(leaf)?;
+        }
         let (app, descriptors) = (self.app.clone(), self.descriptors);
         let ordered = Arc::clone(plan);
         let Child { pid, pidfd, report } =

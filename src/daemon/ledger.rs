@@ -44,6 +44,8 @@ pub(super) struct Standing {
     pub(super) netns: Option<Arc<Netns>>,
     /// Its cgroup, where cgroups are used.
     pub(super) leaf: Option<Leaf>,
+    /// Whether a launch has been in the cgroup, and may have been killed in it.
+    pub(super) used: bool,
 }
 
 /// The first process of a launch.

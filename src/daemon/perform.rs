@@ -39,8 +39,11 @@ impl Daemon {
         let Some(entry) = self.ledger.entry(tenant) else {
             return;
         };
-        match &entry.standing {
-            Some(standing) => self.site.launch(&entry.plan, standing, launch),
+        match &mut entry.standing {
+            Some(standing) => {
+                self.site.launch(&entry.plan, standing, launch);
+                standing.used = true;
+            }
             None => {
                 let why = Failure::detail(Stage::EnterNetns, "", "it was not provisioned");
                 self.site.report(tenant, News::Launched(launch, Err(why)));

@@ -75,6 +75,7 @@ impl Site {
                 inode,
                 netns: Some(netns),
                 leaf,
+                used: false,
             }),
             Err(why) => {
                 for failure in self.clear(plan, leaf.as_ref()).await {
@@ -199,6 +200,12 @@ impl Site {
 }
 
 impl Cgroups {
+    /// Makes a leaf that an earlier launch was in fit for the next one.
+    pub(super) fn renew(&self, leaf: &Leaf) -> Result<(), Failure> {
+        leaf.renew()?;
+        self.watch.add(leaf)
+    }
+
     fn leaf(&self, tenant: &TenantName) -> Result<Leaf, Failure> {
         let leaf = self.tree.leaf(tenant)?;
         match self.watch.add(&leaf) {

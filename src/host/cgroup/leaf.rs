@@ -51,6 +51,17 @@ impl Leaf {
             .map_err(|errno| failure(&self.path, &errno.into()))
     }
 
+    /// Makes it anew, empty as it is. Once `cgroup.kill` was written to a cgroup, Linux 6.18
+    /// kills every process that clone(2) puts right into it, for ever (measured: it compares a
+    /// count of kills with that of the parent's cgroup).
+    ///
+    /// # Errors
+    /// A [`Failure`] of stage cgroup; `EBUSY` if a process lives in it.
+    pub fn renew(&self) -> Result<(), Failure> {
+        self.remove()?;
+        super::make(&self.path).map_err(|(path, error)| failure(&path, &error))
+    }
+
     /// Whether any process lives in it or below it. A leaf that is gone holds none.
     ///
     /// # Errors
