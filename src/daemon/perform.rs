@@ -165,9 +165,8 @@ impl Daemon {
             return;
         };
         running.process = None;
-        if let Some(readiness) = running.readiness.take() {
-            readiness.abort();
-        }
+        // What watches for its readiness goes on: a program that daemonises gets ready after its
+        // first process has ended. It ends with the launch, or once that is to end.
         let others = self.others_live(tenant);
         let exit = match how {
             Ended::Status(status) => Exit::Status(status),
