@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use super::Batch;
 use super::files::Files;
-use super::journal::Journal;
+use super::journal::{self, Journal};
 use crate::daemon::outflow::Outflow;
 use crate::name::TenantName;
 
@@ -52,19 +53,20 @@ impl Sink {
                 for batch in &batches {
                     let (sent, result) = journal.send(batch).await;
                     let missed = batch.lines.len() - sent;
-                    tell(&mut self.lost, &batch.tenant, missed, result);
+                    let place = Path::new(journal::SOCKET);
+                    tell(&mut self.lost, &batch.tenant, missed, place, result);
                 }
             }
             Way::Files { files, shown } => {
                 for batch in &batches {
                     show(batch, shown, files);
                 }
-                let files = files.clone();
+                let own = files.clone();
                 // A disk may take its time, so that the loop must not write.
                 let write = move || {
                     let now = jiff::Timestamp::now();
                     let append = |batch: Batch| {
-                        let result = files.append(&batch, now);
+                        let result = own.append(&batch, now);
                         (batch.tenant, batch.lines.len(), result)
                     };
                     batches.into_iter().map(append).collect::<Vec<_>>()
@@ -73,7 +75,8 @@ impl Sink {
                 for (tenant, count, result) in
                     tokio::task::spawn_blocking(write).await.unwrap_or_default()
                 {
-                    tell(&mut self.lost, &tenant, count, result);
+                    let place = files.path(&tenant);
+                    tell(&mut self.lost, &tenant, count, &place, result);
                 }
             }
         }
@@ -101,6 +104,7 @@ fn tell(
     lost: &mut BTreeMap<TenantName, u64>,
     tenant: &TenantName,
     count: usize,
+    place: &Path,
     result: io::Result<()>,
 ) {
     match result {
@@ -111,7 +115,11 @@ fn tell(
         }
         Err(error) => {
             if !lost.contains_key(tenant) {
-                tracing::warn!(%tenant, %error, "cannot log output; lines are lost until it can be");
+                let place = place.display();
+                tracing::warn!(
+                    %tenant, %error,
+                    "cannot log output to {place}; lines are lost there until it can be"
+                );
             }
             *lost.entry(tenant.clone()).or_default() += count as u64;
         }
