@@ -30,7 +30,7 @@ pub enum RuntimeError {
         holder: String,
     },
     /// A file or folder could not be made, opened or removed.
-    #[error("cannot {attempt} {}", path.display())]
+    #[error("cannot {attempt} {}{}", path.display(), root_hint(source))]
     Io {
         /// What was tried.
         attempt: &'static str,
@@ -39,6 +39,13 @@ pub enum RuntimeError {
         /// How it failed.
         source: io::Error,
     },
+}
+
+fn root_hint(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => " (running tenants needs root: try again with sudo)",
+        _ => "",
+    }
 }
 
 impl RuntimeError {
