@@ -65,6 +65,10 @@ pub(super) struct Running {
     pub(super) process: Option<Rc<Process>>,
     /// What watches for its readiness, and ends with it.
     pub(super) readiness: Option<AbortHandle>,
+    /// Whether the supervisor knows that its program runs.
+    pub(super) executed: bool,
+    /// Whether its program said that it is ready: perhaps before that was known.
+    pub(super) said_ready: bool,
 }
 
 impl Drop for Running {

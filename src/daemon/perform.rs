@@ -114,13 +114,12 @@ impl Daemon {
                         launch,
                         process: Some(process),
                         readiness: None,
+                        executed: false,
+                        said_ready: false,
                     });
                 }
             }
-            News::Launched(launch, Ok(())) => {
-                self.watch_readiness(&tenant, launch);
-                self.happen(Event::Launched { launch });
-            }
+            News::Launched(launch, Ok(())) => self.launched(&tenant, launch),
             News::Launched(launch, Err(why)) => {
                 if let Some(entry) = self.ledger.entry(&tenant) {
                     entry.running = None;
@@ -142,6 +141,21 @@ impl Daemon {
                 self.ledger.stands(&tenant, standing);
                 self.happen(Event::ReleaseFailed { tenant, why });
             }
+        }
+    }
+
+    fn launched(&mut self, tenant: &TenantName, launch: LaunchId) {
+        self.watch_readiness(tenant, launch);
+        let said_ready = match self.ledger.running(tenant, launch) {
+            Some(running) => {
+                running.executed = true;
+                running.said_ready
+            }
+            None => false,
+        };
+        self.happen(Event::Launched { launch });
+        if said_ready {
+            self.happen(Event::Ready { launch });
         }
     }
 

@@ -141,8 +141,13 @@ impl Daemon {
             return;
         };
         let asked = matches!(entry.plan.policy.ready, Readiness::Notify);
-        let launch = entry.running.as_ref().map(|running| running.launch);
-        if let (true, true, Some(launch)) = (notice.ready, asked, launch) {
+        let Some(running) = entry.running.as_mut().filter(|_| notice.ready && asked) else {
+            return;
+        };
+        // A quick program speaks before the report of its start is read.
+        running.said_ready = true;
+        if running.executed {
+            let launch = running.launch;
             self.happen(Event::Ready { launch });
         }
     }
