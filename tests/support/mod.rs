@@ -78,3 +78,7 @@ pub fn app_name() -> String {
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     format!("test-{}-{count}", std::process::id())
 }
+
+pub mod daemon;
+pub mod place;
+pub mod visit;

@@ -1,0 +1,340 @@
+//! The real program in a test host: started with a manifest, asked through its own command line,
+//! and ended with the proof that it left nothing.
+
+use std::fs::{self, File};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tenantd::wire::{AppStatus, StateWord, TenantStatus};
+
+use super::place::{SRV, Traces, traces};
+
+/// The program itself.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_tenantd");
+
+/// Far longer than anything here takes: past it, a test has failed.
+pub const LIMIT: Duration = Duration::from_secs(30);
+
+/// What a command answered.
+#[derive(Debug)]
+pub struct Said {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Said {
+    /// Its output, if it ended with this exit code.
+    #[track_caller]
+    pub fn expect(self, code: i32) -> String {
+        assert_eq!(self.code, code, "{self:?}");
+        self.out
+    }
+}
+
+/// A command that ends in time, or fails with code 124.
+pub fn in_time(program: &str) -> Command {
+    let mut command = Command::new("timeout");
+    command.args(["60", program]);
+    for name in ["TENANTD_APP", "TENANTD_CONFIG"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// Runs the program to its end.
+pub fn tenantd(arguments: &[&str]) -> Said {
+    run(in_time(PROGRAM).args(arguments))
+}
+
+/// Runs a command to its end.
+pub fn run(command: &mut Command) -> Said {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    Said {
+        code: output.status.code().unwrap_or(-1),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// Waits for what nothing can be waited for by its own means.
+///
+/// # Panics
+/// If it has not come about in time.
+#[track_caller]
+pub fn until<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = found() {
+            return found;
+        }
+        assert!(begun.elapsed() < LIMIT, "still not so: {what}");
+        // The processors are for the program.
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A running `tenantd`. Dropping it ends it and proves that nothing is left.
+pub struct Daemon {
+    pub app: String,
+    pub manifest: PathBuf,
+    child: Child,
+    before: Traces,
+    ended: bool,
+}
+
+impl Daemon {
+    /// Starts the program with a manifest, in which `APP` stands for the application's name, and
+    /// waits until it answers.
+    #[track_caller]
+    pub fn start(manifest: &str) -> Self {
+        let daemon = Self::spawn(manifest);
+        daemon.answers();
+        daemon
+    }
+
+    /// As [`Daemon::start`], and waits until every tenant is as wanted.
+    #[track_caller]
+    pub fn start_settled(manifest: &str) -> Self {
+        let daemon = Self::start(manifest);
+        daemon.until("all are as wanted", |status| {
+            status.tenants.iter().all(TenantStatus::is_as_wanted)
+        });
+        daemon
+    }
+
+    pub fn spawn(manifest: &str) -> Self {
+        let app = super::app_name();
+        let before = traces(&app);
+        let path = write_manifest(&app, manifest);
+        let child = launch(&app, &path);
+        Self {
+            app,
+            manifest: path,
+            child,
+            before,
+            ended: false,
+        }
+    }
+
+    /// Starts the program again with the same manifest, after its end.
+    #[track_caller]
+    pub fn again(&mut self) {
+        assert!(self.ended);
+        self.child = launch(&self.app, &self.manifest);
+        self.ended = false;
+        self.answers();
+    }
+
+    #[track_caller]
+    fn answers(&self) {
+        let pid = self.pid();
+        until("the program answers", || {
+            let status = self.try_status();
+            assert!(
+                status.is_some() || Path::new(&format!("/proc/{pid}/exe")).exists(),
+                "it has ended: {}",
+                self.output()
+            );
+            status.filter(|status| status.pid == pid)
+        });
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it wrote on its own standard output and error.
+    pub fn output(&self) -> String {
+        fs::read_to_string(output_path(&self.app)).unwrap()
+    }
+
+    /// Runs a command against it.
+    pub fn tell(&self, arguments: &[&str]) -> Said {
+        tenantd(&[&["--app", &self.app], arguments].concat())
+    }
+
+    fn try_status(&self) -> Option<AppStatus> {
+        let said = self.tell(&["status", "--json"]);
+        serde_json::from_str(&said.out).ok()
+    }
+
+    #[track_caller]
+    pub fn status(&self) -> AppStatus {
+        let said = self.tell(&["status", "--json"]);
+        serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error}: {said:?}"))
+    }
+
+    #[track_caller]
+    pub fn tenant(&self, name: &str) -> TenantStatus {
+        one(self.status(), name)
+    }
+
+    #[track_caller]
+    pub fn until(&self, what: &str, is_so: impl Fn(&AppStatus) -> bool) -> AppStatus {
+        let mut last = None;
+        let begun = Instant::now();
+        until(what, || {
+            let status = self.status();
+            let found = is_so(&status).then(|| status.clone());
+            last = Some(status);
+            if found.is_none() && begun.elapsed() > LIMIT - Duration::from_secs(2) {
+                panic!("still not so: {what}: {last:#?}\n{}", self.output());
+            }
+            found
+        })
+    }
+
+    #[track_caller]
+    pub fn until_tenant(&self, name: &str, is_so: impl Fn(&TenantStatus) -> bool) -> TenantStatus {
+        let status = self.until(name, |status| {
+            is_so(
+                status
+                    .tenants
+                    .iter()
+                    .find(|t| t.name.as_str() == name)
+                    .unwrap(),
+            )
+        });
+        one(status, name)
+    }
+
+    #[track_caller]
+    pub fn until_state(&self, name: &str, state: StateWord) -> TenantStatus {
+        self.until_tenant(name, |tenant| tenant.state == state)
+    }
+
+    /// Kills a tenant's first process and waits for the next one to be ready.
+    #[track_caller]
+    pub fn kill_tenant(&self, name: &str) -> TenantStatus {
+        let before = self.tenant(name);
+        signal(before.pid.unwrap(), Signal::SIGKILL);
+        self.until_tenant(name, |tenant| {
+            tenant.restarts > before.restarts && tenant.is_as_wanted()
+        })
+    }
+
+    pub fn signal(&self, which: Signal) {
+        signal(self.pid(), which);
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub fn wait(&mut self) -> ExitStatus {
+        let fd = pidfd(self.pid());
+        assert!(ends(&fd, LIMIT), "it does not end: {}", self.output());
+        self.ended = true;
+        self.child.wait().unwrap()
+    }
+
+    /// Kills it, as a crash would.
+    pub fn kill(&mut self) {
+        self.signal(Signal::SIGKILL);
+        self.wait();
+    }
+
+    /// Ends it as an operator would, and proves that nothing is left.
+    #[track_caller]
+    pub fn end(mut self) -> String {
+        self.end_clean();
+        self.output()
+    }
+
+    #[track_caller]
+    fn end_clean(&mut self) {
+        if !self.ended {
+            self.signal(Signal::SIGTERM);
+            let status = self.wait();
+            assert_eq!(status.code(), Some(0), "{}", self.output());
+        }
+        self.left_nothing();
+    }
+
+    /// The namespaces of links that are gone are taken away by the kernel some moments later.
+    #[track_caller]
+    pub fn left_nothing(&self) {
+        let mut now = traces(&self.app);
+        let begun = Instant::now();
+        while now != self.before && begun.elapsed() < LIMIT {
+            now = traces(&self.app);
+        }
+        for (kind, before) in &self.before {
+            assert_eq!(&now[kind], before, "{kind}: {}", self.output());
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.end_clean();
+            return;
+        }
+        eprintln!("the daemon's output:\n{}", self.output());
+        if !self.ended {
+            self.signal(Signal::SIGTERM);
+            if !ends(&pidfd(self.pid()), Duration::from_secs(15)) {
+                self.signal(Signal::SIGKILL);
+            }
+            let _ = self.child.wait();
+        }
+        // What a failed test leaves in the one tree that all test hosts share.
+        let leaf = format!("/sys/fs/cgroup/tenantd/{}", self.app);
+        let _ = fs::write(format!("{leaf}/cgroup.kill"), "1");
+    }
+}
+
+fn one(status: AppStatus, name: &str) -> TenantStatus {
+    let mut tenants = status.tenants.into_iter();
+    tenants.find(|tenant| tenant.name.as_str() == name).unwrap()
+}
+
+fn output_path(app: &str) -> String {
+    format!("{SRV}/{app}.output")
+}
+
+/// Writes a manifest, in which `APP` stands for the application's name.
+pub fn write_manifest(app: &str, manifest: &str) -> PathBuf {
+    let path = PathBuf::from(format!("{SRV}/{app}.toml"));
+    fs::write(&path, manifest.replace("APP", app)).unwrap();
+    path
+}
+
+fn launch(app: &str, manifest: &Path) -> Child {
+    let output = File::options()
+        .create(true)
+        .append(true)
+        .open(output_path(app))
+        .unwrap();
+    Command::new(PROGRAM)
+        .arg("--config")
+        .arg(manifest)
+        .stdin(Stdio::null())
+        .stdout(output.try_clone().unwrap())
+        .stderr(output)
+        .spawn()
+        .unwrap()
+}
+
+/// Signals a process that is known to be a tenant's or our own.
+pub fn signal(pid: u32, which: Signal) {
+    kill(Pid::from_raw(i32::try_from(pid).unwrap()), which).unwrap();
+}
+
+/// A process by descriptor, so that its end can be waited for.
+pub fn pidfd(pid: u32) -> OwnedFd {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap()
+}
+
+/// Waits for the end of a process.
+pub fn ends(process: &OwnedFd, within: Duration) -> bool {
+    let limit = Timespec::try_from(within).unwrap();
+    let mut wanted = [PollFd::new(process, PollFlags::IN)];
+    poll(&mut wanted, Some(&limit)).unwrap() > 0
+}

@@ -1,0 +1,106 @@
+//! What a test host for the whole program has beyond the plain one, and what could be left on it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use nix::mount::{MsFlags, mount};
+
+use super::daemon::{PROGRAM, in_time, run};
+
+/// A folder that only this test host has: for manifests, programs and data.
+pub const SRV: &str = "/srv";
+
+/// A test host with an empty [`SRV`] and an empty `/var/lib`, in which the folders that programs
+/// have built in can be made.
+pub fn host() {
+    super::enter();
+    fresh(SRV, "mode=755");
+    fresh("/var/lib", "mode=755");
+    folder("/var/lib/tenantd");
+}
+
+/// Mounts an empty tmpfs over a folder.
+pub fn fresh(path: &str, options: &str) {
+    let (read_only, options) = match options {
+        "ro" => (MsFlags::MS_RDONLY, "mode=755"),
+        _ => (MsFlags::empty(), options),
+    };
+    // Not mount(8), which leaves a note in /run.
+    mount(Some("test"), path, Some("tmpfs"), read_only, Some(options)).unwrap();
+}
+
+/// Makes a folder and gives its path back.
+pub fn folder(path: &str) -> PathBuf {
+    fs::create_dir_all(path).unwrap();
+    path.into()
+}
+
+/// A shell script to be run as a tenant's program. Another process writes it: one that this
+/// process wrote could not be executed while a child of another test holds the descriptor.
+pub fn script(name: &str, text: &str) -> String {
+    let path = format!("{SRV}/{name}");
+    let mut writer = Command::new("sh")
+        .args(["-c", "cat > \"$0\" && chmod 755 \"$0\"", &path])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = writer.stdin.take().unwrap();
+    write!(stdin, "#!/bin/sh\n{text}\n").unwrap();
+    drop(stdin);
+    assert!(writer.wait().unwrap().success());
+    path
+}
+
+/// One of the project's examples, copied to where every user can execute it.
+pub fn example(name: &str) -> String {
+    let built = Path::new(PROGRAM).with_file_name("examples").join(name);
+    let path = format!("{SRV}/{name}");
+    let done = Command::new("install")
+        .args(["-m", "755"])
+        .arg(&built)
+        .arg(&path)
+        .status()
+        .unwrap();
+    let built = built.display();
+    assert!(
+        done.success(),
+        "{built}: `cargo build --examples` makes it, as does `cargo test`"
+    );
+    path
+}
+
+/// What a supervisor could leave on its host, by kind.
+pub type Traces = BTreeMap<&'static str, String>;
+
+/// What is there now.
+pub fn traces(app: &str) -> Traces {
+    let ip = |arguments: &str| {
+        let mut command = in_time("ip");
+        run(command.args(arguments.split(' '))).expect(0)
+    };
+    let names = |path: &str| {
+        let entries = fs::read_dir(path).into_iter().flatten();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    };
+    let mut leaves = names("/sys/fs/cgroup/tenantd");
+    leaves.retain(|name| name == app);
+    BTreeMap::from([
+        ("links", ip("-j link show")),
+        ("routes", ip("-j route show table all")),
+        ("neighbours", ip("-j neigh show")),
+        ("namespaces that links led to", ip("-j netns list-id")),
+        (
+            "mounts",
+            fs::read_to_string("/proc/thread-self/mountinfo").unwrap(),
+        ),
+        ("/run", names("/run").join(" ")),
+        ("cgroups", leaves.join(" ")),
+    ])
+}

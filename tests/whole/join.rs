@@ -1,0 +1,82 @@
+//! `exec` and `logs`: what an operator does inside a tenant, and what its program wrote.
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use crate::guestbook::three;
+use crate::support::daemon::{PROGRAM, in_time, run};
+use crate::support::visit::get;
+
+#[test]
+fn a_command_runs_inside_and_its_exit_code_comes_out() {
+    let daemon = three();
+    let sh = |script: &str| daemon.tell(&["exec", "globex", "--", "sh", "-c", script]);
+    assert_eq!(sh("exit 42").code, 42);
+    assert_eq!(sh("id -un; id -gn; pwd").expect(0), "nobody\nnogroup\n/\n");
+    assert_eq!(sh("echo out; echo err >&2").err, "err\n");
+    assert_eq!(sh("ls -A /var/lib/guestbook").expect(0), "entries\n");
+    assert!(
+        sh("grep '^0::' /proc/self/cgroup")
+            .expect(0)
+            .contains("globex")
+    );
+    let none = daemon.tell(&["exec", "globex", "--", "/no/such/program"]);
+    assert_eq!(none.code, 127, "{none:?}");
+    let not_executable = daemon.tell(&["exec", "globex", "--", "/etc/passwd"]);
+    assert_eq!(not_executable.code, 126, "{not_executable:?}");
+
+    daemon.tell(&["stop", "globex"]).expect(0);
+    let down = sh("true");
+    assert_eq!(down.code, 1, "{down:?}");
+    assert!(down.err.contains("globex"), "{down:?}");
+}
+
+#[test]
+fn a_command_has_the_terminal_that_there_is() {
+    let daemon = three();
+    let app = &daemon.app;
+    let typed = format!(
+        "{PROGRAM} --app {app} exec acme -- sh -c 'test -t 0 && test -t 1 && exit 7; exit 1'"
+    );
+    let said = run(in_time("script").args(["-qec", &typed, "/dev/null"]));
+    assert_eq!(said.code, 7, "{said:?}");
+}
+
+#[test]
+fn logs_show_what_was_written_and_what_is_being_written() {
+    let daemon = three();
+    // It is on its way from the pipe to the file while the tenant is already ready.
+    let first = "the book lies open on port 80";
+    crate::support::daemon::until("the first line is in the log", || {
+        let said = daemon.tell(&["logs", "acme"]).expect(0);
+        said.contains(first).then_some(())
+    });
+
+    let mut follower = in_time(PROGRAM)
+        .args(["--app", &daemon.app, "logs", "acme", "-f", "-n", "1000"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+    let mut next = |wanted: &str| {
+        let found = lines
+            .by_ref()
+            .map(Result::unwrap)
+            .any(|line| line.contains(wanted));
+        assert!(found, "the log ended without {wanted:?}");
+    };
+    next(first);
+    assert_eq!(get("10.77.0.11", "/not-there").0, 404);
+    next("GET /not-there 404");
+    // Another launch writes into the same log.
+    daemon.kill_tenant("acme");
+    next(first);
+    follower.kill().unwrap();
+    follower.wait().unwrap();
+
+    let last = daemon.tell(&["logs", "acme", "-n", "1"]).expect(0);
+    assert_eq!(last.lines().count(), 1, "{last}");
+    assert!(last.contains("stdout") && last.contains(first), "{last}");
+    let other = daemon.tell(&["logs", "globex"]).expect(0);
+    assert!(!other.contains("/not-there"), "{other}");
+}
