@@ -1,0 +1,161 @@
+//! A supervisor with some number of tenants that all do nothing.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::support::daemon::{Daemon, LIMIT, PROGRAM, ends, pidfd, signal};
+use crate::support::place::SRV;
+
+/// Where the program of the tenants lies.
+pub const IDLE: &str = "/srv/idle";
+
+/// A number of tenants to divide by.
+pub fn spread(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap())
+}
+
+/// Milliseconds.
+pub fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+/// Builds the do-nothing server, static and in the profile of this benchmark, and puts it where
+/// tenants find it.
+pub fn program() {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let built = Command::new(cargo)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["rustc", "--quiet", "--release", "--example", "idle", "--"])
+        .args(["-C", "target-feature=+crt-static"])
+        .status()
+        .unwrap();
+    assert!(built.success(), "the example `idle` does not build");
+    let built = std::path::Path::new(PROGRAM).with_file_name("examples/idle");
+    let copied = Command::new("install").arg(built).arg(IDLE).status();
+    assert!(copied.unwrap().success());
+}
+
+/// A running supervisor, all of whose tenants answer.
+pub struct Crew {
+    daemon: Daemon,
+    addresses: Vec<SocketAddr>,
+    /// From the start of the supervisor to the last tenant's first answer, in ms.
+    pub cold: f64,
+}
+
+/// What the supervisor takes of the host.
+#[derive(Debug)]
+pub struct Size {
+    /// VmRSS in KB.
+    pub resident: f64,
+    /// RssAnon in KB.
+    pub heap: f64,
+    /// Open descriptors.
+    pub descriptors: f64,
+}
+
+impl Crew {
+    pub fn start(count: usize) -> Self {
+        let first = u32::from(Ipv4Addr::new(10, 77, 0, 10));
+        let count = u32::try_from(count).unwrap();
+        let addresses: Vec<_> = (first..first + count).map(Ipv4Addr::from).collect();
+        let mut manifest = format!(
+            "[app]\nname = \"APP\"\ncommand = [\"{IDLE}\"]\ndatastore.path = \"{SRV}/data\"\n\
+             ready.tcp = 80\n[network]\nsubnet = \"10.77.0.0/16\"\n[tenants]\n"
+        );
+        for (number, ip) in addresses.iter().enumerate() {
+            manifest += &format!("t{number} = {{ ip = \"{ip}\" }}\n");
+        }
+        let begun = Instant::now();
+        let daemon = Daemon::start(&manifest);
+        daemon.tell(&["start", "--all"]).expect(0);
+        let addresses: Vec<_> = addresses.iter().map(|ip| (*ip, 80).into()).collect();
+        for address in &addresses {
+            TcpStream::connect_timeout(address, LIMIT).unwrap();
+        }
+        Self {
+            daemon,
+            addresses,
+            cold: ms(begun.elapsed()),
+        }
+    }
+
+    /// From the kill of a tenant to its next answer: the median of several, in ms.
+    pub fn restart(&self, count: usize) -> f64 {
+        let tenants = self.daemon.status().tenants;
+        let each = tenants.iter().zip(&self.addresses).take(count);
+        let mut times: Vec<_> = each
+            .map(|(tenant, address)| {
+                let pid = tenant.pid.unwrap();
+                let process = pidfd(pid);
+                let begun = Instant::now();
+                signal(pid, Signal::SIGKILL);
+                // The dying process still takes connections.
+                assert!(ends(&process, LIMIT));
+                answered(*address);
+                ms(begun.elapsed())
+            })
+            .collect();
+        times.sort_by(f64::total_cmp);
+        times[times.len() / 2]
+    }
+
+    pub fn size(&self) -> Size {
+        let folder = format!("/proc/{}", self.daemon.pid());
+        let status = fs::read_to_string(format!("{folder}/status")).unwrap();
+        Size {
+            resident: field(&status, "VmRSS:"),
+            heap: field(&status, "RssAnon:"),
+            descriptors: spread(fs::read_dir(format!("{folder}/fd")).unwrap().count()),
+        }
+    }
+
+    /// How often a thread of the supervisor went to sleep again within some time in which nothing
+    /// was asked of it: as often as it had been woken.
+    pub fn woken(&self, watched: Duration) -> f64 {
+        // What it had to do for the last command is done when it has been quiet for a moment.
+        std::thread::sleep(Duration::from_secs(2));
+        let before = self.sleeps();
+        std::thread::sleep(watched);
+        self.sleeps() - before
+    }
+
+    fn sleeps(&self) -> f64 {
+        fs::read_dir(format!("/proc/{}/task", self.daemon.pid()))
+            .unwrap()
+            .map(|task| fs::read_to_string(task.unwrap().path().join("status")).unwrap())
+            .map(|status| field(&status, "voluntary_ctxt_switches:"))
+            .sum()
+    }
+
+    /// Ends all, and says how long that took in seconds. The programs end at the signal itself.
+    pub fn stop(mut self) -> f64 {
+        let begun = Instant::now();
+        self.daemon.signal(Signal::SIGTERM);
+        assert_eq!(
+            self.daemon.wait().code(),
+            Some(0),
+            "{}",
+            self.daemon.output()
+        );
+        begun.elapsed().as_secs_f64()
+    }
+}
+
+/// Tries until a server answers: it refuses until it listens.
+pub fn answered(address: SocketAddr) {
+    let begun = Instant::now();
+    while let Err(error) = TcpStream::connect_timeout(&address, LIMIT) {
+        assert!(begun.elapsed() < LIMIT, "{address}: {error}");
+    }
+}
+
+fn field(status: &str, name: &str) -> f64 {
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let value = line.unwrap().trim().trim_end_matches(" kB");
+    value.parse().unwrap()
+}
