@@ -7,6 +7,7 @@ use std::path::Path;
 use nix::sys::signal::{SigSet, Signal};
 use tenantd::host::cgroup::Tree;
 use tenantd::host::lock::LOCK_FD;
+use tenantd::host::process::Ended;
 
 use crate::bench::{Bench, TARGET};
 use crate::support;
@@ -166,6 +167,30 @@ fn it_begins_in_its_cgroup() {
     );
     assert_eq!(leaf.pids().unwrap(), [running.pid]);
     drop(running);
+    leaf.remove().unwrap();
+    tree.remove().unwrap();
+}
+
+#[test]
+fn a_cgroup_that_was_killed_takes_another_launch() {
+    let mut bench = Bench::new();
+    let tenant = "acme".parse().unwrap();
+    let app = support::app_name().parse().unwrap();
+    let tree = Tree::find(&app).unwrap().unwrap();
+    let leaf = tree.leaf(&tenant).unwrap();
+    bench.leaf = Some(leaf.clone());
+    let kill = |bench: &Bench| {
+        let mut running = bench.run().unwrap();
+        leaf.kill().unwrap();
+        assert_eq!(running.end(), Ended::Signal(libc::SIGKILL));
+        support::until("the leaf is empty", || !leaf.is_populated().unwrap());
+    };
+    kill(&bench);
+    leaf.renew().unwrap();
+    kill(&bench);
+    // As the next supervisor finds it.
+    tree.leaf(&tenant).unwrap();
+    kill(&bench);
     leaf.remove().unwrap();
     tree.remove().unwrap();
 }

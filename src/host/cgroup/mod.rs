@@ -96,12 +96,13 @@ impl Tree {
         &self.base
     }
 
-    /// Makes the tenant's leaf, or takes the one that is there if it is empty.
+    /// Makes the tenant's leaf; one that is there already, but empty, is made anew.
     ///
     /// # Errors
     /// A [`Failure`] of stage cgroup; `EBUSY` with the processes in it if an earlier launch lives.
     pub fn leaf(&self, tenant: &TenantName) -> Result<Leaf, Failure> {
         let path = self.base.join(tenant.as_str());
+        let was_there = path.exists();
         make(&path).map_err(|(path, error)| failure(&path, &error))?;
         let leaf = Leaf::new(path, tenant.clone());
         if leaf.is_populated()? {
@@ -109,6 +110,9 @@ impl Tree {
             let object = leaf.path().display().to_string();
             let busy = Failure::errno(Stage::Cgroup, object, libc::EBUSY);
             return Err(busy.with(format!("{pids} of an earlier launch live in it")));
+        }
+        if was_there {
+            leaf.renew()?;
         }
         Ok(leaf)
     }
