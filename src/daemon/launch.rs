@@ -10,14 +10,15 @@ use tokio::task::spawn_local;
 
 use crate::host::launch::ready_fd::ReadyFd;
 use crate::host::launch::{Child, Order};
+use crate::host::process::Ended;
 use crate::host::{fifo, launch, process};
-use crate::name::AppName;
+use crate::name::{AppName, TenantName};
 use crate::plan::model::TenantPlan;
 use crate::stage::{Failure, Stage};
 use crate::supervisor::event::LaunchId;
 
 use super::ledger::{Process, Standing};
-use super::report::News;
+use super::report::{News, Reporter};
 use super::site::{Site, blocking, broken};
 
 impl Site {
@@ -31,27 +32,16 @@ impl Site {
         let (site, plan) = (Rc::clone(self), Arc::clone(plan));
         let standing = standing.clone();
         spawn_local(async move {
-            let tenant = &plan.name;
-            let (child, process) = match site.start(&plan, standing).await {
-                Ok(started) => started,
-                Err(why) => return site.report(tenant, News::Launched(launch, Err(why))),
-            };
-            site.report(tenant, News::Born(launch, Rc::clone(&process)));
-            let outcome = child.outcome().await;
-            if outcome.is_err() {
-                // It has ended or is about to; a child whose report cannot be read is not trusted.
-                end(&process).await;
-                return site.report(tenant, News::Launched(launch, outcome));
-            }
-            site.report(tenant, News::Launched(launch, Ok(())));
-            let how = match process::ended(&process.fd).await {
-                Ok(how) => how,
-                Err(error) => {
-                    let why = broken(Stage::End, tenant, &error);
-                    return site.report(tenant, News::EndFailed(why));
+            let reporter = site.reporter.clone();
+            let started = site.start(&plan, standing).await;
+            // The loop may end while a process that cannot be killed is still waited for here.
+            drop(site);
+            match started {
+                Ok((child, process)) => {
+                    follow(&reporter, &plan.name, launch, child, process).await;
                 }
-            };
-            site.report(tenant, News::Ended(launch, how));
+                Err(why) => reporter.report(&plan.name, News::Launched(launch, Err(why))),
+            }
         });
     }
 
@@ -79,6 +69,30 @@ impl Site {
             }
         }
     }
+}
+
+/// Reports all that becomes of a child, until its process has ended.
+async fn follow(
+    reporter: &Reporter,
+    tenant: &TenantName,
+    launch: LaunchId,
+    child: launch::Report,
+    process: Rc<Process>,
+) {
+    reporter.report(tenant, News::Born(launch, Rc::clone(&process)));
+    let outcome = child.outcome().await;
+    if outcome.is_err() {
+        // It has ended or is about to; a child whose report cannot be read is not trusted.
+        end(&process).await;
+        return reporter.report(tenant, News::Launched(launch, outcome));
+    }
+    reporter.report(tenant, News::Launched(launch, Ok(())));
+    let how = process::ended(&process.fd).await.unwrap_or_else(|error| {
+        // Nobody will ever tell. Whether anything lives is proved by cgroup or namespace.
+        tracing::error!(%tenant, pid = process.pid, %error, "cannot wait for its process");
+        Ended::Unknown
+    });
+    reporter.report(tenant, News::Ended(launch, how));
 }
 
 /// Runs on a blocking thread: what it opens may lie on a filesystem that hangs.

@@ -109,7 +109,10 @@ impl Ledger {
     /// Writes down what a provision made, or what a release left.
     pub(super) fn stands(&mut self, tenant: &TenantName, standing: Standing) {
         if let Some(entry) = self.entries.get_mut(tenant) {
-            self.by_netns.insert(standing.inode, tenant.clone());
+            // What a release let go of may be gone, and its number given to another namespace.
+            if standing.netns.is_some() {
+                self.by_netns.insert(standing.inode, tenant.clone());
+            }
             entry.standing = Some(standing);
         }
     }
@@ -117,7 +120,9 @@ impl Ledger {
     /// Strikes out what a release is about to take.
     pub(super) fn falls(&mut self, tenant: &TenantName) -> Option<Standing> {
         let standing = self.entries.get_mut(tenant)?.standing.take()?;
-        self.by_netns.remove(&standing.inode);
+        if standing.netns.is_some() {
+            self.by_netns.remove(&standing.inode);
+        }
         Some(standing)
     }
 

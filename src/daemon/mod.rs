@@ -53,7 +53,7 @@ use self::desk::Ask;
 use self::ledger::Ledger;
 use self::logs::Logs;
 use self::ready::notice::Notify;
-use self::report::Report;
+use self::report::{Report, Reporter};
 use self::signals::Signals;
 use self::site::{Cgroups, Site};
 use self::tally::Tally;
@@ -102,10 +102,7 @@ async fn supervise(plan: Plan, logs_go_to: LogPlace) -> anyhow::Result<()> {
     let runtime = Runtime::take(&plan.app)?;
     let (daemon, control) = match open(plan, logs_go_to, signals).await {
         Ok(opened) => opened,
-        Err(error) => {
-            runtime.leave().context("and cannot tidy up")?;
-            return Err(error);
-        }
+        Err(error) => return Err(also(error, runtime.leave().err())),
     };
     let left = daemon.live(control).await;
     let leave = runtime.leave().map_err(anyhow::Error::from);
@@ -134,10 +131,8 @@ async fn open(
     let network = match Network::open(plan.network.clone()).await {
         Ok(network) => network,
         Err(why) => {
-            if let Some(Cgroups { tree, .. }) = cgroups {
-                tree.remove().context("and cannot tidy up")?;
-            }
-            return Err(why.into());
+            let tidied = cgroups.map_or(Ok(()), |Cgroups { tree, .. }| tree.remove());
+            return Err(also(why.into(), tidied.err()));
         }
     };
     let (desk, asks) = desk::open();
@@ -150,7 +145,7 @@ async fn open(
             network,
             cgroups,
             logs,
-            reports: reporter,
+            reporter: Reporter::new(reporter),
             descriptors,
         }),
         logs_go_to,
@@ -169,6 +164,14 @@ async fn open(
     Ok((daemon, control))
 }
 
+/// What went wrong first, and what else could not be tidied up after it.
+fn also(first: anyhow::Error, left: Option<impl Into<anyhow::Error>>) -> anyhow::Error {
+    match left.map(Into::into) {
+        None => first,
+        Some(left) => anyhow::anyhow!("{first:#}; and then something is left: {left:#}"),
+    }
+}
+
 fn find_cgroups(app: &AppName) -> anyhow::Result<Option<Cgroups>> {
     let Some(tree) = Tree::find(app)? else {
         tracing::warn!(
@@ -179,10 +182,7 @@ fn find_cgroups(app: &AppName) -> anyhow::Result<Option<Cgroups>> {
     };
     match Watch::new() {
         Ok(watch) => Ok(Some(Cgroups { tree, watch })),
-        Err(why) => {
-            tree.remove().context("and cannot tidy up")?;
-            Err(why.into())
-        }
+        Err(why) => Err(also(why.into(), tree.remove().err())),
     }
 }
 

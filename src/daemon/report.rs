@@ -3,6 +3,8 @@
 
 use std::rc::Rc;
 
+use tokio::sync::mpsc::UnboundedSender;
+
 use crate::host::process::Ended;
 use crate::name::TenantName;
 use crate::stage::Failure;
@@ -14,6 +16,23 @@ use super::ledger::{Process, Standing};
 pub(super) struct Report {
     pub(super) tenant: TenantName,
     pub(super) news: News,
+}
+
+/// The way to the loop. A task that waits for something without an end of its own holds this and
+/// no more, so that the loop can end without it.
+#[derive(Clone)]
+pub(super) struct Reporter(UnboundedSender<Report>);
+
+impl Reporter {
+    pub(super) fn new(reports: UnboundedSender<Report>) -> Self {
+        Self(reports)
+    }
+
+    /// Tells the loop. It stops listening only when it ends, and then nothing is news.
+    pub(super) fn report(&self, tenant: &TenantName, news: News) {
+        let tenant = tenant.clone();
+        let _ended = self.0.send(Report { tenant, news });
+    }
 }
 
 /// What it was.

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::Rlimit;
-use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::{AbortHandle, spawn_blocking, spawn_local};
 
 use crate::host::cgroup::{Leaf, Tree, Watch};
@@ -22,7 +21,7 @@ use crate::supervisor::event::LaunchId;
 use super::ledger::Standing;
 use super::logs::Logs;
 use super::ready;
-use super::report::{News, Report};
+use super::report::{News, Reporter};
 
 /// How often the processes of a network namespace are looked for once its first one has ended.
 /// Only where there is no cgroup to say so: each look walks all of `/proc`.
@@ -38,7 +37,7 @@ pub(super) struct Site {
     /// The cgroups; none where tenants are tracked by network namespace.
     pub(super) cgroups: Option<Cgroups>,
     pub(super) logs: Logs,
-    pub(super) reports: UnboundedSender<Report>,
+    pub(super) reporter: Reporter,
     /// What a tenant may open, see [`crate::host::limits`].
     pub(super) descriptors: Rlimit,
 }
@@ -50,10 +49,9 @@ pub(super) struct Cgroups {
 }
 
 impl Site {
-    /// Tells the loop. It stops listening only when it ends, and then nothing is news.
+    /// Tells the loop.
     pub(super) fn report(&self, tenant: &TenantName, news: News) {
-        let tenant = tenant.clone();
-        let _ended = self.reports.send(Report { tenant, news });
+        self.reporter.report(tenant, news);
     }
 
     /// Makes what a tenant needs before it can be launched.
@@ -147,25 +145,19 @@ impl Site {
     }
 
     /// Watches for the moment at which a launch's port accepts.
-    pub(super) fn watch_port(
-        self: &Rc<Self>,
-        plan: &TenantPlan,
-        port: u16,
-        launch: LaunchId,
-    ) -> AbortHandle {
-        let site = Rc::clone(self);
-        let tenant = plan.name.clone();
+    pub(super) fn watch_port(&self, plan: &TenantPlan, port: u16, launch: LaunchId) -> AbortHandle {
+        let (reporter, tenant) = (self.reporter.clone(), plan.name.clone());
         let address = std::net::SocketAddrV4::new(plan.link.address, port);
         let watch = spawn_local(async move {
             ready::tcp(address).await;
-            site.report(&tenant, News::Ready(launch));
+            reporter.report(&tenant, News::Ready(launch));
         });
         watch.abort_handle()
     }
 
     /// Says when no process is left in a network namespace: what a cgroup would tell by itself.
-    pub(super) fn watch_netns(self: &Rc<Self>, tenant: &TenantName, inode: u64) {
-        let (site, tenant) = (Rc::clone(self), tenant.clone());
+    pub(super) fn watch_netns(&self, tenant: &TenantName, inode: u64) {
+        let (reporter, tenant) = (self.reporter.clone(), tenant.clone());
         spawn_local(async move {
             loop {
                 match spawn_blocking(move || process::in_netns(inode)).await {
@@ -173,27 +165,28 @@ impl Site {
                     Ok(Ok(_)) | Err(_) => tokio::time::sleep(LOOK_AGAIN).await,
                     Ok(Err(error)) => {
                         let failure = broken(Stage::End, &tenant, &error);
-                        return site.report(&tenant, News::EndFailed(failure));
+                        return reporter.report(&tenant, News::EndFailed(failure));
                     }
                 }
             }
-            site.report(&tenant, News::Stirred);
+            reporter.report(&tenant, News::Stirred);
         });
     }
 
     /// Kills every process of a tenant.
-    pub(super) fn kill(self: &Rc<Self>, tenant: &TenantName, standing: &Standing) {
+    pub(super) fn kill(&self, tenant: &TenantName, standing: &Standing) {
         if let Some(leaf) = &standing.leaf {
             if let Err(failure) = leaf.kill() {
                 self.report(tenant, News::EndFailed(failure));
             }
             return;
         }
-        let (site, tenant, inode) = (Rc::clone(self), tenant.clone(), standing.inode);
+        let (reporter, tenant) = (self.reporter.clone(), tenant.clone());
+        let inode = standing.inode;
         spawn_local(async move {
             let killed = blocking(move || process::kill_netns(inode, KILL_LIMIT)).await;
             if let Err(failure) = killed {
-                site.report(&tenant, News::EndFailed(failure));
+                reporter.report(&tenant, News::EndFailed(failure));
             }
         });
     }
