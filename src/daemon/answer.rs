@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 
 use crate::host::process;
 use crate::name::TenantName;
+use crate::supervisor::action::Answer;
 use crate::supervisor::event::{Event, RequestId};
 use crate::supervisor::view::{StateWord, View, Why};
 use crate::wire::{AppStatus, Door, TenantAnswer, TenantStatus, Tracking, Verb};
@@ -69,10 +70,24 @@ impl Daemon {
             });
             // The supervisor replies in the same step; without a reply there is none to give.
             if let Some(answer) = self.answers.remove(&request) {
+                let answer = match verb {
+                    Verb::Stop => self.proved(&tenant, answer),
+                    Verb::Start | Verb::Restart => answer,
+                };
                 answers.push(TenantAnswer { tenant, answer });
             }
         }
         Ok(answers)
+    }
+
+    /// No stop succeeds while a launch lives that an earlier supervisor made: that one is not
+    /// this supervisor's to end.
+    fn proved(&mut self, tenant: &TenantName, answer: Answer) -> Answer {
+        let fallen = self.ledger.entry(tenant).filter(|e| e.standing.is_none());
+        match fallen.and_then(|entry| self.site.survivors(&entry.plan)) {
+            None => answer,
+            Some(reason) => Answer::Refused { reason },
+        }
     }
 
     fn views(&self, tenants: &[TenantName]) -> Result<Vec<View>, Unknown> {

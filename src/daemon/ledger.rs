@@ -96,6 +96,12 @@ impl Ledger {
         }
     }
 
+    /// What the tenants of which nothing stands would be made by.
+    pub(super) fn fallen(&self) -> impl Iterator<Item = &Arc<TenantPlan>> {
+        let fallen = self.entries.values().filter(|e| e.standing.is_none());
+        fallen.map(|entry| &entry.plan)
+    }
+
     /// Everything about a tenant.
     pub(super) fn entry(&mut self, tenant: &TenantName) -> Option<&mut Entry> {
         self.entries.get_mut(tenant)

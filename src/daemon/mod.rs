@@ -32,7 +32,7 @@ mod turn;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 
@@ -104,16 +104,13 @@ async fn supervise(plan: Plan, logs_go_to: LogPlace) -> anyhow::Result<()> {
         Ok(opened) => opened,
         Err(error) => return Err(also(error, runtime.leave().err())),
     };
-    let left = daemon.live(control).await;
-    let leave = runtime.leave().map_err(anyhow::Error::from);
-    match left
-        .into_iter()
-        .chain(leave.err())
-        .reduce(anyhow::Error::context)
-    {
-        None => Ok(()),
-        Some(error) => Err(error.context("something is left on the host")),
+    let mut left = daemon.live(control).await;
+    left.extend(runtime.leave().err().map(anyhow::Error::from));
+    if left.is_empty() {
+        return Ok(());
     }
+    let left: Vec<String> = left.iter().map(|error| format!("{error:#}")).collect();
+    bail!("something is left on the host: {}", left.join("; "))
 }
 
 /// Opens everything that the loop needs. What cannot go on leaves nothing behind.
@@ -212,6 +209,11 @@ impl Daemon {
         }
         self.go_round().await;
         left.extend(self.stuck());
+        for plan in self.ledger.fallen() {
+            if let Err(why) = self.site.take_leftover(plan).await {
+                left.push(anyhow::anyhow!("{}: {why}", plan.name));
+            }
+        }
         // Whoever waits hears the end of it before the socket goes.
         drop(self.waiters);
         drop(self.asks);
@@ -223,7 +225,10 @@ impl Daemon {
             left.push(anyhow::anyhow!("a task on the host has not ended"));
             return left;
         };
-        if let Err(failures) = site.network.close().await {
+        // Whoever lives on reaches the host by way of the hub, which then stays.
+        if left.is_empty()
+            && let Err(failures) = site.network.close().await
+        {
             left.extend(failures.into_iter().map(anyhow::Error::from));
         }
         if let Some(Cgroups { tree, watch }) = site.cgroups {

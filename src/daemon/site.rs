@@ -2,6 +2,7 @@
 //! that a slow one holds up no other. What comes of it goes to the loop as a [`Report`]. Nothing
 //! here reads or writes the ledger, and nothing here decides.
 
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,11 +64,16 @@ impl Site {
         });
     }
 
-    async fn build(&self, plan: &TenantPlan) -> Result<Standing, Failure> {
+    async fn build(&self, plan: &Arc<TenantPlan>) -> Result<Standing, Failure> {
         let leaf = match &self.cgroups {
             Some(cgroups) => Some(cgroups.leaf(&plan.name)?),
             None => None,
         };
+        if let Err(why) = ready_datastore(plan).await {
+            // Pipes and link may be those of a launch that lives, and stay.
+            self.warn(plan, self.clear_leaf(plan, leaf.as_ref()));
+            return Err(why);
+        }
         match self.furnish(plan).await {
             Ok((inode, netns)) => Ok(Standing {
                 inode,
@@ -76,11 +82,15 @@ impl Site {
                 used: false,
             }),
             Err(why) => {
-                for failure in self.clear(plan, leaf.as_ref()).await {
-                    tracing::warn!(tenant = %plan.name, "after a failed provision: {failure}");
-                }
+                self.warn(plan, self.clear(plan, leaf.as_ref()).await);
                 Err(why)
             }
+        }
+    }
+
+    fn warn(&self, plan: &TenantPlan, failures: Vec<Failure>) {
+        for failure in failures {
+            tracing::warn!(tenant = %plan.name, "after a failed provision: {failure}");
         }
     }
 
@@ -92,8 +102,6 @@ impl Site {
         self.logs
             .add(&plan.name, outlets)
             .map_err(|error| broken(Stage::Log, &plan.name, &error))?;
-        let datastore = plan.datastore.clone();
-        blocking(move || datastore::ensure(&datastore).map(drop)).await?;
         let netns = self.network.provision(plan.link.clone()).await?;
         Ok((netns.inode(), Arc::new(netns)))
     }
@@ -103,11 +111,48 @@ impl Site {
         let mut failures = Vec::new();
         self.logs.remove(&plan.name).await;
         failures.extend(fifo::remove(&self.app, &plan.name).err());
-        if let (Some(cgroups), Some(leaf)) = (&self.cgroups, leaf) {
-            failures.extend(cgroups.watch.remove(&plan.name).err());
-            failures.extend(leaf.remove().err());
-        }
+        failures.extend(self.clear_leaf(plan, leaf));
         failures
+    }
+
+    fn clear_leaf(&self, plan: &TenantPlan, leaf: Option<&Leaf>) -> Vec<Failure> {
+        let (Some(cgroups), Some(leaf)) = (&self.cgroups, leaf) else {
+            return Vec::new();
+        };
+        let results = [cgroups.watch.remove(&plan.name), leaf.remove()];
+        results.into_iter().filter_map(Result::err).collect()
+    }
+
+    /// What lives of a launch that an earlier supervisor made, of a tenant that this one has not
+    /// provisioned. Costs one look at the tenant's folder where there was none.
+    pub(super) fn survivors(&self, plan: &TenantPlan) -> Option<String> {
+        if !fifo::folder(&self.app, &plan.name).exists() {
+            return None;
+        }
+        let Some(cgroups) = &self.cgroups else {
+            let datastore = datastore::open(&plan.datastore.source).ok()?;
+            let held = lock::forget(datastore.as_fd(), &plan.datastore.source);
+            return held.err().map(|failure| failure.to_string());
+        };
+        let leaf = cgroups.tree.found(&plan.name)?;
+        let pids = leaf.pids().ok().filter(|pids| !pids.is_empty())?;
+        let (pids, place) = (process::name_some(&pids), leaf.path().display());
+        Some(format!(
+            "{pids} of an earlier launch live in {place}: end them, for example with kill(1)"
+        ))
+    }
+
+    /// Takes away what an earlier supervisor left of a tenant that this one never provisioned,
+    /// once it is proved that nothing lives there any more.
+    pub(super) async fn take_leftover(&self, plan: &Arc<TenantPlan>) -> Result<(), Failure> {
+        if !fifo::folder(&self.app, &plan.name).exists() {
+            return Ok(());
+        }
+        let tree = self.cgroups.as_ref().map(|cgroups| &cgroups.tree);
+        let leaf = tree.and_then(|tree| tree.found(&plan.name));
+        nobody_left(plan, leaf.as_ref()).await?;
+        let failures = self.clear(plan, leaf.as_ref()).await;
+        failures.into_iter().next().map_or(Ok(()), Err)
     }
 
     /// Takes away what a provision made, once it is proved that nothing lives there any more.
@@ -213,6 +258,17 @@ impl Cgroups {
     }
 }
 
+/// Makes the datastore if it is not there, and proves that no launch uses it. Whatever else has
+/// the tenant's marks belongs to nobody then.
+async fn ready_datastore(plan: &Arc<TenantPlan>) -> Result<(), Failure> {
+    let plan = Arc::clone(plan);
+    blocking(move || {
+        let datastore = datastore::ensure(&plan.datastore)?;
+        lock::forget(datastore.as_fd(), &plan.datastore.source)
+    })
+    .await
+}
+
 /// Proves that no process of a tenant is left: its cgroup is empty, and nobody holds the lock of
 /// its datastore. (That nobody is in its network namespace is proved by its link, which goes with
 /// the namespace.)
@@ -228,7 +284,7 @@ async fn nobody_left(plan: &Arc<TenantPlan>, leaf: Option<&Leaf>) -> Result<(), 
     blocking(move || {
         let path = &plan.datastore.source;
         match datastore::open(path) {
-            Ok(datastore) => lock::forget(std::os::fd::AsFd::as_fd(&datastore), path),
+            Ok(datastore) => lock::forget(datastore.as_fd(), path),
             // A datastore that was taken away cannot be in use under this name.
             Err(rustix::io::Errno::NOENT) => Ok(()),
             Err(errno) => Err(Failure::errno(

@@ -1,0 +1,92 @@
+//! What a supervisor that was killed left behind, and another one that finds it: it ends nothing
+//! that lives, says so where it is asked to, and leaves nothing once it has ended.
+
+#![allow(unreachable_pub, reason = "the shared modules are private here")]
+
+mod support;
+
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+use support::daemon::{self, Daemon, LIMIT, ends, example, pidfd, run, signal};
+use tenantd::wire::TenantStatus;
+
+/// A supervisor that took over from one that was killed, and the process of the one tenant that
+/// outlived it. The other's was killed too.
+fn taken_over() -> (Daemon, u32) {
+    daemon::folder("/srv/data");
+    let manifest = format!(
+        "[app]\nname = \"APP\"\ncommand = [\"{}\"]\ndatastore.path = \"/srv/data\"\n\
+         restart = {{ delay = \"10ms\" }}\n\
+         [tenants]\nacme = {{ ip = \"10.77.0.11\" }}\nbeta = {{ ip = \"10.77.0.12\" }}\n",
+        example("idle")
+    );
+    let mut daemon = Daemon::start_settled(&manifest);
+    let [acme, beta] = ["acme", "beta"].map(|name| daemon.tenant(name).pid.unwrap());
+    daemon.kill();
+    let process = pidfd(beta);
+    signal(beta, Signal::SIGKILL);
+    assert!(ends(&process, LIMIT));
+    daemon.again();
+    daemon.until_tenant("acme", |acme| acme.why.is_some());
+    (daemon, acme)
+}
+
+/// Whether the host's route to the survivor still leads into its link.
+fn has_its_link() -> bool {
+    let route = run(Command::new("ip").args(["route", "get", "10.77.0.11"])).out;
+    route.contains(" dev td")
+}
+
+fn a_survivor_is_neither_cut_off_nor_called_down() {
+    let (mut daemon, acme) = taken_over();
+    daemon.until_tenant("beta", TenantStatus::is_as_wanted);
+    assert!(has_its_link(), "its link is left alone");
+    let said = daemon.tell(&["stop", "acme"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.out.contains("refused"), "{said:?}");
+    assert!(said.out.contains(&acme.to_string()), "{said:?}");
+    assert!(std::fs::metadata(format!("/proc/{acme}/exe")).is_ok());
+    // Nor does the supervisor's own end succeed.
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.wait().code(), Some(1));
+    let output = daemon.output();
+    assert!(output.contains("something is left on the host: acme: "));
+    assert!(output.contains(&acme.to_string()), "{output}");
+    assert!(has_its_link(), "its link is left alone");
+
+    let process = pidfd(acme);
+    signal(acme, Signal::SIGKILL);
+    assert!(ends(&process, LIMIT));
+    daemon.again();
+    daemon.tell(&["start", "acme"]).expect(0);
+    daemon.tell(&["stop", "acme"]).expect(0);
+    daemon.end();
+}
+
+#[test]
+fn a_survivor_in_its_cgroup_is_neither_cut_off_nor_called_down() {
+    daemon::host();
+    a_survivor_is_neither_cut_off_nor_called_down();
+}
+
+#[test]
+fn a_survivor_without_a_cgroup_is_neither_cut_off_nor_called_down() {
+    daemon::host();
+    run(Command::new("umount").arg("/sys/fs/cgroup")).expect(0);
+    a_survivor_is_neither_cut_off_nor_called_down();
+}
+
+#[test]
+fn what_nobody_took_over_is_taken_away_at_the_end() {
+    daemon::host();
+    let (daemon, acme) = taken_over();
+    daemon.tell(&["stop", "beta"]).expect(0);
+    // Wanted down before it ended, so that nothing of it was ever provisioned here.
+    assert_eq!(daemon.tell(&["stop", "acme"]).code, 1);
+    let process = pidfd(acme);
+    signal(acme, Signal::SIGKILL);
+    assert!(ends(&process, LIMIT));
+    daemon.tell(&["stop", "acme"]).expect(0);
+    daemon.end();
+}
