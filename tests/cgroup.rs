@@ -90,8 +90,11 @@ fn a_leaf_in_use_belongs_to_an_earlier_launch() {
     let child = spawn_in(&leaf, "exec sleep 1000");
     let why = tree.leaf(&tenant("acme")).unwrap_err();
     assert_eq!((why.stage, why.errno), (Stage::Cgroup, libc::EBUSY));
-    let expected = format!("processes {} of an earlier launch live in it", child.id());
-    assert_eq!(why.detail, expected);
+    let expected = format!(
+        "processes {} of an earlier launch live in it: end",
+        child.id()
+    );
+    assert!(why.detail.starts_with(&expected), "{}", why.detail);
     let why = leaf.remove().unwrap_err();
     assert_eq!((why.stage, why.errno), (Stage::Cgroup, libc::EBUSY));
     // A tree with a leaf stays.
@@ -161,6 +164,34 @@ fn the_watch_says_who_became_empty() {
         assert_eq!(watch.next().await.unwrap(), other);
         clean(&leaf, next);
         clean(&idle, last);
+    });
+    tree.remove().unwrap();
+}
+
+#[test]
+fn a_leaf_made_anew_is_watched_once() {
+    use std::os::fd::AsRawFd;
+    let tree = enter();
+    let acme = tenant("acme");
+    let leaf = tree.leaf(&acme).unwrap();
+    wait(async {
+        let watch = Watch::new().unwrap();
+        let watches = || {
+            let path = format!("/proc/self/fdinfo/{}", watch.as_fd().as_raw_fd());
+            let text = std::fs::read_to_string(path).unwrap();
+            text.lines()
+                .filter(|line| line.starts_with("inotify"))
+                .count()
+        };
+        watch.add(&leaf).unwrap();
+        for _ in 0..3 {
+            leaf.renew().unwrap();
+            watch.add(&leaf).unwrap();
+            assert_eq!(watches(), 1);
+        }
+        let child = spawn_in(&leaf, "exec sleep 1000");
+        assert_eq!(watch.next().await.unwrap(), acme);
+        clean(&leaf, child);
     });
     tree.remove().unwrap();
 }

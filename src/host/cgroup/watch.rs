@@ -62,12 +62,26 @@ impl Watch {
         let mut watched = self.watched();
         let tenant = leaf.tenant().clone();
         watched.by_number.insert(number, tenant.clone());
-        if let Some(old) = watched.by_tenant.insert(tenant, number)
-            && old != number
-        {
-            watched.by_number.remove(&old);
+        match watched.by_tenant.insert(tenant, number) {
+            Some(old) if old != number => {
+                watched.by_number.remove(&old);
+                // The leaf was made anew. Its old file is gone by name, but this watch keeps it.
+                self.forget(leaf.tenant(), old)
+            }
+            Some(_) | None => Ok(()),
         }
-        Ok(())
+    }
+
+    fn forget(&self, tenant: &TenantName, number: i32) -> Result<(), Failure> {
+        match inotify::remove_watch(&self.inotify, number) {
+            // The kernel took it away together with the leaf.
+            Ok(()) | Err(Errno::INVAL) => Ok(()),
+            Err(errno) => Err(Failure::errno(
+                Stage::Cgroup,
+                tenant.as_str(),
+                errno.raw_os_error(),
+            )),
+        }
     }
 
     /// Watches this tenant's leaf no longer.
@@ -81,15 +95,7 @@ impl Watch {
             return Ok(());
         };
         watched.by_number.remove(&number);
-        match inotify::remove_watch(&self.inotify, number) {
-            // The kernel took it away together with the leaf.
-            Ok(()) | Err(Errno::INVAL) => Ok(()),
-            Err(errno) => Err(Failure::errno(
-                Stage::Cgroup,
-                tenant.as_str(),
-                errno.raw_os_error(),
-            )),
-        }
+        self.forget(tenant, number)
     }
 
     /// Waits for a tenant whose leaf became empty or populated, or is gone: ask the leaf which.
