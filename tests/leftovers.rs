@@ -1,5 +1,6 @@
-//! What a supervisor that was killed left behind, and another one that finds it: it ends nothing
-//! that lives, says so where it is asked to, and leaves nothing once it has ended.
+//! What a supervisor that was killed left behind and the next one cannot adopt, for its record is
+//! damaged: it ends nothing that lives, says so where it is asked to, and leaves nothing once it
+//! has ended.
 
 #![allow(unreachable_pub, reason = "the shared modules are private here")]
 
@@ -8,13 +9,14 @@ mod support;
 use std::process::Command;
 
 use nix::sys::signal::Signal;
-use support::daemon::{self, Daemon, LIMIT, ends, example, pidfd, run, signal};
+use support::daemon::{Daemon, LIMIT, ends, pidfd, run, signal};
+use support::place::{self, example};
 use tenantd::wire::TenantStatus;
 
 /// A supervisor that took over from one that was killed, and the process of the one tenant that
 /// outlived it. The other's was killed too.
 fn taken_over() -> (Daemon, u32) {
-    daemon::folder("/srv/data");
+    place::folder("/srv/data");
     let manifest = format!(
         "[app]\nname = \"APP\"\ncommand = [\"{}\"]\ndatastore.path = \"/srv/data\"\n\
          restart = {{ delay = \"10ms\" }}\n\
@@ -27,6 +29,8 @@ fn taken_over() -> (Daemon, u32) {
     let process = pidfd(beta);
     signal(beta, Signal::SIGKILL);
     assert!(ends(&process, LIMIT));
+    let record = format!("/run/tenantd/{}/tenants/acme/launch", daemon.app);
+    std::fs::write(record, "{").unwrap();
     daemon.again();
     daemon.until_tenant("acme", |acme| acme.why.is_some());
     (daemon, acme)
@@ -66,20 +70,20 @@ fn a_survivor_is_neither_cut_off_nor_called_down() {
 
 #[test]
 fn a_survivor_in_its_cgroup_is_neither_cut_off_nor_called_down() {
-    daemon::host();
+    place::host();
     a_survivor_is_neither_cut_off_nor_called_down();
 }
 
 #[test]
 fn a_survivor_without_a_cgroup_is_neither_cut_off_nor_called_down() {
-    daemon::host();
+    place::host();
     run(Command::new("umount").arg("/sys/fs/cgroup")).expect(0);
     a_survivor_is_neither_cut_off_nor_called_down();
 }
 
 #[test]
 fn what_nobody_took_over_is_taken_away_at_the_end() {
-    daemon::host();
+    place::host();
     let (daemon, acme) = taken_over();
     daemon.tell(&["stop", "beta"]).expect(0);
     // Wanted down before it ended, so that nothing of it was ever provisioned here.

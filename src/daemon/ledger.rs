@@ -14,8 +14,9 @@ use crate::host::cgroup::Leaf;
 use crate::host::launch::ready_fd::ReadyFd;
 use crate::host::netns::Netns;
 use crate::name::TenantName;
-use crate::plan::model::{Plan, TenantPlan};
+use crate::plan::model::TenantPlan;
 use crate::supervisor::event::LaunchId;
+use crate::supervisor::time::Moment;
 
 /// What exists, tenant by tenant.
 #[derive(Default)]
@@ -33,6 +34,8 @@ pub(super) struct Entry {
     pub(super) standing: Option<Standing>,
     /// Its launch, while any of its processes may live.
     pub(super) running: Option<Running>,
+    /// Whether a program said that it is ready before its launch was written here.
+    pub(super) spoke_early: bool,
 }
 
 /// What a provision made and a release takes.
@@ -65,6 +68,8 @@ pub(super) struct Running {
     pub(super) process: Option<Rc<Process>>,
     /// What watches for its readiness, and ends with it.
     pub(super) readiness: Option<AbortHandle>,
+    /// When it got its process.
+    pub(super) started_at: Moment,
     /// Whether the supervisor knows that its program runs.
     pub(super) executed: bool,
     /// Whether its program said that it is ready: perhaps before that was known.
@@ -81,12 +86,13 @@ impl Drop for Running {
 
 impl Ledger {
     /// An entry for each tenant of a plan, with nothing standing yet.
-    pub(super) fn open(plan: Plan) -> Self {
-        let entries = plan.tenants.into_iter().map(|plan| {
+    pub(super) fn open(plans: &[Arc<TenantPlan>]) -> Self {
+        let entries = plans.iter().map(|plan| {
             let entry = Entry {
-                plan: Arc::new(plan),
+                plan: Arc::clone(plan),
                 standing: None,
                 running: None,
+                spoke_early: false,
             };
             (entry.plan.name.clone(), entry)
         });

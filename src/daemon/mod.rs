@@ -22,15 +22,18 @@ pub mod notify;
 mod outflow;
 mod perform;
 pub mod ready;
+mod record;
 mod report;
 pub mod signals;
 mod site;
+mod survivors;
 mod tally;
 pub mod tell;
 mod turn;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use tokio::sync::mpsc;
@@ -184,19 +187,29 @@ fn find_cgroups(app: &AppName) -> anyhow::Result<Option<Cgroups>> {
 }
 
 impl Daemon {
-    /// Hands the whole plan to the supervisor, which starts what is wanted up.
+    /// Hands the whole plan to the supervisor, with what an earlier one left of it running. It
+    /// adopts that, and starts what else is wanted up.
     fn plan(&mut self, plan: Plan) {
-        let planned: Vec<Event> = plan
-            .tenants
-            .iter()
-            .map(|tenant| Event::Planned {
-                tenant: tenant.name.clone(),
-                policy: tenant.policy.clone(),
-            })
-            .collect();
-        self.ledger = Ledger::open(plan);
-        for event in planned {
-            self.happen(event);
+        let plans: Vec<_> = plan.tenants.into_iter().map(Arc::new).collect();
+        self.ledger = Ledger::open(&plans);
+        for plan in plans {
+            let tenant = plan.name.clone();
+            let survivor = self.site.survivor(&plan);
+            let found = survivor.as_ref().map(|survivor| survivor.found);
+            if let Some(survivor) = survivor {
+                self.ledger.stands(&tenant, survivor.standing);
+                if let Some(entry) = self.ledger.entry(&tenant) {
+                    entry.running = Some(survivor.running);
+                }
+            }
+            self.happen(Event::Planned {
+                tenant: tenant.clone(),
+                policy: plan.policy.clone(),
+                found,
+            });
+            if let Some(found) = found.filter(|found| !found.ready) {
+                self.watch_readiness(&tenant, found.launch);
+            }
         }
     }
 

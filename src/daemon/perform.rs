@@ -11,9 +11,10 @@ use crate::stage::{Failure, Stage};
 use crate::supervisor::action::Action;
 use crate::supervisor::event::{Event, Exit, LaunchId};
 
-use super::Daemon;
 use super::ledger::Running;
+use super::record::{self, Record};
 use super::report::{News, Report};
+use super::{Daemon, clock};
 
 impl Daemon {
     /// Carries out one action. An action about a tenant without an entry, or on what does not
@@ -114,8 +115,9 @@ impl Daemon {
                         launch,
                         process: Some(process),
                         readiness: None,
+                        started_at: clock::now(),
                         executed: false,
-                        said_ready: false,
+                        said_ready: entry.spoke_early,
                     });
                 }
             }
@@ -154,12 +156,13 @@ impl Daemon {
             None => false,
         };
         self.happen(Event::Launched { launch });
+        self.write_down(tenant);
         if said_ready {
             self.happen(Event::Ready { launch });
         }
     }
 
-    fn watch_readiness(&mut self, tenant: &TenantName, launch: LaunchId) {
+    pub(super) fn watch_readiness(&mut self, tenant: &TenantName, launch: LaunchId) {
         let Some(entry) = self.ledger.entry(tenant) else {
             return;
         };
@@ -238,6 +241,45 @@ impl Daemon {
         if let Some(entry) = self.ledger.entry(tenant) {
             entry.running = None;
         }
+        if let Err(error) = record::forget(&self.site.app, tenant) {
+            tracing::warn!(%tenant, %error, "cannot remove the record of a launch that is over");
+        }
         self.happen(Event::Emptied { launch });
+    }
+
+    /// Writes down the launch of a tenant, so that the next supervisor knows it again. A launch
+    /// that was not written down is known by its cgroup, and made anew.
+    pub(super) fn write_down(&mut self, tenant: &TenantName) {
+        let Some(view) = self.supervisor.tenant(tenant) else {
+            return;
+        };
+        let Some(entry) = self.ledger.entry(tenant) else {
+            return;
+        };
+        let (Some(running), Some(standing)) = (&entry.running, &entry.standing) else {
+            return;
+        };
+        let first = match &running.process {
+            Some(first) => process::start_ticks(first.pid).map(|ticks| (first.pid, ticks)),
+            // It left others behind that go on.
+            None => Some((0, 0)),
+        };
+        let Some((pid, start_ticks)) = first else {
+            return;
+        };
+        let record = Record {
+            version: record::VERSION,
+            launch: running.launch,
+            pid,
+            start_ticks,
+            netns: standing.inode,
+            started_at: running.started_at,
+            ready: view.ready == Some(true),
+            restarts: view.restarts,
+            plan: record::fingerprint(&entry.plan),
+        };
+        if let Err(error) = record.write(&self.site.app, tenant) {
+            tracing::warn!(%tenant, %error, "{tenant}: its launch cannot be written down");
+        }
     }
 }

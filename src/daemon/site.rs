@@ -22,6 +22,7 @@ use crate::supervisor::event::LaunchId;
 use super::ledger::Standing;
 use super::logs::Logs;
 use super::ready;
+use super::record;
 use super::report::{News, Reporter};
 
 /// How often the processes of a network namespace are looked for once its first one has ended.
@@ -110,6 +111,9 @@ impl Site {
     async fn clear(&self, plan: &TenantPlan, leaf: Option<&Leaf>) -> Vec<Failure> {
         let mut failures = Vec::new();
         self.logs.remove(&plan.name).await;
+        if let Err(error) = record::forget(&self.app, &plan.name) {
+            failures.push(broken(Stage::Release, &plan.name, &error));
+        }
         failures.extend(fifo::remove(&self.app, &plan.name).err());
         failures.extend(self.clear_leaf(plan, leaf));
         failures

@@ -103,6 +103,9 @@ impl Daemon {
             self.perform(action);
         }
         for transition in &step.transitions {
+            if transition.cause == Cause::Ready {
+                self.write_down(&transition.tenant);
+            }
             self.settle(&transition.tenant);
         }
     }
@@ -141,14 +144,18 @@ impl Daemon {
             return;
         };
         let asked = matches!(entry.plan.policy.ready, Readiness::Notify);
-        let Some(running) = entry.running.as_mut().filter(|_| notice.ready && asked) else {
+        if !(notice.ready && asked) {
             return;
-        };
-        // A quick program speaks before the report of its start is read.
-        running.said_ready = true;
-        if running.executed {
-            let launch = running.launch;
-            self.happen(Event::Ready { launch });
+        }
+        match &mut entry.running {
+            // A quick program speaks before the report of its start is read, or even before that
+            // of its birth.
+            None => entry.spoke_early = true,
+            Some(running) if !running.executed => running.said_ready = true,
+            Some(running) => {
+                let launch = running.launch;
+                self.happen(Event::Ready { launch });
+            }
         }
     }
 

@@ -47,10 +47,10 @@ use crate::plan::model::Policy;
 
 use action::{Action, Answer};
 use agenda::{Agenda, Entry, Index};
-use event::{Event, LaunchId, RequestId, Verb};
+use event::{Event, Found, LaunchId, RequestId, Verb};
 use tenant::{Tenant, Turn};
 use time::Moment;
-use view::View;
+use view::{StateWord, View};
 
 pub use backoff::STRIKES_MAX;
 pub use budget::Limits;
@@ -146,20 +146,18 @@ impl Supervisor {
 
     fn dispatch(&mut self, now: Moment, event: Event, step: &mut Step) {
         match event {
-            Event::Planned { tenant, policy } => self.planned(now, tenant, policy, step),
+            Event::Planned {
+                tenant,
+                policy,
+                found,
+            } => self.planned(now, tenant, policy, found, step),
             Event::Asked {
                 request,
                 tenant,
                 verb,
             } => self.asked(now, request, &tenant, verb, step),
-            Event::Shutdown => {
-                self.shutdown = true;
-                self.each(now, &Cause::Shutdown, step, Tenant::want_down);
-            }
-            Event::Hurry => {
-                self.hurry = true;
-                self.each(now, &Cause::Hurry, step, Tenant::hurry);
-            }
+            Event::Shutdown => self.shut_down(now, step),
+            Event::Hurry => self.hurry_up(now, step),
             Event::Provisioned { tenant } => {
                 self.of(now, &tenant, Cause::Provisioned, step, Tenant::provisioned);
             }
@@ -207,7 +205,24 @@ impl Supervisor {
         }
     }
 
-    fn planned(&mut self, now: Moment, name: TenantName, policy: Policy, step: &mut Step) {
+    fn shut_down(&mut self, now: Moment, step: &mut Step) {
+        self.shutdown = true;
+        self.each(now, &Cause::Shutdown, step, Tenant::want_down);
+    }
+
+    fn hurry_up(&mut self, now: Moment, step: &mut Step) {
+        self.hurry = true;
+        self.each(now, &Cause::Hurry, step, Tenant::hurry);
+    }
+
+    fn planned(
+        &mut self,
+        now: Moment,
+        name: TenantName,
+        policy: Policy,
+        found: Option<Found>,
+        step: &mut Step,
+    ) {
         if let Some(index) = self.names.get(&name) {
             if let Some(slot) = self.tenants.get_mut(index) {
                 slot.tenant.set_policy(policy);
@@ -223,8 +238,23 @@ impl Supervisor {
             entry: Entry::None,
         };
         self.tenants.insert(index, slot);
-        if autostart {
+        if let Some(found) = found {
+            self.next_launch = self.next_launch.max(found.launch.0 + 1);
+            self.turn(now, index, Cause::Found, step, |tenant, turn| {
+                tenant.found(found, autostart, turn);
+            });
+            self.since(index, found.started_at);
+        } else if autostart {
             self.turn(now, index, Cause::Planned, step, Tenant::want_up);
+        }
+    }
+
+    /// A launch that goes on as it was has been up since its start.
+    fn since(&mut self, index: Index, started_at: Moment) {
+        if let Some(Slot { tenant, .. }) = self.tenants.get_mut(&index)
+            && tenant.state().word() == StateWord::Up
+        {
+            tenant.entered(started_at);
         }
     }
 

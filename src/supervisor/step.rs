@@ -39,6 +39,8 @@ pub struct Transition {
 pub enum Cause {
     /// It became part of the plan.
     Planned,
+    /// It became part of the plan, and its launch outlived an earlier supervisor.
+    Found,
     /// An operator asked.
     Asked(Verb),
     /// The supervisor is to end.
@@ -73,6 +75,7 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Cause::Planned => "it is in the plan",
+            Cause::Found => "its program outlived an earlier supervisor",
             Cause::Asked(Verb::Start) => "an operator asked for its start",
             Cause::Asked(Verb::Stop) => "an operator asked for its stop",
             Cause::Asked(Verb::Restart) => "an operator asked for its restart",

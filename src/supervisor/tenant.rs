@@ -109,7 +109,7 @@ impl Tenant {
                 ..
             } => (None, Some(why.clone())),
             State::Stopping {
-                after: After::Relaunch,
+                after: After::Relaunch | After::Renew,
                 ..
             }
             | State::Down
@@ -228,7 +228,10 @@ impl Tenant {
     /// The last process of a launch is gone.
     fn over(&mut self, turn: &mut Turn, launch: Live, after: After) -> State {
         match (self.want, after) {
-            (Want::Down, After::Relaunch | After::Judge(_)) => self.release(turn, 0),
+            // Once it is released, what is wanted up is provisioned anew.
+            (Want::Down, After::Relaunch | After::Judge(_)) | (_, After::Renew) => {
+                self.release(turn, 0)
+            }
             (Want::Up, After::Relaunch) => self.launch_now(turn),
             (Want::Up, After::Judge(why)) => self.judge(turn, launch, why),
         }

@@ -52,7 +52,11 @@ impl World {
             now: Moment::ZERO + Duration::from_secs(1_000),
         };
         let tenant = world.name();
-        world.tell(Event::Planned { tenant, policy });
+        world.tell(Event::Planned {
+            tenant,
+            policy,
+            found: None,
+        });
         world
     }
 

@@ -77,7 +77,7 @@ impl Laws {
     pub(crate) fn event(&mut self, now: Moment, event: &Event) -> Heard {
         let mut heard = Self::nothing_heard();
         heard.unfit = match event {
-            Event::Planned { tenant, policy } => {
+            Event::Planned { tenant, policy, .. } => {
                 let policy = policy.clone();
                 self.tenants.entry(tenant.clone()).or_insert(Truth {
                     policy,

@@ -104,6 +104,7 @@ impl Trace {
             &Event::Planned {
                 tenant: tenant(),
                 policy,
+                found: None,
             },
         );
         Trace(laws)

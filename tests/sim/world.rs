@@ -122,7 +122,11 @@ impl World {
         let fair_at = self.now + Duration::from_millis(UNFAIR_FOR);
         for tenant in self.names.clone() {
             let policy = self.policy();
-            self.tell(Event::Planned { tenant, policy })?;
+            self.tell(Event::Planned {
+                tenant,
+                policy,
+                found: None,
+            })?;
         }
         self.schedule_operators();
         while self.advance(fair_at)? {}

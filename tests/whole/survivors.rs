@@ -1,63 +1,109 @@
-//! A supervisor that was killed: its tenants serve on, and no second launch ever comes to their
-//! data.
+//! A supervisor that was killed: its tenants serve on, and the next one adopts them.
 
 use std::fs;
 
 use nix::sys::signal::Signal;
-use tenantd::wire::StateWord;
+use tenantd::wire::{StateWord, TenantStatus};
 
 use crate::guestbook::{TENANTS, three};
-use crate::support::daemon::{ends, pidfd, signal};
+use crate::support::daemon::{LIMIT, ends, pidfd, signal};
 use crate::support::visit::{get, write_entry};
 
+/// What an operator sees of a tenant that must not change with the supervisor.
+fn seen(tenant: &TenantStatus) -> (Option<u32>, StateWord, Option<bool>, u32) {
+    (tenant.pid, tenant.state, tenant.ready, tenant.restarts)
+}
+
 #[test]
-fn tenants_outlive_a_killed_supervisor_and_never_get_a_second_launch() {
+fn tenants_outlive_a_killed_supervisor_and_are_adopted_by_the_next() {
     let mut daemon = three();
-    let old: Vec<u32> = daemon
-        .status()
-        .tenants
-        .iter()
-        .map(|t| t.pid.unwrap())
-        .collect();
+    daemon.kill_tenant("globex");
+    daemon.until_tenant("globex", |t| t.restarts == 1 && t.ready == Some(true));
+    let before = daemon.status();
     daemon.kill();
     for (name, ip) in TENANTS {
         write_entry(ip, name, "unsupervised");
     }
 
     daemon.again();
-    // Adopting them is another task: until then each is given up or tried again, with the reason.
-    let status = daemon.until("each has met its survivor", |status| {
-        status.tenants.iter().all(|tenant| tenant.why.is_some())
-    });
-    for tenant in &status.tenants {
-        assert!(
-            matches!(
-                tenant.state,
-                StateWord::Waiting | StateWord::Held | StateWord::Stuck
-            ),
-            "{tenant:?}"
-        );
-        assert_eq!(tenant.pid, None);
-    }
-    for (pid, (name, ip)) in old.iter().zip(TENANTS) {
-        assert!(
-            fs::metadata(format!("/proc/{pid}/exe")).is_ok(),
-            "{name} lives"
-        );
+    let after = daemon.status();
+    assert_eq!(
+        after.tenants.iter().map(seen).collect::<Vec<_>>(),
+        before.tenants.iter().map(seen).collect::<Vec<_>>()
+    );
+    for (tenant, (name, ip)) in after.tenants.iter().zip(TENANTS) {
         assert_eq!(get(ip, "/entries").1, format!("{name}\tunsupervised\n"));
         let leaf = format!("/sys/fs/cgroup/tenantd/{}/{name}/cgroup.procs", daemon.app);
+        let pid = tenant.pid.unwrap();
         assert_eq!(fs::read_to_string(leaf).unwrap(), format!("{pid}\n"));
     }
 
-    // Once the operator has ended them, all is as before.
-    for pid in old {
-        let process = pidfd(pid);
-        signal(pid, Signal::SIGKILL);
-        assert!(ends(&process, crate::support::daemon::LIMIT));
-    }
+    // They are its own from now on: seen when they end, started again, stopped, and their output
+    // is read.
+    daemon.kill_tenant("acme");
+    daemon.until_tenant("acme", |t| t.restarts == 1 && t.ready == Some(true));
+    assert_eq!(get("10.77.0.11", "/entries").1, "acme\tunsupervised\n");
+    let log = daemon.tell(&["logs", "initech"]).expect(0);
+    assert!(log.contains("POST / 303"), "{log}");
     daemon.tell(&["stop", "--all"]).expect(0);
-    daemon.tell(&["start", "--all"]).expect(0);
-    for (name, ip) in TENANTS {
-        assert_eq!(get(ip, "/entries").1, format!("{name}\tunsupervised\n"));
-    }
+    daemon.end();
+}
+
+#[test]
+fn what_died_between_two_supervisors_is_started_again() {
+    let mut daemon = three();
+    write_entry("10.77.0.11", "acme", "kept");
+    let before = daemon.tenant("acme").pid.unwrap();
+    daemon.kill();
+    let process = pidfd(before);
+    signal(before, Signal::SIGKILL);
+    assert!(ends(&process, LIMIT));
+
+    daemon.again();
+    let after = daemon.until_tenant("acme", |t| t.ready == Some(true));
+    assert_ne!(after.pid, Some(before));
+    assert_eq!(get("10.77.0.11", "/entries").1, "acme\tkept\n");
+    daemon.end();
+}
+
+#[test]
+fn a_tenant_that_was_changed_meanwhile_is_made_anew_and_one_that_is_unwanted_stopped() {
+    let mut daemon = three();
+    let before = daemon.status();
+    daemon.kill();
+    let manifest = fs::read_to_string(&daemon.manifest).unwrap();
+    let manifest = manifest
+        .replace("10.77.0.11", "10.77.0.21")
+        .replace("10.77.0.12\"", "10.77.0.12\", autostart = false");
+    fs::write(&daemon.manifest, manifest).unwrap();
+
+    daemon.again();
+    let acme = daemon.until_tenant("acme", |t| t.ready == Some(true) && t.pid.is_some());
+    assert_ne!(acme.pid, before.tenants[0].pid);
+    assert_eq!(get("10.77.0.21", "/entries").0, 200);
+    daemon.until_state("globex", StateWord::Down);
+    assert_eq!(daemon.tenant("initech").pid, before.tenants[2].pid);
+    daemon.end();
+}
+
+#[test]
+fn a_record_that_the_kernel_does_not_confirm_is_not_believed() {
+    let mut daemon = three();
+    daemon.kill();
+    // Another process has the number now, as far as its start time tells.
+    let path = format!("/run/tenantd/{}/tenants/acme/launch", daemon.app);
+    let record = fs::read_to_string(&path).unwrap();
+    let mut record: serde_json::Value = serde_json::from_str(&record).unwrap();
+    record["start_ticks"] = 1.into();
+    fs::write(&path, record.to_string()).unwrap();
+
+    daemon.again();
+    // Its first process is taken for dead, so what lives in its cgroup is ended; never are two.
+    let acme = daemon.until_tenant("acme", |t| t.ready == Some(true) && t.restarts == 1);
+    let leaf = format!("/sys/fs/cgroup/tenantd/{}/acme/cgroup.procs", daemon.app);
+    assert_eq!(
+        fs::read_to_string(leaf).unwrap(),
+        format!("{}\n", acme.pid.unwrap())
+    );
+    daemon.end();
 }

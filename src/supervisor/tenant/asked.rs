@@ -42,7 +42,11 @@ impl Tenant {
             State::Waiting { provisioned, .. } | State::Held { provisioned, .. } => {
                 self.bring_up(turn, provisioned)
             }
-            State::Stopping { launch, ending, .. } => relaunch_after(launch, ending),
+            State::Stopping {
+                launch,
+                ending,
+                after,
+            } => relaunch_after(launch, ending, &after),
             State::Stuck { left, .. } => self.try_again(turn, &left, 0),
             // On its way up, or looked at once the host has answered.
             state @ (State::Provisioning { .. }
@@ -66,7 +70,11 @@ impl Tenant {
                 again: true,
             },
             State::Up { launch, .. } => self.stop(turn, launch, After::Relaunch),
-            State::Stopping { launch, ending, .. } => relaunch_after(launch, ending),
+            State::Stopping {
+                launch,
+                ending,
+                after,
+            } => relaunch_after(launch, ending, &after),
             State::Stuck { left, .. } => self.try_again(turn, &left, 0),
             // Its next launch is still to come.
             state @ (State::Provisioning { .. } | State::Releasing { .. }) => state,
@@ -124,17 +132,17 @@ impl Tenant {
     /// Tries once more to end or release what is left, after so many tries that failed.
     pub(super) fn try_again(&self, turn: &mut Turn, left: &Left, tries: u32) -> State {
         match left {
-            Left::Processes { launch, .. } => self.kill(turn, *launch, After::Relaunch),
+            Left::Processes { launch, after } => self.kill(turn, *launch, after.asked()),
             Left::Network => self.release(turn, tries),
         }
     }
 }
 
 /// The same end, but an operator wants the next launch right after it.
-fn relaunch_after(launch: Live, ending: Ending) -> State {
+fn relaunch_after(launch: Live, ending: Ending, after: &After) -> State {
     State::Stopping {
         launch,
         ending,
-        after: After::Relaunch,
+        after: after.asked(),
     }
 }

@@ -3,12 +3,44 @@
 //! An answer to something that was not asked, as from a host that broke its word, changes nothing.
 
 use crate::stage::Failure;
-use crate::supervisor::event::Exit;
+use crate::supervisor::event::{Exit, Found};
 use crate::supervisor::view::{Want, Why};
 
-use super::{After, Ending, Left, Readying, State, Tenant, Turn, stuck};
+use super::{After, Ending, Left, Live, Readying, State, Tenant, Turn, stuck};
 
 impl Tenant {
+    /// The launch of a tenant that is new to this supervisor, but not to the host.
+    pub(in crate::supervisor) fn found(&mut self, found: Found, wanted: bool, turn: &mut Turn) {
+        let launch = Live {
+            id: found.launch,
+            started_at: found.started_at,
+        };
+        self.restarts = found.restarts;
+        self.want = if wanted { Want::Up } else { Want::Down };
+        self.state = match (self.take(), found.outdated) {
+            (State::Down, true) => self.stop(turn, launch, After::Renew),
+            (State::Down, false) if !wanted => self.stop(turn, launch, After::Relaunch),
+            (State::Down, false) => match self.up(turn, launch) {
+                State::Up { launch, .. } if found.ready => State::Up {
+                    launch,
+                    ready: Readying::Ready,
+                },
+                up => up,
+            },
+            (
+                state @ (State::Provisioning { .. }
+                | State::Launching { .. }
+                | State::Up { .. }
+                | State::Stopping { .. }
+                | State::Waiting { .. }
+                | State::Held { .. }
+                | State::Releasing { .. }
+                | State::Stuck { .. }),
+                true | false,
+            ) => state,
+        };
+    }
+
     pub(in crate::supervisor) fn provisioned(&mut self, turn: &mut Turn) {
         self.state = match (self.take(), self.want) {
             (State::Provisioning { .. }, Want::Up) => self.launch_now(turn),

@@ -99,8 +99,20 @@ pub(in crate::supervisor) enum Ending {
 pub(in crate::supervisor) enum After {
     /// The next launch at once: an operator asked.
     Relaunch,
+    /// A release, a provision and a launch: what stands is not what is planned.
+    Renew,
     /// What the restart policy says: the launch ended unasked.
     Judge(Why),
+}
+
+impl After {
+    /// The same, but an operator has asked for what comes.
+    pub(super) fn asked(&self) -> After {
+        match self {
+            After::Relaunch | After::Judge(_) => After::Relaunch,
+            After::Renew => After::Renew,
+        }
+    }
 }
 
 /// What keeps a tenant stuck.
