@@ -16,6 +16,7 @@ const NOT_FOUND: u8 = 127;
 const NOT_EXECUTABLE: u8 = 126;
 
 fn main() -> ExitCode {
+    cli::complete::answer();
     match cli::execute(Cli::parse()) {
         Ok(End::Done) => ExitCode::SUCCESS,
         Ok(End::NotAsWanted) => ExitCode::FAILURE,

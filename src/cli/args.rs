@@ -3,8 +3,10 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueHint};
+use clap_complete::engine::ArgValueCandidates;
 
+use super::complete;
 use crate::name::TenantName;
 
 /// Runs an unchanged single-tenant program once per tenant
@@ -39,9 +41,11 @@ pub struct Cli {
 pub struct Chosen {
     /// The manifest (`run`, `check`, `plan`), or the one whose application is meant
     #[arg(long, global = true, value_name = "FILE", conflicts_with = "app")]
+    #[arg(value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
     /// The application, where several run
     #[arg(long, global = true, value_name = "NAME")]
+    #[arg(add = ArgValueCandidates::new(complete::apps))]
     pub app: Option<String>,
 }
 
@@ -94,8 +98,18 @@ pub enum Command {
         tenantd status --app wiki >/dev/null || echo 'wiki needs an operator'")]
     Status {
         /// Which tenants; all if none is named
-        #[arg(value_name = "NAME")]
+        #[arg(value_name = "NAME", add = ArgValueCandidates::new(complete::tenants))]
         names: Vec<TenantName>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show all applications that run here; exit code 0 if all their tenants are as wanted
+    #[command(after_help = "EXAMPLES\n  \
+        tenantd list\n  \
+        tenantd list --json | jq -r '.applications[].app'\n\n\
+        An application whose supervisor died and left its runtime folder behind is shown as dead.")]
+    List {
         /// As JSON
         #[arg(long)]
         json: bool,
@@ -114,6 +128,7 @@ pub enum Command {
         The exit code is the command's; 127: no such command, 126: it cannot be executed.")]
     Exec {
         /// The tenant
+        #[arg(add = ArgValueCandidates::new(complete::tenants))]
         tenant: TenantName,
         /// The command and its arguments
         #[arg(last = true, required = true, value_name = "COMMAND")]
@@ -140,7 +155,7 @@ pub struct Act {
 #[group(required = true, multiple = false)]
 pub struct Which {
     /// Which tenants
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = ArgValueCandidates::new(complete::tenants))]
     pub names: Vec<TenantName>,
     /// All tenants of the application
     #[arg(long)]
@@ -151,6 +166,7 @@ pub struct Which {
 #[derive(Debug, Args)]
 pub struct Logs {
     /// The tenant
+    #[arg(add = ArgValueCandidates::new(complete::tenants))]
     pub tenant: TenantName,
     /// Go on with what is written from now on
     #[arg(short, long)]

@@ -5,7 +5,9 @@
 mod act;
 pub mod args;
 mod check;
+pub mod complete;
 mod exec;
+mod list;
 mod logs;
 mod plan;
 mod run;
@@ -66,6 +68,7 @@ pub fn execute(cli: Cli) -> anyhow::Result<End> {
         Command::Stop(what) => act::act(&app::find(&said)?, Verb::Stop, &what),
         Command::Restart(what) => act::act(&app::find(&said)?, Verb::Restart, &what),
         Command::Status { names, json } => status::status(&app::find(&said)?, &names, json),
+        Command::List { json } => list::list(json),
         Command::Logs(what) => logs::logs(&app::find(&said)?, &what),
         Command::Exec { tenant, command } => exec::exec(&app::find(&said)?, &tenant, &command),
     }
@@ -92,7 +95,7 @@ fn config(said: Said, command: Option<&str>) -> Result<PathBuf, clap::Error> {
 /// process has one thread, as [`crate::client::join`] needs it.
 fn converse<T>(conversation: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_current_thread()
-        .enable_io()
+        .enable_all()
         .build()
         .context("cannot wait for answers")?
         .block_on(conversation)

@@ -43,7 +43,11 @@ fn show(out: &mut impl Write, status: &AppStatus, now: Timestamp) -> io::Result<
         out,
         "{bold}{app}{bold:#}: supervisor pid {pid}, tenants {tracking}, {logs}"
     )?;
-    let table = table(&status.tenants, now);
+    let header = [
+        "NAME", "WANT", "STATE", "PID", "ADDRESS", "RESTARTS", "SINCE", "READY",
+    ];
+    let rows = status.tenants.iter().map(|tenant| row(tenant, now));
+    let table = table(header, rows, &[3, 5]);
     let mut lines = table.lines();
     if let Some(header) = lines.next() {
         writeln!(out, "{bold}{}{bold:#}", header.trim_end())?;
@@ -60,28 +64,35 @@ fn show(out: &mut impl Write, status: &AppStatus, now: Timestamp) -> io::Result<
     Ok(())
 }
 
-/// One line per tenant after the header's, whatever the width of the terminal.
-fn table(tenants: &[TenantStatus], now: Timestamp) -> Table {
+fn row(tenant: &TenantStatus, now: Timestamp) -> [String; 8] {
+    [
+        tenant.name.to_string(),
+        tenant.want.word().to_owned(),
+        tenant.state.word().to_owned(),
+        or_dash(tenant.pid),
+        tenant.address.to_string(),
+        tenant.restarts.to_string(),
+        length(tenant.since, now),
+        or_dash(tenant.ready.map(|ready| if ready { "yes" } else { "no" })),
+    ]
+}
+
+/// One line per row after the header's, whatever the width of the terminal. The columns of these
+/// numbers hold numbers.
+pub(super) fn table<const N: usize>(
+    header: [&str; N],
+    rows: impl Iterator<Item = [String; N]>,
+    numbers: &[usize],
+) -> Table {
     let mut table = Table::new();
     table
         .load_style(comfy_table::presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Disabled)
-        .set_header([
-            "NAME", "WANT", "STATE", "PID", "ADDRESS", "RESTARTS", "SINCE", "READY",
-        ]);
-    for tenant in tenants {
-        table.add_row([
-            tenant.name.to_string(),
-            tenant.want.word().to_owned(),
-            tenant.state.word().to_owned(),
-            or_dash(tenant.pid),
-            tenant.address.to_string(),
-            tenant.restarts.to_string(),
-            length(tenant.since, now),
-            or_dash(tenant.ready.map(|ready| if ready { "yes" } else { "no" })),
-        ]);
+        .set_header(header);
+    for row in rows {
+        table.add_row(row);
     }
-    for number in [3, 5] {
+    for &number in numbers {
         if let Some(column) = table.column_mut(number) {
             column.set_cell_alignment(CellAlignment::Right);
         }
@@ -92,7 +103,7 @@ fn table(tenants: &[TenantStatus], now: Timestamp) -> Table {
     table
 }
 
-fn or_dash(value: Option<impl ToString>) -> String {
+pub(super) fn or_dash(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 

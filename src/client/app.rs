@@ -6,6 +6,8 @@ use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use serde::Deserialize;
 
 use crate::name::{AppName, NameError};
@@ -92,6 +94,11 @@ pub fn find(said: &Said) -> Result<AppName, AppError> {
         return of_manifest(path);
     }
     let mut running = running().map_err(AppError::List)?;
+    if running.len() > 1 {
+        // A dead supervisor's folder shall not force a name on those who mean the living one.
+        let (living, dead): (Vec<_>, Vec<_>) = running.into_iter().partition(is_alive);
+        running = if living.is_empty() { dead } else { living };
+    }
     match running.len() {
         0 => Err(AppError::None),
         1 => Ok(running.remove(0)),
@@ -99,6 +106,18 @@ pub fn find(said: &Said) -> Result<AppName, AppError> {
             running.iter().map(ToString::to_string).collect(),
         )),
     }
+}
+
+/// Whether somebody listens behind the control socket, without waiting for anybody.
+fn is_alive(app: &AppName) -> bool {
+    let Ok(address) = SocketAddrUnix::new(wire::control_socket(app)) else {
+        return false;
+    };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None);
+    let connected = socket.and_then(|socket| net::connect(&socket, &address));
+    // Whatever else keeps us from it says nothing of its supervisor.
+    !matches!(connected, Err(Errno::CONNREFUSED | Errno::NOENT))
 }
 
 /// The application's name in a manifest, whatever else is in it: a manifest that is being edited

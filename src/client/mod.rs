@@ -3,8 +3,10 @@
 
 pub mod app;
 pub mod join;
+pub mod survey;
 
 use std::io;
+use std::time::Duration;
 
 use crate::name::{AppName, TenantName};
 use crate::wire::varlink::{Answers, Refusal, Supervisor};
@@ -47,6 +49,17 @@ pub enum ClientError {
         app: AppName,
         /// Why.
         source: io::Error,
+    },
+    /// There is somebody behind the socket, and no answer comes.
+    #[error(
+        "{app}: its supervisor gave no answer within {} s: see its log (`journalctl -u tenantd@{app}`)",
+        .limit.as_secs()
+    )]
+    Silent {
+        /// The application.
+        app: AppName,
+        /// How long it was waited for.
+        limit: Duration,
     },
     /// The connection ended before the answer was there.
     #[error(

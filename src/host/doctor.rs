@@ -11,12 +11,34 @@ use crate::stage::{Failure, Stage};
 
 use super::{cgroup, netns};
 
-/// The oldest kernel on which every stage of a launch exists: `CLOSE_RANGE_CLOEXEC` came last,
-/// see close_range(2).
-const KERNEL_NEEDED: (u32, u32) = (5, 11);
+/// What tenantd asks of the kernel: from which release, and what it goes without on older ones.
+/// docs/guide.md says the same.
+const KERNELS: [Release; 3] = [
+    // All of a launch is there from here: clone3(2) with its flags and openat2(2) are older.
+    Release {
+        version: (5, 11),
+        grade: Grade::Bad,
+        has: "close_range(2): no program inherits what tenantd holds open",
+    },
+    Release {
+        version: (5, 12),
+        grade: Grade::Weak,
+        has: "mount_setattr(2): set-user-id programs and devices in a datastore have no effect",
+    },
+    Release {
+        version: (5, 14),
+        grade: Grade::Weak,
+        has: "cgroup.kill: a tenant is killed at one stroke, not process by process",
+    },
+];
 
-/// The first kernel that ends a cgroup at one stroke (`cgroup.kill`, cgroups(7)).
-const KERNEL_WITH_KILL: (u32, u32) = (5, 14);
+/// A release of the kernel that brought something.
+struct Release {
+    version: (u32, u32),
+    /// How bad it is to be without.
+    grade: Grade,
+    has: &'static str,
+}
 
 /// What provisions and launches need, each with what it is needed for, see capabilities(7).
 const NEEDED: [(CapabilitySet, &str); 8] = [
@@ -121,21 +143,36 @@ fn privileges() -> Finding {
 
 fn kernel(release: &str) -> Finding {
     let subject = "kernel";
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    let mut numbers = release
+        .split(|c: char| !c.is_ascii_digit())
+        .map(str::parse::<u32>);
     let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else {
         let found = format!("{release} is no release that can be compared");
         return Finding::new(Grade::Weak, subject, found);
     };
-    let version: (u32, u32) = (major, minor);
-    if version < KERNEL_NEEDED {
-        let found = format!("{release} is too old: 5.11 is needed for close_range(2)");
-        return Finding::new(Grade::Bad, subject, found);
-    }
-    if version < KERNEL_WITH_KILL {
-        let found = format!("{release} kills a tenant process by process: 5.14 has cgroup.kill");
-        return Finding::new(Grade::Weak, subject, found);
-    }
-    Finding::new(Grade::Good, subject, release)
+    let missing: Vec<&Release> = KERNELS
+        .iter()
+        .filter(|needed| (major, minor) < needed.version)
+        .collect();
+    let Some(grade) = missing.iter().map(|needed| needed.grade).max() else {
+        let [.., newest] = KERNELS.map(|needed| needed.version);
+        let found = format!(
+            "{release}: all that tenantd uses is there since {}.{}",
+            newest.0, newest.1
+        );
+        return Finding::new(Grade::Good, subject, found);
+    };
+    let words: Vec<String> = missing
+        .iter()
+        .map(|needed| {
+            format!(
+                "{}.{} brought {}",
+                needed.version.0, needed.version.1, needed.has
+            )
+        })
+        .collect();
+    let found = format!("{release} is older than it should be: {}", words.join("; "));
+    Finding::new(grade, subject, found)
 }
 
 /// Makes a bridge and a veth pair in a network namespace that goes away with them.
@@ -222,6 +259,11 @@ mod tests {
         assert_eq!(kernel("6.1.0-13-cloud-amd64").grade, Grade::Good);
         assert_eq!(kernel("10.0").grade, Grade::Good);
         assert_eq!(kernel("next").grade, Grade::Weak);
+        assert_eq!(
+            kernel("5.12.1").found,
+            "5.12.1 is older than it should be: 5.14 brought cgroup.kill: a tenant is killed at \
+             one stroke, not process by process"
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::template::{ALL, Slot};
 /// `docs/manifest.md`.
 #[must_use]
 pub fn markdown() -> String {
-    let mut text = String::from(HEAD);
+    let mut text = format!("{HEAD}\n{INTRODUCTION}");
     for &table in Table::EACH {
         let _ = write!(text, "\n## {}\n\n{}\n", heading(table), table.doc());
         for key in Key::of(table) {
@@ -31,7 +31,10 @@ const HEAD: &str = "\
 # The manifest
 
 <!-- Made from src/manifest/reference.rs: change it there, then run UPDATE=1 cargo test. -->
+";
 
+/// What holds for all keys, in paragraphs.
+pub const INTRODUCTION: &str = "\
 A manifest is a TOML file. `tenantd check` reports everything that is wrong with one, and
 `tenantd plan` shows all that follows from it. A key that is not listed here is an error.
 
@@ -47,7 +50,9 @@ fn heading(table: Table) -> String {
     }
 }
 
-fn kind_words(kind: Kind) -> String {
+/// What a value can be, in words.
+#[must_use]
+pub fn kind_words(kind: Kind) -> String {
     let placeholders = |slots: &[Slot]| {
         if slots == ALL {
             "all placeholders".to_owned()

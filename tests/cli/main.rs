@@ -5,7 +5,9 @@
 mod support;
 
 mod ask;
+mod complete;
 mod exec;
+mod list;
 mod logs;
 
 use std::io::{BufRead, BufReader, Write};

@@ -1,0 +1,29 @@
+//! The scripts that make bash, zsh and fish ask the program itself what fits, so that they complete
+//! the names of the tenants that run.
+
+use std::io;
+
+use clap_complete::env::{Bash, EnvCompleter, Fish, Zsh};
+use tenantd::cli::complete::VARIABLE;
+
+const NAME: &str = "tenantd";
+
+/// Every script: the file's name and its text.
+pub(crate) fn scripts() -> Vec<(String, String)> {
+    let shells: [(&str, &dyn EnvCompleter); 3] = [
+        ("tenantd.bash", &Bash),
+        ("_tenantd", &Zsh),
+        ("tenantd.fish", &Fish),
+    ];
+    let written = shells.map(|(file, shell)| {
+        let script = script(shell).expect("memory can be written to");
+        (file.to_owned(), script)
+    });
+    written.into()
+}
+
+fn script(shell: &dyn EnvCompleter) -> io::Result<String> {
+    let mut script = Vec::new();
+    shell.write_registration(VARIABLE, NAME, NAME, NAME, &mut script)?;
+    String::from_utf8(script).map_err(io::Error::other)
+}

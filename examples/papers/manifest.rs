@@ -1,0 +1,62 @@
+//! tenantd.toml(5), from the reference of the manifest.
+
+use tenantd::manifest::document;
+use tenantd::manifest::reference::{Fallback, Key, Table};
+
+use crate::page::Page;
+
+/// The page's text.
+pub(crate) fn page(date: &str) -> String {
+    let mut page = Page::new("tenantd.toml", "5", date);
+    page.section("NAME");
+    page.text("tenantd.toml - the manifest of an application and its tenants");
+    page.section("SYNOPSIS");
+    page.text("`/etc/tenantd/APP.toml`");
+    page.section("DESCRIPTION");
+    for (at, paragraph) in document::INTRODUCTION.split("\n\n").enumerate() {
+        let text = paragraph.replace('\n', " ");
+        match at {
+            0 => page.text(&text),
+            _ => page.paragraph(&text),
+        }
+    }
+    for &table in Table::EACH {
+        page.section(&match table {
+            Table::Top => "THE WHOLE".to_owned(),
+            _ => table.header().to_owned(),
+        });
+        page.text(table.doc());
+        for key in Key::of(table) {
+            page.term(key.name, key.doc);
+            page.line(&format!("Is: {}.", document::kind_words(key.kind)));
+            page.line(&match key.fallback {
+                Fallback::Required => "It must be there.".to_owned(),
+                Fallback::Value(value) => format!("Default: `{value}`"),
+                Fallback::Derived(words) => format!("Default: {words}."),
+            });
+            page.line(&format!("Example: `{}`", key.usage()));
+        }
+    }
+    page.section("EXAMPLES");
+    page.verbatim(&EXAMPLE.lines().collect::<Vec<_>>());
+    page.paragraph("A longer one is `/usr/share/doc/tenantd/tenants.example.toml`.");
+    page.section("SEE ALSO");
+    page.text("tenantd(8), tenantd-check(8), tenantd-plan(8), tenantd-schema(8)");
+    page.render()
+}
+
+/// The manifest of README.md, which a test reads.
+const EXAMPLE: &str = r#"[app]
+name    = "wiki"
+command = ["/usr/bin/wiki", "--name", "{tenant}"]
+user    = "wiki"
+
+[app.datastore]
+path = "/var/lib/wiki"
+
+[network]
+subnet = "10.77.0.0/24"
+
+[tenants]
+acme = { ip = "10.77.0.11" }
+bolt = { ip = "10.77.0.12" }"#;

@@ -1,0 +1,102 @@
+//! Completion: the shell asks this program what fits where the cursor is, so that names of
+//! applications and tenants are those which run. It waits for nobody long, and it says nothing of
+//! what it cannot find out: a person is typing.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::CommandFactory;
+use clap_complete::CompleteEnv;
+use clap_complete::engine::CompletionCandidate;
+
+use super::args::Cli;
+use crate::client::app::{self, Said};
+use crate::client::survey::survey;
+
+/// The variable by which a shell's script asks.
+pub const VARIABLE: &str = "TENANTD_COMPLETE";
+
+/// How long a supervisor may take to answer.
+const LIMIT: Duration = Duration::from_millis(300);
+
+/// Answers the shell and ends the process, if it is a shell that asks.
+pub fn answer() {
+    CompleteEnv::with_factory(Cli::command)
+        .var(VARIABLE)
+        .bin("tenantd")
+        .complete();
+}
+
+/// The applications that run.
+pub(super) fn apps() -> Vec<CompletionCandidate> {
+    let apps = app::running().unwrap_or_default();
+    apps.into_iter()
+        .map(|app| CompletionCandidate::new(app.as_str()))
+        .collect()
+}
+
+/// The tenants of the application that the line means so far, with what they are.
+pub(super) fn tenants() -> Vec<CompletionCandidate> {
+    let said = app::said(typed(std::env::args_os()), |name| std::env::var_os(name));
+    let Ok(app) = app::find(&said) else {
+        return Vec::new();
+    };
+    let found = super::converse(async { Ok(survey(vec![app], LIMIT).await) });
+    let status = found.ok().and_then(|mut found| found.pop()?.status.ok());
+    let tenants = status.into_iter().flat_map(|status| status.tenants);
+    tenants
+        .map(|tenant| {
+            let help = format!("{}, {}", tenant.state.word(), tenant.address);
+            CompletionCandidate::new(tenant.name.as_str()).help(Some(help.into()))
+        })
+        .collect()
+}
+
+/// What an unfinished line says of the application. It stands behind the first `--`; what stands
+/// behind a second one is a command's own.
+fn typed(arguments: impl Iterator<Item = OsString>) -> Said {
+    let is_end = |word: &OsString| word == "--";
+    let mut words = arguments
+        .skip_while(|word| !is_end(word))
+        .skip(1)
+        .take_while(|word| !is_end(word));
+    let mut said = Said::default();
+    while let Some(word) = words.next() {
+        let word = word.to_string_lossy();
+        let (option, value) = match word.split_once('=') {
+            Some((option, value)) => (option, Some(value.into())),
+            None => (word.as_ref(), None),
+        };
+        match option {
+            "--app" => {
+                let value = value.or_else(|| words.next());
+                said.app = value.map(|name: OsString| name.to_string_lossy().into_owned());
+            }
+            "--config" => said.config = value.or_else(|| words.next()).map(Into::into),
+            _ => {}
+        }
+    }
+    said
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(line: &str) -> (Option<String>, Option<String>) {
+        let Said { app, config } = typed(line.split(' ').map(OsString::from));
+        (app, config.map(|path| path.display().to_string()))
+    }
+
+    #[test]
+    fn an_unfinished_line_says_its_application() {
+        let app = |name: &str| (Some(name.to_owned()), None);
+        assert_eq!(said("tenantd -- tenantd --app wiki start "), app("wiki"));
+        assert_eq!(said("tenantd -- tenantd start --app=wiki a"), app("wiki"));
+        let config = (None, Some("a.toml".to_owned()));
+        assert_eq!(said("tenantd -- tenantd --config a.toml stop "), config);
+        assert_eq!(said("tenantd -- tenantd start --app"), (None, None));
+        let of_the_command = "tenantd -- tenantd exec acme -- ls --app wiki";
+        assert_eq!(said(of_the_command), (None, None));
+    }
+}

@@ -1,0 +1,121 @@
+//! Listing what runs, with what died beside it.
+
+use super::*;
+
+/// A socket that nobody listens behind: what a killed supervisor leaves.
+fn die(app: &str) {
+    let socket = wire::control_socket(&app.parse().unwrap());
+    std::fs::create_dir_all(socket.parent().unwrap()).unwrap();
+    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+}
+
+fn listed() -> serde_json::Value {
+    let output = run(&["list", "--json"]);
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn nothing_runs() {
+    support::enter();
+    expect(&run(&["list"]), 0, "no application runs here\n", "");
+    assert_eq!(listed(), serde_json::json!({ "applications": [] }));
+}
+
+#[test]
+fn the_living_and_the_dead_are_told_apart() {
+    support::enter();
+    let script = Script::new();
+    let app = script.app.to_string();
+    script.serve();
+    die("aa-dead");
+    let output = run(&["list"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let rows: Vec<Vec<&str>> = text
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(rows[1], ["aa-dead", "dead", "-", "-", "-", "-"], "{text}");
+    assert_eq!(
+        rows[2][..3],
+        ["WHY", "aa-dead:", "its"],
+        "a dead one is explained: {text}"
+    );
+    assert_eq!(rows[3], [&*app, "running", "4711", "2", "1", "1"], "{text}");
+    assert!(text.contains(&format!("see `tenantd status --app {app}`")));
+    assert_eq!(output.status.code(), Some(1));
+
+    let json = listed();
+    let [dead, living] = &json["applications"].as_array().unwrap()[..] else {
+        panic!("{json}");
+    };
+    assert_eq!(dead["state"], "dead");
+    assert_eq!(dead["pid"], serde_json::Value::Null);
+    assert_eq!(living["app"], app);
+    assert_eq!(living["up"], 1);
+    assert_eq!(living["tenants"], 2);
+}
+
+#[test]
+fn a_dead_one_does_not_force_a_name_on_the_living() {
+    support::enter();
+    let script = Script::new();
+    let app = script.app.to_string();
+    script.serve();
+    die("aa-dead");
+    let output = run(&["status", "acme"]);
+    assert_eq!(output.status.code(), Some(0));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.starts_with(&app), "{text}");
+
+    Script::new().serve();
+    let output = run(&["status", "acme"]);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("several applications run here"), "{text}");
+    assert!(!text.contains("aa-dead"), "{text}");
+}
+
+#[test]
+fn the_application_is_found_by_each_way_that_is_documented() {
+    support::enter();
+    let (one, other) = (Script::new(), Script::new());
+    let names = [one.app.to_string(), other.app.to_string()];
+    one.serve();
+    other.serve();
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = |app: &str| {
+        let path = folder.path().join(format!("{app}.toml"));
+        std::fs::write(&path, format!("[app]\nname = \"{app}\"\n")).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let [first, second] = &names;
+    let meant = |arguments: &[&str], environment: &[(&str, &str)]| {
+        let output = tenantd(&[&["status", "--json"], arguments].concat())
+            .envs(environment.iter().copied())
+            .output()
+            .unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        json["app"].as_str().unwrap().to_owned()
+    };
+    let (one, two) = (manifest(first), manifest(second));
+    assert_eq!(meant(&["--app", first], &[("TENANTD_APP", second)]), *first);
+    assert_eq!(
+        meant(&["--config", &two], &[("TENANTD_APP", first)]),
+        *second
+    );
+    let both = [("TENANTD_CONFIG", &*two), ("TENANTD_APP", first)];
+    assert_eq!(meant(&[], &both), *first);
+    assert_eq!(meant(&[], &[("TENANTD_CONFIG", &one)]), *first);
+}
+
+#[test]
+fn one_that_does_not_answer_is_not_waited_for() {
+    support::enter();
+    let socket = wire::control_socket(&"deaf".parse().unwrap());
+    std::fs::create_dir_all(socket.parent().unwrap()).unwrap();
+    // It listens, and never accepts.
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let json = listed();
+    assert_eq!(json["applications"][0]["state"], "unknown");
+    let why = json["applications"][0]["why"].as_str().unwrap();
+    assert!(why.contains("no answer within 5 s"), "{why}");
+}
