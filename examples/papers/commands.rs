@@ -4,7 +4,7 @@ use clap::{Command, CommandFactory};
 use clap_mangen::Man;
 use tenantd::cli::args::Cli;
 
-use crate::page::{Page, VERSION};
+use super::page::{Page, VERSION};
 
 /// A section of terms and their meanings.
 type Terms = &'static [(&'static str, &'static str)];
@@ -53,7 +53,7 @@ pub(crate) fn pages(date: &str) -> Vec<(String, String)> {
     let mut cli = Cli::command().disable_help_subcommand(true);
     cli.build();
     let verbs: Vec<Command> = cli.get_subcommands().cloned().collect();
-    let mut pages = vec![("tenantd.8".to_owned(), whole(cli, &verbs, date))];
+    let mut pages = vec![("tenantd.8".to_owned(), whole(&cli, &verbs, date))];
     for verb in &verbs {
         let name = format!("tenantd-{}.8", verb.get_name());
         pages.push((name, page(verb, date)));
@@ -61,11 +61,11 @@ pub(crate) fn pages(date: &str) -> Vec<(String, String)> {
     pages
 }
 
-fn whole(cli: Command, verbs: &[Command], date: &str) -> String {
-    let mut page = begin(&cli, date);
+fn whole(cli: &Command, verbs: &[Command], date: &str) -> String {
+    let mut page = begin(cli, date);
     page.section("FINDING THE APPLICATION");
     page.text(FINDING);
-    examples(&mut page, &cli);
+    examples(&mut page, cli);
     for (title, terms) in [("SIGNALS", SIGNALS), ("FILES", FILES)] {
         page.section(title);
         for (term, meaning) in terms {

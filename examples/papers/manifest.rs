@@ -3,7 +3,7 @@
 use tenantd::manifest::document;
 use tenantd::manifest::reference::{Fallback, Key, Table};
 
-use crate::page::Page;
+use super::page::Page;
 
 /// The page's text.
 pub(crate) fn page(date: &str) -> String {
