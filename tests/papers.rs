@@ -10,7 +10,10 @@ use std::process::Command;
 
 use clap::CommandFactory;
 use tenantd::cli::args::Cli;
-use tenantd::manifest::reference::{Fallback, KEYS, Table};
+use tenantd::manifest::Source;
+use tenantd::manifest::reference::{self, Fallback, KEYS};
+use tenantd::plan;
+use tenantd::plan::facts::{ProgramFact, Table, User};
 
 /// Every man page, rendered as a person sees it, on lines that nothing wraps.
 fn rendered() -> Vec<(PathBuf, String)> {
@@ -87,7 +90,7 @@ fn the_manifest_page_names_every_key() {
         .find(|(path, _)| path.to_str() == Some("tenantd.toml.5"))
         .unwrap();
     for key in KEYS {
-        if key.table != Table::Top {
+        if key.table != reference::Table::Top {
             assert!(page.contains(key.table.header()), "{:?}", key.table);
         }
         assert!(page.contains(&key.usage()), "{}", key.usage());
@@ -95,4 +98,29 @@ fn the_manifest_page_names_every_key() {
             assert!(page.contains(&format!("Default: {value}")), "{}", key.name);
         }
     }
+}
+
+#[test]
+fn the_manifest_that_is_shown_is_good() {
+    let host = Table {
+        users: vec![User {
+            name: "wiki".to_owned(),
+            uid: 990,
+            gid: 990,
+            home: "/var/lib/wiki".to_owned(),
+        }],
+        programs: [(
+            "/usr/bin/wiki".into(),
+            ProgramFact::Executable("/usr/bin/wiki".into()),
+        )]
+        .into(),
+        ..Table::default()
+    };
+    let source = Source {
+        name: "README.md".to_owned(),
+        folder: "/etc/tenantd".into(),
+        text: papers::manifest::example().to_owned(),
+    };
+    let plan = plan::read(&source, &host).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(plan.tenants.len(), 3);
 }

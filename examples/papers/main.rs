@@ -6,7 +6,7 @@
 
 mod commands;
 mod completions;
-mod manifest;
+pub(crate) mod manifest;
 mod page;
 
 use std::path::{Path, PathBuf};

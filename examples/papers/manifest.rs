@@ -38,25 +38,22 @@ pub(crate) fn page(date: &str) -> String {
         }
     }
     page.section("EXAMPLES");
-    page.verbatim(&EXAMPLE.lines().collect::<Vec<_>>());
+    page.verbatim(&example().lines().collect::<Vec<_>>());
     page.paragraph("A longer one is `/usr/share/doc/tenantd/tenants.example.toml`.");
     page.section("SEE ALSO");
     page.text("tenantd(8), tenantd-check(8), tenantd-plan(8), tenantd-schema(8)");
     page.render()
 }
 
-/// The manifest of README.md, which a test reads.
-const EXAMPLE: &str = r#"[app]
-name    = "wiki"
-command = ["/usr/bin/wiki", "--name", "{tenant}"]
-user    = "wiki"
-
-[app.datastore]
-path = "/var/lib/wiki"
-
-[network]
-subnet = "10.77.0.0/24"
-
-[tenants]
-acme = { ip = "10.77.0.11" }
-bolt = { ip = "10.77.0.12" }"#;
+/// The manifest of README.md.
+///
+/// # Panics
+/// If there is none.
+pub(crate) fn example() -> &'static str {
+    let readme = include_str!("../../README.md");
+    let fence = readme.split_once("```toml\n").map(|(_, rest)| rest);
+    let (manifest, _) = fence
+        .and_then(|rest| rest.split_once("\n```"))
+        .expect("README.md shows a manifest");
+    manifest
+}
