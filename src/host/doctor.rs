@@ -267,6 +267,15 @@ mod tests {
     }
 
     #[test]
+    fn the_guide_names_the_same_releases() {
+        let guide = include_str!("../../docs/guide.md");
+        for Release { version, .. } in KERNELS {
+            let cell = format!("| {}.{}", version.0, version.1);
+            assert!(guide.contains(&cell), "{cell}");
+        }
+    }
+
+    #[test]
     fn counts_descriptors() {
         assert_eq!(descriptors(10, Some(103)).grade, Grade::Bad);
         assert_eq!(descriptors(10, Some(104)).grade, Grade::Good);
