@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::End;
 use crate::client::Connection;
 use crate::name::{AppName, TenantName};
-use crate::wire::{AppStatus, LogPlace, TenantStatus, Tracking};
+use crate::wire::{AppStatus, LogPlace, StateWord, TenantStatus, Tracking};
 
 pub(super) fn status(app: &AppName, names: &[TenantName], json: bool) -> anyhow::Result<End> {
     let status = super::converse(async {
@@ -118,7 +118,11 @@ fn why(tenant: &TenantStatus, now: Timestamp) -> String {
         ),
     };
     if let Some(until) = tenant.until {
-        text += &format!("; starts again in {}", length(now, until));
+        let what = match tenant.state {
+            StateWord::Stuck => "tried again",
+            _ => "starts again",
+        };
+        text += &format!("; {what} in {}", length(now, until));
     }
     text
 }
@@ -146,7 +150,7 @@ fn length(from: Timestamp, to: Timestamp) -> String {
 mod tests {
     use super::*;
     use crate::stage::{Failure, Stage};
-    use crate::wire::{StateWord, Want};
+    use crate::wire::Want;
 
     fn sample() -> AppStatus {
         let up = TenantStatus {
@@ -181,6 +185,17 @@ mod tests {
             logs: LogPlace::Files,
             tenants: vec![up, waiting],
         }
+    }
+
+    #[test]
+    fn what_is_stuck_does_not_start_again() {
+        let now = "2026-11-22T10:00:00Z".parse().unwrap();
+        let mut tenant = sample().tenants.remove(1);
+        tenant.why = Some("it is held".to_owned());
+        tenant.state = StateWord::Stuck;
+        assert_eq!(why(&tenant, now), "it is held; tried again in 8s");
+        tenant.state = StateWord::Waiting;
+        assert_eq!(why(&tenant, now), "it is held; starts again in 8s");
     }
 
     #[test]
