@@ -234,9 +234,9 @@ impl Site {
         let inode = standing.inode;
         spawn_local(async move {
             let killed = blocking(move || process::kill_netns(inode, KILL_LIMIT)).await;
-            if let Err(failure) = killed {
-                reporter.report(&tenant, News::EndFailed(failure));
-            }
+            // A watch that failed no longer tells that nobody is left.
+            let news = killed.map_or_else(News::EndFailed, |()| News::Stirred);
+            reporter.report(&tenant, news);
         });
     }
 }
