@@ -14,10 +14,11 @@ pub(super) fn check(config: &Path) -> anyhow::Result<End> {
     let mut out = anstream::stdout().lock();
     writeln!(
         out,
-        "{}: good: {} with {} tenants",
+        "{}: good: {} with {} tenant{}",
         config.display(),
         plan.app,
-        plan.tenants.len()
+        plan.tenants.len(),
+        if plan.tenants.len() == 1 { "" } else { "s" }
     )?;
     let findings = doctor::examine(plan.tenants.len());
     for finding in &findings {

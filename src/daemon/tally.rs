@@ -37,12 +37,44 @@ impl Tally {
 impl fmt::Display for Tally {
     /// Such as `3 tenants: 2 up, 1 held`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} tenants", self.total)?;
+        let plural = if self.total == 1 { "" } else { "s" };
+        write!(f, "{} tenant{plural}", self.total)?;
         let mut sign = ": ";
         for (state, count) in self.counts.iter().filter(|(_, count)| **count > 0) {
             write!(f, "{sign}{count} {state}")?;
             sign = ", ";
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::supervisor::Cause;
+
+    fn turn(from: StateWord, to: StateWord) -> Transition {
+        Transition {
+            tenant: "acme".parse().unwrap(),
+            from,
+            to,
+            launch: None,
+            cause: Cause::Planned,
+        }
+    }
+
+    #[test]
+    fn counts_each_tenant_in_its_state() {
+        let mut tally = Tally::default();
+        assert_eq!(tally.to_string(), "0 tenants");
+        tally.begin();
+        assert_eq!(tally.to_string(), "1 tenant: 1 down");
+        tally.begin();
+        tally.note(&turn(StateWord::Down, StateWord::Provisioning));
+        assert_eq!(tally.to_string(), "2 tenants: 1 down, 1 provisioning");
+        // It was up and became ready.
+        tally.note(&turn(StateWord::Provisioning, StateWord::Up));
+        tally.note(&turn(StateWord::Up, StateWord::Up));
+        assert_eq!(tally.to_string(), "2 tenants: 1 down, 1 up");
     }
 }
