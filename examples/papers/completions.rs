@@ -19,8 +19,17 @@ pub(crate) fn scripts() -> Vec<(String, String)> {
         let script = script(shell).expect("memory can be written to");
         (file.to_owned(), script)
     });
-    written.into()
+    let mut scripts = Vec::from(written);
+    scripts[1].1 += FIRST_TAB;
+    scripts
 }
+
+/// zsh loads the script as the body of `_tenantd` at the first TAB, which wants an answer too.
+const FIRST_TAB: &str = "
+if [[ ${funcstack[1]-} == _tenantd ]]; then
+    _clap_dynamic_completer_tenantd \"$@\"
+fi
+";
 
 fn script(shell: &dyn EnvCompleter) -> io::Result<String> {
     let mut script = Vec::new();
