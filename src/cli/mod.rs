@@ -83,9 +83,11 @@ fn config(said: Said, command: Option<&str>) -> Result<PathBuf, clap::Error> {
                 ErrorKind::MissingRequiredArgument,
                 format!("`{command}` needs the manifest: --config FILE or TENANTD_CONFIG"),
             ),
+            // Nothing was said at all: the whole help is the answer, and the exit code that of a
+            // mistake.
             None => {
                 let help = cli.render_help();
-                cli.error(ErrorKind::MissingSubcommand, help)
+                clap::Error::raw(ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, help)
             }
         }
     })

@@ -87,12 +87,26 @@ async fn follow(
         return reporter.report(tenant, News::Launched(launch, outcome));
     }
     reporter.report(tenant, News::Launched(launch, Ok(())));
-    let how = process::ended(&process.fd).await.unwrap_or_else(|error| {
-        // Nobody will ever tell. Whether anything lives is proved by cgroup or namespace.
-        tracing::error!(%tenant, pid = process.pid, %error, "cannot wait for its process");
-        Ended::Unknown
+    await_end(reporter, tenant, launch, process);
+}
+
+/// Reports the end of a launch's first process. A task of its own and a small one, for it stays as
+/// long as the program does.
+pub(super) fn await_end(
+    reporter: &Reporter,
+    tenant: &TenantName,
+    launch: LaunchId,
+    process: Rc<Process>,
+) {
+    let (reporter, tenant) = (reporter.clone(), tenant.clone());
+    spawn_local(async move {
+        let how = process::ended(&process.fd).await.unwrap_or_else(|error| {
+            // Nobody will ever tell. Whether anything lives is proved by cgroup or namespace.
+            tracing::error!(%tenant, pid = process.pid, %error, "cannot wait for its process");
+            Ended::Unknown
+        });
+        reporter.report(&tenant, News::Ended(launch, how));
     });
-    reporter.report(tenant, News::Ended(launch, how));
 }
 
 /// Runs on a blocking thread: what it opens may lie on a filesystem that hangs.

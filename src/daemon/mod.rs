@@ -26,12 +26,13 @@ mod record;
 mod report;
 pub mod signals;
 mod site;
+mod strays;
 mod survivors;
 mod tally;
 pub mod tell;
 mod turn;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -159,6 +160,15 @@ async fn open(
         tally: Tally::default(),
         stopping: false,
     };
+    let planned: BTreeSet<_> = plan
+        .tenants
+        .iter()
+        .map(|tenant| tenant.name.clone())
+        .collect();
+    daemon
+        .site
+        .end_strays(|tenant| planned.contains(tenant))
+        .await;
     daemon.plan(plan);
     let control = spawn_local(control.serve(desk));
     Ok((daemon, control))

@@ -12,7 +12,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use tokio::task::spawn_local;
 
 use crate::host::cgroup::Leaf;
 use crate::host::fifo;
@@ -23,6 +22,7 @@ use crate::plan::model::TenantPlan;
 use crate::supervisor::event::{Found, LaunchId};
 
 use super::clock;
+use super::launch::await_end;
 use super::ledger::{Process, Running, Standing};
 use super::record::{self, Record};
 use super::report::News;
@@ -38,7 +38,7 @@ pub(super) struct Survivor {
 impl Site {
     /// The launch of a tenant that outlived an earlier supervisor, if there is one. What is in the
     /// way of adopting it is logged, and shows again when the tenant is provisioned.
-    pub(super) fn survivor(self: &Rc<Self>, plan: &TenantPlan) -> Option<Survivor> {
+    pub(super) fn survivor(&self, plan: &TenantPlan) -> Option<Survivor> {
         match self.find(plan) {
             Ok(survivor) => survivor,
             Err(error) => {
@@ -49,7 +49,7 @@ impl Site {
         }
     }
 
-    fn find(self: &Rc<Self>, plan: &TenantPlan) -> io::Result<Option<Survivor>> {
+    fn find(&self, plan: &TenantPlan) -> io::Result<Option<Survivor>> {
         let tenant = &plan.name;
         let leaf = self.populated_leaf(plan)?;
         if self.cgroups.is_some() && leaf.is_none() {
@@ -100,7 +100,7 @@ impl Site {
     }
 
     fn adopt(
-        self: &Rc<Self>,
+        &self,
         plan: &TenantPlan,
         record: Option<Record>,
         first: Option<Process>,
@@ -124,7 +124,7 @@ impl Site {
             },
         };
         let process = first.map(Rc::new);
-        self.await_end(plan, found.launch, process.clone());
+        self.follow_survivor(plan, found.launch, process.clone());
         Survivor {
             found,
             standing,
@@ -141,26 +141,12 @@ impl Site {
 
     /// Reports the end of a first process that an earlier supervisor started; at once, if it ended
     /// between the two, unless it was to leave the others behind.
-    fn await_end(
-        self: &Rc<Self>,
-        plan: &TenantPlan,
-        launch: LaunchId,
-        process: Option<Rc<Process>>,
-    ) {
-        let (reporter, tenant) = (self.reporter.clone(), plan.name.clone());
-        let Some(process) = process else {
-            if !plan.policy.daemonizes {
-                reporter.report(&tenant, News::Ended(launch, Ended::Unknown));
-            }
-            return;
-        };
-        spawn_local(async move {
-            let how = process::ended(&process.fd).await.unwrap_or_else(|error| {
-                tracing::error!(%tenant, pid = process.pid, %error, "cannot wait for its process");
-                Ended::Unknown
-            });
-            reporter.report(&tenant, News::Ended(launch, how));
-        });
+    fn follow_survivor(&self, plan: &TenantPlan, launch: LaunchId, process: Option<Rc<Process>>) {
+        match process {
+            Some(process) => await_end(&self.reporter, &plan.name, launch, process),
+            None if plan.policy.daemonizes => {}
+            None => self.report(&plan.name, News::Ended(launch, Ended::Unknown)),
+        }
     }
 }
 

@@ -96,7 +96,7 @@ impl Daemon {
 
     fn follow(&mut self, step: Step) {
         for transition in &step.transitions {
-            tell(transition);
+            self.tell(transition);
             self.tally.note(transition);
         }
         for action in step.actions {
@@ -159,6 +159,32 @@ impl Daemon {
         }
     }
 
+    /// The one place where what becomes of tenants is logged.
+    fn tell(&self, transition: &Transition) {
+        let Transition {
+            tenant,
+            from,
+            to,
+            launch: _,
+            cause,
+        } = transition;
+        match (cause, to) {
+            (Cause::Ready, _) => tracing::info!(%tenant, "{tenant}: ready"),
+            (Cause::Failed(_) | Cause::GivenUp(_) | Cause::Exited(_), _) => {
+                tracing::warn!(%tenant, "{tenant}: {from} → {to}: {cause}");
+            }
+            (_, StateWord::Waiting) => {
+                let until = self.supervisor.tenant(tenant).and_then(|view| view.until);
+                let wait = until.map_or(Duration::ZERO, |until| until.since(clock::now()));
+                tracing::info!(%tenant, "{tenant}: starts again in {:.1} s", wait.as_secs_f64());
+            }
+            (_, StateWord::Up | StateWord::Down) => {
+                tracing::info!(%tenant, "{tenant}: {from} → {to}: {cause}");
+            }
+            _ => tracing::debug!(%tenant, "{tenant}: {from} → {to}: {cause}"),
+        }
+    }
+
     fn say_status(&self, said: &mut String) {
         let status = self.tally.to_string();
         if status != *said {
@@ -200,26 +226,5 @@ async fn tick(watchdog: &mut Option<tokio::time::Interval>) {
             ticks.tick().await;
         }
         None => std::future::pending().await,
-    }
-}
-
-/// The one place where what becomes of tenants is logged.
-fn tell(transition: &Transition) {
-    let Transition {
-        tenant,
-        from,
-        to,
-        launch: _,
-        cause,
-    } = transition;
-    match (cause, to) {
-        (Cause::Ready, _) => tracing::info!(%tenant, "{tenant}: ready"),
-        (Cause::Failed(_) | Cause::GivenUp(_) | Cause::Exited(_), _) => {
-            tracing::warn!(%tenant, "{tenant}: {from} → {to}: {cause}");
-        }
-        (_, StateWord::Up | StateWord::Down) => {
-            tracing::info!(%tenant, "{tenant}: {from} → {to}: {cause}");
-        }
-        _ => tracing::debug!(%tenant, "{tenant}: {from} → {to}: {cause}"),
     }
 }

@@ -45,6 +45,24 @@ pub fn folder(app: &AppName, tenant: &TenantName) -> PathBuf {
     PathBuf::from(format!("/run/tenantd/{app}/tenants/{tenant}"))
 }
 
+/// The tenants of an application that have pipes: those that stand, or were left standing.
+///
+/// # Errors
+/// The stage [`Stage::Log`], with the folder and the errno.
+pub fn tenants(app: &AppName) -> Result<Vec<TenantName>, Failure> {
+    let folder = PathBuf::from(format!("/run/tenantd/{app}/tenants"));
+    let entries = std::fs::read_dir(&folder).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let entries = entries.map_err(|error| {
+        let errno = error.raw_os_error().unwrap_or(libc::EIO);
+        Failure::errno(Stage::Log, folder.display().to_string(), errno)
+    })?;
+    // What has no tenant's name was not made by us.
+    let names = entries
+        .iter()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    Ok(names.collect())
+}
+
 /// Makes a tenant's pipes, or finds those that are there, and opens the supervisor's ends.
 ///
 /// The pipes belong to `uid` and nobody else, because a program may open `/dev/stdout` again

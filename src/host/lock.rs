@@ -60,22 +60,10 @@ impl Lock {
         let failed = |errno| failure(path, errno);
         let file = file_of(datastore).map_err(failed)?;
         make_folder().map_err(failed)?;
-        for _ in 0..REOPENS {
-            // Read-only: a tenant that inherits it cannot write into it.
-            let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let fd = openat(CWD, &file, flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
-            match patiently(fd.as_fd(), FlockOperation::NonBlockingLockExclusive) {
-                Err(Errno::WOULDBLOCK) => {
-                    return Err(failed(Errno::WOULDBLOCK).with(holder(&file)));
-                }
-                other => other.map_err(failed)?,
-            }
-            if is_same(fd.as_fd(), &file).map_err(failed)? {
-                let fd = beside_the_slot(fd).map_err(failed)?;
-                return Ok(Self { fd, file });
-            }
-        }
-        Err(failed(Errno::STALE))
+        take_file(file.clone()).map_err(|errno| match errno {
+            Errno::WOULDBLOCK => failed(errno).with(holder(&file)),
+            other => failed(other),
+        })
     }
 
     /// The lock's file, for people.
@@ -119,9 +107,50 @@ pub fn is_free(datastore: BorrowedFd<'_>, path: &Path) -> Result<bool, Failure> 
 /// # Errors
 /// A [`Failure`] of stage lock, with `EWOULDBLOCK` if somebody still holds it.
 pub fn forget(datastore: BorrowedFd<'_>, path: &Path) -> Result<(), Failure> {
-    // Only the holder may remove it: whoever has it open already finds out by the inode.
     let lock = Lock::take(datastore, path)?;
-    unlinkat(CWD, &lock.file, AtFlags::empty()).map_err(|errno| failure(path, errno))
+    remove(&lock).map_err(|errno| failure(path, errno))
+}
+
+/// Removes the files of all locks that nobody holds, where the datastores are not known any more.
+///
+/// # Errors
+/// A [`Failure`] of stage lock.
+pub fn sweep() -> Result<(), Failure> {
+    let folder = Path::new(LOCKS);
+    let failed =
+        |error: &std::io::Error| failure(folder, Errno::from_io_error(error).unwrap_or(Errno::IO));
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(|error| failed(&error))?,
+    };
+    for entry in entries {
+        let file = entry.map_err(|error| failed(&error))?.path();
+        match take_file(file) {
+            Ok(lock) => remove(&lock).map_err(|errno| failure(folder, errno))?,
+            Err(Errno::WOULDBLOCK) => {}
+            Err(errno) => return Err(failure(folder, errno)),
+        }
+    }
+    Ok(())
+}
+
+/// Only the holder may remove it: whoever has it open already finds out by the inode.
+fn remove(lock: &Lock) -> Result<(), Errno> {
+    unlinkat(CWD, &lock.file, AtFlags::empty())
+}
+
+fn take_file(file: PathBuf) -> Result<Lock, Errno> {
+    for _ in 0..REOPENS {
+        // Read-only: a tenant that inherits it cannot write into it.
+        let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = openat(CWD, &file, flags, Mode::RUSR | Mode::WUSR)?;
+        patiently(fd.as_fd(), FlockOperation::NonBlockingLockExclusive)?;
+        if is_same(fd.as_fd(), &file)? {
+            let fd = beside_the_slot(fd)?;
+            return Ok(Lock { fd, file });
+        }
+    }
+    Err(Errno::STALE)
 }
 
 fn failure(path: &Path, errno: Errno) -> Failure {

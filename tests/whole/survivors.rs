@@ -107,3 +107,22 @@ fn a_record_that_the_kernel_does_not_confirm_is_not_believed() {
     );
     daemon.end();
 }
+
+#[test]
+fn a_tenant_that_is_in_the_manifest_no_more_is_ended_before_others_start() {
+    let mut daemon = three();
+    let acme = daemon.tenant("acme").pid.unwrap();
+    daemon.kill();
+    let process = pidfd(acme);
+    let manifest = fs::read_to_string(&daemon.manifest).unwrap();
+    // Its address is another's now.
+    let manifest = manifest.replace("acme =", "newcomer =");
+    fs::write(&daemon.manifest, manifest).unwrap();
+
+    daemon.again();
+    assert!(ends(&process, LIMIT));
+    daemon.until_tenant("newcomer", |t| t.ready == Some(true));
+    assert_eq!(get("10.77.0.11", "/entries"), (200, String::new()));
+    assert!(!std::path::Path::new(&format!("/run/tenantd/{}/tenants/acme", daemon.app)).exists());
+    daemon.end();
+}

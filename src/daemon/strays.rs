@@ -1,0 +1,99 @@
+//! Strays: tenants that an earlier supervisor ran and that are in the manifest no more. They are
+//! ended before anything is started, so that a new tenant can have their address and their data.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::{Instant, sleep};
+
+use crate::host::cgroup::Leaf;
+use crate::host::{fifo, lock, process};
+use crate::name::TenantName;
+use crate::stage::{Failure, Stage};
+
+use super::record::{self, Record};
+use super::site::{Site, blocking, broken};
+
+/// From SIGTERM to SIGKILL. The stop signal and the grace of a tenant that is in no manifest are
+/// not known any more; 10 s are what a manifest says where it says nothing.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// From SIGKILL until they are given up.
+const KILL_LIMIT: Duration = Duration::from_secs(5);
+
+/// How often their cgroup is looked at meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+impl Site {
+    /// Ends every stray and takes away what it left, but for its datastore. What could not be
+    /// ended is logged, and shows again when this supervisor ends.
+    pub(super) async fn end_strays(&self, planned: impl Fn(&TenantName) -> bool) {
+        let found = match fifo::tenants(&self.app) {
+            Ok(found) => found,
+            Err(failure) => return tracing::warn!("cannot look for strays: {failure}"),
+        };
+        let strays: Vec<_> = found.iter().filter(|tenant| !planned(tenant)).collect();
+        if strays.is_empty() {
+            return;
+        }
+        join_all(strays.into_iter().map(|tenant| async move {
+            match self.end_stray(tenant).await {
+                Ok(()) => {
+                    tracing::info!(%tenant, "{tenant}: is in the manifest no more, and was ended");
+                }
+                Err(failure) => tracing::warn!(%tenant, "{tenant}: {failure}"),
+            }
+        }))
+        .await;
+        // Their datastores were named in a manifest that is gone.
+        if let Err(failure) = lock::sweep() {
+            tracing::warn!("{failure}");
+        }
+    }
+
+    async fn end_stray(&self, tenant: &TenantName) -> Result<(), Failure> {
+        match self
+            .cgroups
+            .as_ref()
+            .map(|cgroups| cgroups.tree.found(tenant))
+        {
+            Some(Some(leaf)) => end_leaf(&leaf).await?,
+            Some(None) => {}
+            None => {
+                let record = Record::read(&self.app, tenant);
+                let record = record.map_err(|error| broken(Stage::End, tenant, &error))?;
+                if let Some(netns) = record.map(|record| record.netns) {
+                    blocking(move || process::kill_netns(netns, KILL_LIMIT)).await?;
+                }
+            }
+        }
+        record::forget(&self.app, tenant)
+            .map_err(|error| broken(Stage::Release, tenant, &error))?;
+        // Namespace and link went with the last process.
+        fifo::remove(&self.app, tenant)
+    }
+}
+
+async fn end_leaf(leaf: &Leaf) -> Result<(), Failure> {
+    leaf.signal(libc::SIGTERM)?;
+    if !empties(leaf, GRACE).await? {
+        leaf.kill()?;
+        if !empties(leaf, KILL_LIMIT).await? {
+            let left = process::name_some(&leaf.pids()?);
+            let object = leaf.path().display().to_string();
+            return Err(Failure::detail(Stage::End, object, format!("{left} live")));
+        }
+    }
+    leaf.remove()
+}
+
+async fn empties(leaf: &Leaf, within: Duration) -> Result<bool, Failure> {
+    let limit = Instant::now() + within;
+    while leaf.is_populated()? {
+        if Instant::now() >= limit {
+            return Ok(false);
+        }
+        sleep(LOOK_AGAIN).await;
+    }
+    Ok(true)
+}
