@@ -1,0 +1,146 @@
+#!/bin/bash
+# The unit: what systemd is told, what it does when the supervisor hangs or cannot begin, what it
+# delegates and what it limits.
+# shellcheck disable=SC1091,SC2317 # Both as they are in the machine: the path, and calls by name.
+. /in/checks/lib.sh
+UNIT=tenantd@shop
+
+verified() {
+    systemd-analyze verify tenantd@shop.service 2>&1 | tee /run/verify
+    same "" "$(cat /run/verify)"
+}
+
+# Whatever systemd finds open is named in the unit's comments, with the reason; the words there are
+# what this holds. And nothing is closed on the way that tenants need open.
+sandbox_is_as_written() {
+    systemd-analyze security --no-pager $UNIT | tee /run/security
+    grep '^ *#' /usr/lib/systemd/system/tenantd@.service >/run/comments
+    opens=$(awk '$1 == "✗" {print $2}' /run/security | sed 's/=.*//' | sort -u)
+    [ "$(wc -l <<<"$opens")" -ge 25 ]
+    for open in $opens; do
+        holds "$(cat /run/comments)" "\b$open\b"
+    done
+    same no "$(systemctl show -p NoNewPrivileges --value $UNIT)"
+    saw "$(wc -l <<<"$opens") settings are open; $(tail -n 1 /run/security)"
+}
+
+ready_with_a_text() {
+    redis_manifest shop 10.77.0
+    same notify "$(systemctl show -p Type --value $UNIT)"
+    systemctl start $UNIT
+    wait_for up shop
+    text() { systemctl show -p StatusText --value "$UNIT" | grep -x "3 tenants: 3 up"; }
+    wait_for text
+    tenantd stop acme
+    text() { systemctl show -p StatusText --value "$UNIT" | grep -x "3 tenants: 1 down, 2 up"; }
+    wait_for text
+    saw "$(systemctl show -p StatusText $UNIT)"
+    tenantd start acme
+}
+
+delegated() {
+    same yes "$(systemctl show -p Delegate --value $UNIT)"
+    same cgroup "$(tenantd status --json | jq -r .tracking)"
+    for tenant in acme bolt cato; do
+        cgroup=$(sed -n 's/^0:://p' "/proc/$(pid_of shop $tenant)/cgroup")
+        holds "$cgroup" "^$(systemctl show -p ControlGroup --value $UNIT)/.*/$tenant$"
+    done
+    saw "$cgroup"
+    cgroup=$(sed -n 's/^0:://p' "/proc/$(main_pid shop)/cgroup")
+    holds "$cgroup" "^$(systemctl show -p ControlGroup --value $UNIT)/."
+    systemd-cgls --no-pager -u $UNIT.service
+}
+
+limits() {
+    grep "Max open files" "/proc/$(pid_of shop acme)/limits"
+    same "1024 524288" "$(awk '/Max open files/ {print $4, $5}' "/proc/$(pid_of shop acme)/limits")"
+    same 524288 "$(awk '/Max open files/ {print $5}' "/proc/$(main_pid shop)/limits")"
+    same infinity "$(systemctl show -p TasksMax --value $UNIT)"
+    same continue "$(systemctl show -p OOMPolicy --value $UNIT)"
+    same 0 "$(cat "/proc/$(pid_of shop acme)/oom_score_adj")"
+}
+
+# The kernel kills a tenant for want of memory: it is restarted, and the unit goes on.
+memory_runs_out() {
+    before=$(pid_of shop acme)
+    other=$(pid_of shop bolt)
+    echo 1000 >"/proc/$before/oom_score_adj"
+    # The kernel's own choice, asked for at once: the process with the highest score.
+    echo f >/proc/sysrq-trigger
+    again() { [ "$(pid_of shop acme)" != "$before" ] && up shop; }
+    wait_for again
+    same "$other" "$(pid_of shop bolt)"
+    same active "$(systemctl is-active $UNIT)"
+    journalctl -q -k -o cat | grep -i "killed process" | tail -n 1
+}
+
+watchdog_restarts() {
+    mkdir -p /run/systemd/system/tenantd@.service.d
+    printf '[Service]\nWatchdogSec=6s\n' >/run/systemd/system/tenantd@.service.d/short.conf
+    systemctl daemon-reload
+    systemctl restart $UNIT
+    wait_for up shop
+    same "OK" "$(redis 10.77.0.11 set before hang)"
+    hung=$(main_pid shop)
+    kill -STOP "$hung"
+    again() { [ "$(main_pid shop)" != "$hung" ] && [ "$(main_pid shop)" != 0 ] && up shop; }
+    wait_for again
+    holds "$(journalctl -q -o cat -u $UNIT)" "Watchdog timeout"
+    same 1 "$(systemctl show -p NRestarts --value $UNIT)"
+    same hang "$(redis 10.77.0.11 get before)"
+    saw "$(journalctl -q -o cat -u $UNIT | grep 'Watchdog timeout')"
+    # Idle for longer than the limit, and alive all the same.
+    pid=$(main_pid shop)
+    sleep 8
+    same "$pid" "$(main_pid shop)"
+    rm -r /run/systemd/system/tenantd@.service.d
+    systemctl daemon-reload
+    systemctl stop $UNIT
+    nothing_left shop
+}
+
+bad_manifest_is_not_retried() {
+    redis_manifest broken 10.78.0
+    sed -i 's/^user = .*/user = "nobody-at-all"\ncolour = "red"/; s/10\.78\.0\.12/10.78.0.11/' /etc/tenantd/broken.toml
+    not systemctl start tenantd@broken
+    same 78 "$(systemctl show -p ExecMainStatus --value tenantd@broken)"
+    same failed "$(systemctl is-active tenantd@broken || true)"
+    wait_for eval 'journalctl -q -o cat -u tenantd@broken | grep -q colour'
+    journalctl -q -o cat -u tenantd@broken
+    problems=$(journalctl -q -o cat -u tenantd@broken)
+    for problem in "no user .nobody-at-all" "colour. is no key" "two tenants have the address" "broken\.toml:5:1"; do
+        holds "$problems" "$problem"
+    done
+    sleep 3 # RestartSec is one second
+    same 0 "$(systemctl show -p NRestarts --value tenantd@broken)"
+    same failed "$(systemctl is-active tenantd@broken || true)"
+    # A missing one is as bad.
+    not systemctl start tenantd@missing
+    same 78 "$(systemctl show -p ExecMainStatus --value tenantd@missing)"
+    nothing_left broken
+}
+
+a_crash_of_the_supervisor_is_repaired() {
+    systemctl start $UNIT
+    wait_for up shop
+    before=$(main_pid shop)
+    kill -9 "$before"
+    again() { [ "$(main_pid shop)" != "$before" ] && [ "$(main_pid shop)" != 0 ] && up shop; }
+    wait_for again
+    same 3 "$(pgrep -c redis-server)"
+    same hang "$(redis 10.77.0.11 get before)"
+    systemctl stop $UNIT
+    nothing_left shop
+}
+
+install_package
+check "systemd-analyze verify finds nothing" verified
+check "the sandbox is as its comments say" sandbox_is_as_written
+check "Type=notify: ready, with a text of how many are up" ready_with_a_text
+check "each tenant has a leaf below the unit's cgroup" delegated
+check "limits: descriptors, tasks, memory" limits
+check "out of memory: the tenant is restarted, the others go on" memory_runs_out
+check "the watchdog restarts a supervisor that hangs" watchdog_restarts
+check "a supervisor that is killed comes back with its tenants" a_crash_of_the_supervisor_is_repaired
+check "a bad manifest fails with 78, says why and is not retried" bad_manifest_is_not_retried
+done_here
