@@ -51,13 +51,19 @@ delegated() {
     systemd-cgls --no-pager -u $UNIT.service
 }
 
+# Seen on a program that sets none itself, as redis does.
 limits() {
-    grep "Max open files" "/proc/$(pid_of shop acme)/limits"
-    same "1024 524288" "$(awk '/Max open files/ {print $4, $5}' "/proc/$(pid_of shop acme)/limits")"
-    same 524288 "$(awk '/Max open files/ {print $5}' "/proc/$(main_pid shop)/limits")"
+    printf '[app]\nname = "idle"\ncommand = ["/bin/sleep", "infinity"]\ndatastore = { path = "/mnt" }\n' >/etc/tenantd/idle.toml
+    printf '[network]\nsubnet = "10.79.0.0/24"\n[tenants]\nacme = { ip = "10.79.0.11" }\n' >>/etc/tenantd/idle.toml
+    systemctl start tenantd@idle
+    wait_for up idle
+    grep "Max open files" "/proc/$(pid_of idle acme)/limits" "/proc/$(main_pid idle)/limits"
+    same "1024 524288" "$(awk '/Max open files/ {print $4, $5}' "/proc/$(pid_of idle acme)/limits")"
+    same "524288 524288" "$(awk '/Max open files/ {print $4, $5}' "/proc/$(main_pid idle)/limits")"
+    same 0 "$(cat "/proc/$(pid_of idle acme)/oom_score_adj")"
+    systemctl stop tenantd@idle
     same infinity "$(systemctl show -p TasksMax --value $UNIT)"
     same continue "$(systemctl show -p OOMPolicy --value $UNIT)"
-    same 0 "$(cat "/proc/$(pid_of shop acme)/oom_score_adj")"
 }
 
 # The kernel kills a tenant for want of memory: it is restarted, and the unit goes on.
