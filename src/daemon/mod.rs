@@ -32,7 +32,7 @@ mod tally;
 pub mod tell;
 mod turn;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ use crate::host::cgroup::{Tree, Watch};
 use crate::host::limits;
 use crate::host::network::Network;
 use crate::host::runtime::Runtime;
-use crate::name::AppName;
+use crate::name::{AppName, TenantName};
 use crate::plan::model::Plan;
 use crate::supervisor::Limits;
 use crate::supervisor::Supervisor;
@@ -79,6 +79,10 @@ struct Daemon {
     waiters: Vec<Waiter>,
     answers: BTreeMap<RequestId, Answer>,
     requests: u64,
+    /// Tenants whose provision has not begun.
+    to_provision: VecDeque<TenantName>,
+    /// Provisions under way.
+    provisioning: usize,
     tally: Tally,
     stopping: bool,
 }
@@ -157,6 +161,8 @@ async fn open(
         waiters: Vec::new(),
         answers: BTreeMap::new(),
         requests: 0,
+        to_provision: VecDeque::new(),
+        provisioning: 0,
         tally: Tally::default(),
         stopping: false,
     };

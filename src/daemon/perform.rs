@@ -16,15 +16,18 @@ use super::record::{self, Record};
 use super::report::{News, Report};
 use super::{Daemon, clock};
 
+/// Provisions under way at a time. The kernel makes links one after the other, so more would only
+/// keep the memory of a thousand tasks when a thousand tenants start.
+const PROVISIONS_MAX: usize = 16;
+
 impl Daemon {
     /// Carries out one action. An action about a tenant without an entry, or on what does not
     /// stand, would be a mistake of ours; it is reported as a failure, never passed over.
     pub(super) fn perform(&mut self, action: Action) {
         match action {
             Action::Provision { tenant } => {
-                if let Some(plan) = self.ledger.plan(&tenant) {
-                    self.site.provision(plan);
-                }
+                self.to_provision.push_back(tenant);
+                self.provision_next();
             }
             Action::Launch { tenant, launch } => self.launch(&tenant, launch),
             Action::Terminate { tenant, launch } => self.terminate(&tenant, launch),
@@ -32,6 +35,19 @@ impl Daemon {
             Action::Release { tenant } => self.release(&tenant),
             Action::Reply { request, answer } => {
                 self.answers.insert(request, answer);
+            }
+        }
+    }
+
+    /// Begins as many of the provisions that wait as may be under way.
+    fn provision_next(&mut self) {
+        while self.provisioning < PROVISIONS_MAX {
+            let Some(tenant) = self.to_provision.pop_front() else {
+                return;
+            };
+            if let Some(plan) = self.ledger.plan(&tenant) {
+                self.site.provision(plan);
+                self.provisioning += 1;
             }
         }
     }
@@ -103,6 +119,10 @@ impl Daemon {
     /// Writes a report into the ledger, and hands the supervisor what it means.
     pub(super) fn take(&mut self, report: Report) {
         let Report { tenant, news } = report;
+        if matches!(news, News::Provisioned(_)) {
+            self.provisioning -= 1;
+            self.provision_next();
+        }
         match news {
             News::Provisioned(Ok(standing)) => {
                 self.ledger.stands(&tenant, standing);
