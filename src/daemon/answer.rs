@@ -84,7 +84,7 @@ impl Daemon {
     /// this supervisor's to end.
     fn proved(&mut self, tenant: &TenantName, answer: Answer) -> Answer {
         let fallen = self.ledger.entry(tenant).filter(|e| e.standing.is_none());
-        match fallen.and_then(|entry| self.site.survivors(&entry.plan)) {
+        match fallen.and_then(|entry| self.site.not_adopted(&entry.plan)) {
             None => answer,
             Some(reason) => Answer::Refused { reason },
         }

@@ -127,9 +127,9 @@ impl Site {
         results.into_iter().filter_map(Result::err).collect()
     }
 
-    /// What lives of a launch that an earlier supervisor made, of a tenant that this one has not
-    /// provisioned. Costs one look at the tenant's folder where there was none.
-    pub(super) fn survivors(&self, plan: &TenantPlan) -> Option<String> {
+    /// What lives of a launch that an earlier supervisor made and this one could not adopt, of a
+    /// tenant that it has not provisioned. Costs one look at the tenant's folder where there was none.
+    pub(super) fn not_adopted(&self, plan: &TenantPlan) -> Option<String> {
         if !fifo::folder(&self.app, &plan.name).exists() {
             return None;
         }

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
 use crate::host::cgroup::Leaf;
-use crate::host::{fifo, lock, process};
+use crate::host::{fifo, process};
 use crate::name::TenantName;
 use crate::stage::{Failure, Stage};
 
@@ -32,11 +32,8 @@ impl Site {
             Ok(found) => found,
             Err(failure) => return tracing::warn!("cannot look for strays: {failure}"),
         };
-        let strays: Vec<_> = found.iter().filter(|tenant| !planned(tenant)).collect();
-        if strays.is_empty() {
-            return;
-        }
-        join_all(strays.into_iter().map(|tenant| async move {
+        let strays = found.iter().filter(|tenant| !planned(tenant));
+        join_all(strays.map(|tenant| async move {
             match self.end_stray(tenant).await {
                 Ok(()) => {
                     tracing::info!(%tenant, "{tenant}: is in the manifest no more, and was ended");
@@ -45,10 +42,6 @@ impl Site {
             }
         }))
         .await;
-        // Their datastores were named in a manifest that is gone.
-        if let Err(failure) = lock::sweep() {
-            tracing::warn!("{failure}");
-        }
     }
 
     async fn end_stray(&self, tenant: &TenantName) -> Result<(), Failure> {

@@ -42,7 +42,11 @@ pub struct Inlets {
 /// The folder that holds a tenant's pipes.
 #[must_use]
 pub fn folder(app: &AppName, tenant: &TenantName) -> PathBuf {
-    PathBuf::from(format!("/run/tenantd/{app}/tenants/{tenant}"))
+    tenants_folder(app).join(tenant.as_str())
+}
+
+fn tenants_folder(app: &AppName) -> PathBuf {
+    super::runtime::folder(app).join("tenants")
 }
 
 /// The tenants of an application that have pipes: those that stand, or were left standing.
@@ -50,7 +54,7 @@ pub fn folder(app: &AppName, tenant: &TenantName) -> PathBuf {
 /// # Errors
 /// The stage [`Stage::Log`], with the folder and the errno.
 pub fn tenants(app: &AppName) -> Result<Vec<TenantName>, Failure> {
-    let folder = PathBuf::from(format!("/run/tenantd/{app}/tenants"));
+    let folder = tenants_folder(app);
     let entries = std::fs::read_dir(&folder).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let entries = entries.map_err(|error| {
         let errno = error.raw_os_error().unwrap_or(libc::EIO);

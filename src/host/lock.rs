@@ -31,6 +31,9 @@ pub const LOCK_FD: i32 = 63;
 /// millisecond, this lock's among them.
 const PATIENCE: (u32, Duration) = (20, Duration::from_millis(1));
 
+/// No patience at all: for one lock among many, of which most may be held.
+const NO_PATIENCE: (u32, Duration) = (1, Duration::ZERO);
+
 /// The most bytes of a signature that are shown: two names and a number.
 const SIGNATURE: u64 = 160;
 
@@ -60,7 +63,7 @@ impl Lock {
         let failed = |errno| failure(path, errno);
         let file = file_of(datastore).map_err(failed)?;
         make_folder().map_err(failed)?;
-        take_file(file.clone()).map_err(|errno| match errno {
+        take_file(file.clone(), PATIENCE).map_err(|errno| match errno {
             Errno::WOULDBLOCK => failed(errno).with(holder(&file)),
             other => failed(other),
         })
@@ -95,7 +98,7 @@ pub fn is_free(datastore: BorrowedFd<'_>, path: &Path) -> Result<bool, Failure> 
         Err(Errno::NOENT) => return Ok(true),
         Err(errno) => return Err(failed(errno)),
     };
-    match patiently(fd.as_fd(), FlockOperation::NonBlockingLockShared) {
+    match patiently(fd.as_fd(), FlockOperation::NonBlockingLockShared, PATIENCE) {
         Ok(()) => Ok(true),
         Err(Errno::WOULDBLOCK) => Ok(false),
         Err(errno) => Err(failed(errno)),
@@ -111,7 +114,8 @@ pub fn forget(datastore: BorrowedFd<'_>, path: &Path) -> Result<(), Failure> {
     remove(&lock).map_err(|errno| failure(path, errno))
 }
 
-/// Removes the files of all locks that nobody holds, where the datastores are not known any more.
+/// Removes the files of all locks that nobody holds: also of datastores that are in no manifest
+/// any more. A lock that is held costs no wait, so that this is quick beside a thousand tenants.
 ///
 /// # Errors
 /// A [`Failure`] of stage lock.
@@ -125,7 +129,7 @@ pub fn sweep() -> Result<(), Failure> {
     };
     for entry in entries {
         let file = entry.map_err(|error| failed(&error))?.path();
-        match take_file(file) {
+        match take_file(file, NO_PATIENCE) {
             Ok(lock) => remove(&lock).map_err(|errno| failure(folder, errno))?,
             Err(Errno::WOULDBLOCK) => {}
             Err(errno) => return Err(failure(folder, errno)),
@@ -139,12 +143,16 @@ fn remove(lock: &Lock) -> Result<(), Errno> {
     unlinkat(CWD, &lock.file, AtFlags::empty())
 }
 
-fn take_file(file: PathBuf) -> Result<Lock, Errno> {
+fn take_file(file: PathBuf, patience: (u32, Duration)) -> Result<Lock, Errno> {
     for _ in 0..REOPENS {
         // Read-only: a tenant that inherits it cannot write into it.
         let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = openat(CWD, &file, flags, Mode::RUSR | Mode::WUSR)?;
-        patiently(fd.as_fd(), FlockOperation::NonBlockingLockExclusive)?;
+        patiently(
+            fd.as_fd(),
+            FlockOperation::NonBlockingLockExclusive,
+            patience,
+        )?;
         if is_same(fd.as_fd(), &file)? {
             let fd = beside_the_slot(fd)?;
             return Ok(Lock { fd, file });
@@ -181,7 +189,7 @@ fn file_of(datastore: BorrowedFd<'_>) -> Result<PathBuf, Errno> {
 }
 
 fn make_folder() -> Result<(), Errno> {
-    for (folder, mode) in [("/run/tenantd", 0o711), (LOCKS, 0o700)] {
+    for (folder, mode) in [(super::runtime::ROOT, 0o755), (LOCKS, 0o700)] {
         match DirBuilder::new().mode(mode).create(folder) {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
@@ -191,8 +199,11 @@ fn make_folder() -> Result<(), Errno> {
     Ok(())
 }
 
-fn patiently(fd: BorrowedFd<'_>, operation: FlockOperation) -> Result<(), Errno> {
-    let (times, pause) = PATIENCE;
+fn patiently(
+    fd: BorrowedFd<'_>,
+    operation: FlockOperation,
+    (times, pause): (u32, Duration),
+) -> Result<(), Errno> {
     for _ in 1..times {
         match flock(fd, operation) {
             Err(Errno::WOULDBLOCK) => std::thread::sleep(pause),

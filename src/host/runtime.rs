@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::name::AppName;
+use crate::stage::Failure;
+
+use super::lock;
 
 /// The folder that holds the runtime folders of all applications.
 pub const ROOT: &str = "/run/tenantd";
@@ -29,6 +32,9 @@ pub enum RuntimeError {
         /// The process that holds the lock, as it wrote it.
         holder: String,
     },
+    /// The locks of datastores could not be tidied up.
+    #[error(transparent)]
+    Locks(#[from] Failure),
     /// A file or folder could not be made, opened or removed.
     #[error("cannot {attempt} {}{}", path.display(), root_hint(source))]
     Io {
@@ -131,6 +137,7 @@ impl Runtime {
             other => other.map_err(RuntimeError::io("remove", &self.folder))?,
         }
         drop(self.lock);
+        lock::sweep()?;
         // Shared with other applications: the last one to leave succeeds.
         let shared = [Path::new(ROOT).join("locks"), PathBuf::from(ROOT)];
         for folder in shared {

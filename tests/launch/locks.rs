@@ -103,3 +103,19 @@ fn a_forgotten_lock_leaves_no_file() {
     assert!(is_free(&bench));
     bench.run().unwrap();
 }
+
+#[test]
+fn a_sweep_takes_what_nobody_holds_and_nothing_else() {
+    let bench = Bench::new();
+    let running = bench.run().unwrap();
+    std::fs::create_dir("/run/other").unwrap();
+    let other = Path::new("/run/other");
+    let folder = datastore::open(other).unwrap();
+    let free = lock::Lock::take(folder.as_fd(), other).unwrap().path();
+    let locks = || std::fs::read_dir(lock::LOCKS).unwrap().count();
+    assert_eq!(locks(), 2);
+    lock::sweep().unwrap();
+    assert!(!Path::new(&free).exists());
+    assert_eq!(locks(), 1);
+    assert!(!is_free(&bench), "process {} holds it", running.pid);
+}

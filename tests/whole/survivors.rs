@@ -73,7 +73,7 @@ fn a_tenant_that_was_changed_meanwhile_is_made_anew_and_one_that_is_unwanted_sto
     daemon.kill();
     let manifest = fs::read_to_string(&daemon.manifest).unwrap();
     let manifest = manifest
-        .replace("10.77.0.11", "10.77.0.21")
+        .replace("10.77.0.11\"", "10.77.0.21\", datastore = \"elsewhere\"")
         .replace("10.77.0.12\"", "10.77.0.12\", autostart = false");
     fs::write(&daemon.manifest, manifest).unwrap();
 

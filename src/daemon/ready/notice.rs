@@ -60,7 +60,7 @@ impl Drop for Notify {
 /// Where the programs of an application find the socket: the value of `NOTIFY_SOCKET`.
 #[must_use]
 pub fn path(app: &AppName) -> PathBuf {
-    PathBuf::from(format!("/run/tenantd/{app}/notify"))
+    crate::host::runtime::folder(app).join("notify")
 }
 
 impl Notify {
