@@ -91,12 +91,38 @@ pub struct TenantStatus {
     pub since: jiff::Timestamp,
     /// Whether it is ready; null while there is no launch.
     pub ready: Option<bool>,
+    /// Whether its program is the one on disk; null while there is no launch, or where that
+    /// cannot be told. Only `status` looks.
+    #[serde(default)]
+    pub program: Option<Program>,
     /// When it will be started again, while it waits.
     pub until: Option<jiff::Timestamp>,
     /// Why it is in its state, where that is not what was wanted.
     pub why: Option<String>,
     /// The stage, object and errno of `why`, where a stage failed.
     pub failure: Option<Failure>,
+}
+
+/// What a launch runs, beside what is on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, CustomType)]
+#[serde(rename_all = "kebab-case")]
+#[zlink(rename_all = "lowercase")]
+pub enum Program {
+    /// The file that is on disk.
+    Current,
+    /// An older one: it has been replaced, changed or removed since.
+    Older,
+}
+
+impl Program {
+    /// Its word, as in `--json`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::Older => "older",
+        }
+    }
 }
 
 impl StateWord {

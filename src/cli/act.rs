@@ -30,7 +30,7 @@ pub(super) fn act(app: &AppName, verb: Verb, what: &Act) -> anyhow::Result<End> 
 }
 
 /// Says each answer, and gives back the tenants that were not refused.
-fn say_answers(
+pub(super) fn say_answers(
     out: &mut impl Write,
     verb: Verb,
     answers: &[TenantAnswer],
@@ -66,7 +66,7 @@ fn so(verb: Verb) -> &'static str {
 }
 
 /// Whether what was asked has been reached. A stop has only if the tenant is proved down.
-fn reached(verb: Verb, tenant: &TenantStatus) -> bool {
+pub(super) fn reached(verb: Verb, tenant: &TenantStatus) -> bool {
     match verb {
         Verb::Start | Verb::Restart => tenant.state == StateWord::Up && tenant.ready == Some(true),
         Verb::Stop => tenant.state == StateWord::Down,
@@ -74,7 +74,7 @@ fn reached(verb: Verb, tenant: &TenantStatus) -> bool {
 }
 
 /// One line: what became of the tenant, and why.
-fn outcome(tenant: &TenantStatus) -> String {
+pub(super) fn outcome(tenant: &TenantStatus) -> String {
     let mut line = format!("{}: {}", tenant.name, tenant.state.word());
     if tenant.state == StateWord::Up {
         line += match tenant.ready {
@@ -107,6 +107,7 @@ mod tests {
             restarts: 0,
             since: jiff::Timestamp::UNIX_EPOCH,
             ready,
+            program: None,
             until: None,
             why: why.map(Into::into),
             failure: None,

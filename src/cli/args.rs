@@ -1,6 +1,7 @@
 //! What can be typed. The words are those of the wire and of the documents.
 
 use std::ffi::OsString;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
@@ -88,9 +89,11 @@ pub enum Command {
     /// End the program of tenants and start it again; their network stays
     #[command(after_help = "EXAMPLES\n  \
         tenantd restart acme\n  \
-        tenantd restart --all --no-wait\n\n\
-        Waits until each is up and ready again, or was given up. Ctrl-C ends the waiting only.")]
-    Restart(Act),
+        tenantd restart --all --no-wait\n  \
+        tenantd restart --all --rolling --batch 5\n\n\
+        Waits until each is up and ready again, or was given up. Ctrl-C ends the waiting only.\n\
+        With --rolling it ends the roll: no further wave begins.")]
+    Restart(Restart),
     /// Show the state of tenants; exit code 0 if all are as wanted
     #[command(after_help = "EXAMPLES\n  \
         tenantd status\n  \
@@ -148,6 +151,21 @@ pub struct Act {
     /// Return once the request is accepted
     #[arg(long)]
     pub no_wait: bool,
+}
+
+/// Which tenants are to be restarted, and whether all at once.
+#[derive(Debug, Args)]
+pub struct Restart {
+    /// Which tenants.
+    #[command(flatten)]
+    pub act: Act,
+    /// In waves: the next one begins when all of this one are ready; the first that does not get
+    /// ready is the last. Tenants that are wanted down are left alone
+    #[arg(long, conflicts_with = "no_wait")]
+    pub rolling: bool,
+    /// Tenants in a wave
+    #[arg(long, value_name = "N", requires = "rolling", default_value = "1")]
+    pub batch: NonZeroUsize,
 }
 
 /// Tenants by name, or all: one of the two must be said.

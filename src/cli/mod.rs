@@ -10,6 +10,7 @@ mod exec;
 mod list;
 mod logs;
 mod plan;
+mod rolling;
 mod run;
 mod schema;
 mod status;
@@ -66,7 +67,8 @@ pub fn execute(cli: Cli) -> anyhow::Result<End> {
         Command::Schema => schema::schema(),
         Command::Start(what) => act::act(&app::find(&said)?, Verb::Start, &what),
         Command::Stop(what) => act::act(&app::find(&said)?, Verb::Stop, &what),
-        Command::Restart(what) => act::act(&app::find(&said)?, Verb::Restart, &what),
+        Command::Restart(what) if what.rolling => rolling::roll(&app::find(&said)?, &what),
+        Command::Restart(what) => act::act(&app::find(&said)?, Verb::Restart, &what.act),
         Command::Status { names, json } => status::status(&app::find(&said)?, &names, json),
         Command::List { json } => list::list(json),
         Command::Logs(what) => logs::logs(&app::find(&said)?, &what),

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::End;
 use crate::client::Connection;
 use crate::name::{AppName, TenantName};
-use crate::wire::{AppStatus, LogPlace, StateWord, TenantStatus, Tracking};
+use crate::wire::{AppStatus, LogPlace, Program, StateWord, TenantStatus, Tracking};
 
 pub(super) fn status(app: &AppName, names: &[TenantName], json: bool) -> anyhow::Result<End> {
     let status = super::converse(async {
@@ -44,7 +44,7 @@ fn show(out: &mut impl Write, status: &AppStatus, now: Timestamp) -> io::Result<
         "{bold}{app}{bold:#}: supervisor pid {pid}, tenants {tracking}, {logs}"
     )?;
     let header = [
-        "NAME", "WANT", "STATE", "PID", "ADDRESS", "RESTARTS", "SINCE", "READY",
+        "NAME", "WANT", "STATE", "PID", "ADDRESS", "RESTARTS", "SINCE", "READY", "PROGRAM",
     ];
     let rows = status.tenants.iter().map(|tenant| row(tenant, now));
     let table = table(header, rows, &[3, 5]);
@@ -61,10 +61,30 @@ fn show(out: &mut impl Write, status: &AppStatus, now: Timestamp) -> io::Result<
             writeln!(out, "  WHY {}", why(tenant, now))?;
         }
     }
-    Ok(())
+    say_older(out, status)
 }
 
-fn row(tenant: &TenantStatus, now: Timestamp) -> [String; 8] {
+/// What to do about tenants that run an older program than the one on disk.
+fn say_older(out: &mut impl Write, status: &AppStatus) -> io::Result<()> {
+    let is_older = |tenant: &&TenantStatus| tenant.program == Some(Program::Older);
+    let older = status.tenants.iter().filter(is_older).count();
+    if older == 0 {
+        return Ok(());
+    }
+    let run = if older == 1 {
+        "tenant runs"
+    } else {
+        "tenants run"
+    };
+    writeln!(
+        out,
+        "{older} {run} an older program than the one on disk: \
+         `tenantd restart --app {} --all --rolling` renews them in waves",
+        status.app
+    )
+}
+
+fn row(tenant: &TenantStatus, now: Timestamp) -> [String; 9] {
     [
         tenant.name.to_string(),
         tenant.want.word().to_owned(),
@@ -74,6 +94,7 @@ fn row(tenant: &TenantStatus, now: Timestamp) -> [String; 8] {
         tenant.restarts.to_string(),
         length(tenant.since, now),
         or_dash(tenant.ready.map(|ready| if ready { "yes" } else { "no" })),
+        or_dash(tenant.program.map(Program::word)),
     ]
 }
 
@@ -162,6 +183,7 @@ mod tests {
             restarts: 12,
             since: "2026-11-22T09:56:48Z".parse().unwrap(),
             ready: Some(true),
+            program: Some(Program::Current),
             until: None,
             why: None,
             failure: None,
@@ -172,6 +194,7 @@ mod tests {
             state: StateWord::Waiting,
             pid: None,
             ready: None,
+            program: None,
             restarts: 0,
             until: Some("2026-11-22T10:00:08Z".parse().unwrap()),
             why: Some(failure.to_string()),
@@ -199,15 +222,33 @@ mod tests {
     }
 
     #[test]
+    fn says_who_runs_an_older_program_and_what_helps() {
+        let now = "2026-11-22T10:00:00Z".parse().unwrap();
+        let shown = |status: &AppStatus| {
+            let mut shown = Vec::new();
+            show(&mut anstream::StripStream::new(&mut shown), status, now).unwrap();
+            String::from_utf8(shown).unwrap()
+        };
+        let mut status = sample();
+        assert!(!shown(&status).contains("older"));
+        status.tenants[0].program = Some(Program::Older);
+        let hint = "\n1 tenant runs an older program than the one on disk: `tenantd restart --app \
+                    wiki --all --rolling` renews them in waves\n";
+        let text = shown(&status);
+        assert!(text.contains("  yes    older\n"), "{text}");
+        assert!(text.ends_with(hint), "{text}");
+    }
+
+    #[test]
     fn shows_a_line_per_tenant_and_why_not() {
         let now = "2026-11-22T10:00:00Z".parse().unwrap();
         let mut shown = Vec::new();
         show(&mut anstream::StripStream::new(&mut shown), &sample(), now).unwrap();
         insta::assert_snapshot!(String::from_utf8(shown).unwrap(), @r"
         wiki: supervisor pid 99, tenants tracked by cgroup, logs in files
-        NAME          WANT  STATE     PID  ADDRESS     RESTARTS  SINCE   READY
-        acme          up    up       4711  10.77.0.11        12  3m 12s  yes
-        big-customer  up    waiting     -  10.77.0.11         0  3m 12s  -
+        NAME          WANT  STATE     PID  ADDRESS     RESTARTS  SINCE   READY  PROGRAM
+        acme          up    up       4711  10.77.0.11        12  3m 12s  yes    current
+        big-customer  up    waiting     -  10.77.0.11         0  3m 12s  -      -
           WHY cannot execute the program /opt/wiki/bin/wiki: Exec format error (ENOEXEC) [it is no program: a script needs #! in its first line]; starts again in 8s
         ");
     }
@@ -230,6 +271,7 @@ mod tests {
               "restarts": 12,
               "since": "2026-11-22T09:56:48Z",
               "ready": true,
+              "program": "current",
               "until": null,
               "why": null,
               "failure": null
@@ -243,6 +285,7 @@ mod tests {
               "restarts": 0,
               "since": "2026-11-22T09:56:48Z",
               "ready": null,
+              "program": null,
               "until": "2026-11-22T10:00:08Z",
               "why": "cannot execute the program /opt/wiki/bin/wiki: Exec format error (ENOEXEC) [it is no program: a script needs #! in its first line]",
               "failure": {

@@ -169,6 +169,16 @@ impl Connection {
         self.understand(answer)
     }
 
+    /// As [`Connection::settle`], but a tenant that failed and waits for its next try is not
+    /// waited for.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn tried(&mut self, tenants: &[TenantName]) -> Result<AppStatus, ClientError> {
+        let answer = self.varlink.tried(tenants).await;
+        self.understand(answer)
+    }
+
     /// What is needed to join this tenant.
     ///
     /// # Errors

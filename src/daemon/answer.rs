@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use tokio::sync::oneshot;
+use tokio::task::spawn_local;
 
 use crate::host::process;
 use crate::name::TenantName;
@@ -11,12 +12,13 @@ use crate::supervisor::event::{Event, RequestId};
 use crate::supervisor::view::{StateWord, View, Why};
 use crate::wire::{AppStatus, Door, TenantAnswer, TenantStatus, Tracking, Verb};
 
-use super::desk::{Ask, NoDoor, Unknown};
-use super::{Daemon, clock};
+use super::desk::{Ask, NoDoor, Unknown, Until};
+use super::{Daemon, clock, programs};
 
-/// Somebody waits until these tenants are settled.
+/// Somebody waits until these tenants have come so far.
 pub(super) struct Waiter {
     tenants: Vec<TenantName>,
+    until: Until,
     unsettled: BTreeSet<TenantName>,
     reply: oneshot::Sender<Result<AppStatus, Unknown>>,
 }
@@ -26,9 +28,17 @@ impl Daemon {
     pub(super) fn answer(&mut self, ask: Ask) {
         // Whoever asked may be gone; then the answer is dropped.
         match ask {
-            Ask::Status { tenants, reply } => {
-                let _gone = reply.send(self.status(&tenants));
-            }
+            Ask::Status { tenants, reply } => match self.status(&tenants) {
+                Err(unknown) => {
+                    let _gone = reply.send(Err(unknown));
+                }
+                Ok(status) => {
+                    let started = self.started(&status);
+                    spawn_local(async move {
+                        let _gone = reply.send(Ok(programs::compare(status, started).await));
+                    });
+                }
+            },
             Ask::Act {
                 verb,
                 tenants,
@@ -36,15 +46,20 @@ impl Daemon {
             } => {
                 let _gone = reply.send(self.act(verb, &tenants));
             }
-            Ask::Settle { tenants, reply } => match self.views(&tenants) {
+            Ask::Settle {
+                tenants,
+                until,
+                reply,
+            } => match self.views(&tenants) {
                 Err(unknown) => {
                     let _gone = reply.send(Err(unknown));
                 }
                 Ok(views) => {
-                    let unsettled = views.iter().filter(|view| !is_settled(view));
+                    let unsettled = views.iter().filter(|view| !has_reached(until, view));
                     let unsettled = unsettled.map(|view| view.name.clone()).collect();
                     self.waiters.push(Waiter {
                         tenants,
+                        until,
                         unsettled,
                         reply,
                     });
@@ -132,6 +147,7 @@ impl Daemon {
             restarts: view.restarts,
             since: clock::date(view.since),
             ready: view.ready,
+            program: None,
             until: view.until.map(clock::date),
             why,
             failure: match view.why {
@@ -147,16 +163,15 @@ impl Daemon {
         if self.waiters.is_empty() {
             return;
         }
-        let settled = self
-            .supervisor
-            .tenant(tenant)
-            .is_some_and(|view| is_settled(&view));
-        if settled {
-            for waiter in &mut self.waiters {
+        let Some(view) = self.supervisor.tenant(tenant) else {
+            return;
+        };
+        for waiter in &mut self.waiters {
+            if has_reached(waiter.until, &view) {
                 waiter.unsettled.remove(tenant);
             }
-            self.dismiss();
         }
+        self.dismiss();
     }
 
     /// Answers the waiters that have nothing left to wait for, and forgets those that left.
@@ -209,7 +224,7 @@ impl Daemon {
     }
 }
 
-/// See [`TenantStatus::is_settled`].
-fn is_settled(view: &View) -> bool {
-    crate::wire::is_settled(view.want.into(), view.state.into(), view.ready)
+fn has_reached(until: Until, view: &View) -> bool {
+    let failed = until == Until::Tried && view.state == StateWord::Waiting;
+    failed || crate::wire::is_settled(view.want.into(), view.state.into(), view.ready)
 }

@@ -55,11 +55,12 @@ pub enum Ask {
         /// Where the answers go, one per tenant.
         reply: oneshot::Sender<Result<Vec<TenantAnswer>, Unknown>>,
     },
-    /// Say when all of these tenants are settled
-    /// ([`TenantStatus::is_settled`](crate::wire::TenantStatus::is_settled)).
+    /// Say when all of these tenants have come so far.
     Settle {
         /// Which.
         tenants: Vec<TenantName>,
+        /// How far.
+        until: Until,
         /// Where their state goes, once they are.
         reply: oneshot::Sender<Result<AppStatus, Unknown>>,
     },
@@ -70,6 +71,15 @@ pub enum Ask {
         /// Where the answer goes.
         reply: oneshot::Sender<Result<Door, NoDoor>>,
     },
+}
+
+/// How far a tenant has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// It is settled, see [`TenantStatus::is_settled`](crate::wire::TenantStatus::is_settled).
+    Settled,
+    /// It is settled, or a try has failed and the next one is waited for.
+    Tried,
 }
 
 /// The loop has ended, or dropped the request: the supervisor is shutting down.

@@ -11,6 +11,7 @@ use tokio::task::spawn_local;
 use crate::host::launch::ready_fd::ReadyFd;
 use crate::host::launch::{Child, Order};
 use crate::host::process::Ended;
+use crate::host::program::ProgramFile;
 use crate::host::{fifo, launch, process};
 use crate::name::{AppName, TenantName};
 use crate::plan::model::TenantPlan;
@@ -20,6 +21,13 @@ use crate::supervisor::event::LaunchId;
 use super::ledger::{Process, Standing};
 use super::report::{News, Reporter};
 use super::site::{Site, blocking, broken};
+
+/// A child on its way to its program.
+struct Born {
+    report: launch::Report,
+    process: Rc<Process>,
+    program: Option<ProgramFile>,
+}
 
 impl Site {
     /// Starts a tenant's program, and reports its process, its start and its end.
@@ -37,19 +45,13 @@ impl Site {
             // The loop may end while a process that cannot be killed is still waited for here.
             drop(site);
             match started {
-                Ok((child, process)) => {
-                    follow(&reporter, &plan.name, launch, child, process).await;
-                }
+                Ok(born) => follow(&reporter, &plan.name, launch, born).await,
                 Err(why) => reporter.report(&plan.name, News::Launched(launch, Err(why))),
             }
         });
     }
 
-    async fn start(
-        &self,
-        plan: &Arc<TenantPlan>,
-        standing: Standing,
-    ) -> Result<(launch::Report, Rc<Process>), Failure> {
+    async fn start(&self, plan: &Arc<TenantPlan>, standing: Standing) -> Result<Born, Failure> {
         if let (true, Some(cgroups), Some(leaf)) =
             (standing.used, &self.cgroups, standing.leaf.as_ref())
         {
@@ -57,11 +59,21 @@ impl Site {
         }
         let (app, descriptors) = (self.app.clone(), self.descriptors);
         let ordered = Arc::clone(plan);
-        let Child { pid, pidfd, report } =
-            blocking(move || order(&app, &ordered, &standing, descriptors)).await?;
+        let (program, Child { pid, pidfd, report }) = blocking(move || {
+            // Before the launch: a file that is replaced meanwhile then counts as older, which
+            // costs a restart, and never as current. What cannot be looked at cannot be executed
+            // either, and the launch says so.
+            let program = ProgramFile::at(&ordered.launch.program).ok();
+            Ok((program, order(&app, &ordered, &standing, descriptors)?))
+        })
+        .await?;
         let watched = pidfd.try_clone().and_then(ReadyFd::new);
         match watched {
-            Ok(fd) => Ok((report, Rc::new(Process { pid, fd }))),
+            Ok(fd) => Ok(Born {
+                report,
+                process: Rc::new(Process { pid, fd }),
+                program,
+            }),
             // A child that cannot be watched may not live.
             Err(error) => {
                 let why = broken(Stage::Clone, &plan.name, &error);
@@ -72,15 +84,14 @@ impl Site {
 }
 
 /// Reports all that becomes of a child, until its process has ended.
-async fn follow(
-    reporter: &Reporter,
-    tenant: &TenantName,
-    launch: LaunchId,
-    child: launch::Report,
-    process: Rc<Process>,
-) {
-    reporter.report(tenant, News::Born(launch, Rc::clone(&process)));
-    let outcome = child.outcome().await;
+async fn follow(reporter: &Reporter, tenant: &TenantName, launch: LaunchId, born: Born) {
+    let Born {
+        report,
+        process,
+        program,
+    } = born;
+    reporter.report(tenant, News::Born(launch, Rc::clone(&process), program));
+    let outcome = report.outcome().await;
     if outcome.is_err() {
         // It has ended or is about to; a child whose report cannot be read is not trusted.
         end(&process).await;

@@ -13,6 +13,7 @@ use tokio::task::AbortHandle;
 use crate::host::cgroup::Leaf;
 use crate::host::launch::ready_fd::ReadyFd;
 use crate::host::netns::Netns;
+use crate::host::program::ProgramFile;
 use crate::name::TenantName;
 use crate::plan::model::TenantPlan;
 use crate::supervisor::event::LaunchId;
@@ -68,6 +69,8 @@ pub(super) struct Running {
     pub(super) process: Option<Rc<Process>>,
     /// What watches for its readiness, and ends with it.
     pub(super) readiness: Option<AbortHandle>,
+    /// The file of its program, where that is known.
+    pub(super) program: Option<ProgramFile>,
     /// When it got its process.
     pub(super) started_at: Moment,
     /// Whether the supervisor knows that its program runs.

@@ -21,6 +21,7 @@ pub mod logs;
 pub mod notify;
 mod outflow;
 mod perform;
+mod programs;
 pub mod ready;
 mod record;
 mod report;

@@ -129,11 +129,12 @@ impl Daemon {
                 self.happen(Event::Provisioned { tenant });
             }
             News::Provisioned(Err(why)) => self.happen(Event::ProvisionFailed { tenant, why }),
-            News::Born(launch, process) => {
+            News::Born(launch, process, program) => {
                 if let Some(entry) = self.ledger.entry(&tenant) {
                     entry.running = Some(Running {
                         launch,
                         process: Some(process),
+                        program,
                         readiness: None,
                         started_at: clock::now(),
                         executed: false,

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::host::process::Ended;
+use crate::host::program::ProgramFile;
 use crate::name::TenantName;
 use crate::stage::Failure;
 use crate::supervisor::event::LaunchId;
@@ -39,8 +40,8 @@ impl Reporter {
 pub(super) enum News {
     /// A provision ended.
     Provisioned(Result<Standing, Failure>),
-    /// A launch has a process now, though its program may not run yet.
-    Born(LaunchId, Rc<Process>),
+    /// A launch has a process now, though its program may not run yet; and the file it is to run.
+    Born(LaunchId, Rc<Process>, Option<ProgramFile>),
     /// A launch's program runs, or never will.
     Launched(LaunchId, Result<(), Failure>),
     /// A launch's program is ready.

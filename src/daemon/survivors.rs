@@ -131,6 +131,7 @@ impl Site {
             running: Running {
                 launch: found.launch,
                 process,
+                program: None,
                 readiness: None,
                 started_at: found.started_at,
                 executed: true,

@@ -14,4 +14,5 @@ pub mod lock;
 pub mod netns;
 pub mod network;
 pub mod process;
+pub mod program;
 pub mod runtime;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use zlink::idl;
 use zlink::introspect::{CustomType, Type};
 
-use super::{Answer, AppStatus, Door, StateWord, TenantAnswer, TenantStatus, Want};
+use super::{Answer, AppStatus, Door, Program, StateWord, TenantAnswer, TenantStatus, Want};
 use crate::name::{AppName, TenantName};
 use crate::stage::Failure;
 
@@ -125,7 +125,7 @@ mod mirror {
     //! Types that exist for their description alone.
     #![allow(dead_code, reason = "only their descriptions are used")]
 
-    use super::{CustomType, StateWord, TenantName, Want};
+    use super::{CustomType, Program, StateWord, TenantName, Want};
 
     /// The state of one tenant. What is absent is null.
     #[derive(CustomType)]
@@ -138,6 +138,7 @@ mod mirror {
         restarts: u32,
         since: String,
         ready: Option<bool>,
+        program: Option<Program>,
         until: Option<String>,
         why: Option<String>,
         failure: Option<Failure>,
@@ -185,6 +186,8 @@ pub trait Supervisor {
     /// Their state, once nothing more will happen to any of them.
     async fn settle(&mut self, tenants: &[TenantName])
     -> zlink::Result<Result<AppStatus, Refusal>>;
+    /// Their state, once nothing more will happen to any of them, or a try has failed.
+    async fn tried(&mut self, tenants: &[TenantName]) -> zlink::Result<Result<AppStatus, Refusal>>;
     /// What is needed to join a tenant.
     async fn enter(&mut self, tenant: &TenantName) -> zlink::Result<Result<Door, Refusal>>;
 }

@@ -59,6 +59,7 @@ fn status(app: &AppName, names: &[TenantName]) -> Result<AppStatus, Unknown> {
         restarts: 0,
         since: jiff::Timestamp::UNIX_EPOCH,
         ready: pid.map(|_| true),
+        program: None,
         until: None,
         why: why.map(Into::into),
         failure: None,
@@ -122,7 +123,7 @@ impl Script {
                 }
                 drop(reply.send(status));
             }
-            Ask::Settle { tenants, reply } => {
+            Ask::Settle { tenants, reply, .. } => {
                 if self.dies {
                     return false;
                 }

@@ -40,6 +40,7 @@ fn status(app: &AppName, tenants: &[TenantName]) -> AppStatus {
         restarts: 3,
         since: "2026-11-22T10:00:00Z".parse().unwrap(),
         ready: Some(false),
+        program: Some(wire::Program::Older),
         until: Some("2026-11-22T10:00:05Z".parse().unwrap()),
         why: Some("cannot execute".into()),
         failure: Some(Failure::errno(Stage::EnterNetns, "/opt/wiki", libc::EACCES)),
@@ -99,7 +100,7 @@ async fn answer_all(app: AppName, mut asks: mpsc::Receiver<Ask>) {
     let acme = tenant("acme");
     while let Some(ask) = asks.recv().await {
         match ask {
-            Ask::Status { tenants, reply } | Ask::Settle { tenants, reply } => {
+            Ask::Status { tenants, reply } | Ask::Settle { tenants, reply, .. } => {
                 let unknown = tenants.iter().find(|&name| *name != acme).cloned();
                 let answer = match unknown {
                     Some(tenant) => Err(Unknown { tenant }),

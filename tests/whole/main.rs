@@ -15,4 +15,5 @@ mod namespaces;
 mod nginx;
 mod paper;
 mod redis;
+mod rolling;
 mod survivors;

@@ -3,11 +3,13 @@
 
 #![allow(missing_docs, reason = "the macro makes a public enum without any")]
 
-use crate::daemon::desk::{Ask, Closed, Desk, NoDoor, Unknown};
+use crate::daemon::desk::{Ask, Closed, Desk, NoDoor, Unknown, Until};
 use crate::name::TenantName;
 use crate::stage::Failure;
 use crate::wire::varlink::{AnswerWord, Answered, Answers, Refusal};
-use crate::wire::{AppStatus, Door, LogPlace, StateWord, TenantStatus, Tracking, Verb, Want};
+use crate::wire::{
+    AppStatus, Door, LogPlace, Program, StateWord, TenantStatus, Tracking, Verb, Want,
+};
 
 /// The requests of one connection.
 #[derive(Debug)]
@@ -32,6 +34,20 @@ impl Service {
         Self { desk }
     }
 
+    async fn reached(
+        &self,
+        tenants: Option<Vec<TenantName>>,
+        until: Until,
+    ) -> Result<AppStatus, Refusal> {
+        let tenants = tenants.unwrap_or_default();
+        let ask = |reply| Ask::Settle {
+            tenants,
+            until,
+            reply,
+        };
+        Ok(self.desk.ask(ask).await??)
+    }
+
     async fn act(&self, verb: Verb, tenants: Option<Vec<TenantName>>) -> Result<Answers, Refusal> {
         let tenants = tenants.unwrap_or_default();
         let ask = |reply| Ask::Act {
@@ -50,7 +66,7 @@ impl Service {
 /// list with an unknown name is refused as a whole.
 #[zlink::service(
     interface = "io.tenantd.Supervisor",
-    types = [TenantStatus, Want, StateWord, Tracking, LogPlace, Failure, Answered, AnswerWord],
+    types = [TenantStatus, Want, StateWord, Program, Tracking, LogPlace, Failure, Answered, AnswerWord],
     vendor = "tenantd",
     product = "tenantd",
     version = env!("CARGO_PKG_VERSION"),
@@ -81,9 +97,13 @@ impl Service {
 
     /// The state of these tenants, once each is as wanted or was given up.
     async fn settle(&self, tenants: Option<Vec<TenantName>>) -> Result<AppStatus, Refusal> {
-        let tenants = tenants.unwrap_or_default();
-        let ask = |reply| Ask::Settle { tenants, reply };
-        Ok(self.desk.ask(ask).await??)
+        self.reached(tenants, Until::Settled).await
+    }
+
+    /// The state of these tenants, once each is as wanted, was given up, or has failed and waits
+    /// for its next try.
+    async fn tried(&self, tenants: Option<Vec<TenantName>>) -> Result<AppStatus, Refusal> {
+        self.reached(tenants, Until::Tried).await
     }
 
     /// What a process needs to join this tenant.

@@ -1,0 +1,103 @@
+//! `restart --rolling`: restarts tenants in waves, and halts at the first wave that does not get
+//! ready.
+//!
+//! The waves are this program's: if it is interrupted, no further wave begins, and what was
+//! restarted stays restarted.
+
+use std::io::{self, Write};
+
+use super::End;
+use super::act;
+use super::args::Restart;
+use crate::client::Connection;
+use crate::name::{AppName, TenantName};
+use crate::wire::{Program, TenantStatus, Verb, Want};
+
+pub(super) fn roll(app: &AppName, what: &Restart) -> anyhow::Result<End> {
+    super::converse(async {
+        let mut connection = Connection::open(app).await?;
+        let mut out = anstream::stdout();
+        let asked = connection.status(&what.act.which.names).await?.tenants;
+        // Those that somebody stopped stay stopped: a roll renews what runs.
+        let (up, down): (Vec<_>, Vec<_>) = asked.iter().partition(|t| t.want == Want::Up);
+        for tenant in down {
+            writeln!(out, "{}: left alone: it is wanted down", tenant.name)?;
+        }
+        let names: Vec<TenantName> = up.iter().map(|tenant| tenant.name.clone()).collect();
+        let batch = what.batch.get();
+        let waves = names.chunks(batch).len();
+        let mut done = 0;
+        for (number, wave) in names.chunks(batch).enumerate() {
+            writeln!(out, "wave {} of {waves}: {}", number + 1, list(wave.iter()))?;
+            let good = restart(&mut connection, &mut out, wave).await?;
+            done += wave.len();
+            let now = connection.status(&names).await?.tenants;
+            // A program that gets ready and then fails shows while the waves after it start.
+            let fallen = now[..done].iter().filter(|tenant| !is_ready(tenant));
+            let fallen: Vec<&TenantName> = fallen.map(|tenant| &tenant.name).collect();
+            if !good || !fallen.is_empty() {
+                say_halt(&mut out, number + 1, &now, done)?;
+                return Ok(End::NotAsWanted);
+            }
+        }
+        writeln!(out, "all {} are up and ready", names.len())?;
+        Ok(End::Done)
+    })
+}
+
+/// Restarts one wave, and says whether every tenant of it got ready.
+async fn restart(
+    connection: &mut Connection,
+    out: &mut impl Write,
+    wave: &[TenantName],
+) -> anyhow::Result<bool> {
+    let answers = connection.act(Verb::Restart, wave).await?;
+    let going = act::say_answers(out, Verb::Restart, &answers)?;
+    if going.is_empty() {
+        return Ok(false);
+    }
+    let tried = connection.tried(&going).await?;
+    for tenant in &tried.tenants {
+        writeln!(out, "{}", act::outcome(tenant))?;
+    }
+    Ok(going.len() == wave.len() && tried.tenants.iter().all(is_ready))
+}
+
+fn is_ready(tenant: &TenantStatus) -> bool {
+    act::reached(Verb::Restart, tenant)
+}
+
+/// Says where a roll stands that goes no further: who runs what, and who runs nothing.
+fn say_halt(
+    out: &mut impl Write,
+    wave: usize,
+    tenants: &[TenantStatus],
+    done: usize,
+) -> io::Result<()> {
+    let (tried, untried) = tenants.split_at(done);
+    let failed = tried.iter().filter(|tenant| !is_ready(tenant));
+    writeln!(
+        out,
+        "halted after wave {wave}, for not all of it is ready: {}",
+        list(failed.map(|tenant| &tenant.name))
+    )?;
+    let runs = |program| {
+        let those = tenants.iter().filter(move |t| t.program == Some(program));
+        list(those.map(|tenant| &tenant.name))
+    };
+    let nothing = tenants.iter().filter(|tenant| tenant.program.is_none());
+    let lines = [
+        ("run the program on disk", runs(Program::Current)),
+        ("run an older program", runs(Program::Older)),
+        ("run nothing", list(nothing.map(|tenant| &tenant.name))),
+        ("not restarted", list(untried.iter().map(|t| &t.name))),
+    ];
+    for (what, names) in lines.iter().filter(|(_, names)| !names.is_empty()) {
+        writeln!(out, "  {what}: {names}")?;
+    }
+    Ok(())
+}
+
+fn list<'a>(names: impl Iterator<Item = &'a TenantName>) -> String {
+    names.map(TenantName::as_str).collect::<Vec<_>>().join(", ")
+}

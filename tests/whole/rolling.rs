@@ -1,0 +1,113 @@
+//! Restarts in waves, and who runs an older program than the one on disk.
+
+use std::fs;
+
+use tenantd::wire::{Program, StateWord, TenantStatus};
+
+use crate::support::daemon::Daemon;
+use crate::support::place::{self, script};
+
+const FOUR: &str = r#"
+[app]
+name = "APP"
+command = ["/srv/app"]
+datastore.path = "/srv/data"
+ready.lived = "200ms"
+[tenants]
+acme = { ip = "10.77.0.11" }
+beta = { ip = "10.77.0.12" }
+crm = { ip = "10.77.0.13" }
+delta = { ip = "10.77.0.14" }
+"#;
+
+/// Puts another version of the program in place, as a package does.
+fn install(text: &str) {
+    script("app.new", text);
+    fs::rename("/srv/app.new", "/srv/app").unwrap();
+}
+
+fn running() -> Daemon {
+    place::host();
+    place::folder("/srv/data");
+    install("# 1.0\nexec sleep 1000000");
+    Daemon::start_settled(FOUR)
+}
+
+fn programs(daemon: &Daemon) -> Vec<Option<Program>> {
+    let tenants = daemon.status().tenants;
+    tenants.iter().map(|tenant| tenant.program).collect()
+}
+
+fn pids(daemon: &Daemon) -> Vec<Option<u32>> {
+    let tenants = daemon.status().tenants;
+    tenants.iter().map(|tenant| tenant.pid).collect()
+}
+
+#[test]
+fn a_replaced_program_is_seen_and_rolled_out_in_waves() {
+    let daemon = running();
+    let (current, older) = (Some(Program::Current), Some(Program::Older));
+    assert_eq!(programs(&daemon), [current; 4]);
+    install("# 1.1\nexec sleep 1000000");
+    assert_eq!(programs(&daemon), [older; 4]);
+    let shown = daemon.tell(&["status"]).expect(0);
+    assert!(shown.contains("4 tenants run an older program"), "{shown}");
+
+    daemon.tell(&["stop", "crm"]).expect(0);
+    let before = pids(&daemon);
+    let said = daemon
+        .tell(&["restart", "--all", "--rolling", "--batch", "2"])
+        .expect(0);
+    for line in [
+        "crm: left alone: it is wanted down\n",
+        "wave 1 of 2: acme, beta\n",
+        "wave 2 of 2: delta\n",
+        "all 3 are up and ready\n",
+    ] {
+        assert!(said.contains(line), "{line:?} in {said}");
+    }
+    assert_eq!(programs(&daemon), [current, current, None, current]);
+    assert_eq!(daemon.tenant("crm").state, StateWord::Down);
+    for (after, before) in pids(&daemon).iter().zip(before) {
+        assert!(after.is_none() || *after != before);
+    }
+    // Removed: what runs is on no disk any more.
+    fs::remove_file("/srv/app").unwrap();
+    assert_eq!(programs(&daemon)[0], older);
+    daemon.end();
+}
+
+#[test]
+fn a_roll_halts_at_the_first_wave_that_does_not_get_ready() {
+    let daemon = running();
+    let before = pids(&daemon);
+    install("# 1.1, which is broken\nexit 3");
+    let said = daemon
+        .tell(&["restart", "--all", "--rolling", "--batch", "2"])
+        .expect(1);
+    assert!(
+        said.contains(
+            "halted after wave 1, for not all of it is ready: acme, beta\n  \
+             run an older program: crm, delta\n  \
+             run nothing: acme, beta\n  \
+             not restarted: crm, delta\n"
+        ),
+        "{said}"
+    );
+    assert!(said.contains("acme: waiting: "), "{said}");
+    assert_eq!(pids(&daemon)[2..], before[2..], "they were left alone");
+
+    // The old program comes back, and the roll with it.
+    install("# 1.0\nexec sleep 1000000");
+    daemon
+        .tell(&["restart", "--all", "--rolling", "--batch", "4"])
+        .expect(0);
+    assert!(
+        daemon
+            .status()
+            .tenants
+            .iter()
+            .all(TenantStatus::is_as_wanted)
+    );
+    daemon.end();
+}
