@@ -1,5 +1,5 @@
 //! Manifests and what is said about them: `tests/golden/NAME.toml` gives `NAME.plan` if it is
-//! good, and `NAME.problems` if it is not.
+//! good, and `NAME.problems` if it is not. `tests/golden/changes/NAME.toml` gives `NAME.changes`.
 //!
 //! `UPDATE=1 cargo test --test golden` writes what is said now; then read the difference.
 
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use tenantd::manifest::{self, Source, problem::Problems};
 use tenantd::plan::facts::{HostAddress, ProgramFact, Table, User};
-use tenantd::plan::{self, model::Plan};
+use tenantd::plan::{self, diff, model::Plan};
 
 /// A host that is the same on every machine.
 fn host() -> Table {
@@ -112,6 +112,33 @@ fn manifests_give_plans_or_problems() {
             wrong.push(name);
         }
     }
+    assert!(wrong.is_empty(), "not as expected: {wrong:?}");
+}
+
+/// Each manifest of the folder is compared with `before.toml`.
+#[test]
+fn pairs_of_manifests_give_changes() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/changes");
+    let plan = |name: &str| {
+        let text = fs::read_to_string(folder.join(name)).unwrap();
+        read(name, text).unwrap_or_else(|problems| panic!("{problems}"))
+    };
+    let before = plan("before.toml");
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for entry in fs::read_dir(&folder).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if !name.ends_with(".toml") {
+            continue;
+        }
+        count += 1;
+        let changes = diff::diff(&before, &plan(&name));
+        let said = plan::changes::text(&changes);
+        if differs(&folder.join(&name).with_extension("changes"), &said) {
+            wrong.push(name);
+        }
+    }
+    assert!(count > 8, "the manifests lie in {}", folder.display());
     assert!(wrong.is_empty(), "not as expected: {wrong:?}");
 }
 

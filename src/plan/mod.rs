@@ -4,9 +4,13 @@
 //! rest. Pure: no I/O, no clock.
 
 mod build;
+pub mod changes;
 mod datastore;
 pub mod derive;
+pub mod diff;
+pub mod effect;
 pub mod facts;
+pub mod holders;
 mod identity;
 pub mod model;
 mod network;

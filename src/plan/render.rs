@@ -59,11 +59,7 @@ fn write_network(out: &mut Lines, network: &NetworkPlan) {
         mark,
         mtu,
     } = network;
-    let mode = match mode {
-        Mode::Routed => "routed",
-        Mode::Bridge => "bridge",
-    };
-    out.line("mode", mode);
+    out.line("mode", self::mode(*mode));
     out.line("subnet", subnet);
     out.line("gateway", gateway);
     out.line("hub", format_args!("{} {}", hub.name, hub.mac));
@@ -135,10 +131,9 @@ fn write_launch(out: &mut Lines, launch: &LaunchPlan) {
         gid,
         groups,
     } = identity;
-    let groups: Vec<String> = groups.iter().map(u32::to_string).collect();
     out.line(
         "user",
-        format_args!("{user} {uid}:{gid}, groups {}", groups.join(" ")),
+        format_args!("{user} {uid}:{gid}, groups {}", self::groups(groups)),
     );
     out.list("private", private.iter().map(|path| path.display()));
     out.list("hidden", hidden.iter().map(|path| path.display()));
@@ -166,11 +161,7 @@ fn write_policy(out: &mut Lines, policy: &Policy) {
         strikes,
         window,
     } = restart;
-    let when = match when {
-        RestartWhen::Always => "always",
-        RestartWhen::OnFailure => "on failure",
-        RestartWhen::Never => "never",
-    };
+    let when = self::when(*when);
     let delays = format_args!("{} doubling to {}", Span(*delay), Span(*delay_max));
     out.line("restart", format_args!("{when}, after {delays}"));
     out.line("  healthy after", Span(*healthy_after));
@@ -178,24 +169,48 @@ fn write_policy(out: &mut Lines, policy: &Policy) {
         "  held after",
         format_args!("{strikes} strikes within {}", Span(*window)),
     );
-    let what = match ready {
-        Readiness::Started => "when started".to_owned(),
-        Readiness::Lived(time) => format!("after {}", Span(*time)),
-        Readiness::Tcp(port) => format!("when TCP port {port} accepts"),
-        Readiness::Notify => "when it says so".to_owned(),
-    };
+    let what = self::ready(ready);
     out.line(
         "ready",
         format_args!("{what}, within {}", Span(*ready_within)),
     );
 }
 
-fn yes(flag: bool) -> &'static str {
+pub(super) fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Routed => "routed",
+        Mode::Bridge => "bridge",
+    }
+}
+
+pub(super) fn when(when: RestartWhen) -> &'static str {
+    match when {
+        RestartWhen::Always => "always",
+        RestartWhen::OnFailure => "on failure",
+        RestartWhen::Never => "never",
+    }
+}
+
+pub(super) fn ready(ready: &Readiness) -> String {
+    match ready {
+        Readiness::Started => "when started".to_owned(),
+        Readiness::Lived(time) => format!("after {}", Span(*time)),
+        Readiness::Tcp(port) => format!("when TCP port {port} accepts"),
+        Readiness::Notify => "when it says so".to_owned(),
+    }
+}
+
+pub(super) fn groups(groups: &[u32]) -> String {
+    let groups: Vec<String> = groups.iter().map(u32::to_string).collect();
+    groups.join(" ")
+}
+
+pub(super) fn yes(flag: bool) -> &'static str {
     if flag { "yes" } else { "no" }
 }
 
 /// A length of time as the manifest would say it.
-struct Span(Duration);
+pub(super) struct Span(pub(super) Duration);
 
 impl Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

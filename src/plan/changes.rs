@@ -1,0 +1,114 @@
+//! The difference between two plans as text: what `tenantd diff` prints.
+//!
+//! Stable, so that texts can be compared; values are those of `tenantd plan`.
+
+use std::fmt::Write;
+
+use super::diff::{Change, Changes, FieldChange, TenantChange};
+use crate::name::TenantName;
+
+/// What is different, what that takes, and how much stays as it is.
+#[must_use]
+pub fn text(changes: &Changes) -> String {
+    let mut out = String::new();
+    if !changes.fixed.is_empty() {
+        out += "cannot change while the supervisor runs\n";
+        write_fields(&mut out, &changes.fixed, "");
+        return out;
+    }
+    for change in &changes.tenants {
+        let _ = writeln!(out, "{} {}", verb(change.change), change.tenant);
+        let note = match change.change {
+            Change::Remove => " (stays)",
+            Change::Renew | Change::Relaunch | Change::Live | Change::Add => "",
+        };
+        write_fields(&mut out, &change.fields, note);
+        write_after(&mut out, change);
+        out += "\n";
+    }
+    out + &summary(changes) + "\n"
+}
+
+/// One line that says how many tenants change in which way.
+#[must_use]
+pub fn summary(changes: &Changes) -> String {
+    if changes.is_empty() {
+        return "nothing changes".to_owned();
+    }
+    let kinds = [
+        (Change::Remove, "to remove"),
+        (Change::Renew, "to renew"),
+        (Change::Relaunch, "to relaunch"),
+        (Change::Live, "to change live"),
+        (Change::Add, "to add"),
+    ];
+    let mut words: Vec<String> = Vec::new();
+    for (kind, word) in kinds {
+        let count = changes.tenants.iter().filter(|c| c.change == kind).count();
+        if count > 0 {
+            words.push(format!("{count} {word}"));
+        }
+    }
+    words.push(format!("{} unchanged", changes.unchanged));
+    words.join(", ")
+}
+
+/// What happens, in the word of the lexicon.
+#[must_use]
+pub fn verb(change: Change) -> &'static str {
+    match change {
+        Change::Remove => "remove",
+        Change::Renew => "renew",
+        Change::Relaunch => "relaunch",
+        Change::Live => "live",
+        Change::Add => "add",
+    }
+}
+
+/// Why a reload is refused that would change what cannot change.
+#[must_use]
+pub fn refusal(fixed: &[FieldChange]) -> String {
+    let each = fixed.iter().map(|field| {
+        let (before, after) = sides(field);
+        format!("{} ({before} → {after})", field.field)
+    });
+    let each: Vec<String> = each.collect();
+    format!(
+        "what all tenants share cannot change while they run: {}: nothing was changed; undo that, \
+         or stop the supervisor and start it again",
+        each.join(", ")
+    )
+}
+
+fn write_fields(out: &mut String, fields: &[FieldChange], datastore_note: &str) {
+    for field in fields {
+        let name = &field.field;
+        let note = if name == "datastore" {
+            datastore_note
+        } else {
+            ""
+        };
+        let _ = match (&field.before, &field.after) {
+            (Some(before), Some(after)) => writeln!(out, "  {name:<17} {before} → {after}"),
+            (None, Some(value)) => writeln!(out, "  {name:<17} + {value}"),
+            (Some(value), None) => writeln!(out, "  {name:<17} - {value}{note}"),
+            (None, None) => Ok(()),
+        };
+    }
+}
+
+fn write_after(out: &mut String, change: &TenantChange) {
+    if change.after.is_empty() {
+        return;
+    }
+    let names: Vec<&str> = change.after.iter().map(TenantName::as_str).collect();
+    let _ = writeln!(out, "  {:<18}{}", "once released", names.join(", "));
+}
+
+fn sides(field: &FieldChange) -> (&str, &str) {
+    let FieldChange { before, after, .. } = field;
+    (
+        before.as_deref().unwrap_or("none"),
+        after.as_deref().unwrap_or("none"),
+    )
+}

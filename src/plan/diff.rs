@@ -1,0 +1,218 @@
+//! The difference between two plans: which tenants come, which go, and what has to happen to each
+//! of those that stay but are planned otherwise.
+//!
+//! What a changed field takes is said in [`effect`].
+
+#[cfg(test)]
+mod tests;
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::effect::{self, Effect, Part};
+use super::holders::Holders;
+use super::model::{NetworkPlan, Plan, TenantPlan};
+use crate::name::{AppName, TenantName};
+
+/// What happens to a tenant, in the order in which it is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Change {
+    /// It is ended and released; its datastore stays.
+    Remove,
+    /// See [`Effect::Renew`].
+    Renew,
+    /// See [`Effect::Relaunch`].
+    Relaunch,
+    /// See [`Effect::Live`].
+    Live,
+    /// It is new.
+    Add,
+}
+
+impl From<Effect> for Change {
+    fn from(effect: Effect) -> Self {
+        match effect {
+            Effect::Live => Change::Live,
+            Effect::Relaunch => Change::Relaunch,
+            Effect::Renew => Change::Renew,
+        }
+    }
+}
+
+/// A field that is not what it was, as `tenantd plan` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldChange {
+    /// Which.
+    pub field: String,
+    /// Its value before; none where there was none.
+    pub before: Option<String>,
+    /// Its value from now on; none where there is none any more.
+    pub after: Option<String>,
+}
+
+/// What happens to one tenant, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TenantChange {
+    /// The tenant.
+    pub tenant: TenantName,
+    /// What happens to it.
+    pub change: Change,
+    /// What causes it: those fields first that take most.
+    pub fields: Vec<FieldChange>,
+    /// The tenants that hold the address or the datastore which it takes, and are released first.
+    pub after: Vec<TenantName>,
+}
+
+/// All that is different.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changes {
+    /// What cannot change while the supervisor runs. Where there is any, nothing else is said, and
+    /// nothing is applied.
+    pub fixed: Vec<FieldChange>,
+    /// What happens to which tenant, in the order in which it begins.
+    pub tenants: Vec<TenantChange>,
+    /// How many tenants stay as they are.
+    pub unchanged: usize,
+}
+
+impl Changes {
+    /// Whether nothing is different.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.fixed.is_empty() && self.tenants.is_empty()
+    }
+}
+
+/// One of two plans, wherever its parts are kept.
+#[derive(Debug, Clone)]
+pub struct Side<'a> {
+    /// The application.
+    pub app: &'a AppName,
+    /// What its tenants share.
+    pub network: &'a NetworkPlan,
+    /// Its tenants, in order.
+    pub tenants: Vec<&'a TenantPlan>,
+}
+
+impl Side<'_> {
+    fn shared(&self) -> Vec<Part> {
+        effect::shared(self.app, self.network)
+    }
+}
+
+impl<'a> From<&'a Plan> for Side<'a> {
+    fn from(plan: &'a Plan) -> Self {
+        let Plan {
+            app,
+            network,
+            tenants,
+        } = plan;
+        Self {
+            app,
+            network,
+            tenants: tenants.iter().collect(),
+        }
+    }
+}
+
+/// What has to happen where `old` holds, for `new` to hold.
+#[must_use]
+pub fn diff<'a>(old: impl Into<Side<'a>>, new: impl Into<Side<'a>>) -> Changes {
+    let (old, new) = (old.into(), new.into());
+    let mut changes = Changes {
+        fixed: compare(old.shared(), new.shared()).1,
+        ..Changes::default()
+    };
+    if !changes.fixed.is_empty() {
+        return changes;
+    }
+    let named = old.tenants.iter().map(|tenant| (&tenant.name, *tenant));
+    let mut before: BTreeMap<&TenantName, &TenantPlan> = named.collect();
+    let holders = Holders::new(old.tenants.iter().copied());
+    for tenant in &new.tenants {
+        let (change, fields) = match before.remove(&tenant.name) {
+            None => (Change::Add, shown(tenant, |value| (None, Some(value)))),
+            Some(old) if old == *tenant => {
+                changes.unchanged += 1;
+                continue;
+            }
+            Some(old) => {
+                let (effect, fields) = compare(effect::parts(old), effect::parts(tenant));
+                (effect.into(), fields)
+            }
+        };
+        let after = match change {
+            Change::Add | Change::Renew => holders.of(tenant),
+            Change::Remove | Change::Relaunch | Change::Live => Vec::new(),
+        };
+        changes.tenants.push(TenantChange {
+            tenant: tenant.name.clone(),
+            change,
+            fields,
+            after,
+        });
+    }
+    let gone = old.tenants.iter().filter(|t| before.contains_key(&t.name));
+    changes.tenants.extend(gone.map(|tenant| TenantChange {
+        tenant: tenant.name.clone(),
+        change: Change::Remove,
+        fields: shown(tenant, |value| (Some(value), None)),
+        after: Vec::new(),
+    }));
+    // Stable: within each kind the order of the manifest stays.
+    changes.tenants.sort_by_key(|change| change.change);
+    changes
+}
+
+/// What is different, and the most that any of it takes.
+fn compare(old: Vec<Part>, new: Vec<Part>) -> (Effect, Vec<FieldChange>) {
+    let mut before: Vec<Option<Part>> = old.into_iter().map(Some).collect();
+    let mut fields = Vec::new();
+    for part in new {
+        let same = |old: &&mut Option<Part>| old.as_ref().is_some_and(|o| o.name == part.name);
+        let old = before.iter_mut().find(same).and_then(Option::take);
+        if old.as_ref().is_none_or(|old| old.value != part.value) {
+            fields.push((
+                part.effect,
+                part.name,
+                old.map(|o| o.value),
+                Some(part.value),
+            ));
+        }
+    }
+    for part in before.into_iter().flatten() {
+        let effect = effect::without(&part);
+        fields.push((effect, part.name, Some(part.value), None));
+    }
+    fields.sort_by_key(|(effect, ..)| Reverse(*effect));
+    let most = fields.first().map_or(Effect::Live, |(effect, ..)| *effect);
+    let change = |(_, field, before, after)| FieldChange {
+        field,
+        before,
+        after,
+    };
+    (most, fields.into_iter().map(change).collect())
+}
+
+/// What of a tenant that comes or goes is shown.
+fn shown(
+    tenant: &TenantPlan,
+    side: impl Fn(String) -> (Option<String>, Option<String>),
+) -> Vec<FieldChange> {
+    let address = tenant.link.address.to_string();
+    let datastore = tenant.datastore.source.display().to_string();
+    let field = |(name, value): (&str, String)| {
+        let (before, after) = side(value);
+        FieldChange {
+            field: name.to_owned(),
+            before,
+            after,
+        }
+    };
+    [("address", address), ("datastore", datastore)]
+        .map(field)
+        .into()
+}

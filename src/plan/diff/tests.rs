@@ -1,0 +1,146 @@
+//! What holds of the difference between any two plans.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::manifest::Source;
+use crate::plan::effect::{HIDDEN, fingerprints};
+use crate::plan::facts::{ProgramFact, Table, User};
+
+fn plan(tenants: &str) -> Plan {
+    let user = |name: &str, uid| User {
+        name: name.to_owned(),
+        uid,
+        gid: uid,
+        home: "/".to_owned(),
+    };
+    let program = (
+        "/bin/wiki".into(),
+        ProgramFact::Executable("/bin/wiki".into()),
+    );
+    let host = Table {
+        users: vec![user("wiki", 7), user("other", 8)],
+        programs: [program].into(),
+        ..Table::default()
+    };
+    let text = format!(
+        "[app]\nname = \"wiki\"\ncommand = [\"/bin/wiki\"]\nuser = \"wiki\"\n\
+         datastore.path = \"/var/lib/wiki\"\n[network]\nsubnet = \"10.0.0.0/24\"\n[tenants]\n{tenants}"
+    );
+    let source = Source {
+        name: "m".to_owned(),
+        folder: "/etc".into(),
+        text,
+    };
+    crate::plan::read(&source, &host).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+/// Up to five tenants that share no address, in any order, each with some keys of its own.
+fn plans() -> impl Strategy<Value = Plan> {
+    let keys = [
+        "",
+        ", user = \"other\"",
+        ", arguments = [\"-v\"]",
+        ", autostart = false",
+        ", environment = { WHO = \"{tenant}\" }",
+        ", datastore = \"/data/{tenant}\"",
+    ];
+    let keys = prop::sample::select(keys.to_vec());
+    let names = Just(["a", "b", "c", "d", "e"].to_vec()).prop_shuffle();
+    let addresses = Just((11..16).collect::<Vec<u8>>()).prop_shuffle();
+    let each = (names, addresses, prop::collection::vec(keys, 0..=5));
+    each.prop_map(|(names, addresses, keys)| {
+        let lines = names.iter().zip(&addresses).zip(&keys);
+        let lines =
+            lines.map(|((name, ip), keys)| format!("{name} = {{ ip = \"10.0.0.{ip}\"{keys} }}\n"));
+        plan(&lines.collect::<String>())
+    })
+}
+
+fn names(plan: &Plan) -> BTreeSet<&TenantName> {
+    plan.tenants.iter().map(|tenant| &tenant.name).collect()
+}
+
+fn find<'a>(plan: &'a Plan, name: &TenantName) -> Option<&'a TenantPlan> {
+    plan.tenants.iter().find(|tenant| tenant.name == *name)
+}
+
+proptest! {
+    #[test]
+    fn a_plan_differs_in_nothing_from_itself(plan in plans()) {
+        let changes = diff(&plan, &plan);
+        prop_assert!(changes.is_empty(), "{changes:?}");
+        prop_assert_eq!(changes.unchanged, plan.tenants.len());
+    }
+
+    #[test]
+    fn who_applies_all_changes_has_the_new_plan(old in plans(), new in plans()) {
+        let changes = diff(&old, &new);
+        let mut applied: BTreeSet<&TenantName> = names(&old);
+        for TenantChange { tenant, change, fields, .. } in &changes.tenants {
+            match change {
+                Change::Add => prop_assert!(applied.insert(tenant)),
+                Change::Remove => prop_assert!(applied.remove(tenant)),
+                Change::Renew | Change::Relaunch | Change::Live => {
+                    prop_assert!(applied.contains(tenant));
+                }
+            }
+            prop_assert!(!fields.is_empty(), "{tenant} changes for no reason");
+        }
+        prop_assert_eq!(applied, names(&new));
+        let changed: BTreeSet<_> = changes.tenants.iter().map(|c| &c.tenant).collect();
+        prop_assert_eq!(changed.len(), changes.tenants.len(), "each changes once");
+        for name in names(&new).difference(&changed) {
+            prop_assert_eq!(find(&old, name), find(&new, name));
+        }
+        prop_assert!(changes.tenants.is_sorted_by_key(|change| change.change));
+    }
+
+    #[test]
+    fn nothing_is_taken_before_it_is_let_go(old in plans(), new in plans()) {
+        for TenantChange { tenant, change, after, .. } in diff(&old, &new).tenants {
+            let Some(taker) = find(&new, &tenant) else { continue };
+            let holder = old.tenants.iter().find(|holder| {
+                holder.name != tenant && holder.link.address == taker.link.address
+            });
+            match (holder, change) {
+                (Some(holder), Change::Add | Change::Renew) => {
+                    prop_assert!(after.contains(&holder.name));
+                }
+                (holder, _) => prop_assert!(holder.is_none() && after.is_empty()),
+            }
+        }
+    }
+
+    /// What is said of a running tenant is what an adopting supervisor finds.
+    #[test]
+    fn fingerprints_agree(old in plans(), new in plans()) {
+        for TenantChange { tenant, change, fields, .. } in diff(&old, &new).tenants {
+            let (Some(old), Some(new)) = (find(&old, &tenant), find(&new, &tenant)) else {
+                continue;
+            };
+            let found = fingerprints(old).effect(fingerprints(new));
+            let uncovered = fields.iter().any(|f| f.field.starts_with(HIDDEN) && f.after.is_none());
+            match (change, found) {
+                (Change::Live, Some(Effect::Relaunch)) => prop_assert!(uncovered),
+                (Change::Live, found) => prop_assert_eq!(found, None),
+                (change, found) => prop_assert_eq!(Some(change), found.map(Change::from)),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_datastore_within_another_is_waited_for() {
+    let old = plan("a = { ip = \"10.0.0.11\", datastore = \"/data/all\" }");
+    let new = plan("b = { ip = \"10.0.0.12\", datastore = \"/data/all/of/b\" }");
+    let name: TenantName = "a".parse().unwrap();
+    let waits = |old: &Plan, new: &Plan| diff(old, new).tenants[1].after.clone();
+    assert_eq!(waits(&old, &new), [name]);
+    let name: TenantName = "b".parse().unwrap();
+    assert_eq!(waits(&new, &old), [name]);
+    let apart = plan("b = { ip = \"10.0.0.12\", datastore = \"/data/all-of-b\" }");
+    assert_eq!(waits(&old, &apart), []);
+}
