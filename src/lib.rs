@@ -5,7 +5,7 @@
 //!
 //! | room | its one job |
 //! |---|---|
-//! | [`name`], [`stage`] | checked names; the steps of a launch and how one of them fails |
+//! | [`name`], [`stage`], `crash` | checked names; the steps of a launch and how one of them fails; where tests kill us |
 //! | [`manifest`] | TOML as written → valid, or every problem with its place |
 //! | [`plan`] | manifest and host facts → everything derived, nothing left to decide |
 //! | [`supervisor`] | decides: events in, actions out; no clock, no I/O, no randomness |
@@ -19,6 +19,7 @@
 
 pub mod cli;
 pub mod client;
+mod crash;
 pub mod daemon;
 pub mod host;
 pub mod manifest;

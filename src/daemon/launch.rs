@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rustix::process::Rlimit;
 use tokio::task::spawn_local;
 
+use crate::crash;
 use crate::host::launch::ready_fd::ReadyFd;
 use crate::host::launch::{Child, Order};
 use crate::host::process::Ended;
@@ -91,7 +92,9 @@ async fn follow(reporter: &Reporter, tenant: &TenantName, launch: LaunchId, born
         program,
     } = born;
     reporter.report(tenant, News::Born(launch, Rc::clone(&process), program));
+    crash::point("launch: born", tenant.as_str());
     let outcome = report.outcome().await;
+    crash::point("launch: program runs", tenant.as_str());
     if outcome.is_err() {
         // It has ended or is about to; a child whose report cannot be read is not trusted.
         end(&process).await;

@@ -41,6 +41,7 @@ use anyhow::{Context, bail};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 
+use crate::crash;
 use crate::host::cgroup::{Tree, Watch};
 use crate::host::limits;
 use crate::host::network::Network;
@@ -109,6 +110,7 @@ async fn supervise(plan: Plan, logs_go_to: LogPlace) -> anyhow::Result<()> {
     // First of all, so that no signal from now on ends us halfway.
     let signals = Signals::new().context("cannot listen to signals")?;
     let runtime = Runtime::take(&plan.app)?;
+    crash::point("begin: folder taken", "");
     let (daemon, control) = match open(plan, logs_go_to, signals).await {
         Ok(opened) => opened,
         Err(error) => return Err(also(error, runtime.leave().err())),
@@ -132,6 +134,7 @@ async fn open(
     let descriptors = limits::raise().context("cannot raise the limit on open descriptors")?;
     let notices = Notify::bind(&app).context("cannot make the notify socket")?;
     let control = control::bind(&app)?;
+    crash::point("begin: sockets bound", "");
     let logs = Logs::start(&app, logs_go_to).context("cannot read the tenants' output")?;
     let cgroups = find_cgroups(&app)?;
     let network = match Network::open(plan.network.clone()).await {
@@ -141,6 +144,7 @@ async fn open(
             return Err(also(why.into(), tidied.err()));
         }
     };
+    crash::point("begin: hub there", "");
     let (desk, asks) = desk::open();
     let (reporter, reports) = mpsc::unbounded_channel();
     let mut daemon = Daemon {
@@ -176,6 +180,7 @@ async fn open(
         .site
         .end_strays(|tenant| planned.contains(tenant))
         .await;
+    crash::point("begin: strays ended", "");
     daemon.plan(plan);
     let control = spawn_local(control.serve(desk));
     Ok((daemon, control))
@@ -224,6 +229,7 @@ impl Daemon {
                 policy: plan.policy.clone(),
                 found,
             });
+            crash::point("plan: tenant handed over", tenant.as_str());
             if let Some(found) = found.filter(|found| !found.ready) {
                 self.watch_readiness(&tenant, found.launch);
             }
@@ -251,6 +257,7 @@ impl Daemon {
         // An aborted task is dropped, and its socket removed, once it has been waited for.
         let _aborted = control.await;
         drop(self.notices);
+        crash::point("leave: sockets closed", "");
         let Some(site) = Rc::into_inner(self.site) else {
             left.push(anyhow::anyhow!("a task on the host has not ended"));
             return left;
@@ -261,10 +268,12 @@ impl Daemon {
         {
             left.extend(failures.into_iter().map(anyhow::Error::from));
         }
+        crash::point("leave: hub gone", "");
         if let Some(Cgroups { tree, watch }) = site.cgroups {
             drop(watch);
             left.extend(tree.remove().err().map(anyhow::Error::from));
         }
+        crash::point("leave: cgroups gone", "");
         site.logs.end().await;
         left
     }

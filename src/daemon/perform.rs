@@ -3,6 +3,7 @@
 
 use std::os::fd::AsFd;
 
+use crate::crash;
 use crate::host::process;
 use crate::host::process::Ended;
 use crate::name::TenantName;
@@ -92,6 +93,7 @@ impl Daemon {
             },
             (None, None) => Ok(()),
         };
+        crash::point("stop: signal sent", tenant.as_str());
         match sent {
             Ok(()) => {}
             // It has just ended by itself, and that is on its way to us.
@@ -177,6 +179,7 @@ impl Daemon {
             None => false,
         };
         self.happen(Event::Launched { launch });
+        crash::point("launch: before the record", tenant.as_str());
         self.write_down(tenant);
         if said_ready {
             self.happen(Event::Ready { launch });
@@ -203,6 +206,7 @@ impl Daemon {
             return;
         };
         running.process = None;
+        crash::point("end: first process ended", tenant.as_str());
         // What watches for its readiness goes on: a program that daemonises gets ready after its
         // first process has ended. It ends with the launch, or once that is to end.
         let others = self.others_live(tenant);
@@ -262,9 +266,11 @@ impl Daemon {
         if let Some(entry) = self.ledger.entry(tenant) {
             entry.running = None;
         }
+        crash::point("end: emptied", tenant.as_str());
         if let Err(error) = record::forget(&self.site.app, tenant) {
             tracing::warn!(%tenant, %error, "cannot remove the record of a launch that is over");
         }
+        crash::point("end: record removed", tenant.as_str());
         self.happen(Event::Emptied { launch });
     }
 

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::crash;
 use crate::host::fifo;
 use crate::name::{AppName, TenantName};
 use crate::plan::derive;
@@ -47,7 +48,10 @@ impl Record {
         let path = path(app, tenant);
         let new = path.with_extension("new");
         std::fs::write(&new, serde_json::to_vec(self)?)?;
-        std::fs::rename(&new, &path)
+        crash::point("record: half written", tenant.as_str());
+        std::fs::rename(&new, &path)?;
+        crash::point("record: written", tenant.as_str());
+        Ok(())
     }
 
     /// The record of a tenant's launch, if there is one that can be understood.

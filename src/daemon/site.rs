@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustix::process::Rlimit;
 use tokio::task::{AbortHandle, spawn_blocking, spawn_local};
 
+use crate::crash;
 use crate::host::cgroup::{Leaf, Tree, Watch};
 use crate::host::netns::ClosedNetns;
 use crate::host::network::Network;
@@ -62,6 +63,7 @@ impl Site {
         spawn_local(async move {
             let result = site.build(&plan).await;
             site.report(&plan.name, News::Provisioned(result));
+            crash::point("provision: reported", plan.name.as_str());
         });
     }
 
@@ -70,6 +72,7 @@ impl Site {
             Some(cgroups) => Some(cgroups.leaf(&plan.name)?),
             None => None,
         };
+        crash::point("provision: leaf made", plan.name.as_str());
         if let Err(why) = ready_datastore(plan).await {
             // Pipes and link may be those of a launch that lives, and stay.
             self.warn(plan, self.clear_leaf(plan, leaf.as_ref()));
@@ -100,10 +103,12 @@ impl Site {
         plan: &TenantPlan,
     ) -> Result<(u64, Arc<crate::host::netns::Netns>), Failure> {
         let outlets = fifo::make(&self.app, &plan.name, plan.launch.identity.uid)?;
+        crash::point("provision: pipes made", plan.name.as_str());
         self.logs
             .add(&plan.name, outlets)
             .map_err(|error| broken(Stage::Log, &plan.name, &error))?;
         let netns = self.network.provision(plan.link.clone()).await?;
+        crash::point("provision: network made", plan.name.as_str());
         Ok((netns.inode(), Arc::new(netns)))
     }
 
@@ -111,11 +116,15 @@ impl Site {
     async fn clear(&self, plan: &TenantPlan, leaf: Option<&Leaf>) -> Vec<Failure> {
         let mut failures = Vec::new();
         self.logs.remove(&plan.name).await;
+        crash::point("release: logs closed", plan.name.as_str());
         if let Err(error) = record::forget(&self.app, &plan.name) {
             failures.push(broken(Stage::Release, &plan.name, &error));
         }
+        crash::point("release: record removed", plan.name.as_str());
         failures.extend(fifo::remove(&self.app, &plan.name).err());
+        crash::point("release: pipes removed", plan.name.as_str());
         failures.extend(self.clear_leaf(plan, leaf));
+        crash::point("release: leaf removed", plan.name.as_str());
         failures
     }
 
@@ -165,6 +174,7 @@ impl Site {
         spawn_local(async move {
             let result = site.take_down(&plan, standing).await;
             site.report(&plan.name, News::Released(result));
+            crash::point("release: reported", plan.name.as_str());
         });
     }
 
@@ -176,12 +186,15 @@ impl Site {
         if let Err(why) = nobody_left(plan, standing.leaf.as_ref()).await {
             return Err((why, standing));
         }
+        crash::point("release: nobody left", plan.name.as_str());
         // The kernel destroys the namespace, and with it the link, when its last holder lets go.
         standing.netns = None;
+        crash::point("release: namespace let go", plan.name.as_str());
         let closed = ClosedNetns::from_inode(standing.inode);
         if let Err(why) = self.network.release(plan.link.clone(), closed).await {
             return Err((why, standing));
         }
+        crash::point("release: network gone", plan.name.as_str());
         match self
             .clear(plan, standing.leaf.as_ref())
             .await
@@ -228,6 +241,7 @@ impl Site {
             if let Err(failure) = leaf.kill() {
                 self.report(tenant, News::EndFailed(failure));
             }
+            crash::point("stop: killed", tenant.as_str());
             return;
         }
         let (reporter, tenant) = (self.reporter.clone(), tenant.clone());
@@ -245,6 +259,7 @@ impl Cgroups {
     /// Makes a leaf that an earlier launch was in fit for the next one.
     pub(super) fn renew(&self, leaf: &Leaf) -> Result<(), Failure> {
         leaf.renew()?;
+        crash::point("launch: leaf made anew", leaf.path());
         self.watch.add(leaf)
     }
 
@@ -268,7 +283,10 @@ async fn ready_datastore(plan: &Arc<TenantPlan>) -> Result<(), Failure> {
     let plan = Arc::clone(plan);
     blocking(move || {
         let datastore = datastore::ensure(&plan.datastore)?;
-        lock::forget(datastore.as_fd(), &plan.datastore.source)
+        crash::point("provision: datastore made", plan.name.as_str());
+        lock::forget(datastore.as_fd(), &plan.datastore.source)?;
+        crash::point("provision: lock proved", plan.name.as_str());
+        Ok(())
     })
     .await
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
+use crate::crash;
 use crate::host::cgroup::Leaf;
 use crate::host::{fifo, process};
 use crate::name::TenantName;
@@ -60,6 +61,7 @@ impl Site {
                 }
             }
         }
+        crash::point("stray: ended", tenant.as_str());
         record::forget(&self.app, tenant)
             .map_err(|error| broken(Stage::Release, tenant, &error))?;
         // Namespace and link went with the last process.

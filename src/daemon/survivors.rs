@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use crate::crash;
 use crate::host::cgroup::Leaf;
 use crate::host::fifo;
 use crate::host::launch::ready_fd::ReadyFd;
@@ -82,6 +83,7 @@ impl Site {
         if let (Some(cgroups), Some(leaf)) = (&self.cgroups, &leaf) {
             cgroups.watch.add(leaf).map_err(io::Error::other)?;
         }
+        crash::point("adopt: taken up", tenant.as_str());
         let standing = Standing {
             inode: netns.inode(),
             netns: Some(Arc::new(netns)),
@@ -106,6 +108,10 @@ impl Site {
         first: Option<Process>,
         standing: Standing,
     ) -> Survivor {
+        let eldest = standing
+            .leaf
+            .as_ref()
+            .and_then(|leaf| eldest(&leaf.pids().ok()?));
         let found = match record {
             Some(record) => Found {
                 launch: record.launch,
@@ -116,7 +122,7 @@ impl Site {
             },
             // Its supervisor died between the start and the record.
             None => Found {
-                launch: LaunchId(0),
+                launch: unrecorded(eldest.unwrap_or_default()),
                 started_at: clock::now(),
                 ready: false,
                 restarts: 0,
@@ -172,6 +178,12 @@ fn hold(record: &Record) -> io::Result<Option<Process>> {
         pid: record.pid,
         fd: ReadyFd::new(held)?,
     }))
+}
+
+/// A name for a launch that was never written down, which no other one has: above all that
+/// supervisors count, and with the number of a process of it.
+fn unrecorded(pid: i32) -> LaunchId {
+    LaunchId((1 << 48) + u64::from(pid.unsigned_abs()))
 }
 
 /// The process that started first.

@@ -11,6 +11,7 @@ use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, RenameFlags, ResolveFlags, Uid
 use rustix::fs::{fchmod, fchown, mkdirat, openat2, renameat, renameat_with, unlinkat};
 use rustix::io::Errno;
 
+use crate::crash;
 use crate::plan::model::DatastorePlan;
 use crate::stage::{Failure, Stage};
 
@@ -144,6 +145,7 @@ fn make_datastore(
         Err(errno) => return Err(errno),
     }
     mkdirat(parent, &unfinished, ABOVE)?;
+    crash::point("datastore: half made", &plan.source);
     match settle(parent, &unfinished, name, plan) {
         Ok(()) => Ok((open_below(parent, name)?, true)),
         Err(errno) => {

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
+use crate::crash;
 use crate::name::{AppName, TenantName};
 use crate::stage::{Failure, Stage};
 
@@ -88,7 +89,12 @@ pub fn make(app: &AppName, tenant: &TenantName, uid: u32) -> Result<Outlets, Fai
             Err(errno) => return Err(failed(folder)(errno)),
         }
     }
-    let [stdout, stderr] = NAMES.map(|name| make_one(&own.join(name), uid));
+    crash::point("pipes: folder made", &own);
+    let [stdout, stderr] = NAMES.map(|name| {
+        let made = make_one(&own.join(name), uid);
+        crash::point("pipes: one made", &own);
+        made
+    });
     Ok(Outlets {
         stdout: stdout?,
         stderr: stderr?,
@@ -152,6 +158,7 @@ pub fn remove(app: &AppName, tenant: &TenantName) -> Result<(), Failure> {
     for name in NAMES {
         let path = own.join(name);
         outcome = outcome.and(gone(&path, rustix::fs::unlink(&path)));
+        crash::point("pipes: one removed", &own);
     }
     outcome.and(gone(&own, rustix::fs::rmdir(&own)))
 }

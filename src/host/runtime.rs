@@ -8,9 +8,11 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 
+use crate::crash;
 use crate::name::AppName;
 use crate::stage::Failure;
 
@@ -18,6 +20,11 @@ use super::lock;
 
 /// The folder that holds the runtime folders of all applications.
 pub const ROOT: &str = "/run/tenantd";
+
+/// How often, and after which pause, a lock that is held is tried again. The child of a launch has
+/// copies of all the supervisor's descriptors until it executes its program, this lock's among
+/// them: where a supervisor is killed at that moment, its lock outlives it by some milliseconds.
+const PATIENCE: (u32, Duration) = (50, Duration::from_millis(10));
 
 /// Why the runtime folder cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +93,7 @@ impl Runtime {
     pub fn take(app: &AppName) -> Result<Self, RuntimeError> {
         let folder = folder(app);
         let path = folder.join("lock");
+        let (mut tries, pause) = PATIENCE;
         loop {
             make_folder(Path::new(ROOT), 0o755)?;
             make_folder(&folder, 0o711)?;
@@ -97,6 +105,11 @@ impl Runtime {
             };
             match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => {}
+                Err(rustix::io::Errno::WOULDBLOCK) if tries > 0 => {
+                    tries -= 1;
+                    std::thread::sleep(pause);
+                    continue;
+                }
                 Err(rustix::io::Errno::WOULDBLOCK) => {
                     let mut holder = String::new();
                     lock.read_to_string(&mut holder)
@@ -128,6 +141,7 @@ impl Runtime {
     pub fn leave(self) -> Result<(), RuntimeError> {
         let tenants = self.folder.join("tenants");
         fs::remove_dir(&tenants).map_err(RuntimeError::io("remove", &tenants))?;
+        crash::point("leave: tenants' folder gone", "");
         let path = self.folder.join("lock");
         // The lock's file goes while the lock is held: whoever waits for it sees that it is gone.
         fs::remove_file(&path).map_err(RuntimeError::io("remove", &path))?;
@@ -137,6 +151,7 @@ impl Runtime {
             other => other.map_err(RuntimeError::io("remove", &self.folder))?,
         }
         drop(self.lock);
+        crash::point("leave: folder gone", "");
         lock::sweep()?;
         // Shared with other applications: the last one to leave succeeds.
         let shared = [Path::new(ROOT).join("locks"), PathBuf::from(ROOT)];

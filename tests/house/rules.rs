@@ -10,10 +10,12 @@ pub(crate) const ROOMS: &[(&str, &[&str])] = &[
     ("lib", &[]),
     ("name", &[]),
     ("stage", &[]),
+    // It kills the process, and only the rooms that act have anything for it to interrupt.
+    ("crash", &[]),
     ("manifest", &["name", "stage"]),
     ("plan", &["name", "stage", "manifest"]),
     ("supervisor", &["name", "stage", "plan"]),
-    ("host", &["name", "stage", "plan"]),
+    ("host", &["name", "stage", "crash", "plan"]),
     // What is asked and answered is the supervisor's; the wire gives it a form.
     ("wire", &["name", "stage", "plan", "supervisor"]),
     (
@@ -21,6 +23,7 @@ pub(crate) const ROOMS: &[(&str, &[&str])] = &[
         &[
             "name",
             "stage",
+            "crash",
             "manifest",
             "plan",
             "supervisor",

@@ -101,18 +101,21 @@ impl Daemon {
     /// As [`Daemon::start`], and waits until every tenant is as wanted.
     #[track_caller]
     pub fn start_settled(manifest: &str) -> Self {
-        let daemon = Self::start(manifest);
-        daemon.until("all are as wanted", |status| {
-            status.tenants.iter().all(TenantStatus::is_as_wanted)
-        });
+        let daemon = Self::spawn(manifest);
+        daemon.settles();
         daemon
     }
 
     pub fn spawn(manifest: &str) -> Self {
+        Self::spawn_armed(manifest, "")
+    }
+
+    /// Starts a program that is to die at a crash point.
+    pub fn spawn_armed(manifest: &str, armed: &str) -> Self {
         let app = super::app_name();
         let before = traces(&app);
         let path = write_manifest(&app, manifest);
-        let child = launch(&app, &path);
+        let child = launch(&app, &path, armed);
         Self {
             app,
             manifest: path,
@@ -125,10 +128,24 @@ impl Daemon {
     /// Starts the program again with the same manifest, after its end.
     #[track_caller]
     pub fn again(&mut self) {
-        assert!(self.ended);
-        self.child = launch(&self.app, &self.manifest);
-        self.ended = false;
+        self.again_armed("");
         self.answers();
+    }
+
+    /// As [`Daemon::again`], with one that is to die at a crash point, and without waiting.
+    pub fn again_armed(&mut self, armed: &str) {
+        assert!(self.ended);
+        self.child = launch(&self.app, &self.manifest, armed);
+        self.ended = false;
+    }
+
+    /// Waits until it answers and every tenant is as wanted.
+    #[track_caller]
+    pub fn settles(&self) -> AppStatus {
+        self.answers();
+        self.until("all are as wanted", |status| {
+            status.tenants.iter().all(TenantStatus::is_as_wanted)
+        })
     }
 
     #[track_caller]
@@ -305,13 +322,14 @@ pub fn write_manifest(app: &str, manifest: &str) -> PathBuf {
     path
 }
 
-fn launch(app: &str, manifest: &Path) -> Child {
+fn launch(app: &str, manifest: &Path, armed: &str) -> Child {
     let output = File::options()
         .create(true)
         .append(true)
         .open(output_path(app))
         .unwrap();
     Command::new(PROGRAM)
+        .env("TENANTD_CRASH_AT", armed)
         .arg("--config")
         .arg(manifest)
         .stdin(Stdio::null())

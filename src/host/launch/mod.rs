@@ -22,6 +22,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::process::Rlimit;
 
+use crate::crash;
 use crate::plan::model::{DatastorePlan, LaunchPlan};
 use crate::stage::{Failure, Stage};
 
@@ -73,13 +74,16 @@ pub fn launch(order: &Order<'_>) -> Result<Child, Failure> {
     let cgroup = order.leaf.map(Leaf::fd).transpose()?;
     let (read, write) = report::pipe()?;
     let cgroup = cgroup.as_ref().map(AsFd::as_fd);
+    crash::point("launch: before the clone", order.label);
     let (pid, pidfd) = clone::clone(&spec, cgroup, write.as_fd())
         .map_err(|errno| Failure::errno(Stage::Clone, order.label, errno.raw_os_error()))?;
+    crash::point("launch: cloned", order.label);
     if let Err(error) = spec.lock.sign(order.label, pid) {
         let errno = error.raw_os_error().unwrap_or(libc::EIO);
         let why = Failure::errno(Stage::Lock, spec.lock.path(), errno);
         return Err(abandon(&pidfd, why));
     }
+    crash::point("launch: lock signed", order.label);
     Ok(Child {
         pid,
         pidfd,

@@ -10,6 +10,7 @@ use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
 use rtnetlink::packet_route::link::{BridgeStpState, InfoKind};
 use rtnetlink::{LinkBridge, LinkMessageBuilder};
 
+use crate::crash;
 use crate::plan::model::{Mode, NetworkPlan};
 use crate::stage::{Failure, Stage};
 
@@ -34,6 +35,7 @@ pub(super) async fn ensure(links: &Links, network: &NetworkPlan) -> Result<u32, 
     let bridge = LinkMessageBuilder::<LinkBridge>::new(name).address(network.hub.mac.0.to_vec());
     let made = links.0.link().add(bridge.build()).execute().await;
     made.map_err(|error| refused(Stage::Link, name, error))?;
+    crash::point("hub: made", name);
     let Some(found) = links.find(name).await? else {
         return Err(Failure::errno(Stage::Link, name, libc::ENODEV).with("it vanished at once"));
     };
@@ -80,6 +82,7 @@ async fn furnish(links: &Links, network: &NetworkPlan, index: u32) -> Result<(),
     }
     let changed = links.0.link().change(hub.build()).execute().await;
     changed.map_err(|error| refused(Stage::Link, name, error))?;
+    crash::point("hub: marked", name);
     ensure_address(links, network, index).await
 }
 

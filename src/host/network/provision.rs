@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use crate::crash;
 use crate::host::netns::{self, ClosedNetns, Netns};
 use crate::plan::model::{LinkPlan, Mode, NetworkPlan};
 use crate::stage::{Failure, Stage};
@@ -39,7 +40,9 @@ impl Site {
     pub(super) async fn provision(&self, link: &LinkPlan) -> Result<Netns, Failure> {
         self.links.refuse_own_address(link.address, None).await?;
         let (netns, socket) = netns::make(TenantSocket::open)?;
+        crash::point("network: namespace made", &link.mark);
         let made = self.create_pair(link, &netns).await?;
+        crash::point("network: link made", &link.mark);
         match self.furnish(link, &made, socket).await {
             Ok(()) => Ok(netns),
             Err(why) => {
@@ -124,13 +127,16 @@ impl Site {
         let port = network.mode == Mode::Bridge;
         let raised = self.links.raise_host_end(made.index, network, link, port);
         raised.await?;
+        crash::point("network: host end up", &link.mark);
         if !port {
             let routed =
                 self.links
                     .route_to(made.index, network.gateway, link.address, &link.tenant);
             routed.await?;
+            crash::point("network: routed", &link.mark);
         }
         socket.furnish(network, link)?;
+        crash::point("network: tenant end up", &link.mark);
         self.carries(made.index).await?;
         if port {
             self.carries(self.hub).await?;

@@ -1,0 +1,108 @@
+//! Leads a supervisor to a crash point, and looks at what the next one makes of it.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+
+use nix::sys::signal::Signal;
+use tenantd::wire::AppStatus;
+
+use crate::scene::{ACME, GLOBEX, all_is_well, manifest};
+use crate::support::daemon::{Daemon, signal};
+
+/// What leads to a point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drive {
+    /// The first start of all.
+    Cold,
+    /// One tenant's program crashes.
+    Crashing,
+    /// The same, to a point that its first launch has passed before.
+    CrashingAgain,
+    /// One tenant is stopped.
+    Stopping,
+    /// One tenant is stopped that must be killed.
+    StoppingDeaf,
+    /// The supervisor is stopped, with all tenants.
+    Leaving,
+    /// The supervisor was killed before, and takes up what it finds.
+    Adopting,
+    /// The same, with one tenant in the manifest no more.
+    Removed,
+}
+
+/// Drives a supervisor to where it dies, starts the next one, and holds it against what is wanted.
+#[track_caller]
+pub fn dies_at(point: &str, drive: Drive) {
+    let mut daemon = begin(drive, &armed(point, drive));
+    let before = match drive {
+        Drive::Cold => None,
+        _ => Some(daemon.settles()),
+    };
+    lead(&mut daemon, &armed(point, drive), drive);
+    let status = daemon.wait();
+    let last = daemon.output();
+    assert_eq!(status.signal(), Some(9), "{point} was not reached: {last}");
+    assert!(last.ends_with(&format!("crash point: {point}\n")), "{last}");
+
+    daemon.again();
+    let after = daemon.settles();
+    all_is_well(&daemon, &after);
+    if let Some(before) = before.filter(|_| drive != Drive::Leaving) {
+        let seen = |status: &AppStatus| {
+            let globex = status.tenants.iter().find(|t| t.name.as_str() == GLOBEX);
+            globex.map(|globex| (globex.pid, globex.restarts, globex.want))
+        };
+        assert_eq!(seen(&after), seen(&before), "{GLOBEX} was not concerned");
+    }
+    daemon.end();
+}
+
+/// What `TENANTD_CRASH_AT` says: of the points that tenants pass, it is [`ACME`] that passes it.
+fn armed(point: &str, drive: Drive) -> String {
+    let (what, _) = point.split_once(": ").unwrap();
+    let whose = match what {
+        "begin" | "hub" | "leave" => "",
+        _ => "@acme",
+    };
+    let time = match drive {
+        Drive::CrashingAgain => "#2",
+        _ => "",
+    };
+    format!("{point}{whose}{time}")
+}
+
+/// The first supervisor: armed, unless it is the next one that is to die.
+fn begin(drive: Drive, armed: &str) -> Daemon {
+    match drive {
+        Drive::Adopting | Drive::Removed => Daemon::spawn(&manifest(false)),
+        Drive::StoppingDeaf => Daemon::spawn_armed(&manifest(true), armed),
+        Drive::Cold | Drive::Crashing | Drive::CrashingAgain | Drive::Stopping | Drive::Leaving => {
+            Daemon::spawn_armed(&manifest(false), armed)
+        }
+    }
+}
+
+fn lead(daemon: &mut Daemon, armed: &str, drive: Drive) {
+    match drive {
+        Drive::Cold => {}
+        Drive::Crashing | Drive::CrashingAgain => {
+            signal(daemon.tenant(ACME).pid.unwrap(), Signal::SIGKILL);
+        }
+        Drive::Stopping | Drive::StoppingDeaf => {
+            // Whether its answer still comes is a matter of luck.
+            daemon.tell(&["stop", ACME, "--no-wait"]);
+        }
+        Drive::Leaving => daemon.signal(Signal::SIGTERM),
+        Drive::Adopting => {
+            daemon.kill();
+            daemon.again_armed(armed);
+        }
+        Drive::Removed => {
+            daemon.kill();
+            let manifest = fs::read_to_string(&daemon.manifest).unwrap();
+            let others = manifest.lines().filter(|line| !line.starts_with(ACME));
+            fs::write(&daemon.manifest, others.collect::<Vec<_>>().join("\n")).unwrap();
+            daemon.again_armed(armed);
+        }
+    }
+}

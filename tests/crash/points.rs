@@ -1,0 +1,115 @@
+//! Every crash point, and what leads a supervisor there: one test each. A point that is not
+//! reached fails its test.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use crate::drive::{Drive, dies_at};
+
+macro_rules! points {
+    ($($test:ident: $point:literal, $drive:ident;)*) => {
+        $(
+            #[test]
+            fn $test() {
+                dies_at($point, Drive::$drive);
+            }
+        )*
+
+        const POINTS: &[&str] = &[$($point),*];
+    };
+}
+
+points! {
+    begin_folder_taken: "begin: folder taken", Cold;
+    begin_sockets_bound: "begin: sockets bound", Cold;
+    begin_hub_made: "hub: made", Cold;
+    begin_hub_marked: "hub: marked", Cold;
+    begin_hub_there: "begin: hub there", Adopting;
+    begin_strays_ended: "begin: strays ended", Adopting;
+    plan_tenant_handed_over: "plan: tenant handed over", Adopting;
+    plan_new_tenant_handed_over: "plan: tenant handed over", Cold;
+
+    provision_leaf_made: "provision: leaf made", Cold;
+    provision_datastore_half_made: "datastore: half made", Cold;
+    provision_datastore_made: "provision: datastore made", Cold;
+    provision_lock_proved: "provision: lock proved", Cold;
+    provision_folder_of_pipes_made: "pipes: folder made", Cold;
+    provision_one_pipe_made: "pipes: one made", Cold;
+    provision_pipes_made: "provision: pipes made", Cold;
+    provision_namespace_made: "network: namespace made", Cold;
+    provision_link_made: "network: link made", Cold;
+    provision_host_end_up: "network: host end up", Cold;
+    provision_routed: "network: routed", Cold;
+    provision_tenant_end_up: "network: tenant end up", Cold;
+    provision_network_made: "provision: network made", Cold;
+    provision_reported: "provision: reported", Cold;
+
+    launch_before_the_clone: "launch: before the clone", Cold;
+    launch_cloned: "launch: cloned", Cold;
+    launch_lock_signed: "launch: lock signed", Cold;
+    launch_born: "launch: born", Cold;
+    launch_program_runs: "launch: program runs", Cold;
+    launch_before_the_record: "launch: before the record", Cold;
+    launch_record_half_written: "record: half written", Cold;
+    launch_record_written: "record: written", Cold;
+    relaunch_leaf_made_anew: "launch: leaf made anew", Crashing;
+    relaunch_cloned: "launch: cloned", CrashingAgain;
+
+    end_first_process_ended: "end: first process ended", Crashing;
+    end_emptied: "end: emptied", Crashing;
+    end_record_removed: "end: record removed", Crashing;
+
+    stop_signal_sent: "stop: signal sent", Stopping;
+    stop_killed: "stop: killed", StoppingDeaf;
+    stop_emptied: "end: emptied", Stopping;
+
+    release_nobody_left: "release: nobody left", Stopping;
+    release_namespace_let_go: "release: namespace let go", Stopping;
+    release_network_gone: "release: network gone", Stopping;
+    release_logs_closed: "release: logs closed", Stopping;
+    release_record_removed: "release: record removed", Stopping;
+    release_one_pipe_removed: "pipes: one removed", Stopping;
+    release_pipes_removed: "release: pipes removed", Stopping;
+    release_leaf_removed: "release: leaf removed", Stopping;
+    release_reported: "release: reported", Stopping;
+
+    leave_release: "release: network gone", Leaving;
+    leave_sockets_closed: "leave: sockets closed", Leaving;
+    leave_hub_gone: "leave: hub gone", Leaving;
+    leave_cgroups_gone: "leave: cgroups gone", Leaving;
+    leave_tenants_folder_gone: "leave: tenants' folder gone", Leaving;
+    leave_folder_gone: "leave: folder gone", Leaving;
+
+    adopt_taken_up: "adopt: taken up", Adopting;
+    stray_ended: "stray: ended", Removed;
+}
+
+/// The points that a text of Rust passes.
+fn passed(text: &str) -> impl Iterator<Item = &str> {
+    let calls = text.split("crash::point(").skip(1);
+    calls.map(|call| call.split('"').nth(1).unwrap())
+}
+
+fn passed_in(folder: &Path, found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            passed_in(&path, found);
+        } else {
+            found.extend(passed(&fs::read_to_string(&path).unwrap()).map(str::to_owned));
+        }
+    }
+}
+
+#[test]
+fn every_point_of_the_sources_is_driven_to() {
+    assert!(passed("x(); crash::point(\n\"a: b\", y);").eq(["a: b"]));
+    let mut in_sources = BTreeSet::new();
+    passed_in(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
+        &mut in_sources,
+    );
+    let driven: BTreeSet<_> = POINTS.iter().map(|&point| point.to_owned()).collect();
+    assert_eq!(in_sources, driven);
+}
