@@ -10,6 +10,7 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 use support::daemon::{Daemon, LIMIT, ends, pidfd, run, signal};
+use support::ledger;
 use support::place::{self, example};
 use tenantd::wire::TenantStatus;
 
@@ -29,8 +30,7 @@ fn taken_over() -> (Daemon, u32) {
     let process = pidfd(beta);
     signal(beta, Signal::SIGKILL);
     assert!(ends(&process, LIMIT));
-    let record = format!("/run/tenantd/{}/tenants/acme/launch", daemon.app);
-    std::fs::write(record, "{").unwrap();
+    ledger::damage(&daemon.app, "acme");
     daemon.again();
     daemon.until_tenant("acme", |acme| acme.why.is_some());
     (daemon, acme)

@@ -72,7 +72,12 @@ impl Site {
         match watched {
             Ok(fd) => Ok(Born {
                 report,
-                process: Rc::new(Process { pid, fd }),
+                process: Rc::new(Process {
+                    pid,
+                    // It is a child of ours that nobody has waited for, so that it is there.
+                    start_ticks: process::start_ticks(pid).unwrap_or_default(),
+                    fd,
+                }),
                 program,
             }),
             // A child that cannot be watched may not live.

@@ -1,8 +1,11 @@
-//! The ledger: what exists on the host, tenant by tenant.
+//! The ledger: what exists on the host, tenant by tenant, and the [`file`] that outlives the
+//! supervisor.
 //!
 //! The supervisor knows what should be; the ledger knows by which descriptors, folders and process
 //! numbers it is. Per tenant it holds two descriptors: its network namespace, and its first
 //! process. Only the loop reads and writes it.
+
+pub(super) mod file;
 
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -17,7 +20,8 @@ use crate::host::program::ProgramFile;
 use crate::name::TenantName;
 use crate::plan::model::TenantPlan;
 use crate::supervisor::event::LaunchId;
-use crate::supervisor::time::Moment;
+
+use file::Slot;
 
 /// What exists, tenant by tenant.
 #[derive(Default)]
@@ -37,6 +41,8 @@ pub(super) struct Entry {
     pub(super) running: Option<Running>,
     /// Whether a program said that it is ready before its launch was written here.
     pub(super) spoke_early: bool,
+    /// Where it is written down in the file.
+    pub(super) slot: Option<Slot>,
 }
 
 /// What a provision made and a release takes.
@@ -57,6 +63,8 @@ pub(super) struct Standing {
 pub(super) struct Process {
     /// Its number.
     pub(super) pid: i32,
+    /// When it started, see [`Mark`](super::record::Mark).
+    pub(super) start_ticks: u64,
     /// It itself.
     pub(super) fd: ReadyFd,
 }
@@ -71,8 +79,6 @@ pub(super) struct Running {
     pub(super) readiness: Option<AbortHandle>,
     /// The file of its program, where that is known.
     pub(super) program: Option<ProgramFile>,
-    /// When it got its process.
-    pub(super) started_at: Moment,
     /// Whether the supervisor knows that its program runs.
     pub(super) executed: bool,
     /// Whether its program said that it is ready: perhaps before that was known.
@@ -96,6 +102,7 @@ impl Ledger {
                 standing: None,
                 running: None,
                 spoke_early: false,
+                slot: None,
             };
             (entry.plan.name.clone(), entry)
         });

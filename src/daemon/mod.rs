@@ -11,6 +11,7 @@
 //! The loop's thread never enters another namespace and never waits for anything but the next
 //! thing to happen. With nothing to do it sleeps, and no timer wakes it.
 
+mod adoption;
 mod answer;
 pub mod clock;
 pub mod control;
@@ -24,6 +25,7 @@ mod perform;
 mod programs;
 pub mod ready;
 mod record;
+mod remember;
 mod report;
 pub mod signals;
 mod site;
@@ -35,7 +37,6 @@ mod turn;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
-use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use tokio::sync::mpsc;
@@ -51,12 +52,13 @@ use crate::plan::model::Plan;
 use crate::supervisor::Limits;
 use crate::supervisor::Supervisor;
 use crate::supervisor::action::Answer;
-use crate::supervisor::event::{Event, RequestId};
+use crate::supervisor::event::RequestId;
 use crate::wire::LogPlace;
 
 use self::answer::Waiter;
 use self::desk::Ask;
 use self::ledger::Ledger;
+use self::ledger::file::{LedgerFile, Legacy};
 use self::logs::Logs;
 use self::ready::notice::Notify;
 use self::report::{Report, Reporter};
@@ -72,6 +74,8 @@ const BLOCKING_MAX: usize = 4;
 struct Daemon {
     supervisor: Supervisor,
     ledger: Ledger,
+    /// The ledger's part that outlives this process.
+    file: LedgerFile,
     site: Rc<Site>,
     logs_go_to: LogPlace,
     reports: mpsc::UnboundedReceiver<Report>,
@@ -111,8 +115,14 @@ async fn supervise(plan: Plan, logs_go_to: LogPlace) -> anyhow::Result<()> {
     let signals = Signals::new().context("cannot listen to signals")?;
     let runtime = Runtime::take(&plan.app)?;
     crash::point("begin: folder taken", "");
-    let (daemon, control) = match open(plan, logs_go_to, signals).await {
+    // Before anything is touched: it may be of a later form than this supervisor knows.
+    let ledger = LedgerFile::open(&plan.app)?;
+    let begun_before = ledger.1.knows_anything();
+    crash::point("begin: ledger opened", "");
+    let (daemon, control) = match open(plan, ledger, logs_go_to, signals).await {
         Ok(opened) => opened,
+        // The next one goes on from what the last one wrote down.
+        Err(error) if begun_before => return Err(error),
         Err(error) => return Err(also(error, runtime.leave().err())),
     };
     let mut left = daemon.live(control).await;
@@ -127,6 +137,7 @@ async fn supervise(plan: Plan, logs_go_to: LogPlace) -> anyhow::Result<()> {
 /// Opens everything that the loop needs. What cannot go on leaves nothing behind.
 async fn open(
     plan: Plan,
+    (file, legacy): (LedgerFile, Legacy),
     logs_go_to: LogPlace,
     signals: Signals,
 ) -> anyhow::Result<(Daemon, JoinHandle<()>)> {
@@ -150,6 +161,7 @@ async fn open(
     let mut daemon = Daemon {
         supervisor: Supervisor::new(Limits::default()),
         ledger: Ledger::default(),
+        file,
         site: Rc::new(Site {
             app,
             network,
@@ -178,10 +190,10 @@ async fn open(
         .collect();
     daemon
         .site
-        .end_strays(|tenant| planned.contains(tenant))
+        .end_strays(&legacy, |tenant| planned.contains(tenant))
         .await;
     crash::point("begin: strays ended", "");
-    daemon.plan(plan);
+    daemon.plan(plan, legacy);
     let control = spawn_local(control.serve(desk));
     Ok((daemon, control))
 }
@@ -209,33 +221,6 @@ fn find_cgroups(app: &AppName) -> anyhow::Result<Option<Cgroups>> {
 }
 
 impl Daemon {
-    /// Hands the whole plan to the supervisor, with what an earlier one left of it running. It
-    /// adopts that, and starts what else is wanted up.
-    fn plan(&mut self, plan: Plan) {
-        let plans: Vec<_> = plan.tenants.into_iter().map(Arc::new).collect();
-        self.ledger = Ledger::open(&plans);
-        for plan in plans {
-            let tenant = plan.name.clone();
-            let survivor = self.site.survivor(&plan);
-            let found = survivor.as_ref().map(|survivor| survivor.found);
-            if let Some(survivor) = survivor {
-                self.ledger.stands(&tenant, survivor.standing);
-                if let Some(entry) = self.ledger.entry(&tenant) {
-                    entry.running = Some(survivor.running);
-                }
-            }
-            self.happen(Event::Planned {
-                tenant: tenant.clone(),
-                policy: plan.policy.clone(),
-                found,
-            });
-            crash::point("plan: tenant handed over", tenant.as_str());
-            if let Some(found) = found.filter(|found| !found.ready) {
-                self.watch_readiness(&tenant, found.launch);
-            }
-        }
-    }
-
     /// Goes round until the supervisor has finished; then takes away what all tenants shared, and
     /// gives back what could not be taken.
     async fn live(mut self, control: JoinHandle<()>) -> Vec<anyhow::Error> {

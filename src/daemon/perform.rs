@@ -12,10 +12,9 @@ use crate::stage::{Failure, Stage};
 use crate::supervisor::action::Action;
 use crate::supervisor::event::{Event, Exit, LaunchId};
 
+use super::Daemon;
 use super::ledger::Running;
-use super::record::{self, Record};
 use super::report::{News, Report};
-use super::{Daemon, clock};
 
 /// Provisions under way at a time. The kernel makes links one after the other, so more would only
 /// keep the memory of a thousand tasks when a thousand tenants start.
@@ -46,6 +45,8 @@ impl Daemon {
             let Some(tenant) = self.to_provision.pop_front() else {
                 return;
             };
+            // What an earlier supervisor left of it is used again or taken away.
+            let _remains = self.ledger.falls(&tenant);
             if let Some(plan) = self.ledger.plan(&tenant) {
                 self.site.provision(plan);
                 self.provisioning += 1;
@@ -138,7 +139,6 @@ impl Daemon {
                         process: Some(process),
                         program,
                         readiness: None,
-                        started_at: clock::now(),
                         executed: false,
                         said_ready: entry.spoke_early,
                     });
@@ -178,9 +178,8 @@ impl Daemon {
             }
             None => false,
         };
-        self.happen(Event::Launched { launch });
         crash::point("launch: before the record", tenant.as_str());
-        self.write_down(tenant);
+        self.happen(Event::Launched { launch });
         if said_ready {
             self.happen(Event::Ready { launch });
         }
@@ -210,17 +209,15 @@ impl Daemon {
         // What watches for its readiness goes on: a program that daemonises gets ready after its
         // first process has ended. It ends with the launch, or once that is to end.
         let others = self.others_live(tenant);
-        let exit = match how {
-            Ended::Status(status) => Exit::Status(status),
-            Ended::Signal(signal) => Exit::Signal(signal),
-            Ended::Unknown => Exit::Unknown,
-        };
         self.happen(Event::Exited {
             launch,
-            exit,
+            exit: exit(how),
             others,
         });
-        if !others {
+        if others {
+            // That the first process has left is no change that the supervisor remembers.
+            self.write_down(tenant);
+        } else {
             self.emptied(tenant, launch);
         }
     }
@@ -267,46 +264,15 @@ impl Daemon {
             entry.running = None;
         }
         crash::point("end: emptied", tenant.as_str());
-        if let Err(error) = record::forget(&self.site.app, tenant) {
-            tracing::warn!(%tenant, %error, "cannot remove the record of a launch that is over");
-        }
-        crash::point("end: record removed", tenant.as_str());
         self.happen(Event::Emptied { launch });
     }
+}
 
-    /// Writes down the launch of a tenant, so that the next supervisor knows it again. A launch
-    /// that was not written down is known by its cgroup, and made anew.
-    pub(super) fn write_down(&mut self, tenant: &TenantName) {
-        let Some(view) = self.supervisor.tenant(tenant) else {
-            return;
-        };
-        let Some(entry) = self.ledger.entry(tenant) else {
-            return;
-        };
-        let (Some(running), Some(standing)) = (&entry.running, &entry.standing) else {
-            return;
-        };
-        let first = match &running.process {
-            Some(first) => process::start_ticks(first.pid).map(|ticks| (first.pid, ticks)),
-            // It left others behind that go on.
-            None => Some((0, 0)),
-        };
-        let Some((pid, start_ticks)) = first else {
-            return;
-        };
-        let record = Record {
-            version: record::VERSION,
-            launch: running.launch,
-            pid,
-            start_ticks,
-            netns: standing.inode,
-            started_at: running.started_at,
-            ready: view.ready == Some(true),
-            restarts: view.restarts,
-            plan: record::fingerprint(&entry.plan),
-        };
-        if let Err(error) = record.write(&self.site.app, tenant) {
-            tracing::warn!(%tenant, %error, "{tenant}: its launch cannot be written down");
-        }
+/// The end of a process, as the supervisor says it.
+pub(super) fn exit(how: Ended) -> Exit {
+    match how {
+        Ended::Status(status) => Exit::Status(status),
+        Ended::Signal(signal) => Exit::Signal(signal),
+        Ended::Unknown => Exit::Unknown,
     }
 }

@@ -1,81 +1,87 @@
-//! What a supervisor writes down of a launch, so that the next one knows it again: a file of a
-//! few lines beside the tenant's pipes, gone with the launch. It is believed only as far as the
-//! kernel confirms it.
+//! What a supervisor writes down of one tenant, so that the next one knows it again. It is
+//! believed only as far as the kernel confirms it.
 
 use std::io;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::crash;
 use crate::host::fifo;
+use crate::host::program::ProgramFile;
 use crate::name::{AppName, TenantName};
 use crate::plan::derive;
 use crate::plan::model::TenantPlan;
 use crate::supervisor::event::LaunchId;
+use crate::supervisor::memory::Memory;
 use crate::supervisor::time::Moment;
 
-/// The form of the file. A supervisor that meets a later one cannot know what it would miss.
-pub(super) const VERSION: u32 = 1;
-
-/// A launch, as it is written down.
+/// A tenant, as it is written down.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
-    /// [`VERSION`].
-    pub(super) version: u32,
-    /// Its name.
-    pub(super) launch: LaunchId,
-    /// Its first process; 0 once that has left others behind.
-    pub(super) pid: i32,
-    /// When that process started, in clock ticks since boot: field 22 of proc_pid_stat(5).
-    pub(super) start_ticks: u64,
-    /// The inode of the tenant's network namespace.
+    /// Which.
+    pub(super) tenant: TenantName,
+    /// What its supervisor meant.
+    pub(super) memory: Memory,
+    /// The first process of its launch; none before it has one, and once that has left others
+    /// behind.
+    pub(super) process: Option<Mark>,
+    /// The inode of its network namespace; 0 where it has none.
     pub(super) netns: u64,
-    /// When it was started.
-    pub(super) started_at: Moment,
-    /// Whether it is ready.
-    pub(super) ready: bool,
-    /// How often the tenant has been started again.
-    pub(super) restarts: u32,
     /// The [`fingerprint`] of what it was made by.
     pub(super) plan: u64,
+    /// The file of its program as it was when the launch began.
+    pub(super) program: Option<ProgramFile>,
 }
 
-impl Record {
-    /// Writes it in place of the one before, whole or not at all. `/run` is in memory, so nothing
-    /// here waits for a disk.
-    pub(super) fn write(&self, app: &AppName, tenant: &TenantName) -> io::Result<()> {
-        let path = path(app, tenant);
-        let new = path.with_extension("new");
-        std::fs::write(&new, serde_json::to_vec(self)?)?;
-        crash::point("record: half written", tenant.as_str());
-        std::fs::rename(&new, &path)?;
-        crash::point("record: written", tenant.as_str());
-        Ok(())
-    }
-
-    /// The record of a tenant's launch, if there is one that can be understood.
-    pub(super) fn read(app: &AppName, tenant: &TenantName) -> io::Result<Option<Self>> {
-        let bytes = match std::fs::read(path(app, tenant)) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let record: Self = serde_json::from_slice(&bytes)?;
-        if record.version > VERSION {
-            let later = format!(
-                "it was written by a later tenantd (form {})",
-                record.version
-            );
-            return Err(io::Error::new(io::ErrorKind::Unsupported, later));
-        }
-        Ok(Some(record))
-    }
+/// A process that can be told from every other one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Mark {
+    /// Its number.
+    pub(super) pid: i32,
+    /// When it started, in clock ticks since boot: field 22 of proc_pid_stat(5).
+    pub(super) start_ticks: u64,
 }
 
-/// Removes the record of a launch that is over. One that is not there is removed already.
-pub(super) fn forget(app: &AppName, tenant: &TenantName) -> io::Result<()> {
-    let path = path(app, tenant);
+/// The first form: a file for each launch, which lay beside the tenant's pipes.
+#[derive(Debug, Deserialize)]
+struct First {
+    version: u32,
+    launch: LaunchId,
+    pid: i32,
+    start_ticks: u64,
+    netns: u64,
+    started_at: Moment,
+    ready: bool,
+    restarts: u32,
+    plan: u64,
+}
+
+/// The record of a launch in the first form, if there is one.
+pub(super) fn read_first(app: &AppName, tenant: &TenantName) -> io::Result<Option<Record>> {
+    let bytes = match std::fs::read(first_path(app, tenant)) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let first: First = serde_json::from_slice(&bytes)?;
+    if first.version != 1 {
+        let unknown = format!("it has the unknown form {}", first.version);
+        return Err(io::Error::new(io::ErrorKind::InvalidData, unknown));
+    }
+    let (pid, start_ticks) = (first.pid, first.start_ticks);
+    Ok(Some(Record {
+        tenant: tenant.clone(),
+        memory: Memory::of_launch(first.launch, first.started_at, first.ready, first.restarts),
+        process: (pid != 0).then_some(Mark { pid, start_ticks }),
+        netns: first.netns,
+        plan: first.plan,
+        program: None,
+    }))
+}
+
+/// Removes the record of the first form. One that is not there is removed already.
+pub(super) fn forget_first(app: &AppName, tenant: &TenantName) -> io::Result<()> {
+    let path = first_path(app, tenant);
     for path in [path.with_extension("new"), path] {
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -85,7 +91,7 @@ pub(super) fn forget(app: &AppName, tenant: &TenantName) -> io::Result<()> {
     Ok(())
 }
 
-fn path(app: &AppName, tenant: &TenantName) -> PathBuf {
+fn first_path(app: &AppName, tenant: &TenantName) -> PathBuf {
     fifo::folder(app, tenant).join("launch")
 }
 

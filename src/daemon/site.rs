@@ -117,7 +117,7 @@ impl Site {
         let mut failures = Vec::new();
         self.logs.remove(&plan.name).await;
         crash::point("release: logs closed", plan.name.as_str());
-        if let Err(error) = record::forget(&self.app, &plan.name) {
+        if let Err(error) = record::forget_first(&self.app, &plan.name) {
             failures.push(broken(Stage::Release, &plan.name, &error));
         }
         crash::point("release: record removed", plan.name.as_str());

@@ -12,7 +12,8 @@ use crate::host::{fifo, process};
 use crate::name::TenantName;
 use crate::stage::{Failure, Stage};
 
-use super::record::{self, Record};
+use super::ledger::file::Legacy;
+use super::record;
 use super::site::{Site, blocking, broken};
 
 /// From SIGTERM to SIGKILL. The stop signal and the grace of a tenant that is in no manifest are
@@ -28,14 +29,14 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 impl Site {
     /// Ends every stray and takes away what it left, but for its datastore. What could not be
     /// ended is logged, and shows again when this supervisor ends.
-    pub(super) async fn end_strays(&self, planned: impl Fn(&TenantName) -> bool) {
+    pub(super) async fn end_strays(&self, legacy: &Legacy, planned: impl Fn(&TenantName) -> bool) {
         let found = match fifo::tenants(&self.app) {
             Ok(found) => found,
             Err(failure) => return tracing::warn!("cannot look for strays: {failure}"),
         };
         let strays = found.iter().filter(|tenant| !planned(tenant));
         join_all(strays.map(|tenant| async move {
-            match self.end_stray(tenant).await {
+            match self.end_stray(tenant, legacy.netns_of(tenant)).await {
                 Ok(()) => {
                     tracing::info!(%tenant, "{tenant}: is in the manifest no more, and was ended");
                 }
@@ -45,7 +46,7 @@ impl Site {
         .await;
     }
 
-    async fn end_stray(&self, tenant: &TenantName) -> Result<(), Failure> {
+    async fn end_stray(&self, tenant: &TenantName, netns: Option<u64>) -> Result<(), Failure> {
         match self
             .cgroups
             .as_ref()
@@ -54,15 +55,15 @@ impl Site {
             Some(Some(leaf)) => end_leaf(&leaf).await?,
             Some(None) => {}
             None => {
-                let record = Record::read(&self.app, tenant);
-                let record = record.map_err(|error| broken(Stage::End, tenant, &error))?;
-                if let Some(netns) = record.map(|record| record.netns) {
+                let first = record::read_first(&self.app, tenant);
+                let first = first.map_err(|error| broken(Stage::End, tenant, &error))?;
+                if let Some(netns) = netns.or(first.map(|record| record.netns)) {
                     blocking(move || process::kill_netns(netns, KILL_LIMIT)).await?;
                 }
             }
         }
         crash::point("stray: ended", tenant.as_str());
-        record::forget(&self.app, tenant)
+        record::forget_first(&self.app, tenant)
             .map_err(|error| broken(Stage::Release, tenant, &error))?;
         // Namespace and link went with the last process.
         fifo::remove(&self.app, tenant)

@@ -1,13 +1,13 @@
-//! Survivors: launches that an earlier supervisor started and that outlived it.
+//! Survivors: what an earlier supervisor left of a tenant, proved by the kernel.
 //!
-//! Each is proved to be what its record says (process number with start time, network namespace,
-//! cgroup) and then adopted: its namespace, pipes and cgroup are taken up as they are, and nothing
-//! of it is touched. What cannot be proved is not adopted, and its datastore's lock keeps a second
-//! launch away.
+//! A launch that lives is proved to be what its record says (process number with start time,
+//! network namespace, cgroup) and then adopted: its namespace, pipes and cgroup are taken up as
+//! they are, and nothing of it is touched. What cannot be proved is not adopted: it is left alone,
+//! and is in the way of the next provision, which says so. Each tenant costs a few system calls,
+//! however many there are.
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -19,64 +19,115 @@ use crate::host::fifo;
 use crate::host::launch::ready_fd::ReadyFd;
 use crate::host::netns::Netns;
 use crate::host::process::{self, Ended};
+use crate::name::TenantName;
 use crate::plan::model::TenantPlan;
-use crate::supervisor::event::{Found, LaunchId};
+use crate::supervisor::event::{Exit, LaunchId};
+use crate::supervisor::memory::{Fate, Footing, Found, Memory};
+use crate::supervisor::view::StateWord;
 
 use super::clock;
 use super::launch::await_end;
 use super::ledger::{Process, Running, Standing};
-use super::record::{self, Record};
+use super::perform::exit;
+use super::record::{self, Mark, Record};
 use super::report::News;
 use super::site::Site;
 
-/// A launch that was found, and all that is known of it.
+/// What was found of a tenant, and by what it is.
 pub(super) struct Survivor {
     pub(super) found: Found,
-    pub(super) standing: Standing,
-    pub(super) running: Running,
+    pub(super) standing: Option<Standing>,
+    pub(super) running: Option<Running>,
 }
 
 impl Site {
-    /// The launch of a tenant that outlived an earlier supervisor, if there is one. What is in the
-    /// way of adopting it is logged, and shows again when the tenant is provisioned.
-    pub(super) fn survivor(&self, plan: &TenantPlan) -> Option<Survivor> {
-        match self.find(plan) {
+    /// What an earlier supervisor left of a tenant, if that is anything. What is in the way of
+    /// adopting it is logged, and shows again when the tenant is provisioned or released.
+    pub(super) fn survivor(&self, plan: &TenantPlan, record: Option<Record>) -> Option<Survivor> {
+        let tenant = &plan.name;
+        let cannot = |error: &io::Error| {
+            tracing::warn!(%tenant, "{tenant}: what an earlier supervisor left cannot be adopted: {error}");
+        };
+        let record = match record {
+            Some(record) => Some(record),
+            None => record::read_first(&self.app, tenant).unwrap_or_else(|error| {
+                cannot(&error);
+                None
+            }),
+        };
+        match self.find(plan, record.as_ref()) {
             Ok(survivor) => survivor,
             Err(error) => {
-                let tenant = &plan.name;
-                tracing::warn!(%tenant, "{tenant}: what an earlier supervisor left cannot be adopted: {error}");
-                None
+                cannot(&error);
+                record.map(|record| self.remains(tenant, Some(record), Exit::Unknown))
             }
         }
     }
 
-    fn find(&self, plan: &TenantPlan) -> io::Result<Option<Survivor>> {
+    fn find(&self, plan: &TenantPlan, record: Option<&Record>) -> io::Result<Option<Survivor>> {
         let tenant = &plan.name;
-        let leaf = self.populated_leaf(plan)?;
-        if self.cgroups.is_some() && leaf.is_none() {
-            return record::forget(&self.app, tenant).map(|()| None);
-        }
-        let record = Record::read(&self.app, tenant)?;
-        let first = match &record {
-            Some(record) => hold(record)?,
-            None => None,
+        let leaf = self.cgroups.as_ref().and_then(|c| c.tree.found(tenant));
+        let lives = match &leaf {
+            Some(leaf) => leaf.is_populated().map_err(io::Error::other)?,
+            None => false,
         };
+        let Some(record) = record else {
+            if lives {
+                return Err(io::Error::other("its ledger has no record of what lives"));
+            }
+            let any = leaf.is_some() || fifo::folder(&self.app, tenant).exists();
+            return Ok(any.then(|| self.remains(tenant, None, Exit::Unknown)));
+        };
+        let first = match (record.process, &leaf) {
+            (Some(mark), _) => hold(mark)?,
+            // Its supervisor died between its start and the record of it.
+            (None, Some(leaf)) if record.memory.state() == StateWord::Launching => eldest(leaf)?,
+            (None, _) => None,
+        };
+        let alive = match &first {
+            Some(first) => !process::is_over(&first.fd)?,
+            None => false,
+        };
+        if !lives && (self.cgroups.is_some() || !alive) {
+            let how = match &first {
+                // It has not been waited for yet, and still tells.
+                Some(first) => process::how_it_ended(&first.fd)?.map_or(Exit::Unknown, exit),
+                None => Exit::Unknown,
+            };
+            return Ok(Some(self.remains(tenant, Some(record.clone()), how)));
+        }
+        let first = first.filter(|_| alive);
+        self.adopt(plan, record, first, leaf).map(Some)
+    }
+
+    /// Takes up a launch that lives.
+    fn adopt(
+        &self,
+        plan: &TenantPlan,
+        record: &Record,
+        first: Option<Process>,
+        leaf: Option<Leaf>,
+    ) -> io::Result<Survivor> {
+        let tenant = &plan.name;
         // Whoever lives knows the network namespace.
         let anyone = match (&first, &leaf) {
             (Some(first), _) => Some(first.pid),
-            (None, Some(leaf)) => eldest(&leaf.pids().map_err(io::Error::other)?),
+            (None, Some(leaf)) => eldest(leaf)?.map(|eldest| eldest.pid),
             (None, None) => None,
         };
         let Some(anyone) = anyone else {
-            return record::forget(&self.app, tenant).map(|()| None);
+            // The last of them ended just now.
+            return Ok(self.remains(tenant, Some(record.clone()), Exit::Unknown));
         };
         let netns = Netns::from_fd(File::open(format!("/proc/{anyone}/ns/net"))?.into())?;
-        if record
-            .as_ref()
-            .is_some_and(|record| record.netns != netns.inode())
-        {
+        if record.netns != netns.inode() {
             return Err(io::Error::other("its processes left its network namespace"));
         }
+        let Some(launch) = record.memory.launch() else {
+            return Err(io::Error::other(
+                "no launch of it is recorded, and processes live in its cgroup",
+            ));
+        };
         let outlets =
             fifo::make(&self.app, tenant, plan.launch.identity.uid).map_err(io::Error::other)?;
         self.logs.add(tenant, outlets)?;
@@ -84,65 +135,54 @@ impl Site {
             cgroups.watch.add(leaf).map_err(io::Error::other)?;
         }
         crash::point("adopt: taken up", tenant.as_str());
-        let standing = Standing {
-            inode: netns.inode(),
-            netns: Some(Arc::new(netns)),
-            leaf,
-            used: true,
-        };
-        Ok(Some(self.adopt(plan, record, first, standing)))
-    }
-
-    fn populated_leaf(&self, plan: &TenantPlan) -> io::Result<Option<Leaf>> {
-        let leaf = self.cgroups.as_ref().and_then(|c| c.tree.found(&plan.name));
-        match leaf {
-            Some(leaf) if leaf.is_populated().map_err(io::Error::other)? => Ok(Some(leaf)),
-            Some(_) | None => Ok(None),
-        }
-    }
-
-    fn adopt(
-        &self,
-        plan: &TenantPlan,
-        record: Option<Record>,
-        first: Option<Process>,
-        standing: Standing,
-    ) -> Survivor {
-        let eldest = standing
-            .leaf
-            .as_ref()
-            .and_then(|leaf| eldest(&leaf.pids().ok()?));
-        let found = match record {
-            Some(record) => Found {
-                launch: record.launch,
-                started_at: record.started_at,
-                ready: record.ready,
-                restarts: record.restarts,
+        let process = first.map(Rc::new);
+        self.follow_survivor(plan, launch, process.clone());
+        Ok(Survivor {
+            found: Found {
+                memory: record.memory.clone(),
+                fate: Fate::Lives,
+                footing: Footing::Whole,
                 outdated: record.plan != record::fingerprint(plan),
             },
-            // Its supervisor died between the start and the record.
-            None => Found {
-                launch: unrecorded(eldest.unwrap_or_default()),
-                started_at: clock::now(),
-                ready: false,
-                restarts: 0,
-                outdated: true,
-            },
-        };
-        let process = first.map(Rc::new);
-        self.follow_survivor(plan, found.launch, process.clone());
-        Survivor {
-            found,
-            standing,
-            running: Running {
-                launch: found.launch,
+            standing: Some(Standing {
+                inode: netns.inode(),
+                netns: Some(Arc::new(netns)),
+                leaf,
+                used: true,
+            }),
+            running: Some(Running {
+                launch,
                 process,
-                program: None,
                 readiness: None,
-                started_at: found.started_at,
+                program: record.program,
                 executed: true,
-                said_ready: found.ready,
+                said_ready: record.memory.is_ready(),
+            }),
+        })
+    }
+
+    /// Nothing of it lives; what is left is taken away or used again.
+    fn remains(&self, tenant: &TenantName, record: Option<Record>, how: Exit) -> Survivor {
+        let leaf = self.cgroups.as_ref().and_then(|c| c.tree.found(tenant));
+        let any = leaf.is_some() || fifo::folder(&self.app, tenant).exists();
+        let standing = any.then(|| Standing {
+            inode: record.as_ref().map_or(0, |record| record.netns),
+            netns: None,
+            leaf,
+            used: true,
+        });
+        Survivor {
+            found: Found {
+                memory: record.map_or_else(|| Memory::none(clock::now()), |record| record.memory),
+                fate: Fate::Over(how),
+                footing: match any {
+                    true => Footing::Remains,
+                    false => Footing::Nothing,
+                },
+                outdated: false,
             },
+            standing,
+            running: None,
         }
     }
 
@@ -157,10 +197,10 @@ impl Site {
     }
 }
 
-/// The first process of a record, if it still lives and is the one: held first and looked at
-/// second, so that a number used again is noticed.
-fn hold(record: &Record) -> io::Result<Option<Process>> {
-    let Some(pid) = Pid::from_raw(record.pid) else {
+/// The process with this mark, if there is one: held first and looked at second, so that a number
+/// used again is noticed.
+fn hold(mark: Mark) -> io::Result<Option<Process>> {
+    let Some(pid) = Pid::from_raw(mark.pid) else {
         return Ok(None);
     };
     let held = match pidfd_open(pid, PidfdFlags::NONBLOCK) {
@@ -168,28 +208,25 @@ fn hold(record: &Record) -> io::Result<Option<Process>> {
         Err(rustix::io::Errno::SRCH) => return Ok(None),
         Err(errno) => return Err(errno.into()),
     };
-    let is_it = process::start_ticks(record.pid) == Some(record.start_ticks)
-        && std::fs::metadata(format!("/proc/{}/ns/net", record.pid))
-            .is_ok_and(|netns| netns.ino() == record.netns);
-    if !is_it {
+    if process::start_ticks(mark.pid) != Some(mark.start_ticks) {
         return Ok(None);
     }
     Ok(Some(Process {
-        pid: record.pid,
+        pid: mark.pid,
+        start_ticks: mark.start_ticks,
         fd: ReadyFd::new(held)?,
     }))
 }
 
-/// A name for a launch that was never written down, which no other one has: above all that
-/// supervisors count, and with the number of a process of it.
-fn unrecorded(pid: i32) -> LaunchId {
-    LaunchId((1 << 48) + u64::from(pid.unsigned_abs()))
-}
-
-/// The process that started first.
-fn eldest(pids: &[i32]) -> Option<i32> {
-    let started = pids
-        .iter()
-        .filter_map(|&pid| Some((process::start_ticks(pid)?, pid)));
-    started.min().map(|(_, pid)| pid)
+/// The process of a leaf that started first.
+fn eldest(leaf: &Leaf) -> io::Result<Option<Process>> {
+    let pids = leaf.pids().map_err(io::Error::other)?;
+    let marks = pids.iter().filter_map(|&pid| {
+        let start_ticks = process::start_ticks(pid)?;
+        Some(Mark { pid, start_ticks })
+    });
+    match marks.min_by_key(|mark| (mark.start_ticks, mark.pid)) {
+        Some(mark) => hold(mark),
+        None => Ok(None),
+    }
 }

@@ -8,7 +8,7 @@ use crate::name::TenantName;
 use crate::plan::model::Readiness;
 use crate::supervisor::event::Event;
 use crate::supervisor::view::StateWord;
-use crate::supervisor::{Cause, Step, Transition};
+use crate::supervisor::{Cause, Find, Step, Transition};
 
 use super::ready::notice::Notice;
 use super::report::News;
@@ -95,6 +95,9 @@ impl Daemon {
     }
 
     fn follow(&mut self, step: Step) {
+        for tenant in &step.changed {
+            self.write_down(tenant);
+        }
         for transition in &step.transitions {
             self.tell(transition);
             self.tally.note(transition);
@@ -103,9 +106,6 @@ impl Daemon {
             self.perform(action);
         }
         for transition in &step.transitions {
-            if transition.cause == Cause::Ready {
-                self.write_down(&transition.tenant);
-            }
             self.settle(&transition.tenant);
         }
     }
@@ -170,7 +170,13 @@ impl Daemon {
         } = transition;
         match (cause, to) {
             (Cause::Ready, _) => tracing::info!(%tenant, "{tenant}: ready"),
-            (Cause::Failed(_) | Cause::GivenUp(_) | Cause::Exited(_), _) => {
+            (
+                Cause::Failed(_)
+                | Cause::GivenUp(_)
+                | Cause::Exited(_)
+                | Cause::Found(Find::Died(_)),
+                _,
+            ) => {
                 tracing::warn!(%tenant, "{tenant}: {from} → {to}: {cause}");
             }
             (_, StateWord::Waiting) => {
@@ -178,7 +184,7 @@ impl Daemon {
                 let wait = until.map_or(Duration::ZERO, |until| until.since(clock::now()));
                 tracing::info!(%tenant, "{tenant}: starts again in {:.1} s", wait.as_secs_f64());
             }
-            (_, StateWord::Up | StateWord::Down) => {
+            (Cause::Found(_), _) | (_, StateWord::Up | StateWord::Down) => {
                 tracing::info!(%tenant, "{tenant}: {from} → {to}: {cause}");
             }
             _ => tracing::debug!(%tenant, "{tenant}: {from} → {to}: {cause}"),

@@ -66,6 +66,22 @@ fn wait(pidfd: BorrowedFd<'_>, options: WaitIdOptions) -> Result<Option<Ended>, 
     ))
 }
 
+/// How a process that has ended did so, if that can still be told without waiting.
+///
+/// # Errors
+/// Those of waitid(2).
+pub fn how_it_ended(pidfd: &ReadyFd) -> Result<Option<Ended>, Errno> {
+    reap(pidfd.as_fd())
+}
+
+/// Whether a process has ended, though it may not have been waited for.
+///
+/// # Errors
+/// Those of poll(2).
+pub fn is_over(pidfd: &ReadyFd) -> Result<bool, Errno> {
+    has_ended(pidfd.as_fd())
+}
+
 fn has_ended(pidfd: BorrowedFd<'_>) -> Result<bool, Errno> {
     let now = Timespec {
         tv_sec: 0,

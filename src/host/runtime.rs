@@ -25,6 +25,9 @@ pub const ROOT: &str = "/run/tenantd";
 /// copies of all the supervisor's descriptors until it executes its program, this lock's among
 /// them: where a supervisor is killed at that moment, its lock outlives it by some milliseconds.
 const PATIENCE: (u32, Duration) = (50, Duration::from_millis(10));
+/// The file in an application's folder in which its supervisor writes down what its successor has
+/// to know.
+pub const LEDGER: &str = "ledger";
 
 /// Why the runtime folder cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -142,6 +145,14 @@ impl Runtime {
         let tenants = self.folder.join("tenants");
         fs::remove_dir(&tenants).map_err(RuntimeError::io("remove", &tenants))?;
         crash::point("leave: tenants' folder gone", "");
+        let ledger = self.folder.join(LEDGER);
+        match fs::remove_file(&ledger) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(RuntimeError::io("remove", &ledger)(error));
+            }
+            Ok(()) | Err(_) => {}
+        }
+        crash::point("leave: ledger gone", "");
         let path = self.folder.join("lock");
         // The lock's file goes while the lock is held: whoever waits for it sees that it is gone.
         fs::remove_file(&path).map_err(RuntimeError::io("remove", &path))?;

@@ -62,6 +62,16 @@ impl Agenda {
         self.budget.take(now).then_some(index)
     }
 
+    /// When the budget is full again.
+    pub(super) fn budget_full_at(&self) -> Moment {
+        self.budget.full_at()
+    }
+
+    /// The budget is full no earlier than then.
+    pub(super) fn spent_until(&mut self, full_at: Moment) {
+        self.budget.spent_until(full_at);
+    }
+
     /// When there is something to do next.
     pub(super) fn next(&self) -> Option<Moment> {
         let alarm = self.alarms.first().map(|&(at, _)| at);

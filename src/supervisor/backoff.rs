@@ -6,6 +6,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::plan::model::RestartPolicy;
 
 use super::time::Moment;
@@ -16,7 +18,7 @@ use super::time::Moment;
 pub const STRIKES_MAX: u32 = 64;
 
 /// The strikes of one tenant.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Strikes {
     /// Strikes since the last healthy launch or operator's request.
     count: u32,

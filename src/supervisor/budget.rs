@@ -61,6 +61,16 @@ impl Budget {
         true
     }
 
+    /// When it is full again; may lie in the past.
+    pub(super) fn full_at(&self) -> Moment {
+        Moment(self.full_at)
+    }
+
+    /// Full no earlier than then.
+    pub(super) fn spent_until(&mut self, full_at: Moment) {
+        self.full_at = self.full_at.max(full_at.0);
+    }
+
     /// When the next token is there; may lie in the past.
     pub(super) fn token_at(&self) -> Moment {
         let full_after = self.full_at.saturating_add(self.interval);

@@ -8,7 +8,7 @@ use crate::name::TenantName;
 use crate::plan::model::Policy;
 use crate::stage::Failure;
 
-use super::time::Moment;
+use super::memory::Found;
 
 /// One start of a program. Never used twice in the life of a supervisor: an event that bears an
 /// older one changes nothing.
@@ -64,21 +64,6 @@ impl fmt::Display for Exit {
     }
 }
 
-/// A launch that outlived the supervisor which started it, and was proved to be what it seems.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Found {
-    /// The name it had. Launches of this supervisor get later ones.
-    pub launch: LaunchId,
-    /// When it was started.
-    pub started_at: Moment,
-    /// Whether it was ready.
-    pub ready: bool,
-    /// How often the tenant had been started again.
-    pub restarts: u32,
-    /// Whether it was started by another plan than today's, so that it has to be made anew.
-    pub outdated: bool,
-}
-
 /// Something happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
@@ -88,8 +73,8 @@ pub enum Event {
         tenant: TenantName,
         /// What to decide by. Whether it is wanted up follows from its `autostart`.
         policy: Policy,
-        /// Its launch that an earlier supervisor started and that still lives.
-        found: Option<Found>,
+        /// What an earlier supervisor had of it, with what the host still has.
+        found: Option<Box<Found>>,
     },
     /// An operator asks for something.
     Asked {

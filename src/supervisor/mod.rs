@@ -33,6 +33,7 @@ mod agenda;
 mod backoff;
 mod budget;
 pub mod event;
+pub mod memory;
 mod step;
 mod tenant;
 #[cfg(test)]
@@ -47,14 +48,15 @@ use crate::plan::model::Policy;
 
 use action::{Action, Answer};
 use agenda::{Agenda, Entry, Index};
-use event::{Event, Found, LaunchId, RequestId, Verb};
+use event::{Event, LaunchId, RequestId, Verb};
+use memory::Found;
 use tenant::{Tenant, Turn};
 use time::Moment;
-use view::{StateWord, View};
+use view::View;
 
 pub use backoff::STRIKES_MAX;
 pub use budget::Limits;
-pub use step::{Cause, Step, Transition};
+pub use step::{Cause, Find, Step, Transition};
 pub use tenant::{KILL_LIMIT, STUCK_DELAY, STUCK_TRIES};
 
 /// A tenant, and where it stands in the agenda.
@@ -207,7 +209,7 @@ impl Supervisor {
 
     fn shut_down(&mut self, now: Moment, step: &mut Step) {
         self.shutdown = true;
-        self.each(now, &Cause::Shutdown, step, Tenant::want_down);
+        self.each(now, &Cause::Shutdown, step, Tenant::shut_down);
     }
 
     fn hurry_up(&mut self, now: Moment, step: &mut Step) {
@@ -220,7 +222,7 @@ impl Supervisor {
         now: Moment,
         name: TenantName,
         policy: Policy,
-        found: Option<Found>,
+        found: Option<Box<Found>>,
         step: &mut Step,
     ) {
         if let Some(index) = self.names.get(&name) {
@@ -239,22 +241,13 @@ impl Supervisor {
         };
         self.tenants.insert(index, slot);
         if let Some(found) = found {
-            self.next_launch = self.next_launch.max(found.launch.0 + 1);
-            self.turn(now, index, Cause::Found, step, |tenant, turn| {
-                tenant.found(found, autostart, turn);
+            let allowed = !self.shutdown;
+            self.resume(LaunchId(0), [&found.memory].into_iter());
+            self.turn(now, index, Cause::Planned, step, |tenant, turn| {
+                tenant.found(*found, allowed, turn);
             });
-            self.since(index, found.started_at);
         } else if autostart {
             self.turn(now, index, Cause::Planned, step, Tenant::want_up);
-        }
-    }
-
-    /// A launch that goes on as it was has been up since its start.
-    fn since(&mut self, index: Index, started_at: Moment) {
-        if let Some(Slot { tenant, .. }) = self.tenants.get_mut(&index)
-            && tenant.state().word() == StateWord::Up
-        {
-            tenant.entered(started_at);
         }
     }
 
@@ -337,7 +330,7 @@ impl Supervisor {
         let Some(Slot { tenant, .. }) = self.tenants.get_mut(&index) else {
             return;
         };
-        let before = tenant.state();
+        let (want_before, before) = (tenant.want(), tenant.state().clone());
         let (from, launch_before) = (before.word(), before.launch());
         let (ready_before, finished_before) = (before.is_ready(), before.is_finished());
         let mut turn = Turn {
@@ -350,9 +343,12 @@ impl Supervisor {
         act(tenant, &mut turn);
         let cause = turn.cause;
         let after = tenant.state();
+        if *after != before || tenant.want() != want_before {
+            step.changed.push(tenant.name().clone());
+        }
         let (to, launch) = (after.word(), after.launch());
         let (ready, finished) = (after.is_ready(), after.is_finished());
-        if from != to {
+        if from != to && !matches!(cause, Cause::Found(_)) {
             tenant.entered(now);
         }
         if from != to || (ready && !ready_before) {

@@ -13,6 +13,9 @@ use super::view::{StateWord, Why};
 /// All that follows from one event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Step {
+    /// Whose [`Memory`](super::memory::Memory) changed: it is written down before anything is
+    /// done.
+    pub changed: Vec<TenantName>,
     /// What is to be done, in this order.
     pub actions: Vec<Action>,
     /// What changed, in this order.
@@ -39,8 +42,8 @@ pub struct Transition {
 pub enum Cause {
     /// It became part of the plan.
     Planned,
-    /// It became part of the plan, and its launch outlived an earlier supervisor.
-    Found,
+    /// It became part of the plan, and an earlier supervisor had it.
+    Found(Find),
     /// An operator asked.
     Asked(Verb),
     /// The supervisor is to end.
@@ -71,11 +74,21 @@ pub enum Cause {
     Retry,
 }
 
+/// What was found of a tenant that an earlier supervisor had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Find {
+    /// Its launch lives.
+    Lives,
+    /// Its launch ended while no supervisor ran.
+    Died(Exit),
+    /// No launch to be judged: it goes on from this state.
+    AsItWas(StateWord),
+}
+
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Cause::Planned => "it is in the plan",
-            Cause::Found => "its program outlived an earlier supervisor",
             Cause::Asked(Verb::Start) => "an operator asked for its start",
             Cause::Asked(Verb::Stop) => "an operator asked for its stop",
             Cause::Asked(Verb::Restart) => "an operator asked for its restart",
@@ -89,6 +102,13 @@ impl fmt::Display for Cause {
             Cause::Due => "its wait is over",
             Cause::GraceOver => "its grace is over",
             Cause::Retry => "another try",
+            Cause::Found(Find::Lives) => "its program outlived an earlier supervisor",
+            Cause::Found(Find::Died(exit)) => {
+                return write!(f, "while no supervisor ran, its program {exit}");
+            }
+            Cause::Found(Find::AsItWas(state)) => {
+                return write!(f, "it was {state} when an earlier supervisor died");
+            }
             Cause::Exited(exit) => return write!(f, "its program {exit}"),
             Cause::Failed(failure) => return failure.fmt(f),
             Cause::GivenUp(Why::Exit(exit)) => return write!(f, "given up: its program {exit}"),

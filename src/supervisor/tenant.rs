@@ -5,11 +5,13 @@
 //! step names all states: a pair of state and event that changes nothing is listed as such, for
 //! either the event is late, or the host broke its word; neither may harm the tenant.
 //!
-//! The steps stand in three files by who causes them: [`asked`] the operators, [`host`] the host,
-//! [`due`] the clock. What they share stands here. Nothing here knows of other tenants.
+//! The steps stand in four files by who causes them: [`asked`] the operators, [`host`] the host,
+//! [`due`] the clock, [`found`] an earlier supervisor. What they share stands here. Nothing here
+//! knows of other tenants.
 
 mod asked;
 mod due;
+mod found;
 mod host;
 mod state;
 
@@ -23,11 +25,13 @@ use crate::stage::Failure;
 use super::action::Action;
 use super::backoff::{Strikes, Verdict};
 use super::event::LaunchId;
+use super::memory::Footing;
 use super::step::Cause;
 use super::time::Moment;
 use super::view::{View, Want, Why};
 
-use state::{After, Ending, Left, Live, Readying, State};
+pub(super) use state::State;
+use state::{After, Ending, Left, Live, Readying};
 
 /// From SIGKILL until a launch counts as stuck. A killed process is gone within milliseconds; 10 s
 /// are for those that the kernel keeps while a slow disk or network filesystem ends their I/O.
@@ -60,6 +64,8 @@ pub(super) struct Tenant {
     name: TenantName,
     policy: Policy,
     want: Want,
+    /// What was wanted before the supervisor was to end, and is to be again under the next one.
+    want_before_end: Option<Want>,
     state: State,
     since: Moment,
     strikes: Strikes,
@@ -73,6 +79,7 @@ impl Tenant {
             name,
             policy,
             want: Want::Down,
+            want_before_end: None,
             state: State::Down,
             since: now,
             strikes: Strikes::default(),
@@ -96,6 +103,11 @@ impl Tenant {
 
     pub(super) fn state(&self) -> &State {
         &self.state
+    }
+
+    /// What is wanted of it when its supervisor is not about to end.
+    pub(super) fn want(&self) -> Want {
+        self.want_before_end.unwrap_or(self.want)
     }
 
     pub(super) fn view(&self) -> View {
@@ -161,11 +173,18 @@ impl Tenant {
     }
 
     /// Launches, and provisions before where that has not been done.
-    fn bring_up(&self, turn: &mut Turn, provisioned: bool) -> State {
-        if provisioned {
-            self.launch_now(turn)
-        } else {
-            self.provision(turn)
+    fn bring_up(&self, turn: &mut Turn, footing: Footing) -> State {
+        match footing {
+            Footing::Whole => self.launch_now(turn),
+            Footing::Nothing | Footing::Remains => self.provision(turn),
+        }
+    }
+
+    /// Releases what stands.
+    fn bring_down(&self, turn: &mut Turn, footing: Footing) -> State {
+        match footing {
+            Footing::Whole | Footing::Remains => self.release(turn, 0),
+            Footing::Nothing => State::Down,
         }
     }
 
@@ -226,26 +245,30 @@ impl Tenant {
     }
 
     /// The last process of a launch is gone.
-    fn over(&mut self, turn: &mut Turn, launch: Live, after: After) -> State {
+    fn over(&mut self, turn: &mut Turn, launch: Live, after: After, footing: Footing) -> State {
         match (self.want, after) {
-            // Once it is released, what is wanted up is provisioned anew.
-            (Want::Down, After::Relaunch | After::Judge(_)) | (_, After::Renew) => {
-                self.release(turn, 0)
+            (Want::Down, After::Relaunch | After::Judge(_) | After::Renew) => {
+                self.bring_down(turn, footing)
             }
-            (Want::Up, After::Relaunch) => self.launch_now(turn),
-            (Want::Up, After::Judge(why)) => self.judge(turn, launch, why),
+            // Once it is released, it is provisioned anew.
+            (Want::Up, After::Renew) => match footing {
+                Footing::Whole => self.release(turn, 0),
+                Footing::Nothing | Footing::Remains => self.provision(turn),
+            },
+            (Want::Up, After::Relaunch) => self.bring_up(turn, footing),
+            (Want::Up, After::Judge(why)) => self.judge(turn, launch, why, footing),
         }
     }
 
     /// A launch ended unasked: what the restart policy says.
-    fn judge(&mut self, turn: &mut Turn, launch: Live, why: Why) -> State {
+    fn judge(&mut self, turn: &mut Turn, launch: Live, why: Why, footing: Footing) -> State {
         let success = matches!(&why, Why::Exit(exit) if exit.is_success());
         match (self.policy.restart.when, success) {
             (RestartWhen::OnFailure | RestartWhen::Never, true) => {
                 self.want = Want::Down;
-                return self.release(turn, 0);
+                return self.bring_down(turn, footing);
             }
-            (RestartWhen::Never, false) => return self.hold(turn, true, why),
+            (RestartWhen::Never, false) => return hold(turn, footing, why),
             (RestartWhen::Always, _) | (RestartWhen::OnFailure, false) => {}
         }
         // A launch that never got ready was not healthy, however long it was given for it.
@@ -253,7 +276,8 @@ impl Tenant {
         if matches!(why, Why::Exit(_)) && lived >= self.policy.restart.healthy_after {
             self.strikes.clear();
         }
-        self.strike(turn, launch.started_at, true, why)
+        let again = true;
+        self.strike(turn, launch.started_at, (footing, again), why)
     }
 
     /// One more strike: wait for the next try, or give up.
@@ -261,23 +285,24 @@ impl Tenant {
         &mut self,
         turn: &mut Turn,
         started_at: Moment,
-        provisioned: bool,
+        (footing, again): (Footing, bool),
         why: Why,
     ) -> State {
         match self.strikes.strike(turn.now, &self.policy.restart) {
             Verdict::Delay(delay) => State::Waiting {
                 until: turn.now.max(started_at + delay),
-                provisioned,
+                footing,
+                again,
                 why,
             },
-            Verdict::Hold => self.hold(turn, provisioned, why),
+            Verdict::Hold => hold(turn, footing, why),
         }
     }
+}
 
-    fn hold(&self, turn: &mut Turn, provisioned: bool, why: Why) -> State {
-        turn.cause = Cause::GivenUp(why.clone());
-        State::Held { provisioned, why }
-    }
+fn hold(turn: &mut Turn, footing: Footing, why: Why) -> State {
+    turn.cause = Cause::GivenUp(why.clone());
+    State::Held { footing, why }
 }
 
 fn stuck(turn: &mut Turn, left: Left, why: Failure, tries: u32) -> State {

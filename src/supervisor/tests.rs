@@ -1,5 +1,7 @@
-//! What each state answers to each verb; the paths between the states are in `paths`.
+//! What each state answers to each verb; the paths between the states are in `paths`, and those from
+//! one supervisor to the next in `found`.
 
+mod found;
 mod paths;
 
 use std::time::Duration;

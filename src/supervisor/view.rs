@@ -70,7 +70,8 @@ impl fmt::Display for StateWord {
 }
 
 /// Why a tenant is in its state, where that is not what was wanted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Why {
     /// A stage failed.
     Failure(Failure),
@@ -98,8 +99,8 @@ pub struct View {
     pub state: StateWord,
     /// The launch that runs, is being started or is being ended.
     pub launch: Option<LaunchId>,
-    /// How often it was launched again because it had ended unasked, in the life of this
-    /// supervisor.
+    /// How often it was launched again because it had ended unasked, since an application's
+    /// supervisor was last started with none of its tenants left.
     pub restarts: u32,
     /// When it entered its state.
     pub since: Moment,

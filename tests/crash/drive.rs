@@ -14,12 +14,18 @@ use crate::support::daemon::{Daemon, signal};
 pub enum Drive {
     /// The first start of all.
     Cold,
+    /// The same, to the second time that it passes the point.
+    ColdSecond,
+    /// The same, to the third time.
+    ColdThird,
     /// One tenant's program crashes.
     Crashing,
     /// The same, to a point that its first launch has passed before.
     CrashingAgain,
     /// One tenant is stopped.
     Stopping,
+    /// The same, to a point that its start has passed four times.
+    StoppingFifth,
     /// One tenant is stopped that must be killed.
     StoppingDeaf,
     /// The supervisor is stopped, with all tenants.
@@ -35,7 +41,7 @@ pub enum Drive {
 pub fn dies_at(point: &str, drive: Drive) {
     let mut daemon = begin(drive, &armed(point, drive));
     let before = match drive {
-        Drive::Cold => None,
+        Drive::Cold | Drive::ColdSecond | Drive::ColdThird => None,
         _ => Some(daemon.settles()),
     };
     lead(&mut daemon, &armed(point, drive), drive);
@@ -65,7 +71,9 @@ fn armed(point: &str, drive: Drive) -> String {
         _ => "@acme",
     };
     let time = match drive {
-        Drive::CrashingAgain => "#2",
+        Drive::CrashingAgain | Drive::ColdSecond => "#2",
+        Drive::ColdThird => "#3",
+        Drive::StoppingFifth => "#5",
         _ => "",
     };
     format!("{point}{whose}{time}")
@@ -76,19 +84,24 @@ fn begin(drive: Drive, armed: &str) -> Daemon {
     match drive {
         Drive::Adopting | Drive::Removed => Daemon::spawn(&manifest(false)),
         Drive::StoppingDeaf => Daemon::spawn_armed(&manifest(true), armed),
-        Drive::Cold | Drive::Crashing | Drive::CrashingAgain | Drive::Stopping | Drive::Leaving => {
-            Daemon::spawn_armed(&manifest(false), armed)
-        }
+        Drive::Cold
+        | Drive::ColdSecond
+        | Drive::ColdThird
+        | Drive::Crashing
+        | Drive::CrashingAgain
+        | Drive::Stopping
+        | Drive::StoppingFifth
+        | Drive::Leaving => Daemon::spawn_armed(&manifest(false), armed),
     }
 }
 
 fn lead(daemon: &mut Daemon, armed: &str, drive: Drive) {
     match drive {
-        Drive::Cold => {}
+        Drive::Cold | Drive::ColdSecond | Drive::ColdThird => {}
         Drive::Crashing | Drive::CrashingAgain => {
             signal(daemon.tenant(ACME).pid.unwrap(), Signal::SIGKILL);
         }
-        Drive::Stopping | Drive::StoppingDeaf => {
+        Drive::Stopping | Drive::StoppingFifth | Drive::StoppingDeaf => {
             // Whether its answer still comes is a matter of luck.
             daemon.tell(&["stop", ACME, "--no-wait"]);
         }

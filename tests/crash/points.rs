@@ -22,6 +22,7 @@ macro_rules! points {
 
 points! {
     begin_folder_taken: "begin: folder taken", Cold;
+    begin_ledger_opened: "begin: ledger opened", Adopting;
     begin_sockets_bound: "begin: sockets bound", Cold;
     begin_hub_made: "hub: made", Cold;
     begin_hub_marked: "hub: marked", Cold;
@@ -51,14 +52,19 @@ points! {
     launch_born: "launch: born", Cold;
     launch_program_runs: "launch: program runs", Cold;
     launch_before_the_record: "launch: before the record", Cold;
-    launch_record_half_written: "record: half written", Cold;
-    launch_record_written: "record: written", Cold;
+    record_of_provision_missing: "record: not yet written", Cold;
+    record_of_provision: "record: written", Cold;
+    record_of_launch_missing: "record: not yet written", ColdSecond;
+    record_of_launch: "record: written", ColdSecond;
+    record_of_start_missing: "record: not yet written", ColdThird;
+    record_of_start: "record: written", ColdThird;
+    record_of_stop_missing: "record: not yet written", StoppingFifth;
+    record_of_stop: "record: written", StoppingFifth;
     relaunch_leaf_made_anew: "launch: leaf made anew", Crashing;
     relaunch_cloned: "launch: cloned", CrashingAgain;
 
     end_first_process_ended: "end: first process ended", Crashing;
     end_emptied: "end: emptied", Crashing;
-    end_record_removed: "end: record removed", Crashing;
 
     stop_signal_sent: "stop: signal sent", Stopping;
     stop_killed: "stop: killed", StoppingDeaf;
@@ -79,6 +85,7 @@ points! {
     leave_hub_gone: "leave: hub gone", Leaving;
     leave_cgroups_gone: "leave: cgroups gone", Leaving;
     leave_tenants_folder_gone: "leave: tenants' folder gone", Leaving;
+    leave_ledger_gone: "leave: ledger gone", Leaving;
     leave_folder_gone: "leave: folder gone", Leaving;
 
     adopt_taken_up: "adopt: taken up", Adopting;

@@ -128,6 +128,7 @@ impl Trace {
     fn hears(&mut self, event: &Event, actions: Vec<Action>) -> Result<(), Broken> {
         let heard = self.0.event(Moment::ZERO, event);
         let step = Step {
+            changed: vec![],
             actions,
             transitions: vec![],
         };

@@ -80,5 +80,6 @@ pub fn app_name() -> String {
 }
 
 pub mod daemon;
+pub mod ledger;
 pub mod place;
 pub mod visit;

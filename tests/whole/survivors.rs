@@ -7,6 +7,7 @@ use tenantd::wire::{StateWord, TenantStatus};
 
 use crate::guestbook::{TENANTS, three};
 use crate::support::daemon::{LIMIT, ends, pidfd, signal};
+use crate::support::ledger;
 use crate::support::visit::{get, write_entry};
 
 /// What an operator sees of a tenant that must not change with the supervisor.
@@ -91,11 +92,9 @@ fn a_record_that_the_kernel_does_not_confirm_is_not_believed() {
     let mut daemon = three();
     daemon.kill();
     // Another process has the number now, as far as its start time tells.
-    let path = format!("/run/tenantd/{}/tenants/acme/launch", daemon.app);
-    let record = fs::read_to_string(&path).unwrap();
-    let mut record: serde_json::Value = serde_json::from_str(&record).unwrap();
-    record["start_ticks"] = 1.into();
-    fs::write(&path, record.to_string()).unwrap();
+    ledger::edit(&daemon.app, "acme", |record| {
+        record["process"]["start_ticks"] = 1.into();
+    });
 
     daemon.again();
     // Its first process is taken for dead, so what lives in its cgroup is ended; never are two.

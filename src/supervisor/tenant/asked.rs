@@ -9,6 +9,10 @@ use super::{After, Ending, Left, Live, State, Tenant, Turn};
 impl Tenant {
     /// A request, and its one answer.
     pub(in crate::supervisor) fn asked(&mut self, verb: Verb, turn: &mut Turn) -> Answer {
+        // Once the supervisor is to end, nothing but a stop gets here.
+        if let Some(want) = &mut self.want_before_end {
+            *want = Want::Down;
+        }
         let already_so = match (verb, self.want, &self.state) {
             (Verb::Start, Want::Up, state) => match state {
                 State::Provisioning { .. } | State::Launching { .. } | State::Up { .. } => true,
@@ -39,8 +43,8 @@ impl Tenant {
         self.strikes.clear();
         self.state = match self.take() {
             State::Down => self.provision(turn),
-            State::Waiting { provisioned, .. } | State::Held { provisioned, .. } => {
-                self.bring_up(turn, provisioned)
+            State::Waiting { footing, .. } | State::Held { footing, .. } => {
+                self.bring_up(turn, footing)
             }
             State::Stopping {
                 launch,
@@ -62,8 +66,8 @@ impl Tenant {
         self.strikes.clear();
         self.state = match self.take() {
             State::Down => self.provision(turn),
-            State::Waiting { provisioned, .. } | State::Held { provisioned, .. } => {
-                self.bring_up(turn, provisioned)
+            State::Waiting { footing, .. } | State::Held { footing, .. } => {
+                self.bring_up(turn, footing)
             }
             State::Launching { launch, .. } => State::Launching {
                 launch,
@@ -86,12 +90,8 @@ impl Tenant {
         self.want = Want::Down;
         self.state = match self.take() {
             State::Up { launch, .. } => self.stop(turn, launch, After::Relaunch),
-            State::Waiting { provisioned, .. } | State::Held { provisioned, .. } => {
-                if provisioned {
-                    self.release(turn, 0)
-                } else {
-                    State::Down
-                }
+            State::Waiting { footing, .. } | State::Held { footing, .. } => {
+                self.bring_down(turn, footing)
             }
             State::Launching { launch, .. } => State::Launching {
                 launch,
@@ -104,6 +104,13 @@ impl Tenant {
             | State::Stopping { .. }
             | State::Releasing { .. }) => state,
         };
+    }
+
+    /// Takes it down because the supervisor is to end. The next supervisor wants of it what was
+    /// wanted before.
+    pub(in crate::supervisor) fn shut_down(&mut self, turn: &mut Turn) {
+        self.want_before_end.get_or_insert(self.want);
+        self.want_down(turn);
     }
 
     /// Ends a grace that is running.

@@ -15,7 +15,7 @@ impl Tenant {
         self.state = match self.take() {
             State::Up { launch, ready } => match ready {
                 Readying::Ready => State::Up { launch, ready },
-                Readying::At(_) => {
+                Readying::At(_) | Readying::Unheard(_) => {
                     turn.cause = Cause::Ready;
                     State::Up {
                         launch,
@@ -57,11 +57,11 @@ impl Tenant {
     /// Its wait is over, and the host's budget allows a restart.
     pub(in crate::supervisor) fn relaunch(&mut self, turn: &mut Turn) {
         self.state = match self.take() {
-            State::Waiting { provisioned, .. } => {
-                if provisioned {
+            State::Waiting { footing, again, .. } => {
+                if again {
                     self.restarts = self.restarts.saturating_add(1);
                 }
-                self.bring_up(turn, provisioned)
+                self.bring_up(turn, footing)
             }
             state @ (State::Down
             | State::Provisioning { .. }

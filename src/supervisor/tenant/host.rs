@@ -3,44 +3,13 @@
 //! An answer to something that was not asked, as from a host that broke its word, changes nothing.
 
 use crate::stage::Failure;
-use crate::supervisor::event::{Exit, Found};
+use crate::supervisor::event::Exit;
+use crate::supervisor::memory::Footing;
 use crate::supervisor::view::{Want, Why};
 
-use super::{After, Ending, Left, Live, Readying, State, Tenant, Turn, stuck};
+use super::{After, Ending, Left, Readying, State, Tenant, Turn, stuck};
 
 impl Tenant {
-    /// The launch of a tenant that is new to this supervisor, but not to the host.
-    pub(in crate::supervisor) fn found(&mut self, found: Found, wanted: bool, turn: &mut Turn) {
-        let launch = Live {
-            id: found.launch,
-            started_at: found.started_at,
-        };
-        self.restarts = found.restarts;
-        self.want = if wanted { Want::Up } else { Want::Down };
-        self.state = match (self.take(), found.outdated) {
-            (State::Down, true) => self.stop(turn, launch, After::Renew),
-            (State::Down, false) if !wanted => self.stop(turn, launch, After::Relaunch),
-            (State::Down, false) => match self.up(turn, launch) {
-                State::Up { launch, .. } if found.ready => State::Up {
-                    launch,
-                    ready: Readying::Ready,
-                },
-                up => up,
-            },
-            (
-                state @ (State::Provisioning { .. }
-                | State::Launching { .. }
-                | State::Up { .. }
-                | State::Stopping { .. }
-                | State::Waiting { .. }
-                | State::Held { .. }
-                | State::Releasing { .. }
-                | State::Stuck { .. }),
-                true | false,
-            ) => state,
-        };
-    }
-
     pub(in crate::supervisor) fn provisioned(&mut self, turn: &mut Turn) {
         self.state = match (self.take(), self.want) {
             (State::Provisioning { .. }, Want::Up) => self.launch_now(turn),
@@ -63,7 +32,9 @@ impl Tenant {
     pub(in crate::supervisor) fn provision_failed(&mut self, why: Failure, turn: &mut Turn) {
         self.state = match (self.take(), self.want) {
             (State::Provisioning { started_at }, Want::Up) => {
-                self.strike(turn, started_at, false, Why::Failure(why))
+                let again = false;
+                let footing = Footing::Nothing;
+                self.strike(turn, started_at, (footing, again), Why::Failure(why))
             }
             (State::Provisioning { .. }, Want::Down) => State::Down,
             (
@@ -117,7 +88,11 @@ impl Tenant {
                     again: false,
                 },
                 Want::Up,
-            ) => self.strike(turn, launch.started_at, true, Why::Failure(why)),
+            ) => {
+                let again = true;
+                let footing = Footing::Whole;
+                self.strike(turn, launch.started_at, (footing, again), Why::Failure(why))
+            }
             (
                 state @ (State::Down
                 | State::Provisioning { .. }
@@ -136,7 +111,7 @@ impl Tenant {
         self.state = match self.take() {
             State::Up {
                 launch,
-                ready: Readying::Before(_),
+                ready: Readying::Before(_) | Readying::Unheard(_),
             } => State::Up {
                 launch,
                 ready: Readying::Ready,
@@ -198,13 +173,14 @@ impl Tenant {
         self.state = match self.take() {
             // The last process of a program that went to the background: nobody waits for it.
             State::Up { launch, .. } => {
-                self.over(turn, launch, After::Judge(Why::Exit(Exit::Unknown)))
+                let after = After::Judge(Why::Exit(Exit::Unknown));
+                self.over(turn, launch, after, Footing::Whole)
             }
             State::Stopping { launch, after, .. }
             | State::Stuck {
                 left: Left::Processes { launch, after },
                 ..
-            } => self.over(turn, launch, after),
+            } => self.over(turn, launch, after, Footing::Whole),
             state @ (State::Stuck {
                 left: Left::Network,
                 ..

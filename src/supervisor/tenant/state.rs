@@ -14,25 +14,30 @@
 //!          Stuck (network)                             +--> Launching, if a restart was asked
 //! ```
 //!
-//! Waiting and Held remember whether the tenant is provisioned. A start takes them on at once to
+//! Waiting and Held remember what stands of the tenant. A start takes them on at once to
 //! Launching or Provisioning, a stop to Releasing or Down. A tenant that is wanted up again
 //! while it is Releasing is provisioned as soon as it is released.
 
+use serde::{Deserialize, Serialize};
+
 use crate::stage::Failure;
 use crate::supervisor::event::LaunchId;
+use crate::supervisor::memory::Footing;
 use crate::supervisor::time::Moment;
 use crate::supervisor::view::{StateWord, Why};
 
 /// A launch that is there, from the moment its action is given until its last process is gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::supervisor) struct Live {
-    pub(super) id: LaunchId,
+    pub(in crate::supervisor) id: LaunchId,
     /// When its action was given.
-    pub(super) started_at: Moment,
+    pub(in crate::supervisor) started_at: Moment,
 }
 
-/// The state, with all that it needs to know.
-#[derive(Debug)]
+/// The state, with all that it needs to know. It is written into the ledger as it stands here, so
+/// a change of its shape is a change of the ledger's form.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(in crate::supervisor) enum State {
     Down,
     Provisioning {
@@ -55,11 +60,13 @@ pub(in crate::supervisor) enum State {
     },
     Waiting {
         until: Moment,
-        provisioned: bool,
+        footing: Footing,
+        /// Whether its next launch counts as a restart.
+        again: bool,
         why: Why,
     },
     Held {
-        provisioned: bool,
+        footing: Footing,
         why: Why,
     },
     Releasing {
@@ -76,17 +83,22 @@ pub(in crate::supervisor) enum State {
 }
 
 /// Readiness never ends before its launch does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(in crate::supervisor) enum Readying {
     Ready,
     /// The host says when, and has time until then.
     Before(Moment),
     /// It only has to live until then.
     At(Moment),
+    /// It may have said so while no supervisor listened: it is ready when it says so again, or has
+    /// lived until then.
+    Unheard(Moment),
 }
 
 /// How far the end of a launch is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(in crate::supervisor) enum Ending {
     /// It was asked to end, or is ending by itself.
     Grace { kill_at: Moment },
@@ -95,7 +107,8 @@ pub(in crate::supervisor) enum Ending {
 }
 
 /// What comes after the last process of a launch, if the tenant is still wanted up.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(in crate::supervisor) enum After {
     /// The next launch at once: an operator asked.
     Relaunch,
@@ -116,7 +129,8 @@ impl After {
 }
 
 /// What keeps a tenant stuck.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(in crate::supervisor) enum Left {
     Processes { launch: Live, after: After },
     Network,
@@ -137,8 +151,51 @@ impl State {
         }
     }
 
-    /// The launch whose events concern it.
+    /// Of a launch of which no more is known.
+    pub(in crate::supervisor) fn was_up(id: LaunchId, started_at: Moment, ready: bool) -> Self {
+        State::Up {
+            launch: Live { id, started_at },
+            ready: match ready {
+                true => Readying::Ready,
+                false => Readying::Unheard(started_at),
+            },
+        }
+    }
+
+    /// The failure that it keeps as its reason.
+    pub(in crate::supervisor) fn failure_mut(&mut self) -> Option<&mut Failure> {
+        match self {
+            State::Stuck { why, .. }
+            | State::Waiting {
+                why: Why::Failure(why),
+                ..
+            }
+            | State::Held {
+                why: Why::Failure(why),
+                ..
+            }
+            | State::Stopping {
+                after: After::Judge(Why::Failure(why)),
+                ..
+            } => Some(why),
+            State::Down
+            | State::Provisioning { .. }
+            | State::Launching { .. }
+            | State::Up { .. }
+            | State::Stopping { .. }
+            | State::Waiting { .. }
+            | State::Held { .. }
+            | State::Releasing { .. } => None,
+        }
+    }
+
+    /// The name of the launch whose events concern it.
     pub(in crate::supervisor) fn launch(&self) -> Option<LaunchId> {
+        self.live().map(|launch| launch.id)
+    }
+
+    /// The launch whose events concern it.
+    pub(in crate::supervisor) fn live(&self) -> Option<Live> {
         match self {
             State::Launching { launch, .. }
             | State::Up { launch, .. }
@@ -146,7 +203,7 @@ impl State {
             | State::Stuck {
                 left: Left::Processes { launch, .. },
                 ..
-            } => Some(launch.id),
+            } => Some(*launch),
             State::Down
             | State::Provisioning { .. }
             | State::Waiting { .. }
@@ -188,7 +245,9 @@ impl State {
         match self {
             State::Up { ready, .. } => match ready {
                 Readying::Ready => None,
-                Readying::Before(moment) | Readying::At(moment) => Some(*moment),
+                Readying::Before(moment) | Readying::At(moment) | Readying::Unheard(moment) => {
+                    Some(*moment)
+                }
             },
             State::Stopping { ending, .. } => match ending {
                 Ending::Grace { kill_at: moment } | Ending::Killed { until: moment } => {

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use super::{World, policy, situation, word};
 use crate::plan::model::{Policy, Readiness, RestartPolicy, RestartWhen};
-use crate::supervisor::event::{Event, Exit, Found, LaunchId};
-use crate::supervisor::time::Moment;
+use crate::supervisor::event::{Event, Exit};
 use crate::supervisor::view::{StateWord, Want};
 use crate::supervisor::{Cause, KILL_LIMIT, Limits, STUCK_TRIES, Step, Supervisor};
 
@@ -300,76 +299,4 @@ fn a_tenant_is_small() {
     let size = size_of::<crate::supervisor::Slot>();
     assert!(size <= 512, "{size} bytes");
     println!("{size} bytes a tenant");
-}
-
-/// A launch that outlived another supervisor, well before today's world begins.
-const FOUND: Found = Found {
-    launch: LaunchId(41),
-    started_at: Moment(7),
-    ready: true,
-    restarts: 3,
-    outdated: false,
-};
-
-fn finding(found: Found, policy: Policy) -> (World, Vec<&'static str>) {
-    let mut world = World {
-        supervisor: Supervisor::new(Limits::default()),
-        now: Moment::ZERO + Duration::from_secs(1_000),
-    };
-    let tenant = world.name();
-    let step = world.tell(Event::Planned {
-        tenant,
-        policy,
-        found: Some(found),
-    });
-    let words = step.actions.iter().map(word).collect();
-    (world, words)
-}
-
-#[test]
-fn what_is_found_goes_on_as_it_was() {
-    let (world, words) = finding(FOUND, policy());
-    assert_eq!(words, [""; 0]);
-    let view = world.view();
-    assert_eq!((view.state, view.ready), (StateWord::Up, Some(true)));
-    assert_eq!((view.launch, view.restarts), (Some(FOUND.launch), 3));
-    assert_eq!(view.since, FOUND.started_at);
-    assert_eq!(world.supervisor.next_deadline(), None);
-    // The next launch bears a later name.
-    let mut world = world.ended(Exit::Unknown);
-    while world.view().state == StateWord::Waiting {
-        world.wait();
-    }
-    assert_eq!(world.view().launch, Some(LaunchId(42)));
-    assert_eq!(world.view().restarts, 4);
-}
-
-#[test]
-fn what_is_found_but_not_wanted_is_stopped() {
-    let autostart = false;
-    let (mut world, words) = finding(
-        FOUND,
-        Policy {
-            autostart,
-            ..policy()
-        },
-    );
-    assert_eq!(words, ["terminate"]);
-    let launch = FOUND.launch;
-    let step = world.tell(Event::Emptied { launch });
-    assert_eq!(word(&step.actions[0]), "release");
-}
-
-#[test]
-fn what_is_found_by_another_plan_is_made_anew() {
-    let outdated = true;
-    let (mut world, words) = finding(Found { outdated, ..FOUND }, policy());
-    assert_eq!(words, ["terminate"]);
-    assert_eq!(world.view().want, Want::Up);
-    let launch = FOUND.launch;
-    let step = world.tell(Event::Emptied { launch });
-    assert_eq!(word(&step.actions[0]), "release");
-    let tenant = world.name();
-    let step = world.tell(Event::Released { tenant });
-    assert_eq!(word(&step.actions[0]), "provision");
 }

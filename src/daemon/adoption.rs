@@ -1,0 +1,86 @@
+//! Adoption: the plan is handed to the supervisor, with what an earlier one left of each tenant.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::crash;
+use crate::name::TenantName;
+use crate::plan::model::{Plan, TenantPlan};
+use crate::supervisor::event::{Event, LaunchId};
+use crate::supervisor::memory::Fate;
+
+use super::Daemon;
+use super::ledger::Ledger;
+use super::ledger::file::{Legacy, Slot};
+use super::record::Record;
+use super::survivors::Survivor;
+
+impl Daemon {
+    /// Hands the whole plan to the supervisor, with what an earlier one left of it. It goes on
+    /// with that, and starts what else is wanted up.
+    pub(super) fn plan(&mut self, plan: Plan, legacy: Legacy) {
+        let plans: Vec<_> = plan.tenants.into_iter().map(Arc::new).collect();
+        self.ledger = Ledger::open(&plans);
+        if legacy.damaged > 0 {
+            let damaged = legacy.damaged;
+            tracing::warn!(
+                "{damaged} records of the ledger are damaged: what is not known is not adopted"
+            );
+        }
+        let mut records: HashMap<TenantName, (Slot, Record)> = legacy
+            .records
+            .into_iter()
+            .map(|(slot, record)| (record.tenant.clone(), (slot, record)))
+            .collect();
+        let mut found = Vec::with_capacity(plans.len());
+        for plan in plans {
+            let (slot, record) = records.remove(&plan.name).unzip();
+            if let Some(entry) = self.ledger.entry(&plan.name) {
+                entry.slot = slot;
+            }
+            let survivor = self.site.survivor(&plan, record);
+            found.push((plan, survivor));
+        }
+        for (slot, record) in records.into_values() {
+            if let Err(error) = self.file.strike_out(slot) {
+                let tenant = record.tenant;
+                tracing::warn!(%tenant, %error, "{tenant}: its record cannot be struck out");
+            }
+        }
+        let memories = found
+            .iter()
+            .filter_map(|(_, survivor)| Some(&survivor.as_ref()?.found.memory));
+        self.supervisor.resume(LaunchId(0), memories);
+        for (plan, survivor) in found {
+            self.plan_one(&plan, survivor);
+        }
+    }
+
+    fn plan_one(&mut self, plan: &TenantPlan, survivor: Option<Survivor>) {
+        let tenant = plan.name.clone();
+        let mut found = None;
+        let mut unready = None;
+        if let Some(survivor) = survivor {
+            if let Some(standing) = survivor.standing {
+                self.ledger.stands(&tenant, standing);
+            }
+            if let Some(entry) = self.ledger.entry(&tenant) {
+                entry.running = survivor.running;
+            }
+            let memory = &survivor.found.memory;
+            unready = memory
+                .launch()
+                .filter(|_| survivor.found.fate == Fate::Lives && !memory.is_ready());
+            found = Some(Box::new(survivor.found));
+        }
+        self.happen(Event::Planned {
+            tenant: tenant.clone(),
+            policy: plan.policy.clone(),
+            found,
+        });
+        crash::point("plan: tenant handed over", tenant.as_str());
+        if let Some(launch) = unready {
+            self.watch_readiness(&tenant, launch);
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! The ledger's file, `/run/tenantd/APP/ledger`: a head, and a slot of fixed size for each tenant,
+//! which is written as a whole by one pwrite(2) of part of one page.
+//!
+//! Such a write is not torn by a signal, SIGKILL included, and a checksum proves it: a slot holds
+//! the record before or the one after. Each is a line of text, so that the file can be read by
+//! people. `/run` is in memory: nothing here waits for a disk, and nothing outlives a reboot. A file
+//! that does is known by the boot that it names, and forgotten.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::super::record::Record;
+use crate::host::runtime;
+use crate::name::{AppName, TenantName};
+use crate::plan::derive;
+
+/// The form of the file. The first one was a file for each launch.
+pub(in crate::daemon) const VERSION: u32 = 2;
+
+/// Bytes of a slot, of which two fit a page. A record has about 500.
+const SLOT: usize = 2048;
+
+/// Digits of a checksum, with the space behind them.
+const CHECK: usize = 13;
+
+/// To so many characters the texts of a record are shortened, until it fits.
+const SHORTER: [usize; 3] = [usize::MAX, 160, 30];
+
+/// Why the ledger cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::daemon) enum LedgerError {
+    /// It is of a form that came later.
+    #[error(
+        "{} was written by a later tenantd (form {found}, this one knows {VERSION}) and nothing \
+         was touched: start that tenantd again, or stop the application with it before this one \
+         takes over", path.display()
+    )]
+    Later {
+        /// The file.
+        path: PathBuf,
+        /// Its form.
+        found: u32,
+    },
+    /// It cannot be opened, read or written.
+    #[error("cannot use the ledger {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// What the first line says in every form.
+#[derive(Debug, Serialize, Deserialize)]
+struct Head {
+    version: u32,
+    boot: String,
+}
+
+/// Where a tenant's record lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::daemon) struct Slot(u32);
+
+/// The file, open for as long as its supervisor lives.
+#[derive(Debug)]
+pub(in crate::daemon) struct LedgerFile {
+    file: File,
+    free: Vec<Slot>,
+    slots: u32,
+}
+
+/// What an earlier supervisor wrote down.
+#[derive(Debug, Default)]
+pub(in crate::daemon) struct Legacy {
+    /// All records that can be read.
+    pub(in crate::daemon) records: Vec<(Slot, Record)>,
+    /// How many cannot.
+    pub(in crate::daemon) damaged: usize,
+}
+
+impl Legacy {
+    /// Whether an earlier supervisor left anything to go on with.
+    pub(in crate::daemon) fn knows_anything(&self) -> bool {
+        self.damaged > 0 || !self.records.is_empty()
+    }
+
+    /// The network namespace that a tenant had.
+    pub(in crate::daemon) fn netns_of(&self, tenant: &TenantName) -> Option<u64> {
+        let mut records = self.records.iter().map(|(_, record)| record);
+        let record = records.find(|record| record.tenant == *tenant)?;
+        (record.netns != 0).then_some(record.netns)
+    }
+}
+
+impl LedgerFile {
+    /// Opens the file of an application, or makes it, and reads what is there.
+    ///
+    /// # Errors
+    /// See [`LedgerError`]; nothing was changed then.
+    pub(in crate::daemon) fn open(app: &AppName) -> Result<(Self, Legacy), LedgerError> {
+        let path = runtime::folder(app).join(runtime::LEDGER);
+        let boot = boot_id().map_err(failed(Path::new(BOOT_ID)))?;
+        Self::open_at(&path, boot)
+    }
+
+    fn open_at(path: &Path, boot: String) -> Result<(Self, Legacy), LedgerError> {
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(path)
+            .map_err(failed(path))?;
+        let mut bytes = Vec::new();
+        io::Read::read_to_end(&mut &file, &mut bytes).map_err(failed(path))?;
+        let head: Option<Head> = bytes
+            .split(|&byte| byte == b'\n')
+            .next()
+            .and_then(|line| parse(line).ok().flatten());
+        if let Some(head) = &head
+            && head.version > VERSION
+        {
+            let (path, found) = (path.to_owned(), head.version);
+            return Err(LedgerError::Later { path, found });
+        }
+        let mut ledger = Self {
+            file,
+            free: Vec::new(),
+            slots: 0,
+        };
+        let legacy = match head {
+            Some(head) if head.boot == boot => ledger.read(&bytes),
+            // Nothing that it names is there any more.
+            Some(_) => Legacy::default(),
+            None => Legacy {
+                damaged: usize::from(!bytes.is_empty()),
+                ..Legacy::default()
+            },
+        };
+        ledger.begin(boot).map_err(failed(path))?;
+        Ok((ledger, legacy))
+    }
+
+    fn begin(&mut self, boot: String) -> io::Result<()> {
+        let length = u64::from(self.slots + 1) * SLOT as u64;
+        self.file.set_len(length)?;
+        let version = VERSION;
+        let head = line(&serde_json::to_string(&Head { version, boot })?)?;
+        self.file.write_all_at(&head, 0)
+    }
+
+    fn read(&mut self, bytes: &[u8]) -> Legacy {
+        let mut legacy = Legacy::default();
+        for slot in bytes.chunks(SLOT).skip(1) {
+            let at = Slot(self.slots);
+            self.slots += 1;
+            match parse(slot) {
+                Ok(Some(record)) => legacy.records.push((at, record)),
+                Ok(None) => self.free.push(at),
+                Err(_) => {
+                    legacy.damaged += 1;
+                    self.free.push(at);
+                }
+            }
+        }
+        legacy
+    }
+
+    /// Writes a record in place of the one that the tenant had, whole or not at all.
+    pub(in crate::daemon) fn write(
+        &mut self,
+        slot: &mut Option<Slot>,
+        mut record: Record,
+    ) -> io::Result<()> {
+        let mut fits = Err(io::ErrorKind::FileTooLarge.into());
+        for characters in SHORTER {
+            record.memory.shorten(characters);
+            fits = line(&serde_json::to_string(&record)?);
+            if fits.is_ok() {
+                break;
+            }
+        }
+        let at = *slot.get_or_insert_with(|| {
+            self.free.pop().unwrap_or_else(|| {
+                self.slots += 1;
+                Slot(self.slots - 1)
+            })
+        });
+        self.file.write_all_at(&fits?, at.offset())
+    }
+
+    /// Strikes out what is remembered of a tenant.
+    pub(in crate::daemon) fn strike_out(&mut self, slot: Slot) -> io::Result<()> {
+        self.file.write_all_at(&line("")?, slot.offset())?;
+        self.free.push(slot);
+        Ok(())
+    }
+}
+
+impl Slot {
+    fn offset(self) -> u64 {
+        (u64::from(self.0) + 1) * SLOT as u64
+    }
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> LedgerError {
+    let path = path.to_owned();
+    move |source| LedgerError::Io { path, source }
+}
+
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+fn boot_id() -> io::Result<String> {
+    Ok(std::fs::read_to_string(BOOT_ID)?.trim_end().to_owned())
+}
+
+/// A line that fills a slot: the checksum, the text, spaces.
+fn line(text: &str) -> io::Result<[u8; SLOT]> {
+    let mut slot = [b' '; SLOT];
+    slot[SLOT - 1] = b'\n';
+    if !text.is_empty() {
+        let mut room = &mut slot[..SLOT - 1];
+        write!(room, "{:012x} {text}", derive::hash(text))?;
+    }
+    Ok(slot)
+}
+
+/// What a slot says; nothing if it is empty.
+fn parse<T: for<'a> Deserialize<'a>>(slot: &[u8]) -> io::Result<Option<T>> {
+    let damaged = || io::Error::from(io::ErrorKind::InvalidData);
+    let text = std::str::from_utf8(slot).map_err(|_| damaged())?;
+    let text = text.trim_matches(['\0', ' ', '\n']);
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let (check, text) = text.split_at_checked(CHECK).ok_or_else(damaged)?;
+    if check.trim_end() != format!("{:012x}", derive::hash(text)) {
+        return Err(damaged());
+    }
+    Ok(Some(serde_json::from_str(text)?))
+}

@@ -1,0 +1,153 @@
+//! What a supervisor remembers of a tenant for its successor, and what the successor found of it.
+//!
+//! A [`Memory`] is written down with each change, before anything follows from it. It says what a
+//! supervisor meant; what has become of that is the host's to say ([`Found`]).
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::TenantName;
+
+use super::Supervisor;
+use super::backoff::Strikes;
+use super::event::{Exit, LaunchId};
+use super::tenant::State;
+use super::time::Moment;
+use super::view::{StateWord, Want};
+
+/// A tenant as its supervisor saw it last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    pub(super) want: Want,
+    /// Whether that is something else than its policy's `autostart` said: an operator asked for
+    /// it, or it ended as it should.
+    pub(super) asked: bool,
+    pub(super) state: State,
+    pub(super) since: Moment,
+    pub(super) restarts: u32,
+    pub(super) strikes: Strikes,
+    /// When the host's budget of restarts is full again, as far as was known then.
+    pub(super) budget: Moment,
+}
+
+impl Memory {
+    /// Of a tenant that nothing is remembered of: it was down, as its policy says.
+    #[must_use]
+    pub fn none(now: Moment) -> Self {
+        Self {
+            want: Want::Down,
+            asked: false,
+            state: State::Down,
+            since: now,
+            restarts: 0,
+            strikes: Strikes::default(),
+            budget: Moment::ZERO,
+        }
+    }
+
+    /// Of a launch of which nothing more is remembered than this.
+    #[must_use]
+    pub fn of_launch(launch: LaunchId, started_at: Moment, ready: bool, restarts: u32) -> Self {
+        Self {
+            want: Want::Up,
+            state: State::was_up(launch, started_at, ready),
+            since: started_at,
+            restarts,
+            ..Self::none(started_at)
+        }
+    }
+
+    /// The state it was in.
+    #[must_use]
+    pub fn state(&self) -> StateWord {
+        self.state.word()
+    }
+
+    /// The launch that ran, was being started or was being ended.
+    #[must_use]
+    pub fn launch(&self) -> Option<LaunchId> {
+        self.state.launch()
+    }
+
+    /// Whether it was ready.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.state.is_ready()
+    }
+
+    /// Whether a successor that knows nothing of it does the same.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        matches!(self.state, State::Down) && !self.asked && self.restarts == 0
+    }
+
+    /// Leaves out what goes beyond so many characters of each text, for a place that is too small
+    /// for all.
+    pub fn shorten(&mut self, characters: usize) {
+        if let Some(failure) = self.state.failure_mut() {
+            for text in [&mut failure.object, &mut failure.detail] {
+                if let Some((end, _)) = text.char_indices().nth(characters) {
+                    text.truncate(end);
+                    text.push('…');
+                }
+            }
+        }
+    }
+}
+
+/// What stands of a tenant on the host: its network and all that is provisioned with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Footing {
+    /// Nothing.
+    Nothing,
+    /// Some of it, of no use: it is taken away by a release, or by the next provision.
+    Remains,
+    /// All of it: a launch can follow.
+    Whole,
+}
+
+/// What a supervisor found of a tenant that an earlier one had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// What the earlier one remembered.
+    pub memory: Memory,
+    /// What became of its launch, if there was one.
+    pub fate: Fate,
+    /// What stands of it.
+    pub footing: Footing,
+    /// Whether it was made by another plan than today's, so that it has to be made anew.
+    pub outdated: bool,
+}
+
+/// What became of the launch of an earlier supervisor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// Some of its processes live, and all that was provisioned for it stands.
+    Lives,
+    /// None of its processes is left; and how the first of them ended.
+    Over(Exit),
+}
+
+impl Supervisor {
+    /// What is to be remembered of this tenant.
+    #[must_use]
+    pub fn memory(&self, name: &TenantName) -> Option<Memory> {
+        let index = self.names.get(name)?;
+        let slot = self.tenants.get(index)?;
+        let mut memory = slot.tenant.memory();
+        memory.budget = self.agenda.budget_full_at();
+        Some(memory)
+    }
+
+    /// Goes on where an earlier supervisor stopped, before any tenant is planned: with the numbers
+    /// of launches after `last`, and with what is left of the budget by these memories.
+    pub fn resume<'a>(&mut self, last: LaunchId, memories: impl Iterator<Item = &'a Memory>) {
+        self.next_launch = self.next_launch.max(last.0 + 1);
+        for memory in memories {
+            if let Some(launch) = memory.launch() {
+                self.next_launch = self.next_launch.max(launch.0 + 1);
+            }
+            self.agenda.spent_until(memory.budget);
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! The paths from one supervisor to the next: each state, found with its launch alive or over.
+
+use std::time::Duration;
+
+use super::{World, policy, situation, word};
+use crate::plan::model::{Policy, Readiness};
+use crate::supervisor::event::{Event, Exit, LaunchId, Verb};
+use crate::supervisor::memory::{Fate, Footing, Found, Memory};
+use crate::supervisor::view::{StateWord, Want};
+use crate::supervisor::{Cause, Find, Limits, Step, Supervisor};
+
+/// How long no supervisor lives.
+const GAP: Duration = Duration::from_millis(100);
+
+impl World {
+    /// What is remembered of its tenant, as it comes back from the ledger.
+    fn memory(&self) -> Memory {
+        let memory = self.supervisor.memory(&self.name()).unwrap();
+        let written = serde_json::to_string(&memory).unwrap();
+        let read = serde_json::from_str(&written).unwrap();
+        assert_eq!(memory, read, "{written}");
+        read
+    }
+
+    /// The next supervisor, with what it found.
+    fn next(&self, policy: Policy, fate: Fate) -> (World, Step) {
+        self.next_on(policy, fate, Footing::Remains)
+    }
+
+    fn next_on(&self, policy: Policy, fate: Fate, footing: Footing) -> (World, Step) {
+        let found = Found {
+            memory: self.memory(),
+            fate,
+            footing: match fate {
+                Fate::Lives => Footing::Whole,
+                Fate::Over(_) => footing,
+            },
+            outdated: false,
+        };
+        self.finds(policy, found)
+    }
+
+    fn finds(&self, policy: Policy, found: Found) -> (World, Step) {
+        let mut world = World {
+            supervisor: Supervisor::new(Limits::default()),
+            now: self.now + GAP,
+        };
+        let tenant = world.name();
+        let step = world.tell(Event::Planned {
+            tenant,
+            policy,
+            found: Some(Box::new(found)),
+        });
+        (world, step)
+    }
+}
+
+const OVER: Fate = Fate::Over(Exit::Unknown);
+
+fn words(step: &Step) -> String {
+    let words: Vec<_> = step.actions.iter().map(word).collect();
+    match words.is_empty() {
+        true => "-".to_owned(),
+        false => words.join("+"),
+    }
+}
+
+#[test]
+fn each_state_is_found_again() {
+    // situation, then with its launch alive, and with nothing alive: the actions, the state after.
+    let table = "\
+down | - down | release releasing
+provisioning | provision provisioning | provision provisioning
+provisioning, unwanted | release releasing | release releasing
+launching | - up | provision provisioning
+launching, unwanted | terminate stopping | release releasing
+up | - up | - waiting
+stopping | terminate stopping | release releasing
+restarting | terminate stopping | provision provisioning
+waiting | - waiting | - waiting
+waiting, unprovisioned | - waiting | - waiting
+held | - held | - held
+held, unprovisioned | - held | - held
+releasing | release releasing | release releasing
+stuck, network | - stuck | - stuck
+stuck, processes | - stuck | release releasing";
+    for row in table.lines() {
+        let mut cells = row.split(" | ");
+        let name = cells.next().unwrap();
+        for (fate, cell) in [Fate::Lives, OVER].into_iter().zip(cells) {
+            let before = situation(name);
+            let autostart = name != "down";
+            let policy = Policy {
+                autostart,
+                ..policy()
+            };
+            let footing = match name {
+                "down" if fate == Fate::Lives => Footing::Nothing,
+                _ => Footing::Remains,
+            };
+            let fate = match before.memory().launch() {
+                Some(_) => fate,
+                None => OVER,
+            };
+            let (world, step) = before.next_on(policy, fate, footing);
+            let (was, is) = (before.view(), world.view());
+            let seen = format!("{} {}", words(&step), is.state);
+            assert_eq!(seen, cell, "{name}, {fate:?}");
+            assert_eq!((is.want, is.restarts), (was.want, was.restarts), "{name}");
+            if is.state == was.state {
+                assert_eq!((is.since, is.until), (was.since, was.until), "{name}");
+                assert_eq!(is.why, was.why, "{name}");
+            }
+            if fate == Fate::Lives {
+                assert_eq!(is.launch, was.launch, "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_died_meanwhile_is_judged_and_counted() {
+    let (mut world, step) = situation("up").next(policy(), Fate::Over(Exit::Signal(11)));
+    assert_eq!(
+        step.transitions[0].cause,
+        Cause::Found(Find::Died(Exit::Signal(11)))
+    );
+    assert_eq!(
+        world.view().why.unwrap().to_string(),
+        "was killed by SIGSEGV"
+    );
+    assert_eq!(words(&world.wait()), "provision");
+    assert_eq!(world.view().restarts, 1);
+    let world = world.provisioned().launched();
+    // The strikes of both supervisors are one count: the third holds it.
+    let (mut world, _) = world.next(policy(), OVER);
+    world.wait();
+    let (world, _) = world.provisioned().launched().next(policy(), OVER);
+    assert_eq!(world.view().state, StateWord::Held);
+    assert_eq!(world.view().restarts, 2);
+}
+
+#[test]
+fn launches_bear_later_names_than_those_that_were_found() {
+    let memory = Memory::of_launch(LaunchId(41), situation("up").now, true, 3);
+    let (world, _) = situation("up").finds(
+        policy(),
+        Found {
+            memory,
+            fate: Fate::Lives,
+            footing: Footing::Whole,
+            outdated: false,
+        },
+    );
+    assert_eq!(world.view().launch, Some(LaunchId(41)));
+    let mut world = world.ended(Exit::Unknown);
+    while world.view().state == StateWord::Waiting {
+        world.wait();
+    }
+    assert_eq!(world.view().launch, Some(LaunchId(42)));
+    assert_eq!(world.view().restarts, 4);
+}
+
+#[test]
+fn a_want_that_was_asked_for_is_kept_and_another_one_is_the_manifests() {
+    let manual = || Policy {
+        autostart: false,
+        ..policy()
+    };
+    // Stopped by an operator, whatever the manifest says by then.
+    let stopped = || situation("stopping").ended(Exit::Status(0));
+    for policy in [policy(), manual()] {
+        let (world, _) = stopped().next(policy, OVER);
+        assert_eq!(world.view().want, Want::Down);
+    }
+    // Up because the manifest said so, which says otherwise now.
+    let (mut world, step) = situation("up").next(manual(), Fate::Lives);
+    assert_eq!(words(&step), "terminate");
+    let launch = world.launch();
+    let step = world.tell(Event::Emptied { launch });
+    assert_eq!(words(&step), "release");
+    // Started by an operator though the manifest does not.
+    let (world, step) = situation("down")
+        .asked(Verb::Start)
+        .provisioned()
+        .launched()
+        .next(manual(), Fate::Lives);
+    assert_eq!(words(&step), "-");
+    assert_eq!(world.view().state, StateWord::Up);
+}
+
+#[test]
+fn an_end_of_the_supervisor_that_was_cut_short_is_no_want() {
+    let mut world = situation("up");
+    world.tell(Event::Shutdown);
+    assert_eq!(world.view().want, Want::Down);
+    let (world, step) = world.next(policy(), OVER);
+    assert_eq!(words(&step), "provision");
+    assert_eq!(world.view().want, Want::Up);
+    // But a stop is one, also then.
+    let mut world = situation("up");
+    world.tell(Event::Shutdown);
+    world.ask(Verb::Stop);
+    assert_eq!(world.next(policy(), OVER).0.view().want, Want::Down);
+}
+
+#[test]
+fn a_stop_keeps_its_grace() {
+    let before = situation("stopping");
+    let kill_at = before.supervisor.next_deadline();
+    let (mut world, _) = before.next(policy(), Fate::Lives);
+    assert_eq!(world.supervisor.next_deadline(), kill_at);
+    assert_eq!(words(&world.wait()), "kill");
+    let (_, step) = world.next(policy(), Fate::Lives);
+    assert_eq!(words(&step), "kill");
+}
+
+#[test]
+fn what_was_made_by_another_plan_is_made_anew() {
+    let before = situation("up");
+    let found = |fate, footing| Found {
+        memory: before.memory(),
+        fate,
+        footing,
+        outdated: true,
+    };
+    let (mut world, step) = before.finds(policy(), found(Fate::Lives, Footing::Whole));
+    assert_eq!(words(&step), "terminate");
+    let launch = world.launch();
+    let step = world.tell(Event::Emptied { launch });
+    assert_eq!(words(&step), "release");
+    let tenant = world.name();
+    assert_eq!(words(&world.tell(Event::Released { tenant })), "provision");
+    // A network that was kept for it is of no use either.
+    let (mut world, _) = before.finds(policy(), found(OVER, Footing::Whole));
+    assert_eq!(words(&world.wait()), "provision");
+}
+
+#[test]
+fn a_network_that_was_kept_is_used() {
+    let (mut world, _) = situation("waiting").next_on(policy(), OVER, Footing::Whole);
+    assert_eq!(words(&world.wait()), "launch");
+    assert_eq!(world.view().restarts, 1);
+}
+
+#[test]
+fn a_notice_that_nobody_heard_does_not_end_a_launch() {
+    let notify = || Policy {
+        ready: Readiness::Notify,
+        ..policy()
+    };
+    let unready = || World::new(notify()).provisioned().launched();
+    let (mut world, _) = unready().next(notify(), Fate::Lives);
+    assert_eq!(world.view().ready, Some(false));
+    let step = world.wait();
+    assert_eq!(words(&step), "-");
+    assert_eq!(world.view().ready, Some(true));
+    let (mut world, _) = unready().next(notify(), Fate::Lives);
+    let launch = world.launch();
+    world.tell(Event::Ready { launch });
+    assert_eq!(world.view().ready, Some(true));
+    assert_eq!(world.supervisor.next_deadline(), None);
+}
+
+#[test]
+fn the_budget_goes_on() {
+    let one = std::num::NonZeroU32::MIN;
+    let limits = Limits {
+        restarts_per_second: one,
+        burst: one,
+    };
+    let mut first = situation("waiting");
+    first.supervisor.resume(LaunchId(0), [].into_iter());
+    let spent = {
+        let mut memory = first.memory();
+        memory.budget = first.now + Duration::from_secs(50);
+        memory
+    };
+    let mut next = Supervisor::new(limits);
+    next.resume(LaunchId(0), [&spent].into_iter());
+    let found = Found {
+        memory: spent,
+        fate: OVER,
+        footing: Footing::Remains,
+        outdated: false,
+    };
+    let tenant = first.name();
+    next.handle(
+        first.now,
+        Event::Planned {
+            tenant,
+            policy: policy(),
+            found: Some(Box::new(found)),
+        },
+    );
+    next.handle_deadline(first.now + Duration::from_secs(2));
+    assert_eq!(
+        next.next_deadline(),
+        Some(first.now + Duration::from_secs(50))
+    );
+}
+
+#[test]
+fn the_form_of_a_memory_is_that_of_the_ledger() {
+    // If this changes, an older ledger has to be read all the same: see `daemon/ledger/file.rs`.
+    let memory = |name| serde_json::to_string(&situation(name).memory()).unwrap();
+    assert_eq!(
+        memory("up"),
+        r#"{"want":"up","asked":false,"state":{"up":{"launch":{"id":1,"started_at":1000000000000},"#
+            .to_owned()
+            + r#""ready":"ready"}},"since":1000000000000,"restarts":0,"#
+            + r#""strikes":{"count":0,"fell":[]},"budget":0}"#
+    );
+    assert_eq!(
+        memory("waiting"),
+        r#"{"want":"up","asked":false,"state":{"waiting":{"until":1001000000000,"#.to_owned()
+            + r#""footing":"whole","again":true,"why":{"exit":{"status":1}}}},"#
+            + r#""since":1000000000000,"restarts":0,"#
+            + r#""strikes":{"count":1,"fell":[1000000000000]},"budget":0}"#
+    );
+    assert_eq!(
+        memory("stuck, processes"),
+        r#"{"want":"down","asked":true,"state":{"stuck":{"left":{"processes":{"launch":"#
+            .to_owned()
+            + r#"{"id":1,"started_at":1000000000000},"after":"relaunch"}},"#
+            + r#""why":{"stage":"end","object":"","errno":16,"detail":""},"tries":0,"#
+            + r#""retry_at":1006000000000}},"since":1005000000000,"restarts":0,"#
+            + r#""strikes":{"count":0,"fell":[]},"budget":0}"#
+    );
+}
