@@ -137,6 +137,17 @@ pub enum Command {
         #[arg(last = true, required = true, value_name = "COMMAND")]
         command: Vec<OsString>,
     },
+    /// End the supervisor and let the tenants go on: the next supervisor takes them over
+    #[command(after_help = "EXAMPLES\n  \
+        tenantd leave\n  \
+        tenantd leave --app wiki --if-restarting tenantd@wiki.service\n\n\
+        Waits until the supervisor has ended. Until the next one runs, nobody starts a tenant again\n\
+        that ends. To end the tenants too, stop the supervisor: `systemctl stop tenantd@wiki`.")]
+    Leave {
+        /// Only while systemd restarts this unit; else do nothing, which is no error
+        #[arg(long, value_name = "UNIT")]
+        if_restarting: Option<String>,
+    },
     /// Print the JSON schema of the manifest, for editors
     #[command(after_help = "EXAMPLES\n  tenantd schema > tenantd.schema.json")]
     Schema,

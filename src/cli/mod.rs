@@ -7,6 +7,7 @@ pub mod args;
 mod check;
 pub mod complete;
 mod exec;
+mod leave;
 mod list;
 mod logs;
 mod plan;
@@ -70,6 +71,7 @@ pub fn execute(cli: Cli) -> anyhow::Result<End> {
         Command::Restart(what) if what.rolling => rolling::roll(&app::find(&said)?, &what),
         Command::Restart(what) => act::act(&app::find(&said)?, Verb::Restart, &what.act),
         Command::Status { names, json } => status::status(&app::find(&said)?, &names, json),
+        Command::Leave { if_restarting } => leave::leave(&said, if_restarting.as_deref()),
         Command::List { json } => list::list(json),
         Command::Logs(what) => logs::logs(&app::find(&said)?, &what),
         Command::Exec { tenant, command } => exec::exec(&app::find(&said)?, &tenant, &command),

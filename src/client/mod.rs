@@ -179,6 +179,15 @@ impl Connection {
         self.understand(answer)
     }
 
+    /// Ends the supervisor, and lets the tenants go on. It is done when its process has ended.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn leave(&mut self) -> Result<(), ClientError> {
+        let answer = self.varlink.leave().await;
+        self.understand(answer)
+    }
+
     /// What is needed to join this tenant.
     ///
     /// # Errors

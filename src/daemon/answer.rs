@@ -66,6 +66,9 @@ impl Daemon {
                     self.dismiss();
                 }
             },
+            Ask::Leave { reply } => {
+                let _gone = reply.send(self.begin_to_leave());
+            }
             Ask::Enter { tenant, reply } => {
                 let _gone = reply.send(self.door(&tenant));
             }

@@ -64,6 +64,11 @@ pub enum Ask {
         /// Where their state goes, once they are.
         reply: oneshot::Sender<Result<AppStatus, Unknown>>,
     },
+    /// End, and let the tenants go on.
+    Leave {
+        /// Told once it is begun.
+        reply: oneshot::Sender<Result<(), Closed>>,
+    },
     /// How is this tenant joined?
     Enter {
         /// Which.

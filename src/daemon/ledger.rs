@@ -153,6 +153,12 @@ impl Ledger {
         self.by_netns.get(&netns_inode)
     }
 
+    /// Whether the program of each launch is known to run.
+    pub(super) fn all_executed(&self) -> bool {
+        let mut running = self.entries.values().filter_map(|e| e.running.as_ref());
+        running.all(|running| running.executed)
+    }
+
     /// The entry of a tenant and its live launch, if it is this one.
     pub(super) fn running(
         &mut self,

@@ -17,6 +17,7 @@ pub mod clock;
 pub mod control;
 pub mod desk;
 mod launch;
+mod leave;
 mod ledger;
 pub mod logs;
 pub mod notify;
@@ -53,6 +54,7 @@ use crate::supervisor::Limits;
 use crate::supervisor::Supervisor;
 use crate::supervisor::action::Answer;
 use crate::supervisor::event::RequestId;
+use crate::supervisor::time::Moment;
 use crate::wire::LogPlace;
 
 use self::answer::Waiter;
@@ -91,6 +93,8 @@ struct Daemon {
     provisioning: usize,
     tally: Tally,
     stopping: bool,
+    /// Until when it waits for what is under way, once it has been told to leave.
+    leaving: Option<Moment>,
 }
 
 /// Runs an application until it is told to stop, and leaves nothing behind.
@@ -123,10 +127,12 @@ async fn supervise(plan: Plan, logs_go_to: LogPlace) -> anyhow::Result<()> {
         Ok(opened) => opened,
         // The next one goes on from what the last one wrote down.
         Err(error) if begun_before => return Err(error),
-        Err(error) => return Err(also(error, runtime.leave().err())),
+        Err(error) => return Err(also(error, runtime.remove().err())),
     };
-    let mut left = daemon.live(control).await;
-    left.extend(runtime.leave().err().map(anyhow::Error::from));
+    let Some(mut left) = daemon.live(control).await else {
+        return Ok(());
+    };
+    left.extend(runtime.remove().err().map(anyhow::Error::from));
     if left.is_empty() {
         return Ok(());
     }
@@ -182,6 +188,7 @@ async fn open(
         provisioning: 0,
         tally: Tally::default(),
         stopping: false,
+        leaving: None,
     };
     let planned: BTreeSet<_> = plan
         .tenants
@@ -222,13 +229,17 @@ fn find_cgroups(app: &AppName) -> anyhow::Result<Option<Cgroups>> {
 
 impl Daemon {
     /// Goes round until the supervisor has finished; then takes away what all tenants shared, and
-    /// gives back what could not be taken.
-    async fn live(mut self, control: JoinHandle<()>) -> Vec<anyhow::Error> {
+    /// gives back what could not be taken. None if it was told to leave: then all stands on.
+    async fn live(mut self, control: JoinHandle<()>) -> Option<Vec<anyhow::Error>> {
         let mut left = Vec::new();
         if let Err(error) = notify::ready() {
             tracing::warn!(%error, "cannot tell the service manager that all is ready");
         }
         self.go_round().await;
+        if self.leaving.is_some() {
+            self.leave(control).await;
+            return None;
+        }
         left.extend(self.stuck());
         for plan in self.ledger.fallen() {
             if let Err(why) = self.site.take_leftover(plan).await {
@@ -245,7 +256,7 @@ impl Daemon {
         crash::point("leave: sockets closed", "");
         let Some(site) = Rc::into_inner(self.site) else {
             left.push(anyhow::anyhow!("a task on the host has not ended"));
-            return left;
+            return Some(left);
         };
         // Whoever lives on reaches the host by way of the hub, which then stays.
         if left.is_empty()
@@ -260,6 +271,6 @@ impl Daemon {
         }
         crash::point("leave: cgroups gone", "");
         site.logs.end().await;
-        left
+        Some(left)
     }
 }

@@ -25,6 +25,9 @@ impl Daemon {
     /// stand, would be a mistake of ours; it is reported as a failure, never passed over.
     pub(super) fn perform(&mut self, action: Action) {
         match action {
+            // What is not begun is found by the next supervisor as it stands.
+            Action::Provision { .. } | Action::Launch { .. } | Action::Release { .. }
+                if self.leaving.is_some() => {}
             Action::Provision { tenant } => {
                 self.to_provision.push_back(tenant);
                 self.provision_next();
@@ -41,7 +44,7 @@ impl Daemon {
 
     /// Begins as many of the provisions that wait as may be under way.
     fn provision_next(&mut self) {
-        while self.provisioning < PROVISIONS_MAX {
+        while self.provisioning < PROVISIONS_MAX && self.leaving.is_none() {
             let Some(tenant) = self.to_provision.pop_front() else {
                 return;
             };

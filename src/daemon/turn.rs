@@ -36,11 +36,10 @@ impl Daemon {
             ticks
         });
         let mut said = String::new();
-        while !self.supervisor.is_finished() {
-            let wait = self
-                .supervisor
-                .next_deadline()
-                .map(|deadline| deadline.since(clock::now()));
+        while !self.supervisor.is_finished() && !self.may_leave() {
+            let deadlines = [self.supervisor.next_deadline(), self.leaving];
+            let next = deadlines.into_iter().flatten().min();
+            let wait = next.map(|deadline| deadline.since(clock::now()));
             let next = tokio::select! {
                 Some(report) = self.reports.recv() => Next::Report(report),
                 Some(ask) = self.asks.recv() => Next::Ask(ask),
@@ -112,6 +111,9 @@ impl Daemon {
 
     fn heed(&mut self, signal: Signal) {
         match signal {
+            Signal::Stop | Signal::Hurry if self.leaving.is_some() => {
+                tracing::info!("leaving already: the tenants go on");
+            }
             Signal::Stop if !self.stopping => {
                 self.stopping = true;
                 tracing::info!("stopping all tenants; a second signal kills them at once");

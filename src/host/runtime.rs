@@ -141,7 +141,7 @@ impl Runtime {
     ///
     /// # Errors
     /// When something is left in the folder, or cannot be removed.
-    pub fn leave(self) -> Result<(), RuntimeError> {
+    pub fn remove(self) -> Result<(), RuntimeError> {
         let tenants = self.folder.join("tenants");
         fs::remove_dir(&tenants).map_err(RuntimeError::io("remove", &tenants))?;
         crash::point("leave: tenants' folder gone", "");

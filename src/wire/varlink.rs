@@ -188,6 +188,8 @@ pub trait Supervisor {
     -> zlink::Result<Result<AppStatus, Refusal>>;
     /// Their state, once nothing more will happen to any of them, or a try has failed.
     async fn tried(&mut self, tenants: &[TenantName]) -> zlink::Result<Result<AppStatus, Refusal>>;
+    /// Ends the supervisor, and lets the tenants go on.
+    async fn leave(&mut self) -> zlink::Result<Result<(), Refusal>>;
     /// What is needed to join a tenant.
     async fn enter(&mut self, tenant: &TenantName) -> zlink::Result<Result<Door, Refusal>>;
 }

@@ -120,6 +120,9 @@ async fn answer_all(app: AppName, mut asks: mpsc::Receiver<Ask>) {
                 let tenant = acme.clone();
                 let _ = reply.send(Ok(vec![TenantAnswer { tenant, answer }]));
             }
+            Ask::Leave { reply } => {
+                let _gone = reply.send(Ok(()));
+            }
             Ask::Enter { tenant, reply } => {
                 let answer = match tenant.as_str() {
                     "acme" => Ok(door()),

@@ -11,6 +11,7 @@ mod crowd;
 mod ending;
 mod guestbook;
 mod join;
+mod leaving;
 mod namespaces;
 mod nginx;
 mod paper;

@@ -106,6 +106,12 @@ impl Service {
         self.reached(tenants, Until::Tried).await
     }
 
+    /// Ends the supervisor, and lets the tenants go on. The answer says that it is begun; it is done
+    /// when the supervisor's process has ended.
+    async fn leave(&self) -> Result<(), Refusal> {
+        Ok(self.desk.ask(|reply| Ask::Leave { reply }).await??)
+    }
+
     /// What a process needs to join this tenant.
     async fn enter(&self, tenant: TenantName) -> Result<Door, Refusal> {
         let asked = tenant.clone();

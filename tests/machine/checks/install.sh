@@ -134,8 +134,12 @@ upgrade_keeps_all() {
     wait_for tenantd status acme bolt
     same "up up down" "$(tenantd status --json | jq -r '[.tenants[].want] | join(" ")')"
     for i in 1 2; do same $i "$(redis 10.77.0.1$i get number)"; done
-    # And the new program takes the same over.
+    # And the new program takes the same over, as it runs.
+    programs=$(pgrep redis-server)
     systemctl restart tenantd@shop
+    wait_for tenantd status acme bolt
+    for pid in $programs; do test -e "/proc/$pid"; done
+    tenantd start cato
     wait_for up shop
     for i in 1 2 3; do same $i "$(redis 10.77.0.1$i get number)"; done
 }

@@ -128,6 +128,39 @@ bad_manifest_is_not_retried() {
     nothing_left broken
 }
 
+# The supervisor goes, the tenants stay: the same processes, seen by a client without a gap.
+restart_leaves_tenants_serving() {
+    systemctl start $UNIT
+    wait_for up shop
+    before=$(main_pid shop)
+    programs=$(pgrep redis-server)
+    (
+        until [ -e /run/enough ]; do
+            redis 10.77.0.11 ping || echo "no answer"
+        done
+    ) >/run/answers 2>&1 &
+    systemctl restart $UNIT
+    wait_for up shop
+    touch /run/enough
+    wait $!
+    same PONG "$(sort -u /run/answers)"
+    saw "$(wc -l </run/answers) requests were answered over a restart"
+    not same "$before" "$(main_pid shop)"
+    same "$programs" "$(pgrep redis-server)"
+    # A manifest with a mistake keeps the next supervisor away; the tenants do not care.
+    echo "colour = " >>/etc/tenantd/shop.toml
+    not systemctl restart $UNIT
+    same "$programs" "$(pgrep redis-server)"
+    sed -i '$d' /etc/tenantd/shop.toml
+    systemctl reset-failed $UNIT
+    systemctl start $UNIT
+    wait_for up shop
+    same "$programs" "$(pgrep redis-server)"
+    systemctl stop $UNIT
+    same success "$(systemctl show -p Result --value $UNIT)"
+    nothing_left shop
+}
+
 a_crash_of_the_supervisor_is_repaired() {
     systemctl start $UNIT
     wait_for up shop
@@ -152,5 +185,6 @@ check "limits: descriptors, tasks, memory" limits
 check "out of memory: the tenant is restarted, the others go on" memory_runs_out
 check "the watchdog restarts a supervisor that hangs" watchdog_restarts
 check "a supervisor that is killed comes back, and its tenants never noticed" a_crash_of_the_supervisor_is_repaired
+check "systemctl restart leaves tenants serving, systemctl stop leaves nothing" restart_leaves_tenants_serving
 check "a bad manifest fails with 78, says why and is not retried" bad_manifest_is_not_retried
 done_here

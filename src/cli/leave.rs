@@ -1,0 +1,122 @@
+//! `leave`: ends the supervisor and lets its tenants go on, for whoever starts the next one.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use super::End;
+use crate::client::app::{self, Said};
+use crate::client::{ClientError, Connection};
+use crate::name::AppName;
+
+/// How long the supervisor may take to end: it waits a few seconds for what is under way.
+const LIMIT: Duration = Duration::from_secs(15);
+
+/// Lets the supervisor leave. With a unit, only while systemd restarts that, and then a supervisor
+/// that is gone already is as good.
+pub(super) fn leave(said: &Said, if_restarting: Option<&str>) -> anyhow::Result<End> {
+    if let Some(unit) = if_restarting
+        && !is_restarting(unit)?
+    {
+        return Ok(End::Done);
+    }
+    let app = app::find(said)?;
+    match ask(&app) {
+        Err(error) if if_restarting.is_some() && is_gone(&error) => Ok(End::Done),
+        ended => ended.map(|()| End::Done),
+    }
+}
+
+fn is_gone(error: &anyhow::Error) -> bool {
+    matches!(
+        error.downcast_ref(),
+        Some(ClientError::NotRunning { .. } | ClientError::Dead { .. })
+    )
+}
+
+fn ask(app: &AppName) -> anyhow::Result<()> {
+    let answered = async {
+        let mut connection = Connection::open(app).await?;
+        let pid = connection.status(&[]).await?.pid;
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        let pid = pid.context("the supervisor has no process number")?;
+        // Held before it is asked to end, so that the number cannot mean another by then.
+        let process = match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(process) => process,
+            Err(Errno::SRCH) => return Ok(None),
+            Err(errno) => return Err(errno).context("cannot watch the supervisor's process"),
+        };
+        connection.leave().await?;
+        Ok(Some(process))
+    };
+    let process = super::converse(async {
+        match tokio::time::timeout(LIMIT, answered).await {
+            Ok(process) => process,
+            Err(_) => Err(silent(app).into()),
+        }
+    })?;
+    let Some(process) = process else {
+        return Ok(());
+    };
+    let limit = Timespec::try_from(LIMIT).context("too long a time")?;
+    let mut ended = [PollFd::new(&process, PollFlags::IN)];
+    match poll(&mut ended, Some(&limit)) {
+        Ok(0) => Err(silent(app).into()),
+        Ok(_) => Ok(()),
+        Err(errno) => Err(errno).context("cannot wait for the supervisor's end"),
+    }
+}
+
+fn silent(app: &AppName) -> ClientError {
+    ClientError::Silent {
+        app: app.clone(),
+        limit: LIMIT,
+    }
+}
+
+/// Whether systemd's pending work on this unit is to restart it.
+fn is_restarting(unit: &str) -> anyhow::Result<bool> {
+    let asked = Command::new("systemctl")
+        .args(["list-jobs", "--no-legend", "--plain", "--full", unit])
+        .stdin(Stdio::null())
+        .output()
+        .context("cannot run systemctl, to ask whether the unit is restarted")?;
+    if !asked.status.success() {
+        let said = String::from_utf8_lossy(&asked.stderr);
+        bail!(
+            "systemctl does not say whether {unit} is restarted: {}",
+            said.trim()
+        );
+    }
+    Ok(restarts(&String::from_utf8_lossy(&asked.stdout), unit))
+}
+
+/// Whether a list of systemd's jobs (number, unit, kind, state) has a restart of this unit.
+fn restarts(jobs: &str, unit: &str) -> bool {
+    jobs.lines().any(|line| {
+        let mut words = line.split_whitespace().skip(1);
+        words.next() == Some(unit) && matches!(words.next(), Some("restart" | "try-restart"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_restart_of_the_unit_itself_counts() {
+        let unit = "tenantd@wiki.service";
+        assert!(restarts("146 tenantd@wiki.service restart running\n", unit));
+        assert!(!restarts("146 tenantd@wiki.service stop running\n", unit));
+        assert!(!restarts(
+            "146 tenantd@shop.service restart running\n",
+            unit
+        ));
+        assert!(!restarts("No jobs running.\n", unit));
+        assert!(!restarts("", unit));
+    }
+}

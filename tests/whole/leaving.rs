@@ -1,0 +1,105 @@
+//! A supervisor that leaves: its tenants go on, and the next one takes them over.
+
+use std::fs;
+
+use nix::sys::signal::Signal;
+use tenantd::wire::TenantStatus;
+
+use crate::guestbook::{TENANTS, three};
+use crate::support::daemon::{Daemon, PROGRAM, Said, in_time, run, until};
+use crate::support::place::{self, script};
+use crate::support::visit::get;
+
+/// What an operator sees of the tenants that must not change with the supervisor.
+fn seen(daemon: &Daemon) -> Vec<TenantStatus> {
+    daemon.status().tenants
+}
+
+#[test]
+fn tenants_go_on_when_the_supervisor_leaves() {
+    let mut daemon = three();
+    daemon.kill_tenant("globex");
+    daemon.until_tenant("globex", TenantStatus::is_as_wanted);
+    let before: Vec<_> = seen(&daemon).iter().map(|t| (t.pid, t.restarts)).collect();
+    assert_eq!(daemon.tell(&["leave"]).expect(0), "");
+    assert_eq!(daemon.wait().code(), Some(0), "{}", daemon.output());
+    for (_, ip) in TENANTS {
+        assert_eq!(get(ip, "/entries").0, 200);
+    }
+    let said = daemon.tell(&["leave"]);
+    assert_eq!(said.code, 1, "{said:?}");
+
+    daemon.again();
+    let after: Vec<_> = seen(&daemon).iter().map(|t| (t.pid, t.restarts)).collect();
+    assert_eq!(after, before);
+    daemon.end();
+}
+
+/// systemd sends SIGTERM also to a supervisor that is about to end.
+#[test]
+fn a_signal_does_not_end_the_tenants_of_a_supervisor_that_leaves() {
+    let mut daemon = slow_to_start();
+    let leaving = std::thread::scope(|scope| {
+        let leave = scope.spawn(|| daemon.tell(&["leave"]));
+        until("it leaves", || {
+            daemon.output().contains("leaving").then_some(())
+        });
+        daemon.signal(Signal::SIGTERM);
+        leave.join().unwrap()
+    });
+    leaving.expect(0);
+    assert_eq!(daemon.wait().code(), Some(0), "{}", daemon.output());
+    daemon.again();
+    daemon.until("all are up", |status| {
+        status.tenants.iter().all(TenantStatus::is_as_wanted)
+    });
+    assert!(
+        !daemon.output().contains("stopping all"),
+        "{}",
+        daemon.output()
+    );
+    daemon.end();
+}
+
+/// Twenty tenants, told to leave in the midst of their provisions and launches.
+fn slow_to_start() -> Daemon {
+    place::host();
+    place::folder("/srv/data");
+    script("app", "exec sleep 1000000");
+    let tenants: String = (0..20)
+        .map(|i| format!("t{i} = {{ ip = \"10.77.0.{}\" }}\n", 11 + i))
+        .collect();
+    Daemon::start(&format!(
+        "[app]\nname = \"APP\"\ncommand = [\"/srv/app\"]\ndatastore.path = \"/srv/data\"\n\
+         [tenants]\n{tenants}"
+    ))
+}
+
+#[test]
+fn it_leaves_for_a_restart_of_its_unit_and_for_nothing_else() {
+    let mut daemon = three();
+    let bin = place::folder("/srv/bin");
+    let told = |daemon: &Daemon, jobs: &str| -> Said {
+        script("bin/systemctl", &format!("echo '{jobs}'"));
+        let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+        let leave = [
+            "leave",
+            "--app",
+            &daemon.app,
+            "--if-restarting",
+            "a.service",
+        ];
+        run(in_time(PROGRAM).args(leave).env("PATH", path))
+    };
+    told(&daemon, "No jobs running.").expect(0);
+    told(&daemon, "7 a.service stop running").expect(0);
+    told(&daemon, "7 b.service restart running").expect(0);
+    assert!(!daemon.output().contains("leaving"), "{}", daemon.output());
+    told(&daemon, "7 a.service restart running").expect(0);
+    assert_eq!(daemon.wait().code(), Some(0), "{}", daemon.output());
+    // That there is nobody left to tell is no error.
+    told(&daemon, "8 a.service restart running").expect(0);
+    assert!(fs::exists(format!("/run/tenantd/{}/tenants/acme", daemon.app)).unwrap());
+    daemon.again();
+    daemon.end();
+}
