@@ -1,23 +1,23 @@
 //! The tenants' output: from their pipes, line by line, to the journal or to files.
 //!
-//! One loop reads all pipes, in turns: a turn takes at most [`READ_MAX`] bytes from each of at most
-//! [`PIPES_PER_TURN`] pipes, hands the lines on, and lets the rest of the daemon run. The kernel
-//! keeps the pipes that have something in a queue (epoll(7)) and puts one that has been read to its
-//! end, so that a tenant that floods waits for all others, and a quiet one costs nothing but its
-//! entry here. Where the lines cannot be taken, they stay in the pipes.
+//! One loop reads all pipes, in turns: a turn takes at most [`READ_MAX`] bytes from one pipe, hands
+//! the lines on, and lets the rest of the daemon run. The pipe then goes to the end of the queue,
+//! so that a tenant that floods waits for all others, and a quiet one costs nothing but its entry
+//! here. Where the lines cannot be taken, they stay in the pipes.
 //!
-//! Whoever has died with lines read but not written on has lost them: at most one turn's. All else
-//! is in the pipes, and the next supervisor reads on.
+//! A line leaves its pipe only once it has been written on. So whoever dies loses nothing: the next
+//! supervisor reads on, and what was written on but not consumed yet comes a second time, at most
+//! one turn's. See `docs/decisions/0013-logs-survive.md`.
 
 pub mod files;
 pub mod journal;
+mod pipes;
 mod sink;
 pub mod split;
 #[cfg(test)]
 mod tests;
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -28,22 +28,20 @@ use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
 
 use crate::host::fifo::Outlets;
 use crate::name::{AppName, TenantName};
 use crate::wire::LogPlace;
 use files::Files;
 use journal::Journal;
+pub use pipes::{PAUSE_MAX, READ_MAX};
+use pipes::{Pipe, Pipes};
 use sink::Sink;
 pub use split::Line;
-use split::Splitter;
 
-/// The most bytes taken from one pipe in one turn: a quarter of a full one (pipe(7)).
-pub const READ_MAX: usize = 16 * 1024;
-
-/// The most pipes read in one turn. Together with [`READ_MAX`] it bounds what a turn holds in
-/// memory and how long the rest of the daemon waits for it.
-pub const PIPES_PER_TURN: usize = 8;
+/// How many reports of the kernel are heard at once.
+const EVENTS: usize = 64;
 
 /// The most bytes taken from a pipe that is about to be given up: the largest pipe there is by
 /// default (`/proc/sys/fs/pipe-max-size`), so that a program that still writes cannot go on for ever.
@@ -104,23 +102,6 @@ struct Desk {
     sink: Mutex<Sink>,
 }
 
-#[derive(Debug)]
-struct Pipes {
-    open: HashMap<u64, Pipe>,
-    of: HashMap<TenantName, [u64; 2]>,
-    next_key: u64,
-    /// Where all pipes are read into, one after the other.
-    buffer: Box<[u8]>,
-}
-
-#[derive(Debug)]
-struct Pipe {
-    fd: OwnedFd,
-    tenant: TenantName,
-    stream: Stream,
-    splitter: Splitter,
-}
-
 impl Logs {
     /// Starts reading, as a task of the current `LocalSet`.
     ///
@@ -155,8 +136,8 @@ impl Logs {
         self.desk.remove(tenant).await;
     }
 
-    /// Ends the reading, and hands on what has been read. The rest stays in the pipes: tenants that
-    /// go on running lose nothing, and the next supervisor reads on.
+    /// Ends the reading, once what has been taken is written on. The rest stays in the pipes:
+    /// tenants that go on running lose nothing, and the next supervisor reads on.
     pub async fn end(self) {
         self.desk.end().await;
     }
@@ -179,12 +160,7 @@ impl Desk {
         let epoll = AsyncFd::with_interest(epoll, tokio::io::Interest::READABLE)?;
         Ok(Self {
             epoll,
-            pipes: RefCell::new(Pipes {
-                open: HashMap::new(),
-                of: HashMap::new(),
-                next_key: 0,
-                buffer: vec![0; READ_MAX].into_boxed_slice(),
-            }),
+            pipes: RefCell::new(Pipes::new()?),
             sink: Mutex::new(sink),
         })
     }
@@ -200,141 +176,122 @@ impl Desk {
         }
     }
 
-    /// Waits until a pipe has something, and takes one turn.
+    /// Waits until a pipe is to be looked at, and takes one turn.
     async fn turn(&self) -> io::Result<()> {
-        let mut ready = Vec::with_capacity(PIPES_PER_TURN);
+        self.wait().await?;
+        // Held from the look to the end: nobody else takes what was taken here.
+        let mut sink = self.sink.lock().await;
+        let taken = self.pipes.borrow_mut().take();
+        if let Some((batch, taken)) = taken {
+            sink.put(batch).await;
+            self.pipes.borrow_mut().consume(&taken);
+        }
+        Ok(())
+    }
+
+    async fn wait(&self) -> io::Result<()> {
         loop {
-            let mut guard = self.epoll.readable().await?;
-            let spare = rustix::buffer::spare_capacity(&mut ready);
-            let at_once = Some(&rustix::event::Timespec::default());
-            match epoll::wait(guard.get_inner(), spare, at_once) {
-                Ok(0) => guard.clear_ready(),
-                Ok(_) => break,
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(errno.into()),
+            self.hear()?;
+            let end = self.pipes.borrow_mut().end_pauses(Instant::now());
+            if self.pipes.borrow().any_ready() {
+                return Ok(());
+            }
+            tokio::select! {
+                guard = self.epoll.readable() => {
+                    let mut guard = guard?;
+                    if self.hear()? == 0 {
+                        guard.clear_ready();
+                    }
+                }
+                () = reach(end) => {}
             }
         }
-        let batches = self.pipes.borrow_mut().take(&ready);
-        self.sink.lock().await.put(batches).await;
-        Ok(())
+    }
+
+    /// Makes those pipes ready that were written to, and says how often the kernel reported one.
+    fn hear(&self) -> io::Result<usize> {
+        let mut pipes = self.pipes.borrow_mut();
+        let mut events: Vec<epoll::Event> = Vec::with_capacity(EVENTS);
+        let at_once = Some(&rustix::event::Timespec::default());
+        let mut heard = 0;
+        // All of them, so that none is passed over; but pipes that are written to all the time are
+        // reported again and again.
+        while heard <= pipes.len() {
+            events.clear();
+            let spare = rustix::buffer::spare_capacity(&mut events);
+            match epoll::wait(self.epoll.get_ref(), spare, at_once) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+            for event in &events {
+                pipes.stir(event.data.u64());
+            }
+            heard += events.len();
+            if events.len() < EVENTS {
+                break;
+            }
+        }
+        Ok(heard)
     }
 
     fn add(&self, tenant: &TenantName, outlets: Outlets) -> io::Result<()> {
-        let mut pipes = self.pipes.borrow_mut();
-        drop(pipes.take_out(tenant));
-        let keys = [pipes.next_key, pipes.next_key + 1];
-        pipes.next_key += 2;
-        let streams = [Stream::Stdout, Stream::Stderr];
-        let fds = [outlets.stdout, outlets.stderr];
-        for ((key, stream), fd) in keys.into_iter().zip(streams).zip(fds) {
+        // By the edge: a pipe that holds the beginning of a line would be reported without end.
+        let how = epoll::EventFlags::IN | epoll::EventFlags::ET;
+        let watch = |fd: &OwnedFd, key| {
             let data = epoll::EventData::new_u64(key);
-            epoll::add(&self.epoll, &fd, data, epoll::EventFlags::IN)?;
-            let pipe = Pipe {
-                fd,
-                tenant: tenant.clone(),
-                stream,
-                splitter: Splitter::default(),
-            };
-            pipes.open.insert(key, pipe);
-        }
-        pipes.of.insert(tenant.clone(), keys);
-        Ok(())
+            epoll::add(&self.epoll, fd, data, how).map_err(io::Error::from)
+        };
+        // What is in a pipe already is reported at once.
+        self.pipes.borrow_mut().add(tenant, outlets, watch)
     }
 
     async fn remove(&self, tenant: &TenantName) {
-        let batches = self.pipes.borrow_mut().drain(tenant);
-        self.sink.lock().await.put(batches).await;
+        let mut sink = self.sink.lock().await;
+        let pipes: Vec<_> = self.pipes.borrow_mut().take_out(tenant).collect();
+        for (stream, pipe) in pipes {
+            if let Err(error) = self.drain(tenant, stream, &pipe, &mut sink).await {
+                tracing::error!(%tenant, %error, "{tenant}: the last of its {stream} cannot be read");
+            }
+        }
+    }
+
+    async fn drain(
+        &self,
+        tenant: &TenantName,
+        stream: Stream,
+        pipe: &Pipe,
+        sink: &mut Sink,
+    ) -> io::Result<()> {
+        let mut left = DRAIN_MAX;
+        while left > 0 {
+            let mut lines = Vec::new();
+            let used = self.pipes.borrow_mut().drain(pipe, &mut lines)?;
+            if used == 0 {
+                break;
+            }
+            let tenant = tenant.clone();
+            let batch = Batch {
+                tenant,
+                stream,
+                lines,
+            };
+            sink.put(batch).await;
+            self.pipes.borrow_mut().drained(pipe, used)?;
+            left = left.saturating_sub(used);
+        }
+        Ok(())
     }
 
     async fn end(&self) {
-        let batches = self.pipes.borrow_mut().interrupt();
-        self.sink.lock().await.put(batches).await;
-        self.sink.lock().await.flush().await;
+        let mut sink = self.sink.lock().await;
+        self.pipes.borrow_mut().clear();
+        sink.flush().await;
     }
 }
 
-impl Pipes {
-    /// Reads each pipe that is ready once.
-    fn take(&mut self, ready: &[epoll::Event]) -> Vec<Batch> {
-        let mut batches = Vec::new();
-        for event in ready {
-            let key = event.data.u64();
-            let Some(pipe) = self.open.get_mut(&key) else {
-                continue;
-            };
-            let mut lines = Vec::new();
-            if pipe.read(&mut self.buffer, &mut lines).is_err() {
-                // The pipe is gone with its entry, or its readiness would be reported for ever.
-                pipe.splitter.finish(&mut lines);
-                batches.push(pipe.batch(lines));
-                self.open.remove(&key);
-            } else if !lines.is_empty() {
-                batches.push(pipe.batch(lines));
-            }
-        }
-        batches
-    }
-
-    /// Takes all that is left in a tenant's pipes, and closes them.
-    fn drain(&mut self, tenant: &TenantName) -> Vec<Batch> {
-        let mut batches = Vec::new();
-        for mut pipe in self.take_out(tenant) {
-            let mut lines = Vec::new();
-            let mut left = DRAIN_MAX;
-            while let Ok(count @ 1..) = pipe.read(&mut self.buffer, &mut lines) {
-                left = left.saturating_sub(count);
-                if left == 0 {
-                    break;
-                }
-            }
-            pipe.splitter.finish(&mut lines);
-            if !lines.is_empty() {
-                batches.push(pipe.batch(lines));
-            }
-        }
-        batches
-    }
-
-    /// Closes all pipes, and takes the beginnings of lines that were read from them.
-    fn interrupt(&mut self) -> Vec<Batch> {
-        self.of.clear();
-        let mut batches = Vec::new();
-        for (_, mut pipe) in self.open.drain() {
-            let mut lines = Vec::new();
-            pipe.splitter.interrupt(&mut lines);
-            if !lines.is_empty() {
-                batches.push(pipe.batch(lines));
-            }
-        }
-        batches
-    }
-
-    fn take_out(&mut self, tenant: &TenantName) -> Vec<Pipe> {
-        let keys = self.of.remove(tenant).into_iter().flatten();
-        keys.filter_map(|key| self.open.remove(&key)).collect()
-    }
-}
-
-impl Pipe {
-    /// Reads once. Returns how many bytes there were, 0 being none now; an end of file is an error,
-    /// because our own end keeps the pipe open for writing.
-    fn read(&mut self, buffer: &mut [u8], lines: &mut Vec<Line>) -> io::Result<usize> {
-        match rustix::io::read(&self.fd, &mut *buffer) {
-            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(count) => {
-                self.splitter.feed(&buffer[..count], lines);
-                Ok(count)
-            }
-            Err(Errno::AGAIN | Errno::INTR) => Ok(0),
-            Err(errno) => Err(errno.into()),
-        }
-    }
-
-    fn batch(&self, lines: Vec<Line>) -> Batch {
-        Batch {
-            tenant: self.tenant.clone(),
-            stream: self.stream,
-            lines,
-        }
+async fn reach(end: Option<Instant>) {
+    match end {
+        Some(end) => sleep_until(end).await,
+        None => std::future::pending().await,
     }
 }

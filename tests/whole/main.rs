@@ -6,12 +6,17 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[allow(dead_code, reason = "the simulation uses all of it")]
+#[path = "../sim/random.rs"]
+mod random;
+
 mod bridge;
 mod crowd;
 mod ending;
 mod guestbook;
 mod join;
 mod leaving;
+mod lines;
 mod namespaces;
 mod nginx;
 mod paper;

@@ -1,13 +1,16 @@
 //! The log files, where there is no journal: one per tenant, bounded, with one older generation.
 //!
 //! No descriptor stays open: a batch of lines is one open, one write and one close. A batch is in
-//! the file whole or not at all. Everything here may block on the disk, so it runs on a thread
+//! the file whole or not at all, as far as we live. Everything here may block on the disk, so it runs on a thread
 //! that is made for blocking, never in the loop.
+//!
+//! A kill in the middle of a write may leave half a line. It gets an end of its own before the next
+//! one is written, so that it swallows nothing.
 
 use std::fmt::Write as _;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::Batch;
@@ -65,6 +68,10 @@ impl Files {
             file = self.open(&path)?;
             len = 0;
         }
+        if len > 0 && !ends_in_line_end(&file, len)? {
+            // Whoever wrote it was killed meanwhile; what is torn comes again, whole.
+            text.insert(0, '\n');
+        }
         file.write_all(text.as_bytes()).inspect_err(|_| {
             // Half a line would swallow the next one. If this fails too, the first error says why.
             let _ = file.set_len(len);
@@ -73,7 +80,7 @@ impl Files {
 
     fn open(&self, path: &Path) -> io::Result<File> {
         let mut how = OpenOptions::new();
-        how.append(true).create(true).mode(0o640);
+        how.read(true).append(true).create(true).mode(0o640);
         how.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
         how.open(path).or_else(|error| {
             if error.kind() != io::ErrorKind::NotFound {
@@ -84,6 +91,12 @@ impl Files {
             how.open(path)
         })
     }
+}
+
+fn ends_in_line_end(file: &File, len: u64) -> io::Result<bool> {
+    let mut last = [0];
+    file.read_exact_at(&mut last, len - 1)?;
+    Ok(last == *b"\n")
 }
 
 #[cfg(test)]

@@ -43,41 +43,24 @@ impl Sink {
         Self { way, lost }
     }
 
-    /// Puts batches where they belong. What cannot be put is counted and said once.
-    pub(super) async fn put(&mut self, batches: Vec<Batch>) {
-        if batches.is_empty() {
-            return;
-        }
+    /// Puts a batch where it belongs. What cannot be put is counted and said once.
+    pub(super) async fn put(&mut self, batch: Batch) {
         match &mut self.way {
             Way::Journal(journal) => {
-                for batch in &batches {
-                    let (sent, result) = journal.send(batch).await;
-                    let missed = batch.lines.len() - sent;
-                    let place = Path::new(journal::SOCKET);
-                    tell(&mut self.lost, &batch.tenant, missed, place, result);
-                }
+                let (sent, result) = journal.send(&batch).await;
+                let missed = batch.lines.len() - sent;
+                let place = Path::new(journal::SOCKET);
+                tell(&mut self.lost, &batch.tenant, missed, place, result);
             }
             Way::Files { files, shown } => {
-                for batch in &batches {
-                    show(batch, shown, files);
-                }
-                let own = files.clone();
+                show(&batch, shown, files);
+                let (own, tenant, count) = (files.clone(), batch.tenant.clone(), batch.lines.len());
+                let place = files.path(&tenant);
                 // A disk may take its time, so that the loop must not write.
-                let write = move || {
-                    let now = jiff::Timestamp::now();
-                    let append = |batch: Batch| {
-                        let result = own.append(&batch, now);
-                        (batch.tenant, batch.lines.len(), result)
-                    };
-                    batches.into_iter().map(append).collect::<Vec<_>>()
-                };
+                let write = move || own.append(&batch, jiff::Timestamp::now());
                 // It cannot panic, and is cancelled only together with the runtime.
-                for (tenant, count, result) in
-                    tokio::task::spawn_blocking(write).await.unwrap_or_default()
-                {
-                    let place = files.path(&tenant);
-                    tell(&mut self.lost, &tenant, count, &place, result);
-                }
+                let result = tokio::task::spawn_blocking(write).await.unwrap_or(Ok(()));
+                tell(&mut self.lost, &tenant, count, &place, result);
             }
         }
     }

@@ -1,19 +1,15 @@
 //! From bytes to lines: where a line ends, how long it may be, and what of it may be shown.
 //!
-//! Pure. Whatever the pieces in which the bytes arrive, the lines are the same.
+//! Pure, and remembers nothing: the beginning of a line is left to be looked at again, together
+//! with what has come meanwhile. Whatever the pieces in which the bytes arrive, the lines are the
+//! same.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
 /// The longest line in bytes; what is longer goes on in the next one. Below the size of any
-/// datagram that the journal takes, and what a partial line may cost at most.
+/// datagram that the journal takes, and of what a pipe holds.
 pub const LINE_MAX: usize = 16 * 1024;
-
-/// The part of a line that has no end yet. Costs nothing while there is none.
-#[derive(Debug, Default)]
-pub struct Splitter {
-    partial: Vec<u8>,
-}
 
 /// One line, or a piece of one that is longer than [`LINE_MAX`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,42 +20,38 @@ pub struct Line {
     pub continues: bool,
 }
 
-impl Splitter {
-    /// Takes bytes in and adds the lines that they complete.
-    pub fn feed(&mut self, mut bytes: &[u8], lines: &mut Vec<Line>) {
-        while let Some(at) = bytes.iter().position(|&byte| byte == b'\n') {
-            let (head, tail) = bytes.split_at(at);
-            if self.partial.is_empty() {
-                whole(head, lines);
-            } else {
-                self.partial.extend_from_slice(head);
-                self.finish(lines);
-            }
-            bytes = &tail[1..];
-        }
-        self.partial.extend_from_slice(bytes);
-        while self.partial.len() > LINE_MAX {
-            let at = cut(&self.partial);
-            lines.push(Line::new(&self.partial[..at], true));
-            self.partial.drain(..at);
-        }
+/// Adds the lines that end in `bytes`, and the pieces of one that is too long. Returns how many
+/// bytes they are; what is behind them is the beginning of a line.
+pub fn whole_lines(bytes: &[u8], lines: &mut Vec<Line>) -> usize {
+    let mut used = 0;
+    while let Some(len) = bytes[used..].iter().position(|&byte| byte == b'\n') {
+        end(&bytes[used..used + len], lines);
+        used += len + 1;
     }
+    while bytes.len() - used > LINE_MAX {
+        let at = cut(&bytes[used..]);
+        lines.push(Line::new(&bytes[used..used + at], true));
+        used += at;
+    }
+    used
+}
 
-    /// Gives out the partial line, if there is one: no more bytes will come.
-    pub fn finish(&mut self, lines: &mut Vec<Line>) {
-        let partial = std::mem::take(&mut self.partial);
-        if !partial.is_empty() {
-            whole(&partial, lines);
-        }
-    }
+/// Adds the beginning of a line as one that goes on. Returns how many bytes it is: all.
+pub fn beginning(bytes: &[u8], lines: &mut Vec<Line>) -> usize {
+    lines.push(Line::new(bytes, true));
+    bytes.len()
+}
 
-    /// Gives out the partial line as one that goes on: somebody else will read the rest of it.
-    pub fn interrupt(&mut self, lines: &mut Vec<Line>) {
-        let partial = std::mem::take(&mut self.partial);
-        if !partial.is_empty() {
-            lines.push(Line::new(&partial, true));
-        }
+/// Adds a line that ends here: no more bytes will come. Returns how many bytes it is: all.
+pub fn end(bytes: &[u8], lines: &mut Vec<Line>) -> usize {
+    let mut rest = bytes;
+    while rest.len() > LINE_MAX {
+        let (head, tail) = rest.split_at(cut(rest));
+        lines.push(Line::new(head, true));
+        rest = tail;
     }
+    lines.push(Line::new(rest.strip_suffix(b"\r").unwrap_or(rest), false));
+    bytes.len()
 }
 
 impl Line {
@@ -108,15 +100,6 @@ fn is_unsafe(c: char) -> bool {
     (c.is_control() && c != '\t') || turns || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
-fn whole(mut bytes: &[u8], lines: &mut Vec<Line>) {
-    while bytes.len() > LINE_MAX {
-        let (head, tail) = bytes.split_at(cut(bytes));
-        lines.push(Line::new(head, true));
-        bytes = tail;
-    }
-    lines.push(Line::new(bytes.strip_suffix(b"\r").unwrap_or(bytes), false));
-}
-
 /// Where to cut a line that is longer than [`LINE_MAX`]: not inside a character, which has at
 /// most three bytes after its first.
 fn cut(bytes: &[u8]) -> usize {
@@ -133,13 +116,17 @@ mod tests {
 
     use super::*;
 
+    /// The lines of a pipe that is looked at after each piece.
     fn lines(pieces: &[&[u8]]) -> Vec<Line> {
-        let mut splitter = Splitter::default();
-        let mut lines = Vec::new();
+        let (mut pipe, mut lines) = (Vec::new(), Vec::new());
         for piece in pieces {
-            splitter.feed(piece, &mut lines);
+            pipe.extend_from_slice(piece);
+            let used = whole_lines(&pipe, &mut lines);
+            pipe.drain(..used);
         }
-        splitter.finish(&mut lines);
+        if !pipe.is_empty() {
+            end(&pipe, &mut lines);
+        }
         lines
     }
 
@@ -175,14 +162,6 @@ mod tests {
             line.shown(),
             "\\x1b]0;title\\x07\\x1b[2Jacme\\x0dother \\u{9b}31m \\u{202e}\ttab"
         );
-    }
-
-    #[test]
-    fn a_partial_line_costs_nothing_once_it_has_ended() {
-        let mut splitter = Splitter::default();
-        splitter.feed(b"half", &mut Vec::new());
-        splitter.feed(b" line\n", &mut Vec::new());
-        assert_eq!(splitter.partial.capacity(), 0);
     }
 
     proptest! {
