@@ -154,7 +154,13 @@ impl Daemon {
                 }
                 self.happen(Event::LaunchFailed { launch, why });
             }
-            News::Ready(launch) => self.happen(Event::Ready { launch }),
+            News::Ready(launch) => {
+                if let Some(running) = self.ledger.running(&tenant, launch) {
+                    // What watched has ended, and its handle would keep its memory.
+                    running.readiness = None;
+                }
+                self.happen(Event::Ready { launch });
+            }
             News::Ended(launch, how) => self.ended(&tenant, launch, how),
             News::Stirred => self.stirred(&tenant),
             News::EndFailed(why) => {
