@@ -17,8 +17,8 @@ use tenantd::stage::Stage;
 fn plan(source: &str) -> DatastorePlan {
     DatastorePlan {
         source: source.into(),
-        root: "/run/data/wiki".into(),
-        target: "/run/expected".into(),
+        root: Path::new("/run/data/wiki").into(),
+        target: Path::new("/run/expected").into(),
         uid: 1000,
         gid: 2000,
         mode: 0o750,

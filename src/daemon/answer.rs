@@ -221,7 +221,7 @@ impl Daemon {
             uid: launch.identity.uid,
             gid: launch.identity.gid,
             groups: launch.identity.groups.clone(),
-            environment: launch.environment.clone().into_iter().collect(),
+            environment: (*launch.environment).clone().into_iter().collect(),
             working_directory: launch.working_directory.display().to_string(),
         })
     }

@@ -1,7 +1,8 @@
 //! The parts of a plan put together.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use toml::Spanned;
 
@@ -9,7 +10,8 @@ use super::datastore::{self, Source};
 use super::facts::HostFacts;
 use super::identity::{People, Person};
 use super::model::{
-    DatastorePlan, LaunchPlan, LinkPlan, Mode, NetworkPlan, Plan, Policy, Readiness, TenantPlan,
+    DatastorePlan, Identity, LaunchPlan, LinkPlan, Mode, NetworkPlan, Plan, Policy, Readiness,
+    TenantPlan,
 };
 use super::paths::{self, Ground};
 use super::{derive, network, policy};
@@ -41,16 +43,22 @@ pub(super) fn plan(
     let parts = Parts {
         manifest,
         folder,
-        ground: &ground,
-        hidden: &stores.hidden,
+        target: ground.target.as_ref()?.get_ref().as_path().into(),
+        program: ground.program.as_ref()?.get_ref(),
+        working_directory: ground.working_directory.as_ref()?.get_ref(),
+        private: private(&ground),
+        hidden: stores.hidden.into(),
         app: app?,
         network: network.as_ref()?,
         policy: policy.as_ref()?,
         socket: socket?,
     };
+    let mut last = Last::default();
     let each = manifest.tenants.iter().zip(people).zip(&stores.sources);
     let tenants: Option<Vec<TenantPlan>> = each
-        .map(|((tenant, person), source)| parts.tenant(tenant, &person?, source.as_ref()?))
+        .map(|((tenant, person), source)| {
+            parts.tenant(tenant, person?, source.as_ref()?, &mut last)
+        })
         .collect();
     Some(Plan {
         app: parts.app.clone(),
@@ -90,20 +98,71 @@ fn people(
         .collect()
 }
 
+fn private(ground: &Ground) -> Arc<[PathBuf]> {
+    let all = ground.private.iter().map(|path| path.get_ref().clone());
+    paths::outermost(all.collect()).into()
+}
+
 /// What all tenants of a plan share.
 struct Parts<'a> {
     manifest: &'a Manifest,
     folder: &'a str,
-    ground: &'a Ground,
-    hidden: &'a [PathBuf],
+    target: Arc<Path>,
+    program: &'a Path,
+    working_directory: &'a Path,
+    private: Arc<[PathBuf]>,
+    hidden: Arc<[PathBuf]>,
     app: &'a AppName,
     network: &'a NetworkPlan,
     policy: &'a Policy,
     socket: PathBuf,
 }
 
+/// What the tenant before had of that which a tenant may have of its own. Most are alike, and what
+/// is equal is kept once.
+#[derive(Default)]
+struct Last {
+    launch: Kept<LaunchPlan>,
+    environment: Kept<BTreeMap<String, String>>,
+    identity: Kept<Identity>,
+    policy: Kept<Policy>,
+    root: Option<Arc<Path>>,
+}
+
+impl Last {
+    fn root(&mut self, root: &Path) -> Arc<Path> {
+        match &self.root {
+            Some(kept) if **kept == *root => Arc::clone(kept),
+            Some(_) | None => Arc::clone(self.root.insert(root.into())),
+        }
+    }
+}
+
+struct Kept<T>(Option<Arc<T>>);
+
+impl<T> Default for Kept<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T: PartialEq> Kept<T> {
+    fn keep(&mut self, value: T) -> Arc<T> {
+        match &self.0 {
+            Some(kept) if **kept == value => Arc::clone(kept),
+            Some(_) | None => Arc::clone(self.0.insert(Arc::new(value))),
+        }
+    }
+}
+
 impl Parts<'_> {
-    fn tenant(&self, tenant: &Tenant, person: &Person, source: &Source) -> Option<TenantPlan> {
+    fn tenant(
+        &self,
+        tenant: &Tenant,
+        person: Person,
+        source: &Source,
+        last: &mut Last,
+    ) -> Option<TenantPlan> {
         let name = tenant.name.clone()?;
         let hash = derive::tenant_hash(self.app, &name);
         let defaults = &self.manifest.defaults;
@@ -125,44 +184,39 @@ impl Parts<'_> {
             },
             datastore: DatastorePlan {
                 source: source.path.clone(),
-                root: source.root.clone(),
-                target: self.ground.target.as_ref()?.get_ref().clone(),
+                root: last.root(&source.root),
+                target: Arc::clone(&self.target),
                 uid: person.identity.uid,
                 gid: person.identity.gid,
                 mode: self.manifest.app.datastore.mode.as_ref()?.get_ref().0,
             },
-            launch: self.launch(tenant, person)?,
-            policy: Policy {
+            launch: self.launch(tenant, person, last)?,
+            policy: last.policy.keep(Policy {
                 autostart: *autostart.get_ref(),
                 ..self.policy.clone()
-            },
+            }),
             name,
         })
     }
 
-    fn launch(&self, tenant: &Tenant, person: &Person) -> Option<LaunchPlan> {
-        let program = self.ground.program.as_ref()?.get_ref();
+    fn launch(&self, tenant: &Tenant, person: Person, last: &mut Last) -> Option<Arc<LaunchPlan>> {
         let command = self.manifest.app.command.as_ref()?.get_ref();
         let own = tenant.wishes.arguments.as_ref();
         let more = own.or(self.manifest.defaults.arguments.as_ref())?;
-        let mut argv = vec![program.display().to_string()];
+        let mut argv = vec![self.program.display().to_string()];
         for text in command.arguments.iter().chain(more.get_ref()) {
             argv.push(self.fill(text.get_ref(), tenant)?);
         }
-        let private = self
-            .ground
-            .private
-            .iter()
-            .map(|path| path.get_ref().clone());
-        Some(LaunchPlan {
-            program: program.clone(),
+        let environment = last.environment.keep(self.environment(tenant, &person)?);
+        Some(last.launch.keep(LaunchPlan {
+            program: self.program.to_path_buf(),
             argv,
-            environment: self.environment(tenant, person)?,
-            working_directory: self.ground.working_directory.as_ref()?.get_ref().clone(),
-            identity: person.identity.clone(),
-            private: paths::outermost(private.collect()),
-            hidden: self.hidden.to_vec(),
-        })
+            environment,
+            working_directory: self.working_directory.to_path_buf(),
+            identity: last.identity.keep(person.identity),
+            private: Arc::clone(&self.private),
+            hidden: Arc::clone(&self.hidden),
+        }))
     }
 
     fn environment(&self, tenant: &Tenant, person: &Person) -> Option<BTreeMap<String, String>> {
@@ -195,14 +249,26 @@ impl Parts<'_> {
     fn fill(&self, template: &Template, tenant: &Tenant) -> Option<String> {
         let name = tenant.name.as_ref()?;
         let ip = tenant.ip.as_ref()?.get_ref();
-        let target = self.ground.target.as_ref()?.get_ref();
         Some(template.fill(|slot| match slot {
             Slot::App => self.app.to_string(),
             Slot::ManifestDir => self.folder.to_owned(),
-            Slot::Datastore => target.display().to_string(),
+            Slot::Datastore => self.target.display().to_string(),
             Slot::Tenant => name.to_string(),
             Slot::Ip => ip.to_string(),
             Slot::Gateway => self.network.gateway.to_string(),
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_equal_to_the_last_is_kept_once() {
+        let mut kept = Kept::default();
+        let [first, same, other] = ["a", "a", "b"].map(|value| kept.keep(value.to_owned()));
+        assert!(Arc::ptr_eq(&first, &same));
+        assert_eq!((same.as_str(), other.as_str()), ("a", "b"));
     }
 }

@@ -188,7 +188,7 @@ fn launch_parts(launch: &LaunchPlan, see: See<'_>) {
         let value = format_args!("{text:?}");
         see(Effect::Relaunch, &format_args!("argument {at}"), &value);
     }
-    for (name, value) in environment {
+    for (name, value) in &**environment {
         let value = format_args!("{value:?}");
         see(
             Effect::Relaunch,
@@ -203,17 +203,17 @@ fn launch_parts(launch: &LaunchPlan, see: See<'_>) {
         uid,
         gid,
         groups,
-    } = identity;
+    } = &**identity;
     // The pipes of its output, which a provision makes, are the user's.
     see(Effect::Renew, &"user number", uid);
     see(Effect::Relaunch, &"user", user);
     see(Effect::Relaunch, &"group", gid);
     see(Effect::Relaunch, &"groups", &render::groups(groups));
-    for path in private {
+    for path in &**private {
         let path = path.display();
         see(Effect::Relaunch, &format_args!("private {path}"), &"empty");
     }
-    for path in hidden {
+    for path in &**hidden {
         let path = path.display();
         see(
             Effect::Relaunch,

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnetwork::Ipv4Network;
@@ -84,7 +85,7 @@ impl Serialize for MacAddr {
     }
 }
 
-/// One tenant, whole.
+/// One tenant, whole. What most tenants of an application have in common stands in memory once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TenantPlan {
     /// Its name.
@@ -94,9 +95,9 @@ pub struct TenantPlan {
     /// Its data.
     pub datastore: DatastorePlan,
     /// Its program.
-    pub launch: LaunchPlan,
+    pub launch: Arc<LaunchPlan>,
     /// When it starts, stops, restarts and counts as ready.
-    pub policy: Policy,
+    pub policy: Arc<Policy>,
 }
 
 /// A tenant's veth pair.
@@ -121,9 +122,9 @@ pub struct DatastorePlan {
     /// The folder on the host.
     pub source: PathBuf,
     /// The part of `source` that tenantd may make: what lies above must be there.
-    pub root: PathBuf,
+    pub root: Arc<Path>,
     /// The path that the program expects, where `source` is bound.
-    pub target: PathBuf,
+    pub target: Arc<Path>,
     /// The owner that a new datastore gets.
     pub uid: u32,
     /// The group that a new datastore gets.
@@ -140,15 +141,15 @@ pub struct LaunchPlan {
     /// Its arguments, the first being the name it is called by.
     pub argv: Vec<String>,
     /// Its whole environment.
-    pub environment: BTreeMap<String, String>,
+    pub environment: Arc<BTreeMap<String, String>>,
     /// The folder it starts in, as seen inside the mount namespace.
     pub working_directory: PathBuf,
     /// Who it runs as.
-    pub identity: Identity,
+    pub identity: Arc<Identity>,
     /// Empty folders of its own (tmpfs), in the order in which they are mounted.
-    pub private: Vec<PathBuf>,
+    pub private: Arc<[PathBuf]>,
     /// Folders that are covered because they hold datastores, in the order in which they are.
-    pub hidden: Vec<PathBuf>,
+    pub hidden: Arc<[PathBuf]>,
 }
 
 /// Who a program runs as.

@@ -130,7 +130,7 @@ fn write_launch(out: &mut Lines, launch: &LaunchPlan) {
         uid,
         gid,
         groups,
-    } = identity;
+    } = &**identity;
     out.line(
         "user",
         format_args!("{user} {uid}:{gid}, groups {}", self::groups(groups)),

@@ -1,6 +1,7 @@
 //! All that can happen to a supervisor.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -72,7 +73,7 @@ pub enum Event {
         /// Which tenant.
         tenant: TenantName,
         /// What to decide by. Whether it is wanted up follows from its `autostart`.
-        policy: Policy,
+        policy: Arc<Policy>,
         /// What an earlier supervisor had of it, with what the host still has.
         found: Option<Box<Found>>,
     },

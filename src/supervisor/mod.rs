@@ -42,6 +42,7 @@ pub mod time;
 pub mod view;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::name::TenantName;
 use crate::plan::model::Policy;
@@ -62,7 +63,8 @@ pub use tenant::{KILL_LIMIT, STUCK_DELAY, STUCK_TRIES};
 /// A tenant, and where it stands in the agenda.
 #[derive(Debug)]
 struct Slot {
-    tenant: Tenant,
+    /// In a box: the nodes of a map that only grows at its end stay half empty.
+    tenant: Box<Tenant>,
     entry: Entry,
 }
 
@@ -221,7 +223,7 @@ impl Supervisor {
         &mut self,
         now: Moment,
         name: TenantName,
-        policy: Policy,
+        policy: Arc<Policy>,
         found: Option<Box<Found>>,
         step: &mut Step,
     ) {
@@ -235,11 +237,9 @@ impl Supervisor {
         self.next_index += 1;
         self.names.insert(name.clone(), index);
         let autostart = policy.autostart && !self.shutdown;
-        let slot = Slot {
-            tenant: Tenant::new(name, policy, now),
-            entry: Entry::None,
-        };
-        self.tenants.insert(index, slot);
+        let tenant = Box::new(Tenant::new(name, policy, now));
+        let entry = Entry::None;
+        self.tenants.insert(index, Slot { tenant, entry });
         if let Some(found) = found {
             let allowed = !self.shutdown;
             self.resume(LaunchId(0), [&found.memory].into_iter());

@@ -16,6 +16,7 @@ mod host;
 mod state;
 
 use std::mem;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::name::TenantName;
@@ -62,7 +63,7 @@ pub(super) struct Turn<'a> {
 #[derive(Debug)]
 pub(super) struct Tenant {
     name: TenantName,
-    policy: Policy,
+    policy: Arc<Policy>,
     want: Want,
     /// What was wanted before the supervisor was to end, and is to be again under the next one.
     want_before_end: Option<Want>,
@@ -74,7 +75,7 @@ pub(super) struct Tenant {
 
 impl Tenant {
     /// A tenant that is down, and stays so until it is asked up.
-    pub(super) fn new(name: TenantName, policy: Policy, now: Moment) -> Self {
+    pub(super) fn new(name: TenantName, policy: Arc<Policy>, now: Moment) -> Self {
         Self {
             name,
             policy,
@@ -92,7 +93,7 @@ impl Tenant {
     }
 
     /// Decides by this policy from the next decision on.
-    pub(super) fn set_policy(&mut self, policy: Policy) {
+    pub(super) fn set_policy(&mut self, policy: Arc<Policy>) {
         self.policy = policy;
     }
 

@@ -56,7 +56,7 @@ impl World {
         let tenant = world.name();
         world.tell(Event::Planned {
             tenant,
-            policy,
+            policy: policy.into(),
             found: None,
         });
         world

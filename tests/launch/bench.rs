@@ -35,8 +35,8 @@ impl Bench {
         std::fs::create_dir(TARGET).unwrap();
         let datastore = DatastorePlan {
             source: "/var/lib/tenantd/wiki/acme".into(),
-            root: "/var/lib/tenantd/wiki".into(),
-            target: TARGET.into(),
+            root: Path::new("/var/lib/tenantd/wiki").into(),
+            target: Path::new(TARGET).into(),
             uid: 1000,
             gid: 1000,
             mode: 0o750,
@@ -46,16 +46,17 @@ impl Bench {
             launch: LaunchPlan {
                 program: "/bin/sleep".into(),
                 argv: vec!["sleep".into(), "1000".into()],
-                environment: BTreeMap::from([("PATH".into(), "/usr/bin:/bin".into())]),
+                environment: BTreeMap::from([("PATH".into(), "/usr/bin:/bin".into())]).into(),
                 working_directory: "/".into(),
                 identity: Identity {
                     user: "1000".into(),
                     uid: 1000,
                     gid: 1000,
                     groups: vec![1000],
-                },
-                private: vec![],
-                hidden: vec!["/var/lib/tenantd".into()],
+                }
+                .into(),
+                private: [].into(),
+                hidden: ["/var/lib/tenantd".into()].into(),
             },
             datastore,
             netns: new_netns(),
@@ -82,7 +83,8 @@ impl Bench {
             uid: 0,
             gid: 0,
             groups: vec![],
-        };
+        }
+        .into();
         self
     }
 

@@ -1,8 +1,10 @@
 //! What the program finds when it runs.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
+use std::sync::Arc;
 
 use nix::sys::signal::{SigSet, Signal};
 use tenantd::host::cgroup::Tree;
@@ -106,8 +108,9 @@ fn it_leads_a_session_of_its_own() {
 #[test]
 fn identity_is_whole() {
     let mut bench = Bench::new();
-    bench.launch.identity.groups = vec![1000, 2000];
-    bench.launch.identity.gid = 1001;
+    let identity = Arc::make_mut(&mut bench.launch.identity);
+    identity.groups = vec![1000, 2000];
+    identity.gid = 1001;
     let running = bench.run().unwrap();
     assert_eq!(running.status("Uid"), "1000\t1000\t1000\t1000");
     assert_eq!(running.status("Gid"), "1001\t1001\t1001\t1001");
@@ -140,9 +143,8 @@ fn root_lacks_what_could_undo_the_mounts() {
 fn environment_and_folder_are_as_given() {
     let mut bench = Bench::new();
     let environment = [("A", "1"), ("EMPTY", ""), ("SPACE", "a b=c")];
-    bench.launch.environment = environment
-        .map(|(key, value)| (key.into(), value.into()))
-        .into();
+    let environment = environment.map(|(key, value)| (key.into(), value.into()));
+    bench.launch.environment = BTreeMap::from(environment).into();
     bench.launch.working_directory = TARGET.into();
     let running = bench.run().unwrap();
     assert_eq!(running.proc("environ"), "A=1\0EMPTY=\0SPACE=a b=c\0");

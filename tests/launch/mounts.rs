@@ -83,7 +83,7 @@ fn private_folders_are_empty_and_its_own() {
     let mut bench = Bench::script(script);
     std::fs::create_dir("/run/private").unwrap();
     write_file("/run/private/of-the-host", "", 0o644);
-    bench.launch.private = vec!["/run/private".into()];
+    bench.launch.private = ["/run/private".into()].into();
     assert_eq!(bench.output(), "755 1000 1000\n");
     assert!(!Path::new("/run/private/mine").exists());
 }
@@ -110,9 +110,9 @@ fn no_mount_of_the_tenant_reaches_the_host() {
     ] {
         std::fs::create_dir(folder).unwrap();
     }
-    bench.datastore.target = "/run/shared/data".into();
-    bench.launch.private = vec!["/run/shared/private".into()];
-    bench.launch.hidden = vec!["/run/shared/hidden".into()];
+    bench.datastore.target = Path::new("/run/shared/data").into();
+    bench.launch.private = ["/run/shared/private".into()].into();
+    bench.launch.hidden = ["/run/shared/hidden".into()].into();
     let before = host_mounts();
     let running = bench.run().unwrap();
     assert_eq!(

@@ -268,7 +268,7 @@ fn attach_at_a_symbolic_link() {
 fn private_at_a_missing_folder() {
     let mut bench = Bench::new();
     std::fs::create_dir("/run/one").unwrap();
-    bench.launch.private = vec!["/run/one".into(), "/run/two".into()];
+    bench.launch.private = ["/run/one".into(), "/run/two".into()].into();
     says(
         &bench,
         "cannot mount the private folder /run/two: No such file or directory (ENOENT) [the \
@@ -279,7 +279,7 @@ fn private_at_a_missing_folder() {
 #[test]
 fn hide_a_missing_folder() {
     let mut bench = Bench::new();
-    bench.launch.hidden.push("/run/nothing".into());
+    bench.launch.hidden = ["/var/lib/tenantd".into(), "/run/nothing".into()].into();
     says(
         &bench,
         "cannot hide the folder of datastores /run/nothing: No such file or directory (ENOENT)",

@@ -103,7 +103,7 @@ impl Trace {
             Moment::ZERO,
             &Event::Planned {
                 tenant: tenant(),
-                policy,
+                policy: policy.into(),
                 found: None,
             },
         );

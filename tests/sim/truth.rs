@@ -1,5 +1,7 @@
 //! What is true of one tenant on the host, whatever the supervisor believes.
 
+use std::sync::Arc;
+
 use tenantd::plan::model::Policy;
 use tenantd::supervisor::event::LaunchId;
 use tenantd::supervisor::time::Moment;
@@ -24,7 +26,7 @@ pub(super) struct Live {
 /// What is true of one tenant on the host.
 #[derive(Debug)]
 pub(super) struct Truth {
-    pub(super) policy: Policy,
+    pub(super) policy: Arc<Policy>,
     pub(super) network: Network,
     pub(super) live: Option<Live>,
     /// The next try was asked for, or is the first.

@@ -124,7 +124,7 @@ impl World {
             let policy = self.policy();
             self.tell(Event::Planned {
                 tenant,
-                policy,
+                policy: policy.into(),
                 found: None,
             })?;
         }

@@ -48,7 +48,7 @@ impl World {
         let tenant = world.name();
         let step = world.tell(Event::Planned {
             tenant,
-            policy,
+            policy: policy.into(),
             found: Some(Box::new(found)),
         });
         (world, step)
@@ -289,7 +289,7 @@ fn the_budget_goes_on() {
         first.now,
         Event::Planned {
             tenant,
-            policy: policy(),
+            policy: policy().into(),
             found: Some(Box::new(found)),
         },
     );

@@ -77,7 +77,7 @@ fn a_new_policy_counts_from_the_next_decision_on() {
     };
     let step = world.tell(Event::Planned {
         tenant,
-        policy,
+        policy: policy.into(),
         found: None,
     });
     assert_eq!(step, Step::default());
@@ -264,7 +264,7 @@ fn thousands_that_are_due_together_go_as_the_budget_goes_and_in_order() {
             now,
             Event::Planned {
                 tenant: tenant.clone(),
-                policy: policy(),
+                policy: policy().into(),
                 found: None,
             },
         );
