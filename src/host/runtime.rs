@@ -21,10 +21,11 @@ use super::lock;
 /// The folder that holds the runtime folders of all applications.
 pub const ROOT: &str = "/run/tenantd";
 
-/// How often, and after which pause, a lock that is held is tried again. The child of a launch has
-/// copies of all the supervisor's descriptors until it executes its program, this lock's among
-/// them: where a supervisor is killed at that moment, its lock outlives it by some milliseconds.
-const PATIENCE: (u32, Duration) = (50, Duration::from_millis(10));
+/// How often, and after which pause, the lock of a supervisor that is gone is tried again. The
+/// child of a launch has copies of all the supervisor's descriptors until it executes its program,
+/// this lock's among them: where a supervisor is killed at that moment, its lock outlives it by
+/// some milliseconds, on a host under load by much more.
+const PATIENCE: (u32, Duration) = (500, Duration::from_millis(10));
 /// The file in an application's folder in which its supervisor writes down what its successor has
 /// to know.
 pub const LEDGER: &str = "ledger";
@@ -108,19 +109,18 @@ impl Runtime {
             };
             match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => {}
-                Err(rustix::io::Errno::WOULDBLOCK) if tries > 0 => {
-                    tries -= 1;
-                    std::thread::sleep(pause);
-                    continue;
-                }
                 Err(rustix::io::Errno::WOULDBLOCK) => {
                     let mut holder = String::new();
                     lock.read_to_string(&mut holder)
                         .map_err(RuntimeError::io("read the lock", &path))?;
-                    return Err(RuntimeError::Taken {
-                        app: app.clone(),
-                        holder: holder.trim_end().to_owned(),
-                    });
+                    let holder = holder.trim_end().to_owned();
+                    if tries == 0 || is_alive(&holder) {
+                        let app = app.clone();
+                        return Err(RuntimeError::Taken { app, holder });
+                    }
+                    tries -= 1;
+                    std::thread::sleep(pause);
+                    continue;
                 }
                 Err(errno) => {
                     return Err(RuntimeError::io("lock", &path)(errno.into()));
@@ -194,6 +194,13 @@ fn open_lock(path: &Path) -> io::Result<Option<File>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Whether a process lives. One that has ended without having been waited for is dead: it has
+/// no memory any more, see proc_pid_stat(5).
+fn is_alive(pid: &str) -> bool {
+    let statm = fs::read_to_string(format!("/proc/{pid}/statm"));
+    statm.is_ok_and(|statm| !statm.starts_with("0 "))
 }
 
 fn write_holder(lock: &mut File) -> io::Result<()> {
