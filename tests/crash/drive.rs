@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::process::ExitStatusExt;
 
 use nix::sys::signal::Signal;
-use tenantd::wire::AppStatus;
+use tenantd::wire::{AppStatus, Want};
 
 use crate::scene::{ACME, GLOBEX, all_is_well, manifest};
 use crate::support::daemon::{Daemon, signal};
@@ -44,7 +44,7 @@ pub fn dies_at(point: &str, drive: Drive) {
         Drive::Cold | Drive::ColdSecond | Drive::ColdThird => None,
         _ => Some(daemon.settles()),
     };
-    lead(&mut daemon, &armed(point, drive), drive);
+    let stopped = lead(&mut daemon, &armed(point, drive), drive);
     let status = daemon.wait();
     let last = daemon.output();
     assert_eq!(status.signal(), Some(9), "{point} was not reached: {last}");
@@ -53,6 +53,10 @@ pub fn dies_at(point: &str, drive: Drive) {
     daemon.again();
     let after = daemon.settles();
     all_is_well(&daemon, &after);
+    if stopped {
+        let acme = after.tenants.iter().find(|t| t.name.as_str() == ACME);
+        assert_eq!(acme.unwrap().want, Want::Down, "a stop was accepted");
+    }
     if let Some(before) = before.filter(|_| drive != Drive::Leaving) {
         let seen = |status: &AppStatus| {
             let globex = status.tenants.iter().find(|t| t.name.as_str() == GLOBEX);
@@ -95,15 +99,16 @@ fn begin(drive: Drive, armed: &str) -> Daemon {
     }
 }
 
-fn lead(daemon: &mut Daemon, armed: &str, drive: Drive) {
+/// Leads it there, and says whether a stop of [`ACME`] was accepted.
+fn lead(daemon: &mut Daemon, armed: &str, drive: Drive) -> bool {
     match drive {
         Drive::Cold | Drive::ColdSecond | Drive::ColdThird => {}
         Drive::Crashing | Drive::CrashingAgain => {
             signal(daemon.tenant(ACME).pid.unwrap(), Signal::SIGKILL);
         }
         Drive::Stopping | Drive::StoppingFifth | Drive::StoppingDeaf => {
-            // Whether its answer still comes is a matter of luck.
-            daemon.tell(&["stop", ACME, "--no-wait"]);
+            // Whether its answer still comes is a matter of luck. If it does, it holds.
+            return daemon.tell(&["stop", ACME, "--no-wait"]).code == 0;
         }
         Drive::Leaving => daemon.signal(Signal::SIGTERM),
         Drive::Adopting => {
@@ -118,4 +123,5 @@ fn lead(daemon: &mut Daemon, armed: &str, drive: Drive) {
             daemon.again_armed(armed);
         }
     }
+    false
 }

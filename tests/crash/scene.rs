@@ -1,14 +1,12 @@
-//! Two tenants whose program tells on a second launch: it takes a lock of its own in its datastore
-//! and writes down every start.
+//! Two tenants whose program tells on a second launch on its datastore.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
 
 use tenantd::wire::AppStatus;
 
 use crate::support::daemon::Daemon;
-use crate::support::place::{self, example, folder, script};
+use crate::support::place::{self, example, folder};
+use crate::support::store::{Store, guard};
 use crate::support::visit::accepts;
 
 /// The tenant to which it happens.
@@ -26,67 +24,46 @@ const DATA: &str = "/srv/data";
 pub fn manifest(deaf: bool) -> String {
     place::host();
     folder(DATA);
-    let program = script(
-        "twofold",
-        &format!(
-            "{} exec 9>>{DATA}/guard\nflock -n 9 || echo $$ >>{DATA}/twofold\n\
-             exec {} 80",
-            if deaf { "trap '' TERM;" } else { "" },
-            example("idle"),
-        ),
-    );
+    let guard = guard(DATA, if deaf { "trap '' TERM" } else { "" });
+    let program = example("idle");
     let tenants: String = ADDRESSES
         .iter()
         .map(|(name, ip)| format!("{name} = {{ ip = \"{ip}\" }}\n"))
         .collect();
     format!(
-        "[app]\nname = \"APP\"\ncommand = [\"{program}\"]\ndatastore.path = \"{DATA}\"\n\
+        "[app]\nname = \"APP\"\ncommand = [\"{guard}\", \"{program}\", \"80\"]\ndatastore.path = \"{DATA}\"\n\
          ready.tcp = 80\nrestart.delay = \"0s\"\nstop.grace = \"{}\"\n[tenants]\n{tenants}",
         if deaf { "50ms" } else { "10s" },
     )
-}
-
-fn datastore(app: &str, tenant: &str) -> PathBuf {
-    format!("/var/lib/tenantd/{app}/{tenant}").into()
-}
-
-/// The processes that have a tenant's datastore where its program looks for it.
-fn on(datastore: &Path) -> Vec<u32> {
-    let identity = |path: &Path| fs::metadata(path).map(|found| (found.dev(), found.ino()));
-    let wanted = identity(datastore).unwrap();
-    let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| {
-        let name = entry.ok()?.file_name();
-        name.to_str()?.parse::<u32>().ok()
-    });
-    let has_it = |pid: &u32| {
-        // Who has just ended is nowhere.
-        identity(Path::new(&format!("/proc/{pid}/root{DATA}"))).is_ok_and(|it| it == wanted)
-    };
-    processes.filter(has_it).collect()
 }
 
 /// Every tenant that is wanted up answers, and has one launch.
 #[track_caller]
 pub fn all_is_well(daemon: &Daemon, status: &AppStatus) {
     for (name, ip) in ADDRESSES {
-        let store = datastore(&daemon.app, name);
-        assert!(
-            !store.join("twofold").exists(),
-            "{name} had two launches at a time"
-        );
+        let store = Store::of(&daemon.app, name);
+        assert!(!store.was_twofold(), "{name} had two launches at a time");
         let Some(tenant) = status
             .tenants
             .iter()
             .find(|tenant| tenant.name.as_str() == name)
         else {
-            assert_eq!(on(&store), [0; 0], "{name} is in the manifest no more");
+            assert_eq!(
+                store.users(DATA),
+                [0; 0],
+                "{name} is in the manifest no more"
+            );
             continue;
         };
         let Some(pid) = tenant.pid else {
-            assert_eq!(on(&store), [0; 0], "{tenant:?}");
+            assert_eq!(store.users(DATA), [0; 0], "{tenant:?}");
             continue;
         };
-        assert_eq!(on(&store), [pid], "{tenant:?}");
+        assert_eq!(
+            store.users(DATA),
+            [i32::try_from(pid).unwrap()],
+            "{tenant:?}"
+        );
         let leaf = format!("/sys/fs/cgroup/tenantd/{}/{name}/cgroup.procs", daemon.app);
         assert_eq!(fs::read_to_string(leaf).unwrap(), format!("{pid}\n"));
         assert!(accepts(ip, 80));

@@ -249,6 +249,16 @@ impl Daemon {
         self.child.wait().unwrap()
     }
 
+    /// Whether it was not waited for yet.
+    pub fn lives(&self) -> bool {
+        !self.ended
+    }
+
+    /// Whether it has ended, though nobody waited for it.
+    pub fn has_ended(&self) -> bool {
+        self.ended || ends(&pidfd(self.pid()), Duration::ZERO)
+    }
+
     /// Kills it, as a crash would.
     pub fn kill(&mut self) {
         self.signal(Signal::SIGKILL);

@@ -82,4 +82,5 @@ pub fn app_name() -> String {
 pub mod daemon;
 pub mod ledger;
 pub mod place;
+pub mod store;
 pub mod visit;

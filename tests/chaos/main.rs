@@ -1,0 +1,68 @@
+//! Chaos: random strokes at random moments against a supervisor and four tenants of the real
+//! redis-server, each with a writer that remembers what was acknowledged to it.
+//!
+//! After each round every tenant is as wanted, has one launch if it is wanted up, and nothing is
+//! left of those that are not; there were never two launches on one datastore; and in the end no
+//! acknowledged write is missing.
+//!
+//! The seed and the number of rounds are fixed, and can be said:
+//!
+//! ```sh
+//! TENANTD_CHAOS_SEED=7 TENANTD_CHAOS_ROUNDS=1000 cargo test --test chaos -- --nocapture
+//! ```
+//!
+//! The same seed gives the same strokes; at which step they hit, the machine decides.
+
+#![allow(unreachable_pub, reason = "the shared modules are private here")]
+
+#[path = "../sim/random.rs"]
+#[allow(dead_code, reason = "what the simulation uses beyond")]
+mod random;
+mod scene;
+mod strokes;
+#[path = "../support/mod.rs"]
+mod support;
+mod writer;
+
+use random::Random;
+use scene::Scene;
+use strokes::STROKES;
+
+/// Without words from outside: some ten seconds.
+const SEED: u64 = 20_261_122;
+const ROUNDS: u64 = 25;
+
+/// Strokes of one round, at most.
+const STROKES_MAX: u64 = 4;
+
+/// Turns of the writers between two strokes, at most.
+const TURNS_MAX: u64 = 150;
+
+#[test]
+fn random_strokes_at_random_moments_lose_nothing() {
+    let seed = number("TENANTD_CHAOS_SEED", SEED);
+    let rounds = number("TENANTD_CHAOS_ROUNDS", ROUNDS);
+    eprintln!("TENANTD_CHAOS_SEED={seed} TENANTD_CHAOS_ROUNDS={rounds}");
+    let mut random = Random::new(seed);
+    let mut scene = Scene::begin();
+    for round in 1..=rounds {
+        for _ in 0..=random.below(STROKES_MAX) {
+            scene.writers_turn(random.below(TURNS_MAX));
+            let (name, stroke) = random.pick(STROKES);
+            eprintln!("round {round}: {name}");
+            stroke(&mut scene, &mut random);
+        }
+        scene.settles();
+        scene.is_lawful();
+    }
+    scene.end();
+}
+
+fn number(variable: &str, otherwise: u64) -> u64 {
+    match std::env::var(variable) {
+        Ok(text) => text
+            .parse()
+            .unwrap_or_else(|_| panic!("{variable} is no number")),
+        Err(_) => otherwise,
+    }
+}

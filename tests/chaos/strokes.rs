@@ -1,0 +1,93 @@
+//! What can befall a supervisor and its tenants.
+
+use nix::sys::signal::Signal;
+
+use crate::random::Random;
+use crate::scene::{Scene, TENANTS};
+
+type Stroke = fn(&mut Scene, &mut Random);
+
+/// Every stroke. What is to befall more often stands here more often.
+pub const STROKES: &[(&str, Stroke)] = &[
+    ("kill the supervisor", kill_supervisor),
+    ("kill the supervisor, begin the next one", kill_and_begin),
+    ("kill a tenant", kill_one),
+    ("kill a tenant and the supervisor", kill_both),
+    ("kill all tenants and the supervisor", kill_all),
+    ("begin a supervisor", begin),
+    ("end the supervisor with all tenants", end),
+    ("hold the supervisor, kill a tenant, go on", hold),
+    ("stop a tenant", stop_one),
+    ("stop all", stop_all),
+    ("start a tenant", start_one),
+    ("start all", start_all),
+    ("restart a tenant", restart_one),
+];
+
+fn whom(random: &mut Random) -> &'static str {
+    random.pick(&TENANTS).0
+}
+
+fn everybody() -> [&'static str; 4] {
+    TENANTS.map(|(name, _)| name)
+}
+
+fn kill_supervisor(scene: &mut Scene, _: &mut Random) {
+    scene.signal_supervisor(Signal::SIGKILL);
+}
+
+fn kill_and_begin(scene: &mut Scene, _: &mut Random) {
+    scene.signal_supervisor(Signal::SIGKILL);
+    scene.begin_supervisor();
+}
+
+fn kill_one(scene: &mut Scene, random: &mut Random) {
+    scene.kill_processes_of(whom(random));
+}
+
+fn kill_both(scene: &mut Scene, random: &mut Random) {
+    scene.kill_processes_of(whom(random));
+    scene.signal_supervisor(Signal::SIGKILL);
+}
+
+fn kill_all(scene: &mut Scene, _: &mut Random) {
+    for tenant in everybody() {
+        scene.kill_processes_of(tenant);
+    }
+    scene.signal_supervisor(Signal::SIGKILL);
+}
+
+fn begin(scene: &mut Scene, _: &mut Random) {
+    scene.begin_supervisor();
+}
+
+fn end(scene: &mut Scene, _: &mut Random) {
+    scene.signal_supervisor(Signal::SIGTERM);
+}
+
+fn hold(scene: &mut Scene, random: &mut Random) {
+    scene.signal_supervisor(Signal::SIGSTOP);
+    scene.kill_processes_of(whom(random));
+    scene.writers_turn(20);
+    scene.signal_supervisor(Signal::SIGCONT);
+}
+
+fn stop_one(scene: &mut Scene, random: &mut Random) {
+    scene.want(&[whom(random)], false);
+}
+
+fn stop_all(scene: &mut Scene, _: &mut Random) {
+    scene.want(&everybody(), false);
+}
+
+fn start_one(scene: &mut Scene, random: &mut Random) {
+    scene.want(&[whom(random)], true);
+}
+
+fn start_all(scene: &mut Scene, _: &mut Random) {
+    scene.want(&everybody(), true);
+}
+
+fn restart_one(scene: &mut Scene, random: &mut Random) {
+    scene.restart(whom(random));
+}

@@ -1,0 +1,63 @@
+//! Who is on a datastore: the proof that there are never two launches of one tenant.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::place::{SRV, script};
+
+/// A program that executes the one that its arguments name, and tells on a launch that finds
+/// another one on its datastore: by a lock of its own, so that no overlap is too short to be seen.
+/// `before` is done first.
+pub fn guard(data: &str, before: &str) -> String {
+    let text = format!(
+        "{before}\nexec 9>>{data}/guard\nflock -n 9 || echo $$ >>{data}/twofold\nexec \"$@\""
+    );
+    script("guard", &text);
+    format!("{SRV}/guard")
+}
+
+/// The datastore of one tenant.
+#[derive(Debug, Clone)]
+pub struct Store(PathBuf);
+
+impl Store {
+    pub fn of(app: &str, tenant: &str) -> Self {
+        Self(format!("/var/lib/tenantd/{app}/{tenant}").into())
+    }
+
+    /// Whether a launch ever found another one there.
+    pub fn was_twofold(&self) -> bool {
+        self.0.join("twofold").exists()
+    }
+
+    /// The processes that have it at `data`, where their program looks for it.
+    pub fn users(&self, data: &str) -> Vec<i32> {
+        // Who has just ended is nowhere.
+        let identity = |path: &Path| fs::metadata(path).map(|found| (found.dev(), found.ino()));
+        let Ok(wanted) = identity(&self.0) else {
+            return Vec::new();
+        };
+        let has_it = |pid: &i32| {
+            let there = format!("/proc/{pid}/root{data}");
+            identity(Path::new(&there)).is_ok_and(|it| it == wanted)
+        };
+        let numbers = fs::read_dir("/proc").unwrap().filter_map(|entry| {
+            let name = entry.ok()?.file_name();
+            name.to_str()?.parse().ok()
+        });
+        numbers.filter(has_it).collect()
+    }
+
+    /// The launches among them: each is a session of its own.
+    pub fn launches(&self, data: &str) -> BTreeSet<i32> {
+        let sessions = self.users(data).into_iter().filter_map(|pid| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            // After the name, which may hold anything: state, parent, group, session.
+            let (_, rest) = stat.rsplit_once(')')?;
+            rest.split_whitespace().nth(3)?.parse().ok()
+        });
+        sessions.collect()
+    }
+}
