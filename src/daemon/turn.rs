@@ -181,12 +181,15 @@ impl Daemon {
             ) => {
                 tracing::warn!(%tenant, "{tenant}: {from} → {to}: {cause}");
             }
+            (Cause::Found(_), _) => {
+                tracing::info!(%tenant, "{tenant}: {from} → {to}: {cause}");
+            }
             (_, StateWord::Waiting) => {
                 let until = self.supervisor.tenant(tenant).and_then(|view| view.until);
                 let wait = until.map_or(Duration::ZERO, |until| until.since(clock::now()));
                 tracing::info!(%tenant, "{tenant}: starts again in {:.1} s", wait.as_secs_f64());
             }
-            (Cause::Found(_), _) | (_, StateWord::Up | StateWord::Down) => {
+            (_, StateWord::Up | StateWord::Down) => {
                 tracing::info!(%tenant, "{tenant}: {from} → {to}: {cause}");
             }
             _ => tracing::debug!(%tenant, "{tenant}: {from} → {to}: {cause}"),

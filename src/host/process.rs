@@ -1,7 +1,7 @@
 //! One process, held by a pidfd so that its number can never mean another; and, where there is
 //! no cgroup to track by, all processes of a network namespace.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,7 @@ pub enum Ended {
 /// Waits until the process has ended, and reaps it if it is a child of this process.
 ///
 /// # Errors
-/// Those of waitid(2) but for `ECHILD`, which is [`Ended::Unknown`].
+/// Those of waitid(2) but for `ECHILD`, and of ioctl_pidfd(2).
 pub async fn ended(pidfd: &ReadyFd) -> std::io::Result<Ended> {
     pidfd
         .read_with(|fd| reap(fd)?.ok_or(Errno::WOULDBLOCK))
@@ -54,7 +54,8 @@ fn wait(pidfd: BorrowedFd<'_>, options: WaitIdOptions) -> Result<Option<Ended>, 
     let status = match waitid(WaitId::PidFd(pidfd), options) {
         Ok(Some(status)) => status,
         Ok(None) => return Ok(None),
-        Err(Errno::CHILD) => return Ok(has_ended(pidfd)?.then_some(Ended::Unknown)),
+        Err(Errno::CHILD) if has_ended(pidfd)? => return end_of_a_stranger(pidfd).map(Some),
+        Err(Errno::CHILD) => return Ok(None),
         Err(errno) => return Err(errno),
     };
     Ok(Some(
@@ -64,6 +65,43 @@ fn wait(pidfd: BorrowedFd<'_>, options: WaitIdOptions) -> Result<Option<Ended>, 
             (None, None) => Ended::Unknown,
         },
     ))
+}
+
+/// How a process ended that is no child of this one. A zombie tells it as long as its parent has
+/// not waited for it, and the kernel after that, from Linux 6.15 on.
+fn end_of_a_stranger(pidfd: BorrowedFd<'_>) -> Result<Ended, Errno> {
+    let status = match zombie_status(pidfd) {
+        Some(status) => Some(status),
+        None => match raw::exit_status(pidfd) {
+            Ok(status) => status,
+            // A kernel that does not tell, or was not asked to before its parent waited for it.
+            Err(Errno::NOTTY | Errno::INVAL | Errno::SRCH) => None,
+            Err(errno) => return Err(errno),
+        },
+    };
+    Ok(match status {
+        Some(status) if libc::WIFEXITED(status) => Ended::Status(libc::WEXITSTATUS(status)),
+        Some(status) if libc::WIFSIGNALED(status) => Ended::Signal(libc::WTERMSIG(status)),
+        Some(_) | None => Ended::Unknown,
+    })
+}
+
+/// The status of a zombie as wait(2) would say it: field 52 of proc_pid_stat(5). Whoever could open
+/// its network namespace may read that too. `None` if it is none any more.
+fn zombie_status(pidfd: BorrowedFd<'_>) -> Option<i32> {
+    let fd = pidfd.as_raw_fd();
+    let about = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
+    let mut lines = about.lines();
+    let pid: i32 = lines
+        .find_map(|line| line.strip_prefix("Pid:"))?
+        .trim()
+        .parse()
+        .ok()?;
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // As long as nobody has waited for it, its number is its own.
+    signal(pidfd, 0).ok()?;
+    let is_zombie = field(&stat, 3)? == "Z";
+    field(&stat, 52)?.parse().ok().filter(|_| is_zombie)
 }
 
 /// How a process that has ended did so, if that can still be told without waiting.
@@ -112,10 +150,15 @@ pub fn start_ticks(pid: i32) -> Option<u64> {
     parse_start_ticks(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// Field 22 of proc_pid_stat(5). The second is the program's name, which may hold anything.
 fn parse_start_ticks(stat: &str) -> Option<u64> {
+    field(stat, 22)?.parse().ok()
+}
+
+/// A field of proc_pid_stat(5) from the third on. The second is the program's name, which may hold
+/// anything.
+fn field(stat: &str, number: usize) -> Option<&str> {
     let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
+    rest.split_ascii_whitespace().nth(number.checked_sub(3)?)
 }
 
 /// The processes whose network namespace has this inode. Walks over all of `/proc`, so it is
@@ -230,6 +273,23 @@ mod tests {
         let pid = i32::try_from(std::process::id()).unwrap();
         assert!(start_ticks(pid).unwrap() > 0);
         assert_eq!(start_ticks(-1), None);
+    }
+
+    #[test]
+    fn the_end_of_a_process_that_somebody_else_has_waited_for_is_told() {
+        for (script, ended) in [
+            ("exit 7", Ended::Status(7)),
+            ("kill -9 $$", Ended::Signal(libc::SIGKILL)),
+        ] {
+            let mut child = std::process::Command::new("sh")
+                .args(["-c", script])
+                .spawn()
+                .unwrap();
+            let pid = Pid::from_child(&child);
+            let pidfd = pidfd_open(pid, PidfdFlags::empty()).unwrap();
+            child.wait().unwrap();
+            assert_eq!(reap(pidfd.as_fd()).unwrap(), Some(ended), "needs 6.15");
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod ending;
 mod guestbook;
 mod join;
 mod leaving;
+mod ledger;
 mod lines;
 mod namespaces;
 mod nginx;

@@ -23,6 +23,28 @@ pub(in crate::host) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> 
     outcome(result)
 }
 
+/// How a process ended that somebody has waited for, as wait(2) says it: `PIDFD_GET_INFO` of
+/// ioctl_pidfd(2), since Linux 6.15. `None` as long as its parent has not waited for it.
+pub(in crate::host) fn exit_status(pidfd: BorrowedFd<'_>) -> Result<Option<i32>, Errno> {
+    // SAFETY: all of its fields are integers, for which zeros are a value.
+    let mut found: libc::pidfd_info = unsafe { std::mem::zeroed() };
+    found.mask = u64::from(libc::PIDFD_INFO_EXIT);
+    // SAFETY: the descriptor is open as long as it is borrowed, and the number of the request
+    // holds the size of what `found` points to, which the kernel reads and writes.
+    let result = unsafe {
+        libc::ioctl(
+            pidfd.as_raw_fd(),
+            libc::PIDFD_GET_INFO,
+            std::ptr::from_mut(&mut found),
+        )
+    };
+    if result < 0 {
+        return Err(last_errno());
+    }
+    let told = found.mask & u64::from(libc::PIDFD_INFO_EXIT) != 0;
+    Ok(told.then_some(found.exit_code))
+}
+
 /// mount_setattr(2) on the mount that `tree` is open on.
 pub(super) fn mount_setattr(tree: BorrowedFd<'_>, attr: &mount_attr) -> Result<(), Errno> {
     // SAFETY: the path is a C string, `attr` points to a mount_attr of exactly the size that is
