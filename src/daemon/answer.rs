@@ -203,10 +203,18 @@ impl Daemon {
         let pid = match (first, &standing.leaf) {
             (Some(first), _) => Some(first.pid),
             // It went on in the background: any of its processes will do.
-            (None, Some(leaf)) => leaf.pids().ok().and_then(|pids| pids.first().copied()),
-            (None, None) => process::in_netns(standing.inode)
-                .ok()
-                .and_then(|pids| pids.first().copied()),
+            (None, Some(leaf)) => {
+                let pids = leaf
+                    .pids()
+                    .map_err(|failure| NoDoor::Lost(failure.to_string()))?;
+                pids.first().copied()
+            }
+            (None, None) => {
+                let pids = process::in_netns(standing.inode).map_err(|error| {
+                    NoDoor::Lost(format!("its processes cannot be looked for: {error}"))
+                })?;
+                pids.first().copied()
+            }
         };
         let lost = || NoDoor::Lost("its process has just ended".to_owned());
         let pid = pid.ok_or_else(lost)?;

@@ -137,18 +137,21 @@ impl Site {
     }
 
     /// What lives of a launch that an earlier supervisor made and this one could not adopt, of a
-    /// tenant that it has not provisioned. Costs one look at the tenant's folder where there was none.
+    /// tenant that it has not provisioned; or why that cannot be told. Costs one look at the tenant's
+    /// folder where there was none.
     pub(super) fn not_adopted(&self, plan: &TenantPlan) -> Option<String> {
         if !fifo::folder(&self.app, &plan.name).exists() {
             return None;
         }
         let Some(cgroups) = &self.cgroups else {
-            let datastore = datastore::open(&plan.datastore.source).ok()?;
-            let held = lock::forget(datastore.as_fd(), &plan.datastore.source);
-            return held.err().map(|failure| failure.to_string());
+            return unlocked(plan).err().map(|failure| failure.to_string());
         };
         let leaf = cgroups.tree.found(&plan.name)?;
-        let pids = leaf.pids().ok().filter(|pids| !pids.is_empty())?;
+        let pids = match leaf.pids() {
+            Ok(pids) if pids.is_empty() => return None,
+            Ok(pids) => pids,
+            Err(failure) => return Some(failure.to_string()),
+        };
         let (pids, place) = (process::name_some(&pids), leaf.path().display());
         Some(format!(
             "{pids} of an earlier launch live in {place}: end them, for example with kill(1)"
@@ -303,20 +306,22 @@ async fn nobody_left(plan: &Arc<TenantPlan>, leaf: Option<&Leaf>) -> Result<(), 
         return Err(Failure::detail(Stage::End, object, format!("{pids} live")));
     }
     let plan = Arc::clone(plan);
-    blocking(move || {
-        let path = &plan.datastore.source;
-        match datastore::open(path) {
-            Ok(datastore) => lock::forget(datastore.as_fd(), path),
-            // A datastore that was taken away cannot be in use under this name.
-            Err(rustix::io::Errno::NOENT) => Ok(()),
-            Err(errno) => Err(Failure::errno(
-                Stage::Lock,
-                path.display().to_string(),
-                errno.raw_os_error(),
-            )),
-        }
-    })
-    .await
+    blocking(move || unlocked(&plan)).await
+}
+
+/// Proves that nobody holds the lock of a tenant's datastore.
+fn unlocked(plan: &TenantPlan) -> Result<(), Failure> {
+    let path = &plan.datastore.source;
+    match datastore::open(path) {
+        Ok(datastore) => lock::forget(datastore.as_fd(), path),
+        // A datastore that was taken away cannot be in use under this name.
+        Err(rustix::io::Errno::NOENT) => Ok(()),
+        Err(errno) => Err(Failure::errno(
+            Stage::Lock,
+            path.display().to_string(),
+            errno.raw_os_error(),
+        )),
+    }
 }
 
 /// Does something that may block on a thread made for it.
