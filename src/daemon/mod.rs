@@ -46,6 +46,7 @@ use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use crate::crash;
 use crate::host::cgroup::{Tree, Watch};
 use crate::host::limits;
+use crate::host::netns::name;
 use crate::host::network::Network;
 use crate::host::runtime::Runtime;
 use crate::name::{AppName, TenantName};
@@ -270,6 +271,7 @@ impl Daemon {
             left.extend(tree.remove().err().map(anyhow::Error::from));
         }
         crash::point("leave: cgroups gone", "");
+        left.extend(name::leave().err().map(anyhow::Error::from));
         site.logs.end().await;
         Some(left)
     }

@@ -12,7 +12,7 @@ use tokio::task::{AbortHandle, spawn_blocking, spawn_local};
 
 use crate::crash;
 use crate::host::cgroup::{Leaf, Tree, Watch};
-use crate::host::netns::ClosedNetns;
+use crate::host::netns::{self, ClosedNetns, Netns};
 use crate::host::network::Network;
 use crate::host::{datastore, fifo, lock, process};
 use crate::name::{AppName, TenantName};
@@ -98,23 +98,44 @@ impl Site {
         }
     }
 
-    async fn furnish(
-        &self,
-        plan: &TenantPlan,
-    ) -> Result<(u64, Arc<crate::host::netns::Netns>), Failure> {
+    async fn furnish(&self, plan: &TenantPlan) -> Result<(u64, Arc<Netns>), Failure> {
         let outlets = fifo::make(&self.app, &plan.name, plan.launch.identity.uid)?;
         crash::point("provision: pipes made", plan.name.as_str());
         self.logs
             .add(&plan.name, outlets)
             .map_err(|error| broken(Stage::Log, &plan.name, &error))?;
         let netns = self.network.provision(plan.link.clone()).await?;
+        self.give_name(&plan.name, &netns);
         crash::point("provision: network made", plan.name.as_str());
         Ok((netns.inode(), Arc::new(netns)))
+    }
+
+    /// Lets ip-netns(8) know a tenant by name. Where it cannot, nothing else is amiss.
+    pub(super) fn give_name(&self, tenant: &TenantName, netns: &Netns) {
+        if let Err(error) = netns::name::give(&self.app, tenant, netns) {
+            let error = anyhow::Error::from(error);
+            tracing::warn!(%tenant, "{tenant}: ip-netns(8) will not know it: {error:#}");
+        }
+    }
+
+    /// Takes the name away again, unless it is somebody else's.
+    pub(super) fn take_name(&self, tenant: &TenantName) -> Result<(), Failure> {
+        let taken = netns::name::take(&self.app, tenant);
+        let failed = |error| {
+            let path = netns::name::path(&self.app, tenant).display().to_string();
+            Failure::detail(
+                Stage::Release,
+                path,
+                format!("{:#}", anyhow::Error::from(error)),
+            )
+        };
+        taken.map(drop).map_err(failed)
     }
 
     /// Takes away log and cgroup; goes on past what fails.
     async fn clear(&self, plan: &TenantPlan, leaf: Option<&Leaf>) -> Vec<Failure> {
         let mut failures = Vec::new();
+        failures.extend(self.take_name(&plan.name).err());
         self.logs.remove(&plan.name).await;
         crash::point("release: logs closed", plan.name.as_str());
         if let Err(error) = record::forget_first(&self.app, &plan.name) {

@@ -65,6 +65,7 @@ impl Site {
         crash::point("stray: ended", tenant.as_str());
         record::forget_first(&self.app, tenant)
             .map_err(|error| broken(Stage::Release, tenant, &error))?;
+        self.take_name(tenant)?;
         // Namespace and link went with the last process.
         fifo::remove(&self.app, tenant)
     }

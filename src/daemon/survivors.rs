@@ -134,6 +134,7 @@ impl Site {
         if let (Some(cgroups), Some(leaf)) = (&self.cgroups, &leaf) {
             cgroups.watch.add(leaf).map_err(io::Error::other)?;
         }
+        self.give_name(tenant, &netns);
         crash::point("adopt: taken up", tenant.as_str());
         let process = first.map(Rc::new);
         self.follow_survivor(plan, launch, process.clone());

@@ -4,6 +4,8 @@
 //! caller's thread never leaves the host's: a socket stays in the namespace that it was opened in,
 //! so the caller can work in there all the same.
 
+pub mod name;
+
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

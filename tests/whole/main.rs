@@ -18,6 +18,7 @@ mod join;
 mod leaving;
 mod ledger;
 mod lines;
+mod names;
 mod namespaces;
 mod nginx;
 mod paper;
