@@ -177,6 +177,18 @@ impl Daemon {
         self.dismiss();
     }
 
+    /// Tells waiters about a tenant that is there no more: nobody waits for it alone but to hear
+    /// just that.
+    pub(super) fn missed(&mut self, tenant: &TenantName) {
+        for waiter in &mut self.waiters {
+            waiter.unsettled.remove(tenant);
+            if waiter.tenants.len() > 1 {
+                waiter.tenants.retain(|waited| waited != tenant);
+            }
+        }
+        self.dismiss();
+    }
+
     /// Answers the waiters that have nothing left to wait for, and forgets those that left.
     fn dismiss(&mut self) {
         let done = |waiter: &mut Waiter| waiter.unsettled.is_empty() || waiter.reply.is_closed();

@@ -112,6 +112,11 @@ impl Ledger {
         }
     }
 
+    /// Strikes out a tenant that was removed, and of which nothing stands.
+    pub(super) fn forget(&mut self, tenant: &TenantName) -> Option<Entry> {
+        self.entries.remove(tenant)
+    }
+
     /// What the tenants of which nothing stands would be made by.
     pub(super) fn fallen(&self) -> impl Iterator<Item = &Arc<TenantPlan>> {
         let fallen = self.entries.values().filter(|e| e.standing.is_none());

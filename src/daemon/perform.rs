@@ -36,6 +36,7 @@ impl Daemon {
             Action::Terminate { tenant, launch } => self.terminate(&tenant, launch),
             Action::Kill { tenant, launch: _ } => self.kill(&tenant),
             Action::Release { tenant } => self.release(&tenant),
+            Action::Forget { tenant } => self.forget(&tenant),
             Action::Reply { request, answer } => {
                 self.answers.insert(request, answer);
             }
@@ -55,6 +56,16 @@ impl Daemon {
                 self.provisioning += 1;
             }
         }
+    }
+
+    /// Nothing is left of a tenant that was removed.
+    fn forget(&mut self, tenant: &TenantName) {
+        let slot = self.ledger.forget(tenant).and_then(|entry| entry.slot);
+        if let Some(Err(error)) = slot.map(|slot| self.file.strike_out(slot)) {
+            tracing::warn!(%tenant, %error, "{tenant}: its record cannot be struck out");
+        }
+        self.tally.end();
+        self.missed(tenant);
     }
 
     fn launch(&mut self, tenant: &TenantName, launch: LaunchId) {

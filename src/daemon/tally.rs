@@ -21,6 +21,14 @@ impl Tally {
         self.add(StateWord::Down);
     }
 
+    /// Strikes out a tenant that was removed, and is down.
+    pub(super) fn end(&mut self) {
+        self.total = self.total.saturating_sub(1);
+        if let Some(count) = self.counts.get_mut(&StateWord::Down) {
+            *count = count.saturating_sub(1);
+        }
+    }
+
     /// Follows a tenant from one state to the next.
     pub(super) fn note(&mut self, transition: &Transition) {
         if let Some(count) = self.counts.get_mut(&transition.from) {
@@ -76,5 +84,7 @@ mod tests {
         tally.note(&turn(StateWord::Provisioning, StateWord::Up));
         tally.note(&turn(StateWord::Up, StateWord::Up));
         assert_eq!(tally.to_string(), "2 tenants: 1 down, 1 up");
+        tally.end();
+        assert_eq!(tally.to_string(), "1 tenant: 1 up");
     }
 }

@@ -86,7 +86,9 @@ impl Daemon {
 
     /// Tells the supervisor what happened, and does what follows.
     pub(super) fn happen(&mut self, event: Event) {
-        if matches!(event, Event::Planned { .. }) {
+        if let Event::Planned { tenant, .. } = &event
+            && self.supervisor.tenant(tenant).is_none()
+        {
             self.tally.begin();
         }
         let step = self.supervisor.handle(clock::now(), event);

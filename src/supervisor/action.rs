@@ -58,6 +58,11 @@ pub enum Action {
         /// Which tenant.
         tenant: TenantName,
     },
+    /// Forget the tenant: it was removed, and nothing of it is left.
+    Forget {
+        /// Which tenant.
+        tenant: TenantName,
+    },
     /// Give an operator the one answer to a request.
     Reply {
         /// Which request.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::name::TenantName;
+use crate::plan::effect::Effect;
 use crate::plan::model::Policy;
 use crate::stage::Failure;
 
@@ -76,6 +77,28 @@ pub enum Event {
         policy: Arc<Policy>,
         /// What an earlier supervisor had of it, with what the host still has.
         found: Option<Box<Found>>,
+    },
+    /// The tenant is planned otherwise. Comes after what it awaits was told.
+    Replanned {
+        /// Which tenant.
+        tenant: TenantName,
+        /// What to decide by from now on.
+        policy: Arc<Policy>,
+        /// What has to be made anew.
+        effect: Effect,
+    },
+    /// The tenant belongs to the plan no more.
+    Removed {
+        /// Which tenant.
+        tenant: TenantName,
+    },
+    /// The tenant is about to be planned with what these others hold: none of its provisions
+    /// from now on begins before each of them has let go of what it holds now.
+    Awaits {
+        /// Which tenant.
+        tenant: TenantName,
+        /// The others.
+        others: Vec<TenantName>,
     },
     /// An operator asks for something.
     Asked {

@@ -32,8 +32,10 @@ pub mod action;
 mod agenda;
 mod backoff;
 mod budget;
+mod dispatch;
 pub mod event;
 pub mod memory;
+mod planned;
 mod step;
 mod tenant;
 #[cfg(test)]
@@ -42,18 +44,16 @@ pub mod time;
 pub mod view;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use crate::name::TenantName;
-use crate::plan::model::Policy;
 
 use action::{Action, Answer};
 use agenda::{Agenda, Entry, Index};
 use event::{Event, LaunchId, RequestId, Verb};
-use memory::Found;
+use planned::Awaits;
 use tenant::{Tenant, Turn};
 use time::Moment;
-use view::View;
+use view::{StateWord, View};
 
 pub use backoff::STRIKES_MAX;
 pub use budget::Limits;
@@ -76,6 +76,8 @@ pub struct Supervisor {
     /// Launches that are not over.
     launches: BTreeMap<LaunchId, Index>,
     agenda: Agenda,
+    /// Who awaits that others let go of what it takes.
+    awaits: Awaits,
     next_index: Index,
     next_launch: u64,
     /// How many tenants are not finished.
@@ -93,6 +95,7 @@ impl Supervisor {
             names: BTreeMap::new(),
             launches: BTreeMap::new(),
             agenda: Agenda::new(limits),
+            awaits: Awaits::default(),
             next_index: 0,
             next_launch: 1,
             unfinished: 0,
@@ -148,67 +151,6 @@ impl Supervisor {
         self.shutdown && self.unfinished == 0
     }
 
-    fn dispatch(&mut self, now: Moment, event: Event, step: &mut Step) {
-        match event {
-            Event::Planned {
-                tenant,
-                policy,
-                found,
-            } => self.planned(now, tenant, policy, found, step),
-            Event::Asked {
-                request,
-                tenant,
-                verb,
-            } => self.asked(now, request, &tenant, verb, step),
-            Event::Shutdown => self.shut_down(now, step),
-            Event::Hurry => self.hurry_up(now, step),
-            Event::Provisioned { tenant } => {
-                self.of(now, &tenant, Cause::Provisioned, step, Tenant::provisioned);
-            }
-            Event::ProvisionFailed { tenant, why } => {
-                let cause = Cause::Failed(why.clone());
-                self.of(now, &tenant, cause, step, |t, turn| {
-                    t.provision_failed(why, turn);
-                });
-            }
-            Event::Released { tenant } => {
-                self.of(now, &tenant, Cause::Released, step, Tenant::released);
-            }
-            Event::ReleaseFailed { tenant, why } => {
-                let cause = Cause::Failed(why.clone());
-                self.of(now, &tenant, cause, step, |t, turn| {
-                    t.release_failed(why, turn);
-                });
-            }
-            Event::Launched { launch } => {
-                self.on(now, launch, Cause::Launched, step, Tenant::launched);
-            }
-            Event::LaunchFailed { launch, why } => {
-                let cause = Cause::Failed(why.clone());
-                self.on(now, launch, cause, step, |t, turn| {
-                    t.launch_failed(why, turn);
-                });
-            }
-            Event::Ready { launch } => {
-                self.on(now, launch, Cause::Ready, step, |t, _| t.ready());
-            }
-            Event::Exited {
-                launch,
-                exit,
-                others,
-            } => self.on(now, launch, Cause::Exited(exit), step, |t, turn| {
-                t.exited(exit, others, turn);
-            }),
-            Event::Emptied { launch } => {
-                self.on(now, launch, Cause::Emptied, step, Tenant::emptied);
-            }
-            Event::EndFailed { launch, why } => {
-                let cause = Cause::Failed(why.clone());
-                self.on(now, launch, cause, step, |t, turn| t.end_failed(why, turn));
-            }
-        }
-    }
-
     fn shut_down(&mut self, now: Moment, step: &mut Step) {
         self.shutdown = true;
         self.each(now, &Cause::Shutdown, step, Tenant::shut_down);
@@ -217,38 +159,6 @@ impl Supervisor {
     fn hurry_up(&mut self, now: Moment, step: &mut Step) {
         self.hurry = true;
         self.each(now, &Cause::Hurry, step, Tenant::hurry);
-    }
-
-    fn planned(
-        &mut self,
-        now: Moment,
-        name: TenantName,
-        policy: Arc<Policy>,
-        found: Option<Box<Found>>,
-        step: &mut Step,
-    ) {
-        if let Some(index) = self.names.get(&name) {
-            if let Some(slot) = self.tenants.get_mut(index) {
-                slot.tenant.set_policy(policy);
-            }
-            return;
-        }
-        let index = self.next_index;
-        self.next_index += 1;
-        self.names.insert(name.clone(), index);
-        let autostart = policy.autostart && !self.shutdown;
-        let tenant = Box::new(Tenant::new(name, policy, now));
-        let entry = Entry::None;
-        self.tenants.insert(index, Slot { tenant, entry });
-        if let Some(found) = found {
-            let allowed = !self.shutdown;
-            self.resume(LaunchId(0), [&found.memory].into_iter());
-            self.turn(now, index, Cause::Planned, step, |tenant, turn| {
-                tenant.found(*found, allowed, turn);
-            });
-        } else if autostart {
-            self.turn(now, index, Cause::Planned, step, Tenant::want_up);
-        }
     }
 
     fn asked(
@@ -290,34 +200,6 @@ impl Supervisor {
         }
     }
 
-    /// A turn for the tenant of this name, if there is one.
-    fn of(
-        &mut self,
-        now: Moment,
-        name: &TenantName,
-        cause: Cause,
-        step: &mut Step,
-        act: impl FnOnce(&mut Tenant, &mut Turn),
-    ) {
-        if let Some(&index) = self.names.get(name) {
-            self.turn(now, index, cause, step, act);
-        }
-    }
-
-    /// A turn for the tenant with this launch, unless the launch is over.
-    fn on(
-        &mut self,
-        now: Moment,
-        launch: LaunchId,
-        cause: Cause,
-        step: &mut Step,
-        act: impl FnOnce(&mut Tenant, &mut Turn),
-    ) {
-        if let Some(&index) = self.launches.get(&launch) {
-            self.turn(now, index, cause, step, act);
-        }
-    }
-
     /// Lets one tenant act, and brings all books in line with what it became.
     fn turn(
         &mut self,
@@ -333,9 +215,11 @@ impl Supervisor {
         let (want_before, before) = (tenant.want(), tenant.state().clone());
         let (from, launch_before) = (before.word(), before.launch());
         let (ready_before, finished_before) = (before.is_ready(), before.is_finished());
+        let held = before.holds();
         let mut turn = Turn {
             now,
             hurry: self.hurry,
+            blocked: self.awaits.is_blocked(tenant.name()),
             next_launch: &mut self.next_launch,
             actions: &mut step.actions,
             cause,
@@ -348,6 +232,11 @@ impl Supervisor {
         }
         let (to, launch) = (after.word(), after.launch());
         let (ready, finished) = (after.is_ready(), after.is_finished());
+        // What is released at last may be provisioned anew in the same step.
+        let released =
+            from == StateWord::Releasing && !matches!(to, StateWord::Releasing | StateWord::Stuck);
+        let let_go = held && (released || !after.holds());
+        let gone = tenant.is_gone();
         if from != to && !matches!(cause, Cause::Found(_)) {
             tenant.entered(now);
         }
@@ -370,6 +259,12 @@ impl Supervisor {
             launch.map(|new| self.launches.insert(new, index));
         }
         self.book(now, index);
+        if let_go {
+            self.let_go(now, index, step);
+        }
+        if gone {
+            self.forget(index, step);
+        }
     }
 
     /// Enters the tenant's deadline where it belongs.

@@ -44,6 +44,12 @@ pub enum Cause {
     Planned,
     /// It became part of the plan, and an earlier supervisor had it.
     Found(Find),
+    /// It is planned otherwise.
+    Replanned,
+    /// It is part of the plan no more.
+    Removed,
+    /// Another tenant let go of what it takes.
+    Unblocked,
     /// An operator asked.
     Asked(Verb),
     /// The supervisor is to end.
@@ -89,6 +95,9 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Cause::Planned => "it is in the plan",
+            Cause::Replanned => "its manifest changed",
+            Cause::Removed => "it is in the manifest no more",
+            Cause::Unblocked => "what it takes is free now",
             Cause::Asked(Verb::Start) => "an operator asked for its start",
             Cause::Asked(Verb::Stop) => "an operator asked for its stop",
             Cause::Asked(Verb::Restart) => "an operator asked for its restart",

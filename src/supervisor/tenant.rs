@@ -5,14 +5,15 @@
 //! step names all states: a pair of state and event that changes nothing is listed as such, for
 //! either the event is late, or the host broke its word; neither may harm the tenant.
 //!
-//! The steps stand in four files by who causes them: [`asked`] the operators, [`host`] the host,
-//! [`due`] the clock, [`found`] an earlier supervisor. What they share stands here. Nothing here
-//! knows of other tenants.
+//! The steps stand in five files by who causes them: [`asked`] the operators, [`replanned`] the
+//! manifest, [`host`] the host, [`due`] the clock, [`found`] an earlier supervisor. What they share
+//! stands here. Nothing here knows of other tenants.
 
 mod asked;
 mod due;
 mod found;
 mod host;
+mod replanned;
 mod state;
 
 use std::mem;
@@ -32,7 +33,7 @@ use super::time::Moment;
 use super::view::{View, Want, Why};
 
 pub(super) use state::State;
-use state::{After, Ending, Left, Live, Readying};
+use state::{After, Anew, Ending, Left, Live, Making, Readying};
 
 /// From SIGKILL until a launch counts as stuck. A killed process is gone within milliseconds; 10 s
 /// are for those that the kernel keeps while a slow disk or network filesystem ends their I/O.
@@ -52,6 +53,8 @@ pub(super) struct Turn<'a> {
     pub(super) now: Moment,
     /// Whether what is stopping gets no grace any more.
     pub(super) hurry: bool,
+    /// Whether another tenant has not let go yet of what this one takes.
+    pub(super) blocked: bool,
     /// The next launch's number.
     pub(super) next_launch: &'a mut u64,
     pub(super) actions: &'a mut Vec<Action>,
@@ -71,6 +74,8 @@ pub(super) struct Tenant {
     since: Moment,
     strikes: Strikes,
     restarts: u32,
+    /// Whether it is in the plan no more.
+    leaving: bool,
 }
 
 impl Tenant {
@@ -85,6 +90,7 @@ impl Tenant {
             since: now,
             strikes: Strikes::default(),
             restarts: 0,
+            leaving: false,
         }
     }
 
@@ -150,10 +156,16 @@ impl Tenant {
     }
 
     fn provision(&self, turn: &mut Turn) -> State {
-        let tenant = self.name.clone();
-        turn.actions.push(Action::Provision { tenant });
+        let making = if turn.blocked {
+            Making::Awaiting
+        } else {
+            let tenant = self.name.clone();
+            turn.actions.push(Action::Provision { tenant });
+            Making::Begun
+        };
         State::Provisioning {
             started_at: turn.now,
+            making,
         }
     }
 
@@ -169,7 +181,7 @@ impl Tenant {
         });
         State::Launching {
             launch,
-            again: false,
+            again: None,
         }
     }
 

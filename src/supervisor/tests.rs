@@ -3,6 +3,7 @@
 
 mod found;
 mod paths;
+mod replanned;
 
 use std::time::Duration;
 
@@ -170,6 +171,7 @@ fn word(action: &Action) -> &'static str {
         Action::Terminate { .. } => "terminate",
         Action::Kill { .. } => "kill",
         Action::Release { .. } => "release",
+        Action::Forget { .. } => "forget",
         Action::Reply { .. } => "reply",
     }
 }

@@ -10,6 +10,8 @@ use super::world::{Happening, Program, World};
 impl World {
     pub(super) fn happen(&mut self, happening: Happening) -> Result<(), Broken> {
         match happening {
+            Happening::Reload if self.shutdown => Ok(()),
+            Happening::Reload => self.reload(),
             Happening::Tell(event) => self.tell_if_apt(event),
             Happening::Ready(launch) if self.programs.contains_key(&launch) => {
                 self.tell(Event::Ready { launch })
@@ -138,7 +140,7 @@ impl World {
                 };
                 self.later(50, Happening::Tell(event));
             }
-            Action::Reply { .. } => {}
+            Action::Reply { .. } | Action::Forget { .. } => {}
         }
     }
 

@@ -35,10 +35,16 @@ pub(crate) enum Law {
     Finish,
     /// A supervisor in a fair world comes to rest.
     Rest,
+    /// What one tenant holds is provisioned for no other.
+    OneHolder,
+    /// What is launched is what is planned, on a network that is as planned.
+    AsPlanned,
+    /// A tenant that was removed is forgotten once nothing of it is left, and no other one is.
+    Forgotten,
 }
 
 impl Law {
-    pub(crate) const ALL: [Law; 16] = [
+    pub(crate) const ALL: [Law; 19] = [
         Law::OneLaunch,
         Law::FreshLaunch,
         Law::ProvisionFirst,
@@ -55,6 +61,9 @@ impl Law {
         Law::EndAsWanted,
         Law::Finish,
         Law::Rest,
+        Law::OneHolder,
+        Law::AsPlanned,
+        Law::Forgotten,
     ];
 }
 

@@ -2,8 +2,11 @@
 //! shows. Nothing of its own reckoning is trusted but the words of its states.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use tenantd::name::TenantName;
+use tenantd::plan::effect::Effect;
+use tenantd::plan::model::Policy;
 use tenantd::supervisor::action::{Action, Answer};
 use tenantd::supervisor::event::{Event, LaunchId, RequestId, Verb};
 use tenantd::supervisor::time::Moment;
@@ -16,7 +19,7 @@ use super::truth::{Live, Network, Truth};
 /// What one event means for the step that answers it.
 #[derive(Debug)]
 pub(crate) struct Heard {
-    unfit: bool,
+    pub(crate) unfit: bool,
     asked: Option<(RequestId, TenantName, Verb)>,
 }
 
@@ -52,7 +55,13 @@ impl Laws {
     /// Whether this event, told now, would be late or unfit.
     pub(crate) fn is_stale(&self, event: &Event) -> bool {
         match event {
-            Event::Planned { .. } | Event::Asked { .. } | Event::Shutdown | Event::Hurry => false,
+            Event::Planned { .. }
+            | Event::Replanned { .. }
+            | Event::Removed { .. }
+            | Event::Awaits { .. }
+            | Event::Asked { .. }
+            | Event::Shutdown
+            | Event::Hurry => false,
             Event::Provisioned { tenant } | Event::ProvisionFailed { tenant, .. } => {
                 self.tenants[tenant].network != Network::Making
             }
@@ -68,6 +77,10 @@ impl Laws {
         }
     }
 
+    pub(crate) fn policy(&self, tenant: &TenantName) -> Option<&Policy> {
+        self.tenants.get(tenant).map(|truth| &*truth.policy)
+    }
+
     /// Whether this launch is not over.
     fn lives(&self, launch: LaunchId) -> bool {
         self.launches.contains_key(&launch)
@@ -77,18 +90,11 @@ impl Laws {
     pub(crate) fn event(&mut self, now: Moment, event: &Event) -> Heard {
         let mut heard = Self::nothing_heard();
         heard.unfit = match event {
-            Event::Planned { tenant, policy, .. } => {
-                let policy = policy.clone();
-                self.tenants.entry(tenant.clone()).or_insert(Truth {
-                    policy,
-                    network: Network::None,
-                    live: None,
-                    free: true,
-                    trying: false,
-                    tried_at: now,
-                    asked_end: false,
-                    strikes: 0,
-                });
+            Event::Planned { .. }
+            | Event::Replanned { .. }
+            | Event::Removed { .. }
+            | Event::Awaits { .. } => {
+                self.plan(now, event);
                 false
             }
             Event::Asked {
@@ -128,6 +134,56 @@ impl Laws {
             | Event::EndFailed { launch, .. } => !self.lives(*launch),
         };
         heard
+    }
+
+    /// What the manifest says changes.
+    fn plan(&mut self, now: Moment, event: &Event) {
+        if let Event::Planned { tenant, policy, .. } = event {
+            self.asked_for(tenant, policy);
+            self.tenants.entry(tenant.clone()).or_insert(Truth {
+                policy: policy.clone(),
+                network: Network::None,
+                live: None,
+                free: true,
+                trying: false,
+                tried_at: now,
+                asked_end: false,
+                strikes: 0,
+                awaits: false,
+            });
+        }
+        if let Event::Replanned {
+            tenant,
+            policy,
+            effect,
+        } = event
+        {
+            match (effect, self.tenants.get_mut(tenant)) {
+                (Effect::Live, Some(truth)) => truth.policy = policy.clone(),
+                (Effect::Relaunch | Effect::Renew, _) => self.asked_for(tenant, policy),
+                (Effect::Live, None) => {}
+            }
+        }
+        if let Event::Removed { tenant } = event
+            && let Some(truth) = self.tenants.get_mut(tenant)
+        {
+            truth.asked_end = true;
+        }
+        if let Event::Awaits { tenant, others } = event
+            && let Some(truth) = self.tenants.get_mut(tenant)
+        {
+            truth.awaits |= !others.is_empty();
+        }
+    }
+
+    /// What the tenant does next was asked for, by an operator's edit.
+    fn asked_for(&mut self, tenant: &TenantName, policy: &Arc<Policy>) {
+        if let Some(truth) = self.tenants.get_mut(tenant) {
+            truth.policy = policy.clone();
+            truth.asked_end = true;
+            truth.free = true;
+            truth.strikes = 0;
+        }
     }
 
     fn turned(&mut self, tenant: &TenantName, from: Network, to: Network) -> bool {
@@ -181,7 +237,7 @@ impl Laws {
                     })?;
                 }
                 Action::Release { tenant } => self.release(tenant)?,
-                Action::Reply { .. } => {}
+                Action::Reply { .. } | Action::Forget { .. } => {}
             }
         }
         Ok(())
@@ -220,6 +276,7 @@ impl Laws {
             format!("{truth:?}")
         })?;
         truth.network = Network::Making;
+        truth.awaits = false;
         truth.trying = true;
         truth.asked_end = false;
         let automatic = truth.tries(now)?;
@@ -297,7 +354,10 @@ impl Laws {
                 && view.launch == truth.live.map(|live| live.id)
                 && match view.state {
                     StateWord::Down => truth.network == Network::None,
-                    StateWord::Provisioning => truth.network == Network::Making,
+                    StateWord::Provisioning => {
+                        truth.network == Network::Making
+                            || (truth.awaits && truth.network == Network::None)
+                    }
                     StateWord::Launching => truth.live.is_some() && !launched,
                     StateWord::Up => launched && (view.ready == Some(true) || next.is_some()),
                     StateWord::Stopping => launched && next.is_some(),
@@ -311,39 +371,6 @@ impl Laws {
             })?;
         }
         Ok(())
-    }
-
-    /// All that is due by now has been done.
-    pub(crate) fn done(now: Moment, next: Option<Moment>) -> Result<(), Broken> {
-        let late = next.is_some_and(|next| next <= now);
-        check(!late, Law::DueIsDone, || format!("{next:?} at {now:?}"))
-    }
-
-    /// The world has become fair and quiet. Whether all was asked for again since it is fair
-    /// says whether something may still be stuck.
-    pub(crate) fn end(views: &[View], asked_again: bool) -> Result<(), Broken> {
-        for view in views {
-            let good = match (view.want, view.state) {
-                (Want::Up, StateWord::Up) => view.ready == Some(true),
-                (Want::Up, StateWord::Held) | (Want::Down, StateWord::Down) => true,
-                (_, StateWord::Stuck) => !asked_again && view.until.is_none(),
-                _ => false,
-            };
-            check(good, Law::EndAsWanted, || format!("{view:?}"))?;
-        }
-        Ok(())
-    }
-
-    /// A shutdown in a world that is fair and quiet is finished.
-    pub(crate) fn finishes(shutdown: bool, finished: bool) -> Result<(), Broken> {
-        check(shutdown == finished, Law::Finish, || {
-            format!("{shutdown} {finished}")
-        })
-    }
-
-    /// So few events were enough to come to rest.
-    pub(crate) fn rests(events: u32) -> Result<(), Broken> {
-        check(events < 20_000, Law::Rest, || format!("{events} events"))
     }
 
     /// What is stale is not even seen.

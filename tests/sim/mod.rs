@@ -3,7 +3,10 @@
 mod host;
 pub(crate) mod law;
 pub(crate) mod laws;
+pub(crate) mod plans;
 mod proof;
-pub(crate) mod random;
+mod random;
+mod reload;
+mod rest;
 mod truth;
 pub(crate) mod world;

@@ -12,6 +12,7 @@ use tenantd::supervisor::{Limits, Step};
 
 use super::law::{Broken, Law};
 use super::laws::Laws;
+use super::plans::{Paper, Plans};
 
 fn policy(delay: Duration) -> Policy {
     Policy {
@@ -190,6 +191,40 @@ fn breaks(law: Law) -> Vec<Result<(), Broken>> {
         ],
         Law::Finish => vec![Laws::finishes(true, false), Laws::finishes(false, true)],
         Law::Rest => vec![Laws::rests(20_000)],
+        Law::OneHolder | Law::AsPlanned | Law::Forgotten => breaks_plans(law),
+    }
+}
+
+/// Breaks a law about what is planned.
+fn breaks_plans(law: Law) -> Vec<Result<(), Broken>> {
+    let mut plans = Plans::default();
+    let paper = |network| Paper {
+        address: 1,
+        network,
+        launch: 0,
+    };
+    let provision = |tenant: &str| Action::Provision {
+        tenant: tenant.parse().unwrap(),
+    };
+    plans.planned.insert(tenant(), paper(1));
+    plans.planned.insert("beta".parse().unwrap(), paper(1));
+    plans.action(&provision("acme")).unwrap();
+    let up = [view(Want::Up, StateWord::Up)];
+    match law {
+        Law::OneHolder => vec![plans.action(&provision("beta"))],
+        Law::AsPlanned => {
+            plans.action(&launch(1)).unwrap();
+            plans.planned.remove("beta");
+            plans.planned.insert(tenant(), paper(2));
+            vec![plans.action(&launch(2)), plans.end(&up)]
+        }
+        Law::Forgotten => {
+            let forgotten = plans.action(&Action::Forget { tenant: tenant() });
+            let shown = plans.end(&[]);
+            plans.planned.clear();
+            vec![forgotten, shown, plans.end(&up)]
+        }
+        _ => Vec::new(),
     }
 }
 

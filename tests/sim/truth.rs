@@ -39,6 +39,8 @@ pub(super) struct Truth {
     pub(super) asked_end: bool,
     /// At least so many strikes.
     pub(super) strikes: u32,
+    /// Another one holds, or held, what it takes.
+    pub(super) awaits: bool,
 }
 
 impl Truth {

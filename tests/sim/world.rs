@@ -14,6 +14,7 @@ use tenantd::supervisor::{Limits, Step, Supervisor};
 
 use super::law::Broken;
 use super::laws::Laws;
+use super::plans::{Paper, Plans};
 use super::random::Random;
 
 /// For so long the world is unfair, in milliseconds.
@@ -34,6 +35,8 @@ pub(super) enum Happening {
     Empty(LaunchId),
     /// It is ready.
     Ready(LaunchId),
+    /// Somebody edits the manifest and reloads.
+    Reload,
 }
 
 /// How a history ends once the world is fair.
@@ -68,10 +71,12 @@ pub(crate) struct World {
     pub(super) random: Random,
     now: Moment,
     pub(super) fair: bool,
-    shutdown: bool,
+    pub(super) shutdown: bool,
     supervisor: Supervisor,
     pub(super) laws: Laws,
-    names: Vec<TenantName>,
+    pub(super) plans: Plans,
+    versions: u64,
+    pub(super) names: Vec<TenantName>,
     happenings: BTreeMap<(Moment, u64), Happening>,
     sequence: u64,
     requests: u64,
@@ -101,6 +106,8 @@ impl World {
             shutdown: false,
             supervisor: Supervisor::new(limits),
             laws: Laws::new(limits),
+            plans: Plans::default(),
+            versions: 0,
             names,
             happenings: BTreeMap::new(),
             sequence: 0,
@@ -120,13 +127,14 @@ impl World {
 
     fn history(&mut self) -> Result<(), Broken> {
         let fair_at = self.now + Duration::from_millis(UNFAIR_FOR);
-        for tenant in self.names.clone() {
-            let policy = self.policy();
-            self.tell(Event::Planned {
-                tenant,
-                policy: policy.into(),
-                found: None,
-            })?;
+        for (address, tenant) in (0..).zip(self.names.clone()) {
+            let paper = Paper {
+                address,
+                network: 0,
+                launch: 0,
+            };
+            self.plans.planned.insert(tenant.clone(), paper);
+            self.plan(tenant)?;
         }
         self.schedule_operators();
         while self.advance(fair_at)? {}
@@ -158,6 +166,7 @@ impl World {
         };
         let views: Vec<View> = self.supervisor.tenants().collect();
         Laws::end(&views, asked_again)?;
+        self.plans.end(&views)?;
         Laws::finishes(self.shutdown, self.supervisor.is_finished())
     }
 
@@ -191,6 +200,32 @@ impl World {
         Ok(true)
     }
 
+    pub(super) fn plan(&mut self, tenant: TenantName) -> Result<(), Broken> {
+        let policy = self.policy().into();
+        self.tell(Event::Planned {
+            tenant,
+            policy,
+            found: None,
+        })
+    }
+
+    pub(super) fn next_version(&mut self) -> u64 {
+        self.versions += 1;
+        self.versions
+    }
+
+    /// Another policy, but for the delays: the one that runs was reckoned by the old ones.
+    pub(super) fn changed_policy(&mut self, tenant: &TenantName) -> Policy {
+        let policy = self.policy();
+        match self.laws.policy(tenant) {
+            Some(old) => Policy {
+                restart: old.restart.clone(),
+                ..policy
+            },
+            None => policy,
+        }
+    }
+
     fn ask(&mut self, tenant: TenantName, verb: Verb) -> Result<(), Broken> {
         self.requests += 1;
         let request = RequestId(self.requests);
@@ -204,6 +239,7 @@ impl World {
     pub(super) fn tell(&mut self, event: Event) -> Result<(), Broken> {
         self.shutdown |= event == Event::Shutdown;
         let heard = self.laws.event(self.now, &event);
+        self.plans.event(&event, heard.unfit);
         let before: Vec<View> = self.supervisor.tenants().collect();
         let traced = self.tracing.then(|| event.clone());
         if self.random.chance(20) {
@@ -230,6 +266,7 @@ impl World {
                 .or_default() += 1;
         }
         for action in &step.actions {
+            self.plans.action(action)?;
             self.act(action);
         }
         self.laws.shows(&views, self.supervisor.next_deadline())
@@ -263,6 +300,9 @@ impl World {
     fn schedule_operators(&mut self) {
         for _ in 0..self.random.below(20) {
             self.ask_within(UNFAIR_FOR);
+        }
+        for _ in 0..self.random.below(5) {
+            self.later(UNFAIR_FOR, Happening::Reload);
         }
         if self.random.chance(20) {
             self.later(UNFAIR_FOR, Happening::Tell(Event::Shutdown));

@@ -4,11 +4,15 @@ use crate::supervisor::action::Answer;
 use crate::supervisor::event::Verb;
 use crate::supervisor::view::Want;
 
-use super::{After, Ending, Left, Live, State, Tenant, Turn};
+use super::{After, Anew, Ending, Left, Live, Making, State, Tenant, Turn};
 
 impl Tenant {
     /// A request, and its one answer.
     pub(in crate::supervisor) fn asked(&mut self, verb: Verb, turn: &mut Turn) -> Answer {
+        if self.leaving && verb != Verb::Stop {
+            let reason = "it is in the manifest no more, and is being ended".to_owned();
+            return Answer::Refused { reason };
+        }
         // Once the supervisor is to end, nothing but a stop gets here.
         if let Some(want) = &mut self.want_before_end {
             *want = Want::Down;
@@ -69,9 +73,9 @@ impl Tenant {
             State::Waiting { footing, .. } | State::Held { footing, .. } => {
                 self.bring_up(turn, footing)
             }
-            State::Launching { launch, .. } => State::Launching {
+            State::Launching { launch, again } => State::Launching {
                 launch,
-                again: true,
+                again: again.max(Some(Anew::Relaunch)),
             },
             State::Up { launch, .. } => self.stop(turn, launch, After::Relaunch),
             State::Stopping {
@@ -93,14 +97,18 @@ impl Tenant {
             State::Waiting { footing, .. } | State::Held { footing, .. } => {
                 self.bring_down(turn, footing)
             }
-            State::Launching { launch, .. } => State::Launching {
-                launch,
-                again: false,
-            },
+            State::Provisioning {
+                making: Making::Awaiting,
+                ..
+            } => State::Down,
             State::Stuck { left, .. } => self.try_again(turn, &left, 0),
             // Down, on its way down, or looked at once the host has answered.
             state @ (State::Down
-            | State::Provisioning { .. }
+            | State::Provisioning {
+                making: Making::Begun | Making::Outdated,
+                ..
+            }
+            | State::Launching { .. }
             | State::Stopping { .. }
             | State::Releasing { .. }) => state,
         };

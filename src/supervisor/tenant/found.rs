@@ -91,11 +91,11 @@ impl Tenant {
             }
             State::Launching {
                 launch,
-                again: true,
-            } => self.stop(turn, launch, After::Relaunch),
+                again: Some(anew),
+            } => self.stop(turn, launch, anew.into()),
             State::Launching {
                 launch,
-                again: false,
+                again: None,
             } => self.up_unheard(turn, launch, None),
             State::Up { launch, ready } => self.up_unheard(turn, launch, Some(ready)),
             // None of these has a launch, so that this is a broken word: what lives there is in the

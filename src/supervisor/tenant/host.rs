@@ -7,15 +7,31 @@ use crate::supervisor::event::Exit;
 use crate::supervisor::memory::Footing;
 use crate::supervisor::view::{Want, Why};
 
-use super::{After, Ending, Left, Readying, State, Tenant, Turn, stuck};
+use super::{After, Anew, Ending, Left, Making, Readying, State, Tenant, Turn, stuck};
 
 impl Tenant {
     pub(in crate::supervisor) fn provisioned(&mut self, turn: &mut Turn) {
         self.state = match (self.take(), self.want) {
-            (State::Provisioning { .. }, Want::Up) => self.launch_now(turn),
-            (State::Provisioning { .. }, Want::Down) => self.release(turn, 0),
             (
-                state @ (State::Down
+                State::Provisioning {
+                    making: Making::Begun,
+                    ..
+                },
+                Want::Up,
+            ) => self.launch_now(turn),
+            (
+                State::Provisioning {
+                    making: Making::Begun | Making::Outdated,
+                    ..
+                },
+                Want::Up | Want::Down,
+            ) => self.release(turn, 0),
+            (
+                state @ (State::Provisioning {
+                    making: Making::Awaiting,
+                    ..
+                }
+                | State::Down
                 | State::Launching { .. }
                 | State::Up { .. }
                 | State::Stopping { .. }
@@ -31,14 +47,38 @@ impl Tenant {
     /// Its program has not run, so its restart policy has no say: it is tried again.
     pub(in crate::supervisor) fn provision_failed(&mut self, why: Failure, turn: &mut Turn) {
         self.state = match (self.take(), self.want) {
-            (State::Provisioning { started_at }, Want::Up) => {
+            (
+                State::Provisioning {
+                    making: Making::Begun,
+                    started_at,
+                },
+                Want::Up,
+            ) => {
                 let again = false;
                 let footing = Footing::Nothing;
                 self.strike(turn, started_at, (footing, again), Why::Failure(why))
             }
-            (State::Provisioning { .. }, Want::Down) => State::Down,
+            // What failed was another plan.
             (
-                state @ (State::Down
+                State::Provisioning {
+                    making: Making::Outdated,
+                    ..
+                },
+                Want::Up,
+            ) => self.provision(turn),
+            (
+                State::Provisioning {
+                    making: Making::Begun | Making::Outdated,
+                    ..
+                },
+                Want::Down,
+            ) => State::Down,
+            (
+                state @ (State::Provisioning {
+                    making: Making::Awaiting,
+                    ..
+                }
+                | State::Down
                 | State::Launching { .. }
                 | State::Up { .. }
                 | State::Stopping { .. }
@@ -56,12 +96,13 @@ impl Tenant {
             (
                 State::Launching {
                     launch,
-                    again: false,
+                    again: None,
                 },
                 Want::Up,
             ) => self.up(turn, launch),
-            (State::Launching { launch, .. }, Want::Up | Want::Down) => {
-                self.stop(turn, launch, After::Relaunch)
+            (State::Launching { launch, again }, Want::Up | Want::Down) => {
+                let anew = again.unwrap_or(Anew::Relaunch);
+                self.stop(turn, launch, anew.into())
             }
             (
                 state @ (State::Down
@@ -80,12 +121,25 @@ impl Tenant {
     /// Its program has not run, so its restart policy has no say: it is tried again.
     pub(in crate::supervisor) fn launch_failed(&mut self, why: Failure, turn: &mut Turn) {
         self.state = match (self.take(), self.want) {
-            (State::Launching { .. }, Want::Down) => self.release(turn, 0),
-            (State::Launching { again: true, .. }, Want::Up) => self.launch_now(turn),
+            (State::Launching { .. }, Want::Down)
+            | (
+                State::Launching {
+                    again: Some(Anew::Renew),
+                    ..
+                },
+                Want::Up,
+            ) => self.release(turn, 0),
+            (
+                State::Launching {
+                    again: Some(Anew::Relaunch),
+                    ..
+                },
+                Want::Up,
+            ) => self.launch_now(turn),
             (
                 State::Launching {
                     launch,
-                    again: false,
+                    again: None,
                 },
                 Want::Up,
             ) => {

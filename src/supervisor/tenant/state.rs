@@ -16,7 +16,8 @@
 //!
 //! Waiting and Held remember what stands of the tenant. A start takes them on at once to
 //! Launching or Provisioning, a stop to Releasing or Down. A tenant that is wanted up again
-//! while it is Releasing is provisioned as soon as it is released.
+//! while it is Releasing is provisioned as soon as it is released. A provision that takes what
+//! another tenant holds begins once that one has let go.
 
 use serde::{Deserialize, Serialize};
 
@@ -42,12 +43,13 @@ pub(in crate::supervisor) enum State {
     Down,
     Provisioning {
         started_at: Moment,
+        making: Making,
     },
     /// Cannot be interrupted: what it is wanted for is looked at once it is answered.
     Launching {
         launch: Live,
-        /// An operator asked for a restart meanwhile.
-        again: bool,
+        /// A restart was asked for meanwhile, or the plan changed.
+        again: Option<Anew>,
     },
     Up {
         launch: Live,
@@ -82,6 +84,28 @@ pub(in crate::supervisor) enum State {
     },
 }
 
+/// How far a provision is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(in crate::supervisor) enum Making {
+    /// Another tenant has not let go yet of what this one takes. Nothing of it stands.
+    Awaiting,
+    /// It was begun.
+    Begun,
+    /// It was begun, and what it makes is not what is planned any more.
+    Outdated,
+}
+
+/// How much is made anew, the least first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(in crate::supervisor) enum Anew {
+    /// The launch.
+    Relaunch,
+    /// What was provisioned too.
+    Renew,
+}
+
 /// Readiness never ends before its launch does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -110,7 +134,7 @@ pub(in crate::supervisor) enum Ending {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(in crate::supervisor) enum After {
-    /// The next launch at once: an operator asked.
+    /// The next launch at once: an operator asked, or the plan changed.
     Relaunch,
     /// A release, a provision and a launch: what stands is not what is planned.
     Renew,
@@ -124,6 +148,23 @@ impl After {
         match self {
             After::Relaunch | After::Judge(_) => After::Relaunch,
             After::Renew => After::Renew,
+        }
+    }
+
+    /// The same, but at least so much is made anew.
+    pub(super) fn anew(&self, anew: Anew) -> After {
+        match anew {
+            Anew::Relaunch => self.asked(),
+            Anew::Renew => After::Renew,
+        }
+    }
+}
+
+impl From<Anew> for After {
+    fn from(anew: Anew) -> Self {
+        match anew {
+            Anew::Relaunch => After::Relaunch,
+            Anew::Renew => After::Renew,
         }
     }
 }
@@ -213,6 +254,29 @@ impl State {
                 left: Left::Network,
                 ..
             } => None,
+        }
+    }
+
+    /// Whether it holds anything of the host that another tenant could want.
+    pub(in crate::supervisor) fn holds(&self) -> bool {
+        match self {
+            State::Down
+            | State::Provisioning {
+                making: Making::Awaiting,
+                ..
+            } => false,
+            State::Waiting { footing, .. } | State::Held { footing, .. } => {
+                *footing != Footing::Nothing
+            }
+            State::Provisioning {
+                making: Making::Begun | Making::Outdated,
+                ..
+            }
+            | State::Launching { .. }
+            | State::Up { .. }
+            | State::Stopping { .. }
+            | State::Releasing { .. }
+            | State::Stuck { .. } => true,
         }
     }
 

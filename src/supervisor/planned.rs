@@ -1,0 +1,146 @@
+//! Tenants that come and go, and what one of them awaits from others.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::name::TenantName;
+use crate::plan::effect::Effect;
+use crate::plan::model::Policy;
+
+use super::action::Action;
+use super::agenda::{Entry, Index};
+use super::event::LaunchId;
+use super::memory::Found;
+use super::step::{Cause, Step};
+use super::tenant::Tenant;
+use super::time::Moment;
+use super::{Slot, Supervisor};
+
+/// Who awaits whom: tenants that take what others have not let go of yet.
+#[derive(Debug, Default)]
+pub(super) struct Awaits(BTreeMap<TenantName, BTreeSet<TenantName>>);
+
+impl Awaits {
+    pub(super) fn is_blocked(&self, tenant: &TenantName) -> bool {
+        self.0.contains_key(tenant)
+    }
+
+    /// Whom a tenant awaits.
+    pub(super) fn of(&self, tenant: &TenantName) -> impl Iterator<Item = &TenantName> {
+        self.0.get(tenant).into_iter().flatten()
+    }
+
+    fn add(&mut self, tenant: TenantName, others: BTreeSet<TenantName>) {
+        if !others.is_empty() {
+            self.0.entry(tenant).or_default().extend(others);
+        }
+    }
+
+    /// A tenant let go of all that it held: whoever awaits nobody any more.
+    fn let_go(&mut self, tenant: &TenantName) -> Vec<TenantName> {
+        let mut free = Vec::new();
+        self.0.retain(|waiter, others| {
+            others.remove(tenant);
+            if others.is_empty() {
+                free.push(waiter.clone());
+            }
+            !others.is_empty()
+        });
+        free
+    }
+}
+
+impl Supervisor {
+    pub(super) fn planned(
+        &mut self,
+        now: Moment,
+        name: TenantName,
+        policy: Arc<Policy>,
+        found: Option<Box<Found>>,
+        step: &mut Step,
+    ) {
+        let autostart = policy.autostart && !self.shutdown;
+        if let Some(&index) = self.names.get(&name) {
+            return self.planned_again(now, index, policy, autostart, step);
+        }
+        let index = self.next_index;
+        self.next_index += 1;
+        self.names.insert(name.clone(), index);
+        let tenant = Box::new(Tenant::new(name, policy, now));
+        let entry = Entry::None;
+        self.tenants.insert(index, Slot { tenant, entry });
+        if let Some(found) = found {
+            let allowed = !self.shutdown;
+            self.resume(LaunchId(0), [&found.memory].into_iter());
+            self.turn(now, index, Cause::Planned, step, |tenant, turn| {
+                tenant.found(*found, allowed, turn);
+            });
+        } else if autostart {
+            self.turn(now, index, Cause::Planned, step, Tenant::want_up);
+        }
+    }
+
+    fn planned_again(
+        &mut self,
+        now: Moment,
+        index: Index,
+        policy: Arc<Policy>,
+        autostart: bool,
+        step: &mut Step,
+    ) {
+        self.turn(now, index, Cause::Planned, step, |tenant, turn| {
+            if tenant.is_leaving() {
+                tenant.came_back(policy, autostart, turn);
+            } else {
+                tenant.set_policy(policy);
+            }
+        });
+    }
+
+    pub(super) fn replanned(
+        &mut self,
+        now: Moment,
+        name: &TenantName,
+        policy: Arc<Policy>,
+        effect: Effect,
+        step: &mut Step,
+    ) {
+        self.of(now, name, Cause::Replanned, step, |tenant, turn| {
+            tenant.replanned(policy, effect, turn);
+        });
+    }
+
+    /// Whom a tenant awaits: those that have not let go yet of what it takes.
+    pub fn awaited(&self, tenant: &TenantName) -> impl Iterator<Item = &TenantName> {
+        self.awaits.of(tenant)
+    }
+
+    pub(super) fn awaits(&mut self, tenant: TenantName, others: Vec<TenantName>) {
+        let holds = |other: &TenantName| {
+            let slot = self.names.get(other).and_then(|i| self.tenants.get(i));
+            *other != tenant && slot.is_some_and(|slot| slot.tenant.state().holds())
+        };
+        let others = others.into_iter().filter(holds).collect();
+        self.awaits.add(tenant, others);
+    }
+
+    /// A tenant holds nothing any more, or nothing of what it held.
+    pub(super) fn let_go(&mut self, now: Moment, index: Index, step: &mut Step) {
+        let Some(slot) = self.tenants.get(&index) else {
+            return;
+        };
+        for free in self.awaits.let_go(slot.tenant.name()) {
+            self.of(now, &free, Cause::Unblocked, step, Tenant::unblocked);
+        }
+    }
+
+    /// A tenant was removed, and nothing of it is left: its name may come back.
+    pub(super) fn forget(&mut self, index: Index, step: &mut Step) {
+        if let Some(slot) = self.tenants.remove(&index) {
+            let tenant = slot.tenant.name().clone();
+            self.names.remove(&tenant);
+            self.awaits.0.remove(&tenant);
+            step.actions.push(Action::Forget { tenant });
+        }
+    }
+}

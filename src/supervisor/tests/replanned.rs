@@ -1,0 +1,142 @@
+//! What a changed manifest does to a tenant in each state that it may find.
+
+use super::*;
+use crate::plan::effect::Effect;
+
+impl World {
+    fn replanned(&mut self, effect: Effect) -> Vec<Action> {
+        let tenant = self.name();
+        let policy = policy().into();
+        let event = Event::Replanned {
+            tenant,
+            policy,
+            effect,
+        };
+        self.tell(event).actions
+    }
+
+    fn up() -> Self {
+        Self::new(policy()).provisioned().launched()
+    }
+
+    fn emptied(&mut self) -> Vec<Action> {
+        let launch = self.launch();
+        self.tell(Event::Emptied { launch }).actions
+    }
+}
+
+#[test]
+fn a_live_change_touches_nothing() {
+    let mut world = World::up();
+    let before = world.view();
+    assert_eq!(world.replanned(Effect::Live), []);
+    assert_eq!(world.view(), before);
+}
+
+#[test]
+fn a_relaunch_keeps_the_network_and_a_renewal_does_not() {
+    let mut world = World::up();
+    let first = world.launch();
+    assert!(matches!(
+        world.replanned(Effect::Relaunch)[..],
+        [Action::Terminate { launch, .. }] if launch == first
+    ));
+    assert!(matches!(world.emptied()[..], [Action::Launch { .. }]));
+
+    let mut world = World::up();
+    world.replanned(Effect::Renew);
+    assert!(matches!(world.emptied()[..], [Action::Release { .. }]));
+    let tenant = world.name();
+    let released = world.tell(Event::Released { tenant });
+    assert!(matches!(released.actions[..], [Action::Provision { .. }]));
+}
+
+#[test]
+fn what_was_given_up_is_tried_anew_unless_the_change_is_live() {
+    let mut world = World::new(policy()).held();
+    assert_eq!(world.replanned(Effect::Live), []);
+    assert_eq!(world.view().state, StateWord::Held);
+    assert!(matches!(
+        world.replanned(Effect::Relaunch)[..],
+        [Action::Provision { .. }]
+    ));
+}
+
+#[test]
+fn what_an_operator_wants_stays() {
+    let mut world = World::up().asked(Verb::Stop);
+    assert_eq!(world.replanned(Effect::Renew), []);
+    assert!(matches!(world.emptied()[..], [Action::Release { .. }]));
+    let tenant = world.name();
+    assert_eq!(world.tell(Event::Released { tenant }).actions, []);
+    assert_eq!(world.view().state, StateWord::Down);
+    assert_eq!(world.replanned(Effect::Relaunch), []);
+    assert_eq!(world.view().want, Want::Down);
+}
+
+#[test]
+fn a_removed_tenant_ends_and_is_forgotten() {
+    let mut world = World::up();
+    let tenant = world.name();
+    let removed = Event::Removed {
+        tenant: tenant.clone(),
+    };
+    assert!(matches!(
+        world.tell(removed).actions[..],
+        [Action::Terminate { .. }]
+    ));
+    let (answer, actions) = world.ask(Verb::Start);
+    assert!(matches!(answer, Answer::Refused { .. }), "{answer:?}");
+    assert_eq!(actions, []);
+    world.emptied();
+    let released = world.tell(Event::Released {
+        tenant: tenant.clone(),
+    });
+    let forget = Action::Forget {
+        tenant: tenant.clone(),
+    };
+    assert_eq!(released.actions, [forget]);
+    assert!(world.supervisor.tenant(&tenant).is_none());
+}
+
+#[test]
+fn who_takes_what_another_holds_awaits_it_and_can_be_stopped_meanwhile() {
+    let mut world = World::up();
+    let (holder, taker): (TenantName, TenantName) = (world.name(), "beta".parse().unwrap());
+    let awaits = Event::Awaits {
+        tenant: taker.clone(),
+        others: vec![holder.clone()],
+    };
+    world.tell(awaits);
+    world.tell(Event::Removed {
+        tenant: holder.clone(),
+    });
+    let planned = Event::Planned {
+        tenant: taker.clone(),
+        policy: policy().into(),
+        found: None,
+    };
+    assert_eq!(world.tell(planned).actions, []);
+    let state = |world: &World| world.supervisor.tenant(&taker).unwrap().state;
+    assert_eq!(state(&world), StateWord::Provisioning);
+    let ask = |world: &mut World, verb| {
+        world.tell(Event::Asked {
+            request: RequestId(1),
+            tenant: taker.clone(),
+            verb,
+        })
+    };
+    ask(&mut world, Verb::Stop);
+    assert_eq!(state(&world), StateWord::Down);
+    ask(&mut world, Verb::Start);
+    assert_eq!(state(&world), StateWord::Provisioning);
+    world.emptied();
+    let released = world.tell(Event::Released {
+        tenant: holder.clone(),
+    });
+    let provision = Action::Provision {
+        tenant: taker.clone(),
+    };
+    let forget = Action::Forget { tenant: holder };
+    assert_eq!(released.actions, [provision, forget]);
+}

@@ -1,0 +1,111 @@
+//! What is planned of each tenant, and by which plan it stands and runs. Kept from outside, as
+//! the daemon would: a plan is taken up when a provision or a launch begins.
+
+use std::collections::BTreeMap;
+
+use tenantd::name::TenantName;
+use tenantd::supervisor::action::Action;
+use tenantd::supervisor::event::Event;
+use tenantd::supervisor::view::{StateWord, View};
+
+use super::law::{Broken, Law, check};
+
+/// The plan of one tenant, as far as it matters who holds what and what is outdated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Paper {
+    pub(crate) address: u64,
+    /// Changes with all that renews a tenant.
+    pub(crate) network: u64,
+    /// Changes with all that relaunches it.
+    pub(crate) launch: u64,
+}
+
+/// All papers.
+#[derive(Debug, Default)]
+pub(crate) struct Plans {
+    pub(crate) planned: BTreeMap<TenantName, Paper>,
+    /// By which paper a tenant was provisioned, until it is released.
+    stands: BTreeMap<TenantName, Paper>,
+    /// By which paper it was launched last.
+    ran: BTreeMap<TenantName, Paper>,
+}
+
+impl Plans {
+    /// Who holds an address, beside this tenant.
+    pub(crate) fn holders(&self, address: u64, taker: &TenantName) -> Vec<TenantName> {
+        let holders = self.stands.iter();
+        let holders = holders.filter(|(name, paper)| paper.address == address && *name != taker);
+        holders.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// What the world says of what stands.
+    pub(crate) fn event(&mut self, event: &Event, unfit: bool) {
+        if let (Event::Released { tenant } | Event::ProvisionFailed { tenant, .. }, false) =
+            (event, unfit)
+        {
+            self.stands.remove(tenant);
+        }
+    }
+
+    /// What the supervisor asks for.
+    pub(crate) fn action(&mut self, action: &Action) -> Result<(), Broken> {
+        match action {
+            Action::Provision { tenant } => {
+                let paper = self.planned.get(tenant).copied();
+                // A provision in vain of one that is about to be forgotten takes up nothing new.
+                let Some(paper) = paper.or_else(|| self.ran.get(tenant).copied()) else {
+                    return check(false, Law::AsPlanned, || {
+                        format!("{tenant} was never planned")
+                    });
+                };
+                let holders = self.holders(paper.address, tenant);
+                check(holders.is_empty(), Law::OneHolder, || {
+                    format!("{tenant} takes what {holders:?} hold")
+                })?;
+                self.stands.insert(tenant.clone(), paper);
+                Ok(())
+            }
+            Action::Launch { tenant, .. } => {
+                let stands = self.stands.get(tenant).map(|paper| paper.network);
+                let planned = self.planned.get(tenant).copied();
+                let fits = planned.is_some_and(|paper| stands == Some(paper.network));
+                check(fits, Law::AsPlanned, || {
+                    format!("{tenant} stands by {stands:?}, is planned as {planned:?}")
+                })?;
+                self.ran
+                    .extend(planned.map(|paper| (tenant.clone(), paper)));
+                Ok(())
+            }
+            Action::Forget { tenant } => {
+                let planned = self.planned.contains_key(tenant);
+                let stands = self.stands.contains_key(tenant);
+                check(!planned && !stands, Law::Forgotten, || {
+                    format!("{tenant} is forgotten: planned {planned}, stands {stands}")
+                })
+            }
+            Action::Terminate { .. }
+            | Action::Kill { .. }
+            | Action::Release { .. }
+            | Action::Reply { .. } => Ok(()),
+        }
+    }
+
+    /// The world has become fair and quiet.
+    pub(crate) fn end(&self, views: &[View]) -> Result<(), Broken> {
+        for view in views {
+            let planned = self.planned.get(&view.name);
+            let kept = planned.is_some() || view.state == StateWord::Stuck;
+            check(kept, Law::Forgotten, || format!("{view:?}"))?;
+            let runs = self.ran.get(&view.name);
+            let good = view.state != StateWord::Up || runs == planned;
+            check(good, Law::AsPlanned, || {
+                format!("{view:?} runs by {runs:?}, is planned as {planned:?}")
+            })?;
+        }
+        for name in self.planned.keys() {
+            let shown = views.iter().any(|view| view.name == *name);
+            check(shown, Law::Forgotten, || format!("{name} is planned"))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,101 @@
+//! Manifests that change at random, and what a daemon makes of them.
+
+use tenantd::name::TenantName;
+use tenantd::plan::effect::Effect;
+use tenantd::supervisor::event::Event;
+
+use super::law::Broken;
+use super::plans::Paper;
+use super::world::World;
+
+/// What a reload finds of one tenant.
+enum Found {
+    Removed,
+    Changed(Effect),
+    Added,
+}
+
+impl World {
+    /// Reads a manifest that somebody edited: told in the order in which a daemon tells it.
+    pub(super) fn reload(&mut self) -> Result<(), Broken> {
+        let found = self.edit();
+        for (tenant, found) in &found {
+            let Some(paper) = self.plans.planned.get(tenant) else {
+                continue;
+            };
+            if matches!(found, Found::Added | Found::Changed(Effect::Renew)) {
+                let others = self.plans.holders(paper.address, tenant);
+                let tenant = tenant.clone();
+                self.tell(Event::Awaits { tenant, others })?;
+            }
+        }
+        for (tenant, found) in found {
+            match found {
+                Found::Removed => self.tell(Event::Removed { tenant })?,
+                Found::Changed(effect) => {
+                    let policy = self.changed_policy(&tenant).into();
+                    self.tell(Event::Replanned {
+                        tenant,
+                        policy,
+                        effect,
+                    })?;
+                }
+                Found::Added => self.plan(tenant)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Edits the manifest, and tells what that comes to.
+    fn edit(&mut self) -> Vec<(TenantName, Found)> {
+        let before = self.plans.planned.clone();
+        let mut addresses: Vec<u64> = (0..self.names.len() as u64).collect();
+        if self.random.chance(60) {
+            // Two swap, or three go round.
+            let by = 1 + usize::from(self.random.chance(30));
+            let most = addresses.len();
+            addresses.rotate_left(by.min(most));
+        }
+        let mut found = Vec::new();
+        for (tenant, address) in self.names.clone().into_iter().zip(addresses) {
+            let old = before.get(&tenant);
+            if self.random.chance(if old.is_some() { 20 } else { 50 }) {
+                if self.plans.planned.remove(&tenant).is_some() {
+                    found.push((tenant, Found::Removed));
+                }
+                continue;
+            }
+            let version = self.next_version();
+            let Some(&old) = old else {
+                let paper = Paper {
+                    address,
+                    network: version,
+                    launch: version,
+                };
+                self.plans.planned.insert(tenant.clone(), paper);
+                found.push((tenant, Found::Added));
+                continue;
+            };
+            let mut paper = Paper { address, ..old };
+            let effect = if address != old.address {
+                paper.network = version;
+                Effect::Renew
+            } else if self.random.chance(30) {
+                paper.launch = version;
+                Effect::Relaunch
+            } else if self.random.chance(30) {
+                Effect::Live
+            } else {
+                continue;
+            };
+            self.plans.planned.insert(tenant.clone(), paper);
+            found.push((tenant, Found::Changed(effect)));
+        }
+        found.sort_by_key(|(_, found)| match found {
+            Found::Removed => 0,
+            Found::Changed(_) => 1,
+            Found::Added => 2,
+        });
+        found
+    }
+}
