@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
+use crate::crash;
+
 use super::desk::Closed;
 use super::{Daemon, clock, notify};
 
@@ -25,6 +27,7 @@ impl Daemon {
                 tracing::warn!(%error, "cannot tell the service manager that we end");
             }
             self.leaving = Some(clock::now() + PATIENCE);
+            crash::point("leave: begun", "");
         }
         Ok(())
     }
@@ -50,6 +53,7 @@ impl Daemon {
         // An aborted task is dropped, and its socket removed, once it has been waited for.
         let _aborted = control.await;
         drop(self.notices);
+        crash::point("leave: sockets closed", "");
         match Rc::into_inner(self.site) {
             Some(site) => site.logs.end().await,
             None => tracing::warn!("left while something was under way on the host"),

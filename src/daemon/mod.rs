@@ -254,7 +254,7 @@ impl Daemon {
         // An aborted task is dropped, and its socket removed, once it has been waited for.
         let _aborted = control.await;
         drop(self.notices);
-        crash::point("leave: sockets closed", "");
+        crash::point("finish: sockets closed", "");
         let Some(site) = Rc::into_inner(self.site) else {
             left.push(anyhow::anyhow!("a task on the host has not ended"));
             return Some(left);
@@ -265,12 +265,12 @@ impl Daemon {
         {
             left.extend(failures.into_iter().map(anyhow::Error::from));
         }
-        crash::point("leave: hub gone", "");
+        crash::point("finish: hub gone", "");
         if let Some(Cgroups { tree, watch }) = site.cgroups {
             drop(watch);
             left.extend(tree.remove().err().map(anyhow::Error::from));
         }
-        crash::point("leave: cgroups gone", "");
+        crash::point("finish: cgroups gone", "");
         left.extend(name::leave().err().map(anyhow::Error::from));
         site.logs.end().await;
         Some(left)

@@ -144,7 +144,7 @@ impl Runtime {
     pub fn remove(self) -> Result<(), RuntimeError> {
         let tenants = self.folder.join("tenants");
         fs::remove_dir(&tenants).map_err(RuntimeError::io("remove", &tenants))?;
-        crash::point("leave: tenants' folder gone", "");
+        crash::point("finish: tenants' folder gone", "");
         let ledger = self.folder.join(LEDGER);
         match fs::remove_file(&ledger) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -152,7 +152,7 @@ impl Runtime {
             }
             Ok(()) | Err(_) => {}
         }
-        crash::point("leave: ledger gone", "");
+        crash::point("finish: ledger gone", "");
         let path = self.folder.join("lock");
         // The lock's file goes while the lock is held: whoever waits for it sees that it is gone.
         fs::remove_file(&path).map_err(RuntimeError::io("remove", &path))?;
@@ -162,7 +162,7 @@ impl Runtime {
             other => other.map_err(RuntimeError::io("remove", &self.folder))?,
         }
         drop(self.lock);
-        crash::point("leave: folder gone", "");
+        crash::point("finish: folder gone", "");
         lock::sweep()?;
         // Shared with other applications: the last one to leave succeeds.
         let shared = [Path::new(ROOT).join("locks"), PathBuf::from(ROOT)];

@@ -118,6 +118,14 @@ impl Scene {
         self.wants = all(Some(true));
     }
 
+    /// Tells the supervisor to leave. One that is about to end refuses.
+    pub fn let_leave(&mut self) {
+        if self.daemon.tell(&["leave"]).code == 0 {
+            let status = self.daemon.wait();
+            assert!(status.success(), "{status}: {}", self.daemon.output());
+        }
+    }
+
     /// Kills every process on a tenant's datastore.
     pub fn kill_processes_of(&self, tenant: &str) {
         let store = Store::of(&self.daemon.app, tenant);

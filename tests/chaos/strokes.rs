@@ -16,6 +16,11 @@ pub const STROKES: &[(&str, Stroke)] = &[
     ("kill all tenants and the supervisor", kill_all),
     ("begin a supervisor", begin),
     ("end the supervisor with all tenants", end),
+    ("let the supervisor leave", leave),
+    (
+        "let the supervisor leave, begin the next one",
+        leave_and_begin,
+    ),
     ("hold the supervisor, kill a tenant, go on", hold),
     ("stop a tenant", stop_one),
     ("stop all", stop_all),
@@ -63,6 +68,15 @@ fn begin(scene: &mut Scene, _: &mut Random) {
 
 fn end(scene: &mut Scene, _: &mut Random) {
     scene.signal_supervisor(Signal::SIGTERM);
+}
+
+fn leave(scene: &mut Scene, _: &mut Random) {
+    scene.let_leave();
+}
+
+fn leave_and_begin(scene: &mut Scene, _: &mut Random) {
+    scene.let_leave();
+    scene.begin_supervisor();
 }
 
 fn hold(scene: &mut Scene, random: &mut Random) {

@@ -14,21 +14,15 @@ use crate::support::daemon::{Daemon, signal};
 pub enum Drive {
     /// The first start of all.
     Cold,
-    /// The same, to the second time that it passes the point.
-    ColdSecond,
-    /// The same, to the third time.
-    ColdThird,
     /// One tenant's program crashes.
     Crashing,
-    /// The same, to a point that its first launch has passed before.
-    CrashingAgain,
     /// One tenant is stopped.
     Stopping,
-    /// The same, to a point that its start has passed four times.
-    StoppingFifth,
     /// One tenant is stopped that must be killed.
     StoppingDeaf,
     /// The supervisor is stopped, with all tenants.
+    Ending,
+    /// The supervisor is told to leave.
     Leaving,
     /// The supervisor was killed before, and takes up what it finds.
     Adopting,
@@ -36,15 +30,16 @@ pub enum Drive {
     Removed,
 }
 
-/// Drives a supervisor to where it dies, starts the next one, and holds it against what is wanted.
+/// Drives a supervisor to where it dies when it passes it for the nth time, starts the next one, and holds it against what is wanted.
 #[track_caller]
-pub fn dies_at(point: &str, drive: Drive) {
-    let mut daemon = begin(drive, &armed(point, drive));
+pub fn dies_at(point: &str, drive: Drive, time: u32) {
+    let armed = armed(point, time);
+    let mut daemon = begin(drive, &armed);
     let before = match drive {
-        Drive::Cold | Drive::ColdSecond | Drive::ColdThird => None,
+        Drive::Cold => None,
         _ => Some(daemon.settles()),
     };
-    let stopped = lead(&mut daemon, &armed(point, drive), drive);
+    let stopped = lead(&mut daemon, &armed, drive);
     let status = daemon.wait();
     let last = daemon.output();
     assert_eq!(status.signal(), Some(9), "{point} was not reached: {last}");
@@ -57,7 +52,7 @@ pub fn dies_at(point: &str, drive: Drive) {
         let acme = after.tenants.iter().find(|t| t.name.as_str() == ACME);
         assert_eq!(acme.unwrap().want, Want::Down, "a stop was accepted");
     }
-    if let Some(before) = before.filter(|_| drive != Drive::Leaving) {
+    if let Some(before) = before.filter(|_| drive != Drive::Ending) {
         let seen = |status: &AppStatus| {
             let globex = status.tenants.iter().find(|t| t.name.as_str() == GLOBEX);
             globex.map(|globex| (globex.pid, globex.restarts, globex.want))
@@ -68,19 +63,12 @@ pub fn dies_at(point: &str, drive: Drive) {
 }
 
 /// What `TENANTD_CRASH_AT` says: of the points that tenants pass, it is [`ACME`] that passes it.
-fn armed(point: &str, drive: Drive) -> String {
+fn armed(point: &str, time: u32) -> String {
     let (what, _) = point.split_once(": ").unwrap();
-    let whose = match what {
-        "begin" | "hub" | "leave" => "",
-        _ => "@acme",
-    };
-    let time = match drive {
-        Drive::CrashingAgain | Drive::ColdSecond => "#2",
-        Drive::ColdThird => "#3",
-        Drive::StoppingFifth => "#5",
-        _ => "",
-    };
-    format!("{point}{whose}{time}")
+    match what {
+        "begin" | "hub" | "finish" | "leave" => format!("{point}#{time}"),
+        _ => format!("{point}@{ACME}#{time}"),
+    }
 }
 
 /// The first supervisor: armed, unless it is the next one that is to die.
@@ -88,29 +76,28 @@ fn begin(drive: Drive, armed: &str) -> Daemon {
     match drive {
         Drive::Adopting | Drive::Removed => Daemon::spawn(&manifest(false)),
         Drive::StoppingDeaf => Daemon::spawn_armed(&manifest(true), armed),
-        Drive::Cold
-        | Drive::ColdSecond
-        | Drive::ColdThird
-        | Drive::Crashing
-        | Drive::CrashingAgain
-        | Drive::Stopping
-        | Drive::StoppingFifth
-        | Drive::Leaving => Daemon::spawn_armed(&manifest(false), armed),
+        Drive::Cold | Drive::Crashing | Drive::Stopping | Drive::Ending | Drive::Leaving => {
+            Daemon::spawn_armed(&manifest(false), armed)
+        }
     }
 }
 
 /// Leads it there, and says whether a stop of [`ACME`] was accepted.
 fn lead(daemon: &mut Daemon, armed: &str, drive: Drive) -> bool {
     match drive {
-        Drive::Cold | Drive::ColdSecond | Drive::ColdThird => {}
-        Drive::Crashing | Drive::CrashingAgain => {
+        Drive::Cold => {}
+        Drive::Crashing => {
             signal(daemon.tenant(ACME).pid.unwrap(), Signal::SIGKILL);
         }
-        Drive::Stopping | Drive::StoppingFifth | Drive::StoppingDeaf => {
+        Drive::Stopping | Drive::StoppingDeaf => {
             // Whether its answer still comes is a matter of luck. If it does, it holds.
             return daemon.tell(&["stop", ACME, "--no-wait"]).code == 0;
         }
-        Drive::Leaving => daemon.signal(Signal::SIGTERM),
+        Drive::Ending => daemon.signal(Signal::SIGTERM),
+        Drive::Leaving => {
+            // Its answer is the end of the supervisor, whichever that is.
+            daemon.tell(&["leave"]);
+        }
         Drive::Adopting => {
             daemon.kill();
             daemon.again_armed(armed);
