@@ -12,6 +12,7 @@ mod random;
 
 mod bridge;
 mod crowd;
+mod downtime;
 mod ending;
 mod guestbook;
 mod join;

@@ -1,0 +1,97 @@
+//! A tenant's visitors, while things happen to its supervisor: none is turned away.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::guestbook::{TENANTS, three};
+use crate::support::daemon::{Daemon, until};
+
+/// From one visitor to the next: 200 a second.
+const EVERY: Duration = Duration::from_millis(5);
+
+/// A visitor who has to wait for longer than this has been turned away.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Visitors before, and after, what happens.
+const AROUND: u32 = 50;
+
+#[test]
+fn no_visitor_is_turned_away_while_the_supervisor_is_killed_and_the_next_one_begins() {
+    none_is_turned_away(|daemon| {
+        for _ in 0..3 {
+            daemon.kill();
+            daemon.again();
+            daemon.settles();
+        }
+    });
+}
+
+#[test]
+fn no_visitor_is_turned_away_while_the_supervisor_leaves_and_the_next_one_begins() {
+    none_is_turned_away(|daemon| {
+        daemon.tell(&["leave"]).expect(0);
+        daemon.wait();
+        daemon.again();
+        daemon.settles();
+    });
+}
+
+/// Lets something happen while a tenant has visitors, and counts those who got no answer.
+#[track_caller]
+fn none_is_turned_away(what: impl FnOnce(&mut Daemon)) {
+    let mut daemon = three();
+    let before = daemon.status();
+    let (came, over) = (AtomicU32::new(0), AtomicBool::new(false));
+    let more_came = |more: u32| {
+        let wanted = came.load(Ordering::Relaxed) + more;
+        until("visitors come", || {
+            (came.load(Ordering::Relaxed) >= wanted).then_some(())
+        });
+    };
+    let turned_away = std::thread::scope(|scope| {
+        let visitors = scope.spawn(|| visit_until(&over, &came));
+        more_came(AROUND);
+        what(&mut daemon);
+        more_came(AROUND);
+        over.store(true, Ordering::Relaxed);
+        visitors.join().unwrap()
+    });
+    let came = came.into_inner();
+    assert!(turned_away.is_empty(), "of {came}: {turned_away:?}");
+    let pids = |status: &tenantd::wire::AppStatus| -> Vec<_> {
+        status.tenants.iter().map(|tenant| tenant.pid).collect()
+    };
+    assert_eq!(pids(&daemon.status()), pids(&before));
+    daemon.end();
+}
+
+/// Visits a tenant over a new connection each time, and gives back why visits failed. One that
+/// took long is followed by the next at once, so that none is left out.
+fn visit_until(over: &AtomicBool, came: &AtomicU32) -> Vec<String> {
+    let mut turned_away = Vec::new();
+    let mut next = Instant::now();
+    while !over.load(Ordering::Relaxed) {
+        if let Err(error) = visit(TENANTS[0].1) {
+            turned_away.push(error.to_string());
+        }
+        came.fetch_add(1, Ordering::Relaxed);
+        next += EVERY;
+        std::thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
+    turned_away
+}
+
+fn visit(ip: &str) -> io::Result<()> {
+    let address = SocketAddr::new(ip.parse().unwrap(), 80);
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(b"GET /entries HTTP/1.1\r\nHost: it\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    if answer.starts_with("HTTP/1.1 200 ") {
+        return Ok(());
+    }
+    Err(io::Error::other(answer))
+}
