@@ -77,7 +77,7 @@ fn few(count: usize, sheet: &mut Sheet) -> f64 {
 /// What is measured with ten times as many.
 fn many(count: usize, sheet: &mut Sheet, small: &Size) {
     let floor = Floor::measure(count);
-    let crew = Crew::start(count);
+    let mut crew = Crew::start(count);
     sheet
         .figure(
             &format!("cold start of {count}, ms per tenant"),
@@ -102,6 +102,14 @@ fn many(count: usize, sheet: &mut Sheet, small: &Size) {
             crew.woken(WATCHED),
         )
         .goal(0.0);
+    let found = crew.found();
+    sheet
+        .figure(
+            &format!("adoption of {count} until status answers, ms"),
+            crew.adopt(),
+        )
+        .floor(found)
+        .goal(1000.0);
     sheet
         .figure(&format!("stop and release of {count}, s"), crew.stop())
         .floor(floor.away * spread(count) / 1000.0);
