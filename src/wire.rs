@@ -79,6 +79,8 @@ pub struct TenantStatus {
     pub name: TenantName,
     /// What is wanted of it.
     pub want: Want,
+    /// Whether an operator wants that for good: over the supervisor's end and a reboot.
+    pub permanent: bool,
     /// The state it is in.
     pub state: StateWord,
     /// The first process of its launch.

@@ -9,13 +9,13 @@ use crate::client::Connection;
 use crate::name::{AppName, TenantName};
 use crate::wire::{Answer, StateWord, TenantAnswer, TenantStatus, Verb};
 
-pub(super) fn act(app: &AppName, verb: Verb, what: &Act) -> anyhow::Result<End> {
+pub(super) fn act(app: &AppName, verb: Verb, what: &Act, permanent: bool) -> anyhow::Result<End> {
     // None named means all, on the wire as here.
     let tenants = &what.which.names;
     super::converse(async {
         let mut connection = Connection::open(app).await?;
         let mut out = anstream::stdout();
-        let answers = connection.act(verb, tenants).await?;
+        let answers = connection.act(verb, tenants, permanent).await?;
         let going = say_answers(&mut out, verb, &answers)?;
         let mut all = going.len() == answers.len();
         if !what.no_wait && !going.is_empty() {
@@ -101,6 +101,7 @@ mod tests {
         TenantStatus {
             name: "acme".parse().unwrap(),
             want: Want::Up,
+            permanent: false,
             state,
             pid: ready.map(|_| 123),
             address: "10.77.0.11".parse().unwrap(),

@@ -76,16 +76,18 @@ pub enum Command {
     /// Want tenants up, now: overrides a wait and ends a hold
     #[command(after_help = "EXAMPLES\n  \
         tenantd start acme beta\n  \
-        tenantd start --all --no-wait\n\n\
+        tenantd start --all --no-wait\n  \
+        tenantd start acme --permanent     also after a reboot\n\n\
         Waits until each is up and ready, or was given up. Ctrl-C ends the waiting only.")]
-    Start(Act),
+    Start(ForGood),
     /// Want tenants down: their program is ended, their network released
     #[command(after_help = "EXAMPLES\n  \
         tenantd stop acme\n  \
-        tenantd stop --all\n\n\
+        tenantd stop --all\n  \
+        tenantd stop acme --permanent      also after a reboot\n\n\
         Waits until each is proved down: exit code 0 says that nothing of it is left but its\n\
         datastore. Ctrl-C ends the waiting only.")]
-    Stop(Act),
+    Stop(ForGood),
     /// End the program of tenants and start it again; their network stays
     #[command(after_help = "EXAMPLES\n  \
         tenantd restart acme\n  \
@@ -164,6 +166,17 @@ pub struct Act {
     pub no_wait: bool,
 }
 
+/// Which tenants are to be started or stopped, and for how long.
+#[derive(Debug, Args)]
+pub struct ForGood {
+    /// Which tenants.
+    #[command(flatten)]
+    pub act: Act,
+    /// Also after the supervisor's end and a reboot, whatever `autostart` says
+    #[arg(long)]
+    pub permanent: bool,
+}
+
 /// Which tenants are to be restarted, and whether all at once.
 #[derive(Debug, Args)]
 pub struct Restart {
@@ -239,9 +252,15 @@ mod tests {
             panic!("a stop was typed");
         };
         assert_eq!(
-            (act.which.names.len(), act.which.all, act.no_wait),
+            (
+                act.act.which.names.len(),
+                act.act.which.all,
+                act.act.no_wait
+            ),
             (2, false, true)
         );
+        assert!(!act.permanent);
+        assert!(parse("tenantd restart acme --permanent").is_err());
         assert!(parse("tenantd stop --all").is_ok());
         assert_eq!(
             parse("tenantd stop").unwrap_err(),

@@ -66,10 +66,12 @@ pub fn execute(cli: Cli) -> anyhow::Result<End> {
         Command::Check => check::check(&config(said, Some("check"))?),
         Command::Plan { json } => plan::plan(&config(said, Some("plan"))?, json),
         Command::Schema => schema::schema(),
-        Command::Start(what) => act::act(&app::find(&said)?, Verb::Start, &what),
-        Command::Stop(what) => act::act(&app::find(&said)?, Verb::Stop, &what),
+        Command::Start(what) => {
+            act::act(&app::find(&said)?, Verb::Start, &what.act, what.permanent)
+        }
+        Command::Stop(what) => act::act(&app::find(&said)?, Verb::Stop, &what.act, what.permanent),
         Command::Restart(what) if what.rolling => rolling::roll(&app::find(&said)?, &what),
-        Command::Restart(what) => act::act(&app::find(&said)?, Verb::Restart, &what.act),
+        Command::Restart(what) => act::act(&app::find(&said)?, Verb::Restart, &what.act, false),
         Command::Status { names, json } => status::status(&app::find(&said)?, &names, json),
         Command::Leave { if_restarting } => leave::leave(&said, if_restarting.as_deref()),
         Command::List { json } => list::list(json),

@@ -51,7 +51,7 @@ async fn restart(
     out: &mut impl Write,
     wave: &[TenantName],
 ) -> anyhow::Result<bool> {
-    let answers = connection.act(Verb::Restart, wave).await?;
+    let answers = connection.act(Verb::Restart, wave, false).await?;
     let going = act::say_answers(out, Verb::Restart, &answers)?;
     if going.is_empty() {
         return Ok(false);

@@ -87,7 +87,7 @@ fn say_older(out: &mut impl Write, status: &AppStatus) -> io::Result<()> {
 fn row(tenant: &TenantStatus, now: Timestamp) -> [String; 9] {
     [
         tenant.name.to_string(),
-        tenant.want.word().to_owned(),
+        want(tenant),
         tenant.state.word().to_owned(),
         or_dash(tenant.pid),
         tenant.address.to_string(),
@@ -122,6 +122,14 @@ pub(super) fn table<const N: usize>(
         column.set_padding((0, 2));
     }
     table
+}
+
+fn want(tenant: &TenantStatus) -> String {
+    let word = tenant.want.word();
+    match tenant.permanent {
+        true => format!("{word} (permanent)"),
+        false => word.to_owned(),
+    }
 }
 
 pub(super) fn or_dash(value: Option<impl ToString>) -> String {
@@ -177,6 +185,7 @@ mod tests {
         let up = TenantStatus {
             name: "acme".parse().unwrap(),
             want: Want::Up,
+            permanent: false,
             state: StateWord::Up,
             pid: Some(4711),
             address: "10.77.0.11".parse().unwrap(),
@@ -265,6 +274,7 @@ mod tests {
             {
               "name": "acme",
               "want": "up",
+              "permanent": false,
               "state": "up",
               "pid": 4711,
               "address": "10.77.0.11",
@@ -279,6 +289,7 @@ mod tests {
             {
               "name": "big-customer",
               "want": "up",
+              "permanent": false,
               "state": "waiting",
               "pid": null,
               "address": "10.77.0.11",

@@ -141,7 +141,8 @@ impl Connection {
         self.understand(answer)
     }
 
-    /// Asks this of these tenants, or of all if none is named.
+    /// Asks this of these tenants, or of all if none is named. A permanent start or stop outlives the
+    /// supervisor's end and a reboot; a restart is never permanent.
     ///
     /// # Errors
     /// See [`ClientError`]. With an unknown tenant nothing is done to any.
@@ -149,10 +150,11 @@ impl Connection {
         &mut self,
         verb: Verb,
         tenants: &[TenantName],
+        permanent: bool,
     ) -> Result<Vec<TenantAnswer>, ClientError> {
         let answer = match verb {
-            Verb::Start => self.varlink.start(tenants).await,
-            Verb::Stop => self.varlink.stop(tenants).await,
+            Verb::Start => self.varlink.start(tenants, permanent).await,
+            Verb::Stop => self.varlink.stop(tenants, permanent).await,
             Verb::Restart => self.varlink.restart(tenants).await,
         };
         let Answers { answers } = self.understand(answer)?;

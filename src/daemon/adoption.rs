@@ -1,6 +1,6 @@
 //! Adoption: the plan is handed to the supervisor, with what an earlier one left of each tenant.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::crash;
@@ -18,7 +18,12 @@ use super::survivors::Survivor;
 impl Daemon {
     /// Hands the whole plan to the supervisor, with what an earlier one left of it. It goes on
     /// with that, and starts what else is wanted up.
-    pub(super) fn plan(&mut self, plan: Plan, legacy: Legacy) {
+    pub(super) fn plan(
+        &mut self,
+        plan: Plan,
+        legacy: Legacy,
+        mut wants: BTreeMap<TenantName, bool>,
+    ) {
         let plans: Vec<_> = plan.tenants.into_iter().map(Arc::new).collect();
         self.ledger = Ledger::open(&plans);
         if legacy.damaged > 0 {
@@ -37,6 +42,7 @@ impl Daemon {
             let (slot, record) = records.remove(&plan.name).unzip();
             if let Some(entry) = self.ledger.entry(&plan.name) {
                 entry.slot = slot;
+                entry.permanent = wants.remove(&plan.name);
             }
             let survivor = self.site.survivor(&plan, record);
             found.push((plan, survivor));
@@ -47,6 +53,7 @@ impl Daemon {
                 tracing::warn!(%tenant, %error, "{tenant}: its record cannot be struck out");
             }
         }
+        self.forget_wants(wants.into_keys());
         let memories = found
             .iter()
             .filter_map(|(_, survivor)| Some(&survivor.as_ref()?.found.memory));
@@ -58,8 +65,12 @@ impl Daemon {
 
     fn plan_one(&mut self, plan: &TenantPlan, survivor: Option<Survivor>) {
         let tenant = plan.name.clone();
+        let mut policy = Arc::clone(&plan.policy);
         let mut found = None;
         let mut unready = None;
+        if let Some(permanent) = self.ledger.entry(&tenant).and_then(|e| e.permanent) {
+            Arc::make_mut(&mut policy).autostart = permanent;
+        }
         if let Some(survivor) = survivor {
             if let Some(standing) = survivor.standing {
                 self.ledger.stands(&tenant, standing);
@@ -75,7 +86,7 @@ impl Daemon {
         }
         self.happen(Event::Planned {
             tenant: tenant.clone(),
-            policy: plan.policy.clone(),
+            policy,
             found,
         });
         crash::point("plan: tenant handed over", tenant.as_str());

@@ -42,6 +42,13 @@ impl Daemon {
             Ask::Act {
                 verb,
                 tenants,
+                permanent: true,
+                reply,
+            } => self.act_for_good(verb, &tenants, reply),
+            Ask::Act {
+                verb,
+                tenants,
+                permanent: false,
                 reply,
             } => {
                 let _gone = reply.send(self.act(verb, &tenants));
@@ -75,7 +82,11 @@ impl Daemon {
         }
     }
 
-    fn act(&mut self, verb: Verb, tenants: &[TenantName]) -> Result<Vec<TenantAnswer>, Unknown> {
+    pub(super) fn act(
+        &mut self,
+        verb: Verb,
+        tenants: &[TenantName],
+    ) -> Result<Vec<TenantAnswer>, Unknown> {
         let names: Vec<TenantName> = self.views(tenants)?.into_iter().map(|v| v.name).collect();
         let mut answers = Vec::with_capacity(names.len());
         for tenant in names {
@@ -146,6 +157,7 @@ impl Daemon {
             pid,
             address: entry.plan.link.address,
             want: view.want.into(),
+            permanent: entry.permanent.is_some(),
             state: view.state.into(),
             restarts: view.restarts,
             since: clock::date(view.since),

@@ -52,6 +52,8 @@ pub enum Ask {
         verb: Verb,
         /// To which.
         tenants: Vec<TenantName>,
+        /// Whether that is to outlive the supervisor's end and a reboot.
+        permanent: bool,
         /// Where the answers go, one per tenant.
         reply: oneshot::Sender<Result<Vec<TenantAnswer>, Unknown>>,
     },

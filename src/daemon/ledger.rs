@@ -41,6 +41,8 @@ pub(super) struct Entry {
     pub(super) running: Option<Running>,
     /// Whether a program said that it is ready before its launch was written here.
     pub(super) spoke_early: bool,
+    /// What an operator wants of it for good: up or down.
+    pub(super) permanent: Option<bool>,
     /// Where it is written down in the file.
     pub(super) slot: Option<Slot>,
 }
@@ -102,6 +104,7 @@ impl Ledger {
                 standing: None,
                 running: None,
                 spoke_early: false,
+                permanent: None,
                 slot: None,
             };
             (entry.plan.name.clone(), entry)

@@ -35,6 +35,7 @@ mod survivors;
 mod tally;
 pub mod tell;
 mod turn;
+mod wants;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
@@ -163,6 +164,7 @@ async fn open(
         }
     };
     crash::point("begin: hub there", "");
+    let wants = wants::all(&app)?;
     let (desk, asks) = desk::open();
     let (reporter, reports) = mpsc::unbounded_channel();
     let mut daemon = Daemon {
@@ -201,7 +203,7 @@ async fn open(
         .end_strays(&legacy, |tenant| planned.contains(tenant))
         .await;
     crash::point("begin: strays ended", "");
-    daemon.plan(plan, legacy);
+    daemon.plan(plan, legacy, wants);
     let control = spawn_local(control.serve(desk));
     Ok((daemon, control))
 }

@@ -181,6 +181,7 @@ impl Daemon {
                     None => tracing::warn!(%tenant, "{why}"),
                 }
             }
+            News::NotKept(before) => self.set_permanent(&tenant, before),
             News::Released(Ok(())) => self.happen(Event::Released { tenant }),
             News::Released(Err((why, standing))) => {
                 self.ledger.stands(&tenant, standing);

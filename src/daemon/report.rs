@@ -52,6 +52,8 @@ pub(super) enum News {
     Stirred,
     /// The tenant's processes could not be ended.
     EndFailed(Failure),
+    /// A permanent want could not be kept; this is what was noted before.
+    NotKept(Option<bool>),
     /// A release ended, and what it could not take stands on.
     Released(Result<(), (Failure, Standing)>),
 }

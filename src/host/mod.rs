@@ -16,3 +16,4 @@ pub mod network;
 pub mod process;
 pub mod program;
 pub mod runtime;
+pub mod wants;

@@ -139,6 +139,15 @@ impl Supervisor {
         Some(memory)
     }
 
+    /// Says what is wanted of a tenant when a supervisor begins that remembers nothing of it. It
+    /// takes the place of what the tenant's policy says.
+    pub fn set_autostart(&mut self, name: &TenantName, autostart: bool) {
+        let slot = self.names.get(name).and_then(|i| self.tenants.get_mut(i));
+        if let Some(slot) = slot {
+            slot.tenant.set_autostart(autostart);
+        }
+    }
+
     /// Goes on where an earlier supervisor stopped, before any tenant is planned: with the numbers
     /// of launches after `last`, and with what is left of the budget by these memories.
     pub fn resume<'a>(&mut self, last: LaunchId, memories: impl Iterator<Item = &'a Memory>) {

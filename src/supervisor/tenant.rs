@@ -103,6 +103,14 @@ impl Tenant {
         self.policy = policy;
     }
 
+    /// Says whether it is wanted up when a supervisor begins. Policies are shared, so that only one
+    /// that differs is copied.
+    pub(super) fn set_autostart(&mut self, autostart: bool) {
+        if self.policy.autostart != autostart {
+            Arc::make_mut(&mut self.policy).autostart = autostart;
+        }
+    }
+
     /// Says that its state has just been entered.
     pub(super) fn entered(&mut self, now: Moment) {
         self.since = now;

@@ -132,6 +132,7 @@ mod mirror {
     pub(super) struct TenantStatus {
         name: TenantName,
         want: Want,
+        permanent: bool,
         state: StateWord,
         pid: Option<u32>,
         address: std::net::Ipv4Addr,
@@ -178,9 +179,17 @@ pub trait Supervisor {
     async fn status(&mut self, tenants: &[TenantName])
     -> zlink::Result<Result<AppStatus, Refusal>>;
     /// Wants them up.
-    async fn start(&mut self, tenants: &[TenantName]) -> zlink::Result<Result<Answers, Refusal>>;
+    async fn start(
+        &mut self,
+        tenants: &[TenantName],
+        permanent: bool,
+    ) -> zlink::Result<Result<Answers, Refusal>>;
     /// Wants them down.
-    async fn stop(&mut self, tenants: &[TenantName]) -> zlink::Result<Result<Answers, Refusal>>;
+    async fn stop(
+        &mut self,
+        tenants: &[TenantName],
+        permanent: bool,
+    ) -> zlink::Result<Result<Answers, Refusal>>;
     /// Ends their launches and starts others.
     async fn restart(&mut self, tenants: &[TenantName]) -> zlink::Result<Result<Answers, Refusal>>;
     /// Their state, once nothing more will happen to any of them.

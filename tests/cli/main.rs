@@ -53,6 +53,7 @@ fn status(app: &AppName, names: &[TenantName]) -> Result<AppStatus, Unknown> {
     let one = |name: &str, state, pid: Option<u32>, why: Option<&str>| TenantStatus {
         name: name.parse().unwrap(),
         want: Want::Up,
+        permanent: false,
         state,
         pid,
         address: "10.77.0.11".parse().unwrap(),
@@ -136,6 +137,7 @@ impl Script {
             Ask::Act {
                 verb,
                 tenants,
+                permanent: _,
                 reply,
             } => {
                 self.down = verb == Verb::Stop;

@@ -21,7 +21,7 @@ fn client_and_server_understand_each_other() {
                 },
             ),
         ] {
-            let answers = connection.act(verb, &acme).await.unwrap();
+            let answers = connection.act(verb, &acme, false).await.unwrap();
             assert_eq!(answers[0].answer, expected);
         }
     });

@@ -34,6 +34,7 @@ fn status(app: &AppName, tenants: &[TenantName]) -> AppStatus {
     let one = |name: &TenantName| TenantStatus {
         name: name.clone(),
         want: wire::Want::Up,
+        permanent: false,
         state: StateWord::Held,
         pid: Some(123),
         address: "10.77.0.11".parse().unwrap(),

@@ -104,3 +104,8 @@ pub fn traces(app: &str) -> Traces {
         ("cgroups", leaves.join(" ")),
     ])
 }
+
+/// Takes a mount away again.
+pub fn unmount(path: &str) {
+    nix::mount::umount(path).unwrap();
+}

@@ -26,3 +26,4 @@ mod paper;
 mod redis;
 mod rolling;
 mod survivors;
+mod wants;

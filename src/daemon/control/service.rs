@@ -48,11 +48,17 @@ impl Service {
         Ok(self.desk.ask(ask).await??)
     }
 
-    async fn act(&self, verb: Verb, tenants: Option<Vec<TenantName>>) -> Result<Answers, Refusal> {
+    async fn act(
+        &self,
+        verb: Verb,
+        tenants: Option<Vec<TenantName>>,
+        permanent: bool,
+    ) -> Result<Answers, Refusal> {
         let tenants = tenants.unwrap_or_default();
         let ask = |reply| Ask::Act {
             verb,
             tenants,
+            permanent,
             reply,
         };
         let answers = self.desk.ask(ask).await??;
@@ -80,19 +86,30 @@ impl Service {
         Ok(self.desk.ask(ask).await??)
     }
 
-    /// Wants these tenants up, now: overrides any wait and ends a hold.
-    async fn start(&self, tenants: Option<Vec<TenantName>>) -> Result<Answers, Refusal> {
-        self.act(Verb::Start, tenants).await
+    /// Wants these tenants up, now: overrides any wait and ends a hold. A permanent want outlives the
+    /// supervisor's end and a reboot.
+    async fn start(
+        &self,
+        tenants: Option<Vec<TenantName>>,
+        permanent: Option<bool>,
+    ) -> Result<Answers, Refusal> {
+        self.act(Verb::Start, tenants, permanent.unwrap_or(false))
+            .await
     }
 
-    /// Wants these tenants down.
-    async fn stop(&self, tenants: Option<Vec<TenantName>>) -> Result<Answers, Refusal> {
-        self.act(Verb::Stop, tenants).await
+    /// Wants these tenants down; permanently so, if asked.
+    async fn stop(
+        &self,
+        tenants: Option<Vec<TenantName>>,
+        permanent: Option<bool>,
+    ) -> Result<Answers, Refusal> {
+        self.act(Verb::Stop, tenants, permanent.unwrap_or(false))
+            .await
     }
 
     /// Ends the launches of these tenants and starts others.
     async fn restart(&self, tenants: Option<Vec<TenantName>>) -> Result<Answers, Refusal> {
-        self.act(Verb::Restart, tenants).await
+        self.act(Verb::Restart, tenants, false).await
     }
 
     /// The state of these tenants, once each is as wanted or was given up.

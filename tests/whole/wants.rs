@@ -1,0 +1,116 @@
+//! What an operator wants for good holds over the supervisor's end and a reboot.
+
+use std::fs;
+use std::path::Path;
+
+use nix::sys::signal::Signal;
+use tenantd::wire::{StateWord, TenantStatus, Want};
+
+use crate::support::daemon::Daemon;
+use crate::support::ledger;
+use crate::support::place::{self, example, folder, fresh};
+
+fn two() -> Daemon {
+    place::host();
+    folder("/srv/data");
+    Daemon::start_settled(&format!(
+        "[app]\nname = \"APP\"\ncommand = [\"{}\"]\ndatastore.path = \"/srv/data\"\n\
+         ready.tcp = 80\n[tenants]\nacme = {{ ip = \"10.77.0.11\" }}\n\
+         manual = {{ ip = \"10.77.0.12\", autostart = false }}\n",
+        example("idle")
+    ))
+}
+
+/// What is wanted of a tenant, whether for good, and its state.
+fn seen(tenant: &TenantStatus) -> (Want, bool, StateWord) {
+    (tenant.want, tenant.permanent, tenant.state)
+}
+
+/// Ends the supervisor with all tenants, and starts the next one.
+fn ended(daemon: &mut Daemon) {
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.wait().code(), Some(0), "{}", daemon.output());
+    daemon.again();
+    daemon.until("all are as wanted", |status| {
+        status.tenants.iter().all(TenantStatus::is_as_wanted)
+    });
+}
+
+const DOWN: (Want, bool, StateWord) = (Want::Down, true, StateWord::Down);
+const UP: (Want, bool, StateWord) = (Want::Up, true, StateWord::Up);
+
+#[test]
+fn a_permanent_want_holds_until_it_is_taken_back() {
+    let mut daemon = two();
+    daemon.tell(&["stop", "acme", "--permanent"]).expect(0);
+    daemon.tell(&["start", "manual", "--permanent"]).expect(0);
+    let both = |daemon: &Daemon| ["acme", "manual"].map(|name| seen(&daemon.tenant(name)));
+    assert_eq!(both(&daemon), [DOWN, UP]);
+    let table = daemon.tell(&["status"]).expect(0);
+    assert!(table.contains("down (permanent)"), "{table}");
+    // A full end, and then one that looks like a reboot.
+    ended(&mut daemon);
+    assert_eq!(both(&daemon), [DOWN, UP]);
+    daemon.kill();
+    ledger::edit_head(&daemon.app, |head| head["boot"] = "another one".into());
+    let leaf = format!("/sys/fs/cgroup/tenantd/{}/manual/cgroup.kill", daemon.app);
+    fs::write(leaf, "1").unwrap();
+    daemon.again();
+    daemon.until_state("manual", StateWord::Up);
+    assert_eq!(both(&daemon), [DOWN, UP]);
+
+    // A start that is not for good holds over a kill, and no longer.
+    daemon.tell(&["start", "acme"]).expect(0);
+    daemon.kill();
+    daemon.again();
+    assert_eq!(seen(&daemon.tenant("acme")), UP);
+    ended(&mut daemon);
+    assert_eq!(both(&daemon), [DOWN, UP]);
+
+    // What the manifest says needs no file.
+    daemon.tell(&["start", "acme", "--permanent"]).expect(0);
+    daemon.tell(&["stop", "manual", "--permanent"]).expect(0);
+    ended(&mut daemon);
+    assert_eq!(
+        both(&daemon),
+        [
+            (Want::Up, false, StateWord::Up),
+            (Want::Down, false, StateWord::Down)
+        ]
+    );
+    let kept = fs::read_dir(format!("/var/lib/tenantd/.wants/{}", daemon.app)).unwrap();
+    assert_eq!(kept.count(), 0);
+    daemon.end();
+}
+
+#[test]
+fn a_want_that_cannot_be_kept_is_not_said_to_be() {
+    let daemon = two();
+    folder("/var/lib/tenantd/.wants");
+    fresh("/var/lib/tenantd/.wants", "ro");
+    let said = daemon.tell(&["stop", "acme", "--permanent"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.out.contains("not for good: cannot make"), "{said:?}");
+    assert!(said.out.contains("Read-only"), "{said:?}");
+    let acme = daemon.until_state("acme", StateWord::Down);
+    assert!(!acme.permanent);
+    daemon.tell(&["start", "acme"]).expect(0);
+    place::unmount("/var/lib/tenantd/.wants");
+    daemon.end();
+}
+
+#[test]
+fn a_permanent_want_goes_with_its_tenant() {
+    let mut daemon = two();
+    daemon.tell(&["stop", "acme", "--permanent"]).expect(0);
+    let kept = format!("/var/lib/tenantd/.wants/{}/acme", daemon.app);
+    assert_eq!(fs::read_to_string(&kept).unwrap(), "down\n");
+    daemon.signal(Signal::SIGTERM);
+    daemon.wait();
+    let whole = fs::read_to_string(&daemon.manifest).unwrap();
+    let without: Vec<_> = whole.lines().filter(|l| !l.starts_with("acme")).collect();
+    fs::write(&daemon.manifest, without.join("\n")).unwrap();
+    daemon.again();
+    crate::support::until("it is forgotten", || !Path::new(&kept).exists());
+    daemon.end();
+}
