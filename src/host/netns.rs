@@ -4,6 +4,7 @@
 //! caller's thread never leaves the host's: a socket stays in the namespace that it was opened in,
 //! so the caller can work in there all the same.
 
+mod forwarding;
 pub mod name;
 
 use std::fs::{self, File};
@@ -14,21 +15,22 @@ use std::path::Path;
 use std::thread;
 
 use nix::sched::{CloneFlags, setns, unshare};
+use rtnetlink::packet_route::AddressFamily;
 
 use crate::stage::{Failure, Stage};
 
 /// The namespace of the thread that opens it, see namespaces(7).
 const OWN: &str = "/proc/thread-self/ns/net";
 
-/// What differs from the kernel's defaults in a tenant, see ip-sysctl in the kernel's documents.
-/// The ones of a family that the kernel does not have are left out.
-const SYSCTLS: [(&str, &str); 3] = [
-    // A new namespace inherits the host's value, and a tenant is no router.
-    ("net/ipv4/ip_forward", "0"),
-    ("net/ipv6/conf/all/forwarding", "0"),
-    // Every port is free in a tenant, and none of them needs a privilege.
-    ("net/ipv4/ip_unprivileged_port_start", "0"),
+/// The address families, with the sysctls that are 0 in a tenant, which is no router. A new
+/// namespace inherits the host's value.
+const FORWARDING: [(AddressFamily, &str); 2] = [
+    (AddressFamily::Inet, "net/ipv4/ip_forward"),
+    (AddressFamily::Inet6, "net/ipv6/conf/all/forwarding"),
 ];
+
+/// The first port that needs no privilege: in a tenant every port is free.
+const PORT_START: &str = "net/ipv4/ip_unprivileged_port_start";
 
 /// A tenant's network namespace. It lives at least as long as this descriptor (close-on-exec).
 #[derive(Debug)]
@@ -139,20 +141,20 @@ fn furnish<T>(inside: impl FnOnce() -> Result<T, Failure>) -> Result<(Netns, T),
     let netns = File::open(OWN)
         .and_then(|file| Netns::from_fd(file.into()))
         .map_err(|error| failure(OWN, &error))?;
-    for (name, value) in SYSCTLS {
-        ensure_sysctl(name, value)
-            .map_err(|error| failure(format!("(sysctl {})", name.replace('/', ".")), &error))?;
+    let failed =
+        |name: &str, error| failure(format!("(sysctl {})", name.replace('/', ".")), &error);
+    for (family, name) in FORWARDING {
+        let is_on = forwarding::is_on(family).map_err(|error| failed(name, error))?;
+        if is_on {
+            zero(name).map_err(|error| failed(name, error))?;
+        }
     }
+    zero(PORT_START).map_err(|error| failed(PORT_START, error))?;
     Ok((netns, inside()?))
 }
 
-fn ensure_sysctl(name: &str, value: &str) -> io::Result<()> {
-    let path = Path::new("/proc/sys").join(name);
-    match fs::read_to_string(&path) {
-        Ok(found) if found.trim() == value => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && name.contains("ipv6") => Ok(()),
-        Ok(_) | Err(_) => fs::write(&path, value),
-    }
+fn zero(sysctl: &str) -> io::Result<()> {
+    fs::write(Path::new("/proc/sys").join(sysctl), "0")
 }
 
 fn failure(object: impl Into<String>, error: &io::Error) -> Failure {
