@@ -105,8 +105,9 @@ impl Site {
             .add(&plan.name, outlets)
             .map_err(|error| broken(Stage::Log, &plan.name, &error))?;
         let netns = self.network.provision(plan.link.clone()).await?;
-        self.give_name(&plan.name, &netns);
         crash::point("provision: network made", plan.name.as_str());
+        self.give_name(&plan.name, &netns);
+        crash::point("provision: name given", plan.name.as_str());
         Ok((netns.inode(), Arc::new(netns)))
     }
 
@@ -136,6 +137,7 @@ impl Site {
     async fn clear(&self, plan: &TenantPlan, leaf: Option<&Leaf>) -> Vec<Failure> {
         let mut failures = Vec::new();
         failures.extend(self.take_name(&plan.name).err());
+        crash::point("release: name taken", plan.name.as_str());
         self.logs.remove(&plan.name).await;
         crash::point("release: logs closed", plan.name.as_str());
         if let Err(error) = record::forget_first(&self.app, &plan.name) {

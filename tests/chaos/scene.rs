@@ -40,6 +40,8 @@ pub struct Scene {
     ending: bool,
     /// Nothing is known of a want while a supervisor was killed that may have forgotten it.
     wants: BTreeMap<&'static str, Option<bool>>,
+    /// Processes that were killed since all was last as wanted.
+    killed: BTreeSet<i32>,
     writers: Vec<Writer>,
     turns: Arc<AtomicU64>,
     over: Arc<AtomicBool>,
@@ -61,6 +63,7 @@ impl Scene {
             daemon,
             ending: false,
             wants: all(Some(true)),
+            killed: BTreeSet::new(),
             writers: TENANTS.map(writer).into(),
             turns,
             over,
@@ -127,7 +130,7 @@ impl Scene {
     }
 
     /// Kills every process on a tenant's datastore.
-    pub fn kill_processes_of(&self, tenant: &str) {
+    pub fn kill_processes_of(&mut self, tenant: &str) {
         let store = Store::of(&self.daemon.app, tenant);
         let held = store.users(DATA).into_iter().filter_map(|number| {
             let pid = Pid::from_raw(number)?;
@@ -136,7 +139,8 @@ impl Scene {
         let held: Vec<_> = held.collect();
         // Whoever is there now that it is held is no stranger with a number used again.
         let still = store.users(DATA);
-        for (_, process) in held.iter().filter(|(number, _)| still.contains(number)) {
+        for (number, process) in held.iter().filter(|(number, _)| still.contains(number)) {
+            self.killed.insert(*number);
             // It may have ended by itself.
             let _ended = pidfd_send_signal(process, rustix::process::Signal::KILL);
         }
@@ -166,7 +170,14 @@ impl Scene {
             self.supervisor_ends();
         }
         self.begin_supervisor();
-        let status = self.daemon.settles();
+        self.daemon.settles();
+        // What was killed a moment ago may not have been noticed yet.
+        let killed = std::mem::take(&mut self.killed);
+        let dead = |pid: Option<u32>| pid.is_some_and(|pid| killed.contains(&pid.cast_signed()));
+        let status = self.daemon.until("all are as wanted, and alive", |status| {
+            let mut tenants = status.tenants.iter();
+            tenants.all(|tenant| tenant.is_as_wanted() && !dead(tenant.pid))
+        });
         for (name, want) in &mut self.wants {
             let tenant = status.tenants.iter().find(|t| t.name.as_str() == *name);
             want.get_or_insert(tenant.unwrap().want == Want::Up);
@@ -212,6 +223,8 @@ impl Scene {
             "cgroups"
         );
         assert_eq!(names("/run/tenantd/locks").len(), up.len(), "locks");
+        let known = up.iter().map(|tenant| format!("{app}-{tenant}"));
+        assert_eq!(names("/run/netns"), known.collect(), "names");
         let mark = format!("tenantd:{app}/");
         let links = run(in_time("ip").args(["-j", "link"])).expect(0);
         let links: Vec<Value> = serde_json::from_str(&links).unwrap();

@@ -44,6 +44,7 @@ points! {
     provision_routed: "network: routed", Cold;
     provision_tenant_end_up: "network: tenant end up", Cold;
     provision_network_made: "provision: network made", Cold;
+    provision_name_given: "provision: name given", Cold;
     provision_reported: "provision: reported", Cold;
 
     launch_before_the_clone: "launch: before the clone", Cold;
@@ -73,6 +74,7 @@ points! {
     release_nobody_left: "release: nobody left", Stopping;
     release_namespace_let_go: "release: namespace let go", Stopping;
     release_network_gone: "release: network gone", Stopping;
+    release_name_taken: "release: name taken", Stopping;
     release_logs_closed: "release: logs closed", Stopping;
     release_record_removed: "release: record removed", Stopping;
     release_one_pipe_removed: "pipes: one removed", Stopping;
