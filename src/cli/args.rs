@@ -96,6 +96,37 @@ pub enum Command {
         Waits until each is up and ready again, or was given up. Ctrl-C ends the waiting only.\n\
         With --rolling it ends the roll: no further wave begins.")]
     Restart(Restart),
+    /// Read the manifest again and do what is different: a bad one changes nothing
+    #[command(after_help = "EXAMPLES\n  \
+        tenantd reload\n  \
+        tenantd reload --no-wait\n  \
+        tenantd diff && tenantd reload        look first\n\n\
+        Waits until each tenant that changed is as wanted, or was given up. SIGHUP does the same\n\
+        and says in the log what came of it. Exit code 78: the manifest has problems.")]
+    Reload {
+        /// Return once the changes have begun
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Show what a reload would do, and which fields cause it
+    #[command(after_help = "EXAMPLES\n  \
+        tenantd diff\n  \
+        tenantd diff --json | jq -r '.tenants[].tenant'\n  \
+        tenantd diff --exit-code >/dev/null || echo 'not reloaded yet'\n\n\
+        remove    ended and released; its datastore stays\n\
+        renew     released, provisioned and launched anew\n\
+        relaunch  its program is started anew, on the network that stands\n\
+        live      nothing of it is interrupted; `autostart` says what is wanted when the\n          \
+        supervisor starts for the first time, and starts or stops nothing now\n\
+        add       provisioned and launched")]
+    Diff {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+        /// End with 1 if anything changes
+        #[arg(long)]
+        exit_code: bool,
+    },
     /// Show the state of tenants; exit code 0 if all are as wanted
     #[command(after_help = "EXAMPLES\n  \
         tenantd status\n  \

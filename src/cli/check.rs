@@ -10,7 +10,7 @@ use crate::host::doctor::{self, Grade};
 
 /// Says every problem of a manifest, and what the host lacks.
 pub(super) fn check(config: &Path) -> anyhow::Result<End> {
-    let plan = plan::read(config)?;
+    let (plan, _) = plan::read(config)?;
     let mut out = anstream::stdout().lock();
     writeln!(
         out,

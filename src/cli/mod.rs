@@ -11,6 +11,7 @@ mod leave;
 mod list;
 mod logs;
 mod plan;
+mod reload;
 mod rolling;
 mod run;
 mod schema;
@@ -72,6 +73,8 @@ pub fn execute(cli: Cli) -> anyhow::Result<End> {
         Command::Stop(what) => act::act(&app::find(&said)?, Verb::Stop, &what.act, what.permanent),
         Command::Restart(what) if what.rolling => rolling::roll(&app::find(&said)?, &what),
         Command::Restart(what) => act::act(&app::find(&said)?, Verb::Restart, &what.act, false),
+        Command::Reload { no_wait } => reload::reload(&app::find(&said)?, no_wait),
+        Command::Diff { json, exit_code } => reload::diff(&app::find(&said)?, json, exit_code),
         Command::Status { names, json } => status::status(&app::find(&said)?, &names, json),
         Command::Leave { if_restarting } => leave::leave(&said, if_restarting.as_deref()),
         Command::List { json } => list::list(json),

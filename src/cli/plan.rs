@@ -6,14 +6,13 @@ use std::path::Path;
 use anyhow::Context;
 
 use super::{BadManifest, End};
-use crate::host::facts::Live;
-use crate::manifest::Source;
+use crate::daemon::manifest::{ManifestFile, Unfit};
 use crate::plan::model::Plan;
 use crate::plan::render;
 
 /// Shows the plan of a manifest, as stable text or as JSON.
 pub(super) fn plan(config: &Path, json: bool) -> anyhow::Result<End> {
-    let plan = read(config)?;
+    let (plan, _) = read(config)?;
     let text = if json {
         serde_json::to_string_pretty(&plan).context("cannot write the plan as JSON")? + "\n"
     } else {
@@ -24,21 +23,19 @@ pub(super) fn plan(config: &Path, json: bool) -> anyhow::Result<End> {
 }
 
 /// Reads a manifest and derives the plan, or gives every problem for a person to read.
-pub(super) fn read(config: &Path) -> anyhow::Result<Plan> {
-    let bad = |rendered: String| BadManifest { rendered };
-    let text = std::fs::read_to_string(config).map_err(|error| {
-        bad(format!(
-            "{}: the manifest cannot be read: {error}",
-            config.display()
-        ))
-    })?;
-    let path = std::path::absolute(config)
+pub(super) fn read(config: &Path) -> anyhow::Result<(Plan, ManifestFile)> {
+    let manifest = ManifestFile::at(config)
         .with_context(|| format!("{}: has no absolute path", config.display()))?;
-    let source = Source {
-        name: config.display().to_string(),
-        folder: path.parent().unwrap_or(&path).to_path_buf(),
-        text,
-    };
+    match manifest.plan() {
+        Ok(plan) => Ok((plan, manifest)),
+        Err(unfit) => Err(bad(&unfit).into()),
+    }
+}
+
+/// What is wrong with a manifest, for the standard error.
+pub(super) fn bad(unfit: &Unfit) -> BadManifest {
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    crate::plan::read(&source, &Live).map_err(|problems| bad(problems.render(colours)).into())
+    BadManifest {
+        rendered: unfit.render(colours),
+    }
 }

@@ -10,9 +10,9 @@ use crate::daemon::{logs, tell};
 
 /// Runs all tenants of a manifest until a signal stops them.
 pub(super) fn run(config: &Path) -> anyhow::Result<End> {
-    let plan = plan::read(config)?;
+    let (plan, manifest) = plan::read(config)?;
     let place = logs::place();
     let _last_words = tell::init(&plan.app, place, false).context("cannot tell what happens")?;
-    daemon::run(plan, place)?;
+    daemon::run(plan, manifest, place)?;
     Ok(End::Done)
 }

@@ -6,9 +6,11 @@ pub mod join;
 pub mod survey;
 
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::name::{AppName, TenantName};
+use crate::plan::diff::Changes;
 use crate::wire::varlink::{Answers, Refusal, Supervisor};
 use crate::wire::{self, AppStatus, Door, TenantAnswer, Verb};
 
@@ -84,6 +86,12 @@ pub enum ClientError {
         subject: String,
         /// Why not.
         reason: String,
+    },
+    /// The manifest that was to be reloaded has problems.
+    #[error("{problems}")]
+    BadManifest {
+        /// All of them, as a person reads them.
+        problems: String,
     },
     /// The answer makes no sense: the two are of different versions, perhaps.
     #[error("{app}: its supervisor gave an answer that this tenantd does not understand")]
@@ -190,6 +198,33 @@ impl Connection {
         self.understand(answer)
     }
 
+    /// Has the manifest read again and applied; what that changes.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; with any of them nothing was changed.
+    pub async fn reload(&mut self) -> Result<Changes, ClientError> {
+        let answer = self.varlink.reload().await;
+        self.understand(answer)
+    }
+
+    /// What a reload would change.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn diff(&mut self) -> Result<Changes, ClientError> {
+        let answer = self.varlink.diff().await;
+        self.understand(answer)
+    }
+
+    /// Where the manifest lies that a reload reads.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn manifest(&mut self) -> Result<PathBuf, ClientError> {
+        let answer = self.varlink.manifest().await;
+        self.understand(answer).map(|manifest| manifest.path.into())
+    }
+
     /// What is needed to join this tenant.
     ///
     /// # Errors
@@ -221,6 +256,8 @@ impl Connection {
 fn refused(app: AppName, refusal: Refusal) -> ClientError {
     let (subject, reason) = match refusal {
         Refusal::UnknownTenant { tenant } => return ClientError::UnknownTenant { app, tenant },
+        Refusal::BadManifest { problems } => return ClientError::BadManifest { problems },
+        Refusal::NotReloaded { reason } => (app.to_string(), reason),
         Refusal::NotAllowed { .. } => return ClientError::NotAllowed { app },
         Refusal::TenantDown { tenant, state } => {
             let hint = format!("start it with `tenantd start --app {app} {tenant}`");

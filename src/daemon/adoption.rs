@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::crash;
 use crate::name::TenantName;
-use crate::plan::model::{Plan, Readiness, TenantPlan};
+use crate::plan::model::{Plan, Policy, Readiness, TenantPlan};
 use crate::supervisor::event::{Event, LaunchId};
 use crate::supervisor::memory::Fate;
 
@@ -63,14 +63,20 @@ impl Daemon {
         }
     }
 
-    fn plan_one(&mut self, plan: &TenantPlan, survivor: Option<Survivor>) {
-        let tenant = plan.name.clone();
+    /// What is decided by of a tenant: the manifest's policy, with what an operator wants for good.
+    pub(super) fn policy(&mut self, plan: &TenantPlan) -> Arc<Policy> {
         let mut policy = Arc::clone(&plan.policy);
-        let mut found = None;
-        let mut unready = None;
-        if let Some(permanent) = self.ledger.entry(&tenant).and_then(|e| e.permanent) {
+        if let Some(permanent) = self.ledger.entry(&plan.name).and_then(|e| e.permanent) {
             Arc::make_mut(&mut policy).autostart = permanent;
         }
+        policy
+    }
+
+    pub(super) fn plan_one(&mut self, plan: &TenantPlan, survivor: Option<Survivor>) {
+        let tenant = plan.name.clone();
+        let mut found = None;
+        let mut unready = None;
+        let policy = self.policy(plan);
         if let Some(survivor) = survivor {
             if let Some(standing) = survivor.standing {
                 self.ledger.stands(&tenant, standing);

@@ -13,6 +13,7 @@ use crate::supervisor::view::{StateWord, View, Why};
 use crate::wire::{AppStatus, Door, TenantAnswer, TenantStatus, Tracking, Verb};
 
 use super::desk::{Ask, NoDoor, Unknown, Until};
+use super::reload::Wish;
 use super::{Daemon, clock, programs};
 
 /// Somebody waits until these tenants have come so far.
@@ -76,6 +77,11 @@ impl Daemon {
             Ask::Leave { reply } => {
                 let _gone = reply.send(self.begin_to_leave());
             }
+            Ask::Reload { reply } => self.wish(Wish::Apply(reply)),
+            Ask::Diff { reply } => self.wish(Wish::Show(reply)),
+            Ask::Manifest { reply } => {
+                let _gone = reply.send(self.reloads.manifest.path().to_owned());
+            }
             Ask::Enter { tenant, reply } => {
                 let _gone = reply.send(self.door(&tenant));
             }
@@ -121,7 +127,9 @@ impl Daemon {
 
     fn views(&self, tenants: &[TenantName]) -> Result<Vec<View>, Unknown> {
         if tenants.is_empty() {
-            return Ok(self.supervisor.tenants().collect());
+            let mut views: Vec<View> = self.supervisor.tenants().collect();
+            views.sort_by_key(|view| self.reloads.place(&view.name));
+            return Ok(views);
         }
         let view = |tenant: &TenantName| {
             self.supervisor.tenant(tenant).ok_or_else(|| Unknown {

@@ -5,9 +5,12 @@
 //! answer is there: a reply that cannot be delivered is dropped, and
 //! [`oneshot::Sender::is_closed`] says so before it is worked out.
 
+use std::path::PathBuf;
+
 use tokio::sync::{mpsc, oneshot};
 
 use crate::name::TenantName;
+use crate::plan::diff::Changes;
 use crate::wire::{AppStatus, Door, StateWord, TenantAnswer, Verb};
 
 /// How many requests may wait for the loop. Further ones wait in their connections.
@@ -33,6 +36,17 @@ pub enum NoDoor {
     /// It runs, but something that is needed to join it is not known.
     #[error("{0}")]
     Lost(String),
+}
+
+/// Why nothing was reloaded. Nothing was changed either.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoReload {
+    /// The manifest has problems: all of them, as a person reads them.
+    #[error("{0}")]
+    BadManifest(String),
+    /// It is good, and cannot be applied.
+    #[error("{0}")]
+    Refused(String),
 }
 
 /// One request. An empty list of tenants means all of them; a list with an unknown name is
@@ -70,6 +84,21 @@ pub enum Ask {
     Leave {
         /// Told once it is begun.
         reply: oneshot::Sender<Result<(), Closed>>,
+    },
+    /// Read the manifest again and do what is different.
+    Reload {
+        /// Where the changes go, once they have begun.
+        reply: oneshot::Sender<Result<Changes, NoReload>>,
+    },
+    /// Read the manifest again and say what is different.
+    Diff {
+        /// Where the changes go.
+        reply: oneshot::Sender<Result<Changes, NoReload>>,
+    },
+    /// Which manifest is it that a reload reads?
+    Manifest {
+        /// Where its path goes.
+        reply: oneshot::Sender<PathBuf>,
     },
     /// How is this tenant joined?
     Enter {

@@ -18,6 +18,7 @@ use crate::host::launch::ready_fd::ReadyFd;
 use crate::host::netns::Netns;
 use crate::host::program::ProgramFile;
 use crate::name::TenantName;
+use crate::plan::effect::Effect;
 use crate::plan::model::TenantPlan;
 use crate::supervisor::event::LaunchId;
 
@@ -33,8 +34,13 @@ pub(super) struct Ledger {
 
 /// What exists of one tenant.
 pub(super) struct Entry {
-    /// What it is made by.
+    /// What it is made by: what stands and runs.
     pub(super) plan: Arc<TenantPlan>,
+    /// What it is to be made by, where that is something else: taken up by its next provision or
+    /// launch.
+    pub(super) next: Option<Arc<TenantPlan>>,
+    /// Whether it is in the manifest no more.
+    pub(super) leaving: bool,
     /// What its provision made.
     pub(super) standing: Option<Standing>,
     /// Its launch, while any of its processes may live.
@@ -95,18 +101,38 @@ impl Drop for Running {
     }
 }
 
+impl Entry {
+    fn new(plan: &Arc<TenantPlan>) -> Self {
+        Self {
+            plan: Arc::clone(plan),
+            next: None,
+            leaving: false,
+            standing: None,
+            running: None,
+            spoke_early: false,
+            permanent: None,
+            slot: None,
+        }
+    }
+
+    /// What it was planned as last.
+    pub(super) fn planned(&self) -> &Arc<TenantPlan> {
+        self.next.as_ref().unwrap_or(&self.plan)
+    }
+
+    /// A provision or launch begins: by what was planned last.
+    pub(super) fn take_up(&mut self) {
+        if let Some(next) = self.next.take() {
+            self.plan = next;
+        }
+    }
+}
+
 impl Ledger {
     /// An entry for each tenant of a plan, with nothing standing yet.
     pub(super) fn open(plans: &[Arc<TenantPlan>]) -> Self {
         let entries = plans.iter().map(|plan| {
-            let entry = Entry {
-                plan: Arc::clone(plan),
-                standing: None,
-                running: None,
-                spoke_early: false,
-                permanent: None,
-                slot: None,
-            };
+            let entry = Entry::new(plan);
             (entry.plan.name.clone(), entry)
         });
         Self {
@@ -118,6 +144,40 @@ impl Ledger {
     /// Strikes out a tenant that was removed, and of which nothing stands.
     pub(super) fn forget(&mut self, tenant: &TenantName) -> Option<Entry> {
         self.entries.remove(tenant)
+    }
+
+    /// What each tenant of the manifest was planned as last.
+    pub(super) fn planned(&self) -> impl Iterator<Item = &TenantPlan> {
+        let staying = self.entries.values().filter(|entry| !entry.leaving);
+        staying.map(|entry| entry.planned().as_ref())
+    }
+
+    /// What each tenant is made by, also those that were removed and are not gone.
+    pub(super) fn standing(&self) -> impl Iterator<Item = &TenantPlan> {
+        self.entries.values().map(|entry| entry.plan.as_ref())
+    }
+
+    /// Notes that a tenant is planned otherwise. False if it is new.
+    pub(super) fn replan(&mut self, plan: &Arc<TenantPlan>, effect: Effect) -> bool {
+        let Some(entry) = self.entries.get_mut(&plan.name) else {
+            self.entries.insert(plan.name.clone(), Entry::new(plan));
+            return false;
+        };
+        entry.leaving = false;
+        match (&entry.next, effect) {
+            (None, Effect::Live) => entry.plan = Arc::clone(plan),
+            (Some(_), Effect::Live) | (_, Effect::Relaunch | Effect::Renew) => {
+                entry.next = Some(Arc::clone(plan));
+            }
+        }
+        true
+    }
+
+    /// Notes that a tenant is in the manifest no more.
+    pub(super) fn remove(&mut self, tenant: &TenantName) {
+        if let Some(entry) = self.entries.get_mut(tenant) {
+            entry.leaving = true;
+        }
     }
 
     /// What the tenants of which nothing stands would be made by.

@@ -20,12 +20,14 @@ mod launch;
 mod leave;
 mod ledger;
 pub mod logs;
+pub mod manifest;
 pub mod notify;
 mod outflow;
 mod perform;
 mod programs;
 pub mod ready;
 mod record;
+mod reload;
 mod remember;
 mod report;
 pub mod signals;
@@ -64,7 +66,9 @@ use self::desk::Ask;
 use self::ledger::Ledger;
 use self::ledger::file::{LedgerFile, Legacy};
 use self::logs::Logs;
+use self::manifest::ManifestFile;
 use self::ready::notice::Notify;
+use self::reload::Reloads;
 use self::report::{Report, Reporter};
 use self::signals::Signals;
 use self::site::{Cgroups, Site};
@@ -87,6 +91,7 @@ struct Daemon {
     signals: Signals,
     notices: Notify,
     waiters: Vec<Waiter>,
+    reloads: Reloads,
     answers: BTreeMap<RequestId, Answer>,
     requests: u64,
     /// Tenants whose provision has not begun.
@@ -99,24 +104,25 @@ struct Daemon {
     leaving: Option<Moment>,
 }
 
-/// Runs an application until it is told to stop, and leaves nothing behind.
+/// Runs an application until it is told to stop, and leaves nothing behind. The manifest is the
+/// one that the plan was read from, and is read again by a reload.
 ///
 /// # Errors
 /// When the supervisor cannot begin (then nothing was started), or cannot take away everything at
 /// its end.
-pub fn run(plan: Plan, logs_go_to: LogPlace) -> anyhow::Result<()> {
+pub fn run(plan: Plan, manifest: ManifestFile, logs_go_to: LogPlace) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_MAX)
         .build()
         .context("cannot start the loop")?;
-    let ended = LocalSet::new().block_on(&runtime, supervise(plan, logs_go_to));
+    let ended = LocalSet::new().block_on(&runtime, supervise(plan, manifest, logs_go_to));
     // Only a filesystem that hangs can still keep a blocking thread, and it is not waited for.
     runtime.shutdown_background();
     ended
 }
 
-async fn supervise(plan: Plan, logs_go_to: LogPlace) -> anyhow::Result<()> {
+async fn supervise(plan: Plan, manifest: ManifestFile, logs_go_to: LogPlace) -> anyhow::Result<()> {
     // First of all, so that no signal from now on ends us halfway.
     let signals = Signals::new().context("cannot listen to signals")?;
     let runtime = Runtime::take(&plan.app)?;
@@ -125,7 +131,7 @@ async fn supervise(plan: Plan, logs_go_to: LogPlace) -> anyhow::Result<()> {
     let ledger = LedgerFile::open(&plan.app)?;
     let begun_before = ledger.1.knows_anything();
     crash::point("begin: ledger opened", "");
-    let (daemon, control) = match open(plan, ledger, logs_go_to, signals).await {
+    let (daemon, control) = match open((plan, manifest), ledger, logs_go_to, signals).await {
         Ok(opened) => opened,
         // The next one goes on from what the last one wrote down.
         Err(error) if begun_before => return Err(error),
@@ -144,7 +150,7 @@ async fn supervise(plan: Plan, logs_go_to: LogPlace) -> anyhow::Result<()> {
 
 /// Opens everything that the loop needs. What cannot go on leaves nothing behind.
 async fn open(
-    plan: Plan,
+    (plan, manifest): (Plan, ManifestFile),
     (file, legacy): (LedgerFile, Legacy),
     logs_go_to: LogPlace,
     signals: Signals,
@@ -185,6 +191,7 @@ async fn open(
         signals,
         notices,
         waiters: Vec::new(),
+        reloads: Reloads::new(manifest, plan.network.clone()),
         answers: BTreeMap::new(),
         requests: 0,
         to_provision: VecDeque::new(),

@@ -24,6 +24,15 @@ pub fn status(text: &str) -> io::Result<()> {
     sd_notify::notify(&[NotifyState::Status(text)])
 }
 
+/// Says that the supervisor reads its manifest again; [`ready`] says that it has.
+///
+/// # Errors
+/// See [`ready`].
+pub fn reloading() -> io::Result<()> {
+    let now = NotifyState::monotonic_usec_now()?;
+    sd_notify::notify(&[NotifyState::Reloading, now])
+}
+
 /// Says that the supervisor is about to end.
 ///
 /// # Errors

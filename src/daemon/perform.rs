@@ -51,6 +51,9 @@ impl Daemon {
             };
             // What an earlier supervisor left of it is used again or taken away.
             let _remains = self.ledger.falls(&tenant);
+            if let Some(entry) = self.ledger.entry(&tenant) {
+                entry.take_up();
+            }
             if let Some(plan) = self.ledger.plan(&tenant) {
                 self.site.provision(plan);
                 self.provisioning += 1;
@@ -60,7 +63,14 @@ impl Daemon {
 
     /// Nothing is left of a tenant that was removed.
     fn forget(&mut self, tenant: &TenantName) {
-        let slot = self.ledger.forget(tenant).and_then(|entry| entry.slot);
+        let entry = self.ledger.forget(tenant);
+        let kept = entry
+            .as_ref()
+            .is_some_and(|entry| entry.permanent.is_some());
+        if kept {
+            self.forget_wants(std::iter::once(tenant.clone()));
+        }
+        let slot = entry.and_then(|entry| entry.slot);
         if let Some(Err(error)) = slot.map(|slot| self.file.strike_out(slot)) {
             tracing::warn!(%tenant, %error, "{tenant}: its record cannot be struck out");
         }
@@ -72,6 +82,7 @@ impl Daemon {
         let Some(entry) = self.ledger.entry(tenant) else {
             return;
         };
+        entry.take_up();
         match &mut entry.standing {
             Some(standing) => {
                 self.site.launch(&entry.plan, standing, launch);

@@ -10,6 +10,7 @@ use crate::host::fifo;
 use crate::host::program::ProgramFile;
 use crate::name::{AppName, TenantName};
 use crate::plan::derive;
+use crate::plan::effect::{self, Fingerprints};
 use crate::plan::model::TenantPlan;
 use crate::supervisor::event::LaunchId;
 use crate::supervisor::memory::Memory;
@@ -99,13 +100,6 @@ fn first_path(app: &AppName, tenant: &TenantName) -> PathBuf {
 /// long as the launch need not be made anew. The policy is none of it: the supervisor applies a
 /// new one to what runs.
 pub(super) fn fingerprint(plan: &TenantPlan) -> u64 {
-    let TenantPlan {
-        name,
-        link,
-        datastore,
-        launch,
-        policy: _,
-    } = plan;
-    // Debug is stable for one version of tenantd; another one may make everything anew.
-    derive::hash(&format!("{name:?} {link:?} {datastore:?} {launch:?}"))
+    let Fingerprints { renew, relaunch } = effect::fingerprints(plan);
+    derive::hash(&format!("{renew:x} {relaunch:x}"))
 }

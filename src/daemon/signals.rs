@@ -1,7 +1,6 @@
 //! The signals that the supervisor listens to, turned into words for the loop.
 //!
-//! SIGHUP is listened to so that it does not kill. SIGPIPE is ignored by Rust's runtime from the
-//! start; the launch gives it back to the programs.
+//! SIGPIPE is ignored by Rust's runtime from the start; the launch gives it back to the programs.
 
 use std::io;
 

@@ -11,6 +11,7 @@ use crate::supervisor::view::StateWord;
 use crate::supervisor::{Cause, Find, Step, Transition};
 
 use super::ready::notice::Notice;
+use super::reload::Wish;
 use super::report::News;
 use super::signals::Signal;
 use super::site::Site;
@@ -23,6 +24,7 @@ enum Next {
     Signal(Signal),
     Notice(std::io::Result<Notice>),
     Stirred(std::io::Result<TenantName>),
+    Reread(super::reload::Reread),
     Due,
     Watchdog,
 }
@@ -46,6 +48,7 @@ impl Daemon {
                 signal = self.signals.next() => Next::Signal(signal),
                 notice = self.notices.next() => Next::Notice(notice),
                 stirred = stirred(&self.site) => Next::Stirred(stirred),
+                reread = self.reloads.next() => Next::Reread(reread),
                 () = pause(wait) => Next::Due,
                 () = tick(&mut watchdog) => Next::Watchdog,
             };
@@ -72,6 +75,7 @@ impl Daemon {
                 news: News::Stirred,
             }),
             Next::Stirred(Err(error)) => tracing::error!(%error, "cannot watch the cgroups"),
+            Next::Reread(reread) => self.reread(reread),
             Next::Due => {
                 let step = self.supervisor.handle_deadline(clock::now());
                 self.follow(step);
@@ -128,9 +132,7 @@ impl Daemon {
                 tracing::info!("no more grace: killing what still runs");
                 self.happen(Event::Hurry);
             }
-            Signal::Reload => tracing::warn!(
-                "SIGHUP does nothing: a changed manifest takes effect when tenantd is restarted"
-            ),
+            Signal::Reload => self.wish(Wish::Signal),
         }
     }
 

@@ -53,6 +53,31 @@ pub fn summary(changes: &Changes) -> String {
     words.join(", ")
 }
 
+/// One line that says what happens to a tenant and which fields cause it, without their values:
+/// an environment may hold what is nobody's business.
+#[must_use]
+pub fn line(change: &TenantChange) -> String {
+    let TenantChange {
+        tenant,
+        change,
+        fields,
+        after,
+    } = change;
+    let fields: Vec<&str> = fields.iter().map(|field| field.field.as_str()).collect();
+    let what = match change {
+        Change::Remove => format!("{tenant}: removed, its datastore stays"),
+        Change::Add => format!("{tenant}: added"),
+        Change::Renew => format!("{tenant}: renewed for {}", fields.join(", ")),
+        Change::Relaunch => format!("{tenant}: relaunched for {}", fields.join(", ")),
+        Change::Live => format!("{tenant}: changed live: {}", fields.join(", ")),
+    };
+    if after.is_empty() {
+        return what;
+    }
+    let names: Vec<&str> = after.iter().map(TenantName::as_str).collect();
+    format!("{what}; once released: {}", names.join(", "))
+}
+
 /// What happens, in the word of the lexicon.
 #[must_use]
 pub fn verb(change: Change) -> &'static str {

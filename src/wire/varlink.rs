@@ -12,6 +12,7 @@ use zlink::introspect::{CustomType, Type};
 
 use super::{Answer, AppStatus, Door, Program, StateWord, TenantAnswer, TenantStatus, Want};
 use crate::name::{AppName, TenantName};
+use crate::plan::diff::{Changes, FieldChange, TenantChange};
 use crate::stage::Failure;
 
 /// Why a request was not carried out at all.
@@ -35,6 +36,17 @@ pub enum Refusal {
         /// The tenant.
         tenant: TenantName,
         /// Why not.
+        reason: String,
+    },
+    /// The manifest that was to be reloaded has problems. Nothing was changed.
+    BadManifest {
+        /// All of them, as `tenantd check` shows them.
+        problems: String,
+    },
+    /// The manifest is good, and what it changes cannot be changed by a reload. Nothing was
+    /// changed.
+    NotReloaded {
+        /// Why not, and what would help.
         reason: String,
     },
     /// The supervisor is ending and answers nothing more.
@@ -121,11 +133,18 @@ impl Type for TenantName {
     const TYPE: &'static idl::Type<'static> = &idl::Type::String;
 }
 
+/// Where the manifest lies that a reload reads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type)]
+pub struct ManifestPath {
+    /// Absolute.
+    pub path: String,
+}
+
 mod mirror {
     //! Types that exist for their description alone.
     #![allow(dead_code, reason = "only their descriptions are used")]
 
-    use super::{CustomType, Program, StateWord, TenantName, Want};
+    use super::{CustomType, Program, StateWord, TenantName, Type, Want};
 
     /// The state of one tenant. What is absent is null.
     #[derive(CustomType)]
@@ -143,6 +162,33 @@ mod mirror {
         until: Option<String>,
         why: Option<String>,
         failure: Option<Failure>,
+    }
+
+    /// A field that is not what it was; null where there was none, or is none any more.
+    #[derive(CustomType)]
+    pub(super) struct FieldChange {
+        field: String,
+        before: Option<String>,
+        after: Option<String>,
+    }
+
+    /// What happens to a tenant (remove, renew, relaunch, live, add), the fields that cause it,
+    /// and the tenants that are released first.
+    #[derive(CustomType)]
+    pub(super) struct TenantChange {
+        tenant: TenantName,
+        change: String,
+        fields: Vec<FieldChange>,
+        after: Vec<TenantName>,
+    }
+
+    /// What is different: what cannot change while the supervisor runs (where there is any,
+    /// nothing else is said), what happens to which tenant, and how many stay as they are.
+    #[derive(Type)]
+    pub(super) struct Changes {
+        fixed: Vec<FieldChange>,
+        tenants: Vec<TenantChange>,
+        unchanged: u32,
     }
 
     /// A stage that failed, its object and its errno (0: the kernel gave none).
@@ -169,6 +215,26 @@ impl CustomType for Failure {
 
 impl Type for Failure {
     const TYPE: &'static idl::Type<'static> = mirror::Failure::TYPE;
+}
+
+impl Type for FieldChange {
+    const TYPE: &'static idl::Type<'static> = mirror::FieldChange::TYPE;
+}
+
+impl CustomType for FieldChange {
+    const CUSTOM_TYPE: &'static idl::CustomType<'static> = mirror::FieldChange::CUSTOM_TYPE;
+}
+
+impl Type for TenantChange {
+    const TYPE: &'static idl::Type<'static> = mirror::TenantChange::TYPE;
+}
+
+impl CustomType for TenantChange {
+    const CUSTOM_TYPE: &'static idl::CustomType<'static> = mirror::TenantChange::CUSTOM_TYPE;
+}
+
+impl Type for Changes {
+    const TYPE: &'static idl::Type<'static> = mirror::Changes::TYPE;
 }
 
 /// What a client calls. Each method is described where it is served,
@@ -199,6 +265,12 @@ pub trait Supervisor {
     async fn tried(&mut self, tenants: &[TenantName]) -> zlink::Result<Result<AppStatus, Refusal>>;
     /// Ends the supervisor, and lets the tenants go on.
     async fn leave(&mut self) -> zlink::Result<Result<(), Refusal>>;
+    /// Reads the manifest again and does what is different.
+    async fn reload(&mut self) -> zlink::Result<Result<Changes, Refusal>>;
+    /// Reads the manifest again and says what is different.
+    async fn diff(&mut self) -> zlink::Result<Result<Changes, Refusal>>;
+    /// Where that manifest lies.
+    async fn manifest(&mut self) -> zlink::Result<Result<ManifestPath, Refusal>>;
     /// What is needed to join a tenant.
     async fn enter(&mut self, tenant: &TenantName) -> zlink::Result<Result<Door, Refusal>>;
 }

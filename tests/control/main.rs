@@ -17,8 +17,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tenantd::client::{ClientError, Connection};
 use tenantd::daemon::control::{self, CONNECTIONS_MAX, ControlError};
-use tenantd::daemon::desk::{self, Ask, Desk, NoDoor, Unknown};
+use tenantd::daemon::desk::{self, Ask, Desk, NoDoor, NoReload, Unknown};
 use tenantd::name::{AppName, TenantName};
+use tenantd::plan::diff::{Change, Changes, FieldChange, TenantChange};
 use tenantd::stage::{Failure, Stage};
 use tenantd::wire::{self, Answer, AppStatus, Door, StateWord, TenantAnswer, TenantStatus, Verb};
 use tokio::sync::mpsc;
@@ -96,6 +97,25 @@ fn with_app<F: Future<Output = ()>>(test: impl FnOnce(AppName) -> F) {
     local.block_on(&runtime, limited);
 }
 
+fn changes(renewed: &TenantName) -> Changes {
+    let field = |before: Option<&str>, after: Option<&str>| FieldChange {
+        field: "address".into(),
+        before: before.map(Into::into),
+        after: after.map(Into::into),
+    };
+    let change = TenantChange {
+        tenant: renewed.clone(),
+        change: Change::Renew,
+        fields: vec![field(None, Some("b")), field(Some("a"), None)],
+        after: vec![tenant("beta")],
+    };
+    Changes {
+        fixed: Vec::new(),
+        tenants: vec![change],
+        unchanged: 7,
+    }
+}
+
 /// A desk that answers everything at once.
 async fn answer_all(app: AppName, mut asks: mpsc::Receiver<Ask>) {
     let acme = tenant("acme");
@@ -120,6 +140,15 @@ async fn answer_all(app: AppName, mut asks: mpsc::Receiver<Ask>) {
                 };
                 let tenant = acme.clone();
                 let _ = reply.send(Ok(vec![TenantAnswer { tenant, answer }]));
+            }
+            Ask::Reload { reply } => {
+                let _ = reply.send(Err(NoReload::BadManifest("2 problems".into())));
+            }
+            Ask::Diff { reply } => {
+                let _ = reply.send(Ok(changes(&acme)));
+            }
+            Ask::Manifest { reply } => {
+                let _ = reply.send("/etc/tenantd/wiki.toml".into());
             }
             Ask::Leave { reply } => {
                 let _gone = reply.send(Ok(()));

@@ -24,7 +24,7 @@ pub fn three() -> Daemon {
     Daemon::start_settled(&manifest(&program))
 }
 
-fn manifest(program: &str) -> String {
+pub fn manifest(program: &str) -> String {
     let tenants: String = TENANTS
         .iter()
         .map(|(name, ip)| format!("{name} = {{ ip = \"{ip}\" }}\n"))
@@ -43,7 +43,7 @@ fn entries(ip: &str) -> String {
 }
 
 /// The link of a tenant as the host and the tenant see it, without what changes by itself.
-fn link(daemon: &Daemon, name: &str) -> (Value, Value) {
+pub fn link(daemon: &Daemon, name: &str) -> (Value, Value) {
     let outside = run(daemon::in_time("ip").args(["-j", "-d", "link"])).expect(0);
     let mark = json!(format!("tenantd:{}/{name}", daemon.app));
     let outside: Vec<Value> = serde_json::from_str(&outside).unwrap();

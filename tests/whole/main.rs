@@ -24,6 +24,7 @@ mod namespaces;
 mod nginx;
 mod paper;
 mod redis;
+mod reload;
 mod rolling;
 mod survivors;
 mod wants;

@@ -3,10 +3,11 @@
 
 #![allow(missing_docs, reason = "the macro makes a public enum without any")]
 
-use crate::daemon::desk::{Ask, Closed, Desk, NoDoor, Unknown, Until};
+use crate::daemon::desk::{Ask, Closed, Desk, NoDoor, NoReload, Unknown, Until};
 use crate::name::TenantName;
+use crate::plan::diff::{Changes, FieldChange, TenantChange};
 use crate::stage::Failure;
-use crate::wire::varlink::{AnswerWord, Answered, Answers, Refusal};
+use crate::wire::varlink::{AnswerWord, Answered, Answers, ManifestPath, Refusal};
 use crate::wire::{
     AppStatus, Door, LogPlace, Program, StateWord, TenantStatus, Tracking, Verb, Want,
 };
@@ -20,6 +21,15 @@ pub(super) struct Service {
 impl From<Unknown> for Refusal {
     fn from(Unknown { tenant }: Unknown) -> Self {
         Refusal::UnknownTenant { tenant }
+    }
+}
+
+impl From<NoReload> for Refusal {
+    fn from(no_reload: NoReload) -> Self {
+        match no_reload {
+            NoReload::BadManifest(problems) => Refusal::BadManifest { problems },
+            NoReload::Refused(reason) => Refusal::NotReloaded { reason },
+        }
     }
 }
 
@@ -72,7 +82,10 @@ impl Service {
 /// list with an unknown name is refused as a whole.
 #[zlink::service(
     interface = "io.tenantd.Supervisor",
-    types = [TenantStatus, Want, StateWord, Program, Tracking, LogPlace, Failure, Answered, AnswerWord],
+    types = [
+        TenantStatus, Want, StateWord, Program, Tracking, LogPlace, Failure, Answered, AnswerWord,
+        FieldChange, TenantChange
+    ],
     vendor = "tenantd",
     product = "tenantd",
     version = env!("CARGO_PKG_VERSION"),
@@ -127,6 +140,25 @@ impl Service {
     /// when the supervisor's process has ended.
     async fn leave(&self) -> Result<(), Refusal> {
         Ok(self.desk.ask(|reply| Ask::Leave { reply }).await??)
+    }
+
+    /// Reads the manifest again and begins what is different. Says what that is, or every problem;
+    /// then nothing was changed.
+    async fn reload(&self) -> Result<Changes, Refusal> {
+        Ok(self.desk.ask(|reply| Ask::Reload { reply }).await??)
+    }
+
+    /// Reads the manifest again and says what a reload would do.
+    async fn diff(&self) -> Result<Changes, Refusal> {
+        Ok(self.desk.ask(|reply| Ask::Diff { reply }).await??)
+    }
+
+    /// Where the manifest lies that a reload reads.
+    async fn manifest(&self) -> Result<ManifestPath, Refusal> {
+        let path = self.desk.ask(|reply| Ask::Manifest { reply }).await?;
+        Ok(ManifestPath {
+            path: path.display().to_string(),
+        })
     }
 
     /// What a process needs to join this tenant.

@@ -1,0 +1,87 @@
+//! `reload` and `diff`: what is different in the manifest, done or only shown.
+
+use std::io::Write;
+
+use anyhow::Context;
+
+use super::act::outcome;
+use super::{BadManifest, End};
+use crate::client::{ClientError, Connection};
+use crate::name::{AppName, TenantName};
+use crate::plan::changes;
+use crate::plan::diff::{Change, Changes};
+use crate::wire::TenantStatus;
+
+/// Reads the manifest again and does what is different.
+pub(super) fn reload(app: &AppName, no_wait: bool) -> anyhow::Result<End> {
+    super::converse(async {
+        let mut connection = Connection::open(app).await?;
+        apply(&mut connection, no_wait).await
+    })
+}
+
+/// Has a supervisor reload, says what that does, and waits for what comes of it.
+pub(super) async fn apply(connection: &mut Connection, no_wait: bool) -> anyhow::Result<End> {
+    let changes = understood(connection.reload().await)?;
+    let mut out = anstream::stdout();
+    for change in &changes.tenants {
+        writeln!(out, "{}", changes::line(change))?;
+    }
+    if changes.is_empty() {
+        writeln!(out, "{}", changes::summary(&changes))?;
+    }
+    if no_wait {
+        return Ok(End::Done);
+    }
+    let named = |removed: bool| -> Vec<TenantName> {
+        let wanted = |kind: Change| (kind == Change::Remove) == removed && kind != Change::Live;
+        let changed = changes.tenants.iter().filter(|c| wanted(c.change));
+        changed.map(|change| change.tenant.clone()).collect()
+    };
+    let mut settled: Vec<TenantStatus> = Vec::new();
+    for gone in named(true) {
+        match connection.settle(std::slice::from_ref(&gone)).await {
+            // That is what was waited for.
+            Err(ClientError::UnknownTenant { .. }) => writeln!(out, "{gone}: gone")?,
+            other => settled.extend(other?.tenants),
+        }
+    }
+    let stay = named(false);
+    if !stay.is_empty() {
+        settled.extend(connection.settle(&stay).await?.tenants);
+    }
+    for tenant in &settled {
+        writeln!(out, "{}", outcome(tenant))?;
+    }
+    Ok(if settled.iter().all(TenantStatus::is_as_wanted) {
+        End::Done
+    } else {
+        End::NotAsWanted
+    })
+}
+
+/// Shows what a reload would do.
+pub(super) fn diff(app: &AppName, json: bool, exit_code: bool) -> anyhow::Result<End> {
+    let changes = super::converse(async {
+        let mut connection = Connection::open(app).await?;
+        understood(connection.diff().await)
+    })?;
+    let text = if json {
+        serde_json::to_string_pretty(&changes).context("cannot write the changes as JSON")? + "\n"
+    } else {
+        changes::text(&changes)
+    };
+    std::io::stdout().lock().write_all(text.as_bytes())?;
+    Ok(match exit_code && !changes.is_empty() {
+        true => End::NotAsWanted,
+        false => End::Done,
+    })
+}
+
+/// The problems of a manifest have an exit code of their own.
+fn understood(changes: Result<Changes, ClientError>) -> anyhow::Result<Changes> {
+    changes.map_err(|error| match error {
+        ClientError::BadManifest { problems: rendered } => BadManifest { rendered }.into(),
+        other => other.into(),
+    })
+}

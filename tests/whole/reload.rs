@@ -1,0 +1,271 @@
+//! A manifest that is edited while its tenants run.
+
+use std::fs;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tenantd::wire::StateWord;
+
+use crate::guestbook::{link, three};
+use crate::support::daemon::{Daemon, Said, until};
+use crate::support::visit::{get, write_entry};
+
+/// Replaces part of a manifest's text.
+#[track_caller]
+fn edit(daemon: &Daemon, old: &str, new: &str) {
+    let text = fs::read_to_string(&daemon.manifest).unwrap();
+    assert!(text.contains(old), "{old:?} is not in {text}");
+    fs::write(&daemon.manifest, text.replacen(old, new, 1)).unwrap();
+}
+
+fn pid(daemon: &Daemon, name: &str) -> u32 {
+    daemon.tenant(name).pid.unwrap()
+}
+
+fn names(daemon: &Daemon) -> Vec<String> {
+    let tenants = daemon.status().tenants;
+    tenants.iter().map(|t| t.name.to_string()).collect()
+}
+
+#[track_caller]
+fn reload(daemon: &Daemon) -> String {
+    daemon.tell(&["reload"]).expect(0)
+}
+
+#[test]
+fn each_change_does_what_it_must_and_nothing_else() {
+    let daemon = three();
+    let (acme, globex, initech) = (
+        pid(&daemon, "acme"),
+        pid(&daemon, "globex"),
+        pid(&daemon, "initech"),
+    );
+    assert_eq!(reload(&daemon), "nothing changes\n");
+
+    // Live: the same processes.
+    edit(&daemon, "stop.grace = \"5s\"", "stop.grace = \"4s\"");
+    let diff = daemon.tell(&["diff", "--exit-code"]).expect(1);
+    assert!(
+        diff.contains("live acme\n  grace             5s → 4s\n"),
+        "{diff}"
+    );
+    let said = reload(&daemon);
+    assert!(said.starts_with("acme: changed live: grace\n"), "{said}");
+    assert_eq!(
+        daemon.tell(&["diff", "--exit-code"]).expect(0),
+        "nothing changes\n"
+    );
+    assert_eq!(
+        (
+            pid(&daemon, "acme"),
+            pid(&daemon, "globex"),
+            pid(&daemon, "initech")
+        ),
+        (acme, globex, initech)
+    );
+
+    // Relaunched: another process on the same link.
+    let before = link(&daemon, "globex");
+    write_entry("10.77.0.12", "globex", "kept");
+    edit(
+        &daemon,
+        "globex = { ip = \"10.77.0.12\" }",
+        "globex = { ip = \"10.77.0.12\", environment = { WHO = \"globex\" } }",
+    );
+    let said = reload(&daemon);
+    assert!(
+        said.starts_with("globex: relaunched for environment WHO\nglobex: up, ready"),
+        "{said}"
+    );
+    assert_ne!(pid(&daemon, "globex"), globex);
+    assert_eq!(daemon.tenant("globex").restarts, 0);
+    assert_eq!(link(&daemon, "globex"), before);
+    assert_eq!(get("10.77.0.12", "/entries").1, "globex\tkept\n");
+
+    // A tenant more is one line and one reload.
+    let text = fs::read_to_string(&daemon.manifest).unwrap();
+    let text = text.replace(
+        "[tenants]\n",
+        "[tenants]\nhooli = { ip = \"10.77.0.14\" }\n",
+    );
+    fs::write(&daemon.manifest, text).unwrap();
+    let said = reload(&daemon);
+    assert!(said.starts_with("hooli: added\nhooli: up, ready"), "{said}");
+    assert_eq!(get("10.77.0.14", "/entries"), (200, String::new()));
+    assert_eq!(names(&daemon), ["hooli", "acme", "globex", "initech"]);
+    assert_eq!(
+        (pid(&daemon, "acme"), pid(&daemon, "initech")),
+        (acme, initech)
+    );
+    daemon.end();
+}
+
+#[test]
+fn two_tenants_swap_their_addresses() {
+    let daemon = three();
+    let initech = pid(&daemon, "initech");
+    for (name, ip) in [("acme", "10.77.0.11"), ("globex", "10.77.0.12")] {
+        write_entry(ip, name, "mine");
+    }
+    edit(
+        &daemon,
+        "acme = { ip = \"10.77.0.11\"",
+        "acme = { ip = \"10.77.0.12\"",
+    );
+    edit(
+        &daemon,
+        "globex = { ip = \"10.77.0.12\"",
+        "globex = { ip = \"10.77.0.11\"",
+    );
+    let diff = daemon.tell(&["diff"]).expect(0);
+    assert!(diff.contains("once released     globex"), "{diff}");
+    let said = reload(&daemon);
+    assert!(said.contains("acme: up, ready"), "{said}");
+    assert_eq!(get("10.77.0.12", "/entries").1, "acme\tmine\n");
+    assert_eq!(get("10.77.0.11", "/entries").1, "globex\tmine\n");
+    // It came about without a try that failed.
+    assert!(!daemon.output().contains("WARN"), "{}", daemon.output());
+    assert_eq!(pid(&daemon, "initech"), initech);
+    daemon.end();
+}
+
+#[test]
+fn a_removal_frees_what_an_addition_takes() {
+    let daemon = three();
+    write_entry("10.77.0.11", "acme", "of acme");
+    let acme = "acme = { ip = \"10.77.0.11\" }";
+    edit(
+        &daemon,
+        acme,
+        "hooli = { ip = \"10.77.0.11\", datastore = \"acme\" }",
+    );
+    let said = reload(&daemon);
+    assert!(
+        said.contains("acme: removed, its datastore stays\n"),
+        "{said}"
+    );
+    assert!(said.contains("acme: gone\n"), "{said}");
+    assert_eq!(names(&daemon), ["hooli", "globex", "initech"]);
+    assert_eq!(get("10.77.0.11", "/entries").1, "acme\tof acme\n");
+    assert!(!daemon.output().contains("WARN"), "{}", daemon.output());
+    // Its name may come back.
+    edit(&daemon, "hooli = {", "acme = {");
+    reload(&daemon);
+    assert_eq!(names(&daemon), ["acme", "globex", "initech"]);
+    assert_eq!(daemon.tell(&["start", "hooli"]).code, 1);
+    daemon.end();
+}
+
+#[test]
+fn a_bad_manifest_changes_nothing_and_every_problem_is_told() {
+    let daemon = three();
+    let before: Vec<_> = daemon.status().tenants;
+    edit(
+        &daemon,
+        "user = \"nobody\"",
+        "user = \"nobody-at-all\"\nusr = 3",
+    );
+    let told = |said: Said| {
+        assert_eq!(said.code, 78, "{said:?}");
+        assert!(said.err.contains("nobody-at-all"), "{}", said.err);
+        assert!(said.err.contains("`usr`"), "{}", said.err);
+        assert!(said.err.contains("2 problems"), "{}", said.err);
+    };
+    told(daemon.tell(&["reload"]));
+    told(daemon.tell(&["diff"]));
+    daemon.signal(Signal::SIGHUP);
+    until("the problems are logged", || {
+        daemon.output().contains("2 problems").then_some(())
+    });
+    assert!(daemon.output().contains("nothing was changed"));
+    let good = fs::read_to_string(&daemon.manifest).unwrap();
+    fs::remove_file(&daemon.manifest).unwrap();
+    let gone = daemon.tell(&["reload"]);
+    assert_eq!(gone.code, 78);
+    assert!(gone.err.contains("cannot be read"), "{}", gone.err);
+    let good = good.replace("-at-all\"\nusr = 3", "\"");
+    fs::write(
+        &daemon.manifest,
+        good.replace("[tenants]", "[network]\nmtu = 1400\n[tenants]"),
+    )
+    .unwrap();
+    let fixed = daemon.tell(&["reload"]);
+    assert_eq!(fixed.code, 1, "{fixed:?}");
+    assert!(fixed.err.contains("mtu (1500 → 1400)"), "{}", fixed.err);
+    assert_eq!(daemon.status().tenants, before);
+    daemon.end();
+}
+
+#[test]
+fn what_was_stopped_stays_so_and_what_was_given_up_is_tried_anew() {
+    let daemon = three();
+    daemon.tell(&["stop", "acme"]).expect(0);
+    edit(
+        &daemon,
+        "stop.grace",
+        "restart = { strikes = 1 }\nenvironment.X = \"1\"\nstop.grace",
+    );
+    reload(&daemon);
+    assert_eq!(daemon.tenant("acme").state, StateWord::Down);
+    // A file lies where its datastore would be.
+    fs::write(format!("/var/lib/tenantd/{}/taken", daemon.app), "").unwrap();
+    let globex = "globex = { ip = \"10.77.0.12\"";
+    edit(&daemon, globex, &format!("{globex}, datastore = \"taken\""));
+    let said = daemon.tell(&["reload"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.out.contains("globex: held: "), "{}", said.out);
+    edit(&daemon, ", datastore = \"taken\"", "");
+    reload(&daemon);
+    daemon.until_tenant("globex", tenantd::wire::TenantStatus::is_as_wanted);
+    daemon.end();
+}
+
+#[test]
+fn a_signal_reloads_and_reloads_at_the_same_time_are_not_mixed() {
+    let daemon = three();
+    edit(&daemon, "initech = { ip = \"10.77.0.13\" }\n", "");
+    daemon.signal(Signal::SIGHUP);
+    daemon.until("initech is gone", |status| status.tenants.len() == 2);
+    assert!(
+        daemon.output().contains("initech: removed"),
+        "{}",
+        daemon.output()
+    );
+    edit(
+        &daemon,
+        "[tenants]\n",
+        "[tenants]\nhooli = { ip = \"10.77.0.13\" }\n",
+    );
+    std::thread::scope(|scope| {
+        let all: Vec<_> = (0..6)
+            .map(|_| scope.spawn(|| daemon.tell(&["reload"])))
+            .collect();
+        for said in all {
+            said.join().unwrap().expect(0);
+        }
+    });
+    daemon.until_tenant("hooli", tenantd::wire::TenantStatus::is_as_wanted);
+    assert_eq!(
+        daemon.output().matches("hooli: ready").count(),
+        1,
+        "{}",
+        daemon.output()
+    );
+    daemon.end();
+}
+
+/// The next supervisor finds by its own reading what the last one was told to do.
+#[test]
+fn a_live_change_and_a_death_later_nobody_is_started_again() {
+    let mut daemon = three();
+    let before = pid(&daemon, "acme");
+    edit(&daemon, "stop.grace = \"5s\"", "stop.grace = \"3s\"");
+    reload(&daemon);
+    daemon.kill();
+    daemon.again();
+    assert_eq!(pid(&daemon, "acme"), before);
+    let json = daemon.tell(&["diff", "--json"]).expect(0);
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["unchanged"], 3, "{json}");
+    daemon.end();
+}
