@@ -26,7 +26,7 @@ fn every_history_obeys_the_laws() {
     }
     let histories = number("TENANTD_SIM_HISTORIES").unwrap_or(2_000);
     let began = Instant::now();
-    let (mut events, mut launches) = (0u64, 0u64);
+    let (mut events, mut launches, mut deaths) = (0u64, 0u64, 0u64);
     let mut states = BTreeMap::new();
     for seed in 0..histories {
         let (outcome, result) = World::new(seed, false).run();
@@ -36,12 +36,13 @@ fn every_history_obeys_the_laws() {
         }
         events += u64::from(outcome.events);
         launches += u64::from(outcome.launches);
+        deaths += u64::from(outcome.deaths);
         for (state, count) in outcome.states {
             *states.entry(state).or_insert(0u64) += u64::from(count);
         }
     }
     println!(
-        "{histories} histories, {events} events, {launches} launches in {:.1?}",
+        "{histories} histories, {events} events, {launches} launches, {deaths} deaths in {:.1?}",
         began.elapsed()
     );
     println!("seen: {states:?}");

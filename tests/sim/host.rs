@@ -12,6 +12,7 @@ impl World {
         match happening {
             Happening::Reload if self.shutdown => Ok(()),
             Happening::Reload => self.reload(),
+            Happening::Death => self.die(),
             Happening::Tell(event) => self.tell_if_apt(event),
             Happening::Ready(launch) if self.programs.contains_key(&launch) => {
                 self.tell(Event::Ready { launch })
@@ -69,7 +70,7 @@ impl World {
     }
 
     /// The program's life is decided.
-    fn live(&mut self, launch: LaunchId) {
+    pub(super) fn live(&mut self, launch: LaunchId) {
         if self.fair {
             return self.later(1_000, Happening::Ready(launch));
         }

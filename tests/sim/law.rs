@@ -41,10 +41,12 @@ pub(crate) enum Law {
     AsPlanned,
     /// A tenant that was removed is forgotten once nothing of it is left, and no other one is.
     Forgotten,
+    /// What an operator saw and wanted goes on under the next supervisor.
+    GoesOn,
 }
 
 impl Law {
-    pub(crate) const ALL: [Law; 19] = [
+    pub(crate) const ALL: [Law; 20] = [
         Law::OneLaunch,
         Law::FreshLaunch,
         Law::ProvisionFirst,
@@ -64,6 +66,7 @@ impl Law {
         Law::OneHolder,
         Law::AsPlanned,
         Law::Forgotten,
+        Law::GoesOn,
     ];
 }
 

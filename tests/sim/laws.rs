@@ -26,10 +26,10 @@ pub(crate) struct Heard {
 /// All that is known from outside.
 #[derive(Debug)]
 pub(crate) struct Laws {
-    limits: Limits,
-    tenants: BTreeMap<TenantName, Truth>,
-    launches: BTreeMap<LaunchId, TenantName>,
-    last_launch: LaunchId,
+    pub(super) limits: Limits,
+    pub(super) tenants: BTreeMap<TenantName, Truth>,
+    pub(super) launches: BTreeMap<LaunchId, TenantName>,
+    pub(super) last_launch: LaunchId,
     automatic: Vec<Moment>,
 }
 
@@ -138,8 +138,15 @@ impl Laws {
 
     /// What the manifest says changes.
     fn plan(&mut self, now: Moment, event: &Event) {
-        if let Event::Planned { tenant, policy, .. } = event {
-            self.asked_for(tenant, policy);
+        if let Event::Planned {
+            tenant,
+            policy,
+            found,
+        } = event
+        {
+            if found.is_none() {
+                self.asked_for(tenant, policy);
+            }
             self.tenants.entry(tenant.clone()).or_insert(Truth {
                 policy: policy.clone(),
                 network: Network::None,
@@ -272,9 +279,8 @@ impl Laws {
 
     fn provision(&mut self, now: Moment, tenant: &TenantName) -> Result<(), Broken> {
         let truth = self.tenants.get_mut(tenant).unwrap();
-        check(truth.network == Network::None, Law::ProvisionOnce, || {
-            format!("{truth:?}")
-        })?;
+        let room = matches!(truth.network, Network::None | Network::Stale);
+        check(room, Law::ProvisionOnce, || format!("{truth:?}"))?;
         truth.network = Network::Making;
         truth.awaits = false;
         truth.trying = true;
@@ -316,7 +322,10 @@ impl Laws {
         check(truth.live.is_none(), Law::ReleaseLast, || {
             format!("{truth:?}")
         })?;
-        let there = matches!(truth.network, Network::There | Network::Partial);
+        let there = matches!(
+            truth.network,
+            Network::There | Network::Partial | Network::Stale
+        );
         check(there, Law::ReleaseOnce, || format!("{truth:?}"))?;
         truth.network = Network::Taking;
         truth.trying = false;
@@ -364,7 +373,9 @@ impl Laws {
                     StateWord::Waiting => next.is_some(),
                     StateWord::Held => truth.live.is_none(),
                     StateWord::Releasing => truth.network == Network::Taking,
-                    StateWord::Stuck => launched || truth.network == Network::Partial,
+                    StateWord::Stuck => {
+                        launched || matches!(truth.network, Network::Partial | Network::Stale)
+                    }
                 };
             check(fits, Law::WaitForSomething, || {
                 format!("{view:?}, {truth:?}")

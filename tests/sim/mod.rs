@@ -1,6 +1,8 @@
 //! A simulated host, and the laws that each history on it must obey.
 
+mod deaths;
 mod host;
+mod inherit;
 pub(crate) mod law;
 pub(crate) mod laws;
 pub(crate) mod plans;

@@ -190,6 +190,7 @@ fn breaks(law: Law) -> Vec<Result<(), Broken>> {
             Laws::end(&[view(Want::Down, StateWord::Stuck)], true),
         ],
         Law::Finish => vec![Laws::finishes(true, false), Laws::finishes(false, true)],
+        Law::GoesOn => breaks_over_a_death(),
         Law::Rest => vec![Laws::rests(20_000)],
         Law::OneHolder | Law::AsPlanned | Law::Forgotten => breaks_plans(law),
     }
@@ -226,6 +227,25 @@ fn breaks_plans(law: Law) -> Vec<Result<(), Broken>> {
         }
         _ => Vec::new(),
     }
+}
+
+/// Ways in which the next supervisor does not go on.
+fn breaks_over_a_death() -> Vec<Result<(), Broken>> {
+    let goes_on =
+        |was: StateWord, is, lives| Laws::goes_on(&view(Want::Up, was), &view(Want::Up, is), lives);
+    let up = view(Want::Up, StateWord::Up);
+    let restarted = View {
+        restarts: 1,
+        ..up.clone()
+    };
+    vec![
+        goes_on(StateWord::Up, StateWord::Waiting, true),
+        goes_on(StateWord::Held, StateWord::Provisioning, false),
+        goes_on(StateWord::Down, StateWord::Up, false),
+        goes_on(StateWord::Waiting, StateWord::Held, false),
+        Laws::goes_on(&up, &view(Want::Down, StateWord::Up), true),
+        Laws::goes_on(&up, &restarted, true),
+    ]
 }
 
 #[test]

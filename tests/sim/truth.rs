@@ -15,6 +15,8 @@ pub(super) enum Network {
     There,
     Taking,
     Partial,
+    /// Left by a supervisor that died: a release takes it, and a provision may too.
+    Stale,
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tenantd::name::TenantName;
 use tenantd::plan::model::{Policy, Readiness, RestartPolicy, RestartWhen, StopSignal};
 use tenantd::supervisor::event::{Event, Exit, LaunchId, RequestId, Verb};
+use tenantd::supervisor::memory::Memory;
 use tenantd::supervisor::time::Moment;
 use tenantd::supervisor::view::View;
 use tenantd::supervisor::{Limits, Step, Supervisor};
@@ -37,6 +38,8 @@ pub(super) enum Happening {
     Ready(LaunchId),
     /// Somebody edits the manifest and reloads.
     Reload,
+    /// The supervisor is killed.
+    Death,
 }
 
 /// How a history ends once the world is fair.
@@ -59,6 +62,7 @@ pub(super) struct Program {
 pub(crate) struct Outcome {
     pub(crate) events: u32,
     pub(crate) launches: u32,
+    pub(crate) deaths: u32,
     /// How often each state was seen after an event.
     pub(crate) states: BTreeMap<String, u32>,
     /// Each event and its step, where a trace was asked for.
@@ -69,20 +73,24 @@ pub(crate) struct Outcome {
 #[derive(Debug)]
 pub(crate) struct World {
     pub(super) random: Random,
-    now: Moment,
+    pub(super) now: Moment,
     pub(super) fair: bool,
     pub(super) shutdown: bool,
-    supervisor: Supervisor,
+    pub(super) supervisor: Supervisor,
+    /// What the supervisor has written down, as the next one reads it.
+    pub(super) written: BTreeMap<TenantName, Memory>,
+    /// How often one may still die.
+    pub(super) deaths: u64,
     pub(super) laws: Laws,
     pub(super) plans: Plans,
     versions: u64,
     pub(super) names: Vec<TenantName>,
-    happenings: BTreeMap<(Moment, u64), Happening>,
+    pub(super) happenings: BTreeMap<(Moment, u64), Happening>,
     sequence: u64,
     requests: u64,
     pub(super) programs: BTreeMap<LaunchId, Program>,
     /// Told before, to be told again when they are stale.
-    told: Vec<Event>,
+    pub(super) told: Vec<Event>,
     tracing: bool,
     pub(super) outcome: Outcome,
 }
@@ -105,6 +113,8 @@ impl World {
             fair: false,
             shutdown: false,
             supervisor: Supervisor::new(limits),
+            written: BTreeMap::new(),
+            deaths: 0,
             laws: Laws::new(limits),
             plans: Plans::default(),
             versions: 0,
@@ -158,13 +168,15 @@ impl World {
             self.tell(Event::Shutdown)?;
         }
         while self.advance(Moment(u64::MAX))? {}
-        // A start that came after the shutdown was refused, and tried nothing again.
+        let views: Vec<View> = self.supervisor.tenants().collect();
+        let planned = |view: &View| self.plans.planned.contains_key(&view.name);
+        // A start that came after the shutdown was refused, and tried nothing again; and so was that
+        // of a tenant that was removed and is stuck.
         let asked_again = match finale {
             Finale::Nothing => false,
-            Finale::StartAll => !self.shutdown,
+            Finale::StartAll => !self.shutdown && views.iter().all(planned),
             Finale::StopAll | Finale::Shutdown => true,
         };
-        let views: Vec<View> = self.supervisor.tenants().collect();
         Laws::end(&views, asked_again)?;
         self.plans.end(&views)?;
         Laws::finishes(self.shutdown, self.supervisor.is_finished())
@@ -265,9 +277,14 @@ impl World {
                 .entry(view.state.to_string())
                 .or_default() += 1;
         }
-        for action in &step.actions {
+        self.write_down(&step.changed);
+        let dies = self.dies_before(step.actions.len());
+        for action in &step.actions[..dies.unwrap_or(step.actions.len())] {
             self.plans.action(action)?;
             self.act(action);
+        }
+        if dies.is_some() {
+            return self.die();
         }
         self.laws.shows(&views, self.supervisor.next_deadline())
     }
@@ -301,8 +318,16 @@ impl World {
         for _ in 0..self.random.below(20) {
             self.ask_within(UNFAIR_FOR);
         }
-        for _ in 0..self.random.below(5) {
-            self.later(UNFAIR_FOR, Happening::Reload);
+        // Not both: who waits for whom is not written down.
+        if self.random.chance(50) {
+            self.deaths = 1 + self.random.below(6);
+            for _ in 0..self.random.below(4) {
+                self.later(UNFAIR_FOR, Happening::Death);
+            }
+        } else {
+            for _ in 0..self.random.below(5) {
+                self.later(UNFAIR_FOR, Happening::Reload);
+            }
         }
         if self.random.chance(20) {
             self.later(UNFAIR_FOR, Happening::Tell(Event::Shutdown));

@@ -1,0 +1,164 @@
+//! Supervisors that die at any moment, also in the middle of a step, and what the next one makes of
+//! what was written down and of what the host still has.
+
+use std::mem;
+
+use tenantd::name::TenantName;
+use tenantd::supervisor::Supervisor;
+use tenantd::supervisor::event::{Event, Exit, LaunchId};
+use tenantd::supervisor::memory::{Fate, Footing, Found, Memory};
+use tenantd::supervisor::view::View;
+
+use super::law::Broken;
+use super::laws::Laws;
+use super::truth::Network;
+use super::world::{Happening, Program, World};
+
+impl World {
+    /// Writes down what a step changed, before anything of it is done.
+    pub(super) fn write_down(&mut self, changed: &[TenantName]) {
+        for tenant in changed {
+            if let Some(memory) = self.supervisor.memory(tenant) {
+                self.written.insert(tenant.clone(), memory);
+            }
+        }
+    }
+
+    /// Before which action of a step its supervisor dies, if it does.
+    pub(super) fn dies_before(&mut self, actions: usize) -> Option<usize> {
+        if self.fair || self.deaths == 0 || !self.random.chance(2) {
+            return None;
+        }
+        let before = self.random.below(actions as u64 + 1);
+        Some(usize::try_from(before).unwrap())
+    }
+
+    /// The supervisor dies, and after some time the next one begins.
+    pub(super) fn die(&mut self) -> Result<(), Broken> {
+        if self.fair || self.deaths == 0 {
+            return Ok(());
+        }
+        self.deaths -= 1;
+        self.outcome.deaths += 1;
+        self.told.clear();
+        let before: Vec<View> = self.supervisor.tenants().collect();
+        let (died_at, was_ending) = (self.now, mem::take(&mut self.shutdown));
+        self.now = died_at + self.random.millis(3_000);
+        self.unsupervised();
+        let programs = &self.programs;
+        let lives = |launch| programs.contains_key(&launch);
+        self.laws.dies(self.now, was_ending, lives);
+        self.supervisor = Supervisor::new(self.laws.limits);
+        let memories = self.written.values();
+        self.supervisor.resume(LaunchId(0), memories);
+        for tenant in self.plans.planned.keys().cloned().collect::<Vec<_>>() {
+            let deaths = self.outcome.deaths;
+            let lives = self.take_over(&tenant)?;
+            if self.outcome.deaths > deaths {
+                // This one died too, and the next one has taken over all of them.
+                return Ok(());
+            }
+            let was = before.iter().find(|view| view.name == tenant);
+            let is = self.supervisor.tenant(&tenant);
+            if let (Some(was), Some(is), false) = (was, is, was_ending) {
+                Laws::goes_on(was, &is, lives)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What happens while there is no supervisor: programs go on, and nobody hears of it.
+    fn unsupervised(&mut self) {
+        let now = self.now;
+        for ((at, number), happening) in mem::take(&mut self.happenings) {
+            let soon = at < now;
+            match happening {
+                // Its child was on its way: it gets there, or dies of its supervisor's death.
+                Happening::Tell(Event::Launched { launch }) => {
+                    if self.random.chance(50) {
+                        self.programs.insert(launch, Program { first: true });
+                        self.outcome.launches += 1;
+                        self.live(launch);
+                    }
+                }
+                Happening::Tell(Event::Asked { .. } | Event::Shutdown | Event::Hurry)
+                | Happening::Death
+                    if !soon =>
+                {
+                    self.happenings.insert((at, number), happening);
+                }
+                // Whoever did this for it is gone, and whoever asked found nobody.
+                Happening::Tell(_) | Happening::Reload | Happening::Death => {}
+                Happening::Exit { launch, others, .. } if soon => {
+                    if let Some(program) = self.programs.get_mut(&launch) {
+                        program.first = false;
+                    }
+                    if !others {
+                        self.programs.remove(&launch);
+                    }
+                }
+                Happening::Empty(launch) if soon => drop(self.programs.remove(&launch)),
+                Happening::Ready(_) if soon => {}
+                Happening::Exit { launch, .. }
+                | Happening::Empty(launch)
+                | Happening::Ready(launch) => {
+                    if self.programs.contains_key(&launch) {
+                        self.happenings.insert((at, number), happening);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The next supervisor finds a tenant. Whether its launch goes on as it was.
+    fn take_over(&mut self, tenant: &TenantName) -> Result<bool, Broken> {
+        let memory = self.written.get(tenant).cloned();
+        let network = self.laws.network(tenant);
+        let launch = memory.as_ref().and_then(Memory::launch);
+        let program = launch.and_then(|launch| Some((launch, self.programs.get(&launch)?.first)));
+        let outdated = program.is_some() && self.random.chance(10);
+        let fate = match program {
+            Some(_) => Fate::Lives,
+            None => Fate::Over(*self.random.pick(&[Exit::Unknown, Exit::Status(1)])),
+        };
+        let footing = match (&fate, network) {
+            (Fate::Lives, _) => Footing::Whole,
+            (Fate::Over(_), None | Some(Network::None)) => Footing::Nothing,
+            (Fate::Over(_), Some(_)) => Footing::Remains,
+        };
+        if outdated {
+            self.laws.is_outdated(tenant);
+        }
+        let forgotten = footing == Footing::Nothing;
+        let memory = memory.filter(|memory| !(memory.is_nothing() && forgotten));
+        let Some(policy) = self.laws.shared_policy(tenant) else {
+            return Ok(false);
+        };
+        let daemonizes = policy.daemonizes;
+        self.tell(Event::Planned {
+            tenant: tenant.clone(),
+            policy,
+            found: memory.map(|memory| {
+                Box::new(Found {
+                    memory,
+                    fate,
+                    footing,
+                    outdated,
+                })
+            }),
+        })?;
+        if let Some((launch, first)) = program {
+            self.later(1_000, Happening::Ready(launch));
+            if !first && !daemonizes {
+                let (exit, others) = (Exit::Unknown, true);
+                let exited = Event::Exited {
+                    launch,
+                    exit,
+                    others,
+                };
+                self.later(0, Happening::Tell(exited));
+            }
+        }
+        Ok(program.is_some() && !outdated)
+    }
+}

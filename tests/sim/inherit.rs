@@ -1,0 +1,94 @@
+//! What holds from one supervisor to the next.
+
+use std::sync::Arc;
+
+use tenantd::name::TenantName;
+use tenantd::plan::model::Policy;
+use tenantd::supervisor::event::LaunchId;
+use tenantd::supervisor::time::Moment;
+use tenantd::supervisor::view::{StateWord, View, Why};
+
+use super::law::{Broken, Law, check};
+use super::laws::Laws;
+use super::truth::{Live, Network};
+
+impl Laws {
+    /// A supervisor dies, and the next one begins now. What was under way may be done again at
+    /// once, and so may all if the supervisor was about to end.
+    pub(crate) fn dies(&mut self, now: Moment, was_ending: bool, lives: impl Fn(LaunchId) -> bool) {
+        self.last_launch = LaunchId(0);
+        for truth in self.tenants.values_mut() {
+            let begun = truth.live.is_some_and(|live| !live.launched);
+            let under_way = matches!(truth.network, Network::Making | Network::Taking);
+            truth.free |= begun || under_way || was_ending;
+            truth.trying = false;
+            if was_ending {
+                // One that was held is started anew, and a policy may hold without a strike.
+                truth.strikes = 0;
+            }
+            match truth.live.take() {
+                Some(live) if lives(live.id) => {
+                    self.last_launch = self.last_launch.max(live.id);
+                    let launched = true;
+                    truth.live = Some(Live { launched, ..live });
+                    truth.network = Network::There;
+                    continue;
+                }
+                Some(over) => {
+                    self.launches.remove(&over.id);
+                    if over.launched {
+                        truth.ended(now);
+                    }
+                }
+                None => {}
+            }
+            if truth.network != Network::None {
+                truth.network = Network::Stale;
+            }
+        }
+    }
+
+    /// What stands of a tenant.
+    pub(super) fn network(&self, tenant: &TenantName) -> Option<Network> {
+        self.tenants.get(tenant).map(|truth| truth.network)
+    }
+
+    pub(crate) fn shared_policy(&self, tenant: &TenantName) -> Option<Arc<Policy>> {
+        self.tenants.get(tenant).map(|truth| truth.policy.clone())
+    }
+
+    /// It was started by another plan, so that it is made anew at once.
+    pub(crate) fn is_outdated(&mut self, tenant: &TenantName) {
+        if let Some(truth) = self.tenants.get_mut(tenant) {
+            truth.free = true;
+            truth.asked_end = true;
+        }
+    }
+
+    /// What an operator saw goes on under the next supervisor; `lives` says whether its launch does.
+    pub(crate) fn goes_on(was: &View, is: &View, lives: bool) -> Result<(), Broken> {
+        use StateWord::{
+            Down, Held, Launching, Provisioning, Releasing, Stopping, Stuck, Up, Waiting,
+        };
+        let again = matches!(is.state, Provisioning | Launching);
+        let counted = is.restarts == was.restarts || (again && is.restarts == was.restarts + 1);
+        let state = match was.state {
+            Down => matches!(is.state, Down | Releasing),
+            Waiting => again || (is.state == Waiting && is.until == was.until),
+            Held => is.state == Held && is.why == was.why,
+            Up if lives => is.state == Up && is.since == was.since,
+            Stopping if lives => is.state == Stopping,
+            // What was under way is done again, is undone, or has ended and is judged.
+            Up | Stopping | Launching | Provisioning | Releasing | Stuck => true,
+        };
+        // One that ended as it should may be judged only now; one that was stuck hides how it did.
+        let done = match &was.why {
+            Some(Why::Exit(exit)) => exit.is_success(),
+            Some(Why::Failure(_)) | None => was.state == Stuck,
+        };
+        let wanted = is.want == was.want || (done && !lives);
+        check(wanted && counted && state, Law::GoesOn, || {
+            format!("{was:?} and then {is:?}")
+        })
+    }
+}
