@@ -15,6 +15,9 @@ use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteScope, RouteType,
 };
 use rtnetlink::{Handle, LinkBridgePort, LinkUnspec, LinkVeth, RouteMessageBuilder};
+use rustix::io::Errno;
+use rustix::net::netdevice::name_to_index;
+use rustix::net::{SocketFlags, SocketType, socket_with};
 
 use crate::host::netns::Netns;
 use crate::plan::model::{EndPlan, LinkPlan, MacAddr, NetworkPlan};
@@ -52,6 +55,15 @@ pub(super) struct Found {
 }
 
 impl Found {
+    /// One of which no more is known.
+    pub(super) fn at(index: u32, name: &str) -> Self {
+        Self {
+            index,
+            name: name.to_owned(),
+            ..Self::default()
+        }
+    }
+
     fn new(message: LinkMessage) -> Self {
         let mut found = Self {
             index: message.header.index,
@@ -100,6 +112,18 @@ impl Found {
         Failure::errno(Stage::Link, name, libc::EEXIST)
             .with(format!("the name is taken by {kind} {alias}, not {mark}"))
     }
+}
+
+/// The index of a link of the host. By ioctl, see netdevice(7): an answer by netlink would hold
+/// all that is known of the link.
+pub(super) fn index_of(name: &str) -> Result<u32, Errno> {
+    let any = socket_with(
+        rustix::net::AddressFamily::INET,
+        SocketType::DGRAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    name_to_index(&any, name)
 }
 
 /// The host's links, through the net thread's one connection.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rustix::io::Errno;
 use tokio::time::{Instant, sleep};
 
 use crate::crash;
@@ -9,7 +10,7 @@ use crate::host::netns::{self, ClosedNetns, Netns};
 use crate::plan::model::{LinkPlan, Mode, NetworkPlan};
 use crate::stage::{Failure, Stage};
 
-use super::link::{Found, Links};
+use super::link::{Found, Links, index_of};
 use super::refusal::{errno, refused};
 use super::tenant::TenantSocket;
 
@@ -108,11 +109,12 @@ impl Site {
                 None => {}
             }
         }
-        match self.links.find(name).await? {
-            Some(found) => Ok(found),
-            None => {
+        match index_of(name) {
+            Ok(index) => Ok(Found::at(index, name)),
+            Err(Errno::NODEV) => {
                 Err(Failure::errno(Stage::Link, name, libc::ENODEV).with("it vanished at once"))
             }
+            Err(errno) => Err(Failure::errno(Stage::Link, name, errno.raw_os_error())),
         }
     }
 

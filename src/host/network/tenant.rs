@@ -18,6 +18,7 @@ use rtnetlink::packet_route::route::RouteScope;
 use rtnetlink::packet_route::{AddressFamily, link::LinkMessage};
 use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use rtnetlink::{AddressMessageBuilder, LinkUnspec, RouteMessageBuilder};
+use rustix::net::netdevice::name_to_index;
 
 use crate::plan::model::{LinkPlan, Mode, NetworkPlan};
 use crate::stage::{Failure, Stage};
@@ -77,26 +78,11 @@ impl TenantSocket {
     }
 
     /// The index of a link by its name. It cannot be foreseen: modules such as `sit` put links of
-    /// their own into every new namespace, and one asked for at creation is not granted.
+    /// their own into every new namespace, and one asked for at creation is not granted. By ioctl,
+    /// see netdevice(7): an answer by netlink would hold all that is known of the link.
     fn find(&self, name: &str) -> Result<u32, Failure> {
-        let wanted = LinkUnspec::new_with_name(name).build();
-        let mut message = NetlinkMessage::from(RouteNetlinkMessage::GetLink(wanted));
-        message.header.flags = NLM_F_REQUEST;
-        message.finalize();
-        let mut request = vec![0; message.buffer_len()];
-        message.serialize(&mut request);
-        self.send(&request)?;
-        match parse(&self.receive()?)?.payload {
-            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
-                Ok(link.header.index)
-            }
-            NetlinkPayload::Error(answer) => Err(answered(Stage::Link, name, &answer)),
-            other => Err(Failure::detail(
-                Stage::Link,
-                name,
-                format!("answered by {other:?}"),
-            )),
-        }
+        name_to_index(&self.0, name)
+            .map_err(|errno| Failure::errno(Stage::Link, name, errno.raw_os_error()))
     }
 
     fn send(&self, requests: &[u8]) -> Result<(), Failure> {
