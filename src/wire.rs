@@ -16,7 +16,10 @@ pub use crate::supervisor::action::Answer;
 pub use crate::supervisor::event::Verb;
 use crate::supervisor::view;
 
+mod leftover;
 pub mod varlink;
+
+pub use leftover::{Leftover, LeftoverFate, LeftoverKind, Leftovers};
 
 /// The name of the varlink interface.
 pub const INTERFACE: &str = "io.tenantd.Supervisor";

@@ -1,6 +1,6 @@
 //! What a supervisor that was killed left behind and the next one cannot adopt, for its record is
 //! damaged: it ends nothing that lives, says so where it is asked to, and leaves nothing once it
-//! has ended.
+//! has ended. And what nobody in any plan owns: it is collected, and strangers are left alone.
 
 #![allow(unreachable_pub, reason = "the shared modules are private here")]
 
@@ -9,7 +9,7 @@ mod support;
 use std::process::Command;
 
 use nix::sys::signal::Signal;
-use support::daemon::{Daemon, LIMIT, ends, pidfd, run, signal};
+use support::daemon::{Daemon, LIMIT, ends, pidfd, run, signal, tenantd};
 use support::ledger;
 use support::place::{self, example};
 use tenantd::wire::TenantStatus;
@@ -93,4 +93,140 @@ fn what_nobody_took_over_is_taken_away_at_the_end() {
     assert!(ends(&process, LIMIT));
     daemon.tell(&["stop", "acme"]).expect(0);
     daemon.end();
+}
+
+const ONE: &str = "[app]\nname = \"APP\"\ncommand = [\"/srv/idle\"]\ndatastore.path = \"/srv/data\"\n\
+    [tenants]\nacme = { ip = \"10.77.0.11\" }\n";
+
+fn one() -> Daemon {
+    place::host();
+    place::folder("/srv/data");
+    example("idle");
+    Daemon::start_settled(ONE)
+}
+
+fn ip(arguments: &str) {
+    run(Command::new("ip").args(arguments.split(' '))).expect(0);
+}
+
+/// What a supervisor of `app` could have left of a tenant that no manifest names: one of each
+/// kind. Returns the paths and, for the link, its folder in `/sys`.
+fn leave(app: &str) -> Vec<String> {
+    ip("link add td00000000a11e type veth peer name peer0");
+    ip(&format!("link set td00000000a11e alias tenantd:{app}/gone"));
+    let tenant = format!("/run/tenantd/{app}/tenants/gone");
+    let leaf = format!("/sys/fs/cgroup/tenantd/{app}/gone");
+    for folder in [&tenant, &leaf, &"/run/netns".to_owned()] {
+        std::fs::create_dir_all(folder).unwrap();
+    }
+    let name = format!("/run/netns/{app}-gone");
+    std::os::unix::fs::symlink(format!("{tenant}/../../../../../proc/1/fd/3"), &name).unwrap();
+    vec!["/sys/class/net/td00000000a11e".into(), tenant, leaf, name]
+}
+
+/// What looks like ours and is not.
+fn estrange(app: &str) -> Vec<String> {
+    ip("link add td0000000057aa type veth peer name peer1");
+    // Another application's, and none of this one's business.
+    ip("link add td00000000077e type veth peer name peer2");
+    ip("link set td00000000077e alias tenantd:other/gone");
+    let file = format!("/run/tenantd/{app}/notes");
+    std::fs::write(&file, "theirs").unwrap();
+    std::fs::create_dir_all("/run/netns").unwrap();
+    let name = format!("/run/netns/{app}-theirs");
+    std::os::unix::fs::symlink("/proc/1/ns/net", &name).unwrap();
+    let links = ["td0000000057aa", "td00000000077e"].map(|link| format!("/sys/class/net/{link}"));
+    [links.to_vec(), vec![file, name]].concat()
+}
+
+fn are_there(paths: &[String]) -> Vec<bool> {
+    let is_there = |path: &String| std::fs::symlink_metadata(path).is_ok();
+    paths.iter().map(is_there).collect()
+}
+
+fn remove(strangers: &[String]) {
+    ip("link delete td0000000057aa");
+    ip("link delete td00000000077e");
+    for path in &strangers[2..] {
+        std::fs::remove_file(path).unwrap();
+    }
+}
+
+#[test]
+fn leftovers_are_collected_beside_a_running_supervisor_and_strangers_left_alone() {
+    let daemon = one();
+    let acme = daemon.tenant("acme").pid;
+    let (ours, strangers) = (leave(&daemon.app), estrange(&daemon.app));
+    let said = daemon.tell(&["gc", "--dry-run"]).expect(0);
+    assert_eq!(said.matches("would remove: ").count(), 4, "{said}");
+    assert_eq!(said.matches("left alone: ").count(), 3, "{said}");
+    assert_eq!(are_there(&ours), [true; 4], "{said}");
+
+    let said = daemon.tell(&["gc"]).expect(0);
+    assert_eq!(said.matches("removed: ").count(), 4, "{said}");
+    assert_eq!(are_there(&ours), [false; 4], "{said}");
+    assert_eq!(are_there(&strangers), [true; 4], "{said}");
+    assert!(
+        !said.contains("acme") && !said.contains("td00000000077e"),
+        "{said}"
+    );
+    assert_eq!(daemon.tenant("acme").pid, acme);
+    assert!(has_its_link());
+    remove(&strangers);
+    let said = daemon.tell(&["gc"]).expect(0);
+    assert!(said.starts_with("nothing is left over"), "{said}");
+    daemon.end();
+}
+
+#[test]
+fn leftovers_are_collected_at_the_start_and_what_went_with_a_reboot_is_made_anew() {
+    let mut daemon = one();
+    let acme = daemon.tenant("acme").pid.unwrap();
+    daemon.kill();
+    let process = pidfd(acme);
+    signal(acme, Signal::SIGKILL);
+    assert!(ends(&process, LIMIT));
+    let (ours, strangers) = (leave(&daemon.app), estrange(&daemon.app));
+    // As after a reboot: the ledger is of another boot, and names what is there no more.
+    let ledger = format!("/run/tenantd/{}/ledger", daemon.app);
+    let text = std::fs::read_to_string(&ledger).unwrap();
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    assert!(text.contains(boot.trim()));
+    let other = "00000000-0000-4000-8000-000000000000";
+    std::fs::write(&ledger, text.replace(boot.trim(), other)).unwrap();
+    std::fs::remove_dir(format!("/sys/fs/cgroup/tenantd/{}/acme", daemon.app)).unwrap();
+
+    daemon.again();
+    daemon.until_tenant("acme", TenantStatus::is_as_wanted);
+    assert_eq!(are_there(&ours), [false; 4], "{}", daemon.output());
+    assert_eq!(are_there(&strangers), [true; 4]);
+    remove(&strangers);
+    daemon.end();
+}
+
+#[test]
+fn without_a_supervisor_the_living_are_kept_and_all_else_is_collected() {
+    let mut daemon = one();
+    let acme = daemon.tenant("acme").pid.unwrap();
+    daemon.kill();
+    let ours = leave(&daemon.app);
+    let said = daemon.tell(&["gc"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.out.contains("kept: tenant acme ("), "{said:?}");
+    assert!(said.out.contains(&acme.to_string()), "{said:?}");
+    assert_eq!(are_there(&ours), [false; 4], "{said:?}");
+    assert!(has_its_link());
+
+    // With its manifest it is nobody's business.
+    let manifest = daemon.manifest.to_str().unwrap();
+    let said = tenantd(&["--config", manifest, "gc"]).expect(0);
+    assert!(said.starts_with("nothing is left over"), "{said}");
+    assert!(has_its_link());
+
+    let process = pidfd(acme);
+    signal(acme, Signal::SIGKILL);
+    assert!(ends(&process, LIMIT));
+    let said = daemon.tell(&["gc"]).expect(0);
+    assert!(said.contains("removed: folder"), "{said}");
+    daemon.left_nothing();
 }

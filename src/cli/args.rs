@@ -150,6 +150,20 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Remove what is left on the host and belongs to no tenant of the manifest
+    #[command(after_help = "EXAMPLES\n  \
+        tenantd gc --dry-run               show what would be removed\n  \
+        tenantd gc --app wiki\n  \
+        tenantd gc --config wiki.toml      where no supervisor runs\n\n\
+        The supervisor does it, by its plan; where none runs, it is done by the manifest, and for\n\
+        an application that is named with --app as if that had no tenants. Nothing is taken of a\n\
+        tenant of which anything lives: it is kept, and the exit code is 1. What bears no mark of\n\
+        the application is left alone.")]
+    Gc {
+        /// Only say what would be removed
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Show what a tenant's program wrote
     #[command(after_help = "EXAMPLES\n  \
         tenantd logs acme\n  \

@@ -7,6 +7,7 @@ pub mod args;
 mod check;
 pub mod complete;
 mod exec;
+mod gc;
 mod leave;
 mod list;
 mod logs;
@@ -77,6 +78,7 @@ pub fn execute(cli: Cli) -> anyhow::Result<End> {
         Command::Diff { json, exit_code } => reload::diff(&app::find(&said)?, json, exit_code),
         Command::Status { names, json } => status::status(&app::find(&said)?, &names, json),
         Command::Leave { if_restarting } => leave::leave(&said, if_restarting.as_deref()),
+        Command::Gc { dry_run } => gc::gc(&said, dry_run),
         Command::List { json } => list::list(json),
         Command::Logs(what) => logs::logs(&app::find(&said)?, &what),
         Command::Exec { tenant, command } => exec::exec(&app::find(&said)?, &tenant, &command),

@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::name::{AppName, TenantName};
 use crate::plan::diff::Changes;
 use crate::wire::varlink::{Answers, Refusal, Supervisor};
-use crate::wire::{self, AppStatus, Door, TenantAnswer, Verb};
+use crate::wire::{self, AppStatus, Door, Leftover, TenantAnswer, Verb};
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -225,6 +225,15 @@ impl Connection {
         self.understand(answer).map(|manifest| manifest.path.into())
     }
 
+    /// Collects leftovers, or only says which there are.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn collect(&mut self, dry_run: bool) -> Result<Vec<Leftover>, ClientError> {
+        let answer = self.varlink.collect(dry_run).await;
+        Ok(self.understand(answer)?.leftovers)
+    }
+
     /// What is needed to join this tenant.
     ///
     /// # Errors
@@ -266,6 +275,7 @@ fn refused(app: AppName, refusal: Refusal) -> ClientError {
             (tenant.to_string(), reason)
         }
         Refusal::NoDoor { tenant, reason } => (tenant.to_string(), reason),
+        Refusal::NotCollected { reason } => (app.to_string(), reason),
         Refusal::ShuttingDown => {
             let reason = "its supervisor is shutting down: nothing more can be asked of it";
             (app.to_string(), reason.into())

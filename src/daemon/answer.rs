@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use tokio::sync::oneshot;
 use tokio::task::spawn_local;
 
+use crate::host::network::leftover::Survey;
 use crate::host::process;
 use crate::name::TenantName;
 use crate::supervisor::action::Answer;
@@ -13,6 +14,7 @@ use crate::supervisor::view::{StateWord, View, Why};
 use crate::wire::{AppStatus, Door, TenantAnswer, TenantStatus, Tracking, Verb};
 
 use super::desk::{Ask, NoDoor, Unknown, Until};
+use super::gc::Sorted;
 use super::reload::Wish;
 use super::{Daemon, clock, programs};
 
@@ -29,17 +31,7 @@ impl Daemon {
     pub(super) fn answer(&mut self, ask: Ask) {
         // Whoever asked may be gone; then the answer is dropped.
         match ask {
-            Ask::Status { tenants, reply } => match self.status(&tenants) {
-                Err(unknown) => {
-                    let _gone = reply.send(Err(unknown));
-                }
-                Ok(status) => {
-                    let started = self.started(&status);
-                    spawn_local(async move {
-                        let _gone = reply.send(Ok(programs::compare(status, started).await));
-                    });
-                }
-            },
+            Ask::Status { tenants, reply } => self.tell_status(&tenants, reply),
             Ask::Act {
                 verb,
                 tenants,
@@ -82,10 +74,39 @@ impl Daemon {
             Ask::Manifest { reply } => {
                 let _gone = reply.send(self.reloads.manifest.path().to_owned());
             }
+            Ask::Collect {
+                survey,
+                dry_run,
+                reply,
+            } => drop(reply.send(self.sort(survey, dry_run))),
             Ask::Enter { tenant, reply } => {
                 let _gone = reply.send(self.door(&tenant));
             }
         }
+    }
+
+    /// Answers with the status, once it is known which program each tenant runs.
+    fn tell_status(
+        &mut self,
+        tenants: &[TenantName],
+        reply: oneshot::Sender<Result<AppStatus, Unknown>>,
+    ) {
+        match self.status(tenants) {
+            Err(unknown) => {
+                let _gone = reply.send(Err(unknown));
+            }
+            Ok(status) => {
+                let started = self.started(&status);
+                spawn_local(async move {
+                    let _gone = reply.send(Ok(programs::compare(status, started).await));
+                });
+            }
+        }
+    }
+
+    fn sort(&self, survey: Survey, dry_run: bool) -> Sorted {
+        let planned = |tenant: &TenantName| self.ledger.plan(tenant).is_some();
+        self.site.sort(survey, planned, dry_run)
     }
 
     pub(super) fn act(

@@ -58,6 +58,7 @@ pub enum ControlError {
 /// dropped before the application's lock.
 #[derive(Debug)]
 pub struct Listener {
+    app: AppName,
     socket: UnixListener,
     path: PathBuf,
 }
@@ -101,7 +102,11 @@ pub fn bind(app: &AppName) -> Result<Listener, ControlError> {
     std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o600))
         .map_err(failed("set the permissions of"))?;
     std::fs::rename(&new, &path).map_err(failed("put in place"))?;
-    Ok(Listener { socket, path })
+    Ok(Listener {
+        app: app.clone(),
+        socket,
+        path,
+    })
 }
 
 impl Drop for Listener {
@@ -116,10 +121,11 @@ impl Listener {
     /// Serves all who may ask, until it is dropped. Must run within a
     /// [`tokio::task::LocalSet`]: each connection is a local task.
     pub async fn serve(self, desk: Desk) {
+        let service = Service::new(self.app.clone(), desk);
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
         loop {
             match self.socket.accept().await {
-                Ok((stream, _)) => admit(stream, &places, &desk),
+                Ok((stream, _)) => admit(stream, &places, &service),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection to the control socket");
                     tokio::time::sleep(ACCEPT_AGAIN).await;
@@ -130,7 +136,7 @@ impl Listener {
 }
 
 /// Serves the connection in a task of its own, or says why not and closes it.
-fn admit(stream: UnixStream, places: &Arc<Semaphore>, desk: &Desk) {
+fn admit(stream: UnixStream, places: &Arc<Semaphore>, service: &Service) {
     let refusal = match stream.peer_cred() {
         Ok(peer) if !may_ask(peer.uid()) => {
             tracing::warn!(
@@ -142,7 +148,7 @@ fn admit(stream: UnixStream, places: &Arc<Semaphore>, desk: &Desk) {
         }
         Ok(_) => match Arc::clone(places).try_acquire_owned() {
             Ok(place) => {
-                let service = Service::new(desk.clone());
+                let service = service.clone();
                 tokio::task::spawn_local(async move {
                     serve(stream, service).await;
                     drop(place);

@@ -9,9 +9,12 @@ use std::path::PathBuf;
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::host::network::leftover::Survey;
 use crate::name::TenantName;
 use crate::plan::diff::Changes;
 use crate::wire::{AppStatus, Door, StateWord, TenantAnswer, Verb};
+
+use super::gc::Sorted;
 
 /// How many requests may wait for the loop. Further ones wait in their connections.
 const QUEUE: usize = 64;
@@ -99,6 +102,15 @@ pub enum Ask {
     Manifest {
         /// Where its path goes.
         reply: oneshot::Sender<PathBuf>,
+    },
+    /// Sort what is left over, and take it but for its links.
+    Collect {
+        /// What a look at all links found.
+        survey: Survey,
+        /// Whether nothing is to be taken.
+        dry_run: bool,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Sorted>,
     },
     /// How is this tenant joined?
     Enter {

@@ -16,6 +16,7 @@ mod answer;
 pub mod clock;
 pub mod control;
 pub mod desk;
+pub mod gc;
 mod launch;
 mod leave;
 mod ledger;
@@ -200,19 +201,21 @@ async fn open(
         stopping: false,
         leaving: None,
     };
-    let planned: BTreeSet<_> = plan
-        .tenants
-        .iter()
-        .map(|tenant| tenant.name.clone())
-        .collect();
-    daemon
-        .site
-        .end_strays(&legacy, |tenant| planned.contains(tenant))
-        .await;
-    crash::point("begin: strays ended", "");
+    take_unplanned(&daemon.site, &plan, &legacy).await;
     daemon.plan(plan, legacy, wants);
     let control = spawn_local(control.serve(desk));
     Ok((daemon, control))
+}
+
+/// Ends and takes away what belongs to no tenant of the plan, before anything is started.
+async fn take_unplanned(site: &Site, plan: &Plan, legacy: &Legacy) {
+    let names = plan.tenants.iter().map(|tenant| tenant.name.clone());
+    let planned: BTreeSet<TenantName> = names.collect();
+    site.end_strays(legacy, |tenant| planned.contains(tenant))
+        .await;
+    crash::point("begin: strays ended", "");
+    site.take_leftovers(|tenant| planned.contains(tenant)).await;
+    crash::point("begin: leftovers taken", "");
 }
 
 /// What went wrong first, and what else could not be tidied up after it.

@@ -46,7 +46,9 @@ pub fn folder(app: &AppName, tenant: &TenantName) -> PathBuf {
     tenants_folder(app).join(tenant.as_str())
 }
 
-fn tenants_folder(app: &AppName) -> PathBuf {
+/// The folder that holds the folders of all tenants.
+#[must_use]
+pub fn tenants_folder(app: &AppName) -> PathBuf {
     super::runtime::folder(app).join("tenants")
 }
 

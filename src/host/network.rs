@@ -18,6 +18,7 @@
 //! published ports yet; their place is beside `provision` and the tenant's batch.
 
 mod hub;
+pub mod leftover;
 mod link;
 mod provision;
 mod refusal;

@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use zlink::idl;
 use zlink::introspect::{CustomType, Type};
 
-use super::{Answer, AppStatus, Door, Program, StateWord, TenantAnswer, TenantStatus, Want};
+use super::{
+    Answer, AppStatus, Door, Leftovers, Program, StateWord, TenantAnswer, TenantStatus, Want,
+};
 use crate::name::{AppName, TenantName};
 use crate::plan::diff::{Changes, FieldChange, TenantChange};
 use crate::stage::Failure;
@@ -47,6 +49,11 @@ pub enum Refusal {
     /// changed.
     NotReloaded {
         /// Why not, and what would help.
+        reason: String,
+    },
+    /// The host could not be looked at for leftovers.
+    NotCollected {
+        /// Why not.
         reason: String,
     },
     /// The supervisor is ending and answers nothing more.
@@ -271,6 +278,8 @@ pub trait Supervisor {
     async fn diff(&mut self) -> zlink::Result<Result<Changes, Refusal>>;
     /// Where that manifest lies.
     async fn manifest(&mut self) -> zlink::Result<Result<ManifestPath, Refusal>>;
+    /// Collects leftovers, or says what would be collected.
+    async fn collect(&mut self, dry_run: bool) -> zlink::Result<Result<Leftovers, Refusal>>;
     /// What is needed to join a tenant.
     async fn enter(&mut self, tenant: &TenantName) -> zlink::Result<Result<Door, Refusal>>;
 }

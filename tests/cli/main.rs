@@ -149,6 +149,7 @@ impl Script {
                     .map(|status| status.tenants.into_iter().map(answer).collect());
                 drop(reply.send(answers));
             }
+            Ask::Collect { reply, .. } => drop(reply),
             Ask::Leave { reply } => {
                 let _gone = reply.send(Ok(()));
             }

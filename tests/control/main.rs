@@ -150,6 +150,7 @@ async fn answer_all(app: AppName, mut asks: mpsc::Receiver<Ask>) {
             Ask::Manifest { reply } => {
                 let _ = reply.send("/etc/tenantd/wiki.toml".into());
             }
+            Ask::Collect { reply, .. } => drop(reply),
             Ask::Leave { reply } => {
                 let _gone = reply.send(Ok(()));
             }

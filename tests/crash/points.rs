@@ -28,6 +28,7 @@ points! {
     begin_hub_marked: "hub: marked", Cold;
     begin_hub_there: "begin: hub there", Adopting;
     begin_strays_ended: "begin: strays ended", Adopting;
+    begin_leftovers_taken: "begin: leftovers taken", Adopting;
     plan_tenant_handed_over: "plan: tenant handed over", Adopting;
     plan_new_tenant_handed_over: "plan: tenant handed over", Cold;
 

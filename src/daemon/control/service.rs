@@ -4,17 +4,21 @@
 #![allow(missing_docs, reason = "the macro makes a public enum without any")]
 
 use crate::daemon::desk::{Ask, Closed, Desk, NoDoor, NoReload, Unknown, Until};
-use crate::name::TenantName;
+use crate::daemon::gc;
+use crate::daemon::site::blocking;
+use crate::name::{AppName, TenantName};
 use crate::plan::diff::{Changes, FieldChange, TenantChange};
 use crate::stage::Failure;
 use crate::wire::varlink::{AnswerWord, Answered, Answers, ManifestPath, Refusal};
 use crate::wire::{
-    AppStatus, Door, LogPlace, Program, StateWord, TenantStatus, Tracking, Verb, Want,
+    AppStatus, Door, Leftover, LeftoverFate, LeftoverKind, Leftovers, LogPlace, Program, StateWord,
+    TenantStatus, Tracking, Verb, Want,
 };
 
 /// The requests of one connection.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Service {
+    app: AppName,
     desk: Desk,
 }
 
@@ -40,8 +44,8 @@ impl From<Closed> for Refusal {
 }
 
 impl Service {
-    pub(super) fn new(desk: Desk) -> Self {
-        Self { desk }
+    pub(super) fn new(app: AppName, desk: Desk) -> Self {
+        Self { app, desk }
     }
 
     async fn reached(
@@ -84,7 +88,7 @@ impl Service {
     interface = "io.tenantd.Supervisor",
     types = [
         TenantStatus, Want, StateWord, Program, Tracking, LogPlace, Failure, Answered, AnswerWord,
-        FieldChange, TenantChange
+        FieldChange, TenantChange, Leftover, LeftoverKind, LeftoverFate
     ],
     vendor = "tenantd",
     product = "tenantd",
@@ -159,6 +163,25 @@ impl Service {
         Ok(ManifestPath {
             path: path.display().to_string(),
         })
+    }
+
+    /// Collects what the application left on the host and no tenant of its plan owns; in a dry run
+    /// it only says what that is.
+    async fn collect(&self, dry_run: bool) -> Result<Leftovers, Refusal> {
+        let app = self.app.clone();
+        let failed = |why: Failure| Refusal::NotCollected {
+            reason: why.to_string(),
+        };
+        let survey = blocking(move || gc::look(&app)).await.map_err(failed)?;
+        let ask = |reply| Ask::Collect {
+            survey,
+            dry_run,
+            reply,
+        };
+        let sorted = self.desk.ask(ask).await?;
+        let leftovers = blocking(move || Ok(gc::finish(sorted))).await;
+        let leftovers = leftovers.map_err(failed)?;
+        Ok(Leftovers { leftovers })
     }
 
     /// What a process needs to join this tenant.

@@ -71,6 +71,41 @@ impl Tree {
         }
     }
 
+    /// The application's place at the top of the tree, if an earlier supervisor left it there.
+    /// What a service manager delegated is known to its service alone.
+    #[must_use]
+    pub fn left(app: &AppName) -> Option<Self> {
+        let above = mounted()?;
+        let base = above.join(TOP).join(app.as_str());
+        base.is_dir().then(|| Self {
+            base,
+            above: above.to_path_buf(),
+        })
+    }
+
+    /// The tenants that have a leaf, and the folders beside them that no tenant can be called as.
+    ///
+    /// # Errors
+    /// What reading the folder of leaves reports.
+    pub fn all(&self) -> std::io::Result<(Vec<TenantName>, Vec<PathBuf>)> {
+        let (mut tenants, mut strangers) = (Vec::new(), Vec::new());
+        for entry in std::fs::read_dir(&self.base)? {
+            let entry = entry?;
+            if !entry.path().is_dir() {
+                continue;
+            }
+            match entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok())
+            {
+                Some(tenant) => tenants.push(tenant),
+                None => strangers.push(entry.path()),
+            }
+        }
+        Ok((tenants, strangers))
+    }
+
     fn below(above: PathBuf) -> Result<Self, (PathBuf, Error)> {
         let supervisor = above.join(SUPERVISOR);
         let base = above.join(TENANTS);

@@ -102,6 +102,42 @@ pub fn take(app: &AppName, tenant: &TenantName) -> Result<bool, NameError> {
     }
 }
 
+/// Whether a tenant's name bears its mark.
+#[must_use]
+pub fn is_ours(app: &AppName, tenant: &TenantName) -> bool {
+    fs::read_link(path(app, tenant)).is_ok_and(|target| target.starts_with(mark(app, tenant)))
+}
+
+/// The tenants of an application that have a name, and what is called like one and is not ours.
+///
+/// # Errors
+/// What reading the folder reports. One that is not there has none.
+pub fn all(app: &AppName) -> io::Result<(Vec<TenantName>, Vec<PathBuf>)> {
+    let (mut ours, mut strangers) = (Vec::new(), Vec::new());
+    let entries = match fs::read_dir(FOLDER) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok((ours, strangers)),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        let tenant = name.to_str().and_then(|name| {
+            let tenant = name.strip_prefix(app.as_str())?.strip_prefix('-')?;
+            tenant.parse::<TenantName>().ok()
+        });
+        let marked = fs::read_link(entry.path())
+            .is_ok_and(|target| target.starts_with(crate::host::runtime::ROOT));
+        match tenant {
+            Some(tenant) if is_ours(app, &tenant) => ours.push(tenant),
+            // Another application's, such as `a-b` with a tenant `c`, and `a` with `b-c`.
+            Some(_) if marked => {}
+            Some(_) => strangers.push(entry.path()),
+            None => {}
+        }
+    }
+    Ok((ours, strangers))
+}
+
 /// Removes the folder once the last name is gone from it. One that ip-netns(8) uses stays.
 ///
 /// # Errors

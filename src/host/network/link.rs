@@ -20,6 +20,7 @@ use rustix::net::netdevice::name_to_index;
 use rustix::net::{SocketFlags, SocketType, socket_with};
 
 use crate::host::netns::Netns;
+use crate::name::{AppName, TenantName};
 use crate::plan::model::{EndPlan, LinkPlan, MacAddr, NetworkPlan};
 use crate::stage::{Failure, Stage};
 
@@ -64,7 +65,7 @@ impl Found {
         }
     }
 
-    fn new(message: LinkMessage) -> Self {
+    pub(super) fn new(message: LinkMessage) -> Self {
         let mut found = Self {
             index: message.header.index,
             carrier: message.header.flags.contains(LinkFlags::LowerUp),
@@ -96,6 +97,24 @@ impl Found {
             Some(alias) => alias == mark,
             None => self.mac == mac.0,
         }
+    }
+
+    /// The tenant of `app` whose mark it bears.
+    pub(super) fn tenant_of(&self, app: &AppName) -> Option<TenantName> {
+        let tenant = self.alias.as_deref()?.strip_prefix("tenantd:")?;
+        let tenant = tenant.strip_prefix(app.as_str())?.strip_prefix('/')?;
+        tenant.parse().ok()
+    }
+
+    /// Whether it bears the mark of any tenantd.
+    pub(super) fn is_marked(&self) -> bool {
+        let alias = self.alias.as_deref();
+        alias.is_some_and(|alias| alias.starts_with("tenantd:"))
+    }
+
+    /// Whether it has an alias that is not this mark.
+    pub(super) fn is_marked_otherwise(&self, mark: &str) -> bool {
+        self.alias.as_deref().is_some_and(|alias| alias != mark)
     }
 
     /// The failure that it causes by having the name of a link that is to be made (as its own, or
