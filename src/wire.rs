@@ -257,6 +257,26 @@ pub struct TenantAnswer {
     pub answer: Answer,
 }
 
+/// The program on disk has been tried, and is about to be executed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type)]
+pub struct Upgrading {
+    /// The version that runs.
+    pub from: String,
+    /// The version that comes.
+    pub to: String,
+}
+
+/// Which program answers, and what came of the last upgrade.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type)]
+pub struct Upgraded {
+    /// The version of the program that answers.
+    pub version: String,
+    /// The supervisor's process.
+    pub pid: u32,
+    /// Why the program that was executed last gave back to this one, if it did.
+    pub refused: Option<String>,
+}
+
 /// What a process needs to join a tenant, as `tenantd exec` does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type)]
 pub struct Door {

@@ -184,6 +184,14 @@ pub enum Command {
         #[arg(last = true, required = true, value_name = "COMMAND")]
         command: Vec<OsString>,
     },
+    /// Execute the program on disk in the supervisor's process: the tenants go on
+    #[command(after_help = "EXAMPLES\n  \
+        tenantd upgrade\n  \
+        systemctl reload tenantd@wiki      does the same\n\n\
+        The program is tried first. If it would not serve, for example because the manifest has\n\
+        mistakes, or if it fails before it is ready, the one that runs carries on, and this says why.\n\
+        The manifest is read anew.")]
+    Upgrade,
     /// End the supervisor and let the tenants go on: the next supervisor takes them over
     #[command(after_help = "EXAMPLES\n  \
         tenantd leave\n  \

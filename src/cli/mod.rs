@@ -17,6 +17,7 @@ mod rolling;
 mod run;
 mod schema;
 mod status;
+mod upgrade;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -77,6 +78,7 @@ pub fn execute(cli: Cli) -> anyhow::Result<End> {
         Command::Reload { no_wait } => reload::reload(&app::find(&said)?, no_wait),
         Command::Diff { json, exit_code } => reload::diff(&app::find(&said)?, json, exit_code),
         Command::Status { names, json } => status::status(&app::find(&said)?, &names, json),
+        Command::Upgrade => upgrade::upgrade(&app::find(&said)?),
         Command::Leave { if_restarting } => leave::leave(&said, if_restarting.as_deref()),
         Command::Gc { dry_run } => gc::gc(&said, dry_run),
         Command::List { json } => list::list(json),

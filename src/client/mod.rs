@@ -12,7 +12,11 @@ use std::time::Duration;
 use crate::name::{AppName, TenantName};
 use crate::plan::diff::Changes;
 use crate::wire::varlink::{Answers, Refusal, Supervisor};
-use crate::wire::{self, AppStatus, Door, Leftover, TenantAnswer, Verb};
+use crate::wire::{self, AppStatus, Door, Leftover, TenantAnswer, Upgraded, Upgrading, Verb};
+
+/// How many supervisors that go without an answer are followed up: one that is about to end may go on
+/// letting in who asks.
+const SUCCESSORS_MAX: usize = 10;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -145,7 +149,13 @@ impl Connection {
     /// # Errors
     /// See [`ClientError`].
     pub async fn status(&mut self, tenants: &[TenantName]) -> Result<AppStatus, ClientError> {
-        let answer = self.varlink.status(tenants).await;
+        let mut answer = self.varlink.status(tenants).await;
+        for _ in 0..SUCCESSORS_MAX {
+            if !self.is_succeeded(&answer).await {
+                break;
+            }
+            answer = self.varlink.status(tenants).await;
+        }
         self.understand(answer)
     }
 
@@ -160,13 +170,28 @@ impl Connection {
         tenants: &[TenantName],
         permanent: bool,
     ) -> Result<Vec<TenantAnswer>, ClientError> {
-        let answer = match verb {
+        let mut answer = self.act_once(verb, tenants, permanent).await;
+        // A supervisor that is about to be upgraded reads nothing more: it was not even sent.
+        if matches!(&answer, Err(zlink::Error::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe)
+            && self.is_succeeded(&answer).await
+        {
+            answer = self.act_once(verb, tenants, permanent).await;
+        }
+        let Answers { answers } = self.understand(answer)?;
+        Ok(answers.into_iter().map(TenantAnswer::from).collect())
+    }
+
+    async fn act_once(
+        &mut self,
+        verb: Verb,
+        tenants: &[TenantName],
+        permanent: bool,
+    ) -> zlink::Result<Result<Answers, Refusal>> {
+        match verb {
             Verb::Start => self.varlink.start(tenants, permanent).await,
             Verb::Stop => self.varlink.stop(tenants, permanent).await,
             Verb::Restart => self.varlink.restart(tenants).await,
-        };
-        let Answers { answers } = self.understand(answer)?;
-        Ok(answers.into_iter().map(TenantAnswer::from).collect())
+        }
     }
 
     /// The state of these tenants, or of all if none is named, once nothing more will happen to
@@ -175,7 +200,13 @@ impl Connection {
     /// # Errors
     /// See [`ClientError`].
     pub async fn settle(&mut self, tenants: &[TenantName]) -> Result<AppStatus, ClientError> {
-        let answer = self.varlink.settle(tenants).await;
+        let mut answer = self.varlink.settle(tenants).await;
+        for _ in 0..SUCCESSORS_MAX {
+            if !self.is_succeeded(&answer).await {
+                break;
+            }
+            answer = self.varlink.settle(tenants).await;
+        }
         self.understand(answer)
     }
 
@@ -185,7 +216,13 @@ impl Connection {
     /// # Errors
     /// See [`ClientError`].
     pub async fn tried(&mut self, tenants: &[TenantName]) -> Result<AppStatus, ClientError> {
-        let answer = self.varlink.tried(tenants).await;
+        let mut answer = self.varlink.tried(tenants).await;
+        for _ in 0..SUCCESSORS_MAX {
+            if !self.is_succeeded(&answer).await {
+                break;
+            }
+            answer = self.varlink.tried(tenants).await;
+        }
         self.understand(answer)
     }
 
@@ -234,6 +271,35 @@ impl Connection {
         Ok(self.understand(answer)?.leftovers)
     }
 
+    /// Has the program on disk executed, and waits until it answers. A program that gives back is
+    /// an error.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn upgrade(&mut self) -> Result<(Upgrading, Upgraded), ClientError> {
+        let begun = self.varlink.upgrade().await;
+        let begun = self.understand(begun)?;
+        loop {
+            // Who connects now waits for the program that comes.
+            *self = Self::open(&self.app).await?;
+            let answer = self.varlink.upgraded().await;
+            let answered = match self.understand(answer) {
+                Err(ClientError::Died { .. }) => continue,
+                answered => answered?,
+            };
+            return match answered.refused {
+                None => Ok((begun, answered)),
+                Some(reason) => Err(ClientError::Refused {
+                    subject: self.app.to_string(),
+                    reason: format!(
+                        "the upgrade to {} is refused, and {} carries on: {reason}",
+                        begun.to, answered.version
+                    ),
+                }),
+            };
+        }
+    }
+
     /// What is needed to join this tenant.
     ///
     /// # Errors
@@ -243,23 +309,43 @@ impl Connection {
         self.understand(answer)
     }
 
+    /// Whether the supervisor went without an answer and another one can be asked: to ask twice for
+    /// a state does no harm. From now on this is a connection to that one.
+    async fn is_succeeded<T>(&mut self, answer: &zlink::Result<Result<T, Refusal>>) -> bool {
+        let gone = match answer {
+            Ok(Err(Refusal::ShuttingDown)) | Err(zlink::Error::UnexpectedEof) => true,
+            Err(zlink::Error::Io(error)) => is_closed(error),
+            Ok(_) | Err(_) => false,
+        };
+        if !gone {
+            return false;
+        }
+        match Self::open(&self.app).await {
+            Ok(next) => {
+                *self = next;
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
     fn understand<T>(&self, answer: zlink::Result<Result<T, Refusal>>) -> Result<T, ClientError> {
         let app = self.app.clone();
         match answer {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(refusal)) => Err(refused(app, refusal)),
             Err(zlink::Error::UnexpectedEof) => Err(ClientError::Died { app }),
-            Err(zlink::Error::Io(error))
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
-                ) =>
-            {
-                Err(ClientError::Died { app })
-            }
+            Err(zlink::Error::Io(error)) if is_closed(&error) => Err(ClientError::Died { app }),
             Err(source) => Err(ClientError::Protocol { app, source }),
         }
     }
+}
+
+fn is_closed(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+    )
 }
 
 fn refused(app: AppName, refusal: Refusal) -> ClientError {
@@ -276,6 +362,9 @@ fn refused(app: AppName, refusal: Refusal) -> ClientError {
         }
         Refusal::NoDoor { tenant, reason } => (tenant.to_string(), reason),
         Refusal::NotCollected { reason } => (app.to_string(), reason),
+        Refusal::NotUpgraded { reason } => {
+            (app.to_string(), format!("the upgrade is refused: {reason}"))
+        }
         Refusal::ShuttingDown => {
             let reason = "its supervisor is shutting down: nothing more can be asked of it";
             (app.to_string(), reason.into())

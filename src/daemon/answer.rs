@@ -46,6 +46,8 @@ impl Daemon {
             } => {
                 let _gone = reply.send(self.act(verb, &tenants));
             }
+            // The next supervisor is asked.
+            Ask::Settle { .. } if self.going.is_some() => {}
             Ask::Settle {
                 tenants,
                 until,
@@ -66,9 +68,9 @@ impl Daemon {
                     self.dismiss();
                 }
             },
-            Ask::Leave { reply } => {
-                let _gone = reply.send(self.begin_to_leave());
-            }
+            Ask::Upgrade { reply } => self.begin_upgrade(Some(reply)),
+            Ask::Upgraded { reply } => drop(reply.send(self.upgraded())),
+            Ask::Leave { reply } => drop(reply.send(self.begin_to_leave())),
             Ask::Reload { reply } => self.wish(Wish::Apply(reply)),
             Ask::Diff { reply } => self.wish(Wish::Show(reply)),
             Ask::Manifest { reply } => {

@@ -9,18 +9,24 @@ mod guard;
 mod service;
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::net::{Shutdown, SocketAddrUnix};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
+use tokio::sync::watch::{Receiver, Sender, channel};
+use tokio::task::JoinHandle;
 use zlink::{ReadyListener, Server};
 
 use self::guard::{Guarded, hung_up};
 use self::service::Service;
 use super::desk::Desk;
+use crate::host::heritage::Heritage;
 use crate::name::AppName;
 use crate::wire;
 use crate::wire::varlink::Refusal;
@@ -53,6 +59,9 @@ pub enum ControlError {
         source: io::Error,
     },
 }
+
+/// The name under which the socket is handed down.
+pub const NAME: &str = "control";
 
 /// The control socket of an application. It is removed when this is dropped, so this must be
 /// dropped before the application's lock.
@@ -109,6 +118,49 @@ pub fn bind(app: &AppName) -> Result<Listener, ControlError> {
     })
 }
 
+impl Listener {
+    /// The socket that the program before this one served, if it was handed down: whoever
+    /// connected to it since has been waiting. Else a new one, see [`bind`].
+    ///
+    /// # Errors
+    /// See [`ControlError`].
+    pub fn inherit(app: &AppName, heritage: &mut Heritage) -> Result<Self, ControlError> {
+        let inherited = Self::claim(app, heritage).map_err(|source| ControlError::Make {
+            attempt: "go on with",
+            path: wire::control_socket(app),
+            source,
+        })?;
+        match inherited {
+            Some(listener) => Ok(listener),
+            None => bind(app),
+        }
+    }
+
+    fn claim(app: &AppName, heritage: &mut Heritage) -> io::Result<Option<Self>> {
+        let path = wire::control_socket(app);
+        // It was bound beside its place.
+        let bound = SocketAddrUnix::new(path.with_extension("new"))?;
+        let is_it = |fd: BorrowedFd<'_>| {
+            rustix::net::getsockname(fd).is_ok_and(|name| name == bound.clone().into())
+        };
+        if !path.exists() {
+            return Ok(None);
+        }
+        let Some(socket) = heritage.claim(NAME, is_it) else {
+            return Ok(None);
+        };
+        let socket = UnixListener::from_std(socket.into())?;
+        let app = app.clone();
+        Ok(Some(Self { app, socket, path }))
+    }
+
+    /// The socket, to be handed down.
+    #[must_use]
+    pub fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
 impl Drop for Listener {
     fn drop(&mut self) {
         if let Err(error) = std::fs::remove_file(&self.path) {
@@ -121,22 +173,37 @@ impl Listener {
     /// Serves all who may ask, until it is dropped. Must run within a
     /// [`tokio::task::LocalSet`]: each connection is a local task.
     pub async fn serve(self, desk: Desk) {
+        let (_open, closed) = channel(());
+        let _itself = self.serve_until(desk, closed).await;
+    }
+
+    /// Serves until the sender of `closed` is dropped. Then it answers whoever has asked, and gives
+    /// itself back: those who connect from now on wait in its backlog.
+    async fn serve_until(self, desk: Desk, mut closed: Receiver<()>) -> Self {
         let service = Service::new(self.app.clone(), desk);
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
         loop {
-            match self.socket.accept().await {
-                Ok((stream, _)) => admit(stream, &places, &service),
+            let accepted = tokio::select! {
+                biased;
+                _ = closed.changed() => break,
+                accepted = self.socket.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => admit(stream, &places, &service, &closed),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection to the control socket");
                     tokio::time::sleep(ACCEPT_AGAIN).await;
                 }
             }
         }
+        // Each connection gives its place back when it has been answered.
+        let _all = places.acquire_many(CONNECTIONS_MAX).await;
+        self
     }
 }
 
 /// Serves the connection in a task of its own, or says why not and closes it.
-fn admit(stream: UnixStream, places: &Arc<Semaphore>, service: &Service) {
+fn admit(stream: UnixStream, places: &Arc<Semaphore>, service: &Service, closed: &Receiver<()>) {
     let refusal = match stream.peer_cred() {
         Ok(peer) if !may_ask(peer.uid()) => {
             tracing::warn!(
@@ -149,8 +216,9 @@ fn admit(stream: UnixStream, places: &Arc<Semaphore>, service: &Service) {
         Ok(_) => match Arc::clone(places).try_acquire_owned() {
             Ok(place) => {
                 let service = service.clone();
+                let closed = closed.clone();
                 tokio::task::spawn_local(async move {
-                    serve(stream, service).await;
+                    serve(stream, service, closed).await;
                     drop(place);
                 });
                 return;
@@ -186,7 +254,7 @@ fn turn_away(stream: &UnixStream, refusal: &Refusal) {
     }
 }
 
-async fn serve(stream: UnixStream, service: Service) {
+async fn serve(stream: UnixStream, service: Service, mut closed: Receiver<()>) {
     let watch = match guard::watch(&stream) {
         Ok(watch) => watch,
         Err(error) => {
@@ -195,13 +263,87 @@ async fn serve(stream: UnixStream, service: Service) {
         }
     };
     let server = Server::new(ReadyListener::new(Guarded::new(stream)), service);
-    tokio::select! {
-        // First, so that what a peer sent before it left is still put on the desk.
-        biased;
-        ended = server.run() => if let Err(error) = ended {
-            tracing::debug!(%error, "a connection to the control socket failed");
-        },
-        // Nobody would read the answer: dropping the request tells the loop.
-        () = hung_up(&watch) => {}
+    let mut served = pin!(server.run());
+    let mut open = true;
+    loop {
+        tokio::select! {
+            // First, so that what a peer sent before it left is still put on the desk.
+            biased;
+            ended = &mut served => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "a connection to the control socket failed");
+                }
+                return;
+            }
+            // Nobody would read the answer: dropping the request tells the loop.
+            () = hung_up(&watch) => return,
+            // What was sent before is read to its end and answered; from now on sending fails, so
+            // that a peer knows what was never read.
+            _ = closed.changed(), if open => {
+                open = false;
+                if let Err(error) = rustix::net::shutdown(&watch, Shutdown::Read) {
+                    tracing::debug!(%error, "a connection has ended already");
+                }
+            }
+        }
+    }
+}
+
+/// The socket while it is served.
+pub(super) struct Served {
+    task: JoinHandle<Listener>,
+    /// Dropped, nobody is let in any more.
+    door: Option<Sender<()>>,
+    /// Given back, once all who had asked are answered.
+    closed: Option<Listener>,
+}
+
+impl Served {
+    /// Serves in a task of its own.
+    pub(super) fn start(listener: Listener, desk: Desk) -> Self {
+        let (door, closed) = channel(());
+        Self {
+            task: tokio::task::spawn_local(listener.serve_until(desk, closed)),
+            door: Some(door),
+            closed: None,
+        }
+    }
+
+    /// Lets nobody in any more, and answers those who have asked.
+    pub(super) fn close(&mut self) {
+        self.door = None;
+    }
+
+    /// Waits until all have been answered; for ever, while it is open or once it has been said.
+    pub(super) async fn closed(&mut self) {
+        if self.door.is_some() || self.closed.is_some() {
+            return std::future::pending().await;
+        }
+        match (&mut self.task).await {
+            Ok(listener) => self.closed = Some(listener),
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+
+    /// The socket, once all have been answered.
+    pub(super) fn listener(&self) -> Option<&Listener> {
+        self.closed.as_ref()
+    }
+
+    /// Lets in again who waits.
+    pub(super) async fn reopen(&mut self, desk: Desk) {
+        self.closed().await;
+        if let Some(listener) = self.closed.take() {
+            *self = Self::start(listener, desk);
+        }
+    }
+
+    /// Ends it, and removes the socket.
+    pub(super) async fn end(mut self) {
+        if self.closed.is_none() {
+            self.task.abort();
+            // An aborted task is dropped, and its socket removed, once it has been waited for.
+            let _aborted = (&mut self.task).await;
+        }
     }
 }

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::host::network::leftover::Survey;
 use crate::name::TenantName;
 use crate::plan::diff::Changes;
-use crate::wire::{AppStatus, Door, StateWord, TenantAnswer, Verb};
+use crate::wire::{AppStatus, Door, StateWord, TenantAnswer, Upgraded, Upgrading, Verb};
 
 use super::gc::Sorted;
 
@@ -111,6 +111,16 @@ pub enum Ask {
         dry_run: bool,
         /// Where the answer goes.
         reply: oneshot::Sender<Sorted>,
+    },
+    /// Try the program on disk, and execute it if it would serve.
+    Upgrade {
+        /// Where the end of the trial goes, or why it would not serve.
+        reply: oneshot::Sender<Result<Upgrading, String>>,
+    },
+    /// Which program answers?
+    Upgraded {
+        /// Where the answer goes.
+        reply: oneshot::Sender<Upgraded>,
     },
     /// How is this tenant joined?
     Enter {

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use crate::host::cgroup::Tree;
+use crate::host::heritage::Heritage;
 use crate::host::netns::name;
 use crate::host::network::leftover::{self, Marked, Survey};
 use crate::host::runtime::{self, Runtime};
@@ -138,7 +139,7 @@ pub fn alone(
     dry_run: bool,
 ) -> anyhow::Result<Vec<Leftover>> {
     let was_there = runtime::folder(app).exists();
-    let runtime = Runtime::take(app)?;
+    let runtime = Runtime::take(app, &mut Heritage::default())?;
     let (ledger, legacy) = LedgerFile::open(app).context("cannot tell what is left")?;
     let tree = Tree::left(app);
     let ground = Ground {

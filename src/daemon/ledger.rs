@@ -221,6 +221,14 @@ impl Ledger {
         self.by_netns.get(&netns_inode)
     }
 
+    /// The network namespaces that are held.
+    pub(super) fn namespaces(&self) -> impl Iterator<Item = (&TenantName, &Netns)> {
+        let entries = self.entries.iter();
+        entries.filter_map(|(tenant, entry)| {
+            Some((tenant, entry.standing.as_ref()?.netns.as_deref()?))
+        })
+    }
+
     /// Whether the program of each launch is known to run.
     pub(super) fn all_executed(&self) -> bool {
         let mut running = self.entries.values().filter_map(|e| e.running.as_ref());

@@ -136,6 +136,21 @@ impl Logs {
         self.desk.remove(tenant).await;
     }
 
+    /// Takes nothing more while the result lives; what was taken has been written on.
+    pub(super) async fn pause(&self) -> impl Drop + '_ {
+        let mut sink = self.desk.sink.lock().await;
+        sink.flush().await;
+        sink
+    }
+
+    /// Another descriptor of each pipe, to be handed down.
+    ///
+    /// # Errors
+    /// Those of fcntl(2).
+    pub(super) fn pipes(&self) -> io::Result<Vec<(TenantName, Stream, OwnedFd)>> {
+        self.desk.pipes.borrow().copy()
+    }
+
     /// Ends the reading, once what has been taken is written on. The rest stays in the pipes:
     /// tenants that go on running lose nothing, and the next supervisor reads on.
     pub async fn end(self) {

@@ -33,23 +33,29 @@ mod remember;
 mod report;
 pub mod signals;
 mod site;
+mod store;
 mod strays;
 mod survivors;
 mod tally;
 pub mod tell;
+pub mod trial;
 mod turn;
+pub mod upgrade;
 mod wants;
+pub mod way_back;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use anyhow::{Context, bail};
+use rustix::process::Rlimit;
 use tokio::sync::mpsc;
-use tokio::task::{JoinHandle, LocalSet, spawn_local};
+use tokio::task::LocalSet;
 
 use crate::crash;
 use crate::host::cgroup::{Tree, Watch};
-use crate::host::limits;
+use crate::host::heritage::Heritage;
 use crate::host::netns::name;
 use crate::host::network::Network;
 use crate::host::runtime::Runtime;
@@ -57,13 +63,14 @@ use crate::name::{AppName, TenantName};
 use crate::plan::model::Plan;
 use crate::supervisor::Limits;
 use crate::supervisor::Supervisor;
-use crate::supervisor::action::Answer;
+use crate::supervisor::action::{Action, Answer};
 use crate::supervisor::event::RequestId;
-use crate::supervisor::time::Moment;
 use crate::wire::LogPlace;
 
 use self::answer::Waiter;
-use self::desk::Ask;
+use self::control::{Listener, Served};
+use self::desk::{Ask, Desk};
+use self::leave::{Going, Whither};
 use self::ledger::Ledger;
 use self::ledger::file::{LedgerFile, Legacy};
 use self::logs::Logs;
@@ -74,6 +81,8 @@ use self::report::{Report, Reporter};
 use self::signals::Signals;
 use self::site::{Cgroups, Site};
 use self::tally::Tally;
+use self::tell::LastWords;
+use self::upgrade::Upgrade;
 
 /// Threads that may be blocked by a filesystem at the same time. A launch keeps one for about a
 /// millisecond; a filesystem that hangs keeps one per tenant on it, and the others go on.
@@ -101,8 +110,29 @@ struct Daemon {
     provisioning: usize,
     tally: Tally,
     stopping: bool,
-    /// Until when it waits for what is under way, once it has been told to leave.
-    leaving: Option<Moment>,
+    /// What comes after the loop, once it is about to end with all tenants going on.
+    going: Option<Going>,
+    /// What is not begun since then.
+    put_off: Vec<Action>,
+    upgrade: Upgrade,
+    control: Served,
+    /// The control socket's way to the loop.
+    desk: Desk,
+    last_words: LastWords,
+}
+
+/// What a supervisor begins with, beside its plan.
+pub struct Start {
+    /// The file that the plan was read from, and that a reload reads again.
+    pub manifest: ManifestFile,
+    /// Where the tenants' output goes.
+    pub logs_go_to: LogPlace,
+    /// Sees to it that our own words are written.
+    pub last_words: LastWords,
+    /// What was handed down.
+    pub heritage: Heritage,
+    /// The limit on descriptors that this process was started with: the tenants'.
+    pub descriptors: Rlimit,
 }
 
 /// Runs an application until it is told to stop, and leaves nothing behind. The manifest is the
@@ -111,34 +141,34 @@ struct Daemon {
 /// # Errors
 /// When the supervisor cannot begin (then nothing was started), or cannot take away everything at
 /// its end.
-pub fn run(plan: Plan, manifest: ManifestFile, logs_go_to: LogPlace) -> anyhow::Result<()> {
+pub fn run(plan: Plan, start: Start) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_MAX)
         .build()
         .context("cannot start the loop")?;
-    let ended = LocalSet::new().block_on(&runtime, supervise(plan, manifest, logs_go_to));
+    let ended = LocalSet::new().block_on(&runtime, supervise(plan, start));
     // Only a filesystem that hangs can still keep a blocking thread, and it is not waited for.
     runtime.shutdown_background();
     ended
 }
 
-async fn supervise(plan: Plan, manifest: ManifestFile, logs_go_to: LogPlace) -> anyhow::Result<()> {
+async fn supervise(plan: Plan, mut start: Start) -> anyhow::Result<()> {
     // First of all, so that no signal from now on ends us halfway.
     let signals = Signals::new().context("cannot listen to signals")?;
-    let runtime = Runtime::take(&plan.app)?;
+    let runtime = Runtime::take(&plan.app, &mut start.heritage)?;
     crash::point("begin: folder taken", "");
     // Before anything is touched: it may be of a later form than this supervisor knows.
     let ledger = LedgerFile::open(&plan.app)?;
     let begun_before = ledger.1.knows_anything();
     crash::point("begin: ledger opened", "");
-    let (daemon, control) = match open((plan, manifest), ledger, logs_go_to, signals).await {
+    let daemon = match open(plan, ledger, start, signals).await {
         Ok(opened) => opened,
         // The next one goes on from what the last one wrote down.
         Err(error) if begun_before => return Err(error),
         Err(error) => return Err(also(error, runtime.remove().err())),
     };
-    let Some(mut left) = daemon.live(control).await else {
+    let Some(mut left) = daemon.live(&runtime).await else {
         return Ok(());
     };
     left.extend(runtime.remove().err().map(anyhow::Error::from));
@@ -151,27 +181,28 @@ async fn supervise(plan: Plan, manifest: ManifestFile, logs_go_to: LogPlace) -> 
 
 /// Opens everything that the loop needs. What cannot go on leaves nothing behind.
 async fn open(
-    (plan, manifest): (Plan, ManifestFile),
+    plan: Plan,
     (file, legacy): (LedgerFile, Legacy),
-    logs_go_to: LogPlace,
+    start: Start,
     signals: Signals,
-) -> anyhow::Result<(Daemon, JoinHandle<()>)> {
-    let app = plan.app.clone();
-    let descriptors = limits::raise().context("cannot raise the limit on open descriptors")?;
-    let notices = Notify::bind(&app).context("cannot make the notify socket")?;
-    let control = control::bind(&app)?;
+) -> anyhow::Result<Daemon> {
+    let Start {
+        manifest,
+        logs_go_to,
+        last_words,
+        mut heritage,
+        descriptors,
+    } = start;
+    let app = &plan.app;
+    let upgrade = Upgrade::new(heritage.word.take()).context("cannot tell where our file is")?;
+    let notices = Notify::bind(app).context("cannot make the notify socket")?;
+    let control = Listener::inherit(app, &mut heritage)?;
     crash::point("begin: sockets bound", "");
-    let logs = Logs::start(&app, logs_go_to).context("cannot read the tenants' output")?;
-    let cgroups = find_cgroups(&app)?;
-    let network = match Network::open(plan.network.clone()).await {
-        Ok(network) => network,
-        Err(why) => {
-            let tidied = cgroups.map_or(Ok(()), |Cgroups { tree, .. }| tree.remove());
-            return Err(also(why.into(), tidied.err()));
-        }
-    };
+    let logs = Logs::start(app, logs_go_to).context("cannot read the tenants' output")?;
+    let (cgroups, network) = open_host(&plan).await?;
     crash::point("begin: hub there", "");
-    let wants = wants::all(&app)?;
+    way_back::test();
+    let wants = wants::all(app)?;
     let (desk, asks) = desk::open();
     let (reporter, reports) = mpsc::unbounded_channel();
     let mut daemon = Daemon {
@@ -179,11 +210,12 @@ async fn open(
         ledger: Ledger::default(),
         file,
         site: Rc::new(Site {
-            app,
+            app: app.clone(),
             network,
             cgroups,
             logs,
             reporter: Reporter::new(reporter),
+            heritage: RefCell::new(heritage),
             descriptors,
         }),
         logs_go_to,
@@ -199,20 +231,24 @@ async fn open(
         provisioning: 0,
         tally: Tally::default(),
         stopping: false,
-        leaving: None,
+        going: None,
+        put_off: Vec::new(),
+        upgrade,
+        control: Served::start(control, desk.clone()),
+        desk,
+        last_words,
     };
     take_unplanned(&daemon.site, &plan, &legacy).await;
     daemon.plan(plan, legacy, wants);
-    let control = spawn_local(control.serve(desk));
-    Ok((daemon, control))
+    daemon.site.settle_heritage();
+    Ok(daemon)
 }
 
 /// Ends and takes away what belongs to no tenant of the plan, before anything is started.
 async fn take_unplanned(site: &Site, plan: &Plan, legacy: &Legacy) {
     let names = plan.tenants.iter().map(|tenant| tenant.name.clone());
     let planned: BTreeSet<TenantName> = names.collect();
-    site.end_strays(legacy, |tenant| planned.contains(tenant))
-        .await;
+    site.end_strays(legacy, plan).await;
     crash::point("begin: strays ended", "");
     site.take_leftovers(|tenant| planned.contains(tenant)).await;
     crash::point("begin: leftovers taken", "");
@@ -223,6 +259,18 @@ fn also(first: anyhow::Error, left: Option<impl Into<anyhow::Error>>) -> anyhow:
     match left.map(Into::into) {
         None => first,
         Some(left) => anyhow::anyhow!("{first:#}; and then something is left: {left:#}"),
+    }
+}
+
+/// What tenants are tracked by, and the network that they share.
+async fn open_host(plan: &Plan) -> anyhow::Result<(Option<Cgroups>, Network)> {
+    let cgroups = find_cgroups(&plan.app)?;
+    match Network::open(plan.network.clone()).await {
+        Ok(network) => Ok((cgroups, network)),
+        Err(why) => {
+            let tidied = cgroups.map_or(Ok(()), |Cgroups { tree, .. }| tree.remove());
+            Err(also(why.into(), tidied.err()))
+        }
     }
 }
 
@@ -243,15 +291,26 @@ fn find_cgroups(app: &AppName) -> anyhow::Result<Option<Cgroups>> {
 impl Daemon {
     /// Goes round until the supervisor has finished; then takes away what all tenants shared, and
     /// gives back what could not be taken. None if it was told to leave: then all stands on.
-    async fn live(mut self, control: JoinHandle<()>) -> Option<Vec<anyhow::Error>> {
+    async fn live(mut self, runtime: &Runtime) -> Option<Vec<anyhow::Error>> {
         let mut left = Vec::new();
+        way_back::close();
+        self.upgrade.say();
         if let Err(error) = notify::ready() {
             tracing::warn!(%error, "cannot tell the service manager that all is ready");
         }
-        self.go_round().await;
-        if self.leaving.is_some() {
-            self.leave(control).await;
-            return None;
+        loop {
+            self.go_round().await;
+            match self.going.as_ref().map(|going| going.whither) {
+                None => break,
+                Some(Whither::Leave) => {
+                    self.leave().await;
+                    return None;
+                }
+                Some(Whither::Upgrade) => {
+                    self.change_over(runtime).await;
+                    self.carry_on().await;
+                }
+            }
         }
         left.extend(self.stuck());
         for plan in self.ledger.fallen() {
@@ -262,9 +321,7 @@ impl Daemon {
         // Whoever waits hears the end of it before the socket goes.
         drop(self.waiters);
         drop(self.asks);
-        control.abort();
-        // An aborted task is dropped, and its socket removed, once it has been waited for.
-        let _aborted = control.await;
+        self.control.end().await;
         drop(self.notices);
         crash::point("finish: sockets closed", "");
         let Some(site) = Rc::into_inner(self.site) else {

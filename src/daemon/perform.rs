@@ -27,7 +27,10 @@ impl Daemon {
         match action {
             // What is not begun is found by the next supervisor as it stands.
             Action::Provision { .. } | Action::Launch { .. } | Action::Release { .. }
-                if self.leaving.is_some() => {}
+                if self.going.is_some() =>
+            {
+                self.put_off.push(action);
+            }
             Action::Provision { tenant } => {
                 self.to_provision.push_back(tenant);
                 self.provision_next();
@@ -44,8 +47,8 @@ impl Daemon {
     }
 
     /// Begins as many of the provisions that wait as may be under way.
-    fn provision_next(&mut self) {
-        while self.provisioning < PROVISIONS_MAX && self.leaving.is_none() {
+    pub(super) fn provision_next(&mut self) {
+        while self.provisioning < PROVISIONS_MAX && self.going.is_none() {
             let Some(tenant) = self.to_provision.pop_front() else {
                 return;
             };

@@ -131,7 +131,7 @@ fn tell(answer: &Result<Changes, NoReload>) {
 impl Daemon {
     /// Notes a wish, and reads the manifest as soon as no earlier reading is under way.
     pub(super) fn wish(&mut self, wish: Wish) {
-        if self.stopping || self.leaving.is_some() {
+        if self.stopping || self.going.is_some() {
             let reason = "the supervisor is about to end".to_owned();
             return wish.answer(Err(NoReload::Refused(reason)));
         }
@@ -192,7 +192,7 @@ impl Daemon {
     }
 
     fn apply(&mut self, new: Plan, changes: &Changes) -> Result<(), NoReload> {
-        if self.stopping || self.leaving.is_some() {
+        if self.stopping || self.going.is_some() {
             let reason = "the supervisor is about to end".to_owned();
             return Err(NoReload::Refused(reason));
         }

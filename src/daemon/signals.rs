@@ -5,7 +5,8 @@
 use std::io;
 
 use futures_util::StreamExt;
-use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
+use nix::sys::signal::{SigSet, Signal as Number};
+use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
 
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub enum Signal {
     Hurry,
     /// Read the manifest again: SIGHUP.
     Reload,
+    /// Execute the program on disk: SIGUSR2.
+    Upgrade,
 }
 
 /// The signals as they come.
@@ -33,8 +36,11 @@ impl Signals {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn new() -> io::Result<Self> {
+        let coming = signal_hook_tokio::Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR2])?;
+        // Those that came while this program was put in place of another come now.
+        let_go()?;
         Ok(Self {
-            coming: signal_hook_tokio::Signals::new([SIGTERM, SIGINT, SIGHUP])?,
+            coming,
             interrupted: false,
         })
     }
@@ -52,6 +58,7 @@ impl Signals {
     fn meaning(&mut self, number: i32) -> Signal {
         match number {
             SIGHUP => Signal::Reload,
+            SIGUSR2 => Signal::Upgrade,
             SIGINT if self.interrupted => Signal::Hurry,
             SIGINT => {
                 self.interrupted = true;
@@ -60,6 +67,32 @@ impl Signals {
             _ => Signal::Stop,
         }
     }
+}
+
+/// Holds the signals back until another program, executed in place of this one, listens to them.
+///
+/// # Errors
+/// Those of pthread_sigmask(3).
+pub(super) fn hold() -> io::Result<()> {
+    Ok(ours().thread_block()?)
+}
+
+/// Lets them come again.
+///
+/// # Errors
+/// Those of pthread_sigmask(3).
+pub(super) fn let_go() -> io::Result<()> {
+    Ok(ours().thread_unblock()?)
+}
+
+fn ours() -> SigSet {
+    let all = [
+        Number::SIGTERM,
+        Number::SIGINT,
+        Number::SIGHUP,
+        Number::SIGUSR2,
+    ];
+    all.into_iter().collect()
 }
 
 #[cfg(test)]
@@ -75,6 +108,7 @@ mod tests {
             let mut signals = Signals::new().unwrap();
             for (number, meaning) in [
                 (Number::SIGHUP, Signal::Reload),
+                (Number::SIGUSR2, Signal::Upgrade),
                 (Number::SIGTERM, Signal::Stop),
                 (Number::SIGINT, Signal::Stop),
                 (Number::SIGTERM, Signal::Stop),

@@ -2,6 +2,7 @@
 //! that a slow one holds up no other. What comes of it goes to the loop as a [`Report`]. Nothing
 //! here reads or writes the ledger, and nothing here decides.
 
+use std::cell::RefCell;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use tokio::task::{AbortHandle, spawn_blocking, spawn_local};
 
 use crate::crash;
 use crate::host::cgroup::{Leaf, Tree, Watch};
+use crate::host::heritage::Heritage;
 use crate::host::netns::{self, ClosedNetns, Netns};
 use crate::host::network::Network;
 use crate::host::{datastore, fifo, lock, process};
@@ -25,6 +27,7 @@ use super::logs::Logs;
 use super::ready;
 use super::record;
 use super::report::{News, Reporter};
+use super::store;
 
 /// How often the processes of a network namespace are looked for once its first one has ended.
 /// Only where there is no cgroup to say so: each look walks all of `/proc`.
@@ -41,6 +44,8 @@ pub(super) struct Site {
     pub(super) cgroups: Option<Cgroups>,
     pub(super) logs: Logs,
     pub(super) reporter: Reporter,
+    /// What was handed down to this supervisor, until all tenants are planned.
+    pub(super) heritage: RefCell<Heritage>,
     /// What a tenant may open, see [`crate::host::limits`].
     pub(super) descriptors: Rlimit,
 }
@@ -100,11 +105,13 @@ impl Site {
 
     async fn furnish(&self, plan: &TenantPlan) -> Result<(u64, Arc<Netns>), Failure> {
         let outlets = fifo::make(&self.app, &plan.name, plan.launch.identity.uid)?;
+        store::keep_pipes(&plan.name, &outlets);
         crash::point("provision: pipes made", plan.name.as_str());
         self.logs
             .add(&plan.name, outlets)
             .map_err(|error| broken(Stage::Log, &plan.name, &error))?;
         let netns = self.network.provision(plan.link.clone()).await?;
+        store::keep_netns(&plan.name, netns.as_fd());
         crash::point("provision: network made", plan.name.as_str());
         self.give_name(&plan.name, &netns);
         crash::point("provision: name given", plan.name.as_str());
@@ -139,6 +146,7 @@ impl Site {
         failures.extend(self.take_name(&plan.name).err());
         crash::point("release: name taken", plan.name.as_str());
         self.logs.remove(&plan.name).await;
+        store::forget_pipes(&plan.name);
         crash::point("release: logs closed", plan.name.as_str());
         if let Err(error) = record::forget_first(&self.app, &plan.name) {
             failures.push(broken(Stage::Release, &plan.name, &error));
@@ -214,6 +222,7 @@ impl Site {
         }
         crash::point("release: nobody left", plan.name.as_str());
         // The kernel destroys the namespace, and with it the link, when its last holder lets go.
+        store::forget_netns(&plan.name);
         standing.netns = None;
         crash::point("release: namespace let go", plan.name.as_str());
         let closed = ClosedNetns::from_inode(standing.inode);

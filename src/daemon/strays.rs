@@ -1,6 +1,7 @@
 //! Strays: tenants that an earlier supervisor ran and that are in the manifest no more. They are
 //! ended before anything is started, so that a new tenant can have their address and their data.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -10,6 +11,7 @@ use crate::crash;
 use crate::host::cgroup::Leaf;
 use crate::host::{fifo, process};
 use crate::name::TenantName;
+use crate::plan::model::Plan;
 use crate::stage::{Failure, Stage};
 
 use super::ledger::file::Legacy;
@@ -29,12 +31,13 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 impl Site {
     /// Ends every stray and takes away what it left, but for its datastore. What could not be
     /// ended is logged, and shows again when this supervisor ends.
-    pub(super) async fn end_strays(&self, legacy: &Legacy, planned: impl Fn(&TenantName) -> bool) {
+    pub(super) async fn end_strays(&self, legacy: &Legacy, plan: &Plan) {
+        let planned: BTreeSet<_> = plan.tenants.iter().map(|tenant| &tenant.name).collect();
         let found = match fifo::tenants(&self.app) {
             Ok(found) => found,
             Err(failure) => return tracing::warn!("cannot look for strays: {failure}"),
         };
-        let strays = found.iter().filter(|tenant| !planned(tenant));
+        let strays = found.iter().filter(|tenant| !planned.contains(tenant));
         join_all(strays.map(|tenant| async move {
             match self.end_stray(tenant, legacy.netns_of(tenant)).await {
                 Ok(()) => {

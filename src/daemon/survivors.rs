@@ -8,6 +8,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -32,6 +33,7 @@ use super::perform::exit;
 use super::record::{self, Mark, Record};
 use super::report::News;
 use super::site::Site;
+use super::store;
 
 /// What was found of a tenant, and by what it is.
 pub(super) struct Survivor {
@@ -94,7 +96,7 @@ impl Site {
                 Some(first) => process::how_it_ended(&first.fd)?.map_or(Exit::Unknown, exit),
                 None => Exit::Unknown,
             };
-            return Ok(Some(self.remains(tenant, Some(record.clone()), how)));
+            return self.stands(plan, record, leaf.as_ref(), how).map(Some);
         }
         let first = first.filter(|_| alive);
         self.adopt(plan, record, first, leaf).map(Some)
@@ -123,14 +125,15 @@ impl Site {
         if record.netns != netns.inode() {
             return Err(io::Error::other("its processes left its network namespace"));
         }
+        if self.inherited_netns(tenant, netns.inode()).is_none() {
+            store::keep_netns(tenant, netns.as_fd());
+        }
         let Some(launch) = record.memory.launch() else {
             return Err(io::Error::other(
                 "no launch of it is recorded, and processes live in its cgroup",
             ));
         };
-        let outlets =
-            fifo::make(&self.app, tenant, plan.launch.identity.uid).map_err(io::Error::other)?;
-        self.logs.add(tenant, outlets)?;
+        self.read_on(plan)?;
         if let (Some(cgroups), Some(leaf)) = (&self.cgroups, &leaf) {
             cgroups.watch.add(leaf).map_err(io::Error::other)?;
         }
@@ -160,6 +163,46 @@ impl Site {
                 said_ready: record.memory.is_ready(),
             }),
         })
+    }
+
+    /// Nothing of it lives. Where its network namespace was handed down, it goes on as it was; and
+    /// what its program wrote last is read.
+    fn stands(
+        &self,
+        plan: &TenantPlan,
+        record: &Record,
+        leaf: Option<&Leaf>,
+        how: Exit,
+    ) -> io::Result<Survivor> {
+        let tenant = &plan.name;
+        let mut survivor = self.remains(tenant, Some(record.clone()), how);
+        if !fifo::folder(&self.app, tenant).exists() {
+            return Ok(survivor);
+        }
+        self.read_on(plan)?;
+        let netns = self.inherited_netns(tenant, record.netns);
+        let (Some(netns), Some(standing)) = (netns, &mut survivor.standing) else {
+            return Ok(survivor);
+        };
+        if let Some(cgroups) = &self.cgroups {
+            let Some(leaf) = leaf else {
+                return Ok(survivor);
+            };
+            cgroups.watch.add(leaf).map_err(io::Error::other)?;
+        }
+        standing.netns = Some(Arc::new(netns));
+        survivor.found.footing = Footing::Whole;
+        survivor.found.outdated = record.plan != record::fingerprint(plan);
+        Ok(survivor)
+    }
+
+    /// Reads a tenant's pipes from where the earlier supervisor stopped.
+    fn read_on(&self, plan: &TenantPlan) -> io::Result<()> {
+        let tenant = &plan.name;
+        let outlets =
+            fifo::make(&self.app, tenant, plan.launch.identity.uid).map_err(io::Error::other)?;
+        self.inherit_pipes(tenant, &outlets);
+        self.logs.add(tenant, outlets)
     }
 
     /// Nothing of it lives; what is left is taken away or used again.

@@ -45,11 +45,18 @@ pub enum TellError {
 #[must_use = "the last words are lost without it"]
 pub struct LastWords(Option<Outflow>);
 
-impl Drop for LastWords {
-    fn drop(&mut self) {
+impl LastWords {
+    /// Waits a moment until all that was said so far is written.
+    pub(super) fn flush(&self) {
         if let Some(out) = &self.0 {
             out.flush(LAST_WORDS);
         }
+    }
+}
+
+impl Drop for LastWords {
+    fn drop(&mut self) {
+        self.flush();
     }
 }
 

@@ -25,6 +25,9 @@ enum Next {
     Notice(std::io::Result<Notice>),
     Stirred(std::io::Result<TenantName>),
     Reread(super::reload::Reread),
+    Tried(Result<String, String>),
+    /// Whoever had asked has been answered.
+    Answered,
     Due,
     Watchdog,
 }
@@ -38,8 +41,9 @@ impl Daemon {
             ticks
         });
         let mut said = String::new();
-        while !self.supervisor.is_finished() && !self.may_leave() {
-            let deadlines = [self.supervisor.next_deadline(), self.leaving];
+        while !self.supervisor.is_finished() && !self.may_go() {
+            let patience = self.going.as_ref().map(|going| going.until);
+            let deadlines = [self.supervisor.next_deadline(), patience];
             let next = deadlines.into_iter().flatten().min();
             let wait = next.map(|deadline| deadline.since(clock::now()));
             let next = tokio::select! {
@@ -49,6 +53,8 @@ impl Daemon {
                 notice = self.notices.next() => Next::Notice(notice),
                 stirred = stirred(&self.site) => Next::Stirred(stirred),
                 reread = self.reloads.next() => Next::Reread(reread),
+                verdict = self.upgrade.verdict() => Next::Tried(verdict),
+                () = self.control.closed() => Next::Answered,
                 () = pause(wait) => Next::Due,
                 () = tick(&mut watchdog) => Next::Watchdog,
             };
@@ -76,6 +82,8 @@ impl Daemon {
             }),
             Next::Stirred(Err(error)) => tracing::error!(%error, "cannot watch the cgroups"),
             Next::Reread(reread) => self.reread(reread),
+            Next::Tried(verdict) => self.tried(verdict),
+            Next::Answered => {}
             Next::Due => {
                 let step = self.supervisor.handle_deadline(clock::now());
                 self.follow(step);
@@ -117,9 +125,10 @@ impl Daemon {
 
     fn heed(&mut self, signal: Signal) {
         match signal {
-            Signal::Stop | Signal::Hurry if self.leaving.is_some() => {
+            Signal::Stop | Signal::Hurry if self.is_leaving() => {
                 tracing::info!("leaving already: the tenants go on");
             }
+            Signal::Upgrade => self.begin_upgrade(None),
             Signal::Stop if !self.stopping => {
                 self.stopping = true;
                 tracing::info!("stopping all tenants; a second signal kills them at once");

@@ -9,7 +9,7 @@
 //! The kernel keeps what is in a FIFO while anybody has it open, so that the last words of a
 //! program that ends while no supervisor runs are lost.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Gid, Mode, OFlags, Uid};
@@ -29,6 +29,15 @@ pub struct Outlets {
     pub stdout: OwnedFd,
     /// Where its standard error comes out.
     pub stderr: OwnedFd,
+}
+
+impl Outlets {
+    /// Each with the name of its pipe.
+    #[must_use]
+    pub fn named(&self) -> [(&'static str, BorrowedFd<'_>); 2] {
+        let [stdout, stderr] = NAMES;
+        [(stdout, self.stdout.as_fd()), (stderr, self.stderr.as_fd())]
+    }
 }
 
 /// The program's ends of its output, for one launch. They block when the pipe is full.

@@ -19,3 +19,11 @@ pub fn raise() -> Result<Rlimit, Errno> {
     setrlimit(Resource::Nofile, raised)?;
     Ok(before)
 }
+
+/// Sets it back to what [`raise`] found, for a program that raises it itself. What is open stays.
+///
+/// # Errors
+/// Those of setrlimit(2).
+pub fn lower(before: Rlimit) -> Result<(), Errno> {
+    setrlimit(Resource::Nofile, before)
+}

@@ -8,6 +8,7 @@ pub mod datastore;
 pub mod doctor;
 pub mod facts;
 pub mod fifo;
+pub mod heritage;
 pub mod launch;
 pub mod limits;
 pub mod lock;

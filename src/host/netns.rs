@@ -72,6 +72,16 @@ impl AsFd for Netns {
     }
 }
 
+/// Whether a descriptor is of the network namespace with this inode.
+#[must_use]
+pub fn is_one(fd: BorrowedFd<'_>, inode: u64) -> bool {
+    let Ok(own) = fs::metadata(OWN) else {
+        return false;
+    };
+    // Inodes are told apart by the filesystem that they are in, which is one for all namespaces.
+    rustix::fs::fstat(fd).is_ok_and(|found| (found.st_dev, found.st_ino) == (own.dev(), inode))
+}
+
 /// A namespace that this process no longer holds: what is asked to be proved gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClosedNetns {

@@ -6,7 +6,8 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::crash;
 use crate::name::AppName;
 use crate::stage::Failure;
 
+use super::heritage::{Heritage, is_file};
 use super::lock;
 
 /// The folder that holds the runtime folders of all applications.
@@ -29,6 +31,9 @@ const PATIENCE: (u32, Duration) = (500, Duration::from_millis(10));
 /// The file in an application's folder in which its supervisor writes down what its successor has
 /// to know.
 pub const LEDGER: &str = "ledger";
+
+/// The name under which the lock is handed down.
+pub const LOCK: &str = "lock";
 
 /// Why the runtime folder cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -90,13 +95,18 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    /// Makes the folder and takes its lock (flock(2)).
+    /// Makes the folder and takes its lock (flock(2)); one that was handed down is taken already.
     ///
     /// # Errors
     /// When another supervisor holds the lock, or a folder or the lock file cannot be made.
-    pub fn take(app: &AppName) -> Result<Self, RuntimeError> {
+    pub fn take(app: &AppName, heritage: &mut Heritage) -> Result<Self, RuntimeError> {
         let folder = folder(app);
         let path = folder.join("lock");
+        let is_it = |fd: BorrowedFd<'_>| is_file(fd, &path).unwrap_or(false);
+        if let Some(lock) = heritage.claim(LOCK, is_it) {
+            let lock = File::from(lock);
+            return Ok(Self { folder, lock });
+        }
         let (mut tries, pause) = PATIENCE;
         loop {
             make_folder(Path::new(ROOT), 0o755)?;
@@ -126,7 +136,7 @@ impl Runtime {
                     return Err(RuntimeError::io("lock", &path)(errno.into()));
                 }
             }
-            if !is_same_file(&lock, &path).map_err(RuntimeError::io("look at the lock", &path))? {
+            if !is_file(lock.as_fd(), &path).map_err(RuntimeError::io("look at the lock", &path))? {
                 // Its last holder removed it between our open and our lock.
                 continue;
             }
@@ -134,6 +144,12 @@ impl Runtime {
             make_folder(&folder.join("tenants"), 0o700)?;
             return Ok(Self { folder, lock });
         }
+    }
+
+    /// The lock, to be handed down.
+    #[must_use]
+    pub fn lock(&self) -> BorrowedFd<'_> {
+        self.lock.as_fd()
     }
 
     /// Removes the folder and gives up the lock. Whatever still lies in the folder stays there,
@@ -207,15 +223,6 @@ fn write_holder(lock: &mut File) -> io::Result<()> {
     lock.set_len(0)?;
     lock.rewind()?;
     writeln!(lock, "{}", std::process::id())
-}
-
-fn is_same_file(file: &File, path: &Path) -> io::Result<bool> {
-    let held = file.metadata()?;
-    match fs::metadata(path) {
-        Ok(named) => Ok((named.dev(), named.ino()) == (held.dev(), held.ino())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
 }
 
 /// Makes a folder that only root can write to; one that is there must be just so.

@@ -11,7 +11,8 @@ use zlink::idl;
 use zlink::introspect::{CustomType, Type};
 
 use super::{
-    Answer, AppStatus, Door, Leftovers, Program, StateWord, TenantAnswer, TenantStatus, Want,
+    Answer, AppStatus, Door, Leftovers, Program, StateWord, TenantAnswer, TenantStatus, Upgraded,
+    Upgrading, Want,
 };
 use crate::name::{AppName, TenantName};
 use crate::plan::diff::{Changes, FieldChange, TenantChange};
@@ -58,6 +59,11 @@ pub enum Refusal {
     },
     /// The supervisor is ending and answers nothing more.
     ShuttingDown,
+    /// The program on disk would not serve, and the one that runs carries on.
+    NotUpgraded {
+        /// Why.
+        reason: String,
+    },
     /// Only root and the supervisor's own user are served.
     NotAllowed {
         /// The user that asked.
@@ -280,6 +286,10 @@ pub trait Supervisor {
     async fn manifest(&mut self) -> zlink::Result<Result<ManifestPath, Refusal>>;
     /// Collects leftovers, or says what would be collected.
     async fn collect(&mut self, dry_run: bool) -> zlink::Result<Result<Leftovers, Refusal>>;
+    /// Executes the program on disk.
+    async fn upgrade(&mut self) -> zlink::Result<Result<Upgrading, Refusal>>;
+    /// Which program answers, after an upgrade.
+    async fn upgraded(&mut self) -> zlink::Result<Result<Upgraded, Refusal>>;
     /// What is needed to join a tenant.
     async fn enter(&mut self, tenant: &TenantName) -> zlink::Result<Result<Door, Refusal>>;
 }

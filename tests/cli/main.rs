@@ -150,6 +150,10 @@ impl Script {
                 drop(reply.send(answers));
             }
             Ask::Collect { reply, .. } => drop(reply),
+            Ask::Upgrade { reply } => {
+                let _gone = reply.send(Err("not here".to_owned()));
+            }
+            Ask::Upgraded { .. } => unreachable!("it follows an upgrade"),
             Ask::Leave { reply } => {
                 let _gone = reply.send(Ok(()));
             }

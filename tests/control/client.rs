@@ -177,10 +177,11 @@ fn a_supervisor_that_ends_says_so() {
         let Some(Ask::Settle { reply, .. }) = asks.recv().await else {
             panic!("a settle was sent");
         };
+        // Asked again, it has nobody to answer either.
         drop(reply);
+        drop(asks);
         let text = settling.await.unwrap().unwrap_err().to_string();
         assert!(text.contains("is shutting down"), "{text}");
-        drop(asks);
         let error = Connection::open(&app)
             .await
             .unwrap()

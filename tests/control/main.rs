@@ -151,6 +151,10 @@ async fn answer_all(app: AppName, mut asks: mpsc::Receiver<Ask>) {
                 let _ = reply.send("/etc/tenantd/wiki.toml".into());
             }
             Ask::Collect { reply, .. } => drop(reply),
+            Ask::Upgrade { reply } => {
+                let _gone = reply.send(Err("not here".to_owned()));
+            }
+            Ask::Upgraded { .. } => unreachable!("it follows an upgrade"),
             Ask::Leave { reply } => {
                 let _gone = reply.send(Ok(()));
             }

@@ -110,12 +110,24 @@ impl Daemon {
         Self::spawn_armed(manifest, "")
     }
 
+    /// As [`Daemon::start`], with another file of the program.
+    #[track_caller]
+    pub fn start_with(program: &str, manifest: &str) -> Self {
+        let daemon = Self::spawn_with(program, manifest, "");
+        daemon.answers();
+        daemon
+    }
+
     /// Starts a program that is to die at a crash point.
     pub fn spawn_armed(manifest: &str, armed: &str) -> Self {
+        Self::spawn_with(PROGRAM, manifest, armed)
+    }
+
+    fn spawn_with(program: &str, manifest: &str, armed: &str) -> Self {
         let app = super::app_name();
         let before = traces(&app);
         let path = write_manifest(&app, manifest);
-        let child = launch(&app, &path, armed);
+        let child = launch(program, &app, &path, armed);
         Self {
             app,
             manifest: path,
@@ -135,7 +147,7 @@ impl Daemon {
     /// As [`Daemon::again`], with one that is to die at a crash point, and without waiting.
     pub fn again_armed(&mut self, armed: &str) {
         assert!(self.ended);
-        self.child = launch(&self.app, &self.manifest, armed);
+        self.child = launch(PROGRAM, &self.app, &self.manifest, armed);
         self.ended = false;
     }
 
@@ -332,13 +344,13 @@ pub fn write_manifest(app: &str, manifest: &str) -> PathBuf {
     path
 }
 
-fn launch(app: &str, manifest: &Path, armed: &str) -> Child {
+fn launch(program: &str, app: &str, manifest: &Path, armed: &str) -> Child {
     let output = File::options()
         .create(true)
         .append(true)
         .open(output_path(app))
         .unwrap();
-    Command::new(PROGRAM)
+    Command::new(program)
         .env("TENANTD_CRASH_AT", armed)
         .arg("--config")
         .arg(manifest)

@@ -27,4 +27,5 @@ mod redis;
 mod reload;
 mod rolling;
 mod survivors;
+mod upgrade;
 mod wants;

@@ -12,7 +12,7 @@ use crate::stage::Failure;
 use crate::wire::varlink::{AnswerWord, Answered, Answers, ManifestPath, Refusal};
 use crate::wire::{
     AppStatus, Door, Leftover, LeftoverFate, LeftoverKind, Leftovers, LogPlace, Program, StateWord,
-    TenantStatus, Tracking, Verb, Want,
+    TenantStatus, Tracking, Upgraded, Upgrading, Verb, Want,
 };
 
 /// The requests of one connection.
@@ -182,6 +182,18 @@ impl Service {
         let leftovers = blocking(move || Ok(gc::finish(sorted))).await;
         let leftovers = leftovers.map_err(failed)?;
         Ok(Leftovers { leftovers })
+    }
+
+    /// Executes the program on disk in the supervisor's process, once it has been tried. It answers
+    /// at the end of the trial; who connects from then on is answered by the new program.
+    async fn upgrade(&self) -> Result<Upgrading, Refusal> {
+        let begun = self.desk.ask(|reply| Ask::Upgrade { reply }).await?;
+        begun.map_err(|reason| Refusal::NotUpgraded { reason })
+    }
+
+    /// Which program answers, and what came of the last upgrade.
+    async fn upgraded(&self) -> Result<Upgraded, Refusal> {
+        Ok(self.desk.ask(|reply| Ask::Upgraded { reply }).await?)
     }
 
     /// What a process needs to join this tenant.

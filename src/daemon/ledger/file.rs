@@ -108,6 +108,19 @@ impl LedgerFile {
         Self::open_at(&path, boot)
     }
 
+    /// Whether [`LedgerFile::open`] would do. Changes nothing.
+    ///
+    /// # Errors
+    /// See [`LedgerError`].
+    pub(in crate::daemon) fn look(app: &AppName) -> Result<(), LedgerError> {
+        let path = runtime::folder(app).join(runtime::LEDGER);
+        match std::fs::read(&path) {
+            Ok(bytes) => known(&path, &bytes).map(drop),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(failed(&path)(error)),
+        }
+    }
+
     fn open_at(path: &Path, boot: String) -> Result<(Self, Legacy), LedgerError> {
         let file = File::options()
             .read(true)
@@ -120,16 +133,7 @@ impl LedgerFile {
             .map_err(failed(path))?;
         let mut bytes = Vec::new();
         io::Read::read_to_end(&mut &file, &mut bytes).map_err(failed(path))?;
-        let head: Option<Head> = bytes
-            .split(|&byte| byte == b'\n')
-            .next()
-            .and_then(|line| parse(line).ok().flatten());
-        if let Some(head) = &head
-            && head.version > VERSION
-        {
-            let (path, found) = (path.to_owned(), head.version);
-            return Err(LedgerError::Later { path, found });
-        }
+        let head = known(path, &bytes)?;
         let mut ledger = Self {
             file,
             free: Vec::new(),
@@ -207,6 +211,21 @@ impl LedgerFile {
 impl Slot {
     fn offset(self) -> u64 {
         (u64::from(self.0) + 1) * SLOT as u64
+    }
+}
+
+/// The head of a ledger, if it has one and its form is known.
+fn known(path: &Path, bytes: &[u8]) -> Result<Option<Head>, LedgerError> {
+    let head: Option<Head> = bytes
+        .split(|&byte| byte == b'\n')
+        .next()
+        .and_then(|line| parse(line).ok().flatten());
+    match head {
+        Some(head) if head.version > VERSION => Err(LedgerError::Later {
+            path: path.to_owned(),
+            found: head.version,
+        }),
+        head => Ok(head),
     }
 }
 

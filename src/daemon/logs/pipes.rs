@@ -116,6 +116,22 @@ impl Scratch {
 }
 
 impl Pipes {
+    /// Another descriptor of each.
+    pub(super) fn copy(&self) -> io::Result<Vec<(TenantName, Stream, OwnedFd)>> {
+        let mut copies = Vec::with_capacity(2 * self.open.len());
+        for pair in self.open.values() {
+            for (stream, pipe) in [Stream::Stdout, Stream::Stderr]
+                .into_iter()
+                .zip(&pair.pipes)
+            {
+                if let Some(pipe) = pipe {
+                    copies.push((pair.tenant.clone(), stream, pipe.fd.try_clone()?));
+                }
+            }
+        }
+        Ok(copies)
+    }
+
     /// # Errors
     /// What pipe2(2) reports.
     pub(super) fn new() -> io::Result<Self> {

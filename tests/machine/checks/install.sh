@@ -124,7 +124,13 @@ upgrade_keeps_all() {
     mkdir -p /etc/systemd/system/tenantd@shop.service.d
     printf '[Service]\nTimeoutStopSec=90s\n' >/etc/systemd/system/tenantd@shop.service.d/own.conf
     manifest=$(sha256sum /etc/tenantd/shop.toml)
+    supervisor=$(main_pid shop)
+    programs=$(pgrep redis-server)
     apt-get -y install /in/tenantd-next.deb
+    # The new program runs in the same process, and the tenants have not noticed.
+    same "$supervisor" "$(main_pid shop)"
+    test "/proc/$supervisor/exe" -ef /usr/bin/tenantd
+    same "$programs" "$(pgrep redis-server)"
     holds "$(dpkg-query -Wf '${Version}' tenantd)" '\+next$'
     same "$manifest" "$(sha256sum /etc/tenantd/shop.toml)"
     same 750 "$(stat -c %a /etc/tenantd)"

@@ -128,6 +128,62 @@ bad_manifest_is_not_retried() {
     nothing_left broken
 }
 
+# A tenant that waits for its next launch has no process that could hold its network namespace.
+store_keeps_what_nobody_holds() {
+    cat >/etc/tenantd/frail.toml <<'TOML'
+[app]
+name = "frail"
+command = ["/bin/sh", "-c", "[ {tenant} = late ] || exit 1; trap 'echo last words; exit 3' TERM; while :; do sleep 0.1; done"]
+datastore = { path = "/mnt" }
+[app.restart]
+delay = "10m"
+delay_max = "10m"
+strikes = 0
+[network]
+subnet = "10.79.0.0/24"
+[tenants]
+acme = { ip = "10.79.0.11" }
+late = { ip = "10.79.0.12" }
+TOML
+    state() { tenantd status --app frail --json | jq -r '[.tenants[].state] | join(" ")'; }
+    # Inode of a namespace, index of its link.
+    stands() {
+        readlink /proc/"$(main_pid frail)"/fd/* | grep '^net:' | sort -u
+        ip -o link | grep -E '^[0-9]+: td' | cut -d: -f1
+    }
+    waits() { same "waiting up" "$(state)"; }
+    systemctl start tenantd@frail
+    wait_for waits
+    same 6 "$(systemctl show -P NFileDescriptorStore tenantd@frail)"
+    stands >/run/stands
+    test -s /run/stands
+    for how in killed restarted; do
+        before=$(main_pid frail)
+        last=$(pid_of frail late)
+        case $how in
+        killed) kill -9 "$before" ;;
+        restarted) systemctl restart tenantd@frail ;;
+        esac
+        again() { [ "$(main_pid frail)" != "$before" ] && [ "$(main_pid frail)" != 0 ] && waits; }
+        wait_for again
+        journalctl -q -o cat -u tenantd@frail | tail -n 20
+        same "$(cat /run/stands)" "$(stands)"
+        same "$last" "$(pid_of frail late)"
+        same 6 "$(systemctl show -P NFileDescriptorStore tenantd@frail)"
+    done
+    # It ends while nobody supervises it; what it said then is read by the next.
+    kill -9 "$(main_pid frail)"
+    kill "$last"
+    words() { journalctl -q -o cat TENANTD_APP=frail TENANTD_TENANT=late | grep -x "last words"; }
+    wait_for words
+    # A release lets go of all of it.
+    wait_for eval 'tenantd status --app frail --json >/dev/null; true'
+    tenantd stop --app frail --all
+    same 0 "$(systemctl show -P NFileDescriptorStore tenantd@frail)"
+    systemctl stop tenantd@frail
+    nothing_left frail
+}
+
 # The supervisor goes, the tenants stay: the same processes, seen by a client without a gap.
 restart_leaves_tenants_serving() {
     systemctl start $UNIT
@@ -147,6 +203,20 @@ restart_leaves_tenants_serving() {
     saw "$(wc -l </run/answers) requests were answered over a restart"
     not same "$before" "$(main_pid shop)"
     same "$programs" "$(pgrep redis-server)"
+    # A reload puts the program on disk in place, in the same process.
+    pid=$(main_pid shop)
+    cp /usr/bin/tenantd /usr/bin/tenantd.new
+    mv /usr/bin/tenantd.new /usr/bin/tenantd
+    not test "/proc/$pid/exe" -ef /usr/bin/tenantd
+    systemctl reload $UNIT
+    test "/proc/$pid/exe" -ef /usr/bin/tenantd
+    same "$pid active" "$(main_pid shop) $(systemctl is-active $UNIT)"
+    same "$programs" "$(pgrep redis-server)"
+    # One that would not serve is refused.
+    echo "colour = " >>/etc/tenantd/shop.toml
+    not systemctl reload $UNIT
+    same "$pid active" "$(main_pid shop) $(systemctl is-active $UNIT)"
+    sed -i '$d' /etc/tenantd/shop.toml
     # A manifest with a mistake keeps the next supervisor away; the tenants do not care.
     echo "colour = " >>/etc/tenantd/shop.toml
     not systemctl restart $UNIT
@@ -185,6 +255,7 @@ check "limits: descriptors, tasks, memory" limits
 check "out of memory: the tenant is restarted, the others go on" memory_runs_out
 check "the watchdog restarts a supervisor that hangs" watchdog_restarts
 check "a supervisor that is killed comes back, and its tenants never noticed" a_crash_of_the_supervisor_is_repaired
+check "the store keeps a namespace in which nothing runs, and last words" store_keeps_what_nobody_holds
 check "systemctl restart leaves tenants serving, systemctl stop leaves nothing" restart_leaves_tenants_serving
 check "a bad manifest fails with 78, says why and is not retried" bad_manifest_is_not_retried
 done_here

@@ -1,0 +1,34 @@
+//! `upgrade`: has the program on disk executed in the supervisor's process, and waits until it
+//! answers.
+
+use std::io::Write;
+use std::time::Duration;
+
+use super::End;
+use crate::client::{ClientError, Connection};
+use crate::name::AppName;
+
+/// How long it may take: a trial, what is under way, and the start.
+const LIMIT: Duration = Duration::from_secs(60);
+
+pub(super) fn upgrade(app: &AppName) -> anyhow::Result<End> {
+    let upgraded = async { Connection::open(app).await?.upgrade().await };
+    let (begun, now) = super::converse(async {
+        match tokio::time::timeout(LIMIT, upgraded).await {
+            Ok(upgraded) => Ok(upgraded?),
+            Err(_) => Err(ClientError::Silent {
+                app: app.clone(),
+                limit: LIMIT,
+            }
+            .into()),
+        }
+    })?;
+    writeln!(
+        anstream::stdout(),
+        "{app}: upgraded from {} to {}, in process {} as before",
+        begun.from,
+        now.version,
+        now.pid
+    )?;
+    Ok(End::Done)
+}

@@ -1,0 +1,242 @@
+//! Another program in the supervisor's process: no tenant notices, and one that will not do is not
+//! taken.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use tenantd::wire::{StateWord, TenantStatus};
+
+use crate::support::daemon::{Daemon, PROGRAM, ends, pidfd, signal, until};
+use crate::support::place::{self, example, script};
+use crate::support::visit::accepts;
+
+const MANIFEST: &str = r#"
+[app]
+name = "APP"
+command = ["/srv/app"]
+environment = { WHO = "{tenant}" }
+datastore.path = "/srv/data"
+[app.restart]
+delay = "10m"
+delay_max = "10m"
+strikes = 0
+[tenants]
+acme = { ip = "10.77.0.11" }
+frail = { ip = "10.77.0.12" }
+"#;
+
+/// A supervisor whose program lies where a test can replace it: `acme` runs and says what it is
+/// told to at its end, `frail` waits for a long time to be started again.
+fn running() -> Daemon {
+    place::host();
+    place::folder("/srv/data");
+    script(
+        "app",
+        "[ $WHO = acme ] || exit 1\ntrap 'echo last words; exit 7' TERM\necho ready\n\
+         while :; do sleep 0.05; done",
+    );
+    install(Path::new(PROGRAM));
+    let daemon = Daemon::start_with("/srv/tenantd", MANIFEST);
+    daemon.until_state("acme", StateWord::Up);
+    daemon.until_state("frail", StateWord::Waiting);
+    daemon
+}
+
+/// Puts a program in the place of the supervisor's, as a package does.
+fn install(program: &Path) {
+    let done = Command::new("sh")
+        .args([
+            "-c",
+            "cp \"$0\" /srv/tenantd.new && mv /srv/tenantd.new /srv/tenantd",
+        ])
+        .arg(program)
+        .status()
+        .unwrap();
+    assert!(done.success());
+}
+
+/// What an operator sees of the tenants, without what may differ by the moment.
+fn seen(daemon: &Daemon) -> Vec<(Option<u32>, StateWord, u32, Option<String>)> {
+    let tenants = daemon.status().tenants;
+    let seen = |t: TenantStatus| (t.pid, t.state, t.restarts, t.until.map(|u| u.to_string()));
+    tenants.into_iter().map(seen).collect()
+}
+
+/// The network namespaces that the supervisor holds, and its program's file.
+fn held(daemon: &Daemon) -> (Vec<String>, u64) {
+    let folder = format!("/proc/{}/fd", daemon.pid());
+    let mut netns: Vec<String> = fs::read_dir(folder)
+        .unwrap()
+        .filter_map(|fd| fs::read_link(fd.unwrap().path()).ok())
+        .map(|link| link.display().to_string())
+        .filter(|link| link.starts_with("net:"))
+        .collect();
+    netns.sort();
+    netns.dedup();
+    let exe = format!("/proc/{}/exe", daemon.pid());
+    let inode = std::os::unix::fs::MetadataExt::ino(&fs::metadata(exe).unwrap());
+    (netns, inode)
+}
+
+#[test]
+fn the_program_on_disk_takes_over_in_the_same_process() {
+    let daemon = running();
+    let (netns, program) = held(&daemon);
+    let before = seen(&daemon);
+    assert_eq!(netns.len(), 2);
+    for round in 0..2 {
+        install(Path::new(PROGRAM));
+        let said = daemon.tell(&["upgrade"]).expect(0);
+        assert!(
+            said.contains(&format!("in process {}", daemon.pid())),
+            "{said}"
+        );
+        let (after, file) = held(&daemon);
+        assert_eq!(after, netns, "{round}: {}", daemon.output());
+        assert_ne!(file, program, "it is another file");
+        assert_eq!(seen(&daemon), before);
+    }
+    // Its children are its own: how they end is told.
+    let acme = daemon.tenant("acme").pid.unwrap();
+    signal(acme, Signal::SIGTERM);
+    let ended = daemon.until_state("acme", StateWord::Waiting);
+    assert!(ended.why.as_ref().unwrap().contains('7'), "{ended:?}");
+    let log = daemon.tell(&["logs", "acme"]).expect(0);
+    assert_eq!(log.matches("ready").count(), 1, "{log}");
+    assert!(log.contains("last words"), "{log}");
+    daemon.end();
+}
+
+#[test]
+fn a_signal_does_the_same() {
+    let daemon = running();
+    let (_, program) = held(&daemon);
+    let before = seen(&daemon);
+    install(Path::new(PROGRAM));
+    daemon.signal(Signal::SIGUSR2);
+    until("another program runs", || {
+        (held(&daemon).1 != program).then_some(())
+    });
+    until("it answers", || {
+        daemon.output().contains("upgraded from").then_some(())
+    });
+    assert_eq!(seen(&daemon), before);
+    // And signals are heard.
+    daemon.end();
+}
+
+/// Upgrades, which must fail, and proves that nothing became of it.
+fn refused(daemon: &Daemon, why: &str) {
+    let before = seen(daemon);
+    let said = daemon.tell(&["upgrade"]);
+    assert_eq!(said.code, 1, "{said:?}\n{}", daemon.output());
+    assert!(said.err.contains(why), "{said:?}\n{}", daemon.output());
+    assert_eq!(seen(daemon), before, "{}", daemon.output());
+}
+
+#[test]
+fn a_program_that_would_not_serve_is_not_taken() {
+    let daemon = running();
+    let (_, program) = held(&daemon);
+    install(Path::new("/bin/false"));
+    refused(&daemon, "without a word");
+    install(Path::new(&script("hello", "echo hello")));
+    refused(&daemon, "did not say its version");
+    install(Path::new(PROGRAM));
+    let manifest = fs::read_to_string(&daemon.manifest).unwrap();
+    fs::write(&daemon.manifest, format!("{manifest}\ncolour = 3\n")).unwrap();
+    refused(&daemon, "colour");
+    fs::write(&daemon.manifest, manifest).unwrap();
+    fs::remove_file("/srv/tenantd").unwrap();
+    refused(&daemon, "cannot be executed");
+    assert_eq!(held(&daemon).1, program);
+    daemon.end();
+}
+
+/// It passes its trial, and fails once it was executed: with an error, and with a panic.
+#[test]
+fn a_program_that_fails_before_it_is_ready_gives_back() {
+    let daemon = running();
+    let (netns, _) = held(&daemon);
+    let fails = |how: &str, why: &str| {
+        let text = format!("[ -n \"$TENANTD_TRIAL\" ] || {{ {how}; }}\nexec {PROGRAM} \"$@\"");
+        install(Path::new(&script("next", &text)));
+        refused(&daemon, why);
+        assert_eq!(held(&daemon).0, netns);
+        let name = fs::read_to_string(format!("/proc/{}/comm", daemon.pid())).unwrap();
+        assert_eq!(name, "tenantd\n");
+    };
+    fails("set -- --config /nonexistent", "/nonexistent");
+    // It still can be upgraded, to what lies where it lay.
+    install(Path::new(PROGRAM));
+    daemon.tell(&["upgrade"]).expect(0);
+    fails("export TENANTD_PANIC_AT_UPGRADE=1", "a test wants it");
+    daemon.end();
+}
+
+#[test]
+fn whoever_waits_and_whoever_comes_is_answered() {
+    let daemon = running();
+    let over = AtomicBool::new(false);
+    let asked = AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        // It waits for a tenant that will not be up for ten minutes, and is asked again.
+        let waiting = scope.spawn(|| daemon.tell(&["start", "acme"]));
+        let asking = scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                daemon.tell(&["status", "--json", "acme"]).expect(0);
+                asked.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        for _ in 0..3 {
+            daemon.tell(&["upgrade"]).expect(0);
+        }
+        over.store(true, Ordering::Relaxed);
+        waiting.join().unwrap().expect(0);
+        asking.join().unwrap();
+    });
+    assert!(asked.into_inner() > 3);
+    daemon.end();
+}
+
+#[test]
+fn no_visitor_of_a_tenant_notices() {
+    place::host();
+    place::folder("/var/lib/guestbook");
+    let program = example("guestbook");
+    install(Path::new(PROGRAM));
+    let daemon = Daemon::start_with(
+        "/srv/tenantd",
+        &format!(
+            "[app]\nname = \"APP\"\ncommand = [\"{program}\"]\nuser = \"nobody\"\n\
+             datastore.path = \"/var/lib/guestbook\"\nready.tcp = 80\n\
+             [tenants]\nacme = {{ ip = \"10.77.0.11\" }}\n"
+        ),
+    );
+    daemon.until_tenant("acme", TenantStatus::is_as_wanted);
+    let process = pidfd(daemon.tenant("acme").pid.unwrap());
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let visits = scope.spawn(|| {
+            let mut visits = 0;
+            while !over.load(Ordering::Relaxed) {
+                let begun = Instant::now();
+                assert!(accepts("10.77.0.11", 80), "visit {visits}");
+                visits += 1;
+                std::thread::sleep(Duration::from_millis(5).saturating_sub(begun.elapsed()));
+            }
+            visits
+        });
+        for _ in 0..3 {
+            daemon.tell(&["upgrade"]).expect(0);
+        }
+        over.store(true, Ordering::Relaxed);
+        assert!(visits.join().unwrap() > 20);
+    });
+    assert!(!ends(&process, Duration::ZERO));
+    daemon.end();
+}
