@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::crash;
 use crate::name::TenantName;
-use crate::plan::model::{Plan, Policy, Readiness, TenantPlan};
+use crate::plan::model::{Plan, Policy, TenantPlan};
 use crate::supervisor::event::{Event, LaunchId};
 use crate::supervisor::memory::Fate;
 
@@ -96,16 +96,8 @@ impl Daemon {
             found,
         });
         crash::point("plan: tenant handed over", tenant.as_str());
-        let Some(launch) = unready else {
-            return;
-        };
-        match plan.policy.ready {
-            // It says so once. What it said while no supervisor lived was heard by nobody, and to
-            // wait for it would be to end a program that serves.
-            Readiness::Notify => self.happen(Event::Ready { launch }),
-            Readiness::Started | Readiness::Lived(_) | Readiness::Tcp(_) => {
-                self.watch_readiness(&tenant, launch);
-            }
+        if let Some(launch) = unready {
+            self.watch_readiness(&tenant, launch);
         }
     }
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{spawn_blocking, spawn_local};
 
+use crate::crash;
 use crate::name::TenantName;
 use crate::plan::changes;
 use crate::plan::diff::{Change, Changes, Side, diff};
@@ -160,6 +161,7 @@ impl Daemon {
                 (bad(), bad())
             }
             Ok(plan) => {
+                crash::point("reload: manifest read", "");
                 let changes = self.changes(&plan);
                 let applied = if apply.is_empty() {
                     Ok(Changes::default())
@@ -236,6 +238,7 @@ impl Daemon {
             Change::Renew | Change::Add => Some(Effect::Renew),
         };
         let tenant = tenant.clone();
+        crash::point("reload: before a change", tenant.as_str());
         let (Some(plan), Some(effect)) = (plan, effect) else {
             self.ledger.remove(&tenant);
             return self.happen(Event::Removed { tenant });
@@ -260,5 +263,6 @@ impl Daemon {
         });
         // A live change too is known to the next supervisor by what is written down.
         self.write_down(&tenant);
+        crash::point("reload: changed", tenant.as_str());
     }
 }

@@ -40,6 +40,10 @@ pub struct Scene {
     ending: bool,
     /// Nothing is known of a want while a supervisor was killed that may have forgotten it.
     wants: BTreeMap<&'static str, Option<bool>>,
+    /// What is wanted for good: also of the supervisor after one that ended as it should.
+    for_good: BTreeMap<&'static str, Option<bool>>,
+    /// How often each tenant was changed in the manifest.
+    changed: BTreeMap<&'static str, u32>,
     /// Processes that were killed since all was last as wanted.
     killed: BTreeSet<i32>,
     writers: Vec<Writer>,
@@ -54,7 +58,7 @@ impl Scene {
     pub fn begin() -> Self {
         place::host();
         folder(DATA);
-        let daemon = Daemon::start_settled(&manifest());
+        let daemon = Daemon::start_settled(&manifest(&BTreeMap::new()));
         let turns = Arc::new(AtomicU64::new(0));
         let over = Arc::new(AtomicBool::new(false));
         let watcher = watch(&daemon.app, Arc::clone(&over));
@@ -63,6 +67,8 @@ impl Scene {
             daemon,
             ending: false,
             wants: all(Some(true)),
+            for_good: all(Some(true)),
+            changed: BTreeMap::new(),
             killed: BTreeSet::new(),
             writers: TENANTS.map(writer).into(),
             turns,
@@ -117,8 +123,7 @@ impl Scene {
             self.daemon.output()
         );
         self.ending = false;
-        // What ends as it should starts afresh.
-        self.wants = all(Some(true));
+        self.wants = self.for_good.clone();
     }
 
     /// Tells the supervisor to leave. One that is about to end refuses.
@@ -157,6 +162,46 @@ impl Scene {
         }
     }
 
+    /// Changes a tenant in the manifest: its program has to be started again for that.
+    pub fn change(&mut self, tenant: &'static str) {
+        *self.changed.entry(tenant).or_default() += 1;
+        let manifest = manifest(&self.changed).replace("APP", &self.daemon.app);
+        self.put_manifest(&manifest);
+    }
+
+    /// A supervisor that begins may be reading it.
+    fn put_manifest(&self, manifest: &str) {
+        let new = self.daemon.manifest.with_extension("new");
+        fs::write(&new, manifest).unwrap();
+        fs::rename(&new, &self.daemon.manifest).unwrap();
+    }
+
+    /// Has the manifest read again. Where there is no supervisor, or it is about to end, the next
+    /// one reads it.
+    pub fn reload(&self) {
+        self.daemon.tell(&["reload"]);
+    }
+
+    /// A manifest with a mistake is refused by a supervisor that runs, and changes nothing.
+    pub fn reload_a_bad_manifest(&mut self) {
+        self.settles();
+        let good = fs::read_to_string(&self.daemon.manifest).unwrap();
+        self.put_manifest(&good.replace("10.77.0.12", "10.77.0.11"));
+        assert_ne!(self.daemon.tell(&["reload"]).code, 0);
+        self.put_manifest(&good);
+        self.is_lawful();
+    }
+
+    /// Asks for a tenant to be up or down for good.
+    pub fn want_for_good(&mut self, tenant: &'static str, up: bool) {
+        let verb = if up { "start" } else { "stop" };
+        let asked = [verb, "--permanent", "--no-wait", tenant];
+        if self.daemon.tell(&asked).code == 0 {
+            self.wants.insert(tenant, Some(up));
+            self.for_good.insert(tenant, Some(up));
+        }
+    }
+
     /// Asks for a tenant to be started again, which is also to want it up.
     pub fn restart(&mut self, tenant: &'static str) {
         if self.daemon.tell(&["restart", "--no-wait", tenant]).code == 0 {
@@ -171,6 +216,8 @@ impl Scene {
         }
         self.begin_supervisor();
         self.daemon.settles();
+        // What was changed and told to nobody.
+        self.daemon.tell(&["reload"]).expect(0);
         // What was killed a moment ago may not have been noticed yet.
         let killed = std::mem::take(&mut self.killed);
         let dead = |pid: Option<u32>| pid.is_some_and(|pid| killed.contains(&pid.cast_signed()));
@@ -240,7 +287,10 @@ impl Scene {
 
     /// The end: nothing that was acknowledged is missing, and nothing is left.
     pub fn end(mut self) {
-        self.want(&TENANTS.map(|(name, _)| name), true);
+        self.begin_supervisor();
+        for (name, _) in TENANTS {
+            self.want_for_good(name, true);
+        }
         self.settles();
         for (writer, (name, ip)) in self.writers.into_iter().zip(TENANTS) {
             let acknowledged = writer.end();
@@ -266,11 +316,14 @@ fn all(up: Option<bool>) -> BTreeMap<&'static str, Option<bool>> {
     TENANTS.map(|(name, _)| (name, up)).into()
 }
 
-fn manifest() -> String {
+fn manifest(changed: &BTreeMap<&'static str, u32>) -> String {
     let guard = guard(DATA, "");
     let tenants: String = TENANTS
         .iter()
-        .map(|(name, ip)| format!("{name} = {{ ip = \"{ip}\" }}\n"))
+        .map(|(name, ip)| {
+            let times = changed.get(name).unwrap_or(&0);
+            format!("{name} = {{ ip = \"{ip}\", environment = {{ CHANGED = \"{times}\" }} }}\n")
+        })
         .collect();
     format!(
         "[app]\nname = \"APP\"\nuser = \"redis\"\ndatastore.path = \"{DATA}\"\n\
@@ -278,7 +331,7 @@ fn manifest() -> String {
          \"{{ip}}\", \"--protected-mode\", \"no\", \"--supervised\", \"systemd\", \"--save\", \"\",\n\
          \"--appendonly\", \"yes\", \"--appendfsync\", \"always\",\n\
          \"--auto-aof-rewrite-percentage\", \"0\"]\n\
-         ready.notify = true\nrestart.delay = \"10ms\"\nrestart.delay_max = \"50ms\"\n\
+         ready.tcp = 6379\nrestart.delay = \"10ms\"\nrestart.delay_max = \"50ms\"\n\
          restart.strikes = 0\n[tenants]\n{tenants}"
     )
 }

@@ -27,6 +27,11 @@ pub const STROKES: &[(&str, Stroke)] = &[
     ("start a tenant", start_one),
     ("start all", start_all),
     ("restart a tenant", restart_one),
+    ("change a tenant, reload", change),
+    ("change a tenant, tell nobody", change_silently),
+    ("break the manifest, reload, mend it", break_manifest),
+    ("stop a tenant for good", stop_for_good),
+    ("start a tenant for good", start_for_good),
 ];
 
 fn whom(random: &mut Random) -> &'static str {
@@ -100,6 +105,27 @@ fn start_one(scene: &mut Scene, random: &mut Random) {
 
 fn start_all(scene: &mut Scene, _: &mut Random) {
     scene.want(&everybody(), true);
+}
+
+fn change(scene: &mut Scene, random: &mut Random) {
+    scene.change(whom(random));
+    scene.reload();
+}
+
+fn change_silently(scene: &mut Scene, random: &mut Random) {
+    scene.change(whom(random));
+}
+
+fn break_manifest(scene: &mut Scene, _: &mut Random) {
+    scene.reload_a_bad_manifest();
+}
+
+fn stop_for_good(scene: &mut Scene, random: &mut Random) {
+    scene.want_for_good(whom(random), false);
+}
+
+fn start_for_good(scene: &mut Scene, random: &mut Random) {
+    scene.want_for_good(whom(random), true);
 }
 
 fn restart_one(scene: &mut Scene, random: &mut Random) {

@@ -6,7 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use nix::sys::signal::Signal;
 use tenantd::wire::{AppStatus, Want};
 
-use crate::scene::{ACME, GLOBEX, all_is_well, manifest};
+use crate::scene::{ACME, ADDRESS, GLOBEX, OTHER_ADDRESS, all_is_well, manifest};
 use crate::support::daemon::{Daemon, signal};
 
 /// What leads to a point.
@@ -20,6 +20,8 @@ pub enum Drive {
     Stopping,
     /// One tenant is stopped that must be killed.
     StoppingDeaf,
+    /// One tenant gets another address by a reload.
+    Reloading,
     /// The supervisor is stopped, with all tenants.
     Ending,
     /// The supervisor is told to leave.
@@ -52,6 +54,10 @@ pub fn dies_at(point: &str, drive: Drive, time: u32) {
         let acme = after.tenants.iter().find(|t| t.name.as_str() == ACME);
         assert_eq!(acme.unwrap().want, Want::Down, "a stop was accepted");
     }
+    if drive == Drive::Reloading {
+        let acme = after.tenants.iter().find(|t| t.name.as_str() == ACME);
+        assert_eq!(acme.unwrap().address.to_string(), OTHER_ADDRESS);
+    }
     if let Some(before) = before.filter(|_| drive != Drive::Ending) {
         let seen = |status: &AppStatus| {
             let globex = status.tenants.iter().find(|t| t.name.as_str() == GLOBEX);
@@ -66,6 +72,7 @@ pub fn dies_at(point: &str, drive: Drive, time: u32) {
 fn armed(point: &str, time: u32) -> String {
     let (what, _) = point.split_once(": ").unwrap();
     match what {
+        _ if point == "reload: manifest read" => format!("{point}#{time}"),
         "begin" | "hub" | "finish" | "leave" => format!("{point}#{time}"),
         _ => format!("{point}@{ACME}#{time}"),
     }
@@ -76,9 +83,12 @@ fn begin(drive: Drive, armed: &str) -> Daemon {
     match drive {
         Drive::Adopting | Drive::Removed => Daemon::spawn(&manifest(false)),
         Drive::StoppingDeaf => Daemon::spawn_armed(&manifest(true), armed),
-        Drive::Cold | Drive::Crashing | Drive::Stopping | Drive::Ending | Drive::Leaving => {
-            Daemon::spawn_armed(&manifest(false), armed)
-        }
+        Drive::Cold
+        | Drive::Crashing
+        | Drive::Stopping
+        | Drive::Reloading
+        | Drive::Ending
+        | Drive::Leaving => Daemon::spawn_armed(&manifest(false), armed),
     }
 }
 
@@ -92,6 +102,12 @@ fn lead(daemon: &mut Daemon, armed: &str, drive: Drive) -> bool {
         Drive::Stopping | Drive::StoppingDeaf => {
             // Whether its answer still comes is a matter of luck. If it does, it holds.
             return daemon.tell(&["stop", ACME, "--no-wait"]).code == 0;
+        }
+        Drive::Reloading => {
+            let manifest = fs::read_to_string(&daemon.manifest).unwrap();
+            let manifest = manifest.replace(ADDRESS, OTHER_ADDRESS);
+            fs::write(&daemon.manifest, manifest).unwrap();
+            daemon.tell(&["reload"]);
         }
         Drive::Ending => daemon.signal(Signal::SIGTERM),
         Drive::Leaving => {

@@ -94,6 +94,14 @@ points! {
     leave_begun: "leave: begun", Leaving;
     leave_sockets_closed: "leave: sockets closed", Leaving;
 
+    reload_manifest_read: "reload: manifest read", Reloading;
+    reload_before_a_change: "reload: before a change", Reloading;
+    reload_changed: "reload: changed", Reloading;
+    reload_first_process_ended: "end: first process ended", Reloading;
+    reload_network_gone: "release: network gone", Reloading;
+    reload_released: "release: reported", Reloading;
+    reload_launched: "launch: program runs", Reloading, 2;
+
     adopt_taken_up: "adopt: taken up", Adopting;
     stray_ended: "stray: ended", Removed;
 }
