@@ -138,5 +138,5 @@ fn what_the_guide_says_on_a_host_is_so() {
     let json = bash(&["-eu"], "tenantd list --json", scratch.path()).output();
     let json: serde_json::Value = serde_json::from_slice(&json.unwrap().stdout).unwrap();
     assert_eq!(json["applications"][0]["app"], "shop");
-    assert_eq!(json["applications"][0]["as_wanted"], 3);
+    assert_eq!(json["applications"][0]["as_wanted"], 4);
 }

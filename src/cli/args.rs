@@ -96,6 +96,37 @@ pub enum Command {
         Waits until each is up and ready again, or was given up. Ctrl-C ends the waiting only.\n\
         With --rolling it ends the roll: no further wave begins.")]
     Restart(Restart),
+    /// Add a tenant to the manifest, and reload
+    #[command(after_help = "EXAMPLES\n  \
+        tenantd add acme ip=10.77.0.14\n  \
+        tenantd add acme ip=10.77.0.14 autostart=false 'arguments=[\"-v\"]'\n\n\
+        The keys are those of a tenant in the manifest, see tenantd.toml(5). A value that is no\n\
+        TOML is taken as a text. Comments and order of the manifest stay. With any problem nothing\n\
+        is changed, and all of them are shown. Without a running supervisor it takes effect when\n\
+        one is started.")]
+    Add {
+        /// The new tenant
+        tenant: TenantName,
+        /// What it is like
+        #[arg(value_name = "KEY=VALUE", value_parser = setting)]
+        keys: Vec<(String, String)>,
+        /// Return once the changes have begun
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Remove a tenant from the manifest, and reload: it is ended, its datastore stays
+    #[command(after_help = "EXAMPLES\n  \
+        tenantd remove acme\n\n\
+        The comment right above its line goes with it. tenantd never deletes data: the answer says\n\
+        where the datastore stays.")]
+    Remove {
+        /// The tenant
+        #[arg(add = ArgValueCandidates::new(complete::tenants))]
+        tenant: TenantName,
+        /// Return once the changes have begun
+        #[arg(long)]
+        no_wait: bool,
+    },
     /// Read the manifest again and do what is different: a bad one changes nothing
     #[command(after_help = "EXAMPLES\n  \
         tenantd reload\n  \
@@ -271,119 +302,13 @@ pub struct Logs {
     pub lines: usize,
 }
 
-#[cfg(test)]
-mod tests {
-    use clap::{CommandFactory, error::ErrorKind};
-
-    use super::*;
-
-    fn parse(line: &str) -> Result<Cli, ErrorKind> {
-        Cli::try_parse_from(line.split_whitespace()).map_err(|error| error.kind())
-    }
-
-    #[test]
-    fn the_definition_is_sound() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn run_may_be_left_out() {
-        let cli = parse("tenantd --config a.toml").unwrap();
-        assert!(cli.command.is_none());
-        assert_eq!(cli.chosen.config.unwrap().to_str(), Some("a.toml"));
-        for line in ["tenantd run --config a.toml", "tenantd --config a.toml run"] {
-            let cli = parse(line).unwrap();
-            assert!(matches!(cli.command, Some(Command::Run)));
-            assert!(cli.chosen.config.is_some());
-        }
-    }
-
-    #[test]
-    fn tenants_are_named_or_all_but_not_both_nor_neither() {
-        let Some(Command::Stop(act)) = parse("tenantd stop acme beta --no-wait").unwrap().command
-        else {
-            panic!("a stop was typed");
-        };
-        assert_eq!(
-            (
-                act.act.which.names.len(),
-                act.act.which.all,
-                act.act.no_wait
-            ),
-            (2, false, true)
-        );
-        assert!(!act.permanent);
-        assert!(parse("tenantd restart acme --permanent").is_err());
-        assert!(parse("tenantd stop --all").is_ok());
-        assert_eq!(
-            parse("tenantd stop").unwrap_err(),
-            ErrorKind::MissingRequiredArgument
-        );
-        assert_eq!(
-            parse("tenantd stop acme --all").unwrap_err(),
-            ErrorKind::ArgumentConflict
-        );
-        assert_eq!(
-            parse("tenantd stop ../etc").unwrap_err(),
-            ErrorKind::ValueValidation
-        );
-        assert_eq!(
-            parse("tenantd status --app a --config b").unwrap_err(),
-            ErrorKind::ArgumentConflict
-        );
-    }
-
-    #[test]
-    fn a_command_in_a_tenant_keeps_its_own_options() {
-        let line = "tenantd exec acme --app wiki -- ls -l --all";
-        let cli = parse(line).unwrap();
-        assert_eq!(cli.chosen.app.as_deref(), Some("wiki"));
-        let Some(Command::Exec { command, .. }) = cli.command else {
-            panic!("an exec was typed");
-        };
-        assert_eq!(command, ["ls", "-l", "--all"]);
-        assert!(parse("tenantd exec acme").is_err());
-        assert!(parse("tenantd exec acme --").is_err());
-    }
-
-    #[test]
-    fn each_help_has_examples_of_its_own_command() {
-        let mut cli = Cli::command();
-        cli.build();
-        for command in cli.get_subcommands_mut() {
-            let name = command.get_name().to_owned();
-            if name == "help" {
-                continue;
-            }
-            let help = command.render_long_help().to_string();
-            let (_, examples) = help.split_once("EXAMPLES\n").expect(&name);
-            assert!(examples.contains(&format!("tenantd {name}")), "{help}");
-        }
-    }
-
-    #[test]
-    fn every_example_parses() {
-        let mut cli = Cli::command();
-        cli.build();
-        let mut texts = vec![cli.render_long_help().to_string()];
-        texts.extend(
-            cli.get_subcommands_mut()
-                .map(|c| c.render_long_help().to_string()),
-        );
-        let mut count = 0;
-        for line in texts.iter().flat_map(|text| text.lines()) {
-            let Some(line) = line.strip_prefix("  tenantd ") else {
-                continue;
-            };
-            // Up to a pipe, a redirection, or the explanation behind the columns.
-            let end = [" |", " &&", " >", "   "]
-                .iter()
-                .filter_map(|at| line.find(at))
-                .min();
-            let typed = format!("tenantd {}", &line[..end.unwrap_or(line.len())]);
-            assert!(parse(&typed).is_ok(), "{typed}: {:?}", parse(&typed).err());
-            count += 1;
-        }
-        assert!(count >= 18, "only {count} examples were found");
-    }
+/// A key and its value.
+fn setting(typed: &str) -> Result<(String, String), String> {
+    let (key, value) = typed
+        .split_once('=')
+        .ok_or("a key and its value are written KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
 }
+
+#[cfg(test)]
+mod tests;

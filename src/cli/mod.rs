@@ -6,6 +6,7 @@ mod act;
 pub mod args;
 mod check;
 pub mod complete;
+mod edit;
 mod exec;
 mod gc;
 mod leave;
@@ -13,6 +14,7 @@ mod list;
 mod logs;
 mod plan;
 mod reload;
+mod replace;
 mod rolling;
 mod run;
 mod schema;
@@ -75,6 +77,12 @@ pub fn execute(cli: Cli) -> anyhow::Result<End> {
         Command::Stop(what) => act::act(&app::find(&said)?, Verb::Stop, &what.act, what.permanent),
         Command::Restart(what) if what.rolling => rolling::roll(&app::find(&said)?, &what),
         Command::Restart(what) => act::act(&app::find(&said)?, Verb::Restart, &what.act, false),
+        Command::Add {
+            tenant,
+            keys,
+            no_wait,
+        } => edit::add(&said, &tenant, &keys, no_wait),
+        Command::Remove { tenant, no_wait } => edit::remove(&said, &tenant, no_wait),
         Command::Reload { no_wait } => reload::reload(&app::find(&said)?, no_wait),
         Command::Diff { json, exit_code } => reload::diff(&app::find(&said)?, json, exit_code),
         Command::Status { names, json } => status::status(&app::find(&said)?, &names, json),

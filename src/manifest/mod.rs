@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 pub mod document;
+pub mod edit;
 pub mod problem;
 pub mod raw;
 mod read;

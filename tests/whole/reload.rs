@@ -7,7 +7,7 @@ use serde_json::Value;
 use tenantd::wire::StateWord;
 
 use crate::guestbook::{link, three};
-use crate::support::daemon::{Daemon, Said, until};
+use crate::support::daemon::{Daemon, Said, tenantd, until};
 use crate::support::visit::{get, write_entry};
 
 /// Replaces part of a manifest's text.
@@ -267,5 +267,69 @@ fn a_live_change_and_a_death_later_nobody_is_started_again() {
     let json = daemon.tell(&["diff", "--json"]).expect(0);
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["unchanged"], 3, "{json}");
+    daemon.end();
+}
+
+#[test]
+fn one_line_adds_a_tenant_and_another_removes_it() {
+    let daemon = three();
+    edit(&daemon, "[tenants]\n", "# Those who pay.\n[tenants]\n");
+    let text = fs::read_to_string(&daemon.manifest).unwrap();
+    let acme = pid(&daemon, "acme");
+    let said = daemon.tell(&["add", "hooli", "ip=10.77.0.14"]).expect(0);
+    assert!(said.contains("hooli: added\nhooli: up, ready"), "{said}");
+    let line = "hooli = { ip = \"10.77.0.14\" }\n";
+    assert_eq!(
+        fs::read_to_string(&daemon.manifest).unwrap(),
+        format!("{text}{line}")
+    );
+
+    // Every problem at once, and nothing changed.
+    let bad = daemon.tell(&["add", "pied", "ip=10.77.0.14", "usr=x"]);
+    assert_eq!(bad.code, 78, "{bad:?}");
+    assert!(
+        bad.err.contains("`usr`") && bad.err.contains("2 problems"),
+        "{}",
+        bad.err
+    );
+    let again = daemon.tell(&["add", "acme", "ip=10.77.0.15"]);
+    assert!(
+        again.err.contains("it has a tenant acme already"),
+        "{}",
+        again.err
+    );
+    assert_eq!(
+        fs::read_to_string(&daemon.manifest).unwrap(),
+        format!("{text}{line}")
+    );
+
+    let said = daemon.tell(&["remove", "hooli"]).expect(0);
+    let stays = format!(
+        "its datastore stays: /var/lib/tenantd/{}/hooli\n",
+        daemon.app
+    );
+    assert!(
+        said.contains(&stays) && said.contains("hooli: gone\n"),
+        "{said}"
+    );
+    assert_eq!(fs::read_to_string(&daemon.manifest).unwrap(), text);
+    assert_eq!(pid(&daemon, "acme"), acme);
+    assert_eq!(names(&daemon), ["acme", "globex", "initech"]);
+    daemon.end();
+}
+
+#[test]
+fn without_a_supervisor_a_new_tenant_waits_for_one_and_a_link_stays_a_link() {
+    let mut daemon = three();
+    daemon.signal(Signal::SIGTERM);
+    daemon.wait();
+    let link = daemon.manifest.with_extension("link");
+    std::os::unix::fs::symlink(&daemon.manifest, &link).unwrap();
+    let link = link.to_str().unwrap();
+    let said = tenantd(&["add", "hooli", "ip=10.77.0.14", "--config", link]).expect(0);
+    assert!(said.contains("no supervisor runs"), "{said}");
+    assert!(fs::symlink_metadata(link).unwrap().is_symlink());
+    daemon.again();
+    daemon.until_tenant("hooli", tenantd::wire::TenantStatus::is_as_wanted);
     daemon.end();
 }

@@ -1,0 +1,115 @@
+//! What can be typed, and what cannot.
+
+use clap::{CommandFactory, error::ErrorKind};
+
+use super::*;
+
+fn parse(line: &str) -> Result<Cli, ErrorKind> {
+    Cli::try_parse_from(line.split_whitespace()).map_err(|error| error.kind())
+}
+
+#[test]
+fn the_definition_is_sound() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn run_may_be_left_out() {
+    let cli = parse("tenantd --config a.toml").unwrap();
+    assert!(cli.command.is_none());
+    assert_eq!(cli.chosen.config.unwrap().to_str(), Some("a.toml"));
+    for line in ["tenantd run --config a.toml", "tenantd --config a.toml run"] {
+        let cli = parse(line).unwrap();
+        assert!(matches!(cli.command, Some(Command::Run)));
+        assert!(cli.chosen.config.is_some());
+    }
+}
+
+#[test]
+fn tenants_are_named_or_all_but_not_both_nor_neither() {
+    let Some(Command::Stop(act)) = parse("tenantd stop acme beta --no-wait").unwrap().command
+    else {
+        panic!("a stop was typed");
+    };
+    assert_eq!(
+        (
+            act.act.which.names.len(),
+            act.act.which.all,
+            act.act.no_wait
+        ),
+        (2, false, true)
+    );
+    assert!(!act.permanent);
+    assert!(parse("tenantd restart acme --permanent").is_err());
+    assert!(parse("tenantd stop --all").is_ok());
+    assert_eq!(
+        parse("tenantd stop").unwrap_err(),
+        ErrorKind::MissingRequiredArgument
+    );
+    assert_eq!(
+        parse("tenantd stop acme --all").unwrap_err(),
+        ErrorKind::ArgumentConflict
+    );
+    assert_eq!(
+        parse("tenantd stop ../etc").unwrap_err(),
+        ErrorKind::ValueValidation
+    );
+    assert_eq!(
+        parse("tenantd status --app a --config b").unwrap_err(),
+        ErrorKind::ArgumentConflict
+    );
+}
+
+#[test]
+fn a_command_in_a_tenant_keeps_its_own_options() {
+    let line = "tenantd exec acme --app wiki -- ls -l --all";
+    let cli = parse(line).unwrap();
+    assert_eq!(cli.chosen.app.as_deref(), Some("wiki"));
+    let Some(Command::Exec { command, .. }) = cli.command else {
+        panic!("an exec was typed");
+    };
+    assert_eq!(command, ["ls", "-l", "--all"]);
+    assert!(parse("tenantd exec acme").is_err());
+    assert!(parse("tenantd exec acme --").is_err());
+}
+
+#[test]
+fn each_help_has_examples_of_its_own_command() {
+    let mut cli = Cli::command();
+    cli.build();
+    for command in cli.get_subcommands_mut() {
+        let name = command.get_name().to_owned();
+        if name == "help" {
+            continue;
+        }
+        let help = command.render_long_help().to_string();
+        let (_, examples) = help.split_once("EXAMPLES\n").expect(&name);
+        assert!(examples.contains(&format!("tenantd {name}")), "{help}");
+    }
+}
+
+#[test]
+fn every_example_parses() {
+    let mut cli = Cli::command();
+    cli.build();
+    let mut texts = vec![cli.render_long_help().to_string()];
+    texts.extend(
+        cli.get_subcommands_mut()
+            .map(|c| c.render_long_help().to_string()),
+    );
+    let mut count = 0;
+    for line in texts.iter().flat_map(|text| text.lines()) {
+        let Some(line) = line.strip_prefix("  tenantd ") else {
+            continue;
+        };
+        // Up to a pipe, a redirection, or the explanation behind the columns.
+        let end = [" |", " &&", " >", "   "]
+            .iter()
+            .filter_map(|at| line.find(at))
+            .min();
+        let typed = format!("tenantd {}", &line[..end.unwrap_or(line.len())]);
+        assert!(parse(&typed).is_ok(), "{typed}: {:?}", parse(&typed).err());
+        count += 1;
+    }
+    assert!(count >= 18, "only {count} examples were found");
+}
