@@ -63,6 +63,10 @@ fn what_died_between_two_supervisors_is_started_again() {
     daemon.again();
     let after = daemon.until_tenant("acme", |t| t.ready == Some(true));
     assert_ne!(after.pid, Some(before));
+    assert_eq!(after.restarts, 1);
+    let said = daemon.output();
+    let died = "acme: down → waiting: while no supervisor ran, its program";
+    assert!(said.contains(died), "{said}");
     assert_eq!(get("10.77.0.11", "/entries").1, "acme\tkept\n");
     daemon.end();
 }
