@@ -1,5 +1,6 @@
 //! A tenant's visitors, while things happen to its supervisor: none is turned away.
 
+use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -34,6 +35,28 @@ fn no_visitor_is_turned_away_while_the_supervisor_leaves_and_the_next_one_begins
         daemon.tell(&["leave"]).expect(0);
         daemon.wait();
         daemon.again();
+        daemon.settles();
+    });
+}
+
+#[test]
+fn no_visitor_is_turned_away_while_the_supervisor_is_upgraded() {
+    none_is_turned_away(|daemon| {
+        daemon.tell(&["upgrade"]).expect(0);
+        daemon.settles();
+    });
+}
+
+#[test]
+fn no_visitor_is_turned_away_while_another_tenant_is_changed_by_a_reload() {
+    none_is_turned_away(|daemon| {
+        let manifest = fs::read_to_string(&daemon.manifest).unwrap();
+        let added = format!("{manifest}newcomer = {{ ip = \"10.77.0.99\" }}\n");
+        fs::write(&daemon.manifest, added).unwrap();
+        daemon.tell(&["reload"]).expect(0);
+        daemon.settles();
+        fs::write(&daemon.manifest, manifest).unwrap();
+        daemon.tell(&["reload"]).expect(0);
         daemon.settles();
     });
 }
