@@ -298,7 +298,7 @@ impl Cgroups {
         self.watch.add(leaf)
     }
 
-    fn leaf(&self, tenant: &TenantName) -> Result<Leaf, Failure> {
+    pub(super) fn leaf(&self, tenant: &TenantName) -> Result<Leaf, Failure> {
         let leaf = self.tree.leaf(tenant)?;
         match self.watch.add(&leaf) {
             Ok(()) => Ok(leaf),

@@ -185,10 +185,13 @@ impl Site {
             return Ok(survivor);
         };
         if let Some(cgroups) = &self.cgroups {
-            let Some(leaf) = leaf else {
-                return Ok(survivor);
-            };
-            cgroups.watch.add(leaf).map_err(io::Error::other)?;
+            // systemd removes what is empty below a unit that it starts again.
+            if leaf.is_none() {
+                standing.leaf = Some(cgroups.leaf(tenant).map_err(io::Error::other)?);
+            }
+            if let Some(leaf) = leaf {
+                cgroups.watch.add(leaf).map_err(io::Error::other)?;
+            }
         }
         standing.netns = Some(Arc::new(netns));
         survivor.found.footing = Footing::Whole;
