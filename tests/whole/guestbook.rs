@@ -170,7 +170,16 @@ fn status_has_its_shape_and_its_exit_code() {
         let mut keys: Vec<_> = tenant.as_object().unwrap().keys().cloned().collect();
         keys.retain(|key| !["until", "why", "failure"].contains(&key.as_str()));
         let mut promised = [
-            "name", "want", "state", "pid", "address", "restarts", "since", "ready", "program",
+            "name",
+            "want",
+            "state",
+            "pid",
+            "address",
+            "restarts",
+            "since",
+            "ready",
+            "program",
+            "permanent",
         ];
         promised.sort_unstable();
         keys.sort();

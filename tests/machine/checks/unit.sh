@@ -166,7 +166,6 @@ TOML
         esac
         again() { [ "$(main_pid frail)" != "$before" ] && [ "$(main_pid frail)" != 0 ] && waits; }
         wait_for again
-        journalctl -q -o cat -u tenantd@frail | tail -n 20
         same "$(cat /run/stands)" "$(stands)"
         same "$last" "$(pid_of frail late)"
         same 6 "$(systemctl show -P NFileDescriptorStore tenantd@frail)"
