@@ -29,7 +29,7 @@ status_says_it() {
     echo "$said"
     holds "$said" "^shop: supervisor pid $(main_pid shop), tenants tracked by cgroup, logs in the journal$"
     for i in 1 2 3; do
-        holds "$said" "^${TENANTS[i - 1]} +up +up +[0-9]+ +10.77.0.1$i +0 .* yes$"
+        holds "$said" "^${TENANTS[i - 1]} +up +up +[0-9]+ +10.77.0.1$i +0 .* yes +current$"
     done
 }
 
@@ -83,7 +83,7 @@ one_is_stopped() {
 
 up_again_after_the_boot() {
     same active "$(systemctl is-active tenantd@shop)"
-    first_two() { tenantd status acme bolt | grep -c ' yes$' | grep -qx 2; }
+    first_two() { tenantd status acme bolt | grep -Ec ' yes +current$' | grep -qx 2; }
     wait_for first_two
     said=$(tenantd status)
     echo "$said"
