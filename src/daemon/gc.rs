@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context;
 
@@ -20,7 +20,7 @@ use crate::host::cgroup::Tree;
 use crate::host::heritage::Heritage;
 use crate::host::netns::name;
 use crate::host::network::leftover::{self, Marked, Survey};
-use crate::host::runtime::{self, Runtime};
+use crate::host::runtime::{self, Named, Runtime};
 use crate::host::{fifo, process};
 use crate::name::{AppName, TenantName};
 use crate::stage::Failure;
@@ -279,25 +279,16 @@ impl Ground<'_> {
 }
 
 /// The tenants that have a folder, and what no tenantd made beside those folders and above them.
-fn folders(app: &AppName) -> io::Result<(Vec<TenantName>, Vec<PathBuf>)> {
-    let (mut tenants, mut strangers) = (Vec::new(), Vec::new());
+fn folders(app: &AppName) -> io::Result<Named> {
+    let mut strangers = Vec::new();
     for entry in fs::read_dir(runtime::folder(app))? {
         let entry = entry?;
         if !OWN_FILES.iter().any(|own| entry.file_name() == *own) {
             strangers.push(entry.path());
         }
     }
-    for entry in fs::read_dir(fifo::tenants_folder(app))? {
-        let entry = entry?;
-        match entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok())
-        {
-            Some(tenant) => tenants.push(tenant),
-            None => strangers.push(entry.path()),
-        }
-    }
+    let (tenants, others) = runtime::tenants_in(&fifo::tenants_folder(app), |_| true)?;
+    strangers.extend(others);
     Ok((tenants, strangers))
 }
 

@@ -67,16 +67,12 @@ pub fn tenants_folder(app: &AppName) -> PathBuf {
 /// The stage [`Stage::Log`], with the folder and the errno.
 pub fn tenants(app: &AppName) -> Result<Vec<TenantName>, Failure> {
     let folder = tenants_folder(app);
-    let entries = std::fs::read_dir(&folder).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let entries = entries.map_err(|error| {
+    // What has no tenant's name was not made by us.
+    let (tenants, _strangers) = super::runtime::tenants_in(&folder, |_| true).map_err(|error| {
         let errno = error.raw_os_error().unwrap_or(libc::EIO);
         Failure::errno(Stage::Log, folder.display().to_string(), errno)
     })?;
-    // What has no tenant's name was not made by us.
-    let names = entries
-        .iter()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    Ok(names.collect())
+    Ok(tenants)
 }
 
 /// Makes a tenant's pipes, or finds those that are there, and opens the supervisor's ends.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::crash;
-use crate::name::AppName;
+use crate::name::{AppName, TenantName};
 use crate::stage::Failure;
 
 use super::heritage::{Heritage, is_file};
@@ -85,6 +85,27 @@ impl RuntimeError {
 #[must_use]
 pub fn folder(app: &AppName) -> PathBuf {
     Path::new(ROOT).join(app.as_str())
+}
+
+/// Tenants, and the paths of what no tenant can be called as.
+pub type Named = (Vec<TenantName>, Vec<PathBuf>);
+
+/// The tenants after whom the entries of a folder are named, among those entries that `count`.
+///
+/// # Errors
+/// What reading the folder reports.
+pub fn tenants_in(folder: &Path, counts: impl Fn(&fs::DirEntry) -> bool) -> io::Result<Named> {
+    let (mut tenants, mut strangers) = (Vec::new(), Vec::new());
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        match name.to_str().and_then(|name| name.parse().ok()) {
+            _ if !counts(&entry) => {}
+            Some(tenant) => tenants.push(tenant),
+            None => strangers.push(entry.path()),
+        }
+    }
+    Ok((tenants, strangers))
 }
 
 /// The runtime folder, held by this supervisor alone for as long as this value lives.

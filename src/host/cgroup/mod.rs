@@ -18,6 +18,8 @@ use rustix::io::Errno;
 use crate::name::{AppName, TenantName};
 use crate::stage::{Failure, Stage};
 
+use super::runtime::{Named, tenants_in};
+
 pub use leaf::Leaf;
 pub use watch::Watch;
 
@@ -87,23 +89,9 @@ impl Tree {
     ///
     /// # Errors
     /// What reading the folder of leaves reports.
-    pub fn all(&self) -> std::io::Result<(Vec<TenantName>, Vec<PathBuf>)> {
-        let (mut tenants, mut strangers) = (Vec::new(), Vec::new());
-        for entry in std::fs::read_dir(&self.base)? {
-            let entry = entry?;
-            if !entry.path().is_dir() {
-                continue;
-            }
-            match entry
-                .file_name()
-                .to_str()
-                .and_then(|name| name.parse().ok())
-            {
-                Some(tenant) => tenants.push(tenant),
-                None => strangers.push(entry.path()),
-            }
-        }
-        Ok((tenants, strangers))
+    pub fn all(&self) -> std::io::Result<Named> {
+        // Beside the leaves lie the files of the folder itself.
+        tenants_in(&self.base, |entry| entry.path().is_dir())
     }
 
     fn below(above: PathBuf) -> Result<Self, (PathBuf, Error)> {
