@@ -9,7 +9,8 @@ use rustix::thread::{CapabilitySet, capabilities};
 
 use crate::stage::{Failure, Stage};
 
-use super::{cgroup, netns};
+use super::cgroup;
+use super::netns::{self, Sysctls};
 
 /// What tenantd asks of the kernel: from which release, and what it goes without on older ones.
 /// docs/guide.md says the same.
@@ -177,7 +178,7 @@ fn kernel(release: &str) -> Finding {
 
 /// Makes a bridge and a veth pair in a network namespace that goes away with them.
 fn links() -> Finding {
-    match netns::make(make_links) {
+    match netns::make(&mut Sysctls::default(), make_links) {
         Ok(_) => Finding::new(
             Grade::Good,
             "links",

@@ -6,6 +6,7 @@
 
 mod forwarding;
 pub mod name;
+mod sysctls;
 
 use std::fs::{self, File};
 use std::io;
@@ -18,6 +19,8 @@ use nix::sched::{CloneFlags, setns, unshare};
 use rtnetlink::packet_route::AddressFamily;
 
 use crate::stage::{Failure, Stage};
+
+pub(super) use sysctls::Sysctls;
 
 /// The namespace of the thread that opens it, see namespaces(7).
 const OWN: &str = "/proc/thread-self/ns/net";
@@ -124,12 +127,13 @@ fn numbers(folder: &Path) -> impl Iterator<Item = u32> {
 /// Makes a namespace and does `inside` in it; `inside` must leave nothing there that it does not
 /// return.
 pub(super) fn make<T: Send>(
+    sysctls: &mut Sysctls,
     inside: impl FnOnce() -> Result<T, Failure> + Send,
 ) -> Result<(Netns, T), Failure> {
     thread::scope(|scope| {
         let maker = thread::Builder::new()
             .name("netns".into())
-            .spawn_scoped(scope, || visit_new(inside))
+            .spawn_scoped(scope, || visit_new(sysctls, inside))
             .map_err(|error| failure("(its thread)", &error))?;
         maker
             .join()
@@ -137,34 +141,40 @@ pub(super) fn make<T: Send>(
     })
 }
 
-fn visit_new<T>(inside: impl FnOnce() -> Result<T, Failure>) -> Result<(Netns, T), Failure> {
+fn visit_new<T>(
+    sysctls: &mut Sysctls,
+    inside: impl FnOnce() -> Result<T, Failure>,
+) -> Result<(Netns, T), Failure> {
     let home = File::open(OWN).map_err(|error| failure(OWN, &error))?;
     unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| failure("", &errno.into()))?;
-    let made = furnish(inside);
+    let made = furnish(sysctls, inside);
     // A joined thread may still be on its way out of the kernel, and would hold the namespace
     // for that long: so it leaves first.
     setns(&home, CloneFlags::CLONE_NEWNET).map_err(|errno| failure("(way back)", &errno.into()))?;
     made
 }
 
-fn furnish<T>(inside: impl FnOnce() -> Result<T, Failure>) -> Result<(Netns, T), Failure> {
+fn furnish<T>(
+    sysctls: &mut Sysctls,
+    inside: impl FnOnce() -> Result<T, Failure>,
+) -> Result<(Netns, T), Failure> {
     let netns = File::open(OWN)
         .and_then(|file| Netns::from_fd(file.into()))
         .map_err(|error| failure(OWN, &error))?;
     let failed =
         |name: &str, error| failure(format!("(sysctl {})", name.replace('/', ".")), &error);
+    sysctls.begin();
     for (family, name) in FORWARDING {
         let is_on = forwarding::is_on(family).map_err(|error| failed(name, error))?;
         if is_on {
-            zero(name).map_err(|error| failed(name, error))?;
+            sysctls
+                .set(name, "0")
+                .map_err(|error| failed(name, error))?;
         }
     }
-    zero(PORT_START).map_err(|error| failed(PORT_START, error))?;
+    let every_port = sysctls.set(PORT_START, "0");
+    every_port.map_err(|error| failed(PORT_START, error))?;
     Ok((netns, inside()?))
-}
-
-fn zero(sysctl: &str) -> io::Result<()> {
-    fs::write(Path::new("/proc/sys").join(sysctl), "0")
 }
 
 fn failure(object: impl Into<String>, error: &io::Error) -> Failure {

@@ -24,6 +24,7 @@ mod provision;
 mod refusal;
 mod tenant;
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io;
 use std::thread;
@@ -179,6 +180,7 @@ async fn start(network: NetworkPlan) -> Result<Site, Failure> {
         links,
         network,
         hub,
+        sysctls: RefCell::default(),
     })
 }
 

@@ -1,12 +1,13 @@
 //! One tenant's network: made whole or not at all, and proved gone.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use rustix::io::Errno;
 use tokio::time::{Instant, sleep};
 
 use crate::crash;
-use crate::host::netns::{self, ClosedNetns, Netns};
+use crate::host::netns::{self, ClosedNetns, Netns, Sysctls};
 use crate::plan::model::{LinkPlan, Mode, NetworkPlan};
 use crate::stage::{Failure, Stage};
 
@@ -34,13 +35,15 @@ pub(super) struct Site {
     pub(super) network: NetworkPlan,
     /// The hub's index.
     pub(super) hub: u32,
+    /// The way to the sysctls of each tenant's namespace.
+    pub(super) sysctls: RefCell<Sysctls>,
 }
 
 impl Site {
     /// Makes the tenant's namespace, link, address and routes.
     pub(super) async fn provision(&self, link: &LinkPlan) -> Result<Netns, Failure> {
         self.links.refuse_own_address(link.address, None).await?;
-        let (netns, socket) = netns::make(TenantSocket::open)?;
+        let (netns, socket) = netns::make(&mut self.sysctls.borrow_mut(), TenantSocket::open)?;
         crash::point("network: namespace made", &link.mark);
         let made = self.create_pair(link, &netns).await?;
         crash::point("network: link made", &link.mark);
