@@ -70,17 +70,17 @@ impl Crew {
         for (number, ip) in addresses.iter().enumerate() {
             manifest += &format!("t{number} = {{ ip = \"{ip}\" }}\n");
         }
-        let begun = Instant::now();
         let daemon = Daemon::start(&manifest);
         daemon.tell(&["start", "--all"]).expect(0);
         let addresses: Vec<_> = addresses.iter().map(|ip| (*ip, 80).into()).collect();
         for address in &addresses {
             TcpStream::connect_timeout(address, LIMIT).unwrap();
         }
+        let cold = ms(daemon.begun.elapsed());
         Self {
             daemon,
             addresses,
-            cold: ms(begun.elapsed()),
+            cold,
         }
     }
 
@@ -137,9 +137,8 @@ impl Crew {
     pub fn adopt(&mut self) -> f64 {
         let before: Vec<_> = self.processes().collect();
         self.daemon.kill();
-        let begun = Instant::now();
         self.daemon.again();
-        let taken = ms(begun.elapsed());
+        let taken = ms(self.daemon.begun.elapsed());
         assert!(self.processes().eq(before), "not all were adopted");
         taken
     }

@@ -83,6 +83,8 @@ pub fn until<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
 pub struct Daemon {
     pub app: String,
     pub manifest: PathBuf,
+    /// When it was started last.
+    pub begun: Instant,
     child: Child,
     before: Traces,
     ended: bool,
@@ -127,10 +129,12 @@ impl Daemon {
         let app = super::app_name();
         let before = traces(&app);
         let path = write_manifest(&app, manifest);
+        let begun = Instant::now();
         let child = launch(program, &app, &path, armed);
         Self {
             app,
             manifest: path,
+            begun,
             child,
             before,
             ended: false,
@@ -147,6 +151,7 @@ impl Daemon {
     /// As [`Daemon::again`], with one that is to die at a crash point, and without waiting.
     pub fn again_armed(&mut self, armed: &str) {
         assert!(self.ended);
+        self.begun = Instant::now();
         self.child = launch(PROGRAM, &self.app, &self.manifest, armed);
         self.ended = false;
     }
