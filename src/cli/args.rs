@@ -175,7 +175,8 @@ pub enum Command {
     #[command(after_help = "EXAMPLES\n  \
         tenantd list\n  \
         tenantd list --json | jq -r '.applications[].app'\n\n\
-        An application whose supervisor died and left its runtime folder behind is shown as dead.")]
+        An application whose supervisor died is shown as dead, and one whose supervisor has left as\n\
+        left: its tenants go on, and the next supervisor takes them over.")]
     List {
         /// As JSON
         #[arg(long)]
@@ -227,8 +228,9 @@ pub enum Command {
     #[command(after_help = "EXAMPLES\n  \
         tenantd leave\n  \
         tenantd leave --app wiki --if-restarting tenantd@wiki.service\n\n\
-        Waits until the supervisor has ended. Until the next one runs, nobody starts a tenant again\n\
-        that ends. To end the tenants too, stop the supervisor: `systemctl stop tenantd@wiki`.")]
+        Waits until the supervisor has ended. Until the next one runs, `tenantd list` shows the\n\
+        application as left, and nobody starts a tenant again that ends. To end the tenants too,\n\
+        stop the supervisor: `systemctl stop tenantd@wiki`.")]
     Leave {
         /// Only while systemd restarts this unit; else do nothing, which is no error
         #[arg(long, value_name = "UNIT")]

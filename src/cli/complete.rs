@@ -27,11 +27,11 @@ pub fn answer() {
         .complete();
 }
 
-/// The applications that run.
+/// The applications that run, or go on without a supervisor.
 pub(super) fn apps() -> Vec<CompletionCandidate> {
-    let apps = app::running().unwrap_or_default();
-    apps.into_iter()
-        .map(|app| CompletionCandidate::new(app.as_str()))
+    let [running, left] = [app::running(), app::left()].map(Result::unwrap_or_default);
+    let apps = running.into_iter().chain(left);
+    apps.map(|app| CompletionCandidate::new(app.as_str()))
         .collect()
 }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::io::Write;
 
 use super::{End, plan};
+use crate::client::Connection;
 use crate::client::app::{self, Said};
-use crate::client::{ClientError, Connection};
 use crate::daemon::gc;
 use crate::wire::{Leftover, LeftoverFate};
 
@@ -18,7 +18,7 @@ pub(super) fn gc(said: &Said, dry_run: bool) -> anyhow::Result<End> {
         Ok(connection.collect(dry_run).await?)
     });
     let found = match asked {
-        Err(error) if is_gone(&error) => {
+        Err(error) if super::is_gone(&error) => {
             let planned: BTreeSet<_> = match &said.config {
                 Some(config) => {
                     let (plan, _) = plan::read(config)?;
@@ -42,11 +42,4 @@ pub(super) fn gc(said: &Said, dry_run: bool) -> anyhow::Result<End> {
         true => End::NotAsWanted,
         false => End::Done,
     })
-}
-
-fn is_gone(error: &anyhow::Error) -> bool {
-    matches!(
-        error.downcast_ref(),
-        Some(ClientError::NotRunning { .. } | ClientError::Dead { .. })
-    )
 }

@@ -1,5 +1,6 @@
 //! `leave`: ends the supervisor and lets its tenants go on, for whoever starts the next one.
 
+use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use super::End;
 use crate::client::app::{self, Said};
 use crate::client::{ClientError, Connection};
 use crate::name::AppName;
+use crate::wire::{AppStatus, StateWord, TenantStatus};
 
 /// How long the supervisor may take to end: it waits a few seconds for what is under way.
 const LIMIT: Duration = Duration::from_secs(15);
@@ -25,48 +27,60 @@ pub(super) fn leave(said: &Said, if_restarting: Option<&str>) -> anyhow::Result<
         return Ok(End::Done);
     }
     let app = app::find(said)?;
-    match ask(&app) {
-        Err(error) if if_restarting.is_some() && is_gone(&error) => Ok(End::Done),
-        ended => ended.map(|()| End::Done),
+    let gone = match ask(&app) {
+        Err(error) if if_restarting.is_some() && super::is_gone(&error) => return Ok(End::Done),
+        gone => gone?,
+    };
+    if if_restarting.is_none() {
+        writeln!(std::io::stdout(), "{}", farewell(&app, &gone))?;
     }
+    Ok(End::Done)
 }
 
-fn is_gone(error: &anyhow::Error) -> bool {
-    matches!(
-        error.downcast_ref(),
-        Some(ClientError::NotRunning { .. } | ClientError::Dead { .. })
+/// What to know once the supervisor has ended.
+fn farewell(app: &AppName, AppStatus { pid, tenants, .. }: &AppStatus) -> String {
+    let is_up = |tenant: &&TenantStatus| tenant.state == StateWord::Up;
+    let go_on = match tenants.iter().filter(is_up).count() {
+        0 => "none of its tenants is up".to_owned(),
+        1 => "one tenant goes on".to_owned(),
+        several => format!("{several} tenants go on"),
+    };
+    format!(
+        "{app}: supervisor {pid} has left, and {go_on}; the next one takes over: start it with \
+         `tenantd run --config FILE` or `systemctl start tenantd@{app}`"
     )
 }
 
-fn ask(app: &AppName) -> anyhow::Result<()> {
+/// Has it leave, and waits until it has ended. Gives what it said of its tenants before.
+fn ask(app: &AppName) -> anyhow::Result<AppStatus> {
     let answered = async {
         let mut connection = Connection::open(app).await?;
-        let pid = connection.status(&[]).await?.pid;
-        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        let status = connection.status(&[]).await?;
+        let pid = i32::try_from(status.pid).ok().and_then(Pid::from_raw);
         let pid = pid.context("the supervisor has no process number")?;
         // Held before it is asked to end, so that the number cannot mean another by then.
         let process = match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(process) => process,
-            Err(Errno::SRCH) => return Ok(None),
+            Err(Errno::SRCH) => return Ok((status, None)),
             Err(errno) => return Err(errno).context("cannot watch the supervisor's process"),
         };
         connection.leave().await?;
-        Ok(Some(process))
+        Ok((status, Some(process)))
     };
-    let process = super::converse(async {
+    let (status, process) = super::converse(async {
         match tokio::time::timeout(LIMIT, answered).await {
-            Ok(process) => process,
+            Ok(answer) => answer,
             Err(_) => Err(silent(app).into()),
         }
     })?;
     let Some(process) = process else {
-        return Ok(());
+        return Ok(status);
     };
     let limit = Timespec::try_from(LIMIT).context("too long a time")?;
     let mut ended = [PollFd::new(&process, PollFlags::IN)];
     match poll(&mut ended, Some(&limit)) {
         Ok(0) => Err(silent(app).into()),
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(status),
         Err(errno) => Err(errno).context("cannot wait for the supervisor's end"),
     }
 }

@@ -1,8 +1,7 @@
-//! `list`: every application that runs on this host, and every one whose supervisor died and left
-//! its runtime folder behind.
+//! `list`: every application that runs on this host, and every one whose supervisor died or left
+//! while its runtime folder stays.
 
 use std::io::{self, Write};
-use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use anyhow::Context;
@@ -11,13 +10,9 @@ use serde::Serialize;
 use super::{End, status};
 use crate::client::ClientError;
 use crate::client::app;
-use crate::client::survey::{Found, survey};
+use crate::client::survey::{Found, PATIENCE, survey};
 use crate::name::AppName;
 use crate::wire::{StateWord, TenantStatus};
-
-/// How long a supervisor may take to answer before it counts as one that does not. It answers
-/// within milliseconds, also while it starts hundreds of tenants.
-const LIMIT: Duration = Duration::from_secs(5);
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
@@ -47,6 +42,8 @@ struct Application {
 enum State {
     /// Its supervisor answers.
     Running,
+    /// Its supervisor has left, and its tenants go on.
+    Left,
     /// Its supervisor died and left its folder behind.
     Dead,
     /// Its supervisor gave no answer that could be used.
@@ -57,6 +54,7 @@ impl State {
     fn word(self) -> &'static str {
         match self {
             Self::Running => "running",
+            Self::Left => "left",
             Self::Dead => "dead",
             Self::Unknown => "unknown",
         }
@@ -64,8 +62,10 @@ impl State {
 }
 
 pub(super) fn list(json: bool) -> anyhow::Result<End> {
-    let apps = app::running().map_err(app::AppError::List)?;
-    let found = super::converse(async { Ok(survey(apps, LIMIT).await) })?;
+    let apps = app::running().and_then(|running| Ok([running, app::left()?].concat()));
+    let mut apps = apps.map_err(app::AppError::List)?;
+    apps.sort();
+    let found = super::converse(async { Ok(survey(apps, PATIENCE).await) })?;
     // One that ended while it was asked is no longer there.
     let applications: Vec<_> = found.into_iter().filter_map(application).collect();
     let good = applications.iter().all(Application::is_good);
@@ -107,6 +107,7 @@ fn application(Found { app, status }: Found) -> Option<Application> {
             }
         }
         Err(ClientError::NotRunning { .. }) => return None,
+        Err(error @ ClientError::Left { .. }) => silent(app, State::Left, &error),
         Err(error @ ClientError::Dead { .. }) => silent(app, State::Dead, &error),
         Err(error) => silent(app, State::Unknown, &error),
     })

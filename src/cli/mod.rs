@@ -29,6 +29,7 @@ use clap::CommandFactory;
 use clap::error::ErrorKind;
 
 use self::args::{Cli, Command};
+use crate::client::ClientError;
 use crate::client::app::{self, Said};
 use crate::wire::Verb;
 
@@ -112,6 +113,11 @@ fn config(said: Said, command: Option<&str>) -> Result<PathBuf, clap::Error> {
             }
         }
     })
+}
+
+/// Whether a conversation failed because there is no supervisor.
+fn is_gone(error: &anyhow::Error) -> bool {
+    error.downcast_ref().is_some_and(ClientError::is_gone)
 }
 
 /// Runs one conversation with a supervisor to its end, on this thread alone: when it returns, the

@@ -7,15 +7,12 @@ use comfy_table::{CellAlignment, ContentArrangement, Table};
 use jiff::Timestamp;
 
 use super::End;
-use crate::client::Connection;
+use crate::client::survey::{PATIENCE, ask};
 use crate::name::{AppName, TenantName};
 use crate::wire::{AppStatus, LogPlace, Program, StateWord, TenantStatus, Tracking};
 
 pub(super) fn status(app: &AppName, names: &[TenantName], json: bool) -> anyhow::Result<End> {
-    let status = super::converse(async {
-        let mut connection = Connection::open(app).await?;
-        Ok(connection.status(names).await?)
-    })?;
+    let status = super::converse(async { Ok(ask(app, names, PATIENCE).await?) })?;
     let mut out = anstream::stdout().lock();
     if json {
         serde_json::to_writer_pretty(&mut out, &status).map_err(io::Error::from)?;

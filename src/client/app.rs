@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use serde::Deserialize;
 
+use crate::host::runtime;
 use crate::name::{AppName, NameError};
 use crate::wire;
 
@@ -94,6 +95,9 @@ pub fn find(said: &Said) -> Result<AppName, AppError> {
         return of_manifest(path);
     }
     let mut running = running().map_err(AppError::List)?;
+    if running.is_empty() {
+        running = left().map_err(AppError::List)?;
+    }
     if running.len() > 1 {
         // A dead supervisor's folder shall not force a name on those who mean the living one.
         let (living, dead): (Vec<_>, Vec<_>) = running.into_iter().partition(is_alive);
@@ -151,20 +155,37 @@ fn of_manifest(path: &Path) -> Result<AppName, AppError> {
 /// # Errors
 /// Where the runtime folder is there and cannot be read.
 pub fn running() -> io::Result<Vec<AppName>> {
+    let mut apps = all()?;
+    apps.retain(has_socket);
+    Ok(apps)
+}
+
+/// The applications whose supervisor has left, in the order of their names: a ledger says what goes
+/// on without one, and there is no control socket.
+///
+/// # Errors
+/// Where the runtime folder is there and cannot be read.
+pub fn left() -> io::Result<Vec<AppName>> {
+    let mut apps = all()?;
+    apps.retain(|app| !has_socket(app) && runtime::folder(app).join(runtime::LEDGER).is_file());
+    Ok(apps)
+}
+
+fn has_socket(app: &AppName) -> bool {
+    let socket = std::fs::symlink_metadata(wire::control_socket(app));
+    socket.is_ok_and(|found| found.file_type().is_socket())
+}
+
+/// The applications that have a folder.
+fn all() -> io::Result<Vec<AppName>> {
     let folders = match std::fs::read_dir(wire::RUNTIME) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         folders => folders?,
     };
     let mut apps = Vec::new();
     for folder in folders {
-        // `locks` lies beside the applications and has no control socket.
-        let Some(app) = folder?.file_name().to_str().and_then(|n| n.parse().ok()) else {
-            continue;
-        };
-        let socket = std::fs::symlink_metadata(wire::control_socket(&app));
-        if socket.is_ok_and(|found| found.file_type().is_socket()) {
-            apps.push(app);
-        }
+        // `locks` lies beside the applications, and has neither socket nor ledger.
+        apps.extend(folder?.file_name().to_str().and_then(|n| n.parse().ok()));
     }
     apps.sort();
     Ok(apps)

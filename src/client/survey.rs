@@ -5,10 +5,14 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use crate::name::AppName;
+use crate::name::{AppName, TenantName};
 use crate::wire::AppStatus;
 
 use super::{ClientError, Connection};
+
+/// How long a supervisor may take to say its state before it counts as one that does not. It answers
+/// within milliseconds, also while it starts hundreds of tenants.
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What was learnt of one application.
 #[derive(Debug)]
@@ -21,17 +25,28 @@ pub struct Found {
 
 /// Asks them all, in their order.
 pub async fn survey(apps: Vec<AppName>, limit: Duration) -> Vec<Found> {
-    join_all(apps.into_iter().map(|app| ask(app, limit))).await
+    let asked = apps.into_iter().map(|app| async move {
+        let status = ask(&app, &[], limit).await;
+        Found { app, status }
+    });
+    join_all(asked).await
 }
 
-async fn ask(app: AppName, limit: Duration) -> Found {
-    let answer = async { Connection::open(&app).await?.status(&[]).await };
-    let status = match tokio::time::timeout(limit, answer).await {
+/// Asks one of them for the state of these tenants, or of all if none is named.
+///
+/// # Errors
+/// See [`ClientError`].
+pub async fn ask(
+    app: &AppName,
+    tenants: &[TenantName],
+    limit: Duration,
+) -> Result<AppStatus, ClientError> {
+    let answer = async { Connection::open(app).await?.status(tenants).await };
+    match tokio::time::timeout(limit, answer).await {
         Ok(answer) => answer,
         Err(_) => Err(ClientError::Silent {
             app: app.clone(),
             limit,
         }),
-    };
-    Found { app, status }
+    }
 }

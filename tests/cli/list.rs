@@ -55,6 +55,29 @@ fn the_living_and_the_dead_are_told_apart() {
     assert_eq!(living["tenants"], 2);
 }
 
+/// A ledger, and nobody who could be asked: what a supervisor leaves that was told to leave.
+#[test]
+fn the_tenants_of_one_that_has_left_are_not_forgotten() {
+    support::enter();
+    let script = Script::new();
+    let app = script.app.to_string();
+    script.serve();
+    let folder = std::path::Path::new(wire::RUNTIME).join("zz-left");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("ledger"), "").unwrap();
+    let json = listed();
+    let [_, left] = &json["applications"].as_array().unwrap()[..] else {
+        panic!("{json}");
+    };
+    assert_eq!(left["app"], "zz-left");
+    assert_eq!(left["state"], "left");
+    let why = left["why"].as_str().unwrap();
+    assert!(why.contains("systemctl start tenantd@zz-left"), "{why}");
+    // Nor does it force a name on the living.
+    let text = String::from_utf8(run(&["status", "acme"]).stdout).unwrap();
+    assert!(text.starts_with(&app), "{text}");
+}
+
 #[test]
 fn a_dead_one_does_not_force_a_name_on_the_living() {
     support::enter();
@@ -114,8 +137,16 @@ fn one_that_does_not_answer_is_not_waited_for() {
     std::fs::create_dir_all(socket.parent().unwrap()).unwrap();
     // It listens, and never accepts.
     let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let status = tenantd(&["status"])
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
     let json = listed();
     assert_eq!(json["applications"][0]["state"], "unknown");
     let why = json["applications"][0]["why"].as_str().unwrap();
     assert!(why.contains("no answer within 5 s"), "{why}");
+    let status = status.wait_with_output().unwrap();
+    assert_eq!(status.status.code(), Some(1));
+    let said = String::from_utf8(status.stderr).unwrap();
+    assert!(said.contains("no answer within 5 s"), "{said}");
 }

@@ -21,15 +21,31 @@ fn tenants_go_on_when_the_supervisor_leaves() {
     daemon.kill_tenant("globex");
     daemon.until_tenant("globex", TenantStatus::is_as_wanted);
     let before: Vec<_> = seen(&daemon).iter().map(|t| (t.pid, t.restarts)).collect();
-    assert_eq!(daemon.tell(&["leave"]).expect(0), "");
+    let (app, pid) = (daemon.app.clone(), daemon.pid());
+    let said = daemon.tell(&["leave"]).expect(0);
+    let farewell = format!("{app}: supervisor {pid} has left, and 3 tenants go on; ");
+    assert!(said.starts_with(&farewell), "{said}");
     assert_eq!(daemon.wait().code(), Some(0), "{}", daemon.output());
     for (_, ip) in TENANTS {
         assert_eq!(get(ip, "/entries").0, 200);
     }
-    let said = daemon.tell(&["leave"]);
+    for command in ["leave", "status"] {
+        let said = daemon.tell(&[command]);
+        assert_eq!(said.code, 1, "{said:?}");
+        assert!(
+            said.err.contains("its tenants go on without one"),
+            "{said:?}"
+        );
+    }
+    let said = run(in_time(PROGRAM).arg("list"));
     assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.out.contains(&format!("\n{app}  left ")), "{said:?}");
+    // It is the only one that can be meant.
+    let said = run(in_time(PROGRAM).args(["stop", "--all"]));
+    assert!(said.err.contains(&app), "{said:?}");
 
     daemon.again();
+    run(in_time(PROGRAM).arg("list")).expect(0);
     let after: Vec<_> = seen(&daemon).iter().map(|t| (t.pid, t.restarts)).collect();
     assert_eq!(after, before);
     daemon.end();
@@ -95,7 +111,9 @@ fn it_leaves_for_a_restart_of_its_unit_and_for_nothing_else() {
     told(&daemon, "7 a.service stop running").expect(0);
     told(&daemon, "7 b.service restart running").expect(0);
     assert!(!daemon.output().contains("leaving"), "{}", daemon.output());
-    told(&daemon, "7 a.service restart running").expect(0);
+    // What systemd asks, nobody reads.
+    let said = told(&daemon, "7 a.service restart running").expect(0);
+    assert_eq!(said, "");
     assert_eq!(daemon.wait().code(), Some(0), "{}", daemon.output());
     // That there is nobody left to tell is no error.
     told(&daemon, "8 a.service restart running").expect(0);
