@@ -9,7 +9,7 @@ mod support;
 use std::process::Command;
 
 use nix::sys::signal::Signal;
-use support::daemon::{Daemon, LIMIT, ends, pidfd, run, signal, tenantd};
+use support::daemon::{Daemon, LIMIT, ends, pidfd, run, signal, tenantd, until};
 use support::ledger;
 use support::place::{self, example};
 use tenantd::wire::TenantStatus;
@@ -229,4 +229,53 @@ fn without_a_supervisor_the_living_are_kept_and_all_else_is_collected() {
     let said = daemon.tell(&["gc"]).expect(0);
     assert!(said.contains("removed: folder"), "{said}");
     daemon.left_nothing();
+}
+
+/// A tenant that takes its time: SIGTERM is heeded, by a program that says so.
+fn a_program_with_last_words() -> Daemon {
+    place::folder("/srv/data");
+    let text = "trap 'echo the end > /srv/data/end; exit 0' TERM\n> /srv/data/begun\nwhile :; do sleep 1000 & wait $!; done";
+    place::script("idle", text);
+    Daemon::start_settled(ONE)
+}
+
+fn what_lives_is_ended_when_nobody_else_could(mut daemon: Daemon) {
+    let acme = pidfd(daemon.tenant("acme").pid.unwrap());
+    let begun = format!("/var/lib/tenantd/{}/acme/begun", daemon.app);
+    until("it listens to signals", || {
+        std::fs::exists(&begun).unwrap().then_some(())
+    });
+    // Whoever runs is not interfered with.
+    let said = daemon.tell(&["gc", "--kill"]).expect(0);
+    assert!(said.starts_with("nothing is left over"), "{said}");
+    daemon.kill();
+    let said = daemon.tell(&["gc"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.out.contains(" --kill`"), "{said:?}");
+    let said = daemon.tell(&["gc", "--kill", "--json"]).expect(0);
+    let found: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(found["app"], *daemon.app);
+    let of_kind = |kind: &str| {
+        let mut all = found["leftovers"].as_array().unwrap().iter();
+        let leftover = all.find(|leftover| leftover["kind"] == kind);
+        leftover.unwrap_or_else(|| panic!("no {kind}: {said}"))["fate"].clone()
+    };
+    assert_eq!(of_kind("tenant"), "ended");
+    assert!(ends(&acme, std::time::Duration::ZERO));
+    let words = format!("/var/lib/tenantd/{}/acme/end", daemon.app);
+    assert_eq!(std::fs::read_to_string(words).unwrap(), "the end\n");
+    daemon.left_nothing();
+}
+
+#[test]
+fn what_lives_in_its_cgroup_is_ended_when_nobody_else_could() {
+    place::host();
+    what_lives_is_ended_when_nobody_else_could(a_program_with_last_words());
+}
+
+#[test]
+fn what_lives_without_a_cgroup_is_ended_when_nobody_else_could() {
+    place::host();
+    run(Command::new("umount").arg("/sys/fs/cgroup")).expect(0);
+    what_lives_is_ended_when_nobody_else_could(a_program_with_last_words());
 }

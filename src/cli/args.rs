@@ -186,15 +186,23 @@ pub enum Command {
     #[command(after_help = "EXAMPLES\n  \
         tenantd gc --dry-run               show what would be removed\n  \
         tenantd gc --app wiki\n  \
-        tenantd gc --config wiki.toml      where no supervisor runs\n\n\
+        tenantd gc --config wiki.toml      where no supervisor runs\n  \
+        tenantd gc --app wiki --kill       end its tenants too, where no supervisor could\n\n\
         The supervisor does it, by its plan; where none runs, it is done by the manifest, and for\n\
         an application that is named with --app as if that had no tenants. Nothing is taken of a\n\
-        tenant of which anything lives: it is kept, and the exit code is 1. What bears no mark of\n\
-        the application is left alone.")]
+        tenant of which anything lives: it is kept, and the exit code is 1; with --kill it is ended\n\
+        first, by SIGTERM and ten seconds later by SIGKILL, unless a supervisor runs, which has\n\
+        ended what is in no plan already. What bears no mark of the application is left alone.")]
     Gc {
         /// Only say what would be removed
         #[arg(long)]
         dry_run: bool,
+        /// End what lives, where no supervisor runs
+        #[arg(long, conflicts_with = "dry_run")]
+        kill: bool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Show what a tenant's program wrote
     #[command(after_help = "EXAMPLES\n  \

@@ -1,45 +1,83 @@
 //! `gc`: removes what an application left on the host and no tenant of its plan owns.
 
 use std::collections::BTreeSet;
-use std::io::Write;
+use std::io::{self, Write};
+
+use anyhow::Context;
+use serde::Serialize;
 
 use super::{End, plan};
 use crate::client::Connection;
 use crate::client::app::{self, Said};
-use crate::daemon::gc;
-use crate::wire::{Leftover, LeftoverFate};
+use crate::daemon::gc::{self, Extent};
+use crate::name::{AppName, TenantName};
+use crate::wire::{Leftover, LeftoverFate, LeftoverKind};
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Collected {
+    app: AppName,
+    leftovers: Vec<Leftover>,
+}
 
 /// Asks the supervisor, which knows its plan; where none runs, does it by the manifest, or by none
 /// at all for an application that is meant by its name.
-pub(super) fn gc(said: &Said, dry_run: bool) -> anyhow::Result<End> {
+pub(super) fn gc(said: &Said, extent: Extent, json: bool) -> anyhow::Result<End> {
     let app = app::find(said)?;
     let asked = super::converse(async {
         let mut connection = Connection::open(&app).await?;
-        Ok(connection.collect(dry_run).await?)
+        Ok(connection.collect(extent.dry_run).await?)
     });
     let found = match asked {
         Err(error) if super::is_gone(&error) => {
-            let planned: BTreeSet<_> = match &said.config {
-                Some(config) => {
-                    let (plan, _) = plan::read(config)?;
-                    plan.tenants.into_iter().map(|tenant| tenant.name).collect()
-                }
-                None => BTreeSet::new(),
-            };
-            gc::alone(&app, &planned, dry_run)?
+            let planned = planned(said)?;
+            super::converse(gc::alone(&app, &planned, extent))?
         }
         found => found?,
     };
-    let mut out = std::io::stdout().lock();
-    for leftover in &found {
+    let is_kept = |leftover: &Leftover| leftover.fate == LeftoverFate::Kept;
+    let end = match found.iter().any(is_kept) {
+        true => End::NotAsWanted,
+        false => End::Done,
+    };
+    let mut out = io::stdout().lock();
+    if json {
+        let leftovers = found;
+        serde_json::to_writer_pretty(&mut out, &Collected { app, leftovers })
+            .map_err(io::Error::from)
+            .context("cannot write what was found")?;
+        writeln!(out)?;
+    } else {
+        show(&mut out, &app, &found)?;
+    }
+    Ok(end)
+}
+
+/// Whose leftovers are nobody's business: those of the manifest that is meant.
+fn planned(said: &Said) -> anyhow::Result<BTreeSet<TenantName>> {
+    let Some(config) = &said.config else {
+        return Ok(BTreeSet::new());
+    };
+    let (plan, _) = plan::read(config)?;
+    Ok(plan.tenants.into_iter().map(|tenant| tenant.name).collect())
+}
+
+fn show(out: &mut impl Write, app: &AppName, found: &[Leftover]) -> io::Result<()> {
+    for leftover in found {
         writeln!(out, "{leftover}")?;
+    }
+    let lives = |leftover: &Leftover| {
+        leftover.kind == LeftoverKind::Tenant && leftover.fate == LeftoverFate::Kept
+    };
+    if found.iter().any(lives) {
+        writeln!(
+            out,
+            "what lives is taken over by the next supervisor if its manifest has it, and ended by \
+             `tenantd gc --app {app} --kill`"
+        )?;
     }
     if found.is_empty() {
         writeln!(out, "nothing is left over of {app}")?;
     }
-    let is_kept = |leftover: &Leftover| leftover.fate == LeftoverFate::Kept;
-    Ok(match found.iter().any(is_kept) {
-        true => End::NotAsWanted,
-        false => End::Done,
-    })
+    Ok(())
 }

@@ -31,6 +31,7 @@ use clap::error::ErrorKind;
 use self::args::{Cli, Command};
 use crate::client::ClientError;
 use crate::client::app::{self, Said};
+use crate::daemon::gc::Extent;
 use crate::wire::Verb;
 
 /// How a command ended that did not fail.
@@ -89,7 +90,11 @@ pub fn execute(cli: Cli) -> anyhow::Result<End> {
         Command::Status { names, json } => status::status(&app::find(&said)?, &names, json),
         Command::Upgrade => upgrade::upgrade(&app::find(&said)?),
         Command::Leave { if_restarting } => leave::leave(&said, if_restarting.as_deref()),
-        Command::Gc { dry_run } => gc::gc(&said, dry_run),
+        Command::Gc {
+            dry_run,
+            kill,
+            json,
+        } => gc::gc(&said, Extent { dry_run, kill }, json),
         Command::List { json } => list::list(json),
         Command::Logs(what) => logs::logs(&app::find(&said)?, &what),
         Command::Exec { tenant, command } => exec::exec(&app::find(&said)?, &tenant, &command),

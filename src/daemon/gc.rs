@@ -29,6 +29,7 @@ use crate::wire::{Leftover, LeftoverFate, LeftoverKind};
 use super::ledger::file::{LedgerFile, Legacy};
 use super::record;
 use super::site::{Site, blocking};
+use super::strays;
 
 /// What a supervisor has in the application's folder.
 const OWN_FILES: [&str; 6] = [
@@ -48,9 +49,26 @@ struct Ground<'a> {
     planned: &'a dyn Fn(&TenantName) -> bool,
     /// Whether the hub is somebody's.
     hub: bool,
-    /// What lives of a tenant.
-    lives: &'a dyn Fn(&TenantName) -> Option<String>,
+    /// Whether anything lives of a tenant.
+    lives: &'a dyn Fn(&TenantName) -> Option<Living>,
     dry_run: bool,
+}
+
+/// What lives of a tenant.
+enum Living {
+    /// These processes.
+    Named(String),
+    /// Something perhaps: why that cannot be told.
+    Untold(String),
+}
+
+impl Living {
+    fn why(self) -> String {
+        match self {
+            Self::Named(processes) => format!("{processes} live"),
+            Self::Untold(why) => why,
+        }
+    }
 }
 
 /// What was found so far: what is left are the links.
@@ -100,9 +118,9 @@ impl Site {
             lives: &|tenant| match tree {
                 Some(tree) => populated(tree, tenant),
                 None => fifo::folder(&self.app, tenant).exists().then(|| {
-                    "without a cgroup it cannot be told here what lives of it: it is ended at the \
-                     start of the next supervisor"
-                        .to_owned()
+                    let why = "without a cgroup it cannot be told here what lives of it: it is \
+                               ended at the start of the next supervisor";
+                    Living::Untold(why.to_owned())
                 }),
             },
             dry_run,
@@ -122,22 +140,34 @@ impl Site {
         for leftover in found.unwrap_or_default() {
             match leftover.fate {
                 LeftoverFate::Kept => tracing::warn!("{leftover}"),
-                LeftoverFate::Found | LeftoverFate::Removed => tracing::info!("{leftover}"),
+                LeftoverFate::Found | LeftoverFate::Ended | LeftoverFate::Removed => {
+                    tracing::info!("{leftover}");
+                }
                 LeftoverFate::Stranger => tracing::debug!("{leftover}"),
             }
         }
     }
 }
 
-/// Collects leftovers where no supervisor runs: takes its place for that long. Blocks.
+/// How thorough a collection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// Only say what there is.
+    pub dry_run: bool,
+    /// End what lives of a tenant in no plan: by SIGTERM, and by SIGKILL if that is not enough.
+    pub kill: bool,
+}
+
+/// Collects leftovers where no supervisor runs: takes its place for that long.
 ///
 /// # Errors
 /// When a supervisor runs, or the host cannot be looked at.
-pub fn alone(
+pub async fn alone(
     app: &AppName,
     planned: &BTreeSet<TenantName>,
-    dry_run: bool,
+    extent: Extent,
 ) -> anyhow::Result<Vec<Leftover>> {
+    let Extent { dry_run, kill } = extent;
     let was_there = runtime::folder(app).exists();
     let runtime = Runtime::take(app, &mut Heritage::default())?;
     let (ledger, legacy) = LedgerFile::open(app).context("cannot tell what is left")?;
@@ -150,7 +180,14 @@ pub fn alone(
         lives: &|tenant| lives(tree.as_ref(), &legacy, tenant),
         dry_run,
     };
-    let found = finish(ground.sort(look(app)?));
+    let mut found = match kill && !dry_run {
+        true => end_unplanned(&ground, &legacy).await?,
+        false => Vec::new(),
+    };
+    let meant = app.clone();
+    let survey = blocking(move || look(&meant)).await?;
+    let sorted = ground.sort(survey);
+    found.extend(blocking(move || Ok(finish(sorted))).await?);
     drop(ledger);
     let kept = found.iter().any(|l| l.fate == LeftoverFate::Kept);
     if (dry_run || kept || !planned.is_empty()) && was_there {
@@ -173,27 +210,57 @@ pub fn alone(
     Ok(found)
 }
 
-fn populated(tree: &Tree, tenant: &TenantName) -> Option<String> {
+/// Ends each tenant in no plan of which something lives. One that cannot be ended is found again by
+/// whoever looks next.
+async fn end_unplanned(ground: &Ground<'_>, legacy: &Legacy) -> anyhow::Result<Vec<Leftover>> {
+    let mut ended = Vec::new();
+    for tenant in fifo::tenants(ground.app)? {
+        if (ground.planned)(&tenant) {
+            continue;
+        }
+        let Some(lived) = (ground.lives)(&tenant) else {
+            continue;
+        };
+        let netns = legacy.netns_of(&tenant);
+        match strays::end(ground.app, ground.tree, &tenant, netns).await {
+            Ok(()) => ended.push(Leftover {
+                kind: LeftoverKind::Tenant,
+                object: tenant.to_string(),
+                fate: LeftoverFate::Ended,
+                why: match lived {
+                    Living::Named(processes) => Some(processes),
+                    Living::Untold(_) => None,
+                },
+            }),
+            Err(failure) => tracing::warn!(%tenant, "{tenant}: {failure}"),
+        }
+    }
+    Ok(ended)
+}
+
+fn populated(tree: &Tree, tenant: &TenantName) -> Option<Living> {
     match tree.found(tenant)?.pids() {
-        Ok(pids) if pids.is_empty() => None,
-        Ok(pids) => Some(format!("{} live", process::name_some(&pids))),
-        Err(failure) => Some(failure.to_string()),
+        Ok(pids) => named(&pids),
+        Err(failure) => Some(Living::Untold(failure.to_string())),
     }
 }
 
 /// As [`populated`], where the tenant may have been in a cgroup that only its supervisor knew.
-fn lives(tree: Option<&Tree>, legacy: &Legacy, tenant: &TenantName) -> Option<String> {
-    if let Some(why) = tree.and_then(|tree| populated(tree, tenant)) {
-        return Some(why);
+fn lives(tree: Option<&Tree>, legacy: &Legacy, tenant: &TenantName) -> Option<Living> {
+    if let Some(living) = tree.and_then(|tree| populated(tree, tenant)) {
+        return Some(living);
     }
     match process::in_netns(legacy.netns_of(tenant)?) {
-        Ok(pids) if pids.is_empty() => None,
-        Ok(pids) => Some(format!(
-            "{} live: a supervisor adopts or ends them",
-            process::name_some(&pids)
-        )),
-        Err(error) => Some(format!("cannot look for its processes: {error}")),
+        Ok(pids) => named(&pids),
+        Err(error) => {
+            let why = format!("cannot look for its processes: {error}");
+            Some(Living::Untold(why))
+        }
     }
+}
+
+fn named(pids: &[i32]) -> Option<Living> {
+    (!pids.is_empty()).then(|| Living::Named(process::name_some(pids)))
 }
 
 impl Ground<'_> {
@@ -221,13 +288,12 @@ impl Ground<'_> {
         for tenant in found {
             if (self.planned)(&tenant) {
                 theirs.insert(tenant);
-            } else if let Some(why) = (self.lives)(&tenant) {
-                let (kind, fate, why) = (LeftoverKind::Tenant, LeftoverFate::Kept, Some(why));
+            } else if let Some(living) = (self.lives)(&tenant) {
                 leftovers.push(Leftover {
-                    kind,
+                    kind: LeftoverKind::Tenant,
                     object: tenant.to_string(),
-                    fate,
-                    why,
+                    fate: LeftoverFate::Kept,
+                    why: Some(living.why()),
                 });
                 theirs.insert(tenant);
             } else {

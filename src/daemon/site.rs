@@ -126,24 +126,10 @@ impl Site {
         }
     }
 
-    /// Takes the name away again, unless it is somebody else's.
-    pub(super) fn take_name(&self, tenant: &TenantName) -> Result<(), Failure> {
-        let taken = netns::name::take(&self.app, tenant);
-        let failed = |error| {
-            let path = netns::name::path(&self.app, tenant).display().to_string();
-            Failure::detail(
-                Stage::Release,
-                path,
-                format!("{:#}", anyhow::Error::from(error)),
-            )
-        };
-        taken.map(drop).map_err(failed)
-    }
-
     /// Takes away log and cgroup; goes on past what fails.
     async fn clear(&self, plan: &TenantPlan, leaf: Option<&Leaf>) -> Vec<Failure> {
         let mut failures = Vec::new();
-        failures.extend(self.take_name(&plan.name).err());
+        failures.extend(take_name(&self.app, &plan.name).err());
         crash::point("release: name taken", plan.name.as_str());
         self.logs.remove(&plan.name).await;
         store::forget_pipes(&plan.name);
@@ -310,6 +296,16 @@ impl Cgroups {
             }
         }
     }
+}
+
+/// Takes a tenant's name for ip-netns(8) away, unless it is somebody else's.
+pub(super) fn take_name(app: &AppName, tenant: &TenantName) -> Result<(), Failure> {
+    let failed = |error| {
+        let path = netns::name::path(app, tenant).display().to_string();
+        let why = format!("{:#}", anyhow::Error::from(error));
+        Failure::detail(Stage::Release, path, why)
+    };
+    netns::name::take(app, tenant).map(drop).map_err(failed)
 }
 
 /// Makes the datastore if it is not there, and proves that no launch uses it. Whatever else has

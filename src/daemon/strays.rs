@@ -2,21 +2,22 @@
 //! ended before anything is started, so that a new tenant can have their address and their data.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
 use crate::crash;
-use crate::host::cgroup::Leaf;
+use crate::host::cgroup::{Leaf, Tree};
 use crate::host::{fifo, process};
-use crate::name::TenantName;
+use crate::name::{AppName, TenantName};
 use crate::plan::model::Plan;
 use crate::stage::{Failure, Stage};
 
 use super::ledger::file::Legacy;
 use super::record;
-use super::site::{Site, blocking, broken};
+use super::site::{Site, blocking, broken, take_name};
 
 /// From SIGTERM to SIGKILL. The stop signal and the grace of a tenant that is in no manifest are
 /// not known any more; 10 s are what a manifest says where it says nothing.
@@ -38,8 +39,9 @@ impl Site {
             Err(failure) => return tracing::warn!("cannot look for strays: {failure}"),
         };
         let strays = found.iter().filter(|tenant| !planned.contains(tenant));
+        let tree = self.cgroups.as_ref().map(|cgroups| &cgroups.tree);
         join_all(strays.map(|tenant| async move {
-            match self.end_stray(tenant, legacy.netns_of(tenant)).await {
+            match end(&self.app, tree, tenant, legacy.netns_of(tenant)).await {
                 Ok(()) => {
                     tracing::info!(%tenant, "{tenant}: is in the manifest no more, and was ended");
                 }
@@ -48,30 +50,30 @@ impl Site {
         }))
         .await;
     }
+}
 
-    async fn end_stray(&self, tenant: &TenantName, netns: Option<u64>) -> Result<(), Failure> {
-        match self
-            .cgroups
-            .as_ref()
-            .map(|cgroups| cgroups.tree.found(tenant))
-        {
-            Some(Some(leaf)) => end_leaf(&leaf).await?,
-            Some(None) => {}
-            None => {
-                let first = record::read_first(&self.app, tenant);
-                let first = first.map_err(|error| broken(Stage::End, tenant, &error))?;
-                if let Some(netns) = netns.or(first.map(|record| record.netns)) {
-                    blocking(move || process::kill_netns(netns, KILL_LIMIT)).await?;
-                }
-            }
-        }
-        crash::point("stray: ended", tenant.as_str());
-        record::forget_first(&self.app, tenant)
-            .map_err(|error| broken(Stage::Release, tenant, &error))?;
-        self.take_name(tenant)?;
-        // Namespace and link went with the last process.
-        fifo::remove(&self.app, tenant)
+/// Ends a tenant that no supervisor looks after, and takes away what it left, but for its datastore
+/// and its link, which goes with the last process. `netns` is the network namespace that it had.
+pub(super) async fn end(
+    app: &AppName,
+    tree: Option<&Tree>,
+    tenant: &TenantName,
+    netns: Option<u64>,
+) -> Result<(), Failure> {
+    let first = record::read_first(app, tenant);
+    let first = first.map_err(|error| broken(Stage::End, tenant, &error))?;
+    let netns = netns.or(first.map(|record| record.netns));
+    match (tree.and_then(|tree| tree.found(tenant)), netns) {
+        (Some(leaf), _) => end_leaf(&leaf).await?,
+        // Its supervisor had no cgroup for it, or one that only itself knew.
+        (None, Some(netns)) => end_netns(netns).await?,
+        (None, None) => {}
     }
+    crash::point("stray: ended", tenant.as_str());
+    let failed = |error: io::Error| broken(Stage::Release, tenant, &error);
+    record::forget_first(app, tenant).map_err(failed)?;
+    take_name(app, tenant)?;
+    fifo::remove(app, tenant)
 }
 
 async fn end_leaf(leaf: &Leaf) -> Result<(), Failure> {
@@ -85,6 +87,17 @@ async fn end_leaf(leaf: &Leaf) -> Result<(), Failure> {
         }
     }
     leaf.remove()
+}
+
+/// Where no cgroup tells whose processes they are.
+async fn end_netns(inode: u64) -> Result<(), Failure> {
+    blocking(move || process::signal_netns(inode, libc::SIGTERM)).await?;
+    let limit = Instant::now() + GRACE;
+    let is_left = move || process::is_in_netns(inode);
+    while blocking(is_left).await? && Instant::now() < limit {
+        sleep(LOOK_AGAIN).await;
+    }
+    blocking(move || process::kill_netns(inode, KILL_LIMIT)).await
 }
 
 async fn empties(leaf: &Leaf, within: Duration) -> Result<bool, Failure> {

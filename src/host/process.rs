@@ -186,22 +186,48 @@ fn netns_of(pid: i32) -> Option<u64> {
     Some(stat.ino())
 }
 
+/// Whether any process is in the network namespace with this inode. Walks over all of `/proc`.
+///
+/// # Errors
+/// A [`Failure`] of stage end.
+pub fn is_in_netns(inode: u64) -> Result<bool, Failure> {
+    all_in(inode).map(|found| !found.is_empty())
+}
+
+/// Sends a signal to every process of a network namespace. Walks over all of `/proc`.
+///
+/// # Errors
+/// A [`Failure`] of stage end.
+pub fn signal_netns(inode: u64, number: i32) -> Result<(), Failure> {
+    let held = all_in(inode)?
+        .into_iter()
+        .filter_map(|pid| hold(pid, inode));
+    for pidfd in held {
+        match signal(pidfd.as_fd(), number) {
+            Ok(()) | Err(Errno::SRCH) => {}
+            Err(errno) => return Err(end_failure(inode, errno.raw_os_error())),
+        }
+    }
+    Ok(())
+}
+
+fn all_in(inode: u64) -> Result<Vec<i32>, Failure> {
+    in_netns(inode).map_err(|error| end_failure(inode, error.raw_os_error().unwrap_or(libc::EIO)))
+}
+
+fn end_failure(inode: u64, errno: i32) -> Failure {
+    Failure::errno(Stage::End, format!("in network namespace {inode}"), errno)
+}
+
 /// Kills every process of a network namespace, also those that begin meanwhile, until there is
 /// none. The fallback where there is no cgroup. Blocks for up to `limit`.
 ///
 /// # Errors
 /// A [`Failure`] of stage end that names what outlived SIGKILL.
 pub fn kill_netns(inode: u64, limit: Duration) -> Result<(), Failure> {
-    let object = format!("in network namespace {inode}");
     let deadline = Instant::now() + limit;
     loop {
-        let found = in_netns(inode).map_err(|error| {
-            Failure::errno(
-                Stage::End,
-                &object,
-                error.raw_os_error().unwrap_or(libc::EIO),
-            )
-        })?;
+        let found = all_in(inode)?;
         if found.is_empty() {
             return Ok(());
         }
@@ -209,14 +235,14 @@ pub fn kill_netns(inode: u64, limit: Duration) -> Result<(), Failure> {
             let named = name_some(&found);
             return Err(Failure::detail(
                 Stage::End,
-                object,
+                format!("in network namespace {inode}"),
                 format!("{named} outlived SIGKILL"),
             ));
         }
         let held: Vec<OwnedFd> = found.iter().filter_map(|&pid| hold(pid, inode)).collect();
         for pidfd in &held {
             kill_and_wait(pidfd.as_fd(), deadline)
-                .map_err(|errno| Failure::errno(Stage::End, &object, errno.raw_os_error()))?;
+                .map_err(|errno| end_failure(inode, errno.raw_os_error()))?;
         }
     }
 }

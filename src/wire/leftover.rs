@@ -21,7 +21,7 @@ pub struct Leftover {
     pub object: String,
     /// What became of it.
     pub fate: LeftoverFate,
-    /// Why it was kept or left alone.
+    /// Why it was kept or left alone, or the processes that were ended.
     pub why: Option<String>,
 }
 
@@ -51,6 +51,8 @@ pub enum LeftoverKind {
 pub enum LeftoverFate {
     /// It is there, and nobody asked to remove it.
     Found,
+    /// It lived, and was ended.
+    Ended,
     /// It is gone.
     Removed,
     /// It is ours, and is still there.
@@ -71,6 +73,7 @@ impl fmt::Display for Leftover {
         };
         let fate = match self.fate {
             LeftoverFate::Found => "would remove",
+            LeftoverFate::Ended => "ended",
             LeftoverFate::Removed => "removed",
             LeftoverFate::Kept => "kept",
             LeftoverFate::Stranger => "left alone",

@@ -150,7 +150,22 @@ upgrade_keeps_all() {
     for i in 1 2 3; do same $i "$(redis 10.77.0.1$i get number)"; done
 }
 
+# forsake APP: its supervisor dies, and no other can begin: its tenants go on for nobody.
+forsake() {
+    kill -9 "$(main_pid "$1")"
+    wait_for systemctl is-failed --quiet "tenantd@$1"
+    systemctl reset-failed "tenantd@$1"
+}
+
 removal_keeps_data() {
+    redis_manifest lone 10.79.0
+    systemctl start tenantd@lone
+    wait_for up lone
+    echo 'nonsense = "from now on"' >>/etc/tenantd/lone.toml
+    forsake lone
+    # A stop of its unit does nothing, as it does not run.
+    systemctl stop tenantd@lone
+    same PONG "$(redis 10.79.0.11 ping)"
     systemctl stop tenantd@shop
     datastores shop >/run/before
     find $ELSEWHERE -type f -exec sha256sum {} + >/run/before-elsewhere
@@ -158,6 +173,7 @@ removal_keeps_data() {
     wait_for up shop
     apt-get -y remove tenantd
     nothing_left shop
+    nothing_left lone
     not command -v tenantd
     not test -e /usr/lib/systemd/system/tenantd@.service
     test -e /etc/tenantd/shop.toml
