@@ -94,7 +94,7 @@ pub enum Command {
         tenantd restart --all --no-wait\n  \
         tenantd restart --all --rolling --batch 5\n\n\
         Waits until each is up and ready again, or was given up. Ctrl-C ends the waiting only.\n\
-        With --rolling it ends the roll: no further wave begins.")]
+        With --rolling it ends the roll after the wave that is under way, and says who runs what.")]
     Restart(Restart),
     /// Add a tenant to the manifest, and reload
     #[command(after_help = "EXAMPLES\n  \

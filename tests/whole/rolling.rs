@@ -1,10 +1,13 @@
 //! Restarts in waves, and who runs an older program than the one on disk.
 
 use std::fs;
+use std::io::Read;
+use std::process::{Child, Command, Stdio};
 
+use nix::sys::signal::Signal;
 use tenantd::wire::{Program, StateWord, TenantStatus};
 
-use crate::support::daemon::Daemon;
+use crate::support::daemon::{Daemon, LIMIT, PROGRAM, ends, pidfd, signal};
 use crate::support::place::{self, script};
 
 const FOUR: &str = r#"
@@ -109,5 +112,87 @@ fn a_roll_halts_at_the_first_wave_that_does_not_get_ready() {
             .iter()
             .all(TenantStatus::is_as_wanted)
     );
+    daemon.end();
+}
+
+/// A roll as a person watches it.
+struct Roll {
+    child: Child,
+    seen: String,
+}
+
+impl Roll {
+    fn start(daemon: &Daemon) -> Self {
+        let child = Command::new(PROGRAM)
+            .args(["restart", "--app", &daemon.app, "--all", "--rolling"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let seen = String::new();
+        Self { child, seen }
+    }
+
+    /// Reads on until this is shown, and interrupts.
+    fn interrupt_at(&mut self, shown: &str, stderr: bool) {
+        let mut byte = [0];
+        while !self.seen.contains(shown) {
+            match stderr {
+                false => self.child.stdout.as_mut().unwrap().read_exact(&mut byte),
+                true => self.child.stderr.as_mut().unwrap().read_exact(&mut byte),
+            }
+            .unwrap_or_else(|error| panic!("{error}: {}", self.seen));
+            self.seen.push(char::from(byte[0]));
+        }
+        signal(self.child.id(), Signal::SIGINT);
+    }
+
+    /// What it said to its end.
+    fn ends(self) -> String {
+        assert!(ends(&pidfd(self.child.id()), LIMIT));
+        let output = self.child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        self.seen
+            + &String::from_utf8_lossy(&output.stdout)
+            + &String::from_utf8_lossy(&output.stderr)
+    }
+}
+
+#[test]
+fn an_interrupted_roll_ends_with_its_wave_and_says_who_runs_what() {
+    let daemon = running();
+    let before = pids(&daemon);
+    install("# 1.1\nexec sleep 1000000");
+    let mut roll = Roll::start(&daemon);
+    roll.interrupt_at("acme: accepted", false);
+    let said = roll.ends();
+    for line in [
+        "acme: up, ready",
+        "wave 1 is the last",
+        "halted after wave 1, for it was interrupted\n  run the program on disk: acme\n  \
+         run an older program: beta, crm, delta\n  not restarted: beta, crm, delta\n",
+    ] {
+        assert!(said.contains(line), "{line:?} in {said}");
+    }
+    assert_eq!(pids(&daemon)[1..], before[1..], "they were left alone");
+    daemon.end();
+}
+
+#[test]
+fn a_roll_that_is_interrupted_twice_waits_for_nothing() {
+    place::host();
+    place::folder("/srv/data");
+    install("exec sleep 1000000");
+    let never = FOUR.replace(
+        "ready.lived = \"200ms\"",
+        "ready = { tcp = 81, within = \"10m\" }",
+    );
+    let daemon = Daemon::start(&never);
+    let mut roll = Roll::start(&daemon);
+    roll.interrupt_at("acme: accepted", false);
+    roll.interrupt_at("wave 1 is the last", true);
+    let said = roll.ends();
+    assert!(said.contains("wave 1 is left to itself"), "{said}");
+    assert!(!said.contains("wave 2"), "{said}");
     daemon.end();
 }
