@@ -37,9 +37,11 @@ fn log_file() -> PathBuf {
     PathBuf::from("/var/log/tenantd/wiki/acme.log")
 }
 
-/// The texts in the log, without time and stream.
+/// The texts in the log, without time and stream. Of a line that is being written at this moment
+/// only a part may be seen yet, for a file grows page by page: it counts once its end is there.
 fn logged(path: &Path) -> Vec<String> {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let mut text = std::fs::read_to_string(path).unwrap_or_default();
+    text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
     let text_of = |line: &str| line.splitn(3, ' ').nth(2).unwrap().to_owned();
     text.lines().map(text_of).collect()
 }
