@@ -308,7 +308,7 @@ impl Daemon {
                 }
                 Some(Whither::Upgrade) => {
                     self.change_over(runtime).await;
-                    self.carry_on().await;
+                    self.carry_on();
                 }
             }
         }

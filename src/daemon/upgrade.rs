@@ -197,9 +197,9 @@ impl Daemon {
     }
 
     /// Goes on as if nothing had been: with what was put off, and whoever waits to be let in.
-    pub(super) async fn carry_on(&mut self) {
+    pub(super) fn carry_on(&mut self) {
         self.going = None;
-        self.control.reopen(self.desk.clone()).await;
+        self.control.reopen(self.desk.clone());
         for action in std::mem::take(&mut self.put_off) {
             self.perform(action);
         }
