@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use crate::crash;
 use crate::host::heritage::{Bequest, Word};
 use crate::host::limits;
 use crate::host::runtime::{LOCK, Runtime};
@@ -121,9 +122,11 @@ impl Daemon {
         let answer = match verdict {
             Ok(_) if self.stopping => Err("the supervisor is about to end".to_owned()),
             Ok(to) => {
+                crash::point("upgrade: tried", "");
                 tracing::info!("upgrading from {VERSION} to {to}: the tenants go on");
                 self.upgrade.refused = None;
                 self.go(Whither::Upgrade, PATIENCE);
+                crash::point("upgrade: door closed", "");
                 let from = VERSION.to_owned();
                 Ok(Upgrading { from, to })
             }
@@ -148,10 +151,12 @@ impl Daemon {
 
     /// Executes the program on disk with all that is handed down. Returns only if that failed.
     pub(super) async fn change_over(&mut self, runtime: &Runtime) {
+        crash::point("upgrade: quiet", "");
         self.last_words.flush();
         let site = std::rc::Rc::clone(&self.site);
         // From here on no output is taken that would not be written.
         let _pause = site.logs.pause().await;
+        crash::point("upgrade: output paused", "");
         let result = self.execute(runtime);
         let why = match result {
             Ok(error) | Err(error) => error,
@@ -189,7 +194,9 @@ impl Daemon {
         let bequest = Bequest::open(word, heritage)?;
         limits::lower(self.site.descriptors)?;
         signals::hold()?;
+        crash::point("upgrade: before the execution", "");
         let error = bequest.execute(&self.upgrade.program, &arguments);
+        crash::point("upgrade: not executed", "");
         drop(bequest);
         signals::let_go()?;
         limits::raise()?;
@@ -199,7 +206,9 @@ impl Daemon {
     /// Goes on as if nothing had been: with what was put off, and whoever waits to be let in.
     pub(super) fn carry_on(&mut self) {
         self.going = None;
+        crash::point("upgrade: to carry on", "");
         self.control.reopen(self.desk.clone());
+        crash::point("upgrade: door opened again", "");
         for action in std::mem::take(&mut self.put_off) {
             self.perform(action);
         }

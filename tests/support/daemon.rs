@@ -123,7 +123,8 @@ impl Daemon {
         Self::spawn_with(PROGRAM, manifest, armed)
     }
 
-    fn spawn_with(program: &str, manifest: &str, armed: &str) -> Self {
+    /// As [`Daemon::spawn_armed`], with another file of the program.
+    pub fn spawn_with(program: &str, manifest: &str, armed: &str) -> Self {
         let app = super::app_name();
         let before = traces(&app);
         let path = write_manifest(&app, manifest);
