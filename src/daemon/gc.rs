@@ -16,6 +16,7 @@ use std::path::Path;
 
 use anyhow::Context;
 
+use crate::crash;
 use crate::host::cgroup::Tree;
 use crate::host::heritage::Heritage;
 use crate::host::netns::name;
@@ -79,6 +80,10 @@ pub(super) fn finish(sorted: Sorted) -> Vec<Leftover> {
     for link in links {
         let done = taken(dry_run, || leftover::remove(&link));
         leftovers.push(said(LeftoverKind::Link, &link.name, done));
+        crash::point(
+            "gc: link taken",
+            link.tenant.as_ref().map_or("hub", TenantName::as_str),
+        );
     }
     leftovers
 }
@@ -150,6 +155,7 @@ pub fn alone(
         lives: &|tenant| lives(tree.as_ref(), &legacy, tenant),
         dry_run,
     };
+    crash::point("gc: alone", "");
     let found = finish(ground.sort(look(app)?));
     drop(ledger);
     let kept = found.iter().any(|l| l.fate == LeftoverFate::Kept);
@@ -164,11 +170,13 @@ pub fn alone(
             }
             Ok(()) | Err(_) => {}
         }
+        crash::point("gc: socket gone", socket);
     }
     runtime.remove()?;
     if let Some(tree) = tree {
         tree.remove()?;
     }
+    crash::point("gc: cgroups gone", "");
     name::leave()?;
     Ok(found)
 }
@@ -261,10 +269,12 @@ impl Ground<'_> {
         if fs::symlink_metadata(&path).is_ok() && name::is_ours(self.app, tenant) {
             let done = taken(self.dry_run, || name::take(self.app, tenant).map(drop));
             leftovers.push(said(LeftoverKind::Name, &path.display(), done));
+            crash::point("gc: name taken", tenant.as_str());
         }
         if let Some(leaf) = self.tree.and_then(|tree| tree.found(tenant)) {
             let done = taken(self.dry_run, || leaf.remove());
             leftovers.push(said(LeftoverKind::Cgroup, &leaf.path().display(), done));
+            crash::point("gc: cgroup taken", tenant.as_str());
         }
         let folder = fifo::folder(self.app, tenant);
         if folder.exists() {
@@ -274,6 +284,7 @@ impl Ground<'_> {
                 anyhow::Ok(())
             });
             leftovers.push(said(LeftoverKind::Folder, &folder.display(), done));
+            crash::point("gc: folder taken", tenant.as_str());
         }
     }
 }
