@@ -21,7 +21,6 @@ use crate::host::runtime::{LOCK, Runtime};
 use crate::wire::{Upgraded, Upgrading};
 
 use super::leave::{Going, Whither};
-use super::signals;
 use super::{Daemon, clock, control, store, trial};
 
 /// How long what is under way may take to end, and who has asked to be answered.
@@ -193,12 +192,10 @@ impl Daemon {
         };
         let bequest = Bequest::open(word, heritage)?;
         limits::lower(self.site.descriptors)?;
-        signals::hold()?;
         crash::point("upgrade: before the execution", "");
         let error = bequest.execute(&self.upgrade.program, &arguments);
         crash::point("upgrade: not executed", "");
         drop(bequest);
-        signals::let_go()?;
         limits::raise()?;
         Ok(error)
     }
