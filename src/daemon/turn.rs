@@ -132,6 +132,7 @@ impl Daemon {
             Signal::Upgrade => self.begin_upgrade(None),
             Signal::Stop if !self.stopping => {
                 self.stopping = true;
+                self.give_up_upgrade();
                 tracing::info!("stopping all tenants; a second signal kills them at once");
                 if let Err(error) = notify::stopping() {
                     tracing::warn!(%error, "cannot tell the service manager that we stop");

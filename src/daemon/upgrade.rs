@@ -200,6 +200,15 @@ impl Daemon {
         Ok(error)
     }
 
+    /// Does not execute the program on disk after all: the supervisor is to end.
+    pub(super) fn give_up_upgrade(&mut self) {
+        let whither = self.going.as_ref().map(|going| going.whither);
+        if whither == Some(Whither::Upgrade) {
+            tracing::info!("the upgrade is given up");
+            self.carry_on();
+        }
+    }
+
     /// Goes on as if nothing had been: with what was put off, and whoever waits to be let in.
     pub(super) fn carry_on(&mut self) {
         self.going = None;

@@ -2,13 +2,15 @@
 //! taken.
 
 use std::fs;
+use std::os::unix::fs::OpenOptionsExt;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use tenantd::wire::{StateWord, TenantStatus};
 
-use crate::support::daemon::{Daemon, PROGRAM, ends, pidfd, signal, until};
+use crate::support::daemon::{Daemon, PROGRAM, ends, pidfd, run, signal, tenantd, until};
 use crate::support::place::{self, INSTALLED, example, install, script};
 use crate::support::visit::accepts;
 
@@ -174,6 +176,40 @@ fn a_program_that_fails_before_it_is_ready_gives_back() {
     daemon.tell(&["upgrade"]).expect(0);
     fails("export TENANTD_PANIC_AT_UPGRADE=1", "a test wants it");
     daemon.end();
+}
+
+/// Whoever reads the manifest hangs, and with it the upgrade that waits for the reload's answer.
+#[test]
+fn the_supervisor_can_be_ended_while_it_waits_to_upgrade() {
+    let mut daemon = running();
+    let good = daemon.manifest.with_extension("good");
+    fs::copy(&daemon.manifest, &good).unwrap();
+    let on_trial = format!(
+        "[ -z \"$TENANTD_TRIAL\" ] || set -- --config {}",
+        good.display()
+    );
+    install(&script(
+        "next",
+        &format!("{on_trial}\nexec {PROGRAM} \"$@\""),
+    ));
+    fs::remove_file(&daemon.manifest).unwrap();
+    run(Command::new("mkfifo").arg(&daemon.manifest)).expect(0);
+    let app = daemon.app.clone();
+    let hangs = std::thread::spawn(move || tenantd(&["--app", &app, "reload"]));
+    let writer = until("it reads the manifest", || {
+        let mut writer = fs::File::options();
+        writer.write(true).custom_flags(libc::O_NONBLOCK);
+        writer.open(&daemon.manifest).ok()
+    });
+    daemon.signal(Signal::SIGUSR2);
+    until("it is about to upgrade", || {
+        daemon.output().contains("upgrading from").then_some(())
+    });
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.wait().code(), Some(0), "{}", daemon.output());
+    daemon.left_nothing();
+    drop(writer);
+    assert_ne!(hangs.join().unwrap().code, 0);
 }
 
 #[test]
