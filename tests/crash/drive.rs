@@ -72,6 +72,9 @@ pub fn dies_at(point: &str, drive: Drive, time: u32) {
     let died = format!("crash point: {point}");
     assert!(last.lines().any(|line| line == died), "{last}");
 
+    if drive.is_upgrade() {
+        install(PROGRAM);
+    }
     daemon.again();
     let after = daemon.settles();
     all_is_well(&daemon, &after);

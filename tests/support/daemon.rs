@@ -83,6 +83,7 @@ pub fn until<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
 pub struct Daemon {
     pub app: String,
     pub manifest: PathBuf,
+    program: String,
     child: Child,
     before: Traces,
     ended: bool,
@@ -132,13 +133,14 @@ impl Daemon {
         Self {
             app,
             manifest: path,
+            program: program.to_owned(),
             child,
             before,
             ended: false,
         }
     }
 
-    /// Starts the program again with the same manifest, after its end.
+    /// Starts its program again with the same manifest, after its end.
     #[track_caller]
     pub fn again(&mut self) {
         self.again_armed("");
@@ -148,7 +150,7 @@ impl Daemon {
     /// As [`Daemon::again`], with one that is to die at a crash point, and without waiting.
     pub fn again_armed(&mut self, armed: &str) {
         assert!(self.ended);
-        self.child = launch(PROGRAM, &self.app, &self.manifest, armed);
+        self.child = launch(&self.program, &self.app, &self.manifest, armed);
         self.ended = false;
     }
 
@@ -189,7 +191,7 @@ impl Daemon {
         tenantd(&[&["--app", &self.app], arguments].concat())
     }
 
-    fn try_status(&self) -> Option<AppStatus> {
+    pub fn try_status(&self) -> Option<AppStatus> {
         let said = self.tell(&["status", "--json"]);
         serde_json::from_str(&said.out).ok()
     }
