@@ -48,6 +48,9 @@ impl Daemon {
             found.push((plan, survivor));
         }
         for (slot, record) in records.into_values() {
+            // What it has spent of the budget is spent.
+            let memory = std::iter::once(&record.memory);
+            self.supervisor.resume(LaunchId(0), memory);
             if let Err(error) = self.file.strike_out(slot) {
                 let tenant = record.tenant;
                 tracing::warn!(%tenant, %error, "{tenant}: its record cannot be struck out");
