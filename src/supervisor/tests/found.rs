@@ -74,6 +74,7 @@ provisioning | provision provisioning | provision provisioning
 provisioning, unwanted | release releasing | release releasing
 launching | - up | provision provisioning
 launching, unwanted | terminate stopping | release releasing
+launching, asked again | terminate stopping | provision provisioning
 up | - up | - waiting
 stopping | terminate stopping | release releasing
 restarting | terminate stopping | provision provisioning
