@@ -11,6 +11,7 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 use support::daemon::{Daemon, LIMIT, ends, pidfd, run, signal, tenantd, until};
 use support::ledger;
+use support::leftover::{are_there, estrange, leave, remove};
 use support::place::{self, example};
 use tenantd::wire::TenantStatus;
 
@@ -103,53 +104,6 @@ fn one() -> Daemon {
     place::folder("/srv/data");
     example("idle");
     Daemon::start_settled(ONE)
-}
-
-fn ip(arguments: &str) {
-    run(Command::new("ip").args(arguments.split(' '))).expect(0);
-}
-
-/// What a supervisor of `app` could have left of a tenant that no manifest names: one of each
-/// kind. Returns the paths and, for the link, its folder in `/sys`.
-fn leave(app: &str) -> Vec<String> {
-    ip("link add td00000000a11e type veth peer name peer0");
-    ip(&format!("link set td00000000a11e alias tenantd:{app}/gone"));
-    let tenant = format!("/run/tenantd/{app}/tenants/gone");
-    let leaf = format!("/sys/fs/cgroup/tenantd/{app}/gone");
-    for folder in [&tenant, &leaf, &"/run/netns".to_owned()] {
-        std::fs::create_dir_all(folder).unwrap();
-    }
-    let name = format!("/run/netns/{app}-gone");
-    std::os::unix::fs::symlink(format!("{tenant}/../../../../../proc/1/fd/3"), &name).unwrap();
-    vec!["/sys/class/net/td00000000a11e".into(), tenant, leaf, name]
-}
-
-/// What looks like ours and is not.
-fn estrange(app: &str) -> Vec<String> {
-    ip("link add td0000000057aa type veth peer name peer1");
-    // Another application's, and none of this one's business.
-    ip("link add td00000000077e type veth peer name peer2");
-    ip("link set td00000000077e alias tenantd:other/gone");
-    let file = format!("/run/tenantd/{app}/notes");
-    std::fs::write(&file, "theirs").unwrap();
-    std::fs::create_dir_all("/run/netns").unwrap();
-    let name = format!("/run/netns/{app}-theirs");
-    std::os::unix::fs::symlink("/proc/1/ns/net", &name).unwrap();
-    let links = ["td0000000057aa", "td00000000077e"].map(|link| format!("/sys/class/net/{link}"));
-    [links.to_vec(), vec![file, name]].concat()
-}
-
-fn are_there(paths: &[String]) -> Vec<bool> {
-    let is_there = |path: &String| std::fs::symlink_metadata(path).is_ok();
-    paths.iter().map(is_there).collect()
-}
-
-fn remove(strangers: &[String]) {
-    ip("link delete td0000000057aa");
-    ip("link delete td00000000077e");
-    for path in &strangers[2..] {
-        std::fs::remove_file(path).unwrap();
-    }
 }
 
 #[test]

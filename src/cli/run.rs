@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Context;
 
 use super::{End, plan};
-use crate::daemon::{self, Start, logs, tell, trial, way_back};
+use crate::daemon::{self, Start, logs, signals, tell, trial, way_back};
 use crate::host::heritage::Heritage;
 use crate::host::limits;
 
@@ -18,6 +18,7 @@ pub(super) fn run(config: &Path) -> anyhow::Result<End> {
         writeln!(std::io::stdout(), "{}", trial::pass(&plan.app)?)?;
         return Ok(End::Done);
     }
+    signals::hold().context("cannot hold signals back")?;
     // Before anything else is opened or started.
     let descriptors = limits::raise().context("cannot raise the limit on open descriptors")?;
     let heritage = Heritage::take().context("cannot take what was handed down")?;

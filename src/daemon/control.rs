@@ -296,6 +296,8 @@ pub(super) struct Served {
     door: Option<Sender<()>>,
     /// Given back, once all who had asked are answered.
     closed: Option<Listener>,
+    /// Where those are led who are let in again once it is given back.
+    again: Option<Desk>,
 }
 
 impl Served {
@@ -306,21 +308,27 @@ impl Served {
             task: tokio::task::spawn_local(listener.serve_until(desk, closed)),
             door: Some(door),
             closed: None,
+            again: None,
         }
     }
 
     /// Lets nobody in any more, and answers those who have asked.
     pub(super) fn close(&mut self) {
         self.door = None;
+        self.again = None;
     }
 
-    /// Waits until all have been answered; for ever, while it is open or once it has been said.
+    /// Waits until all have been answered, and lets in again who waits if that is wanted by then;
+    /// for ever, while it is open or once it has been said.
     pub(super) async fn closed(&mut self) {
         if self.door.is_some() || self.closed.is_some() {
             return std::future::pending().await;
         }
         match (&mut self.task).await {
-            Ok(listener) => self.closed = Some(listener),
+            Ok(listener) => match self.again.take() {
+                Some(desk) => *self = Self::start(listener, desk),
+                None => self.closed = Some(listener),
+            },
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
     }
@@ -330,11 +338,12 @@ impl Served {
         self.closed.as_ref()
     }
 
-    /// Lets in again who waits.
-    pub(super) async fn reopen(&mut self, desk: Desk) {
-        self.closed().await;
-        if let Some(listener) = self.closed.take() {
-            *self = Self::start(listener, desk);
+    /// Lets in again who waits: at once, or as soon as all who had asked have been answered. Nothing
+    /// is waited for, as it is the caller who answers them.
+    pub(super) fn reopen(&mut self, desk: Desk) {
+        match self.closed.take() {
+            Some(listener) => *self = Self::start(listener, desk),
+            None => self.again = Some(desk),
         }
     }
 

@@ -8,28 +8,28 @@
 //! found: mounts are made in the tenants' own mount namespaces, and go with them; firewall elements
 //! are not made at all.
 
+mod alone;
+
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::fs;
 use std::io;
 use std::path::Path;
 
-use anyhow::Context;
-
+use crate::crash;
 use crate::host::cgroup::Tree;
-use crate::host::heritage::Heritage;
 use crate::host::netns::name;
 use crate::host::network::leftover::{self, Marked, Survey};
-use crate::host::runtime::{self, Named, Runtime};
+use crate::host::runtime::{self, Named};
 use crate::host::{fifo, process};
 use crate::name::{AppName, TenantName};
 use crate::stage::Failure;
 use crate::wire::{Leftover, LeftoverFate, LeftoverKind};
 
-use super::ledger::file::{LedgerFile, Legacy};
 use super::record;
 use super::site::{Site, blocking};
-use super::strays;
+
+pub use alone::{Extent, alone};
 
 /// What a supervisor has in the application's folder.
 const OWN_FILES: [&str; 6] = [
@@ -97,6 +97,10 @@ pub(super) fn finish(sorted: Sorted) -> Vec<Leftover> {
     for link in links {
         let done = taken(dry_run, || leftover::remove(&link));
         leftovers.push(said(LeftoverKind::Link, &link.name, done));
+        crash::point(
+            "gc: link taken",
+            link.tenant.as_ref().map_or("hub", TenantName::as_str),
+        );
     }
     leftovers
 }
@@ -149,113 +153,10 @@ impl Site {
     }
 }
 
-/// How thorough a collection is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Extent {
-    /// Only say what there is.
-    pub dry_run: bool,
-    /// End what lives of a tenant in no plan: by SIGTERM, and by SIGKILL if that is not enough.
-    pub kill: bool,
-}
-
-/// Collects leftovers where no supervisor runs: takes its place for that long.
-///
-/// # Errors
-/// When a supervisor runs, or the host cannot be looked at.
-pub async fn alone(
-    app: &AppName,
-    planned: &BTreeSet<TenantName>,
-    extent: Extent,
-) -> anyhow::Result<Vec<Leftover>> {
-    let Extent { dry_run, kill } = extent;
-    let was_there = runtime::folder(app).exists();
-    let runtime = Runtime::take(app, &mut Heritage::default())?;
-    let (ledger, legacy) = LedgerFile::open(app).context("cannot tell what is left")?;
-    let tree = Tree::left(app);
-    let ground = Ground {
-        app,
-        tree: tree.as_ref(),
-        planned: &|tenant| planned.contains(tenant),
-        hub: !planned.is_empty(),
-        lives: &|tenant| lives(tree.as_ref(), &legacy, tenant),
-        dry_run,
-    };
-    let mut found = match kill && !dry_run {
-        true => end_unplanned(&ground, &legacy).await?,
-        false => Vec::new(),
-    };
-    let meant = app.clone();
-    let survey = blocking(move || look(&meant)).await?;
-    let sorted = ground.sort(survey);
-    found.extend(blocking(move || Ok(finish(sorted))).await?);
-    drop(ledger);
-    let kept = found.iter().any(|l| l.fate == LeftoverFate::Kept);
-    if (dry_run || kept || !planned.is_empty()) && was_there {
-        return Ok(found);
-    }
-    for socket in ["control", "notify"] {
-        let path = runtime::folder(app).join(socket);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(error).context(format!("cannot remove {}", path.display()));
-            }
-            Ok(()) | Err(_) => {}
-        }
-    }
-    runtime.remove()?;
-    if let Some(tree) = tree {
-        tree.remove()?;
-    }
-    name::leave()?;
-    Ok(found)
-}
-
-/// Ends each tenant in no plan of which something lives. One that cannot be ended is found again by
-/// whoever looks next.
-async fn end_unplanned(ground: &Ground<'_>, legacy: &Legacy) -> anyhow::Result<Vec<Leftover>> {
-    let mut ended = Vec::new();
-    for tenant in fifo::tenants(ground.app)? {
-        if (ground.planned)(&tenant) {
-            continue;
-        }
-        let Some(lived) = (ground.lives)(&tenant) else {
-            continue;
-        };
-        let netns = legacy.netns_of(&tenant);
-        match strays::end(ground.app, ground.tree, &tenant, netns).await {
-            Ok(()) => ended.push(Leftover {
-                kind: LeftoverKind::Tenant,
-                object: tenant.to_string(),
-                fate: LeftoverFate::Ended,
-                why: match lived {
-                    Living::Named(processes) => Some(processes),
-                    Living::Untold(_) => None,
-                },
-            }),
-            Err(failure) => tracing::warn!(%tenant, "{tenant}: {failure}"),
-        }
-    }
-    Ok(ended)
-}
-
 fn populated(tree: &Tree, tenant: &TenantName) -> Option<Living> {
     match tree.found(tenant)?.pids() {
         Ok(pids) => named(&pids),
         Err(failure) => Some(Living::Untold(failure.to_string())),
-    }
-}
-
-/// As [`populated`], where the tenant may have been in a cgroup that only its supervisor knew.
-fn lives(tree: Option<&Tree>, legacy: &Legacy, tenant: &TenantName) -> Option<Living> {
-    if let Some(living) = tree.and_then(|tree| populated(tree, tenant)) {
-        return Some(living);
-    }
-    match process::in_netns(legacy.netns_of(tenant)?) {
-        Ok(pids) => named(&pids),
-        Err(error) => {
-            let why = format!("cannot look for its processes: {error}");
-            Some(Living::Untold(why))
-        }
     }
 }
 
@@ -327,10 +228,12 @@ impl Ground<'_> {
         if fs::symlink_metadata(&path).is_ok() && name::is_ours(self.app, tenant) {
             let done = taken(self.dry_run, || name::take(self.app, tenant).map(drop));
             leftovers.push(said(LeftoverKind::Name, &path.display(), done));
+            crash::point("gc: name taken", tenant.as_str());
         }
         if let Some(leaf) = self.tree.and_then(|tree| tree.found(tenant)) {
             let done = taken(self.dry_run, || leaf.remove());
             leftovers.push(said(LeftoverKind::Cgroup, &leaf.path().display(), done));
+            crash::point("gc: cgroup taken", tenant.as_str());
         }
         let folder = fifo::folder(self.app, tenant);
         if folder.exists() {
@@ -340,6 +243,7 @@ impl Ground<'_> {
                 anyhow::Ok(())
             });
             leftovers.push(said(LeftoverKind::Folder, &folder.display(), done));
+            crash::point("gc: folder taken", tenant.as_str());
         }
     }
 }

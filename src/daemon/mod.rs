@@ -241,6 +241,7 @@ async fn open(
     take_unplanned(&daemon.site, &plan, &legacy).await;
     daemon.plan(plan, legacy, wants);
     daemon.site.settle_heritage();
+    crash::point("begin: heritage settled", "");
     Ok(daemon)
 }
 
@@ -298,6 +299,7 @@ impl Daemon {
         if let Err(error) = notify::ready() {
             tracing::warn!(%error, "cannot tell the service manager that all is ready");
         }
+        crash::point("begin: ready", "");
         loop {
             self.go_round().await;
             match self.going.as_ref().map(|going| going.whither) {
@@ -308,7 +310,7 @@ impl Daemon {
                 }
                 Some(Whither::Upgrade) => {
                     self.change_over(runtime).await;
-                    self.carry_on().await;
+                    self.carry_on();
                 }
             }
         }

@@ -17,7 +17,6 @@ use crate::name::TenantName;
 use crate::plan::changes;
 use crate::plan::diff::{Change, Changes, Side, diff};
 use crate::plan::effect::Effect;
-use crate::plan::holders::Holders;
 use crate::plan::model::{NetworkPlan, Plan, TenantPlan};
 use crate::supervisor::event::Event;
 
@@ -211,7 +210,7 @@ impl Daemon {
         let plans: BTreeMap<TenantName, Arc<TenantPlan>> =
             plans.map(|plan| (plan.name.clone(), plan)).collect();
         // What stands counts, not what was planned last: it may not have been let go of yet.
-        let holders = Holders::new(self.ledger.standing());
+        let holders = self.ledger.holders();
         let takers = changes.tenants.iter().filter(|change| match change.change {
             Change::Add | Change::Renew => true,
             Change::Remove | Change::Relaunch | Change::Live => false,

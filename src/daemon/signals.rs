@@ -1,12 +1,17 @@
 //! The signals that the supervisor listens to, turned into words for the loop.
 //!
-//! SIGPIPE is ignored by Rust's runtime from the start; the launch gives it back to the programs.
+//! They are blocked in all threads and read from a descriptor, see signalfd(2): what has come and
+//! was not read is still there for the program that is executed in place of this one.
+//!
+//! SIGPIPE is ignored by Rust's runtime from the start; the launch gives it back to the programs,
+//! and blocks none of these for them.
 
 use std::io;
 
-use futures_util::StreamExt;
 use nix::sys::signal::{SigSet, Signal as Number};
-use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,24 +26,47 @@ pub enum Signal {
     Upgrade,
 }
 
+const OURS: [Number; 4] = [
+    Number::SIGTERM,
+    Number::SIGINT,
+    Number::SIGHUP,
+    Number::SIGUSR2,
+];
+
 /// The signals as they come.
 pub struct Signals {
-    coming: signal_hook_tokio::Signals,
+    coming: AsyncFd<SignalFd>,
     interrupted: bool,
 }
 
+/// Holds the signals back until they are listened to. Threads have it from the one that makes
+/// them: to be called before the first is made, since a thread that does not would take a signal,
+/// and end the process.
+///
+/// # Errors
+/// Those of pthread_sigmask(3).
+pub fn hold() -> io::Result<()> {
+    Ok(ours().thread_block()?)
+}
+
 impl Signals {
-    /// Begins to listen; from now on none of the signals kills.
+    /// Begins to listen; those that were held back come first.
     ///
     /// # Errors
-    /// What sigaction(2) or socketpair(2) reports.
+    /// What pthread_sigmask(3), signalfd(2) or epoll_ctl(2) reports.
     ///
     /// # Panics
     /// Outside a tokio runtime.
     pub fn new() -> io::Result<Self> {
-        let coming = signal_hook_tokio::Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR2])?;
-        // Those that came while this program was put in place of another come now.
-        let_go()?;
+        hold()?;
+        let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
+        let coming = SignalFd::with_flags(&ours(), flags)?;
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe for the sake of types that may change their \
+                      descriptor; a SignalFd keeps its own open until it is dropped"
+        )]
+        let coming = AsyncFd::with_interest(coming, Interest::READABLE)?;
         Ok(Self {
             coming,
             interrupted: false,
@@ -47,20 +75,25 @@ impl Signals {
 
     /// The next signal. Nothing is lost when it is cancelled; several of a kind may come as one
     /// (signal(7)).
-    pub async fn next(&mut self) -> Signal {
-        match self.coming.next().await {
-            Some(number) => self.meaning(number),
-            // The stream ends only when its handle is closed, and nobody has one.
-            None => std::future::pending().await,
-        }
+    ///
+    /// # Errors
+    /// What read(2) reports.
+    pub async fn next(&mut self) -> io::Result<Signal> {
+        let read = |coming: &SignalFd| match coming.read_signal()? {
+            Some(signal) => Ok(signal.ssi_signo),
+            None => Err(io::ErrorKind::WouldBlock.into()),
+        };
+        let number = self.coming.async_io(Interest::READABLE, read).await?;
+        Ok(self.meaning(number))
     }
 
-    fn meaning(&mut self, number: i32) -> Signal {
+    fn meaning(&mut self, number: u32) -> Signal {
+        let number = i32::try_from(number).map(Number::try_from);
         match number {
-            SIGHUP => Signal::Reload,
-            SIGUSR2 => Signal::Upgrade,
-            SIGINT if self.interrupted => Signal::Hurry,
-            SIGINT => {
+            Ok(Ok(Number::SIGHUP)) => Signal::Reload,
+            Ok(Ok(Number::SIGUSR2)) => Signal::Upgrade,
+            Ok(Ok(Number::SIGINT)) if self.interrupted => Signal::Hurry,
+            Ok(Ok(Number::SIGINT)) => {
                 self.interrupted = true;
                 Signal::Stop
             }
@@ -69,30 +102,8 @@ impl Signals {
     }
 }
 
-/// Holds the signals back until another program, executed in place of this one, listens to them.
-///
-/// # Errors
-/// Those of pthread_sigmask(3).
-pub(super) fn hold() -> io::Result<()> {
-    Ok(ours().thread_block()?)
-}
-
-/// Lets them come again.
-///
-/// # Errors
-/// Those of pthread_sigmask(3).
-pub(super) fn let_go() -> io::Result<()> {
-    Ok(ours().thread_unblock()?)
-}
-
 fn ours() -> SigSet {
-    let all = [
-        Number::SIGTERM,
-        Number::SIGINT,
-        Number::SIGHUP,
-        Number::SIGUSR2,
-    ];
-    all.into_iter().collect()
+    OURS.into_iter().collect()
 }
 
 #[cfg(test)]
@@ -116,8 +127,23 @@ mod tests {
                 (Number::SIGHUP, Signal::Reload),
             ] {
                 raise(number).unwrap();
-                assert_eq!(signals.next().await, meaning, "{number}");
+                assert_eq!(signals.next().await.unwrap(), meaning, "{number}");
             }
+        });
+    }
+
+    #[test]
+    fn what_was_not_read_is_there_for_whoever_listens_next() {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_io().build().unwrap().block_on(async {
+            hold().unwrap();
+            raise(Number::SIGHUP).unwrap();
+            let before = Signals::new().unwrap();
+            raise(Number::SIGUSR2).unwrap();
+            drop(before);
+            let mut signals = Signals::new().unwrap();
+            let come = [signals.next().await.unwrap(), signals.next().await.unwrap()];
+            assert_eq!(come, [Signal::Reload, Signal::Upgrade]);
         });
     }
 

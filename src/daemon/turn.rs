@@ -21,7 +21,7 @@ use super::{Daemon, clock, notify};
 enum Next {
     Report(super::report::Report),
     Ask(super::desk::Ask),
-    Signal(Signal),
+    Signal(std::io::Result<Signal>),
     Notice(std::io::Result<Notice>),
     Stirred(std::io::Result<TenantName>),
     Reread(super::reload::Reread),
@@ -71,7 +71,8 @@ impl Daemon {
         match next {
             Next::Report(report) => self.take(report),
             Next::Ask(ask) => self.answer(ask),
-            Next::Signal(signal) => self.heed(signal),
+            Next::Signal(Ok(signal)) => self.heed(signal),
+            Next::Signal(Err(error)) => tracing::error!(%error, "cannot read the signals"),
             Next::Notice(Ok(notice)) => self.hear(&notice),
             Next::Notice(Err(error)) => {
                 tracing::warn!(%error, "cannot read the notify socket");
@@ -131,6 +132,7 @@ impl Daemon {
             Signal::Upgrade => self.begin_upgrade(None),
             Signal::Stop if !self.stopping => {
                 self.stopping = true;
+                self.give_up_upgrade();
                 tracing::info!("stopping all tenants; a second signal kills them at once");
                 if let Err(error) = notify::stopping() {
                     tracing::warn!(%error, "cannot tell the service manager that we stop");

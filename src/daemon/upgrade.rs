@@ -14,13 +14,13 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use crate::crash;
 use crate::host::heritage::{Bequest, Word};
 use crate::host::limits;
 use crate::host::runtime::{LOCK, Runtime};
 use crate::wire::{Upgraded, Upgrading};
 
 use super::leave::{Going, Whither};
-use super::signals;
 use super::{Daemon, clock, control, store, trial};
 
 /// How long what is under way may take to end, and who has asked to be answered.
@@ -121,9 +121,11 @@ impl Daemon {
         let answer = match verdict {
             Ok(_) if self.stopping => Err("the supervisor is about to end".to_owned()),
             Ok(to) => {
+                crash::point("upgrade: tried", "");
                 tracing::info!("upgrading from {VERSION} to {to}: the tenants go on");
                 self.upgrade.refused = None;
                 self.go(Whither::Upgrade, PATIENCE);
+                crash::point("upgrade: door closed", "");
                 let from = VERSION.to_owned();
                 Ok(Upgrading { from, to })
             }
@@ -148,10 +150,12 @@ impl Daemon {
 
     /// Executes the program on disk with all that is handed down. Returns only if that failed.
     pub(super) async fn change_over(&mut self, runtime: &Runtime) {
+        crash::point("upgrade: quiet", "");
         self.last_words.flush();
         let site = std::rc::Rc::clone(&self.site);
         // From here on no output is taken that would not be written.
         let _pause = site.logs.pause().await;
+        crash::point("upgrade: output paused", "");
         let result = self.execute(runtime);
         let why = match result {
             Ok(error) | Err(error) => error,
@@ -188,18 +192,29 @@ impl Daemon {
         };
         let bequest = Bequest::open(word, heritage)?;
         limits::lower(self.site.descriptors)?;
-        signals::hold()?;
+        crash::point("upgrade: before the execution", "");
         let error = bequest.execute(&self.upgrade.program, &arguments);
+        crash::point("upgrade: not executed", "");
         drop(bequest);
-        signals::let_go()?;
         limits::raise()?;
         Ok(error)
     }
 
+    /// Does not execute the program on disk after all: the supervisor is to end.
+    pub(super) fn give_up_upgrade(&mut self) {
+        let whither = self.going.as_ref().map(|going| going.whither);
+        if whither == Some(Whither::Upgrade) {
+            tracing::info!("the upgrade is given up");
+            self.carry_on();
+        }
+    }
+
     /// Goes on as if nothing had been: with what was put off, and whoever waits to be let in.
-    pub(super) async fn carry_on(&mut self) {
+    pub(super) fn carry_on(&mut self) {
         self.going = None;
-        self.control.reopen(self.desk.clone()).await;
+        crash::point("upgrade: to carry on", "");
+        self.control.reopen(self.desk.clone());
+        crash::point("upgrade: door opened again", "");
         for action in std::mem::take(&mut self.put_off) {
             self.perform(action);
         }

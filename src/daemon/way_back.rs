@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::process::Rlimit;
 
+use crate::crash;
 use crate::host::heritage::{Bequest, Heritage, Word};
 use crate::host::limits;
 
@@ -41,6 +42,7 @@ pub fn open(heritage: &Heritage, descriptors: Rlimit) -> io::Result<()> {
         descriptors,
     };
     *OPEN.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
+    crash::point("way back: opened", "");
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         usual(panic);
@@ -52,6 +54,7 @@ pub fn open(heritage: &Heritage, descriptors: Rlimit) -> io::Result<()> {
 /// Closes it: from now on this program is the one that serves.
 pub(super) fn close() {
     drop(OPEN.lock().unwrap_or_else(PoisonError::into_inner).take());
+    crash::point("way back: closed", "");
 }
 
 /// Fails, where a test wants to see that the way back is taken.
@@ -77,6 +80,7 @@ pub fn go(why: &str) {
     let Some(way) = OPEN.try_lock().ok().and_then(|mut open| open.take()) else {
         return;
     };
+    crash::point("way back: entered", "");
     if let Err(error) = way.take(why) {
         eprintln!("tenantd: cannot go back to {}: {error}", way.word.version);
     }
@@ -99,6 +103,7 @@ impl WayBack {
         ));
         let bequest = Bequest::open(word, fds.map(|(name, fd)| (name.clone(), fd.as_fd())))?;
         limits::lower(self.descriptors)?;
+        crash::point("way back: before the execution", "");
         Err(bequest.execute(&path, &self.word.arguments))
     }
 }

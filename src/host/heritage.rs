@@ -24,6 +24,8 @@ use rustix::net::{
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 use serde::{Deserialize, Serialize};
 
+use crate::crash;
+
 /// The variable that holds the number of the table's descriptor.
 pub const TABLE: &str = "TENANTD_HERITAGE";
 
@@ -89,6 +91,7 @@ impl Heritage {
         for (name, number) in table.entries {
             heritage.left.entry(name).or_default().push(own(number)?);
         }
+        crash::point("heritage: taken", "");
         Ok(heritage)
     }
 
@@ -177,6 +180,7 @@ impl<'a> Bequest<'a> {
         let mut file = File::from(memfd_create("tenantd-heritage", MemfdFlags::CLOEXEC)?);
         file.write_all(&serde_json::to_vec(&table)?)?;
         file.rewind()?;
+        crash::point("heritage: table written", "");
         let mut bequest = Self {
             open: Vec::new(),
             table: file.into(),
@@ -186,6 +190,7 @@ impl<'a> Bequest<'a> {
             fcntl_setfd(fd, FdFlags::empty())?;
             bequest.open.push(fd);
         }
+        crash::point("heritage: left open", "");
         Ok(bequest)
     }
 

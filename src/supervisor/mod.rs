@@ -213,6 +213,7 @@ impl Supervisor {
             return;
         };
         let (want_before, before) = (tenant.want(), tenant.state().clone());
+        let leaving_before = tenant.is_leaving();
         let (from, launch_before) = (before.word(), before.launch());
         let (ready_before, finished_before) = (before.is_ready(), before.is_finished());
         let held = before.holds();
@@ -227,7 +228,8 @@ impl Supervisor {
         act(tenant, &mut turn);
         let cause = turn.cause;
         let after = tenant.state();
-        if *after != before || tenant.want() != want_before {
+        let wanted_before = (want_before, leaving_before);
+        if *after != before || (tenant.want(), tenant.is_leaving()) != wanted_before {
             step.changed.push(tenant.name().clone());
         }
         let (to, launch) = (after.word(), after.launch());

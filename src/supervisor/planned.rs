@@ -78,6 +78,10 @@ impl Supervisor {
         } else if autostart {
             self.turn(now, index, Cause::Planned, step, Tenant::want_up);
         }
+        let slot = self.tenants.get(&index);
+        if slot.is_some_and(|slot| !slot.tenant.state().holds()) {
+            self.let_go(now, index, step);
+        }
     }
 
     fn planned_again(
@@ -116,9 +120,10 @@ impl Supervisor {
     }
 
     pub(super) fn awaits(&mut self, tenant: TenantName, others: Vec<TenantName>) {
+        // One that is not planned yet is believed to hold something, until it has been found.
         let holds = |other: &TenantName| {
             let slot = self.names.get(other).and_then(|i| self.tenants.get(i));
-            *other != tenant && slot.is_some_and(|slot| slot.tenant.state().holds())
+            *other != tenant && slot.is_none_or(|slot| slot.tenant.state().holds())
         };
         let others = others.into_iter().filter(holds).collect();
         self.awaits.add(tenant, others);

@@ -197,6 +197,9 @@ impl Tenant {
     fn bring_up(&self, turn: &mut Turn, footing: Footing) -> State {
         match footing {
             Footing::Whole => self.launch_now(turn),
+            // Who waits for others holds nothing, so that it has nothing to let go of if it is
+            // wanted down meanwhile.
+            Footing::Remains if turn.blocked => self.release(turn, 0),
             Footing::Nothing | Footing::Remains => self.provision(turn),
         }
     }
@@ -274,7 +277,7 @@ impl Tenant {
             // Once it is released, it is provisioned anew.
             (Want::Up, After::Renew) => match footing {
                 Footing::Whole => self.release(turn, 0),
-                Footing::Nothing | Footing::Remains => self.provision(turn),
+                Footing::Nothing | Footing::Remains => self.bring_up(turn, footing),
             },
             (Want::Up, After::Relaunch) => self.bring_up(turn, footing),
             (Want::Up, After::Judge(why)) => self.judge(turn, launch, why, footing),

@@ -188,6 +188,7 @@ fn situation(name: &str) -> World {
         "provisioning, unwanted" => new().asked(Verb::Stop),
         "launching" => new().provisioned(),
         "launching, unwanted" => new().provisioned().asked(Verb::Stop),
+        "launching, asked again" => new().provisioned().asked(Verb::Restart),
         "up" => up(),
         "stopping" => up().asked(Verb::Stop),
         "restarting" => up().asked(Verb::Restart),

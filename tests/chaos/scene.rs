@@ -14,8 +14,8 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 use serde_json::Value;
 use tenantd::wire::Want;
 
-use crate::support::daemon::{Daemon, in_time, run, until};
-use crate::support::place::{self, folder};
+use crate::support::daemon::{Daemon, PROGRAM, in_time, run, until};
+use crate::support::place::{self, INSTALLED, folder, install};
 use crate::support::store::{Store, guard};
 use crate::writer::{Writer, written};
 
@@ -35,17 +35,19 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Everything, and what is wanted of it.
 pub struct Scene {
-    daemon: Daemon,
+    pub daemon: Daemon,
     /// Whether the supervisor was asked to end.
-    ending: bool,
+    pub ending: bool,
     /// Nothing is known of a want while a supervisor was killed that may have forgotten it.
     wants: BTreeMap<&'static str, Option<bool>>,
     /// What is wanted for good: also of the supervisor after one that ended as it should.
     for_good: BTreeMap<&'static str, Option<bool>>,
     /// How often each tenant was changed in the manifest.
     changed: BTreeMap<&'static str, u32>,
+    /// Tenants that were changed since the manifest was last read for certain.
+    pub untold: BTreeSet<&'static str>,
     /// Processes that were killed since all was last as wanted.
-    killed: BTreeSet<i32>,
+    pub killed: BTreeSet<i32>,
     writers: Vec<Writer>,
     turns: Arc<AtomicU64>,
     over: Arc<AtomicBool>,
@@ -58,7 +60,9 @@ impl Scene {
     pub fn begin() -> Self {
         place::host();
         folder(DATA);
-        let daemon = Daemon::start_settled(&manifest(&BTreeMap::new()));
+        install(PROGRAM);
+        let daemon = Daemon::spawn_with(INSTALLED, &manifest(&BTreeMap::new()), "");
+        daemon.settles();
         let turns = Arc::new(AtomicU64::new(0));
         let over = Arc::new(AtomicBool::new(false));
         let watcher = watch(&daemon.app, Arc::clone(&over));
@@ -69,6 +73,7 @@ impl Scene {
             wants: all(Some(true)),
             for_good: all(Some(true)),
             changed: BTreeMap::new(),
+            untold: BTreeSet::new(),
             killed: BTreeSet::new(),
             writers: TENANTS.map(writer).into(),
             turns,
@@ -110,6 +115,7 @@ impl Scene {
             self.supervisor_ends();
         }
         self.daemon.again_armed("");
+        self.untold.clear();
     }
 
     /// Waits for the end of a supervisor that was asked to end.
@@ -165,6 +171,7 @@ impl Scene {
     /// Changes a tenant in the manifest: its program has to be started again for that.
     pub fn change(&mut self, tenant: &'static str) {
         *self.changed.entry(tenant).or_default() += 1;
+        self.untold.insert(tenant);
         let manifest = manifest(&self.changed).replace("APP", &self.daemon.app);
         self.put_manifest(&manifest);
     }
@@ -178,8 +185,10 @@ impl Scene {
 
     /// Has the manifest read again. Where there is no supervisor, or it is about to end, the next
     /// one reads it.
-    pub fn reload(&self) {
-        self.daemon.tell(&["reload"]);
+    pub fn reload(&mut self) {
+        if self.daemon.tell(&["reload"]).code == 0 {
+            self.untold.clear();
+        }
     }
 
     /// A manifest with a mistake is refused by a supervisor that runs, and changes nothing.
@@ -218,6 +227,7 @@ impl Scene {
         self.daemon.settles();
         // What was changed and told to nobody.
         self.daemon.tell(&["reload"]).expect(0);
+        self.untold.clear();
         // What was killed a moment ago may not have been noticed yet.
         let killed = std::mem::take(&mut self.killed);
         let dead = |pid: Option<u32>| pid.is_some_and(|pid| killed.contains(&pid.cast_signed()));

@@ -7,7 +7,7 @@ use crate::scene::{Scene, TENANTS};
 
 type Stroke = fn(&mut Scene, &mut Random);
 
-/// Every stroke. What is to befall more often stands here more often.
+/// Every stroke; a run that nobody gives a seed strikes all of them. What is to befall more often stands here more often.
 pub const STROKES: &[(&str, Stroke)] = &[
     ("kill the supervisor", kill_supervisor),
     ("kill the supervisor, begin the next one", kill_and_begin),
@@ -32,6 +32,12 @@ pub const STROKES: &[(&str, Stroke)] = &[
     ("break the manifest, reload, mend it", break_manifest),
     ("stop a tenant for good", stop_for_good),
     ("start a tenant for good", start_for_good),
+    ("upgrade", upgrade),
+    ("upgrade by a signal", upgrade_by_signal),
+    ("upgrade to a program that gives back", upgrade_in_vain),
+    ("upgrade, kill the supervisor amid it", upgrade_and_kill),
+    ("upgrade, kill a tenant amid it", upgrade_and_kill_one),
+    ("upgrade, end the supervisor amid it", upgrade_and_end),
 ];
 
 fn whom(random: &mut Random) -> &'static str {
@@ -130,4 +136,37 @@ fn start_for_good(scene: &mut Scene, random: &mut Random) {
 
 fn restart_one(scene: &mut Scene, random: &mut Random) {
     scene.restart(whom(random));
+}
+
+fn upgrade(scene: &mut Scene, _: &mut Random) {
+    scene.upgrade();
+}
+
+fn upgrade_by_signal(scene: &mut Scene, _: &mut Random) {
+    scene.begin_to_upgrade();
+}
+
+fn upgrade_in_vain(scene: &mut Scene, _: &mut Random) {
+    scene.upgrade_in_vain();
+}
+
+/// Turns of the writers that an upgrade takes with its trial, and some more.
+const UPGRADE_TURNS: u64 = 80;
+
+fn upgrade_and_kill(scene: &mut Scene, random: &mut Random) {
+    scene.begin_to_upgrade();
+    scene.writers_turn(random.below(UPGRADE_TURNS));
+    scene.signal_supervisor(Signal::SIGKILL);
+}
+
+fn upgrade_and_kill_one(scene: &mut Scene, random: &mut Random) {
+    scene.begin_to_upgrade();
+    scene.writers_turn(random.below(UPGRADE_TURNS));
+    scene.kill_processes_of(whom(random));
+}
+
+fn upgrade_and_end(scene: &mut Scene, random: &mut Random) {
+    scene.begin_to_upgrade();
+    scene.writers_turn(random.below(UPGRADE_TURNS));
+    scene.signal_supervisor(Signal::SIGTERM);
 }

@@ -7,7 +7,8 @@ use nix::sys::signal::Signal;
 use tenantd::wire::{AppStatus, Want};
 
 use crate::scene::{ACME, ADDRESS, GLOBEX, OTHER_ADDRESS, all_is_well, manifest};
-use crate::support::daemon::{Daemon, signal};
+use crate::support::daemon::{Daemon, PROGRAM, signal};
+use crate::support::place::{INSTALLED, install, script};
 
 /// What leads to a point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +31,28 @@ pub enum Drive {
     Adopting,
     /// The same, with one tenant in the manifest no more.
     Removed,
+    /// Another program is to be executed in the supervisor's process, which dies before that.
+    Upgrading,
+    /// The same, and the program is gone once it has passed its trial.
+    UpgradingInVain,
+    /// It is the program that was executed which dies.
+    Upgraded,
+    /// It fails with an error, and dies on the way back; or the program before dies, once it is
+    /// back.
+    GivingBack,
+    /// The same after a panic.
+    Panicking,
+}
+
+impl Drive {
+    /// Whether no tenant may notice.
+    fn is_upgrade(self) -> bool {
+        use Drive::{GivingBack, Panicking, Upgraded, Upgrading, UpgradingInVain};
+        matches!(
+            self,
+            Upgrading | UpgradingInVain | Upgraded | GivingBack | Panicking
+        )
+    }
 }
 
 /// Drives a supervisor to where it dies when it passes it for the nth time, starts the next one, and holds it against what is wanted.
@@ -49,6 +72,9 @@ pub fn dies_at(point: &str, drive: Drive, time: u32) {
     let died = format!("crash point: {point}");
     assert!(last.lines().any(|line| line == died), "{last}");
 
+    if drive.is_upgrade() {
+        install(PROGRAM);
+    }
     daemon.again();
     let after = daemon.settles();
     all_is_well(&daemon, &after);
@@ -61,11 +87,15 @@ pub fn dies_at(point: &str, drive: Drive, time: u32) {
         assert_eq!(acme.unwrap().address.to_string(), OTHER_ADDRESS);
     }
     if let Some(before) = before.filter(|_| drive != Drive::Ending) {
-        let seen = |status: &AppStatus| {
-            let globex = status.tenants.iter().find(|t| t.name.as_str() == GLOBEX);
-            globex.map(|globex| (globex.pid, globex.restarts, globex.want))
+        let seen = |status: &AppStatus, name: &str| {
+            let found = status.tenants.iter().find(|t| t.name.as_str() == name);
+            found.map(|found| (found.pid, found.restarts, found.want))
         };
-        assert_eq!(seen(&after), seen(&before), "{GLOBEX} was not concerned");
+        let of_all = [GLOBEX, ACME];
+        for name in &of_all[..1 + usize::from(drive.is_upgrade())] {
+            let was = seen(&before, name);
+            assert_eq!(seen(&after, name), was, "{name} was not concerned");
+        }
     }
     daemon.end();
 }
@@ -75,7 +105,9 @@ fn armed(point: &str, time: u32) -> String {
     let (what, _) = point.split_once(": ").unwrap();
     match what {
         _ if point == "reload: manifest read" => format!("{point}#{time}"),
-        "begin" | "hub" | "finish" | "leave" => format!("{point}#{time}"),
+        "begin" | "hub" | "finish" | "leave" | "upgrade" | "heritage" | "way back" => {
+            format!("{point}#{time}")
+        }
         _ => format!("{point}@{ACME}#{time}"),
     }
 }
@@ -84,6 +116,16 @@ fn armed(point: &str, time: u32) -> String {
 fn begin(drive: Drive, armed: &str) -> Daemon {
     match drive {
         Drive::Adopting | Drive::Removed => Daemon::spawn(&manifest(false)),
+        Drive::Upgrading | Drive::UpgradingInVain => {
+            let manifest = manifest(false);
+            install(PROGRAM);
+            Daemon::spawn_with(INSTALLED, &manifest, armed)
+        }
+        Drive::Upgraded | Drive::GivingBack | Drive::Panicking => {
+            let manifest = manifest(false);
+            install(PROGRAM);
+            Daemon::spawn_with(INSTALLED, &manifest, "")
+        }
         Drive::StoppingDeaf => Daemon::spawn_armed(&manifest(true), armed),
         Drive::Cold
         | Drive::Crashing
@@ -127,6 +169,32 @@ fn lead(daemon: &mut Daemon, armed: &str, drive: Drive) -> bool {
             fs::write(&daemon.manifest, others.collect::<Vec<_>>().join("\n")).unwrap();
             daemon.again_armed(armed);
         }
+        Drive::Upgrading => upgrade(daemon, "", ""),
+        Drive::UpgradingInVain => upgrade(daemon, &format!("rm {INSTALLED}"), ""),
+        Drive::Upgraded => upgrade(daemon, "", &arm(armed)),
+        Drive::GivingBack => {
+            let fails = "set -- --config /nonexistent";
+            upgrade(daemon, "", &format!("{}; {fails}", arm(armed)));
+        }
+        Drive::Panicking => {
+            let panics = "export TENANTD_PANIC_AT_UPGRADE=1";
+            upgrade(daemon, "", &format!("{}; {panics}", arm(armed)));
+        }
     }
     false
+}
+
+fn arm(armed: &str) -> String {
+    format!("export TENANTD_CRASH_AT='{armed}'")
+}
+
+/// Has a program executed that first does the one on its trial and the other when it is to serve.
+fn upgrade(daemon: &Daemon, on_trial: &str, to_serve: &str) {
+    let text = format!(
+        "if [ -n \"$TENANTD_TRIAL\" ]; then\n:; {on_trial}\nelse\n:; {to_serve}\nfi\n\
+         exec {PROGRAM} \"$@\""
+    );
+    install(&script("next", &text));
+    // Whether its answer still comes is a matter of luck.
+    daemon.tell(&["upgrade"]);
 }

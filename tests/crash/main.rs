@@ -1,10 +1,11 @@
 //! The supervisor is killed at each of its crash points (`src/crash.rs`), one after another, and
 //! the next one must reach the wanted state from there: every tenant up and answering, one launch
 //! of each on its datastore, whoever was not concerned never interrupted, and nothing left at the
-//! end.
+//! end. So is whoever collects leftovers, beside a supervisor and alone.
 
 #![allow(unreachable_pub, reason = "the shared modules are private here")]
 
+mod collect;
 mod drive;
 mod points;
 mod scene;

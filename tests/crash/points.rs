@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use crate::collect;
 use crate::drive::{Drive, dies_at};
 
 macro_rules! points {
@@ -29,6 +30,8 @@ points! {
     begin_hub_there: "begin: hub there", Adopting;
     begin_strays_ended: "begin: strays ended", Adopting;
     begin_leftovers_taken: "begin: leftovers taken", Adopting;
+    begin_heritage_settled: "begin: heritage settled", Cold;
+    begin_ready: "begin: ready", Cold;
     plan_tenant_handed_over: "plan: tenant handed over", Adopting;
     plan_new_tenant_handed_over: "plan: tenant handed over", Cold;
 
@@ -102,6 +105,44 @@ points! {
     reload_released: "release: reported", Reloading;
     reload_launched: "launch: program runs", Reloading, 2;
 
+    upgrade_on_trial: "upgrade: on trial", Upgrading;
+    upgrade_tried: "upgrade: tried", Upgrading;
+    upgrade_door_closed: "upgrade: door closed", Upgrading;
+    upgrade_quiet: "upgrade: quiet", Upgrading;
+    upgrade_output_paused: "upgrade: output paused", Upgrading;
+    upgrade_table_written: "heritage: table written", Upgrading;
+    upgrade_left_open: "heritage: left open", Upgrading;
+    upgrade_before_the_execution: "upgrade: before the execution", Upgrading;
+    upgrade_not_executed: "upgrade: not executed", UpgradingInVain;
+    upgrade_to_carry_on: "upgrade: to carry on", UpgradingInVain;
+    upgrade_door_opened_again: "upgrade: door opened again", UpgradingInVain;
+    upgraded_heritage_taken: "heritage: taken", Upgraded;
+    upgraded_way_back_opened: "way back: opened", Upgraded;
+    upgraded_folder_taken: "begin: folder taken", Upgraded;
+    upgraded_ledger_opened: "begin: ledger opened", Upgraded;
+    upgraded_sockets_bound: "begin: sockets bound", Upgraded;
+    upgraded_hub_there: "begin: hub there", Upgraded;
+    upgraded_strays_ended: "begin: strays ended", Upgraded;
+    upgraded_leftovers_taken: "begin: leftovers taken", Upgraded;
+    upgraded_taken_up: "adopt: taken up", Upgraded;
+    upgraded_tenant_handed_over: "plan: tenant handed over", Upgraded;
+    upgraded_heritage_settled: "begin: heritage settled", Upgraded;
+    upgraded_way_back_closed: "way back: closed", Upgraded;
+    upgraded_ready: "begin: ready", Upgraded;
+
+    way_back_entered: "way back: entered", GivingBack;
+    way_back_table_written: "heritage: table written", GivingBack;
+    way_back_left_open: "heritage: left open", GivingBack;
+    way_back_before_the_execution: "way back: before the execution", GivingBack;
+    back_folder_taken: "begin: folder taken", GivingBack;
+    back_sockets_bound: "begin: sockets bound", GivingBack;
+    back_strays_ended: "begin: strays ended", GivingBack;
+    back_taken_up: "adopt: taken up", GivingBack;
+    back_ready: "begin: ready", GivingBack;
+    way_back_entered_by_a_panic: "way back: entered", Panicking;
+    back_taken_up_after_a_panic: "adopt: taken up", Panicking;
+    back_ready_after_a_panic: "begin: ready", Panicking;
+
     adopt_taken_up: "adopt: taken up", Adopting;
     stray_ended: "stray: ended", Removed;
 }
@@ -131,6 +172,7 @@ fn every_point_of_the_sources_is_driven_to() {
         &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
         &mut in_sources,
     );
-    let driven: BTreeSet<_> = POINTS.iter().map(|&point| point.to_owned()).collect();
+    let driven = POINTS.iter().copied().chain(collect::points());
+    let driven: BTreeSet<_> = driven.map(str::to_owned).collect();
     assert_eq!(in_sources, driven);
 }

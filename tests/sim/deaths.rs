@@ -4,6 +4,7 @@
 use std::mem;
 
 use tenantd::name::TenantName;
+use tenantd::plan::effect::Effect;
 use tenantd::supervisor::Supervisor;
 use tenantd::supervisor::event::{Event, Exit, LaunchId};
 use tenantd::supervisor::memory::{Fate, Footing, Found, Memory};
@@ -11,15 +12,18 @@ use tenantd::supervisor::view::View;
 
 use super::law::Broken;
 use super::laws::Laws;
+use super::reload::Found as Edit;
 use super::truth::Network;
-use super::world::{Happening, Program, World};
+use super::world::{Happening, Program, World, Written};
 
 impl World {
     /// Writes down what a step changed, before anything of it is done.
     pub(super) fn write_down(&mut self, changed: &[TenantName]) {
         for tenant in changed {
             if let Some(memory) = self.supervisor.memory(tenant) {
-                self.written.insert(tenant.clone(), memory);
+                let paper = self.plans.made_by(tenant);
+                self.written
+                    .insert(tenant.clone(), Written { memory, paper });
             }
         }
     }
@@ -45,26 +49,87 @@ impl World {
         let (died_at, was_ending) = (self.now, mem::take(&mut self.shutdown));
         self.now = died_at + self.random.millis(3_000);
         self.unsupervised();
+        let mut edited = match self.random.chance(30) {
+            true => self.edit(),
+            false => Vec::new(),
+        };
+        self.outcome.silent += u32::from(!edited.is_empty());
+        // To the next supervisor this one was changed silently too.
+        edited.extend(
+            self.half_told
+                .take()
+                .map(|tenant| (tenant, Edit::Changed(Effect::Live))),
+        );
+        self.end_strays();
         let programs = &self.programs;
         let lives = |launch| programs.contains_key(&launch);
-        self.laws.dies(self.now, was_ending, lives);
+        self.laws.dies(was_ending, lives);
         self.supervisor = Supervisor::new(self.laws.limits);
-        let memories = self.written.values();
+        let memories = self.written.values().map(|written| &written.memory);
         self.supervisor.resume(LaunchId(0), memories);
-        for tenant in self.plans.planned.keys().cloned().collect::<Vec<_>>() {
-            let deaths = self.outcome.deaths;
-            let lives = self.take_over(&tenant)?;
+        let planned = &self.plans.planned;
+        self.written
+            .retain(|tenant, _| planned.contains_key(tenant));
+        let laws = &self.laws;
+        self.plans.begin(|tenant| laws.lives_of(tenant).is_some());
+        self.begin(&before, &edited, was_ending)
+    }
+
+    /// The next supervisor begins, and finds one tenant after the other.
+    fn begin(
+        &mut self,
+        before: &[View],
+        edited: &[(TenantName, Edit)],
+        was_ending: bool,
+    ) -> Result<(), Broken> {
+        let deaths = self.outcome.deaths;
+        let planned: Vec<TenantName> = self.plans.planned.keys().cloned().collect();
+        for tenant in &planned {
+            let paper = self.plans.planned[tenant];
+            let others = self.plans.holders(paper.address, tenant);
+            let tenant = tenant.clone();
+            self.tell(Event::Awaits { tenant, others })?;
             if self.outcome.deaths > deaths {
                 // This one died too, and the next one has taken over all of them.
                 return Ok(());
             }
-            let was = before.iter().find(|view| view.name == tenant);
-            let is = self.supervisor.tenant(&tenant);
-            if let (Some(was), Some(is), false) = (was, is, was_ending) {
+        }
+        for tenant in &planned {
+            let edit = edited.iter().find(|(name, _)| name == tenant);
+            let edit = edit.map(|(_, found)| *found);
+            if let Some(Edit::Changed(_)) = edit {
+                let policy = self.changed_policy(tenant);
+                self.laws.has_policy(tenant, policy);
+            }
+            let had_left = self.left.remove(tenant);
+            if had_left {
+                self.laws.is_new(tenant);
+            }
+            let lives = self.take_over(tenant)?;
+            if self.outcome.deaths > deaths {
+                return Ok(());
+            }
+            let was = before.iter().find(|view| view.name == *tenant);
+            let is = self.supervisor.tenant(tenant);
+            let (Some(was), Some(is), false) = (was, is, was_ending) else {
+                continue;
+            };
+            let autostart = self.laws.policy(tenant).is_some_and(|p| p.autostart);
+            if had_left {
+                Laws::came_back(&is, autostart)?;
+            } else if edit.is_none() || (lives && is.want == was.want) {
                 Laws::goes_on(was, &is, lives)?;
             }
         }
         Ok(())
+    }
+
+    /// What runs of tenants that are in the manifest no more ends before anything else is done.
+    fn end_strays(&mut self) {
+        let planned = &self.plans.planned;
+        for launch in self.laws.strays(|tenant| planned.contains_key(tenant)) {
+            self.programs.remove(&launch);
+        }
     }
 
     /// What happens while there is no supervisor: programs go on, and nobody hears of it.
@@ -112,11 +177,15 @@ impl World {
 
     /// The next supervisor finds a tenant. Whether its launch goes on as it was.
     fn take_over(&mut self, tenant: &TenantName) -> Result<bool, Broken> {
-        let memory = self.written.get(tenant).cloned();
+        let (memory, paper) = self
+            .written
+            .get(tenant)
+            .map(|written| (written.memory.clone(), written.paper))
+            .unzip();
         let network = self.laws.network(tenant);
         let launch = memory.as_ref().and_then(Memory::launch);
         let program = launch.and_then(|launch| Some((launch, self.programs.get(&launch)?.first)));
-        let outdated = program.is_some() && self.random.chance(10);
+        let outdated = program.is_some() && paper.flatten() != self.plans.made_by(tenant);
         let fate = match program {
             Some(_) => Fate::Lives,
             None => Fate::Over(*self.random.pick(&[Exit::Unknown, Exit::Status(1)])),

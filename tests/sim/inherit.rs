@@ -5,8 +5,7 @@ use std::sync::Arc;
 use tenantd::name::TenantName;
 use tenantd::plan::model::Policy;
 use tenantd::supervisor::event::LaunchId;
-use tenantd::supervisor::time::Moment;
-use tenantd::supervisor::view::{StateWord, View, Why};
+use tenantd::supervisor::view::{StateWord, View, Want, Why};
 
 use super::law::{Broken, Law, check};
 use super::laws::Laws;
@@ -15,13 +14,15 @@ use super::truth::{Live, Network};
 impl Laws {
     /// A supervisor dies, and the next one begins now. What was under way may be done again at
     /// once, and so may all if the supervisor was about to end.
-    pub(crate) fn dies(&mut self, now: Moment, was_ending: bool, lives: impl Fn(LaunchId) -> bool) {
+    pub(crate) fn dies(&mut self, was_ending: bool, lives: impl Fn(LaunchId) -> bool) {
         self.last_launch = LaunchId(0);
         for truth in self.tenants.values_mut() {
             let begun = truth.live.is_some_and(|live| !live.launched);
             let under_way = matches!(truth.network, Network::Making | Network::Taking);
-            truth.free |= begun || under_way || was_ending;
+            let waited = truth.awaits && truth.live.is_none();
+            truth.free |= begun || under_way || waited || was_ending;
             truth.trying = false;
+            truth.awaits = false;
             if was_ending {
                 // One that was held is started anew, and a policy may hold without a strike.
                 truth.strikes = 0;
@@ -36,9 +37,7 @@ impl Laws {
                 }
                 Some(over) => {
                     self.launches.remove(&over.id);
-                    if over.launched {
-                        truth.ended(now);
-                    }
+                    truth.unseen |= over.known;
                 }
                 None => {}
             }
@@ -46,6 +45,54 @@ impl Laws {
                 truth.network = Network::Stale;
             }
         }
+    }
+
+    /// The launch of a tenant that lives.
+    pub(crate) fn lives_of(&self, tenant: &TenantName) -> Option<LaunchId> {
+        Some(self.tenants.get(tenant)?.live?.id)
+    }
+
+    /// Tenants that are in no plan are ended: which launches that are.
+    pub(crate) fn strays(&mut self, planned: impl Fn(&TenantName) -> bool) -> Vec<LaunchId> {
+        let mut ended = Vec::new();
+        for (tenant, truth) in &mut self.tenants {
+            if !planned(tenant) {
+                truth.network = Network::None;
+                truth.unseen = false;
+                ended.extend(truth.live.take().map(|live| live.id));
+            }
+        }
+        ended
+            .iter()
+            .for_each(|launch| drop(self.launches.remove(launch)));
+        ended
+    }
+
+    /// It has another policy from now on. One that may be started for that starts as a first one.
+    pub(crate) fn has_policy(&mut self, tenant: &TenantName, policy: Policy) {
+        if let Some(truth) = self.tenants.get_mut(tenant) {
+            if policy.autostart != truth.policy.autostart {
+                truth.free = true;
+                truth.strikes = 0;
+            }
+            truth.policy = policy.into();
+        }
+    }
+
+    /// It left the manifest and is in it again.
+    pub(crate) fn is_new(&mut self, tenant: &TenantName) {
+        if let Some(truth) = self.tenants.get_mut(tenant) {
+            truth.free = true;
+            truth.asked_end = true;
+            truth.strikes = 0;
+        }
+    }
+
+    /// A tenant that left the manifest and is in it again is a new one.
+    pub(crate) fn came_back(is: &View, autostart: bool) -> Result<(), Broken> {
+        check((is.want == Want::Up) == autostart, Law::GoesOn, || {
+            format!("it came back as {is:?}")
+        })
     }
 
     /// What stands of a tenant.
@@ -70,7 +117,10 @@ impl Laws {
         use StateWord::{
             Down, Held, Launching, Provisioning, Releasing, Stopping, Stuck, Up, Waiting,
         };
-        let again = matches!(is.state, Provisioning | Launching);
+        // One whose wait is over, and that has to wait for others, lets go of its remains first.
+        let released = !lives && is.state == Releasing;
+        let released = released && is.restarts == was.restarts + 1;
+        let again = matches!(is.state, Provisioning | Launching) || released;
         let counted = is.restarts == was.restarts || (again && is.restarts == was.restarts + 1);
         let state = match was.state {
             Down => matches!(is.state, Down | Releasing),

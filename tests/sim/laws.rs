@@ -2,10 +2,8 @@
 //! shows. Nothing of its own reckoning is trusted but the words of its states.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use tenantd::name::TenantName;
-use tenantd::plan::effect::Effect;
 use tenantd::plan::model::Policy;
 use tenantd::supervisor::action::{Action, Answer};
 use tenantd::supervisor::event::{Event, LaunchId, RequestId, Verb};
@@ -136,63 +134,6 @@ impl Laws {
         heard
     }
 
-    /// What the manifest says changes.
-    fn plan(&mut self, now: Moment, event: &Event) {
-        if let Event::Planned {
-            tenant,
-            policy,
-            found,
-        } = event
-        {
-            if found.is_none() {
-                self.asked_for(tenant, policy);
-            }
-            self.tenants.entry(tenant.clone()).or_insert(Truth {
-                policy: policy.clone(),
-                network: Network::None,
-                live: None,
-                free: true,
-                trying: false,
-                tried_at: now,
-                asked_end: false,
-                strikes: 0,
-                awaits: false,
-            });
-        }
-        if let Event::Replanned {
-            tenant,
-            policy,
-            effect,
-        } = event
-        {
-            match (effect, self.tenants.get_mut(tenant)) {
-                (Effect::Live, Some(truth)) => truth.policy = policy.clone(),
-                (Effect::Relaunch | Effect::Renew, _) => self.asked_for(tenant, policy),
-                (Effect::Live, None) => {}
-            }
-        }
-        if let Event::Removed { tenant } = event
-            && let Some(truth) = self.tenants.get_mut(tenant)
-        {
-            truth.asked_end = true;
-        }
-        if let Event::Awaits { tenant, others } = event
-            && let Some(truth) = self.tenants.get_mut(tenant)
-        {
-            truth.awaits |= !others.is_empty();
-        }
-    }
-
-    /// What the tenant does next was asked for, by an operator's edit.
-    fn asked_for(&mut self, tenant: &TenantName, policy: &Arc<Policy>) {
-        if let Some(truth) = self.tenants.get_mut(tenant) {
-            truth.policy = policy.clone();
-            truth.asked_end = true;
-            truth.free = true;
-            truth.strikes = 0;
-        }
-    }
-
     fn turned(&mut self, tenant: &TenantName, from: Network, to: Network) -> bool {
         match self.tenants.get_mut(tenant) {
             Some(truth) if truth.network == from => {
@@ -210,7 +151,10 @@ impl Laws {
             .and_then(|name| self.tenants.get_mut(name));
         truth
             .and_then(|truth| truth.live.as_mut())
-            .map(|live| live.launched = true)
+            .map(|live| {
+                live.launched = true;
+                live.known = true;
+            })
             .is_some()
     }
 
@@ -282,11 +226,12 @@ impl Laws {
         let room = matches!(truth.network, Network::None | Network::Stale);
         check(room, Law::ProvisionOnce, || format!("{truth:?}"))?;
         truth.network = Network::Making;
-        truth.awaits = false;
+        // Whoever had to wait for others has paid when its own wait was over.
+        let awaited = std::mem::take(&mut truth.awaits);
         truth.trying = true;
         truth.asked_end = false;
         let automatic = truth.tries(now)?;
-        self.pays(now, automatic)
+        self.pays(now, automatic && !awaited)
     }
 
     fn launch(&mut self, now: Moment, tenant: &TenantName, launch: LaunchId) -> Result<(), Broken> {
@@ -304,6 +249,7 @@ impl Laws {
         truth.live = Some(Live {
             id: launch,
             launched: false,
+            known: false,
         });
         truth.asked_end = false;
         let automatic = if truth.trying {

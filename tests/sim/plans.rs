@@ -28,6 +28,8 @@ pub(crate) struct Plans {
     stands: BTreeMap<TenantName, Paper>,
     /// By which paper it was launched last.
     ran: BTreeMap<TenantName, Paper>,
+    /// By which paper the daemon believes that it stands and runs.
+    made: BTreeMap<TenantName, Paper>,
 }
 
 impl Plans {
@@ -36,6 +38,18 @@ impl Plans {
         let holders = self.stands.iter();
         let holders = holders.filter(|(name, paper)| paper.address == address && *name != taker);
         holders.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// What a daemon would write down of what a tenant is made by.
+    pub(crate) fn made_by(&self, tenant: &TenantName) -> Option<Paper> {
+        self.made.get(tenant).copied()
+    }
+
+    /// The next daemon takes all tenants to be made by what is planned now. The networks of those
+    /// that do not live went with their supervisor.
+    pub(crate) fn begin(&mut self, lives: impl Fn(&TenantName) -> bool) {
+        self.stands.retain(|tenant, _| lives(tenant));
+        self.made = self.planned.clone();
     }
 
     /// What the world says of what stands.
@@ -63,6 +77,7 @@ impl Plans {
                     format!("{tenant} takes what {holders:?} hold")
                 })?;
                 self.stands.insert(tenant.clone(), paper);
+                self.made.insert(tenant.clone(), paper);
                 Ok(())
             }
             Action::Launch { tenant, .. } => {
@@ -74,11 +89,14 @@ impl Plans {
                 })?;
                 self.ran
                     .extend(planned.map(|paper| (tenant.clone(), paper)));
+                self.made
+                    .extend(planned.map(|paper| (tenant.clone(), paper)));
                 Ok(())
             }
             Action::Forget { tenant } => {
                 let planned = self.planned.contains_key(tenant);
                 let stands = self.stands.contains_key(tenant);
+                self.made.remove(tenant);
                 check(!planned && !stands, Law::Forgotten, || {
                     format!("{tenant} is forgotten: planned {planned}, stands {stands}")
                 })

@@ -245,6 +245,9 @@ fn breaks_over_a_death() -> Vec<Result<(), Broken>> {
         goes_on(StateWord::Waiting, StateWord::Held, false),
         Laws::goes_on(&up, &view(Want::Down, StateWord::Up), true),
         Laws::goes_on(&up, &restarted, true),
+        Laws::goes_on(&up, &view(Want::Up, StateWord::Releasing), true),
+        Laws::came_back(&view(Want::Down, StateWord::Stopping), true),
+        Laws::came_back(&view(Want::Up, StateWord::Up), false),
     ]
 }
 

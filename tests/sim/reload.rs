@@ -9,7 +9,8 @@ use super::plans::Paper;
 use super::world::World;
 
 /// What a reload finds of one tenant.
-enum Found {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
     Removed,
     Changed(Effect),
     Added,
@@ -19,6 +20,8 @@ impl World {
     /// Reads a manifest that somebody edited: told in the order in which a daemon tells it.
     pub(super) fn reload(&mut self) -> Result<(), Broken> {
         let found = self.edit();
+        let deaths = self.outcome.deaths;
+        self.outcome.reloads += 1;
         for (tenant, found) in &found {
             let Some(paper) = self.plans.planned.get(tenant) else {
                 continue;
@@ -28,26 +31,48 @@ impl World {
                 let tenant = tenant.clone();
                 self.tell(Event::Awaits { tenant, others })?;
             }
+            if self.is_cut_short(deaths)? {
+                return Ok(());
+            }
         }
         for (tenant, found) in found {
             match found {
                 Found::Removed => self.tell(Event::Removed { tenant })?,
                 Found::Changed(effect) => {
                     let policy = self.changed_policy(&tenant).into();
+                    self.half_told = Some(tenant.clone());
                     self.tell(Event::Replanned {
-                        tenant,
+                        tenant: tenant.clone(),
                         policy,
                         effect,
                     })?;
+                    if self.outcome.deaths == deaths {
+                        self.write_down(&[tenant]);
+                        self.half_told = None;
+                    }
                 }
                 Found::Added => self.plan(tenant)?,
+            }
+            if self.is_cut_short(deaths)? {
+                return Ok(());
             }
         }
         Ok(())
     }
 
+    /// Whether the supervisor has died amid a reload: then the next one has read the same manifest,
+    /// and nothing more is to be told.
+    fn is_cut_short(&mut self, deaths: u32) -> Result<bool, Broken> {
+        if self.outcome.deaths == deaths && self.random.chance(10) {
+            self.die()?;
+        }
+        let cut_short = self.outcome.deaths > deaths;
+        self.outcome.cut_short += u32::from(cut_short);
+        Ok(cut_short)
+    }
+
     /// Edits the manifest, and tells what that comes to.
-    fn edit(&mut self) -> Vec<(TenantName, Found)> {
+    pub(super) fn edit(&mut self) -> Vec<(TenantName, Found)> {
         let before = self.plans.planned.clone();
         let mut addresses: Vec<u64> = (0..self.names.len() as u64).collect();
         if self.random.chance(60) {

@@ -23,6 +23,8 @@ pub(super) enum Network {
 pub(super) struct Live {
     pub(super) id: LaunchId,
     pub(super) launched: bool,
+    /// Whether a supervisor knows that it was launched.
+    pub(super) known: bool,
 }
 
 /// What is true of one tenant on the host.
@@ -41,6 +43,8 @@ pub(super) struct Truth {
     pub(super) asked_end: bool,
     /// At least so many strikes.
     pub(super) strikes: u32,
+    /// Its launch ended while no supervisor looked, and none has found that yet.
+    pub(super) unseen: bool,
     /// Another one holds, or held, what it takes.
     pub(super) awaits: bool,
 }

@@ -1,12 +1,12 @@
 //! A host that exists in numbers only: delays, faults, programs that misbehave, and operators who
 //! ask at random, all from one seed and on a virtual clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::time::Duration;
 
 use tenantd::name::TenantName;
-use tenantd::plan::model::{Policy, Readiness, RestartPolicy, RestartWhen, StopSignal};
+use tenantd::supervisor::action::Action;
 use tenantd::supervisor::event::{Event, Exit, LaunchId, RequestId, Verb};
 use tenantd::supervisor::memory::Memory;
 use tenantd::supervisor::time::Moment;
@@ -57,12 +57,24 @@ pub(super) struct Program {
     pub(super) first: bool,
 }
 
+/// What is written down of a tenant: what its supervisor meant, and what it was made by.
+#[derive(Debug, Clone)]
+pub(super) struct Written {
+    pub(super) memory: Memory,
+    pub(super) paper: Option<Paper>,
+}
+
 /// What one history came to.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     pub(crate) events: u32,
     pub(crate) launches: u32,
     pub(crate) deaths: u32,
+    pub(crate) reloads: u32,
+    /// Deaths amid a reload.
+    pub(crate) cut_short: u32,
+    /// Edits that were told to nobody, between two supervisors.
+    pub(crate) silent: u32,
     /// How often each state was seen after an event.
     pub(crate) states: BTreeMap<String, u32>,
     /// Each event and its step, where a trace was asked for.
@@ -78,7 +90,7 @@ pub(crate) struct World {
     pub(super) shutdown: bool,
     pub(super) supervisor: Supervisor,
     /// What the supervisor has written down, as the next one reads it.
-    pub(super) written: BTreeMap<TenantName, Memory>,
+    pub(super) written: BTreeMap<TenantName, Written>,
     /// How often one may still die.
     pub(super) deaths: u64,
     pub(super) laws: Laws,
@@ -89,6 +101,10 @@ pub(crate) struct World {
     sequence: u64,
     requests: u64,
     pub(super) programs: BTreeMap<LaunchId, Program>,
+    /// Tenants that the supervisor was told to end, since they left the manifest.
+    pub(super) left: BTreeSet<TenantName>,
+    /// A tenant whose change was told, and not yet written down.
+    pub(super) half_told: Option<TenantName>,
     /// Told before, to be told again when they are stale.
     pub(super) told: Vec<Event>,
     tracing: bool,
@@ -123,6 +139,8 @@ impl World {
             sequence: 0,
             requests: 0,
             programs: BTreeMap::new(),
+            left: BTreeSet::new(),
+            half_told: None,
             told: Vec::new(),
             tracing,
             outcome: Outcome::default(),
@@ -226,18 +244,6 @@ impl World {
         self.versions
     }
 
-    /// Another policy, but for the delays: the one that runs was reckoned by the old ones.
-    pub(super) fn changed_policy(&mut self, tenant: &TenantName) -> Policy {
-        let policy = self.policy();
-        match self.laws.policy(tenant) {
-            Some(old) => Policy {
-                restart: old.restart.clone(),
-                ..policy
-            },
-            None => policy,
-        }
-    }
-
     fn ask(&mut self, tenant: TenantName, verb: Verb) -> Result<(), Broken> {
         self.requests += 1;
         let request = RequestId(self.requests);
@@ -250,6 +256,11 @@ impl World {
 
     pub(super) fn tell(&mut self, event: Event) -> Result<(), Broken> {
         self.shutdown |= event == Event::Shutdown;
+        match &event {
+            Event::Removed { tenant } => drop(self.left.insert(tenant.clone())),
+            Event::Planned { tenant, .. } => drop(self.left.remove(tenant)),
+            _ => {}
+        }
         let heard = self.laws.event(self.now, &event);
         self.plans.event(&event, heard.unfit);
         let before: Vec<View> = self.supervisor.tenants().collect();
@@ -281,6 +292,10 @@ impl World {
         let dies = self.dies_before(step.actions.len());
         for action in &step.actions[..dies.unwrap_or(step.actions.len())] {
             self.plans.action(action)?;
+            if let Action::Forget { tenant } = action {
+                self.written.remove(tenant);
+                self.left.remove(tenant);
+            }
             self.act(action);
         }
         if dies.is_some() {
@@ -318,13 +333,13 @@ impl World {
         for _ in 0..self.random.below(20) {
             self.ask_within(UNFAIR_FOR);
         }
-        // Not both: who waits for whom is not written down.
-        if self.random.chance(50) {
+        if self.random.chance(60) {
             self.deaths = 1 + self.random.below(6);
             for _ in 0..self.random.below(4) {
                 self.later(UNFAIR_FOR, Happening::Death);
             }
-        } else {
+        }
+        if self.random.chance(60) {
             for _ in 0..self.random.below(5) {
                 self.later(UNFAIR_FOR, Happening::Reload);
             }
@@ -334,37 +349,6 @@ impl World {
         }
         if self.random.chance(15) {
             self.later(UNFAIR_FOR, Happening::Tell(Event::Hurry));
-        }
-    }
-
-    fn policy(&mut self) -> Policy {
-        use RestartWhen::{Always, Never, OnFailure};
-        let lived = Readiness::Lived(self.random.millis(5_000));
-        let ready = [
-            Readiness::Started,
-            lived,
-            Readiness::Tcp(80),
-            Readiness::Notify,
-        ];
-        let random = &mut self.random;
-        Policy {
-            autostart: random.chance(80),
-            stop_signal: StopSignal {
-                number: 15,
-                name: "SIGTERM".to_owned(),
-            },
-            grace: Duration::from_secs(*random.pick(&[0, 1, 10])),
-            restart: RestartPolicy {
-                when: *random.pick(&[Always, Always, OnFailure, Never]),
-                delay: Duration::from_millis(*random.pick(&[0, 100, 1_000])),
-                delay_max: Duration::from_secs(*random.pick(&[1, 30])),
-                healthy_after: Duration::from_secs(*random.pick(&[1, 10, 60])),
-                strikes: *random.pick(&[0, 1, 3, 10]),
-                window: Duration::from_secs(*random.pick(&[5, 60])),
-            },
-            ready: random.pick(&ready).clone(),
-            ready_within: Duration::from_secs(*random.pick(&[1, 30])),
-            daemonizes: random.chance(30),
         }
     }
 

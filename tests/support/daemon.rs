@@ -85,6 +85,7 @@ pub struct Daemon {
     pub manifest: PathBuf,
     /// When it was started last.
     pub begun: Instant,
+    program: String,
     child: Child,
     before: Traces,
     ended: bool,
@@ -125,7 +126,8 @@ impl Daemon {
         Self::spawn_with(PROGRAM, manifest, armed)
     }
 
-    fn spawn_with(program: &str, manifest: &str, armed: &str) -> Self {
+    /// As [`Daemon::spawn_armed`], with another file of the program.
+    pub fn spawn_with(program: &str, manifest: &str, armed: &str) -> Self {
         let app = super::app_name();
         let before = traces(&app);
         let path = write_manifest(&app, manifest);
@@ -135,13 +137,14 @@ impl Daemon {
             app,
             manifest: path,
             begun,
+            program: program.to_owned(),
             child,
             before,
             ended: false,
         }
     }
 
-    /// Starts the program again with the same manifest, after its end.
+    /// Starts its program again with the same manifest, after its end.
     #[track_caller]
     pub fn again(&mut self) {
         self.again_armed("");
@@ -152,7 +155,7 @@ impl Daemon {
     pub fn again_armed(&mut self, armed: &str) {
         assert!(self.ended);
         self.begun = Instant::now();
-        self.child = launch(PROGRAM, &self.app, &self.manifest, armed);
+        self.child = launch(&self.program, &self.app, &self.manifest, armed);
         self.ended = false;
     }
 
@@ -193,7 +196,7 @@ impl Daemon {
         tenantd(&[&["--app", &self.app], arguments].concat())
     }
 
-    fn try_status(&self) -> Option<AppStatus> {
+    pub fn try_status(&self) -> Option<AppStatus> {
         let said = self.tell(&["status", "--json"]);
         serde_json::from_str(&said.out).ok()
     }

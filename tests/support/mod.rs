@@ -81,6 +81,7 @@ pub fn app_name() -> String {
 
 pub mod daemon;
 pub mod ledger;
+pub mod leftover;
 pub mod place;
 pub mod store;
 pub mod visit;

@@ -54,6 +54,16 @@ pub fn script(name: &str, text: &str) -> String {
     path
 }
 
+/// Where a supervisor's program lies that is to be upgraded.
+pub const INSTALLED: &str = "/srv/tenantd";
+
+/// Puts a program there, as a package does: what lay there goes on where it runs.
+pub fn install(program: &str) {
+    let text = format!("cp \"$0\" {INSTALLED}.new && mv {INSTALLED}.new {INSTALLED}");
+    let done = Command::new("sh").args(["-c", &text, program]).status();
+    assert!(done.unwrap().success());
+}
+
 /// One of the project's examples, copied to where every user can execute it.
 pub fn example(name: &str) -> String {
     let built = Path::new(PROGRAM).with_file_name("examples").join(name);

@@ -2,7 +2,7 @@
 //! taken.
 
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::OpenOptionsExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use tenantd::wire::{StateWord, TenantStatus};
 
-use crate::support::daemon::{Daemon, PROGRAM, ends, pidfd, signal, until};
-use crate::support::place::{self, example, script};
+use crate::support::daemon::{Daemon, PROGRAM, ends, pidfd, run, signal, tenantd, until};
+use crate::support::place::{self, INSTALLED, example, install, script};
 use crate::support::visit::accepts;
 
 const MANIFEST: &str = r#"
@@ -39,24 +39,11 @@ fn running() -> Daemon {
         "[ $WHO = acme ] || exit 1\ntrap 'echo last words; exit 7' TERM\necho ready\n\
          while :; do sleep 0.05; done",
     );
-    install(Path::new(PROGRAM));
-    let daemon = Daemon::start_with("/srv/tenantd", MANIFEST);
+    install(PROGRAM);
+    let daemon = Daemon::start_with(INSTALLED, MANIFEST);
     daemon.until_state("acme", StateWord::Up);
     daemon.until_state("frail", StateWord::Waiting);
     daemon
-}
-
-/// Puts a program in the place of the supervisor's, as a package does.
-fn install(program: &Path) {
-    let done = Command::new("sh")
-        .args([
-            "-c",
-            "cp \"$0\" /srv/tenantd.new && mv /srv/tenantd.new /srv/tenantd",
-        ])
-        .arg(program)
-        .status()
-        .unwrap();
-    assert!(done.success());
 }
 
 /// What an operator sees of the tenants, without what may differ by the moment.
@@ -89,7 +76,7 @@ fn the_program_on_disk_takes_over_in_the_same_process() {
     let before = seen(&daemon);
     assert_eq!(netns.len(), 2);
     for round in 0..2 {
-        install(Path::new(PROGRAM));
+        install(PROGRAM);
         let said = daemon.tell(&["upgrade"]).expect(0);
         assert!(
             said.contains(&format!("in process {}", daemon.pid())),
@@ -116,7 +103,7 @@ fn a_signal_does_the_same() {
     let daemon = running();
     let (_, program) = held(&daemon);
     let before = seen(&daemon);
-    install(Path::new(PROGRAM));
+    install(PROGRAM);
     daemon.signal(Signal::SIGUSR2);
     until("another program runs", || {
         (held(&daemon).1 != program).then_some(())
@@ -142,18 +129,31 @@ fn refused(daemon: &Daemon, why: &str) {
 fn a_program_that_would_not_serve_is_not_taken() {
     let daemon = running();
     let (_, program) = held(&daemon);
-    install(Path::new("/bin/false"));
+    install("/bin/false");
     refused(&daemon, "without a word");
-    install(Path::new(&script("hello", "echo hello")));
+    install(&script("hello", "echo hello"));
     refused(&daemon, "did not say its version");
-    install(Path::new(PROGRAM));
+    install(PROGRAM);
     let manifest = fs::read_to_string(&daemon.manifest).unwrap();
     fs::write(&daemon.manifest, format!("{manifest}\ncolour = 3\n")).unwrap();
     refused(&daemon, "colour");
     fs::write(&daemon.manifest, manifest).unwrap();
-    fs::remove_file("/srv/tenantd").unwrap();
+    fs::remove_file(INSTALLED).unwrap();
     refused(&daemon, "cannot be executed");
     assert_eq!(held(&daemon).1, program);
+    daemon.end();
+}
+
+#[test]
+fn a_program_that_is_gone_after_its_trial_is_not_missed() {
+    let daemon = running();
+    let text = format!("rm {INSTALLED}; exec {PROGRAM} \"$@\"");
+    for _ in 0..2 {
+        install(&script("next", &text));
+        refused(&daemon, "No such file");
+    }
+    install(PROGRAM);
+    daemon.tell(&["upgrade"]).expect(0);
     daemon.end();
 }
 
@@ -164,7 +164,7 @@ fn a_program_that_fails_before_it_is_ready_gives_back() {
     let (netns, _) = held(&daemon);
     let fails = |how: &str, why: &str| {
         let text = format!("[ -n \"$TENANTD_TRIAL\" ] || {{ {how}; }}\nexec {PROGRAM} \"$@\"");
-        install(Path::new(&script("next", &text)));
+        install(&script("next", &text));
         refused(&daemon, why);
         assert_eq!(held(&daemon).0, netns);
         let name = fs::read_to_string(format!("/proc/{}/comm", daemon.pid())).unwrap();
@@ -172,10 +172,44 @@ fn a_program_that_fails_before_it_is_ready_gives_back() {
     };
     fails("set -- --config /nonexistent", "/nonexistent");
     // It still can be upgraded, to what lies where it lay.
-    install(Path::new(PROGRAM));
+    install(PROGRAM);
     daemon.tell(&["upgrade"]).expect(0);
     fails("export TENANTD_PANIC_AT_UPGRADE=1", "a test wants it");
     daemon.end();
+}
+
+/// Whoever reads the manifest hangs, and with it the upgrade that waits for the reload's answer.
+#[test]
+fn the_supervisor_can_be_ended_while_it_waits_to_upgrade() {
+    let mut daemon = running();
+    let good = daemon.manifest.with_extension("good");
+    fs::copy(&daemon.manifest, &good).unwrap();
+    let on_trial = format!(
+        "[ -z \"$TENANTD_TRIAL\" ] || set -- --config {}",
+        good.display()
+    );
+    install(&script(
+        "next",
+        &format!("{on_trial}\nexec {PROGRAM} \"$@\""),
+    ));
+    fs::remove_file(&daemon.manifest).unwrap();
+    run(Command::new("mkfifo").arg(&daemon.manifest)).expect(0);
+    let app = daemon.app.clone();
+    let hangs = std::thread::spawn(move || tenantd(&["--app", &app, "reload"]));
+    let writer = until("it reads the manifest", || {
+        let mut writer = fs::File::options();
+        writer.write(true).custom_flags(libc::O_NONBLOCK);
+        writer.open(&daemon.manifest).ok()
+    });
+    daemon.signal(Signal::SIGUSR2);
+    until("it is about to upgrade", || {
+        daemon.output().contains("upgrading from").then_some(())
+    });
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.wait().code(), Some(0), "{}", daemon.output());
+    daemon.left_nothing();
+    drop(writer);
+    assert_ne!(hangs.join().unwrap().code, 0);
 }
 
 #[test]
@@ -208,9 +242,9 @@ fn no_visitor_of_a_tenant_notices() {
     place::host();
     place::folder("/var/lib/guestbook");
     let program = example("guestbook");
-    install(Path::new(PROGRAM));
+    install(PROGRAM);
     let daemon = Daemon::start_with(
-        "/srv/tenantd",
+        INSTALLED,
         &format!(
             "[app]\nname = \"APP\"\ncommand = [\"{program}\"]\nuser = \"nobody\"\n\
              datastore.path = \"/var/lib/guestbook\"\nready.tcp = 80\n\

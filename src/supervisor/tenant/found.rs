@@ -5,10 +5,11 @@
 //! never ended for its supervisor's death alone; one that died meanwhile has ended unasked.
 
 use crate::plan::model::Readiness;
+use crate::supervisor::backoff::Strikes;
 use crate::supervisor::event::Exit;
 use crate::supervisor::memory::{Fate, Footing, Found, Memory};
 use crate::supervisor::step::{Cause, Find};
-use crate::supervisor::view::{Want, Why};
+use crate::supervisor::view::{StateWord, Want, Why};
 
 use super::{After, Ending, Left, Live, Readying, State, Tenant, Turn};
 
@@ -18,11 +19,16 @@ impl Tenant {
         let want = self.want();
         Memory {
             want,
-            asked: (want == Want::Up) != self.policy.autostart,
+            // One that left the manifest is wanted down for that alone: if it is in it again when
+            // it is found, it is a new one.
+            asked: (want == Want::Up) != self.policy.autostart && !self.leaving,
             state: self.state.clone(),
             since: self.since,
             restarts: self.restarts,
-            strikes: self.strikes.clone(),
+            strikes: match self.leaving {
+                true => Strikes::default(),
+                false => self.strikes.clone(),
+            },
             ..Memory::none(self.since)
         }
     }
@@ -75,11 +81,20 @@ impl Tenant {
                 self.go_on_stopping(turn, launch, ending, after)
             }
             State::Stuck {
-                left: Left::Processes { .. },
-                ..
+                left: Left::Processes { launch, after },
+                why,
+                tries,
+                retry_at,
             } => {
-                turn.cause = Cause::Found(Find::AsItWas(was.word()));
-                was
+                turn.cause = Cause::Found(Find::AsItWas(StateWord::Stuck));
+                let after = if outdated { After::Renew } else { after };
+                let left = Left::Processes { launch, after };
+                State::Stuck {
+                    left,
+                    why,
+                    tries,
+                    retry_at,
+                }
             }
             State::Launching { launch, .. } | State::Up { launch, .. } if outdated => {
                 self.stop(turn, launch, After::Renew)

@@ -74,6 +74,7 @@ provisioning | provision provisioning | provision provisioning
 provisioning, unwanted | release releasing | release releasing
 launching | - up | provision provisioning
 launching, unwanted | terminate stopping | release releasing
+launching, asked again | terminate stopping | provision provisioning
 up | - up | - waiting
 stopping | terminate stopping | release releasing
 restarting | terminate stopping | provision provisioning
@@ -327,4 +328,72 @@ fn the_form_of_a_memory_is_that_of_the_ledger() {
             + r#""retry_at":1006000000000}},"since":1005000000000,"restarts":0,"#
             + r#""strikes":{"count":0,"fell":[]},"budget":0}"#
     );
+}
+
+#[test]
+fn what_could_not_be_ended_and_was_made_by_another_plan_is_made_anew() {
+    let world = World::new(policy())
+        .provisioned()
+        .launched()
+        .asked(Verb::Restart);
+    let world = world.unended();
+    let found = Found {
+        memory: world.memory(),
+        fate: Fate::Lives,
+        footing: Footing::Whole,
+        outdated: true,
+    };
+    let (mut next, _) = world.finds(policy(), found);
+    assert_eq!(next.view().state, StateWord::Stuck);
+    let launch = next.launch();
+    let step = next.tell(Event::Emptied { launch });
+    assert_eq!(words(&step), "release");
+}
+
+#[test]
+fn who_left_the_manifest_and_is_in_it_again_is_a_new_one() {
+    let mut world = World::new(policy()).provisioned().launched();
+    world.ask(Verb::Stop);
+    let tenant = world.name();
+    let step = world.tell(Event::Removed { tenant });
+    assert_eq!(step.changed, [world.name()], "it is to be written down");
+    let (next, _) = world.next(policy(), Fate::Lives);
+    assert_eq!(next.view().want, Want::Up);
+}
+
+#[test]
+fn whoever_takes_what_one_holds_that_is_found_later_awaits_it() {
+    let world = World::new(policy()).provisioned().launched();
+    let taker = || "beta".parse().unwrap();
+    for (fate, footing) in [(Fate::Lives, Footing::Whole), (OVER, Footing::Nothing)] {
+        let mut next = World {
+            supervisor: Supervisor::new(Limits::default()),
+            now: world.now + GAP,
+        };
+        let others = vec![world.name()];
+        let tenant = taker();
+        next.tell(Event::Awaits { tenant, others });
+        let planned = |tenant, found| Event::Planned {
+            tenant,
+            policy: policy().into(),
+            found,
+        };
+        assert_eq!(words(&next.tell(planned(taker(), None))), "-");
+        let found = Found {
+            memory: world.memory(),
+            fate,
+            footing,
+            outdated: true,
+        };
+        let mut step = next.tell(planned(world.name(), Some(found.into())));
+        if fate == Fate::Lives {
+            assert_eq!(words(&step), "terminate");
+            let launch = next.launch();
+            next.tell(Event::Emptied { launch });
+            let tenant = world.name();
+            step = next.tell(Event::Released { tenant });
+        }
+        let provision = crate::supervisor::action::Action::Provision { tenant: taker() };
+        assert!(step.actions.contains(&provision), "{step:?}");
+    }
 }

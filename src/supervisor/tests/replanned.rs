@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::plan::effect::Effect;
+use crate::supervisor::backoff::Strikes;
 
 impl World {
     fn replanned(&mut self, effect: Effect) -> Vec<Action> {
@@ -97,6 +98,16 @@ fn a_removed_tenant_ends_and_is_forgotten() {
     };
     assert_eq!(released.actions, [forget]);
     assert!(world.supervisor.tenant(&tenant).is_none());
+}
+
+#[test]
+fn what_went_wrong_with_one_that_left_is_not_remembered() {
+    let mut world = situation("waiting");
+    let strikes = |world: &World| world.supervisor.memory(&world.name()).unwrap().strikes;
+    assert_ne!(strikes(&world), Strikes::default());
+    let tenant = world.name();
+    world.tell(Event::Removed { tenant });
+    assert_eq!(strikes(&world), Strikes::default());
 }
 
 #[test]

@@ -1,0 +1,125 @@
+//! Leftovers where no supervisor runs: whoever collects them takes its place for that long.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use anyhow::Context;
+
+use super::{Ground, Living, finish, look, named, populated};
+use crate::crash;
+use crate::daemon::ledger::file::{LedgerFile, Legacy};
+use crate::daemon::site::blocking;
+use crate::daemon::strays;
+use crate::host::cgroup::Tree;
+use crate::host::heritage::Heritage;
+use crate::host::netns::name;
+use crate::host::runtime::{self, Runtime};
+use crate::host::{fifo, process};
+use crate::name::{AppName, TenantName};
+use crate::wire::{Leftover, LeftoverFate, LeftoverKind};
+
+/// How thorough a collection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// Only say what there is.
+    pub dry_run: bool,
+    /// End what lives of a tenant in no plan: by SIGTERM, and by SIGKILL if that is not enough.
+    pub kill: bool,
+}
+
+/// Collects leftovers where no supervisor runs: takes its place for that long.
+///
+/// # Errors
+/// When a supervisor runs, or the host cannot be looked at.
+pub async fn alone(
+    app: &AppName,
+    planned: &BTreeSet<TenantName>,
+    extent: Extent,
+) -> anyhow::Result<Vec<Leftover>> {
+    let Extent { dry_run, kill } = extent;
+    let was_there = runtime::folder(app).exists();
+    let runtime = Runtime::take(app, &mut Heritage::default())?;
+    let (ledger, legacy) = LedgerFile::open(app).context("cannot tell what is left")?;
+    let tree = Tree::left(app);
+    let ground = Ground {
+        app,
+        tree: tree.as_ref(),
+        planned: &|tenant| planned.contains(tenant),
+        hub: !planned.is_empty(),
+        lives: &|tenant| lives(tree.as_ref(), &legacy, tenant),
+        dry_run,
+    };
+    crash::point("gc: alone", "");
+    let mut found = match kill && !dry_run {
+        true => end_unplanned(&ground, &legacy).await?,
+        false => Vec::new(),
+    };
+    let meant = app.clone();
+    let survey = blocking(move || look(&meant)).await?;
+    let sorted = ground.sort(survey);
+    found.extend(blocking(move || Ok(finish(sorted))).await?);
+    drop(ledger);
+    let kept = found.iter().any(|l| l.fate == LeftoverFate::Kept);
+    if (dry_run || kept || !planned.is_empty()) && was_there {
+        return Ok(found);
+    }
+    for socket in ["control", "notify"] {
+        let path = runtime::folder(app).join(socket);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).context(format!("cannot remove {}", path.display()));
+            }
+            Ok(()) | Err(_) => {}
+        }
+        crash::point("gc: socket gone", socket);
+    }
+    runtime.remove()?;
+    if let Some(tree) = tree {
+        tree.remove()?;
+    }
+    crash::point("gc: cgroups gone", "");
+    name::leave()?;
+    Ok(found)
+}
+
+/// Ends each tenant in no plan of which something lives. One that cannot be ended is found again by
+/// whoever looks next.
+async fn end_unplanned(ground: &Ground<'_>, legacy: &Legacy) -> anyhow::Result<Vec<Leftover>> {
+    let mut ended = Vec::new();
+    for tenant in fifo::tenants(ground.app)? {
+        if (ground.planned)(&tenant) {
+            continue;
+        }
+        let Some(lived) = (ground.lives)(&tenant) else {
+            continue;
+        };
+        let netns = legacy.netns_of(&tenant);
+        match strays::end(ground.app, ground.tree, &tenant, netns).await {
+            Ok(()) => ended.push(Leftover {
+                kind: LeftoverKind::Tenant,
+                object: tenant.to_string(),
+                fate: LeftoverFate::Ended,
+                why: match lived {
+                    Living::Named(processes) => Some(processes),
+                    Living::Untold(_) => None,
+                },
+            }),
+            Err(failure) => tracing::warn!(%tenant, "{tenant}: {failure}"),
+        }
+    }
+    Ok(ended)
+}
+
+/// As [`populated`], where the tenant may have been in a cgroup that only its supervisor knew.
+fn lives(tree: Option<&Tree>, legacy: &Legacy, tenant: &TenantName) -> Option<Living> {
+    if let Some(living) = tree.and_then(|tree| populated(tree, tenant)) {
+        return Some(living);
+    }
+    match process::in_netns(legacy.netns_of(tenant)?) {
+        Ok(pids) => named(&pids),
+        Err(error) => {
+            let why = format!("cannot look for its processes: {error}");
+            Some(Living::Untold(why))
+        }
+    }
+}

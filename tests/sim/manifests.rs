@@ -1,0 +1,88 @@
+//! What a changed manifest allows: what an operator's edit brings about is asked for.
+
+use std::sync::Arc;
+
+use tenantd::name::TenantName;
+use tenantd::plan::effect::Effect;
+use tenantd::plan::model::Policy;
+use tenantd::supervisor::event::Event;
+use tenantd::supervisor::memory::Fate;
+use tenantd::supervisor::time::Moment;
+
+use super::laws::Laws;
+use super::truth::{Network, Truth};
+
+impl Laws {
+    /// What the manifest says changes.
+    pub(super) fn plan(&mut self, now: Moment, event: &Event) {
+        if let Event::Planned {
+            tenant,
+            policy,
+            found,
+        } = event
+        {
+            let lives = found.as_ref().map(|found| found.fate == Fate::Lives);
+            match lives {
+                None => self.asked_for(tenant, policy),
+                Some(lives) => self.found(now, tenant, lives),
+            }
+            self.tenants.entry(tenant.clone()).or_insert(Truth {
+                policy: policy.clone(),
+                network: Network::None,
+                live: None,
+                free: true,
+                trying: false,
+                tried_at: now,
+                asked_end: false,
+                strikes: 0,
+                unseen: false,
+                awaits: false,
+            });
+        }
+        if let Event::Replanned {
+            tenant,
+            policy,
+            effect,
+        } = event
+        {
+            match (effect, self.tenants.get_mut(tenant)) {
+                (Effect::Live, Some(truth)) => truth.policy = policy.clone(),
+                (Effect::Relaunch | Effect::Renew, _) => self.asked_for(tenant, policy),
+                (Effect::Live, None) => {}
+            }
+        }
+        if let Event::Removed { tenant } = event
+            && let Some(truth) = self.tenants.get_mut(tenant)
+        {
+            truth.asked_end = true;
+        }
+        if let Event::Awaits { tenant, others } = event
+            && let Some(truth) = self.tenants.get_mut(tenant)
+        {
+            truth.awaits |= !others.is_empty();
+        }
+    }
+
+    /// What the tenant does next was asked for, by an operator's edit.
+    fn asked_for(&mut self, tenant: &TenantName, policy: &Arc<Policy>) {
+        if let Some(truth) = self.tenants.get_mut(tenant) {
+            truth.policy = policy.clone();
+            truth.asked_end = true;
+            truth.free = true;
+            truth.strikes = 0;
+        }
+    }
+
+    /// A supervisor has found it, and what became of its launch.
+    fn found(&mut self, now: Moment, tenant: &TenantName, lives: bool) {
+        let Some(truth) = self.tenants.get_mut(tenant) else {
+            return;
+        };
+        if let Some(live) = truth.live.as_mut().filter(|_| lives) {
+            live.known = true;
+        }
+        if std::mem::take(&mut truth.unseen) {
+            truth.ended(now);
+        }
+    }
+}

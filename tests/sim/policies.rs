@@ -1,0 +1,53 @@
+//! Policies at random.
+
+use std::time::Duration;
+
+use tenantd::name::TenantName;
+use tenantd::plan::model::{Policy, Readiness, RestartPolicy, RestartWhen, StopSignal};
+
+use super::world::World;
+
+impl World {
+    pub(super) fn policy(&mut self) -> Policy {
+        use RestartWhen::{Always, Never, OnFailure};
+        let lived = Readiness::Lived(self.random.millis(5_000));
+        let ready = [
+            Readiness::Started,
+            lived,
+            Readiness::Tcp(80),
+            Readiness::Notify,
+        ];
+        let random = &mut self.random;
+        Policy {
+            autostart: random.chance(80),
+            stop_signal: StopSignal {
+                number: 15,
+                name: "SIGTERM".to_owned(),
+            },
+            grace: Duration::from_secs(*random.pick(&[0, 1, 10])),
+            restart: RestartPolicy {
+                when: *random.pick(&[Always, Always, OnFailure, Never]),
+                delay: Duration::from_millis(*random.pick(&[0, 100, 1_000])),
+                delay_max: Duration::from_secs(*random.pick(&[1, 30])),
+                healthy_after: Duration::from_secs(*random.pick(&[1, 10, 60])),
+                strikes: *random.pick(&[0, 1, 3, 10]),
+                window: Duration::from_secs(*random.pick(&[5, 60])),
+            },
+            ready: random.pick(&ready).clone(),
+            ready_within: Duration::from_secs(*random.pick(&[1, 30])),
+            daemonizes: random.chance(30),
+        }
+    }
+
+    /// Another policy, but for the delays: the one that runs was reckoned by the old ones.
+    pub(super) fn changed_policy(&mut self, tenant: &TenantName) -> Policy {
+        let policy = self.policy();
+        match self.laws.policy(tenant) {
+            Some(old) => Policy {
+                restart: old.restart.clone(),
+                ..policy
+            },
+            None => policy,
+        }
+    }
+}
