@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use crate::crash;
 use crate::name::TenantName;
-use crate::plan::holders::Holding;
 use crate::plan::model::{Plan, Policy, TenantPlan};
 use crate::supervisor::event::{Event, LaunchId};
 use crate::supervisor::memory::Fate;
@@ -15,9 +14,6 @@ use super::ledger::Ledger;
 use super::ledger::file::{Legacy, Slot};
 use super::record::Record;
 use super::survivors::Survivor;
-
-/// A tenant, and what an earlier supervisor left of it.
-type Found = (Arc<TenantPlan>, Option<Survivor>);
 
 impl Daemon {
     /// Hands the whole plan to the supervisor, with what an earlier one left of it. It goes on
@@ -48,15 +44,7 @@ impl Daemon {
                 entry.slot = slot;
                 entry.permanent = wants.remove(&plan.name);
             }
-            let holding = record.as_ref().and_then(|record| record.holding.clone());
             let survivor = self.site.survivor(&plan, record);
-            let lives = survivor
-                .as_ref()
-                .is_some_and(|survivor| survivor.found.fate == Fate::Lives);
-            if let Some(entry) = self.ledger.entry(&plan.name) {
-                let other = |holding: &Holding| lives && *holding != Holding::of(&plan);
-                entry.inherited = holding.filter(other);
-            }
             found.push((plan, survivor));
         }
         for (slot, record) in records.into_values() {
@@ -73,22 +61,9 @@ impl Daemon {
             .iter()
             .filter_map(|(_, survivor)| Some(&survivor.as_ref()?.found.memory));
         self.supervisor.resume(LaunchId(0), memories);
-        // Before anything is planned, as it may be provisioned at once.
-        for (plan, others) in self.inherited(&found) {
-            let tenant = plan.name.clone();
-            self.happen(Event::Awaits { tenant, others });
-        }
         for (plan, survivor) in found {
             self.plan_one(&plan, survivor);
         }
-    }
-
-    /// Who has to wait until others let go of what they were made with.
-    fn inherited(&self, found: &[Found]) -> Vec<(Arc<TenantPlan>, Vec<TenantName>)> {
-        let holders = self.ledger.inherited();
-        let plans = found.iter().map(|(plan, _)| plan);
-        let all = plans.map(|plan| (Arc::clone(plan), holders.of(plan)));
-        all.filter(|(_, others)| !others.is_empty()).collect()
     }
 
     /// What is decided by of a tenant: the manifest's policy, with what an operator wants for good.

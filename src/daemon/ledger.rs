@@ -19,7 +19,6 @@ use crate::host::netns::Netns;
 use crate::host::program::ProgramFile;
 use crate::name::TenantName;
 use crate::plan::effect::Effect;
-use crate::plan::holders::{Holders, Holding};
 use crate::plan::model::TenantPlan;
 use crate::supervisor::event::LaunchId;
 
@@ -40,9 +39,6 @@ pub(super) struct Entry {
     /// What it is to be made by, where that is something else: taken up by its next provision or
     /// launch.
     pub(super) next: Option<Arc<TenantPlan>>,
-    /// What it holds beyond that since an earlier supervisor made it by another plan, until it is
-    /// provisioned anew.
-    pub(super) inherited: Option<Holding>,
     /// Whether it is in the manifest no more.
     pub(super) leaving: bool,
     /// What its provision made.
@@ -110,7 +106,6 @@ impl Entry {
         Self {
             plan: Arc::clone(plan),
             next: None,
-            inherited: None,
             leaving: false,
             standing: None,
             running: None,
@@ -123,12 +118,6 @@ impl Entry {
     /// What it was planned as last.
     pub(super) fn planned(&self) -> &Arc<TenantPlan> {
         self.next.as_ref().unwrap_or(&self.plan)
-    }
-
-    /// What it holds.
-    pub(super) fn holding(&self) -> Holding {
-        let inherited = self.inherited.clone();
-        inherited.unwrap_or_else(|| Holding::of(&self.plan))
     }
 
     /// A provision or launch begins: by what was planned last.
@@ -163,25 +152,9 @@ impl Ledger {
         staying.map(|entry| entry.planned().as_ref())
     }
 
-    /// Who holds what, also of those that were removed and are not gone.
-    pub(super) fn holders(&self) -> Holders<'_> {
-        let mut holders = self.inherited();
-        for (tenant, entry) in &self.entries {
-            let plan = entry.plan.as_ref();
-            holders.add(tenant, plan.link.address, &plan.datastore.source);
-        }
-        holders
-    }
-
-    /// Who holds what by another plan than its own.
-    pub(super) fn inherited(&self) -> Holders<'_> {
-        let mut holders = Holders::default();
-        for (tenant, entry) in &self.entries {
-            if let Some(Holding { address, source }) = &entry.inherited {
-                holders.add(tenant, *address, source);
-            }
-        }
-        holders
+    /// What each tenant is made by, also those that were removed and are not gone.
+    pub(super) fn standing(&self) -> impl Iterator<Item = &TenantPlan> {
+        self.entries.values().map(|entry| entry.plan.as_ref())
     }
 
     /// Notes that a tenant is planned otherwise. False if it is new.

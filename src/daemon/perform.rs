@@ -55,7 +55,6 @@ impl Daemon {
             // What an earlier supervisor left of it is used again or taken away.
             let _remains = self.ledger.falls(&tenant);
             if let Some(entry) = self.ledger.entry(&tenant) {
-                entry.inherited = None;
                 entry.take_up();
             }
             if let Some(plan) = self.ledger.plan(&tenant) {

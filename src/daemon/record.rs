@@ -11,7 +11,6 @@ use crate::host::program::ProgramFile;
 use crate::name::{AppName, TenantName};
 use crate::plan::derive;
 use crate::plan::effect::{self, Fingerprints};
-use crate::plan::holders::Holding;
 use crate::plan::model::TenantPlan;
 use crate::supervisor::event::LaunchId;
 use crate::supervisor::memory::Memory;
@@ -31,9 +30,6 @@ pub(super) struct Record {
     pub(super) netns: u64,
     /// The [`fingerprint`] of what it was made by.
     pub(super) plan: u64,
-    /// What it holds; not known where an earlier tenantd wrote it, or where it has no place.
-    #[serde(default)]
-    pub(super) holding: Option<Holding>,
     /// The file of its program as it was when the launch began.
     pub(super) program: Option<ProgramFile>,
 }
@@ -80,7 +76,6 @@ pub(super) fn read_first(app: &AppName, tenant: &TenantName) -> io::Result<Optio
         process: (pid != 0).then_some(Mark { pid, start_ticks }),
         netns: first.netns,
         plan: first.plan,
-        holding: None,
         program: None,
     }))
 }

@@ -17,6 +17,7 @@ use crate::name::TenantName;
 use crate::plan::changes;
 use crate::plan::diff::{Change, Changes, Side, diff};
 use crate::plan::effect::Effect;
+use crate::plan::holders::Holders;
 use crate::plan::model::{NetworkPlan, Plan, TenantPlan};
 use crate::supervisor::event::Event;
 
@@ -210,7 +211,7 @@ impl Daemon {
         let plans: BTreeMap<TenantName, Arc<TenantPlan>> =
             plans.map(|plan| (plan.name.clone(), plan)).collect();
         // What stands counts, not what was planned last: it may not have been let go of yet.
-        let holders = self.ledger.holders();
+        let holders = Holders::new(self.ledger.standing());
         let takers = changes.tenants.iter().filter(|change| match change.change {
             Change::Add | Change::Renew => true,
             Change::Remove | Change::Relaunch | Change::Live => false,

@@ -31,7 +31,6 @@ impl Daemon {
                 process: entry.mark(),
                 netns: entry.standing.as_ref().map_or(0, |standing| standing.inode),
                 plan: record::fingerprint(&entry.plan),
-                holding: Some(entry.holding()),
                 program: entry.running.as_ref().and_then(|running| running.program),
             };
             self.file.write(&mut entry.slot, record)

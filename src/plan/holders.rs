@@ -3,32 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
-
-use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 use super::model::TenantPlan;
 use crate::name::TenantName;
-
-/// What a tenant holds that no other one can have at the same time.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Holding {
-    /// Its address.
-    pub address: Ipv4Addr,
-    /// Its datastore.
-    pub source: PathBuf,
-}
-
-impl Holding {
-    /// What it holds once it is made by this plan.
-    #[must_use]
-    pub fn of(plan: &TenantPlan) -> Self {
-        Self {
-            address: plan.link.address,
-            source: plan.datastore.source.clone(),
-        }
-    }
-}
 
 /// What some plans of tenants hold.
 #[derive(Debug, Default)]
@@ -42,15 +20,12 @@ impl<'a> Holders<'a> {
     pub fn new(plans: impl IntoIterator<Item = &'a TenantPlan>) -> Self {
         let mut holders = Self::default();
         for plan in plans {
-            holders.add(&plan.name, plan.link.address, &plan.datastore.source);
+            let (name, source) = (&plan.name, plan.datastore.source.as_path());
+            let address = plan.link.address;
+            holders.addresses.entry(address).or_default().insert(name);
+            holders.sources.entry(source).or_default().insert(name);
         }
         holders
-    }
-
-    /// One more holds something, or holds more.
-    pub fn add(&mut self, name: &'a TenantName, address: Ipv4Addr, source: &'a Path) {
-        self.addresses.entry(address).or_default().insert(name);
-        self.sources.entry(source).or_default().insert(name);
     }
 
     /// The others that hold what this tenant takes: its address, or a datastore that is its own,

@@ -6,9 +6,8 @@ use nix::sys::signal::Signal;
 use tenantd::wire::{StateWord, TenantStatus};
 
 use crate::guestbook::{TENANTS, three};
-use crate::support::daemon::{Daemon, LIMIT, ends, pidfd, signal, write_manifest};
+use crate::support::daemon::{LIMIT, ends, pidfd, signal};
 use crate::support::ledger;
-use crate::support::place::{self, script};
 use crate::support::visit::{get, write_entry};
 
 /// What an operator sees of a tenant that must not change with the supervisor.
@@ -128,33 +127,5 @@ fn a_tenant_that_is_in_the_manifest_no_more_is_ended_before_others_start() {
     daemon.until_tenant("newcomer", |t| t.ready == Some(true));
     assert_eq!(get("10.77.0.11", "/entries"), (200, String::new()));
     assert!(!std::path::Path::new(&format!("/run/tenantd/{}/tenants/acme", daemon.app)).exists());
-    daemon.end();
-}
-
-/// The one is deaf to its signal, so that the other has let go long before it.
-#[test]
-fn tenants_whose_addresses_were_swapped_between_two_supervisors_wait_for_each_other() {
-    place::host();
-    place::folder("/srv/data");
-    script(
-        "app",
-        "[ $WHO = globex ] || trap '' TERM\nwhile :; do sleep 0.05; done",
-    );
-    let manifest = |acme: u8, globex: u8| {
-        format!(
-            "[app]\nname = \"APP\"\ncommand = [\"/srv/app\"]\nstop.grace = \"300ms\"\n\
-             environment = {{ WHO = \"{{tenant}}\" }}\ndatastore.path = \"/srv/data\"\n[tenants]\n\
-             acme = {{ ip = \"10.77.0.{acme}\" }}\nglobex = {{ ip = \"10.77.0.{globex}\" }}\n"
-        )
-    };
-    let mut daemon = Daemon::start_settled(&manifest(11, 12));
-    daemon.kill();
-    write_manifest(&daemon.app, &manifest(12, 11));
-    daemon.again();
-    let after = daemon.settles();
-    let output = daemon.output();
-    assert!(!output.contains("waiting"), "one failed: {output}");
-    assert!(after.tenants.iter().all(|tenant| tenant.restarts == 0));
-    assert_eq!(daemon.tenant("acme").address.to_string(), "10.77.0.12");
     daemon.end();
 }

@@ -17,7 +17,6 @@ use super::super::record::Record;
 use crate::host::runtime;
 use crate::name::{AppName, TenantName};
 use crate::plan::derive;
-use crate::plan::holders::Holding;
 
 /// The form of the file. The first one was a file for each launch.
 pub(in crate::daemon) const VERSION: u32 = 2;
@@ -27,9 +26,6 @@ const SLOT: usize = 2048;
 
 /// Digits of a checksum, with the space behind them.
 const CHECK: usize = 13;
-
-/// Bytes of a datastore's path for which there is room.
-const PATH_MAX: usize = 1024;
 
 /// To so many characters the texts of a record are shortened, until it fits.
 const SHORTER: [usize; 3] = [usize::MAX, 160, 30];
@@ -187,8 +183,6 @@ impl LedgerFile {
         slot: &mut Option<Slot>,
         mut record: Record,
     ) -> io::Result<()> {
-        let has_room = |held: &Holding| held.source.as_os_str().len() <= PATH_MAX;
-        record.holding = record.holding.filter(has_room);
         let mut fits = Err(io::ErrorKind::FileTooLarge.into());
         for characters in SHORTER {
             record.memory.shorten(characters);
