@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::host::fifo;
 use crate::host::program::ProgramFile;
+use crate::host::{fifo, process};
 use crate::name::{AppName, TenantName};
 use crate::plan::derive;
 use crate::plan::effect::{self, Fingerprints};
@@ -41,6 +41,14 @@ pub(super) struct Mark {
     pub(super) pid: i32,
     /// When it started, in clock ticks since boot: field 22 of proc_pid_stat(5).
     pub(super) start_ticks: u64,
+}
+
+impl Mark {
+    /// The process that has this number now.
+    pub(super) fn of(pid: i32) -> Option<Self> {
+        let start_ticks = process::start_ticks(pid)?;
+        Some(Self { pid, start_ticks })
+    }
 }
 
 /// The first form: a file for each launch, which lay beside the tenant's pipes.

@@ -4,7 +4,7 @@
 //! network namespace, cgroup) and then adopted: its namespace, pipes and cgroup are taken up as
 //! they are, and nothing of it is touched. What cannot be proved is not adopted: it is left alone,
 //! and is in the way of the next provision, which says so. Each tenant costs a few system calls,
-//! however many there are.
+//! however many there are. What has no record is for [`evidence`](super::evidence) to tell.
 
 use std::fs::File;
 use std::io;
@@ -43,19 +43,20 @@ pub(super) struct Survivor {
 }
 
 impl Site {
+    /// The record of a tenant in the first form, if there is one that can be read.
+    pub(super) fn first_record(&self, tenant: &TenantName) -> Option<Record> {
+        record::read_first(&self.app, tenant).unwrap_or_else(|error| {
+            tracing::warn!(%tenant, "{tenant}: its record cannot be read: {error}");
+            None
+        })
+    }
+
     /// What an earlier supervisor left of a tenant, if that is anything. What is in the way of
     /// adopting it is logged, and shows again when the tenant is provisioned or released.
     pub(super) fn survivor(&self, plan: &TenantPlan, record: Option<Record>) -> Option<Survivor> {
         let tenant = &plan.name;
         let cannot = |error: &io::Error| {
             tracing::warn!(%tenant, "{tenant}: what an earlier supervisor left cannot be adopted: {error}");
-        };
-        let record = match record {
-            Some(record) => Some(record),
-            None => record::read_first(&self.app, tenant).unwrap_or_else(|error| {
-                cannot(&error);
-                None
-            }),
         };
         match self.find(plan, record.as_ref()) {
             Ok(survivor) => survivor,
@@ -75,7 +76,7 @@ impl Site {
         };
         let Some(record) = record else {
             if lives {
-                return Err(io::Error::other("its ledger has no record of what lives"));
+                return Err(io::Error::other("nothing is written down of what lives"));
             }
             let any = leaf.is_some() || fifo::folder(&self.app, tenant).exists();
             return Ok(any.then(|| self.remains(tenant, None, Exit::Unknown)));
@@ -246,7 +247,7 @@ impl Site {
 
 /// The process with this mark, if there is one: held first and looked at second, so that a number
 /// used again is noticed.
-fn hold(mark: Mark) -> io::Result<Option<Process>> {
+pub(super) fn hold(mark: Mark) -> io::Result<Option<Process>> {
     let Some(pid) = Pid::from_raw(mark.pid) else {
         return Ok(None);
     };
@@ -266,12 +267,9 @@ fn hold(mark: Mark) -> io::Result<Option<Process>> {
 }
 
 /// The process of a leaf that started first.
-fn eldest(leaf: &Leaf) -> io::Result<Option<Process>> {
+pub(super) fn eldest(leaf: &Leaf) -> io::Result<Option<Process>> {
     let pids = leaf.pids().map_err(io::Error::other)?;
-    let marks = pids.iter().filter_map(|&pid| {
-        let start_ticks = process::start_ticks(pid)?;
-        Some(Mark { pid, start_ticks })
-    });
+    let marks = pids.into_iter().filter_map(Mark::of);
     match marks.min_by_key(|mark| (mark.start_ticks, mark.pid)) {
         Some(mark) => hold(mark),
         None => Ok(None),

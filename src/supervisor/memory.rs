@@ -56,6 +56,15 @@ impl Memory {
         }
     }
 
+    /// The same, but whatever is wanted of it was asked for.
+    #[must_use]
+    pub fn asked(self) -> Self {
+        Self {
+            asked: true,
+            ..self
+        }
+    }
+
     /// The state it was in.
     #[must_use]
     pub fn state(&self) -> StateWord {
