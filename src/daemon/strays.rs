@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::crash;
 use crate::host::cgroup::Leaf;
+use crate::host::network::leftover::Marked;
 use crate::host::{fifo, process};
 use crate::name::TenantName;
 use crate::plan::model::Plan;
@@ -60,8 +61,11 @@ impl Site {
             None => {
                 let first = record::read_first(&self.app, tenant);
                 let first = first.map_err(|error| broken(Stage::End, tenant, &error))?;
-                if let Some(netns) = netns.or(first.map(|record| record.netns)) {
-                    blocking(move || process::kill_netns(netns, KILL_LIMIT)).await?;
+                match netns.or(first.map(|record| record.netns)) {
+                    Some(netns) => {
+                        blocking(move || process::kill_netns(netns, KILL_LIMIT)).await?;
+                    }
+                    None => self.has_no_link(tenant).await?,
                 }
             }
         }
@@ -71,6 +75,22 @@ impl Site {
         self.take_name(tenant)?;
         // Namespace and link went with the last process.
         fifo::remove(&self.app, tenant)
+    }
+}
+
+impl Site {
+    /// Proves that nothing lives of a stray of which nothing is known: its link goes with its network
+    /// namespace.
+    async fn has_no_link(&self, tenant: &TenantName) -> Result<(), Failure> {
+        let app = self.app.clone();
+        let survey = blocking(move || super::gc::look(&app)).await?;
+        let is_its = |link: &&Marked| link.tenant.as_ref() == Some(tenant);
+        let Some(link) = survey.ours.iter().find(is_its) else {
+            return Ok(());
+        };
+        let why = "nothing is written down of it, so that without a cgroup its processes cannot be \
+                   told: it is left alone. End it, for example with kill(1), and start this again";
+        Err(Failure::detail(Stage::End, link.name.as_str(), why))
     }
 }
 

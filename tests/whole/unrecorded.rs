@@ -137,6 +137,34 @@ fn without_cgroups() -> Daemon {
 }
 
 #[test]
+fn a_stray_that_nothing_can_tell_from_others_is_left_alone() {
+    let mut daemon = without_cgroups();
+    let acme = daemon.tenant("acme").pid.unwrap();
+    daemon.kill();
+    fs::remove_file(ledger_of(&daemon)).unwrap();
+    let manifest = fs::read_to_string(&daemon.manifest).unwrap();
+    let other = manifest.replace("acme =", "beta =").replace("0.11", "0.12");
+    fs::write(&daemon.manifest, other).unwrap();
+    daemon.again();
+    daemon.settles();
+    is_said(&daemon, "acme: cannot end");
+    let route = run(Command::new("ip").args(["route", "get", "10.77.0.11"])).out;
+    assert!(route.contains(" dev td"), "{route}");
+    assert!(fs::metadata(format!("/proc/{acme}/exe")).is_ok());
+    daemon.kill();
+    let process = pidfd(acme);
+    signal(acme, Signal::SIGKILL);
+    assert!(ends(&process, LIMIT));
+    until("its link is gone", || {
+        let route = run(Command::new("ip").args(["route", "get", "10.77.0.11"])).out;
+        (!route.contains(" dev td")).then_some(())
+    });
+    daemon.again();
+    daemon.settles();
+    daemon.end();
+}
+
+#[test]
 fn a_tenant_without_a_cgroup_is_adopted_by_the_process_that_signed_its_lock() {
     let mut daemon = without_cgroups();
     let before = daemon.tenant("acme").pid;
