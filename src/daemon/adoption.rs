@@ -107,6 +107,9 @@ impl Daemon {
             }
             if let Some(entry) = self.ledger.entry(&tenant) {
                 entry.running = survivor.running;
+                if let Some(made) = survivor.made {
+                    entry.stands_by(made);
+                }
             }
             let memory = &survivor.found.memory;
             unready = memory

@@ -17,6 +17,8 @@ use crate::host::lock::Signature;
 use crate::host::netns::Netns;
 use crate::host::network::Way;
 use crate::host::{datastore, fifo, lock, process};
+use crate::plan::effect::Fingerprints;
+use crate::plan::holders::Holding;
 use crate::plan::model::TenantPlan;
 use crate::stage::{Failure, Stage};
 use crate::supervisor::event::LaunchId;
@@ -24,7 +26,7 @@ use crate::supervisor::memory::{Fate, Memory};
 
 use super::clock;
 use super::ledger::Process;
-use super::record::{self, Mark, Record};
+use super::record::{self, Made, Mark, Record};
 use super::site::{Site, blocking};
 use super::survivors::{Survivor, eldest, hold};
 
@@ -85,7 +87,7 @@ impl Site {
         let survivor = self.survivor(plan, Some(record));
         if let Some(survivor) = &survivor
             && survivor.found.fate == Fate::Lives
-            && !survivor.found.outdated
+            && survivor.found.outdated.is_none()
         {
             tracing::warn!(
                 %tenant,
@@ -143,11 +145,20 @@ impl Site {
             return Err(Unproved::Gone);
         }
         let inode = netns.inode();
-        let addressed = match self.network.way(plan.link.clone(), netns).await? {
-            Way::Here { addressed } => addressed,
+        let address = match self.network.way(plan.link.clone(), netns).await? {
+            Way::Here { address } => address,
             Way::Elsewhere => return Err(Unproved::Elsewhere),
             Way::NoLink => return Err(Unproved::NoLink(plan.link.mark.clone())),
         };
+        let mut made = Made::by(plan);
+        if address != Some(plan.link.address) {
+            // The one change that shows.
+            made.by.renew = Fingerprints::NONE.renew;
+            made.holds = address.map(|address| Holding {
+                address,
+                source: Some(plan.datastore.source.clone()),
+            });
+        }
         let started_at = clock::at_ticks(first.start_ticks);
         let memory = Memory::of_launch(assumed.launch, started_at, false, 0);
         // One that goes to the background has left others behind.
@@ -164,12 +175,8 @@ impl Site {
                 start_ticks: first.start_ticks,
             }),
             netns: inode,
-            // Another address is the one change that shows.
-            plan: if addressed {
-                record::fingerprint(plan)
-            } else {
-                0
-            },
+            plan: record::combined(made.by),
+            made: Some(made),
             program: None,
         })
     }

@@ -30,7 +30,7 @@ use super::clock;
 use super::launch::await_end;
 use super::ledger::{Process, Running, Standing};
 use super::perform::exit;
-use super::record::{self, Mark, Record};
+use super::record::{self, Made, Mark, Record};
 use super::report::News;
 use super::site::Site;
 use super::store;
@@ -40,6 +40,8 @@ pub(super) struct Survivor {
     pub(super) found: Found,
     pub(super) standing: Option<Standing>,
     pub(super) running: Option<Running>,
+    /// By what it was made, if not by today's plan.
+    pub(super) made: Option<Made>,
 }
 
 impl Site {
@@ -62,7 +64,7 @@ impl Site {
             Ok(survivor) => survivor,
             Err(error) => {
                 cannot(&error);
-                record.map(|record| self.remains(tenant, Some(record), Exit::Unknown))
+                record.map(|record| self.remains(plan, Some(record), Exit::Unknown))
             }
         }
     }
@@ -79,7 +81,7 @@ impl Site {
                 return Err(io::Error::other("nothing is written down of what lives"));
             }
             let any = leaf.is_some() || fifo::folder(&self.app, tenant).exists();
-            return Ok(any.then(|| self.remains(tenant, None, Exit::Unknown)));
+            return Ok(any.then(|| self.remains(plan, None, Exit::Unknown)));
         };
         let first = match (record.process, &leaf) {
             (Some(mark), _) => hold(mark)?,
@@ -120,7 +122,7 @@ impl Site {
         };
         let Some(anyone) = anyone else {
             // The last of them ended just now.
-            return Ok(self.remains(tenant, Some(record.clone()), Exit::Unknown));
+            return Ok(self.remains(plan, Some(record.clone()), Exit::Unknown));
         };
         let netns = Netns::from_fd(File::open(format!("/proc/{anyone}/ns/net"))?.into())?;
         if record.netns != netns.inode() {
@@ -142,12 +144,13 @@ impl Site {
         crash::point("adopt: taken up", tenant.as_str());
         let process = first.map(Rc::new);
         self.follow_survivor(plan, launch, process.clone());
+        let (outdated, made) = record.outdated(plan).unzip();
         Ok(Survivor {
             found: Found {
                 memory: record.memory.clone(),
                 fate: Fate::Lives,
                 footing: Footing::Whole,
-                outdated: record.plan != record::fingerprint(plan),
+                outdated,
             },
             standing: Some(Standing {
                 inode: netns.inode(),
@@ -163,6 +166,7 @@ impl Site {
                 executed: true,
                 said_ready: record.memory.is_ready(),
             }),
+            made,
         })
     }
 
@@ -176,7 +180,7 @@ impl Site {
         how: Exit,
     ) -> io::Result<Survivor> {
         let tenant = &plan.name;
-        let mut survivor = self.remains(tenant, Some(record.clone()), how);
+        let mut survivor = self.remains(plan, Some(record.clone()), how);
         if !fifo::folder(&self.app, tenant).exists() {
             return Ok(survivor);
         }
@@ -196,7 +200,6 @@ impl Site {
         }
         standing.netns = Some(Arc::new(netns));
         survivor.found.footing = Footing::Whole;
-        survivor.found.outdated = record.plan != record::fingerprint(plan);
         Ok(survivor)
     }
 
@@ -210,7 +213,8 @@ impl Site {
     }
 
     /// Nothing of it lives; what is left is taken away or used again.
-    fn remains(&self, tenant: &TenantName, record: Option<Record>, how: Exit) -> Survivor {
+    fn remains(&self, plan: &TenantPlan, record: Option<Record>, how: Exit) -> Survivor {
+        let tenant = &plan.name;
         let leaf = self.cgroups.as_ref().and_then(|c| c.tree.found(tenant));
         let any = leaf.is_some() || fifo::folder(&self.app, tenant).exists();
         let standing = any.then(|| Standing {
@@ -219,6 +223,8 @@ impl Site {
             leaf,
             used: true,
         });
+        let outdated = record.as_ref().and_then(|record| record.outdated(plan));
+        let (outdated, made) = outdated.unzip();
         Survivor {
             found: Found {
                 memory: record.map_or_else(|| Memory::none(clock::now()), |record| record.memory),
@@ -227,10 +233,11 @@ impl Site {
                     true => Footing::Remains,
                     false => Footing::Nothing,
                 },
-                outdated: false,
+                outdated,
             },
             standing,
             running: None,
+            made,
         }
     }
 

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::name::TenantName;
+use crate::plan::effect::Effect;
 
 use super::Supervisor;
 use super::backoff::Strikes;
@@ -124,8 +125,8 @@ pub struct Found {
     pub fate: Fate,
     /// What stands of it.
     pub footing: Footing,
-    /// Whether it was made by another plan than today's, so that it has to be made anew.
-    pub outdated: bool,
+    /// What has to be made anew because it was made by another plan than today's.
+    pub outdated: Option<Effect>,
 }
 
 /// What became of the launch of an earlier supervisor.

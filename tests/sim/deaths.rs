@@ -4,6 +4,7 @@
 use std::mem;
 
 use tenantd::name::TenantName;
+use tenantd::plan::effect::Effect;
 use tenantd::supervisor::Supervisor;
 use tenantd::supervisor::event::{Event, Exit, LaunchId};
 use tenantd::supervisor::memory::{Fate, Footing, Found, Memory};
@@ -116,7 +117,8 @@ impl World {
         let network = self.laws.network(tenant);
         let launch = memory.as_ref().and_then(Memory::launch);
         let program = launch.and_then(|launch| Some((launch, self.programs.get(&launch)?.first)));
-        let outdated = program.is_some() && self.random.chance(10);
+        let outdated = (program.is_some() && self.random.chance(10))
+            .then(|| *self.random.pick(&[Effect::Relaunch, Effect::Renew]));
         let fate = match program {
             Some(_) => Fate::Lives,
             None => Fate::Over(*self.random.pick(&[Exit::Unknown, Exit::Status(1)])),
@@ -126,7 +128,7 @@ impl World {
             (Fate::Over(_), None | Some(Network::None)) => Footing::Nothing,
             (Fate::Over(_), Some(_)) => Footing::Remains,
         };
-        if outdated {
+        if outdated.is_some() {
             self.laws.is_outdated(tenant);
         }
         let forgotten = footing == Footing::Nothing;
@@ -159,6 +161,6 @@ impl World {
                 self.later(0, Happening::Tell(exited));
             }
         }
-        Ok(program.is_some() && !outdated)
+        Ok(program.is_some() && outdated.is_none())
     }
 }

@@ -6,6 +6,9 @@
 //! people. `/run` is in memory: nothing here waits for a disk, and nothing outlives a reboot. A file
 //! that does is known by the boot that it names, and forgotten.
 
+#[cfg(test)]
+mod tests;
+
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -23,7 +26,7 @@ use crate::plan::derive;
 /// The form of the file. The first one was a file for each launch.
 pub(in crate::daemon) const VERSION: u32 = 2;
 
-/// Bytes of a slot, of which two fit a page. A record has about 500.
+/// Bytes of a slot, of which two fit a page. A record has about 700.
 const SLOT: usize = 2048;
 
 /// Digits of a checksum, with the space behind them.
@@ -222,6 +225,13 @@ impl LedgerFile {
             if fits.is_ok() {
                 break;
             }
+        }
+        if let (Err(_), Some(made)) = (&fits, &mut record.made)
+            && let Some(holds) = &mut made.holds
+        {
+            // A path may be longer than a slot: then nobody waits for that datastore.
+            holds.source = None;
+            fits = line(&serde_json::to_string(&record)?);
         }
         let at = *slot.get_or_insert_with(|| {
             self.free.pop().unwrap_or_else(|| {

@@ -31,8 +31,8 @@ pub enum Way {
     Elsewhere,
     /// Into this one.
     Here {
-        /// Whether the tenant's address is there.
-        addressed: bool,
+        /// The tenant's address there: the one that is planned, or else another one.
+        address: Option<Ipv4Addr>,
     },
 }
 
@@ -47,7 +47,7 @@ impl Site {
         // A negative number is none, see `NETNSA_NSID_NOT_ASSIGNED`.
         match number.filter(|number| *number >= 0) {
             Some(number) if found.peer == Some(number) => Ok(Way::Here {
-                addressed: self.links.is_addressed(number, link.address).await?,
+                address: self.links.address_in(number, link.address).await?,
             }),
             Some(_) | None => Ok(Way::Elsewhere),
         }
@@ -82,16 +82,23 @@ impl Links {
         Ok(number)
     }
 
-    /// Whether a network namespace with this number has an address.
-    async fn is_addressed(&self, number: i32, address: Ipv4Addr) -> Result<bool, Failure> {
+    /// This address, if the network namespace with this number has it; else another one that it has
+    /// for others to reach it by.
+    async fn address_in(&self, number: i32, wanted: Ipv4Addr) -> Result<Option<Ipv4Addr>, Failure> {
         let mut request = self.0.address().get();
         let message = request.message_mut();
         message.header.family = AddressFamily::Inet;
         let target = AddressAttribute::TargetNetNsId(number);
         message.attributes.push(target);
         let all: Result<Vec<_>, _> = request.execute().try_collect().await;
-        let all = all.map_err(|error| refused(Stage::Address, address.to_string(), error))?;
-        let wanted = AddressAttribute::Local(IpAddr::V4(address));
-        Ok(all.iter().any(|found| found.attributes.contains(&wanted)))
+        let all = all.map_err(|error| refused(Stage::Address, wanted.to_string(), error))?;
+        let all = all.into_iter().flat_map(|message| message.attributes);
+        let others = all.filter_map(|part| match part {
+            AddressAttribute::Local(IpAddr::V4(address)) if !address.is_loopback() => Some(address),
+            _ => None,
+        });
+        let mut others: Vec<Ipv4Addr> = others.collect();
+        others.sort_by_key(|address| *address != wanted);
+        Ok(others.first().copied())
     }
 }
