@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use crate::crash;
 use crate::name::TenantName;
+use crate::plan::effect::Effect;
+use crate::plan::holders::{Holders, Holding};
 use crate::plan::model::{Plan, Policy, TenantPlan};
 use crate::supervisor::event::{Event, LaunchId};
-use crate::supervisor::memory::Fate;
+use crate::supervisor::memory::{Fate, Footing};
 
 use super::Daemon;
 use super::evidence::Assumed;
@@ -43,7 +45,7 @@ impl Daemon {
             let record = record.or_else(|| self.site.first_record(&plan.name));
             known.push((plan, record));
         }
-        let found = self.found(known).await;
+        let mut found = self.found(known).await;
         for (slot, record) in records.into_values() {
             if let Err(error) = self.file.strike_out(slot) {
                 let tenant = record.tenant;
@@ -55,7 +57,23 @@ impl Daemon {
             .iter()
             .filter_map(|(_, survivor)| Some(&survivor.as_ref()?.found.memory));
         self.supervisor.resume(LaunchId(0), memories);
+        let awaits = awaited(&found);
+        let mut holders = 0;
+        if !awaits.is_empty() {
+            // Whoever holds what others take comes before them, and is shown in its place.
+            self.reloads
+                .keep_order(found.iter().map(|(plan, _)| &plan.name));
+            found.sort_by_key(|(_, survivor)| moves(survivor.as_ref()).is_none());
+            holders = found.partition_point(|(_, survivor)| moves(survivor.as_ref()).is_some());
+        }
+        let others = found.split_off(holders);
         for (plan, survivor) in found {
+            self.plan_one(&plan, survivor);
+        }
+        for (tenant, others) in awaits {
+            self.happen(Event::Awaits { tenant, others });
+        }
+        for (plan, survivor) in others {
             self.plan_one(&plan, survivor);
         }
     }
@@ -127,4 +145,26 @@ impl Daemon {
             self.watch_readiness(&tenant, launch);
         }
     }
+}
+
+/// What a tenant holds and is about to let go of.
+fn moves(survivor: Option<&Survivor>) -> Option<&Holding> {
+    let survivor = survivor?;
+    let stands = survivor.found.footing != Footing::Nothing;
+    let moves = stands && survivor.found.outdated == Some(Effect::Renew);
+    survivor.made.as_ref().filter(|_| moves)?.holds.as_ref()
+}
+
+/// The tenants that take what others hold, and those others.
+fn awaited(found: &[(Arc<TenantPlan>, Option<Survivor>)]) -> Vec<(TenantName, Vec<TenantName>)> {
+    let standing = found.iter().filter_map(|(plan, survivor)| {
+        let holds = moves(survivor.as_ref())?;
+        Some(holds.clone().instead_of(plan))
+    });
+    let standing: Vec<TenantPlan> = standing.collect();
+    let holders = Holders::new(&standing);
+    let takers = found
+        .iter()
+        .map(|(plan, _)| (plan.name.clone(), holders.of(plan)));
+    takers.filter(|(_, others)| !others.is_empty()).collect()
 }

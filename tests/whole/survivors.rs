@@ -168,6 +168,30 @@ fn a_record_of_an_earlier_tenantd_is_read() {
 }
 
 #[test]
+fn a_newcomer_waits_for_the_address_that_another_leaves() {
+    let mut daemon = three();
+    daemon.kill();
+    // It stands first in the manifest, and comes last.
+    edit(
+        &daemon,
+        "[tenants]\n",
+        "[tenants]\nnewcomer = { ip = \"10.77.0.13\" }\n",
+    );
+    edit(
+        &daemon,
+        "initech = { ip = \"10.77.0.13\"",
+        "initech = { ip = \"10.77.0.14\"",
+    );
+    daemon.again();
+    let all = daemon.settles();
+    let names: Vec<&str> = all.tenants.iter().map(|t| t.name.as_str()).collect();
+    assert_eq!(names, ["newcomer", "acme", "globex", "initech"]);
+    let said = daemon.output();
+    assert!(!said.contains("→ waiting"), "{said}");
+    daemon.end();
+}
+
+#[test]
 fn a_record_that_the_kernel_does_not_confirm_is_not_believed() {
     let mut daemon = three();
     daemon.kill();
