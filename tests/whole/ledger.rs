@@ -168,6 +168,39 @@ fn two_tenants_swap_their_addresses_while_no_supervisor_lives() {
 }
 
 #[test]
+fn whom_a_tenant_awaits_is_shown_also_by_the_next_supervisor() {
+    let mut daemon = tenants(SLOW);
+    let deaf = daemon.until_tenant("deaf", is_up).pid.unwrap();
+    assert!(daemon.status().tenants.iter().all(|t| t.awaits.is_empty()));
+    let manifest = fs::read_to_string(&daemon.manifest).unwrap();
+    // It is to be waited for until it is killed here.
+    let manifest = manifest.replace("grace = \"1s\"", "grace = \"1h\"");
+    let manifest = manifest.replace("0.14\"", "0.24\"");
+    let newcomer = "newcomer = { ip = \"10.77.0.14\", arguments = [\"serves\"] }\n";
+    fs::write(&daemon.manifest, manifest + newcomer).unwrap();
+    daemon.tell(&["reload", "--no-wait"]).expect(0);
+    let awaits = |daemon: &Daemon| {
+        let newcomer = daemon.tenant("newcomer");
+        assert_eq!(newcomer.state, StateWord::Provisioning, "{newcomer:?}");
+        let names: Vec<String> = newcomer.awaits.iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["deaf"]);
+        let text = daemon.tell(&["status", "newcomer"]).expect(1);
+        let why = "  WHY it is provisioning, on its way to up; it takes what is not let go of yet by deaf";
+        assert!(text.contains(why), "{text}");
+    };
+    awaits(&daemon);
+    daemon.kill();
+    daemon.again();
+    awaits(&daemon);
+    signal(deaf, Signal::SIGKILL);
+    assert!(daemon.until_tenant("newcomer", is_up).awaits.is_empty());
+    let deaf = daemon.until_tenant("deaf", is_up).pid.unwrap();
+    daemon.tell(&["stop", "--all", "--no-wait"]).expect(0);
+    signal(deaf, Signal::SIGKILL);
+    daemon.end();
+}
+
+#[test]
 fn a_ledger_of_a_later_form_is_refused_before_anything_is_touched() {
     let mut daemon = tenants(SLOW);
     let before = daemon.until_tenant("serves", is_up);
