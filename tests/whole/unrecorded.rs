@@ -176,6 +176,31 @@ fn a_tenant_without_a_cgroup_is_adopted_by_the_process_that_signed_its_lock() {
 }
 
 #[test]
+fn a_program_that_went_to_the_background_is_adopted_without_its_first_process() {
+    place::host();
+    place::folder("/srv/data");
+    let idle = place::example("idle");
+    let program = place::script("program", &format!("{idle} 80 & exit 0"));
+    let mut daemon = Daemon::start_settled(&format!(
+        "[app]\nname = \"APP\"\ncommand = [\"{program}\"]\ndatastore.path = \"/srv/data\"\n\
+         daemonizes = true\nready.tcp = 80\n[tenants]\nacme = {{ ip = \"10.77.0.11\" }}\n"
+    ));
+    let leaf = format!("/sys/fs/cgroup/tenantd/{}/acme/cgroup.procs", daemon.app);
+    daemon.until_tenant("acme", |acme| acme.pid.is_none());
+    let before = fs::read_to_string(&leaf).unwrap();
+    daemon.kill();
+    fs::remove_file(ledger_of(&daemon)).unwrap();
+    daemon.again();
+    let acme = daemon.settles().tenants.remove(0);
+    assert_eq!(
+        (acme.state, acme.pid, acme.restarts),
+        (StateWord::Up, None, 0)
+    );
+    assert_eq!(fs::read_to_string(&leaf).unwrap(), before);
+    daemon.end();
+}
+
+#[test]
 fn an_address_that_was_changed_meanwhile_is_seen_at_the_link() {
     let (daemon, before) = outlive(|daemon| {
         let manifest = fs::read_to_string(&daemon.manifest).unwrap();
