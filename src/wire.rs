@@ -100,6 +100,10 @@ pub struct TenantStatus {
     /// cannot be told. Only `status` looks.
     #[serde(default)]
     pub program: Option<Program>,
+    /// The tenants that it awaits: they have not let go yet of the address or the datastore that it
+    /// takes.
+    #[serde(default)]
+    pub awaits: Vec<TenantName>,
     /// When it will be started again, while it waits.
     pub until: Option<jiff::Timestamp>,
     /// Why it is in its state, where that is not what was wanted.

@@ -1,5 +1,5 @@
 //! What a supervisor that was killed left behind and the next one cannot adopt, for its record is
-//! damaged: it ends nothing that lives, says so where it is asked to, and leaves nothing once it
+//! damaged and its link bears no mark: it ends nothing that lives, says so where it is asked to, and leaves nothing once it
 //! has ended. And what nobody in any plan owns: it is collected, and strangers are left alone.
 
 #![allow(unreachable_pub, reason = "the shared modules are private here")]
@@ -13,6 +13,7 @@ use support::daemon::{Daemon, LIMIT, ends, pidfd, run, signal, tenantd, until};
 use support::ledger;
 use support::leftover::{are_there, estrange, leave, remove};
 use support::place::{self, example};
+use tenantd::plan::derive::{host_end, tenant_hash};
 use tenantd::wire::TenantStatus;
 
 /// A supervisor that took over from one that was killed, and the process of the one tenant that
@@ -32,6 +33,11 @@ fn taken_over() -> (Daemon, u32) {
     signal(beta, Signal::SIGKILL);
     assert!(ends(&process, LIMIT));
     ledger::damage(&daemon.app, "acme");
+    let link = host_end(tenant_hash(
+        &daemon.app.parse().unwrap(),
+        &"acme".parse().unwrap(),
+    ));
+    support::leftover::ip(&format!("link set {} alias theirs", link.name.as_str()));
     daemon.again();
     daemon.until_tenant("acme", |acme| acme.why.is_some());
     (daemon, acme)

@@ -109,6 +109,7 @@ mod tests {
             since: jiff::Timestamp::UNIX_EPOCH,
             ready,
             program: None,
+            awaits: Vec::new(),
             until: None,
             why: why.map(Into::into),
             failure: None,

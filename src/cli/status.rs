@@ -143,6 +143,11 @@ fn why(tenant: &TenantStatus, now: Timestamp) -> String {
             tenant.want.word()
         ),
     };
+    if !tenant.awaits.is_empty() {
+        let names: Vec<&str> = tenant.awaits.iter().map(TenantName::as_str).collect();
+        let names = names.join(", ");
+        text += &format!("; it takes what is not let go of yet by {names}");
+    }
     if let Some(until) = tenant.until {
         let what = match tenant.state {
             StateWord::Stuck => "tried again",
@@ -190,6 +195,7 @@ mod tests {
             since: "2026-11-22T09:56:48Z".parse().unwrap(),
             ready: Some(true),
             program: Some(Program::Current),
+            awaits: Vec::new(),
             until: None,
             why: None,
             failure: None,
@@ -225,6 +231,17 @@ mod tests {
         assert_eq!(why(&tenant, now), "it is held; tried again in 8s");
         tenant.state = StateWord::Waiting;
         assert_eq!(why(&tenant, now), "it is held; starts again in 8s");
+    }
+
+    #[test]
+    fn whom_a_tenant_awaits_is_said() {
+        let now = "2026-11-22T10:00:00Z".parse().unwrap();
+        let mut tenant = sample().tenants.remove(0);
+        tenant.state = StateWord::Provisioning;
+        tenant.awaits = vec!["a".parse().unwrap(), "b".parse().unwrap()];
+        let text =
+            "it is provisioning, on its way to up; it takes what is not let go of yet by a, b";
+        assert_eq!(why(&tenant, now), text);
     }
 
     #[test]
@@ -279,6 +296,7 @@ mod tests {
               "since": "2026-11-22T09:56:48Z",
               "ready": true,
               "program": "current",
+              "awaits": [],
               "until": null,
               "why": null,
               "failure": null
@@ -294,6 +312,7 @@ mod tests {
               "since": "2026-11-22T09:56:48Z",
               "ready": null,
               "program": null,
+              "awaits": [],
               "until": "2026-11-22T10:00:08Z",
               "why": "cannot execute the program /opt/wiki/bin/wiki: Exec format error (ENOEXEC) [it is no program: a script needs #! in its first line]",
               "failure": {

@@ -10,7 +10,7 @@ use crate::host::process;
 use crate::name::TenantName;
 use crate::supervisor::action::Answer;
 use crate::supervisor::event::{Event, RequestId};
-use crate::supervisor::view::{StateWord, View, Why};
+use crate::supervisor::view::{StateWord, View, Want, Why};
 use crate::wire::{AppStatus, Door, TenantAnswer, TenantStatus, Tracking, Verb};
 
 use super::desk::{Ask, NoDoor, Unknown, Until};
@@ -180,6 +180,10 @@ impl Daemon {
     }
 
     fn tenant_status(&mut self, view: View) -> Option<TenantStatus> {
+        let awaits = match view.want {
+            Want::Up => self.supervisor.awaited(&view.name).cloned().collect(),
+            Want::Down => Vec::new(),
+        };
         let entry = self.ledger.entry(&view.name)?;
         let process = entry.running.as_ref().and_then(|run| run.process.as_ref());
         let pid = process.and_then(|process| u32::try_from(process.pid).ok());
@@ -194,6 +198,7 @@ impl Daemon {
             since: clock::date(view.since),
             ready: view.ready,
             program: None,
+            awaits,
             until: view.until.map(clock::date),
             why,
             failure: match view.why {

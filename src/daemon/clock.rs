@@ -8,6 +8,9 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::supervisor::time::Moment;
 
+/// Nanoseconds of a second.
+const NANOS: u128 = 1_000_000_000;
+
 /// This moment on the boot clock.
 #[must_use]
 pub fn now() -> Moment {
@@ -17,6 +20,14 @@ pub fn now() -> Moment {
         return Moment::ZERO;
     };
     Moment::ZERO + Duration::new(seconds, nanos)
+}
+
+/// The moment at which a process started that did so after so many clock ticks, see field 22 of
+/// proc_pid_stat(5).
+#[must_use]
+pub fn at_ticks(ticks: u64) -> Moment {
+    let a_second = rustix::param::clock_ticks_per_second().max(1);
+    Moment(u64::try_from(u128::from(ticks) * NANOS / u128::from(a_second)).unwrap_or(u64::MAX))
 }
 
 /// A moment as a date, by where both clocks stand now, in whole milliseconds: more would differ

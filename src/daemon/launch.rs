@@ -13,7 +13,7 @@ use crate::host::launch::ready_fd::ReadyFd;
 use crate::host::launch::{Child, Order};
 use crate::host::process::Ended;
 use crate::host::program::ProgramFile;
-use crate::host::{fifo, launch, process};
+use crate::host::{fifo, launch, lock, process};
 use crate::name::{AppName, TenantName};
 use crate::plan::model::TenantPlan;
 use crate::stage::{Failure, Stage};
@@ -140,7 +140,7 @@ fn order(
         return Err(Failure::detail(Stage::EnterNetns, "", released));
     };
     let inlets = fifo::open_for_tenant(app, &plan.name)?;
-    let label = format!("{app}/{}", plan.name);
+    let label = lock::label(app, &plan.name);
     launch::launch(&Order {
         launch: &plan.launch,
         datastore: &plan.datastore,

@@ -22,6 +22,7 @@ use crate::plan::effect::Effect;
 use crate::plan::model::TenantPlan;
 use crate::supervisor::event::LaunchId;
 
+use super::record::Made;
 use file::Slot;
 
 /// What exists, tenant by tenant.
@@ -39,6 +40,9 @@ pub(super) struct Entry {
     /// What it is to be made by, where that is something else: taken up by its next provision or
     /// launch.
     pub(super) next: Option<Arc<TenantPlan>>,
+    /// By what it was made, where an earlier supervisor did that by another plan: of that plan no
+    /// more is known than this, and `plan` is today's with what it holds.
+    pub(super) made: Option<Made>,
     /// Whether it is in the manifest no more.
     pub(super) leaving: bool,
     /// What its provision made.
@@ -106,6 +110,7 @@ impl Entry {
         Self {
             plan: Arc::clone(plan),
             next: None,
+            made: None,
             leaving: false,
             standing: None,
             running: None,
@@ -124,7 +129,18 @@ impl Entry {
     pub(super) fn take_up(&mut self) {
         if let Some(next) = self.next.take() {
             self.plan = next;
+            self.made = None;
         }
+    }
+
+    /// What stands was made by another plan: today's is taken up by the next provision or launch.
+    pub(super) fn stands_by(&mut self, made: Made) {
+        let today = Arc::clone(&self.plan);
+        if let Some(holds) = made.holds.clone() {
+            self.plan = Arc::new(holds.instead_of(&today));
+        }
+        self.next = Some(today);
+        self.made = Some(made);
     }
 }
 

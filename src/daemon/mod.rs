@@ -16,6 +16,7 @@ mod answer;
 pub mod clock;
 pub mod control;
 pub mod desk;
+mod evidence;
 pub mod gc;
 mod launch;
 mod leave;
@@ -239,7 +240,7 @@ async fn open(
         last_words,
     };
     take_unplanned(&daemon.site, &plan, &legacy).await;
-    daemon.plan(plan, legacy, wants);
+    daemon.plan(plan, legacy, wants).await;
     daemon.site.settle_heritage();
     crash::point("begin: heritage settled", "");
     Ok(daemon)

@@ -6,11 +6,12 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::host::fifo;
 use crate::host::program::ProgramFile;
+use crate::host::{fifo, process};
 use crate::name::{AppName, TenantName};
 use crate::plan::derive;
-use crate::plan::effect::{self, Fingerprints};
+use crate::plan::effect::{self, Effect, Fingerprints};
+use crate::plan::holders::Holding;
 use crate::plan::model::TenantPlan;
 use crate::supervisor::event::LaunchId;
 use crate::supervisor::memory::Memory;
@@ -28,10 +29,50 @@ pub(super) struct Record {
     pub(super) process: Option<Mark>,
     /// The inode of its network namespace; 0 where it has none.
     pub(super) netns: u64,
-    /// The [`fingerprint`] of what it was made by.
+    /// The [`fingerprint`] of what it was made by, for a tenantd that knows no `made`.
     pub(super) plan: u64,
+    /// What it was made by; none that an earlier tenantd wrote down.
+    #[serde(default)]
+    pub(super) made: Option<Made>,
     /// The file of its program as it was when the launch began.
     pub(super) program: Option<ProgramFile>,
+}
+
+/// What a tenant was made by, as far as its next supervisor has to know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Made {
+    /// By them it is told what is outdated.
+    pub(super) by: Fingerprints,
+    /// What it holds as long as it stands, where that is known.
+    pub(super) holds: Option<Holding>,
+}
+
+impl Made {
+    /// By this plan.
+    pub(super) fn by(plan: &TenantPlan) -> Self {
+        Self {
+            by: effect::fingerprints(plan),
+            holds: Some(Holding::of(plan)),
+        }
+    }
+}
+
+impl Record {
+    /// What has to be made anew for today's plan to hold, and by what it was made; nothing if it was
+    /// made by that one.
+    pub(super) fn outdated(&self, plan: &TenantPlan) -> Option<(Effect, Made)> {
+        let made = match &self.made {
+            Some(made) => made.clone(),
+            None if self.plan == fingerprint(plan) => return None,
+            // Which part of it is not known.
+            None => Made {
+                by: Fingerprints::NONE,
+                holds: None,
+            },
+        };
+        let effect = made.by.effect(effect::fingerprints(plan))?;
+        Some((effect, made))
+    }
 }
 
 /// A process that can be told from every other one.
@@ -41,6 +82,14 @@ pub(super) struct Mark {
     pub(super) pid: i32,
     /// When it started, in clock ticks since boot: field 22 of proc_pid_stat(5).
     pub(super) start_ticks: u64,
+}
+
+impl Mark {
+    /// The process that has this number now.
+    pub(super) fn of(pid: i32) -> Option<Self> {
+        let start_ticks = process::start_ticks(pid)?;
+        Some(Self { pid, start_ticks })
+    }
 }
 
 /// The first form: a file for each launch, which lay beside the tenant's pipes.
@@ -76,6 +125,7 @@ pub(super) fn read_first(app: &AppName, tenant: &TenantName) -> io::Result<Optio
         process: (pid != 0).then_some(Mark { pid, start_ticks }),
         netns: first.netns,
         plan: first.plan,
+        made: None,
         program: None,
     }))
 }
@@ -100,6 +150,10 @@ fn first_path(app: &AppName, tenant: &TenantName) -> PathBuf {
 /// long as the launch need not be made anew. The policy is none of it: the supervisor applies a
 /// new one to what runs.
 pub(super) fn fingerprint(plan: &TenantPlan) -> u64 {
-    let Fingerprints { renew, relaunch } = effect::fingerprints(plan);
+    combined(effect::fingerprints(plan))
+}
+
+/// Both fingerprints in one number, as earlier forms have it.
+pub(super) fn combined(Fingerprints { renew, relaunch }: Fingerprints) -> u64 {
     derive::hash(&format!("{renew:x} {relaunch:x}"))
 }

@@ -77,6 +77,11 @@ impl Reloads {
         }
     }
 
+    /// Keeps the order of the manifest, which is not that of planning.
+    pub(super) fn keep_order<'a>(&mut self, tenants: impl Iterator<Item = &'a TenantName>) {
+        self.order = tenants.cloned().zip(0..).collect();
+    }
+
     /// Where a tenant stands in the manifest; those that left it come last.
     pub(super) fn place(&self, tenant: &TenantName) -> Option<usize> {
         if self.order.is_empty() {
@@ -201,12 +206,8 @@ impl Daemon {
         if !changes.fixed.is_empty() {
             return Err(NoReload::Refused(changes::refusal(&changes.fixed)));
         }
-        let order = new
-            .tenants
-            .iter()
-            .map(|tenant| tenant.name.clone())
-            .zip(0..);
-        self.reloads.order = order.collect();
+        self.reloads
+            .keep_order(new.tenants.iter().map(|tenant| &tenant.name));
         let plans = new.tenants.into_iter().map(Arc::new);
         let plans: BTreeMap<TenantName, Arc<TenantPlan>> =
             plans.map(|plan| (plan.name.clone(), plan)).collect();

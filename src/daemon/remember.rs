@@ -6,7 +6,7 @@ use crate::name::TenantName;
 
 use super::Daemon;
 use super::ledger::Entry;
-use super::record::{self, Mark, Record};
+use super::record::{self, Made, Mark, Record};
 
 impl Daemon {
     /// Writes a tenant down as it is now. A tenant that is down as its manifest says needs no
@@ -25,12 +25,17 @@ impl Daemon {
                 None => Ok(()),
             }
         } else {
+            let made = match &entry.made {
+                Some(made) => made.clone(),
+                None => Made::by(&entry.plan),
+            };
             let record = Record {
                 tenant: tenant.clone(),
                 memory,
                 process: entry.mark(),
                 netns: entry.standing.as_ref().map_or(0, |standing| standing.inode),
-                plan: record::fingerprint(&entry.plan),
+                plan: record::combined(made.by),
+                made: Some(made),
                 program: entry.running.as_ref().and_then(|running| running.program),
             };
             self.file.write(&mut entry.slot, record)

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::crash;
 use crate::host::cgroup::{Leaf, Tree};
+use crate::host::network::leftover::Marked;
 use crate::host::{fifo, process};
 use crate::name::{AppName, TenantName};
 use crate::plan::model::Plan;
@@ -67,6 +68,7 @@ pub(super) async fn end(
         (Some(leaf), _) => end_leaf(&leaf).await?,
         // Its supervisor had no cgroup for it, or one that only itself knew.
         (None, Some(netns)) => end_netns(netns).await?,
+        (None, None) if tree.is_none() => has_no_link(app, tenant).await?,
         (None, None) => {}
     }
     crash::point("stray: ended", tenant.as_str());
@@ -74,6 +76,20 @@ pub(super) async fn end(
     record::forget_first(app, tenant).map_err(failed)?;
     take_name(app, tenant)?;
     fifo::remove(app, tenant)
+}
+
+/// Proves that nothing lives of a stray of which nothing is known: its link goes with its network
+/// namespace.
+async fn has_no_link(app: &AppName, tenant: &TenantName) -> Result<(), Failure> {
+    let app = app.clone();
+    let survey = blocking(move || super::gc::look(&app)).await?;
+    let is_its = |link: &&Marked| link.tenant.as_ref() == Some(tenant);
+    let Some(link) = survey.ours.iter().find(is_its) else {
+        return Ok(());
+    };
+    let why = "nothing is written down of it, so that without a cgroup its processes cannot be \
+               told: it is left alone. End it, for example with kill(1), and start this again";
+    Err(Failure::detail(Stage::End, link.name.as_str(), why))
 }
 
 async fn end_leaf(leaf: &Leaf) -> Result<(), Failure> {

@@ -4,7 +4,7 @@
 //! network namespace, cgroup) and then adopted: its namespace, pipes and cgroup are taken up as
 //! they are, and nothing of it is touched. What cannot be proved is not adopted: it is left alone,
 //! and is in the way of the next provision, which says so. Each tenant costs a few system calls,
-//! however many there are.
+//! however many there are. What has no record is for [`evidence`](super::evidence) to tell.
 
 use std::fs::File;
 use std::io;
@@ -30,7 +30,7 @@ use super::clock;
 use super::launch::await_end;
 use super::ledger::{Process, Running, Standing};
 use super::perform::exit;
-use super::record::{self, Mark, Record};
+use super::record::{self, Made, Mark, Record};
 use super::report::News;
 use super::site::Site;
 use super::store;
@@ -40,9 +40,19 @@ pub(super) struct Survivor {
     pub(super) found: Found,
     pub(super) standing: Option<Standing>,
     pub(super) running: Option<Running>,
+    /// By what it was made, if not by today's plan.
+    pub(super) made: Option<Made>,
 }
 
 impl Site {
+    /// The record of a tenant in the first form, if there is one that can be read.
+    pub(super) fn first_record(&self, tenant: &TenantName) -> Option<Record> {
+        record::read_first(&self.app, tenant).unwrap_or_else(|error| {
+            tracing::warn!(%tenant, "{tenant}: its record cannot be read: {error}");
+            None
+        })
+    }
+
     /// What an earlier supervisor left of a tenant, if that is anything. What is in the way of
     /// adopting it is logged, and shows again when the tenant is provisioned or released.
     pub(super) fn survivor(&self, plan: &TenantPlan, record: Option<Record>) -> Option<Survivor> {
@@ -50,18 +60,11 @@ impl Site {
         let cannot = |error: &io::Error| {
             tracing::warn!(%tenant, "{tenant}: what an earlier supervisor left cannot be adopted: {error}");
         };
-        let record = match record {
-            Some(record) => Some(record),
-            None => record::read_first(&self.app, tenant).unwrap_or_else(|error| {
-                cannot(&error);
-                None
-            }),
-        };
         match self.find(plan, record.as_ref()) {
             Ok(survivor) => survivor,
             Err(error) => {
                 cannot(&error);
-                record.map(|record| self.remains(tenant, Some(record), Exit::Unknown))
+                record.map(|record| self.remains(plan, Some(record), Exit::Unknown))
             }
         }
     }
@@ -75,10 +78,10 @@ impl Site {
         };
         let Some(record) = record else {
             if lives {
-                return Err(io::Error::other("its ledger has no record of what lives"));
+                return Err(io::Error::other("nothing is written down of what lives"));
             }
             let any = leaf.is_some() || fifo::folder(&self.app, tenant).exists();
-            return Ok(any.then(|| self.remains(tenant, None, Exit::Unknown)));
+            return Ok(any.then(|| self.remains(plan, None, Exit::Unknown)));
         };
         let first = match (record.process, &leaf) {
             (Some(mark), _) => hold(mark)?,
@@ -119,7 +122,7 @@ impl Site {
         };
         let Some(anyone) = anyone else {
             // The last of them ended just now.
-            return Ok(self.remains(tenant, Some(record.clone()), Exit::Unknown));
+            return Ok(self.remains(plan, Some(record.clone()), Exit::Unknown));
         };
         let netns = Netns::from_fd(File::open(format!("/proc/{anyone}/ns/net"))?.into())?;
         if record.netns != netns.inode() {
@@ -141,12 +144,13 @@ impl Site {
         crash::point("adopt: taken up", tenant.as_str());
         let process = first.map(Rc::new);
         self.follow_survivor(plan, launch, process.clone());
+        let (outdated, made) = record.outdated(plan).unzip();
         Ok(Survivor {
             found: Found {
                 memory: record.memory.clone(),
                 fate: Fate::Lives,
                 footing: Footing::Whole,
-                outdated: record.plan != record::fingerprint(plan),
+                outdated,
             },
             standing: Some(Standing {
                 inode: netns.inode(),
@@ -162,6 +166,7 @@ impl Site {
                 executed: true,
                 said_ready: record.memory.is_ready(),
             }),
+            made,
         })
     }
 
@@ -175,7 +180,7 @@ impl Site {
         how: Exit,
     ) -> io::Result<Survivor> {
         let tenant = &plan.name;
-        let mut survivor = self.remains(tenant, Some(record.clone()), how);
+        let mut survivor = self.remains(plan, Some(record.clone()), how);
         if !fifo::folder(&self.app, tenant).exists() {
             return Ok(survivor);
         }
@@ -195,7 +200,6 @@ impl Site {
         }
         standing.netns = Some(Arc::new(netns));
         survivor.found.footing = Footing::Whole;
-        survivor.found.outdated = record.plan != record::fingerprint(plan);
         Ok(survivor)
     }
 
@@ -209,7 +213,8 @@ impl Site {
     }
 
     /// Nothing of it lives; what is left is taken away or used again.
-    fn remains(&self, tenant: &TenantName, record: Option<Record>, how: Exit) -> Survivor {
+    fn remains(&self, plan: &TenantPlan, record: Option<Record>, how: Exit) -> Survivor {
+        let tenant = &plan.name;
         let leaf = self.cgroups.as_ref().and_then(|c| c.tree.found(tenant));
         let any = leaf.is_some() || fifo::folder(&self.app, tenant).exists();
         let standing = any.then(|| Standing {
@@ -218,6 +223,8 @@ impl Site {
             leaf,
             used: true,
         });
+        let outdated = record.as_ref().and_then(|record| record.outdated(plan));
+        let (outdated, made) = outdated.unzip();
         Survivor {
             found: Found {
                 memory: record.map_or_else(|| Memory::none(clock::now()), |record| record.memory),
@@ -226,10 +233,11 @@ impl Site {
                     true => Footing::Remains,
                     false => Footing::Nothing,
                 },
-                outdated: false,
+                outdated,
             },
             standing,
             running: None,
+            made,
         }
     }
 
@@ -246,7 +254,7 @@ impl Site {
 
 /// The process with this mark, if there is one: held first and looked at second, so that a number
 /// used again is noticed.
-fn hold(mark: Mark) -> io::Result<Option<Process>> {
+pub(super) fn hold(mark: Mark) -> io::Result<Option<Process>> {
     let Some(pid) = Pid::from_raw(mark.pid) else {
         return Ok(None);
     };
@@ -266,12 +274,9 @@ fn hold(mark: Mark) -> io::Result<Option<Process>> {
 }
 
 /// The process of a leaf that started first.
-fn eldest(leaf: &Leaf) -> io::Result<Option<Process>> {
+pub(super) fn eldest(leaf: &Leaf) -> io::Result<Option<Process>> {
     let pids = leaf.pids().map_err(io::Error::other)?;
-    let marks = pids.iter().filter_map(|&pid| {
-        let start_ticks = process::start_ticks(pid)?;
-        Some(Mark { pid, start_ticks })
-    });
+    let marks = pids.into_iter().filter_map(Mark::of);
     match marks.min_by_key(|mark| (mark.start_ticks, mark.pid)) {
         Some(mark) => hold(mark),
         None => Ok(None),

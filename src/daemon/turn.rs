@@ -6,6 +6,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::name::TenantName;
 use crate::plan::model::Readiness;
+use crate::supervisor::action::Action;
 use crate::supervisor::event::Event;
 use crate::supervisor::view::StateWord;
 use crate::supervisor::{Cause, Find, Step, Transition};
@@ -109,6 +110,14 @@ impl Daemon {
     }
 
     fn follow(&mut self, step: Step) {
+        // What is written down next is what is done.
+        for action in &step.actions {
+            if let Action::Launch { tenant, .. } | Action::Provision { tenant } = action
+                && let Some(entry) = self.ledger.entry(tenant)
+            {
+                entry.take_up();
+            }
+        }
         for tenant in &step.changed {
             self.write_down(tenant);
         }

@@ -16,6 +16,7 @@ use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, StatxFlags};
 use rustix::fs::{flock, openat, statx, unlinkat};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 
+use crate::name::{AppName, TenantName};
 use crate::stage::{Failure, Stage};
 
 /// Where the lock files lie.
@@ -33,6 +34,9 @@ const PATIENCE: (u32, Duration) = (20, Duration::from_millis(1));
 
 /// No patience at all: for one lock among many, of which most may be held.
 const NO_PATIENCE: (u32, Duration) = (1, Duration::ZERO);
+
+/// What stands between the two parts of a signature.
+const PROCESS: &str = ", process ";
 
 /// The most bytes of a signature that are shown: two names and a number.
 const SIGNATURE: u64 = 160;
@@ -80,7 +84,7 @@ impl Lock {
     /// # Errors
     /// Those of open(2) and write(2).
     pub fn sign(&self, label: &str, pid: i32) -> std::io::Result<()> {
-        std::fs::write(&self.file, format!("{label}, process {pid}\n"))
+        std::fs::write(&self.file, format!("{label}{PROCESS}{pid}\n"))
     }
 }
 
@@ -102,6 +106,54 @@ pub fn is_free(datastore: BorrowedFd<'_>, path: &Path) -> Result<bool, Failure> 
         Ok(()) => Ok(true),
         Err(Errno::WOULDBLOCK) => Ok(false),
         Err(errno) => Err(failed(errno)),
+    }
+}
+
+/// What a launch of a tenant is called in the signature of its lock.
+#[must_use]
+pub fn label(app: &AppName, tenant: &TenantName) -> String {
+    format!("{app}/{tenant}")
+}
+
+/// Who holds a lock, as its supervisor wrote it down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signature {
+    /// What the launch was called.
+    pub label: String,
+    /// Its first process, where that can be read.
+    pub pid: Option<i32>,
+}
+
+/// Who holds the lock of this datastore; nothing if nobody does. Looks once, and waits for nobody.
+///
+/// # Errors
+/// A [`Failure`] of stage lock.
+pub fn holder_of(datastore: BorrowedFd<'_>, path: &Path) -> Result<Option<Signature>, Failure> {
+    let failed = |errno| failure(path, errno);
+    let file = file_of(datastore).map_err(failed)?;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = match openat(CWD, &file, flags, Mode::empty()) {
+        Ok(fd) => fd,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(errno) => return Err(failed(errno)),
+    };
+    match flock(&fd, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(None),
+        Err(Errno::WOULDBLOCK) => match signature(fd.into()) {
+            Ok(text) => Ok(Some(Signature::parse(&text))),
+            Err(error) => Err(failed(Errno::from_io_error(&error).unwrap_or(Errno::IO))),
+        },
+        Err(errno) => Err(failed(errno)),
+    }
+}
+
+impl Signature {
+    fn parse(text: &str) -> Self {
+        let (label, pid) = text.rsplit_once(PROCESS).unwrap_or((text, ""));
+        Self {
+            label: label.to_owned(),
+            pid: pid.parse().ok(),
+        }
     }
 }
 
@@ -166,19 +218,21 @@ fn failure(path: &Path, errno: Errno) -> Failure {
     Failure::errno(Stage::Lock, object, errno.raw_os_error())
 }
 
-/// What the holder wrote. A tenant that runs as root can write there too, so it is cut short and
-/// shown without control characters.
 fn holder(file: &Path) -> String {
-    let mut bytes = Vec::new();
-    let read = File::open(file).and_then(|file| file.take(SIGNATURE).read_to_end(&mut bytes));
-    match read {
-        Ok(0) => "held by a launch that has only begun".to_owned(),
-        Ok(_) => format!(
-            "held by {}",
-            String::from_utf8_lossy(&bytes).trim_end().escape_debug()
-        ),
+    match File::open(file).and_then(signature) {
+        Ok(text) if text.is_empty() => "held by a launch that has only begun".to_owned(),
+        Ok(text) => format!("held by {text}"),
         Err(error) => format!("by whom is not known: {error}"),
     }
+}
+
+/// What the holder wrote. A tenant that runs as root can write there too, so it is cut short and
+/// shown without control characters.
+fn signature(file: File) -> std::io::Result<String> {
+    let mut bytes = Vec::new();
+    file.take(SIGNATURE).read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    Ok(text.trim_end().escape_debug().to_string())
 }
 
 fn file_of(datastore: BorrowedFd<'_>) -> Result<PathBuf, Errno> {
@@ -230,4 +284,20 @@ fn beside_the_slot(fd: OwnedFd) -> Result<OwnedFd, Errno> {
         return fcntl_dupfd_cloexec(&fd, LOCK_FD + 1);
     }
     Ok(fd)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_names_a_launch_and_its_first_process() {
+        let parsed = |text: &str| {
+            let Signature { label, pid } = Signature::parse(text);
+            (label, pid)
+        };
+        assert_eq!(parsed("wiki/a, process 7"), ("wiki/a".into(), Some(7)));
+        assert_eq!(parsed("wiki/a, process x"), ("wiki/a".into(), None));
+        assert_eq!(parsed(""), (String::new(), None));
+    }
 }

@@ -20,6 +20,7 @@
 mod hub;
 pub mod leftover;
 mod link;
+mod proof;
 mod provision;
 mod refusal;
 mod tenant;
@@ -27,6 +28,7 @@ mod tenant;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io;
+use std::sync::Arc;
 use std::thread;
 
 use futures_util::StreamExt;
@@ -45,6 +47,8 @@ use link::Links;
 use provision::Site;
 use refusal::broken;
 
+pub use proof::Way;
+
 /// Requests that wait for the thread; past that a caller waits to ask.
 const QUEUE_MAX: usize = 64;
 
@@ -58,6 +62,11 @@ enum Request {
         Box<LinkPlan>,
         ClosedNetns,
         oneshot::Sender<Result<(), Failure>>,
+    ),
+    Way(
+        Box<LinkPlan>,
+        Arc<Netns>,
+        oneshot::Sender<Result<Way, Failure>>,
     ),
     Close(oneshot::Sender<Result<(), Failure>>),
 }
@@ -110,6 +119,16 @@ impl Network {
         let (reply, outcome) = oneshot::channel();
         self.ask(Request::Release(Box::new(link), closed, reply))
             .await?;
+        outcome.await.map_err(|_| ended())?
+    }
+
+    /// Where a tenant's link leads, seen from a network namespace that is held. Changes nothing.
+    ///
+    /// # Errors
+    /// [`Stage::Link`], [`Stage::Netns`] or [`Stage::Address`] where the kernel does not say.
+    pub async fn way(&self, link: LinkPlan, netns: Arc<Netns>) -> Result<Way, Failure> {
+        let (reply, outcome) = oneshot::channel();
+        self.ask(Request::Way(Box::new(link), netns, reply)).await?;
         outcome.await.map_err(|_| ended())?
     }
 
@@ -265,6 +284,12 @@ async fn answer(site: &Site, room: &Semaphore, request: Request) -> Change {
             if gone {
                 return Change::Released(link.host.name);
             }
+        }
+        Request::Way(link, netns, reply) => {
+            let way = site.way(&link, &netns).await;
+            // Held no longer than it is asked about.
+            drop(netns);
+            let _gone = reply.send(way);
         }
         Request::Close(reply) => {
             let _gone = reply.send(Ok(()));

@@ -39,6 +39,12 @@ pub struct Fingerprints {
 }
 
 impl Fingerprints {
+    /// Of no plan: whatever is planned, all of it is to be made anew.
+    pub const NONE: Self = Self {
+        renew: u64::MAX,
+        relaunch: u64::MAX,
+    };
+
     /// What it takes to get from a launch of these to one of those; nothing if they are the same.
     #[must_use]
     pub fn effect(self, new: Fingerprints) -> Option<Effect> {

@@ -3,10 +3,43 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
 
 use super::model::TenantPlan;
 use crate::name::TenantName;
+
+/// What a tenant holds that another could take.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holding {
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// Its datastore; none that is known.
+    pub source: Option<PathBuf>,
+}
+
+impl Holding {
+    /// What a tenant of this plan holds.
+    #[must_use]
+    pub fn of(plan: &TenantPlan) -> Self {
+        Self {
+            address: plan.link.address,
+            source: Some(plan.datastore.source.clone()),
+        }
+    }
+
+    /// The plan by which a tenant stands that holds this, as far as others are concerned.
+    #[must_use]
+    pub fn instead_of(self, plan: &TenantPlan) -> TenantPlan {
+        let mut stands = plan.clone();
+        stands.link.address = self.address;
+        if let Some(source) = self.source {
+            stands.datastore.source = source;
+        }
+        stands
+    }
+}
 
 /// What some plans of tenants hold.
 #[derive(Debug, Default)]

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::name::TenantName;
+use crate::plan::effect::Effect;
 
 use super::Supervisor;
 use super::backoff::Strikes;
@@ -53,6 +54,15 @@ impl Memory {
             since: started_at,
             restarts,
             ..Self::none(started_at)
+        }
+    }
+
+    /// The same, but whatever is wanted of it was asked for.
+    #[must_use]
+    pub fn asked(self) -> Self {
+        Self {
+            asked: true,
+            ..self
         }
     }
 
@@ -115,8 +125,8 @@ pub struct Found {
     pub fate: Fate,
     /// What stands of it.
     pub footing: Footing,
-    /// Whether it was made by another plan than today's, so that it has to be made anew.
-    pub outdated: bool,
+    /// What has to be made anew because it was made by another plan than today's.
+    pub outdated: Option<Effect>,
 }
 
 /// What became of the launch of an earlier supervisor.

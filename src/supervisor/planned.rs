@@ -10,7 +10,7 @@ use crate::plan::model::Policy;
 use super::action::Action;
 use super::agenda::{Entry, Index};
 use super::event::LaunchId;
-use super::memory::Found;
+use super::memory::{Footing, Found};
 use super::step::{Cause, Step};
 use super::tenant::Tenant;
 use super::time::Moment;
@@ -69,6 +69,9 @@ impl Supervisor {
         let tenant = Box::new(Tenant::new(name, policy, now));
         let entry = Entry::None;
         self.tenants.insert(index, Slot { tenant, entry });
+        let held = found
+            .as_ref()
+            .is_some_and(|found| found.footing != Footing::Nothing);
         if let Some(found) = found {
             let allowed = !self.shutdown;
             self.resume(LaunchId(0), [&found.memory].into_iter());
@@ -78,8 +81,9 @@ impl Supervisor {
         } else if autostart {
             self.turn(now, index, Cause::Planned, step, Tenant::want_up);
         }
+        // What it makes now is made by today's plan: nobody awaits that.
         let slot = self.tenants.get(&index);
-        if slot.is_some_and(|slot| !slot.tenant.state().holds()) {
+        if !held || slot.is_some_and(|slot| !slot.tenant.state().holds()) {
             self.let_go(now, index, step);
         }
     }

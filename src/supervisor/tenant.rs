@@ -274,11 +274,7 @@ impl Tenant {
             (Want::Down, After::Relaunch | After::Judge(_) | After::Renew) => {
                 self.bring_down(turn, footing)
             }
-            // Once it is released, it is provisioned anew.
-            (Want::Up, After::Renew) => match footing {
-                Footing::Whole => self.release(turn, 0),
-                Footing::Nothing | Footing::Remains => self.bring_up(turn, footing),
-            },
+            (Want::Up, After::Renew) => self.bring_up_anew(turn, footing, Anew::Renew),
             (Want::Up, After::Relaunch) => self.bring_up(turn, footing),
             (Want::Up, After::Judge(why)) => self.judge(turn, launch, why, footing),
         }

@@ -2,6 +2,7 @@
 //! one supervisor to the next in `found`.
 
 mod found;
+mod outdated;
 mod paths;
 mod replanned;
 

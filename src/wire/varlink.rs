@@ -172,6 +172,7 @@ mod mirror {
         since: String,
         ready: Option<bool>,
         program: Option<Program>,
+        awaits: Vec<TenantName>,
         until: Option<String>,
         why: Option<String>,
         failure: Option<Failure>,

@@ -61,6 +61,7 @@ fn status(app: &AppName, names: &[TenantName]) -> Result<AppStatus, Unknown> {
         since: jiff::Timestamp::UNIX_EPOCH,
         ready: pid.map(|_| true),
         program: None,
+        awaits: Vec::new(),
         until: None,
         why: why.map(Into::into),
         failure: None,

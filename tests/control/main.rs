@@ -43,6 +43,7 @@ fn status(app: &AppName, tenants: &[TenantName]) -> AppStatus {
         since: "2026-11-22T10:00:00Z".parse().unwrap(),
         ready: Some(false),
         program: Some(wire::Program::Older),
+        awaits: Vec::new(),
         until: Some("2026-11-22T10:00:05Z".parse().unwrap()),
         why: Some("cannot execute".into()),
         failure: Some(Failure::errno(Stage::EnterNetns, "/opt/wiki", libc::EACCES)),

@@ -12,6 +12,7 @@ use tenantd::supervisor::view::View;
 
 use super::law::Broken;
 use super::laws::Laws;
+use super::plans::Paper;
 use super::reload::Found as Edit;
 use super::truth::Network;
 use super::world::{Happening, Program, World, Written};
@@ -105,7 +106,7 @@ impl World {
             if had_left {
                 self.laws.is_new(tenant);
             }
-            let lives = self.take_over(tenant)?;
+            let (lives, as_planned) = self.take_over(tenant)?;
             if self.outcome.deaths > deaths {
                 return Ok(());
             }
@@ -117,7 +118,7 @@ impl World {
             let autostart = self.laws.policy(tenant).is_some_and(|p| p.autostart);
             if had_left {
                 Laws::came_back(&is, autostart)?;
-            } else if edit.is_none() || (lives && is.want == was.want) {
+            } else if as_planned && (edit.is_none() || (lives && is.want == was.want)) {
                 Laws::goes_on(was, &is, lives)?;
             }
         }
@@ -176,7 +177,7 @@ impl World {
     }
 
     /// The next supervisor finds a tenant. Whether its launch goes on as it was.
-    fn take_over(&mut self, tenant: &TenantName) -> Result<bool, Broken> {
+    fn take_over(&mut self, tenant: &TenantName) -> Result<(bool, bool), Broken> {
         let (memory, paper) = self
             .written
             .get(tenant)
@@ -185,7 +186,8 @@ impl World {
         let network = self.laws.network(tenant);
         let launch = memory.as_ref().and_then(Memory::launch);
         let program = launch.and_then(|launch| Some((launch, self.programs.get(&launch)?.first)));
-        let outdated = program.is_some() && paper.flatten() != self.plans.made_by(tenant);
+        let planned = self.plans.made_by(tenant);
+        let outdated = Paper::outdated(paper.flatten(), planned);
         let fate = match program {
             Some(_) => Fate::Lives,
             None => Fate::Over(*self.random.pick(&[Exit::Unknown, Exit::Status(1)])),
@@ -195,13 +197,13 @@ impl World {
             (Fate::Over(_), None | Some(Network::None)) => Footing::Nothing,
             (Fate::Over(_), Some(_)) => Footing::Remains,
         };
-        if outdated {
+        if outdated.is_some() {
             self.laws.is_outdated(tenant);
         }
         let forgotten = footing == Footing::Nothing;
         let memory = memory.filter(|memory| !(memory.is_nothing() && forgotten));
         let Some(policy) = self.laws.shared_policy(tenant) else {
-            return Ok(false);
+            return Ok((false, true));
         };
         let daemonizes = policy.daemonizes;
         self.tell(Event::Planned {
@@ -228,6 +230,6 @@ impl World {
                 self.later(0, Happening::Tell(exited));
             }
         }
-        Ok(program.is_some() && !outdated)
+        Ok((program.is_some(), outdated.is_none()))
     }
 }

@@ -104,10 +104,12 @@ impl Laws {
         self.tenants.get(tenant).map(|truth| truth.policy.clone())
     }
 
-    /// It was started by another plan, so that it is made anew at once.
+    /// It was started by another plan, so that it is made anew at once, and what went wrong by that
+    /// plan is forgotten.
     pub(crate) fn is_outdated(&mut self, tenant: &TenantName) {
         if let Some(truth) = self.tenants.get_mut(tenant) {
             truth.free = true;
+            truth.strikes = 0;
             truth.asked_end = true;
         }
     }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use tenantd::name::TenantName;
+use tenantd::plan::effect::Effect;
 use tenantd::supervisor::action::Action;
 use tenantd::supervisor::event::Event;
 use tenantd::supervisor::view::{StateWord, View};
@@ -18,6 +19,18 @@ pub(crate) struct Paper {
     pub(crate) network: u64,
     /// Changes with all that relaunches it.
     pub(crate) launch: u64,
+}
+
+impl Paper {
+    /// What has to be made anew for the second to hold where the first one does.
+    pub(crate) fn outdated(made: Option<Self>, planned: Option<Self>) -> Option<Effect> {
+        match (made, planned) {
+            (Some(made), Some(planned)) if made.network == planned.network => {
+                (made.launch != planned.launch).then_some(Effect::Relaunch)
+            }
+            (made, planned) => (made != planned).then_some(Effect::Renew),
+        }
+    }
 }
 
 /// All papers.

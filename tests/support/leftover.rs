@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::daemon::run;
 
-fn ip(arguments: &str) {
+pub fn ip(arguments: &str) {
     run(Command::new("ip").args(arguments.split(' '))).expect(0);
 }
 

@@ -71,12 +71,15 @@ pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// An application name that no other test on this machine uses at the same time: the cgroup tree
-/// is one for all test hosts.
+/// An application name that no other test on this machine uses or has used: the cgroup tree is one
+/// for all test hosts, and a test that failed may have left something there before its number was
+/// given to this process.
 pub fn app_name() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    format!("test-{}-{count}", std::process::id())
+    let id = std::process::id();
+    let born = tenantd::host::process::start_ticks(id.try_into().unwrap()).unwrap();
+    format!("test-{id}-{born}-{count}")
 }
 
 pub mod daemon;

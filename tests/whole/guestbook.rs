@@ -180,6 +180,7 @@ fn status_has_its_shape_and_its_exit_code() {
             "ready",
             "program",
             "permanent",
+            "awaits",
         ];
         promised.sort_unstable();
         keys.sort();

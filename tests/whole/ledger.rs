@@ -140,6 +140,67 @@ fn a_stop_goes_on_under_the_next_supervisor() {
 }
 
 #[test]
+fn two_tenants_swap_their_addresses_while_no_supervisor_lives() {
+    // Who fails once waits for an hour.
+    let mut daemon = tenants(SLOW);
+    for name in ["serves", "deaf"] {
+        daemon.until_tenant(name, is_up);
+    }
+    daemon.kill();
+    let manifest = fs::read_to_string(&daemon.manifest).unwrap();
+    let swapped = manifest.replace("0.11\"", "0.x\"");
+    let swapped = swapped.replace("0.14\"", "0.11\"");
+    fs::write(&daemon.manifest, swapped.replace("0.x\"", "0.14\"")).unwrap();
+    daemon.again();
+    for (name, address) in [("serves", "10.77.0.14"), ("deaf", "10.77.0.11")] {
+        let is_there = |t: &TenantStatus| is_up(t) && t.address.to_string() == address;
+        assert_eq!(daemon.until_tenant(name, is_there).restarts, 0);
+        let strikes = &ledger::record(&daemon.app, name)["memory"]["strikes"];
+        assert_eq!(strikes["count"], 0, "{}", daemon.output());
+    }
+    let said = daemon.output();
+    assert!(!said.contains("serves: provisioning → waiting"), "{said}");
+    let names = daemon.status().tenants.into_iter().map(|t| t.name);
+    let names: Vec<String> = names.map(|name| name.to_string()).collect();
+    assert_eq!(names, ["serves", "fails", "seven", "deaf", "manual"]);
+    daemon.tell(&["stop", "fails"]).expect(0);
+    daemon.end();
+}
+
+#[test]
+fn whom_a_tenant_awaits_is_shown_also_by_the_next_supervisor() {
+    let mut daemon = tenants(SLOW);
+    let deaf = daemon.until_tenant("deaf", is_up).pid.unwrap();
+    assert!(daemon.status().tenants.iter().all(|t| t.awaits.is_empty()));
+    let manifest = fs::read_to_string(&daemon.manifest).unwrap();
+    // It is to be waited for until it is killed here.
+    let manifest = manifest.replace("grace = \"1s\"", "grace = \"1h\"");
+    let manifest = manifest.replace("0.14\"", "0.24\"");
+    let newcomer = "newcomer = { ip = \"10.77.0.14\", arguments = [\"serves\"] }\n";
+    fs::write(&daemon.manifest, manifest + newcomer).unwrap();
+    daemon.tell(&["reload", "--no-wait"]).expect(0);
+    let awaits = |daemon: &Daemon| {
+        let newcomer = daemon.tenant("newcomer");
+        assert_eq!(newcomer.state, StateWord::Provisioning, "{newcomer:?}");
+        let names: Vec<String> = newcomer.awaits.iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["deaf"]);
+        let text = daemon.tell(&["status", "newcomer"]).expect(1);
+        let why = "  WHY it is provisioning, on its way to up; it takes what is not let go of yet by deaf";
+        assert!(text.contains(why), "{text}");
+    };
+    awaits(&daemon);
+    daemon.kill();
+    daemon.again();
+    awaits(&daemon);
+    signal(deaf, Signal::SIGKILL);
+    assert!(daemon.until_tenant("newcomer", is_up).awaits.is_empty());
+    let deaf = daemon.until_tenant("deaf", is_up).pid.unwrap();
+    daemon.tell(&["stop", "--all", "--no-wait"]).expect(0);
+    signal(deaf, Signal::SIGKILL);
+    daemon.end();
+}
+
+#[test]
 fn a_ledger_of_a_later_form_is_refused_before_anything_is_touched() {
     let mut daemon = tenants(SLOW);
     let before = daemon.until_tenant("serves", is_up);

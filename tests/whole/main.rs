@@ -27,5 +27,6 @@ mod redis;
 mod reload;
 mod rolling;
 mod survivors;
+mod unrecorded;
 mod upgrade;
 mod wants;

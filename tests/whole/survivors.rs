@@ -1,13 +1,16 @@
 //! A supervisor that was killed: its tenants serve on, and the next one adopts them.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 use nix::sys::signal::Signal;
+use serde_json::Value;
 use tenantd::wire::{StateWord, TenantStatus};
 
-use crate::guestbook::{TENANTS, three};
-use crate::support::daemon::{LIMIT, ends, pidfd, signal};
+use crate::guestbook::{TENANTS, link, three};
+use crate::support::daemon::{Daemon, LIMIT, ends, pidfd, signal, write_manifest};
 use crate::support::ledger;
+use crate::support::place::{self, script};
 use crate::support::visit::{get, write_entry};
 
 /// What an operator sees of a tenant that must not change with the supervisor.
@@ -91,6 +94,104 @@ fn a_tenant_that_was_changed_meanwhile_is_made_anew_and_one_that_is_unwanted_sto
     daemon.end();
 }
 
+/// Replaces part of the manifest of a supervisor that is dead.
+fn edit(daemon: &Daemon, old: &str, new: &str) {
+    let manifest = fs::read_to_string(&daemon.manifest).unwrap();
+    assert!(manifest.contains(old), "{manifest}");
+    fs::write(&daemon.manifest, manifest.replace(old, new)).unwrap();
+}
+
+/// A tenant's process, the inode of its network namespace, and its link as both sides see it.
+fn stands(daemon: &Daemon, name: &str) -> (u32, u64, (Value, Value)) {
+    let pid = daemon.tenant(name).pid.unwrap();
+    let netns = fs::metadata(format!("/proc/{pid}/ns/net")).unwrap().ino();
+    (pid, netns, link(daemon, name))
+}
+
+#[test]
+fn no_more_is_made_anew_than_was_changed_meanwhile() {
+    let mut daemon = three();
+    let before = ["acme", "globex", "initech"].map(|name| stands(&daemon, name));
+    daemon.kill();
+    edit(
+        &daemon,
+        "0.11\"",
+        "0.11\", environment = { WHO = \"acme\" }",
+    );
+    edit(&daemon, "0.12\"", "0.22\"");
+    // Of the policy: of all of them.
+    edit(&daemon, "stop.grace = \"5s\"", "stop.grace = \"4s\"");
+    daemon.again();
+    daemon.settles();
+    let after = ["acme", "globex", "initech"].map(|name| stands(&daemon, name));
+    let [acme, globex, initech] = [0, 1, 2].map(|n| (&before[n], &after[n]));
+    assert_ne!(acme.0.0, acme.1.0, "{}", daemon.output());
+    assert_eq!((acme.0.1, &acme.0.2), (acme.1.1, &acme.1.2));
+    let environment = fs::read(format!("/proc/{}/environ", acme.1.0)).unwrap();
+    assert!(String::from_utf8_lossy(&environment).contains("WHO=acme"));
+    assert_ne!(globex.0.1, globex.1.1);
+    assert_eq!(get("10.77.0.22", "/entries").0, 200);
+    assert_eq!(initech.0, initech.1);
+    for tenant in daemon.status().tenants {
+        assert_eq!(tenant.restarts, 0);
+    }
+    // What was made anew is known to have been.
+    daemon.kill();
+    daemon.again();
+    let again = ["acme", "globex", "initech"].map(|name| stands(&daemon, name));
+    assert_eq!(again, after);
+    daemon.end();
+}
+
+#[test]
+fn a_record_of_an_earlier_tenantd_is_read() {
+    let mut daemon = three();
+    let before = ["acme", "globex"].map(|name| stands(&daemon, name));
+    daemon.kill();
+    for name in ["acme", "globex"] {
+        ledger::edit(&daemon.app, name, |record| {
+            record.as_object_mut().unwrap().remove("made").unwrap();
+            record["of a later one"] = "ignored".into();
+        });
+    }
+    // Which part of it has changed is not known.
+    edit(
+        &daemon,
+        "0.12\"",
+        "0.12\", environment = { WHO = \"globex\" }",
+    );
+    daemon.again();
+    daemon.settles();
+    let after = ["acme", "globex"].map(|name| stands(&daemon, name));
+    assert_eq!(before[0], after[0]);
+    assert_ne!(before[1].1, after[1].1);
+    daemon.end();
+}
+
+#[test]
+fn a_newcomer_waits_for_the_address_that_another_leaves() {
+    let mut daemon = three();
+    daemon.kill();
+    // It stands first in the manifest, and comes last.
+    edit(
+        &daemon,
+        "[tenants]\n",
+        "[tenants]\nnewcomer = { ip = \"10.77.0.13\" }\n",
+    );
+    edit(
+        &daemon,
+        "initech = { ip = \"10.77.0.13\"",
+        "initech = { ip = \"10.77.0.14\"",
+    );
+    daemon.again();
+    let all = daemon.settles();
+    let names: Vec<&str> = all.tenants.iter().map(|t| t.name.as_str()).collect();
+    assert_eq!(names, ["newcomer", "acme", "globex", "initech"]);
+    let said = daemon.output();
+    assert!(!said.contains("→ waiting"), "{said}");
+    daemon.end();
+}
+
 #[test]
 fn a_record_that_the_kernel_does_not_confirm_is_not_believed() {
     let mut daemon = three();
@@ -127,5 +228,33 @@ fn a_tenant_that_is_in_the_manifest_no_more_is_ended_before_others_start() {
     daemon.until_tenant("newcomer", |t| t.ready == Some(true));
     assert_eq!(get("10.77.0.11", "/entries"), (200, String::new()));
     assert!(!std::path::Path::new(&format!("/run/tenantd/{}/tenants/acme", daemon.app)).exists());
+    daemon.end();
+}
+
+/// The one is deaf to its signal, so that the other has let go long before it.
+#[test]
+fn tenants_whose_addresses_were_swapped_between_two_supervisors_wait_for_each_other() {
+    place::host();
+    place::folder("/srv/data");
+    script(
+        "app",
+        "[ $WHO = globex ] || trap '' TERM\nwhile :; do sleep 0.05; done",
+    );
+    let manifest = |acme: u8, globex: u8| {
+        format!(
+            "[app]\nname = \"APP\"\ncommand = [\"/srv/app\"]\nstop.grace = \"300ms\"\n\
+             environment = {{ WHO = \"{{tenant}}\" }}\ndatastore.path = \"/srv/data\"\n[tenants]\n\
+             acme = {{ ip = \"10.77.0.{acme}\" }}\nglobex = {{ ip = \"10.77.0.{globex}\" }}\n"
+        )
+    };
+    let mut daemon = Daemon::start_settled(&manifest(11, 12));
+    daemon.kill();
+    write_manifest(&daemon.app, &manifest(12, 11));
+    daemon.again();
+    let after = daemon.settles();
+    let output = daemon.output();
+    assert!(!output.contains("waiting"), "one failed: {output}");
+    assert!(after.tenants.iter().all(|tenant| tenant.restarts == 0));
+    assert_eq!(daemon.tenant("acme").address.to_string(), "10.77.0.12");
     daemon.end();
 }

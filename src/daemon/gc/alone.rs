@@ -41,12 +41,13 @@ pub async fn alone(
     let runtime = Runtime::take(app, &mut Heritage::default())?;
     let (ledger, legacy) = LedgerFile::open(app).context("cannot tell what is left")?;
     let tree = Tree::left(app);
+    let linked = linked(app).await?;
     let ground = Ground {
         app,
         tree: tree.as_ref(),
         planned: &|tenant| planned.contains(tenant),
         hub: !planned.is_empty(),
-        lives: &|tenant| lives(tree.as_ref(), &legacy, tenant),
+        lives: &|tenant| lives(tree.as_ref(), &legacy, &linked, tenant),
         dry_run,
     };
     crash::point("gc: alone", "");
@@ -110,12 +111,35 @@ async fn end_unplanned(ground: &Ground<'_>, legacy: &Legacy) -> anyhow::Result<V
     Ok(ended)
 }
 
+/// The tenants that have a link, which goes with their network namespace.
+async fn linked(app: &AppName) -> anyhow::Result<BTreeSet<TenantName>> {
+    let app = app.clone();
+    let survey = blocking(move || look(&app)).await?;
+    Ok(survey
+        .ours
+        .into_iter()
+        .filter_map(|link| link.tenant)
+        .collect())
+}
+
 /// As [`populated`], where the tenant may have been in a cgroup that only its supervisor knew.
-fn lives(tree: Option<&Tree>, legacy: &Legacy, tenant: &TenantName) -> Option<Living> {
+fn lives(
+    tree: Option<&Tree>,
+    legacy: &Legacy,
+    linked: &BTreeSet<TenantName>,
+    tenant: &TenantName,
+) -> Option<Living> {
     if let Some(living) = tree.and_then(|tree| populated(tree, tenant)) {
         return Some(living);
     }
-    match process::in_netns(legacy.netns_of(tenant)?) {
+    let Some(netns) = legacy.netns_of(tenant) else {
+        // Of one that had a leaf, what lives would be in that.
+        return (tree.is_none() && linked.contains(tenant)).then(|| {
+            let why = "nothing tells what lives of it, and its link stands: something may";
+            Living::Untold(why.to_owned())
+        });
+    };
+    match process::in_netns(netns) {
         Ok(pids) => named(&pids),
         Err(error) => {
             let why = format!("cannot look for its processes: {error}");

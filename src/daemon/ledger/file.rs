@@ -6,13 +6,18 @@
 //! people. `/run` is in memory: nothing here waits for a disk, and nothing outlives a reboot. A file
 //! that does is known by the boot that it names, and forgotten.
 
+#[cfg(test)]
+mod tests;
+
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::super::clock;
 use super::super::record::Record;
 use crate::host::runtime;
 use crate::name::{AppName, TenantName};
@@ -21,7 +26,7 @@ use crate::plan::derive;
 /// The form of the file. The first one was a file for each launch.
 pub(in crate::daemon) const VERSION: u32 = 2;
 
-/// Bytes of a slot, of which two fit a page. A record has about 500.
+/// Bytes of a slot, of which two fit a page. A record has about 700.
 const SLOT: usize = 2048;
 
 /// Digits of a checksum, with the space behind them.
@@ -71,6 +76,8 @@ pub(in crate::daemon) struct Slot(u32);
 pub(in crate::daemon) struct LedgerFile {
     file: File,
     free: Vec<Slot>,
+    /// Those that hold what cannot be read, until they are struck out.
+    damaged: Vec<Slot>,
     slots: u32,
 }
 
@@ -80,13 +87,30 @@ pub(in crate::daemon) struct Legacy {
     /// All records that can be read.
     pub(in crate::daemon) records: Vec<(Slot, Record)>,
     /// How many cannot.
-    pub(in crate::daemon) damaged: usize,
+    damaged: usize,
+    /// Whether even the head cannot.
+    beheaded: bool,
 }
 
 impl Legacy {
     /// Whether an earlier supervisor left anything to go on with.
     pub(in crate::daemon) fn knows_anything(&self) -> bool {
-        self.damaged > 0 || !self.records.is_empty()
+        self.damaged > 0 || self.beheaded || !self.records.is_empty()
+    }
+
+    /// Says what of the file could not be read.
+    pub(in crate::daemon) fn say_damage(&self, app: &AppName) {
+        let (damaged, read) = (self.damaged, self.records.len());
+        let path = runtime::folder(app).join(runtime::LEDGER);
+        let path = path.display();
+        if self.beheaded {
+            tracing::warn!(
+                "the ledger {path} has a damaged head: it is written anew, and {read} of its records \
+                 can still be read"
+            );
+        } else if damaged > 0 {
+            tracing::warn!("{damaged} records of the ledger {path} are damaged, and struck out");
+        }
     }
 
     /// The network namespace that a tenant had.
@@ -137,16 +161,23 @@ impl LedgerFile {
         let mut ledger = Self {
             file,
             free: Vec::new(),
+            damaged: Vec::new(),
             slots: 0,
         };
         let legacy = match head {
             Some(head) if head.boot == boot => ledger.read(&bytes),
             // Nothing that it names is there any more.
             Some(_) => Legacy::default(),
-            None => Legacy {
-                damaged: usize::from(!bytes.is_empty()),
-                ..Legacy::default()
-            },
+            None if bytes.is_empty() => Legacy::default(),
+            // Each record has a checksum of its own, and is believed as far as the kernel confirms it.
+            None => {
+                let of_this_boot = is_of_this_boot(&ledger.file).map_err(failed(path))?;
+                let legacy = of_this_boot.then(|| ledger.read(&bytes));
+                Legacy {
+                    beheaded: true,
+                    ..legacy.unwrap_or_default()
+                }
+            }
         };
         ledger.begin(boot).map_err(failed(path))?;
         Ok((ledger, legacy))
@@ -157,7 +188,11 @@ impl LedgerFile {
         self.file.set_len(length)?;
         let version = VERSION;
         let head = line(&serde_json::to_string(&Head { version, boot })?)?;
-        self.file.write_all_at(&head, 0)
+        self.file.write_all_at(&head, 0)?;
+        for slot in std::mem::take(&mut self.damaged) {
+            self.strike_out(slot)?;
+        }
+        Ok(())
     }
 
     fn read(&mut self, bytes: &[u8]) -> Legacy {
@@ -170,7 +205,7 @@ impl LedgerFile {
                 Ok(None) => self.free.push(at),
                 Err(_) => {
                     legacy.damaged += 1;
-                    self.free.push(at);
+                    self.damaged.push(at);
                 }
             }
         }
@@ -190,6 +225,13 @@ impl LedgerFile {
             if fits.is_ok() {
                 break;
             }
+        }
+        if let (Err(_), Some(made)) = (&fits, &mut record.made)
+            && let Some(holds) = &mut made.holds
+        {
+            // A path may be longer than a slot: then nobody waits for that datastore.
+            holds.source = None;
+            fits = line(&serde_json::to_string(&record)?);
         }
         let at = *slot.get_or_insert_with(|| {
             self.free.pop().unwrap_or_else(|| {
@@ -232,6 +274,14 @@ fn known(path: &Path, bytes: &[u8]) -> Result<Option<Head>, LedgerError> {
 fn failed(path: &Path) -> impl FnOnce(io::Error) -> LedgerError {
     let path = path.to_owned();
     move |source| LedgerError::Io { path, source }
+}
+
+/// Whether a file was written to since the boot, by the clocks as they stand.
+fn is_of_this_boot(file: &File) -> io::Result<bool> {
+    let written = file.metadata()?.modified()?;
+    let up = Duration::from_nanos(clock::now().0);
+    let boot = SystemTime::now().checked_sub(up);
+    Ok(boot.is_none_or(|boot| written >= boot))
 }
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";

@@ -51,6 +51,8 @@ pub(super) struct Found {
     pub(super) carrier: bool,
     /// Whether the kernel has acted on that: before, it drops what is sent.
     pub(super) operational: bool,
+    /// The number by which the host knows the network namespace that its other end is in.
+    pub(super) peer: Option<i32>,
     mac: Vec<u8>,
     alias: Option<String>,
 }
@@ -76,6 +78,7 @@ impl Found {
                 LinkAttribute::IfName(name) => found.name = name,
                 LinkAttribute::IfAlias(alias) => found.alias = Some(alias),
                 LinkAttribute::Address(mac) => found.mac = mac,
+                LinkAttribute::LinkNetNsId(number) => found.peer = Some(number),
                 LinkAttribute::OperState(state) => found.operational = state == State::Up,
                 LinkAttribute::LinkInfo(parts) => {
                     found.kind = parts.into_iter().find_map(|part| match part {
@@ -97,6 +100,11 @@ impl Found {
             Some(alias) => alias == mark,
             None => self.mac == mac.0,
         }
+    }
+
+    /// Whether it bears just this mark.
+    pub(super) fn is_marked_as(&self, mark: &str) -> bool {
+        self.alias.as_deref() == Some(mark)
     }
 
     /// The tenant of `app` whose mark it bears.

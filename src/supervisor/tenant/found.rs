@@ -2,7 +2,9 @@
 //! tenant goes on from there.
 //!
 //! What was under way is finished, or undone where it is no longer wanted. A launch that lives is
-//! never ended for its supervisor's death alone; one that died meanwhile has ended unasked.
+//! never ended for its supervisor's death alone; one that died meanwhile has ended unasked. What was
+//! planned otherwise meanwhile is made anew as by a reload: no more of it than has to be, and what
+//! went wrong by the old plan is forgotten.
 
 use crate::plan::model::Readiness;
 use crate::supervisor::backoff::Strikes;
@@ -11,7 +13,7 @@ use crate::supervisor::memory::{Fate, Footing, Found, Memory};
 use crate::supervisor::step::{Cause, Find};
 use crate::supervisor::view::{StateWord, Want, Why};
 
-use super::{After, Ending, Left, Live, Readying, State, Tenant, Turn};
+use super::{After, Anew, Ending, Left, Live, Readying, State, Tenant, Turn};
 
 impl Tenant {
     /// What its next supervisor has to know of it; the budget is not its own.
@@ -50,18 +52,15 @@ impl Tenant {
         self.want = if up && allowed { Want::Up } else { Want::Down };
         self.restarts = memory.restarts;
         self.strikes = memory.strikes;
+        let anew = outdated.and_then(Anew::by);
+        if anew.is_some() {
+            self.strikes.clear();
+        }
         let word = memory.state.word();
         turn.cause = Cause::Found(Find::AsItWas(word));
         self.state = match fate {
-            Fate::Lives => self.outlived(memory.state, outdated, turn),
-            Fate::Over(exit) => {
-                // What stands by another plan is of no use.
-                let footing = match (footing, outdated) {
-                    (Footing::Whole, true) => Footing::Remains,
-                    (footing, _) => footing,
-                };
-                self.resumed(memory.state, exit, footing, turn)
-            }
+            Fate::Lives => self.outlived(memory.state, anew, turn),
+            Fate::Over(exit) => self.resumed(memory.state, exit, footing, anew, turn),
         };
         if self.state.word() == word {
             self.since = memory.since;
@@ -69,7 +68,7 @@ impl Tenant {
     }
 
     /// Its launch lives.
-    fn outlived(&mut self, was: State, outdated: bool, turn: &mut Turn) -> State {
+    fn outlived(&mut self, was: State, anew: Option<Anew>, turn: &mut Turn) -> State {
         turn.cause = Cause::Found(Find::Lives);
         match was {
             State::Stopping {
@@ -77,7 +76,7 @@ impl Tenant {
                 ending,
                 after,
             } => {
-                let after = if outdated { After::Renew } else { after };
+                let after = anew.map_or(after.clone(), |anew| after.anew(anew));
                 self.go_on_stopping(turn, launch, ending, after)
             }
             State::Stuck {
@@ -87,7 +86,7 @@ impl Tenant {
                 retry_at,
             } => {
                 turn.cause = Cause::Found(Find::AsItWas(StateWord::Stuck));
-                let after = if outdated { After::Renew } else { after };
+                let after = anew.map_or(after.clone(), |anew| after.anew(anew));
                 let left = Left::Processes { launch, after };
                 State::Stuck {
                     left,
@@ -96,23 +95,16 @@ impl Tenant {
                     retry_at,
                 }
             }
-            State::Launching { launch, .. } | State::Up { launch, .. } if outdated => {
-                self.stop(turn, launch, After::Renew)
-            }
-            State::Launching { launch, .. } | State::Up { launch, .. }
-                if self.want == Want::Down =>
-            {
-                self.stop(turn, launch, After::Relaunch)
-            }
-            State::Launching {
-                launch,
-                again: Some(anew),
-            } => self.stop(turn, launch, anew.into()),
-            State::Launching {
-                launch,
-                again: None,
-            } => self.up_unheard(turn, launch, None),
-            State::Up { launch, ready } => self.up_unheard(turn, launch, Some(ready)),
+            State::Launching { launch, again } => match again.max(anew) {
+                Some(anew) => self.stop(turn, launch, anew.into()),
+                None if self.want == Want::Down => self.stop(turn, launch, After::Relaunch),
+                None => self.up_unheard(turn, launch, None),
+            },
+            State::Up { launch, ready } => match anew {
+                Some(anew) => self.stop(turn, launch, anew.into()),
+                None if self.want == Want::Down => self.stop(turn, launch, After::Relaunch),
+                None => self.up_unheard(turn, launch, Some(ready)),
+            },
             // None of these has a launch, so that this is a broken word: what lives there is in the
             // way of a provision, and of a release.
             State::Down
@@ -125,7 +117,7 @@ impl Tenant {
                 ..
             } => {
                 turn.cause = Cause::Found(Find::AsItWas(was.word()));
-                self.resumed(was, Exit::Unknown, Footing::Remains, turn)
+                self.resumed(was, Exit::Unknown, Footing::Remains, anew, turn)
             }
         }
     }
@@ -163,27 +155,46 @@ impl Tenant {
     }
 
     /// Nothing of it lives.
-    fn resumed(&mut self, was: State, exit: Exit, footing: Footing, turn: &mut Turn) -> State {
+    fn resumed(
+        &mut self,
+        was: State,
+        exit: Exit,
+        footing: Footing,
+        anew: Option<Anew>,
+        turn: &mut Turn,
+    ) -> State {
         match was {
             State::Up { launch, .. } => {
                 turn.cause = Cause::Found(Find::Died(exit));
-                let why = Why::Exit(exit);
-                self.over(turn, launch, After::Judge(why), footing)
+                let judged = self.over(turn, launch, After::Judge(Why::Exit(exit)), footing);
+                match (judged, anew) {
+                    (State::Waiting { .. } | State::Held { .. }, Some(anew)) => {
+                        turn.cause = Cause::Found(Find::Died(exit));
+                        self.strikes.clear();
+                        self.bring_up_anew(turn, footing, anew)
+                    }
+                    (judged, _) => judged,
+                }
             }
             State::Stopping { launch, after, .. }
             | State::Stuck {
                 left: Left::Processes { launch, after },
                 ..
-            } => self.over(turn, launch, after, footing),
+            } => {
+                let after = anew.map_or(after.clone(), |anew| after.anew(anew));
+                self.over(turn, launch, after, footing)
+            }
             State::Waiting {
                 until, again, why, ..
-            } if self.want == Want::Up => State::Waiting {
+            } if self.want == Want::Up && anew.is_none() => State::Waiting {
                 until,
                 footing,
                 again,
                 why,
             },
-            State::Held { why, .. } if self.want == Want::Up => State::Held { footing, why },
+            State::Held { why, .. } if self.want == Want::Up && anew.is_none() => {
+                State::Held { footing, why }
+            }
             State::Stuck {
                 left: Left::Network,
                 why,
@@ -203,9 +214,10 @@ impl Tenant {
             | State::Waiting { .. }
             | State::Held { .. }
             | State::Releasing { .. }
-            | State::Stuck { .. } => match self.want {
-                Want::Up => self.bring_up(turn, footing),
-                Want::Down => self.bring_down(turn, footing),
+            | State::Stuck { .. } => match (self.want, anew) {
+                (Want::Up, Some(anew)) => self.bring_up_anew(turn, footing, anew),
+                (Want::Up, None) => self.bring_up(turn, footing),
+                (Want::Down, _) => self.bring_down(turn, footing),
             },
         }
     }

@@ -19,21 +19,13 @@ impl Tenant {
         turn: &mut Turn,
     ) {
         self.policy = policy;
-        let anew = match effect {
-            Effect::Live => return,
-            Effect::Relaunch => Anew::Relaunch,
-            Effect::Renew => Anew::Renew,
+        let Some(anew) = Anew::by(effect) else {
+            return;
         };
         self.strikes.clear();
         self.state = match self.take() {
             State::Waiting { footing, .. } | State::Held { footing, .. } => {
-                match (footing, anew) {
-                    // Once it is released it is provisioned anew.
-                    (Footing::Whole | Footing::Remains, Anew::Renew) => self.release(turn, 0),
-                    (Footing::Nothing, Anew::Renew) | (_, Anew::Relaunch) => {
-                        self.bring_up(turn, footing)
-                    }
-                }
+                self.bring_up_anew(turn, footing, anew)
             }
             State::Provisioning {
                 started_at,
@@ -79,6 +71,15 @@ impl Tenant {
                 ..
             }) => state,
         };
+    }
+
+    /// Brings up by the new plan what nothing runs of.
+    pub(super) fn bring_up_anew(&self, turn: &mut Turn, footing: Footing, anew: Anew) -> State {
+        match (footing, anew) {
+            // Once it is released it is provisioned anew.
+            (Footing::Whole | Footing::Remains, Anew::Renew) => self.release(turn, 0),
+            (Footing::Nothing, Anew::Renew) | (_, Anew::Relaunch) => self.bring_up(turn, footing),
+        }
     }
 
     /// It is in the plan no more: it ends as if it had been stopped, and is forgotten then.

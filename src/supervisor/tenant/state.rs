@@ -21,6 +21,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::plan::effect::Effect;
 use crate::stage::Failure;
 use crate::supervisor::event::LaunchId;
 use crate::supervisor::memory::Footing;
@@ -156,6 +157,17 @@ impl After {
         match anew {
             Anew::Relaunch => self.asked(),
             Anew::Renew => After::Renew,
+        }
+    }
+}
+
+impl Anew {
+    /// What a change makes anew, if that is anything.
+    pub(super) fn by(effect: Effect) -> Option<Self> {
+        match effect {
+            Effect::Live => None,
+            Effect::Relaunch => Some(Anew::Relaunch),
+            Effect::Renew => Some(Anew::Renew),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{World, policy, situation, word};
+use crate::plan::effect::Effect;
 use crate::plan::model::{Policy, Readiness};
 use crate::supervisor::event::{Event, Exit, LaunchId, Verb};
 use crate::supervisor::memory::{Fate, Footing, Found, Memory};
@@ -14,7 +15,7 @@ const GAP: Duration = Duration::from_millis(100);
 
 impl World {
     /// What is remembered of its tenant, as it comes back from the ledger.
-    fn memory(&self) -> Memory {
+    pub(super) fn memory(&self) -> Memory {
         let memory = self.supervisor.memory(&self.name()).unwrap();
         let written = serde_json::to_string(&memory).unwrap();
         let read = serde_json::from_str(&written).unwrap();
@@ -35,12 +36,12 @@ impl World {
                 Fate::Lives => Footing::Whole,
                 Fate::Over(_) => footing,
             },
-            outdated: false,
+            outdated: None,
         };
         self.finds(policy, found)
     }
 
-    fn finds(&self, policy: Policy, found: Found) -> (World, Step) {
+    pub(super) fn finds(&self, policy: Policy, found: Found) -> (World, Step) {
         let mut world = World {
             supervisor: Supervisor::new(Limits::default()),
             now: self.now + GAP,
@@ -55,9 +56,9 @@ impl World {
     }
 }
 
-const OVER: Fate = Fate::Over(Exit::Unknown);
+pub(super) const OVER: Fate = Fate::Over(Exit::Unknown);
 
-fn words(step: &Step) -> String {
+pub(super) fn words(step: &Step) -> String {
     let words: Vec<_> = step.actions.iter().map(word).collect();
     match words.is_empty() {
         true => "-".to_owned(),
@@ -150,7 +151,7 @@ fn launches_bear_later_names_than_those_that_were_found() {
             memory,
             fate: Fate::Lives,
             footing: Footing::Whole,
-            outdated: false,
+            outdated: None,
         },
     );
     assert_eq!(world.view().launch, Some(LaunchId(41)));
@@ -217,27 +218,6 @@ fn a_stop_keeps_its_grace() {
 }
 
 #[test]
-fn what_was_made_by_another_plan_is_made_anew() {
-    let before = situation("up");
-    let found = |fate, footing| Found {
-        memory: before.memory(),
-        fate,
-        footing,
-        outdated: true,
-    };
-    let (mut world, step) = before.finds(policy(), found(Fate::Lives, Footing::Whole));
-    assert_eq!(words(&step), "terminate");
-    let launch = world.launch();
-    let step = world.tell(Event::Emptied { launch });
-    assert_eq!(words(&step), "release");
-    let tenant = world.name();
-    assert_eq!(words(&world.tell(Event::Released { tenant })), "provision");
-    // A network that was kept for it is of no use either.
-    let (mut world, _) = before.finds(policy(), found(OVER, Footing::Whole));
-    assert_eq!(words(&world.wait()), "provision");
-}
-
-#[test]
 fn a_network_that_was_kept_is_used() {
     let (mut world, _) = situation("waiting").next_on(policy(), OVER, Footing::Whole);
     assert_eq!(words(&world.wait()), "launch");
@@ -283,7 +263,7 @@ fn the_budget_goes_on() {
         memory: spent,
         fate: OVER,
         footing: Footing::Remains,
-        outdated: false,
+        outdated: None,
     };
     let tenant = first.name();
     next.handle(
@@ -341,7 +321,7 @@ fn what_could_not_be_ended_and_was_made_by_another_plan_is_made_anew() {
         memory: world.memory(),
         fate: Fate::Lives,
         footing: Footing::Whole,
-        outdated: true,
+        outdated: Some(Effect::Renew),
     };
     let (mut next, _) = world.finds(policy(), found);
     assert_eq!(next.view().state, StateWord::Stuck);
@@ -383,7 +363,7 @@ fn whoever_takes_what_one_holds_that_is_found_later_awaits_it() {
             memory: world.memory(),
             fate,
             footing,
-            outdated: true,
+            outdated: Some(Effect::Renew),
         };
         let mut step = next.tell(planned(world.name(), Some(found.into())));
         if fate == Fate::Lives {

@@ -1,0 +1,343 @@
+//! Tenants that outlived their supervisor and its ledger: the next one knows them by what the kernel
+//! says of them, and by nothing less.
+
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::process::{Child, Command};
+
+use nix::sys::signal::Signal;
+use tenantd::plan::derive::{host_end, tenant_hash};
+use tenantd::wire::{StateWord, TenantStatus};
+
+use crate::guestbook::{TENANTS, three};
+use crate::support::daemon::{Daemon, LIMIT, ends, pidfd, run, signal, until};
+use crate::support::ledger;
+use crate::support::place;
+use crate::support::visit::{get, write_entry};
+
+fn ledger_of(daemon: &Daemon) -> String {
+    format!("/run/tenantd/{}/ledger", daemon.app)
+}
+
+/// A tenant that only its `autostart` does not want, and that an operator started.
+fn three_and_one_by_hand() -> Daemon {
+    let daemon = three();
+    let manifest = fs::read_to_string(&daemon.manifest).unwrap();
+    let by_hand = manifest.replace("10.77.0.13\"", "10.77.0.13\", autostart = false");
+    fs::write(&daemon.manifest, by_hand).unwrap();
+    daemon.tell(&["reload"]).expect(0);
+    assert_eq!(daemon.tenant("initech").state, StateWord::Up);
+    daemon
+}
+
+/// All of them are the same processes as before, serve, and are the next supervisor's own.
+fn are_adopted(daemon: &Daemon, before: &[TenantStatus]) {
+    let after = daemon.settles();
+    for (tenant, was) in after.tenants.iter().zip(before) {
+        assert_eq!(tenant.pid, was.pid, "{}", daemon.output());
+        assert_eq!(tenant.state, StateWord::Up);
+        let later = tenant.since.duration_since(was.since).abs();
+        assert!(later.as_secs() < 2, "{tenant:?} {was:?}");
+    }
+    for (name, ip) in TENANTS {
+        assert_eq!(get(ip, "/entries").1, format!("{name}\tunsupervised\n"));
+    }
+    // Their ends are seen, their output is read, and a stop ends them.
+    daemon.kill_tenant("acme");
+    let restarts = after.tenants[0].restarts;
+    daemon.until_tenant("acme", |t| {
+        t.restarts == restarts + 1 && t.ready == Some(true)
+    });
+    let log = daemon.tell(&["logs", "initech"]).expect(0);
+    assert!(log.contains("POST / 303"), "{log}");
+    daemon.tell(&["stop", "--all"]).expect(0);
+}
+
+fn is_said(daemon: &Daemon, words: &str) {
+    let said = daemon.output();
+    assert!(said.contains(words), "{said}");
+}
+
+fn outlive(spoil: impl FnOnce(&Daemon)) -> (Daemon, Vec<TenantStatus>) {
+    let mut daemon = three_and_one_by_hand();
+    daemon.kill_tenant("globex");
+    daemon.until_tenant("globex", |t| t.restarts == 1 && t.ready == Some(true));
+    let before = daemon.status().tenants;
+    daemon.kill();
+    for (name, ip) in TENANTS {
+        write_entry(ip, name, "unsupervised");
+    }
+    spoil(&daemon);
+    daemon.again();
+    (daemon, before)
+}
+
+#[test]
+fn tenants_are_adopted_though_the_ledger_is_gone() {
+    let (daemon, before) = outlive(|daemon| fs::remove_file(ledger_of(daemon)).unwrap());
+    are_adopted(&daemon, &before);
+    is_said(&daemon, "acme: nothing is written down of its launch");
+    is_said(&daemon, "`tenantd restart acme`");
+    daemon.end();
+}
+
+#[test]
+fn tenants_are_adopted_though_the_ledger_is_no_ledger_any_more() {
+    let garbage = b"\xff\0none of our business\n".repeat(500);
+    let (daemon, before) = outlive(|daemon| fs::write(ledger_of(daemon), garbage).unwrap());
+    are_adopted(&daemon, &before);
+    is_said(&daemon, &ledger_of(&daemon));
+    daemon.end();
+}
+
+#[test]
+fn tenants_are_adopted_though_the_ledger_was_cut_off() {
+    let (daemon, before) = outlive(|daemon| {
+        let bytes = fs::read(ledger_of(daemon)).unwrap();
+        fs::write(ledger_of(daemon), &bytes[..40]).unwrap();
+    });
+    are_adopted(&daemon, &before);
+    is_said(&daemon, &ledger_of(&daemon));
+    daemon.end();
+}
+
+#[test]
+fn a_damaged_head_costs_none_of_the_records() {
+    let (daemon, before) = outlive(|daemon| {
+        let mut bytes = fs::read(ledger_of(daemon)).unwrap();
+        bytes[20] ^= 1;
+        fs::write(ledger_of(daemon), bytes).unwrap();
+    });
+    assert_eq!(daemon.tenant("globex").restarts, 1);
+    are_adopted(&daemon, &before);
+    is_said(&daemon, &ledger_of(&daemon));
+    daemon.end();
+}
+
+#[test]
+fn a_damaged_record_costs_no_more_than_what_only_it_knew() {
+    let (daemon, before) = outlive(|daemon| ledger::damage(&daemon.app, "initech"));
+    assert_eq!(daemon.tenant("globex").restarts, 1);
+    are_adopted(&daemon, &before);
+    is_said(&daemon, "initech: nothing is written down of its launch");
+    is_said(&daemon, &ledger_of(&daemon));
+    daemon.end();
+}
+
+/// One tenant, on a host without cgroups.
+fn without_cgroups() -> Daemon {
+    place::host();
+    run(Command::new("umount").arg("/sys/fs/cgroup")).expect(0);
+    place::folder("/srv/data");
+    let program = place::example("idle");
+    Daemon::start_settled(&format!(
+        "[app]\nname = \"APP\"\ncommand = [\"{program}\"]\ndatastore.path = \"/srv/data\"\n\
+         [tenants]\nacme = {{ ip = \"10.77.0.11\" }}\n"
+    ))
+}
+
+#[test]
+fn a_stray_that_nothing_can_tell_from_others_is_left_alone() {
+    let mut daemon = without_cgroups();
+    let acme = daemon.tenant("acme").pid.unwrap();
+    daemon.kill();
+    fs::remove_file(ledger_of(&daemon)).unwrap();
+    let manifest = fs::read_to_string(&daemon.manifest).unwrap();
+    let other = manifest.replace("acme =", "beta =").replace("0.11", "0.12");
+    fs::write(&daemon.manifest, other).unwrap();
+    daemon.again();
+    daemon.settles();
+    is_said(&daemon, "acme: cannot end");
+    let route = run(Command::new("ip").args(["route", "get", "10.77.0.11"])).out;
+    assert!(route.contains(" dev td"), "{route}");
+    assert!(fs::metadata(format!("/proc/{acme}/exe")).is_ok());
+    daemon.kill();
+    let process = pidfd(acme);
+    signal(acme, Signal::SIGKILL);
+    assert!(ends(&process, LIMIT));
+    until("its link is gone", || {
+        let route = run(Command::new("ip").args(["route", "get", "10.77.0.11"])).out;
+        (!route.contains(" dev td")).then_some(())
+    });
+    daemon.again();
+    daemon.settles();
+    daemon.end();
+}
+
+#[test]
+fn a_tenant_without_a_cgroup_is_adopted_by_the_process_that_signed_its_lock() {
+    let mut daemon = without_cgroups();
+    let before = daemon.tenant("acme").pid;
+    daemon.kill();
+    fs::remove_file(ledger_of(&daemon)).unwrap();
+    daemon.again();
+    assert_eq!(daemon.settles().tenants[0].pid, before);
+    daemon.end();
+}
+
+#[test]
+fn a_program_that_went_to_the_background_is_adopted_without_its_first_process() {
+    place::host();
+    place::folder("/srv/data");
+    let idle = place::example("idle");
+    let program = place::script("program", &format!("{idle} 80 & exit 0"));
+    let mut daemon = Daemon::start_settled(&format!(
+        "[app]\nname = \"APP\"\ncommand = [\"{program}\"]\ndatastore.path = \"/srv/data\"\n\
+         daemonizes = true\nready.tcp = 80\n[tenants]\nacme = {{ ip = \"10.77.0.11\" }}\n"
+    ));
+    let leaf = format!("/sys/fs/cgroup/tenantd/{}/acme/cgroup.procs", daemon.app);
+    daemon.until_tenant("acme", |acme| acme.pid.is_none());
+    let before = fs::read_to_string(&leaf).unwrap();
+    daemon.kill();
+    fs::remove_file(ledger_of(&daemon)).unwrap();
+    daemon.again();
+    let acme = daemon.settles().tenants.remove(0);
+    assert_eq!(
+        (acme.state, acme.pid, acme.restarts),
+        (StateWord::Up, None, 0)
+    );
+    assert_eq!(fs::read_to_string(&leaf).unwrap(), before);
+    daemon.end();
+}
+
+#[test]
+fn an_address_that_was_changed_meanwhile_is_seen_at_the_link() {
+    let (daemon, before) = outlive(|daemon| {
+        let manifest = fs::read_to_string(&daemon.manifest).unwrap();
+        fs::write(&daemon.manifest, manifest.replace("0.11\"", "0.21\"")).unwrap();
+        fs::remove_file(ledger_of(daemon)).unwrap();
+    });
+    let acme = daemon.until_tenant("acme", |t| t.ready == Some(true) && t.pid.is_some());
+    assert_ne!(acme.pid, before[0].pid);
+    assert_eq!(get("10.77.0.21", "/entries").1, "acme\tunsupervised\n");
+    assert_eq!(daemon.tenant("globex").pid, before[1].pid);
+    daemon.end();
+}
+
+/// What lives in acme's cgroup in its place: a command, which is given acme's lock file and its
+/// network namespace. Nobody adopts it.
+fn is_not_adopted(command: &str, why: &str) {
+    let mut daemon = three();
+    let acme = daemon.tenant("acme").pid.unwrap();
+    let leaf = format!("/sys/fs/cgroup/tenantd/{}/acme/cgroup.procs", daemon.app);
+    daemon.kill();
+    let command = command
+        .replace("LOCK", &lock_of(acme))
+        .replace("NETNS", &format!("/proc/{acme}/ns/net"));
+    // Link and namespace stay where the tenant's last process goes.
+    let netns = File::open(format!("/proc/{acme}/ns/net")).unwrap();
+    let mut stranger = in_the_place_of(acme, &leaf, &command);
+    fs::remove_file(ledger_of(&daemon)).unwrap();
+    daemon.again();
+    let acme = daemon.until_tenant("acme", |t| t.why.is_some());
+    assert_eq!(acme.pid, None);
+    is_said(&daemon, "acme: it is not adopted");
+    is_said(&daemon, why);
+    is_said(&daemon, &format!("process {}", stranger.id()));
+    is_said(&daemon, "end it, for example with kill(1)");
+    let said = daemon.tell(&["stop", "acme"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.out.contains(&stranger.id().to_string()), "{said:?}");
+    assert!(stranger.try_wait().unwrap().is_none(), "it is left alone");
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
+    drop(netns);
+    daemon.tell(&["start", "acme"]).expect(0);
+    daemon.end();
+}
+
+/// The lock file that a process holds.
+fn lock_of(pid: u32) -> String {
+    let path = fs::read_link(format!("/proc/{pid}/fd/63")).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// Starts a command in a leaf, and ends the process that was in it before.
+fn in_the_place_of(pid: u32, leaf: &str, command: &str) -> Child {
+    let joined = "echo $$ > \"$0\" && echo y && exec";
+    let mut child = Command::new("sh")
+        .args(["-c", &format!("{joined} {command}"), leaf])
+        .spawn()
+        .unwrap();
+    let is_in = |pid: u32| {
+        let pids = fs::read_to_string(leaf).unwrap();
+        pids.lines().any(|line| line == pid.to_string())
+    };
+    let sleeps = |pid: u32| {
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
+        name.trim() == "sleep"
+    };
+    until("it sleeps in the cgroup", || {
+        assert!(child.try_wait().unwrap().is_none());
+        (is_in(child.id()) && sleeps(child.id())).then_some(())
+    });
+    let process = pidfd(pid);
+    signal(pid, Signal::SIGKILL);
+    assert!(ends(&process, LIMIT));
+    // Whoever took the lock for it has left by then.
+    let alone = format!("{}\n", child.id());
+    until("it is alone in the cgroup", || {
+        (fs::read_to_string(leaf).unwrap() == alone).then_some(())
+    });
+    child
+}
+
+#[test]
+fn a_process_in_another_network_is_not_adopted() {
+    // flock(1) would stay, and sleep with it: the shell takes the lock and becomes sleep.
+    is_not_adopted(
+        "9< LOCK sh -c 'until flock -n 9; do :; done & exec sleep 1000'",
+        "its network namespace is not the one that its link leads to",
+    );
+}
+
+#[test]
+fn a_process_that_does_not_hold_the_lock_is_not_adopted() {
+    is_not_adopted(
+        "nsenter --net=NETNS sleep 1000",
+        "nobody holds the lock of its datastore",
+    );
+}
+
+#[test]
+fn a_process_without_our_link_is_not_adopted() {
+    let mut daemon = three();
+    let before = daemon.tenant("acme").pid.unwrap();
+    daemon.kill();
+    let link = host_end(tenant_hash(
+        &daemon.app.parse().unwrap(),
+        &"acme".parse().unwrap(),
+    ));
+    let mark = ["link", "set", link.name.as_str(), "alias", "theirs"];
+    run(Command::new("ip").args(mark)).expect(0);
+    fs::remove_file(ledger_of(&daemon)).unwrap();
+    daemon.again();
+    daemon.until_tenant("acme", |t| t.why.is_some() && t.pid.is_none());
+    is_said(&daemon, "no link bears its mark");
+    assert!(fs::metadata(format!("/proc/{before}/exe")).is_ok());
+    let process = pidfd(before);
+    signal(before, Signal::SIGKILL);
+    assert!(ends(&process, LIMIT));
+    daemon.tell(&["start", "acme"]).expect(0);
+    daemon.end();
+}
+
+#[test]
+fn a_lock_that_somebody_else_signed_proves_nothing() {
+    let mut daemon = three();
+    let before = daemon.tenant("acme").pid.unwrap();
+    let lock = lock_of(before);
+    daemon.kill();
+    assert!(fs::metadata(&lock).unwrap().size() > 0);
+    fs::write(&lock, format!("other/acme, process {before}\n")).unwrap();
+    fs::remove_file(ledger_of(&daemon)).unwrap();
+    daemon.again();
+    daemon.until_tenant("acme", |t| t.why.is_some() && t.pid.is_none());
+    is_said(&daemon, "is held by other/acme");
+    assert!(fs::metadata(format!("/proc/{before}/exe")).is_ok());
+    let process = pidfd(before);
+    signal(before, Signal::SIGKILL);
+    assert!(ends(&process, LIMIT));
+    daemon.tell(&["start", "acme"]).expect(0);
+    daemon.end();
+}
