@@ -18,6 +18,12 @@ pub fn spread(count: usize) -> f64 {
     f64::from(u32::try_from(count).unwrap())
 }
 
+/// The one in the middle.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
 /// Milliseconds.
 pub fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
@@ -88,7 +94,7 @@ impl Crew {
     pub fn restart(&self, count: usize) -> f64 {
         let tenants = self.daemon.status().tenants;
         let each = tenants.iter().zip(&self.addresses).take(count);
-        let mut times: Vec<_> = each
+        let times = each
             .map(|(tenant, address)| {
                 let pid = tenant.pid.unwrap();
                 let process = pidfd(pid);
@@ -100,8 +106,7 @@ impl Crew {
                 ms(begun.elapsed())
             })
             .collect();
-        times.sort_by(f64::total_cmp);
-        times[times.len() / 2]
+        median(times)
     }
 
     pub fn size(&self) -> Size {

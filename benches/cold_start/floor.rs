@@ -13,7 +13,7 @@ use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkFlags
 use rtnetlink::{Handle, LinkUnspec, LinkVeth};
 use tokio::runtime::Runtime;
 
-use crate::crew::{IDLE, answered, ms, spread};
+use crate::crew::{IDLE, answered, median, ms, spread};
 use crate::support::daemon::{in_time, run, until};
 
 /// Milliseconds per tenant.
@@ -154,7 +154,7 @@ fn spawn(port: u16) -> Child {
 
 /// The median of several launches of the program, each until it answers.
 fn answer() -> f64 {
-    let mut times: Vec<_> = (7001..7021)
+    let times = (7001..7021)
         .map(|port| {
             let begun = Instant::now();
             let mut child = spawn(port);
@@ -165,6 +165,5 @@ fn answer() -> f64 {
             time
         })
         .collect();
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
+    median(times)
 }

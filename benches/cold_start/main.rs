@@ -13,7 +13,7 @@ mod support;
 
 use std::time::Duration;
 
-use crew::{Crew, Size, spread};
+use crew::{Crew, Size, median, spread};
 use floor::Floor;
 use sheet::Sheet;
 
@@ -22,6 +22,10 @@ const GROWTH: usize = 10;
 
 /// Tenants with which the supervisor's own size is judged.
 const FEW: usize = 10;
+
+/// Cold starts of which the median counts: on a shared machine a single one takes up to a third more
+/// or less than the next.
+const ROUNDS: usize = 5;
 
 /// How long the idle supervisor is watched.
 const WATCHED: Duration = Duration::from_secs(5);
@@ -49,12 +53,24 @@ fn main() {
 
 /// What is measured with 100 tenants. Gives the time of the cold start per tenant back.
 fn few(count: usize, sheet: &mut Sheet) -> f64 {
+    let rounds: Vec<_> = (1..ROUNDS)
+        .map(|_| {
+            let floor = Floor::measure(count);
+            let crew = Crew::start(count);
+            let cold = crew.cold;
+            crew.stop();
+            (cold, floor.sum())
+        })
+        .collect();
     let floor = Floor::measure(count);
     let crew = Crew::start(count);
-    let cold = crew.cold / spread(count);
+    let (mut colds, mut floors): (Vec<_>, Vec<_>) = rounds.into_iter().unzip();
+    colds.push(crew.cold);
+    floors.push(floor.sum());
+    let cold = median(colds) / spread(count);
     sheet
         .figure(&format!("cold start of {count}, ms per tenant"), cold)
-        .floor(floor.sum())
+        .floor(median(floors))
         .goal(3.0);
     sheet
         .figure(
