@@ -82,8 +82,9 @@ pub struct TenantStatus {
     pub name: TenantName,
     /// What is wanted of it.
     pub want: Want,
-    /// Whether an operator wants that for good: over the supervisor's end and a reboot.
-    pub permanent: bool,
+    /// What an operator wants of it for good: over the supervisor's end and a reboot. Null where that
+    /// is what the manifest says.
+    pub permanent: Option<Want>,
     /// The state it is in.
     pub state: StateWord,
     /// The first process of its launch.
@@ -159,6 +160,15 @@ impl Want {
         match self {
             Self::Up => "up",
             Self::Down => "down",
+        }
+    }
+
+    /// Up or not.
+    #[must_use]
+    pub fn of(up: bool) -> Self {
+        match up {
+            true => Self::Up,
+            false => Self::Down,
         }
     }
 }

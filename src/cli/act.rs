@@ -101,7 +101,7 @@ mod tests {
         TenantStatus {
             name: "acme".parse().unwrap(),
             want: Want::Up,
-            permanent: false,
+            permanent: None,
             state,
             pid: ready.map(|_| 123),
             address: "10.77.0.11".parse().unwrap(),

@@ -124,8 +124,9 @@ pub(super) fn table<const N: usize>(
 fn want(tenant: &TenantStatus) -> String {
     let word = tenant.want.word();
     match tenant.permanent {
-        true => format!("{word} (permanent)"),
-        false => word.to_owned(),
+        None => word.to_owned(),
+        Some(permanent) if permanent == tenant.want => format!("{word} (permanent)"),
+        Some(permanent) => format!("{word} (permanent: {})", permanent.word()),
     }
 }
 
@@ -187,7 +188,7 @@ mod tests {
         let up = TenantStatus {
             name: "acme".parse().unwrap(),
             want: Want::Up,
-            permanent: false,
+            permanent: None,
             state: StateWord::Up,
             pid: Some(4711),
             address: "10.77.0.11".parse().unwrap(),
@@ -288,7 +289,7 @@ mod tests {
             {
               "name": "acme",
               "want": "up",
-              "permanent": false,
+              "permanent": null,
               "state": "up",
               "pid": 4711,
               "address": "10.77.0.11",
@@ -304,7 +305,7 @@ mod tests {
             {
               "name": "big-customer",
               "want": "up",
-              "permanent": false,
+              "permanent": null,
               "state": "waiting",
               "pid": null,
               "address": "10.77.0.11",

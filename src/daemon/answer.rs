@@ -11,7 +11,7 @@ use crate::name::TenantName;
 use crate::supervisor::action::Answer;
 use crate::supervisor::event::{Event, RequestId};
 use crate::supervisor::view::{StateWord, View, Want, Why};
-use crate::wire::{AppStatus, Door, TenantAnswer, TenantStatus, Tracking, Verb};
+use crate::wire::{self, AppStatus, Door, TenantAnswer, TenantStatus, Tracking, Verb};
 
 use super::desk::{Ask, NoDoor, Unknown, Until};
 use super::gc::Sorted;
@@ -192,7 +192,7 @@ impl Daemon {
             pid,
             address: entry.plan.link.address,
             want: view.want.into(),
-            permanent: entry.permanent.is_some(),
+            permanent: entry.permanent.map(wire::Want::of),
             state: view.state.into(),
             restarts: view.restarts,
             since: clock::date(view.since),
@@ -297,5 +297,5 @@ impl Daemon {
 
 fn has_reached(until: Until, view: &View) -> bool {
     let failed = until == Until::Tried && view.state == StateWord::Waiting;
-    failed || crate::wire::is_settled(view.want.into(), view.state.into(), view.ready)
+    failed || wire::is_settled(view.want.into(), view.state.into(), view.ready)
 }

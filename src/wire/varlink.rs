@@ -164,7 +164,7 @@ mod mirror {
     pub(super) struct TenantStatus {
         name: TenantName,
         want: Want,
-        permanent: bool,
+        permanent: Option<Want>,
         state: StateWord,
         pid: Option<u32>,
         address: std::net::Ipv4Addr,

@@ -53,7 +53,7 @@ fn status(app: &AppName, names: &[TenantName]) -> Result<AppStatus, Unknown> {
     let one = |name: &str, state, pid: Option<u32>, why: Option<&str>| TenantStatus {
         name: name.parse().unwrap(),
         want: Want::Up,
-        permanent: false,
+        permanent: None,
         state,
         pid,
         address: "10.77.0.11".parse().unwrap(),

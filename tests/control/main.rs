@@ -35,7 +35,7 @@ fn status(app: &AppName, tenants: &[TenantName]) -> AppStatus {
     let one = |name: &TenantName| TenantStatus {
         name: name.clone(),
         want: wire::Want::Up,
-        permanent: false,
+        permanent: None,
         state: StateWord::Held,
         pid: Some(123),
         address: "10.77.0.11".parse().unwrap(),

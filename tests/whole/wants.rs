@@ -21,8 +21,8 @@ fn two() -> Daemon {
     ))
 }
 
-/// What is wanted of a tenant, whether for good, and its state.
-fn seen(tenant: &TenantStatus) -> (Want, bool, StateWord) {
+/// What is wanted of a tenant, what for good, and its state.
+fn seen(tenant: &TenantStatus) -> (Want, Option<Want>, StateWord) {
     (tenant.want, tenant.permanent, tenant.state)
 }
 
@@ -36,8 +36,8 @@ fn ended(daemon: &mut Daemon) {
     });
 }
 
-const DOWN: (Want, bool, StateWord) = (Want::Down, true, StateWord::Down);
-const UP: (Want, bool, StateWord) = (Want::Up, true, StateWord::Up);
+const DOWN: (Want, Option<Want>, StateWord) = (Want::Down, Some(Want::Down), StateWord::Down);
+const UP: (Want, Option<Want>, StateWord) = (Want::Up, Some(Want::Up), StateWord::Up);
 
 #[test]
 fn a_permanent_want_holds_until_it_is_taken_back() {
@@ -63,7 +63,10 @@ fn a_permanent_want_holds_until_it_is_taken_back() {
     daemon.tell(&["start", "acme"]).expect(0);
     daemon.kill();
     daemon.again();
-    assert_eq!(seen(&daemon.tenant("acme")), UP);
+    let until_then = (Want::Up, Some(Want::Down), StateWord::Up);
+    assert_eq!(seen(&daemon.tenant("acme")), until_then);
+    let table = daemon.tell(&["status"]).expect(0);
+    assert!(table.contains("up (permanent: down)"), "{table}");
     ended(&mut daemon);
     assert_eq!(both(&daemon), [DOWN, UP]);
 
@@ -74,8 +77,8 @@ fn a_permanent_want_holds_until_it_is_taken_back() {
     assert_eq!(
         both(&daemon),
         [
-            (Want::Up, false, StateWord::Up),
-            (Want::Down, false, StateWord::Down)
+            (Want::Up, None, StateWord::Up),
+            (Want::Down, None, StateWord::Down)
         ]
     );
     let kept = fs::read_dir(format!("/var/lib/tenantd/.wants/{}", daemon.app)).unwrap();
@@ -93,7 +96,7 @@ fn a_want_that_cannot_be_kept_is_not_said_to_be() {
     assert!(said.out.contains("not for good: cannot make"), "{said:?}");
     assert!(said.out.contains("Read-only"), "{said:?}");
     let acme = daemon.until_state("acme", StateWord::Down);
-    assert!(!acme.permanent);
+    assert_eq!(acme.permanent, None);
     daemon.tell(&["start", "acme"]).expect(0);
     place::unmount("/var/lib/tenantd/.wants");
     daemon.end();
