@@ -65,7 +65,7 @@ enum Living {
 impl Living {
     fn why(self) -> String {
         match self {
-            Self::Named(processes) => format!("{processes} live"),
+            Self::Named(processes) => format!("alive: {processes}"),
             Self::Untold(why) => why,
         }
     }

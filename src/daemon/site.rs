@@ -171,7 +171,7 @@ impl Site {
         };
         let (pids, place) = (process::name_some(&pids), leaf.path().display());
         Some(format!(
-            "{pids} of an earlier launch live in {place}: end them, for example with kill(1)"
+            "an earlier launch lives in {place} ({pids}): end it, for example with kill(1)"
         ))
     }
 
@@ -331,7 +331,11 @@ async fn nobody_left(plan: &Arc<TenantPlan>, leaf: Option<&Leaf>) -> Result<(), 
     {
         let pids = process::name_some(&leaf.pids()?);
         let object = format!("in {}", leaf.path().display());
-        return Err(Failure::detail(Stage::End, object, format!("{pids} live")));
+        return Err(Failure::detail(
+            Stage::End,
+            object,
+            format!("still alive: {pids}"),
+        ));
     }
     let plan = Arc::clone(plan);
     blocking(move || unlocked(&plan)).await

@@ -99,7 +99,11 @@ async fn end_leaf(leaf: &Leaf) -> Result<(), Failure> {
         if !empties(leaf, KILL_LIMIT).await? {
             let left = process::name_some(&leaf.pids()?);
             let object = leaf.path().display().to_string();
-            return Err(Failure::detail(Stage::End, object, format!("{left} live")));
+            return Err(Failure::detail(
+                Stage::End,
+                object,
+                format!("still alive: {left}"),
+            ));
         }
     }
     leaf.remove()

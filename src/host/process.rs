@@ -265,17 +265,16 @@ fn kill_and_wait(pidfd: BorrowedFd<'_>, deadline: Instant) -> Result<(), Errno> 
     Ok(())
 }
 
-/// Some of the numbers, as "processes 1, 2 and 3 more".
+/// Some of the numbers, as "process 1" or "processes 1, 2 and 3 more".
 #[must_use]
 pub fn name_some(pids: &[i32]) -> String {
     let named: Vec<String> = pids.iter().take(NAMED).map(ToString::to_string).collect();
-    let more = pids.len().saturating_sub(NAMED);
-    let tail = if more > 0 {
-        format!(" and {more} more")
-    } else {
-        String::new()
-    };
-    format!("processes {}{tail}", named.join(", "))
+    let named = named.join(", ");
+    match (pids.len(), pids.len().saturating_sub(NAMED)) {
+        (1, _) => format!("process {named}"),
+        (_, 0) => format!("processes {named}"),
+        (_, more) => format!("processes {named} and {more} more"),
+    }
 }
 
 #[cfg(test)]
@@ -320,6 +319,7 @@ mod tests {
 
     #[test]
     fn names_only_some() {
+        assert_eq!(name_some(&[1]), "process 1");
         assert_eq!(name_some(&[1, 2]), "processes 1, 2");
         let many: Vec<i32> = (0..40).collect();
         assert!(name_some(&many).ends_with("31 and 8 more"));

@@ -119,7 +119,7 @@ impl Leaf {
         Err(Failure::detail(
             Stage::End,
             object,
-            format!("{named} are still there"),
+            format!("still there: {named}"),
         ))
     }
 
@@ -161,7 +161,7 @@ impl Leaf {
                 Err(error) if is_gone(&error) => {}
                 Err(error) => {
                     let named = process::name_some(&self.pids()?);
-                    return Err(failure(folder, &error).with(format!("{named} live in it")));
+                    return Err(failure(folder, &error).with(format!("in it: {named}")));
                 }
             }
         }

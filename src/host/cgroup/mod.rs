@@ -132,8 +132,8 @@ impl Tree {
             let pids = super::process::name_some(&leaf.pids()?);
             let object = leaf.path().display().to_string();
             let busy = Failure::errno(Stage::Cgroup, object, libc::EBUSY);
-            let remedy = "end them first, for example with kill(1)";
-            return Err(busy.with(format!("{pids} of an earlier launch live in it: {remedy}")));
+            let remedy = "end it first, for example with kill(1)";
+            return Err(busy.with(format!("an earlier launch lives in it ({pids}): {remedy}")));
         }
         if was_there {
             leaf.renew()?;
