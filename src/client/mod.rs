@@ -20,6 +20,21 @@ pub use error::ClientError;
 /// letting in who asks.
 const SUCCESSORS_MAX: usize = 10;
 
+/// What a supervisor answers, or the one after it where it goes without an answer: for what does no
+/// harm if it is asked twice.
+macro_rules! follow {
+    ($connection:ident.$method:ident($($argument:expr)?)) => {{
+        let mut answer = $connection.varlink.$method($($argument)?).await;
+        for _ in 0..SUCCESSORS_MAX {
+            if !$connection.is_succeeded(&answer).await {
+                break;
+            }
+            answer = $connection.varlink.$method($($argument)?).await;
+        }
+        $connection.understand(answer)
+    }};
+}
+
 /// A connection to the supervisor of one application.
 #[derive(Debug)]
 pub struct Connection {
@@ -57,14 +72,7 @@ impl Connection {
     /// # Errors
     /// See [`ClientError`].
     pub async fn status(&mut self, tenants: &[TenantName]) -> Result<AppStatus, ClientError> {
-        let mut answer = self.varlink.status(tenants).await;
-        for _ in 0..SUCCESSORS_MAX {
-            if !self.is_succeeded(&answer).await {
-                break;
-            }
-            answer = self.varlink.status(tenants).await;
-        }
-        self.understand(answer)
+        follow!(self.status(tenants))
     }
 
     /// Asks this of these tenants, or of all if none is named. A permanent start or stop outlives the
@@ -108,14 +116,7 @@ impl Connection {
     /// # Errors
     /// See [`ClientError`].
     pub async fn settle(&mut self, tenants: &[TenantName]) -> Result<AppStatus, ClientError> {
-        let mut answer = self.varlink.settle(tenants).await;
-        for _ in 0..SUCCESSORS_MAX {
-            if !self.is_succeeded(&answer).await {
-                break;
-            }
-            answer = self.varlink.settle(tenants).await;
-        }
-        self.understand(answer)
+        follow!(self.settle(tenants))
     }
 
     /// As [`Connection::settle`], but a tenant that failed and waits for its next try is not
@@ -124,14 +125,7 @@ impl Connection {
     /// # Errors
     /// See [`ClientError`].
     pub async fn tried(&mut self, tenants: &[TenantName]) -> Result<AppStatus, ClientError> {
-        let mut answer = self.varlink.tried(tenants).await;
-        for _ in 0..SUCCESSORS_MAX {
-            if !self.is_succeeded(&answer).await {
-                break;
-            }
-            answer = self.varlink.tried(tenants).await;
-        }
-        self.understand(answer)
+        follow!(self.tried(tenants))
     }
 
     /// Ends the supervisor, and lets the tenants go on. It is done when its process has ended.
@@ -139,8 +133,7 @@ impl Connection {
     /// # Errors
     /// See [`ClientError`].
     pub async fn leave(&mut self) -> Result<(), ClientError> {
-        let answer = self.varlink.leave().await;
-        self.understand(answer)
+        follow!(self.leave())
     }
 
     /// Has the manifest read again and applied; what that changes.
@@ -148,8 +141,7 @@ impl Connection {
     /// # Errors
     /// See [`ClientError`]; with any of them nothing was changed.
     pub async fn reload(&mut self) -> Result<Changes, ClientError> {
-        let answer = self.varlink.reload().await;
-        self.understand(answer)
+        follow!(self.reload())
     }
 
     /// What a reload would change.
@@ -157,8 +149,7 @@ impl Connection {
     /// # Errors
     /// See [`ClientError`].
     pub async fn diff(&mut self) -> Result<Changes, ClientError> {
-        let answer = self.varlink.diff().await;
-        self.understand(answer)
+        follow!(self.diff())
     }
 
     /// Where the manifest lies that a reload reads.

@@ -50,6 +50,9 @@ pub enum NoReload {
     /// It is good, and cannot be applied.
     #[error("{0}")]
     Refused(String),
+    /// The supervisor is about to end, or another program to take its place: that one can be asked.
+    #[error("the supervisor is about to end")]
+    Closed,
 }
 
 /// One request. An empty list of tenants means all of them; a list with an unknown name is

@@ -138,8 +138,7 @@ impl Daemon {
     /// Notes a wish, and reads the manifest as soon as no earlier reading is under way.
     pub(super) fn wish(&mut self, wish: Wish) {
         if self.stopping || self.going.is_some() {
-            let reason = "the supervisor is about to end".to_owned();
-            return wish.answer(Err(NoReload::Refused(reason)));
+            return wish.answer(Err(NoReload::Closed));
         }
         self.reloads.waiting.push(wish);
         if !self.reloads.reading {
@@ -200,8 +199,7 @@ impl Daemon {
 
     fn apply(&mut self, new: Plan, changes: &Changes) -> Result<(), NoReload> {
         if self.stopping || self.going.is_some() {
-            let reason = "the supervisor is about to end".to_owned();
-            return Err(NoReload::Refused(reason));
+            return Err(NoReload::Closed);
         }
         if !changes.fixed.is_empty() {
             return Err(NoReload::Refused(changes::refusal(&changes.fixed)));

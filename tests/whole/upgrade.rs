@@ -226,12 +226,19 @@ fn whoever_waits_and_whoever_comes_is_answered() {
                 asked.fetch_add(1, Ordering::Relaxed);
             }
         });
+        let reloading = scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                daemon.tell(&["reload", "--no-wait"]).expect(0);
+                daemon.tell(&["diff", "--exit-code"]).expect(0);
+            }
+        });
         for _ in 0..3 {
             daemon.tell(&["upgrade"]).expect(0);
         }
         over.store(true, Ordering::Relaxed);
         waiting.join().unwrap().expect(0);
         asking.join().unwrap();
+        reloading.join().unwrap();
     });
     assert!(asked.into_inner() > 3);
     daemon.end();

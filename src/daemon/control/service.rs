@@ -33,6 +33,7 @@ impl From<NoReload> for Refusal {
         match no_reload {
             NoReload::BadManifest(problems) => Refusal::BadManifest { problems },
             NoReload::Refused(reason) => Refusal::NotReloaded { reason },
+            NoReload::Closed => Refusal::ShuttingDown,
         }
     }
 }

@@ -41,7 +41,14 @@ pub async fn alone(
     let runtime = Runtime::take(app, &mut Heritage::default())?;
     let (ledger, legacy) = LedgerFile::open(app).context("cannot tell what is left")?;
     let tree = Tree::left(app);
-    let linked = linked(app).await?;
+    let look_around = || {
+        let app = app.clone();
+        blocking(move || look(&app))
+    };
+    let mut survey = look_around().await?;
+    // A link goes with the network namespace of its tenant.
+    let linked = survey.ours.iter().filter_map(|link| link.tenant.clone());
+    let linked: BTreeSet<TenantName> = linked.collect();
     let ground = Ground {
         app,
         tree: tree.as_ref(),
@@ -51,12 +58,11 @@ pub async fn alone(
         dry_run,
     };
     crash::point("gc: alone", "");
-    let mut found = match kill && !dry_run {
-        true => end_unplanned(&ground, &legacy).await?,
-        false => Vec::new(),
-    };
-    let meant = app.clone();
-    let survey = blocking(move || look(&meant)).await?;
+    let mut found = Vec::new();
+    if kill && !dry_run {
+        found = end_unplanned(&ground, &legacy).await?;
+        survey = look_around().await?;
+    }
     let sorted = ground.sort(survey);
     found.extend(blocking(move || Ok(finish(sorted))).await?);
     drop(ledger);
@@ -109,17 +115,6 @@ async fn end_unplanned(ground: &Ground<'_>, legacy: &Legacy) -> anyhow::Result<V
         }
     }
     Ok(ended)
-}
-
-/// The tenants that have a link, which goes with their network namespace.
-async fn linked(app: &AppName) -> anyhow::Result<BTreeSet<TenantName>> {
-    let app = app.clone();
-    let survey = blocking(move || look(&app)).await?;
-    Ok(survey
-        .ours
-        .into_iter()
-        .filter_map(|link| link.tenant)
-        .collect())
 }
 
 /// As [`populated`], where the tenant may have been in a cgroup that only its supervisor knew.
