@@ -8,7 +8,9 @@ use nix::sys::signal::Signal;
 use tenantd::wire::AppStatus;
 
 use crate::scene::{all_is_well, manifest};
-use crate::support::daemon::{Daemon, LIMIT, PROGRAM, ends, in_time, pidfd, run, signal, tenantd};
+use crate::support::daemon::{
+    Daemon, LIMIT, PROGRAM, ends, in_time, pidfd, run, signal, tenantd, until,
+};
 use crate::support::leftover::{are_there, estrange, leave, remove};
 
 /// Who collects.
@@ -101,7 +103,7 @@ fn dies_at(point: &str, of: &str, way: Way) {
     let by_manifest = ["--config", &by_manifest, "gc"];
     let by_name = ["--app", &daemon.app.clone(), "gc"];
     if matches!(way, Way::All) {
-        all_end(&before);
+        all_end(&daemon.app, &before);
         // A stranger in the application's folder would keep it, and with it all that is shared.
         strangers.retain(|path| !path.starts_with("/run/tenantd"));
         fs::remove_file(format!("/run/tenantd/{}/notes", daemon.app)).unwrap();
@@ -147,11 +149,17 @@ fn dies_at(point: &str, of: &str, way: Way) {
     daemon.end();
 }
 
-fn all_end(status: &AppStatus) {
-    for (pid, _) in seen(status) {
-        let process = pidfd(pid.unwrap());
-        signal(pid.unwrap(), Signal::SIGKILL);
+fn all_end(app: &str, status: &AppStatus) {
+    for tenant in &status.tenants {
+        let process = pidfd(tenant.pid.unwrap());
+        signal(tenant.pid.unwrap(), Signal::SIGKILL);
         assert!(ends(&process, LIMIT));
+        // That a process has ended is told before it has left its cgroup.
+        let events = format!("/sys/fs/cgroup/tenantd/{app}/{}/cgroup.events", tenant.name);
+        until("its leaf is empty", || {
+            let events = fs::read_to_string(&events).unwrap();
+            events.contains("populated 0").then_some(())
+        });
     }
 }
 
