@@ -11,7 +11,7 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 use support::daemon::{Daemon, LIMIT, ends, pidfd, run, signal, tenantd, until};
 use support::ledger;
-use support::leftover::{are_there, estrange, leave, remove};
+use support::leftover::{are_there, estrange, kill_for_good, leave, remove};
 use support::place::{self, example};
 use tenantd::plan::derive::{host_end, tenant_hash};
 use tenantd::wire::TenantStatus;
@@ -66,9 +66,7 @@ fn a_survivor_is_neither_cut_off_nor_called_down() {
     assert!(output.contains(&acme.to_string()), "{output}");
     assert!(has_its_link(), "its link is left alone");
 
-    let process = pidfd(acme);
-    signal(acme, Signal::SIGKILL);
-    assert!(ends(&process, LIMIT));
+    kill_for_good(&daemon.app, "acme", acme);
     daemon.again();
     daemon.tell(&["start", "acme"]).expect(0);
     daemon.tell(&["stop", "acme"]).expect(0);
@@ -95,9 +93,7 @@ fn what_nobody_took_over_is_taken_away_at_the_end() {
     daemon.tell(&["stop", "beta"]).expect(0);
     // Wanted down before it ended, so that nothing of it was ever provisioned here.
     assert_eq!(daemon.tell(&["stop", "acme"]).code, 1);
-    let process = pidfd(acme);
-    signal(acme, Signal::SIGKILL);
-    assert!(ends(&process, LIMIT));
+    kill_for_good(&daemon.app, "acme", acme);
     daemon.tell(&["stop", "acme"]).expect(0);
     daemon.end();
 }
@@ -143,9 +139,7 @@ fn leftovers_are_collected_at_the_start_and_what_went_with_a_reboot_is_made_anew
     let mut daemon = one();
     let acme = daemon.tenant("acme").pid.unwrap();
     daemon.kill();
-    let process = pidfd(acme);
-    signal(acme, Signal::SIGKILL);
-    assert!(ends(&process, LIMIT));
+    kill_for_good(&daemon.app, "acme", acme);
     let (ours, strangers) = (leave(&daemon.app), estrange(&daemon.app));
     // As after a reboot: the ledger is of another boot, and names what is there no more.
     let ledger = format!("/run/tenantd/{}/ledger", daemon.app);
@@ -183,9 +177,7 @@ fn without_a_supervisor_the_living_are_kept_and_all_else_is_collected() {
     assert!(said.starts_with("nothing is left over"), "{said}");
     assert!(has_its_link());
 
-    let process = pidfd(acme);
-    signal(acme, Signal::SIGKILL);
-    assert!(ends(&process, LIMIT));
+    kill_for_good(&daemon.app, "acme", acme);
     let said = daemon.tell(&["gc"]).expect(0);
     assert!(said.contains("removed: folder"), "{said}");
     daemon.left_nothing();

@@ -4,14 +4,11 @@
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 
-use nix::sys::signal::Signal;
 use tenantd::wire::AppStatus;
 
 use crate::scene::{all_is_well, manifest};
-use crate::support::daemon::{
-    Daemon, LIMIT, PROGRAM, ends, in_time, pidfd, run, signal, tenantd, until,
-};
-use crate::support::leftover::{are_there, estrange, leave, remove};
+use crate::support::daemon::{Daemon, PROGRAM, in_time, run, tenantd};
+use crate::support::leftover::{are_there, estrange, kill_for_good, leave, remove};
 
 /// Who collects.
 #[derive(Debug, Clone, Copy)]
@@ -151,15 +148,7 @@ fn dies_at(point: &str, of: &str, way: Way) {
 
 fn all_end(app: &str, status: &AppStatus) {
     for tenant in &status.tenants {
-        let process = pidfd(tenant.pid.unwrap());
-        signal(tenant.pid.unwrap(), Signal::SIGKILL);
-        assert!(ends(&process, LIMIT));
-        // That a process has ended is told before it has left its cgroup.
-        let events = format!("/sys/fs/cgroup/tenantd/{app}/{}/cgroup.events", tenant.name);
-        until("its leaf is empty", || {
-            let events = fs::read_to_string(&events).unwrap();
-            events.contains("populated 0").then_some(())
-        });
+        kill_for_good(app, tenant.name.as_str(), tenant.pid.unwrap());
     }
 }
 

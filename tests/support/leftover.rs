@@ -4,7 +4,22 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::process::Command;
 
-use super::daemon::run;
+use nix::sys::signal::Signal;
+
+use super::daemon::{LIMIT, ends, pidfd, run, signal, until};
+
+/// Kills a tenant's process, and waits until it has left its cgroup, if there are any: that it has
+/// ended is told before.
+pub fn kill_for_good(app: &str, tenant: &str, pid: u32) {
+    let process = pidfd(pid);
+    signal(pid, Signal::SIGKILL);
+    assert!(ends(&process, LIMIT));
+    let events = format!("/sys/fs/cgroup/tenantd/{app}/{tenant}/cgroup.events");
+    until("its leaf is empty", || {
+        let events = fs::read_to_string(&events).unwrap_or_default();
+        (!events.contains("populated 1")).then_some(())
+    });
+}
 
 pub fn ip(arguments: &str) {
     run(Command::new("ip").args(arguments.split(' '))).expect(0);
