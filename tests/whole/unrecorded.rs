@@ -12,6 +12,7 @@ use tenantd::wire::{StateWord, TenantStatus};
 use crate::guestbook::{TENANTS, three};
 use crate::support::daemon::{Daemon, LIMIT, ends, pidfd, run, signal, until};
 use crate::support::ledger;
+use crate::support::leftover::kill_for_good;
 use crate::support::place;
 use crate::support::visit::{get, write_entry};
 
@@ -152,9 +153,7 @@ fn a_stray_that_nothing_can_tell_from_others_is_left_alone() {
     assert!(route.contains(" dev td"), "{route}");
     assert!(fs::metadata(format!("/proc/{acme}/exe")).is_ok());
     daemon.kill();
-    let process = pidfd(acme);
-    signal(acme, Signal::SIGKILL);
-    assert!(ends(&process, LIMIT));
+    kill_for_good(&daemon.app, "acme", acme);
     until("its link is gone", || {
         let route = run(Command::new("ip").args(["route", "get", "10.77.0.11"])).out;
         (!route.contains(" dev td")).then_some(())
@@ -315,9 +314,7 @@ fn a_process_without_our_link_is_not_adopted() {
     daemon.until_tenant("acme", |t| t.why.is_some() && t.pid.is_none());
     is_said(&daemon, "no link bears its mark");
     assert!(fs::metadata(format!("/proc/{before}/exe")).is_ok());
-    let process = pidfd(before);
-    signal(before, Signal::SIGKILL);
-    assert!(ends(&process, LIMIT));
+    kill_for_good(&daemon.app, "acme", before);
     daemon.tell(&["start", "acme"]).expect(0);
     daemon.end();
 }
@@ -335,9 +332,7 @@ fn a_lock_that_somebody_else_signed_proves_nothing() {
     daemon.until_tenant("acme", |t| t.why.is_some() && t.pid.is_none());
     is_said(&daemon, "is held by other/acme");
     assert!(fs::metadata(format!("/proc/{before}/exe")).is_ok());
-    let process = pidfd(before);
-    signal(before, Signal::SIGKILL);
-    assert!(ends(&process, LIMIT));
+    kill_for_good(&daemon.app, "acme", before);
     daemon.tell(&["start", "acme"]).expect(0);
     daemon.end();
 }
