@@ -231,3 +231,32 @@ fn what_lives_without_a_cgroup_is_ended_when_nobody_else_could() {
     run(Command::new("umount").arg("/sys/fs/cgroup")).expect(0);
     what_lives_is_ended_when_nobody_else_could(a_program_with_last_words());
 }
+
+#[test]
+fn what_nothing_tells_of_is_kept_and_it_is_said_why() {
+    place::host();
+    run(Command::new("umount").arg("/sys/fs/cgroup")).expect(0);
+    place::folder("/srv/data");
+    example("idle");
+    let mut daemon = Daemon::start_settled(ONE);
+    let acme = daemon.tenant("acme").pid.unwrap();
+    daemon.kill();
+    std::fs::remove_file(format!("/run/tenantd/{}/ledger", daemon.app)).unwrap();
+    let said = daemon.tell(&["gc"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.out.contains("its link stands"), "{said:?}");
+    let said = daemon.tell(&["gc", "--kill"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(
+        said.out.contains("kept: tenant acme (cannot end"),
+        "{said:?}"
+    );
+    assert!(said.out.contains("kill(1)"), "{said:?}");
+    assert!(has_its_link());
+    assert!(std::fs::metadata(format!("/proc/{acme}/exe")).is_ok());
+
+    kill_for_good(&daemon.app, "acme", acme);
+    until("its link is gone", || (!has_its_link()).then_some(()));
+    daemon.tell(&["gc"]).expect(0);
+    daemon.left_nothing();
+}

@@ -1,6 +1,6 @@
 //! Leftovers where no supervisor runs: whoever collects them takes its place for that long.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use anyhow::Context;
@@ -58,13 +58,20 @@ pub async fn alone(
         dry_run,
     };
     crash::point("gc: alone", "");
-    let mut found = Vec::new();
+    let (mut found, mut failed) = (Vec::new(), BTreeMap::new());
     if kill && !dry_run {
-        found = end_unplanned(&ground, &legacy).await?;
+        (found, failed) = end_unplanned(&ground, &legacy).await?;
         survey = look_around().await?;
     }
     let sorted = ground.sort(survey);
     found.extend(blocking(move || Ok(finish(sorted))).await?);
+    for leftover in &mut found {
+        if leftover.kind == LeftoverKind::Tenant
+            && let Some(why) = failed.remove(&leftover.object)
+        {
+            leftover.why = Some(why);
+        }
+    }
     drop(ledger);
     let kept = found.iter().any(|l| l.fate == LeftoverFate::Kept);
     if (dry_run || kept || !planned.is_empty()) && was_there {
@@ -89,10 +96,13 @@ pub async fn alone(
     Ok(found)
 }
 
-/// Ends each tenant in no plan of which something lives. One that cannot be ended is found again by
-/// whoever looks next.
-async fn end_unplanned(ground: &Ground<'_>, legacy: &Legacy) -> anyhow::Result<Vec<Leftover>> {
-    let mut ended = Vec::new();
+/// Ends each tenant in no plan of which something lives. Says also why others cannot be ended, which
+/// whoever looks next finds again.
+async fn end_unplanned(
+    ground: &Ground<'_>,
+    legacy: &Legacy,
+) -> anyhow::Result<(Vec<Leftover>, BTreeMap<String, String>)> {
+    let (mut ended, mut failed) = (Vec::new(), BTreeMap::new());
     for tenant in fifo::tenants(ground.app)? {
         if (ground.planned)(&tenant) {
             continue;
@@ -111,10 +121,12 @@ async fn end_unplanned(ground: &Ground<'_>, legacy: &Legacy) -> anyhow::Result<V
                     Living::Untold(_) => None,
                 },
             }),
-            Err(failure) => tracing::warn!(%tenant, "{tenant}: {failure}"),
+            Err(failure) => {
+                failed.insert(tenant.to_string(), failure.to_string());
+            }
         }
     }
-    Ok(ended)
+    Ok((ended, failed))
 }
 
 /// As [`populated`], where the tenant may have been in a cgroup that only its supervisor knew.
