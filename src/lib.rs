@@ -1,30 +1,16 @@
 //! tenantd runs an unchanged single-tenant program once per tenant, each copy in a network and a
 //! mount namespace of its own, with its own address and its own datastore.
 //!
-//! The house, from the ground up (`ARCHITECTURE.md` is its map):
+//! This is the program's package: the command line ([`cli`]). Below it lie the crates (from the
+//! ground up):
 //!
-//! | room | its one job |
+//! | crate | its one job |
 //! |---|---|
-//! | [`name`], [`stage`], `crash` | checked names; the steps of a launch and how one of them fails; where tests kill us |
-//! | [`manifest`] | TOML as written → valid, or every problem with its place |
-//! | [`plan`] | manifest and host facts → everything derived, nothing left to decide |
-//! | [`supervisor`] | decides: events in, actions out; no clock, no I/O, no randomness |
-//! | [`host`] | acts: namespaces, links, datastores, launches, processes, cgroups; decides nothing |
-//! | [`wire`] | the words spoken on the control socket |
-//! | [`daemon`] | the one loop between the two wings |
-//! | [`client`], [`cli`] | what a person types, and the answer shown |
-//!
-//! `supervisor` and `host` never name each other, and nothing imports upwards; `tests/house`
-//! checks it.
+//! | [`tenantd_core`] | pure: manifest → plan, and the supervisor that decides |
+//! | [`tenantd_api`] | the control protocol, and a client that speaks it |
+//! | [`tenantd_host`] | acts: namespaces, links, datastores, launches, processes, cgroups |
+//! | [`tenantd_daemon`] | the loop between the supervisor and the host |
+
+#![forbid(unsafe_code)]
 
 pub mod cli;
-pub mod client;
-mod crash;
-pub mod daemon;
-pub mod host;
-pub mod manifest;
-pub mod name;
-pub mod plan;
-pub mod stage;
-pub mod supervisor;
-pub mod wire;

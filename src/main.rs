@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anstyle::{AnsiColor, Style};
 use clap::Parser;
 use tenantd::cli::{self, BadManifest, End, args::Cli};
-use tenantd::client::join::JoinError;
+use tenantd_host::join::JoinError;
 
 /// The exit code of a bad manifest (`EX_CONFIG`, sysexits.h): the unit does not restart on it.
 const BAD_MANIFEST: u8 = 78;

@@ -10,11 +10,11 @@ use std::time::Duration;
 use nix::mount::{MsFlags, mount, umount};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use support::until;
-use tenantd::host::cgroup::{Leaf, Tree, Watch};
-use tenantd::host::launch::ready_fd::ReadyFd;
-use tenantd::host::process::{self, Ended, ended};
-use tenantd::name::TenantName;
-use tenantd::stage::Stage;
+use tenantd_core::name::TenantName;
+use tenantd_core::stage::Stage;
+use tenantd_host::cgroup::{Leaf, Tree, Watch};
+use tenantd_host::launch::ready_fd::ReadyFd;
+use tenantd_host::process::{self, Ended, ended};
 
 fn tenant(name: &str) -> TenantName {
     name.parse().unwrap()

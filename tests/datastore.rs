@@ -10,9 +10,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 
 use nix::mount::{MsFlags, mount};
-use tenantd::host::datastore::ensure;
-use tenantd::plan::model::DatastorePlan;
-use tenantd::stage::Stage;
+use tenantd_core::plan::model::DatastorePlan;
+use tenantd_core::stage::Stage;
+use tenantd_host::datastore::ensure;
 
 fn plan(source: &str) -> DatastorePlan {
     DatastorePlan {

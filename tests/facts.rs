@@ -2,8 +2,8 @@
 
 mod support;
 
-use tenantd::host::facts::Live;
-use tenantd::plan::facts::HostFacts;
+use tenantd_core::plan::facts::HostFacts;
+use tenantd_host::facts::Live;
 
 #[test]
 fn reads_the_addresses_of_all_interfaces() {

@@ -6,9 +6,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use tenantd::manifest::{self, Source, problem::Problems};
-use tenantd::plan::facts::{HostAddress, ProgramFact, Table, User};
-use tenantd::plan::{self, diff, model::Plan};
+use tenantd_core::manifest::{self, Source, problem::Problems};
+use tenantd_core::plan::facts::{HostAddress, ProgramFact, Table, User};
+use tenantd_core::plan::{self, diff, model::Plan};
 
 /// A host that is the same on every machine.
 fn host() -> Table {

@@ -13,8 +13,8 @@ use support::daemon::{Daemon, LIMIT, ends, pidfd, run, signal, tenantd, until};
 use support::ledger;
 use support::leftover::{are_there, estrange, kill_for_good, leave, remove};
 use support::place::{self, example};
-use tenantd::plan::derive::{host_end, tenant_hash};
-use tenantd::wire::TenantStatus;
+use tenantd_api::wire::TenantStatus;
+use tenantd_core::plan::derive::{host_end, tenant_hash};
 
 /// A supervisor that took over from one that was killed, and the process of the one tenant that
 /// outlived it. The other's was killed too.

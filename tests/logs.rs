@@ -12,10 +12,10 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use tenantd::daemon::logs::Logs;
-use tenantd::host::fifo::{self, Inlets};
-use tenantd::name::{AppName, TenantName};
-use tenantd::wire::LogPlace;
+use tenantd_api::wire::LogPlace;
+use tenantd_core::name::{AppName, TenantName};
+use tenantd_daemon::logs::Logs;
+use tenantd_host::fifo::{self, Inlets};
 
 /// More than a few pipes hold, less than a generation.
 const LINES: usize = 20_000;

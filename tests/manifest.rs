@@ -4,9 +4,9 @@
 use std::fmt::Write;
 
 use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
-use tenantd::manifest::{self, Source, problem::Problems, reference};
-use tenantd::plan::facts::{ProgramFact, Table, User};
-use tenantd::plan::{self, model::Plan};
+use tenantd_core::manifest::{self, Source, problem::Problems, reference};
+use tenantd_core::plan::facts::{ProgramFact, Table, User};
+use tenantd_core::plan::{self, model::Plan};
 
 const EXAMPLE: &str = include_str!("../tenants.example.toml");
 const FULL: &str = include_str!("golden/full.toml");

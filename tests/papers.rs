@@ -10,10 +10,10 @@ use std::process::Command;
 
 use clap::CommandFactory;
 use tenantd::cli::args::Cli;
-use tenantd::manifest::Source;
-use tenantd::manifest::reference::{self, Fallback, KEYS};
-use tenantd::plan;
-use tenantd::plan::facts::{ProgramFact, Table, User};
+use tenantd_core::manifest::Source;
+use tenantd_core::manifest::reference::{self, Fallback, KEYS};
+use tenantd_core::plan;
+use tenantd_core::plan::facts::{ProgramFact, Table, User};
 
 /// Every man page, rendered as a person sees it, on lines that nothing wraps.
 fn rendered() -> Vec<(PathBuf, String)> {

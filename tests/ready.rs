@@ -8,9 +8,9 @@ use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 use std::time::Duration;
 
-use tenantd::daemon::ready;
-use tenantd::daemon::ready::notice::{self, Notify};
-use tenantd::name::AppName;
+use tenantd_core::name::AppName;
+use tenantd_daemon::ready;
+use tenantd_daemon::ready::notice::{self, Notify};
 
 const LIMIT: Duration = Duration::from_secs(10);
 

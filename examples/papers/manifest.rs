@@ -1,7 +1,7 @@
 //! tenantd.toml(5), from the reference of the manifest.
 
-use tenantd::manifest::document;
-use tenantd::manifest::reference::{Fallback, Key, Table};
+use tenantd_core::manifest::document;
+use tenantd_core::manifest::reference::{Fallback, Key, Table};
 
 use super::page::Page;
 

@@ -5,9 +5,9 @@ use std::io::{self, Write};
 
 use super::End;
 use super::args::Act;
-use crate::client::Connection;
-use crate::name::{AppName, TenantName};
-use crate::wire::{Answer, StateWord, TenantAnswer, TenantStatus, Verb};
+use tenantd_api::client::Connection;
+use tenantd_api::wire::{Answer, StateWord, TenantAnswer, TenantStatus, Verb};
+use tenantd_core::name::{AppName, TenantName};
 
 pub(super) fn act(app: &AppName, verb: Verb, what: &Act, permanent: bool) -> anyhow::Result<End> {
     // None named means all, on the wire as here.
@@ -95,7 +95,7 @@ pub(super) fn outcome(tenant: &TenantStatus) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::Want;
+    use tenantd_api::wire::Want;
 
     fn tenant(state: StateWord, ready: Option<bool>, why: Option<&str>) -> TenantStatus {
         TenantStatus {

@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::engine::ArgValueCandidates;
 
 use super::complete;
-use crate::name::TenantName;
+use tenantd_core::name::TenantName;
 
 /// Runs an unchanged single-tenant program once per tenant
 ///

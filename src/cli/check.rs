@@ -6,7 +6,7 @@ use std::path::Path;
 use anstyle::{AnsiColor, Style};
 
 use super::{End, plan};
-use crate::host::doctor::{self, Grade};
+use tenantd_host::doctor::{self, Grade};
 
 /// Says every problem of a manifest, and what the host lacks.
 pub(super) fn check(config: &Path) -> anyhow::Result<End> {

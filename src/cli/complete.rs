@@ -10,8 +10,8 @@ use clap_complete::CompleteEnv;
 use clap_complete::engine::CompletionCandidate;
 
 use super::args::Cli;
-use crate::client::app::{self, Said};
-use crate::client::survey::survey;
+use tenantd_api::client::app::{self, Said};
+use tenantd_api::client::survey::survey;
 
 /// The variable by which a shell's script asks.
 pub const VARIABLE: &str = "TENANTD_COMPLETE";

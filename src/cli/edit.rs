@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use super::{End, converse, plan, reload, replace};
-use crate::client::app::{self, Said};
-use crate::client::{ClientError, Connection};
-use crate::daemon::manifest::ManifestFile;
-use crate::manifest::edit::{self, EditError};
-use crate::name::{AppName, TenantName};
+use tenantd_api::client::app::{self, Said};
+use tenantd_api::client::{ClientError, Connection};
+use tenantd_core::manifest::edit::{self, EditError};
+use tenantd_core::name::{AppName, TenantName};
+use tenantd_daemon::manifest::ManifestFile;
 
 /// Adds a tenant with these keys.
 pub(super) fn add(

@@ -6,8 +6,10 @@ use std::ffi::OsString;
 use anyhow::Context;
 
 use super::End;
-use crate::client::{Connection, join};
-use crate::name::{AppName, TenantName};
+use tenantd_api::client::Connection;
+use tenantd_api::wire::Door;
+use tenantd_core::name::{AppName, TenantName};
+use tenantd_host::join::{self, Target};
 
 /// Returns only if the command does not run.
 pub(super) fn exec(
@@ -23,6 +25,29 @@ pub(super) fn exec(
         Ok(connection.enter(tenant).await?)
     })?;
     let never: Infallible =
-        join::join(&door, program, arguments).with_context(|| tenant.to_string())?;
+        join::join(&target(door), program, arguments).with_context(|| tenant.to_string())?;
     match never {}
+}
+
+fn target(door: Door) -> Target {
+    let Door {
+        pid,
+        start_ticks,
+        cgroup,
+        uid,
+        gid,
+        groups,
+        environment,
+        working_directory,
+    } = door;
+    Target {
+        pid,
+        start_ticks,
+        cgroup,
+        uid,
+        gid,
+        groups,
+        environment,
+        working_directory,
+    }
 }

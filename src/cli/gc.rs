@@ -7,11 +7,11 @@ use anyhow::Context;
 use serde::Serialize;
 
 use super::{End, plan};
-use crate::client::Connection;
-use crate::client::app::{self, Said};
-use crate::daemon::gc::{self, Extent};
-use crate::name::{AppName, TenantName};
-use crate::wire::{Leftover, LeftoverFate, LeftoverKind};
+use tenantd_api::client::Connection;
+use tenantd_api::client::app::{self, Said};
+use tenantd_api::wire::{Leftover, LeftoverFate, LeftoverKind};
+use tenantd_core::name::{AppName, TenantName};
+use tenantd_daemon::gc::{self, Extent};
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]

@@ -10,10 +10,10 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::End;
-use crate::client::app::{self, Said};
-use crate::client::{ClientError, Connection};
-use crate::name::AppName;
-use crate::wire::{AppStatus, StateWord, TenantStatus};
+use tenantd_api::client::app::{self, Said};
+use tenantd_api::client::{ClientError, Connection};
+use tenantd_api::wire::{AppStatus, StateWord, TenantStatus};
+use tenantd_core::name::AppName;
 
 /// How long the supervisor may take to end: it waits a few seconds for what is under way.
 const LIMIT: Duration = Duration::from_secs(15);

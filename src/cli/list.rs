@@ -8,11 +8,11 @@ use anyhow::Context;
 use serde::Serialize;
 
 use super::{End, status};
-use crate::client::ClientError;
-use crate::client::app;
-use crate::client::survey::{Found, PATIENCE, survey};
-use crate::name::AppName;
-use crate::wire::{StateWord, TenantStatus};
+use tenantd_api::client::ClientError;
+use tenantd_api::client::app;
+use tenantd_api::client::survey::{Found, PATIENCE, survey};
+use tenantd_api::wire::{StateWord, TenantStatus};
+use tenantd_core::name::AppName;
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]

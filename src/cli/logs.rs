@@ -15,9 +15,9 @@ use anyhow::Context;
 
 use super::End;
 use super::args::Logs;
-use crate::client::{ClientError, Connection};
-use crate::name::{AppName, TenantName};
-use crate::wire::LogPlace;
+use tenantd_api::client::{ClientError, Connection};
+use tenantd_api::wire::LogPlace;
+use tenantd_core::name::{AppName, TenantName};
 
 /// The folder of the tenants' log files, one folder per application.
 const FOLDER: &str = "/var/log/tenantd";

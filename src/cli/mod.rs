@@ -29,10 +29,10 @@ use clap::CommandFactory;
 use clap::error::ErrorKind;
 
 use self::args::{Cli, Command};
-use crate::client::ClientError;
-use crate::client::app::{self, Said};
-use crate::daemon::gc::Extent;
-use crate::wire::Verb;
+use tenantd_api::client::ClientError;
+use tenantd_api::client::app::{self, Said};
+use tenantd_api::wire::Verb;
+use tenantd_daemon::gc::Extent;
 
 /// How a command ended that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,7 +126,7 @@ fn is_gone(error: &anyhow::Error) -> bool {
 }
 
 /// Runs one conversation with a supervisor to its end, on this thread alone: when it returns, the
-/// process has one thread, as [`crate::client::join`] needs it.
+/// process has one thread, as [`tenantd_host::join`] needs it.
 fn converse<T>(conversation: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()

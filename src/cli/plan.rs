@@ -6,9 +6,9 @@ use std::path::Path;
 use anyhow::Context;
 
 use super::{BadManifest, End};
-use crate::daemon::manifest::{ManifestFile, Unfit};
-use crate::plan::model::Plan;
-use crate::plan::render;
+use tenantd_core::plan::model::Plan;
+use tenantd_core::plan::render;
+use tenantd_daemon::manifest::{ManifestFile, Unfit};
 
 /// Shows the plan of a manifest, as stable text or as JSON.
 pub(super) fn plan(config: &Path, json: bool) -> anyhow::Result<End> {

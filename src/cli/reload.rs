@@ -6,11 +6,11 @@ use anyhow::Context;
 
 use super::act::outcome;
 use super::{BadManifest, End};
-use crate::client::{ClientError, Connection};
-use crate::name::{AppName, TenantName};
-use crate::plan::changes;
-use crate::plan::diff::{Change, Changes};
-use crate::wire::TenantStatus;
+use tenantd_api::client::{ClientError, Connection};
+use tenantd_api::wire::TenantStatus;
+use tenantd_core::name::{AppName, TenantName};
+use tenantd_core::plan::changes;
+use tenantd_core::plan::diff::{Change, Changes};
 
 /// Reads the manifest again and does what is different.
 pub(super) fn reload(app: &AppName, no_wait: bool) -> anyhow::Result<End> {

@@ -17,9 +17,9 @@ use tokio::net::UnixStream;
 use super::End;
 use super::act;
 use super::args::Restart;
-use crate::client::Connection;
-use crate::name::{AppName, TenantName};
-use crate::wire::{Program, TenantStatus, Verb, Want};
+use tenantd_api::client::Connection;
+use tenantd_api::wire::{Program, TenantStatus, Verb, Want};
+use tenantd_core::name::{AppName, TenantName};
 
 pub(super) fn roll(app: &AppName, what: &Restart) -> anyhow::Result<End> {
     super::converse(async {

@@ -6,9 +6,9 @@ use std::path::Path;
 use anyhow::Context;
 
 use super::{End, plan};
-use crate::daemon::{self, Start, logs, signals, tell, trial, way_back};
-use crate::host::heritage::Heritage;
-use crate::host::limits;
+use tenantd_daemon::{self, Start, logs, signals, tell, trial, way_back};
+use tenantd_host::heritage::Heritage;
+use tenantd_host::limits;
 
 /// Runs all tenants of a manifest until a signal stops them; or only says whether it would, where a
 /// supervisor that is to be upgraded asks for that.
@@ -46,6 +46,6 @@ fn supervise(
         heritage,
         descriptors,
     };
-    daemon::run(plan, start)?;
+    tenantd_daemon::run(plan, start)?;
     Ok(End::Done)
 }

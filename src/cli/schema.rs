@@ -8,7 +8,7 @@ use super::End;
 
 /// Prints it.
 pub(super) fn schema() -> anyhow::Result<End> {
-    let schema = serde_json::to_string_pretty(&crate::manifest::schema())
+    let schema = serde_json::to_string_pretty(&tenantd_core::manifest::schema())
         .context("cannot write the schema as JSON")?;
     writeln!(std::io::stdout().lock(), "{schema}")?;
     Ok(End::Done)

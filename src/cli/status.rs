@@ -7,9 +7,9 @@ use comfy_table::{CellAlignment, ContentArrangement, Table};
 use jiff::Timestamp;
 
 use super::End;
-use crate::client::survey::{PATIENCE, ask};
-use crate::name::{AppName, TenantName};
-use crate::wire::{AppStatus, LogPlace, Program, StateWord, TenantStatus, Tracking};
+use tenantd_api::client::survey::{PATIENCE, ask};
+use tenantd_api::wire::{AppStatus, LogPlace, Program, StateWord, TenantStatus, Tracking};
+use tenantd_core::name::{AppName, TenantName};
 
 pub(super) fn status(app: &AppName, names: &[TenantName], json: bool) -> anyhow::Result<End> {
     let status = super::converse(async { Ok(ask(app, names, PATIENCE).await?) })?;
@@ -181,8 +181,8 @@ fn length(from: Timestamp, to: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stage::{Failure, Stage};
-    use crate::wire::Want;
+    use tenantd_api::wire::Want;
+    use tenantd_core::stage::{Failure, Stage};
 
     fn sample() -> AppStatus {
         let up = TenantStatus {

@@ -5,8 +5,8 @@ use std::io::Write;
 use std::time::Duration;
 
 use super::End;
-use crate::client::{ClientError, Connection};
-use crate::name::AppName;
+use tenantd_api::client::{ClientError, Connection};
+use tenantd_core::name::AppName;
 
 /// How long it may take: a trial, what is under way, and the start.
 const LIMIT: Duration = Duration::from_secs(60);

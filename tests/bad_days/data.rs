@@ -3,7 +3,7 @@
 use std::fs;
 
 use nix::mount::{MsFlags, mount};
-use tenantd::wire::{StateWord, TenantStatus};
+use tenantd_api::wire::{StateWord, TenantStatus};
 
 use crate::support::daemon::Daemon;
 use crate::support::place::{folder, fresh, script};

@@ -52,7 +52,7 @@ fn an_address_of_the_host_is_no_tenants() {
 fn an_interface_of_a_stranger_is_left_alone() {
     host();
     let daemon = Daemon::start(&manifest("/srv/idle", "", ", autostart = false"));
-    daemon.until_tenant("beta", tenantd::wire::TenantStatus::is_as_wanted);
+    daemon.until_tenant("beta", tenantd_api::wire::TenantStatus::is_as_wanted);
     let config = daemon.manifest.to_str().unwrap();
     let plan = tenantd(&["plan", "--json", "--config", config]);
     let plan: serde_json::Value = serde_json::from_str(&plan.out).unwrap();

@@ -1,6 +1,6 @@
 //! A kernel that lacks something.
 
-use tenantd::wire::StateWord;
+use tenantd_api::wire::StateWord;
 
 use crate::support::daemon::Daemon;
 use crate::{host, manifest, refuse};

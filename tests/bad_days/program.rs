@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use tenantd::wire::{StateWord, TenantStatus};
+use tenantd_api::wire::{StateWord, TenantStatus};
 
 use crate::support::daemon::{Daemon, until};
 use crate::support::place::{example, script};

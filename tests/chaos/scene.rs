@@ -12,7 +12,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 use serde_json::Value;
-use tenantd::wire::Want;
+use tenantd_api::wire::Want;
 
 use crate::support::daemon::{Daemon, PROGRAM, in_time, run, until};
 use crate::support::place::{self, INSTALLED, folder, install};

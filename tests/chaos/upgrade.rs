@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use nix::sys::signal::Signal;
-use tenantd::name::TenantName;
-use tenantd::wire::{StateWord, TenantStatus};
+use tenantd_api::wire::{StateWord, TenantStatus};
+use tenantd_core::name::TenantName;
 
 use crate::scene::Scene;
 use crate::support::daemon::PROGRAM;

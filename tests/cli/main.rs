@@ -16,13 +16,13 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use tenantd::daemon::control;
-use tenantd::daemon::desk::{self, Ask, NoDoor, Unknown};
-use tenantd::name::{AppName, TenantName};
-use tenantd::wire::{
+use tenantd_api::wire::{
     self, Answer, AppStatus, Door, LogPlace, StateWord, TenantAnswer, TenantStatus, Tracking, Verb,
     Want,
 };
+use tenantd_core::name::{AppName, TenantName};
+use tenantd_daemon::control;
+use tenantd_daemon::desk::{self, Ask, NoDoor, Unknown};
 
 /// Far more than anything here takes: past it, a test has failed.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -159,7 +159,7 @@ impl Script {
                 let _gone = reply.send(Ok(()));
             }
             Ask::Reload { reply } | Ask::Diff { reply } => {
-                let _gone = reply.send(Ok(tenantd::plan::diff::Changes::default()));
+                let _gone = reply.send(Ok(tenantd_core::plan::diff::Changes::default()));
             }
             Ask::Manifest { reply } => {
                 let _gone = reply.send("/etc/tenantd/wiki.toml".into());

@@ -34,7 +34,7 @@ fn errors_are_typed_and_leave_the_connection_usable() {
         let mut connection = Connection::open(&app).await.unwrap();
         let error = connection.status(&[tenant("typo")]).await.unwrap_err();
         assert!(
-            matches!(&error, ClientError::UnknownTenant { tenant, .. } if tenant.as_str() == "typo"),
+            matches!(&error, ClientError::UnknownTenant { tenant, .. } if tenant == "typo"),
             "{error:?}"
         );
         let error = connection.enter(&tenant("down")).await.unwrap_err();

@@ -15,13 +15,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tenantd::client::{ClientError, Connection};
-use tenantd::daemon::control::{self, CONNECTIONS_MAX, ControlError};
-use tenantd::daemon::desk::{self, Ask, Desk, NoDoor, NoReload, Unknown};
-use tenantd::name::{AppName, TenantName};
-use tenantd::plan::diff::{Change, Changes, FieldChange, TenantChange};
-use tenantd::stage::{Failure, Stage};
-use tenantd::wire::{self, Answer, AppStatus, Door, StateWord, TenantAnswer, TenantStatus, Verb};
+use tenantd_api::client::{ClientError, Connection};
+use tenantd_api::wire::{
+    self, Answer, AppStatus, Door, StateWord, TenantAnswer, TenantStatus, Verb,
+};
+use tenantd_core::name::{AppName, TenantName};
+use tenantd_core::plan::diff::{Change, Changes, FieldChange, TenantChange};
+use tenantd_core::stage::{Failure, Stage};
+use tenantd_daemon::control::{self, CONNECTIONS_MAX, ControlError};
+use tenantd_daemon::desk::{self, Ask, Desk, NoDoor, NoReload, Unknown};
 use tokio::sync::mpsc;
 
 /// Far more than anything here takes: past it, a test has failed.

@@ -19,7 +19,7 @@ fn requests() -> impl Strategy<Value = Vec<u8>> {
 }
 
 async fn survives(app: &AppName, bytes: &[u8]) {
-    let path = tenantd::wire::control_socket(app);
+    let path = tenantd_api::wire::control_socket(app);
     let mut peer = tokio::net::UnixStream::connect(&path).await.unwrap();
     // The server may close at the first wrong byte.
     let _ = peer.write_all(bytes).await;
@@ -45,7 +45,7 @@ fn no_bytes_at_all_stop_the_server() {
             survives(&app, &bytes).await;
         }
         assert!(!serving.is_finished());
-        let mut good = tenantd::client::Connection::open(&app).await.unwrap();
+        let mut good = tenantd_api::client::Connection::open(&app).await.unwrap();
         good.status(&[]).await.unwrap();
     });
 }

@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 
-use tenantd::wire::AppStatus;
+use tenantd_api::wire::AppStatus;
 
 use crate::scene::{all_is_well, manifest};
 use crate::support::daemon::{Daemon, PROGRAM, in_time, run, tenantd};

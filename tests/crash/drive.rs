@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::process::ExitStatusExt;
 
 use nix::sys::signal::Signal;
-use tenantd::wire::{AppStatus, Want};
+use tenantd_api::wire::{AppStatus, Want};
 
 use crate::scene::{ACME, ADDRESS, GLOBEX, OTHER_ADDRESS, all_is_well, manifest};
 use crate::support::daemon::{Daemon, PROGRAM, signal};

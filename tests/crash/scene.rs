@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use tenantd::wire::AppStatus;
+use tenantd_api::wire::AppStatus;
 
 use crate::support::daemon::Daemon;
 use crate::support::place::{self, example, folder};

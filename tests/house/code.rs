@@ -13,15 +13,6 @@ impl File {
         }
     }
 
-    /// The room of `src` it belongs to.
-    pub(crate) fn room(&self) -> Option<&str> {
-        let inside = self.path.strip_prefix("src/")?;
-        inside
-            .split('/')
-            .next()
-            .map(|first| first.trim_end_matches(".rs"))
-    }
-
     /// Its code without the tests, which may stand at its foot or be a file `tests.rs`.
     pub(crate) fn code(&self) -> &str {
         if self.path.ends_with("/tests.rs") || self.path.contains("/tests/") {

@@ -4,53 +4,21 @@ use std::collections::BTreeSet;
 
 use crate::code::{File, names, paths, tokens};
 
-/// Every room of `src`, and the rooms it may name. From the ground up: a row names rows above it
-/// only, and `the_table_knows_no_way_up` holds it to that.
-pub(crate) const ROOMS: &[(&str, &[&str])] = &[
+/// Every module of the core, and those it may name. From the ground up: a row names rows above it
+/// only, and `the_table_knows_no_way_up` holds it to that. Between crates the compiler sees to it.
+pub(crate) const MODULES: &[(&str, &[&str])] = &[
     ("lib", &[]),
     ("name", &[]),
     ("stage", &[]),
-    // It kills the process, and only the rooms that act have anything for it to interrupt.
-    ("crash", &[]),
+    ("layout", &["name"]),
     ("manifest", &["name", "stage"]),
-    ("plan", &["name", "stage", "manifest"]),
+    ("plan", &["name", "stage", "layout", "manifest"]),
     ("supervisor", &["name", "stage", "plan"]),
-    ("host", &["name", "stage", "crash", "plan"]),
-    // What is asked and answered is the supervisor's; the wire gives it a form.
-    ("wire", &["name", "stage", "plan", "supervisor"]),
-    (
-        "daemon",
-        &[
-            "name",
-            "stage",
-            "crash",
-            "manifest",
-            "plan",
-            "supervisor",
-            "host",
-            "wire",
-        ],
-    ),
-    // `exec` enters a tenant's namespaces and `check` looks at the host, both without the daemon.
-    (
-        "client",
-        &["name", "stage", "manifest", "plan", "host", "wire"],
-    ),
-    (
-        "cli",
-        &[
-            "name", "stage", "manifest", "plan", "host", "wire", "daemon", "client",
-        ],
-    ),
-    (
-        "main",
-        &[
-            "name", "stage", "manifest", "plan", "wire", "daemon", "client", "cli",
-        ],
-    ),
 ];
-pub(crate) const WINGS: [&str; 2] = ["supervisor", "host"];
-const PURE: &[&str] = &["name", "stage", "manifest", "plan", "supervisor"];
+const CORE: &str = "crates/tenantd-core/src/";
+const HOST: &str = "crates/tenantd-host/src/";
+/// What of the core the crate that acts may not name: it decides nothing.
+const NOT_FOR_HOST: &[&str] = &["tenantd_core::supervisor", "tenantd_core::manifest"];
 /// Paths that lead to I/O, a clock, chance, or an order that differs from run to run.
 const IMPURE: &[&str] = &[
     "std::fs",
@@ -86,8 +54,7 @@ const IMPURE_CALLS: &[&str] = &[
     "is_file",
     "is_symlink",
 ];
-const ANYHOW: &[&str] = &["main", "cli", "client", "daemon"];
-const UNSAFE: &str = "src/host/launch/";
+const UNSAFE: &str = "crates/tenantd-host/src/launch/";
 pub(crate) const LINES_MAX: usize = 400;
 /// Words that say nothing of what a thing does, or say another thing than we mean.
 const NOT_OURS: &[&str] = &[
@@ -105,19 +72,24 @@ const NOT_OURS: &[&str] = &[
     "job",
 ];
 
-/// All of them but the map, which is about all files.
+/// All of them.
 pub(crate) const RULES: &[fn(&File) -> Vec<String>] =
-    &[layers, purity, length, unsafety, errors, words, head];
+    &[layers, host, purity, length, unsafety, words, head];
 
-/// The rooms that a file names, by whatever path.
-fn rooms_named(file: &File) -> BTreeSet<String> {
-    let inside = file.path.trim_start_matches("src/");
+/// The module of the core that a file belongs to.
+fn module(file: &File) -> Option<&str> {
+    let first = file.path.strip_prefix(CORE)?.split('/').next()?;
+    Some(first.trim_end_matches(".rs"))
+}
+
+/// The modules of the core that a file of the core names, by whatever path.
+fn modules_named(file: &File) -> BTreeSet<String> {
+    let inside = file.path.trim_start_matches(CORE);
     let depth = inside.trim_end_matches("/mod.rs").split('/').count();
     let root = "super::".repeat(depth);
     let from_root = |path: &str| {
-        let rest = ["crate::", "tenantd::", &root]
-            .iter()
-            .find_map(|r| path.strip_prefix(r))?;
+        let mut roots = ["crate::", &root].into_iter();
+        let rest = roots.find_map(|root| path.strip_prefix(root))?;
         rest.split("::").next().map(str::to_owned)
     };
     paths(&file.text)
@@ -127,25 +99,38 @@ fn rooms_named(file: &File) -> BTreeSet<String> {
 }
 
 pub(crate) fn layers(file: &File) -> Vec<String> {
-    let Some(room) = file.room() else {
+    let Some(module) = module(file) else {
         return Vec::new();
     };
-    let Some((_, allowed)) = ROOMS.iter().find(|(name, _)| *name == room) else {
+    let Some((_, allowed)) = MODULES.iter().find(|(name, _)| *name == module) else {
         return vec![format!(
-            "the room {room} is not in the table of tests/house"
+            "the module {module} is not in the table of tests/house"
         )];
     };
-    let is_room = |named: &&String| ROOMS.iter().any(|(name, _)| name == named);
-    rooms_named(file)
+    let is_module = |named: &&String| MODULES.iter().any(|(name, _)| name == named);
+    modules_named(file)
         .iter()
-        .filter(is_room)
-        .filter(|named| *named != room && !allowed.contains(&named.as_str()))
-        .map(|named| format!("{room} may not name {named}"))
+        .filter(is_module)
+        .filter(|named| *named != module && !allowed.contains(&named.as_str()))
+        .map(|named| format!("{module} may not name {named}"))
+        .collect()
+}
+
+pub(crate) fn host(file: &File) -> Vec<String> {
+    if !file.path.starts_with(HOST) {
+        return Vec::new();
+    }
+    let paths = paths(&file.text);
+    let named = NOT_FOR_HOST
+        .iter()
+        .filter(|&&module| paths.iter().any(|path| names(path, module)));
+    named
+        .map(|module| format!("the host crate may not name {module}"))
         .collect()
 }
 
 pub(crate) fn purity(file: &File) -> Vec<String> {
-    if !file.room().is_some_and(|room| PURE.contains(&room)) {
+    if module(file).is_none() {
         return Vec::new();
     }
     let paths = paths(file.code());
@@ -160,7 +145,7 @@ pub(crate) fn purity(file: &File) -> Vec<String> {
     });
     impure
         .chain(calls)
-        .map(|word| format!("a pure room may not name {word}"))
+        .map(|word| format!("the core may not name {word}"))
         .collect()
 }
 
@@ -172,18 +157,13 @@ pub(crate) fn length(file: &File) -> Vec<String> {
 
 pub(crate) fn unsafety(file: &File) -> Vec<String> {
     let dangers = ["unsafe", "unsafe_code"];
-    if file.path.starts_with(UNSAFE) || !tokens(&file.text).iter().any(|t| dangers.contains(t)) {
+    if !file.path.starts_with(HOST)
+        || file.path.starts_with(UNSAFE)
+        || !tokens(&file.text).iter().any(|t| dangers.contains(t))
+    {
         return Vec::new();
     }
     vec![format!("unsafe belongs under {UNSAFE}")]
-}
-
-pub(crate) fn errors(file: &File) -> Vec<String> {
-    let allowed = file.room().is_none_or(|room| ANYHOW.contains(&room));
-    if allowed || !paths(&file.text).iter().any(|path| names(path, "anyhow")) {
-        return Vec::new();
-    }
-    vec!["anyhow belongs to main, cli, client and daemon: a room has an error of its own".into()]
 }
 
 pub(crate) fn words(file: &File) -> Vec<String> {
@@ -222,36 +202,5 @@ pub(crate) fn head(file: &File) -> Vec<String> {
     (!file.text.starts_with("//! "))
         .then_some(problem)
         .into_iter()
-        .collect()
-}
-
-/// The first sentence of a file's head.
-fn purpose(text: &str) -> String {
-    let lines = text.lines().map_while(|line| line.strip_prefix("//! "));
-    let head = lines.collect::<Vec<_>>().join(" ");
-    let sentence = head.split(". ").next().unwrap_or_default();
-    sentence.trim_end_matches('.').to_owned()
-}
-
-/// What must change in the map so that it shows exactly the files of `src`.
-pub(crate) fn map(map: &str, files: &[File]) -> Vec<String> {
-    let row = |line: &str| Some(line.strip_prefix("| `src/")?.split_once('`')?.0.to_owned());
-    let shown: Vec<_> = map.lines().filter_map(row).collect();
-    let inside = |file: &File| file.path.strip_prefix("src/").map(str::to_owned);
-    let there: BTreeSet<_> = files.iter().filter_map(inside).collect();
-    let absent = files
-        .iter()
-        .filter(|f| inside(f).is_some_and(|path| !shown.contains(&path)));
-    let add_row = |f: &File| format!("add: | `{}` | {} |", f.path, purpose(&f.text));
-    let add = absent.map(add_row);
-    let twice = shown
-        .iter()
-        .enumerate()
-        .filter(|(at, path)| shown[..*at].contains(path));
-    let gone = shown
-        .iter()
-        .filter(|path| !there.contains(*path))
-        .chain(twice.map(|(_, p)| p));
-    add.chain(gone.map(|path| format!("remove: | `src/{path}` |")))
         .collect()
 }

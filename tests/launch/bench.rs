@@ -9,11 +9,11 @@ use std::time::Duration;
 use nix::sched::{CloneFlags, unshare};
 use rustix::process::{Resource, Rlimit, getrlimit};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
-use tenantd::host::cgroup::Leaf;
-use tenantd::host::launch::{Child, Order, launch};
-use tenantd::host::{datastore, process};
-use tenantd::plan::model::{DatastorePlan, Identity, LaunchPlan};
-use tenantd::stage::Failure;
+use tenantd_core::plan::model::{DatastorePlan, Identity, LaunchPlan};
+use tenantd_core::stage::Failure;
+use tenantd_host::cgroup::Leaf;
+use tenantd_host::launch::{Child, Order, launch};
+use tenantd_host::{datastore, process};
 
 use crate::support;
 

@@ -7,9 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use nix::sys::signal::{SigSet, Signal};
-use tenantd::host::cgroup::Tree;
-use tenantd::host::lock::LOCK_FD;
-use tenantd::host::process::Ended;
+use tenantd_host::cgroup::Tree;
+use tenantd_host::lock::LOCK_FD;
+use tenantd_host::process::Ended;
 
 use crate::bench::{Bench, TARGET};
 use crate::support;
@@ -207,7 +207,7 @@ fn it_outlives_the_thread_that_launched_it() {
     let task = format!("/proc/self/task/{}", tid.as_raw_nonzero());
     support::until("the thread is gone", || !Path::new(&task).exists());
     // Had its end killed the program, this signal would come second.
-    tenantd::host::process::signal(running.pidfd.as_fd(), libc::SIGTERM).unwrap();
-    let by_term = tenantd::host::process::Ended::Signal(libc::SIGTERM);
+    tenantd_host::process::signal(running.pidfd.as_fd(), libc::SIGTERM).unwrap();
+    let by_term = tenantd_host::process::Ended::Signal(libc::SIGTERM);
     assert_eq!(running.end(), by_term);
 }

@@ -4,9 +4,9 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use nix::mount::{MsFlags, mount};
-use tenantd::host::cgroup::Tree;
-use tenantd::host::{datastore, lock};
-use tenantd::stage::Stage;
+use tenantd_core::stage::Stage;
+use tenantd_host::cgroup::Tree;
+use tenantd_host::{datastore, lock};
 
 use crate::bench::Bench;
 use crate::support;

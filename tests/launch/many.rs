@@ -53,7 +53,7 @@ fn with_one_arena() {
                 took.push(begun.elapsed());
                 running.end();
             }
-            Ok::<(), tenantd::stage::Failure>(())
+            Ok::<(), tenantd_core::stage::Failure>(())
         };
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(all));
         done.store(true, Ordering::Relaxed);

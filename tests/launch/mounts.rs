@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use tenantd::host::datastore;
+use tenantd_host::datastore;
 
 use crate::bench::{Bench, TARGET, write_file};
 

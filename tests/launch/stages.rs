@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::symlink;
 
 use seccompiler::SeccompAction;
-use tenantd::host::datastore;
-use tenantd::stage::Stage;
+use tenantd_core::stage::Stage;
+use tenantd_host::datastore;
 
 use crate::bench::{Bench, TARGET, write_file};
 use crate::refuse::{deny, intercept};
@@ -99,7 +99,7 @@ fn clone_refused() {
     // Nothing of the launch is left: the lock is free again.
     let folder = datastore::open(&bench.datastore.source).unwrap();
     let source = &bench.datastore.source;
-    assert!(tenantd::host::lock::is_free(folder.as_fd(), source).unwrap());
+    assert!(tenantd_host::lock::is_free(folder.as_fd(), source).unwrap());
 }
 
 #[test]

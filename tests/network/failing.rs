@@ -1,9 +1,9 @@
 //! Each stage failing: the error names stage, object and errno, and nothing is left.
 
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
-use tenantd::host::network::Network;
-use tenantd::plan::model::{LinkPlan, Mode};
-use tenantd::stage::{Failure, Stage};
+use tenantd_core::plan::model::{LinkPlan, Mode};
+use tenantd_core::stage::{Failure, Stage};
+use tenantd_host::network::Network;
 
 use crate::host::{
     block_on, everything, ip, link, namespaces_of_threads, own_namespace, plan, show,

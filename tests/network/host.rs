@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns};
 use serde_json::Value;
-use tenantd::host::netns::Netns;
-use tenantd::plan::model::{EndPlan, LinkPlan, MacAddr, Mode, NetworkPlan};
+use tenantd_core::plan::model::{EndPlan, LinkPlan, MacAddr, Mode, NetworkPlan};
+use tenantd_host::netns::Netns;
 
 pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 pub const LIMIT: Duration = Duration::from_secs(10);

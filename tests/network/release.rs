@@ -3,10 +3,10 @@
 use std::process::{Child, Command, Stdio};
 
 use futures_util::future::join_all;
-use tenantd::host::netns::{ClosedNetns, Netns};
-use tenantd::host::network::Network;
-use tenantd::plan::model::Mode;
-use tenantd::stage::Stage;
+use tenantd_core::plan::model::Mode;
+use tenantd_core::stage::Stage;
+use tenantd_host::netns::{ClosedNetns, Netns};
+use tenantd_host::network::Network;
 
 use crate::host::{block_on, everything, inside, link, plan, show};
 use crate::support;

@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use serde_json::json;
-use tenantd::host::network::Network;
-use tenantd::plan::model::Mode;
+use tenantd_core::plan::model::Mode;
+use tenantd_host::network::Network;
 
 use crate::host::{GATEWAY, LIMIT, block_on, connect, echo, inside, ip, ip_json, link, plan, show};
 use crate::support;

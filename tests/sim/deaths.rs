@@ -3,12 +3,12 @@
 
 use std::mem;
 
-use tenantd::name::TenantName;
-use tenantd::plan::effect::Effect;
-use tenantd::supervisor::Supervisor;
-use tenantd::supervisor::event::{Event, Exit, LaunchId};
-use tenantd::supervisor::memory::{Fate, Footing, Found, Memory};
-use tenantd::supervisor::view::View;
+use tenantd_core::name::TenantName;
+use tenantd_core::plan::effect::Effect;
+use tenantd_core::supervisor::Supervisor;
+use tenantd_core::supervisor::event::{Event, Exit, LaunchId};
+use tenantd_core::supervisor::memory::{Fate, Footing, Found, Memory};
+use tenantd_core::supervisor::view::View;
 
 use super::law::Broken;
 use super::laws::Laws;

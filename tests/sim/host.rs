@@ -1,8 +1,8 @@
 //! How the simulated host does what it is asked, and how its programs behave.
 
-use tenantd::stage::{Failure, Stage};
-use tenantd::supervisor::action::Action;
-use tenantd::supervisor::event::{Event, Exit, LaunchId};
+use tenantd_core::stage::{Failure, Stage};
+use tenantd_core::supervisor::action::Action;
+use tenantd_core::supervisor::event::{Event, Exit, LaunchId};
 
 use super::law::Broken;
 use super::world::{Happening, Program, World};

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use tenantd::name::TenantName;
-use tenantd::plan::model::Policy;
-use tenantd::supervisor::event::LaunchId;
-use tenantd::supervisor::view::{StateWord, View, Want, Why};
+use tenantd_core::name::TenantName;
+use tenantd_core::plan::model::Policy;
+use tenantd_core::supervisor::event::LaunchId;
+use tenantd_core::supervisor::view::{StateWord, View, Want, Why};
 
 use super::law::{Broken, Law, check};
 use super::laws::Laws;

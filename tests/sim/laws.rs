@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use tenantd::name::TenantName;
-use tenantd::plan::model::Policy;
-use tenantd::supervisor::action::{Action, Answer};
-use tenantd::supervisor::event::{Event, LaunchId, RequestId, Verb};
-use tenantd::supervisor::time::Moment;
-use tenantd::supervisor::view::{StateWord, View, Want};
-use tenantd::supervisor::{Limits, Step};
+use tenantd_core::name::TenantName;
+use tenantd_core::plan::model::Policy;
+use tenantd_core::supervisor::action::{Action, Answer};
+use tenantd_core::supervisor::event::{Event, LaunchId, RequestId, Verb};
+use tenantd_core::supervisor::time::Moment;
+use tenantd_core::supervisor::view::{StateWord, View, Want};
+use tenantd_core::supervisor::{Limits, Step};
 
 use super::law::{Broken, Law, check};
 use super::truth::{Live, Network, Truth};

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use tenantd::name::TenantName;
-use tenantd::plan::effect::Effect;
-use tenantd::plan::model::Policy;
-use tenantd::supervisor::event::Event;
-use tenantd::supervisor::memory::Fate;
-use tenantd::supervisor::time::Moment;
+use tenantd_core::name::TenantName;
+use tenantd_core::plan::effect::Effect;
+use tenantd_core::plan::model::Policy;
+use tenantd_core::supervisor::event::Event;
+use tenantd_core::supervisor::memory::Fate;
+use tenantd_core::supervisor::time::Moment;
 
 use super::laws::Laws;
 use super::truth::{Network, Truth};

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use tenantd::name::TenantName;
-use tenantd::plan::effect::Effect;
-use tenantd::supervisor::action::Action;
-use tenantd::supervisor::event::Event;
-use tenantd::supervisor::view::{StateWord, View};
+use tenantd_core::name::TenantName;
+use tenantd_core::plan::effect::Effect;
+use tenantd_core::supervisor::action::Action;
+use tenantd_core::supervisor::event::Event;
+use tenantd_core::supervisor::view::{StateWord, View};
 
 use super::law::{Broken, Law, check};
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use tenantd::name::TenantName;
-use tenantd::plan::model::{Policy, Readiness, RestartPolicy, RestartWhen, StopSignal};
+use tenantd_core::name::TenantName;
+use tenantd_core::plan::model::{Policy, Readiness, RestartPolicy, RestartWhen, StopSignal};
 
 use super::world::World;
 

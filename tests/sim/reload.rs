@@ -1,8 +1,8 @@
 //! Manifests that change at random, and what a daemon makes of them.
 
-use tenantd::name::TenantName;
-use tenantd::plan::effect::Effect;
-use tenantd::supervisor::event::Event;
+use tenantd_core::name::TenantName;
+use tenantd_core::plan::effect::Effect;
+use tenantd_core::supervisor::event::Event;
 
 use super::law::Broken;
 use super::plans::Paper;

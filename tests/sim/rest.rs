@@ -1,7 +1,7 @@
 //! The laws of coming to rest: what is due is done, and all ends as it is wanted.
 
-use tenantd::supervisor::time::Moment;
-use tenantd::supervisor::view::{StateWord, View, Want};
+use tenantd_core::supervisor::time::Moment;
+use tenantd_core::supervisor::view::{StateWord, View, Want};
 
 use super::law::{Broken, Law, check};
 use super::laws::Laws;

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use tenantd::plan::model::Policy;
-use tenantd::supervisor::event::LaunchId;
-use tenantd::supervisor::time::Moment;
+use tenantd_core::plan::model::Policy;
+use tenantd_core::supervisor::event::LaunchId;
+use tenantd_core::supervisor::time::Moment;
 
 use super::law::{Broken, Law, check};
 

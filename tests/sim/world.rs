@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::time::Duration;
 
-use tenantd::name::TenantName;
-use tenantd::supervisor::action::Action;
-use tenantd::supervisor::event::{Event, Exit, LaunchId, RequestId, Verb};
-use tenantd::supervisor::memory::Memory;
-use tenantd::supervisor::time::Moment;
-use tenantd::supervisor::view::View;
-use tenantd::supervisor::{Limits, Step, Supervisor};
+use tenantd_core::name::TenantName;
+use tenantd_core::supervisor::action::Action;
+use tenantd_core::supervisor::event::{Event, Exit, LaunchId, RequestId, Verb};
+use tenantd_core::supervisor::memory::Memory;
+use tenantd_core::supervisor::time::Moment;
+use tenantd_core::supervisor::view::View;
+use tenantd_core::supervisor::{Limits, Step, Supervisor};
 
 use super::law::Broken;
 use super::laws::Laws;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use tenantd::wire::{AppStatus, StateWord, TenantStatus};
+use tenantd_api::wire::{AppStatus, StateWord, TenantStatus};
 
 use super::place::{SRV, Traces, traces};
 

@@ -3,7 +3,7 @@
 use std::fs;
 
 use serde_json::Value;
-use tenantd::plan::derive::hash;
+use tenantd_core::plan::derive::hash;
 
 /// Bytes of a slot.
 const SLOT: usize = 2048;

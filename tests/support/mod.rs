@@ -78,7 +78,7 @@ pub fn app_name() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let id = std::process::id();
-    let born = tenantd::host::process::start_ticks(id.try_into().unwrap()).unwrap();
+    let born = tenantd_host::process::start_ticks(id.try_into().unwrap()).unwrap();
     format!("test-{id}-{born}-{count}")
 }
 

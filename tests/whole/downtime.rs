@@ -83,7 +83,7 @@ fn none_is_turned_away(what: impl FnOnce(&mut Daemon)) {
     });
     let came = came.into_inner();
     assert!(turned_away.is_empty(), "of {came}: {turned_away:?}");
-    let pids = |status: &tenantd::wire::AppStatus| -> Vec<_> {
+    let pids = |status: &tenantd_api::wire::AppStatus| -> Vec<_> {
         status.tenants.iter().map(|tenant| tenant.pid).collect()
     };
     assert_eq!(pids(&daemon.status()), pids(&before));

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use tenantd::wire::StateWord;
+use tenantd_api::wire::StateWord;
 
 use crate::guestbook::three;
 use crate::support::daemon::{self, Daemon, tenantd};

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use tenantd::wire::StateWord;
+use tenantd_api::wire::StateWord;
 
 use crate::support::daemon::{self, Daemon, run, signal};
 use crate::support::place::{self, example, folder};

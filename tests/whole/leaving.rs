@@ -3,7 +3,7 @@
 use std::fs;
 
 use nix::sys::signal::Signal;
-use tenantd::wire::TenantStatus;
+use tenantd_api::wire::TenantStatus;
 
 use crate::guestbook::{TENANTS, three};
 use crate::support::daemon::{Daemon, PROGRAM, Said, in_time, run, until};

@@ -4,7 +4,7 @@
 use std::fs;
 
 use nix::sys::signal::Signal;
-use tenantd::wire::{StateWord, TenantStatus, Want};
+use tenantd_api::wire::{StateWord, TenantStatus, Want};
 
 use crate::support::daemon::{Daemon, LIMIT, PROGRAM, ends, in_time, pidfd, run, signal};
 use crate::support::ledger;

@@ -4,7 +4,7 @@ use std::fs;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use tenantd::wire::StateWord;
+use tenantd_api::wire::StateWord;
 
 use crate::guestbook::{link, three};
 use crate::support::daemon::{Daemon, Said, tenantd, until};
@@ -216,7 +216,7 @@ fn what_was_stopped_stays_so_and_what_was_given_up_is_tried_anew() {
     assert!(said.out.contains("globex: held: "), "{}", said.out);
     edit(&daemon, ", datastore = \"taken\"", "");
     reload(&daemon);
-    daemon.until_tenant("globex", tenantd::wire::TenantStatus::is_as_wanted);
+    daemon.until_tenant("globex", tenantd_api::wire::TenantStatus::is_as_wanted);
     daemon.end();
 }
 
@@ -244,7 +244,7 @@ fn a_signal_reloads_and_reloads_at_the_same_time_are_not_mixed() {
             said.join().unwrap().expect(0);
         }
     });
-    daemon.until_tenant("hooli", tenantd::wire::TenantStatus::is_as_wanted);
+    daemon.until_tenant("hooli", tenantd_api::wire::TenantStatus::is_as_wanted);
     assert_eq!(
         daemon.output().matches("hooli: ready").count(),
         1,
@@ -330,6 +330,6 @@ fn without_a_supervisor_a_new_tenant_waits_for_one_and_a_link_stays_a_link() {
     assert!(said.contains("no supervisor runs"), "{said}");
     assert!(fs::symlink_metadata(link).unwrap().is_symlink());
     daemon.again();
-    daemon.until_tenant("hooli", tenantd::wire::TenantStatus::is_as_wanted);
+    daemon.until_tenant("hooli", tenantd_api::wire::TenantStatus::is_as_wanted);
     daemon.end();
 }

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::Signal;
-use tenantd::wire::{Program, StateWord, TenantStatus};
+use tenantd_api::wire::{Program, StateWord, TenantStatus};
 
 use crate::support::daemon::{Daemon, LIMIT, PROGRAM, ends, pidfd, signal};
 use crate::support::place::{self, script};

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use tenantd::wire::{StateWord, TenantStatus};
+use tenantd_api::wire::{StateWord, TenantStatus};
 
 use crate::guestbook::{TENANTS, link, three};
 use crate::support::daemon::{Daemon, LIMIT, ends, pidfd, signal, write_manifest};

@@ -6,8 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::process::{Child, Command};
 
 use nix::sys::signal::Signal;
-use tenantd::plan::derive::{host_end, tenant_hash};
-use tenantd::wire::{StateWord, TenantStatus};
+use tenantd_api::wire::{StateWord, TenantStatus};
+use tenantd_core::plan::derive::{host_end, tenant_hash};
 
 use crate::guestbook::{TENANTS, three};
 use crate::support::daemon::{Daemon, LIMIT, ends, pidfd, run, signal, until};

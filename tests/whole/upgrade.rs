@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use tenantd::wire::{StateWord, TenantStatus};
+use tenantd_api::wire::{StateWord, TenantStatus};
 
 use crate::support::daemon::{Daemon, PROGRAM, ends, pidfd, run, signal, tenantd, until};
 use crate::support::place::{self, INSTALLED, example, install, script};

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use nix::sys::signal::Signal;
-use tenantd::wire::{StateWord, TenantStatus, Want};
+use tenantd_api::wire::{StateWord, TenantStatus, Want};
 
 use crate::support::daemon::Daemon;
 use crate::support::ledger;

@@ -1,0 +1,178 @@
+//! The reference as a document for people and as a JSON schema for editors.
+
+use std::fmt::Write;
+
+use serde_json::{Map, Value, json};
+
+use super::reference::{Fallback, Key, Kind, Table};
+use super::template::{ALL, Slot};
+
+/// `docs/manifest.md`.
+#[must_use]
+pub fn markdown() -> String {
+    let mut text = format!("{HEAD}\n{INTRODUCTION}");
+    for &table in Table::EACH {
+        let _ = write!(text, "\n## {}\n\n{}\n", heading(table), table.doc());
+        for key in Key::of(table) {
+            let _ = write!(text, "\n### `{}`\n\n{}\n\n", key.name, key.doc);
+            let _ = writeln!(text, "- is: {}", kind_words(key.kind));
+            let _ = match key.fallback {
+                Fallback::Required => writeln!(text, "- must be there"),
+                Fallback::Value(value) => writeln!(text, "- default: `{value}`"),
+                Fallback::Derived(words) => writeln!(text, "- default: {words}"),
+            };
+            let _ = writeln!(text, "- example: `{}`", key.usage());
+        }
+    }
+    text
+}
+
+const HEAD: &str = "\
+# The manifest
+
+<!-- Made from crates/tenantd-core/src/manifest/reference.rs: change it there, then run UPDATE=1 cargo test. -->
+";
+
+/// What holds for all keys, in paragraphs.
+pub const INTRODUCTION: &str = "\
+A manifest is a TOML file. `tenantd check` reports everything that is wrong with one, and
+`tenantd plan` shows all that follows from it. A key that is not listed here is an error.
+
+In texts that allow it, `{app}`, `{manifest_dir}`, `{datastore}` (the path at which the program
+finds its data), `{tenant}`, `{ip}` and `{gateway}` stand for what they say; `{{` and `}}` stand
+for a brace. Lengths of time are written like `10s`, `1m 30s` or `100ms`.
+";
+
+fn heading(table: Table) -> String {
+    match table {
+        Table::Top => "The whole".to_owned(),
+        _ => format!("`{}`", table.header()),
+    }
+}
+
+/// What a value can be, in words.
+#[must_use]
+pub fn kind_words(kind: Kind) -> String {
+    let placeholders = |slots: &[Slot]| {
+        if slots == ALL {
+            "all placeholders".to_owned()
+        } else {
+            let words: Vec<_> = slots
+                .iter()
+                .map(|s| format!("`{{{}}}`", s.word()))
+                .collect();
+            words.join(", ")
+        }
+    };
+    match kind {
+        Kind::Table(_) => "a table".to_owned(),
+        Kind::Tenants => "a table with one entry per tenant".to_owned(),
+        Kind::Name => "a name".to_owned(),
+        Kind::Command => "a list of texts with all placeholders".to_owned(),
+        Kind::Texts(slots) => format!("a list of texts with {}", placeholders(slots)),
+        Kind::Environment(slots) => {
+            format!("a table from names to texts with {}", placeholders(slots))
+        }
+        Kind::Path(slots) => format!("a path with {}", placeholders(slots)),
+        Kind::Paths(slots) => format!("a list of paths with {}", placeholders(slots)),
+        Kind::Account => "a name or a number".to_owned(),
+        Kind::Flag => "`true` or `false`".to_owned(),
+        Kind::Duration { min, max } => format!("a length of time from {min} to {max}"),
+        Kind::Count { min, max } => format!("a whole number from {min} to {max}"),
+        Kind::Permissions => "three or four octal digits as a text".to_owned(),
+        Kind::Signal => "the name of a signal".to_owned(),
+        Kind::Choice(words) => {
+            let words: Vec<_> = words.iter().map(|word| format!("`{word:?}`")).collect();
+            format!("one of {}", words.join(", "))
+        }
+        Kind::Address => "an IPv4 address".to_owned(),
+        Kind::Subnet => "an IPv4 network".to_owned(),
+    }
+}
+
+/// The JSON schema (draft 2020-12) of a manifest, for editors.
+#[must_use]
+pub fn schema() -> Value {
+    let mut whole = table_schema(Table::Top);
+    let head = json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "tenantd manifest",
+    });
+    if let (Value::Object(whole), Value::Object(head)) = (&mut whole, head) {
+        whole.extend(head);
+    }
+    whole
+}
+
+fn table_schema(table: Table) -> Value {
+    let mut properties = Map::new();
+    let mut required = Vec::new();
+    for key in Key::of(table) {
+        let mut property = kind_schema(key.kind);
+        property["description"] = key.doc.into();
+        match key.fallback {
+            Fallback::Required => required.push(key.name),
+            Fallback::Value(text) => property["default"] = json_of(text),
+            Fallback::Derived(_) => {}
+        }
+        properties.insert(key.name.to_owned(), property);
+    }
+    let mut whole = json!({
+        "type": "object",
+        "description": table.doc(),
+        "properties": properties,
+        "additionalProperties": false,
+    });
+    if !required.is_empty() {
+        whole["required"] = required.into();
+    }
+    whole
+}
+
+/// A TOML value of the reference as JSON.
+fn json_of(text: &str) -> Value {
+    let table: toml::Table =
+        toml::from_str(&format!("value = {text}")).expect("the reference's values are TOML");
+    serde_json::to_value(&table["value"]).expect("the reference's values are JSON too")
+}
+
+/// The pattern of application and tenant names, see [`crate::name`].
+fn name_schema(max: usize) -> Value {
+    json!({ "type": "string", "maxLength": max, "pattern": "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$" })
+}
+
+fn kind_schema(kind: Kind) -> Value {
+    use crate::name::{APP_NAME_MAX, TENANT_NAME_MAX};
+    match kind {
+        Kind::Table(table) => table_schema(table),
+        Kind::Tenants => json!({
+            "type": "object",
+            "propertyNames": name_schema(TENANT_NAME_MAX),
+            "additionalProperties": table_schema(Table::Tenant),
+        }),
+        Kind::Name => name_schema(APP_NAME_MAX),
+        Kind::Command => json!({
+            "type": "array", "items": { "type": "string" }, "minItems": 1,
+        }),
+        Kind::Texts(_) | Kind::Paths(_) => json!({
+            "type": "array", "items": { "type": "string" },
+        }),
+        Kind::Environment(_) => json!({
+            "type": "object",
+            "propertyNames": { "pattern": "^[^=]+$" },
+            "additionalProperties": { "type": "string" },
+        }),
+        Kind::Path(_) | Kind::Signal | Kind::Duration { .. } => json!({ "type": "string" }),
+        Kind::Account => json!({ "type": ["string", "integer"] }),
+        Kind::Flag => json!({ "type": "boolean" }),
+        Kind::Count { min, max } => json!({
+            "type": "integer", "minimum": min, "maximum": max,
+        }),
+        Kind::Permissions => json!({ "type": "string", "pattern": "^[0-7]?[0-7]{3,4}$" }),
+        Kind::Choice(words) => json!({ "enum": words }),
+        Kind::Address => json!({ "type": "string", "format": "ipv4" }),
+        Kind::Subnet => json!({
+            "type": "string", "pattern": "^[0-9]+(\\.[0-9]+){3}/[0-9]+$",
+        }),
+    }
+}

@@ -1,0 +1,270 @@
+//! The parts of a plan put together.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use toml::Spanned;
+
+use super::datastore::{self, Source};
+use super::facts::HostFacts;
+use super::identity::{People, Person};
+use super::model::{
+    DatastorePlan, Identity, LaunchPlan, LinkPlan, Mode, NetworkPlan, Plan, Policy, Readiness,
+    TenantPlan,
+};
+use super::paths::{self, Ground};
+use super::{derive, network, policy};
+use crate::layout;
+use crate::manifest::problem::Problems;
+use crate::manifest::raw::{Known, Manifest, Tenant, Wishes};
+use crate::manifest::template::{Slot, Template};
+use crate::manifest::text::Environment;
+use crate::name::AppName;
+
+/// Where programs are looked for by name: the same for all, whatever tenantd was started with.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The plan, if all of it is known: where it is not, a problem has been reported.
+pub(super) fn plan(
+    manifest: &Manifest,
+    folder: &str,
+    host: &dyn HostFacts,
+    problems: &mut Problems,
+) -> Option<Plan> {
+    let ground = paths::ground(manifest, folder, host, problems);
+    let network = network::network(manifest, host, problems);
+    let policy = policy::policy(manifest, problems);
+    let stores = datastore::stores(manifest, &ground, folder, problems);
+    let app = manifest.app.name.as_ref().map(Spanned::get_ref);
+    let socket = app.map(layout::notify_socket);
+    let ready = policy.as_ref().map(|policy| &policy.ready);
+    paths::check_notify(&ground, ready, socket.as_deref(), problems);
+    let people = people(manifest, host, problems);
+    let parts = Parts {
+        manifest,
+        folder,
+        target: ground.target.as_ref()?.get_ref().as_path().into(),
+        program: ground.program.as_ref()?.get_ref(),
+        working_directory: ground.working_directory.as_ref()?.get_ref(),
+        private: private(&ground),
+        hidden: stores.hidden.into(),
+        app: app?,
+        network: network.as_ref()?,
+        policy: policy.as_ref()?,
+        socket: socket?,
+    };
+    let mut last = Last::default();
+    let each = manifest.tenants.iter().zip(people).zip(&stores.sources);
+    let tenants: Option<Vec<TenantPlan>> = each
+        .map(|((tenant, person), source)| {
+            parts.tenant(tenant, person?, source.as_ref()?, &mut last)
+        })
+        .collect();
+    Some(Plan {
+        app: parts.app.clone(),
+        tenants: tenants?,
+        network: network?,
+    })
+}
+
+/// Who each tenant's program runs as.
+fn people(
+    manifest: &Manifest,
+    host: &dyn HostFacts,
+    problems: &mut Problems,
+) -> Vec<Option<Person>> {
+    let mut people = People::new(host);
+    let (app, defaults) = (&manifest.app, &manifest.defaults);
+    let mut of = |wishes: Option<&Wishes>, problems: &mut Problems| {
+        let wish = |of: fn(&Wishes) -> &Known<_>| {
+            let own = wishes.and_then(|wishes| of(wishes).as_ref());
+            own.or(of(defaults).as_ref())
+        };
+        let user = wish(|wishes| &wishes.user).or(app.user.as_ref())?;
+        let group = wish(|wishes| &wishes.group).or(app.group.as_ref());
+        people.resolve(user, group, problems)
+    };
+    // What the application itself says is looked at even if no tenant needs it.
+    if manifest.tenants.is_empty() {
+        of(None, problems);
+    }
+    let each = manifest.tenants.iter();
+    each.map(|tenant| of(Some(&tenant.wishes), problems))
+        .collect()
+}
+
+fn private(ground: &Ground) -> Arc<[PathBuf]> {
+    let all = ground.private.iter().map(|path| path.get_ref().clone());
+    paths::outermost(all.collect()).into()
+}
+
+/// What all tenants of a plan share.
+struct Parts<'a> {
+    manifest: &'a Manifest,
+    folder: &'a str,
+    target: Arc<Path>,
+    program: &'a Path,
+    working_directory: &'a Path,
+    private: Arc<[PathBuf]>,
+    hidden: Arc<[PathBuf]>,
+    app: &'a AppName,
+    network: &'a NetworkPlan,
+    policy: &'a Policy,
+    socket: PathBuf,
+}
+
+/// What the tenant before had of that which a tenant may have of its own. Most are alike, and what
+/// is equal is kept once.
+#[derive(Default)]
+struct Last {
+    launch: Kept<LaunchPlan>,
+    environment: Kept<BTreeMap<String, String>>,
+    identity: Kept<Identity>,
+    policy: Kept<Policy>,
+    root: Option<Arc<Path>>,
+}
+
+impl Last {
+    fn root(&mut self, root: &Path) -> Arc<Path> {
+        match &self.root {
+            Some(kept) if **kept == *root => Arc::clone(kept),
+            Some(_) | None => Arc::clone(self.root.insert(root.into())),
+        }
+    }
+}
+
+struct Kept<T>(Option<Arc<T>>);
+
+impl<T> Default for Kept<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T: PartialEq> Kept<T> {
+    fn keep(&mut self, value: T) -> Arc<T> {
+        match &self.0 {
+            Some(kept) if **kept == value => Arc::clone(kept),
+            Some(_) | None => Arc::clone(self.0.insert(Arc::new(value))),
+        }
+    }
+}
+
+impl Parts<'_> {
+    fn tenant(
+        &self,
+        tenant: &Tenant,
+        person: Person,
+        source: &Source,
+        last: &mut Last,
+    ) -> Option<TenantPlan> {
+        let name = tenant.name.clone()?;
+        let hash = derive::tenant_hash(self.app, &name);
+        let defaults = &self.manifest.defaults;
+        let autostart = tenant
+            .wishes
+            .autostart
+            .as_ref()
+            .or(defaults.autostart.as_ref())?;
+        Some(TenantPlan {
+            link: LinkPlan {
+                address: *tenant.ip.as_ref()?.get_ref(),
+                prefix: match self.network.mode {
+                    Mode::Routed => 32,
+                    Mode::Bridge => self.network.subnet.prefix(),
+                },
+                host: derive::host_end(hash),
+                tenant: derive::tenant_end(hash),
+                mark: derive::link_mark(self.app, &name),
+            },
+            datastore: DatastorePlan {
+                source: source.path.clone(),
+                root: last.root(&source.root),
+                target: Arc::clone(&self.target),
+                uid: person.identity.uid,
+                gid: person.identity.gid,
+                mode: self.manifest.app.datastore.mode.as_ref()?.get_ref().0,
+            },
+            launch: self.launch(tenant, person, last)?,
+            policy: last.policy.keep(Policy {
+                autostart: *autostart.get_ref(),
+                ..self.policy.clone()
+            }),
+            name,
+        })
+    }
+
+    fn launch(&self, tenant: &Tenant, person: Person, last: &mut Last) -> Option<Arc<LaunchPlan>> {
+        let command = self.manifest.app.command.as_ref()?.get_ref();
+        let own = tenant.wishes.arguments.as_ref();
+        let more = own.or(self.manifest.defaults.arguments.as_ref())?;
+        let mut argv = vec![self.program.display().to_string()];
+        for text in command.arguments.iter().chain(more.get_ref()) {
+            argv.push(self.fill(text.get_ref(), tenant)?);
+        }
+        let environment = last.environment.keep(self.environment(tenant, &person)?);
+        Some(last.launch.keep(LaunchPlan {
+            program: self.program.to_path_buf(),
+            argv,
+            environment,
+            working_directory: self.working_directory.to_path_buf(),
+            identity: last.identity.keep(person.identity),
+            private: Arc::clone(&self.private),
+            hidden: Arc::clone(&self.hidden),
+        }))
+    }
+
+    fn environment(&self, tenant: &Tenant, person: &Person) -> Option<BTreeMap<String, String>> {
+        let user = &person.identity.user;
+        let fixed = [
+            ("PATH", PATH),
+            ("HOME", &person.home),
+            ("USER", user),
+            ("LOGNAME", user),
+        ];
+        let mut whole: BTreeMap<String, String> = fixed
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        let layers: [&Known<Environment>; 3] = [
+            &self.manifest.app.environment,
+            &self.manifest.defaults.environment,
+            &tenant.wishes.environment,
+        ];
+        for (name, value) in layers.into_iter().flatten().flat_map(Spanned::get_ref) {
+            whole.insert(name.clone(), self.fill(value, tenant)?);
+        }
+        if self.policy.ready == Readiness::Notify {
+            let socket = self.socket.display().to_string();
+            whole.insert("NOTIFY_SOCKET".to_owned(), socket);
+        }
+        Some(whole)
+    }
+
+    fn fill(&self, template: &Template, tenant: &Tenant) -> Option<String> {
+        let name = tenant.name.as_ref()?;
+        let ip = tenant.ip.as_ref()?.get_ref();
+        Some(template.fill(|slot| match slot {
+            Slot::App => self.app.to_string(),
+            Slot::ManifestDir => self.folder.to_owned(),
+            Slot::Datastore => self.target.display().to_string(),
+            Slot::Tenant => name.to_string(),
+            Slot::Ip => ip.to_string(),
+            Slot::Gateway => self.network.gateway.to_string(),
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_equal_to_the_last_is_kept_once() {
+        let mut kept = Kept::default();
+        let [first, same, other] = ["a", "a", "b"].map(|value| kept.keep(value.to_owned()));
+        assert!(Arc::ptr_eq(&first, &same));
+        assert_eq!((same.as_str(), other.as_str()), ("a", "b"));
+    }
+}

@@ -1,0 +1,177 @@
+//! The desk between the control socket and the daemon's loop: requests come in over it one after
+//! another, and each takes its answer back by a channel of its own.
+//!
+//! It decides nothing and knows neither sockets nor tenants. Whoever asked may be gone before the
+//! answer is there: a reply that cannot be delivered is dropped, and
+//! [`oneshot::Sender::is_closed`] says so before it is worked out.
+
+use std::path::PathBuf;
+
+use tokio::sync::{mpsc, oneshot};
+
+use tenantd_api::wire::{AppStatus, Door, StateWord, TenantAnswer, Upgraded, Upgrading, Verb};
+use tenantd_core::name::TenantName;
+use tenantd_core::plan::diff::Changes;
+use tenantd_host::network::leftover::Survey;
+
+use super::gc::Sorted;
+
+/// How many requests may wait for the loop. Further ones wait in their connections.
+const QUEUE: usize = 64;
+
+/// The application has no tenant of this name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{tenant}: there is no tenant of this name")]
+pub struct Unknown {
+    /// The name.
+    pub tenant: TenantName,
+}
+
+/// Why a tenant cannot be joined.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoDoor {
+    /// There is no such tenant.
+    #[error(transparent)]
+    Unknown(#[from] Unknown),
+    /// None of its processes runs.
+    #[error("no process of it runs: it is {}", .0.word())]
+    Down(StateWord),
+    /// It runs, but something that is needed to join it is not known.
+    #[error("{0}")]
+    Lost(String),
+}
+
+/// Why nothing was reloaded. Nothing was changed either.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoReload {
+    /// The manifest has problems: all of them, as a person reads them.
+    #[error("{0}")]
+    BadManifest(String),
+    /// It is good, and cannot be applied.
+    #[error("{0}")]
+    Refused(String),
+    /// The supervisor is about to end, or another program to take its place: that one can be asked.
+    #[error("the supervisor is about to end")]
+    Closed,
+}
+
+/// One request. An empty list of tenants means all of them; a list with an unknown name is
+/// answered by that name, and then nothing was done to any of them.
+#[derive(Debug)]
+pub enum Ask {
+    /// What is the state of these tenants?
+    Status {
+        /// Which.
+        tenants: Vec<TenantName>,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<AppStatus, Unknown>>,
+    },
+    /// Start, stop or restart these tenants.
+    Act {
+        /// What to do.
+        verb: Verb,
+        /// To which.
+        tenants: Vec<TenantName>,
+        /// Whether that is to outlive the supervisor's end and a reboot.
+        permanent: bool,
+        /// Where the answers go, one per tenant.
+        reply: oneshot::Sender<Result<Vec<TenantAnswer>, Unknown>>,
+    },
+    /// Say when all of these tenants have come so far.
+    Settle {
+        /// Which.
+        tenants: Vec<TenantName>,
+        /// How far.
+        until: Until,
+        /// Where their state goes, once they are.
+        reply: oneshot::Sender<Result<AppStatus, Unknown>>,
+    },
+    /// End, and let the tenants go on.
+    Leave {
+        /// Told once it is begun.
+        reply: oneshot::Sender<Result<(), Closed>>,
+    },
+    /// Read the manifest again and do what is different.
+    Reload {
+        /// Where the changes go, once they have begun.
+        reply: oneshot::Sender<Result<Changes, NoReload>>,
+    },
+    /// Read the manifest again and say what is different.
+    Diff {
+        /// Where the changes go.
+        reply: oneshot::Sender<Result<Changes, NoReload>>,
+    },
+    /// Which manifest is it that a reload reads?
+    Manifest {
+        /// Where its path goes.
+        reply: oneshot::Sender<PathBuf>,
+    },
+    /// Sort what is left over, and take it but for its links.
+    Collect {
+        /// What a look at all links found.
+        survey: Survey,
+        /// Whether nothing is to be taken.
+        dry_run: bool,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Sorted>,
+    },
+    /// Try the program on disk, and execute it if it would serve.
+    Upgrade {
+        /// Where the end of the trial goes, or why it would not serve.
+        reply: oneshot::Sender<Result<Upgrading, String>>,
+    },
+    /// Which program answers?
+    Upgraded {
+        /// Where the answer goes.
+        reply: oneshot::Sender<Upgraded>,
+    },
+    /// How is this tenant joined?
+    Enter {
+        /// Which.
+        tenant: TenantName,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<Door, NoDoor>>,
+    },
+}
+
+/// How far a tenant has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// It is settled, see [`TenantStatus::is_settled`](tenantd_api::wire::TenantStatus::is_settled).
+    Settled,
+    /// It is settled, or a try has failed and the next one is waited for.
+    Tried,
+}
+
+/// The loop has ended, or dropped the request: the supervisor is shutting down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the supervisor is shutting down")]
+pub struct Closed;
+
+/// The side of the desk that asks.
+#[derive(Debug, Clone)]
+pub struct Desk {
+    asks: mpsc::Sender<Ask>,
+}
+
+/// Opens a desk: the side that asks, and what the loop reads from.
+#[must_use]
+pub fn open() -> (Desk, mpsc::Receiver<Ask>) {
+    let (asks, received) = mpsc::channel(QUEUE);
+    (Desk { asks }, received)
+}
+
+impl Desk {
+    /// Puts one request and waits for its answer.
+    ///
+    /// # Errors
+    /// [`Closed`] if the loop will not answer any more.
+    pub async fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<T>) -> Ask,
+    ) -> Result<T, Closed> {
+        let (reply, answer) = oneshot::channel();
+        self.asks.send(request(reply)).await.map_err(|_| Closed)?;
+        answer.await.map_err(|_| Closed)
+    }
+}

@@ -1,0 +1,165 @@
+//! The log files, where there is no journal: one per tenant, bounded, with one older generation.
+//!
+//! No descriptor stays open: a batch of lines is one open, one write and one close. A batch is in
+//! the file whole or not at all, as far as we live. Everything here may block on the disk, so it runs on a thread
+//! that is made for blocking, never in the loop.
+//!
+//! A kill in the middle of a write may leave half a line. It gets an end of its own before the next
+//! one is written, so that it swallows nothing.
+
+use std::fmt::Write as _;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::Batch;
+use tenantd_core::name::{AppName, TenantName};
+
+/// The most bytes of one generation: what a person pages through, and 1,000 tenants' files on a
+/// small disk.
+pub const GENERATION_MAX: u64 = 1024 * 1024;
+
+/// The log files of an application.
+#[derive(Debug, Clone)]
+pub struct Files {
+    folder: PathBuf,
+    generation_max: u64,
+}
+
+impl Files {
+    /// The files of `app`, in its folder below `/var/log`.
+    #[must_use]
+    pub fn of(app: &AppName) -> Self {
+        let folder = PathBuf::from(format!("/var/log/tenantd/{app}"));
+        Self::new(folder, GENERATION_MAX)
+    }
+
+    pub(super) fn new(folder: PathBuf, generation_max: u64) -> Self {
+        Self {
+            folder,
+            generation_max,
+        }
+    }
+
+    /// The newer file of a tenant.
+    #[must_use]
+    pub fn path(&self, tenant: &TenantName) -> PathBuf {
+        self.folder.join(format!("{tenant}.log"))
+    }
+
+    /// Appends a batch to its tenant's file, each line with the time `now`. The folder is made
+    /// where it is missing.
+    ///
+    /// # Errors
+    /// What open(2), write(2) or rename(2) reports; the file then has no line of the batch.
+    pub fn append(&self, batch: &Batch, now: jiff::Timestamp) -> io::Result<()> {
+        let mut text = String::new();
+        for line in &batch.lines {
+            // Writing into a String cannot fail.
+            let _ = writeln!(text, "{now:.6} {} {}", batch.stream, line.shown());
+        }
+        let path = self.path(&batch.tenant);
+        let mut file = self.open(&path)?;
+        let mut len = file.metadata()?.len();
+        if len > 0 && len + text.len() as u64 > self.generation_max {
+            // One rename: at every moment each line kept has a name.
+            std::fs::rename(&path, path.with_extension("log.1"))?;
+            file = self.open(&path)?;
+            len = 0;
+        }
+        if len > 0 && !ends_in_line_end(&file, len)? {
+            // Whoever wrote it was killed meanwhile; what is torn comes again, whole.
+            text.insert(0, '\n');
+        }
+        file.write_all(text.as_bytes()).inspect_err(|_| {
+            // Half a line would swallow the next one. If this fails too, the first error says why.
+            let _ = file.set_len(len);
+        })
+    }
+
+    fn open(&self, path: &Path) -> io::Result<File> {
+        let mut how = OpenOptions::new();
+        how.read(true).append(true).create(true).mode(0o640);
+        how.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+        how.open(path).or_else(|error| {
+            if error.kind() != io::ErrorKind::NotFound {
+                return Err(error);
+            }
+            let mut folder = DirBuilder::new();
+            folder.recursive(true).mode(0o750).create(&self.folder)?;
+            how.open(path)
+        })
+    }
+}
+
+fn ends_in_line_end(file: &File, len: u64) -> io::Result<bool> {
+    let mut last = [0];
+    file.read_exact_at(&mut last, len - 1)?;
+    Ok(last == *b"\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Line, Stream};
+    use super::*;
+
+    fn batch(texts: impl IntoIterator<Item = String>) -> Batch {
+        let line = |text| Line {
+            text,
+            continues: false,
+        };
+        Batch {
+            tenant: "acme".parse().unwrap(),
+            stream: Stream::Stderr,
+            lines: texts.into_iter().map(line).collect(),
+        }
+    }
+
+    #[test]
+    fn a_line_has_time_stream_and_text() {
+        let place = tempfile::tempdir().unwrap();
+        let files = Files::new(place.path().join("made/when/needed"), GENERATION_MAX);
+        let now = "2026-11-22T18:00:00.5Z".parse().unwrap();
+        let batch = batch(["one".into(), "\x1b[2J".into()]);
+        files.append(&batch, now).unwrap();
+        assert_eq!(
+            std::fs::read_to_string(files.path(&batch.tenant)).unwrap(),
+            "2026-11-22T18:00:00.500000Z stderr one\n2026-11-22T18:00:00.500000Z stderr \\x1b[2J\n"
+        );
+    }
+
+    #[test]
+    fn rotation_bounds_both_generations_and_loses_no_line_between_them() {
+        let place = tempfile::tempdir().unwrap();
+        let files = Files::new(place.path().to_owned(), 10_000);
+        let newer = files.path(&"acme".parse().unwrap());
+        let older = newer.with_extension("log.1");
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        let mut oldest_kept = 0;
+        for number in 0..1_000 {
+            files.append(&batch([format!("{number}")]), now).unwrap();
+            let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+            let text = read(&older) + &read(&newer);
+            let numbers: Vec<u32> = text
+                .lines()
+                .map(|line| line.rsplit(' ').next().unwrap().parse().unwrap())
+                .collect();
+            oldest_kept = numbers[0];
+            assert!(numbers.iter().copied().eq(oldest_kept..=number));
+            assert!(read(&newer).len() <= 10_000 && read(&older).len() <= 10_000);
+        }
+        assert!(oldest_kept > 0, "it never came to a second rotation");
+    }
+
+    #[test]
+    fn a_link_in_place_of_the_file_is_refused() {
+        let place = tempfile::tempdir().unwrap();
+        let files = Files::new(place.path().to_owned(), GENERATION_MAX);
+        let path = files.path(&"acme".parse().unwrap());
+        std::os::unix::fs::symlink(place.path().join("elsewhere"), &path).unwrap();
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        let error = files.append(&batch(["x".into()]), now).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ELOOP));
+    }
+}

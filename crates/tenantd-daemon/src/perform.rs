@@ -1,0 +1,313 @@
+//! Carries out what the supervisor asks for, and turns what comes of it into the supervisor's
+//! events. Each action either starts a task of the [`site`](super::site) or is one system call.
+
+use std::os::fd::AsFd;
+
+use tenantd_core::name::TenantName;
+use tenantd_core::plan::model::Readiness;
+use tenantd_core::stage::{Failure, Stage};
+use tenantd_core::supervisor::action::Action;
+use tenantd_core::supervisor::event::{Event, Exit, LaunchId};
+use tenantd_host::crash;
+use tenantd_host::process;
+use tenantd_host::process::Ended;
+
+use super::Daemon;
+use super::ledger::Running;
+use super::report::{News, Report};
+
+/// Provisions under way at a time. The kernel makes links one after the other, so more would only
+/// keep the memory of a thousand tasks when a thousand tenants start.
+const PROVISIONS_MAX: usize = 16;
+
+impl Daemon {
+    /// Carries out one action. An action about a tenant without an entry, or on what does not
+    /// stand, would be a mistake of ours; it is reported as a failure, never passed over.
+    pub(super) fn perform(&mut self, action: Action) {
+        match action {
+            // What is not begun is found by the next supervisor as it stands.
+            Action::Provision { .. } | Action::Launch { .. } | Action::Release { .. }
+                if self.going.is_some() =>
+            {
+                self.put_off.push(action);
+            }
+            Action::Provision { tenant } => {
+                self.to_provision.push_back(tenant);
+                self.provision_next();
+            }
+            Action::Launch { tenant, launch } => self.launch(&tenant, launch),
+            Action::Terminate { tenant, launch } => self.terminate(&tenant, launch),
+            Action::Kill { tenant, launch: _ } => self.kill(&tenant),
+            Action::Release { tenant } => self.release(&tenant),
+            Action::Forget { tenant } => self.forget(&tenant),
+            Action::Reply { request, answer } => {
+                self.answers.insert(request, answer);
+            }
+        }
+    }
+
+    /// Begins as many of the provisions that wait as may be under way.
+    pub(super) fn provision_next(&mut self) {
+        while self.provisioning < PROVISIONS_MAX && self.going.is_none() {
+            let Some(tenant) = self.to_provision.pop_front() else {
+                return;
+            };
+            // What an earlier supervisor left of it is used again or taken away.
+            let _remains = self.ledger.falls(&tenant);
+            if let Some(entry) = self.ledger.entry(&tenant) {
+                entry.take_up();
+            }
+            if let Some(plan) = self.ledger.plan(&tenant) {
+                self.site.provision(plan);
+                self.provisioning += 1;
+            }
+        }
+    }
+
+    /// Nothing is left of a tenant that was removed.
+    fn forget(&mut self, tenant: &TenantName) {
+        let entry = self.ledger.forget(tenant);
+        let kept = entry
+            .as_ref()
+            .is_some_and(|entry| entry.permanent.is_some());
+        if kept {
+            self.forget_wants(std::iter::once(tenant.clone()));
+        }
+        let slot = entry.and_then(|entry| entry.slot);
+        if let Some(Err(error)) = slot.map(|slot| self.file.strike_out(slot)) {
+            tracing::warn!(%tenant, %error, "{tenant}: its record cannot be struck out");
+        }
+        self.tally.end();
+        self.missed(tenant);
+    }
+
+    fn launch(&mut self, tenant: &TenantName, launch: LaunchId) {
+        let Some(entry) = self.ledger.entry(tenant) else {
+            return;
+        };
+        entry.take_up();
+        match &mut entry.standing {
+            Some(standing) => {
+                self.site.launch(&entry.plan, standing, launch);
+                standing.used = true;
+            }
+            None => {
+                let why = Failure::detail(Stage::EnterNetns, "", "it was not provisioned");
+                self.site.report(tenant, News::Launched(launch, Err(why)));
+            }
+        }
+    }
+
+    fn terminate(&mut self, tenant: &TenantName, launch: LaunchId) {
+        let Some(entry) = self.ledger.entry(tenant) else {
+            return;
+        };
+        let signal = entry.plan.policy.stop_signal.number;
+        let Some(running) = entry.running.as_mut().filter(|run| run.launch == launch) else {
+            return;
+        };
+        if let Some(readiness) = running.readiness.take() {
+            readiness.abort();
+        }
+        let sent = match (&running.process, entry.standing.as_ref()) {
+            (Some(first), _) => process::signal(first.fd.as_fd(), signal).map_err(|errno| {
+                let object = format!("of process {}", first.pid);
+                Failure::errno(Stage::End, object, errno.raw_os_error())
+            }),
+            (None, Some(standing)) => match &standing.leaf {
+                Some(leaf) => leaf.signal(signal).map(drop),
+                // Without a cgroup there is no telling them apart from whoever joined the tenant;
+                // they get SIGKILL when the grace is over.
+                None => Ok(()),
+            },
+            (None, None) => Ok(()),
+        };
+        crash::point("stop: signal sent", tenant.as_str());
+        match sent {
+            Ok(()) => {}
+            // It has just ended by itself, and that is on its way to us.
+            Err(failure) if failure.errno == libc::ESRCH => {}
+            Err(failure) => tracing::warn!(%tenant, "{failure}"),
+        }
+    }
+
+    fn kill(&mut self, tenant: &TenantName) {
+        if let Some(entry) = self.ledger.entry(tenant)
+            && let Some(standing) = &entry.standing
+        {
+            self.site.kill(tenant, standing);
+        }
+    }
+
+    fn release(&mut self, tenant: &TenantName) {
+        let standing = self.ledger.falls(tenant);
+        let (Some(standing), Some(plan)) = (standing, self.ledger.plan(tenant)) else {
+            return self.site.report(tenant, News::Released(Ok(())));
+        };
+        self.site.release(plan, standing);
+    }
+
+    /// Writes a report into the ledger, and hands the supervisor what it means.
+    pub(super) fn take(&mut self, report: Report) {
+        let Report { tenant, news } = report;
+        if matches!(news, News::Provisioned(_)) {
+            self.provisioning -= 1;
+            self.provision_next();
+        }
+        match news {
+            News::Provisioned(Ok(standing)) => {
+                self.ledger.stands(&tenant, standing);
+                self.happen(Event::Provisioned { tenant });
+            }
+            News::Provisioned(Err(why)) => self.happen(Event::ProvisionFailed { tenant, why }),
+            News::Born(launch, process, program) => {
+                if let Some(entry) = self.ledger.entry(&tenant) {
+                    entry.running = Some(Running {
+                        launch,
+                        process: Some(process),
+                        program,
+                        readiness: None,
+                        executed: false,
+                        said_ready: entry.spoke_early,
+                    });
+                }
+            }
+            News::Launched(launch, Ok(())) => self.launched(&tenant, launch),
+            News::Launched(launch, Err(why)) => {
+                if let Some(entry) = self.ledger.entry(&tenant) {
+                    entry.running = None;
+                }
+                self.happen(Event::LaunchFailed { launch, why });
+            }
+            News::Ready(launch) => {
+                if let Some(running) = self.ledger.running(&tenant, launch) {
+                    // What watched has ended, and its handle would keep its memory.
+                    running.readiness = None;
+                }
+                self.happen(Event::Ready { launch });
+            }
+            News::Ended(launch, how) => self.ended(&tenant, launch, how),
+            News::Stirred => self.stirred(&tenant),
+            News::EndFailed(why) => {
+                let running = self.ledger.entry(&tenant).and_then(|e| e.running.as_ref());
+                match running.map(|running| running.launch) {
+                    Some(launch) => self.happen(Event::EndFailed { launch, why }),
+                    None => tracing::warn!(%tenant, "{why}"),
+                }
+            }
+            News::NotKept(before) => self.set_permanent(&tenant, before),
+            News::Released(Ok(())) => self.happen(Event::Released { tenant }),
+            News::Released(Err((why, standing))) => {
+                self.ledger.stands(&tenant, standing);
+                self.happen(Event::ReleaseFailed { tenant, why });
+            }
+        }
+    }
+
+    fn launched(&mut self, tenant: &TenantName, launch: LaunchId) {
+        self.watch_readiness(tenant, launch);
+        let said_ready = match self.ledger.running(tenant, launch) {
+            Some(running) => {
+                running.executed = true;
+                running.said_ready
+            }
+            None => false,
+        };
+        crash::point("launch: before the record", tenant.as_str());
+        self.happen(Event::Launched { launch });
+        if said_ready {
+            self.happen(Event::Ready { launch });
+        }
+    }
+
+    pub(super) fn watch_readiness(&mut self, tenant: &TenantName, launch: LaunchId) {
+        let Some(entry) = self.ledger.entry(tenant) else {
+            return;
+        };
+        match entry.plan.policy.ready {
+            Readiness::Tcp(port) => {
+                if let Some(running) = &mut entry.running {
+                    running.readiness = Some(self.site.watch_port(&entry.plan, port, launch));
+                }
+            }
+            // The supervisor counts by itself, or a notice will come.
+            Readiness::Started | Readiness::Lived(_) | Readiness::Notify => {}
+        }
+    }
+
+    fn ended(&mut self, tenant: &TenantName, launch: LaunchId, how: Ended) {
+        let Some(running) = self.ledger.running(tenant, launch) else {
+            return;
+        };
+        running.process = None;
+        crash::point("end: first process ended", tenant.as_str());
+        // What watches for its readiness goes on: a program that daemonises gets ready after its
+        // first process has ended. It ends with the launch, or once that is to end.
+        let others = self.others_live(tenant);
+        self.happen(Event::Exited {
+            launch,
+            exit: exit(how),
+            others,
+        });
+        if others {
+            // That the first process has left is no change that the supervisor remembers.
+            self.write_down(tenant);
+        } else {
+            self.emptied(tenant, launch);
+        }
+    }
+
+    /// Whether any process of a tenant lives. What cannot be read counts as alive: the end of a
+    /// launch has to be proved.
+    fn others_live(&mut self, tenant: &TenantName) -> bool {
+        let Some(standing) = self.ledger.entry(tenant).and_then(|e| e.standing.as_ref()) else {
+            return false;
+        };
+        match &standing.leaf {
+            Some(leaf) => leaf.is_populated().unwrap_or_else(|failure| {
+                tracing::warn!(%tenant, "{failure}");
+                true
+            }),
+            None => match process::in_netns(standing.inode) {
+                Ok(pids) if pids.is_empty() => false,
+                Ok(_) => {
+                    self.site.watch_netns(tenant, standing.inode);
+                    true
+                }
+                Err(error) => {
+                    tracing::warn!(%tenant, %error, "cannot look for processes");
+                    self.site.watch_netns(tenant, standing.inode);
+                    true
+                }
+            },
+        }
+    }
+
+    /// The processes of a tenant changed: that matters once the first of its launch has ended.
+    fn stirred(&mut self, tenant: &TenantName) {
+        let running = self.ledger.entry(tenant).and_then(|e| e.running.as_ref());
+        let Some(launch) = running.filter(|r| r.process.is_none()).map(|r| r.launch) else {
+            return;
+        };
+        if !self.others_live(tenant) {
+            self.emptied(tenant, launch);
+        }
+    }
+
+    fn emptied(&mut self, tenant: &TenantName, launch: LaunchId) {
+        if let Some(entry) = self.ledger.entry(tenant) {
+            entry.running = None;
+        }
+        crash::point("end: emptied", tenant.as_str());
+        self.happen(Event::Emptied { launch });
+    }
+}
+
+/// The end of a process, as the supervisor says it.
+pub(super) fn exit(how: Ended) -> Exit {
+    match how {
+        Ended::Status(status) => Exit::Status(status),
+        Ended::Signal(signal) => Exit::Signal(signal),
+        Ended::Unknown => Exit::Unknown,
+    }
+}

@@ -1,0 +1,59 @@
+//! What the tasks that act on the host tell the loop, which writes it into the ledger and hands
+//! it to the supervisor as an event.
+
+use std::rc::Rc;
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use tenantd_core::name::TenantName;
+use tenantd_core::stage::Failure;
+use tenantd_core::supervisor::event::LaunchId;
+use tenantd_host::process::Ended;
+use tenantd_host::program::ProgramFile;
+
+use super::ledger::{Process, Standing};
+
+/// Something was done, or happened, to a tenant.
+pub(super) struct Report {
+    pub(super) tenant: TenantName,
+    pub(super) news: News,
+}
+
+/// The way to the loop. A task that waits for something without an end of its own holds this and
+/// no more, so that the loop can end without it.
+#[derive(Clone)]
+pub(super) struct Reporter(UnboundedSender<Report>);
+
+impl Reporter {
+    pub(super) fn new(reports: UnboundedSender<Report>) -> Self {
+        Self(reports)
+    }
+
+    /// Tells the loop. It stops listening only when it ends, and then nothing is news.
+    pub(super) fn report(&self, tenant: &TenantName, news: News) {
+        let tenant = tenant.clone();
+        let _ended = self.0.send(Report { tenant, news });
+    }
+}
+
+/// What it was.
+pub(super) enum News {
+    /// A provision ended.
+    Provisioned(Result<Standing, Failure>),
+    /// A launch has a process now, though its program may not run yet; and the file it is to run.
+    Born(LaunchId, Rc<Process>, Option<ProgramFile>),
+    /// A launch's program runs, or never will.
+    Launched(LaunchId, Result<(), Failure>),
+    /// A launch's program is ready.
+    Ready(LaunchId),
+    /// A launch's first process ended.
+    Ended(LaunchId, Ended),
+    /// The tenant's processes changed: perhaps none is left.
+    Stirred,
+    /// The tenant's processes could not be ended.
+    EndFailed(Failure),
+    /// A permanent want could not be kept; this is what was noted before.
+    NotKept(Option<bool>),
+    /// A release ended, and what it could not take stands on.
+    Released(Result<(), (Failure, Standing)>),
+}

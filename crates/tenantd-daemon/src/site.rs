@@ -1,0 +1,375 @@
+//! Where the loop has its work done: each provision, launch and release is a task of its own, so
+//! that a slow one holds up no other. What comes of it goes to the loop as a [`Report`]. Nothing
+//! here reads or writes the ledger, and nothing here decides.
+
+use std::cell::RefCell;
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::Rlimit;
+use tokio::task::{AbortHandle, spawn_blocking, spawn_local};
+
+use tenantd_core::name::{AppName, TenantName};
+use tenantd_core::plan::model::TenantPlan;
+use tenantd_core::stage::{Failure, Stage};
+use tenantd_core::supervisor::event::LaunchId;
+use tenantd_host::cgroup::{Leaf, Tree, Watch};
+use tenantd_host::crash;
+use tenantd_host::heritage::Heritage;
+use tenantd_host::netns::{self, ClosedNetns, Netns};
+use tenantd_host::network::Network;
+use tenantd_host::{datastore, fifo, lock, process};
+
+use super::ledger::Standing;
+use super::logs::Logs;
+use super::ready;
+use super::record;
+use super::report::{News, Reporter};
+use super::store;
+
+/// How often the processes of a network namespace are looked for once its first one has ended.
+/// Only where there is no cgroup to say so: each look walks all of `/proc`.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// How long the processes of a network namespace may take to die of SIGKILL.
+const KILL_LIMIT: Duration = Duration::from_secs(5);
+
+/// What all work on the host needs.
+pub(super) struct Site {
+    pub(super) app: AppName,
+    pub(super) network: Network,
+    /// The cgroups; none where tenants are tracked by network namespace.
+    pub(super) cgroups: Option<Cgroups>,
+    pub(super) logs: Logs,
+    pub(super) reporter: Reporter,
+    /// What was handed down to this supervisor, until all tenants are planned.
+    pub(super) heritage: RefCell<Heritage>,
+    /// What a tenant may open, see [`tenantd_host::limits`].
+    pub(super) descriptors: Rlimit,
+}
+
+/// The leaves of all tenants.
+pub(super) struct Cgroups {
+    pub(super) tree: Tree,
+    pub(super) watch: Watch,
+}
+
+impl Site {
+    /// Tells the loop.
+    pub(super) fn report(&self, tenant: &TenantName, news: News) {
+        self.reporter.report(tenant, news);
+    }
+
+    /// Makes what a tenant needs before it can be launched.
+    pub(super) fn provision(self: &Rc<Self>, plan: &Arc<TenantPlan>) {
+        let (site, plan) = (Rc::clone(self), Arc::clone(plan));
+        spawn_local(async move {
+            let result = site.build(&plan).await;
+            site.report(&plan.name, News::Provisioned(result));
+            crash::point("provision: reported", plan.name.as_str());
+        });
+    }
+
+    async fn build(&self, plan: &Arc<TenantPlan>) -> Result<Standing, Failure> {
+        let leaf = match &self.cgroups {
+            Some(cgroups) => Some(cgroups.leaf(&plan.name)?),
+            None => None,
+        };
+        crash::point("provision: leaf made", plan.name.as_str());
+        if let Err(why) = ready_datastore(plan).await {
+            // Pipes and link may be those of a launch that lives, and stay.
+            self.warn(plan, self.clear_leaf(plan, leaf.as_ref()));
+            return Err(why);
+        }
+        match self.furnish(plan).await {
+            Ok((inode, netns)) => Ok(Standing {
+                inode,
+                netns: Some(netns),
+                leaf,
+                used: false,
+            }),
+            Err(why) => {
+                self.warn(plan, self.clear(plan, leaf.as_ref()).await);
+                Err(why)
+            }
+        }
+    }
+
+    fn warn(&self, plan: &TenantPlan, failures: Vec<Failure>) {
+        for failure in failures {
+            tracing::warn!(tenant = %plan.name, "after a failed provision: {failure}");
+        }
+    }
+
+    async fn furnish(&self, plan: &TenantPlan) -> Result<(u64, Arc<Netns>), Failure> {
+        let outlets = fifo::make(&self.app, &plan.name, plan.launch.identity.uid)?;
+        store::keep_pipes(&plan.name, &outlets);
+        crash::point("provision: pipes made", plan.name.as_str());
+        self.logs
+            .add(&plan.name, outlets)
+            .map_err(|error| broken(Stage::Log, &plan.name, &error))?;
+        let netns = self.network.provision(plan.link.clone()).await?;
+        store::keep_netns(&plan.name, netns.as_fd());
+        crash::point("provision: network made", plan.name.as_str());
+        self.give_name(&plan.name, &netns);
+        crash::point("provision: name given", plan.name.as_str());
+        Ok((netns.inode(), Arc::new(netns)))
+    }
+
+    /// Lets ip-netns(8) know a tenant by name. Where it cannot, nothing else is amiss.
+    pub(super) fn give_name(&self, tenant: &TenantName, netns: &Netns) {
+        if let Err(error) = netns::name::give(&self.app, tenant, netns) {
+            let error = anyhow::Error::from(error);
+            tracing::warn!(%tenant, "{tenant}: ip-netns(8) will not know it: {error:#}");
+        }
+    }
+
+    /// Takes away log and cgroup; goes on past what fails.
+    async fn clear(&self, plan: &TenantPlan, leaf: Option<&Leaf>) -> Vec<Failure> {
+        let mut failures = Vec::new();
+        failures.extend(take_name(&self.app, &plan.name).err());
+        crash::point("release: name taken", plan.name.as_str());
+        self.logs.remove(&plan.name).await;
+        store::forget_pipes(&plan.name);
+        crash::point("release: logs closed", plan.name.as_str());
+        if let Err(error) = record::forget_first(&self.app, &plan.name) {
+            failures.push(broken(Stage::Release, &plan.name, &error));
+        }
+        crash::point("release: record removed", plan.name.as_str());
+        failures.extend(fifo::remove(&self.app, &plan.name).err());
+        crash::point("release: pipes removed", plan.name.as_str());
+        failures.extend(self.clear_leaf(plan, leaf));
+        crash::point("release: leaf removed", plan.name.as_str());
+        failures
+    }
+
+    fn clear_leaf(&self, plan: &TenantPlan, leaf: Option<&Leaf>) -> Vec<Failure> {
+        let (Some(cgroups), Some(leaf)) = (&self.cgroups, leaf) else {
+            return Vec::new();
+        };
+        let results = [cgroups.watch.remove(&plan.name), leaf.remove()];
+        results.into_iter().filter_map(Result::err).collect()
+    }
+
+    /// What lives of a launch that an earlier supervisor made and this one could not adopt, of a
+    /// tenant that it has not provisioned; or why that cannot be told. Costs one look at the tenant's
+    /// folder where there was none.
+    pub(super) fn not_adopted(&self, plan: &TenantPlan) -> Option<String> {
+        if !fifo::folder(&self.app, &plan.name).exists() {
+            return None;
+        }
+        let Some(cgroups) = &self.cgroups else {
+            return unlocked(plan).err().map(|failure| failure.to_string());
+        };
+        let leaf = cgroups.tree.found(&plan.name)?;
+        let pids = match leaf.pids() {
+            Ok(pids) if pids.is_empty() => return None,
+            Ok(pids) => pids,
+            Err(failure) => return Some(failure.to_string()),
+        };
+        let (pids, place) = (process::name_some(&pids), leaf.path().display());
+        Some(format!(
+            "an earlier launch lives in {place} ({pids}): end it, for example with kill(1)"
+        ))
+    }
+
+    /// Takes away what an earlier supervisor left of a tenant that this one never provisioned,
+    /// once it is proved that nothing lives there any more.
+    pub(super) async fn take_leftover(&self, plan: &Arc<TenantPlan>) -> Result<(), Failure> {
+        if !fifo::folder(&self.app, &plan.name).exists() {
+            return Ok(());
+        }
+        let tree = self.cgroups.as_ref().map(|cgroups| &cgroups.tree);
+        let leaf = tree.and_then(|tree| tree.found(&plan.name));
+        nobody_left(plan, leaf.as_ref()).await?;
+        let failures = self.clear(plan, leaf.as_ref()).await;
+        failures.into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// Takes away what a provision made, once it is proved that nothing lives there any more.
+    pub(super) fn release(self: &Rc<Self>, plan: &Arc<TenantPlan>, standing: Standing) {
+        let (site, plan) = (Rc::clone(self), Arc::clone(plan));
+        spawn_local(async move {
+            let result = site.take_down(&plan, standing).await;
+            site.report(&plan.name, News::Released(result));
+            crash::point("release: reported", plan.name.as_str());
+        });
+    }
+
+    async fn take_down(
+        &self,
+        plan: &Arc<TenantPlan>,
+        mut standing: Standing,
+    ) -> Result<(), (Failure, Standing)> {
+        if let Err(why) = nobody_left(plan, standing.leaf.as_ref()).await {
+            return Err((why, standing));
+        }
+        crash::point("release: nobody left", plan.name.as_str());
+        // The kernel destroys the namespace, and with it the link, when its last holder lets go.
+        store::forget_netns(&plan.name);
+        standing.netns = None;
+        crash::point("release: namespace let go", plan.name.as_str());
+        let closed = ClosedNetns::from_inode(standing.inode);
+        if let Err(why) = self.network.release(plan.link.clone(), closed).await {
+            return Err((why, standing));
+        }
+        crash::point("release: network gone", plan.name.as_str());
+        match self
+            .clear(plan, standing.leaf.as_ref())
+            .await
+            .into_iter()
+            .next()
+        {
+            None => Ok(()),
+            Some(why) => Err((why, standing)),
+        }
+    }
+
+    /// Watches for the moment at which a launch's port accepts.
+    pub(super) fn watch_port(&self, plan: &TenantPlan, port: u16, launch: LaunchId) -> AbortHandle {
+        let (reporter, tenant) = (self.reporter.clone(), plan.name.clone());
+        let address = std::net::SocketAddrV4::new(plan.link.address, port);
+        let watch = spawn_local(async move {
+            ready::tcp(address).await;
+            reporter.report(&tenant, News::Ready(launch));
+        });
+        watch.abort_handle()
+    }
+
+    /// Says when no process is left in a network namespace: what a cgroup would tell by itself.
+    pub(super) fn watch_netns(&self, tenant: &TenantName, inode: u64) {
+        let (reporter, tenant) = (self.reporter.clone(), tenant.clone());
+        spawn_local(async move {
+            loop {
+                match spawn_blocking(move || process::in_netns(inode)).await {
+                    Ok(Ok(pids)) if pids.is_empty() => break,
+                    Ok(Ok(_)) | Err(_) => tokio::time::sleep(LOOK_AGAIN).await,
+                    Ok(Err(error)) => {
+                        let failure = broken(Stage::End, &tenant, &error);
+                        return reporter.report(&tenant, News::EndFailed(failure));
+                    }
+                }
+            }
+            reporter.report(&tenant, News::Stirred);
+        });
+    }
+
+    /// Kills every process of a tenant.
+    pub(super) fn kill(&self, tenant: &TenantName, standing: &Standing) {
+        if let Some(leaf) = &standing.leaf {
+            if let Err(failure) = leaf.kill() {
+                self.report(tenant, News::EndFailed(failure));
+            }
+            crash::point("stop: killed", tenant.as_str());
+            return;
+        }
+        let (reporter, tenant) = (self.reporter.clone(), tenant.clone());
+        let inode = standing.inode;
+        spawn_local(async move {
+            let killed = blocking(move || process::kill_netns(inode, KILL_LIMIT)).await;
+            // A watch that failed no longer tells that nobody is left.
+            let news = killed.map_or_else(News::EndFailed, |()| News::Stirred);
+            reporter.report(&tenant, news);
+        });
+    }
+}
+
+impl Cgroups {
+    /// Makes a leaf that an earlier launch was in fit for the next one.
+    pub(super) fn renew(&self, leaf: &Leaf) -> Result<(), Failure> {
+        leaf.renew()?;
+        crash::point("launch: leaf made anew", leaf.path());
+        self.watch.add(leaf)
+    }
+
+    pub(super) fn leaf(&self, tenant: &TenantName) -> Result<Leaf, Failure> {
+        let leaf = self.tree.leaf(tenant)?;
+        match self.watch.add(&leaf) {
+            Ok(()) => Ok(leaf),
+            Err(why) => {
+                if let Err(failure) = leaf.remove() {
+                    tracing::warn!(%tenant, "after a failed provision: {failure}");
+                }
+                Err(why)
+            }
+        }
+    }
+}
+
+/// Takes a tenant's name for ip-netns(8) away, unless it is somebody else's.
+pub(super) fn take_name(app: &AppName, tenant: &TenantName) -> Result<(), Failure> {
+    let failed = |error| {
+        let path = netns::name::path(app, tenant).display().to_string();
+        let why = format!("{:#}", anyhow::Error::from(error));
+        Failure::detail(Stage::Release, path, why)
+    };
+    netns::name::take(app, tenant).map(drop).map_err(failed)
+}
+
+/// Makes the datastore if it is not there, and proves that no launch uses it. Whatever else has
+/// the tenant's marks belongs to nobody then.
+async fn ready_datastore(plan: &Arc<TenantPlan>) -> Result<(), Failure> {
+    let plan = Arc::clone(plan);
+    blocking(move || {
+        let datastore = datastore::ensure(&plan.datastore)?;
+        crash::point("provision: datastore made", plan.name.as_str());
+        lock::forget(datastore.as_fd(), &plan.datastore.source)?;
+        crash::point("provision: lock proved", plan.name.as_str());
+        Ok(())
+    })
+    .await
+}
+
+/// Proves that no process of a tenant is left: its cgroup is empty, and nobody holds the lock of
+/// its datastore. (That nobody is in its network namespace is proved by its link, which goes with
+/// the namespace.)
+async fn nobody_left(plan: &Arc<TenantPlan>, leaf: Option<&Leaf>) -> Result<(), Failure> {
+    if let Some(leaf) = leaf
+        && leaf.is_populated()?
+    {
+        let pids = process::name_some(&leaf.pids()?);
+        let object = format!("in {}", leaf.path().display());
+        return Err(Failure::detail(
+            Stage::End,
+            object,
+            format!("still alive: {pids}"),
+        ));
+    }
+    let plan = Arc::clone(plan);
+    blocking(move || unlocked(&plan)).await
+}
+
+/// Proves that nobody holds the lock of a tenant's datastore.
+fn unlocked(plan: &TenantPlan) -> Result<(), Failure> {
+    let path = &plan.datastore.source;
+    match datastore::open(path) {
+        Ok(datastore) => lock::forget(datastore.as_fd(), path),
+        // A datastore that was taken away cannot be in use under this name.
+        Err(rustix::io::Errno::NOENT) => Ok(()),
+        Err(errno) => Err(Failure::errno(
+            Stage::Lock,
+            path.display().to_string(),
+            errno.raw_os_error(),
+        )),
+    }
+}
+
+/// Does something that may block on a thread made for it.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    match spawn_blocking(work).await {
+        Ok(result) => result,
+        // It is never cancelled, so it panicked: that is a mistake of ours, to be seen as one.
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+pub(super) fn broken(stage: Stage, tenant: &TenantName, error: &std::io::Error) -> Failure {
+    match error.raw_os_error() {
+        Some(errno) => Failure::errno(stage, format!("of {tenant}"), errno),
+        None => Failure::detail(stage, format!("of {tenant}"), error.to_string()),
+    }
+}

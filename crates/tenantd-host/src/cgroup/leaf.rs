@@ -1,0 +1,203 @@
+//! One tenant's leaf.
+
+use std::io::{Error, ErrorKind};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use super::failure;
+use crate::process::{self, NAMED};
+use tenantd_core::name::TenantName;
+use tenantd_core::stage::{Failure, Stage};
+
+/// How often processes that keep forking are killed one by one where the kernel has no
+/// `cgroup.kill` (before 5.14). Each round catches all that were there when it began.
+const ROUNDS: u32 = 1000;
+
+/// The cgroup that holds all processes of one tenant. Dropping it removes nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leaf {
+    path: PathBuf,
+    tenant: TenantName,
+}
+
+impl Leaf {
+    pub(super) fn new(path: PathBuf, tenant: TenantName) -> Self {
+        Self { path, tenant }
+    }
+
+    /// Its folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub fn tenant(&self) -> &TenantName {
+        &self.tenant
+    }
+
+    /// A descriptor of its folder, for `CLONE_INTO_CGROUP` of clone(2).
+    ///
+    /// # Errors
+    /// A [`Failure`] of stage cgroup.
+    pub fn fd(&self) -> Result<OwnedFd, Failure> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        openat(CWD, &self.path, flags, Mode::empty())
+            .map_err(|errno| failure(&self.path, &errno.into()))
+    }
+
+    /// Makes it anew, empty as it is. Once `cgroup.kill` was written to a cgroup, Linux 6.18
+    /// kills every process that clone(2) puts right into it, for ever (measured: it compares a
+    /// count of kills with that of the parent's cgroup).
+    ///
+    /// # Errors
+    /// A [`Failure`] of stage cgroup; `EBUSY` if a process lives in it.
+    pub fn renew(&self) -> Result<(), Failure> {
+        self.remove()?;
+        super::make(&self.path).map_err(|(path, error)| failure(&path, &error))
+    }
+
+    /// Whether any process lives in it or below it. A leaf that is gone holds none.
+    ///
+    /// # Errors
+    /// A [`Failure`] of stage cgroup.
+    pub fn is_populated(&self) -> Result<bool, Failure> {
+        let path = self.path.join("cgroup.events");
+        match std::fs::read_to_string(&path) {
+            Ok(events) => Ok(events.lines().any(|line| line == "populated 1")),
+            Err(error) if is_gone(&error) => Ok(false),
+            Err(error) => Err(failure(&path, &error)),
+        }
+    }
+
+    /// The processes in it and below it; none in a leaf that is gone.
+    ///
+    /// # Errors
+    /// A [`Failure`] of stage cgroup.
+    pub fn pids(&self) -> Result<Vec<i32>, Failure> {
+        let mut pids = Vec::new();
+        for folder in self.folders()? {
+            let path = folder.join("cgroup.procs");
+            match std::fs::read_to_string(&path) {
+                Ok(text) => pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok())),
+                Err(error) if is_gone(&error) => {}
+                Err(error) => return Err(failure(&path, &error)),
+            }
+        }
+        Ok(pids)
+    }
+
+    /// Kills every process in it and below it, also one that is being forked.
+    ///
+    /// # Errors
+    /// A [`Failure`] of stage end.
+    pub fn kill(&self) -> Result<(), Failure> {
+        let path = self.path.join("cgroup.kill");
+        match std::fs::OpenOptions::new().write(true).open(&path) {
+            Ok(mut file) => std::io::Write::write_all(&mut file, b"1")
+                .or_else(|error| if is_gone(&error) { Ok(()) } else { Err(error) })
+                .map_err(|error| self.end_failure(&error)),
+            Err(error) if is_gone(&error) => self.kill_one_by_one(),
+            Err(error) => Err(self.end_failure(&error)),
+        }
+    }
+
+    fn kill_one_by_one(&self) -> Result<(), Failure> {
+        for _ in 0..ROUNDS {
+            if self.signal(libc::SIGKILL)? == 0 {
+                return Ok(());
+            }
+        }
+        let left = self.pids()?;
+        let object = self.path.display().to_string();
+        let named = process::name_some(&left[..left.len().min(NAMED)]);
+        Err(Failure::detail(
+            Stage::End,
+            object,
+            format!("still there: {named}"),
+        ))
+    }
+
+    /// Sends a signal to every process in it and below it, and says to how many.
+    ///
+    /// # Errors
+    /// A [`Failure`] of stage end or cgroup.
+    pub fn signal(&self, signal: i32) -> Result<usize, Failure> {
+        let mut held = Vec::new();
+        for pid in self.pids()? {
+            let opened = Pid::from_raw(pid).map(|pid| pidfd_open(pid, PidfdFlags::empty()));
+            match opened {
+                Some(Ok(pidfd)) => held.push((pid, pidfd)),
+                None | Some(Err(Errno::SRCH)) => {}
+                Some(Err(errno)) => return Err(self.end_failure(&errno.into())),
+            }
+        }
+        // Whoever is in the leaf now that its number is held is no stranger with a reused number.
+        let still: Vec<i32> = self.pids()?;
+        let mut sent = 0;
+        for (_, pidfd) in held.iter().filter(|(pid, _)| still.contains(pid)) {
+            match process::signal(pidfd.as_fd(), signal) {
+                Ok(()) => sent += 1,
+                Err(Errno::SRCH) => {}
+                Err(errno) => return Err(self.end_failure(&errno.into())),
+            }
+        }
+        Ok(sent)
+    }
+
+    /// Removes the leaf, and what its processes made below it. One that is gone is removed.
+    ///
+    /// # Errors
+    /// A [`Failure`] of stage cgroup; `EBUSY` if a process lives in it.
+    pub fn remove(&self) -> Result<(), Failure> {
+        for folder in self.folders()?.iter().rev() {
+            match std::fs::remove_dir(folder) {
+                Ok(()) => {}
+                Err(error) if is_gone(&error) => {}
+                Err(error) => {
+                    let named = process::name_some(&self.pids()?);
+                    return Err(failure(folder, &error).with(format!("in it: {named}")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Its folder and all below it, each after the one that holds it.
+    fn folders(&self) -> Result<Vec<PathBuf>, Failure> {
+        let mut folders = vec![self.path.clone()];
+        let mut next = 0;
+        while let Some(folder) = folders.get(next).cloned() {
+            next += 1;
+            let entries = match std::fs::read_dir(&folder) {
+                Ok(entries) => entries,
+                Err(error) if is_gone(&error) => continue,
+                Err(error) => return Err(failure(&folder, &error)),
+            };
+            for entry in entries {
+                match entry.and_then(|entry| Ok((entry.file_type()?.is_dir(), entry.path()))) {
+                    Ok((true, path)) => folders.push(path),
+                    Ok((false, _)) => {}
+                    Err(error) if is_gone(&error) => {}
+                    Err(error) => return Err(failure(&folder, &error)),
+                }
+            }
+        }
+        Ok(folders)
+    }
+
+    fn end_failure(&self, error: &Error) -> Failure {
+        let errno = error.raw_os_error().unwrap_or(libc::EIO);
+        Failure::errno(Stage::End, self.path.display().to_string(), errno)
+    }
+}
+
+/// A file of a cgroup that has been removed is not there, or is there without its device.
+fn is_gone(error: &Error) -> bool {
+    error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(libc::ENODEV)
+}

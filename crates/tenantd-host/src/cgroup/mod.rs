@@ -1,0 +1,273 @@
+//! The cgroup v2 leaf of each tenant: what tracks and ends all of its processes, also those that
+//! left their parents.
+//!
+//! A leaf holds no descriptor, only its path: descriptors are counted per tenant. Controllers and
+//! limits are not its business.
+
+mod leaf;
+mod watch;
+
+use std::ffi::CString;
+use std::io::{Error, ErrorKind};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use linux_raw_sys::general::CGROUP2_SUPER_MAGIC;
+use rustix::io::Errno;
+
+use tenantd_core::name::{AppName, TenantName};
+use tenantd_core::stage::{Failure, Stage};
+
+use super::runtime::{Named, tenants_in};
+
+pub use leaf::Leaf;
+pub use watch::Watch;
+
+/// Where the tree is mounted: alone, or beside the v1 controllers (a hybrid host).
+const MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+
+/// The folder of the supervisor itself in a delegated cgroup: a cgroup that has children with
+/// controllers may hold no process of its own (cgroups(7), "no internal processes").
+const SUPERVISOR: &str = "supervisor";
+
+/// The folder of the leaves in a delegated cgroup.
+const TENANTS: &str = "tenants";
+
+/// The folder of all applications where nothing was delegated.
+const TOP: &str = "tenantd";
+
+/// The part of the cgroup tree that belongs to one application.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tree {
+    /// The folder of the leaves.
+    base: PathBuf,
+    /// The folder that was there before, above all that is ours.
+    above: PathBuf,
+}
+
+impl Tree {
+    /// Finds the application's place: below this process's own cgroup where that was delegated to
+    /// it (a systemd service with `Delegate=yes`), and this process then moves into a leaf of its
+    /// own; otherwise at the top of the tree. `None` where there is no cgroup v2 tree that can be
+    /// written to: then processes are tracked by network namespace.
+    ///
+    /// # Errors
+    /// A [`Failure`] of stage cgroup.
+    pub fn find(app: &AppName) -> Result<Option<Self>, Failure> {
+        let Some(mount) = mounted() else {
+            return Ok(None);
+        };
+        let own = std::fs::read_to_string("/proc/self/cgroup")
+            .map_err(|error| failure(Path::new("/proc/self/cgroup"), &error))?;
+        let delegated = own_cgroup(&own)
+            .map(|own| mount.join(own.trim_start_matches('/')))
+            .and_then(|own| delegated(&own));
+        let made = match delegated {
+            Some(above) => Self::below(above),
+            None => Self::at_top(mount, app),
+        };
+        match made {
+            Ok(tree) => Ok(Some(tree)),
+            Err((_, error)) if cannot_be_written(&error) => Ok(None),
+            Err((path, error)) => Err(failure(&path, &error)),
+        }
+    }
+
+    /// The application's place at the top of the tree, if an earlier supervisor left it there.
+    /// What a service manager delegated is known to its service alone.
+    #[must_use]
+    pub fn left(app: &AppName) -> Option<Self> {
+        let above = mounted()?;
+        let base = above.join(TOP).join(app.as_str());
+        base.is_dir().then(|| Self {
+            base,
+            above: above.to_path_buf(),
+        })
+    }
+
+    /// The tenants that have a leaf, and the folders beside them that no tenant can be called as.
+    ///
+    /// # Errors
+    /// What reading the folder of leaves reports.
+    pub fn all(&self) -> std::io::Result<Named> {
+        // Beside the leaves lie the files of the folder itself.
+        tenants_in(&self.base, |entry| entry.path().is_dir())
+    }
+
+    fn below(above: PathBuf) -> Result<Self, (PathBuf, Error)> {
+        let supervisor = above.join(SUPERVISOR);
+        let base = above.join(TENANTS);
+        make(&supervisor)?;
+        let procs = supervisor.join("cgroup.procs");
+        std::fs::write(&procs, "0").map_err(|error| (procs, error))?;
+        make(&base)?;
+        Ok(Self { base, above })
+    }
+
+    fn at_top(mount: &Path, app: &AppName) -> Result<Self, (PathBuf, Error)> {
+        let base = mount.join(TOP).join(app.as_str());
+        make(&base)?;
+        Ok(Self {
+            base,
+            above: mount.to_path_buf(),
+        })
+    }
+
+    /// The folder of the leaves, for people.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.base
+    }
+
+    /// Makes the tenant's leaf; one that is there already, but empty, is made anew.
+    ///
+    /// # Errors
+    /// A [`Failure`] of stage cgroup; `EBUSY` with the processes in it if an earlier launch lives.
+    pub fn leaf(&self, tenant: &TenantName) -> Result<Leaf, Failure> {
+        let path = self.base.join(tenant.as_str());
+        let was_there = path.exists();
+        make(&path).map_err(|(path, error)| failure(&path, &error))?;
+        let leaf = Leaf::new(path, tenant.clone());
+        if leaf.is_populated()? {
+            let pids = super::process::name_some(&leaf.pids()?);
+            let object = leaf.path().display().to_string();
+            let busy = Failure::errno(Stage::Cgroup, object, libc::EBUSY);
+            let remedy = "end it first, for example with kill(1)";
+            return Err(busy.with(format!("an earlier launch lives in it ({pids}): {remedy}")));
+        }
+        if was_there {
+            leaf.renew()?;
+        }
+        Ok(leaf)
+    }
+
+    /// The tenant's leaf as an earlier supervisor left it, with what lives in it; `None` if there
+    /// is none.
+    #[must_use]
+    pub fn found(&self, tenant: &TenantName) -> Option<Leaf> {
+        let path = self.base.join(tenant.as_str());
+        path.is_dir().then(|| Leaf::new(path, tenant.clone()))
+    }
+
+    /// Removes the folders above the leaves that are empty. One that is still in use, by another
+    /// application or this process itself, stays.
+    ///
+    /// # Errors
+    /// A [`Failure`] of stage cgroup.
+    pub fn remove(self) -> Result<(), Failure> {
+        let mut folder = self.base.as_path();
+        while folder != self.above {
+            match std::fs::remove_dir(folder) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) if is_in_use(&error) => return Ok(()),
+                Err(error) => return Err(failure(folder, &error)),
+            }
+            folder = folder.parent().unwrap_or(&self.above);
+        }
+        Ok(())
+    }
+}
+
+fn failure(path: &Path, error: &Error) -> Failure {
+    let errno = error.raw_os_error().unwrap_or(libc::EIO);
+    Failure::errno(Stage::Cgroup, path.display().to_string(), errno)
+}
+
+/// Makes the folder and those above it. Another application may be removing the same empty
+/// parent at this moment, so it is tried again.
+fn make(path: &Path) -> Result<(), (PathBuf, Error)> {
+    let mut result = std::fs::create_dir_all(path);
+    for _ in 0..10 {
+        match &result {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                result = std::fs::create_dir_all(path);
+            }
+            _ => break,
+        }
+    }
+    result.map_err(|error| (path.to_path_buf(), error))
+}
+
+/// Where a tree is that can be written to, without writing to it.
+#[must_use]
+pub fn probe() -> Option<&'static Path> {
+    mounted().filter(|mount| rustix::fs::access(*mount, rustix::fs::Access::WRITE_OK).is_ok())
+}
+
+fn mounted() -> Option<&'static Path> {
+    MOUNTS.iter().map(Path::new).find(|path| {
+        rustix::fs::statfs(*path)
+            .is_ok_and(|found| u32::try_from(found.f_type) == Ok(CGROUP2_SUPER_MAGIC))
+    })
+}
+
+fn cannot_be_written(error: &Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::ACCESS | Errno::PERM | Errno::ROFS)
+    )
+}
+
+fn is_in_use(error: &Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::BUSY | Errno::NOTEMPTY)
+    )
+}
+
+/// This process's place in the v2 tree: the line `0::PATH` of proc_pid_cgroup(5).
+fn own_cgroup(text: &str) -> Option<&str> {
+    text.lines().find_map(|line| line.strip_prefix("0::"))
+}
+
+/// The delegated cgroup that `own` is, or is the supervisor's leaf of.
+fn delegated(own: &Path) -> Option<PathBuf> {
+    if own.ends_with(SUPERVISOR) {
+        let above = own.parent()?;
+        return is_delegated(above).then(|| above.to_path_buf());
+    }
+    is_delegated(own).then(|| own.to_path_buf())
+}
+
+/// systemd marks what it delegates (systemd.resource-control(5)); before version 251 the name of
+/// a service is all there is to see.
+fn is_delegated(cgroup: &Path) -> bool {
+    let named = cgroup.extension().is_some_and(|end| end == "service");
+    named || has_mark(cgroup, "trusted.delegate") || has_mark(cgroup, "user.delegate")
+}
+
+fn has_mark(cgroup: &Path, mark: &str) -> bool {
+    let Ok(path) = CString::new(cgroup.as_os_str().as_bytes()) else {
+        return false;
+    };
+    let mut value = [0_u8; 8];
+    rustix::fs::getxattr(&path, mark, &mut value[..]).is_ok_and(|len| value[..len] == *b"1")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_unified_line() {
+        let hybrid = "9:name=systemd:/x\n1:cpu:/\n0::/system.slice/tenantd@wiki.service\n";
+        assert_eq!(
+            own_cgroup(hybrid),
+            Some("/system.slice/tenantd@wiki.service")
+        );
+        assert_eq!(own_cgroup("1:cpu:/\n"), None);
+    }
+
+    #[test]
+    fn a_service_is_delegated_and_so_is_its_supervisor() {
+        let service = Path::new("/nowhere/tenantd@wiki.service");
+        assert_eq!(delegated(service), Some(service.to_path_buf()));
+        assert_eq!(
+            delegated(&service.join(SUPERVISOR)),
+            Some(service.to_path_buf())
+        );
+        assert_eq!(delegated(Path::new("/nowhere/user.slice")), None);
+        assert_eq!(delegated(Path::new("/")), None);
+    }
+}

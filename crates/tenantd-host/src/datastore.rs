@@ -1,0 +1,183 @@
+//! A tenant's datastore: found, or made with its owner and mode.
+//!
+//! An existing datastore is never given another owner or mode, and a symbolic link anywhere in
+//! its path is refused: the folder that is checked is the folder that is mounted.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, RenameFlags, ResolveFlags, Uid};
+use rustix::fs::{fchmod, fchown, mkdirat, openat2, renameat, renameat_with, unlinkat};
+use rustix::io::Errno;
+
+use crate::crash;
+use tenantd_core::plan::model::DatastorePlan;
+use tenantd_core::stage::{Failure, Stage};
+
+/// The mode of every folder above a datastore that tenantd makes: tenants reach their data
+/// through the mount, so nobody but root needs the way that leads there on the host.
+const ABOVE: Mode = Mode::RWXU;
+
+/// Opens the folder `path` without following any symbolic link, as an `O_PATH` descriptor.
+///
+/// # Errors
+/// `ELOOP` for a symbolic link anywhere in the path, `ENOTDIR` where it leads to no folder, and
+/// the others of openat2(2).
+pub fn open(path: &Path) -> Result<OwnedFd, Errno> {
+    open_below(CWD, path.as_os_str())
+}
+
+fn open_below(folder: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd, Errno> {
+    openat2(
+        folder,
+        name,
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+        ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
+    )
+}
+
+/// Opens the datastore, which is made if it is missing: with its owner and mode, and with the
+/// folders above it from `root` downwards as root's own (0700). Either all of them are there
+/// afterwards or none that was made here.
+///
+/// # Errors
+/// A [`Failure`] of stage datastore that names the folder at fault and its errno.
+pub fn ensure(plan: &DatastorePlan) -> Result<OwnedFd, Failure> {
+    if !is_plain(&plan.source) || !is_plain(&plan.root) {
+        return Err(Failure::detail(
+            Stage::Datastore,
+            plan.source.display().to_string(),
+            "the path is not absolute, or leads back through '..'",
+        ));
+    }
+    match open(&plan.source) {
+        Ok(folder) => Ok(folder),
+        Err(Errno::NOENT) if plan.source.starts_with(&plan.root) => make(plan),
+        Err(Errno::NOENT) => Err(Failure::detail(
+            Stage::Datastore,
+            plan.source.display().to_string(),
+            format!(
+                "is missing; tenantd only makes datastores below {}",
+                plan.root.display()
+            ),
+        )),
+        Err(errno) => Err(failure(&plan.source, errno)),
+    }
+}
+
+fn is_plain(path: &Path) -> bool {
+    path.is_absolute() && !path.components().any(|part| part == Component::ParentDir)
+}
+
+fn failure(path: &Path, errno: Errno) -> Failure {
+    Failure::errno(
+        Stage::Datastore,
+        path.display().to_string(),
+        errno.raw_os_error(),
+    )
+}
+
+/// Walks from the folder above `root` down to the datastore and makes what is missing.
+fn make(plan: &DatastorePlan) -> Result<OwnedFd, Failure> {
+    let above = plan.root.parent().unwrap_or(&plan.root);
+    let mut path = above.to_path_buf();
+    let mut folder = open(above).map_err(|errno| failure(above, errno))?;
+    let mut made: Vec<(OwnedFd, PathBuf)> = Vec::new();
+    let below = plan.source.strip_prefix(above).unwrap_or(&plan.source);
+    for name in below.iter() {
+        path.push(name);
+        let step = if path == plan.source {
+            make_datastore(folder.as_fd(), name, plan)
+        } else {
+            make_above(folder.as_fd(), name)
+        };
+        match step {
+            Ok((next, new)) => {
+                let parent = std::mem::replace(&mut folder, next);
+                if new {
+                    made.push((parent, path.clone()));
+                }
+            }
+            Err(errno) => return Err(undo(made, failure(&path, errno))),
+        }
+    }
+    Ok(folder)
+}
+
+/// Removes the folders that were made, the lowest first, and adds to `why` what could not be.
+fn undo(made: Vec<(OwnedFd, PathBuf)>, mut why: Failure) -> Failure {
+    for (parent, path) in made.into_iter().rev() {
+        let name = path.file_name().unwrap_or_default();
+        if let Err(errno) = unlinkat(&parent, name, AtFlags::REMOVEDIR) {
+            why = why.with(format!("and {} stays: {errno}", path.display()));
+        }
+    }
+    why
+}
+
+fn make_above(parent: BorrowedFd<'_>, name: &OsStr) -> Result<(OwnedFd, bool), Errno> {
+    let new = match mkdirat(parent, name, ABOVE) {
+        Ok(()) => true,
+        Err(Errno::EXIST) => false,
+        // A read-only filesystem may say so before it looks whether the name exists.
+        Err(errno) => {
+            return open_below(parent, name).map_or(Err(errno), |found| Ok((found, false)));
+        }
+    };
+    Ok((open_below(parent, name)?, new))
+}
+
+/// Makes the datastore under another name and renames it when its owner and mode are right: a
+/// datastore is never touched again once it exists, so a supervisor that is killed half-way may
+/// not leave one that belongs to root.
+fn make_datastore(
+    parent: BorrowedFd<'_>,
+    name: &OsStr,
+    plan: &DatastorePlan,
+) -> Result<(OwnedFd, bool), Errno> {
+    let mut unfinished = OsStr::new(".").to_os_string();
+    unfinished.push(name);
+    unfinished.push(".tenantd-new");
+    match unlinkat(parent, &unfinished, AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(errno) => return Err(errno),
+    }
+    mkdirat(parent, &unfinished, ABOVE)?;
+    crash::point("datastore: half made", &plan.source);
+    match settle(parent, &unfinished, name, plan) {
+        Ok(()) => Ok((open_below(parent, name)?, true)),
+        Err(errno) => {
+            unlinkat(parent, &unfinished, AtFlags::REMOVEDIR)?;
+            if errno == Errno::EXIST {
+                // Somebody else made it meanwhile, so it is theirs to own.
+                return Ok((open_below(parent, name)?, false));
+            }
+            Err(errno)
+        }
+    }
+}
+
+fn settle(
+    parent: BorrowedFd<'_>,
+    unfinished: &OsStr,
+    name: &OsStr,
+    plan: &DatastorePlan,
+) -> Result<(), Errno> {
+    let folder = openat2(
+        parent,
+        unfinished,
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+        ResolveFlags::NO_SYMLINKS,
+    )?;
+    let (owner, group) = (Uid::from_raw(plan.uid), Gid::from_raw(plan.gid));
+    fchown(&folder, Some(owner), Some(group))?;
+    fchmod(&folder, Mode::from_raw_mode(plan.mode))?;
+    match renameat_with(parent, unfinished, parent, name, RenameFlags::NOREPLACE) {
+        // Network filesystems know no flags. A rename replaces an empty folder at the worst.
+        Err(Errno::INVAL) => renameat(parent, unfinished, parent, name),
+        renamed => renamed,
+    }
+}

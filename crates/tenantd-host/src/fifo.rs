@@ -1,0 +1,182 @@
+//! The pipes of a tenant's output: two FIFOs with names, see fifo(7).
+//!
+//! A name is what lets the next supervisor find them again: the program keeps its ends, and what
+//! it wrote meanwhile waits in the pipe. Both sides open for reading *and* writing. So the program
+//! never gets SIGPIPE while no supervisor runs (it is a reader itself), and the supervisor never
+//! sees a hang-up between two launches (it is a writer itself), which epoll(7) would report without
+//! end. This file makes, opens and removes; it never reads or writes.
+//!
+//! The kernel keeps what is in a FIFO while anybody has it open, so that the last words of a
+//! program that ends while no supervisor runs are lost.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FileType, Gid, Mode, OFlags, Uid};
+use rustix::io::Errno;
+
+use crate::crash;
+use tenantd_core::name::{AppName, TenantName};
+use tenantd_core::stage::{Failure, Stage};
+
+/// The names of the two pipes, which are those of the streams.
+const NAMES: [&str; 2] = ["stdout", "stderr"];
+
+/// The supervisor's ends of a tenant's output. They do not block.
+#[derive(Debug)]
+pub struct Outlets {
+    /// Where the program's standard output comes out.
+    pub stdout: OwnedFd,
+    /// Where its standard error comes out.
+    pub stderr: OwnedFd,
+}
+
+impl Outlets {
+    /// Each with the name of its pipe.
+    #[must_use]
+    pub fn named(&self) -> [(&'static str, BorrowedFd<'_>); 2] {
+        let [stdout, stderr] = NAMES;
+        [(stdout, self.stdout.as_fd()), (stderr, self.stderr.as_fd())]
+    }
+}
+
+/// The program's ends of its output, for one launch. They block when the pipe is full.
+#[derive(Debug)]
+pub struct Inlets {
+    /// Its standard output.
+    pub stdout: OwnedFd,
+    /// Its standard error.
+    pub stderr: OwnedFd,
+}
+
+/// The folder that holds a tenant's pipes.
+#[must_use]
+pub fn folder(app: &AppName, tenant: &TenantName) -> PathBuf {
+    tenants_folder(app).join(tenant.as_str())
+}
+
+/// The folder that holds the folders of all tenants.
+#[must_use]
+pub fn tenants_folder(app: &AppName) -> PathBuf {
+    super::runtime::folder(app).join("tenants")
+}
+
+/// The tenants of an application that have pipes: those that stand, or were left standing.
+///
+/// # Errors
+/// The stage [`Stage::Log`], with the folder and the errno.
+pub fn tenants(app: &AppName) -> Result<Vec<TenantName>, Failure> {
+    let folder = tenants_folder(app);
+    // What has no tenant's name was not made by us.
+    let (tenants, _strangers) = super::runtime::tenants_in(&folder, |_| true).map_err(|error| {
+        let errno = error.raw_os_error().unwrap_or(libc::EIO);
+        Failure::errno(Stage::Log, folder.display().to_string(), errno)
+    })?;
+    Ok(tenants)
+}
+
+/// Makes a tenant's pipes, or finds those that are there, and opens the supervisor's ends.
+///
+/// The pipes belong to `uid` and nobody else, because a program may open `/dev/stdout` again
+/// (nginx does), and the kernel then checks the pipe's permissions, see proc_pid_fd(5).
+///
+/// # Errors
+/// The stage [`Stage::Log`], with the path and the errno.
+pub fn make(app: &AppName, tenant: &TenantName, uid: u32) -> Result<Outlets, Failure> {
+    let own = folder(app, tenant);
+    let mut folders: Vec<(&Path, u32)> = own.ancestors().take(4).zip(FOLDER_MODES).collect();
+    folders.reverse();
+    for (folder, mode) in folders {
+        match rustix::fs::mkdir(folder, Mode::from_raw_mode(mode)) {
+            Ok(()) => {
+                // The umask took its share; a folder that is there keeps what it has.
+                rustix::fs::chmod(folder, Mode::from_raw_mode(mode)).map_err(failed(folder))?;
+            }
+            Err(Errno::EXIST) => {}
+            Err(errno) => return Err(failed(folder)(errno)),
+        }
+    }
+    crash::point("pipes: folder made", &own);
+    let [stdout, stderr] = NAMES.map(|name| {
+        let made = make_one(&own.join(name), uid);
+        crash::point("pipes: one made", &own);
+        made
+    });
+    Ok(Outlets {
+        stdout: stdout?,
+        stderr: stderr?,
+    })
+}
+
+/// The permissions of a tenant's folder and of the three above it, from the bottom up. The
+/// application's folder can be passed through by all, because the notify socket lies in it.
+const FOLDER_MODES: [u32; 4] = [0o700, 0o700, 0o711, 0o755];
+
+fn make_one(path: &Path, uid: u32) -> Result<OwnedFd, Failure> {
+    let mode = Mode::RUSR | Mode::WUSR;
+    match rustix::fs::mknodat(rustix::fs::CWD, path, FileType::Fifo, mode, 0) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(failed(path)(errno)),
+    }
+    let fd = open(path, OFlags::NONBLOCK)?;
+    let owner = Some(Uid::from_raw(uid));
+    rustix::fs::fchown(&fd, owner, Some(Gid::ROOT)).map_err(failed(path))?;
+    rustix::fs::fchmod(&fd, mode).map_err(failed(path))?;
+    Ok(fd)
+}
+
+/// Opens the program's ends for one launch. Each launch needs its own: whether a descriptor blocks
+/// belongs to the open file description, and a program may change it (O_NONBLOCK, open(2)).
+///
+/// # Errors
+/// The stage [`Stage::Log`], with the path and the errno.
+pub fn open_for_tenant(app: &AppName, tenant: &TenantName) -> Result<Inlets, Failure> {
+    let own = folder(app, tenant);
+    let [stdout, stderr] = NAMES.map(|name| open(&own.join(name), OFlags::empty()));
+    Ok(Inlets {
+        stdout: stdout?,
+        stderr: stderr?,
+    })
+}
+
+fn open(path: &Path, more: OFlags) -> Result<OwnedFd, Failure> {
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY | more;
+    let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(failed(path))?;
+    let stat = rustix::fs::fstat(&fd).map_err(failed(path))?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Fifo {
+        let what = "something that is no FIFO has its name";
+        return Err(Failure::detail(
+            Stage::Log,
+            path.display().to_string(),
+            what,
+        ));
+    }
+    Ok(fd)
+}
+
+/// Removes a tenant's pipes. What is not there is removed already.
+///
+/// # Errors
+/// The stage [`Stage::Log`], with the path and the errno of the first that could not be removed;
+/// the others are tried all the same.
+pub fn remove(app: &AppName, tenant: &TenantName) -> Result<(), Failure> {
+    let own = folder(app, tenant);
+    let mut outcome = Ok(());
+    for name in NAMES {
+        let path = own.join(name);
+        outcome = outcome.and(gone(&path, rustix::fs::unlink(&path)));
+        crash::point("pipes: one removed", &own);
+    }
+    outcome.and(gone(&own, rustix::fs::rmdir(&own)))
+}
+
+fn gone(path: &Path, result: rustix::io::Result<()>) -> Result<(), Failure> {
+    match result {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(failed(path)(errno)),
+    }
+}
+
+fn failed(path: &Path) -> impl FnOnce(Errno) -> Failure {
+    move |errno| Failure::errno(Stage::Log, path.display().to_string(), errno.raw_os_error())
+}

@@ -1,0 +1,232 @@
+//! The only code that runs between clone and exec: straight down, one line per [`Stage`].
+//!
+//! The child is a copy of one thread of a threaded process, so any lock may be held for ever: it
+//! makes system calls and nothing else. It must never allocate, lock, log, panic or drop.
+#![allow(unsafe_code)]
+
+use std::ffi::CStr;
+use std::mem::{ManuallyDrop, MaybeUninit};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use linux_raw_sys::general::kernel_sigaction;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::Errno;
+use rustix::mount::{MountPropagationFlags, MoveMountFlags, mount_change, move_mount};
+use rustix::process::{Resource, chdir, setrlimit, setsid};
+use rustix::thread::{
+    LinkNameSpaceType, move_into_link_name_space, set_no_new_privs, set_thread_groups,
+    set_thread_res_gid, set_thread_res_uid,
+};
+
+use super::raw::{last_errno, outcome};
+use super::report::record;
+use super::spec::{Capability, Mount, Spec};
+use crate::lock::LOCK_FD;
+use tenantd_core::stage::Stage;
+
+/// The highest signal number of the kernel (`_NSIG`), and the bytes of its signal set.
+const SIGNALS: libc::c_int = 64;
+const SIGNAL_SET: usize = 8;
+
+/// Where a stage failed: on which of its objects, and why.
+struct Fault(Stage, u16, Errno);
+
+/// Goes down the stages and executes the program; where one fails it reports that and exits.
+pub(super) fn run(spec: &Spec, report: BorrowedFd<'_>) -> ! {
+    if let Err(Fault(stage, object, errno)) = descend(spec, report) {
+        tell(report, stage, object, errno.raw_os_error());
+    }
+    // SAFETY: _exit only ends the process; unlike exit(3) it runs nothing that was registered in
+    // the parent. 127 is what shells give for a program that could not be started.
+    unsafe { libc::_exit(127) }
+}
+
+fn descend(spec: &Spec, report: BorrowedFd<'_>) -> Result<(), Fault> {
+    reset_signals().map_err(at(Stage::Signals))?;
+    setsid().map_err(at(Stage::Session))?;
+    enter_netns(spec).map_err(at(Stage::EnterNetns))?;
+    propagate_nothing().map_err(at(Stage::Propagation))?;
+    attach(&spec.datastore).map_err(at(Stage::Attach))?;
+    each(Stage::Private, &spec.private, attach)?;
+    each(Stage::Hide, &spec.hidden, attach)?;
+    each(Stage::Capabilities, &spec.capabilities, |one| {
+        drop_capability(one)
+    })?;
+    setrlimit(Resource::Nofile, spec.descriptors).map_err(at(Stage::Limits))?;
+    set_thread_groups(&spec.groups).map_err(at(Stage::Groups))?;
+    set_thread_res_gid(spec.gid, spec.gid, spec.gid).map_err(at(Stage::Group))?;
+    set_thread_res_uid(spec.uid, spec.uid, spec.uid).map_err(at(Stage::User))?;
+    set_no_new_privs(true).map_err(at(Stage::NoNewPrivs))?;
+    enter_folder(&spec.working_directory).map_err(at(Stage::WorkingDirectory))?;
+    put_stdio(spec)?;
+    pass_lock_only(spec).map_err(at(Stage::Descriptors))?;
+    tell(report, Stage::Exec, 0, 0);
+    Err(Fault(Stage::Exec, 0, execute(spec)))
+}
+
+fn at(stage: Stage) -> impl Fn(Errno) -> Fault {
+    move |errno| Fault(stage, 0, errno)
+}
+
+fn each<T>(
+    stage: Stage,
+    objects: &[T],
+    act: impl Fn(&T) -> Result<(), Errno>,
+) -> Result<(), Fault> {
+    let mut number: u16 = 0;
+    for object in objects {
+        act(object).map_err(|errno| Fault(stage, number, errno))?;
+        number = number.saturating_add(1);
+    }
+    Ok(())
+}
+
+/// Writes one record. Eight bytes fit into the pipe whole (pipe(7), PIPE_BUF); if nobody reads
+/// any more there is nobody to tell.
+fn tell(report: BorrowedFd<'_>, stage: Stage, object: u16, errno: i32) {
+    let bytes = record(stage, object, errno);
+    while rustix::io::write(report, &bytes) == Err(Errno::INTR) {}
+}
+
+/// `CLONE_CLEAR_SIGHAND` has reset the handlers, but ignored signals stay ignored over clone and
+/// exec, and the mask is inherited too.
+fn reset_signals() -> Result<(), Errno> {
+    // SAFETY: kernel_sigaction consists of integers and optional pointers, for which all-zero
+    // bytes are a value: SIG_DFL, no flags, no restorer, an empty mask.
+    let default: kernel_sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
+    let old: *mut kernel_sigaction = std::ptr::null_mut();
+    for signal in 1..=SIGNALS {
+        if signal == libc::SIGKILL || signal == libc::SIGSTOP {
+            continue;
+        }
+        // SAFETY: `default` is a sigaction of the kernel's own layout, the old one is not asked
+        // for, and the size is that of the kernel's signal set. SIG_DFL runs none of our code.
+        outcome(unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                &raw const default,
+                old,
+                SIGNAL_SET,
+            )
+        })?;
+    }
+    let none: u64 = 0;
+    let old: *mut u64 = std::ptr::null_mut();
+    // SAFETY: `none` is a signal set of the size that is given, and the old one is not asked for.
+    outcome(unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            &raw const none,
+            old,
+            SIGNAL_SET,
+        )
+    })
+}
+
+fn enter_netns(spec: &Spec) -> Result<(), Errno> {
+    move_into_link_name_space(spec.netns.as_fd(), Some(LinkNameSpaceType::Network))
+}
+
+/// Slave, not private: what the host unmounts later goes from here too.
+fn propagate_nothing() -> Result<(), Errno> {
+    let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+    mount_change(c"/", slave)
+}
+
+/// Puts a mount at its place, which is looked up in this mount namespace and may not lead through
+/// a symbolic link.
+fn attach(mount: &Mount) -> Result<(), Errno> {
+    let target = openat2(
+        CWD,
+        mount.target.as_c_str(),
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+        ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
+    )?;
+    // Left open: exec closes it.
+    let target = ManuallyDrop::new(target);
+    let by_fd = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(mount.tree.as_fd(), c"", target.as_fd(), c"", by_fd)
+}
+
+fn drop_capability(capability: &Capability) -> Result<(), Errno> {
+    let unused: libc::c_ulong = 0;
+    // SAFETY: PR_CAPBSET_DROP takes a number and touches no memory of ours.
+    outcome(unsafe {
+        libc::syscall(
+            libc::SYS_prctl,
+            libc::PR_CAPBSET_DROP,
+            libc::c_ulong::from(capability.number),
+            unused,
+            unused,
+            unused,
+        )
+    })
+}
+
+/// Enters the working directory as the tenant's user, and makes sure that it lies below the root:
+/// one that is covered or was reached through a leaked descriptor has no path from there, see
+/// getcwd(2), "(unreachable)".
+fn enter_folder(path: &CStr) -> Result<(), Errno> {
+    chdir(path)?;
+    let mut buffer = [0_u8; libc::PATH_MAX as usize];
+    // SAFETY: the kernel writes at most as many bytes as the buffer has.
+    outcome(unsafe { libc::syscall(libc::SYS_getcwd, buffer.as_mut_ptr(), buffer.len()) })?;
+    if buffer.first() == Some(&b'/') {
+        Ok(())
+    } else {
+        Err(Errno::NOENT)
+    }
+}
+
+fn put_stdio(spec: &Spec) -> Result<(), Fault> {
+    let [stdin, stdout, stderr] = &spec.stdio;
+    for (number, fd) in [(0, stdin), (1, stdout), (2, stderr)] {
+        duplicate(fd.as_fd(), i32::from(number))
+            .map_err(|errno| Fault(Stage::Stdio, number, errno))?;
+    }
+    Ok(())
+}
+
+/// The lock stays open over exec at its number, and nothing else from 3 upwards does.
+fn pass_lock_only(spec: &Spec) -> Result<(), Errno> {
+    duplicate(spec.lock.as_fd(), LOCK_FD)?;
+    let slot = LOCK_FD.unsigned_abs();
+    close_on_exec(3, slot - 1)?;
+    close_on_exec(slot + 1, u32::MAX)
+}
+
+/// dup3(2): the copy is not close-on-exec. `fd` never has the number already, see
+/// `spec::above_stdio` and `Lock::take`.
+fn duplicate(fd: BorrowedFd<'_>, number: i32) -> Result<(), Errno> {
+    // SAFETY: dup3 touches no memory. What it closes at `number` is this process's copy, which
+    // nothing here uses again.
+    outcome(unsafe { libc::syscall(libc::SYS_dup3, fd.as_raw_fd(), number, 0) })
+}
+
+fn close_on_exec(first: u32, last: u32) -> Result<(), Errno> {
+    // SAFETY: close_range with this flag closes nothing now and touches no memory.
+    outcome(unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            first,
+            last,
+            libc::CLOSE_RANGE_CLOEXEC,
+        )
+    })
+}
+
+fn execute(spec: &Spec) -> Errno {
+    // SAFETY: the path is a C string, and both tables end with a null pointer and hold pointers to
+    // C strings that live as long as the spec. execve only returns when it has failed.
+    unsafe {
+        libc::execve(
+            spec.program.as_ptr(),
+            spec.argv.as_ptr(),
+            spec.environment.as_ptr(),
+        );
+    }
+    last_errno()
+}

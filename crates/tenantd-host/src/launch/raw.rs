@@ -1,0 +1,94 @@
+//! The system calls that neither rustix nor nix wraps, each with the result the kernel gives.
+#![allow(unsafe_code)]
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use linux_raw_sys::general::mount_attr;
+use rustix::io::Errno;
+
+/// pidfd_send_signal(2) by number: rustix only takes signals that have a name.
+pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
+    let no_info: *const libc::siginfo_t = std::ptr::null();
+    // SAFETY: the descriptor is open as long as it is borrowed; a null siginfo asks the kernel to
+    // fill in its own, and no flags are set. Nothing of ours is written to.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            no_info,
+            0,
+        )
+    };
+    outcome(result)
+}
+
+/// How a process ended that somebody has waited for, as wait(2) says it: `PIDFD_GET_INFO` of
+/// ioctl_pidfd(2), since Linux 6.15. `None` as long as its parent has not waited for it.
+pub(crate) fn exit_status(pidfd: BorrowedFd<'_>) -> Result<Option<i32>, Errno> {
+    // SAFETY: all of its fields are integers, for which zeros are a value.
+    let mut found: libc::pidfd_info = unsafe { std::mem::zeroed() };
+    found.mask = u64::from(libc::PIDFD_INFO_EXIT);
+    // SAFETY: the descriptor is open as long as it is borrowed, and the number of the request
+    // holds the size of what `found` points to, which the kernel reads and writes.
+    let result = unsafe {
+        libc::ioctl(
+            pidfd.as_raw_fd(),
+            libc::PIDFD_GET_INFO,
+            std::ptr::from_mut(&mut found),
+        )
+    };
+    if result < 0 {
+        return Err(last_errno());
+    }
+    let told = found.mask & u64::from(libc::PIDFD_INFO_EXIT) != 0;
+    Ok(told.then_some(found.exit_code))
+}
+
+/// mount_setattr(2) on the mount that `tree` is open on.
+pub(super) fn mount_setattr(tree: BorrowedFd<'_>, attr: &mount_attr) -> Result<(), Errno> {
+    // SAFETY: the path is a C string, `attr` points to a mount_attr of exactly the size that is
+    // given, and both are only read during the call.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            tree.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            std::ptr::from_ref(attr),
+            size_of::<mount_attr>(),
+        )
+    };
+    outcome(result)
+}
+
+/// Whether the kernel has a capability of this number, see PR_CAPBSET_READ(2const).
+pub(super) fn knows_capability(number: u32) -> bool {
+    let unused: libc::c_ulong = 0;
+    // SAFETY: PR_CAPBSET_READ takes a number and touches no memory of ours.
+    let read = unsafe {
+        libc::prctl(
+            libc::PR_CAPBSET_READ,
+            libc::c_ulong::from(number),
+            unused,
+            unused,
+            unused,
+        )
+    };
+    read >= 0
+}
+
+/// The errno of a system call that gave `result` through libc's syscall(2).
+pub(super) fn outcome(result: libc::c_long) -> Result<(), Errno> {
+    if result < 0 {
+        Err(last_errno())
+    } else {
+        Ok(())
+    }
+}
+
+/// The errno that libc has just stored for this thread. Allocates nothing.
+pub(super) fn last_errno() -> Errno {
+    // SAFETY: __errno_location always gives the address of this thread's errno.
+    Errno::from_raw_os_error(unsafe { *libc::__errno_location() })
+}

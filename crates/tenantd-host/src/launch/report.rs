@@ -1,0 +1,230 @@
+//! What the child tells its parent: records of eight bytes on a close-on-exec pipe.
+//!
+//! A record and end of file say it all: `(stage, errno)` = it failed there; `(exec, 0)` = the
+//! pipe was closed by a successful execve(2); `(exec, 0)` and `(exec, errno)` = it was not;
+//! nothing = it was killed on its way.
+
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use super::ready_fd::ReadyFd;
+use crate::lock::LOCK_FD;
+use tenantd_core::stage::{Failure, Stage};
+
+/// Bytes of a record: stage, one unused, object (2), errno (4), in the machine's byte order.
+pub(super) const RECORD: usize = 8;
+
+/// The most that a child writes: `(exec, 0)` and one failure.
+const LONGEST: usize = 2 * RECORD;
+
+/// The bytes of one record. Allocates nothing: the child calls it.
+pub(super) fn record(stage: Stage, object: u16, errno: i32) -> [u8; RECORD] {
+    let [o0, o1] = object.to_ne_bytes();
+    let [e0, e1, e2, e3] = errno.to_ne_bytes();
+    [stage as u8, 0, o0, o1, e0, e1, e2, e3]
+}
+
+/// What a whole report means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Running,
+    Failed {
+        stage: Stage,
+        object: u16,
+        errno: i32,
+    },
+    Vanished,
+}
+
+/// Reads a report up to its end of file. The last record wins; bytes that no child writes mean
+/// that this was none of ours, so it counts as vanished.
+pub(super) fn decode(bytes: &[u8]) -> Outcome {
+    let (records, rest) = bytes.as_chunks::<RECORD>();
+    if !rest.is_empty() || records.len() > LONGEST / RECORD {
+        return Outcome::Vanished;
+    }
+    let Some(&[stage, _, o0, o1, e0, e1, e2, e3]) = records.last() else {
+        return Outcome::Vanished;
+    };
+    let object = u16::from_ne_bytes([o0, o1]);
+    let errno = i32::from_ne_bytes([e0, e1, e2, e3]);
+    match Stage::from_code(stage) {
+        Some(Stage::Exec) if errno == 0 => Outcome::Running,
+        Some(stage) if errno > 0 => Outcome::Failed {
+            stage,
+            object,
+            errno,
+        },
+        _ => Outcome::Vanished,
+    }
+}
+
+/// The pipe of a report: the reading end, which does not block, and the writing end.
+pub(super) fn pipe() -> Result<(OwnedFd, OwnedFd), Failure> {
+    make_pipe()
+        .map_err(|errno| Failure::errno(Stage::Clone, "its report pipe", errno.raw_os_error()))
+}
+
+fn make_pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
+    use std::os::fd::AsRawFd;
+    let (read, mut write) = pipe_with(PipeFlags::CLOEXEC)?;
+    rustix::io::ioctl_fionbio(&read, true)?;
+    if write.as_raw_fd() == LOCK_FD {
+        // The child puts the lock there while it still reports.
+        write = rustix::io::fcntl_dupfd_cloexec(&write, LOCK_FD + 1)?;
+    }
+    Ok((read, write))
+}
+
+/// The names of what a record only numbers.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    pub(super) program: String,
+    pub(super) target: String,
+    pub(super) private: Vec<String>,
+    pub(super) hidden: Vec<String>,
+    pub(super) capabilities: Vec<String>,
+    pub(super) user: String,
+    pub(super) group: String,
+    pub(super) groups: String,
+    pub(super) working_directory: String,
+}
+
+impl Names {
+    /// The object of this stage, or nothing where the stage's phrase says it all.
+    fn of(self, stage: Stage, object: u16) -> String {
+        let nth = |names: Vec<String>| names.into_iter().nth(object.into()).unwrap_or_default();
+        match stage {
+            Stage::Exec => self.program,
+            Stage::Attach => self.target,
+            Stage::Private => nth(self.private),
+            Stage::Hide => nth(self.hidden),
+            Stage::Capabilities => nth(self.capabilities),
+            Stage::User => self.user,
+            Stage::Group => self.group,
+            Stage::Groups => self.groups,
+            Stage::WorkingDirectory => self.working_directory,
+            Stage::Limits => "open descriptors".to_owned(),
+            Stage::Stdio => format!("at {object}"),
+            _ => String::new(),
+        }
+    }
+}
+
+/// The reading end of a child's report.
+#[derive(Debug)]
+pub struct Report {
+    fd: OwnedFd,
+    names: Names,
+}
+
+impl Report {
+    pub(super) fn new(fd: OwnedFd, names: Names) -> Self {
+        Self { fd, names }
+    }
+
+    /// Waits until the program is being executed, or is known never to be. Whoever gets a failure
+    /// still has to reap the child.
+    ///
+    /// # Errors
+    /// The [`Failure`] of the child's stage, or of stage vanished where it was killed on its way.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub async fn outcome(self) -> Result<(), Failure> {
+        let unread = |error: std::io::Error| {
+            Failure::errno(
+                Stage::Vanished,
+                self.names.program.as_str(),
+                error.raw_os_error().unwrap_or(libc::EIO),
+            )
+        };
+        let fd = ReadyFd::new(self.fd).map_err(unread)?;
+        // One byte more than any child writes, so that a longer report is seen to be one.
+        let mut bytes = [0_u8; LONGEST + 1];
+        let mut len = 0;
+        while let Some(room) = bytes.get_mut(len..).filter(|room| !room.is_empty()) {
+            let read = fd
+                .read_with(|fd| rustix::io::read(fd, &mut *room))
+                .await
+                .map_err(unread)?;
+            if read == 0 {
+                break;
+            }
+            len += read;
+        }
+        match decode(bytes.get(..len).unwrap_or_default()) {
+            Outcome::Running => Ok(()),
+            Outcome::Failed {
+                stage,
+                object,
+                errno,
+            } => Err(Failure::errno(stage, self.names.of(stage, object), errno)),
+            Outcome::Vanished => Err(Failure::detail(
+                Stage::Vanished,
+                self.names.program,
+                "it was killed before it got there",
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn joined(records: &[[u8; RECORD]]) -> Vec<u8> {
+        records.concat()
+    }
+
+    #[test]
+    fn knows_each_shape_of_a_report() {
+        let exec = record(Stage::Exec, 0, 0);
+        assert_eq!(decode(&[]), Outcome::Vanished);
+        assert_eq!(decode(&exec), Outcome::Running);
+        let failed = |stage, object, errno| Outcome::Failed {
+            stage,
+            object,
+            errno,
+        };
+        assert_eq!(
+            decode(&record(Stage::Hide, 3, libc::ENOENT)),
+            failed(Stage::Hide, 3, libc::ENOENT)
+        );
+        let not_executed = joined(&[exec, record(Stage::Exec, 0, libc::ENOEXEC)]);
+        assert_eq!(decode(&not_executed), failed(Stage::Exec, 0, libc::ENOEXEC));
+    }
+
+    #[test]
+    fn what_no_child_writes_is_no_report() {
+        let exec = record(Stage::Exec, 0, 0);
+        assert_eq!(decode(&exec[..7]), Outcome::Vanished);
+        assert_eq!(decode(&joined(&[exec, exec, exec])), Outcome::Vanished);
+        assert_eq!(decode(&[0xff; RECORD]), Outcome::Vanished);
+        assert_eq!(decode(&record(Stage::User, 0, 0)), Outcome::Vanished);
+        assert_eq!(decode(&record(Stage::User, 0, -1)), Outcome::Vanished);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_decode(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+            if let Outcome::Failed { errno, .. } = decode(&bytes) {
+                prop_assert!(errno > 0);
+            }
+        }
+
+        #[test]
+        fn any_failure_goes_there_and_back(
+            stage in proptest::sample::select(Stage::ALL),
+            object in any::<u16>(),
+            errno in 1..4096_i32,
+        ) {
+            let outcome = decode(&record(stage, object, errno));
+            prop_assert_eq!(outcome, Outcome::Failed { stage, object, errno });
+        }
+    }
+}

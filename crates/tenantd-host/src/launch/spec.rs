@@ -1,0 +1,328 @@
+//! Everything that the child needs, made before it exists: locks, mounts, C strings, tables.
+//!
+//! The mounts are made here too, attached nowhere yet: the child only puts each at its place, so
+//! that it formats no options and follows no path twice.
+
+use std::ffi::{CString, c_char};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use linux_raw_sys::general::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, mount_attr};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_string,
+    fsmount, fsopen, open_tree,
+};
+use rustix::process::{Gid, Rlimit, Uid};
+
+use super::report::Names;
+use super::{Order, raw};
+use crate::datastore;
+use crate::lock::Lock;
+use tenantd_core::plan::model::{Identity, LaunchPlan};
+use tenantd_core::stage::{Failure, Stage};
+
+/// A capability by number and name, see capabilities(7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capability {
+    /// Its number.
+    pub number: u32,
+    /// Its name, such as `CAP_MKNOD`.
+    pub name: &'static str,
+}
+
+/// What leaves the bounding set of a tenant's processes: with it, one that runs as root could undo
+/// its mounts or step around the wall. One that runs as another user has none of these anyhow.
+pub const DROPPED: &[Capability] = &[
+    // Opens any file of a filesystem by its handle, below the covered folders too.
+    capability(2, "CAP_DAC_READ_SEARCH"),
+    // Makes interfaces in other network namespaces, the host's among them (IFLA_NET_NS_PID).
+    capability(12, "CAP_NET_ADMIN"),
+    // Loads code into the kernel.
+    capability(16, "CAP_SYS_MODULE"),
+    // Reads and writes memory and ports of the machine.
+    capability(17, "CAP_SYS_RAWIO"),
+    // Goes through /proc/PID/root of a process with more capabilities, and into its memory.
+    capability(19, "CAP_SYS_PTRACE"),
+    // Unmounts the covers, and enters other namespaces.
+    capability(21, "CAP_SYS_ADMIN"),
+    // Starts another kernel.
+    capability(22, "CAP_SYS_BOOT"),
+    // Makes a device file of the disk that all datastores lie on.
+    capability(27, "CAP_MKNOD"),
+    // Reads kernel memory through tracing, and packets of other namespaces through BPF.
+    capability(38, "CAP_PERFMON"),
+    capability(39, "CAP_BPF"),
+];
+
+const fn capability(number: u32, name: &'static str) -> Capability {
+    Capability { number, name }
+}
+
+/// A mount that is attached nowhere yet, and the folder where it belongs.
+pub(super) struct Mount {
+    pub(super) tree: OwnedFd,
+    pub(super) target: CString,
+}
+
+/// C strings, and the table of their addresses that execve(2) wants.
+pub(super) struct Strings {
+    // Only here to stay alive: the table points into them.
+    _strings: Vec<CString>,
+    table: Vec<*const c_char>,
+}
+
+impl Strings {
+    fn new(strings: Vec<CString>) -> Self {
+        // A CString's bytes lie on the heap and stay there when it is moved.
+        let mut table: Vec<_> = strings.iter().map(|string| string.as_ptr()).collect();
+        table.push(std::ptr::null());
+        Self {
+            _strings: strings,
+            table,
+        }
+    }
+
+    /// The table, which ends with a null pointer and is valid as long as `self`.
+    pub(super) fn as_ptr(&self) -> *const *const c_char {
+        self.table.as_ptr()
+    }
+}
+
+/// The whole of what a child does.
+pub(super) struct Spec {
+    pub(super) netns: OwnedFd,
+    pub(super) datastore: Mount,
+    pub(super) private: Vec<Mount>,
+    pub(super) hidden: Vec<Mount>,
+    pub(super) capabilities: Vec<&'static Capability>,
+    pub(super) descriptors: Rlimit,
+    pub(super) groups: Vec<Gid>,
+    pub(super) gid: Gid,
+    pub(super) uid: Uid,
+    pub(super) working_directory: CString,
+    /// Standard input, output and error, each at a number above them.
+    pub(super) stdio: [OwnedFd; 3],
+    pub(super) lock: Lock,
+    pub(super) program: CString,
+    pub(super) argv: Strings,
+    pub(super) environment: Strings,
+    names: Names,
+}
+
+impl Spec {
+    /// Takes the lock, makes the mounts, looks at the program and builds all tables.
+    ///
+    /// # Errors
+    /// A [`Failure`] of stage lock, tree, program, private, hide or stdio.
+    pub(super) fn new(order: &Order<'_>) -> Result<Self, Failure> {
+        let launch = order.launch;
+        let identity = &launch.identity;
+        let source = order.datastore.source.as_path();
+        let folder = datastore::open(source).map_err(on(Stage::Tree, source))?;
+        let lock = Lock::take(folder.as_fd(), source)?;
+        let datastore = Mount {
+            tree: clone_tree(&folder).map_err(on(Stage::Tree, source))?,
+            target: path(Stage::Attach, &order.datastore.target)?,
+        };
+        check_program(&launch.program)?;
+        let capabilities = known_capabilities();
+        Ok(Self {
+            names: names(order, &capabilities),
+            netns: above_stdio(order.netns).map_err(on(Stage::EnterNetns, Path::new("")))?,
+            datastore,
+            descriptors: order.descriptors,
+            private: mounts(Stage::Private, &launch.private, &Cover::private(identity))?,
+            hidden: mounts(Stage::Hide, &launch.hidden, &Cover::hide())?,
+            capabilities,
+            groups: identity.groups.iter().copied().map(Gid::from_raw).collect(),
+            gid: Gid::from_raw(identity.gid),
+            uid: Uid::from_raw(identity.uid),
+            working_directory: path(Stage::WorkingDirectory, &launch.working_directory)?,
+            stdio: stdio(order)?,
+            lock,
+            program: path(Stage::Exec, &launch.program)?,
+            argv: argv(launch)?,
+            environment: environment(launch)?,
+        })
+    }
+
+    /// What is left once the child exists: the names for its report.
+    pub(super) fn into_names(self) -> Names {
+        self.names
+    }
+}
+
+fn on(stage: Stage, object: &Path) -> impl Fn(Errno) -> Failure {
+    move |errno| Failure::errno(stage, object.display().to_string(), errno.raw_os_error())
+}
+
+fn c_string(stage: Stage, text: &[u8]) -> Result<CString, Failure> {
+    CString::new(text).map_err(|_| {
+        let shown = String::from_utf8_lossy(text).replace('\0', "\\0");
+        Failure::detail(stage, shown, "has a NUL byte in it")
+    })
+}
+
+fn path(stage: Stage, path: &Path) -> Result<CString, Failure> {
+    c_string(stage, path.as_os_str().as_bytes())
+}
+
+fn argv(launch: &LaunchPlan) -> Result<Strings, Failure> {
+    let strings = launch
+        .argv
+        .iter()
+        .map(|arg| c_string(Stage::Exec, arg.as_bytes()));
+    strings.collect::<Result<_, _>>().map(Strings::new)
+}
+
+fn environment(launch: &LaunchPlan) -> Result<Strings, Failure> {
+    let pairs = launch.environment.iter();
+    let strings =
+        pairs.map(|(key, value)| c_string(Stage::Exec, format!("{key}={value}").as_bytes()));
+    strings.collect::<Result<_, _>>().map(Strings::new)
+}
+
+/// A mount of the datastore alone, without what is mounted below it. Set-user-ID files and device
+/// files in it have no effect: a tenant's data needs neither, and another tenant's root could
+/// have put them there.
+fn clone_tree(folder: &OwnedFd) -> Result<OwnedFd, Errno> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    let tree = open_tree(folder, c"", flags)?;
+    let attr = mount_attr {
+        attr_set: (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV).into(),
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: 0,
+    };
+    match raw::mount_setattr(tree.as_fd(), &attr) {
+        // Before Linux 5.12. No-new-privs and the lack of CAP_MKNOD hold without it.
+        Ok(()) | Err(Errno::NOSYS) => Ok(tree),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Options of a tmpfs, see tmpfs(5).
+struct Cover {
+    options: Vec<(&'static str, String)>,
+    attributes: MountAttrFlags,
+}
+
+impl Cover {
+    /// Nothing can be seen in it or put into it: its one inode is the root.
+    fn hide() -> Self {
+        Self {
+            options: vec![
+                ("mode", "0000".to_owned()),
+                ("size", "4k".to_owned()),
+                ("nr_inodes", "1".to_owned()),
+            ],
+            attributes: MountAttrFlags::MOUNT_ATTR_RDONLY
+                | MountAttrFlags::MOUNT_ATTR_NOEXEC
+                | MountAttrFlags::MOUNT_ATTR_NOSUID
+                | MountAttrFlags::MOUNT_ATTR_NODEV,
+        }
+    }
+
+    /// An empty folder that belongs to the tenant, as large as tmpfs makes it: half of the memory.
+    fn private(identity: &Identity) -> Self {
+        Self {
+            options: vec![
+                ("mode", "0755".to_owned()),
+                ("uid", identity.uid.to_string()),
+                ("gid", identity.gid.to_string()),
+            ],
+            attributes: MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV,
+        }
+    }
+
+    fn mount(&self) -> Result<OwnedFd, Errno> {
+        let tmpfs = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        fsconfig_set_string(&tmpfs, c"source", c"tenantd")?;
+        for (key, value) in &self.options {
+            fsconfig_set_string(&tmpfs, *key, value.as_str())?;
+        }
+        fsconfig_create(&tmpfs)?;
+        fsmount(&tmpfs, FsMountFlags::FSMOUNT_CLOEXEC, self.attributes)
+    }
+}
+
+fn mounts(stage: Stage, paths: &[PathBuf], cover: &Cover) -> Result<Vec<Mount>, Failure> {
+    let mount = |target: &PathBuf| {
+        Ok(Mount {
+            tree: cover.mount().map_err(on(stage, target))?,
+            target: path(stage, target)?,
+        })
+    };
+    paths.iter().map(mount).collect()
+}
+
+/// The program as the host has it. What the mounts change about it, execve(2) finds out.
+fn check_program(program: &Path) -> Result<(), Failure> {
+    let object = program.display().to_string();
+    let found = match std::fs::metadata(program) {
+        Ok(found) => found,
+        Err(error) => {
+            let errno = error.raw_os_error().unwrap_or(libc::EINVAL);
+            return Err(Failure::errno(Stage::Program, object, errno));
+        }
+    };
+    if !found.is_file() {
+        return Err(Failure::detail(
+            Stage::Program,
+            object,
+            "it is not a regular file",
+        ));
+    }
+    if found.permissions().mode() & 0o111 == 0 {
+        return Err(Failure::errno(Stage::Program, object, libc::EACCES));
+    }
+    Ok(())
+}
+
+/// The capabilities to drop that this kernel has: it refuses a number it does not know.
+fn known_capabilities() -> Vec<&'static Capability> {
+    let known = |one: &&Capability| raw::knows_capability(one.number);
+    DROPPED.iter().filter(known).collect()
+}
+
+/// Copies above the numbers 0 to 2, which the child overwrites one after the other.
+fn above_stdio(fd: impl AsFd) -> Result<OwnedFd, Errno> {
+    fcntl_dupfd_cloexec(fd, 3)
+}
+
+fn stdio(order: &Order<'_>) -> Result<[OwnedFd; 3], Failure> {
+    let failed = |object: &'static str| {
+        move |errno: Errno| Failure::errno(Stage::Stdio, object, errno.raw_os_error())
+    };
+    let flags = OFlags::RDWR | OFlags::CLOEXEC;
+    let null = openat(CWD, c"/dev/null", flags, Mode::empty()).map_err(failed("/dev/null"))?;
+    Ok([
+        above_stdio(&null).map_err(failed("at 0"))?,
+        above_stdio(order.stdout).map_err(failed("at 1"))?,
+        above_stdio(order.stderr).map_err(failed("at 2"))?,
+    ])
+}
+
+fn names(order: &Order<'_>, capabilities: &[&Capability]) -> Names {
+    let shown = |path: &Path| path.display().to_string();
+    let all = |paths: &[PathBuf]| paths.iter().map(|path| shown(path)).collect();
+    let identity = &order.launch.identity;
+    let groups: Vec<String> = identity.groups.iter().map(ToString::to_string).collect();
+    Names {
+        program: shown(&order.launch.program),
+        target: shown(&order.datastore.target),
+        private: all(&order.launch.private),
+        hidden: all(&order.launch.hidden),
+        capabilities: capabilities.iter().map(|one| one.name.to_owned()).collect(),
+        user: identity.user.clone(),
+        group: identity.gid.to_string(),
+        groups: groups.join(", "),
+        working_directory: shown(&order.launch.working_directory),
+    }
+}

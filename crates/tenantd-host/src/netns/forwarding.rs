@@ -1,0 +1,108 @@
+//! Whether a network namespace forwards packets from one link to another: asked by netlink.
+//!
+//! `/proc/sys/net` says it too, but the kernel keeps what was looked up there in one chain for all
+//! namespaces of the host, so that each look would cost more the more tenants there are.
+
+use std::io;
+
+use rtnetlink::packet_core::{NLM_F_REQUEST, NlasIterator};
+use rtnetlink::packet_route::AddressFamily;
+use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+
+/// `RTM_NEWNETCONF` and `RTM_GETNETCONF`, see linux/rtnetlink.h.
+const ANSWER: u16 = 80;
+const QUESTION: u16 = 82;
+
+/// `NLMSG_ERROR`, see netlink(7).
+const REFUSAL: u16 = 2;
+
+/// `NETCONFA_IFINDEX` and `NETCONFA_FORWARDING`, see linux/netconf.h.
+const INDEX: u16 = 1;
+const FORWARDING: u16 = 2;
+
+/// `NETCONFA_IFINDEX_ALL`: the setting that stands for all links.
+const ALL: i32 = -1;
+
+/// Bytes of a message's header, see netlink(7), and of what stands between it and the attributes:
+/// the family, filled up to four bytes.
+const HEADER: usize = 16;
+const FAMILY: usize = 4;
+
+/// Whether the namespace of the calling thread forwards packets of a family. Where the kernel does not have the family, it does not.
+///
+/// # Errors
+/// Those of a netlink socket, and the kernel's answer.
+pub(super) fn is_on(family: AddressFamily) -> io::Result<bool> {
+    let socket = Socket::new(NETLINK_ROUTE)?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    socket.send(&question(family), 0)?;
+    // The kernel has answered when the send returns, so this waits for nothing.
+    let (answer, _) = socket.recv_from_full()?;
+    match read(&answer) {
+        Some(outcome) => outcome,
+        None => Err(io::Error::other("the kernel's answer cannot be read")),
+    }
+}
+
+fn question(family: AddressFamily) -> Vec<u8> {
+    let attribute: u16 = 8;
+    let length = u32::from(attribute) + 20;
+    let mut message = Vec::with_capacity(28);
+    message.extend(length.to_ne_bytes());
+    message.extend(QUESTION.to_ne_bytes());
+    message.extend(NLM_F_REQUEST.to_ne_bytes());
+    // Number and sender: there is one question, and the kernel knows who asks.
+    message.extend([0; 8]);
+    message.extend([u8::from(family), 0, 0, 0]);
+    message.extend(attribute.to_ne_bytes());
+    message.extend(INDEX.to_ne_bytes());
+    message.extend(ALL.to_ne_bytes());
+    message
+}
+
+/// What an answer says; nothing, if it is none.
+fn read(answer: &[u8]) -> Option<io::Result<bool>> {
+    let kind = u16::from_ne_bytes(answer.get(4..6)?.try_into().ok()?);
+    let number = |bytes: &[u8]| Some(i32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?));
+    match kind {
+        REFUSAL => {
+            let errno = number(answer.get(HEADER..)?)?.abs();
+            Some(match errno {
+                libc::EOPNOTSUPP | libc::EAFNOSUPPORT => Ok(false),
+                errno => Err(io::Error::from_raw_os_error(errno)),
+            })
+        }
+        ANSWER => NlasIterator::new(answer.get(HEADER + FAMILY..)?)
+            .flatten()
+            .find(|attribute| attribute.kind() == FORWARDING)
+            .and_then(|attribute| number(attribute.value()))
+            .map(|value| Ok(value != 0)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sched::{CloneFlags, unshare};
+
+    use super::*;
+
+    #[test]
+    fn says_what_the_files_say() {
+        let visit = std::thread::spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET).unwrap();
+            for (family, file) in crate::netns::FORWARDING {
+                for (value, on) in [("1", true), ("0", false)] {
+                    std::fs::write(format!("/proc/sys/{file}"), value).unwrap();
+                    assert_eq!(is_on(family).unwrap(), on, "{file}");
+                }
+            }
+        });
+        visit.join().unwrap();
+    }
+
+    #[test]
+    fn a_family_that_the_kernel_does_not_have_forwards_nothing() {
+        assert!(!is_on(AddressFamily::Appletalk).unwrap());
+    }
+}

@@ -1,0 +1,128 @@
+//! The hub: the link that holds the gateway's address on the host. It is a bridge in either mode,
+//! since every kernel that can run tenants has bridges, and not every one has dummy links. In
+//! mode bridge the tenants' host ends are its ports; in mode routed it has none.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use futures_util::TryStreamExt;
+use rtnetlink::packet_route::AddressFamily;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
+use rtnetlink::packet_route::link::{BridgeStpState, InfoKind};
+use rtnetlink::{LinkBridge, LinkMessageBuilder};
+
+use crate::crash;
+use tenantd_core::plan::model::{Mode, NetworkPlan};
+use tenantd_core::stage::{Failure, Stage};
+
+use super::link::{Found, Links, no_ipv6_address, runs_ipv6};
+use super::refusal::refused;
+
+/// Makes the hub, or takes over one with our mark and puts right what differs. Returns its index.
+pub(super) async fn ensure(links: &Links, network: &NetworkPlan) -> Result<u32, Failure> {
+    let name = network.hub.name.as_str();
+    let found = links.find(name).await?;
+    if let Some(found) = &found
+        && !is_hub(found, network)
+    {
+        return Err(found.in_the_way(name, &network.mark));
+    }
+    let known = found.as_ref().map(|found| found.index);
+    links.refuse_own_address(network.gateway, known).await?;
+    if let Some(index) = known {
+        furnish(links, network, index).await?;
+        return Ok(index);
+    }
+    let bridge = LinkMessageBuilder::<LinkBridge>::new(name).address(network.hub.mac.0.to_vec());
+    let made = links.0.link().add(bridge.build()).execute().await;
+    made.map_err(|error| refused(Stage::Link, name, error))?;
+    crash::point("hub: made", name);
+    let Some(found) = links.find(name).await? else {
+        return Err(Failure::errno(Stage::Link, name, libc::ENODEV).with("it vanished at once"));
+    };
+    if let Err(why) = furnish(links, network, found.index).await {
+        return Err(match links.delete(&found).await {
+            Ok(()) => why,
+            Err(left) => {
+                let both = format!("{} (and then {left})", why.detail);
+                why.with(both)
+            }
+        });
+    }
+    Ok(found.index)
+}
+
+/// Removes the hub, if it is ours and has no port left.
+pub(super) async fn remove(links: &Links, network: &NetworkPlan) -> Result<(), Failure> {
+    match links.find(network.hub.name.as_str()).await? {
+        // A bridge has a carrier as long as one of its ports has, and a tenant's has for all its
+        // life. To list the ports would be to list the links.
+        Some(found) if is_hub(&found, network) && !found.carrier => links.delete(&found).await,
+        _ => Ok(()),
+    }
+}
+
+fn is_hub(found: &Found, network: &NetworkPlan) -> bool {
+    found.is_ours(&network.mark, network.hub.mac) && found.kind == Some(InfoKind::Bridge)
+}
+
+async fn furnish(links: &Links, network: &NetworkPlan, index: u32) -> Result<(), Failure> {
+    let name = network.hub.name.as_str();
+    let mut hub = LinkMessageBuilder::<LinkBridge>::new(name)
+        .index(index)
+        // Set and not inherited: else it follows the ports' addresses and the least MTU.
+        .address(network.hub.mac.0.to_vec())
+        .mtu(network.mtu)
+        .alias(network.mark.as_str())
+        .stp_state(BridgeStpState::Disabled)
+        // Its queries would be timers that fire for nothing.
+        .mcast_snooping(false)
+        .up();
+    if runs_ipv6(network.mtu) {
+        hub = hub.append_extra_attribute(no_ipv6_address());
+    }
+    let changed = links.0.link().change(hub.build()).execute().await;
+    changed.map_err(|error| refused(Stage::Link, name, error))?;
+    crash::point("hub: marked", name);
+    ensure_address(links, network, index).await
+}
+
+async fn ensure_address(links: &Links, network: &NetworkPlan, index: u32) -> Result<(), Failure> {
+    let prefix = match network.mode {
+        Mode::Routed => 32,
+        Mode::Bridge => network.subnet.prefix(),
+    };
+    let object = format!("{}/{prefix}", network.gateway);
+    let fail = |error| refused(Stage::Address, object.as_str(), error);
+    // The connection checks strictly, so that the kernel looks at this one link only.
+    let mut request = links.0.address().get();
+    request.message_mut().header.index = index;
+    request.message_mut().header.family = AddressFamily::Inet;
+    let present: Vec<AddressMessage> = request.execute().try_collect().await.map_err(fail)?;
+    let mut missing = true;
+    for address in present {
+        if address.header.prefix_len == prefix && local(&address) == Some(network.gateway) {
+            missing = false;
+        } else {
+            let removed = links.0.address().del(address).execute().await;
+            removed.map_err(fail)?;
+        }
+    }
+    if missing {
+        let gateway = IpAddr::V4(network.gateway);
+        let added = links
+            .0
+            .address()
+            .add(index, gateway, prefix)
+            .execute()
+            .await;
+        added.map_err(fail)?;
+    }
+    Ok(())
+}
+
+fn local(address: &AddressMessage) -> Option<Ipv4Addr> {
+    address.attributes.iter().find_map(|part| match part {
+        AddressAttribute::Local(IpAddr::V4(local)) => Some(*local),
+        _ => None,
+    })
+}

@@ -1,0 +1,351 @@
+//! The host's side of links: looked up by name or index, never listed, and touched only where the
+//! owner's mark is on them.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::Path;
+
+use futures_util::TryStreamExt;
+use rtnetlink::packet_route::AddressFamily;
+use rtnetlink::packet_route::link::{
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVeth, LinkAttribute,
+    LinkExtentMask, LinkFlags, LinkInfo, LinkMessage, State,
+};
+use rtnetlink::packet_route::route::{
+    RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteScope, RouteType,
+};
+use rtnetlink::{Handle, LinkBridgePort, LinkUnspec, LinkVeth, RouteMessageBuilder};
+use rustix::io::Errno;
+use rustix::net::netdevice::name_to_index;
+use rustix::net::{SocketFlags, SocketType, socket_with};
+
+use crate::netns::Netns;
+use tenantd_core::name::{AppName, TenantName};
+use tenantd_core::plan::model::{EndPlan, LinkPlan, MacAddr, NetworkPlan};
+use tenantd_core::stage::{Failure, Stage};
+
+use super::refusal::{errno, refused};
+
+/// The least MTU in bytes with which a link runs IPv6 (RFC 8200 §5).
+const IPV6_MTU_MIN: u32 = 1280;
+
+/// Whether links with this MTU have an IPv6 side that must be told to keep silent.
+pub(super) fn runs_ipv6(mtu: u32) -> bool {
+    // Not below /proc/sys/net, where a look costs more the more namespaces there are.
+    mtu >= IPV6_MTU_MIN && Path::new("/proc/self/net/if_inet6").exists()
+}
+
+/// Leaves a link without the IPv6 address that it would give itself.
+pub(super) fn no_ipv6_address() -> LinkAttribute {
+    let none = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
+    LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![none])])
+}
+
+/// A link of the host that was looked up.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) index: u32,
+    pub(super) name: String,
+    pub(super) kind: Option<InfoKind>,
+    /// Whether it is up and something is on its other side.
+    pub(super) carrier: bool,
+    /// Whether the kernel has acted on that: before, it drops what is sent.
+    pub(super) operational: bool,
+    /// The number by which the host knows the network namespace that its other end is in.
+    pub(super) peer: Option<i32>,
+    mac: Vec<u8>,
+    alias: Option<String>,
+}
+
+impl Found {
+    /// One of which no more is known.
+    pub(super) fn at(index: u32, name: &str) -> Self {
+        Self {
+            index,
+            name: name.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn new(message: LinkMessage) -> Self {
+        let mut found = Self {
+            index: message.header.index,
+            carrier: message.header.flags.contains(LinkFlags::LowerUp),
+            ..Self::default()
+        };
+        for attribute in message.attributes {
+            match attribute {
+                LinkAttribute::IfName(name) => found.name = name,
+                LinkAttribute::IfAlias(alias) => found.alias = Some(alias),
+                LinkAttribute::Address(mac) => found.mac = mac,
+                LinkAttribute::LinkNetNsId(number) => found.peer = Some(number),
+                LinkAttribute::OperState(state) => found.operational = state == State::Up,
+                LinkAttribute::LinkInfo(parts) => {
+                    found.kind = parts.into_iter().find_map(|part| match part {
+                        LinkInfo::Kind(kind) => Some(kind),
+                        _ => None,
+                    });
+                }
+                _ => {}
+            }
+        }
+        found
+    }
+
+    /// Whether it bears our mark. An alias cannot be given at creation, so a link that a
+    /// supervisor was killed over has none yet: it is known by the MAC address, which was derived
+    /// from the same app and tenant.
+    pub(super) fn is_ours(&self, mark: &str, mac: MacAddr) -> bool {
+        match &self.alias {
+            Some(alias) => alias == mark,
+            None => self.mac == mac.0,
+        }
+    }
+
+    /// Whether it bears just this mark.
+    pub(super) fn is_marked_as(&self, mark: &str) -> bool {
+        self.alias.as_deref() == Some(mark)
+    }
+
+    /// The tenant of `app` whose mark it bears.
+    pub(super) fn tenant_of(&self, app: &AppName) -> Option<TenantName> {
+        let tenant = self.alias.as_deref()?.strip_prefix("tenantd:")?;
+        let tenant = tenant.strip_prefix(app.as_str())?.strip_prefix('/')?;
+        tenant.parse().ok()
+    }
+
+    /// Whether it bears the mark of any tenantd.
+    pub(super) fn is_marked(&self) -> bool {
+        let alias = self.alias.as_deref();
+        alias.is_some_and(|alias| alias.starts_with("tenantd:"))
+    }
+
+    /// Whether it has an alias that is not this mark.
+    pub(super) fn is_marked_otherwise(&self, mark: &str) -> bool {
+        self.alias.as_deref().is_some_and(|alias| alias != mark)
+    }
+
+    /// The failure that it causes by having the name of a link that is to be made (as its own, or
+    /// as an alternative one).
+    pub(super) fn in_the_way(&self, name: &str, mark: &str) -> Failure {
+        let kind = match &self.kind {
+            Some(kind) => format!("a {kind} link"),
+            None => "a link".to_owned(),
+        };
+        let alias = match &self.alias {
+            Some(alias) => format!("with the alias {alias}"),
+            None => "without an alias".to_owned(),
+        };
+        Failure::errno(Stage::Link, name, libc::EEXIST)
+            .with(format!("the name is taken by {kind} {alias}, not {mark}"))
+    }
+}
+
+/// The index of a link of the host. By ioctl, see netdevice(7): an answer by netlink would hold
+/// all that is known of the link.
+pub(super) fn index_of(name: &str) -> Result<u32, Errno> {
+    let any = socket_with(
+        rustix::net::AddressFamily::INET,
+        SocketType::DGRAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    name_to_index(&any, name)
+}
+
+/// The host's links, through the net thread's one connection.
+#[derive(Clone)]
+pub(super) struct Links(pub(super) Handle);
+
+impl Links {
+    pub(super) async fn find(&self, name: &str) -> Result<Option<Found>, Failure> {
+        self.look_up(self.0.link().get().match_name(name), name)
+            .await
+    }
+
+    pub(super) async fn find_index(&self, index: u32) -> Result<Option<Found>, Failure> {
+        let object = format!("number {index}");
+        self.look_up(self.0.link().get().match_index(index), &object)
+            .await
+    }
+
+    async fn look_up(
+        &self,
+        request: rtnetlink::LinkGetRequest,
+        object: &str,
+    ) -> Result<Option<Found>, Failure> {
+        let brief = vec![LinkExtentMask::SkipStats];
+        let request = request.set_filter_mask(AddressFamily::Unspec, brief);
+        let answer: Result<Vec<_>, _> = request.execute().try_collect().await;
+        match answer {
+            Ok(links) => Ok(links.into_iter().next().map(Found::new)),
+            Err(error) if errno(&error) == Some(libc::ENODEV) => Ok(None),
+            Err(error) => Err(refused(Stage::Link, object, error)),
+        }
+    }
+
+    /// Makes the pair, with the tenant end inside the namespace from the start. Both ends are
+    /// down. One queue each: with more, the kernel waits for RCU twice.
+    pub(super) async fn create_pair(
+        &self,
+        network: &NetworkPlan,
+        link: &LinkPlan,
+        controller: Option<u32>,
+        netns: &Netns,
+    ) -> Result<(), rtnetlink::Error> {
+        let queues = [LinkAttribute::NumTxQueues(1), LinkAttribute::NumRxQueues(1)];
+        let [tx, rx] = queues.clone();
+        let peer = LinkUnspec::new_with_name(link.tenant.name.as_str())
+            .address(link.tenant.mac.0.to_vec())
+            .mtu(network.mtu)
+            .append_extra_attribute(tx)
+            .append_extra_attribute(rx)
+            .setns_by_fd(netns.as_fd().as_raw_fd())
+            .build();
+        let [tx, rx] = queues;
+        let mut pair = LinkVeth::new(link.host.name.as_str(), "")
+            .address(link.host.mac.0.to_vec())
+            .mtu(network.mtu)
+            .append_extra_attribute(tx)
+            .append_extra_attribute(rx)
+            .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)));
+        if let Some(controller) = controller {
+            pair = pair.controller(controller);
+        }
+        self.0.link().add(pair.build()).execute().await
+    }
+
+    /// Marks the host end, isolates it if it is a bridge's port, and sets it up. The tenant end
+    /// is still down, so nothing has passed before.
+    pub(super) async fn raise_host_end(
+        &self,
+        index: u32,
+        network: &NetworkPlan,
+        link: &LinkPlan,
+        port: bool,
+    ) -> Result<(), Failure> {
+        let mut end = if port {
+            // Port data in the message that makes the link is ignored without a word.
+            LinkBridgePort::new(index).isolated(true).build()
+        } else {
+            LinkUnspec::new_with_index(index).build()
+        };
+        end.header.flags |= LinkFlags::Up;
+        end.header.change_mask |= LinkFlags::Up;
+        end.attributes
+            .push(LinkAttribute::IfAlias(link.mark.clone()));
+        if runs_ipv6(network.mtu) {
+            end.attributes.push(no_ipv6_address());
+        }
+        let change = self.0.link().change(end).execute().await;
+        change.map_err(|error| refused(Stage::Link, link.host.name.as_str(), error))
+    }
+
+    pub(super) async fn delete(&self, found: &Found) -> Result<(), Failure> {
+        match self.0.link().del(found.index).execute().await {
+            Err(error) if errno(&error) != Some(libc::ENODEV) => {
+                Err(refused(Stage::Release, found.name.as_str(), error))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Sends the tenant's address to its link, by a route and a permanent neighbour entry: no ARP,
+    /// so neither the host's `arp_ignore` nor its `rp_filter` has a say.
+    pub(super) async fn route_to(
+        &self,
+        index: u32,
+        gateway: Ipv4Addr,
+        address: Ipv4Addr,
+        tenant: &EndPlan,
+    ) -> Result<(), Failure> {
+        let object = format!("{address}/32");
+        let route = RouteMessageBuilder::<Ipv4Addr>::new()
+            .destination_prefix(address, 32)
+            .output_interface(index)
+            .scope(RouteScope::Link)
+            .pref_source(gateway);
+        if let Err(error) = self.0.route().add(route.build()).execute().await {
+            let failure = refused(Stage::Route, object, error);
+            if failure.errno == libc::EEXIST
+                && let Some(route) = self.way_to(address).await?
+            {
+                let owner = self.owner(&route).await?;
+                return Err(failure.with(format!("it is routed to {owner} already")));
+            }
+            return Err(failure);
+        }
+        let neighbour = self.0.neighbours().add(index, IpAddr::V4(address));
+        let neighbour = neighbour.link_layer_address(&tenant.mac.0).replace();
+        neighbour.execute().await.map_err(|error| {
+            refused(
+                Stage::Route,
+                format!("{address} (its neighbour entry)"),
+                error,
+            )
+        })
+    }
+
+    /// Fails if the address is one of the host's own, unless it is on the link with index
+    /// `allowed`.
+    pub(super) async fn refuse_own_address(
+        &self,
+        address: Ipv4Addr,
+        allowed: Option<u32>,
+    ) -> Result<(), Failure> {
+        match self.way_to(address).await? {
+            Some(route) if route.header.kind == RouteType::Local => {
+                if allowed.is_some() && allowed == outgoing(&route) {
+                    return Ok(());
+                }
+                let owner = self.owner(&route).await?;
+                Err(
+                    Failure::errno(Stage::Address, address.to_string(), libc::EADDRINUSE)
+                        .with(format!("it is the host's own, on {owner}")),
+                )
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The route that the host has to an address: one look-up.
+    async fn way_to(&self, address: Ipv4Addr) -> Result<Option<RouteMessage>, Failure> {
+        let mut request = RouteMessage::default();
+        request.header.address_family = AddressFamily::Inet;
+        request.header.destination_prefix_length = 32;
+        // The entry itself rather than what follows from it: that of a local address names `lo`.
+        request.header.flags = RouteFlags::FibMatch | RouteFlags::LookupTable;
+        let destination = RouteAttribute::Destination(RouteAddress::Inet(address));
+        request.attributes.push(destination);
+        let answer: Result<Vec<_>, _> = self.0.route().get(request).execute().try_collect().await;
+        match answer {
+            Ok(routes) => Ok(routes.into_iter().next()),
+            // No route, or one of the kinds unreachable, prohibit and blackhole.
+            Err(error)
+                if matches!(
+                    errno(&error),
+                    Some(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EACCES | libc::EINVAL)
+                ) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(refused(Stage::Route, address.to_string(), error)),
+        }
+    }
+
+    /// The name of the link that a route leads to.
+    async fn owner(&self, route: &RouteMessage) -> Result<String, Failure> {
+        let link = match outgoing(route) {
+            Some(index) => self.find_index(index).await?,
+            None => None,
+        };
+        Ok(link.map_or_else(|| "no link".into(), |link| link.name))
+    }
+}
+
+fn outgoing(route: &RouteMessage) -> Option<u32> {
+    route.attributes.iter().find_map(|part| match part {
+        RouteAttribute::Oif(index) => Some(*index),
+        _ => None,
+    })
+}

@@ -1,0 +1,104 @@
+//! Where a tenant's link leads: what the kernel itself says of the network namespace behind it.
+//!
+//! It numbers the namespaces that the host has links to, and says this number both of a link's other
+//! end and of a namespace that is held (`RTM_GETNSID`, see rtnetlink(7)). Whoever is in the tenant's
+//! namespace can change neither. It looks at one link and one namespace, and lists no more than the
+//! addresses in that one.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use futures_util::{StreamExt, TryStreamExt};
+use rtnetlink::packet_core::{NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use rtnetlink::packet_route::address::AddressAttribute;
+use rtnetlink::packet_route::nsid::{NsidAttribute, NsidMessage};
+use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
+
+use crate::netns::Netns;
+use tenantd_core::plan::model::LinkPlan;
+use tenantd_core::stage::{Failure, Stage};
+
+use super::link::Links;
+use super::provision::Site;
+use super::refusal::{answered, refused};
+
+/// Where a tenant's link leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// No link bears the tenant's mark.
+    NoLink,
+    /// Into another network namespace.
+    Elsewhere,
+    /// Into this one.
+    Here {
+        /// The tenant's address there: the one that is planned, or else another one.
+        address: Option<Ipv4Addr>,
+    },
+}
+
+impl Site {
+    /// Whether the tenant's link leads into this network namespace.
+    pub(super) async fn way(&self, link: &LinkPlan, netns: &Netns) -> Result<Way, Failure> {
+        let found = self.links.find(link.host.name.as_str()).await?;
+        let Some(found) = found.filter(|found| found.is_marked_as(&link.mark)) else {
+            return Ok(Way::NoLink);
+        };
+        let number = self.links.number_of(netns.as_fd()).await?;
+        // A negative number is none, see `NETNSA_NSID_NOT_ASSIGNED`.
+        match number.filter(|number| *number >= 0) {
+            Some(number) if found.peer == Some(number) => Ok(Way::Here {
+                address: self.links.address_in(number, link.address).await?,
+            }),
+            Some(_) | None => Ok(Way::Elsewhere),
+        }
+    }
+}
+
+impl Links {
+    /// The number by which the host knows a network namespace.
+    async fn number_of(&self, netns: BorrowedFd<'_>) -> Result<Option<i32>, Failure> {
+        let mut message = NsidMessage::default();
+        let fd = u32::try_from(netns.as_raw_fd()).unwrap_or(u32::MAX);
+        message.attributes.push(NsidAttribute::Fd(fd));
+        let mut request = NetlinkMessage::from(RouteNetlinkMessage::GetNsId(message));
+        request.header.flags = NLM_F_REQUEST;
+        let refused = |error| refused(Stage::Netns, "(its number)", error);
+        let mut answers = self.0.clone().request(request).map_err(refused)?;
+        let mut number = None;
+        while let Some(answer) = answers.next().await {
+            match answer.payload {
+                NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewNsId(found)) => {
+                    number = found.attributes.into_iter().find_map(|part| match part {
+                        NsidAttribute::Id(number) => Some(number),
+                        _ => None,
+                    });
+                }
+                NetlinkPayload::Error(answer) if answer.code.is_some() => {
+                    return Err(answered(Stage::Netns, "(its number)", &answer));
+                }
+                _ => {}
+            }
+        }
+        Ok(number)
+    }
+
+    /// This address, if the network namespace with this number has it; else another one that it has
+    /// for others to reach it by.
+    async fn address_in(&self, number: i32, wanted: Ipv4Addr) -> Result<Option<Ipv4Addr>, Failure> {
+        let mut request = self.0.address().get();
+        let message = request.message_mut();
+        message.header.family = AddressFamily::Inet;
+        let target = AddressAttribute::TargetNetNsId(number);
+        message.attributes.push(target);
+        let all: Result<Vec<_>, _> = request.execute().try_collect().await;
+        let all = all.map_err(|error| refused(Stage::Address, wanted.to_string(), error))?;
+        let all = all.into_iter().flat_map(|message| message.attributes);
+        let others = all.filter_map(|part| match part {
+            AddressAttribute::Local(IpAddr::V4(address)) if !address.is_loopback() => Some(address),
+            _ => None,
+        });
+        let mut others: Vec<Ipv4Addr> = others.collect();
+        others.sort_by_key(|address| *address != wanted);
+        Ok(others.first().copied())
+    }
+}

@@ -1,0 +1,56 @@
+//! What the kernel says when it refuses a netlink request, as a [`Failure`].
+
+use std::io;
+
+use rtnetlink::packet_core::{ErrorMessage, NlasIterator};
+
+use tenantd_core::stage::{Failure, Stage};
+
+/// Bytes of the refused request that the answer repeats: its header only (`NETLINK_CAP_ACK`).
+const REPEATED: usize = 16;
+
+/// `NLMSGERR_ATTR_MSG`: the attribute that holds a sentence for people, see netlink(7).
+const SENTENCE: u16 = 1;
+
+/// A failure from the kernel's answer.
+pub(super) fn refused(stage: Stage, object: impl Into<String>, error: rtnetlink::Error) -> Failure {
+    match error {
+        rtnetlink::Error::NetlinkError(message) => answered(stage, object, &message),
+        other => Failure::detail(stage, object, other.to_string()),
+    }
+}
+
+/// A failure from the kernel's answer to a request that rtnetlink did not send.
+pub(super) fn answered(stage: Stage, object: impl Into<String>, message: &ErrorMessage) -> Failure {
+    let failure = Failure::errno(stage, object, message.raw_code().abs());
+    match sentence(&message.header) {
+        Some(sentence) => failure.with(sentence),
+        None => failure,
+    }
+}
+
+/// A failure of the socket itself.
+pub(super) fn broken(stage: Stage, object: impl Into<String>, error: &io::Error) -> Failure {
+    match error.raw_os_error() {
+        Some(errno) => Failure::errno(stage, object, errno).with("on the netlink socket"),
+        None => Failure::detail(stage, object, error.to_string()),
+    }
+}
+
+/// The errno of the kernel's answer, if it is one.
+pub(super) fn errno(error: &rtnetlink::Error) -> Option<i32> {
+    match error {
+        rtnetlink::Error::NetlinkError(message) => Some(message.raw_code().abs()),
+        _ => None,
+    }
+}
+
+fn sentence(answer: &[u8]) -> Option<String> {
+    NlasIterator::new(answer.get(REPEATED..)?)
+        .flatten()
+        .find(|attribute| attribute.kind() == SENTENCE)
+        .map(|attribute| {
+            let text = String::from_utf8_lossy(attribute.value());
+            text.trim_end_matches('\0').trim_end_matches('.').to_owned()
+        })
+}

@@ -1,0 +1,327 @@
+//! One process, held by a pidfd so that its number can never mean another; and, where there is
+//! no cgroup to track by, all processes of a network namespace.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
+
+use super::launch::raw;
+use super::launch::ready_fd::ReadyFd;
+use tenantd_core::stage::{Failure, Stage};
+
+/// How many leftover processes a message names.
+pub(super) const NAMED: usize = 32;
+
+/// How a process ended, see waitid(2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// With this status.
+    Status(i32),
+    /// By this signal.
+    Signal(i32),
+    /// In a way that only its parent could tell: it was the child of another supervisor.
+    Unknown,
+}
+
+/// Waits until the process has ended, and reaps it if it is a child of this process.
+///
+/// # Errors
+/// Those of waitid(2) but for `ECHILD`, and of ioctl_pidfd(2).
+pub async fn ended(pidfd: &ReadyFd) -> std::io::Result<Ended> {
+    pidfd
+        .read_with(|fd| reap(fd)?.ok_or(Errno::WOULDBLOCK))
+        .await
+}
+
+/// How the process ended, or `None` while it lives. Reaps it if it is a child of this process.
+///
+/// # Errors
+/// Those of waitid(2).
+pub fn reap(pidfd: BorrowedFd<'_>) -> Result<Option<Ended>, Errno> {
+    wait(pidfd, WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
+}
+
+/// Waits for the end of a child that has been killed.
+pub(super) fn reap_blocking(pidfd: BorrowedFd<'_>) -> Result<Option<Ended>, Errno> {
+    wait(pidfd, WaitIdOptions::EXITED)
+}
+
+fn wait(pidfd: BorrowedFd<'_>, options: WaitIdOptions) -> Result<Option<Ended>, Errno> {
+    let status = match waitid(WaitId::PidFd(pidfd), options) {
+        Ok(Some(status)) => status,
+        Ok(None) => return Ok(None),
+        Err(Errno::CHILD) if has_ended(pidfd)? => return end_of_a_stranger(pidfd).map(Some),
+        Err(Errno::CHILD) => return Ok(None),
+        Err(errno) => return Err(errno),
+    };
+    Ok(Some(
+        match (status.exit_status(), status.terminating_signal()) {
+            (Some(code), _) => Ended::Status(code),
+            (None, Some(signal)) => Ended::Signal(signal),
+            (None, None) => Ended::Unknown,
+        },
+    ))
+}
+
+/// How a process ended that is no child of this one. A zombie tells it as long as its parent has
+/// not waited for it, and the kernel after that, from Linux 6.15 on.
+fn end_of_a_stranger(pidfd: BorrowedFd<'_>) -> Result<Ended, Errno> {
+    let status = match zombie_status(pidfd) {
+        Some(status) => Some(status),
+        None => match raw::exit_status(pidfd) {
+            Ok(status) => status,
+            // A kernel that does not tell, or was not asked to before its parent waited for it.
+            Err(Errno::NOTTY | Errno::INVAL | Errno::SRCH) => None,
+            Err(errno) => return Err(errno),
+        },
+    };
+    Ok(match status {
+        Some(status) if libc::WIFEXITED(status) => Ended::Status(libc::WEXITSTATUS(status)),
+        Some(status) if libc::WIFSIGNALED(status) => Ended::Signal(libc::WTERMSIG(status)),
+        Some(_) | None => Ended::Unknown,
+    })
+}
+
+/// The status of a zombie as wait(2) would say it: field 52 of proc_pid_stat(5). Whoever could open
+/// its network namespace may read that too. `None` if it is none any more.
+fn zombie_status(pidfd: BorrowedFd<'_>) -> Option<i32> {
+    let fd = pidfd.as_raw_fd();
+    let about = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
+    let mut lines = about.lines();
+    let pid: i32 = lines
+        .find_map(|line| line.strip_prefix("Pid:"))?
+        .trim()
+        .parse()
+        .ok()?;
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // As long as nobody has waited for it, its number is its own.
+    signal(pidfd, 0).ok()?;
+    let is_zombie = field(&stat, 3)? == "Z";
+    field(&stat, 52)?.parse().ok().filter(|_| is_zombie)
+}
+
+/// How a process that has ended did so, if that can still be told without waiting.
+///
+/// # Errors
+/// Those of waitid(2).
+pub fn how_it_ended(pidfd: &ReadyFd) -> Result<Option<Ended>, Errno> {
+    reap(pidfd.as_fd())
+}
+
+/// Whether a process has ended, though it may not have been waited for.
+///
+/// # Errors
+/// Those of poll(2).
+pub fn is_over(pidfd: &ReadyFd) -> Result<bool, Errno> {
+    has_ended(pidfd.as_fd())
+}
+
+fn has_ended(pidfd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    wait_until(pidfd, now)
+}
+
+fn wait_until(pidfd: BorrowedFd<'_>, limit: Timespec) -> Result<bool, Errno> {
+    Ok(poll(
+        &mut [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)],
+        Some(&limit),
+    )? > 0)
+}
+
+/// Sends a signal by its number, also a real-time one.
+///
+/// # Errors
+/// Those of pidfd_send_signal(2); `ESRCH` once the process has been reaped.
+pub fn signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
+    raw::pidfd_send_signal(pidfd, signal)
+}
+
+/// When a process started, in clock ticks since boot: with its number, the name of a process
+/// that no later one shares. `None` if there is no such process.
+#[must_use]
+pub fn start_ticks(pid: i32) -> Option<u64> {
+    parse_start_ticks(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+fn parse_start_ticks(stat: &str) -> Option<u64> {
+    field(stat, 22)?.parse().ok()
+}
+
+/// A field of proc_pid_stat(5) from the third on. The second is the program's name, which may hold
+/// anything.
+fn field(stat: &str, number: usize) -> Option<&str> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_ascii_whitespace().nth(number.checked_sub(3)?)
+}
+
+/// The processes whose network namespace has this inode. Walks over all of `/proc`, so it is
+/// only for hosts without a cgroup tree to track by, and for the proof of a stop.
+///
+/// # Errors
+/// Those of reading the folder `/proc`. A process that ends on the way is left out.
+pub fn in_netns(inode: u64) -> std::io::Result<Vec<i32>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        if netns_of(pid) == Some(inode) {
+            found.push(pid);
+        }
+    }
+    Ok(found)
+}
+
+fn netns_of(pid: i32) -> Option<u64> {
+    // A zombie has left its namespaces already.
+    let stat = std::fs::metadata(format!("/proc/{pid}/ns/net")).ok()?;
+    Some(stat.ino())
+}
+
+/// Whether any process is in the network namespace with this inode. Walks over all of `/proc`.
+///
+/// # Errors
+/// A [`Failure`] of stage end.
+pub fn is_in_netns(inode: u64) -> Result<bool, Failure> {
+    all_in(inode).map(|found| !found.is_empty())
+}
+
+/// Sends a signal to every process of a network namespace. Walks over all of `/proc`.
+///
+/// # Errors
+/// A [`Failure`] of stage end.
+pub fn signal_netns(inode: u64, number: i32) -> Result<(), Failure> {
+    let held = all_in(inode)?
+        .into_iter()
+        .filter_map(|pid| hold(pid, inode));
+    for pidfd in held {
+        match signal(pidfd.as_fd(), number) {
+            Ok(()) | Err(Errno::SRCH) => {}
+            Err(errno) => return Err(end_failure(inode, errno.raw_os_error())),
+        }
+    }
+    Ok(())
+}
+
+fn all_in(inode: u64) -> Result<Vec<i32>, Failure> {
+    in_netns(inode).map_err(|error| end_failure(inode, error.raw_os_error().unwrap_or(libc::EIO)))
+}
+
+fn end_failure(inode: u64, errno: i32) -> Failure {
+    Failure::errno(Stage::End, format!("in network namespace {inode}"), errno)
+}
+
+/// Kills every process of a network namespace, also those that begin meanwhile, until there is
+/// none. The fallback where there is no cgroup. Blocks for up to `limit`.
+///
+/// # Errors
+/// A [`Failure`] of stage end that names what outlived SIGKILL.
+pub fn kill_netns(inode: u64, limit: Duration) -> Result<(), Failure> {
+    let deadline = Instant::now() + limit;
+    loop {
+        let found = all_in(inode)?;
+        if found.is_empty() {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            let named = name_some(&found);
+            return Err(Failure::detail(
+                Stage::End,
+                format!("in network namespace {inode}"),
+                format!("{named} outlived SIGKILL"),
+            ));
+        }
+        let held: Vec<OwnedFd> = found.iter().filter_map(|&pid| hold(pid, inode)).collect();
+        for pidfd in &held {
+            kill_and_wait(pidfd.as_fd(), deadline)
+                .map_err(|errno| end_failure(inode, errno.raw_os_error()))?;
+        }
+    }
+}
+
+/// A pidfd of the process, if it still is in the namespace now that its number is held.
+fn hold(pid: i32, inode: u64) -> Option<OwnedFd> {
+    let pidfd = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
+    (netns_of(pid) == Some(inode)).then_some(pidfd)
+}
+
+fn kill_and_wait(pidfd: BorrowedFd<'_>, deadline: Instant) -> Result<(), Errno> {
+    match signal(pidfd, libc::SIGKILL) {
+        Ok(()) => {}
+        Err(Errno::SRCH) => return Ok(()),
+        Err(errno) => return Err(errno),
+    }
+    let left = deadline.saturating_duration_since(Instant::now());
+    let limit = Timespec::try_from(left).map_err(|_| Errno::OVERFLOW)?;
+    wait_until(pidfd, limit)?;
+    Ok(())
+}
+
+/// Some of the numbers, as "process 1" or "processes 1, 2 and 3 more".
+#[must_use]
+pub fn name_some(pids: &[i32]) -> String {
+    let named: Vec<String> = pids.iter().take(NAMED).map(ToString::to_string).collect();
+    let named = named.join(", ");
+    match (pids.len(), pids.len().saturating_sub(NAMED)) {
+        (1, _) => format!("process {named}"),
+        (_, 0) => format!("processes {named}"),
+        (_, more) => format!("processes {named} and {more} more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn start_ticks_survive_a_name_with_parentheses() {
+        let tail = "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20";
+        assert_eq!(parse_start_ticks(&format!("7 (sh) {tail}")), Some(4711));
+        assert_eq!(
+            parse_start_ticks(&format!("7 (a) R 1 (b) {tail}")),
+            Some(4711)
+        );
+        assert_eq!(parse_start_ticks("7 (sh) S 1"), None);
+        assert_eq!(parse_start_ticks(""), None);
+    }
+
+    #[test]
+    fn our_own_start_is_in_the_past() {
+        let pid = i32::try_from(std::process::id()).unwrap();
+        assert!(start_ticks(pid).unwrap() > 0);
+        assert_eq!(start_ticks(-1), None);
+    }
+
+    #[test]
+    fn the_end_of_a_process_that_somebody_else_has_waited_for_is_told() {
+        for (script, ended) in [
+            ("exit 7", Ended::Status(7)),
+            ("kill -9 $$", Ended::Signal(libc::SIGKILL)),
+        ] {
+            let mut child = std::process::Command::new("sh")
+                .args(["-c", script])
+                .spawn()
+                .unwrap();
+            let pid = Pid::from_child(&child);
+            let pidfd = pidfd_open(pid, PidfdFlags::empty()).unwrap();
+            child.wait().unwrap();
+            assert_eq!(reap(pidfd.as_fd()).unwrap(), Some(ended), "needs 6.15");
+        }
+    }
+
+    #[test]
+    fn names_only_some() {
+        assert_eq!(name_some(&[1]), "process 1");
+        assert_eq!(name_some(&[1, 2]), "processes 1, 2");
+        let many: Vec<i32> = (0..40).collect();
+        assert!(name_some(&many).ends_with("31 and 8 more"));
+    }
+}

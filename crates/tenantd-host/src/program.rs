@@ -1,0 +1,60 @@
+//! The file of a program: which one a path names now, so that a launch of an older one is noticed.
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use tenantd_core::plan::derive;
+
+/// Which file a path named, with which contents, in one number: packages put a new file in place of
+/// the old one (another inode), and what is written in place gets another size or time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgramFile(u64);
+
+impl ProgramFile {
+    /// The file that `path` names now; symbolic links are followed.
+    ///
+    /// # Errors
+    /// Those of stat(2). It may block for as long as the filesystem does.
+    pub fn at(path: &Path) -> io::Result<Self> {
+        let found = std::fs::metadata(path)?;
+        let (device, inode, size) = (found.dev(), found.ino(), found.size());
+        let (seconds, nanoseconds) = (found.mtime(), found.mtime_nsec());
+        Ok(Self(derive::hash(&format!(
+            "{device} {inode} {size} {seconds}.{nanoseconds:09}"
+        ))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_told_from_the_one_in_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("wiki");
+        std::fs::write(&path, "1.0").unwrap();
+        let first = ProgramFile::at(&path).unwrap();
+        assert_eq!(ProgramFile::at(&path).unwrap(), first);
+        // As dpkg(1) does it.
+        let new = folder.path().join("wiki.dpkg-new");
+        std::fs::write(&new, "1.1").unwrap();
+        std::fs::rename(&new, &path).unwrap();
+        let second = ProgramFile::at(&path).unwrap();
+        assert_ne!(second, first);
+        std::fs::write(&path, "1.1.1").unwrap();
+        assert_ne!(ProgramFile::at(&path).unwrap(), second);
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert_eq!(
+            ProgramFile::at(&link).unwrap(),
+            ProgramFile::at(&path).unwrap()
+        );
+        std::fs::remove_file(&path).unwrap();
+        let gone = ProgramFile::at(&link).unwrap_err();
+        assert_eq!(gone.kind(), io::ErrorKind::NotFound);
+    }
+}

@@ -1,0 +1,264 @@
+//! The runtime folder of an application, `/run/tenantd/APP`, and the lock that makes its
+//! supervisor the only one.
+//!
+//! The folder can be entered but not listed by others (0711): a tenant's program must reach the
+//! notify socket in it. What others must not reach has closed permissions of its own.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::crash;
+use tenantd_core::layout;
+use tenantd_core::name::{AppName, TenantName};
+use tenantd_core::stage::Failure;
+
+use super::heritage::{Heritage, is_file};
+use super::lock;
+
+/// The folder that holds the runtime folders of all applications.
+pub const ROOT: &str = layout::RUNTIME;
+
+/// How often, and after which pause, the lock of a supervisor that is gone is tried again. The
+/// child of a launch has copies of all the supervisor's descriptors until it executes its program,
+/// this lock's among them: where a supervisor is killed at that moment, its lock outlives it by
+/// some milliseconds, on a host under load by much more.
+const PATIENCE: (u32, Duration) = (500, Duration::from_millis(10));
+pub use layout::LEDGER;
+
+/// The name under which the lock is handed down.
+pub const LOCK: &str = "lock";
+
+/// Why the runtime folder cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// Another supervisor runs this application.
+    #[error(
+        "{app} is supervised already, by process {holder}: stop that one, or ask it for `tenantd status --app {app}`"
+    )]
+    Taken {
+        /// The application.
+        app: AppName,
+        /// The process that holds the lock, as it wrote it.
+        holder: String,
+    },
+    /// The locks of datastores could not be tidied up.
+    #[error(transparent)]
+    Locks(#[from] Failure),
+    /// A file or folder could not be made, opened or removed.
+    #[error("cannot {attempt} {}{}", path.display(), root_hint(source))]
+    Io {
+        /// What was tried.
+        attempt: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// How it failed.
+        source: io::Error,
+    },
+}
+
+fn root_hint(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => " (running tenants needs root: try again with sudo)",
+        _ => "",
+    }
+}
+
+impl RuntimeError {
+    fn io(attempt: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io {
+            attempt,
+            path,
+            source,
+        }
+    }
+}
+
+/// The folder of `app`.
+#[must_use]
+pub fn folder(app: &AppName) -> PathBuf {
+    layout::folder(app)
+}
+
+/// Tenants, and the paths of what no tenant can be called as.
+pub type Named = (Vec<TenantName>, Vec<PathBuf>);
+
+/// The tenants after whom the entries of a folder are named, among those entries that `count`.
+///
+/// # Errors
+/// What reading the folder reports.
+pub fn tenants_in(folder: &Path, counts: impl Fn(&fs::DirEntry) -> bool) -> io::Result<Named> {
+    let (mut tenants, mut strangers) = (Vec::new(), Vec::new());
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        match name.to_str().and_then(|name| name.parse().ok()) {
+            _ if !counts(&entry) => {}
+            Some(tenant) => tenants.push(tenant),
+            None => strangers.push(entry.path()),
+        }
+    }
+    Ok((tenants, strangers))
+}
+
+/// The runtime folder, held by this supervisor alone for as long as this value lives.
+#[derive(Debug)]
+pub struct Runtime {
+    folder: PathBuf,
+    lock: File,
+}
+
+impl Runtime {
+    /// Makes the folder and takes its lock (flock(2)); one that was handed down is taken already.
+    ///
+    /// # Errors
+    /// When another supervisor holds the lock, or a folder or the lock file cannot be made.
+    pub fn take(app: &AppName, heritage: &mut Heritage) -> Result<Self, RuntimeError> {
+        let folder = folder(app);
+        let path = folder.join("lock");
+        let is_it = |fd: BorrowedFd<'_>| is_file(fd, &path).unwrap_or(false);
+        if let Some(lock) = heritage.claim(LOCK, is_it) {
+            let lock = File::from(lock);
+            return Ok(Self { folder, lock });
+        }
+        let (mut tries, pause) = PATIENCE;
+        loop {
+            make_folder(Path::new(ROOT), 0o755)?;
+            make_folder(&folder, 0o711)?;
+            let Some(mut lock) =
+                open_lock(&path).map_err(RuntimeError::io("open the lock", &path))?
+            else {
+                // A supervisor that just ends removed the folder after we had found it.
+                continue;
+            };
+            match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(rustix::io::Errno::WOULDBLOCK) => {
+                    let mut holder = String::new();
+                    lock.read_to_string(&mut holder)
+                        .map_err(RuntimeError::io("read the lock", &path))?;
+                    let holder = holder.trim_end().to_owned();
+                    if tries == 0 || is_alive(&holder) {
+                        let app = app.clone();
+                        return Err(RuntimeError::Taken { app, holder });
+                    }
+                    tries -= 1;
+                    std::thread::sleep(pause);
+                    continue;
+                }
+                Err(errno) => {
+                    return Err(RuntimeError::io("lock", &path)(errno.into()));
+                }
+            }
+            if !is_file(lock.as_fd(), &path).map_err(RuntimeError::io("look at the lock", &path))? {
+                // Its last holder removed it between our open and our lock.
+                continue;
+            }
+            write_holder(&mut lock).map_err(RuntimeError::io("write the lock", &path))?;
+            make_folder(&folder.join("tenants"), 0o700)?;
+            return Ok(Self { folder, lock });
+        }
+    }
+
+    /// The lock, to be handed down.
+    #[must_use]
+    pub fn lock(&self) -> BorrowedFd<'_> {
+        self.lock.as_fd()
+    }
+
+    /// Removes the folder and gives up the lock. Whatever still lies in the folder stays there,
+    /// and with it the folder.
+    ///
+    /// # Errors
+    /// When something is left in the folder, or cannot be removed.
+    pub fn remove(self) -> Result<(), RuntimeError> {
+        let tenants = self.folder.join("tenants");
+        fs::remove_dir(&tenants).map_err(RuntimeError::io("remove", &tenants))?;
+        crash::point("finish: tenants' folder gone", "");
+        let ledger = self.folder.join(LEDGER);
+        match fs::remove_file(&ledger) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(RuntimeError::io("remove", &ledger)(error));
+            }
+            Ok(()) | Err(_) => {}
+        }
+        crash::point("finish: ledger gone", "");
+        let path = self.folder.join("lock");
+        // The lock's file goes while the lock is held: whoever waits for it sees that it is gone.
+        fs::remove_file(&path).map_err(RuntimeError::io("remove", &path))?;
+        match fs::remove_dir(&self.folder) {
+            // The next supervisor came in as we went out, and the folder is its own now.
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty && path.exists() => {}
+            other => other.map_err(RuntimeError::io("remove", &self.folder))?,
+        }
+        drop(self.lock);
+        crash::point("finish: folder gone", "");
+        lock::sweep()?;
+        // Shared with other applications: the last one to leave succeeds.
+        let shared = [Path::new(ROOT).join("locks"), PathBuf::from(ROOT)];
+        for folder in shared {
+            match fs::remove_dir(&folder) {
+                Ok(()) => {}
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty
+                    ) => {}
+                Err(error) => return Err(RuntimeError::io("remove", &folder)(error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn open_lock(path: &Path) -> io::Result<Option<File>> {
+    let opened = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path);
+    match opened {
+        Ok(lock) => Ok(Some(lock)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a process lives. One that has ended without having been waited for is dead: it has
+/// no memory any more, see proc_pid_stat(5).
+fn is_alive(pid: &str) -> bool {
+    let statm = fs::read_to_string(format!("/proc/{pid}/statm"));
+    statm.is_ok_and(|statm| !statm.starts_with("0 "))
+}
+
+fn write_holder(lock: &mut File) -> io::Result<()> {
+    lock.set_len(0)?;
+    lock.rewind()?;
+    writeln!(lock, "{}", std::process::id())
+}
+
+/// Makes a folder that only root can write to; one that is there must be just so.
+fn make_folder(path: &Path, mode: u32) -> Result<(), RuntimeError> {
+    match DirBuilder::new().mode(mode).create(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let found = fs::symlink_metadata(path).map_err(RuntimeError::io("look at", path))?;
+            if !found.is_dir() {
+                let error = io::Error::from_raw_os_error(libc::ENOTDIR);
+                return Err(RuntimeError::io("use the folder", path)(error));
+            }
+        }
+        Err(error) => return Err(RuntimeError::io("make the folder", path)(error)),
+    }
+    // The umask may have taken bits away that tenants need.
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+        .map_err(RuntimeError::io("set the permissions of", path))
+}
