@@ -1,14 +1,16 @@
 //! Manifests and what is said about them: `tests/golden/NAME.toml` gives `NAME.plan` if it is
 //! good, and `NAME.problems` if it is not. `tests/golden/changes/NAME.toml` gives `NAME.changes`.
+//! `tests/golden/fingerprints/NAME.toml` gives the lines of `pinned` that begin with NAME.
 //!
 //! `UPDATE=1 cargo test --test golden` writes what is said now; then read the difference.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use tenantd_core::manifest::{self, Source, problem::Problems};
 use tenantd_core::plan::facts::{HostAddress, ProgramFact, Table, User};
-use tenantd_core::plan::{self, diff, model::Plan};
+use tenantd_core::plan::{self, diff, effect, model::Plan};
 
 /// A host that is the same on every machine.
 fn host() -> Table {
@@ -140,6 +142,68 @@ fn pairs_of_manifests_give_changes() {
     }
     assert!(count > 8, "the manifests lie in {}", folder.display());
     assert!(wrong.is_empty(), "not as expected: {wrong:?}");
+}
+
+/// The manifests of the folder, by name, with the fingerprints of each tenant as a line.
+fn fingerprints(folder: &Path) -> BTreeMap<String, Vec<String>> {
+    let mut each = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "toml") {
+            continue;
+        }
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        let plan = read(name, text).unwrap_or_else(|problems| panic!("{problems}"));
+        let line = |tenant: &plan::model::TenantPlan| {
+            let effect::Fingerprints { renew, relaunch } = effect::fingerprints(tenant);
+            let tenant = &tenant.name;
+            format!("{name} {tenant} renew {renew:012x} relaunch {relaunch:012x}")
+        };
+        each.insert(name.to_owned(), plan.tenants.iter().map(line).collect());
+    }
+    each
+}
+
+/// The rule is at the head of `pinned`: what an earlier version computed is never computed
+/// otherwise, so `UPDATE=1` adds the lines of new manifests and leaves those that are there.
+#[test]
+fn fingerprints_stay_what_they_were() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/fingerprints");
+    let file = folder.join("pinned");
+    let mut pinned = fs::read_to_string(&file).unwrap();
+    let now = fingerprints(&folder);
+    assert!(now.len() > 12, "the manifests lie in {}", folder.display());
+    let of = |text: &str, name: &str| -> Vec<String> {
+        let its = |line: &&str| line.split(' ').next() == Some(name);
+        text.lines().filter(its).map(str::to_owned).collect()
+    };
+    for (name, lines) in &now {
+        if of(&pinned, name).is_empty() && std::env::var_os("UPDATE").is_some() {
+            pinned += &(lines.join("\n") + "\n");
+            fs::write(&file, &pinned).unwrap();
+        }
+        assert_eq!(&of(&pinned, name), lines, "{}", file.display());
+    }
+    let known =
+        |line: &&str| !line.starts_with('#') && !now.contains_key(line.split(' ').next().unwrap());
+    let gone: Vec<&str> = pinned.lines().filter(known).collect();
+    assert!(gone.is_empty(), "their manifests are gone: {gone:?}");
+}
+
+/// A default that is written down is a default, and what is changed live is in no fingerprint.
+#[test]
+fn defaults_and_live_changes_are_in_no_fingerprint() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/fingerprints");
+    let each = fingerprints(&folder);
+    let numbers = |name: &str| -> Vec<String> {
+        let lines = each[name].iter();
+        lines
+            .map(|line| line.split_once(' ').unwrap().1.to_owned())
+            .collect()
+    };
+    assert_eq!(numbers("defaults"), numbers("least"));
+    assert_eq!(numbers("policy"), numbers("least"));
 }
 
 #[test]
