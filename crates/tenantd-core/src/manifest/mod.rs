@@ -17,7 +17,7 @@ pub mod value;
 pub use document::{markdown, schema};
 
 /// A manifest's text, and where it comes from.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Source {
     /// What it is called when a problem in it is shown: its path as the operator gave it.
     pub name: String,

@@ -1,7 +1,7 @@
 //! The difference between two plans: which tenants come, which go, and what has to happen to each
 //! of those that stay but are planned otherwise.
 //!
-//! What a changed field takes is said in [`effect`].
+//! What a changed field takes is said in [`fields`].
 
 #[cfg(test)]
 mod tests;
@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::effect::{self, Effect, Part};
+use super::effect::Effect;
+use super::fields::{self, Field, Takes, Touches};
 use super::holders::Holders;
 use super::model::{NetworkPlan, Plan, TenantPlan};
 use crate::name::{AppName, TenantName};
@@ -99,7 +100,11 @@ pub struct Side<'a> {
 
 impl Side<'_> {
     fn shared(&self) -> Vec<Part> {
-        effect::shared(self.app, self.network)
+        let mut parts = Vec::new();
+        fields::shared(self.app, self.network, &mut |field| {
+            parts.push(Part::of(&field));
+        });
+        parts
     }
 }
 
@@ -140,8 +145,8 @@ pub fn diff<'a>(old: impl Into<Side<'a>>, new: impl Into<Side<'a>>) -> Changes {
                 continue;
             }
             Some(old) => {
-                let (effect, fields) = compare(effect::parts(old), effect::parts(tenant));
-                (effect.into(), fields)
+                let (takes, fields) = compare(parts(old), parts(tenant));
+                (takes.effect().into(), fields)
             }
         };
         let after = match change {
@@ -167,34 +172,58 @@ pub fn diff<'a>(old: impl Into<Side<'a>>, new: impl Into<Side<'a>>) -> Changes {
     changes
 }
 
+/// A field by itself.
+struct Part {
+    id: String,
+    name: String,
+    value: String,
+    takes: Takes,
+    leaving: Takes,
+}
+
+impl Part {
+    fn of(field: &Field<'_>) -> Self {
+        Self {
+            id: field.id().to_string(),
+            name: field.name().to_string(),
+            value: field.value.to_string(),
+            takes: field.takes,
+            leaving: field.leaving,
+        }
+    }
+}
+
+fn parts(tenant: &TenantPlan) -> Vec<Part> {
+    let mut parts = Vec::new();
+    fields::tenant(tenant, &mut |field| parts.push(Part::of(&field)));
+    parts
+}
+
 /// What is different, and the most that any of it takes.
-fn compare(old: Vec<Part>, new: Vec<Part>) -> (Effect, Vec<FieldChange>) {
+fn compare(old: Vec<Part>, new: Vec<Part>) -> (Takes, Vec<FieldChange>) {
     let mut before: Vec<Option<Part>> = old.into_iter().map(Some).collect();
     let mut fields = Vec::new();
     for part in new {
-        let same = |old: &&mut Option<Part>| old.as_ref().is_some_and(|o| o.name == part.name);
+        let same = |old: &&mut Option<Part>| old.as_ref().is_some_and(|o| o.id == part.id);
         let old = before.iter_mut().find(same).and_then(Option::take);
         if old.as_ref().is_none_or(|old| old.value != part.value) {
-            fields.push((
-                part.effect,
-                part.name,
-                old.map(|o| o.value),
-                Some(part.value),
-            ));
+            let (before, after) = (old.map(|old| old.value), Some(part.value));
+            fields.push((part.takes, part.name, before, after));
         }
     }
     for part in before.into_iter().flatten() {
-        let effect = effect::without(&part);
-        fields.push((effect, part.name, Some(part.value), None));
+        fields.push((part.leaving, part.name, Some(part.value), None));
     }
-    fields.sort_by_key(|(effect, ..)| Reverse(*effect));
-    let most = fields.first().map_or(Effect::Live, |(effect, ..)| *effect);
+    // Stable: among those that take as much, the order of the plan stays.
+    fields.sort_by_key(|(takes, ..)| Reverse(takes.effect()));
+    let takes = fields.iter().map(|(takes, ..)| *takes).max();
     let change = |(_, field, before, after)| FieldChange {
         field,
         before,
         after,
     };
-    (most, fields.into_iter().map(change).collect())
+    let fields = fields.into_iter().map(change).collect();
+    (takes.unwrap_or(Takes::Live(Touches::Nothing)), fields)
 }
 
 /// What of a tenant that comes or goes is shown.

@@ -1,21 +1,13 @@
-//! What a change of each field of a plan takes.
-//!
-//! A tenant's plan is taken apart in one place, without a rest pattern: a new field does not
-//! compile until somebody has said what a change of it takes. The fingerprints by which a launch
-//! is known after its supervisor's death are made of the same parts, so that both agree on what
-//! is outdated.
+//! What a change of a plan takes, and the fingerprints by which a launch is known after its
+//! supervisor's death: made of the same [`fields`], so that both agree on what is outdated.
 
-use std::fmt::{self, Display, Write};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
 use super::derive;
-use super::model::{
-    DatastorePlan, EndPlan, Identity, LaunchPlan, LinkPlan, NetworkPlan, Policy, RestartPolicy,
-    StopSignal, TenantPlan,
-};
-use super::render::{self, Span};
-use crate::name::AppName;
+use super::fields::{self, Field, Key, Takes};
+use super::model::TenantPlan;
 
 /// What a changed field takes, the least first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -55,221 +47,121 @@ impl Fingerprints {
     }
 }
 
-/// The fingerprints of a tenant's plan: two plans between which [`diff`] finds no more than live
-/// changes have the same, but for folders that need no hiding any more.
+/// The fingerprints of a tenant's plan: two plans between which [`diff`](super::diff::diff) finds
+/// no more than live changes have the same, but for folders that need no hiding any more.
+///
+/// What contributes to them, and how that may change, is said in [`fields`].
 #[must_use]
 pub fn fingerprints(tenant: &TenantPlan) -> Fingerprints {
-    let (mut renew, mut relaunch) = (String::new(), String::new());
-    each_part(tenant, &mut |effect, name, value| {
-        let text = match effect {
-            Effect::Renew => &mut renew,
-            Effect::Relaunch => &mut relaunch,
-            Effect::Live => return,
+    let mut parts = Parts::default();
+    fields::tenant(tenant, &mut |field| parts.add(&field));
+    parts.fingerprints()
+}
+
+/// What contributes to fingerprints, as text.
+#[derive(Debug, Default)]
+struct Parts {
+    renew: Half,
+    relaunch: Half,
+}
+
+/// What contributes to one of them.
+#[derive(Debug, Default)]
+struct Half {
+    /// The fields that were known first, in the order of the plan.
+    first: String,
+    /// Those that came later, in the order of their names.
+    later: BTreeSet<String>,
+}
+
+impl Parts {
+    fn add(&mut self, field: &Field<'_>) {
+        let half = match field.takes {
+            Takes::Renew => &mut self.renew,
+            Takes::Relaunch => &mut self.relaunch,
+            Takes::Live(_) => return,
         };
-        let _ = write!(text, "{name}={value}\0");
-    });
-    Fingerprints {
-        renew: derive::hash(&renew),
-        relaunch: derive::hash(&relaunch),
+        let text = format!("{}={}\0", field.id(), field.value);
+        match field.key {
+            Key::First(_) => half.first.push_str(&text),
+            Key::Later(_) if field.at_default => {}
+            Key::Later(_) => drop(half.later.insert(text)),
+        }
+    }
+
+    fn fingerprints(self) -> Fingerprints {
+        let hash = |Half { first, later }| {
+            derive::hash(&later.iter().fold(first, |all, text: &String| all + text))
+        };
+        Fingerprints {
+            renew: hash(self.renew),
+            relaunch: hash(self.relaunch),
+        }
     }
 }
 
-/// A field as text.
-pub(super) struct Part {
-    pub(super) effect: Effect,
-    pub(super) name: String,
-    pub(super) value: String,
-}
+#[cfg(test)]
+mod tests {
+    use super::super::fields::Touches;
+    use super::*;
 
-/// A tenant's plan as text, field by field.
-pub(super) fn parts(tenant: &TenantPlan) -> Vec<Part> {
-    let mut parts = Vec::new();
-    each_part(tenant, &mut |effect, name, value| {
-        parts.push(Part {
-            effect,
-            name: name.to_string(),
-            value: value.to_string(),
-        });
-    });
-    parts
-}
-
-/// What it takes that a field is there no more. A folder that holds no datastore any more may
-/// stay covered until the next launch: that harms nobody.
-pub(super) fn without(part: &Part) -> Effect {
-    if part.name.starts_with(HIDDEN) {
-        Effect::Live
-    } else {
-        part.effect
+    fn of(fields: &[Field<'_>]) -> Fingerprints {
+        let mut parts = Parts::default();
+        fields.iter().for_each(|field| parts.add(field));
+        parts.fingerprints()
     }
-}
 
-pub(super) const HIDDEN: &str = "hidden ";
-
-/// What all tenants share, and no running supervisor can exchange.
-pub(super) fn shared(app: &AppName, network: &NetworkPlan) -> Vec<Part> {
-    let NetworkPlan {
-        mode,
-        subnet,
-        gateway,
-        hub,
-        mark,
-        mtu,
-    } = network;
-    let parts: [(&str, &dyn Display); 7] = [
-        ("name", app),
-        ("mode", &render::mode(*mode)),
-        ("subnet", subnet),
-        ("gateway", gateway),
-        ("hub", &End(hub)),
-        ("mark", mark),
-        ("mtu", mtu),
-    ];
-    let part = |(name, value): (&str, &dyn Display)| Part {
-        effect: Effect::Renew,
-        name: name.to_owned(),
-        value: value.to_string(),
-    };
-    parts.map(part).into()
-}
-
-/// Sees one part of a plan: what a change of it takes, its name and its value.
-type See<'a> = &'a mut dyn FnMut(Effect, &dyn Display, &dyn Display);
-
-fn each_part(tenant: &TenantPlan, see: See<'_>) {
-    let TenantPlan {
-        // By it the two were found to be the same tenant.
-        name: _,
-        link,
-        datastore,
-        launch,
-        policy,
-    } = tenant;
-    let LinkPlan {
-        address,
-        prefix,
-        host,
-        tenant,
-        mark,
-    } = link;
-    see(
-        Effect::Renew,
-        &"address",
-        &format_args!("{address}/{prefix}"),
-    );
-    see(Effect::Renew, &"host end", &End(host));
-    see(Effect::Renew, &"tenant end", &End(tenant));
-    see(Effect::Renew, &"mark", mark);
-    let DatastorePlan {
-        source,
-        root,
-        target,
-        uid,
-        gid,
-        mode,
-    } = datastore;
-    // A release proves that nobody uses the one, and a provision makes the other.
-    see(Effect::Renew, &"datastore", &source.display());
-    see(Effect::Relaunch, &"bound at", &target.display());
-    // These are of a datastore that is not there yet.
-    see(Effect::Live, &"made from", &root.display());
-    let new = format_args!("owner {uid}:{gid}, mode {mode:04o}");
-    see(Effect::Live, &"if new", &new);
-    launch_parts(launch, see);
-    policy_parts(policy, see);
-}
-
-fn launch_parts(launch: &LaunchPlan, see: See<'_>) {
-    let LaunchPlan {
-        program,
-        argv,
-        environment,
-        working_directory,
-        identity,
-        private,
-        hidden,
-    } = launch;
-    see(Effect::Relaunch, &"program", &program.display());
-    for (at, text) in argv.iter().enumerate() {
-        let value = format_args!("{text:?}");
-        see(Effect::Relaunch, &format_args!("argument {at}"), &value);
-    }
-    for (name, value) in &**environment {
-        let value = format_args!("{value:?}");
-        see(
-            Effect::Relaunch,
-            &format_args!("environment {name}"),
-            &value,
+    #[test]
+    fn a_later_field_contributes_only_where_it_is_not_at_its_default() {
+        let first = Field::new(
+            Key::First("address"),
+            "address",
+            &"10.0.0.11/32",
+            Takes::Renew,
         );
+        let program = Field::new(Key::First("program"), "program", &"/bin/a", Takes::Relaunch);
+        let before = of(&[first, program]);
+        for (takes, effect) in [
+            (Takes::Renew, Some(Effect::Renew)),
+            (Takes::Relaunch, Some(Effect::Relaunch)),
+            (Takes::Live(Touches::Policy), None),
+        ] {
+            let said = Field::new(Key::Later("new"), "new", &"7", takes);
+            let unsaid = Field {
+                at_default: true,
+                ..said
+            };
+            assert_eq!(of(&[first, unsaid, program]), before);
+            assert_eq!(before.effect(of(&[first, said, program])), effect);
+            let other = Field {
+                value: &"8",
+                ..said
+            };
+            assert_eq!(of(&[said]).effect(of(&[other])), effect);
+            // Where it is listed does not matter.
+            assert_eq!(of(&[said, first, program]), of(&[first, program, said]));
+        }
     }
-    let start = working_directory.display();
-    see(Effect::Relaunch, &"starts in", &start);
-    let Identity {
-        user,
-        uid,
-        gid,
-        groups,
-    } = &**identity;
-    // The pipes of its output, which a provision makes, are the user's.
-    see(Effect::Renew, &"user number", uid);
-    see(Effect::Relaunch, &"user", user);
-    see(Effect::Relaunch, &"group", gid);
-    see(Effect::Relaunch, &"groups", &render::groups(groups));
-    for path in &**private {
-        let path = path.display();
-        see(Effect::Relaunch, &format_args!("private {path}"), &"empty");
+
+    #[test]
+    fn a_first_field_contributes_even_at_its_default() {
+        let start = Field::new(Key::First("starts in"), "starts in", &"/", Takes::Relaunch);
+        let unsaid = Field {
+            at_default: true,
+            ..start
+        };
+        assert_eq!(of(&[unsaid]), of(&[start]));
+        assert_ne!(of(&[unsaid]), of(&[]));
     }
-    for path in &**hidden {
-        let path = path.display();
-        see(
-            Effect::Relaunch,
-            &format_args!("{HIDDEN}{path}"),
-            &"covered",
-        );
-    }
-}
 
-fn policy_parts(policy: &Policy, see: See<'_>) {
-    let Policy {
-        autostart,
-        stop_signal: StopSignal { number, name },
-        grace,
-        restart,
-        ready,
-        ready_within,
-        daemonizes,
-    } = policy;
-    let mut live = |name: &str, value: &dyn Display| see(Effect::Live, &name, value);
-    // Whether it is wanted up is for operators to say while the supervisor runs.
-    live("autostart", &render::yes(*autostart));
-    live("daemonizes", &render::yes(*daemonizes));
-    live("stop", &format_args!("{name} ({number})"));
-    live("grace", &Span(*grace));
-    let RestartPolicy {
-        when,
-        delay,
-        delay_max,
-        healthy_after,
-        strikes,
-        window,
-    } = restart;
-    live("restart", &render::when(*when));
-    live("delay", &Span(*delay));
-    live("longest delay", &Span(*delay_max));
-    live("healthy after", &Span(*healthy_after));
-    let held = format_args!("{strikes} strikes within {}", Span(*window));
-    live("held after", &held);
-    // The launch that runs is measured by the old one to its end.
-    live("ready", &render::ready(ready));
-    live("ready within", &Span(*ready_within));
-}
-
-/// One end of a link.
-struct End<'a>(&'a EndPlan);
-
-impl Display for End<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let EndPlan { name, mac } = self.0;
-        write!(f, "{name} {mac}")
+    #[test]
+    fn a_label_is_in_no_fingerprint() {
+        let field = Field::new(Key::First("private"), "private", &"empty", Takes::Relaunch);
+        let other = Field {
+            label: "private folder",
+            nested: true,
+            ..field
+        };
+        assert_eq!(of(&[field]), of(&[other]));
     }
 }

@@ -10,6 +10,7 @@ pub mod derive;
 pub mod diff;
 pub mod effect;
 pub mod facts;
+pub mod fields;
 pub mod holders;
 mod identity;
 pub mod model;

@@ -1,13 +1,14 @@
 //! When tenants start, stop, restart and count as ready.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use toml::Spanned;
 
 use super::model::{Policy, Readiness, RestartPolicy, RestartWhen, StopSignal};
-use crate::manifest::problem::Problems;
 use crate::manifest::raw::{App, Manifest, Ready, Restart};
 use crate::manifest::value::When;
+use crate::manifest::{self, Source, problem::Problems};
 
 /// The policy that all tenants have but for `autostart`, as far as it is known.
 pub(super) fn policy(manifest: &Manifest, problems: &mut Problems) -> Option<Policy> {
@@ -44,6 +45,23 @@ pub(super) fn policy(manifest: &Manifest, problems: &mut Problems) -> Option<Pol
         ready_within: *ready.within.as_ref()?.get_ref(),
         daemonizes: *daemonizes.as_ref()?.get_ref(),
     })
+}
+
+/// The policy of a manifest that says nothing of it.
+pub(super) fn default() -> &'static Policy {
+    static DEFAULT: LazyLock<Policy> = LazyLock::new(|| {
+        let mut problems = Problems::new("the defaults", "");
+        let nothing = manifest::read(&Source::default(), &mut problems);
+        policy(&nothing, &mut problems).expect("every key of the policy has a default")
+    });
+    &DEFAULT
+}
+
+impl Default for Policy {
+    /// The policy of a manifest that says nothing of it.
+    fn default() -> Self {
+        default().clone()
+    }
 }
 
 fn readiness(ready: &Ready, problems: &mut Problems) -> Option<Readiness> {

@@ -6,10 +6,15 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::manifest::Source;
-use crate::plan::effect::{HIDDEN, fingerprints};
+use crate::plan::effect::fingerprints;
 use crate::plan::facts::{ProgramFact, Table, User};
 
 fn plan(tenants: &str) -> Plan {
+    plan_of("", tenants)
+}
+
+/// A plan with these lines in `[app]` and in `[tenants]`.
+fn plan_of(app: &str, tenants: &str) -> Plan {
     let user = |name: &str, uid| User {
         name: name.to_owned(),
         uid,
@@ -27,7 +32,7 @@ fn plan(tenants: &str) -> Plan {
     };
     let text = format!(
         "[app]\nname = \"wiki\"\ncommand = [\"/bin/wiki\"]\nuser = \"wiki\"\n\
-         datastore.path = \"/var/lib/wiki\"\n[network]\nsubnet = \"10.0.0.0/24\"\n[tenants]\n{tenants}"
+         datastore.path = \"/var/lib/wiki\"\n{app}\n[network]\nsubnet = \"10.0.0.0/24\"\n[tenants]\n{tenants}"
     );
     let source = Source {
         name: "m".to_owned(),
@@ -48,14 +53,22 @@ fn plans() -> impl Strategy<Value = Plan> {
         ", datastore = \"/data/{tenant}\"",
     ];
     let keys = prop::sample::select(keys.to_vec());
+    let app = [
+        "",
+        "working_directory = \"/srv\"",
+        "private = [\"/run/wiki\", \"/tmp\"]",
+        "daemonizes = true\nstop.grace = \"1m\"",
+        "ready.notify = true\ndatastore.mode = \"0700\"",
+    ];
+    let app = prop::sample::select(app.to_vec());
     let names = Just(["a", "b", "c", "d", "e"].to_vec()).prop_shuffle();
     let addresses = Just((11..16).collect::<Vec<u8>>()).prop_shuffle();
-    let each = (names, addresses, prop::collection::vec(keys, 0..=5));
-    each.prop_map(|(names, addresses, keys)| {
+    let each = (app, names, addresses, prop::collection::vec(keys, 0..=5));
+    each.prop_map(|(app, names, addresses, keys)| {
         let lines = names.iter().zip(&addresses).zip(&keys);
         let lines =
             lines.map(|((name, ip), keys)| format!("{name} = {{ ip = \"10.0.0.{ip}\"{keys} }}\n"));
-        plan(&lines.collect::<String>())
+        plan_of(app, &lines.collect::<String>())
     })
 }
 
@@ -122,7 +135,7 @@ proptest! {
                 continue;
             };
             let found = fingerprints(old).effect(fingerprints(new));
-            let uncovered = fields.iter().any(|f| f.field.starts_with(HIDDEN) && f.after.is_none());
+            let uncovered = fields.iter().any(|f| f.field.starts_with("hidden ") && f.after.is_none());
             match (change, found) {
                 (Change::Live, Some(Effect::Relaunch)) => prop_assert!(uncovered),
                 (Change::Live, found) => prop_assert_eq!(found, None),
@@ -130,6 +143,59 @@ proptest! {
             }
         }
     }
+}
+
+/// A default that is not what the reference says would take a key for one that nobody uses.
+#[test]
+fn what_the_manifest_does_not_say_is_at_its_default() {
+    let mut said = Vec::new();
+    let plan = plan("a = { ip = \"10.0.0.11\" }");
+    fields::tenant(&plan.tenants[0], &mut |field| {
+        if !field.at_default {
+            said.push(field.name().to_string());
+        }
+    });
+    let without = [
+        "address",
+        "host end",
+        "tenant end",
+        "mark",
+        "datastore",
+        "bound at",
+        "made from",
+        "if new",
+        "program",
+        "argument 0",
+        "environment HOME",
+        "environment LOGNAME",
+        "environment PATH",
+        "environment USER",
+        // The manifest says one.
+        "user",
+        "user number",
+        "group",
+        "groups",
+        "hidden /var/lib/tenantd",
+    ];
+    assert_eq!(said, without);
+}
+
+#[test]
+fn no_two_fields_are_called_alike() {
+    let app = "private = [\"/run/wiki\", \"/tmp\"]\nenvironment = { A = \"\", B = \"\" }";
+    let plan = plan_of(
+        app,
+        "a = { ip = \"10.0.0.11\", arguments = [\"-v\", \"-v\"] }",
+    );
+    let (mut ids, mut names) = (BTreeSet::new(), BTreeSet::new());
+    fields::tenant(&plan.tenants[0], &mut |field| {
+        assert!(ids.insert(field.id().to_string()), "{}", field.id());
+        assert!(names.insert(field.name().to_string()), "{}", field.name());
+    });
+    assert!(
+        ids.contains("argument 2") && ids.contains("private /tmp"),
+        "{ids:?}"
+    );
 }
 
 #[test]

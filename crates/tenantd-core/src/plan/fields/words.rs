@@ -1,0 +1,66 @@
+//! The values of a plan's fields as text.
+//!
+//! Some are in fingerprints and never change: see the head of [`super`].
+
+use std::fmt::{self, Display};
+use std::time::Duration;
+
+use super::super::model::{EndPlan, Mode, Readiness, RestartWhen};
+
+/// One end of a link.
+pub(super) struct End<'a>(pub(super) &'a EndPlan);
+
+impl Display for End<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let EndPlan { name, mac } = self.0;
+        write!(f, "{name} {mac}")
+    }
+}
+
+pub(super) fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Routed => "routed",
+        Mode::Bridge => "bridge",
+    }
+}
+
+pub(super) fn restart(when: RestartWhen) -> &'static str {
+    match when {
+        RestartWhen::Always => "always",
+        RestartWhen::OnFailure => "on failure",
+        RestartWhen::Never => "never",
+    }
+}
+
+pub(super) fn ready(ready: &Readiness) -> String {
+    match ready {
+        Readiness::Started => "when started".to_owned(),
+        Readiness::Lived(time) => format!("after {}", Span(*time)),
+        Readiness::Tcp(port) => format!("when TCP port {port} accepts"),
+        Readiness::Notify => "when it says so".to_owned(),
+    }
+}
+
+pub(super) fn yes(flag: bool) -> &'static str {
+    if flag { "yes" } else { "no" }
+}
+
+/// A length of time as the manifest would say it.
+pub(super) struct Span(pub(super) Duration);
+
+impl Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let printer = jiff::fmt::friendly::SpanPrinter::new();
+        f.write_str(&printer.unsigned_duration_to_string(&self.0))
+    }
+}
+
+/// Numbers of groups, with a space between them.
+pub(super) struct Groups<'a>(pub(super) &'a [u32]);
+
+impl Display for Groups<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let groups: Vec<String> = self.0.iter().map(u32::to_string).collect();
+        f.write_str(&groups.join(" "))
+    }
+}
