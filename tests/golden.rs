@@ -214,7 +214,9 @@ fn the_example_is_good() {
     let said = plan::render::text(&plan);
     assert!(!differs(&root.join("tests/golden/example.plan"), &said));
     let json = serde_json::to_value(&plan).unwrap();
-    assert_eq!(json["tenants"][1]["link"]["address"], "10.77.0.12");
+    let link = &json["tenants"][1]["link"];
+    assert_eq!(link["address"], "10.77.0.12");
+    assert_eq!(link["addresses"], serde_json::json!(["10.77.0.12"]));
 }
 
 #[test]

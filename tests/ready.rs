@@ -3,7 +3,7 @@
 mod support;
 
 use std::io::Read;
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 use std::time::Duration;
@@ -22,9 +22,9 @@ fn run<T>(test: impl Future<Output = T>) -> T {
 }
 
 /// A port of the test host that nothing listens on.
-fn free_port() -> SocketAddrV4 {
+fn free_port() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    SocketAddrV4::new(Ipv4Addr::LOCALHOST, listener.local_addr().unwrap().port())
+    listener.local_addr().unwrap()
 }
 
 #[test]

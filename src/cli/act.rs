@@ -84,7 +84,7 @@ pub(super) fn outcome(tenant: &TenantStatus) -> String {
         if let Some(pid) = tenant.pid {
             line += &format!(", pid {pid}");
         }
-        line += &format!(", {}", tenant.address);
+        line += &format!(", {}", tenant.addresses);
     }
     if let Some(why) = &tenant.why {
         line += &format!(": {why}");
@@ -104,7 +104,7 @@ mod tests {
             permanent: None,
             state,
             pid: ready.map(|_| 123),
-            address: "10.77.0.11".parse().unwrap(),
+            addresses: std::net::Ipv4Addr::new(10, 77, 0, 11).into(),
             restarts: 0,
             since: jiff::Timestamp::UNIX_EPOCH,
             ready,

@@ -67,7 +67,7 @@ pub enum Command {
     /// Show everything that is derived from a manifest
     #[command(after_help = "EXAMPLES\n  \
         tenantd plan --config tenants.toml\n  \
-        tenantd plan --config tenants.toml --json | jq '.tenants[].link.address'")]
+        tenantd plan --config tenants.toml --json | jq '.tenants[].link.addresses[]'")]
     Plan {
         /// As JSON
         #[arg(long)]

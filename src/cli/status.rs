@@ -87,7 +87,7 @@ fn row(tenant: &TenantStatus, now: Timestamp) -> [String; 9] {
         want(tenant),
         tenant.state.word().to_owned(),
         or_dash(tenant.pid),
-        tenant.address.to_string(),
+        tenant.addresses.to_string(),
         tenant.restarts.to_string(),
         length(tenant.since, now),
         or_dash(tenant.ready.map(|ready| if ready { "yes" } else { "no" })),
@@ -191,7 +191,7 @@ mod tests {
             permanent: None,
             state: StateWord::Up,
             pid: Some(4711),
-            address: "10.77.0.11".parse().unwrap(),
+            addresses: std::net::Ipv4Addr::new(10, 77, 0, 11).into(),
             restarts: 12,
             since: "2026-11-22T09:56:48Z".parse().unwrap(),
             ready: Some(true),
@@ -293,6 +293,9 @@ mod tests {
               "state": "up",
               "pid": 4711,
               "address": "10.77.0.11",
+              "addresses": [
+                "10.77.0.11"
+              ],
               "restarts": 12,
               "since": "2026-11-22T09:56:48Z",
               "ready": true,
@@ -309,6 +312,9 @@ mod tests {
               "state": "waiting",
               "pid": null,
               "address": "10.77.0.11",
+              "addresses": [
+                "10.77.0.11"
+              ],
               "restarts": 0,
               "since": "2026-11-22T09:56:48Z",
               "ready": null,

@@ -56,7 +56,7 @@ fn status(app: &AppName, names: &[TenantName]) -> Result<AppStatus, Unknown> {
         permanent: None,
         state,
         pid,
-        address: "10.77.0.11".parse().unwrap(),
+        addresses: std::net::Ipv4Addr::new(10, 77, 0, 11).into(),
         restarts: 0,
         since: jiff::Timestamp::UNIX_EPOCH,
         ready: pid.map(|_| true),

@@ -40,7 +40,7 @@ fn status(app: &AppName, tenants: &[TenantName]) -> AppStatus {
         permanent: None,
         state: StateWord::Held,
         pid: Some(123),
-        address: "10.77.0.11".parse().unwrap(),
+        addresses: std::net::Ipv4Addr::new(10, 77, 0, 11).into(),
         restarts: 3,
         since: "2026-11-22T10:00:00Z".parse().unwrap(),
         ready: Some(false),

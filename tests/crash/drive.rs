@@ -84,7 +84,7 @@ pub fn dies_at(point: &str, drive: Drive, time: u32) {
     }
     if drive == Drive::Reloading {
         let acme = after.tenants.iter().find(|t| t.name.as_str() == ACME);
-        assert_eq!(acme.unwrap().address.to_string(), OTHER_ADDRESS);
+        assert_eq!(acme.unwrap().addresses.to_string(), OTHER_ADDRESS);
     }
     if let Some(before) = before.filter(|_| drive != Drive::Ending) {
         let seen = |status: &AppStatus, name: &str| {

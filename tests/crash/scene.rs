@@ -70,6 +70,6 @@ pub fn all_is_well(daemon: &Daemon, status: &AppStatus) {
         );
         let leaf = format!("/sys/fs/cgroup/tenantd/{}/{name}/cgroup.procs", daemon.app);
         assert_eq!(fs::read_to_string(leaf).unwrap(), format!("{pid}\n"));
-        assert!(accepts(&tenant.address.to_string(), 80));
+        assert!(accepts(&tenant.addresses.to_string(), 80));
     }
 }

@@ -1,6 +1,7 @@
 //! Each stage failing: the error names stage, object and errno, and nothing is left.
 
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+use tenantd_core::plan::address::Addresses;
 use tenantd_core::plan::model::{LinkPlan, Mode};
 use tenantd_core::stage::{Failure, Stage};
 use tenantd_host::network::Network;
@@ -88,6 +89,34 @@ fn an_address_of_the_hosts_is_refused() {
     assert_eq!((why.stage, why.errno), (Stage::Address, libc::EADDRINUSE));
     assert_eq!(why.object, "10.77.0.2");
     assert_eq!(why.detail, "it is the host's own, on lo");
+}
+
+/// A tenant has all its addresses or is not started.
+#[test]
+fn an_ipv6_address_is_refused_before_anything_is_made() {
+    support::enter();
+    for mode in [Mode::Routed, Mode::Bridge] {
+        let mut tenant = link(mode, 2);
+        let first = tenant.addresses.first();
+        tenant.addresses = Addresses::new(first, vec!["fd00::2".parse().unwrap()]);
+        let why = refused(mode, tenant, || ());
+        assert_eq!((why.stage, why.errno), (Stage::Address, 0));
+        let said = "cannot set the address fd00::2: tenantd cannot provision IPv6 addresses yet";
+        assert_eq!(why.to_string(), said);
+    }
+}
+
+#[test]
+fn a_further_address_of_the_hosts_is_refused() {
+    support::enter();
+    let mut tenant = link(Mode::Routed, 2);
+    let first = tenant.addresses.first();
+    tenant.addresses = Addresses::new(first, vec!["10.77.0.3".parse().unwrap()]);
+    let why = refused(Mode::Routed, tenant, || {
+        ip("address add 10.77.0.3/32 dev lo");
+    });
+    assert_eq!((why.stage, why.errno), (Stage::Address, libc::EADDRINUSE));
+    assert_eq!(why.object, "10.77.0.3");
 }
 
 #[test]

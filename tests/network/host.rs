@@ -34,7 +34,7 @@ pub fn plan(mode: Mode) -> NetworkPlan {
 pub fn link(mode: Mode, n: u16) -> LinkPlan {
     let [high, low] = n.to_be_bytes();
     LinkPlan {
-        address: Ipv4Addr::new(10, 77, high, low),
+        addresses: Ipv4Addr::new(10, 77, high, low).into(),
         prefix: if mode == Mode::Routed { 32 } else { 24 },
         host: EndPlan {
             name: format!("vt-{n}").parse().unwrap(),

@@ -1,11 +1,13 @@
 //! What a provisioned tenant's network looks like, and who reaches whom.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
+use tenantd_core::plan::address::Addresses;
 use tenantd_core::plan::model::Mode;
-use tenantd_host::network::Network;
+use tenantd_host::network::{Network, Way};
 
 use crate::host::{GATEWAY, LIMIT, block_on, connect, echo, inside, ip, ip_json, link, plan, show};
 use crate::support;
@@ -24,7 +26,9 @@ fn host_and_tenant_reach_each_other() {
             let tenant = link(mode, 2);
             let netns = network.provision(tenant.clone()).await.unwrap();
             // A fixed, privileged port: every one is free in a tenant.
-            let listener = inside(&netns, || TcpListener::bind((tenant.address, 80)).unwrap());
+            let listener = inside(&netns, || {
+                TcpListener::bind((tenant.addresses.first(), 80)).unwrap()
+            });
             echo(listener, |address| {
                 let stream = connect(address);
                 assert_eq!(stream.local_addr().unwrap().ip(), GATEWAY, "{mode:?}");
@@ -43,6 +47,37 @@ fn host_and_tenant_reach_each_other() {
 }
 
 #[test]
+fn each_address_of_a_tenant_is_reached() {
+    support::enter();
+    for mode in BOTH {
+        block_on(async {
+            let network = Network::open(plan(mode)).await.unwrap();
+            let mut tenant = link(mode, 2);
+            let others = ["10.77.0.20", "10.77.0.21"].map(|text| text.parse().unwrap());
+            tenant.addresses = Addresses::new(tenant.addresses.first(), others.into());
+            let netns = Arc::new(network.provision(tenant.clone()).await.unwrap());
+            for address in tenant.addresses.iter() {
+                let bind = || TcpListener::bind((address, 80)).unwrap();
+                echo(inside(&netns, bind), connect);
+            }
+            let way = network.way(tenant.clone(), Arc::clone(&netns)).await;
+            let addresses = Some(tenant.addresses.clone());
+            assert_eq!(way.unwrap(), Way::Here { addresses });
+            // Planned otherwise, it has one of those that are planned, and another one.
+            let mut planned = tenant.clone();
+            planned.addresses = Addresses::new("10.77.0.99".parse().unwrap(), vec![others[1]]);
+            let way = network.way(planned, Arc::clone(&netns)).await;
+            let found = Addresses::new(others[1], vec![tenant.addresses.first()]);
+            let addresses = Some(found);
+            assert_eq!(way.unwrap(), Way::Here { addresses });
+            let netns = Arc::into_inner(netns).unwrap();
+            network.release(tenant, netns.close()).await.unwrap();
+            network.close().await.unwrap();
+        });
+    }
+}
+
+#[test]
 fn the_first_packet_arrives() {
     support::enter();
     for mode in BOTH {
@@ -51,7 +86,7 @@ fn the_first_packet_arrives() {
             for n in 2..12 {
                 let tenant = link(mode, n);
                 let netns = network.provision(tenant.clone()).await.unwrap();
-                let address = SocketAddr::from((tenant.address, 53));
+                let address = SocketAddr::from((tenant.addresses.first(), 53));
                 let receiver = inside(&netns, || UdpSocket::bind(address).unwrap());
                 // Nobody sends it again if it is lost.
                 let sender = UdpSocket::bind((GATEWAY, 0)).unwrap();
@@ -168,7 +203,7 @@ fn tenants_do_not_reach_each_other() {
             let network = Network::open(plan(mode)).await.unwrap();
             let one = network.provision(link(mode, 2)).await.unwrap();
             let two = network.provision(link(mode, 3)).await.unwrap();
-            let target = SocketAddr::from((link(mode, 3).address, 5000));
+            let target = SocketAddr::from((link(mode, 3).addresses.first(), 5000));
             let mac = link(mode, 3).tenant.mac;
             // Even where the sender knows the other's MAC address and has a route to it.
             let sender = inside(&one, || {

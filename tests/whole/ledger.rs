@@ -153,7 +153,7 @@ fn two_tenants_swap_their_addresses_while_no_supervisor_lives() {
     fs::write(&daemon.manifest, swapped.replace("0.x\"", "0.14\"")).unwrap();
     daemon.again();
     for (name, address) in [("serves", "10.77.0.14"), ("deaf", "10.77.0.11")] {
-        let is_there = |t: &TenantStatus| is_up(t) && t.address.to_string() == address;
+        let is_there = |t: &TenantStatus| is_up(t) && t.addresses.to_string() == address;
         assert_eq!(daemon.until_tenant(name, is_there).restarts, 0);
         let strikes = &ledger::record(&daemon.app, name)["memory"]["strikes"];
         assert_eq!(strikes["count"], 0, "{}", daemon.output());

@@ -255,6 +255,6 @@ fn tenants_whose_addresses_were_swapped_between_two_supervisors_wait_for_each_ot
     let output = daemon.output();
     assert!(!output.contains("waiting"), "one failed: {output}");
     assert!(after.tenants.iter().all(|tenant| tenant.restarts == 0));
-    assert_eq!(daemon.tenant("acme").address.to_string(), "10.77.0.12");
+    assert_eq!(daemon.tenant("acme").addresses.to_string(), "10.77.0.12");
     daemon.end();
 }

@@ -4,12 +4,12 @@
 //! types; the same words appear in the command line, in `--json` and in the documents.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 use zlink::introspect::{CustomType, Type};
 
 use tenantd_core::name::{AppName, TenantName};
+use tenantd_core::plan::address::Addresses;
 use tenantd_core::stage::Failure;
 pub use tenantd_core::supervisor::action::Answer;
 pub use tenantd_core::supervisor::event::Verb;
@@ -80,8 +80,9 @@ pub struct TenantStatus {
     pub state: StateWord,
     /// The first process of its launch.
     pub pid: Option<u32>,
-    /// Its address.
-    pub address: Ipv4Addr,
+    /// Its addresses: `addresses`, and `address` for the first of them.
+    #[serde(flatten)]
+    pub addresses: Addresses,
     /// How often it was started again because it had ended unasked.
     pub restarts: u32,
     /// When it entered its state (RFC 3339, UTC).

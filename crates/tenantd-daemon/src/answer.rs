@@ -190,7 +190,7 @@ impl Daemon {
         let why = view.why.as_ref().map(ToString::to_string);
         Some(TenantStatus {
             pid,
-            address: entry.plan.link.address,
+            addresses: entry.plan.link.addresses.clone(),
             want: view.want.into(),
             permanent: entry.permanent.map(wire::Want::of),
             state: view.state.into(),

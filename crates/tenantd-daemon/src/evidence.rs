@@ -145,17 +145,17 @@ impl Site {
             return Err(Unproved::Gone);
         }
         let inode = netns.inode();
-        let address = match self.network.way(plan.link.clone(), netns).await? {
-            Way::Here { address } => address,
+        let addresses = match self.network.way(plan.link.clone(), netns).await? {
+            Way::Here { addresses } => addresses,
             Way::Elsewhere => return Err(Unproved::Elsewhere),
             Way::NoLink => return Err(Unproved::NoLink(plan.link.mark.clone())),
         };
         let mut made = Made::by(plan);
-        if address != Some(plan.link.address) {
+        if addresses.as_ref() != Some(&plan.link.addresses) {
             // The one change that shows.
             made.by.renew = Fingerprints::NONE.renew;
-            made.holds = address.map(|address| Holding {
-                address,
+            made.holds = addresses.map(|addresses| Holding {
+                addresses,
                 source: Some(plan.datastore.source.clone()),
             });
         }

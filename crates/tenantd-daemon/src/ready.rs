@@ -3,7 +3,7 @@
 pub mod notice;
 
 use std::io;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -24,7 +24,7 @@ const FAREWELL_MAX: Duration = Duration::from_secs(1);
 
 /// Waits until something listens at the address, as seen from the host. Has no limit of its own,
 /// and nothing is left when it is cancelled.
-pub async fn tcp(address: SocketAddrV4) {
+pub async fn tcp(address: SocketAddr) {
     let mut pause = PAUSE_FIRST;
     loop {
         let attempt = TcpStream::connect(address);

@@ -230,7 +230,7 @@ impl Site {
     /// Watches for the moment at which a launch's port accepts.
     pub(super) fn watch_port(&self, plan: &TenantPlan, port: u16, launch: LaunchId) -> AbortHandle {
         let (reporter, tenant) = (self.reporter.clone(), plan.name.clone());
-        let address = std::net::SocketAddrV4::new(plan.link.address, port);
+        let address = std::net::SocketAddr::new(plan.link.addresses.first(), port);
         let watch = spawn_local(async move {
             ready::tcp(address).await;
             reporter.report(&tenant, News::Ready(launch));

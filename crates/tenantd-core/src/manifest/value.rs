@@ -1,6 +1,6 @@
 //! The values that a key can have, each decoded from TOML with its problems told.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -158,7 +158,12 @@ impl Decode for Ipv4Addr {
         let text = at.text(problems, "an IPv4 address")?;
         let address = text.parse().ok();
         if address.is_none() {
-            at.wrong(problems, format!("{text:?} is no IPv4 address"));
+            let message = if text.parse::<Ipv6Addr>().is_ok() {
+                format!("{text:?} is an IPv6 address, and tenantd knows only IPv4 so far")
+            } else {
+                format!("{text:?} is no IPv4 address")
+            };
+            at.wrong(problems, message);
         }
         address
     }

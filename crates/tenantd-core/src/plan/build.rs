@@ -169,7 +169,7 @@ impl Parts<'_> {
             .or(defaults.autostart.as_ref())?;
         Some(TenantPlan {
             link: LinkPlan {
-                address: *tenant.ip.as_ref()?.get_ref(),
+                addresses: (*tenant.ip.as_ref()?.get_ref()).into(),
                 prefix: match self.network.mode {
                     Mode::Routed => 32,
                     Mode::Bridge => self.network.subnet.prefix(),

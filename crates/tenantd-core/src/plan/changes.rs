@@ -5,6 +5,7 @@
 use std::fmt::Write;
 
 use super::diff::{Change, Changes, FieldChange, TenantChange};
+use super::fields::LABEL_DATASTORE;
 use crate::name::TenantName;
 
 /// What is different, what that takes, and how much stays as it is.
@@ -108,7 +109,7 @@ pub fn refusal(fixed: &[FieldChange]) -> String {
 fn write_fields(out: &mut String, fields: &[FieldChange], datastore_note: &str) {
     for field in fields {
         let name = &field.field;
-        let note = if name == "datastore" {
+        let note = if name == LABEL_DATASTORE {
             datastore_note
         } else {
             ""

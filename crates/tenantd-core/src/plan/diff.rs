@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::effect::Effect;
-use super::fields::{self, Field, Takes, Touches};
+use super::fields::{self, Field, LABEL_ADDRESS, LABEL_DATASTORE, Takes, Touches};
 use super::holders::Holders;
 use super::model::{NetworkPlan, Plan, TenantPlan};
 use crate::name::{AppName, TenantName};
@@ -231,17 +231,17 @@ fn shown(
     tenant: &TenantPlan,
     side: impl Fn(String) -> (Option<String>, Option<String>),
 ) -> Vec<FieldChange> {
-    let address = tenant.link.address.to_string();
-    let datastore = tenant.datastore.source.display().to_string();
-    let field = |(name, value): (&str, String)| {
-        let (before, after) = side(value);
-        FieldChange {
-            field: name.to_owned(),
-            before,
-            after,
+    let mut shown = Vec::new();
+    fields::tenant(tenant, &mut |field| {
+        if [LABEL_ADDRESS, LABEL_DATASTORE].contains(&field.label) {
+            let (before, after) = side(field.value.to_string());
+            let field = field.name().to_string();
+            shown.push(FieldChange {
+                field,
+                before,
+                after,
+            });
         }
-    };
-    [("address", address), ("datastore", datastore)]
-        .map(field)
-        .into()
+    });
+    shown
 }

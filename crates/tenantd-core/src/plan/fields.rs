@@ -30,11 +30,17 @@ use super::model::{
 use super::policy;
 use crate::name::AppName;
 use field::{decides, relaunches, renews, touches_nothing};
-use words::{End, Groups, Span, yes};
+use words::{Address, End, Groups, Span, yes};
 
 pub use field::{Field, Key, See, Takes, Touches};
 
 use Key::{First, Later};
+
+/// The label of a tenant's addresses.
+pub(super) const LABEL_ADDRESS: &str = "address";
+
+/// The label of a tenant's datastore.
+pub(super) const LABEL_DATASTORE: &str = "datastore";
 
 /// The fields that all tenants share. No running supervisor can exchange them, so what a change of
 /// them takes is never looked at, and they are in no fingerprint.
@@ -75,15 +81,19 @@ pub fn tenant(plan: &TenantPlan, see: See<'_>) {
 
 fn link(link: &LinkPlan, see: See<'_>) {
     let LinkPlan {
-        address,
+        addresses,
         prefix,
         host,
         tenant,
         mark,
     } = link;
-    let address = format_args!("{address}/{prefix}");
+    let first = Address(addresses.first(), *prefix);
+    see(renews(First("address"), LABEL_ADDRESS, &first));
+    for (at, address) in addresses.others().iter().enumerate() {
+        let (at, address) = (at + 2, Address(*address, *prefix));
+        see(renews(Later("address"), LABEL_ADDRESS, &address).item(&at));
+    }
     let (host, tenant) = (End(host), End(tenant));
-    see(renews(First("address"), "address", &address));
     see(renews(First("host end"), "host end", &host));
     see(renews(First("tenant end"), "tenant end", &tenant));
     see(renews(First("mark"), "mark", mark));
@@ -101,7 +111,7 @@ fn datastore(datastore: &DatastorePlan, see: See<'_>) {
     let (source, root, target) = (source.display(), root.display(), target.display());
     let new = format_args!("owner {uid}:{gid}, mode {mode:04o}");
     // A release proves that nobody uses the one, and a provision makes the other.
-    see(renews(First("datastore"), "datastore", &source));
+    see(renews(First("datastore"), LABEL_DATASTORE, &source));
     see(relaunches(First("bound at"), "bound at", &target).nested());
     // These are of a datastore that is not there yet.
     see(touches_nothing(Later("made from"), "made from", &root).nested());

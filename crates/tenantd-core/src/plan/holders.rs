@@ -1,20 +1,22 @@
-//! Who holds which address and which datastore: what one tenant has, another can have only once
+//! Who holds which addresses and which datastore: what one tenant has, another can have only once
 //! it has let go.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::address::Addresses;
 use super::model::TenantPlan;
 use crate::name::TenantName;
 
 /// What a tenant holds that another could take.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Written", into = "Written")]
 pub struct Holding {
-    /// Its address.
-    pub address: Ipv4Addr,
+    /// Its addresses.
+    pub addresses: Addresses,
     /// Its datastore; none that is known.
     pub source: Option<PathBuf>,
 }
@@ -24,7 +26,7 @@ impl Holding {
     #[must_use]
     pub fn of(plan: &TenantPlan) -> Self {
         Self {
-            address: plan.link.address,
+            addresses: plan.link.addresses.clone(),
             source: Some(plan.datastore.source.clone()),
         }
     }
@@ -33,7 +35,7 @@ impl Holding {
     #[must_use]
     pub fn instead_of(self, plan: &TenantPlan) -> TenantPlan {
         let mut stands = plan.clone();
-        stands.link.address = self.address;
+        stands.link.addresses = self.addresses;
         if let Some(source) = self.source {
             stands.datastore.source = source;
         }
@@ -41,10 +43,43 @@ impl Holding {
     }
 }
 
+/// A holding as it is written down. With one address it is what commit 2157092 wrote and reads.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    address: IpAddr,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    more_addresses: Vec<IpAddr>,
+    source: Option<PathBuf>,
+}
+
+impl From<Holding> for Written {
+    fn from(Holding { addresses, source }: Holding) -> Self {
+        Self {
+            address: addresses.first(),
+            more_addresses: addresses.others().to_vec(),
+            source,
+        }
+    }
+}
+
+impl From<Written> for Holding {
+    fn from(written: Written) -> Self {
+        let Written {
+            address,
+            more_addresses,
+            source,
+        } = written;
+        Self {
+            addresses: Addresses::new(address, more_addresses),
+            source,
+        }
+    }
+}
+
 /// What some plans of tenants hold.
 #[derive(Debug, Default)]
 pub struct Holders<'a> {
-    addresses: BTreeMap<Ipv4Addr, BTreeSet<&'a TenantName>>,
+    addresses: BTreeMap<IpAddr, BTreeSet<&'a TenantName>>,
     sources: BTreeMap<&'a Path, BTreeSet<&'a TenantName>>,
 }
 
@@ -54,14 +89,15 @@ impl<'a> Holders<'a> {
         let mut holders = Self::default();
         for plan in plans {
             let (name, source) = (&plan.name, plan.datastore.source.as_path());
-            let address = plan.link.address;
-            holders.addresses.entry(address).or_default().insert(name);
+            for address in plan.link.addresses.iter() {
+                holders.addresses.entry(address).or_default().insert(name);
+            }
             holders.sources.entry(source).or_default().insert(name);
         }
         holders
     }
 
-    /// The others that hold what this tenant takes: its address, or a datastore that is its own,
+    /// The others that hold what this tenant takes: one of its addresses, or a datastore that is its own,
     /// lies in it, or holds it.
     #[must_use]
     pub fn of(&self, taker: &TenantPlan) -> Vec<TenantName> {
@@ -70,8 +106,9 @@ impl<'a> Holders<'a> {
         // Paths are ordered by their parts: what lies in a folder comes right behind it.
         let below = self.sources.range(source..);
         let below = below.take_while(|(path, _)| path.starts_with(source));
-        let address = self.addresses.get(&taker.link.address);
-        let all = address.into_iter().chain(above);
+        let addresses = taker.link.addresses.iter();
+        let addresses = addresses.filter_map(|address| self.addresses.get(&address));
+        let all = addresses.chain(above);
         let all: BTreeSet<&TenantName> = all
             .chain(below.map(|(_, names)| names))
             .flatten()
@@ -79,5 +116,28 @@ impl<'a> Holders<'a> {
             .filter(|name| **name != taker.name)
             .collect();
         all.into_iter().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The bytes are those of commit 2157092, which may read them after a rollback.
+    #[test]
+    fn one_address_is_written_as_it_always_was() {
+        let one = Holding {
+            addresses: std::net::Ipv4Addr::new(10, 0, 0, 11).into(),
+            source: Some("/data/acme".into()),
+        };
+        let text = r#"{"address":"10.0.0.11","source":"/data/acme"}"#;
+        assert_eq!(serde_json::to_string(&one).unwrap(), text);
+        assert_eq!(serde_json::from_str::<Holding>(text).unwrap(), one);
+        let more = Holding {
+            addresses: Addresses::new(one.addresses.first(), vec!["fd00::11".parse().unwrap()]),
+            source: None,
+        };
+        let text = serde_json::to_string(&more).unwrap();
+        assert_eq!(serde_json::from_str::<Holding>(&text).unwrap(), more);
     }
 }

@@ -3,6 +3,7 @@
 //! Both wings stand on it: `supervisor` reads a tenant's [`model::Policy`], `host` carries out the
 //! rest. Pure: no I/O, no clock.
 
+pub mod address;
 mod build;
 pub mod changes;
 mod datastore;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use ipnetwork::Ipv4Network;
 use serde::{Serialize, Serializer};
 
+use super::address::Addresses;
 use crate::name::{AppName, IfName, TenantName};
 
 /// One application and all its tenants.
@@ -90,7 +91,7 @@ impl Serialize for MacAddr {
 pub struct TenantPlan {
     /// Its name.
     pub name: TenantName,
-    /// Its link and address.
+    /// Its link and addresses.
     pub link: LinkPlan,
     /// Its data.
     pub datastore: DatastorePlan,
@@ -103,10 +104,11 @@ pub struct TenantPlan {
 /// A tenant's veth pair.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LinkPlan {
-    /// The tenant's address. In mode routed it stands alone (/32), in mode bridge with the
-    /// subnet's prefix.
-    pub address: Ipv4Addr,
-    /// Bits of the address's prefix on the tenant's end.
+    /// The tenant's addresses.
+    #[serde(flatten)]
+    pub addresses: Addresses,
+    /// Bits of the prefix of an IPv4 address on the tenant's end: in mode routed it stands alone
+    /// (32), in mode bridge it has the subnet's.
     pub prefix: u8,
     /// The host end.
     pub host: EndPlan,
@@ -237,7 +239,7 @@ pub enum Readiness {
     Started,
     /// It has lived for this long.
     Lived(#[serde(serialize_with = "millis")] Duration),
-    /// This TCP port on the tenant's address accepts connections.
+    /// This TCP port on the tenant's first address accepts connections.
     Tcp(u16),
     /// It said `READY=1` over its notify socket, see sd_notify(3).
     Notify,

@@ -5,7 +5,7 @@
 //! namespace can change neither. It looks at one link and one namespace, and lists no more than the
 //! addresses in that one.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use futures_util::{StreamExt, TryStreamExt};
@@ -15,6 +15,7 @@ use rtnetlink::packet_route::nsid::{NsidAttribute, NsidMessage};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use crate::netns::Netns;
+use tenantd_core::plan::address::Addresses;
 use tenantd_core::plan::model::LinkPlan;
 use tenantd_core::stage::{Failure, Stage};
 
@@ -23,7 +24,7 @@ use super::provision::Site;
 use super::refusal::{answered, refused};
 
 /// Where a tenant's link leads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Way {
     /// No link bears the tenant's mark.
     NoLink,
@@ -31,8 +32,9 @@ pub enum Way {
     Elsewhere,
     /// Into this one.
     Here {
-        /// The tenant's address there: the one that is planned, or else another one.
-        address: Option<Ipv4Addr>,
+        /// The tenant's addresses there, as many as are planned: those that are, as far as they are
+        /// there, and then others. None where it has no address.
+        addresses: Option<Addresses>,
     },
 }
 
@@ -47,7 +49,7 @@ impl Site {
         // A negative number is none, see `NETNSA_NSID_NOT_ASSIGNED`.
         match number.filter(|number| *number >= 0) {
             Some(number) if found.peer == Some(number) => Ok(Way::Here {
-                address: self.links.address_in(number, link.address).await?,
+                addresses: self.links.addresses_in(number, &link.addresses).await?,
             }),
             Some(_) | None => Ok(Way::Elsewhere),
         }
@@ -82,9 +84,13 @@ impl Links {
         Ok(number)
     }
 
-    /// This address, if the network namespace with this number has it; else another one that it has
-    /// for others to reach it by.
-    async fn address_in(&self, number: i32, wanted: Ipv4Addr) -> Result<Option<Ipv4Addr>, Failure> {
+    /// Those of these addresses that the network namespace with this number has; in place of those
+    /// that it has not, others by which it can be reached. Without IPv6: none is provisioned.
+    async fn addresses_in(
+        &self,
+        number: i32,
+        wanted: &Addresses,
+    ) -> Result<Option<Addresses>, Failure> {
         let mut request = self.0.address().get();
         let message = request.message_mut();
         message.header.family = AddressFamily::Inet;
@@ -93,12 +99,16 @@ impl Links {
         let all: Result<Vec<_>, _> = request.execute().try_collect().await;
         let all = all.map_err(|error| refused(Stage::Address, wanted.to_string(), error))?;
         let all = all.into_iter().flat_map(|message| message.attributes);
-        let others = all.filter_map(|part| match part {
-            AddressAttribute::Local(IpAddr::V4(address)) if !address.is_loopback() => Some(address),
+        let found = all.filter_map(|part| match part {
+            AddressAttribute::Local(address @ IpAddr::V4(_)) if !address.is_loopback() => {
+                Some(address)
+            }
             _ => None,
         });
-        let mut others: Vec<Ipv4Addr> = others.collect();
-        others.sort_by_key(|address| *address != wanted);
-        Ok(others.first().copied())
+        let found: Vec<IpAddr> = found.collect();
+        let planned = wanted.iter().filter(|address| found.contains(address));
+        let is_other = |address: &&IpAddr| wanted.iter().all(|wanted| wanted != **address);
+        let others = found.iter().filter(is_other).copied();
+        Ok(Addresses::of(planned.chain(others).take(wanted.count())))
     }
 }

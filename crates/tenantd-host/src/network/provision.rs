@@ -1,6 +1,7 @@
 //! One tenant's network: made whole or not at all, and proved gone.
 
 use std::cell::RefCell;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -13,7 +14,7 @@ use tenantd_core::stage::{Failure, Stage};
 
 use super::link::{Found, Links, index_of};
 use super::refusal::{errno, refused};
-use super::tenant::TenantSocket;
+use super::tenant::{TenantSocket, ipv4};
 
 /// How long the kernel may take to destroy a namespace that nobody holds. It takes 15 to 50 ms;
 /// on a host under load some hundreds were seen.
@@ -40,14 +41,17 @@ pub(super) struct Site {
 }
 
 impl Site {
-    /// Makes the tenant's namespace, link, address and routes.
+    /// Makes the tenant's namespace, link, addresses and routes.
     pub(super) async fn provision(&self, link: &LinkPlan) -> Result<Netns, Failure> {
-        self.links.refuse_own_address(link.address, None).await?;
+        let addresses = ipv4(&link.addresses)?;
+        for address in &addresses {
+            self.links.refuse_own_address(*address, None).await?;
+        }
         let (netns, socket) = netns::make(&mut self.sysctls.borrow_mut(), TenantSocket::open)?;
         crash::point("network: namespace made", &link.mark);
         let made = self.create_pair(link, &netns).await?;
         crash::point("network: link made", &link.mark);
-        match self.furnish(link, &made, socket).await {
+        match self.furnish(link, &addresses, &made, socket).await {
             Ok(()) => Ok(netns),
             Err(why) => {
                 let left = self.undo(link, &made, netns.close()).await;
@@ -125,6 +129,7 @@ impl Site {
     async fn furnish(
         &self,
         link: &LinkPlan,
+        addresses: &[Ipv4Addr],
         made: &Found,
         socket: TenantSocket,
     ) -> Result<(), Failure> {
@@ -134,13 +139,15 @@ impl Site {
         raised.await?;
         crash::point("network: host end up", &link.mark);
         if !port {
-            let routed =
-                self.links
-                    .route_to(made.index, network.gateway, link.address, &link.tenant);
-            routed.await?;
+            for address in addresses {
+                let routed =
+                    self.links
+                        .route_to(made.index, network.gateway, *address, &link.tenant);
+                routed.await?;
+            }
             crash::point("network: routed", &link.mark);
         }
-        socket.furnish(network, link)?;
+        socket.furnish(network, link, addresses)?;
         crash::point("network: tenant end up", &link.mark);
         self.carries(made.index).await?;
         if port {

@@ -4,7 +4,7 @@
 //! The kernel has carried out every request, and queued every answer, when the send returns. So
 //! nothing here ever waits, and a runtime would only add to it.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use rtnetlink::packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage,
@@ -20,6 +20,7 @@ use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use rtnetlink::{AddressMessageBuilder, LinkUnspec, RouteMessageBuilder};
 use rustix::net::netdevice::name_to_index;
 
+use tenantd_core::plan::address::Addresses;
 use tenantd_core::plan::model::{LinkPlan, Mode, NetworkPlan};
 use tenantd_core::stage::{Failure, Stage};
 
@@ -55,10 +56,15 @@ impl TenantSocket {
         open().map_err(|error| broken(Stage::Netns, "", &error))
     }
 
-    /// Sets up the tenant's side: `lo`, then the address, then the link, then the way out.
-    pub(super) fn furnish(self, network: &NetworkPlan, link: &LinkPlan) -> Result<(), Failure> {
+    /// Sets up the tenant's side: `lo`, then the addresses, then the link, then the way out.
+    pub(super) fn furnish(
+        self,
+        network: &NetworkPlan,
+        link: &LinkPlan,
+        addresses: &[Ipv4Addr],
+    ) -> Result<(), Failure> {
         let eth0 = self.find(link.tenant.name.as_str())?;
-        let steps = steps(network, link, eth0);
+        let steps = steps(network, link, addresses, eth0);
         let mut batch = Vec::new();
         for (step, sequence) in steps.iter().zip(1..) {
             let mut message = NetlinkMessage::from(step.message.clone());
@@ -99,6 +105,21 @@ impl TenantSocket {
     }
 }
 
+/// The addresses as the host can provision them.
+///
+/// # Errors
+/// For IPv6, before anything is made: a tenant is provisioned with all its addresses or not at all.
+pub(super) fn ipv4(addresses: &Addresses) -> Result<Vec<Ipv4Addr>, Failure> {
+    let each = addresses.iter().map(|address| match address {
+        IpAddr::V4(address) => Ok(address),
+        IpAddr::V6(address) => {
+            let why = "tenantd cannot provision IPv6 addresses yet";
+            Err(Failure::detail(Stage::Address, address.to_string(), why))
+        }
+    });
+    each.collect()
+}
+
 fn parse(bytes: &[u8]) -> Result<NetlinkMessage<RouteNetlinkMessage>, Failure> {
     NetlinkMessage::deserialize(bytes)
         .map_err(|error| Failure::detail(Stage::Link, "(in the tenant)", error.to_string()))
@@ -124,7 +145,7 @@ fn read_answers(steps: &[Step], datagram: &[u8]) -> Result<usize, Failure> {
     Ok(answers)
 }
 
-fn steps(network: &NetworkPlan, link: &LinkPlan, eth0: u32) -> Vec<Step> {
+fn steps(network: &NetworkPlan, link: &LinkPlan, addresses: &[Ipv4Addr], eth0: u32) -> Vec<Step> {
     let gateway = network.gateway;
     let mut steps = vec![change(
         "lo",
@@ -135,17 +156,19 @@ fn steps(network: &NetworkPlan, link: &LinkPlan, eth0: u32) -> Vec<Step> {
         let silent = LinkUnspec::new_with_index(eth0).append_extra_attribute(no_ipv6_address());
         steps.push(change("eth0", silent.build()));
     }
-    steps.push(Step {
-        stage: Stage::Address,
-        object: format!("{}/{}", link.address, link.prefix),
-        flags: NLM_F_CREATE | NLM_F_EXCL,
-        message: RouteNetlinkMessage::NewAddress(
-            AddressMessageBuilder::<Ipv4Addr>::new()
-                .index(eth0)
-                .address(link.address, link.prefix)
-                .build(),
-        ),
-    });
+    steps.extend(addresses.iter().map(|address| {
+        Step {
+            stage: Stage::Address,
+            object: format!("{address}/{}", link.prefix),
+            flags: NLM_F_CREATE | NLM_F_EXCL,
+            message: RouteNetlinkMessage::NewAddress(
+                AddressMessageBuilder::<Ipv4Addr>::new()
+                    .index(eth0)
+                    .address(*address, link.prefix)
+                    .build(),
+            ),
+        }
+    }));
     steps.push(change(
         "eth0",
         LinkUnspec::new_with_index(eth0).up().build(),

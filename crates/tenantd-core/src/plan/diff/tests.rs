@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::manifest::Source;
+use crate::plan::address::Addresses;
 use crate::plan::effect::fingerprints;
 use crate::plan::facts::{ProgramFact, Table, User};
 
@@ -116,7 +117,7 @@ proptest! {
         for TenantChange { tenant, change, after, .. } in diff(&old, &new).tenants {
             let Some(taker) = find(&new, &tenant) else { continue };
             let holder = old.tenants.iter().find(|holder| {
-                holder.name != tenant && holder.link.address == taker.link.address
+                holder.name != tenant && holder.link.addresses == taker.link.addresses
             });
             match (holder, change) {
                 (Some(holder), Change::Add | Change::Renew) => {
@@ -196,6 +197,34 @@ fn no_two_fields_are_called_alike() {
         ids.contains("argument 2") && ids.contains("private /tmp"),
         "{ids:?}"
     );
+}
+
+#[test]
+fn an_address_of_several_is_waited_for() {
+    let old = plan("a = { ip = \"10.0.0.11\" }\nb = { ip = \"10.0.0.12\" }");
+    let mut new = plan("c = { ip = \"10.0.0.13\" }");
+    let others = vec!["10.0.0.12".parse().unwrap(), "fd00::13".parse().unwrap()];
+    let link = &mut new.tenants[0].link;
+    link.addresses = Addresses::new(link.addresses.first(), others);
+    let name: TenantName = "b".parse().unwrap();
+    let changes = diff(&old, &new);
+    let added = changes.tenants.last().unwrap();
+    assert_eq!(added.after, [name]);
+    let shown = added.fields.iter();
+    let shown: Vec<_> = shown
+        .map(|f| (f.field.as_str(), f.after.as_deref().unwrap()))
+        .collect();
+    let addresses = [
+        ("address", "10.0.0.13/32"),
+        ("address 2", "10.0.0.12/32"),
+        ("address 3", "fd00::13"),
+    ];
+    assert_eq!(shown[..3], addresses);
+    // Another address is a renewal, and the next supervisor finds the same.
+    let one = plan("c = { ip = \"10.0.0.13\" }");
+    assert_eq!(diff(&one, &new).tenants[0].change, Change::Renew);
+    let [one, new] = [&one, &new].map(|plan| fingerprints(&plan.tenants[0]));
+    assert_eq!(one.effect(new), Some(Effect::Renew));
 }
 
 #[test]

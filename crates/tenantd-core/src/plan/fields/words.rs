@@ -3,9 +3,22 @@
 //! Some are in fingerprints and never change: see the head of [`super`].
 
 use std::fmt::{self, Display};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::super::model::{EndPlan, Mode, Readiness, RestartWhen};
+
+/// An address with the bits of its prefix, which is known for IPv4.
+pub(super) struct Address(pub(super) IpAddr, pub(super) u8);
+
+impl Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            IpAddr::V4(address) => write!(f, "{address}/{}", self.1),
+            IpAddr::V6(address) => write!(f, "{address}"),
+        }
+    }
+}
 
 /// One end of a link.
 pub(super) struct End<'a>(pub(super) &'a EndPlan);

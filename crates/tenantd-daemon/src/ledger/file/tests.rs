@@ -20,7 +20,7 @@ fn empty() -> LedgerFile {
 
 fn record(tenant: &str, source: PathBuf) -> Record {
     let holds = Holding {
-        address: std::net::Ipv4Addr::LOCALHOST,
+        addresses: std::net::Ipv4Addr::LOCALHOST.into(),
         source: Some(source),
     };
     Record {
