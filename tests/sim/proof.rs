@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tenantd_core::name::TenantName;
-use tenantd_core::plan::model::{Policy, Readiness, RestartPolicy, RestartWhen, StopSignal};
+use tenantd_core::plan::model::{Policy, RestartPolicy};
 use tenantd_core::supervisor::action::{Action, Answer};
 use tenantd_core::supervisor::event::{Event, LaunchId, RequestId, Verb};
 use tenantd_core::supervisor::time::Moment;
@@ -15,24 +15,19 @@ use super::laws::Laws;
 use super::plans::{Paper, Plans};
 
 fn policy(delay: Duration) -> Policy {
+    let default = Policy::default();
     Policy {
-        autostart: true,
-        stop_signal: StopSignal {
-            number: 15,
-            name: "SIGTERM".to_owned(),
-        },
         grace: Duration::from_secs(5),
         restart: RestartPolicy {
-            when: RestartWhen::Always,
             delay,
             delay_max: Duration::from_secs(30),
             healthy_after: Duration::from_secs(60),
             strikes: 3,
             window: Duration::from_secs(100),
+            ..default.restart
         },
-        ready: Readiness::Started,
         ready_within: Duration::from_secs(20),
-        daemonizes: false,
+        ..default
     }
 }
 

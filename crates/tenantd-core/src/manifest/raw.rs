@@ -10,13 +10,129 @@ use ipnetwork::Ipv4Network;
 use toml::Spanned;
 
 use super::problem::Span;
+use super::read::Reader;
+use super::reference::Table;
 use super::template::Template;
 use super::text::{Command, Environment};
-use super::value::{Account, Mode, Permissions, Signal, When};
+use super::value::{Account, Decode, Mode, Permissions, Signal, When};
 use crate::name::{AppName, TenantName};
 
 /// A value with its place, as far as it is known.
 pub type Known<T> = Option<Spanned<T>>;
+
+/// What a key of a table holds: a value, or a table of its own.
+pub(super) trait Read {
+    /// Reads the key of this name.
+    fn read(reader: &mut Reader<'_, '_, '_>, name: &'static str) -> Self;
+}
+
+impl<T: Decode> Read for Known<T> {
+    fn read(reader: &mut Reader<'_, '_, '_>, name: &'static str) -> Self {
+        reader.value(name)
+    }
+}
+
+/// Tables with their keys: each is a type, and is read as it is listed. The reference is asked for
+/// each key, and a test fails where it knows another one.
+macro_rules! tables {
+    ($($(#[$doc:meta])* $name:ident in $table:ident { $($key:ident: $type:ty,)* })*) => { $(
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub struct $name {
+            /// The place of its header.
+            pub at: Span,
+            $(
+                #[doc = concat!("`", stringify!($key), "`.")]
+                pub $key: $type,
+            )*
+        }
+
+        impl $name {
+            /// Reads its keys from a table that has them, and maybe others.
+            pub(super) fn keys(reader: &mut Reader<'_, '_, '_>) -> Self {
+                Self {
+                    at: reader.at().clone(),
+                    $($key: Read::read(reader, stringify!($key)),)*
+                }
+            }
+        }
+
+        impl Read for $name {
+            fn read(reader: &mut Reader<'_, '_, '_>, name: &'static str) -> Self {
+                let mut reader = reader.table(name, Table::$table);
+                let whole = Self::keys(&mut reader);
+                reader.finish();
+                whole
+            }
+        }
+    )* };
+}
+
+tables! {
+    /// `[app]` with its tables.
+    App in App {
+        name: Known<AppName>,
+        command: Known<Command>,
+        working_directory: Known<Template>,
+        environment: Known<Environment>,
+        user: Known<Account>,
+        group: Known<Account>,
+        daemonizes: Known<bool>,
+        private: Known<Vec<Spanned<Template>>>,
+        datastore: Datastore,
+        stop: Stop,
+        restart: Restart,
+        ready: Ready,
+    }
+
+    /// `[app.datastore]`.
+    Datastore in Datastore {
+        path: Known<Template>,
+        root: Known<Template>,
+        mode: Known<Permissions>,
+    }
+
+    /// `[app.stop]`.
+    Stop in Stop {
+        signal: Known<Signal>,
+        grace: Known<Duration>,
+    }
+
+    /// `[app.restart]`.
+    Restart in Restart {
+        when: Known<When>,
+        delay: Known<Duration>,
+        delay_max: Known<Duration>,
+        healthy_after: Known<Duration>,
+        strikes: Known<u32>,
+        window: Known<Duration>,
+    }
+
+    /// `[app.ready]`.
+    Ready in Ready {
+        tcp: Known<u32>,
+        notify: Known<bool>,
+        lived: Known<Duration>,
+        within: Known<Duration>,
+    }
+
+    /// `[network]`.
+    Network in Network {
+        mode: Known<Mode>,
+        subnet: Known<Ipv4Network>,
+        gateway: Known<Ipv4Addr>,
+        mtu: Known<u32>,
+    }
+
+    /// What `[defaults]` and every tenant may say.
+    Wishes in Defaults {
+        environment: Known<Environment>,
+        arguments: Known<Vec<Spanned<Template>>>,
+        user: Known<Account>,
+        group: Known<Account>,
+        autostart: Known<bool>,
+    }
+}
 
 /// A whole manifest.
 #[derive(Debug)]
@@ -29,115 +145,6 @@ pub struct Manifest {
     pub defaults: Wishes,
     /// `[tenants]`, in the order of the text.
     pub tenants: Vec<Tenant>,
-}
-
-/// `[app]` with its tables.
-#[derive(Debug)]
-pub struct App {
-    /// The place of its header.
-    pub at: Span,
-    /// `name`.
-    pub name: Known<AppName>,
-    /// `command`.
-    pub command: Known<Command>,
-    /// `working_directory`.
-    pub working_directory: Known<Template>,
-    /// `environment`.
-    pub environment: Known<Environment>,
-    /// `user`.
-    pub user: Known<Account>,
-    /// `group`.
-    pub group: Known<Account>,
-    /// `daemonizes`.
-    pub daemonizes: Known<bool>,
-    /// `private`.
-    pub private: Known<Vec<Spanned<Template>>>,
-    /// `[app.datastore]`.
-    pub datastore: Datastore,
-    /// `[app.stop]`.
-    pub stop: Stop,
-    /// `[app.restart]`.
-    pub restart: Restart,
-    /// `[app.ready]`.
-    pub ready: Ready,
-}
-
-/// `[app.datastore]`.
-#[derive(Debug)]
-pub struct Datastore {
-    /// `path`.
-    pub path: Known<Template>,
-    /// `root`.
-    pub root: Known<Template>,
-    /// `mode`.
-    pub mode: Known<Permissions>,
-}
-
-/// `[app.stop]`.
-#[derive(Debug)]
-pub struct Stop {
-    /// `signal`.
-    pub signal: Known<Signal>,
-    /// `grace`.
-    pub grace: Known<Duration>,
-}
-
-/// `[app.restart]`.
-#[derive(Debug)]
-pub struct Restart {
-    /// `when`.
-    pub when: Known<When>,
-    /// `delay`.
-    pub delay: Known<Duration>,
-    /// `delay_max`.
-    pub delay_max: Known<Duration>,
-    /// `healthy_after`.
-    pub healthy_after: Known<Duration>,
-    /// `strikes`.
-    pub strikes: Known<u32>,
-    /// `window`.
-    pub window: Known<Duration>,
-}
-
-/// `[app.ready]`.
-#[derive(Debug)]
-pub struct Ready {
-    /// `tcp`.
-    pub tcp: Known<u32>,
-    /// `notify`, if it is true.
-    pub notify: Known<bool>,
-    /// `lived`.
-    pub lived: Known<Duration>,
-    /// `within`.
-    pub within: Known<Duration>,
-}
-
-/// `[network]`.
-#[derive(Debug)]
-pub struct Network {
-    /// `mode`.
-    pub mode: Known<Mode>,
-    /// `subnet`.
-    pub subnet: Known<Ipv4Network>,
-    /// `gateway`.
-    pub gateway: Known<Ipv4Addr>,
-    /// `mtu`.
-    pub mtu: Known<u32>,
-}
-
-/// What `[defaults]` and every tenant may say.
-#[derive(Debug)]
-pub struct Wishes {
-    /// `environment`.
-    pub environment: Known<Environment>,
-    /// `arguments`.
-    pub arguments: Known<Vec<Spanned<Template>>>,
-    /// `user`.
-    pub user: Known<Account>,
-    /// `group`.
-    pub group: Known<Account>,
-    /// `autostart`.
-    pub autostart: Known<bool>,
 }
 
 /// One entry of `[tenants]`.

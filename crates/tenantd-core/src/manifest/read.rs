@@ -8,7 +8,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::problem::{Problems, Span};
-use super::raw::{App, Datastore, Known, Manifest, Network, Ready, Restart, Stop, Tenant, Wishes};
+use super::raw::{Known, Manifest, Read, Tenant, Wishes};
 use super::reference::{Fallback, KEYS, Key, Table};
 use super::value::{At, Decode, type_words};
 use crate::name::TenantName;
@@ -27,106 +27,13 @@ pub(super) fn manifest(text: &str, problems: &mut Problems) -> Manifest {
     let broken = !errors.is_empty();
     let mut top = Reader::new(Table::Top, 0..0, Some(whole.get_ref()), broken, problems);
     let manifest = Manifest {
-        app: app(&mut top),
-        network: network(&mut top),
-        defaults: {
-            let mut reader = top.table("defaults", Table::Defaults);
-            let wishes = wishes(&mut reader);
-            reader.finish();
-            wishes
-        },
+        app: Read::read(&mut top, "app"),
+        network: Read::read(&mut top, "network"),
+        defaults: Read::read(&mut top, "defaults"),
         tenants: tenants(&mut top),
     };
     top.finish();
     manifest
-}
-
-fn app(top: &mut Reader<'_, '_, '_>) -> App {
-    let mut app = top.table("app", Table::App);
-    let whole = App {
-        at: app.at.clone(),
-        name: app.value("name"),
-        command: app.value("command"),
-        working_directory: app.value("working_directory"),
-        environment: app.value("environment"),
-        user: app.value("user"),
-        group: app.value("group"),
-        daemonizes: app.value("daemonizes"),
-        private: app.value("private"),
-        datastore: {
-            let mut datastore = app.table("datastore", Table::Datastore);
-            let whole = Datastore {
-                path: datastore.value("path"),
-                root: datastore.value("root"),
-                mode: datastore.value("mode"),
-            };
-            datastore.finish();
-            whole
-        },
-        stop: {
-            let mut stop = app.table("stop", Table::Stop);
-            let whole = Stop {
-                signal: stop.value("signal"),
-                grace: stop.value("grace"),
-            };
-            stop.finish();
-            whole
-        },
-        restart: restart(&mut app),
-        ready: ready(&mut app),
-    };
-    app.finish();
-    whole
-}
-
-fn restart(app: &mut Reader<'_, '_, '_>) -> Restart {
-    let mut restart = app.table("restart", Table::Restart);
-    let whole = Restart {
-        when: restart.value("when"),
-        delay: restart.value("delay"),
-        delay_max: restart.value("delay_max"),
-        healthy_after: restart.value("healthy_after"),
-        strikes: restart.value("strikes"),
-        window: restart.value("window"),
-    };
-    restart.finish();
-    whole
-}
-
-fn ready(app: &mut Reader<'_, '_, '_>) -> Ready {
-    let mut ready = app.table("ready", Table::Ready);
-    let whole = Ready {
-        tcp: ready.value("tcp"),
-        notify: ready
-            .value("notify")
-            .filter(|on: &Spanned<bool>| *on.get_ref()),
-        lived: ready.value("lived"),
-        within: ready.value("within"),
-    };
-    ready.finish();
-    whole
-}
-
-fn network(top: &mut Reader<'_, '_, '_>) -> Network {
-    let mut network = top.table("network", Table::Network);
-    let whole = Network {
-        mode: network.value("mode"),
-        subnet: network.value("subnet"),
-        gateway: network.value("gateway"),
-        mtu: network.value("mtu"),
-    };
-    network.finish();
-    whole
-}
-
-fn wishes(reader: &mut Reader<'_, '_, '_>) -> Wishes {
-    Wishes {
-        environment: reader.value("environment"),
-        arguments: reader.value("arguments"),
-        user: reader.value("user"),
-        group: reader.value("group"),
-        autostart: reader.value("autostart"),
-    }
 }
 
 fn tenants(top: &mut Reader<'_, '_, '_>) -> Vec<Tenant> {
@@ -186,7 +93,7 @@ fn tenant<'s>(
         ip: reader.value("ip"),
         datastore_said: table.contains_key("datastore"),
         datastore: reader.value("datastore"),
-        wishes: wishes(&mut reader),
+        wishes: Wishes::keys(&mut reader),
     };
     reader.finish();
     Some(tenant)
@@ -212,7 +119,7 @@ fn tenant_name(name: &Spanned<Cow<'_, str>>, problems: &mut Problems) -> Option<
 }
 
 /// Reads one table, and knows at its end which keys nobody asked for.
-struct Reader<'p, 'v, 's> {
+pub(super) struct Reader<'p, 'v, 's> {
     table: Table,
     /// The place of the header, or of the tenant's name.
     at: Span,
@@ -243,6 +150,11 @@ impl<'p, 'v, 's> Reader<'p, 'v, 's> {
         }
     }
 
+    /// The place of the table's header, or of the tenant's name.
+    pub(super) fn at(&self) -> &Span {
+        &self.at
+    }
+
     fn find(&mut self, name: &'static str) -> (&'static Key, Option<&'v Spanned<DeValue<'s>>>) {
         let key = Key::find(self.table, name).expect("every key that is read is in the reference");
         self.asked.push(name);
@@ -264,7 +176,7 @@ impl<'p, 'v, 's> Reader<'p, 'v, 's> {
     }
 
     /// The value of a key, or that of its default.
-    fn value<T: Decode>(&mut self, name: &'static str) -> Known<T> {
+    pub(super) fn value<T: Decode>(&mut self, name: &'static str) -> Known<T> {
         let (key, value) = self.find(name);
         if let Some(value) = value {
             let decoded = T::decode(At { key, value }, self.problems);
@@ -281,7 +193,7 @@ impl<'p, 'v, 's> Reader<'p, 'v, 's> {
     }
 
     /// A table within this one; its keys have their defaults where it is absent.
-    fn table(&mut self, name: &'static str, table: Table) -> Reader<'_, 'v, 's> {
+    pub(super) fn table(&mut self, name: &'static str, table: Table) -> Reader<'_, 'v, 's> {
         let (key, value) = self.find(name);
         let mut broken = self.broken;
         let (at, entries) = match value {
@@ -310,7 +222,7 @@ impl<'p, 'v, 's> Reader<'p, 'v, 's> {
     }
 
     /// Reports the keys that are none.
-    fn finish(self) {
+    pub(super) fn finish(self) {
         let unread = Key::of(self.table).find(|key| !self.asked.contains(&key.name));
         assert!(
             unread.is_none(),

@@ -65,8 +65,9 @@ impl Default for Policy {
 }
 
 fn readiness(ready: &Ready, problems: &mut Problems) -> Option<Readiness> {
+    let said_notify = ready.notify.as_ref().filter(|on| *on.get_ref());
     let tcp = ready.tcp.as_ref().map(|port| (port.span(), "tcp"));
-    let notify = ready.notify.as_ref().map(|on| (on.span(), "notify"));
+    let notify = said_notify.map(|on| (on.span(), "notify"));
     let lived = ready.lived.as_ref().map(|time| (time.span(), "lived"));
     let mut said: Vec<_> = [tcp, notify, lived].into_iter().flatten().collect();
     said.sort_by_key(|(span, _)| span.start);
@@ -93,7 +94,7 @@ fn readiness(ready: &Ready, problems: &mut Problems) -> Option<Readiness> {
         .tcp
         .as_ref()
         .map(|port| u16::try_from(*port.get_ref()));
-    Some(match (port, &ready.notify, &ready.lived) {
+    Some(match (port, said_notify, &ready.lived) {
         (Some(port), _, _) => Readiness::Tcp(port.ok()?),
         (None, Some(_), _) => Readiness::Notify,
         (None, None, Some(lived)) => Readiness::Lived(*lived.get_ref()),

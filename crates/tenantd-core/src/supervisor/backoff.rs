@@ -73,16 +73,16 @@ fn delay(policy: &RestartPolicy, strikes: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::model::RestartWhen;
+    use crate::plan::model::Policy;
 
     fn policy(strikes: u32) -> RestartPolicy {
         RestartPolicy {
-            when: RestartWhen::Always,
             delay: Duration::from_secs(1),
             delay_max: Duration::from_secs(30),
             healthy_after: Duration::from_secs(60),
             strikes,
             window: Duration::from_secs(100),
+            ..Policy::default().restart
         }
     }
 

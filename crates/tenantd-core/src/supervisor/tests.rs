@@ -14,28 +14,23 @@ use super::time::Moment;
 use super::view::{StateWord, View, Want};
 use super::{Limits, Step, Supervisor};
 use crate::name::TenantName;
-use crate::plan::model::{Policy, Readiness, RestartPolicy, RestartWhen, StopSignal};
+use crate::plan::model::{Policy, RestartPolicy};
 use crate::stage::{Failure, Stage};
 
 fn policy() -> Policy {
+    let default = Policy::default();
     Policy {
-        autostart: true,
-        stop_signal: StopSignal {
-            number: 15,
-            name: "SIGTERM".to_owned(),
-        },
         grace: Duration::from_secs(5),
         restart: RestartPolicy {
-            when: RestartWhen::Always,
             delay: Duration::from_secs(1),
             delay_max: Duration::from_secs(30),
             healthy_after: Duration::from_secs(60),
             strikes: 3,
             window: Duration::from_secs(100),
+            ..default.restart
         },
-        ready: Readiness::Started,
         ready_within: Duration::from_secs(20),
-        daemonizes: false,
+        ..default
     }
 }
 
