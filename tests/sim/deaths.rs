@@ -147,14 +147,15 @@ impl World {
                         self.live(launch);
                     }
                 }
-                Happening::Tell(Event::Asked { .. } | Event::Shutdown | Event::Hurry)
+                Happening::Tell(Event::Shutdown | Event::Hurry)
+                | Happening::Ask(_)
                 | Happening::Death
                     if !soon =>
                 {
                     self.happenings.insert((at, number), happening);
                 }
                 // Whoever did this for it is gone, and whoever asked found nobody.
-                Happening::Tell(_) | Happening::Reload | Happening::Death => {}
+                Happening::Tell(_) | Happening::Ask(_) | Happening::Reload | Happening::Death => {}
                 Happening::Exit { launch, others, .. } if soon => {
                     if let Some(program) = self.programs.get_mut(&launch) {
                         program.first = false;

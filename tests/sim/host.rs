@@ -14,6 +14,7 @@ impl World {
             Happening::Reload => self.reload(),
             Happening::Death => self.die(),
             Happening::Tell(event) => self.tell_if_apt(event),
+            Happening::Ask(request) => self.request(request),
             Happening::Ready(launch) if self.programs.contains_key(&launch) => {
                 self.tell(Event::Ready { launch })
             }
@@ -141,7 +142,7 @@ impl World {
                 };
                 self.later(50, Happening::Tell(event));
             }
-            Action::Reply { .. } | Action::Forget { .. } => {}
+            Action::Forget { .. } => {}
         }
     }
 

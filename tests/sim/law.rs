@@ -17,8 +17,9 @@ pub(crate) enum Law {
     ReleaseOnce,
     /// A signal names the launch that lives.
     SignalTheLiving,
-    /// Each request is answered once, in the same step.
-    AnswerOnce,
+    /// A request that is refused, or asks for what is so already, asks nothing of the host. (That
+    /// each has exactly one answer is a matter of types.)
+    NoIsNothing,
     /// What is stale or does not fit changes nothing.
     StaleIsNothing,
     /// No state waits for nothing: its word fits what is wanted and what is outstanding.
@@ -54,7 +55,7 @@ impl Law {
         Law::ReleaseLast,
         Law::ReleaseOnce,
         Law::SignalTheLiving,
-        Law::AnswerOnce,
+        Law::NoIsNothing,
         Law::StaleIsNothing,
         Law::WaitForSomething,
         Law::DueIsDone,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::model::Policy;
 use tenantd_core::supervisor::action::{Action, Answer};
-use tenantd_core::supervisor::event::{Event, LaunchId, RequestId, Verb};
+use tenantd_core::supervisor::event::{Event, LaunchId, Request, Verb};
 use tenantd_core::supervisor::time::Moment;
 use tenantd_core::supervisor::view::{StateWord, View, Want};
 use tenantd_core::supervisor::{Limits, Step};
@@ -18,7 +18,6 @@ use super::truth::{Live, Network, Truth};
 #[derive(Debug)]
 pub(crate) struct Heard {
     pub(crate) unfit: bool,
-    asked: Option<(RequestId, TenantName, Verb)>,
 }
 
 /// All that is known from outside.
@@ -44,10 +43,7 @@ impl Laws {
 
     /// What a step answers that only time has brought about.
     pub(crate) fn nothing_heard() -> Heard {
-        Heard {
-            unfit: false,
-            asked: None,
-        }
+        Heard { unfit: false }
     }
 
     /// Whether this event, told now, would be late or unfit.
@@ -57,7 +53,6 @@ impl Laws {
             | Event::Replanned { .. }
             | Event::Removed { .. }
             | Event::Awaits { .. }
-            | Event::Asked { .. }
             | Event::Shutdown
             | Event::Hurry => false,
             Event::Provisioned { tenant } | Event::ProvisionFailed { tenant, .. } => {
@@ -93,14 +88,6 @@ impl Laws {
             | Event::Removed { .. }
             | Event::Awaits { .. } => {
                 self.plan(now, event);
-                false
-            }
-            Event::Asked {
-                request,
-                tenant,
-                verb,
-            } => {
-                heard.asked = Some((*request, tenant.clone(), *verb));
                 false
             }
             Event::Shutdown => {
@@ -175,7 +162,6 @@ impl Laws {
             Law::StaleIsNothing,
             || format!("{step:?}"),
         )?;
-        self.replies(heard, step)?;
         for action in &step.actions {
             match action {
                 Action::Provision { tenant } => self.provision(now, tenant)?,
@@ -188,37 +174,41 @@ impl Laws {
                     })?;
                 }
                 Action::Release { tenant } => self.release(tenant)?,
-                Action::Reply { .. } | Action::Forget { .. } => {}
+                Action::Forget { .. } => {}
             }
         }
         Ok(())
     }
 
-    fn replies(&mut self, heard: &Heard, step: &Step) -> Result<(), Broken> {
-        let replies: Vec<_> = step
-            .actions
-            .iter()
-            .filter_map(|action| match action {
-                Action::Reply { request, answer } => Some((*request, answer)),
-                _ => None,
-            })
-            .collect();
-        let asked: Vec<_> = heard.asked.iter().map(|asked| asked.0).collect();
-        let answered: Vec<_> = replies.iter().map(|reply| reply.0).collect();
-        check(asked == answered, Law::AnswerOnce, || {
-            format!("{asked:?}: {answered:?}")
-        })?;
-        if let (Some((_, tenant, verb)), Some((_, Answer::Accepted))) =
-            (&heard.asked, replies.first())
-        {
+    /// The supervisor answers a request, before its step is looked at.
+    pub(crate) fn answered(
+        &mut self,
+        request: &Request,
+        answer: &Answer,
+        step: &Step,
+    ) -> Result<(), Broken> {
+        let Request { tenant, verb } = request;
+        if *answer == Answer::Accepted {
             let truth = self.tenants.get_mut(tenant).unwrap();
             truth.asked_end = true;
             if *verb != Verb::Stop {
                 truth.free = true;
                 truth.strikes = 0;
             }
+            return Ok(());
         }
-        Ok(())
+        let of_it = |action: &&Action| match action {
+            Action::Provision { tenant: whose }
+            | Action::Launch { tenant: whose, .. }
+            | Action::Terminate { tenant: whose, .. }
+            | Action::Kill { tenant: whose, .. }
+            | Action::Release { tenant: whose }
+            | Action::Forget { tenant: whose } => whose == tenant,
+        };
+        let done = step.actions.iter().find(of_it);
+        check(done.is_none(), Law::NoIsNothing, || {
+            format!("{request:?}, {answer:?}: {done:?}")
+        })
     }
 
     fn provision(&mut self, now: Moment, tenant: &TenantName) -> Result<(), Broken> {

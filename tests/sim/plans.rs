@@ -114,10 +114,7 @@ impl Plans {
                     format!("{tenant} is forgotten: planned {planned}, stands {stands}")
                 })
             }
-            Action::Terminate { .. }
-            | Action::Kill { .. }
-            | Action::Release { .. }
-            | Action::Reply { .. } => Ok(()),
+            Action::Terminate { .. } | Action::Kill { .. } | Action::Release { .. } => Ok(()),
         }
     }
 

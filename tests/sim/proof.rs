@@ -5,7 +5,7 @@ use std::time::Duration;
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::model::{Policy, RestartPolicy};
 use tenantd_core::supervisor::action::{Action, Answer};
-use tenantd_core::supervisor::event::{Event, LaunchId, RequestId, Verb};
+use tenantd_core::supervisor::event::{Event, LaunchId, Request, Verb};
 use tenantd_core::supervisor::time::Moment;
 use tenantd_core::supervisor::view::{StateWord, View, Want};
 use tenantd_core::supervisor::{Limits, Step};
@@ -42,13 +42,6 @@ fn launch(id: u64) -> Action {
     }
 }
 
-fn reply() -> Action {
-    Action::Reply {
-        request: RequestId(1),
-        answer: Answer::Accepted,
-    }
-}
-
 fn kill(id: u64) -> Action {
     Action::Kill {
         tenant: tenant(),
@@ -59,14 +52,6 @@ fn kill(id: u64) -> Action {
 fn emptied(id: u64) -> Event {
     Event::Emptied {
         launch: LaunchId(id),
-    }
-}
-
-fn asked() -> Event {
-    Event::Asked {
-        request: RequestId(1),
-        tenant: tenant(),
-        verb: Verb::Stop,
     }
 }
 
@@ -123,12 +108,22 @@ impl Trace {
     /// The answer to an event is these actions.
     fn hears(&mut self, event: &Event, actions: Vec<Action>) -> Result<(), Broken> {
         let heard = self.0.event(Moment::ZERO, event);
-        let step = Step {
-            changed: vec![],
-            actions,
-            transitions: vec![],
-        };
-        self.0.step(Moment::ZERO, &heard, &step)
+        self.0.step(Moment::ZERO, &heard, &step(actions))
+    }
+
+    /// A request to stop is answered like this, with these actions.
+    fn answers(&mut self, answer: &Answer, actions: Vec<Action>) -> Result<(), Broken> {
+        let (tenant, verb) = (tenant(), Verb::Stop);
+        self.0
+            .answered(&Request { tenant, verb }, answer, &step(actions))
+    }
+}
+
+fn step(actions: Vec<Action>) -> Step {
+    Step {
+        changed: vec![],
+        actions,
+        transitions: vec![],
     }
 }
 
@@ -152,11 +147,13 @@ fn breaks(law: Law) -> Vec<Result<(), Broken>> {
             up.hears(&Event::Hurry, vec![kill(2)]),
             up.hears(&emptied(1), vec![kill(1)]),
         ],
-        Law::AnswerOnce => vec![
-            up.hears(&asked(), vec![]),
-            up.hears(&asked(), vec![reply(), reply()]),
-            up.hears(&Event::Hurry, vec![reply()]),
-        ],
+        Law::NoIsNothing => {
+            let reason = "no".to_owned();
+            vec![
+                up.answers(&Answer::AlreadySo, vec![kill(1)]),
+                up.answers(&Answer::Refused { reason }, release()),
+            ]
+        }
         Law::StaleIsNothing => {
             let stale = up.0.event(Moment::ZERO, &emptied(2));
             let before = [view(Want::Up, StateWord::Up)];

@@ -2,12 +2,12 @@
 //! ask at random, all from one seed and on a virtual clock.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
+use std::fmt::{Debug, Write};
 use std::time::Duration;
 
 use tenantd_core::name::TenantName;
 use tenantd_core::supervisor::action::Action;
-use tenantd_core::supervisor::event::{Event, Exit, LaunchId, RequestId, Verb};
+use tenantd_core::supervisor::event::{Event, Exit, LaunchId, Request, Verb};
 use tenantd_core::supervisor::memory::Memory;
 use tenantd_core::supervisor::time::Moment;
 use tenantd_core::supervisor::view::View;
@@ -26,6 +26,8 @@ const UNFAIR_FOR: u64 = 200_000;
 pub(super) enum Happening {
     /// The supervisor is told, whatever the world thinks of it.
     Tell(Event),
+    /// An operator asks something.
+    Ask(Request),
     /// The first process of a launch ends.
     Exit {
         launch: LaunchId,
@@ -99,7 +101,6 @@ pub(crate) struct World {
     pub(super) names: Vec<TenantName>,
     pub(super) happenings: BTreeMap<(Moment, u64), Happening>,
     sequence: u64,
-    requests: u64,
     pub(super) programs: BTreeMap<LaunchId, Program>,
     /// Tenants that the supervisor was told to end, since they left the manifest.
     pub(super) left: BTreeSet<TenantName>,
@@ -137,7 +138,6 @@ impl World {
             names,
             happenings: BTreeMap::new(),
             sequence: 0,
-            requests: 0,
             programs: BTreeMap::new(),
             left: BTreeSet::new(),
             half_told: None,
@@ -176,8 +176,14 @@ impl World {
         ]);
         for tenant in self.names.clone() {
             match finale {
-                Finale::StartAll => self.ask(tenant, Verb::Start)?,
-                Finale::StopAll => self.ask(tenant, Verb::Stop)?,
+                Finale::StartAll => {
+                    let verb = Verb::Start;
+                    self.request(Request { tenant, verb })?;
+                }
+                Finale::StopAll => {
+                    let verb = Verb::Stop;
+                    self.request(Request { tenant, verb })?;
+                }
                 Finale::Nothing | Finale::Shutdown => {}
             }
         }
@@ -244,14 +250,11 @@ impl World {
         self.versions
     }
 
-    fn ask(&mut self, tenant: TenantName, verb: Verb) -> Result<(), Broken> {
-        self.requests += 1;
-        let request = RequestId(self.requests);
-        self.tell(Event::Asked {
-            request,
-            tenant,
-            verb,
-        })
+    pub(super) fn request(&mut self, request: Request) -> Result<(), Broken> {
+        let (answer, step) = self.supervisor.handle_request(self.now, &request);
+        self.laws.answered(&request, &answer, &step)?;
+        self.laws.step(self.now, &Laws::nothing_heard(), &step)?;
+        self.follow(Some(&(request, answer)), &step)
     }
 
     pub(super) fn tell(&mut self, event: Event) -> Result<(), Broken> {
@@ -272,13 +275,13 @@ impl World {
         self.laws.step(self.now, &heard, &step)?;
         self.laws
             .changed(&heard, &before, self.supervisor.tenants())?;
-        self.follow(traced.as_ref(), &step)
+        self.follow(traced.as_ref().map(|event| event as &dyn Debug), &step)
     }
 
-    /// Carries out a step.
-    fn follow(&mut self, event: Option<&Event>, step: &Step) -> Result<(), Broken> {
+    /// Carries out a step, and what it follows from.
+    fn follow(&mut self, from: Option<&dyn Debug>, step: &Step) -> Result<(), Broken> {
         if self.tracing {
-            writeln!(self.outcome.trace, "{:?} {event:?} -> {step:?}", self.now).unwrap();
+            writeln!(self.outcome.trace, "{:?} {from:?} -> {step:?}", self.now).unwrap();
         }
         let views: Vec<View> = self.supervisor.tenants().collect();
         for view in &views {
@@ -319,14 +322,7 @@ impl World {
         } else {
             self.random.pick(&self.names).clone()
         };
-        self.requests += 1;
-        let request = RequestId(self.requests);
-        let asked = Event::Asked {
-            request,
-            tenant,
-            verb,
-        };
-        self.later(most, Happening::Tell(asked));
+        self.later(most, Happening::Ask(Request { tenant, verb }));
     }
 
     fn schedule_operators(&mut self) {

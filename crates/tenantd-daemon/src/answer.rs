@@ -8,7 +8,7 @@ use tokio::task::spawn_local;
 use tenantd_api::wire::{self, AppStatus, Door, TenantAnswer, TenantStatus, Tracking, Verb};
 use tenantd_core::name::TenantName;
 use tenantd_core::supervisor::action::Answer;
-use tenantd_core::supervisor::event::{Event, RequestId};
+use tenantd_core::supervisor::event::Request;
 use tenantd_core::supervisor::view::{StateWord, View, Want, Why};
 use tenantd_host::network::leftover::Survey;
 use tenantd_host::process;
@@ -119,21 +119,15 @@ impl Daemon {
         let names: Vec<TenantName> = self.views(tenants)?.into_iter().map(|v| v.name).collect();
         let mut answers = Vec::with_capacity(names.len());
         for tenant in names {
-            self.requests += 1;
-            let request = RequestId(self.requests);
-            self.happen(Event::Asked {
-                request,
-                tenant: tenant.clone(),
-                verb,
-            });
-            // The supervisor replies in the same step; without a reply there is none to give.
-            if let Some(answer) = self.answers.remove(&request) {
-                let answer = match verb {
-                    Verb::Stop => self.proved(&tenant, answer),
-                    Verb::Start | Verb::Restart => answer,
-                };
-                answers.push(TenantAnswer { tenant, answer });
-            }
+            let request = Request { tenant, verb };
+            let (answer, step) = self.supervisor.handle_request(clock::now(), &request);
+            self.follow(step);
+            let tenant = request.tenant;
+            let answer = match verb {
+                Verb::Stop => self.proved(&tenant, answer),
+                Verb::Start | Verb::Restart => answer,
+            };
+            answers.push(TenantAnswer { tenant, answer });
         }
         Ok(answers)
     }

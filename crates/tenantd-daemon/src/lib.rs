@@ -48,7 +48,7 @@ mod wants;
 pub mod way_back;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use anyhow::{Context, bail};
@@ -61,8 +61,7 @@ use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::model::Plan;
 use tenantd_core::supervisor::Limits;
 use tenantd_core::supervisor::Supervisor;
-use tenantd_core::supervisor::action::{Action, Answer};
-use tenantd_core::supervisor::event::RequestId;
+use tenantd_core::supervisor::action::Action;
 use tenantd_host::cgroup::{Tree, Watch};
 use tenantd_host::crash;
 use tenantd_host::heritage::Heritage;
@@ -105,8 +104,6 @@ struct Daemon {
     notices: Notify,
     waiters: Vec<Waiter>,
     reloads: Reloads,
-    answers: BTreeMap<RequestId, Answer>,
-    requests: u64,
     /// Tenants whose provision has not begun.
     to_provision: VecDeque<TenantName>,
     /// Provisions under way.
@@ -228,8 +225,6 @@ async fn open(
         notices,
         waiters: Vec::new(),
         reloads: Reloads::new(manifest, plan.network.clone()),
-        answers: BTreeMap::new(),
-        requests: 0,
         to_provision: VecDeque::new(),
         provisioning: 0,
         tally: Tally::default(),

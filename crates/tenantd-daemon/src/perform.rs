@@ -40,9 +40,6 @@ impl Daemon {
             Action::Kill { tenant, launch: _ } => self.kill(&tenant),
             Action::Release { tenant } => self.release(&tenant),
             Action::Forget { tenant } => self.forget(&tenant),
-            Action::Reply { request, answer } => {
-                self.answers.insert(request, answer);
-            }
         }
     }
 

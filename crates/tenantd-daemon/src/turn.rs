@@ -109,7 +109,7 @@ impl Daemon {
         self.follow(step);
     }
 
-    fn follow(&mut self, step: Step) {
+    pub(super) fn follow(&mut self, step: Step) {
         // What is written down next is what is done.
         for action in &step.actions {
             if let Action::Launch { tenant, .. } | Action::Provision { tenant } = action

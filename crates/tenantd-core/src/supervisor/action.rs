@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::TenantName;
 
-use super::event::{LaunchId, RequestId};
+use super::event::LaunchId;
 
 /// The answer to an operator's request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,12 +62,5 @@ pub enum Action {
     Forget {
         /// Which tenant.
         tenant: TenantName,
-    },
-    /// Give an operator the one answer to a request.
-    Reply {
-        /// Which request.
-        request: RequestId,
-        /// The answer.
-        answer: Answer,
     },
 }

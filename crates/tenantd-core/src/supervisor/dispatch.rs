@@ -26,11 +26,6 @@ impl Supervisor {
                 self.of(now, &tenant, Cause::Removed, step, Tenant::removed);
             }
             Event::Awaits { tenant, others } => self.awaits(tenant, others),
-            Event::Asked {
-                request,
-                tenant,
-                verb,
-            } => self.asked(now, request, &tenant, verb, step),
             Event::Shutdown => self.shut_down(now, step),
             Event::Hurry => self.hurry_up(now, step),
             Event::Provisioned { tenant } => {

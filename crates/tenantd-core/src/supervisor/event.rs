@@ -17,10 +17,6 @@ use super::memory::Found;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LaunchId(pub u64);
 
-/// One request of an operator, which gets exactly one [`Answer`](super::action::Answer).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RequestId(pub u64);
-
 /// What an operator asks of a tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -31,6 +27,16 @@ pub enum Verb {
     Stop,
     /// End its launch and start another.
     Restart,
+}
+
+/// One request of an operator, which
+/// [`Supervisor::handle_request`](super::Supervisor::handle_request) answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// Of which tenant.
+    pub tenant: TenantName,
+    /// What is asked.
+    pub verb: Verb,
 }
 
 /// How a process ended, see waitid(2).
@@ -99,15 +105,6 @@ pub enum Event {
         tenant: TenantName,
         /// The others.
         others: Vec<TenantName>,
-    },
-    /// An operator asks for something.
-    Asked {
-        /// Which request; its answer bears the same.
-        request: RequestId,
-        /// Of which tenant.
-        tenant: TenantName,
-        /// What.
-        verb: Verb,
     },
     /// Every tenant is wanted down for good: the supervisor is to end.
     Shutdown,

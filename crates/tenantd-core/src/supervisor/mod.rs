@@ -47,9 +47,9 @@ use std::collections::BTreeMap;
 
 use crate::name::TenantName;
 
-use action::{Action, Answer};
+use action::Answer;
 use agenda::{Agenda, Entry, Index};
-use event::{Event, LaunchId, RequestId, Verb};
+use event::{Event, LaunchId, Request, Verb};
 use planned::Awaits;
 use tenant::{Tenant, Turn};
 use time::Moment;
@@ -112,6 +112,15 @@ impl Supervisor {
         step
     }
 
+    /// What an operator's request is answered with, and what follows from it. `now` as for
+    /// [`Supervisor::handle`].
+    pub fn handle_request(&mut self, now: Moment, request: &Request) -> (Answer, Step) {
+        let mut step = Step::default();
+        let answer = self.asked(now, request, &mut step);
+        self.spend(now, &mut step);
+        (answer, step)
+    }
+
     /// What follows from the time alone: all that is due by `now`, and nothing that is not.
     pub fn handle_deadline(&mut self, now: Moment) -> Step {
         let mut step = Step::default();
@@ -161,31 +170,24 @@ impl Supervisor {
         self.each(now, &Cause::Hurry, step, Tenant::hurry);
     }
 
-    fn asked(
-        &mut self,
-        now: Moment,
-        request: RequestId,
-        name: &TenantName,
-        verb: Verb,
-        step: &mut Step,
-    ) {
+    fn asked(&mut self, now: Moment, request: &Request, step: &mut Step) -> Answer {
+        let Request { tenant: name, verb } = request;
         let refused = |reason: String| Answer::Refused { reason };
-        let answer = match (self.names.get(name), verb) {
+        match (self.names.get(name), *verb) {
             (None, _) => refused(format!(
                 "no tenant is named {name}: `tenantd status` lists those that are"
             )),
             (Some(_), Verb::Start | Verb::Restart) if self.shutdown => refused(format!(
                 "the supervisor is about to end: ask for {name} again once it has been started anew"
             )),
-            (Some(&index), _) => {
+            (Some(&index), verb) => {
                 let mut answer = Answer::AlreadySo;
                 self.turn(now, index, Cause::Asked(verb), step, |tenant, turn| {
                     answer = tenant.asked(verb, turn);
                 });
                 answer
             }
-        };
-        step.actions.push(Action::Reply { request, answer });
+        }
     }
 
     fn each(

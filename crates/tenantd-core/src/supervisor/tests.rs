@@ -9,7 +9,7 @@ mod replanned;
 use std::time::Duration;
 
 use super::action::{Action, Answer};
-use super::event::{Event, Exit, LaunchId, RequestId, Verb};
+use super::event::{Event, Exit, LaunchId, Request, Verb};
 use super::time::Moment;
 use super::view::{StateWord, View, Want};
 use super::{Limits, Step, Supervisor};
@@ -68,19 +68,14 @@ impl World {
     }
 
     fn ask(&mut self, verb: Verb) -> (Answer, Vec<Action>) {
-        let (request, tenant) = (RequestId(7), self.name());
-        let mut step = self.tell(Event::Asked {
-            request,
-            tenant,
-            verb,
-        });
-        match step.actions.pop() {
-            Some(Action::Reply {
-                request: RequestId(7),
-                answer,
-            }) => (answer, step.actions),
-            other => panic!("no reply but {other:?}"),
-        }
+        let tenant = self.name();
+        let (answer, step) = self.request(tenant, verb);
+        (answer, step.actions)
+    }
+
+    fn request(&mut self, tenant: TenantName, verb: Verb) -> (Answer, Step) {
+        let request = Request { tenant, verb };
+        self.supervisor.handle_request(self.now, &request)
     }
 
     fn view(&self) -> View {
@@ -168,7 +163,6 @@ fn word(action: &Action) -> &'static str {
         Action::Kill { .. } => "kill",
         Action::Release { .. } => "release",
         Action::Forget { .. } => "forget",
-        Action::Reply { .. } => "reply",
     }
 }
 
@@ -277,17 +271,10 @@ stuck, processes | ok kill stopping | ok kill stopping | ok kill stopping";
 fn refuses_whom_it_does_not_know_and_what_comes_too_late() {
     let mut world = situation("up");
     let tenant: TenantName = "nobody".parse().unwrap();
-    let step = world.tell(Event::Asked {
-        request: RequestId(1),
-        tenant,
-        verb: Verb::Stop,
-    });
-    let Action::Reply {
-        answer: Answer::Refused { reason },
-        ..
-    } = &step.actions[0]
-    else {
-        panic!("{step:?}");
+    let (answer, step) = world.request(tenant, Verb::Stop);
+    assert_eq!(step, Step::default());
+    let Answer::Refused { reason } = answer else {
+        panic!("{answer:?}");
     };
     assert!(reason.contains("nobody"), "{reason}");
     world.tell(Event::Shutdown);

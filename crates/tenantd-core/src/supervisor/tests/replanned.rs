@@ -131,11 +131,7 @@ fn who_takes_what_another_holds_awaits_it_and_can_be_stopped_meanwhile() {
     let state = |world: &World| world.supervisor.tenant(&taker).unwrap().state;
     assert_eq!(state(&world), StateWord::Provisioning);
     let ask = |world: &mut World, verb| {
-        world.tell(Event::Asked {
-            request: RequestId(1),
-            tenant: taker.clone(),
-            verb,
-        })
+        world.request(taker.clone(), verb);
     };
     ask(&mut world, Verb::Stop);
     assert_eq!(state(&world), StateWord::Down);
