@@ -39,12 +39,12 @@ impl Site {
         launch: LaunchId,
     ) {
         let (site, plan) = (Rc::clone(self), Arc::clone(plan));
-        let standing = standing.clone();
+        let (standing, task) = (standing.clone(), self.under_way.begin());
         spawn_local(async move {
             let reporter = site.reporter.clone();
             let started = site.start(&plan, standing).await;
             // The loop may end while a process that cannot be killed is still waited for here.
-            drop(site);
+            drop((site, task));
             match started {
                 Ok(born) => follow(&reporter, &plan.name, launch, born).await,
                 Err(why) => reporter.report(&plan.name, News::Launched(launch, Err(why))),

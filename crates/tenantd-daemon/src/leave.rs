@@ -1,7 +1,6 @@
 //! Leaving: the supervisor ends and its tenants go on. Nothing of theirs is taken away; the next
 //! supervisor finds it and takes it over, as after a death, but nothing is cut off halfway.
 
-use std::rc::Rc;
 use std::time::Duration;
 
 use tenantd_host::crash;
@@ -61,11 +60,11 @@ impl Daemon {
             .is_some_and(|going| self.is_quiet() || clock::now() >= going.until)
     }
 
-    /// Whether everybody has been answered, and nothing is being made or taken away: each task that
-    /// does has the site, and a program that is being started has a launch without an execution.
+    /// Whether everybody has been answered, and nothing is being made or taken away: no task is under
+    /// way, and each program that is being started runs.
     fn is_quiet(&self) -> bool {
         self.control.listener().is_some()
-            && Rc::strong_count(&self.site) == 1
+            && self.site.under_way.is_none()
             && self.ledger.all_executed()
     }
 
@@ -77,9 +76,10 @@ impl Daemon {
         self.control.end().await;
         drop(self.notices);
         crash::point("leave: sockets closed", "");
-        match Rc::into_inner(self.site) {
-            Some(site) => site.logs.end().await,
-            None => tracing::warn!("left while something was under way on the host"),
+        if self.site.under_way.is_none() {
+            self.site.logs.end().await;
+        } else {
+            tracing::warn!("left while something was under way on the host");
         }
     }
 }

@@ -43,6 +43,7 @@ mod tally;
 pub mod tell;
 pub mod trial;
 mod turn;
+mod under_way;
 pub mod upgrade;
 mod wants;
 pub mod way_back;
@@ -84,6 +85,7 @@ use self::signals::Signals;
 use self::site::{Cgroups, Site};
 use self::tally::Tally;
 use self::tell::LastWords;
+use self::under_way::UnderWay;
 use self::upgrade::Upgrade;
 
 /// Threads that may be blocked by a filesystem at the same time. A launch keeps one for about a
@@ -215,6 +217,7 @@ async fn open(
             cgroups,
             logs,
             reporter: Reporter::new(reporter),
+            under_way: UnderWay::default(),
             heritage: RefCell::new(heritage),
             descriptors,
         }),
@@ -324,10 +327,11 @@ impl Daemon {
         self.control.end().await;
         drop(self.notices);
         crash::point("finish: sockets closed", "");
-        let Some(site) = Rc::into_inner(self.site) else {
+        let site = self.site;
+        if !site.under_way.is_none() {
             left.push(anyhow::anyhow!("a task on the host has not ended"));
             return Some(left);
-        };
+        }
         // Whoever lives on reaches the host by way of the hub, which then stays.
         if left.is_empty()
             && let Err(failures) = site.network.close().await
@@ -335,8 +339,7 @@ impl Daemon {
             left.extend(failures.into_iter().map(anyhow::Error::from));
         }
         crash::point("finish: hub gone", "");
-        if let Some(Cgroups { tree, watch }) = site.cgroups {
-            drop(watch);
+        if let Some(Cgroups { tree, .. }) = &site.cgroups {
             left.extend(tree.remove().err().map(anyhow::Error::from));
         }
         crash::point("finish: cgroups gone", "");

@@ -153,7 +153,7 @@ impl Logs {
 
     /// Ends the reading, once what has been taken is written on. The rest stays in the pipes:
     /// tenants that go on running lose nothing, and the next supervisor reads on.
-    pub async fn end(self) {
+    pub async fn end(&self) {
         self.desk.end().await;
     }
 }

@@ -28,6 +28,7 @@ use super::ready;
 use super::record;
 use super::report::{News, Reporter};
 use super::store;
+use super::under_way::UnderWay;
 
 /// How often the processes of a network namespace are looked for once its first one has ended.
 /// Only where there is no cgroup to say so: each look walks all of `/proc`.
@@ -44,6 +45,8 @@ pub(super) struct Site {
     pub(super) cgroups: Option<Cgroups>,
     pub(super) logs: Logs,
     pub(super) reporter: Reporter,
+    /// Who acts on the host at the moment.
+    pub(super) under_way: UnderWay,
     /// What was handed down to this supervisor, until all tenants are planned.
     pub(super) heritage: RefCell<Heritage>,
     /// What a tenant may open, see [`tenantd_host::limits`].
@@ -65,7 +68,9 @@ impl Site {
     /// Makes what a tenant needs before it can be launched.
     pub(super) fn provision(self: &Rc<Self>, plan: &Arc<TenantPlan>) {
         let (site, plan) = (Rc::clone(self), Arc::clone(plan));
+        let task = self.under_way.begin();
         spawn_local(async move {
+            let _task = task;
             let result = site.build(&plan).await;
             site.report(&plan.name, News::Provisioned(result));
             crash::point("provision: reported", plan.name.as_str());
@@ -191,7 +196,9 @@ impl Site {
     /// Takes away what a provision made, once it is proved that nothing lives there any more.
     pub(super) fn release(self: &Rc<Self>, plan: &Arc<TenantPlan>, standing: Standing) {
         let (site, plan) = (Rc::clone(self), Arc::clone(plan));
+        let task = self.under_way.begin();
         spawn_local(async move {
+            let _task = task;
             let result = site.take_down(&plan, standing).await;
             site.report(&plan.name, News::Released(result));
             crash::point("release: reported", plan.name.as_str());

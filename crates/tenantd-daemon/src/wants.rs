@@ -104,7 +104,9 @@ impl Daemon {
     pub(super) fn forget_wants(&self, tenants: impl Iterator<Item = TenantName>) {
         for tenant in tenants {
             let app = self.site.app.clone();
+            let task = self.site.under_way.begin();
             spawn_local(async move {
+                let _task = task;
                 let gone = tenant.clone();
                 match spawn_blocking(move || wants::forget(&app, &gone)).await {
                     Ok(Ok(())) => {

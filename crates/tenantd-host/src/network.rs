@@ -138,7 +138,7 @@ impl Network {
     ///
     /// # Errors
     /// Why the hub could not be removed.
-    pub async fn close(self) -> Result<(), Vec<Failure>> {
+    pub async fn close(&self) -> Result<(), Vec<Failure>> {
         let (reply, outcome) = oneshot::channel();
         let closed = async {
             self.ask(Request::Close(reply)).await?;

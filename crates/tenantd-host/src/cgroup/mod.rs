@@ -154,7 +154,7 @@ impl Tree {
     ///
     /// # Errors
     /// A [`Failure`] of stage cgroup.
-    pub fn remove(self) -> Result<(), Failure> {
+    pub fn remove(&self) -> Result<(), Failure> {
         let mut folder = self.base.as_path();
         while folder != self.above {
             match std::fs::remove_dir(folder) {
