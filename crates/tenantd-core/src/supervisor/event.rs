@@ -11,6 +11,7 @@ use crate::plan::model::Policy;
 use crate::stage::Failure;
 
 use super::memory::Found;
+use super::view::Want;
 
 /// One start of a program. Never used twice in the life of a supervisor: an event that bears an
 /// older one changes nothing.
@@ -27,6 +28,36 @@ pub enum Verb {
     Stop,
     /// End its launch and start another.
     Restart,
+}
+
+impl Verb {
+    /// In one word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Verb::Start => "start",
+            Verb::Stop => "stop",
+            Verb::Restart => "restart",
+        }
+    }
+
+    /// What is wanted of the tenant from then on.
+    #[must_use]
+    pub fn want(self) -> Want {
+        match self {
+            Verb::Start | Verb::Restart => Want::Up,
+            Verb::Stop => Want::Down,
+        }
+    }
+
+    /// What can be wanted of it for good by this verb.
+    #[must_use]
+    pub fn lasting_want(self) -> Option<Want> {
+        match self {
+            Verb::Start | Verb::Stop => Some(self.want()),
+            Verb::Restart => None,
+        }
+    }
 }
 
 /// One request of an operator, which

@@ -49,11 +49,11 @@ use crate::name::TenantName;
 
 use action::Answer;
 use agenda::{Agenda, Entry, Index};
-use event::{Event, LaunchId, Request, Verb};
+use event::{Event, LaunchId, Request};
 use planned::Awaits;
 use tenant::{Tenant, Turn};
 use time::Moment;
-use view::{StateWord, View};
+use view::{StateWord, View, Want};
 
 pub use backoff::STRIKES_MAX;
 pub use budget::Limits;
@@ -173,14 +173,15 @@ impl Supervisor {
     fn asked(&mut self, now: Moment, request: &Request, step: &mut Step) -> Answer {
         let Request { tenant: name, verb } = request;
         let refused = |reason: String| Answer::Refused { reason };
-        match (self.names.get(name), *verb) {
+        let verb = *verb;
+        match (self.names.get(name), verb.want()) {
             (None, _) => refused(format!(
                 "no tenant is named {name}: `tenantd status` lists those that are"
             )),
-            (Some(_), Verb::Start | Verb::Restart) if self.shutdown => refused(format!(
+            (Some(_), Want::Up) if self.shutdown => refused(format!(
                 "the supervisor is about to end: ask for {name} again once it has been started anew"
             )),
-            (Some(&index), verb) => {
+            (Some(&index), Want::Up | Want::Down) => {
                 let mut answer = Answer::AlreadySo;
                 self.turn(now, index, Cause::Asked(verb), step, |tenant, turn| {
                     answer = tenant.asked(verb, turn);

@@ -98,9 +98,6 @@ impl fmt::Display for Cause {
             Cause::Replanned => "its manifest changed",
             Cause::Removed => "it is in the manifest no more",
             Cause::Unblocked => "what it takes is free now",
-            Cause::Asked(Verb::Start) => "an operator asked for its start",
-            Cause::Asked(Verb::Stop) => "an operator asked for its stop",
-            Cause::Asked(Verb::Restart) => "an operator asked for its restart",
             Cause::Shutdown => "the supervisor is to end",
             Cause::Hurry => "the supervisor is to end at once",
             Cause::Provisioned => "its network, datastore and cgroup are there",
@@ -118,6 +115,7 @@ impl fmt::Display for Cause {
             Cause::Found(Find::AsItWas(state)) => {
                 return write!(f, "it was {state} when an earlier supervisor died");
             }
+            Cause::Asked(verb) => return write!(f, "an operator asked for its {}", verb.word()),
             Cause::Exited(exit) => return write!(f, "its program {exit}"),
             Cause::Failed(failure) => return failure.fmt(f),
             Cause::GivenUp(Why::Exit(exit)) => return write!(f, "given up: its program {exit}"),
