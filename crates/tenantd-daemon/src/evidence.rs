@@ -27,7 +27,8 @@ use tenantd_host::{datastore, fifo, lock, process};
 use super::clock;
 use super::ledger::Process;
 use super::record::{self, Made, Mark, Record};
-use super::site::{Site, blocking};
+use super::recovery::Recovery;
+use super::site::blocking;
 use super::survivors::{Survivor, eldest, hold};
 
 /// What is assumed of a launch of which nothing is written down.
@@ -59,12 +60,16 @@ enum Unproved {
     Unseen(#[from] io::Error),
 }
 
-impl Site {
+impl Recovery {
     /// What lives of a tenant of which nothing is written down, as far as it is proved to be the
     /// tenant's; or what is left of it.
     pub(super) async fn unrecorded(&self, plan: &TenantPlan, assumed: Assumed) -> Option<Survivor> {
         let tenant = &plan.name;
-        let leaf = self.cgroups.as_ref().and_then(|c| c.tree.found(tenant));
+        let leaf = self
+            .site
+            .cgroups
+            .as_ref()
+            .and_then(|c| c.tree.found(tenant));
         let (first, why) = match self.candidate(plan, leaf.as_ref()).await {
             Ok(None) => return self.survivor(plan, None),
             Ok(Some((first, signed))) => match self.prove(plan, &first, signed, assumed).await {
@@ -108,7 +113,9 @@ impl Site {
     ) -> Result<Option<(Process, Option<Signature>)>, Unproved> {
         let may_live = match leaf {
             Some(leaf) => leaf.is_populated()?,
-            None => self.cgroups.is_none() && fifo::folder(&self.app, &plan.name).exists(),
+            None => {
+                self.site.cgroups.is_none() && fifo::folder(&self.site.app, &plan.name).exists()
+            }
         };
         if !may_live {
             return Ok(None);
@@ -135,7 +142,7 @@ impl Site {
     ) -> Result<Record, Unproved> {
         let source = || plan.datastore.source.display().to_string();
         let signed = signed.ok_or_else(|| Unproved::Unlocked(source()))?;
-        if signed.label != lock::label(&self.app, &plan.name) {
+        if signed.label != lock::label(&self.site.app, &plan.name) {
             return Err(Unproved::Foreign(signed.label));
         }
         let netns = File::open(format!("/proc/{}/ns/net", first.pid))?;
@@ -145,7 +152,7 @@ impl Site {
             return Err(Unproved::Gone);
         }
         let inode = netns.inode();
-        let addresses = match self.network.way(plan.link.clone(), netns).await? {
+        let addresses = match self.site.network.way(plan.link.clone(), netns).await? {
             Way::Here { addresses } => addresses,
             Way::Elsewhere => return Err(Unproved::Elsewhere),
             Way::NoLink => return Err(Unproved::NoLink(plan.link.mark.clone())),

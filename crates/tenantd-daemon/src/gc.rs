@@ -27,6 +27,7 @@ use tenantd_host::runtime::{self, Named};
 use tenantd_host::{fifo, process};
 
 use super::record;
+use super::recovery::Recovery;
 use super::site::{Site, blocking};
 
 pub use alone::{Extent, alone};
@@ -105,41 +106,41 @@ pub(super) fn finish(sorted: Sorted) -> Vec<Leftover> {
     leftovers
 }
 
-impl Site {
-    /// Sorts what there is by who is planned, and takes what is nobody's but for its links.
-    pub(super) fn sort(
-        &self,
-        survey: Survey,
-        planned: impl Fn(&TenantName) -> bool,
-        dry_run: bool,
-    ) -> Sorted {
-        let tree = self.cgroups.as_ref().map(|cgroups| &cgroups.tree);
-        let ground = Ground {
-            app: &self.app,
-            tree,
-            planned: &planned,
-            hub: true,
-            lives: &|tenant| match tree {
-                Some(tree) => populated(tree, tenant),
-                None => fifo::folder(&self.app, tenant).exists().then(|| {
-                    let why = "without a cgroup it cannot be told here what lives of it: it is \
-                               ended at the start of the next supervisor";
-                    Living::Untold(why.to_owned())
-                }),
-            },
-            dry_run,
-        };
-        ground.sort(survey)
-    }
+/// Sorts what there is by who is planned, and takes what is nobody's but for its links.
+pub(super) fn sort(
+    site: &Site,
+    survey: Survey,
+    planned: impl Fn(&TenantName) -> bool,
+    dry_run: bool,
+) -> Sorted {
+    let tree = site.cgroups.as_ref().map(|cgroups| &cgroups.tree);
+    let ground = Ground {
+        app: &site.app,
+        tree,
+        planned: &planned,
+        hub: true,
+        lives: &|tenant| match tree {
+            Some(tree) => populated(tree, tenant),
+            None => fifo::folder(&site.app, tenant).exists().then(|| {
+                let why = "without a cgroup it cannot be told here what lives of it: it is \
+                           ended at the start of the next supervisor";
+                Living::Untold(why.to_owned())
+            }),
+        },
+        dry_run,
+    };
+    ground.sort(survey)
+}
 
+impl Recovery {
     /// Takes all leftovers before anything is started. What cannot be taken is logged.
     pub(super) async fn take_leftovers(&self, planned: impl Fn(&TenantName) -> bool) {
-        let app = self.app.clone();
+        let app = self.site.app.clone();
         let survey = match blocking(move || look(&app)).await {
             Ok(survey) => survey,
             Err(failure) => return tracing::warn!("cannot look for leftovers: {failure}"),
         };
-        let sorted = self.sort(survey, planned, false);
+        let sorted = sort(&self.site, survey, planned, false);
         let found = blocking(move || Ok(finish(sorted))).await;
         for leftover in found.unwrap_or_default() {
             match leftover.fate {

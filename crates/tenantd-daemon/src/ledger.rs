@@ -11,8 +11,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use tokio::task::AbortHandle;
-
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::effect::Effect;
 use tenantd_core::plan::model::TenantPlan;
@@ -23,7 +21,6 @@ use tenantd_host::netns::Netns;
 use tenantd_host::program::ProgramFile;
 
 use super::record::Made;
-use file::Slot;
 
 /// What exists, tenant by tenant.
 #[derive(Default)]
@@ -49,12 +46,6 @@ pub(super) struct Entry {
     pub(super) standing: Option<Standing>,
     /// Its launch, while any of its processes may live.
     pub(super) running: Option<Running>,
-    /// Whether a program said that it is ready before its launch was written here.
-    pub(super) spoke_early: bool,
-    /// What an operator wants of it for good: up or down.
-    pub(super) permanent: Option<bool>,
-    /// Where it is written down in the file.
-    pub(super) slot: Option<Slot>,
 }
 
 /// What a provision made and a release takes.
@@ -87,22 +78,10 @@ pub(super) struct Running {
     pub(super) launch: LaunchId,
     /// Its first process; none once that has ended.
     pub(super) process: Option<Rc<Process>>,
-    /// What watches for its readiness, and ends with it.
-    pub(super) readiness: Option<AbortHandle>,
     /// The file of its program, where that is known.
     pub(super) program: Option<ProgramFile>,
     /// Whether the supervisor knows that its program runs.
     pub(super) executed: bool,
-    /// Whether its program said that it is ready: perhaps before that was known.
-    pub(super) said_ready: bool,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Some(readiness) = self.readiness.take() {
-            readiness.abort();
-        }
-    }
 }
 
 impl Entry {
@@ -114,9 +93,6 @@ impl Entry {
             leaving: false,
             standing: None,
             running: None,
-            spoke_early: false,
-            permanent: None,
-            slot: None,
         }
     }
 
@@ -157,6 +133,12 @@ impl Ledger {
         }
     }
 
+    /// Enters a tenant of which nothing stands, unless it is here.
+    pub(super) fn add(&mut self, plan: &Arc<TenantPlan>) {
+        let entry = || Entry::new(plan);
+        self.entries.entry(plan.name.clone()).or_insert_with(entry);
+    }
+
     /// Strikes out a tenant that was removed, and of which nothing stands.
     pub(super) fn forget(&mut self, tenant: &TenantName) -> Option<Entry> {
         self.entries.remove(tenant)
@@ -173,11 +155,10 @@ impl Ledger {
         self.entries.values().map(|entry| entry.plan.as_ref())
     }
 
-    /// Notes that a tenant is planned otherwise. False if it is new.
-    pub(super) fn replan(&mut self, plan: &Arc<TenantPlan>, effect: Effect) -> bool {
+    /// Notes that a tenant is planned otherwise.
+    pub(super) fn replan(&mut self, plan: &Arc<TenantPlan>, effect: Effect) {
         let Some(entry) = self.entries.get_mut(&plan.name) else {
-            self.entries.insert(plan.name.clone(), Entry::new(plan));
-            return false;
+            return;
         };
         entry.leaving = false;
         match (&entry.next, effect) {
@@ -186,7 +167,6 @@ impl Ledger {
                 entry.next = Some(Arc::clone(plan));
             }
         }
-        true
     }
 
     /// Notes that a tenant is in the manifest no more.
@@ -203,6 +183,11 @@ impl Ledger {
     }
 
     /// Everything about a tenant.
+    pub(super) fn get(&self, tenant: &TenantName) -> Option<&Entry> {
+        self.entries.get(tenant)
+    }
+
+    /// Everything about a tenant, to be changed.
     pub(super) fn entry(&mut self, tenant: &TenantName) -> Option<&mut Entry> {
         self.entries.get_mut(tenant)
     }

@@ -1,350 +1,318 @@
-//! The daemon: the one loop between the two wings. It waits for something to happen, lets the
-//! supervisor decide, and has the decision carried out.
+//! The daemon: the one loop between the two wings, and the owners that it routes between.
+//!
+//! The loop waits for the next thing to happen, hands it to the owner that it concerns, and then
+//! applies what the owners have for it until none has anything:
 //!
 //! ```text
-//!   signals, notices, reports, asks, the deadline
-//!        │                                  ▲
-//!        ▼                                  │ reports
-//!   supervisor.handle(now, event) ──▶ actions ──▶ site: provision, launch, release
+//!   signals · requests · reports · notices · a manifest read · the deadline
+//!        │ select!
+//!        ▼
+//!      route ──▶ owner.on_…()            one owner notes what happened
+//!        │
+//!        ▼
+//!      poll ◀─── owner.poll() ─▶ Input   what follows from it, one at a time
+//!        │
+//!        ▼
+//!      apply ──▶ supervisor.handle(now, event) ─▶ step
+//!                    step: record it, publish transitions, perform actions, answer who waits
 //! ```
 //!
-//! The loop's thread never enters another namespace and never waits for anything but the next
-//! thing to happen. With nothing to do it sleeps, and no timer wakes it.
+//! Each owner holds its own state: the [`Executor`] what exists on the host and what is being done
+//! there, the [`StateFile`] what the next supervisor is to know, [`Readiness`] who is watched until
+//! ready, [`Requests`] who waits for an answer, [`Wants`] what operators want for good, [`Reloads`]
+//! the manifest, [`Handover`] how this supervisor ends, [`Transitions`] what is published. An owner
+//! sees itself and what it is passed, never the loop or another owner's inside. What to do with a
+//! tenant is for the [`Supervisor`] alone to decide.
+//!
+//! A step is always carried out in the same order: what is about to be done is recorded first, so
+//! that a supervisor which dies at any point leaves a record that the next one can go on from; then
+//! transitions are published; then actions are performed; then whoever waits for the tenant is
+//! answered.
+//!
+//! All of it runs on one thread, which never enters another namespace and never waits for anything
+//! but the next thing to happen: what may block is a task of the executor's, or a thread. With
+//! nothing to do the loop sleeps, and no timer wakes it.
+//!
+//! What comes before the loop (recovery) and after it (the end) is in [`start`].
 
 #![forbid(unsafe_code)]
 
-mod adoption;
 mod answer;
 pub mod clock;
 pub mod control;
 pub mod desk;
 mod evidence;
+mod executor;
 pub mod gc;
+mod handover;
+mod input;
 mod launch;
-mod leave;
 mod ledger;
 pub mod logs;
 pub mod manifest;
 pub mod notify;
 mod outflow;
-mod perform;
 mod programs;
+mod readiness;
 pub mod ready;
 mod record;
+mod recovery;
 mod reload;
-mod remember;
 mod report;
+mod requests;
 pub mod signals;
 mod site;
+mod start;
+mod state_file;
 mod store;
 mod strays;
 mod survivors;
 mod tally;
 pub mod tell;
+mod transitions;
 pub mod trial;
-mod turn;
 mod under_way;
+mod unit;
 pub mod upgrade;
 mod wants;
 pub mod way_back;
 
-use std::cell::RefCell;
-use std::collections::{BTreeSet, VecDeque};
-use std::rc::Rc;
+use std::io;
+use std::time::Duration;
 
-use anyhow::{Context, bail};
-use rustix::process::Rlimit;
-use tokio::sync::mpsc;
-use tokio::task::LocalSet;
-
-use tenantd_api::wire::LogPlace;
-use tenantd_core::name::{AppName, TenantName};
-use tenantd_core::plan::model::Plan;
-use tenantd_core::supervisor::Limits;
-use tenantd_core::supervisor::Supervisor;
+use tenantd_core::name::TenantName;
 use tenantd_core::supervisor::action::Action;
-use tenantd_host::cgroup::{Tree, Watch};
+use tenantd_core::supervisor::{Step, Supervisor};
 use tenantd_host::crash;
-use tenantd_host::heritage::Heritage;
-use tenantd_host::netns::name;
-use tenantd_host::network::Network;
 use tenantd_host::runtime::Runtime;
 
-use self::answer::Waiter;
-use self::control::{Listener, Served};
-use self::desk::{Ask, Desk};
-use self::leave::{Going, Whither};
-use self::ledger::Ledger;
-use self::ledger::file::{LedgerFile, Legacy};
-use self::logs::Logs;
-use self::manifest::ManifestFile;
-use self::ready::notice::Notify;
-use self::reload::Reloads;
-use self::report::{Report, Reporter};
-use self::signals::Signals;
-use self::site::{Cgroups, Site};
-use self::tally::Tally;
-use self::tell::LastWords;
-use self::under_way::UnderWay;
-use self::upgrade::Upgrade;
+use self::answer::Tenants;
+use self::desk::Ask;
+use self::executor::Executor;
+use self::handover::{Exit, Handover};
+use self::input::{Input, PlanChange};
+use self::readiness::{Readiness, Sign};
+use self::reload::{Reloads, Reread, Wish};
+use self::report::Report;
+use self::requests::{Owners, Requests};
+use self::signals::{Signal, Signals};
+use self::state_file::StateFile;
+use self::transitions::Transitions;
+use self::unit::Unit;
+use self::wants::{NotKept, Wants};
 
-/// Threads that may be blocked by a filesystem at the same time. A launch keeps one for about a
-/// millisecond; a filesystem that hangs keeps one per tenant on it, and the others go on.
-const BLOCKING_MAX: usize = 4;
+pub use self::start::{Start, run};
 
-/// What the loop holds.
+/// The supervisor of an application with all that it needs to act. See the head of this module.
 struct Daemon {
     supervisor: Supervisor,
-    ledger: Ledger,
-    /// The ledger's part that outlives this process.
-    file: LedgerFile,
-    site: Rc<Site>,
-    logs_go_to: LogPlace,
-    reports: mpsc::UnboundedReceiver<Report>,
-    asks: mpsc::Receiver<Ask>,
-    signals: Signals,
-    notices: Notify,
-    waiters: Vec<Waiter>,
+    executor: Executor,
+    state_file: StateFile,
+    readiness: Readiness,
+    requests: Requests,
+    wants: Wants,
     reloads: Reloads,
-    /// Tenants whose provision has not begun.
-    to_provision: VecDeque<TenantName>,
-    /// Provisions under way.
-    provisioning: usize,
-    tally: Tally,
-    stopping: bool,
-    /// What comes after the loop, once it is about to end with all tenants going on.
-    going: Option<Going>,
-    /// What is not begun since then.
-    put_off: Vec<Action>,
-    upgrade: Upgrade,
-    control: Served,
-    /// The control socket's way to the loop.
-    desk: Desk,
-    last_words: LastWords,
-}
-
-/// What a supervisor begins with, beside its plan.
-pub struct Start {
-    /// The file that the plan was read from, and that a reload reads again.
-    pub manifest: ManifestFile,
-    /// Where the tenants' output goes.
-    pub logs_go_to: LogPlace,
-    /// Sees to it that our own words are written.
-    pub last_words: LastWords,
-    /// What was handed down.
-    pub heritage: Heritage,
-    /// The limit on descriptors that this process was started with: the tenants'.
-    pub descriptors: Rlimit,
-}
-
-/// Runs an application until it is told to stop, and leaves nothing behind. The manifest is the
-/// one that the plan was read from, and is read again by a reload.
-///
-/// # Errors
-/// When the supervisor cannot begin (then nothing was started), or cannot take away everything at
-/// its end.
-pub fn run(plan: Plan, start: Start) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(BLOCKING_MAX)
-        .build()
-        .context("cannot start the loop")?;
-    let ended = LocalSet::new().block_on(&runtime, supervise(plan, start));
-    // Only a filesystem that hangs can still keep a blocking thread, and it is not waited for.
-    runtime.shutdown_background();
-    ended
-}
-
-async fn supervise(plan: Plan, mut start: Start) -> anyhow::Result<()> {
-    // First of all, so that no signal from now on ends us halfway.
-    let signals = Signals::new().context("cannot listen to signals")?;
-    let runtime = Runtime::take(&plan.app, &mut start.heritage)?;
-    crash::point("begin: folder taken", "");
-    // Before anything is touched: it may be of a later form than this supervisor knows.
-    let ledger = LedgerFile::open(&plan.app)?;
-    let begun_before = ledger.1.knows_anything();
-    crash::point("begin: ledger opened", "");
-    let daemon = match open(plan, ledger, start, signals).await {
-        Ok(opened) => opened,
-        // The next one goes on from what the last one wrote down.
-        Err(error) if begun_before => return Err(error),
-        Err(error) => return Err(also(error, runtime.remove().err())),
-    };
-    let Some(mut left) = daemon.live(&runtime).await else {
-        return Ok(());
-    };
-    left.extend(runtime.remove().err().map(anyhow::Error::from));
-    if left.is_empty() {
-        return Ok(());
-    }
-    let left: Vec<String> = left.iter().map(|error| format!("{error:#}")).collect();
-    bail!("something is left on the host: {}", left.join("; "))
-}
-
-/// Opens everything that the loop needs. What cannot go on leaves nothing behind.
-async fn open(
-    plan: Plan,
-    (file, legacy): (LedgerFile, Legacy),
-    start: Start,
+    handover: Handover,
+    transitions: Transitions,
+    unit: Unit,
     signals: Signals,
-) -> anyhow::Result<Daemon> {
-    let Start {
-        manifest,
-        logs_go_to,
-        last_words,
-        mut heritage,
-        descriptors,
-    } = start;
-    let app = &plan.app;
-    let upgrade = Upgrade::new(heritage.word.take()).context("cannot tell where our file is")?;
-    let notices = Notify::bind(app).context("cannot make the notify socket")?;
-    let control = Listener::inherit(app, &mut heritage)?;
-    crash::point("begin: sockets bound", "");
-    let logs = Logs::start(app, logs_go_to).context("cannot read the tenants' output")?;
-    let (cgroups, network) = open_host(&plan).await?;
-    crash::point("begin: hub there", "");
-    way_back::test();
-    let wants = wants::all(app)?;
-    let (desk, asks) = desk::open();
-    let (reporter, reports) = mpsc::unbounded_channel();
-    let mut daemon = Daemon {
-        supervisor: Supervisor::new(Limits::default()),
-        ledger: Ledger::default(),
-        file,
-        site: Rc::new(Site {
-            app: app.clone(),
-            network,
-            cgroups,
-            logs,
-            reporter: Reporter::new(reporter),
-            under_way: UnderWay::default(),
-            heritage: RefCell::new(heritage),
-            descriptors,
-        }),
-        logs_go_to,
-        reports,
-        asks,
-        signals,
-        notices,
-        waiters: Vec::new(),
-        reloads: Reloads::new(manifest, plan.network.clone()),
-        to_provision: VecDeque::new(),
-        provisioning: 0,
-        tally: Tally::default(),
-        stopping: false,
-        going: None,
-        put_off: Vec::new(),
-        upgrade,
-        control: Served::start(control, desk.clone()),
-        desk,
-        last_words,
-    };
-    take_unplanned(&daemon.site, &plan, &legacy).await;
-    daemon.plan(plan, legacy, wants).await;
-    daemon.site.settle_heritage();
-    crash::point("begin: heritage settled", "");
-    Ok(daemon)
 }
 
-/// Ends and takes away what belongs to no tenant of the plan, before anything is started.
-async fn take_unplanned(site: &Site, plan: &Plan, legacy: &Legacy) {
-    let names = plan.tenants.iter().map(|tenant| tenant.name.clone());
-    let planned: BTreeSet<TenantName> = names.collect();
-    site.end_strays(legacy, plan).await;
-    crash::point("begin: strays ended", "");
-    site.take_leftovers(|tenant| planned.contains(tenant)).await;
-    crash::point("begin: leftovers taken", "");
-}
-
-/// What went wrong first, and what else could not be tidied up after it.
-fn also(first: anyhow::Error, left: Option<impl Into<anyhow::Error>>) -> anyhow::Error {
-    match left.map(Into::into) {
-        None => first,
-        Some(left) => anyhow::anyhow!("{first:#}; and then something is left: {left:#}"),
-    }
-}
-
-/// What tenants are tracked by, and the network that they share.
-async fn open_host(plan: &Plan) -> anyhow::Result<(Option<Cgroups>, Network)> {
-    let cgroups = find_cgroups(&plan.app)?;
-    match Network::open(plan.network.clone()).await {
-        Ok(network) => Ok((cgroups, network)),
-        Err(why) => {
-            let tidied = cgroups.map_or(Ok(()), |Cgroups { tree, .. }| tree.remove());
-            Err(also(why.into(), tidied.err()))
-        }
-    }
-}
-
-fn find_cgroups(app: &AppName) -> anyhow::Result<Option<Cgroups>> {
-    let Some(tree) = Tree::find(app)? else {
-        tracing::warn!(
-            "no cgroup v2 tree can be written to: tenants' processes are tracked by their \
-             network namespace, and stopping one walks over all of /proc"
-        );
-        return Ok(None);
-    };
-    match Watch::new() {
-        Ok(watch) => Ok(Some(Cgroups { tree, watch })),
-        Err(why) => Err(also(why.into(), tree.remove().err())),
-    }
+/// What the loop waits for.
+enum Next {
+    Report(io::Result<Report>),
+    /// None: whoever had asked has been answered, and nobody is let in.
+    Request(Option<Ask>),
+    NotKept(NotKept),
+    Read(Reread),
+    Verdict(Result<String, String>),
+    Sign(io::Result<Sign>),
+    Signal(io::Result<Signal>),
+    Due,
+    Watchdog,
 }
 
 impl Daemon {
-    /// Goes round until the supervisor has finished; then takes away what all tenants shared, and
-    /// gives back what could not be taken. None if it was told to leave: then all stands on.
-    async fn live(mut self, runtime: &Runtime) -> Option<Vec<anyhow::Error>> {
-        let mut left = Vec::new();
-        way_back::close();
-        self.upgrade.say();
-        if let Err(error) = notify::ready() {
-            tracing::warn!(%error, "cannot tell the service manager that all is ready");
-        }
-        crash::point("begin: ready", "");
+    /// Runs until all tenants have been stopped, or are to go on under another supervisor: in another
+    /// process (`Detach`), or in this one, where executing its program has failed if this returns.
+    async fn run(&mut self, runtime: &Runtime) -> Option<Exit> {
         loop {
-            self.go_round().await;
-            match self.going.as_ref().map(|going| going.whither) {
-                None => break,
-                Some(Whither::Leave) => {
-                    self.leave().await;
-                    return None;
+            self.follow();
+            let is_idle = self.requests.closed().is_some() && self.executor.is_idle();
+            match self.handover.exit_now(is_idle) {
+                Some(Exit::Detach) => return Some(Exit::Detach),
+                Some(Exit::Upgrade) => {
+                    let (executor, control) = (&self.executor, self.requests.closed());
+                    self.handover.upgrade(executor, control, runtime).await;
+                    continue;
                 }
-                Some(Whither::Upgrade) => {
-                    self.change_over(runtime).await;
-                    self.carry_on();
+                None if self.supervisor.is_finished() => return None,
+                None => {}
+            }
+            let deadlines = [self.supervisor.next_deadline(), self.handover.deadline()];
+            let next = deadlines.into_iter().flatten().min();
+            let wait = next.map(|deadline| deadline.since(clock::now()));
+            let next = tokio::select! {
+                report = self.executor.next() => Next::Report(report),
+                request = self.requests.next() => Next::Request(request),
+                failed = self.wants.next() => Next::NotKept(failed),
+                read = self.reloads.next() => Next::Read(read),
+                verdict = self.handover.next() => Next::Verdict(verdict),
+                sign = self.readiness.next() => Next::Sign(sign),
+                signal = self.signals.next() => Next::Signal(signal),
+                () = pause(wait) => Next::Due,
+                () = self.unit.next() => Next::Watchdog,
+            };
+            self.route(next);
+        }
+    }
+
+    /// Hands what happened to the owner that it concerns.
+    fn route(&mut self, next: Next) {
+        let (app, serving) = (&self.executor.site().app, self.handover.is_serving());
+        let ledger = self.executor.ledger();
+        match next {
+            Next::Report(Ok(report)) => self.executor.on_report(report),
+            Next::Report(Err(error)) => tracing::error!(%error, "cannot watch the cgroups"),
+            Next::Request(Some(ask)) => self.requests.on_request(
+                ask,
+                Owners {
+                    supervisor: &self.supervisor,
+                    executor: &self.executor,
+                    wants: &self.wants,
+                    reloads: &mut self.reloads,
+                    handover: &mut self.handover,
+                },
+            ),
+            Next::Request(None) => {}
+            Next::NotKept(failed) => self.wants.on_not_kept(failed, ledger),
+            Next::Read(read) => self.reloads.on_read(read, app, ledger, serving),
+            Next::Verdict(verdict) => self.handover.on_verdict(verdict),
+            Next::Sign(Ok(sign)) => self.readiness.on_sign(sign, ledger, &self.supervisor),
+            Next::Sign(Err(error)) => tracing::warn!(%error, "cannot read the notify socket"),
+            Next::Signal(Ok(Signal::Reload)) => self.reloads.want(Wish::Signal, serving),
+            Next::Signal(Ok(signal)) => self.handover.on_signal(signal, app),
+            Next::Signal(Err(error)) => tracing::error!(%error, "cannot read the signals"),
+            Next::Due => {
+                let step = self.supervisor.handle_deadline(clock::now());
+                self.carry_out(step);
+            }
+            Next::Watchdog => self.unit.alive(),
+        }
+    }
+
+    /// Applies what the owners have, until none has anything.
+    fn follow(&mut self) {
+        while let Some(input) = self.poll() {
+            self.apply(input);
+        }
+        self.unit.status(self.transitions.tally());
+    }
+
+    fn poll(&mut self) -> Option<Input> {
+        let first = self.readiness.poll().or_else(|| self.handover.poll());
+        let asked = first.or_else(|| self.wants.poll());
+        let asked = asked.or_else(|| self.requests.poll());
+        let asked = asked.or_else(|| self.reloads.poll());
+        asked.or_else(|| self.executor.poll())
+    }
+
+    fn apply(&mut self, input: Input) {
+        match input {
+            Input::Event(event) => {
+                self.transitions.on_event(&event, &self.supervisor);
+                let step = self.supervisor.handle(clock::now(), event);
+                self.carry_out(step);
+            }
+            Input::Request(request) => {
+                let (answer, step) = self.supervisor.handle_request(clock::now(), &request);
+                self.carry_out(step);
+                let answer = self.executor.proved(&request, answer);
+                let ledger = self.executor.ledger();
+                self.requests.on_answer(answer, ledger, &mut self.wants);
+            }
+            Input::Plan(change) => {
+                let is_new = matches!(change, PlanChange::New(..));
+                let tenant = change.tenant().clone();
+                let event = self.executor.on_plan(change, &self.wants);
+                self.apply(Input::Event(event));
+                if is_new {
+                    crash::point("plan: tenant handed over", tenant.as_str());
                 }
             }
-        }
-        left.extend(self.stuck());
-        for plan in self.ledger.fallen() {
-            if let Err(why) = self.site.take_leftover(plan).await {
-                left.push(anyhow::anyhow!("{}: {why}", plan.name));
+            Input::Autostart { tenant, autostart } => {
+                self.supervisor.set_autostart(&tenant, autostart);
+                self.record(&tenant);
+            }
+            Input::Record(tenant) => self.record(&tenant),
+            Input::Drain => {
+                self.executor.pause();
+                self.requests.close();
+                self.handover.on_drained();
+            }
+            Input::Resume => {
+                self.requests.reopen();
+                self.executor.resume();
             }
         }
-        // Whoever waits hears the end of it before the socket goes.
-        drop(self.waiters);
-        drop(self.asks);
-        self.control.end().await;
-        drop(self.notices);
-        crash::point("finish: sockets closed", "");
-        let site = self.site;
-        if !site.under_way.is_none() {
-            left.push(anyhow::anyhow!("a task on the host has not ended"));
-            return Some(left);
+    }
+
+    /// Carries out what the supervisor decided, in the order that the head of this module tells.
+    fn carry_out(&mut self, step: Step) {
+        self.executor.take_up(&step.actions);
+        for tenant in &step.changed {
+            self.record(tenant);
         }
-        // Whoever lives on reaches the host by way of the hub, which then stays.
-        if left.is_empty()
-            && let Err(failures) = site.network.close().await
+        for transition in &step.transitions {
+            let view = self.supervisor.tenant(&transition.tenant);
+            self.transitions.publish(transition, view.as_ref());
+            let plan = self.executor.ledger().plan(&transition.tenant);
+            self.readiness
+                .on_transition(transition, view.as_ref(), plan.map(AsRef::as_ref));
+        }
+        for action in step.actions {
+            if let Action::Forget { tenant } = &action {
+                self.forget(tenant);
+            }
+            self.executor.perform(action);
+        }
+        for transition in &step.transitions {
+            let tenants = Tenants {
+                supervisor: &self.supervisor,
+                executor: &self.executor,
+                reloads: &self.reloads,
+                wants: &self.wants,
+            };
+            self.requests.on_transition(&transition.tenant, tenants);
+        }
+    }
+
+    fn record(&mut self, tenant: &TenantName) {
+        if let Some(memory) = self.supervisor.memory(tenant)
+            && let Some(entry) = self.executor.ledger().get(tenant)
         {
-            left.extend(failures.into_iter().map(anyhow::Error::from));
+            self.state_file.write(tenant, memory, entry);
         }
-        crash::point("finish: hub gone", "");
-        if let Some(Cgroups { tree, .. }) = &site.cgroups {
-            left.extend(tree.remove().err().map(anyhow::Error::from));
-        }
-        crash::point("finish: cgroups gone", "");
-        left.extend(name::leave().err().map(anyhow::Error::from));
-        site.logs.end().await;
-        Some(left)
+    }
+
+    /// Nothing is left of a tenant that was removed.
+    fn forget(&mut self, tenant: &TenantName) {
+        self.wants.forget(tenant);
+        self.state_file.forget(tenant);
+        self.transitions.on_forgotten();
+        let tenants = Tenants {
+            supervisor: &self.supervisor,
+            executor: &self.executor,
+            reloads: &self.reloads,
+            wants: &self.wants,
+        };
+        self.requests.on_forgotten(tenant, tenants);
+    }
+}
+
+async fn pause(wait: Option<Duration>) {
+    match wait {
+        Some(wait) => tokio::time::sleep(wait).await,
+        None => std::future::pending().await,
     }
 }

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use tenantd_api::wire::{AppStatus, Program};
 use tenantd_host::program::ProgramFile;
 
-use super::Daemon;
+use super::answer::Tenants;
 
 /// How long an answer waits for the disk.
 const LOOK_LIMIT: Duration = Duration::from_secs(1);
@@ -22,11 +22,11 @@ const LOOK_LIMIT: Duration = Duration::from_secs(1);
 /// The file that a tenant was started from, and the path by which it was.
 pub(super) type Started = Option<(PathBuf, ProgramFile)>;
 
-impl Daemon {
+impl Tenants<'_> {
     /// What each tenant of an answer was started from, in the same order.
-    pub(super) fn started(&mut self, status: &AppStatus) -> Vec<Started> {
-        let mut started = |name| {
-            let entry = self.ledger.entry(name)?;
+    pub(super) fn started(self, status: &AppStatus) -> Vec<Started> {
+        let started = |name| {
+            let entry = self.executor.ledger().get(name)?;
             let program = entry.running.as_ref()?.program?;
             Some((entry.plan.launch.program.clone(), program))
         };

@@ -6,13 +6,13 @@
 //! edited after the reading under way had begun. Nothing is half-applied: a manifest with any
 //! problem changes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{spawn_blocking, spawn_local};
 
-use tenantd_core::name::TenantName;
+use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::changes;
 use tenantd_core::plan::diff::{Change, Changes, Side, diff};
 use tenantd_core::plan::effect::Effect;
@@ -22,8 +22,10 @@ use tenantd_core::supervisor::event::Event;
 use tenantd_host::crash;
 
 use super::desk::NoReload;
+use super::input::{Input, PlanChange};
+use super::ledger::Ledger;
 use super::manifest::{ManifestFile, Unfit};
-use super::{Daemon, notify};
+use super::notify;
 
 /// What is wanted of a reading.
 pub(super) enum Wish {
@@ -41,15 +43,26 @@ pub(super) struct Reread {
     read: Result<Plan, Unfit>,
 }
 
+/// What is still to be done of a reload.
+enum Todo {
+    /// This is to be applied.
+    Apply(Input),
+    /// That of this tenant has been.
+    Changed(TenantName),
+    /// All has been: these are answered.
+    Answer(Vec<(Wish, Result<Changes, NoReload>)>),
+}
+
 /// All that reloading needs to know.
 pub(super) struct Reloads {
-    pub(super) manifest: ManifestFile,
+    manifest: ManifestFile,
     /// What all tenants share, which no reload changes.
     network: NetworkPlan,
     reading: bool,
     waiting: Vec<Wish>,
     reread: mpsc::UnboundedSender<Reread>,
     rereads: mpsc::UnboundedReceiver<Reread>,
+    todo: VecDeque<Todo>,
     /// Which tenant stands where in the manifest, once that is not the order of planning any more.
     order: BTreeMap<TenantName, usize>,
 }
@@ -64,8 +77,14 @@ impl Reloads {
             waiting: Vec::new(),
             reread,
             rereads,
+            todo: VecDeque::new(),
             order: BTreeMap::new(),
         }
+    }
+
+    /// Which manifest it is that is read.
+    pub(super) fn manifest(&self) -> &ManifestFile {
+        &self.manifest
     }
 
     /// The next reading that has ended.
@@ -78,7 +97,7 @@ impl Reloads {
     }
 
     /// Keeps the order of the manifest, which is not that of planning.
-    pub(super) fn keep_order<'a>(&mut self, tenants: impl Iterator<Item = &'a TenantName>) {
+    fn keep_order<'a>(&mut self, tenants: impl Iterator<Item = &'a TenantName>) {
         self.order = tenants.cloned().zip(0..).collect();
     }
 
@@ -134,14 +153,15 @@ fn tell(answer: &Result<Changes, NoReload>) {
     }
 }
 
-impl Daemon {
-    /// Notes a wish, and reads the manifest as soon as no earlier reading is under way.
-    pub(super) fn wish(&mut self, wish: Wish) {
-        if self.stopping || self.going.is_some() {
+impl Reloads {
+    /// Notes a wish, and reads the manifest as soon as no earlier reading is under way; unless the
+    /// supervisor is about to end.
+    pub(super) fn want(&mut self, wish: Wish, serving: bool) {
+        if !serving {
             return wish.answer(Err(NoReload::Closed));
         }
-        self.reloads.waiting.push(wish);
-        if !self.reloads.reading {
+        self.waiting.push(wish);
+        if !self.reading {
             self.begin_reading();
         }
     }
@@ -150,12 +170,19 @@ impl Daemon {
         if let Err(error) = notify::reloading() {
             tracing::warn!(%error, "cannot tell the service manager that we reload");
         }
-        self.reloads.read();
+        self.read();
     }
 
-    /// A reading has ended.
-    pub(super) fn reread(&mut self, Reread { wishes, read }: Reread) {
-        self.reloads.reading = false;
+    /// A reading has ended. What is different is to be applied next, unless the supervisor is about
+    /// to end.
+    pub(super) fn on_read(
+        &mut self,
+        reread: Reread,
+        app: &AppName,
+        ledger: &Ledger,
+        serving: bool,
+    ) {
+        let Reread { wishes, read } = reread;
         let (show, apply): (Vec<Wish>, Vec<Wish>) = wishes
             .into_iter()
             .partition(|wish| matches!(wish, Wish::Show(_)));
@@ -166,102 +193,118 @@ impl Daemon {
             }
             Ok(plan) => {
                 crash::point("reload: manifest read", "");
-                let changes = self.changes(&plan);
-                let applied = if apply.is_empty() {
-                    Ok(Changes::default())
-                } else {
-                    self.apply(plan, &changes).map(|()| changes.clone())
+                let changes = self.changes(&plan, app, ledger);
+                let applied = match (apply.is_empty(), serving) {
+                    (true, _) => Ok(Changes::default()),
+                    (false, false) => Err(NoReload::Closed),
+                    (false, true) => self.apply(plan, &changes, ledger).map(|()| changes.clone()),
                 };
                 (Ok(changes), applied)
             }
         };
-        show.into_iter().for_each(|wish| wish.answer(shown.clone()));
-        apply
-            .into_iter()
-            .for_each(|wish| wish.answer(applied.clone()));
+        let shown = show.into_iter().map(|wish| (wish, shown.clone()));
+        let applied = apply.into_iter().map(|wish| (wish, applied.clone()));
+        let answers = shown.chain(applied).collect();
+        self.todo.push_back(Todo::Answer(answers));
+    }
+
+    /// What is to be applied next.
+    pub(super) fn poll(&mut self) -> Option<Input> {
+        loop {
+            match self.todo.pop_front()? {
+                Todo::Apply(input) => {
+                    if let Input::Plan(change) = &input {
+                        crash::point("reload: before a change", change.tenant().as_str());
+                    }
+                    return Some(input);
+                }
+                Todo::Changed(tenant) => crash::point("reload: changed", tenant.as_str()),
+                Todo::Answer(answers) => self.finish(answers),
+            }
+        }
+    }
+
+    fn finish(&mut self, answers: Vec<(Wish, Result<Changes, NoReload>)>) {
+        for (wish, answer) in answers {
+            wish.answer(answer);
+        }
         if let Err(error) = notify::ready() {
             tracing::warn!(%error, "cannot tell the service manager that all is reloaded");
         }
-        if !self.reloads.waiting.is_empty() {
+        self.reading = false;
+        if !self.waiting.is_empty() {
             self.begin_reading();
         }
     }
 
     /// What has to happen for this plan to hold.
-    fn changes(&self, new: &Plan) -> Changes {
+    fn changes(&self, new: &Plan, app: &AppName, ledger: &Ledger) -> Changes {
         let old = Side {
-            app: &self.site.app,
-            network: &self.reloads.network,
-            tenants: self.ledger.planned().collect(),
+            app,
+            network: &self.network,
+            tenants: ledger.planned().collect(),
         };
         diff(old, new)
     }
 
-    fn apply(&mut self, new: Plan, changes: &Changes) -> Result<(), NoReload> {
-        if self.stopping || self.going.is_some() {
-            return Err(NoReload::Closed);
-        }
+    fn apply(&mut self, new: Plan, changes: &Changes, ledger: &Ledger) -> Result<(), NoReload> {
         if !changes.fixed.is_empty() {
             return Err(NoReload::Refused(changes::refusal(&changes.fixed)));
         }
-        self.reloads
-            .keep_order(new.tenants.iter().map(|tenant| &tenant.name));
+        self.keep_order(new.tenants.iter().map(|tenant| &tenant.name));
         let plans = new.tenants.into_iter().map(Arc::new);
         let plans: BTreeMap<TenantName, Arc<TenantPlan>> =
             plans.map(|plan| (plan.name.clone(), plan)).collect();
         // What stands counts, not what was planned last: it may not have been let go of yet.
-        let holders = Holders::new(self.ledger.standing());
+        let holders = Holders::new(ledger.standing());
         let takers = changes.tenants.iter().filter(|change| match change.change {
             Change::Add | Change::Renew => true,
             Change::Remove | Change::Relaunch | Change::Live => false,
         });
-        let awaits: Vec<_> = takers
+        let awaits = takers
             .filter_map(|taker| plans.get(&taker.tenant))
             .map(|plan| (plan.name.clone(), holders.of(plan)))
             .filter(|(_, others)| !others.is_empty())
-            .collect();
-        for (tenant, others) in awaits {
-            self.happen(Event::Awaits { tenant, others });
-        }
+            .map(|(tenant, others)| Todo::Apply(Input::Event(Event::Awaits { tenant, others })));
+        self.todo.extend(awaits);
         for change in &changes.tenants {
-            self.change(&change.tenant, change.change, plans.get(&change.tenant));
+            let known = ledger.plan(&change.tenant).is_some();
+            self.change(
+                &change.tenant,
+                change.change,
+                plans.get(&change.tenant),
+                known,
+            );
         }
         Ok(())
     }
 
-    fn change(&mut self, tenant: &TenantName, change: Change, plan: Option<&Arc<TenantPlan>>) {
-        let effect = match change {
-            Change::Remove => None,
-            Change::Live => Some(Effect::Live),
-            Change::Relaunch => Some(Effect::Relaunch),
-            Change::Renew | Change::Add => Some(Effect::Renew),
-        };
-        let tenant = tenant.clone();
-        crash::point("reload: before a change", tenant.as_str());
-        let (Some(plan), Some(effect)) = (plan, effect) else {
-            self.ledger.remove(&tenant);
-            return self.happen(Event::Removed { tenant });
-        };
-        let known = self.ledger.replan(plan, effect);
-        if !known {
-            return self.plan_one(plan, None);
-        }
-        let policy = self.policy(plan);
-        self.happen(match change {
+    fn change(
+        &mut self,
+        tenant: &TenantName,
+        change: Change,
+        plan: Option<&Arc<TenantPlan>>,
+        known: bool,
+    ) {
+        let change = match (change, plan.map(Arc::clone)) {
+            (Change::Remove, _) | (_, None) => PlanChange::Removed(tenant.clone()),
+            (Change::Add, Some(plan)) if !known => PlanChange::New(plan, None),
             // It was on its way out.
-            Change::Add => Event::Planned {
-                tenant: tenant.clone(),
-                policy,
-                found: None,
-            },
-            Change::Remove | Change::Renew | Change::Relaunch | Change::Live => Event::Replanned {
-                tenant: tenant.clone(),
-                policy,
-                effect,
-            },
-        });
-        // A live change too is known to the next supervisor by what is written down.
-        self.write_down(&tenant);
-        crash::point("reload: changed", tenant.as_str());
+            (Change::Add, Some(plan)) => PlanChange::Back(plan),
+            (Change::Renew, Some(plan)) => PlanChange::Changed(plan, Effect::Renew),
+            (Change::Relaunch, Some(plan)) => PlanChange::Changed(plan, Effect::Relaunch),
+            (Change::Live, Some(plan)) => PlanChange::Changed(plan, Effect::Live),
+        };
+        let is_decided = match change {
+            PlanChange::Removed(_) | PlanChange::New(..) => true,
+            PlanChange::Back(_) | PlanChange::Changed(..) => false,
+        };
+        self.todo.push_back(Todo::Apply(Input::Plan(change)));
+        if !is_decided {
+            // A live change too is known to the next supervisor by what is written down.
+            self.todo
+                .push_back(Todo::Apply(Input::Record(tenant.clone())));
+            self.todo.push_back(Todo::Changed(tenant.clone()));
+        }
     }
 }

@@ -44,16 +44,12 @@ pub(super) enum News {
     Born(LaunchId, Rc<Process>, Option<ProgramFile>),
     /// A launch's program runs, or never will.
     Launched(LaunchId, Result<(), Failure>),
-    /// A launch's program is ready.
-    Ready(LaunchId),
     /// A launch's first process ended.
     Ended(LaunchId, Ended),
     /// The tenant's processes changed: perhaps none is left.
     Stirred,
     /// The tenant's processes could not be ended.
     EndFailed(Failure),
-    /// A permanent want could not be kept; this is what was noted before.
-    NotKept(Option<bool>),
     /// A release ended, and what it could not take stands on.
     Released(Result<(), (Failure, Standing)>),
 }

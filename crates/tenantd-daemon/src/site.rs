@@ -2,29 +2,26 @@
 //! that a slow one holds up no other. What comes of it goes to the loop as a [`Report`]. Nothing
 //! here reads or writes the ledger, and nothing here decides.
 
-use std::cell::RefCell;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::Rlimit;
-use tokio::task::{AbortHandle, spawn_blocking, spawn_local};
+use tokio::task::{spawn_blocking, spawn_local};
 
+use tenantd_api::wire::LogPlace;
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::model::TenantPlan;
 use tenantd_core::stage::{Failure, Stage};
-use tenantd_core::supervisor::event::LaunchId;
 use tenantd_host::cgroup::{Leaf, Tree, Watch};
 use tenantd_host::crash;
-use tenantd_host::heritage::Heritage;
 use tenantd_host::netns::{self, ClosedNetns, Netns};
 use tenantd_host::network::Network;
 use tenantd_host::{datastore, fifo, lock, process};
 
 use super::ledger::Standing;
 use super::logs::Logs;
-use super::ready;
 use super::record;
 use super::report::{News, Reporter};
 use super::store;
@@ -44,11 +41,10 @@ pub(super) struct Site {
     /// The cgroups; none where tenants are tracked by network namespace.
     pub(super) cgroups: Option<Cgroups>,
     pub(super) logs: Logs,
+    pub(super) logs_go_to: LogPlace,
     pub(super) reporter: Reporter,
     /// Who acts on the host at the moment.
     pub(super) under_way: UnderWay,
-    /// What was handed down to this supervisor, until all tenants are planned.
-    pub(super) heritage: RefCell<Heritage>,
     /// What a tenant may open, see [`tenantd_host::limits`].
     pub(super) descriptors: Rlimit,
 }
@@ -232,17 +228,6 @@ impl Site {
             None => Ok(()),
             Some(why) => Err((why, standing)),
         }
-    }
-
-    /// Watches for the moment at which a launch's port accepts.
-    pub(super) fn watch_port(&self, plan: &TenantPlan, port: u16, launch: LaunchId) -> AbortHandle {
-        let (reporter, tenant) = (self.reporter.clone(), plan.name.clone());
-        let address = std::net::SocketAddr::new(plan.link.addresses.first(), port);
-        let watch = spawn_local(async move {
-            ready::tcp(address).await;
-            reporter.report(&tenant, News::Ready(launch));
-        });
-        watch.abort_handle()
     }
 
     /// Says when no process is left in a network namespace: what a cgroup would tell by itself.

@@ -13,7 +13,7 @@ use tenantd_host::fifo::{self, Outlets};
 use tenantd_host::heritage;
 use tenantd_host::netns::{self, Netns};
 
-use super::site::Site;
+use super::recovery::Recovery;
 
 /// What a tenant has in the store.
 const KINDS: [&str; 3] = ["netns", "stdout", "stderr"];
@@ -61,7 +61,7 @@ pub(super) fn forget_pipes(tenant: &TenantName) {
     }
 }
 
-impl Site {
+impl Recovery {
     /// The network namespace of a tenant, if it was handed down.
     pub(super) fn inherited_netns(&self, tenant: &TenantName, inode: u64) -> Option<Netns> {
         let mut heritage = self.heritage.borrow_mut();
@@ -74,7 +74,7 @@ impl Site {
     pub(super) fn inherit_pipes(&self, tenant: &TenantName, outlets: &Outlets) {
         let mut heritage = self.heritage.borrow_mut();
         for (kind, fd) in outlets.named() {
-            let path = fifo::folder(&self.app, tenant).join(kind);
+            let path = fifo::folder(&self.site.app, tenant).join(kind);
             let name = name(kind, tenant);
             if heritage.claim(&name, |fd| is_at(fd, &path)).is_none() {
                 keep(&name, fd);

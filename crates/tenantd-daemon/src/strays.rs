@@ -18,7 +18,8 @@ use tenantd_host::{fifo, process};
 
 use super::ledger::file::Legacy;
 use super::record;
-use super::site::{Site, blocking, broken, take_name};
+use super::recovery::Recovery;
+use super::site::{blocking, broken, take_name};
 
 /// From SIGTERM to SIGKILL. The stop signal and the grace of a tenant that is in no manifest are
 /// not known any more; 10 s are what a manifest says where it says nothing.
@@ -30,19 +31,19 @@ const KILL_LIMIT: Duration = Duration::from_secs(5);
 /// How often their cgroup is looked at meanwhile.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-impl Site {
+impl Recovery {
     /// Ends every stray and takes away what it left, but for its datastore. What could not be
     /// ended is logged, and shows again when this supervisor ends.
     pub(super) async fn end_strays(&self, legacy: &Legacy, plan: &Plan) {
         let planned: BTreeSet<_> = plan.tenants.iter().map(|tenant| &tenant.name).collect();
-        let found = match fifo::tenants(&self.app) {
+        let found = match fifo::tenants(&self.site.app) {
             Ok(found) => found,
             Err(failure) => return tracing::warn!("cannot look for strays: {failure}"),
         };
         let strays = found.iter().filter(|tenant| !planned.contains(tenant));
-        let tree = self.cgroups.as_ref().map(|cgroups| &cgroups.tree);
+        let tree = self.site.cgroups.as_ref().map(|cgroups| &cgroups.tree);
         join_all(strays.map(|tenant| async move {
-            match end(&self.app, tree, tenant, legacy.netns_of(tenant)).await {
+            match end(&self.site.app, tree, tenant, legacy.netns_of(tenant)).await {
                 Ok(()) => {
                     tracing::info!(%tenant, "{tenant}: is in the manifest no more, and was ended");
                 }

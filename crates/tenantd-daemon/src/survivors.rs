@@ -27,12 +27,12 @@ use tenantd_host::netns::Netns;
 use tenantd_host::process::{self, Ended};
 
 use super::clock;
+use super::executor::exit;
 use super::launch::await_end;
 use super::ledger::{Process, Running, Standing};
-use super::perform::exit;
 use super::record::{self, Made, Mark, Record};
+use super::recovery::Recovery;
 use super::report::News;
-use super::site::Site;
 use super::store;
 
 /// What was found of a tenant, and by what it is.
@@ -44,10 +44,10 @@ pub(super) struct Survivor {
     pub(super) made: Option<Made>,
 }
 
-impl Site {
+impl Recovery {
     /// The record of a tenant in the first form, if there is one that can be read.
     pub(super) fn first_record(&self, tenant: &TenantName) -> Option<Record> {
-        record::read_first(&self.app, tenant).unwrap_or_else(|error| {
+        record::read_first(&self.site.app, tenant).unwrap_or_else(|error| {
             tracing::warn!(%tenant, "{tenant}: its record cannot be read: {error}");
             None
         })
@@ -71,7 +71,11 @@ impl Site {
 
     fn find(&self, plan: &TenantPlan, record: Option<&Record>) -> io::Result<Option<Survivor>> {
         let tenant = &plan.name;
-        let leaf = self.cgroups.as_ref().and_then(|c| c.tree.found(tenant));
+        let leaf = self
+            .site
+            .cgroups
+            .as_ref()
+            .and_then(|c| c.tree.found(tenant));
         let lives = match &leaf {
             Some(leaf) => leaf.is_populated().map_err(io::Error::other)?,
             None => false,
@@ -80,7 +84,7 @@ impl Site {
             if lives {
                 return Err(io::Error::other("nothing is written down of what lives"));
             }
-            let any = leaf.is_some() || fifo::folder(&self.app, tenant).exists();
+            let any = leaf.is_some() || fifo::folder(&self.site.app, tenant).exists();
             return Ok(any.then(|| self.remains(plan, None, Exit::Unknown)));
         };
         let first = match (record.process, &leaf) {
@@ -93,7 +97,7 @@ impl Site {
             Some(first) => !process::is_over(&first.fd)?,
             None => false,
         };
-        if !lives && (self.cgroups.is_some() || !alive) {
+        if !lives && (self.site.cgroups.is_some() || !alive) {
             let how = match &first {
                 // It has not been waited for yet, and still tells.
                 Some(first) => process::how_it_ended(&first.fd)?.map_or(Exit::Unknown, exit),
@@ -137,10 +141,10 @@ impl Site {
             ));
         };
         self.read_on(plan)?;
-        if let (Some(cgroups), Some(leaf)) = (&self.cgroups, &leaf) {
+        if let (Some(cgroups), Some(leaf)) = (&self.site.cgroups, &leaf) {
             cgroups.watch.add(leaf).map_err(io::Error::other)?;
         }
-        self.give_name(tenant, &netns);
+        self.site.give_name(tenant, &netns);
         crash::point("adopt: taken up", tenant.as_str());
         let process = first.map(Rc::new);
         self.follow_survivor(plan, launch, process.clone());
@@ -161,10 +165,8 @@ impl Site {
             running: Some(Running {
                 launch,
                 process,
-                readiness: None,
                 program: record.program,
                 executed: true,
-                said_ready: record.memory.is_ready(),
             }),
             made,
         })
@@ -181,7 +183,7 @@ impl Site {
     ) -> io::Result<Survivor> {
         let tenant = &plan.name;
         let mut survivor = self.remains(plan, Some(record.clone()), how);
-        if !fifo::folder(&self.app, tenant).exists() {
+        if !fifo::folder(&self.site.app, tenant).exists() {
             return Ok(survivor);
         }
         self.read_on(plan)?;
@@ -189,7 +191,7 @@ impl Site {
         let (Some(netns), Some(standing)) = (netns, &mut survivor.standing) else {
             return Ok(survivor);
         };
-        if let Some(cgroups) = &self.cgroups {
+        if let Some(cgroups) = &self.site.cgroups {
             // systemd removes what is empty below a unit that it starts again.
             if leaf.is_none() {
                 standing.leaf = Some(cgroups.leaf(tenant).map_err(io::Error::other)?);
@@ -206,17 +208,21 @@ impl Site {
     /// Reads a tenant's pipes from where the earlier supervisor stopped.
     fn read_on(&self, plan: &TenantPlan) -> io::Result<()> {
         let tenant = &plan.name;
-        let outlets =
-            fifo::make(&self.app, tenant, plan.launch.identity.uid).map_err(io::Error::other)?;
+        let outlets = fifo::make(&self.site.app, tenant, plan.launch.identity.uid)
+            .map_err(io::Error::other)?;
         self.inherit_pipes(tenant, &outlets);
-        self.logs.add(tenant, outlets)
+        self.site.logs.add(tenant, outlets)
     }
 
     /// Nothing of it lives; what is left is taken away or used again.
     fn remains(&self, plan: &TenantPlan, record: Option<Record>, how: Exit) -> Survivor {
         let tenant = &plan.name;
-        let leaf = self.cgroups.as_ref().and_then(|c| c.tree.found(tenant));
-        let any = leaf.is_some() || fifo::folder(&self.app, tenant).exists();
+        let leaf = self
+            .site
+            .cgroups
+            .as_ref()
+            .and_then(|c| c.tree.found(tenant));
+        let any = leaf.is_some() || fifo::folder(&self.site.app, tenant).exists();
         let standing = any.then(|| Standing {
             inode: record.as_ref().map_or(0, |record| record.netns),
             netns: None,
@@ -245,9 +251,11 @@ impl Site {
     /// between the two, unless it was to leave the others behind.
     fn follow_survivor(&self, plan: &TenantPlan, launch: LaunchId, process: Option<Rc<Process>>) {
         match process {
-            Some(process) => await_end(&self.reporter, &plan.name, launch, process),
+            Some(process) => await_end(&self.site.reporter, &plan.name, launch, process),
             None if plan.policy.daemonizes => {}
-            None => self.report(&plan.name, News::Ended(launch, Ended::Unknown)),
+            None => self
+                .site
+                .report(&plan.name, News::Ended(launch, Ended::Unknown)),
         }
     }
 }

@@ -4,8 +4,8 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-/// How many tasks are under way.
-#[derive(Debug, Default)]
+/// How many tasks are under way. Clones count together.
+#[derive(Debug, Clone, Default)]
 pub(super) struct UnderWay(Rc<Cell<usize>>);
 
 /// One task, from [`UnderWay::begin`] until this is dropped.

@@ -10,21 +10,19 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use tenantd_api::wire::{Upgraded, Upgrading};
+use tenantd_core::name::AppName;
 use tenantd_host::crash;
 use tenantd_host::heritage::{Bequest, Word};
 use tenantd_host::limits;
 use tenantd_host::runtime::{LOCK, Runtime};
 
-use super::leave::{Going, Whither};
-use super::{Daemon, clock, control, store, trial};
-
-/// How long what is under way may take to end, and who has asked to be answered.
-const PATIENCE: Duration = Duration::from_secs(5);
+use super::control::Listener;
+use super::executor::Executor;
+use super::{control, store, trial};
 
 /// The version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -97,44 +95,22 @@ fn on_disk() -> io::Result<PathBuf> {
         .map_or_else(|| link.clone(), PathBuf::from))
 }
 
-impl Daemon {
-    /// Tries the program on disk, for an upgrade if it would serve.
-    pub(super) fn begin_upgrade(&mut self, reply: Option<Reply>) {
-        if self.stopping || self.going.is_some() {
-            let why = "the supervisor is about to end".to_owned();
-            if let Some(reply) = reply {
-                let _gone = reply.send(Err(why));
-            }
-            return;
-        }
-        self.upgrade.asked.extend(reply);
-        if self.upgrade.trial.is_none() {
-            tracing::info!(program = %self.upgrade.program.display(), "trying the program on disk");
-            let (app, program) = (self.site.app.clone(), self.upgrade.program.clone());
-            self.upgrade.trial = Some(trial::begin(app, program));
+impl Upgrade {
+    /// Tries the program on disk, and notes who is to be told.
+    pub(super) fn preflight(&mut self, app: &AppName, reply: Option<Reply>) {
+        self.asked.extend(reply);
+        if self.trial.is_none() {
+            tracing::info!(program = %self.program.display(), "trying the program on disk");
+            self.trial = Some(trial::begin(app.clone(), self.program.clone()));
         }
     }
 
-    /// The program on disk has been tried.
-    pub(super) fn tried(&mut self, verdict: Result<String, String>) {
-        let asked = std::mem::take(&mut self.upgrade.asked);
-        let answer = match verdict {
-            Ok(_) if self.stopping => Err("the supervisor is about to end".to_owned()),
-            Ok(to) => {
-                crash::point("upgrade: tried", "");
-                tracing::info!("upgrading from {VERSION} to {to}: the tenants go on");
-                self.upgrade.refused = None;
-                self.go(Whither::Upgrade, PATIENCE);
-                crash::point("upgrade: door closed", "");
-                let from = VERSION.to_owned();
-                Ok(Upgrading { from, to })
-            }
-            Err(why) => {
-                tracing::warn!("the upgrade is refused, and {VERSION} carries on: {why}");
-                Err(why)
-            }
-        };
-        for reply in asked {
+    /// The program on disk has been tried, and this is the answer to those who asked.
+    pub(super) fn answer(&mut self, answer: &Result<Upgrading, String>) {
+        if answer.is_ok() {
+            self.refused = None;
+        }
+        for reply in std::mem::take(&mut self.asked) {
             let _gone = reply.send(answer.clone());
         }
     }
@@ -144,91 +120,66 @@ impl Daemon {
         Upgraded {
             version: VERSION.to_owned(),
             pid: std::process::id(),
-            refused: self.upgrade.refused.clone(),
+            refused: self.refused.clone(),
         }
     }
 
     /// Executes the program on disk with all that is handed down. Returns only if that failed.
-    pub(super) async fn change_over(&mut self, runtime: &Runtime) {
-        crash::point("upgrade: quiet", "");
-        self.last_words.flush();
-        let site = std::rc::Rc::clone(&self.site);
+    pub(super) async fn change_over(
+        &mut self,
+        executor: &Executor,
+        control: Option<&Listener>,
+        runtime: &Runtime,
+    ) {
         // From here on no output is taken that would not be written.
-        let _pause = site.logs.pause().await;
+        let _pause = executor.site().logs.pause().await;
         crash::point("upgrade: output paused", "");
-        let result = self.execute(runtime);
+        let result = self.execute(executor, control, runtime);
         let why = match result {
             Ok(error) | Err(error) => error,
         };
-        let why = format!("{}: {why}", self.upgrade.program.display());
+        let why = format!("{}: {why}", self.program.display());
         tracing::error!("the upgrade failed, and {VERSION} carries on: {why}");
-        self.upgrade.refused = Some(why);
+        self.refused = Some(why);
     }
 
     /// Nothing is awaited here, so that nothing happens between the last look and the execution.
-    fn execute(&mut self, runtime: &Runtime) -> io::Result<io::Error> {
+    fn execute(
+        &self,
+        executor: &Executor,
+        control: Option<&Listener>,
+        runtime: &Runtime,
+    ) -> io::Result<io::Error> {
         let program = File::open("/proc/self/exe")?;
-        let pipes = self.site.logs.pipes()?;
+        let pipes = executor.site().logs.pipes()?;
         let mut heritage: Vec<(String, BorrowedFd<'_>)> = vec![
             (PROGRAM.to_owned(), program.as_fd()),
             (LOCK.to_owned(), runtime.lock()),
         ];
-        if let Some(listener) = self.control.listener() {
+        if let Some(listener) = control {
             heritage.push((control::NAME.to_owned(), listener.socket()));
         }
         for (tenant, stream, fd) in &pipes {
             let fd: &OwnedFd = fd;
             heritage.push((store::name(&stream.to_string(), tenant), fd.as_fd()));
         }
-        for (tenant, netns) in self.ledger.namespaces() {
+        for (tenant, netns) in executor.ledger().namespaces() {
             heritage.push((store::name("netns", tenant), netns.as_fd()));
         }
         let arguments: Vec<_> = std::env::args_os().collect();
         let word = Word {
             version: VERSION.to_owned(),
-            program: self.upgrade.program.clone(),
+            program: self.program.clone(),
             arguments: arguments.clone(),
             refused: None,
         };
         let bequest = Bequest::open(word, heritage)?;
-        limits::lower(self.site.descriptors)?;
+        limits::lower(executor.site().descriptors)?;
         crash::point("upgrade: before the execution", "");
-        let error = bequest.execute(&self.upgrade.program, &arguments);
+        let error = bequest.execute(&self.program, &arguments);
         crash::point("upgrade: not executed", "");
         drop(bequest);
         limits::raise()?;
         Ok(error)
-    }
-
-    /// Does not execute the program on disk after all: the supervisor is to end.
-    pub(super) fn give_up_upgrade(&mut self) {
-        let whither = self.going.as_ref().map(|going| going.whither);
-        if whither == Some(Whither::Upgrade) {
-            tracing::info!("the upgrade is given up");
-            self.carry_on();
-        }
-    }
-
-    /// Goes on as if nothing had been: with what was put off, and whoever waits to be let in.
-    pub(super) fn carry_on(&mut self) {
-        self.going = None;
-        crash::point("upgrade: to carry on", "");
-        self.control.reopen(self.desk.clone());
-        crash::point("upgrade: door opened again", "");
-        for action in std::mem::take(&mut self.put_off) {
-            self.perform(action);
-        }
-        self.provision_next();
-    }
-
-    /// Ends the loop for one of two reasons, with all tenants going on.
-    pub(super) fn go(&mut self, whither: Whither, patience: Duration) {
-        self.going = Some(Going {
-            whither,
-            until: clock::now() + patience,
-        });
-        // Whoever waits for tenants asks the next supervisor.
-        self.waiters.clear();
-        self.control.close();
     }
 }

@@ -4,18 +4,23 @@
 //! A permanent want takes the place of the manifest's `autostart`, for as long as it differs from
 //! it. It goes with its tenant: of one that is in the manifest no more it is forgotten.
 
-use tokio::sync::oneshot;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{spawn_blocking, spawn_local};
 
 use tenantd_api::wire::{TenantAnswer, Verb};
 use tenantd_core::name::{AppName, TenantName};
+use tenantd_core::plan::model::{Policy, TenantPlan};
 use tenantd_core::supervisor::action::Answer;
+use tenantd_core::supervisor::view::Want;
 use tenantd_host::wants;
 
-use super::Daemon;
 use super::desk::Unknown;
-use super::ledger::Entry;
-use super::report::News;
+use super::input::Input;
+use super::ledger::Ledger;
+use super::under_way::UnderWay;
 
 /// What is to be on the disk of a tenant: whether it is wanted up, or nothing.
 type Kept = Option<bool>;
@@ -27,40 +32,72 @@ struct Change {
     before: Kept,
 }
 
-/// All permanent wants of an application.
-pub(super) use wants::all;
-
-impl Entry {
-    /// Whether it is wanted up when a supervisor begins that remembers nothing of it.
-    pub(super) fn autostart(&self) -> bool {
-        self.permanent.unwrap_or(self.plan.policy.autostart)
-    }
+/// A permanent want could not be kept; this is what was noted before.
+pub(super) struct NotKept {
+    tenant: TenantName,
+    before: Kept,
 }
 
-impl Daemon {
-    /// Does what was asked, and answers once it is sure to last.
-    pub(super) fn act_for_good(
+/// All permanent wants of an application.
+pub(super) struct Wants {
+    app: AppName,
+    kept: BTreeMap<TenantName, bool>,
+    failing: mpsc::UnboundedSender<NotKept>,
+    failed: mpsc::UnboundedReceiver<NotKept>,
+    inputs: VecDeque<Input>,
+    under_way: UnderWay,
+}
+
+impl Wants {
+    /// Those that are on the disk.
+    ///
+    /// # Errors
+    /// See [`wants::WantError`].
+    pub(super) fn open(app: &AppName, under_way: UnderWay) -> Result<Self, wants::WantError> {
+        let (failing, failed) = mpsc::unbounded_channel();
+        Ok(Self {
+            app: app.clone(),
+            kept: wants::all(app)?,
+            failing,
+            failed,
+            inputs: VecDeque::new(),
+            under_way,
+        })
+    }
+
+    /// What is wanted of a tenant for good: up or down.
+    pub(super) fn of(&self, tenant: &TenantName) -> Option<bool> {
+        self.kept.get(tenant).copied()
+    }
+
+    /// What is decided by of a tenant: the manifest's policy, with what an operator wants for good.
+    pub(super) fn policy(&self, plan: &TenantPlan) -> Arc<Policy> {
+        let mut policy = Arc::clone(&plan.policy);
+        if let Some(permanent) = self.of(&plan.name) {
+            Arc::make_mut(&mut policy).autostart = permanent;
+        }
+        policy
+    }
+
+    /// Has what was asked kept, and answers once it is sure to last.
+    pub(super) fn keep(
         &mut self,
         verb: Verb,
-        tenants: &[TenantName],
+        answers: Vec<TenantAnswer>,
         reply: oneshot::Sender<Result<Vec<TenantAnswer>, Unknown>>,
+        ledger: &Ledger,
     ) {
-        let answers = match self.act(verb, tenants) {
-            Ok(answers) => answers,
-            Err(unknown) => {
-                let _gone = reply.send(Err(unknown));
-                return;
-            }
-        };
         let mut changes = Vec::new();
         for TenantAnswer { tenant, answer } in &answers {
             if !matches!(answer, Answer::Refused { .. })
-                && let Some(change) = self.want_for_good(tenant, verb)
+                && let Some(plan) = ledger.plan(tenant)
+                && let Some(change) = self.change(verb, plan)
             {
+                self.note(tenant, change.kept, ledger);
                 changes.push(change);
             }
         }
-        let (app, reporter) = (self.site.app.clone(), self.site.reporter.clone());
+        let (app, failing) = (self.app.clone(), self.failing.clone());
         spawn_local(async move {
             let kept = spawn_blocking(move || keep(&app, changes)).await;
             let failed = kept.unwrap_or_else(|broken| {
@@ -69,12 +106,13 @@ impl Daemon {
             });
             let mut answers = answers;
             for (Change { tenant, before, .. }, why) in failed {
-                reporter.report(&tenant, News::NotKept(before));
                 let answer = answers.iter_mut().find(|answer| answer.tenant == tenant);
                 if let Some(answer) = answer {
                     let reason = format!("it is done, but not for good: {why:#}");
                     answer.answer = Answer::Refused { reason };
                 }
+                // The loop stops listening only when it ends.
+                let _ended = failing.send(NotKept { tenant, before });
             }
             // Whoever asked may be gone.
             let _gone = reply.send(Ok(answers));
@@ -82,55 +120,83 @@ impl Daemon {
     }
 
     /// What has to be on the disk now that this was asked of a tenant.
-    fn want_for_good(&mut self, tenant: &TenantName, verb: Verb) -> Option<Change> {
-        let up = match verb {
-            Verb::Start => true,
-            Verb::Stop => false,
-            Verb::Restart => return None,
-        };
-        let entry = self.ledger.entry(tenant)?;
-        let kept = (up != entry.plan.policy.autostart).then_some(up);
-        let before = entry.permanent;
-        self.set_permanent(tenant, kept);
-        let tenant = tenant.clone();
+    fn change(&self, verb: Verb, plan: &TenantPlan) -> Option<Change> {
+        let up = verb.lasting_want()? == Want::Up;
         Some(Change {
-            tenant,
-            kept,
-            before,
+            tenant: plan.name.clone(),
+            kept: (up != plan.policy.autostart).then_some(up),
+            before: self.of(&plan.name),
         })
     }
 
-    /// Forgets what is wanted for good of tenants that are in the manifest no more.
-    pub(super) fn forget_wants(&self, tenants: impl Iterator<Item = TenantName>) {
-        for tenant in tenants {
-            let app = self.site.app.clone();
-            let task = self.site.under_way.begin();
-            spawn_local(async move {
-                let _task = task;
-                let gone = tenant.clone();
-                match spawn_blocking(move || wants::forget(&app, &gone)).await {
-                    Ok(Ok(())) => {
-                        tracing::info!(%tenant, "{tenant}: its permanent want is forgotten");
-                    }
-                    Ok(Err(why)) => {
-                        let why = anyhow::Error::from(why);
-                        tracing::warn!(%tenant, "{tenant}: its permanent want stays: {why:#}");
-                    }
-                    Err(broken) => std::panic::resume_unwind(broken.into_panic()),
-                }
-            });
+    /// The next want that could not be kept. Nothing is lost when it is cancelled.
+    pub(super) async fn next(&mut self) -> NotKept {
+        match self.failed.recv().await {
+            Some(failed) => failed,
+            // We hold a sender ourselves.
+            None => std::future::pending().await,
         }
     }
 
+    /// Notes that what was before is on the disk still.
+    pub(super) fn on_not_kept(&mut self, failed: NotKept, ledger: &Ledger) {
+        let NotKept { tenant, before } = failed;
+        self.note(&tenant, before, ledger);
+    }
+
+    /// What is to be applied next.
+    pub(super) fn poll(&mut self) -> Option<Input> {
+        self.inputs.pop_front()
+    }
+
     /// Notes what is on the disk of a tenant.
-    pub(super) fn set_permanent(&mut self, tenant: &TenantName, permanent: Kept) {
-        let Some(entry) = self.ledger.entry(tenant) else {
+    fn note(&mut self, tenant: &TenantName, permanent: Kept, ledger: &Ledger) {
+        let Some(plan) = ledger.plan(tenant) else {
             return;
         };
-        entry.permanent = permanent;
-        let autostart = entry.autostart();
-        self.supervisor.set_autostart(tenant, autostart);
-        self.write_down(tenant);
+        match permanent {
+            Some(up) => self.kept.insert(tenant.clone(), up),
+            None => self.kept.remove(tenant),
+        };
+        self.inputs.push_back(Input::Autostart {
+            tenant: tenant.clone(),
+            autostart: permanent.unwrap_or(plan.policy.autostart),
+        });
+    }
+
+    /// Forgets what is wanted for good of all but these tenants.
+    pub(super) fn retain(&mut self, is_planned: impl Fn(&TenantName) -> bool) {
+        let is_gone = |tenant: &TenantName, _: &mut bool| !is_planned(tenant);
+        let gone: Vec<_> = self.kept.extract_if(.., is_gone).collect();
+        for (tenant, _) in gone {
+            self.remove(tenant);
+        }
+    }
+
+    /// Forgets what is wanted for good of a tenant that is in the manifest no more.
+    pub(super) fn forget(&mut self, tenant: &TenantName) {
+        if self.kept.remove(tenant).is_some() {
+            self.remove(tenant.clone());
+        }
+    }
+
+    fn remove(&self, tenant: TenantName) {
+        let app = self.app.clone();
+        let task = self.under_way.begin();
+        spawn_local(async move {
+            let _task = task;
+            let gone = tenant.clone();
+            match spawn_blocking(move || wants::forget(&app, &gone)).await {
+                Ok(Ok(())) => {
+                    tracing::info!(%tenant, "{tenant}: its permanent want is forgotten");
+                }
+                Ok(Err(why)) => {
+                    let why = anyhow::Error::from(why);
+                    tracing::warn!(%tenant, "{tenant}: its permanent want stays: {why:#}");
+                }
+                Err(broken) => std::panic::resume_unwind(broken.into_panic()),
+            }
+        });
     }
 }
 

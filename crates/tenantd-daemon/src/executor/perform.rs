@@ -1,10 +1,10 @@
 //! Carries out what the supervisor asks for, and turns what comes of it into the supervisor's
-//! events. Each action either starts a task of the [`site`](super::site) or is one system call.
+//! events. Each action either starts a task of the [`Site`](crate::site::Site) or is one system call.
+//! Why and in which order is told at [`Executor`].
 
 use std::os::fd::AsFd;
 
 use tenantd_core::name::TenantName;
-use tenantd_core::plan::model::Readiness;
 use tenantd_core::stage::{Failure, Stage};
 use tenantd_core::supervisor::action::Action;
 use tenantd_core::supervisor::event::{Event, Exit, LaunchId};
@@ -12,22 +12,23 @@ use tenantd_host::crash;
 use tenantd_host::process;
 use tenantd_host::process::Ended;
 
-use super::Daemon;
-use super::ledger::Running;
-use super::report::{News, Report};
+use super::{Executor, Pending};
+use crate::input::Input;
+use crate::ledger::Running;
+use crate::report::{News, Report};
 
 /// Provisions under way at a time. The kernel makes links one after the other, so more would only
 /// keep the memory of a thousand tasks when a thousand tenants start.
 const PROVISIONS_MAX: usize = 16;
 
-impl Daemon {
+impl Executor {
     /// Carries out one action. An action about a tenant without an entry, or on what does not
     /// stand, would be a mistake of ours; it is reported as a failure, never passed over.
-    pub(super) fn perform(&mut self, action: Action) {
+    pub(crate) fn perform(&mut self, action: Action) {
         match action {
             // What is not begun is found by the next supervisor as it stands.
             Action::Provision { .. } | Action::Launch { .. } | Action::Release { .. }
-                if self.going.is_some() =>
+                if self.paused =>
             {
                 self.put_off.push(action);
             }
@@ -39,13 +40,13 @@ impl Daemon {
             Action::Terminate { tenant, launch } => self.terminate(&tenant, launch),
             Action::Kill { tenant, launch: _ } => self.kill(&tenant),
             Action::Release { tenant } => self.release(&tenant),
-            Action::Forget { tenant } => self.forget(&tenant),
+            Action::Forget { tenant } => drop(self.ledger.forget(&tenant)),
         }
     }
 
     /// Begins as many of the provisions that wait as may be under way.
-    pub(super) fn provision_next(&mut self) {
-        while self.provisioning < PROVISIONS_MAX && self.going.is_none() {
+    pub(crate) fn provision_next(&mut self) {
+        while self.provisioning < PROVISIONS_MAX && !self.paused {
             let Some(tenant) = self.to_provision.pop_front() else {
                 return;
             };
@@ -59,23 +60,6 @@ impl Daemon {
                 self.provisioning += 1;
             }
         }
-    }
-
-    /// Nothing is left of a tenant that was removed.
-    fn forget(&mut self, tenant: &TenantName) {
-        let entry = self.ledger.forget(tenant);
-        let kept = entry
-            .as_ref()
-            .is_some_and(|entry| entry.permanent.is_some());
-        if kept {
-            self.forget_wants(std::iter::once(tenant.clone()));
-        }
-        let slot = entry.and_then(|entry| entry.slot);
-        if let Some(Err(error)) = slot.map(|slot| self.file.strike_out(slot)) {
-            tracing::warn!(%tenant, %error, "{tenant}: its record cannot be struck out");
-        }
-        self.tally.end();
-        self.missed(tenant);
     }
 
     fn launch(&mut self, tenant: &TenantName, launch: LaunchId) {
@@ -100,12 +84,9 @@ impl Daemon {
             return;
         };
         let signal = entry.plan.policy.stop_signal.number;
-        let Some(running) = entry.running.as_mut().filter(|run| run.launch == launch) else {
+        let Some(running) = entry.running.as_ref().filter(|run| run.launch == launch) else {
             return;
         };
-        if let Some(readiness) = running.readiness.take() {
-            readiness.abort();
-        }
         let sent = match (&running.process, entry.standing.as_ref()) {
             (Some(first), _) => process::signal(first.fd.as_fd(), signal).map_err(|errno| {
                 let object = format!("of process {}", first.pid);
@@ -144,8 +125,9 @@ impl Daemon {
         self.site.release(plan, standing);
     }
 
-    /// Writes a report into the ledger, and hands the supervisor what it means.
-    pub(super) fn take(&mut self, report: Report) {
+    /// Writes a report into the ledger; what it means for the supervisor comes with the next
+    /// [`Executor::poll`].
+    pub(crate) fn on_report(&mut self, report: Report) {
         let Report { tenant, news } = report;
         if matches!(news, News::Provisioned(_)) {
             self.provisioning -= 1;
@@ -163,9 +145,7 @@ impl Daemon {
                         launch,
                         process: Some(process),
                         program,
-                        readiness: None,
                         executed: false,
-                        said_ready: entry.spoke_early,
                     });
                 }
             }
@@ -176,13 +156,6 @@ impl Daemon {
                 }
                 self.happen(Event::LaunchFailed { launch, why });
             }
-            News::Ready(launch) => {
-                if let Some(running) = self.ledger.running(&tenant, launch) {
-                    // What watched has ended, and its handle would keep its memory.
-                    running.readiness = None;
-                }
-                self.happen(Event::Ready { launch });
-            }
             News::Ended(launch, how) => self.ended(&tenant, launch, how),
             News::Stirred => self.stirred(&tenant),
             News::EndFailed(why) => {
@@ -192,7 +165,6 @@ impl Daemon {
                     None => tracing::warn!(%tenant, "{why}"),
                 }
             }
-            News::NotKept(before) => self.set_permanent(&tenant, before),
             News::Released(Ok(())) => self.happen(Event::Released { tenant }),
             News::Released(Err((why, standing))) => {
                 self.ledger.stands(&tenant, standing);
@@ -202,34 +174,11 @@ impl Daemon {
     }
 
     fn launched(&mut self, tenant: &TenantName, launch: LaunchId) {
-        self.watch_readiness(tenant, launch);
-        let said_ready = match self.ledger.running(tenant, launch) {
-            Some(running) => {
-                running.executed = true;
-                running.said_ready
-            }
-            None => false,
-        };
+        if let Some(running) = self.ledger.running(tenant, launch) {
+            running.executed = true;
+        }
         crash::point("launch: before the record", tenant.as_str());
         self.happen(Event::Launched { launch });
-        if said_ready {
-            self.happen(Event::Ready { launch });
-        }
-    }
-
-    pub(super) fn watch_readiness(&mut self, tenant: &TenantName, launch: LaunchId) {
-        let Some(entry) = self.ledger.entry(tenant) else {
-            return;
-        };
-        match entry.plan.policy.ready {
-            Readiness::Tcp(port) => {
-                if let Some(running) = &mut entry.running {
-                    running.readiness = Some(self.site.watch_port(&entry.plan, port, launch));
-                }
-            }
-            // The supervisor counts by itself, or a notice will come.
-            Readiness::Started | Readiness::Lived(_) | Readiness::Notify => {}
-        }
     }
 
     fn ended(&mut self, tenant: &TenantName, launch: LaunchId, how: Ended) {
@@ -238,8 +187,6 @@ impl Daemon {
         };
         running.process = None;
         crash::point("end: first process ended", tenant.as_str());
-        // What watches for its readiness goes on: a program that daemonises gets ready after its
-        // first process has ended. It ends with the launch, or once that is to end.
         let others = self.others_live(tenant);
         self.happen(Event::Exited {
             launch,
@@ -248,7 +195,8 @@ impl Daemon {
         });
         if others {
             // That the first process has left is no change that the supervisor remembers.
-            self.write_down(tenant);
+            self.pending
+                .push_back(Pending::Input(Input::Record(tenant.clone())));
         } else {
             self.emptied(tenant, launch);
         }
@@ -256,8 +204,8 @@ impl Daemon {
 
     /// Whether any process of a tenant lives. What cannot be read counts as alive: the end of a
     /// launch has to be proved.
-    fn others_live(&mut self, tenant: &TenantName) -> bool {
-        let Some(standing) = self.ledger.entry(tenant).and_then(|e| e.standing.as_ref()) else {
+    fn others_live(&self, tenant: &TenantName) -> bool {
+        let Some(standing) = self.ledger.get(tenant).and_then(|e| e.standing.as_ref()) else {
             return false;
         };
         match &standing.leaf {
@@ -291,17 +239,45 @@ impl Daemon {
         }
     }
 
+    /// Nothing is left of a launch, which comes after its end has been applied.
     fn emptied(&mut self, tenant: &TenantName, launch: LaunchId) {
+        let emptied = Pending::Emptied(tenant.clone(), launch);
+        self.pending.push_back(emptied);
+    }
+
+    /// What is to be applied next.
+    pub(crate) fn poll(&mut self) -> Option<Input> {
+        loop {
+            match self.pending.pop_front() {
+                Some(Pending::Input(input)) => return Some(input),
+                Some(Pending::Emptied(tenant, launch)) => {
+                    let event = self.forget_launch(&tenant, launch);
+                    return Some(Input::Event(event));
+                }
+                // What came meanwhile is taken in the same turn, so that a burst is said once.
+                None => match self.reports.try_recv() {
+                    Ok(report) => self.on_report(report),
+                    Err(_) => return None,
+                },
+            }
+        }
+    }
+
+    fn forget_launch(&mut self, tenant: &TenantName, launch: LaunchId) -> Event {
         if let Some(entry) = self.ledger.entry(tenant) {
             entry.running = None;
         }
         crash::point("end: emptied", tenant.as_str());
-        self.happen(Event::Emptied { launch });
+        Event::Emptied { launch }
+    }
+
+    fn happen(&mut self, event: Event) {
+        self.pending.push_back(Pending::Input(Input::Event(event)));
     }
 }
 
 /// The end of a process, as the supervisor says it.
-pub(super) fn exit(how: Ended) -> Exit {
+pub(crate) fn exit(how: Ended) -> Exit {
     match how {
         Ended::Status(status) => Exit::Status(status),
         Ended::Signal(signal) => Exit::Signal(signal),

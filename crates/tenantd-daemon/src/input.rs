@@ -1,0 +1,55 @@
+//! What an owner hands the loop, which applies one after the other.
+
+use std::sync::Arc;
+
+use tenantd_core::name::TenantName;
+use tenantd_core::plan::effect::Effect;
+use tenantd_core::plan::model::TenantPlan;
+use tenantd_core::supervisor::event::{Event, Request};
+
+use super::survivors::Survivor;
+
+/// Something that the loop has to apply.
+pub(super) enum Input {
+    /// Something happened: the supervisor decides what follows.
+    Event(Event),
+    /// An operator asks for something: the supervisor decides, and the answer goes to the requests.
+    Request(Request),
+    /// A tenant is planned.
+    Plan(PlanChange),
+    /// Whether a tenant is started by a supervisor that remembers nothing of it.
+    Autostart {
+        /// Which tenant.
+        tenant: TenantName,
+        /// Whether it is.
+        autostart: bool,
+    },
+    /// The record of a tenant changed, although nothing was decided.
+    Record(TenantName),
+    /// From now on nothing is begun, and nobody is let in.
+    Drain,
+    /// Everything goes on that [`Input::Drain`] stopped.
+    Resume,
+}
+
+/// What the plan says of one tenant.
+pub(super) enum PlanChange {
+    /// It is new to this supervisor; an earlier one may have left something of it.
+    New(Arc<TenantPlan>, Option<Box<Survivor>>),
+    /// It was removed, is not gone yet, and is back.
+    Back(Arc<TenantPlan>),
+    /// It is planned otherwise, which takes this.
+    Changed(Arc<TenantPlan>, Effect),
+    /// It was removed.
+    Removed(TenantName),
+}
+
+impl PlanChange {
+    /// Which tenant.
+    pub(super) fn tenant(&self) -> &TenantName {
+        match self {
+            Self::New(plan, _) | Self::Back(plan) | Self::Changed(plan, _) => &plan.name,
+            Self::Removed(tenant) => tenant,
+        }
+    }
+}

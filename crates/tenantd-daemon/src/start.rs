@@ -1,0 +1,245 @@
+//! The start and the end of the daemon: what comes before the loop, and what comes after it.
+//!
+//! Before it everything is opened that the loop needs, and recovery finds out what an earlier
+//! supervisor left. What cannot go on leaves nothing behind, unless an earlier supervisor left
+//! something: then the next one goes on from that. After the loop, either everything that tenants
+//! shared is taken away, or it is left as it stands for the next supervisor.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use rustix::process::Rlimit;
+use tokio::sync::mpsc;
+use tokio::task::LocalSet;
+
+use tenantd_api::wire::LogPlace;
+use tenantd_core::name::AppName;
+use tenantd_core::plan::model::Plan;
+use tenantd_core::supervisor::view::{StateWord, View};
+use tenantd_core::supervisor::{Limits, Supervisor};
+use tenantd_host::cgroup::{Tree, Watch};
+use tenantd_host::crash;
+use tenantd_host::heritage::Heritage;
+use tenantd_host::network::Network;
+use tenantd_host::runtime::Runtime;
+
+use super::control::Listener;
+use super::executor::Executor;
+use super::handover::{Exit, Handover};
+use super::ledger::file::{LedgerFile, Legacy};
+use super::logs::Logs;
+use super::manifest::ManifestFile;
+use super::readiness::Readiness;
+use super::ready::notice::Notify;
+use super::recovery::Recovery;
+use super::reload::Reloads;
+use super::report::Reporter;
+use super::requests::Requests;
+use super::signals::Signals;
+use super::site::{Cgroups, Site};
+use super::state_file::StateFile;
+use super::tell::LastWords;
+use super::transitions::Transitions;
+use super::under_way::UnderWay;
+use super::unit::Unit;
+use super::upgrade::Upgrade;
+use super::wants::Wants;
+use super::{Daemon, way_back};
+
+/// Threads that may be blocked by a filesystem at the same time. A launch keeps one for about a
+/// millisecond; a filesystem that hangs keeps one per tenant on it, and the others go on.
+const BLOCKING_MAX: usize = 4;
+
+/// What a supervisor begins with, beside its plan.
+pub struct Start {
+    /// The file that the plan was read from, and that a reload reads again.
+    pub manifest: ManifestFile,
+    /// Where the tenants' output goes.
+    pub logs_go_to: LogPlace,
+    /// Sees to it that our own words are written.
+    pub last_words: LastWords,
+    /// What was handed down.
+    pub heritage: Heritage,
+    /// The limit on descriptors that this process was started with: the tenants'.
+    pub descriptors: Rlimit,
+}
+
+/// Runs an application until it is told to stop, and leaves nothing behind. The manifest is the
+/// one that the plan was read from, and is read again by a reload.
+///
+/// # Errors
+/// When the supervisor cannot begin (then nothing was started), or cannot take away everything at
+/// its end.
+pub fn run(plan: Plan, start: Start) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_MAX)
+        .build()
+        .context("cannot start the loop")?;
+    let ended = LocalSet::new().block_on(&runtime, supervise(plan, start));
+    // Only a filesystem that hangs can still keep a blocking thread, and it is not waited for.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn supervise(plan: Plan, mut start: Start) -> anyhow::Result<()> {
+    // First of all, so that no signal from now on ends us halfway.
+    let signals = Signals::new().context("cannot listen to signals")?;
+    let runtime = Runtime::take(&plan.app, &mut start.heritage)?;
+    crash::point("begin: folder taken", "");
+    // Before anything is touched: it may be of a later form than this supervisor knows.
+    let ledger = LedgerFile::open(&plan.app)?;
+    let begun_before = ledger.1.knows_anything();
+    crash::point("begin: ledger opened", "");
+    let mut daemon = match open(plan, ledger, start, signals).await {
+        Ok(opened) => opened,
+        // The next one goes on from what the last one wrote down.
+        Err(error) if begun_before => return Err(error),
+        Err(error) => return Err(also(error, runtime.remove().err())),
+    };
+    way_back::close();
+    daemon.handover.say_upgraded();
+    daemon.unit.ready();
+    crash::point("begin: ready", "");
+    if let Some(Exit::Detach | Exit::Upgrade) = daemon.run(&runtime).await {
+        detach(daemon).await;
+        return Ok(());
+    }
+    let mut left = end(daemon).await;
+    left.extend(runtime.remove().err().map(anyhow::Error::from));
+    if left.is_empty() {
+        return Ok(());
+    }
+    let left: Vec<String> = left.iter().map(|error| format!("{error:#}")).collect();
+    bail!("something is left on the host: {}", left.join("; "))
+}
+
+/// Opens everything that the loop needs. What cannot go on leaves nothing behind.
+async fn open(
+    plan: Plan,
+    (file, legacy): (LedgerFile, Legacy),
+    start: Start,
+    signals: Signals,
+) -> anyhow::Result<Daemon> {
+    let Start {
+        manifest,
+        logs_go_to,
+        last_words,
+        mut heritage,
+        descriptors,
+    } = start;
+    let app = &plan.app;
+    let upgrade = Upgrade::new(heritage.word.take()).context("cannot tell where our file is")?;
+    let notices = Notify::bind(app).context("cannot make the notify socket")?;
+    let control = Listener::inherit(app, &mut heritage)?;
+    crash::point("begin: sockets bound", "");
+    let logs = Logs::start(app, logs_go_to).context("cannot read the tenants' output")?;
+    let (cgroups, network) = open_host(&plan).await?;
+    crash::point("begin: hub there", "");
+    way_back::test();
+    let under_way = UnderWay::default();
+    let wants = Wants::open(app, under_way.clone())?;
+    let (reporter, reports) = mpsc::unbounded_channel();
+    let site = Rc::new(Site {
+        app: app.clone(),
+        network,
+        cgroups,
+        logs,
+        logs_go_to,
+        reporter: Reporter::new(reporter),
+        under_way,
+        descriptors,
+    });
+    let recovery = Recovery::new(Rc::clone(&site), heritage);
+    let reloads = Reloads::new(manifest, plan.network.clone());
+    recovery.take_unplanned(&plan, &legacy).await;
+    let plans: Vec<_> = plan.tenants.into_iter().map(Arc::new).collect();
+    let mut daemon = Daemon {
+        supervisor: Supervisor::new(Limits::default()),
+        executor: Executor::new(site, &plans, reports),
+        state_file: StateFile::new(file),
+        readiness: Readiness::new(notices),
+        requests: Requests::serve(control),
+        wants,
+        reloads,
+        handover: Handover::new(upgrade, last_words),
+        transitions: Transitions::default(),
+        unit: Unit::new(),
+        signals,
+    };
+    let parts = (
+        &mut daemon.supervisor,
+        &mut daemon.state_file,
+        &mut daemon.wants,
+    );
+    for input in recovery.recover(plans, legacy, parts).await {
+        daemon.apply(input);
+    }
+    recovery.settle_heritage();
+    crash::point("begin: heritage settled", "");
+    Ok(daemon)
+}
+
+/// What went wrong first, and what else could not be tidied up after it.
+fn also(first: anyhow::Error, left: Option<impl Into<anyhow::Error>>) -> anyhow::Error {
+    match left.map(Into::into) {
+        None => first,
+        Some(left) => anyhow::anyhow!("{first:#}; and then something is left: {left:#}"),
+    }
+}
+
+/// What tenants are tracked by, and the network that they share.
+async fn open_host(plan: &Plan) -> anyhow::Result<(Option<Cgroups>, Network)> {
+    let cgroups = find_cgroups(&plan.app)?;
+    match Network::open(plan.network.clone()).await {
+        Ok(network) => Ok((cgroups, network)),
+        Err(why) => {
+            let tidied = cgroups.map_or(Ok(()), |Cgroups { tree, .. }| tree.remove());
+            Err(also(why.into(), tidied.err()))
+        }
+    }
+}
+
+fn find_cgroups(app: &AppName) -> anyhow::Result<Option<Cgroups>> {
+    let Some(tree) = Tree::find(app)? else {
+        tracing::warn!(
+            "no cgroup v2 tree can be written to: tenants' processes are tracked by their \
+             network namespace, and stopping one walks over all of /proc"
+        );
+        return Ok(None);
+    };
+    match Watch::new() {
+        Ok(watch) => Ok(Some(Cgroups { tree, watch })),
+        Err(why) => Err(also(why.into(), tree.remove().err())),
+    }
+}
+
+/// Ends with everything standing: whoever waits hears the end of it before the sockets go, and what
+/// was read of the tenants' output is written on.
+async fn detach(daemon: Daemon) {
+    daemon.requests.end().await;
+    drop(daemon.readiness);
+    crash::point("leave: sockets closed", "");
+    daemon.executor.detach().await;
+}
+
+/// Takes away what all tenants shared, and gives what could not be taken.
+async fn end(daemon: Daemon) -> Vec<anyhow::Error> {
+    let mut left = stuck(&daemon.supervisor);
+    left.extend(daemon.executor.take_leftovers().await);
+    daemon.requests.end().await;
+    drop(daemon.readiness);
+    crash::point("finish: sockets closed", "");
+    daemon.executor.end(&mut left).await;
+    left
+}
+
+/// What could not be ended or released, for the last word.
+fn stuck(supervisor: &Supervisor) -> Vec<anyhow::Error> {
+    let stuck = |view: View| {
+        let why = view.why.filter(|_| view.state == StateWord::Stuck)?;
+        Some(anyhow::anyhow!("{}: {why}", view.name))
+    };
+    supervisor.tenants().filter_map(stuck).collect()
+}
