@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tenantd_api::wire::{StateWord, TenantStatus};
 
-use crate::support::daemon::{Daemon, until};
+use crate::support::daemon::{Daemon, in_time, run, until};
 use crate::support::place::{example, script};
 use crate::support::visit::accepts;
 use crate::{fails_to_start, host, manifest};
@@ -148,4 +148,23 @@ fn one_that_says_nothing_over_the_notify_socket_has_failed() {
     let daemon = Daemon::start(&manifest(&program, app, BADLY));
     let held = daemon.until_state("acme", StateWord::Held);
     assert!(held.why.as_ref().unwrap().contains("READY=1"), "{held:?}");
+}
+
+#[test]
+fn what_is_said_between_two_launches_makes_no_later_one_ready() {
+    host();
+    let program = misbehaves("exec /srv/idle");
+    let app = "ready = { notify = true, within = \"300ms\" }";
+    let daemon = Daemon::start(&manifest(&program, app, BADLY));
+    daemon.until_state("acme", StateWord::Held);
+    // It waits until it has been heard.
+    let netns = format!("--net=/run/netns/{}-acme", daemon.app);
+    let mut speaker = in_time("nsenter");
+    speaker.args([&netns, "systemd-notify", "--ready"]).env(
+        "NOTIFY_SOCKET",
+        format!("/run/tenantd/{}/notify", daemon.app),
+    );
+    run(&mut speaker).expect(0);
+    let said = daemon.tell(&["start", "acme"]).expect(1);
+    assert!(said.contains("READY=1"), "{said}");
 }
