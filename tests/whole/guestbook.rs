@@ -175,6 +175,7 @@ fn status_has_its_shape_and_its_exit_code() {
             "state",
             "pid",
             "address",
+            "addresses",
             "restarts",
             "since",
             "ready",
@@ -187,6 +188,7 @@ fn status_has_its_shape_and_its_exit_code() {
         assert_eq!(keys, promised);
         assert_eq!(tenant["name"], name);
         assert_eq!(tenant["address"], ip);
+        assert_eq!(tenant["addresses"], json!([ip]));
         assert_eq!([&tenant["want"], &tenant["state"]], ["up", "up"]);
         assert_eq!(
             [&tenant["restarts"], &tenant["ready"]],
