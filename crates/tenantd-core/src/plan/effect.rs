@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::derive;
-use super::fields::{self, Field, Key, Takes};
+use super::fields::{self, Field, Key, See, Takes};
 use super::model::TenantPlan;
 
 /// What a changed field takes, the least first.
@@ -53,8 +53,13 @@ impl Fingerprints {
 /// What contributes to them, and how that may change, is said in [`fields`].
 #[must_use]
 pub fn fingerprints(tenant: &TenantPlan) -> Fingerprints {
+    of(|see| fields::tenant(tenant, see))
+}
+
+/// The fingerprints of what a walk shows.
+pub(super) fn of(walk: impl FnOnce(See<'_>)) -> Fingerprints {
     let mut parts = Parts::default();
-    fields::tenant(tenant, &mut |field| parts.add(&field));
+    walk(&mut |field| parts.add(&field));
     parts.fingerprints()
 }
 
@@ -106,9 +111,7 @@ mod tests {
     use super::*;
 
     fn of(fields: &[Field<'_>]) -> Fingerprints {
-        let mut parts = Parts::default();
-        fields.iter().for_each(|field| parts.add(field));
-        parts.fingerprints()
+        super::of(|see| fields.iter().copied().for_each(see))
     }
 
     #[test]

@@ -7,8 +7,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::manifest::Source;
 use crate::plan::address::Addresses;
-use crate::plan::effect::fingerprints;
+use crate::plan::effect::{self, fingerprints};
 use crate::plan::facts::{ProgramFact, Table, User};
+use crate::plan::fields::Key;
 
 fn plan(tenants: &str) -> Plan {
     plan_of("", tenants)
@@ -124,6 +125,34 @@ proptest! {
                     prop_assert!(after.contains(&holder.name));
                 }
                 (holder, _) => prop_assert!(holder.is_none() && after.is_empty()),
+            }
+        }
+    }
+
+    /// Whatever the plan, and wherever the field is listed: so no upgrade relaunches a tenant
+    /// because of a key that it does not use.
+    #[test]
+    fn a_field_at_its_default_is_in_no_fingerprint(plan in plans(), at in 0_usize..40) {
+        for tenant in &plan.tenants {
+            for takes in [Takes::Renew, Takes::Relaunch, Takes::Live(Touches::Policy)] {
+                let said = Field::new(Key::Later("new"), "new", &"7", takes);
+                let with = |new: Field<'_>| effect::of(|see| {
+                    let mut listed = 0;
+                    fields::tenant(tenant, &mut |field| {
+                        if listed == at {
+                            see(new);
+                        }
+                        listed += 1;
+                        see(field);
+                    });
+                    if listed <= at {
+                        see(new);
+                    }
+                });
+                let unsaid = Field { at_default: true, ..said };
+                prop_assert_eq!(with(unsaid), fingerprints(tenant));
+                let effect = Some(takes.effect()).filter(|effect| *effect != Effect::Live);
+                prop_assert_eq!(fingerprints(tenant).effect(with(said)), effect);
             }
         }
     }
