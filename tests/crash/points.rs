@@ -80,7 +80,6 @@ points! {
     release_network_gone: "release: network gone", Stopping;
     release_name_taken: "release: name taken", Stopping;
     release_logs_closed: "release: logs closed", Stopping;
-    release_record_removed: "release: record removed", Stopping;
     release_one_pipe_removed: "pipes: one removed", Stopping;
     release_pipes_removed: "release: pipes removed", Stopping;
     release_leaf_removed: "release: leaf removed", Stopping;

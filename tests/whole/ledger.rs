@@ -236,31 +236,3 @@ fn after_a_reboot_everything_simply_starts() {
     }
     daemon.end();
 }
-
-#[test]
-fn the_first_form_is_read() {
-    let mut daemon = tenants(SLOW);
-    let before = daemon.until_tenant("serves", is_up);
-    daemon.kill();
-    let app = daemon.app.clone();
-    let record = ledger::record(&app, "serves");
-    let live = &record["memory"]["state"]["up"]["launch"];
-    let first = serde_json::json!({
-        "version": 1, "launch": live["id"], "started_at": live["started_at"],
-        "pid": record["process"]["pid"], "start_ticks": record["process"]["start_ticks"],
-        "netns": record["netns"], "plan": record["plan"], "ready": true, "restarts": 4,
-    });
-    let path = format!("/run/tenantd/{app}/tenants/serves/launch");
-    fs::write(path, first.to_string()).unwrap();
-    fs::remove_file(format!("/run/tenantd/{app}/ledger")).unwrap();
-    // What has no record at all is left alone.
-    for other in ["seven", "deaf"] {
-        let leaf = format!("/sys/fs/cgroup/tenantd/{app}/{other}");
-        fs::write(format!("{leaf}/cgroup.kill"), "1").unwrap();
-    }
-    daemon.again();
-    let after = daemon.tenant("serves");
-    assert_eq!((after.pid, after.restarts), (before.pid, 4));
-    assert!(is_up(&after));
-    daemon.end();
-}

@@ -26,7 +26,7 @@ use tenantd_host::{datastore, fifo, lock, process};
 
 use super::clock;
 use super::ledger::Process;
-use super::record::{self, Made, Mark, Record};
+use super::record::{Made, Mark, Record};
 use super::recovery::Recovery;
 use super::site::blocking;
 use super::survivors::{Survivor, eldest, hold};
@@ -182,8 +182,7 @@ impl Recovery {
                 start_ticks: first.start_ticks,
             }),
             netns: inode,
-            plan: record::combined(made.by),
-            made: Some(made),
+            made,
             program: None,
         })
     }

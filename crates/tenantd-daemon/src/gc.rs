@@ -26,7 +26,6 @@ use tenantd_host::network::leftover::{self, Marked, Survey};
 use tenantd_host::runtime::{self, Named};
 use tenantd_host::{fifo, process};
 
-use super::record;
 use super::recovery::Recovery;
 use super::site::{Site, blocking};
 
@@ -238,11 +237,7 @@ impl Ground<'_> {
         }
         let folder = fifo::folder(self.app, tenant);
         if folder.exists() {
-            let done = taken(self.dry_run, || {
-                record::forget_first(self.app, tenant)?;
-                fifo::remove(self.app, tenant)?;
-                anyhow::Ok(())
-            });
+            let done = taken(self.dry_run, || fifo::remove(self.app, tenant));
             leftovers.push(said(LeftoverKind::Folder, &folder.display(), done));
             crash::point("gc: folder taken", tenant.as_str());
         }

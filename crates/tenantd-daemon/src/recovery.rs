@@ -77,7 +77,6 @@ impl Recovery {
             if let Some(slot) = slot {
                 file.take_over(&plan.name, slot);
             }
-            let record = record.or_else(|| self.first_record(&plan.name));
             known.push((plan, record));
         }
         let found = self.found(known, wants).await;

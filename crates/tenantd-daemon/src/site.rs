@@ -22,7 +22,6 @@ use tenantd_host::{datastore, fifo, lock, process};
 
 use super::ledger::Standing;
 use super::logs::Logs;
-use super::record;
 use super::report::{News, Reporter};
 use super::store;
 use super::under_way::UnderWay;
@@ -135,10 +134,6 @@ impl Site {
         self.logs.remove(&plan.name).await;
         store::forget_pipes(&plan.name);
         crash::point("release: logs closed", plan.name.as_str());
-        if let Err(error) = record::forget_first(&self.app, &plan.name) {
-            failures.push(broken(Stage::Release, &plan.name, &error));
-        }
-        crash::point("release: record removed", plan.name.as_str());
         failures.extend(fifo::remove(&self.app, &plan.name).err());
         crash::point("release: pipes removed", plan.name.as_str());
         failures.extend(self.clear_leaf(plan, leaf));

@@ -13,7 +13,7 @@ use tenantd_host::crash;
 
 use super::ledger::Entry;
 use super::ledger::file::{LedgerFile, Slot};
-use super::record::{self, Made, Mark, Record};
+use super::record::{Made, Mark, Record};
 
 /// The file, and where in it each tenant is.
 pub(super) struct StateFile {
@@ -54,8 +54,7 @@ impl StateFile {
                 memory,
                 process: entry.mark(),
                 netns: entry.standing.as_ref().map_or(0, |standing| standing.inode),
-                plan: record::combined(made.by),
-                made: Some(made),
+                made,
                 program: entry.running.as_ref().and_then(|running| running.program),
             };
             let before = self.slots.get(tenant).copied();

@@ -2,7 +2,6 @@
 //! ended before anything is started, so that a new tenant can have their address and their data.
 
 use std::collections::BTreeSet;
-use std::io;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -17,9 +16,8 @@ use tenantd_host::network::leftover::Marked;
 use tenantd_host::{fifo, process};
 
 use super::ledger::file::Legacy;
-use super::record;
 use super::recovery::Recovery;
-use super::site::{blocking, broken, take_name};
+use super::site::{blocking, take_name};
 
 /// From SIGTERM to SIGKILL. The stop signal and the grace of a tenant that is in no manifest are
 /// not known any more; 10 s are what a manifest says where it says nothing.
@@ -62,9 +60,6 @@ pub(super) async fn end(
     tenant: &TenantName,
     netns: Option<u64>,
 ) -> Result<(), Failure> {
-    let first = record::read_first(app, tenant);
-    let first = first.map_err(|error| broken(Stage::End, tenant, &error))?;
-    let netns = netns.or(first.map(|record| record.netns));
     match (tree.and_then(|tree| tree.found(tenant)), netns) {
         (Some(leaf), _) => end_leaf(&leaf).await?,
         // Its supervisor had no cgroup for it, or one that only itself knew.
@@ -73,8 +68,6 @@ pub(super) async fn end(
         (None, None) => {}
     }
     crash::point("stray: ended", tenant.as_str());
-    let failed = |error: io::Error| broken(Stage::Release, tenant, &error);
-    record::forget_first(app, tenant).map_err(failed)?;
     take_name(app, tenant)?;
     fifo::remove(app, tenant)
 }

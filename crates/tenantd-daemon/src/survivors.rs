@@ -14,7 +14,6 @@ use std::sync::Arc;
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use tenantd_core::name::TenantName;
 use tenantd_core::plan::model::TenantPlan;
 use tenantd_core::supervisor::event::{Exit, LaunchId};
 use tenantd_core::supervisor::memory::{Fate, Footing, Found, Memory};
@@ -30,7 +29,7 @@ use super::clock;
 use super::executor::exit;
 use super::launch::await_end;
 use super::ledger::{Process, Running, Standing};
-use super::record::{self, Made, Mark, Record};
+use super::record::{Made, Mark, Record};
 use super::recovery::Recovery;
 use super::report::News;
 use super::store;
@@ -45,14 +44,6 @@ pub(super) struct Survivor {
 }
 
 impl Recovery {
-    /// The record of a tenant in the first form, if there is one that can be read.
-    pub(super) fn first_record(&self, tenant: &TenantName) -> Option<Record> {
-        record::read_first(&self.site.app, tenant).unwrap_or_else(|error| {
-            tracing::warn!(%tenant, "{tenant}: its record cannot be read: {error}");
-            None
-        })
-    }
-
     /// What an earlier supervisor left of a tenant, if that is anything. What is in the way of
     /// adopting it is logged, and shows again when the tenant is provisioned or released.
     pub(super) fn survivor(&self, plan: &TenantPlan, record: Option<Record>) -> Option<Survivor> {

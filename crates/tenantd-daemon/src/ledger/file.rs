@@ -23,7 +23,7 @@ use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::derive;
 use tenantd_host::runtime;
 
-/// The form of the file. The first one was a file for each launch.
+/// The form of the file.
 pub(crate) const VERSION: u32 = 2;
 
 /// Bytes of a slot, of which two fit a page. A record has about 700.
@@ -222,9 +222,7 @@ impl LedgerFile {
                 break;
             }
         }
-        if let (Err(_), Some(made)) = (&fits, &mut record.made)
-            && let Some(holds) = &mut made.holds
-        {
+        if let (Err(_), Some(holds)) = (&fits, &mut record.made.holds) {
             // A path may be longer than a slot: then nobody waits for that datastore.
             holds.source = None;
             fits = line(&serde_json::to_string(&record)?);
