@@ -11,6 +11,7 @@
 )]
 
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::mount::{MsFlags, mount};
@@ -52,7 +53,7 @@ pub fn enter() {
         )
         .unwrap();
     }
-    let up = std::process::Command::new("ip")
+    let up = Command::new("ip")
         .args(["link", "set", "lo", "up"])
         .status()
         .expect("the tests need iproute2");
@@ -80,6 +81,21 @@ pub fn app_name() -> String {
     let id = std::process::id();
     let born = tenantd_host::process::start_ticks(id.try_into().unwrap()).unwrap();
     format!("test-{id}-{born}-{count}")
+}
+
+/// Runs a test of this binary in a process of its own, and only that one: its path without the
+/// name of the binary, marked `#[ignore]` so that nothing else runs it. `before` executes it there.
+/// False if it fails, or if there is no such test: of none, all pass.
+pub fn passes_alone(path: &str, before: &mut Command) -> bool {
+    let output = before
+        .arg(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "--nocapture", path])
+        .output()
+        .unwrap();
+    let [said, errors] =
+        [output.stdout, output.stderr].map(|it| String::from_utf8_lossy(&it).into_owned());
+    eprintln!("{said}{errors}");
+    output.status.success() && said.contains("1 passed")
 }
 
 pub mod daemon;

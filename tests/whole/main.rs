@@ -3,18 +3,24 @@
 
 #![allow(unreachable_pub, reason = "the shared modules are private here")]
 
+#[path = "../support/refuse.rs"]
+mod refuse;
 #[path = "../support/mod.rs"]
 mod support;
 
 #[allow(dead_code, reason = "the simulation uses all of it")]
-#[path = "../sim/random.rs"]
+#[path = "../pure/sim/random.rs"]
 mod random;
 
+mod bad_days;
 mod bridge;
+mod chaos;
+mod crash;
 mod crowd;
 mod downtime;
 mod ending;
 mod guestbook;
+mod guide;
 mod join;
 mod leaving;
 mod ledger;
@@ -23,6 +29,7 @@ mod names;
 mod namespaces;
 mod nginx;
 mod paper;
+mod papers;
 mod redis;
 mod reload;
 mod rolling;

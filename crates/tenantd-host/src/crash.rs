@@ -4,7 +4,7 @@
 //! The variable `TENANTD_CRASH_AT` arms one of them: `POINT`, `POINT@TENANT` for a single tenant,
 //! `POINT#2` for the second time that it is passed. A program that is executed over another has
 //! the variable from it and counts from the beginning. Only builds with debug assertions have them;
-//! in a release a point is nothing. `tests/crash` knows every point and shows that the next
+//! in a release a point is nothing. `tests/whole/crash` knows every point and shows that the next
 //! supervisor gets on from each.
 
 #[cfg(debug_assertions)]

@@ -4,7 +4,7 @@
 //!
 //! Varlink has no enum with data and no names with dashes; what has those gets a mirror here. A
 //! mirror that exists for the description alone is checked against what is really sent by
-//! `tests/control.rs`.
+//! `tests/kernel/control`.
 
 use serde::{Deserialize, Serialize};
 use zlink::idl;

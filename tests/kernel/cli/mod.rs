@@ -1,0 +1,200 @@
+//! The program as a person meets it: the real binary in a test host, with a scripted supervisor
+//! behind the control socket.
+
+mod ask;
+mod complete;
+mod exec;
+mod list;
+mod logs;
+
+use crate::support;
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use tenantd_api::wire::{
+    self, Answer, AppStatus, Door, LogPlace, StateWord, TenantAnswer, TenantStatus, Tracking, Verb,
+    Want,
+};
+use tenantd_core::name::{AppName, TenantName};
+use tenantd_daemon::control;
+use tenantd_daemon::desk::{self, Ask, NoDoor, Unknown};
+
+/// Far more than anything here takes: past it, a test has failed.
+const LIMIT: Duration = Duration::from_secs(10);
+
+fn tenantd(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tenantd"));
+    command
+        .args(arguments)
+        .env_remove("TENANTD_APP")
+        .env_remove("TENANTD_CONFIG")
+        .stdin(Stdio::null());
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    tenantd(arguments).output().unwrap()
+}
+
+#[track_caller]
+fn expect(output: &Output, code: i32, stdout: &str, stderr: &str) {
+    assert_eq!(String::from_utf8_lossy(&output.stdout), stdout);
+    assert_eq!(String::from_utf8_lossy(&output.stderr), stderr);
+    assert_eq!(output.status.code(), Some(code));
+}
+
+/// Two tenants: acme does as told, beta cannot be started and cannot be stopped.
+fn status(app: &AppName, names: &[TenantName]) -> Result<AppStatus, Unknown> {
+    let one = |name: &str, state, pid: Option<u32>, why: Option<&str>| TenantStatus {
+        name: name.parse().unwrap(),
+        want: Want::Up,
+        permanent: None,
+        state,
+        pid,
+        addresses: std::net::Ipv4Addr::new(10, 77, 0, 11).into(),
+        restarts: 0,
+        since: jiff::Timestamp::UNIX_EPOCH,
+        ready: pid.map(|_| true),
+        program: None,
+        awaits: Vec::new(),
+        until: None,
+        why: why.map(Into::into),
+        failure: None,
+    };
+    let all = [
+        one("acme", StateWord::Up, Some(123), None),
+        one(
+            "beta",
+            StateWord::Held,
+            None,
+            Some("cannot execute /opt/wiki"),
+        ),
+    ];
+    for name in names {
+        if all.iter().all(|tenant| tenant.name != *name) {
+            let tenant = name.clone();
+            return Err(Unknown { tenant });
+        }
+    }
+    let wanted = |tenant: &TenantStatus| names.is_empty() || names.contains(&tenant.name);
+    Ok(AppStatus {
+        app: app.clone(),
+        pid: 4711,
+        tracking: Tracking::Cgroup,
+        logs: LogPlace::Files,
+        tenants: all.into_iter().filter(wanted).collect(),
+    })
+}
+
+struct Script {
+    app: AppName,
+    door: Option<Door>,
+    /// Whether a stop is reached.
+    down: bool,
+    /// Where the tenants' output goes.
+    logs: LogPlace,
+    /// Dies instead of answering a settle.
+    dies: bool,
+}
+
+impl Script {
+    fn new() -> Self {
+        let app: AppName = support::app_name().parse().unwrap();
+        Self {
+            app,
+            door: None,
+            down: false,
+            logs: LogPlace::Files,
+            dies: false,
+        }
+    }
+
+    /// Gives its answer; false ends the supervisor.
+    fn answer(&mut self, ask: Ask) -> bool {
+        // A client that is gone needs no answer.
+        match ask {
+            Ask::Status { tenants, reply } => {
+                let mut status = status(&self.app, &tenants);
+                if let Ok(status) = &mut status {
+                    status.logs = self.logs;
+                }
+                drop(reply.send(status));
+            }
+            Ask::Settle { tenants, reply, .. } => {
+                if self.dies {
+                    return false;
+                }
+                let mut settled = status(&self.app, &tenants);
+                if let (true, Ok(settled)) = (self.down, &mut settled) {
+                    settled.tenants[0].state = StateWord::Down;
+                }
+                drop(reply.send(settled));
+            }
+            Ask::Act {
+                verb,
+                tenants,
+                permanent: _,
+                reply,
+            } => {
+                self.down = verb == Verb::Stop;
+                let answer = |tenant: TenantStatus| TenantAnswer {
+                    tenant: tenant.name,
+                    answer: Answer::Accepted,
+                };
+                let answers = status(&self.app, &tenants)
+                    .map(|status| status.tenants.into_iter().map(answer).collect());
+                drop(reply.send(answers));
+            }
+            Ask::Collect { reply, .. } => drop(reply),
+            Ask::Upgrade { reply } => {
+                let _gone = reply.send(Err("not here".to_owned()));
+            }
+            Ask::Upgraded { .. } => unreachable!("it follows an upgrade"),
+            Ask::Leave { reply } => {
+                let _gone = reply.send(Ok(()));
+            }
+            Ask::Reload { reply } | Ask::Diff { reply } => {
+                let _gone = reply.send(Ok(tenantd_core::plan::diff::Changes::default()));
+            }
+            Ask::Manifest { reply } => {
+                let _gone = reply.send("/etc/tenantd/wiki.toml".into());
+            }
+            Ask::Enter { tenant, reply } => {
+                let down = NoDoor::Down(StateWord::Held);
+                let door = self.door.clone().filter(|_| tenant.as_str() == "acme");
+                drop(reply.send(door.ok_or(down)));
+            }
+        }
+        true
+    }
+
+    /// Serves from a thread of its own, in the caller's test host.
+    fn serve(mut self) {
+        let folder = wire::control_socket(&self.app);
+        std::fs::create_dir_all(folder.parent().unwrap()).unwrap();
+        let (bound, is_bound) = channel();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            tokio::task::LocalSet::new().block_on(&runtime, async {
+                let listener = control::bind(&self.app).unwrap();
+                let (desk, mut asks) = desk::open();
+                tokio::task::spawn_local(listener.serve(desk));
+                bound.send(()).unwrap();
+                while let Some(ask) = asks.recv().await {
+                    if !self.answer(ask) {
+                        // As if killed: no answer, the connections just end.
+                        return;
+                    }
+                }
+            });
+        });
+        is_bound.recv_timeout(LIMIT).unwrap();
+    }
+}

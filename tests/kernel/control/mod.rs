@@ -1,0 +1,216 @@
+//! The control socket: a real server on a real socket, the real client, and peers that speak
+//! varlink by hand, in part badly.
+
+mod client;
+mod random;
+mod varlink;
+
+use crate::support;
+
+use std::io::{Read, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tenantd_api::client::{ClientError, Connection};
+use tenantd_api::wire::{
+    self, Answer, AppStatus, Door, StateWord, TenantAnswer, TenantStatus, Verb,
+};
+use tenantd_core::name::{AppName, TenantName};
+use tenantd_core::plan::diff::{Change, Changes, FieldChange, TenantChange};
+use tenantd_core::stage::{Failure, Stage};
+use tenantd_daemon::control::{self, CONNECTIONS_MAX, ControlError};
+use tenantd_daemon::desk::{self, Ask, Desk, NoDoor, NoReload, Unknown};
+use tokio::sync::mpsc;
+
+/// Far more than anything here takes: past it, a test has failed.
+const LIMIT: Duration = Duration::from_secs(10);
+
+fn tenant(name: &str) -> TenantName {
+    name.parse().unwrap()
+}
+
+fn status(app: &AppName, tenants: &[TenantName]) -> AppStatus {
+    let one = |name: &TenantName| TenantStatus {
+        name: name.clone(),
+        want: wire::Want::Up,
+        permanent: None,
+        state: StateWord::Held,
+        pid: Some(123),
+        addresses: std::net::Ipv4Addr::new(10, 77, 0, 11).into(),
+        restarts: 3,
+        since: "2026-11-22T10:00:00Z".parse().unwrap(),
+        ready: Some(false),
+        program: Some(wire::Program::Older),
+        awaits: Vec::new(),
+        until: Some("2026-11-22T10:00:05Z".parse().unwrap()),
+        why: Some("cannot execute".into()),
+        failure: Some(Failure::errno(Stage::EnterNetns, "/opt/wiki", libc::EACCES)),
+    };
+    AppStatus {
+        app: app.clone(),
+        pid: 1,
+        tracking: wire::Tracking::Cgroup,
+        logs: wire::LogPlace::Files,
+        tenants: tenants.iter().map(one).collect(),
+    }
+}
+
+fn door() -> Door {
+    Door {
+        pid: 123,
+        start_ticks: u64::MAX,
+        cgroup: None,
+        uid: 33,
+        gid: 33,
+        groups: vec![33],
+        environment: [("PATH".to_owned(), "/usr/bin".to_owned())].into(),
+        working_directory: "/".into(),
+    }
+}
+
+/// Runs `test` beside a server for a new application, in a test host of its own.
+fn with_server<F>(test: impl FnOnce(AppName, mpsc::Receiver<Ask>) -> F)
+where
+    F: Future<Output = ()>,
+{
+    with_app(|app| async move {
+        let listener = control::bind(&app).unwrap();
+        let (desk, asks) = desk::open();
+        tokio::task::spawn_local(listener.serve(desk));
+        test(app, asks).await;
+    });
+}
+
+/// Runs `test` for a new application that has its runtime folder, in a test host of its own.
+fn with_app<F: Future<Output = ()>>(test: impl FnOnce(AppName) -> F) {
+    support::enter();
+    let app: AppName = support::app_name().parse().unwrap();
+    let folder = wire::control_socket(&app);
+    std::fs::create_dir_all(folder.parent().unwrap()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let local = tokio::task::LocalSet::new();
+    let limited = async { tokio::time::timeout(LIMIT, test(app)).await.unwrap() };
+    local.block_on(&runtime, limited);
+}
+
+fn changes(renewed: &TenantName) -> Changes {
+    let field = |before: Option<&str>, after: Option<&str>| FieldChange {
+        field: "address".into(),
+        before: before.map(Into::into),
+        after: after.map(Into::into),
+    };
+    let change = TenantChange {
+        tenant: renewed.clone(),
+        change: Change::Renew,
+        fields: vec![field(None, Some("b")), field(Some("a"), None)],
+        after: vec![tenant("beta")],
+    };
+    Changes {
+        fixed: Vec::new(),
+        tenants: vec![change],
+        unchanged: 7,
+    }
+}
+
+/// A desk that answers everything at once.
+async fn answer_all(app: AppName, mut asks: mpsc::Receiver<Ask>) {
+    let acme = tenant("acme");
+    while let Some(ask) = asks.recv().await {
+        match ask {
+            Ask::Status { tenants, reply } | Ask::Settle { tenants, reply, .. } => {
+                let unknown = tenants.iter().find(|&name| *name != acme).cloned();
+                let answer = match unknown {
+                    Some(tenant) => Err(Unknown { tenant }),
+                    None => Ok(status(&app, std::slice::from_ref(&acme))),
+                };
+                // The peer may have left.
+                let _ = reply.send(answer);
+            }
+            Ask::Act { verb, reply, .. } => {
+                let answer = match verb {
+                    Verb::Start => Answer::Accepted,
+                    Verb::Stop => Answer::AlreadySo,
+                    Verb::Restart => Answer::Refused {
+                        reason: "no".into(),
+                    },
+                };
+                let tenant = acme.clone();
+                let _ = reply.send(Ok(vec![TenantAnswer { tenant, answer }]));
+            }
+            Ask::Reload { reply } => {
+                let _ = reply.send(Err(NoReload::BadManifest("2 problems".into())));
+            }
+            Ask::Diff { reply } => {
+                let _ = reply.send(Ok(changes(&acme)));
+            }
+            Ask::Manifest { reply } => {
+                let _ = reply.send("/etc/tenantd/wiki.toml".into());
+            }
+            Ask::Collect { reply, .. } => drop(reply),
+            Ask::Upgrade { reply } => {
+                let _gone = reply.send(Err("not here".to_owned()));
+            }
+            Ask::Upgraded { .. } => unreachable!("it follows an upgrade"),
+            Ask::Leave { reply } => {
+                let _gone = reply.send(Ok(()));
+            }
+            Ask::Enter { tenant, reply } => {
+                let answer = match tenant.as_str() {
+                    "acme" => Ok(door()),
+                    "down" => Err(NoDoor::Down(StateWord::Waiting)),
+                    _ => Err(NoDoor::Unknown(Unknown { tenant })),
+                };
+                let _ = reply.send(answer);
+            }
+        }
+    }
+}
+
+/// Sends bytes as they are and gives back all that comes until the server closes, as one JSON
+/// value per message.
+async fn raw(app: &AppName, bytes: Vec<u8>, end: bool) -> Vec<Value> {
+    let path = wire::control_socket(app);
+    tokio::task::spawn_blocking(move || exchange(&path, &bytes, end))
+        .await
+        .unwrap()
+}
+
+fn exchange(path: &PathBuf, bytes: &[u8], end: bool) -> Vec<Value> {
+    let mut stream = UnixStream::connect(path).unwrap();
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    stream.set_write_timeout(Some(LIMIT)).unwrap();
+    let (mut sending, bytes) = (stream.try_clone().unwrap(), bytes.to_vec());
+    // Both at once: the server reads no further while nobody takes its answers.
+    let sender = std::thread::spawn(move || {
+        // The server may close before it has read all.
+        let _ = sending.write_all(&bytes);
+        if end {
+            let _ = sending.shutdown(std::net::Shutdown::Write);
+        }
+    });
+    let mut answer = Vec::new();
+    match stream.read_to_end(&mut answer) {
+        Ok(_) => {}
+        Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
+    }
+    sender.join().unwrap();
+    answer
+        .split(|byte| *byte == 0)
+        .filter(|message| !message.is_empty())
+        .map(|message| serde_json::from_slice(message).unwrap())
+        .collect()
+}
+
+fn call(method: &str, parameters: &Value) -> Vec<u8> {
+    let mut bytes = json!({"method": method, "parameters": parameters})
+        .to_string()
+        .into_bytes();
+    bytes.push(0);
+    bytes
+}

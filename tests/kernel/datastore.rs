@@ -1,0 +1,196 @@
+//! Datastores on the real kernel: found as they are, or made whole.
+
+use crate::{refuse, support};
+
+use std::fs::{Permissions, create_dir, create_dir_all, set_permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::path::Path;
+
+use nix::mount::{MsFlags, mount};
+use tenantd_core::plan::model::DatastorePlan;
+use tenantd_core::stage::Stage;
+use tenantd_host::datastore::ensure;
+
+fn plan(source: &str) -> DatastorePlan {
+    DatastorePlan {
+        source: source.into(),
+        root: Path::new("/run/data/wiki").into(),
+        target: Path::new("/run/expected").into(),
+        uid: 1000,
+        gid: 2000,
+        mode: 0o750,
+    }
+}
+
+/// A test host with `/run/data`, in which tenantd may make `wiki`.
+fn enter() -> DatastorePlan {
+    support::enter();
+    create_dir("/run/data").unwrap();
+    plan("/run/data/wiki/eu/acme")
+}
+
+/// Owner, group and mode.
+fn look(path: &str) -> (u32, u32, u32) {
+    let found = std::fs::symlink_metadata(path).unwrap();
+    (found.uid(), found.gid(), found.mode() & 0o7777)
+}
+
+fn mount_tmpfs(path: &str, flags: MsFlags, options: &str) {
+    mount(Some("test"), path, Some("tmpfs"), flags, Some(options)).unwrap();
+}
+
+fn names(path: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(path).unwrap();
+    entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
+}
+
+#[test]
+fn a_new_datastore_has_its_owner_and_those_above_are_roots() {
+    let plan = enter();
+    ensure(&plan).unwrap();
+    assert_eq!(look("/run/data/wiki"), (0, 0, 0o700));
+    assert_eq!(look("/run/data/wiki/eu"), (0, 0, 0o700));
+    assert_eq!(look("/run/data/wiki/eu/acme"), (1000, 2000, 0o750));
+    assert_eq!(names("/run/data/wiki/eu"), ["acme"]);
+}
+
+#[test]
+fn the_root_itself_can_be_the_datastore() {
+    enter();
+    ensure(&plan("/run/data/wiki")).unwrap();
+    assert_eq!(look("/run/data/wiki"), (1000, 2000, 0o750));
+}
+
+#[test]
+fn an_existing_datastore_is_left_as_it_is() {
+    let plan = enter();
+    create_dir_all(&plan.source).unwrap();
+    chown(&plan.source, Some(7), Some(8)).unwrap();
+    set_permissions(&plan.source, Permissions::from_mode(0o2711)).unwrap();
+    ensure(&plan).unwrap();
+    assert_eq!(look("/run/data/wiki/eu/acme"), (7, 8, 0o2711));
+    // Also one that lies outside of what tenantd may make.
+    create_dir("/run/elsewhere").unwrap();
+    let before = look("/run/elsewhere");
+    ensure(&self::plan("/run/elsewhere")).unwrap();
+    assert_eq!(look("/run/elsewhere"), before);
+}
+
+#[test]
+fn what_a_killed_supervisor_left_is_made_anew() {
+    let plan = enter();
+    create_dir_all("/run/data/wiki/eu/.acme.tenantd-new").unwrap();
+    ensure(&plan).unwrap();
+    assert_eq!(look("/run/data/wiki/eu/acme"), (1000, 2000, 0o750));
+    assert_eq!(names("/run/data/wiki/eu"), ["acme"]);
+}
+
+#[test]
+fn symbolic_links_are_refused_at_the_end_and_on_the_way() {
+    let plan = enter();
+    create_dir_all("/run/data/wiki/eu").unwrap();
+    symlink("/etc", "/run/data/wiki/eu/acme").unwrap();
+    symlink("/run/data/wiki/eu", "/run/data/wiki/link").unwrap();
+    for source in ["/run/data/wiki/eu/acme", "/run/data/wiki/link/new"] {
+        let why = ensure(&self::plan(source)).unwrap_err();
+        let said = why.to_string();
+        assert!(said.starts_with(&format!("cannot prepare the datastore {source}: ")));
+        assert!(
+            said.contains("(ELOOP) [a datastore's path may not lead"),
+            "{said}"
+        );
+    }
+    assert_eq!(names("/run/data/wiki/eu"), ["acme"]);
+    // The same when the link is only met while folders are being made.
+    std::fs::remove_file("/run/data/wiki/eu/acme").unwrap();
+    std::fs::remove_dir("/run/data/wiki/eu").unwrap();
+    symlink("/run/data/wiki", "/run/data/wiki/eu").unwrap();
+    assert_eq!(ensure(&plan).unwrap_err().errno, libc::ELOOP);
+}
+
+#[test]
+fn a_file_is_no_datastore() {
+    let plan = enter();
+    create_dir_all("/run/data/wiki/eu").unwrap();
+    std::fs::write(&plan.source, "").unwrap();
+    assert_eq!(
+        ensure(&plan).unwrap_err().to_string(),
+        "cannot prepare the datastore /run/data/wiki/eu/acme: Not a directory (ENOTDIR)"
+    );
+}
+
+#[test]
+fn what_lies_above_the_root_must_be_there() {
+    let plan = enter();
+    std::fs::remove_dir("/run/data").unwrap();
+    assert_eq!(
+        ensure(&plan).unwrap_err().to_string(),
+        "cannot prepare the datastore /run/data: No such file or directory (ENOENT)"
+    );
+}
+
+#[test]
+fn nothing_is_made_outside_the_root() {
+    enter();
+    assert_eq!(
+        ensure(&plan("/run/data/crm/acme")).unwrap_err().to_string(),
+        "cannot prepare the datastore /run/data/crm/acme: is missing; tenantd only makes \
+         datastores below /run/data/wiki"
+    );
+    let back = ensure(&plan("/run/data/wiki/../crm")).unwrap_err();
+    assert!(back.detail.contains("'..'"), "{back}");
+    assert!(ensure(&plan("data/wiki/acme")).is_err());
+    assert_eq!(names("/run/data"), [""; 0]);
+}
+
+#[test]
+fn a_read_only_filesystem_says_so() {
+    let plan = enter();
+    mount_tmpfs("/run/data", MsFlags::MS_RDONLY, "mode=755");
+    assert_eq!(
+        ensure(&plan).unwrap_err().to_string(),
+        "cannot prepare the datastore /run/data/wiki: Read-only file system (EROFS) [the \
+         filesystem is mounted read-only: remount it]"
+    );
+}
+
+#[test]
+fn a_full_filesystem_says_so_and_keeps_nothing_half_made() {
+    let plan = enter();
+    // Room for the filesystem's root and the two folders above the datastore.
+    mount_tmpfs("/run/data", MsFlags::empty(), "nr_inodes=3");
+    let said = ensure(&plan).unwrap_err().to_string();
+    assert!(said.starts_with("cannot prepare the datastore /run/data/wiki/eu/acme: "));
+    assert!(
+        said.contains("(ENOSPC) [the filesystem is full: make room]"),
+        "{said}"
+    );
+    assert_eq!(names("/run/data"), [""; 0]);
+}
+
+#[test]
+fn an_owner_that_cannot_be_set_leaves_nothing() {
+    for syscall in [libc::SYS_fchown, libc::SYS_fchmod] {
+        let refused = move || {
+            let plan = enter();
+            refuse::deny(syscall, None, libc::EPERM);
+            let why = ensure(&plan).unwrap_err();
+            (why, names("/run/data"))
+        };
+        let (why, left) = std::thread::spawn(refused).join().unwrap();
+        assert_eq!((why.stage, why.errno), (Stage::Datastore, libc::EPERM));
+        assert_eq!(why.object, "/run/data/wiki/eu/acme");
+        assert_eq!(left, [""; 0]);
+    }
+}
+
+#[test]
+fn a_filesystem_without_rename_flags_will_do() {
+    let plan = enter();
+    refuse::deny(libc::SYS_renameat2, None, libc::EINVAL);
+    ensure(&plan).unwrap();
+    assert!(Path::new("/run/data/wiki/eu/acme").is_dir());
+    assert_eq!(look("/run/data/wiki/eu/acme"), (1000, 2000, 0o750));
+}

@@ -1,0 +1,8 @@
+//! Launches on the real kernel, each test in a test host of its own.
+
+mod bench;
+mod inside;
+mod locks;
+mod many;
+mod mounts;
+mod stages;

@@ -1,0 +1,124 @@
+//! What the program sees of the filesystem, and what the host sees of the program's.
+
+use std::path::Path;
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use tenantd_host::datastore;
+
+use crate::launch::bench::{Bench, TARGET, write_file};
+
+const NONE: Option<&str> = None;
+
+fn host_mounts() -> String {
+    std::fs::read_to_string("/proc/thread-self/mountinfo").unwrap()
+}
+
+/// Mounts a tmpfs that propagates to other mount namespaces.
+fn mount_shared(path: &str) {
+    std::fs::create_dir_all(path).unwrap();
+    mount(Some("test"), path, Some("tmpfs"), MsFlags::empty(), NONE).unwrap();
+    mount(NONE, path, NONE, MsFlags::MS_SHARED, NONE).unwrap();
+}
+
+#[test]
+fn data_lands_in_the_datastore() {
+    let bench = Bench::script("echo kept > /run/expected/file && cat /run/expected/file");
+    assert_eq!(bench.output(), "kept\n");
+    let kept = std::fs::read_to_string("/var/lib/tenantd/wiki/acme/file").unwrap();
+    assert_eq!(kept, "kept\n");
+    assert!(!Path::new(TARGET).join("file").exists());
+}
+
+#[test]
+fn the_datastore_runs_no_foreign_privilege() {
+    let running = Bench::new().run().unwrap();
+    let mounts = running.proc("mountinfo");
+    let line = mounts
+        .lines()
+        .find(|line| line.contains(" /run/expected "))
+        .unwrap();
+    assert!(line.contains("rw,nosuid,nodev,"), "{line}");
+}
+
+#[test]
+fn other_datastores_cannot_be_reached() {
+    let look = "ls -A /var/lib/tenantd; cat /var/lib/tenantd/wiki/*/file; true";
+    let mut bench = Bench::script(look).for_root();
+    let mut other = bench.datastore.clone();
+    other.source = "/var/lib/tenantd/wiki/other".into();
+    datastore::ensure(&other).unwrap();
+    write_file("/var/lib/tenantd/wiki/other/file", "secret\n", 0o600);
+    let hidden = std::mem::take(&mut bench.launch.hidden);
+    assert_eq!(
+        bench.output(),
+        "wiki\nsecret\n",
+        "without the cover there is no hole to close"
+    );
+    bench.launch.hidden = hidden;
+    let output = bench.output();
+    assert!(!output.contains("secret"), "{output}");
+    assert!(!output.contains("wiki\n"), "{output}");
+    // Root cannot lift the cover, nor put anything into it.
+    bench.set_script("umount /var/lib/tenantd; mkdir /var/lib/tenantd/x; ls -A /var/lib/tenantd");
+    let output = bench.output();
+    assert!(output.contains("Operation not permitted") || output.contains("must be superuser"));
+    assert!(output.contains("Read-only file system"), "{output}");
+    assert!(!output.contains("wiki\n"), "{output}");
+}
+
+#[test]
+fn nothing_is_reached_through_the_lock() {
+    let bench = Bench::script("ls -A /proc/self/fd/63/..; echo forged > /proc/self/fd/63; true");
+    let output = bench.output();
+    assert!(output.contains("Not a directory"), "{output}");
+    assert!(
+        output.contains("cannot create /proc/self/fd/63"),
+        "{output}"
+    );
+}
+
+#[test]
+fn private_folders_are_empty_and_its_own() {
+    let script = "ls -A /run/private && stat -c '%a %u %g' /run/private && touch /run/private/mine";
+    let mut bench = Bench::script(script);
+    std::fs::create_dir("/run/private").unwrap();
+    write_file("/run/private/of-the-host", "", 0o644);
+    bench.launch.private = ["/run/private".into()].into();
+    assert_eq!(bench.output(), "755 1000 1000\n");
+    assert!(!Path::new("/run/private/mine").exists());
+}
+
+#[test]
+fn an_unmount_on_the_host_reaches_the_tenant() {
+    let bench = Bench::new();
+    mount_shared("/run/shared");
+    mount_shared("/run/shared/disk");
+    let running = bench.run().unwrap();
+    assert!(running.proc("mountinfo").contains(" /run/shared/disk "));
+    umount2("/run/shared/disk", MntFlags::empty()).unwrap();
+    assert!(!running.proc("mountinfo").contains(" /run/shared/disk "));
+}
+
+#[test]
+fn no_mount_of_the_tenant_reaches_the_host() {
+    let mut bench = Bench::new();
+    mount_shared("/run/shared");
+    for folder in [
+        "/run/shared/data",
+        "/run/shared/private",
+        "/run/shared/hidden",
+    ] {
+        std::fs::create_dir(folder).unwrap();
+    }
+    bench.datastore.target = Path::new("/run/shared/data").into();
+    bench.launch.private = ["/run/shared/private".into()].into();
+    bench.launch.hidden = ["/run/shared/hidden".into()].into();
+    let before = host_mounts();
+    let running = bench.run().unwrap();
+    assert_eq!(
+        running.proc("mountinfo").matches(" /run/shared/").count(),
+        3
+    );
+    assert_eq!(host_mounts(), before);
+    assert!(running.proc("mountinfo").contains(" master:"));
+}

@@ -1,0 +1,361 @@
+//! Every stage fails once, alone, and says so with its object, its errno and what to do.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::symlink;
+
+use seccompiler::SeccompAction;
+use tenantd_core::stage::Stage;
+use tenantd_host::datastore;
+
+use crate::launch::bench::{Bench, TARGET, write_file};
+use crate::refuse::{deny, intercept};
+
+/// The whole message of a failure with one of its errnos.
+fn says(bench: &Bench, expected: &str) {
+    let said = bench.failure();
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn lock_held_by_another() {
+    let bench = Bench::new();
+    let first = bench.run().unwrap();
+    let expected = format!(
+        "cannot lock the datastore /var/lib/tenantd/wiki/acme: Try again (EAGAIN): held by \
+         wiki/acme, process {} [another launch still runs on this datastore: end it, or wait for \
+         it]",
+        first.pid
+    );
+    says(&bench, &expected);
+}
+
+#[test]
+fn tree_of_a_missing_datastore() {
+    let bench = Bench::new();
+    std::fs::remove_dir("/var/lib/tenantd/wiki/acme").unwrap();
+    says(
+        &bench,
+        "cannot take hold of the datastore /var/lib/tenantd/wiki/acme: No such file or directory \
+         (ENOENT)",
+    );
+}
+
+#[test]
+fn tree_through_a_symbolic_link() {
+    let mut bench = Bench::new();
+    symlink("/var/lib/tenantd/wiki", "/run/link").unwrap();
+    bench.datastore.source = "/run/link/acme".into();
+    let said = bench.failure();
+    assert!(said.starts_with("cannot take hold of the datastore /run/link/acme: "));
+    assert!(said.contains("(ELOOP) [a datastore's path may not lead through symbolic links"));
+}
+
+#[test]
+fn tree_that_cannot_be_cloned() {
+    let bench = Bench::new();
+    deny(libc::SYS_open_tree, None, libc::ENOSYS);
+    assert!(bench.failure().contains("(ENOSYS) [tenantd needs Linux "));
+}
+
+#[test]
+fn program_missing() {
+    let mut bench = Bench::new();
+    bench.launch.program = "/run/nothing".into();
+    says(
+        &bench,
+        "cannot find the program /run/nothing: No such file or directory (ENOENT) [is the \
+         program, or the interpreter in its first line, installed?]",
+    );
+}
+
+#[test]
+fn program_not_executable() {
+    let mut bench = Bench::new();
+    write_file("/run/program", "#!/bin/sh\n", 0o644);
+    bench.launch.program = "/run/program".into();
+    says(
+        &bench,
+        "cannot find the program /run/program: Permission denied (EACCES) [is it executable for \
+         the tenant's user, and on a filesystem without noexec?]",
+    );
+    bench.launch.program = "/run".into();
+    says(
+        &bench,
+        "cannot find the program /run: it is not a regular file",
+    );
+}
+
+#[test]
+fn clone_refused() {
+    let bench = Bench::new();
+    deny(libc::SYS_clone3, None, libc::EAGAIN);
+    let said = bench.failure();
+    assert!(
+        said.starts_with("cannot make the child wiki/acme: "),
+        "{said}"
+    );
+    assert!(said.contains("(EAGAIN) [raise pids.max"), "{said}");
+    // Nothing of the launch is left: the lock is free again.
+    let folder = datastore::open(&bench.datastore.source).unwrap();
+    let source = &bench.datastore.source;
+    assert!(tenantd_host::lock::is_free(folder.as_fd(), source).unwrap());
+}
+
+#[test]
+fn vanished_on_its_way() {
+    let bench = Bench::new();
+    intercept(libc::SYS_setsid, None, SeccompAction::KillProcess);
+    says(
+        &bench,
+        "cannot follow the child to its program /bin/sleep: it was killed before it got there",
+    );
+}
+
+/// A stage, the system call that is refused, its first argument where that tells it from others,
+/// and the message.
+type Refusal = (Stage, libc::c_long, Option<i32>, &'static str);
+
+/// Stages without a cause that a test host could give them.
+const REFUSED: &[Refusal] = &[
+    (
+        Stage::Signals,
+        libc::SYS_rt_sigaction,
+        Some(64),
+        "cannot reset the signals",
+    ),
+    (
+        Stage::Session,
+        libc::SYS_setsid,
+        None,
+        "cannot begin a session",
+    ),
+    (
+        Stage::EnterNetns,
+        libc::SYS_setns,
+        None,
+        "cannot enter the network namespace",
+    ),
+    (
+        Stage::Propagation,
+        libc::SYS_mount,
+        None,
+        "cannot make the mounts slaves of the host's",
+    ),
+    (
+        Stage::Attach,
+        libc::SYS_move_mount,
+        None,
+        "cannot attach the datastore /run/expected",
+    ),
+    (
+        Stage::Capabilities,
+        libc::SYS_prctl,
+        Some(libc::PR_CAPBSET_DROP),
+        "cannot drop the capability CAP_DAC_READ_SEARCH",
+    ),
+    (
+        Stage::Limits,
+        libc::SYS_prlimit64,
+        None,
+        "cannot set the limit on open descriptors",
+    ),
+    (
+        Stage::Groups,
+        libc::SYS_setgroups,
+        None,
+        "cannot set the groups 1000",
+    ),
+    (
+        Stage::Group,
+        libc::SYS_setresgid,
+        None,
+        "cannot set the group 1000",
+    ),
+    (
+        Stage::User,
+        libc::SYS_setresuid,
+        None,
+        "cannot set the user 1000",
+    ),
+    (
+        Stage::NoNewPrivs,
+        libc::SYS_prctl,
+        Some(libc::PR_SET_NO_NEW_PRIVS),
+        "cannot forbid new privileges",
+    ),
+    (
+        Stage::WorkingDirectory,
+        libc::SYS_chdir,
+        None,
+        "cannot enter the working directory /",
+    ),
+    (
+        Stage::Stdio,
+        libc::SYS_dup3,
+        None,
+        "cannot put standard input and output in place at 0",
+    ),
+    (
+        Stage::Descriptors,
+        libc::SYS_close_range,
+        None,
+        "cannot close the other descriptors",
+    ),
+    (
+        Stage::Exec,
+        libc::SYS_execve,
+        None,
+        "cannot execute the program /bin/sleep",
+    ),
+];
+
+#[test]
+fn each_refused_system_call_is_its_stage() {
+    for (stage, syscall, first, expected) in REFUSED.iter().copied() {
+        // A filter stays on its thread for good, so each stage gets a thread of its own.
+        let failed = move || {
+            let bench = Bench::new();
+            deny(syscall, first, libc::EUCLEAN);
+            bench.run().err()
+        };
+        let why = std::thread::spawn(failed).join().unwrap().unwrap();
+        assert_eq!((why.stage, why.errno), (stage, libc::EUCLEAN), "{why}");
+        let said = why.to_string();
+        let tail = ": Structure needs cleaning (EUCLEAN)";
+        assert_eq!(said, format!("{expected}{tail}"));
+    }
+}
+
+#[test]
+fn netns_that_is_none() {
+    let mut bench = Bench::new();
+    bench.netns = OwnedFd::from(File::open("/dev/null").unwrap());
+    says(
+        &bench,
+        "cannot enter the network namespace: Invalid argument (EINVAL)",
+    );
+    // A namespace, but of another kind.
+    bench.netns = OwnedFd::from(File::open("/proc/self/ns/uts").unwrap());
+    says(
+        &bench,
+        "cannot enter the network namespace: Invalid argument (EINVAL)",
+    );
+}
+
+#[test]
+fn attach_at_a_missing_folder() {
+    let bench = Bench::new();
+    std::fs::remove_dir(TARGET).unwrap();
+    says(
+        &bench,
+        "cannot attach the datastore /run/expected: No such file or directory (ENOENT) [the \
+         folder must exist on the host, as the installed program expects it]",
+    );
+}
+
+#[test]
+fn attach_at_a_symbolic_link() {
+    let bench = Bench::new();
+    std::fs::remove_dir(TARGET).unwrap();
+    symlink("/etc", TARGET).unwrap();
+    let said = bench.failure();
+    assert!(said.starts_with("cannot attach the datastore /run/expected: "));
+    assert!(said.contains("(ELOOP) [name the real folder"), "{said}");
+}
+
+#[test]
+fn private_at_a_missing_folder() {
+    let mut bench = Bench::new();
+    std::fs::create_dir("/run/one").unwrap();
+    bench.launch.private = ["/run/one".into(), "/run/two".into()].into();
+    says(
+        &bench,
+        "cannot mount the private folder /run/two: No such file or directory (ENOENT) [the \
+         folder must exist on the host, as the installed program expects it]",
+    );
+}
+
+#[test]
+fn hide_a_missing_folder() {
+    let mut bench = Bench::new();
+    bench.launch.hidden = ["/var/lib/tenantd".into(), "/run/nothing".into()].into();
+    says(
+        &bench,
+        "cannot hide the folder of datastores /run/nothing: No such file or directory (ENOENT)",
+    );
+}
+
+#[test]
+fn working_directory_closed_to_the_user() {
+    let mut bench = Bench::new();
+    std::fs::create_dir("/run/closed").unwrap();
+    write_file("/run/closed/file", "", 0o600);
+    std::fs::set_permissions(
+        "/run/closed",
+        std::os::unix::fs::PermissionsExt::from_mode(0o700),
+    )
+    .unwrap();
+    bench.launch.working_directory = "/run/closed".into();
+    says(
+        &bench,
+        "cannot enter the working directory /run/closed: Permission denied (EACCES) [the \
+         tenant's user must be able to enter it]",
+    );
+}
+
+#[test]
+fn exec_of_what_is_no_program() {
+    let mut bench = Bench::new();
+    write_file("/run/program", "this is no program", 0o755);
+    bench.launch.program = "/run/program".into();
+    says(
+        &bench,
+        "cannot execute the program /run/program: Exec format error (ENOEXEC) [it is no program: \
+         a script needs #! in its first line]",
+    );
+}
+
+#[test]
+fn exec_without_the_interpreter() {
+    let mut bench = Bench::new();
+    write_file("/run/program", "#!/run/nothing\n", 0o755);
+    bench.launch.program = "/run/program".into();
+    let said = bench.failure();
+    assert!(said.starts_with("cannot execute the program /run/program: "));
+    assert!(
+        said.contains("(ENOENT) [is the program, or the interpreter"),
+        "{said}"
+    );
+}
+
+#[test]
+fn exec_of_a_file_that_is_being_written() {
+    let mut bench = Bench::new();
+    std::fs::copy("/bin/sleep", "/run/program").unwrap();
+    let _writer = File::options().append(true).open("/run/program").unwrap();
+    bench.launch.program = "/run/program".into();
+    let said = bench.failure();
+    assert!(
+        said.contains("(ETXTBSY) [the file is being written"),
+        "{said}"
+    );
+}
+
+#[test]
+fn exec_forbidden_to_the_user() {
+    let mut bench = Bench::new();
+    std::fs::copy("/bin/sleep", "/run/program").unwrap();
+    std::fs::set_permissions(
+        "/run/program",
+        std::os::unix::fs::PermissionsExt::from_mode(0o700),
+    )
+    .unwrap();
+    bench.launch.program = "/run/program".into();
+    let said = bench.failure();
+    assert!(said.starts_with("cannot execute the program /run/program: "));
+    assert!(
+        said.contains("(EACCES) [is it executable for the tenant's user"),
+        "{said}"
+    );
+}

@@ -1,0 +1,262 @@
+//! Each stage failing: the error names stage, object and errno, and nothing is left.
+
+use std::process::Command;
+
+use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+use tenantd_core::plan::address::Addresses;
+use tenantd_core::plan::model::{LinkPlan, Mode};
+use tenantd_core::stage::{Failure, Stage};
+use tenantd_host::network::Network;
+
+use crate::network::host::{
+    block_on, everything, ip, link, namespaces_of_threads, own_namespace, plan, show,
+};
+use crate::support::{self, passes_alone};
+
+/// Provisions what must fail, and looks that the host is as it was before.
+fn refused(mode: Mode, tenant: LinkPlan, prepare: impl FnOnce()) -> Failure {
+    block_on(async {
+        let network = Network::open(plan(mode)).await.unwrap();
+        prepare();
+        let before = everything();
+        let why = network.provision(tenant).await.unwrap_err();
+        assert_eq!(everything(), before, "something is left after: {why}");
+        network.close().await.unwrap();
+        why
+    })
+}
+
+fn without(capability: CapabilitySet) {
+    let mut sets = capabilities(None).unwrap();
+    sets.effective.remove(capability);
+    set_capabilities(None, sets).unwrap();
+}
+
+#[test]
+fn a_strangers_link_is_left_alone() {
+    support::enter();
+    for (alias, said) in [
+        (
+            "the lab's",
+            "a veth link with the alias the lab's, not tenantd:wiki/t2",
+        ),
+        ("", "a veth link without an alias, not tenantd:wiki/t2"),
+    ] {
+        ip("link add vt-2 type veth peer name other");
+        if !alias.is_empty() {
+            let set = ["link", "set", "vt-2", "alias", alias];
+            assert!(
+                std::process::Command::new("ip")
+                    .args(set)
+                    .status()
+                    .unwrap()
+                    .success()
+            );
+        }
+        let why = refused(Mode::Routed, link(Mode::Routed, 2), || ());
+        assert_eq!((why.stage, why.errno), (Stage::Link, libc::EEXIST));
+        assert_eq!(why.object, "vt-2");
+        assert_eq!(why.detail, format!("the name is taken by {said}"));
+        ip("link del vt-2");
+    }
+}
+
+#[test]
+fn a_leftover_of_ours_is_replaced() {
+    support::enter();
+    for mark in [true, false] {
+        block_on(async {
+            let network = Network::open(plan(Mode::Routed)).await.unwrap();
+            // What a supervisor leaves that is killed after, or before, it could mark the link.
+            ip("link add vt-2 address 02:00:00:01:00:02 type veth peer name other");
+            if mark {
+                ip("link set vt-2 alias tenantd:wiki/t2");
+                ip("link set vt-2 address 02:00:00:09:09:09");
+            }
+            let netns = network.provision(link(Mode::Routed, 2)).await.unwrap();
+            assert_eq!(show("vt-2")["address"], "02:00:00:01:00:02");
+            let released = network.release(link(Mode::Routed, 2), netns.close());
+            released.await.unwrap();
+            network.close().await.unwrap();
+        });
+    }
+}
+
+#[test]
+fn an_address_of_the_hosts_is_refused() {
+    support::enter();
+    let why = refused(Mode::Routed, link(Mode::Routed, 2), || {
+        ip("address add 10.77.0.2/32 dev lo");
+    });
+    assert_eq!((why.stage, why.errno), (Stage::Address, libc::EADDRINUSE));
+    assert_eq!(why.object, "10.77.0.2");
+    assert_eq!(why.detail, "it is the host's own, on lo");
+}
+
+/// A tenant has all its addresses or is not started.
+#[test]
+fn an_ipv6_address_is_refused_before_anything_is_made() {
+    support::enter();
+    for mode in [Mode::Routed, Mode::Bridge] {
+        let mut tenant = link(mode, 2);
+        let first = tenant.addresses.first();
+        tenant.addresses = Addresses::new(first, vec!["fd00::2".parse().unwrap()]);
+        let why = refused(mode, tenant, || ());
+        assert_eq!((why.stage, why.errno), (Stage::Address, 0));
+        let said = "cannot set the address fd00::2: tenantd cannot provision IPv6 addresses yet";
+        assert_eq!(why.to_string(), said);
+    }
+}
+
+#[test]
+fn a_further_address_of_the_hosts_is_refused() {
+    support::enter();
+    let mut tenant = link(Mode::Routed, 2);
+    let first = tenant.addresses.first();
+    tenant.addresses = Addresses::new(first, vec!["10.77.0.3".parse().unwrap()]);
+    let why = refused(Mode::Routed, tenant, || {
+        ip("address add 10.77.0.3/32 dev lo");
+    });
+    assert_eq!((why.stage, why.errno), (Stage::Address, libc::EADDRINUSE));
+    assert_eq!(why.object, "10.77.0.3");
+}
+
+#[test]
+fn a_wide_or_an_unreachable_route_is_no_obstacle() {
+    support::enter();
+    ip("link add lab type bridge");
+    ip("link set lab up");
+    ip("route add 10.0.0.0/8 dev lab");
+    ip("route add unreachable 10.77.0.2/31");
+    block_on(async {
+        let network = Network::open(plan(Mode::Routed)).await.unwrap();
+        for n in [2, 3] {
+            let tenant = link(Mode::Routed, n);
+            let netns = network.provision(tenant.clone()).await.unwrap();
+            network.release(tenant, netns.close()).await.unwrap();
+        }
+        network.close().await.unwrap();
+    });
+}
+
+#[test]
+fn an_address_that_cannot_be_is_refused_by_the_kernel() {
+    support::enter();
+    for mode in [Mode::Routed, Mode::Bridge] {
+        let mut tenant = link(mode, 2);
+        tenant.prefix = 33;
+        let why = refused(mode, tenant, || ());
+        assert_eq!((why.stage, why.errno), (Stage::Address, libc::EINVAL));
+        assert_eq!(why.object, "10.77.0.2/33");
+    }
+}
+
+#[test]
+fn somebody_elses_route_is_left_alone() {
+    support::enter();
+    let why = refused(Mode::Routed, link(Mode::Routed, 2), || {
+        ip("route add 10.77.0.2/32 dev lo");
+    });
+    assert_eq!((why.stage, why.errno), (Stage::Route, libc::EEXIST));
+    assert_eq!(why.object, "10.77.0.2/32");
+    assert_eq!(why.detail, "it is routed to lo already");
+}
+
+#[test]
+fn a_gateway_out_of_reach_is_refused_by_the_kernel() {
+    support::enter();
+    let mut tenant = link(Mode::Bridge, 2);
+    tenant.prefix = 32;
+    let why = refused(Mode::Bridge, tenant, || ());
+    assert_eq!((why.stage, why.errno), (Stage::Route, libc::ENETUNREACH));
+    assert_eq!(why.object, "default via 10.77.0.1 (in the tenant)");
+    assert_eq!(
+        why.detail, "Nexthop has invalid gateway",
+        "the kernel's sentence"
+    );
+}
+
+#[test]
+fn a_lack_of_privilege_is_named() {
+    support::enter();
+    without(CapabilitySet::SYS_ADMIN);
+    let why = refused(Mode::Routed, link(Mode::Routed, 2), || ());
+    assert_eq!((why.stage, why.errno), (Stage::Netns, libc::EPERM));
+    assert!(why.to_string().contains("run tenantd as root"), "{why}");
+    without(CapabilitySet::NET_ADMIN);
+    let before = everything();
+    let why = block_on(Network::open(plan(Mode::Routed))).unwrap_err();
+    assert_eq!((why.stage, why.errno), (Stage::Link, libc::EPERM));
+    assert_eq!(why.object, "td-wiki");
+    assert_eq!(everything(), before);
+}
+
+#[test]
+fn a_strangers_hub_and_a_gateway_in_use_are_refused() {
+    support::enter();
+    ip("link add td-wiki type bridge");
+    let before = everything();
+    let why = block_on(Network::open(plan(Mode::Bridge))).unwrap_err();
+    assert_eq!((why.stage, why.errno), (Stage::Link, libc::EEXIST));
+    assert_eq!(
+        why.detail,
+        "the name is taken by a bridge link without an alias, not tenantd:wiki"
+    );
+    assert_eq!(everything(), before);
+    ip("link del td-wiki");
+    ip("address add 10.77.0.1/24 dev lo");
+    let before = everything();
+    let why = block_on(Network::open(plan(Mode::Bridge))).unwrap_err();
+    assert_eq!((why.stage, why.errno), (Stage::Address, libc::EADDRINUSE));
+    assert_eq!(why.detail, "it is the host's own, on lo");
+    assert_eq!(everything(), before);
+}
+
+/// Run alone by `no_other_thread_changes_its_namespace`: with other tests beside it, their
+/// threads would be counted.
+#[test]
+#[ignore = "started by another test"]
+fn alone_no_other_thread_changes_its_namespace() {
+    let machine = own_namespace();
+    support::enter();
+    let host = own_namespace();
+    let check = |step: &str| {
+        assert_eq!(own_namespace(), host, "after {step}");
+        for namespace in namespaces_of_threads() {
+            assert!([machine, host].contains(&namespace), "after {step}");
+        }
+    };
+    block_on(async {
+        let network = Network::open(plan(Mode::Routed)).await.unwrap();
+        check("open");
+        let tenant = link(Mode::Routed, 2);
+        let netns = network.provision(tenant.clone()).await.unwrap();
+        assert!(![machine, host].contains(&netns.inode()));
+        check("provision");
+        network
+            .release(tenant.clone(), netns.close())
+            .await
+            .unwrap();
+        check("release");
+        let mut bad = tenant.clone();
+        bad.prefix = 33;
+        network.provision(bad).await.unwrap_err();
+        check("a failed address");
+        ip("route add 10.77.0.2/32 dev lo");
+        network.provision(tenant.clone()).await.unwrap_err();
+        check("a failed route");
+        ip("link add vt-2 type veth peer name other");
+        network.provision(tenant.clone()).await.unwrap_err();
+        check("a failed link");
+        ip("address add 10.77.0.2/32 dev lo");
+        network.provision(tenant).await.unwrap_err();
+        check("a failed look-up");
+        network.close().await.unwrap();
+    });
+}
+
+#[test]
+fn no_other_thread_changes_its_namespace() {
+    let path = "network::failing::alone_no_other_thread_changes_its_namespace";
+    assert!(passes_alone(path, &mut Command::new("env")));
+}

@@ -1,0 +1,227 @@
+//! Manifests and what is said about them: `tests/golden/NAME.toml` gives `NAME.plan` if it is
+//! good, and `NAME.problems` if it is not. `tests/golden/changes/NAME.toml` gives `NAME.changes`.
+//! `tests/golden/fingerprints/NAME.toml` gives the lines of `pinned` that begin with NAME.
+//!
+//! `UPDATE=1 cargo test --test pure golden` writes what is said now; then read the difference.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tenantd_core::manifest::{self, Source, problem::Problems};
+use tenantd_core::plan::facts::{HostAddress, ProgramFact, Table, User};
+use tenantd_core::plan::{self, diff, effect, model::Plan};
+
+/// A host that is the same on every machine.
+fn host() -> Table {
+    let user = |name: &str, uid, home: &str| User {
+        name: name.to_owned(),
+        uid,
+        gid: uid,
+        home: home.to_owned(),
+    };
+    let executable = |path: &str| (path.into(), ProgramFact::Executable(path.into()));
+    let address = |interface: &str, network: &str| HostAddress {
+        interface: interface.to_owned(),
+        network: network.parse().unwrap(),
+    };
+    Table {
+        users: vec![
+            user("root", 0, "/root"),
+            user("nobody", 65534, "/nonexistent"),
+            user("www-data", 33, "/var/www"),
+            user("redis", 106, "/var/lib/redis"),
+        ],
+        groups: vec![("www-data".to_owned(), 33), ("ssl-cert".to_owned(), 110)],
+        memberships: vec![("www-data".to_owned(), 110)],
+        programs: [
+            executable("/srv/app/target/release/examples/guestbook"),
+            executable("/opt/guestbook/guestbook"),
+            executable("/usr/bin/redis-server"),
+            // As on distributions where /sbin is a symbolic link.
+            (
+                "/sbin/wiki".into(),
+                ProgramFact::Executable("/usr/sbin/wiki".into()),
+            ),
+            ("/etc/passwd".into(), ProgramFact::NotExecutable),
+            ("/usr/bin".into(), ProgramFact::NoFile),
+        ]
+        .into(),
+        addresses: vec![
+            address("lo", "127.0.0.1/8"),
+            address("wan0", "192.0.2.10/24"),
+            address("lan0", "10.20.0.5/16"),
+            // Another application's hub, and this one's own from an earlier run.
+            address("tg0123456789ab", "10.99.0.1/24"),
+            address("tg257df4793555", "10.78.0.1/24"),
+        ],
+    }
+}
+
+fn read(name: &str, text: String) -> Result<Plan, Problems> {
+    let source = Source {
+        name: name.to_owned(),
+        folder: "/srv/app".into(),
+        text,
+    };
+    plan::read(&source, &host())
+}
+
+/// Compares with the file, or writes it. Answers whether it differed.
+fn differs(path: &Path, said: &str) -> bool {
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(path, said).unwrap();
+        return false;
+    }
+    let expected = fs::read_to_string(path).unwrap_or_default();
+    if expected == said {
+        return false;
+    }
+    eprintln!(
+        "--- {} says\n{expected}\n--- now it is\n{said}",
+        path.display()
+    );
+    true
+}
+
+#[test]
+fn manifests_give_plans_or_problems() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let mut manifests: Vec<PathBuf> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "toml"))
+        .collect();
+    manifests.sort();
+    assert!(
+        manifests.len() > 5,
+        "the manifests lie in {}",
+        folder.display()
+    );
+    let mut wrong = Vec::new();
+    for path in &manifests {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let text = fs::read_to_string(path).unwrap();
+        let (said, extension, other) = match read(name, text) {
+            Ok(plan) => (plan::render::text(&plan), "plan", "problems"),
+            Err(problems) => (problems.render(false), "problems", "plan"),
+        };
+        assert!(
+            !path.with_extension(other).exists(),
+            "{name} now gives a .{extension}: remove its .{other}\n{said}"
+        );
+        if differs(&path.with_extension(extension), &said) {
+            wrong.push(name);
+        }
+    }
+    assert!(wrong.is_empty(), "not as expected: {wrong:?}");
+}
+
+/// Each manifest of the folder is compared with `before.toml`.
+#[test]
+fn pairs_of_manifests_give_changes() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/changes");
+    let plan = |name: &str| {
+        let text = fs::read_to_string(folder.join(name)).unwrap();
+        read(name, text).unwrap_or_else(|problems| panic!("{problems}"))
+    };
+    let before = plan("before.toml");
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for entry in fs::read_dir(&folder).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if !name.ends_with(".toml") {
+            continue;
+        }
+        count += 1;
+        let changes = diff::diff(&before, &plan(&name));
+        let said = plan::changes::text(&changes);
+        if differs(&folder.join(&name).with_extension("changes"), &said) {
+            wrong.push(name);
+        }
+    }
+    assert!(count > 8, "the manifests lie in {}", folder.display());
+    assert!(wrong.is_empty(), "not as expected: {wrong:?}");
+}
+
+/// The manifests of the folder, by name, with the fingerprints of each tenant as a line.
+fn fingerprints(folder: &Path) -> BTreeMap<String, Vec<String>> {
+    let mut each = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "toml") {
+            continue;
+        }
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        let plan = read(name, text).unwrap_or_else(|problems| panic!("{problems}"));
+        let line = |tenant: &plan::model::TenantPlan| {
+            let effect::Fingerprints { renew, relaunch } = effect::fingerprints(tenant);
+            let tenant = &tenant.name;
+            format!("{name} {tenant} renew {renew:012x} relaunch {relaunch:012x}")
+        };
+        each.insert(name.to_owned(), plan.tenants.iter().map(line).collect());
+    }
+    each
+}
+
+/// The rule is at the head of `pinned`: what an earlier version computed is never computed
+/// otherwise, so `UPDATE=1` adds the lines of new manifests and leaves those that are there.
+#[test]
+fn fingerprints_stay_what_they_were() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/fingerprints");
+    let file = folder.join("pinned");
+    let mut pinned = fs::read_to_string(&file).unwrap();
+    let now = fingerprints(&folder);
+    assert!(now.len() > 12, "the manifests lie in {}", folder.display());
+    let of = |text: &str, name: &str| -> Vec<String> {
+        let its = |line: &&str| line.split(' ').next() == Some(name);
+        text.lines().filter(its).map(str::to_owned).collect()
+    };
+    for (name, lines) in &now {
+        if of(&pinned, name).is_empty() && std::env::var_os("UPDATE").is_some() {
+            pinned += &(lines.join("\n") + "\n");
+            fs::write(&file, &pinned).unwrap();
+        }
+        assert_eq!(&of(&pinned, name), lines, "{}", file.display());
+    }
+    let known =
+        |line: &&str| !line.starts_with('#') && !now.contains_key(line.split(' ').next().unwrap());
+    let gone: Vec<&str> = pinned.lines().filter(known).collect();
+    assert!(gone.is_empty(), "their manifests are gone: {gone:?}");
+}
+
+/// A default that is written down is a default, and what is changed live is in no fingerprint.
+#[test]
+fn defaults_and_live_changes_are_in_no_fingerprint() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/fingerprints");
+    let each = fingerprints(&folder);
+    let numbers = |name: &str| -> Vec<String> {
+        let lines = each[name].iter();
+        lines
+            .map(|line| line.split_once(' ').unwrap().1.to_owned())
+            .collect()
+    };
+    assert_eq!(numbers("defaults"), numbers("least"));
+    assert_eq!(numbers("policy"), numbers("least"));
+}
+
+#[test]
+fn the_example_is_good() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("tenants.example.toml")).unwrap();
+    let plan = read("tenants.example.toml", text).unwrap_or_else(|p| panic!("{p}"));
+    let said = plan::render::text(&plan);
+    assert!(!differs(&root.join("tests/golden/example.plan"), &said));
+    let json = serde_json::to_value(&plan).unwrap();
+    let link = &json["tenants"][1]["link"];
+    assert_eq!(link["address"], "10.77.0.12");
+    assert_eq!(link["addresses"], serde_json::json!(["10.77.0.12"]));
+}
+
+#[test]
+fn the_reference_is_up_to_date() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let stale = differs(&root.join("docs/manifest.md"), &manifest::markdown());
+    assert!(!stale, "UPDATE=1 cargo test --test pure golden");
+}

@@ -1,0 +1,211 @@
+//! What holds for every manifest: the reader never panics, its work grows with the manifest and
+//! no faster, and the reference says what the reader does.
+
+use std::fmt::Write;
+
+use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
+use tenantd_core::manifest::{self, Source, problem::Problems, reference};
+use tenantd_core::plan::facts::{ProgramFact, Table, User};
+use tenantd_core::plan::{self, model::Plan};
+
+const EXAMPLE: &str = include_str!("../../tenants.example.toml");
+const FULL: &str = include_str!("../golden/full.toml");
+
+fn read(text: &str) -> Result<Plan, Problems> {
+    let program = "/opt/guestbook/guestbook";
+    let host = Table {
+        users: ["root", "nobody"]
+            .map(|name| User {
+                name: name.to_owned(),
+                uid: 65534,
+                gid: 65534,
+                home: "/".to_owned(),
+            })
+            .into(),
+        programs: [(program.into(), ProgramFact::Executable(program.into()))].into(),
+        ..Table::default()
+    };
+    let source = Source {
+        name: "test.toml".to_owned(),
+        folder: "/srv/app".into(),
+        text: text.to_owned(),
+    };
+    plan::read(&source, &host)
+}
+
+fn messages(text: &str) -> Vec<String> {
+    let problems = read(text).err();
+    let problems = problems.iter().flatten();
+    problems.map(|problem| problem.message.clone()).collect()
+}
+
+/// The example's head with other tenants.
+fn with_tenants(count: u32, mut line: impl FnMut(u32) -> String) -> String {
+    let (head, _) = EXAMPLE.split_once("[tenants]").unwrap();
+    let mut text = head.replace("10.77.0.0/24", "10.64.0.0/10");
+    text.push_str("[tenants]\n");
+    for number in 0..count {
+        let _ = writeln!(text, "{}", line(number));
+    }
+    text
+}
+
+fn address(number: u32) -> std::net::Ipv4Addr {
+    (u32::from(std::net::Ipv4Addr::new(10, 64, 0, 2)) + number).into()
+}
+
+#[test]
+fn ten_thousand_tenants() {
+    let text = with_tenants(10_000, |n| format!("t{n} = {{ ip = \"{}\" }}", address(n)));
+    let plan = read(&text).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(plan.tenants.len(), 10_000);
+    assert_eq!(plan.tenants[9_999].name.as_str(), "t9999");
+}
+
+#[test]
+fn the_problems_of_ten_thousand_tenants() {
+    // All share one datastore, every second one an address; all of it is told and can be shown.
+    // The limit of time is a hundred times what is needed, and a hundredth of what comparing
+    // each with each would take.
+    let start = std::time::Instant::now();
+    let text = with_tenants(10_000, |n| {
+        format!(
+            "t{n} = {{ ip = \"{}\", datastore = \"one\" }}",
+            address(n / 2)
+        )
+    });
+    let problems = read(&text).unwrap_err();
+    assert_eq!(problems.len(), 9_999 + 5_000);
+    let lines: Vec<usize> = problems.iter().map(|problem| problem.line).collect();
+    assert!(lines.is_sorted());
+    assert!(problems.render(false).ends_with("14999 problems\n"));
+    assert!(start.elapsed().as_secs() < 60, "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_bridge_has_no_room_for_more() {
+    let bridge = |count| {
+        let text = with_tenants(count, |n| format!("t{n} = {{ ip = \"{}\" }}", address(n)));
+        messages(&text.replace("[network]", "[network]\nmode = \"bridge\""))
+    };
+    assert_eq!(bridge(1_023), Vec::<String>::new());
+    assert_eq!(
+        bridge(1_024),
+        ["a bridge has room for 1023 tenants, not 1024"]
+    );
+}
+
+/// A manifest that holds just one key of the reference, with its example.
+fn with_key(key: &reference::Key) -> String {
+    let usage = key.usage();
+    match key.table {
+        reference::Table::Top => usage,
+        reference::Table::Tenant => format!("[tenants.acme]\n{usage}"),
+        table => format!("{}\n{usage}", table.header()),
+    }
+}
+
+#[test]
+fn every_key_of_the_reference_is_read_and_its_example_can_be() {
+    for key in reference::KEYS {
+        let said = messages(&with_key(key)).join("\n");
+        let other = with_key(key).replace(key.example, "2001-01-01");
+        let wrong = messages(&other).join("\n");
+        assert!(!said.contains("is no key of"), "{}: {said}", key.name);
+        assert!(!said.contains("must be a"), "{}: {said}", key.name);
+        assert!(!said.contains("must lie"), "{}: {said}", key.name);
+        assert!(wrong.contains("not a date"), "{}: {wrong}", key.name);
+    }
+}
+
+#[test]
+fn the_schema_knows_every_key() {
+    let schema = manifest::schema();
+    for key in reference::KEYS {
+        let mut table = &schema;
+        if key.table == reference::Table::Tenant {
+            table = &schema["properties"]["tenants"]["additionalProperties"];
+        } else if key.table != reference::Table::Top {
+            for part in key.table.header().trim_matches(['[', ']']).split('.') {
+                table = &table["properties"][part];
+            }
+        }
+        let property = &table["properties"][key.name];
+        assert_eq!(property["description"], key.doc, "{}", key.name);
+        if let reference::Fallback::Value(text) = key.fallback {
+            let stated: toml::Table = toml::from_str(&format!("value = {text}")).unwrap();
+            let stated = serde_json::to_value(&stated["value"]).unwrap();
+            assert_eq!(property["default"], stated, "{}", key.name);
+        }
+        assert_eq!(table["additionalProperties"], false);
+    }
+}
+
+#[test]
+fn what_is_not_said_and_what_is_said_as_default_are_one_plan() {
+    let least = "[app]\nname = \"wiki\"\ncommand = \
+                 [\"/opt/guestbook/guestbook\"]\n[app.datastore]\npath = \"/d\"\n";
+    let tenant = "[tenants]\na = { ip = \"10.77.0.11\" }\n";
+    let mut whole: toml::Table = toml::from_str(&format!("{least}{tenant}")).unwrap();
+    for key in reference::KEYS {
+        let reference::Fallback::Value(text) = key.fallback else {
+            continue;
+        };
+        let stated: toml::Table = toml::from_str(&format!("value = {text}")).unwrap();
+        let mut table = &mut whole;
+        if key.table != reference::Table::Top {
+            for part in key.table.header().trim_matches(['[', ']']).split('.') {
+                let empty = toml::Value::Table(toml::Table::new());
+                let part = table.entry(part).or_insert(empty);
+                table = part.as_table_mut().unwrap();
+            }
+        }
+        table.entry(key.name).or_insert(stated["value"].clone());
+    }
+    let said = read(&whole.to_string()).unwrap_or_else(|problems| panic!("{problems}"));
+    let unsaid = read(&format!("{least}{tenant}")).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(said, unsaid);
+}
+
+/// A manifest with a few random changes: text cut out, doubled, or replaced by what is likely to
+/// break something.
+fn damaged() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        Just("\"".to_owned()),
+        Just("{".to_owned()),
+        Just("[".to_owned()),
+        Just("]".to_owned()),
+        Just("\n".to_owned()),
+        Just("\"\"\"".to_owned()),
+        Just("..".to_owned()),
+        Just("\u{feff}\u{0}ü\r".to_owned()),
+        Just("999999999999999999999999".to_owned()),
+        Just("{tenant}".to_owned()),
+        Just("[app.datastore]".to_owned()),
+        any::<String>(),
+    ];
+    let changes = proptest::collection::vec((any::<u16>(), 0..40_usize, piece), 0..6);
+    let base = prop_oneof![Just(EXAMPLE), Just(FULL), Just("")];
+    (base, changes).prop_map(|(base, changes)| {
+        let mut text = base.to_owned();
+        for (at, len, piece) in changes {
+            let start = text.floor_char_boundary(usize::from(at) % (text.len() + 1));
+            let end = text.floor_char_boundary((start + len).min(text.len()));
+            text.replace_range(start..end.max(start), &piece);
+        }
+        text
+    })
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_reader_panic(text in damaged()) {
+        match read(&text) {
+            Ok(plan) => assert!(!plan::render::text(&plan).is_empty()),
+            Err(problems) => {
+                assert!(!problems.is_empty());
+                assert!(!problems.render(true).is_empty());
+            }
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! The supervisor in thousands of simulated histories, each from a seed.
+//!
+//! A history that breaks a law names its seed; `TENANTD_SIM_SEED=SEED cargo test --test pure simulation`
+//! lives through that one alone and prints all that happened. `TENANTD_SIM_HISTORIES` sets how
+//! many there are.
+
+use crate::sim;
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use sim::world::World;
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().expect("a number"))
+}
+
+#[test]
+fn every_history_obeys_the_laws() {
+    if let Some(seed) = number("TENANTD_SIM_SEED") {
+        let (outcome, result) = World::new(seed, true).run();
+        println!("{}", outcome.trace);
+        result.unwrap();
+        return;
+    }
+    let histories = number("TENANTD_SIM_HISTORIES").unwrap_or(2_000);
+    let began = Instant::now();
+    let (mut events, mut launches, mut deaths) = (0u64, 0u64, 0u64);
+    let (mut reloads, mut cut_short, mut silent) = (0u64, 0u64, 0u64);
+    let mut states = BTreeMap::new();
+    for seed in 0..histories {
+        let (outcome, result) = World::new(seed, false).run();
+        if let Err(broken) = result {
+            let variable = format!("TENANTD_SIM_SEED={seed}");
+            panic!("{:?} is broken, {variable}: {}", broken.law, broken.by);
+        }
+        events += u64::from(outcome.events);
+        launches += u64::from(outcome.launches);
+        deaths += u64::from(outcome.deaths);
+        reloads += u64::from(outcome.reloads);
+        cut_short += u64::from(outcome.cut_short);
+        silent += u64::from(outcome.silent);
+        for (state, count) in outcome.states {
+            *states.entry(state).or_insert(0u64) += u64::from(count);
+        }
+    }
+    println!(
+        "{histories} histories, {events} events, {launches} launches, {deaths} deaths, {reloads} \
+         reloads ({cut_short} cut short by a death), {silent} silent edits in {:.1?}",
+        began.elapsed()
+    );
+    assert!(cut_short > 0 && silent > 0);
+    println!("seen: {states:?}");
+    assert_eq!(states.len(), 9, "each state is to be seen: {states:?}");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    let trace = |seed| World::new(seed, true).run().0.trace;
+    for seed in 0..20 {
+        assert_eq!(trace(seed), trace(seed));
+    }
+    assert_ne!(trace(1), trace(2));
+}

@@ -1,0 +1,26 @@
+//! A kernel that lacks something.
+
+use tenantd_api::wire::StateWord;
+
+use crate::bad_days::{host, manifest};
+use crate::refuse;
+use crate::support::daemon::Daemon;
+
+/// As on a kernel before 5.2, `open_tree` is no system call: nothing half-made is run without its
+/// datastore.
+#[test]
+fn without_a_system_call_no_program_is_started_and_the_stage_is_named() {
+    host();
+    refuse::deny(libc::SYS_open_tree, None, libc::ENOSYS);
+    let daemon = Daemon::start(&manifest("/srv/idle", "", ""));
+    let status = daemon.until("all are held", |status| {
+        status
+            .tenants
+            .iter()
+            .all(|tenant| tenant.state == StateWord::Held)
+    });
+    for tenant in status.tenants {
+        let why = tenant.why.unwrap();
+        assert!(why.contains("ENOSYS") && why.contains("datastore"), "{why}");
+    }
+}

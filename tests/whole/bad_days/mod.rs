@@ -1,0 +1,44 @@
+//! Bad days: each has a clear message and a defined outcome, and nothing is lost or left.
+
+mod data;
+mod host;
+mod kernel;
+mod manifest;
+mod program;
+
+use crate::support::daemon::Daemon;
+use crate::support::place;
+
+/// A test host with the program `idle` and the folder that every program here takes for its data.
+fn host() {
+    place::host();
+    place::folder("/srv/data");
+    place::example("idle");
+}
+
+/// A manifest of two tenants with a short patience.
+fn manifest(command: &str, app: &str, acme: &str) -> String {
+    format!(
+        "[app]\nname = \"APP\"\ncommand = [\"{command}\"]\ndatastore.path = \"/srv/data\"\n{app}\n\
+         restart = {{ delay = \"10ms\", strikes = 3 }}\n\
+         [tenants]\nacme = {{ ip = \"10.77.0.11\"{acme} }}\nbeta = {{ ip = \"10.77.0.12\" }}\n"
+    )
+}
+
+/// A start that fails: gives back what was said, which names all of `wanted`.
+#[track_caller]
+fn fails_to_start(daemon: &Daemon, wanted: &[&str]) {
+    let said = daemon.tell(&["start", "acme"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    let status = daemon.tell(&["status", "acme"]);
+    assert_eq!(status.code, 1, "{status:?}");
+    let failure = daemon.tenant("acme");
+    for word in wanted {
+        assert!(said.out.contains(word), "{word:?} is not in {said:?}");
+        assert!(status.out.contains(word), "{word:?} is not in {status:?}");
+    }
+    assert_eq!((failure.pid, failure.ready), (None, None), "{failure:?}");
+    // The other tenant has nothing to do with it.
+    assert!(daemon.tenant("beta").is_as_wanted());
+    assert_eq!(daemon.tenant("beta").restarts, 0);
+}

@@ -1,0 +1,170 @@
+//! Programs that misbehave, and programs that are not there.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use tenantd_api::wire::{StateWord, TenantStatus};
+
+use crate::bad_days::{fails_to_start, host, manifest};
+use crate::support::daemon::{Daemon, in_time, run, until};
+use crate::support::place::{example, script};
+use crate::support::visit::accepts;
+
+/// A program that does what the tenant's first argument says.
+fn misbehaves(how: &str) -> String {
+    script(
+        "program",
+        &format!("if [ \"$1\" != badly ]; then exec /srv/idle; fi\n{how}"),
+    )
+}
+
+const BADLY: &str = ", arguments = [\"badly\"]";
+
+#[test]
+fn one_that_exits_at_once_is_held_and_says_why() {
+    host();
+    let program = misbehaves("echo 'no licence' >&2; exit 3");
+    let daemon = Daemon::start(&manifest(&program, "ready.lived = \"300ms\"", BADLY));
+    daemon.until_tenant("beta", TenantStatus::is_as_wanted);
+    let held = daemon.until_state("acme", StateWord::Held);
+    assert_eq!(
+        held.restarts, 2,
+        "three launches, of which two were restarts: {held:?}"
+    );
+    assert!(held.why.as_ref().unwrap().contains("status 3"), "{held:?}");
+    fails_to_start(&daemon, &["status 3"]);
+    assert_eq!(daemon.tenant("acme").state, StateWord::Held);
+    until("its last words are in the log", || {
+        let said = daemon.tell(&["logs", "acme"]).expect(0);
+        said.contains("stderr no licence").then_some(())
+    });
+    // Repaired, it is taken up again at an operator's word.
+    script("program", "exec /srv/idle");
+    daemon.tell(&["start", "acme"]).expect(0);
+}
+
+#[test]
+fn one_that_is_taken_away_is_missed_by_name() {
+    host();
+    let program = misbehaves("exec /srv/idle");
+    let daemon = Daemon::start_settled(&manifest(&program, "", BADLY));
+    fs::rename(&program, "/srv/elsewhere").unwrap();
+    let pid = daemon.tenant("acme").pid.unwrap();
+    crate::support::daemon::signal(pid, nix::sys::signal::Signal::SIGKILL);
+    let held = daemon.until_state("acme", StateWord::Held);
+    assert!(held.failure.is_some(), "{held:?}");
+    fails_to_start(&daemon, &[&program, "ENOENT"]);
+    fs::rename("/srv/elsewhere", &program).unwrap();
+    daemon.tell(&["start", "acme"]).expect(0);
+}
+
+#[test]
+fn one_that_cannot_be_executed_says_so() {
+    use std::os::unix::fs::PermissionsExt;
+    host();
+    let program = misbehaves("exec /srv/idle");
+    let daemon = Daemon::start_settled(&manifest(&program, "", BADLY));
+    daemon.tell(&["stop", "acme"]).expect(0);
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o644)).unwrap();
+    fails_to_start(&daemon, &[&program, "EACCES"]);
+
+    let done = std::process::Command::new("sh")
+        .args([
+            "-c",
+            "printf 'no program' > /srv/program; chmod 755 /srv/program",
+        ])
+        .status();
+    assert!(done.unwrap().success());
+    fails_to_start(&daemon, &[&program, "ENOEXEC"]);
+    script("program", "exec /srv/idle");
+    daemon.tell(&["start", "acme"]).expect(0);
+}
+
+#[test]
+fn one_that_ignores_the_signal_is_killed_after_its_grace() {
+    host();
+    let program = misbehaves("trap '' TERM; touch /srv/data/deaf; while :; do sleep 1000; done");
+    let daemon = Daemon::start_settled(&manifest(&program, "stop.grace = \"300ms\"", BADLY));
+    let sign = format!("/var/lib/tenantd/{}/acme/deaf", daemon.app);
+    until("it ignores the signal", || fs::metadata(&sign).ok());
+    let begun = Instant::now();
+    daemon.tell(&["stop", "acme"]).expect(0);
+    assert!(
+        begun.elapsed() >= Duration::from_millis(300),
+        "it had its grace"
+    );
+    assert_eq!(daemon.tenant("acme").state, StateWord::Down);
+}
+
+#[test]
+fn one_that_forks_and_leaves_is_at_its_end_and_so_are_its_children() {
+    host();
+    let program =
+        misbehaves("setsid sleep 1000 </dev/null >/dev/null 2>&1 & echo $! >> /srv/data/left");
+    let app = "restart.when = \"never\"";
+    let text =
+        manifest(&program, "", BADLY).replace("restart = { delay = \"10ms\", strikes = 3 }", app);
+    let daemon = Daemon::start(&text);
+    // Status 0 and `never`: it has done what it had to do.
+    daemon.until_tenant("acme", |acme| {
+        acme.state == StateWord::Down && acme.is_as_wanted()
+    });
+    let left = format!("/var/lib/tenantd/{}/acme/left", daemon.app);
+    for pid in fs::read_to_string(left).unwrap().lines() {
+        assert!(
+            fs::metadata(format!("/proc/{pid}/exe")).is_err(),
+            "{pid} lives"
+        );
+    }
+}
+
+#[test]
+fn one_that_closes_its_output_is_left_to_it() {
+    host();
+    let program = misbehaves("exec >&- 2>&-; exec /srv/idle");
+    let daemon = Daemon::start_settled(&manifest(&program, "ready.tcp = 80", BADLY));
+    assert!(accepts("10.77.0.11", 80));
+    let acme = daemon.kill_tenant("acme");
+    assert_eq!(acme.restarts, 1);
+    daemon.tell(&["restart", "acme"]).expect(0);
+}
+
+#[test]
+fn one_that_never_gets_ready_has_failed() {
+    host();
+    example("idle");
+    let program = misbehaves("exec /srv/idle 81");
+    let app = "ready = { tcp = 80, within = \"300ms\" }";
+    let daemon = Daemon::start(&manifest(&program, app, BADLY));
+    daemon.until_state("acme", StateWord::Held);
+    fails_to_start(&daemon, &["port 80", "0.3 s"]);
+}
+
+#[test]
+fn one_that_says_nothing_over_the_notify_socket_has_failed() {
+    host();
+    let program = misbehaves("exec /srv/idle");
+    let app = "ready = { notify = true, within = \"300ms\" }";
+    let daemon = Daemon::start(&manifest(&program, app, BADLY));
+    let held = daemon.until_state("acme", StateWord::Held);
+    assert!(held.why.as_ref().unwrap().contains("READY=1"), "{held:?}");
+}
+
+#[test]
+fn what_is_said_between_two_launches_makes_no_later_one_ready() {
+    host();
+    let program = misbehaves("exec /srv/idle");
+    let app = "ready = { notify = true, within = \"300ms\" }";
+    let daemon = Daemon::start(&manifest(&program, app, BADLY));
+    daemon.until_state("acme", StateWord::Held);
+    // It waits until it has been heard.
+    let netns = format!("--net=/run/netns/{}-acme", daemon.app);
+    let mut speaker = in_time("nsenter");
+    speaker.args([&netns, "systemd-notify", "--ready"]).env(
+        "NOTIFY_SOCKET",
+        format!("/run/tenantd/{}/notify", daemon.app),
+    );
+    run(&mut speaker).expect(0);
+    let said = daemon.tell(&["start", "acme"]).expect(1);
+    assert!(said.contains("READY=1"), "{said}");
+}

@@ -1,0 +1,374 @@
+//! The supervisor, its tenants and their writers; what is wanted of them, and the laws.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
+use serde_json::Value;
+use tenantd_api::wire::Want;
+
+use crate::chaos::writer::{Writer, written};
+use crate::support::daemon::{Daemon, PROGRAM, in_time, run, until};
+use crate::support::place::{self, INSTALLED, folder, install};
+use crate::support::store::{Store, guard};
+
+/// The tenants, with their addresses.
+pub const TENANTS: [(&str, &str); 4] = [
+    ("acme", "10.77.0.11"),
+    ("globex", "10.77.0.12"),
+    ("initech", "10.77.0.13"),
+    ("umbrella", "10.77.0.14"),
+];
+
+/// Where redis-server looks for its data.
+const DATA: &str = "/var/lib/redis";
+
+/// Between two looks at the datastores.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// Everything, and what is wanted of it.
+pub struct Scene {
+    pub daemon: Daemon,
+    /// Whether the supervisor was asked to end.
+    pub ending: bool,
+    /// Nothing is known of a want while a supervisor was killed that may have forgotten it.
+    wants: BTreeMap<&'static str, Option<bool>>,
+    /// What is wanted for good: also of the supervisor after one that ended as it should.
+    for_good: BTreeMap<&'static str, Option<bool>>,
+    /// How often each tenant was changed in the manifest.
+    changed: BTreeMap<&'static str, u32>,
+    /// Tenants that were changed since the manifest was last read for certain.
+    pub untold: BTreeSet<&'static str>,
+    /// Processes that were killed since all was last as wanted.
+    pub killed: BTreeSet<i32>,
+    writers: Vec<Writer>,
+    turns: Arc<AtomicU64>,
+    over: Arc<AtomicBool>,
+    /// Finds the tenants that have two launches at a time.
+    watcher: JoinHandle<BTreeSet<String>>,
+}
+
+impl Scene {
+    /// Four tenants, up, with a writer each.
+    pub fn begin() -> Self {
+        place::host();
+        folder(DATA);
+        install(PROGRAM);
+        let daemon = Daemon::spawn_with(INSTALLED, &manifest(&BTreeMap::new()), "");
+        daemon.settles();
+        let turns = Arc::new(AtomicU64::new(0));
+        let over = Arc::new(AtomicBool::new(false));
+        let watcher = watch(&daemon.app, Arc::clone(&over));
+        let writer = |(_, ip)| Writer::begin(ip, Arc::clone(&turns));
+        Self {
+            daemon,
+            ending: false,
+            wants: all(Some(true)),
+            for_good: all(Some(true)),
+            changed: BTreeMap::new(),
+            untold: BTreeSet::new(),
+            killed: BTreeSet::new(),
+            writers: TENANTS.map(writer).into(),
+            turns,
+            over,
+            watcher,
+        }
+    }
+
+    /// Waits for so many turns of the writers, all together.
+    pub fn writers_turn(&self, turns: u64) {
+        let wanted = self.turns.load(Ordering::Relaxed) + turns;
+        until("the writers go on", || {
+            (self.turns.load(Ordering::Relaxed) >= wanted).then_some(())
+        });
+    }
+
+    /// A signal to the supervisor, if there is one. SIGKILL is waited for.
+    pub fn signal_supervisor(&mut self, signal: Signal) {
+        if !self.daemon.lives() {
+            return;
+        }
+        self.daemon.signal(signal);
+        self.ending |= signal == Signal::SIGTERM;
+        if signal == Signal::SIGKILL {
+            self.daemon.wait();
+            if self.ending {
+                self.wants = all(None);
+            }
+            self.ending = false;
+        }
+    }
+
+    /// Starts a supervisor, if there is none.
+    pub fn begin_supervisor(&mut self) {
+        if self.daemon.lives() {
+            if !self.ending || !self.daemon.has_ended() {
+                return;
+            }
+            self.supervisor_ends();
+        }
+        self.daemon.again_armed("");
+        self.untold.clear();
+    }
+
+    /// Waits for the end of a supervisor that was asked to end.
+    fn supervisor_ends(&mut self) {
+        let status = self.daemon.wait();
+        // It may not have listened yet when it was asked.
+        let unheard = status.signal() == Some(Signal::SIGTERM as i32);
+        assert!(
+            status.success() || unheard,
+            "{status}: {}",
+            self.daemon.output()
+        );
+        self.ending = false;
+        self.wants = self.for_good.clone();
+    }
+
+    /// Tells the supervisor to leave. One that is about to end refuses.
+    pub fn let_leave(&mut self) {
+        if self.daemon.tell(&["leave"]).code == 0 {
+            let status = self.daemon.wait();
+            assert!(status.success(), "{status}: {}", self.daemon.output());
+        }
+    }
+
+    /// Kills every process on a tenant's datastore.
+    pub fn kill_processes_of(&mut self, tenant: &str) {
+        let store = Store::of(&self.daemon.app, tenant);
+        let held = store.users(DATA).into_iter().filter_map(|number| {
+            let pid = Pid::from_raw(number)?;
+            Some((number, pidfd_open(pid, PidfdFlags::empty()).ok()?))
+        });
+        let held: Vec<_> = held.collect();
+        // Whoever is there now that it is held is no stranger with a number used again.
+        let still = store.users(DATA);
+        for (number, process) in held.iter().filter(|(number, _)| still.contains(number)) {
+            self.killed.insert(*number);
+            // It may have ended by itself.
+            let _ended = pidfd_send_signal(process, rustix::process::Signal::KILL);
+        }
+    }
+
+    /// Asks for tenants to be up or down.
+    pub fn want(&mut self, tenants: &[&'static str], up: bool) {
+        let verb = if up { "start" } else { "stop" };
+        let asked = [&[verb, "--no-wait"], tenants].concat();
+        // Where there is no supervisor, or it is about to end, nothing is wanted anew.
+        if self.daemon.tell(&asked).code == 0 {
+            let wants = tenants.iter().map(|&tenant| (tenant, Some(up)));
+            self.wants.extend(wants);
+        }
+    }
+
+    /// Changes a tenant in the manifest: its program has to be started again for that.
+    pub fn change(&mut self, tenant: &'static str) {
+        *self.changed.entry(tenant).or_default() += 1;
+        self.untold.insert(tenant);
+        let manifest = manifest(&self.changed).replace("APP", &self.daemon.app);
+        self.put_manifest(&manifest);
+    }
+
+    /// A supervisor that begins may be reading it.
+    fn put_manifest(&self, manifest: &str) {
+        let new = self.daemon.manifest.with_extension("new");
+        fs::write(&new, manifest).unwrap();
+        fs::rename(&new, &self.daemon.manifest).unwrap();
+    }
+
+    /// Has the manifest read again. Where there is no supervisor, or it is about to end, the next
+    /// one reads it.
+    pub fn reload(&mut self) {
+        if self.daemon.tell(&["reload"]).code == 0 {
+            self.untold.clear();
+        }
+    }
+
+    /// A manifest with a mistake is refused by a supervisor that runs, and changes nothing.
+    pub fn reload_a_bad_manifest(&mut self) {
+        self.settles();
+        let good = fs::read_to_string(&self.daemon.manifest).unwrap();
+        self.put_manifest(&good.replace("10.77.0.12", "10.77.0.11"));
+        assert_ne!(self.daemon.tell(&["reload"]).code, 0);
+        self.put_manifest(&good);
+        self.is_lawful();
+    }
+
+    /// Asks for a tenant to be up or down for good.
+    pub fn want_for_good(&mut self, tenant: &'static str, up: bool) {
+        let verb = if up { "start" } else { "stop" };
+        let asked = [verb, "--permanent", "--no-wait", tenant];
+        if self.daemon.tell(&asked).code == 0 {
+            self.wants.insert(tenant, Some(up));
+            self.for_good.insert(tenant, Some(up));
+        }
+    }
+
+    /// Asks for a tenant to be started again, which is also to want it up.
+    pub fn restart(&mut self, tenant: &'static str) {
+        if self.daemon.tell(&["restart", "--no-wait", tenant]).code == 0 {
+            self.wants.insert(tenant, Some(true));
+        }
+    }
+
+    /// Waits until there is a supervisor, and all is as wanted.
+    pub fn settles(&mut self) {
+        if self.daemon.lives() && self.ending {
+            self.supervisor_ends();
+        }
+        self.begin_supervisor();
+        self.daemon.settles();
+        // What was changed and told to nobody.
+        self.daemon.tell(&["reload"]).expect(0);
+        self.untold.clear();
+        // What was killed a moment ago may not have been noticed yet.
+        let killed = std::mem::take(&mut self.killed);
+        let dead = |pid: Option<u32>| pid.is_some_and(|pid| killed.contains(&pid.cast_signed()));
+        let status = self.daemon.until("all are as wanted, and alive", |status| {
+            let mut tenants = status.tenants.iter();
+            tenants.all(|tenant| tenant.is_as_wanted() && !dead(tenant.pid))
+        });
+        for (name, want) in &mut self.wants {
+            let tenant = status.tenants.iter().find(|t| t.name.as_str() == *name);
+            want.get_or_insert(tenant.unwrap().want == Want::Up);
+        }
+    }
+
+    /// Holds all against what is wanted.
+    pub fn is_lawful(&self) {
+        let status = self.daemon.status();
+        for tenant in &status.tenants {
+            let wanted = self.wants[tenant.name.as_str()].unwrap();
+            assert_eq!(tenant.want == Want::Up, wanted, "{tenant:?}");
+            assert!(tenant.is_as_wanted(), "{tenant:?}");
+            let store = Store::of(&self.daemon.app, tenant.name.as_str());
+            let launches = store.launches(DATA);
+            assert_eq!(
+                launches.len(),
+                usize::from(wanted),
+                "{tenant:?}: {launches:?}"
+            );
+            assert!(!store.was_twofold(), "{tenant:?}: two launches met");
+        }
+        self.nothing_is_left();
+    }
+
+    /// What stands on the host is what the tenants need that are wanted up, and no more.
+    fn nothing_is_left(&self) {
+        let app = &self.daemon.app;
+        let up: BTreeSet<String> = self
+            .wants
+            .iter()
+            .filter(|(_, up)| **up == Some(true))
+            .map(|(tenant, _)| (*tenant).to_owned())
+            .collect();
+        assert_eq!(
+            names(&format!("/run/tenantd/{app}/tenants")),
+            up,
+            "runtime folders"
+        );
+        assert_eq!(
+            names(&format!("/sys/fs/cgroup/tenantd/{app}")),
+            up,
+            "cgroups"
+        );
+        assert_eq!(names("/run/tenantd/locks").len(), up.len(), "locks");
+        let known = up.iter().map(|tenant| format!("{app}-{tenant}"));
+        assert_eq!(names("/run/netns"), known.collect(), "names");
+        let mark = format!("tenantd:{app}/");
+        let links = run(in_time("ip").args(["-j", "link"])).expect(0);
+        let links: Vec<Value> = serde_json::from_str(&links).unwrap();
+        let marked = links
+            .iter()
+            .filter_map(|link| link["ifalias"].as_str()?.strip_prefix(&mark));
+        assert_eq!(
+            marked.map(str::to_owned).collect::<BTreeSet<_>>(),
+            up,
+            "links"
+        );
+    }
+
+    /// The end: nothing that was acknowledged is missing, and nothing is left.
+    pub fn end(mut self) {
+        self.begin_supervisor();
+        for (name, _) in TENANTS {
+            self.want_for_good(name, true);
+        }
+        self.settles();
+        for (writer, (name, ip)) in self.writers.into_iter().zip(TENANTS) {
+            let acknowledged = writer.end();
+            let written: BTreeSet<u64> = written(ip).into_iter().collect();
+            let missing: Vec<_> = acknowledged.difference(&written).collect();
+            assert_eq!(missing, [&0; 0], "{name} lost of {}", acknowledged.len());
+            eprintln!(
+                "{name}: all {} acknowledged writes are there",
+                acknowledged.len()
+            );
+        }
+        self.over.store(true, Ordering::Relaxed);
+        assert_eq!(
+            self.watcher.join().unwrap(),
+            BTreeSet::new(),
+            "had two launches"
+        );
+        self.daemon.end();
+    }
+}
+
+fn all(up: Option<bool>) -> BTreeMap<&'static str, Option<bool>> {
+    TENANTS.map(|(name, _)| (name, up)).into()
+}
+
+fn manifest(changed: &BTreeMap<&'static str, u32>) -> String {
+    let guard = guard(DATA, "");
+    let tenants: String = TENANTS
+        .iter()
+        .map(|(name, ip)| {
+            let times = changed.get(name).unwrap_or(&0);
+            format!("{name} = {{ ip = \"{ip}\", environment = {{ CHANGED = \"{times}\" }} }}\n")
+        })
+        .collect();
+    format!(
+        "[app]\nname = \"APP\"\nuser = \"redis\"\ndatastore.path = \"{DATA}\"\n\
+         command = [\"{guard}\", \"/usr/bin/redis-server\", \"--dir\", \"{DATA}\", \"--bind\",\n\
+         \"{{ip}}\", \"--protected-mode\", \"no\", \"--supervised\", \"systemd\", \"--save\", \"\",\n\
+         \"--appendonly\", \"yes\", \"--appendfsync\", \"always\",\n\
+         \"--auto-aof-rewrite-percentage\", \"0\"]\n\
+         ready.tcp = 6379\nrestart.delay = \"10ms\"\nrestart.delay_max = \"50ms\"\n\
+         restart.strikes = 0\n[tenants]\n{tenants}"
+    )
+}
+
+/// Looks at the datastores again and again, and says who was seen with two launches.
+fn watch(app: &str, over: Arc<AtomicBool>) -> JoinHandle<BTreeSet<String>> {
+    let stores = TENANTS.map(|(name, _)| (name.to_owned(), Store::of(app, name)));
+    std::thread::spawn(move || {
+        let mut found = BTreeSet::new();
+        while !over.load(Ordering::Relaxed) {
+            let twofold = stores
+                .iter()
+                .filter(|(_, store)| store.launches(DATA).len() > 1);
+            found.extend(twofold.map(|(name, _)| name.clone()));
+            std::thread::sleep(LOOK_AGAIN);
+        }
+        found
+    })
+}
+
+/// What lies in a folder; of cgroups, those below.
+fn names(folder: &str) -> BTreeSet<String> {
+    let entries = fs::read_dir(Path::new(folder)).into_iter().flatten();
+    let folders = entries
+        .map(Result::unwrap)
+        .filter(|entry| !folder.starts_with("/sys") || entry.file_type().unwrap().is_dir());
+    folders
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .collect()
+}

@@ -1,0 +1,164 @@
+//! Whoever collects leftovers is killed after each thing taken: the next one takes the rest, and no
+//! stranger and no tenant of the plan is touched.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+
+use tenantd_api::wire::AppStatus;
+
+use crate::crash::scene::{all_is_well, manifest};
+use crate::support::daemon::{Daemon, PROGRAM, in_time, run, tenantd};
+use crate::support::leftover::{are_there, estrange, kill_for_good, leave, remove};
+
+/// Who collects.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    /// A supervisor that is asked to.
+    Beside,
+    /// A supervisor that begins.
+    Beginning,
+    /// `tenantd gc`, by the manifest, while no supervisor lives and its tenants do.
+    Alone,
+    /// `tenantd gc`, of all that the application has, of which nothing lives.
+    All,
+}
+
+macro_rules! points {
+    ($($test:ident: $point:literal, $way:ident;)*) => {
+        $(
+            #[test]
+            fn $test() {
+                let (point, of) = $point.split_once('@').unwrap_or(($point, ""));
+                dies_at(point, of, Way::$way);
+            }
+        )*
+
+        const DRIVEN: &[&str] = &[$($point),*];
+    };
+}
+
+points! {
+    beside_name_taken: "gc: name taken@gone", Beside;
+    beside_cgroup_taken: "gc: cgroup taken@gone", Beside;
+    beside_one_pipe_removed: "pipes: one removed@gone", Beside;
+    beside_folder_taken: "gc: folder taken@gone", Beside;
+    beside_link_taken: "gc: link taken@gone", Beside;
+
+    beginning_one_pipe_removed: "pipes: one removed@gone", Beginning;
+    beginning_stray_ended: "stray: ended@gone", Beginning;
+    beginning_link_taken: "gc: link taken@gone", Beginning;
+
+    alone_begun: "gc: alone", Alone;
+    alone_name_taken: "gc: name taken@gone", Alone;
+    alone_cgroup_taken: "gc: cgroup taken@gone", Alone;
+    alone_one_pipe_removed: "pipes: one removed@gone", Alone;
+    alone_folder_taken: "gc: folder taken@gone", Alone;
+    alone_link_taken: "gc: link taken@gone", Alone;
+
+    all_name_taken: "gc: name taken@acme", All;
+    all_cgroup_taken: "gc: cgroup taken@acme", All;
+    all_folder_taken: "gc: folder taken@acme", All;
+    all_but_the_links_taken: "gc: folder taken@gone", All;
+    all_hub_taken: "gc: link taken@hub", All;
+    all_last_link_taken: "gc: link taken@gone", All;
+    all_one_socket_gone: "gc: socket gone@control", All;
+    all_sockets_gone: "gc: socket gone@notify", All;
+    all_tenants_folder_gone: "finish: tenants' folder gone", All;
+    all_ledger_gone: "finish: ledger gone", All;
+    all_folder_gone: "finish: folder gone", All;
+    all_cgroups_gone: "gc: cgroups gone", All;
+}
+
+/// The points that are driven to here.
+pub fn points() -> impl Iterator<Item = &'static str> {
+    let point = |driven: &&'static str| driven.split('@').next().unwrap();
+    DRIVEN.iter().map(point)
+}
+
+/// What an operator sees of the tenants.
+fn seen(status: &AppStatus) -> Vec<(Option<u32>, u32)> {
+    let tenants = status.tenants.iter();
+    tenants.map(|t| (t.pid, t.restarts)).collect()
+}
+
+#[track_caller]
+fn dies_at(point: &str, of: &str, way: Way) {
+    let armed = match of {
+        "" => point.to_owned(),
+        of => format!("{point}@{of}"),
+    };
+    let mut daemon = match way {
+        Way::Beside => Daemon::spawn_armed(&manifest(false), &armed),
+        Way::Beginning | Way::Alone | Way::All => Daemon::spawn(&manifest(false)),
+    };
+    let before = daemon.settles();
+    if !matches!(way, Way::Beside) {
+        daemon.kill();
+    }
+    let (ours, mut strangers) = (leave(&daemon.app), estrange(&daemon.app));
+    let by_manifest = daemon.manifest.to_str().unwrap().to_owned();
+    let by_manifest = ["--config", &by_manifest, "gc"];
+    let by_name = ["--app", &daemon.app.clone(), "gc"];
+    if matches!(way, Way::All) {
+        all_end(&daemon.app, &before);
+        // A stranger in the application's folder would keep it, and with it all that is shared.
+        strangers.retain(|path| !path.starts_with("/run/tenantd"));
+        fs::remove_file(format!("/run/tenantd/{}/notes", daemon.app)).unwrap();
+    }
+    let said = match way {
+        Way::Beside => {
+            daemon.tell(&["gc"]);
+            dies(&mut daemon)
+        }
+        Way::Beginning => {
+            daemon.again_armed(&armed);
+            dies(&mut daemon)
+        }
+        Way::Alone => run(armed_gc(&armed).args(by_manifest)).err,
+        Way::All => run(armed_gc(&armed).args(by_name)).err,
+    };
+    let died = format!("crash point: {point}");
+    assert!(said.lines().any(|line| line == died), "not reached: {said}");
+
+    match way {
+        Way::Beside | Way::Beginning => daemon.again(),
+        Way::Alone => drop(tenantd(&by_manifest).expect(0)),
+        Way::All => drop(tenantd(&by_name).expect(0)),
+    }
+    assert_eq!(are_there(&ours), [false; 4], "{}", daemon.output());
+    assert!(!are_there(&strangers).contains(&false), "{strangers:?}");
+    remove(&strangers);
+    if matches!(way, Way::All) {
+        let said = tenantd(&by_name).expect(0);
+        assert!(said.starts_with("nothing is left over"), "{said}");
+        return daemon.left_nothing();
+    }
+    if matches!(way, Way::Alone) {
+        daemon.again();
+    }
+    let after = daemon.settles();
+    all_is_well(&daemon, &after);
+    assert_eq!(
+        seen(&after),
+        seen(&before),
+        "planned tenants are not touched"
+    );
+    daemon.end();
+}
+
+fn all_end(app: &str, status: &AppStatus) {
+    for tenant in &status.tenants {
+        kill_for_good(app, tenant.name.as_str(), tenant.pid.unwrap());
+    }
+}
+
+fn dies(daemon: &mut Daemon) -> String {
+    assert_eq!(daemon.wait().signal(), Some(9), "{}", daemon.output());
+    daemon.output()
+}
+
+fn armed_gc(armed: &str) -> std::process::Command {
+    let mut command = in_time(PROGRAM);
+    command.env("TENANTD_CRASH_AT", armed);
+    command
+}

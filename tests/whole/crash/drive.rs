@@ -1,0 +1,200 @@
+//! Leads a supervisor to a crash point, and looks at what the next one makes of it.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+
+use nix::sys::signal::Signal;
+use tenantd_api::wire::{AppStatus, Want};
+
+use crate::crash::scene::{ACME, ADDRESS, GLOBEX, OTHER_ADDRESS, all_is_well, manifest};
+use crate::support::daemon::{Daemon, PROGRAM, signal};
+use crate::support::place::{INSTALLED, install, script};
+
+/// What leads to a point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drive {
+    /// The first start of all.
+    Cold,
+    /// One tenant's program crashes.
+    Crashing,
+    /// One tenant is stopped.
+    Stopping,
+    /// One tenant is stopped that must be killed.
+    StoppingDeaf,
+    /// One tenant gets another address by a reload.
+    Reloading,
+    /// The supervisor is stopped, with all tenants.
+    Ending,
+    /// The supervisor is told to leave.
+    Leaving,
+    /// The supervisor was killed before, and takes up what it finds.
+    Adopting,
+    /// The same, with one tenant in the manifest no more.
+    Removed,
+    /// Another program is to be executed in the supervisor's process, which dies before that.
+    Upgrading,
+    /// The same, and the program is gone once it has passed its trial.
+    UpgradingInVain,
+    /// It is the program that was executed which dies.
+    Upgraded,
+    /// It fails with an error, and dies on the way back; or the program before dies, once it is
+    /// back.
+    GivingBack,
+    /// The same after a panic.
+    Panicking,
+}
+
+impl Drive {
+    /// Whether no tenant may notice.
+    fn is_upgrade(self) -> bool {
+        use Drive::{GivingBack, Panicking, Upgraded, Upgrading, UpgradingInVain};
+        matches!(
+            self,
+            Upgrading | UpgradingInVain | Upgraded | GivingBack | Panicking
+        )
+    }
+}
+
+/// Drives a supervisor to where it dies when it passes it for the nth time, starts the next one, and holds it against what is wanted.
+#[track_caller]
+pub fn dies_at(point: &str, drive: Drive, time: u32) {
+    let armed = armed(point, time);
+    let mut daemon = begin(drive, &armed);
+    let before = match drive {
+        Drive::Cold => None,
+        _ => Some(daemon.settles()),
+    };
+    let stopped = lead(&mut daemon, &armed, drive);
+    let status = daemon.wait();
+    let last = daemon.output();
+    assert_eq!(status.signal(), Some(9), "{point} was not reached: {last}");
+    // Not the last line of all: what was said before may still be on its way out by its own thread.
+    let died = format!("crash point: {point}");
+    assert!(last.lines().any(|line| line == died), "{last}");
+
+    if drive.is_upgrade() {
+        install(PROGRAM);
+    }
+    daemon.again();
+    let after = daemon.settles();
+    all_is_well(&daemon, &after);
+    if stopped {
+        let acme = after.tenants.iter().find(|t| t.name.as_str() == ACME);
+        assert_eq!(acme.unwrap().want, Want::Down, "a stop was accepted");
+    }
+    if drive == Drive::Reloading {
+        let acme = after.tenants.iter().find(|t| t.name.as_str() == ACME);
+        assert_eq!(acme.unwrap().addresses.to_string(), OTHER_ADDRESS);
+    }
+    if let Some(before) = before.filter(|_| drive != Drive::Ending) {
+        let seen = |status: &AppStatus, name: &str| {
+            let found = status.tenants.iter().find(|t| t.name.as_str() == name);
+            found.map(|found| (found.pid, found.restarts, found.want))
+        };
+        let of_all = [GLOBEX, ACME];
+        for name in &of_all[..1 + usize::from(drive.is_upgrade())] {
+            let was = seen(&before, name);
+            assert_eq!(seen(&after, name), was, "{name} was not concerned");
+        }
+    }
+    daemon.end();
+}
+
+/// What `TENANTD_CRASH_AT` says: of the points that tenants pass, it is [`ACME`] that passes it.
+fn armed(point: &str, time: u32) -> String {
+    let (what, _) = point.split_once(": ").unwrap();
+    match what {
+        _ if point == "reload: manifest read" => format!("{point}#{time}"),
+        "begin" | "hub" | "finish" | "leave" | "upgrade" | "heritage" | "way back" => {
+            format!("{point}#{time}")
+        }
+        _ => format!("{point}@{ACME}#{time}"),
+    }
+}
+
+/// The first supervisor: armed, unless it is the next one that is to die.
+fn begin(drive: Drive, armed: &str) -> Daemon {
+    match drive {
+        Drive::Adopting | Drive::Removed => Daemon::spawn(&manifest(false)),
+        Drive::Upgrading | Drive::UpgradingInVain => {
+            let manifest = manifest(false);
+            install(PROGRAM);
+            Daemon::spawn_with(INSTALLED, &manifest, armed)
+        }
+        Drive::Upgraded | Drive::GivingBack | Drive::Panicking => {
+            let manifest = manifest(false);
+            install(PROGRAM);
+            Daemon::spawn_with(INSTALLED, &manifest, "")
+        }
+        Drive::StoppingDeaf => Daemon::spawn_armed(&manifest(true), armed),
+        Drive::Cold
+        | Drive::Crashing
+        | Drive::Stopping
+        | Drive::Reloading
+        | Drive::Ending
+        | Drive::Leaving => Daemon::spawn_armed(&manifest(false), armed),
+    }
+}
+
+/// Leads it there, and says whether a stop of [`ACME`] was accepted.
+fn lead(daemon: &mut Daemon, armed: &str, drive: Drive) -> bool {
+    match drive {
+        Drive::Cold => {}
+        Drive::Crashing => {
+            signal(daemon.tenant(ACME).pid.unwrap(), Signal::SIGKILL);
+        }
+        Drive::Stopping | Drive::StoppingDeaf => {
+            // Whether its answer still comes is a matter of luck. If it does, it holds.
+            return daemon.tell(&["stop", ACME, "--no-wait"]).code == 0;
+        }
+        Drive::Reloading => {
+            let manifest = fs::read_to_string(&daemon.manifest).unwrap();
+            let manifest = manifest.replace(ADDRESS, OTHER_ADDRESS);
+            fs::write(&daemon.manifest, manifest).unwrap();
+            daemon.tell(&["reload"]);
+        }
+        Drive::Ending => daemon.signal(Signal::SIGTERM),
+        Drive::Leaving => {
+            // Its answer is the end of the supervisor, whichever that is.
+            daemon.tell(&["leave"]);
+        }
+        Drive::Adopting => {
+            daemon.kill();
+            daemon.again_armed(armed);
+        }
+        Drive::Removed => {
+            daemon.kill();
+            let manifest = fs::read_to_string(&daemon.manifest).unwrap();
+            let others = manifest.lines().filter(|line| !line.starts_with(ACME));
+            fs::write(&daemon.manifest, others.collect::<Vec<_>>().join("\n")).unwrap();
+            daemon.again_armed(armed);
+        }
+        Drive::Upgrading => upgrade(daemon, "", ""),
+        Drive::UpgradingInVain => upgrade(daemon, &format!("rm {INSTALLED}"), ""),
+        Drive::Upgraded => upgrade(daemon, "", &arm(armed)),
+        Drive::GivingBack => {
+            let fails = "set -- --config /nonexistent";
+            upgrade(daemon, "", &format!("{}; {fails}", arm(armed)));
+        }
+        Drive::Panicking => {
+            let panics = "export TENANTD_PANIC_AT_UPGRADE=1";
+            upgrade(daemon, "", &format!("{}; {panics}", arm(armed)));
+        }
+    }
+    false
+}
+
+fn arm(armed: &str) -> String {
+    format!("export TENANTD_CRASH_AT='{armed}'")
+}
+
+/// Has a program executed that first does the one on its trial and the other when it is to serve.
+fn upgrade(daemon: &Daemon, on_trial: &str, to_serve: &str) {
+    let text = format!(
+        "if [ -n \"$TENANTD_TRIAL\" ]; then\n:; {on_trial}\nelse\n:; {to_serve}\nfi\n\
+         exec {PROGRAM} \"$@\""
+    );
+    install(&script("next", &text));
+    // Whether its answer still comes is a matter of luck.
+    daemon.tell(&["upgrade"]);
+}

@@ -1,0 +1,177 @@
+//! Every crash point, and what leads a supervisor there: one test each. A point that is not
+//! reached fails its test. A number says which time it is to be passed.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use crate::crash::collect;
+use crate::crash::drive::{Drive, dies_at};
+
+macro_rules! points {
+    ($($test:ident: $point:literal, $drive:ident $(, $time:literal)?;)*) => {
+        $(
+            #[test]
+            fn $test() {
+                dies_at($point, Drive::$drive, [$($time,)? 1][0]);
+            }
+        )*
+
+        const POINTS: &[&str] = &[$($point),*];
+    };
+}
+
+points! {
+    begin_folder_taken: "begin: folder taken", Cold;
+    begin_ledger_opened: "begin: ledger opened", Adopting;
+    begin_sockets_bound: "begin: sockets bound", Cold;
+    begin_hub_made: "hub: made", Cold;
+    begin_hub_marked: "hub: marked", Cold;
+    begin_hub_there: "begin: hub there", Adopting;
+    begin_strays_ended: "begin: strays ended", Adopting;
+    begin_leftovers_taken: "begin: leftovers taken", Adopting;
+    begin_heritage_settled: "begin: heritage settled", Cold;
+    begin_ready: "begin: ready", Cold;
+    plan_tenant_handed_over: "plan: tenant handed over", Adopting;
+    plan_new_tenant_handed_over: "plan: tenant handed over", Cold;
+
+    provision_leaf_made: "provision: leaf made", Cold;
+    provision_datastore_half_made: "datastore: half made", Cold;
+    provision_datastore_made: "provision: datastore made", Cold;
+    provision_lock_proved: "provision: lock proved", Cold;
+    provision_folder_of_pipes_made: "pipes: folder made", Cold;
+    provision_one_pipe_made: "pipes: one made", Cold;
+    provision_pipes_made: "provision: pipes made", Cold;
+    provision_namespace_made: "network: namespace made", Cold;
+    provision_link_made: "network: link made", Cold;
+    provision_host_end_up: "network: host end up", Cold;
+    provision_routed: "network: routed", Cold;
+    provision_tenant_end_up: "network: tenant end up", Cold;
+    provision_network_made: "provision: network made", Cold;
+    provision_name_given: "provision: name given", Cold;
+    provision_reported: "provision: reported", Cold;
+
+    launch_before_the_clone: "launch: before the clone", Cold;
+    launch_cloned: "launch: cloned", Cold;
+    launch_lock_signed: "launch: lock signed", Cold;
+    launch_born: "launch: born", Cold;
+    launch_program_runs: "launch: program runs", Cold;
+    launch_before_the_record: "launch: before the record", Cold;
+    record_of_provision_missing: "record: not yet written", Cold;
+    record_of_provision: "record: written", Cold;
+    record_of_launch_missing: "record: not yet written", Cold, 2;
+    record_of_launch: "record: written", Cold, 2;
+    record_of_start_missing: "record: not yet written", Cold, 3;
+    record_of_start: "record: written", Cold, 3;
+    record_of_stop_missing: "record: not yet written", Stopping, 5;
+    record_of_stop: "record: written", Stopping, 5;
+    relaunch_leaf_made_anew: "launch: leaf made anew", Crashing;
+    relaunch_cloned: "launch: cloned", Crashing, 2;
+
+    end_first_process_ended: "end: first process ended", Crashing;
+    end_emptied: "end: emptied", Crashing;
+
+    stop_signal_sent: "stop: signal sent", Stopping;
+    stop_killed: "stop: killed", StoppingDeaf;
+    stop_emptied: "end: emptied", Stopping;
+
+    release_nobody_left: "release: nobody left", Stopping;
+    release_namespace_let_go: "release: namespace let go", Stopping;
+    release_network_gone: "release: network gone", Stopping;
+    release_name_taken: "release: name taken", Stopping;
+    release_logs_closed: "release: logs closed", Stopping;
+    release_one_pipe_removed: "pipes: one removed", Stopping;
+    release_pipes_removed: "release: pipes removed", Stopping;
+    release_leaf_removed: "release: leaf removed", Stopping;
+    release_reported: "release: reported", Stopping;
+
+    finish_release: "release: network gone", Ending;
+    finish_sockets_closed: "finish: sockets closed", Ending;
+    finish_hub_gone: "finish: hub gone", Ending;
+    finish_cgroups_gone: "finish: cgroups gone", Ending;
+    finish_tenants_folder_gone: "finish: tenants' folder gone", Ending;
+    finish_ledger_gone: "finish: ledger gone", Ending;
+    finish_folder_gone: "finish: folder gone", Ending;
+
+    leave_begun: "leave: begun", Leaving;
+    leave_sockets_closed: "leave: sockets closed", Leaving;
+
+    reload_manifest_read: "reload: manifest read", Reloading;
+    reload_before_a_change: "reload: before a change", Reloading;
+    reload_changed: "reload: changed", Reloading;
+    reload_first_process_ended: "end: first process ended", Reloading;
+    reload_network_gone: "release: network gone", Reloading;
+    reload_released: "release: reported", Reloading;
+    reload_launched: "launch: program runs", Reloading, 2;
+
+    upgrade_on_trial: "upgrade: on trial", Upgrading;
+    upgrade_tried: "upgrade: tried", Upgrading;
+    upgrade_door_closed: "upgrade: door closed", Upgrading;
+    upgrade_quiet: "upgrade: quiet", Upgrading;
+    upgrade_output_paused: "upgrade: output paused", Upgrading;
+    upgrade_table_written: "heritage: table written", Upgrading;
+    upgrade_left_open: "heritage: left open", Upgrading;
+    upgrade_before_the_execution: "upgrade: before the execution", Upgrading;
+    upgrade_not_executed: "upgrade: not executed", UpgradingInVain;
+    upgrade_to_carry_on: "upgrade: to carry on", UpgradingInVain;
+    upgrade_door_opened_again: "upgrade: door opened again", UpgradingInVain;
+    upgraded_heritage_taken: "heritage: taken", Upgraded;
+    upgraded_way_back_opened: "way back: opened", Upgraded;
+    upgraded_folder_taken: "begin: folder taken", Upgraded;
+    upgraded_ledger_opened: "begin: ledger opened", Upgraded;
+    upgraded_sockets_bound: "begin: sockets bound", Upgraded;
+    upgraded_hub_there: "begin: hub there", Upgraded;
+    upgraded_strays_ended: "begin: strays ended", Upgraded;
+    upgraded_leftovers_taken: "begin: leftovers taken", Upgraded;
+    upgraded_taken_up: "adopt: taken up", Upgraded;
+    upgraded_tenant_handed_over: "plan: tenant handed over", Upgraded;
+    upgraded_heritage_settled: "begin: heritage settled", Upgraded;
+    upgraded_way_back_closed: "way back: closed", Upgraded;
+    upgraded_ready: "begin: ready", Upgraded;
+
+    way_back_entered: "way back: entered", GivingBack;
+    way_back_table_written: "heritage: table written", GivingBack;
+    way_back_left_open: "heritage: left open", GivingBack;
+    way_back_before_the_execution: "way back: before the execution", GivingBack;
+    back_folder_taken: "begin: folder taken", GivingBack;
+    back_sockets_bound: "begin: sockets bound", GivingBack;
+    back_strays_ended: "begin: strays ended", GivingBack;
+    back_taken_up: "adopt: taken up", GivingBack;
+    back_ready: "begin: ready", GivingBack;
+    way_back_entered_by_a_panic: "way back: entered", Panicking;
+    back_taken_up_after_a_panic: "adopt: taken up", Panicking;
+    back_ready_after_a_panic: "begin: ready", Panicking;
+
+    adopt_taken_up: "adopt: taken up", Adopting;
+    stray_ended: "stray: ended", Removed;
+}
+
+/// The points that a text of Rust passes.
+fn passed(text: &str) -> impl Iterator<Item = &str> {
+    let calls = text.split("crash::point(").skip(1);
+    calls.map(|call| call.split('"').nth(1).unwrap())
+}
+
+fn passed_in(folder: &Path, found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            passed_in(&path, found);
+        } else {
+            found.extend(passed(&fs::read_to_string(&path).unwrap()).map(str::to_owned));
+        }
+    }
+}
+
+#[test]
+fn every_point_of_the_sources_is_driven_to() {
+    assert!(passed("x(); crash::point(\n\"a: b\", y);").eq(["a: b"]));
+    let mut in_sources = BTreeSet::new();
+    for folder in ["src", "crates"] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+        passed_in(&folder, &mut in_sources);
+    }
+    let driven = POINTS.iter().copied().chain(collect::points());
+    let driven: BTreeSet<_> = driven.map(str::to_owned).collect();
+    assert_eq!(in_sources, driven);
+}

@@ -1,0 +1,142 @@
+//! The operator's guide, run: every fence marked `host`, from top to bottom, in a test host, and
+//! nothing in the guide that nobody runs. Those marked `machine` are run on a booted machine.
+
+use crate::support;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+const GUIDE: &str = include_str!("../../docs/guide.md");
+
+/// A fence of shell commands: where it is run, the line it begins in, and the commands.
+struct Fence {
+    marks: Vec<&'static str>,
+    line: usize,
+    commands: String,
+}
+
+fn fences(guide: &'static str) -> Vec<Fence> {
+    let mut fences: Vec<Fence> = Vec::new();
+    let mut inside = false;
+    for (number, line) in guide.lines().enumerate() {
+        match line.strip_prefix("```") {
+            Some(_) if inside => inside = false,
+            Some(mark) => {
+                inside = true;
+                let mut marks = mark.split(' ');
+                assert_eq!(marks.next(), Some("sh"), "line {}: {line}", number + 1);
+                fences.push(Fence {
+                    marks: marks.collect(),
+                    line: number + 1,
+                    commands: String::new(),
+                });
+            }
+            None if inside => {
+                let fence = fences.last_mut().unwrap();
+                fence.commands += line;
+                fence.commands.push('\n');
+            }
+            None => {}
+        }
+    }
+    fences
+}
+
+fn bash(options: &[&str], commands: &str, folder: &Path) -> Command {
+    let program = Path::new(env!("CARGO_BIN_EXE_tenantd"));
+    let path = std::env::var("PATH").unwrap();
+    let mut command = Command::new("bash");
+    command
+        .args(options)
+        .args(["-c", commands])
+        .current_dir(folder)
+        .env(
+            "PATH",
+            format!("{}:{path}", program.parent().unwrap().display()),
+        )
+        .env_remove("TENANTD_APP")
+        .env_remove("TENANTD_CONFIG")
+        .stdin(Stdio::null());
+    command
+}
+
+/// Ends the supervisor that the guide started, however the test ends.
+struct Supervisor;
+
+impl Supervisor {
+    fn pid() -> Option<Pid> {
+        let lock = fs::read_to_string("/run/tenantd/shop/lock").ok()?;
+        lock.trim().parse().ok().map(Pid::from_raw)
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        if let Some(pid) = Self::pid() {
+            kill(pid, Signal::SIGTERM).unwrap();
+            support::until("the supervisor has taken everything away", || {
+                !Path::new("/run/tenantd/shop").exists()
+            });
+        }
+    }
+}
+
+#[test]
+fn every_fence_is_run_somewhere() {
+    let fences = fences(GUIDE);
+    let folder = tempfile::tempdir().unwrap();
+    for fence in &fences {
+        let known = |mark: &&str| ["machine", "host"].contains(mark);
+        assert!(
+            !fence.marks.is_empty() && fence.marks.iter().all(known),
+            "line {}: nobody runs this: {:?}",
+            fence.line,
+            fence.marks
+        );
+        let parsed = bash(&["-n"], &fence.commands, folder.path()).output();
+        assert!(parsed.unwrap().status.success(), "line {}", fence.line);
+    }
+    let count = |mark| fences.iter().filter(|f| f.marks.contains(&mark)).count();
+    assert!(count("host") >= 10 && count("machine") >= 15);
+}
+
+#[test]
+fn what_the_guide_says_on_a_host_is_so() {
+    support::enter();
+    let scratch = tempfile::tempdir().unwrap();
+    // The machine's own folder stays out of it.
+    let manifests = scratch.path().join("manifests");
+    fs::create_dir(&manifests).unwrap();
+    let _supervisor = Supervisor;
+    for fence in fences(GUIDE).iter().filter(|f| f.marks.contains(&"host")) {
+        let commands = fence
+            .commands
+            .replace("/etc/tenantd", manifests.to_str().unwrap());
+        let output = bash(&["-eu", "-o", "pipefail"], &commands, scratch.path())
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "line {}: {}\n{}{}{}",
+            fence.line,
+            output.status,
+            fence.commands,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        if fence.commands.ends_with("&\n") {
+            support::until("the supervisor answers", || {
+                let asked = bash(&["-eu"], "tenantd status", scratch.path()).output();
+                asked.is_ok_and(|asked| !asked.stdout.is_empty())
+            });
+        }
+    }
+    let json = bash(&["-eu"], "tenantd list --json", scratch.path()).output();
+    let json: serde_json::Value = serde_json::from_slice(&json.unwrap().stdout).unwrap();
+    assert_eq!(json["applications"][0]["app"], "shop");
+    assert_eq!(json["applications"][0]["as_wanted"], 4);
+}
