@@ -82,7 +82,7 @@ fn read(answer: &[u8]) -> Option<io::Result<bool>> {
 }
 
 #[cfg(test)]
-mod tests {
+mod as_root {
     use nix::sched::{CloneFlags, unshare};
 
     use super::*;
@@ -100,6 +100,11 @@ mod tests {
         });
         visit.join().unwrap();
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     #[test]
     fn a_family_that_the_kernel_does_not_have_forwards_nothing() {

@@ -61,7 +61,7 @@ fn mount() -> rustix::io::Result<OwnedFd> {
 }
 
 #[cfg(test)]
-mod tests {
+mod as_root {
     use std::fs;
     use std::os::fd::AsRawFd;
     use std::thread;
