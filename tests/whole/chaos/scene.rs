@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -11,12 +10,12 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
-use serde_json::Value;
-use tenantd_api::wire::Want;
 
+use crate::chaos::seen::{Launches, SeenTenant};
+use crate::chaos::versions::Versions;
 use crate::chaos::writer::{Writer, written};
-use crate::support::daemon::{Daemon, PROGRAM, in_time, run, until};
-use crate::support::place::{self, INSTALLED, folder, install};
+use crate::support::daemon::{Daemon, until};
+use crate::support::place::{self, INSTALLED, folder};
 use crate::support::store::{Store, guard};
 
 /// The tenants, with their addresses.
@@ -28,7 +27,7 @@ pub const TENANTS: [(&str, &str); 4] = [
 ];
 
 /// Where redis-server looks for its data.
-const DATA: &str = "/var/lib/redis";
+pub const DATA: &str = "/var/lib/redis";
 
 /// Between two looks at the datastores.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
@@ -39,7 +38,7 @@ pub struct Scene {
     /// Whether the supervisor was asked to end.
     pub ending: bool,
     /// Nothing is known of a want while a supervisor was killed that may have forgotten it.
-    wants: BTreeMap<&'static str, Option<bool>>,
+    pub wants: BTreeMap<&'static str, Option<bool>>,
     /// What is wanted for good: also of the supervisor after one that ended as it should.
     for_good: BTreeMap<&'static str, Option<bool>>,
     /// How often each tenant was changed in the manifest.
@@ -48,6 +47,10 @@ pub struct Scene {
     pub untold: BTreeSet<&'static str>,
     /// Processes that were killed since all was last as wanted.
     pub killed: BTreeSet<i32>,
+    pub versions: Versions,
+    /// What ran when all was last as wanted, and to whom something was done since.
+    pub launches: Launches,
+    pub touched: BTreeSet<&'static str>,
     writers: Vec<Writer>,
     turns: Arc<AtomicU64>,
     over: Arc<AtomicBool>,
@@ -60,14 +63,14 @@ impl Scene {
     pub fn begin() -> Self {
         place::host();
         folder(DATA);
-        install(PROGRAM);
+        let mut versions = Versions::told();
+        versions.begin();
         let daemon = Daemon::spawn_with(INSTALLED, &manifest(&BTreeMap::new()), "");
-        daemon.settles();
         let turns = Arc::new(AtomicU64::new(0));
         let over = Arc::new(AtomicBool::new(false));
         let watcher = watch(&daemon.app, Arc::clone(&over));
         let writer = |(_, ip)| Writer::begin(ip, Arc::clone(&turns));
-        Self {
+        let mut scene = Self {
             daemon,
             ending: false,
             wants: all(Some(true)),
@@ -75,11 +78,16 @@ impl Scene {
             changed: BTreeMap::new(),
             untold: BTreeSet::new(),
             killed: BTreeSet::new(),
+            versions,
+            launches: Launches::new(),
+            touched: BTreeSet::new(),
             writers: TENANTS.map(writer).into(),
             turns,
             over,
             watcher,
-        }
+        };
+        scene.settles();
+        scene
     }
 
     /// Waits for so many turns of the writers, all together.
@@ -96,7 +104,10 @@ impl Scene {
             return;
         }
         self.daemon.signal(signal);
-        self.ending |= signal == Signal::SIGTERM;
+        if signal == Signal::SIGTERM {
+            self.ending = true;
+            self.touched.extend(TENANTS.map(|(name, _)| name));
+        }
         if signal == Signal::SIGKILL {
             self.daemon.wait();
             if self.ending {
@@ -119,7 +130,7 @@ impl Scene {
     }
 
     /// Waits for the end of a supervisor that was asked to end.
-    fn supervisor_ends(&mut self) {
+    pub fn supervisor_ends(&mut self) {
         let status = self.daemon.wait();
         // It may not have listened yet when it was asked.
         let unheard = status.signal() == Some(Signal::SIGTERM as i32);
@@ -134,14 +145,19 @@ impl Scene {
 
     /// Tells the supervisor to leave. One that is about to end refuses.
     pub fn let_leave(&mut self) {
-        if self.daemon.tell(&["leave"]).code == 0 {
+        // As the older and the newer program call it: what it does not know, each refuses.
+        if ["leave", "detach"]
+            .iter()
+            .any(|verb| self.tell(&[verb]).code == 0)
+        {
             let status = self.daemon.wait();
             assert!(status.success(), "{status}: {}", self.daemon.output());
         }
     }
 
     /// Kills every process on a tenant's datastore.
-    pub fn kill_processes_of(&mut self, tenant: &str) {
+    pub fn kill_processes_of(&mut self, tenant: &'static str) {
+        self.touched.insert(tenant);
         let store = Store::of(&self.daemon.app, tenant);
         let held = store.users(DATA).into_iter().filter_map(|number| {
             let pid = Pid::from_raw(number)?;
@@ -162,9 +178,13 @@ impl Scene {
         let verb = if up { "start" } else { "stop" };
         let asked = [&[verb, "--no-wait"], tenants].concat();
         // Where there is no supervisor, or it is about to end, nothing is wanted anew.
-        if self.daemon.tell(&asked).code == 0 {
-            let wants = tenants.iter().map(|&tenant| (tenant, Some(up)));
-            self.wants.extend(wants);
+        let taken = self.asks(&asked);
+        if taken != Some(false) {
+            let want = taken.map(|_| up);
+            self.wants.extend(tenants.iter().map(|&name| (name, want)));
+        }
+        if !up {
+            self.touched.extend(tenants);
         }
     }
 
@@ -172,6 +192,7 @@ impl Scene {
     pub fn change(&mut self, tenant: &'static str) {
         *self.changed.entry(tenant).or_default() += 1;
         self.untold.insert(tenant);
+        self.touched.insert(tenant);
         let manifest = manifest(&self.changed).replace("APP", &self.daemon.app);
         self.put_manifest(&manifest);
     }
@@ -186,7 +207,7 @@ impl Scene {
     /// Has the manifest read again. Where there is no supervisor, or it is about to end, the next
     /// one reads it.
     pub fn reload(&mut self) {
-        if self.daemon.tell(&["reload"]).code == 0 {
+        if self.asks(&["reload"]) == Some(true) {
             self.untold.clear();
         }
     }
@@ -196,7 +217,7 @@ impl Scene {
         self.settles();
         let good = fs::read_to_string(&self.daemon.manifest).unwrap();
         self.put_manifest(&good.replace("10.77.0.12", "10.77.0.11"));
-        assert_ne!(self.daemon.tell(&["reload"]).code, 0);
+        assert_ne!(self.tell(&["reload"]).code, 0);
         self.put_manifest(&good);
         self.is_lawful();
     }
@@ -205,16 +226,23 @@ impl Scene {
     pub fn want_for_good(&mut self, tenant: &'static str, up: bool) {
         let verb = if up { "start" } else { "stop" };
         let asked = [verb, "--permanent", "--no-wait", tenant];
-        if self.daemon.tell(&asked).code == 0 {
-            self.wants.insert(tenant, Some(up));
-            self.for_good.insert(tenant, Some(up));
+        let taken = self.asks(&asked);
+        if taken != Some(false) {
+            let want = taken.map(|_| up);
+            self.wants.insert(tenant, want);
+            self.for_good.insert(tenant, want);
+        }
+        if !up {
+            self.touched.insert(tenant);
         }
     }
 
     /// Asks for a tenant to be started again, which is also to want it up.
     pub fn restart(&mut self, tenant: &'static str) {
-        if self.daemon.tell(&["restart", "--no-wait", tenant]).code == 0 {
-            self.wants.insert(tenant, Some(true));
+        self.touched.insert(tenant);
+        let taken = self.asks(&["restart", "--no-wait", tenant]);
+        if taken != Some(false) {
+            self.wants.insert(tenant, taken);
         }
     }
 
@@ -224,75 +252,23 @@ impl Scene {
             self.supervisor_ends();
         }
         self.begin_supervisor();
-        self.daemon.settles();
+        self.until("all are as wanted", |seen| {
+            seen.tenants.iter().all(SeenTenant::is_as_wanted)
+        });
         // What was changed and told to nobody.
-        self.daemon.tell(&["reload"]).expect(0);
+        self.is_told(&["reload"]);
         self.untold.clear();
         // What was killed a moment ago may not have been noticed yet.
         let killed = std::mem::take(&mut self.killed);
         let dead = |pid: Option<u32>| pid.is_some_and(|pid| killed.contains(&pid.cast_signed()));
-        let status = self.daemon.until("all are as wanted, and alive", |status| {
+        let status = self.until("all are as wanted, and alive", |status| {
             let mut tenants = status.tenants.iter();
             tenants.all(|tenant| tenant.is_as_wanted() && !dead(tenant.pid))
         });
         for (name, want) in &mut self.wants {
             let tenant = status.tenants.iter().find(|t| t.name.as_str() == *name);
-            want.get_or_insert(tenant.unwrap().want == Want::Up);
+            want.get_or_insert(tenant.unwrap().is_wanted_up());
         }
-    }
-
-    /// Holds all against what is wanted.
-    pub fn is_lawful(&self) {
-        let status = self.daemon.status();
-        for tenant in &status.tenants {
-            let wanted = self.wants[tenant.name.as_str()].unwrap();
-            assert_eq!(tenant.want == Want::Up, wanted, "{tenant:?}");
-            assert!(tenant.is_as_wanted(), "{tenant:?}");
-            let store = Store::of(&self.daemon.app, tenant.name.as_str());
-            let launches = store.launches(DATA);
-            assert_eq!(
-                launches.len(),
-                usize::from(wanted),
-                "{tenant:?}: {launches:?}"
-            );
-            assert!(!store.was_twofold(), "{tenant:?}: two launches met");
-        }
-        self.nothing_is_left();
-    }
-
-    /// What stands on the host is what the tenants need that are wanted up, and no more.
-    fn nothing_is_left(&self) {
-        let app = &self.daemon.app;
-        let up: BTreeSet<String> = self
-            .wants
-            .iter()
-            .filter(|(_, up)| **up == Some(true))
-            .map(|(tenant, _)| (*tenant).to_owned())
-            .collect();
-        assert_eq!(
-            names(&format!("/run/tenantd/{app}/tenants")),
-            up,
-            "runtime folders"
-        );
-        assert_eq!(
-            names(&format!("/sys/fs/cgroup/tenantd/{app}")),
-            up,
-            "cgroups"
-        );
-        assert_eq!(names("/run/tenantd/locks").len(), up.len(), "locks");
-        let known = up.iter().map(|tenant| format!("{app}-{tenant}"));
-        assert_eq!(names("/run/netns"), known.collect(), "names");
-        let mark = format!("tenantd:{app}/");
-        let links = run(in_time("ip").args(["-j", "link"])).expect(0);
-        let links: Vec<Value> = serde_json::from_str(&links).unwrap();
-        let marked = links
-            .iter()
-            .filter_map(|link| link["ifalias"].as_str()?.strip_prefix(&mark));
-        assert_eq!(
-            marked.map(str::to_owned).collect::<BTreeSet<_>>(),
-            up,
-            "links"
-        );
     }
 
     /// The end: nothing that was acknowledged is missing, and nothing is left.
@@ -312,6 +288,7 @@ impl Scene {
                 acknowledged.len()
             );
         }
+        self.versions.say();
         self.over.store(true, Ordering::Relaxed);
         assert_eq!(
             self.watcher.join().unwrap(),
@@ -360,15 +337,4 @@ fn watch(app: &str, over: Arc<AtomicBool>) -> JoinHandle<BTreeSet<String>> {
         }
         found
     })
-}
-
-/// What lies in a folder; of cgroups, those below.
-fn names(folder: &str) -> BTreeSet<String> {
-    let entries = fs::read_dir(Path::new(folder)).into_iter().flatten();
-    let folders = entries
-        .map(Result::unwrap)
-        .filter(|entry| !folder.starts_with("/sys") || entry.file_type().unwrap().is_dir());
-    folders
-        .map(|entry| entry.file_name().into_string().unwrap())
-        .collect()
 }

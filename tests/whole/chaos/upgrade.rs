@@ -3,29 +3,28 @@
 use std::collections::BTreeMap;
 
 use nix::sys::signal::Signal;
-use tenantd_api::wire::{StateWord, TenantStatus};
-use tenantd_core::name::TenantName;
 
 use crate::chaos::scene::Scene;
+use crate::chaos::seen::SeenTenant;
 use crate::support::daemon::PROGRAM;
 use crate::support::place::{install, script};
 
 /// What an operator sees of tenants to which nothing happens.
-type AtRest = BTreeMap<TenantName, (Option<u32>, u32)>;
+pub type AtRest = BTreeMap<String, (Option<u32>, u32)>;
 
 impl Scene {
     /// Puts a new file of the program in place, and has it executed.
     pub fn upgrade(&mut self) {
-        install(PROGRAM);
+        self.versions.install();
         let before = self.at_rest();
-        if self.daemon.tell(&["upgrade"]).code == 0 {
+        if self.tell(&["upgrade"]).code == 0 {
             self.all_go_on(&before);
         }
     }
 
     /// The same, without waiting for it.
     pub fn begin_to_upgrade(&mut self) {
-        install(PROGRAM);
+        self.versions.install();
         // One that does not listen yet would end of the signal.
         if self.answers() {
             self.signal_supervisor(Signal::SIGUSR2);
@@ -37,42 +36,41 @@ impl Scene {
         let fails = "[ -n \"$TENANTD_TRIAL\" ] || set -- --config /nonexistent";
         install(&script("fails", &format!("{fails}\nexec {PROGRAM} \"$@\"")));
         let before = self.at_rest();
-        assert_ne!(self.daemon.tell(&["upgrade"]).code, 0);
-        install(PROGRAM);
+        assert_ne!(self.tell(&["upgrade"]).code, 0);
+        self.versions.install();
         if self.answers() {
             self.all_go_on(&before);
         }
     }
 
-    fn answers(&self) -> bool {
-        let status = self.daemon.lives().then(|| self.daemon.try_status());
+    pub fn answers(&self) -> bool {
+        let status = self.daemon.lives().then(|| self.try_status());
         status
             .flatten()
             .is_some_and(|status| status.pid == self.daemon.pid())
     }
 
     /// The tenants that run, unless something was done to them that a supervisor has yet to see.
-    fn at_rest(&self) -> AtRest {
+    pub fn at_rest(&self) -> AtRest {
         let killed = |pid: u32| self.killed.contains(&pid.cast_signed());
-        let at_rest = |tenant: &TenantStatus| {
-            let up = tenant.state == StateWord::Up && tenant.ready == Some(true);
+        let at_rest = |tenant: &SeenTenant| {
             let untold = self.untold.contains(tenant.name.as_str());
-            up && !untold && !tenant.pid.is_some_and(killed) && !self.ending
+            tenant.is_ready() && !untold && !tenant.pid.is_some_and(killed) && !self.ending
         };
-        let status = self.daemon.try_status().into_iter();
+        let status = self.try_status().into_iter();
         let tenants = status.flat_map(|status| status.tenants);
-        let seen = |tenant: TenantStatus| (tenant.name, (tenant.pid, tenant.restarts));
+        let seen = |tenant: SeenTenant| (tenant.name, (tenant.pid, tenant.restarts));
         tenants.filter(|tenant| at_rest(tenant)).map(seen).collect()
     }
 
     #[track_caller]
-    fn all_go_on(&self, before: &AtRest) {
+    pub fn all_go_on(&self, before: &AtRest) {
         // A supervisor that was told to end may be gone by now.
         if before.is_empty() {
             return;
         }
         eprintln!("{} tenants must not notice", before.len());
-        let status = self.daemon.status();
+        let status = self.status();
         for tenant in status.tenants {
             if let Some(before) = before.get(&tenant.name) {
                 let now = (tenant.pid, tenant.restarts);

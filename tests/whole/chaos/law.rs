@@ -1,0 +1,88 @@
+//! What holds once all is as wanted.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::chaos::scene::{DATA, Scene};
+use crate::support::daemon::{in_time, run};
+use crate::support::store::Store;
+
+impl Scene {
+    /// Holds all against what is wanted.
+    #[track_caller]
+    pub fn is_lawful(&mut self) {
+        let status = self.status();
+        for tenant in &status.tenants {
+            let wanted = self.wants[tenant.name.as_str()].unwrap();
+            assert_eq!(tenant.is_wanted_up(), wanted, "{tenant:?}");
+            assert!(tenant.is_as_wanted(), "{tenant:?}");
+            let store = Store::of(&self.daemon.app, tenant.name.as_str());
+            let launches = store.launches(DATA);
+            assert_eq!(
+                launches.len(),
+                usize::from(wanted),
+                "{tenant:?}: {launches:?}"
+            );
+            assert!(!store.was_twofold(), "{tenant:?}: two launches met");
+        }
+        self.nothing_is_left();
+        let now = status.launches();
+        for (name, before) in &self.launches {
+            let untouched = !self.touched.contains(name.as_str());
+            let same = now.get(name) == Some(before);
+            let output = self.daemon.output();
+            assert!(same || !untouched, "{name} was launched anew: {output}");
+        }
+        self.launches = now;
+        self.touched.clear();
+    }
+
+    /// What stands on the host is what the tenants need that are wanted up, and no more.
+    fn nothing_is_left(&self) {
+        let app = &self.daemon.app;
+        let up: BTreeSet<String> = self
+            .wants
+            .iter()
+            .filter(|(_, up)| **up == Some(true))
+            .map(|(tenant, _)| (*tenant).to_owned())
+            .collect();
+        assert_eq!(
+            names(&format!("/run/tenantd/{app}/tenants")),
+            up,
+            "runtime folders"
+        );
+        assert_eq!(
+            names(&format!("/sys/fs/cgroup/tenantd/{app}")),
+            up,
+            "cgroups"
+        );
+        assert_eq!(names("/run/tenantd/locks").len(), up.len(), "locks");
+        let known = up.iter().map(|tenant| format!("{app}-{tenant}"));
+        assert_eq!(names("/run/netns"), known.collect(), "names");
+        let mark = format!("tenantd:{app}/");
+        let links = run(in_time("ip").args(["-j", "link"])).expect(0);
+        let links: Vec<Value> = serde_json::from_str(&links).unwrap();
+        let marked = links
+            .iter()
+            .filter_map(|link| link["ifalias"].as_str()?.strip_prefix(&mark));
+        assert_eq!(
+            marked.map(str::to_owned).collect::<BTreeSet<_>>(),
+            up,
+            "links"
+        );
+    }
+}
+
+/// What lies in a folder; of cgroups, those below.
+fn names(folder: &str) -> BTreeSet<String> {
+    let entries = fs::read_dir(Path::new(folder)).into_iter().flatten();
+    let folders = entries
+        .map(Result::unwrap)
+        .filter(|entry| !folder.starts_with("/sys") || entry.file_type().unwrap().is_dir());
+    folders
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .collect()
+}
