@@ -7,7 +7,11 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::support::daemon::{Daemon, LIMIT, PROGRAM, ends, pidfd, signal};
+use serde::Deserialize;
+
+use crate::support::daemon::{
+    Daemon, LIMIT, PROGRAM, Said, ends, in_time, pidfd, run, signal, until,
+};
 use crate::support::place::SRV;
 
 /// Where the program of the tenants lies.
@@ -47,10 +51,26 @@ pub fn program() {
 
 /// A running supervisor, all of whose tenants answer.
 pub struct Crew {
+    /// The program that it runs, and that is asked: another version may say things otherwise.
+    program: String,
     daemon: Daemon,
     addresses: Vec<SocketAddr>,
     /// From the start of the supervisor to the last tenant's first answer, in ms.
     pub cold: f64,
+}
+
+/// The part of `status --json` that is read here, as every version says it.
+#[derive(Debug, Deserialize)]
+struct Seen {
+    pid: u32,
+    tenants: Vec<SeenTenant>,
+}
+
+/// One tenant of it.
+#[derive(Debug, Deserialize)]
+struct SeenTenant {
+    pid: Option<u32>,
+    ready: Option<bool>,
 }
 
 /// What the supervisor takes of the host.
@@ -65,7 +85,7 @@ pub struct Size {
 }
 
 impl Crew {
-    pub fn start(count: usize) -> Self {
+    pub fn start(program: &str, count: usize) -> Self {
         let first = u32::from(Ipv4Addr::new(10, 77, 0, 10));
         let count = u32::try_from(count).unwrap();
         let addresses: Vec<_> = (first..first + count).map(Ipv4Addr::from).collect();
@@ -76,27 +96,50 @@ impl Crew {
         for (number, ip) in addresses.iter().enumerate() {
             manifest += &format!("t{number} = {{ ip = \"{ip}\" }}\n");
         }
-        let daemon = Daemon::start(&manifest);
-        daemon.tell(&["start", "--all"]).expect(0);
         let addresses: Vec<_> = addresses.iter().map(|ip| (*ip, 80).into()).collect();
-        for address in &addresses {
+        let mut crew = Self {
+            program: program.to_owned(),
+            daemon: Daemon::spawn_with(program, &manifest, ""),
+            addresses,
+            cold: 0.0,
+        };
+        crew.answers();
+        crew.tell(&["start", "--all"]).expect(0);
+        for address in &crew.addresses {
             TcpStream::connect_timeout(address, LIMIT).unwrap();
         }
-        let cold = ms(daemon.begun.elapsed());
-        Self {
-            daemon,
-            addresses,
-            cold,
-        }
+        crew.cold = ms(crew.daemon.begun.elapsed());
+        crew
+    }
+
+    fn tell(&self, arguments: &[&str]) -> Said {
+        let app = &self.daemon.app;
+        run(in_time(&self.program).args(["--app", app]).args(arguments))
+    }
+
+    /// Waits until the supervisor answers.
+    fn answers(&self) -> Seen {
+        until("the program answers", || {
+            let said = self.tell(&["status", "--json"]);
+            let seen: Option<Seen> = serde_json::from_str(&said.out).ok();
+            seen.filter(|seen| seen.pid == self.daemon.pid())
+        })
+    }
+
+    /// The processes of the tenants, once all are ready.
+    fn processes(&self) -> Vec<u32> {
+        let ready = |tenant: SeenTenant| tenant.pid.filter(|_| tenant.ready == Some(true));
+        until("all are ready", || {
+            self.answers().tenants.into_iter().map(ready).collect()
+        })
     }
 
     /// From the kill of a tenant to its next answer: the median of several, in ms.
     pub fn restart(&self, count: usize) -> f64 {
-        let tenants = self.daemon.status().tenants;
-        let each = tenants.iter().zip(&self.addresses).take(count);
+        let processes = self.processes();
+        let each = processes.into_iter().zip(&self.addresses).take(count);
         let times = each
-            .map(|(tenant, address)| {
-                let pid = tenant.pid.unwrap();
+            .map(|(pid, address)| {
                 let process = pidfd(pid);
                 let begun = Instant::now();
                 signal(pid, Signal::SIGKILL);
@@ -140,23 +183,19 @@ impl Crew {
     /// Kills the supervisor, and says how long the next one takes until it has answered for all
     /// tenants, in ms: none was started anew.
     pub fn adopt(&mut self) -> f64 {
-        let before: Vec<_> = self.processes().collect();
+        let before = self.processes();
         self.daemon.kill();
-        self.daemon.again();
+        self.daemon.again_armed("");
+        self.answers();
         let taken = ms(self.daemon.begun.elapsed());
-        assert!(self.processes().eq(before), "not all were adopted");
+        assert_eq!(self.processes(), before, "not all were adopted");
         taken
-    }
-
-    fn processes(&self) -> impl Iterator<Item = u32> {
-        let tenants = self.daemon.settles().tenants;
-        tenants.into_iter().map(|tenant| tenant.pid.unwrap())
     }
 
     /// How long the kernel alone takes to hold each tenant's process and to look at its network
     /// namespace, in ms.
     pub fn found(&self) -> f64 {
-        let pids: Vec<_> = self.processes().collect();
+        let pids = self.processes();
         let begun = Instant::now();
         for pid in pids {
             let _held = pidfd(pid);

@@ -2,20 +2,26 @@
 //!
 //! `cargo bench` measures 100 tenants, and 1,000 for the growth; `cargo bench -- -n 20` fewer (a
 //! tenth of the greater number). It needs root, and makes a test host of its own.
+//!
+//! `TENANTD_BENCH_AGAINST=FILE cargo bench` measures another tenantd too, in turn with this one and
+//! as often, and prints how the one compares with the other: below 1, this one takes less.
 
 #![allow(unreachable_pub, reason = "the shared modules are private here")]
 
 mod crew;
 mod floor;
+mod samples;
 mod sheet;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
 use std::time::Duration;
 
-use crew::{Crew, Size, median, spread};
+use crew::{Crew, spread};
 use floor::Floor;
+use samples::{Samples, in_turn};
 use sheet::Sheet;
+use support::daemon::PROGRAM;
 
 /// Tenants of the greater run, for each of the smaller one.
 const GROWTH: usize = 10;
@@ -27,6 +33,9 @@ const FEW: usize = 10;
 /// or less than the next.
 const ROUNDS: usize = 5;
 
+/// Runs with many tenants, where two programs are compared.
+const ROUNDS_AGAINST: usize = 3;
+
 /// How long the idle supervisor is watched.
 const WATCHED: Duration = Duration::from_secs(5);
 
@@ -35,99 +44,151 @@ fn main() {
     support::place::host();
     support::place::folder("/srv/data");
     crew::program();
+    let against = std::env::var("TENANTD_BENCH_AGAINST").ok();
+    let programs: Vec<_> = [PROGRAM.to_owned()].into_iter().chain(against).collect();
+    let rounds = match programs.len() {
+        1 => 1,
+        _ => ROUNDS_AGAINST,
+    };
+    let mut samples = Samples::new(programs.len());
     let mut sheet = Sheet::default();
-    let small = Crew::start(FEW);
-    let size = small.size();
+    small(&programs, rounds, &mut samples);
     sheet
-        .figure("resident with 10 tenants, KB", size.resident)
+        .figure(
+            "resident with 10 tenants, KB",
+            samples.of("small: resident"),
+        )
         .goal(12.0 * 1024.0);
-    small.stop();
-    let cold = few(count, &mut sheet);
-    many(count * GROWTH, &mut sheet, &size);
-    let grown = sheet.last(|name| name.starts_with("cold start"));
-    sheet
-        .figure("growth of the cold start", grown / cold)
-        .goal(1.5);
+    few(&programs, count, &mut samples, &mut sheet);
+    many(&programs, count * GROWTH, rounds, &mut samples, &mut sheet);
+    let [few, many] = ["few: cold", "many: cold"].map(|name| samples.of(name));
+    let grown = many.iter().zip(few).map(|(many, few)| many / few).collect();
+    sheet.figure("growth of the cold start", grown).goal(1.5);
     sheet.print();
 }
 
-/// What is measured with 100 tenants. Gives the time of the cold start per tenant back.
-fn few(count: usize, sheet: &mut Sheet) -> f64 {
-    let rounds: Vec<_> = (1..ROUNDS)
-        .map(|_| {
-            let floor = Floor::measure(count);
-            let crew = Crew::start(count);
-            let cold = crew.cold;
-            crew.stop();
-            (cold, floor.sum())
-        })
-        .collect();
-    let floor = Floor::measure(count);
-    let crew = Crew::start(count);
-    let (mut colds, mut floors): (Vec<_>, Vec<_>) = rounds.into_iter().unzip();
-    colds.push(crew.cold);
-    floors.push(floor.sum());
-    let cold = median(colds) / spread(count);
+/// The supervisor's own size.
+fn small(programs: &[String], rounds: usize, samples: &mut Samples) {
+    for (which, program, _) in in_turn(programs, rounds) {
+        let crew = Crew::start(program, FEW);
+        let size = crew.size();
+        samples.add(which, "small: resident", size.resident);
+        samples.add(which, "small: heap", size.heap);
+        samples.add(which, "small: descriptors", size.descriptors);
+        crew.stop();
+    }
+}
+
+/// What is measured with 100 tenants.
+fn few(programs: &[String], count: usize, samples: &mut Samples, sheet: &mut Sheet) {
+    let mut floors = Samples::new(1);
+    for (which, program, round) in in_turn(programs, ROUNDS) {
+        let floor = Floor::measure(count);
+        for (name, value) in [
+            ("all", floor.sum()),
+            ("answer", floor.answer),
+            ("away", floor.away),
+        ] {
+            floors.add(0, name, value);
+        }
+        if round == ROUNDS - 1 {
+            floor.print(count);
+        }
+        let crew = Crew::start(program, count);
+        samples.add(which, "few: cold", crew.cold / spread(count));
+        samples.add(which, "few: restart", crew.restart(20.min(count)));
+        if round == ROUNDS - 1 {
+            samples.add(which, "few: woken", crew.woken(WATCHED));
+        }
+        samples.add(which, "few: stop", crew.stop());
+    }
+    let floor_of = |name| floors.of(name)[0];
     sheet
-        .figure(&format!("cold start of {count}, ms per tenant"), cold)
-        .floor(median(floors))
+        .figure(
+            &format!("cold start of {count}, ms per tenant"),
+            samples.of("few: cold"),
+        )
+        .floor(floor_of("all"))
         .goal(3.0);
     sheet
         .figure(
             "restart of a killed tenant to its answer, ms",
-            crew.restart(20.min(count)),
+            samples.of("few: restart"),
         )
-        .floor(floor.answer)
+        .floor(floor_of("answer"))
         .goal(5.0);
     sheet
-        .figure("wake-ups in 5 s when idle", crew.woken(WATCHED))
+        .figure("wake-ups in 5 s when idle", samples.of("few: woken"))
         .goal(0.0);
     sheet
-        .figure(&format!("stop and release of {count}, s"), crew.stop())
-        .floor(floor.away * spread(count) / 1000.0)
+        .figure(
+            &format!("stop and release of {count}, s"),
+            samples.of("few: stop"),
+        )
+        .floor(floor_of("away") * spread(count) / 1000.0)
         .goal(1.0);
-    floor.print(count);
-    cold
 }
 
 /// What is measured with ten times as many.
-fn many(count: usize, sheet: &mut Sheet, small: &Size) {
+fn many(
+    programs: &[String],
+    count: usize,
+    rounds: usize,
+    samples: &mut Samples,
+    sheet: &mut Sheet,
+) {
     let floor = Floor::measure(count);
-    let mut crew = Crew::start(count);
+    let mut found = 0.0;
+    for (which, program, round) in in_turn(programs, rounds) {
+        let mut crew = Crew::start(program, count);
+        samples.add(which, "many: cold", crew.cold / spread(count));
+        let size = crew.size();
+        samples.add(which, "many: resident", size.resident);
+        samples.add(which, "many: heap", size.heap);
+        samples.add(which, "many: descriptors", size.descriptors);
+        if round == rounds - 1 {
+            samples.add(which, "many: woken", crew.woken(WATCHED));
+        }
+        found = crew.found();
+        samples.add(which, "many: adopt", crew.adopt());
+        samples.add(which, "many: stop", crew.stop());
+    }
     sheet
         .figure(
             &format!("cold start of {count}, ms per tenant"),
-            crew.cold / spread(count),
+            samples.of("many: cold"),
         )
         .floor(floor.sum());
-    let size = crew.size();
-    let more = spread(count - FEW);
-    for (name, with, without, goal) in [
-        ("resident, KB", size.resident, small.resident, 6.0),
-        ("heap (RssAnon), KB", size.heap, small.heap, 6.0),
-        ("descriptors", size.descriptors, small.descriptors, 4.0),
+    for (name, key, goal) in [
+        ("resident, KB", "resident", 6.0),
+        ("heap (RssAnon), KB", "heap", 6.0),
+        ("descriptors", "descriptors", 4.0),
     ] {
-        let slope = (with - without) / more;
+        let [with, without] = ["many", "small"].map(|size| samples.of(&format!("{size}: {key}")));
+        let slope = |(with, without)| (with - without) / spread(count - FEW);
+        let slopes = with.into_iter().zip(without).map(slope).collect();
         sheet
-            .figure(&format!("each tenant more: {name}"), slope)
+            .figure(&format!("each tenant more: {name}"), slopes)
             .goal(goal);
     }
     sheet
         .figure(
             &format!("wake-ups in 5 s when idle, {count}"),
-            crew.woken(WATCHED),
+            samples.of("many: woken"),
         )
         .goal(0.0);
-    let found = crew.found();
     sheet
         .figure(
             &format!("adoption of {count} until status answers, ms"),
-            crew.adopt(),
+            samples.of("many: adopt"),
         )
         .floor(found)
         .goal(1000.0);
     sheet
-        .figure(&format!("stop and release of {count}, s"), crew.stop())
+        .figure(
+            &format!("stop and release of {count}, s"),
+            samples.of("many: stop"),
+        )
         .floor(floor.away * spread(count) / 1000.0);
     floor.print(count);
 }

@@ -9,6 +9,8 @@ pub struct Sheet(Vec<Figure>);
 pub struct Figure {
     name: String,
     measured: f64,
+    /// What another program took.
+    against: Option<f64>,
     floor: Option<f64>,
     goal: Option<f64>,
 }
@@ -28,32 +30,30 @@ impl Figure {
 }
 
 impl Sheet {
-    /// Adds a figure, and shows it at once.
-    pub fn figure(&mut self, name: &str, measured: f64) -> &mut Figure {
-        eprintln!("{name}: {measured:.2}");
+    /// Adds a figure of one program or two, and shows it at once.
+    pub fn figure(&mut self, name: &str, measured: Vec<f64>) -> &mut Figure {
+        eprintln!("{name}: {measured:.2?}");
+        let mut measured = measured.into_iter();
         self.0.push(Figure {
             name: name.to_owned(),
-            measured,
+            measured: measured.next().unwrap(),
+            against: measured.next(),
             floor: None,
             goal: None,
         });
         self.0.last_mut().unwrap()
     }
 
-    /// The last figure with such a name.
-    pub fn last(&self, is_so: impl Fn(&str) -> bool) -> f64 {
-        let mut figures = self.0.iter().rev();
-        figures.find(|figure| is_so(&figure.name)).unwrap().measured
-    }
-
     /// The table of all.
     pub fn print(&self) {
-        println!(
+        let compared = self.0.iter().any(|figure| figure.against.is_some());
+        let shown =
+            |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.2}"));
+        print!(
             "\n{:<46} {:>9} {:>9} {:>7} {:>9}",
             "FIGURE", "MEASURED", "FLOOR", "RATIO", "GOAL"
         );
-        let shown =
-            |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.2}"));
+        println!("{}", if compared { "   AGAINST NEW/OLD" } else { "" });
         for figure in &self.0 {
             let ratio = figure.floor.map(|floor| figure.measured / floor);
             let judged = match figure.goal {
@@ -61,14 +61,20 @@ impl Sheet {
                 Some(_) => "MISSED",
                 None => "",
             };
-            println!(
-                "{:<46} {:>9.2} {:>9} {:>7} {:>9}  {judged}",
+            print!(
+                "{:<46} {:>9.2} {:>9} {:>7} {:>9}",
                 figure.name,
                 figure.measured,
                 shown(figure.floor),
                 shown(ratio),
                 shown(figure.goal),
             );
+            if compared {
+                let old = figure.against.filter(|old| *old > 0.0);
+                let ratio = old.map(|old| figure.measured / old);
+                print!(" {:>9} {:>7}", shown(figure.against), shown(ratio));
+            }
+            println!("  {judged}");
         }
     }
 }
