@@ -5,8 +5,8 @@
 //! numbers it is. Per tenant it holds two descriptors: its network namespace, and its first
 //! process. Only the loop reads and writes it.
 
+pub(super) mod disk;
 pub(super) mod file;
-
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;

@@ -1,7 +1,6 @@
 //! What a supervisor writes down of one tenant, so that the next one knows it again. It is
-//! believed only as far as the kernel confirms it.
-
-use serde::{Deserialize, Serialize};
+//! believed only as far as the kernel confirms it. In which form is for
+//! [`disk`](super::ledger::disk) to say.
 
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::effect::{self, Effect, Fingerprints};
@@ -12,7 +11,7 @@ use tenantd_host::process;
 use tenantd_host::program::ProgramFile;
 
 /// A tenant, as it is written down.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Record {
     /// Which.
     pub(super) tenant: TenantName,
@@ -30,7 +29,7 @@ pub(super) struct Record {
 }
 
 /// What a tenant was made by, as far as its next supervisor has to know.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Made {
     /// By them it is told what is outdated.
     pub(super) by: Fingerprints,
@@ -58,7 +57,7 @@ impl Record {
 }
 
 /// A process that can be told from every other one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Mark {
     /// Its number.
     pub(super) pid: i32,

@@ -4,16 +4,26 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-
 use tenantd_core::plan::derive;
 
 /// Which file a path named, with which contents, in one number: packages put a new file in place of
 /// the old one (another inode), and what is written in place gets another size or time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProgramFile(u64);
 
 impl ProgramFile {
+    /// The file that [`ProgramFile::number`] was asked of.
+    #[must_use]
+    pub fn from_number(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The number, to be written down.
+    #[must_use]
+    pub fn number(self) -> u64 {
+        self.0
+    }
+
     /// The file that `path` names now; symbolic links are followed.
     ///
     /// # Errors

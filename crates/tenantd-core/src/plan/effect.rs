@@ -22,7 +22,7 @@ pub enum Effect {
 }
 
 /// Numbers that stay the same for as long as a launch need not be made anew: see [`fingerprints`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprints {
     /// Of all that is [`Effect::Renew`].
     pub renew: u64,

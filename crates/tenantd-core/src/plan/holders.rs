@@ -5,15 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
 use super::address::Addresses;
 use super::model::TenantPlan;
 use crate::name::TenantName;
 
 /// What a tenant holds that another could take.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Written", into = "Written")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holding {
     /// Its addresses.
     pub addresses: Addresses,
@@ -40,39 +37,6 @@ impl Holding {
             stands.datastore.source = source;
         }
         stands
-    }
-}
-
-/// A holding as it is written down. With one address it is what commit 2157092 wrote and reads.
-#[derive(Serialize, Deserialize)]
-struct Written {
-    address: IpAddr,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    more_addresses: Vec<IpAddr>,
-    source: Option<PathBuf>,
-}
-
-impl From<Holding> for Written {
-    fn from(Holding { addresses, source }: Holding) -> Self {
-        Self {
-            address: addresses.first(),
-            more_addresses: addresses.others().to_vec(),
-            source,
-        }
-    }
-}
-
-impl From<Written> for Holding {
-    fn from(written: Written) -> Self {
-        let Written {
-            address,
-            more_addresses,
-            source,
-        } = written;
-        Self {
-            addresses: Addresses::new(address, more_addresses),
-            source,
-        }
     }
 }
 
@@ -116,28 +80,5 @@ impl<'a> Holders<'a> {
             .filter(|name| **name != taker.name)
             .collect();
         all.into_iter().cloned().collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The bytes are those of commit 2157092, which may read them after a rollback.
-    #[test]
-    fn one_address_is_written_as_it_always_was() {
-        let one = Holding {
-            addresses: std::net::Ipv4Addr::new(10, 0, 0, 11).into(),
-            source: Some("/data/acme".into()),
-        };
-        let text = r#"{"address":"10.0.0.11","source":"/data/acme"}"#;
-        assert_eq!(serde_json::to_string(&one).unwrap(), text);
-        assert_eq!(serde_json::from_str::<Holding>(text).unwrap(), one);
-        let more = Holding {
-            addresses: Addresses::new(one.addresses.first(), vec!["fd00::11".parse().unwrap()]),
-            source: None,
-        };
-        let text = serde_json::to_string(&more).unwrap();
-        assert_eq!(serde_json::from_str::<Holding>(&text).unwrap(), more);
     }
 }

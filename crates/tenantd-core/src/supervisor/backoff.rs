@@ -6,8 +6,6 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::plan::model::RestartPolicy;
 
 use super::time::Moment;
@@ -18,12 +16,12 @@ use super::time::Moment;
 pub const STRIKES_MAX: u32 = 64;
 
 /// The strikes of one tenant.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Strikes {
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Strikes {
     /// Strikes since the last healthy launch or operator's request.
-    count: u32,
-    /// When the latest of them fell, at most as many as the policy holds after.
-    fell: VecDeque<Moment>,
+    pub count: u32,
+    /// When the latest of them fell, the oldest first: at most as many as the policy holds after.
+    pub fell: VecDeque<Moment>,
 }
 
 /// What follows from a strike.

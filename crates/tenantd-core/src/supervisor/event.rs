@@ -15,7 +15,7 @@ use super::view::Want;
 
 /// One start of a program. Never used twice in the life of a supervisor: an event that bears an
 /// older one changes nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LaunchId(pub u64);
 
 /// What an operator asks of a tenant.
@@ -71,8 +71,7 @@ pub struct Request {
 }
 
 /// How a process ended, see waitid(2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Exit {
     /// With this status.
     Status(i32),

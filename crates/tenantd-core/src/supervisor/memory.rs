@@ -2,32 +2,40 @@
 //!
 //! A [`Memory`] is written down with each change, before anything follows from it. It says what a
 //! supervisor meant; what has become of that is the host's to say ([`Found`]).
-
-use serde::{Deserialize, Serialize};
+//!
+//! All of it is public and plain, for whoever writes it down and reads it. The form on the disk is
+//! not decided here, so that what is decided by can change its shape without any record becoming
+//! unreadable.
 
 use crate::name::TenantName;
 use crate::plan::effect::Effect;
 
 use super::Supervisor;
-use super::backoff::Strikes;
 use super::event::{Exit, LaunchId};
-use super::tenant::State;
 use super::time::Moment;
 use super::view::{StateWord, Want};
 
+pub use super::backoff::Strikes;
+pub use super::tenant::{After, Anew, Ending, Left, Live, Making, Readying, State};
+
 /// A tenant as its supervisor saw it last.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Memory {
-    pub(super) want: Want,
+    /// What was wanted of it.
+    pub want: Want,
     /// Whether that is something else than its policy's `autostart` said: an operator asked for
     /// it, or it ended as it should.
-    pub(super) asked: bool,
-    pub(super) state: State,
-    pub(super) since: Moment,
-    pub(super) restarts: u32,
-    pub(super) strikes: Strikes,
+    pub asked: bool,
+    /// The state it was in.
+    pub state: State,
+    /// When it entered that state.
+    pub since: Moment,
+    /// How often it was launched again because it had ended unasked.
+    pub restarts: u32,
+    /// What its next failure is judged by.
+    pub strikes: Strikes,
     /// When the host's budget of restarts is full again, as far as was known then.
-    pub(super) budget: Moment,
+    pub budget: Moment,
 }
 
 impl Memory {
@@ -105,8 +113,7 @@ impl Memory {
 }
 
 /// What stands of a tenant on the host: its network and all that is provisioned with it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Footing {
     /// Nothing.
     Nothing,

@@ -32,8 +32,7 @@ use super::step::Cause;
 use super::time::Moment;
 use super::view::{View, Want, Why};
 
-pub(super) use state::State;
-use state::{After, Anew, Ending, Left, Live, Making, Readying};
+pub use state::{After, Anew, Ending, Left, Live, Making, Readying, State};
 
 /// From SIGKILL until a launch counts as stuck. A killed process is gone within milliseconds; 10 s
 /// are for those that the kernel keeps while a slow disk or network filesystem ends their I/O.

@@ -4,12 +4,10 @@ use std::fmt;
 use std::ops::Add;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 /// A moment on the boot clock (`CLOCK_BOOTTIME`, clock_gettime(2)), in nanoseconds. It counts on
 /// through a suspend and through a change of supervisors, and never jumps. A test's world may
 /// begin at [`Moment::ZERO`].
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment(pub u64);
 
 impl Moment {

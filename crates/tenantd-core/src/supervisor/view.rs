@@ -70,8 +70,7 @@ impl fmt::Display for StateWord {
 }
 
 /// Why a tenant is in its state, where that is not what was wanted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Why {
     /// A stage failed.
     Failure(Failure),

@@ -5,26 +5,28 @@
 //! the record before or the one after. Each is a line of text, so that the file can be read by
 //! people. `/run` is in memory: nothing here waits for a disk, and nothing outlives a reboot. A file
 //! that does is known by the boot that it names, and forgotten.
+//!
+//! What the lines say is for [`disk`](super::disk) to know. Each record is of the oldest version that
+//! can hold it, and the head names the highest of them, so that an older program takes over wherever
+//! it could have written all that is there. The head rises before the first record of a version is
+//! written and sinks after the last one is gone, so that it is never too low.
 
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use serde::{Deserialize, Serialize};
-
 use super::super::clock;
 use super::super::record::Record;
+use super::disk::{self, Head, NEWEST, OLDEST, Unreadable};
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::derive;
 use tenantd_host::runtime;
-
-/// The form of the file.
-pub(crate) const VERSION: u32 = 2;
 
 /// Bytes of a slot, of which two fit a page. A record has about 700.
 const SLOT: usize = 2048;
@@ -40,7 +42,7 @@ const SHORTER: [usize; 3] = [usize::MAX, 160, 30];
 pub(crate) enum LedgerError {
     /// It is of a form that came later.
     #[error(
-        "{} was written by a later tenantd (form {found}, this one knows {VERSION}) and nothing \
+        "{} was written by a later tenantd (form {found}, this one knows {NEWEST}) and nothing \
          was touched: start that tenantd again, or stop the application with it before this one \
          takes over", path.display()
     )]
@@ -60,25 +62,29 @@ pub(crate) enum LedgerError {
     },
 }
 
-/// What the first line says in every form.
-#[derive(Debug, Serialize, Deserialize)]
-struct Head {
-    version: u32,
-    boot: String,
-}
-
 /// Where a tenant's record lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Slot(u32);
+pub(crate) struct Slot(usize);
 
 /// The file, open for as long as its supervisor lives.
 #[derive(Debug)]
 pub(crate) struct LedgerFile {
     file: File,
+    /// What its first line says.
+    head: Head,
     free: Vec<Slot>,
     /// Those that hold what cannot be read, until they are struck out.
     damaged: Vec<Slot>,
-    slots: u32,
+    versions: Versions,
+}
+
+/// The version of the record in each slot.
+#[derive(Debug, Default)]
+struct Versions {
+    /// None where there is no record.
+    of: Vec<Option<u32>>,
+    /// How many records there are of each.
+    counts: BTreeMap<u32, usize>,
 }
 
 /// What an earlier supervisor wrote down.
@@ -86,8 +92,8 @@ pub(crate) struct LedgerFile {
 pub(crate) struct Legacy {
     /// All records that can be read.
     pub(crate) records: Vec<(Slot, Record)>,
-    /// How many cannot.
-    damaged: usize,
+    /// Why the others cannot.
+    damaged: Vec<Unreadable>,
     /// Whether even the head cannot.
     beheaded: bool,
 }
@@ -95,12 +101,18 @@ pub(crate) struct Legacy {
 impl Legacy {
     /// Whether an earlier supervisor left anything to go on with.
     pub(crate) fn knows_anything(&self) -> bool {
-        self.damaged > 0 || self.beheaded || !self.records.is_empty()
+        !self.damaged.is_empty() || self.beheaded || !self.records.is_empty()
+    }
+
+    /// Whether all of the file could be read.
+    #[cfg(test)]
+    pub(super) fn is_undamaged(&self) -> bool {
+        self.damaged.is_empty() && !self.beheaded
     }
 
     /// Says what of the file could not be read.
     pub(crate) fn say_damage(&self, app: &AppName) {
-        let (damaged, read) = (self.damaged, self.records.len());
+        let (damaged, read) = (self.damaged.len(), self.records.len());
         let path = runtime::folder(app).join(runtime::LEDGER);
         let path = path.display();
         if self.beheaded {
@@ -108,8 +120,11 @@ impl Legacy {
                 "the ledger {path} has a damaged head: it is written anew, and {read} of its records \
                  can still be read"
             );
-        } else if damaged > 0 {
-            tracing::warn!("{damaged} records of the ledger {path} are damaged, and struck out");
+        } else if let Some(first) = self.damaged.first() {
+            tracing::warn!(
+                "{damaged} records of the ledger {path} are damaged, and struck out; the first one: \
+                 {first}"
+            );
         }
     }
 
@@ -145,7 +160,7 @@ impl LedgerFile {
         }
     }
 
-    fn open_at(path: &Path, boot: String) -> Result<(Self, Legacy), LedgerError> {
+    pub(super) fn open_at(path: &Path, boot: String) -> Result<(Self, Legacy), LedgerError> {
         let file = File::options()
             .read(true)
             .write(true)
@@ -158,14 +173,10 @@ impl LedgerFile {
         let mut bytes = Vec::new();
         io::Read::read_to_end(&mut &file, &mut bytes).map_err(failed(path))?;
         let head = known(path, &bytes)?;
-        let mut ledger = Self {
-            file,
-            free: Vec::new(),
-            damaged: Vec::new(),
-            slots: 0,
-        };
-        let legacy = match head {
-            Some(head) if head.boot == boot => ledger.read(&bytes),
+        let boot_before = head.map(|head| head.boot);
+        let mut ledger = Self::new(file, boot);
+        let legacy = match boot_before {
+            Some(before) if before == ledger.head.boot => ledger.read(&bytes),
             // Nothing that it names is there any more.
             Some(_) => Legacy::default(),
             None if bytes.is_empty() => Legacy::default(),
@@ -179,32 +190,50 @@ impl LedgerFile {
                 }
             }
         };
-        ledger.begin(boot).map_err(failed(path))?;
+        ledger.begin().map_err(failed(path))?;
         Ok((ledger, legacy))
     }
 
-    fn begin(&mut self, boot: String) -> io::Result<()> {
-        let length = u64::from(self.slots + 1) * SLOT as u64;
-        self.file.set_len(length)?;
-        let version = VERSION;
-        let head = line(&serde_json::to_string(&Head { version, boot })?)?;
-        self.file.write_all_at(&head, 0)?;
+    fn new(file: File, boot: String) -> Self {
+        let version = OLDEST;
+        Self {
+            file,
+            head: Head { version, boot },
+            free: Vec::new(),
+            damaged: Vec::new(),
+            versions: Versions::default(),
+        }
+    }
+
+    fn begin(&mut self) -> io::Result<()> {
+        let length = (self.versions.of.len() + 1) * SLOT;
+        self.file.set_len(length as u64)?;
+        self.write_head(self.versions.newest())?;
         for slot in std::mem::take(&mut self.damaged) {
             self.strike_out(slot)?;
         }
         Ok(())
     }
 
+    fn write_head(&mut self, version: u32) -> io::Result<()> {
+        self.head.version = version;
+        let head = line(&serde_json::to_string(&self.head)?)?;
+        self.file.write_all_at(&head, 0)
+    }
+
     fn read(&mut self, bytes: &[u8]) -> Legacy {
         let mut legacy = Legacy::default();
         for slot in bytes.chunks(SLOT).skip(1) {
-            let at = Slot(self.slots);
-            self.slots += 1;
-            match parse(slot) {
-                Ok(Some(record)) => legacy.records.push((at, record)),
+            let at = self.versions.grow();
+            let decoded = text(slot).and_then(|text| text.map(disk::decode).transpose());
+            match decoded {
+                Ok(Some((version, record))) => {
+                    self.versions.set(at, Some(version));
+                    legacy.records.push((at, record));
+                }
                 Ok(None) => self.free.push(at),
-                Err(_) => {
-                    legacy.damaged += 1;
+                Err(why) => {
+                    legacy.damaged.push(why);
                     self.damaged.push(at);
                 }
             }
@@ -217,7 +246,7 @@ impl LedgerFile {
         let mut fits = Err(io::ErrorKind::FileTooLarge.into());
         for characters in SHORTER {
             record.memory.shorten(characters);
-            fits = line(&serde_json::to_string(&record)?);
+            fits = encoded(&record);
             if fits.is_ok() {
                 break;
             }
@@ -225,43 +254,94 @@ impl LedgerFile {
         if let (Err(_), Some(holds)) = (&fits, &mut record.made.holds) {
             // A path may be longer than a slot: then nobody waits for that datastore.
             holds.source = None;
-            fits = line(&serde_json::to_string(&record)?);
+            fits = encoded(&record);
         }
-        let at = *slot.get_or_insert_with(|| {
-            self.free.pop().unwrap_or_else(|| {
-                self.slots += 1;
-                Slot(self.slots - 1)
-            })
-        });
-        self.file.write_all_at(&fits?, at.offset())
+        let (version, line) = fits?;
+        self.put(slot, version, &line)
+    }
+
+    fn put(&mut self, slot: &mut Option<Slot>, version: u32, line: &[u8; SLOT]) -> io::Result<()> {
+        let free = &mut self.free;
+        let versions = &mut self.versions;
+        let at = *slot.get_or_insert_with(|| free.pop().unwrap_or_else(|| versions.grow()));
+        if version > self.head.version {
+            self.write_head(version)?;
+        }
+        self.file.write_all_at(line, at.offset())?;
+        self.holds(at, Some(version))
     }
 
     /// Strikes out what is remembered of a tenant.
     pub(crate) fn strike_out(&mut self, slot: Slot) -> io::Result<()> {
         self.file.write_all_at(&line("")?, slot.offset())?;
         self.free.push(slot);
+        self.holds(slot, None)
+    }
+
+    /// A slot was written: the head names no version that no record has any more.
+    fn holds(&mut self, slot: Slot, version: Option<u32>) -> io::Result<()> {
+        self.versions.set(slot, version);
+        let newest = self.versions.newest();
+        if newest < self.head.version {
+            self.write_head(newest)?;
+        }
         Ok(())
+    }
+}
+
+impl Versions {
+    /// One more slot, without a record.
+    fn grow(&mut self) -> Slot {
+        self.of.push(None);
+        Slot(self.of.len() - 1)
+    }
+
+    fn set(&mut self, slot: Slot, version: Option<u32>) {
+        let Some(of) = self.of.get_mut(slot.0) else {
+            return;
+        };
+        if let Some(version) = version {
+            *self.counts.entry(version).or_default() += 1;
+        }
+        if let Some(before) = std::mem::replace(of, version)
+            && let Some(count) = self.counts.get_mut(&before)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&before);
+            }
+        }
+    }
+
+    /// The highest of all; without any record, the oldest.
+    fn newest(&self) -> u32 {
+        let newest = self.counts.last_key_value();
+        newest.map_or(OLDEST, |(version, _)| *version)
     }
 }
 
 impl Slot {
     fn offset(self) -> u64 {
-        (u64::from(self.0) + 1) * SLOT as u64
+        (self.0 as u64 + 1) * SLOT as u64
     }
 }
 
-/// The head of a ledger, if it has one and its form is known.
+/// The head of a ledger, if it has one and its version is known. One that is damaged does not hide
+/// the records of a later version.
 fn known(path: &Path, bytes: &[u8]) -> Result<Option<Head>, LedgerError> {
-    let head: Option<Head> = bytes
-        .split(|&byte| byte == b'\n')
-        .next()
-        .and_then(|line| parse(line).ok().flatten());
-    match head {
-        Some(head) if head.version > VERSION => Err(LedgerError::Later {
+    let first = bytes.split(|&byte| byte == b'\n').next();
+    let head = first.and_then(|line| serde_json::from_str(text(line).ok()??).ok());
+    let versions = |slot| disk::version(text(slot).ok()??).ok();
+    let found = match &head {
+        Some(Head { version, boot: _ }) => Some(*version),
+        None => bytes.chunks(SLOT).skip(1).filter_map(versions).max(),
+    };
+    match found {
+        Some(found) if found > NEWEST => Err(LedgerError::Later {
             path: path.to_owned(),
-            found: head.version,
+            found,
         }),
-        head => Ok(head),
+        Some(_) | None => Ok(head),
     }
 }
 
@@ -295,17 +375,22 @@ fn line(text: &str) -> io::Result<[u8; SLOT]> {
     Ok(slot)
 }
 
-/// What a slot says; nothing if it is empty.
-fn parse<T: for<'a> Deserialize<'a>>(slot: &[u8]) -> io::Result<Option<T>> {
-    let damaged = || io::Error::from(io::ErrorKind::InvalidData);
-    let text = std::str::from_utf8(slot).map_err(|_| damaged())?;
+/// The line of a record, with its version.
+fn encoded(record: &Record) -> io::Result<(u32, [u8; SLOT])> {
+    let (version, text) = disk::encode(record)?;
+    Ok((version, line(&text)?))
+}
+
+/// The text of a slot; nothing if it is empty.
+fn text(slot: &[u8]) -> Result<Option<&str>, Unreadable> {
+    let text = std::str::from_utf8(slot).map_err(|_| Unreadable::Checksum)?;
     let text = text.trim_matches(['\0', ' ', '\n']);
     if text.is_empty() {
         return Ok(None);
     }
-    let (check, text) = text.split_at_checked(CHECK).ok_or_else(damaged)?;
+    let (check, text) = text.split_at_checked(CHECK).ok_or(Unreadable::Checksum)?;
     if check.trim_end() != format!("{:012x}", derive::hash(text)) {
-        return Err(damaged());
+        return Err(Unreadable::Checksum);
     }
-    Ok(Some(serde_json::from_str(text)?))
+    Ok(Some(text))
 }

@@ -19,8 +19,6 @@
 //! while it is Releasing is provisioned as soon as it is released. A provision that takes what
 //! another tenant holds begins once that one has let go.
 
-use serde::{Deserialize, Serialize};
-
 use crate::plan::effect::Effect;
 use crate::stage::Failure;
 use crate::supervisor::event::LaunchId;
@@ -29,66 +27,93 @@ use crate::supervisor::time::Moment;
 use crate::supervisor::view::{StateWord, Why};
 
 /// A launch that is there, from the moment its action is given until its last process is gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::supervisor) struct Live {
-    pub(in crate::supervisor) id: LaunchId,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Live {
+    /// Which launch.
+    pub id: LaunchId,
     /// When its action was given.
-    pub(in crate::supervisor) started_at: Moment,
+    pub started_at: Moment,
 }
 
-/// The state, with all that it needs to know. It is written into the ledger as it stands here, so
-/// a change of its shape is a change of the ledger's form.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(in crate::supervisor) enum State {
+/// The state, with all that it needs to know.
+///
+/// The next supervisor goes on from it, so it is part of a [`Memory`](crate::supervisor::memory::Memory).
+/// How it is written into the state file is not said here but by the types of that file: a new state
+/// or field does not compile until it has a form there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// Nothing of the tenant is on the host but its datastore.
     Down,
+    /// Its network, datastore and cgroup are being made.
     Provisioning {
+        /// When the provision was decided.
         started_at: Moment,
+        /// How far it is.
         making: Making,
     },
-    /// Cannot be interrupted: what it is wanted for is looked at once it is answered.
+    /// Its program is being started. Cannot be interrupted: what it is wanted for is looked at once
+    /// it is answered.
     Launching {
+        /// The launch that is being started.
         launch: Live,
         /// A restart was asked for meanwhile, or the plan changed.
         again: Option<Anew>,
     },
+    /// Its program runs.
     Up {
+        /// The launch that runs.
         launch: Live,
+        /// How far its readiness is.
         ready: Readying,
     },
+    /// Its processes are being ended.
     Stopping {
+        /// The launch that is being ended.
         launch: Live,
+        /// How far its end is.
         ending: Ending,
+        /// What comes then.
         after: After,
     },
+    /// It will be started again.
     Waiting {
+        /// When; later, if the host's budget of restarts is used up.
         until: Moment,
+        /// What stands of it.
         footing: Footing,
         /// Whether its next launch counts as a restart.
         again: bool,
+        /// Why it was not left running.
         why: Why,
     },
+    /// It has been given up until an operator acts.
     Held {
+        /// What stands of it.
         footing: Footing,
+        /// Why it was given up.
         why: Why,
     },
+    /// What was provisioned is being taken away.
     Releasing {
         /// Tries that failed since somebody asked.
         tries: u32,
     },
+    /// It could not be ended or released.
     Stuck {
+        /// What is left.
         left: Left,
+        /// What failed.
         why: Failure,
         /// Tries that failed since somebody asked.
         tries: u32,
+        /// When the next try comes by itself; none after the last one.
         retry_at: Option<Moment>,
     },
 }
 
 /// How far a provision is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(in crate::supervisor) enum Making {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Making {
     /// Another tenant has not let go yet of what this one takes. Nothing of it stands.
     Awaiting,
     /// It was begun.
@@ -98,19 +123,18 @@ pub(in crate::supervisor) enum Making {
 }
 
 /// How much is made anew, the least first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(in crate::supervisor) enum Anew {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Anew {
     /// The launch.
     Relaunch,
     /// What was provisioned too.
     Renew,
 }
 
-/// Readiness never ends before its launch does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(in crate::supervisor) enum Readying {
+/// How far the readiness of a launch is. It never ends before its launch does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readying {
+    /// It is ready.
     Ready,
     /// The host says when, and has time until then.
     Before(Moment),
@@ -122,19 +146,23 @@ pub(in crate::supervisor) enum Readying {
 }
 
 /// How far the end of a launch is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(in crate::supervisor) enum Ending {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
     /// It was asked to end, or is ending by itself.
-    Grace { kill_at: Moment },
+    Grace {
+        /// When it is killed.
+        kill_at: Moment,
+    },
     /// It was killed.
-    Killed { until: Moment },
+    Killed {
+        /// When it counts as stuck.
+        until: Moment,
+    },
 }
 
 /// What comes after the last process of a launch, if the tenant is still wanted up.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(in crate::supervisor) enum After {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum After {
     /// The next launch at once: an operator asked, or the plan changed.
     Relaunch,
     /// A release, a provision and a launch: what stands is not what is planned.
@@ -182,10 +210,16 @@ impl From<Anew> for After {
 }
 
 /// What keeps a tenant stuck.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(in crate::supervisor) enum Left {
-    Processes { launch: Live, after: After },
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Left {
+    /// Processes of a launch.
+    Processes {
+        /// Which launch.
+        launch: Live,
+        /// What comes once they are gone.
+        after: After,
+    },
+    /// The network, or anything else that was provisioned.
     Network,
 }
 

@@ -14,13 +14,9 @@ use crate::supervisor::{Cause, Find, Limits, Step, Supervisor};
 const GAP: Duration = Duration::from_millis(100);
 
 impl World {
-    /// What is remembered of its tenant, as it comes back from the ledger.
+    /// What is remembered of its tenant.
     pub(super) fn memory(&self) -> Memory {
-        let memory = self.supervisor.memory(&self.name()).unwrap();
-        let written = serde_json::to_string(&memory).unwrap();
-        let read = serde_json::from_str(&written).unwrap();
-        assert_eq!(memory, read, "{written}");
-        read
+        self.supervisor.memory(&self.name()).unwrap()
     }
 
     /// The next supervisor, with what it found.
@@ -278,35 +274,6 @@ fn the_budget_goes_on() {
     assert_eq!(
         next.next_deadline(),
         Some(first.now + Duration::from_secs(50))
-    );
-}
-
-#[test]
-fn the_form_of_a_memory_is_that_of_the_ledger() {
-    // If this changes, an older ledger has to be read all the same: see `daemon/ledger/file.rs`.
-    let memory = |name| serde_json::to_string(&situation(name).memory()).unwrap();
-    assert_eq!(
-        memory("up"),
-        r#"{"want":"up","asked":false,"state":{"up":{"launch":{"id":1,"started_at":1000000000000},"#
-            .to_owned()
-            + r#""ready":"ready"}},"since":1000000000000,"restarts":0,"#
-            + r#""strikes":{"count":0,"fell":[]},"budget":0}"#
-    );
-    assert_eq!(
-        memory("waiting"),
-        r#"{"want":"up","asked":false,"state":{"waiting":{"until":1001000000000,"#.to_owned()
-            + r#""footing":"whole","again":true,"why":{"exit":{"status":1}}}},"#
-            + r#""since":1000000000000,"restarts":0,"#
-            + r#""strikes":{"count":1,"fell":[1000000000000]},"budget":0}"#
-    );
-    assert_eq!(
-        memory("stuck, processes"),
-        r#"{"want":"down","asked":true,"state":{"stuck":{"left":{"processes":{"launch":"#
-            .to_owned()
-            + r#"{"id":1,"started_at":1000000000000},"after":"relaunch"}},"#
-            + r#""why":{"stage":"end","object":"","errno":16,"detail":""},"tries":0,"#
-            + r#""retry_at":1006000000000}},"since":1005000000000,"restarts":0,"#
-            + r#""strikes":{"count":0,"fell":[]},"budget":0}"#
     );
 }
 

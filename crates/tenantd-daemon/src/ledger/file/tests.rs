@@ -1,8 +1,10 @@
 //! The ledger's file, in memory alone: what is written is read, and what is damaged is struck out.
 
+use proptest::prelude::proptest;
 use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::super::super::record::Made;
+use super::super::disk::tests::records::{addresses, any_record};
 use super::*;
 use tenantd_core::plan::effect::Fingerprints;
 use tenantd_core::plan::holders::Holding;
@@ -10,12 +12,22 @@ use tenantd_core::supervisor::memory::Memory;
 use tenantd_core::supervisor::time::Moment;
 
 fn empty() -> LedgerFile {
-    LedgerFile {
-        file: memfd_create("ledger", MemfdFlags::CLOEXEC).unwrap().into(),
-        free: Vec::new(),
-        damaged: Vec::new(),
-        slots: 0,
-    }
+    let file = memfd_create("ledger", MemfdFlags::CLOEXEC).unwrap();
+    let mut ledger = LedgerFile::new(file.into(), "this one".to_owned());
+    ledger.begin().unwrap();
+    ledger
+}
+
+fn bytes(ledger: &LedgerFile) -> Vec<u8> {
+    let mut bytes = vec![0; SLOT * (ledger.versions.of.len() + 1)];
+    let _length = ledger.file.read_at(&mut bytes, 0).unwrap();
+    bytes
+}
+
+/// The version that its head names.
+fn head(ledger: &LedgerFile) -> u32 {
+    let head = known(Path::new("/ledger"), &bytes(ledger)).unwrap();
+    head.unwrap().version
 }
 
 fn record(tenant: &str, source: PathBuf) -> Record {
@@ -37,11 +49,9 @@ fn record(tenant: &str, source: PathBuf) -> Record {
 }
 
 fn written(ledger: &LedgerFile) -> (Vec<Record>, usize) {
-    let mut bytes = vec![0; SLOT * (ledger.slots as usize + 1)];
-    let _length = ledger.file.read_at(&mut bytes, 0).unwrap();
-    let legacy = empty().read(&bytes);
+    let legacy = empty().read(&bytes(ledger));
     let records = legacy.records.into_iter().map(|(_, record)| record);
-    (records.collect(), legacy.damaged)
+    (records.collect(), legacy.damaged.len())
 }
 
 #[test]
@@ -67,12 +77,76 @@ fn what_is_damaged_is_struck_out_and_its_place_used_again() {
     }
     ledger.file.write_all_at(b"?", Slot(0).offset()).unwrap();
     assert_eq!(written(&ledger).1, 1);
-    let mut next = empty();
-    let mut bytes = vec![0; SLOT * 3];
-    let _length = ledger.file.read_at(&mut bytes, 0).unwrap();
-    next.file.write_all_at(&bytes, 0).unwrap();
-    assert_eq!(next.read(&bytes).damaged, 1);
-    next.begin("this one".to_owned()).unwrap();
+    let next = next(&ledger);
     assert_eq!(written(&next).1, 0);
     assert_eq!(next.free, [Slot(0)]);
+}
+
+/// The next supervisor's file.
+fn next(ledger: &LedgerFile) -> LedgerFile {
+    let mut next = empty();
+    let bytes = bytes(ledger);
+    next.file.write_all_at(&bytes, 0).unwrap();
+    next.read(&bytes);
+    next.begin().unwrap();
+    next
+}
+
+/// A record that version 2 cannot hold.
+fn later(tenant: &str) -> Record {
+    let mut record = record(tenant, "/srv/data".into());
+    record.made.holds.as_mut().unwrap().addresses = addresses(&["10.77.0.11", "fd00::11"]);
+    record
+}
+
+#[test]
+fn the_head_names_the_highest_version_of_all_records() {
+    let mut ledger = empty();
+    assert_eq!(head(&ledger), 2);
+    let (mut old, mut new) = (None, None);
+    ledger
+        .write(&mut old, record("old", "/srv/data".into()))
+        .unwrap();
+    assert_eq!(head(&ledger), 2);
+    ledger.write(&mut new, later("new")).unwrap();
+    assert_eq!(head(&ledger), 3);
+    assert_eq!(head(&next(&ledger)), 3);
+    let (records, damaged) = written(&ledger);
+    assert_eq!((records.len(), damaged), (2, 0));
+    // One that version 2 can hold takes its place.
+    ledger
+        .write(&mut new, record("new", "/srv/data".into()))
+        .unwrap();
+    assert_eq!(head(&ledger), 2);
+    ledger.write(&mut new, later("new")).unwrap();
+    ledger.strike_out(new.unwrap()).unwrap();
+    assert_eq!(head(&ledger), 2);
+    assert_eq!(head(&next(&ledger)), 2);
+    assert_eq!(written(&ledger).0.len(), 1);
+}
+
+#[test]
+fn a_head_that_is_damaged_does_not_hide_a_later_version() {
+    let mut ledger = empty();
+    ledger.write(&mut None, later("a")).unwrap();
+    let unknown = line(r#"{"version":4,"who":"knows"}"#).unwrap();
+    ledger.put(&mut None, 3, &unknown).unwrap();
+    ledger.file.write_all_at(b"?", 0).unwrap();
+    let refused = known(Path::new("/ledger"), &bytes(&ledger)).unwrap_err();
+    let LedgerError::Later { found: 4, .. } = refused else {
+        panic!("{refused}");
+    };
+    ledger.strike_out(Slot(1)).unwrap();
+    let head = known(Path::new("/ledger"), &bytes(&ledger)).unwrap();
+    assert!(head.is_none_or(|head| head.version == 3));
+}
+
+proptest! {
+    #[test]
+    fn a_slot_holds_any_record_whose_texts_are_short(record in any_record("\\PC{0,20}")) {
+        let mut ledger = empty();
+        ledger.write(&mut None, record.clone()).unwrap();
+        let (records, damaged) = written(&ledger);
+        assert_eq!((records.as_slice(), damaged), ([record].as_slice(), 0));
+    }
 }

@@ -1,0 +1,76 @@
+//! The stages by the names that the file has for them.
+//!
+//! A stage is only a reason, to be read by people: what is decided does not depend on it. So a new
+//! stage needs no new version, and a tenant that failed in it is in nobody's way back to an older
+//! program. It has two names: its own, which older programs leave out, and that of the stage of
+//! version 2 which comes nearest (`NewStage = "exec", "new-stage";`).
+
+use tenantd_core::stage::Stage;
+
+/// The names of a stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Names {
+    /// One that version 2 has.
+    pub(super) in_version_2: &'static str,
+    /// Its own, if it came later.
+    pub(super) later: Option<&'static str>,
+}
+
+macro_rules! names {
+    ($($stage:ident = $in_version_2:literal $(, $later:literal)?;)*) => {
+        /// The names of a stage.
+        pub(super) fn name(stage: Stage) -> Names {
+            match stage {
+                $(Stage::$stage => Names {
+                    in_version_2: $in_version_2,
+                    later: [$($later)?].first().copied(),
+                },)*
+            }
+        }
+
+        /// The stage that has this name as its own.
+        pub(super) fn named(name: &str) -> Option<Stage> {
+            $(
+                if name == [$($later,)? $in_version_2][0] {
+                    return Some(Stage::$stage);
+                }
+            )*
+            None
+        }
+    };
+}
+
+names! {
+    Netns = "netns";
+    Link = "link";
+    Address = "address";
+    Route = "route";
+    Datastore = "datastore";
+    Cgroup = "cgroup";
+    Log = "log";
+    Lock = "lock";
+    Tree = "tree";
+    Program = "program";
+    Clone = "clone";
+    Signals = "signals";
+    Session = "session";
+    EnterNetns = "enter-netns";
+    Propagation = "propagation";
+    Attach = "attach";
+    Private = "private";
+    Hide = "hide";
+    Capabilities = "capabilities";
+    Limits = "limits";
+    Groups = "groups";
+    Group = "group";
+    User = "user";
+    NoNewPrivs = "no-new-privs";
+    WorkingDirectory = "working-directory";
+    Stdio = "stdio";
+    Descriptors = "descriptors";
+    Exec = "exec";
+    Vanished = "vanished";
+    Ready = "ready";
+    End = "end";
+    Release = "release";
+}
