@@ -13,6 +13,7 @@ mod support;
 mod random;
 
 mod bad_days;
+mod before;
 mod bridge;
 mod chaos;
 mod crash;

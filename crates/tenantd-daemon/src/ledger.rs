@@ -7,6 +7,9 @@
 
 pub(super) mod disk;
 pub(super) mod file;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;

@@ -1,0 +1,166 @@
+//! What the program before wrote down: the next supervisor goes on from it, and one that is not to
+//! be understood is not taken.
+
+use std::fs;
+use std::time::Duration;
+
+use serde_json::Value;
+use tenantd_api::wire::{StateWord, TenantStatus};
+
+use crate::support::daemon::{Daemon, PROGRAM, ends, pidfd};
+use crate::support::ledger;
+use crate::support::place::{self, INSTALLED, example, folder, install, script};
+
+/// The state file that the program of commit 2157092 left, see `tests/fixtures/state-2157092`.
+const BEFORE: &str = include_str!("../fixtures/state-2157092/ledger");
+
+/// The record of a tenant in it.
+fn before(tenant: &str) -> Value {
+    let records = BEFORE.lines().skip(1).filter_map(|line| {
+        let (_, text) = line.split_once(' ')?;
+        serde_json::from_str::<Value>(text).ok()
+    });
+    let mut records = records.filter(|record| record["tenant"] == tenant);
+    records.next().unwrap()
+}
+
+/// Puts the numbers and texts of today's record into one of before, which keeps its shape.
+fn patch(before: &mut Value, today: &Value) {
+    match (before, today) {
+        (Value::Object(before), Value::Object(today)) => {
+            for (key, value) in before {
+                // It has its own sense there, and none today.
+                if key != "plan" {
+                    patch(value, &today[key]);
+                }
+            }
+        }
+        (before, today) => *before = today.clone(),
+    }
+}
+
+/// Tenants in the situations by which they are named in the fixture.
+fn tenants() -> Daemon {
+    place::host();
+    folder("/srv/data");
+    let idle = example("idle");
+    let program = script(
+        "program",
+        &format!(
+            "case $1 in fails) exit 3;; silent) exec sleep 1d;; background) {idle} 80 & exit 0;;\n\
+             esac; exec {idle} 80"
+        ),
+    );
+    install(PROGRAM);
+    let daemon = Daemon::start_with(
+        INSTALLED,
+        &format!(
+            r#"
+[app]
+name = "APP"
+command = ["{program}"]
+daemonizes = true
+datastore.path = "/srv/data"
+ready = {{ tcp = 80, within = "1h" }}
+restart = {{ delay = "1h", delay_max = "1h", strikes = 0 }}
+[tenants]
+ready = {{ ip = "10.77.0.11" }}
+unready = {{ ip = "10.77.0.12", arguments = ["silent"] }}
+background = {{ ip = "10.77.0.13", arguments = ["background"] }}
+stopped = {{ ip = "10.77.0.14" }}
+waiting = {{ ip = "10.77.0.15", arguments = ["fails"] }}
+"#
+        ),
+    );
+    for name in ["ready", "background", "stopped"] {
+        daemon.until_tenant(name, |t| t.ready == Some(true));
+    }
+    daemon.until_tenant("background", |t| t.pid.is_none());
+    daemon.until_state("unready", StateWord::Up);
+    daemon.until_state("waiting", StateWord::Waiting);
+    daemon.tell(&["stop", "stopped"]).expect(0);
+    daemon
+}
+
+const NAMES: [&str; 5] = ["ready", "unready", "background", "stopped", "waiting"];
+
+/// The processes of a tenant.
+fn processes(daemon: &Daemon, tenant: &str) -> String {
+    let leaf = format!("/sys/fs/cgroup/tenantd/{}/{tenant}", daemon.app);
+    fs::read_to_string(format!("{leaf}/cgroup.procs")).unwrap_or_default()
+}
+
+/// What an operator sees of the tenants, and their processes.
+fn seen(daemon: &Daemon) -> Vec<String> {
+    let tenants = daemon.status().tenants.into_iter();
+    let seen = |t: TenantStatus| {
+        let processes = processes(daemon, t.name.as_str());
+        let (state, ready, restarts, pid) = (t.state, t.ready, t.restarts, t.pid);
+        format!("{state:?} {ready:?} {restarts} {pid:?} {processes:?}")
+    };
+    tenants.map(seen).collect()
+}
+
+#[test]
+fn tenants_serve_on_under_the_next_supervisor_by_what_2157092_wrote() {
+    let mut daemon = tenants();
+    let was = seen(&daemon);
+    daemon.kill();
+    for name in NAMES {
+        ledger::edit(&daemon.app, name, |record| {
+            let mut old = before(name);
+            patch(&mut old, record);
+            let mut expected = record.clone();
+            expected["plan"] = old["plan"].clone();
+            assert_ne!(old["plan"], 0);
+            // It would have written the same of today's tenants, but for the number `plan`.
+            assert_eq!(old, expected);
+            *record = old;
+        });
+    }
+    let said = daemon.output().len();
+    daemon.again();
+    assert_eq!(seen(&daemon), was);
+    let said = &daemon.output()[said..];
+    assert!(!said.contains("damaged"), "{said}");
+    assert!(!said.contains("launching"), "{said}");
+    daemon.tell(&["stop", "unready", "background"]).expect(0);
+    daemon.end();
+}
+
+#[test]
+fn a_file_without_anything_new_is_one_that_2157092_takes_over() {
+    let mut daemon = tenants();
+    daemon.kill();
+    let file = fs::read_to_string(format!("/run/tenantd/{}/ledger", daemon.app)).unwrap();
+    let (_, head) = file.lines().next().unwrap().split_once(' ').unwrap();
+    let head: Value = serde_json::from_str(head).unwrap();
+    // It asks for these two, and no later version.
+    assert_eq!(head["version"], 2);
+    assert!(head["boot"].is_string());
+    for name in NAMES {
+        assert!(ledger::record(&daemon.app, name)["plan"].is_u64());
+    }
+    daemon.again();
+    daemon.tell(&["stop", "unready"]).expect(0);
+    daemon.end();
+}
+
+#[test]
+fn a_later_version_is_refused_by_an_upgrade_and_the_program_that_runs_carries_on() {
+    let daemon = tenants();
+    let was = seen(&daemon);
+    let ready = pidfd(daemon.tenant("ready").pid.unwrap());
+    ledger::edit_head(&daemon.app, |head| head["version"] = 4.into());
+    let said = daemon.tell(&["upgrade"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    let why = "a later tenantd (form 4, this one knows 3) and nothing was touched";
+    assert!(said.err.contains(why), "{said:?}");
+    assert_eq!(seen(&daemon), was);
+    assert!(!ends(&ready, Duration::ZERO));
+    ledger::edit_head(&daemon.app, |head| head["version"] = 2.into());
+    daemon.tell(&["upgrade"]).expect(0);
+    assert_eq!(seen(&daemon), was);
+    daemon.tell(&["stop", "unready"]).expect(0);
+    daemon.end();
+}
