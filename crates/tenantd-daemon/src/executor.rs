@@ -78,7 +78,7 @@ enum Pending {
 }
 
 impl Executor {
-    /// Of tenants of which nothing exists yet, with the reports of the site's tasks.
+    /// For these tenants, of which nothing exists yet; `reports` come from the tasks of the site.
     pub(super) fn new(
         site: Rc<Site>,
         plans: &[Arc<TenantPlan>],
@@ -172,7 +172,8 @@ impl Executor {
         Box::new(survivor.found)
     }
 
-    /// What is written down next is what is done: these are carried out by what was planned last.
+    /// These actions are about to be performed, by what was planned last: that is noted first, so that
+    /// it is on record.
     pub(super) fn take_up(&mut self, actions: &[Action]) {
         for action in actions {
             if let Action::Launch { tenant, .. } | Action::Provision { tenant } = action
@@ -183,8 +184,8 @@ impl Executor {
         }
     }
 
-    /// No stop succeeds while a launch lives that an earlier supervisor made: that one is not
-    /// this supervisor's to end.
+    /// The answer to a request, unless it is a stop that cannot be proved: no stop succeeds while a
+    /// launch lives that an earlier supervisor made and this one could not adopt.
     pub(super) fn proved(&self, Request { tenant, verb }: &Request, answer: Answer) -> Answer {
         if verb.want() == Want::Up {
             return answer;
@@ -201,7 +202,7 @@ impl Executor {
         self.paused = true;
     }
 
-    /// Goes on as if nothing had been, with what was put off.
+    /// Begins what was put off, and what comes from now on.
     pub(super) fn resume(&mut self) {
         self.paused = false;
         for action in std::mem::take(&mut self.put_off) {
@@ -216,7 +217,7 @@ impl Executor {
         self.site.under_way.is_none() && self.ledger.all_executed()
     }
 
-    /// Ends with everything standing: hands on the output that was read, and lets go.
+    /// Ends without taking anything away: writes on what was read of the tenants' output.
     pub(super) async fn detach(self) {
         if self.site.under_way.is_none() {
             self.site.logs.end().await;
@@ -225,8 +226,8 @@ impl Executor {
         }
     }
 
-    /// Takes away what an earlier supervisor left of tenants that are not provisioned now, and gives
-    /// what cannot be taken.
+    /// Takes away what an earlier supervisor left of tenants that are not provisioned now. Returns
+    /// what could not be taken away.
     pub(super) async fn take_leftovers(&self) -> Vec<anyhow::Error> {
         let mut left = Vec::new();
         for plan in self.ledger.fallen() {
@@ -237,8 +238,8 @@ impl Executor {
         left
     }
 
-    /// Takes away what all tenants shared, once none is left. With `left` it is given what could not
-    /// be taken before, and adds to it.
+    /// Takes away what all tenants shared. `left` holds what could not be taken away before, and
+    /// receives what cannot be taken away now.
     pub(super) async fn end(self, left: &mut Vec<anyhow::Error>) {
         let site = self.site;
         if !site.under_way.is_none() {

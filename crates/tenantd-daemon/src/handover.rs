@@ -1,11 +1,12 @@
-//! Handover: this supervisor's end, and who takes over from it.
+//! Handover: how this supervisor ends, and what takes over from it.
 //!
-//! There are three ways to end. A stop ends all tenants first. A detachment lets them go on, for
-//! the next supervisor to find, as after a death, but with nothing cut off halfway. An upgrade
-//! executes another program in this process, which then is the next supervisor; see
-//! [`upgrade`](super::upgrade). Before the last two this one is drained: nothing new is begun, nobody
-//! is let in, and what is under way ends, within a limit. An upgrade that fails, or a stop that
-//! overtakes it, resumes everything.
+//! A supervisor ends in one of three ways. A *stop* ends all tenants first. A *detachment* leaves
+//! them running, and the next supervisor adopts them. An *upgrade* executes another program in this
+//! process, which adopts them at once; see [`upgrade`](super::upgrade).
+//!
+//! Before a detachment or an upgrade the supervisor is *drained*: nothing new is begun, no connection
+//! is accepted, and what is under way may end within a limit. Draining can be taken back: when the
+//! upgrade fails, or when a stop overtakes it.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -31,10 +32,10 @@ use super::{clock, notify};
 /// it.
 const DETACH_LIMIT: Duration = Duration::from_secs(3);
 
-/// How long what is under way may take to end before an upgrade, and who has asked to be answered.
+/// How long what is under way may take to end before an upgrade, requests included.
 const UPGRADE_LIMIT: Duration = Duration::from_secs(5);
 
-/// Whether and how this supervisor is about to end.
+/// Whether and how this supervisor is about to end. See the head of this module.
 pub(super) struct Handover {
     mode: Mode,
     upgrade: Upgrade,
@@ -46,7 +47,7 @@ enum Mode {
     Serving,
     /// All tenants are being ended.
     Stopping,
-    /// Nothing is begun; what is under way may take until then.
+    /// Nothing is begun. What is under way may take `until` then.
     Draining {
         exit: Exit,
         until: Moment,
@@ -78,7 +79,7 @@ impl Handover {
         self.upgrade.say();
     }
 
-    /// Whether no end is in sight.
+    /// Whether it serves: it is neither stopping nor drained.
     pub(super) fn is_serving(&self) -> bool {
         matches!(self.mode, Mode::Serving)
     }
@@ -91,7 +92,7 @@ impl Handover {
         }
     }
 
-    /// Until when what is under way may take.
+    /// When draining ends, whatever is still under way.
     pub(super) fn deadline(&self) -> Option<Moment> {
         match self.mode {
             Mode::Serving | Mode::Stopping => None,
@@ -99,15 +100,15 @@ impl Handover {
         }
     }
 
-    /// What comes after the loop, if that may end now with all that stands left standing: once
-    /// nothing is under way (`is_idle`), or the limit is over.
+    /// What comes after the loop, if the loop may end now: because nothing is under way (`is_idle`), or
+    /// because the limit is over.
     pub(super) fn exit_now(&self, is_idle: bool) -> Option<Exit> {
         let over = |until| clock::now() >= until;
         let may = is_idle || self.deadline().is_some_and(over);
         self.exit().filter(|_| may)
     }
 
-    /// A signal asks for an end. One for a reload is not for us.
+    /// Takes a signal. One for a reload is ignored here.
     pub(super) fn on_signal(&mut self, signal: Signal, app: &AppName) {
         let stopping = matches!(self.mode, Mode::Stopping);
         match signal {
@@ -137,7 +138,10 @@ impl Handover {
         self.inputs.push_back(Input::Event(Event::Shutdown));
     }
 
-    /// From now on nothing is begun. Once what is under way has ended, so does the loop.
+    /// Begins a detachment. Done already is done.
+    ///
+    /// # Errors
+    /// When the supervisor stops, or is being upgraded.
     pub(super) fn detach(&mut self) -> Result<(), Closed> {
         match self.mode {
             Mode::Draining {
@@ -154,7 +158,7 @@ impl Handover {
         Ok(())
     }
 
-    /// Tries the program on disk, for an upgrade if it would serve.
+    /// Begins an upgrade: has the program on disk tried. `reply` is told what came of that.
     pub(super) fn preflight(&mut self, app: &AppName, reply: Option<Reply>) {
         if self.is_serving() {
             self.upgrade.preflight(app, reply);
@@ -214,7 +218,7 @@ impl Handover {
         self.inputs.push_back(Input::Drain);
     }
 
-    /// Nothing is begun any more, and nobody let in.
+    /// The executor is paused and the control socket closed.
     pub(super) fn on_drained(&self) {
         match self.exit() {
             Some(Exit::Detach) => crash::point("leave: begun", ""),
@@ -233,5 +237,57 @@ impl Handover {
     /// What is to be applied next.
     pub(super) fn poll(&mut self) -> Option<Input> {
         self.inputs.pop_front()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn serving() -> Handover {
+        Handover::new(Upgrade::new(None).unwrap(), LastWords::default())
+    }
+
+    fn signal(handover: &mut Handover, signal: Signal) {
+        handover.on_signal(signal, &"wiki".parse().unwrap());
+    }
+
+    #[test]
+    fn nothing_overtakes_a_detachment() {
+        let mut handover = serving();
+        handover.detach().unwrap();
+        assert!(matches!(handover.poll(), Some(Input::Drain)));
+        assert_eq!(handover.exit_now(false), None);
+        assert_eq!(handover.exit_now(true), Some(Exit::Detach));
+        // A program that was on trial before would serve.
+        handover.on_verdict(Ok("9.1.0".to_owned()));
+        signal(&mut handover, Signal::Stop);
+        signal(&mut handover, Signal::Upgrade);
+        handover.detach().unwrap();
+        assert!(handover.poll().is_none());
+        assert_eq!(handover.exit(), Some(Exit::Detach));
+    }
+
+    #[test]
+    fn a_stop_overtakes_an_upgrade_and_is_for_good() {
+        let mut handover = serving();
+        handover.on_verdict(Ok("9.1.0".to_owned()));
+        assert!(matches!(handover.poll(), Some(Input::Drain)));
+        assert_eq!(handover.exit_now(true), Some(Exit::Upgrade));
+        assert_eq!(handover.detach(), Err(Closed));
+        signal(&mut handover, Signal::Stop);
+        assert!(matches!(handover.poll(), Some(Input::Resume)));
+        let shutdown = handover.poll();
+        assert!(matches!(shutdown, Some(Input::Event(Event::Shutdown))));
+        handover.on_verdict(Ok("9.1.0".to_owned()));
+        assert_eq!(handover.detach(), Err(Closed));
+        assert!(handover.poll().is_none());
+        assert_eq!(
+            (handover.exit_now(true), handover.is_serving()),
+            (None, false)
+        );
+        signal(&mut handover, Signal::Stop);
+        let hurry = handover.poll();
+        assert!(matches!(hurry, Some(Input::Event(Event::Hurry))));
     }
 }

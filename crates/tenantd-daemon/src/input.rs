@@ -24,11 +24,11 @@ pub(super) enum Input {
         /// Whether it is.
         autostart: bool,
     },
-    /// The record of a tenant changed, although nothing was decided.
+    /// The record of a tenant is to be written, although nothing was decided.
     Record(TenantName),
-    /// From now on nothing is begun, and nobody is let in.
+    /// From now on nothing is begun, and no connection is accepted.
     Drain,
-    /// Everything goes on that [`Input::Drain`] stopped.
+    /// What [`Input::Drain`] stopped goes on.
     Resume,
 }
 

@@ -1,39 +1,48 @@
 //! The daemon: the one loop between the two wings, and the owners that it routes between.
 //!
-//! The loop waits for the next thing to happen, hands it to the owner that it concerns, and then
-//! applies what the owners have for it until none has anything:
+//! The loop waits for the next thing to happen, hands it to the owner that it concerns, and applies
+//! what the owners return until none of them has anything left:
 //!
 //! ```text
-//!   signals · requests · reports · notices · a manifest read · the deadline
+//!   signal · request · report · notice · manifest read · deadline
 //!        │ select!
 //!        ▼
 //!      route ──▶ owner.on_…()            one owner notes what happened
+//!
+//!      poll  ◀── owner.poll(): Input     what follows from it, one at a time
 //!        │
 //!        ▼
-//!      poll ◀─── owner.poll() ─▶ Input   what follows from it, one at a time
+//!      apply ──▶ supervisor.handle(now, event): Step
 //!        │
 //!        ▼
-//!      apply ──▶ supervisor.handle(now, event) ─▶ step
-//!                    step: record it, publish transitions, perform actions, answer who waits
+//!      carry out: records · transitions · actions · answers
 //! ```
 //!
-//! Each owner holds its own state: the [`Executor`] what exists on the host and what is being done
-//! there, the [`StateFile`] what the next supervisor is to know, [`Readiness`] who is watched until
-//! ready, [`Requests`] who waits for an answer, [`Wants`] what operators want for good, [`Reloads`]
-//! the manifest, [`Handover`] how this supervisor ends, [`Transitions`] what is published. An owner
-//! sees itself and what it is passed, never the loop or another owner's inside. What to do with a
-//! tenant is for the [`Supervisor`] alone to decide.
+//! Each owner holds a part of the state that no other code changes:
 //!
-//! A step is always carried out in the same order: what is about to be done is recorded first, so
-//! that a supervisor which dies at any point leaves a record that the next one can go on from; then
-//! transitions are published; then actions are performed; then whoever waits for the tenant is
-//! answered.
+//! * [`Supervisor`]: what is wanted of each tenant and the state it is in. It alone decides.
+//! * [`Executor`]: what exists on the host, and the tasks that act there.
+//! * [`StateFile`]: the records from which the next supervisor goes on.
+//! * [`Readiness`]: the launches that are watched until they are ready.
+//! * [`Requests`]: the control socket and the requests that are not answered yet.
+//! * [`Wants`]: what operators want of tenants permanently.
+//! * [`Reloads`]: the manifest, and the changes of a reload that are not applied yet.
+//! * [`Handover`]: how this supervisor ends: by a stop, a detachment or an upgrade.
+//! * [`Transitions`]: where every change of a tenant's state is logged, counted and published.
 //!
-//! All of it runs on one thread, which never enters another namespace and never waits for anything
-//! but the next thing to happen: what may block is a task of the executor's, or a thread. With
-//! nothing to do the loop sleeps, and no timer wakes it.
+//! A method of an owner sees that owner and its arguments, never the loop. An owner that needs to
+//! know something of another one is passed it for reading.
 //!
-//! What comes before the loop (recovery) and after it (the end) is in [`start`].
+//! A step is always carried out in the same order. What is about to be done is recorded first, so
+//! that a supervisor which dies at any point leaves a record from which the next one can go on. Then
+//! the transitions are published, then the actions are performed, and last the requests that wait
+//! for these tenants are answered.
+//!
+//! All of this runs on one thread. It never enters another namespace, and it waits for nothing but
+//! the next thing to happen: work that may block is done by a task of the executor's or by another
+//! thread. With nothing to do the loop sleeps, and no timer wakes it.
+//!
+//! What is done before the loop (opening, recovery) and after it is in `start`.
 
 #![forbid(unsafe_code)]
 
@@ -121,7 +130,7 @@ struct Daemon {
 /// What the loop waits for.
 enum Next {
     Report(io::Result<Report>),
-    /// None: whoever had asked has been answered, and nobody is let in.
+    /// None: the control socket is closed, and all requests are answered.
     Request(Option<Ask>),
     NotKept(NotKept),
     Read(Reread),
@@ -133,8 +142,9 @@ enum Next {
 }
 
 impl Daemon {
-    /// Runs until all tenants have been stopped, or are to go on under another supervisor: in another
-    /// process (`Detach`), or in this one, where executing its program has failed if this returns.
+    /// Runs until all tenants have been stopped, or until this process is to end without them (then
+    /// [`Exit::Detach`] is returned). An upgrade executes the next program and does not return,
+    /// unless it fails; then this goes on.
     async fn run(&mut self, runtime: &Runtime) -> Option<Exit> {
         loop {
             self.follow();
@@ -201,7 +211,7 @@ impl Daemon {
         }
     }
 
-    /// Applies what the owners have, until none has anything.
+    /// Applies what follows, until no owner has anything left.
     fn follow(&mut self) {
         while let Some(input) = self.poll() {
             self.apply(input);

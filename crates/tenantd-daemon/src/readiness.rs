@@ -2,8 +2,8 @@
 //! answers, or the program says so itself. The supervisor decides what follows from it.
 //!
 //! A tenant is watched from the moment at which its program is known to run until it is ready or is
-//! to end. A quick program may speak before its start is known: that counts for the launch that is
-//! under way, and for no other.
+//! to end. A quick program may say that it is ready before its start is known: that counts for the
+//! launch that is being started, and for no other.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;

@@ -1,9 +1,9 @@
 //! Recovery: finds out, before anything is started, what an earlier supervisor left on the host.
 //!
-//! Tenants that the plan does not have any more are ended, and what belongs to none of its tenants is
-//! taken away. Of each planned tenant it is found out what stands and what lives, by its record or by
-//! evidence; the supervisor is then told, and goes on from there. Recovery begins and decides
-//! nothing else, and is over when the loop begins.
+//! Tenants that are no longer in the plan are ended, and what belongs to none of its tenants is taken
+//! away. For each tenant in the plan, its record (or, where there is none, what the kernel shows)
+//! says what is provisioned and which launch lives. The supervisor is told, and goes on from there.
+//! Recovery is over when the loop begins.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};

@@ -1,8 +1,8 @@
-//! Requests: takes what is asked over the control socket, and sees to it that each request is
-//! answered: at once, once the supervisor has decided, or once tenants have come so far.
+//! Requests: takes each request from the control socket and has it answered: at once, when the
+//! supervisor has decided, or when the tenants that it waits for have come so far.
 //!
-//! What concerns another owner is handed to it with the channel for the answer. Answers that take a
-//! disk or a thread are worked out by a task, so that the loop goes on.
+//! A request for another owner is handed to that owner together with the channel for its answer. An
+//! answer that needs the disk is worked out by a task, so that the loop is not kept.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -28,7 +28,7 @@ use super::programs;
 use super::reload::{Reloads, Wish};
 use super::wants::Wants;
 
-/// The requests that have come and are not answered.
+/// The control socket, and the requests that are not answered yet.
 pub(super) struct Requests {
     asks: mpsc::Receiver<Ask>,
     control: Served,
@@ -49,7 +49,7 @@ pub(super) struct Owners<'a> {
 
 type Replies = oneshot::Sender<Result<Vec<TenantAnswer>, Unknown>>;
 
-/// Something is asked of several tenants, one after the other.
+/// A verb for several tenants, which the supervisor is asked about one after the other.
 struct Act {
     verb: Verb,
     permanent: bool,
@@ -58,7 +58,7 @@ struct Act {
     reply: Replies,
 }
 
-/// Somebody waits until these tenants have come so far.
+/// A client that waits until these tenants have come so far.
 struct Waiter {
     tenants: Vec<TenantName>,
     until: Until,
@@ -79,8 +79,8 @@ impl Requests {
         }
     }
 
-    /// The next request; none once nobody is let in any more and whoever had asked has been
-    /// answered. Nothing is lost when it is cancelled.
+    /// The next request; none once the control socket is closed and all requests are answered.
+    /// Nothing is lost when it is cancelled.
     pub(super) async fn next(&mut self) -> Option<Ask> {
         tokio::select! {
             Some(ask) = self.asks.recv() => Some(ask),
@@ -238,25 +238,25 @@ impl Requests {
         }
     }
 
-    /// Lets nobody in any more, and answers those who have asked. Whoever waits for tenants asks the
-    /// next supervisor.
+    /// Accepts no connection from now on, and answers the requests that have come. A client that waits
+    /// for tenants asks the next supervisor.
     pub(super) fn close(&mut self) {
         self.waiters.clear();
         self.control.close();
     }
 
-    /// Lets in again who waits.
+    /// Accepts connections again, those first that came meanwhile.
     pub(super) fn reopen(&mut self) {
         self.control.reopen(self.desk.clone());
         crash::point("upgrade: door opened again", "");
     }
 
-    /// The control socket, once nobody is let in and everybody has been answered.
+    /// The control socket, once it is closed and all requests are answered.
     pub(super) fn closed(&self) -> Option<&Listener> {
         self.control.listener()
     }
 
-    /// Ends it. Whoever waits hears the end of it before the socket goes.
+    /// Ends the service: clients that wait are told so before the socket is removed.
     pub(super) async fn end(self) {
         drop((self.waiters, self.acts, self.asks));
         self.control.end().await;

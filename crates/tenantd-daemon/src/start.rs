@@ -1,9 +1,9 @@
 //! The start and the end of the daemon: what comes before the loop, and what comes after it.
 //!
-//! Before it everything is opened that the loop needs, and recovery finds out what an earlier
-//! supervisor left. What cannot go on leaves nothing behind, unless an earlier supervisor left
-//! something: then the next one goes on from that. After the loop, either everything that tenants
-//! shared is taken away, or it is left as it stands for the next supervisor.
+//! Before the loop, everything that it needs is opened, and recovery finds out what an earlier
+//! supervisor left. A start that fails leaves nothing behind, unless an earlier supervisor left
+//! something: the next one goes on from that. After the loop, everything that the tenants shared is
+//! taken away, or all of it is left as it is for the next supervisor.
 
 use std::rc::Rc;
 use std::sync::Arc;

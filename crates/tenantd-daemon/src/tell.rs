@@ -41,7 +41,7 @@ pub enum TellError {
 }
 
 /// Sees to it, when it is dropped, that the last words are written. Kept until the very end.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[must_use = "the last words are lost without it"]
 pub struct LastWords(Option<Outflow>);
 

@@ -1,5 +1,5 @@
 //! Transitions: the one place to which every change of a tenant's state is handed, once it is on
-//! record. They are logged and counted here; whoever else wants to hear of them is told from here.
+//! record. They are logged and counted here, and subscribers are to be told from here.
 
 use std::time::Duration;
 

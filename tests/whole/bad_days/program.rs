@@ -157,13 +157,16 @@ fn what_is_said_between_two_launches_makes_no_later_one_ready() {
     let app = "ready = { notify = true, within = \"300ms\" }";
     let daemon = Daemon::start(&manifest(&program, app, BADLY));
     daemon.until_state("acme", StateWord::Held);
-    // It waits until it has been heard.
+    // It speaks in the name of its parent, which is in the tenant's network too, and waits until it
+    // has been heard.
     let netns = format!("--net=/run/netns/{}-acme", daemon.app);
     let mut speaker = in_time("nsenter");
-    speaker.args([&netns, "systemd-notify", "--ready"]).env(
-        "NOTIFY_SOCKET",
-        format!("/run/tenantd/{}/notify", daemon.app),
-    );
+    speaker
+        .args([&netns, "sh", "-c", "systemd-notify --ready; :"])
+        .env(
+            "NOTIFY_SOCKET",
+            format!("/run/tenantd/{}/notify", daemon.app),
+        );
     run(&mut speaker).expect(0);
     let said = daemon.tell(&["start", "acme"]).expect(1);
     assert!(said.contains("READY=1"), "{said}");
