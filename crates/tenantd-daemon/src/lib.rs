@@ -220,11 +220,13 @@ impl Daemon {
     }
 
     fn poll(&mut self) -> Option<Input> {
-        let first = self.readiness.poll().or_else(|| self.handover.poll());
-        let asked = first.or_else(|| self.wants.poll());
-        let asked = asked.or_else(|| self.requests.poll());
-        let asked = asked.or_else(|| self.reloads.poll());
-        asked.or_else(|| self.executor.poll())
+        let input = self.readiness.poll();
+        let input = input.or_else(|| self.handover.poll());
+        let input = input.or_else(|| self.wants.poll());
+        let input = input.or_else(|| self.requests.poll());
+        let input = input.or_else(|| self.reloads.poll());
+        // Last, since it takes the reports that came meanwhile.
+        input.or_else(|| self.executor.poll())
     }
 
     fn apply(&mut self, input: Input) {
