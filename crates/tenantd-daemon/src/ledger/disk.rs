@@ -64,6 +64,16 @@ pub(crate) enum Unreadable {
     Addresses,
 }
 
+impl Unreadable {
+    /// Why, in one line.
+    pub(super) fn with_cause(&self) -> String {
+        match std::error::Error::source(self) {
+            Some(cause) => format!("{self}: {cause}"),
+            None => self.to_string(),
+        }
+    }
+}
+
 /// A record as text, in the oldest version that can hold it, and that version.
 pub(super) fn encode(record: &Record) -> serde_json::Result<(u32, String)> {
     Ok(match write::record(record) {

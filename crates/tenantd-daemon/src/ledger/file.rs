@@ -93,21 +93,15 @@ pub(crate) struct Legacy {
     /// All records that can be read.
     pub(crate) records: Vec<(Slot, Record)>,
     /// Why the others cannot.
-    damaged: Vec<Unreadable>,
+    pub(super) damaged: Vec<Unreadable>,
     /// Whether even the head cannot.
-    beheaded: bool,
+    pub(super) beheaded: bool,
 }
 
 impl Legacy {
     /// Whether an earlier supervisor left anything to go on with.
     pub(crate) fn knows_anything(&self) -> bool {
         !self.damaged.is_empty() || self.beheaded || !self.records.is_empty()
-    }
-
-    /// Whether all of the file could be read.
-    #[cfg(test)]
-    pub(super) fn is_undamaged(&self) -> bool {
-        self.damaged.is_empty() && !self.beheaded
     }
 
     /// Says what of the file could not be read.
@@ -123,7 +117,8 @@ impl Legacy {
         } else if let Some(first) = self.damaged.first() {
             tracing::warn!(
                 "{damaged} records of the ledger {path} are damaged, and struck out; the first one: \
-                 {first}"
+                 {}",
+                first.with_cause()
             );
         }
     }
