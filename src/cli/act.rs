@@ -113,6 +113,8 @@ mod tests {
             until: None,
             why: why.map(Into::into),
             failure: None,
+            applying: false,
+            unapplied: None,
         }
     }
 

@@ -7,10 +7,11 @@ use anyhow::Context;
 use super::act::outcome;
 use super::{BadManifest, End};
 use tenantd_api::client::{ClientError, Connection};
-use tenantd_api::wire::TenantStatus;
+use tenantd_api::wire::{StateWord, TenantStatus};
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::changes;
 use tenantd_core::plan::diff::{Change, Changes};
+use tenantd_core::plan::fields::Touches;
 
 /// Reads the manifest again and does what is different.
 pub(super) fn reload(app: &AppName, no_wait: bool) -> anyhow::Result<End> {
@@ -26,6 +27,9 @@ pub(super) async fn apply(connection: &mut Connection, no_wait: bool) -> anyhow:
     let mut out = anstream::stdout();
     for change in &changes.tenants {
         writeln!(out, "{}", changes::line(change))?;
+    }
+    for tenant in &changes.retried {
+        writeln!(out, "{}", changes::retry_line(tenant))?;
     }
     if changes.is_empty() {
         writeln!(out, "{}", changes::summary(&changes))?;
@@ -53,11 +57,53 @@ pub(super) async fn apply(connection: &mut Connection, no_wait: bool) -> anyhow:
     for tenant in &settled {
         writeln!(out, "{}", outcome(tenant))?;
     }
+    let applied = applied(connection, &changes).await?;
+    for tenant in &applied {
+        writeln!(out, "{}", live_outcome(tenant))?;
+    }
+    settled.extend(
+        applied
+            .into_iter()
+            .filter(|tenant| tenant.unapplied.is_some()),
+    );
     Ok(if settled.iter().all(TenantStatus::is_as_wanted) {
         End::Done
     } else {
         End::NotAsWanted
     })
+}
+
+/// The tenants with a live change that is set on what runs, once it is known whether it holds.
+async fn applied(
+    connection: &mut Connection,
+    changes: &Changes,
+) -> Result<Vec<TenantStatus>, ClientError> {
+    let live = changes.tenants.iter().filter(|change| {
+        change.change == Change::Live && change.touches.is_some_and(Touches::is_applied)
+    });
+    let live = live.map(|change| &change.tenant);
+    let names: Vec<TenantName> = live.chain(&changes.retried).cloned().collect();
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let tenants = connection.status(&names).await?.tenants;
+    let under_way = tenants.iter().filter(|tenant| tenant.applying);
+    let under_way: Vec<TenantName> = under_way.map(|tenant| tenant.name.clone()).collect();
+    if under_way.is_empty() {
+        return Ok(tenants);
+    }
+    connection.settle(&under_way).await?;
+    Ok(connection.status(&names).await?.tenants)
+}
+
+/// What came of a live change, in one line.
+fn live_outcome(tenant: &TenantStatus) -> String {
+    let name = &tenant.name;
+    match (&tenant.unapplied, tenant.state) {
+        (Some(failure), _) => format!("{name}: not set: {failure}"),
+        (None, StateWord::Up) => format!("{name}: set on its processes"),
+        (None, state) => format!("{name}: {}; its next launch begins with it", state.word()),
+    }
 }
 
 /// Shows what a reload would do.

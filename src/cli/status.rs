@@ -53,8 +53,13 @@ fn show(out: &mut impl Write, status: &AppStatus, now: Timestamp) -> io::Result<
         let line = line.trim_end();
         if tenant.is_as_wanted() {
             writeln!(out, "{line}")?;
-        } else {
-            writeln!(out, "{wrong}{line}{wrong:#}")?;
+            continue;
+        }
+        writeln!(out, "{wrong}{line}{wrong:#}")?;
+        if let Some(failure) = &tenant.unapplied {
+            writeln!(out, "  NOT APPLIED {failure}; tried again by a reload")?;
+        }
+        if !tenant.is_in_wanted_state() {
             writeln!(out, "  WHY {}", why(tenant, now))?;
         }
     }
@@ -200,6 +205,8 @@ mod tests {
             until: None,
             why: None,
             failure: None,
+            applying: false,
+            unapplied: None,
         };
         let failure = Failure::errno(Stage::Exec, "/opt/wiki/bin/wiki", libc::ENOEXEC);
         let waiting = TenantStatus {
@@ -264,6 +271,25 @@ mod tests {
     }
 
     #[test]
+    fn what_could_not_be_applied_is_said() {
+        let now = "2026-11-22T10:00:00Z".parse().unwrap();
+        let mut status = sample();
+        status.tenants.truncate(1);
+        let failure = Failure::detail(Stage::Limits, "open files of process 4711", "no");
+        status.tenants[0].unapplied = Some(failure);
+        assert!(!status.tenants[0].is_as_wanted());
+        assert!(status.tenants[0].is_settled());
+        let mut shown = Vec::new();
+        show(&mut anstream::StripStream::new(&mut shown), &status, now).unwrap();
+        let shown = String::from_utf8(shown).unwrap();
+        let line = "\n  NOT APPLIED cannot set the limit on open files of process 4711: no; tried \
+                    again by a reload\n";
+        assert!(shown.ends_with(line), "{shown}");
+        status.tenants[0].applying = true;
+        assert!(!status.tenants[0].is_settled());
+    }
+
+    #[test]
     fn shows_a_line_per_tenant_and_why_not() {
         let now = "2026-11-22T10:00:00Z".parse().unwrap();
         let mut shown = Vec::new();
@@ -303,7 +329,9 @@ mod tests {
               "awaits": [],
               "until": null,
               "why": null,
-              "failure": null
+              "failure": null,
+              "applying": false,
+              "unapplied": null
             },
             {
               "name": "big-customer",
@@ -327,7 +355,9 @@ mod tests {
                 "object": "/opt/wiki/bin/wiki",
                 "errno": 8,
                 "detail": ""
-              }
+              },
+              "applying": false,
+              "unapplied": null
             }
           ]
         }

@@ -9,8 +9,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use tenantd_core::manifest::{self, Source, problem::Problems};
-use tenantd_core::plan::facts::{HostAddress, ProgramFact, Table, User};
-use tenantd_core::plan::{self, diff, effect, model::Plan};
+use tenantd_core::plan::facts::{Ceilings, HostAddress, ProgramFact, Table, User};
+use tenantd_core::plan::{
+    self, diff, effect,
+    model::{Bound, Plan},
+};
 
 /// A host that is the same on every machine.
 fn host() -> Table {
@@ -47,6 +50,11 @@ fn host() -> Table {
             ("/usr/bin".into(), ProgramFact::NoFile),
         ]
         .into(),
+        ceilings: Ceilings {
+            open_files: Bound::Number(1_048_576),
+            locked_memory: Bound::Number(1 << 30),
+            ..Ceilings::default()
+        },
         addresses: vec![
             address("lo", "127.0.0.1/8"),
             address("wan0", "192.0.2.10/24"),

@@ -28,6 +28,7 @@ fn every_history_obeys_the_laws() {
     let began = Instant::now();
     let (mut events, mut launches, mut deaths) = (0u64, 0u64, 0u64);
     let (mut reloads, mut cut_short, mut silent) = (0u64, 0u64, 0u64);
+    let (mut applied, mut refused) = (0u64, 0u64);
     let mut states = BTreeMap::new();
     for seed in 0..histories {
         let (outcome, result) = World::new(seed, false).run();
@@ -41,16 +42,19 @@ fn every_history_obeys_the_laws() {
         reloads += u64::from(outcome.reloads);
         cut_short += u64::from(outcome.cut_short);
         silent += u64::from(outcome.silent);
+        applied += u64::from(outcome.applied.0);
+        refused += u64::from(outcome.applied.1);
         for (state, count) in outcome.states {
             *states.entry(state).or_insert(0u64) += u64::from(count);
         }
     }
     println!(
         "{histories} histories, {events} events, {launches} launches, {deaths} deaths, {reloads} \
-         reloads ({cut_short} cut short by a death), {silent} silent edits in {:.1?}",
+         reloads ({cut_short} cut short by a death), {silent} silent edits, {applied} live changes applied and {refused} refused in {:.1?}",
         began.elapsed()
     );
     assert!(cut_short > 0 && silent > 0);
+    assert!(applied > 0 && refused > 0);
     println!("seen: {states:?}");
     assert_eq!(states.len(), 9, "each state is to be seen: {states:?}");
 }

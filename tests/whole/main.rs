@@ -25,6 +25,7 @@ mod guide;
 mod join;
 mod leaving;
 mod ledger;
+mod limits;
 mod lines;
 mod names;
 mod namespaces;

@@ -103,6 +103,13 @@ pub struct TenantStatus {
     pub why: Option<String>,
     /// The stage, object and errno of `why`, where a stage failed.
     pub failure: Option<Failure>,
+    /// Whether a live change is being applied to what runs.
+    #[serde(default)]
+    pub applying: bool,
+    /// Why a live change does not hold for what runs: the host refused it. It is tried again with
+    /// the next reload, and holds from the next launch on.
+    #[serde(default)]
+    pub unapplied: Option<Failure>,
 }
 
 /// What a launch runs, beside what is on disk.
@@ -191,17 +198,23 @@ impl From<view::Want> for Want {
 }
 
 impl TenantStatus {
-    /// Whether the tenant is as wanted: up and ready, or down.
+    /// Whether the tenant is in the state that is wanted: up and ready, or down.
+    #[must_use]
+    pub fn is_in_wanted_state(&self) -> bool {
+        is_as_wanted(self.want, self.state, self.ready)
+    }
+
+    /// Whether the tenant is as wanted: up and ready, with all that is planned, or down.
     #[must_use]
     pub fn is_as_wanted(&self) -> bool {
-        is_as_wanted(self.want, self.state, self.ready)
+        self.is_in_wanted_state() && self.unapplied.is_none()
     }
 
     /// Whether nothing more will happen to the tenant before an operator or its program acts:
     /// it is as wanted, or has been given up.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        is_settled(self.want, self.state, self.ready)
+        is_settled(self.want, self.state, self.ready) && !self.applying
     }
 }
 

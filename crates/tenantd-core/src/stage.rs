@@ -89,7 +89,7 @@ stages! {
     Hide = 46, "hide", "hide the folder of datastores";
     /// Capabilities that could undo the mounts leave the bounding set.
     Capabilities = 47, "capabilities", "drop the capability";
-    /// The limit on open descriptors is set to what the supervisor itself was started with.
+    /// Resource limits are set: at the launch, and later on each process.
     Limits = 48, "limits", "set the limit on";
     /// Supplementary groups are set.
     Groups = 49, "groups", "set the groups";
@@ -216,6 +216,10 @@ impl Failure {
             (Stage::Exec, ENOEXEC) => "it is no program: a script needs #! in its first line",
             (Stage::Exec, ETXTBSY) => "the file is being written: wait until it is installed",
             (Stage::Exec, ENODEV) => "the filesystem that holds it went away",
+            (Stage::Limits, EPERM) => {
+                "above its hard limit, and for processes of other users, a limit takes \
+                 CAP_SYS_RESOURCE; a restart of the tenant sets it too"
+            }
             (Stage::WorkingDirectory, EACCES) => "the tenant's user must be able to enter it",
             _ => return None,
         })

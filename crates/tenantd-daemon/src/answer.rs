@@ -3,7 +3,7 @@
 use tenantd_api::wire::{self, AppStatus, Door, TenantStatus, Tracking};
 use tenantd_core::name::TenantName;
 use tenantd_core::supervisor::Supervisor;
-use tenantd_core::supervisor::view::{StateWord, View, Want, Why};
+use tenantd_core::supervisor::view::{StateWord, Unapplied, View, Want, Why};
 use tenantd_host::process;
 
 use super::clock;
@@ -81,6 +81,11 @@ impl Tenants<'_> {
                 Some(Why::Failure(failure)) => Some(failure),
                 Some(Why::Exit(_)) | None => None,
             },
+            applying: view.unapplied == Some(Unapplied::Underway),
+            unapplied: match view.unapplied {
+                Some(Unapplied::Refused(failure)) => Some(failure),
+                Some(Unapplied::Underway) | None => None,
+            },
             name: view.name,
         })
     }
@@ -137,5 +142,6 @@ impl Tenants<'_> {
 /// Whether a tenant has come so far.
 pub(super) fn has_reached(until: Until, view: &View) -> bool {
     let failed = until == Until::Tried && view.state == StateWord::Waiting;
-    failed || wire::is_settled(view.want.into(), view.state.into(), view.ready)
+    let settled = wire::is_settled(view.want.into(), view.state.into(), view.ready);
+    failed || (settled && view.unapplied != Some(Unapplied::Underway))
 }

@@ -144,12 +144,17 @@ impl Executor {
                 self.ledger.replan(&plan, Effect::Renew);
                 planned(&plan, None)
             }
-            PlanChange::Changed(plan, effect) => {
+            PlanChange::Changed {
+                plan,
+                effect,
+                apply,
+            } => {
                 self.ledger.replan(&plan, effect);
                 Event::Replanned {
                     tenant: plan.name.clone(),
                     policy: wants.policy(&plan),
                     effect,
+                    apply,
                 }
             }
             PlanChange::Removed(tenant) => {

@@ -38,8 +38,15 @@ pub(super) enum PlanChange {
     New(Arc<TenantPlan>, Option<Box<Survivor>>),
     /// It was removed, is not gone yet, and is back.
     Back(Arc<TenantPlan>),
-    /// It is planned otherwise, which takes this.
-    Changed(Arc<TenantPlan>, Effect),
+    /// It is planned otherwise.
+    Changed {
+        /// What it is planned as now.
+        plan: Arc<TenantPlan>,
+        /// What that takes.
+        effect: Effect,
+        /// Whether something is to be set on what runs.
+        apply: bool,
+    },
     /// It was removed.
     Removed(TenantName),
 }
@@ -48,7 +55,7 @@ impl PlanChange {
     /// Which tenant.
     pub(super) fn tenant(&self) -> &TenantName {
         match self {
-            Self::New(plan, _) | Self::Back(plan) | Self::Changed(plan, _) => &plan.name,
+            Self::New(plan, _) | Self::Back(plan) | Self::Changed { plan, .. } => &plan.name,
             Self::Removed(tenant) => tenant,
         }
     }

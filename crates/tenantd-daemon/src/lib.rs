@@ -101,7 +101,7 @@ use self::executor::Executor;
 use self::handover::{Exit, Handover};
 use self::input::{Input, PlanChange};
 use self::readiness::{Readiness, Sign};
-use self::reload::{Reloads, Reread, Wish};
+use self::reload::{Present, Reloads, Reread, Wish};
 use self::report::Report;
 use self::requests::{Owners, Requests};
 use self::signals::{Signal, Signals};
@@ -180,7 +180,7 @@ impl Daemon {
     /// Hands what happened to the owner that it concerns.
     fn route(&mut self, next: Next) {
         let (app, serving) = (&self.executor.site().app, self.handover.is_serving());
-        let ledger = self.executor.ledger();
+        let (ledger, supervisor) = (self.executor.ledger(), &self.supervisor);
         match next {
             Next::Report(Ok(report)) => self.executor.on_report(report),
             Next::Report(Err(error)) => tracing::error!(%error, "cannot watch the cgroups"),
@@ -196,7 +196,14 @@ impl Daemon {
             ),
             Next::Request(None) => {}
             Next::NotKept(failed) => self.wants.on_not_kept(failed, ledger),
-            Next::Read(read) => self.reloads.on_read(read, app, ledger, serving),
+            Next::Read(read) => {
+                let present = Present {
+                    app,
+                    ledger,
+                    supervisor,
+                };
+                self.reloads.on_read(read, present, serving);
+            }
             Next::Verdict(verdict) => self.handover.on_verdict(verdict),
             Next::Sign(Ok(sign)) => self.readiness.on_sign(sign, ledger, &self.supervisor),
             Next::Sign(Err(error)) => tracing::warn!(%error, "cannot read the notify socket"),

@@ -14,11 +14,14 @@ use tokio::task::{spawn_blocking, spawn_local};
 
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::changes;
-use tenantd_core::plan::diff::{Change, Changes, Side, diff};
+use tenantd_core::plan::diff::{Change, Changes, Side, TenantChange, diff};
 use tenantd_core::plan::effect::Effect;
+use tenantd_core::plan::fields::Touches;
 use tenantd_core::plan::holders::Holders;
 use tenantd_core::plan::model::{NetworkPlan, Plan, TenantPlan};
+use tenantd_core::supervisor::Supervisor;
 use tenantd_core::supervisor::event::Event;
+use tenantd_core::supervisor::view::{Unapplied, View};
 use tenantd_host::crash;
 
 use super::desk::NoReload;
@@ -143,6 +146,9 @@ fn tell(answer: &Result<Changes, NoReload>) {
                 let tenant = &change.tenant;
                 tracing::info!(%tenant, "{}", changes::line(change));
             }
+            for tenant in &changes.retried {
+                tracing::info!(%tenant, "{}", changes::retry_line(tenant));
+            }
         }
         Err(refused) => {
             tracing::error!("not reloaded, nothing was changed");
@@ -151,6 +157,22 @@ fn tell(answer: &Result<Changes, NoReload>) {
             }
         }
     }
+}
+
+/// Whether the host refused a live change of a tenant.
+fn is_refused(view: &View) -> bool {
+    matches!(view.unapplied, Some(Unapplied::Refused(_)))
+}
+
+/// What a plan is compared with.
+#[derive(Clone, Copy)]
+pub(super) struct Present<'a> {
+    /// The application.
+    pub(super) app: &'a AppName,
+    /// What exists.
+    pub(super) ledger: &'a Ledger,
+    /// What became of all tenants.
+    pub(super) supervisor: &'a Supervisor,
 }
 
 impl Reloads {
@@ -175,13 +197,7 @@ impl Reloads {
 
     /// A reading has ended. What is different is to be applied next, unless the supervisor is about
     /// to end.
-    pub(super) fn on_read(
-        &mut self,
-        reread: Reread,
-        app: &AppName,
-        ledger: &Ledger,
-        serving: bool,
-    ) {
+    pub(super) fn on_read(&mut self, reread: Reread, present: Present<'_>, serving: bool) {
         let Reread { wishes, read } = reread;
         let (show, apply): (Vec<Wish>, Vec<Wish>) = wishes
             .into_iter()
@@ -193,11 +209,13 @@ impl Reloads {
             }
             Ok(plan) => {
                 crash::point("reload: manifest read", "");
-                let changes = self.changes(&plan, app, ledger);
+                let changes = self.changes(&plan, present);
                 let applied = match (apply.is_empty(), serving) {
                     (true, _) => Ok(Changes::default()),
                     (false, false) => Err(NoReload::Closed),
-                    (false, true) => self.apply(plan, &changes, ledger).map(|()| changes.clone()),
+                    (false, true) => self
+                        .apply(plan, &changes, present.ledger)
+                        .map(|()| changes.clone()),
                 };
                 (Ok(changes), applied)
             }
@@ -238,13 +256,25 @@ impl Reloads {
     }
 
     /// What has to happen for this plan to hold.
-    fn changes(&self, new: &Plan, app: &AppName, ledger: &Ledger) -> Changes {
+    fn changes(&self, new: &Plan, present: Present<'_>) -> Changes {
+        let Present {
+            app,
+            ledger,
+            supervisor,
+        } = present;
         let old = Side {
             app,
             network: &self.network,
             tenants: ledger.planned().collect(),
         };
-        diff(old, new)
+        let mut changes = diff(old, new);
+        if changes.fixed.is_empty() {
+            let refused = supervisor.tenants().filter(is_refused);
+            let names = refused.map(|view| view.name);
+            let unchanged = |name: &TenantName| changes.tenants.iter().all(|c| c.tenant != *name);
+            changes.retried = names.filter(unchanged).collect();
+        }
+        changes
     }
 
     fn apply(&mut self, new: Plan, changes: &Changes, ledger: &Ledger) -> Result<(), NoReload> {
@@ -269,35 +299,37 @@ impl Reloads {
         self.todo.extend(awaits);
         for change in &changes.tenants {
             let known = ledger.plan(&change.tenant).is_some();
-            self.change(
-                &change.tenant,
-                change.change,
-                plans.get(&change.tenant),
-                known,
-            );
+            self.change(change, plans.get(&change.tenant), known);
         }
+        self.todo
+            .push_back(Todo::Apply(Input::Event(Event::Reloaded)));
         Ok(())
     }
 
-    fn change(
-        &mut self,
-        tenant: &TenantName,
-        change: Change,
-        plan: Option<&Arc<TenantPlan>>,
-        known: bool,
-    ) {
-        let change = match (change, plan.map(Arc::clone)) {
+    fn change(&mut self, change: &TenantChange, plan: Option<&Arc<TenantPlan>>, known: bool) {
+        let TenantChange {
+            tenant,
+            change,
+            touches,
+            ..
+        } = change;
+        let changed = |plan, effect| PlanChange::Changed {
+            plan,
+            effect,
+            apply: touches.is_some_and(Touches::is_applied),
+        };
+        let change = match (*change, plan.map(Arc::clone)) {
             (Change::Remove, _) | (_, None) => PlanChange::Removed(tenant.clone()),
             (Change::Add, Some(plan)) if !known => PlanChange::New(plan, None),
             // It was on its way out.
             (Change::Add, Some(plan)) => PlanChange::Back(plan),
-            (Change::Renew, Some(plan)) => PlanChange::Changed(plan, Effect::Renew),
-            (Change::Relaunch, Some(plan)) => PlanChange::Changed(plan, Effect::Relaunch),
-            (Change::Live, Some(plan)) => PlanChange::Changed(plan, Effect::Live),
+            (Change::Renew, Some(plan)) => changed(plan, Effect::Renew),
+            (Change::Relaunch, Some(plan)) => changed(plan, Effect::Relaunch),
+            (Change::Live, Some(plan)) => changed(plan, Effect::Live),
         };
         let is_decided = match change {
             PlanChange::Removed(_) | PlanChange::New(..) => true,
-            PlanChange::Back(_) | PlanChange::Changed(..) => false,
+            PlanChange::Back(_) | PlanChange::Changed { .. } => false,
         };
         self.todo.push_back(Todo::Apply(Input::Plan(change)));
         if !is_decided {

@@ -44,6 +44,8 @@ pub(super) enum News {
     Born(LaunchId, Rc<Process>, Option<ProgramFile>),
     /// A launch's program runs, or never will.
     Launched(LaunchId, Result<(), Failure>),
+    /// A launch is as it is planned now, or could not be made so.
+    Applied(LaunchId, Result<(), Failure>),
     /// A launch's first process ended.
     Ended(LaunchId, Ended),
     /// The tenant's processes changed: perhaps none is left.

@@ -14,11 +14,12 @@ use tenantd_api::wire::LogPlace;
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::model::TenantPlan;
 use tenantd_core::stage::{Failure, Stage};
+use tenantd_core::supervisor::event::LaunchId;
 use tenantd_host::cgroup::{Leaf, Tree, Watch};
 use tenantd_host::crash;
 use tenantd_host::netns::{self, ClosedNetns, Netns};
 use tenantd_host::network::Network;
-use tenantd_host::{datastore, fifo, lock, process};
+use tenantd_host::{datastore, fifo, limits, lock, process};
 
 use super::ledger::Standing;
 use super::logs::Logs;
@@ -223,6 +224,33 @@ impl Site {
             None => Ok(()),
             Some(why) => Err((why, standing)),
         }
+    }
+
+    /// Sets on what runs of a tenant all that its plan says and that needs no other launch.
+    pub(super) fn apply(
+        self: &Rc<Self>,
+        plan: &Arc<TenantPlan>,
+        standing: &Standing,
+        launch: LaunchId,
+    ) {
+        let (site, plan, standing) = (Rc::clone(self), Arc::clone(plan), standing.clone());
+        let under_way = self.under_way.begin();
+        spawn_local(async move {
+            let tenant = plan.name.clone();
+            let descriptors = site.descriptors;
+            let applied = blocking(move || {
+                let target = limits::Target {
+                    leaf: standing.leaf.as_ref(),
+                    netns: standing.inode,
+                    label: plan.name.as_str(),
+                };
+                limits::apply(target, &plan.launch.limits, descriptors)
+            })
+            .await;
+            crash::point("apply: applied", tenant.as_str());
+            site.report(&tenant, News::Applied(launch, applied));
+            drop(under_way);
+        });
     }
 
     /// Says when no process is left in a network namespace: what a cgroup would tell by itself.

@@ -20,10 +20,10 @@ use tenantd_core::supervisor::memory::{Fate, Footing, Found, Memory};
 use tenantd_core::supervisor::view::StateWord;
 use tenantd_host::cgroup::Leaf;
 use tenantd_host::crash;
-use tenantd_host::fifo;
 use tenantd_host::launch::ready_fd::ReadyFd;
 use tenantd_host::netns::Netns;
 use tenantd_host::process::{self, Ended};
+use tenantd_host::{fifo, limits};
 
 use super::clock;
 use super::executor::exit;
@@ -146,6 +146,7 @@ impl Recovery {
                 fate: Fate::Lives,
                 footing: Footing::Whole,
                 outdated,
+                applied: self.is_applied(plan, leaf.as_ref()),
             },
             standing: Some(Standing {
                 inode: netns.inode(),
@@ -160,6 +161,14 @@ impl Recovery {
                 executed: true,
             }),
             made,
+        })
+    }
+
+    /// Whether a launch that lives is proved to be as it is planned, in all that a live change sets.
+    fn is_applied(&self, plan: &TenantPlan, leaf: Option<&Leaf>) -> bool {
+        limits::is_applied(leaf, &plan.launch.limits).unwrap_or_else(|failure| {
+            tracing::warn!(tenant = %plan.name, "{failure}");
+            false
         })
     }
 
@@ -231,6 +240,7 @@ impl Recovery {
                     false => Footing::Nothing,
                 },
                 outdated,
+                applied: true,
             },
             standing,
             running: None,

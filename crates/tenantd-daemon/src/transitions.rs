@@ -53,6 +53,10 @@ fn tell(transition: &Transition, view: Option<&View>) {
         cause,
     } = transition;
     match (cause, to) {
+        (Cause::Applied, _) => tracing::info!(%tenant, "{tenant}: {cause}"),
+        (Cause::NotApplied(_), _) => {
+            tracing::warn!(%tenant, "{tenant}: the live change does not hold: {cause}");
+        }
         (Cause::Ready, _) => tracing::info!(%tenant, "{tenant}: ready"),
         (
             Cause::Failed(_) | Cause::GivenUp(_) | Cause::Exited(_) | Cause::Found(Find::Died(_)),

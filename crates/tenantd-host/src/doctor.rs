@@ -10,6 +10,7 @@ use rustix::thread::{CapabilitySet, capabilities};
 use tenantd_core::stage::{Failure, Stage};
 
 use super::cgroup;
+use super::limits;
 use super::netns::{self, Sysctls};
 
 /// What tenantd asks of the kernel: from which release, and what it goes without on older ones.
@@ -119,6 +120,7 @@ pub fn examine(tenants: usize) -> Vec<Finding> {
         links(),
         cgroups(),
         descriptors(tenants as u64, getrlimit(Resource::Nofile).maximum),
+        changeable_limits(limits::is_privileged()),
     ]
 }
 
@@ -245,6 +247,23 @@ fn descriptors(tenants: u64, limit: Option<u64>) -> Finding {
             format!("{needed} are needed, {limit} may be open"),
         ),
         None => Finding::new(Grade::Good, subject, "as many as are needed"),
+    }
+}
+
+fn changeable_limits(privileged: bool) -> Finding {
+    let subject = "limits";
+    match privileged {
+        true => Finding::new(
+            Grade::Good,
+            subject,
+            "can be raised, and changed while tenants run",
+        ),
+        false => Finding::new(
+            Grade::Weak,
+            subject,
+            "without CAP_SYS_RESOURCE, none is raised above tenantd's own, and those of tenants \
+             that run as another user than root change at their next start alone",
+        ),
     }
 }
 

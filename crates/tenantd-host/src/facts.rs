@@ -12,7 +12,8 @@ use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
 use nix::unistd;
 
-use tenantd_core::plan::facts::{HostAddress, HostFacts, ProgramFact, User};
+use super::limits;
+use tenantd_core::plan::facts::{Ceilings, HostAddress, HostFacts, ProgramFact, User};
 
 /// The facts of the host that this process runs on.
 #[derive(Debug, Clone, Copy, Default)]
@@ -87,6 +88,10 @@ impl HostFacts for Live {
             });
         }
         Ok(found)
+    }
+
+    fn ceilings(&self) -> Ceilings {
+        limits::ceilings()
     }
 }
 

@@ -248,7 +248,7 @@ pub fn kill_netns(inode: u64, limit: Duration) -> Result<(), Failure> {
 }
 
 /// A pidfd of the process, if it still is in the namespace now that its number is held.
-fn hold(pid: i32, inode: u64) -> Option<OwnedFd> {
+pub(super) fn hold(pid: i32, inode: u64) -> Option<OwnedFd> {
     let pidfd = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
     (netns_of(pid) == Some(inode)).then_some(pidfd)
 }

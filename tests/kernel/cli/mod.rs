@@ -64,6 +64,8 @@ fn status(app: &AppName, names: &[TenantName]) -> Result<AppStatus, Unknown> {
         until: None,
         why: why.map(Into::into),
         failure: None,
+        applying: false,
+        unapplied: None,
     };
     let all = [
         one("acme", StateWord::Up, Some(123), None),

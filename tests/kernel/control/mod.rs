@@ -20,6 +20,7 @@ use tenantd_api::wire::{
 };
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::diff::{Change, Changes, FieldChange, TenantChange};
+use tenantd_core::plan::fields::Touches;
 use tenantd_core::stage::{Failure, Stage};
 use tenantd_daemon::control::{self, CONNECTIONS_MAX, ControlError};
 use tenantd_daemon::desk::{self, Ask, Desk, NoDoor, NoReload, Unknown};
@@ -48,6 +49,8 @@ fn status(app: &AppName, tenants: &[TenantName]) -> AppStatus {
         until: Some("2026-11-22T10:00:05Z".parse().unwrap()),
         why: Some("cannot execute".into()),
         failure: Some(Failure::errno(Stage::EnterNetns, "/opt/wiki", libc::EACCES)),
+        applying: true,
+        unapplied: Some(Failure::errno(Stage::Limits, "open files", libc::EPERM)),
     };
     AppStatus {
         app: app.clone(),
@@ -110,11 +113,13 @@ fn changes(renewed: &TenantName) -> Changes {
         change: Change::Renew,
         fields: vec![field(None, Some("b")), field(Some("a"), None)],
         after: vec![tenant("beta")],
+        touches: Some(Touches::Processes),
     };
     Changes {
         fixed: Vec::new(),
         tenants: vec![change],
         unchanged: 7,
+        retried: vec![tenant("beta")],
     }
 }
 

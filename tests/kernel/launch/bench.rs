@@ -57,6 +57,7 @@ impl Bench {
                 .into(),
                 private: [].into(),
                 hidden: ["/var/lib/tenantd".into()].into(),
+                limits: Default::default(),
             },
             datastore,
             netns: new_netns(),

@@ -2,6 +2,7 @@
 
 mod bench;
 mod inside;
+mod limits;
 mod locks;
 mod many;
 mod mounts;

@@ -158,7 +158,7 @@ const REFUSED: &[Refusal] = &[
         Stage::Limits,
         libc::SYS_prlimit64,
         None,
-        "cannot set the limit on open descriptors",
+        "cannot set the limit on open files",
     ),
     (
         Stage::Groups,

@@ -143,8 +143,15 @@ impl World {
                 Happening::Tell(Event::Launched { launch }) => {
                     if self.random.chance(50) {
                         self.programs.insert(launch, Program { first: true });
+                        self.lives.done(launch);
                         self.outcome.launches += 1;
                         self.live(launch);
+                    }
+                }
+                // The host may have got through with it.
+                Happening::Tell(Event::Applied { launch }) => {
+                    if self.random.chance(50) {
+                        self.lives.done(launch);
                     }
                 }
                 Happening::Tell(Event::Shutdown | Event::Hurry)
@@ -201,6 +208,10 @@ impl World {
         if outdated.is_some() {
             self.laws.is_outdated(tenant);
         }
+        // It cannot always be proved.
+        let applied = program.is_some_and(|(launch, _)| {
+            self.lives.is_real(tenant, launch) && !self.random.chance(20)
+        });
         let forgotten = footing == Footing::Nothing;
         let memory = memory.filter(|memory| !(memory.is_nothing() && forgotten));
         let Some(policy) = self.laws.shared_policy(tenant) else {
@@ -216,6 +227,7 @@ impl World {
                     fate,
                     footing,
                     outdated,
+                    applied,
                 })
             }),
         })?;

@@ -61,8 +61,18 @@ impl World {
             Event::Launched { launch } => {
                 let launch = *launch;
                 self.programs.insert(launch, Program { first: true });
+                self.lives.done(launch);
                 self.outcome.launches += 1;
                 self.live(launch);
+                self.tell(event)
+            }
+            Event::Applied { launch } => {
+                self.outcome.applied.0 += 1;
+                self.lives.done(*launch);
+                self.tell(event)
+            }
+            Event::ApplyFailed { .. } => {
+                self.outcome.applied.1 += 1;
                 self.tell(event)
             }
             Event::EndFailed { launch, .. } if !self.programs.contains_key(launch) => Ok(()),
@@ -103,6 +113,7 @@ impl World {
             // An operator who catches the host in the middle of it.
             self.ask_within(60);
         }
+        self.edits_amid(action);
         match action.clone() {
             Action::Provision { tenant } => {
                 let why = Failure::errno(Stage::Netns, "", libc::ENOSPC);
@@ -122,6 +133,7 @@ impl World {
                 };
                 self.later(50, Happening::Tell(event));
             }
+            Action::Apply { launch, .. } => self.applies(launch),
             Action::Terminate { launch, .. } => self.terminated(launch),
             Action::Kill { launch, .. } => {
                 if !self.fault(25) {
@@ -144,6 +156,34 @@ impl World {
             }
             Action::Forget { .. } => {}
         }
+    }
+
+    /// An edit of the manifest that catches the host in the middle of it.
+    fn edits_amid(&mut self, action: &Action) {
+        let percent = match action {
+            Action::Launch { .. } => 10,
+            Action::Apply { .. } => 40,
+            Action::Provision { .. }
+            | Action::Terminate { .. }
+            | Action::Kill { .. }
+            | Action::Release { .. }
+            | Action::Forget { .. } => 0,
+        };
+        if !self.fair && self.random.chance(percent) {
+            self.later(60, Happening::Reload);
+        }
+    }
+
+    fn applies(&mut self, launch: LaunchId) {
+        let why = Failure::errno(Stage::Limits, "open files", libc::EPERM);
+        let event = if self.fault(40) {
+            Event::ApplyFailed { launch, why }
+        } else {
+            Event::Applied { launch }
+        };
+        // Other changes, stops and ends are to cross it.
+        let most = *self.random.pick(&[5, 500, 20_000]);
+        self.later(most, Happening::Tell(event));
     }
 
     fn terminated(&mut self, launch: LaunchId) {

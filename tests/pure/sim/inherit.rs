@@ -23,6 +23,7 @@ impl Laws {
             truth.free |= begun || under_way || waited || was_ending;
             truth.trying = false;
             truth.awaits = false;
+            truth.applying = None;
             if was_ending {
                 // One that was held is started anew, and a policy may hold without a strike.
                 truth.strikes = 0;

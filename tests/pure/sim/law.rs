@@ -44,10 +44,17 @@ pub(crate) enum Law {
     Forgotten,
     /// What an operator saw and wanted goes on under the next supervisor.
     GoesOn,
+    /// A live change is applied to a launch that runs, and once at a time.
+    ApplyToTheRunning,
+    /// No live change is called applied that the host has not confirmed, and none is pending that
+    /// was not asked for.
+    AppliedIsConfirmed,
+    /// What was refused is tried again when the manifest is read again.
+    ApplyAgain,
 }
 
 impl Law {
-    pub(crate) const ALL: [Law; 20] = [
+    pub(crate) const ALL: [Law; 23] = [
         Law::OneLaunch,
         Law::FreshLaunch,
         Law::ProvisionFirst,
@@ -68,6 +75,9 @@ impl Law {
         Law::AsPlanned,
         Law::Forgotten,
         Law::GoesOn,
+        Law::ApplyToTheRunning,
+        Law::AppliedIsConfirmed,
+        Law::ApplyAgain,
     ];
 }
 

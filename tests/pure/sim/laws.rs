@@ -18,6 +18,8 @@ use super::truth::{Live, Network, Truth};
 #[derive(Debug)]
 pub(crate) struct Heard {
     pub(crate) unfit: bool,
+    /// The manifest was read again.
+    pub(super) reloaded: bool,
 }
 
 /// All that is known from outside.
@@ -43,7 +45,10 @@ impl Laws {
 
     /// What a step answers that only time has brought about.
     pub(crate) fn nothing_heard() -> Heard {
-        Heard { unfit: false }
+        Heard {
+            unfit: false,
+            reloaded: false,
+        }
     }
 
     /// Whether this event, told now, would be late or unfit.
@@ -53,6 +58,7 @@ impl Laws {
             | Event::Replanned { .. }
             | Event::Removed { .. }
             | Event::Awaits { .. }
+            | Event::Reloaded
             | Event::Shutdown
             | Event::Hurry => false,
             Event::Provisioned { tenant } | Event::ProvisionFailed { tenant, .. } => {
@@ -60,6 +66,9 @@ impl Laws {
             }
             Event::Released { tenant } | Event::ReleaseFailed { tenant, .. } => {
                 self.tenants[tenant].network != Network::Taking
+            }
+            Event::Applied { launch } | Event::ApplyFailed { launch, .. } => {
+                !self.is_applying(*launch)
             }
             Event::Launched { launch }
             | Event::LaunchFailed { launch, .. }
@@ -89,6 +98,13 @@ impl Laws {
             | Event::Awaits { .. } => {
                 self.plan(now, event);
                 false
+            }
+            Event::Reloaded => {
+                heard.reloaded = true;
+                false
+            }
+            Event::Applied { launch } | Event::ApplyFailed { launch, .. } => {
+                !self.is_answered(*launch)
             }
             Event::Shutdown => {
                 self.tenants
@@ -151,6 +167,7 @@ impl Laws {
         };
         let truth = self.tenants.get_mut(&name).unwrap();
         truth.live = None;
+        truth.applying = None;
         truth.ended(now);
         true
     }
@@ -173,6 +190,7 @@ impl Laws {
                         format!("{action:?} for {live:?}")
                     })?;
                 }
+                Action::Apply { tenant, launch } => self.apply(tenant, *launch)?,
                 Action::Release { tenant } => self.release(tenant)?,
                 Action::Forget { .. } => {}
             }
@@ -200,6 +218,7 @@ impl Laws {
         let of_it = |action: &&Action| match action {
             Action::Provision { tenant: whose }
             | Action::Launch { tenant: whose, .. }
+            | Action::Apply { tenant: whose, .. }
             | Action::Terminate { tenant: whose, .. }
             | Action::Kill { tenant: whose, .. }
             | Action::Release { tenant: whose }
@@ -316,6 +335,7 @@ impl Laws {
             check(fits, Law::WaitForSomething, || {
                 format!("{view:?}, {truth:?}")
             })?;
+            truth.shows(view)?;
         }
         Ok(())
     }

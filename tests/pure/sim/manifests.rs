@@ -37,12 +37,14 @@ impl Laws {
                 strikes: 0,
                 unseen: false,
                 awaits: false,
+                applying: None,
             });
         }
         if let Event::Replanned {
             tenant,
             policy,
             effect,
+            apply: _,
         } = event
         {
             match (effect, self.tenants.get_mut(tenant)) {

@@ -5,6 +5,7 @@ mod host;
 mod inherit;
 pub(crate) mod law;
 pub(crate) mod laws;
+mod live;
 mod manifests;
 pub(crate) mod plans;
 mod policies;

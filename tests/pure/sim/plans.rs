@@ -114,7 +114,10 @@ impl Plans {
                     format!("{tenant} is forgotten: planned {planned}, stands {stands}")
                 })
             }
-            Action::Terminate { .. } | Action::Kill { .. } | Action::Release { .. } => Ok(()),
+            Action::Apply { .. }
+            | Action::Terminate { .. }
+            | Action::Kill { .. }
+            | Action::Release { .. } => Ok(()),
         }
     }
 

@@ -4,14 +4,16 @@ use std::time::Duration;
 
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::model::{Policy, RestartPolicy};
+use tenantd_core::stage::{Failure, Stage};
 use tenantd_core::supervisor::action::{Action, Answer};
 use tenantd_core::supervisor::event::{Event, LaunchId, Request, Verb};
 use tenantd_core::supervisor::time::Moment;
-use tenantd_core::supervisor::view::{StateWord, View, Want};
+use tenantd_core::supervisor::view::{StateWord, Unapplied, View, Want};
 use tenantd_core::supervisor::{Limits, Step};
 
 use super::law::{Broken, Law};
 use super::laws::Laws;
+use super::live::Lives;
 use super::plans::{Paper, Plans};
 
 fn policy(delay: Duration) -> Policy {
@@ -66,6 +68,7 @@ fn view(want: Want, state: StateWord) -> View {
         ready: None,
         until: None,
         why: None,
+        unapplied: None,
     }
 }
 
@@ -183,6 +186,7 @@ fn breaks(law: Law) -> Vec<Result<(), Broken>> {
         ],
         Law::Finish => vec![Laws::finishes(true, false), Laws::finishes(false, true)],
         Law::GoesOn => breaks_over_a_death(),
+        Law::ApplyToTheRunning | Law::AppliedIsConfirmed | Law::ApplyAgain => breaks_live(law),
         Law::Rest => vec![Laws::rests(20_000)],
         Law::OneHolder | Law::AsPlanned | Law::Forgotten => breaks_plans(law),
     }
@@ -216,6 +220,61 @@ fn breaks_plans(law: Law) -> Vec<Result<(), Broken>> {
             let shown = plans.end(&[]);
             plans.planned.clear();
             vec![forgotten, shown, plans.end(&up)]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Breaks a law about live changes.
+fn breaks_live(law: Law) -> Vec<Result<(), Broken>> {
+    let mut up = Trace::up(Duration::from_secs(1));
+    let apply = |id| Action::Apply {
+        tenant: tenant(),
+        launch: LaunchId(id),
+    };
+    let is_up = |unapplied| View {
+        launch: Some(LaunchId(1)),
+        unapplied,
+        ready: Some(true),
+        ..view(Want::Up, StateWord::Up)
+    };
+    let why = Failure::errno(Stage::Limits, "", libc::EPERM);
+    let refused = || is_up(Some(Unapplied::Refused(why.clone())));
+    match law {
+        Law::ApplyToTheRunning => {
+            let twice = vec![apply(1), apply(1)];
+            vec![
+                up.hears(&Event::Hurry, vec![apply(2)]),
+                up.hears(&Event::Hurry, twice),
+                up.hears(&emptied(1), vec![apply(1)]),
+            ]
+        }
+        Law::AppliedIsConfirmed => {
+            let mut lives = Lives::default();
+            lives.begins(&launch(1));
+            lives.done(LaunchId(1));
+            lives.shows(&[is_up(None)]).unwrap();
+            lives.edit(&tenant(), 1);
+            lives.event(&Event::Planned {
+                tenant: tenant(),
+                policy: policy(Duration::ZERO).into(),
+                found: None,
+            });
+            let unasked = up.0.shows(&[is_up(Some(Unapplied::Underway))], None);
+            up.hears(&Event::Hurry, vec![apply(1)]).unwrap();
+            vec![
+                lives.shows(&[is_up(None)]),
+                unasked,
+                up.0.shows(&[is_up(None)], None),
+                up.0.shows(&[refused()], None),
+            ]
+        }
+        Law::ApplyAgain => {
+            let heard = up.0.event(Moment::ZERO, &Event::Reloaded);
+            vec![
+                Laws::reloaded(&heard, &[refused()], &Step::default()),
+                Lives::end(&[refused()]),
+            ]
         }
         _ => Vec::new(),
     }

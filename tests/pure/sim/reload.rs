@@ -41,10 +41,12 @@ impl World {
                 Found::Changed(effect) => {
                     let policy = self.changed_policy(&tenant).into();
                     self.half_told = Some(tenant.clone());
+                    let apply = self.lives.is_changed(&tenant);
                     self.tell(Event::Replanned {
                         tenant: tenant.clone(),
                         policy,
                         effect,
+                        apply,
                     })?;
                     if self.outcome.deaths == deaths {
                         self.write_down(&[tenant]);
@@ -57,7 +59,7 @@ impl World {
                 return Ok(());
             }
         }
-        Ok(())
+        self.tell(Event::Reloaded)
     }
 
     /// Whether the supervisor has died amid a reload: then the next one has read the same manifest,
@@ -108,11 +110,14 @@ impl World {
             } else if self.random.chance(30) {
                 paper.launch = version;
                 Effect::Relaunch
-            } else if self.random.chance(30) {
+            } else if self.random.chance(40) {
                 Effect::Live
             } else {
                 continue;
             };
+            if self.random.chance(70) {
+                self.lives.edit(&tenant, version);
+            }
             self.plans.planned.insert(tenant.clone(), paper);
             found.push((tenant, Found::Changed(effect)));
         }

@@ -47,6 +47,8 @@ pub(super) struct Truth {
     pub(super) unseen: bool,
     /// Another one holds, or held, what it takes.
     pub(super) awaits: bool,
+    /// The launch that a live change is being applied to.
+    pub(super) applying: Option<LaunchId>,
 }
 
 impl Truth {

@@ -15,6 +15,7 @@ use tenantd_core::supervisor::{Limits, Step, Supervisor};
 
 use super::law::Broken;
 use super::laws::Laws;
+use super::live::Lives;
 use super::plans::{Paper, Plans};
 use super::random::Random;
 
@@ -77,6 +78,8 @@ pub(crate) struct Outcome {
     pub(crate) cut_short: u32,
     /// Edits that were told to nobody, between two supervisors.
     pub(crate) silent: u32,
+    /// Live changes that the host applied, and those that it refused.
+    pub(crate) applied: (u32, u32),
     /// How often each state was seen after an event.
     pub(crate) states: BTreeMap<String, u32>,
     /// Each event and its step, where a trace was asked for.
@@ -97,6 +100,7 @@ pub(crate) struct World {
     pub(super) deaths: u64,
     pub(super) laws: Laws,
     pub(super) plans: Plans,
+    pub(super) lives: Lives,
     versions: u64,
     pub(super) names: Vec<TenantName>,
     pub(super) happenings: BTreeMap<(Moment, u64), Happening>,
@@ -134,6 +138,7 @@ impl World {
             deaths: 0,
             laws: Laws::new(limits),
             plans: Plans::default(),
+            lives: Lives::default(),
             versions: 0,
             names,
             happenings: BTreeMap::new(),
@@ -192,6 +197,8 @@ impl World {
             self.tell(Event::Shutdown)?;
         }
         while self.advance(Moment(u64::MAX))? {}
+        self.tell(Event::Reloaded)?;
+        while self.advance(Moment(u64::MAX))? {}
         let views: Vec<View> = self.supervisor.tenants().collect();
         let planned = |view: &View| self.plans.planned.contains_key(&view.name);
         // A start that came after the shutdown was refused, and tried nothing again; and so was that
@@ -203,6 +210,7 @@ impl World {
         };
         Laws::end(&views, asked_again)?;
         self.plans.end(&views)?;
+        Lives::end(&views)?;
         Laws::finishes(self.shutdown, self.supervisor.is_finished())
     }
 
@@ -266,6 +274,7 @@ impl World {
         }
         let heard = self.laws.event(self.now, &event);
         self.plans.event(&event, heard.unfit);
+        self.lives.event(&event);
         let before: Vec<View> = self.supervisor.tenants().collect();
         let traced = self.tracing.then(|| event.clone());
         if self.random.chance(20) {
@@ -273,6 +282,7 @@ impl World {
         }
         let step = self.supervisor.handle(self.now, event);
         self.laws.step(self.now, &heard, &step)?;
+        Laws::reloaded(&heard, &before, &step)?;
         self.laws
             .changed(&heard, &before, self.supervisor.tenants())?;
         self.follow(traced.as_ref().map(|event| event as &dyn Debug), &step)
@@ -295,6 +305,7 @@ impl World {
         let dies = self.dies_before(step.actions.len());
         for action in &step.actions[..dies.unwrap_or(step.actions.len())] {
             self.plans.action(action)?;
+            self.lives.begins(action);
             if let Action::Forget { tenant } = action {
                 self.written.remove(tenant);
                 self.left.remove(tenant);
@@ -304,6 +315,7 @@ impl World {
         if dies.is_some() {
             return self.die();
         }
+        self.lives.shows(&views)?;
         self.laws.shows(&views, self.supervisor.next_deadline())
     }
 

@@ -6,7 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use nix::sys::signal::Signal;
 use tenantd_api::wire::{AppStatus, Want};
 
-use crate::crash::scene::{ACME, ADDRESS, GLOBEX, OTHER_ADDRESS, all_is_well, manifest};
+use crate::crash::scene::{ACME, ADDRESS, GLOBEX, LIMITS, OTHER_ADDRESS, all_is_well, manifest};
 use crate::support::daemon::{Daemon, PROGRAM, signal};
 use crate::support::place::{INSTALLED, install, script};
 
@@ -23,6 +23,8 @@ pub enum Drive {
     StoppingDeaf,
     /// One tenant gets another address by a reload.
     Reloading,
+    /// One tenant gets another limit by a reload, which needs no restart.
+    Limiting,
     /// The supervisor is stopped, with all tenants.
     Ending,
     /// The supervisor is told to leave.
@@ -45,6 +47,11 @@ pub enum Drive {
 }
 
 impl Drive {
+    /// Whether no tenant may be restarted.
+    fn spares_all(self) -> bool {
+        self.is_upgrade() || self == Drive::Limiting
+    }
+
     /// Whether no tenant may notice.
     fn is_upgrade(self) -> bool {
         use Drive::{GivingBack, Panicking, Upgraded, Upgrading, UpgradingInVain};
@@ -86,13 +93,22 @@ pub fn dies_at(point: &str, drive: Drive, time: u32) {
         let acme = after.tenants.iter().find(|t| t.name.as_str() == ACME);
         assert_eq!(acme.unwrap().addresses.to_string(), OTHER_ADDRESS);
     }
+    if drive == Drive::Limiting {
+        let acme = daemon.until_tenant(ACME, |tenant| !tenant.applying);
+        assert_eq!(acme.unapplied, None);
+        let limits = fs::read_to_string(format!("/proc/{}/limits", acme.pid.unwrap())).unwrap();
+        let line = limits
+            .lines()
+            .find(|line| line.starts_with("Max open files"));
+        assert_eq!(line.unwrap().split_whitespace().nth(3), Some("321"));
+    }
     if let Some(before) = before.filter(|_| drive != Drive::Ending) {
         let seen = |status: &AppStatus, name: &str| {
             let found = status.tenants.iter().find(|t| t.name.as_str() == name);
             found.map(|found| (found.pid, found.restarts, found.want))
         };
         let of_all = [GLOBEX, ACME];
-        for name in &of_all[..1 + usize::from(drive.is_upgrade())] {
+        for name in &of_all[..1 + usize::from(drive.spares_all())] {
             let was = seen(&before, name);
             assert_eq!(seen(&after, name), was, "{name} was not concerned");
         }
@@ -131,6 +147,7 @@ fn begin(drive: Drive, armed: &str) -> Daemon {
         | Drive::Crashing
         | Drive::Stopping
         | Drive::Reloading
+        | Drive::Limiting
         | Drive::Ending
         | Drive::Leaving => Daemon::spawn_armed(&manifest(false), armed),
     }
@@ -150,6 +167,13 @@ fn lead(daemon: &mut Daemon, armed: &str, drive: Drive) -> bool {
         Drive::Reloading => {
             let manifest = fs::read_to_string(&daemon.manifest).unwrap();
             let manifest = manifest.replace(ADDRESS, OTHER_ADDRESS);
+            fs::write(&daemon.manifest, manifest).unwrap();
+            daemon.tell(&["reload"]);
+        }
+        Drive::Limiting => {
+            let manifest = fs::read_to_string(&daemon.manifest).unwrap();
+            let own = format!("{ADDRESS}\", {LIMITS}");
+            let manifest = manifest.replace(&format!("{ADDRESS}\""), &own);
             fs::write(&daemon.manifest, manifest).unwrap();
             daemon.tell(&["reload"]);
         }

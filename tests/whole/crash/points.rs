@@ -104,6 +104,10 @@ points! {
     reload_released: "release: reported", Reloading;
     reload_launched: "launch: program runs", Reloading, 2;
 
+    apply_asked_for: "apply: asked for", Limiting;
+    apply_one_process_set: "apply: one process set", Limiting;
+    apply_applied: "apply: applied", Limiting;
+
     upgrade_on_trial: "upgrade: on trial", Upgrading;
     upgrade_tried: "upgrade: tried", Upgrading;
     upgrade_door_closed: "upgrade: door closed", Upgrading;

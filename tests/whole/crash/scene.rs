@@ -18,6 +18,9 @@ pub const GLOBEX: &str = "globex";
 pub const ADDRESS: &str = "10.77.0.11";
 pub const OTHER_ADDRESS: &str = "10.77.0.21";
 
+/// What a reload gives to it otherwise, in its line of the manifest.
+pub const LIMITS: &str = "limits = { open_files = 321 }";
+
 const ADDRESSES: [(&str, &str); 2] = [(ACME, ADDRESS), (GLOBEX, "10.77.0.12")];
 
 /// Where the program looks for its data.

@@ -202,6 +202,8 @@ pub mod description {
         until: Option<String>,
         why: Option<String>,
         failure: Option<Failure>,
+        applying: bool,
+        unapplied: Option<Failure>,
     }
 
     /// A field that is not what it was; null where there was none, or is none any more.
@@ -213,22 +215,26 @@ pub mod description {
     }
 
     /// What happens to a tenant (remove, renew, relaunch, live, add), the fields that cause it,
-    /// and the tenants that are released first.
+    /// the tenants that are released first, and what a live change touches (nothing, policy,
+    /// processes).
     #[derive(CustomType)]
     pub struct TenantChange {
         tenant: String,
         change: String,
         fields: Vec<FieldChange>,
         after: Vec<String>,
+        touches: Option<String>,
     }
 
     /// What is different: what cannot change while the supervisor runs (where there is any,
-    /// nothing else is said), what happens to which tenant, and how many stay as they are.
+    /// nothing else is said), what happens to which tenant, how many stay as they are, and
+    /// to which of those an earlier live change is applied again.
     #[derive(Type)]
     pub struct Changes {
         fixed: Vec<FieldChange>,
         tenants: Vec<TenantChange>,
         unchanged: u32,
+        retried: Vec<String>,
     }
 
     /// A stage that failed, its object and its errno (0: the kernel gave none).

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
 
+use super::limit::Measure;
 use super::reference::{Fallback, Key, Kind, Table};
 use super::template::{ALL, Slot};
 
@@ -79,6 +80,13 @@ pub fn kind_words(kind: Kind) -> String {
         Kind::Flag => "`true` or `false`".to_owned(),
         Kind::Duration { min, max } => format!("a length of time from {min} to {max}"),
         Kind::Count { min, max } => format!("a whole number from {min} to {max}"),
+        Kind::Limit { measure, min } => {
+            let what = match measure {
+                Measure::Number => format!("a whole number from {min}"),
+                Measure::Bytes => "bytes or a size such as `\"64 MiB\"`".to_owned(),
+            };
+            format!("{what}, `\"unlimited\"`, or `\"SOFT:HARD\"`")
+        }
         Kind::Permissions => "three or four octal digits as a text".to_owned(),
         Kind::Signal => "the name of a signal".to_owned(),
         Kind::Choice(words) => {
@@ -168,6 +176,16 @@ fn kind_schema(kind: Kind) -> Value {
         Kind::Count { min, max } => json!({
             "type": "integer", "minimum": min, "maximum": max,
         }),
+        Kind::Limit { measure, min } => {
+            let one = match measure {
+                Measure::Number => "([0-9]+|unlimited)",
+                Measure::Bytes => "([0-9]+ ?([KMGT]iB|B)?|unlimited)",
+            };
+            json!({ "anyOf": [
+                { "type": "integer", "minimum": min },
+                { "type": "string", "pattern": format!("^{one}(:{one})?$") },
+            ] })
+        }
         Kind::Permissions => json!({ "type": "string", "pattern": "^[0-7]?[0-7]{3,4}$" }),
         Kind::Choice(words) => json!({ "enum": words }),
         Kind::Address => json!({ "type": "string", "format": "ipv4" }),

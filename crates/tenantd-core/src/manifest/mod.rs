@@ -4,8 +4,10 @@
 
 use std::path::PathBuf;
 
+mod alias;
 pub mod document;
 pub mod edit;
+pub mod limit;
 pub mod problem;
 pub mod raw;
 mod read;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use ipnetwork::Ipv4Network;
 use toml::Spanned;
 
+use super::limit::Limit;
 use super::problem::Span;
 use super::read::Reader;
 use super::reference::Table;
@@ -83,6 +84,7 @@ tables! {
         stop: Stop,
         restart: Restart,
         ready: Ready,
+        limits: Limits,
     }
 
     /// `[app.datastore]`.
@@ -116,6 +118,13 @@ tables! {
         within: Known<Duration>,
     }
 
+    /// `limits`, of the application, of `[defaults]` or of a tenant.
+    Limits in Limits {
+        open_files: Known<Limit>,
+        core: Known<Limit>,
+        locked_memory: Known<Limit>,
+    }
+
     /// `[network]`.
     Network in Network {
         mode: Known<Mode>,
@@ -131,6 +140,7 @@ tables! {
         user: Known<Account>,
         group: Known<Account>,
         autostart: Known<bool>,
+        limits: Limits,
     }
 }
 

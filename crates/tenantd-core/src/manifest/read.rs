@@ -256,8 +256,18 @@ fn nearest(table: Table, name: &str) -> String {
     if let Some(near) = near.filter(|key| distance(key) <= SLIP.min(name.chars().count() / 2)) {
         return format!("did you mean `{}`?", near.name);
     }
-    if let Some(elsewhere) = KEYS.iter().find(|key| key.name == name) {
-        return format!("`{name}` belongs to {}", elsewhere.table.header());
+    let elsewhere = KEYS.iter().find(|key| key.name == name);
+    match (super::alias::key(name), elsewhere) {
+        (Some(meant), _) if meant.table == table => {
+            return format!("did you mean `{}`?", meant.name);
+        }
+        (Some(meant), _) | (None, Some(meant)) if meant.table == Table::Limits => {
+            return format!("did you mean `limits = {{ {} }}`?", meant.usage());
+        }
+        (Some(meant), _) | (None, Some(meant)) => {
+            return format!("`{}` belongs to {}", meant.name, meant.table.header());
+        }
+        (None, None) => {}
     }
     let names: Vec<String> = Key::of(table)
         .map(|key| format!("`{}`", key.name))

@@ -3,6 +3,7 @@
 //! The decoder takes its defaults and limits from it, the documents and the JSON schema are made
 //! from it: they cannot disagree.
 
+use super::limit::Measure;
 use super::template::{ALL, OF_APP, OF_PROGRAM, OF_TENANT, Slot};
 
 /// A table of the manifest.
@@ -20,6 +21,8 @@ pub enum Table {
     Restart,
     /// `[app.ready]`.
     Ready,
+    /// `[app.limits]`, `[defaults.limits]` and a tenant's `limits`.
+    Limits,
     /// `[network]`.
     Network,
     /// `[defaults]`.
@@ -37,6 +40,7 @@ impl Table {
         Table::Stop,
         Table::Restart,
         Table::Ready,
+        Table::Limits,
         Table::Network,
         Table::Defaults,
         Table::Tenant,
@@ -52,6 +56,7 @@ impl Table {
             Table::Stop => "[app.stop]",
             Table::Restart => "[app.restart]",
             Table::Ready => "[app.ready]",
+            Table::Limits => "[app.limits]",
             Table::Network => "[network]",
             Table::Defaults => "[defaults]",
             Table::Tenant => "[tenants]",
@@ -78,6 +83,14 @@ impl Table {
             Table::Ready => {
                 "What makes a tenant count as ready: at most one of `tcp`, `notify` and `lived`. \
                  With none of them it is ready as soon as its program has been executed."
+            }
+            Table::Limits => {
+                "Resource limits of each process of a tenant, see getrlimit(2). One value is both the \
+                 soft and the hard limit; a text such as `\"1024:65536\"` gives the soft one, which \
+                 the program may raise itself, and then the hard one. `\"unlimited\"` stands for no \
+                 limit. `[defaults]` and each tenant may say `limits` too, and then those that are \
+                 said there go before, one by one. A change is set on the processes that run, without \
+                 a restart; a limit that is not said is what tenantd was started with."
             }
             Table::Network => "What the tenants share of the network.",
             Table::Defaults => {
@@ -129,6 +142,13 @@ pub enum Kind {
         min: u32,
         /// The greatest.
         max: u32,
+    },
+    /// A resource limit: one value, or a soft and a hard one.
+    Limit {
+        /// What it counts.
+        measure: Measure,
+        /// The least soft limit.
+        min: u64,
     },
     /// Permissions of a folder in octal digits.
     Permissions,
@@ -209,6 +229,11 @@ macro_rules! keys {
 
 use Fallback::{Derived, Required, Value};
 
+const BYTES: Kind = Kind::Limit {
+    measure: Measure::Bytes,
+    min: 0,
+};
+const INHERITED: Fallback = Derived("what tenantd was started with");
 const WHEN: Kind = Kind::Choice(&["always", "on-failure", "never"]);
 
 keys! {
@@ -251,6 +276,8 @@ keys! {
             "What happens when it ends unasked, see [app.restart].";
         "ready", Kind::Table(Table::Ready), Value("{}"), "{ tcp = 80 }",
             "What makes it ready, see [app.ready].";
+        "limits", Kind::Table(Table::Limits), Value("{}"), "{ open_files = 65536 }",
+            "Resource limits of its processes, see [app.limits].";
     }
     Datastore {
         "path", Kind::Path(OF_APP), Required, "\"/var/lib/guestbook\"",
@@ -299,6 +326,17 @@ keys! {
         "within", Kind::Duration { min: "1ms", max: "1h" }, Value("\"30s\""), "\"2m\"",
             "How long it may take to get ready. After that, the start has failed.";
     }
+    Limits {
+        "open_files", Kind::Limit { measure: Measure::Number, min: 64 }, INHERITED, "65536",
+            "How many files a process may have open (`RLIMIT_NOFILE`). With `\"1024:65536\"` it \
+             starts with 1024, which old programs rely on, see select(2). At most fs.nr_open.";
+        "core", BYTES, INHERITED, "\"0:unlimited\"",
+            "The largest core file of a process that crashes (`RLIMIT_CORE`): bytes, or a size such \
+             as `\"64 MiB\"`. 0 writes none.";
+        "locked_memory", BYTES, INHERITED, "\"64 MiB\"",
+            "How much memory a process may lock, so that it is never swapped out \
+             (`RLIMIT_MEMLOCK`): bytes, or a size such as `\"64 MiB\"`.";
+    }
     Network {
         "mode", Kind::Choice(&["routed", "bridge"]), Value("\"routed\""), "\"bridge\"",
             "`routed`: a link of its own per tenant, with nothing shared and no limit on their \
@@ -323,6 +361,8 @@ keys! {
             "The group that it runs as.";
         "autostart", Kind::Flag, Value("true"), "false",
             "Whether the tenants start when tenantd does.";
+        "limits", Kind::Table(Table::Limits), Derived("those of [app]"), "{ open_files = 65536 }",
+            "Resource limits of the tenants' processes, see [app.limits].";
     }
     Tenant {
         "ip", Kind::Address, Required, "\"10.77.0.11\"",
@@ -342,5 +382,7 @@ keys! {
             "The group that it runs as.";
         "autostart", Kind::Flag, Derived("that of [defaults]"), "false",
             "Whether the tenant starts when tenantd does.";
+        "limits", Kind::Table(Table::Limits), Derived("those of [defaults], or of [app]"), "{ open_files = 65536 }",
+            "Resource limits of the tenant's processes, see [app.limits].";
     }
 }

@@ -14,7 +14,7 @@ use super::model::{
     TenantPlan,
 };
 use super::paths::{self, Ground};
-use super::{derive, network, policy};
+use super::{derive, limits, network, policy};
 use crate::layout;
 use crate::manifest::problem::Problems;
 use crate::manifest::raw::{Known, Manifest, Tenant, Wishes};
@@ -40,6 +40,7 @@ pub(super) fn plan(
     let socket = app.map(layout::notify_socket);
     let ready = policy.as_ref().map(|policy| &policy.ready);
     paths::check_notify(&ground, ready, socket.as_deref(), problems);
+    limits::check(manifest, host, problems);
     let people = people(manifest, host, problems);
     let parts = Parts {
         manifest,
@@ -212,6 +213,7 @@ impl Parts<'_> {
             identity: last.identity.keep(person.identity),
             private: Arc::clone(&self.private),
             hidden: Arc::clone(&self.hidden),
+            limits: limits::of(self.manifest, tenant),
         }))
     }
 

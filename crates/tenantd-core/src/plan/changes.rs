@@ -5,7 +5,7 @@
 use std::fmt::Write;
 
 use super::diff::{Change, Changes, FieldChange, TenantChange};
-use super::fields::LABEL_DATASTORE;
+use super::fields::{LABEL_DATASTORE, Touches};
 use crate::name::TenantName;
 
 /// What is different, what that takes, and how much stays as it is.
@@ -24,8 +24,13 @@ pub fn text(changes: &Changes) -> String {
             Change::Renew | Change::Relaunch | Change::Live | Change::Add => "",
         };
         write_fields(&mut out, &change.fields, note);
+        write_touches(&mut out, change);
         write_after(&mut out, change);
         out += "\n";
+    }
+    for tenant in &changes.retried {
+        let _ = writeln!(out, "retry {tenant}");
+        let _ = writeln!(out, "  {:<17} {}\n", "touches", touched(Touches::Processes));
     }
     out + &summary(changes) + "\n"
 }
@@ -50,7 +55,11 @@ pub fn summary(changes: &Changes) -> String {
             words.push(format!("{count} {word}"));
         }
     }
-    words.push(format!("{} unchanged", changes.unchanged));
+    if !changes.retried.is_empty() {
+        words.push(format!("{} to try again", changes.retried.len()));
+    }
+    let unchanged = changes.unchanged.saturating_sub(changes.retried.len());
+    words.push(format!("{unchanged} unchanged"));
     words.join(", ")
 }
 
@@ -63,6 +72,7 @@ pub fn line(change: &TenantChange) -> String {
         change,
         fields,
         after,
+        touches,
     } = change;
     let fields: Vec<&str> = fields.iter().map(|field| field.field.as_str()).collect();
     let what = match change {
@@ -70,6 +80,13 @@ pub fn line(change: &TenantChange) -> String {
         Change::Add => format!("{tenant}: added"),
         Change::Renew => format!("{tenant}: renewed for {}", fields.join(", ")),
         Change::Relaunch => format!("{tenant}: relaunched for {}", fields.join(", ")),
+        // Whether the host takes it is known later.
+        Change::Live if touches.is_some_and(Touches::is_applied) => {
+            format!(
+                "{tenant}: to be set on its processes: {}",
+                fields.join(", ")
+            )
+        }
         Change::Live => format!("{tenant}: changed live: {}", fields.join(", ")),
     };
     if after.is_empty() {
@@ -77,6 +94,12 @@ pub fn line(change: &TenantChange) -> String {
     }
     let names: Vec<&str> = after.iter().map(TenantName::as_str).collect();
     format!("{what}; once released: {}", names.join(", "))
+}
+
+/// One line that says that a live change is tried again which the host refused before.
+#[must_use]
+pub fn retry_line(tenant: &TenantName) -> String {
+    format!("{tenant}: what was refused before is tried again on its processes")
 }
 
 /// What happens, in the word of the lexicon.
@@ -120,6 +143,21 @@ fn write_fields(out: &mut String, fields: &[FieldChange], datastore_note: &str) 
             (Some(value), None) => writeln!(out, "  {name:<17} - {value}{note}"),
             (None, None) => Ok(()),
         };
+    }
+}
+
+fn write_touches(out: &mut String, change: &TenantChange) {
+    if let Some(touches) = change.touches {
+        let _ = writeln!(out, "  {:<17} {}", "touches", touched(touches));
+    }
+}
+
+/// What a live change touches, in words.
+fn touched(touches: Touches) -> &'static str {
+    match touches {
+        Touches::Nothing => "nothing that runs",
+        Touches::Policy => "what the supervisor decides by",
+        Touches::Processes => "the processes that run, without a restart",
     }
 }
 

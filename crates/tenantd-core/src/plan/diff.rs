@@ -65,6 +65,9 @@ pub struct TenantChange {
     pub fields: Vec<FieldChange>,
     /// The tenants that hold the address or the datastore which it takes, and are released first.
     pub after: Vec<TenantName>,
+    /// What a live change touches; nothing for other changes.
+    #[serde(default)]
+    pub touches: Option<Touches>,
 }
 
 /// All that is different.
@@ -77,13 +80,16 @@ pub struct Changes {
     pub tenants: Vec<TenantChange>,
     /// How many tenants stay as they are.
     pub unchanged: usize,
+    /// Of those, the ones with an earlier live change that the host refused: it is tried again.
+    #[serde(default)]
+    pub retried: Vec<TenantName>,
 }
 
 impl Changes {
     /// Whether nothing is different.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.fixed.is_empty() && self.tenants.is_empty()
+        self.fixed.is_empty() && self.tenants.is_empty() && self.retried.is_empty()
     }
 }
 
@@ -138,6 +144,7 @@ pub fn diff<'a>(old: impl Into<Side<'a>>, new: impl Into<Side<'a>>) -> Changes {
     let mut before: BTreeMap<&TenantName, &TenantPlan> = named.collect();
     let holders = Holders::new(old.tenants.iter().copied());
     for tenant in &new.tenants {
+        let mut touches = None;
         let (change, fields) = match before.remove(&tenant.name) {
             None => (Change::Add, shown(tenant, |value| (None, Some(value)))),
             Some(old) if old == *tenant => {
@@ -146,6 +153,10 @@ pub fn diff<'a>(old: impl Into<Side<'a>>, new: impl Into<Side<'a>>) -> Changes {
             }
             Some(old) => {
                 let (takes, fields) = compare(parts(old), parts(tenant));
+                touches = match takes {
+                    Takes::Live(touches) => Some(touches),
+                    Takes::Relaunch | Takes::Renew => None,
+                };
                 (takes.effect().into(), fields)
             }
         };
@@ -158,6 +169,7 @@ pub fn diff<'a>(old: impl Into<Side<'a>>, new: impl Into<Side<'a>>) -> Changes {
             change,
             fields,
             after,
+            touches,
         });
     }
     let gone = old.tenants.iter().filter(|t| before.contains_key(&t.name));
@@ -166,6 +178,7 @@ pub fn diff<'a>(old: impl Into<Side<'a>>, new: impl Into<Side<'a>>) -> Changes {
         change: Change::Remove,
         fields: shown(tenant, |value| (Some(value), None)),
         after: Vec::new(),
+        touches: None,
     }));
     // Stable: within each kind the order of the manifest stays.
     changes.tenants.sort_by_key(|change| change.change);

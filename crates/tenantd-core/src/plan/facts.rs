@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use ipnetwork::Ipv4Network;
 use nix::errno::Errno;
 
+use super::model::Bound;
+
 /// A user, as passwd(5) has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
@@ -46,6 +48,28 @@ pub struct HostAddress {
     pub network: Ipv4Network,
 }
 
+/// The highest hard limits that may be set here, see getrlimit(2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ceilings {
+    /// Of `RLIMIT_NOFILE`.
+    pub open_files: Bound,
+    /// Of `RLIMIT_CORE`.
+    pub core: Bound,
+    /// Of `RLIMIT_MEMLOCK`.
+    pub locked_memory: Bound,
+}
+
+impl Default for Ceilings {
+    /// None.
+    fn default() -> Self {
+        Self {
+            open_files: Bound::Unlimited,
+            core: Bound::Unlimited,
+            locked_memory: Bound::Unlimited,
+        }
+    }
+}
+
 /// Answers about the host.
 pub trait HostFacts {
     /// The user of that name, if there is one.
@@ -80,6 +104,9 @@ pub trait HostFacts {
     /// # Errors
     /// Where they cannot be read.
     fn addresses(&self) -> Result<Vec<HostAddress>, Errno>;
+
+    /// The highest hard limits that this process may set.
+    fn ceilings(&self) -> Ceilings;
 }
 
 /// Facts that someone wrote down.
@@ -95,6 +122,8 @@ pub struct Table {
     pub programs: BTreeMap<PathBuf, ProgramFact>,
     /// The addresses.
     pub addresses: Vec<HostAddress>,
+    /// The highest limits.
+    pub ceilings: Ceilings,
 }
 
 impl HostFacts for Table {
@@ -127,5 +156,9 @@ impl HostFacts for Table {
 
     fn addresses(&self) -> Result<Vec<HostAddress>, Errno> {
         Ok(self.addresses.clone())
+    }
+
+    fn ceilings(&self) -> Ceilings {
+        self.ceilings
     }
 }

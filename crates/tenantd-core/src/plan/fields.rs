@@ -24,12 +24,12 @@ mod words;
 use std::path::Path;
 
 use super::model::{
-    DatastorePlan, Identity, LaunchPlan, LinkPlan, NetworkPlan, Policy, RestartPolicy, StopSignal,
-    TenantPlan,
+    DatastorePlan, Identity, LaunchPlan, Limits, LinkPlan, Measure, NetworkPlan, Policy,
+    RestartPolicy, StopSignal, TenantPlan,
 };
 use super::policy;
 use crate::name::AppName;
-use field::{decides, relaunches, renews, touches_nothing};
+use field::{decides, limits_processes, relaunches, renews, touches_nothing};
 use words::{Address, End, Groups, Span, yes};
 
 pub use field::{Field, Key, See, Takes, Touches};
@@ -127,6 +127,7 @@ fn launch(launch: &LaunchPlan, see: See<'_>) {
         identity,
         private,
         hidden,
+        limits,
     } = launch;
     let program = program.display();
     see(relaunches(First("program"), "program", &program));
@@ -151,6 +152,25 @@ fn launch(launch: &LaunchPlan, see: See<'_>) {
         let field = relaunches(First("hidden"), "hidden", &"covered").item(&path);
         // A folder that holds no datastore any more may stay covered until the next launch.
         see(field.leaving(Takes::Live(Touches::Nothing)));
+    }
+    self::limits(limits, see);
+}
+
+/// One that is not said is not listed: it is what the supervisor itself was started with.
+fn limits(limits: &Limits, see: See<'_>) {
+    let Limits {
+        open_files,
+        core,
+        locked_memory,
+    } = limits;
+    for (key, limit, measure) in [
+        ("open files", open_files, Measure::Number),
+        ("core", core, Measure::Bytes),
+        ("locked memory", locked_memory, Measure::Bytes),
+    ] {
+        if let Some(limit) = limit {
+            see(limits_processes(Later(key), key, &limit.said(measure)));
+        }
     }
 }
 

@@ -14,6 +14,7 @@ pub mod facts;
 pub mod fields;
 pub mod holders;
 mod identity;
+mod limits;
 pub mod model;
 mod network;
 pub mod paths;

@@ -12,6 +12,7 @@ use ipnetwork::Ipv4Network;
 use serde::{Serialize, Serializer};
 
 use super::address::Addresses;
+pub use crate::manifest::limit::{Bound, Limit, Measure};
 use crate::name::{AppName, IfName, TenantName};
 
 /// One application and all its tenants.
@@ -152,6 +153,20 @@ pub struct LaunchPlan {
     pub private: Arc<[PathBuf]>,
     /// Folders that are covered because they hold datastores, in the order in which they are.
     pub hidden: Arc<[PathBuf]>,
+    /// What each of its processes may use. A change is set on those that run.
+    pub limits: Limits,
+}
+
+/// Resource limits, see getrlimit(2). One that is not said is that of the supervisor itself, as it
+/// was started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Limits {
+    /// How many files may be open (`RLIMIT_NOFILE`).
+    pub open_files: Option<Limit>,
+    /// The largest core file in bytes (`RLIMIT_CORE`).
+    pub core: Option<Limit>,
+    /// How many bytes of memory may be locked (`RLIMIT_MEMLOCK`).
+    pub locked_memory: Option<Limit>,
 }
 
 /// Who a program runs as.

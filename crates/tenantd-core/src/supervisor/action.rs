@@ -21,8 +21,9 @@ pub enum Answer {
     },
 }
 
-/// Something to be done on the host. Each `Provision`, `Launch` and `Release` is answered by
-/// exactly one event that says how it went.
+/// Something to be done on the host. Each `Provision`, `Launch`, `Apply` and `Release` is answered
+/// by exactly one event that says how it went; only a launch that ends meanwhile takes the answer
+/// to its `Apply` with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Make the tenant's network namespace, link, datastore, log and cgroup.
@@ -36,6 +37,14 @@ pub enum Action {
         /// Which tenant.
         tenant: TenantName,
         /// The name of this start.
+        launch: LaunchId,
+    },
+    /// Make what runs as it is planned now, as far as that is possible without ending it: set all
+    /// that a change of the plan can set on a launch that lives. What is set already is left alone.
+    Apply {
+        /// Which tenant.
+        tenant: TenantName,
+        /// Which launch.
         launch: LaunchId,
     },
     /// Send the tenant's stop signal to the launch's first process (to all of its processes

@@ -21,10 +21,10 @@ impl Supervisor {
                 tenant,
                 policy,
                 effect,
-            } => self.replanned(now, &tenant, policy, effect, step),
-            Event::Removed { tenant } => {
-                self.of(now, &tenant, Cause::Removed, step, Tenant::removed);
-            }
+                apply,
+            } => self.replanned(now, &tenant, policy, (effect, apply), step),
+            Event::Reloaded => self.each(now, &Cause::Reloaded, step, Tenant::apply_again),
+            Event::Removed { tenant } => self.removed(now, &tenant, step),
             Event::Awaits { tenant, others } => self.awaits(tenant, others),
             Event::Shutdown => self.shut_down(now, step),
             Event::Hurry => self.hurry_up(now, step),
@@ -46,6 +46,8 @@ impl Supervisor {
             Event::LaunchFailed { launch, why } => {
                 self.on_failed(now, launch, why, step, Tenant::launch_failed);
             }
+            Event::Applied { launch } => self.applied(now, launch, None, step),
+            Event::ApplyFailed { launch, why } => self.applied(now, launch, Some(why), step),
             Event::Ready { launch } => {
                 self.on(now, launch, Cause::Ready, step, |t, _| t.ready());
             }
@@ -63,6 +65,22 @@ impl Supervisor {
                 self.on_failed(now, launch, why, step, Tenant::end_failed);
             }
         }
+    }
+
+    fn removed(&mut self, now: Moment, name: &TenantName, step: &mut Step) {
+        self.of(now, name, Cause::Removed, step, Tenant::removed);
+    }
+
+    /// A live change was applied to this launch, or refused.
+    fn applied(
+        &mut self,
+        now: Moment,
+        launch: LaunchId,
+        refused: Option<Failure>,
+        step: &mut Step,
+    ) {
+        let cause = refused.clone().map_or(Cause::Applied, Cause::NotApplied);
+        self.on(now, launch, cause, step, |t, turn| t.applied(refused, turn));
     }
 
     /// A turn for the tenant of this name, if there is one.

@@ -122,7 +122,13 @@ pub enum Event {
         policy: Arc<Policy>,
         /// What has to be made anew.
         effect: Effect,
+        /// Whether what changed has to be set on a launch that lives, see
+        /// [`Action::Apply`](super::action::Action::Apply).
+        apply: bool,
     },
+    /// The manifest was read again, and all that is different was told: what could not be applied
+    /// before is tried again.
+    Reloaded,
     /// The tenant belongs to the plan no more.
     Removed {
         /// Which tenant.
@@ -159,6 +165,19 @@ pub enum Event {
     },
     /// The program was not executed, and nothing of the launch is left.
     LaunchFailed {
+        /// Which launch.
+        launch: LaunchId,
+        /// Why.
+        why: Failure,
+    },
+    /// The launch is as it was planned when [`Action::Apply`](super::action::Action::Apply) was
+    /// carried out.
+    Applied {
+        /// Which launch.
+        launch: LaunchId,
+    },
+    /// It is not, or not in all parts.
+    ApplyFailed {
         /// Which launch.
         launch: LaunchId,
         /// Why.

@@ -134,6 +134,9 @@ pub struct Found {
     pub footing: Footing,
     /// What has to be made anew because it was made by another plan than today's.
     pub outdated: Option<Effect>,
+    /// Whether all that a live change can set is proved to be set on its launch as it is planned
+    /// today. Where that is not proved, it is applied again.
+    pub applied: bool,
 }
 
 /// What became of the launch of an earlier supervisor.

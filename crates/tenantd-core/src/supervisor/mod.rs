@@ -6,8 +6,8 @@
 //! Each tenant has two axes: what is wanted of it ([`view::Want`]) and the state it is in
 //! ([`view::StateWord`]; the diagram stands in `tenant/state.rs`). What was decided beyond that:
 //!
-//! * **The host keeps its word**: each `Provision`, `Launch` and `Release` gets one answer, each
-//!   launch that was launched gets one `Exited` and then one `Emptied`. An event that does not fit
+//! * **The host keeps its word**: each `Provision`, `Launch`, `Apply` and `Release` gets one answer,
+//!   each launch that was launched gets one `Exited` and then one `Emptied`. An event that does not fit
 //!   the state (a broken word) or bears a launch that is over gives an empty step.
 //! * **Only `Emptied` ends a launch.** What comes next (release, relaunch, wait, hold) is decided
 //!   then. A launch in its start is never interrupted, but stopped as soon as it is answered.
@@ -22,11 +22,15 @@
 //!   starts and operators' requests are free.
 //! * **Stuck** tries again by itself [`STUCK_TRIES`] times, then only when asked. A late `Emptied`
 //!   brings it on at any time.
+//! * **A live change holds when the host says so.** A launch has at most one `Apply` under way; a
+//!   change that comes meanwhile is applied after it. What the host refuses is shown with its reason
+//!   and tried again with the next `Reloaded`. The next launch begins by the whole plan, so that
+//!   nothing is left to apply to it.
 //! * **A readiness by age** ([`Readiness::Lived`](crate::plan::model::Readiness)) knows no
 //!   `ready_within`.
 //!
-//! Each event costs O(log n) in the number of tenants, but for `Shutdown` and `Hurry`, which
-//! concern them all. With nothing due there is no deadline, so that no timer fires.
+//! Each event costs O(log n) in the number of tenants, but for `Shutdown`, `Hurry` and `Reloaded`,
+//! which concern them all. With nothing due there is no deadline, so that no timer fires.
 
 pub mod action;
 mod agenda;
@@ -53,7 +57,7 @@ use event::{Event, LaunchId, Request};
 use planned::Awaits;
 use tenant::{Tenant, Turn};
 use time::Moment;
-use view::{StateWord, View, Want};
+use view::{View, Want};
 
 pub use backoff::STRIKES_MAX;
 pub use budget::Limits;
@@ -219,7 +223,7 @@ impl Supervisor {
         let leaving_before = tenant.is_leaving();
         let (from, launch_before) = (before.word(), before.launch());
         let (ready_before, finished_before) = (before.is_ready(), before.is_finished());
-        let held = before.holds();
+        let unapplied_before = tenant.unapplied();
         let mut turn = Turn {
             now,
             hurry: self.hurry,
@@ -237,10 +241,7 @@ impl Supervisor {
         }
         let (to, launch) = (after.word(), after.launch());
         let (ready, finished) = (after.is_ready(), after.is_finished());
-        // What is released at last may be provisioned anew in the same step.
-        let released =
-            from == StateWord::Releasing && !matches!(to, StateWord::Releasing | StateWord::Stuck);
-        let let_go = held && (released || !after.holds());
+        let let_go = before.has_let_go(after);
         let gone = tenant.is_gone();
         if from != to && !matches!(cause, Cause::Found(_)) {
             tenant.entered(now);
@@ -254,6 +255,8 @@ impl Supervisor {
                 cause,
             });
         }
+        step.transitions
+            .extend(tenant.applied_since(unapplied_before));
         match (finished_before, finished) {
             (true, false) => self.unfinished += 1,
             (false, true) => self.unfinished -= 1,

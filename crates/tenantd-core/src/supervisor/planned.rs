@@ -110,11 +110,14 @@ impl Supervisor {
         now: Moment,
         name: &TenantName,
         policy: Arc<Policy>,
-        effect: Effect,
+        (effect, apply): (Effect, bool),
         step: &mut Step,
     ) {
         self.of(now, name, Cause::Replanned, step, |tenant, turn| {
             tenant.replanned(policy, effect, turn);
+            if apply {
+                tenant.apply(turn);
+            }
         });
     }
 

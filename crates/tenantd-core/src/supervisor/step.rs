@@ -22,7 +22,8 @@ pub struct Step {
     pub transitions: Vec<Transition>,
 }
 
-/// A tenant went from one state to another, or became ready (then both are `up`).
+/// A tenant went from one state to another, or it became ready, or a live change was applied to it
+/// or refused (then both are `up`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transition {
     /// Which tenant.
@@ -46,6 +47,8 @@ pub enum Cause {
     Found(Find),
     /// It is planned otherwise.
     Replanned,
+    /// The manifest was read again.
+    Reloaded,
     /// It is part of the plan no more.
     Removed,
     /// Another tenant let go of what it takes.
@@ -62,6 +65,10 @@ pub enum Cause {
     Launched,
     /// Its program is ready.
     Ready,
+    /// A live change holds for its launch.
+    Applied,
+    /// A live change does not hold for its launch.
+    NotApplied(Failure),
     /// The first process of its launch ended.
     Exited(Exit),
     /// No process of its launch is left.
@@ -96,6 +103,7 @@ impl fmt::Display for Cause {
         f.write_str(match self {
             Cause::Planned => "it is in the plan",
             Cause::Replanned => "its manifest changed",
+            Cause::Reloaded => "the manifest was read again",
             Cause::Removed => "it is in the manifest no more",
             Cause::Unblocked => "what it takes is free now",
             Cause::Shutdown => "the supervisor is to end",
@@ -103,6 +111,7 @@ impl fmt::Display for Cause {
             Cause::Provisioned => "its network, datastore and cgroup are there",
             Cause::Launched => "its program was executed",
             Cause::Ready => "it is ready",
+            Cause::Applied => "the live change was applied",
             Cause::Emptied => "none of its processes is left",
             Cause::Released => "its network and cgroup are gone",
             Cause::Due => "its wait is over",
@@ -117,7 +126,7 @@ impl fmt::Display for Cause {
             }
             Cause::Asked(verb) => return write!(f, "an operator asked for its {}", verb.word()),
             Cause::Exited(exit) => return write!(f, "its program {exit}"),
-            Cause::Failed(failure) => return failure.fmt(f),
+            Cause::Failed(failure) | Cause::NotApplied(failure) => return failure.fmt(f),
             Cause::GivenUp(Why::Exit(exit)) => return write!(f, "given up: its program {exit}"),
             Cause::GivenUp(Why::Failure(why)) => return write!(f, "given up: {why}"),
         })

@@ -6,13 +6,14 @@
 //! either the event is late, or the host broke its word; neither may harm the tenant.
 //!
 //! The steps stand in five files by who causes them: [`asked`] the operators, [`replanned`] the
-//! manifest, [`host`] the host, [`due`] the clock, [`found`] an earlier supervisor. What they share
-//! stands here. Nothing here knows of other tenants.
+//! manifest, [`host`] the host, [`due`] the clock, [`found`] an earlier supervisor; [`live`] follows
+//! changes that end no launch. What they share stands here. Nothing here knows of other tenants.
 
 mod asked;
 mod due;
 mod found;
 mod host;
+mod live;
 mod replanned;
 mod state;
 
@@ -31,6 +32,7 @@ use super::memory::Footing;
 use super::step::Cause;
 use super::time::Moment;
 use super::view::{View, Want, Why};
+use live::Pending;
 
 pub use state::{After, Anew, Ending, Left, Live, Making, Readying, State};
 
@@ -75,6 +77,9 @@ pub(super) struct Tenant {
     restarts: u32,
     /// Whether it is in the plan no more.
     leaving: bool,
+    /// A live change that its launch does not have yet. Not remembered for the next supervisor,
+    /// which is told what is proved to be applied.
+    pending: Option<Pending>,
 }
 
 impl Tenant {
@@ -90,6 +95,7 @@ impl Tenant {
             strikes: Strikes::default(),
             restarts: 0,
             leaving: false,
+            pending: None,
         }
     }
 
@@ -154,6 +160,7 @@ impl Tenant {
             ready: launch.map(|_| self.state.is_ready()),
             until,
             why,
+            unapplied: self.unapplied(),
         }
     }
 

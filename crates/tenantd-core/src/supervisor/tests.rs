@@ -2,6 +2,7 @@
 //! one supervisor to the next in `found`.
 
 mod found;
+mod live;
 mod outdated;
 mod paths;
 mod replanned;
@@ -159,6 +160,7 @@ fn word(action: &Action) -> &'static str {
     match action {
         Action::Provision { .. } => "provision",
         Action::Launch { .. } => "launch",
+        Action::Apply { .. } => "apply",
         Action::Terminate { .. } => "terminate",
         Action::Kill { .. } => "kill",
         Action::Release { .. } => "release",

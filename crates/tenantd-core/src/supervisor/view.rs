@@ -87,6 +87,16 @@ impl fmt::Display for Why {
     }
 }
 
+/// What of a tenant's plan does not hold yet for its launch, though it could without ending it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unapplied {
+    /// The host is at it.
+    Underway,
+    /// The host refused it. It is tried again when the manifest is read again, and the next launch
+    /// begins with it.
+    Refused(Failure),
+}
+
 /// One tenant as it is now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
@@ -110,4 +120,6 @@ pub struct View {
     pub until: Option<Moment>,
     /// Why it is in its state, where that is not what was wanted.
     pub why: Option<Why>,
+    /// What of its plan does not hold yet for its launch; nothing where all of it does.
+    pub unapplied: Option<Unapplied>,
 }

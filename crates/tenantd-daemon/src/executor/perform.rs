@@ -27,7 +27,10 @@ impl Executor {
     pub(crate) fn perform(&mut self, action: Action) {
         match action {
             // What is not begun is found by the next supervisor as it stands.
-            Action::Provision { .. } | Action::Launch { .. } | Action::Release { .. }
+            Action::Provision { .. }
+            | Action::Launch { .. }
+            | Action::Apply { .. }
+            | Action::Release { .. }
                 if self.paused =>
             {
                 self.put_off.push(action);
@@ -37,6 +40,7 @@ impl Executor {
                 self.provision_next();
             }
             Action::Launch { tenant, launch } => self.launch(&tenant, launch),
+            Action::Apply { tenant, launch } => self.apply_live(&tenant, launch),
             Action::Terminate { tenant, launch } => self.terminate(&tenant, launch),
             Action::Kill { tenant, launch: _ } => self.kill(&tenant),
             Action::Release { tenant } => self.release(&tenant),
@@ -75,6 +79,20 @@ impl Executor {
             None => {
                 let why = Failure::detail(Stage::EnterNetns, "", "it was not provisioned");
                 self.site.report(tenant, News::Launched(launch, Err(why)));
+            }
+        }
+    }
+
+    fn apply_live(&mut self, tenant: &TenantName, launch: LaunchId) {
+        let Some(entry) = self.ledger.entry(tenant) else {
+            return;
+        };
+        crash::point("apply: asked for", tenant.as_str());
+        match &entry.standing {
+            Some(standing) => self.site.apply(entry.planned(), standing, launch),
+            None => {
+                let why = Failure::detail(Stage::Limits, "", "it was not provisioned");
+                self.site.report(tenant, News::Applied(launch, Err(why)));
             }
         }
     }
@@ -156,6 +174,8 @@ impl Executor {
                 }
                 self.happen(Event::LaunchFailed { launch, why });
             }
+            News::Applied(launch, Ok(())) => self.happen(Event::Applied { launch }),
+            News::Applied(launch, Err(why)) => self.happen(Event::ApplyFailed { launch, why }),
             News::Ended(launch, how) => self.ended(&tenant, launch, how),
             News::Stirred => self.stirred(&tenant),
             News::EndFailed(why) => {

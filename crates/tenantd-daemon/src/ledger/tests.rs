@@ -80,6 +80,7 @@ fn adopted(supervisor: &mut Supervisor, now: Moment, plan: &TenantPlan, record: 
         fate,
         footing,
         outdated: record.outdated(plan).map(|(effect, _)| effect),
+        applied: true,
     };
     let step = supervisor.handle(
         now,
@@ -92,6 +93,7 @@ fn adopted(supervisor: &mut Supervisor, now: Moment, plan: &TenantPlan, record: 
     let done = step.actions.iter().map(|action| match action {
         Action::Provision { .. } => "provision",
         Action::Launch { .. } => "launch",
+        Action::Apply { .. } => "apply",
         Action::Terminate { .. } => "terminate",
         Action::Kill { .. } => "kill",
         Action::Release { .. } => "release",

@@ -4,7 +4,7 @@ use std::io::{Error, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{CWD, Mode, OFlags, XattrFlags, getxattr, openat, removexattr, setxattr};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
@@ -16,6 +16,13 @@ use tenantd_core::stage::{Failure, Stage};
 /// How often processes that keep forking are killed one by one where the kernel has no
 /// `cgroup.kill` (before 5.14). Each round catches all that were there when it began.
 const ROUNDS: u32 = 1000;
+
+/// The extended attribute of a leaf's folder that holds its note. The kernel has had those of cgroups
+/// since Linux 5.7, and systemd uses them in the same way.
+const NOTE: &str = "user.tenantd.limits";
+
+/// Bytes of the longest note.
+const NOTE_MAX: usize = 512;
 
 /// The cgroup that holds all processes of one tenant. Dropping it removes nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +67,38 @@ impl Leaf {
     pub fn renew(&self) -> Result<(), Failure> {
         self.remove()?;
         super::make(&self.path).map_err(|(path, error)| failure(&path, &error))
+    }
+
+    /// What is noted in it of the processes that it holds: an extended attribute of its folder, which
+    /// goes with it. Empty where nothing is noted.
+    ///
+    /// # Errors
+    /// A [`Failure`] of stage cgroup.
+    pub fn note(&self) -> Result<String, Failure> {
+        let mut bytes = [0; NOTE_MAX];
+        match getxattr(&self.path, NOTE, &mut bytes) {
+            Ok(length) => {
+                let noted = bytes.get(..length).unwrap_or_default();
+                Ok(String::from_utf8_lossy(noted).into_owned())
+            }
+            Err(Errno::NODATA | Errno::NOENT) => Ok(String::new()),
+            Err(errno) => Err(failure(&self.path, &errno.into())),
+        }
+    }
+
+    /// Notes something of its processes in place of what was noted before.
+    ///
+    /// # Errors
+    /// A [`Failure`] of stage cgroup.
+    pub fn keep_note(&self, text: &str) -> Result<(), Failure> {
+        let kept = match text {
+            "" => removexattr(&self.path, NOTE),
+            text => setxattr(&self.path, NOTE, text.as_bytes(), XattrFlags::empty()),
+        };
+        match kept {
+            Ok(()) | Err(Errno::NODATA) => Ok(()),
+            Err(errno) => Err(failure(&self.path, &errno.into())),
+        }
     }
 
     /// Whether any process lives in it or below it. A leaf that is gone holds none.

@@ -12,7 +12,7 @@ use linux_raw_sys::general::kernel_sigaction;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, mount_change, move_mount};
-use rustix::process::{Resource, chdir, setrlimit, setsid};
+use rustix::process::{Rlimit, chdir, setrlimit, setsid};
 use rustix::thread::{
     LinkNameSpaceType, move_into_link_name_space, set_no_new_privs, set_thread_groups,
     set_thread_res_gid, set_thread_res_uid,
@@ -21,6 +21,7 @@ use rustix::thread::{
 use super::raw::{last_errno, outcome};
 use super::report::record;
 use super::spec::{Capability, Mount, Spec};
+use crate::limits::Setting;
 use crate::lock::LOCK_FD;
 use tenantd_core::stage::Stage;
 
@@ -52,7 +53,7 @@ fn descend(spec: &Spec, report: BorrowedFd<'_>) -> Result<(), Fault> {
     each(Stage::Capabilities, &spec.capabilities, |one| {
         drop_capability(one)
     })?;
-    setrlimit(Resource::Nofile, spec.descriptors).map_err(at(Stage::Limits))?;
+    each(Stage::Limits, &spec.limits, limit)?;
     set_thread_groups(&spec.groups).map_err(at(Stage::Groups))?;
     set_thread_res_gid(spec.gid, spec.gid, spec.gid).map_err(at(Stage::Group))?;
     set_thread_res_uid(spec.uid, spec.uid, spec.uid).map_err(at(Stage::User))?;
@@ -164,6 +165,12 @@ fn drop_capability(capability: &Capability) -> Result<(), Errno> {
             unused,
         )
     })
+}
+
+/// The rest of its life the program may lower it, and raise the soft one up to the hard one.
+fn limit(limit: &Setting) -> Result<(), Errno> {
+    let Rlimit { current, maximum } = limit.value;
+    setrlimit(limit.resource, Rlimit { current, maximum })
 }
 
 /// Enters the working directory as the tenant's user, and makes sure that it lies below the root:

@@ -27,7 +27,7 @@ use tenantd_core::plan::model::{DatastorePlan, LaunchPlan};
 use tenantd_core::stage::{Failure, Stage};
 
 use super::cgroup::Leaf;
-use super::process;
+use super::{limits, process};
 
 pub use report::Report;
 pub use spec::{Capability, DROPPED};
@@ -47,7 +47,7 @@ pub struct Order<'a> {
     pub stdout: BorrowedFd<'a>,
     /// Its standard error.
     pub stderr: BorrowedFd<'a>,
-    /// How many descriptors it may open (`RLIMIT_NOFILE`, getrlimit(2)).
+    /// How many descriptors it may open where its plan says nothing (`RLIMIT_NOFILE`, getrlimit(2)).
     pub descriptors: Rlimit,
     /// `APP/TENANT`, which goes into the datastore's lock.
     pub label: &'a str,
@@ -72,6 +72,9 @@ pub struct Child {
 pub fn launch(order: &Order<'_>) -> Result<Child, Failure> {
     let spec = spec::Spec::new(order)?;
     let cgroup = order.leaf.map(Leaf::fd).transpose()?;
+    if let Some(leaf) = order.leaf {
+        limits::note_launch(leaf, &order.launch.limits)?;
+    }
     let (read, write) = report::pipe()?;
     let cgroup = cgroup.as_ref().map(AsFd::as_fd);
     crash::point("launch: before the clone", order.label);

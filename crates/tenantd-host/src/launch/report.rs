@@ -86,6 +86,7 @@ pub(super) struct Names {
     pub(super) private: Vec<String>,
     pub(super) hidden: Vec<String>,
     pub(super) capabilities: Vec<String>,
+    pub(super) limits: Vec<&'static str>,
     pub(super) user: String,
     pub(super) group: String,
     pub(super) groups: String,
@@ -106,7 +107,7 @@ impl Names {
             Stage::Group => self.group,
             Stage::Groups => self.groups,
             Stage::WorkingDirectory => self.working_directory,
-            Stage::Limits => "open descriptors".to_owned(),
+            Stage::Limits => nth(self.limits.iter().map(ToString::to_string).collect()),
             Stage::Stdio => format!("at {object}"),
             _ => String::new(),
         }

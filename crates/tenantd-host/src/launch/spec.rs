@@ -16,11 +16,12 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_string,
     fsmount, fsopen, open_tree,
 };
-use rustix::process::{Gid, Rlimit, Uid};
+use rustix::process::{Gid, Uid};
 
 use super::report::Names;
 use super::{Order, raw};
 use crate::datastore;
+use crate::limits::{self, Setting};
 use crate::lock::Lock;
 use tenantd_core::plan::model::{Identity, LaunchPlan};
 use tenantd_core::stage::{Failure, Stage};
@@ -99,7 +100,7 @@ pub(super) struct Spec {
     pub(super) private: Vec<Mount>,
     pub(super) hidden: Vec<Mount>,
     pub(super) capabilities: Vec<&'static Capability>,
-    pub(super) descriptors: Rlimit,
+    pub(super) limits: Vec<Setting>,
     pub(super) groups: Vec<Gid>,
     pub(super) gid: Gid,
     pub(super) uid: Uid,
@@ -130,11 +131,12 @@ impl Spec {
         };
         check_program(&launch.program)?;
         let capabilities = known_capabilities();
+        let limits = limits::at_launch(&launch.limits, order.descriptors);
         Ok(Self {
-            names: names(order, &capabilities),
+            names: names(order, &capabilities, &limits),
             netns: above_stdio(order.netns).map_err(on(Stage::EnterNetns, Path::new("")))?,
             datastore,
-            descriptors: order.descriptors,
+            limits,
             private: mounts(Stage::Private, &launch.private, &Cover::private(identity))?,
             hidden: mounts(Stage::Hide, &launch.hidden, &Cover::hide())?,
             capabilities,
@@ -309,7 +311,7 @@ fn stdio(order: &Order<'_>) -> Result<[OwnedFd; 3], Failure> {
     ])
 }
 
-fn names(order: &Order<'_>, capabilities: &[&Capability]) -> Names {
+fn names(order: &Order<'_>, capabilities: &[&Capability], limits: &[Setting]) -> Names {
     let shown = |path: &Path| path.display().to_string();
     let all = |paths: &[PathBuf]| paths.iter().map(|path| shown(path)).collect();
     let identity = &order.launch.identity;
@@ -320,6 +322,7 @@ fn names(order: &Order<'_>, capabilities: &[&Capability]) -> Names {
         private: all(&order.launch.private),
         hidden: all(&order.launch.hidden),
         capabilities: capabilities.iter().map(|one| one.name.to_owned()).collect(),
+        limits: limits.iter().map(|limit| limit.what).collect(),
         user: identity.user.clone(),
         group: identity.gid.to_string(),
         groups: groups.join(", "),

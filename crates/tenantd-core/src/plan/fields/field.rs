@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Display};
 
+use serde::{Deserialize, Serialize};
+
 use super::super::effect::Effect;
 
 /// One field of a plan.
@@ -47,12 +49,26 @@ pub enum Takes {
 }
 
 /// What a live change touches, the least first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Touches {
     /// Nothing of a tenant that is provisioned: only the next provision reads it.
     Nothing,
     /// What the supervisor decides by, and nothing on the host.
     Policy,
+    /// What runs: it is set on the host, which may refuse it.
+    Processes,
+}
+
+impl Touches {
+    /// Whether it is to be set on a launch that runs.
+    #[must_use]
+    pub fn is_applied(self) -> bool {
+        match self {
+            Touches::Nothing | Touches::Policy => false,
+            Touches::Processes => true,
+        }
+    }
 }
 
 impl Takes {
@@ -151,6 +167,11 @@ pub(super) fn relaunches<'a>(key: Key, label: &'static str, value: Value<'a>) ->
 /// Nothing that is provisioned has to do with it.
 pub(super) fn touches_nothing<'a>(key: Key, label: &'static str, value: Value<'a>) -> Field<'a> {
     Field::new(key, label, value, Takes::Live(Touches::Nothing))
+}
+
+/// It is a limit of each process.
+pub(super) fn limits_processes<'a>(key: Key, label: &'static str, value: Value<'a>) -> Field<'a> {
+    Field::new(key, label, value, Takes::Live(Touches::Processes))
 }
 
 /// The supervisor decides by it: from now on it goes by the new value.

@@ -43,6 +43,7 @@ impl Tenant {
             fate,
             footing,
             outdated,
+            applied,
         } = found;
         // A want that nobody asked for is the manifest's, which may have changed.
         let up = match memory.asked {
@@ -64,6 +65,10 @@ impl Tenant {
         };
         if self.state.word() == word {
             self.since = memory.since;
+        }
+        // It may have been about to be applied when its supervisor died.
+        if fate == Fate::Lives && !applied {
+            self.apply(turn);
         }
     }
 

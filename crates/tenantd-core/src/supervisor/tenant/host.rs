@@ -92,6 +92,11 @@ impl Tenant {
     }
 
     pub(in crate::supervisor) fn launched(&mut self, turn: &mut Turn) {
+        self.executed(turn);
+        self.apply_awaited(turn);
+    }
+
+    fn executed(&mut self, turn: &mut Turn) {
         self.state = match (self.take(), self.want) {
             (
                 State::Launching {

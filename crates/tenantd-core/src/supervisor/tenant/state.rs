@@ -326,6 +326,22 @@ impl State {
         }
     }
 
+    /// Whether all that it held is let go of once it is `after`.
+    pub(in crate::supervisor) fn has_let_go(&self, after: &State) -> bool {
+        let (from, to) = (self.word(), after.word());
+        // What is released at last may be provisioned anew in the same step.
+        let released =
+            from == StateWord::Releasing && !matches!(to, StateWord::Releasing | StateWord::Stuck);
+        // A provision by an old plan that failed has left nothing, and the new one has begun.
+        let undone = self.is_outdated() && to == StateWord::Provisioning && !after.is_outdated();
+        self.holds() && (released || undone || !after.holds())
+    }
+
+    /// Whether it is being provisioned by a plan that is not today's.
+    fn is_outdated(&self) -> bool {
+        matches!(self, State::Provisioning { making, .. } if *making == Making::Outdated)
+    }
+
     pub(in crate::supervisor) fn is_ready(&self) -> bool {
         matches!(self, State::Up { ready, .. } if *ready == Readying::Ready)
     }

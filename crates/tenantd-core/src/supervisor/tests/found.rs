@@ -33,6 +33,7 @@ impl World {
                 Fate::Over(_) => footing,
             },
             outdated: None,
+            applied: true,
         };
         self.finds(policy, found)
     }
@@ -148,6 +149,7 @@ fn launches_bear_later_names_than_those_that_were_found() {
             fate: Fate::Lives,
             footing: Footing::Whole,
             outdated: None,
+            applied: true,
         },
     );
     assert_eq!(world.view().launch, Some(LaunchId(41)));
@@ -260,6 +262,7 @@ fn the_budget_goes_on() {
         fate: OVER,
         footing: Footing::Remains,
         outdated: None,
+        applied: true,
     };
     let tenant = first.name();
     next.handle(
@@ -289,6 +292,7 @@ fn what_could_not_be_ended_and_was_made_by_another_plan_is_made_anew() {
         fate: Fate::Lives,
         footing: Footing::Whole,
         outdated: Some(Effect::Renew),
+        applied: true,
     };
     let (mut next, _) = world.finds(policy(), found);
     assert_eq!(next.view().state, StateWord::Stuck);
@@ -331,6 +335,7 @@ fn whoever_takes_what_one_holds_that_is_found_later_awaits_it() {
             fate,
             footing,
             outdated: Some(Effect::Renew),
+            applied: true,
         };
         let mut step = next.tell(planned(world.name(), Some(found.into())));
         if fate == Fate::Lives {

@@ -19,6 +19,7 @@ impl World {
             fate,
             footing,
             outdated,
+            applied: true,
         };
         self.finds(policy(), found)
     }
@@ -64,6 +65,7 @@ fn what_is_only_relaunched_keeps_its_network() {
         tenant: before.name(),
         policy: policy().into(),
         effect: Effect::Renew,
+        apply: false,
     });
     let (mut world, _) = before.replanned_meanwhile(Fate::Lives, Footing::Whole, Effect::Relaunch);
     let launch = world.launch();

@@ -5,22 +5,28 @@ use crate::plan::effect::Effect;
 use crate::supervisor::backoff::Strikes;
 
 impl World {
-    fn replanned(&mut self, effect: Effect) -> Vec<Action> {
+    pub(super) fn replanned(&mut self, effect: Effect) -> Vec<Action> {
+        self.changed(effect, false)
+    }
+
+    /// A change that has to be set on what runs, too, or need not be.
+    pub(super) fn changed(&mut self, effect: Effect, apply: bool) -> Vec<Action> {
         let tenant = self.name();
         let policy = policy().into();
         let event = Event::Replanned {
             tenant,
             policy,
             effect,
+            apply,
         };
         self.tell(event).actions
     }
 
-    fn up() -> Self {
+    pub(super) fn up() -> Self {
         Self::new(policy()).provisioned().launched()
     }
 
-    fn emptied(&mut self) -> Vec<Action> {
+    pub(super) fn emptied(&mut self) -> Vec<Action> {
         let launch = self.launch();
         self.tell(Event::Emptied { launch }).actions
     }
@@ -146,4 +152,27 @@ fn who_takes_what_another_holds_awaits_it_and_can_be_stopped_meanwhile() {
     };
     let forget = Action::Forget { tenant: holder };
     assert_eq!(released.actions, [provision, forget]);
+}
+
+#[test]
+fn a_provision_by_an_old_plan_that_fails_lets_go_of_what_it_took() {
+    let mut world = World::new(policy());
+    let (holder, taker): (TenantName, TenantName) = (world.name(), "beta".parse().unwrap());
+    world.tell(Event::Awaits {
+        tenant: taker.clone(),
+        others: vec![holder.clone()],
+    });
+    world.replanned(Effect::Renew);
+    let planned = Event::Planned {
+        tenant: taker.clone(),
+        policy: policy().into(),
+        found: None,
+    };
+    assert_eq!(world.tell(planned).actions, []);
+    let failed = world.tell(Event::ProvisionFailed {
+        tenant: holder.clone(),
+        why: why(Stage::Netns),
+    });
+    let provision = |tenant| Action::Provision { tenant };
+    assert_eq!(failed.actions, [provision(holder), provision(taker)]);
 }

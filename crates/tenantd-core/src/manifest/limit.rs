@@ -1,0 +1,257 @@
+//! Resource limits as a manifest says them: one value, or a soft and a hard one.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+use toml::de::DeValue;
+
+use super::problem::Problems;
+use super::reference::Kind;
+use super::value::{At, Decode};
+
+/// The units of a size, the largest first.
+const UNITS: [(&str, u64); 5] = [
+    ("TiB", 1 << 40),
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("B", 1),
+];
+
+/// How far something may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Bound {
+    /// So far: a number, or bytes.
+    Number(u64),
+    /// As far as it likes (`RLIM_INFINITY`).
+    Unlimited,
+}
+
+impl Serialize for Bound {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Bound::Number(number) => serializer.serialize_u64(*number),
+            Bound::Unlimited => serializer.serialize_str("unlimited"),
+        }
+    }
+}
+
+/// A resource limit, see getrlimit(2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+pub struct Limit {
+    /// What holds. The program may change it, up to the hard one.
+    pub soft: Bound,
+    /// How far the soft one may be raised.
+    pub hard: Bound,
+}
+
+/// A bound as a manifest would say it.
+struct Said(Bound, Measure);
+
+/// What a limit counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Measure {
+    /// Things.
+    Number,
+    /// Bytes.
+    Bytes,
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Said(Bound::Unlimited, _) => f.write_str("unlimited"),
+            Said(Bound::Number(number), Measure::Number) => write!(f, "{number}"),
+            Said(Bound::Number(0), Measure::Bytes) => f.write_str("0"),
+            Said(Bound::Number(bytes), Measure::Bytes) => {
+                let whole = |(_, unit): &&(&str, u64)| bytes.is_multiple_of(*unit);
+                let (unit, size) = UNITS.iter().find(whole).copied().unwrap_or(("B", 1));
+                write!(f, "{} {unit}", bytes / size)
+            }
+        }
+    }
+}
+
+impl Bound {
+    /// As a manifest would say it.
+    #[must_use]
+    pub fn said(self, measure: Measure) -> impl fmt::Display {
+        Said(self, measure)
+    }
+}
+
+impl Limit {
+    /// As a manifest would say it: one value, or `soft:hard`.
+    #[must_use]
+    pub fn said(self, measure: Measure) -> String {
+        let Limit { soft, hard } = self;
+        match soft == hard {
+            true => Said(hard, measure).to_string(),
+            false => format!("{}:{}", Said(soft, measure), Said(hard, measure)),
+        }
+    }
+}
+
+impl Decode for Limit {
+    fn decode(at: At<'_, '_>, problems: &mut Problems) -> Option<Self> {
+        let Kind::Limit { measure, min } = at.key.kind else {
+            unreachable!("{} is a limit", at.key.name)
+        };
+        let expected = match measure {
+            Measure::Number => "a number or a text such as \"1024:65536\"",
+            Measure::Bytes => "a size such as \"64 MiB\"",
+        };
+        let (soft, hard) = match at.value.get_ref() {
+            DeValue::Integer(integer) => {
+                let number = i128::from_str_radix(integer.as_str(), integer.radix()).ok();
+                let number = number.and_then(|number| u64::try_from(number).ok());
+                let Some(number) = number.filter(|number| *number != u64::MAX) else {
+                    let message = format!("`{}` cannot be {}", at.key.name, integer.as_str());
+                    at.wrong(problems, message);
+                    return None;
+                };
+                (Bound::Number(number), Bound::Number(number))
+            }
+            DeValue::String(_) => {
+                let text = at.text(problems, expected)?;
+                let (soft, hard) = text.split_once(':').unwrap_or((text, text));
+                let bound = |text, problems: &mut Problems| bound(at, measure, text, problems);
+                (bound(soft, problems)?, bound(hard, problems)?)
+            }
+            _ => {
+                at.wrong_type(problems, expected);
+                return None;
+            }
+        };
+        check(at, Limit { soft, hard }, (measure, min), problems)
+    }
+}
+
+fn check(
+    at: At<'_, '_>,
+    limit: Limit,
+    (measure, min): (Measure, u64),
+    problems: &mut Problems,
+) -> Option<Limit> {
+    let name = at.key.name;
+    if limit.soft > limit.hard {
+        let message = format!("the soft limit of `{name}` lies above the hard one");
+        let swapped = Limit {
+            soft: limit.hard,
+            hard: limit.soft,
+        };
+        let help = format!(
+            "the soft one comes first: `{name} = \"{}\"`",
+            swapped.said(measure)
+        );
+        problems.report(&at.span(), message).help(help);
+        return None;
+    }
+    if limit.soft < Bound::Number(min) {
+        at.wrong(problems, format!("`{name}` must be at least {min}"));
+        return None;
+    }
+    Some(limit)
+}
+
+fn bound(at: At<'_, '_>, measure: Measure, text: &str, problems: &mut Problems) -> Option<Bound> {
+    let text = text.trim();
+    let known = match (text, measure) {
+        ("unlimited", _) => Some(Bound::Unlimited),
+        (_, Measure::Number) => text.parse().ok().map(Bound::Number),
+        (_, Measure::Bytes) => size(text).map(Bound::Number),
+    };
+    let known = known.filter(|bound| *bound != Bound::Number(u64::MAX));
+    if known.is_none() {
+        let message = match measure {
+            Measure::Number => format!("{text:?} is no number and not \"unlimited\""),
+            Measure::Bytes => format!("{text:?} is no size and not \"unlimited\""),
+        };
+        let problem = at.wrong(problems, message);
+        if let Some(near) = near(text, measure) {
+            problem.help(format!("did you mean \"{near}\"?"));
+        }
+    }
+    known
+}
+
+/// Bytes, or a number with one of the [`UNITS`].
+fn size(text: &str) -> Option<u64> {
+    let digits = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let (number, unit) = text.split_at(text.len() - digits.len());
+    let number: u64 = number.parse().ok()?;
+    let unit = unit.trim_start();
+    let size = match unit {
+        "" => 1,
+        _ => UNITS.iter().find(|(name, _)| *name == unit)?.1,
+    };
+    number.checked_mul(size)
+}
+
+/// What was probably meant: other words for no limit, and units as other programs write them.
+fn near(text: &str, measure: Measure) -> Option<String> {
+    let lower = text.to_lowercase();
+    if ["infinity", "infinite", "inf", "unlimited", "none", "-1"].contains(&lower.as_str()) {
+        return Some("unlimited".to_owned());
+    }
+    let letters = lower.trim_start_matches(|c: char| c.is_ascii_digit());
+    let number = lower.strip_suffix(letters)?;
+    let letter = letters.trim_start().chars().next()?;
+    let (unit, _) = UNITS
+        .iter()
+        .find(|(unit, _)| unit.to_lowercase().starts_with(letter))?;
+    let sized = measure == Measure::Bytes && !number.is_empty();
+    sized.then(|| format!("{number} {unit}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_bytes_or_have_a_unit() {
+        for (text, bytes) in [
+            ("0", Some(0)),
+            ("1048576", Some(1 << 20)),
+            ("64 MiB", Some(64 << 20)),
+            ("64MiB", Some(64 << 20)),
+            ("1 TiB", Some(1 << 40)),
+            ("64M", None),
+            ("64 MB", None),
+            ("MiB", None),
+            ("-1", None),
+            ("1.5 GiB", None),
+            ("99999999999 TiB", None),
+        ] {
+            assert_eq!(size(text), bytes, "{text}");
+        }
+    }
+
+    #[test]
+    fn other_spellings_are_understood_well_enough_to_help() {
+        let near = |text| near(text, Measure::Bytes);
+        assert_eq!(near("64M").as_deref(), Some("64 MiB"));
+        assert_eq!(near("64 MB").as_deref(), Some("64 MiB"));
+        assert_eq!(near("infinity").as_deref(), Some("unlimited"));
+        assert_eq!(near("plenty"), None);
+        assert_eq!(super::near("64k", Measure::Number), None);
+    }
+
+    #[test]
+    fn a_limit_is_said_as_it_is_written() {
+        let said = |soft, hard, measure| Limit { soft, hard }.said(measure);
+        let (few, many) = (Bound::Number(1024), Bound::Number(64 << 20));
+        assert_eq!(said(few, many, Measure::Number), "1024:67108864");
+        assert_eq!(said(few, many, Measure::Bytes), "1 KiB:64 MiB");
+        assert_eq!(said(few, few, Measure::Bytes), "1 KiB");
+        let unlimited = Bound::Unlimited;
+        assert_eq!(
+            said(Bound::Number(0), unlimited, Measure::Bytes),
+            "0:unlimited"
+        );
+        assert_eq!(
+            said(Bound::Number(7), Bound::Number(7), Measure::Bytes),
+            "7 B"
+        );
+    }
+}

@@ -1,0 +1,173 @@
+//! A change that ends no launch: how it comes to what runs, and what is said of it meanwhile.
+
+use super::*;
+use crate::plan::effect::Effect;
+use crate::supervisor::Cause;
+use crate::supervisor::memory::{Fate, Footing, Found};
+use crate::supervisor::view::Unapplied;
+
+impl World {
+    fn apply(&mut self) -> Vec<Action> {
+        self.changed(Effect::Live, true)
+    }
+
+    fn applied(&mut self) -> Step {
+        let launch = self.launch();
+        self.tell(Event::Applied { launch })
+    }
+
+    fn refused(&mut self) -> Step {
+        let launch = self.launch();
+        let why = why(Stage::Limits);
+        self.tell(Event::ApplyFailed { launch, why })
+    }
+
+    fn unapplied(&self) -> Option<Unapplied> {
+        self.view().unapplied
+    }
+
+    fn applies(&self) -> Vec<Action> {
+        let (tenant, launch) = (self.name(), self.launch());
+        vec![Action::Apply { tenant, launch }]
+    }
+}
+
+#[test]
+fn a_live_change_is_applied_when_the_host_says_so() {
+    let mut world = World::up();
+    assert_eq!(world.apply(), world.applies());
+    assert_eq!(world.unapplied(), Some(Unapplied::Underway));
+    let step = world.applied();
+    assert_eq!(step.transitions[0].cause, Cause::Applied);
+    // Nothing of it is remembered: what is applied is proved by the host.
+    assert_eq!((step.actions, step.changed), (vec![], vec![]));
+    assert_eq!(world.unapplied(), None);
+    assert_eq!(
+        world.applied(),
+        Step::default(),
+        "it is not asked for again"
+    );
+}
+
+#[test]
+fn what_the_host_refuses_is_said_and_tried_again() {
+    let mut world = World::up();
+    world.apply();
+    let step = world.refused();
+    assert_eq!(
+        step.transitions[0].cause,
+        Cause::NotApplied(why(Stage::Limits))
+    );
+    let refused = Some(Unapplied::Refused(why(Stage::Limits)));
+    assert_eq!(world.unapplied(), refused);
+    // Also by a reload that finds nothing else, or no more than a new policy.
+    assert_eq!(world.replanned(Effect::Live), []);
+    assert_eq!(world.unapplied(), refused);
+    assert_eq!(world.tell(Event::Reloaded).actions, world.applies());
+    assert_eq!(world.unapplied(), Some(Unapplied::Underway));
+    assert_eq!(world.tell(Event::Reloaded).actions, [], "once at a time");
+    world.applied();
+    assert_eq!(world.unapplied(), None);
+    assert_eq!(world.tell(Event::Reloaded), Step::default());
+}
+
+#[test]
+fn a_change_amid_an_apply_is_applied_after_it() {
+    for first_is_refused in [false, true] {
+        let mut world = World::up();
+        world.apply();
+        assert_eq!(world.apply(), [], "one at a time");
+        assert_eq!(world.apply(), []);
+        let step = match first_is_refused {
+            true => world.refused(),
+            false => world.applied(),
+        };
+        assert_eq!(step.actions, world.applies());
+        assert_eq!(step.transitions, [], "the last change does not hold yet");
+        assert_eq!(world.unapplied(), Some(Unapplied::Underway));
+        assert_eq!(world.applied().actions, []);
+        assert_eq!(world.unapplied(), None);
+    }
+}
+
+#[test]
+fn what_comes_while_a_launch_begins_is_applied_once_it_runs() {
+    let mut world = situation("launching");
+    assert_eq!(world.apply(), []);
+    assert_eq!(world.unapplied(), None);
+    let launch = world.launch();
+    let step = world.tell(Event::Launched { launch });
+    assert_eq!(step.actions, world.applies());
+    assert_eq!(world.unapplied(), Some(Unapplied::Underway));
+    // A launch that fails takes it with it: the next one begins by the new plan.
+    let mut world = situation("launching");
+    world.apply();
+    let (launch, why) = (world.launch(), why(Stage::Exec));
+    world.tell(Event::LaunchFailed { launch, why });
+    world.wait();
+    let launch = world.launch();
+    assert_eq!(world.tell(Event::Launched { launch }).actions, []);
+    assert_eq!(world.unapplied(), None);
+}
+
+#[test]
+fn nothing_is_applied_to_what_does_not_run() {
+    for name in [
+        "down",
+        "provisioning",
+        "stopping",
+        "waiting",
+        "held",
+        "releasing",
+        "stuck, network",
+        "stuck, processes",
+    ] {
+        let mut world = situation(name);
+        assert_eq!(world.apply(), [], "{name}");
+        assert_eq!(world.unapplied(), None, "{name}");
+    }
+}
+
+#[test]
+fn an_apply_ends_with_its_launch() {
+    for refused in [false, true] {
+        let mut world = World::up();
+        world.apply();
+        if refused {
+            world.refused();
+        }
+        let launch = world.launch();
+        let mut world = world.asked(Verb::Restart);
+        assert_eq!(world.unapplied(), None, "it is being ended");
+        assert_eq!(world.tell(Event::Applied { launch }), Step::default());
+        world.emptied();
+        assert_ne!(world.launch(), launch);
+        assert_eq!(world.tell(Event::Applied { launch }), Step::default());
+        let mut world = world.launched();
+        assert_eq!(world.unapplied(), None, "it began by the new plan");
+        assert_eq!(world.tell(Event::Reloaded), Step::default());
+    }
+}
+
+#[test]
+fn what_is_not_proved_to_be_applied_is_applied_by_the_next_supervisor() {
+    for (name, applied, words) in [
+        ("up", true, "-"),
+        ("up", false, "apply"),
+        ("launching", false, "apply"),
+        ("stopping", false, "terminate"),
+    ] {
+        let before = situation(name);
+        let found = Found {
+            memory: before.memory(),
+            fate: Fate::Lives,
+            footing: Footing::Whole,
+            outdated: None,
+            applied,
+        };
+        let (world, step) = before.finds(policy(), found);
+        assert_eq!(super::found::words(&step), words, "{name}");
+        let underway = (words == "apply").then_some(Unapplied::Underway);
+        assert_eq!(world.unapplied(), underway, "{name}");
+    }
+}

@@ -1,0 +1,297 @@
+//! Limits of processes that run: prlimit(2) on each process of a tenant.
+//!
+//! Which limits were set is noted in the tenant's cgroup leaf, beside the processes that have them.
+//! By that the next supervisor knows what is applied, and what has to be set back once it is not
+//! planned any more. Limits that were never planned are never touched: they are the program's own.
+
+use std::collections::BTreeMap;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+
+use crate::cgroup::Leaf;
+use crate::crash;
+use crate::process;
+use tenantd_core::plan::model::Limits;
+use tenantd_core::stage::{Failure, Stage};
+
+use super::{KINDS, Setting};
+
+/// Between the two looks that prove that each process has its limits. A child has the limits that
+/// its parent had when fork(2) began, and is seen when that has ended: within this time, unless its
+/// parent has gigabytes of memory to copy the tables of.
+const SETTLE: Duration = Duration::from_millis(20);
+
+/// For so long processes that keep forking are followed.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What is noted where it is not known whether all processes have a limit.
+const UNKNOWN: &str = "?";
+
+/// The processes of a tenant.
+#[derive(Debug, Clone, Copy)]
+pub struct Target<'a> {
+    /// The leaf that holds them; `None` where there is no cgroup tree.
+    pub leaf: Option<&'a Leaf>,
+    /// The inode of their network namespace.
+    pub netns: u64,
+    /// `APP/TENANT` or such, for messages.
+    pub label: &'a str,
+}
+
+impl Target<'_> {
+    fn pids(&self) -> Result<Vec<i32>, Failure> {
+        match self.leaf {
+            Some(leaf) => leaf.pids(),
+            None => process::in_netns(self.netns).map_err(|error| {
+                let object = format!("the processes of {}", self.label);
+                Failure::errno(
+                    Stage::Limits,
+                    object,
+                    error.raw_os_error().unwrap_or_default(),
+                )
+            }),
+        }
+    }
+}
+
+/// Sets the limits of a tenant on each of its processes, also on those that begin meanwhile. Limits
+/// that were set before and are not planned any more are set back to what the supervisor was started
+/// with. Blocks for some milliseconds, and for up to five seconds where processes keep forking. What
+/// is refused for one process is set on the others nevertheless.
+///
+/// # Errors
+/// A [`Failure`] of stage limits that names the first limit and process that was refused, or of stage
+/// cgroup.
+pub fn apply(target: Target<'_>, limits: &Limits, descriptors: Rlimit) -> Result<(), Failure> {
+    let wanted = text(limits);
+    let Some(leaf) = target.leaf else {
+        let settings = KINDS.iter().map(|kind| match kind.planned(limits) {
+            Some(value) => (kind.set_to(value), Reset::No),
+            None => (kind.set_to(kind.inherited(descriptors)), Reset::Hard),
+        });
+        return set_all(target, &settings.collect::<Vec<_>>());
+    };
+    let noted = leaf.note()?;
+    if noted == wanted {
+        return Ok(());
+    }
+    let before = keys(&noted);
+    let settings = KINDS.iter().filter_map(|kind| {
+        let planned = kind.planned(limits);
+        let inherited = before.contains_key(kind.what);
+        let inherited = inherited.then(|| kind.inherited(descriptors));
+        let value = planned.or(inherited)?;
+        Some((kind.set_to(value), Reset::No))
+    });
+    let settings: Vec<_> = settings.collect();
+    let touched = settings.iter().map(|(setting, _)| setting.what);
+    let touched = touched.map(|what| (what, UNKNOWN.to_owned()));
+    leaf.keep_note(&written(touched))?;
+    set_all(target, &settings)?;
+    leaf.keep_note(&wanted)
+}
+
+/// Whether the processes of a tenant are known to have these limits.
+///
+/// # Errors
+/// A [`Failure`] of stage cgroup.
+pub fn is_applied(leaf: Option<&Leaf>, limits: &Limits) -> Result<bool, Failure> {
+    match leaf {
+        Some(leaf) => Ok(leaf.note()? == text(limits)),
+        None => Ok(*limits == Limits::default()),
+    }
+}
+
+/// Notes that all processes in a leaf have these limits.
+pub(super) fn note(leaf: &Leaf, limits: &Limits) -> Result<(), Failure> {
+    leaf.keep_note(&text(limits))
+}
+
+/// Limits as they are noted, such as `open files=1024:4096;core files=0:unlimited`.
+fn text(limits: &Limits) -> String {
+    let planned = KINDS
+        .iter()
+        .filter_map(|kind| Some((kind.what, shown(kind.planned(limits)?))));
+    written(planned)
+}
+
+fn written(entries: impl Iterator<Item = (&'static str, String)>) -> String {
+    let entries: Vec<String> = entries
+        .map(|(what, value)| format!("{what}={value}"))
+        .collect();
+    entries.join(";")
+}
+
+fn keys(noted: &str) -> BTreeMap<&str, &str> {
+    noted
+        .split(';')
+        .filter_map(|entry| entry.split_once('='))
+        .collect()
+}
+
+fn shown(Rlimit { current, maximum }: Rlimit) -> String {
+    let one = |value: Option<u64>| value.map_or_else(|| "unlimited".to_owned(), |v| v.to_string());
+    format!("{}:{}", one(current), one(maximum))
+}
+
+/// Whether a limit may be the program's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reset {
+    /// It is planned, or was set before.
+    No,
+    /// It was perhaps set before: only a hard limit that is not the supervisor's tells.
+    Hard,
+}
+
+/// What came of one look at all processes.
+#[derive(Default)]
+struct Look {
+    /// Whether any of them had other limits.
+    changed: bool,
+    /// What was refused first.
+    refused: Option<Failure>,
+}
+
+/// Two looks that find nothing to set prove it: what began before the first one had the limits of a
+/// parent that had them already.
+fn set_all(target: Target<'_>, settings: &[(Setting, Reset)]) -> Result<(), Failure> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut quiet = 0;
+    while quiet < 2 {
+        let look = look(target, settings)?;
+        if let Some(refused) = look.refused.filter(|_| !look.changed) {
+            return Err(refused);
+        }
+        quiet = if look.changed { 0 } else { quiet + 1 };
+        if quiet == 1 {
+            sleep(SETTLE);
+        }
+        if Instant::now() >= deadline {
+            let object = format!("the processes of {}", target.label);
+            return Err(Failure::detail(
+                Stage::Limits,
+                object,
+                "new ones begin faster than they can be limited",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn look(target: Target<'_>, settings: &[(Setting, Reset)]) -> Result<Look, Failure> {
+    let mut look = Look::default();
+    for pid in target.pids()? {
+        for (setting, reset) in settings {
+            match set(pid, target.netns, setting, *reset) {
+                Ok(changed) => look.changed |= changed,
+                Err(errno) => {
+                    let object = format!("{} of process {pid}", setting.what);
+                    let failure = || Failure::errno(Stage::Limits, object, errno.raw_os_error());
+                    look.refused.get_or_insert_with(failure);
+                }
+            }
+        }
+        if look.changed {
+            crash::point("apply: one process set", target.label);
+        }
+    }
+    Ok(look)
+}
+
+/// Sets one limit of one process, if it has another. False if there was nothing to set, or nobody:
+/// a process that has ended needs no limit. prlimit(2) takes no pidfd, so that the number is looked
+/// at right before; one that is used again within microseconds cannot be told.
+fn set(pid: i32, netns: u64, setting: &Setting, reset: Reset) -> Result<bool, Errno> {
+    let Some(_held) = process::hold(pid, netns) else {
+        return Ok(false);
+    };
+    let Some(had) = of_process(pid, setting.resource) else {
+        return Ok(false);
+    };
+    let same = match reset {
+        Reset::No => had == setting.value,
+        Reset::Hard => had.maximum == setting.value.maximum,
+    };
+    // Without a number it would be our own limit.
+    let Some(number) = Pid::from_raw(pid).filter(|_| !same) else {
+        return Ok(false);
+    };
+    match prlimit(Some(number), setting.resource, setting.value) {
+        Ok(_) => Ok(true),
+        Err(Errno::SRCH) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// A limit of a process by proc_pid_limits(5): anybody may read that, while prlimit(2) asks for
+/// CAP_SYS_RESOURCE to look at other users' processes. `None` once it has ended.
+fn of_process(pid: i32, resource: Resource) -> Option<Rlimit> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
+    parse(&text, resource)
+}
+
+fn parse(text: &str, resource: Resource) -> Option<Rlimit> {
+    let label = match resource {
+        Resource::Nofile => "Max open files",
+        Resource::Core => "Max core file size",
+        Resource::Memlock => "Max locked memory",
+        _ => return None,
+    };
+    let line = text.lines().find_map(|line| line.strip_prefix(label))?;
+    let mut words = line.split_ascii_whitespace();
+    let mut value = || match words.next()? {
+        "unlimited" => Some(None),
+        number => number.parse().ok().map(Some),
+    };
+    Some(Rlimit {
+        current: value()?,
+        maximum: value()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::getrlimit;
+
+    use super::*;
+    use tenantd_core::plan::model::{Bound, Limit};
+
+    #[test]
+    fn our_own_limits_are_read_as_the_kernel_says() {
+        let pid = i32::try_from(std::process::id()).unwrap();
+        for kind in &KINDS {
+            let read = of_process(pid, kind.resource);
+            assert_eq!(read, Some(getrlimit(kind.resource)), "{}", kind.what);
+        }
+        assert_eq!(of_process(-1, Resource::Nofile), None);
+        assert_eq!(parse("", Resource::Nofile), None);
+    }
+
+    #[test]
+    fn what_is_noted_tells_what_was_set() {
+        let limits = Limits {
+            open_files: Some(Limit {
+                soft: Bound::Number(1024),
+                hard: Bound::Number(4096),
+            }),
+            core: Some(Limit {
+                soft: Bound::Number(0),
+                hard: Bound::Unlimited,
+            }),
+            locked_memory: None,
+        };
+        let noted = text(&limits);
+        assert_eq!(noted, "open files=1024:4096;core files=0:unlimited");
+        assert!(keys(&noted).keys().eq(&["core files", "open files"]));
+        assert_eq!(text(&Limits::default()), "");
+        assert!(keys("").is_empty());
+        // What is being set is not yet known to be set.
+        assert_ne!(
+            written([("core files", UNKNOWN.to_owned())].into_iter()),
+            ""
+        );
+    }
+}

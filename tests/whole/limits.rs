@@ -1,0 +1,187 @@
+//! Resource limits that change while tenants run.
+
+use std::fs;
+
+use nix::sys::signal::Signal;
+use rustix::process::{Resource, getrlimit};
+use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
+
+use crate::support::daemon::{Daemon, until};
+use crate::support::place::{self, example, folder};
+
+fn start(limits: &str) -> Daemon {
+    place::host();
+    folder("/var/lib/guestbook");
+    let program = example("guestbook");
+    Daemon::start_settled(&format!(
+        "[app]\nname = \"APP\"\ncommand = [\"{program}\"]\n\
+         datastore.path = \"/var/lib/guestbook\"\nready.tcp = 80\nstop.grace = \"5s\"\n\
+         [app.limits]\n{limits}\n[tenants]\nacme = {{ ip = \"10.77.0.11\" }}\n\
+         globex = {{ ip = \"10.77.0.12\", limits = {{ open_files = 900 }} }}\n"
+    ))
+}
+
+/// Replaces part of a manifest's text.
+#[track_caller]
+fn edit(daemon: &Daemon, old: &str, new: &str) {
+    let text = fs::read_to_string(&daemon.manifest).unwrap();
+    assert!(text.contains(old), "{old:?} is not in {text}");
+    fs::write(&daemon.manifest, text.replacen(old, new, 1)).unwrap();
+}
+
+fn pids(daemon: &Daemon) -> Vec<Option<u32>> {
+    daemon.status().tenants.iter().map(|t| t.pid).collect()
+}
+
+/// The soft and the hard limit of a process, in the kernel's words.
+fn limit(pid: u32, label: &str) -> String {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let line = limits.lines().find_map(|line| line.strip_prefix(label));
+    let words: Vec<_> = line.unwrap().split_whitespace().take(2).collect();
+    words.join(" ")
+}
+
+fn open_files(daemon: &Daemon, tenant: &str) -> String {
+    limit(daemon.tenant(tenant).pid.unwrap(), "Max open files")
+}
+
+#[test]
+fn a_reload_changes_the_limits_of_what_runs() {
+    let daemon = start("open_files = \"500:1000\"");
+    let before = pids(&daemon);
+    assert_eq!(open_files(&daemon, "acme"), "500 1000");
+    assert_eq!(open_files(&daemon, "globex"), "900 900");
+    edit(&daemon, "500:1000", "400:800");
+    assert_eq!(
+        daemon.tell(&["diff"]).expect(0),
+        "live acme\n  open files        500:1000 → 400:800\n  touches           the processes \
+         that run, without a restart\n\n1 to change live, 1 unchanged\n"
+    );
+    assert_eq!(open_files(&daemon, "acme"), "500 1000");
+    assert_eq!(
+        daemon.tell(&["reload"]).expect(0),
+        "acme: to be set on its processes: open files\nacme: set on its processes\n"
+    );
+    assert_eq!(open_files(&daemon, "acme"), "400 800");
+    // By a signal too.
+    edit(&daemon, "open_files = 900", "open_files = 600");
+    daemon.signal(Signal::SIGHUP);
+    until("globex is limited", || {
+        (open_files(&daemon, "globex") == "600 600").then_some(())
+    });
+    assert_eq!(pids(&daemon), before);
+    assert_eq!(daemon.tell(&["reload"]).expect(0), "nothing changes\n");
+    // The next launch begins with them.
+    daemon.kill_tenant("acme");
+    assert_eq!(open_files(&daemon, "acme"), "400 800");
+    daemon.end();
+}
+
+#[test]
+fn what_is_refused_is_shown_and_tried_again() {
+    // So that no limit can be raised above what a process has.
+    remove_capability_from_bounding_set(CapabilitySet::SYS_RESOURCE).unwrap();
+    let daemon = start("open_files = 500");
+    let before = pids(&daemon);
+    edit(&daemon, "open_files = 500", "open_files = 800");
+    let said = daemon.tell(&["reload"]).expect(1);
+    let why = "not set: cannot set the limit on open files of process";
+    assert!(said.contains(&format!("\nacme: {why}")), "{said}");
+    let shown = |what: &str| {
+        let said = daemon.tell(&["status", "acme"]).expect(1);
+        assert!(
+            said.contains("  NOT APPLIED cannot set the limit on open files"),
+            "{what}: {said}"
+        );
+        let tenant = daemon.tenant("acme");
+        let failure = tenant.unapplied.unwrap();
+        assert_eq!(
+            (failure.stage.word(), failure.errno),
+            ("limits", libc::EPERM),
+            "{what}"
+        );
+        assert!(!tenant.applying);
+    };
+    shown("after the reload");
+    assert!(
+        daemon
+            .output()
+            .contains("acme: the live change does not hold"),
+        "{}",
+        daemon.output()
+    );
+    assert_eq!(daemon.tenant("globex").unapplied, None);
+    // The manifest is unchanged, and it is tried again nevertheless.
+    let retry = "acme: what was refused before is tried again on its processes\n";
+    let said = daemon.tell(&["reload"]).expect(1);
+    assert!(said.starts_with(retry) && said.contains(why), "{said}");
+    shown("after another reload");
+    let said = daemon.tell(&["diff"]).expect(0);
+    assert!(said.starts_with("retry acme\n"), "{said}");
+    // Once the manifest says what they have, nothing is left of it.
+    edit(&daemon, "open_files = 800", "open_files = 500");
+    daemon.tell(&["reload"]).expect(0);
+    assert_eq!(daemon.tenant("acme").unapplied, None);
+    assert_eq!(daemon.tell(&["reload"]).expect(0), "nothing changes\n");
+    assert_eq!(pids(&daemon), before);
+    // A restart sets what could not be set on what ran.
+    edit(&daemon, "open_files = 500", "open_files = 800");
+    daemon.tell(&["reload"]).expect(1);
+    daemon.tell(&["restart", "acme"]).expect(0);
+    assert_eq!(daemon.tenant("acme").unapplied, None);
+    assert_eq!(open_files(&daemon, "acme"), "800 800");
+    daemon.end();
+}
+
+#[test]
+fn what_no_launch_could_have_is_refused_before() {
+    let daemon = start("open_files = 500");
+    let before = pids(&daemon);
+    edit(
+        &daemon,
+        "open_files = 500",
+        "open_files = \"500:unlimited\"",
+    );
+    let said = daemon.tell(&["reload"]);
+    assert_eq!(said.code, 78, "{said:?}");
+    assert!(
+        said.err
+            .contains("tenantd cannot set a hard limit of unlimited here"),
+        "{said:?}"
+    );
+    let path = daemon.manifest.display().to_string();
+    let said = crate::support::daemon::tenantd(&["check", "--config", &path]);
+    assert_eq!(said.code, 78, "{said:?}");
+    assert_eq!(open_files(&daemon, "acme"), "500 500");
+    assert_eq!(pids(&daemon), before);
+    daemon.end();
+}
+
+#[test]
+fn limits_that_changed_while_no_supervisor_ran_are_set_by_the_next() {
+    // The hard ones stay, so that no privilege is needed to set the soft ones back.
+    let hard = |resource| match getrlimit(resource).maximum {
+        Some(most) => most.to_string(),
+        None => "unlimited".to_owned(),
+    };
+    let files = format!("open_files = \"500:{}\"\n", hard(Resource::Nofile));
+    let core = format!("core = \"0:{}\"", hard(Resource::Core));
+    let mut daemon = start(&format!("{files}{core}"));
+    let before = pids(&daemon);
+    let pid = daemon.tenant("acme").pid.unwrap();
+    assert!(limit(pid, "Max core file size").starts_with("0 "));
+    daemon.kill();
+    edit(&daemon, &files, "");
+    edit(&daemon, &core, "locked_memory = \"4 KiB\"");
+    daemon.again();
+    daemon.settles();
+    let acme = daemon.until_tenant("acme", |tenant| !tenant.applying);
+    assert_eq!(acme.unapplied, None);
+    assert_eq!(pids(&daemon), before);
+    assert_eq!(limit(pid, "Max locked memory"), "4096 4096");
+    // What is planned no more is what the supervisor was started with.
+    for label in ["Max open files", "Max core file size"] {
+        assert_eq!(limit(pid, label), limit(std::process::id(), label));
+    }
+    daemon.end();
+}
