@@ -152,6 +152,21 @@ impl Crew {
         median(times)
     }
 
+    /// The application's name.
+    pub fn app(&self) -> &str {
+        &self.daemon.app
+    }
+
+    /// The supervisor's process.
+    pub fn pid(&self) -> u32 {
+        self.daemon.pid()
+    }
+
+    /// The tenants' processes as they are now, each to be killed once.
+    pub fn victims(&self) -> Vec<u32> {
+        self.processes()
+    }
+
     pub fn size(&self) -> Size {
         let folder = format!("/proc/{}", self.daemon.pid());
         let status = fs::read_to_string(format!("{folder}/status")).unwrap();

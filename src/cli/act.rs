@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use super::End;
 use super::args::Act;
 use tenantd_api::client::Connection;
+use tenantd_api::client::watch::{Until, wait};
 use tenantd_api::wire::{Answer, StateWord, TenantAnswer, TenantStatus, Verb};
 use tenantd_core::name::{AppName, TenantName};
 
@@ -19,11 +20,15 @@ pub(super) fn act(app: &AppName, verb: Verb, what: &Act, permanent: bool) -> any
         let going = say_answers(&mut out, verb, &answers)?;
         let mut all = going.len() == answers.len();
         if !what.no_wait && !going.is_empty() {
-            let settled = connection.settle(&going).await?;
-            for tenant in &settled.tenants {
+            let settled = wait(app, &going, Until::Settled).await?;
+            for tenant in &settled.reached {
                 writeln!(out, "{}", outcome(tenant))?;
             }
-            all &= settled.tenants.iter().all(|tenant| reached(verb, tenant));
+            for tenant in &settled.gone {
+                writeln!(out, "{}", gone(tenant))?;
+            }
+            all &= settled.reached.iter().all(|tenant| reached(verb, tenant));
+            all &= settled.gone.is_empty();
         }
         Ok(if all { End::Done } else { End::NotAsWanted })
     })
@@ -71,6 +76,11 @@ pub(super) fn reached(verb: Verb, tenant: &TenantStatus) -> bool {
         Verb::Start | Verb::Restart => tenant.state == StateWord::Up && tenant.ready == Some(true),
         Verb::Stop => tenant.state == StateWord::Down,
     }
+}
+
+/// One line: that the tenant is there no more.
+pub(super) fn gone(tenant: &TenantName) -> String {
+    format!("{tenant}: gone")
 }
 
 /// One line: what became of the tenant, and why.

@@ -162,12 +162,46 @@ pub enum Command {
     #[command(after_help = "EXAMPLES\n  \
         tenantd status\n  \
         tenantd status acme --json | jq -r '.tenants[0].state'\n  \
-        tenantd status --app wiki >/dev/null || echo 'wiki needs an operator'")]
+        tenantd status --app wiki >/dev/null || echo 'wiki needs an operator'\n  \
+        tenantd status --watch\n\n\
+        With --watch it goes on until it is interrupted: on a terminal the table is drawn again\n\
+        whenever something happens; elsewhere it is printed once, and then a line for each event, as\n\
+        `tenantd events --follow` does. It goes on over an upgrade of the supervisor, and fails with\n\
+        exit code 1 when the supervisor ends.")]
     Status {
         /// Which tenants; all if none is named
         #[arg(value_name = "NAME", add = ArgValueCandidates::new(complete::tenants))]
         names: Vec<TenantName>,
         /// As JSON
+        #[arg(long)]
+        json: bool,
+        /// Go on, and show each change
+        #[arg(short, long, conflicts_with = "json")]
+        watch: bool,
+    },
+    /// Show the state of tenants, a line each, and what happens to them from then on
+    #[command(after_help = "EXAMPLES\n  \
+        tenantd events -f\n  \
+        tenantd events -f acme beta\n  \
+        tenantd events -f --json | jq -r 'select(.exit.signal) | .tenant'\n\n\
+        First comes a line for each tenant, with its state and since when it is in it. Without\n\
+        --follow that is all: the supervisor keeps no events, its log does (`journalctl -u\n\
+        tenantd@wiki`). With --follow a line for each event comes after it, as it happens: transitions from\n\
+        state to state with their reason, `ready`, `added` and `removed` (by a reload), `changed`\n\
+        (what is wanted).\n\n\
+        With --json each line is an object: app, tenant, kind (snapshot, or one of transition,\n\
+        ready, added, changed, removed), from, state, reason, exit (status or signal of a program that\n\
+        ended), time, and status: the tenant after the event, as `tenantd status --json` has it.\n\n\
+        It goes on over an upgrade of the supervisor, with a line for each tenant that is not as it was.\n\
+        When the supervisor ends, it fails with exit code 1 and says whether the tenants go on.")]
+    Events {
+        /// Which tenants; all, and those that are added later, if none is named
+        #[arg(value_name = "NAME", add = ArgValueCandidates::new(complete::tenants))]
+        names: Vec<TenantName>,
+        /// Go on with what happens from now on
+        #[arg(short, long)]
+        follow: bool,
+        /// As JSON, an object per line
         #[arg(long)]
         json: bool,
     },

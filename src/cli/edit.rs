@@ -93,7 +93,7 @@ fn take_effect(app: &AppName, path: &Path, no_wait: bool) -> anyhow::Result<End>
             ))?;
             return Ok(End::NotAsWanted);
         }
-        reload::apply(&mut connection, no_wait)
+        reload::apply(app, &mut connection, no_wait)
             .await
             .context("the manifest was changed, and this came of its reload")
     })

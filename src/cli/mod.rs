@@ -7,6 +7,7 @@ pub mod args;
 mod check;
 pub mod complete;
 mod edit;
+mod events;
 mod exec;
 mod gc;
 mod leave;
@@ -20,6 +21,7 @@ mod run;
 mod schema;
 mod status;
 mod upgrade;
+mod watch;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -87,7 +89,15 @@ pub fn execute(cli: Cli) -> anyhow::Result<End> {
         Command::Remove { tenant, no_wait } => edit::remove(&said, &tenant, no_wait),
         Command::Reload { no_wait } => reload::reload(&app::find(&said)?, no_wait),
         Command::Diff { json, exit_code } => reload::diff(&app::find(&said)?, json, exit_code),
-        Command::Status { names, json } => status::status(&app::find(&said)?, &names, json),
+        Command::Status {
+            names, watch: true, ..
+        } => watch::watch(&app::find(&said)?, &names),
+        Command::Status { names, json, .. } => status::status(&app::find(&said)?, &names, json),
+        Command::Events {
+            names,
+            follow,
+            json,
+        } => events::events(&app::find(&said)?, &names, follow, json),
         Command::Upgrade => upgrade::upgrade(&app::find(&said)?),
         Command::Leave { if_restarting } => leave::leave(&said, if_restarting.as_deref()),
         Command::Gc {

@@ -4,8 +4,9 @@ use std::io::Write;
 
 use anyhow::Context;
 
-use super::act::outcome;
+use super::act::{gone, outcome};
 use super::{BadManifest, End};
+use tenantd_api::client::watch::{Until, wait};
 use tenantd_api::client::{ClientError, Connection};
 use tenantd_api::wire::{StateWord, TenantStatus};
 use tenantd_core::name::{AppName, TenantName};
@@ -17,12 +18,16 @@ use tenantd_core::plan::fields::Touches;
 pub(super) fn reload(app: &AppName, no_wait: bool) -> anyhow::Result<End> {
     super::converse(async {
         let mut connection = Connection::open(app).await?;
-        apply(&mut connection, no_wait).await
+        apply(app, &mut connection, no_wait).await
     })
 }
 
 /// Has a supervisor reload, says what that does, and waits for what comes of it.
-pub(super) async fn apply(connection: &mut Connection, no_wait: bool) -> anyhow::Result<End> {
+pub(super) async fn apply(
+    app: &AppName,
+    connection: &mut Connection,
+    no_wait: bool,
+) -> anyhow::Result<End> {
     let changes = understood(connection.reload().await)?;
     let mut out = anstream::stdout();
     for change in &changes.tenants {
@@ -37,36 +42,22 @@ pub(super) async fn apply(connection: &mut Connection, no_wait: bool) -> anyhow:
     if no_wait {
         return Ok(End::Done);
     }
-    let named = |removed: bool| -> Vec<TenantName> {
-        let wanted = |kind: Change| (kind == Change::Remove) == removed && kind != Change::Live;
-        let changed = changes.tenants.iter().filter(|c| wanted(c.change));
-        changed.map(|change| change.tenant.clone()).collect()
-    };
-    let mut settled: Vec<TenantStatus> = Vec::new();
-    for gone in named(true) {
-        match connection.settle(std::slice::from_ref(&gone)).await {
-            // That is what was waited for.
-            Err(ClientError::UnknownTenant { .. }) => writeln!(out, "{gone}: gone")?,
-            other => settled.extend(other?.tenants),
-        }
+    let changed = changes.tenants.iter().filter(|c| c.change != Change::Live);
+    let changed: Vec<TenantName> = changed.map(|change| change.tenant.clone()).collect();
+    let settled = wait(app, &changed, Until::Settled).await?;
+    for tenant in &settled.gone {
+        writeln!(out, "{}", gone(tenant))?;
     }
-    let stay = named(false);
-    if !stay.is_empty() {
-        settled.extend(connection.settle(&stay).await?.tenants);
-    }
-    for tenant in &settled {
+    for tenant in &settled.reached {
         writeln!(out, "{}", outcome(tenant))?;
     }
-    let applied = applied(connection, &changes).await?;
+    let applied = applied(app, connection, &changes).await?;
     for tenant in &applied {
         writeln!(out, "{}", live_outcome(tenant))?;
     }
-    settled.extend(
-        applied
-            .into_iter()
-            .filter(|tenant| tenant.unapplied.is_some()),
-    );
-    Ok(if settled.iter().all(TenantStatus::is_as_wanted) {
+    let mut refused = applied.iter().filter(|tenant| tenant.unapplied.is_some());
+    let as_wanted = settled.reached.iter().all(TenantStatus::is_as_wanted);
+    Ok(if as_wanted && refused.next().is_none() {
         End::Done
     } else {
         End::NotAsWanted
@@ -75,6 +66,7 @@ pub(super) async fn apply(connection: &mut Connection, no_wait: bool) -> anyhow:
 
 /// The tenants with a live change that is set on what runs, once it is known whether it holds.
 async fn applied(
+    app: &AppName,
     connection: &mut Connection,
     changes: &Changes,
 ) -> Result<Vec<TenantStatus>, ClientError> {
@@ -92,7 +84,7 @@ async fn applied(
     if under_way.is_empty() {
         return Ok(tenants);
     }
-    connection.settle(&under_way).await?;
+    wait(app, &under_way, Until::Settled).await?;
     Ok(connection.status(&names).await?.tenants)
 }
 

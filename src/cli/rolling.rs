@@ -18,6 +18,7 @@ use super::End;
 use super::act;
 use super::args::Restart;
 use tenantd_api::client::Connection;
+use tenantd_api::client::watch::{Until, wait};
 use tenantd_api::wire::{Program, TenantStatus, Verb, Want};
 use tenantd_core::name::{AppName, TenantName};
 
@@ -38,7 +39,7 @@ pub(super) fn roll(app: &AppName, what: &Restart) -> anyhow::Result<End> {
         let mut done = 0;
         for (number, wave) in (1..).zip(names.chunks(batch)) {
             writeln!(out, "wave {number} of {waves}: {}", list(wave.iter()))?;
-            let restarted = restart(&mut connection, &mut out, wave);
+            let restarted = restart(app, &mut connection, &mut out, wave);
             let Some(good) = interrupts.may_end(number, restarted).await else {
                 return Ok(End::NotAsWanted);
             };
@@ -105,6 +106,7 @@ impl Interrupts {
 
 /// Restarts one wave, and says whether every tenant of it got ready.
 async fn restart(
+    app: &AppName,
     connection: &mut Connection,
     out: &mut impl Write,
     wave: &[TenantName],
@@ -114,11 +116,14 @@ async fn restart(
     if going.is_empty() {
         return Ok(false);
     }
-    let tried = connection.tried(&going).await?;
-    for tenant in &tried.tenants {
+    let tried = wait(app, &going, Until::Tried).await?;
+    for tenant in &tried.reached {
         writeln!(out, "{}", act::outcome(tenant))?;
     }
-    Ok(going.len() == wave.len() && tried.tenants.iter().all(is_ready))
+    for tenant in &tried.gone {
+        writeln!(out, "{}", act::gone(tenant))?;
+    }
+    Ok(tried.reached.len() == wave.len() && tried.reached.iter().all(is_ready))
 }
 
 fn is_ready(tenant: &TenantStatus) -> bool {

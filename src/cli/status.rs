@@ -24,7 +24,22 @@ pub(super) fn status(app: &AppName, names: &[TenantName], json: bool) -> anyhow:
     Ok(if good { End::Done } else { End::NotAsWanted })
 }
 
-fn show(out: &mut impl Write, status: &AppStatus, now: Timestamp) -> io::Result<()> {
+/// The table, and what to do about tenants that run an older program.
+pub(super) fn show(
+    out: &mut (impl Write + ?Sized),
+    status: &AppStatus,
+    now: Timestamp,
+) -> io::Result<()> {
+    show_table(out, status, now)?;
+    say_older(out, status)
+}
+
+/// The application, the header, and each tenant with why it is not as wanted.
+pub(super) fn show_table(
+    out: &mut (impl Write + ?Sized),
+    status: &AppStatus,
+    now: Timestamp,
+) -> io::Result<()> {
     let bold = Style::new().bold();
     let wrong = Style::new().fg_color(Some(AnsiColor::Red.into()));
     let tracking = match status.tracking {
@@ -63,11 +78,11 @@ fn show(out: &mut impl Write, status: &AppStatus, now: Timestamp) -> io::Result<
             writeln!(out, "  WHY {}", why(tenant, now))?;
         }
     }
-    say_older(out, status)
+    Ok(())
 }
 
 /// What to do about tenants that run an older program than the one on disk.
-fn say_older(out: &mut impl Write, status: &AppStatus) -> io::Result<()> {
+pub(super) fn say_older(out: &mut (impl Write + ?Sized), status: &AppStatus) -> io::Result<()> {
     let is_older = |tenant: &&TenantStatus| tenant.program == Some(Program::Older);
     let older = status.tenants.iter().filter(is_older).count();
     if older == 0 {
@@ -126,7 +141,8 @@ pub(super) fn table<const N: usize>(
     table
 }
 
-fn want(tenant: &TenantStatus) -> String {
+/// What is wanted of a tenant, as in the column WANT.
+pub(super) fn want(tenant: &TenantStatus) -> String {
     let word = tenant.want.word();
     match tenant.permanent {
         None => word.to_owned(),

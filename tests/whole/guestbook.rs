@@ -182,6 +182,8 @@ fn status_has_its_shape_and_its_exit_code() {
             "program",
             "permanent",
             "awaits",
+            "applying",
+            "unapplied",
         ];
         promised.sort_unstable();
         keys.sort();

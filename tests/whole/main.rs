@@ -39,3 +39,4 @@ mod survivors;
 mod unrecorded;
 mod upgrade;
 mod wants;
+mod watch;

@@ -17,6 +17,7 @@ use tenantd_core::supervisor::view;
 
 mod leftover;
 pub mod varlink;
+pub mod watch;
 
 pub use leftover::{Leftover, LeftoverFate, LeftoverKind, Leftovers};
 

@@ -3,11 +3,11 @@
 use tenantd_api::wire::{self, AppStatus, Door, TenantStatus, Tracking};
 use tenantd_core::name::TenantName;
 use tenantd_core::supervisor::Supervisor;
-use tenantd_core::supervisor::view::{StateWord, Unapplied, View, Want, Why};
+use tenantd_core::supervisor::view::{StateWord, Unapplied, Want, Why};
 use tenantd_host::process;
 
 use super::clock;
-use super::desk::{NoDoor, Unknown, Until};
+use super::desk::{NoDoor, Unknown};
 use super::executor::Executor;
 use super::reload::Reloads;
 use super::wants::Wants;
@@ -22,25 +22,26 @@ pub(super) struct Tenants<'a> {
 }
 
 impl Tenants<'_> {
-    /// These tenants, or all in the order of the manifest.
-    pub(super) fn views(self, tenants: &[TenantName]) -> Result<Vec<View>, Unknown> {
+    /// These tenants, if all of them are there; all in the order of the manifest, if none is named.
+    pub(super) fn names(self, tenants: &[TenantName]) -> Result<Vec<TenantName>, Unknown> {
         if tenants.is_empty() {
-            let mut views: Vec<View> = self.supervisor.tenants().collect();
-            views.sort_by_key(|view| self.reloads.place(&view.name));
-            return Ok(views);
+            let mut names: Vec<TenantName> = self.supervisor.names().cloned().collect();
+            names.sort_by_cached_key(|name| self.reloads.place(name));
+            return Ok(names);
         }
-        let view = |tenant: &TenantName| {
-            self.supervisor.tenant(tenant).ok_or_else(|| Unknown {
+        let unknown = |name: &&TenantName| self.supervisor.tenant(name).is_none();
+        match tenants.iter().find(unknown) {
+            Some(tenant) => Err(Unknown {
                 tenant: tenant.clone(),
-            })
-        };
-        tenants.iter().map(view).collect()
+            }),
+            None => Ok(tenants.to_vec()),
+        }
     }
 
-    /// The state of these tenants, but for the program that each runs.
-    pub(super) fn status(self, tenants: &[TenantName]) -> Result<AppStatus, Unknown> {
-        let views = self.views(tenants)?;
-        Ok(AppStatus {
+    /// The state of those of these tenants that are there, and of the supervisor; but for the program
+    /// that each runs.
+    pub(super) fn status(self, tenants: &[TenantName]) -> AppStatus {
+        AppStatus {
             app: self.executor.site().app.clone(),
             pid: std::process::id(),
             tracking: match self.executor.site().cgroups {
@@ -48,14 +49,16 @@ impl Tenants<'_> {
                 None => Tracking::Netns,
             },
             logs: self.executor.site().logs_go_to,
-            tenants: views
-                .into_iter()
-                .filter_map(|view| self.tenant_status(view))
+            tenants: tenants
+                .iter()
+                .filter_map(|tenant| self.tenant_status(tenant))
                 .collect(),
-        })
+        }
     }
 
-    fn tenant_status(self, view: View) -> Option<TenantStatus> {
+    /// The state of one tenant.
+    pub(super) fn tenant_status(self, tenant: &TenantName) -> Option<TenantStatus> {
+        let view = self.supervisor.tenant(tenant)?;
         let awaits = match view.want {
             Want::Up => self.supervisor.awaited(&view.name).cloned().collect(),
             Want::Down => Vec::new(),
@@ -137,11 +140,4 @@ impl Tenants<'_> {
             working_directory: launch.working_directory.display().to_string(),
         })
     }
-}
-
-/// Whether a tenant has come so far.
-pub(super) fn has_reached(until: Until, view: &View) -> bool {
-    let failed = until == Until::Tried && view.state == StateWord::Waiting;
-    let settled = wire::is_settled(view.want.into(), view.state.into(), view.ready);
-    failed || (settled && view.unapplied != Some(Unapplied::Underway))
 }

@@ -6,6 +6,7 @@
 //! closed, and only that one.
 
 mod guard;
+mod parts;
 mod service;
 
 use std::io;
@@ -24,6 +25,7 @@ use tokio::task::JoinHandle;
 use zlink::{ReadyListener, Server};
 
 use self::guard::{Guarded, hung_up};
+pub use self::parts::PART;
 use self::service::Service;
 use super::desk::Desk;
 use tenantd_api::wire;
@@ -204,7 +206,9 @@ impl Listener {
 
 /// Serves the connection in a task of its own, or says why not and closes it.
 fn admit(stream: UnixStream, places: &Arc<Semaphore>, service: &Service, closed: &Receiver<()>) {
-    let refusal = match stream.peer_cred() {
+    let peer = stream.peer_cred();
+    let pid = peer.as_ref().ok().and_then(tokio::net::unix::UCred::pid);
+    let refusal = match peer {
         Ok(peer) if !may_ask(peer.uid()) => {
             tracing::warn!(
                 pid = peer.pid(),
@@ -215,7 +219,7 @@ fn admit(stream: UnixStream, places: &Arc<Semaphore>, service: &Service, closed:
         }
         Ok(_) => match Arc::clone(places).try_acquire_owned() {
             Ok(place) => {
-                let service = service.clone();
+                let service = service.of(pid);
                 let closed = closed.clone();
                 tokio::task::spawn_local(async move {
                     serve(stream, service, closed).await;

@@ -9,12 +9,14 @@ use std::path::PathBuf;
 
 use tokio::sync::{mpsc, oneshot};
 
-use tenantd_api::wire::{AppStatus, Door, StateWord, TenantAnswer, Upgraded, Upgrading, Verb};
+use tenantd_api::wire::{Door, StateWord, TenantAnswer, Upgraded, Upgrading, Verb};
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::diff::Changes;
 use tenantd_host::network::leftover::Survey;
 
 use super::gc::Sorted;
+use super::programs::Part;
+use super::subscriptions::{Feed, WatchId};
 
 /// How many requests may wait for the loop. Further ones wait in their connections.
 const QUEUE: usize = 64;
@@ -59,12 +61,30 @@ pub enum NoReload {
 /// answered by that name, and then nothing was done to any of them.
 #[derive(Debug)]
 pub enum Ask {
-    /// What is the state of these tenants?
-    Status {
+    /// Which tenants are these, in the order of the manifest where all are meant?
+    Names {
         /// Which.
         tenants: Vec<TenantName>,
         /// Where the answer goes.
-        reply: oneshot::Sender<Result<AppStatus, Unknown>>,
+        reply: oneshot::Sender<Result<Vec<TenantName>, Unknown>>,
+    },
+    /// What is the state of these tenants? Those that are not there are left out.
+    Part {
+        /// Which.
+        tenants: Vec<TenantName>,
+        /// The subscription whose snapshot this is a part of.
+        watch: Option<WatchId>,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Part>,
+    },
+    /// Tell what happens to these tenants from now on.
+    Watch {
+        /// Which.
+        tenants: Vec<TenantName>,
+        /// The process that asks.
+        pid: Option<i32>,
+        /// Where the subscription goes.
+        reply: oneshot::Sender<Result<Feed, Unknown>>,
     },
     /// Start, stop or restart these tenants.
     Act {
@@ -76,15 +96,6 @@ pub enum Ask {
         permanent: bool,
         /// Where the answers go, one per tenant.
         reply: oneshot::Sender<Result<Vec<TenantAnswer>, Unknown>>,
-    },
-    /// Say when all of these tenants have come so far.
-    Settle {
-        /// Which.
-        tenants: Vec<TenantName>,
-        /// How far.
-        until: Until,
-        /// Where their state goes, once they are.
-        reply: oneshot::Sender<Result<AppStatus, Unknown>>,
     },
     /// End, and let the tenants go on.
     Leave {
@@ -132,15 +143,6 @@ pub enum Ask {
         /// Where the answer goes.
         reply: oneshot::Sender<Result<Door, NoDoor>>,
     },
-}
-
-/// How far a tenant has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Until {
-    /// It is settled, see [`TenantStatus::is_settled`](tenantd_api::wire::TenantStatus::is_settled).
-    Settled,
-    /// It is settled, or a try has failed and the next one is waited for.
-    Tried,
 }
 
 /// The loop has ended, or dropped the request: the supervisor is shutting down.

@@ -23,6 +23,8 @@ pub(super) enum Input {
         tenant: TenantName,
         /// Whether it is.
         autostart: bool,
+        /// Whether an operator's permanent want changed, which those who watch are told.
+        changed: bool,
     },
     /// The record of a tenant is to be written, although nothing was decided.
     Record(TenantName),

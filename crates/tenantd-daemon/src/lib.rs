@@ -15,7 +15,7 @@
 //!      apply ──▶ supervisor.handle(now, event): Step
 //!        │
 //!        ▼
-//!      carry out: records · transitions · actions · answers
+//!      carry out: records · transitions · actions
 //! ```
 //!
 //! Each owner holds a part of the state that no other code changes:
@@ -28,15 +28,15 @@
 //! * [`Wants`]: what operators want of tenants permanently.
 //! * [`Reloads`]: the manifest, and the changes of a reload that are not applied yet.
 //! * [`Handover`]: how this supervisor ends: by a stop, a detachment or an upgrade.
-//! * [`Transitions`]: where every change of a tenant's state is logged, counted and published.
+//! * [`Transitions`]: where every change of a tenant's state is logged and counted.
+//! * [`Subscriptions`]: the clients that watch tenants, and what each of them has yet to be told.
 //!
 //! A method of an owner sees that owner and its arguments, never the loop. An owner that needs to
 //! know something of another one is passed it for reading.
 //!
 //! A step is always carried out in the same order. What is about to be done is recorded first, so
 //! that a supervisor which dies at any point leaves a record from which the next one can go on. Then
-//! the transitions are published, then the actions are performed, and last the requests that wait
-//! for these tenants are answered.
+//! the transitions are published, and then the actions are performed.
 //!
 //! All of this runs on one thread. It never enters another namespace, and it waits for nothing but
 //! the next thing to happen: work that may block is done by a task of the executor's or by another
@@ -61,7 +61,8 @@ pub mod logs;
 pub mod manifest;
 pub mod notify;
 mod outflow;
-mod programs;
+pub mod programs;
+mod publish;
 mod readiness;
 pub mod ready;
 mod record;
@@ -75,6 +76,7 @@ mod start;
 mod state_file;
 mod store;
 mod strays;
+pub mod subscriptions;
 mod survivors;
 mod tally;
 pub mod tell;
@@ -89,6 +91,7 @@ pub mod way_back;
 use std::io;
 use std::time::Duration;
 
+use tenantd_api::wire::watch::EndReason;
 use tenantd_core::name::TenantName;
 use tenantd_core::supervisor::action::Action;
 use tenantd_core::supervisor::{Step, Supervisor};
@@ -106,6 +109,7 @@ use self::report::Report;
 use self::requests::{Owners, Requests};
 use self::signals::{Signal, Signals};
 use self::state_file::StateFile;
+use self::subscriptions::Subscriptions;
 use self::transitions::Transitions;
 use self::unit::Unit;
 use self::wants::{NotKept, Wants};
@@ -123,6 +127,7 @@ struct Daemon {
     reloads: Reloads,
     handover: Handover,
     transitions: Transitions,
+    subscriptions: Subscriptions,
     unit: Unit,
     signals: Signals,
 }
@@ -192,6 +197,7 @@ impl Daemon {
                     wants: &self.wants,
                     reloads: &mut self.reloads,
                     handover: &mut self.handover,
+                    subscriptions: &mut self.subscriptions,
                 },
             ),
             Next::Request(None) => {}
@@ -239,8 +245,12 @@ impl Daemon {
     fn apply(&mut self, input: Input) {
         match input {
             Input::Event(event) => {
-                self.transitions.on_event(&event, &self.supervisor);
+                let added = self.transitions.on_event(&event, &self.supervisor);
                 let step = self.supervisor.handle(clock::now(), event);
+                if let Some(tenant) = added {
+                    let (subscriptions, tenants) = self.watched();
+                    subscriptions.publish_added(tenant, tenants);
+                }
                 self.carry_out(step);
             }
             Input::Request(request) => {
@@ -259,13 +269,27 @@ impl Daemon {
                     crash::point("plan: tenant handed over", tenant.as_str());
                 }
             }
-            Input::Autostart { tenant, autostart } => {
+            Input::Autostart {
+                tenant,
+                autostart,
+                changed,
+            } => {
                 self.supervisor.set_autostart(&tenant, autostart);
                 self.record(&tenant);
+                if changed {
+                    let (subscriptions, tenants) = self.watched();
+                    subscriptions.publish_changed(&tenant, tenants);
+                }
             }
             Input::Record(tenant) => self.record(&tenant),
             Input::Drain => {
                 self.executor.pause();
+                // Whoever watches asks the next supervisor.
+                match self.handover.exit() {
+                    Some(Exit::Detach) => self.subscriptions.end(EndReason::Detached),
+                    Some(Exit::Upgrade) => self.subscriptions.end(EndReason::Upgrading),
+                    None => {}
+                }
                 self.requests.close();
                 self.handover.on_drained();
             }
@@ -289,21 +313,25 @@ impl Daemon {
             self.readiness
                 .on_transition(transition, view.as_ref(), plan.map(AsRef::as_ref));
         }
+        let (subscriptions, tenants) = self.watched();
+        subscriptions.publish_step(&step, tenants);
         for action in step.actions {
             if let Action::Forget { tenant } = &action {
                 self.forget(tenant);
             }
             self.executor.perform(action);
         }
-        for transition in &step.transitions {
-            let tenants = Tenants {
-                supervisor: &self.supervisor,
-                executor: &self.executor,
-                reloads: &self.reloads,
-                wants: &self.wants,
-            };
-            self.requests.on_transition(&transition.tenant, tenants);
-        }
+    }
+
+    /// Those who watch, and what they may see.
+    fn watched(&mut self) -> (&mut Subscriptions, Tenants<'_>) {
+        let tenants = Tenants {
+            supervisor: &self.supervisor,
+            executor: &self.executor,
+            reloads: &self.reloads,
+            wants: &self.wants,
+        };
+        (&mut self.subscriptions, tenants)
     }
 
     fn record(&mut self, tenant: &TenantName) {
@@ -319,13 +347,7 @@ impl Daemon {
         self.wants.forget(tenant);
         self.state_file.forget(tenant);
         self.transitions.on_forgotten();
-        let tenants = Tenants {
-            supervisor: &self.supervisor,
-            executor: &self.executor,
-            reloads: &self.reloads,
-            wants: &self.wants,
-        };
-        self.requests.on_forgotten(tenant, tenants);
+        self.subscriptions.publish_removed(tenant);
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use tenantd_api::wire::{AppStatus, Program};
+use tenantd_core::name::TenantName;
 use tenantd_host::program::ProgramFile;
 
 use super::answer::Tenants;
@@ -22,58 +23,103 @@ const LOOK_LIMIT: Duration = Duration::from_secs(1);
 /// The file that a tenant was started from, and the path by which it was.
 pub(super) type Started = Option<(PathBuf, ProgramFile)>;
 
+/// The state of some tenants, and what is needed to tell which program each of them runs.
+#[derive(Debug)]
+pub struct Part {
+    /// The state, in which no program is told.
+    pub status: AppStatus,
+    started: Vec<Started>,
+}
+
+impl Part {
+    /// A part of which it is not asked which programs run.
+    #[must_use]
+    pub fn untold(status: AppStatus) -> Self {
+        let started = Vec::new();
+        Self { status, started }
+    }
+}
+
 impl Tenants<'_> {
-    /// What each tenant of an answer was started from, in the same order.
-    pub(super) fn started(self, status: &AppStatus) -> Vec<Started> {
+    /// The state of these tenants, and what each of them was started from.
+    pub(super) fn part(self, tenants: &[TenantName]) -> Part {
+        let status = self.status(tenants);
         let started = |name| {
             let entry = self.executor.ledger().get(name)?;
             let program = entry.running.as_ref()?.program?;
             Some((entry.plan.launch.program.clone(), program))
         };
-        status.tenants.iter().map(|t| started(&t.name)).collect()
+        let started = status.tenants.iter().map(|t| started(&t.name)).collect();
+        Part { status, started }
     }
 }
 
-/// Says in an answer which tenants run the program that is on disk, and which an older one.
-pub(super) async fn compare(mut status: AppStatus, started: Vec<Started>) -> AppStatus {
-    let mut paths: Vec<PathBuf> = started.iter().flatten().map(|(p, _)| p.clone()).collect();
-    paths.sort_unstable();
-    paths.dedup();
-    if paths.is_empty() {
-        return status;
-    }
-    let found = match timeout(LOOK_LIMIT, spawn_blocking(move || look(paths))).await {
-        Ok(Ok(found)) => found,
-        Ok(Err(panicked)) => std::panic::resume_unwind(panicked.into_panic()),
-        Err(elapsed) => {
-            tracing::warn!("cannot tell which program is on disk: its filesystem hangs: {elapsed}");
-            return status;
+/// What is on the disk, as far as one answer has looked: each path once, and none any more once the
+/// disk did not answer in time.
+#[derive(Debug, Default)]
+pub(super) struct Disk {
+    found: HashMap<PathBuf, Option<Option<ProgramFile>>>,
+    hangs: bool,
+}
+
+impl Disk {
+    /// Says in a part which tenants run the program that is on disk, and which an older one.
+    pub(super) async fn compare(&mut self, part: Part) -> AppStatus {
+        let Part {
+            mut status,
+            started,
+        } = part;
+        let paths = started.iter().flatten().map(|(path, _)| path);
+        let mut paths: Vec<PathBuf> = paths
+            .filter(|path| !self.found.contains_key(*path))
+            .cloned()
+            .collect();
+        paths.sort_unstable();
+        paths.dedup();
+        if !paths.is_empty() && !self.hangs {
+            self.look(paths).await;
         }
-    };
-    for (tenant, started) in status.tenants.iter_mut().zip(started) {
-        tenant.program = started.and_then(|(path, program)| {
-            let now = found.get(&path)?;
-            Some(if *now == Some(program) {
-                Program::Current
-            } else {
-                Program::Older
-            })
-        });
+        for (tenant, started) in status.tenants.iter_mut().zip(started) {
+            tenant.program = started.and_then(|(path, program)| {
+                let now = (*self.found.get(&path)?)?;
+                Some(if now == Some(program) {
+                    Program::Current
+                } else {
+                    Program::Older
+                })
+            });
+        }
+        status
     }
-    status
+
+    async fn look(&mut self, paths: Vec<PathBuf>) {
+        match timeout(LOOK_LIMIT, spawn_blocking(move || look(paths))).await {
+            Ok(Ok(found)) => self.found.extend(found),
+            Ok(Err(panicked)) => std::panic::resume_unwind(panicked.into_panic()),
+            Err(elapsed) => {
+                tracing::warn!(
+                    "cannot tell which program is on disk: its filesystem hangs: {elapsed}"
+                );
+                self.hangs = true;
+            }
+        }
+    }
 }
 
 /// What each path names now: nothing, where the file is gone. Where it cannot be looked at, that is
 /// not known.
-fn look(paths: Vec<PathBuf>) -> HashMap<PathBuf, Option<ProgramFile>> {
-    let look = |path: PathBuf| match ProgramFile::at(&path) {
-        Ok(file) => Some((path, Some(file))),
-        Err(error) if error.kind() == ErrorKind::NotFound => Some((path, None)),
-        Err(error) => {
-            let path = path.display();
-            tracing::warn!("cannot tell which program is on disk as {path}: {error}");
-            None
-        }
+fn look(paths: Vec<PathBuf>) -> HashMap<PathBuf, Option<Option<ProgramFile>>> {
+    let look = |path: PathBuf| {
+        let found = match ProgramFile::at(&path) {
+            Ok(file) => Some(Some(file)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Some(None),
+            Err(error) => {
+                let path = path.display();
+                tracing::warn!("cannot tell which program is on disk as {path}: {error}");
+                None
+            }
+        };
+        (path, found)
     };
-    paths.into_iter().filter_map(look).collect()
+    paths.into_iter().map(look).collect()
 }

@@ -4,28 +4,27 @@
 //! A request for another owner is handed to that owner together with the channel for its answer. An
 //! answer that needs the disk is worked out by a task, so that the loop is not kept.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::spawn_local;
 
-use tenantd_api::wire::{AppStatus, TenantAnswer, Verb};
+use tenantd_api::wire::{TenantAnswer, Verb};
 use tenantd_core::name::TenantName;
 use tenantd_core::supervisor::Supervisor;
 use tenantd_core::supervisor::action::Answer;
 use tenantd_core::supervisor::event::Request;
 use tenantd_host::crash;
 
-use super::answer::{Tenants, has_reached};
+use super::answer::Tenants;
 use super::control::{Listener, Served};
-use super::desk::{self, Ask, Desk, Unknown, Until};
+use super::desk::{self, Ask, Desk, Unknown};
 use super::executor::Executor;
 use super::gc;
 use super::handover::Handover;
 use super::input::Input;
 use super::ledger::Ledger;
-use super::programs;
 use super::reload::{Reloads, Wish};
+use super::subscriptions::{Feed, Subscriptions};
 use super::wants::Wants;
 
 /// The control socket, and the requests that are not answered yet.
@@ -34,7 +33,6 @@ pub(super) struct Requests {
     control: Served,
     /// The control socket's way to the loop.
     desk: Desk,
-    waiters: Vec<Waiter>,
     acts: VecDeque<Act>,
 }
 
@@ -45,6 +43,7 @@ pub(super) struct Owners<'a> {
     pub(super) wants: &'a Wants,
     pub(super) reloads: &'a mut Reloads,
     pub(super) handover: &'a mut Handover,
+    pub(super) subscriptions: &'a mut Subscriptions,
 }
 
 type Replies = oneshot::Sender<Result<Vec<TenantAnswer>, Unknown>>;
@@ -58,14 +57,6 @@ struct Act {
     reply: Replies,
 }
 
-/// A client that waits until these tenants have come so far.
-struct Waiter {
-    tenants: Vec<TenantName>,
-    until: Until,
-    unsettled: BTreeSet<TenantName>,
-    reply: oneshot::Sender<Result<AppStatus, Unknown>>,
-}
-
 impl Requests {
     /// Serves a control socket.
     pub(super) fn serve(listener: Listener) -> Self {
@@ -74,7 +65,6 @@ impl Requests {
             asks,
             control: Served::start(listener, desk.clone()),
             desk,
-            waiters: Vec::new(),
             acts: VecDeque::new(),
         }
     }
@@ -96,6 +86,7 @@ impl Requests {
             wants,
             reloads,
             handover,
+            subscriptions,
         } = owners;
         let tenants = Tenants {
             supervisor,
@@ -106,33 +97,34 @@ impl Requests {
         let serving = handover.is_serving();
         // Whoever asked may be gone; then the answer is dropped.
         match ask {
-            Ask::Status {
+            Ask::Names {
                 tenants: names,
                 reply,
-            } => tell_status(tenants, &names, reply),
+            } => drop(reply.send(tenants.names(&names))),
+            Ask::Part {
+                tenants: names,
+                watch,
+                reply,
+            } => {
+                let names = subscriptions.part_of(watch, names);
+                drop(reply.send(tenants.part(&names)));
+            }
+            // The next supervisor is asked.
+            Ask::Watch { .. } if handover.exit().is_some() => {}
+            Ask::Watch {
+                tenants: names,
+                pid,
+                reply,
+            } => drop(reply.send(watch(&names, pid, tenants, subscriptions))),
             Ask::Act {
                 verb,
                 tenants: names,
                 permanent,
                 reply,
-            } => match tenants.views(&names) {
+            } => match tenants.names(&names) {
                 Err(unknown) => drop(reply.send(Err(unknown))),
-                Ok(views) if views.is_empty() => drop(reply.send(Ok(Vec::new()))),
-                Ok(views) => self.acts.push_back(Act {
-                    verb,
-                    permanent,
-                    left: views.into_iter().map(|view| view.name).collect(),
-                    answers: Vec::with_capacity(names.len()),
-                    reply,
-                }),
+                Ok(names) => self.act(verb, names, permanent, reply),
             },
-            // The next supervisor is asked.
-            Ask::Settle { .. } if handover.exit().is_some() => {}
-            Ask::Settle {
-                tenants: names,
-                until,
-                reply,
-            } => self.wait(names, until, reply, tenants),
             Ask::Upgrade { reply } => handover.preflight(&executor.site().app, Some(reply)),
             Ask::Upgraded { reply } => drop(reply.send(handover.upgraded())),
             Ask::Leave { reply } => drop(reply.send(handover.detach())),
@@ -151,27 +143,18 @@ impl Requests {
         }
     }
 
-    /// Answers once these tenants have come so far, which may be now.
-    fn wait(
-        &mut self,
-        names: Vec<TenantName>,
-        until: Until,
-        reply: oneshot::Sender<Result<AppStatus, Unknown>>,
-        tenants: Tenants<'_>,
-    ) {
-        let views = match tenants.views(&names) {
-            Ok(views) => views,
-            Err(unknown) => return drop(reply.send(Err(unknown))),
-        };
-        let unsettled = views.iter().filter(|view| !has_reached(until, view));
-        let unsettled = unsettled.map(|view| view.name.clone()).collect();
-        self.waiters.push(Waiter {
-            tenants: names,
-            until,
-            unsettled,
+    /// Has the supervisor asked this about each of these tenants.
+    fn act(&mut self, verb: Verb, tenants: Vec<TenantName>, permanent: bool, reply: Replies) {
+        if tenants.is_empty() {
+            return drop(reply.send(Ok(Vec::new())));
+        }
+        self.acts.push_back(Act {
+            verb,
+            permanent,
+            answers: Vec::with_capacity(tenants.len()),
+            left: tenants.into(),
             reply,
         });
-        self.dismiss(tenants);
     }
 
     /// What is to be applied next.
@@ -201,47 +184,8 @@ impl Requests {
         }
     }
 
-    /// Tells waiters about a tenant that changed.
-    pub(super) fn on_transition(&mut self, tenant: &TenantName, tenants: Tenants<'_>) {
-        if self.waiters.is_empty() {
-            return;
-        }
-        let Some(view) = tenants.supervisor.tenant(tenant) else {
-            return;
-        };
-        for waiter in &mut self.waiters {
-            if has_reached(waiter.until, &view) {
-                waiter.unsettled.remove(tenant);
-            }
-        }
-        self.dismiss(tenants);
-    }
-
-    /// Tells waiters about a tenant that is there no more: nobody waits for it alone but to hear
-    /// just that.
-    pub(super) fn on_forgotten(&mut self, tenant: &TenantName, tenants: Tenants<'_>) {
-        for waiter in &mut self.waiters {
-            waiter.unsettled.remove(tenant);
-            if waiter.tenants.len() > 1 {
-                waiter.tenants.retain(|waited| waited != tenant);
-            }
-        }
-        self.dismiss(tenants);
-    }
-
-    /// Answers the waiters that have nothing left to wait for, and forgets those that left.
-    fn dismiss(&mut self, tenants: Tenants<'_>) {
-        let done = |waiter: &mut Waiter| waiter.unsettled.is_empty() || waiter.reply.is_closed();
-        let done: Vec<Waiter> = self.waiters.extract_if(.., done).collect();
-        for waiter in done {
-            let _gone = waiter.reply.send(tenants.status(&waiter.tenants));
-        }
-    }
-
-    /// Accepts no connection from now on, and answers the requests that have come. A client that waits
-    /// for tenants asks the next supervisor.
+    /// Accepts no connection from now on, and answers the requests that have come.
     pub(super) fn close(&mut self) {
-        self.waiters.clear();
         self.control.close();
     }
 
@@ -258,26 +202,18 @@ impl Requests {
 
     /// Ends the service: clients that wait are told so before the socket is removed.
     pub(super) async fn end(self) {
-        drop((self.waiters, self.acts, self.asks));
+        drop((self.acts, self.asks));
         self.control.end().await;
     }
 }
 
-/// Answers with the status, once it is known which program each tenant runs.
-fn tell_status(
-    tenants: Tenants<'_>,
+/// Takes on a client that watches these tenants, or all if none is named.
+fn watch(
     names: &[TenantName],
-    reply: oneshot::Sender<Result<AppStatus, Unknown>>,
-) {
-    match tenants.status(names) {
-        Err(unknown) => {
-            let _gone = reply.send(Err(unknown));
-        }
-        Ok(status) => {
-            let started = tenants.started(&status);
-            spawn_local(async move {
-                let _gone = reply.send(Ok(programs::compare(status, started).await));
-            });
-        }
-    }
+    pid: Option<i32>,
+    tenants: Tenants<'_>,
+    subscriptions: &mut Subscriptions,
+) -> Result<Feed, Unknown> {
+    let watched = tenants.names(names)?;
+    Ok(subscriptions.subscribe(watched, names.is_empty(), pid))
 }

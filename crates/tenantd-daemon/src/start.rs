@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
 use tenantd_api::wire::LogPlace;
+use tenantd_api::wire::watch::EndReason;
 use tenantd_core::name::AppName;
 use tenantd_core::plan::model::Plan;
 use tenantd_core::supervisor::view::{StateWord, View};
@@ -39,6 +40,7 @@ use super::requests::Requests;
 use super::signals::Signals;
 use super::site::{Cgroups, Site};
 use super::state_file::StateFile;
+use super::subscriptions::Subscriptions;
 use super::tell::LastWords;
 use super::transitions::Transitions;
 use super::under_way::UnderWay;
@@ -165,6 +167,7 @@ async fn open(
         reloads,
         handover: Handover::new(upgrade, last_words),
         transitions: Transitions::default(),
+        subscriptions: Subscriptions::default(),
         unit: Unit::new(),
         signals,
     };
@@ -217,7 +220,8 @@ fn find_cgroups(app: &AppName) -> anyhow::Result<Option<Cgroups>> {
 
 /// Ends with everything standing: whoever waits hears the end of it before the sockets go, and what
 /// was read of the tenants' output is written on.
-async fn detach(daemon: Daemon) {
+async fn detach(mut daemon: Daemon) {
+    daemon.subscriptions.told().await;
     daemon.requests.end().await;
     drop(daemon.readiness);
     crash::point("leave: sockets closed", "");
@@ -225,9 +229,12 @@ async fn detach(daemon: Daemon) {
 }
 
 /// Takes away what all tenants shared, and gives what could not be taken.
-async fn end(daemon: Daemon) -> Vec<anyhow::Error> {
+async fn end(mut daemon: Daemon) -> Vec<anyhow::Error> {
     let mut left = stuck(&daemon.supervisor);
     left.extend(daemon.executor.take_leftovers().await);
+    // Whoever watches hears the end of it before the socket goes.
+    daemon.subscriptions.end(EndReason::Ended);
+    daemon.subscriptions.told().await;
     daemon.requests.end().await;
     drop(daemon.readiness);
     crash::point("finish: sockets closed", "");

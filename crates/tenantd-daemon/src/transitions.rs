@@ -1,8 +1,9 @@
 //! Transitions: the one place to which every change of a tenant's state is handed, once it is on
-//! record. They are logged and counted here, and subscribers are to be told from here.
+//! record. They are logged and counted here; [`publish`](super::publish) tells those who watch.
 
 use std::time::Duration;
 
+use tenantd_core::name::TenantName;
 use tenantd_core::supervisor::event::Event;
 use tenantd_core::supervisor::view::{StateWord, View};
 use tenantd_core::supervisor::{Cause, Find, Supervisor, Transition};
@@ -18,12 +19,20 @@ pub(super) struct Transitions {
 
 impl Transitions {
     /// An event is about to be decided: it may bring a tenant that nobody has counted.
-    pub(super) fn on_event(&mut self, event: &Event, supervisor: &Supervisor) {
-        if let Event::Planned { tenant, .. } = event
-            && supervisor.tenant(tenant).is_none()
-        {
-            self.tally.begin();
+    /// Returns that one.
+    pub(super) fn on_event(
+        &mut self,
+        event: &Event,
+        supervisor: &Supervisor,
+    ) -> Option<TenantName> {
+        let Event::Planned { tenant, .. } = event else {
+            return None;
+        };
+        if supervisor.tenant(tenant).is_some() {
+            return None;
         }
+        self.tally.begin();
+        Some(tenant.clone())
     }
 
     /// Publishes a transition; `view` is the tenant as it is now.

@@ -154,13 +154,14 @@ impl Wants {
         let Some(plan) = ledger.plan(tenant) else {
             return;
         };
-        match permanent {
+        let before = match permanent {
             Some(up) => self.kept.insert(tenant.clone(), up),
             None => self.kept.remove(tenant),
         };
         self.inputs.push_back(Input::Autostart {
             tenant: tenant.clone(),
             autostart: permanent.unwrap_or(plan.policy.autostart),
+            changed: before != permanent,
         });
     }
 

@@ -22,6 +22,8 @@ use tenantd_api::wire::{
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_daemon::control;
 use tenantd_daemon::desk::{self, Ask, NoDoor, Unknown};
+use tenantd_daemon::programs::Part;
+use tenantd_daemon::subscriptions::Subscriptions;
 
 /// Far more than anything here takes: past it, a test has failed.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -92,6 +94,12 @@ fn status(app: &AppName, names: &[TenantName]) -> Result<AppStatus, Unknown> {
     })
 }
 
+fn names(status: &Result<AppStatus, Unknown>) -> Result<Vec<TenantName>, Unknown> {
+    let tenants = status.as_ref().map(|status| &status.tenants);
+    let names = tenants.map(|tenants| tenants.iter().map(|tenant| tenant.name.clone()).collect());
+    names.map_err(Clone::clone)
+}
+
 struct Script {
     app: AppName,
     door: Option<Door>,
@@ -99,8 +107,9 @@ struct Script {
     down: bool,
     /// Where the tenants' output goes.
     logs: LogPlace,
-    /// Dies instead of answering a settle.
+    /// Dies instead of taking on a subscriber.
     dies: bool,
+    subscriptions: Subscriptions,
 }
 
 impl Script {
@@ -112,29 +121,41 @@ impl Script {
             down: false,
             logs: LogPlace::Files,
             dies: false,
+            subscriptions: Subscriptions::default(),
         }
+    }
+
+    fn status(&self, tenants: &[TenantName]) -> Result<AppStatus, Unknown> {
+        let mut status = status(&self.app, tenants)?;
+        status.logs = self.logs;
+        if self.down {
+            status.tenants[0].state = StateWord::Down;
+            status.tenants[0].want = Want::Down;
+        }
+        Ok(status)
     }
 
     /// Gives its answer; false ends the supervisor.
     fn answer(&mut self, ask: Ask) -> bool {
         // A client that is gone needs no answer.
         match ask {
-            Ask::Status { tenants, reply } => {
-                let mut status = status(&self.app, &tenants);
-                if let Ok(status) = &mut status {
-                    status.logs = self.logs;
-                }
-                drop(reply.send(status));
+            Ask::Names { tenants, reply } => {
+                drop(reply.send(names(&self.status(&tenants))));
             }
-            Ask::Settle { tenants, reply, .. } => {
+            Ask::Part { tenants, reply, .. } => {
+                let status = self.status(&tenants).unwrap();
+                drop(reply.send(Part::untold(status)));
+            }
+            Ask::Watch { tenants, reply, .. } => {
                 if self.dies {
                     return false;
                 }
-                let mut settled = status(&self.app, &tenants);
-                if let (true, Ok(settled)) = (self.down, &mut settled) {
-                    settled.tenants[0].state = StateWord::Down;
-                }
-                drop(reply.send(settled));
+                let names = names(&self.status(&tenants));
+                let feed = names.map(|names| {
+                    let all = tenants.is_empty();
+                    self.subscriptions.subscribe(names, all, None)
+                });
+                drop(reply.send(feed));
             }
             Ask::Act {
                 verb,

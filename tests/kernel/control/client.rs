@@ -9,7 +9,7 @@ fn client_and_server_understand_each_other() {
         let mut connection = Connection::open(&app).await.unwrap();
         let acme = [tenant("acme")];
         assert_eq!(connection.status(&acme).await.unwrap(), status(&app, &acme));
-        assert_eq!(connection.settle(&[]).await.unwrap(), status(&app, &acme));
+        assert_eq!(connection.status(&[]).await.unwrap(), status(&app, &acme));
         assert_eq!(connection.enter(&acme[0]).await.unwrap(), door());
         for (verb, expected) in [
             (Verb::Start, Answer::Accepted),
@@ -51,20 +51,20 @@ fn errors_are_typed_and_leave_the_connection_usable() {
 fn a_waiting_request_delays_nobody() {
     with_server(|app, mut asks| async move {
         let asked = app.clone();
-        let settling = tokio::task::spawn_local(async move {
+        let waiting = tokio::task::spawn_local(async move {
             let mut connection = Connection::open(&asked).await.unwrap();
-            connection.settle(&[]).await
+            connection.reload().await
         });
-        // The settle is at the desk, and stays there.
-        let Some(Ask::Settle { reply: held, .. }) = asks.recv().await else {
-            panic!("a settle was sent");
+        // The reload is at the desk, and stays there.
+        let Some(Ask::Reload { reply: held }) = asks.recv().await else {
+            panic!("a reload was sent");
         };
         tokio::task::spawn_local(answer_all(app.clone(), asks));
         let mut second = Connection::open(&app).await.unwrap();
         assert!(second.status(&[]).await.is_ok());
-        assert!(!settling.is_finished());
-        held.send(Ok(status(&app, &[]))).unwrap();
-        assert_eq!(settling.await.unwrap().unwrap(), status(&app, &[]));
+        assert!(!waiting.is_finished());
+        held.send(Ok(Changes::default())).unwrap();
+        assert_eq!(waiting.await.unwrap().unwrap(), Changes::default());
     });
 }
 
@@ -72,10 +72,10 @@ fn a_waiting_request_delays_nobody() {
 fn a_request_of_a_peer_that_left_is_dropped() {
     with_server(|app, mut asks| async move {
         let mut peer = UnixStream::connect(wire::control_socket(&app)).unwrap();
-        peer.write_all(&call("io.tenantd.Supervisor.Settle", &json!({})))
+        peer.write_all(&call("io.tenantd.Supervisor.Reload", &json!({})))
             .unwrap();
-        let Some(Ask::Settle { mut reply, .. }) = asks.recv().await else {
-            panic!("a settle was sent");
+        let Some(Ask::Reload { mut reply }) = asks.recv().await else {
+            panic!("a reload was sent");
         };
         assert!(!reply.is_closed());
         drop(peer);
@@ -170,17 +170,17 @@ fn a_stranger_in_the_sockets_place_is_left_alone() {
 fn a_supervisor_that_ends_says_so() {
     with_server(|app, mut asks| async move {
         let asked = app.clone();
-        let settling = tokio::task::spawn_local(async move {
+        let waiting = tokio::task::spawn_local(async move {
             let mut connection = Connection::open(&asked).await.unwrap();
-            connection.settle(&[]).await
+            connection.reload().await
         });
-        let Some(Ask::Settle { reply, .. }) = asks.recv().await else {
-            panic!("a settle was sent");
+        let Some(Ask::Reload { reply }) = asks.recv().await else {
+            panic!("a reload was sent");
         };
         // Asked again, it has nobody to answer either.
         drop(reply);
         drop(asks);
-        let text = settling.await.unwrap().unwrap_err().to_string();
+        let text = waiting.await.unwrap().unwrap_err().to_string();
         assert!(text.contains("is shutting down"), "{text}");
         let error = Connection::open(&app)
             .await
@@ -204,7 +204,7 @@ fn a_supervisor_that_dies_is_told_from_one_that_answers() {
             assert!(peer.read(&mut byte).unwrap() > 0);
         });
         let mut connection = Connection::open(&app).await.unwrap();
-        let error = connection.settle(&[]).await.unwrap_err();
+        let error = connection.reload().await.unwrap_err();
         dying.await.unwrap();
         assert!(matches!(error, ClientError::Died { .. }), "{error:?}");
         assert!(

@@ -3,7 +3,9 @@
 
 mod client;
 mod random;
+mod stall;
 mod varlink;
+mod watch;
 
 use crate::support;
 
@@ -24,6 +26,8 @@ use tenantd_core::plan::fields::Touches;
 use tenantd_core::stage::{Failure, Stage};
 use tenantd_daemon::control::{self, CONNECTIONS_MAX, ControlError};
 use tenantd_daemon::desk::{self, Ask, Desk, NoDoor, NoReload, Unknown};
+use tenantd_daemon::programs::Part;
+use tenantd_daemon::subscriptions::Subscriptions;
 use tokio::sync::mpsc;
 
 /// Far more than anything here takes: past it, a test has failed.
@@ -123,19 +127,30 @@ fn changes(renewed: &TenantName) -> Changes {
     }
 }
 
+/// The only tenant there is, if no other is asked for.
+fn known(tenants: &[TenantName]) -> Result<Vec<TenantName>, Unknown> {
+    match tenants.iter().find(|name| name.as_str() != "acme").cloned() {
+        Some(tenant) => Err(Unknown { tenant }),
+        None => Ok(vec![tenant("acme")]),
+    }
+}
+
 /// A desk that answers everything at once.
 async fn answer_all(app: AppName, mut asks: mpsc::Receiver<Ask>) {
     let acme = tenant("acme");
+    let mut subscriptions = Subscriptions::default();
     while let Some(ask) = asks.recv().await {
         match ask {
-            Ask::Status { tenants, reply } | Ask::Settle { tenants, reply, .. } => {
-                let unknown = tenants.iter().find(|&name| *name != acme).cloned();
-                let answer = match unknown {
-                    Some(tenant) => Err(Unknown { tenant }),
-                    None => Ok(status(&app, std::slice::from_ref(&acme))),
-                };
+            Ask::Names { tenants, reply } => {
                 // The peer may have left.
-                let _ = reply.send(answer);
+                let _ = reply.send(known(&tenants));
+            }
+            Ask::Part { tenants, reply, .. } => {
+                let _ = reply.send(Part::untold(status(&app, &tenants)));
+            }
+            Ask::Watch { tenants, reply, .. } => {
+                let feed = known(&tenants).map(|names| subscriptions.subscribe(names, true, None));
+                let _ = reply.send(feed);
             }
             Ask::Act { verb, reply, .. } => {
                 let answer = match verb {

@@ -5,14 +5,14 @@ use super::*;
 #[test]
 fn a_peer_that_only_ended_its_sending_is_answered() {
     with_server(|app, mut asks| async move {
-        let bytes = call("io.tenantd.Supervisor.Settle", &json!({}));
+        let bytes = call("io.tenantd.Supervisor.Reload", &json!({}));
         let asked = app.clone();
         let answer = tokio::task::spawn_local(async move { raw(&asked, bytes, true).await });
-        let Some(Ask::Settle { reply, .. }) = asks.recv().await else {
-            panic!("a settle was sent");
+        let Some(Ask::Reload { reply }) = asks.recv().await else {
+            panic!("a reload was sent");
         };
-        reply.send(Ok(status(&app, &[]))).unwrap();
-        assert_eq!(answer.await.unwrap()[0]["parameters"]["app"], app.as_str());
+        reply.send(Ok(changes(&tenant("acme")))).unwrap();
+        assert_eq!(answer.await.unwrap()[0]["parameters"]["unchanged"], 7);
     });
 }
 

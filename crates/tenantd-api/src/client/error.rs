@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::wire;
 use crate::wire::varlink::Refusal;
+use crate::wire::watch::EndReason;
 use tenantd_core::name::AppName;
 
 /// Why there is no answer.
@@ -73,6 +74,23 @@ pub enum ClientError {
         /// The application.
         app: AppName,
     },
+    /// A subscription broke off without a word.
+    #[error(
+        "{app}: the connection to its supervisor broke off, as when it was killed: its tenants go on \
+         without one until it is started again; see its log (`journalctl -u tenantd@{app}`)"
+    )]
+    Lost {
+        /// The application.
+        app: AppName,
+    },
+    /// The supervisor ended a subscription.
+    #[error("{app}: {}", ended(*.reason))]
+    SubscriptionEnded {
+        /// The application.
+        app: AppName,
+        /// Why.
+        reason: EndReason,
+    },
     /// There is no such tenant.
     #[error("{tenant}: {app} has no tenant of this name: see `tenantd status --app {app}`")]
     UnknownTenant {
@@ -124,6 +142,7 @@ impl ClientError {
             Refusal::NotUpgraded { reason } => {
                 (app.to_string(), format!("the upgrade is refused: {reason}"))
             }
+            Refusal::OnlyMore => (app.to_string(), "it was asked without `more`".to_owned()),
             Refusal::ShuttingDown => {
                 let reason = "its supervisor is shutting down: nothing more can be asked of it";
                 (app.to_string(), reason.into())
@@ -145,6 +164,17 @@ impl ClientError {
             self,
             Self::NotRunning { .. } | Self::Left { .. } | Self::Dead { .. }
         )
+    }
+}
+
+fn ended(reason: EndReason) -> &'static str {
+    match reason {
+        EndReason::Ended => "its supervisor has ended, and its tenants with it",
+        EndReason::Detached => "its supervisor has left, and its tenants go on without one",
+        EndReason::Upgrading => "its supervisor is being upgraded: ask again",
+        EndReason::TooSlow => {
+            "its supervisor ended the subscription: events came faster than they were read"
+        }
     }
 }
 

@@ -1,9 +1,14 @@
 //! Asks the supervisor of an application. It shows nothing and decides nothing; what an answer
 //! means to a person is said in the command line.
+//!
+//! A [`Connection`] asks and is answered; [`watch`] is told what happens. `examples/watch.rs` uses
+//! both.
 
 pub mod app;
 mod error;
+mod framing;
 pub mod survey;
+pub mod watch;
 
 use std::io;
 use std::path::PathBuf;
@@ -50,18 +55,7 @@ impl Connection {
         let app = app.clone();
         match zlink::tokio::unix::connect(wire::control_socket(&app)).await {
             Ok(varlink) => Ok(Self { varlink, app }),
-            Err(zlink::Error::Io(source)) => Err(match source.kind() {
-                io::ErrorKind::NotFound if app::left().is_ok_and(|left| left.contains(&app)) => {
-                    ClientError::Left { app }
-                }
-                io::ErrorKind::NotFound => {
-                    let others = app::running().unwrap_or_default();
-                    ClientError::NotRunning { app, others }
-                }
-                io::ErrorKind::ConnectionRefused => ClientError::Dead { app },
-                io::ErrorKind::PermissionDenied => ClientError::NotAllowed { app },
-                _ => ClientError::Connect { app, source },
-            }),
+            Err(zlink::Error::Io(source)) => Err(not_connected(&app, source)),
             Err(source) => Err(ClientError::Protocol { app, source }),
         }
     }
@@ -107,24 +101,6 @@ impl Connection {
             Verb::Stop => self.varlink.stop(tenants, permanent).await,
             Verb::Restart => self.varlink.restart(tenants).await,
         }
-    }
-
-    /// The state of these tenants, or of all if none is named, once nothing more will happen to
-    /// any of them.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn settle(&mut self, tenants: &[TenantName]) -> Result<AppStatus, ClientError> {
-        follow!(self.settle(tenants))
-    }
-
-    /// As [`Connection::settle`], but a tenant that failed and waits for its next try is not
-    /// waited for.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
-    pub async fn tried(&mut self, tenants: &[TenantName]) -> Result<AppStatus, ClientError> {
-        follow!(self.tried(tenants))
     }
 
     /// Ends the supervisor, and lets the tenants go on. It is done when its process has ended.
@@ -236,6 +212,23 @@ impl Connection {
             Err(zlink::Error::Io(error)) if is_closed(&error) => Err(ClientError::Died { app }),
             Err(source) => Err(ClientError::Protocol { app, source }),
         }
+    }
+}
+
+/// Why the control socket cannot be connected to.
+fn not_connected(app: &AppName, source: io::Error) -> ClientError {
+    let app = app.clone();
+    match source.kind() {
+        io::ErrorKind::NotFound if app::left().is_ok_and(|left| left.contains(&app)) => {
+            ClientError::Left { app }
+        }
+        io::ErrorKind::NotFound => {
+            let others = app::running().unwrap_or_default();
+            ClientError::NotRunning { app, others }
+        }
+        io::ErrorKind::ConnectionRefused => ClientError::Dead { app },
+        io::ErrorKind::PermissionDenied => ClientError::NotAllowed { app },
+        _ => ClientError::Connect { app, source },
     }
 }
 

@@ -56,6 +56,8 @@ pub enum Refusal {
         /// Why not.
         reason: String,
     },
+    /// The method has more than one reply, and was called without `more`.
+    OnlyMore,
     /// The supervisor is ending and answers nothing more.
     ShuttingDown,
     /// The program on disk would not serve, and the one that runs carries on.
@@ -285,11 +287,6 @@ pub trait Supervisor {
     ) -> zlink::Result<Result<Answers, Refusal>>;
     /// Ends their launches and starts others.
     async fn restart(&mut self, tenants: &[TenantName]) -> zlink::Result<Result<Answers, Refusal>>;
-    /// Their state, once nothing more will happen to any of them.
-    async fn settle(&mut self, tenants: &[TenantName])
-    -> zlink::Result<Result<AppStatus, Refusal>>;
-    /// Their state, once nothing more will happen to any of them, or a try has failed.
-    async fn tried(&mut self, tenants: &[TenantName]) -> zlink::Result<Result<AppStatus, Refusal>>;
     /// Ends the supervisor, and lets the tenants go on.
     async fn leave(&mut self) -> zlink::Result<Result<(), Refusal>>;
     /// Reads the manifest again and does what is different.

@@ -152,6 +152,11 @@ impl Supervisor {
         self.tenants.get(index).map(|slot| slot.tenant.view())
     }
 
+    /// The names of all tenants, in the order in which they were planned.
+    pub fn names(&self) -> impl Iterator<Item = &TenantName> {
+        self.tenants.values().map(|slot| slot.tenant.name())
+    }
+
     /// All tenants as they are now, in the order in which they were planned.
     pub fn tenants(&self) -> impl Iterator<Item = View> + '_ {
         self.tenants.values().map(|slot| slot.tenant.view())

@@ -4,6 +4,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
+use rustix::net::Shutdown;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -65,13 +66,9 @@ impl ReadHalf for Reader {
 #[derive(Debug)]
 pub(super) struct Writer(OwnedWriteHalf);
 
-impl WriteHalf for Writer {
-    async fn write(
-        &mut self,
-        mut rest: &[u8],
-        _fds: &[impl AsFd],
-        _credentials: Option<&PassedCredentials>,
-    ) -> zlink::Result<()> {
+impl Writer {
+    /// Gives all of it to the kernel, and waits for the peer to read where that does not take it.
+    pub(super) async fn send(&self, mut rest: &[u8]) -> io::Result<()> {
         while !rest.is_empty() {
             self.0.writable().await?;
             match self.0.try_write(rest) {
@@ -80,6 +77,25 @@ impl WriteHalf for Writer {
             }
         }
         Ok(())
+    }
+
+    /// Ends the connection, in the middle of an answer. What was sent is still read by the peer.
+    pub(super) fn hang_up(&self) {
+        let stream: &UnixStream = self.0.as_ref();
+        if let Err(error) = rustix::net::shutdown(stream, Shutdown::Both) {
+            tracing::debug!(%error, "a connection has ended already");
+        }
+    }
+}
+
+impl WriteHalf for Writer {
+    async fn write(
+        &mut self,
+        bytes: &[u8],
+        _fds: &[impl AsFd],
+        _credentials: Option<&PassedCredentials>,
+    ) -> zlink::Result<()> {
+        Ok(self.send(bytes).await?)
     }
 }
 

@@ -3,11 +3,18 @@
 
 #![allow(missing_docs, reason = "the macro makes a public enum without any")]
 
-use crate::desk::{Ask, Closed, Desk, NoDoor, NoReload, Unknown, Until};
+use futures_util::stream::{self, Stream};
+use zlink::Reply;
+use zlink::connection::Socket;
+
+use super::guard::Writer;
+use super::parts::{self, Unsent};
+use crate::desk::{Ask, Closed, Desk, NoDoor, NoReload, Unknown};
 use crate::gc;
 use crate::site::blocking;
 use tenantd_api::wire::varlink::description::{Failure, FieldChange, TenantChange};
 use tenantd_api::wire::varlink::{AnswerWord, Answered, Answers, Described, ManifestPath, Refusal};
+use tenantd_api::wire::watch::{EndReason, EventKind, ProgramExit, Snapshot, TenantEvent, Update};
 use tenantd_api::wire::{
     AppStatus, Door, Leftover, LeftoverFate, LeftoverKind, Leftovers, LogPlace, Program, StateWord,
     TenantStatus, Tracking, Upgraded, Upgrading, Verb, Want,
@@ -29,6 +36,8 @@ fn named(tenants: Option<Names>) -> Vec<TenantName> {
 pub(super) struct Service {
     app: AppName,
     desk: Desk,
+    /// The process that asks.
+    peer: Option<i32>,
 }
 
 impl From<Unknown> for Refusal {
@@ -56,17 +65,19 @@ impl From<Closed> for Refusal {
 
 impl Service {
     pub(super) fn new(app: AppName, desk: Desk) -> Self {
-        Self { app, desk }
+        Self {
+            app,
+            desk,
+            peer: None,
+        }
     }
 
-    async fn reached(&self, tenants: Option<Names>, until: Until) -> Result<AppStatus, Refusal> {
-        let tenants = named(tenants);
-        let ask = |reply| Ask::Settle {
-            tenants,
-            until,
-            reply,
-        };
-        Ok(self.desk.ask(ask).await??)
+    /// The same for the connection of this process.
+    pub(super) fn of(&self, peer: Option<i32>) -> Self {
+        Self {
+            peer,
+            ..self.clone()
+        }
     }
 
     async fn act(
@@ -89,25 +100,75 @@ impl Service {
     }
 }
 
+/// What is left for zlink to send of an answer that was sent in parts: nothing, or a refusal.
+fn sent<T>(
+    result: Result<(), Unsent>,
+    writer: &Writer,
+) -> impl Stream<Item = Result<Reply<T>, Refusal>> + Unpin + use<T> {
+    let refusal = match result {
+        Ok(()) => None,
+        Err(Unsent::Refused(refusal)) => Some(refusal),
+        Err(Unsent::Broken(error)) => {
+            tracing::debug!(%error, "an answer is not sent to its end");
+            writer.hang_up();
+            None
+        }
+    };
+    stream::iter(refusal.map(Err))
+}
+
 /// The supervisor of one application. An absent or empty list of tenants means all of them. A
 /// list with an unknown name is refused as a whole.
 #[zlink::service(
     interface = "io.tenantd.Supervisor",
     types = [
         TenantStatus, Want, StateWord, Program, Tracking, LogPlace, Failure, Answered, AnswerWord,
-        FieldChange, TenantChange, Leftover, LeftoverKind, LeftoverFate
+        FieldChange, TenantChange, Leftover, LeftoverKind, LeftoverFate, Snapshot, TenantEvent,
+        EventKind, ProgramExit, EndReason
     ],
     vendor = "tenantd",
     product = "tenantd",
     version = env!("CARGO_PKG_VERSION"),
     url = "https://varlink.org"
 )]
-impl Service {
-    /// The state of these tenants.
-    async fn status(&self, tenants: Option<Names>) -> Result<AppStatus, Refusal> {
+impl<Sock> Service
+where
+    Sock: Socket<WriteHalf = Writer>,
+{
+    /// The state of these tenants. With `more` it comes in several replies, of some tenants each, in
+    /// the order of the manifest. The state of each tenant is of one moment; those of two tenants may
+    /// be of two.
+    #[zlink(more)]
+    async fn status(
+        &self,
+        more: bool,
+        tenants: Option<Names>,
+        #[zlink(connection)] conn: &mut Connection<Sock>,
+    ) -> impl Stream<Item = Result<Reply<AppStatus>, Refusal>> + Unpin {
+        let writer = conn.write().write_half();
         let tenants = named(tenants);
-        let ask = |reply| Ask::Status { tenants, reply };
-        Ok(self.desk.ask(ask).await??)
+        sent(
+            parts::status(&self.desk, tenants, more, writer).await,
+            writer,
+        )
+    }
+
+    /// What happens to these tenants: a snapshot, and then every event, until the connection or the
+    /// supervisor ends. It is called with `more`.
+    #[zlink(more)]
+    async fn watch(
+        &self,
+        more: bool,
+        tenants: Option<Names>,
+        #[zlink(connection)] conn: &mut Connection<Sock>,
+    ) -> impl Stream<Item = Result<Reply<Update>, Refusal>> + Unpin {
+        let writer = conn.write().write_half();
+        let tenants = named(tenants);
+        let result = match more {
+            true => parts::watch(&self.desk, tenants, self.peer, writer).await,
+            false => Err(Unsent::Refused(Refusal::OnlyMore)),
+        };
+        sent(result, writer)
     }
 
     /// Wants these tenants up, now: overrides any wait and ends a hold. A permanent want outlives the
@@ -134,17 +195,6 @@ impl Service {
     /// Ends the launches of these tenants and starts others.
     async fn restart(&self, tenants: Option<Names>) -> Result<Answers, Refusal> {
         self.act(Verb::Restart, tenants, false).await
-    }
-
-    /// The state of these tenants, once each is as wanted or was given up.
-    async fn settle(&self, tenants: Option<Names>) -> Result<AppStatus, Refusal> {
-        self.reached(tenants, Until::Settled).await
-    }
-
-    /// The state of these tenants, once each is as wanted, was given up, or has failed and waits
-    /// for its next try.
-    async fn tried(&self, tenants: Option<Names>) -> Result<AppStatus, Refusal> {
-        self.reached(tenants, Until::Tried).await
     }
 
     /// Ends the supervisor, and lets the tenants go on. The answer says that it is begun; it is done

@@ -1,0 +1,255 @@
+//! `events`: the state of tenants and what happens to them, a line each: for people, or as JSON for
+//! programs.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{End, act, status};
+use tenantd_api::client::watch::{Subscription, Watched};
+use tenantd_api::wire::watch::{EventKind, ProgramExit, TenantEvent};
+use tenantd_api::wire::{StateWord, TenantStatus};
+use tenantd_core::name::{AppName, TenantName};
+
+pub(super) fn events(
+    app: &AppName,
+    names: &[TenantName],
+    follow: bool,
+    json: bool,
+) -> anyhow::Result<End> {
+    super::converse(async {
+        let mut subscription = Subscription::open(app, names).await?;
+        let mut out = anstream::stdout();
+        let mut known: Option<Known> = None;
+        loop {
+            let lines = match subscription.next().await? {
+                Watched::Event(event) => {
+                    if let Some(known) = &mut known {
+                        known.note(&event);
+                    }
+                    vec![Line::of_event(*event)]
+                }
+                Watched::Snapshot(snapshot) => {
+                    let lines = match &known {
+                        None => snapshot.tenants.iter().map(Line::of_status).collect(),
+                        Some(known) => {
+                            eprintln!("{app}: supervisor {} has taken over", snapshot.pid);
+                            known.missed(&snapshot.tenants)
+                        }
+                    };
+                    known = Some(Known::new(snapshot.tenants));
+                    lines
+                }
+            };
+            for line in lines {
+                write(&mut out, app, &line, json)?;
+            }
+            if !follow {
+                return Ok(End::Done);
+            }
+        }
+    })
+}
+
+fn write(out: &mut impl Write, app: &AppName, line: &Line, json: bool) -> io::Result<()> {
+    if json {
+        serde_json::to_writer(&mut *out, &Json { app, line })?;
+        writeln!(out)
+    } else {
+        writeln!(out, "{}", line.text())
+    }
+}
+
+/// What was told last of each tenant, for what is not told while supervisors change.
+struct Known(BTreeMap<TenantName, TenantStatus>);
+
+impl Known {
+    fn new(tenants: Vec<TenantStatus>) -> Self {
+        Self(tenants.into_iter().map(|t| (t.name.clone(), t)).collect())
+    }
+
+    fn note(&mut self, event: &TenantEvent) {
+        match &event.status {
+            Some(status) => self.0.insert(event.tenant.clone(), status.clone()),
+            None => self.0.remove(&event.tenant),
+        };
+    }
+
+    /// What is not as it was told last.
+    fn missed(&self, now: &[TenantStatus]) -> Vec<Line> {
+        let seen = |tenant: &TenantStatus| (tenant.state, tenant.want, tenant.ready, tenant.pid);
+        let is_new = |tenant: &&TenantStatus| {
+            let before = self.0.get(&tenant.name);
+            before.is_none_or(|before| seen(before) != seen(tenant))
+        };
+        let changed = now.iter().filter(is_new).map(Line::of_status);
+        let gone = self
+            .0
+            .keys()
+            .filter(|name| now.iter().all(|t| t.name != **name));
+        changed.chain(gone.map(Line::removed)).collect()
+    }
+}
+
+/// One line: an event, or a tenant's state where a subscription begins.
+#[derive(Debug, Serialize)]
+pub(super) struct Line {
+    tenant: TenantName,
+    kind: &'static str,
+    from: Option<StateWord>,
+    state: StateWord,
+    reason: Option<String>,
+    exit: Option<ProgramExit>,
+    time: Timestamp,
+    status: Option<TenantStatus>,
+}
+
+/// A line as `--json` prints it.
+#[derive(Serialize)]
+struct Json<'a> {
+    app: &'a AppName,
+    #[serde(flatten)]
+    line: &'a Line,
+}
+
+/// The kind of a line that is no event, but a state.
+const SNAPSHOT: &str = "snapshot";
+
+impl Line {
+    pub(super) fn of_event(event: TenantEvent) -> Self {
+        Self {
+            tenant: event.tenant,
+            kind: event.kind.word(),
+            from: event.from,
+            state: event.state,
+            reason: event.reason,
+            exit: event.exit,
+            time: event.time,
+            status: event.status,
+        }
+    }
+
+    fn of_status(status: &TenantStatus) -> Self {
+        Self {
+            tenant: status.name.clone(),
+            kind: SNAPSHOT,
+            from: None,
+            state: status.state,
+            reason: status.why.clone(),
+            exit: None,
+            time: status.since,
+            status: Some(status.clone()),
+        }
+    }
+
+    fn removed(name: &TenantName) -> Self {
+        Self {
+            tenant: name.clone(),
+            kind: EventKind::Removed.word(),
+            from: None,
+            state: StateWord::Down,
+            reason: None,
+            exit: None,
+            time: Timestamp::now(),
+            status: None,
+        }
+    }
+
+    /// The line as a person reads it.
+    pub(super) fn text(&self) -> String {
+        let (time, tenant) = (self.time, &self.tenant);
+        let reason = match &self.reason {
+            Some(reason) => format!(": {reason}"),
+            None => String::new(),
+        };
+        let what = match (self.kind, &self.status, self.from) {
+            (SNAPSHOT, Some(status), _) => return format!("{time:.3} {}", act::outcome(status)),
+            // What changes of a tenant without a change of its state is what is wanted of it.
+            ("changed", Some(status), _) => format!("wanted {}", status::want(status)),
+            ("transition", _, Some(from)) => {
+                format!("{} → {}{reason}", from.word(), self.state.word())
+            }
+            (kind, _, _) => kind.to_owned(),
+        };
+        format!("{time:.3} {tenant}: {what}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tenantd_api::wire::Want;
+
+    fn status(name: &str, pid: u32) -> TenantStatus {
+        TenantStatus {
+            name: name.parse().unwrap(),
+            want: Want::Up,
+            permanent: Some(Want::Up),
+            state: StateWord::Up,
+            pid: Some(pid),
+            addresses: std::net::Ipv4Addr::new(10, 77, 0, 11).into(),
+            restarts: 0,
+            since: "2026-11-22T10:00:00.1Z".parse().unwrap(),
+            ready: Some(true),
+            program: None,
+            awaits: Vec::new(),
+            until: None,
+            why: None,
+            failure: None,
+            applying: false,
+            unapplied: None,
+        }
+    }
+
+    fn event(kind: EventKind) -> TenantEvent {
+        TenantEvent {
+            tenant: "acme".parse().unwrap(),
+            kind,
+            from: Some(StateWord::Up),
+            state: StateWord::Stopping,
+            reason: Some("its program was killed by SIGKILL".to_owned()),
+            exit: None,
+            time: "2026-11-22T10:00:00.25Z".parse().unwrap(),
+            status: Some(status("acme", 1)),
+        }
+    }
+
+    #[test]
+    fn a_line_says_when_who_what_and_why() {
+        let text = |line: Line| line.text();
+        assert_eq!(
+            text(Line::of_status(&status("acme", 7))),
+            "2026-11-22T10:00:00.100Z acme: up, ready, pid 7, 10.77.0.11"
+        );
+        assert_eq!(
+            text(Line::of_event(event(EventKind::Transition))),
+            "2026-11-22T10:00:00.250Z acme: up → stopping: its program was killed by SIGKILL"
+        );
+        assert_eq!(
+            text(Line::of_event(event(EventKind::Ready))),
+            "2026-11-22T10:00:00.250Z acme: ready"
+        );
+        assert_eq!(
+            text(Line::of_event(event(EventKind::Changed))),
+            "2026-11-22T10:00:00.250Z acme: wanted up (permanent)"
+        );
+    }
+
+    #[test]
+    fn what_happened_while_supervisors_changed_is_told() {
+        let known = Known::new(vec![status("acme", 1), status("beta", 2), status("crm", 3)]);
+        let now = [status("acme", 1), status("beta", 20), status("dune", 4)];
+        let missed = known.missed(&now);
+        let missed: Vec<_> = missed.iter().map(|l| (l.tenant.as_str(), l.kind)).collect();
+        assert_eq!(
+            missed,
+            [
+                ("beta", "snapshot"),
+                ("dune", "snapshot"),
+                ("crm", "removed")
+            ]
+        );
+    }
+}

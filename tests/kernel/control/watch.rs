@@ -1,0 +1,353 @@
+//! Subscriptions: the real server and the real client, and a model of a loop whose tenants do nothing
+//! but count their restarts, so that a gap or a repetition shows.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use tenantd_api::client::watch::{Subscription, Until, Watched, wait};
+use tenantd_api::wire::watch::{EndReason, EventKind, TenantEvent};
+use tenantd_daemon::subscriptions::FAREWELL;
+use tokio::task::{spawn_local, yield_now};
+
+use super::*;
+
+/// Tenants that count.
+pub(super) struct Model {
+    app: AppName,
+    order: Vec<TenantName>,
+    counts: BTreeMap<TenantName, u32>,
+    pub(super) subscriptions: Subscriptions,
+}
+
+pub(super) type Shared = Rc<RefCell<Model>>;
+
+impl Model {
+    pub(super) fn new(app: &AppName, count: usize) -> Shared {
+        let order: Vec<TenantName> = (0..count).map(|n| tenant(&format!("t{n}"))).collect();
+        Rc::new(RefCell::new(Self {
+            app: app.clone(),
+            counts: order.iter().map(|name| (name.clone(), 0)).collect(),
+            order,
+            subscriptions: Subscriptions::default(),
+        }))
+    }
+
+    /// Takes the place of the loop.
+    async fn answer_all(model: Shared, mut asks: mpsc::Receiver<Ask>) {
+        while let Some(ask) = asks.recv().await {
+            model.borrow_mut().answer(ask);
+        }
+    }
+
+    /// One turn of the loop.
+    pub(super) fn answer(&mut self, ask: Ask) {
+        // Whoever asked may be gone.
+        match ask {
+            Ask::Names { tenants, reply } => drop(reply.send(self.names(&tenants))),
+            Ask::Part {
+                tenants,
+                watch,
+                reply,
+            } => {
+                let tenants = self.subscriptions.part_of(watch, tenants);
+                drop(reply.send(Part::untold(self.status(&tenants))));
+            }
+            Ask::Watch {
+                tenants,
+                pid,
+                reply,
+            } => {
+                let all = tenants.is_empty();
+                let names = self.names(&tenants);
+                let feed = names.map(|names| self.subscriptions.subscribe(names, all, pid));
+                drop(reply.send(feed));
+            }
+            other => unreachable!("{other:?}"),
+        }
+    }
+
+    fn names(&self, tenants: &[TenantName]) -> Result<Vec<TenantName>, Unknown> {
+        let known = |name: &&TenantName| !self.counts.contains_key(*name);
+        match tenants.iter().find(known).cloned() {
+            Some(tenant) => Err(Unknown { tenant }),
+            None if tenants.is_empty() => Ok(self.order.clone()),
+            None => Ok(tenants.to_vec()),
+        }
+    }
+
+    fn status(&self, tenants: &[TenantName]) -> AppStatus {
+        let there: Vec<_> = tenants
+            .iter()
+            .filter(|t| self.counts.contains_key(*t))
+            .collect();
+        let names: Vec<_> = there.into_iter().cloned().collect();
+        let mut status = super::status(&self.app, &names);
+        for tenant in &mut status.tenants {
+            tenant.restarts = self.counts[&tenant.name];
+        }
+        status
+    }
+
+    /// One tenant is started again, and all are told.
+    pub(super) fn restart(&mut self, name: &TenantName) {
+        *self.counts.get_mut(name).unwrap() += 1;
+        let status = self.status(std::slice::from_ref(name)).tenants.remove(0);
+        self.publish(EventKind::Transition, name, Some(status));
+    }
+
+    fn publish(&mut self, kind: EventKind, name: &TenantName, status: Option<TenantStatus>) {
+        if self.subscriptions.watches(name) {
+            self.subscriptions.publish(TenantEvent {
+                tenant: name.clone(),
+                kind,
+                from: Some(StateWord::Waiting),
+                state: StateWord::Up,
+                reason: Some("its wait is over".to_owned()),
+                exit: None,
+                time: jiff::Timestamp::UNIX_EPOCH,
+                status,
+            });
+        }
+    }
+
+    fn remove(&mut self, name: &TenantName) {
+        self.counts.remove(name);
+        self.order.retain(|other| other != name);
+        self.publish(EventKind::Removed, name, None);
+        self.subscriptions.forget(name);
+    }
+}
+
+/// Runs `test` beside a server of so many tenants.
+fn with_model<F>(count: usize, test: impl FnOnce(AppName, Shared) -> F)
+where
+    F: Future<Output = ()>,
+{
+    with_server(|app, asks| async move {
+        let model = Model::new(&app, count);
+        spawn_local(Model::answer_all(Rc::clone(&model), asks));
+        test(app, model).await;
+    });
+}
+
+/// What a subscriber believes.
+async fn follow(
+    subscription: &mut Subscription,
+    until: impl Fn(&BTreeMap<TenantName, u32>) -> bool,
+) {
+    let mut counts: BTreeMap<TenantName, u32> = BTreeMap::new();
+    while !until(&counts) || counts.is_empty() {
+        match subscription.next().await.unwrap() {
+            Watched::Snapshot(snapshot) => {
+                assert!(counts.is_empty(), "there is one snapshot");
+                for tenant in snapshot.tenants {
+                    let before = counts.insert(tenant.name, tenant.restarts);
+                    assert_eq!(before, None, "each tenant is in it once");
+                }
+            }
+            Watched::Event(event) => {
+                let now = event.status.unwrap().restarts;
+                let before = counts.insert(event.tenant.clone(), now);
+                assert_eq!(before, Some(now - 1), "{}", event.tenant);
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_is_missed_and_nothing_is_told_twice() {
+    with_model(100, |app, model| async move {
+        let last = |counts: &BTreeMap<TenantName, u32>| counts.values().all(|count| *count == 5);
+        let followers: Vec<_> = (0..20)
+            .map(|_| {
+                let app = app.clone();
+                spawn_local(async move {
+                    let mut subscription = Subscription::open(&app, &[]).await.unwrap();
+                    follow(&mut subscription, last).await;
+                })
+            })
+            .collect();
+        // It begins before they have connected, and goes on while they take their snapshots.
+        for round in 0..5 {
+            for number in 0..100 {
+                model
+                    .borrow_mut()
+                    .restart(&tenant(&format!("t{}", (number * 7 + round) % 100)));
+                if number % 3 == 0 {
+                    yield_now().await;
+                }
+            }
+        }
+        for follower in followers {
+            follower.await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn who_does_not_read_loses_the_connection_and_nobody_else_does() {
+    with_model(2, |app, model| async move {
+        let mut deaf = UnixStream::connect(wire::control_socket(&app)).unwrap();
+        let mut bytes = call("io.tenantd.Supervisor.Watch", &json!({}));
+        bytes.truncate(bytes.len() - 2);
+        bytes.extend(b",\"more\":true}\0");
+        deaf.write_all(&bytes).unwrap();
+        let mut good = Subscription::open(&app, &[]).await.unwrap();
+        assert!(matches!(good.next().await.unwrap(), Watched::Snapshot(_)));
+        // Until its queue and the kernel's are full, and beyond.
+        for count in 1..5000 {
+            model.borrow_mut().restart(&tenant("t0"));
+            let Watched::Event(event) = good.next().await.unwrap() else {
+                panic!("an event");
+            };
+            assert_eq!(event.status.unwrap().restarts, count);
+        }
+        // Whatever it reads from now on ends; a reader that never reads is cut off all the same.
+        let begun = std::time::Instant::now();
+        let mut subscriptions = std::mem::take(&mut model.borrow_mut().subscriptions);
+        subscriptions.told().await;
+        model.borrow_mut().subscriptions = subscriptions;
+        assert!(begun.elapsed() < FAREWELL + Duration::from_secs(5));
+        let read = tokio::task::spawn_blocking(move || {
+            deaf.set_read_timeout(Some(LIMIT)).unwrap();
+            let mut bytes = Vec::new();
+            let _cut = deaf.read_to_end(&mut bytes);
+            bytes.iter().filter(|byte| **byte == 0).count()
+        });
+        let read = read.await.unwrap();
+        assert!((1..5000).contains(&read), "{read}");
+        model.borrow_mut().restart(&tenant("t1"));
+        assert!(matches!(good.next().await.unwrap(), Watched::Event(_)));
+    });
+}
+
+#[test]
+fn a_slow_reader_is_told_that_it_was_too_slow() {
+    with_model(2, |app, model| async move {
+        let mut slow = Subscription::open(&app, &[]).await.unwrap();
+        // All at once, so that nobody can read in between.
+        for _ in 0..5000 {
+            model.borrow_mut().restart(&tenant("t0"));
+        }
+        let error = loop {
+            if let Err(error) = slow.next().await {
+                break error;
+            }
+        };
+        let reason = EndReason::TooSlow;
+        assert!(
+            matches!(&error, ClientError::SubscriptionEnded { reason: r, .. } if *r == reason),
+            "{error:?}"
+        );
+        assert!(
+            error.to_string().contains("faster than they were read"),
+            "{error}"
+        );
+    });
+}
+
+#[test]
+fn names_choose_who_is_told_of() {
+    with_model(100, |app, model| async move {
+        let names = [tenant("t7"), tenant("t70")];
+        let mut some = Subscription::open(&app, &names).await.unwrap();
+        let Watched::Snapshot(snapshot) = some.next().await.unwrap() else {
+            panic!("a snapshot");
+        };
+        let told: Vec<_> = snapshot.tenants.into_iter().map(|t| t.name).collect();
+        assert_eq!(told, names);
+        for number in 0..100 {
+            model.borrow_mut().restart(&tenant(&format!("t{number}")));
+        }
+        for name in names {
+            let Watched::Event(event) = some.next().await.unwrap() else {
+                panic!("an event");
+            };
+            assert_eq!(event.tenant, name);
+        }
+        let error = Subscription::open(&app, &[tenant("t7"), tenant("typo")]).await;
+        let error = error.unwrap_err();
+        assert!(
+            matches!(&error, ClientError::UnknownTenant { tenant, .. } if tenant.as_str() == "typo"),
+            "{error:?}"
+        );
+    });
+}
+
+#[test]
+fn an_end_is_told_after_all_that_came_before() {
+    with_model(1, |app, model| async move {
+        let mut subscription = Subscription::open(&app, &[]).await.unwrap();
+        assert!(matches!(
+            subscription.next().await.unwrap(),
+            Watched::Snapshot(_)
+        ));
+        model.borrow_mut().restart(&tenant("t0"));
+        model.borrow_mut().subscriptions.end(EndReason::Detached);
+        assert!(matches!(
+            subscription.next().await.unwrap(),
+            Watched::Event(_)
+        ));
+        let text = subscription.next().await.unwrap_err().to_string();
+        assert!(text.ends_with("its tenants go on without one"), "{text}");
+    });
+}
+
+#[test]
+fn an_upgrade_is_followed() {
+    with_model(1, |app, model| async move {
+        let mut subscription = Subscription::open(&app, &[]).await.unwrap();
+        assert!(matches!(
+            subscription.next().await.unwrap(),
+            Watched::Snapshot(_)
+        ));
+        model.borrow_mut().subscriptions.end(EndReason::Upgrading);
+        model.borrow_mut().restart(&tenant("t0"));
+        // What happened in between is in the snapshot of the next.
+        let Watched::Snapshot(snapshot) = subscription.next().await.unwrap() else {
+            panic!("a snapshot");
+        };
+        assert_eq!(snapshot.tenants[0].restarts, 1);
+    });
+}
+
+#[test]
+fn a_tenant_that_is_gone_is_not_waited_for() {
+    with_model(3, |app, model| async move {
+        // All of them are held, so that they are settled.
+        let names = [tenant("t2"), tenant("t0")];
+        let outcome = wait(&app, &names, Until::Settled).await.unwrap();
+        let reached: Vec<_> = outcome.reached.into_iter().map(|t| t.name).collect();
+        assert_eq!(reached, names);
+        model.borrow_mut().remove(&tenant("t2"));
+        let outcome = wait(&app, &names, Until::Settled).await.unwrap();
+        assert_eq!(outcome.gone, [tenant("t2")]);
+        assert_eq!(outcome.reached.len(), 1);
+    });
+}
+
+#[test]
+fn a_status_comes_in_parts_where_more_is_taken() {
+    with_model(100, |app, _model| async move {
+        let single = call("io.tenantd.Supervisor.Status", &json!({}));
+        let answers = raw(&app, single.clone(), true).await;
+        let [whole] = &answers[..] else {
+            panic!("{answers:#?}");
+        };
+        let mut more = single;
+        more.truncate(more.len() - 2);
+        more.extend(b",\"more\":true}\0");
+        let parts = raw(&app, more, true).await;
+        assert_eq!(parts.len(), 100usize.div_ceil(control::PART));
+        let (last, before) = parts.split_last().unwrap();
+        assert!(before.iter().all(|part| part["continues"] == true));
+        assert_eq!(last["continues"], false);
+        let tenants = |reply: &Value| reply["parameters"]["tenants"].as_array().unwrap().clone();
+        let joined: Vec<Value> = parts.iter().flat_map(tenants).collect();
+        assert_eq!(joined, tenants(whole));
+        // Without `more` there is no subscription.
+        let refused = raw(&app, call("io.tenantd.Supervisor.Watch", &json!({})), true).await;
+        assert_eq!(refused[0]["error"], "io.tenantd.Supervisor.OnlyMore");
+    });
+}

@@ -1,0 +1,213 @@
+//! Watching: `events` and `status --watch` on the whole program, through everything that ends or
+//! changes a supervisor.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::support::daemon::{Daemon, LIMIT, PROGRAM, ends, pidfd, signal};
+use crate::support::place::{self, install, script};
+
+const TWO: &str = r#"
+[app]
+name = "APP"
+command = ["/srv/app"]
+datastore.path = "/srv/data"
+[tenants]
+acme = { ip = "10.77.0.11" }
+beta = { ip = "10.77.0.12" }
+"#;
+
+/// A command that goes on, and what it prints.
+struct Watching {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+}
+
+impl Watching {
+    fn start(daemon: &Daemon, arguments: &[&str]) -> Self {
+        let mut child = Command::new(PROGRAM)
+            .args(["--app", &daemon.app])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap());
+        Self { child, lines }
+    }
+
+    /// Reads on to the line that contains this.
+    #[track_caller]
+    fn until(&mut self, shown: &str) -> String {
+        let mut seen = String::new();
+        loop {
+            let mut line = String::new();
+            let read = self.lines.read_line(&mut line).unwrap();
+            assert!(read > 0, "{shown:?} does not come: {seen}");
+            if line.contains(shown) {
+                return line;
+            }
+            seen += &line;
+        }
+    }
+
+    fn json(&mut self) -> Value {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+    }
+
+    /// What it said on standard error, and its exit code.
+    fn ends(mut self) -> (String, Option<i32>) {
+        assert!(ends(&pidfd(self.child.id()), LIMIT));
+        let mut said = String::new();
+        let mut errors = self.child.stderr.take().unwrap();
+        errors.read_to_string(&mut said).unwrap();
+        (said, self.child.wait().unwrap().code())
+    }
+}
+
+fn running() -> Daemon {
+    place::host();
+    place::folder("/srv/data");
+    script("app", "exec sleep 1000000");
+    Daemon::start_settled(TWO)
+}
+
+#[test]
+fn each_event_is_a_line_of_json() {
+    let daemon = running();
+    let mut events = Watching::start(&daemon, &["events", "-f", "--json", "acme"]);
+    let first = events.json();
+    assert_eq!(first["kind"], "snapshot");
+    assert_eq!(first["app"], *daemon.app);
+    assert_eq!(first["status"]["name"], "acme");
+    let pid = first["status"]["pid"].as_u64().unwrap();
+    signal(pid.try_into().unwrap(), Signal::SIGKILL);
+    let killed = events.json();
+    assert_eq!(killed["kind"], "transition");
+    assert_eq!([&killed["from"], &killed["state"]], ["up", "stopping"]);
+    assert_eq!(killed["exit"]["signal"], 9);
+    assert_eq!(killed["reason"], "its program was killed by SIGKILL");
+    let mut from = "stopping".to_owned();
+    while from != "up" {
+        let event = events.json();
+        assert_eq!(event["tenant"], "acme");
+        assert_eq!(event["from"], from, "no transition is left out");
+        from = event["state"].as_str().unwrap().to_owned();
+    }
+    // The other one is nobody's business here.
+    daemon.tell(&["restart", "beta"]).expect(0);
+    daemon.tell(&["stop", "acme", "--permanent"]).expect(0);
+    let asked = events.json();
+    assert_eq!(asked["tenant"], "acme");
+    assert_eq!(asked["reason"], "an operator asked for its stop");
+    let wanted = events.json();
+    assert_eq!(wanted["kind"], "changed");
+    assert_eq!(wanted["status"]["permanent"], "down");
+
+    // Without -f the state is all there is.
+    let said = daemon.tell(&["events"]).expect(0);
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.len(), 2, "{said}");
+    assert!(lines[0].ends_with("Z acme: down"), "{said}");
+    assert!(lines[1].contains("Z beta: up, ready, pid "), "{said}");
+    let said = daemon.tell(&["events", "-f", "typo"]);
+    assert!(said.err.contains("has no tenant of this name"), "{said:?}");
+    said.expect(1);
+    daemon.end();
+}
+
+#[test]
+fn a_tenant_that_comes_and_goes_is_told_of() {
+    let daemon = running();
+    let mut events = Watching::start(&daemon, &["events", "-f"]);
+    events.until(" beta: up, ready");
+    daemon
+        .tell(&["add", "crm", "ip=10.77.0.13", "autostart=false"])
+        .expect(0);
+    events.until(" crm: added");
+    daemon.tell(&["start", "crm"]).expect(0);
+    events.until(" crm: launching → up: ");
+    daemon.tell(&["remove", "crm"]).expect(0);
+    events.until(" crm: releasing → down: ");
+    events.until(" crm: removed");
+    daemon.end();
+    let (said, code) = events.ends();
+    assert!(
+        said.ends_with("its supervisor has ended, and its tenants with it\n"),
+        "{said}"
+    );
+    assert_eq!(code, Some(1));
+}
+
+#[test]
+fn a_table_and_then_lines_where_there_is_no_terminal() {
+    let daemon = running();
+    let mut watch = Watching::start(&daemon, &["status", "--watch"]);
+    watch.until("supervisor pid ");
+    watch.until("NAME ");
+    watch.until("acme  up    up ");
+    watch.until("beta  up    up ");
+    daemon.tell(&["restart", "beta"]).expect(0);
+    watch.until(" beta: up → stopping: an operator asked for its restart");
+    daemon.tell(&["leave"]).expect(0);
+    let (said, code) = watch.ends();
+    assert!(said.contains("has left, and its tenants go on"), "{said}");
+    assert_eq!(code, Some(1));
+    let mut daemon = daemon;
+    daemon.wait();
+    daemon.again();
+    daemon.end();
+}
+
+#[test]
+fn an_upgrade_is_followed_and_a_death_is_told() {
+    place::host();
+    place::folder("/srv/data");
+    script("app", "exec sleep 1000000");
+    install(PROGRAM);
+    let mut daemon = Daemon::start_with(place::INSTALLED, TWO);
+    daemon.tell(&["start", "--all"]).expect(0);
+    let mut events = Watching::start(&daemon, &["events", "-f"]);
+    events.until(" beta: up, ready");
+    daemon.tell(&["upgrade"]).expect(0);
+    // Nothing of the tenants has changed, so that the first that is told is this.
+    daemon.tell(&["stop", "acme"]).expect(0);
+    let mut line = String::new();
+    events.lines.read_line(&mut line).unwrap();
+    assert!(line.contains(" acme: up → stopping: "), "{line}");
+    events.until(" acme: releasing → down: ");
+    daemon.kill();
+    let (said, code) = events.ends();
+    assert!(said.contains("has taken over"), "{said}");
+    assert!(said.contains("broke off, as when it was killed"), "{said}");
+    assert_eq!(code, Some(1));
+    daemon.again();
+    daemon.end();
+}
+
+#[test]
+fn who_waits_for_a_start_is_not_left_alone_by_an_upgrade() {
+    place::host();
+    place::folder("/srv/data");
+    script("app", "exec sleep 1000000");
+    install(PROGRAM);
+    let never = TWO.replace(
+        "[tenants]",
+        "ready = { tcp = 81, within = \"10m\" }\n[tenants]",
+    );
+    let daemon = Daemon::start_with(place::INSTALLED, &never);
+    let mut start = Watching::start(&daemon, &["start", "acme"]);
+    start.until("acme: already so");
+    daemon.tell(&["upgrade"]).expect(0);
+    daemon.tell(&["stop", "acme"]).expect(0);
+    start.until("acme: down");
+    let (said, code) = start.ends();
+    assert_eq!((&*said, code), ("", Some(1)), "it is not up");
+    daemon.end();
+}
