@@ -85,6 +85,7 @@ impl Model {
         let mut status = super::status(&self.app, &names);
         for tenant in &mut status.tenants {
             tenant.restarts = self.counts[&tenant.name];
+            tenant.applying = false;
         }
         status
     }
