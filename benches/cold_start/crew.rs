@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use serde::Deserialize;
 
 use crate::support::daemon::{
-    Daemon, LIMIT, PROGRAM, Said, ends, in_time, pidfd, run, signal, until,
+    CommandOutput, Daemon, LIMIT, PROGRAM, ends, in_time, pidfd, run, signal, until,
 };
 use crate::support::place::SRV;
 
@@ -112,7 +112,7 @@ impl Crew {
         crew
     }
 
-    fn tell(&self, arguments: &[&str]) -> Said {
+    fn tell(&self, arguments: &[&str]) -> CommandOutput {
         let app = &self.daemon.app;
         run(in_time(&self.program).args(["--app", app]).args(arguments))
     }

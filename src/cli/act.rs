@@ -132,8 +132,8 @@ mod tests {
     fn says_what_became_of_a_tenant() {
         let up = tenant(StateWord::Up, Some(true), None);
         assert_eq!(outcome(&up), "acme: up, ready, pid 123, 10.77.0.11");
-        let held = tenant(StateWord::Held, None, Some("cannot execute the program"));
-        assert_eq!(outcome(&held), "acme: held: cannot execute the program");
+        let failed = tenant(StateWord::Failed, None, Some("cannot execute the program"));
+        assert_eq!(outcome(&failed), "acme: failed: cannot execute the program");
         assert_eq!(outcome(&tenant(StateWord::Down, None, None)), "acme: down");
     }
 

@@ -73,7 +73,7 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Want tenants up, now: overrides a wait and ends a hold
+    /// Want tenants up, now: overrides a wait and starts again what has failed
     #[command(after_help = "EXAMPLES\n  \
         tenantd start acme beta\n  \
         tenantd start --all --no-wait\n  \
@@ -144,12 +144,12 @@ pub enum Command {
         tenantd diff\n  \
         tenantd diff --json | jq -r '.tenants[].tenant'\n  \
         tenantd diff --exit-code >/dev/null || echo 'not reloaded yet'\n\n\
-        remove    ended and released; its datastore stays\n\
-        renew     released, provisioned and launched anew\n\
-        relaunch  its program is started anew, on the network that stands\n\
-        live      nothing of it is interrupted; `autostart` says what is wanted when the\n          \
+        remove       ended and released; its datastore stays\n\
+        reprovision  released, provisioned and launched again\n\
+        relaunch     its program is started anew, on the network that stands\n\
+        live         nothing of it is interrupted; `autostart` says what is wanted when the\n             \
         supervisor starts for the first time, and starts or stops nothing now\n\
-        add       provisioned and launched")]
+        add          provisioned and launched")]
     Diff {
         /// As JSON
         #[arg(long)]
@@ -209,8 +209,8 @@ pub enum Command {
     #[command(after_help = "EXAMPLES\n  \
         tenantd list\n  \
         tenantd list --json | jq -r '.applications[].app'\n\n\
-        An application whose supervisor died is shown as dead, and one whose supervisor has left as\n\
-        left: its tenants go on, and the next supervisor takes them over.")]
+        An application whose supervisor died is shown as dead, and one whose supervisor has detached as\n\
+        detached: its tenants go on, and the next supervisor takes them over.")]
     List {
         /// As JSON
         #[arg(long)]
@@ -268,12 +268,12 @@ pub enum Command {
     Upgrade,
     /// End the supervisor and let the tenants go on: the next supervisor takes them over
     #[command(after_help = "EXAMPLES\n  \
-        tenantd leave\n  \
-        tenantd leave --app wiki --if-restarting tenantd@wiki.service\n\n\
+        tenantd detach\n  \
+        tenantd detach --app wiki --if-restarting tenantd@wiki.service\n\n\
         Waits until the supervisor has ended. Until the next one runs, `tenantd list` shows the\n\
-        application as left, and nobody starts a tenant again that ends. To end the tenants too,\n\
+        application as detached, and nobody starts a tenant again that ends. To end the tenants too,\n\
         stop the supervisor: `systemctl stop tenantd@wiki`.")]
-    Leave {
+    Detach {
         /// Only while systemd restarts this unit; else do nothing, which is no error
         #[arg(long, value_name = "UNIT")]
         if_restarting: Option<String>,

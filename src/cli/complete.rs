@@ -10,7 +10,7 @@ use clap_complete::CompleteEnv;
 use clap_complete::engine::CompletionCandidate;
 
 use super::args::Cli;
-use tenantd_api::client::app::{self, Said};
+use tenantd_api::client::app::{self, Selector};
 use tenantd_api::client::survey::survey;
 
 /// The variable by which a shell's script asks.
@@ -29,7 +29,7 @@ pub fn answer() {
 
 /// The applications that run, or go on without a supervisor.
 pub(super) fn apps() -> Vec<CompletionCandidate> {
-    let [running, left] = [app::running(), app::left()].map(Result::unwrap_or_default);
+    let [running, left] = [app::running(), app::detached()].map(Result::unwrap_or_default);
     let apps = running.into_iter().chain(left);
     apps.map(|app| CompletionCandidate::new(app.as_str()))
         .collect()
@@ -37,8 +37,8 @@ pub(super) fn apps() -> Vec<CompletionCandidate> {
 
 /// The tenants of the application that the line means so far, with what they are.
 pub(super) fn tenants() -> Vec<CompletionCandidate> {
-    let said = app::said(typed(std::env::args_os()), |name| std::env::var_os(name));
-    let Ok(app) = app::find(&said) else {
+    let selector = app::selector(typed(std::env::args_os()), |name| std::env::var_os(name));
+    let Ok(app) = app::find(&selector) else {
         return Vec::new();
     };
     let found = super::converse(async { Ok(survey(vec![app], LIMIT).await) });
@@ -54,13 +54,13 @@ pub(super) fn tenants() -> Vec<CompletionCandidate> {
 
 /// What an unfinished line says of the application. It stands behind the first `--`; what stands
 /// behind a second one is a command's own.
-fn typed(arguments: impl Iterator<Item = OsString>) -> Said {
+fn typed(arguments: impl Iterator<Item = OsString>) -> Selector {
     let is_end = |word: &OsString| word == "--";
     let mut words = arguments
         .skip_while(|word| !is_end(word))
         .skip(1)
         .take_while(|word| !is_end(word));
-    let mut said = Said::default();
+    let mut selector = Selector::default();
     while let Some(word) = words.next() {
         let word = word.to_string_lossy();
         let (option, value) = match word.split_once('=') {
@@ -70,33 +70,39 @@ fn typed(arguments: impl Iterator<Item = OsString>) -> Said {
         match option {
             "--app" => {
                 let value = value.or_else(|| words.next());
-                said.app = value.map(|name: OsString| name.to_string_lossy().into_owned());
+                selector.app = value.map(|name: OsString| name.to_string_lossy().into_owned());
             }
-            "--config" => said.config = value.or_else(|| words.next()).map(Into::into),
+            "--config" => selector.config = value.or_else(|| words.next()).map(Into::into),
             _ => {}
         }
     }
-    said
+    selector
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn said(line: &str) -> (Option<String>, Option<String>) {
-        let Said { app, config } = typed(line.split(' ').map(OsString::from));
+    fn selector(line: &str) -> (Option<String>, Option<String>) {
+        let Selector { app, config } = typed(line.split(' ').map(OsString::from));
         (app, config.map(|path| path.display().to_string()))
     }
 
     #[test]
     fn an_unfinished_line_says_its_application() {
         let app = |name: &str| (Some(name.to_owned()), None);
-        assert_eq!(said("tenantd -- tenantd --app wiki start "), app("wiki"));
-        assert_eq!(said("tenantd -- tenantd start --app=wiki a"), app("wiki"));
+        assert_eq!(
+            selector("tenantd -- tenantd --app wiki start "),
+            app("wiki")
+        );
+        assert_eq!(
+            selector("tenantd -- tenantd start --app=wiki a"),
+            app("wiki")
+        );
         let config = (None, Some("a.toml".to_owned()));
-        assert_eq!(said("tenantd -- tenantd --config a.toml stop "), config);
-        assert_eq!(said("tenantd -- tenantd start --app"), (None, None));
+        assert_eq!(selector("tenantd -- tenantd --config a.toml stop "), config);
+        assert_eq!(selector("tenantd -- tenantd start --app"), (None, None));
         let of_the_command = "tenantd -- tenantd exec acme -- ls --app wiki";
-        assert_eq!(said(of_the_command), (None, None));
+        assert_eq!(selector(of_the_command), (None, None));
     }
 }

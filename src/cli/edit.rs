@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use super::{End, converse, plan, reload, replace};
-use tenantd_api::client::app::{self, Said};
+use tenantd_api::client::app::{self, Selector};
 use tenantd_api::client::{ClientError, Connection};
 use tenantd_core::manifest::edit::{self, EditError};
 use tenantd_core::name::{AppName, TenantName};
@@ -16,20 +16,24 @@ use tenantd_daemon::manifest::ManifestFile;
 
 /// Adds a tenant with these keys.
 pub(super) fn add(
-    said: &Said,
+    selector: &Selector,
     tenant: &TenantName,
     keys: &[(String, String)],
     no_wait: bool,
 ) -> anyhow::Result<End> {
     let change = |text: &str| edit::add(text, tenant, keys);
-    let (app, path, _) = change_manifest(said, change)?;
+    let (app, path, _) = change_manifest(selector, change)?;
     say(&format!("{tenant}: added to {}", path.display()))?;
     take_effect(&app, &path, no_wait)
 }
 
 /// Removes a tenant; its data stays.
-pub(super) fn remove(said: &Said, tenant: &TenantName, no_wait: bool) -> anyhow::Result<End> {
-    let (app, path, before) = change_manifest(said, |text| edit::remove(text, tenant))?;
+pub(super) fn remove(
+    selector: &Selector,
+    tenant: &TenantName,
+    no_wait: bool,
+) -> anyhow::Result<End> {
+    let (app, path, before) = change_manifest(selector, |text| edit::remove(text, tenant))?;
     let file = ManifestFile::at(&path).context("the manifest has no absolute path")?;
     let old = file.plan_of(before).ok();
     let old = old.and_then(|plan| plan.tenants.into_iter().find(|t| t.name == *tenant));
@@ -48,13 +52,13 @@ fn say(line: &str) -> std::io::Result<()> {
 /// Changes the manifest that is meant, if what comes of it is good. Gives its application, where it
 /// lies, and its text before.
 fn change_manifest(
-    said: &Said,
+    selector: &Selector,
     change: impl FnOnce(&str) -> Result<String, EditError>,
 ) -> anyhow::Result<(AppName, PathBuf, String)> {
-    let config = match &said.config {
+    let config = match &selector.config {
         Some(config) => config.clone(),
         None => {
-            let app = app::find(said)?;
+            let app = app::find(selector)?;
             converse(async { Ok(Connection::open(&app).await?.manifest().await?) })?
         }
     };

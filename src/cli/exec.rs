@@ -7,7 +7,7 @@ use anyhow::Context;
 
 use super::End;
 use tenantd_api::client::Connection;
-use tenantd_api::wire::Door;
+use tenantd_api::wire::ExecTarget;
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_host::join::{self, Target};
 
@@ -20,17 +20,17 @@ pub(super) fn exec(
     let Some((program, arguments)) = command.split_first() else {
         anyhow::bail!("{tenant}: no command was given");
     };
-    let door = super::converse(async {
+    let exec_target = super::converse(async {
         let mut connection = Connection::open(app).await?;
         Ok(connection.enter(tenant).await?)
     })?;
     let never: Infallible =
-        join::join(&target(door), program, arguments).with_context(|| tenant.to_string())?;
+        join::join(&target(exec_target), program, arguments).with_context(|| tenant.to_string())?;
     match never {}
 }
 
-fn target(door: Door) -> Target {
-    let Door {
+fn target(exec_target: ExecTarget) -> Target {
+    let ExecTarget {
         pid,
         start_ticks,
         cgroup,
@@ -39,7 +39,7 @@ fn target(door: Door) -> Target {
         groups,
         environment,
         working_directory,
-    } = door;
+    } = exec_target;
     Target {
         pid,
         start_ticks,

@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use super::{End, plan};
 use tenantd_api::client::Connection;
-use tenantd_api::client::app::{self, Said};
-use tenantd_api::wire::{Leftover, LeftoverFate, LeftoverKind};
+use tenantd_api::client::app::{self, Selector};
+use tenantd_api::wire::{Residue, ResidueFate, ResidueKind};
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_daemon::gc::{self, Extent};
 
@@ -17,33 +17,33 @@ use tenantd_daemon::gc::{self, Extent};
 #[derive(Debug, Serialize)]
 struct Collected {
     app: AppName,
-    leftovers: Vec<Leftover>,
+    residue: Vec<Residue>,
 }
 
 /// Asks the supervisor, which knows its plan; where none runs, does it by the manifest, or by none
 /// at all for an application that is meant by its name.
-pub(super) fn gc(said: &Said, extent: Extent, json: bool) -> anyhow::Result<End> {
-    let app = app::find(said)?;
+pub(super) fn gc(selector: &Selector, extent: Extent, json: bool) -> anyhow::Result<End> {
+    let app = app::find(selector)?;
     let asked = super::converse(async {
         let mut connection = Connection::open(&app).await?;
         Ok(connection.collect(extent.dry_run).await?)
     });
     let found = match asked {
         Err(error) if super::is_gone(&error) => {
-            let planned = planned(said)?;
+            let planned = planned(selector)?;
             super::converse(gc::alone(&app, &planned, extent))?
         }
         found => found?,
     };
-    let is_kept = |leftover: &Leftover| leftover.fate == LeftoverFate::Kept;
+    let is_kept = |item: &Residue| item.fate == ResidueFate::Kept;
     let end = match found.iter().any(is_kept) {
         true => End::NotAsWanted,
         false => End::Done,
     };
     let mut out = io::stdout().lock();
     if json {
-        let leftovers = found;
-        serde_json::to_writer_pretty(&mut out, &Collected { app, leftovers })
+        let residue = found;
+        serde_json::to_writer_pretty(&mut out, &Collected { app, residue })
             .map_err(io::Error::from)
             .context("cannot write what was found")?;
         writeln!(out)?;
@@ -53,22 +53,20 @@ pub(super) fn gc(said: &Said, extent: Extent, json: bool) -> anyhow::Result<End>
     Ok(end)
 }
 
-/// Whose leftovers are nobody's business: those of the manifest that is meant.
-fn planned(said: &Said) -> anyhow::Result<BTreeSet<TenantName>> {
-    let Some(config) = &said.config else {
+/// Whose residue is nobody's business: those of the manifest that is meant.
+fn planned(selector: &Selector) -> anyhow::Result<BTreeSet<TenantName>> {
+    let Some(config) = &selector.config else {
         return Ok(BTreeSet::new());
     };
     let (plan, _) = plan::read(config)?;
     Ok(plan.tenants.into_iter().map(|tenant| tenant.name).collect())
 }
 
-fn show(out: &mut impl Write, app: &AppName, found: &[Leftover]) -> io::Result<()> {
-    for leftover in found {
-        writeln!(out, "{leftover}")?;
+fn show(out: &mut impl Write, app: &AppName, found: &[Residue]) -> io::Result<()> {
+    for item in found {
+        writeln!(out, "{item}")?;
     }
-    let lives = |leftover: &Leftover| {
-        leftover.kind == LeftoverKind::Tenant && leftover.fate == LeftoverFate::Kept
-    };
+    let lives = |item: &Residue| item.kind == ResidueKind::Tenant && item.fate == ResidueFate::Kept;
     if found.iter().any(lives) {
         writeln!(
             out,

@@ -1,4 +1,4 @@
-//! `list`: every application that runs on this host, and every one whose supervisor died or left
+//! `list`: every application that runs on this host, and every one whose supervisor died or detached
 //! while its runtime folder stays.
 
 use std::io::{self, Write};
@@ -42,8 +42,8 @@ struct Application {
 enum State {
     /// Its supervisor answers.
     Running,
-    /// Its supervisor has left, and its tenants go on.
-    Left,
+    /// Its supervisor has detached, and its tenants go on.
+    Detached,
     /// Its supervisor died and left its folder behind.
     Dead,
     /// Its supervisor gave no answer that could be used.
@@ -54,7 +54,7 @@ impl State {
     fn word(self) -> &'static str {
         match self {
             Self::Running => "running",
-            Self::Left => "left",
+            Self::Detached => "detached",
             Self::Dead => "dead",
             Self::Unknown => "unknown",
         }
@@ -62,7 +62,7 @@ impl State {
 }
 
 pub(super) fn list(json: bool) -> anyhow::Result<End> {
-    let apps = app::running().and_then(|running| Ok([running, app::left()?].concat()));
+    let apps = app::running().and_then(|running| Ok([running, app::detached()?].concat()));
     let mut apps = apps.map_err(app::AppError::List)?;
     apps.sort();
     let found = super::converse(async { Ok(survey(apps, PATIENCE).await) })?;
@@ -107,7 +107,7 @@ fn application(Found { app, status }: Found) -> Option<Application> {
             }
         }
         Err(ClientError::NotRunning { .. }) => return None,
-        Err(error @ ClientError::Left { .. }) => silent(app, State::Left, &error),
+        Err(error @ ClientError::Detached { .. }) => silent(app, State::Detached, &error),
         Err(error @ ClientError::Dead { .. }) => silent(app, State::Dead, &error),
         Err(error) => silent(app, State::Unknown, &error),
     })

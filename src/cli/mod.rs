@@ -6,11 +6,11 @@ mod act;
 pub mod args;
 mod check;
 pub mod complete;
+mod detach;
 mod edit;
 mod events;
 mod exec;
 mod gc;
-mod leave;
 mod list;
 mod logs;
 mod plan;
@@ -32,7 +32,7 @@ use clap::error::ErrorKind;
 
 use self::args::{Cli, Command};
 use tenantd_api::client::ClientError;
-use tenantd_api::client::app::{self, Said};
+use tenantd_api::client::app::{self, Selector};
 use tenantd_api::wire::Verb;
 use tenantd_daemon::gc::Extent;
 
@@ -60,60 +60,68 @@ pub struct BadManifest {
 /// sense, a [`BadManifest`] that the manifest does not.
 pub fn execute(cli: Cli) -> anyhow::Result<End> {
     let Cli { chosen, command } = cli;
-    let said = app::said(
-        Said {
+    let selector = app::selector(
+        Selector {
             app: chosen.app,
             config: chosen.config,
         },
         |name| std::env::var_os(name),
     );
     let Some(command) = command else {
-        return run::run(&config(said, None)?);
+        return run::run(&config(selector, None)?);
     };
     match command {
-        Command::Run => run::run(&config(said, Some("run"))?),
-        Command::Check => check::check(&config(said, Some("check"))?),
-        Command::Plan { json } => plan::plan(&config(said, Some("plan"))?, json),
+        Command::Run => run::run(&config(selector, Some("run"))?),
+        Command::Check => check::check(&config(selector, Some("check"))?),
+        Command::Plan { json } => plan::plan(&config(selector, Some("plan"))?, json),
         Command::Schema => schema::schema(),
-        Command::Start(what) => {
-            act::act(&app::find(&said)?, Verb::Start, &what.act, what.permanent)
-        }
-        Command::Stop(what) => act::act(&app::find(&said)?, Verb::Stop, &what.act, what.permanent),
-        Command::Restart(what) if what.rolling => rolling::roll(&app::find(&said)?, &what),
-        Command::Restart(what) => act::act(&app::find(&said)?, Verb::Restart, &what.act, false),
+        Command::Start(what) => act::act(
+            &app::find(&selector)?,
+            Verb::Start,
+            &what.act,
+            what.permanent,
+        ),
+        Command::Stop(what) => act::act(
+            &app::find(&selector)?,
+            Verb::Stop,
+            &what.act,
+            what.permanent,
+        ),
+        Command::Restart(what) if what.rolling => rolling::roll(&app::find(&selector)?, &what),
+        Command::Restart(what) => act::act(&app::find(&selector)?, Verb::Restart, &what.act, false),
         Command::Add {
             tenant,
             keys,
             no_wait,
-        } => edit::add(&said, &tenant, &keys, no_wait),
-        Command::Remove { tenant, no_wait } => edit::remove(&said, &tenant, no_wait),
-        Command::Reload { no_wait } => reload::reload(&app::find(&said)?, no_wait),
-        Command::Diff { json, exit_code } => reload::diff(&app::find(&said)?, json, exit_code),
+        } => edit::add(&selector, &tenant, &keys, no_wait),
+        Command::Remove { tenant, no_wait } => edit::remove(&selector, &tenant, no_wait),
+        Command::Reload { no_wait } => reload::reload(&app::find(&selector)?, no_wait),
+        Command::Diff { json, exit_code } => reload::diff(&app::find(&selector)?, json, exit_code),
         Command::Status {
             names, watch: true, ..
-        } => watch::watch(&app::find(&said)?, &names),
-        Command::Status { names, json, .. } => status::status(&app::find(&said)?, &names, json),
+        } => watch::watch(&app::find(&selector)?, &names),
+        Command::Status { names, json, .. } => status::status(&app::find(&selector)?, &names, json),
         Command::Events {
             names,
             follow,
             json,
-        } => events::events(&app::find(&said)?, &names, follow, json),
-        Command::Upgrade => upgrade::upgrade(&app::find(&said)?),
-        Command::Leave { if_restarting } => leave::leave(&said, if_restarting.as_deref()),
+        } => events::events(&app::find(&selector)?, &names, follow, json),
+        Command::Upgrade => upgrade::upgrade(&app::find(&selector)?),
+        Command::Detach { if_restarting } => detach::detach(&selector, if_restarting.as_deref()),
         Command::Gc {
             dry_run,
             kill,
             json,
-        } => gc::gc(&said, Extent { dry_run, kill }, json),
+        } => gc::gc(&selector, Extent { dry_run, kill }, json),
         Command::List { json } => list::list(json),
-        Command::Logs(what) => logs::logs(&app::find(&said)?, &what),
-        Command::Exec { tenant, command } => exec::exec(&app::find(&said)?, &tenant, &command),
+        Command::Logs(what) => logs::logs(&app::find(&selector)?, &what),
+        Command::Exec { tenant, command } => exec::exec(&app::find(&selector)?, &tenant, &command),
     }
 }
 
 /// The manifest that was named, for the commands that read it whole.
-fn config(said: Said, command: Option<&str>) -> Result<PathBuf, clap::Error> {
-    said.config.ok_or_else(|| {
+fn config(selector: Selector, command: Option<&str>) -> Result<PathBuf, clap::Error> {
+    selector.config.ok_or_else(|| {
         let mut cli = Cli::command();
         match command {
             Some(command) => cli.error(

@@ -28,7 +28,7 @@ pub(super) fn roll(app: &AppName, what: &Restart) -> anyhow::Result<End> {
         let mut connection = Connection::open(app).await?;
         let mut out = anstream::stdout();
         let asked = connection.status(&what.act.which.names).await?.tenants;
-        // Those that somebody stopped stay stopped: a roll renews what runs.
+        // Those that somebody stopped stay stopped: a roll restarts what runs.
         let (up, down): (Vec<_>, Vec<_>) = asked.iter().partition(|t| t.want == Want::Up);
         for tenant in down {
             writeln!(out, "{}: left alone: it is wanted down", tenant.name)?;

@@ -6,44 +6,45 @@ use std::path::Path;
 use anyhow::Context;
 
 use super::{End, plan};
-use tenantd_daemon::{self, Start, logs, signals, tell, trial, way_back};
-use tenantd_host::heritage::Heritage;
+use tenantd_daemon::handover::{preflight, rollback};
+use tenantd_daemon::{self, Start, logs, own_log, signals};
+use tenantd_host::inherited::Inherited;
 use tenantd_host::limits;
 
 /// Runs all tenants of a manifest until a signal stops them; or only says whether it would, where a
 /// supervisor that is to be upgraded asks for that.
 pub(super) fn run(config: &Path) -> anyhow::Result<End> {
-    if std::env::var_os(trial::VARIABLE).is_some() {
+    if std::env::var_os(preflight::VARIABLE).is_some() {
         let (plan, _) = plan::read(config)?;
-        writeln!(std::io::stdout(), "{}", trial::pass(&plan.app)?)?;
+        writeln!(std::io::stdout(), "{}", preflight::answer(&plan.app)?)?;
         return Ok(End::Done);
     }
-    signals::hold().context("cannot hold signals back")?;
+    signals::block().context("cannot block the signals")?;
     // Before anything else is opened or started.
     let descriptors = limits::raise().context("cannot raise the limit on open descriptors")?;
-    let heritage = Heritage::take().context("cannot take what was handed down")?;
-    way_back::open(&heritage, descriptors).context("cannot keep the way back")?;
-    let result = supervise(config, heritage, descriptors);
+    let inherited = Inherited::take().context("cannot take what was handed down")?;
+    rollback::open(&inherited, descriptors).context("cannot keep the rollback")?;
+    let result = supervise(config, inherited, descriptors);
     if let Err(error) = &result {
-        way_back::go(&format!("{error:#}"));
+        rollback::run(&format!("{error:#}"));
     }
     result
 }
 
 fn supervise(
     config: &Path,
-    heritage: Heritage,
+    inherited: Inherited,
     descriptors: rustix::process::Rlimit,
 ) -> anyhow::Result<End> {
     let (plan, manifest) = plan::read(config)?;
     let logs_go_to = logs::place();
-    let last_words =
-        tell::init(&plan.app, logs_go_to, false).context("cannot tell what happens")?;
+    let log_guard =
+        own_log::init(&plan.app, logs_go_to, false).context("cannot tell what happens")?;
     let start = Start {
         manifest,
         logs_go_to,
-        last_words,
-        heritage,
+        log_guard,
+        inherited,
         descriptors,
     };
     tenantd_daemon::run(plan, start)?;

@@ -96,7 +96,7 @@ pub(super) fn say_older(out: &mut (impl Write + ?Sized), status: &AppStatus) -> 
     writeln!(
         out,
         "{older} {run} an older program than the one on disk: \
-         `tenantd restart --app {} --all --rolling` renews them in waves",
+         `tenantd restart --app {} --all --rolling` restarts them in waves",
         status.app
     )
 }
@@ -250,11 +250,11 @@ mod tests {
     fn what_is_stuck_does_not_start_again() {
         let now = "2026-11-22T10:00:00Z".parse().unwrap();
         let mut tenant = sample().tenants.remove(1);
-        tenant.why = Some("it is held".to_owned());
+        tenant.why = Some("it is failed".to_owned());
         tenant.state = StateWord::Stuck;
-        assert_eq!(why(&tenant, now), "it is held; tried again in 8s");
+        assert_eq!(why(&tenant, now), "it is failed; tried again in 8s");
         tenant.state = StateWord::Waiting;
-        assert_eq!(why(&tenant, now), "it is held; starts again in 8s");
+        assert_eq!(why(&tenant, now), "it is failed; starts again in 8s");
     }
 
     #[test]
@@ -280,7 +280,7 @@ mod tests {
         assert!(!shown(&status).contains("older"));
         status.tenants[0].program = Some(Program::Older);
         let hint = "\n1 tenant runs an older program than the one on disk: `tenantd restart --app \
-                    wiki --all --rolling` renews them in waves\n";
+                    wiki --all --rolling` restarts them in waves\n";
         let text = shown(&status);
         assert!(text.contains("  yes    older\n"), "{text}");
         assert!(text.ends_with(hint), "{text}");

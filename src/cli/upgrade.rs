@@ -8,7 +8,7 @@ use super::End;
 use tenantd_api::client::{ClientError, Connection};
 use tenantd_core::name::AppName;
 
-/// How long it may take: a trial, what is under way, and the start.
+/// How long it may take: a preflight, what is under way, and the start.
 const LIMIT: Duration = Duration::from_secs(60);
 
 pub(super) fn upgrade(app: &AppName) -> anyhow::Result<End> {

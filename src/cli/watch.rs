@@ -258,7 +258,7 @@ mod tests {
             want: Want::Up,
             permanent: None,
             state: if number < bad {
-                StateWord::Held
+                StateWord::Failed
             } else {
                 StateWord::Up
             },

@@ -169,7 +169,7 @@ fn the_watch_says_who_became_empty() {
 }
 
 #[test]
-fn a_leaf_made_anew_is_watched_once() {
+fn a_leaf_made_again_is_watched_once() {
     use std::os::fd::AsRawFd;
     let tree = enter();
     let acme = tenant("acme");
@@ -185,7 +185,7 @@ fn a_leaf_made_anew_is_watched_once() {
         };
         watch.add(&leaf).unwrap();
         for _ in 0..3 {
-            leaf.renew().unwrap();
+            leaf.recreate().unwrap();
             watch.add(&leaf).unwrap();
             assert_eq!(watches(), 1);
         }

@@ -79,7 +79,7 @@ fn an_existing_datastore_is_left_as_it_is() {
 }
 
 #[test]
-fn what_a_killed_supervisor_left_is_made_anew() {
+fn what_a_killed_supervisor_left_is_made_again() {
     let plan = enter();
     create_dir_all("/run/data/wiki/eu/.acme.tenantd-new").unwrap();
     ensure(&plan).unwrap();

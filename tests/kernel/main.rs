@@ -14,7 +14,7 @@ mod datastore;
 mod facts;
 mod guestbook;
 mod launch;
-mod leftovers;
 mod logs;
 mod network;
 mod ready;
+mod residue;

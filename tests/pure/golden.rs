@@ -164,9 +164,12 @@ fn fingerprints(folder: &Path) -> BTreeMap<String, Vec<String>> {
         let text = fs::read_to_string(&path).unwrap();
         let plan = read(name, text).unwrap_or_else(|problems| panic!("{problems}"));
         let line = |tenant: &plan::model::TenantPlan| {
-            let effect::Fingerprints { renew, relaunch } = effect::fingerprints(tenant);
+            let effect::Fingerprints {
+                reprovision,
+                relaunch,
+            } = effect::fingerprints(tenant);
             let tenant = &tenant.name;
-            format!("{name} {tenant} renew {renew:012x} relaunch {relaunch:012x}")
+            format!("{name} {tenant} reprovision {reprovision:012x} relaunch {relaunch:012x}")
         };
         each.insert(name.to_owned(), plan.tenants.iter().map(line).collect());
     }

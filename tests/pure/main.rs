@@ -6,8 +6,8 @@
 #[allow(dead_code, unreachable_pub, reason = "its main is not called")]
 mod guestbook;
 
+mod conventions;
 mod golden;
-mod house;
 mod manifest;
 mod sim;
 mod simulation;

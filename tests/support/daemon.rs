@@ -22,13 +22,13 @@ pub const LIMIT: Duration = Duration::from_secs(30);
 
 /// What a command answered.
 #[derive(Debug)]
-pub struct Said {
+pub struct CommandOutput {
     pub code: i32,
     pub out: String,
     pub err: String,
 }
 
-impl Said {
+impl CommandOutput {
     /// Its output, if it ended with this exit code.
     #[track_caller]
     pub fn expect(self, code: i32) -> String {
@@ -48,14 +48,14 @@ pub fn in_time(program: &str) -> Command {
 }
 
 /// Runs the program to its end.
-pub fn tenantd(arguments: &[&str]) -> Said {
+pub fn tenantd(arguments: &[&str]) -> CommandOutput {
     run(in_time(PROGRAM).args(arguments))
 }
 
 /// Runs a command to its end.
-pub fn run(command: &mut Command) -> Said {
+pub fn run(command: &mut Command) -> CommandOutput {
     let output = command.stdin(Stdio::null()).output().unwrap();
-    Said {
+    CommandOutput {
         code: output.status.code().unwrap_or(-1),
         out: String::from_utf8_lossy(&output.stdout).into_owned(),
         err: String::from_utf8_lossy(&output.stderr).into_owned(),
@@ -192,7 +192,7 @@ impl Daemon {
     }
 
     /// Runs a command against it.
-    pub fn tell(&self, arguments: &[&str]) -> Said {
+    pub fn tell(&self, arguments: &[&str]) -> CommandOutput {
         tenantd(&[&["--app", &self.app], arguments].concat())
     }
 

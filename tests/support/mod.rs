@@ -99,8 +99,8 @@ pub fn passes_alone(path: &str, before: &mut Command) -> bool {
 }
 
 pub mod daemon;
-pub mod ledger;
-pub mod leftover;
 pub mod place;
+pub mod residue;
+pub mod state_file;
 pub mod store;
 pub mod visit;

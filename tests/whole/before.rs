@@ -8,8 +8,8 @@ use serde_json::Value;
 use tenantd_api::wire::{StateWord, TenantStatus};
 
 use crate::support::daemon::{Daemon, PROGRAM, ends, pidfd};
-use crate::support::ledger;
 use crate::support::place::{self, INSTALLED, example, folder, install, script};
+use crate::support::state_file;
 
 /// The state file that the program of commit 2157092 left, see `tests/fixtures/state-2157092`.
 const BEFORE: &str = include_str!("../fixtures/state-2157092/ledger");
@@ -107,7 +107,7 @@ fn tenants_serve_on_under_the_next_supervisor_by_what_2157092_wrote() {
     let was = seen(&daemon);
     daemon.kill();
     for name in NAMES {
-        ledger::edit(&daemon.app, name, |record| {
+        state_file::edit(&daemon.app, name, |record| {
             let mut old = before(name);
             patch(&mut old, record);
             let mut expected = record.clone();
@@ -139,7 +139,7 @@ fn a_file_without_anything_new_is_one_that_2157092_takes_over() {
     assert_eq!(head["version"], 2);
     assert!(head["boot"].is_string());
     for name in NAMES {
-        assert!(ledger::record(&daemon.app, name)["plan"].is_u64());
+        assert!(state_file::record(&daemon.app, name)["plan"].is_u64());
     }
     daemon.again();
     daemon.tell(&["stop", "unready"]).expect(0);
@@ -151,14 +151,14 @@ fn a_later_version_is_refused_by_an_upgrade_and_the_program_that_runs_carries_on
     let daemon = tenants();
     let was = seen(&daemon);
     let ready = pidfd(daemon.tenant("ready").pid.unwrap());
-    ledger::edit_head(&daemon.app, |head| head["version"] = 4.into());
+    state_file::edit_head(&daemon.app, |head| head["version"] = 4.into());
     let said = daemon.tell(&["upgrade"]);
     assert_eq!(said.code, 1, "{said:?}");
     let why = "a later tenantd (form 4, this one knows 3) and nothing was touched";
     assert!(said.err.contains(why), "{said:?}");
     assert_eq!(seen(&daemon), was);
     assert!(!ends(&ready, Duration::ZERO));
-    ledger::edit_head(&daemon.app, |head| head["version"] = 2.into());
+    state_file::edit_head(&daemon.app, |head| head["version"] = 2.into());
     daemon.tell(&["upgrade"]).expect(0);
     assert_eq!(seen(&daemon), was);
     daemon.tell(&["stop", "unready"]).expect(0);

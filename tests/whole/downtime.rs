@@ -30,9 +30,9 @@ fn no_visitor_is_turned_away_while_the_supervisor_is_killed_and_the_next_one_beg
 }
 
 #[test]
-fn no_visitor_is_turned_away_while_the_supervisor_leaves_and_the_next_one_begins() {
+fn no_visitor_is_turned_away_while_the_supervisor_detaches_and_the_next_one_begins() {
     none_is_turned_away(|daemon| {
-        daemon.tell(&["leave"]).expect(0);
+        daemon.tell(&["detach"]).expect(0);
         daemon.wait();
         daemon.again();
         daemon.settles();

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tenantd_api::wire::StateWord;
 
 use crate::guestbook::{link, three};
-use crate::support::daemon::{Daemon, Said, tenantd, until};
+use crate::support::daemon::{CommandOutput, Daemon, tenantd, until};
 use crate::support::visit::{get, write_entry};
 
 /// Replaces part of a manifest's text.
@@ -165,7 +165,7 @@ fn a_bad_manifest_changes_nothing_and_every_problem_is_told() {
         "user = \"nobody\"",
         "user = \"nobody-at-all\"\nusr = 3",
     );
-    let told = |said: Said| {
+    let told = |said: CommandOutput| {
         assert_eq!(said.code, 78, "{said:?}");
         assert!(said.err.contains("nobody-at-all"), "{}", said.err);
         assert!(said.err.contains("`usr`"), "{}", said.err);
@@ -197,7 +197,7 @@ fn a_bad_manifest_changes_nothing_and_every_problem_is_told() {
 }
 
 #[test]
-fn what_was_stopped_stays_so_and_what_was_given_up_is_tried_anew() {
+fn what_was_stopped_stays_so_and_what_was_given_up_is_tried_again() {
     let daemon = three();
     daemon.tell(&["stop", "acme"]).expect(0);
     edit(
@@ -213,7 +213,7 @@ fn what_was_stopped_stays_so_and_what_was_given_up_is_tried_anew() {
     edit(&daemon, globex, &format!("{globex}, datastore = \"taken\""));
     let said = daemon.tell(&["reload"]);
     assert_eq!(said.code, 1, "{said:?}");
-    assert!(said.out.contains("globex: held: "), "{}", said.out);
+    assert!(said.out.contains("globex: failed: "), "{}", said.out);
     edit(&daemon, ", datastore = \"taken\"", "");
     reload(&daemon);
     daemon.until_tenant("globex", tenantd_api::wire::TenantStatus::is_as_wanted);

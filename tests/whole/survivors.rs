@@ -9,8 +9,8 @@ use tenantd_api::wire::{StateWord, TenantStatus};
 
 use crate::guestbook::{TENANTS, link, three};
 use crate::support::daemon::{Daemon, LIMIT, ends, pidfd, signal, write_manifest};
-use crate::support::ledger;
 use crate::support::place::{self, script};
+use crate::support::state_file;
 use crate::support::visit::{get, write_entry};
 
 /// What an operator sees of a tenant that must not change with the supervisor.
@@ -75,7 +75,7 @@ fn what_died_between_two_supervisors_is_started_again() {
 }
 
 #[test]
-fn a_tenant_that_was_changed_meanwhile_is_made_anew_and_one_that_is_unwanted_stopped() {
+fn a_tenant_that_was_changed_meanwhile_is_made_again_and_one_that_is_unwanted_stopped() {
     let mut daemon = three();
     let before = daemon.status();
     daemon.kill();
@@ -109,7 +109,7 @@ fn stands(daemon: &Daemon, name: &str) -> (u32, u64, (Value, Value)) {
 }
 
 #[test]
-fn no_more_is_made_anew_than_was_changed_meanwhile() {
+fn no_more_is_made_again_than_was_changed_meanwhile() {
     let mut daemon = three();
     let before = ["acme", "globex", "initech"].map(|name| stands(&daemon, name));
     daemon.kill();
@@ -150,7 +150,7 @@ fn what_a_later_tenantd_added_to_a_record_is_passed_over() {
     let before = ["acme", "globex"].map(|name| stands(&daemon, name));
     daemon.kill();
     for name in ["acme", "globex"] {
-        ledger::edit(&daemon.app, name, |record| {
+        state_file::edit(&daemon.app, name, |record| {
             record["of a later one"] = "ignored".into();
         });
     }
@@ -198,7 +198,7 @@ fn a_record_that_the_kernel_does_not_confirm_is_not_believed() {
     let mut daemon = three();
     daemon.kill();
     // Another process has the number now, as far as its start time tells.
-    ledger::edit(&daemon.app, "acme", |record| {
+    state_file::edit(&daemon.app, "acme", |record| {
         record["process"]["start_ticks"] = 1.into();
     });
 

@@ -1,4 +1,4 @@
-//! Tenants that outlived their supervisor and its ledger: the next one knows them by what the kernel
+//! Tenants that outlived their supervisor and its state file: the next one knows them by what the kernel
 //! says of them, and by nothing less.
 
 use std::fs::{self, File};
@@ -11,12 +11,12 @@ use tenantd_core::plan::derive::{host_end, tenant_hash};
 
 use crate::guestbook::{TENANTS, three};
 use crate::support::daemon::{Daemon, LIMIT, ends, pidfd, run, signal, until};
-use crate::support::ledger;
-use crate::support::leftover::kill_for_good;
 use crate::support::place;
+use crate::support::residue::kill_for_good;
+use crate::support::state_file;
 use crate::support::visit::{get, write_entry};
 
-fn ledger_of(daemon: &Daemon) -> String {
+fn state_file_of(daemon: &Daemon) -> String {
     format!("/run/tenantd/{}/ledger", daemon.app)
 }
 
@@ -74,8 +74,8 @@ fn outlive(spoil: impl FnOnce(&Daemon)) -> (Daemon, Vec<TenantStatus>) {
 }
 
 #[test]
-fn tenants_are_adopted_though_the_ledger_is_gone() {
-    let (daemon, before) = outlive(|daemon| fs::remove_file(ledger_of(daemon)).unwrap());
+fn tenants_are_adopted_though_the_state_file_is_gone() {
+    let (daemon, before) = outlive(|daemon| fs::remove_file(state_file_of(daemon)).unwrap());
     are_adopted(&daemon, &before);
     is_said(&daemon, "acme: nothing is written down of its launch");
     is_said(&daemon, "`tenantd restart acme`");
@@ -83,45 +83,45 @@ fn tenants_are_adopted_though_the_ledger_is_gone() {
 }
 
 #[test]
-fn tenants_are_adopted_though_the_ledger_is_no_ledger_any_more() {
+fn tenants_are_adopted_though_the_state_file_is_none_any_more() {
     let garbage = b"\xff\0none of our business\n".repeat(500);
-    let (daemon, before) = outlive(|daemon| fs::write(ledger_of(daemon), garbage).unwrap());
+    let (daemon, before) = outlive(|daemon| fs::write(state_file_of(daemon), garbage).unwrap());
     are_adopted(&daemon, &before);
-    is_said(&daemon, &ledger_of(&daemon));
+    is_said(&daemon, &state_file_of(&daemon));
     daemon.end();
 }
 
 #[test]
-fn tenants_are_adopted_though_the_ledger_was_cut_off() {
+fn tenants_are_adopted_though_the_state_file_was_cut_off() {
     let (daemon, before) = outlive(|daemon| {
-        let bytes = fs::read(ledger_of(daemon)).unwrap();
-        fs::write(ledger_of(daemon), &bytes[..40]).unwrap();
+        let bytes = fs::read(state_file_of(daemon)).unwrap();
+        fs::write(state_file_of(daemon), &bytes[..40]).unwrap();
     });
     are_adopted(&daemon, &before);
-    is_said(&daemon, &ledger_of(&daemon));
+    is_said(&daemon, &state_file_of(&daemon));
     daemon.end();
 }
 
 #[test]
 fn a_damaged_head_costs_none_of_the_records() {
     let (daemon, before) = outlive(|daemon| {
-        let mut bytes = fs::read(ledger_of(daemon)).unwrap();
+        let mut bytes = fs::read(state_file_of(daemon)).unwrap();
         bytes[20] ^= 1;
-        fs::write(ledger_of(daemon), bytes).unwrap();
+        fs::write(state_file_of(daemon), bytes).unwrap();
     });
     assert_eq!(daemon.tenant("globex").restarts, 1);
     are_adopted(&daemon, &before);
-    is_said(&daemon, &ledger_of(&daemon));
+    is_said(&daemon, &state_file_of(&daemon));
     daemon.end();
 }
 
 #[test]
 fn a_damaged_record_costs_no_more_than_what_only_it_knew() {
-    let (daemon, before) = outlive(|daemon| ledger::damage(&daemon.app, "initech"));
+    let (daemon, before) = outlive(|daemon| state_file::damage(&daemon.app, "initech"));
     assert_eq!(daemon.tenant("globex").restarts, 1);
     are_adopted(&daemon, &before);
     is_said(&daemon, "initech: nothing is written down of its launch");
-    is_said(&daemon, &ledger_of(&daemon));
+    is_said(&daemon, &state_file_of(&daemon));
     daemon.end();
 }
 
@@ -138,11 +138,11 @@ fn without_cgroups() -> Daemon {
 }
 
 #[test]
-fn a_stray_that_nothing_can_tell_from_others_is_left_alone() {
+fn an_orphan_that_nothing_can_tell_from_others_is_left_alone() {
     let mut daemon = without_cgroups();
     let acme = daemon.tenant("acme").pid.unwrap();
     daemon.kill();
-    fs::remove_file(ledger_of(&daemon)).unwrap();
+    fs::remove_file(state_file_of(&daemon)).unwrap();
     let manifest = fs::read_to_string(&daemon.manifest).unwrap();
     let other = manifest.replace("acme =", "beta =").replace("0.11", "0.12");
     fs::write(&daemon.manifest, other).unwrap();
@@ -168,7 +168,7 @@ fn a_tenant_without_a_cgroup_is_adopted_by_the_process_that_signed_its_lock() {
     let mut daemon = without_cgroups();
     let before = daemon.tenant("acme").pid;
     daemon.kill();
-    fs::remove_file(ledger_of(&daemon)).unwrap();
+    fs::remove_file(state_file_of(&daemon)).unwrap();
     daemon.again();
     assert_eq!(daemon.settles().tenants[0].pid, before);
     daemon.end();
@@ -188,7 +188,7 @@ fn a_program_that_went_to_the_background_is_adopted_without_its_first_process() 
     daemon.until_tenant("acme", |acme| acme.pid.is_none());
     let before = fs::read_to_string(&leaf).unwrap();
     daemon.kill();
-    fs::remove_file(ledger_of(&daemon)).unwrap();
+    fs::remove_file(state_file_of(&daemon)).unwrap();
     daemon.again();
     let acme = daemon.settles().tenants.remove(0);
     assert_eq!(
@@ -204,7 +204,7 @@ fn an_address_that_was_changed_meanwhile_is_seen_at_the_link() {
     let (daemon, before) = outlive(|daemon| {
         let manifest = fs::read_to_string(&daemon.manifest).unwrap();
         fs::write(&daemon.manifest, manifest.replace("0.11\"", "0.21\"")).unwrap();
-        fs::remove_file(ledger_of(daemon)).unwrap();
+        fs::remove_file(state_file_of(daemon)).unwrap();
     });
     let acme = daemon.until_tenant("acme", |t| t.ready == Some(true) && t.pid.is_some());
     assert_ne!(acme.pid, before[0].pid);
@@ -226,7 +226,7 @@ fn is_not_adopted(command: &str, why: &str) {
     // Link and namespace stay where the tenant's last process goes.
     let netns = File::open(format!("/proc/{acme}/ns/net")).unwrap();
     let mut stranger = in_the_place_of(acme, &leaf, &command);
-    fs::remove_file(ledger_of(&daemon)).unwrap();
+    fs::remove_file(state_file_of(&daemon)).unwrap();
     daemon.again();
     let acme = daemon.until_tenant("acme", |t| t.why.is_some());
     assert_eq!(acme.pid, None);
@@ -309,7 +309,7 @@ fn a_process_without_our_link_is_not_adopted() {
     ));
     let mark = ["link", "set", link.name.as_str(), "alias", "theirs"];
     run(Command::new("ip").args(mark)).expect(0);
-    fs::remove_file(ledger_of(&daemon)).unwrap();
+    fs::remove_file(state_file_of(&daemon)).unwrap();
     daemon.again();
     daemon.until_tenant("acme", |t| t.why.is_some() && t.pid.is_none());
     is_said(&daemon, "no link bears its mark");
@@ -327,7 +327,7 @@ fn a_lock_that_somebody_else_signed_proves_nothing() {
     daemon.kill();
     assert!(fs::metadata(&lock).unwrap().size() > 0);
     fs::write(&lock, format!("other/acme, process {before}\n")).unwrap();
-    fs::remove_file(ledger_of(&daemon)).unwrap();
+    fs::remove_file(state_file_of(&daemon)).unwrap();
     daemon.again();
     daemon.until_tenant("acme", |t| t.why.is_some() && t.pid.is_none());
     is_said(&daemon, "is held by other/acme");

@@ -145,7 +145,7 @@ fn a_program_that_would_not_serve_is_not_taken() {
 }
 
 #[test]
-fn a_program_that_is_gone_after_its_trial_is_not_missed() {
+fn a_program_that_is_gone_after_its_preflight_is_not_missed() {
     let daemon = running();
     let text = format!("rm {INSTALLED}; exec {PROGRAM} \"$@\"");
     for _ in 0..2 {
@@ -157,7 +157,7 @@ fn a_program_that_is_gone_after_its_trial_is_not_missed() {
     daemon.end();
 }
 
-/// It passes its trial, and fails once it was executed: with an error, and with a panic.
+/// It passes its preflight, and fails once it was executed: with an error, and with a panic.
 #[test]
 fn a_program_that_fails_before_it_is_ready_gives_back() {
     let daemon = running();
@@ -184,13 +184,13 @@ fn the_supervisor_can_be_ended_while_it_waits_to_upgrade() {
     let mut daemon = running();
     let good = daemon.manifest.with_extension("good");
     fs::copy(&daemon.manifest, &good).unwrap();
-    let on_trial = format!(
+    let in_preflight = format!(
         "[ -z \"$TENANTD_TRIAL\" ] || set -- --config {}",
         good.display()
     );
     install(&script(
         "next",
-        &format!("{on_trial}\nexec {PROGRAM} \"$@\""),
+        &format!("{in_preflight}\nexec {PROGRAM} \"$@\""),
     ));
     fs::remove_file(&daemon.manifest).unwrap();
     run(Command::new("mkfifo").arg(&daemon.manifest)).expect(0);

@@ -7,8 +7,8 @@ use nix::sys::signal::Signal;
 use tenantd_api::wire::{StateWord, TenantStatus, Want};
 
 use crate::support::daemon::Daemon;
-use crate::support::ledger;
 use crate::support::place::{self, example, folder, fresh};
+use crate::support::state_file;
 
 fn two() -> Daemon {
     place::host();
@@ -52,7 +52,7 @@ fn a_permanent_want_holds_until_it_is_taken_back() {
     ended(&mut daemon);
     assert_eq!(both(&daemon), [DOWN, UP]);
     daemon.kill();
-    ledger::edit_head(&daemon.app, |head| head["boot"] = "another one".into());
+    state_file::edit_head(&daemon.app, |head| head["boot"] = "another one".into());
     let leaf = format!("/sys/fs/cgroup/tenantd/{}/manual/cgroup.kill", daemon.app);
     fs::write(leaf, "1").unwrap();
     daemon.again();

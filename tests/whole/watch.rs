@@ -155,9 +155,12 @@ fn a_table_and_then_lines_where_there_is_no_terminal() {
     watch.until("beta  up    up ");
     daemon.tell(&["restart", "beta"]).expect(0);
     watch.until(" beta: up → stopping: an operator asked for its restart");
-    daemon.tell(&["leave"]).expect(0);
+    daemon.tell(&["detach"]).expect(0);
     let (said, code) = watch.ends();
-    assert!(said.contains("has left, and its tenants go on"), "{said}");
+    assert!(
+        said.contains("has detached, and its tenants go on"),
+        "{said}"
+    );
     assert_eq!(code, Some(1));
     let mut daemon = daemon;
     daemon.wait();

@@ -15,11 +15,11 @@ pub use tenantd_core::supervisor::action::Answer;
 pub use tenantd_core::supervisor::event::Verb;
 use tenantd_core::supervisor::view;
 
-mod leftover;
+mod residue;
 pub mod varlink;
 pub mod watch;
 
-pub use leftover::{Leftover, LeftoverFate, LeftoverKind, Leftovers};
+pub use residue::{Residue, ResidueFate, ResidueKind, ResidueList};
 
 /// The name of the varlink interface.
 pub const INTERFACE: &str = "io.tenantd.Supervisor";
@@ -146,7 +146,7 @@ impl StateWord {
             Self::Up => "up",
             Self::Stopping => "stopping",
             Self::Waiting => "waiting",
-            Self::Held => "held",
+            Self::Failed => "failed",
             Self::Releasing => "releasing",
             Self::Stuck => "stuck",
         }
@@ -182,7 +182,7 @@ impl From<view::StateWord> for StateWord {
             view::StateWord::Up => Self::Up,
             view::StateWord::Stopping => Self::Stopping,
             view::StateWord::Waiting => Self::Waiting,
-            view::StateWord::Held => Self::Held,
+            view::StateWord::Failed => Self::Failed,
             view::StateWord::Releasing => Self::Releasing,
             view::StateWord::Stuck => Self::Stuck,
         }
@@ -229,7 +229,7 @@ fn is_as_wanted(want: Want, state: StateWord, ready: Option<bool>) -> bool {
 /// See [`TenantStatus::is_settled`].
 #[must_use]
 pub fn is_settled(want: Want, state: StateWord, ready: Option<bool>) -> bool {
-    is_as_wanted(want, state, ready) || matches!(state, StateWord::Held | StateWord::Stuck)
+    is_as_wanted(want, state, ready) || matches!(state, StateWord::Failed | StateWord::Stuck)
 }
 
 /// What is wanted of a tenant.
@@ -261,7 +261,7 @@ pub enum StateWord {
     /// It will be started again.
     Waiting,
     /// It has been given up: an operator must act.
-    Held,
+    Failed,
     /// Its network and cgroup are being taken away.
     Releasing,
     /// It could not be ended or released: something is left.
@@ -299,7 +299,7 @@ pub struct Upgraded {
 
 /// What a process needs to join a tenant, as `tenantd exec` does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type)]
-pub struct Door {
+pub struct ExecTarget {
     /// A process of the tenant, whose namespaces are the tenant's.
     pub pid: u32,
     /// That process's start time in clock ticks since boot (field 22 of proc_pid_stat(5)), by

@@ -10,7 +10,7 @@ pub const RUNTIME: &str = "/run/tenantd";
 
 /// The file in an application's runtime folder in which its supervisor writes down what its
 /// successor has to know.
-pub const LEDGER: &str = "ledger";
+pub const STATE_FILE: &str = "ledger";
 
 /// The runtime folder of `app`.
 #[must_use]

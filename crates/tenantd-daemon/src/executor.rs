@@ -3,11 +3,11 @@
 //! It decides nothing. The loop hands it one [`Action`] after the other. Each is either a single
 //! system call, done at once (a signal), or it takes time: then a task does it (provisioning,
 //! launching, releasing), and the loop goes on meanwhile. A task ends by sending one [`Report`]. The
-//! loop gives the report back to the executor, which notes in the [`Ledger`] what exists now and
+//! loop gives the report back to the executor, which notes in the [`Inventory`] what exists now and
 //! turns the report into the event that the supervisor is to decide about next.
 //!
 //! ```text
-//!   perform(action) ──▶ task on the host ──▶ report ──▶ on_report ──▶ ledger
+//!   perform(action) ──▶ task on the host ──▶ report ──▶ on_report ──▶ state file
 //!                                                          │
 //!   supervisor ◀── the loop applies ◀── poll: Input::Event ┘
 //! ```
@@ -15,7 +15,7 @@
 //! A tenant's provision makes what all of its launches use: cgroup, datastore, output pipes,
 //! network namespace and link, in that order, and undoes what it has made when a step fails. A
 //! launch starts the program in them. A release takes all of it away but the datastore, once it is
-//! proved that no process is left. The ledger has an entry for each tenant: the plan that it was
+//! proved that no process is left. The state file has an entry for each tenant: the plan that it was
 //! made by, what is provisioned, and the launch whose processes may live. Only the executor changes
 //! it; others look at it.
 //!
@@ -26,7 +26,13 @@
 //! something new is put off, and [`Executor::is_idle`] says when what is under way has ended. If the
 //! process goes on after all, [`Executor::resume`] begins what was put off.
 
+pub(crate) mod host;
+pub(crate) mod inventory;
+pub(crate) mod launch;
 mod perform;
+pub(crate) mod report;
+pub(crate) mod store;
+pub(crate) mod under_way;
 
 use std::collections::VecDeque;
 use std::io;
@@ -39,25 +45,25 @@ use tenantd_core::name::TenantName;
 use tenantd_core::plan::effect::Effect;
 use tenantd_core::plan::model::TenantPlan;
 use tenantd_core::supervisor::action::{Action, Answer};
-use tenantd_core::supervisor::event::{Event, LaunchId, Request};
-use tenantd_core::supervisor::memory::Found;
+use tenantd_core::supervisor::checkpoint::Found;
+use tenantd_core::supervisor::event::{Event, LaunchId, TenantRequest};
 use tenantd_core::supervisor::view::Want;
 use tenantd_host::crash;
 use tenantd_host::netns::name;
 
-use super::input::{Input, PlanChange};
-use super::ledger::Ledger;
-use super::report::{News, Report};
-use super::site::{Cgroups, Site};
-use super::survivors::Survivor;
-use super::wants::Wants;
+use crate::executor::host::{Cgroups, Host};
+use crate::executor::inventory::Inventory;
+use crate::executor::report::{Report, ReportKind};
+use crate::input::{Input, PlanChange};
+use crate::recovery::survivors::Survivor;
+use crate::wants::Wants;
 
 pub(super) use perform::exit;
 
 /// Has actions carried out, and knows what exists. See the head of this module.
 pub(super) struct Executor {
-    site: Rc<Site>,
-    ledger: Ledger,
+    host: Rc<Host>,
+    inventory: Inventory,
     reports: mpsc::UnboundedReceiver<Report>,
     /// Tenants whose provision has not begun.
     to_provision: VecDeque<TenantName>,
@@ -66,7 +72,7 @@ pub(super) struct Executor {
     /// Whether nothing is begun.
     paused: bool,
     /// What is not begun since then.
-    put_off: Vec<Action>,
+    deferred: Vec<Action>,
     pending: VecDeque<Pending>,
 }
 
@@ -80,30 +86,30 @@ enum Pending {
 impl Executor {
     /// For these tenants, of which nothing exists yet; `reports` come from the tasks of the site.
     pub(super) fn new(
-        site: Rc<Site>,
+        host: Rc<Host>,
         plans: &[Arc<TenantPlan>],
         reports: mpsc::UnboundedReceiver<Report>,
     ) -> Self {
         Self {
-            site,
-            ledger: Ledger::open(plans),
+            host,
+            inventory: Inventory::open(plans),
             reports,
             to_provision: VecDeque::new(),
             provisioning: 0,
             paused: false,
-            put_off: Vec::new(),
+            deferred: Vec::new(),
             pending: VecDeque::new(),
         }
     }
 
     /// What exists.
-    pub(super) fn ledger(&self) -> &Ledger {
-        &self.ledger
+    pub(super) fn inventory(&self) -> &Inventory {
+        &self.inventory
     }
 
     /// What all work on the host needs.
-    pub(super) fn site(&self) -> &Site {
-        &self.site
+    pub(super) fn host(&self) -> &Host {
+        &self.host
     }
 
     /// The next report, of a task or of a cgroup that changed. Nothing is lost when it is cancelled.
@@ -111,18 +117,18 @@ impl Executor {
     /// # Errors
     /// When the cgroups cannot be watched.
     pub(super) async fn next(&mut self) -> io::Result<Report> {
-        let Self { reports, site, .. } = self;
-        let stirred = async {
-            match &site.cgroups {
+        let Self { reports, host, .. } = self;
+        let cgroup_changed = async {
+            match &host.cgroups {
                 Some(cgroups) => cgroups.watch.next().await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
             Some(report) = reports.recv() => Ok(report),
-            tenant = stirred => Ok(Report {
+            tenant = cgroup_changed => Ok(Report {
                 tenant: tenant?,
-                news: News::Stirred,
+                kind: ReportKind::CgroupChanged,
             }),
         }
     }
@@ -136,12 +142,12 @@ impl Executor {
         };
         match change {
             PlanChange::New(plan, survivor) => {
-                self.ledger.add(&plan);
+                self.inventory.add(&plan);
                 let found = survivor.map(|survivor| self.adopt(&plan.name, *survivor));
                 planned(&plan, found)
             }
             PlanChange::Back(plan) => {
-                self.ledger.replan(&plan, Effect::Renew);
+                self.inventory.replan(&plan, Effect::Reprovision);
                 planned(&plan, None)
             }
             PlanChange::Changed {
@@ -149,7 +155,7 @@ impl Executor {
                 effect,
                 apply,
             } => {
-                self.ledger.replan(&plan, effect);
+                self.inventory.replan(&plan, effect);
                 Event::Replanned {
                     tenant: plan.name.clone(),
                     policy: wants.policy(&plan),
@@ -158,20 +164,20 @@ impl Executor {
                 }
             }
             PlanChange::Removed(tenant) => {
-                self.ledger.remove(&tenant);
+                self.inventory.mark_removed(&tenant);
                 Event::Removed { tenant }
             }
         }
     }
 
     fn adopt(&mut self, tenant: &TenantName, survivor: Survivor) -> Box<Found> {
-        if let Some(standing) = survivor.standing {
-            self.ledger.stands(tenant, standing);
+        if let Some(provisioned) = survivor.provisioned {
+            self.inventory.set_provisioned(tenant, provisioned);
         }
-        if let Some(entry) = self.ledger.entry(tenant) {
+        if let Some(entry) = self.inventory.entry(tenant) {
             entry.running = survivor.running;
             if let Some(made) = survivor.made {
-                entry.stands_by(made);
+                entry.set_made_by(made);
             }
         }
         Box::new(survivor.found)
@@ -179,24 +185,31 @@ impl Executor {
 
     /// These actions are about to be performed, by what was planned last: that is noted first, so that
     /// it is on record.
-    pub(super) fn take_up(&mut self, actions: &[Action]) {
+    pub(super) fn use_next_plan(&mut self, actions: &[Action]) {
         for action in actions {
             if let Action::Launch { tenant, .. } | Action::Provision { tenant } = action
-                && let Some(entry) = self.ledger.entry(tenant)
+                && let Some(entry) = self.inventory.entry(tenant)
             {
-                entry.take_up();
+                entry.use_next_plan();
             }
         }
     }
 
     /// The answer to a request, unless it is a stop that cannot be proved: no stop succeeds while a
     /// launch lives that an earlier supervisor made and this one could not adopt.
-    pub(super) fn proved(&self, Request { tenant, verb }: &Request, answer: Answer) -> Answer {
+    pub(super) fn proved(
+        &self,
+        TenantRequest { tenant, verb }: &TenantRequest,
+        answer: Answer,
+    ) -> Answer {
         if verb.want() == Want::Up {
             return answer;
         }
-        let fallen = self.ledger.get(tenant).filter(|e| e.standing.is_none());
-        match fallen.and_then(|entry| self.site.not_adopted(&entry.plan)) {
+        let unprovisioned = self
+            .inventory
+            .get(tenant)
+            .filter(|e| e.provisioned.is_none());
+        match unprovisioned.and_then(|entry| self.host.not_adopted(&entry.plan)) {
             None => answer,
             Some(reason) => Answer::Refused { reason },
         }
@@ -210,7 +223,7 @@ impl Executor {
     /// Begins what was put off, and what comes from now on.
     pub(super) fn resume(&mut self) {
         self.paused = false;
-        for action in std::mem::take(&mut self.put_off) {
+        for action in std::mem::take(&mut self.deferred) {
             self.perform(action);
         }
         self.provision_next();
@@ -219,13 +232,13 @@ impl Executor {
     /// Whether nothing is being made or taken away: no task is under way, and each program that is
     /// being started runs.
     pub(super) fn is_idle(&self) -> bool {
-        self.site.under_way.is_none() && self.ledger.all_executed()
+        self.host.under_way.is_none() && self.inventory.all_executed()
     }
 
     /// Ends without taking anything away: writes on what was read of the tenants' output.
     pub(super) async fn detach(self) {
-        if self.site.under_way.is_none() {
-            self.site.logs.end().await;
+        if self.host.under_way.is_none() {
+            self.host.logs.end().await;
         } else {
             tracing::warn!("left while something was under way on the host");
         }
@@ -233,10 +246,10 @@ impl Executor {
 
     /// Takes away what an earlier supervisor left of tenants that are not provisioned now. Returns
     /// what could not be taken away.
-    pub(super) async fn take_leftovers(&self) -> Vec<anyhow::Error> {
+    pub(super) async fn remove_residue(&self) -> Vec<anyhow::Error> {
         let mut left = Vec::new();
-        for plan in self.ledger.fallen() {
-            if let Err(why) = self.site.take_leftover(plan).await {
+        for plan in self.inventory.unprovisioned() {
+            if let Err(why) = self.host.remove_tenant_residue(plan).await {
                 left.push(anyhow::anyhow!("{}: {why}", plan.name));
             }
         }
@@ -246,23 +259,23 @@ impl Executor {
     /// Takes away what all tenants shared. `left` holds what could not be taken away before, and
     /// receives what cannot be taken away now.
     pub(super) async fn end(self, left: &mut Vec<anyhow::Error>) {
-        let site = self.site;
-        if !site.under_way.is_none() {
+        let host = self.host;
+        if !host.under_way.is_none() {
             left.push(anyhow::anyhow!("a task on the host has not ended"));
             return;
         }
         // Whoever lives on reaches the host by way of the hub, which then stays.
         if left.is_empty()
-            && let Err(failures) = site.network.close().await
+            && let Err(failures) = host.network.close().await
         {
             left.extend(failures.into_iter().map(anyhow::Error::from));
         }
         crash::point("finish: hub gone", "");
-        if let Some(Cgroups { tree, .. }) = &site.cgroups {
+        if let Some(Cgroups { tree, .. }) = &host.cgroups {
             left.extend(tree.remove().err().map(anyhow::Error::from));
         }
         crash::point("finish: cgroups gone", "");
-        left.extend(name::leave().err().map(anyhow::Error::from));
-        site.logs.end().await;
+        left.extend(name::remove_folder().err().map(anyhow::Error::from));
+        host.logs.end().await;
     }
 }

@@ -1,7 +1,7 @@
-//! Leftovers: what bears the application's marks and belongs to no tenant of its plan.
+//! Residue: what bears the application's marks and belongs to no tenant of its plan.
 //!
 //! First comes a [`look`] at all links, which may block. All else is then looked at and taken in
-//! one go: by the loop in one turn, so that no tenant comes to be planned in between. Links go
+//! one go: by the loop in one iteration, so that no tenant comes to be planned in between. Links go
 //! last, by the numbers that they had at the look, which no later link gets.
 //!
 //! Nothing is taken of a tenant of which anything lives. On the host there is nothing else to be
@@ -16,25 +16,25 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use tenantd_api::wire::{Leftover, LeftoverFate, LeftoverKind};
+use tenantd_api::wire::{Residue, ResidueFate, ResidueKind};
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::stage::Failure;
 use tenantd_host::cgroup::Tree;
 use tenantd_host::crash;
 use tenantd_host::netns::name;
-use tenantd_host::network::leftover::{self, Marked, Survey};
+use tenantd_host::network::residue::{self, Marked, Survey};
 use tenantd_host::runtime::{self, Named};
 use tenantd_host::{fifo, process};
 
-use super::recovery::Recovery;
-use super::site::{Site, blocking};
+use crate::executor::host::{Host, blocking};
+use crate::recovery::Recovery;
 
 pub use alone::{Extent, alone};
 
 /// What a supervisor has in the application's folder.
 const OWN_FILES: [&str; 6] = [
     "lock",
-    runtime::LEDGER,
+    runtime::STATE_FILE,
     "control",
     "control.new",
     "notify",
@@ -42,7 +42,7 @@ const OWN_FILES: [&str; 6] = [
 ];
 
 /// What belongs to somebody, and whether anything is to be taken.
-struct Ground<'a> {
+struct Collector<'a> {
     app: &'a AppName,
     tree: Option<&'a Tree>,
     /// Whether a tenant is in the plan.
@@ -50,23 +50,23 @@ struct Ground<'a> {
     /// Whether the hub is somebody's.
     hub: bool,
     /// Whether anything lives of a tenant.
-    lives: &'a dyn Fn(&TenantName) -> Option<Living>,
+    lives: &'a dyn Fn(&TenantName) -> Option<Alive>,
     dry_run: bool,
 }
 
 /// What lives of a tenant.
-enum Living {
+enum Alive {
     /// These processes.
     Named(String),
     /// Something perhaps: why that cannot be told.
-    Untold(String),
+    Unknown(String),
 }
 
-impl Living {
+impl Alive {
     fn why(self) -> String {
         match self {
             Self::Named(processes) => format!("alive: {processes}"),
-            Self::Untold(why) => why,
+            Self::Unknown(why) => why,
         }
     }
 }
@@ -74,7 +74,7 @@ impl Living {
 /// What was found so far: what is left are the links.
 #[derive(Debug, Default)]
 pub struct Sorted {
-    leftovers: Vec<Leftover>,
+    residue: Vec<Residue>,
     links: Vec<Marked>,
     dry_run: bool,
 }
@@ -84,104 +84,104 @@ pub struct Sorted {
 /// # Errors
 /// That of listing the tenants' folders or the links.
 pub(super) fn look(app: &AppName) -> Result<Survey, Failure> {
-    leftover::survey(app, &fifo::tenants(app)?.into_iter().collect())
+    residue::survey(app, &fifo::tenants(app)?.into_iter().collect())
 }
 
-/// Takes the links that were found to be leftovers, and says all that was found. Blocks.
-pub(super) fn finish(sorted: Sorted) -> Vec<Leftover> {
+/// Takes the links that were found to be residue, and says all that was found. Blocks.
+pub(super) fn finish(sorted: Sorted) -> Vec<Residue> {
     let Sorted {
-        mut leftovers,
+        mut residue,
         links,
         dry_run,
     } = sorted;
     for link in links {
-        let done = taken(dry_run, || leftover::remove(&link));
-        leftovers.push(said(LeftoverKind::Link, &link.name, done));
+        let done = taken(dry_run, || residue::remove(&link));
+        residue.push(said(ResidueKind::Link, &link.name, done));
         crash::point(
             "gc: link taken",
             link.tenant.as_ref().map_or("hub", TenantName::as_str),
         );
     }
-    leftovers
+    residue
 }
 
 /// Sorts what there is by who is planned, and takes what is nobody's but for its links.
 pub(super) fn sort(
-    site: &Site,
+    host: &Host,
     survey: Survey,
     planned: impl Fn(&TenantName) -> bool,
     dry_run: bool,
 ) -> Sorted {
-    let tree = site.cgroups.as_ref().map(|cgroups| &cgroups.tree);
-    let ground = Ground {
-        app: &site.app,
+    let tree = host.cgroups.as_ref().map(|cgroups| &cgroups.tree);
+    let collector = Collector {
+        app: &host.app,
         tree,
         planned: &planned,
         hub: true,
         lives: &|tenant| match tree {
             Some(tree) => populated(tree, tenant),
-            None => fifo::folder(&site.app, tenant).exists().then(|| {
+            None => fifo::folder(&host.app, tenant).exists().then(|| {
                 let why = "without a cgroup it cannot be told here what lives of it: it is \
                            ended at the start of the next supervisor";
-                Living::Untold(why.to_owned())
+                Alive::Unknown(why.to_owned())
             }),
         },
         dry_run,
     };
-    ground.sort(survey)
+    collector.sort(survey)
 }
 
 impl Recovery {
-    /// Takes all leftovers before anything is started. What cannot be taken is logged.
-    pub(super) async fn take_leftovers(&self, planned: impl Fn(&TenantName) -> bool) {
-        let app = self.site.app.clone();
+    /// Takes all residue before anything is started. What cannot be taken is logged.
+    pub(super) async fn remove_residue(&self, planned: impl Fn(&TenantName) -> bool) {
+        let app = self.host.app.clone();
         let survey = match blocking(move || look(&app)).await {
             Ok(survey) => survey,
-            Err(failure) => return tracing::warn!("cannot look for leftovers: {failure}"),
+            Err(failure) => return tracing::warn!("cannot look for residue: {failure}"),
         };
-        let sorted = sort(&self.site, survey, planned, false);
+        let sorted = sort(&self.host, survey, planned, false);
         let found = blocking(move || Ok(finish(sorted))).await;
-        for leftover in found.unwrap_or_default() {
-            match leftover.fate {
-                LeftoverFate::Kept => tracing::warn!("{leftover}"),
-                LeftoverFate::Found | LeftoverFate::Ended | LeftoverFate::Removed => {
-                    tracing::info!("{leftover}");
+        for item in found.unwrap_or_default() {
+            match item.fate {
+                ResidueFate::Kept => tracing::warn!("{item}"),
+                ResidueFate::Found | ResidueFate::Ended | ResidueFate::Removed => {
+                    tracing::info!("{item}");
                 }
-                LeftoverFate::Stranger => tracing::debug!("{leftover}"),
+                ResidueFate::Stranger => tracing::debug!("{item}"),
             }
         }
     }
 }
 
-fn populated(tree: &Tree, tenant: &TenantName) -> Option<Living> {
+fn populated(tree: &Tree, tenant: &TenantName) -> Option<Alive> {
     match tree.found(tenant)?.pids() {
         Ok(pids) => named(&pids),
-        Err(failure) => Some(Living::Untold(failure.to_string())),
+        Err(failure) => Some(Alive::Unknown(failure.to_string())),
     }
 }
 
-fn named(pids: &[i32]) -> Option<Living> {
-    (!pids.is_empty()).then(|| Living::Named(process::name_some(pids)))
+fn named(pids: &[i32]) -> Option<Alive> {
+    (!pids.is_empty()).then(|| Alive::Named(process::name_some(pids)))
 }
 
-impl Ground<'_> {
+impl Collector<'_> {
     fn sort(&self, survey: Survey) -> Sorted {
-        let mut leftovers = Vec::new();
+        let mut residue = Vec::new();
         let mut seen = |kind, folder: &Path, seen: io::Result<_>| {
             seen.unwrap_or_else(|error| {
-                leftovers.push(said(kind, &folder.display(), Err(error.to_string())));
+                residue.push(said(kind, &folder.display(), Err(error.to_string())));
                 (Vec::new(), Vec::new())
             })
         };
         let names = name::all(self.app);
-        let (names, strange_names) = seen(LeftoverKind::Name, Path::new(name::FOLDER), names);
+        let (names, strange_names) = seen(ResidueKind::Name, Path::new(name::FOLDER), names);
         let (leaves, strange_leaves) = match self.tree {
-            Some(tree) => seen(LeftoverKind::Cgroup, tree.path(), tree.all()),
+            Some(tree) => seen(ResidueKind::Cgroup, tree.path(), tree.all()),
             None => (Vec::new(), Vec::new()),
         };
         let all = folders(self.app);
         let folder = runtime::folder(self.app);
-        let (folders, strange_files) = seen(LeftoverKind::File, &folder, all);
+        let (folders, strange_files) = seen(ResidueKind::File, &folder, all);
         let linked = survey.ours.iter().filter_map(|link| link.tenant.clone());
         let mut found: BTreeSet<TenantName> = folders.into_iter().chain(linked).collect();
         found.extend(names.into_iter().chain(leaves));
@@ -189,56 +189,56 @@ impl Ground<'_> {
         for tenant in found {
             if (self.planned)(&tenant) {
                 theirs.insert(tenant);
-            } else if let Some(living) = (self.lives)(&tenant) {
-                leftovers.push(Leftover {
-                    kind: LeftoverKind::Tenant,
+            } else if let Some(alive) = (self.lives)(&tenant) {
+                residue.push(Residue {
+                    kind: ResidueKind::Tenant,
                     object: tenant.to_string(),
-                    fate: LeftoverFate::Kept,
-                    why: Some(living.why()),
+                    fate: ResidueFate::Kept,
+                    why: Some(alive.why()),
                 });
                 theirs.insert(tenant);
             } else {
-                self.take(&tenant, &mut leftovers);
+                self.take(&tenant, &mut residue);
             }
         }
         for name in survey.strangers {
-            leftovers.push(stranger(LeftoverKind::Link, &name));
+            residue.push(stranger(ResidueKind::Link, &name));
         }
         for (kind, paths) in [
-            (LeftoverKind::Name, strange_names),
-            (LeftoverKind::Cgroup, strange_leaves),
-            (LeftoverKind::File, strange_files),
+            (ResidueKind::Name, strange_names),
+            (ResidueKind::Cgroup, strange_leaves),
+            (ResidueKind::File, strange_files),
         ] {
-            leftovers.extend(paths.iter().map(|path| stranger(kind, &path.display())));
+            residue.extend(paths.iter().map(|path| stranger(kind, &path.display())));
         }
         let is_left = |link: &Marked| match &link.tenant {
             Some(tenant) => !theirs.contains(tenant),
             None => !self.hub && theirs.is_empty(),
         };
         Sorted {
-            leftovers,
+            residue,
             links: survey.ours.into_iter().filter(is_left).collect(),
             dry_run: self.dry_run,
         }
     }
 
     /// Takes what is left of a tenant but for its link.
-    fn take(&self, tenant: &TenantName, leftovers: &mut Vec<Leftover>) {
+    fn take(&self, tenant: &TenantName, residue: &mut Vec<Residue>) {
         let path = name::path(self.app, tenant);
         if fs::symlink_metadata(&path).is_ok() && name::is_ours(self.app, tenant) {
             let done = taken(self.dry_run, || name::take(self.app, tenant).map(drop));
-            leftovers.push(said(LeftoverKind::Name, &path.display(), done));
+            residue.push(said(ResidueKind::Name, &path.display(), done));
             crash::point("gc: name taken", tenant.as_str());
         }
         if let Some(leaf) = self.tree.and_then(|tree| tree.found(tenant)) {
             let done = taken(self.dry_run, || leaf.remove());
-            leftovers.push(said(LeftoverKind::Cgroup, &leaf.path().display(), done));
+            residue.push(said(ResidueKind::Cgroup, &leaf.path().display(), done));
             crash::point("gc: cgroup taken", tenant.as_str());
         }
         let folder = fifo::folder(self.app, tenant);
         if folder.exists() {
             let done = taken(self.dry_run, || fifo::remove(self.app, tenant));
-            leftovers.push(said(LeftoverKind::Folder, &folder.display(), done));
+            residue.push(said(ResidueKind::Folder, &folder.display(), done));
             crash::point("gc: folder taken", tenant.as_str());
         }
     }
@@ -262,22 +262,22 @@ fn folders(app: &AppName) -> io::Result<Named> {
 fn taken<E: Into<anyhow::Error>>(
     dry_run: bool,
     take: impl FnOnce() -> Result<(), E>,
-) -> Result<LeftoverFate, String> {
+) -> Result<ResidueFate, String> {
     if dry_run {
-        return Ok(LeftoverFate::Found);
+        return Ok(ResidueFate::Found);
     }
     match take() {
-        Ok(()) => Ok(LeftoverFate::Removed),
+        Ok(()) => Ok(ResidueFate::Removed),
         Err(error) => Err(format!("{:#}", error.into())),
     }
 }
 
-fn said(kind: LeftoverKind, object: &dyn Display, done: Result<LeftoverFate, String>) -> Leftover {
+fn said(kind: ResidueKind, object: &dyn Display, done: Result<ResidueFate, String>) -> Residue {
     let (fate, why) = match done {
         Ok(fate) => (fate, None),
-        Err(why) => (LeftoverFate::Kept, Some(why)),
+        Err(why) => (ResidueFate::Kept, Some(why)),
     };
-    Leftover {
+    Residue {
         kind,
         object: object.to_string(),
         fate,
@@ -285,11 +285,11 @@ fn said(kind: LeftoverKind, object: &dyn Display, done: Result<LeftoverFate, Str
     }
 }
 
-fn stranger(kind: LeftoverKind, object: &dyn Display) -> Leftover {
-    Leftover {
+fn stranger(kind: ResidueKind, object: &dyn Display) -> Residue {
+    Residue {
         kind,
         object: object.to_string(),
-        fate: LeftoverFate::Stranger,
+        fate: ResidueFate::Stranger,
         why: Some("it is called as ours are, but bears no mark of ours".to_owned()),
     }
 }

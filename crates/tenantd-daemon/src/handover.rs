@@ -2,11 +2,15 @@
 //!
 //! A supervisor ends in one of three ways. A *stop* ends all tenants first. A *detachment* leaves
 //! them running, and the next supervisor adopts them. An *upgrade* executes another program in this
-//! process, which adopts them at once; see [`upgrade`](super::upgrade).
+//! process, which adopts them at once; see [`upgrade`](crate::handover::upgrade).
 //!
 //! Before a detachment or an upgrade the supervisor is *drained*: nothing new is begun, no connection
 //! is accepted, and what is under way may end within a limit. Draining can be taken back: when the
 //! upgrade fails, or when a stop overtakes it.
+
+pub mod preflight;
+pub mod rollback;
+pub mod upgrade;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -18,14 +22,14 @@ use tenantd_core::supervisor::time::Moment;
 use tenantd_host::crash;
 use tenantd_host::runtime::Runtime;
 
-use super::control::Listener;
-use super::desk::Closed;
-use super::executor::Executor;
-use super::input::Input;
-use super::signals::Signal;
-use super::tell::LastWords;
-use super::upgrade::{Reply, Upgrade, VERSION};
-use super::{clock, notify};
+use crate::executor::Executor;
+use crate::handover::upgrade::{Reply, Upgrade, VERSION};
+use crate::input::Input;
+use crate::own_log::LogGuard;
+use crate::requests::control::Listener;
+use crate::requests::queue::Closed;
+use crate::signals::Signal;
+use crate::{clock, notify};
 
 /// How long what is under way may take to end before a detachment: a provision, a launch, a
 /// release. What takes longer is found half-made by the next supervisor, which finishes or undoes
@@ -40,7 +44,7 @@ pub(super) struct Handover {
     mode: Mode,
     upgrade: Upgrade,
     inputs: VecDeque<Input>,
-    last_words: LastWords,
+    log_guard: LogGuard,
 }
 
 enum Mode {
@@ -65,18 +69,18 @@ pub(super) enum Exit {
 
 impl Handover {
     /// Of a supervisor that serves.
-    pub(super) fn new(upgrade: Upgrade, last_words: LastWords) -> Self {
+    pub(super) fn new(upgrade: Upgrade, log_guard: LogGuard) -> Self {
         Self {
             mode: Mode::Serving,
             upgrade,
             inputs: VecDeque::new(),
-            last_words,
+            log_guard,
         }
     }
 
     /// Says what came of the last upgrade, now that this program serves.
     pub(super) fn say_upgraded(&self) {
-        self.upgrade.say();
+        self.upgrade.log_outcome();
     }
 
     /// Whether it serves: it is neither stopping nor drained.
@@ -113,7 +117,7 @@ impl Handover {
         let stopping = matches!(self.mode, Mode::Stopping);
         match signal {
             Signal::Stop | Signal::Hurry if self.exit() == Some(Exit::Detach) => {
-                tracing::info!("leaving already: the tenants go on");
+                tracing::info!("detaching already: the tenants go on");
             }
             Signal::Upgrade => self.preflight(app, None),
             Signal::Stop if !stopping => self.stop(),
@@ -150,7 +154,7 @@ impl Handover {
             Mode::Stopping | Mode::Draining { .. } => return Err(Closed),
             Mode::Serving => {}
         }
-        tracing::info!("leaving: the tenants go on, and the next supervisor takes them over");
+        tracing::info!("detaching: the tenants go on, and the next supervisor takes them over");
         if let Err(error) = notify::stopping() {
             tracing::warn!(%error, "cannot tell the service manager that we end");
         }
@@ -168,7 +172,7 @@ impl Handover {
         }
     }
 
-    /// What came of a trial: the version of the program, or why it would not serve. Nothing is lost
+    /// What came of a preflight: the version of the program, or why it would not serve. Nothing is lost
     /// when it is cancelled.
     pub(super) async fn next(&mut self) -> Result<String, String> {
         self.upgrade.verdict().await
@@ -179,7 +183,7 @@ impl Handover {
         let answer = match verdict {
             Ok(_) if !self.is_serving() => Err("the supervisor is about to end".to_owned()),
             Ok(to) => {
-                crash::point("upgrade: tried", "");
+                crash::point("upgrade: preflight passed", "");
                 tracing::info!("upgrading from {VERSION} to {to}: the tenants go on");
                 self.drain(Exit::Upgrade, UPGRADE_LIMIT);
                 let from = VERSION.to_owned();
@@ -207,8 +211,8 @@ impl Handover {
         runtime: &Runtime,
     ) {
         crash::point("upgrade: quiet", "");
-        self.last_words.flush();
-        self.upgrade.change_over(executor, control, runtime).await;
+        self.log_guard.flush();
+        self.upgrade.execute_next(executor, control, runtime).await;
         self.resume();
     }
 
@@ -221,8 +225,8 @@ impl Handover {
     /// The executor is paused and the control socket closed.
     pub(super) fn on_drained(&self) {
         match self.exit() {
-            Some(Exit::Detach) => crash::point("leave: begun", ""),
-            Some(Exit::Upgrade) => crash::point("upgrade: door closed", ""),
+            Some(Exit::Detach) => crash::point("detach: begun", ""),
+            Some(Exit::Upgrade) => crash::point("upgrade: socket closed", ""),
             None => {}
         }
     }
@@ -230,7 +234,7 @@ impl Handover {
     /// Goes on as if nothing had been.
     fn resume(&mut self) {
         self.mode = Mode::Serving;
-        crash::point("upgrade: to carry on", "");
+        crash::point("upgrade: draining cancelled", "");
         self.inputs.push_back(Input::Resume);
     }
 
@@ -245,7 +249,7 @@ mod tests {
     use super::*;
 
     fn serving() -> Handover {
-        Handover::new(Upgrade::new(None).unwrap(), LastWords::default())
+        Handover::new(Upgrade::new(None).unwrap(), LogGuard::default())
     }
 
     fn signal(handover: &mut Handover, signal: Signal) {

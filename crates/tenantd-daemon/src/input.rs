@@ -5,16 +5,16 @@ use std::sync::Arc;
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::effect::Effect;
 use tenantd_core::plan::model::TenantPlan;
-use tenantd_core::supervisor::event::{Event, Request};
+use tenantd_core::supervisor::event::{Event, TenantRequest};
 
-use super::survivors::Survivor;
+use crate::recovery::survivors::Survivor;
 
 /// Something that the loop has to apply.
 pub(super) enum Input {
     /// Something happened: the supervisor decides what follows.
     Event(Event),
     /// An operator asks for something: the supervisor decides, and the answer goes to the requests.
-    Request(Request),
+    TenantRequest(TenantRequest),
     /// A tenant is planned.
     Plan(PlanChange),
     /// Whether a tenant is started by a supervisor that remembers nothing of it.

@@ -1,4 +1,4 @@
-//! The daemon: the one loop between the two wings, and the owners that it routes between.
+//! The daemon: the one loop between the two sides, and the owners that it routes between.
 //!
 //! The loop waits for the next thing to happen, hands it to the owner that it concerns, and applies
 //! what the owners return until none of them has anything left:
@@ -46,47 +46,28 @@
 
 #![forbid(unsafe_code)]
 
-mod answer;
 pub mod clock;
-pub mod control;
-pub mod desk;
-mod evidence;
 mod executor;
 pub mod gc;
-mod handover;
+pub mod handover;
 mod input;
-mod launch;
-mod ledger;
 pub mod logs;
 pub mod manifest;
+mod nonblocking_writer;
 pub mod notify;
-mod outflow;
-pub mod programs;
-mod publish;
+pub mod own_log;
 mod readiness;
 pub mod ready;
-mod record;
 mod recovery;
 mod reload;
-mod report;
-mod requests;
+pub mod requests;
 pub mod signals;
-mod site;
 mod start;
 mod state_file;
-mod store;
-mod strays;
 pub mod subscriptions;
-mod survivors;
-mod tally;
-pub mod tell;
 mod transitions;
-pub mod trial;
-mod under_way;
 mod unit;
-pub mod upgrade;
 mod wants;
-pub mod way_back;
 
 use std::io;
 use std::time::Duration;
@@ -98,14 +79,14 @@ use tenantd_core::supervisor::{Step, Supervisor};
 use tenantd_host::crash;
 use tenantd_host::runtime::Runtime;
 
-use self::answer::Tenants;
-use self::desk::Ask;
 use self::executor::Executor;
+use self::executor::report::Report;
 use self::handover::{Exit, Handover};
 use self::input::{Input, PlanChange};
 use self::readiness::{Readiness, Sign};
-use self::reload::{Present, Reloads, Reread, Wish};
-use self::report::Report;
+use self::reload::{Present, ReloadRequest, Reloads, Reread};
+use self::requests::answer::Tenants;
+use self::requests::queue::Request;
 use self::requests::{Owners, Requests};
 use self::signals::{Signal, Signals};
 use self::state_file::StateFile;
@@ -136,7 +117,7 @@ struct Daemon {
 enum Next {
     Report(io::Result<Report>),
     /// None: the control socket is closed, and all requests are answered.
-    Request(Option<Ask>),
+    Request(Option<Request>),
     NotKept(NotKept),
     Read(Reread),
     Verdict(Result<String, String>),
@@ -184,13 +165,13 @@ impl Daemon {
 
     /// Hands what happened to the owner that it concerns.
     fn route(&mut self, next: Next) {
-        let (app, serving) = (&self.executor.site().app, self.handover.is_serving());
-        let (ledger, supervisor) = (self.executor.ledger(), &self.supervisor);
+        let (app, serving) = (&self.executor.host().app, self.handover.is_serving());
+        let (inventory, supervisor) = (self.executor.inventory(), &self.supervisor);
         match next {
             Next::Report(Ok(report)) => self.executor.on_report(report),
             Next::Report(Err(error)) => tracing::error!(%error, "cannot watch the cgroups"),
-            Next::Request(Some(ask)) => self.requests.on_request(
-                ask,
+            Next::Request(Some(request)) => self.requests.on_request(
+                request,
                 Owners {
                     supervisor: &self.supervisor,
                     executor: &self.executor,
@@ -201,19 +182,19 @@ impl Daemon {
                 },
             ),
             Next::Request(None) => {}
-            Next::NotKept(failed) => self.wants.on_not_kept(failed, ledger),
+            Next::NotKept(failed) => self.wants.on_not_kept(failed, inventory),
             Next::Read(read) => {
                 let present = Present {
                     app,
-                    ledger,
+                    inventory,
                     supervisor,
                 };
                 self.reloads.on_read(read, present, serving);
             }
             Next::Verdict(verdict) => self.handover.on_verdict(verdict),
-            Next::Sign(Ok(sign)) => self.readiness.on_sign(sign, ledger, &self.supervisor),
+            Next::Sign(Ok(sign)) => self.readiness.on_sign(sign, inventory, &self.supervisor),
             Next::Sign(Err(error)) => tracing::warn!(%error, "cannot read the notify socket"),
-            Next::Signal(Ok(Signal::Reload)) => self.reloads.want(Wish::Signal, serving),
+            Next::Signal(Ok(Signal::Reload)) => self.reloads.want(ReloadRequest::Signal, serving),
             Next::Signal(Ok(signal)) => self.handover.on_signal(signal, app),
             Next::Signal(Err(error)) => tracing::error!(%error, "cannot read the signals"),
             Next::Due => {
@@ -229,7 +210,7 @@ impl Daemon {
         while let Some(input) = self.poll() {
             self.apply(input);
         }
-        self.unit.status(self.transitions.tally());
+        self.unit.status(self.transitions.state_counts());
     }
 
     fn poll(&mut self) -> Option<Input> {
@@ -253,12 +234,12 @@ impl Daemon {
                 }
                 self.carry_out(step);
             }
-            Input::Request(request) => {
+            Input::TenantRequest(request) => {
                 let (answer, step) = self.supervisor.handle_request(clock::now(), &request);
                 self.carry_out(step);
                 let answer = self.executor.proved(&request, answer);
-                let ledger = self.executor.ledger();
-                self.requests.on_answer(answer, ledger, &mut self.wants);
+                let inventory = self.executor.inventory();
+                self.requests.on_answer(answer, inventory, &mut self.wants);
             }
             Input::Plan(change) => {
                 let is_new = matches!(change, PlanChange::New(..));
@@ -302,21 +283,21 @@ impl Daemon {
 
     /// Carries out what the supervisor decided, in the order that the head of this module tells.
     fn carry_out(&mut self, step: Step) {
-        self.executor.take_up(&step.actions);
+        self.executor.use_next_plan(&step.actions);
         for tenant in &step.changed {
             self.record(tenant);
         }
         for transition in &step.transitions {
             let view = self.supervisor.tenant(&transition.tenant);
             self.transitions.publish(transition, view.as_ref());
-            let plan = self.executor.ledger().plan(&transition.tenant);
+            let plan = self.executor.inventory().plan(&transition.tenant);
             self.readiness
                 .on_transition(transition, view.as_ref(), plan.map(AsRef::as_ref));
         }
         let (subscriptions, tenants) = self.watched();
         subscriptions.publish_step(&step, tenants);
         for action in step.actions {
-            if let Action::Forget { tenant } = &action {
+            if let Action::Remove { tenant } = &action {
                 self.forget(tenant);
             }
             self.executor.perform(action);
@@ -335,10 +316,10 @@ impl Daemon {
     }
 
     fn record(&mut self, tenant: &TenantName) {
-        if let Some(memory) = self.supervisor.memory(tenant)
-            && let Some(entry) = self.executor.ledger().get(tenant)
+        if let Some(checkpoint) = self.supervisor.checkpoint(tenant)
+            && let Some(entry) = self.executor.inventory().get(tenant)
         {
-            self.state_file.write(tenant, memory, entry);
+            self.state_file.write(tenant, checkpoint, entry);
         }
     }
 

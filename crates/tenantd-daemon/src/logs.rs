@@ -1,13 +1,13 @@
 //! The tenants' output: from their pipes, line by line, to the journal or to files.
 //!
-//! One loop reads all pipes, in turns: a turn takes at most [`READ_MAX`] bytes from one pipe, hands
+//! One loop reads all pipes, in iterations: one takes at most [`READ_MAX`] bytes from one pipe, hands
 //! the lines on, and lets the rest of the daemon run. The pipe then goes to the end of the queue,
 //! so that a tenant that floods waits for all others, and a quiet one costs nothing but its entry
 //! here. Where the lines cannot be taken, they stay in the pipes.
 //!
 //! A line leaves its pipe only once it has been written on. So whoever dies loses nothing: the next
 //! supervisor reads on, and what was written on but not consumed yet comes a second time, at most
-//! one turn's. See `docs/decisions/0013-logs-survive.md`.
+//! one iteration's. See `docs/decisions/0013-logs-survive.md`.
 
 pub mod files;
 pub mod journal;
@@ -89,13 +89,13 @@ pub fn place() -> LogPlace {
 /// The reading of all tenants' output. Ends when it is dropped; [`Logs::end`] loses nothing.
 #[derive(Debug)]
 pub struct Logs {
-    desk: Rc<Desk>,
+    reader: Rc<LogReader>,
     task: JoinHandle<()>,
 }
 
 /// What the loop and its owner share.
 #[derive(Debug)]
-struct Desk {
+struct LogReader {
     epoll: AsyncFd<OwnedFd>,
     pipes: RefCell<Pipes>,
     /// Fair (first come, first served), which keeps each tenant's lines in their order.
@@ -118,9 +118,9 @@ impl Logs {
             }
             LogPlace::Files => Sink::files(Files::of(app), io::stdout())?,
         };
-        let desk = Rc::new(Desk::new(sink)?);
-        let task = tokio::task::spawn_local(Rc::clone(&desk).read());
-        Ok(Self { desk, task })
+        let reader = Rc::new(LogReader::new(sink)?);
+        let task = tokio::task::spawn_local(Rc::clone(&reader).read());
+        Ok(Self { reader, task })
     }
 
     /// Reads a tenant's pipes from now on. Pipes that it had before are given up unread.
@@ -128,17 +128,17 @@ impl Logs {
     /// # Errors
     /// What epoll_ctl(2) reports.
     pub fn add(&self, tenant: &TenantName, outlets: Outlets) -> io::Result<()> {
-        self.desk.add(tenant, outlets)
+        self.reader.add(tenant, outlets)
     }
 
     /// Reads what is left in a tenant's pipes, hands on what has no line end too, and closes them.
     pub async fn remove(&self, tenant: &TenantName) {
-        self.desk.remove(tenant).await;
+        self.reader.remove(tenant).await;
     }
 
     /// Takes nothing more while the result lives; what was taken has been written on.
     pub(super) async fn pause(&self) -> impl Drop + '_ {
-        let mut sink = self.desk.sink.lock().await;
+        let mut sink = self.reader.sink.lock().await;
         sink.flush().await;
         sink
     }
@@ -148,13 +148,13 @@ impl Logs {
     /// # Errors
     /// Those of fcntl(2).
     pub(super) fn pipes(&self) -> io::Result<Vec<(TenantName, Stream, OwnedFd)>> {
-        self.desk.pipes.borrow().copy()
+        self.reader.pipes.borrow().copy()
     }
 
     /// Ends the reading, once what has been taken is written on. The rest stays in the pipes:
     /// tenants that go on running lose nothing, and the next supervisor reads on.
     pub async fn end(&self) {
-        self.desk.end().await;
+        self.reader.end().await;
     }
 }
 
@@ -164,7 +164,7 @@ impl Drop for Logs {
     }
 }
 
-impl Desk {
+impl LogReader {
     fn new(sink: Sink) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         #[expect(
@@ -182,7 +182,7 @@ impl Desk {
 
     async fn read(self: Rc<Self>) {
         loop {
-            if let Err(error) = self.turn().await {
+            if let Err(error) = self.iterate().await {
                 // epoll(7) cannot fail on a descriptor that is ours and open.
                 tracing::error!(%error, "the tenants' output is no longer read");
                 return;
@@ -191,8 +191,8 @@ impl Desk {
         }
     }
 
-    /// Waits until a pipe is to be looked at, and takes one turn.
-    async fn turn(&self) -> io::Result<()> {
+    /// Waits until a pipe is to be looked at, and takes one iteration.
+    async fn iterate(&self) -> io::Result<()> {
         self.wait().await?;
         // Held from the look to the end: nobody else takes what was taken here.
         let mut sink = self.sink.lock().await;
@@ -206,7 +206,7 @@ impl Desk {
 
     async fn wait(&self) -> io::Result<()> {
         loop {
-            self.hear()?;
+            self.poll()?;
             let end = self.pipes.borrow_mut().end_pauses(Instant::now());
             if self.pipes.borrow().any_ready() {
                 return Ok(());
@@ -214,7 +214,7 @@ impl Desk {
             tokio::select! {
                 guard = self.epoll.readable() => {
                     let mut guard = guard?;
-                    if self.hear()? == 0 {
+                    if self.poll()? == 0 {
                         guard.clear_ready();
                     }
                 }
@@ -224,14 +224,14 @@ impl Desk {
     }
 
     /// Makes those pipes ready that were written to, and says how often the kernel reported one.
-    fn hear(&self) -> io::Result<usize> {
+    fn poll(&self) -> io::Result<usize> {
         let mut pipes = self.pipes.borrow_mut();
         let mut events: Vec<epoll::Event> = Vec::with_capacity(EVENTS);
         let at_once = Some(&rustix::event::Timespec::default());
-        let mut heard = 0;
+        let mut reported = 0;
         // All of them, so that none is passed over; but pipes that are written to all the time are
         // reported again and again.
-        while heard <= pipes.len() {
+        while reported <= pipes.len() {
             events.clear();
             let spare = rustix::buffer::spare_capacity(&mut events);
             match epoll::wait(self.epoll.get_ref(), spare, at_once) {
@@ -239,14 +239,14 @@ impl Desk {
                 Err(errno) => return Err(errno.into()),
             }
             for event in &events {
-                pipes.stir(event.data.u64());
+                pipes.mark_ready(event.data.u64());
             }
-            heard += events.len();
+            reported += events.len();
             if events.len() < EVENTS {
                 break;
             }
         }
-        Ok(heard)
+        Ok(reported)
     }
 
     fn add(&self, tenant: &TenantName, outlets: Outlets) -> io::Result<()> {

@@ -18,10 +18,10 @@ use tenantd_core::supervisor::event::{Event, LaunchId};
 use tenantd_core::supervisor::view::{StateWord, View};
 use tenantd_core::supervisor::{Supervisor, Transition};
 
-use super::input::Input;
-use super::ledger::Ledger;
-use super::ready;
-use super::ready::notice::{Notice, Notify};
+use crate::executor::inventory::Inventory;
+use crate::input::Input;
+use crate::ready;
+use crate::ready::notice::{Notice, Notify};
 
 /// Who is watched, and what was heard.
 pub(super) struct Readiness {
@@ -78,17 +78,17 @@ impl Readiness {
     }
 
     /// Takes a sign for what it means.
-    pub(super) fn on_sign(&mut self, sign: Sign, ledger: &Ledger, supervisor: &Supervisor) {
+    pub(super) fn on_sign(&mut self, sign: Sign, inventory: &Inventory, supervisor: &Supervisor) {
         match sign {
             Sign::Answers(launch) => self.ready.push_back(launch),
-            Sign::Notice(notice) => self.hear(&notice, ledger, supervisor),
+            Sign::Notice(notice) => self.on_notice(&notice, inventory, supervisor),
         }
     }
 
     /// A program said something about itself. Only a tenant that is to say when it is ready is
     /// listened to.
-    fn hear(&mut self, notice: &Notice, ledger: &Ledger, supervisor: &Supervisor) {
-        let Some(tenant) = ledger.whose(notice.netns_inode) else {
+    fn on_notice(&mut self, notice: &Notice, inventory: &Inventory, supervisor: &Supervisor) {
+        let Some(tenant) = inventory.tenant_of_netns(notice.netns_inode) else {
             tracing::debug!(pid = notice.pid, "a notice from a stranger is ignored");
             return;
         };
@@ -96,7 +96,7 @@ impl Readiness {
             tracing::debug!(%tenant, "its program says: {status}");
         }
         let asked = |plan: &TenantPlan| matches!(plan.policy.ready, Policy::Notify);
-        if !(notice.ready && ledger.plan(tenant).is_some_and(|plan| asked(plan))) {
+        if !(notice.ready && inventory.plan(tenant).is_some_and(|plan| asked(plan))) {
             return;
         }
         let Some(view) = supervisor.tenant(tenant) else {
@@ -113,7 +113,7 @@ impl Readiness {
             | StateWord::Provisioning
             | StateWord::Stopping
             | StateWord::Waiting
-            | StateWord::Held
+            | StateWord::Failed
             | StateWord::Releasing
             | StateWord::Stuck => {}
         }
@@ -127,7 +127,7 @@ impl Readiness {
         plan: Option<&TenantPlan>,
     ) {
         let tenant = &transition.tenant;
-        let spoke_early = self.early.remove(tenant);
+        let ready_early = self.early.remove(tenant);
         self.watches.remove(tenant);
         let (StateWord::Up, Some(launch), Some(plan)) = (transition.to, transition.launch, plan)
         else {
@@ -141,7 +141,7 @@ impl Readiness {
                 let watch = self.watch(SocketAddr::new(plan.link.addresses.first(), port), launch);
                 self.watches.insert(tenant.clone(), watch);
             }
-            Policy::Notify if spoke_early => self.ready.push_back(launch),
+            Policy::Notify if ready_early => self.ready.push_back(launch),
             // The supervisor counts by itself, or a notice will come.
             Policy::Started | Policy::Lived(_) | Policy::Notify => {}
         }

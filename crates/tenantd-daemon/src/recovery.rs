@@ -5,6 +5,10 @@
 //! says what is provisioned and which launch lives. The supervisor is told, and goes on from there.
 //! Recovery is over when the loop begins.
 
+pub(crate) mod orphans;
+pub(crate) mod survivors;
+mod unrecorded;
+
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
@@ -15,25 +19,25 @@ use tenantd_core::plan::effect::Effect;
 use tenantd_core::plan::holders::{Holders, Holding};
 use tenantd_core::plan::model::{Plan, TenantPlan};
 use tenantd_core::supervisor::Supervisor;
+use tenantd_core::supervisor::checkpoint::Resources;
 use tenantd_core::supervisor::event::{Event, LaunchId};
-use tenantd_core::supervisor::memory::Footing;
 use tenantd_host::crash;
-use tenantd_host::heritage::Heritage;
+use tenantd_host::inherited::Inherited;
 
-use super::evidence::Assumed;
-use super::input::{Input, PlanChange};
-use super::ledger::file::{Legacy, Slot};
-use super::record::Record;
-use super::site::Site;
-use super::state_file::StateFile;
-use super::survivors::Survivor;
-use super::wants::Wants;
+use crate::executor::host::Host;
+use crate::input::{Input, PlanChange};
+use crate::recovery::survivors::Survivor;
+use crate::recovery::unrecorded::UnrecordedLaunch;
+use crate::state_file::StateFile;
+use crate::state_file::record::Record;
+use crate::state_file::slots::{Previous, Slot};
+use crate::wants::Wants;
 
 /// What an earlier supervisor left, as long as that is looked at.
 pub(super) struct Recovery {
-    pub(super) site: Rc<Site>,
+    pub(super) host: Rc<Host>,
     /// What was handed down to this supervisor, until all tenants are planned.
-    pub(super) heritage: RefCell<Heritage>,
+    pub(super) inherited: RefCell<Inherited>,
 }
 
 type Known = Vec<(Arc<TenantPlan>, Option<Record>)>;
@@ -41,19 +45,19 @@ type Findings = Vec<(Arc<TenantPlan>, Option<Survivor>)>;
 
 impl Recovery {
     /// On a host, with what was handed down.
-    pub(super) fn new(site: Rc<Site>, heritage: Heritage) -> Self {
-        let heritage = RefCell::new(heritage);
-        Self { site, heritage }
+    pub(super) fn new(host: Rc<Host>, inherited: Inherited) -> Self {
+        let inherited = RefCell::new(inherited);
+        Self { host, inherited }
     }
 
     /// Ends and takes away what belongs to no tenant of the plan, before anything is started.
-    pub(super) async fn take_unplanned(&self, plan: &Plan, legacy: &Legacy) {
+    pub(super) async fn remove_unplanned(&self, plan: &Plan, previous: &Previous) {
         let names = plan.tenants.iter().map(|tenant| tenant.name.clone());
         let planned: BTreeSet<TenantName> = names.collect();
-        self.end_strays(legacy, plan).await;
-        crash::point("begin: strays ended", "");
-        self.take_leftovers(|tenant| planned.contains(tenant)).await;
-        crash::point("begin: leftovers taken", "");
+        self.end_orphans(previous, plan).await;
+        crash::point("begin: orphans ended", "");
+        self.remove_residue(|tenant| planned.contains(tenant)).await;
+        crash::point("begin: residue removed", "");
     }
 
     /// What the supervisor is to be told of these tenants, with what an earlier one left of each. It
@@ -61,11 +65,11 @@ impl Recovery {
     pub(super) async fn recover(
         &self,
         plans: Vec<Arc<TenantPlan>>,
-        legacy: Legacy,
+        previous: Previous,
         (supervisor, file, wants): (&mut Supervisor, &mut StateFile, &mut Wants),
     ) -> Vec<Input> {
-        legacy.say_damage(&self.site.app);
-        let mut records: HashMap<TenantName, (Slot, Record)> = legacy
+        previous.log_damage(&self.host.app);
+        let mut records: HashMap<TenantName, (Slot, Record)> = previous
             .records
             .into_iter()
             .map(|(slot, record)| (record.tenant.clone(), (slot, record)))
@@ -82,15 +86,15 @@ impl Recovery {
         let found = self.found(known, wants).await;
         for (slot, record) in records.into_values() {
             // What it has spent of the budget is spent.
-            let memory = std::iter::once(&record.memory);
-            supervisor.resume(LaunchId(0), memory);
-            file.strike_out(&record.tenant, slot);
+            let checkpoint = std::iter::once(&record.checkpoint);
+            supervisor.resume(LaunchId(0), checkpoint);
+            file.erase(&record.tenant, slot);
         }
         wants.retain(|tenant| planned.contains(tenant));
-        let memories = found
+        let checkpoints = found
             .iter()
-            .filter_map(|(_, survivor)| Some(&survivor.as_ref()?.found.memory));
-        supervisor.resume(LaunchId(0), memories);
+            .filter_map(|(_, survivor)| Some(&survivor.as_ref()?.found.checkpoint));
+        supervisor.resume(LaunchId(0), checkpoints);
         let awaits = awaited(&found)
             .into_iter()
             .map(|(tenant, others)| Input::Event(Event::Awaits { tenant, others }));
@@ -102,10 +106,10 @@ impl Recovery {
         inputs
     }
 
-    /// What the host has of each tenant, by its record or by evidence.
+    /// What the host has of each tenant, by its record or by what proves it.
     async fn found(&self, known: Known, wants: &Wants) -> Findings {
         let records = known.iter().filter_map(|(_, record)| record.as_ref());
-        let launches = records.filter_map(|record| record.memory.launch());
+        let launches = records.filter_map(|record| record.checkpoint.launch());
         let LaunchId(mut last) = launches.max().unwrap_or(LaunchId(0));
         let mut found = Vec::with_capacity(known.len());
         for (plan, record) in known {
@@ -113,11 +117,11 @@ impl Recovery {
                 Some(record) => self.survivor(&plan, Some(record)),
                 None => {
                     last += 1;
-                    let assumed = Assumed {
+                    let unrecorded = UnrecordedLaunch {
                         launch: LaunchId(last),
                         wanted: wants.of(&plan.name).is_none(),
                     };
-                    self.unrecorded(&plan, assumed).await
+                    self.adopt_unrecorded(&plan, unrecorded).await
                 }
             };
             found.push((plan, survivor));
@@ -129,19 +133,19 @@ impl Recovery {
 /// What a tenant holds and is about to let go of.
 fn moves(survivor: Option<&Survivor>) -> Option<&Holding> {
     let survivor = survivor?;
-    let stands = survivor.found.footing != Footing::Nothing;
-    let moves = stands && survivor.found.outdated == Some(Effect::Renew);
+    let has_resources = survivor.found.resources != Resources::None;
+    let moves = has_resources && survivor.found.outdated == Some(Effect::Reprovision);
     survivor.made.as_ref().filter(|_| moves)?.holds.as_ref()
 }
 
 /// The tenants that take what others hold, and those others.
 fn awaited(found: &[(Arc<TenantPlan>, Option<Survivor>)]) -> Vec<(TenantName, Vec<TenantName>)> {
-    let standing = found.iter().filter_map(|(plan, survivor)| {
+    let provisioned = found.iter().filter_map(|(plan, survivor)| {
         let holds = moves(survivor.as_ref())?;
         Some(holds.clone().instead_of(plan))
     });
-    let standing: Vec<TenantPlan> = standing.collect();
-    let holders = Holders::new(&standing);
+    let provisioned: Vec<TenantPlan> = provisioned.collect();
+    let holders = Holders::new(&provisioned);
     let takers = found
         .iter()
         .map(|(plan, _)| (plan.name.clone(), holders.of(plan)));

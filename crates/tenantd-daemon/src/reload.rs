@@ -24,14 +24,14 @@ use tenantd_core::supervisor::event::Event;
 use tenantd_core::supervisor::view::{Unapplied, View};
 use tenantd_host::crash;
 
-use super::desk::NoReload;
-use super::input::{Input, PlanChange};
-use super::ledger::Ledger;
-use super::manifest::{ManifestFile, Unfit};
-use super::notify;
+use crate::executor::inventory::Inventory;
+use crate::input::{Input, PlanChange};
+use crate::manifest::{ManifestFile, Unfit};
+use crate::notify;
+use crate::requests::queue::NoReload;
 
 /// What is wanted of a reading.
-pub(super) enum Wish {
+pub(super) enum ReloadRequest {
     /// The changes, applied.
     Apply(oneshot::Sender<Result<Changes, NoReload>>),
     /// The changes, to be looked at.
@@ -42,7 +42,7 @@ pub(super) enum Wish {
 
 /// A reading that has ended, and for whom it was.
 pub(super) struct Reread {
-    wishes: Vec<Wish>,
+    requests: Vec<ReloadRequest>,
     read: Result<Plan, Unfit>,
 }
 
@@ -53,7 +53,7 @@ enum Todo {
     /// That of this tenant has been.
     Changed(TenantName),
     /// All has been: these are answered.
-    Answer(Vec<(Wish, Result<Changes, NoReload>)>),
+    Answer(Vec<(ReloadRequest, Result<Changes, NoReload>)>),
 }
 
 /// All that reloading needs to know.
@@ -62,7 +62,7 @@ pub(super) struct Reloads {
     /// What all tenants share, which no reload changes.
     network: NetworkPlan,
     reading: bool,
-    waiting: Vec<Wish>,
+    waiting: Vec<ReloadRequest>,
     reread: mpsc::UnboundedSender<Reread>,
     rereads: mpsc::UnboundedReceiver<Reread>,
     todo: VecDeque<Todo>,
@@ -114,7 +114,7 @@ impl Reloads {
 
     fn read(&mut self) {
         self.reading = true;
-        let wishes = std::mem::take(&mut self.waiting);
+        let requests = std::mem::take(&mut self.waiting);
         let (manifest, reread) = (self.manifest.clone(), self.reread.clone());
         spawn_local(async move {
             let read = match spawn_blocking(move || manifest.plan()).await {
@@ -122,23 +122,23 @@ impl Reloads {
                 // It is never cancelled, so it panicked: a mistake of ours, to be seen as one.
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
             };
-            let _ended = reread.send(Reread { wishes, read });
+            let _ended = reread.send(Reread { requests, read });
         });
     }
 }
 
-impl Wish {
+impl ReloadRequest {
     fn answer(self, answer: Result<Changes, NoReload>) {
         match self {
             // Whoever asked may be gone.
-            Wish::Apply(reply) | Wish::Show(reply) => drop(reply.send(answer)),
-            Wish::Signal => tell(&answer),
+            ReloadRequest::Apply(reply) | ReloadRequest::Show(reply) => drop(reply.send(answer)),
+            ReloadRequest::Signal => log_answer(&answer),
         }
     }
 }
 
 /// Says what a signal brought about.
-fn tell(answer: &Result<Changes, NoReload>) {
+fn log_answer(answer: &Result<Changes, NoReload>) {
     match answer {
         Ok(changes) => {
             tracing::info!("reloaded: {}", changes::summary(changes));
@@ -170,19 +170,19 @@ pub(super) struct Present<'a> {
     /// The application.
     pub(super) app: &'a AppName,
     /// What exists.
-    pub(super) ledger: &'a Ledger,
+    pub(super) inventory: &'a Inventory,
     /// What became of all tenants.
     pub(super) supervisor: &'a Supervisor,
 }
 
 impl Reloads {
-    /// Notes a wish, and reads the manifest as soon as no earlier reading is under way; unless the
+    /// Notes a request, and reads the manifest as soon as no earlier reading is under way; unless the
     /// supervisor is about to end.
-    pub(super) fn want(&mut self, wish: Wish, serving: bool) {
+    pub(super) fn want(&mut self, request: ReloadRequest, serving: bool) {
         if !serving {
-            return wish.answer(Err(NoReload::Closed));
+            return request.answer(Err(NoReload::Closed));
         }
-        self.waiting.push(wish);
+        self.waiting.push(request);
         if !self.reading {
             self.begin_reading();
         }
@@ -198,10 +198,10 @@ impl Reloads {
     /// A reading has ended. What is different is to be applied next, unless the supervisor is about
     /// to end.
     pub(super) fn on_read(&mut self, reread: Reread, present: Present<'_>, serving: bool) {
-        let Reread { wishes, read } = reread;
-        let (show, apply): (Vec<Wish>, Vec<Wish>) = wishes
+        let Reread { requests, read } = reread;
+        let (show, apply): (Vec<ReloadRequest>, Vec<ReloadRequest>) = requests
             .into_iter()
-            .partition(|wish| matches!(wish, Wish::Show(_)));
+            .partition(|request| matches!(request, ReloadRequest::Show(_)));
         let (shown, applied) = match read {
             Err(unfit) => {
                 let bad = || Err(NoReload::BadManifest(unfit.render(false)));
@@ -214,14 +214,14 @@ impl Reloads {
                     (true, _) => Ok(Changes::default()),
                     (false, false) => Err(NoReload::Closed),
                     (false, true) => self
-                        .apply(plan, &changes, present.ledger)
+                        .apply(plan, &changes, present.inventory)
                         .map(|()| changes.clone()),
                 };
                 (Ok(changes), applied)
             }
         };
-        let shown = show.into_iter().map(|wish| (wish, shown.clone()));
-        let applied = apply.into_iter().map(|wish| (wish, applied.clone()));
+        let shown = show.into_iter().map(|request| (request, shown.clone()));
+        let applied = apply.into_iter().map(|request| (request, applied.clone()));
         let answers = shown.chain(applied).collect();
         self.todo.push_back(Todo::Answer(answers));
     }
@@ -242,9 +242,9 @@ impl Reloads {
         }
     }
 
-    fn finish(&mut self, answers: Vec<(Wish, Result<Changes, NoReload>)>) {
-        for (wish, answer) in answers {
-            wish.answer(answer);
+    fn finish(&mut self, answers: Vec<(ReloadRequest, Result<Changes, NoReload>)>) {
+        for (request, answer) in answers {
+            request.answer(answer);
         }
         if let Err(error) = notify::ready() {
             tracing::warn!(%error, "cannot tell the service manager that all is reloaded");
@@ -259,13 +259,13 @@ impl Reloads {
     fn changes(&self, new: &Plan, present: Present<'_>) -> Changes {
         let Present {
             app,
-            ledger,
+            inventory,
             supervisor,
         } = present;
         let old = Side {
             app,
             network: &self.network,
-            tenants: ledger.planned().collect(),
+            tenants: inventory.planned().collect(),
         };
         let mut changes = diff(old, new);
         if changes.fixed.is_empty() {
@@ -277,7 +277,12 @@ impl Reloads {
         changes
     }
 
-    fn apply(&mut self, new: Plan, changes: &Changes, ledger: &Ledger) -> Result<(), NoReload> {
+    fn apply(
+        &mut self,
+        new: Plan,
+        changes: &Changes,
+        inventory: &Inventory,
+    ) -> Result<(), NoReload> {
         if !changes.fixed.is_empty() {
             return Err(NoReload::Refused(changes::refusal(&changes.fixed)));
         }
@@ -286,9 +291,9 @@ impl Reloads {
         let plans: BTreeMap<TenantName, Arc<TenantPlan>> =
             plans.map(|plan| (plan.name.clone(), plan)).collect();
         // What stands counts, not what was planned last: it may not have been let go of yet.
-        let holders = Holders::new(ledger.standing());
+        let holders = Holders::new(inventory.current_plans());
         let takers = changes.tenants.iter().filter(|change| match change.change {
-            Change::Add | Change::Renew => true,
+            Change::Add | Change::Reprovision => true,
             Change::Remove | Change::Relaunch | Change::Live => false,
         });
         let awaits = takers
@@ -298,7 +303,7 @@ impl Reloads {
             .map(|(tenant, others)| Todo::Apply(Input::Event(Event::Awaits { tenant, others })));
         self.todo.extend(awaits);
         for change in &changes.tenants {
-            let known = ledger.plan(&change.tenant).is_some();
+            let known = inventory.plan(&change.tenant).is_some();
             self.change(change, plans.get(&change.tenant), known);
         }
         self.todo
@@ -323,7 +328,7 @@ impl Reloads {
             (Change::Add, Some(plan)) if !known => PlanChange::New(plan, None),
             // It was on its way out.
             (Change::Add, Some(plan)) => PlanChange::Back(plan),
-            (Change::Renew, Some(plan)) => changed(plan, Effect::Renew),
+            (Change::Reprovision, Some(plan)) => changed(plan, Effect::Reprovision),
             (Change::Relaunch, Some(plan)) => changed(plan, Effect::Relaunch),
             (Change::Live, Some(plan)) => changed(plan, Effect::Live),
         };

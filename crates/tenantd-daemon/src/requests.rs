@@ -4,6 +4,11 @@
 //! A request for another owner is handed to that owner together with the channel for its answer. An
 //! answer that needs the disk is worked out by a task, so that the loop is not kept.
 
+pub(crate) mod answer;
+pub mod control;
+pub mod programs;
+pub mod queue;
+
 use std::collections::VecDeque;
 
 use tokio::sync::{mpsc, oneshot};
@@ -12,27 +17,27 @@ use tenantd_api::wire::{TenantAnswer, Verb};
 use tenantd_core::name::TenantName;
 use tenantd_core::supervisor::Supervisor;
 use tenantd_core::supervisor::action::Answer;
-use tenantd_core::supervisor::event::Request;
+use tenantd_core::supervisor::event::TenantRequest;
 use tenantd_host::crash;
 
-use super::answer::Tenants;
-use super::control::{Listener, Served};
-use super::desk::{self, Ask, Desk, Unknown};
-use super::executor::Executor;
-use super::gc;
-use super::handover::Handover;
-use super::input::Input;
-use super::ledger::Ledger;
-use super::reload::{Reloads, Wish};
-use super::subscriptions::{Feed, Subscriptions};
-use super::wants::Wants;
+use crate::executor::Executor;
+use crate::executor::inventory::Inventory;
+use crate::gc;
+use crate::handover::Handover;
+use crate::input::Input;
+use crate::reload::{ReloadRequest, Reloads};
+use crate::requests::answer::Tenants;
+use crate::requests::control::{Listener, Served};
+use crate::requests::queue::{Request, RequestQueue, Unknown};
+use crate::subscriptions::{Feed, Subscriptions};
+use crate::wants::Wants;
 
 /// The control socket, and the requests that are not answered yet.
 pub(super) struct Requests {
-    asks: mpsc::Receiver<Ask>,
+    incoming: mpsc::Receiver<Request>,
     control: Served,
     /// The control socket's way to the loop.
-    desk: Desk,
+    queue: RequestQueue,
     acts: VecDeque<Act>,
 }
 
@@ -60,26 +65,26 @@ struct Act {
 impl Requests {
     /// Serves a control socket.
     pub(super) fn serve(listener: Listener) -> Self {
-        let (desk, asks) = desk::open();
+        let (queue, incoming) = queue::open();
         Self {
-            asks,
-            control: Served::start(listener, desk.clone()),
-            desk,
+            incoming,
+            control: Served::start(listener, queue.clone()),
+            queue,
             acts: VecDeque::new(),
         }
     }
 
     /// The next request; none once the control socket is closed and all requests are answered.
     /// Nothing is lost when it is cancelled.
-    pub(super) async fn next(&mut self) -> Option<Ask> {
+    pub(super) async fn next(&mut self) -> Option<Request> {
         tokio::select! {
-            Some(ask) = self.asks.recv() => Some(ask),
+            Some(request) = self.incoming.recv() => Some(request),
             () = self.control.closed() => None,
         }
     }
 
     /// Answers one request, hands it on, or notes it for when its answer is known.
-    pub(super) fn on_request(&mut self, ask: Ask, owners: Owners<'_>) {
+    pub(super) fn on_request(&mut self, request: Request, owners: Owners<'_>) {
         let Owners {
             supervisor,
             executor,
@@ -96,12 +101,12 @@ impl Requests {
         };
         let serving = handover.is_serving();
         // Whoever asked may be gone; then the answer is dropped.
-        match ask {
-            Ask::Names {
+        match request {
+            Request::Names {
                 tenants: names,
                 reply,
             } => drop(reply.send(tenants.names(&names))),
-            Ask::Part {
+            Request::Part {
                 tenants: names,
                 watch,
                 reply,
@@ -110,13 +115,13 @@ impl Requests {
                 drop(reply.send(tenants.part(&names)));
             }
             // The next supervisor is asked.
-            Ask::Watch { .. } if handover.exit().is_some() => {}
-            Ask::Watch {
+            Request::Watch { .. } if handover.exit().is_some() => {}
+            Request::Watch {
                 tenants: names,
                 pid,
                 reply,
             } => drop(reply.send(watch(&names, pid, tenants, subscriptions))),
-            Ask::Act {
+            Request::Act {
                 verb,
                 tenants: names,
                 permanent,
@@ -125,21 +130,21 @@ impl Requests {
                 Err(unknown) => drop(reply.send(Err(unknown))),
                 Ok(names) => self.act(verb, names, permanent, reply),
             },
-            Ask::Upgrade { reply } => handover.preflight(&executor.site().app, Some(reply)),
-            Ask::Upgraded { reply } => drop(reply.send(handover.upgraded())),
-            Ask::Leave { reply } => drop(reply.send(handover.detach())),
-            Ask::Reload { reply } => reloads.want(Wish::Apply(reply), serving),
-            Ask::Diff { reply } => reloads.want(Wish::Show(reply), serving),
-            Ask::Manifest { reply } => drop(reply.send(reloads.manifest().path().to_owned())),
-            Ask::Collect {
+            Request::Upgrade { reply } => handover.preflight(&executor.host().app, Some(reply)),
+            Request::Upgraded { reply } => drop(reply.send(handover.upgraded())),
+            Request::Detach { reply } => drop(reply.send(handover.detach())),
+            Request::Reload { reply } => reloads.want(ReloadRequest::Apply(reply), serving),
+            Request::Diff { reply } => reloads.want(ReloadRequest::Show(reply), serving),
+            Request::Manifest { reply } => drop(reply.send(reloads.manifest().path().to_owned())),
+            Request::Collect {
                 survey,
                 dry_run,
                 reply,
             } => {
-                let planned = |tenant: &TenantName| executor.ledger().plan(tenant).is_some();
-                drop(reply.send(gc::sort(executor.site(), survey, planned, dry_run)));
+                let planned = |tenant: &TenantName| executor.inventory().plan(tenant).is_some();
+                drop(reply.send(gc::sort(executor.host(), survey, planned, dry_run)));
             }
-            Ask::Enter { tenant, reply } => drop(reply.send(tenants.door(&tenant))),
+            Request::Enter { tenant, reply } => drop(reply.send(tenants.exec_target(&tenant))),
         }
     }
 
@@ -160,15 +165,15 @@ impl Requests {
     /// What is to be applied next.
     pub(super) fn poll(&mut self) -> Option<Input> {
         let act = self.acts.front()?;
-        let request = Request {
+        let request = TenantRequest {
             tenant: act.left.front()?.clone(),
             verb: act.verb,
         };
-        Some(Input::Request(request))
+        Some(Input::TenantRequest(request))
     }
 
     /// The supervisor has answered the request that was polled last.
-    pub(super) fn on_answer(&mut self, answer: Answer, ledger: &Ledger, wants: &mut Wants) {
+    pub(super) fn on_answer(&mut self, answer: Answer, inventory: &Inventory, wants: &mut Wants) {
         let Some(mut act) = self.acts.pop_front() else {
             return;
         };
@@ -178,7 +183,7 @@ impl Requests {
         if !act.left.is_empty() {
             self.acts.push_front(act);
         } else if act.permanent {
-            wants.keep(act.verb, act.answers, act.reply, ledger);
+            wants.keep(act.verb, act.answers, act.reply, inventory);
         } else {
             let _gone = act.reply.send(Ok(act.answers));
         }
@@ -191,8 +196,8 @@ impl Requests {
 
     /// Accepts connections again, those first that came meanwhile.
     pub(super) fn reopen(&mut self) {
-        self.control.reopen(self.desk.clone());
-        crash::point("upgrade: door opened again", "");
+        self.control.reopen(self.queue.clone());
+        crash::point("upgrade: socket reopened", "");
     }
 
     /// The control socket, once it is closed and all requests are answered.
@@ -202,7 +207,7 @@ impl Requests {
 
     /// Ends the service: clients that wait are told so before the socket is removed.
     pub(super) async fn end(self) {
-        drop((self.acts, self.asks));
+        drop((self.acts, self.incoming));
         self.control.end().await;
     }
 }

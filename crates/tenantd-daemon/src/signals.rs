@@ -45,7 +45,7 @@ pub struct Signals {
 ///
 /// # Errors
 /// Those of pthread_sigmask(3).
-pub fn hold() -> io::Result<()> {
+pub fn block() -> io::Result<()> {
     Ok(ours().thread_block()?)
 }
 
@@ -58,7 +58,7 @@ impl Signals {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn new() -> io::Result<Self> {
-        hold()?;
+        block()?;
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
         let coming = SignalFd::with_flags(&ours(), flags)?;
         #[expect(
@@ -136,7 +136,7 @@ mod tests {
     fn what_was_not_read_is_there_for_whoever_listens_next() {
         let mut builder = tokio::runtime::Builder::new_current_thread();
         builder.enable_io().build().unwrap().block_on(async {
-            hold().unwrap();
+            block().unwrap();
             raise(Number::SIGHUP).unwrap();
             let before = Signals::new().unwrap();
             raise(Number::SIGUSR2).unwrap();

@@ -21,33 +21,34 @@ use tenantd_core::supervisor::view::{StateWord, View};
 use tenantd_core::supervisor::{Limits, Supervisor};
 use tenantd_host::cgroup::{Tree, Watch};
 use tenantd_host::crash;
-use tenantd_host::heritage::Heritage;
+use tenantd_host::inherited::Inherited;
 use tenantd_host::network::Network;
 use tenantd_host::runtime::Runtime;
 
-use super::control::Listener;
-use super::executor::Executor;
-use super::handover::{Exit, Handover};
-use super::ledger::file::{LedgerFile, Legacy};
-use super::logs::Logs;
-use super::manifest::ManifestFile;
-use super::readiness::Readiness;
-use super::ready::notice::Notify;
-use super::recovery::Recovery;
-use super::reload::Reloads;
-use super::report::Reporter;
-use super::requests::Requests;
-use super::signals::Signals;
-use super::site::{Cgroups, Site};
-use super::state_file::StateFile;
-use super::subscriptions::Subscriptions;
-use super::tell::LastWords;
-use super::transitions::Transitions;
-use super::under_way::UnderWay;
-use super::unit::Unit;
-use super::upgrade::Upgrade;
-use super::wants::Wants;
-use super::{Daemon, way_back};
+use crate::Daemon;
+use crate::executor::Executor;
+use crate::executor::host::{Cgroups, Host};
+use crate::executor::report::Reporter;
+use crate::executor::under_way::UnderWay;
+use crate::handover::rollback;
+use crate::handover::upgrade::Upgrade;
+use crate::handover::{Exit, Handover};
+use crate::logs::Logs;
+use crate::manifest::ManifestFile;
+use crate::own_log::LogGuard;
+use crate::readiness::Readiness;
+use crate::ready::notice::Notify;
+use crate::recovery::Recovery;
+use crate::reload::Reloads;
+use crate::requests::Requests;
+use crate::requests::control::Listener;
+use crate::signals::Signals;
+use crate::state_file::StateFile;
+use crate::state_file::slots::{Previous, SlotFile};
+use crate::subscriptions::Subscriptions;
+use crate::transitions::Transitions;
+use crate::unit::Unit;
+use crate::wants::Wants;
 
 /// Threads that may be blocked by a filesystem at the same time. A launch keeps one for about a
 /// millisecond; a filesystem that hangs keeps one per tenant on it, and the others go on.
@@ -60,9 +61,9 @@ pub struct Start {
     /// Where the tenants' output goes.
     pub logs_go_to: LogPlace,
     /// Sees to it that our own words are written.
-    pub last_words: LastWords,
+    pub log_guard: LogGuard,
     /// What was handed down.
-    pub heritage: Heritage,
+    pub inherited: Inherited,
     /// The limit on descriptors that this process was started with: the tenants'.
     pub descriptors: Rlimit,
 }
@@ -88,19 +89,19 @@ pub fn run(plan: Plan, start: Start) -> anyhow::Result<()> {
 async fn supervise(plan: Plan, mut start: Start) -> anyhow::Result<()> {
     // First of all, so that no signal from now on ends us halfway.
     let signals = Signals::new().context("cannot listen to signals")?;
-    let runtime = Runtime::take(&plan.app, &mut start.heritage)?;
+    let runtime = Runtime::take(&plan.app, &mut start.inherited)?;
     crash::point("begin: folder taken", "");
     // Before anything is touched: it may be of a later form than this supervisor knows.
-    let ledger = LedgerFile::open(&plan.app)?;
-    let begun_before = ledger.1.knows_anything();
-    crash::point("begin: ledger opened", "");
-    let mut daemon = match open(plan, ledger, start, signals).await {
+    let state_file = SlotFile::open(&plan.app)?;
+    let begun_before = state_file.1.has_any();
+    crash::point("begin: state file opened", "");
+    let mut daemon = match open(plan, state_file, start, signals).await {
         Ok(opened) => opened,
         // The next one goes on from what the last one wrote down.
         Err(error) if begun_before => return Err(error),
         Err(error) => return Err(also(error, runtime.remove().err())),
     };
-    way_back::close();
+    rollback::close();
     daemon.handover.say_upgraded();
     daemon.unit.ready();
     crash::point("begin: ready", "");
@@ -120,30 +121,30 @@ async fn supervise(plan: Plan, mut start: Start) -> anyhow::Result<()> {
 /// Opens everything that the loop needs. What cannot go on leaves nothing behind.
 async fn open(
     plan: Plan,
-    (file, legacy): (LedgerFile, Legacy),
+    (file, previous): (SlotFile, Previous),
     start: Start,
     signals: Signals,
 ) -> anyhow::Result<Daemon> {
     let Start {
         manifest,
         logs_go_to,
-        last_words,
-        mut heritage,
+        log_guard,
+        mut inherited,
         descriptors,
     } = start;
     let app = &plan.app;
-    let upgrade = Upgrade::new(heritage.word.take()).context("cannot tell where our file is")?;
+    let upgrade = Upgrade::new(inherited.header.take()).context("cannot tell where our file is")?;
     let notices = Notify::bind(app).context("cannot make the notify socket")?;
-    let control = Listener::inherit(app, &mut heritage)?;
+    let control = Listener::inherit(app, &mut inherited)?;
     crash::point("begin: sockets bound", "");
     let logs = Logs::start(app, logs_go_to).context("cannot read the tenants' output")?;
     let (cgroups, network) = open_host(&plan).await?;
     crash::point("begin: hub there", "");
-    way_back::test();
+    rollback::test();
     let under_way = UnderWay::default();
     let wants = Wants::open(app, under_way.clone())?;
     let (reporter, reports) = mpsc::unbounded_channel();
-    let site = Rc::new(Site {
+    let host = Rc::new(Host {
         app: app.clone(),
         network,
         cgroups,
@@ -153,19 +154,19 @@ async fn open(
         under_way,
         descriptors,
     });
-    let recovery = Recovery::new(Rc::clone(&site), heritage);
+    let recovery = Recovery::new(Rc::clone(&host), inherited);
     let reloads = Reloads::new(manifest, plan.network.clone());
-    recovery.take_unplanned(&plan, &legacy).await;
+    recovery.remove_unplanned(&plan, &previous).await;
     let plans: Vec<_> = plan.tenants.into_iter().map(Arc::new).collect();
     let mut daemon = Daemon {
         supervisor: Supervisor::new(Limits::default()),
-        executor: Executor::new(site, &plans, reports),
+        executor: Executor::new(host, &plans, reports),
         state_file: StateFile::new(file),
         readiness: Readiness::new(notices),
         requests: Requests::serve(control),
         wants,
         reloads,
-        handover: Handover::new(upgrade, last_words),
+        handover: Handover::new(upgrade, log_guard),
         transitions: Transitions::default(),
         subscriptions: Subscriptions::default(),
         unit: Unit::new(),
@@ -176,11 +177,11 @@ async fn open(
         &mut daemon.state_file,
         &mut daemon.wants,
     );
-    for input in recovery.recover(plans, legacy, parts).await {
+    for input in recovery.recover(plans, previous, parts).await {
         daemon.apply(input);
     }
-    recovery.settle_heritage();
-    crash::point("begin: heritage settled", "");
+    recovery.close_unclaimed();
+    crash::point("begin: unclaimed descriptors closed", "");
     Ok(daemon)
 }
 
@@ -224,14 +225,14 @@ async fn detach(mut daemon: Daemon) {
     daemon.subscriptions.told().await;
     daemon.requests.end().await;
     drop(daemon.readiness);
-    crash::point("leave: sockets closed", "");
+    crash::point("detach: sockets closed", "");
     daemon.executor.detach().await;
 }
 
 /// Takes away what all tenants shared, and gives what could not be taken.
 async fn end(mut daemon: Daemon) -> Vec<anyhow::Error> {
     let mut left = stuck(&daemon.supervisor);
-    left.extend(daemon.executor.take_leftovers().await);
+    left.extend(daemon.executor.remove_residue().await);
     // Whoever watches hears the end of it before the socket goes.
     daemon.subscriptions.end(EndReason::Ended);
     daemon.subscriptions.told().await;

@@ -5,26 +5,32 @@
 //! confirms it. A failed write is logged and nothing else: the tenant goes on, and the next
 //! supervisor has to do with an older record.
 
+mod disk;
+pub(crate) mod record;
+pub(crate) mod slots;
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 
 use tenantd_core::name::TenantName;
-use tenantd_core::supervisor::memory::Memory;
+use tenantd_core::supervisor::checkpoint::Checkpoint;
 use tenantd_host::crash;
 
-use super::ledger::Entry;
-use super::ledger::file::{LedgerFile, Slot};
-use super::record::{Made, Mark, Record};
+use crate::executor::inventory::Entry;
+use crate::state_file::record::{Made, ProcessKey, Record};
+use crate::state_file::slots::{Slot, SlotFile};
 
 /// The file, and where in it each tenant is.
 pub(super) struct StateFile {
-    file: LedgerFile,
+    file: SlotFile,
     slots: HashMap<TenantName, Slot>,
 }
 
 impl StateFile {
     /// Goes on with a file, whose records are those that are taken over with
     /// [`StateFile::take_over`].
-    pub(super) fn new(file: LedgerFile) -> Self {
+    pub(super) fn new(file: SlotFile) -> Self {
         let slots = HashMap::new();
         Self { file, slots }
     }
@@ -37,11 +43,11 @@ impl StateFile {
 
     /// Writes a tenant down as it is now. A tenant that is down as its manifest says needs no
     /// record.
-    pub(super) fn write(&mut self, tenant: &TenantName, memory: Memory, entry: &Entry) {
+    pub(super) fn write(&mut self, tenant: &TenantName, checkpoint: Checkpoint, entry: &Entry) {
         crash::point("record: not yet written", tenant.as_str());
-        let written = if memory.is_nothing() {
+        let written = if checkpoint.is_nothing() {
             match self.slots.remove(tenant) {
-                Some(slot) => self.file.strike_out(slot),
+                Some(slot) => self.file.erase(slot),
                 None => Ok(()),
             }
         } else {
@@ -51,9 +57,12 @@ impl StateFile {
             };
             let record = Record {
                 tenant: tenant.clone(),
-                memory,
-                process: entry.mark(),
-                netns: entry.standing.as_ref().map_or(0, |standing| standing.inode),
+                checkpoint,
+                process: entry.process_key(),
+                netns: entry
+                    .provisioned
+                    .as_ref()
+                    .map_or(0, |provisioned| provisioned.inode),
                 made,
                 program: entry.running.as_ref().and_then(|running| running.program),
             };
@@ -74,22 +83,22 @@ impl StateFile {
     /// Strikes out the record of a tenant that is gone.
     pub(super) fn forget(&mut self, tenant: &TenantName) {
         if let Some(slot) = self.slots.remove(tenant) {
-            self.strike_out(tenant, slot);
+            self.erase(tenant, slot);
         }
     }
 
     /// Strikes out a record that nobody has taken over.
-    pub(super) fn strike_out(&mut self, tenant: &TenantName, slot: Slot) {
-        if let Err(error) = self.file.strike_out(slot) {
+    pub(super) fn erase(&mut self, tenant: &TenantName, slot: Slot) {
+        if let Err(error) = self.file.erase(slot) {
             tracing::warn!(%tenant, %error, "{tenant}: its record cannot be struck out");
         }
     }
 }
 
 impl Entry {
-    fn mark(&self) -> Option<Mark> {
+    fn process_key(&self) -> Option<ProcessKey> {
         let first = self.running.as_ref()?.process.as_ref()?;
-        Some(Mark {
+        Some(ProcessKey {
             pid: first.pid,
             start_ticks: first.start_ticks,
         })

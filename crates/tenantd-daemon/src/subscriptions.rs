@@ -8,6 +8,8 @@
 //! taken is *pending*: its events are left out, as the part will show what came of them. So each
 //! tenant is in the snapshot once, and no later event of it is missed or told twice.
 
+mod publish;
+
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +23,7 @@ use tenantd_core::name::TenantName;
 /// How many events may wait for a subscriber, whatever it watches.
 const QUEUE_BASE: usize = 1024;
 
-/// How many more may wait for each tenant that it watches: all of them may be restarted in one turn
+/// How many more may wait for each tenant that it watches: all of them may be restarted in one iteration
 /// of the loop, which takes less than half of that.
 const QUEUE_PER_TENANT: usize = 8;
 
@@ -38,7 +40,7 @@ pub struct WatchId(u64);
 pub struct Subscriptions {
     subscribers: Vec<Subscriber>,
     /// Those whose subscription has ended, until they have been told.
-    leaving: Vec<mpsc::Sender<Message>>,
+    removed: Vec<mpsc::Sender<Message>>,
     last: u64,
 }
 
@@ -141,8 +143,8 @@ impl Subscriptions {
                 }
             }
         });
-        self.leaving.retain(|queue| !queue.is_closed());
-        self.leaving.extend(left);
+        self.removed.retain(|queue| !queue.is_closed());
+        self.removed.extend(left);
     }
 
     /// A tenant is gone: it is in no snapshot whose part of it has yet to be taken.
@@ -156,13 +158,13 @@ impl Subscriptions {
     pub fn end(&mut self, reason: EndReason) {
         for one in self.subscribers.drain(..) {
             one.end.send_replace(Some(reason));
-            self.leaving.push(one.queue);
+            self.removed.push(one.queue);
         }
     }
 
     /// Waits until all whose subscription has ended have been told, or have had [`FAREWELL`] for it.
     pub async fn told(&mut self) {
-        for queue in self.leaving.drain(..) {
+        for queue in self.removed.drain(..) {
             queue.closed().await;
         }
     }

@@ -1,5 +1,7 @@
 //! Transitions: the one place to which every change of a tenant's state is handed, once it is on
-//! record. They are logged and counted here; [`publish`](super::publish) tells those who watch.
+//! record. They are logged and counted here; [`publish`](crate::subscriptions::publish) tells those who watch.
+
+pub(crate) mod state_counts;
 
 use std::time::Duration;
 
@@ -8,13 +10,13 @@ use tenantd_core::supervisor::event::Event;
 use tenantd_core::supervisor::view::{StateWord, View};
 use tenantd_core::supervisor::{Cause, Find, Supervisor, Transition};
 
-use super::clock;
-use super::tally::Tally;
+use crate::clock;
+use crate::transitions::state_counts::StateCounts;
 
 /// What became of all tenants so far.
 #[derive(Default)]
 pub(super) struct Transitions {
-    tally: Tally,
+    state_counts: StateCounts,
 }
 
 impl Transitions {
@@ -31,24 +33,24 @@ impl Transitions {
         if supervisor.tenant(tenant).is_some() {
             return None;
         }
-        self.tally.begin();
+        self.state_counts.begin();
         Some(tenant.clone())
     }
 
     /// Publishes a transition; `view` is the tenant as it is now.
     pub(super) fn publish(&mut self, transition: &Transition, view: Option<&View>) {
         tell(transition, view);
-        self.tally.note(transition);
+        self.state_counts.note(transition);
     }
 
     /// A tenant was removed and is gone.
     pub(super) fn on_forgotten(&mut self) {
-        self.tally.end();
+        self.state_counts.end();
     }
 
     /// How many tenants are in which state.
-    pub(super) fn tally(&self) -> &Tally {
-        &self.tally
+    pub(super) fn state_counts(&self) -> &StateCounts {
+        &self.state_counts
     }
 }
 

@@ -1,11 +1,11 @@
 //! The unit: what the service manager is told of it while the loop runs: that this supervisor is
 //! alive, and how many tenants are in which state. Without a service manager nothing is said and no
-//! timer runs; see [`notify`](super::notify).
+//! timer runs; see [`notify`](crate::notify).
 
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
-use super::notify;
-use super::tally::Tally;
+use crate::notify;
+use crate::transitions::state_counts::StateCounts;
 
 /// The unit of a supervisor: what the service manager was told last, and when it wants to hear that we live.
 pub(super) struct Unit {
@@ -53,8 +53,8 @@ impl Unit {
     }
 
     /// Tells it how the tenants are, if that is new.
-    pub(super) fn status(&mut self, tally: &Tally) {
-        let status = tally.to_string();
+    pub(super) fn status(&mut self, state_counts: &StateCounts) {
+        let status = state_counts.to_string();
         if status != self.said {
             if let Err(error) = notify::status(&status) {
                 tracing::debug!(%error, "cannot tell the service manager our status");

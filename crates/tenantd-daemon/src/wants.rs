@@ -17,10 +17,10 @@ use tenantd_core::supervisor::action::Answer;
 use tenantd_core::supervisor::view::Want;
 use tenantd_host::wants;
 
-use super::desk::Unknown;
-use super::input::Input;
-use super::ledger::Ledger;
-use super::under_way::UnderWay;
+use crate::executor::inventory::Inventory;
+use crate::executor::under_way::UnderWay;
+use crate::input::Input;
+use crate::requests::queue::Unknown;
 
 /// What is to be on the disk of a tenant: whether it is wanted up, or nothing.
 type Kept = Option<bool>;
@@ -85,15 +85,15 @@ impl Wants {
         verb: Verb,
         answers: Vec<TenantAnswer>,
         reply: oneshot::Sender<Result<Vec<TenantAnswer>, Unknown>>,
-        ledger: &Ledger,
+        inventory: &Inventory,
     ) {
         let mut changes = Vec::new();
         for TenantAnswer { tenant, answer } in &answers {
             if !matches!(answer, Answer::Refused { .. })
-                && let Some(plan) = ledger.plan(tenant)
+                && let Some(plan) = inventory.plan(tenant)
                 && let Some(change) = self.change(verb, plan)
             {
-                self.note(tenant, change.kept, ledger);
+                self.note(tenant, change.kept, inventory);
                 changes.push(change);
             }
         }
@@ -139,9 +139,9 @@ impl Wants {
     }
 
     /// Notes that what was before is on the disk still.
-    pub(super) fn on_not_kept(&mut self, failed: NotKept, ledger: &Ledger) {
+    pub(super) fn on_not_kept(&mut self, failed: NotKept, inventory: &Inventory) {
         let NotKept { tenant, before } = failed;
-        self.note(&tenant, before, ledger);
+        self.note(&tenant, before, inventory);
     }
 
     /// What is to be applied next.
@@ -150,8 +150,8 @@ impl Wants {
     }
 
     /// Notes what is on the disk of a tenant.
-    fn note(&mut self, tenant: &TenantName, permanent: Kept, ledger: &Ledger) {
-        let Some(plan) = ledger.plan(tenant) else {
+    fn note(&mut self, tenant: &TenantName, permanent: Kept, inventory: &Inventory) {
+        let Some(plan) = inventory.plan(tenant) else {
             return;
         };
         let before = match permanent {
@@ -187,7 +187,7 @@ impl Wants {
         spawn_local(async move {
             let _task = task;
             let gone = tenant.clone();
-            match spawn_blocking(move || wants::forget(&app, &gone)).await {
+            match spawn_blocking(move || wants::remove(&app, &gone)).await {
                 Ok(Ok(())) => {
                     tracing::info!(%tenant, "{tenant}: its permanent want is forgotten");
                 }
@@ -207,7 +207,7 @@ fn keep(app: &AppName, changes: Vec<Change>) -> Vec<(Change, anyhow::Error)> {
     for change in changes {
         let done = match change.kept {
             Some(up) => wants::keep(app, &change.tenant, up),
-            None => wants::forget(app, &change.tenant),
+            None => wants::remove(app, &change.tenant),
         };
         if let Err(why) = done {
             failed.push((change, anyhow::Error::from(why)));

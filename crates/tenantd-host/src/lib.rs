@@ -9,7 +9,7 @@ pub mod datastore;
 pub mod doctor;
 pub mod facts;
 pub mod fifo;
-pub mod heritage;
+pub mod inherited;
 pub mod join;
 pub mod launch;
 pub mod limits;

@@ -161,7 +161,7 @@ impl Signature {
 ///
 /// # Errors
 /// A [`Failure`] of stage lock, with `EWOULDBLOCK` if somebody still holds it.
-pub fn forget(datastore: BorrowedFd<'_>, path: &Path) -> Result<(), Failure> {
+pub fn remove_unused(datastore: BorrowedFd<'_>, path: &Path) -> Result<(), Failure> {
     let lock = Lock::take(datastore, path)?;
     remove(&lock).map_err(|errno| failure(path, errno))
 }

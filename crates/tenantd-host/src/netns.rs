@@ -147,14 +147,14 @@ fn visit_new<T>(
 ) -> Result<(Netns, T), Failure> {
     let home = File::open(OWN).map_err(|error| failure(OWN, &error))?;
     unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| failure("", &errno.into()))?;
-    let made = furnish(sysctls, inside);
+    let made = set_up(sysctls, inside);
     // A joined thread may still be on its way out of the kernel, and would hold the namespace
     // for that long: so it leaves first.
     setns(&home, CloneFlags::CLONE_NEWNET).map_err(|errno| failure("(way back)", &errno.into()))?;
     made
 }
 
-fn furnish<T>(
+fn set_up<T>(
     sysctls: &mut Sysctls,
     inside: impl FnOnce() -> Result<T, Failure>,
 ) -> Result<(Netns, T), Failure> {

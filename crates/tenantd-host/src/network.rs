@@ -18,11 +18,11 @@
 //! published ports yet; their place is beside `provision` and the tenant's batch.
 
 mod hub;
-pub mod leftover;
 mod link;
 mod proof;
 mod provision;
 mod refusal;
+pub mod residue;
 mod tenant;
 
 use std::cell::RefCell;
@@ -44,7 +44,7 @@ use tenantd_core::plan::model::{LinkPlan, NetworkPlan};
 use tenantd_core::stage::{Failure, Stage};
 
 use link::Links;
-use provision::Site;
+use provision::Provisioner;
 use refusal::broken;
 
 pub use proof::Way;
@@ -104,7 +104,8 @@ impl Network {
     /// [`Stage::Route`]), its object and the errno. What was made before it is gone again.
     pub async fn provision(&self, link: LinkPlan) -> Result<Netns, Failure> {
         let (reply, outcome) = oneshot::channel();
-        self.ask(Request::Provision(Box::new(link), reply)).await?;
+        self.request(Request::Provision(Box::new(link), reply))
+            .await?;
         outcome.await.map_err(|_| ended())?
     }
 
@@ -117,7 +118,7 @@ impl Network {
     /// [`Stage::Release`] if it is still there after two seconds, with the processes in it.
     pub async fn release(&self, link: LinkPlan, closed: ClosedNetns) -> Result<(), Failure> {
         let (reply, outcome) = oneshot::channel();
-        self.ask(Request::Release(Box::new(link), closed, reply))
+        self.request(Request::Release(Box::new(link), closed, reply))
             .await?;
         outcome.await.map_err(|_| ended())?
     }
@@ -128,7 +129,8 @@ impl Network {
     /// [`Stage::Link`], [`Stage::Netns`] or [`Stage::Address`] where the kernel does not say.
     pub async fn way(&self, link: LinkPlan, netns: Arc<Netns>) -> Result<Way, Failure> {
         let (reply, outcome) = oneshot::channel();
-        self.ask(Request::Way(Box::new(link), netns, reply)).await?;
+        self.request(Request::Way(Box::new(link), netns, reply))
+            .await?;
         outcome.await.map_err(|_| ended())?
     }
 
@@ -141,13 +143,13 @@ impl Network {
     pub async fn close(&self) -> Result<(), Vec<Failure>> {
         let (reply, outcome) = oneshot::channel();
         let closed = async {
-            self.ask(Request::Close(reply)).await?;
+            self.request(Request::Close(reply)).await?;
             outcome.await.map_err(|_| ended())?
         };
         closed.await.map_err(|failure| vec![failure])
     }
 
-    async fn ask(&self, request: Request) -> Result<(), Failure> {
+    async fn request(&self, request: Request) -> Result<(), Failure> {
         self.requests.send(request).await.map_err(|_| ended())
     }
 }
@@ -174,9 +176,9 @@ fn run(
     };
     let closed = runtime.block_on(async {
         match start(plan).await {
-            Ok(site) => {
+            Ok(provisioner) => {
                 let _gone = opened.send(Ok(()));
-                serve(&site, queue).await
+                serve(&provisioner, queue).await
             }
             Err(why) => {
                 let _gone = opened.send(Err(why));
@@ -191,11 +193,11 @@ fn run(
     }
 }
 
-async fn start(network: NetworkPlan) -> Result<Site, Failure> {
+async fn start(network: NetworkPlan) -> Result<Provisioner, Failure> {
     let (connection, links) = connect().map_err(|error| broken(Stage::Link, "", &error))?;
     tokio::spawn(connection);
     let hub = hub::ensure(&links, &network).await?;
-    Ok(Site {
+    Ok(Provisioner {
         links,
         network,
         hub,
@@ -216,7 +218,7 @@ type Closing = (oneshot::Sender<Result<(), Failure>>, Result<(), Failure>);
 
 /// Answers requests until the last handle is dropped or one asks to close; then finishes what is
 /// under way.
-async fn serve(site: &Site, mut queue: mpsc::Receiver<Request>) -> Option<Closing> {
+async fn serve(provisioner: &Provisioner, mut queue: mpsc::Receiver<Request>) -> Option<Closing> {
     let room = Semaphore::new(PROVISIONS_MAX);
     let mut under_way = FuturesUnordered::new();
     // By the names of their host ends: a tenant of an earlier supervisor may be released here.
@@ -225,7 +227,7 @@ async fn serve(site: &Site, mut queue: mpsc::Receiver<Request>) -> Option<Closin
         tokio::select! {
             request = queue.recv() => match request {
                 Some(Request::Close(reply)) => break Some(reply),
-                Some(request) => under_way.push(answer(site, &room, request)),
+                Some(request) => under_way.push(answer(provisioner, &room, request)),
                 None => break None,
             },
             Some(change) = under_way.next() => change.note(&mut tenants),
@@ -237,7 +239,7 @@ async fn serve(site: &Site, mut queue: mpsc::Receiver<Request>) -> Option<Closin
     }
     let reply = close?;
     let removed = if tenants.is_empty() {
-        hub::remove(&site.links, &site.network).await
+        hub::remove(&provisioner.links, &provisioner.network).await
     } else {
         Ok(())
     };
@@ -266,11 +268,11 @@ impl Change {
 }
 
 /// Carries out one request.
-async fn answer(site: &Site, room: &Semaphore, request: Request) -> Change {
+async fn answer(provisioner: &Provisioner, room: &Semaphore, request: Request) -> Change {
     match request {
         Request::Provision(link, reply) => {
             let _permit = room.acquire().await;
-            let made = site.provision(&link).await;
+            let made = provisioner.provision(&link).await;
             let whole = made.is_ok();
             // Where the caller has gone, the namespace goes with the answer.
             if reply.send(made).is_ok() && whole {
@@ -278,7 +280,7 @@ async fn answer(site: &Site, room: &Semaphore, request: Request) -> Change {
             }
         }
         Request::Release(link, closed, reply) => {
-            let released = site.release(&link, closed).await;
+            let released = provisioner.release(&link, closed).await;
             let gone = released.is_ok();
             let _gone = reply.send(released);
             if gone {
@@ -286,7 +288,7 @@ async fn answer(site: &Site, room: &Semaphore, request: Request) -> Change {
             }
         }
         Request::Way(link, netns, reply) => {
-            let way = site.way(&link, &netns).await;
+            let way = provisioner.way(&link, &netns).await;
             // Held no longer than it is asked about.
             drop(netns);
             let _gone = reply.send(way);

@@ -13,7 +13,7 @@ use super::launch::raw;
 use super::launch::ready_fd::ReadyFd;
 use tenantd_core::stage::{Failure, Stage};
 
-/// How many leftover processes a message names.
+/// How many remaining processes a message names.
 pub(super) const NAMED: usize = 32;
 
 /// How a process ended, see waitid(2).
@@ -201,7 +201,7 @@ pub fn is_in_netns(inode: u64) -> Result<bool, Failure> {
 pub fn signal_netns(inode: u64, number: i32) -> Result<(), Failure> {
     let held = all_in(inode)?
         .into_iter()
-        .filter_map(|pid| hold(pid, inode));
+        .filter_map(|pid| open_in_netns(pid, inode));
     for pidfd in held {
         match signal(pidfd.as_fd(), number) {
             Ok(()) | Err(Errno::SRCH) => {}
@@ -239,7 +239,10 @@ pub fn kill_netns(inode: u64, limit: Duration) -> Result<(), Failure> {
                 format!("{named} outlived SIGKILL"),
             ));
         }
-        let held: Vec<OwnedFd> = found.iter().filter_map(|&pid| hold(pid, inode)).collect();
+        let held: Vec<OwnedFd> = found
+            .iter()
+            .filter_map(|&pid| open_in_netns(pid, inode))
+            .collect();
         for pidfd in &held {
             kill_and_wait(pidfd.as_fd(), deadline)
                 .map_err(|errno| end_failure(inode, errno.raw_os_error()))?;
@@ -248,7 +251,7 @@ pub fn kill_netns(inode: u64, limit: Duration) -> Result<(), Failure> {
 }
 
 /// A pidfd of the process, if it still is in the namespace now that its number is held.
-pub(super) fn hold(pid: i32, inode: u64) -> Option<OwnedFd> {
+pub(super) fn open_in_netns(pid: i32, inode: u64) -> Option<OwnedFd> {
     let pidfd = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
     (netns_of(pid) == Some(inode)).then_some(pidfd)
 }

@@ -18,7 +18,7 @@ use tenantd_core::layout;
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::stage::Failure;
 
-use super::heritage::{Heritage, is_file};
+use super::inherited::{Inherited, is_file};
 use super::lock;
 
 /// The folder that holds the runtime folders of all applications.
@@ -29,7 +29,7 @@ pub const ROOT: &str = layout::RUNTIME;
 /// this lock's among them: where a supervisor is killed at that moment, its lock outlives it by
 /// some milliseconds, on a host under load by much more.
 const PATIENCE: (u32, Duration) = (500, Duration::from_millis(10));
-pub use layout::LEDGER;
+pub use layout::STATE_FILE;
 
 /// The name under which the lock is handed down.
 pub const LOCK: &str = "lock";
@@ -119,11 +119,11 @@ impl Runtime {
     ///
     /// # Errors
     /// When another supervisor holds the lock, or a folder or the lock file cannot be made.
-    pub fn take(app: &AppName, heritage: &mut Heritage) -> Result<Self, RuntimeError> {
+    pub fn take(app: &AppName, inherited: &mut Inherited) -> Result<Self, RuntimeError> {
         let folder = folder(app);
         let path = folder.join("lock");
         let is_it = |fd: BorrowedFd<'_>| is_file(fd, &path).unwrap_or(false);
-        if let Some(lock) = heritage.claim(LOCK, is_it) {
+        if let Some(lock) = inherited.claim(LOCK, is_it) {
             let lock = File::from(lock);
             return Ok(Self { folder, lock });
         }
@@ -181,14 +181,14 @@ impl Runtime {
         let tenants = self.folder.join("tenants");
         fs::remove_dir(&tenants).map_err(RuntimeError::io("remove", &tenants))?;
         crash::point("finish: tenants' folder gone", "");
-        let ledger = self.folder.join(LEDGER);
-        match fs::remove_file(&ledger) {
+        let state_file = self.folder.join(STATE_FILE);
+        match fs::remove_file(&state_file) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(RuntimeError::io("remove", &ledger)(error));
+                return Err(RuntimeError::io("remove", &state_file)(error));
             }
             Ok(()) | Err(_) => {}
         }
-        crash::point("finish: ledger gone", "");
+        crash::point("finish: state file gone", "");
         let path = self.folder.join("lock");
         // The lock's file goes while the lock is held: whoever waits for it sees that it is gone.
         fs::remove_file(&path).map_err(RuntimeError::io("remove", &path))?;

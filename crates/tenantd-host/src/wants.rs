@@ -110,7 +110,7 @@ pub fn keep(app: &AppName, tenant: &TenantName, up: bool) -> Result<(), WantErro
 ///
 /// # Errors
 /// When it is not off the disk.
-pub fn forget(app: &AppName, tenant: &TenantName) -> Result<(), WantError> {
+pub fn remove(app: &AppName, tenant: &TenantName) -> Result<(), WantError> {
     let folder = folder(app);
     let path = folder.join(tenant.as_str());
     match fs::remove_file(&path) {

@@ -45,7 +45,7 @@ pub(super) fn follow(
             skipped(generations, &ended, out)?;
         }
         if let Some(old) = watched.take() {
-            watch.forget(old);
+            watch.remove(old);
         }
         current = newest;
     }
@@ -84,7 +84,7 @@ impl Watch {
         }
     }
 
-    fn forget(&self, watched: i32) {
+    fn remove(&self, watched: i32) {
         // The kernel has forgotten it already if the file is gone (EINVAL).
         let _ = inotify::remove_watch(&self.inotify, watched);
     }

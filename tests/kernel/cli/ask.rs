@@ -43,7 +43,7 @@ fn start_and_stop_say_what_became_of_each() {
     let up = "acme: up, ready, pid 123, 10.77.0.11\n";
     expect(&run(&["start", "acme"]), 0, &format!("{accepted}{up}"), "");
     expect(&run(&["start", "acme", "--no-wait"]), 0, accepted, "");
-    let text = "beta: accepted: it is being restarted\nbeta: held: cannot execute /opt/wiki\n";
+    let text = "beta: accepted: it is being restarted\nbeta: failed: cannot execute /opt/wiki\n";
     expect(&run(&["restart", "beta"]), 1, text, "");
     expect(
         &run(&["stop", "acme"]),

@@ -6,7 +6,7 @@ use super::*;
 struct Tenant(Child);
 
 impl Tenant {
-    fn start() -> (Self, Door) {
+    fn start() -> (Self, ExecTarget) {
         let mut command = Command::new("unshare");
         command
             .args(["--net", "--mount", "sh", "-c"])
@@ -22,7 +22,7 @@ impl Tenant {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
         let (_, fields) = stat.rsplit_once(')').unwrap();
         let ticks = fields.split_ascii_whitespace().nth(19).unwrap();
-        let door = Door {
+        let exec_target = ExecTarget {
             pid: child.id(),
             start_ticks: ticks.parse().unwrap(),
             cgroup: None,
@@ -36,7 +36,7 @@ impl Tenant {
             .into(),
             working_directory: "/mnt".into(),
         };
-        (Self(child), door)
+        (Self(child), exec_target)
     }
 }
 
@@ -50,13 +50,13 @@ impl Drop for Tenant {
 #[test]
 fn exec_runs_a_command_as_the_tenant_runs() {
     support::enter();
-    let (tenant, door) = Tenant::start();
+    let (tenant, exec_target) = Tenant::start();
     let cgroup = PathBuf::from(format!("/sys/fs/cgroup/{}", support::app_name()));
     std::fs::create_dir(&cgroup).unwrap();
     let script = Script {
-        door: Some(Door {
+        exec_target: Some(ExecTarget {
             cgroup: Some(cgroup.display().to_string()),
-            ..door
+            ..exec_target
         }),
         ..Script::new()
     };
@@ -104,9 +104,9 @@ fn exec_runs_a_command_as_the_tenant_runs() {
 #[test]
 fn exec_says_why_it_could_not() {
     support::enter();
-    let (tenant, door) = Tenant::start();
+    let (tenant, exec_target) = Tenant::start();
     let script = Script {
-        door: Some(door),
+        exec_target: Some(exec_target),
         ..Script::new()
     };
     script.serve();
@@ -118,7 +118,7 @@ fn exec_says_why_it_could_not() {
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
-        text.starts_with("tenantd: error: beta: no process of it runs, it is held"),
+        text.starts_with("tenantd: error: beta: no process of it runs, it is failed"),
         "{text}"
     );
     drop(tenant);

@@ -55,9 +55,9 @@ fn the_living_and_the_dead_are_told_apart() {
     assert_eq!(living["tenants"], 2);
 }
 
-/// A ledger, and nobody who could be asked: what a supervisor leaves that was told to leave.
+/// A state file, and nobody who could be asked: what a supervisor leaves that was told to leave.
 #[test]
-fn the_tenants_of_one_that_has_left_are_not_forgotten() {
+fn the_tenants_of_one_that_has_detached_are_not_forgotten() {
     support::enter();
     let script = Script::new();
     let app = script.app.to_string();
@@ -70,7 +70,7 @@ fn the_tenants_of_one_that_has_left_are_not_forgotten() {
         panic!("{json}");
     };
     assert_eq!(left["app"], "zz-left");
-    assert_eq!(left["state"], "left");
+    assert_eq!(left["state"], "detached");
     let why = left["why"].as_str().unwrap();
     assert!(why.contains("systemctl start tenantd@zz-left"), "{why}");
     // Nor does it force a name on the living.

@@ -16,13 +16,13 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use tenantd_api::wire::{
-    self, Answer, AppStatus, Door, LogPlace, StateWord, TenantAnswer, TenantStatus, Tracking, Verb,
-    Want,
+    self, Answer, AppStatus, ExecTarget, LogPlace, StateWord, TenantAnswer, TenantStatus, Tracking,
+    Verb, Want,
 };
 use tenantd_core::name::{AppName, TenantName};
-use tenantd_daemon::control;
-use tenantd_daemon::desk::{self, Ask, NoDoor, Unknown};
-use tenantd_daemon::programs::Part;
+use tenantd_daemon::requests::control;
+use tenantd_daemon::requests::programs::Part;
+use tenantd_daemon::requests::queue::{self, NoExecTarget, Request, Unknown};
 use tenantd_daemon::subscriptions::Subscriptions;
 
 /// Far more than anything here takes: past it, a test has failed.
@@ -73,7 +73,7 @@ fn status(app: &AppName, names: &[TenantName]) -> Result<AppStatus, Unknown> {
         one("acme", StateWord::Up, Some(123), None),
         one(
             "beta",
-            StateWord::Held,
+            StateWord::Failed,
             None,
             Some("cannot execute /opt/wiki"),
         ),
@@ -102,7 +102,7 @@ fn names(status: &Result<AppStatus, Unknown>) -> Result<Vec<TenantName>, Unknown
 
 struct Script {
     app: AppName,
-    door: Option<Door>,
+    exec_target: Option<ExecTarget>,
     /// Whether a stop is reached.
     down: bool,
     /// Where the tenants' output goes.
@@ -117,7 +117,7 @@ impl Script {
         let app: AppName = support::app_name().parse().unwrap();
         Self {
             app,
-            door: None,
+            exec_target: None,
             down: false,
             logs: LogPlace::Files,
             dies: false,
@@ -136,17 +136,17 @@ impl Script {
     }
 
     /// Gives its answer; false ends the supervisor.
-    fn answer(&mut self, ask: Ask) -> bool {
+    fn answer(&mut self, ask: Request) -> bool {
         // A client that is gone needs no answer.
         match ask {
-            Ask::Names { tenants, reply } => {
+            Request::Names { tenants, reply } => {
                 drop(reply.send(names(&self.status(&tenants))));
             }
-            Ask::Part { tenants, reply, .. } => {
+            Request::Part { tenants, reply, .. } => {
                 let status = self.status(&tenants).unwrap();
                 drop(reply.send(Part::untold(status)));
             }
-            Ask::Watch { tenants, reply, .. } => {
+            Request::Watch { tenants, reply, .. } => {
                 if self.dies {
                     return false;
                 }
@@ -157,7 +157,7 @@ impl Script {
                 });
                 drop(reply.send(feed));
             }
-            Ask::Act {
+            Request::Act {
                 verb,
                 tenants,
                 permanent: _,
@@ -172,24 +172,27 @@ impl Script {
                     .map(|status| status.tenants.into_iter().map(answer).collect());
                 drop(reply.send(answers));
             }
-            Ask::Collect { reply, .. } => drop(reply),
-            Ask::Upgrade { reply } => {
+            Request::Collect { reply, .. } => drop(reply),
+            Request::Upgrade { reply } => {
                 let _gone = reply.send(Err("not here".to_owned()));
             }
-            Ask::Upgraded { .. } => unreachable!("it follows an upgrade"),
-            Ask::Leave { reply } => {
+            Request::Upgraded { .. } => unreachable!("it follows an upgrade"),
+            Request::Detach { reply } => {
                 let _gone = reply.send(Ok(()));
             }
-            Ask::Reload { reply } | Ask::Diff { reply } => {
+            Request::Reload { reply } | Request::Diff { reply } => {
                 let _gone = reply.send(Ok(tenantd_core::plan::diff::Changes::default()));
             }
-            Ask::Manifest { reply } => {
+            Request::Manifest { reply } => {
                 let _gone = reply.send("/etc/tenantd/wiki.toml".into());
             }
-            Ask::Enter { tenant, reply } => {
-                let down = NoDoor::Down(StateWord::Held);
-                let door = self.door.clone().filter(|_| tenant.as_str() == "acme");
-                drop(reply.send(door.ok_or(down)));
+            Request::Enter { tenant, reply } => {
+                let down = NoExecTarget::Down(StateWord::Failed);
+                let exec_target = self
+                    .exec_target
+                    .clone()
+                    .filter(|_| tenant.as_str() == "acme");
+                drop(reply.send(exec_target.ok_or(down)));
             }
         }
         true
@@ -207,10 +210,10 @@ impl Script {
                 .unwrap();
             tokio::task::LocalSet::new().block_on(&runtime, async {
                 let listener = control::bind(&self.app).unwrap();
-                let (desk, mut asks) = desk::open();
-                tokio::task::spawn_local(listener.serve(desk));
+                let (queue, mut incoming) = queue::open();
+                tokio::task::spawn_local(listener.serve(queue));
                 bound.send(()).unwrap();
-                while let Some(ask) = asks.recv().await {
+                while let Some(ask) = incoming.recv().await {
                     if !self.answer(ask) {
                         // As if killed: no answer, the connections just end.
                         return;

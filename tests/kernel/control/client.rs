@@ -4,13 +4,13 @@ use super::*;
 
 #[test]
 fn client_and_server_understand_each_other() {
-    with_server(|app, asks| async move {
-        tokio::task::spawn_local(answer_all(app.clone(), asks));
+    with_server(|app, incoming| async move {
+        tokio::task::spawn_local(answer_all(app.clone(), incoming));
         let mut connection = Connection::open(&app).await.unwrap();
         let acme = [tenant("acme")];
         assert_eq!(connection.status(&acme).await.unwrap(), status(&app, &acme));
         assert_eq!(connection.status(&[]).await.unwrap(), status(&app, &acme));
-        assert_eq!(connection.enter(&acme[0]).await.unwrap(), door());
+        assert_eq!(connection.enter(&acme[0]).await.unwrap(), exec_target());
         for (verb, expected) in [
             (Verb::Start, Answer::Accepted),
             (Verb::Stop, Answer::AlreadySo),
@@ -29,8 +29,8 @@ fn client_and_server_understand_each_other() {
 
 #[test]
 fn errors_are_typed_and_leave_the_connection_usable() {
-    with_server(|app, asks| async move {
-        tokio::task::spawn_local(answer_all(app.clone(), asks));
+    with_server(|app, incoming| async move {
+        tokio::task::spawn_local(answer_all(app.clone(), incoming));
         let mut connection = Connection::open(&app).await.unwrap();
         let error = connection.status(&[tenant("typo")]).await.unwrap_err();
         assert!(
@@ -49,17 +49,17 @@ fn errors_are_typed_and_leave_the_connection_usable() {
 
 #[test]
 fn a_waiting_request_delays_nobody() {
-    with_server(|app, mut asks| async move {
+    with_server(|app, mut incoming| async move {
         let asked = app.clone();
         let waiting = tokio::task::spawn_local(async move {
             let mut connection = Connection::open(&asked).await.unwrap();
             connection.reload().await
         });
-        // The reload is at the desk, and stays there.
-        let Some(Ask::Reload { reply: held }) = asks.recv().await else {
+        // The reload is at the request queue, and stays there.
+        let Some(Request::Reload { reply: held }) = incoming.recv().await else {
             panic!("a reload was sent");
         };
-        tokio::task::spawn_local(answer_all(app.clone(), asks));
+        tokio::task::spawn_local(answer_all(app.clone(), incoming));
         let mut second = Connection::open(&app).await.unwrap();
         assert!(second.status(&[]).await.is_ok());
         assert!(!waiting.is_finished());
@@ -70,11 +70,11 @@ fn a_waiting_request_delays_nobody() {
 
 #[test]
 fn a_request_of_a_peer_that_left_is_dropped() {
-    with_server(|app, mut asks| async move {
+    with_server(|app, mut incoming| async move {
         let mut peer = UnixStream::connect(wire::control_socket(&app)).unwrap();
         peer.write_all(&call("io.tenantd.Supervisor.Reload", &json!({})))
             .unwrap();
-        let Some(Ask::Reload { mut reply }) = asks.recv().await else {
+        let Some(Request::Reload { mut reply }) = incoming.recv().await else {
             panic!("a reload was sent");
         };
         assert!(!reply.is_closed());
@@ -85,8 +85,8 @@ fn a_request_of_a_peer_that_left_is_dropped() {
 
 #[test]
 fn the_number_of_connections_is_bounded() {
-    with_server(|app, asks| async move {
-        tokio::task::spawn_local(answer_all(app.clone(), asks));
+    with_server(|app, incoming| async move {
+        tokio::task::spawn_local(answer_all(app.clone(), incoming));
         let mut held = Vec::new();
         for _ in 0..CONNECTIONS_MAX {
             let mut connection = Connection::open(&app).await.unwrap();
@@ -144,9 +144,9 @@ fn a_dead_supervisors_socket_is_named_and_replaced() {
 
         let listener = control::bind(&app).unwrap();
         assert!(std::fs::metadata(&path).unwrap().file_type().is_socket());
-        let (desk, asks) = desk::open();
-        let serving = tokio::task::spawn_local(listener.serve(desk));
-        tokio::task::spawn_local(answer_all(app.clone(), asks));
+        let (queue, incoming) = queue::open();
+        let serving = tokio::task::spawn_local(listener.serve(queue));
+        tokio::task::spawn_local(answer_all(app.clone(), incoming));
         let mut connection = Connection::open(&app).await.unwrap();
         connection.status(&[]).await.unwrap();
         serving.abort();
@@ -168,18 +168,18 @@ fn a_stranger_in_the_sockets_place_is_left_alone() {
 
 #[test]
 fn a_supervisor_that_ends_says_so() {
-    with_server(|app, mut asks| async move {
+    with_server(|app, mut incoming| async move {
         let asked = app.clone();
         let waiting = tokio::task::spawn_local(async move {
             let mut connection = Connection::open(&asked).await.unwrap();
             connection.reload().await
         });
-        let Some(Ask::Reload { reply }) = asks.recv().await else {
+        let Some(Request::Reload { reply }) = incoming.recv().await else {
             panic!("a reload was sent");
         };
         // Asked again, it has nobody to answer either.
         drop(reply);
-        drop(asks);
+        drop(incoming);
         let text = waiting.await.unwrap().unwrap_err().to_string();
         assert!(text.contains("is shutting down"), "{text}");
         let error = Connection::open(&app)
@@ -216,8 +216,8 @@ fn a_supervisor_that_dies_is_told_from_one_that_answers() {
 
 #[test]
 fn who_is_not_root_is_told_so() {
-    with_server(|app, asks| async move {
-        tokio::task::spawn_local(answer_all(app.clone(), asks));
+    with_server(|app, incoming| async move {
+        tokio::task::spawn_local(answer_all(app.clone(), incoming));
         let folder = wire::control_socket(&app);
         let folder = folder.parent().unwrap();
         std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o711)).unwrap();

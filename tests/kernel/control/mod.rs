@@ -18,15 +18,17 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tenantd_api::client::{ClientError, Connection};
 use tenantd_api::wire::{
-    self, Answer, AppStatus, Door, StateWord, TenantAnswer, TenantStatus, Verb,
+    self, Answer, AppStatus, ExecTarget, StateWord, TenantAnswer, TenantStatus, Verb,
 };
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::diff::{Change, Changes, FieldChange, TenantChange};
 use tenantd_core::plan::fields::Touches;
 use tenantd_core::stage::{Failure, Stage};
-use tenantd_daemon::control::{self, CONNECTIONS_MAX, ControlError};
-use tenantd_daemon::desk::{self, Ask, Desk, NoDoor, NoReload, Unknown};
-use tenantd_daemon::programs::Part;
+use tenantd_daemon::requests::control::{self, CONNECTIONS_MAX, ControlError};
+use tenantd_daemon::requests::programs::Part;
+use tenantd_daemon::requests::queue::{
+    self, NoExecTarget, NoReload, Request, RequestQueue, Unknown,
+};
 use tenantd_daemon::subscriptions::Subscriptions;
 use tokio::sync::mpsc;
 
@@ -42,7 +44,7 @@ fn status(app: &AppName, tenants: &[TenantName]) -> AppStatus {
         name: name.clone(),
         want: wire::Want::Up,
         permanent: None,
-        state: StateWord::Held,
+        state: StateWord::Failed,
         pid: Some(123),
         addresses: std::net::Ipv4Addr::new(10, 77, 0, 11).into(),
         restarts: 3,
@@ -65,8 +67,8 @@ fn status(app: &AppName, tenants: &[TenantName]) -> AppStatus {
     }
 }
 
-fn door() -> Door {
-    Door {
+fn exec_target() -> ExecTarget {
+    ExecTarget {
         pid: 123,
         start_ticks: u64::MAX,
         cgroup: None,
@@ -79,15 +81,15 @@ fn door() -> Door {
 }
 
 /// Runs `test` beside a server for a new application, in a test host of its own.
-fn with_server<F>(test: impl FnOnce(AppName, mpsc::Receiver<Ask>) -> F)
+fn with_server<F>(test: impl FnOnce(AppName, mpsc::Receiver<Request>) -> F)
 where
     F: Future<Output = ()>,
 {
     with_app(|app| async move {
         let listener = control::bind(&app).unwrap();
-        let (desk, asks) = desk::open();
-        tokio::task::spawn_local(listener.serve(desk));
-        test(app, asks).await;
+        let (queue, incoming) = queue::open();
+        tokio::task::spawn_local(listener.serve(queue));
+        test(app, incoming).await;
     });
 }
 
@@ -106,15 +108,15 @@ fn with_app<F: Future<Output = ()>>(test: impl FnOnce(AppName) -> F) {
     local.block_on(&runtime, limited);
 }
 
-fn changes(renewed: &TenantName) -> Changes {
+fn changes(reprovisioned: &TenantName) -> Changes {
     let field = |before: Option<&str>, after: Option<&str>| FieldChange {
         field: "address".into(),
         before: before.map(Into::into),
         after: after.map(Into::into),
     };
     let change = TenantChange {
-        tenant: renewed.clone(),
-        change: Change::Renew,
+        tenant: reprovisioned.clone(),
+        change: Change::Reprovision,
         fields: vec![field(None, Some("b")), field(Some("a"), None)],
         after: vec![tenant("beta")],
         touches: Some(Touches::Processes),
@@ -136,23 +138,23 @@ fn known(tenants: &[TenantName]) -> Result<Vec<TenantName>, Unknown> {
 }
 
 /// A desk that answers everything at once.
-async fn answer_all(app: AppName, mut asks: mpsc::Receiver<Ask>) {
+async fn answer_all(app: AppName, mut incoming: mpsc::Receiver<Request>) {
     let acme = tenant("acme");
     let mut subscriptions = Subscriptions::default();
-    while let Some(ask) = asks.recv().await {
+    while let Some(ask) = incoming.recv().await {
         match ask {
-            Ask::Names { tenants, reply } => {
+            Request::Names { tenants, reply } => {
                 // The peer may have left.
                 let _ = reply.send(known(&tenants));
             }
-            Ask::Part { tenants, reply, .. } => {
+            Request::Part { tenants, reply, .. } => {
                 let _ = reply.send(Part::untold(status(&app, &tenants)));
             }
-            Ask::Watch { tenants, reply, .. } => {
+            Request::Watch { tenants, reply, .. } => {
                 let feed = known(&tenants).map(|names| subscriptions.subscribe(names, true, None));
                 let _ = reply.send(feed);
             }
-            Ask::Act { verb, reply, .. } => {
+            Request::Act { verb, reply, .. } => {
                 let answer = match verb {
                     Verb::Start => Answer::Accepted,
                     Verb::Stop => Answer::AlreadySo,
@@ -163,28 +165,28 @@ async fn answer_all(app: AppName, mut asks: mpsc::Receiver<Ask>) {
                 let tenant = acme.clone();
                 let _ = reply.send(Ok(vec![TenantAnswer { tenant, answer }]));
             }
-            Ask::Reload { reply } => {
+            Request::Reload { reply } => {
                 let _ = reply.send(Err(NoReload::BadManifest("2 problems".into())));
             }
-            Ask::Diff { reply } => {
+            Request::Diff { reply } => {
                 let _ = reply.send(Ok(changes(&acme)));
             }
-            Ask::Manifest { reply } => {
+            Request::Manifest { reply } => {
                 let _ = reply.send("/etc/tenantd/wiki.toml".into());
             }
-            Ask::Collect { reply, .. } => drop(reply),
-            Ask::Upgrade { reply } => {
+            Request::Collect { reply, .. } => drop(reply),
+            Request::Upgrade { reply } => {
                 let _gone = reply.send(Err("not here".to_owned()));
             }
-            Ask::Upgraded { .. } => unreachable!("it follows an upgrade"),
-            Ask::Leave { reply } => {
+            Request::Upgraded { .. } => unreachable!("it follows an upgrade"),
+            Request::Detach { reply } => {
                 let _gone = reply.send(Ok(()));
             }
-            Ask::Enter { tenant, reply } => {
+            Request::Enter { tenant, reply } => {
                 let answer = match tenant.as_str() {
-                    "acme" => Ok(door()),
-                    "down" => Err(NoDoor::Down(StateWord::Waiting)),
-                    _ => Err(NoDoor::Unknown(Unknown { tenant })),
+                    "acme" => Ok(exec_target()),
+                    "down" => Err(NoExecTarget::Down(StateWord::Waiting)),
+                    _ => Err(NoExecTarget::Unknown(Unknown { tenant })),
                 };
                 let _ = reply.send(answer);
             }

@@ -1,6 +1,6 @@
 //! Peers that send anything at all.
 
-use super::{AppName, Desk, answer_all, control, desk, with_app};
+use super::{AppName, RequestQueue, answer_all, control, queue, with_app};
 use proptest::prelude::{Just, Strategy, any, prop, prop_oneof};
 use proptest::strategy::ValueTree;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -36,9 +36,9 @@ async fn survives(app: &AppName, bytes: &[u8]) {
 fn no_bytes_at_all_stop_the_server() {
     with_app(|app| async move {
         let listener = control::bind(&app).unwrap();
-        let (desk, asks): (Desk, _) = desk::open();
-        let serving = tokio::task::spawn_local(listener.serve(desk));
-        tokio::task::spawn_local(answer_all(app.clone(), asks));
+        let (queue, incoming): (RequestQueue, _) = queue::open();
+        let serving = tokio::task::spawn_local(listener.serve(queue));
+        tokio::task::spawn_local(answer_all(app.clone(), incoming));
         let mut runner = proptest::test_runner::TestRunner::deterministic();
         for _ in 0..256 {
             let bytes = requests().new_tree(&mut runner).unwrap().current();

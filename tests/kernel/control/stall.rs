@@ -48,12 +48,12 @@ async fn elsewhere<F: Future<Output = ()>>(act: impl FnOnce() -> F + Send + 'sta
 
 #[test]
 fn the_loop_is_not_kept_by_those_who_watch_and_ask() {
-    with_server(|app, asks| async move {
+    with_server(|app, incoming| async move {
         let model = Model::new(&app, TENANTS as usize);
         let longest = Rc::new(Cell::new(Duration::ZERO));
         let (happen, happenings) = mpsc::channel(1);
         let shared = Rc::clone(&model);
-        spawn_local(go_round(shared, asks, happenings, Rc::clone(&longest)));
+        spawn_local(go_round(shared, incoming, happenings, Rc::clone(&longest)));
         let probe = spawn_local(async move {
             while happen.send(processor_time()).await.is_ok() {
                 yield_now().await;
@@ -102,13 +102,13 @@ fn the_loop_is_not_kept_by_those_who_watch_and_ask() {
 /// The loop: it takes what comes in turns, and notes how long each happening has waited for its own.
 async fn go_round(
     model: Shared,
-    mut asks: mpsc::Receiver<Ask>,
+    mut incoming: mpsc::Receiver<Request>,
     mut happenings: mpsc::Receiver<Duration>,
     longest: Rc<Cell<Duration>>,
 ) {
     loop {
         tokio::select! {
-            Some(ask) = asks.recv() => model.borrow_mut().answer(ask),
+            Some(ask) = incoming.recv() => model.borrow_mut().answer(ask),
             Some(sent) = happenings.recv() => {
                 longest.set(longest.get().max(processor_time() - sent));
             }

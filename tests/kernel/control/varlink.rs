@@ -4,11 +4,11 @@ use super::*;
 
 #[test]
 fn a_peer_that_only_ended_its_sending_is_answered() {
-    with_server(|app, mut asks| async move {
+    with_server(|app, mut incoming| async move {
         let bytes = call("io.tenantd.Supervisor.Reload", &json!({}));
         let asked = app.clone();
         let answer = tokio::task::spawn_local(async move { raw(&asked, bytes, true).await });
-        let Some(Ask::Reload { reply }) = asks.recv().await else {
+        let Some(Request::Reload { reply }) = incoming.recv().await else {
             panic!("a reload was sent");
         };
         reply.send(Ok(changes(&tenant("acme")))).unwrap();
@@ -18,8 +18,8 @@ fn a_peer_that_only_ended_its_sending_is_answered() {
 
 #[test]
 fn speaks_plain_varlink() {
-    with_server(|app, asks| async move {
-        tokio::task::spawn_local(answer_all(app.clone(), asks));
+    with_server(|app, incoming| async move {
+        tokio::task::spawn_local(answer_all(app.clone(), incoming));
         let mut bytes = call("org.varlink.service.GetInfo", &json!({}));
         bytes.extend(call(
             "org.varlink.service.GetInterfaceDescription",
@@ -102,8 +102,8 @@ fn describes(description: &str, sent: &Value) {
 
 #[test]
 fn nonsense_closes_only_its_own_connection() {
-    with_server(|app, asks| async move {
-        tokio::task::spawn_local(answer_all(app.clone(), asks));
+    with_server(|app, incoming| async move {
+        tokio::task::spawn_local(answer_all(app.clone(), incoming));
         let mut good = Connection::open(&app).await.unwrap();
         let junk: [&[u8]; 6] = [
             b"\0",
@@ -129,8 +129,8 @@ fn nonsense_closes_only_its_own_connection() {
 
 #[test]
 fn a_request_without_end_is_cut_off() {
-    with_server(|app, asks| async move {
-        tokio::task::spawn_local(answer_all(app.clone(), asks));
+    with_server(|app, incoming| async move {
+        tokio::task::spawn_local(answer_all(app.clone(), incoming));
         let endless = vec![b' '; wire::REQUEST_MAX + 1];
         assert!(raw(&app, endless, false).await.is_empty());
         // Many requests on one connection may be longer than that together.
@@ -154,8 +154,8 @@ fn a_request_without_end_is_cut_off() {
 
 #[test]
 fn another_user_is_turned_away() {
-    with_server(|app, asks| async move {
-        tokio::task::spawn_local(answer_all(app.clone(), asks));
+    with_server(|app, incoming| async move {
+        tokio::task::spawn_local(answer_all(app.clone(), incoming));
         let path = wire::control_socket(&app);
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         // The permissions alone keep others out; this is about what is behind them.

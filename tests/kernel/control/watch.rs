@@ -34,18 +34,18 @@ impl Model {
     }
 
     /// Takes the place of the loop.
-    async fn answer_all(model: Shared, mut asks: mpsc::Receiver<Ask>) {
-        while let Some(ask) = asks.recv().await {
+    async fn answer_all(model: Shared, mut incoming: mpsc::Receiver<Request>) {
+        while let Some(ask) = incoming.recv().await {
             model.borrow_mut().answer(ask);
         }
     }
 
     /// One turn of the loop.
-    pub(super) fn answer(&mut self, ask: Ask) {
+    pub(super) fn answer(&mut self, ask: Request) {
         // Whoever asked may be gone.
         match ask {
-            Ask::Names { tenants, reply } => drop(reply.send(self.names(&tenants))),
-            Ask::Part {
+            Request::Names { tenants, reply } => drop(reply.send(self.names(&tenants))),
+            Request::Part {
                 tenants,
                 watch,
                 reply,
@@ -53,7 +53,7 @@ impl Model {
                 let tenants = self.subscriptions.part_of(watch, tenants);
                 drop(reply.send(Part::untold(self.status(&tenants))));
             }
-            Ask::Watch {
+            Request::Watch {
                 tenants,
                 pid,
                 reply,
@@ -125,9 +125,9 @@ fn with_model<F>(count: usize, test: impl FnOnce(AppName, Shared) -> F)
 where
     F: Future<Output = ()>,
 {
-    with_server(|app, asks| async move {
+    with_server(|app, incoming| async move {
         let model = Model::new(&app, count);
-        spawn_local(Model::answer_all(Rc::clone(&model), asks));
+        spawn_local(Model::answer_all(Rc::clone(&model), incoming));
         test(app, model).await;
     });
 }

@@ -190,7 +190,7 @@ fn a_cgroup_that_was_killed_takes_another_launch() {
         support::until("the leaf is empty", || !leaf.is_populated().unwrap());
     };
     kill(&bench);
-    leaf.renew().unwrap();
+    leaf.recreate().unwrap();
     kill(&bench);
     // As the next supervisor finds it.
     tree.leaf(&tenant).unwrap();

@@ -93,12 +93,12 @@ fn a_forgotten_lock_leaves_no_file() {
     let source = bench.datastore.source.clone();
     let folder = datastore::open(&source).unwrap();
     let running = bench.run().unwrap();
-    let why = lock::forget(folder.as_fd(), &source).unwrap_err();
+    let why = lock::remove_unused(folder.as_fd(), &source).unwrap_err();
     assert_eq!(why.errno, libc::EWOULDBLOCK);
     drop(running);
     let files = || std::fs::read_dir(Path::new(lock::LOCKS)).unwrap().count();
     assert_eq!(files(), 1);
-    lock::forget(folder.as_fd(), &source).unwrap();
+    lock::remove_unused(folder.as_fd(), &source).unwrap();
     assert_eq!(files(), 0);
     assert!(is_free(&bench));
     bench.run().unwrap();

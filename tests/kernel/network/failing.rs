@@ -62,7 +62,7 @@ fn a_strangers_link_is_left_alone() {
 }
 
 #[test]
-fn a_leftover_of_ours_is_replaced() {
+fn residue_of_ours_is_replaced() {
     support::enter();
     for mark in [true, false] {
         block_on(async {

@@ -6,8 +6,8 @@ use std::mem;
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::effect::Effect;
 use tenantd_core::supervisor::Supervisor;
+use tenantd_core::supervisor::checkpoint::{Checkpoint, Fate, Found, Resources};
 use tenantd_core::supervisor::event::{Event, Exit, LaunchId};
-use tenantd_core::supervisor::memory::{Fate, Footing, Found, Memory};
 use tenantd_core::supervisor::view::View;
 
 use super::law::Broken;
@@ -15,16 +15,16 @@ use super::laws::Laws;
 use super::plans::Paper;
 use super::reload::Found as Edit;
 use super::truth::Network;
-use super::world::{Happening, Program, World, Written};
+use super::world::{Occurrence, Program, World, Written};
 
 impl World {
     /// Writes down what a step changed, before anything of it is done.
     pub(super) fn write_down(&mut self, changed: &[TenantName]) {
         for tenant in changed {
-            if let Some(memory) = self.supervisor.memory(tenant) {
+            if let Some(checkpoint) = self.supervisor.checkpoint(tenant) {
                 let paper = self.plans.made_by(tenant);
                 self.written
-                    .insert(tenant.clone(), Written { memory, paper });
+                    .insert(tenant.clone(), Written { checkpoint, paper });
             }
         }
     }
@@ -66,8 +66,8 @@ impl World {
         let lives = |launch| programs.contains_key(&launch);
         self.laws.dies(was_ending, lives);
         self.supervisor = Supervisor::new(self.laws.limits);
-        let memories = self.written.values().map(|written| &written.memory);
-        self.supervisor.resume(LaunchId(0), memories);
+        let checkpoints = self.written.values().map(|written| &written.checkpoint);
+        self.supervisor.resume(LaunchId(0), checkpoints);
         let planned = &self.plans.planned;
         self.written
             .retain(|tenant, _| planned.contains_key(tenant));
@@ -128,7 +128,7 @@ impl World {
     /// What runs of tenants that are in the manifest no more ends before anything else is done.
     fn end_strays(&mut self) {
         let planned = &self.plans.planned;
-        for launch in self.laws.strays(|tenant| planned.contains_key(tenant)) {
+        for launch in self.laws.orphans(|tenant| planned.contains_key(tenant)) {
             self.programs.remove(&launch);
         }
     }
@@ -136,11 +136,11 @@ impl World {
     /// What happens while there is no supervisor: programs go on, and nobody hears of it.
     fn unsupervised(&mut self) {
         let now = self.now;
-        for ((at, number), happening) in mem::take(&mut self.happenings) {
+        for ((at, number), occurrence) in mem::take(&mut self.occurrences) {
             let soon = at < now;
-            match happening {
+            match occurrence {
                 // Its child was on its way: it gets there, or dies of its supervisor's death.
-                Happening::Tell(Event::Launched { launch }) => {
+                Occurrence::Event(Event::Launched { launch }) => {
                     if self.random.chance(50) {
                         self.programs.insert(launch, Program { first: true });
                         self.lives.done(launch);
@@ -149,21 +149,24 @@ impl World {
                     }
                 }
                 // The host may have got through with it.
-                Happening::Tell(Event::Applied { launch }) => {
+                Occurrence::Event(Event::Applied { launch }) => {
                     if self.random.chance(50) {
                         self.lives.done(launch);
                     }
                 }
-                Happening::Tell(Event::Shutdown | Event::Hurry)
-                | Happening::Ask(_)
-                | Happening::Death
+                Occurrence::Event(Event::Shutdown | Event::Hurry)
+                | Occurrence::Request(_)
+                | Occurrence::Death
                     if !soon =>
                 {
-                    self.happenings.insert((at, number), happening);
+                    self.occurrences.insert((at, number), occurrence);
                 }
                 // Whoever did this for it is gone, and whoever asked found nobody.
-                Happening::Tell(_) | Happening::Ask(_) | Happening::Reload | Happening::Death => {}
-                Happening::Exit { launch, others, .. } if soon => {
+                Occurrence::Event(_)
+                | Occurrence::Request(_)
+                | Occurrence::Reload
+                | Occurrence::Death => {}
+                Occurrence::Exit { launch, others, .. } if soon => {
                     if let Some(program) = self.programs.get_mut(&launch) {
                         program.first = false;
                     }
@@ -171,13 +174,13 @@ impl World {
                         self.programs.remove(&launch);
                     }
                 }
-                Happening::Empty(launch) if soon => drop(self.programs.remove(&launch)),
-                Happening::Ready(_) if soon => {}
-                Happening::Exit { launch, .. }
-                | Happening::Empty(launch)
-                | Happening::Ready(launch) => {
+                Occurrence::Empty(launch) if soon => drop(self.programs.remove(&launch)),
+                Occurrence::Ready(_) if soon => {}
+                Occurrence::Exit { launch, .. }
+                | Occurrence::Empty(launch)
+                | Occurrence::Ready(launch) => {
                     if self.programs.contains_key(&launch) {
-                        self.happenings.insert((at, number), happening);
+                        self.occurrences.insert((at, number), occurrence);
                     }
                 }
             }
@@ -186,13 +189,13 @@ impl World {
 
     /// The next supervisor finds a tenant. Whether its launch goes on as it was.
     fn take_over(&mut self, tenant: &TenantName) -> Result<(bool, bool), Broken> {
-        let (memory, paper) = self
+        let (checkpoint, paper) = self
             .written
             .get(tenant)
-            .map(|written| (written.memory.clone(), written.paper))
+            .map(|written| (written.checkpoint.clone(), written.paper))
             .unzip();
         let network = self.laws.network(tenant);
-        let launch = memory.as_ref().and_then(Memory::launch);
+        let launch = checkpoint.as_ref().and_then(Checkpoint::launch);
         let program = launch.and_then(|launch| Some((launch, self.programs.get(&launch)?.first)));
         let planned = self.plans.made_by(tenant);
         let outdated = Paper::outdated(paper.flatten(), planned);
@@ -200,10 +203,10 @@ impl World {
             Some(_) => Fate::Lives,
             None => Fate::Over(*self.random.pick(&[Exit::Unknown, Exit::Status(1)])),
         };
-        let footing = match (&fate, network) {
-            (Fate::Lives, _) => Footing::Whole,
-            (Fate::Over(_), None | Some(Network::None)) => Footing::Nothing,
-            (Fate::Over(_), Some(_)) => Footing::Remains,
+        let resources = match (&fate, network) {
+            (Fate::Lives, _) => Resources::Full,
+            (Fate::Over(_), None | Some(Network::None)) => Resources::None,
+            (Fate::Over(_), Some(_)) => Resources::Partial,
         };
         if outdated.is_some() {
             self.laws.is_outdated(tenant);
@@ -212,8 +215,8 @@ impl World {
         let applied = program.is_some_and(|(launch, _)| {
             self.lives.is_real(tenant, launch) && !self.random.chance(20)
         });
-        let forgotten = footing == Footing::Nothing;
-        let memory = memory.filter(|memory| !(memory.is_nothing() && forgotten));
+        let forgotten = resources == Resources::None;
+        let checkpoint = checkpoint.filter(|checkpoint| !(checkpoint.is_nothing() && forgotten));
         let Some(policy) = self.laws.shared_policy(tenant) else {
             return Ok((false, true));
         };
@@ -221,18 +224,18 @@ impl World {
         self.tell(Event::Planned {
             tenant: tenant.clone(),
             policy,
-            found: memory.map(|memory| {
+            found: checkpoint.map(|checkpoint| {
                 Box::new(Found {
-                    memory,
+                    checkpoint,
                     fate,
-                    footing,
+                    resources,
                     outdated,
                     applied,
                 })
             }),
         })?;
         if let Some((launch, first)) = program {
-            self.later(1_000, Happening::Ready(launch));
+            self.later(1_000, Occurrence::Ready(launch));
             if !first && !daemonizes {
                 let (exit, others) = (Exit::Unknown, true);
                 let exited = Event::Exited {
@@ -240,7 +243,7 @@ impl World {
                     exit,
                     others,
                 };
-                self.later(0, Happening::Tell(exited));
+                self.later(0, Occurrence::Event(exited));
             }
         }
         Ok((program.is_some(), outdated.is_none()))

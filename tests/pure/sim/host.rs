@@ -5,21 +5,21 @@ use tenantd_core::supervisor::action::Action;
 use tenantd_core::supervisor::event::{Event, Exit, LaunchId};
 
 use super::law::Broken;
-use super::world::{Happening, Program, World};
+use super::world::{Occurrence, Program, World};
 
 impl World {
-    pub(super) fn happen(&mut self, happening: Happening) -> Result<(), Broken> {
-        match happening {
-            Happening::Reload if self.shutdown => Ok(()),
-            Happening::Reload => self.reload(),
-            Happening::Death => self.die(),
-            Happening::Tell(event) => self.tell_if_apt(event),
-            Happening::Ask(request) => self.request(request),
-            Happening::Ready(launch) if self.programs.contains_key(&launch) => {
+    pub(super) fn occur(&mut self, occurrence: Occurrence) -> Result<(), Broken> {
+        match occurrence {
+            Occurrence::Reload if self.shutdown => Ok(()),
+            Occurrence::Reload => self.reload(),
+            Occurrence::Death => self.die(),
+            Occurrence::Event(event) => self.tell_if_apt(event),
+            Occurrence::Request(request) => self.request(request),
+            Occurrence::Ready(launch) if self.programs.contains_key(&launch) => {
                 self.tell(Event::Ready { launch })
             }
-            Happening::Ready(_) => Ok(()),
-            Happening::Exit {
+            Occurrence::Ready(_) => Ok(()),
+            Occurrence::Exit {
                 launch,
                 exit,
                 others,
@@ -32,13 +32,13 @@ impl World {
                         others,
                     })?;
                     if !others {
-                        self.later(5, Happening::Empty(launch));
+                        self.later(5, Occurrence::Empty(launch));
                     }
                     Ok(())
                 }
                 Some(_) | None => Ok(()),
             },
-            Happening::Empty(launch) => match self.programs.remove(&launch) {
+            Occurrence::Empty(launch) => match self.programs.remove(&launch) {
                 Some(program) => {
                     if program.first {
                         let exit = Exit::Signal(9);
@@ -83,10 +83,10 @@ impl World {
     /// The program's life is decided.
     pub(super) fn live(&mut self, launch: LaunchId) {
         if self.fair {
-            return self.later(1_000, Happening::Ready(launch));
+            return self.later(1_000, Occurrence::Ready(launch));
         }
         if self.random.chance(75) {
-            self.later(40_000, Happening::Ready(launch));
+            self.later(40_000, Occurrence::Ready(launch));
         }
         let longest = *self.random.pick(&[20, 2_000, 100_000, u64::MAX]);
         if longest < u64::MAX {
@@ -96,14 +96,14 @@ impl World {
             let others = self.random.chance(30);
             self.later(
                 longest,
-                Happening::Exit {
+                Occurrence::Exit {
                     launch,
                     exit,
                     others,
                 },
             );
             if others && self.random.chance(50) {
-                self.later(longest * 2, Happening::Empty(launch));
+                self.later(longest * 2, Occurrence::Empty(launch));
             }
         }
     }
@@ -111,7 +111,7 @@ impl World {
     pub(super) fn act(&mut self, action: &Action) {
         if !self.fair && self.random.chance(5) {
             // An operator who catches the host in the middle of it.
-            self.ask_within(60);
+            self.request_within(60);
         }
         self.edits_amid(action);
         match action.clone() {
@@ -122,7 +122,7 @@ impl World {
                 } else {
                     Event::Provisioned { tenant }
                 };
-                self.later(50, Happening::Tell(event));
+                self.later(50, Occurrence::Event(event));
             }
             Action::Launch { launch, .. } => {
                 let why = Failure::errno(Stage::Exec, "/bin/wiki", libc::ENOENT);
@@ -131,18 +131,18 @@ impl World {
                 } else {
                     Event::Launched { launch }
                 };
-                self.later(50, Happening::Tell(event));
+                self.later(50, Occurrence::Event(event));
             }
             Action::Apply { launch, .. } => self.applies(launch),
             Action::Terminate { launch, .. } => self.terminated(launch),
             Action::Kill { launch, .. } => {
                 if !self.fault(25) {
-                    return self.later(50, Happening::Empty(launch));
+                    return self.later(50, Occurrence::Empty(launch));
                 }
-                self.later(120_000, Happening::Empty(launch));
+                self.later(120_000, Occurrence::Empty(launch));
                 if self.random.chance(50) {
                     let why = Failure::detail(Stage::End, "", "a task hangs");
-                    self.later(5_000, Happening::Tell(Event::EndFailed { launch, why }));
+                    self.later(5_000, Occurrence::Event(Event::EndFailed { launch, why }));
                 }
             }
             Action::Release { tenant } => {
@@ -152,9 +152,9 @@ impl World {
                 } else {
                     Event::Released { tenant }
                 };
-                self.later(50, Happening::Tell(event));
+                self.later(50, Occurrence::Event(event));
             }
-            Action::Forget { .. } => {}
+            Action::Remove { .. } => {}
         }
     }
 
@@ -167,10 +167,10 @@ impl World {
             | Action::Terminate { .. }
             | Action::Kill { .. }
             | Action::Release { .. }
-            | Action::Forget { .. } => 0,
+            | Action::Remove { .. } => 0,
         };
         if !self.fair && self.random.chance(percent) {
-            self.later(60, Happening::Reload);
+            self.later(60, Occurrence::Reload);
         }
     }
 
@@ -183,7 +183,7 @@ impl World {
         };
         // Other changes, stops and ends are to cross it.
         let most = *self.random.pick(&[5, 500, 20_000]);
-        self.later(most, Happening::Tell(event));
+        self.later(most, Occurrence::Event(event));
     }
 
     fn terminated(&mut self, launch: LaunchId) {
@@ -198,14 +198,14 @@ impl World {
             let exit = *self.random.pick(&[Exit::Status(0), Exit::Signal(15)]);
             self.later(
                 3_000,
-                Happening::Exit {
+                Occurrence::Exit {
                     launch,
                     exit,
                     others,
                 },
             );
         } else {
-            self.later(3_000, Happening::Empty(launch));
+            self.later(3_000, Occurrence::Empty(launch));
         }
     }
 

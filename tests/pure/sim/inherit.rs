@@ -25,7 +25,7 @@ impl Laws {
             truth.awaits = false;
             truth.applying = None;
             if was_ending {
-                // One that was held is started anew, and a policy may hold without a strike.
+                // One that had failed is started again, and a policy may give up without a strike.
                 truth.strikes = 0;
             }
             match truth.live.take() {
@@ -54,7 +54,7 @@ impl Laws {
     }
 
     /// Tenants that are in no plan are ended: which launches that are.
-    pub(crate) fn strays(&mut self, planned: impl Fn(&TenantName) -> bool) -> Vec<LaunchId> {
+    pub(crate) fn orphans(&mut self, planned: impl Fn(&TenantName) -> bool) -> Vec<LaunchId> {
         let mut ended = Vec::new();
         for (tenant, truth) in &mut self.tenants {
             if !planned(tenant) {
@@ -118,7 +118,7 @@ impl Laws {
     /// What an operator saw goes on under the next supervisor; `lives` says whether its launch does.
     pub(crate) fn goes_on(was: &View, is: &View, lives: bool) -> Result<(), Broken> {
         use StateWord::{
-            Down, Held, Launching, Provisioning, Releasing, Stopping, Stuck, Up, Waiting,
+            Down, Failed, Launching, Provisioning, Releasing, Stopping, Stuck, Up, Waiting,
         };
         // One whose wait is over, and that has to wait for others, lets go of its remains first.
         let released = !lives && is.state == Releasing;
@@ -128,7 +128,7 @@ impl Laws {
         let state = match was.state {
             Down => matches!(is.state, Down | Releasing),
             Waiting => again || (is.state == Waiting && is.until == was.until),
-            Held => is.state == Held && is.why == was.why,
+            Failed => is.state == Failed && is.why == was.why,
             Up if lives => is.state == Up && is.since == was.since,
             Stopping if lives => is.state == Stopping,
             // What was under way is done again, is undone, or has ended and is judged.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::model::Policy;
 use tenantd_core::supervisor::action::{Action, Answer};
-use tenantd_core::supervisor::event::{Event, LaunchId, Request, Verb};
+use tenantd_core::supervisor::event::{Event, LaunchId, TenantRequest, Verb};
 use tenantd_core::supervisor::time::Moment;
 use tenantd_core::supervisor::view::{StateWord, View, Want};
 use tenantd_core::supervisor::{Limits, Step};
@@ -192,7 +192,7 @@ impl Laws {
                 }
                 Action::Apply { tenant, launch } => self.apply(tenant, *launch)?,
                 Action::Release { tenant } => self.release(tenant)?,
-                Action::Forget { .. } => {}
+                Action::Remove { .. } => {}
             }
         }
         Ok(())
@@ -201,11 +201,11 @@ impl Laws {
     /// The supervisor answers a request, before its step is looked at.
     pub(crate) fn answered(
         &mut self,
-        request: &Request,
+        request: &TenantRequest,
         answer: &Answer,
         step: &Step,
     ) -> Result<(), Broken> {
-        let Request { tenant, verb } = request;
+        let TenantRequest { tenant, verb } = request;
         if *answer == Answer::Accepted {
             let truth = self.tenants.get_mut(tenant).unwrap();
             truth.asked_end = true;
@@ -222,7 +222,7 @@ impl Laws {
             | Action::Terminate { tenant: whose, .. }
             | Action::Kill { tenant: whose, .. }
             | Action::Release { tenant: whose }
-            | Action::Forget { tenant: whose } => whose == tenant,
+            | Action::Remove { tenant: whose } => whose == tenant,
         };
         let done = step.actions.iter().find(of_it);
         check(done.is_none(), Law::NoIsNothing, || {
@@ -310,7 +310,7 @@ impl Laws {
             let truth = &self.tenants[&view.name];
             let launched = truth.live.is_some_and(|live| live.launched);
             let wanted = match view.state {
-                StateWord::Up | StateWord::Waiting | StateWord::Held => view.want == Want::Up,
+                StateWord::Up | StateWord::Waiting | StateWord::Failed => view.want == Want::Up,
                 StateWord::Down => view.want == Want::Down,
                 _ => true,
             };
@@ -326,7 +326,7 @@ impl Laws {
                     StateWord::Up => launched && (view.ready == Some(true) || next.is_some()),
                     StateWord::Stopping => launched && next.is_some(),
                     StateWord::Waiting => next.is_some(),
-                    StateWord::Held => truth.live.is_none(),
+                    StateWord::Failed => truth.live.is_none(),
                     StateWord::Releasing => truth.network == Network::Taking,
                     StateWord::Stuck => {
                         launched || matches!(truth.network, Network::Partial | Network::Stale)

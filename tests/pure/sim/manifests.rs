@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::effect::Effect;
 use tenantd_core::plan::model::Policy;
+use tenantd_core::supervisor::checkpoint::Fate;
 use tenantd_core::supervisor::event::Event;
-use tenantd_core::supervisor::memory::Fate;
 use tenantd_core::supervisor::time::Moment;
 
 use super::laws::Laws;
@@ -23,7 +23,7 @@ impl Laws {
         {
             let lives = found.as_ref().map(|found| found.fate == Fate::Lives);
             match lives {
-                None => self.asked_for(tenant, policy),
+                None => self.requested_up(tenant, policy),
                 Some(lives) => self.found(now, tenant, lives),
             }
             self.tenants.entry(tenant.clone()).or_insert(Truth {
@@ -49,7 +49,7 @@ impl Laws {
         {
             match (effect, self.tenants.get_mut(tenant)) {
                 (Effect::Live, Some(truth)) => truth.policy = policy.clone(),
-                (Effect::Relaunch | Effect::Renew, _) => self.asked_for(tenant, policy),
+                (Effect::Relaunch | Effect::Reprovision, _) => self.requested_up(tenant, policy),
                 (Effect::Live, None) => {}
             }
         }
@@ -66,7 +66,7 @@ impl Laws {
     }
 
     /// What the tenant does next was asked for, by an operator's edit.
-    fn asked_for(&mut self, tenant: &TenantName, policy: &Arc<Policy>) {
+    fn requested_up(&mut self, tenant: &TenantName, policy: &Arc<Policy>) {
         if let Some(truth) = self.tenants.get_mut(tenant) {
             truth.policy = policy.clone();
             truth.asked_end = true;

@@ -15,7 +15,7 @@ use super::law::{Broken, Law, check};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Paper {
     pub(crate) address: u64,
-    /// Changes with all that renews a tenant.
+    /// Changes with all that reprovisions a tenant.
     pub(crate) network: u64,
     /// Changes with all that relaunches it.
     pub(crate) launch: u64,
@@ -28,7 +28,7 @@ impl Paper {
             (Some(made), Some(planned)) if made.network == planned.network => {
                 (made.launch != planned.launch).then_some(Effect::Relaunch)
             }
-            (made, planned) => (made != planned).then_some(Effect::Renew),
+            (made, planned) => (made != planned).then_some(Effect::Reprovision),
         }
     }
 }
@@ -38,7 +38,7 @@ impl Paper {
 pub(crate) struct Plans {
     pub(crate) planned: BTreeMap<TenantName, Paper>,
     /// By which paper a tenant was provisioned, until it is released.
-    stands: BTreeMap<TenantName, Paper>,
+    provisioned_by: BTreeMap<TenantName, Paper>,
     /// By which paper it was launched last.
     ran: BTreeMap<TenantName, Paper>,
     /// By which paper the daemon believes that it stands and runs.
@@ -48,7 +48,7 @@ pub(crate) struct Plans {
 impl Plans {
     /// Who holds an address, beside this tenant.
     pub(crate) fn holders(&self, address: u64, taker: &TenantName) -> Vec<TenantName> {
-        let holders = self.stands.iter();
+        let holders = self.provisioned_by.iter();
         let holders = holders.filter(|(name, paper)| paper.address == address && *name != taker);
         holders.map(|(name, _)| name.clone()).collect()
     }
@@ -61,7 +61,7 @@ impl Plans {
     /// The next daemon takes all tenants to be made by what is planned now. The networks of those
     /// that do not live went with their supervisor.
     pub(crate) fn begin(&mut self, lives: impl Fn(&TenantName) -> bool) {
-        self.stands.retain(|tenant, _| lives(tenant));
+        self.provisioned_by.retain(|tenant, _| lives(tenant));
         self.made = self.planned.clone();
     }
 
@@ -70,7 +70,7 @@ impl Plans {
         if let (Event::Released { tenant } | Event::ProvisionFailed { tenant, .. }, false) =
             (event, unfit)
         {
-            self.stands.remove(tenant);
+            self.provisioned_by.remove(tenant);
         }
     }
 
@@ -89,16 +89,16 @@ impl Plans {
                 check(holders.is_empty(), Law::OneHolder, || {
                     format!("{tenant} takes what {holders:?} hold")
                 })?;
-                self.stands.insert(tenant.clone(), paper);
+                self.provisioned_by.insert(tenant.clone(), paper);
                 self.made.insert(tenant.clone(), paper);
                 Ok(())
             }
             Action::Launch { tenant, .. } => {
-                let stands = self.stands.get(tenant).map(|paper| paper.network);
+                let provisioned_by = self.provisioned_by.get(tenant).map(|paper| paper.network);
                 let planned = self.planned.get(tenant).copied();
-                let fits = planned.is_some_and(|paper| stands == Some(paper.network));
+                let fits = planned.is_some_and(|paper| provisioned_by == Some(paper.network));
                 check(fits, Law::AsPlanned, || {
-                    format!("{tenant} stands by {stands:?}, is planned as {planned:?}")
+                    format!("{tenant} stands by {provisioned_by:?}, is planned as {planned:?}")
                 })?;
                 self.ran
                     .extend(planned.map(|paper| (tenant.clone(), paper)));
@@ -106,12 +106,12 @@ impl Plans {
                     .extend(planned.map(|paper| (tenant.clone(), paper)));
                 Ok(())
             }
-            Action::Forget { tenant } => {
+            Action::Remove { tenant } => {
                 let planned = self.planned.contains_key(tenant);
-                let stands = self.stands.contains_key(tenant);
+                let provisioned_by = self.provisioned_by.contains_key(tenant);
                 self.made.remove(tenant);
-                check(!planned && !stands, Law::Forgotten, || {
-                    format!("{tenant} is forgotten: planned {planned}, stands {stands}")
+                check(!planned && !provisioned_by, Law::Forgotten, || {
+                    format!("{tenant} is forgotten: planned {planned}, stands {provisioned_by}")
                 })
             }
             Action::Apply { .. }

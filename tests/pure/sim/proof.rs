@@ -6,7 +6,7 @@ use tenantd_core::name::TenantName;
 use tenantd_core::plan::model::{Policy, RestartPolicy};
 use tenantd_core::stage::{Failure, Stage};
 use tenantd_core::supervisor::action::{Action, Answer};
-use tenantd_core::supervisor::event::{Event, LaunchId, Request, Verb};
+use tenantd_core::supervisor::event::{Event, LaunchId, TenantRequest, Verb};
 use tenantd_core::supervisor::time::Moment;
 use tenantd_core::supervisor::view::{StateWord, Unapplied, View, Want};
 use tenantd_core::supervisor::{Limits, Step};
@@ -118,7 +118,7 @@ impl Trace {
     fn answers(&mut self, answer: &Answer, actions: Vec<Action>) -> Result<(), Broken> {
         let (tenant, verb) = (tenant(), Verb::Stop);
         self.0
-            .answered(&Request { tenant, verb }, answer, &step(actions))
+            .answered(&TenantRequest { tenant, verb }, answer, &step(actions))
     }
 }
 
@@ -180,7 +180,7 @@ fn breaks(law: Law) -> Vec<Result<(), Broken>> {
         }
         Law::DueIsDone => vec![Laws::done(Moment(5), Some(Moment(5)))],
         Law::EndAsWanted => vec![
-            Laws::end(&[view(Want::Down, StateWord::Held)], false),
+            Laws::end(&[view(Want::Down, StateWord::Failed)], false),
             Laws::end(&[view(Want::Up, StateWord::Waiting)], false),
             Laws::end(&[view(Want::Down, StateWord::Stuck)], true),
         ],
@@ -216,7 +216,7 @@ fn breaks_plans(law: Law) -> Vec<Result<(), Broken>> {
             vec![plans.action(&launch(2)), plans.end(&up)]
         }
         Law::Forgotten => {
-            let forgotten = plans.action(&Action::Forget { tenant: tenant() });
+            let forgotten = plans.action(&Action::Remove { tenant: tenant() });
             let shown = plans.end(&[]);
             plans.planned.clear();
             vec![forgotten, shown, plans.end(&up)]
@@ -291,9 +291,9 @@ fn breaks_over_a_death() -> Vec<Result<(), Broken>> {
     };
     vec![
         goes_on(StateWord::Up, StateWord::Waiting, true),
-        goes_on(StateWord::Held, StateWord::Provisioning, false),
+        goes_on(StateWord::Failed, StateWord::Provisioning, false),
         goes_on(StateWord::Down, StateWord::Up, false),
-        goes_on(StateWord::Waiting, StateWord::Held, false),
+        goes_on(StateWord::Waiting, StateWord::Failed, false),
         Laws::goes_on(&up, &view(Want::Down, StateWord::Up), true),
         Laws::goes_on(&up, &restarted, true),
         Laws::goes_on(&up, &view(Want::Up, StateWord::Releasing), true),

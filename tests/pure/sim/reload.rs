@@ -26,7 +26,7 @@ impl World {
             let Some(paper) = self.plans.planned.get(tenant) else {
                 continue;
             };
-            if matches!(found, Found::Added | Found::Changed(Effect::Renew)) {
+            if matches!(found, Found::Added | Found::Changed(Effect::Reprovision)) {
                 let others = self.plans.holders(paper.address, tenant);
                 let tenant = tenant.clone();
                 self.tell(Event::Awaits { tenant, others })?;
@@ -106,7 +106,7 @@ impl World {
             let mut paper = Paper { address, ..old };
             let effect = if address != old.address {
                 paper.network = version;
-                Effect::Renew
+                Effect::Reprovision
             } else if self.random.chance(30) {
                 paper.launch = version;
                 Effect::Relaunch

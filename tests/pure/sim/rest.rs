@@ -21,7 +21,7 @@ impl Laws {
         for view in views {
             let good = match (view.want, view.state) {
                 (Want::Up, StateWord::Up) => view.ready == Some(true),
-                (Want::Up, StateWord::Held) | (Want::Down, StateWord::Down) => true,
+                (Want::Up, StateWord::Failed) | (Want::Down, StateWord::Down) => true,
                 (_, StateWord::Stuck) => !asked_again && view.until.is_none(),
                 // It takes what is stuck.
                 (Want::Up, StateWord::Provisioning) => stuck,

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tenantd_core::name::TenantName;
 use tenantd_core::supervisor::action::Action;
-use tenantd_core::supervisor::event::{Event, Exit, LaunchId, Request, Verb};
-use tenantd_core::supervisor::memory::Memory;
+use tenantd_core::supervisor::checkpoint::Checkpoint;
+use tenantd_core::supervisor::event::{Event, Exit, LaunchId, TenantRequest, Verb};
 use tenantd_core::supervisor::time::Moment;
 use tenantd_core::supervisor::view::View;
 use tenantd_core::supervisor::{Limits, Step, Supervisor};
@@ -24,11 +24,11 @@ const UNFAIR_FOR: u64 = 200_000;
 
 /// What happens in the world at some moment.
 #[derive(Debug)]
-pub(super) enum Happening {
+pub(super) enum Occurrence {
     /// The supervisor is told, whatever the world thinks of it.
-    Tell(Event),
+    Event(Event),
     /// An operator asks something.
-    Ask(Request),
+    Request(TenantRequest),
     /// The first process of a launch ends.
     Exit {
         launch: LaunchId,
@@ -63,7 +63,7 @@ pub(super) struct Program {
 /// What is written down of a tenant: what its supervisor meant, and what it was made by.
 #[derive(Debug, Clone)]
 pub(super) struct Written {
-    pub(super) memory: Memory,
+    pub(super) checkpoint: Checkpoint,
     pub(super) paper: Option<Paper>,
 }
 
@@ -103,7 +103,7 @@ pub(crate) struct World {
     pub(super) lives: Lives,
     versions: u64,
     pub(super) names: Vec<TenantName>,
-    pub(super) happenings: BTreeMap<(Moment, u64), Happening>,
+    pub(super) occurrences: BTreeMap<(Moment, u64), Occurrence>,
     sequence: u64,
     pub(super) programs: BTreeMap<LaunchId, Program>,
     /// Tenants that the supervisor was told to end, since they left the manifest.
@@ -141,7 +141,7 @@ impl World {
             lives: Lives::default(),
             versions: 0,
             names,
-            happenings: BTreeMap::new(),
+            occurrences: BTreeMap::new(),
             sequence: 0,
             programs: BTreeMap::new(),
             left: BTreeSet::new(),
@@ -183,11 +183,11 @@ impl World {
             match finale {
                 Finale::StartAll => {
                     let verb = Verb::Start;
-                    self.request(Request { tenant, verb })?;
+                    self.request(TenantRequest { tenant, verb })?;
                 }
                 Finale::StopAll => {
                     let verb = Verb::Stop;
-                    self.request(Request { tenant, verb })?;
+                    self.request(TenantRequest { tenant, verb })?;
                 }
                 Finale::Nothing | Finale::Shutdown => {}
             }
@@ -216,9 +216,9 @@ impl World {
 
     /// Lets the next thing happen, if it does so before `limit`.
     fn advance(&mut self, limit: Moment) -> Result<bool, Broken> {
-        let happening = self.happenings.keys().next().copied();
+        let occurrence = self.occurrences.keys().next().copied();
         let deadline = self.supervisor.next_deadline();
-        let next = match (happening, deadline) {
+        let next = match (occurrence, deadline) {
             (Some((at, _)), Some(deadline)) => at.min(deadline),
             (Some((at, _)), None) => at,
             (None, Some(deadline)) => deadline,
@@ -234,9 +234,9 @@ impl World {
             let step = self.supervisor.handle_deadline(self.now);
             self.laws.step(self.now, &Laws::nothing_heard(), &step)?;
             Laws::done(self.now, self.supervisor.next_deadline())?;
-            self.follow(None, &step)?;
-        } else if let Some((_, happening)) = self.happenings.pop_first() {
-            self.happen(happening)?;
+            self.apply_step(None, &step)?;
+        } else if let Some((_, occurrence)) = self.occurrences.pop_first() {
+            self.occur(occurrence)?;
             if self.random.chance(20) {
                 self.repeat()?;
             }
@@ -258,11 +258,11 @@ impl World {
         self.versions
     }
 
-    pub(super) fn request(&mut self, request: Request) -> Result<(), Broken> {
+    pub(super) fn request(&mut self, request: TenantRequest) -> Result<(), Broken> {
         let (answer, step) = self.supervisor.handle_request(self.now, &request);
         self.laws.answered(&request, &answer, &step)?;
         self.laws.step(self.now, &Laws::nothing_heard(), &step)?;
-        self.follow(Some(&(request, answer)), &step)
+        self.apply_step(Some(&(request, answer)), &step)
     }
 
     pub(super) fn tell(&mut self, event: Event) -> Result<(), Broken> {
@@ -285,11 +285,11 @@ impl World {
         Laws::reloaded(&heard, &before, &step)?;
         self.laws
             .changed(&heard, &before, self.supervisor.tenants())?;
-        self.follow(traced.as_ref().map(|event| event as &dyn Debug), &step)
+        self.apply_step(traced.as_ref().map(|event| event as &dyn Debug), &step)
     }
 
     /// Carries out a step, and what it follows from.
-    fn follow(&mut self, from: Option<&dyn Debug>, step: &Step) -> Result<(), Broken> {
+    fn apply_step(&mut self, from: Option<&dyn Debug>, step: &Step) -> Result<(), Broken> {
         if self.tracing {
             writeln!(self.outcome.trace, "{:?} {from:?} -> {step:?}", self.now).unwrap();
         }
@@ -306,7 +306,7 @@ impl World {
         for action in &step.actions[..dies.unwrap_or(step.actions.len())] {
             self.plans.action(action)?;
             self.lives.begins(action);
-            if let Action::Forget { tenant } = action {
+            if let Action::Remove { tenant } = action {
                 self.written.remove(tenant);
                 self.left.remove(tenant);
             }
@@ -320,43 +320,43 @@ impl World {
     }
 
     /// Something will happen within so many milliseconds.
-    pub(super) fn later(&mut self, most: u64, happening: Happening) {
+    pub(super) fn later(&mut self, most: u64, occurrence: Occurrence) {
         let at = self.now + self.random.millis(most);
         self.sequence += 1;
-        self.happenings.insert((at, self.sequence), happening);
+        self.occurrences.insert((at, self.sequence), occurrence);
     }
 
     /// Some operator asks something, of one whom nobody knows at times.
-    pub(super) fn ask_within(&mut self, most: u64) {
+    pub(super) fn request_within(&mut self, most: u64) {
         let verb = *self.random.pick(&[Verb::Start, Verb::Stop, Verb::Restart]);
         let tenant = if self.random.chance(5) {
             "stranger".parse().unwrap()
         } else {
             self.random.pick(&self.names).clone()
         };
-        self.later(most, Happening::Ask(Request { tenant, verb }));
+        self.later(most, Occurrence::Request(TenantRequest { tenant, verb }));
     }
 
     fn schedule_operators(&mut self) {
         for _ in 0..self.random.below(20) {
-            self.ask_within(UNFAIR_FOR);
+            self.request_within(UNFAIR_FOR);
         }
         if self.random.chance(60) {
             self.deaths = 1 + self.random.below(6);
             for _ in 0..self.random.below(4) {
-                self.later(UNFAIR_FOR, Happening::Death);
+                self.later(UNFAIR_FOR, Occurrence::Death);
             }
         }
         if self.random.chance(60) {
             for _ in 0..self.random.below(5) {
-                self.later(UNFAIR_FOR, Happening::Reload);
+                self.later(UNFAIR_FOR, Occurrence::Reload);
             }
         }
         if self.random.chance(20) {
-            self.later(UNFAIR_FOR, Happening::Tell(Event::Shutdown));
+            self.later(UNFAIR_FOR, Occurrence::Event(Event::Shutdown));
         }
         if self.random.chance(15) {
-            self.later(UNFAIR_FOR, Happening::Tell(Event::Hurry));
+            self.later(UNFAIR_FOR, Occurrence::Event(Event::Hurry));
         }
     }
 

@@ -20,7 +20,7 @@ fn one_whose_folder_is_missing_is_not_made_up() {
     let daemon = one_elsewhere("/srv/disk/not/mounted");
     // What holds a tenant's data is hidden from the others: as long as that cannot be done, they
     // are not started either.
-    let beta = daemon.until_state("beta", StateWord::Held);
+    let beta = daemon.until_state("beta", StateWord::Failed);
     let why = beta.why.unwrap();
     assert!(
         why.contains("hide the folder of datastores /srv/disk/not"),
@@ -75,7 +75,7 @@ fn a_program_on_a_full_disk_loses_nothing_that_was_there() {
     );
     let text = manifest("/srv/idle", "", ", datastore = \"/srv/disk/acme\"");
     let daemon = Daemon::start(&text.replace("\"/srv/idle\"", "\"/srv/writer\""));
-    let held = daemon.until_state("acme", StateWord::Held);
+    let held = daemon.until_state("acme", StateWord::Failed);
     assert!(held.why.as_ref().unwrap().contains("status"), "{held:?}");
     assert_eq!(fs::read_to_string("/srv/disk/acme/kept").unwrap(), "kept");
     crate::support::daemon::until("the program's own words are in the log", || {

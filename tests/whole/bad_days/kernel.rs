@@ -13,11 +13,11 @@ fn without_a_system_call_no_program_is_started_and_the_stage_is_named() {
     host();
     refuse::deny(libc::SYS_open_tree, None, libc::ENOSYS);
     let daemon = Daemon::start(&manifest("/srv/idle", "", ""));
-    let status = daemon.until("all are held", |status| {
+    let status = daemon.until("all have failed", |status| {
         status
             .tenants
             .iter()
-            .all(|tenant| tenant.state == StateWord::Held)
+            .all(|tenant| tenant.state == StateWord::Failed)
     });
     for tenant in status.tenants {
         let why = tenant.why.unwrap();

@@ -21,19 +21,19 @@ fn misbehaves(how: &str) -> String {
 const BADLY: &str = ", arguments = [\"badly\"]";
 
 #[test]
-fn one_that_exits_at_once_is_held_and_says_why() {
+fn one_that_exits_at_once_fails_and_says_why() {
     host();
     let program = misbehaves("echo 'no licence' >&2; exit 3");
     let daemon = Daemon::start(&manifest(&program, "ready.lived = \"300ms\"", BADLY));
     daemon.until_tenant("beta", TenantStatus::is_as_wanted);
-    let held = daemon.until_state("acme", StateWord::Held);
+    let held = daemon.until_state("acme", StateWord::Failed);
     assert_eq!(
         held.restarts, 2,
         "three launches, of which two were restarts: {held:?}"
     );
     assert!(held.why.as_ref().unwrap().contains("status 3"), "{held:?}");
     fails_to_start(&daemon, &["status 3"]);
-    assert_eq!(daemon.tenant("acme").state, StateWord::Held);
+    assert_eq!(daemon.tenant("acme").state, StateWord::Failed);
     until("its last words are in the log", || {
         let said = daemon.tell(&["logs", "acme"]).expect(0);
         said.contains("stderr no licence").then_some(())
@@ -51,7 +51,7 @@ fn one_that_is_taken_away_is_missed_by_name() {
     fs::rename(&program, "/srv/elsewhere").unwrap();
     let pid = daemon.tenant("acme").pid.unwrap();
     crate::support::daemon::signal(pid, nix::sys::signal::Signal::SIGKILL);
-    let held = daemon.until_state("acme", StateWord::Held);
+    let held = daemon.until_state("acme", StateWord::Failed);
     assert!(held.failure.is_some(), "{held:?}");
     fails_to_start(&daemon, &[&program, "ENOENT"]);
     fs::rename("/srv/elsewhere", &program).unwrap();
@@ -136,7 +136,7 @@ fn one_that_never_gets_ready_has_failed() {
     let program = misbehaves("exec /srv/idle 81");
     let app = "ready = { tcp = 80, within = \"300ms\" }";
     let daemon = Daemon::start(&manifest(&program, app, BADLY));
-    daemon.until_state("acme", StateWord::Held);
+    daemon.until_state("acme", StateWord::Failed);
     fails_to_start(&daemon, &["port 80", "0.3 s"]);
 }
 
@@ -146,7 +146,7 @@ fn one_that_says_nothing_over_the_notify_socket_has_failed() {
     let program = misbehaves("exec /srv/idle");
     let app = "ready = { notify = true, within = \"300ms\" }";
     let daemon = Daemon::start(&manifest(&program, app, BADLY));
-    let held = daemon.until_state("acme", StateWord::Held);
+    let held = daemon.until_state("acme", StateWord::Failed);
     assert!(held.why.as_ref().unwrap().contains("READY=1"), "{held:?}");
 }
 
@@ -156,7 +156,7 @@ fn what_is_said_between_two_launches_makes_no_later_one_ready() {
     let program = misbehaves("exec /srv/idle");
     let app = "ready = { notify = true, within = \"300ms\" }";
     let daemon = Daemon::start(&manifest(&program, app, BADLY));
-    daemon.until_state("acme", StateWord::Held);
+    daemon.until_state("acme", StateWord::Failed);
     // It speaks in the name of its parent, which is in the tenant's network too, and waits until it
     // has been heard.
     let netns = format!("--net=/run/netns/{}-acme", daemon.app);

@@ -144,9 +144,9 @@ impl Scene {
     }
 
     /// Tells the supervisor to leave. One that is about to end refuses.
-    pub fn let_leave(&mut self) {
+    pub fn detach(&mut self) {
         // As the older and the newer program call it: what it does not know, each refuses.
-        if ["leave", "detach"]
+        if ["detach", "detach"]
             .iter()
             .any(|verb| self.tell(&[verb]).code == 0)
         {
@@ -178,7 +178,7 @@ impl Scene {
         let verb = if up { "start" } else { "stop" };
         let asked = [&[verb, "--no-wait"], tenants].concat();
         // Where there is no supervisor, or it is about to end, nothing is wanted anew.
-        let taken = self.asks(&asked);
+        let taken = self.incoming(&asked);
         if taken != Some(false) {
             let want = taken.map(|_| up);
             self.wants.extend(tenants.iter().map(|&name| (name, want)));
@@ -207,7 +207,7 @@ impl Scene {
     /// Has the manifest read again. Where there is no supervisor, or it is about to end, the next
     /// one reads it.
     pub fn reload(&mut self) {
-        if self.asks(&["reload"]) == Some(true) {
+        if self.incoming(&["reload"]) == Some(true) {
             self.untold.clear();
         }
     }
@@ -226,7 +226,7 @@ impl Scene {
     pub fn want_for_good(&mut self, tenant: &'static str, up: bool) {
         let verb = if up { "start" } else { "stop" };
         let asked = [verb, "--permanent", "--no-wait", tenant];
-        let taken = self.asks(&asked);
+        let taken = self.incoming(&asked);
         if taken != Some(false) {
             let want = taken.map(|_| up);
             self.wants.insert(tenant, want);
@@ -240,7 +240,7 @@ impl Scene {
     /// Asks for a tenant to be started again, which is also to want it up.
     pub fn restart(&mut self, tenant: &'static str) {
         self.touched.insert(tenant);
-        let taken = self.asks(&["restart", "--no-wait", tenant]);
+        let taken = self.incoming(&["restart", "--no-wait", tenant]);
         if taken != Some(false) {
             self.wants.insert(tenant, taken);
         }

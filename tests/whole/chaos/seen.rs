@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 
 use crate::chaos::scene::Scene;
-use crate::support::daemon::{LIMIT, PROGRAM, Said, in_time, run, until};
+use crate::support::daemon::{CommandOutput, LIMIT, PROGRAM, in_time, run, until};
 use crate::support::place::INSTALLED;
 
 /// The part of `status --json` that this suite reads.
@@ -63,7 +63,7 @@ impl Seen {
 
 impl Scene {
     /// Runs a command against the supervisor.
-    pub fn tell(&self, arguments: &[&str]) -> Said {
+    pub fn tell(&self, arguments: &[&str]) -> CommandOutput {
         let app = ["--app", &self.daemon.app];
         run(in_time(&self.client())
             .args(app.iter().copied())
@@ -83,7 +83,7 @@ impl Scene {
 
     /// Whether a request was taken, or nobody knows: the supervisor was upgraded to another
     /// version meanwhile, which may not say it in the words of the one that asked.
-    pub fn asks(&mut self, arguments: &[&str]) -> Option<bool> {
+    pub fn incoming(&mut self, arguments: &[&str]) -> Option<bool> {
         let before = self.running();
         let taken = self.tell(arguments).code == 0;
         (taken || !self.has_two_versions() || self.running() == before).then_some(taken)
@@ -92,9 +92,9 @@ impl Scene {
     /// What must be taken, if need be by the next version.
     #[track_caller]
     pub fn is_told(&mut self, arguments: &[&str]) {
-        let mut taken = self.asks(arguments);
+        let mut taken = self.incoming(arguments);
         while taken.is_none() {
-            taken = self.asks(arguments);
+            taken = self.incoming(arguments);
         }
         let output = self.daemon.output();
         assert_eq!(taken, Some(true), "{arguments:?}: {output}");

@@ -16,10 +16,10 @@ pub const STROKES: &[(&str, Stroke)] = &[
     ("kill all tenants and the supervisor", kill_all),
     ("begin a supervisor", begin),
     ("end the supervisor with all tenants", end),
-    ("let the supervisor leave", leave),
+    ("let the supervisor detach", detach),
     (
-        "let the supervisor leave, begin the next one",
-        leave_and_begin,
+        "let the supervisor detach, begin the next one",
+        detach_and_begin,
     ),
     ("hold the supervisor, kill a tenant, go on", hold),
     ("stop a tenant", stop_one),
@@ -81,12 +81,12 @@ fn end(scene: &mut Scene, _: &mut Random) {
     scene.signal_supervisor(Signal::SIGTERM);
 }
 
-fn leave(scene: &mut Scene, _: &mut Random) {
-    scene.let_leave();
+fn detach(scene: &mut Scene, _: &mut Random) {
+    scene.detach();
 }
 
-fn leave_and_begin(scene: &mut Scene, _: &mut Random) {
-    scene.let_leave();
+fn detach_and_begin(scene: &mut Scene, _: &mut Random) {
+    scene.detach();
     scene.begin_supervisor();
 }
 
@@ -150,7 +150,7 @@ fn upgrade_in_vain(scene: &mut Scene, _: &mut Random) {
     scene.upgrade_in_vain();
 }
 
-/// Turns of the writers that an upgrade takes with its trial, and some more.
+/// Turns of the writers that an upgrade takes with its preflight, and some more.
 const UPGRADE_TURNS: u64 = 80;
 
 fn upgrade_and_kill(scene: &mut Scene, random: &mut Random) {

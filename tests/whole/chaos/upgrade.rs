@@ -31,7 +31,7 @@ impl Scene {
         }
     }
 
-    /// Has a program executed that passes its trial and fails then.
+    /// Has a program executed that passes its preflight and fails then.
     pub fn upgrade_in_vain(&mut self) {
         let fails = "[ -n \"$TENANTD_TRIAL\" ] || set -- --config /nonexistent";
         install(&script("fails", &format!("{fails}\nexec {PROGRAM} \"$@\"")));

@@ -1,4 +1,4 @@
-//! Whoever collects leftovers is killed after each thing taken: the next one takes the rest, and no
+//! Whoever collects residue is killed after each thing taken: the next one takes the rest, and no
 //! stranger and no tenant of the plan is touched.
 
 use std::fs;
@@ -8,7 +8,7 @@ use tenantd_api::wire::AppStatus;
 
 use crate::crash::scene::{all_is_well, manifest};
 use crate::support::daemon::{Daemon, PROGRAM, in_time, run, tenantd};
-use crate::support::leftover::{are_there, estrange, kill_for_good, leave, remove};
+use crate::support::residue::{are_there, create, estrange, kill_for_good, remove};
 
 /// Who collects.
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +45,7 @@ points! {
     beside_link_taken: "gc: link taken@gone", Beside;
 
     beginning_one_pipe_removed: "pipes: one removed@gone", Beginning;
-    beginning_stray_ended: "stray: ended@gone", Beginning;
+    beginning_stray_ended: "orphan: ended@gone", Beginning;
     beginning_link_taken: "gc: link taken@gone", Beginning;
 
     alone_begun: "gc: alone", Alone;
@@ -64,7 +64,7 @@ points! {
     all_one_socket_gone: "gc: socket gone@control", All;
     all_sockets_gone: "gc: socket gone@notify", All;
     all_tenants_folder_gone: "finish: tenants' folder gone", All;
-    all_ledger_gone: "finish: ledger gone", All;
+    all_ledger_gone: "finish: state file gone", All;
     all_folder_gone: "finish: folder gone", All;
     all_cgroups_gone: "gc: cgroups gone", All;
 }
@@ -95,7 +95,7 @@ fn dies_at(point: &str, of: &str, way: Way) {
     if !matches!(way, Way::Beside) {
         daemon.kill();
     }
-    let (ours, mut strangers) = (leave(&daemon.app), estrange(&daemon.app));
+    let (ours, mut strangers) = (create(&daemon.app), estrange(&daemon.app));
     let by_manifest = daemon.manifest.to_str().unwrap().to_owned();
     let by_manifest = ["--config", &by_manifest, "gc"];
     let by_name = ["--app", &daemon.app.clone(), "gc"];

@@ -28,18 +28,18 @@ pub enum Drive {
     /// The supervisor is stopped, with all tenants.
     Ending,
     /// The supervisor is told to leave.
-    Leaving,
+    Detaching,
     /// The supervisor was killed before, and takes up what it finds.
     Adopting,
     /// The same, with one tenant in the manifest no more.
     Removed,
     /// Another program is to be executed in the supervisor's process, which dies before that.
     Upgrading,
-    /// The same, and the program is gone once it has passed its trial.
+    /// The same, and the program is gone once it has passed its preflight.
     UpgradingInVain,
     /// It is the program that was executed which dies.
     Upgraded,
-    /// It fails with an error, and dies on the way back; or the program before dies, once it is
+    /// It fails with an error, and dies on the rollback; or the program before dies, once it is
     /// back.
     GivingBack,
     /// The same after a panic.
@@ -121,7 +121,7 @@ fn armed(point: &str, time: u32) -> String {
     let (what, _) = point.split_once(": ").unwrap();
     match what {
         _ if point == "reload: manifest read" => format!("{point}#{time}"),
-        "begin" | "hub" | "finish" | "leave" | "upgrade" | "heritage" | "way back" => {
+        "begin" | "hub" | "finish" | "detach" | "upgrade" | "handoff" | "rollback" => {
             format!("{point}#{time}")
         }
         _ => format!("{point}@{ACME}#{time}"),
@@ -149,7 +149,7 @@ fn begin(drive: Drive, armed: &str) -> Daemon {
         | Drive::Reloading
         | Drive::Limiting
         | Drive::Ending
-        | Drive::Leaving => Daemon::spawn_armed(&manifest(false), armed),
+        | Drive::Detaching => Daemon::spawn_armed(&manifest(false), armed),
     }
 }
 
@@ -178,9 +178,9 @@ fn lead(daemon: &mut Daemon, armed: &str, drive: Drive) -> bool {
             daemon.tell(&["reload"]);
         }
         Drive::Ending => daemon.signal(Signal::SIGTERM),
-        Drive::Leaving => {
+        Drive::Detaching => {
             // Its answer is the end of the supervisor, whichever that is.
-            daemon.tell(&["leave"]);
+            daemon.tell(&["detach"]);
         }
         Drive::Adopting => {
             daemon.kill();
@@ -212,10 +212,10 @@ fn arm(armed: &str) -> String {
     format!("export TENANTD_CRASH_AT='{armed}'")
 }
 
-/// Has a program executed that first does the one on its trial and the other when it is to serve.
-fn upgrade(daemon: &Daemon, on_trial: &str, to_serve: &str) {
+/// Has a program executed that first does the one in its preflight and the other when it is to serve.
+fn upgrade(daemon: &Daemon, in_preflight: &str, to_serve: &str) {
     let text = format!(
-        "if [ -n \"$TENANTD_TRIAL\" ]; then\n:; {on_trial}\nelse\n:; {to_serve}\nfi\n\
+        "if [ -n \"$TENANTD_TRIAL\" ]; then\n:; {in_preflight}\nelse\n:; {to_serve}\nfi\n\
          exec {PROGRAM} \"$@\""
     );
     install(&script("next", &text));

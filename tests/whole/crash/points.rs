@@ -23,14 +23,14 @@ macro_rules! points {
 
 points! {
     begin_folder_taken: "begin: folder taken", Cold;
-    begin_ledger_opened: "begin: ledger opened", Adopting;
+    begin_ledger_opened: "begin: state file opened", Adopting;
     begin_sockets_bound: "begin: sockets bound", Cold;
     begin_hub_made: "hub: made", Cold;
     begin_hub_marked: "hub: marked", Cold;
     begin_hub_there: "begin: hub there", Adopting;
-    begin_strays_ended: "begin: strays ended", Adopting;
-    begin_leftovers_taken: "begin: leftovers taken", Adopting;
-    begin_heritage_settled: "begin: heritage settled", Cold;
+    begin_strays_ended: "begin: orphans ended", Adopting;
+    begin_leftovers_taken: "begin: residue removed", Adopting;
+    begin_heritage_settled: "begin: unclaimed descriptors closed", Cold;
     begin_ready: "begin: ready", Cold;
     plan_tenant_handed_over: "plan: tenant handed over", Adopting;
     plan_new_tenant_handed_over: "plan: tenant handed over", Cold;
@@ -54,7 +54,7 @@ points! {
     launch_before_the_clone: "launch: before the clone", Cold;
     launch_cloned: "launch: cloned", Cold;
     launch_lock_signed: "launch: lock signed", Cold;
-    launch_born: "launch: born", Cold;
+    launch_born: "launch: spawned", Cold;
     launch_program_runs: "launch: program runs", Cold;
     launch_before_the_record: "launch: before the record", Cold;
     record_of_provision_missing: "record: not yet written", Cold;
@@ -65,7 +65,7 @@ points! {
     record_of_start: "record: written", Cold, 3;
     record_of_stop_missing: "record: not yet written", Stopping, 5;
     record_of_stop: "record: written", Stopping, 5;
-    relaunch_leaf_made_anew: "launch: leaf made anew", Crashing;
+    relaunch_leaf_made_anew: "launch: leaf recreated", Crashing;
     relaunch_cloned: "launch: cloned", Crashing, 2;
 
     end_first_process_ended: "end: first process ended", Crashing;
@@ -90,11 +90,11 @@ points! {
     finish_hub_gone: "finish: hub gone", Ending;
     finish_cgroups_gone: "finish: cgroups gone", Ending;
     finish_tenants_folder_gone: "finish: tenants' folder gone", Ending;
-    finish_ledger_gone: "finish: ledger gone", Ending;
+    finish_ledger_gone: "finish: state file gone", Ending;
     finish_folder_gone: "finish: folder gone", Ending;
 
-    leave_begun: "leave: begun", Leaving;
-    leave_sockets_closed: "leave: sockets closed", Leaving;
+    leave_begun: "detach: begun", Detaching;
+    leave_sockets_closed: "detach: sockets closed", Detaching;
 
     reload_manifest_read: "reload: manifest read", Reloading;
     reload_before_a_change: "reload: before a change", Reloading;
@@ -108,46 +108,46 @@ points! {
     apply_one_process_set: "apply: one process set", Limiting;
     apply_applied: "apply: applied", Limiting;
 
-    upgrade_on_trial: "upgrade: on trial", Upgrading;
-    upgrade_tried: "upgrade: tried", Upgrading;
-    upgrade_door_closed: "upgrade: door closed", Upgrading;
+    upgrade_on_trial: "upgrade: in preflight", Upgrading;
+    upgrade_tried: "upgrade: preflight passed", Upgrading;
+    upgrade_door_closed: "upgrade: socket closed", Upgrading;
     upgrade_quiet: "upgrade: quiet", Upgrading;
     upgrade_output_paused: "upgrade: output paused", Upgrading;
-    upgrade_table_written: "heritage: table written", Upgrading;
-    upgrade_left_open: "heritage: left open", Upgrading;
+    upgrade_table_written: "handoff: table written", Upgrading;
+    upgrade_left_open: "handoff: descriptors left open", Upgrading;
     upgrade_before_the_execution: "upgrade: before the execution", Upgrading;
     upgrade_not_executed: "upgrade: not executed", UpgradingInVain;
-    upgrade_to_carry_on: "upgrade: to carry on", UpgradingInVain;
-    upgrade_door_opened_again: "upgrade: door opened again", UpgradingInVain;
-    upgraded_heritage_taken: "heritage: taken", Upgraded;
-    upgraded_way_back_opened: "way back: opened", Upgraded;
+    upgrade_to_carry_on: "upgrade: draining cancelled", UpgradingInVain;
+    upgrade_door_opened_again: "upgrade: socket reopened", UpgradingInVain;
+    upgraded_heritage_taken: "handoff: descriptors inherited", Upgraded;
+    upgraded_way_back_opened: "rollback: opened", Upgraded;
     upgraded_folder_taken: "begin: folder taken", Upgraded;
-    upgraded_ledger_opened: "begin: ledger opened", Upgraded;
+    upgraded_ledger_opened: "begin: state file opened", Upgraded;
     upgraded_sockets_bound: "begin: sockets bound", Upgraded;
     upgraded_hub_there: "begin: hub there", Upgraded;
-    upgraded_strays_ended: "begin: strays ended", Upgraded;
-    upgraded_leftovers_taken: "begin: leftovers taken", Upgraded;
+    upgraded_strays_ended: "begin: orphans ended", Upgraded;
+    upgraded_leftovers_taken: "begin: residue removed", Upgraded;
     upgraded_taken_up: "adopt: taken up", Upgraded;
     upgraded_tenant_handed_over: "plan: tenant handed over", Upgraded;
-    upgraded_heritage_settled: "begin: heritage settled", Upgraded;
-    upgraded_way_back_closed: "way back: closed", Upgraded;
+    upgraded_heritage_settled: "begin: unclaimed descriptors closed", Upgraded;
+    upgraded_way_back_closed: "rollback: closed", Upgraded;
     upgraded_ready: "begin: ready", Upgraded;
 
-    way_back_entered: "way back: entered", GivingBack;
-    way_back_table_written: "heritage: table written", GivingBack;
-    way_back_left_open: "heritage: left open", GivingBack;
-    way_back_before_the_execution: "way back: before the execution", GivingBack;
+    way_back_entered: "rollback: entered", GivingBack;
+    way_back_table_written: "handoff: table written", GivingBack;
+    way_back_left_open: "handoff: descriptors left open", GivingBack;
+    way_back_before_the_execution: "rollback: before the execution", GivingBack;
     back_folder_taken: "begin: folder taken", GivingBack;
     back_sockets_bound: "begin: sockets bound", GivingBack;
-    back_strays_ended: "begin: strays ended", GivingBack;
+    back_strays_ended: "begin: orphans ended", GivingBack;
     back_taken_up: "adopt: taken up", GivingBack;
     back_ready: "begin: ready", GivingBack;
-    way_back_entered_by_a_panic: "way back: entered", Panicking;
+    way_back_entered_by_a_panic: "rollback: entered", Panicking;
     back_taken_up_after_a_panic: "adopt: taken up", Panicking;
     back_ready_after_a_panic: "begin: ready", Panicking;
 
     adopt_taken_up: "adopt: taken up", Adopting;
-    stray_ended: "stray: ended", Removed;
+    stray_ended: "orphan: ended", Removed;
 }
 
 /// The points that a text of Rust passes.

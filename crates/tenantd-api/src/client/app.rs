@@ -16,7 +16,7 @@ use tenantd_core::name::{AppName, NameError};
 
 /// What was said about the application.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Said {
+pub struct Selector {
     /// Its name.
     pub app: Option<String>,
     /// Its manifest.
@@ -67,8 +67,8 @@ pub enum AppError {
 /// The name or the manifest: as on the command line, else as in the environment
 /// (`TENANTD_APP`, `TENANTD_CONFIG`).
 #[must_use]
-pub fn said(typed: Said, environment: impl Fn(&str) -> Option<OsString>) -> Said {
-    if typed != Said::default() {
+pub fn selector(typed: Selector, environment: impl Fn(&str) -> Option<OsString>) -> Selector {
+    if typed != Selector::default() {
         return typed;
     }
     let set = |name| environment(name).filter(|value| !value.is_empty());
@@ -77,26 +77,26 @@ pub fn said(typed: Said, environment: impl Fn(&str) -> Option<OsString>) -> Said
         Some(_) => None,
         None => set("TENANTD_CONFIG").map(PathBuf::from),
     };
-    Said { app, config }
+    Selector { app, config }
 }
 
 /// The application that is meant.
 ///
 /// # Errors
 /// See [`AppError`].
-pub fn find(said: &Said) -> Result<AppName, AppError> {
-    if let Some(name) = &said.app {
+pub fn find(selector: &Selector) -> Result<AppName, AppError> {
+    if let Some(name) = &selector.app {
         return name.parse().map_err(|source| AppError::Name {
             name: name.clone(),
             source,
         });
     }
-    if let Some(path) = &said.config {
+    if let Some(path) = &selector.config {
         return of_manifest(path);
     }
     let mut running = running().map_err(AppError::List)?;
     if running.is_empty() {
-        running = left().map_err(AppError::List)?;
+        running = detached().map_err(AppError::List)?;
     }
     if running.len() > 1 {
         // A dead supervisor's folder shall not force a name on those who mean the living one.
@@ -160,14 +160,14 @@ pub fn running() -> io::Result<Vec<AppName>> {
     Ok(apps)
 }
 
-/// The applications whose supervisor has left, in the order of their names: a ledger says what goes
+/// The applications whose supervisor has detached, in the order of their names: a state file says what goes
 /// on without one, and there is no control socket.
 ///
 /// # Errors
 /// Where the runtime folder is there and cannot be read.
-pub fn left() -> io::Result<Vec<AppName>> {
+pub fn detached() -> io::Result<Vec<AppName>> {
     let mut apps = all()?;
-    apps.retain(|app| !has_socket(app) && layout::folder(app).join(layout::LEDGER).is_file());
+    apps.retain(|app| !has_socket(app) && layout::folder(app).join(layout::STATE_FILE).is_file());
     Ok(apps)
 }
 
@@ -184,7 +184,7 @@ fn all() -> io::Result<Vec<AppName>> {
     };
     let mut apps = Vec::new();
     for folder in folders {
-        // `locks` lies beside the applications, and has neither socket nor ledger.
+        // `locks` lies beside the applications, and has neither socket nor state file.
         apps.extend(folder?.file_name().to_str().and_then(|n| n.parse().ok()));
     }
     apps.sort();
@@ -205,16 +205,16 @@ mod tests {
 
     #[test]
     fn the_command_line_comes_before_the_environment() {
-        let config = Said {
+        let config = Selector {
             app: None,
             config: Some("/etc/tenantd/db.toml".into()),
         };
-        assert_eq!(said(config.clone(), environment), config);
-        let from_environment = said(Said::default(), environment);
+        assert_eq!(selector(config.clone(), environment), config);
+        let from_environment = selector(Selector::default(), environment);
         assert_eq!(from_environment.app.as_deref(), Some("wiki"));
         assert_eq!(from_environment.config, None);
-        let unset = said(Said::default(), |_| Some(OsString::new()));
-        assert_eq!(unset, Said::default());
+        let unset = selector(Selector::default(), |_| Some(OsString::new()));
+        assert_eq!(unset, Selector::default());
     }
 
     #[test]
@@ -222,24 +222,24 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("wiki.toml");
         std::fs::write(&path, "[app]\nname = \"wiki\"\nnonsense = 3\n[tenants]\n").unwrap();
-        let said = Said {
+        let selector = Selector {
             app: None,
             config: Some(path.clone()),
         };
-        assert_eq!(find(&said).unwrap().as_str(), "wiki");
+        assert_eq!(find(&selector).unwrap().as_str(), "wiki");
 
         std::fs::write(&path, "[tenants]\n").unwrap();
-        assert!(matches!(find(&said), Err(AppError::Manifest { .. })));
+        assert!(matches!(find(&selector), Err(AppError::Manifest { .. })));
         std::fs::remove_file(&path).unwrap();
-        assert!(matches!(find(&said), Err(AppError::Read { .. })));
+        assert!(matches!(find(&selector), Err(AppError::Read { .. })));
     }
 
     #[test]
     fn a_name_is_checked_before_it_becomes_a_path() {
-        let said = Said {
+        let selector = Selector {
             app: Some("../../tmp".into()),
             config: None,
         };
-        assert!(matches!(find(&said), Err(AppError::Name { .. })));
+        assert!(matches!(find(&selector), Err(AppError::Name { .. })));
     }
 }

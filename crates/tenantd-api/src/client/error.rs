@@ -22,12 +22,12 @@ pub enum ClientError {
         /// Those which have a control socket.
         others: Vec<AppName>,
     },
-    /// Its supervisor has left, and its tenants go on.
+    /// Its supervisor has detached, and its tenants go on.
     #[error(
-        "{app}: its supervisor has left and its tenants go on without one: start the next one with \
+        "{app}: its supervisor has detached and its tenants go on without one: start the next one with \
          `tenantd run --config FILE` or `systemctl start tenantd@{app}`, and it takes them over"
     )]
-    Left {
+    Detached {
         /// The application.
         app: AppName,
     },
@@ -137,7 +137,7 @@ impl ClientError {
                 let reason = format!("no process of it runs, it is {state}: {hint}");
                 (tenant, reason)
             }
-            Refusal::NoDoor { tenant, reason } => (tenant, reason),
+            Refusal::NoExecTarget { tenant, reason } => (tenant, reason),
             Refusal::NotCollected { reason } => (app.to_string(), reason),
             Refusal::NotUpgraded { reason } => {
                 (app.to_string(), format!("the upgrade is refused: {reason}"))
@@ -162,7 +162,7 @@ impl ClientError {
     pub fn is_gone(&self) -> bool {
         matches!(
             self,
-            Self::NotRunning { .. } | Self::Left { .. } | Self::Dead { .. }
+            Self::NotRunning { .. } | Self::Detached { .. } | Self::Dead { .. }
         )
     }
 }
@@ -170,7 +170,7 @@ impl ClientError {
 fn ended(reason: EndReason) -> &'static str {
     match reason {
         EndReason::Ended => "its supervisor has ended, and its tenants with it",
-        EndReason::Detached => "its supervisor has left, and its tenants go on without one",
+        EndReason::Detached => "its supervisor has detached, and its tenants go on without one",
         EndReason::Upgrading => "its supervisor is being upgraded: ask again",
         EndReason::TooSlow => {
             "its supervisor ended the subscription: events came faster than they were read"

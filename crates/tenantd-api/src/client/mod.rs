@@ -14,7 +14,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::wire::varlink::{Answers, Refusal, Supervisor};
-use crate::wire::{self, AppStatus, Door, Leftover, TenantAnswer, Upgraded, Upgrading, Verb};
+use crate::wire::{self, AppStatus, ExecTarget, Residue, TenantAnswer, Upgraded, Upgrading, Verb};
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::diff::Changes;
 
@@ -107,8 +107,8 @@ impl Connection {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn leave(&mut self) -> Result<(), ClientError> {
-        follow!(self.leave())
+    pub async fn detach(&mut self) -> Result<(), ClientError> {
+        follow!(self.detach())
     }
 
     /// Has the manifest read again and applied; what that changes.
@@ -136,13 +136,13 @@ impl Connection {
         self.understand(answer).map(|manifest| manifest.path.into())
     }
 
-    /// Collects leftovers, or only says which there are.
+    /// Collects residue, or only says which there are.
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn collect(&mut self, dry_run: bool) -> Result<Vec<Leftover>, ClientError> {
+    pub async fn collect(&mut self, dry_run: bool) -> Result<Vec<Residue>, ClientError> {
         let answer = self.varlink.collect(dry_run).await;
-        Ok(self.understand(answer)?.leftovers)
+        Ok(self.understand(answer)?.residue)
     }
 
     /// Has the program on disk executed, and waits until it answers. A program that gives back is
@@ -178,7 +178,7 @@ impl Connection {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn enter(&mut self, tenant: &TenantName) -> Result<Door, ClientError> {
+    pub async fn enter(&mut self, tenant: &TenantName) -> Result<ExecTarget, ClientError> {
         let answer = self.varlink.enter(tenant).await;
         self.understand(answer)
     }
@@ -219,8 +219,8 @@ impl Connection {
 fn not_connected(app: &AppName, source: io::Error) -> ClientError {
     let app = app.clone();
     match source.kind() {
-        io::ErrorKind::NotFound if app::left().is_ok_and(|left| left.contains(&app)) => {
-            ClientError::Left { app }
+        io::ErrorKind::NotFound if app::detached().is_ok_and(|left| left.contains(&app)) => {
+            ClientError::Detached { app }
         }
         io::ErrorKind::NotFound => {
             let others = app::running().unwrap_or_default();

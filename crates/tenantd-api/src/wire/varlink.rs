@@ -11,8 +11,8 @@ use zlink::idl;
 use zlink::introspect::{CustomType, Type};
 
 use super::{
-    Answer, AppStatus, Door, Leftovers, Program, StateWord, TenantAnswer, TenantStatus, Upgraded,
-    Upgrading, Want,
+    Answer, AppStatus, ExecTarget, Program, ResidueList, StateWord, TenantAnswer, TenantStatus,
+    Upgraded, Upgrading, Want,
 };
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::diff::Changes;
@@ -34,7 +34,7 @@ pub enum Refusal {
         state: StateWord,
     },
     /// The tenant's process could not be told.
-    NoDoor {
+    NoExecTarget {
         /// The tenant.
         tenant: String,
         /// Why not.
@@ -51,7 +51,7 @@ pub enum Refusal {
         /// Why not, and what would help.
         reason: String,
     },
-    /// The host could not be looked at for leftovers.
+    /// The host could not be looked at for residue.
     NotCollected {
         /// Why not.
         reason: String,
@@ -216,7 +216,7 @@ pub mod description {
         after: Option<String>,
     }
 
-    /// What happens to a tenant (remove, renew, relaunch, live, add), the fields that cause it,
+    /// What happens to a tenant (remove, reprovision, relaunch, live, add), the fields that cause it,
     /// the tenants that are released first, and what a live change touches (nothing, policy,
     /// processes).
     #[derive(CustomType)]
@@ -288,19 +288,19 @@ pub trait Supervisor {
     /// Ends their launches and starts others.
     async fn restart(&mut self, tenants: &[TenantName]) -> zlink::Result<Result<Answers, Refusal>>;
     /// Ends the supervisor, and lets the tenants go on.
-    async fn leave(&mut self) -> zlink::Result<Result<(), Refusal>>;
+    async fn detach(&mut self) -> zlink::Result<Result<(), Refusal>>;
     /// Reads the manifest again and does what is different.
     async fn reload(&mut self) -> zlink::Result<Result<Changes, Refusal>>;
     /// Reads the manifest again and says what is different.
     async fn diff(&mut self) -> zlink::Result<Result<Changes, Refusal>>;
     /// Where that manifest lies.
     async fn manifest(&mut self) -> zlink::Result<Result<ManifestPath, Refusal>>;
-    /// Collects leftovers, or says what would be collected.
-    async fn collect(&mut self, dry_run: bool) -> zlink::Result<Result<Leftovers, Refusal>>;
+    /// Collects residue, or says what would be collected.
+    async fn collect(&mut self, dry_run: bool) -> zlink::Result<Result<ResidueList, Refusal>>;
     /// Executes the program on disk.
     async fn upgrade(&mut self) -> zlink::Result<Result<Upgrading, Refusal>>;
     /// Which program answers, after an upgrade.
     async fn upgraded(&mut self) -> zlink::Result<Result<Upgraded, Refusal>>;
     /// What is needed to join a tenant.
-    async fn enter(&mut self, tenant: &TenantName) -> zlink::Result<Result<Door, Refusal>>;
+    async fn enter(&mut self, tenant: &TenantName) -> zlink::Result<Result<ExecTarget, Refusal>>;
 }

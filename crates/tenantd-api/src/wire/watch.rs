@@ -138,7 +138,7 @@ impl ProgramExit {
             | Cause::Reloaded
             | Cause::Removed
             | Cause::Unblocked
-            | Cause::Asked(_)
+            | Cause::Requested(_)
             | Cause::Shutdown
             | Cause::Hurry
             | Cause::Provisioned

@@ -46,7 +46,7 @@ pub struct Limit {
 }
 
 /// A bound as a manifest would say it.
-struct Said(Bound, Measure);
+struct Shown(Bound, Measure);
 
 /// What a limit counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,13 +57,13 @@ pub enum Measure {
     Bytes,
 }
 
-impl fmt::Display for Said {
+impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Said(Bound::Unlimited, _) => f.write_str("unlimited"),
-            Said(Bound::Number(number), Measure::Number) => write!(f, "{number}"),
-            Said(Bound::Number(0), Measure::Bytes) => f.write_str("0"),
-            Said(Bound::Number(bytes), Measure::Bytes) => {
+            Shown(Bound::Unlimited, _) => f.write_str("unlimited"),
+            Shown(Bound::Number(number), Measure::Number) => write!(f, "{number}"),
+            Shown(Bound::Number(0), Measure::Bytes) => f.write_str("0"),
+            Shown(Bound::Number(bytes), Measure::Bytes) => {
                 let whole = |(_, unit): &&(&str, u64)| bytes.is_multiple_of(*unit);
                 let (unit, size) = UNITS.iter().find(whole).copied().unwrap_or(("B", 1));
                 write!(f, "{} {unit}", bytes / size)
@@ -76,7 +76,7 @@ impl Bound {
     /// As a manifest would say it.
     #[must_use]
     pub fn said(self, measure: Measure) -> impl fmt::Display {
-        Said(self, measure)
+        Shown(self, measure)
     }
 }
 
@@ -86,8 +86,8 @@ impl Limit {
     pub fn said(self, measure: Measure) -> String {
         let Limit { soft, hard } = self;
         match soft == hard {
-            true => Said(hard, measure).to_string(),
-            false => format!("{}:{}", Said(soft, measure), Said(hard, measure)),
+            true => Shown(hard, measure).to_string(),
+            false => format!("{}:{}", Shown(soft, measure), Shown(hard, measure)),
         }
     }
 }

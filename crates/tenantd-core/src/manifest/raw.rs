@@ -134,7 +134,7 @@ tables! {
     }
 
     /// What `[defaults]` and every tenant may say.
-    Wishes in Defaults {
+    Overrides in Defaults {
         environment: Known<Environment>,
         arguments: Known<Vec<Spanned<Template>>>,
         user: Known<Account>,
@@ -152,7 +152,7 @@ pub struct Manifest {
     /// `[network]`.
     pub network: Network,
     /// `[defaults]`.
-    pub defaults: Wishes,
+    pub defaults: Overrides,
     /// `[tenants]`, in the order of the text.
     pub tenants: Vec<Tenant>,
 }
@@ -171,5 +171,5 @@ pub struct Tenant {
     /// Whether `datastore` was said, understood or not.
     pub datastore_said: bool,
     /// The rest.
-    pub wishes: Wishes,
+    pub overrides: Overrides,
 }

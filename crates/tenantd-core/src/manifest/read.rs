@@ -8,7 +8,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::problem::{Problems, Span};
-use super::raw::{Known, Manifest, Read, Tenant, Wishes};
+use super::raw::{Known, Manifest, Overrides, Read, Tenant};
 use super::reference::{Fallback, KEYS, Key, Table};
 use super::value::{At, Decode, type_words};
 use crate::name::TenantName;
@@ -93,7 +93,7 @@ fn tenant<'s>(
         ip: reader.value("ip"),
         datastore_said: table.contains_key("datastore"),
         datastore: reader.value("datastore"),
-        wishes: Wishes::keys(&mut reader),
+        overrides: Overrides::keys(&mut reader),
     };
     reader.finish();
     Some(tenant)

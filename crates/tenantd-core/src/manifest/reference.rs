@@ -76,8 +76,8 @@ impl Table {
             Table::Restart => {
                 "What happens when the program ends unasked. Each end is a strike; the delay before \
                  the next start doubles with each strike, and too many strikes within a window \
-                 hold the tenant until an operator acts. With the defaults, a program that dies at \
-                 once is held after 51 seconds, and one that lives for ten seconds at a time is \
+                 mark the tenant as failed until an operator acts. With the defaults, a program that dies at \
+                 once is marked as failed after 51 seconds, and one that lives for ten seconds at a time is \
                  started again for ever."
             }
             Table::Ready => {
@@ -310,7 +310,7 @@ keys! {
             "A program that ran for this long clears the strikes. Longer than a bad start takes, \
              for most programs.";
         "strikes", Kind::Count { min: 0, max: 1000 }, Value("10"), "5",
-            "This many strikes within `window` hold the tenant. 0: it is never held.";
+            "This many strikes within `window` mark the tenant as failed. 0: it never is.";
         "window", Kind::Duration { min: "1s", max: "7d" }, Value("\"1m\""), "\"10m\"",
             "See `strikes`. The delays alone must fit into it: ten strikes take 51 seconds of \
              delays with the defaults.";

@@ -13,11 +13,11 @@ use super::model::{
     DatastorePlan, Identity, LaunchPlan, LinkPlan, Mode, NetworkPlan, Plan, Policy, Readiness,
     TenantPlan,
 };
-use super::paths::{self, Ground};
+use super::paths::{self, AppPaths};
 use super::{derive, limits, network, policy};
 use crate::layout;
 use crate::manifest::problem::Problems;
-use crate::manifest::raw::{Known, Manifest, Tenant, Wishes};
+use crate::manifest::raw::{Known, Manifest, Overrides, Tenant};
 use crate::manifest::template::{Slot, Template};
 use crate::manifest::text::Environment;
 use crate::name::AppName;
@@ -32,23 +32,23 @@ pub(super) fn plan(
     host: &dyn HostFacts,
     problems: &mut Problems,
 ) -> Option<Plan> {
-    let ground = paths::ground(manifest, folder, host, problems);
+    let app_paths = paths::app_paths(manifest, folder, host, problems);
     let network = network::network(manifest, host, problems);
     let policy = policy::policy(manifest, problems);
-    let stores = datastore::stores(manifest, &ground, folder, problems);
+    let stores = datastore::stores(manifest, &app_paths, folder, problems);
     let app = manifest.app.name.as_ref().map(Spanned::get_ref);
     let socket = app.map(layout::notify_socket);
     let ready = policy.as_ref().map(|policy| &policy.ready);
-    paths::check_notify(&ground, ready, socket.as_deref(), problems);
+    paths::check_notify(&app_paths, ready, socket.as_deref(), problems);
     limits::check(manifest, host, problems);
     let people = people(manifest, host, problems);
     let parts = Parts {
         manifest,
         folder,
-        target: ground.target.as_ref()?.get_ref().as_path().into(),
-        program: ground.program.as_ref()?.get_ref(),
-        working_directory: ground.working_directory.as_ref()?.get_ref(),
-        private: private(&ground),
+        target: app_paths.target.as_ref()?.get_ref().as_path().into(),
+        program: app_paths.program.as_ref()?.get_ref(),
+        working_directory: app_paths.working_directory.as_ref()?.get_ref(),
+        private: private(&app_paths),
         hidden: stores.hidden.into(),
         app: app?,
         network: network.as_ref()?,
@@ -77,13 +77,13 @@ fn people(
 ) -> Vec<Option<Person>> {
     let mut people = People::new(host);
     let (app, defaults) = (&manifest.app, &manifest.defaults);
-    let mut of = |wishes: Option<&Wishes>, problems: &mut Problems| {
-        let wish = |of: fn(&Wishes) -> &Known<_>| {
-            let own = wishes.and_then(|wishes| of(wishes).as_ref());
+    let mut of = |overrides: Option<&Overrides>, problems: &mut Problems| {
+        let overridden = |of: fn(&Overrides) -> &Known<_>| {
+            let own = overrides.and_then(|overrides| of(overrides).as_ref());
             own.or(of(defaults).as_ref())
         };
-        let user = wish(|wishes| &wishes.user).or(app.user.as_ref())?;
-        let group = wish(|wishes| &wishes.group).or(app.group.as_ref());
+        let user = overridden(|overrides| &overrides.user).or(app.user.as_ref())?;
+        let group = overridden(|overrides| &overrides.group).or(app.group.as_ref());
         people.resolve(user, group, problems)
     };
     // What the application itself says is looked at even if no tenant needs it.
@@ -91,12 +91,12 @@ fn people(
         of(None, problems);
     }
     let each = manifest.tenants.iter();
-    each.map(|tenant| of(Some(&tenant.wishes), problems))
+    each.map(|tenant| of(Some(&tenant.overrides), problems))
         .collect()
 }
 
-fn private(ground: &Ground) -> Arc<[PathBuf]> {
-    let all = ground.private.iter().map(|path| path.get_ref().clone());
+fn private(app_paths: &AppPaths) -> Arc<[PathBuf]> {
+    let all = app_paths.private.iter().map(|path| path.get_ref().clone());
     paths::outermost(all.collect()).into()
 }
 
@@ -164,7 +164,7 @@ impl Parts<'_> {
         let hash = derive::tenant_hash(self.app, &name);
         let defaults = &self.manifest.defaults;
         let autostart = tenant
-            .wishes
+            .overrides
             .autostart
             .as_ref()
             .or(defaults.autostart.as_ref())?;
@@ -198,7 +198,7 @@ impl Parts<'_> {
 
     fn launch(&self, tenant: &Tenant, person: Person, last: &mut Last) -> Option<Arc<LaunchPlan>> {
         let command = self.manifest.app.command.as_ref()?.get_ref();
-        let own = tenant.wishes.arguments.as_ref();
+        let own = tenant.overrides.arguments.as_ref();
         let more = own.or(self.manifest.defaults.arguments.as_ref())?;
         let mut argv = vec![self.program.display().to_string()];
         for text in command.arguments.iter().chain(more.get_ref()) {
@@ -232,7 +232,7 @@ impl Parts<'_> {
         let layers: [&Known<Environment>; 3] = [
             &self.manifest.app.environment,
             &self.manifest.defaults.environment,
-            &tenant.wishes.environment,
+            &tenant.overrides.environment,
         ];
         for (name, value) in layers.into_iter().flatten().flat_map(Spanned::get_ref) {
             whole.insert(name.clone(), self.fill(value, tenant)?);

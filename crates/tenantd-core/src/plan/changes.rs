@@ -21,7 +21,7 @@ pub fn text(changes: &Changes) -> String {
         let _ = writeln!(out, "{} {}", verb(change.change), change.tenant);
         let note = match change.change {
             Change::Remove => " (stays)",
-            Change::Renew | Change::Relaunch | Change::Live | Change::Add => "",
+            Change::Reprovision | Change::Relaunch | Change::Live | Change::Add => "",
         };
         write_fields(&mut out, &change.fields, note);
         write_touches(&mut out, change);
@@ -43,7 +43,7 @@ pub fn summary(changes: &Changes) -> String {
     }
     let kinds = [
         (Change::Remove, "to remove"),
-        (Change::Renew, "to renew"),
+        (Change::Reprovision, "to reprovision"),
         (Change::Relaunch, "to relaunch"),
         (Change::Live, "to change live"),
         (Change::Add, "to add"),
@@ -78,7 +78,7 @@ pub fn line(change: &TenantChange) -> String {
     let what = match change {
         Change::Remove => format!("{tenant}: removed, its datastore stays"),
         Change::Add => format!("{tenant}: added"),
-        Change::Renew => format!("{tenant}: renewed for {}", fields.join(", ")),
+        Change::Reprovision => format!("{tenant}: reprovisioned for {}", fields.join(", ")),
         Change::Relaunch => format!("{tenant}: relaunched for {}", fields.join(", ")),
         // Whether the host takes it is known later.
         Change::Live if touches.is_some_and(Touches::is_applied) => {
@@ -107,7 +107,7 @@ pub fn retry_line(tenant: &TenantName) -> String {
 pub fn verb(change: Change) -> &'static str {
     match change {
         Change::Remove => "remove",
-        Change::Renew => "renew",
+        Change::Reprovision => "reprovision",
         Change::Relaunch => "relaunch",
         Change::Live => "live",
         Change::Add => "add",

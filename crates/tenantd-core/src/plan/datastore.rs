@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use toml::Spanned;
 
-use super::paths::{Ground, HIDDEN_MAX, clean, outermost};
+use super::paths::{AppPaths, HIDDEN_MAX, clean, outermost};
 use crate::manifest::problem::{Problems, Span};
 use crate::manifest::raw::{Manifest, Tenant};
 use crate::manifest::template::Slot;
@@ -32,18 +32,18 @@ pub(super) struct Source {
 /// Derives all datastores and tells which of them cannot be, or not together.
 pub(super) fn stores(
     manifest: &Manifest,
-    ground: &Ground,
+    app_paths: &AppPaths,
     folder: &str,
     problems: &mut Problems,
 ) -> Stores {
     let sources: Vec<Option<Source>> = manifest
         .tenants
         .iter()
-        .map(|tenant| source(manifest, tenant, ground, folder, problems))
+        .map(|tenant| source(manifest, tenant, app_paths, folder, problems))
         .collect();
     check_apart(&sources, problems);
     Stores {
-        hidden: hidden(&sources, ground, problems),
+        hidden: hidden(&sources, app_paths, problems),
         sources,
     }
 }
@@ -51,12 +51,12 @@ pub(super) fn stores(
 fn source(
     manifest: &Manifest,
     tenant: &Tenant,
-    ground: &Ground,
+    app_paths: &AppPaths,
     folder: &str,
     problems: &mut Problems,
 ) -> Option<Source> {
-    let root = ground.root.as_ref()?.get_ref();
-    let house = ground.house.as_ref()?.get_ref();
+    let root = app_paths.root.as_ref()?.get_ref();
+    let datastores = app_paths.datastores.as_ref()?.get_ref();
     let (text, at) = match &tenant.datastore {
         Some(template) => {
             let app = manifest.app.name.as_ref()?.get_ref();
@@ -81,8 +81,12 @@ fn source(
                 .help("name a folder within the root of the datastores");
             return None;
         }
-        let inside = path.starts_with(house) && path != *house;
-        let root = if inside { house.clone() } else { path.clone() };
+        let inside = path.starts_with(datastores) && path != *datastores;
+        let root = if inside {
+            datastores.clone()
+        } else {
+            path.clone()
+        };
         return Some(Source { path, root, at });
     }
     if !written
@@ -101,7 +105,7 @@ fn source(
     let path = clean(&root.join(written).to_string_lossy(), &at, problems)?;
     Some(Source {
         path,
-        root: house.clone(),
+        root: datastores.clone(),
         at,
     })
 }
@@ -145,26 +149,30 @@ fn check_apart(sources: &[Option<Source>], problems: &mut Problems) {
     }
 }
 
-/// The folders to be covered: the house, and what holds the absolute datastores outside it.
-fn hidden(sources: &[Option<Source>], ground: &Ground, problems: &mut Problems) -> Vec<PathBuf> {
-    let Some(house) = &ground.house else {
+/// The folders to be covered: the datastores' folder, and what holds the absolute datastores outside it.
+fn hidden(
+    sources: &[Option<Source>],
+    app_paths: &AppPaths,
+    problems: &mut Problems,
+) -> Vec<PathBuf> {
+    let Some(datastores) = &app_paths.datastores else {
         return Vec::new();
     };
-    let target = ground.target.as_ref().map(Spanned::get_ref);
+    let target = app_paths.target.as_ref().map(Spanned::get_ref);
     let mut parents: BTreeMap<PathBuf, &Source> = BTreeMap::new();
     for source in sources.iter().flatten() {
         // Where the data already lies at the program's own path, every other tenant's datastore
         // covers it: its folder needs no hiding, and could not be hidden.
-        if source.path.starts_with(house.get_ref()) || Some(&source.path) == target {
+        if source.path.starts_with(datastores.get_ref()) || Some(&source.path) == target {
             continue;
         }
         let Some(parent) = source.path.parent() else {
             continue;
         };
-        if ground.covers(parent) {
+        if app_paths.covers(parent) {
             continue;
         }
-        if let Some(what) = ground.needs(parent) {
+        if let Some(what) = app_paths.needs(parent) {
             let message = format!(
                 "{} holds this datastore and {what}, so it cannot be hidden from other tenants",
                 parent.display()
@@ -176,12 +184,15 @@ fn hidden(sources: &[Option<Source>], ground: &Ground, problems: &mut Problems) 
         }
         parents.entry(parent.to_owned()).or_insert(source);
     }
-    let all = parents.keys().cloned().chain([house.get_ref().clone()]);
+    let all = parents
+        .keys()
+        .cloned()
+        .chain([datastores.get_ref().clone()]);
     let hidden = outermost(all.collect());
     if let Some(first_too_many) = hidden.get(HIDDEN_MAX) {
         let at = parents
             .get(first_too_many)
-            .map_or(house.span(), |source| source.at.clone());
+            .map_or(datastores.span(), |source| source.at.clone());
         let message = format!(
             "the datastores lie in {} folders, at most {HIDDEN_MAX} can be hidden",
             hidden.len()

@@ -23,8 +23,8 @@ use crate::name::{AppName, TenantName};
 pub enum Change {
     /// It is ended and released; its datastore stays.
     Remove,
-    /// See [`Effect::Renew`].
-    Renew,
+    /// See [`Effect::Reprovision`].
+    Reprovision,
     /// See [`Effect::Relaunch`].
     Relaunch,
     /// See [`Effect::Live`].
@@ -38,7 +38,7 @@ impl From<Effect> for Change {
         match effect {
             Effect::Live => Change::Live,
             Effect::Relaunch => Change::Relaunch,
-            Effect::Renew => Change::Renew,
+            Effect::Reprovision => Change::Reprovision,
         }
     }
 }
@@ -155,13 +155,13 @@ pub fn diff<'a>(old: impl Into<Side<'a>>, new: impl Into<Side<'a>>) -> Changes {
                 let (takes, fields) = compare(parts(old), parts(tenant));
                 touches = match takes {
                     Takes::Live(touches) => Some(touches),
-                    Takes::Relaunch | Takes::Renew => None,
+                    Takes::Relaunch | Takes::Reprovision => None,
                 };
                 (takes.effect().into(), fields)
             }
         };
         let after = match change {
-            Change::Add | Change::Renew => holders.of(tenant),
+            Change::Add | Change::Reprovision => holders.of(tenant),
             Change::Remove | Change::Relaunch | Change::Live => Vec::new(),
         };
         changes.tenants.push(TenantChange {

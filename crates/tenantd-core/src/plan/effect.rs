@@ -18,14 +18,14 @@ pub enum Effect {
     /// The program is ended and started again, on the network that stands.
     Relaunch,
     /// All that a provision made is released and made again, and with it the program.
-    Renew,
+    Reprovision,
 }
 
 /// Numbers that stay the same for as long as a launch need not be made anew: see [`fingerprints`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprints {
-    /// Of all that is [`Effect::Renew`].
-    pub renew: u64,
+    /// Of all that is [`Effect::Reprovision`].
+    pub reprovision: u64,
     /// Of all that is [`Effect::Relaunch`].
     pub relaunch: u64,
 }
@@ -33,15 +33,15 @@ pub struct Fingerprints {
 impl Fingerprints {
     /// Of no plan: whatever is planned, all of it is to be made anew.
     pub const NONE: Self = Self {
-        renew: u64::MAX,
+        reprovision: u64::MAX,
         relaunch: u64::MAX,
     };
 
     /// What it takes to get from a launch of these to one of those; nothing if they are the same.
     #[must_use]
     pub fn effect(self, new: Fingerprints) -> Option<Effect> {
-        if self.renew != new.renew {
-            return Some(Effect::Renew);
+        if self.reprovision != new.reprovision {
+            return Some(Effect::Reprovision);
         }
         (self.relaunch != new.relaunch).then_some(Effect::Relaunch)
     }
@@ -66,7 +66,7 @@ pub(super) fn of(walk: impl FnOnce(See<'_>)) -> Fingerprints {
 /// What contributes to fingerprints, as text.
 #[derive(Debug, Default)]
 struct Parts {
-    renew: Half,
+    reprovision: Half,
     relaunch: Half,
 }
 
@@ -82,7 +82,7 @@ struct Half {
 impl Parts {
     fn add(&mut self, field: &Field<'_>) {
         let half = match field.takes {
-            Takes::Renew => &mut self.renew,
+            Takes::Reprovision => &mut self.reprovision,
             Takes::Relaunch => &mut self.relaunch,
             Takes::Live(_) => return,
         };
@@ -99,7 +99,7 @@ impl Parts {
             derive::hash(&later.iter().fold(first, |all, text: &String| all + text))
         };
         Fingerprints {
-            renew: hash(self.renew),
+            reprovision: hash(self.reprovision),
             relaunch: hash(self.relaunch),
         }
     }
@@ -120,12 +120,12 @@ mod tests {
             Key::First("address"),
             "address",
             &"10.0.0.11/32",
-            Takes::Renew,
+            Takes::Reprovision,
         );
         let program = Field::new(Key::First("program"), "program", &"/bin/a", Takes::Relaunch);
         let before = of(&[first, program]);
         for (takes, effect) in [
-            (Takes::Renew, Some(Effect::Renew)),
+            (Takes::Reprovision, Some(Effect::Reprovision)),
             (Takes::Relaunch, Some(Effect::Relaunch)),
             (Takes::Live(Touches::Policy), None),
         ] {

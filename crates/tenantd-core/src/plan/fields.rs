@@ -271,5 +271,5 @@ fn restart(restart: &RestartPolicy, default: &RestartPolicy, see: See<'_>) {
     .nested());
     let same = (*strikes, *window) == (default.strikes, default.window);
     let held = format_args!("{strikes} strikes within {}", Span(*window));
-    see(decides(Later("held after"), "held after", &held, same).nested());
+    see(decides(Later("failed after"), "failed after", &held, same).nested());
 }

@@ -31,12 +31,12 @@ impl Holding {
     /// The plan by which a tenant stands that holds this, as far as others are concerned.
     #[must_use]
     pub fn instead_of(self, plan: &TenantPlan) -> TenantPlan {
-        let mut stands = plan.clone();
-        stands.link.addresses = self.addresses;
+        let mut current = plan.clone();
+        current.link.addresses = self.addresses;
         if let Some(source) = self.source {
-            stands.datastore.source = source;
+            current.datastore.source = source;
         }
-        stands
+        current
     }
 }
 

@@ -54,7 +54,7 @@ impl<'h> People<'h> {
             let gid = entry
                 .or_insert_with(|| find_group(host, group.get_ref()))
                 .clone();
-            gid.map_err(|why| self.tell(group, &why, "such as `group = \"www-data\"`", problems))
+            gid.map_err(|why| self.report(group, &why, "such as `group = \"www-data\"`", problems))
         });
         let found = match (found, account, &gid) {
             (Ok(found), _, _) => found,
@@ -67,11 +67,11 @@ impl<'h> People<'h> {
             },
             (Err(why), Account::Number(_), _) => {
                 let help = "name the group too, or make the user";
-                self.tell(user, &why, help, problems);
+                self.report(user, &why, help, problems);
                 return None;
             }
             (Err(why), Account::Name(_), _) => {
-                self.tell(
+                self.report(
                     user,
                     &why,
                     "make it with useradd(8), or name one that is there",
@@ -92,7 +92,7 @@ impl<'h> People<'h> {
         let groups = groups
             .map_err(|errno| {
                 let why = format!("cannot read the groups of {}: {}", found.name, errno.desc());
-                self.tell(user, &why, "see group(5)", problems);
+                self.report(user, &why, "see group(5)", problems);
             })
             .ok()?;
         Some(Person {
@@ -106,7 +106,7 @@ impl<'h> People<'h> {
         })
     }
 
-    fn tell(&mut self, at: &Spanned<Account>, why: &str, help: &str, problems: &mut Problems) {
+    fn report(&mut self, at: &Spanned<Account>, why: &str, help: &str, problems: &mut Problems) {
         if self.told.insert(at.span().start) {
             problems.report(&at.span(), why).help(help);
         }

@@ -10,7 +10,7 @@ use crate::manifest::raw::{self, Known, Manifest, Tenant};
 /// The limits of one tenant: each is its own, or that of `[defaults]`, or that of `[app]`.
 pub(super) fn of(manifest: &Manifest, tenant: &Tenant) -> Limits {
     let layers = [
-        &tenant.wishes.limits,
+        &tenant.overrides.limits,
         &manifest.defaults.limits,
         &manifest.app.limits,
     ];
@@ -27,7 +27,10 @@ pub(super) fn of(manifest: &Manifest, tenant: &Tenant) -> Limits {
 
 /// Reports what the kernel would refuse to set.
 pub(super) fn check(manifest: &Manifest, host: &dyn HostFacts, problems: &mut Problems) {
-    let tenants = manifest.tenants.iter().map(|tenant| &tenant.wishes.limits);
+    let tenants = manifest
+        .tenants
+        .iter()
+        .map(|tenant| &tenant.overrides.limits);
     let all = [&manifest.app.limits, &manifest.defaults.limits].into_iter();
     let mut ceilings = None;
     for limits in all.chain(tenants) {

@@ -227,7 +227,7 @@ pub struct RestartPolicy {
     /// A launch that lived this long clears the strikes.
     #[serde(rename = "healthy_after_ms", serialize_with = "millis")]
     pub healthy_after: Duration,
-    /// This many strikes within `window` hold the tenant. 0: never.
+    /// This many strikes within `window` mark the tenant as failed. 0: never.
     pub strikes: u32,
     /// See `strikes`.
     #[serde(rename = "window_ms", serialize_with = "millis")]

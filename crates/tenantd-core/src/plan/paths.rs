@@ -22,7 +22,7 @@ const PATH_BYTES: usize = 4095;
 
 /// The paths of an application that are the same for all tenants, as far as they are known.
 #[derive(Debug, Default)]
-pub(super) struct Ground {
+pub(super) struct AppPaths {
     /// The program.
     pub(super) program: Option<Spanned<PathBuf>>,
     /// The program without symbolic links.
@@ -32,7 +32,7 @@ pub(super) struct Ground {
     /// The folder that relative datastores lie in.
     pub(super) root: Option<Spanned<PathBuf>>,
     /// The folder that is hidden because the root is in it, or is it.
-    pub(super) house: Option<Spanned<PathBuf>>,
+    pub(super) datastores: Option<Spanned<PathBuf>>,
     /// Empty folders of each tenant's own.
     pub(super) private: Vec<Spanned<PathBuf>>,
     /// The folder that the program starts in.
@@ -61,51 +61,51 @@ pub(super) fn clean(text: &str, span: &Span, problems: &mut Problems) -> Option<
 }
 
 /// Reads the paths of the application and tells which of them cannot be, or not together.
-pub(super) fn ground(
+pub(super) fn app_paths(
     manifest: &Manifest,
     folder: &str,
     host: &dyn HostFacts,
     problems: &mut Problems,
-) -> Ground {
+) -> AppPaths {
     let app = &manifest.app;
-    let mut ground = Ground::default();
+    let mut app_paths = AppPaths::default();
     if let Some(command) = &app.command {
-        ground.program = filled(&command.get_ref().program, app, folder, None, problems);
+        app_paths.program = filled(&command.get_ref().program, app, folder, None, problems);
     }
-    if let Some(program) = &ground.program {
-        ground.real_program = program_fact(program, host, problems);
+    if let Some(program) = &app_paths.program {
+        app_paths.real_program = program_fact(program, host, problems);
     }
     let path = |template: &Option<Spanned<Template>>, problems: &mut Problems| {
         filled(template.as_ref()?, app, folder, None, problems)
     };
-    ground.target = path(&app.datastore.path, problems);
-    ground.root = path(&app.datastore.root, problems);
-    ground.house = ground.root.as_ref().map(|root| {
+    app_paths.target = path(&app.datastore.path, problems);
+    app_paths.root = path(&app.datastore.root, problems);
+    app_paths.datastores = app_paths.root.as_ref().map(|root| {
         let inside = root.get_ref().starts_with(STATE);
-        let house = if inside {
+        let datastores = if inside {
             Path::new(STATE)
         } else {
             root.get_ref()
         };
-        Spanned::new(root.span(), house.to_owned())
+        Spanned::new(root.span(), datastores.to_owned())
     });
-    let target = ground.target.as_ref().map(Spanned::get_ref);
+    let target = app_paths.target.as_ref().map(Spanned::get_ref);
     let fill = |template: &Spanned<Template>, problems: &mut Problems| {
         filled(template, app, folder, target, problems)
     };
     let start = app.working_directory.as_ref();
-    ground.working_directory = start.and_then(|text| fill(text, problems));
-    ground.private = app
+    app_paths.working_directory = start.and_then(|text| fill(text, problems));
+    app_paths.private = app
         .private
         .iter()
         .flat_map(Spanned::get_ref)
         .filter_map(|text| fill(text, problems))
         .collect();
-    check_target(&ground, problems);
-    check_house(&ground, problems);
-    check_private(&ground, problems);
-    check_start(&ground, problems);
-    ground
+    check_target(&app_paths, problems);
+    check_datastores(&app_paths, problems);
+    check_private(&app_paths, problems);
+    check_start(&app_paths, problems);
+    app_paths
 }
 
 /// Fills in what a path of the application may hold. Nothing where a part of it is not known.
@@ -163,7 +163,7 @@ fn program_fact(
     None
 }
 
-impl Ground {
+impl AppPaths {
     /// Whether a folder holds the program, under one of the names that it has.
     fn holds_program(&self, folder: &Path) -> bool {
         let program = self.program.as_ref().map(|path| path.get_ref().as_path());
@@ -203,14 +203,16 @@ impl Ground {
     }
 }
 
-fn check_target(ground: &Ground, problems: &mut Problems) {
-    let Some(target) = &ground.target else { return };
+fn check_target(app_paths: &AppPaths, problems: &mut Problems) {
+    let Some(target) = &app_paths.target else {
+        return;
+    };
     let path = target.get_ref();
     if path == Path::new("/") {
         problems
             .report(&target.span(), "the datastore cannot be bound at `/`")
             .help("name the folder in which the program keeps its data");
-    } else if ground.holds_program(path) {
+    } else if app_paths.holds_program(path) {
         problems
             .report(
                 &target.span(),
@@ -220,11 +222,13 @@ fn check_target(ground: &Ground, problems: &mut Problems) {
     }
 }
 
-fn check_house(ground: &Ground, problems: &mut Problems) {
-    let Some(house) = &ground.house else { return };
-    let path = house.get_ref();
+fn check_datastores(app_paths: &AppPaths, problems: &mut Problems) {
+    let Some(datastores) = &app_paths.datastores else {
+        return;
+    };
+    let path = datastores.get_ref();
     let name = path.display();
-    let overlap = ground.target.as_ref().filter(|target| {
+    let overlap = app_paths.target.as_ref().filter(|target| {
         let target = target.get_ref();
         target.starts_with(path) || (path.starts_with(target) && target != Path::new("/"))
     });
@@ -236,25 +240,25 @@ fn check_house(ground: &Ground, problems: &mut Problems) {
         problems
             .report(&target.span(), message)
             .also(
-                &house.span(),
+                &datastores.span(),
                 format!("{name} holds all datastores and is hidden"),
             )
             .help("keep the datastores elsewhere, such as `root = \"/var/lib/tenantd/{app}\"`");
-    } else if let Some(what) = ground
+    } else if let Some(what) = app_paths
         .needs(path)
         .filter(|what| *what != "a private folder")
     {
         problems
             .report(
-                &house.span(),
+                &datastores.span(),
                 format!("{name} holds all datastores and {what}, so it cannot be hidden"),
             )
             .help("keep the datastores in a folder that holds nothing else");
     }
 }
 
-fn check_private(ground: &Ground, problems: &mut Problems) {
-    for private in &ground.private {
+fn check_private(app_paths: &AppPaths, problems: &mut Problems) {
+    for private in &app_paths.private {
         let path = private.get_ref();
         let name = path.display();
         let overlaps = |other: &Option<Spanned<PathBuf>>| {
@@ -263,19 +267,19 @@ fn check_private(ground: &Ground, problems: &mut Problems) {
         };
         let (message, help) = if path == Path::new("/") {
             ("`/` cannot be private".to_owned(), "name a folder")
-        } else if ground.holds_program(path) {
+        } else if app_paths.holds_program(path) {
             let message = format!("the private folder {name} would cover the program itself");
             (
                 message,
                 "name a folder that holds no more than has to be empty",
             )
-        } else if overlaps(&ground.target) {
+        } else if overlaps(&app_paths.target) {
             let message = format!("the private folder {name} and the datastore overlap");
             (
                 message,
                 "keep them apart: what lies in the datastore is private anyway",
             )
-        } else if overlaps(&ground.house) {
+        } else if overlaps(&app_paths.datastores) {
             let message = format!("the private folder {name} and the folder of datastores overlap");
             (
                 message,
@@ -286,12 +290,12 @@ fn check_private(ground: &Ground, problems: &mut Problems) {
         };
         problems.report(&private.span(), message).help(help);
     }
-    check_nested(ground, problems);
+    check_nested(app_paths, problems);
 }
 
 /// A private folder within another would have to be made there first, since that one is empty.
-fn check_nested(ground: &Ground, problems: &mut Problems) {
-    let mut sorted: Vec<_> = ground.private.iter().collect();
+fn check_nested(app_paths: &AppPaths, problems: &mut Problems) {
+    let mut sorted: Vec<_> = app_paths.private.iter().collect();
     sorted.sort_by_key(|path| path.get_ref());
     for pair in sorted.windows(2) {
         let [outer, inner] = pair else { continue };
@@ -307,17 +311,17 @@ fn check_nested(ground: &Ground, problems: &mut Problems) {
 }
 
 /// A program cannot start in a folder that is covered by an empty one.
-fn check_start(ground: &Ground, problems: &mut Problems) {
-    let Some(start) = &ground.working_directory else {
+fn check_start(app_paths: &AppPaths, problems: &mut Problems) {
+    let Some(start) = &app_paths.working_directory else {
         return;
     };
     let path = start.get_ref();
     let inside = |cover: &&Spanned<PathBuf>| path.starts_with(cover.get_ref());
-    let private = ground
+    let private = app_paths
         .private
         .iter()
         .filter(|cover| cover.get_ref() != path);
-    if let Some(cover) = ground.house.iter().chain(private).find(inside) {
+    if let Some(cover) = app_paths.datastores.iter().chain(private).find(inside) {
         let message = format!("the program cannot start in {}", path.display());
         problems
             .report(&start.span(), message)
@@ -331,7 +335,7 @@ fn check_start(ground: &Ground, problems: &mut Problems) {
 
 /// The socket over which a program says that it is ready must stay in sight.
 pub(super) fn check_notify(
-    ground: &Ground,
+    app_paths: &AppPaths,
     ready: Option<&Readiness>,
     socket: Option<&Path>,
     problems: &mut Problems,
@@ -339,7 +343,7 @@ pub(super) fn check_notify(
     let (Some(Readiness::Notify), Some(socket)) = (ready, socket) else {
         return;
     };
-    for private in &ground.private {
+    for private in &app_paths.private {
         let path = private.get_ref();
         if socket.starts_with(path) && path != Path::new("/") {
             let message = format!(

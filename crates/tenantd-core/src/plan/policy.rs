@@ -120,13 +120,13 @@ fn check_restart(restart: &Restart, problems: &mut Problems) {
     if least > *window.get_ref() {
         let at = later(strikes, window);
         let message = format!(
-            "no tenant would ever be held: {} strikes take {:.1} s of delays alone",
+            "no tenant would ever be marked as failed: {} strikes take {:.1} s of delays alone",
             strikes.get_ref(),
             least.as_secs_f64()
         );
         problems
             .report(&at, message)
-            .help("lengthen `window`, or lessen `strikes`; `strikes = 0` says that none is held");
+            .help("lengthen `window`, or lessen `strikes`; `strikes = 0` says that none is");
     }
 }
 

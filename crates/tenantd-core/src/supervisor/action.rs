@@ -68,7 +68,7 @@ pub enum Action {
         tenant: TenantName,
     },
     /// Forget the tenant: it was removed, and nothing of it is left.
-    Forget {
+    Remove {
         /// Which tenant.
         tenant: TenantName,
     },

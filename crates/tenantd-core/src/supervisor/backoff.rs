@@ -1,7 +1,7 @@
 //! Strikes: how long to wait before the next launch, and when to give a tenant up.
 //!
 //! A strike is one end that nobody asked for, or one stage that failed. The delay doubles with
-//! each strike since the last healthy launch; the hold looks at the strikes within the window.
+//! each strike since the last healthy launch; giving up depends on the strikes within the window.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -17,7 +17,7 @@ pub const STRIKES_MAX: u32 = 64;
 
 /// The strikes of one tenant.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Strikes {
+pub struct FailureCount {
     /// Strikes since the last healthy launch or operator's request.
     pub count: u32,
     /// When the latest of them fell, the oldest first: at most as many as the policy holds after.
@@ -30,10 +30,10 @@ pub(super) enum Verdict {
     /// The next launch may come this long after the beginning of the last one.
     Delay(Duration),
     /// There were too many strikes.
-    Hold,
+    GiveUp,
 }
 
-impl Strikes {
+impl FailureCount {
     /// Forgets all strikes.
     pub(super) fn clear(&mut self) {
         // Most tenants never strike again, and an empty deque owns no memory.
@@ -41,18 +41,18 @@ impl Strikes {
     }
 
     /// One more strike.
-    pub(super) fn strike(&mut self, now: Moment, policy: &RestartPolicy) -> Verdict {
+    pub(super) fn count_failure(&mut self, now: Moment, policy: &RestartPolicy) -> Verdict {
         self.count = self.count.saturating_add(1);
-        let hold_after = policy.strikes.min(STRIKES_MAX);
-        if hold_after > 0 {
+        let give_up_after = policy.strikes.min(STRIKES_MAX);
+        if give_up_after > 0 {
             self.fell.push_back(now);
-            while self.fell.len() > hold_after as usize {
+            while self.fell.len() > give_up_after as usize {
                 self.fell.pop_front();
             }
             let first = self.fell.front().copied().unwrap_or(now);
-            let enough = self.fell.len() == hold_after as usize;
+            let enough = self.fell.len() == give_up_after as usize;
             if enough && now.since(first) <= policy.window {
-                return Verdict::Hold;
+                return Verdict::GiveUp;
             }
         }
         Verdict::Delay(delay(policy, self.count))
@@ -90,16 +90,16 @@ mod tests {
 
     #[test]
     fn delays_double_up_to_the_longest() {
-        let mut strikes = Strikes::default();
+        let mut strikes = FailureCount::default();
         let delays: Vec<u64> = (0..8)
-            .map(|n| match strikes.strike(at(n), &policy(0)) {
+            .map(|n| match strikes.count_failure(at(n), &policy(0)) {
                 Verdict::Delay(delay) => delay.as_secs(),
-                Verdict::Hold => panic!("0 strikes never hold"),
+                Verdict::GiveUp => panic!("0 strikes never give up"),
             })
             .collect();
         assert_eq!(delays, [1, 2, 4, 8, 16, 30, 30, 30]);
         strikes.clear();
-        let first = strikes.strike(at(9), &policy(0));
+        let first = strikes.count_failure(at(9), &policy(0));
         assert_eq!(first, Verdict::Delay(Duration::from_secs(1)));
     }
 
@@ -119,21 +119,24 @@ mod tests {
     }
 
     #[test]
-    fn holds_at_so_many_within_the_window_and_not_outside() {
-        let mut strikes = Strikes::default();
+    fn gives_up_at_so_many_within_the_window_and_not_outside() {
+        let mut strikes = FailureCount::default();
         let policy = policy(3);
-        assert_ne!(strikes.strike(at(0), &policy), Verdict::Hold);
-        assert_ne!(strikes.strike(at(60), &policy), Verdict::Hold);
-        assert_ne!(strikes.strike(at(101), &policy), Verdict::Hold);
-        assert_eq!(strikes.strike(at(160), &policy), Verdict::Hold);
+        assert_ne!(strikes.count_failure(at(0), &policy), Verdict::GiveUp);
+        assert_ne!(strikes.count_failure(at(60), &policy), Verdict::GiveUp);
+        assert_ne!(strikes.count_failure(at(101), &policy), Verdict::GiveUp);
+        assert_eq!(strikes.count_failure(at(160), &policy), Verdict::GiveUp);
     }
 
     #[test]
     fn one_strike_can_be_enough_and_the_list_is_bounded() {
-        assert_eq!(Strikes::default().strike(at(0), &policy(1)), Verdict::Hold);
-        let mut strikes = Strikes::default();
+        assert_eq!(
+            FailureCount::default().count_failure(at(0), &policy(1)),
+            Verdict::GiveUp
+        );
+        let mut strikes = FailureCount::default();
         for n in 0..1_000 {
-            strikes.strike(at(n * 1_000), &policy(u32::MAX));
+            strikes.count_failure(at(n * 1_000), &policy(u32::MAX));
         }
         assert_eq!(strikes.fell.len(), STRIKES_MAX as usize);
     }

@@ -6,7 +6,7 @@ use crate::stage::Failure;
 use super::Supervisor;
 use super::event::{Event, LaunchId};
 use super::step::{Cause, Step};
-use super::tenant::{Tenant, Turn};
+use super::tenant::{Tenant, TransitionContext};
 use super::time::Moment;
 
 impl Supervisor {
@@ -29,46 +29,46 @@ impl Supervisor {
             Event::Shutdown => self.shut_down(now, step),
             Event::Hurry => self.hurry_up(now, step),
             Event::Provisioned { tenant } => {
-                self.of(now, &tenant, Cause::Provisioned, step, Tenant::provisioned);
+                self.on_tenant(now, &tenant, Cause::Provisioned, step, Tenant::provisioned);
             }
             Event::ProvisionFailed { tenant, why } => {
-                self.of_failed(now, &tenant, why, step, Tenant::provision_failed);
+                self.on_tenant_failure(now, &tenant, why, step, Tenant::provision_failed);
             }
             Event::Released { tenant } => {
-                self.of(now, &tenant, Cause::Released, step, Tenant::released);
+                self.on_tenant(now, &tenant, Cause::Released, step, Tenant::released);
             }
             Event::ReleaseFailed { tenant, why } => {
-                self.of_failed(now, &tenant, why, step, Tenant::release_failed);
+                self.on_tenant_failure(now, &tenant, why, step, Tenant::release_failed);
             }
             Event::Launched { launch } => {
-                self.on(now, launch, Cause::Launched, step, Tenant::launched);
+                self.on_launch(now, launch, Cause::Launched, step, Tenant::launched);
             }
             Event::LaunchFailed { launch, why } => {
-                self.on_failed(now, launch, why, step, Tenant::launch_failed);
+                self.on_launch_failure(now, launch, why, step, Tenant::launch_failed);
             }
             Event::Applied { launch } => self.applied(now, launch, None, step),
             Event::ApplyFailed { launch, why } => self.applied(now, launch, Some(why), step),
             Event::Ready { launch } => {
-                self.on(now, launch, Cause::Ready, step, |t, _| t.ready());
+                self.on_launch(now, launch, Cause::Ready, step, |t, _| t.ready());
             }
             Event::Exited {
                 launch,
                 exit,
                 others,
-            } => self.on(now, launch, Cause::Exited(exit), step, |t, turn| {
-                t.exited(exit, others, turn);
+            } => self.on_launch(now, launch, Cause::Exited(exit), step, |t, context| {
+                t.exited(exit, others, context);
             }),
             Event::Emptied { launch } => {
-                self.on(now, launch, Cause::Emptied, step, Tenant::emptied);
+                self.on_launch(now, launch, Cause::Emptied, step, Tenant::emptied);
             }
             Event::EndFailed { launch, why } => {
-                self.on_failed(now, launch, why, step, Tenant::end_failed);
+                self.on_launch_failure(now, launch, why, step, Tenant::end_failed);
             }
         }
     }
 
     fn removed(&mut self, now: Moment, name: &TenantName, step: &mut Step) {
-        self.of(now, name, Cause::Removed, step, Tenant::removed);
+        self.on_tenant(now, name, Cause::Removed, step, Tenant::removed);
     }
 
     /// A live change was applied to this launch, or refused.
@@ -80,60 +80,62 @@ impl Supervisor {
         step: &mut Step,
     ) {
         let cause = refused.clone().map_or(Cause::Applied, Cause::NotApplied);
-        self.on(now, launch, cause, step, |t, turn| t.applied(refused, turn));
+        self.on_launch(now, launch, cause, step, |t, context| {
+            t.applied(refused, context);
+        });
     }
 
-    /// A turn for the tenant of this name, if there is one.
-    pub(super) fn of(
+    /// A transition of the tenant of this name, if there is one.
+    pub(super) fn on_tenant(
         &mut self,
         now: Moment,
         name: &TenantName,
         cause: Cause,
         step: &mut Step,
-        act: impl FnOnce(&mut Tenant, &mut Turn),
+        act: impl FnOnce(&mut Tenant, &mut TransitionContext),
     ) {
         if let Some(&index) = self.names.get(name) {
-            self.turn(now, index, cause, step, act);
+            self.transition(now, index, cause, step, act);
         }
     }
 
-    /// A turn for the tenant with this launch, unless the launch is over.
-    fn on(
+    /// A transition of the tenant with this launch, unless the launch is over.
+    fn on_launch(
         &mut self,
         now: Moment,
         launch: LaunchId,
         cause: Cause,
         step: &mut Step,
-        act: impl FnOnce(&mut Tenant, &mut Turn),
+        act: impl FnOnce(&mut Tenant, &mut TransitionContext),
     ) {
         if let Some(&index) = self.launches.get(&launch) {
-            self.turn(now, index, cause, step, act);
+            self.transition(now, index, cause, step, act);
         }
     }
 
     /// A stage of the tenant of this name failed.
-    fn of_failed(
+    fn on_tenant_failure(
         &mut self,
         now: Moment,
         name: &TenantName,
         why: Failure,
         step: &mut Step,
-        act: impl FnOnce(&mut Tenant, Failure, &mut Turn),
+        act: impl FnOnce(&mut Tenant, Failure, &mut TransitionContext),
     ) {
         let cause = Cause::Failed(why.clone());
-        self.of(now, name, cause, step, |t, turn| act(t, why, turn));
+        self.on_tenant(now, name, cause, step, |t, context| act(t, why, context));
     }
 
     /// A stage of this launch failed.
-    fn on_failed(
+    fn on_launch_failure(
         &mut self,
         now: Moment,
         launch: LaunchId,
         why: Failure,
         step: &mut Step,
-        act: impl FnOnce(&mut Tenant, Failure, &mut Turn),
+        act: impl FnOnce(&mut Tenant, Failure, &mut TransitionContext),
     ) {
         let cause = Cause::Failed(why.clone());
-        self.on(now, launch, cause, step, |t, turn| act(t, why, turn));
+        self.on_launch(now, launch, cause, step, |t, context| act(t, why, context));
     }
 }

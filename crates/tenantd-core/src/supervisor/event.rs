@@ -10,7 +10,7 @@ use crate::plan::effect::Effect;
 use crate::plan::model::Policy;
 use crate::stage::Failure;
 
-use super::memory::Found;
+use super::checkpoint::Found;
 use super::view::Want;
 
 /// One start of a program. Never used twice in the life of a supervisor: an event that bears an
@@ -22,7 +22,7 @@ pub struct LaunchId(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verb {
-    /// Want it up, now: overrides any wait and ends a hold.
+    /// Want it up, now: overrides any wait and ends the state `failed`.
     Start,
     /// Want it down.
     Stop,
@@ -63,7 +63,7 @@ impl Verb {
 /// One request of an operator, which
 /// [`Supervisor::handle_request`](super::Supervisor::handle_request) answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
+pub struct TenantRequest {
     /// Of which tenant.
     pub tenant: TenantName,
     /// What is asked.

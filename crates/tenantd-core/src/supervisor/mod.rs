@@ -9,7 +9,7 @@
 //! * **The host keeps its word**: each `Provision`, `Launch`, `Apply` and `Release` gets one answer,
 //!   each launch that was launched gets one `Exited` and then one `Emptied`. An event that does not fit
 //!   the state (a broken word) or bears a launch that is over gives an empty step.
-//! * **Only `Emptied` ends a launch.** What comes next (release, relaunch, wait, hold) is decided
+//! * **Only `Emptied` ends a launch.** What comes next (release, relaunch, wait, give up) is decided
 //!   then. A launch in its start is never interrupted, but stopped as soon as it is answered.
 //! * **A strike** is an unasked end, a stage that failed, or a launch that did not get ready. A
 //!   launch that ended by itself after `healthy_after` clears the strikes before its end counts as
@@ -36,9 +36,9 @@ pub mod action;
 mod agenda;
 mod backoff;
 mod budget;
+pub mod checkpoint;
 mod dispatch;
 pub mod event;
-pub mod memory;
 mod planned;
 mod step;
 mod tenant;
@@ -53,9 +53,9 @@ use crate::name::TenantName;
 
 use action::Answer;
 use agenda::{Agenda, Entry, Index};
-use event::{Event, LaunchId, Request};
+use event::{Event, LaunchId, TenantRequest};
 use planned::Awaits;
-use tenant::{Tenant, Turn};
+use tenant::{Tenant, TransitionContext};
 use time::Moment;
 use view::{View, Want};
 
@@ -118,9 +118,9 @@ impl Supervisor {
 
     /// What an operator's request is answered with, and what follows from it. `now` as for
     /// [`Supervisor::handle`].
-    pub fn handle_request(&mut self, now: Moment, request: &Request) -> (Answer, Step) {
+    pub fn handle_request(&mut self, now: Moment, request: &TenantRequest) -> (Answer, Step) {
         let mut step = Step::default();
-        let answer = self.asked(now, request, &mut step);
+        let answer = self.requested(now, request, &mut step);
         self.spend(now, &mut step);
         (answer, step)
     }
@@ -132,7 +132,7 @@ impl Supervisor {
             match self.tenants.get(&index) {
                 // It goes on to the queue for the budget.
                 Some(slot) if slot.tenant.state().is_waiting() => self.book(now, index),
-                Some(_) | None => self.turn(now, index, Cause::Due, &mut step, Tenant::due),
+                Some(_) | None => self.transition(now, index, Cause::Due, &mut step, Tenant::due),
             }
         }
         self.spend(now, &mut step);
@@ -179,8 +179,8 @@ impl Supervisor {
         self.each(now, &Cause::Hurry, step, Tenant::hurry);
     }
 
-    fn asked(&mut self, now: Moment, request: &Request, step: &mut Step) -> Answer {
-        let Request { tenant: name, verb } = request;
+    fn requested(&mut self, now: Moment, request: &TenantRequest, step: &mut Step) -> Answer {
+        let TenantRequest { tenant: name, verb } = request;
         let refused = |reason: String| Answer::Refused { reason };
         let verb = *verb;
         match (self.names.get(name), verb.want()) {
@@ -192,9 +192,15 @@ impl Supervisor {
             )),
             (Some(&index), Want::Up | Want::Down) => {
                 let mut answer = Answer::AlreadySo;
-                self.turn(now, index, Cause::Asked(verb), step, |tenant, turn| {
-                    answer = tenant.asked(verb, turn);
-                });
+                self.transition(
+                    now,
+                    index,
+                    Cause::Requested(verb),
+                    step,
+                    |tenant, context| {
+                        answer = tenant.requested(verb, context);
+                    },
+                );
                 answer
             }
         }
@@ -205,31 +211,31 @@ impl Supervisor {
         now: Moment,
         cause: &Cause,
         step: &mut Step,
-        act: impl Fn(&mut Tenant, &mut Turn),
+        act: impl Fn(&mut Tenant, &mut TransitionContext),
     ) {
         for index in 0..self.next_index {
-            self.turn(now, index, cause.clone(), step, &act);
+            self.transition(now, index, cause.clone(), step, &act);
         }
     }
 
     /// Lets one tenant act, and brings all books in line with what it became.
-    fn turn(
+    fn transition(
         &mut self,
         now: Moment,
         index: Index,
         cause: Cause,
         step: &mut Step,
-        act: impl FnOnce(&mut Tenant, &mut Turn),
+        act: impl FnOnce(&mut Tenant, &mut TransitionContext),
     ) {
         let Some(Slot { tenant, .. }) = self.tenants.get_mut(&index) else {
             return;
         };
         let (want_before, before) = (tenant.want(), tenant.state().clone());
-        let leaving_before = tenant.is_leaving();
+        let removed_before = tenant.is_removed();
         let (from, launch_before) = (before.word(), before.launch());
         let (ready_before, finished_before) = (before.is_ready(), before.is_finished());
         let unapplied_before = tenant.unapplied();
-        let mut turn = Turn {
+        let mut context = TransitionContext {
             now,
             hurry: self.hurry,
             blocked: self.awaits.is_blocked(tenant.name()),
@@ -237,11 +243,11 @@ impl Supervisor {
             actions: &mut step.actions,
             cause,
         };
-        act(tenant, &mut turn);
-        let cause = turn.cause;
+        act(tenant, &mut context);
+        let cause = context.cause;
         let after = tenant.state();
-        let wanted_before = (want_before, leaving_before);
-        if *after != before || (tenant.want(), tenant.is_leaving()) != wanted_before {
+        let wanted_before = (want_before, removed_before);
+        if *after != before || (tenant.want(), tenant.is_removed()) != wanted_before {
             step.changed.push(tenant.name().clone());
         }
         let (to, launch) = (after.word(), after.launch());
@@ -276,7 +282,7 @@ impl Supervisor {
             self.let_go(now, index, step);
         }
         if gone {
-            self.forget(index, step);
+            self.remove_tenant(index, step);
         }
     }
 
@@ -298,7 +304,7 @@ impl Supervisor {
     /// Restarts the tenants whose wait is over, as far as the budget goes.
     fn spend(&mut self, now: Moment, step: &mut Step) {
         while let Some(index) = self.agenda.restart(now) {
-            self.turn(now, index, Cause::Due, step, Tenant::relaunch);
+            self.transition(now, index, Cause::Due, step, Tenant::relaunch);
         }
     }
 }

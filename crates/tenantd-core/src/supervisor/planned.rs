@@ -9,8 +9,8 @@ use crate::plan::model::Policy;
 
 use super::action::Action;
 use super::agenda::{Entry, Index};
+use super::checkpoint::{Found, Resources};
 use super::event::LaunchId;
-use super::memory::{Footing, Found};
 use super::step::{Cause, Step};
 use super::tenant::Tenant;
 use super::time::Moment;
@@ -69,21 +69,21 @@ impl Supervisor {
         let tenant = Box::new(Tenant::new(name, policy, now));
         let entry = Entry::None;
         self.tenants.insert(index, Slot { tenant, entry });
-        let held = found
+        let had_resources = found
             .as_ref()
-            .is_some_and(|found| found.footing != Footing::Nothing);
+            .is_some_and(|found| found.resources != Resources::None);
         if let Some(found) = found {
             let allowed = !self.shutdown;
-            self.resume(LaunchId(0), [&found.memory].into_iter());
-            self.turn(now, index, Cause::Planned, step, |tenant, turn| {
-                tenant.found(*found, allowed, turn);
+            self.resume(LaunchId(0), [&found.checkpoint].into_iter());
+            self.transition(now, index, Cause::Planned, step, |tenant, context| {
+                tenant.found(*found, allowed, context);
             });
         } else if autostart {
-            self.turn(now, index, Cause::Planned, step, Tenant::want_up);
+            self.transition(now, index, Cause::Planned, step, Tenant::want_up);
         }
         // What it makes now is made by today's plan: nobody awaits that.
         let slot = self.tenants.get(&index);
-        if !held || slot.is_some_and(|slot| !slot.tenant.state().holds()) {
+        if !had_resources || slot.is_some_and(|slot| !slot.tenant.state().holds()) {
             self.let_go(now, index, step);
         }
     }
@@ -96,9 +96,9 @@ impl Supervisor {
         autostart: bool,
         step: &mut Step,
     ) {
-        self.turn(now, index, Cause::Planned, step, |tenant, turn| {
-            if tenant.is_leaving() {
-                tenant.came_back(policy, autostart, turn);
+        self.transition(now, index, Cause::Planned, step, |tenant, context| {
+            if tenant.is_removed() {
+                tenant.came_back(policy, autostart, context);
             } else {
                 tenant.set_policy(policy);
             }
@@ -113,10 +113,10 @@ impl Supervisor {
         (effect, apply): (Effect, bool),
         step: &mut Step,
     ) {
-        self.of(now, name, Cause::Replanned, step, |tenant, turn| {
-            tenant.replanned(policy, effect, turn);
+        self.on_tenant(now, name, Cause::Replanned, step, |tenant, context| {
+            tenant.replanned(policy, effect, context);
             if apply {
-                tenant.apply(turn);
+                tenant.apply(context);
             }
         });
     }
@@ -142,17 +142,17 @@ impl Supervisor {
             return;
         };
         for free in self.awaits.let_go(slot.tenant.name()) {
-            self.of(now, &free, Cause::Unblocked, step, Tenant::unblocked);
+            self.on_tenant(now, &free, Cause::Unblocked, step, Tenant::unblocked);
         }
     }
 
     /// A tenant was removed, and nothing of it is left: its name may come back.
-    pub(super) fn forget(&mut self, index: Index, step: &mut Step) {
+    pub(super) fn remove_tenant(&mut self, index: Index, step: &mut Step) {
         if let Some(slot) = self.tenants.remove(&index) {
             let tenant = slot.tenant.name().clone();
             self.names.remove(&tenant);
             self.awaits.0.remove(&tenant);
-            step.actions.push(Action::Forget { tenant });
+            step.actions.push(Action::Remove { tenant });
         }
     }
 }

@@ -13,7 +13,7 @@ use super::view::{StateWord, Why};
 /// All that follows from one event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Step {
-    /// Whose [`Memory`](super::memory::Memory) changed: it is written down before anything is
+    /// Whose [`Checkpoint`](super::checkpoint::Checkpoint) changed: it is written down before anything is
     /// done.
     pub changed: Vec<TenantName>,
     /// What is to be done, in this order.
@@ -54,7 +54,7 @@ pub enum Cause {
     /// Another tenant let go of what it takes.
     Unblocked,
     /// An operator asked.
-    Asked(Verb),
+    Requested(Verb),
     /// The supervisor is to end.
     Shutdown,
     /// What stops shall use its grace no longer.
@@ -124,7 +124,9 @@ impl fmt::Display for Cause {
             Cause::Found(Find::AsItWas(state)) => {
                 return write!(f, "it was {state} when an earlier supervisor died");
             }
-            Cause::Asked(verb) => return write!(f, "an operator asked for its {}", verb.word()),
+            Cause::Requested(verb) => {
+                return write!(f, "an operator asked for its {}", verb.word());
+            }
             Cause::Exited(exit) => return write!(f, "its program {exit}"),
             Cause::Failed(failure) | Cause::NotApplied(failure) => return failure.fmt(f),
             Cause::GivenUp(Why::Exit(exit)) => return write!(f, "given up: its program {exit}"),

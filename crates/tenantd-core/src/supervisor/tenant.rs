@@ -5,16 +5,16 @@
 //! step names all states: a pair of state and event that changes nothing is listed as such, for
 //! either the event is late, or the host broke its word; neither may harm the tenant.
 //!
-//! The steps stand in five files by who causes them: [`asked`] the operators, [`replanned`] the
+//! The steps stand in five files by who causes them: [`requested`] the operators, [`replanned`] the
 //! manifest, [`host`] the host, [`due`] the clock, [`found`] an earlier supervisor; [`live`] follows
 //! changes that end no launch. What they share stands here. Nothing here knows of other tenants.
 
-mod asked;
 mod due;
 mod found;
 mod host;
 mod live;
 mod replanned;
+mod requested;
 mod state;
 
 use std::mem;
@@ -26,15 +26,15 @@ use crate::plan::model::{Policy, Readiness, RestartWhen};
 use crate::stage::Failure;
 
 use super::action::Action;
-use super::backoff::{Strikes, Verdict};
+use super::backoff::{FailureCount, Verdict};
+use super::checkpoint::Resources;
 use super::event::LaunchId;
-use super::memory::Footing;
 use super::step::Cause;
 use super::time::Moment;
 use super::view::{View, Want, Why};
 use live::Pending;
 
-pub use state::{After, Anew, Ending, Left, Live, Making, Readying, State};
+pub use state::{After, Ending, Left, Live, Making, Readying, RestartScope, State};
 
 /// From SIGKILL until a launch counts as stuck. A killed process is gone within milliseconds; 10 s
 /// are for those that the kernel keeps while a slow disk or network filesystem ends their I/O.
@@ -50,7 +50,7 @@ pub const STUCK_TRIES: u32 = 5;
 
 /// What one step may use and what it leaves behind.
 #[derive(Debug)]
-pub(super) struct Turn<'a> {
+pub(super) struct TransitionContext<'a> {
     pub(super) now: Moment,
     /// Whether what is stopping gets no grace any more.
     pub(super) hurry: bool,
@@ -73,10 +73,10 @@ pub(super) struct Tenant {
     want_before_end: Option<Want>,
     state: State,
     since: Moment,
-    strikes: Strikes,
+    strikes: FailureCount,
     restarts: u32,
     /// Whether it is in the plan no more.
-    leaving: bool,
+    removed: bool,
     /// A live change that its launch does not have yet. Not remembered for the next supervisor,
     /// which is told what is proved to be applied.
     pending: Option<Pending>,
@@ -92,9 +92,9 @@ impl Tenant {
             want_before_end: None,
             state: State::Down,
             since: now,
-            strikes: Strikes::default(),
+            strikes: FailureCount::default(),
             restarts: 0,
-            leaving: false,
+            removed: false,
             pending: None,
         }
     }
@@ -134,14 +134,14 @@ impl Tenant {
         let launch = self.state.launch();
         let (until, why) = match &self.state {
             State::Waiting { until, why, .. } => (Some(*until), Some(why.clone())),
-            State::Held { why, .. } => (None, Some(why.clone())),
+            State::Failed { why, .. } => (None, Some(why.clone())),
             State::Stuck { why, retry_at, .. } => (*retry_at, Some(Why::Failure(why.clone()))),
             State::Stopping {
                 after: After::Judge(why),
                 ..
             } => (None, Some(why.clone())),
             State::Stopping {
-                after: After::Relaunch | After::Renew,
+                after: After::Relaunch | After::Reprovision,
                 ..
             }
             | State::Down
@@ -169,27 +169,27 @@ impl Tenant {
         mem::replace(&mut self.state, State::Down)
     }
 
-    fn provision(&self, turn: &mut Turn) -> State {
-        let making = if turn.blocked {
+    fn provision(&self, context: &mut TransitionContext) -> State {
+        let making = if context.blocked {
             Making::Awaiting
         } else {
             let tenant = self.name.clone();
-            turn.actions.push(Action::Provision { tenant });
+            context.actions.push(Action::Provision { tenant });
             Making::Begun
         };
         State::Provisioning {
-            started_at: turn.now,
+            started_at: context.now,
             making,
         }
     }
 
-    fn launch_now(&self, turn: &mut Turn) -> State {
+    fn launch_now(&self, context: &mut TransitionContext) -> State {
         let launch = Live {
-            id: LaunchId(*turn.next_launch),
-            started_at: turn.now,
+            id: LaunchId(*context.next_launch),
+            started_at: context.now,
         };
-        *turn.next_launch += 1;
-        turn.actions.push(Action::Launch {
+        *context.next_launch += 1;
+        context.actions.push(Action::Launch {
             tenant: self.name.clone(),
             launch: launch.id,
         });
@@ -200,60 +200,60 @@ impl Tenant {
     }
 
     /// Launches, and provisions before where that has not been done.
-    fn bring_up(&self, turn: &mut Turn, footing: Footing) -> State {
-        match footing {
-            Footing::Whole => self.launch_now(turn),
+    fn bring_up(&self, context: &mut TransitionContext, resources: Resources) -> State {
+        match resources {
+            Resources::Full => self.launch_now(context),
             // Who waits for others holds nothing, so that it has nothing to let go of if it is
             // wanted down meanwhile.
-            Footing::Remains if turn.blocked => self.release(turn, 0),
-            Footing::Nothing | Footing::Remains => self.provision(turn),
+            Resources::Partial if context.blocked => self.release(context, 0),
+            Resources::None | Resources::Partial => self.provision(context),
         }
     }
 
     /// Releases what stands.
-    fn bring_down(&self, turn: &mut Turn, footing: Footing) -> State {
-        match footing {
-            Footing::Whole | Footing::Remains => self.release(turn, 0),
-            Footing::Nothing => State::Down,
+    fn bring_down(&self, context: &mut TransitionContext, resources: Resources) -> State {
+        match resources {
+            Resources::Full | Resources::Partial => self.release(context, 0),
+            Resources::None => State::Down,
         }
     }
 
-    fn release(&self, turn: &mut Turn, tries: u32) -> State {
+    fn release(&self, context: &mut TransitionContext, tries: u32) -> State {
         let tenant = self.name.clone();
-        turn.actions.push(Action::Release { tenant });
+        context.actions.push(Action::Release { tenant });
         State::Releasing { tries }
     }
 
-    fn up(&self, turn: &Turn, launch: Live) -> State {
+    fn up(&self, context: &TransitionContext, launch: Live) -> State {
         let ready = match self.policy.ready {
             Readiness::Started => Readying::Ready,
-            Readiness::Lived(time) => Readying::At(turn.now + time),
+            Readiness::Lived(time) => Readying::At(context.now + time),
             Readiness::Tcp(_) | Readiness::Notify => {
-                Readying::Before(turn.now + self.policy.ready_within)
+                Readying::Before(context.now + self.policy.ready_within)
             }
         };
         State::Up { launch, ready }
     }
 
-    fn terminate(&self, turn: &mut Turn, launch: Live) {
-        turn.actions.push(Action::Terminate {
+    fn terminate(&self, context: &mut TransitionContext, launch: Live) {
+        context.actions.push(Action::Terminate {
             tenant: self.name.clone(),
             launch: launch.id,
         });
     }
 
     /// Asks the launch to end, and kills it after its grace.
-    fn stop(&self, turn: &mut Turn, launch: Live, after: After) -> State {
-        if turn.hurry || self.policy.grace.is_zero() {
-            return self.kill(turn, launch, after);
+    fn stop(&self, context: &mut TransitionContext, launch: Live, after: After) -> State {
+        if context.hurry || self.policy.grace.is_zero() {
+            return self.kill(context, launch, after);
         }
-        self.terminate(turn, launch);
-        self.ending(turn, launch, after)
+        self.terminate(context, launch);
+        self.ending(context, launch, after)
     }
 
     /// Lets a launch end that was asked to or that is about to.
-    fn ending(&self, turn: &Turn, launch: Live, after: After) -> State {
-        let kill_at = turn.now + self.policy.grace;
+    fn ending(&self, context: &TransitionContext, launch: Live, after: After) -> State {
+        let kill_at = context.now + self.policy.grace;
         State::Stopping {
             launch,
             ending: Ending::Grace { kill_at },
@@ -261,12 +261,12 @@ impl Tenant {
         }
     }
 
-    fn kill(&self, turn: &mut Turn, launch: Live, after: After) -> State {
-        turn.actions.push(Action::Kill {
+    fn kill(&self, context: &mut TransitionContext, launch: Live, after: After) -> State {
+        context.actions.push(Action::Kill {
             tenant: self.name.clone(),
             launch: launch.id,
         });
-        let until = turn.now + KILL_LIMIT;
+        let until = context.now + KILL_LIMIT;
         State::Stopping {
             launch,
             ending: Ending::Killed { until },
@@ -275,65 +275,82 @@ impl Tenant {
     }
 
     /// The last process of a launch is gone.
-    fn over(&mut self, turn: &mut Turn, launch: Live, after: After, footing: Footing) -> State {
+    fn over(
+        &mut self,
+        context: &mut TransitionContext,
+        launch: Live,
+        after: After,
+        resources: Resources,
+    ) -> State {
         match (self.want, after) {
-            (Want::Down, After::Relaunch | After::Judge(_) | After::Renew) => {
-                self.bring_down(turn, footing)
+            (Want::Down, After::Relaunch | After::Judge(_) | After::Reprovision) => {
+                self.bring_down(context, resources)
             }
-            (Want::Up, After::Renew) => self.bring_up_anew(turn, footing, Anew::Renew),
-            (Want::Up, After::Relaunch) => self.bring_up(turn, footing),
-            (Want::Up, After::Judge(why)) => self.judge(turn, launch, why, footing),
+            (Want::Up, After::Reprovision) => {
+                self.bring_up_scoped(context, resources, RestartScope::Reprovision)
+            }
+            (Want::Up, After::Relaunch) => self.bring_up(context, resources),
+            (Want::Up, After::Judge(why)) => self.judge(context, launch, why, resources),
         }
     }
 
     /// A launch ended unasked: what the restart policy says.
-    fn judge(&mut self, turn: &mut Turn, launch: Live, why: Why, footing: Footing) -> State {
+    fn judge(
+        &mut self,
+        context: &mut TransitionContext,
+        launch: Live,
+        why: Why,
+        resources: Resources,
+    ) -> State {
         let success = matches!(&why, Why::Exit(exit) if exit.is_success());
         match (self.policy.restart.when, success) {
             (RestartWhen::OnFailure | RestartWhen::Never, true) => {
                 self.want = Want::Down;
-                return self.bring_down(turn, footing);
+                return self.bring_down(context, resources);
             }
-            (RestartWhen::Never, false) => return hold(turn, footing, why),
+            (RestartWhen::Never, false) => return give_up(context, resources, why),
             (RestartWhen::Always, _) | (RestartWhen::OnFailure, false) => {}
         }
         // A launch that never got ready was not healthy, however long it was given for it.
-        let lived = turn.now.since(launch.started_at);
+        let lived = context.now.since(launch.started_at);
         if matches!(why, Why::Exit(_)) && lived >= self.policy.restart.healthy_after {
             self.strikes.clear();
         }
         let again = true;
-        self.strike(turn, launch.started_at, (footing, again), why)
+        self.count_failure(context, launch.started_at, (resources, again), why)
     }
 
     /// One more strike: wait for the next try, or give up.
-    fn strike(
+    fn count_failure(
         &mut self,
-        turn: &mut Turn,
+        context: &mut TransitionContext,
         started_at: Moment,
-        (footing, again): (Footing, bool),
+        (resources, again): (Resources, bool),
         why: Why,
     ) -> State {
-        match self.strikes.strike(turn.now, &self.policy.restart) {
+        match self
+            .strikes
+            .count_failure(context.now, &self.policy.restart)
+        {
             Verdict::Delay(delay) => State::Waiting {
-                until: turn.now.max(started_at + delay),
-                footing,
+                until: context.now.max(started_at + delay),
+                resources,
                 again,
                 why,
             },
-            Verdict::Hold => hold(turn, footing, why),
+            Verdict::GiveUp => give_up(context, resources, why),
         }
     }
 }
 
-fn hold(turn: &mut Turn, footing: Footing, why: Why) -> State {
-    turn.cause = Cause::GivenUp(why.clone());
-    State::Held { footing, why }
+fn give_up(context: &mut TransitionContext, resources: Resources, why: Why) -> State {
+    context.cause = Cause::GivenUp(why.clone());
+    State::Failed { resources, why }
 }
 
-fn stuck(turn: &mut Turn, left: Left, why: Failure, tries: u32) -> State {
-    let retry_at = (tries < STUCK_TRIES).then(|| turn.now + STUCK_DELAY * 2u32.pow(tries));
-    turn.cause = Cause::Failed(why.clone());
+fn stuck(context: &mut TransitionContext, left: Left, why: Failure, tries: u32) -> State {
+    let retry_at = (tries < STUCK_TRIES).then(|| context.now + STUCK_DELAY * 2u32.pow(tries));
+    context.cause = Cause::Failed(why.clone());
     State::Stuck {
         left,
         why,

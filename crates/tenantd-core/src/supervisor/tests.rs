@@ -10,7 +10,7 @@ mod replanned;
 use std::time::Duration;
 
 use super::action::{Action, Answer};
-use super::event::{Event, Exit, LaunchId, Request, Verb};
+use super::event::{Event, Exit, LaunchId, TenantRequest, Verb};
 use super::time::Moment;
 use super::view::{StateWord, View, Want};
 use super::{Limits, Step, Supervisor};
@@ -52,7 +52,7 @@ impl World {
             now: Moment::ZERO + Duration::from_secs(1_000),
         };
         let tenant = world.name();
-        world.tell(Event::Planned {
+        world.handle(Event::Planned {
             tenant,
             policy: policy.into(),
             found: None,
@@ -64,18 +64,18 @@ impl World {
         "acme".parse().unwrap()
     }
 
-    fn tell(&mut self, event: Event) -> Step {
+    fn handle(&mut self, event: Event) -> Step {
         self.supervisor.handle(self.now, event)
     }
 
-    fn ask(&mut self, verb: Verb) -> (Answer, Vec<Action>) {
+    fn submit(&mut self, verb: Verb) -> (Answer, Vec<Action>) {
         let tenant = self.name();
         let (answer, step) = self.request(tenant, verb);
         (answer, step.actions)
     }
 
     fn request(&mut self, tenant: TenantName, verb: Verb) -> (Answer, Step) {
-        let request = Request { tenant, verb };
+        let request = TenantRequest { tenant, verb };
         self.supervisor.handle_request(self.now, &request)
     }
 
@@ -95,32 +95,32 @@ impl World {
 
     fn provisioned(mut self) -> Self {
         let tenant = self.name();
-        self.tell(Event::Provisioned { tenant });
+        self.handle(Event::Provisioned { tenant });
         self
     }
 
     fn launched(mut self) -> Self {
         let launch = self.launch();
-        self.tell(Event::Launched { launch });
+        self.handle(Event::Launched { launch });
         self
     }
 
     fn ended(mut self, exit: Exit) -> Self {
         let launch = self.launch();
-        self.tell(Event::Exited {
+        self.handle(Event::Exited {
             launch,
             exit,
             others: false,
         });
-        self.tell(Event::Emptied { launch });
+        self.handle(Event::Emptied { launch });
         self
     }
 
     /// Fails until it is given up.
-    fn held(mut self) -> Self {
+    fn failed(mut self) -> Self {
         let tenant = self.name();
         for _ in 0..3 {
-            self.tell(Event::ProvisionFailed {
+            self.handle(Event::ProvisionFailed {
                 tenant: tenant.clone(),
                 why: why(Stage::Netns),
             });
@@ -131,14 +131,14 @@ impl World {
         self
     }
 
-    fn asked(mut self, verb: Verb) -> Self {
-        self.ask(verb);
+    fn requested(mut self, verb: Verb) -> Self {
+        self.submit(verb);
         self
     }
 
     fn unreleased(mut self) -> Self {
         let tenant = self.name();
-        self.tell(Event::ReleaseFailed {
+        self.handle(Event::ReleaseFailed {
             tenant,
             why: why(Stage::Release),
         });
@@ -148,7 +148,7 @@ impl World {
     fn unended(mut self) -> Self {
         self.wait();
         let launch = self.launch();
-        self.tell(Event::EndFailed {
+        self.handle(Event::EndFailed {
             launch,
             why: why(Stage::End),
         });
@@ -164,7 +164,7 @@ fn word(action: &Action) -> &'static str {
         Action::Terminate { .. } => "terminate",
         Action::Kill { .. } => "kill",
         Action::Release { .. } => "release",
-        Action::Forget { .. } => "forget",
+        Action::Remove { .. } => "remove",
     }
 }
 
@@ -177,24 +177,24 @@ fn situation(name: &str) -> World {
             ..policy()
         }),
         "provisioning" => new(),
-        "provisioning, unwanted" => new().asked(Verb::Stop),
+        "provisioning, unwanted" => new().requested(Verb::Stop),
         "launching" => new().provisioned(),
-        "launching, unwanted" => new().provisioned().asked(Verb::Stop),
-        "launching, asked again" => new().provisioned().asked(Verb::Restart),
+        "launching, unwanted" => new().provisioned().requested(Verb::Stop),
+        "launching, asked again" => new().provisioned().requested(Verb::Restart),
         "up" => up(),
-        "stopping" => up().asked(Verb::Stop),
-        "restarting" => up().asked(Verb::Restart),
+        "stopping" => up().requested(Verb::Stop),
+        "restarting" => up().requested(Verb::Restart),
         "waiting" => up().ended(Exit::Status(1)),
         "waiting, unprovisioned" => {
             let mut world = new();
             let tenant = world.name();
-            world.tell(Event::ProvisionFailed {
+            world.handle(Event::ProvisionFailed {
                 tenant,
                 why: why(Stage::Netns),
             });
             world
         }
-        "held" => World::new(Policy {
+        "failed" => World::new(Policy {
             restart: RestartPolicy {
                 strikes: 1,
                 ..policy().restart
@@ -204,10 +204,10 @@ fn situation(name: &str) -> World {
         .provisioned()
         .launched()
         .ended(Exit::Signal(11)),
-        "held, unprovisioned" => new().held(),
-        "releasing" => up().ended(Exit::Status(1)).asked(Verb::Stop),
+        "failed, unprovisioned" => new().failed(),
+        "releasing" => up().ended(Exit::Status(1)).requested(Verb::Stop),
         "stuck, network" => situation("releasing").unreleased(),
-        "stuck, processes" => up().asked(Verb::Stop).unended(),
+        "stuck, processes" => up().requested(Verb::Stop).unended(),
         other => panic!("no situation is named {other}"),
     }
 }
@@ -226,8 +226,8 @@ stopping | ok - stopping | ok - stopping | ok - stopping
 restarting | ok - stopping | ok - stopping | ok - stopping
 waiting | ok launch launching | ok release releasing | ok launch launching
 waiting, unprovisioned | ok provision provisioning | ok - down | ok provision provisioning
-held | ok launch launching | ok release releasing | ok launch launching
-held, unprovisioned | ok provision provisioning | ok - down | ok provision provisioning
+failed | ok launch launching | ok release releasing | ok launch launching
+failed, unprovisioned | ok provision provisioning | ok - down | ok provision provisioning
 releasing | ok - releasing | ok - releasing | ok - releasing
 stuck, network | ok release releasing | ok release releasing | ok release releasing
 stuck, processes | ok kill stopping | ok kill stopping | ok kill stopping";
@@ -245,7 +245,7 @@ stuck, processes | ok kill stopping | ok kill stopping | ok kill stopping";
             .zip(cells)
         {
             let mut world = situation(name);
-            let (answer, actions) = world.ask(verb);
+            let (answer, actions) = world.submit(verb);
             let answer = match answer {
                 Answer::Accepted => "ok",
                 Answer::AlreadySo => "so",
@@ -279,9 +279,9 @@ fn refuses_whom_it_does_not_know_and_what_comes_too_late() {
         panic!("{answer:?}");
     };
     assert!(reason.contains("nobody"), "{reason}");
-    world.tell(Event::Shutdown);
+    world.handle(Event::Shutdown);
     for verb in [Verb::Start, Verb::Restart] {
-        assert!(matches!(world.ask(verb).0, Answer::Refused { .. }));
+        assert!(matches!(world.submit(verb).0, Answer::Refused { .. }));
     }
-    assert_eq!(world.ask(Verb::Stop).0, Answer::Accepted);
+    assert_eq!(world.submit(Verb::Stop).0, Answer::Accepted);
 }

@@ -46,7 +46,7 @@ pub enum StateWord {
     /// It will be started again.
     Waiting,
     /// It has been given up: an operator must act.
-    Held,
+    Failed,
     /// Its network and cgroup are being taken away.
     Releasing,
     /// It could not be ended or released: something is left.
@@ -62,7 +62,7 @@ impl fmt::Display for StateWord {
             StateWord::Up => "up",
             StateWord::Stopping => "stopping",
             StateWord::Waiting => "waiting",
-            StateWord::Held => "held",
+            StateWord::Failed => "failed",
             StateWord::Releasing => "releasing",
             StateWord::Stuck => "stuck",
         })

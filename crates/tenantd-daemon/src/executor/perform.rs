@@ -1,5 +1,5 @@
 //! Carries out what the supervisor asks for, and turns what comes of it into the supervisor's
-//! events. Each action either starts a task of the [`Site`](crate::site::Site) or is one system call.
+//! events. Each action either starts a task of the [`Host`](crate::executor::host::Host) or is one system call.
 //! Why and in which order is told at [`Executor`].
 
 use std::os::fd::AsFd;
@@ -12,10 +12,10 @@ use tenantd_host::crash;
 use tenantd_host::process;
 use tenantd_host::process::Ended;
 
-use super::{Executor, Pending};
+use crate::executor::inventory::Running;
+use crate::executor::report::{Report, ReportKind};
+use crate::executor::{Executor, Pending};
 use crate::input::Input;
-use crate::ledger::Running;
-use crate::report::{News, Report};
 
 /// Provisions under way at a time. The kernel makes links one after the other, so more would only
 /// keep the memory of a thousand tasks when a thousand tenants start.
@@ -33,7 +33,7 @@ impl Executor {
             | Action::Release { .. }
                 if self.paused =>
             {
-                self.put_off.push(action);
+                self.deferred.push(action);
             }
             Action::Provision { tenant } => {
                 self.to_provision.push_back(tenant);
@@ -44,7 +44,7 @@ impl Executor {
             Action::Terminate { tenant, launch } => self.terminate(&tenant, launch),
             Action::Kill { tenant, launch: _ } => self.kill(&tenant),
             Action::Release { tenant } => self.release(&tenant),
-            Action::Forget { tenant } => drop(self.ledger.forget(&tenant)),
+            Action::Remove { tenant } => drop(self.inventory.remove(&tenant)),
         }
     }
 
@@ -55,62 +55,64 @@ impl Executor {
                 return;
             };
             // What an earlier supervisor left of it is used again or taken away.
-            let _remains = self.ledger.falls(&tenant);
-            if let Some(entry) = self.ledger.entry(&tenant) {
-                entry.take_up();
+            let _previous = self.inventory.take_provisioned(&tenant);
+            if let Some(entry) = self.inventory.entry(&tenant) {
+                entry.use_next_plan();
             }
-            if let Some(plan) = self.ledger.plan(&tenant) {
-                self.site.provision(plan);
+            if let Some(plan) = self.inventory.plan(&tenant) {
+                self.host.provision(plan);
                 self.provisioning += 1;
             }
         }
     }
 
     fn launch(&mut self, tenant: &TenantName, launch: LaunchId) {
-        let Some(entry) = self.ledger.entry(tenant) else {
+        let Some(entry) = self.inventory.entry(tenant) else {
             return;
         };
-        entry.take_up();
-        match &mut entry.standing {
-            Some(standing) => {
-                self.site.launch(&entry.plan, standing, launch);
-                standing.used = true;
+        entry.use_next_plan();
+        match &mut entry.provisioned {
+            Some(provisioned) => {
+                self.host.launch(&entry.plan, provisioned, launch);
+                provisioned.used = true;
             }
             None => {
                 let why = Failure::detail(Stage::EnterNetns, "", "it was not provisioned");
-                self.site.report(tenant, News::Launched(launch, Err(why)));
+                self.host
+                    .report(tenant, ReportKind::Launched(launch, Err(why)));
             }
         }
     }
 
     fn apply_live(&mut self, tenant: &TenantName, launch: LaunchId) {
-        let Some(entry) = self.ledger.entry(tenant) else {
+        let Some(entry) = self.inventory.entry(tenant) else {
             return;
         };
         crash::point("apply: asked for", tenant.as_str());
-        match &entry.standing {
-            Some(standing) => self.site.apply(entry.planned(), standing, launch),
+        match &entry.provisioned {
+            Some(provisioned) => self.host.apply(entry.planned(), provisioned, launch),
             None => {
                 let why = Failure::detail(Stage::Limits, "", "it was not provisioned");
-                self.site.report(tenant, News::Applied(launch, Err(why)));
+                self.host
+                    .report(tenant, ReportKind::Applied(launch, Err(why)));
             }
         }
     }
 
     fn terminate(&mut self, tenant: &TenantName, launch: LaunchId) {
-        let Some(entry) = self.ledger.entry(tenant) else {
+        let Some(entry) = self.inventory.entry(tenant) else {
             return;
         };
         let signal = entry.plan.policy.stop_signal.number;
         let Some(running) = entry.running.as_ref().filter(|run| run.launch == launch) else {
             return;
         };
-        let sent = match (&running.process, entry.standing.as_ref()) {
+        let sent = match (&running.process, entry.provisioned.as_ref()) {
             (Some(first), _) => process::signal(first.fd.as_fd(), signal).map_err(|errno| {
                 let object = format!("of process {}", first.pid);
                 Failure::errno(Stage::End, object, errno.raw_os_error())
             }),
-            (None, Some(standing)) => match &standing.leaf {
+            (None, Some(provisioned)) => match &provisioned.leaf {
                 Some(leaf) => leaf.signal(signal).map(drop),
                 // Without a cgroup there is no telling them apart from whoever joined the tenant;
                 // they get SIGKILL when the grace is over.
@@ -128,37 +130,39 @@ impl Executor {
     }
 
     fn kill(&mut self, tenant: &TenantName) {
-        if let Some(entry) = self.ledger.entry(tenant)
-            && let Some(standing) = &entry.standing
+        if let Some(entry) = self.inventory.entry(tenant)
+            && let Some(provisioned) = &entry.provisioned
         {
-            self.site.kill(tenant, standing);
+            self.host.kill(tenant, provisioned);
         }
     }
 
     fn release(&mut self, tenant: &TenantName) {
-        let standing = self.ledger.falls(tenant);
-        let (Some(standing), Some(plan)) = (standing, self.ledger.plan(tenant)) else {
-            return self.site.report(tenant, News::Released(Ok(())));
+        let provisioned = self.inventory.take_provisioned(tenant);
+        let (Some(provisioned), Some(plan)) = (provisioned, self.inventory.plan(tenant)) else {
+            return self.host.report(tenant, ReportKind::Released(Ok(())));
         };
-        self.site.release(plan, standing);
+        self.host.release(plan, provisioned);
     }
 
-    /// Writes a report into the ledger; what it means for the supervisor comes with the next
+    /// Writes a report into the inventory; what it means for the supervisor comes with the next
     /// [`Executor::poll`].
     pub(crate) fn on_report(&mut self, report: Report) {
-        let Report { tenant, news } = report;
-        if matches!(news, News::Provisioned(_)) {
+        let Report { tenant, kind } = report;
+        if matches!(kind, ReportKind::Provisioned(_)) {
             self.provisioning -= 1;
             self.provision_next();
         }
-        match news {
-            News::Provisioned(Ok(standing)) => {
-                self.ledger.stands(&tenant, standing);
-                self.happen(Event::Provisioned { tenant });
+        match kind {
+            ReportKind::Provisioned(Ok(provisioned)) => {
+                self.inventory.set_provisioned(&tenant, provisioned);
+                self.dispatch(Event::Provisioned { tenant });
             }
-            News::Provisioned(Err(why)) => self.happen(Event::ProvisionFailed { tenant, why }),
-            News::Born(launch, process, program) => {
-                if let Some(entry) = self.ledger.entry(&tenant) {
+            ReportKind::Provisioned(Err(why)) => {
+                self.dispatch(Event::ProvisionFailed { tenant, why });
+            }
+            ReportKind::Spawned(launch, process, program) => {
+                if let Some(entry) = self.inventory.entry(&tenant) {
                     entry.running = Some(Running {
                         launch,
                         process: Some(process),
@@ -167,48 +171,53 @@ impl Executor {
                     });
                 }
             }
-            News::Launched(launch, Ok(())) => self.launched(&tenant, launch),
-            News::Launched(launch, Err(why)) => {
-                if let Some(entry) = self.ledger.entry(&tenant) {
+            ReportKind::Launched(launch, Ok(())) => self.launched(&tenant, launch),
+            ReportKind::Launched(launch, Err(why)) => {
+                if let Some(entry) = self.inventory.entry(&tenant) {
                     entry.running = None;
                 }
-                self.happen(Event::LaunchFailed { launch, why });
+                self.dispatch(Event::LaunchFailed { launch, why });
             }
-            News::Applied(launch, Ok(())) => self.happen(Event::Applied { launch }),
-            News::Applied(launch, Err(why)) => self.happen(Event::ApplyFailed { launch, why }),
-            News::Ended(launch, how) => self.ended(&tenant, launch, how),
-            News::Stirred => self.stirred(&tenant),
-            News::EndFailed(why) => {
-                let running = self.ledger.entry(&tenant).and_then(|e| e.running.as_ref());
+            ReportKind::Applied(launch, Ok(())) => self.dispatch(Event::Applied { launch }),
+            ReportKind::Applied(launch, Err(why)) => {
+                self.dispatch(Event::ApplyFailed { launch, why });
+            }
+            ReportKind::Ended(launch, how) => self.ended(&tenant, launch, how),
+            ReportKind::CgroupChanged => self.cgroup_changed(&tenant),
+            ReportKind::EndFailed(why) => {
+                let running = self
+                    .inventory
+                    .entry(&tenant)
+                    .and_then(|e| e.running.as_ref());
                 match running.map(|running| running.launch) {
-                    Some(launch) => self.happen(Event::EndFailed { launch, why }),
+                    Some(launch) => self.dispatch(Event::EndFailed { launch, why }),
                     None => tracing::warn!(%tenant, "{why}"),
                 }
             }
-            News::Released(Ok(())) => self.happen(Event::Released { tenant }),
-            News::Released(Err((why, standing))) => {
-                self.ledger.stands(&tenant, standing);
-                self.happen(Event::ReleaseFailed { tenant, why });
+            ReportKind::Released(Ok(())) => self.dispatch(Event::Released { tenant }),
+            ReportKind::Released(Err((why, provisioned))) => {
+                self.inventory.set_provisioned(&tenant, provisioned);
+                self.dispatch(Event::ReleaseFailed { tenant, why });
             }
         }
     }
 
     fn launched(&mut self, tenant: &TenantName, launch: LaunchId) {
-        if let Some(running) = self.ledger.running(tenant, launch) {
+        if let Some(running) = self.inventory.running(tenant, launch) {
             running.executed = true;
         }
         crash::point("launch: before the record", tenant.as_str());
-        self.happen(Event::Launched { launch });
+        self.dispatch(Event::Launched { launch });
     }
 
     fn ended(&mut self, tenant: &TenantName, launch: LaunchId, how: Ended) {
-        let Some(running) = self.ledger.running(tenant, launch) else {
+        let Some(running) = self.inventory.running(tenant, launch) else {
             return;
         };
         running.process = None;
         crash::point("end: first process ended", tenant.as_str());
         let others = self.others_live(tenant);
-        self.happen(Event::Exited {
+        self.dispatch(Event::Exited {
             launch,
             exit: exit(how),
             others,
@@ -225,23 +234,27 @@ impl Executor {
     /// Whether any process of a tenant lives. What cannot be read counts as alive: the end of a
     /// launch has to be proved.
     fn others_live(&self, tenant: &TenantName) -> bool {
-        let Some(standing) = self.ledger.get(tenant).and_then(|e| e.standing.as_ref()) else {
+        let Some(provisioned) = self
+            .inventory
+            .get(tenant)
+            .and_then(|e| e.provisioned.as_ref())
+        else {
             return false;
         };
-        match &standing.leaf {
+        match &provisioned.leaf {
             Some(leaf) => leaf.is_populated().unwrap_or_else(|failure| {
                 tracing::warn!(%tenant, "{failure}");
                 true
             }),
-            None => match process::in_netns(standing.inode) {
+            None => match process::in_netns(provisioned.inode) {
                 Ok(pids) if pids.is_empty() => false,
                 Ok(_) => {
-                    self.site.watch_netns(tenant, standing.inode);
+                    self.host.watch_netns(tenant, provisioned.inode);
                     true
                 }
                 Err(error) => {
                     tracing::warn!(%tenant, %error, "cannot look for processes");
-                    self.site.watch_netns(tenant, standing.inode);
+                    self.host.watch_netns(tenant, provisioned.inode);
                     true
                 }
             },
@@ -249,8 +262,11 @@ impl Executor {
     }
 
     /// The processes of a tenant changed: that matters once the first of its launch has ended.
-    fn stirred(&mut self, tenant: &TenantName) {
-        let running = self.ledger.entry(tenant).and_then(|e| e.running.as_ref());
+    fn cgroup_changed(&mut self, tenant: &TenantName) {
+        let running = self
+            .inventory
+            .entry(tenant)
+            .and_then(|e| e.running.as_ref());
         let Some(launch) = running.filter(|r| r.process.is_none()).map(|r| r.launch) else {
             return;
         };
@@ -274,7 +290,7 @@ impl Executor {
                     let event = self.forget_launch(&tenant, launch);
                     return Some(Input::Event(event));
                 }
-                // What came meanwhile is taken in the same turn, so that a burst is said once.
+                // What came meanwhile is taken in the same iteration, so that a burst is said once.
                 None => match self.reports.try_recv() {
                     Ok(report) => self.on_report(report),
                     Err(_) => return None,
@@ -284,14 +300,14 @@ impl Executor {
     }
 
     fn forget_launch(&mut self, tenant: &TenantName, launch: LaunchId) -> Event {
-        if let Some(entry) = self.ledger.entry(tenant) {
+        if let Some(entry) = self.inventory.entry(tenant) {
             entry.running = None;
         }
         crash::point("end: emptied", tenant.as_str());
         Event::Emptied { launch }
     }
 
-    fn happen(&mut self, event: Event) {
+    fn dispatch(&mut self, event: Event) {
         self.pending.push_back(Pending::Input(Input::Event(event)));
     }
 }

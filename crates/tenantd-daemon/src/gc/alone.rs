@@ -1,19 +1,19 @@
-//! Leftovers where no supervisor runs: whoever collects them takes its place for that long.
+//! Residue where no supervisor runs: whoever collects them takes its place for that long.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use anyhow::Context;
 
-use super::{Ground, Living, finish, look, named, populated};
-use crate::ledger::file::{LedgerFile, Legacy};
-use crate::site::blocking;
-use crate::strays;
-use tenantd_api::wire::{Leftover, LeftoverFate, LeftoverKind};
+use crate::executor::host::blocking;
+use crate::gc::{Alive, Collector, finish, look, named, populated};
+use crate::recovery::orphans;
+use crate::state_file::slots::{Previous, SlotFile};
+use tenantd_api::wire::{Residue, ResidueFate, ResidueKind};
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_host::cgroup::Tree;
 use tenantd_host::crash;
-use tenantd_host::heritage::Heritage;
+use tenantd_host::inherited::Inherited;
 use tenantd_host::netns::name;
 use tenantd_host::runtime::{self, Runtime};
 use tenantd_host::{fifo, process};
@@ -27,7 +27,7 @@ pub struct Extent {
     pub kill: bool,
 }
 
-/// Collects leftovers where no supervisor runs: takes its place for that long.
+/// Collects residue where no supervisor runs: takes its place for that long.
 ///
 /// # Errors
 /// When a supervisor runs, or the host cannot be looked at.
@@ -35,11 +35,11 @@ pub async fn alone(
     app: &AppName,
     planned: &BTreeSet<TenantName>,
     extent: Extent,
-) -> anyhow::Result<Vec<Leftover>> {
+) -> anyhow::Result<Vec<Residue>> {
     let Extent { dry_run, kill } = extent;
     let was_there = runtime::folder(app).exists();
-    let runtime = Runtime::take(app, &mut Heritage::default())?;
-    let (ledger, legacy) = LedgerFile::open(app).context("cannot tell what is left")?;
+    let runtime = Runtime::take(app, &mut Inherited::default())?;
+    let (state_file, previous) = SlotFile::open(app).context("cannot tell what is left")?;
     let tree = Tree::left(app);
     let look_around = || {
         let app = app.clone();
@@ -49,31 +49,31 @@ pub async fn alone(
     // A link goes with the network namespace of its tenant.
     let linked = survey.ours.iter().filter_map(|link| link.tenant.clone());
     let linked: BTreeSet<TenantName> = linked.collect();
-    let ground = Ground {
+    let collector = Collector {
         app,
         tree: tree.as_ref(),
         planned: &|tenant| planned.contains(tenant),
         hub: !planned.is_empty(),
-        lives: &|tenant| lives(tree.as_ref(), &legacy, &linked, tenant),
+        lives: &|tenant| lives(tree.as_ref(), &previous, &linked, tenant),
         dry_run,
     };
     crash::point("gc: alone", "");
     let (mut found, mut failed) = (Vec::new(), BTreeMap::new());
     if kill && !dry_run {
-        (found, failed) = end_unplanned(&ground, &legacy).await?;
+        (found, failed) = end_unplanned(&collector, &previous).await?;
         survey = look_around().await?;
     }
-    let sorted = ground.sort(survey);
+    let sorted = collector.sort(survey);
     found.extend(blocking(move || Ok(finish(sorted))).await?);
-    for leftover in &mut found {
-        if leftover.kind == LeftoverKind::Tenant
-            && let Some(why) = failed.remove(&leftover.object)
+    for item in &mut found {
+        if item.kind == ResidueKind::Tenant
+            && let Some(why) = failed.remove(&item.object)
         {
-            leftover.why = Some(why);
+            item.why = Some(why);
         }
     }
-    drop(ledger);
-    let kept = found.iter().any(|l| l.fate == LeftoverFate::Kept);
+    drop(state_file);
+    let kept = found.iter().any(|l| l.fate == ResidueFate::Kept);
     if (dry_run || kept || !planned.is_empty()) && was_there {
         return Ok(found);
     }
@@ -92,33 +92,33 @@ pub async fn alone(
         tree.remove()?;
     }
     crash::point("gc: cgroups gone", "");
-    name::leave()?;
+    name::remove_folder()?;
     Ok(found)
 }
 
 /// Ends each tenant in no plan of which something lives. Says also why others cannot be ended, which
 /// whoever looks next finds again.
 async fn end_unplanned(
-    ground: &Ground<'_>,
-    legacy: &Legacy,
-) -> anyhow::Result<(Vec<Leftover>, BTreeMap<String, String>)> {
+    collector: &Collector<'_>,
+    previous: &Previous,
+) -> anyhow::Result<(Vec<Residue>, BTreeMap<String, String>)> {
     let (mut ended, mut failed) = (Vec::new(), BTreeMap::new());
-    for tenant in fifo::tenants(ground.app)? {
-        if (ground.planned)(&tenant) {
+    for tenant in fifo::tenants(collector.app)? {
+        if (collector.planned)(&tenant) {
             continue;
         }
-        let Some(lived) = (ground.lives)(&tenant) else {
+        let Some(lived) = (collector.lives)(&tenant) else {
             continue;
         };
-        let netns = legacy.netns_of(&tenant);
-        match strays::end(ground.app, ground.tree, &tenant, netns).await {
-            Ok(()) => ended.push(Leftover {
-                kind: LeftoverKind::Tenant,
+        let netns = previous.netns_of(&tenant);
+        match orphans::end(collector.app, collector.tree, &tenant, netns).await {
+            Ok(()) => ended.push(Residue {
+                kind: ResidueKind::Tenant,
                 object: tenant.to_string(),
-                fate: LeftoverFate::Ended,
+                fate: ResidueFate::Ended,
                 why: match lived {
-                    Living::Named(processes) => Some(processes),
-                    Living::Untold(_) => None,
+                    Alive::Named(processes) => Some(processes),
+                    Alive::Unknown(_) => None,
                 },
             }),
             Err(failure) => {
@@ -132,25 +132,25 @@ async fn end_unplanned(
 /// As [`populated`], where the tenant may have been in a cgroup that only its supervisor knew.
 fn lives(
     tree: Option<&Tree>,
-    legacy: &Legacy,
+    previous: &Previous,
     linked: &BTreeSet<TenantName>,
     tenant: &TenantName,
-) -> Option<Living> {
-    if let Some(living) = tree.and_then(|tree| populated(tree, tenant)) {
-        return Some(living);
+) -> Option<Alive> {
+    if let Some(alive) = tree.and_then(|tree| populated(tree, tenant)) {
+        return Some(alive);
     }
-    let Some(netns) = legacy.netns_of(tenant) else {
+    let Some(netns) = previous.netns_of(tenant) else {
         // Of one that had a leaf, what lives would be in that.
         return (tree.is_none() && linked.contains(tenant)).then(|| {
             let why = "nothing tells what lives of it, and its link stands: something may";
-            Living::Untold(why.to_owned())
+            Alive::Unknown(why.to_owned())
         });
     };
     match process::in_netns(netns) {
         Ok(pids) => named(&pids),
         Err(error) => {
             let why = format!("cannot look for its processes: {error}");
-            Some(Living::Untold(why))
+            Some(Alive::Unknown(why))
         }
     }
 }

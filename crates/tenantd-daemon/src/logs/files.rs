@@ -13,7 +13,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::Batch;
+use crate::logs::Batch;
 use tenantd_core::name::{AppName, TenantName};
 
 /// The most bytes of one generation: what a person pages through, and 1,000 tenants' files on a

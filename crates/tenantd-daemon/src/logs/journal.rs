@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use tokio::net::UnixDatagram;
 
-use super::{Batch, Line};
+use crate::logs::{Batch, Line};
 use tenantd_core::name::AppName;
 
 /// Where the journal listens, see systemd-journald.service(8).
@@ -231,7 +231,7 @@ mod tests {
             );
             // Once it reads again, what was given up is missing and the rest comes.
             assert!(journal.recv(&mut [0; 1024]).unwrap() > 0);
-            // That there is room again is learnt from epoll(7), as in any turn of the loop.
+            // That there is room again is learnt from epoll(7), as in any iteration of the loop.
             tokio::task::yield_now().await;
             assert!(matches!(ours.send(&batch(1)).await, (1, Ok(()))));
         });

@@ -19,8 +19,8 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, tee};
 use tokio::time::Instant;
 
-use super::split::{self, LINE_MAX};
-use super::{Batch, Line, Stream};
+use crate::logs::split::{self, LINE_MAX};
+use crate::logs::{Batch, Line, Stream};
 use tenantd_core::name::TenantName;
 use tenantd_host::fifo::Outlets;
 
@@ -202,7 +202,7 @@ impl Pipes {
     }
 
     /// Something was written to a pipe.
-    pub(super) fn stir(&mut self, key: u64) {
+    pub(super) fn mark_ready(&mut self, key: u64) {
         if let Some(pipe) = pipe(&mut self.open, key)
             && !pipe.is_ready
         {
@@ -222,7 +222,7 @@ impl Pipes {
                 && let Pause::Since(bytes) = pipe.pause
             {
                 pipe.pause = Pause::Over(bytes);
-                self.stir(key);
+                self.mark_ready(key);
             }
         }
         None

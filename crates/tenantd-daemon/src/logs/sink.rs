@@ -6,14 +6,14 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use super::Batch;
-use super::files::Files;
-use super::journal::{self, Journal};
-use crate::outflow::Outflow;
+use crate::logs::Batch;
+use crate::logs::files::Files;
+use crate::logs::journal::{self, Journal};
+use crate::nonblocking_writer::NonblockingWriter;
 use tenantd_core::name::TenantName;
 
 /// How long the last lines may take to reach our own output.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Sink {
@@ -25,7 +25,10 @@ pub(super) struct Sink {
 #[derive(Debug)]
 enum Way {
     Journal(Journal),
-    Files { files: Files, shown: Outflow },
+    Files {
+        files: Files,
+        shown: NonblockingWriter,
+    },
 }
 
 impl Sink {
@@ -34,7 +37,7 @@ impl Sink {
     }
 
     pub(super) fn files(files: Files, own: impl io::Write + Send + 'static) -> io::Result<Self> {
-        let shown = Outflow::start("own-output", own)?;
+        let shown = NonblockingWriter::start("own-output", own)?;
         Ok(Self::new(Way::Files { files, shown }))
     }
 
@@ -50,7 +53,7 @@ impl Sink {
                 let (sent, result) = journal.send(&batch).await;
                 let missed = batch.lines.len() - sent;
                 let place = Path::new(journal::SOCKET);
-                tell(&mut self.lost, &batch.tenant, missed, place, result);
+                log_lost(&mut self.lost, &batch.tenant, missed, place, result);
             }
             Way::Files { files, shown } => {
                 show(&batch, shown, files);
@@ -60,7 +63,7 @@ impl Sink {
                 let write = move || own.append(&batch, jiff::Timestamp::now());
                 // It cannot panic, and is cancelled only together with the runtime.
                 let result = tokio::task::spawn_blocking(write).await.unwrap_or(Ok(()));
-                tell(&mut self.lost, &tenant, count, &place, result);
+                log_lost(&mut self.lost, &tenant, count, &place, result);
             }
         }
     }
@@ -75,7 +78,7 @@ impl Sink {
     pub(super) async fn flush(&mut self) {
         if let Way::Files { shown, .. } = &self.way {
             let shown = shown.clone();
-            let flush = move || shown.flush(LAST_WORDS);
+            let flush = move || shown.flush(FLUSH_LIMIT);
             // If the runtime is ending, so are we.
             let _ = tokio::task::spawn_blocking(flush).await;
         }
@@ -83,7 +86,7 @@ impl Sink {
 }
 
 /// Says when a tenant's lines begin to be lost, and how many were when they no longer are.
-fn tell(
+fn log_lost(
     lost: &mut BTreeMap<TenantName, u64>,
     tenant: &TenantName,
     count: usize,
@@ -109,7 +112,7 @@ fn tell(
     }
 }
 
-fn show(batch: &Batch, shown: &Outflow, files: &Files) {
+fn show(batch: &Batch, shown: &NonblockingWriter, files: &Files) {
     let Batch {
         tenant,
         stream,

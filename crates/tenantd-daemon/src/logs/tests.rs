@@ -1,4 +1,4 @@
-//! The turns of reading, on plain pipes.
+//! The iterations of reading, on plain pipes.
 
 use std::cell::Cell;
 use std::io::{PipeWriter, Write};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::*;
+use crate::logs::*;
 
 /// A tenant's pipes whose far ends the test holds.
 fn pipes() -> (Outlets, [PipeWriter; 2]) {
@@ -25,15 +25,15 @@ fn name(number: usize) -> TenantName {
 
 struct Bench {
     folder: tempfile::TempDir,
-    desk: Rc<Desk>,
+    reader: Rc<LogReader>,
 }
 
 impl Bench {
     fn new(own: impl Write + Send + 'static) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let files = Files::new(folder.path().to_owned(), u64::MAX);
-        let desk = Rc::new(Desk::new(Sink::files(files, own).unwrap()).unwrap());
-        Self { folder, desk }
+        let reader = Rc::new(LogReader::new(Sink::files(files, own).unwrap()).unwrap());
+        Self { folder, reader }
     }
 
     fn lines(&self, tenant: &TenantName) -> Vec<String> {
@@ -61,32 +61,32 @@ fn flood(mut pipe: PipeWriter) -> std::thread::JoinHandle<()> {
 }
 
 #[test]
-fn a_tenant_that_floods_delays_nobody_by_more_than_its_turn() {
+fn a_tenant_that_floods_delays_nobody_by_more_than_its_iteration() {
     run(async {
         let bench = Bench::new(std::io::sink());
         let quiet: Vec<TenantName> = (0..20).map(name).collect();
         let (outlets, [out, err]) = pipes();
         let loud = name(99);
-        bench.desk.add(&loud, outlets).unwrap();
+        bench.reader.add(&loud, outlets).unwrap();
         let floods = [flood(out), flood(err)];
         for _ in 0..3 {
-            bench.desk.turn().await.unwrap();
+            bench.reader.iterate().await.unwrap();
         }
         let mut ends = Vec::new();
         for tenant in &quiet {
             let (outlets, mut pipes) = pipes();
-            bench.desk.add(tenant, outlets).unwrap();
+            bench.reader.add(tenant, outlets).unwrap();
             writeln!(pipes[0], "hello").unwrap();
             ends.push(pipes);
         }
         // All 22 pipes have something: each is read before any is read twice.
         for _ in 0..22 {
-            bench.desk.turn().await.unwrap();
+            bench.reader.iterate().await.unwrap();
         }
         for tenant in &quiet {
             assert_eq!(bench.lines(tenant), ["stdout hello"], "{tenant}");
         }
-        // And no turn takes more of a pipe than its share, however much there is.
+        // And no iteration takes more of a pipe than its share, however much there is.
         let most = (3 + 2) * (READ_MAX / b"noise\n".len() + 1);
         let noise = bench.lines(&loud).len();
         assert!(noise > 0 && noise <= most, "{noise} lines");
@@ -98,13 +98,13 @@ fn a_tenant_that_floods_delays_nobody_by_more_than_its_turn() {
 }
 
 #[test]
-fn the_rest_of_the_daemon_runs_between_any_two_turns() {
+fn the_rest_of_the_daemon_runs_between_any_two_iterations() {
     run(async {
         let bench = Bench::new(std::io::sink());
         let (outlets, [out, _err]) = pipes();
-        bench.desk.add(&name(0), outlets).unwrap();
+        bench.reader.add(&name(0), outlets).unwrap();
         let flood = flood(out);
-        let reading = tokio::task::spawn_local(Rc::clone(&bench.desk).read());
+        let reading = tokio::task::spawn_local(Rc::clone(&bench.reader).read());
         let rest = Rc::new(Cell::new(0));
         for _ in 0..100 {
             rest.set(rest.get() + 1);
@@ -126,17 +126,17 @@ fn own_output_that_nobody_reads_stops_nothing() {
         let (unread, own) = std::io::pipe().unwrap();
         let bench = Bench::new(own);
         let (outlets, [mut out, _err]) = pipes();
-        bench.desk.add(&name(0), outlets).unwrap();
+        bench.reader.add(&name(0), outlets).unwrap();
         let writing = std::thread::spawn(move || {
             for number in 0..100_000 {
                 writeln!(out, "{number}").unwrap();
             }
             out
         });
-        tokio::task::spawn_local(Rc::clone(&bench.desk).read());
+        tokio::task::spawn_local(Rc::clone(&bench.reader).read());
         let written = tokio::task::spawn_blocking(|| writing.join().unwrap()).await;
         drop(written.unwrap());
-        bench.desk.remove(&name(0)).await;
+        bench.reader.remove(&name(0)).await;
         let lines = bench.lines(&name(0));
         let wanted = (0..100_000).map(|number| format!("stdout {number}"));
         assert!(lines.iter().cloned().eq(wanted), "{} lines", lines.len());
@@ -150,13 +150,13 @@ fn what_has_no_line_end_is_kept_until_the_end() {
         let bench = Bench::new(std::io::sink());
         let (outlets, [mut out, mut err]) = pipes();
         let tenant = name(0);
-        bench.desk.add(&tenant, outlets).unwrap();
+        bench.reader.add(&tenant, outlets).unwrap();
         write!(out, "half").unwrap();
-        bench.desk.turn().await.unwrap();
+        bench.reader.iterate().await.unwrap();
         assert!(bench.lines(&tenant).is_empty());
         write!(out, " done\nrest").unwrap();
         write!(err, "last words").unwrap();
-        bench.desk.remove(&tenant).await;
+        bench.reader.remove(&tenant).await;
         let lines = bench.lines(&tenant);
         assert_eq!(
             lines,
@@ -172,19 +172,19 @@ fn a_folder_that_cannot_be_written_costs_lines_and_nothing_else() {
         let bench = Bench::new(std::io::sink());
         let (outlets, [mut out, _err]) = pipes();
         let tenant = name(0);
-        bench.desk.add(&tenant, outlets).unwrap();
+        bench.reader.add(&tenant, outlets).unwrap();
         let obstacle = bench.folder.path().join("t0.log");
         std::fs::create_dir(&obstacle).unwrap();
         for line in ["lost", "lost too"] {
             writeln!(out, "{line}").unwrap();
-            bench.desk.turn().await.unwrap();
+            bench.reader.iterate().await.unwrap();
         }
-        assert_eq!(bench.desk.sink.lock().await.lost(&tenant), 2);
+        assert_eq!(bench.reader.sink.lock().await.lost(&tenant), 2);
         std::fs::remove_dir(&obstacle).unwrap();
         writeln!(out, "kept").unwrap();
-        bench.desk.turn().await.unwrap();
+        bench.reader.iterate().await.unwrap();
         assert_eq!(bench.lines(&tenant), ["stdout kept"]);
-        assert_eq!(bench.desk.sink.lock().await.lost(&tenant), 0);
+        assert_eq!(bench.reader.sink.lock().await.lost(&tenant), 0);
     });
 }
 
@@ -196,7 +196,7 @@ fn whoever_dies_before_the_lines_are_written_on_loses_none() {
         // Nobody reads from it, and it is full soon.
         let _journal = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
         let sink = Sink::journal(Journal::new("wiki".parse().unwrap(), &path));
-        let dying = Desk::new(sink).unwrap();
+        let dying = LogReader::new(sink).unwrap();
         let (outlets, [mut out, _err]) = pipes();
         let next = outlets.stdout.try_clone().unwrap();
         dying.add(&name(0), outlets).unwrap();
@@ -204,7 +204,7 @@ fn whoever_dies_before_the_lines_are_written_on_loses_none() {
             writeln!(out, "{number}").unwrap();
         }
         write!(out, "half").unwrap();
-        let life = tokio::time::timeout(Duration::from_millis(100), dying.turn());
+        let life = tokio::time::timeout(Duration::from_millis(100), dying.iterate());
         assert!(life.await.is_err(), "the journal took a whole turn");
         drop(dying);
 
@@ -212,10 +212,10 @@ fn whoever_dies_before_the_lines_are_written_on_loses_none() {
         let (Outlets { stderr, .. }, _ends) = pipes();
         let stdout = next;
         bench
-            .desk
+            .reader
             .add(&name(0), Outlets { stdout, stderr })
             .unwrap();
-        bench.desk.remove(&name(0)).await;
+        bench.reader.remove(&name(0)).await;
         let lines = bench.lines(&name(0));
         let wanted = (0..5_000).map(|number| format!("stdout {number}"));
         let wanted = wanted.chain(["stdout half".to_owned()]);
@@ -229,20 +229,20 @@ fn the_beginning_of_a_line_waits_in_its_pipe_and_wakes_nobody_until_its_pause_is
         let bench = Bench::new(std::io::sink());
         let (outlets, [mut out, _err]) = pipes();
         let pipe = outlets.stdout.try_clone().unwrap();
-        bench.desk.add(&name(0), outlets).unwrap();
+        bench.reader.add(&name(0), outlets).unwrap();
         write!(out, "Go on? ").unwrap();
-        bench.desk.turn().await.unwrap();
-        let quiet = tokio::time::timeout(PAUSE_MAX / 4, bench.desk.turn());
+        bench.reader.iterate().await.unwrap();
+        let quiet = tokio::time::timeout(PAUSE_MAX / 4, bench.reader.iterate());
         assert!(quiet.await.is_err(), "it is looked at again and again");
         assert_eq!(rustix::io::ioctl_fionread(&pipe).unwrap(), 7);
         // It goes on, and so does its pause.
         write!(out, "(yes/no) ").unwrap();
-        bench.desk.turn().await.unwrap();
+        bench.reader.iterate().await.unwrap();
         while bench.lines(&name(0)).is_empty() {
-            bench.desk.turn().await.unwrap();
+            bench.reader.iterate().await.unwrap();
         }
         writeln!(out, "yes").unwrap();
-        bench.desk.turn().await.unwrap();
+        bench.reader.iterate().await.unwrap();
         let lines = bench.lines(&name(0));
         assert_eq!(
             lines,
@@ -257,16 +257,16 @@ fn a_write_of_which_the_kernel_says_nothing_is_seen_all_the_same() {
     run(async {
         let bench = Bench::new(std::io::sink());
         let (outlets, [mut out, _err]) = pipes();
-        bench.desk.add(&name(0), outlets).unwrap();
+        bench.reader.add(&name(0), outlets).unwrap();
         write!(out, "half").unwrap();
-        bench.desk.turn().await.unwrap();
+        bench.reader.iterate().await.unwrap();
         // It fills the pipe, which is not empty, and waits: epoll(7) hears nothing of it.
         let writing = std::thread::spawn(move || {
             out.write_all(&b" and more\n".repeat(20_000)).unwrap();
             out
         });
         while bench.lines(&name(0)).len() < 20_000 {
-            bench.desk.turn().await.unwrap();
+            bench.reader.iterate().await.unwrap();
         }
         assert_eq!(bench.lines(&name(0))[0], "stdout half and more");
         drop(writing.join().unwrap());
@@ -274,16 +274,16 @@ fn a_write_of_which_the_kernel_says_nothing_is_seen_all_the_same() {
 }
 
 #[test]
-fn a_quiet_tenant_costs_its_entry_and_no_turn() {
+fn a_quiet_tenant_costs_its_entry_and_no_iteration() {
     run(async {
         let bench = Bench::new(std::io::sink());
         let (quiet, _ends) = pipes();
-        bench.desk.add(&name(0), quiet).unwrap();
+        bench.reader.add(&name(0), quiet).unwrap();
         let is_quiet = || {
             let mut ready: Vec<epoll::Event> = Vec::with_capacity(1);
             let spare = rustix::buffer::spare_capacity(&mut ready);
             let at_once = Some(&rustix::event::Timespec::default());
-            epoll::wait(&bench.desk.epoll, spare, at_once).unwrap() == 0
+            epoll::wait(&bench.reader.epoll, spare, at_once).unwrap() == 0
         };
         assert!(is_quiet());
         assert!(2 * size_of::<Pipe>() <= 32);

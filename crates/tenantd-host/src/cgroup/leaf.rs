@@ -64,7 +64,7 @@ impl Leaf {
     ///
     /// # Errors
     /// A [`Failure`] of stage cgroup; `EBUSY` if a process lives in it.
-    pub fn renew(&self) -> Result<(), Failure> {
+    pub fn recreate(&self) -> Result<(), Failure> {
         self.remove()?;
         super::make(&self.path).map_err(|(path, error)| failure(&path, &error))
     }

@@ -136,7 +136,7 @@ impl Tree {
             return Err(busy.with(format!("an earlier launch lives in it ({pids}): {remedy}")));
         }
         if was_there {
-            leaf.renew()?;
+            leaf.recreate()?;
         }
         Ok(leaf)
     }

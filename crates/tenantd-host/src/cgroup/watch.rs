@@ -66,13 +66,13 @@ impl Watch {
             Some(old) if old != number => {
                 watched.by_number.remove(&old);
                 // The leaf was made anew. Its old file is gone by name, but this watch keeps it.
-                self.forget(leaf.tenant(), old)
+                self.remove_watch(leaf.tenant(), old)
             }
             Some(_) | None => Ok(()),
         }
     }
 
-    fn forget(&self, tenant: &TenantName, number: i32) -> Result<(), Failure> {
+    fn remove_watch(&self, tenant: &TenantName, number: i32) -> Result<(), Failure> {
         match inotify::remove_watch(&self.inotify, number) {
             // The kernel took it away together with the leaf.
             Ok(()) | Err(Errno::INVAL) => Ok(()),
@@ -95,7 +95,7 @@ impl Watch {
             return Ok(());
         };
         watched.by_number.remove(&number);
-        self.forget(tenant, number)
+        self.remove_watch(tenant, number)
     }
 
     /// Waits for a tenant whose leaf became empty or populated, or is gone: ask the leaf which.

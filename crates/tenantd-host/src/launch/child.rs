@@ -35,7 +35,7 @@ struct Fault(Stage, u16, Errno);
 /// Goes down the stages and executes the program; where one fails it reports that and exits.
 pub(super) fn run(spec: &Spec, report: BorrowedFd<'_>) -> ! {
     if let Err(Fault(stage, object, errno)) = descend(spec, report) {
-        tell(report, stage, object, errno.raw_os_error());
+        send(report, stage, object, errno.raw_os_error());
     }
     // SAFETY: _exit only ends the process; unlike exit(3) it runs nothing that was registered in
     // the parent. 127 is what shells give for a program that could not be started.
@@ -61,7 +61,7 @@ fn descend(spec: &Spec, report: BorrowedFd<'_>) -> Result<(), Fault> {
     enter_folder(&spec.working_directory).map_err(at(Stage::WorkingDirectory))?;
     put_stdio(spec)?;
     pass_lock_only(spec).map_err(at(Stage::Descriptors))?;
-    tell(report, Stage::Exec, 0, 0);
+    send(report, Stage::Exec, 0, 0);
     Err(Fault(Stage::Exec, 0, execute(spec)))
 }
 
@@ -84,7 +84,7 @@ fn each<T>(
 
 /// Writes one record. Eight bytes fit into the pipe whole (pipe(7), PIPE_BUF); if nobody reads
 /// any more there is nobody to tell.
-fn tell(report: BorrowedFd<'_>, stage: Stage, object: u16, errno: i32) {
+fn send(report: BorrowedFd<'_>, stage: Stage, object: u16, errno: i32) {
     let bytes = record(stage, object, errno);
     while rustix::io::write(report, &bytes) == Err(Errno::INTR) {}
 }

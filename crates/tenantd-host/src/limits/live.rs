@@ -205,7 +205,7 @@ fn look(target: Target<'_>, settings: &[(Setting, Reset)]) -> Result<Look, Failu
 /// a process that has ended needs no limit. prlimit(2) takes no pidfd, so that the number is looked
 /// at right before; one that is used again within microseconds cannot be told.
 fn set(pid: i32, netns: u64, setting: &Setting, reset: Reset) -> Result<bool, Errno> {
-    let Some(_held) = process::hold(pid, netns) else {
+    let Some(_held) = process::open_in_netns(pid, netns) else {
         return Ok(false);
     };
     let Some(had) = of_process(pid, setting.resource) else {

@@ -142,7 +142,7 @@ pub fn all(app: &AppName) -> io::Result<(Vec<TenantName>, Vec<PathBuf>)> {
 ///
 /// # Errors
 /// When it is empty and cannot be removed.
-pub fn leave() -> Result<(), NameError> {
+pub fn remove_folder() -> Result<(), NameError> {
     match fs::remove_dir(FOLDER) {
         Err(error)
             if !matches!(

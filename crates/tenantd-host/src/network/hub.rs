@@ -29,7 +29,7 @@ pub(super) async fn ensure(links: &Links, network: &NetworkPlan) -> Result<u32, 
     let known = found.as_ref().map(|found| found.index);
     links.refuse_own_address(network.gateway, known).await?;
     if let Some(index) = known {
-        furnish(links, network, index).await?;
+        set_up(links, network, index).await?;
         return Ok(index);
     }
     let bridge = LinkMessageBuilder::<LinkBridge>::new(name).address(network.hub.mac.0.to_vec());
@@ -39,7 +39,7 @@ pub(super) async fn ensure(links: &Links, network: &NetworkPlan) -> Result<u32, 
     let Some(found) = links.find(name).await? else {
         return Err(Failure::errno(Stage::Link, name, libc::ENODEV).with("it vanished at once"));
     };
-    if let Err(why) = furnish(links, network, found.index).await {
+    if let Err(why) = set_up(links, network, found.index).await {
         return Err(match links.delete(&found).await {
             Ok(()) => why,
             Err(left) => {
@@ -65,7 +65,7 @@ fn is_hub(found: &Found, network: &NetworkPlan) -> bool {
     found.is_ours(&network.mark, network.hub.mac) && found.kind == Some(InfoKind::Bridge)
 }
 
-async fn furnish(links: &Links, network: &NetworkPlan, index: u32) -> Result<(), Failure> {
+async fn set_up(links: &Links, network: &NetworkPlan, index: u32) -> Result<(), Failure> {
     let name = network.hub.name.as_str();
     let mut hub = LinkMessageBuilder::<LinkBridge>::new(name)
         .index(index)

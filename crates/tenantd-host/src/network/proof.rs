@@ -20,7 +20,7 @@ use tenantd_core::plan::model::LinkPlan;
 use tenantd_core::stage::{Failure, Stage};
 
 use super::link::Links;
-use super::provision::Site;
+use super::provision::Provisioner;
 use super::refusal::{answered, refused};
 
 /// Where a tenant's link leads.
@@ -38,7 +38,7 @@ pub enum Way {
     },
 }
 
-impl Site {
+impl Provisioner {
     /// Whether the tenant's link leads into this network namespace.
     pub(super) async fn way(&self, link: &LinkPlan, netns: &Netns) -> Result<Way, Failure> {
         let found = self.links.find(link.host.name.as_str()).await?;

@@ -27,11 +27,11 @@ const CARRIES_WITHIN: Duration = Duration::from_secs(5);
 /// The shortest and the longest pause between two looks at a link that is about to change.
 const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(4), Duration::from_millis(200));
 
-/// How often a leftover may come back under the name that is wanted.
-const LEFTOVERS_MAX: u32 = 3;
+/// How often residue may come back under the name that is wanted.
+const RESIDUE_MAX: u32 = 3;
 
 /// What every provision and release works with.
-pub(super) struct Site {
+pub(super) struct Provisioner {
     pub(super) links: Links,
     pub(super) network: NetworkPlan,
     /// The hub's index.
@@ -40,7 +40,7 @@ pub(super) struct Site {
     pub(super) sysctls: RefCell<Sysctls>,
 }
 
-impl Site {
+impl Provisioner {
     /// Makes the tenant's namespace, link, addresses and routes.
     pub(super) async fn provision(&self, link: &LinkPlan) -> Result<Netns, Failure> {
         let addresses = ipv4(&link.addresses)?;
@@ -51,7 +51,7 @@ impl Site {
         crash::point("network: namespace made", &link.mark);
         let made = self.create_pair(link, &netns).await?;
         crash::point("network: link made", &link.mark);
-        match self.furnish(link, &addresses, &made, socket).await {
+        match self.set_up(link, &addresses, &made, socket).await {
             Ok(()) => Ok(netns),
             Err(why) => {
                 let left = self.undo(link, &made, netns.close()).await;
@@ -92,20 +92,20 @@ impl Site {
         Err(Failure::detail(Stage::Release, link.mark.as_str(), holders))
     }
 
-    /// Makes the pair; takes a leftover of ours out of the way, and never a stranger.
+    /// Makes the pair; takes residue of ours out of the way, and never a stranger.
     async fn create_pair(&self, link: &LinkPlan, netns: &Netns) -> Result<Found, Failure> {
         let name = link.host.name.as_str();
         let controller = (self.network.mode == Mode::Bridge).then_some(self.hub);
-        let mut leftovers = 0;
+        let mut residue = 0;
         loop {
             let network = &self.network;
             let made = self.links.create_pair(network, link, controller, netns);
             match made.await {
                 Ok(()) => break,
-                Err(error) if errno(&error) != Some(libc::EEXIST) || leftovers == LEFTOVERS_MAX => {
+                Err(error) if errno(&error) != Some(libc::EEXIST) || residue == RESIDUE_MAX => {
                     return Err(refused(Stage::Link, name, error));
                 }
-                Err(_) => leftovers += 1,
+                Err(_) => residue += 1,
             }
             match self.links.find(name).await? {
                 Some(found) if found.is_ours(&link.mark, link.host.mac) => {
@@ -126,7 +126,7 @@ impl Site {
     }
 
     /// The host's side first: when the tenant end comes up, everything else is in place.
-    async fn furnish(
+    async fn set_up(
         &self,
         link: &LinkPlan,
         addresses: &[Ipv4Addr],
@@ -147,7 +147,7 @@ impl Site {
             }
             crash::point("network: routed", &link.mark);
         }
-        socket.furnish(network, link, addresses)?;
+        socket.set_up(network, link, addresses)?;
         crash::point("network: tenant end up", &link.mark);
         self.carries(made.index).await?;
         if port {

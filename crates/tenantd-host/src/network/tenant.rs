@@ -57,7 +57,7 @@ impl TenantSocket {
     }
 
     /// Sets up the tenant's side: `lo`, then the addresses, then the link, then the way out.
-    pub(super) fn furnish(
+    pub(super) fn set_up(
         self,
         network: &NetworkPlan,
         link: &LinkPlan,

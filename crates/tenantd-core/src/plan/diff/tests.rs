@@ -98,7 +98,7 @@ proptest! {
             match change {
                 Change::Add => prop_assert!(applied.insert(tenant)),
                 Change::Remove => prop_assert!(applied.remove(tenant)),
-                Change::Renew | Change::Relaunch | Change::Live => {
+                Change::Reprovision | Change::Relaunch | Change::Live => {
                     prop_assert!(applied.contains(tenant));
                 }
             }
@@ -121,7 +121,7 @@ proptest! {
                 holder.name != tenant && holder.link.addresses == taker.link.addresses
             });
             match (holder, change) {
-                (Some(holder), Change::Add | Change::Renew) => {
+                (Some(holder), Change::Add | Change::Reprovision) => {
                     prop_assert!(after.contains(&holder.name));
                 }
                 (holder, _) => prop_assert!(holder.is_none() && after.is_empty()),
@@ -134,7 +134,7 @@ proptest! {
     #[test]
     fn a_field_at_its_default_is_in_no_fingerprint(plan in plans(), at in 0_usize..40) {
         for tenant in &plan.tenants {
-            for takes in [Takes::Renew, Takes::Relaunch, Takes::Live(Touches::Policy)] {
+            for takes in [Takes::Reprovision, Takes::Relaunch, Takes::Live(Touches::Policy)] {
                 let said = Field::new(Key::Later("new"), "new", &"7", takes);
                 let with = |new: Field<'_>| effect::of(|see| {
                     let mut listed = 0;
@@ -249,11 +249,11 @@ fn an_address_of_several_is_waited_for() {
         ("address 3", "fd00::13"),
     ];
     assert_eq!(shown[..3], addresses);
-    // Another address is a renewal, and the next supervisor finds the same.
+    // Another address is a reprovision, and the next supervisor finds the same.
     let one = plan("c = { ip = \"10.0.0.13\" }");
-    assert_eq!(diff(&one, &new).tenants[0].change, Change::Renew);
+    assert_eq!(diff(&one, &new).tenants[0].change, Change::Reprovision);
     let [one, new] = [&one, &new].map(|plan| fingerprints(&plan.tenants[0]));
-    assert_eq!(one.effect(new), Some(Effect::Renew));
+    assert_eq!(one.effect(new), Some(Effect::Reprovision));
 }
 
 #[test]

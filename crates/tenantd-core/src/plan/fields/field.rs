@@ -44,8 +44,8 @@ pub enum Takes {
     Live(Touches),
     /// See [`Effect::Relaunch`].
     Relaunch,
-    /// See [`Effect::Renew`].
-    Renew,
+    /// See [`Effect::Reprovision`].
+    Reprovision,
 }
 
 /// What a live change touches, the least first.
@@ -78,7 +78,7 @@ impl Takes {
         match self {
             Takes::Live(_) => Effect::Live,
             Takes::Relaunch => Effect::Relaunch,
-            Takes::Renew => Effect::Renew,
+            Takes::Reprovision => Effect::Reprovision,
         }
     }
 }
@@ -157,7 +157,7 @@ pub type See<'s> = &'s mut dyn FnMut(Field<'_>);
 type Value<'a> = &'a dyn Display;
 
 pub(super) fn renews<'a>(key: Key, label: &'static str, value: Value<'a>) -> Field<'a> {
-    Field::new(key, label, value, Takes::Renew)
+    Field::new(key, label, value, Takes::Reprovision)
 }
 
 pub(super) fn relaunches<'a>(key: Key, label: &'static str, value: Value<'a>) -> Field<'a> {

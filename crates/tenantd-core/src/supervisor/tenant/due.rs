@@ -7,16 +7,16 @@ use crate::supervisor::step::Cause;
 use crate::supervisor::view::Why;
 
 use super::{After, Ending, KILL_LIMIT, Left, Readying, State};
-use super::{Tenant, Turn, stuck};
+use super::{Tenant, TransitionContext, stuck};
 
 impl Tenant {
     /// Its deadline has come, and it is not that of a wait.
-    pub(in crate::supervisor) fn due(&mut self, turn: &mut Turn) {
+    pub(in crate::supervisor) fn due(&mut self, context: &mut TransitionContext) {
         self.state = match self.take() {
             State::Up { launch, ready } => match ready {
                 Readying::Ready => State::Up { launch, ready },
-                Readying::At(_) | Readying::Unheard(_) => {
-                    turn.cause = Cause::Ready;
+                Readying::At(_) | Readying::Unknown(_) => {
+                    context.cause = Cause::Ready;
                     State::Up {
                         launch,
                         ready: Readying::Ready,
@@ -24,8 +24,8 @@ impl Tenant {
                 }
                 Readying::Before(_) => {
                     let why = self.never_ready();
-                    turn.cause = Cause::Failed(why.clone());
-                    self.stop(turn, launch, After::Judge(Why::Failure(why)))
+                    context.cause = Cause::Failed(why.clone());
+                    self.stop(context, launch, After::Judge(Why::Failure(why)))
                 }
             },
             State::Stopping {
@@ -34,57 +34,65 @@ impl Tenant {
                 after,
             } => match ending {
                 Ending::Grace { .. } => {
-                    turn.cause = Cause::GraceOver;
-                    self.kill(turn, launch, after)
+                    context.cause = Cause::GraceOver;
+                    self.kill(context, launch, after)
                 }
                 Ending::Killed { .. } => {
-                    stuck(turn, Left::Processes { launch, after }, outlived(), 0)
+                    stuck(context, Left::Processes { launch, after }, outlived(), 0)
                 }
             },
             State::Stuck {
                 left, why, tries, ..
-            } => self.retry(turn, left, why, tries + 1),
+            } => self.retry(context, left, why, tries + 1),
             // None of these has a deadline but Waiting, which `relaunch` ends.
             state @ (State::Down
             | State::Provisioning { .. }
             | State::Launching { .. }
             | State::Waiting { .. }
-            | State::Held { .. }
+            | State::Failed { .. }
             | State::Releasing { .. }) => state,
         };
     }
 
     /// Its wait is over, and the host's budget allows a restart.
-    pub(in crate::supervisor) fn relaunch(&mut self, turn: &mut Turn) {
+    pub(in crate::supervisor) fn relaunch(&mut self, context: &mut TransitionContext) {
         self.state = match self.take() {
-            State::Waiting { footing, again, .. } => {
+            State::Waiting {
+                resources, again, ..
+            } => {
                 if again {
                     self.restarts = self.restarts.saturating_add(1);
                 }
-                self.bring_up(turn, footing)
+                self.bring_up(context, resources)
             }
             state @ (State::Down
             | State::Provisioning { .. }
             | State::Launching { .. }
             | State::Up { .. }
             | State::Stopping { .. }
-            | State::Held { .. }
+            | State::Failed { .. }
             | State::Releasing { .. }
             | State::Stuck { .. }) => state,
         };
     }
 
-    fn retry(&self, turn: &mut Turn, left: Left, why: Failure, tries: u32) -> State {
-        turn.cause = Cause::Retry;
+    fn retry(
+        &self,
+        context: &mut TransitionContext,
+        left: Left,
+        why: Failure,
+        tries: u32,
+    ) -> State {
+        context.cause = Cause::Retry;
         match left {
-            Left::Network => self.release(turn, tries),
+            Left::Network => self.release(context, tries),
             // It stays stuck: whether the kill helped is known when the launch is empty.
             Left::Processes { launch, after } => {
-                turn.actions.push(Action::Kill {
+                context.actions.push(Action::Kill {
                     tenant: self.name.clone(),
                     launch: launch.id,
                 });
-                stuck(turn, Left::Processes { launch, after }, why, tries)
+                stuck(context, Left::Processes { launch, after }, why, tries)
             }
         }
     }

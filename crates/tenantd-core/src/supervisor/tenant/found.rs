@@ -7,82 +7,92 @@
 //! went wrong by the old plan is forgotten.
 
 use crate::plan::model::Readiness;
-use crate::supervisor::backoff::Strikes;
+use crate::supervisor::backoff::FailureCount;
+use crate::supervisor::checkpoint::{Checkpoint, Fate, Found, Resources};
 use crate::supervisor::event::Exit;
-use crate::supervisor::memory::{Fate, Footing, Found, Memory};
 use crate::supervisor::step::{Cause, Find};
 use crate::supervisor::view::{StateWord, Want, Why};
 
-use super::{After, Anew, Ending, Left, Live, Readying, State, Tenant, Turn};
+use super::{After, Ending, Left, Live, Readying, RestartScope, State, Tenant, TransitionContext};
 
 impl Tenant {
     /// What its next supervisor has to know of it; the budget is not its own.
-    pub(in crate::supervisor) fn memory(&self) -> Memory {
+    pub(in crate::supervisor) fn checkpoint(&self) -> Checkpoint {
         let want = self.want();
-        Memory {
+        Checkpoint {
             want,
             // One that left the manifest is wanted down for that alone: if it is in it again when
             // it is found, it is a new one.
-            asked: (want == Want::Up) != self.policy.autostart && !self.leaving,
+            requested: (want == Want::Up) != self.policy.autostart && !self.removed,
             state: self.state.clone(),
             since: self.since,
             restarts: self.restarts,
-            strikes: match self.leaving {
-                true => Strikes::default(),
+            strikes: match self.removed {
+                true => FailureCount::default(),
                 false => self.strikes.clone(),
             },
-            ..Memory::none(self.since)
+            ..Checkpoint::none(self.since)
         }
     }
 
     /// Goes on with a tenant that is new to this supervisor, but not to the host. `allowed` says
     /// whether anything may still be wanted up.
-    pub(in crate::supervisor) fn found(&mut self, found: Found, allowed: bool, turn: &mut Turn) {
+    pub(in crate::supervisor) fn found(
+        &mut self,
+        found: Found,
+        allowed: bool,
+        context: &mut TransitionContext,
+    ) {
         let Found {
-            memory,
+            checkpoint,
             fate,
-            footing,
+            resources,
             outdated,
             applied,
         } = found;
         // A want that nobody asked for is the manifest's, which may have changed.
-        let up = match memory.asked {
-            true => memory.want == Want::Up,
+        let up = match checkpoint.requested {
+            true => checkpoint.want == Want::Up,
             false => self.policy.autostart,
         };
         self.want = if up && allowed { Want::Up } else { Want::Down };
-        self.restarts = memory.restarts;
-        self.strikes = memory.strikes;
-        let anew = outdated.and_then(Anew::by);
-        if anew.is_some() {
+        self.restarts = checkpoint.restarts;
+        self.strikes = checkpoint.strikes;
+        let scope = outdated.and_then(RestartScope::of);
+        if scope.is_some() {
             self.strikes.clear();
         }
-        let word = memory.state.word();
-        turn.cause = Cause::Found(Find::AsItWas(word));
+        let word = checkpoint.state.word();
+        context.cause = Cause::Found(Find::AsItWas(word));
         self.state = match fate {
-            Fate::Lives => self.outlived(memory.state, anew, turn),
-            Fate::Over(exit) => self.resumed(memory.state, exit, footing, anew, turn),
+            Fate::Lives => self.outlived(checkpoint.state, scope, context),
+            Fate::Over(exit) => self.resumed(checkpoint.state, exit, resources, scope, context),
         };
         if self.state.word() == word {
-            self.since = memory.since;
+            self.since = checkpoint.since;
         }
         // It may have been about to be applied when its supervisor died.
         if fate == Fate::Lives && !applied {
-            self.apply(turn);
+            self.apply(context);
         }
     }
 
     /// Its launch lives.
-    fn outlived(&mut self, was: State, anew: Option<Anew>, turn: &mut Turn) -> State {
-        turn.cause = Cause::Found(Find::Lives);
+    fn outlived(
+        &mut self,
+        was: State,
+        scope: Option<RestartScope>,
+        context: &mut TransitionContext,
+    ) -> State {
+        context.cause = Cause::Found(Find::Lives);
         match was {
             State::Stopping {
                 launch,
                 ending,
                 after,
             } => {
-                let after = anew.map_or(after.clone(), |anew| after.anew(anew));
-                self.go_on_stopping(turn, launch, ending, after)
+                let after = scope.map_or(after.clone(), |scope| after.at_least(scope));
+                self.go_on_stopping(context, launch, ending, after)
             }
             State::Stuck {
                 left: Left::Processes { launch, after },
@@ -90,8 +100,8 @@ impl Tenant {
                 tries,
                 retry_at,
             } => {
-                turn.cause = Cause::Found(Find::AsItWas(StateWord::Stuck));
-                let after = anew.map_or(after.clone(), |anew| after.anew(anew));
+                context.cause = Cause::Found(Find::AsItWas(StateWord::Stuck));
+                let after = scope.map_or(after.clone(), |scope| after.at_least(scope));
                 let left = Left::Processes { launch, after };
                 State::Stuck {
                     left,
@@ -100,62 +110,73 @@ impl Tenant {
                     retry_at,
                 }
             }
-            State::Launching { launch, again } => match again.max(anew) {
-                Some(anew) => self.stop(turn, launch, anew.into()),
-                None if self.want == Want::Down => self.stop(turn, launch, After::Relaunch),
-                None => self.up_unheard(turn, launch, None),
+            State::Launching { launch, again } => match again.max(scope) {
+                Some(scope) => self.stop(context, launch, scope.into()),
+                None if self.want == Want::Down => self.stop(context, launch, After::Relaunch),
+                None => self.up_readiness_unknown(context, launch, None),
             },
-            State::Up { launch, ready } => match anew {
-                Some(anew) => self.stop(turn, launch, anew.into()),
-                None if self.want == Want::Down => self.stop(turn, launch, After::Relaunch),
-                None => self.up_unheard(turn, launch, Some(ready)),
+            State::Up { launch, ready } => match scope {
+                Some(scope) => self.stop(context, launch, scope.into()),
+                None if self.want == Want::Down => self.stop(context, launch, After::Relaunch),
+                None => self.up_readiness_unknown(context, launch, Some(ready)),
             },
             // None of these has a launch, so that this is a broken word: what lives there is in the
             // way of a provision, and of a release.
             State::Down
             | State::Provisioning { .. }
             | State::Waiting { .. }
-            | State::Held { .. }
+            | State::Failed { .. }
             | State::Releasing { .. }
             | State::Stuck {
                 left: Left::Network,
                 ..
             } => {
-                turn.cause = Cause::Found(Find::AsItWas(was.word()));
-                self.resumed(was, Exit::Unknown, Footing::Remains, anew, turn)
+                context.cause = Cause::Found(Find::AsItWas(was.word()));
+                self.resumed(was, Exit::Unknown, Resources::Partial, scope, context)
             }
         }
     }
 
     /// Up under a supervisor that has not heard all that its program said.
-    fn up_unheard(&self, turn: &Turn, launch: Live, before: Option<Readying>) -> State {
+    fn up_readiness_unknown(
+        &self,
+        context: &TransitionContext,
+        launch: Live,
+        before: Option<Readying>,
+    ) -> State {
         let ready = match (before, &self.policy.ready) {
             (Some(Readying::Ready), _) => Readying::Ready,
             (Some(at @ Readying::At(_)), Readiness::Lived(_)) => at,
             (
-                Some(Readying::Before(_) | Readying::At(_) | Readying::Unheard(_)) | None,
+                Some(Readying::Before(_) | Readying::At(_) | Readying::Unknown(_)) | None,
                 Readiness::Notify,
-            ) => Readying::Unheard(turn.now + self.policy.ready_within),
+            ) => Readying::Unknown(context.now + self.policy.ready_within),
             (
-                Some(Readying::Before(_) | Readying::At(_) | Readying::Unheard(_)) | None,
+                Some(Readying::Before(_) | Readying::At(_) | Readying::Unknown(_)) | None,
                 Readiness::Started | Readiness::Lived(_) | Readiness::Tcp(_),
-            ) => return self.up(turn, launch),
+            ) => return self.up(context, launch),
         };
         State::Up { launch, ready }
     }
 
     /// Whether the signal was sent before its supervisor died is not known: it is sent again.
-    fn go_on_stopping(&self, turn: &mut Turn, launch: Live, ending: Ending, after: After) -> State {
+    fn go_on_stopping(
+        &self,
+        context: &mut TransitionContext,
+        launch: Live,
+        ending: Ending,
+        after: After,
+    ) -> State {
         match ending {
-            Ending::Grace { kill_at } if !turn.hurry => {
-                self.terminate(turn, launch);
+            Ending::Grace { kill_at } if !context.hurry => {
+                self.terminate(context, launch);
                 State::Stopping {
                     launch,
                     ending: Ending::Grace { kill_at },
                     after,
                 }
             }
-            Ending::Grace { .. } | Ending::Killed { .. } => self.kill(turn, launch, after),
+            Ending::Grace { .. } | Ending::Killed { .. } => self.kill(context, launch, after),
         }
     }
 
@@ -164,19 +185,19 @@ impl Tenant {
         &mut self,
         was: State,
         exit: Exit,
-        footing: Footing,
-        anew: Option<Anew>,
-        turn: &mut Turn,
+        resources: Resources,
+        scope: Option<RestartScope>,
+        context: &mut TransitionContext,
     ) -> State {
         match was {
             State::Up { launch, .. } => {
-                turn.cause = Cause::Found(Find::Died(exit));
-                let judged = self.over(turn, launch, After::Judge(Why::Exit(exit)), footing);
-                match (judged, anew) {
-                    (State::Waiting { .. } | State::Held { .. }, Some(anew)) => {
-                        turn.cause = Cause::Found(Find::Died(exit));
+                context.cause = Cause::Found(Find::Died(exit));
+                let judged = self.over(context, launch, After::Judge(Why::Exit(exit)), resources);
+                match (judged, scope) {
+                    (State::Waiting { .. } | State::Failed { .. }, Some(scope)) => {
+                        context.cause = Cause::Found(Find::Died(exit));
                         self.strikes.clear();
-                        self.bring_up_anew(turn, footing, anew)
+                        self.bring_up_scoped(context, resources, scope)
                     }
                     (judged, _) => judged,
                 }
@@ -186,26 +207,26 @@ impl Tenant {
                 left: Left::Processes { launch, after },
                 ..
             } => {
-                let after = anew.map_or(after.clone(), |anew| after.anew(anew));
-                self.over(turn, launch, after, footing)
+                let after = scope.map_or(after.clone(), |scope| after.at_least(scope));
+                self.over(context, launch, after, resources)
             }
             State::Waiting {
                 until, again, why, ..
-            } if self.want == Want::Up && anew.is_none() => State::Waiting {
+            } if self.want == Want::Up && scope.is_none() => State::Waiting {
                 until,
-                footing,
+                resources,
                 again,
                 why,
             },
-            State::Held { why, .. } if self.want == Want::Up && anew.is_none() => {
-                State::Held { footing, why }
+            State::Failed { why, .. } if self.want == Want::Up && scope.is_none() => {
+                State::Failed { resources, why }
             }
             State::Stuck {
                 left: Left::Network,
                 why,
                 tries,
                 retry_at,
-            } if footing != Footing::Nothing => State::Stuck {
+            } if resources != Resources::None => State::Stuck {
                 left: Left::Network,
                 why,
                 tries,
@@ -217,12 +238,12 @@ impl Tenant {
             | State::Provisioning { .. }
             | State::Launching { .. }
             | State::Waiting { .. }
-            | State::Held { .. }
+            | State::Failed { .. }
             | State::Releasing { .. }
-            | State::Stuck { .. } => match (self.want, anew) {
-                (Want::Up, Some(anew)) => self.bring_up_anew(turn, footing, anew),
-                (Want::Up, None) => self.bring_up(turn, footing),
-                (Want::Down, _) => self.bring_down(turn, footing),
+            | State::Stuck { .. } => match (self.want, scope) {
+                (Want::Up, Some(scope)) => self.bring_up_scoped(context, resources, scope),
+                (Want::Up, None) => self.bring_up(context, resources),
+                (Want::Down, _) => self.bring_down(context, resources),
             },
         }
     }

@@ -3,14 +3,16 @@
 //! An answer to something that was not asked, as from a host that broke its word, changes nothing.
 
 use crate::stage::Failure;
+use crate::supervisor::checkpoint::Resources;
 use crate::supervisor::event::Exit;
-use crate::supervisor::memory::Footing;
 use crate::supervisor::view::{Want, Why};
 
-use super::{After, Anew, Ending, Left, Making, Readying, State, Tenant, Turn, stuck};
+use super::{
+    After, Ending, Left, Making, Readying, RestartScope, State, Tenant, TransitionContext, stuck,
+};
 
 impl Tenant {
-    pub(in crate::supervisor) fn provisioned(&mut self, turn: &mut Turn) {
+    pub(in crate::supervisor) fn provisioned(&mut self, context: &mut TransitionContext) {
         self.state = match (self.take(), self.want) {
             (
                 State::Provisioning {
@@ -18,14 +20,14 @@ impl Tenant {
                     ..
                 },
                 Want::Up,
-            ) => self.launch_now(turn),
+            ) => self.launch_now(context),
             (
                 State::Provisioning {
                     making: Making::Begun | Making::Outdated,
                     ..
                 },
                 Want::Up | Want::Down,
-            ) => self.release(turn, 0),
+            ) => self.release(context, 0),
             (
                 state @ (State::Provisioning {
                     making: Making::Awaiting,
@@ -36,7 +38,7 @@ impl Tenant {
                 | State::Up { .. }
                 | State::Stopping { .. }
                 | State::Waiting { .. }
-                | State::Held { .. }
+                | State::Failed { .. }
                 | State::Releasing { .. }
                 | State::Stuck { .. }),
                 Want::Up | Want::Down,
@@ -45,7 +47,11 @@ impl Tenant {
     }
 
     /// Its program has not run, so its restart policy has no say: it is tried again.
-    pub(in crate::supervisor) fn provision_failed(&mut self, why: Failure, turn: &mut Turn) {
+    pub(in crate::supervisor) fn provision_failed(
+        &mut self,
+        why: Failure,
+        context: &mut TransitionContext,
+    ) {
         self.state = match (self.take(), self.want) {
             (
                 State::Provisioning {
@@ -55,8 +61,8 @@ impl Tenant {
                 Want::Up,
             ) => {
                 let again = false;
-                let footing = Footing::Nothing;
-                self.strike(turn, started_at, (footing, again), Why::Failure(why))
+                let resources = Resources::None;
+                self.count_failure(context, started_at, (resources, again), Why::Failure(why))
             }
             // What failed was another plan.
             (
@@ -65,7 +71,7 @@ impl Tenant {
                     ..
                 },
                 Want::Up,
-            ) => self.provision(turn),
+            ) => self.provision(context),
             (
                 State::Provisioning {
                     making: Making::Begun | Making::Outdated,
@@ -83,7 +89,7 @@ impl Tenant {
                 | State::Up { .. }
                 | State::Stopping { .. }
                 | State::Waiting { .. }
-                | State::Held { .. }
+                | State::Failed { .. }
                 | State::Releasing { .. }
                 | State::Stuck { .. }),
                 Want::Up | Want::Down,
@@ -91,12 +97,12 @@ impl Tenant {
         };
     }
 
-    pub(in crate::supervisor) fn launched(&mut self, turn: &mut Turn) {
-        self.executed(turn);
-        self.apply_awaited(turn);
+    pub(in crate::supervisor) fn launched(&mut self, context: &mut TransitionContext) {
+        self.executed(context);
+        self.apply_awaited(context);
     }
 
-    fn executed(&mut self, turn: &mut Turn) {
+    fn executed(&mut self, context: &mut TransitionContext) {
         self.state = match (self.take(), self.want) {
             (
                 State::Launching {
@@ -104,10 +110,10 @@ impl Tenant {
                     again: None,
                 },
                 Want::Up,
-            ) => self.up(turn, launch),
+            ) => self.up(context, launch),
             (State::Launching { launch, again }, Want::Up | Want::Down) => {
-                let anew = again.unwrap_or(Anew::Relaunch);
-                self.stop(turn, launch, anew.into())
+                let scope = again.unwrap_or(RestartScope::Relaunch);
+                self.stop(context, launch, scope.into())
             }
             (
                 state @ (State::Down
@@ -115,7 +121,7 @@ impl Tenant {
                 | State::Up { .. }
                 | State::Stopping { .. }
                 | State::Waiting { .. }
-                | State::Held { .. }
+                | State::Failed { .. }
                 | State::Releasing { .. }
                 | State::Stuck { .. }),
                 Want::Up | Want::Down,
@@ -124,23 +130,27 @@ impl Tenant {
     }
 
     /// Its program has not run, so its restart policy has no say: it is tried again.
-    pub(in crate::supervisor) fn launch_failed(&mut self, why: Failure, turn: &mut Turn) {
+    pub(in crate::supervisor) fn launch_failed(
+        &mut self,
+        why: Failure,
+        context: &mut TransitionContext,
+    ) {
         self.state = match (self.take(), self.want) {
             (State::Launching { .. }, Want::Down)
             | (
                 State::Launching {
-                    again: Some(Anew::Renew),
+                    again: Some(RestartScope::Reprovision),
                     ..
                 },
                 Want::Up,
-            ) => self.release(turn, 0),
+            ) => self.release(context, 0),
             (
                 State::Launching {
-                    again: Some(Anew::Relaunch),
+                    again: Some(RestartScope::Relaunch),
                     ..
                 },
                 Want::Up,
-            ) => self.launch_now(turn),
+            ) => self.launch_now(context),
             (
                 State::Launching {
                     launch,
@@ -149,8 +159,13 @@ impl Tenant {
                 Want::Up,
             ) => {
                 let again = true;
-                let footing = Footing::Whole;
-                self.strike(turn, launch.started_at, (footing, again), Why::Failure(why))
+                let resources = Resources::Full;
+                self.count_failure(
+                    context,
+                    launch.started_at,
+                    (resources, again),
+                    Why::Failure(why),
+                )
             }
             (
                 state @ (State::Down
@@ -158,7 +173,7 @@ impl Tenant {
                 | State::Up { .. }
                 | State::Stopping { .. }
                 | State::Waiting { .. }
-                | State::Held { .. }
+                | State::Failed { .. }
                 | State::Releasing { .. }
                 | State::Stuck { .. }),
                 Want::Up | Want::Down,
@@ -170,7 +185,7 @@ impl Tenant {
         self.state = match self.take() {
             State::Up {
                 launch,
-                ready: Readying::Before(_) | Readying::Unheard(_),
+                ready: Readying::Before(_) | Readying::Unknown(_),
             } => State::Up {
                 launch,
                 ready: Readying::Ready,
@@ -185,22 +200,27 @@ impl Tenant {
             | State::Launching { .. }
             | State::Stopping { .. }
             | State::Waiting { .. }
-            | State::Held { .. }
+            | State::Failed { .. }
             | State::Releasing { .. }
             | State::Stuck { .. }) => state,
         };
     }
 
     /// The launch is over only when it is empty, so this never starts the next one.
-    pub(in crate::supervisor) fn exited(&mut self, exit: Exit, others: bool, turn: &mut Turn) {
+    pub(in crate::supervisor) fn exited(
+        &mut self,
+        exit: Exit,
+        others: bool,
+        context: &mut TransitionContext,
+    ) {
         self.state = match self.take() {
             State::Up { launch, ready } => {
                 if self.policy.daemonizes && exit.is_success() && others {
                     State::Up { launch, ready }
                 } else if others {
-                    self.kill(turn, launch, After::Judge(Why::Exit(exit)))
+                    self.kill(context, launch, After::Judge(Why::Exit(exit)))
                 } else {
-                    self.ending(turn, launch, After::Judge(Why::Exit(exit)))
+                    self.ending(context, launch, After::Judge(Why::Exit(exit)))
                 }
             }
             // The stop signal went to the first process alone. Now that it has left, those that
@@ -210,7 +230,7 @@ impl Tenant {
                 ending: ending @ Ending::Grace { .. },
                 after,
             } if others => {
-                self.terminate(turn, launch);
+                self.terminate(context, launch);
                 State::Stopping {
                     launch,
                     ending,
@@ -222,24 +242,24 @@ impl Tenant {
             | State::Provisioning { .. }
             | State::Launching { .. }
             | State::Waiting { .. }
-            | State::Held { .. }
+            | State::Failed { .. }
             | State::Releasing { .. }
             | State::Stuck { .. }) => state,
         };
     }
 
-    pub(in crate::supervisor) fn emptied(&mut self, turn: &mut Turn) {
+    pub(in crate::supervisor) fn emptied(&mut self, context: &mut TransitionContext) {
         self.state = match self.take() {
             // The last process of a program that went to the background: nobody waits for it.
             State::Up { launch, .. } => {
                 let after = After::Judge(Why::Exit(Exit::Unknown));
-                self.over(turn, launch, after, Footing::Whole)
+                self.over(context, launch, after, Resources::Full)
             }
             State::Stopping { launch, after, .. }
             | State::Stuck {
                 left: Left::Processes { launch, after },
                 ..
-            } => self.over(turn, launch, after, Footing::Whole),
+            } => self.over(context, launch, after, Resources::Full),
             state @ (State::Stuck {
                 left: Left::Network,
                 ..
@@ -248,18 +268,22 @@ impl Tenant {
             | State::Provisioning { .. }
             | State::Launching { .. }
             | State::Waiting { .. }
-            | State::Held { .. }
+            | State::Failed { .. }
             | State::Releasing { .. }) => state,
         };
     }
 
-    pub(in crate::supervisor) fn end_failed(&mut self, why: Failure, turn: &mut Turn) {
+    pub(in crate::supervisor) fn end_failed(
+        &mut self,
+        why: Failure,
+        context: &mut TransitionContext,
+    ) {
         self.state = match self.take() {
             State::Stopping {
                 launch,
                 ending: Ending::Killed { .. },
                 after,
-            } => stuck(turn, Left::Processes { launch, after }, why, 0),
+            } => stuck(context, Left::Processes { launch, after }, why, 0),
             // The answer to another try tells more than the one before.
             State::Stuck {
                 left: left @ Left::Processes { .. },
@@ -285,15 +309,15 @@ impl Tenant {
             | State::Launching { .. }
             | State::Up { .. }
             | State::Waiting { .. }
-            | State::Held { .. }
+            | State::Failed { .. }
             | State::Releasing { .. }) => state,
         };
     }
 
-    pub(in crate::supervisor) fn released(&mut self, turn: &mut Turn) {
+    pub(in crate::supervisor) fn released(&mut self, context: &mut TransitionContext) {
         self.state = match (self.take(), self.want) {
             (State::Releasing { .. }, Want::Down) => State::Down,
-            (State::Releasing { .. }, Want::Up) => self.provision(turn),
+            (State::Releasing { .. }, Want::Up) => self.provision(context),
             (
                 state @ (State::Down
                 | State::Provisioning { .. }
@@ -301,23 +325,27 @@ impl Tenant {
                 | State::Up { .. }
                 | State::Stopping { .. }
                 | State::Waiting { .. }
-                | State::Held { .. }
+                | State::Failed { .. }
                 | State::Stuck { .. }),
                 Want::Up | Want::Down,
             ) => state,
         };
     }
 
-    pub(in crate::supervisor) fn release_failed(&mut self, why: Failure, turn: &mut Turn) {
+    pub(in crate::supervisor) fn release_failed(
+        &mut self,
+        why: Failure,
+        context: &mut TransitionContext,
+    ) {
         self.state = match self.take() {
-            State::Releasing { tries } => stuck(turn, Left::Network, why, tries),
+            State::Releasing { tries } => stuck(context, Left::Network, why, tries),
             state @ (State::Down
             | State::Provisioning { .. }
             | State::Launching { .. }
             | State::Up { .. }
             | State::Stopping { .. }
             | State::Waiting { .. }
-            | State::Held { .. }
+            | State::Failed { .. }
             | State::Stuck { .. }) => state,
         };
     }

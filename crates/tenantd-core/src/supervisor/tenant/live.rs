@@ -11,7 +11,7 @@ use crate::supervisor::event::LaunchId;
 use crate::supervisor::step::{Cause, Transition};
 use crate::supervisor::view::Unapplied;
 
-use super::{State, Tenant, Turn};
+use super::{State, Tenant, TransitionContext};
 
 /// A live change that a launch does not have yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +33,7 @@ enum Progress {
 
 impl Tenant {
     /// The plan says something else of what runs: the host is to set it.
-    pub(in crate::supervisor) fn apply(&mut self, turn: &mut Turn) {
+    pub(in crate::supervisor) fn apply(&mut self, context: &mut TransitionContext) {
         match &self.state {
             State::Up { launch, .. } => {
                 let launch = launch.id;
@@ -42,7 +42,7 @@ impl Tenant {
                         self.pend(launch, Progress::Underway { again: true });
                     }
                     Some(Progress::Awaiting | Progress::Refused(_)) | None => {
-                        self.ask_to_apply(launch, turn);
+                        self.ask_to_apply(launch, context);
                     }
                 }
             }
@@ -52,33 +52,37 @@ impl Tenant {
             | State::Provisioning { .. }
             | State::Stopping { .. }
             | State::Waiting { .. }
-            | State::Held { .. }
+            | State::Failed { .. }
             | State::Releasing { .. }
             | State::Stuck { .. } => self.pending = None,
         }
     }
 
     /// Its program runs: what came while it was on its way is applied now.
-    pub(super) fn apply_awaited(&mut self, turn: &mut Turn) {
+    pub(super) fn apply_awaited(&mut self, context: &mut TransitionContext) {
         if self.progress() == Some(&Progress::Awaiting) {
-            self.apply(turn);
+            self.apply(context);
         }
     }
 
     /// The manifest was read again: what was refused is tried again.
-    pub(in crate::supervisor) fn apply_again(&mut self, turn: &mut Turn) {
+    pub(in crate::supervisor) fn apply_again(&mut self, context: &mut TransitionContext) {
         match self.progress() {
-            Some(Progress::Refused(_)) => self.apply(turn),
+            Some(Progress::Refused(_)) => self.apply(context),
             Some(Progress::Awaiting | Progress::Underway { .. }) | None => {}
         }
     }
 
     /// The host has applied what it was asked to, or refused it.
-    pub(in crate::supervisor) fn applied(&mut self, refused: Option<Failure>, turn: &mut Turn) {
+    pub(in crate::supervisor) fn applied(
+        &mut self,
+        refused: Option<Failure>,
+        context: &mut TransitionContext,
+    ) {
         match (self.progress(), refused) {
             (Some(Progress::Underway { again: true }), _) => {
                 self.pending = None;
-                self.apply(turn);
+                self.apply(context);
             }
             (Some(Progress::Underway { again: false }), None) => self.pending = None,
             (Some(Progress::Underway { again: false }), Some(why)) => {
@@ -91,8 +95,8 @@ impl Tenant {
         }
     }
 
-    fn ask_to_apply(&mut self, launch: LaunchId, turn: &mut Turn) {
-        turn.actions.push(Action::Apply {
+    fn ask_to_apply(&mut self, launch: LaunchId, context: &mut TransitionContext) {
+        context.actions.push(Action::Apply {
             tenant: self.name.clone(),
             launch,
         });
@@ -116,7 +120,7 @@ impl Tenant {
             | State::Provisioning { .. }
             | State::Stopping { .. }
             | State::Waiting { .. }
-            | State::Held { .. }
+            | State::Failed { .. }
             | State::Releasing { .. }
             | State::Stuck { .. } => None,
         }
@@ -144,7 +148,7 @@ impl Tenant {
             | State::Launching { .. }
             | State::Stopping { .. }
             | State::Waiting { .. }
-            | State::Held { .. }
+            | State::Failed { .. }
             | State::Releasing { .. }
             | State::Stuck { .. } => return None,
         };

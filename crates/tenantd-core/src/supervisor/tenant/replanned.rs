@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use crate::plan::effect::Effect;
 use crate::plan::model::Policy;
-use crate::supervisor::memory::Footing;
+use crate::supervisor::checkpoint::Resources;
 use crate::supervisor::view::Want;
 
-use super::{Anew, Left, Making, State, Tenant, Turn};
+use super::{Left, Making, RestartScope, State, Tenant, TransitionContext};
 
 impl Tenant {
     /// It is planned otherwise. What is wanted of it stays, and what went wrong by the old plan
@@ -16,29 +16,29 @@ impl Tenant {
         &mut self,
         policy: Arc<Policy>,
         effect: Effect,
-        turn: &mut Turn,
+        context: &mut TransitionContext,
     ) {
         self.policy = policy;
-        let Some(anew) = Anew::by(effect) else {
+        let Some(scope) = RestartScope::of(effect) else {
             return;
         };
         self.strikes.clear();
         self.state = match self.take() {
-            State::Waiting { footing, .. } | State::Held { footing, .. } => {
-                self.bring_up_anew(turn, footing, anew)
+            State::Waiting { resources, .. } | State::Failed { resources, .. } => {
+                self.bring_up_scoped(context, resources, scope)
             }
             State::Provisioning {
                 started_at,
                 making: Making::Begun,
-            } if anew == Anew::Renew => State::Provisioning {
+            } if scope == RestartScope::Reprovision => State::Provisioning {
                 started_at,
                 making: Making::Outdated,
             },
             State::Launching { launch, again } => State::Launching {
                 launch,
-                again: again.max(Some(anew)),
+                again: again.max(Some(scope)),
             },
-            State::Up { launch, .. } => self.stop(turn, launch, anew.into()),
+            State::Up { launch, .. } => self.stop(context, launch, scope.into()),
             State::Stopping {
                 launch,
                 ending,
@@ -46,7 +46,7 @@ impl Tenant {
             } => State::Stopping {
                 launch,
                 ending,
-                after: after.anew(anew),
+                after: after.at_least(scope),
             },
             State::Stuck {
                 left: Left::Processes { launch, after },
@@ -56,7 +56,7 @@ impl Tenant {
             } => State::Stuck {
                 left: Left::Processes {
                     launch,
-                    after: after.anew(anew),
+                    after: after.at_least(scope),
                 },
                 why,
                 tries,
@@ -74,18 +74,27 @@ impl Tenant {
     }
 
     /// Brings up by the new plan what nothing runs of.
-    pub(super) fn bring_up_anew(&self, turn: &mut Turn, footing: Footing, anew: Anew) -> State {
-        match (footing, anew) {
+    pub(super) fn bring_up_scoped(
+        &self,
+        context: &mut TransitionContext,
+        resources: Resources,
+        scope: RestartScope,
+    ) -> State {
+        match (resources, scope) {
             // Once it is released it is provisioned anew.
-            (Footing::Whole | Footing::Remains, Anew::Renew) => self.release(turn, 0),
-            (Footing::Nothing, Anew::Renew) | (_, Anew::Relaunch) => self.bring_up(turn, footing),
+            (Resources::Full | Resources::Partial, RestartScope::Reprovision) => {
+                self.release(context, 0)
+            }
+            (Resources::None, RestartScope::Reprovision) | (_, RestartScope::Relaunch) => {
+                self.bring_up(context, resources)
+            }
         }
     }
 
     /// It is in the plan no more: it ends as if it had been stopped, and is forgotten then.
-    pub(in crate::supervisor) fn removed(&mut self, turn: &mut Turn) {
-        self.leaving = true;
-        self.want_down(turn);
+    pub(in crate::supervisor) fn removed(&mut self, context: &mut TransitionContext) {
+        self.removed = true;
+        self.want_down(context);
     }
 
     /// It is in the plan again before it was forgotten. What stands of it is not to be trusted.
@@ -93,29 +102,29 @@ impl Tenant {
         &mut self,
         policy: Arc<Policy>,
         wanted: bool,
-        turn: &mut Turn,
+        context: &mut TransitionContext,
     ) {
-        self.leaving = false;
+        self.removed = false;
         self.want = if wanted { Want::Up } else { Want::Down };
-        self.replanned(policy, Effect::Renew, turn);
+        self.replanned(policy, Effect::Reprovision, context);
     }
 
     /// Whether it was removed, and nothing of it is left.
     pub(in crate::supervisor) fn is_gone(&self) -> bool {
-        self.leaving && matches!(self.state, State::Down)
+        self.removed && matches!(self.state, State::Down)
     }
 
-    pub(in crate::supervisor) fn is_leaving(&self) -> bool {
-        self.leaving
+    pub(in crate::supervisor) fn is_removed(&self) -> bool {
+        self.removed
     }
 
     /// What it takes is free now.
-    pub(in crate::supervisor) fn unblocked(&mut self, turn: &mut Turn) {
+    pub(in crate::supervisor) fn unblocked(&mut self, context: &mut TransitionContext) {
         self.state = match self.take() {
             State::Provisioning {
                 making: Making::Awaiting,
                 ..
-            } => self.provision(turn),
+            } => self.provision(context),
             state @ (State::Provisioning {
                 making: Making::Begun | Making::Outdated,
                 ..
@@ -125,7 +134,7 @@ impl Tenant {
             | State::Up { .. }
             | State::Stopping { .. }
             | State::Waiting { .. }
-            | State::Held { .. }
+            | State::Failed { .. }
             | State::Releasing { .. }
             | State::Stuck { .. }) => state,
         };

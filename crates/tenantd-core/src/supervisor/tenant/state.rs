@@ -10,19 +10,19 @@
 //!     | done      wanted down, or ended as it should   | +---------------> Stuck (processes)
 //!     +--- Releasing <---------------------------------+ emptied <----------' emptied
 //!           ^ | failed                                 +--> Waiting, its delay, then Launching
-//!     again | v                                        +--> Held, after too many strikes
+//!     again | v                                        +--> Failed, after too many strikes
 //!          Stuck (network)                             +--> Launching, if a restart was asked
 //! ```
 //!
-//! Waiting and Held remember what stands of the tenant. A start takes them on at once to
+//! Waiting and Failed remember what stands of the tenant. A start takes them on at once to
 //! Launching or Provisioning, a stop to Releasing or Down. A tenant that is wanted up again
 //! while it is Releasing is provisioned as soon as it is released. A provision that takes what
 //! another tenant holds begins once that one has let go.
 
 use crate::plan::effect::Effect;
 use crate::stage::Failure;
+use crate::supervisor::checkpoint::Resources;
 use crate::supervisor::event::LaunchId;
-use crate::supervisor::memory::Footing;
 use crate::supervisor::time::Moment;
 use crate::supervisor::view::{StateWord, Why};
 
@@ -37,7 +37,7 @@ pub struct Live {
 
 /// The state, with all that it needs to know.
 ///
-/// The next supervisor goes on from it, so it is part of a [`Memory`](crate::supervisor::memory::Memory).
+/// The next supervisor goes on from it, so it is part of a [`Checkpoint`](crate::supervisor::checkpoint::Checkpoint).
 /// How it is written into the state file is not said here but by the types of that file: a new state
 /// or field does not compile until it has a form there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub enum State {
         /// The launch that is being started.
         launch: Live,
         /// A restart was asked for meanwhile, or the plan changed.
-        again: Option<Anew>,
+        again: Option<RestartScope>,
     },
     /// Its program runs.
     Up {
@@ -80,16 +80,16 @@ pub enum State {
         /// When; later, if the host's budget of restarts is used up.
         until: Moment,
         /// What stands of it.
-        footing: Footing,
+        resources: Resources,
         /// Whether its next launch counts as a restart.
         again: bool,
         /// Why it was not left running.
         why: Why,
     },
     /// It has been given up until an operator acts.
-    Held {
+    Failed {
         /// What stands of it.
-        footing: Footing,
+        resources: Resources,
         /// Why it was given up.
         why: Why,
     },
@@ -124,11 +124,11 @@ pub enum Making {
 
 /// How much is made anew, the least first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Anew {
+pub enum RestartScope {
     /// The launch.
     Relaunch,
     /// What was provisioned too.
-    Renew,
+    Reprovision,
 }
 
 /// How far the readiness of a launch is. It never ends before its launch does.
@@ -142,7 +142,7 @@ pub enum Readying {
     At(Moment),
     /// It may have said so while no supervisor listened: it is ready when it says so again, or has
     /// lived until then.
-    Unheard(Moment),
+    Unknown(Moment),
 }
 
 /// How far the end of a launch is.
@@ -166,45 +166,45 @@ pub enum After {
     /// The next launch at once: an operator asked, or the plan changed.
     Relaunch,
     /// A release, a provision and a launch: what stands is not what is planned.
-    Renew,
+    Reprovision,
     /// What the restart policy says: the launch ended unasked.
     Judge(Why),
 }
 
 impl After {
     /// The same, but an operator has asked for what comes.
-    pub(super) fn asked(&self) -> After {
+    pub(super) fn requested(&self) -> After {
         match self {
             After::Relaunch | After::Judge(_) => After::Relaunch,
-            After::Renew => After::Renew,
+            After::Reprovision => After::Reprovision,
         }
     }
 
     /// The same, but at least so much is made anew.
-    pub(super) fn anew(&self, anew: Anew) -> After {
-        match anew {
-            Anew::Relaunch => self.asked(),
-            Anew::Renew => After::Renew,
+    pub(super) fn at_least(&self, scope: RestartScope) -> After {
+        match scope {
+            RestartScope::Relaunch => self.requested(),
+            RestartScope::Reprovision => After::Reprovision,
         }
     }
 }
 
-impl Anew {
+impl RestartScope {
     /// What a change makes anew, if that is anything.
-    pub(super) fn by(effect: Effect) -> Option<Self> {
+    pub(super) fn of(effect: Effect) -> Option<Self> {
         match effect {
             Effect::Live => None,
-            Effect::Relaunch => Some(Anew::Relaunch),
-            Effect::Renew => Some(Anew::Renew),
+            Effect::Relaunch => Some(RestartScope::Relaunch),
+            Effect::Reprovision => Some(RestartScope::Reprovision),
         }
     }
 }
 
-impl From<Anew> for After {
-    fn from(anew: Anew) -> Self {
-        match anew {
-            Anew::Relaunch => After::Relaunch,
-            Anew::Renew => After::Renew,
+impl From<RestartScope> for After {
+    fn from(scope: RestartScope) -> Self {
+        match scope {
+            RestartScope::Relaunch => After::Relaunch,
+            RestartScope::Reprovision => After::Reprovision,
         }
     }
 }
@@ -232,7 +232,7 @@ impl State {
             State::Up { .. } => StateWord::Up,
             State::Stopping { .. } => StateWord::Stopping,
             State::Waiting { .. } => StateWord::Waiting,
-            State::Held { .. } => StateWord::Held,
+            State::Failed { .. } => StateWord::Failed,
             State::Releasing { .. } => StateWord::Releasing,
             State::Stuck { .. } => StateWord::Stuck,
         }
@@ -244,7 +244,7 @@ impl State {
             launch: Live { id, started_at },
             ready: match ready {
                 true => Readying::Ready,
-                false => Readying::Unheard(started_at),
+                false => Readying::Unknown(started_at),
             },
         }
     }
@@ -257,7 +257,7 @@ impl State {
                 why: Why::Failure(why),
                 ..
             }
-            | State::Held {
+            | State::Failed {
                 why: Why::Failure(why),
                 ..
             }
@@ -271,7 +271,7 @@ impl State {
             | State::Up { .. }
             | State::Stopping { .. }
             | State::Waiting { .. }
-            | State::Held { .. }
+            | State::Failed { .. }
             | State::Releasing { .. } => None,
         }
     }
@@ -294,7 +294,7 @@ impl State {
             State::Down
             | State::Provisioning { .. }
             | State::Waiting { .. }
-            | State::Held { .. }
+            | State::Failed { .. }
             | State::Releasing { .. }
             | State::Stuck {
                 left: Left::Network,
@@ -311,8 +311,8 @@ impl State {
                 making: Making::Awaiting,
                 ..
             } => false,
-            State::Waiting { footing, .. } | State::Held { footing, .. } => {
-                *footing != Footing::Nothing
+            State::Waiting { resources, .. } | State::Failed { resources, .. } => {
+                *resources != Resources::None
             }
             State::Provisioning {
                 making: Making::Begun | Making::Outdated,
@@ -361,7 +361,7 @@ impl State {
             | State::Up { .. }
             | State::Stopping { .. }
             | State::Waiting { .. }
-            | State::Held { .. }
+            | State::Failed { .. }
             | State::Releasing { .. } => false,
         }
     }
@@ -371,7 +371,7 @@ impl State {
         match self {
             State::Up { ready, .. } => match ready {
                 Readying::Ready => None,
-                Readying::Before(moment) | Readying::At(moment) | Readying::Unheard(moment) => {
+                Readying::Before(moment) | Readying::At(moment) | Readying::Unknown(moment) => {
                     Some(*moment)
                 }
             },
@@ -385,7 +385,7 @@ impl State {
             State::Down
             | State::Provisioning { .. }
             | State::Launching { .. }
-            | State::Held { .. }
+            | State::Failed { .. }
             | State::Releasing { .. } => None,
         }
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::{World, policy, situation, word};
 use crate::plan::effect::Effect;
 use crate::plan::model::{Policy, Readiness};
+use crate::supervisor::checkpoint::{Checkpoint, Fate, Found, Resources};
 use crate::supervisor::event::{Event, Exit, LaunchId, Verb};
-use crate::supervisor::memory::{Fate, Footing, Found, Memory};
 use crate::supervisor::view::{StateWord, Want};
 use crate::supervisor::{Cause, Find, Limits, Step, Supervisor};
 
@@ -15,22 +15,22 @@ const GAP: Duration = Duration::from_millis(100);
 
 impl World {
     /// What is remembered of its tenant.
-    pub(super) fn memory(&self) -> Memory {
-        self.supervisor.memory(&self.name()).unwrap()
+    pub(super) fn checkpoint(&self) -> Checkpoint {
+        self.supervisor.checkpoint(&self.name()).unwrap()
     }
 
     /// The next supervisor, with what it found.
     fn next(&self, policy: Policy, fate: Fate) -> (World, Step) {
-        self.next_on(policy, fate, Footing::Remains)
+        self.next_on(policy, fate, Resources::Partial)
     }
 
-    fn next_on(&self, policy: Policy, fate: Fate, footing: Footing) -> (World, Step) {
+    fn next_on(&self, policy: Policy, fate: Fate, resources: Resources) -> (World, Step) {
         let found = Found {
-            memory: self.memory(),
+            checkpoint: self.checkpoint(),
             fate,
-            footing: match fate {
-                Fate::Lives => Footing::Whole,
-                Fate::Over(_) => footing,
+            resources: match fate {
+                Fate::Lives => Resources::Full,
+                Fate::Over(_) => resources,
             },
             outdated: None,
             applied: true,
@@ -44,7 +44,7 @@ impl World {
             now: self.now + GAP,
         };
         let tenant = world.name();
-        let step = world.tell(Event::Planned {
+        let step = world.handle(Event::Planned {
             tenant,
             policy: policy.into(),
             found: Some(Box::new(found)),
@@ -78,8 +78,8 @@ stopping | terminate stopping | release releasing
 restarting | terminate stopping | provision provisioning
 waiting | - waiting | - waiting
 waiting, unprovisioned | - waiting | - waiting
-held | - held | - held
-held, unprovisioned | - held | - held
+failed | - failed | - failed
+failed, unprovisioned | - failed | - failed
 releasing | release releasing | release releasing
 stuck, network | - stuck | - stuck
 stuck, processes | - stuck | release releasing";
@@ -93,15 +93,15 @@ stuck, processes | - stuck | release releasing";
                 autostart,
                 ..policy()
             };
-            let footing = match name {
-                "down" if fate == Fate::Lives => Footing::Nothing,
-                _ => Footing::Remains,
+            let resources = match name {
+                "down" if fate == Fate::Lives => Resources::None,
+                _ => Resources::Partial,
             };
-            let fate = match before.memory().launch() {
+            let fate = match before.checkpoint().launch() {
                 Some(_) => fate,
                 None => OVER,
             };
-            let (world, step) = before.next_on(policy, fate, footing);
+            let (world, step) = before.next_on(policy, fate, resources);
             let (was, is) = (before.view(), world.view());
             let seen = format!("{} {}", words(&step), is.state);
             assert_eq!(seen, cell, "{name}, {fate:?}");
@@ -135,19 +135,19 @@ fn what_died_meanwhile_is_judged_and_counted() {
     let (mut world, _) = world.next(policy(), OVER);
     world.wait();
     let (world, _) = world.provisioned().launched().next(policy(), OVER);
-    assert_eq!(world.view().state, StateWord::Held);
+    assert_eq!(world.view().state, StateWord::Failed);
     assert_eq!(world.view().restarts, 2);
 }
 
 #[test]
 fn launches_bear_later_names_than_those_that_were_found() {
-    let memory = Memory::of_launch(LaunchId(41), situation("up").now, true, 3);
+    let checkpoint = Checkpoint::of_launch(LaunchId(41), situation("up").now, true, 3);
     let (world, _) = situation("up").finds(
         policy(),
         Found {
-            memory,
+            checkpoint,
             fate: Fate::Lives,
-            footing: Footing::Whole,
+            resources: Resources::Full,
             outdated: None,
             applied: true,
         },
@@ -177,11 +177,11 @@ fn a_want_that_was_asked_for_is_kept_and_another_one_is_the_manifests() {
     let (mut world, step) = situation("up").next(manual(), Fate::Lives);
     assert_eq!(words(&step), "terminate");
     let launch = world.launch();
-    let step = world.tell(Event::Emptied { launch });
+    let step = world.handle(Event::Emptied { launch });
     assert_eq!(words(&step), "release");
     // Started by an operator though the manifest does not.
     let (world, step) = situation("down")
-        .asked(Verb::Start)
+        .requested(Verb::Start)
         .provisioned()
         .launched()
         .next(manual(), Fate::Lives);
@@ -192,15 +192,15 @@ fn a_want_that_was_asked_for_is_kept_and_another_one_is_the_manifests() {
 #[test]
 fn an_end_of_the_supervisor_that_was_cut_short_is_no_want() {
     let mut world = situation("up");
-    world.tell(Event::Shutdown);
+    world.handle(Event::Shutdown);
     assert_eq!(world.view().want, Want::Down);
     let (world, step) = world.next(policy(), OVER);
     assert_eq!(words(&step), "provision");
     assert_eq!(world.view().want, Want::Up);
     // But a stop is one, also then.
     let mut world = situation("up");
-    world.tell(Event::Shutdown);
-    world.ask(Verb::Stop);
+    world.handle(Event::Shutdown);
+    world.submit(Verb::Stop);
     assert_eq!(world.next(policy(), OVER).0.view().want, Want::Down);
 }
 
@@ -217,13 +217,13 @@ fn a_stop_keeps_its_grace() {
 
 #[test]
 fn a_network_that_was_kept_is_used() {
-    let (mut world, _) = situation("waiting").next_on(policy(), OVER, Footing::Whole);
+    let (mut world, _) = situation("waiting").next_on(policy(), OVER, Resources::Full);
     assert_eq!(words(&world.wait()), "launch");
     assert_eq!(world.view().restarts, 1);
 }
 
 #[test]
-fn a_notice_that_nobody_heard_does_not_end_a_launch() {
+fn a_notice_that_nobody_received_does_not_end_a_launch() {
     let notify = || Policy {
         ready: Readiness::Notify,
         ..policy()
@@ -236,7 +236,7 @@ fn a_notice_that_nobody_heard_does_not_end_a_launch() {
     assert_eq!(world.view().ready, Some(true));
     let (mut world, _) = unready().next(notify(), Fate::Lives);
     let launch = world.launch();
-    world.tell(Event::Ready { launch });
+    world.handle(Event::Ready { launch });
     assert_eq!(world.view().ready, Some(true));
     assert_eq!(world.supervisor.next_deadline(), None);
 }
@@ -251,16 +251,16 @@ fn the_budget_goes_on() {
     let mut first = situation("waiting");
     first.supervisor.resume(LaunchId(0), [].into_iter());
     let spent = {
-        let mut memory = first.memory();
-        memory.budget = first.now + Duration::from_secs(50);
-        memory
+        let mut checkpoint = first.checkpoint();
+        checkpoint.budget = first.now + Duration::from_secs(50);
+        checkpoint
     };
     let mut next = Supervisor::new(limits);
     next.resume(LaunchId(0), [&spent].into_iter());
     let found = Found {
-        memory: spent,
+        checkpoint: spent,
         fate: OVER,
-        footing: Footing::Remains,
+        resources: Resources::Partial,
         outdated: None,
         applied: true,
     };
@@ -281,32 +281,32 @@ fn the_budget_goes_on() {
 }
 
 #[test]
-fn what_could_not_be_ended_and_was_made_by_another_plan_is_made_anew() {
+fn what_could_not_be_ended_and_was_made_by_another_plan_is_made_again() {
     let world = World::new(policy())
         .provisioned()
         .launched()
-        .asked(Verb::Restart);
+        .requested(Verb::Restart);
     let world = world.unended();
     let found = Found {
-        memory: world.memory(),
+        checkpoint: world.checkpoint(),
         fate: Fate::Lives,
-        footing: Footing::Whole,
-        outdated: Some(Effect::Renew),
+        resources: Resources::Full,
+        outdated: Some(Effect::Reprovision),
         applied: true,
     };
     let (mut next, _) = world.finds(policy(), found);
     assert_eq!(next.view().state, StateWord::Stuck);
     let launch = next.launch();
-    let step = next.tell(Event::Emptied { launch });
+    let step = next.handle(Event::Emptied { launch });
     assert_eq!(words(&step), "release");
 }
 
 #[test]
 fn who_left_the_manifest_and_is_in_it_again_is_a_new_one() {
     let mut world = World::new(policy()).provisioned().launched();
-    world.ask(Verb::Stop);
+    world.submit(Verb::Stop);
     let tenant = world.name();
-    let step = world.tell(Event::Removed { tenant });
+    let step = world.handle(Event::Removed { tenant });
     assert_eq!(step.changed, [world.name()], "it is to be written down");
     let (next, _) = world.next(policy(), Fate::Lives);
     assert_eq!(next.view().want, Want::Up);
@@ -316,34 +316,34 @@ fn who_left_the_manifest_and_is_in_it_again_is_a_new_one() {
 fn whoever_takes_what_one_holds_that_is_found_later_awaits_it() {
     let world = World::new(policy()).provisioned().launched();
     let taker = || "beta".parse().unwrap();
-    for (fate, footing) in [(Fate::Lives, Footing::Whole), (OVER, Footing::Nothing)] {
+    for (fate, resources) in [(Fate::Lives, Resources::Full), (OVER, Resources::None)] {
         let mut next = World {
             supervisor: Supervisor::new(Limits::default()),
             now: world.now + GAP,
         };
         let others = vec![world.name()];
         let tenant = taker();
-        next.tell(Event::Awaits { tenant, others });
+        next.handle(Event::Awaits { tenant, others });
         let planned = |tenant, found| Event::Planned {
             tenant,
             policy: policy().into(),
             found,
         };
-        assert_eq!(words(&next.tell(planned(taker(), None))), "-");
+        assert_eq!(words(&next.handle(planned(taker(), None))), "-");
         let found = Found {
-            memory: world.memory(),
+            checkpoint: world.checkpoint(),
             fate,
-            footing,
-            outdated: Some(Effect::Renew),
+            resources,
+            outdated: Some(Effect::Reprovision),
             applied: true,
         };
-        let mut step = next.tell(planned(world.name(), Some(found.into())));
+        let mut step = next.handle(planned(world.name(), Some(found.into())));
         if fate == Fate::Lives {
             assert_eq!(words(&step), "terminate");
             let launch = next.launch();
-            next.tell(Event::Emptied { launch });
+            next.handle(Event::Emptied { launch });
             let tenant = world.name();
-            step = next.tell(Event::Released { tenant });
+            step = next.handle(Event::Released { tenant });
         }
         let provision = crate::supervisor::action::Action::Provision { tenant: taker() };
         assert!(step.actions.contains(&provision), "{step:?}");

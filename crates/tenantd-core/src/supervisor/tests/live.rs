@@ -3,7 +3,7 @@
 use super::*;
 use crate::plan::effect::Effect;
 use crate::supervisor::Cause;
-use crate::supervisor::memory::{Fate, Footing, Found};
+use crate::supervisor::checkpoint::{Fate, Found, Resources};
 use crate::supervisor::view::Unapplied;
 
 impl World {
@@ -13,13 +13,13 @@ impl World {
 
     fn applied(&mut self) -> Step {
         let launch = self.launch();
-        self.tell(Event::Applied { launch })
+        self.handle(Event::Applied { launch })
     }
 
     fn refused(&mut self) -> Step {
         let launch = self.launch();
         let why = why(Stage::Limits);
-        self.tell(Event::ApplyFailed { launch, why })
+        self.handle(Event::ApplyFailed { launch, why })
     }
 
     fn unapplied(&self) -> Option<Unapplied> {
@@ -63,12 +63,12 @@ fn what_the_host_refuses_is_said_and_tried_again() {
     // Also by a reload that finds nothing else, or no more than a new policy.
     assert_eq!(world.replanned(Effect::Live), []);
     assert_eq!(world.unapplied(), refused);
-    assert_eq!(world.tell(Event::Reloaded).actions, world.applies());
+    assert_eq!(world.handle(Event::Reloaded).actions, world.applies());
     assert_eq!(world.unapplied(), Some(Unapplied::Underway));
-    assert_eq!(world.tell(Event::Reloaded).actions, [], "once at a time");
+    assert_eq!(world.handle(Event::Reloaded).actions, [], "once at a time");
     world.applied();
     assert_eq!(world.unapplied(), None);
-    assert_eq!(world.tell(Event::Reloaded), Step::default());
+    assert_eq!(world.handle(Event::Reloaded), Step::default());
 }
 
 #[test]
@@ -96,17 +96,17 @@ fn what_comes_while_a_launch_begins_is_applied_once_it_runs() {
     assert_eq!(world.apply(), []);
     assert_eq!(world.unapplied(), None);
     let launch = world.launch();
-    let step = world.tell(Event::Launched { launch });
+    let step = world.handle(Event::Launched { launch });
     assert_eq!(step.actions, world.applies());
     assert_eq!(world.unapplied(), Some(Unapplied::Underway));
     // A launch that fails takes it with it: the next one begins by the new plan.
     let mut world = situation("launching");
     world.apply();
     let (launch, why) = (world.launch(), why(Stage::Exec));
-    world.tell(Event::LaunchFailed { launch, why });
+    world.handle(Event::LaunchFailed { launch, why });
     world.wait();
     let launch = world.launch();
-    assert_eq!(world.tell(Event::Launched { launch }).actions, []);
+    assert_eq!(world.handle(Event::Launched { launch }).actions, []);
     assert_eq!(world.unapplied(), None);
 }
 
@@ -117,7 +117,7 @@ fn nothing_is_applied_to_what_does_not_run() {
         "provisioning",
         "stopping",
         "waiting",
-        "held",
+        "failed",
         "releasing",
         "stuck, network",
         "stuck, processes",
@@ -137,15 +137,15 @@ fn an_apply_ends_with_its_launch() {
             world.refused();
         }
         let launch = world.launch();
-        let mut world = world.asked(Verb::Restart);
+        let mut world = world.requested(Verb::Restart);
         assert_eq!(world.unapplied(), None, "it is being ended");
-        assert_eq!(world.tell(Event::Applied { launch }), Step::default());
+        assert_eq!(world.handle(Event::Applied { launch }), Step::default());
         world.emptied();
         assert_ne!(world.launch(), launch);
-        assert_eq!(world.tell(Event::Applied { launch }), Step::default());
+        assert_eq!(world.handle(Event::Applied { launch }), Step::default());
         let mut world = world.launched();
         assert_eq!(world.unapplied(), None, "it began by the new plan");
-        assert_eq!(world.tell(Event::Reloaded), Step::default());
+        assert_eq!(world.handle(Event::Reloaded), Step::default());
     }
 }
 
@@ -159,9 +159,9 @@ fn what_is_not_proved_to_be_applied_is_applied_by_the_next_supervisor() {
     ] {
         let before = situation(name);
         let found = Found {
-            memory: before.memory(),
+            checkpoint: before.checkpoint(),
             fate: Fate::Lives,
-            footing: Footing::Whole,
+            resources: Resources::Full,
             outdated: None,
             applied,
         };

@@ -5,19 +5,24 @@ use super::found::{OVER, words};
 use super::{World, policy, situation};
 use crate::plan::effect::Effect;
 use crate::supervisor::Step;
+use crate::supervisor::checkpoint::{Fate, Found, Resources};
 use crate::supervisor::event::Event;
-use crate::supervisor::memory::{Fate, Footing, Found};
 use crate::supervisor::view::Want;
 
 impl World {
     /// The next supervisor of one that is planned otherwise, which the earlier one left so.
-    fn replanned_meanwhile(&self, fate: Fate, footing: Footing, effect: Effect) -> (World, Step) {
-        let memory = self.memory();
+    fn replanned_meanwhile(
+        &self,
+        fate: Fate,
+        resources: Resources,
+        effect: Effect,
+    ) -> (World, Step) {
+        let checkpoint = self.checkpoint();
         let outdated = Some(effect);
         let found = Found {
-            memory,
+            checkpoint,
             fate,
-            footing,
+            resources,
             outdated,
             applied: true,
         };
@@ -26,23 +31,30 @@ impl World {
 }
 
 #[test]
-fn what_was_made_by_another_plan_is_made_anew() {
+fn what_was_made_by_another_plan_is_made_again() {
     let before = situation("up");
-    let (mut world, step) = before.replanned_meanwhile(Fate::Lives, Footing::Whole, Effect::Renew);
+    let (mut world, step) =
+        before.replanned_meanwhile(Fate::Lives, Resources::Full, Effect::Reprovision);
     assert_eq!(words(&step), "terminate");
     let launch = world.launch();
-    let step = world.tell(Event::Emptied { launch });
+    let step = world.handle(Event::Emptied { launch });
     assert_eq!(words(&step), "release");
     let tenant = world.name();
-    assert_eq!(words(&world.tell(Event::Released { tenant })), "provision");
+    assert_eq!(
+        words(&world.handle(Event::Released { tenant })),
+        "provision"
+    );
     // What is left of its network is let go of before anything else is made: others may want it.
-    for footing in [Footing::Whole, Footing::Remains] {
-        let (mut world, step) = before.replanned_meanwhile(OVER, footing, Effect::Renew);
+    for resources in [Resources::Full, Resources::Partial] {
+        let (mut world, step) = before.replanned_meanwhile(OVER, resources, Effect::Reprovision);
         assert_eq!(words(&step), "release");
         let tenant = world.name();
-        assert_eq!(words(&world.tell(Event::Released { tenant })), "provision");
+        assert_eq!(
+            words(&world.handle(Event::Released { tenant })),
+            "provision"
+        );
     }
-    let (_, step) = before.replanned_meanwhile(OVER, Footing::Nothing, Effect::Renew);
+    let (_, step) = before.replanned_meanwhile(OVER, Resources::None, Effect::Reprovision);
     assert_eq!(words(&step), "provision");
 }
 
@@ -51,52 +63,52 @@ fn what_is_only_relaunched_keeps_its_network() {
     for name in ["up", "launching", "restarting"] {
         let before = situation(name);
         let (mut world, step) =
-            before.replanned_meanwhile(Fate::Lives, Footing::Whole, Effect::Relaunch);
+            before.replanned_meanwhile(Fate::Lives, Resources::Full, Effect::Relaunch);
         assert_eq!(words(&step), "terminate", "{name}");
         let launch = world.launch();
-        assert_eq!(words(&world.tell(Event::Emptied { launch })), "launch");
+        assert_eq!(words(&world.handle(Event::Emptied { launch })), "launch");
         assert_eq!(world.view().restarts, before.view().restarts);
     }
-    let (_, step) = situation("up").replanned_meanwhile(OVER, Footing::Whole, Effect::Relaunch);
+    let (_, step) = situation("up").replanned_meanwhile(OVER, Resources::Full, Effect::Relaunch);
     assert_eq!(words(&step), "launch");
     // More was meant to be made anew before.
     let mut before = situation("up");
-    before.tell(Event::Replanned {
+    before.handle(Event::Replanned {
         tenant: before.name(),
         policy: policy().into(),
-        effect: Effect::Renew,
+        effect: Effect::Reprovision,
         apply: false,
     });
-    let (mut world, _) = before.replanned_meanwhile(Fate::Lives, Footing::Whole, Effect::Relaunch);
+    let (mut world, _) = before.replanned_meanwhile(Fate::Lives, Resources::Full, Effect::Relaunch);
     let launch = world.launch();
-    assert_eq!(words(&world.tell(Event::Emptied { launch })), "release");
+    assert_eq!(words(&world.handle(Event::Emptied { launch })), "release");
 }
 
 #[test]
 fn a_change_of_the_policy_alone_interrupts_nothing() {
     let before = situation("up");
-    let (world, step) = before.replanned_meanwhile(Fate::Lives, Footing::Whole, Effect::Live);
+    let (world, step) = before.replanned_meanwhile(Fate::Lives, Resources::Full, Effect::Live);
     assert_eq!(words(&step), "-");
     assert_eq!(world.view().launch, before.view().launch);
 }
 
 #[test]
 fn what_went_wrong_by_the_old_plan_is_forgotten_and_what_is_unwanted_stays_so() {
-    for name in ["waiting", "held"] {
+    for name in ["waiting", "failed"] {
         let before = situation(name);
-        for (effect, footing, word) in [
-            (Effect::Relaunch, Footing::Remains, "provision"),
-            (Effect::Relaunch, Footing::Whole, "launch"),
-            (Effect::Renew, Footing::Whole, "release"),
-            (Effect::Live, Footing::Whole, "-"),
+        for (effect, resources, word) in [
+            (Effect::Relaunch, Resources::Partial, "provision"),
+            (Effect::Relaunch, Resources::Full, "launch"),
+            (Effect::Reprovision, Resources::Full, "release"),
+            (Effect::Live, Resources::Full, "-"),
         ] {
-            let (_, step) = before.replanned_meanwhile(OVER, footing, effect);
+            let (_, step) = before.replanned_meanwhile(OVER, resources, effect);
             assert_eq!(words(&step), word, "{name}, {effect:?}");
         }
     }
     let before = situation("stopping");
-    let (mut world, _) = before.replanned_meanwhile(Fate::Lives, Footing::Whole, Effect::Relaunch);
+    let (mut world, _) = before.replanned_meanwhile(Fate::Lives, Resources::Full, Effect::Relaunch);
     let launch = world.launch();
-    assert_eq!(words(&world.tell(Event::Emptied { launch })), "release");
+    assert_eq!(words(&world.handle(Event::Emptied { launch })), "release");
     assert_eq!(world.view().want, Want::Down);
 }

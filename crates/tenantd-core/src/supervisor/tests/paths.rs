@@ -23,7 +23,7 @@ fn restarts_from_its_start_and_doubles_and_gives_up() {
     assert_eq!(world.view().until, Some(started + Duration::from_secs(3)));
     world.wait();
     let world = world.launched().ended(Exit::Status(1));
-    assert_eq!(world.view().state, StateWord::Held);
+    assert_eq!(world.view().state, StateWord::Failed);
     assert_eq!(
         world.view().why.unwrap().to_string(),
         "exited with status 1"
@@ -57,12 +57,12 @@ fn a_healthy_launch_restarts_at_once_and_clears_the_strikes() {
 #[test]
 fn a_hurry_ends_each_grace_now_and_later() {
     let mut world = situation("stopping");
-    assert_eq!(word(&world.tell(Event::Hurry).actions[0]), "kill");
-    assert_eq!(world.tell(Event::Hurry), Step::default());
+    assert_eq!(word(&world.handle(Event::Hurry).actions[0]), "kill");
+    assert_eq!(world.handle(Event::Hurry), Step::default());
     let mut world = situation("launching, unwanted");
-    assert_eq!(world.tell(Event::Hurry), Step::default());
+    assert_eq!(world.handle(Event::Hurry), Step::default());
     let launch = world.launch();
-    let step = world.tell(Event::Launched { launch });
+    let step = world.handle(Event::Launched { launch });
     assert_eq!(step.actions.iter().map(word).collect::<Vec<_>>(), ["kill"]);
 }
 
@@ -75,14 +75,14 @@ fn a_new_policy_counts_from_the_next_decision_on() {
         grace: Duration::from_secs(77),
         ..policy()
     };
-    let step = world.tell(Event::Planned {
+    let step = world.handle(Event::Planned {
         tenant,
         policy: policy.into(),
         found: None,
     });
     assert_eq!(step, Step::default());
     let stopped_at = world.now;
-    let mut world = world.asked(crate::supervisor::event::Verb::Stop);
+    let mut world = world.requested(crate::supervisor::event::Verb::Stop);
     world.wait();
     assert_eq!(world.now, stopped_at + Duration::from_secs(77));
 }
@@ -96,7 +96,7 @@ fn the_restart_policy_decides_by_the_exit() {
         (OnFailure, Exit::Status(3), StateWord::Waiting, Want::Up),
         (OnFailure, Exit::Unknown, StateWord::Waiting, Want::Up),
         (Never, Exit::Status(0), StateWord::Releasing, Want::Down),
-        (Never, Exit::Signal(9), StateWord::Held, Want::Up),
+        (Never, Exit::Signal(9), StateWord::Failed, Want::Up),
     ] {
         let restart = RestartPolicy {
             when,
@@ -122,7 +122,7 @@ fn readiness_has_a_limit_and_sticks() {
     let mut world = slow().provisioned().launched();
     assert_eq!(world.view().ready, Some(false));
     let launch = world.launch();
-    let step = world.tell(Event::Ready { launch });
+    let step = world.handle(Event::Ready { launch });
     assert_eq!(step.transitions[0].cause, Cause::Ready);
     assert_eq!(world.view().ready, Some(true));
     assert_eq!(world.supervisor.next_deadline(), None);
@@ -135,7 +135,7 @@ fn readiness_has_a_limit_and_sticks() {
         "cannot see the program ready at port 80: it accepted no connection within 20 s"
     );
     let launch = world.launch();
-    assert_eq!(world.tell(Event::Ready { launch }), Step::default());
+    assert_eq!(world.handle(Event::Ready { launch }), Step::default());
     let world = world.ended(Exit::Status(0));
     // A success by its status, and yet a strike; its delay has passed long since.
     assert_eq!(world.view().state, StateWord::Launching);
@@ -159,13 +159,13 @@ fn a_program_may_leave_its_first_process_only_if_it_says_so() {
         .provisioned()
         .launched();
         let launch = world.launch();
-        let step = world.tell(Event::Exited {
+        let step = world.handle(Event::Exited {
             launch,
             exit,
             others: true,
         });
         let state = world.view().state;
-        world.tell(Event::Emptied { launch });
+        world.handle(Event::Emptied { launch });
         assert_eq!(world.view().state, StateWord::Waiting);
         (step.actions.iter().map(word).collect::<Vec<_>>(), state)
     };
@@ -184,7 +184,7 @@ fn a_program_may_leave_its_first_process_only_if_it_says_so() {
 fn a_stop_is_asked_then_enforced_then_reported() {
     let mut world = situation("stopping");
     let (launch, exit) = (world.launch(), Exit::Signal(15));
-    let step = world.tell(Event::Exited {
+    let step = world.handle(Event::Exited {
         launch,
         exit,
         others: true,
@@ -203,7 +203,7 @@ fn a_stop_is_asked_then_enforced_then_reported() {
         assert_eq!(word(&world.wait().actions[0]), "kill");
     }
     assert_eq!(world.supervisor.next_deadline(), None);
-    let step = world.tell(Event::Emptied { launch });
+    let step = world.handle(Event::Emptied { launch });
     assert_eq!(word(&step.actions[0]), "release");
 }
 
@@ -216,13 +216,13 @@ fn a_release_is_tried_again_and_then_left_to_the_operator() {
     }
     assert_eq!(world.supervisor.next_deadline(), None);
     assert!(!world.supervisor.is_finished());
-    world.tell(Event::Shutdown);
+    world.handle(Event::Shutdown);
     assert!(
         !world.supervisor.is_finished(),
         "a shutdown tries once more"
     );
     let tenant = world.name();
-    world.tell(Event::Released { tenant });
+    world.handle(Event::Released { tenant });
     assert!(world.supervisor.is_finished());
 }
 
@@ -241,7 +241,7 @@ fn what_does_not_fit_changes_nothing() {
         Event::Released { tenant },
     ] {
         let before = world.view();
-        assert_eq!(world.tell(event), Step::default());
+        assert_eq!(world.handle(event), Step::default());
         assert_eq!(world.view(), before);
     }
 }

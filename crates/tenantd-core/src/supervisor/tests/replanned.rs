@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::plan::effect::Effect;
-use crate::supervisor::backoff::Strikes;
+use crate::supervisor::backoff::FailureCount;
 
 impl World {
     pub(super) fn replanned(&mut self, effect: Effect) -> Vec<Action> {
@@ -19,7 +19,7 @@ impl World {
             effect,
             apply,
         };
-        self.tell(event).actions
+        self.handle(event).actions
     }
 
     pub(super) fn up() -> Self {
@@ -28,7 +28,7 @@ impl World {
 
     pub(super) fn emptied(&mut self) -> Vec<Action> {
         let launch = self.launch();
-        self.tell(Event::Emptied { launch }).actions
+        self.handle(Event::Emptied { launch }).actions
     }
 }
 
@@ -41,7 +41,7 @@ fn a_live_change_touches_nothing() {
 }
 
 #[test]
-fn a_relaunch_keeps_the_network_and_a_renewal_does_not() {
+fn a_relaunch_keeps_the_network_and_a_reprovision_does_not() {
     let mut world = World::up();
     let first = world.launch();
     assert!(matches!(
@@ -51,18 +51,18 @@ fn a_relaunch_keeps_the_network_and_a_renewal_does_not() {
     assert!(matches!(world.emptied()[..], [Action::Launch { .. }]));
 
     let mut world = World::up();
-    world.replanned(Effect::Renew);
+    world.replanned(Effect::Reprovision);
     assert!(matches!(world.emptied()[..], [Action::Release { .. }]));
     let tenant = world.name();
-    let released = world.tell(Event::Released { tenant });
+    let released = world.handle(Event::Released { tenant });
     assert!(matches!(released.actions[..], [Action::Provision { .. }]));
 }
 
 #[test]
-fn what_was_given_up_is_tried_anew_unless_the_change_is_live() {
-    let mut world = World::new(policy()).held();
+fn what_was_given_up_is_tried_again_unless_the_change_is_live() {
+    let mut world = World::new(policy()).failed();
     assert_eq!(world.replanned(Effect::Live), []);
-    assert_eq!(world.view().state, StateWord::Held);
+    assert_eq!(world.view().state, StateWord::Failed);
     assert!(matches!(
         world.replanned(Effect::Relaunch)[..],
         [Action::Provision { .. }]
@@ -71,11 +71,11 @@ fn what_was_given_up_is_tried_anew_unless_the_change_is_live() {
 
 #[test]
 fn what_an_operator_wants_stays() {
-    let mut world = World::up().asked(Verb::Stop);
-    assert_eq!(world.replanned(Effect::Renew), []);
+    let mut world = World::up().requested(Verb::Stop);
+    assert_eq!(world.replanned(Effect::Reprovision), []);
     assert!(matches!(world.emptied()[..], [Action::Release { .. }]));
     let tenant = world.name();
-    assert_eq!(world.tell(Event::Released { tenant }).actions, []);
+    assert_eq!(world.handle(Event::Released { tenant }).actions, []);
     assert_eq!(world.view().state, StateWord::Down);
     assert_eq!(world.replanned(Effect::Relaunch), []);
     assert_eq!(world.view().want, Want::Down);
@@ -89,31 +89,31 @@ fn a_removed_tenant_ends_and_is_forgotten() {
         tenant: tenant.clone(),
     };
     assert!(matches!(
-        world.tell(removed).actions[..],
+        world.handle(removed).actions[..],
         [Action::Terminate { .. }]
     ));
-    let (answer, actions) = world.ask(Verb::Start);
+    let (answer, actions) = world.submit(Verb::Start);
     assert!(matches!(answer, Answer::Refused { .. }), "{answer:?}");
     assert_eq!(actions, []);
     world.emptied();
-    let released = world.tell(Event::Released {
+    let released = world.handle(Event::Released {
         tenant: tenant.clone(),
     });
-    let forget = Action::Forget {
+    let remove = Action::Remove {
         tenant: tenant.clone(),
     };
-    assert_eq!(released.actions, [forget]);
+    assert_eq!(released.actions, [remove]);
     assert!(world.supervisor.tenant(&tenant).is_none());
 }
 
 #[test]
 fn what_went_wrong_with_one_that_left_is_not_remembered() {
     let mut world = situation("waiting");
-    let strikes = |world: &World| world.supervisor.memory(&world.name()).unwrap().strikes;
-    assert_ne!(strikes(&world), Strikes::default());
+    let strikes = |world: &World| world.supervisor.checkpoint(&world.name()).unwrap().strikes;
+    assert_ne!(strikes(&world), FailureCount::default());
     let tenant = world.name();
-    world.tell(Event::Removed { tenant });
-    assert_eq!(strikes(&world), Strikes::default());
+    world.handle(Event::Removed { tenant });
+    assert_eq!(strikes(&world), FailureCount::default());
 }
 
 #[test]
@@ -124,8 +124,8 @@ fn who_takes_what_another_holds_awaits_it_and_can_be_stopped_meanwhile() {
         tenant: taker.clone(),
         others: vec![holder.clone()],
     };
-    world.tell(awaits);
-    world.tell(Event::Removed {
+    world.handle(awaits);
+    world.handle(Event::Removed {
         tenant: holder.clone(),
     });
     let planned = Event::Planned {
@@ -133,43 +133,43 @@ fn who_takes_what_another_holds_awaits_it_and_can_be_stopped_meanwhile() {
         policy: policy().into(),
         found: None,
     };
-    assert_eq!(world.tell(planned).actions, []);
+    assert_eq!(world.handle(planned).actions, []);
     let state = |world: &World| world.supervisor.tenant(&taker).unwrap().state;
     assert_eq!(state(&world), StateWord::Provisioning);
-    let ask = |world: &mut World, verb| {
+    let submit = |world: &mut World, verb| {
         world.request(taker.clone(), verb);
     };
-    ask(&mut world, Verb::Stop);
+    submit(&mut world, Verb::Stop);
     assert_eq!(state(&world), StateWord::Down);
-    ask(&mut world, Verb::Start);
+    submit(&mut world, Verb::Start);
     assert_eq!(state(&world), StateWord::Provisioning);
     world.emptied();
-    let released = world.tell(Event::Released {
+    let released = world.handle(Event::Released {
         tenant: holder.clone(),
     });
     let provision = Action::Provision {
         tenant: taker.clone(),
     };
-    let forget = Action::Forget { tenant: holder };
-    assert_eq!(released.actions, [provision, forget]);
+    let remove = Action::Remove { tenant: holder };
+    assert_eq!(released.actions, [provision, remove]);
 }
 
 #[test]
 fn a_provision_by_an_old_plan_that_fails_lets_go_of_what_it_took() {
     let mut world = World::new(policy());
     let (holder, taker): (TenantName, TenantName) = (world.name(), "beta".parse().unwrap());
-    world.tell(Event::Awaits {
+    world.handle(Event::Awaits {
         tenant: taker.clone(),
         others: vec![holder.clone()],
     });
-    world.replanned(Effect::Renew);
+    world.replanned(Effect::Reprovision);
     let planned = Event::Planned {
         tenant: taker.clone(),
         policy: policy().into(),
         found: None,
     };
-    assert_eq!(world.tell(planned).actions, []);
-    let failed = world.tell(Event::ProvisionFailed {
+    assert_eq!(world.handle(planned).actions, []);
+    let failed = world.handle(Event::ProvisionFailed {
         tenant: holder.clone(),
         why: why(Stage::Netns),
     });

@@ -1,0 +1,393 @@
+//! Where the loop has its work done: each provision, launch and release is a task of its own, so
+//! that a slow one holds up no other. What comes of it goes to the loop as a [`Report`]. Nothing
+//! here reads or writes the inventory, and nothing here decides.
+
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::Rlimit;
+use tokio::task::{spawn_blocking, spawn_local};
+
+use tenantd_api::wire::LogPlace;
+use tenantd_core::name::{AppName, TenantName};
+use tenantd_core::plan::model::TenantPlan;
+use tenantd_core::stage::{Failure, Stage};
+use tenantd_core::supervisor::event::LaunchId;
+use tenantd_host::cgroup::{Leaf, Tree, Watch};
+use tenantd_host::crash;
+use tenantd_host::netns::{self, ClosedNetns, Netns};
+use tenantd_host::network::Network;
+use tenantd_host::{datastore, fifo, limits, lock, process};
+
+use crate::executor::inventory::Provisioned;
+use crate::executor::report::{ReportKind, Reporter};
+use crate::executor::store;
+use crate::executor::under_way::UnderWay;
+use crate::logs::Logs;
+
+/// How often the processes of a network namespace are looked for once its first one has ended.
+/// Only where there is no cgroup to say so: each look walks all of `/proc`.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// How long the processes of a network namespace may take to die of SIGKILL.
+const KILL_LIMIT: Duration = Duration::from_secs(5);
+
+/// What all work on the host needs.
+pub(crate) struct Host {
+    pub(crate) app: AppName,
+    pub(crate) network: Network,
+    /// The cgroups; none where tenants are tracked by network namespace.
+    pub(crate) cgroups: Option<Cgroups>,
+    pub(crate) logs: Logs,
+    pub(crate) logs_go_to: LogPlace,
+    pub(crate) reporter: Reporter,
+    /// Who acts on the host at the moment.
+    pub(crate) under_way: UnderWay,
+    /// What a tenant may open, see [`tenantd_host::limits`].
+    pub(crate) descriptors: Rlimit,
+}
+
+/// The leaves of all tenants.
+pub(crate) struct Cgroups {
+    pub(crate) tree: Tree,
+    pub(crate) watch: Watch,
+}
+
+impl Host {
+    /// Tells the loop.
+    pub(crate) fn report(&self, tenant: &TenantName, kind: ReportKind) {
+        self.reporter.report(tenant, kind);
+    }
+
+    /// Makes what a tenant needs before it can be launched.
+    pub(crate) fn provision(self: &Rc<Self>, plan: &Arc<TenantPlan>) {
+        let (host, plan) = (Rc::clone(self), Arc::clone(plan));
+        let task = self.under_way.begin();
+        spawn_local(async move {
+            let _task = task;
+            let result = host.build(&plan).await;
+            host.report(&plan.name, ReportKind::Provisioned(result));
+            crash::point("provision: reported", plan.name.as_str());
+        });
+    }
+
+    async fn build(&self, plan: &Arc<TenantPlan>) -> Result<Provisioned, Failure> {
+        let leaf = match &self.cgroups {
+            Some(cgroups) => Some(cgroups.leaf(&plan.name)?),
+            None => None,
+        };
+        crash::point("provision: leaf made", plan.name.as_str());
+        if let Err(why) = ready_datastore(plan).await {
+            // Pipes and link may be those of a launch that lives, and stay.
+            self.warn(plan, self.remove_leaf(plan, leaf.as_ref()));
+            return Err(why);
+        }
+        match self.make_resources(plan).await {
+            Ok((inode, netns)) => Ok(Provisioned {
+                inode,
+                netns: Some(netns),
+                leaf,
+                used: false,
+            }),
+            Err(why) => {
+                self.warn(plan, self.remove_resources(plan, leaf.as_ref()).await);
+                Err(why)
+            }
+        }
+    }
+
+    fn warn(&self, plan: &TenantPlan, failures: Vec<Failure>) {
+        for failure in failures {
+            tracing::warn!(tenant = %plan.name, "after a failed provision: {failure}");
+        }
+    }
+
+    async fn make_resources(&self, plan: &TenantPlan) -> Result<(u64, Arc<Netns>), Failure> {
+        let outlets = fifo::make(&self.app, &plan.name, plan.launch.identity.uid)?;
+        store::store_pipes(&plan.name, &outlets);
+        crash::point("provision: pipes made", plan.name.as_str());
+        self.logs
+            .add(&plan.name, outlets)
+            .map_err(|error| broken(Stage::Log, &plan.name, &error))?;
+        let netns = self.network.provision(plan.link.clone()).await?;
+        store::store_netns(&plan.name, netns.as_fd());
+        crash::point("provision: network made", plan.name.as_str());
+        self.give_name(&plan.name, &netns);
+        crash::point("provision: name given", plan.name.as_str());
+        Ok((netns.inode(), Arc::new(netns)))
+    }
+
+    /// Lets ip-netns(8) know a tenant by name. Where it cannot, nothing else is amiss.
+    pub(crate) fn give_name(&self, tenant: &TenantName, netns: &Netns) {
+        if let Err(error) = netns::name::give(&self.app, tenant, netns) {
+            let error = anyhow::Error::from(error);
+            tracing::warn!(%tenant, "{tenant}: ip-netns(8) will not know it: {error:#}");
+        }
+    }
+
+    /// Takes away log and cgroup; goes on past what fails.
+    async fn remove_resources(&self, plan: &TenantPlan, leaf: Option<&Leaf>) -> Vec<Failure> {
+        let mut failures = Vec::new();
+        failures.extend(take_name(&self.app, &plan.name).err());
+        crash::point("release: name taken", plan.name.as_str());
+        self.logs.remove(&plan.name).await;
+        store::unstore_pipes(&plan.name);
+        crash::point("release: logs closed", plan.name.as_str());
+        failures.extend(fifo::remove(&self.app, &plan.name).err());
+        crash::point("release: pipes removed", plan.name.as_str());
+        failures.extend(self.remove_leaf(plan, leaf));
+        crash::point("release: leaf removed", plan.name.as_str());
+        failures
+    }
+
+    fn remove_leaf(&self, plan: &TenantPlan, leaf: Option<&Leaf>) -> Vec<Failure> {
+        let (Some(cgroups), Some(leaf)) = (&self.cgroups, leaf) else {
+            return Vec::new();
+        };
+        let results = [cgroups.watch.remove(&plan.name), leaf.remove()];
+        results.into_iter().filter_map(Result::err).collect()
+    }
+
+    /// What lives of a launch that an earlier supervisor made and this one could not adopt, of a
+    /// tenant that it has not provisioned; or why that cannot be told. Costs one look at the tenant's
+    /// folder where there was none.
+    pub(crate) fn not_adopted(&self, plan: &TenantPlan) -> Option<String> {
+        if !fifo::folder(&self.app, &plan.name).exists() {
+            return None;
+        }
+        let Some(cgroups) = &self.cgroups else {
+            return unlocked(plan).err().map(|failure| failure.to_string());
+        };
+        let leaf = cgroups.tree.found(&plan.name)?;
+        let pids = match leaf.pids() {
+            Ok(pids) if pids.is_empty() => return None,
+            Ok(pids) => pids,
+            Err(failure) => return Some(failure.to_string()),
+        };
+        let (pids, place) = (process::name_some(&pids), leaf.path().display());
+        Some(format!(
+            "an earlier launch lives in {place} ({pids}): end it, for example with kill(1)"
+        ))
+    }
+
+    /// Takes away what an earlier supervisor left of a tenant that this one never provisioned,
+    /// once it is proved that nothing lives there any more.
+    pub(crate) async fn remove_tenant_residue(
+        &self,
+        plan: &Arc<TenantPlan>,
+    ) -> Result<(), Failure> {
+        if !fifo::folder(&self.app, &plan.name).exists() {
+            return Ok(());
+        }
+        let tree = self.cgroups.as_ref().map(|cgroups| &cgroups.tree);
+        let leaf = tree.and_then(|tree| tree.found(&plan.name));
+        nobody_left(plan, leaf.as_ref()).await?;
+        let failures = self.remove_resources(plan, leaf.as_ref()).await;
+        failures.into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// Takes away what a provision made, once it is proved that nothing lives there any more.
+    pub(crate) fn release(self: &Rc<Self>, plan: &Arc<TenantPlan>, provisioned: Provisioned) {
+        let (host, plan) = (Rc::clone(self), Arc::clone(plan));
+        let task = self.under_way.begin();
+        spawn_local(async move {
+            let _task = task;
+            let result = host.deprovision(&plan, provisioned).await;
+            host.report(&plan.name, ReportKind::Released(result));
+            crash::point("release: reported", plan.name.as_str());
+        });
+    }
+
+    async fn deprovision(
+        &self,
+        plan: &Arc<TenantPlan>,
+        mut provisioned: Provisioned,
+    ) -> Result<(), (Failure, Provisioned)> {
+        if let Err(why) = nobody_left(plan, provisioned.leaf.as_ref()).await {
+            return Err((why, provisioned));
+        }
+        crash::point("release: nobody left", plan.name.as_str());
+        // The kernel destroys the namespace, and with it the link, when its last holder lets go.
+        store::unstore_netns(&plan.name);
+        provisioned.netns = None;
+        crash::point("release: namespace let go", plan.name.as_str());
+        let closed = ClosedNetns::from_inode(provisioned.inode);
+        if let Err(why) = self.network.release(plan.link.clone(), closed).await {
+            return Err((why, provisioned));
+        }
+        crash::point("release: network gone", plan.name.as_str());
+        match self
+            .remove_resources(plan, provisioned.leaf.as_ref())
+            .await
+            .into_iter()
+            .next()
+        {
+            None => Ok(()),
+            Some(why) => Err((why, provisioned)),
+        }
+    }
+
+    /// Sets on what runs of a tenant all that its plan says and that needs no other launch.
+    pub(crate) fn apply(
+        self: &Rc<Self>,
+        plan: &Arc<TenantPlan>,
+        provisioned: &Provisioned,
+        launch: LaunchId,
+    ) {
+        let (host, plan, provisioned) = (Rc::clone(self), Arc::clone(plan), provisioned.clone());
+        let under_way = self.under_way.begin();
+        spawn_local(async move {
+            let tenant = plan.name.clone();
+            let descriptors = host.descriptors;
+            let applied = blocking(move || {
+                let target = limits::Target {
+                    leaf: provisioned.leaf.as_ref(),
+                    netns: provisioned.inode,
+                    label: plan.name.as_str(),
+                };
+                limits::apply(target, &plan.launch.limits, descriptors)
+            })
+            .await;
+            crash::point("apply: applied", tenant.as_str());
+            host.report(&tenant, ReportKind::Applied(launch, applied));
+            drop(under_way);
+        });
+    }
+
+    /// Says when no process is left in a network namespace: what a cgroup would tell by itself.
+    pub(crate) fn watch_netns(&self, tenant: &TenantName, inode: u64) {
+        let (reporter, tenant) = (self.reporter.clone(), tenant.clone());
+        spawn_local(async move {
+            loop {
+                match spawn_blocking(move || process::in_netns(inode)).await {
+                    Ok(Ok(pids)) if pids.is_empty() => break,
+                    Ok(Ok(_)) | Err(_) => tokio::time::sleep(LOOK_AGAIN).await,
+                    Ok(Err(error)) => {
+                        let failure = broken(Stage::End, &tenant, &error);
+                        return reporter.report(&tenant, ReportKind::EndFailed(failure));
+                    }
+                }
+            }
+            reporter.report(&tenant, ReportKind::CgroupChanged);
+        });
+    }
+
+    /// Kills every process of a tenant.
+    pub(crate) fn kill(&self, tenant: &TenantName, provisioned: &Provisioned) {
+        if let Some(leaf) = &provisioned.leaf {
+            if let Err(failure) = leaf.kill() {
+                self.report(tenant, ReportKind::EndFailed(failure));
+            }
+            crash::point("stop: killed", tenant.as_str());
+            return;
+        }
+        let (reporter, tenant) = (self.reporter.clone(), tenant.clone());
+        let inode = provisioned.inode;
+        spawn_local(async move {
+            let killed = blocking(move || process::kill_netns(inode, KILL_LIMIT)).await;
+            // A watch that failed no longer tells that nobody is left.
+            let kind = killed.map_or_else(ReportKind::EndFailed, |()| ReportKind::CgroupChanged);
+            reporter.report(&tenant, kind);
+        });
+    }
+}
+
+impl Cgroups {
+    /// Makes a leaf that an earlier launch was in fit for the next one.
+    pub(crate) fn recreate(&self, leaf: &Leaf) -> Result<(), Failure> {
+        leaf.recreate()?;
+        crash::point("launch: leaf recreated", leaf.path());
+        self.watch.add(leaf)
+    }
+
+    pub(crate) fn leaf(&self, tenant: &TenantName) -> Result<Leaf, Failure> {
+        let leaf = self.tree.leaf(tenant)?;
+        match self.watch.add(&leaf) {
+            Ok(()) => Ok(leaf),
+            Err(why) => {
+                if let Err(failure) = leaf.remove() {
+                    tracing::warn!(%tenant, "after a failed provision: {failure}");
+                }
+                Err(why)
+            }
+        }
+    }
+}
+
+/// Takes a tenant's name for ip-netns(8) away, unless it is somebody else's.
+pub(crate) fn take_name(app: &AppName, tenant: &TenantName) -> Result<(), Failure> {
+    let failed = |error| {
+        let path = netns::name::path(app, tenant).display().to_string();
+        let why = format!("{:#}", anyhow::Error::from(error));
+        Failure::detail(Stage::Release, path, why)
+    };
+    netns::name::take(app, tenant).map(drop).map_err(failed)
+}
+
+/// Makes the datastore if it is not there, and proves that no launch uses it. Whatever else has
+/// the tenant's marks belongs to nobody then.
+async fn ready_datastore(plan: &Arc<TenantPlan>) -> Result<(), Failure> {
+    let plan = Arc::clone(plan);
+    blocking(move || {
+        let datastore = datastore::ensure(&plan.datastore)?;
+        crash::point("provision: datastore made", plan.name.as_str());
+        lock::remove_unused(datastore.as_fd(), &plan.datastore.source)?;
+        crash::point("provision: lock proved", plan.name.as_str());
+        Ok(())
+    })
+    .await
+}
+
+/// Proves that no process of a tenant is left: its cgroup is empty, and nobody holds the lock of
+/// its datastore. (That nobody is in its network namespace is proved by its link, which goes with
+/// the namespace.)
+async fn nobody_left(plan: &Arc<TenantPlan>, leaf: Option<&Leaf>) -> Result<(), Failure> {
+    if let Some(leaf) = leaf
+        && leaf.is_populated()?
+    {
+        let pids = process::name_some(&leaf.pids()?);
+        let object = format!("in {}", leaf.path().display());
+        return Err(Failure::detail(
+            Stage::End,
+            object,
+            format!("still alive: {pids}"),
+        ));
+    }
+    let plan = Arc::clone(plan);
+    blocking(move || unlocked(&plan)).await
+}
+
+/// Proves that nobody holds the lock of a tenant's datastore.
+fn unlocked(plan: &TenantPlan) -> Result<(), Failure> {
+    let path = &plan.datastore.source;
+    match datastore::open(path) {
+        Ok(datastore) => lock::remove_unused(datastore.as_fd(), path),
+        // A datastore that was taken away cannot be in use under this name.
+        Err(rustix::io::Errno::NOENT) => Ok(()),
+        Err(errno) => Err(Failure::errno(
+            Stage::Lock,
+            path.display().to_string(),
+            errno.raw_os_error(),
+        )),
+    }
+}
+
+/// Does something that may block on a thread made for it.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    match spawn_blocking(work).await {
+        Ok(result) => result,
+        // It is never cancelled, so it panicked: that is a mistake of ours, to be seen as one.
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+pub(crate) fn broken(stage: Stage, tenant: &TenantName, error: &std::io::Error) -> Failure {
+    match error.raw_os_error() {
+        Some(errno) => Failure::errno(stage, format!("of {tenant}"), errno),
+        None => Failure::detail(stage, format!("of {tenant}"), error.to_string()),
+    }
+}

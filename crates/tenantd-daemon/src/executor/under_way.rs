@@ -1,0 +1,60 @@
+//! What is under way on the host: each task that makes something there or takes it away is counted
+//! for as long as it lives. The supervisor ends, or executes another program, once none is left.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+/// How many tasks are under way. Clones count together.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct UnderWay(Rc<Cell<usize>>);
+
+/// One task, from [`UnderWay::begin`] until this is dropped.
+#[derive(Debug)]
+#[must_use = "it ends at once without it"]
+pub(crate) struct Task(Rc<Cell<usize>>);
+
+impl UnderWay {
+    /// Counts one more.
+    pub(crate) fn begin(&self) -> Task {
+        self.0.set(self.0.get() + 1);
+        Task(Rc::clone(&self.0))
+    }
+
+    /// Whether none is left.
+    pub(crate) fn is_none(&self) -> bool {
+        self.0.get() == 0
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_counts_until_it_ends_also_where_it_is_cancelled() {
+        let under_way = UnderWay::default();
+        assert!(under_way.is_none());
+        let (ends, cancelled) = (under_way.begin(), under_way.begin());
+        let local = tokio::task::LocalSet::new();
+        local
+            .run_until(async {
+                let ending = tokio::task::spawn_local(async move { drop(ends) });
+                let waits = tokio::task::spawn_local(async move {
+                    let _cancelled = cancelled;
+                    std::future::pending::<()>().await;
+                });
+                ending.await.unwrap();
+                assert!(!under_way.is_none());
+                waits.abort();
+                waits.await.unwrap_err();
+            })
+            .await;
+        assert!(under_way.is_none());
+    }
+}

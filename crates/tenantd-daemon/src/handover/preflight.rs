@@ -1,0 +1,161 @@
+//! The preflight of another program: would it serve in our place? It is started as a child with the
+//! variable [`VARIABLE`], does everything short of acting, says its version, and ends.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
+
+use tenantd_core::name::AppName;
+use tenantd_host::crash;
+use tenantd_host::inherited;
+
+use crate::handover::upgrade::VERSION;
+use crate::state_file::slots::SlotFile;
+
+/// The variable by which a program knows that it is only tried.
+pub const VARIABLE: &str = "TENANTD_TRIAL";
+
+/// How long a preflight may take.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// What a program says of itself that would serve.
+#[derive(Debug, Serialize, Deserialize)]
+struct Verdict {
+    app: AppName,
+    version: String,
+}
+
+/// Tries this very program, as the one that serves now asked: reads what an earlier supervisor
+/// wrote down, and gives what is to be printed.
+///
+/// # Errors
+/// When the state file is of a form that this program does not know.
+pub fn answer(app: &AppName) -> anyhow::Result<String> {
+    SlotFile::look(app)?;
+    let verdict = Verdict {
+        app: app.clone(),
+        version: VERSION.to_owned(),
+    };
+    Ok(serde_json::to_string(&verdict)?)
+}
+
+/// Tries a program, and gives its version, or why it would not serve.
+pub(crate) fn begin(app: AppName, program: PathBuf) -> oneshot::Receiver<Result<String, String>> {
+    let (say, verdict) = oneshot::channel();
+    spawn_blocking(move || {
+        let said = run(&program).and_then(|said| judge(&said, &app));
+        let _ended = say.send(said.map_err(|why| format!("{}: {why}", program.display())));
+    });
+    verdict
+}
+
+/// Runs it, and gives what it printed.
+fn run(program: &Path) -> Result<String, String> {
+    let mut command = Command::new(program);
+    command
+        .args(std::env::args_os().skip(1))
+        .env(VARIABLE, "1")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let ours = [
+        inherited::TABLE,
+        "NOTIFY_SOCKET",
+        "WATCHDOG_USEC",
+        "LISTEN_PID",
+        "LISTEN_FDS",
+    ];
+    for name in ours {
+        command.env_remove(name);
+    }
+    let mut child = command
+        .spawn()
+        .map_err(|error| format!("it cannot be executed: {error}"))?;
+    crash::point("upgrade: in preflight", "");
+    let in_time = ends(&child);
+    if !in_time {
+        // It may have ended just now, which is as good.
+        let _ended = child.kill();
+    }
+    let status = child
+        .wait()
+        .map_err(|error| format!("it cannot be waited for: {error}"))?;
+    if !in_time {
+        return Err(format!(
+            "its preflight did not end within {} s",
+            LIMIT.as_secs()
+        ));
+    }
+    let (out, err) = (read(child.stdout.take()), read(child.stderr.take()));
+    if status.success() {
+        return Ok(out);
+    }
+    match err.trim() {
+        "" => Err(format!(
+            "its preflight ended with {status} and without a word"
+        )),
+        words => Err(format!("it would not serve ({status}): {words}")),
+    }
+}
+
+/// Whether a child ends in time. What it prints fits into its pipes, or it does not.
+fn ends(child: &Child) -> bool {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let process = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+    let (Some(process), Ok(limit)) = (process, Timespec::try_from(LIMIT)) else {
+        return false;
+    };
+    let mut wanted = [PollFd::new(&process, PollFlags::IN)];
+    poll(&mut wanted, Some(&limit)).is_ok_and(|ready| ready > 0)
+}
+
+/// What is in a pipe whose writer has ended.
+fn read(pipe: Option<impl Read>) -> String {
+    let mut bytes = Vec::new();
+    if let Some(mut pipe) = pipe {
+        // What cannot be read is not there; the exit status says the rest.
+        let _partly = pipe.read_to_end(&mut bytes);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn judge(said: &str, app: &AppName) -> Result<String, String> {
+    match serde_json::from_str::<Verdict>(said) {
+        Ok(verdict) if verdict.app == *app => Ok(verdict.version),
+        Ok(verdict) => Err(format!(
+            "its manifest is now for the application {}",
+            verdict.app
+        )),
+        Err(_) => Err("it is no tenantd that can take over: it did not say its version".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_program_for_the_same_application_takes_over() {
+        let app: AppName = "wiki".parse().unwrap();
+        let said = r#"{"app":"wiki","version":"9.1.0"}"#;
+        assert_eq!(judge(said, &app).unwrap(), "9.1.0");
+        let other = judge(said, &"shop".parse().unwrap()).unwrap_err();
+        assert!(other.contains("for the application wiki"), "{other}");
+        assert!(judge("", &app).is_err());
+    }
+
+    #[test]
+    fn a_program_that_says_nothing_or_cannot_be_executed_is_refused() {
+        let nothing = run(Path::new("/bin/false")).unwrap_err();
+        assert!(nothing.contains("without a word"), "{nothing}");
+        let none = run(Path::new("/nonexistent")).unwrap_err();
+        assert!(none.contains("cannot be executed"), "{none}");
+    }
+}

@@ -1,0 +1,177 @@
+//! The supervisor's own output, written by a thread of its own: whoever reads it may stop reading
+//! (a terminal on hold, a full pipe), and the loop must not stop with them.
+//!
+//! What waits is bounded; what does not fit any more is counted and told, never waited for. The
+//! thread sleeps while there is nothing to write.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::Write;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How many bytes may wait: four full pipes.
+const WAITING_MAX: usize = 256 * 1024;
+
+/// A way out that never blocks the one who writes. Clones share it.
+#[derive(Debug, Clone)]
+pub(super) struct NonblockingWriter {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: Vec<u8>,
+    /// How many lines of whom did not fit, with where else they are.
+    missed: BTreeMap<String, (u64, String)>,
+    writing: bool,
+}
+
+impl NonblockingWriter {
+    /// Starts the thread that writes to `out`.
+    ///
+    /// # Errors
+    /// What pthread_create(3) reports.
+    pub(super) fn start(name: &str, out: impl Write + Send + 'static) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let theirs = Arc::clone(&shared);
+        std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || theirs.write_all_to(out))?;
+        Ok(Self { shared })
+    }
+
+    /// Puts `lines` lines in the queue, or counts them as missed where they do not fit. `source`
+    /// they are and where `else` they can be read is told once there is room again.
+    pub(super) fn push(&self, bytes: &[u8], lines: u64, source: &str, elsewhere: &str) {
+        let mut queue = self.shared.lock();
+        if queue.waiting.len() + bytes.len() <= WAITING_MAX {
+            queue.waiting.extend_from_slice(bytes);
+        } else if let Some((count, _)) = queue.missed.get_mut(source) {
+            *count += lines;
+        } else {
+            let missed = (lines, elsewhere.to_owned());
+            queue.missed.insert(source.to_owned(), missed);
+        }
+        self.shared.changed.notify_all();
+    }
+
+    /// Waits until everything has been written, but no longer than `limit`: the last words before
+    /// an exit. Blocks; nothing else may be going on.
+    pub(super) fn flush(&self, limit: Duration) {
+        let queue = self.shared.lock();
+        let is_busy = |queue: &mut Queue| queue.writing || !queue.is_empty();
+        drop(
+            self.shared
+                .changed
+                .wait_timeout_while(queue, limit, is_busy),
+        );
+    }
+}
+
+impl Queue {
+    fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.missed.is_empty()
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_all_to(&self, mut out: impl Write) {
+        let mut queue = self.lock();
+        loop {
+            queue.writing = false;
+            self.changed.notify_all();
+            queue = self
+                .changed
+                .wait_while(queue, |queue| queue.is_empty())
+                .unwrap_or_else(PoisonError::into_inner);
+            queue.writing = true;
+            let mut bytes = std::mem::take(&mut queue.waiting);
+            let missed = std::mem::take(&mut queue.missed);
+            drop(queue);
+            bytes.extend(notice(&missed).into_bytes());
+            // Whoever read our output may be gone for good; there is nobody left to tell.
+            let _ = out.write_all(&bytes).and_then(|()| out.flush());
+            queue = self.lock();
+        }
+    }
+}
+
+fn notice(missed: &BTreeMap<String, (u64, String)>) -> String {
+    let mut text = String::new();
+    for (source, (count, elsewhere)) in missed {
+        // Writing into a String cannot fail.
+        let _ = writeln!(
+            text,
+            "{count} lines of {source} are not shown here{elsewhere}"
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use rustix::event::{PollFd, PollFlags, poll};
+
+    use super::*;
+
+    /// How many lines the reader knows of: those it has, and those it was told that it missed.
+    fn told(text: &[u8]) -> usize {
+        let lines = text.split_inclusive(|&byte| byte == b'\n');
+        lines
+            .filter(|line| line.ends_with(b"\n"))
+            .map(|line| match line.first() {
+                Some(b'x') => 1,
+                _ => {
+                    let line = std::str::from_utf8(line).unwrap();
+                    line.split(' ').next().unwrap().parse().unwrap()
+                }
+            })
+            .sum()
+    }
+
+    #[test]
+    fn a_reader_that_stops_stops_nobody_and_learns_what_it_missed() {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let out = NonblockingWriter::start("test", writer).unwrap();
+        let line = [[b'x'; 1023].as_slice(), b"\n"].concat();
+        // The pipe takes 64 KiB, the queue and the piece being written 256 KiB each.
+        let pushed = 2_000;
+        for _ in 0..pushed {
+            out.push(&line, 1, "acme", "; they are in acme.log");
+        }
+        let mut text = Vec::new();
+        while told(&text) < pushed {
+            let limit = rustix::event::Timespec::try_from(Duration::from_secs(10)).unwrap();
+            let mut fds = [PollFd::new(&reader, PollFlags::IN)];
+            assert!(poll(&mut fds, Some(&limit)).unwrap() > 0, "{}", told(&text));
+            let mut piece = [0; 4096];
+            let count = reader.read(&mut piece).unwrap();
+            text.extend_from_slice(&piece[..count]);
+        }
+        assert_eq!(told(&text), pushed);
+        // Where the thread came late to its first turn, lines that fitted come after the notice.
+        let text = String::from_utf8(text).unwrap();
+        let mut notices = text
+            .lines()
+            .filter(|line| !line.starts_with('x'))
+            .peekable();
+        assert!(notices.peek().is_some());
+        assert!(
+            notices.all(|notice| notice.ends_with(" are not shown here; they are in acme.log"))
+        );
+        out.flush(Duration::from_secs(10));
+    }
+}

@@ -1,0 +1,126 @@
+//! Orphans: tenants that an earlier supervisor ran and that are in the manifest no more. They are
+//! ended before anything is started, so that a new tenant can have their address and their data.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::{Instant, sleep};
+
+use tenantd_core::name::{AppName, TenantName};
+use tenantd_core::plan::model::Plan;
+use tenantd_core::stage::{Failure, Stage};
+use tenantd_host::cgroup::{Leaf, Tree};
+use tenantd_host::crash;
+use tenantd_host::network::residue::Marked;
+use tenantd_host::{fifo, process};
+
+use crate::executor::host::{blocking, take_name};
+use crate::recovery::Recovery;
+use crate::state_file::slots::Previous;
+
+/// From SIGTERM to SIGKILL. The stop signal and the grace of a tenant that is in no manifest are
+/// not known any more; 10 s are what a manifest says where it says nothing.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// From SIGKILL until they are given up.
+const KILL_LIMIT: Duration = Duration::from_secs(5);
+
+/// How often their cgroup is looked at meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+impl Recovery {
+    /// Ends every orphan and takes away what it left, but for its datastore. What could not be
+    /// ended is logged, and shows again when this supervisor ends.
+    pub(crate) async fn end_orphans(&self, previous: &Previous, plan: &Plan) {
+        let planned: BTreeSet<_> = plan.tenants.iter().map(|tenant| &tenant.name).collect();
+        let found = match fifo::tenants(&self.host.app) {
+            Ok(found) => found,
+            Err(failure) => return tracing::warn!("cannot look for orphans: {failure}"),
+        };
+        let orphans = found.iter().filter(|tenant| !planned.contains(tenant));
+        let tree = self.host.cgroups.as_ref().map(|cgroups| &cgroups.tree);
+        join_all(orphans.map(|tenant| async move {
+            match end(&self.host.app, tree, tenant, previous.netns_of(tenant)).await {
+                Ok(()) => {
+                    tracing::info!(%tenant, "{tenant}: is in the manifest no more, and was ended");
+                }
+                Err(failure) => tracing::warn!(%tenant, "{tenant}: {failure}"),
+            }
+        }))
+        .await;
+    }
+}
+
+/// Ends a tenant that no supervisor looks after, and takes away what it left, but for its datastore
+/// and its link, which goes with the last process. `netns` is the network namespace that it had.
+pub(crate) async fn end(
+    app: &AppName,
+    tree: Option<&Tree>,
+    tenant: &TenantName,
+    netns: Option<u64>,
+) -> Result<(), Failure> {
+    match (tree.and_then(|tree| tree.found(tenant)), netns) {
+        (Some(leaf), _) => end_leaf(&leaf).await?,
+        // Its supervisor had no cgroup for it, or one that only itself knew.
+        (None, Some(netns)) => end_netns(netns).await?,
+        (None, None) if tree.is_none() => has_no_link(app, tenant).await?,
+        (None, None) => {}
+    }
+    crash::point("orphan: ended", tenant.as_str());
+    take_name(app, tenant)?;
+    fifo::remove(app, tenant)
+}
+
+/// Proves that nothing lives of an orphan of which nothing is known: its link goes with its network
+/// namespace.
+async fn has_no_link(app: &AppName, tenant: &TenantName) -> Result<(), Failure> {
+    let app = app.clone();
+    let survey = blocking(move || crate::gc::look(&app)).await?;
+    let is_its = |link: &&Marked| link.tenant.as_ref() == Some(tenant);
+    let Some(link) = survey.ours.iter().find(is_its) else {
+        return Ok(());
+    };
+    let why = "nothing is written down of it, so that without a cgroup its processes cannot be \
+               told: it is left alone. End it, for example with kill(1), and start this again";
+    Err(Failure::detail(Stage::End, link.name.as_str(), why))
+}
+
+async fn end_leaf(leaf: &Leaf) -> Result<(), Failure> {
+    leaf.signal(libc::SIGTERM)?;
+    if !empties(leaf, GRACE).await? {
+        leaf.kill()?;
+        if !empties(leaf, KILL_LIMIT).await? {
+            let left = process::name_some(&leaf.pids()?);
+            let object = leaf.path().display().to_string();
+            return Err(Failure::detail(
+                Stage::End,
+                object,
+                format!("still alive: {left}"),
+            ));
+        }
+    }
+    leaf.remove()
+}
+
+/// Where no cgroup tells whose processes they are.
+async fn end_netns(inode: u64) -> Result<(), Failure> {
+    blocking(move || process::signal_netns(inode, libc::SIGTERM)).await?;
+    let limit = Instant::now() + GRACE;
+    let is_left = move || process::is_in_netns(inode);
+    while blocking(is_left).await? && Instant::now() < limit {
+        sleep(LOOK_AGAIN).await;
+    }
+    blocking(move || process::kill_netns(inode, KILL_LIMIT)).await
+}
+
+async fn empties(leaf: &Leaf, within: Duration) -> Result<bool, Failure> {
+    let limit = Instant::now() + within;
+    while leaf.is_populated()? {
+        if Instant::now() >= limit {
+            return Ok(false);
+        }
+        sleep(LOOK_AGAIN).await;
+    }
+    Ok(true)
+}

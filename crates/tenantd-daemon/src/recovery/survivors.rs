@@ -1,0 +1,300 @@
+//! Survivors: what an earlier supervisor left of a tenant, proved by the kernel.
+//!
+//! A launch that lives is proved to be what its record says (process number with start time,
+//! network namespace, cgroup) and then adopted: its namespace, pipes and cgroup are taken up as
+//! they are, and nothing of it is touched. What cannot be proved is not adopted: it is left alone,
+//! and is in the way of the next provision, which says so. Each tenant costs a few system calls,
+//! however many there are. What has no record is for [`evidence`](crate::recovery::unrecorded) to tell.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use tenantd_core::plan::model::TenantPlan;
+use tenantd_core::supervisor::checkpoint::{Checkpoint, Fate, Found, Resources};
+use tenantd_core::supervisor::event::{Exit, LaunchId};
+use tenantd_core::supervisor::view::StateWord;
+use tenantd_host::cgroup::Leaf;
+use tenantd_host::crash;
+use tenantd_host::launch::ready_fd::ReadyFd;
+use tenantd_host::netns::Netns;
+use tenantd_host::process::{self, Ended};
+use tenantd_host::{fifo, limits};
+
+use crate::clock;
+use crate::executor::exit;
+use crate::executor::inventory::{Process, Provisioned, Running};
+use crate::executor::launch::await_end;
+use crate::executor::report::ReportKind;
+use crate::executor::store;
+use crate::recovery::Recovery;
+use crate::state_file::record::{Made, ProcessKey, Record};
+
+/// What was found of a tenant, and by what it is.
+pub(crate) struct Survivor {
+    pub(crate) found: Found,
+    pub(crate) provisioned: Option<Provisioned>,
+    pub(crate) running: Option<Running>,
+    /// By what it was made, if not by today's plan.
+    pub(crate) made: Option<Made>,
+}
+
+impl Recovery {
+    /// What an earlier supervisor left of a tenant, if that is anything. What is in the way of
+    /// adopting it is logged, and shows again when the tenant is provisioned or released.
+    pub(crate) fn survivor(&self, plan: &TenantPlan, record: Option<Record>) -> Option<Survivor> {
+        let tenant = &plan.name;
+        let cannot = |error: &io::Error| {
+            tracing::warn!(%tenant, "{tenant}: what an earlier supervisor left cannot be adopted: {error}");
+        };
+        match self.find(plan, record.as_ref()) {
+            Ok(survivor) => survivor,
+            Err(error) => {
+                cannot(&error);
+                record.map(|record| self.ended(plan, Some(record), Exit::Unknown))
+            }
+        }
+    }
+
+    fn find(&self, plan: &TenantPlan, record: Option<&Record>) -> io::Result<Option<Survivor>> {
+        let tenant = &plan.name;
+        let leaf = self
+            .host
+            .cgroups
+            .as_ref()
+            .and_then(|c| c.tree.found(tenant));
+        let lives = match &leaf {
+            Some(leaf) => leaf.is_populated().map_err(io::Error::other)?,
+            None => false,
+        };
+        let Some(record) = record else {
+            if lives {
+                return Err(io::Error::other("nothing is written down of what lives"));
+            }
+            let any = leaf.is_some() || fifo::folder(&self.host.app, tenant).exists();
+            return Ok(any.then(|| self.ended(plan, None, Exit::Unknown)));
+        };
+        let first = match (record.process, &leaf) {
+            (Some(key), _) => open_process(key)?,
+            // Its supervisor died between its start and the record of it.
+            (None, Some(leaf)) if record.checkpoint.state() == StateWord::Launching => {
+                oldest(leaf)?
+            }
+            (None, _) => None,
+        };
+        let alive = match &first {
+            Some(first) => !process::is_over(&first.fd)?,
+            None => false,
+        };
+        if !lives && (self.host.cgroups.is_some() || !alive) {
+            let how = match &first {
+                // It has not been waited for yet, and still tells.
+                Some(first) => process::how_it_ended(&first.fd)?.map_or(Exit::Unknown, exit),
+                None => Exit::Unknown,
+            };
+            return self
+                .ended_inherited(plan, record, leaf.as_ref(), how)
+                .map(Some);
+        }
+        let first = first.filter(|_| alive);
+        self.adopt(plan, record, first, leaf).map(Some)
+    }
+
+    /// Takes up a launch that lives.
+    fn adopt(
+        &self,
+        plan: &TenantPlan,
+        record: &Record,
+        first: Option<Process>,
+        leaf: Option<Leaf>,
+    ) -> io::Result<Survivor> {
+        let tenant = &plan.name;
+        // Whoever lives knows the network namespace.
+        let anyone = match (&first, &leaf) {
+            (Some(first), _) => Some(first.pid),
+            (None, Some(leaf)) => oldest(leaf)?.map(|oldest| oldest.pid),
+            (None, None) => None,
+        };
+        let Some(anyone) = anyone else {
+            // The last of them ended just now.
+            return Ok(self.ended(plan, Some(record.clone()), Exit::Unknown));
+        };
+        let netns = Netns::from_fd(File::open(format!("/proc/{anyone}/ns/net"))?.into())?;
+        if record.netns != netns.inode() {
+            return Err(io::Error::other("its processes left its network namespace"));
+        }
+        if self.inherited_netns(tenant, netns.inode()).is_none() {
+            store::store_netns(tenant, netns.as_fd());
+        }
+        let Some(launch) = record.checkpoint.launch() else {
+            return Err(io::Error::other(
+                "no launch of it is recorded, and processes live in its cgroup",
+            ));
+        };
+        self.read_on(plan)?;
+        if let (Some(cgroups), Some(leaf)) = (&self.host.cgroups, &leaf) {
+            cgroups.watch.add(leaf).map_err(io::Error::other)?;
+        }
+        self.host.give_name(tenant, &netns);
+        crash::point("adopt: taken up", tenant.as_str());
+        let process = first.map(Rc::new);
+        self.watch_survivor(plan, launch, process.clone());
+        let (outdated, made) = record.outdated(plan).unzip();
+        Ok(Survivor {
+            found: Found {
+                checkpoint: record.checkpoint.clone(),
+                fate: Fate::Lives,
+                resources: Resources::Full,
+                outdated,
+                applied: self.is_applied(plan, leaf.as_ref()),
+            },
+            provisioned: Some(Provisioned {
+                inode: netns.inode(),
+                netns: Some(Arc::new(netns)),
+                leaf,
+                used: true,
+            }),
+            running: Some(Running {
+                launch,
+                process,
+                program: record.program,
+                executed: true,
+            }),
+            made,
+        })
+    }
+
+    /// Whether a launch that lives is proved to be as it is planned, in all that a live change sets.
+    fn is_applied(&self, plan: &TenantPlan, leaf: Option<&Leaf>) -> bool {
+        limits::is_applied(leaf, &plan.launch.limits).unwrap_or_else(|failure| {
+            tracing::warn!(tenant = %plan.name, "{failure}");
+            false
+        })
+    }
+
+    /// Nothing of it lives. Where its network namespace was handed down, it goes on as it was; and
+    /// what its program wrote last is read.
+    fn ended_inherited(
+        &self,
+        plan: &TenantPlan,
+        record: &Record,
+        leaf: Option<&Leaf>,
+        how: Exit,
+    ) -> io::Result<Survivor> {
+        let tenant = &plan.name;
+        let mut survivor = self.ended(plan, Some(record.clone()), how);
+        if !fifo::folder(&self.host.app, tenant).exists() {
+            return Ok(survivor);
+        }
+        self.read_on(plan)?;
+        let netns = self.inherited_netns(tenant, record.netns);
+        let (Some(netns), Some(provisioned)) = (netns, &mut survivor.provisioned) else {
+            return Ok(survivor);
+        };
+        if let Some(cgroups) = &self.host.cgroups {
+            // systemd removes what is empty below a unit that it starts again.
+            if leaf.is_none() {
+                provisioned.leaf = Some(cgroups.leaf(tenant).map_err(io::Error::other)?);
+            }
+            if let Some(leaf) = leaf {
+                cgroups.watch.add(leaf).map_err(io::Error::other)?;
+            }
+        }
+        provisioned.netns = Some(Arc::new(netns));
+        survivor.found.resources = Resources::Full;
+        Ok(survivor)
+    }
+
+    /// Reads a tenant's pipes from where the earlier supervisor stopped.
+    fn read_on(&self, plan: &TenantPlan) -> io::Result<()> {
+        let tenant = &plan.name;
+        let outlets = fifo::make(&self.host.app, tenant, plan.launch.identity.uid)
+            .map_err(io::Error::other)?;
+        self.inherit_pipes(tenant, &outlets);
+        self.host.logs.add(tenant, outlets)
+    }
+
+    /// Nothing of it lives; what is left is taken away or used again.
+    fn ended(&self, plan: &TenantPlan, record: Option<Record>, how: Exit) -> Survivor {
+        let tenant = &plan.name;
+        let leaf = self
+            .host
+            .cgroups
+            .as_ref()
+            .and_then(|c| c.tree.found(tenant));
+        let any = leaf.is_some() || fifo::folder(&self.host.app, tenant).exists();
+        let provisioned = any.then(|| Provisioned {
+            inode: record.as_ref().map_or(0, |record| record.netns),
+            netns: None,
+            leaf,
+            used: true,
+        });
+        let outdated = record.as_ref().and_then(|record| record.outdated(plan));
+        let (outdated, made) = outdated.unzip();
+        Survivor {
+            found: Found {
+                checkpoint: record.map_or_else(
+                    || Checkpoint::none(clock::now()),
+                    |record| record.checkpoint,
+                ),
+                fate: Fate::Over(how),
+                resources: match any {
+                    true => Resources::Partial,
+                    false => Resources::None,
+                },
+                outdated,
+                applied: true,
+            },
+            provisioned,
+            running: None,
+            made,
+        }
+    }
+
+    /// Reports the end of a first process that an earlier supervisor started; at once, if it ended
+    /// between the two, unless it was to leave the others behind.
+    fn watch_survivor(&self, plan: &TenantPlan, launch: LaunchId, process: Option<Rc<Process>>) {
+        match process {
+            Some(process) => await_end(&self.host.reporter, &plan.name, launch, process),
+            None if plan.policy.daemonizes => {}
+            None => self
+                .host
+                .report(&plan.name, ReportKind::Ended(launch, Ended::Unknown)),
+        }
+    }
+}
+
+/// The process with this mark, if there is one: held first and looked at second, so that a number
+/// used again is noticed.
+pub(crate) fn open_process(key: ProcessKey) -> io::Result<Option<Process>> {
+    let Some(pid) = Pid::from_raw(key.pid) else {
+        return Ok(None);
+    };
+    let pidfd = match pidfd_open(pid, PidfdFlags::NONBLOCK) {
+        Ok(pidfd) => pidfd,
+        Err(rustix::io::Errno::SRCH) => return Ok(None),
+        Err(errno) => return Err(errno.into()),
+    };
+    if process::start_ticks(key.pid) != Some(key.start_ticks) {
+        return Ok(None);
+    }
+    Ok(Some(Process {
+        pid: key.pid,
+        start_ticks: key.start_ticks,
+        fd: ReadyFd::new(pidfd)?,
+    }))
+}
+
+/// The process of a leaf that started first.
+pub(crate) fn oldest(leaf: &Leaf) -> io::Result<Option<Process>> {
+    let pids = leaf.pids().map_err(io::Error::other)?;
+    let keys = pids.into_iter().filter_map(ProcessKey::of);
+    match keys.min_by_key(|key| (key.start_ticks, key.pid)) {
+        Some(key) => open_process(key),
+        None => Ok(None),
+    }
+}

@@ -1,0 +1,143 @@
+//! What requests are answered with: what is to be seen of the tenants, and how one is joined.
+
+use tenantd_api::wire::{self, AppStatus, ExecTarget, TenantStatus, Tracking};
+use tenantd_core::name::TenantName;
+use tenantd_core::supervisor::Supervisor;
+use tenantd_core::supervisor::view::{StateWord, Unapplied, Want, Why};
+use tenantd_host::process;
+
+use crate::clock;
+use crate::executor::Executor;
+use crate::reload::Reloads;
+use crate::requests::queue::{NoExecTarget, Unknown};
+use crate::wants::Wants;
+
+/// A look at all tenants, by which nothing changes.
+#[derive(Clone, Copy)]
+pub(crate) struct Tenants<'a> {
+    pub(crate) supervisor: &'a Supervisor,
+    pub(crate) executor: &'a Executor,
+    pub(crate) reloads: &'a Reloads,
+    pub(crate) wants: &'a Wants,
+}
+
+impl Tenants<'_> {
+    /// These tenants, if all of them are there; all in the order of the manifest, if none is named.
+    pub(crate) fn names(self, tenants: &[TenantName]) -> Result<Vec<TenantName>, Unknown> {
+        if tenants.is_empty() {
+            let mut names: Vec<TenantName> = self.supervisor.names().cloned().collect();
+            names.sort_by_cached_key(|name| self.reloads.place(name));
+            return Ok(names);
+        }
+        let unknown = |name: &&TenantName| self.supervisor.tenant(name).is_none();
+        match tenants.iter().find(unknown) {
+            Some(tenant) => Err(Unknown {
+                tenant: tenant.clone(),
+            }),
+            None => Ok(tenants.to_vec()),
+        }
+    }
+
+    /// The state of those of these tenants that are there, and of the supervisor; but for the program
+    /// that each runs.
+    pub(crate) fn status(self, tenants: &[TenantName]) -> AppStatus {
+        AppStatus {
+            app: self.executor.host().app.clone(),
+            pid: std::process::id(),
+            tracking: match self.executor.host().cgroups {
+                Some(_) => Tracking::Cgroup,
+                None => Tracking::Netns,
+            },
+            logs: self.executor.host().logs_go_to,
+            tenants: tenants
+                .iter()
+                .filter_map(|tenant| self.tenant_status(tenant))
+                .collect(),
+        }
+    }
+
+    /// The state of one tenant.
+    pub(crate) fn tenant_status(self, tenant: &TenantName) -> Option<TenantStatus> {
+        let view = self.supervisor.tenant(tenant)?;
+        let awaits = match view.want {
+            Want::Up => self.supervisor.awaited(&view.name).cloned().collect(),
+            Want::Down => Vec::new(),
+        };
+        let entry = self.executor.inventory().get(&view.name)?;
+        let process = entry.running.as_ref().and_then(|run| run.process.as_ref());
+        let pid = process.and_then(|process| u32::try_from(process.pid).ok());
+        let why = view.why.as_ref().map(ToString::to_string);
+        Some(TenantStatus {
+            pid,
+            addresses: entry.plan.link.addresses.clone(),
+            want: view.want.into(),
+            permanent: self.wants.of(&view.name).map(wire::Want::of),
+            state: view.state.into(),
+            restarts: view.restarts,
+            since: clock::date(view.since),
+            ready: view.ready,
+            program: None,
+            awaits,
+            until: view.until.map(clock::date),
+            why,
+            failure: match view.why {
+                Some(Why::Failure(failure)) => Some(failure),
+                Some(Why::Exit(_)) | None => None,
+            },
+            applying: view.unapplied == Some(Unapplied::Underway),
+            unapplied: match view.unapplied {
+                Some(Unapplied::Refused(failure)) => Some(failure),
+                Some(Unapplied::Underway) | None => None,
+            },
+            name: view.name,
+        })
+    }
+
+    /// How a tenant is joined.
+    pub(crate) fn exec_target(self, tenant: &TenantName) -> Result<ExecTarget, NoExecTarget> {
+        let Some(view) = self.supervisor.tenant(tenant) else {
+            return Err(NoExecTarget::Unknown(Unknown {
+                tenant: tenant.clone(),
+            }));
+        };
+        let down = || NoExecTarget::Down(view.state.into());
+        let entry = self.executor.inventory().get(tenant).ok_or_else(down)?;
+        let provisioned = entry.provisioned.as_ref().ok_or_else(down)?;
+        if view.state != StateWord::Up {
+            return Err(down());
+        }
+        let first = entry.running.as_ref().and_then(|run| run.process.as_ref());
+        let pid = match (first, &provisioned.leaf) {
+            (Some(first), _) => Some(first.pid),
+            // It went on in the background: any of its processes will do.
+            (None, Some(leaf)) => {
+                let pids = leaf
+                    .pids()
+                    .map_err(|failure| NoExecTarget::Lost(failure.to_string()))?;
+                pids.first().copied()
+            }
+            (None, None) => {
+                let pids = process::in_netns(provisioned.inode).map_err(|error| {
+                    NoExecTarget::Lost(format!("its processes cannot be looked for: {error}"))
+                })?;
+                pids.first().copied()
+            }
+        };
+        let lost = || NoExecTarget::Lost("its process has just ended".to_owned());
+        let pid = pid.ok_or_else(lost)?;
+        let launch = &entry.plan.launch;
+        Ok(ExecTarget {
+            pid: u32::try_from(pid).map_err(|_| lost())?,
+            start_ticks: process::start_ticks(pid).ok_or_else(lost)?,
+            cgroup: provisioned
+                .leaf
+                .as_ref()
+                .map(|leaf| leaf.path().display().to_string()),
+            uid: launch.identity.uid,
+            gid: launch.identity.gid,
+            groups: launch.identity.groups.clone(),
+            environment: (*launch.environment).clone().into_iter().collect(),
+            working_directory: launch.working_directory.display().to_string(),
+        })
+    }
+}

@@ -1,0 +1,332 @@
+//! The types of all versions: what the file says, key by key and word by word.
+//!
+//! Every key and every word is spelled out: they are the file's own, and stay what they are when a
+//! type, a field or a state of the program gets another name.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use serde::{Deserialize, Serialize};
+
+/// A record in the version that was chosen for it.
+#[derive(Debug)]
+pub(super) enum Written {
+    Two(Record2),
+    Three(Record3),
+}
+
+/// Version 2: a tenant with one IPv4 address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Record2 {
+    #[serde(rename = "tenant")]
+    pub(super) tenant: String,
+    #[serde(rename = "memory")]
+    pub(super) checkpoint: Memory2,
+    #[serde(rename = "process")]
+    pub(super) process: Option<Process2>,
+    #[serde(rename = "netns")]
+    pub(super) netns: u64,
+    /// Always 0. The program of commit 2157092 does not read a record without this number, and
+    /// makes no use of it where there is `made`, which is everywhere. Nobody else reads it.
+    #[serde(rename = "plan", skip_deserializing)]
+    pub(super) plan: u64,
+    #[serde(rename = "made")]
+    pub(super) made: Made2,
+    #[serde(rename = "program")]
+    pub(super) program: Option<u64>,
+}
+
+/// Version 3: any addresses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Record3 {
+    #[serde(rename = "version")]
+    pub(super) version: u32,
+    #[serde(rename = "tenant")]
+    pub(super) tenant: String,
+    #[serde(rename = "memory")]
+    pub(super) checkpoint: Memory2,
+    #[serde(rename = "process")]
+    pub(super) process: Option<Process2>,
+    #[serde(rename = "netns")]
+    pub(super) netns: u64,
+    #[serde(rename = "made")]
+    pub(super) made: Made3,
+    #[serde(rename = "program")]
+    pub(super) program: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Process2 {
+    #[serde(rename = "pid")]
+    pub(super) pid: i32,
+    #[serde(rename = "start_ticks")]
+    pub(super) start_ticks: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Made2 {
+    #[serde(rename = "by")]
+    pub(super) by: Fingerprints2,
+    #[serde(rename = "holds")]
+    pub(super) holds: Option<Holding2>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Made3 {
+    #[serde(rename = "by")]
+    pub(super) by: Fingerprints2,
+    #[serde(rename = "holds")]
+    pub(super) holds: Option<Holding3>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Fingerprints2 {
+    #[serde(rename = "renew")]
+    pub(super) reprovision: u64,
+    #[serde(rename = "relaunch")]
+    pub(super) relaunch: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Holding2 {
+    #[serde(rename = "address")]
+    pub(super) address: Ipv4Addr,
+    #[serde(rename = "source")]
+    pub(super) source: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Holding3 {
+    #[serde(rename = "addresses")]
+    pub(super) addresses: Vec<IpAddr>,
+    #[serde(rename = "source")]
+    pub(super) source: Option<String>,
+}
+
+/// Moments are nanoseconds on the boot clock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Memory2 {
+    #[serde(rename = "want")]
+    pub(super) want: Want2,
+    #[serde(rename = "asked")]
+    pub(super) asked: bool,
+    #[serde(rename = "state")]
+    pub(super) state: State2,
+    #[serde(rename = "since")]
+    pub(super) since: u64,
+    #[serde(rename = "restarts")]
+    pub(super) restarts: u32,
+    #[serde(rename = "strikes")]
+    pub(super) strikes: Strikes2,
+    #[serde(rename = "budget")]
+    pub(super) budget: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Strikes2 {
+    #[serde(rename = "count")]
+    pub(super) count: u32,
+    #[serde(rename = "fell")]
+    pub(super) fell: Vec<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Want2 {
+    #[serde(rename = "up")]
+    Up,
+    #[serde(rename = "down")]
+    Down,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum State2 {
+    #[serde(rename = "down")]
+    Down,
+    #[serde(rename = "provisioning")]
+    Provisioning {
+        #[serde(rename = "started_at")]
+        started_at: u64,
+        #[serde(rename = "making")]
+        making: Making2,
+    },
+    #[serde(rename = "launching")]
+    Launching {
+        #[serde(rename = "launch")]
+        launch: Live2,
+        #[serde(rename = "again")]
+        again: Option<Anew2>,
+    },
+    #[serde(rename = "up")]
+    Up {
+        #[serde(rename = "launch")]
+        launch: Live2,
+        #[serde(rename = "ready")]
+        ready: Readying2,
+    },
+    #[serde(rename = "stopping")]
+    Stopping {
+        #[serde(rename = "launch")]
+        launch: Live2,
+        #[serde(rename = "ending")]
+        ending: Ending2,
+        #[serde(rename = "after")]
+        after: After2,
+    },
+    #[serde(rename = "waiting")]
+    Waiting {
+        #[serde(rename = "until")]
+        until: u64,
+        #[serde(rename = "footing")]
+        resources: Footing2,
+        #[serde(rename = "again")]
+        again: bool,
+        #[serde(rename = "why")]
+        why: Why2,
+    },
+    #[serde(rename = "held")]
+    Failed {
+        #[serde(rename = "footing")]
+        resources: Footing2,
+        #[serde(rename = "why")]
+        why: Why2,
+    },
+    #[serde(rename = "releasing")]
+    Releasing {
+        #[serde(rename = "tries")]
+        tries: u32,
+    },
+    #[serde(rename = "stuck")]
+    Stuck {
+        #[serde(rename = "left")]
+        left: Left2,
+        #[serde(rename = "why")]
+        why: Failure2,
+        #[serde(rename = "tries")]
+        tries: u32,
+        #[serde(rename = "retry_at")]
+        retry_at: Option<u64>,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Live2 {
+    #[serde(rename = "id")]
+    pub(super) id: u64,
+    #[serde(rename = "started_at")]
+    pub(super) started_at: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Making2 {
+    #[serde(rename = "awaiting")]
+    Awaiting,
+    #[serde(rename = "begun")]
+    Begun,
+    #[serde(rename = "outdated")]
+    Outdated,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Anew2 {
+    #[serde(rename = "relaunch")]
+    Relaunch,
+    #[serde(rename = "renew")]
+    Reprovision,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Readying2 {
+    #[serde(rename = "ready")]
+    Ready,
+    #[serde(rename = "before")]
+    Before(u64),
+    #[serde(rename = "at")]
+    At(u64),
+    #[serde(rename = "unheard")]
+    Unknown(u64),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Ending2 {
+    #[serde(rename = "grace")]
+    Grace {
+        #[serde(rename = "kill_at")]
+        kill_at: u64,
+    },
+    #[serde(rename = "killed")]
+    Killed {
+        #[serde(rename = "until")]
+        until: u64,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum After2 {
+    #[serde(rename = "relaunch")]
+    Relaunch,
+    #[serde(rename = "renew")]
+    Reprovision,
+    #[serde(rename = "judge")]
+    Judge(Why2),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Left2 {
+    #[serde(rename = "processes")]
+    Processes {
+        #[serde(rename = "launch")]
+        launch: Live2,
+        #[serde(rename = "after")]
+        after: After2,
+    },
+    #[serde(rename = "network")]
+    Network,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Footing2 {
+    #[serde(rename = "nothing")]
+    Nothing,
+    #[serde(rename = "remains")]
+    Remains,
+    #[serde(rename = "whole")]
+    Whole,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Why2 {
+    #[serde(rename = "failure")]
+    Failure(Failure2),
+    #[serde(rename = "exit")]
+    Exit(Exit2),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Exit2 {
+    #[serde(rename = "status")]
+    Status(i32),
+    #[serde(rename = "signal")]
+    Signal(i32),
+    #[serde(rename = "unknown")]
+    Unknown,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Failure2 {
+    /// One of the stages of version 2.
+    #[serde(rename = "stage")]
+    pub(super) stage: String,
+    #[serde(rename = "object")]
+    pub(super) object: String,
+    #[serde(rename = "errno")]
+    pub(super) errno: i32,
+    #[serde(rename = "detail")]
+    pub(super) detail: String,
+    /// The stage itself, where it came later than version 2, whose programs do not read this; they
+    /// know it by `stage`, the one of theirs that comes nearest.
+    #[serde(
+        rename = "later_stage",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(super) later_stage: Option<String>,
+}

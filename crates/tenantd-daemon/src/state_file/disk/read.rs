@@ -1,0 +1,328 @@
+//! From what is written to a record, if it is one.
+
+use std::path::PathBuf;
+
+use crate::state_file::disk::Unreadable;
+use crate::state_file::disk::form::{
+    After2, Anew2, Ending2, Exit2, Failure2, Fingerprints2, Footing2, Holding2, Holding3, Left2,
+    Live2, Made2, Made3, Making2, Memory2, Process2, Readying2, Record2, Record3, State2, Strikes2,
+    Want2, Why2,
+};
+use crate::state_file::disk::stage;
+use crate::state_file::record::{Made, ProcessKey, Record};
+use tenantd_core::name::TenantName;
+use tenantd_core::plan::address::Addresses;
+use tenantd_core::plan::effect::Fingerprints;
+use tenantd_core::plan::holders::Holding;
+use tenantd_core::stage::Failure;
+use tenantd_core::supervisor::checkpoint::{
+    After, Checkpoint, Ending, FailureCount, Left, Live, Making, Readying, Resources, RestartScope,
+    State,
+};
+use tenantd_core::supervisor::event::{Exit, LaunchId};
+use tenantd_core::supervisor::time::Moment;
+use tenantd_core::supervisor::view::{Want, Why};
+use tenantd_host::program::ProgramFile;
+
+impl TryFrom<Record2> for Record {
+    type Error = Unreadable;
+    fn try_from(record: Record2) -> Result<Self, Unreadable> {
+        let Record2 {
+            tenant,
+            checkpoint,
+            process,
+            netns,
+            plan: _,
+            made: Made2 { by, holds },
+            program,
+        } = record;
+        let holds = holds.map(|Holding2 { address, source }| Holding3 {
+            addresses: vec![address.into()],
+            source,
+        });
+        Record3 {
+            version: 3,
+            tenant,
+            checkpoint,
+            process,
+            netns,
+            made: Made3 { by, holds },
+            program,
+        }
+        .try_into()
+    }
+}
+
+impl TryFrom<Record3> for Record {
+    type Error = Unreadable;
+    fn try_from(record: Record3) -> Result<Self, Unreadable> {
+        let Record3 {
+            version: _,
+            tenant,
+            checkpoint,
+            process,
+            netns,
+            made,
+            program,
+        } = record;
+        Ok(Record {
+            tenant: named(tenant)?,
+            checkpoint: checkpoint.try_into()?,
+            process: process.map(ProcessKey::try_from).transpose()?,
+            netns,
+            made: made.try_into()?,
+            program: program.map(ProgramFile::from_number),
+        })
+    }
+}
+
+fn named(name: String) -> Result<TenantName, Unreadable> {
+    name.parse()
+        .map_err(|source| Unreadable::Name { name, source })
+}
+
+impl TryFrom<Process2> for ProcessKey {
+    type Error = Unreadable;
+    fn try_from(Process2 { pid, start_ticks }: Process2) -> Result<Self, Unreadable> {
+        if pid < 1 {
+            return Err(Unreadable::Process(pid));
+        }
+        Ok(Self { pid, start_ticks })
+    }
+}
+
+impl TryFrom<Made3> for Made {
+    type Error = Unreadable;
+    fn try_from(Made3 { by, holds }: Made3) -> Result<Self, Unreadable> {
+        let Fingerprints2 {
+            reprovision,
+            relaunch,
+        } = by;
+        Ok(Self {
+            by: Fingerprints {
+                reprovision,
+                relaunch,
+            },
+            holds: holds.map(Holding::try_from).transpose()?,
+        })
+    }
+}
+
+impl TryFrom<Holding3> for Holding {
+    type Error = Unreadable;
+    fn try_from(Holding3 { addresses, source }: Holding3) -> Result<Self, Unreadable> {
+        Ok(Self {
+            addresses: Addresses::of(addresses).ok_or(Unreadable::Addresses)?,
+            source: source.map(PathBuf::from),
+        })
+    }
+}
+
+impl TryFrom<Memory2> for Checkpoint {
+    type Error = Unreadable;
+    fn try_from(checkpoint: Memory2) -> Result<Self, Unreadable> {
+        let Memory2 {
+            want,
+            asked,
+            state,
+            since,
+            restarts,
+            strikes: Strikes2 { count, fell },
+            budget,
+        } = checkpoint;
+        Ok(Self {
+            want: match want {
+                Want2::Up => Want::Up,
+                Want2::Down => Want::Down,
+            },
+            requested: asked,
+            state: state.try_into()?,
+            since: Moment(since),
+            restarts,
+            strikes: FailureCount {
+                count,
+                fell: fell.into_iter().map(Moment).collect(),
+            },
+            budget: Moment(budget),
+        })
+    }
+}
+
+impl TryFrom<State2> for State {
+    type Error = Unreadable;
+    fn try_from(state: State2) -> Result<Self, Unreadable> {
+        Ok(match state {
+            State2::Down => Self::Down,
+            State2::Provisioning { started_at, making } => Self::Provisioning {
+                started_at: Moment(started_at),
+                making: making.into(),
+            },
+            State2::Launching { launch, again } => Self::Launching {
+                launch: launch.into(),
+                again: again.map(RestartScope::from),
+            },
+            State2::Up { launch, ready } => Self::Up {
+                launch: launch.into(),
+                ready: ready.into(),
+            },
+            State2::Stopping {
+                launch,
+                ending,
+                after,
+            } => Self::Stopping {
+                launch: launch.into(),
+                ending: ending.into(),
+                after: after.try_into()?,
+            },
+            State2::Waiting {
+                until,
+                resources,
+                again,
+                why,
+            } => Self::Waiting {
+                until: Moment(until),
+                resources: resources.into(),
+                again,
+                why: why.try_into()?,
+            },
+            State2::Failed { resources, why } => Self::Failed {
+                resources: resources.into(),
+                why: why.try_into()?,
+            },
+            State2::Releasing { tries } => Self::Releasing { tries },
+            State2::Stuck {
+                left,
+                why,
+                tries,
+                retry_at,
+            } => Self::Stuck {
+                left: left.try_into()?,
+                why: why.try_into()?,
+                tries,
+                retry_at: retry_at.map(Moment),
+            },
+        })
+    }
+}
+
+impl From<Live2> for Live {
+    fn from(Live2 { id, started_at }: Live2) -> Self {
+        Self {
+            id: LaunchId(id),
+            started_at: Moment(started_at),
+        }
+    }
+}
+
+impl From<Making2> for Making {
+    fn from(making: Making2) -> Self {
+        match making {
+            Making2::Awaiting => Self::Awaiting,
+            Making2::Begun => Self::Begun,
+            Making2::Outdated => Self::Outdated,
+        }
+    }
+}
+
+impl From<Anew2> for RestartScope {
+    fn from(anew: Anew2) -> Self {
+        match anew {
+            Anew2::Relaunch => Self::Relaunch,
+            Anew2::Reprovision => Self::Reprovision,
+        }
+    }
+}
+
+impl From<Readying2> for Readying {
+    fn from(ready: Readying2) -> Self {
+        match ready {
+            Readying2::Ready => Self::Ready,
+            Readying2::Before(moment) => Self::Before(Moment(moment)),
+            Readying2::At(moment) => Self::At(Moment(moment)),
+            Readying2::Unknown(moment) => Self::Unknown(Moment(moment)),
+        }
+    }
+}
+
+impl From<Ending2> for Ending {
+    fn from(ending: Ending2) -> Self {
+        match ending {
+            Ending2::Grace { kill_at } => Self::Grace {
+                kill_at: Moment(kill_at),
+            },
+            Ending2::Killed { until } => Self::Killed {
+                until: Moment(until),
+            },
+        }
+    }
+}
+
+impl TryFrom<After2> for After {
+    type Error = Unreadable;
+    fn try_from(after: After2) -> Result<Self, Unreadable> {
+        Ok(match after {
+            After2::Relaunch => Self::Relaunch,
+            After2::Reprovision => Self::Reprovision,
+            After2::Judge(why) => Self::Judge(why.try_into()?),
+        })
+    }
+}
+
+impl TryFrom<Left2> for Left {
+    type Error = Unreadable;
+    fn try_from(left: Left2) -> Result<Self, Unreadable> {
+        Ok(match left {
+            Left2::Processes { launch, after } => Self::Processes {
+                launch: launch.into(),
+                after: after.try_into()?,
+            },
+            Left2::Network => Self::Network,
+        })
+    }
+}
+
+impl From<Footing2> for Resources {
+    fn from(resources: Footing2) -> Self {
+        match resources {
+            Footing2::Nothing => Self::None,
+            Footing2::Remains => Self::Partial,
+            Footing2::Whole => Self::Full,
+        }
+    }
+}
+
+impl TryFrom<Why2> for Why {
+    type Error = Unreadable;
+    fn try_from(why: Why2) -> Result<Self, Unreadable> {
+        Ok(match why {
+            Why2::Failure(failure) => Self::Failure(failure.try_into()?),
+            Why2::Exit(Exit2::Status(status)) => Self::Exit(Exit::Status(status)),
+            Why2::Exit(Exit2::Signal(signal)) => Self::Exit(Exit::Signal(signal)),
+            Why2::Exit(Exit2::Unknown) => Self::Exit(Exit::Unknown),
+        })
+    }
+}
+
+impl TryFrom<Failure2> for Failure {
+    type Error = Unreadable;
+    fn try_from(failure: Failure2) -> Result<Self, Unreadable> {
+        let Failure2 {
+            stage,
+            object,
+            errno,
+            detail,
+            later_stage,
+        } = failure;
+        // One that came after this program is known to it by the one that comes nearest.
+        let later = later_stage.as_deref().and_then(stage::named);
+        let Some(stage) = later.or_else(|| stage::named(&stage)) else {
+            return Err(Unreadable::Stage(stage));
+        };
+        Ok(Self {
+            stage,
+            object,
+            errno,
+            detail,
+        })
+    }
+}

@@ -1,0 +1,309 @@
+//! From a record to what is written of it. Nothing here can fail.
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use crate::state_file::disk::form::{
+    After2, Anew2, Ending2, Exit2, Failure2, Fingerprints2, Footing2, Holding2, Holding3, Left2,
+    Live2, Made2, Made3, Making2, Memory2, Process2, Readying2, Record2, Record3, State2, Strikes2,
+    Want2, Why2, Written,
+};
+use crate::state_file::disk::stage;
+use crate::state_file::record::{Made, ProcessKey, Record};
+use tenantd_core::plan::effect::Fingerprints;
+use tenantd_core::plan::holders::Holding;
+use tenantd_core::stage::Failure;
+use tenantd_core::supervisor::checkpoint::{
+    After, Checkpoint, Ending, FailureCount, Left, Live, Making, Readying, Resources, RestartScope,
+    State,
+};
+use tenantd_core::supervisor::event::Exit;
+use tenantd_core::supervisor::time::Moment;
+use tenantd_core::supervisor::view::{Want, Why};
+use tenantd_host::program::ProgramFile;
+
+/// A record in the oldest version that can hold it.
+pub(super) fn record(record: &Record) -> Written {
+    let Record {
+        tenant,
+        checkpoint,
+        process,
+        netns,
+        made: Made { by, holds },
+        program,
+    } = record;
+    let (tenant, checkpoint) = (tenant.to_string(), checkpoint.into());
+    let (process, netns) = (process.map(Process2::from), *netns);
+    let (by, program) = (by.into(), program.map(ProgramFile::number));
+    match held(holds.as_ref()) {
+        Failed::Two(holds) => Written::Two(Record2 {
+            tenant,
+            checkpoint,
+            process,
+            netns,
+            plan: 0,
+            made: Made2 { by, holds },
+            program,
+        }),
+        Failed::Three(holds) => Written::Three(Record3 {
+            version: 3,
+            tenant,
+            checkpoint,
+            process,
+            netns,
+            made: Made3 { by, holds },
+            program,
+        }),
+    }
+}
+
+/// What a tenant holds, in the oldest version that can say it.
+enum Failed {
+    Two(Option<Holding2>),
+    Three(Option<Holding3>),
+}
+
+fn held(holds: Option<&Holding>) -> Failed {
+    let Some(Holding { addresses, source }) = holds else {
+        return Failed::Two(None);
+    };
+    // A path that is no text is not written: nobody waits for it then. (A manifest is text.)
+    let source = source.as_deref().and_then(Path::to_str).map(str::to_owned);
+    let addresses: Vec<IpAddr> = addresses.iter().collect();
+    match *addresses.as_slice() {
+        [IpAddr::V4(address)] => Failed::Two(Some(Holding2 { address, source })),
+        _ => Failed::Three(Some(Holding3 { addresses, source })),
+    }
+}
+
+impl From<ProcessKey> for Process2 {
+    fn from(ProcessKey { pid, start_ticks }: ProcessKey) -> Self {
+        Self { pid, start_ticks }
+    }
+}
+
+impl From<&Fingerprints> for Fingerprints2 {
+    fn from(
+        Fingerprints {
+            reprovision,
+            relaunch,
+        }: &Fingerprints,
+    ) -> Self {
+        Self {
+            reprovision: *reprovision,
+            relaunch: *relaunch,
+        }
+    }
+}
+
+impl From<&Checkpoint> for Memory2 {
+    fn from(checkpoint: &Checkpoint) -> Self {
+        let Checkpoint {
+            want,
+            requested: asked,
+            state,
+            since: Moment(since),
+            restarts,
+            strikes,
+            budget: Moment(budget),
+        } = checkpoint;
+        Self {
+            want: match want {
+                Want::Up => Want2::Up,
+                Want::Down => Want2::Down,
+            },
+            asked: *asked,
+            state: state.into(),
+            since: *since,
+            restarts: *restarts,
+            strikes: strikes.into(),
+            budget: *budget,
+        }
+    }
+}
+
+impl From<&FailureCount> for Strikes2 {
+    fn from(FailureCount { count, fell }: &FailureCount) -> Self {
+        Self {
+            count: *count,
+            fell: fell.iter().map(|Moment(fell)| *fell).collect(),
+        }
+    }
+}
+
+impl From<&State> for State2 {
+    fn from(state: &State) -> Self {
+        match state {
+            State::Down => Self::Down,
+            State::Provisioning {
+                started_at: Moment(started_at),
+                making,
+            } => Self::Provisioning {
+                started_at: *started_at,
+                making: making.into(),
+            },
+            State::Launching { launch, again } => Self::Launching {
+                launch: launch.into(),
+                again: again.as_ref().map(Anew2::from),
+            },
+            State::Up { launch, ready } => Self::Up {
+                launch: launch.into(),
+                ready: ready.into(),
+            },
+            State::Stopping {
+                launch,
+                ending,
+                after,
+            } => Self::Stopping {
+                launch: launch.into(),
+                ending: ending.into(),
+                after: after.into(),
+            },
+            State::Waiting {
+                until: Moment(until),
+                resources,
+                again,
+                why,
+            } => Self::Waiting {
+                until: *until,
+                resources: resources.into(),
+                again: *again,
+                why: why.into(),
+            },
+            State::Failed { resources, why } => Self::Failed {
+                resources: resources.into(),
+                why: why.into(),
+            },
+            State::Releasing { tries } => Self::Releasing { tries: *tries },
+            State::Stuck {
+                left,
+                why,
+                tries,
+                retry_at,
+            } => Self::Stuck {
+                left: left.into(),
+                why: why.into(),
+                tries: *tries,
+                retry_at: retry_at.map(|Moment(retry_at)| retry_at),
+            },
+        }
+    }
+}
+
+impl From<&Live> for Live2 {
+    fn from(launch: &Live) -> Self {
+        let Live {
+            id,
+            started_at: Moment(started_at),
+        } = launch;
+        Self {
+            id: id.0,
+            started_at: *started_at,
+        }
+    }
+}
+
+impl From<&Making> for Making2 {
+    fn from(making: &Making) -> Self {
+        match making {
+            Making::Awaiting => Self::Awaiting,
+            Making::Begun => Self::Begun,
+            Making::Outdated => Self::Outdated,
+        }
+    }
+}
+
+impl From<&RestartScope> for Anew2 {
+    fn from(anew: &RestartScope) -> Self {
+        match anew {
+            RestartScope::Relaunch => Self::Relaunch,
+            RestartScope::Reprovision => Self::Reprovision,
+        }
+    }
+}
+
+impl From<&Readying> for Readying2 {
+    fn from(ready: &Readying) -> Self {
+        match ready {
+            Readying::Ready => Self::Ready,
+            Readying::Before(Moment(moment)) => Self::Before(*moment),
+            Readying::At(Moment(moment)) => Self::At(*moment),
+            Readying::Unknown(Moment(moment)) => Self::Unknown(*moment),
+        }
+    }
+}
+
+impl From<&Ending> for Ending2 {
+    fn from(ending: &Ending) -> Self {
+        match ending {
+            Ending::Grace {
+                kill_at: Moment(kill_at),
+            } => Self::Grace { kill_at: *kill_at },
+            Ending::Killed {
+                until: Moment(until),
+            } => Self::Killed { until: *until },
+        }
+    }
+}
+
+impl From<&After> for After2 {
+    fn from(after: &After) -> Self {
+        match after {
+            After::Relaunch => Self::Relaunch,
+            After::Reprovision => Self::Reprovision,
+            After::Judge(why) => Self::Judge(why.into()),
+        }
+    }
+}
+
+impl From<&Left> for Left2 {
+    fn from(left: &Left) -> Self {
+        match left {
+            Left::Processes { launch, after } => Self::Processes {
+                launch: launch.into(),
+                after: after.into(),
+            },
+            Left::Network => Self::Network,
+        }
+    }
+}
+
+impl From<&Resources> for Footing2 {
+    fn from(resources: &Resources) -> Self {
+        match resources {
+            Resources::None => Self::Nothing,
+            Resources::Partial => Self::Remains,
+            Resources::Full => Self::Whole,
+        }
+    }
+}
+
+impl From<&Why> for Why2 {
+    fn from(why: &Why) -> Self {
+        match why {
+            Why::Failure(failure) => Self::Failure(failure.into()),
+            Why::Exit(Exit::Status(status)) => Self::Exit(Exit2::Status(*status)),
+            Why::Exit(Exit::Signal(signal)) => Self::Exit(Exit2::Signal(*signal)),
+            Why::Exit(Exit::Unknown) => Self::Exit(Exit2::Unknown),
+        }
+    }
+}
+
+impl From<&Failure> for Failure2 {
+    fn from(failure: &Failure) -> Self {
+        let Failure {
+            stage,
+            object,
+            errno,
+            detail,
+        } = failure;
+        let stage = stage::name(*stage);
+        Self {
+            stage: stage.in_version_2.to_owned(),
+            object: object.clone(),
+            errno: *errno,
+            detail: detail.clone(),
+            later_stage: stage.later.map(str::to_owned),
+        }
+    }
+}

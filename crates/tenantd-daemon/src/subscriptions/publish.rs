@@ -1,0 +1,116 @@
+//! What the loop tells the subscribers: each transition, and what else changes of a tenant.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use tenantd_api::wire::StateWord;
+use tenantd_api::wire::watch::{EventKind, ProgramExit, TenantEvent};
+use tenantd_core::name::TenantName;
+use tenantd_core::supervisor::{Cause, Step, Transition};
+
+use crate::requests::answer::Tenants;
+use crate::subscriptions::Subscriptions;
+
+impl Subscriptions {
+    /// Tells what came of one event: the transitions in their order, and then who changed without
+    /// one.
+    pub(crate) fn publish_step(&mut self, step: &Step, tenants: Tenants<'_>) {
+        for transition in &step.transitions {
+            self.publish_transition(transition, tenants);
+        }
+        let moved: BTreeSet<&TenantName> = step.transitions.iter().map(|t| &t.tenant).collect();
+        for tenant in step.changed.iter().filter(|tenant| !moved.contains(tenant)) {
+            self.publish_changed(tenant, tenants);
+        }
+    }
+
+    fn publish_transition(&mut self, transition: &Transition, tenants: Tenants<'_>) {
+        let Transition {
+            tenant,
+            from,
+            to,
+            launch: _,
+            cause,
+        } = transition;
+        if !self.watches(tenant) {
+            return;
+        }
+        let status = tenants.tenant_status(tenant);
+        self.publish(TenantEvent {
+            tenant: tenant.clone(),
+            kind: match cause {
+                Cause::Ready if from == to => EventKind::Ready,
+                Cause::Applied | Cause::NotApplied(_) => EventKind::Changed,
+                _ => EventKind::Transition,
+            },
+            from: Some((*from).into()),
+            state: (*to).into(),
+            reason: Some(cause.to_string()),
+            exit: ProgramExit::of(cause),
+            time: now(),
+            status,
+        });
+    }
+
+    /// Tells that a tenant is planned that was not before.
+    pub(crate) fn publish_added(&mut self, tenant: TenantName, tenants: Tenants<'_>) {
+        if !self.watches(&tenant) {
+            return;
+        }
+        let status = tenants.tenant_status(&tenant);
+        self.publish(TenantEvent {
+            tenant,
+            kind: EventKind::Added,
+            from: None,
+            state: StateWord::Down,
+            reason: None,
+            exit: None,
+            time: now(),
+            status,
+        });
+    }
+
+    /// Tells that something of a tenant changed, though not its state.
+    pub(crate) fn publish_changed(&mut self, tenant: &TenantName, tenants: Tenants<'_>) {
+        if !self.watches(tenant) {
+            return;
+        }
+        let Some(status) = tenants.tenant_status(tenant) else {
+            return;
+        };
+        self.publish(TenantEvent {
+            tenant: tenant.clone(),
+            kind: EventKind::Changed,
+            from: Some(status.state),
+            state: status.state,
+            reason: None,
+            exit: None,
+            time: now(),
+            status: Some(status),
+        });
+    }
+
+    /// Tells that a tenant is gone.
+    pub(crate) fn publish_removed(&mut self, tenant: &TenantName) {
+        if self.watches(tenant) {
+            self.publish(TenantEvent {
+                tenant: tenant.clone(),
+                kind: EventKind::Removed,
+                from: Some(StateWord::Down),
+                state: StateWord::Down,
+                reason: Some(Cause::Removed.to_string()),
+                exit: None,
+                time: now(),
+                status: None,
+            });
+        }
+        self.forget(tenant);
+    }
+}
+
+/// In whole milliseconds, as all dates that are told.
+fn now() -> Timestamp {
+    let now = Timestamp::now();
+    now.round(jiff::Unit::Millisecond).unwrap_or(now)
+}

@@ -1,0 +1,260 @@
+//! Inherited descriptors: those that outlive the process which opened them, each under a name.
+//!
+//! Two give: the service manager, which keeps what it was sent in a store (sd_listen_fds(3)), and a
+//! supervisor that executes another program in its own place, which leaves its descriptors open and
+//! a table of them in memory. What was given is a claim, no proof: whoever takes a descriptor holds
+//! it against what it is said to be. What nobody takes is closed.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Seek, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{self, Command};
+
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::net::{
+    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix,
+    SocketFlags, SocketType, sendmsg_addr, socket_with,
+};
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
+use serde::{Deserialize, Serialize};
+
+use crate::crash;
+
+/// The variable that holds the number of the table's descriptor.
+pub const TABLE: &str = "TENANTD_HERITAGE";
+
+/// The first descriptor that the service manager gives (`SD_LISTEN_FDS_START`).
+const FIRST: RawFd = 3;
+
+/// What was handed down, and not yet taken.
+#[derive(Debug, Default)]
+pub struct Inherited {
+    left: BTreeMap<String, Vec<OwnedFd>>,
+    /// What the program before this one says of itself, if it was executed over.
+    pub header: Option<Header>,
+}
+
+/// What a program says to the one that it executes in its place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// Its version.
+    pub version: String,
+    /// Where its file lay when it was started.
+    pub program: PathBuf,
+    /// What it was started with: its name and its arguments.
+    pub arguments: Vec<OsString>,
+    /// Why it gives back, where it was executed first and could not begin.
+    pub refused: Option<String>,
+}
+
+/// The table, as it lies in memory.
+#[derive(Debug, Serialize, Deserialize)]
+struct Table {
+    /// Whose: a process that was merely started by that one has nothing to inherit.
+    pid: u32,
+    #[serde(rename = "word")]
+    header: Header,
+    entries: Vec<(String, RawFd)>,
+}
+
+impl Inherited {
+    /// Takes what was handed down to this process; nothing, where nobody did. To be called once,
+    /// before anything else is started.
+    ///
+    /// # Errors
+    /// When what was announced is not there. Then nothing of it is taken.
+    pub fn take() -> io::Result<Self> {
+        match std::env::var(TABLE) {
+            Ok(table) => Self::from_table(&table),
+            Err(_) => Self::from_store(),
+        }
+    }
+
+    fn from_table(number: &str) -> io::Result<Self> {
+        let number = number.parse().map_err(io::Error::other)?;
+        let mut inherited = Self::default();
+        let table = File::from(own(number)?);
+        let table: Table = serde_json::from_reader(io::BufReader::new(&table))?;
+        if table.pid != process::id() {
+            return Ok(inherited);
+        }
+        if table.header.refused.is_some() {
+            // This program was executed by the number of its file, and is called so.
+            rustix::thread::set_name(c"tenantd")?;
+        }
+        inherited.header = Some(table.header);
+        for (name, number) in table.entries {
+            inherited.left.entry(name).or_default().push(own(number)?);
+        }
+        crash::point("handoff: descriptors inherited", "");
+        Ok(inherited)
+    }
+
+    fn from_store() -> io::Result<Self> {
+        let mut inherited = Self::default();
+        let number = |name: &str| -> Option<u32> { std::env::var(name).ok()?.parse().ok() };
+        if number("LISTEN_PID") != Some(process::id()) {
+            return Ok(inherited);
+        }
+        let count = number("LISTEN_FDS").unwrap_or(0);
+        let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+        let mut names = names.split(':');
+        for (_, number) in (0..count).zip(FIRST..) {
+            let name = names.next().unwrap_or_default().to_owned();
+            inherited.left.entry(name).or_default().push(own(number)?);
+        }
+        Ok(inherited)
+    }
+
+    /// Takes the descriptor of this name that is what it should be.
+    pub fn claim(&mut self, name: &str, is_it: impl Fn(BorrowedFd<'_>) -> bool) -> Option<OwnedFd> {
+        let found = self.left.get_mut(name)?;
+        let index = found.iter().position(|fd| is_it(fd.as_fd()))?;
+        let taken = found.swap_remove(index);
+        if found.is_empty() {
+            self.left.remove(name);
+        }
+        Some(taken)
+    }
+
+    /// Another descriptor of each, to be handed down again.
+    ///
+    /// # Errors
+    /// Those of fcntl(2).
+    pub fn copy(&self) -> io::Result<Vec<(String, OwnedFd)>> {
+        let all = self
+            .left
+            .iter()
+            .flat_map(|(name, fds)| fds.iter().map(move |fd| (name, fd)));
+        all.map(|(name, fd)| Ok((name.clone(), fd.try_clone()?)))
+            .collect()
+    }
+
+    /// Closes what nobody took, and gives its names.
+    pub fn close(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.left).into_keys().collect()
+    }
+}
+
+/// Takes possession of a descriptor that this process was started with, and closes it against
+/// programs that are started from now on.
+fn own(number: RawFd) -> io::Result<OwnedFd> {
+    let own = pidfd_open(getpid(), PidfdFlags::empty())?;
+    // A copy of it, as nothing but its number says that it is ours to close.
+    let copy = pidfd_getfd(own, number, PidfdGetfdFlags::empty())?;
+    nix::unistd::close(number)?;
+    Ok(copy)
+}
+
+/// Leaves descriptors open for the program that this process executes next, each under its name.
+/// Dropped, they are closed against it again.
+#[derive(Debug)]
+pub struct Handoff<'a> {
+    open: Vec<BorrowedFd<'a>>,
+    table: OwnedFd,
+}
+
+impl<'a> Handoff<'a> {
+    /// Writes the table, and opens all of it.
+    ///
+    /// # Errors
+    /// Those of memfd_create(2), write(2) and fcntl(2).
+    pub fn open(
+        header: Header,
+        inherited: impl IntoIterator<Item = (String, BorrowedFd<'a>)>,
+    ) -> io::Result<Self> {
+        let inherited: Vec<_> = inherited.into_iter().collect();
+        let table = Table {
+            pid: process::id(),
+            header,
+            entries: inherited
+                .iter()
+                .map(|(name, fd)| (name.clone(), fd.as_raw_fd()))
+                .collect(),
+        };
+        let mut file = File::from(memfd_create("tenantd-heritage", MemfdFlags::CLOEXEC)?);
+        file.write_all(&serde_json::to_vec(&table)?)?;
+        file.rewind()?;
+        crash::point("handoff: table written", "");
+        let mut handoff = Self {
+            open: Vec::new(),
+            table: file.into(),
+        };
+        fcntl_setfd(&handoff.table, FdFlags::empty())?;
+        for (_, fd) in inherited {
+            fcntl_setfd(fd, FdFlags::empty())?;
+            handoff.open.push(fd);
+        }
+        crash::point("handoff: descriptors left open", "");
+        Ok(handoff)
+    }
+
+    /// Executes a program in place of this one, with this one's environment. Returns only if that
+    /// failed.
+    #[must_use]
+    pub fn execute(&self, program: &Path, arguments: &[OsString]) -> io::Error {
+        let mut arguments = arguments.iter();
+        let mut command = Command::new(program);
+        if let Some(name) = arguments.next() {
+            command.arg0(name);
+        }
+        command
+            .args(arguments)
+            .env(TABLE, self.table.as_raw_fd().to_string())
+            .exec()
+    }
+}
+
+impl Drop for Handoff<'_> {
+    fn drop(&mut self) {
+        for fd in &self.open {
+            // It was open a moment ago, and setting a flag cannot fail on what is.
+            let _ = fcntl_setfd(fd, FdFlags::CLOEXEC);
+        }
+    }
+}
+
+/// Whether a descriptor is of the file that has this path now; not, where there is none.
+///
+/// # Errors
+/// Those of fstat(2) and lstat(2).
+pub fn is_file(fd: BorrowedFd<'_>, path: &Path) -> io::Result<bool> {
+    let held = rustix::fs::fstat(fd)?;
+    match std::fs::symlink_metadata(path) {
+        Ok(named) => Ok((named.dev(), named.ino()) == (held.st_dev, held.st_ino)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Sends the service manager words and descriptors, see sd_pid_notify_with_fds(3). Nothing happens
+/// where there is none (`NOTIFY_SOCKET`).
+///
+/// # Errors
+/// Those of socket(2) and sendmsg(2).
+pub fn notify_store(words: &str, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET").filter(|path| !path.is_empty()) else {
+        return Ok(());
+    };
+    let path = path.into_encoded_bytes();
+    let address = match path.strip_prefix(b"@") {
+        Some(name) => SocketAddrUnix::new_abstract_name(name)?,
+        None => SocketAddrUnix::new(path)?,
+    };
+    let flags = SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None)?;
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut more = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() && !more.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(io::Error::other("too many descriptors in one message"));
+    }
+    let bytes = io::IoSlice::new(words.as_bytes());
+    sendmsg_addr(&socket, &address, &[bytes], &mut more, SendFlags::NOSIGNAL)?;
+    Ok(())
+}

@@ -1,0 +1,121 @@
+//! Which links bear an application's marks: one look at all links of the host, for collecting
+//! residue and for nothing else.
+//!
+//! It has a socket and a runtime of its own, and blocks: for a thread that is made for it. There
+//! are no firewall elements to be found, because tenantd makes none.
+
+use std::collections::BTreeSet;
+use std::io;
+
+use futures_util::TryStreamExt;
+
+use tenantd_core::name::{AppName, TenantName};
+use tenantd_core::plan::derive;
+use tenantd_core::stage::{Failure, Stage};
+
+use super::connect;
+use super::link::{Found, Links};
+use super::refusal::{broken, refused};
+
+/// A link of an application.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Marked {
+    /// Its name.
+    pub name: String,
+    /// Whose it is; none of an application's hub.
+    pub tenant: Option<TenantName>,
+    index: u32,
+    mark: String,
+}
+
+/// What a look at all links found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Survey {
+    /// Links of the application.
+    pub ours: Vec<Marked>,
+    /// The names of links that are called as ours are, and bear no mark.
+    pub strangers: Vec<String>,
+}
+
+/// Looks at all links. A link of one of the tenants `known` is ours also while it has no mark yet.
+///
+/// # Errors
+/// The stage [`Stage::Link`].
+pub fn survey(app: &AppName, known: &BTreeSet<TenantName>) -> Result<Survey, Failure> {
+    let links = inside(|links| async move {
+        let all = links.0.link().get().execute();
+        let all: Result<Vec<_>, _> = all.map_ok(Found::new).try_collect().await;
+        all.map_err(|error| refused(Stage::Link, "(all links)", error))
+    })?;
+    let mut survey = Survey::default();
+    for found in links {
+        match owner(app, known, &found) {
+            Some((tenant, mark)) => survey.ours.push(Marked {
+                name: found.name,
+                tenant,
+                index: found.index,
+                mark,
+            }),
+            None if is_called_as_ours(&found.name) && !found.is_marked() => {
+                survey.strangers.push(found.name);
+            }
+            None => {}
+        }
+    }
+    Ok(survey)
+}
+
+/// Deletes a link, if it still is what it was.
+///
+/// # Errors
+/// The stage [`Stage::Link`].
+pub fn remove(link: &Marked) -> Result<(), Failure> {
+    inside(|links| async move {
+        match links.find_index(link.index).await? {
+            Some(found) if found.name == link.name && !found.is_marked_otherwise(&link.mark) => {
+                links.delete(&found).await
+            }
+            Some(_) | None => Ok(()),
+        }
+    })
+}
+
+fn owner(
+    app: &AppName,
+    known: &BTreeSet<TenantName>,
+    found: &Found,
+) -> Option<(Option<TenantName>, String)> {
+    if found.is_ours(&derive::hub_mark(app), derive::hub(app).mac) {
+        return Some((None, derive::hub_mark(app)));
+    }
+    if let Some(tenant) = found.tenant_of(app) {
+        let mark = derive::link_mark(app, &tenant);
+        return Some((Some(tenant), mark));
+    }
+    let of = |tenant: &&TenantName| {
+        let end = derive::host_end(derive::tenant_hash(app, tenant));
+        found.name == end.name.as_str() && found.is_ours(&derive::link_mark(app, tenant), end.mac)
+    };
+    let tenant = known.iter().find(of)?;
+    Some((Some(tenant.clone()), derive::link_mark(app, tenant)))
+}
+
+fn is_called_as_ours(name: &str) -> bool {
+    let firsts = [derive::HOST_END, derive::HUB];
+    firsts.iter().any(|first| derive::is_derived(first, name))
+}
+
+fn inside<T, F: Future<Output = Result<T, Failure>>>(
+    work: impl FnOnce(Links) -> F,
+) -> Result<T, Failure> {
+    let failed = |error: io::Error| broken(Stage::Link, "", &error);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(failed)?;
+    runtime.block_on(async {
+        let (connection, links) = connect().map_err(failed)?;
+        tokio::spawn(connection);
+        work(links).await
+    })
+}

@@ -1,0 +1,260 @@
+//! What a supervisor that was killed left behind and the next one cannot adopt, for its record is
+//! damaged and its link bears no mark: it ends nothing that lives, says so where it is asked to, and leaves nothing once it
+//! has ended. And what nobody in any plan owns: it is collected, and strangers are left alone.
+
+use crate::support;
+
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+use support::daemon::{Daemon, LIMIT, ends, pidfd, run, signal, tenantd, until};
+use support::place::{self, example};
+use support::residue::{are_there, create, estrange, kill_for_good, remove};
+use support::state_file;
+use tenantd_api::wire::TenantStatus;
+use tenantd_core::plan::derive::{host_end, tenant_hash};
+
+/// A supervisor that took over from one that was killed, and the process of the one tenant that
+/// outlived it. The other's was killed too.
+fn taken_over() -> (Daemon, u32) {
+    place::folder("/srv/data");
+    let manifest = format!(
+        "[app]\nname = \"APP\"\ncommand = [\"{}\"]\ndatastore.path = \"/srv/data\"\n\
+         restart = {{ delay = \"10ms\" }}\n\
+         [tenants]\nacme = {{ ip = \"10.77.0.11\" }}\nbeta = {{ ip = \"10.77.0.12\" }}\n",
+        example("idle")
+    );
+    let mut daemon = Daemon::start_settled(&manifest);
+    let [acme, beta] = ["acme", "beta"].map(|name| daemon.tenant(name).pid.unwrap());
+    daemon.kill();
+    let process = pidfd(beta);
+    signal(beta, Signal::SIGKILL);
+    assert!(ends(&process, LIMIT));
+    state_file::damage(&daemon.app, "acme");
+    let link = host_end(tenant_hash(
+        &daemon.app.parse().unwrap(),
+        &"acme".parse().unwrap(),
+    ));
+    support::residue::ip(&format!("link set {} alias theirs", link.name.as_str()));
+    daemon.again();
+    daemon.until_tenant("acme", |acme| acme.why.is_some());
+    (daemon, acme)
+}
+
+/// Whether the host's route to the survivor still leads into its link.
+fn has_its_link() -> bool {
+    let route = run(Command::new("ip").args(["route", "get", "10.77.0.11"])).out;
+    route.contains(" dev td")
+}
+
+fn a_survivor_is_neither_cut_off_nor_called_down() {
+    let (mut daemon, acme) = taken_over();
+    daemon.until_tenant("beta", TenantStatus::is_as_wanted);
+    assert!(has_its_link(), "its link is left alone");
+    let said = daemon.tell(&["stop", "acme"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.out.contains("refused"), "{said:?}");
+    assert!(said.out.contains(&acme.to_string()), "{said:?}");
+    assert!(std::fs::metadata(format!("/proc/{acme}/exe")).is_ok());
+    // Nor does the supervisor's own end succeed.
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.wait().code(), Some(1));
+    let output = daemon.output();
+    assert!(output.contains("something is left on the host: acme: "));
+    assert!(output.contains(&acme.to_string()), "{output}");
+    assert!(has_its_link(), "its link is left alone");
+
+    kill_for_good(&daemon.app, "acme", acme);
+    daemon.again();
+    daemon.tell(&["start", "acme"]).expect(0);
+    daemon.tell(&["stop", "acme"]).expect(0);
+    daemon.end();
+}
+
+#[test]
+fn a_survivor_in_its_cgroup_is_neither_cut_off_nor_called_down() {
+    place::host();
+    a_survivor_is_neither_cut_off_nor_called_down();
+}
+
+#[test]
+fn a_survivor_without_a_cgroup_is_neither_cut_off_nor_called_down() {
+    place::host();
+    run(Command::new("umount").arg("/sys/fs/cgroup")).expect(0);
+    a_survivor_is_neither_cut_off_nor_called_down();
+}
+
+#[test]
+fn what_nobody_took_over_is_taken_away_at_the_end() {
+    place::host();
+    let (daemon, acme) = taken_over();
+    daemon.tell(&["stop", "beta"]).expect(0);
+    // Wanted down before it ended, so that nothing of it was ever provisioned here.
+    assert_eq!(daemon.tell(&["stop", "acme"]).code, 1);
+    kill_for_good(&daemon.app, "acme", acme);
+    daemon.tell(&["stop", "acme"]).expect(0);
+    daemon.end();
+}
+
+const ONE: &str = "[app]\nname = \"APP\"\ncommand = [\"/srv/idle\"]\ndatastore.path = \"/srv/data\"\n\
+    [tenants]\nacme = { ip = \"10.77.0.11\" }\n";
+
+fn one() -> Daemon {
+    place::host();
+    place::folder("/srv/data");
+    example("idle");
+    Daemon::start_settled(ONE)
+}
+
+#[test]
+fn residue_is_collected_beside_a_running_supervisor_and_strangers_left_alone() {
+    let daemon = one();
+    let acme = daemon.tenant("acme").pid;
+    let (ours, strangers) = (create(&daemon.app), estrange(&daemon.app));
+    let said = daemon.tell(&["gc", "--dry-run"]).expect(0);
+    assert_eq!(said.matches("would remove: ").count(), 4, "{said}");
+    assert_eq!(said.matches("left alone: ").count(), 3, "{said}");
+    assert_eq!(are_there(&ours), [true; 4], "{said}");
+
+    let said = daemon.tell(&["gc"]).expect(0);
+    assert_eq!(said.matches("removed: ").count(), 4, "{said}");
+    assert_eq!(are_there(&ours), [false; 4], "{said}");
+    assert_eq!(are_there(&strangers), [true; 4], "{said}");
+    assert!(
+        !said.contains("acme") && !said.contains("td00000000077e"),
+        "{said}"
+    );
+    assert_eq!(daemon.tenant("acme").pid, acme);
+    assert!(has_its_link());
+    remove(&strangers);
+    let said = daemon.tell(&["gc"]).expect(0);
+    assert!(said.starts_with("nothing is left over"), "{said}");
+    daemon.end();
+}
+
+#[test]
+fn residue_is_collected_at_the_start_and_what_went_with_a_reboot_is_made_again() {
+    let mut daemon = one();
+    let acme = daemon.tenant("acme").pid.unwrap();
+    daemon.kill();
+    kill_for_good(&daemon.app, "acme", acme);
+    let (ours, strangers) = (create(&daemon.app), estrange(&daemon.app));
+    // As after a reboot: the state file is of another boot, and names what is there no more.
+    let state_file = format!("/run/tenantd/{}/ledger", daemon.app);
+    let text = std::fs::read_to_string(&state_file).unwrap();
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    assert!(text.contains(boot.trim()));
+    let other = "00000000-0000-4000-8000-000000000000";
+    std::fs::write(&state_file, text.replace(boot.trim(), other)).unwrap();
+    std::fs::remove_dir(format!("/sys/fs/cgroup/tenantd/{}/acme", daemon.app)).unwrap();
+
+    daemon.again();
+    daemon.until_tenant("acme", TenantStatus::is_as_wanted);
+    assert_eq!(are_there(&ours), [false; 4], "{}", daemon.output());
+    assert_eq!(are_there(&strangers), [true; 4]);
+    remove(&strangers);
+    daemon.end();
+}
+
+#[test]
+fn without_a_supervisor_the_living_are_kept_and_all_else_is_collected() {
+    let mut daemon = one();
+    let acme = daemon.tenant("acme").pid.unwrap();
+    daemon.kill();
+    let ours = create(&daemon.app);
+    let said = daemon.tell(&["gc"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.out.contains("kept: tenant acme ("), "{said:?}");
+    assert!(said.out.contains(&acme.to_string()), "{said:?}");
+    assert_eq!(are_there(&ours), [false; 4], "{said:?}");
+    assert!(has_its_link());
+
+    // With its manifest it is nobody's business.
+    let manifest = daemon.manifest.to_str().unwrap();
+    let said = tenantd(&["--config", manifest, "gc"]).expect(0);
+    assert!(said.starts_with("nothing is left over"), "{said}");
+    assert!(has_its_link());
+
+    kill_for_good(&daemon.app, "acme", acme);
+    let said = daemon.tell(&["gc"]).expect(0);
+    assert!(said.contains("removed: folder"), "{said}");
+    daemon.left_nothing();
+}
+
+/// A tenant that takes its time: SIGTERM is heeded, by a program that says so.
+fn a_program_with_last_words() -> Daemon {
+    place::folder("/srv/data");
+    let text = "trap 'echo the end > /srv/data/end; exit 0' TERM\n> /srv/data/begun\nwhile :; do sleep 1000 & wait $!; done";
+    place::script("idle", text);
+    Daemon::start_settled(ONE)
+}
+
+fn what_lives_is_ended_when_nobody_else_could(mut daemon: Daemon) {
+    let acme = pidfd(daemon.tenant("acme").pid.unwrap());
+    let begun = format!("/var/lib/tenantd/{}/acme/begun", daemon.app);
+    until("it listens to signals", || {
+        std::fs::exists(&begun).unwrap().then_some(())
+    });
+    // Whoever runs is not interfered with.
+    let said = daemon.tell(&["gc", "--kill"]).expect(0);
+    assert!(said.starts_with("nothing is left over"), "{said}");
+    daemon.kill();
+    let said = daemon.tell(&["gc"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.out.contains(" --kill`"), "{said:?}");
+    let said = daemon.tell(&["gc", "--kill", "--json"]).expect(0);
+    let found: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(found["app"], *daemon.app);
+    let of_kind = |kind: &str| {
+        let mut all = found["residue"].as_array().unwrap().iter();
+        let item = all.find(|item| item["kind"] == kind);
+        item.unwrap_or_else(|| panic!("no {kind}: {said}"))["fate"].clone()
+    };
+    assert_eq!(of_kind("tenant"), "ended");
+    assert!(ends(&acme, std::time::Duration::ZERO));
+    let words = format!("/var/lib/tenantd/{}/acme/end", daemon.app);
+    assert_eq!(std::fs::read_to_string(words).unwrap(), "the end\n");
+    daemon.left_nothing();
+}
+
+#[test]
+fn what_lives_in_its_cgroup_is_ended_when_nobody_else_could() {
+    place::host();
+    what_lives_is_ended_when_nobody_else_could(a_program_with_last_words());
+}
+
+#[test]
+fn what_lives_without_a_cgroup_is_ended_when_nobody_else_could() {
+    place::host();
+    run(Command::new("umount").arg("/sys/fs/cgroup")).expect(0);
+    what_lives_is_ended_when_nobody_else_could(a_program_with_last_words());
+}
+
+#[test]
+fn what_nothing_tells_of_is_kept_and_it_is_said_why() {
+    place::host();
+    run(Command::new("umount").arg("/sys/fs/cgroup")).expect(0);
+    place::folder("/srv/data");
+    example("idle");
+    let mut daemon = Daemon::start_settled(ONE);
+    let acme = daemon.tenant("acme").pid.unwrap();
+    daemon.kill();
+    std::fs::remove_file(format!("/run/tenantd/{}/ledger", daemon.app)).unwrap();
+    let said = daemon.tell(&["gc"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.out.contains("its link stands"), "{said:?}");
+    let said = daemon.tell(&["gc", "--kill"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(
+        said.out.contains("kept: tenant acme (cannot end"),
+        "{said:?}"
+    );
+    assert!(said.out.contains("kill(1)"), "{said:?}");
+    assert!(has_its_link());
+    assert!(std::fs::metadata(format!("/proc/{acme}/exe")).is_ok());
+
+    kill_for_good(&daemon.app, "acme", acme);
+    until("its link is gone", || (!has_its_link()).then_some(()));
+    daemon.tell(&["gc"]).expect(0);
+    daemon.left_nothing();
+}

@@ -1,0 +1,148 @@
+//! Rules that the compiler does not prove, held against all source files: which module of the core
+//! may name which, what the core may not touch, how long a file may be, which words are not ours.
+//!
+//! Each rule has a test here which shows that it can fail.
+
+mod code;
+mod rules;
+
+use std::fs;
+use std::path::Path;
+
+use code::File;
+use rules::{LINES_MAX, MODULES, RULES};
+use rules::{head, host, layers, length, purity, unsafety, words};
+
+fn read(folder: &Path, files: &mut Vec<File>) {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut entries: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            read(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let short = path.strip_prefix(top).unwrap().to_str().unwrap();
+            files.push(File::new(short, &fs::read_to_string(&path).unwrap()));
+        }
+    }
+}
+
+fn sources() -> Vec<File> {
+    let mut files = Vec::new();
+    for folder in ["src", "crates", "tests", "examples", "benches"] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+        if folder.exists() {
+            read(&folder, &mut files);
+        }
+    }
+    for path in ["src/lib.rs", "crates/tenantd-core/src/lib.rs"] {
+        assert!(files.iter().any(|file| file.path == path), "{path}");
+    }
+    files
+}
+
+#[test]
+fn every_file_keeps_the_rules() {
+    let mut problems = Vec::new();
+    for file in sources() {
+        let found = RULES.iter().flat_map(|rule| rule(&file));
+        problems.extend(found.map(|problem| format!("{}: {problem}", file.path)));
+    }
+    assert!(problems.is_empty(), "\n{}", problems.join("\n"));
+}
+
+#[test]
+fn the_table_knows_no_way_up() {
+    for (index, (module, allowed)) in MODULES.iter().enumerate() {
+        for named in *allowed {
+            assert!(
+                MODULES[..index].iter().any(|(below, _)| below == named),
+                "{module}: {named}"
+            );
+        }
+    }
+}
+
+fn problems(rule: fn(&File) -> Vec<String>, path: &str, text: &str) -> Vec<String> {
+    rule(&File::new(path, text))
+}
+
+#[test]
+fn a_way_up_is_found_however_it_is_written() {
+    let core =
+        |path: &str, text| problems(layers, &format!("crates/tenantd-core/src/{path}"), text);
+    for text in [
+        "use crate::supervisor::Supervisor;",
+        "pub use crate::{name::AppName, supervisor::{self, view}};",
+        "fn f() { let x = 'a'; crate::supervisor::f::<'static>(\"{\") }",
+        "use super::super::supervisor;",
+    ] {
+        assert_eq!(
+            core("plan/build.rs", text),
+            ["plan may not name supervisor"]
+        );
+    }
+    assert_eq!(
+        core("manifest/mod.rs", "use super::plan::x;"),
+        ["manifest may not name plan"]
+    );
+    assert_eq!(core("attic.rs", "").len(), 1);
+    let fine = "// crate::plan\nconst A: &str = r#\"crate::plan \"\"#; use crate::name::AppName;";
+    assert_eq!(core("manifest/read.rs", fine), [""; 0]);
+}
+
+#[test]
+fn a_decision_in_the_host_crate_is_found() {
+    let found = |text| problems(host, "crates/tenantd-host/src/netns.rs", text);
+    assert_eq!(
+        found("use tenantd_core::{plan, supervisor::Supervisor};"),
+        ["the host crate may not name tenantd_core::supervisor"]
+    );
+    assert_eq!(found("use tenantd_core::plan::model::Plan;"), [""; 0]);
+}
+
+#[test]
+fn impurity_is_found() {
+    let found = |text| problems(purity, "crates/tenantd-core/src/plan/build.rs", text);
+    for text in [
+        "use std::{fmt, fs::{self, File}};",
+        "fn f() { std::net::TcpStream::connect(1) }",
+        "use std::time::{Duration, Instant};",
+        "#[tokio::main] fn f() {}",
+        "fn f(p: &Path) -> bool { p.exists() }",
+    ] {
+        assert_eq!(found(text).len(), 1, "{text}");
+    }
+    let fine =
+        "use std::net::Ipv4Addr; use std::time::Duration;\n#[cfg(test)]\nmod t { use std::fs; }";
+    assert_eq!(found(fine), [""; 0]);
+    assert_eq!(
+        problems(purity, "crates/tenantd-host/src/link.rs", "use std::fs;"),
+        [""; 0]
+    );
+}
+
+#[test]
+fn the_other_rules_can_fail_too() {
+    let count = |rule, path: &str, text: &str| problems(rule, path, text).len();
+    assert_eq!(count(length, "tests/a.rs", &"\n".repeat(LINES_MAX)), 0);
+    assert_eq!(count(length, "tests/a.rs", &"\n".repeat(LINES_MAX + 1)), 1);
+    let unsafety =
+        |path: &str, text| count(unsafety, &format!("crates/tenantd-host/src/{path}"), text);
+    assert_eq!(unsafety("launch/fork.rs", "unsafe { f() }"), 0);
+    assert_eq!(unsafety("process.rs", "fn f() { unsafe { g() } }"), 1);
+    assert_eq!(unsafety("process.rs", "#![allow(unsafe_code)]"), 1);
+    assert_eq!(
+        count(words, "src/link.rs", "struct LinkManager; fn helper() {}"),
+        1
+    );
+    assert_eq!(
+        count(words, "src/link_utils.rs", "mod ctx { struct Jobs; }"),
+        2
+    );
+    assert_eq!(count(head, "src/plan/build.rs", "//! Builds.\n"), 0);
+    assert_eq!(count(head, "src/plan/build.rs", "use std::fmt;\n"), 1);
+}

@@ -1,0 +1,225 @@
+//! The rules: each is a function from one file to its problems.
+
+use std::collections::BTreeSet;
+
+use crate::conventions::code::{File, names, paths, tokens};
+
+/// Every module of the core, and those it may name. From the ground up: a row names rows above it
+/// only, and `the_table_knows_no_way_up` holds it to that. Between crates the compiler sees to it.
+pub(crate) const MODULES: &[(&str, &[&str])] = &[
+    ("lib", &[]),
+    ("name", &[]),
+    ("stage", &[]),
+    ("layout", &["name"]),
+    ("manifest", &["name", "stage"]),
+    ("plan", &["name", "stage", "layout", "manifest"]),
+    ("supervisor", &["name", "stage", "plan"]),
+];
+const CORE: &str = "crates/tenantd-core/src/";
+const HOST: &str = "crates/tenantd-host/src/";
+/// What of the core the crate that acts may not name: it decides nothing.
+const NOT_FOR_HOST: &[&str] = &["tenantd_core::supervisor", "tenantd_core::manifest"];
+/// Paths that lead to I/O, a clock, chance, or an order that differs from run to run.
+const IMPURE: &[&str] = &[
+    "std::fs",
+    "std::env",
+    "std::process",
+    "std::thread",
+    "std::os::unix::net",
+    "TcpStream",
+    "TcpListener",
+    "UdpSocket",
+    "ToSocketAddrs",
+    "Instant",
+    "SystemTime",
+    "HashMap",
+    "HashSet",
+    "tokio",
+    "tracing",
+    "rustix",
+    "nix::unistd",
+    "nix::sys::stat",
+    "nix::fcntl",
+    "rand",
+];
+/// Methods of `Path` that are I/O.
+const IMPURE_CALLS: &[&str] = &[
+    "exists",
+    "try_exists",
+    "canonicalize",
+    "metadata",
+    "symlink_metadata",
+    "read_dir",
+    "is_dir",
+    "is_file",
+    "is_symlink",
+];
+const UNSAFE: &str = "crates/tenantd-host/src/launch/";
+pub(crate) const LINES_MAX: usize = 400;
+/// Words that say nothing of what a thing does, or say another thing than we mean.
+const REFUSED: &[&str] = &[
+    "manager",
+    "handler",
+    "helper",
+    "helpers",
+    "util",
+    "utils",
+    "common",
+    "misc",
+    "info",
+    "ctx",
+    "container",
+    "job",
+    "desk",
+    "door",
+    "ledger",
+    "legacy",
+    "heritage",
+    "bequest",
+    "footing",
+    "stray",
+    "strays",
+    "leftover",
+    "leftovers",
+    "tally",
+    "turn",
+    "trial",
+    "whither",
+    "wish",
+    "outflow",
+    "evidence",
+    "anew",
+    "wing",
+    "house",
+];
+
+/// All of them.
+pub(crate) const RULES: &[fn(&File) -> Vec<String>] =
+    &[layers, host, purity, length, unsafety, words, head];
+
+/// The module of the core that a file belongs to.
+fn module(file: &File) -> Option<&str> {
+    let first = file.path.strip_prefix(CORE)?.split('/').next()?;
+    Some(first.trim_end_matches(".rs"))
+}
+
+/// The modules of the core that a file of the core names, by whatever path.
+fn modules_named(file: &File) -> BTreeSet<String> {
+    let inside = file.path.trim_start_matches(CORE);
+    let depth = inside.trim_end_matches("/mod.rs").split('/').count();
+    let root = "super::".repeat(depth);
+    let from_root = |path: &str| {
+        let mut roots = ["crate::", &root].into_iter();
+        let rest = roots.find_map(|root| path.strip_prefix(root))?;
+        rest.split("::").next().map(str::to_owned)
+    };
+    paths(&file.text)
+        .iter()
+        .filter_map(|path| from_root(path))
+        .collect()
+}
+
+pub(crate) fn layers(file: &File) -> Vec<String> {
+    let Some(module) = module(file) else {
+        return Vec::new();
+    };
+    let Some((_, allowed)) = MODULES.iter().find(|(name, _)| *name == module) else {
+        return vec![format!(
+            "the module {module} is not in the table of tests/pure/house"
+        )];
+    };
+    let is_module = |named: &&String| MODULES.iter().any(|(name, _)| name == named);
+    modules_named(file)
+        .iter()
+        .filter(is_module)
+        .filter(|named| *named != module && !allowed.contains(&named.as_str()))
+        .map(|named| format!("{module} may not name {named}"))
+        .collect()
+}
+
+pub(crate) fn host(file: &File) -> Vec<String> {
+    if !file.path.starts_with(HOST) {
+        return Vec::new();
+    }
+    let paths = paths(&file.text);
+    let named = NOT_FOR_HOST
+        .iter()
+        .filter(|&&module| paths.iter().any(|path| names(path, module)));
+    named
+        .map(|module| format!("the host crate may not name {module}"))
+        .collect()
+}
+
+pub(crate) fn purity(file: &File) -> Vec<String> {
+    if module(file).is_none() {
+        return Vec::new();
+    }
+    let paths = paths(file.code());
+    let impure = IMPURE
+        .iter()
+        .filter(|&&word| paths.iter().any(|path| names(path, word)));
+    let tokens = tokens(file.code());
+    let calls = IMPURE_CALLS.iter().filter(|&&call| {
+        tokens
+            .windows(4)
+            .any(|window| window == [".", call, "(", ")"])
+    });
+    impure
+        .chain(calls)
+        .map(|word| format!("the core may not name {word}"))
+        .collect()
+}
+
+pub(crate) fn length(file: &File) -> Vec<String> {
+    let lines = file.text.lines().count();
+    let problem = format!("{lines} lines, at most {LINES_MAX} are allowed");
+    (lines > LINES_MAX).then_some(problem).into_iter().collect()
+}
+
+pub(crate) fn unsafety(file: &File) -> Vec<String> {
+    let dangers = ["unsafe", "unsafe_code"];
+    if !file.path.starts_with(HOST)
+        || file.path.starts_with(UNSAFE)
+        || !tokens(&file.text).iter().any(|t| dangers.contains(t))
+    {
+        return Vec::new();
+    }
+    vec![format!("unsafe belongs under {UNSAFE}")]
+}
+
+pub(crate) fn words(file: &File) -> Vec<String> {
+    let tokens = tokens(&file.text);
+    let declared = tokens.windows(2).filter_map(|window| match window {
+        ["struct" | "enum" | "union" | "trait" | "type" | "mod", name] => Some(*name),
+        _ => None,
+    });
+    let files = file.path.split(['/', '.']);
+    let is_allowed = |name: &str| {
+        let spaced: String = name
+            .chars()
+            .flat_map(|c| {
+                [
+                    c.is_uppercase().then_some('_'),
+                    Some(c.to_ascii_lowercase()),
+                ]
+            })
+            .flatten()
+            .collect();
+        !spaced.split(['_', '-']).any(|word| REFUSED.contains(&word))
+    };
+    let bad: BTreeSet<_> = declared
+        .chain(files)
+        .filter(|name| !is_allowed(name))
+        .collect();
+    bad.iter()
+        .map(|name| format!("{name} is no word of LEXICON.md"))
+        .collect()
+}
+
+pub(crate) fn head(file: &File) -> Vec<String> {
+    let problem = "the file does not begin with what it is for (//!)".to_owned();
+    (!file.text.starts_with("//! "))
+        .then_some(problem)
+        .into_iter()
+        .collect()
+}

@@ -1,0 +1,71 @@
+//! What an application could have left on its host, and what only looks like it.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+
+use super::daemon::{LIMIT, ends, pidfd, run, signal, until};
+
+/// Kills a tenant's process, and waits until it has left its cgroup, if there are any: that it has
+/// ended is told before.
+pub fn kill_for_good(app: &str, tenant: &str, pid: u32) {
+    let process = pidfd(pid);
+    signal(pid, Signal::SIGKILL);
+    assert!(ends(&process, LIMIT));
+    let events = format!("/sys/fs/cgroup/tenantd/{app}/{tenant}/cgroup.events");
+    until("its leaf is empty", || {
+        let events = fs::read_to_string(&events).unwrap_or_default();
+        (!events.contains("populated 1")).then_some(())
+    });
+}
+
+pub fn ip(arguments: &str) {
+    run(Command::new("ip").args(arguments.split(' '))).expect(0);
+}
+
+/// What a supervisor of `app` could have left of a tenant that no manifest names: one of each
+/// kind. Returns the paths and, for the link, its folder in `/sys`.
+pub fn create(app: &str) -> Vec<String> {
+    ip("link add td00000000a11e type veth peer name peer0");
+    ip(&format!("link set td00000000a11e alias tenantd:{app}/gone"));
+    let tenant = format!("/run/tenantd/{app}/tenants/gone");
+    let leaf = format!("/sys/fs/cgroup/tenantd/{app}/gone");
+    for folder in [&tenant, &leaf, &"/run/netns".to_owned()] {
+        fs::create_dir_all(folder).unwrap();
+    }
+    let name = format!("/run/netns/{app}-gone");
+    symlink(format!("{tenant}/../../../../../proc/1/fd/3"), &name).unwrap();
+    vec!["/sys/class/net/td00000000a11e".into(), tenant, leaf, name]
+}
+
+/// What looks like ours and is not.
+pub fn estrange(app: &str) -> Vec<String> {
+    ip("link add td0000000057aa type veth peer name peer1");
+    // Another application's, and none of this one's business.
+    ip("link add td00000000077e type veth peer name peer2");
+    ip("link set td00000000077e alias tenantd:other/gone");
+    let file = format!("/run/tenantd/{app}/notes");
+    fs::write(&file, "theirs").unwrap();
+    fs::create_dir_all("/run/netns").unwrap();
+    let name = format!("/run/netns/{app}-theirs");
+    symlink("/proc/1/ns/net", &name).unwrap();
+    let links = ["td0000000057aa", "td00000000077e"].map(|link| format!("/sys/class/net/{link}"));
+    [links.to_vec(), vec![file, name]].concat()
+}
+
+/// Which of them are there.
+pub fn are_there(paths: &[String]) -> Vec<bool> {
+    let is_there = |path: &String| fs::symlink_metadata(path).is_ok();
+    paths.iter().map(is_there).collect()
+}
+
+/// Takes away what looks like ours and is not.
+pub fn remove(strangers: &[String]) {
+    ip("link delete td0000000057aa");
+    ip("link delete td00000000077e");
+    for path in &strangers[2..] {
+        fs::remove_file(path).unwrap();
+    }
+}

@@ -1,0 +1,130 @@
+//! A supervisor that leaves: its tenants go on, and the next one takes them over.
+
+use std::fs;
+
+use nix::sys::signal::Signal;
+use tenantd_api::wire::TenantStatus;
+
+use crate::guestbook::{TENANTS, three};
+use crate::support::daemon::{CommandOutput, Daemon, PROGRAM, in_time, run, until};
+use crate::support::place::{self, script};
+use crate::support::visit::get;
+
+/// What an operator sees of the tenants that must not change with the supervisor.
+fn seen(daemon: &Daemon) -> Vec<TenantStatus> {
+    daemon.status().tenants
+}
+
+#[test]
+fn tenants_go_on_when_the_supervisor_detaches() {
+    let mut daemon = three();
+    daemon.kill_tenant("globex");
+    daemon.until_tenant("globex", TenantStatus::is_as_wanted);
+    let before: Vec<_> = seen(&daemon).iter().map(|t| (t.pid, t.restarts)).collect();
+    let (app, pid) = (daemon.app.clone(), daemon.pid());
+    let said = daemon.tell(&["detach"]).expect(0);
+    let farewell = format!("{app}: supervisor {pid} has detached, and 3 tenants go on; ");
+    assert!(said.starts_with(&farewell), "{said}");
+    assert_eq!(daemon.wait().code(), Some(0), "{}", daemon.output());
+    for (_, ip) in TENANTS {
+        assert_eq!(get(ip, "/entries").0, 200);
+    }
+    for command in ["detach", "status"] {
+        let said = daemon.tell(&[command]);
+        assert_eq!(said.code, 1, "{said:?}");
+        assert!(
+            said.err.contains("its tenants go on without one"),
+            "{said:?}"
+        );
+    }
+    let said = run(in_time(PROGRAM).arg("list"));
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(
+        said.out.contains(&format!("\n{app}  detached ")),
+        "{said:?}"
+    );
+    // It is the only one that can be meant.
+    let said = run(in_time(PROGRAM).args(["stop", "--all"]));
+    assert!(said.err.contains(&app), "{said:?}");
+
+    daemon.again();
+    run(in_time(PROGRAM).arg("list")).expect(0);
+    let after: Vec<_> = seen(&daemon).iter().map(|t| (t.pid, t.restarts)).collect();
+    assert_eq!(after, before);
+    daemon.end();
+}
+
+/// systemd sends SIGTERM also to a supervisor that is about to end.
+#[test]
+fn a_signal_does_not_end_the_tenants_of_a_supervisor_that_detaches() {
+    let mut daemon = slow_to_start();
+    let detaching = std::thread::scope(|scope| {
+        let detach = scope.spawn(|| daemon.tell(&["detach"]));
+        until("it leaves", || {
+            daemon.output().contains("detaching").then_some(())
+        });
+        daemon.signal(Signal::SIGTERM);
+        detach.join().unwrap()
+    });
+    detaching.expect(0);
+    assert_eq!(daemon.wait().code(), Some(0), "{}", daemon.output());
+    daemon.again();
+    daemon.until("all are up", |status| {
+        status.tenants.iter().all(TenantStatus::is_as_wanted)
+    });
+    assert!(
+        !daemon.output().contains("stopping all"),
+        "{}",
+        daemon.output()
+    );
+    daemon.end();
+}
+
+/// Twenty tenants, told to leave in the midst of their provisions and launches.
+fn slow_to_start() -> Daemon {
+    place::host();
+    place::folder("/srv/data");
+    script("app", "exec sleep 1000000");
+    let tenants: String = (0..20)
+        .map(|i| format!("t{i} = {{ ip = \"10.77.0.{}\" }}\n", 11 + i))
+        .collect();
+    Daemon::start(&format!(
+        "[app]\nname = \"APP\"\ncommand = [\"/srv/app\"]\ndatastore.path = \"/srv/data\"\n\
+         [tenants]\n{tenants}"
+    ))
+}
+
+#[test]
+fn it_detaches_for_a_restart_of_its_unit_and_for_nothing_else() {
+    let mut daemon = three();
+    let bin = place::folder("/srv/bin");
+    let told = |daemon: &Daemon, jobs: &str| -> CommandOutput {
+        script("bin/systemctl", &format!("echo '{jobs}'"));
+        let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+        let detach = [
+            "detach",
+            "--app",
+            &daemon.app,
+            "--if-restarting",
+            "a.service",
+        ];
+        run(in_time(PROGRAM).args(detach).env("PATH", path))
+    };
+    told(&daemon, "No jobs running.").expect(0);
+    told(&daemon, "7 a.service stop running").expect(0);
+    told(&daemon, "7 b.service restart running").expect(0);
+    assert!(
+        !daemon.output().contains("detaching"),
+        "{}",
+        daemon.output()
+    );
+    // What systemd asks, nobody reads.
+    let said = told(&daemon, "7 a.service restart running").expect(0);
+    assert_eq!(said, "");
+    assert_eq!(daemon.wait().code(), Some(0), "{}", daemon.output());
+    // That there is nobody left to tell is no error.
+    told(&daemon, "8 a.service restart running").expect(0);
+    assert!(fs::exists(format!("/run/tenantd/{}/tenants/acme", daemon.app)).unwrap());
+    daemon.again();
+    daemon.end();
+}

@@ -1,0 +1,238 @@
+//! What an operator sees and has asked for goes on under the next supervisor, and what was under way
+//! is finished.
+
+use std::fs;
+
+use nix::sys::signal::Signal;
+use tenantd_api::wire::{StateWord, TenantStatus, Want};
+
+use crate::support::daemon::{Daemon, LIMIT, PROGRAM, ends, in_time, pidfd, run, signal};
+use crate::support::place::{self, example, folder, script};
+use crate::support::state_file;
+
+/// Tenants that do as they are called: `serves`, `fails` at once, ends with status 7 when it is
+/// asked to (`seven`), is `deaf` to that, and `manual`, which is not started by itself.
+fn tenants(restart: &str) -> Daemon {
+    place::host();
+    folder("/srv/data");
+    let idle = example("idle");
+    let program = script(
+        "program",
+        &format!(
+            "case $1 in fails) exit 3;; seven) trap 'exit 7' TERM; {idle} 80 & wait;;\n\
+             deaf) trap '' TERM;; esac; exec {idle} 80"
+        ),
+    );
+    let names = ["serves", "fails", "seven", "deaf"];
+    let lines: String = names
+        .iter()
+        .zip(11..)
+        .map(|(name, n)| format!("{name} = {{ ip = \"10.77.0.{n}\", arguments = [\"{name}\"] }}\n"))
+        .collect();
+    Daemon::start(&format!(
+        "[app]\nname = \"APP\"\ncommand = [\"{program}\"]\ndatastore.path = \"/srv/data\"\n\
+         ready.tcp = 80\nstop.grace = \"1s\"\nrestart = {{ {restart} }}\n[tenants]\n{lines}\
+         manual = {{ ip = \"10.77.0.30\", autostart = false }}\n"
+    ))
+}
+
+const SLOW: &str = "delay = \"1h\", delay_max = \"1h\", strikes = 0";
+
+fn is_up(tenant: &TenantStatus) -> bool {
+    tenant.state == StateWord::Up && tenant.ready == Some(true)
+}
+
+/// All but those moments that two clocks tell, which differ from one look to the next.
+fn seen(tenant: &TenantStatus) -> TenantStatus {
+    let second = |at: jiff::Timestamp| at.round(jiff::Unit::Minute).unwrap();
+    TenantStatus {
+        since: second(tenant.since),
+        until: tenant.until.map(second),
+        ..tenant.clone()
+    }
+}
+
+#[test]
+fn each_tenant_is_as_it_was_under_the_last_supervisor() {
+    let mut daemon = tenants(SLOW);
+    for name in ["serves", "seven", "deaf"] {
+        daemon.until_tenant(name, is_up);
+    }
+    daemon.until_state("fails", StateWord::Waiting);
+    daemon.tell(&["stop", "serves"]).expect(0);
+    daemon.tell(&["start", "manual"]).expect(0);
+    let before = daemon.status();
+    daemon.kill();
+    daemon.again();
+    let after = daemon.status();
+    for (was, is) in before.tenants.iter().zip(&after.tenants) {
+        assert_eq!(seen(is), seen(was));
+        let moved = |a: jiff::Timestamp, b: jiff::Timestamp| a.duration_since(b).abs().as_millis();
+        assert!(moved(is.since, was.since) < 100, "{is:?} {was:?}");
+    }
+    let said = daemon.output();
+    assert!(
+        said.contains("fails: down → waiting: it was waiting when an earlier"),
+        "{said}"
+    );
+    assert_eq!(daemon.tenant("serves").want, Want::Down);
+    daemon.tell(&["start", "serves"]).expect(0);
+    daemon.tell(&["stop", "serves", "fails"]).expect(0);
+
+    // A full end forgets what was asked for.
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.wait().code(), Some(0), "{}", daemon.output());
+    daemon.again();
+    daemon.until_tenant("serves", is_up);
+    assert_eq!(daemon.tenant("manual").state, StateWord::Down);
+    daemon.end();
+}
+
+#[test]
+fn what_was_given_up_stays_so_until_an_operator_acts() {
+    let mut daemon = tenants("delay = \"10ms\", strikes = 2");
+    let before = daemon.until_state("fails", StateWord::Failed);
+    daemon.kill();
+    daemon.again();
+    let after = daemon.tenant("fails");
+    assert_eq!(seen(&after), seen(&before));
+    assert_eq!(after.why.as_deref(), Some("exited with status 3"));
+    assert_eq!(after.restarts, 1);
+    assert_eq!(daemon.tell(&["start", "fails"]).code, 1);
+    daemon.until_tenant("fails", |t| t.state == StateWord::Failed && t.restarts == 2);
+    daemon.tell(&["stop", "fails"]).expect(0);
+    daemon.end();
+}
+
+#[test]
+fn how_an_adopted_program_ended_is_known() {
+    let mut daemon = tenants(SLOW);
+    for name in ["serves", "seven"] {
+        daemon.until_tenant(name, is_up);
+    }
+    daemon.kill();
+    daemon.again();
+    for (name, by, why) in [
+        ("serves", Signal::SIGQUIT, "was killed by SIGQUIT"),
+        ("seven", Signal::SIGTERM, "exited with status 7"),
+    ] {
+        signal(daemon.tenant(name).pid.unwrap(), by);
+        let tenant = daemon.until_state(name, StateWord::Waiting);
+        assert_eq!(tenant.why.as_deref(), Some(why));
+    }
+    daemon.end();
+}
+
+#[test]
+fn a_stop_goes_on_under_the_next_supervisor() {
+    let mut daemon = tenants(SLOW);
+    let deaf = daemon.until_tenant("deaf", is_up).pid.unwrap();
+    daemon.tell(&["stop", "deaf", "--no-wait"]).expect(0);
+    daemon.kill();
+    let process = pidfd(deaf);
+    daemon.again();
+    let stopping = daemon.tenant("deaf");
+    assert_eq!(stopping.want, Want::Down);
+    assert_ne!(stopping.state, StateWord::Up);
+    assert!(ends(&process, LIMIT));
+    daemon.until_state("deaf", StateWord::Down);
+    daemon.end();
+}
+
+#[test]
+fn two_tenants_swap_their_addresses_while_no_supervisor_lives() {
+    // Who fails once waits for an hour.
+    let mut daemon = tenants(SLOW);
+    for name in ["serves", "deaf"] {
+        daemon.until_tenant(name, is_up);
+    }
+    daemon.kill();
+    let manifest = fs::read_to_string(&daemon.manifest).unwrap();
+    let swapped = manifest.replace("0.11\"", "0.x\"");
+    let swapped = swapped.replace("0.14\"", "0.11\"");
+    fs::write(&daemon.manifest, swapped.replace("0.x\"", "0.14\"")).unwrap();
+    daemon.again();
+    for (name, address) in [("serves", "10.77.0.14"), ("deaf", "10.77.0.11")] {
+        let is_there = |t: &TenantStatus| is_up(t) && t.addresses.to_string() == address;
+        assert_eq!(daemon.until_tenant(name, is_there).restarts, 0);
+        let strikes = &state_file::record(&daemon.app, name)["memory"]["strikes"];
+        assert_eq!(strikes["count"], 0, "{}", daemon.output());
+    }
+    let said = daemon.output();
+    assert!(!said.contains("serves: provisioning → waiting"), "{said}");
+    let names = daemon.status().tenants.into_iter().map(|t| t.name);
+    let names: Vec<String> = names.map(|name| name.to_string()).collect();
+    assert_eq!(names, ["serves", "fails", "seven", "deaf", "manual"]);
+    daemon.tell(&["stop", "fails"]).expect(0);
+    daemon.end();
+}
+
+#[test]
+fn whom_a_tenant_awaits_is_shown_also_by_the_next_supervisor() {
+    let mut daemon = tenants(SLOW);
+    let deaf = daemon.until_tenant("deaf", is_up).pid.unwrap();
+    assert!(daemon.status().tenants.iter().all(|t| t.awaits.is_empty()));
+    let manifest = fs::read_to_string(&daemon.manifest).unwrap();
+    // It is to be waited for until it is killed here.
+    let manifest = manifest.replace("grace = \"1s\"", "grace = \"1h\"");
+    let manifest = manifest.replace("0.14\"", "0.24\"");
+    let newcomer = "newcomer = { ip = \"10.77.0.14\", arguments = [\"serves\"] }\n";
+    fs::write(&daemon.manifest, manifest + newcomer).unwrap();
+    daemon.tell(&["reload", "--no-wait"]).expect(0);
+    let awaits = |daemon: &Daemon| {
+        let newcomer = daemon.tenant("newcomer");
+        assert_eq!(newcomer.state, StateWord::Provisioning, "{newcomer:?}");
+        let names: Vec<String> = newcomer.awaits.iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["deaf"]);
+        let text = daemon.tell(&["status", "newcomer"]).expect(1);
+        let why = "  WHY it is provisioning, on its way to up; it takes what is not let go of yet by deaf";
+        assert!(text.contains(why), "{text}");
+    };
+    awaits(&daemon);
+    daemon.kill();
+    daemon.again();
+    awaits(&daemon);
+    signal(deaf, Signal::SIGKILL);
+    assert!(daemon.until_tenant("newcomer", is_up).awaits.is_empty());
+    let deaf = daemon.until_tenant("deaf", is_up).pid.unwrap();
+    daemon.tell(&["stop", "--all", "--no-wait"]).expect(0);
+    signal(deaf, Signal::SIGKILL);
+    daemon.end();
+}
+
+#[test]
+fn a_state_file_of_a_later_form_is_refused_before_anything_is_touched() {
+    let mut daemon = tenants(SLOW);
+    let before = daemon.until_tenant("serves", is_up);
+    daemon.kill();
+    state_file::edit_head(&daemon.app, |head| head["version"] = 99.into());
+    let said = run(in_time(PROGRAM).arg("--config").arg(&daemon.manifest));
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.err.contains("a later tenantd (form 99"), "{said:?}");
+    assert!(said.err.contains("start that tenantd again"), "{said:?}");
+    let process = pidfd(before.pid.unwrap());
+    assert!(!ends(&process, std::time::Duration::ZERO));
+    state_file::edit_head(&daemon.app, |head| head["version"] = 2.into());
+    daemon.again();
+    assert_eq!(daemon.tenant("serves").pid, before.pid);
+    daemon.end();
+}
+
+#[test]
+fn after_a_reboot_everything_simply_starts() {
+    let mut daemon = tenants(SLOW);
+    let serves = daemon.until_tenant("serves", is_up).pid.unwrap();
+    daemon.tell(&["stop", "seven", "deaf"]).expect(0);
+    daemon.until_state("fails", StateWord::Waiting);
+    daemon.kill();
+    let process = pidfd(serves);
+    signal(serves, Signal::SIGKILL);
+    assert!(ends(&process, LIMIT));
+    state_file::edit_head(&daemon.app, |head| head["boot"] = "another one".into());
+    daemon.again();
+    for name in ["serves", "seven", "deaf"] {
+        let tenant = daemon.until_tenant(name, is_up);
+        assert_eq!(tenant.restarts, 0);
+    }
+    daemon.end();
+}
