@@ -1,5 +1,5 @@
-//! The least server there is, for measuring what a tenant costs beyond its program: it listens on
-//! 0.0.0.0:PORT (the first argument, else 80), and answers each connection with its end.
+//! A minimal server, to measure what a tenant costs besides its program. It listens on 0.0.0.0:PORT
+//! (the first argument, default 80) and closes each connection.
 //!
 //! Build it with `--release`: that profile is small and quick to start.
 
@@ -11,7 +11,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .map_or(Ok(80), |text| text.parse())?;
     let listener = TcpListener::bind(("0.0.0.0", port))?;
     loop {
-        // A connection that was reset before it was taken is no error of ours.
+        // A connection may be reset before it is accepted.
         drop(listener.accept());
     }
 }

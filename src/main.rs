@@ -1,4 +1,5 @@
-//! The `tenantd` program: parses what was typed, does it, says why not, and picks the exit code.
+//! The `tenantd` program: parses the command line, executes it, prints an error and sets the exit
+//! code.
 
 use std::io;
 use std::process::ExitCode;
@@ -11,7 +12,7 @@ use tenantd_host::join::JoinError;
 /// The exit code of a bad manifest (`EX_CONFIG`, sysexits.h): the unit does not restart on it.
 const BAD_MANIFEST: u8 = 78;
 
-/// As shells have it.
+/// The exit codes of a shell for a command that it cannot run.
 const NOT_FOUND: u8 = 127;
 const NOT_EXECUTABLE: u8 = 126;
 
@@ -24,10 +25,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// Says what failed, and gives the exit code for it.
+/// Prints an error, and returns its exit code.
 fn failed(error: &anyhow::Error) -> ExitCode {
     if let Some(usage) = error.downcast_ref::<clap::Error>() {
-        // Where standard error is closed, the exit code still says it.
+        // If standard error is closed, the exit code remains.
         let _ = usage.print();
         return code(u8::try_from(usage.exit_code()).unwrap_or(2));
     }
@@ -36,7 +37,7 @@ fn failed(error: &anyhow::Error) -> ExitCode {
         return code(BAD_MANIFEST);
     }
     if is_broken_pipe(error) {
-        // The reader has what it wanted, as with `| head`.
+        // The reader has closed the pipe, as `| head` does.
         return ExitCode::SUCCESS;
     }
     let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));

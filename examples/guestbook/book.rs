@@ -1,15 +1,15 @@
-//! The book: what visitors wrote, in memory and on the disk.
+//! The entries of the guest book, in memory and on disk.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-/// Characters of a name.
+/// The maximum length of a name, in characters.
 pub(crate) const NAME_MAX: usize = 80;
-/// Characters of a text.
+/// The maximum length of a text, in characters.
 pub(crate) const TEXT_MAX: usize = 2000;
 
-/// What visitors wrote, in memory and on the disk.
+/// The entries, in memory and on disk.
 pub(crate) struct Book {
     file: File,
     bytes: u64,
@@ -57,7 +57,7 @@ impl Book {
             .and_then(|()| self.file.sync_data());
         if let Err(error) = written {
             if let Err(second) = self.file.set_len(self.bytes) {
-                // Half a line in the middle would harm the book, at its end it does not.
+                // An incomplete line at the end is harmless; followed by others it would not be.
                 eprintln!("guestbook: cannot take back half an entry: {second} (after: {error})");
                 std::process::exit(1);
             }

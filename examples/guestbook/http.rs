@@ -1,4 +1,4 @@
-//! As much of HTTP/1.1 as a form needs: one request and one reply a connection, both bounded.
+//! The part of HTTP/1.1 that a form needs: one request and one reply per connection, both bounded.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::book::TEXT_MAX;
 
-/// Bytes of a request line with its headers; browsers send about 1 KiB.
+/// The maximum size of request line and headers, in bytes; browsers send about 1 KiB.
 const HEAD_MAX: usize = 8 * 1024;
-/// Bytes of a form: a text of the greatest length, each character as four escaped bytes.
+/// The maximum size of a form, in bytes: the longest text, each character as four escaped bytes.
 const BODY_MAX: usize = 12 * TEXT_MAX + 4 * 1024;
 
 pub(crate) struct Request {
@@ -18,7 +18,7 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// The visitor's request, nothing if he left without one, or what to tell him instead.
+    /// Reads a request. `None` if the connection was closed without one; an error is the reply to send.
     pub(crate) fn read(mut from: &TcpStream, deadline: Instant) -> Result<Option<Request>, Reply> {
         let mut bytes = Vec::new();
         let end = loop {
@@ -50,7 +50,7 @@ impl Request {
             return Err(Reply::text(413, "the form is too long\n"));
         }
         if header(&head, "expect").is_some() {
-            // Who cannot be told so will send the form, or leave, and both are seen below.
+            // If this cannot be written, the reads below find out.
             let _ = from.write_all(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
         while bytes.len() < end + length {
@@ -75,7 +75,7 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
         .map(|(_, value)| value.trim())
 }
 
-/// Reads what there is; false at the end.
+/// Reads the available bytes. Returns false at the end.
 fn read_more(mut from: &TcpStream, into: &mut Vec<u8>, deadline: Instant) -> Result<bool, Reply> {
     let late = || Reply::text(408, "that took too long\n");
     let left = deadline
@@ -91,7 +91,7 @@ fn read_more(mut from: &TcpStream, into: &mut Vec<u8>, deadline: Instant) -> Res
             Ok(count > 0)
         }
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(late()),
-        // The visitor has gone: there is nobody to tell.
+        // The connection is closed: nobody reads the error.
         Err(_) => Ok(false),
     }
 }
@@ -119,7 +119,7 @@ impl Reply {
         }
     }
 
-    /// The whole message. Phrases of RFC 9110 are for people only, and may be left empty.
+    /// The whole message. The reason phrase is optional (RFC 9110), and is left empty.
     pub(crate) fn message(&self, with_body: bool) -> String {
         let Reply { status, kind, body } = self;
         let more = match status {

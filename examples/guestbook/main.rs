@@ -1,10 +1,10 @@
 //! A guest book over HTTP: a small business application for one customer per installation.
 //!
-//! As such programs do, it has its port (80) and its data path (`/var/lib/guestbook`) built in, and
-//! it knows nothing of tenants; GUESTBOOK_TITLE may name it. What a visitor was told is kept is on the disk: each entry is one
-//! line of the file `entries`, appended and synced before the answer. A line that a crash tore off
-//! is dropped at the next start, so neither kill -9 nor a power cut harms the book. SIGTERM needs no
-//! care for the same reason.
+//! Like many such programs it has its port (80) and its data path (`/var/lib/guestbook`) built in, and
+//! is not aware of tenants. GUESTBOOK_TITLE sets its title. Each entry is a line of the file `entries`,
+//! appended and synced before the answer. An incomplete last line is dropped at the next start, so
+//! that neither kill -9 nor a power failure damages the book. SIGTERM needs no handling for the same
+//! reason.
 
 mod book;
 mod http;
@@ -23,11 +23,11 @@ use http::{Reply, Request};
 
 const PORT: u16 = 80;
 const FOLDER: &str = "/var/lib/guestbook";
-/// Visitors at one time: each costs a thread.
+/// The maximum of connections at a time; each has a thread.
 const VISITORS_MAX: usize = 64;
-/// Entries on the page; `/entries` has them all.
+/// The number of entries on the page; `/entries` lists all.
 const SHOWN_MAX: usize = 100;
-/// A visitor who needs longer than this for a request is sent away.
+/// The time limit for a request.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
 }
 
 fn open() -> Result<(Book, TcpListener), String> {
-    // The port comes first: who has it is the only one who writes to the book.
+    // The port comes first: it also ensures that only one process writes to the book.
     let listener = TcpListener::bind(("0.0.0.0", PORT))
         .map_err(|e| format!("cannot listen on port {PORT}: {e}"))?;
     let book =
@@ -51,13 +51,13 @@ fn open() -> Result<(Book, TcpListener), String> {
 
 fn serve(book: &Arc<Mutex<Book>>, listener: &TcpListener) -> ExitCode {
     static VISITORS: AtomicUsize = AtomicUsize::new(0);
-    log(format_args!("the book lies open on port {PORT}"));
+    log(format_args!("listening on port {PORT}"));
     loop {
         let visitor = match listener.accept() {
             Ok((visitor, _)) => visitor,
             Err(error) => {
                 eprintln!("guestbook: cannot accept a visitor: {error}");
-                // Without descriptors, for one, the next attempt would fail at once and for ever.
+                // Without free descriptors, for example, the next attempt would fail at once too.
                 std::thread::sleep(Duration::from_millis(100));
                 continue;
             }
@@ -94,8 +94,8 @@ fn attend(visitor: &TcpStream, book: &Mutex<Book>) {
     }
 }
 
-/// Reads on for a little while. A connection closed with unread bytes is reset, and then the
-/// visitor may never see the answer, see tcp(7).
+/// Reads and discards for a short time. A connection closed with unread bytes is reset, and the
+/// answer may be lost, see tcp(7).
 fn drain(mut visitor: &TcpStream) {
     let mut buffer = [0; 4096];
     if visitor
@@ -111,7 +111,7 @@ fn drain(mut visitor: &TcpStream) {
 }
 
 fn reply_to(request: &Request, book: &Mutex<Book>) -> Reply {
-    // A thread that panicked with the lock left a whole book: entries are added last.
+    // A thread that panicked with the lock left the book consistent: entries are added last.
     let mut book = book.lock().unwrap_or_else(PoisonError::into_inner);
     match (request.method.as_str(), request.path.as_str()) {
         ("GET" | "HEAD", "/") => Reply::html(page(&title(), &book.entries)),
@@ -152,7 +152,7 @@ fn answer(mut visitor: &TcpStream, method: &str, path: &str, reply: &Reply) {
     }
 }
 
-/// The owner's own, or a plain one.
+/// The title from the environment, or a default.
 fn title() -> String {
     std::env::var("GUESTBOOK_TITLE").unwrap_or_else(|_| "Guest book".to_owned())
 }
@@ -187,7 +187,7 @@ fn page(title: &str, entries: &[Entry]) -> String {
 }
 
 fn log(line: std::fmt::Arguments<'_>) {
-    // A visitor is served even where nobody reads the log any more.
+    // Requests are answered even if the log cannot be written.
     let _ = writeln!(io::stdout(), "{line}");
 }
 

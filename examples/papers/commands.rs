@@ -11,8 +11,8 @@ type Terms = &'static [(&'static str, &'static str)];
 
 const SIGNALS: Terms = &[(
     "SIGTERM, SIGINT",
-    "`run` stops all tenants in parallel, each within its grace, and takes away what was made but \
-     the datastores. A second signal ends the grace.",
+    "`run` stops all tenants in parallel, each within its grace, and removes everything except the \
+     datastores. A second signal kills them at once.",
 )];
 
 const FILES: Terms = &[
@@ -22,7 +22,7 @@ const FILES: Terms = &[
     ),
     (
         "/run/tenantd/APP/control",
-        "The control socket of a running application. It speaks varlink, to root only.",
+        "The control socket of a running application, for root. The protocol is varlink.",
     ),
     (
         "/run/tenantd/locks",
@@ -30,25 +30,25 @@ const FILES: Terms = &[
     ),
     (
         "/var/lib/tenantd/APP/TENANT",
-        "A datastore, unless the manifest names another place.",
+        "A datastore, unless the manifest sets another path.",
     ),
     (
         "/var/log/tenantd/APP/TENANT.log",
-        "A tenant's output, where there is no journal.",
+        "A tenant's output, if no journal runs.",
     ),
     (
         "/usr/share/doc/tenantd/tenants.example.toml",
-        "A manifest to start from.",
+        "An example of a manifest.",
     ),
 ];
 
-const FINDING: &str = "\
-    Which application a command means is said by `--app`, by `--config` (the application that \
-    this manifest names), else by `TENANTD_APP`, else by `TENANTD_CONFIG`. Where nothing is said, \
-    it is the only one that runs; where several run, the command refuses and names them. \
-    `run`, `check` and `plan` always want the manifest itself.";
+const SELECTING: &str = "\
+    A command selects its application by `--app` or `--config` (the application of this manifest), \
+    else by `TENANTD_APP`, else by `TENANTD_CONFIG`. Without any of these it takes the only \
+    application that runs; if several run, the command fails and lists them. `run`, `check` and \
+    `plan` always need a manifest.";
 
-/// Every page: its file's name and its text.
+/// All pages: file name and text.
 pub(crate) fn pages(date: &str) -> Vec<(String, String)> {
     let mut cli = Cli::command().disable_help_subcommand(true);
     cli.build();
@@ -63,8 +63,8 @@ pub(crate) fn pages(date: &str) -> Vec<(String, String)> {
 
 fn whole(cli: &Command, verbs: &[Command], date: &str) -> String {
     let mut page = begin(cli, date);
-    page.section("FINDING THE APPLICATION");
-    page.text(FINDING);
+    page.section("SELECTING THE APPLICATION");
+    page.text(SELECTING);
     examples(&mut page, cli);
     for (title, terms) in [("SIGNALS", SIGNALS), ("FILES", FILES)] {
         page.section(title);
@@ -89,7 +89,7 @@ fn page(verb: &Command, date: &str) -> String {
     page.render()
 }
 
-/// What `clap_mangen` makes of a command, with the usage that `--help` shows.
+/// The page that `clap_mangen` generates for a command, with the usage that `--help` shows.
 fn begin(command: &Command, date: &str) -> Page {
     let usage = command.clone().render_usage().to_string();
     let usage = usage.trim_start_matches("Usage:").trim().to_owned();
@@ -105,8 +105,8 @@ fn begin(command: &Command, date: &str) -> Page {
     Page::after(String::from_utf8(head).expect("clap_mangen writes text"))
 }
 
-/// The sections that stand below the options in `--help`: a line in capitals begins one, indented
-/// lines stay as they are.
+/// The sections below the options in `--help`: a line in capitals is a title, indented lines are
+/// verbatim.
 fn examples(page: &mut Page, command: &Command) {
     let Some(text) = command.get_after_help().map(ToString::to_string) else {
         return;

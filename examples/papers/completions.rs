@@ -1,5 +1,5 @@
-//! The scripts that make bash, zsh and fish ask the program itself what fits, so that they complete
-//! the names of the tenants that run.
+//! Completion scripts for bash, zsh and fish. They run the program to get candidates, so that they
+//! complete the names of tenants.
 
 use std::io;
 
@@ -8,7 +8,7 @@ use tenantd::cli::complete::VARIABLE;
 
 const NAME: &str = "tenantd";
 
-/// Every script: the file's name and its text.
+/// All scripts: file name and text.
 pub(crate) fn scripts() -> Vec<(String, String)> {
     let shells: [(&str, &dyn EnvCompleter); 3] = [
         ("tenantd.bash", &Bash),
@@ -24,7 +24,7 @@ pub(crate) fn scripts() -> Vec<(String, String)> {
     scripts
 }
 
-/// zsh loads the script as the body of `_tenantd` at the first TAB, which wants an answer too.
+/// zsh loads the script as the body of `_tenantd` at the first TAB; this line completes that one too.
 const FIRST_TAB: &str = "
 if [[ ${funcstack[1]-} == _tenantd ]]; then
     _clap_dynamic_completer_tenantd \"$@\"

@@ -1,8 +1,8 @@
-//! Writes the papers of a release: man pages and completions, from the same definitions that the
-//! program itself uses. `packaging/build` calls it.
+//! Generates man pages and completion scripts from the definitions that the program itself uses.
+//! `packaging/build` runs it.
 //!
 //! `cargo run --example papers -- FOLDER DATE` writes `FOLDER/man` and `FOLDER/completions`; the
-//! pages bear the date.
+//! pages show the date.
 
 mod commands;
 mod completions;
@@ -12,7 +12,7 @@ mod page;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
-/// Every paper: its path within the folder, and its text.
+/// All files: path within the folder, and text.
 pub(crate) fn all(date: &str) -> Vec<(PathBuf, String)> {
     let mut papers = commands::pages(date);
     papers.push(("tenantd.toml.5".to_owned(), manifest::page(date)));
@@ -32,7 +32,7 @@ fn main() -> io::Result<()> {
     };
     let folder = Path::new(folder);
     for kind in ["man", "completions"] {
-        // What an older version wrote must not be packed.
+        // Files of an older version must not be packaged.
         match fs::remove_dir_all(folder.join(kind)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => fs::create_dir_all(folder.join(kind))?,

@@ -1,11 +1,11 @@
-//! tenantd.toml(5), from the reference of the manifest.
+//! tenantd.toml(5), generated from the reference of the manifest.
 
 use tenantd_core::manifest::document;
 use tenantd_core::manifest::reference::{Fallback, Key, Table};
 
 use super::page::Page;
 
-/// The page's text.
+/// The text of the page.
 pub(crate) fn page(date: &str) -> String {
     let mut page = Page::new("tenantd.toml", "5", date);
     page.section("NAME");
@@ -22,15 +22,15 @@ pub(crate) fn page(date: &str) -> String {
     }
     for &table in Table::EACH {
         page.section(&match table {
-            Table::Top => "THE WHOLE".to_owned(),
+            Table::Top => "TOP LEVEL".to_owned(),
             _ => table.header().to_owned(),
         });
         page.text(table.doc());
         for key in Key::of(table) {
             page.term(key.name, key.doc);
-            page.line(&format!("Is: {}.", document::kind_words(key.kind)));
+            page.line(&format!("Type: {}.", document::kind_words(key.kind)));
             page.line(&match key.fallback {
-                Fallback::Required => "It must be there.".to_owned(),
+                Fallback::Required => "Required.".to_owned(),
                 Fallback::Value(value) => format!("Default: `{value}`"),
                 Fallback::Derived(words) => format!("Default: {words}."),
             });
@@ -39,16 +39,16 @@ pub(crate) fn page(date: &str) -> String {
     }
     page.section("EXAMPLES");
     page.verbatim(&example().lines().collect::<Vec<_>>());
-    page.paragraph("A longer one is `/usr/share/doc/tenantd/tenants.example.toml`.");
+    page.paragraph("A longer example is `/usr/share/doc/tenantd/tenants.example.toml`.");
     page.section("SEE ALSO");
     page.text("tenantd(8), tenantd-check(8), tenantd-plan(8), tenantd-schema(8)");
     page.render()
 }
 
-/// The manifest of README.md.
+/// The example manifest in README.md.
 ///
 /// # Panics
-/// If there is none.
+/// If README.md has no TOML block.
 pub(crate) fn example() -> &'static str {
     let readme = include_str!("../../README.md");
     let fence = readme.split_once("```toml\n").map(|(_, rest)| rest);

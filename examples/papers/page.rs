@@ -1,20 +1,20 @@
-//! What all man pages share: the head, sections, and text in which `code` is bold.
+//! The parts of a man page: head, sections, and text in which `code` is bold.
 
 use roff::{Inline, Roff, bold, roman};
 
-/// A man page as it grows.
+/// A man page that is being written.
 pub(crate) struct Page {
     head: String,
     body: Roff,
-    /// Nothing stands below the last title yet.
+    /// Whether the last title has no text yet.
     is_fresh: bool,
 }
 
-/// What the foot of each page says.
+/// The footer of each page.
 pub(crate) const VERSION: &str = concat!("tenantd ", env!("CARGO_PKG_VERSION"));
 
 impl Page {
-    /// Goes on where a page that was rendered ends.
+    /// Continues a page that was rendered already.
     pub(crate) fn after(head: String) -> Page {
         let body = Roff::new();
         let is_fresh = false;
@@ -25,7 +25,7 @@ impl Page {
         }
     }
 
-    /// Begins `name(section)`.
+    /// Begins the page `name(section)`.
     pub(crate) fn new(name: &str, section: &str, date: &str) -> Page {
         let mut head = Roff::new();
         head.control("TH", [name, section, date, VERSION, "tenantd"]);
@@ -37,7 +37,7 @@ impl Page {
         self.is_fresh = true;
     }
 
-    /// Text as it comes, which goes on where the last one ended.
+    /// Adds text to the current paragraph.
     pub(crate) fn text(&mut self, text: &str) {
         self.body.text(inlines(text));
         self.is_fresh = false;
@@ -48,20 +48,20 @@ impl Page {
         self.text(text);
     }
 
-    /// A term, and below it what it means.
+    /// Adds a term and its meaning.
     pub(crate) fn term(&mut self, term: &str, meaning: &str) {
         self.body.control("TP", []);
         self.body.text([bold(term)]);
         self.text(meaning);
     }
 
-    /// One more line below the last term.
+    /// Adds a line to the meaning of the last term.
     pub(crate) fn line(&mut self, text: &str) {
         self.body.control("br", []);
         self.text(text);
     }
 
-    /// Lines that stay as they are.
+    /// Adds lines verbatim.
     pub(crate) fn verbatim(&mut self, lines: &[&str]) {
         self.gap();
         self.body.control("nf", []);
@@ -72,7 +72,7 @@ impl Page {
         self.is_fresh = false;
     }
 
-    /// Parts what follows from what stands above, unless that is a title.
+    /// Separates the next part from the last one, unless that is a title.
     fn gap(&mut self) {
         if !self.is_fresh {
             self.body.control("PP", []);
@@ -87,7 +87,7 @@ impl Page {
     }
 }
 
-/// Takes text with `code` in it apart.
+/// Splits text into plain and `code` parts.
 pub(crate) fn inlines(text: &str) -> Vec<Inline> {
     text.split('`')
         .enumerate()

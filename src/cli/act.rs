@@ -1,5 +1,5 @@
-//! `start`, `stop` and `restart`: sends the request, says each answer, and waits for what comes
-//! of it.
+//! `start`, `stop` and `restart`: sends the request, prints each tenant's answer, and waits until
+//! the tenants have settled.
 
 use std::io::{self, Write};
 
@@ -34,7 +34,7 @@ pub(super) fn act(app: &AppName, verb: Verb, what: &Act, permanent: bool) -> any
     })
 }
 
-/// Says each answer, and gives back the tenants that were not refused.
+/// Prints each answer, and returns the tenants that were not refused.
 pub(super) fn say_answers(
     out: &mut impl Write,
     verb: Verb,
@@ -44,7 +44,7 @@ pub(super) fn say_answers(
     for TenantAnswer { tenant, answer } in answers {
         match answer {
             Answer::Accepted => writeln!(out, "{tenant}: accepted: {}", doing(verb))?,
-            Answer::AlreadySo => writeln!(out, "{tenant}: already so: {}", so(verb))?,
+            Answer::AlreadySo => writeln!(out, "{tenant}: no change: {}", already(verb))?,
             Answer::Refused { reason } => writeln!(out, "{tenant}: refused: {reason}")?,
         }
         if !matches!(answer, Answer::Refused { .. }) {
@@ -56,21 +56,22 @@ pub(super) fn say_answers(
 
 fn doing(verb: Verb) -> &'static str {
     match verb {
-        Verb::Start => "it is being started",
-        Verb::Stop => "it is being stopped",
-        Verb::Restart => "it is being restarted",
+        Verb::Start => "starting",
+        Verb::Stop => "stopping",
+        Verb::Restart => "restarting",
     }
 }
 
-fn so(verb: Verb) -> &'static str {
+fn already(verb: Verb) -> &'static str {
     match verb {
-        Verb::Start => "it was wanted up before",
-        Verb::Stop => "it was wanted down before",
-        Verb::Restart => "it was being restarted before",
+        Verb::Start => "already wanted up",
+        Verb::Stop => "already wanted down",
+        Verb::Restart => "a restart is already under way",
     }
 }
 
-/// Whether what was asked has been reached. A stop has only if the tenant is proved down.
+/// Whether the tenant is in the state that was asked for. A stop is done once the tenant is proved
+/// down.
 pub(super) fn reached(verb: Verb, tenant: &TenantStatus) -> bool {
     match verb {
         Verb::Start | Verb::Restart => tenant.state == StateWord::Up && tenant.ready == Some(true),
@@ -78,12 +79,12 @@ pub(super) fn reached(verb: Verb, tenant: &TenantStatus) -> bool {
     }
 }
 
-/// One line: that the tenant is there no more.
+/// One line: the tenant was removed from the manifest, and has been stopped and released.
 pub(super) fn gone(tenant: &TenantName) -> String {
-    format!("{tenant}: gone")
+    format!("{tenant}: stopped and removed")
 }
 
-/// One line: what became of the tenant, and why.
+/// One line: the state of the tenant, and why it is in it.
 pub(super) fn outcome(tenant: &TenantStatus) -> String {
     let mut line = format!("{}: {}", tenant.name, tenant.state.word());
     if tenant.state == StateWord::Up {
@@ -167,8 +168,8 @@ mod tests {
         assert_eq!(going.len(), 2);
         assert_eq!(
             String::from_utf8(out).unwrap(),
-            "acme: accepted: it is being started\n\
-             beta: already so: it was wanted up before\n\
+            "acme: accepted: starting\n\
+             beta: no change: already wanted up\n\
              crm: refused: the supervisor is ending\n"
         );
     }

@@ -1,4 +1,4 @@
-//! `check`: the manifest and the host, without changing either.
+//! `check`: checks a manifest and the host. Changes neither.
 
 use std::io::Write;
 use std::path::Path;
@@ -8,7 +8,7 @@ use anstyle::{AnsiColor, Style};
 use super::{End, plan};
 use tenantd_host::doctor::{self, Grade};
 
-/// Says every problem of a manifest, and what the host lacks.
+/// Prints all problems of a manifest, and what the host lacks.
 pub(super) fn check(config: &Path) -> anyhow::Result<End> {
     let (plan, _) = plan::read(config)?;
     let mut out = anstream::stdout().lock();

@@ -1,6 +1,6 @@
-//! Completion: the shell asks this program what fits where the cursor is, so that names of
-//! applications and tenants are those which run. It waits for nobody long, and it says nothing of
-//! what it cannot find out: a person is typing.
+//! Shell completion: the shell runs this program to get the candidates at the cursor, so that the
+//! names of applications and tenants are those that exist now. Errors give no candidates, and a
+//! supervisor that does not answer is not waited for: a person is typing.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use super::args::Cli;
 use tenantd_api::client::app::{self, Selector};
 use tenantd_api::client::survey::survey;
 
-/// The variable by which a shell's script asks.
+/// The variable that the shell's completion script sets.
 pub const VARIABLE: &str = "TENANTD_COMPLETE";
 
 /// How long a supervisor may take to answer.
 const LIMIT: Duration = Duration::from_millis(300);
 
-/// Answers the shell and ends the process, if it is a shell that asks.
+/// Prints the candidates and ends the process, if a completion script runs this program.
 pub fn answer() {
     CompleteEnv::with_factory(Cli::command)
         .var(VARIABLE)
@@ -27,7 +27,7 @@ pub fn answer() {
         .complete();
 }
 
-/// The applications that run, or go on without a supervisor.
+/// The applications with a running supervisor, and those without one whose tenants may run.
 pub(super) fn apps() -> Vec<CompletionCandidate> {
     let [running, left] = [app::running(), app::detached()].map(Result::unwrap_or_default);
     let apps = running.into_iter().chain(left);
@@ -35,7 +35,7 @@ pub(super) fn apps() -> Vec<CompletionCandidate> {
         .collect()
 }
 
-/// The tenants of the application that the line means so far, with what they are.
+/// The tenants of the application that the unfinished line selects, with state and addresses.
 pub(super) fn tenants() -> Vec<CompletionCandidate> {
     let selector = app::selector(typed(std::env::args_os()), |name| std::env::var_os(name));
     let Ok(app) = app::find(&selector) else {
@@ -52,8 +52,8 @@ pub(super) fn tenants() -> Vec<CompletionCandidate> {
         .collect()
 }
 
-/// What an unfinished line says of the application. It stands behind the first `--`; what stands
-/// behind a second one is a command's own.
+/// The application that an unfinished line selects. The line comes after the first `--`; arguments
+/// after a second one belong to the command of `exec`.
 fn typed(arguments: impl Iterator<Item = OsString>) -> Selector {
     let is_end = |word: &OsString| word == "--";
     let mut words = arguments
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unfinished_line_says_its_application() {
+    fn an_unfinished_line_selects_its_application() {
         let app = |name: &str| (Some(name.to_owned()), None);
         assert_eq!(
             selector("tenantd -- tenantd --app wiki start "),

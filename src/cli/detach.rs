@@ -1,4 +1,5 @@
-//! `detach`: ends the supervisor and lets its tenants go on, for whoever starts the next one.
+//! `detach`: ends the supervisor and leaves its tenants running, until the next supervisor adopts
+//! them.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -15,11 +16,11 @@ use tenantd_api::client::{ClientError, Connection};
 use tenantd_api::wire::{AppStatus, StateWord, TenantStatus};
 use tenantd_core::name::AppName;
 
-/// How long the supervisor may take to end: it waits a few seconds for what is under way.
+/// How long the supervisor may take to end: it waits a few seconds for tasks under way.
 const LIMIT: Duration = Duration::from_secs(15);
 
-/// Lets the supervisor leave. With a unit, only while systemd restarts that, and then a supervisor
-/// that is gone already is as good.
+/// Has the supervisor detach. With a unit, only while systemd restarts that unit; then it is no error
+/// if the supervisor has ended already.
 pub(super) fn detach(selector: &Selector, if_restarting: Option<&str>) -> anyhow::Result<End> {
     if let Some(unit) = if_restarting
         && !is_restarting(unit)?
@@ -37,28 +38,29 @@ pub(super) fn detach(selector: &Selector, if_restarting: Option<&str>) -> anyhow
     Ok(End::Done)
 }
 
-/// What to know once the supervisor has ended.
+/// The message after the supervisor has ended.
 fn farewell(app: &AppName, AppStatus { pid, tenants, .. }: &AppStatus) -> String {
     let is_up = |tenant: &&TenantStatus| tenant.state == StateWord::Up;
-    let go_on = match tenants.iter().filter(is_up).count() {
+    let running = match tenants.iter().filter(is_up).count() {
         0 => "none of its tenants is up".to_owned(),
-        1 => "one tenant goes on".to_owned(),
-        several => format!("{several} tenants go on"),
+        1 => "1 tenant keeps running".to_owned(),
+        several => format!("{several} tenants keep running"),
     };
     format!(
-        "{app}: supervisor {pid} has detached, and {go_on}; the next one takes over: start it with \
-         `tenantd run --config FILE` or `systemctl start tenantd@{app}`"
+        "{app}: supervisor {pid} has detached, and {running}; to adopt them, start the next \
+         supervisor: `tenantd run --config FILE` or `systemctl start tenantd@{app}`"
     )
 }
 
-/// Has it leave, and waits until it has ended. Gives what it said of its tenants before.
+/// Asks the supervisor to detach and waits until its process has ended. Returns the status of its
+/// tenants from before.
 fn request_detach(app: &AppName) -> anyhow::Result<AppStatus> {
     let answered = async {
         let mut connection = Connection::open(app).await?;
         let status = connection.status(&[]).await?;
         let pid = i32::try_from(status.pid).ok().and_then(Pid::from_raw);
-        let pid = pid.context("the supervisor has no process number")?;
-        // Held before it is asked to end, so that the number cannot mean another by then.
+        let pid = pid.context("the supervisor reported no valid process id")?;
+        // Opened before it is asked to end: afterwards the number may belong to another process.
         let process = match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(process) => process,
             Err(Errno::SRCH) => return Ok((status, None)),
@@ -76,12 +78,12 @@ fn request_detach(app: &AppName) -> anyhow::Result<AppStatus> {
     let Some(process) = process else {
         return Ok(status);
     };
-    let limit = Timespec::try_from(LIMIT).context("too long a time")?;
+    let limit = Timespec::try_from(LIMIT).context("the time limit is out of range")?;
     let mut ended = [PollFd::new(&process, PollFlags::IN)];
     match poll(&mut ended, Some(&limit)) {
         Ok(0) => Err(silent(app).into()),
         Ok(_) => Ok(status),
-        Err(errno) => Err(errno).context("cannot wait for the supervisor's end"),
+        Err(errno) => Err(errno).context("cannot wait for the supervisor to end"),
     }
 }
 
@@ -92,24 +94,21 @@ fn silent(app: &AppName) -> ClientError {
     }
 }
 
-/// Whether systemd's pending work on this unit is to restart it.
+/// Whether systemd has a restart job for this unit.
 fn is_restarting(unit: &str) -> anyhow::Result<bool> {
     let asked = Command::new("systemctl")
         .args(["list-jobs", "--no-legend", "--plain", "--full", unit])
         .stdin(Stdio::null())
         .output()
-        .context("cannot run systemctl, to ask whether the unit is restarted")?;
+        .context("cannot run systemctl to find out whether the unit is being restarted")?;
     if !asked.status.success() {
         let text = String::from_utf8_lossy(&asked.stderr);
-        bail!(
-            "systemctl does not say whether {unit} is restarted: {}",
-            text.trim()
-        );
+        bail!("{unit}: systemctl list-jobs failed: {}", text.trim());
     }
     Ok(restarts(&String::from_utf8_lossy(&asked.stdout), unit))
 }
 
-/// Whether a list of systemd's jobs (number, unit, kind, state) has a restart of this unit.
+/// Whether a list of systemd's jobs (number, unit, type, state) has a restart of this unit.
 fn restarts(jobs: &str, unit: &str) -> bool {
     jobs.lines().any(|line| {
         let mut words = line.split_whitespace().skip(1);

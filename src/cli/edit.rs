@@ -1,6 +1,6 @@
-//! `add` and `remove`: one tenant more or less in the manifest, and then a reload.
+//! `add` and `remove`: add a tenant to the manifest or remove one, and reload.
 //!
-//! The new text is planned before it is written: with any problem the file stays as it is.
+//! The new text is checked before it is written: if it has any problem, the file is left unchanged.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use tenantd_core::manifest::edit::{self, EditError};
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_daemon::manifest::ManifestFile;
 
-/// Adds a tenant with these keys.
+/// Adds a tenant with these keys, and reloads.
 pub(super) fn add(
     selector: &Selector,
     tenant: &TenantName,
@@ -27,14 +27,14 @@ pub(super) fn add(
     take_effect(&app, &path, no_wait)
 }
 
-/// Removes a tenant; its data stays.
+/// Removes a tenant, and reloads. Its datastore stays.
 pub(super) fn remove(
     selector: &Selector,
     tenant: &TenantName,
     no_wait: bool,
 ) -> anyhow::Result<End> {
     let (app, path, before) = change_manifest(selector, |text| edit::remove(text, tenant))?;
-    let file = ManifestFile::at(&path).context("the manifest has no absolute path")?;
+    let file = ManifestFile::at(&path).context("cannot make the path of the manifest absolute")?;
     let old = file.plan_of(before).ok();
     let old = old.and_then(|plan| plan.tenants.into_iter().find(|t| t.name == *tenant));
     let stays = old.map_or(String::new(), |tenant| {
@@ -49,8 +49,8 @@ fn say(line: &str) -> std::io::Result<()> {
     writeln!(anstream::stdout(), "{line}")
 }
 
-/// Changes the manifest that is meant, if what comes of it is good. Gives its application, where it
-/// lies, and its text before.
+/// Changes the selected manifest if the result is valid. Returns its application, its path and its
+/// text before the change.
 fn change_manifest(
     selector: &Selector,
     change: impl FnOnce(&str) -> Result<String, EditError>,
@@ -62,8 +62,8 @@ fn change_manifest(
             converse(async { Ok(Connection::open(&app).await?.manifest().await?) })?
         }
     };
-    // A link stays a link: the file that it leads to is replaced.
-    let failed = || format!("{}: the manifest cannot be read", config.display());
+    // A symbolic link stays one: the file that it points to is replaced.
+    let failed = || format!("{}: cannot read the manifest", config.display());
     let path = std::fs::canonicalize(&config).with_context(failed)?;
     let old = replace::Old::read(&path).with_context(failed)?;
     let text = change(old.text()).with_context(|| config.display().to_string())?;
@@ -76,14 +76,18 @@ fn change_manifest(
     Ok((plan.app, path, before))
 }
 
-/// Reloads, where the supervisor of this manifest runs.
+/// Reloads, if a supervisor runs with this manifest.
 fn take_effect(app: &AppName, path: &Path, no_wait: bool) -> anyhow::Result<End> {
     converse(async {
         let mut connection = match Connection::open(app).await {
             Ok(connection) => connection,
-            Err(ClientError::NotRunning { .. } | ClientError::Dead { .. }) => {
+            Err(
+                ClientError::NotRunning { .. }
+                | ClientError::Dead { .. }
+                | ClientError::Detached { .. },
+            ) => {
                 say(&format!(
-                    "{app}: no supervisor runs: it takes effect when one is started"
+                    "{app}: no supervisor runs: the change takes effect when one starts"
                 ))?;
                 return Ok(End::Done);
             }
@@ -93,12 +97,12 @@ fn take_effect(app: &AppName, path: &Path, no_wait: bool) -> anyhow::Result<End>
         if std::fs::canonicalize(&runs).ok().as_deref() != Some(path) {
             let runs = runs.display();
             say(&format!(
-                "{app}: its supervisor runs {runs}: nothing was reloaded"
+                "{app}: not reloaded: its supervisor uses another manifest, {runs}"
             ))?;
             return Ok(End::NotAsWanted);
         }
         reload::apply(app, &mut connection, no_wait)
             .await
-            .context("the manifest was changed, and this came of its reload")
+            .context("the manifest was changed, but the reload failed")
     })
 }

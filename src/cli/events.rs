@@ -1,5 +1,4 @@
-//! `events`: the state of tenants and what happens to them, a line each: for people, or as JSON for
-//! programs.
+//! `events`: prints the state of each tenant and then each event, one per line, as text or as JSON.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -62,7 +61,8 @@ fn write(out: &mut impl Write, app: &AppName, line: &Line, json: bool) -> io::Re
     }
 }
 
-/// What was told last of each tenant, for what is not told while supervisors change.
+/// The last known status of each tenant. During an upgrade of the supervisor no events arrive; the
+/// snapshot of the next one is compared with this.
 struct Known(BTreeMap<TenantName, TenantStatus>);
 
 impl Known {
@@ -77,7 +77,7 @@ impl Known {
         };
     }
 
-    /// What is not as it was told last.
+    /// A line for each tenant that is not as last known.
     fn missed(&self, now: &[TenantStatus]) -> Vec<Line> {
         let seen = |tenant: &TenantStatus| (tenant.state, tenant.want, tenant.ready, tenant.pid);
         let is_new = |tenant: &&TenantStatus| {
@@ -93,7 +93,7 @@ impl Known {
     }
 }
 
-/// One line: an event, or a tenant's state where a subscription begins.
+/// One line: an event, or the state of a tenant at the beginning of the subscription.
 #[derive(Debug, Serialize)]
 pub(super) struct Line {
     tenant: TenantName,
@@ -114,7 +114,7 @@ struct Json<'a> {
     line: &'a Line,
 }
 
-/// The kind of a line that is no event, but a state.
+/// The kind of a line that shows a state, not an event.
 const SNAPSHOT: &str = "snapshot";
 
 impl Line {
@@ -157,7 +157,7 @@ impl Line {
         }
     }
 
-    /// The line as a person reads it.
+    /// The line as text.
     pub(super) fn text(&self) -> String {
         let (time, tenant) = (self.time, &self.tenant);
         let reason = match &self.reason {
@@ -166,8 +166,18 @@ impl Line {
         };
         let what = match (self.kind, &self.status, self.from) {
             (SNAPSHOT, Some(status), _) => return format!("{time:.3} {}", act::outcome(status)),
-            // What changes of a tenant without a change of its state is what is wanted of it.
-            ("changed", Some(status), _) => format!("wanted {}", status::want(status)),
+            // `changed` is an event without a transition: of the want, or of a live change.
+            ("changed", Some(status), _) => {
+                let unapplied = status
+                    .unapplied
+                    .as_ref()
+                    .map(|why| format!("; not applied: {why}"));
+                format!(
+                    "wanted {}{}",
+                    status::want(status),
+                    unapplied.unwrap_or_default()
+                )
+            }
             ("transition", _, Some(from)) => {
                 format!("{} → {}{reason}", from.word(), self.state.word())
             }
@@ -217,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_says_when_who_what_and_why() {
+    fn a_line_has_time_tenant_event_and_reason() {
         let text = |line: Line| line.text();
         assert_eq!(
             text(Line::of_status(&status("acme", 7))),
@@ -238,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn what_happened_while_supervisors_changed_is_told() {
+    fn changes_during_an_upgrade_are_shown() {
         let known = Known::new(vec![status("acme", 1), status("beta", 2), status("crm", 3)]);
         let now = [status("acme", 1), status("beta", 20), status("dune", 4)];
         let missed = known.missed(&now);

@@ -1,4 +1,4 @@
-//! `exec`: becomes a command inside a tenant.
+//! `exec`: replaces this process by a command inside a tenant.
 
 use std::convert::Infallible;
 use std::ffi::OsString;
@@ -18,7 +18,7 @@ pub(super) fn exec(
     command: &[OsString],
 ) -> anyhow::Result<End> {
     let Some((program, arguments)) = command.split_first() else {
-        anyhow::bail!("{tenant}: no command was given");
+        anyhow::bail!("{tenant}: no command given");
     };
     let exec_target = super::converse(async {
         let mut connection = Connection::open(app).await?;

@@ -1,4 +1,4 @@
-//! `gc`: removes what an application left on the host and no tenant of its plan owns.
+//! `gc`: removes residue of an application: what bears its mark and belongs to no tenant of its plan.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -20,8 +20,8 @@ struct Collected {
     residue: Vec<Residue>,
 }
 
-/// Asks the supervisor, which knows its plan; where none runs, does it by the manifest, or by none
-/// at all for an application that is meant by its name.
+/// Has the supervisor do it, which knows its plan. If none runs, does it here: by the manifest, or for
+/// an application given by name, as if it had no tenants.
 pub(super) fn gc(selector: &Selector, extent: Extent, json: bool) -> anyhow::Result<End> {
     let app = app::find(selector)?;
     let asked = super::converse(async {
@@ -53,7 +53,7 @@ pub(super) fn gc(selector: &Selector, extent: Extent, json: bool) -> anyhow::Res
     Ok(end)
 }
 
-/// Whose residue is nobody's business: those of the manifest that is meant.
+/// The tenants of the manifest, which are not collected. Without a manifest, none.
 fn planned(selector: &Selector) -> anyhow::Result<BTreeSet<TenantName>> {
     let Some(config) = &selector.config else {
         return Ok(BTreeSet::new());
@@ -66,16 +66,17 @@ fn show(out: &mut impl Write, app: &AppName, found: &[Residue]) -> io::Result<()
     for item in found {
         writeln!(out, "{item}")?;
     }
-    let lives = |item: &Residue| item.kind == ResidueKind::Tenant && item.fate == ResidueFate::Kept;
-    if found.iter().any(lives) {
+    let is_running =
+        |item: &Residue| item.kind == ResidueKind::Tenant && item.fate == ResidueFate::Kept;
+    if found.iter().any(is_running) {
         writeln!(
             out,
-            "what lives is taken over by the next supervisor if its manifest has it, and ended by \
-             `tenantd gc --app {app} --kill`"
+            "tenants with running processes were kept: the next supervisor adopts those in its \
+             manifest, and `tenantd gc --app {app} --kill` ends them"
         )?;
     }
     if found.is_empty() {
-        writeln!(out, "nothing is left over of {app}")?;
+        writeln!(out, "{app}: nothing to remove")?;
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! `list`: every application that runs on this host, and every one whose supervisor died or detached
-//! while its runtime folder stays.
+//! `list`: shows the applications of this host: those with a running supervisor, and those whose
+//! supervisor died or detached.
 
 use std::io::{self, Write};
 
@@ -20,7 +20,7 @@ struct List {
     applications: Vec<Application>,
 }
 
-/// One application. What is not known is null.
+/// One application. An unknown value is null.
 #[derive(Debug, Serialize)]
 struct Application {
     app: AppName,
@@ -33,7 +33,7 @@ struct Application {
     up: Option<usize>,
     /// How many are as wanted: up and ready, or down.
     as_wanted: Option<usize>,
-    /// Why its supervisor gave no answer.
+    /// Why there is no status.
     why: Option<String>,
 }
 
@@ -42,11 +42,11 @@ struct Application {
 enum State {
     /// Its supervisor answers.
     Running,
-    /// Its supervisor has detached, and its tenants go on.
+    /// Its supervisor has detached; its tenants keep running.
     Detached,
-    /// Its supervisor died and left its folder behind.
+    /// Its supervisor died; its runtime folder remains.
     Dead,
-    /// Its supervisor gave no answer that could be used.
+    /// Its supervisor did not answer, or the answer cannot be understood.
     Unknown,
 }
 
@@ -66,7 +66,7 @@ pub(super) fn list(json: bool) -> anyhow::Result<End> {
     let mut apps = apps.map_err(app::AppError::List)?;
     apps.sort();
     let found = super::converse(async { Ok(survey(apps, PATIENCE).await) })?;
-    // One that ended while it was asked is no longer there.
+    // An application that has ended in the meantime is left out.
     let applications: Vec<_> = found.into_iter().filter_map(application).collect();
     let good = applications.iter().all(Application::is_good);
     let mut out = anstream::stdout().lock();
@@ -114,7 +114,7 @@ fn application(Found { app, status }: Found) -> Option<Application> {
 }
 
 impl Application {
-    /// Whether it runs and every tenant of it is as wanted.
+    /// Whether its supervisor runs and all tenants are as wanted.
     fn is_good(&self) -> bool {
         self.state == State::Running && self.tenants == self.as_wanted
     }
@@ -122,7 +122,7 @@ impl Application {
 
 fn show(out: &mut impl Write, applications: &[Application]) -> io::Result<()> {
     if applications.is_empty() {
-        return writeln!(out, "no application runs here");
+        return writeln!(out, "no applications are running");
     }
     let bold = Style::new().bold();
     let wrong = Style::new().fg_color(Some(AnsiColor::Red.into()));

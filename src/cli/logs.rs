@@ -1,5 +1,5 @@
-//! `logs`: what a tenant's program wrote, from the journal or from its log files. The files are
-//! read even when no supervisor runs.
+//! `logs`: prints the output of a tenant's program, from the journal or from its log files. Works
+//! without a supervisor too.
 
 mod follow;
 
@@ -22,7 +22,7 @@ use tenantd_core::name::{AppName, TenantName};
 /// The folder of the tenants' log files, one folder per application.
 const FOLDER: &str = "/var/log/tenantd";
 
-/// Is there where a journal runs, see systemd-journald.service(8).
+/// Exists if a journal runs, see systemd-journald.service(8).
 const JOURNAL: &str = "/run/systemd/journal/socket";
 
 pub(super) fn logs(app: &AppName, what: &Logs) -> anyhow::Result<End> {
@@ -44,7 +44,7 @@ pub(super) fn logs(app: &AppName, what: &Logs) -> anyhow::Result<End> {
     }
 }
 
-/// Where the log is: the supervisor says so; where none runs, the file is there or is not.
+/// Where the log is: as the supervisor says; if none runs, in the file if that exists.
 fn place(app: &AppName, tenant: &TenantName) -> anyhow::Result<LogPlace> {
     let asked = super::converse(async {
         let names = std::slice::from_ref(tenant);
@@ -59,6 +59,7 @@ fn place(app: &AppName, tenant: &TenantName) -> anyhow::Result<LogPlace> {
         Err(
             error @ (ClientError::NotRunning { .. }
             | ClientError::Dead { .. }
+            | ClientError::Detached { .. }
             | ClientError::NotAllowed { .. }),
         ) => error,
         Err(error) => return Err(error.into()),
@@ -70,7 +71,7 @@ fn place(app: &AppName, tenant: &TenantName) -> anyhow::Result<LogPlace> {
         Ok(LogPlace::Journal)
     } else {
         let file = file.display();
-        Err(anyhow::Error::new(error).context(format!("{tenant}: it has no log file {file}")))
+        Err(anyhow::Error::new(error).context(format!("{tenant}: no log file {file}")))
     }
 }
 
@@ -104,8 +105,7 @@ impl Generations {
         }
     }
 
-    /// Both files, opened, as they belong together: none twice, though a rotation happens
-    /// meanwhile.
+    /// Opens both files. Never the same file twice, even if a rotation happens meanwhile.
     fn open(&self) -> io::Result<(Option<File>, Option<File>)> {
         loop {
             let newest = open(&self.newest)?;
@@ -124,7 +124,7 @@ fn open(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// The file behind a name, whatever becomes of the name.
+/// Device and inode of a file, which identify it after a rename.
 fn inode(file: Option<&File>) -> io::Result<Option<(u64, u64)>> {
     let Some(file) = file else {
         return Ok(None);
@@ -133,7 +133,7 @@ fn inode(file: Option<&File>) -> io::Result<Option<(u64, u64)>> {
     Ok(Some((found.dev(), found.ino())))
 }
 
-/// Shows the last lines of both generations, and gives back the newest where it was read to.
+/// Prints the last lines of both generations. Returns the newest one, positioned at its end.
 fn last_lines(
     generations: &Generations,
     count: usize,

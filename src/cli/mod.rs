@@ -1,6 +1,6 @@
-//! What a person types, and the answer shown. It says what happened to what, why, and what to do;
-//! it decides nothing about tenants. What a command's end means for the exit code is said in
-//! `main.rs`.
+//! The commands: each one sends a request to a supervisor, or reads the manifest, and prints the
+//! result. It says what happened to what, why, and what to do. It decides nothing about tenants.
+//! `main.rs` turns the result into the exit code.
 
 mod act;
 pub mod args;
@@ -36,28 +36,28 @@ use tenantd_api::client::app::{self, Selector};
 use tenantd_api::wire::Verb;
 use tenantd_daemon::gc::Extent;
 
-/// How a command ended that did not fail.
+/// How a command ended, if it did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// What was asked is done, or is as wanted.
+    /// The command did what was asked, or all is as wanted: exit code 0.
     Done,
-    /// Something was refused, or is not as wanted. It has been said what.
+    /// Something was refused or is not as wanted, and the output says what: exit code 1.
     NotAsWanted,
 }
 
-/// The manifest has problems: the whole text for a person, ready to be printed.
+/// The manifest has problems.
 #[derive(Debug, thiserror::Error)]
 #[error("{rendered}")]
 pub struct BadManifest {
-    /// One paragraph per problem.
+    /// The text for a person, one paragraph per problem.
     pub rendered: String,
 }
 
-/// Does what was typed.
+/// Executes a command line.
 ///
 /// # Errors
-/// Whatever kept it from being done. A [`clap::Error`] in it means that the command line makes no
-/// sense, a [`BadManifest`] that the manifest does not.
+/// Why the command failed. A [`clap::Error`] means that the command line is wrong, a [`BadManifest`]
+/// that the manifest is.
 pub fn execute(cli: Cli) -> anyhow::Result<End> {
     let Cli { chosen, command } = cli;
     let selector = app::selector(
@@ -119,7 +119,7 @@ pub fn execute(cli: Cli) -> anyhow::Result<End> {
     }
 }
 
-/// The manifest that was named, for the commands that read it whole.
+/// The path of the manifest, for commands that need one. `command` is `None` if none was typed.
 fn config(selector: Selector, command: Option<&str>) -> Result<PathBuf, clap::Error> {
     selector.config.ok_or_else(|| {
         let mut cli = Cli::command();
@@ -128,8 +128,7 @@ fn config(selector: Selector, command: Option<&str>) -> Result<PathBuf, clap::Er
                 ErrorKind::MissingRequiredArgument,
                 format!("`{command}` needs the manifest: --config FILE or TENANTD_CONFIG"),
             ),
-            // Nothing was said at all: the whole help is the answer, and the exit code that of a
-            // mistake.
+            // `tenantd` alone: prints the whole help, with the exit code of a usage error.
             None => {
                 let help = cli.render_help();
                 clap::Error::raw(ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, help)
@@ -138,17 +137,17 @@ fn config(selector: Selector, command: Option<&str>) -> Result<PathBuf, clap::Er
     })
 }
 
-/// Whether a conversation failed because there is no supervisor.
+/// Whether a request failed because no supervisor runs.
 fn is_gone(error: &anyhow::Error) -> bool {
     error.downcast_ref().is_some_and(ClientError::is_gone)
 }
 
-/// Runs one conversation with a supervisor to its end, on this thread alone: when it returns, the
-/// process has one thread, as [`tenantd_host::join`] needs it.
-fn converse<T>(conversation: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+/// Runs one exchange with a supervisor to its end, on this thread: when it returns, the process has a
+/// single thread, as [`tenantd_host::join`] needs it.
+fn converse<T>(exchange: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("cannot wait for answers")?
-        .block_on(conversation)
+        .context("cannot set up the event loop")?
+        .block_on(exchange)
 }

@@ -1,4 +1,4 @@
-//! `plan`: everything that is derived from a manifest.
+//! `plan`: shows everything that is derived from a manifest.
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -22,17 +22,17 @@ pub(super) fn plan(config: &Path, json: bool) -> anyhow::Result<End> {
     Ok(End::Done)
 }
 
-/// Reads a manifest and derives the plan, or gives every problem for a person to read.
+/// Reads a manifest and derives the plan, or returns all problems, rendered for a person.
 pub(super) fn read(config: &Path) -> anyhow::Result<(Plan, ManifestFile)> {
     let manifest = ManifestFile::at(config)
-        .with_context(|| format!("{}: has no absolute path", config.display()))?;
+        .with_context(|| format!("{}: cannot make the path absolute", config.display()))?;
     match manifest.plan() {
         Ok(plan) => Ok((plan, manifest)),
         Err(unfit) => Err(bad(&unfit).into()),
     }
 }
 
-/// What is wrong with a manifest, for the standard error.
+/// The problems of a manifest, rendered for standard error.
 pub(super) fn bad(unfit: &Unfit) -> BadManifest {
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     BadManifest {

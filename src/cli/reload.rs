@@ -1,4 +1,5 @@
-//! `reload` and `diff`: what is different in the manifest, done or only shown.
+//! `reload` and `diff`: applies the differences between the manifest and the running plan, or only
+//! shows them.
 
 use std::io::Write;
 
@@ -14,7 +15,7 @@ use tenantd_core::plan::changes;
 use tenantd_core::plan::diff::{Change, Changes};
 use tenantd_core::plan::fields::Touches;
 
-/// Reads the manifest again and does what is different.
+/// Has the supervisor read the manifest again and apply the differences.
 pub(super) fn reload(app: &AppName, no_wait: bool) -> anyhow::Result<End> {
     super::converse(async {
         let mut connection = Connection::open(app).await?;
@@ -22,7 +23,7 @@ pub(super) fn reload(app: &AppName, no_wait: bool) -> anyhow::Result<End> {
     })
 }
 
-/// Has a supervisor reload, says what that does, and waits for what comes of it.
+/// Has a supervisor reload, prints the changes, and waits until the changed tenants have settled.
 pub(super) async fn apply(
     app: &AppName,
     connection: &mut Connection,
@@ -64,7 +65,8 @@ pub(super) async fn apply(
     })
 }
 
-/// The tenants with a live change that is set on what runs, once it is known whether it holds.
+/// The tenants with a live change that the host had to apply to running processes, once the result
+/// is known.
 async fn applied(
     app: &AppName,
     connection: &mut Connection,
@@ -88,13 +90,13 @@ async fn applied(
     Ok(connection.status(&names).await?.tenants)
 }
 
-/// What came of a live change, in one line.
+/// The result of a live change, in one line.
 fn live_outcome(tenant: &TenantStatus) -> String {
     let name = &tenant.name;
     match (&tenant.unapplied, tenant.state) {
-        (Some(failure), _) => format!("{name}: not set: {failure}"),
-        (None, StateWord::Up) => format!("{name}: set on its processes"),
-        (None, state) => format!("{name}: {}; its next launch begins with it", state.word()),
+        (Some(failure), _) => format!("{name}: not applied: {failure}"),
+        (None, StateWord::Up) => format!("{name}: applied to its processes"),
+        (None, state) => format!("{name}: {}: takes effect at its next launch", state.word()),
     }
 }
 
@@ -116,7 +118,7 @@ pub(super) fn diff(app: &AppName, json: bool, exit_code: bool) -> anyhow::Result
     })
 }
 
-/// The problems of a manifest have an exit code of their own.
+/// Turns problems of the manifest into [`BadManifest`], which has an exit code of its own.
 fn understood(changes: Result<Changes, ClientError>) -> anyhow::Result<Changes> {
     changes.map_err(|error| match error {
         ClientError::BadManifest { problems: rendered } => BadManifest { rendered }.into(),

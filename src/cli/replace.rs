@@ -1,12 +1,12 @@
-//! A file replaced by another text: whole or not at all, with the owner and the mode that it had,
-//! and not if somebody else changed it meanwhile.
+//! Replaces a file atomically: the new file has the owner and the mode of the old one, and nothing is
+//! replaced if another program changed the old one meanwhile.
 
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-/// A file as it was read.
+/// A file with the text and the metadata that it had when it was read.
 pub(super) struct Old {
     path: PathBuf,
     text: String,
@@ -27,7 +27,7 @@ impl Old {
         &self.text
     }
 
-    /// Puts a text in place of the old one. After an error the old one is there.
+    /// Replaces the file by one with this text. After an error the old file is in place.
     pub(super) fn replace(&self, text: &str) -> io::Result<()> {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         let new = self.path.with_file_name(format!(".{name}.new"));
@@ -35,19 +35,26 @@ impl Old {
         if written.is_err()
             && !matches!(&written, Err(e) if e.kind() == io::ErrorKind::AlreadyExists)
         {
-            // What is in the way of that is in the way of nobody else.
+            // A later attempt says so if it could not be removed.
             let _left = fs::remove_file(&new);
         }
-        written
-            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", new.display())))?;
+        written.map_err(|error| {
+            let hint = match error.kind() {
+                io::ErrorKind::AlreadyExists => {
+                    ": another `tenantd add` or `remove` is at work; if none is, remove this file"
+                }
+                _ => "",
+            };
+            io::Error::new(error.kind(), format!("{}: {error}{hint}", new.display()))
+        })?;
         let folder = self.path.parent().unwrap_or(Path::new("/"));
-        // rename(2) is on the disk once its folder is.
+        // A rename(2) is durable once its folder is.
         File::open(folder)?.sync_all()
     }
 
     fn write(&self, new: &Path, text: &str) -> io::Result<()> {
         let mode = self.seen.permissions().mode() & 0o7777;
-        // Two at a time are one too many: the second finds the file of the first.
+        // Of two edits at a time the second one fails here: it finds the file of the first.
         let mut options = OpenOptions::new();
         let mut file = options.write(true).create_new(true).mode(0o600).open(new)?;
         file.write_all(text.as_bytes())?;
@@ -55,7 +62,9 @@ impl Old {
         file.set_permissions(Permissions::from_mode(mode))?;
         file.sync_all()?;
         if fs::read_to_string(&self.path)? != self.text {
-            return Err(io::Error::other("somebody else changed it meanwhile"));
+            return Err(io::Error::other(
+                "another program changed the manifest meanwhile: try again",
+            ));
         }
         fs::rename(new, &self.path)
     }
@@ -66,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_mode_stays_and_a_change_of_somebody_else_too() {
+    fn the_mode_is_kept_and_so_is_a_change_by_another_program() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("wiki.toml");
         fs::write(&path, "one").unwrap();
@@ -82,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn who_finds_another_at_work_leaves_it_alone() {
+    fn a_second_edit_at_the_same_time_fails_and_changes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("wiki.toml");
         fs::write(&path, "one").unwrap();

@@ -1,8 +1,8 @@
-//! `restart --rolling`: restarts tenants in waves, and halts at the first wave that does not get
+//! `restart --rolling`: restarts tenants in waves, and halts at the first wave that does not become
 //! ready.
 //!
-//! The waves are this program's: if it is interrupted, no further wave begins, and what was
-//! restarted stays restarted.
+//! This process, not the supervisor, drives the waves: if it is interrupted, no further wave begins.
+//! Tenants that were restarted stay so.
 
 use std::io::{self, Write};
 use std::os::unix::net;
@@ -24,14 +24,14 @@ use tenantd_core::name::{AppName, TenantName};
 
 pub(super) fn roll(app: &AppName, what: &Restart) -> anyhow::Result<End> {
     super::converse(async {
-        let mut interrupts = Interrupts::listen().context("cannot listen to signals")?;
+        let mut interrupts = Interrupts::listen().context("cannot catch signals")?;
         let mut connection = Connection::open(app).await?;
         let mut out = anstream::stdout();
         let asked = connection.status(&what.act.which.names).await?.tenants;
-        // Those that somebody stopped stay stopped: a roll restarts what runs.
+        // Tenants that an operator stopped stay stopped.
         let (up, down): (Vec<_>, Vec<_>) = asked.iter().partition(|t| t.want == Want::Up);
         for tenant in down {
-            writeln!(out, "{}: left alone: it is wanted down", tenant.name)?;
+            writeln!(out, "{}: skipped: wanted down", tenant.name)?;
         }
         let names: Vec<TenantName> = up.iter().map(|tenant| tenant.name.clone()).collect();
         let batch = what.batch.get();
@@ -46,28 +46,28 @@ pub(super) fn roll(app: &AppName, what: &Restart) -> anyhow::Result<End> {
             let good = good?;
             done += wave.len();
             let now = connection.status(&names).await?.tenants;
-            // A program that gets ready and then fails shows while the waves after it start.
-            let fallen = now[..done].iter().filter(|tenant| !is_ready(tenant));
-            let fallen: Vec<&TenantName> = fallen.map(|tenant| &tenant.name).collect();
-            let why = match good && fallen.is_empty() {
-                false => format!("for not all of it is ready: {}", list(fallen.into_iter())),
-                true if interrupts.asked && number < waves => "for it was interrupted".to_owned(),
+            // A program may become ready and fail soon after: look at the earlier waves as well.
+            let unready = now[..done].iter().filter(|tenant| !is_ready(tenant));
+            let unready: Vec<&TenantName> = unready.map(|tenant| &tenant.name).collect();
+            let why = match good && unready.is_empty() {
+                false => format!("not ready: {}", list(unready.into_iter())),
+                true if interrupts.asked && number < waves => "interrupted".to_owned(),
                 true => continue,
             };
-            writeln!(out, "halted after wave {number}, {why}")?;
+            writeln!(out, "halted after wave {number}: {why}")?;
             say_where(&mut out, &now, done)?;
             return Ok(End::NotAsWanted);
         }
-        writeln!(out, "all {} are up and ready", names.len())?;
+        writeln!(out, "all {} tenants are up and ready", names.len())?;
         Ok(End::Done)
     })
 }
 
-/// SIGINT and SIGTERM: the first makes the wave that is under way the last, the second ends the roll
-/// without waiting for it.
+/// SIGINT and SIGTERM: after the first, the wave that is under way is the last one; the second ends
+/// the command without waiting for that wave.
 struct Interrupts {
     coming: UnixStream,
-    /// Whether one has come.
+    /// Whether one has been received.
     asked: bool,
 }
 
@@ -84,7 +84,7 @@ impl Interrupts {
         })
     }
 
-    /// Waits for a wave; nothing comes of it if that is interrupted twice.
+    /// Waits for a wave. Returns `None` if it was interrupted twice.
     async fn may_end<T>(&mut self, number: usize, wave: impl Future<Output = T>) -> Option<T> {
         let mut wave = pin!(wave);
         loop {
@@ -94,17 +94,17 @@ impl Interrupts {
             }
             if self.asked {
                 eprintln!(
-                    "wave {number} is left to itself: `tenantd status` shows what comes of it"
+                    "no longer waiting for wave {number}: `tenantd status` shows its progress"
                 );
                 return None;
             }
             self.asked = true;
-            eprintln!("wave {number} is the last: it is waited for (interrupt again: it is not)");
+            eprintln!("halting: waiting for wave {number} (interrupt again to stop waiting)");
         }
     }
 }
 
-/// Restarts one wave, and says whether every tenant of it got ready.
+/// Restarts one wave, and returns whether each of its tenants became ready.
 async fn restart(
     app: &AppName,
     connection: &mut Connection,
@@ -130,7 +130,7 @@ fn is_ready(tenant: &TenantStatus) -> bool {
     act::reached(Verb::Restart, tenant)
 }
 
-/// Says where a roll stands that goes no further: who runs what, and who runs nothing.
+/// Prints the state in which the roll halted: which tenants run which program, and which run none.
 fn say_where(out: &mut impl Write, tenants: &[TenantStatus], done: usize) -> io::Result<()> {
     let runs = |program| {
         let those = tenants.iter().filter(move |t| t.program == Some(program));
@@ -140,7 +140,7 @@ fn say_where(out: &mut impl Write, tenants: &[TenantStatus], done: usize) -> io:
     let lines = [
         ("run the program on disk", runs(Program::Current)),
         ("run an older program", runs(Program::Older)),
-        ("run nothing", list(nothing.map(|tenant| &tenant.name))),
+        ("not running", list(nothing.map(|tenant| &tenant.name))),
         (
             "not restarted",
             list(tenants[done..].iter().map(|t| &t.name)),

@@ -1,4 +1,4 @@
-//! `run`: the supervisor itself.
+//! `run`: runs the supervisor in this process.
 
 use std::io::Write;
 use std::path::Path;
@@ -11,8 +11,8 @@ use tenantd_daemon::{self, Start, logs, own_log, signals};
 use tenantd_host::inherited::Inherited;
 use tenantd_host::limits;
 
-/// Runs all tenants of a manifest until a signal stops them; or only says whether it would, where a
-/// supervisor that is to be upgraded asks for that.
+/// Runs all tenants of a manifest until a signal stops them. If a running supervisor started this
+/// process as the preflight of an upgrade, only says whether it would run.
 pub(super) fn run(config: &Path) -> anyhow::Result<End> {
     if std::env::var_os(preflight::VARIABLE).is_some() {
         let (plan, _) = plan::read(config)?;
@@ -20,10 +20,11 @@ pub(super) fn run(config: &Path) -> anyhow::Result<End> {
         return Ok(End::Done);
     }
     signals::block().context("cannot block the signals")?;
-    // Before anything else is opened or started.
+    // Before anything else is opened or started: descriptors would be counted against the old limit.
     let descriptors = limits::raise().context("cannot raise the limit on open descriptors")?;
-    let inherited = Inherited::take().context("cannot take what was handed down")?;
-    rollback::open(&inherited, descriptors).context("cannot keep the rollback")?;
+    let inherited = Inherited::take().context("cannot take over the inherited descriptors")?;
+    rollback::open(&inherited, descriptors)
+        .context("cannot prepare the rollback of the upgrade")?;
     let result = supervise(config, inherited, descriptors);
     if let Err(error) = &result {
         rollback::run(&format!("{error:#}"));
@@ -38,8 +39,7 @@ fn supervise(
 ) -> anyhow::Result<End> {
     let (plan, manifest) = plan::read(config)?;
     let logs_go_to = logs::place();
-    let log_guard =
-        own_log::init(&plan.app, logs_go_to, false).context("cannot tell what happens")?;
+    let log_guard = own_log::init(&plan.app, logs_go_to, false).context("cannot set up the log")?;
     let start = Start {
         manifest,
         logs_go_to,

@@ -6,7 +6,7 @@ use anyhow::Context;
 
 use super::End;
 
-/// Prints it.
+/// Prints the JSON schema of the manifest.
 pub(super) fn schema() -> anyhow::Result<End> {
     let schema = serde_json::to_string_pretty(&tenantd_core::manifest::schema())
         .context("cannot write the schema as JSON")?;

@@ -24,7 +24,7 @@ pub(super) fn status(app: &AppName, names: &[TenantName], json: bool) -> anyhow:
     Ok(if good { End::Done } else { End::NotAsWanted })
 }
 
-/// The table, and what to do about tenants that run an older program.
+/// The table, and the command that restarts tenants which run an older program.
 pub(super) fn show(
     out: &mut (impl Write + ?Sized),
     status: &AppStatus,
@@ -34,7 +34,7 @@ pub(super) fn show(
     say_older(out, status)
 }
 
-/// The application, the header, and each tenant with why it is not as wanted.
+/// The application, the header, and a line per tenant; a second line says why it is not as wanted.
 pub(super) fn show_table(
     out: &mut (impl Write + ?Sized),
     status: &AppStatus,
@@ -72,7 +72,7 @@ pub(super) fn show_table(
         }
         writeln!(out, "{wrong}{line}{wrong:#}")?;
         if let Some(failure) = &tenant.unapplied {
-            writeln!(out, "  NOT APPLIED {failure}; tried again by a reload")?;
+            writeln!(out, "  NOT APPLIED {failure}; `tenantd reload` tries again")?;
         }
         if !tenant.is_in_wanted_state() {
             writeln!(out, "  WHY {}", why(tenant, now))?;
@@ -81,7 +81,7 @@ pub(super) fn show_table(
     Ok(())
 }
 
-/// What to do about tenants that run an older program than the one on disk.
+/// How many tenants run an older program than the one on disk, and the command that restarts them.
 pub(super) fn say_older(out: &mut (impl Write + ?Sized), status: &AppStatus) -> io::Result<()> {
     let is_older = |tenant: &&TenantStatus| tenant.program == Some(Program::Older);
     let older = status.tenants.iter().filter(is_older).count();
@@ -115,8 +115,8 @@ fn row(tenant: &TenantStatus, now: Timestamp) -> [String; 9] {
     ]
 }
 
-/// One line per row after the header's, whatever the width of the terminal. The columns of these
-/// numbers hold numbers.
+/// A header and one line per row, never wrapped. `numbers` are the columns that are aligned to the
+/// right.
 pub(super) fn table<const N: usize>(
     header: [&str; N],
     rows: impl Iterator<Item = [String; N]>,
@@ -141,7 +141,7 @@ pub(super) fn table<const N: usize>(
     table
 }
 
-/// What is wanted of a tenant, as in the column WANT.
+/// The text of the column WANT.
 pub(super) fn want(tenant: &TenantStatus) -> String {
     let word = tenant.want.word();
     match tenant.permanent {
@@ -159,29 +159,24 @@ fn why(tenant: &TenantStatus, now: Timestamp) -> String {
     let mut text = match (&tenant.why, &tenant.failure) {
         (Some(why), _) => why.clone(),
         (None, Some(failure)) => failure.to_string(),
-        (None, None) => format!(
-            "it is {}, on its way to {}",
-            tenant.state.word(),
-            tenant.want.word()
-        ),
+        (None, None) => format!("not {} yet: {}", tenant.want.word(), tenant.state.word()),
     };
     if !tenant.awaits.is_empty() {
         let names: Vec<&str> = tenant.awaits.iter().map(TenantName::as_str).collect();
         let names = names.join(", ");
-        text += &format!("; it takes what is not let go of yet by {names}");
+        text += &format!("; waits for {names} to release an address or a datastore");
     }
     if let Some(until) = tenant.until {
         let what = match tenant.state {
-            StateWord::Stuck => "tried again",
-            _ => "starts again",
+            StateWord::Stuck => "next attempt",
+            _ => "next start",
         };
         text += &format!("; {what} in {}", length(now, until));
     }
     text
 }
 
-/// The time from one moment to another in its two largest units; a clock that was set back gives
-/// none.
+/// The time between two moments in its two largest units: `3m 12s`. If the clock was set back, `0s`.
 fn length(from: Timestamp, to: Timestamp) -> String {
     let seconds = from.duration_until(to).as_secs().max(0);
     let parts = [
@@ -250,26 +245,25 @@ mod tests {
     fn what_is_stuck_does_not_start_again() {
         let now = "2026-11-22T10:00:00Z".parse().unwrap();
         let mut tenant = sample().tenants.remove(1);
-        tenant.why = Some("it is failed".to_owned());
+        tenant.why = Some("one process is left".to_owned());
         tenant.state = StateWord::Stuck;
-        assert_eq!(why(&tenant, now), "it is failed; tried again in 8s");
+        assert_eq!(why(&tenant, now), "one process is left; next attempt in 8s");
         tenant.state = StateWord::Waiting;
-        assert_eq!(why(&tenant, now), "it is failed; starts again in 8s");
+        assert_eq!(why(&tenant, now), "one process is left; next start in 8s");
     }
 
     #[test]
-    fn whom_a_tenant_awaits_is_said() {
+    fn the_tenants_that_one_awaits_are_named() {
         let now = "2026-11-22T10:00:00Z".parse().unwrap();
         let mut tenant = sample().tenants.remove(0);
         tenant.state = StateWord::Provisioning;
         tenant.awaits = vec!["a".parse().unwrap(), "b".parse().unwrap()];
-        let text =
-            "it is provisioning, on its way to up; it takes what is not let go of yet by a, b";
+        let text = "not up yet: provisioning; waits for a, b to release an address or a datastore";
         assert_eq!(why(&tenant, now), text);
     }
 
     #[test]
-    fn says_who_runs_an_older_program_and_what_helps() {
+    fn tenants_with_an_older_program_are_counted_with_the_command_that_helps() {
         let now = "2026-11-22T10:00:00Z".parse().unwrap();
         let shown = |status: &AppStatus| {
             let mut shown = Vec::new();
@@ -287,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_applied_is_said() {
+    fn a_live_change_that_was_refused_is_shown() {
         let now = "2026-11-22T10:00:00Z".parse().unwrap();
         let mut status = sample();
         status.tenants.truncate(1);
@@ -298,8 +292,8 @@ mod tests {
         let mut shown = Vec::new();
         show(&mut anstream::StripStream::new(&mut shown), &status, now).unwrap();
         let shown = String::from_utf8(shown).unwrap();
-        let line = "\n  NOT APPLIED cannot set the limit on open files of process 4711: no; tried \
-                    again by a reload\n";
+        let line = "\n  NOT APPLIED cannot set the limit on open files of process 4711: no; \
+                    `tenantd reload` tries again\n";
         assert!(shown.ends_with(line), "{shown}");
         status.tenants[0].applying = true;
         assert!(!status.tenants[0].is_settled());
@@ -315,7 +309,7 @@ mod tests {
         NAME          WANT  STATE     PID  ADDRESS     RESTARTS  SINCE   READY  PROGRAM
         acme          up    up       4711  10.77.0.11        12  3m 12s  yes    current
         big-customer  up    waiting     -  10.77.0.11         0  3m 12s  -      -
-          WHY cannot execute the program /opt/wiki/bin/wiki: Exec format error (ENOEXEC) [it is no program: a script needs #! in its first line]; starts again in 8s
+          WHY cannot execute the program /opt/wiki/bin/wiki: Exec format error (ENOEXEC) [the file is not a program: a script needs #! in its first line]; next start in 8s
         ");
     }
 
@@ -365,7 +359,7 @@ mod tests {
               "program": null,
               "awaits": [],
               "until": "2026-11-22T10:00:08Z",
-              "why": "cannot execute the program /opt/wiki/bin/wiki: Exec format error (ENOEXEC) [it is no program: a script needs #! in its first line]",
+              "why": "cannot execute the program /opt/wiki/bin/wiki: Exec format error (ENOEXEC) [the file is not a program: a script needs #! in its first line]",
               "failure": {
                 "stage": "exec",
                 "object": "/opt/wiki/bin/wiki",

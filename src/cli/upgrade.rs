@@ -1,5 +1,5 @@
-//! `upgrade`: has the program on disk executed in the supervisor's process, and waits until it
-//! answers.
+//! `upgrade`: has the supervisor execute the program on disk in its own process, and waits until the
+//! new program answers.
 
 use std::io::Write;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use super::End;
 use tenantd_api::client::{ClientError, Connection};
 use tenantd_core::name::AppName;
 
-/// How long it may take: a preflight, what is under way, and the start.
+/// How long it may take: the preflight, the tasks under way, and the start.
 const LIMIT: Duration = Duration::from_secs(60);
 
 pub(super) fn upgrade(app: &AppName) -> anyhow::Result<End> {
@@ -25,7 +25,7 @@ pub(super) fn upgrade(app: &AppName) -> anyhow::Result<End> {
     })?;
     writeln!(
         anstream::stdout(),
-        "{app}: upgraded from {} to {}, in process {} as before",
+        "{app}: upgraded from {} to {}, still with pid {}",
         begun.from,
         now.version,
         now.pid

@@ -1,5 +1,5 @@
-//! `status --watch`: the table of `status`, drawn again on a terminal whenever something happens;
-//! elsewhere the table once, and then a line for each event.
+//! `status --watch`: on a terminal, draws the table of `status` again after each event. Otherwise
+//! prints the table once, and then a line for each event.
 
 use std::collections::HashSet;
 use std::io::{self, IsTerminal, Write};
@@ -18,13 +18,13 @@ use tenantd_api::wire::watch::{EventKind, Snapshot, TenantEvent};
 use tenantd_api::wire::{AppStatus, TenantStatus};
 use tenantd_core::name::{AppName, TenantName};
 
-/// How long events are gathered before the table is drawn again.
+/// How long events are collected before the table is drawn again.
 const GATHER: Duration = Duration::from_millis(100);
 
-/// How often it is drawn where nothing happens: the times in it go on.
+/// How often the table is drawn without events, to update the times in it.
 const TICK: Duration = Duration::from_secs(1);
 
-/// From the top, each line to its end, and then whatever stood below.
+/// Terminal sequences: cursor to the top left; clear the rest of a line; clear all lines below.
 const HOME: &str = "\x1b[H";
 const LINE_END: &str = "\x1b[K\r\n";
 const CLEAR_BELOW: &str = "\x1b[J";
@@ -85,11 +85,11 @@ fn status_of(snapshot: Snapshot) -> AppStatus {
     }
 }
 
-/// What is drawn.
+/// The status that is drawn.
 #[derive(Debug, Default)]
 struct Board {
     status: Option<AppStatus>,
-    /// Of whom it has to be asked again which program they run: an event does not say it.
+    /// Tenants with a new launch. Events do not say whether it runs the program on disk: `status` does.
     started: Vec<TenantName>,
 }
 
@@ -101,7 +101,7 @@ impl Board {
         let place = status.tenants.iter().position(|t| t.name == event.tenant);
         match (place, event.status) {
             (Some(place), None) => {
-                // It is still to be seen on its way out, until it is gone.
+                // It is shown while it is stopped and released, until it is removed.
                 if event.kind == EventKind::Removed {
                     status.tenants.remove(place);
                 }
@@ -122,7 +122,7 @@ impl Board {
         }
     }
 
-    /// Asks which programs those run that were started.
+    /// Asks for the programs of the tenants that were started.
     async fn look(&mut self, app: &AppName) -> Result<(), ClientError> {
         let Some(status) = &mut self.status else {
             return Ok(());
@@ -135,7 +135,7 @@ impl Board {
             return Ok(());
         }
         let found = match Connection::open(app).await?.status(&self.started).await {
-            // One of them is gone, and that is about to be told.
+            // One of them was removed: its event follows.
             Err(ClientError::UnknownTenant { .. }) => return Ok(()),
             found => found?,
         };
@@ -156,7 +156,7 @@ impl Board {
         let Some(status) = &self.status else {
             return Ok(());
         };
-        // A terminal that does not say its size has the usual one.
+        // The usual size, if the terminal does not report one.
         let (width, height) = match tcgetwinsize(io::stdout()) {
             Ok(size) if size.ws_col > 0 && size.ws_row > 1 => (size.ws_col, size.ws_row),
             Ok(_) | Err(_) => (80, 24),
@@ -168,15 +168,15 @@ impl Board {
     }
 }
 
-/// The table as it fits on a terminal. Where it is too long, those that are as wanted are left out,
-/// but for the ones that changed last, and the last line says how many.
+/// The table, shortened to the size of the terminal. If it is too long, tenants that are as wanted
+/// are left out, those that changed last come first, and the last line says how many are missing.
 fn screen(
     status: &AppStatus,
     now: Timestamp,
     (width, height): (usize, usize),
     plain: bool,
 ) -> io::Result<String> {
-    // The cursor stands below the last line.
+    // The cursor needs the line below the last one.
     let room = height - 1;
     let older = lines(plain, |out| status::say_older(out, status))?;
     let mut lines = table(status, now, plain)?;
@@ -187,8 +187,8 @@ fn screen(
         lines = table(&shown, now, plain)?;
         lines.truncate(room.saturating_sub(1 + older.len()));
         lines.push(match left_out {
-            0 => "... and more that is wrong: the terminal is too low".to_owned(),
-            _ => format!("... and {left_out} more, as wanted: the terminal is too low"),
+            0 => "... and more that are not as wanted: the terminal has too few lines".to_owned(),
+            _ => format!("... and {left_out} more, as wanted: the terminal has too few lines"),
         });
     }
     lines.extend(older);
@@ -197,7 +197,7 @@ fn screen(
     Ok(format!("{HOME}{text}{CLEAR_BELOW}"))
 }
 
-/// All that are not as wanted, with two lines each, and of the others as many as fit.
+/// The tenants that are not as wanted (two lines each), and as many of the others as fit.
 fn shortened(status: &AppStatus, lines: usize) -> AppStatus {
     let (good, bad): (Vec<_>, Vec<_>) = status.tenants.iter().partition(|t| t.is_as_wanted());
     let mut good: Vec<_> = good.iter().map(|t| (t.since, &t.name)).collect();
@@ -216,7 +216,7 @@ fn table(status: &AppStatus, now: Timestamp, plain: bool) -> io::Result<Vec<Stri
     lines(plain, |out| status::show_table(out, status, now))
 }
 
-/// What is written, line by line.
+/// The lines that `write` writes.
 fn lines(
     plain: bool,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
@@ -230,7 +230,7 @@ fn lines(
     Ok(text.lines().map(str::to_owned).collect())
 }
 
-/// What of a line fits into a width; the sequences that colour it take no room.
+/// Cuts a line to a width in characters. Colour sequences do not count.
 fn clip(line: &str, width: usize) -> String {
     let mut shown = String::new();
     let (mut used, mut escaped) = (0, false);
@@ -313,7 +313,7 @@ mod tests {
         assert!(last_changed, "{few:#?}");
         assert_eq!(
             few[21],
-            "... and 183 more, as wanted: the terminal is too low"
+            "... and 183 more, as wanted: the terminal has too few lines"
         );
         assert!(
             few[22].starts_with("1 tenant runs an older program"),
@@ -323,13 +323,13 @@ mod tests {
         let many = drawn(&status(200, 200), 24);
         assert_eq!(many.len(), 23);
         assert!(
-            many[22].starts_with("... and more that is wrong"),
+            many[22].starts_with("... and more that are not as wanted"),
             "{many:#?}"
         );
     }
 
     #[test]
-    fn colours_take_no_room() {
+    fn colour_sequences_have_no_width() {
         assert_eq!(clip("\x1b[1mabc\x1b[0m", 2), "\x1b[1mab\x1b[0m");
         assert_eq!(clip("äöü", 3), "äöü");
     }
@@ -361,7 +361,7 @@ mod tests {
         assert_eq!(
             board.status.as_ref().unwrap().tenants.len(),
             2,
-            "it is on its way out"
+            "it is shown until it is removed"
         );
         event.kind = EventKind::Removed;
         board.apply(event);

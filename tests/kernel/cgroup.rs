@@ -91,7 +91,7 @@ fn a_leaf_in_use_belongs_to_an_earlier_launch() {
     let why = tree.leaf(&tenant("acme")).unwrap_err();
     assert_eq!((why.stage, why.errno), (Stage::Cgroup, libc::EBUSY));
     let expected = format!(
-        "an earlier launch lives in it (process {}): end it",
+        "an earlier launch still runs in it (process {}): end it",
         child.id()
     );
     assert!(why.detail.starts_with(&expected), "{}", why.detail);

@@ -98,7 +98,7 @@ fn symbolic_links_are_refused_at_the_end_and_on_the_way() {
         let said = why.to_string();
         assert!(said.starts_with(&format!("cannot prepare the datastore {source}: ")));
         assert!(
-            said.contains("(ELOOP) [a datastore's path may not lead"),
+            said.contains("(ELOOP) [a datastore's path must not contain"),
             "{said}"
         );
     }
@@ -136,8 +136,8 @@ fn nothing_is_made_outside_the_root() {
     enter();
     assert_eq!(
         ensure(&plan("/run/data/crm/acme")).unwrap_err().to_string(),
-        "cannot prepare the datastore /run/data/crm/acme: is missing; tenantd only makes \
-         datastores below /run/data/wiki"
+        "cannot prepare the datastore /run/data/crm/acme: does not exist, and tenantd makes \
+         datastores only below /run/data/wiki"
     );
     let back = ensure(&plan("/run/data/wiki/../crm")).unwrap_err();
     assert!(back.detail.contains("'..'"), "{back}");
@@ -164,7 +164,7 @@ fn a_full_filesystem_says_so_and_keeps_nothing_half_made() {
     let said = ensure(&plan).unwrap_err().to_string();
     assert!(said.starts_with("cannot prepare the datastore /run/data/wiki/eu/acme: "));
     assert!(
-        said.contains("(ENOSPC) [the filesystem is full: make room]"),
+        said.contains("(ENOSPC) [the filesystem is full: free some space]"),
         "{said}"
     );
     assert_eq!(names("/run/data"), [""; 0]);

@@ -46,7 +46,7 @@ impl Running {
         BufReader::new(child.stdout.take().unwrap())
             .read_line(&mut line)
             .unwrap();
-        assert_eq!(line, "the book lies open on port 80\n");
+        assert_eq!(line, "listening on port 80\n");
         Running(child)
     }
 }

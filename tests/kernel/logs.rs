@@ -101,7 +101,7 @@ fn something_else_under_a_pipes_name_is_refused() {
     std::fs::create_dir_all(&folder).unwrap();
     File::create(folder.join("stdout")).unwrap();
     let failure = fifo::make(&app, &tenant, 0).unwrap_err();
-    assert!(failure.to_string().contains("no FIFO"), "{failure}");
+    assert!(failure.to_string().contains("not a FIFO"), "{failure}");
 }
 
 #[test]

@@ -1,8 +1,8 @@
-//! Manifests and what is said about them: `tests/golden/NAME.toml` gives `NAME.plan` if it is
-//! good, and `NAME.problems` if it is not. `tests/golden/changes/NAME.toml` gives `NAME.changes`.
-//! `tests/golden/fingerprints/NAME.toml` gives the lines of `pinned` that begin with NAME.
+//! Golden files: `tests/golden/NAME.toml` has the output `NAME.plan` if it is valid, and
+//! `NAME.problems` otherwise. `tests/golden/changes/NAME.toml` has the output `NAME.changes`, and
+//! `tests/golden/fingerprints/NAME.toml` the lines of `pinned` that begin with NAME.
 //!
-//! `UPDATE=1 cargo test --test pure golden` writes what is said now; then read the difference.
+//! `UPDATE=1 cargo test --test pure golden` updates the files; then read the diff.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -75,7 +75,7 @@ fn read(name: &str, text: String) -> Result<Plan, Problems> {
     plan::read(&source, &host())
 }
 
-/// Compares with the file, or writes it. Answers whether it differed.
+/// Compares with the file, or updates it. Returns whether it differed.
 fn differs(path: &Path, said: &str) -> bool {
     if std::env::var_os("UPDATE").is_some() {
         fs::write(path, said).unwrap();
@@ -125,7 +125,7 @@ fn manifests_give_plans_or_problems() {
     assert!(wrong.is_empty(), "not as expected: {wrong:?}");
 }
 
-/// Each manifest of the folder is compared with `before.toml`.
+/// Compares each manifest of the folder with `before.toml`.
 #[test]
 fn pairs_of_manifests_give_changes() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/changes");
@@ -176,8 +176,8 @@ fn fingerprints(folder: &Path) -> BTreeMap<String, Vec<String>> {
     each
 }
 
-/// The rule is at the head of `pinned`: what an earlier version computed is never computed
-/// otherwise, so `UPDATE=1` adds the lines of new manifests and leaves those that are there.
+/// The head of `pinned` states the rule: fingerprints of earlier versions never change, so
+/// `UPDATE=1` adds the lines of new manifests and keeps existing lines.
 #[test]
 fn fingerprints_stay_what_they_were() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/fingerprints");
@@ -202,7 +202,7 @@ fn fingerprints_stay_what_they_were() {
     assert!(gone.is_empty(), "their manifests are gone: {gone:?}");
 }
 
-/// A default that is written down is a default, and what is changed live is in no fingerprint.
+/// Explicit defaults and live changes do not change fingerprints.
 #[test]
 fn defaults_and_live_changes_are_in_no_fingerprint() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/fingerprints");

@@ -1,7 +1,7 @@
-//! What needs neither root nor any package: `tests/run --quick` runs it, wherever cargo does.
+//! Tests that need neither root nor packages. `tests/run --quick` runs them.
 
-/// The example program, so that the tests beside its code run with these: cargo builds an example
-/// either as a program or as tests, and the tests of the other two binaries need the program.
+/// The example program, included to run its unit tests. Cargo builds an example either as a program
+/// or as tests, and the other two test binaries need the program.
 #[path = "../../examples/guestbook/main.rs"]
 #[allow(dead_code, unreachable_pub, reason = "its main is not called")]
 mod guestbook;

@@ -1,5 +1,5 @@
-//! What holds for every manifest: the reader never panics, its work grows with the manifest and
-//! no faster, and the reference says what the reader does.
+//! Properties of the manifest reader: it never panics, its cost is linear in the size of the
+//! manifest, and it accepts exactly what the reference describes.
 
 use std::fmt::Write;
 
@@ -39,7 +39,7 @@ fn messages(text: &str) -> Vec<String> {
     problems.map(|problem| problem.message.clone()).collect()
 }
 
-/// The example's head with other tenants.
+/// The example manifest with other tenants.
 fn with_tenants(count: u32, mut line: impl FnMut(u32) -> String) -> String {
     let (head, _) = EXAMPLE.split_once("[tenants]").unwrap();
     let mut text = head.replace("10.77.0.0/24", "10.64.0.0/10");
@@ -64,9 +64,9 @@ fn ten_thousand_tenants() {
 
 #[test]
 fn the_problems_of_ten_thousand_tenants() {
-    // All share one datastore, every second one an address; all of it is told and can be shown.
-    // The limit of time is a hundred times what is needed, and a hundredth of what comparing
-    // each with each would take.
+    // All share one datastore, every second one an address; all of it is reported and can be
+    // rendered. The limit of time is a hundred times what is needed, and a hundredth of what
+    // comparing each with each would take.
     let start = std::time::Instant::now();
     let text = with_tenants(10_000, |n| {
         format!(
@@ -95,7 +95,7 @@ fn a_bridge_has_no_room_for_more() {
     );
 }
 
-/// A manifest that holds just one key of the reference, with its example.
+/// A manifest with only one key of the reference, set to its example.
 fn with_key(key: &reference::Key) -> String {
     let usage = key.usage();
     match key.table {
@@ -111,9 +111,9 @@ fn every_key_of_the_reference_is_read_and_its_example_can_be() {
         let said = messages(&with_key(key)).join("\n");
         let other = with_key(key).replace(key.example, "2001-01-01");
         let wrong = messages(&other).join("\n");
-        assert!(!said.contains("is no key of"), "{}: {said}", key.name);
+        assert!(!said.contains("unknown key"), "{}: {said}", key.name);
         assert!(!said.contains("must be a"), "{}: {said}", key.name);
-        assert!(!said.contains("must lie"), "{}: {said}", key.name);
+        assert!(!said.contains("must be between"), "{}: {said}", key.name);
         assert!(wrong.contains("not a date"), "{}: {wrong}", key.name);
     }
 }
@@ -167,8 +167,8 @@ fn what_is_not_said_and_what_is_said_as_default_are_one_plan() {
     assert_eq!(said, unsaid);
 }
 
-/// A manifest with a few random changes: text cut out, doubled, or replaced by what is likely to
-/// break something.
+/// A manifest with a few random changes: text removed, repeated, or replaced by something likely to
+/// cause an error.
 fn damaged() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         Just("\"".to_owned()),

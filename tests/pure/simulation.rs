@@ -1,8 +1,8 @@
-//! The supervisor in thousands of simulated histories, each from a seed.
+//! Runs the supervisor through thousands of simulated histories, each generated from a seed.
 //!
-//! A history that breaks a law names its seed; `TENANTD_SIM_SEED=SEED cargo test --test pure simulation`
-//! lives through that one alone and prints all that happened. `TENANTD_SIM_HISTORIES` sets how
-//! many there are.
+//! A history that breaks a law names its seed; `TENANTD_SIM_SEED=SEED cargo test --test pure
+//! simulation` lives through that one alone and prints all that happened. `TENANTD_SIM_HISTORIES`
+//! sets how many there are.
 
 use crate::sim;
 
@@ -56,7 +56,7 @@ fn every_history_obeys_the_laws() {
     assert!(cut_short > 0 && silent > 0);
     assert!(applied > 0 && refused > 0);
     println!("seen: {states:?}");
-    assert_eq!(states.len(), 9, "each state is to be seen: {states:?}");
+    assert_eq!(states.len(), 9, "each state must occur: {states:?}");
 }
 
 #[test]

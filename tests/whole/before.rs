@@ -154,7 +154,7 @@ fn a_later_version_is_refused_by_an_upgrade_and_the_program_that_runs_carries_on
     state_file::edit_head(&daemon.app, |head| head["version"] = 4.into());
     let said = daemon.tell(&["upgrade"]);
     assert_eq!(said.code, 1, "{said:?}");
-    let why = "a later tenantd (form 4, this one knows 3) and nothing was touched";
+    let why = "a newer tenantd (version 4, this one reads up to 3); nothing was changed";
     assert!(said.err.contains(why), "{said:?}");
     assert_eq!(seen(&daemon), was);
     assert!(!ends(&ready, Duration::ZERO));

@@ -122,7 +122,7 @@ fn a_stop_is_proved_and_a_start_finds_the_data() {
         "its link is gone"
     );
     let said = daemon.tell(&["stop", "acme"]).expect(0);
-    assert!(said.contains("already so"), "{said}");
+    assert!(said.contains("no change"), "{said}");
     // Down is as wanted.
     daemon.tell(&["status"]).expect(0);
 

@@ -46,7 +46,7 @@ fn a_command_has_the_terminal_that_there_is() {
 fn logs_show_what_was_written_and_what_is_being_written() {
     let daemon = three();
     // It is on its way from the pipe to the file while the tenant is already ready.
-    let first = "the book lies open on port 80";
+    let first = "listening on port 80";
     crate::support::daemon::until("the first line is in the log", || {
         let said = daemon.tell(&["logs", "acme"]).expect(0);
         said.contains(first).then_some(())

@@ -54,13 +54,13 @@ fn a_reload_changes_the_limits_of_what_runs() {
     edit(&daemon, "500:1000", "400:800");
     assert_eq!(
         daemon.tell(&["diff"]).expect(0),
-        "live acme\n  open files        500:1000 → 400:800\n  touches           the processes \
-         that run, without a restart\n\n1 to change live, 1 unchanged\n"
+        "live acme\n  open files        500:1000 → 400:800\n  touches           running \
+         processes, without a restart\n\n1 to change live, 1 unchanged\n"
     );
     assert_eq!(open_files(&daemon, "acme"), "500 1000");
     assert_eq!(
         daemon.tell(&["reload"]).expect(0),
-        "acme: to be set on its processes: open files\nacme: set on its processes\n"
+        "acme: applying live: open files\nacme: applied to its processes\n"
     );
     assert_eq!(open_files(&daemon, "acme"), "400 800");
     // By a signal too.
@@ -70,7 +70,7 @@ fn a_reload_changes_the_limits_of_what_runs() {
         (open_files(&daemon, "globex") == "600 600").then_some(())
     });
     assert_eq!(pids(&daemon), before);
-    assert_eq!(daemon.tell(&["reload"]).expect(0), "nothing changes\n");
+    assert_eq!(daemon.tell(&["reload"]).expect(0), "no changes\n");
     // The next launch begins with them.
     daemon.kill_tenant("acme");
     assert_eq!(open_files(&daemon, "acme"), "400 800");
@@ -85,7 +85,7 @@ fn what_is_refused_is_shown_and_tried_again() {
     let before = pids(&daemon);
     edit(&daemon, "open_files = 500", "open_files = 800");
     let said = daemon.tell(&["reload"]).expect(1);
-    let why = "not set: cannot set the limit on open files of process";
+    let why = "not applied: cannot set the limit on open files of process";
     assert!(said.contains(&format!("\nacme: {why}")), "{said}");
     let shown = |what: &str| {
         let said = daemon.tell(&["status", "acme"]).expect(1);
@@ -104,15 +104,13 @@ fn what_is_refused_is_shown_and_tried_again() {
     };
     shown("after the reload");
     assert!(
-        daemon
-            .output()
-            .contains("acme: the live change does not hold"),
+        daemon.output().contains("acme: live change not applied"),
         "{}",
         daemon.output()
     );
     assert_eq!(daemon.tenant("globex").unapplied, None);
     // The manifest is unchanged, and it is tried again nevertheless.
-    let retry = "acme: what was refused before is tried again on its processes\n";
+    let retry = "acme: retrying the live change that was refused before\n";
     let said = daemon.tell(&["reload"]).expect(1);
     assert!(said.starts_with(retry) && said.contains(why), "{said}");
     shown("after another reload");
@@ -122,7 +120,7 @@ fn what_is_refused_is_shown_and_tried_again() {
     edit(&daemon, "open_files = 800", "open_files = 500");
     daemon.tell(&["reload"]).expect(0);
     assert_eq!(daemon.tenant("acme").unapplied, None);
-    assert_eq!(daemon.tell(&["reload"]).expect(0), "nothing changes\n");
+    assert_eq!(daemon.tell(&["reload"]).expect(0), "no changes\n");
     assert_eq!(pids(&daemon), before);
     // A restart sets what could not be set on what ran.
     edit(&daemon, "open_files = 500", "open_files = 800");
@@ -146,7 +144,7 @@ fn what_no_launch_could_have_is_refused_before() {
     assert_eq!(said.code, 78, "{said:?}");
     assert!(
         said.err
-            .contains("tenantd cannot set a hard limit of unlimited here"),
+            .contains("tenantd cannot set a hard limit of unlimited on this host"),
         "{said:?}"
     );
     let path = daemon.manifest.display().to_string();

@@ -83,7 +83,11 @@ fn a_name_that_somebody_else_has_is_left_alone() {
     fs::write(&theirs[0], "theirs").unwrap();
     std::os::unix::fs::symlink("/proc/1/ns/net", &theirs[1]).unwrap();
     daemon.tell(&["start", "--all"]).expect(0);
-    assert!(daemon.output().contains("is there already and is not ours"));
+    assert!(
+        daemon
+            .output()
+            .contains("exists and does not belong to tenantd")
+    );
     daemon.tell(&["stop", "--all"]).expect(0);
     assert_eq!(fs::read_to_string(&theirs[0]).unwrap(), "theirs");
     assert_eq!(

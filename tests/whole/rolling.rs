@@ -62,10 +62,10 @@ fn a_replaced_program_is_seen_and_rolled_out_in_waves() {
         .tell(&["restart", "--all", "--rolling", "--batch", "2"])
         .expect(0);
     for line in [
-        "crm: left alone: it is wanted down\n",
+        "crm: skipped: wanted down\n",
         "wave 1 of 2: acme, beta\n",
         "wave 2 of 2: delta\n",
-        "all 3 are up and ready\n",
+        "all 3 tenants are up and ready\n",
     ] {
         assert!(said.contains(line), "{line:?} in {said}");
     }
@@ -90,9 +90,9 @@ fn a_roll_halts_at_the_first_wave_that_does_not_get_ready() {
         .expect(1);
     assert!(
         said.contains(
-            "halted after wave 1, for not all of it is ready: acme, beta\n  \
+            "halted after wave 1: not ready: acme, beta\n  \
              run an older program: crm, delta\n  \
-             run nothing: acme, beta\n  \
+             not running: acme, beta\n  \
              not restarted: crm, delta\n"
         ),
         "{said}"
@@ -168,8 +168,8 @@ fn an_interrupted_roll_ends_with_its_wave_and_says_who_runs_what() {
     let said = roll.ends();
     for line in [
         "acme: up, ready",
-        "wave 1 is the last",
-        "halted after wave 1, for it was interrupted\n  run the program on disk: acme\n  \
+        "halting: waiting for wave 1",
+        "halted after wave 1: interrupted\n  run the program on disk: acme\n  \
          run an older program: beta, crm, delta\n  not restarted: beta, crm, delta\n",
     ] {
         assert!(said.contains(line), "{line:?} in {said}");
@@ -190,9 +190,9 @@ fn a_roll_that_is_interrupted_twice_waits_for_nothing() {
     let daemon = Daemon::start(&never);
     let mut roll = Roll::start(&daemon);
     roll.interrupt_at("acme: accepted", false);
-    roll.interrupt_at("wave 1 is the last", true);
+    roll.interrupt_at("halting: waiting for wave 1", true);
     let said = roll.ends();
-    assert!(said.contains("wave 1 is left to itself"), "{said}");
+    assert!(said.contains("no longer waiting for wave 1"), "{said}");
     assert!(!said.contains("wave 2"), "{said}");
     daemon.end();
 }

@@ -72,7 +72,7 @@ fn each_tenant_is_as_it_was_under_the_last_supervisor() {
     }
     let said = daemon.output();
     assert!(
-        said.contains("fails: down → waiting: it was waiting when an earlier"),
+        said.contains("fails: down → waiting: it was waiting under the previous"),
         "{said}"
     );
     assert_eq!(daemon.tenant("serves").want, Want::Down);
@@ -185,7 +185,8 @@ fn whom_a_tenant_awaits_is_shown_also_by_the_next_supervisor() {
         let names: Vec<String> = newcomer.awaits.iter().map(ToString::to_string).collect();
         assert_eq!(names, ["deaf"]);
         let text = daemon.tell(&["status", "newcomer"]).expect(1);
-        let why = "  WHY it is provisioning, on its way to up; it takes what is not let go of yet by deaf";
+        let why =
+            "  WHY not up yet: provisioning; waits for deaf to release an address or a datastore";
         assert!(text.contains(why), "{text}");
     };
     awaits(&daemon);
@@ -208,8 +209,11 @@ fn a_state_file_of_a_later_form_is_refused_before_anything_is_touched() {
     state_file::edit_head(&daemon.app, |head| head["version"] = 99.into());
     let said = run(in_time(PROGRAM).arg("--config").arg(&daemon.manifest));
     assert_eq!(said.code, 1, "{said:?}");
-    assert!(said.err.contains("a later tenantd (form 99"), "{said:?}");
-    assert!(said.err.contains("start that tenantd again"), "{said:?}");
+    assert!(said.err.contains("a newer tenantd (version 99"), "{said:?}");
+    assert!(
+        said.err.contains("start the newer tenantd again"),
+        "{said:?}"
+    );
     let process = pidfd(before.pid.unwrap());
     assert!(!ends(&process, std::time::Duration::ZERO));
     state_file::edit_head(&daemon.app, |head| head["version"] = 2.into());

@@ -77,7 +77,7 @@ fn outlive(spoil: impl FnOnce(&Daemon)) -> (Daemon, Vec<TenantStatus>) {
 fn tenants_are_adopted_though_the_state_file_is_gone() {
     let (daemon, before) = outlive(|daemon| fs::remove_file(state_file_of(daemon)).unwrap());
     are_adopted(&daemon, &before);
-    is_said(&daemon, "acme: nothing is written down of its launch");
+    is_said(&daemon, "acme: adopted without a record");
     is_said(&daemon, "`tenantd restart acme`");
     daemon.end();
 }
@@ -120,7 +120,7 @@ fn a_damaged_record_costs_no_more_than_what_only_it_knew() {
     let (daemon, before) = outlive(|daemon| state_file::damage(&daemon.app, "initech"));
     assert_eq!(daemon.tenant("globex").restarts, 1);
     are_adopted(&daemon, &before);
-    is_said(&daemon, "initech: nothing is written down of its launch");
+    is_said(&daemon, "initech: adopted without a record");
     is_said(&daemon, &state_file_of(&daemon));
     daemon.end();
 }
@@ -230,7 +230,7 @@ fn is_not_adopted(command: &str, why: &str) {
     daemon.again();
     let acme = daemon.until_tenant("acme", |t| t.why.is_some());
     assert_eq!(acme.pid, None);
-    is_said(&daemon, "acme: it is not adopted");
+    is_said(&daemon, "acme: not adopted");
     is_said(&daemon, why);
     is_said(&daemon, &format!("process {}", stranger.id()));
     is_said(&daemon, "end it, for example with kill(1)");
@@ -286,7 +286,7 @@ fn a_process_in_another_network_is_not_adopted() {
     // flock(1) would stay, and sleep with it: the shell takes the lock and becomes sleep.
     is_not_adopted(
         "9< LOCK sh -c 'until flock -n 9; do :; done & exec sleep 1000'",
-        "its network namespace is not the one that its link leads to",
+        "its link leads to another network namespace",
     );
 }
 
@@ -294,7 +294,7 @@ fn a_process_in_another_network_is_not_adopted() {
 fn a_process_that_does_not_hold_the_lock_is_not_adopted() {
     is_not_adopted(
         "nsenter --net=NETNS sleep 1000",
-        "nobody holds the lock of its datastore",
+        "no process holds the lock of its datastore",
     );
 }
 
@@ -312,7 +312,7 @@ fn a_process_without_our_link_is_not_adopted() {
     fs::remove_file(state_file_of(&daemon)).unwrap();
     daemon.again();
     daemon.until_tenant("acme", |t| t.why.is_some() && t.pid.is_none());
-    is_said(&daemon, "no link bears its mark");
+    is_said(&daemon, "no link has its mark");
     assert!(fs::metadata(format!("/proc/{before}/exe")).is_ok());
     kill_for_good(&daemon.app, "acme", before);
     daemon.tell(&["start", "acme"]).expect(0);

@@ -79,7 +79,7 @@ fn the_program_on_disk_takes_over_in_the_same_process() {
         install(PROGRAM);
         let said = daemon.tell(&["upgrade"]).expect(0);
         assert!(
-            said.contains(&format!("in process {}", daemon.pid())),
+            said.contains(&format!("still with pid {}", daemon.pid())),
             "{said}"
         );
         let (after, file) = held(&daemon);
@@ -130,9 +130,9 @@ fn a_program_that_would_not_serve_is_not_taken() {
     let daemon = running();
     let (_, program) = held(&daemon);
     install("/bin/false");
-    refused(&daemon, "without a word");
+    refused(&daemon, "printed no reason");
     install(&script("hello", "echo hello"));
-    refused(&daemon, "did not say its version");
+    refused(&daemon, "did not print a version");
     install(PROGRAM);
     let manifest = fs::read_to_string(&daemon.manifest).unwrap();
     fs::write(&daemon.manifest, format!("{manifest}\ncolour = 3\n")).unwrap();
@@ -174,7 +174,10 @@ fn a_program_that_fails_before_it_is_ready_gives_back() {
     // It still can be upgraded, to what lies where it lay.
     install(PROGRAM);
     daemon.tell(&["upgrade"]).expect(0);
-    fails("export TENANTD_PANIC_AT_UPGRADE=1", "a test wants it");
+    fails(
+        "export TENANTD_PANIC_AT_UPGRADE=1",
+        "TENANTD_PANIC_AT_UPGRADE is set",
+    );
     daemon.end();
 }
 

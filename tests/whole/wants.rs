@@ -93,7 +93,10 @@ fn a_want_that_cannot_be_kept_is_not_said_to_be() {
     fresh("/var/lib/tenantd/.wants", "ro");
     let said = daemon.tell(&["stop", "acme", "--permanent"]);
     assert_eq!(said.code, 1, "{said:?}");
-    assert!(said.out.contains("not for good: cannot make"), "{said:?}");
+    assert!(
+        said.out.contains("not permanently: cannot make"),
+        "{said:?}"
+    );
     assert!(said.out.contains("Read-only"), "{said:?}");
     let acme = daemon.until_state("acme", StateWord::Down);
     assert_eq!(acme.permanent, None);

@@ -105,7 +105,7 @@ fn each_event_is_a_line_of_json() {
     daemon.tell(&["stop", "acme", "--permanent"]).expect(0);
     let asked = events.json();
     assert_eq!(asked["tenant"], "acme");
-    assert_eq!(asked["reason"], "an operator asked for its stop");
+    assert_eq!(asked["reason"], "an operator requested a stop");
     let wanted = events.json();
     assert_eq!(wanted["kind"], "changed");
     assert_eq!(wanted["status"]["permanent"], "down");
@@ -117,7 +117,7 @@ fn each_event_is_a_line_of_json() {
     assert!(lines[0].ends_with("Z acme: down"), "{said}");
     assert!(lines[1].contains("Z beta: up, ready, pid "), "{said}");
     let said = daemon.tell(&["events", "-f", "typo"]);
-    assert!(said.err.contains("has no tenant of this name"), "{said:?}");
+    assert!(said.err.contains("no such tenant in"), "{said:?}");
     said.expect(1);
     daemon.end();
 }
@@ -139,7 +139,7 @@ fn a_tenant_that_comes_and_goes_is_told_of() {
     daemon.end();
     let (said, code) = events.ends();
     assert!(
-        said.ends_with("its supervisor has ended, and its tenants with it\n"),
+        said.ends_with("the supervisor has exited and stopped its tenants\n"),
         "{said}"
     );
     assert_eq!(code, Some(1));
@@ -154,11 +154,11 @@ fn a_table_and_then_lines_where_there_is_no_terminal() {
     watch.until("acme  up    up ");
     watch.until("beta  up    up ");
     daemon.tell(&["restart", "beta"]).expect(0);
-    watch.until(" beta: up → stopping: an operator asked for its restart");
+    watch.until(" beta: up → stopping: an operator requested a restart");
     daemon.tell(&["detach"]).expect(0);
     let (said, code) = watch.ends();
     assert!(
-        said.contains("has detached, and its tenants go on"),
+        said.contains("has detached; its tenants keep running"),
         "{said}"
     );
     assert_eq!(code, Some(1));
@@ -188,7 +188,10 @@ fn an_upgrade_is_followed_and_a_death_is_told() {
     daemon.kill();
     let (said, code) = events.ends();
     assert!(said.contains("has taken over"), "{said}");
-    assert!(said.contains("broke off, as when it was killed"), "{said}");
+    assert!(
+        said.contains("lost the connection to the supervisor"),
+        "{said}"
+    );
     assert_eq!(code, Some(1));
     daemon.again();
     daemon.end();
@@ -206,7 +209,7 @@ fn who_waits_for_a_start_is_not_left_alone_by_an_upgrade() {
     );
     let daemon = Daemon::start_with(place::INSTALLED, &never);
     let mut start = Watching::start(&daemon, &["start", "acme"]);
-    start.until("acme: already so");
+    start.until("acme: no change");
     daemon.tell(&["upgrade"]).expect(0);
     daemon.tell(&["stop", "acme"]).expect(0);
     start.until("acme: down");

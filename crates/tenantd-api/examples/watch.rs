@@ -1,8 +1,10 @@
 //! Lists the tenants of an application, watches them, and restarts one.
 //!
-//! `cargo run -p tenantd-api --example watch -- APP [TENANT]` lists the tenants of APP, restarts TENANT if one is
-//! named, and shows what happens until it is ready again; without one it goes on until it is
-//! interrupted. It must run as root or as the supervisor's user.
+//! Run it with `cargo run -p tenantd-api --example watch -- APP [TENANT]`.
+//!
+//! It prints the tenants of APP and then every event until it is interrupted. With TENANT it
+//! restarts that tenant, and exits once the tenant is ready again or has failed. It must run
+//! as root or as the supervisor's user.
 
 use std::error::Error;
 
@@ -10,7 +12,7 @@ use tenantd_api::client::watch::{Subscription, Watched};
 use tenantd_api::client::{ClientError, Connection};
 use tenantd_api::wire::watch::EventKind;
 use tenantd_api::wire::{Answer, StateWord, Verb};
-use tenantd_core::name::{AppName, TenantName};
+use tenantd_api::{AppName, TenantName};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -27,7 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 async fn watch(app: &AppName, restarted: Option<&TenantName>) -> Result<(), ClientError> {
-    // First of all, so that nothing is missed that the restart brings about.
+    // Subscribe before the restart, so that none of its events is missed.
     let mut subscription = Subscription::open(app, &[]).await?;
     if let Watched::Snapshot(snapshot) = subscription.next().await? {
         for tenant in snapshot.tenants {
@@ -44,21 +46,21 @@ async fn watch(app: &AppName, restarted: Option<&TenantName>) -> Result<(), Clie
         let mut connection = Connection::open(app).await?;
         for answer in connection.act(Verb::Restart, which, false).await? {
             match answer.answer {
-                Answer::Accepted | Answer::AlreadySo => println!("{tenant}: restarts"),
+                Answer::Accepted | Answer::AlreadySo => println!("{tenant}: restarting"),
                 Answer::Refused { reason } => {
-                    println!("{tenant}: does not restart: {reason}");
+                    println!("{tenant}: restart refused: {reason}");
                     return Ok(());
                 }
             }
         }
     }
-    // True from the restart until it has taken effect: what was before it says nothing.
+    // True until the restart takes effect. Events before that do not count.
     let mut awaited = restarted.is_some();
     loop {
         let event = match subscription.next().await? {
             Watched::Event(event) => event,
             Watched::Snapshot(_) => {
-                println!("another supervisor has taken over");
+                println!("a new supervisor has taken over");
                 continue;
             }
         };

@@ -1,10 +1,51 @@
-//! Talks to tenantd's supervisors: the types of the control protocol, and a client that speaks it.
+//! A client for tenantd: ask a supervisor for the state of its tenants, act on them, and follow
+//! what happens to them.
 //!
-//! Each application has one supervisor, which listens on a socket of its own and speaks varlink
-//! (<https://varlink.org>). [`client::Connection`] asks it; [`client::app`] tells which
-//! applications run on this host; [`wire`] holds what is asked and answered.
+//! Each application has one supervisor. It listens on a Unix socket of its own,
+//! `/run/tenantd/APP/control`, and serves the varlink interface `io.tenantd.Supervisor`
+//! (<https://varlink.org>). Only root and the user of the supervisor are served.
+//!
+//! - [`client::Connection`] sends requests: status, start, stop, restart, reload, upgrade.
+//! - [`client::watch::Subscription`] delivers a snapshot of the tenants and then every event.
+//! - [`client::app`] finds the applications that run on this host.
+//! - [`wire`] defines the types of requests and answers, which are also those of `--json`.
+//!
+//! All functions that talk to a supervisor are async and need a tokio runtime with I/O enabled.
+//!
+//! ```no_run
+//! use tenantd_api::AppName;
+//! use tenantd_api::client::watch::{Subscription, Watched};
+//! use tenantd_api::client::{ClientError, Connection};
+//! use tenantd_api::wire::Verb;
+//!
+//! # async fn example() -> Result<(), ClientError> {
+//! let app: AppName = "wiki".parse().expect("a valid name");
+//!
+//! // The state of all tenants, and a restart of those that run an outdated program.
+//! let mut connection = Connection::open(&app).await?;
+//! for tenant in connection.status(&[]).await?.tenants {
+//!     println!("{}: {}", tenant.name, tenant.state.word());
+//!     if tenant.program == Some(tenantd_api::wire::Program::Older) {
+//!         connection.act(Verb::Restart, &[tenant.name], false).await?;
+//!     }
+//! }
+//!
+//! // Everything that happens from now on.
+//! let mut subscription = Subscription::open(&app, &[]).await?;
+//! loop {
+//!     match subscription.next().await? {
+//!         Watched::Snapshot(snapshot) => println!("{} tenants", snapshot.tenants.len()),
+//!         Watched::Event(event) => println!("{}: {}", event.tenant, event.state.word()),
+//!     }
+//! }
+//! # }
+//! ```
+//!
+//! `examples/watch.rs` is a complete program.
 
 #![forbid(unsafe_code)]
 
 pub mod client;
 pub mod wire;
+
+pub use tenantd_core::name::{AppName, NameError, TenantName};

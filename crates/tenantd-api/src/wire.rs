@@ -1,7 +1,7 @@
-//! The words spoken on the control socket: what is asked, and what is answered.
+//! The types of the control protocol: requests, answers and events.
 //!
-//! The protocol is varlink (<https://varlink.org>), the interface [`INTERFACE`]. These are its
-//! types; the same words appear in the command line, in `--json` and in the documents.
+//! The protocol is varlink (<https://varlink.org>) with the interface [`INTERFACE`]. Types that
+//! implement `Serialize` have the same form on the socket and in the output of `--json`.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use zlink::introspect::{CustomType, Type};
 
 use tenantd_core::name::{AppName, TenantName};
-use tenantd_core::plan::address::Addresses;
-use tenantd_core::stage::Failure;
+pub use tenantd_core::plan::address::Addresses;
+pub use tenantd_core::plan::diff::{Change, Changes, FieldChange, TenantChange};
+pub use tenantd_core::stage::{Failure, Stage};
 pub use tenantd_core::supervisor::action::Answer;
 pub use tenantd_core::supervisor::event::Verb;
 use tenantd_core::supervisor::view;
@@ -26,33 +27,33 @@ pub const INTERFACE: &str = "io.tenantd.Supervisor";
 
 pub use tenantd_core::layout::{RUNTIME, control_socket};
 
-/// The longest request in bytes, its final NUL included. The longest one that makes sense names
-/// each of some thousand tenants.
+/// The maximum size of a request in bytes, including its final NUL: enough to name several thousand
+/// tenants.
 pub const REQUEST_MAX: usize = 256 * 1024;
 
-/// The state of an application: what `tenantd status --json` prints.
+/// The state of an application, as `tenantd status --json` prints it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppStatus {
-    /// The application.
+    /// The name of the application.
     pub app: AppName,
-    /// The supervisor's process.
+    /// The process ID of the supervisor.
     pub pid: u32,
-    /// How the processes of a tenant are tracked and ended.
+    /// How the supervisor tracks and ends the processes of a tenant.
     pub tracking: Tracking,
     /// Where the tenants' output goes.
     pub logs: LogPlace,
-    /// The tenants asked for, in the order of the manifest.
+    /// The requested tenants, in the order of the manifest.
     pub tenants: Vec<TenantStatus>,
 }
 
-/// How the processes of a tenant are tracked and ended.
+/// How the supervisor tracks and ends the processes of a tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, CustomType)]
 #[serde(rename_all = "kebab-case")]
 #[zlink(rename_all = "lowercase")]
 pub enum Tracking {
-    /// A cgroup v2 leaf per tenant.
+    /// By a cgroup v2 leaf per tenant.
     Cgroup,
-    /// By network namespace: no cgroup v2 tree is there to write to.
+    /// By network namespace, because the host has no writable cgroup v2 tree.
     Netns,
 }
 
@@ -61,66 +62,66 @@ pub enum Tracking {
 #[serde(rename_all = "kebab-case")]
 #[zlink(rename_all = "lowercase")]
 pub enum LogPlace {
-    /// To the journal.
+    /// To the systemd journal.
     Journal,
-    /// To the supervisor's own output and a bounded file per tenant.
+    /// To the supervisor's own output and to a file of limited size per tenant.
     Files,
 }
 
-/// The state of one tenant. What is absent is null.
+/// The state of one tenant. In JSON, an absent value is null.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TenantStatus {
-    /// The tenant.
+    /// The name of the tenant.
     pub name: TenantName,
-    /// What is wanted of it.
+    /// Whether the tenant is wanted up or down now.
     pub want: Want,
-    /// What an operator wants of it for good: over the supervisor's end and a reboot. Null where that
-    /// is what the manifest says.
+    /// The permanent want that an operator set, which also holds after a restart of the supervisor
+    /// and after a reboot. Null if the manifest decides.
     pub permanent: Option<Want>,
-    /// The state it is in.
+    /// The state of the tenant.
     pub state: StateWord,
-    /// The first process of its launch.
+    /// The process ID of the program that was launched; null if none runs.
     pub pid: Option<u32>,
-    /// Its addresses: `addresses`, and `address` for the first of them.
+    /// The addresses of the tenant. In JSON these are `addresses`, a list, and `address`, the first
+    /// of them.
     #[serde(flatten)]
     pub addresses: Addresses,
-    /// How often it was started again because it had ended unasked.
+    /// How often the program was started again after it ended without a request.
     pub restarts: u32,
-    /// When it entered its state (RFC 3339, UTC).
+    /// When the tenant entered its state (RFC 3339, UTC).
     pub since: jiff::Timestamp,
-    /// Whether it is ready; null while there is no launch.
+    /// Whether the program is ready; null while none runs.
     pub ready: Option<bool>,
-    /// Whether its program is the one on disk; null while there is no launch, or where that
-    /// cannot be told. Only `status` looks.
+    /// Whether the running program is the file that is now on disk; null while none runs, if that
+    /// is unknown, and in events.
     #[serde(default)]
     pub program: Option<Program>,
-    /// The tenants that it awaits: they have not let go yet of the address or the datastore that it
-    /// takes.
+    /// The tenants that must release an address or a datastore before this tenant can use it.
     #[serde(default)]
     pub awaits: Vec<TenantName>,
-    /// When it will be started again, while it waits.
+    /// When the program will be started again, while the tenant is waiting.
     pub until: Option<jiff::Timestamp>,
-    /// Why it is in its state, where that is not what was wanted.
+    /// Why the tenant is in a state that is not the wanted one.
     pub why: Option<String>,
-    /// The stage, object and errno of `why`, where a stage failed.
+    /// The failed stage that `why` describes, if a stage failed.
     pub failure: Option<Failure>,
-    /// Whether a live change is being applied to what runs.
+    /// Whether a live change is being applied to the running processes.
     #[serde(default)]
     pub applying: bool,
-    /// Why a live change does not hold for what runs: the host refused it. It is tried again with
-    /// the next reload, and holds from the next launch on.
+    /// Why the host refused a live change for the running processes. The next reload tries again;
+    /// the next launch uses the new value in any case.
     #[serde(default)]
     pub unapplied: Option<Failure>,
 }
 
-/// What a launch runs, beside what is on disk.
+/// The file that a running program was started from, compared with the file that is now on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, CustomType)]
 #[serde(rename_all = "kebab-case")]
 #[zlink(rename_all = "lowercase")]
 pub enum Program {
-    /// The file that is on disk.
+    /// The file is unchanged.
     Current,
-    /// An older one: it has been replaced, changed or removed since.
+    /// The file was replaced, changed or removed since the launch.
     Older,
 }
 
@@ -163,7 +164,7 @@ impl Want {
         }
     }
 
-    /// Up or not.
+    /// [`Want::Up`] if `up` is true, else [`Want::Down`].
     #[must_use]
     pub fn of(up: bool) -> Self {
         match up {
@@ -199,20 +200,21 @@ impl From<view::Want> for Want {
 }
 
 impl TenantStatus {
-    /// Whether the tenant is in the state that is wanted: up and ready, or down.
+    /// Whether the tenant is in the wanted state: up and ready, or down. A live change that the
+    /// host refused does not count.
     #[must_use]
     pub fn is_in_wanted_state(&self) -> bool {
         is_as_wanted(self.want, self.state, self.ready)
     }
 
-    /// Whether the tenant is as wanted: up and ready, with all that is planned, or down.
+    /// Whether the tenant is in the wanted state and every live change is applied.
     #[must_use]
     pub fn is_as_wanted(&self) -> bool {
         self.is_in_wanted_state() && self.unapplied.is_none()
     }
 
-    /// Whether nothing more will happen to the tenant before an operator or its program acts:
-    /// it is as wanted, or has been given up.
+    /// Whether the supervisor has nothing left to do for the tenant: it is in the wanted state,
+    /// failed or stuck, and no live change is being applied.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         is_settled(self.want, self.state, self.ready) && !self.applying
@@ -226,95 +228,95 @@ fn is_as_wanted(want: Want, state: StateWord, ready: Option<bool>) -> bool {
     }
 }
 
-/// See [`TenantStatus::is_settled`].
+/// Whether a tenant is settled, regardless of live changes. See [`TenantStatus::is_settled`].
 #[must_use]
 pub fn is_settled(want: Want, state: StateWord, ready: Option<bool>) -> bool {
     is_as_wanted(want, state, ready) || matches!(state, StateWord::Failed | StateWord::Stuck)
 }
 
-/// What is wanted of a tenant.
+/// Whether a tenant is wanted up or down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, CustomType)]
 #[serde(rename_all = "kebab-case")]
 #[zlink(rename_all = "lowercase")]
 pub enum Want {
-    /// Running.
+    /// The program is to run.
     Up,
-    /// Not running.
+    /// The program is not to run.
     Down,
 }
 
-/// The state of a tenant, in one word.
+/// The state of a tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, CustomType)]
 #[serde(rename_all = "kebab-case")]
 #[zlink(rename_all = "lowercase")]
 pub enum StateWord {
-    /// Nothing of it is on the host but its datastore.
+    /// Only the datastore of the tenant exists.
     Down,
-    /// Its network, datastore and cgroup are being made.
+    /// The network, datastore and cgroup are being made.
     Provisioning,
-    /// Its program is being started.
+    /// The program is being started.
     Launching,
-    /// Its program runs.
+    /// The program runs.
     Up,
-    /// Its processes are being ended.
+    /// The processes are being ended.
     Stopping,
-    /// It will be started again.
+    /// The program has ended and will be started again after a delay.
     Waiting,
-    /// It has been given up: an operator must act.
+    /// The program ended too often, so it is not started again until an operator acts.
     Failed,
-    /// Its network and cgroup are being taken away.
+    /// The network and cgroup are being removed.
     Releasing,
-    /// It could not be ended or released: something is left.
+    /// Processes could not be ended, or resources could not be released.
     Stuck,
 }
 
-/// The answer to one request, with the tenant it is about.
+/// The answer to a request, for one tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TenantAnswer {
-    /// The tenant.
+    /// The tenant that the answer is about.
     pub tenant: TenantName,
-    /// The answer.
+    /// Whether the request was accepted, changes nothing, or was refused.
     pub answer: Answer,
 }
 
-/// The program on disk has been tried, and is about to be executed.
+/// The program on disk has passed its preflight and is about to be executed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type)]
 pub struct Upgrading {
-    /// The version that runs.
+    /// The version of the running supervisor.
     pub from: String,
-    /// The version that comes.
+    /// The version of the program on disk.
     pub to: String,
 }
 
-/// Which program answers, and what came of the last upgrade.
+/// The version of the running supervisor, and the result of its last upgrade.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type)]
 pub struct Upgraded {
-    /// The version of the program that answers.
+    /// The version of the running supervisor.
     pub version: String,
-    /// The supervisor's process.
+    /// The process ID of the supervisor.
     pub pid: u32,
-    /// Why the program that was executed last gave back to this one, if it did.
+    /// Why the last upgrade was rolled back to this version; null if it was not.
     pub refused: Option<String>,
 }
 
 /// What a process needs to join a tenant, as `tenantd exec` does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type)]
 pub struct ExecTarget {
-    /// A process of the tenant, whose namespaces are the tenant's.
+    /// The process ID of a process in the tenant's namespaces.
     pub pid: u32,
-    /// That process's start time in clock ticks since boot (field 22 of proc_pid_stat(5)), by
-    /// which a process that got the same number later is told apart.
+    /// The start time of that process in clock ticks since boot, field 22 of proc_pid_stat(5). A
+    /// process with the same ID and another start time is a different one.
     pub start_ticks: u64,
-    /// The folder of the tenant's cgroup leaf, if it has one.
+    /// The path of the tenant's cgroup leaf; null if it has none.
     pub cgroup: Option<String>,
-    /// The tenant's user.
+    /// The user ID of the tenant.
     pub uid: u32,
-    /// The tenant's group.
+    /// The group ID of the tenant.
     pub gid: u32,
-    /// The tenant's supplementary groups.
+    /// The supplementary group IDs of the tenant.
     pub groups: Vec<u32>,
-    /// The environment that its program was started with.
+    /// The environment of the tenant's program.
     pub environment: BTreeMap<String, String>,
-    /// The folder that its program was started in.
+    /// The working directory of the tenant's program, as seen inside the tenant.
     pub working_directory: String,
 }

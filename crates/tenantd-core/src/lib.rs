@@ -1,15 +1,15 @@
-//! The pure part of tenantd: from a manifest's text to the decisions of a supervisor.
+//! The part of tenantd without I/O: from the text of a manifest to the supervisor's decisions.
 //!
-//! | module | its one job |
+//! | module | purpose |
 //! |---|---|
-//! | [`name`], [`stage`] | checked names; the steps of a launch and how one of them fails |
-//! | [`manifest`] | TOML as written → valid values, or every problem with its place |
-//! | [`plan`] | manifest and host facts → everything derived, nothing left to decide |
-//! | [`supervisor`] | decides: events in, actions out |
+//! | [`name`], [`stage`] | validated names; the steps of a launch and their failures |
+//! | [`manifest`] | parses TOML into valid values, or reports every problem with its position |
+//! | [`plan`] | derives the plan from the manifest and facts about the host |
+//! | [`supervisor`] | decides: takes events, returns actions |
 //!
-//! Nothing in this crate reads a clock, a file or a socket, or depends on chance or on the order of
-//! a hash map: the same input gives the same output. So it is tested without root, and by
-//! simulation with thousands of random histories a second.
+//! Nothing in this crate reads a clock, a file or a socket, uses random numbers, or depends on the
+//! order of a hash map: the same input gives the same output. So it can be tested without root, and
+//! by simulation with thousands of random histories per second.
 
 #![forbid(unsafe_code)]
 

@@ -1,8 +1,7 @@
-//! Names that have been checked: what holds one of these types needs no further check.
+//! Validated names. A value of one of these types is always valid and is not checked again.
 //!
-//! A name ends up in paths, cgroup folders, interface aliases, log fields and units, so the
-//! alphabet is the one that is safe in all of them. A copy of a name shares its text: a tenant's
-//! stands in a dozen places.
+//! A name becomes part of paths, cgroup folders, interface aliases, log fields and units, so only
+//! characters that are safe in all of them are allowed. Clones of a name share its text.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -22,28 +21,28 @@ pub const TENANT_NAME_MAX: usize = 63;
 /// The longest interface name in bytes: `IFNAMSIZ` (16) less its NUL, see netdevice(7).
 pub const IF_NAME_MAX: usize = 15;
 
-/// Why a text is no name.
+/// Why a string is not a valid name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// Nothing at all was written.
+    /// The string is empty.
     #[error("the name is empty")]
     Empty,
-    /// More bytes than the name may have.
-    #[error("the name has {len} characters, at most {max} are possible")]
+    /// The string is longer than the limit.
+    #[error("the name has {len} characters, at most {max} are allowed")]
     TooLong {
-        /// Bytes it has.
+        /// Its length in bytes.
         len: usize,
-        /// Bytes it may have.
+        /// The limit in bytes.
         max: usize,
     },
-    /// A character outside the alphabet.
-    #[error("{found:?} cannot be in a name; lower-case letters, digits and '-' can")]
+    /// A character that is not allowed.
+    #[error("{found:?} is not allowed in a name; use lower-case letters, digits and '-'")]
     Character {
         /// The first such character.
         found: char,
     },
-    /// A dash at one of its ends.
-    #[error("a name begins and ends with a letter or a digit")]
+    /// A dash at the beginning or at the end.
+    #[error("a name must begin and end with a letter or a digit")]
     Edge,
 }
 
@@ -77,7 +76,7 @@ macro_rules! checked_name {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// The name as text.
+            /// The name as a string slice.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0

@@ -1,8 +1,8 @@
-//! The stages of bringing a tenant up, and the one way in which each of them fails.
+//! The stages of a provision, a launch and a release, and how a failure of one is described.
 //!
-//! A [`Failure`] names the stage, the object and the errno, and adds the remedy where an errno is
-//! known to puzzle people. It is what the host reports, what the supervisor keeps as the reason
-//! of a state, and what an operator reads.
+//! A [`Failure`] names the stage, the object and the errno, and suggests a remedy where the errno
+//! alone is not clear enough. The host reports it, the supervisor keeps it as the reason of a
+//! state, and the operator reads it in the log and in `tenantd status`.
 
 use std::fmt;
 
@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 macro_rules! stages {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $word:literal, $phrase:literal;)*) => {
-        /// One step on the way from nothing to a running program, in the order in which they
-        /// happen. The code is what the child writes on its report pipe.
+        /// One step of a provision, a launch or a release. The variants are in the order in which
+        /// the steps are taken. The child process writes the code to its report pipe.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(rename_all = "kebab-case")]
         #[repr(u8)]
@@ -23,7 +23,7 @@ macro_rules! stages {
             /// All stages, in their order.
             pub const ALL: &'static [Stage] = &[$(Stage::$name,)*];
 
-            /// The stage with this code, if there is one.
+            /// Returns the stage with this code.
             #[must_use]
             pub fn from_code(code: u8) -> Option<Stage> {
                 match code {
@@ -32,13 +32,13 @@ macro_rules! stages {
                 }
             }
 
-            /// Its word, as in `--json`.
+            /// Its name, as in `--json`.
             #[must_use]
             pub fn word(self) -> &'static str {
                 match self { $(Stage::$name => $word,)* }
             }
 
-            /// What was being done, to complete "cannot …".
+            /// A verb phrase that completes "cannot …".
             #[must_use]
             pub fn phrase(self) -> &'static str {
                 match self { $(Stage::$name => $phrase,)* }
@@ -48,74 +48,74 @@ macro_rules! stages {
 }
 
 stages! {
-    // Provision: the tenant's own, kept over restarts of its program.
-    /// The network namespace is made.
-    Netns = 1, "netns", "make the network namespace";
-    /// The veth pair is made, its ends named and marked.
-    Link = 2, "link", "make the link";
-    /// Addresses are set on the tenant's end.
+    // Provision: what a tenant keeps across restarts of its program.
+    /// Create the network namespace.
+    Netns = 1, "netns", "create the network namespace";
+    /// Create the veth pair, name its ends and set their aliases.
+    Link = 2, "link", "create the link";
+    /// Set the addresses on the tenant end of the link.
     Address = 3, "address", "set the address";
-    /// Routes and permanent neighbours are set on both sides.
+    /// Set routes and permanent neighbour entries on both sides.
     Route = 4, "route", "set the route";
-    /// The datastore is found, or made with its owner and mode.
+    /// Find the datastore, or create it with its owner and mode.
     Datastore = 5, "datastore", "prepare the datastore";
-    /// The cgroup leaf that tracks the tenant's processes is made.
-    Cgroup = 6, "cgroup", "make the cgroup";
-    /// The pipes of standard output and error are made.
+    /// Create the cgroup that tracks the tenant's processes.
+    Cgroup = 6, "cgroup", "create the cgroup";
+    /// Create the pipes for standard output and standard error.
     Log = 7, "log", "open the log";
-    // Launch, in the supervisor, before the child exists.
-    /// The datastore's lock is taken.
+    // Launch, in the supervisor, before the child process exists.
+    /// Lock the datastore.
     Lock = 20, "lock", "lock the datastore";
-    /// The datastore is cloned as a mount that is attached nowhere yet.
-    Tree = 21, "tree", "take hold of the datastore";
-    /// The program is looked at: it exists and can be executed.
+    /// Clone the datastore as a detached mount, see open_tree(2).
+    Tree = 21, "tree", "clone the mount of the datastore";
+    /// Check that the program exists and is executable.
     Program = 22, "program", "find the program";
-    /// The child is made, in its cgroup, with a mount namespace of its own.
-    Clone = 23, "clone", "make the child";
-    // Launch, in the child, straight down.
-    /// The signal mask is cleared and ignored signals get their default again.
+    /// Create the child process, in its cgroup and in a new mount namespace.
+    Clone = 23, "clone", "create the child process";
+    // Launch, in the child process.
+    /// Clear the signal mask and reset ignored signals to their default action.
     Signals = 40, "signals", "reset the signals";
-    /// A session of its own begins.
-    Session = 41, "session", "begin a session";
-    /// The tenant's network namespace is entered.
+    /// Start a new session, see setsid(2).
+    Session = 41, "session", "start a session";
+    /// Enter the tenant's network namespace.
     EnterNetns = 42, "enter-netns", "enter the network namespace";
-    /// Every mount becomes a slave of the host's, so that nothing propagates back.
+    /// Make every mount a slave of the host's, so that nothing propagates back.
     Propagation = 43, "propagation", "make the mounts slaves of the host's";
-    /// The datastore is attached at the path that the program expects.
-    Attach = 44, "attach", "attach the datastore";
-    /// Private folders are mounted.
+    /// Attach the datastore at the path that the program expects, see move_mount(2).
+    Attach = 44, "attach", "mount the datastore at";
+    /// Mount the private folders.
     Private = 45, "private", "mount the private folder";
-    /// The folders that hold all datastores are covered.
+    /// Hide the folders that contain datastores.
     Hide = 46, "hide", "hide the folder of datastores";
-    /// Capabilities that could undo the mounts leave the bounding set.
+    /// Drop capabilities that could undo the mounts from the bounding set.
     Capabilities = 47, "capabilities", "drop the capability";
-    /// Resource limits are set: at the launch, and later on each process.
+    /// Set resource limits: at the launch, and later on each running process.
     Limits = 48, "limits", "set the limit on";
-    /// Supplementary groups are set.
+    /// Set the supplementary groups.
     Groups = 49, "groups", "set the groups";
-    /// The group is set.
+    /// Set the group.
     Group = 50, "group", "set the group";
-    /// The user is set.
+    /// Set the user.
     User = 51, "user", "set the user";
-    /// No program that it executes can gain privileges.
-    NoNewPrivs = 52, "no-new-privs", "forbid new privileges";
-    /// The working directory is entered.
+    /// Set no_new_privs, see prctl(2).
+    NoNewPrivs = 52, "no-new-privs", "set no_new_privs";
+    /// Change to the working directory.
     WorkingDirectory = 53, "working-directory", "enter the working directory";
-    /// Standard input, output and error are put in place.
-    Stdio = 54, "stdio", "put standard input and output in place";
-    /// Every other descriptor but the lock's is marked close-on-exec.
+    /// Redirect standard input, output and error.
+    Stdio = 54, "stdio", "redirect standard input and output";
+    /// Mark every other descriptor except the lock's as close-on-exec.
     Descriptors = 55, "descriptors", "close the other descriptors";
-    /// The program is executed.
+    /// Execute the program.
     Exec = 56, "exec", "execute the program";
-    /// The child ended before it reported anything: it was killed on its way.
-    Vanished = 57, "vanished", "follow the child to its program";
+    /// Not a step: the child process was killed before it executed the program.
+    Vanished = 57, "vanished", "start the program";
     // Up.
-    /// The program becomes ready.
-    Ready = 70, "ready", "see the program ready at";
+    /// Wait until the program is ready.
+    Ready = 70, "ready", "confirm readiness on";
     // Release.
-    /// All processes are ended.
+    /// End all processes.
     End = 80, "end", "end the processes";
-    /// The network namespace and its link are gone.
+    /// Remove the network namespace and its link.
     Release = 81, "release", "release the network namespace";
 }
 
@@ -125,21 +125,21 @@ impl fmt::Display for Stage {
     }
 }
 
-/// A stage that failed: "cannot PHRASE OBJECT: ERRNO", and what to do about it.
+/// The failure of a stage, which reads `cannot PHRASE OBJECT: ERRNO: DETAIL [REMEDY]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// The stage that failed.
     pub stage: Stage,
-    /// What it was done to: a path, an interface, an address, a user. May be empty.
+    /// The object: a path, an interface, an address or a user. May be empty.
     pub object: String,
-    /// The errno, or 0 where the kernel gave none and `detail` says all.
+    /// The errno, or 0 if there is none.
     pub errno: i32,
-    /// What is known beyond the errno, such as who holds a lock. May be empty.
+    /// More about the cause, such as the process that holds a lock. May be empty.
     pub detail: String,
 }
 
 impl Failure {
-    /// A failure with an errno of the kernel's.
+    /// Creates a failure with an errno.
     #[must_use]
     pub fn errno(stage: Stage, object: impl Into<String>, errno: i32) -> Self {
         Self {
@@ -150,7 +150,7 @@ impl Failure {
         }
     }
 
-    /// A failure that no errno describes.
+    /// Creates a failure without an errno.
     #[must_use]
     pub fn detail(stage: Stage, object: impl Into<String>, detail: impl Into<String>) -> Self {
         Self {
@@ -161,66 +161,74 @@ impl Failure {
         }
     }
 
-    /// The same failure with something known beyond its errno.
+    /// Adds a detail to the failure.
     #[must_use]
     pub fn with(mut self, detail: impl Into<String>) -> Self {
         self.detail = detail.into();
         self
     }
 
-    /// What to do about it, where the errno alone is known to puzzle people.
+    /// A suggestion what to do, where the errno alone is not clear enough.
     #[must_use]
     pub fn remedy(&self) -> Option<&'static str> {
         use libc::{EACCES, EBUSY, EEXIST, EINVAL, ELOOP, ENODEV, ENOENT, ENOEXEC, ENOSPC, ENOSYS};
         use libc::{EPERM, EROFS, ETXTBSY, EWOULDBLOCK, EXDEV};
         Some(match (self.stage, self.errno) {
             (Stage::Netns | Stage::Clone, EPERM) => {
-                "run tenantd as root: making namespaces needs CAP_SYS_ADMIN"
+                "run tenantd as root: creating namespaces requires CAP_SYS_ADMIN"
             }
             (Stage::Netns | Stage::Clone, ENOSPC) => {
                 "raise user.max_net_namespaces or user.max_mnt_namespaces, see namespaces(7)"
             }
             (Stage::Clone, libc::EAGAIN) => {
-                "raise pids.max of the unit or kernel.threads-max: no further process can be made"
+                "process limit reached: raise pids.max of the unit, or kernel.threads-max"
             }
             (Stage::Clone | Stage::Tree | Stage::Descriptors, ENOSYS | EINVAL) => {
                 "tenantd needs Linux 5.11 or later; see `tenantd check`"
             }
-            (Stage::Link, EPERM) => "run tenantd as root: links need CAP_NET_ADMIN",
-            (Stage::Link, libc::EOPNOTSUPP) => "the kernel has no veth: load the module veth",
-            (Stage::Link, EEXIST) => {
-                "an interface with this name exists and is not ours: rename or remove it"
+            (Stage::Link, EPERM) => "run tenantd as root: creating links requires CAP_NET_ADMIN",
+            (Stage::Link, libc::EOPNOTSUPP) => {
+                "the kernel does not support veth: load the module veth"
             }
-            (Stage::Address, EEXIST) => "the address is set already: see `ip address`",
+            (Stage::Link, EEXIST) => {
+                "an interface with this name does not belong to tenantd: rename or remove it"
+            }
+            (Stage::Address, EEXIST) => "the address is already set: see `ip address`",
             (Stage::Lock, EWOULDBLOCK) => {
-                "another launch still runs on this datastore: end it, or wait for it"
+                "another program still uses this datastore: stop it, or wait until it exits"
             }
             (Stage::Datastore | Stage::Tree, ELOOP) => {
-                "a datastore's path may not lead through symbolic links: name the real folder"
+                "a datastore's path must not contain symbolic links: use the real path"
             }
             (Stage::Datastore, EROFS) => "the filesystem is mounted read-only: remount it",
-            (Stage::Datastore, ENOSPC) => "the filesystem is full: make room",
+            (Stage::Datastore, ENOSPC) => "the filesystem is full: free some space",
             (Stage::Attach | Stage::Private, ENOENT) => {
-                "the folder must exist on the host, as the installed program expects it"
+                "the folder must exist on the host: create it, or install the program"
             }
             (Stage::Attach | Stage::Private | Stage::Hide, ELOOP) => {
-                "name the real folder: symbolic links are refused"
+                "symbolic links are not allowed here: use the real path"
             }
-            (Stage::Attach, EBUSY | EXDEV) => "is it a mount point of another kind?",
+            (Stage::Attach, EBUSY | EXDEV) => "check whether the path is already a mount point",
             (Stage::Exec | Stage::Program, EACCES) => {
-                "is it executable for the tenant's user, and on a filesystem without noexec?"
+                "it must be executable for the tenant's user, on a filesystem without noexec"
             }
             (Stage::Exec | Stage::Program, ENOENT) => {
-                "is the program, or the interpreter in its first line, installed?"
+                "check that the program, or the interpreter in its first line, is installed"
             }
-            (Stage::Exec, ENOEXEC) => "it is no program: a script needs #! in its first line",
-            (Stage::Exec, ETXTBSY) => "the file is being written: wait until it is installed",
-            (Stage::Exec, ENODEV) => "the filesystem that holds it went away",
+            (Stage::Exec, ENOEXEC) => {
+                "the file is not a program: a script needs #! in its first line"
+            }
+            (Stage::Exec, ETXTBSY) => {
+                "the file is open for writing: wait until its installation is complete"
+            }
+            (Stage::Exec, ENODEV) => "the filesystem of the file is no longer available",
             (Stage::Limits, EPERM) => {
-                "above its hard limit, and for processes of other users, a limit takes \
-                 CAP_SYS_RESOURCE; a restart of the tenant sets it too"
+                "raising a hard limit, or the limits of another user's process, requires \
+                 CAP_SYS_RESOURCE; restarting the tenant sets the limit too"
             }
-            (Stage::WorkingDirectory, EACCES) => "the tenant's user must be able to enter it",
+            (Stage::WorkingDirectory, EACCES) => {
+                "the tenant's user needs execute permission on the folder"
+            }
             _ => return None,
         })
     }
@@ -270,12 +278,16 @@ mod tests {
         assert_eq!(
             failure.to_string(),
             "cannot execute the program /opt/wiki/bin/wiki: Permission denied (EACCES) \
-             [is it executable for the tenant's user, and on a filesystem without noexec?]"
+             [it must be executable for the tenant's user, on a filesystem without noexec]"
         );
-        let failure = Failure::detail(Stage::Ready, "10.77.0.11:80", "nothing listened in 30 s");
+        let failure = Failure::detail(
+            Stage::Ready,
+            "10.77.0.11:80",
+            "no connection accepted within 30 s",
+        );
         assert_eq!(
             failure.to_string(),
-            "cannot see the program ready at 10.77.0.11:80: nothing listened in 30 s"
+            "cannot confirm readiness on 10.77.0.11:80: no connection accepted within 30 s"
         );
     }
 }

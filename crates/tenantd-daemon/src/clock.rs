@@ -1,5 +1,4 @@
-//! The two clocks: the boot clock that the supervisor decides by, and the wall clock that people
-//! read.
+//! The two clocks: the supervisor uses the boot clock; people read the wall clock.
 
 use std::time::Duration;
 
@@ -8,10 +7,10 @@ use rustix::time::{ClockId, clock_gettime};
 
 use tenantd_core::supervisor::time::Moment;
 
-/// Nanoseconds of a second.
+/// Nanoseconds per second.
 const NANOS: u128 = 1_000_000_000;
 
-/// This moment on the boot clock.
+/// The current time of the boot clock.
 #[must_use]
 pub fn now() -> Moment {
     let time = clock_gettime(ClockId::Boottime);
@@ -22,16 +21,16 @@ pub fn now() -> Moment {
     Moment::ZERO + Duration::new(seconds, nanos)
 }
 
-/// The moment at which a process started that did so after so many clock ticks, see field 22 of
-/// proc_pid_stat(5).
+/// The moment at which a process started, from its start time in clock ticks since boot (field 22
+/// of proc_pid_stat(5)).
 #[must_use]
 pub fn at_ticks(ticks: u64) -> Moment {
     let a_second = rustix::param::clock_ticks_per_second().max(1);
     Moment(u64::try_from(u128::from(ticks) * NANOS / u128::from(a_second)).unwrap_or(u64::MAX))
 }
 
-/// A moment as a date, by where both clocks stand now, in whole milliseconds: more would differ
-/// from one reading to the next.
+/// Converts a moment to a date, by the current difference between the two clocks. The result is
+/// in whole milliseconds, because finer digits would differ from one call to the next.
 #[must_use]
 pub fn date(moment: Moment) -> Timestamp {
     let now = now();

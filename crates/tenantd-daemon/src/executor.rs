@@ -1,30 +1,33 @@
-//! The executor: has the supervisor's actions carried out on the host, and knows what exists there.
+//! The executor: carries out the supervisor's actions on the host, and keeps the inventory of what
+//! exists there. It decides nothing.
 //!
-//! It decides nothing. The loop hands it one [`Action`] after the other. Each is either a single
-//! system call, done at once (a signal), or it takes time: then a task does it (provisioning,
-//! launching, releasing), and the loop goes on meanwhile. A task ends by sending one [`Report`]. The
-//! loop gives the report back to the executor, which notes in the [`Inventory`] what exists now and
-//! turns the report into the event that the supervisor is to decide about next.
+//! The loop passes it one [`Action`] after the other. The executor does a short action at once: a
+//! signal is one system call. It starts a task for an action that takes time: a provision, a launch
+//! or a release. The loop continues meanwhile. A task sends its result as a [`Report`]. The loop
+//! passes the report to the executor, which updates the [`Inventory`] and returns the event that
+//! the supervisor decides about next.
 //!
 //! ```text
-//!   perform(action) ──▶ task on the host ──▶ report ──▶ on_report ──▶ state file
+//!   perform(action) ──▶ task on the host ──▶ report ──▶ on_report ──▶ inventory
 //!                                                          │
 //!   supervisor ◀── the loop applies ◀── poll: Input::Event ┘
 //! ```
 //!
-//! A tenant's provision makes what all of its launches use: cgroup, datastore, output pipes,
-//! network namespace and link, in that order, and undoes what it has made when a step fails. A
-//! launch starts the program in them. A release takes all of it away but the datastore, once it is
-//! proved that no process is left. The state file has an entry for each tenant: the plan that it was
-//! made by, what is provisioned, and the launch whose processes may live. Only the executor changes
-//! it; others look at it.
+//! A provision makes what all launches of a tenant use: cgroup leaf, datastore, output pipes,
+//! network namespace and link, in this order. If a step fails, the provision removes what it has
+//! made. A launch starts the program in these resources. A release removes all of them except the
+//! datastore, after it has proved that no process of the tenant is left.
 //!
-//! Events come out one at a time: the end of a first process is recorded before the end of its
-//! launch is even made, so that a supervisor which dies in between leaves a record of where it was.
+//! The inventory has an entry for each tenant: the plan of its resources, the resources, and the
+//! launch whose processes may be alive. Only the executor changes it; other owners read it.
 //!
-//! Before this process ends and its tenants go on, the executor is paused: what would begin
-//! something new is put off, and [`Executor::is_idle`] says when what is under way has ended. If the
-//! process goes on after all, [`Executor::resume`] begins what was put off.
+//! The executor returns events one at a time. The end of a launch's first process is recorded
+//! before the executor returns the end of the launch. So a supervisor that dies between the two
+//! leaves a record from which the next one can continue.
+//!
+//! Before this process detaches or upgrades, the loop pauses the executor: it then defers all new
+//! work, and [`Executor::is_idle`] reports whether the running tasks have ended. If the upgrade
+//! fails, [`Executor::resume`] starts the deferred work.
 
 pub(crate) mod host;
 pub(crate) mod inventory;
@@ -60,7 +63,7 @@ use crate::wants::Wants;
 
 pub(super) use perform::exit;
 
-/// Has actions carried out, and knows what exists. See the head of this module.
+/// Carries out actions and keeps the inventory. See the documentation of this module.
 pub(super) struct Executor {
     host: Rc<Host>,
     inventory: Inventory,
@@ -69,9 +72,9 @@ pub(super) struct Executor {
     to_provision: VecDeque<TenantName>,
     /// Provisions under way.
     provisioning: usize,
-    /// Whether nothing is begun.
+    /// Whether new work is deferred.
     paused: bool,
-    /// What is not begun since then.
+    /// The actions that were deferred.
     deferred: Vec<Action>,
     pending: VecDeque<Pending>,
 }
@@ -79,12 +82,12 @@ pub(super) struct Executor {
 /// What [`Executor::poll`] gives next.
 enum Pending {
     Input(Input),
-    /// No process of this launch is left.
+    /// The last process of this launch has ended.
     Emptied(TenantName, LaunchId),
 }
 
 impl Executor {
-    /// For these tenants, of which nothing exists yet; `reports` come from the tasks of the site.
+    /// An executor for these tenants, without any resources yet. `reports` come from its tasks.
     pub(super) fn new(
         host: Rc<Host>,
         plans: &[Arc<TenantPlan>],
@@ -102,20 +105,20 @@ impl Executor {
         }
     }
 
-    /// What exists.
+    /// The inventory of what exists on the host.
     pub(super) fn inventory(&self) -> &Inventory {
         &self.inventory
     }
 
-    /// What all work on the host needs.
+    /// What all tasks on the host need.
     pub(super) fn host(&self) -> &Host {
         &self.host
     }
 
-    /// The next report, of a task or of a cgroup that changed. Nothing is lost when it is cancelled.
+    /// The next report, of a task or of a changed cgroup. Cancelling this loses nothing.
     ///
     /// # Errors
-    /// When the cgroups cannot be watched.
+    /// If the cgroups cannot be watched.
     pub(super) async fn next(&mut self) -> io::Result<Report> {
         let Self { reports, host, .. } = self;
         let cgroup_changed = async {
@@ -133,7 +136,7 @@ impl Executor {
         }
     }
 
-    /// Notes what the plan says of a tenant, and gives the event that tells the supervisor.
+    /// Enters a change of the plan into the inventory. Returns the event for the supervisor.
     pub(super) fn on_plan(&mut self, change: PlanChange, wants: &Wants) -> Event {
         let planned = |plan: &TenantPlan, found| Event::Planned {
             tenant: plan.name.clone(),
@@ -183,8 +186,8 @@ impl Executor {
         Box::new(survivor.found)
     }
 
-    /// These actions are about to be performed, by what was planned last: that is noted first, so that
-    /// it is on record.
+    /// Switches each tenant that these actions provision or launch to its newest plan. The loop
+    /// calls this before it writes the records and performs the actions.
     pub(super) fn use_next_plan(&mut self, actions: &[Action]) {
         for action in actions {
             if let Action::Launch { tenant, .. } | Action::Provision { tenant } = action
@@ -195,8 +198,8 @@ impl Executor {
         }
     }
 
-    /// The answer to a request, unless it is a stop that cannot be proved: no stop succeeds while a
-    /// launch lives that an earlier supervisor made and this one could not adopt.
+    /// Turns the answer to a stop into a refusal while a launch runs that an earlier supervisor
+    /// started and this one could not adopt. Returns any other answer as it is.
     pub(super) fn proved(
         &self,
         TenantRequest { tenant, verb }: &TenantRequest,
@@ -215,12 +218,12 @@ impl Executor {
         }
     }
 
-    /// From now on nothing is begun.
+    /// Defers all new work from now on.
     pub(super) fn pause(&mut self) {
         self.paused = true;
     }
 
-    /// Begins what was put off, and what comes from now on.
+    /// Starts the deferred work, and defers no more.
     pub(super) fn resume(&mut self) {
         self.paused = false;
         for action in std::mem::take(&mut self.deferred) {
@@ -229,23 +232,22 @@ impl Executor {
         self.provision_next();
     }
 
-    /// Whether nothing is being made or taken away: no task is under way, and each program that is
-    /// being started runs.
+    /// Whether no task is running and the program of each launch has been executed.
     pub(super) fn is_idle(&self) -> bool {
         self.host.under_way.is_none() && self.inventory.all_executed()
     }
 
-    /// Ends without taking anything away: writes on what was read of the tenants' output.
+    /// Ends without removing anything. Writes the tenants' output that was already read.
     pub(super) async fn detach(self) {
         if self.host.under_way.is_none() {
             self.host.logs.end().await;
         } else {
-            tracing::warn!("left while something was under way on the host");
+            tracing::warn!("exiting although a task on the host has not ended");
         }
     }
 
-    /// Takes away what an earlier supervisor left of tenants that are not provisioned now. Returns
-    /// what could not be taken away.
+    /// Removes what an earlier supervisor left of tenants that are not provisioned now. Returns
+    /// what could not be removed.
     pub(super) async fn remove_residue(&self) -> Vec<anyhow::Error> {
         let mut left = Vec::new();
         for plan in self.inventory.unprovisioned() {
@@ -256,15 +258,15 @@ impl Executor {
         left
     }
 
-    /// Takes away what all tenants shared. `left` holds what could not be taken away before, and
-    /// receives what cannot be taken away now.
+    /// Removes what all tenants shared. `left` contains what could not be removed before, and
+    /// receives what cannot be removed now.
     pub(super) async fn end(self, left: &mut Vec<anyhow::Error>) {
         let host = self.host;
         if !host.under_way.is_none() {
             left.push(anyhow::anyhow!("a task on the host has not ended"));
             return;
         }
-        // Whoever lives on reaches the host by way of the hub, which then stays.
+        // Processes that are still alive need the hub to reach the host, so it stays.
         if left.is_empty()
             && let Err(failures) = host.network.close().await
         {

@@ -1,12 +1,13 @@
-//! Residue: what bears the application's marks and belongs to no tenant of its plan.
+//! Residue: finds and removes what has the application's mark and belongs to no tenant of its plan.
 //!
-//! First comes a [`look`] at all links, which may block. All else is then looked at and taken in
-//! one go: by the loop in one iteration, so that no tenant comes to be planned in between. Links go
-//! last, by the numbers that they had at the look, which no later link gets.
+//! The first step is a [`look`] at all links, which may block. The second step finds and removes
+//! everything else. The loop does it in one iteration, so that no tenant is added in between. The
+//! last step removes the links, by the indexes found in the first step, which the kernel does not
+//! use again.
 //!
-//! Nothing is taken of a tenant of which anything lives. On the host there is nothing else to be
-//! found: mounts are made in the tenants' own mount namespaces, and go with them; firewall elements
-//! are not made at all.
+//! Nothing of a tenant with a running process is removed. The host has no other residue: the
+//! tenants' mounts are in their own mount namespaces and disappear with them, and tenantd makes no
+//! firewall rules.
 
 mod alone;
 
@@ -31,7 +32,7 @@ use crate::recovery::Recovery;
 
 pub use alone::{Extent, alone};
 
-/// What a supervisor has in the application's folder.
+/// The names of a supervisor's own files in the application's folder.
 const OWN_FILES: [&str; 6] = [
     "lock",
     runtime::STATE_FILE,
@@ -41,24 +42,24 @@ const OWN_FILES: [&str; 6] = [
     "tenants",
 ];
 
-/// What belongs to somebody, and whether anything is to be taken.
+/// One collection of residue: what is in use, and whether to remove anything.
 struct Collector<'a> {
     app: &'a AppName,
     tree: Option<&'a Tree>,
     /// Whether a tenant is in the plan.
     planned: &'a dyn Fn(&TenantName) -> bool,
-    /// Whether the hub is somebody's.
+    /// Whether the hub is in use.
     hub: bool,
-    /// Whether anything lives of a tenant.
+    /// Which processes of a tenant are alive; None if there are none.
     lives: &'a dyn Fn(&TenantName) -> Option<Alive>,
     dry_run: bool,
 }
 
-/// What lives of a tenant.
+/// The processes of a tenant that are alive.
 enum Alive {
-    /// These processes.
+    /// These processes are alive.
     Named(String),
-    /// Something perhaps: why that cannot be told.
+    /// Some may be alive: why that is unknown.
     Unknown(String),
 }
 
@@ -71,7 +72,7 @@ impl Alive {
     }
 }
 
-/// What was found so far: what is left are the links.
+/// The residue found so far, and the links that are still to be removed.
 #[derive(Debug, Default)]
 pub struct Sorted {
     residue: Vec<Residue>,
@@ -82,12 +83,12 @@ pub struct Sorted {
 /// Looks at all links of the host. Blocks.
 ///
 /// # Errors
-/// That of listing the tenants' folders or the links.
+/// If the tenants' folders or the links cannot be listed.
 pub(super) fn look(app: &AppName) -> Result<Survey, Failure> {
     residue::survey(app, &fifo::tenants(app)?.into_iter().collect())
 }
 
-/// Takes the links that were found to be residue, and says all that was found. Blocks.
+/// Removes the links that are residue, and returns everything that was found. Blocks.
 pub(super) fn finish(sorted: Sorted) -> Vec<Residue> {
     let Sorted {
         mut residue,
@@ -96,7 +97,7 @@ pub(super) fn finish(sorted: Sorted) -> Vec<Residue> {
     } = sorted;
     for link in links {
         let done = taken(dry_run, || residue::remove(&link));
-        residue.push(said(ResidueKind::Link, &link.name, done));
+        residue.push(outcome(ResidueKind::Link, &link.name, done));
         crash::point(
             "gc: link taken",
             link.tenant.as_ref().map_or("hub", TenantName::as_str),
@@ -105,7 +106,7 @@ pub(super) fn finish(sorted: Sorted) -> Vec<Residue> {
     residue
 }
 
-/// Sorts what there is by who is planned, and takes what is nobody's but for its links.
+/// Finds residue, and removes all of it except links.
 pub(super) fn sort(
     host: &Host,
     survey: Survey,
@@ -121,8 +122,8 @@ pub(super) fn sort(
         lives: &|tenant| match tree {
             Some(tree) => populated(tree, tenant),
             None => fifo::folder(&host.app, tenant).exists().then(|| {
-                let why = "without a cgroup it cannot be told here what lives of it: it is \
-                           ended at the start of the next supervisor";
+                let why = "without cgroups its processes cannot be identified while a supervisor \
+                           runs: the next supervisor ends it at its start";
                 Alive::Unknown(why.to_owned())
             }),
         },
@@ -132,7 +133,7 @@ pub(super) fn sort(
 }
 
 impl Recovery {
-    /// Takes all residue before anything is started. What cannot be taken is logged.
+    /// Removes all residue before any tenant starts. What cannot be removed is logged.
     pub(super) async fn remove_residue(&self, planned: impl Fn(&TenantName) -> bool) {
         let app = self.host.app.clone();
         let survey = match blocking(move || look(&app)).await {
@@ -169,7 +170,7 @@ impl Collector<'_> {
         let mut residue = Vec::new();
         let mut seen = |kind, folder: &Path, seen: io::Result<_>| {
             seen.unwrap_or_else(|error| {
-                residue.push(said(kind, &folder.display(), Err(error.to_string())));
+                residue.push(outcome(kind, &folder.display(), Err(error.to_string())));
                 (Vec::new(), Vec::new())
             })
         };
@@ -222,29 +223,30 @@ impl Collector<'_> {
         }
     }
 
-    /// Takes what is left of a tenant but for its link.
+    /// Removes the residue of one tenant, except its link.
     fn take(&self, tenant: &TenantName, residue: &mut Vec<Residue>) {
         let path = name::path(self.app, tenant);
         if fs::symlink_metadata(&path).is_ok() && name::is_ours(self.app, tenant) {
             let done = taken(self.dry_run, || name::take(self.app, tenant).map(drop));
-            residue.push(said(ResidueKind::Name, &path.display(), done));
+            residue.push(outcome(ResidueKind::Name, &path.display(), done));
             crash::point("gc: name taken", tenant.as_str());
         }
         if let Some(leaf) = self.tree.and_then(|tree| tree.found(tenant)) {
             let done = taken(self.dry_run, || leaf.remove());
-            residue.push(said(ResidueKind::Cgroup, &leaf.path().display(), done));
+            residue.push(outcome(ResidueKind::Cgroup, &leaf.path().display(), done));
             crash::point("gc: cgroup taken", tenant.as_str());
         }
         let folder = fifo::folder(self.app, tenant);
         if folder.exists() {
             let done = taken(self.dry_run, || fifo::remove(self.app, tenant));
-            residue.push(said(ResidueKind::Folder, &folder.display(), done));
+            residue.push(outcome(ResidueKind::Folder, &folder.display(), done));
             crash::point("gc: folder taken", tenant.as_str());
         }
     }
 }
 
-/// The tenants that have a folder, and what no tenantd made beside those folders and above them.
+/// The tenants that have a folder, and the files in the application's folder that tenantd did not
+/// make.
 fn folders(app: &AppName) -> io::Result<Named> {
     let mut strangers = Vec::new();
     for entry in fs::read_dir(runtime::folder(app))? {
@@ -258,7 +260,7 @@ fn folders(app: &AppName) -> io::Result<Named> {
     Ok((tenants, strangers))
 }
 
-/// Does it, unless it is only asked what would be done.
+/// Removes something, unless this is a dry run.
 fn taken<E: Into<anyhow::Error>>(
     dry_run: bool,
     take: impl FnOnce() -> Result<(), E>,
@@ -272,7 +274,7 @@ fn taken<E: Into<anyhow::Error>>(
     }
 }
 
-fn said(kind: ResidueKind, object: &dyn Display, done: Result<ResidueFate, String>) -> Residue {
+fn outcome(kind: ResidueKind, object: &dyn Display, done: Result<ResidueFate, String>) -> Residue {
     let (fate, why) = match done {
         Ok(fate) => (fate, None),
         Err(why) => (ResidueFate::Kept, Some(why)),
@@ -290,6 +292,6 @@ fn stranger(kind: ResidueKind, object: &dyn Display) -> Residue {
         kind,
         object: object.to_string(),
         fate: ResidueFate::Stranger,
-        why: Some("it is called as ours are, but bears no mark of ours".to_owned()),
+        why: Some("its name has our form, but tenantd did not make it".to_owned()),
     }
 }

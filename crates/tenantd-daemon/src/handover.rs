@@ -1,12 +1,12 @@
-//! Handover: how this supervisor ends, and what takes over from it.
+//! Handover: how this supervisor ends.
 //!
 //! A supervisor ends in one of three ways. A *stop* ends all tenants first. A *detachment* leaves
 //! them running, and the next supervisor adopts them. An *upgrade* executes another program in this
-//! process, which adopts them at once; see [`upgrade`](crate::handover::upgrade).
+//! process, and that program adopts them at once; see [`upgrade`](crate::handover::upgrade).
 //!
-//! Before a detachment or an upgrade the supervisor is *drained*: nothing new is begun, no connection
-//! is accepted, and what is under way may end within a limit. Draining can be taken back: when the
-//! upgrade fails, or when a stop overtakes it.
+//! Before a detachment or an upgrade the supervisor *drains*: it starts no new work, accepts no
+//! connection, and gives the running tasks a limited time to end. Draining an upgrade is cancelled
+//! if the upgrade fails or a stop comes first.
 
 pub mod preflight;
 pub mod rollback;
@@ -31,15 +31,14 @@ use crate::requests::queue::Closed;
 use crate::signals::Signal;
 use crate::{clock, notify};
 
-/// How long what is under way may take to end before a detachment: a provision, a launch, a
-/// release. What takes longer is found half-made by the next supervisor, which finishes or undoes
-/// it.
+/// How long running tasks (provisions, launches, releases) may take to end before a detachment. The
+/// next supervisor finishes or undoes the work of a task that takes longer.
 const DETACH_LIMIT: Duration = Duration::from_secs(3);
 
-/// How long what is under way may take to end before an upgrade, requests included.
+/// How long running tasks and requests may take to end before an upgrade.
 const UPGRADE_LIMIT: Duration = Duration::from_secs(5);
 
-/// Whether and how this supervisor is about to end. See the head of this module.
+/// Whether and how this supervisor is about to end. See the documentation of this module.
 pub(super) struct Handover {
     mode: Mode,
     upgrade: Upgrade,
@@ -49,26 +48,26 @@ pub(super) struct Handover {
 
 enum Mode {
     Serving,
-    /// All tenants are being ended.
+    /// All tenants are being stopped.
     Stopping,
-    /// Nothing is begun. What is under way may take `until` then.
+    /// No new work is started. Running tasks may take until `until`.
     Draining {
         exit: Exit,
         until: Moment,
     },
 }
 
-/// What comes after the loop, with all tenants going on.
+/// How the loop ends while the tenants keep running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Exit {
-    /// The end of this process.
+    /// This process ends.
     Detach,
-    /// Another program in it.
+    /// This process executes another program.
     Upgrade,
 }
 
 impl Handover {
-    /// Of a supervisor that serves.
+    /// The handover of a supervisor that serves.
     pub(super) fn new(upgrade: Upgrade, log_guard: LogGuard) -> Self {
         Self {
             mode: Mode::Serving,
@@ -78,17 +77,17 @@ impl Handover {
         }
     }
 
-    /// Says what came of the last upgrade, now that this program serves.
-    pub(super) fn say_upgraded(&self) {
+    /// Logs the result of the last upgrade, now that this program serves.
+    pub(super) fn log_upgraded(&self) {
         self.upgrade.log_outcome();
     }
 
-    /// Whether it serves: it is neither stopping nor drained.
+    /// Whether the supervisor serves: it is neither stopping nor draining.
     pub(super) fn is_serving(&self) -> bool {
         matches!(self.mode, Mode::Serving)
     }
 
-    /// What comes after the loop, once it is about to end with all tenants going on.
+    /// How the loop is about to end, if it is about to end while the tenants keep running.
     pub(super) fn exit(&self) -> Option<Exit> {
         match self.mode {
             Mode::Serving | Mode::Stopping => None,
@@ -96,7 +95,7 @@ impl Handover {
         }
     }
 
-    /// When draining ends, whatever is still under way.
+    /// When draining ends, even if a task is still running.
     pub(super) fn deadline(&self) -> Option<Moment> {
         match self.mode {
             Mode::Serving | Mode::Stopping => None,
@@ -104,25 +103,25 @@ impl Handover {
         }
     }
 
-    /// What comes after the loop, if the loop may end now: because nothing is under way (`is_idle`), or
-    /// because the limit is over.
+    /// How the loop ends, if it may end now: because no task is running (`is_idle`), or because the
+    /// limit is over.
     pub(super) fn exit_now(&self, is_idle: bool) -> Option<Exit> {
         let over = |until| clock::now() >= until;
         let may = is_idle || self.deadline().is_some_and(over);
         self.exit().filter(|_| may)
     }
 
-    /// Takes a signal. One for a reload is ignored here.
+    /// Handles a signal. A signal for a reload is ignored here.
     pub(super) fn on_signal(&mut self, signal: Signal, app: &AppName) {
         let stopping = matches!(self.mode, Mode::Stopping);
         match signal {
             Signal::Stop | Signal::Hurry if self.exit() == Some(Exit::Detach) => {
-                tracing::info!("detaching already: the tenants go on");
+                tracing::info!("already detaching: the tenants keep running");
             }
             Signal::Upgrade => self.preflight(app, None),
             Signal::Stop if !stopping => self.stop(),
             Signal::Stop | Signal::Hurry => {
-                tracing::info!("no more grace: killing what still runs");
+                tracing::info!("killing all remaining processes");
                 self.inputs.push_back(Input::Event(Event::Hurry));
             }
             Signal::Reload => {}
@@ -131,21 +130,21 @@ impl Handover {
 
     fn stop(&mut self) {
         if self.exit() == Some(Exit::Upgrade) {
-            tracing::info!("the upgrade is given up");
+            tracing::info!("upgrade cancelled");
             self.resume();
         }
         self.mode = Mode::Stopping;
         tracing::info!("stopping all tenants; a second signal kills them at once");
         if let Err(error) = notify::stopping() {
-            tracing::warn!(%error, "cannot tell the service manager that we stop");
+            tracing::warn!(%error, "cannot notify the service manager (STOPPING=1)");
         }
         self.inputs.push_back(Input::Event(Event::Shutdown));
     }
 
-    /// Begins a detachment. Done already is done.
+    /// Begins a detachment. Succeeds too if one has already begun.
     ///
     /// # Errors
-    /// When the supervisor stops, or is being upgraded.
+    /// If the supervisor is stopping or being upgraded.
     pub(super) fn detach(&mut self) -> Result<(), Closed> {
         match self.mode {
             Mode::Draining {
@@ -154,56 +153,56 @@ impl Handover {
             Mode::Stopping | Mode::Draining { .. } => return Err(Closed),
             Mode::Serving => {}
         }
-        tracing::info!("detaching: the tenants go on, and the next supervisor takes them over");
+        tracing::info!("detaching: the tenants keep running, and the next supervisor adopts them");
         if let Err(error) = notify::stopping() {
-            tracing::warn!(%error, "cannot tell the service manager that we end");
+            tracing::warn!(%error, "cannot notify the service manager (STOPPING=1)");
         }
         self.drain(Exit::Detach, DETACH_LIMIT);
         Ok(())
     }
 
-    /// Begins an upgrade: has the program on disk tried. `reply` is told what came of that.
+    /// Begins an upgrade with the preflight of the program on disk. `reply` receives its result.
     pub(super) fn preflight(&mut self, app: &AppName, reply: Option<Reply>) {
         if self.is_serving() {
             self.upgrade.preflight(app, reply);
         } else if let Some(reply) = reply {
-            let why = "the supervisor is about to end".to_owned();
+            let why = "the supervisor is shutting down".to_owned();
             let _gone = reply.send(Err(why));
         }
     }
 
-    /// What came of a preflight: the version of the program, or why it would not serve. Nothing is lost
-    /// when it is cancelled.
+    /// The result of the preflight: the version of the program, or why it failed. Cancelling this
+    /// loses nothing.
     pub(super) async fn next(&mut self) -> Result<String, String> {
         self.upgrade.verdict().await
     }
 
-    /// The program on disk has been tried.
+    /// The preflight has ended: begins to drain, or refuses the upgrade.
     pub(super) fn on_verdict(&mut self, verdict: Result<String, String>) {
         let answer = match verdict {
-            Ok(_) if !self.is_serving() => Err("the supervisor is about to end".to_owned()),
+            Ok(_) if !self.is_serving() => Err("the supervisor is shutting down".to_owned()),
             Ok(to) => {
                 crash::point("upgrade: preflight passed", "");
-                tracing::info!("upgrading from {VERSION} to {to}: the tenants go on");
+                tracing::info!("upgrading from {VERSION} to {to}: the tenants keep running");
                 self.drain(Exit::Upgrade, UPGRADE_LIMIT);
                 let from = VERSION.to_owned();
                 Ok(Upgrading { from, to })
             }
             Err(why) => {
-                tracing::warn!("the upgrade is refused, and {VERSION} carries on: {why}");
+                tracing::warn!("upgrade refused, {VERSION} keeps running: {why}");
                 Err(why)
             }
         };
         self.upgrade.answer(&answer);
     }
 
-    /// What came of the last upgrade.
+    /// The result of the last upgrade.
     pub(super) fn upgraded(&self) -> Upgraded {
         self.upgrade.upgraded()
     }
 
-    /// Executes the program on disk with all that is handed down. Returns only if that failed, and
-    /// everything is to be resumed.
+    /// Executes the program on disk with the inherited descriptors. Returns only if that failed;
+    /// then draining is cancelled.
     pub(super) async fn upgrade(
         &mut self,
         executor: &Executor,
@@ -222,7 +221,7 @@ impl Handover {
         self.inputs.push_back(Input::Drain);
     }
 
-    /// The executor is paused and the control socket closed.
+    /// The executor is paused, and the control socket is closed.
     pub(super) fn on_drained(&self) {
         match self.exit() {
             Some(Exit::Detach) => crash::point("detach: begun", ""),
@@ -231,14 +230,14 @@ impl Handover {
         }
     }
 
-    /// Goes on as if nothing had been.
+    /// Cancels draining.
     fn resume(&mut self) {
         self.mode = Mode::Serving;
         crash::point("upgrade: draining cancelled", "");
         self.inputs.push_back(Input::Resume);
     }
 
-    /// What is to be applied next.
+    /// The next input for the loop.
     pub(super) fn poll(&mut self) -> Option<Input> {
         self.inputs.pop_front()
     }
@@ -257,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_overtakes_a_detachment() {
+    fn a_signal_does_not_cancel_a_detachment() {
         let mut handover = serving();
         handover.detach().unwrap();
         assert!(matches!(handover.poll(), Some(Input::Drain)));

@@ -1,4 +1,4 @@
-//! What an owner hands the loop, which applies one after the other.
+//! Inputs: what the owners return to the loop. The loop applies them one after the other.
 
 use std::sync::Arc;
 
@@ -9,52 +9,54 @@ use tenantd_core::supervisor::event::{Event, TenantRequest};
 
 use crate::recovery::survivors::Survivor;
 
-/// Something that the loop has to apply.
+/// One input of the loop.
 pub(super) enum Input {
-    /// Something happened: the supervisor decides what follows.
+    /// An event for the supervisor.
     Event(Event),
-    /// An operator asks for something: the supervisor decides, and the answer goes to the requests.
+    /// A request of an operator: the supervisor decides, and
+    /// [`Requests`](crate::requests::Requests) gets its answer.
     TenantRequest(TenantRequest),
-    /// A tenant is planned.
+    /// The plan of a tenant is new, changed or gone.
     Plan(PlanChange),
-    /// Whether a tenant is started by a supervisor that remembers nothing of it.
+    /// Whether a supervisor without a record of this tenant starts it.
     Autostart {
         /// Which tenant.
         tenant: TenantName,
-        /// Whether it is.
+        /// The new value.
         autostart: bool,
-        /// Whether an operator's permanent want changed, which those who watch are told.
+        /// Whether the permanent want changed; if so, the subscribers get an event.
         changed: bool,
     },
-    /// The record of a tenant is to be written, although nothing was decided.
+    /// Write the record of a tenant, although the supervisor decided nothing about it.
     Record(TenantName),
-    /// From now on nothing is begun, and no connection is accepted.
+    /// Begin to drain: start no new work and accept no connection.
     Drain,
-    /// What [`Input::Drain`] stopped goes on.
+    /// Cancel [`Input::Drain`].
     Resume,
 }
 
-/// What the plan says of one tenant.
+/// A change of the plan of one tenant.
 pub(super) enum PlanChange {
-    /// It is new to this supervisor; an earlier one may have left something of it.
+    /// The tenant is new to this supervisor. If an earlier supervisor left resources or a launch of
+    /// it, they are in the survivor.
     New(Arc<TenantPlan>, Option<Box<Survivor>>),
-    /// It was removed, is not gone yet, and is back.
+    /// The tenant was removed, is not released yet, and is in the manifest again.
     Back(Arc<TenantPlan>),
-    /// It is planned otherwise.
+    /// The plan of the tenant changed.
     Changed {
-        /// What it is planned as now.
+        /// The new plan.
         plan: Arc<TenantPlan>,
-        /// What that takes.
+        /// What the change takes: live, relaunch or reprovision.
         effect: Effect,
-        /// Whether something is to be set on what runs.
+        /// Whether the executor has to apply something to the running launch.
         apply: bool,
     },
-    /// It was removed.
+    /// The tenant is not in the manifest any more.
     Removed(TenantName),
 }
 
 impl PlanChange {
-    /// Which tenant.
+    /// The tenant.
     pub(super) fn tenant(&self) -> &TenantName {
         match self {
             Self::New(plan, _) | Self::Back(plan) | Self::Changed { plan, .. } => &plan.name,

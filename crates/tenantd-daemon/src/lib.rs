@@ -1,15 +1,16 @@
-//! The daemon: the one loop between the two sides, and the owners that it routes between.
+//! The daemon: runs the supervisor of one application.
 //!
-//! The loop waits for the next thing to happen, hands it to the owner that it concerns, and applies
-//! what the owners return until none of them has anything left:
+//! The program is an event loop on one thread. The loop waits for the next event, passes it to the
+//! owner that is responsible for it, and applies the inputs that the owners return, until no owner
+//! has one left:
 //!
 //! ```text
 //!   signal · request · report · notice · manifest read · deadline
 //!        │ select!
 //!        ▼
-//!      route ──▶ owner.on_…()            one owner notes what happened
+//!      route ──▶ owner.on_…()            one owner records the event
 //!
-//!      poll  ◀── owner.poll(): Input     what follows from it, one at a time
+//!      poll  ◀── owner.poll(): Input     the inputs that follow, one at a time
 //!        │
 //!        ▼
 //!      apply ──▶ supervisor.handle(now, event): Step
@@ -18,31 +19,32 @@
 //!      carry out: records · transitions · actions
 //! ```
 //!
-//! Each owner holds a part of the state that no other code changes:
+//! Each owner holds a part of the state, and no other code changes it:
 //!
-//! * [`Supervisor`]: what is wanted of each tenant and the state it is in. It alone decides.
-//! * [`Executor`]: what exists on the host, and the tasks that act there.
-//! * [`StateFile`]: the records from which the next supervisor goes on.
-//! * [`Readiness`]: the launches that are watched until they are ready.
-//! * [`Requests`]: the control socket and the requests that are not answered yet.
-//! * [`Wants`]: what operators want of tenants permanently.
+//! * [`Supervisor`]: the want and the state of each tenant. Only the supervisor makes decisions.
+//! * [`Executor`]: the inventory of what exists on the host, and the tasks that act on the host.
+//! * [`StateFile`]: the records from which the next supervisor continues.
+//! * [`Readiness`]: the launches that are not ready yet.
+//! * [`Requests`]: the control socket, and the requests that are not answered yet.
+//! * [`Wants`]: the permanent wants of operators.
 //! * [`Reloads`]: the manifest, and the changes of a reload that are not applied yet.
 //! * [`Handover`]: how this supervisor ends: by a stop, a detachment or an upgrade.
-//! * [`Transitions`]: where every change of a tenant's state is logged and counted.
-//! * [`Subscriptions`]: the clients that watch tenants, and what each of them has yet to be told.
+//! * [`Transitions`]: logs and counts every change of a tenant's state.
+//! * [`Subscriptions`]: the clients that watch tenants, and the events queued for each of them.
+//! * [`Unit`]: the notifications to the service manager.
 //!
-//! A method of an owner sees that owner and its arguments, never the loop. An owner that needs to
-//! know something of another one is passed it for reading.
+//! A method of an owner uses that owner and its arguments, never the loop. If it needs data of
+//! another owner, it gets a shared reference as an argument.
 //!
-//! A step is always carried out in the same order. What is about to be done is recorded first, so
-//! that a supervisor which dies at any point leaves a record from which the next one can go on. Then
-//! the transitions are published, and then the actions are performed.
+//! The loop carries out the steps of the supervisor always in the same order: it first writes the
+//! records, then publishes the transitions, then performs the actions. So a supervisor that dies at
+//! any point leaves a record from which the next one can continue.
 //!
-//! All of this runs on one thread. It never enters another namespace, and it waits for nothing but
-//! the next thing to happen: work that may block is done by a task of the executor's or by another
-//! thread. With nothing to do the loop sleeps, and no timer wakes it.
+//! The loop's thread never enters another namespace and never blocks: tasks of the executor and
+//! other threads do all work that may take time. While there is nothing to do, the loop sleeps
+//! without a timer.
 //!
-//! What is done before the loop (opening, recovery) and after it is in `start`.
+//! `start` contains what happens before the loop (opening, recovery) and after it.
 
 #![forbid(unsafe_code)]
 
@@ -97,7 +99,7 @@ use self::wants::{NotKept, Wants};
 
 pub use self::start::{Start, run};
 
-/// The supervisor of an application with all that it needs to act. See the head of this module.
+/// The loop and its owners. See the documentation of this module.
 struct Daemon {
     supervisor: Supervisor,
     executor: Executor,
@@ -113,10 +115,10 @@ struct Daemon {
     signals: Signals,
 }
 
-/// What the loop waits for.
+/// The events that the loop waits for.
 enum Next {
     Report(io::Result<Report>),
-    /// None: the control socket is closed, and all requests are answered.
+    /// None once the control socket is closed and all requests are answered.
     Request(Option<Request>),
     NotKept(NotKept),
     Read(Reread),
@@ -128,9 +130,9 @@ enum Next {
 }
 
 impl Daemon {
-    /// Runs until all tenants have been stopped, or until this process is to end without them (then
-    /// [`Exit::Detach`] is returned). An upgrade executes the next program and does not return,
-    /// unless it fails; then this goes on.
+    /// Runs until all tenants have been stopped, and then returns None; or until the supervisor has
+    /// detached, and then returns [`Exit::Detach`]. A successful upgrade executes the next program
+    /// and does not return. After a failed upgrade the loop continues.
     async fn run(&mut self, runtime: &Runtime) -> Option<Exit> {
         loop {
             self.follow();
@@ -163,7 +165,7 @@ impl Daemon {
         }
     }
 
-    /// Hands what happened to the owner that it concerns.
+    /// Passes an event to the owner that is responsible for it.
     fn route(&mut self, next: Next) {
         let (app, serving) = (&self.executor.host().app, self.handover.is_serving());
         let (inventory, supervisor) = (self.executor.inventory(), &self.supervisor);
@@ -205,7 +207,7 @@ impl Daemon {
         }
     }
 
-    /// Applies what follows, until no owner has anything left.
+    /// Applies inputs until no owner has one left.
     fn follow(&mut self) {
         while let Some(input) = self.poll() {
             self.apply(input);
@@ -219,7 +221,7 @@ impl Daemon {
         let input = input.or_else(|| self.wants.poll());
         let input = input.or_else(|| self.requests.poll());
         let input = input.or_else(|| self.reloads.poll());
-        // Last, since it takes the reports that came meanwhile.
+        // Last, because it also reads the reports that have arrived meanwhile.
         input.or_else(|| self.executor.poll())
     }
 
@@ -265,7 +267,7 @@ impl Daemon {
             Input::Record(tenant) => self.record(&tenant),
             Input::Drain => {
                 self.executor.pause();
-                // Whoever watches asks the next supervisor.
+                // The subscribers connect to the next supervisor.
                 match self.handover.exit() {
                     Some(Exit::Detach) => self.subscriptions.end(EndReason::Detached),
                     Some(Exit::Upgrade) => self.subscriptions.end(EndReason::Upgrading),
@@ -281,7 +283,7 @@ impl Daemon {
         }
     }
 
-    /// Carries out what the supervisor decided, in the order that the head of this module tells.
+    /// Carries out a step of the supervisor: records, transitions, actions.
     fn carry_out(&mut self, step: Step) {
         self.executor.use_next_plan(&step.actions);
         for tenant in &step.changed {
@@ -304,7 +306,7 @@ impl Daemon {
         }
     }
 
-    /// Those who watch, and what they may see.
+    /// The subscriptions, with the view of the tenants that events are made from.
     fn watched(&mut self) -> (&mut Subscriptions, Tenants<'_>) {
         let tenants = Tenants {
             supervisor: &self.supervisor,
@@ -323,11 +325,11 @@ impl Daemon {
         }
     }
 
-    /// Nothing is left of a tenant that was removed.
+    /// Drops all data of a tenant that was removed from the manifest and is released.
     fn forget(&mut self, tenant: &TenantName) {
         self.wants.forget(tenant);
         self.state_file.forget(tenant);
-        self.transitions.on_forgotten();
+        self.transitions.on_removed();
         self.subscriptions.publish_removed(tenant);
     }
 }

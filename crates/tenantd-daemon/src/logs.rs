@@ -1,13 +1,13 @@
 //! The tenants' output: from their pipes, line by line, to the journal or to files.
 //!
-//! One loop reads all pipes, in iterations: one takes at most [`READ_MAX`] bytes from one pipe, hands
-//! the lines on, and lets the rest of the daemon run. The pipe then goes to the end of the queue,
-//! so that a tenant that floods waits for all others, and a quiet one costs nothing but its entry
-//! here. Where the lines cannot be taken, they stay in the pipes.
+//! One task reads all pipes, in iterations. An iteration reads at most [`READ_MAX`] bytes from one
+//! pipe, writes the lines, and lets the rest of the daemon run. The pipe then goes to the end of
+//! the queue, so that a tenant with much output does not delay the others. Lines that cannot be
+//! written yet stay in the pipes.
 //!
-//! A line leaves its pipe only once it has been written on. So whoever dies loses nothing: the next
-//! supervisor reads on, and what was written on but not consumed yet comes a second time, at most
-//! one iteration's. See `docs/decisions/0013-logs-survive.md`.
+//! A line is removed from its pipe only after it has been written. So the death of the supervisor
+//! loses no output: the next one continues to read, and repeats at most the lines of one iteration.
+//! See `docs/decisions/0013-logs-survive.md`.
 
 pub mod files;
 pub mod journal;
@@ -40,11 +40,11 @@ use tenantd_api::wire::LogPlace;
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_host::fifo::Outlets;
 
-/// How many reports of the kernel are heard at once.
+/// How many events of epoll(7) to read at once.
 const EVENTS: usize = 64;
 
-/// The most bytes taken from a pipe that is about to be given up: the largest pipe there is by
-/// default (`/proc/sys/fs/pipe-max-size`), so that a program that still writes cannot go on for ever.
+/// The most bytes to read from a pipe before closing it: the default maximum size of a pipe
+/// (`/proc/sys/fs/pipe-max-size`). The limit matters if a program still writes.
 const DRAIN_MAX: usize = 1024 * 1024;
 
 /// One of a tenant's two streams.
@@ -68,15 +68,16 @@ impl fmt::Display for Stream {
 /// Lines of one tenant and stream that were read together.
 #[derive(Debug, Clone)]
 pub struct Batch {
-    /// Whose they are.
+    /// The tenant.
     pub tenant: TenantName,
-    /// Where they came out.
+    /// The stream.
     pub stream: Stream,
     /// The lines, in their order.
     pub lines: Vec<Line>,
 }
 
-/// Where the tenants' output goes: to the journal if our own does, else to files.
+/// Where the tenants' output goes: to the journal if standard error is the journal, otherwise to
+/// files.
 #[must_use]
 pub fn place() -> LogPlace {
     if journal::is_ours() {
@@ -86,14 +87,15 @@ pub fn place() -> LogPlace {
     }
 }
 
-/// The reading of all tenants' output. Ends when it is dropped; [`Logs::end`] loses nothing.
+/// Reads the output of all tenants. Dropping it stops the reading; [`Logs::end`] first writes what
+/// was read.
 #[derive(Debug)]
 pub struct Logs {
     reader: Rc<LogReader>,
     task: JoinHandle<()>,
 }
 
-/// What the loop and its owner share.
+/// The state that the reading task and [`Logs`] share.
 #[derive(Debug)]
 struct LogReader {
     epoll: AsyncFd<OwnedFd>,
@@ -123,7 +125,7 @@ impl Logs {
         Ok(Self { reader, task })
     }
 
-    /// Reads a tenant's pipes from now on. Pipes that it had before are given up unread.
+    /// Reads a tenant's pipes from now on. Closes its previous pipes without reading them.
     ///
     /// # Errors
     /// What epoll_ctl(2) reports.
@@ -131,28 +133,28 @@ impl Logs {
         self.reader.add(tenant, outlets)
     }
 
-    /// Reads what is left in a tenant's pipes, hands on what has no line end too, and closes them.
+    /// Reads the rest of a tenant's pipes, including a last line without an end, and closes them.
     pub async fn remove(&self, tenant: &TenantName) {
         self.reader.remove(tenant).await;
     }
 
-    /// Takes nothing more while the result lives; what was taken has been written on.
+    /// Pauses reading until the result is dropped. What was read before has been written.
     pub(super) async fn pause(&self) -> impl Drop + '_ {
         let mut sink = self.reader.sink.lock().await;
         sink.flush().await;
         sink
     }
 
-    /// Another descriptor of each pipe, to be handed down.
+    /// Another descriptor of each pipe, for an upgrade.
     ///
     /// # Errors
-    /// Those of fcntl(2).
+    /// What fcntl(2) reports.
     pub(super) fn pipes(&self) -> io::Result<Vec<(TenantName, Stream, OwnedFd)>> {
         self.reader.pipes.borrow().copy()
     }
 
-    /// Ends the reading, once what has been taken is written on. The rest stays in the pipes:
-    /// tenants that go on running lose nothing, and the next supervisor reads on.
+    /// Ends the reading after writing what was read. The rest stays in the pipes, and the next
+    /// supervisor continues to read there.
     pub async fn end(&self) {
         self.reader.end().await;
     }
@@ -184,17 +186,17 @@ impl LogReader {
         loop {
             if let Err(error) = self.iterate().await {
                 // epoll(7) cannot fail on a descriptor that is ours and open.
-                tracing::error!(%error, "the tenants' output is no longer read");
+                tracing::error!(%error, "cannot read the tenants' output any longer");
                 return;
             }
             tokio::task::yield_now().await;
         }
     }
 
-    /// Waits until a pipe is to be looked at, and takes one iteration.
+    /// Waits until a pipe is ready, and runs one iteration.
     async fn iterate(&self) -> io::Result<()> {
         self.wait().await?;
-        // Held from the look to the end: nobody else takes what was taken here.
+        // Held for the whole iteration, so that no other task reads the same bytes.
         let mut sink = self.sink.lock().await;
         let taken = self.pipes.borrow_mut().take();
         if let Some((batch, taken)) = taken {
@@ -223,14 +225,14 @@ impl LogReader {
         }
     }
 
-    /// Makes those pipes ready that were written to, and says how often the kernel reported one.
+    /// Marks the pipes ready that were written to. Returns the number of events.
     fn poll(&self) -> io::Result<usize> {
         let mut pipes = self.pipes.borrow_mut();
         let mut events: Vec<epoll::Event> = Vec::with_capacity(EVENTS);
         let at_once = Some(&rustix::event::Timespec::default());
         let mut reported = 0;
-        // All of them, so that none is passed over; but pipes that are written to all the time are
-        // reported again and again.
+        // All events, so that no pipe is missed. The limit matters because pipes that are written
+        // to all the time are reported again and again.
         while reported <= pipes.len() {
             events.clear();
             let spare = rustix::buffer::spare_capacity(&mut events);
@@ -250,13 +252,13 @@ impl LogReader {
     }
 
     fn add(&self, tenant: &TenantName, outlets: Outlets) -> io::Result<()> {
-        // By the edge: a pipe that holds the beginning of a line would be reported without end.
+        // Edge-triggered: a pipe with an incomplete line would otherwise be reported all the time.
         let how = epoll::EventFlags::IN | epoll::EventFlags::ET;
         let watch = |fd: &OwnedFd, key| {
             let data = epoll::EventData::new_u64(key);
             epoll::add(&self.epoll, fd, data, how).map_err(io::Error::from)
         };
-        // What is in a pipe already is reported at once.
+        // Bytes that are already in a pipe are reported at once.
         self.pipes.borrow_mut().add(tenant, outlets, watch)
     }
 
@@ -265,7 +267,7 @@ impl LogReader {
         let pipes: Vec<_> = self.pipes.borrow_mut().take_out(tenant).collect();
         for (stream, pipe) in pipes {
             if let Err(error) = self.drain(tenant, stream, &pipe, &mut sink).await {
-                tracing::error!(%tenant, %error, "{tenant}: the last of its {stream} cannot be read");
+                tracing::error!(%tenant, %error, "{tenant}: cannot read the rest of its {stream}");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The manifest's file: read and planned, or every problem with it.
+//! The manifest's file: reads it and derives the plan, or reports every problem in it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,33 +9,33 @@ use tenantd_core::plan;
 use tenantd_core::plan::model::Plan;
 use tenantd_host::facts::Live;
 
-/// Where a manifest lies.
+/// The file of a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManifestFile {
-    /// As the operator gave it.
+    /// The path as the operator gave it, for messages.
     name: String,
-    /// Absolute.
+    /// The absolute path.
     path: PathBuf,
 }
 
-/// Why there is no plan.
+/// Why no plan can be derived.
 #[derive(Debug, thiserror::Error)]
 pub enum Unfit {
     /// The file cannot be read.
-    #[error("{name}: the manifest cannot be read: {source}")]
+    #[error("{name}: cannot read the manifest: {source}")]
     Unreadable {
-        /// Which file.
+        /// The path as the operator gave it.
         name: String,
-        /// Why.
+        /// The error of read(2) or open(2).
         source: io::Error,
     },
-    /// It has problems.
+    /// The manifest has problems.
     #[error("{0}")]
     Problems(Box<Problems>),
 }
 
 impl Unfit {
-    /// All of it, as a person reads it.
+    /// The whole message, for a terminal or a log.
     #[must_use]
     pub fn render(&self, colours: bool) -> String {
         match self {
@@ -46,7 +46,7 @@ impl Unfit {
 }
 
 impl ManifestFile {
-    /// The manifest at a path, which may be relative to where we are now.
+    /// The manifest at a path, which may be relative to the working directory.
     ///
     /// # Errors
     /// What getcwd(3) reports.
@@ -63,7 +63,7 @@ impl ManifestFile {
         &self.path
     }
 
-    /// Reads it and derives the plan. Reads the host's users too, which may block.
+    /// Reads the file and derives the plan. Also reads the host's users, which may block.
     ///
     /// # Errors
     /// See [`Unfit`].
@@ -76,7 +76,7 @@ impl ManifestFile {
         self.plan_of(text.map_err(unreadable)?)
     }
 
-    /// The plan that would be derived if this were its text.
+    /// Derives the plan from a text, as if the file contained it.
     ///
     /// # Errors
     /// See [`Unfit`].

@@ -1,8 +1,8 @@
-//! The supervisor's own output, written by a thread of its own: whoever reads it may stop reading
-//! (a terminal on hold, a full pipe), and the loop must not stop with them.
+//! A writer that never blocks its callers: a thread writes the supervisor's own output. So the loop
+//! does not block if the reader stops reading (a terminal on hold, a full pipe).
 //!
-//! What waits is bounded; what does not fit any more is counted and told, never waited for. The
-//! thread sleeps while there is nothing to write.
+//! The queue is bounded. Lines that do not fit are counted, and a notice with their number is
+//! written later. The thread sleeps while there is nothing to write.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,10 +10,10 @@ use std::io::Write;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How many bytes may wait: four full pipes.
+/// How many bytes may wait in the queue: four full pipes.
 const WAITING_MAX: usize = 256 * 1024;
 
-/// A way out that never blocks the one who writes. Clones share it.
+/// A writer that never blocks. Clones share one queue.
 #[derive(Debug, Clone)]
 pub(super) struct NonblockingWriter {
     shared: Arc<Shared>,
@@ -28,7 +28,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Queue {
     waiting: Vec<u8>,
-    /// How many lines of whom did not fit, with where else they are.
+    /// The number of lines of each source that did not fit, and where else they can be read.
     missed: BTreeMap<String, (u64, String)>,
     writing: bool,
 }
@@ -47,8 +47,8 @@ impl NonblockingWriter {
         Ok(Self { shared })
     }
 
-    /// Puts `lines` lines in the queue, or counts them as missed where they do not fit. `source`
-    /// they are and where `else` they can be read is told once there is room again.
+    /// Puts `lines` lines into the queue, or counts them as missed if they do not fit. A later
+    /// notice names their `source`, and `elsewhere` as the place where they can be read.
     pub(super) fn push(&self, bytes: &[u8], lines: u64, source: &str, elsewhere: &str) {
         let mut queue = self.shared.lock();
         if queue.waiting.len() + bytes.len() <= WAITING_MAX {
@@ -62,8 +62,7 @@ impl NonblockingWriter {
         self.shared.changed.notify_all();
     }
 
-    /// Waits until everything has been written, but no longer than `limit`: the last words before
-    /// an exit. Blocks; nothing else may be going on.
+    /// Waits until everything has been written, at most `limit`, before an exit. Blocks the thread.
     pub(super) fn flush(&self, limit: Duration) {
         let queue = self.shared.lock();
         let is_busy = |queue: &mut Queue| queue.writing || !queue.is_empty();
@@ -100,7 +99,7 @@ impl Shared {
             let missed = std::mem::take(&mut queue.missed);
             drop(queue);
             bytes.extend(notice(&missed).into_bytes());
-            // Whoever read our output may be gone for good; there is nobody left to tell.
+            // The reader may have closed the pipe. There is no other place to report that.
             let _ = out.write_all(&bytes).and_then(|()| out.flush());
             queue = self.lock();
         }

@@ -1,22 +1,22 @@
-//! What systemd is told about the supervisor, see sd_notify(3).
+//! Notifications to systemd about the supervisor, see sd_notify(3).
 //!
-//! Nothing happens where systemd did not ask (`NOTIFY_SOCKET`). The variables stay in our own
-//! environment, which no tenant inherits: a tenant's environment is whole in its plan.
+//! Without `NOTIFY_SOCKET` in the environment these functions do nothing. The variables stay in the
+//! supervisor's own environment. No tenant inherits it: a tenant's plan has its whole environment.
 
 use std::io;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-/// Says that the supervisor answers.
+/// Sends `READY=1`: the supervisor answers requests.
 ///
 /// # Errors
-/// What sendmsg(2) on systemd's socket reports; the supervisor goes on all the same.
+/// What sendmsg(2) on systemd's socket reports. The supervisor can ignore it.
 pub fn ready() -> io::Result<()> {
     sd_notify::notify(&[NotifyState::Ready])
 }
 
-/// Says in one line how the supervisor is, as `systemctl status` shows it.
+/// Sends `STATUS=`: one line that `systemctl status` shows.
 ///
 /// # Errors
 /// See [`ready`].
@@ -24,7 +24,7 @@ pub fn status(text: &str) -> io::Result<()> {
     sd_notify::notify(&[NotifyState::Status(text)])
 }
 
-/// Says that the supervisor reads its manifest again; [`ready`] says that it has.
+/// Sends `RELOADING=1`: the supervisor reads its manifest again. [`ready`] ends the reload.
 ///
 /// # Errors
 /// See [`ready`].
@@ -33,7 +33,7 @@ pub fn reloading() -> io::Result<()> {
     sd_notify::notify(&[NotifyState::Reloading, now])
 }
 
-/// Says that the supervisor is about to end.
+/// Sends `STOPPING=1`: the supervisor is about to end.
 ///
 /// # Errors
 /// See [`ready`].
@@ -41,7 +41,7 @@ pub fn stopping() -> io::Result<()> {
     sd_notify::notify(&[NotifyState::Stopping])
 }
 
-/// Says that the supervisor is alive.
+/// Sends `WATCHDOG=1`: the supervisor is alive.
 ///
 /// # Errors
 /// See [`ready`].
@@ -49,8 +49,8 @@ pub fn watchdog() -> io::Result<()> {
     sd_notify::notify(&[NotifyState::Watchdog])
 }
 
-/// How often to say so: at half the time that systemd waits (sd_watchdog_enabled(3)). None where
-/// it does not ask, and then no timer is needed.
+/// How often to send [`watchdog`]: at half of systemd's limit (sd_watchdog_enabled(3)). None if
+/// the unit has no watchdog.
 #[must_use]
 pub fn watchdog_interval() -> Option<Duration> {
     sd_notify::watchdog_enabled()
@@ -65,9 +65,9 @@ mod tests {
 
     use super::*;
 
-    /// The variables must be there before any thread is, so that the test starts itself again.
+    /// The variables must be set before any thread exists, so the test runs itself in a child.
     #[test]
-    fn systemd_hears_all_of_it_where_it_asks() {
+    fn systemd_gets_each_notification() {
         if std::env::var_os("NOTIFY_SOCKET").is_some() {
             assert_eq!(watchdog_interval(), Some(Duration::from_secs(2)));
             for said in [ready(), status("3 of 4 up"), watchdog(), stopping()] {
@@ -81,10 +81,7 @@ mod tests {
         let path = place.path().join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
         let again = Command::new(std::env::current_exe().unwrap())
-            .args([
-                "--exact",
-                "notify::tests::systemd_hears_all_of_it_where_it_asks",
-            ])
+            .args(["--exact", "notify::tests::systemd_gets_each_notification"])
             .env("NOTIFY_SOCKET", &path)
             .env("WATCHDOG_USEC", "4000000")
             .output()

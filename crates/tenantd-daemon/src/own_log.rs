@@ -1,8 +1,8 @@
-//! Our own words: where tracing's events go.
+//! The supervisor's own log: where tracing's events go.
 //!
-//! To the journal where our standard error is the journal, with the fields `TENANTD_TENANT` and so
-//! on that the tenants' lines have too; else to standard error, by way of an [`NonblockingWriter`], because
-//! whoever reads it may stop reading.
+//! If standard error is the journal, they go to the journal, with the same fields (`TENANTD_TENANT`
+//! and so on) as the tenants' lines. Otherwise they go to standard error through a
+//! [`NonblockingWriter`], so that a reader which stops reading does not block the loop.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
@@ -17,17 +17,17 @@ use crate::nonblocking_writer::NonblockingWriter;
 use tenantd_api::wire::LogPlace;
 use tenantd_core::name::AppName;
 
-/// The variable that says what is told, in the words of tracing-subscriber's `EnvFilter`.
+/// The environment variable with the log filter, in the syntax of tracing-subscriber's `EnvFilter`.
 pub const FILTER: &str = "TENANTD_LOG";
 
-/// How long the last words may take.
+/// How long writing the last lines may take.
 const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 
-/// Why nothing can be told.
+/// Why logging cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// [`FILTER`] holds no filter.
-    #[error("{FILTER} holds no filter")]
+    /// [`FILTER`] has invalid syntax.
+    #[error("{FILTER} is not a valid filter")]
     Filter(#[source] ParseError),
     /// The journal's socket cannot be used.
     #[error("cannot reach the journal")]
@@ -35,18 +35,18 @@ pub enum LogError {
     /// The thread that writes cannot be started.
     #[error("cannot start the thread that writes to standard error")]
     Thread(#[source] io::Error),
-    /// It has been called before.
-    #[error("events are told already")]
+    /// [`init`] was called before.
+    #[error("logging is already set up")]
     Twice(#[source] TryInitError),
 }
 
-/// Sees to it, when it is dropped, that the last words are written. Kept until the very end.
+/// Writes the last log lines when it is dropped. Keep it until the process ends.
 #[derive(Debug, Default)]
-#[must_use = "the last words are lost without it"]
+#[must_use = "the last log lines are lost without it"]
 pub struct LogGuard(Option<NonblockingWriter>);
 
 impl LogGuard {
-    /// Waits a moment until all that was said so far is written.
+    /// Waits until all lines logged so far are written, at most [`FLUSH_LIMIT`].
     pub(super) fn flush(&self) {
         if let Some(out) = &self.0 {
             out.flush(FLUSH_LIMIT);
@@ -60,8 +60,8 @@ impl Drop for LogGuard {
     }
 }
 
-/// Begins to tell events: those of level info and above, with `verbose` those of level debug too,
-/// or what [`FILTER`] says.
+/// Sets up logging: events of level info and above, with `verbose` those of level debug too. The
+/// variable [`FILTER`] overrides both.
 ///
 /// # Errors
 /// See [`LogError`].
@@ -104,7 +104,7 @@ fn filter(asked: Option<&str>, verbose: bool) -> Result<EnvFilter, LogError> {
         .map_err(LogError::Filter)
 }
 
-/// A writer of events; each event is one write.
+/// A writer for events. Each event is one write.
 struct LogWriter(NonblockingWriter);
 
 impl<'a> MakeWriter<'a> for LogWriter {
@@ -136,6 +136,6 @@ mod tests {
         assert_eq!(filter(None, true).unwrap().to_string(), "tenantd=debug");
         assert_eq!(filter(Some("warn"), true).unwrap().to_string(), "warn");
         let error = filter(Some("tenantd=loud"), false).unwrap_err();
-        assert_eq!(error.to_string(), "TENANTD_LOG holds no filter");
+        assert_eq!(error.to_string(), "TENANTD_LOG is not a valid filter");
     }
 }

@@ -1,9 +1,10 @@
-//! Readiness: finds out when the program of a launch is ready, as its tenant's policy says: its port
-//! answers, or the program says so itself. The supervisor decides what follows from it.
+//! Readiness: finds out when the program of a launch is ready. According to the tenant's policy
+//! that is when its port accepts connections, or when the program sends `READY=1`. The supervisor
+//! decides what follows.
 //!
-//! A tenant is watched from the moment at which its program is known to run until it is ready or is
-//! to end. A quick program may say that it is ready before its start is known: that counts for the
-//! launch that is being started, and for no other.
+//! A tenant is watched from the transition to `up` until it is ready or stops being up. A quick
+//! program may send `READY=1` before the loop knows that it was executed. Such a notice counts for
+//! the launch that is in progress.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -23,27 +24,27 @@ use crate::input::Input;
 use crate::ready;
 use crate::ready::notice::{Notice, Notify};
 
-/// Who is watched, and what was heard.
+/// The watched launches, and the signs that have arrived.
 pub(super) struct Readiness {
     notices: Notify,
-    /// What waits for a port to answer.
+    /// The tasks that wait for a port.
     watches: BTreeMap<TenantName, Watch>,
     answering: mpsc::UnboundedSender<LaunchId>,
     answered: mpsc::UnboundedReceiver<LaunchId>,
-    /// Whose program has spoken before it was known to run.
+    /// Tenants whose program sent `READY=1` while they were launching.
     early: BTreeSet<TenantName>,
     ready: VecDeque<LaunchId>,
 }
 
 /// A sign that a program may be ready.
 pub(super) enum Sign {
-    /// The port of this launch answers.
+    /// The port of this launch accepts connections.
     Answers(LaunchId),
-    /// Some process said something.
+    /// A process sent a notice.
     Notice(Notice),
 }
 
-/// A task that ends with this.
+/// A task that is aborted when this is dropped.
 struct Watch(AbortHandle);
 
 impl Drop for Watch {
@@ -53,7 +54,7 @@ impl Drop for Watch {
 }
 
 impl Readiness {
-    /// Of programs that speak to this socket.
+    /// Readiness with this socket for notices.
     pub(super) fn new(notices: Notify) -> Self {
         let (answering, answered) = mpsc::unbounded_channel();
         Self {
@@ -66,7 +67,7 @@ impl Readiness {
         }
     }
 
-    /// The next sign. Nothing is lost when it is cancelled.
+    /// The next sign. Cancelling this loses nothing.
     ///
     /// # Errors
     /// See [`Notify::next`].
@@ -77,7 +78,7 @@ impl Readiness {
         }
     }
 
-    /// Takes a sign for what it means.
+    /// Handles a sign.
     pub(super) fn on_sign(&mut self, sign: Sign, inventory: &Inventory, supervisor: &Supervisor) {
         match sign {
             Sign::Answers(launch) => self.ready.push_back(launch),
@@ -85,15 +86,17 @@ impl Readiness {
         }
     }
 
-    /// A program said something about itself. Only a tenant that is to say when it is ready is
-    /// listened to.
+    /// Handles a notice. `READY=1` counts only for a tenant whose policy is to wait for it.
     fn on_notice(&mut self, notice: &Notice, inventory: &Inventory, supervisor: &Supervisor) {
         let Some(tenant) = inventory.tenant_of_netns(notice.netns_inode) else {
-            tracing::debug!(pid = notice.pid, "a notice from a stranger is ignored");
+            tracing::debug!(
+                pid = notice.pid,
+                "ignoring a notice from a process of no tenant"
+            );
             return;
         };
         if let Some(status) = &notice.status {
-            tracing::debug!(%tenant, "its program says: {status}");
+            tracing::debug!(%tenant, "status of its program: {status}");
         }
         let asked = |plan: &TenantPlan| matches!(plan.policy.ready, Policy::Notify);
         if !(notice.ready && inventory.plan(tenant).is_some_and(|plan| asked(plan))) {
@@ -104,8 +107,8 @@ impl Readiness {
         };
         match view.state {
             StateWord::Up => self.ready.extend(view.launch),
-            // A quick program speaks before the report of its start is read, or even before that
-            // of its birth.
+            // A quick program sends it before the loop reads that the program was executed, or even
+            // that its process exists.
             StateWord::Launching => {
                 self.early.insert(tenant.clone());
             }
@@ -119,7 +122,7 @@ impl Readiness {
         }
     }
 
-    /// A tenant changed its state: it is watched from now on, or no longer.
+    /// Starts to watch a tenant that is up now, and stops to watch any other.
     pub(super) fn on_transition(
         &mut self,
         transition: &Transition,
@@ -142,23 +145,23 @@ impl Readiness {
                 self.watches.insert(tenant.clone(), watch);
             }
             Policy::Notify if ready_early => self.ready.push_back(launch),
-            // The supervisor counts by itself, or a notice will come.
+            // The supervisor measures the time itself, or a notice will arrive.
             Policy::Started | Policy::Lived(_) | Policy::Notify => {}
         }
     }
 
-    /// Watches for the moment at which a launch's port accepts.
+    /// Waits until a launch's port accepts connections.
     fn watch(&self, address: SocketAddr, launch: LaunchId) -> Watch {
         let answering = self.answering.clone();
         let watch = spawn_local(async move {
             ready::tcp(address).await;
-            // The loop stops listening only when it ends, and then nothing is news.
+            // The loop closes the channel only when it ends.
             let _ended = answering.send(launch);
         });
         Watch(watch.abort_handle())
     }
 
-    /// What is to be applied next.
+    /// The next input for the loop.
     pub(super) fn poll(&mut self) -> Option<Input> {
         let launch = self.ready.pop_front()?;
         Some(Input::Event(Event::Ready { launch }))

@@ -1,4 +1,5 @@
-//! When a tenant is ready: its port answers, or its program says so.
+//! The two ways to find out that a program is ready: its port accepts connections, or it sends a
+//! notice.
 
 pub mod notice;
 
@@ -12,26 +13,26 @@ use tokio::net::TcpStream;
 /// The pause after the first refusal. Most programs listen within a few milliseconds.
 const PAUSE_FIRST: Duration = Duration::from_millis(2);
 
-/// The longest pause, so that a program that takes minutes is asked five times a second.
+/// The longest pause between two attempts.
 const PAUSE_MAX: Duration = Duration::from_millis(200);
 
-/// How long one attempt may take: the kernel itself would try for two minutes (tcp(7),
-/// `tcp_syn_retries`), although the program may listen the next moment.
+/// How long one attempt may take. The kernel itself would try for two minutes (tcp(7),
+/// `tcp_syn_retries`), although the program may listen much earlier.
 const ATTEMPT_MAX: Duration = Duration::from_secs(1);
 
 /// How long, and how much, the program may still send before its connection is closed.
-const FAREWELL_MAX: Duration = Duration::from_secs(1);
+const CLOSE_MAX: Duration = Duration::from_secs(1);
 
-/// Waits until something listens at the address, as seen from the host. Has no limit of its own,
-/// and nothing is left when it is cancelled.
+/// Waits until something accepts connections at the address, as seen from the host. Has no time
+/// limit, and can be cancelled at any time.
 pub async fn tcp(address: SocketAddr) {
     let mut pause = PAUSE_FIRST;
     loop {
         let attempt = TcpStream::connect(address);
         if let Ok(Ok(stream)) = tokio::time::timeout(ATTEMPT_MAX, attempt).await {
             tokio::spawn(async move {
-                // Whether the program sees us off is its own affair.
-                let _ = tokio::time::timeout(FAREWELL_MAX, part(stream)).await;
+                // How the program ends this connection does not matter.
+                let _ = tokio::time::timeout(CLOSE_MAX, close(stream)).await;
             });
             return;
         }
@@ -40,10 +41,10 @@ pub async fn tcp(address: SocketAddr) {
     }
 }
 
-/// Ends a connection in order: says that nothing will come, and reads what the program says first
-/// (a mail server's banner), because closing with bytes unread sends RST (RFC 2525, section 2.17),
+/// Closes a connection cleanly: shuts down the sending side, and reads what the program sends (such
+/// as a mail server's banner). Closing with unread bytes would send RST (RFC 2525, section 2.17),
 /// which some programs log as an attack.
-async fn part(mut stream: TcpStream) -> io::Result<()> {
+async fn close(mut stream: TcpStream) -> io::Result<()> {
     stream.shutdown().await?;
     let mut scrap = [0; 512];
     while stream.read(&mut scrap).await? > 0 {}

@@ -1,9 +1,9 @@
-//! Recovery: finds out, before anything is started, what an earlier supervisor left on the host.
+//! Recovery: finds out what an earlier supervisor left on the host, before the loop starts.
 //!
-//! Tenants that are no longer in the plan are ended, and what belongs to none of its tenants is taken
-//! away. For each tenant in the plan, its record (or, where there is none, what the kernel shows)
-//! says what is provisioned and which launch lives. The supervisor is told, and goes on from there.
-//! Recovery is over when the loop begins.
+//! First it ends the orphans, the tenants that are not in the plan any more, and removes residue.
+//! Then it finds out for each tenant in the plan which resources it has and which launch of it
+//! runs: from its record, or without a record from what the kernel shows. The supervisor gets the
+//! result and continues from there. Recovery ends when the loop begins.
 
 pub(crate) mod orphans;
 pub(crate) mod survivors;
@@ -33,10 +33,10 @@ use crate::state_file::record::Record;
 use crate::state_file::slots::{Previous, Slot};
 use crate::wants::Wants;
 
-/// What an earlier supervisor left, as long as that is looked at.
+/// The recovery of one application.
 pub(super) struct Recovery {
     pub(super) host: Rc<Host>,
-    /// What was handed down to this supervisor, until all tenants are planned.
+    /// The inherited descriptors that no tenant has claimed yet.
     pub(super) inherited: RefCell<Inherited>,
 }
 
@@ -44,13 +44,13 @@ type Known = Vec<(Arc<TenantPlan>, Option<Record>)>;
 type Findings = Vec<(Arc<TenantPlan>, Option<Survivor>)>;
 
 impl Recovery {
-    /// On a host, with what was handed down.
+    /// A recovery on this host, with these inherited descriptors.
     pub(super) fn new(host: Rc<Host>, inherited: Inherited) -> Self {
         let inherited = RefCell::new(inherited);
         Self { host, inherited }
     }
 
-    /// Ends and takes away what belongs to no tenant of the plan, before anything is started.
+    /// Ends orphans and removes residue: everything that belongs to no tenant of the plan.
     pub(super) async fn remove_unplanned(&self, plan: &Plan, previous: &Previous) {
         let names = plan.tenants.iter().map(|tenant| tenant.name.clone());
         let planned: BTreeSet<TenantName> = names.collect();
@@ -60,8 +60,9 @@ impl Recovery {
         crash::point("begin: residue removed", "");
     }
 
-    /// What the supervisor is to be told of these tenants, with what an earlier one left of each. It
-    /// goes on with that, and starts what else is wanted up.
+    /// Recovers these tenants. Returns the inputs that plan each of them, with what an earlier
+    /// supervisor left of it. From these the supervisor continues, and starts the other tenants
+    /// that are wanted up.
     pub(super) async fn recover(
         &self,
         plans: Vec<Arc<TenantPlan>>,
@@ -85,7 +86,7 @@ impl Recovery {
         }
         let found = self.found(known, wants).await;
         for (slot, record) in records.into_values() {
-            // What it has spent of the budget is spent.
+            // Its failures still count towards the budget of restarts.
             let checkpoint = std::iter::once(&record.checkpoint);
             supervisor.resume(LaunchId(0), checkpoint);
             file.erase(&record.tenant, slot);
@@ -106,7 +107,7 @@ impl Recovery {
         inputs
     }
 
-    /// What the host has of each tenant, by its record or by what proves it.
+    /// What the host has of each tenant, by its record or without one.
     async fn found(&self, known: Known, wants: &Wants) -> Findings {
         let records = known.iter().filter_map(|(_, record)| record.as_ref());
         let launches = records.filter_map(|record| record.checkpoint.launch());
@@ -130,7 +131,7 @@ impl Recovery {
     }
 }
 
-/// What a tenant holds and is about to let go of.
+/// What a tenant holds and releases soon, because it is reprovisioned.
 fn moves(survivor: Option<&Survivor>) -> Option<&Holding> {
     let survivor = survivor?;
     let has_resources = survivor.found.resources != Resources::None;
@@ -138,7 +139,7 @@ fn moves(survivor: Option<&Survivor>) -> Option<&Holding> {
     survivor.made.as_ref().filter(|_| moves)?.holds.as_ref()
 }
 
-/// The tenants that take what others hold, and those others.
+/// The tenants that need what others still hold, with those others.
 fn awaited(found: &[(Arc<TenantPlan>, Option<Survivor>)]) -> Vec<(TenantName, Vec<TenantName>)> {
     let provisioned = found.iter().filter_map(|(plan, survivor)| {
         let holds = moves(survivor.as_ref())?;

@@ -1,10 +1,10 @@
-//! The reload: reads the manifest again, tells what is different from what was planned last, and
-//! has it done.
+//! Reloads: reads the manifest again, compares it with the present plan, and returns the changes to
+//! the loop, which applies them.
 //!
-//! Reading may hang on a disk or on the host's user database, so a thread does it, one reading at a
-//! time. Whoever asks meanwhile is answered by the next one, since the manifest may have been
-//! edited after the reading under way had begun. Nothing is half-applied: a manifest with any
-//! problem changes nothing.
+//! Reading may hang on a disk or on the host's user database, so another thread does it, one
+//! reading at a time. A request that comes meanwhile waits for the next reading, because the
+//! manifest may have been edited after the present reading began. A manifest with a problem changes
+//! nothing.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -30,43 +30,43 @@ use crate::manifest::{ManifestFile, Unfit};
 use crate::notify;
 use crate::requests::queue::NoReload;
 
-/// What is wanted of a reading.
+/// A request for a reading of the manifest.
 pub(super) enum ReloadRequest {
-    /// The changes, applied.
+    /// Apply the changes and return them.
     Apply(oneshot::Sender<Result<Changes, NoReload>>),
-    /// The changes, to be looked at.
+    /// Return the changes.
     Show(oneshot::Sender<Result<Changes, NoReload>>),
-    /// The changes, applied, and told in the log.
+    /// Apply the changes and log them.
     Signal,
 }
 
-/// A reading that has ended, and for whom it was.
+/// A reading that has ended, with its requests.
 pub(super) struct Reread {
     requests: Vec<ReloadRequest>,
     read: Result<Plan, Unfit>,
 }
 
-/// What is still to be done of a reload.
+/// A remaining step of a reload.
 enum Todo {
-    /// This is to be applied.
+    /// Apply this input.
     Apply(Input),
-    /// That of this tenant has been.
+    /// The change of this tenant has been applied.
     Changed(TenantName),
-    /// All has been: these are answered.
+    /// All changes have been applied: answer these requests.
     Answer(Vec<(ReloadRequest, Result<Changes, NoReload>)>),
 }
 
-/// All that reloading needs to know.
+/// The manifest, the requests for readings, and the remaining steps of a reload.
 pub(super) struct Reloads {
     manifest: ManifestFile,
-    /// What all tenants share, which no reload changes.
+    /// The network that all tenants share. No reload changes it.
     network: NetworkPlan,
     reading: bool,
     waiting: Vec<ReloadRequest>,
     reread: mpsc::UnboundedSender<Reread>,
     rereads: mpsc::UnboundedReceiver<Reread>,
     todo: VecDeque<Todo>,
-    /// Which tenant stands where in the manifest, once that is not the order of planning any more.
+    /// The position of each tenant in the manifest; empty before the first reload.
     order: BTreeMap<TenantName, usize>,
 }
 
@@ -85,7 +85,7 @@ impl Reloads {
         }
     }
 
-    /// Which manifest it is that is read.
+    /// The manifest.
     pub(super) fn manifest(&self) -> &ManifestFile {
         &self.manifest
     }
@@ -94,17 +94,17 @@ impl Reloads {
     pub(super) async fn next(&mut self) -> Reread {
         match self.rereads.recv().await {
             Some(reread) => reread,
-            // We hold a sender ourselves.
+            // Cannot happen: this object holds a sender.
             None => std::future::pending().await,
         }
     }
 
-    /// Keeps the order of the manifest, which is not that of planning.
+    /// Stores the order of the tenants in the manifest.
     fn keep_order<'a>(&mut self, tenants: impl Iterator<Item = &'a TenantName>) {
         self.order = tenants.cloned().zip(0..).collect();
     }
 
-    /// Where a tenant stands in the manifest; those that left it come last.
+    /// The position of a tenant in the manifest. Tenants that were removed come last.
     pub(super) fn place(&self, tenant: &TenantName) -> Option<usize> {
         if self.order.is_empty() {
             return None;
@@ -119,7 +119,7 @@ impl Reloads {
         spawn_local(async move {
             let read = match spawn_blocking(move || manifest.plan()).await {
                 Ok(read) => read,
-                // It is never cancelled, so it panicked: a mistake of ours, to be seen as one.
+                // It is never cancelled, so it panicked: a defect, which must not be hidden.
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
             };
             let _ended = reread.send(Reread { requests, read });
@@ -130,14 +130,14 @@ impl Reloads {
 impl ReloadRequest {
     fn answer(self, answer: Result<Changes, NoReload>) {
         match self {
-            // Whoever asked may be gone.
+            // The client may have disconnected.
             ReloadRequest::Apply(reply) | ReloadRequest::Show(reply) => drop(reply.send(answer)),
             ReloadRequest::Signal => log_answer(&answer),
         }
     }
 }
 
-/// Says what a signal brought about.
+/// Logs the result of a reload by a signal.
 fn log_answer(answer: &Result<Changes, NoReload>) {
     match answer {
         Ok(changes) => {
@@ -151,7 +151,7 @@ fn log_answer(answer: &Result<Changes, NoReload>) {
             }
         }
         Err(refused) => {
-            tracing::error!("not reloaded, nothing was changed");
+            tracing::error!("reload refused, nothing was changed");
             for line in refused.to_string().lines().filter(|line| !line.is_empty()) {
                 tracing::error!("{line}");
             }
@@ -164,20 +164,20 @@ fn is_refused(view: &View) -> bool {
     matches!(view.unapplied, Some(Unapplied::Refused(_)))
 }
 
-/// What a plan is compared with.
+/// The present state, with which a new plan is compared.
 #[derive(Clone, Copy)]
 pub(super) struct Present<'a> {
     /// The application.
     pub(super) app: &'a AppName,
-    /// What exists.
+    /// The inventory, with the present plans.
     pub(super) inventory: &'a Inventory,
-    /// What became of all tenants.
+    /// The state of all tenants.
     pub(super) supervisor: &'a Supervisor,
 }
 
 impl Reloads {
-    /// Notes a request, and reads the manifest as soon as no earlier reading is under way; unless the
-    /// supervisor is about to end.
+    /// Queues a request, and reads the manifest once no other reading is running. Refuses the
+    /// request if the supervisor is about to end.
     pub(super) fn want(&mut self, request: ReloadRequest, serving: bool) {
         if !serving {
             return request.answer(Err(NoReload::Closed));
@@ -190,13 +190,12 @@ impl Reloads {
 
     fn begin_reading(&mut self) {
         if let Err(error) = notify::reloading() {
-            tracing::warn!(%error, "cannot tell the service manager that we reload");
+            tracing::warn!(%error, "cannot notify the service manager (RELOADING=1)");
         }
         self.read();
     }
 
-    /// A reading has ended. What is different is to be applied next, unless the supervisor is about
-    /// to end.
+    /// A reading has ended: queues its changes, unless the supervisor is about to end.
     pub(super) fn on_read(&mut self, reread: Reread, present: Present<'_>, serving: bool) {
         let Reread { requests, read } = reread;
         let (show, apply): (Vec<ReloadRequest>, Vec<ReloadRequest>) = requests
@@ -226,7 +225,7 @@ impl Reloads {
         self.todo.push_back(Todo::Answer(answers));
     }
 
-    /// What is to be applied next.
+    /// The next input for the loop.
     pub(super) fn poll(&mut self) -> Option<Input> {
         loop {
             match self.todo.pop_front()? {
@@ -247,7 +246,7 @@ impl Reloads {
             request.answer(answer);
         }
         if let Err(error) = notify::ready() {
-            tracing::warn!(%error, "cannot tell the service manager that all is reloaded");
+            tracing::warn!(%error, "cannot notify the service manager (READY=1)");
         }
         self.reading = false;
         if !self.waiting.is_empty() {
@@ -255,7 +254,7 @@ impl Reloads {
         }
     }
 
-    /// What has to happen for this plan to hold.
+    /// The changes from the present plan to this one.
     fn changes(&self, new: &Plan, present: Present<'_>) -> Changes {
         let Present {
             app,
@@ -290,7 +289,7 @@ impl Reloads {
         let plans = new.tenants.into_iter().map(Arc::new);
         let plans: BTreeMap<TenantName, Arc<TenantPlan>> =
             plans.map(|plan| (plan.name.clone(), plan)).collect();
-        // What stands counts, not what was planned last: it may not have been let go of yet.
+        // The present resources count, not the newest plan: they may not be released yet.
         let holders = Holders::new(inventory.current_plans());
         let takers = changes.tenants.iter().filter(|change| match change.change {
             Change::Add | Change::Reprovision => true,
@@ -326,7 +325,7 @@ impl Reloads {
         let change = match (*change, plan.map(Arc::clone)) {
             (Change::Remove, _) | (_, None) => PlanChange::Removed(tenant.clone()),
             (Change::Add, Some(plan)) if !known => PlanChange::New(plan, None),
-            // It was on its way out.
+            // It was removed before, and is not released yet.
             (Change::Add, Some(plan)) => PlanChange::Back(plan),
             (Change::Reprovision, Some(plan)) => changed(plan, Effect::Reprovision),
             (Change::Relaunch, Some(plan)) => changed(plan, Effect::Relaunch),
@@ -338,7 +337,7 @@ impl Reloads {
         };
         self.todo.push_back(Todo::Apply(Input::Plan(change)));
         if !is_decided {
-            // A live change too is known to the next supervisor by what is written down.
+            // The record tells the next supervisor about a live change too.
             self.todo
                 .push_back(Todo::Apply(Input::Record(tenant.clone())));
             self.todo.push_back(Todo::Changed(tenant.clone()));

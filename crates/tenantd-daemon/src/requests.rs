@@ -1,8 +1,8 @@
-//! Requests: takes each request from the control socket and has it answered: at once, when the
-//! supervisor has decided, or when the tenants that it waits for have come so far.
+//! Requests: receives the requests of the control socket and answers them, at once or after the
+//! supervisor has decided.
 //!
-//! A request for another owner is handed to that owner together with the channel for its answer. An
-//! answer that needs the disk is worked out by a task, so that the loop is not kept.
+//! A request that concerns another owner is passed to that owner, together with the channel for its
+//! answer. A task prepares an answer that needs the disk, so that the loop does not wait.
 
 pub(crate) mod answer;
 pub mod control;
@@ -36,7 +36,7 @@ use crate::wants::Wants;
 pub(super) struct Requests {
     incoming: mpsc::Receiver<Request>,
     control: Served,
-    /// The control socket's way to the loop.
+    /// The sending side of the request queue, for the control socket.
     queue: RequestQueue,
     acts: VecDeque<Act>,
 }
@@ -53,7 +53,7 @@ pub(super) struct Owners<'a> {
 
 type Replies = oneshot::Sender<Result<Vec<TenantAnswer>, Unknown>>;
 
-/// A verb for several tenants, which the supervisor is asked about one after the other.
+/// A verb for several tenants. The supervisor handles it for one tenant after the other.
 struct Act {
     verb: Verb,
     permanent: bool,
@@ -74,8 +74,8 @@ impl Requests {
         }
     }
 
-    /// The next request; none once the control socket is closed and all requests are answered.
-    /// Nothing is lost when it is cancelled.
+    /// The next request; None once the control socket is closed and all requests are answered.
+    /// Cancelling this loses nothing.
     pub(super) async fn next(&mut self) -> Option<Request> {
         tokio::select! {
             Some(request) = self.incoming.recv() => Some(request),
@@ -83,7 +83,7 @@ impl Requests {
         }
     }
 
-    /// Answers one request, hands it on, or notes it for when its answer is known.
+    /// Answers a request, passes it to another owner, or queues it for the supervisor.
     pub(super) fn on_request(&mut self, request: Request, owners: Owners<'_>) {
         let Owners {
             supervisor,
@@ -100,7 +100,7 @@ impl Requests {
             wants,
         };
         let serving = handover.is_serving();
-        // Whoever asked may be gone; then the answer is dropped.
+        // If the client has disconnected, the answer is dropped.
         match request {
             Request::Names {
                 tenants: names,
@@ -114,7 +114,7 @@ impl Requests {
                 let names = subscriptions.part_of(watch, names);
                 drop(reply.send(tenants.part(&names)));
             }
-            // The next supervisor is asked.
+            // The client connects to the next supervisor.
             Request::Watch { .. } if handover.exit().is_some() => {}
             Request::Watch {
                 tenants: names,
@@ -148,7 +148,7 @@ impl Requests {
         }
     }
 
-    /// Has the supervisor asked this about each of these tenants.
+    /// Queues a verb for these tenants.
     fn act(&mut self, verb: Verb, tenants: Vec<TenantName>, permanent: bool, reply: Replies) {
         if tenants.is_empty() {
             return drop(reply.send(Ok(Vec::new())));
@@ -162,7 +162,7 @@ impl Requests {
         });
     }
 
-    /// What is to be applied next.
+    /// The next input for the loop.
     pub(super) fn poll(&mut self) -> Option<Input> {
         let act = self.acts.front()?;
         let request = TenantRequest {
@@ -172,7 +172,7 @@ impl Requests {
         Some(Input::TenantRequest(request))
     }
 
-    /// The supervisor has answered the request that was polled last.
+    /// The supervisor has answered the input that [`Requests::poll`] returned last.
     pub(super) fn on_answer(&mut self, answer: Answer, inventory: &Inventory, wants: &mut Wants) {
         let Some(mut act) = self.acts.pop_front() else {
             return;
@@ -189,12 +189,12 @@ impl Requests {
         }
     }
 
-    /// Accepts no connection from now on, and answers the requests that have come.
+    /// Accepts no new connection, and answers the requests that have arrived.
     pub(super) fn close(&mut self) {
         self.control.close();
     }
 
-    /// Accepts connections again, those first that came meanwhile.
+    /// Accepts connections again, first those that were made meanwhile.
     pub(super) fn reopen(&mut self) {
         self.control.reopen(self.queue.clone());
         crash::point("upgrade: socket reopened", "");
@@ -205,14 +205,14 @@ impl Requests {
         self.control.listener()
     }
 
-    /// Ends the service: clients that wait are told so before the socket is removed.
+    /// Ends the service: waiting clients get an error before the socket is removed.
     pub(super) async fn end(self) {
         drop((self.acts, self.incoming));
         self.control.end().await;
     }
 }
 
-/// Takes on a client that watches these tenants, or all if none is named.
+/// Subscribes a client to these tenants, or to all if none is named.
 fn watch(
     names: &[TenantName],
     pid: Option<i32>,

@@ -1,10 +1,10 @@
-//! The signals that the supervisor listens to, turned into words for the loop.
+//! The signals that the supervisor handles.
 //!
-//! They are blocked in all threads and read from a descriptor, see signalfd(2): what has come and
-//! was not read is still there for the program that is executed in place of this one.
+//! They are blocked in all threads and read from a descriptor, see signalfd(2). A signal that is
+//! pending during an upgrade stays pending for the next program.
 //!
-//! SIGPIPE is ignored by Rust's runtime from the start; the launch gives it back to the programs,
-//! and blocks none of these for them.
+//! Rust's runtime ignores SIGPIPE from the start. The launch resets SIGPIPE and unblocks all
+//! signals for the tenants' programs.
 
 use std::io;
 
@@ -13,12 +13,12 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// What a signal asks for.
+/// The meaning of a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
-    /// End: SIGTERM, or the first SIGINT.
+    /// Stop all tenants and end: SIGTERM, or the first SIGINT.
     Stop,
-    /// End without waiting for anybody: SIGINT once more.
+    /// Kill all remaining processes and end: a further SIGINT.
     Hurry,
     /// Read the manifest again: SIGHUP.
     Reload,
@@ -33,24 +33,24 @@ const OURS: [Number; 4] = [
     Number::SIGUSR2,
 ];
 
-/// The signals as they come.
+/// The source of signals.
 pub struct Signals {
     coming: AsyncFd<SignalFd>,
     interrupted: bool,
 }
 
-/// Holds the signals back until they are listened to. Threads have it from the one that makes
-/// them: to be called before the first is made, since a thread that does not would take a signal,
-/// and end the process.
+/// Blocks the signals in this thread and in all threads that it creates from now on. Call it before
+/// the first thread is created: a thread in which a signal is not blocked would receive it, and the
+/// signal would kill the process.
 ///
 /// # Errors
-/// Those of pthread_sigmask(3).
+/// What pthread_sigmask(3) reports.
 pub fn block() -> io::Result<()> {
     Ok(ours().thread_block()?)
 }
 
 impl Signals {
-    /// Begins to listen; those that were held back come first.
+    /// Begins to read signals. Pending signals come first.
     ///
     /// # Errors
     /// What pthread_sigmask(3), signalfd(2) or epoll_ctl(2) reports.
@@ -73,8 +73,8 @@ impl Signals {
         })
     }
 
-    /// The next signal. Nothing is lost when it is cancelled; several of a kind may come as one
-    /// (signal(7)).
+    /// The next signal. Cancelling this loses no signal. Several signals of one kind may be
+    /// reported as one (signal(7)).
     ///
     /// # Errors
     /// What read(2) reports.
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_read_is_there_for_whoever_listens_next() {
+    fn a_signal_that_was_not_read_stays_pending() {
         let mut builder = tokio::runtime::Builder::new_current_thread();
         builder.enable_io().build().unwrap().block_on(async {
             block().unwrap();

@@ -1,9 +1,9 @@
-//! The start and the end of the daemon: what comes before the loop, and what comes after it.
+//! The start and the end of the daemon: what happens before the loop and after it.
 //!
-//! Before the loop, everything that it needs is opened, and recovery finds out what an earlier
-//! supervisor left. A start that fails leaves nothing behind, unless an earlier supervisor left
-//! something: the next one goes on from that. After the loop, everything that the tenants shared is
-//! taken away, or all of it is left as it is for the next supervisor.
+//! Before the loop, the daemon opens everything that the loop needs, and recovery finds out what an
+//! earlier supervisor left. A failed start removes what it made. But if an earlier supervisor left
+//! a state file with records, a failed start leaves everything for the next one. After a stop, the
+//! daemon removes everything that the tenants shared. After a detachment it removes nothing.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -50,59 +50,58 @@ use crate::transitions::Transitions;
 use crate::unit::Unit;
 use crate::wants::Wants;
 
-/// Threads that may be blocked by a filesystem at the same time. A launch keeps one for about a
-/// millisecond; a filesystem that hangs keeps one per tenant on it, and the others go on.
+/// How many threads a filesystem may block at the same time. A launch needs one for about a
+/// millisecond. A filesystem that hangs blocks one thread per tenant on it.
 const BLOCKING_MAX: usize = 4;
 
-/// What a supervisor begins with, beside its plan.
+/// What a supervisor starts with, beside its plan.
 pub struct Start {
-    /// The file that the plan was read from, and that a reload reads again.
+    /// The manifest of the plan, which a reload reads again.
     pub manifest: ManifestFile,
     /// Where the tenants' output goes.
     pub logs_go_to: LogPlace,
-    /// Sees to it that our own words are written.
+    /// Writes the supervisor's last log lines.
     pub log_guard: LogGuard,
-    /// What was handed down.
+    /// The inherited descriptors.
     pub inherited: Inherited,
-    /// The limit on descriptors that this process was started with: the tenants'.
+    /// The limit on descriptors that this process was started with. The tenants get it.
     pub descriptors: Rlimit,
 }
 
-/// Runs an application until it is told to stop, and leaves nothing behind. The manifest is the
-/// one that the plan was read from, and is read again by a reload.
+/// Runs an application until it is stopped or detached.
 ///
 /// # Errors
-/// When the supervisor cannot begin (then nothing was started), or cannot take away everything at
-/// its end.
+/// If the supervisor cannot start (then it has started no tenant), or cannot remove everything
+/// after a stop.
 pub fn run(plan: Plan, start: Start) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_MAX)
         .build()
-        .context("cannot start the loop")?;
+        .context("cannot start the event loop")?;
     let ended = LocalSet::new().block_on(&runtime, supervise(plan, start));
-    // Only a filesystem that hangs can still keep a blocking thread, and it is not waited for.
+    // Only a filesystem that hangs can still block a thread. It is not waited for.
     runtime.shutdown_background();
     ended
 }
 
 async fn supervise(plan: Plan, mut start: Start) -> anyhow::Result<()> {
-    // First of all, so that no signal from now on ends us halfway.
-    let signals = Signals::new().context("cannot listen to signals")?;
+    // First of all, so that no signal ends the process in the middle of the start.
+    let signals = Signals::new().context("cannot read signals")?;
     let runtime = Runtime::take(&plan.app, &mut start.inherited)?;
     crash::point("begin: folder taken", "");
-    // Before anything is touched: it may be of a later form than this supervisor knows.
+    // Before any change: the file may have a newer version than this supervisor knows.
     let state_file = SlotFile::open(&plan.app)?;
     let begun_before = state_file.1.has_any();
     crash::point("begin: state file opened", "");
     let mut daemon = match open(plan, state_file, start, signals).await {
         Ok(opened) => opened,
-        // The next one goes on from what the last one wrote down.
+        // The next supervisor continues from the records of the earlier one.
         Err(error) if begun_before => return Err(error),
         Err(error) => return Err(also(error, runtime.remove().err())),
     };
     rollback::close();
-    daemon.handover.say_upgraded();
+    daemon.handover.log_upgraded();
     daemon.unit.ready();
     crash::point("begin: ready", "");
     if let Some(Exit::Detach | Exit::Upgrade) = daemon.run(&runtime).await {
@@ -115,10 +114,10 @@ async fn supervise(plan: Plan, mut start: Start) -> anyhow::Result<()> {
         return Ok(());
     }
     let left: Vec<String> = left.iter().map(|error| format!("{error:#}")).collect();
-    bail!("something is left on the host: {}", left.join("; "))
+    bail!("resources are left on the host: {}", left.join("; "))
 }
 
-/// Opens everything that the loop needs. What cannot go on leaves nothing behind.
+/// Opens everything that the loop needs, and recovers what an earlier supervisor left.
 async fn open(
     plan: Plan,
     (file, previous): (SlotFile, Previous),
@@ -133,7 +132,7 @@ async fn open(
         descriptors,
     } = start;
     let app = &plan.app;
-    let upgrade = Upgrade::new(inherited.header.take()).context("cannot tell where our file is")?;
+    let upgrade = Upgrade::new(inherited.header.take()).context("cannot find this program")?;
     let notices = Notify::bind(app).context("cannot make the notify socket")?;
     let control = Listener::inherit(app, &mut inherited)?;
     crash::point("begin: sockets bound", "");
@@ -185,15 +184,15 @@ async fn open(
     Ok(daemon)
 }
 
-/// What went wrong first, and what else could not be tidied up after it.
+/// The first error, with the error of cleaning up after it, if there is one.
 fn also(first: anyhow::Error, left: Option<impl Into<anyhow::Error>>) -> anyhow::Error {
     match left.map(Into::into) {
         None => first,
-        Some(left) => anyhow::anyhow!("{first:#}; and then something is left: {left:#}"),
+        Some(left) => anyhow::anyhow!("{first:#}; cleaning up failed too: {left:#}"),
     }
 }
 
-/// What tenants are tracked by, and the network that they share.
+/// The cgroups that track the tenants, and the network that they share.
 async fn open_host(plan: &Plan) -> anyhow::Result<(Option<Cgroups>, Network)> {
     let cgroups = find_cgroups(&plan.app)?;
     match Network::open(plan.network.clone()).await {
@@ -208,8 +207,8 @@ async fn open_host(plan: &Plan) -> anyhow::Result<(Option<Cgroups>, Network)> {
 fn find_cgroups(app: &AppName) -> anyhow::Result<Option<Cgroups>> {
     let Some(tree) = Tree::find(app)? else {
         tracing::warn!(
-            "no cgroup v2 tree can be written to: tenants' processes are tracked by their \
-             network namespace, and stopping one walks over all of /proc"
+            "no writable cgroup v2 tree: the tenants' processes are tracked by network namespace, \
+             and each stop reads all of /proc"
         );
         return Ok(None);
     };
@@ -219,8 +218,8 @@ fn find_cgroups(app: &AppName) -> anyhow::Result<Option<Cgroups>> {
     }
 }
 
-/// Ends with everything standing: whoever waits hears the end of it before the sockets go, and what
-/// was read of the tenants' output is written on.
+/// Ends the process and leaves the tenants running. Clients that wait are told before the sockets
+/// close, and the output that was read is written.
 async fn detach(mut daemon: Daemon) {
     daemon.subscriptions.told().await;
     daemon.requests.end().await;
@@ -229,11 +228,11 @@ async fn detach(mut daemon: Daemon) {
     daemon.executor.detach().await;
 }
 
-/// Takes away what all tenants shared, and gives what could not be taken.
+/// Removes what all tenants shared. Returns what could not be removed.
 async fn end(mut daemon: Daemon) -> Vec<anyhow::Error> {
     let mut left = stuck(&daemon.supervisor);
     left.extend(daemon.executor.remove_residue().await);
-    // Whoever watches hears the end of it before the socket goes.
+    // Subscribers are told before the socket is removed.
     daemon.subscriptions.end(EndReason::Ended);
     daemon.subscriptions.told().await;
     daemon.requests.end().await;
@@ -243,7 +242,7 @@ async fn end(mut daemon: Daemon) -> Vec<anyhow::Error> {
     left
 }
 
-/// What could not be ended or released, for the last word.
+/// The tenants that could not be ended or released.
 fn stuck(supervisor: &Supervisor) -> Vec<anyhow::Error> {
     let stuck = |view: View| {
         let why = view.why.filter(|_| view.state == StateWord::Stuck)?;

@@ -1,9 +1,9 @@
-//! The state file: writes down what became of each tenant, for the next supervisor: what this one
-//! means, and by which numbers the kernel can confirm it.
+//! The state file: a record of each tenant for the next supervisor. A record contains the
+//! checkpoint of the tenant, and the numbers with which the kernel can confirm it.
 //!
-//! A record is written before anything follows from it, and is believed only as far as the kernel
-//! confirms it. A failed write is logged and nothing else: the tenant goes on, and the next
-//! supervisor has to do with an older record.
+//! A record is written before the action that it describes, and the next supervisor uses it only as
+//! far as the kernel confirms it. A failed write is logged and has no other effect: the tenant
+//! keeps running, and the next supervisor has an older record.
 
 mod disk;
 pub(crate) mod record;
@@ -21,28 +21,26 @@ use crate::executor::inventory::Entry;
 use crate::state_file::record::{Made, ProcessKey, Record};
 use crate::state_file::slots::{Slot, SlotFile};
 
-/// The file, and where in it each tenant is.
+/// The file, and the slot of each tenant in it.
 pub(super) struct StateFile {
     file: SlotFile,
     slots: HashMap<TenantName, Slot>,
 }
 
 impl StateFile {
-    /// Goes on with a file, whose records are those that are taken over with
-    /// [`StateFile::take_over`].
+    /// Continues an open file. [`StateFile::take_over`] adds the records that are in it.
     pub(super) fn new(file: SlotFile) -> Self {
         let slots = HashMap::new();
         Self { file, slots }
     }
 
-    /// The record that an earlier supervisor wrote of this tenant is the one that is written from
-    /// now on.
+    /// Uses the slot of an earlier supervisor's record for this tenant.
     pub(super) fn take_over(&mut self, tenant: &TenantName, slot: Slot) {
         self.slots.insert(tenant.clone(), slot);
     }
 
-    /// Writes a tenant down as it is now. A tenant that is down as its manifest says needs no
-    /// record.
+    /// Writes the record of a tenant. A tenant that is down, as its manifest says, needs no record,
+    /// and an older one is erased.
     pub(super) fn write(&mut self, tenant: &TenantName, checkpoint: Checkpoint, entry: &Entry) {
         crash::point("record: not yet written", tenant.as_str());
         let written = if checkpoint.is_nothing() {
@@ -75,22 +73,22 @@ impl StateFile {
             written
         };
         if let Err(error) = written {
-            tracing::warn!(%tenant, %error, "{tenant}: cannot be written into the ledger");
+            tracing::warn!(%tenant, %error, "{tenant}: cannot write its record to the state file");
         }
         crash::point("record: written", tenant.as_str());
     }
 
-    /// Strikes out the record of a tenant that is gone.
+    /// Erases the record of a tenant that was removed and released.
     pub(super) fn forget(&mut self, tenant: &TenantName) {
         if let Some(slot) = self.slots.remove(tenant) {
             self.erase(tenant, slot);
         }
     }
 
-    /// Strikes out a record that nobody has taken over.
+    /// Erases a record that belongs to no tenant of the plan.
     pub(super) fn erase(&mut self, tenant: &TenantName, slot: Slot) {
         if let Err(error) = self.file.erase(slot) {
-            tracing::warn!(%tenant, %error, "{tenant}: its record cannot be struck out");
+            tracing::warn!(%tenant, %error, "{tenant}: cannot erase its record from the state file");
         }
     }
 }

@@ -1,12 +1,13 @@
-//! Subscriptions: who watches which tenants, and what each of them has yet to be told.
+//! Subscriptions: the clients that watch tenants, with a queue of events for each of them.
 //!
-//! An event is written as JSON once, however many watch, and each subscriber has a bounded queue of
-//! references to it, which its connection empties. One that does not read loses its subscription
-//! once its queue is full; neither the loop nor the others wait for it.
+//! An event is written as JSON once, for all subscribers. Each subscriber has a bounded queue of
+//! references to events, which its connection sends. A subscriber that does not read loses its
+//! subscription once its queue is full. Neither the loop nor other subscribers wait for it.
 //!
-//! The snapshot is taken in parts, between which the loop goes on. A tenant whose part has yet to be
-//! taken is *pending*: its events are left out, as the part will show what came of them. So each
-//! tenant is in the snapshot once, and no later event of it is missed or told twice.
+//! The snapshot at the begin of a subscription is taken in parts, and the loop continues between
+//! two parts. A tenant whose part is not taken yet is *pending*: its events are not queued, because
+//! its part will show their result. So each tenant is in the snapshot once, and the subscriber gets
+//! each later event of it once.
 
 mod publish;
 
@@ -20,18 +21,18 @@ use tokio::sync::{mpsc, watch};
 use tenantd_api::wire::watch::{EndReason, TenantEvent, Update};
 use tenantd_core::name::TenantName;
 
-/// How many events may wait for a subscriber, whatever it watches.
+/// How many events may wait for a subscriber, in addition to [`QUEUE_PER_TENANT`].
 const QUEUE_BASE: usize = 1024;
 
-/// How many more may wait for each tenant that it watches: all of them may be restarted in one iteration
-/// of the loop, which takes less than half of that.
+/// How many events may wait for each watched tenant. If all tenants are restarted in one iteration
+/// of the loop, that needs less than half of it.
 const QUEUE_PER_TENANT: usize = 8;
 
-/// How long a subscriber has to read what is left once its subscription has ended. An upgrade waits
-/// for it.
+/// How long a subscriber may take to read its remaining events after its subscription has ended. An
+/// upgrade waits for that.
 pub const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Which subscription is meant.
+/// The number of a subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct WatchId(u64);
 
@@ -39,31 +40,31 @@ pub struct WatchId(u64);
 #[derive(Debug, Default)]
 pub struct Subscriptions {
     subscribers: Vec<Subscriber>,
-    /// Those whose subscription has ended, until they have been told.
+    /// The queues of ended subscriptions, until they are empty.
     removed: Vec<mpsc::Sender<Message>>,
     last: u64,
 }
 
-/// An event as it is sent, shared by all who are told.
+/// An event in the form in which it is sent, shared by all subscribers.
 type Message = Arc<[u8]>;
 
 #[derive(Debug)]
 struct Subscriber {
     id: WatchId,
-    /// The process that watches, for the log.
+    /// The process of the client, for the log.
     pid: Option<i32>,
-    /// Whom it watches: these, or all.
+    /// The watched tenants; None for all.
     names: Option<BTreeSet<TenantName>>,
-    /// Whose part of the snapshot has yet to be taken.
+    /// The tenants whose part of the snapshot is not taken yet.
     pending: HashSet<TenantName>,
     queue: mpsc::Sender<Message>,
     end: watch::Sender<Option<EndReason>>,
 }
 
-/// What a connection has of its subscription.
+/// The receiving side of a subscription, for its connection.
 #[derive(Debug)]
 pub struct Feed {
-    /// Which subscription it is.
+    /// The number of the subscription.
     pub id: WatchId,
     /// The tenants of the snapshot, in the order of the manifest.
     pub tenants: Vec<TenantName>,
@@ -72,10 +73,9 @@ pub struct Feed {
 }
 
 impl Subscriptions {
-    /// Takes on a subscriber that watches `tenants`, and, if it watches `all`, those that are added
-    /// later too.
+    /// Adds a subscriber that watches `tenants` and, with `all`, also tenants that are added later.
     pub fn subscribe(&mut self, tenants: Vec<TenantName>, all: bool, pid: Option<i32>) -> Feed {
-        // Those that left while nothing happened.
+        // Subscribers may have disconnected while there was no event.
         self.subscribers.retain(|one| !one.queue.is_closed());
         self.last += 1;
         let id = WatchId(self.last);
@@ -98,8 +98,8 @@ impl Subscriptions {
         }
     }
 
-    /// Which of these tenants belong into the snapshot of a subscription: what happens to them from
-    /// now on is told as events. All of them, where it is not a subscription that is answered.
+    /// The tenants among these that are pending in a subscription; their later events are queued
+    /// from now on. Without a subscription, all of these tenants.
     pub fn part_of(&mut self, id: Option<WatchId>, tenants: Vec<TenantName>) -> Vec<TenantName> {
         let Some(id) = id else {
             return tenants;
@@ -112,13 +112,13 @@ impl Subscriptions {
         part.collect()
     }
 
-    /// Whether anybody is to be told of this tenant: if not, there is no need to say it.
+    /// Whether any subscriber needs events of this tenant.
     #[must_use]
     pub fn watches(&self, tenant: &TenantName) -> bool {
         self.subscribers.iter().any(|one| one.is_told_of(tenant))
     }
 
-    /// Tells all who watch the tenant.
+    /// Queues an event for all subscribers that watch its tenant.
     pub fn publish(&mut self, event: TenantEvent) {
         let tenant = event.tenant.clone();
         let message = message(&Update::Event(Box::new(event)), true);
@@ -135,7 +135,7 @@ impl Subscriptions {
                     tracing::warn!(
                         pid = one.pid,
                         waiting,
-                        "a subscriber does not read its events: its subscription is ended"
+                        "a subscriber does not read its events: subscription ended"
                     );
                     one.end.send_replace(Some(EndReason::TooSlow));
                     left.push(one.queue.clone());
@@ -147,14 +147,14 @@ impl Subscriptions {
         self.removed.extend(left);
     }
 
-    /// A tenant is gone: it is in no snapshot whose part of it has yet to be taken.
+    /// Removes a tenant from all pending snapshots, because it does not exist any more.
     pub fn forget(&mut self, tenant: &TenantName) {
         for one in &mut self.subscribers {
             one.pending.remove(tenant);
         }
     }
 
-    /// Ends all subscriptions. Each subscriber is told why, after what waits for it.
+    /// Ends all subscriptions. Each subscriber gets the reason after its queued events.
     pub fn end(&mut self, reason: EndReason) {
         for one in self.subscribers.drain(..) {
             one.end.send_replace(Some(reason));
@@ -162,7 +162,7 @@ impl Subscriptions {
         }
     }
 
-    /// Waits until all whose subscription has ended have been told, or have had [`FAREWELL`] for it.
+    /// Waits until the queues of all ended subscriptions are empty, at most [`FAREWELL`].
     pub async fn told(&mut self) {
         for queue in self.removed.drain(..) {
             queue.closed().await;
@@ -181,12 +181,12 @@ impl Subscriber {
 }
 
 impl Feed {
-    /// The next events, as they are sent: as many as wait, up to about this many bytes. None, once
-    /// the subscription has ended and there is nothing left to be told.
+    /// The next queued events, up to about this many bytes. None once the subscription has ended
+    /// and the queue is empty.
     pub async fn next(&mut self, bytes: usize) -> Option<Vec<u8>> {
         loop {
             let end = *self.end.borrow_and_update();
-            // What it missed cannot be made up for by what it has not missed.
+            // Events are missing, so the queued ones are not sent either.
             if end == Some(EndReason::TooSlow) {
                 return None;
             }
@@ -213,24 +213,24 @@ impl Feed {
         batch
     }
 
-    /// Why the subscription ended, if it has.
+    /// Why the subscription has ended, if it has.
     #[must_use]
     pub fn end(&self) -> Option<EndReason> {
         *self.end.borrow()
     }
 
-    /// Ends [`FAREWELL`] after the subscription; never, while it goes on.
+    /// Completes [`FAREWELL`] after the end of the subscription.
     pub fn overdue(&self) -> impl Future<Output = ()> + use<> {
         let mut end = self.end.clone();
         async move {
-            // Without a sender there is no loop any more.
+            // An error means that the loop has ended.
             let _ended = end.wait_for(Option::is_some).await;
             tokio::time::sleep(FAREWELL).await;
         }
     }
 }
 
-/// A reply as it goes over the socket.
+/// A reply in the form in which it is sent.
 pub fn message(parameters: &impl Serialize, continues: bool) -> Message {
     #[derive(Serialize)]
     struct Reply<'a, T> {
@@ -241,7 +241,7 @@ pub fn message(parameters: &impl Serialize, continues: bool) -> Message {
         parameters,
         continues,
     };
-    let mut bytes = serde_json::to_vec(&reply).expect("what is sent has names for keys");
+    let mut bytes = serde_json::to_vec(&reply).expect("all keys of a reply are strings");
     bytes.push(0);
     bytes.into()
 }

@@ -1,5 +1,5 @@
-//! Transitions: the one place to which every change of a tenant's state is handed, once it is on
-//! record. They are logged and counted here; [`publish`](crate::subscriptions::publish) tells those who watch.
+//! Transitions: logs and counts every change of a tenant's state, once it is recorded. See
+//! [`publish`](crate::subscriptions::publish) for the events that subscribers get.
 
 pub(crate) mod state_counts;
 
@@ -13,15 +13,15 @@ use tenantd_core::supervisor::{Cause, Find, Supervisor, Transition};
 use crate::clock;
 use crate::transitions::state_counts::StateCounts;
 
-/// What became of all tenants so far.
+/// Logs transitions and keeps the state counts.
 #[derive(Default)]
 pub(super) struct Transitions {
     state_counts: StateCounts,
 }
 
 impl Transitions {
-    /// An event is about to be decided: it may bring a tenant that nobody has counted.
-    /// Returns that one.
+    /// Counts the tenant of an event that plans a new one, before the supervisor handles the event.
+    /// Returns the new tenant.
     pub(super) fn on_event(
         &mut self,
         event: &Event,
@@ -37,25 +37,25 @@ impl Transitions {
         Some(tenant.clone())
     }
 
-    /// Publishes a transition; `view` is the tenant as it is now.
+    /// Logs and counts a transition. `view` is the tenant after it.
     pub(super) fn publish(&mut self, transition: &Transition, view: Option<&View>) {
-        tell(transition, view);
+        log(transition, view);
         self.state_counts.note(transition);
     }
 
-    /// A tenant was removed and is gone.
-    pub(super) fn on_forgotten(&mut self) {
+    /// Stops counting a tenant that was removed and released.
+    pub(super) fn on_removed(&mut self) {
         self.state_counts.end();
     }
 
-    /// How many tenants are in which state.
+    /// The number of tenants in each state.
     pub(super) fn state_counts(&self) -> &StateCounts {
         &self.state_counts
     }
 }
 
-/// The one place where what becomes of tenants is logged.
-fn tell(transition: &Transition, view: Option<&View>) {
+/// Logs a transition.
+fn log(transition: &Transition, view: Option<&View>) {
     let Transition {
         tenant,
         from,
@@ -66,7 +66,7 @@ fn tell(transition: &Transition, view: Option<&View>) {
     match (cause, to) {
         (Cause::Applied, _) => tracing::info!(%tenant, "{tenant}: {cause}"),
         (Cause::NotApplied(_), _) => {
-            tracing::warn!(%tenant, "{tenant}: the live change does not hold: {cause}");
+            tracing::warn!(%tenant, "{tenant}: live change not applied: {cause}");
         }
         (Cause::Ready, _) => tracing::info!(%tenant, "{tenant}: ready"),
         (
@@ -81,7 +81,7 @@ fn tell(transition: &Transition, view: Option<&View>) {
         (_, StateWord::Waiting) => {
             let until = view.and_then(|view| view.until);
             let wait = until.map_or(Duration::ZERO, |until| until.since(clock::now()));
-            tracing::info!(%tenant, "{tenant}: starts again in {:.1} s", wait.as_secs_f64());
+            tracing::info!(%tenant, "{tenant}: starting again in {:.1} s", wait.as_secs_f64());
         }
         (_, StateWord::Up | StateWord::Down) => {
             tracing::info!(%tenant, "{tenant}: {from} → {to}: {cause}");

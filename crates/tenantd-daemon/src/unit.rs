@@ -1,20 +1,20 @@
-//! The unit: what the service manager is told of it while the loop runs: that this supervisor is
-//! alive, and how many tenants are in which state. Without a service manager nothing is said and no
-//! timer runs; see [`notify`](crate::notify).
+//! The unit: notifies the service manager while the loop runs: that the supervisor is ready and
+//! alive, and how many tenants are in which state. Without a service manager this does nothing and
+//! runs no timer; see [`notify`](crate::notify).
 
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use crate::notify;
 use crate::transitions::state_counts::StateCounts;
 
-/// The unit of a supervisor: what the service manager was told last, and when it wants to hear that we live.
+/// The supervisor's unit: the status text sent last, and the timer of the watchdog.
 pub(super) struct Unit {
     watchdog: Option<Interval>,
     said: String,
 }
 
 impl Unit {
-    /// One that has been told nothing yet.
+    /// A unit to which no notification was sent yet.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -28,7 +28,7 @@ impl Unit {
         Self { watchdog, said }
     }
 
-    /// Waits until it is to be told that we live; for ever, where it does not want to hear it.
+    /// Waits until the next watchdog notification is due; for ever if the unit has no watchdog.
     pub(super) async fn next(&mut self) {
         match &mut self.watchdog {
             Some(ticks) => {
@@ -38,26 +38,26 @@ impl Unit {
         }
     }
 
-    /// Tells it that all is ready.
+    /// Sends `READY=1`.
     pub(super) fn ready(&self) {
         if let Err(error) = notify::ready() {
-            tracing::warn!(%error, "cannot tell the service manager that all is ready");
+            tracing::warn!(%error, "cannot notify the service manager (READY=1)");
         }
     }
 
-    /// Tells it that we live.
+    /// Sends `WATCHDOG=1`.
     pub(super) fn alive(&self) {
         if let Err(error) = notify::watchdog() {
-            tracing::warn!(%error, "cannot tell the service manager that we live");
+            tracing::warn!(%error, "cannot notify the service manager (WATCHDOG=1)");
         }
     }
 
-    /// Tells it how the tenants are, if that is new.
+    /// Sends the state counts as the status text, if they have changed.
     pub(super) fn status(&mut self, state_counts: &StateCounts) {
         let status = state_counts.to_string();
         if status != self.said {
             if let Err(error) = notify::status(&status) {
-                tracing::debug!(%error, "cannot tell the service manager our status");
+                tracing::debug!(%error, "cannot notify the service manager (STATUS=)");
             }
             self.said = status;
         }

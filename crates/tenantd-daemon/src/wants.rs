@@ -1,8 +1,8 @@
-//! Wants that are to last: an operator's `--permanent` start or stop, which is on the disk before it
-//! is answered.
+//! Permanent wants: an operator's `start --permanent` or `stop --permanent`. A permanent want is on
+//! the disk before the request is answered.
 //!
-//! A permanent want takes the place of the manifest's `autostart`, for as long as it differs from
-//! it. It goes with its tenant: of one that is in the manifest no more it is forgotten.
+//! A permanent want overrides the manifest's `autostart` while the two differ. It is removed when
+//! its tenant is removed from the manifest.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -22,17 +22,17 @@ use crate::executor::under_way::UnderWay;
 use crate::input::Input;
 use crate::requests::queue::Unknown;
 
-/// What is to be on the disk of a tenant: whether it is wanted up, or nothing.
+/// The permanent want of a tenant: up (true), down (false), or none.
 type Kept = Option<bool>;
 
-/// What is to be on the disk of a tenant, and what was noted before.
+/// A change of the permanent want of a tenant, with the previous one.
 struct Change {
     tenant: TenantName,
     kept: Kept,
     before: Kept,
 }
 
-/// A permanent want could not be kept; this is what was noted before.
+/// A permanent want that could not be written, with the previous one.
 pub(super) struct NotKept {
     tenant: TenantName,
     before: Kept,
@@ -49,7 +49,7 @@ pub(super) struct Wants {
 }
 
 impl Wants {
-    /// Those that are on the disk.
+    /// Reads the permanent wants from the disk.
     ///
     /// # Errors
     /// See [`wants::WantError`].
@@ -65,12 +65,12 @@ impl Wants {
         })
     }
 
-    /// What is wanted of a tenant for good: up or down.
+    /// The permanent want of a tenant: up (true) or down (false).
     pub(super) fn of(&self, tenant: &TenantName) -> Option<bool> {
         self.kept.get(tenant).copied()
     }
 
-    /// What is decided by of a tenant: the manifest's policy, with what an operator wants for good.
+    /// The policy of a tenant: the manifest's, with the permanent want as `autostart`.
     pub(super) fn policy(&self, plan: &TenantPlan) -> Arc<Policy> {
         let mut policy = Arc::clone(&plan.policy);
         if let Some(permanent) = self.of(&plan.name) {
@@ -79,7 +79,7 @@ impl Wants {
         policy
     }
 
-    /// Has what was asked kept, and answers once it is sure to last.
+    /// Writes the permanent wants of a request, and answers once they are on the disk.
     pub(super) fn keep(
         &mut self,
         verb: Verb,
@@ -101,25 +101,25 @@ impl Wants {
         spawn_local(async move {
             let kept = spawn_blocking(move || keep(&app, changes)).await;
             let failed = kept.unwrap_or_else(|broken| {
-                // It is never cancelled, so it panicked: that is a mistake of ours.
+                // It is never cancelled, so it panicked: a defect.
                 std::panic::resume_unwind(broken.into_panic())
             });
             let mut answers = answers;
             for (Change { tenant, before, .. }, why) in failed {
                 let answer = answers.iter_mut().find(|answer| answer.tenant == tenant);
                 if let Some(answer) = answer {
-                    let reason = format!("it is done, but not for good: {why:#}");
+                    let reason = format!("done, but not permanently: {why:#}");
                     answer.answer = Answer::Refused { reason };
                 }
-                // The loop stops listening only when it ends.
+                // The loop closes the channel only when it ends.
                 let _ended = failing.send(NotKept { tenant, before });
             }
-            // Whoever asked may be gone.
+            // The client may have disconnected.
             let _gone = reply.send(Ok(answers));
         });
     }
 
-    /// What has to be on the disk now that this was asked of a tenant.
+    /// The change of the permanent want that a verb makes.
     fn change(&self, verb: Verb, plan: &TenantPlan) -> Option<Change> {
         let up = verb.lasting_want()? == Want::Up;
         Some(Change {
@@ -129,27 +129,27 @@ impl Wants {
         })
     }
 
-    /// The next want that could not be kept. Nothing is lost when it is cancelled.
+    /// The next want that could not be written. Cancelling this loses nothing.
     pub(super) async fn next(&mut self) -> NotKept {
         match self.failed.recv().await {
             Some(failed) => failed,
-            // We hold a sender ourselves.
+            // Cannot happen: this object holds a sender.
             None => std::future::pending().await,
         }
     }
 
-    /// Notes that what was before is on the disk still.
+    /// Restores the previous permanent want, which is still on the disk.
     pub(super) fn on_not_kept(&mut self, failed: NotKept, inventory: &Inventory) {
         let NotKept { tenant, before } = failed;
         self.note(&tenant, before, inventory);
     }
 
-    /// What is to be applied next.
+    /// The next input for the loop.
     pub(super) fn poll(&mut self) -> Option<Input> {
         self.inputs.pop_front()
     }
 
-    /// Notes what is on the disk of a tenant.
+    /// Notes the permanent want of a tenant.
     fn note(&mut self, tenant: &TenantName, permanent: Kept, inventory: &Inventory) {
         let Some(plan) = inventory.plan(tenant) else {
             return;
@@ -165,7 +165,7 @@ impl Wants {
         });
     }
 
-    /// Forgets what is wanted for good of all but these tenants.
+    /// Removes the permanent wants of all other tenants.
     pub(super) fn retain(&mut self, is_planned: impl Fn(&TenantName) -> bool) {
         let is_gone = |tenant: &TenantName, _: &mut bool| !is_planned(tenant);
         let gone: Vec<_> = self.kept.extract_if(.., is_gone).collect();
@@ -174,7 +174,7 @@ impl Wants {
         }
     }
 
-    /// Forgets what is wanted for good of a tenant that is in the manifest no more.
+    /// Removes the permanent want of a tenant that was removed from the manifest.
     pub(super) fn forget(&mut self, tenant: &TenantName) {
         if self.kept.remove(tenant).is_some() {
             self.remove(tenant.clone());
@@ -189,11 +189,11 @@ impl Wants {
             let gone = tenant.clone();
             match spawn_blocking(move || wants::remove(&app, &gone)).await {
                 Ok(Ok(())) => {
-                    tracing::info!(%tenant, "{tenant}: its permanent want is forgotten");
+                    tracing::info!(%tenant, "{tenant}: permanent want removed");
                 }
                 Ok(Err(why)) => {
                     let why = anyhow::Error::from(why);
-                    tracing::warn!(%tenant, "{tenant}: its permanent want stays: {why:#}");
+                    tracing::warn!(%tenant, "{tenant}: cannot remove its permanent want: {why:#}");
                 }
                 Err(broken) => std::panic::resume_unwind(broken.into_panic()),
             }
@@ -201,7 +201,7 @@ impl Wants {
     }
 }
 
-/// Brings the disk in line, and gives back what could not be.
+/// Writes changes to the disk. Returns those that failed.
 fn keep(app: &AppName, changes: Vec<Change>) -> Vec<(Change, anyhow::Error)> {
     let mut failed = Vec::new();
     for change in changes {

@@ -1,16 +1,15 @@
-//! Crash points: named moments at which a test has this process killed, as an accident could kill
-//! it there.
+//! Crash points: named places in the code at which a test can kill the process.
 //!
-//! The variable `TENANTD_CRASH_AT` arms one of them: `POINT`, `POINT@TENANT` for a single tenant,
-//! `POINT#2` for the second time that it is passed. A program that is executed over another has
-//! the variable from it and counts from the beginning. Only builds with debug assertions have them;
-//! in a release a point is nothing. `tests/whole/crash` knows every point and shows that the next
-//! supervisor gets on from each.
+//! The variable `TENANTD_CRASH_AT` arms one point: `POINT`, `POINT@TENANT` for a single tenant,
+//! `POINT#2` for the second time that it is reached. A program that is executed in the same process
+//! inherits the variable and counts from the beginning. Crash points exist only in builds with
+//! debug assertions. `tests/whole/crash` lists all of them and shows that the next supervisor
+//! recovers from each.
 
 #[cfg(debug_assertions)]
 pub use armed::point;
 
-/// Nothing.
+/// Does nothing in a build without debug assertions.
 #[cfg(not(debug_assertions))]
 #[inline(always)]
 pub fn point(_name: &'static str, _of: &(impl AsRef<std::path::Path> + ?Sized)) {}
@@ -26,26 +25,27 @@ mod armed {
     static ARMED: LazyLock<Option<Armed>> =
         LazyLock::new(|| Some(Armed::read(&std::env::var("TENANTD_CRASH_AT").ok()?)));
 
-    /// The point at which this process is to die.
+    /// The armed crash point.
     #[derive(Debug)]
     struct Armed {
         name: String,
-        /// The last part of what it is passed for; of anything, if there is none.
+        /// Only for objects whose path ends with this; `None` for all.
         tenant: Option<String>,
-        /// How often it is still to be passed, this time included.
+        /// How often it must still be reached, including the last time.
         left: AtomicU32,
     }
 
-    /// Kills this process if this is the point that is armed. `of` names the tenant that it is
-    /// passed for, as its last part, or nobody.
+    /// Kills this process if this point is armed. The last part of `of` is the name of the tenant,
+    /// or
+    /// `of` is empty.
     pub fn point(name: &'static str, of: &(impl AsRef<Path> + ?Sized)) {
         if let Some(armed) = &*ARMED
             && armed.strikes(name, of.as_ref())
         {
             eprintln!("crash point: {name}");
-            // No other can be hit: it is this process itself.
+            // Cannot fail: a process may signal itself.
             let _dying = kill_process(getpid(), Signal::KILL);
-            // The end may take a moment to reach this thread.
+            // The signal may reach this thread a moment later.
             loop {
                 std::thread::park();
             }

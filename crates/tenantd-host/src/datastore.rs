@@ -1,7 +1,7 @@
-//! A tenant's datastore: found, or made with its owner and mode.
+//! A tenant's datastore: opened, or made with its owner and mode.
 //!
-//! An existing datastore is never given another owner or mode, and a symbolic link anywhere in
-//! its path is refused: the folder that is checked is the folder that is mounted.
+//! The owner and mode of an existing datastore are never changed. A symbolic link anywhere in its
+//! path is refused, so that the folder which is checked is the folder which is mounted.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -15,8 +15,8 @@ use crate::crash;
 use tenantd_core::plan::model::DatastorePlan;
 use tenantd_core::stage::{Failure, Stage};
 
-/// The mode of every folder above a datastore that tenantd makes: tenants reach their data
-/// through the mount, so nobody but root needs the way that leads there on the host.
+/// The mode of the folders that tenantd makes above a datastore. Tenants reach their data through
+/// the mount, so only root needs to traverse the path on the host.
 const ABOVE: Mode = Mode::RWXU;
 
 /// Opens the folder `path` without following any symbolic link, as an `O_PATH` descriptor.
@@ -38,9 +38,9 @@ fn open_below(folder: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd, Errno> {
     )
 }
 
-/// Opens the datastore, which is made if it is missing: with its owner and mode, and with the
-/// folders above it from `root` downwards as root's own (0700). Either all of them are there
-/// afterwards or none that was made here.
+/// Opens the datastore. If it does not exist, makes it with its owner and mode, and the folders
+/// above it, from `root` downwards, for root only (0700). On failure, the folders made here are
+/// removed.
 ///
 /// # Errors
 /// A [`Failure`] of stage datastore that names the folder at fault and its errno.
@@ -49,7 +49,7 @@ pub fn ensure(plan: &DatastorePlan) -> Result<OwnedFd, Failure> {
         return Err(Failure::detail(
             Stage::Datastore,
             plan.source.display().to_string(),
-            "the path is not absolute, or leads back through '..'",
+            "the path is not absolute, or contains '..'",
         ));
     }
     match open(&plan.source) {
@@ -59,7 +59,7 @@ pub fn ensure(plan: &DatastorePlan) -> Result<OwnedFd, Failure> {
             Stage::Datastore,
             plan.source.display().to_string(),
             format!(
-                "is missing; tenantd only makes datastores below {}",
+                "does not exist, and tenantd makes datastores only below {}",
                 plan.root.display()
             ),
         )),
@@ -79,7 +79,7 @@ fn failure(path: &Path, errno: Errno) -> Failure {
     )
 }
 
-/// Walks from the folder above `root` down to the datastore and makes what is missing.
+/// Makes the missing folders from `root` down to the datastore.
 fn make(plan: &DatastorePlan) -> Result<OwnedFd, Failure> {
     let above = plan.root.parent().unwrap_or(&plan.root);
     let mut path = above.to_path_buf();
@@ -106,12 +106,13 @@ fn make(plan: &DatastorePlan) -> Result<OwnedFd, Failure> {
     Ok(folder)
 }
 
-/// Removes the folders that were made, the lowest first, and adds to `why` what could not be.
+/// Removes the folders that were made, the lowest first. Adds to `why` those that cannot be
+/// removed.
 fn undo(made: Vec<(OwnedFd, PathBuf)>, mut why: Failure) -> Failure {
     for (parent, path) in made.into_iter().rev() {
         let name = path.file_name().unwrap_or_default();
         if let Err(errno) = unlinkat(&parent, name, AtFlags::REMOVEDIR) {
-            why = why.with(format!("and {} stays: {errno}", path.display()));
+            why = why.with(format!("and cannot remove {}: {errno}", path.display()));
         }
     }
     why
@@ -121,7 +122,7 @@ fn make_above(parent: BorrowedFd<'_>, name: &OsStr) -> Result<(OwnedFd, bool), E
     let new = match mkdirat(parent, name, ABOVE) {
         Ok(()) => true,
         Err(Errno::EXIST) => false,
-        // A read-only filesystem may say so before it looks whether the name exists.
+        // A read-only filesystem may report that before it checks whether the name exists.
         Err(errno) => {
             return open_below(parent, name).map_or(Err(errno), |found| Ok((found, false)));
         }
@@ -129,9 +130,9 @@ fn make_above(parent: BorrowedFd<'_>, name: &OsStr) -> Result<(OwnedFd, bool), E
     Ok((open_below(parent, name)?, new))
 }
 
-/// Makes the datastore under another name and renames it when its owner and mode are right: a
-/// datastore is never touched again once it exists, so a supervisor that is killed half-way may
-/// not leave one that belongs to root.
+/// Makes the datastore under a temporary name, and renames it once its owner and mode are set. An
+/// existing datastore is never changed, so a supervisor that is killed here must not leave one that
+/// belongs to root.
 fn make_datastore(
     parent: BorrowedFd<'_>,
     name: &OsStr,
@@ -151,7 +152,7 @@ fn make_datastore(
         Err(errno) => {
             unlinkat(parent, &unfinished, AtFlags::REMOVEDIR)?;
             if errno == Errno::EXIST {
-                // Somebody else made it meanwhile, so it is theirs to own.
+                // Another process has made it meanwhile; its owner and mode are kept.
                 return Ok((open_below(parent, name)?, false));
             }
             Err(errno)
@@ -176,7 +177,7 @@ fn settle(
     fchown(&folder, Some(owner), Some(group))?;
     fchmod(&folder, Mode::from_raw_mode(plan.mode))?;
     match renameat_with(parent, unfinished, parent, name, RenameFlags::NOREPLACE) {
-        // Network filesystems know no flags. A rename replaces an empty folder at the worst.
+        // Network filesystems do not support the flag. At worst, a rename replaces an empty folder.
         Err(Errno::INVAL) => renameat(parent, unfinished, parent, name),
         renamed => renamed,
     }

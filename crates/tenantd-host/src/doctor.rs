@@ -1,5 +1,7 @@
-//! The doctor looks at the host: can tenants be made here, and what will they have to do without?
-//! It changes nothing; what it tries, it tries in a namespace of its own that is gone at once.
+//! Checks whether the host can run tenants, and which features it lacks: the findings of
+//! `tenantd check`.
+//!
+//! It changes nothing on the host. It makes test links in a temporary network namespace.
 
 use std::fmt;
 
@@ -13,36 +15,36 @@ use super::cgroup;
 use super::limits;
 use super::netns::{self, Sysctls};
 
-/// What tenantd asks of the kernel: from which release, and what it goes without on older ones.
-/// docs/guide.md says the same.
+/// The kernel features that tenantd uses, by the release that introduced them. docs/guide.md has
+/// the same table.
 const KERNELS: [Release; 3] = [
-    // All of a launch is there from here: clone3(2) with its flags and openat2(2) are older.
+    // The other system calls of a launch, such as clone3(2) and openat2(2), are older.
     Release {
         version: (5, 11),
         grade: Grade::Bad,
-        has: "close_range(2): no program inherits what tenantd holds open",
+        has: "close_range(2), which keeps programs from inheriting tenantd's descriptors",
     },
     Release {
         version: (5, 12),
         grade: Grade::Weak,
-        has: "mount_setattr(2): set-user-id programs and devices in a datastore have no effect",
+        has: "mount_setattr(2), which disables set-user-ID programs and devices in a datastore",
     },
     Release {
         version: (5, 14),
         grade: Grade::Weak,
-        has: "cgroup.kill: a tenant is killed at one stroke, not process by process",
+        has: "cgroup.kill, which kills all processes of a tenant at once",
     },
 ];
 
-/// A release of the kernel that brought something.
+/// A kernel release and the feature that it introduced.
 struct Release {
     version: (u32, u32),
-    /// How bad it is to be without.
+    /// The grade of a host without the feature.
     grade: Grade,
     has: &'static str,
 }
 
-/// What provisions and launches need, each with what it is needed for, see capabilities(7).
+/// The capabilities that tenantd needs, and what for. See capabilities(7).
 const NEEDED: [(CapabilitySet, &str); 8] = [
     (
         CapabilitySet::SYS_ADMIN,
@@ -53,7 +55,7 @@ const NEEDED: [(CapabilitySet, &str); 8] = [
     (CapabilitySet::SETGID, "CAP_SETGID (the tenant's group)"),
     (
         CapabilitySet::SETPCAP,
-        "CAP_SETPCAP (what tenants may not do)",
+        "CAP_SETPCAP (dropping a tenant's capabilities)",
     ),
     (CapabilitySet::CHOWN, "CAP_CHOWN (the datastore's owner)"),
     (
@@ -63,20 +65,20 @@ const NEEDED: [(CapabilitySet, &str); 8] = [
     (CapabilitySet::KILL, "CAP_KILL (stopping a tenant)"),
 ];
 
-/// Descriptors for a supervisor without tenants.
+/// Open descriptors of a supervisor without tenants.
 const DESCRIPTORS_OWN: u64 = 64;
 
-/// Descriptors for each tenant.
+/// Additional descriptors per tenant.
 const DESCRIPTORS_PER_TENANT: u64 = 4;
 
-/// How bad a finding is.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Grade {
-    /// As it should be.
+    /// Nothing is missing.
     Good,
-    /// Tenants run, but with less than they could have.
+    /// Tenants can run, but a feature is missing.
     Weak,
-    /// Tenants cannot be run.
+    /// Tenants cannot run.
     Bad,
 }
 
@@ -90,14 +92,14 @@ impl fmt::Display for Grade {
     }
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// How bad it is.
+    /// The severity.
     pub grade: Grade,
-    /// What was looked at, in a word or two.
+    /// What was checked, in a word or two.
     pub subject: &'static str,
-    /// What was found, and what to do about it.
+    /// The result, and what to do about it.
     pub found: String,
 }
 
@@ -111,7 +113,7 @@ impl Finding {
     }
 }
 
-/// Looks at everything that running this many tenants needs.
+/// Runs all checks for a host with this many tenants.
 #[must_use]
 pub fn examine(tenants: usize) -> Vec<Finding> {
     vec![
@@ -129,7 +131,11 @@ fn privileges() -> Finding {
     let held = match capabilities(None) {
         Ok(sets) => sets.effective,
         Err(errno) => {
-            return Finding::new(Grade::Bad, subject, format!("cannot be read: {errno}"));
+            return Finding::new(
+                Grade::Bad,
+                subject,
+                format!("cannot read capabilities: {errno}"),
+            );
         }
     };
     let missing: Vec<&str> = NEEDED
@@ -138,7 +144,7 @@ fn privileges() -> Finding {
         .map(|(_, what)| *what)
         .collect();
     if missing.is_empty() {
-        return Finding::new(Grade::Good, subject, "all that is needed");
+        return Finding::new(Grade::Good, subject, "all required capabilities are held");
     }
     let found = format!("missing {}: run tenantd as root", missing.join(", "));
     Finding::new(Grade::Bad, subject, found)
@@ -150,7 +156,7 @@ fn kernel(release: &str) -> Finding {
         .split(|c: char| !c.is_ascii_digit())
         .map(str::parse::<u32>);
     let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else {
-        let found = format!("{release} is no release that can be compared");
+        let found = format!("{release}: cannot parse the release number");
         return Finding::new(Grade::Weak, subject, found);
     };
     let missing: Vec<&Release> = KERNELS
@@ -160,31 +166,31 @@ fn kernel(release: &str) -> Finding {
     let Some(grade) = missing.iter().map(|needed| needed.grade).max() else {
         let [.., newest] = KERNELS.map(|needed| needed.version);
         let found = format!(
-            "{release}: all that tenantd uses is there since {}.{}",
+            "{release} has all features that tenantd uses (since {}.{})",
             newest.0, newest.1
         );
         return Finding::new(Grade::Good, subject, found);
     };
-    let words: Vec<String> = missing
+    let features: Vec<String> = missing
         .iter()
         .map(|needed| {
             format!(
-                "{}.{} brought {}",
+                "{}.{} added {}",
                 needed.version.0, needed.version.1, needed.has
             )
         })
         .collect();
-    let found = format!("{release} is older than it should be: {}", words.join("; "));
+    let found = format!("{release} lacks features: {}", features.join("; "));
     Finding::new(grade, subject, found)
 }
 
-/// Makes a bridge and a veth pair in a network namespace that goes away with them.
+/// Makes a bridge and a veth pair in a temporary network namespace.
 fn links() -> Finding {
     match netns::make(&mut Sysctls::default(), make_links) {
         Ok(_) => Finding::new(
             Grade::Good,
             "links",
-            "network namespaces, veth pairs and bridges can be made",
+            "network namespaces, veth pairs and bridges can be created",
         ),
         Err(failure) => Finding::new(Grade::Bad, "links", failure.to_string()),
     }
@@ -224,8 +230,8 @@ fn cgroups() -> Finding {
         None => Finding::new(
             Grade::Weak,
             subject,
-            "no cgroup v2 tree can be written to: processes are tracked by network namespace, and \
-             a program that leaves its namespace is lost sight of; mount cgroup2 at /sys/fs/cgroup",
+            "no writable cgroup v2 tree: processes are tracked by network namespace, and a process \
+             that leaves its namespace is no longer tracked; mount cgroup2 at /sys/fs/cgroup",
         ),
     }
 }
@@ -236,17 +242,17 @@ fn descriptors(tenants: u64, limit: Option<u64>) -> Finding {
     match limit {
         Some(limit) if limit < needed => {
             let found = format!(
-                "{tenants} tenants need {needed}, the limit is {limit}: raise LimitNOFILE= of the \
-                 unit, or `ulimit -Hn`"
+                "{tenants} tenants need {needed}, the hard limit is {limit}: raise LimitNOFILE= in \
+                 the unit, or `ulimit -Hn`"
             );
             Finding::new(Grade::Bad, subject, found)
         }
         Some(limit) => Finding::new(
             Grade::Good,
             subject,
-            format!("{needed} are needed, {limit} may be open"),
+            format!("{needed} needed, the hard limit is {limit}"),
         ),
-        None => Finding::new(Grade::Good, subject, "as many as are needed"),
+        None => Finding::new(Grade::Good, subject, "unlimited"),
     }
 }
 
@@ -256,13 +262,13 @@ fn changeable_limits(privileged: bool) -> Finding {
         true => Finding::new(
             Grade::Good,
             subject,
-            "can be raised, and changed while tenants run",
+            "limits can be raised, and changed while tenants run",
         ),
         false => Finding::new(
             Grade::Weak,
             subject,
-            "without CAP_SYS_RESOURCE, none is raised above tenantd's own, and those of tenants \
-             that run as another user than root change at their next start alone",
+            "without CAP_SYS_RESOURCE, limits cannot be raised above tenantd's own; for tenants \
+             that do not run as root, changes take effect at their next start",
         ),
     }
 }
@@ -281,8 +287,8 @@ mod tests {
         assert_eq!(kernel("next").grade, Grade::Weak);
         assert_eq!(
             kernel("5.12.1").found,
-            "5.12.1 is older than it should be: 5.14 brought cgroup.kill: a tenant is killed at \
-             one stroke, not process by process"
+            "5.12.1 lacks features: 5.14 added cgroup.kill, which kills all processes of a tenant \
+             at once"
         );
     }
 

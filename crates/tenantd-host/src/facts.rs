@@ -1,7 +1,7 @@
-//! What the host is like, as far as a plan depends on it.
+//! The facts about the host that a plan depends on: users, programs, addresses, limits.
 //!
-//! Reads only, and only when a manifest is read: its work may grow with the host's addresses,
-//! which no step of a tenant's life may.
+//! They are read when a manifest is read, and never while a tenant is provisioned or launched: the
+//! cost grows with the number of addresses on the host.
 
 use std::ffi::CString;
 use std::os::unix::fs::PermissionsExt;
@@ -48,7 +48,7 @@ impl HostFacts for Live {
             .into_iter()
             .map(unistd::Gid::as_raw)
             .collect();
-        // The databases answer in an order of their own; a plan is compared with another.
+        // The order of the databases is arbitrary, and plans are compared.
         groups.sort_unstable();
         groups.dedup();
         Ok(groups)

@@ -1,13 +1,14 @@
-//! The pipes of a tenant's output: two FIFOs with names, see fifo(7).
+//! The pipes of a tenant's output: two FIFOs, see fifo(7).
 //!
-//! A name is what lets the next supervisor find them again: the program keeps its ends, and what
-//! it wrote meanwhile waits in the pipe. Both sides open for reading *and* writing. So the program
-//! never gets SIGPIPE while no supervisor runs (it is a reader itself), and the supervisor never
-//! sees a hang-up between two launches (it is a writer itself), which epoll(7) would report without
-//! end. This file makes, opens and removes; it never reads or writes.
+//! Because they have names, the next supervisor can open them again: the program keeps its ends,
+//! and its output stays in the pipe meanwhile. Both sides open a FIFO for reading *and* writing. So
+//! the program gets no SIGPIPE while no supervisor runs, because it is a reader itself; and the
+//! supervisor gets no hang-up between two launches, because it is a writer itself. epoll(7) would
+//! report such a hang-up again and again. This module makes, opens and removes pipes; it never
+//! reads or writes them.
 //!
-//! The kernel keeps what is in a FIFO while anybody has it open, so that the last words of a
-//! program that ends while no supervisor runs are lost.
+//! The kernel discards the content of a FIFO when its last descriptor is closed. The last output of
+//! a program that ends while no supervisor runs is therefore lost.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -19,20 +20,20 @@ use crate::crash;
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::stage::{Failure, Stage};
 
-/// The names of the two pipes, which are those of the streams.
+/// The names of the two pipes.
 const NAMES: [&str; 2] = ["stdout", "stderr"];
 
 /// The supervisor's ends of a tenant's output. They do not block.
 #[derive(Debug)]
 pub struct Outlets {
-    /// Where the program's standard output comes out.
+    /// Reads the program's standard output.
     pub stdout: OwnedFd,
-    /// Where its standard error comes out.
+    /// Reads the program's standard error.
     pub stderr: OwnedFd,
 }
 
 impl Outlets {
-    /// Each with the name of its pipe.
+    /// Both ends, each with the name of its pipe.
     #[must_use]
     pub fn named(&self) -> [(&'static str, BorrowedFd<'_>); 2] {
         let [stdout, stderr] = NAMES;
@@ -43,9 +44,9 @@ impl Outlets {
 /// The program's ends of its output, for one launch. They block when the pipe is full.
 #[derive(Debug)]
 pub struct Inlets {
-    /// Its standard output.
+    /// The program's standard output.
     pub stdout: OwnedFd,
-    /// Its standard error.
+    /// The program's standard error.
     pub stderr: OwnedFd,
 }
 
@@ -61,13 +62,13 @@ pub fn tenants_folder(app: &AppName) -> PathBuf {
     super::runtime::folder(app).join("tenants")
 }
 
-/// The tenants of an application that have pipes: those that stand, or were left standing.
+/// The tenants of an application that have pipes: provisioned ones, and residue.
 ///
 /// # Errors
 /// The stage [`Stage::Log`], with the folder and the errno.
 pub fn tenants(app: &AppName) -> Result<Vec<TenantName>, Failure> {
     let folder = tenants_folder(app);
-    // What has no tenant's name was not made by us.
+    // Entries with other names were not made by tenantd.
     let (tenants, _strangers) = super::runtime::tenants_in(&folder, |_| true).map_err(|error| {
         let errno = error.raw_os_error().unwrap_or(libc::EIO);
         Failure::errno(Stage::Log, folder.display().to_string(), errno)
@@ -75,10 +76,10 @@ pub fn tenants(app: &AppName) -> Result<Vec<TenantName>, Failure> {
     Ok(tenants)
 }
 
-/// Makes a tenant's pipes, or finds those that are there, and opens the supervisor's ends.
+/// Opens the supervisor's ends of a tenant's pipes, and makes the pipes if they do not exist.
 ///
-/// The pipes belong to `uid` and nobody else, because a program may open `/dev/stdout` again
-/// (nginx does), and the kernel then checks the pipe's permissions, see proc_pid_fd(5).
+/// The pipes belong to `uid`, because a program may open `/dev/stdout` again (nginx does), and the
+/// kernel then checks the pipe's permissions, see proc_pid_fd(5).
 ///
 /// # Errors
 /// The stage [`Stage::Log`], with the path and the errno.
@@ -89,7 +90,7 @@ pub fn make(app: &AppName, tenant: &TenantName, uid: u32) -> Result<Outlets, Fai
     for (folder, mode) in folders {
         match rustix::fs::mkdir(folder, Mode::from_raw_mode(mode)) {
             Ok(()) => {
-                // The umask took its share; a folder that is there keeps what it has.
+                // The umask applies to mkdir(2). An existing folder keeps its permissions.
                 rustix::fs::chmod(folder, Mode::from_raw_mode(mode)).map_err(failed(folder))?;
             }
             Err(Errno::EXIST) => {}
@@ -108,8 +109,8 @@ pub fn make(app: &AppName, tenant: &TenantName, uid: u32) -> Result<Outlets, Fai
     })
 }
 
-/// The permissions of a tenant's folder and of the three above it, from the bottom up. The
-/// application's folder can be passed through by all, because the notify socket lies in it.
+/// The permissions of a tenant's folder and the three above it, from the bottom up. All users can
+/// traverse the application's folder, because the notify socket is in it.
 const FOLDER_MODES: [u32; 4] = [0o700, 0o700, 0o711, 0o755];
 
 fn make_one(path: &Path, uid: u32) -> Result<OwnedFd, Failure> {
@@ -144,7 +145,7 @@ fn open(path: &Path, more: OFlags) -> Result<OwnedFd, Failure> {
     let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(failed(path))?;
     let stat = rustix::fs::fstat(&fd).map_err(failed(path))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::Fifo {
-        let what = "something that is no FIFO has its name";
+        let what = "the file exists and is not a FIFO";
         return Err(Failure::detail(
             Stage::Log,
             path.display().to_string(),
@@ -154,11 +155,11 @@ fn open(path: &Path, more: OFlags) -> Result<OwnedFd, Failure> {
     Ok(fd)
 }
 
-/// Removes a tenant's pipes. What is not there is removed already.
+/// Removes a tenant's pipes and their folder. Succeeds if they do not exist.
 ///
 /// # Errors
-/// The stage [`Stage::Log`], with the path and the errno of the first that could not be removed;
-/// the others are tried all the same.
+/// The stage [`Stage::Log`], with the path and the errno of the first object that could not be
+/// removed. The others are removed nevertheless.
 pub fn remove(app: &AppName, tenant: &TenantName) -> Result<(), Failure> {
     let own = folder(app, tenant);
     let mut outcome = Ok(());

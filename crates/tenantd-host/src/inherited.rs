@@ -1,9 +1,10 @@
-//! Inherited descriptors: those that outlive the process which opened them, each under a name.
+//! Inherited descriptors: named descriptors that outlive the process which opened them.
 //!
-//! Two give: the service manager, which keeps what it was sent in a store (sd_listen_fds(3)), and a
-//! supervisor that executes another program in its own place, which leaves its descriptors open and
-//! a table of them in memory. What was given is a claim, no proof: whoever takes a descriptor holds
-//! it against what it is said to be. What nobody takes is closed.
+//! They come from one of two sources. The service manager keeps descriptors in its store and passes
+//! them at start (sd_listen_fds(3)). A supervisor that executes another program in its own process
+//! leaves its descriptors open, with a table of them in a memfd ([`Handoff`]). A name is not a
+//! proof: the caller of [`Inherited::claim`] checks that a descriptor is what its name says.
+//! Descriptors that are not claimed are closed.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -32,31 +33,31 @@ pub const TABLE: &str = "TENANTD_HERITAGE";
 /// The first descriptor that the service manager gives (`SD_LISTEN_FDS_START`).
 const FIRST: RawFd = 3;
 
-/// What was handed down, and not yet taken.
+/// The inherited descriptors that were not yet claimed.
 #[derive(Debug, Default)]
 pub struct Inherited {
     left: BTreeMap<String, Vec<OwnedFd>>,
-    /// What the program before this one says of itself, if it was executed over.
+    /// The header of the handoff, if another program executed this one.
     pub header: Option<Header>,
 }
 
-/// What a program says to the one that it executes in its place.
+/// The part of a handoff that describes the program which hands off.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
-    /// Its version.
+    /// The version of that program.
     pub version: String,
-    /// Where its file lay when it was started.
+    /// The path of its file when it was started.
     pub program: PathBuf,
-    /// What it was started with: its name and its arguments.
+    /// Its arguments, including its name.
     pub arguments: Vec<OsString>,
-    /// Why it gives back, where it was executed first and could not begin.
+    /// Why the upgrade is rolled back, if that program is a new version that could not start.
     pub refused: Option<String>,
 }
 
-/// The table, as it lies in memory.
+/// The table, as it is written into the memfd.
 #[derive(Debug, Serialize, Deserialize)]
 struct Table {
-    /// Whose: a process that was merely started by that one has nothing to inherit.
+    /// The process that hands off to itself; in any other process the table has no effect.
     pid: u32,
     #[serde(rename = "word")]
     header: Header,
@@ -64,11 +65,11 @@ struct Table {
 }
 
 impl Inherited {
-    /// Takes what was handed down to this process; nothing, where nobody did. To be called once,
-    /// before anything else is started.
+    /// Takes over the descriptors that this process inherited, if any. Call it once, before
+    /// anything else opens descriptors.
     ///
     /// # Errors
-    /// When what was announced is not there. Then nothing of it is taken.
+    /// If an announced descriptor is not open. No descriptor is taken over then.
     pub fn take() -> io::Result<Self> {
         match std::env::var(TABLE) {
             Ok(table) => Self::from_table(&table),
@@ -85,7 +86,7 @@ impl Inherited {
             return Ok(inherited);
         }
         if table.header.refused.is_some() {
-            // This program was executed by the number of its file, and is called so.
+            // It was executed through a descriptor, whose number became the name of the process.
             rustix::thread::set_name(c"tenantd")?;
         }
         inherited.header = Some(table.header);
@@ -112,7 +113,7 @@ impl Inherited {
         Ok(inherited)
     }
 
-    /// Takes the descriptor of this name that is what it should be.
+    /// Removes and returns a descriptor with this name for which `is_it` returns true.
     pub fn claim(&mut self, name: &str, is_it: impl Fn(BorrowedFd<'_>) -> bool) -> Option<OwnedFd> {
         let found = self.left.get_mut(name)?;
         let index = found.iter().position(|fd| is_it(fd.as_fd()))?;
@@ -123,7 +124,7 @@ impl Inherited {
         Some(taken)
     }
 
-    /// Another descriptor of each, to be handed down again.
+    /// Duplicates all unclaimed descriptors, for another handoff.
     ///
     /// # Errors
     /// Those of fcntl(2).
@@ -136,24 +137,24 @@ impl Inherited {
             .collect()
     }
 
-    /// Closes what nobody took, and gives its names.
+    /// Closes the unclaimed descriptors and returns their names.
     pub fn close(&mut self) -> Vec<String> {
         std::mem::take(&mut self.left).into_keys().collect()
     }
 }
 
-/// Takes possession of a descriptor that this process was started with, and closes it against
-/// programs that are started from now on.
+/// Takes ownership of a descriptor that was open when this process started. The result is
+/// close-on-exec.
 fn own(number: RawFd) -> io::Result<OwnedFd> {
     let own = pidfd_open(getpid(), PidfdFlags::empty())?;
-    // A copy of it, as nothing but its number says that it is ours to close.
+    // Duplicate it: Rust cannot prove ownership of a bare number without `unsafe`.
     let copy = pidfd_getfd(own, number, PidfdGetfdFlags::empty())?;
     nix::unistd::close(number)?;
     Ok(copy)
 }
 
-/// Leaves descriptors open for the program that this process executes next, each under its name.
-/// Dropped, they are closed against it again.
+/// Named descriptors that stay open in the program that this process executes next. Dropping this
+/// makes them close-on-exec again.
 #[derive(Debug)]
 pub struct Handoff<'a> {
     open: Vec<BorrowedFd<'a>>,
@@ -161,7 +162,7 @@ pub struct Handoff<'a> {
 }
 
 impl<'a> Handoff<'a> {
-    /// Writes the table, and opens all of it.
+    /// Writes the table and clears close-on-exec on all descriptors.
     ///
     /// # Errors
     /// Those of memfd_create(2), write(2) and fcntl(2).
@@ -195,8 +196,7 @@ impl<'a> Handoff<'a> {
         Ok(handoff)
     }
 
-    /// Executes a program in place of this one, with this one's environment. Returns only if that
-    /// failed.
+    /// Executes a program in place of this one, with the same environment. Returns only on failure.
     #[must_use]
     pub fn execute(&self, program: &Path, arguments: &[OsString]) -> io::Error {
         let mut arguments = arguments.iter();
@@ -214,13 +214,13 @@ impl<'a> Handoff<'a> {
 impl Drop for Handoff<'_> {
     fn drop(&mut self) {
         for fd in &self.open {
-            // It was open a moment ago, and setting a flag cannot fail on what is.
+            // Setting the flag cannot fail on an open descriptor.
             let _ = fcntl_setfd(fd, FdFlags::CLOEXEC);
         }
     }
 }
 
-/// Whether a descriptor is of the file that has this path now; not, where there is none.
+/// Whether a descriptor refers to the file that has this path now. False if there is no such file.
 ///
 /// # Errors
 /// Those of fstat(2) and lstat(2).
@@ -233,12 +233,12 @@ pub fn is_file(fd: BorrowedFd<'_>, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Sends the service manager words and descriptors, see sd_pid_notify_with_fds(3). Nothing happens
-/// where there is none (`NOTIFY_SOCKET`).
+/// Sends a message and descriptors to the service manager, see sd_pid_notify_with_fds(3). Does
+/// nothing if there is no service manager (`NOTIFY_SOCKET` is not set).
 ///
 /// # Errors
 /// Those of socket(2) and sendmsg(2).
-pub fn notify_store(words: &str, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+pub fn notify_store(message: &str, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     let Some(path) = std::env::var_os("NOTIFY_SOCKET").filter(|path| !path.is_empty()) else {
         return Ok(());
     };
@@ -254,7 +254,7 @@ pub fn notify_store(words: &str, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     if !fds.is_empty() && !more.push(SendAncillaryMessage::ScmRights(fds)) {
         return Err(io::Error::other("too many descriptors in one message"));
     }
-    let bytes = io::IoSlice::new(words.as_bytes());
+    let bytes = io::IoSlice::new(message.as_bytes());
     sendmsg_addr(&socket, &address, &[bytes], &mut more, SendFlags::NOSIGNAL)?;
     Ok(())
 }

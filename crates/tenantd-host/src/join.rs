@@ -1,7 +1,8 @@
-//! Joins a tenant: its namespaces, its cgroup and its user, and becomes a command there.
+//! Joins a running tenant and executes a command in it: `tenantd exec`.
 //!
-//! All of it happens in the calling process, which must have one thread: setns(2) acts on a
-//! thread, and a mount namespace cannot be entered while the working directory is shared.
+//! The calling process enters the tenant's cgroup, namespaces and working directory, takes its
+//! identity and executes the command. It must have a single thread: setns(2) acts on one thread,
+//! and a mount namespace cannot be entered while another thread shares the working directory.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -24,53 +25,53 @@ use crate::process;
 /// The tenant to join, as its supervisor describes it.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// A process that is in the tenant's namespaces.
+    /// The process ID of a process in the tenant's namespaces.
     pub pid: u32,
-    /// When that process started, in clock ticks since boot: field 22 of proc_pid_stat(5).
+    /// The start time of that process in clock ticks since boot: field 22 of proc_pid_stat(5).
     pub start_ticks: u64,
-    /// The folder of the tenant's cgroup, if it has one.
+    /// The path of the tenant's cgroup leaf, if it has one.
     pub cgroup: Option<String>,
-    /// The user.
+    /// The user ID.
     pub uid: u32,
-    /// The group.
+    /// The group ID.
     pub gid: u32,
-    /// The supplementary groups.
+    /// The supplementary group IDs.
     pub groups: Vec<u32>,
-    /// The whole environment.
+    /// The complete environment, except for `TERM`.
     pub environment: BTreeMap<String, String>,
-    /// The folder to start in, as seen inside the tenant's mount namespace.
+    /// The working directory, as seen inside the tenant's mount namespace.
     pub working_directory: String,
 }
 
-/// Why the command does not run in the tenant.
+/// Why the command could not be run in the tenant.
 #[derive(Debug, thiserror::Error)]
 pub enum JoinError {
-    /// The process that stood for the tenant has ended.
-    #[error("its process {pid} has ended meanwhile: see `tenantd status`, then try again")]
+    /// The process whose namespaces were to be joined has ended.
+    #[error("process {pid} of the tenant has ended: see `tenantd status`, then try again")]
     Gone {
-        /// Which.
+        /// The process ID.
         pid: u32,
     },
-    /// A step on the way in failed.
+    /// A step of joining failed.
     #[error("cannot {step}{}", root_hint(.source))]
     Step {
-        /// Which.
+        /// The step, as a verb.
         step: String,
-        /// Why.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// There is no such command in the tenant.
-    #[error("{}: there is no such command in the tenant", .command.display())]
+    /// The command was not found in the tenant's PATH.
+    #[error("{}: command not found in the tenant", .command.display())]
     NotFound {
-        /// Which.
+        /// The command.
         command: OsString,
     },
-    /// The command is there and cannot be executed.
-    #[error("{}: cannot execute it", .command.display())]
+    /// The command exists but cannot be executed.
+    #[error("{}: cannot execute the command", .command.display())]
     NotExecutable {
-        /// Which.
+        /// The command.
         command: OsString,
-        /// Why.
+        /// The error of the operating system.
         source: io::Error,
     },
 }
@@ -82,11 +83,11 @@ fn root_hint(source: &io::Error) -> &'static str {
     }
 }
 
-/// Becomes `command` with these arguments in the tenant behind `target`. Standard input, output and
-/// error stay as they are: with a terminal there, the command has one.
+/// Joins the tenant and executes `command` in place of this process. Standard input, output and
+/// error are kept, so a terminal there is the command's terminal.
 ///
 /// # Errors
-/// See [`JoinError`]. The process has then joined the tenant in part and must end.
+/// See [`JoinError`]. The process may have joined the tenant in part and must exit.
 pub fn join(
     target: &Target,
     command: &OsString,
@@ -94,7 +95,7 @@ pub fn join(
 ) -> Result<Infallible, JoinError> {
     step("close the caller's descriptors", close_inherited())?;
     let process = open(target)?;
-    // Before the namespaces: the tenant may not see the cgroup tree.
+    // Before the namespaces, because the tenant may not see the cgroup tree.
     if let Some(cgroup) = &target.cgroup {
         let procs = Path::new(cgroup).join("cgroup.procs");
         step("enter its cgroup", fs::write(procs, "0"))?;
@@ -113,8 +114,8 @@ pub fn join(
     Err(execute(target, command, arguments))
 }
 
-/// Closes all descriptors but standard input, output and error: what the caller's shell left open
-/// would show the tenant the host (runc CVE-2024-21626).
+/// Closes all descriptors but standard input, output and error: one that the caller's shell left
+/// open would give the tenant access to the host (runc CVE-2024-21626).
 fn close_inherited() -> io::Result<()> {
     let mut numbers: Vec<RawFd> = Vec::new();
     for entry in fs::read_dir("/proc/self/fd")? {
@@ -123,7 +124,7 @@ fn close_inherited() -> io::Result<()> {
     }
     for number in numbers {
         match nix::unistd::close(number) {
-            // The one that the folder was read by.
+            // The descriptor that read the folder is closed already.
             Ok(()) | Err(nix::Error::EBADF) => {}
             Err(error) => return Err(error.into()),
         }
@@ -131,15 +132,15 @@ fn close_inherited() -> io::Result<()> {
     Ok(())
 }
 
-/// Holds the tenant's process by a descriptor, and makes sure that it is the one the target was
-/// made for: opened first and looked at second, so that a number used again is noticed.
+/// Opens a pidfd of the tenant's process, then compares the start time, so that a reused process ID
+/// is noticed.
 fn open(target: &Target) -> Result<OwnedFd, JoinError> {
     let gone = || JoinError::Gone { pid: target.pid };
     let pid = i32::try_from(target.pid).ok().and_then(Pid::from_raw);
     let pid = pid.ok_or_else(gone)?;
     let held = match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
         Err(rustix::io::Errno::SRCH) => return Err(gone()),
-        opened => step("hold its process", opened)?,
+        opened => step("open its process", opened)?,
     };
     if process::start_ticks(pid.as_raw_nonzero().get()) != Some(target.start_ticks) {
         return Err(gone());
@@ -151,7 +152,7 @@ fn become_user(target: &Target) -> Result<(), JoinError> {
     for &Capability { number, name } in DROPPED {
         let capability = CapabilitySet::from_bits_retain(1 << number);
         match rustix::thread::remove_capability_from_bounding_set(capability) {
-            // The kernel is older than this capability: nobody has it.
+            // The kernel does not know this capability, so no process has it.
             Err(rustix::io::Errno::INVAL) => {}
             dropped => step(&format!("drop the capability {name}"), dropped)?,
         }
@@ -176,7 +177,7 @@ fn execute(target: &Target, command: &OsString, arguments: &[OsString]) -> JoinE
     if let Some(term) = std::env::var_os("TERM") {
         prepared.env("TERM", term);
     }
-    // Looks in the tenant's PATH, not in the caller's.
+    // Searches the tenant's PATH, not the caller's.
     let source = prepared.exec();
     let command = command.clone();
     match source.kind() {

@@ -1,7 +1,23 @@
-//! What tenantd does to the host: namespaces, links, datastores, launches, processes, cgroups.
+//! Everything that tenantd does on the host by system calls: namespaces, links, datastores,
+//! launches, processes, cgroups.
 //!
-//! It carries out what a plan says and reports how it went. It decides nothing, and it names nothing
-//! of `tenantd_core::supervisor`, which does. All `unsafe` code of tenantd is in [`launch`].
+//! This crate carries out a plan and reports the result. It makes no decisions and does not depend
+//! on `tenantd_core::supervisor`, which makes them. A function that fails returns a
+//! [`Failure`](tenantd_core::stage::Failure) with the stage, the object and the errno, and leaves
+//! nothing half-made unless its documentation says so.
+//!
+//! | module | its one job |
+//! |---|---|
+//! | [`network`], [`netns`] | the hub, and a namespace with a link per tenant |
+//! | [`datastore`], [`lock`] | a tenant's folder, and the lock for one launch at a time |
+//! | [`launch`], [`join`] | start a program in a tenant; run a command in a running one |
+//! | [`cgroup`], [`process`], [`limits`] | track, signal, end and limit processes |
+//! | [`fifo`], [`program`] | the pipes of a program's output; the file of a program |
+//! | [`runtime`], [`wants`], [`inherited`] | files and descriptors that outlive a supervisor |
+//! | [`facts`], [`doctor`] | facts about the host for a plan; what the host lacks |
+//! | [`crash`] | points at which a test kills the process |
+//!
+//! All `unsafe` code of tenantd is in [`launch`].
 
 pub mod cgroup;
 pub mod crash;

@@ -1,8 +1,8 @@
-//! Resource limits, see getrlimit(2): those of the supervisor itself, and those of its tenants, at
-//! their launch and while they run.
+//! Resource limits, see getrlimit(2): those of the supervisor, and those of tenants at their launch
+//! and while they run.
 //!
-//! The supervisor needs more open files than the usual 1,024; its tenants are to see what they would
-//! without it, unless the manifest says something else.
+//! The supervisor needs more than the usual 1,024 open files and raises its own limit. Tenants get
+//! the limits that the supervisor was started with, unless the manifest sets others.
 
 mod live;
 
@@ -18,16 +18,16 @@ use super::cgroup::Leaf;
 
 pub use live::{Target, apply, is_applied};
 
-/// A limit that a process is to have.
+/// One limit to set on a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Setting {
     pub(super) resource: Resource,
-    /// What it limits, in words.
+    /// The resource, for messages.
     pub(super) what: &'static str,
     pub(super) value: Rlimit,
 }
 
-/// What a plan may limit.
+/// The resources that a plan can limit.
 const KINDS: [Kind; 3] = [
     Kind {
         resource: Resource::Nofile,
@@ -65,8 +65,8 @@ impl Kind {
         }
     }
 
-    /// What a process has of which nothing is planned: what the supervisor was started with, and
-    /// `descriptors` of open files, since it has raised its own limit on those.
+    /// The limit of a process if none is planned: the one that the supervisor was started with. For
+    /// open files that is `descriptors`, because the supervisor has raised its own.
     fn inherited(&self, descriptors: Rlimit) -> Rlimit {
         match self.resource {
             Resource::Nofile => descriptors,
@@ -90,8 +90,8 @@ fn bound(value: Option<u64>) -> Bound {
     value.map_or(Bound::Unlimited, Bound::Number)
 }
 
-/// What a launch sets before its program is executed: what is planned, and the limit on open files
-/// in any case.
+/// The limits that a launch sets before it executes the program: the planned ones, and always the
+/// one on open files.
 pub(super) fn at_launch(limits: &Limits, descriptors: Rlimit) -> Vec<Setting> {
     let setting = |kind: &Kind| {
         let planned = kind.planned(limits);
@@ -101,7 +101,7 @@ pub(super) fn at_launch(limits: &Limits, descriptors: Rlimit) -> Vec<Setting> {
     KINDS.iter().filter_map(setting).collect()
 }
 
-/// Notes in a leaf that what is launched in it has these limits from its start.
+/// Records in a leaf that a program launched in it has these limits.
 ///
 /// # Errors
 /// A [`Failure`] of stage cgroup.
@@ -109,9 +109,9 @@ pub(super) fn note_launch(leaf: &Leaf, limits: &Limits) -> Result<(), Failure> {
     live::note(leaf, limits)
 }
 
-/// Raises this process's limit on open files (`RLIMIT_NOFILE`) as far as it may, and gives what it
-/// was: that is the tenants'. A program may rely on a small one, for it closes all that there could
-/// be, or calls select(2).
+/// Raises this process's limit on open files (`RLIMIT_NOFILE`) to the hard limit. Returns the
+/// previous one, which the tenants get: a program may rely on a small limit, because it closes all
+/// possible descriptors or calls select(2).
 ///
 /// # Errors
 /// Those of setrlimit(2).
@@ -125,7 +125,8 @@ pub fn raise() -> Result<Rlimit, Errno> {
     Ok(before)
 }
 
-/// Sets it back to what [`raise`] found, for a program that raises it itself. What is open stays.
+/// Restores the limit that [`raise`] returned, before another program is executed that raises it
+/// itself. Open descriptors are kept.
 ///
 /// # Errors
 /// Those of setrlimit(2).
@@ -133,8 +134,8 @@ pub fn lower(before: Rlimit) -> Result<(), Errno> {
     setrlimit(Resource::Nofile, before)
 }
 
-/// The highest hard limits that this process, or a child of it, may set: its own, or with
-/// CAP_SYS_RESOURCE any, but for open files no more than fs.nr_open.
+/// The highest hard limits that this process or a child of it may set: its own, or with
+/// CAP_SYS_RESOURCE any. For open files, fs.nr_open is the maximum.
 #[must_use]
 pub fn ceilings() -> Ceilings {
     let privileged = is_privileged();
@@ -150,8 +151,8 @@ pub fn ceilings() -> Ceilings {
     }
 }
 
-/// Whether this process may set limits above its own, and those of other users' processes:
-/// CAP_SYS_RESOURCE in the first user namespace, where setrlimit(2) asks for it.
+/// Whether this process may set limits above its own, and limits of other users' processes: that
+/// needs CAP_SYS_RESOURCE in the initial user namespace, see setrlimit(2).
 pub(super) fn is_privileged() -> bool {
     let held =
         capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_RESOURCE));

@@ -1,9 +1,9 @@
-//! The lock of a datastore: at most one launch at a time, whoever started it.
+//! The lock of a datastore, which allows one launch at a time on the whole host.
 //!
-//! It is a flock(2) on a file under `/run/tenantd/locks` that is named by the datastore's device
-//! and inode, so that two paths to one folder share it. The lock belongs to the open file
-//! description, which the child inherits: it lives as long as any process of the launch does,
-//! whatever becomes of the supervisor.
+//! It is a flock(2) on a file in `/run/tenantd/locks`. The file is named by the device and inode of
+//! the datastore, so that two paths to the same folder share a lock. The lock belongs to the open
+//! file description, which the child inherits: it is held until every process of the launch has
+//! ended, even if the supervisor dies.
 
 use std::fs::{DirBuilder, File};
 use std::io::Read;
@@ -19,32 +19,32 @@ use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::stage::{Failure, Stage};
 
-/// Where the lock files lie.
+/// The folder of the lock files.
 pub const LOCKS: &str = "/run/tenantd/locks";
 
-/// The descriptor at which a tenant's processes hold the lock. Not 3 to 9, which shells and
-/// scripts use for their own, and the last one that fits into the table every process has
-/// anyway (`NR_OPEN_DEFAULT`, 64 entries).
+/// The number of the lock's descriptor in a tenant's processes. Shells and scripts use 3 to 9. This
+/// is the highest number in the table that every process has anyway (`NR_OPEN_DEFAULT`, 64
+/// entries).
 pub const LOCK_FD: i32 = 63;
 
-/// How often, and after which pause, a held lock is looked at again. Between clone and exec the
-/// child of another launch holds copies of all the supervisor's descriptors for about a
-/// millisecond, this lock's among them.
+/// How often, and with which pause, a held lock is tried again. Between clone and exec, the child
+/// of another launch holds copies of all the supervisor's descriptors, including this lock, for
+/// about a millisecond.
 const PATIENCE: (u32, Duration) = (20, Duration::from_millis(1));
 
-/// No patience at all: for one lock among many, of which most may be held.
+/// A single attempt: for a sweep over many locks, most of which may be held.
 const NO_PATIENCE: (u32, Duration) = (1, Duration::ZERO);
 
-/// What stands between the two parts of a signature.
+/// The separator between the two parts of a signature.
 const PROCESS: &str = ", process ";
 
-/// The most bytes of a signature that are shown: two names and a number.
+/// The maximum number of bytes that are read of a signature: two names and a number.
 const SIGNATURE: u64 = 160;
 
-/// How often another open is tried because somebody removed the file between open and lock.
+/// How often the file is opened again because it was removed between open and lock.
 const REOPENS: u32 = 100;
 
-/// A lock that is held as long as this descriptor, or a copy of it in any process, is open.
+/// A lock, held as long as this descriptor or a copy of it in any process is open.
 #[derive(Debug)]
 pub struct Lock {
     fd: OwnedFd,
@@ -58,11 +58,10 @@ impl AsFd for Lock {
 }
 
 impl Lock {
-    /// Takes the lock of the datastore that `datastore` is open on. `path` is its name for
-    /// people.
+    /// Takes the lock of the datastore that `datastore` is open on. `path` is used in messages.
     ///
     /// # Errors
-    /// A [`Failure`] of stage lock; with `EWOULDBLOCK` if it is held, and by whom.
+    /// A [`Failure`] of stage lock; with `EWOULDBLOCK` and the holder if the lock is held.
     pub fn take(datastore: BorrowedFd<'_>, path: &Path) -> Result<Self, Failure> {
         let failed = |errno| failure(path, errno);
         let file = file_of(datastore).map_err(failed)?;
@@ -73,13 +72,13 @@ impl Lock {
         })
     }
 
-    /// The lock's file, for people.
+    /// The path of the lock file, for messages.
     #[must_use]
     pub fn path(&self) -> String {
         self.file.display().to_string()
     }
 
-    /// Writes into the lock file who holds it, for the message that the next one gets.
+    /// Writes the holder into the lock file: another launch that finds the lock held names it.
     ///
     /// # Errors
     /// Those of open(2) and write(2).
@@ -88,8 +87,8 @@ impl Lock {
     }
 }
 
-/// Whether no process holds the lock of this datastore: one of the three proofs that a launch
-/// has ended. A lock that was never taken is free.
+/// Whether no process holds the lock of this datastore, one of three proofs that a launch has
+/// ended. A lock that was never taken is free.
 ///
 /// # Errors
 /// A [`Failure`] of stage lock.
@@ -109,22 +108,22 @@ pub fn is_free(datastore: BorrowedFd<'_>, path: &Path) -> Result<bool, Failure> 
     }
 }
 
-/// What a launch of a tenant is called in the signature of its lock.
+/// The label of a tenant's launch in the signature of its lock.
 #[must_use]
 pub fn label(app: &AppName, tenant: &TenantName) -> String {
     format!("{app}/{tenant}")
 }
 
-/// Who holds a lock, as its supervisor wrote it down.
+/// The holder of a lock, as its supervisor wrote it into the lock file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signature {
-    /// What the launch was called.
+    /// The label of the launch, see [`label`].
     pub label: String,
-    /// Its first process, where that can be read.
+    /// The process ID of the launch's first process; `None` if it cannot be read.
     pub pid: Option<i32>,
 }
 
-/// Who holds the lock of this datastore; nothing if nobody does. Looks once, and waits for nobody.
+/// The holder of this datastore's lock; `None` if it is free. Tries once and does not wait.
 ///
 /// # Errors
 /// A [`Failure`] of stage lock.
@@ -157,17 +156,17 @@ impl Signature {
     }
 }
 
-/// Removes the lock file of a datastore that nobody uses any more.
+/// Removes the lock file of a datastore that is no longer used.
 ///
 /// # Errors
-/// A [`Failure`] of stage lock, with `EWOULDBLOCK` if somebody still holds it.
+/// A [`Failure`] of stage lock, with `EWOULDBLOCK` if the lock is held.
 pub fn remove_unused(datastore: BorrowedFd<'_>, path: &Path) -> Result<(), Failure> {
     let lock = Lock::take(datastore, path)?;
     remove(&lock).map_err(|errno| failure(path, errno))
 }
 
-/// Removes the files of all locks that nobody holds: also of datastores that are in no manifest
-/// any more. A lock that is held costs no wait, so that this is quick beside a thousand tenants.
+/// Removes the files of all unused locks, including those of datastores that are no longer in a
+/// manifest. Does not wait for locks that are held, so it is fast even with a thousand tenants.
 ///
 /// # Errors
 /// A [`Failure`] of stage lock.
@@ -190,7 +189,8 @@ pub fn sweep() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Only the holder may remove it: whoever has it open already finds out by the inode.
+/// Removes a lock file. Only the holder may do so; a process that has the file open notices by the
+/// inode.
 fn remove(lock: &Lock) -> Result<(), Errno> {
     unlinkat(CWD, &lock.file, AtFlags::empty())
 }
@@ -220,14 +220,14 @@ fn failure(path: &Path, errno: Errno) -> Failure {
 
 fn holder(file: &Path) -> String {
     match File::open(file).and_then(signature) {
-        Ok(text) if text.is_empty() => "held by a launch that has only begun".to_owned(),
+        Ok(text) if text.is_empty() => "held by a launch that has just started".to_owned(),
         Ok(text) => format!("held by {text}"),
-        Err(error) => format!("by whom is not known: {error}"),
+        Err(error) => format!("cannot read its holder: {error}"),
     }
 }
 
-/// What the holder wrote. A tenant that runs as root can write there too, so it is cut short and
-/// shown without control characters.
+/// Reads the signature. A tenant that runs as root can write to the file too, so the text is
+/// truncated and control characters are escaped.
 fn signature(file: File) -> std::io::Result<String> {
     let mut bytes = Vec::new();
     file.take(SIGNATURE).read_to_end(&mut bytes)?;
@@ -276,8 +276,8 @@ fn is_same(fd: BorrowedFd<'_>, file: &Path) -> Result<bool, Errno> {
     }
 }
 
-/// A copy elsewhere if the descriptor happens to have the number that it gets in the child:
-/// dup3(2) onto itself would not take close-on-exec off.
+/// Moves the descriptor to another number if it has the one that it gets in the child: dup3(2) onto
+/// itself would not clear close-on-exec.
 fn beside_the_slot(fd: OwnedFd) -> Result<OwnedFd, Errno> {
     use std::os::fd::AsRawFd;
     if fd.as_raw_fd() == LOCK_FD {

@@ -1,8 +1,8 @@
-//! Network namespaces: made, held by a descriptor, told apart by an inode.
+//! Network namespaces: made here, kept alive by a descriptor, identified by an inode.
 //!
-//! Only a thread made for it ever enters a tenant's namespace, and it returns before it ends. The
-//! caller's thread never leaves the host's: a socket stays in the namespace that it was opened in,
-//! so the caller can work in there all the same.
+//! Only a temporary thread enters a tenant's namespace, and it returns before it ends. The caller's
+//! thread stays in the host's namespace. It can still configure the tenant's, because a socket
+//! belongs to the namespace in which it was opened.
 
 mod forwarding;
 pub mod name;
@@ -25,17 +25,17 @@ pub(super) use sysctls::Sysctls;
 /// The namespace of the thread that opens it, see namespaces(7).
 const OWN: &str = "/proc/thread-self/ns/net";
 
-/// The address families, with the sysctls that are 0 in a tenant, which is no router. A new
-/// namespace inherits the host's value.
+/// The forwarding sysctls per address family. They are set to 0 in a tenant, which is not a router;
+/// a new namespace may inherit 1 from the host.
 const FORWARDING: [(AddressFamily, &str); 2] = [
     (AddressFamily::Inet, "net/ipv4/ip_forward"),
     (AddressFamily::Inet6, "net/ipv6/conf/all/forwarding"),
 ];
 
-/// The first port that needs no privilege: in a tenant every port is free.
+/// The first unprivileged port. It is 0 in a tenant, so that its program may bind every port.
 const PORT_START: &str = "net/ipv4/ip_unprivileged_port_start";
 
-/// A tenant's network namespace. It lives at least as long as this descriptor (close-on-exec).
+/// A tenant's network namespace. The descriptor keeps it alive and is close-on-exec.
 #[derive(Debug)]
 pub struct Netns {
     fd: OwnedFd,
@@ -43,7 +43,7 @@ pub struct Netns {
 }
 
 impl Netns {
-    /// Takes over a namespace that is open already, such as one kept by systemd's fd store.
+    /// Takes over an open namespace, such as one from systemd's fd store.
     ///
     /// # Errors
     /// That of fstat(2).
@@ -62,7 +62,8 @@ impl Netns {
         self.inode
     }
 
-    /// Lets go of it. The kernel destroys it, and the link with it, once nobody else holds it.
+    /// Closes the descriptor. The kernel destroys the namespace and its link once no process, mount
+    /// or other descriptor uses it.
     #[must_use]
     pub fn close(self) -> ClosedNetns {
         ClosedNetns { inode: self.inode }
@@ -75,31 +76,31 @@ impl AsFd for Netns {
     }
 }
 
-/// Whether a descriptor is of the network namespace with this inode.
+/// Whether a descriptor refers to the network namespace with this inode.
 #[must_use]
 pub fn is_one(fd: BorrowedFd<'_>, inode: u64) -> bool {
     let Ok(own) = fs::metadata(OWN) else {
         return false;
     };
-    // Inodes are told apart by the filesystem that they are in, which is one for all namespaces.
+    // An inode is unique within its filesystem. All namespaces are in the same one.
     rustix::fs::fstat(fd).is_ok_and(|found| (found.st_dev, found.st_ino) == (own.dev(), inode))
 }
 
-/// A namespace that this process no longer holds: what is asked to be proved gone.
+/// A namespace that this process has closed, so that the kernel can destroy it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClosedNetns {
     inode: u64,
 }
 
 impl ClosedNetns {
-    /// One that was held by another process, such as the supervisor before this one.
+    /// A namespace that another process held, such as an earlier supervisor.
     #[must_use]
     pub fn from_inode(inode: u64) -> Self {
         Self { inode }
     }
 
-    /// The processes that have a thread in it. Walks all of `/proc`: for a release that fails, and
-    /// for nothing else.
+    /// The processes that have a thread in it. Scans all of `/proc`, so it is only used for the
+    /// message of a failed release.
     pub(super) fn holders(self) -> Vec<u32> {
         let mut pids: Vec<u32> = numbers(Path::new("/proc"))
             .filter(|pid| {
@@ -115,8 +116,7 @@ impl ClosedNetns {
     }
 }
 
-/// The entries of a folder that are numbers. A process may end while it is being looked at, so
-/// what cannot be read is not there.
+/// The entries of a folder that are numbers. A process may end meanwhile, so errors are ignored.
 fn numbers(folder: &Path) -> impl Iterator<Item = u32> {
     fs::read_dir(folder)
         .into_iter()
@@ -124,8 +124,8 @@ fn numbers(folder: &Path) -> impl Iterator<Item = u32> {
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }
 
-/// Makes a namespace and does `inside` in it; `inside` must leave nothing there that it does not
-/// return.
+/// Makes a namespace and calls `inside` in it, on a temporary thread. `inside` must not leave
+/// anything open in the namespace except in its result.
 pub(super) fn make<T: Send>(
     sysctls: &mut Sysctls,
     inside: impl FnOnce() -> Result<T, Failure> + Send,
@@ -148,8 +148,8 @@ fn visit_new<T>(
     let home = File::open(OWN).map_err(|error| failure(OWN, &error))?;
     unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| failure("", &errno.into()))?;
     let made = set_up(sysctls, inside);
-    // A joined thread may still be on its way out of the kernel, and would hold the namespace
-    // for that long: so it leaves first.
+    // The kernel may still be ending a thread that was joined, and the thread would keep the
+    // namespace alive for that long. So it leaves the namespace first.
     setns(&home, CloneFlags::CLONE_NEWNET).map_err(|errno| failure("(way back)", &errno.into()))?;
     made
 }

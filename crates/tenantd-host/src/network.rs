@@ -1,9 +1,9 @@
 //! The network of an application: the hub, and a namespace with a link for each tenant.
 //!
-//! All of it is done by one thread, named `net`, which owns the netlink socket and has a runtime
-//! of its own: the kernel does its work inside sendto(2), so whoever sends is blocked for that
-//! long. The thread lives in the namespace of the one that called [`Network::open`] and never
-//! enters another. With nothing to do it sleeps, and no timer wakes it.
+//! One thread, named `net`, does all of this. It owns the netlink socket and has a runtime of its
+//! own, because the kernel does the work inside sendto(2) and blocks the sender for that long. The
+//! thread stays in the network namespace in which [`Network::open`] was called. It sleeps while
+//! there is no request.
 //!
 //! ```text
 //!            host                          tenant
@@ -13,9 +13,9 @@
 //!     (routed: address/32 → host end)       default via the gateway
 //! ```
 //!
-//! No step lists links, routes or neighbours, so a tenant costs the same however many there are.
-//! Links without our mark are never touched. Nothing here does IPv6, address translation or
-//! published ports yet; their place is beside `provision` and the tenant's batch.
+//! No step lists links, routes or neighbours, so the cost of a tenant does not depend on the number
+//! of tenants. Links without the application's mark are never changed. IPv6, address translation
+//! and published ports are not implemented; they belong beside `provision` and the tenant's batch.
 
 mod hub;
 mod link;
@@ -49,11 +49,11 @@ use refusal::broken;
 
 pub use proof::Way;
 
-/// Requests that wait for the thread; past that a caller waits to ask.
+/// The maximum number of queued requests. A caller waits while the queue is full.
 const QUEUE_MAX: usize = 64;
 
-/// Provisions under way at a time. Each holds two descriptors, and more would only queue up
-/// before the kernel's one lock for all links.
+/// The maximum number of concurrent provisions. Each holds two descriptors, and more would only
+/// wait for the kernel's lock on all links.
 const PROVISIONS_MAX: usize = 4;
 
 enum Request {
@@ -71,20 +71,20 @@ enum Request {
     Close(oneshot::Sender<Result<(), Failure>>),
 }
 
-/// A way to ask the net thread. When the last clone is dropped without [`Network::close`], the
-/// thread ends and everything that it made stays: the next supervisor finds it.
+/// A handle to the net thread. If the last clone is dropped without [`Network::close`], the thread
+/// ends and everything that it made is kept for the next supervisor.
 #[derive(Debug, Clone)]
 pub struct Network {
     requests: mpsc::Sender<Request>,
 }
 
 impl Network {
-    /// Starts the net thread in the caller's network namespace, and makes the hub or takes over
-    /// the one that a supervisor before this one left.
+    /// Starts the net thread in the caller's network namespace, and makes the hub or takes over the
+    /// one of an earlier supervisor.
     ///
     /// # Errors
-    /// [`Stage::Link`] or [`Stage::Address`] where the hub's name or the gateway's address belong
-    /// to somebody else, or the kernel refuses; nothing was changed then.
+    /// [`Stage::Link`] or [`Stage::Address`] if the hub's name or the gateway's address is in use
+    /// by another link, or the kernel refuses. Nothing was changed then.
     pub async fn open(plan: NetworkPlan) -> Result<Network, Failure> {
         let (requests, queue) = mpsc::channel(QUEUE_MAX);
         let (opened, outcome) = oneshot::channel();
@@ -96,12 +96,11 @@ impl Network {
         Ok(Network { requests })
     }
 
-    /// Makes a tenant's namespace, link, address and routes. Any number may be asked for at the
-    /// same time.
+    /// Makes a tenant's namespace, link, address and routes. May be called concurrently.
     ///
     /// # Errors
     /// The stage that failed ([`Stage::Netns`], [`Stage::Link`], [`Stage::Address`],
-    /// [`Stage::Route`]), its object and the errno. What was made before it is gone again.
+    /// [`Stage::Route`]), its object and the errno. Everything made before it was removed again.
     pub async fn provision(&self, link: LinkPlan) -> Result<Netns, Failure> {
         let (reply, outcome) = oneshot::channel();
         self.request(Request::Provision(Box::new(link), reply))
@@ -109,13 +108,13 @@ impl Network {
         outcome.await.map_err(|_| ended())?
     }
 
-    /// Proves that a tenant's namespace is gone, and with it link, address and routes. It takes a
-    /// namespace that was closed ([`Netns::close`]), for as long as this process holds it open it
-    /// cannot go. Succeeds at once if the link is gone already; a failure can be followed by
-    /// another try with the same arguments.
+    /// Waits until the kernel has destroyed a tenant's namespace, and with it the link, address and
+    /// routes. The namespace must be closed ([`Netns::close`]): an open descriptor keeps it alive.
+    /// Succeeds at once if the link does not exist. After a failure it can be called again with the
+    /// same arguments.
     ///
     /// # Errors
-    /// [`Stage::Release`] if it is still there after two seconds, with the processes in it.
+    /// [`Stage::Release`] with the processes in the namespace if it still exists after two seconds.
     pub async fn release(&self, link: LinkPlan, closed: ClosedNetns) -> Result<(), Failure> {
         let (reply, outcome) = oneshot::channel();
         self.request(Request::Release(Box::new(link), closed, reply))
@@ -123,10 +122,10 @@ impl Network {
         outcome.await.map_err(|_| ended())?
     }
 
-    /// Where a tenant's link leads, seen from a network namespace that is held. Changes nothing.
+    /// Finds out whether a tenant's link leads into this network namespace. Changes nothing.
     ///
     /// # Errors
-    /// [`Stage::Link`], [`Stage::Netns`] or [`Stage::Address`] where the kernel does not say.
+    /// [`Stage::Link`], [`Stage::Netns`] or [`Stage::Address`] if the kernel refuses the query.
     pub async fn way(&self, link: LinkPlan, netns: Arc<Netns>) -> Result<Way, Failure> {
         let (reply, outcome) = oneshot::channel();
         self.request(Request::Way(Box::new(link), netns, reply))
@@ -134,9 +133,9 @@ impl Network {
         outcome.await.map_err(|_| ended())?
     }
 
-    /// Waits for what is under way, removes the hub if it is ours and no tenant that this handle
-    /// or its clones provisioned is left (nor, in mode bridge, any port that is up), and ends the
-    /// thread.
+    /// Completes pending requests, removes the hub and ends the thread. The hub is kept if it does
+    /// not bear our mark, if a tenant provisioned by this thread is left, or if, in mode bridge, a
+    /// port is up.
     ///
     /// # Errors
     /// Why the hub could not be removed.
@@ -158,7 +157,7 @@ fn ended() -> Failure {
     Failure::detail(Stage::Link, "", "the net thread has ended")
 }
 
-/// The net thread, from its first step to its last.
+/// The main function of the net thread.
 fn run(
     plan: NetworkPlan,
     queue: mpsc::Receiver<Request>,
@@ -186,7 +185,7 @@ fn run(
             }
         }
     });
-    // The socket is closed before anybody hears that it is.
+    // Close the socket before the caller is told so.
     drop(runtime);
     if let Some((reply, outcome)) = closed {
         let _gone = reply.send(outcome);
@@ -208,7 +207,7 @@ async fn start(network: NetworkPlan) -> Result<Provisioner, Failure> {
 fn connect() -> io::Result<(Connection<RouteNetlinkMessage>, Links)> {
     let (mut connection, handle, _) = rtnetlink::new_connection_with_strict_check()?;
     let socket = connection.socket_mut().socket_mut();
-    // A refusal then comes with the kernel's own sentence, see netlink(7).
+    // An error then includes the kernel's message, see netlink(7).
     socket.set_cap_ack(true)?;
     socket.set_ext_ack(true)?;
     Ok((connection, Links(handle)))
@@ -216,12 +215,12 @@ fn connect() -> io::Result<(Connection<RouteNetlinkMessage>, Links)> {
 
 type Closing = (oneshot::Sender<Result<(), Failure>>, Result<(), Failure>);
 
-/// Answers requests until the last handle is dropped or one asks to close; then finishes what is
-/// under way.
+/// Serves requests until the last handle is dropped or the thread is asked to close, then completes
+/// pending requests.
 async fn serve(provisioner: &Provisioner, mut queue: mpsc::Receiver<Request>) -> Option<Closing> {
     let room = Semaphore::new(PROVISIONS_MAX);
     let mut under_way = FuturesUnordered::new();
-    // By the names of their host ends: a tenant of an earlier supervisor may be released here.
+    // By host end, because a tenant of an earlier supervisor may be released here.
     let mut tenants = BTreeSet::new();
     let close = loop {
         tokio::select! {
@@ -274,7 +273,7 @@ async fn answer(provisioner: &Provisioner, room: &Semaphore, request: Request) -
             let _permit = room.acquire().await;
             let made = provisioner.provision(&link).await;
             let whole = made.is_ok();
-            // Where the caller has gone, the namespace goes with the answer.
+            // If the caller no longer waits, dropping the answer closes the namespace.
             if reply.send(made).is_ok() && whole {
                 return Change::Provisioned(link.host.name);
             }
@@ -289,7 +288,7 @@ async fn answer(provisioner: &Provisioner, room: &Semaphore, request: Request) -
         }
         Request::Way(link, netns, reply) => {
             let way = provisioner.way(&link, &netns).await;
-            // Held no longer than it is asked about.
+            // Do not keep the namespace alive any longer.
             drop(netns);
             let _gone = reply.send(way);
         }

@@ -1,5 +1,5 @@
-//! One process, held by a pidfd so that its number can never mean another; and, where there is
-//! no cgroup to track by, all processes of a network namespace.
+//! A single process, identified by a pidfd, which unlike a process ID is never reused; and all
+//! processes of a network namespace, for hosts without cgroups.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
@@ -13,21 +13,21 @@ use super::launch::raw;
 use super::launch::ready_fd::ReadyFd;
 use tenantd_core::stage::{Failure, Stage};
 
-/// How many remaining processes a message names.
+/// The maximum number of processes that a message names.
 pub(super) const NAMED: usize = 32;
 
 /// How a process ended, see waitid(2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// With this status.
+    /// It exited with this status.
     Status(i32),
-    /// By this signal.
+    /// This signal killed it.
     Signal(i32),
-    /// In a way that only its parent could tell: it was the child of another supervisor.
+    /// Only its parent knows: it was the child of another supervisor.
     Unknown,
 }
 
-/// Waits until the process has ended, and reaps it if it is a child of this process.
+/// Waits until the process has ended. Reaps it if it is a child of this process.
 ///
 /// # Errors
 /// Those of waitid(2) but for `ECHILD`, and of ioctl_pidfd(2).
@@ -37,7 +37,7 @@ pub async fn ended(pidfd: &ReadyFd) -> std::io::Result<Ended> {
         .await
 }
 
-/// How the process ended, or `None` while it lives. Reaps it if it is a child of this process.
+/// How the process ended; `None` while it runs. Reaps it if it is a child of this process.
 ///
 /// # Errors
 /// Those of waitid(2).
@@ -45,7 +45,7 @@ pub fn reap(pidfd: BorrowedFd<'_>) -> Result<Option<Ended>, Errno> {
     wait(pidfd, WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
 }
 
-/// Waits for the end of a child that has been killed.
+/// Waits until a killed child has ended.
 pub(super) fn reap_blocking(pidfd: BorrowedFd<'_>) -> Result<Option<Ended>, Errno> {
     wait(pidfd, WaitIdOptions::EXITED)
 }
@@ -67,14 +67,14 @@ fn wait(pidfd: BorrowedFd<'_>, options: WaitIdOptions) -> Result<Option<Ended>, 
     ))
 }
 
-/// How a process ended that is no child of this one. A zombie tells it as long as its parent has
-/// not waited for it, and the kernel after that, from Linux 6.15 on.
+/// How a process ended that is not a child of this one. While it is a zombie, `/proc` has its
+/// status; afterwards the kernel does, since Linux 6.15.
 fn end_of_a_stranger(pidfd: BorrowedFd<'_>) -> Result<Ended, Errno> {
     let status = match zombie_status(pidfd) {
         Some(status) => Some(status),
         None => match raw::exit_status(pidfd) {
             Ok(status) => status,
-            // A kernel that does not tell, or was not asked to before its parent waited for it.
+            // The kernel does not support it, or did not record the status.
             Err(Errno::NOTTY | Errno::INVAL | Errno::SRCH) => None,
             Err(errno) => return Err(errno),
         },
@@ -86,8 +86,9 @@ fn end_of_a_stranger(pidfd: BorrowedFd<'_>) -> Result<Ended, Errno> {
     })
 }
 
-/// The status of a zombie as wait(2) would say it: field 52 of proc_pid_stat(5). Whoever could open
-/// its network namespace may read that too. `None` if it is none any more.
+/// The wait(2) status of a zombie: field 52 of proc_pid_stat(5). Reading it needs the same
+/// permission as opening its network namespace. `None` if the process is not a zombie, or was
+/// reaped.
 fn zombie_status(pidfd: BorrowedFd<'_>) -> Option<i32> {
     let fd = pidfd.as_raw_fd();
     let about = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
@@ -98,13 +99,13 @@ fn zombie_status(pidfd: BorrowedFd<'_>) -> Option<i32> {
         .parse()
         .ok()?;
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // As long as nobody has waited for it, its number is its own.
+    // If it was not reaped, its process ID was not reused.
     signal(pidfd, 0).ok()?;
     let is_zombie = field(&stat, 3)? == "Z";
     field(&stat, 52)?.parse().ok().filter(|_| is_zombie)
 }
 
-/// How a process that has ended did so, if that can still be told without waiting.
+/// How a process ended; `None` while it runs. Does not block.
 ///
 /// # Errors
 /// Those of waitid(2).
@@ -112,7 +113,7 @@ pub fn how_it_ended(pidfd: &ReadyFd) -> Result<Option<Ended>, Errno> {
     reap(pidfd.as_fd())
 }
 
-/// Whether a process has ended, though it may not have been waited for.
+/// Whether a process has ended. It may still be a zombie.
 ///
 /// # Errors
 /// Those of poll(2).
@@ -135,7 +136,7 @@ fn wait_until(pidfd: BorrowedFd<'_>, limit: Timespec) -> Result<bool, Errno> {
     )? > 0)
 }
 
-/// Sends a signal by its number, also a real-time one.
+/// Sends a signal by number, including real-time signals.
 ///
 /// # Errors
 /// Those of pidfd_send_signal(2); `ESRCH` once the process has been reaped.
@@ -161,11 +162,11 @@ fn field(stat: &str, number: usize) -> Option<&str> {
     rest.split_ascii_whitespace().nth(number.checked_sub(3)?)
 }
 
-/// The processes whose network namespace has this inode. Walks over all of `/proc`, so it is
-/// only for hosts without a cgroup tree to track by, and for the proof of a stop.
+/// The processes whose network namespace has this inode. It scans all of `/proc`, so it is only
+/// used on hosts without cgroups and to prove that a tenant has stopped.
 ///
 /// # Errors
-/// Those of reading the folder `/proc`. A process that ends on the way is left out.
+/// Those of reading the folder `/proc`. A process that ends meanwhile is left out.
 pub fn in_netns(inode: u64) -> std::io::Result<Vec<i32>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc")? {
@@ -181,12 +182,12 @@ pub fn in_netns(inode: u64) -> std::io::Result<Vec<i32>> {
 }
 
 fn netns_of(pid: i32) -> Option<u64> {
-    // A zombie has left its namespaces already.
+    // A zombie is in no namespace, so this fails for it.
     let stat = std::fs::metadata(format!("/proc/{pid}/ns/net")).ok()?;
     Some(stat.ino())
 }
 
-/// Whether any process is in the network namespace with this inode. Walks over all of `/proc`.
+/// Whether any process is in the network namespace with this inode. Scans all of `/proc`.
 ///
 /// # Errors
 /// A [`Failure`] of stage end.
@@ -194,7 +195,7 @@ pub fn is_in_netns(inode: u64) -> Result<bool, Failure> {
     all_in(inode).map(|found| !found.is_empty())
 }
 
-/// Sends a signal to every process of a network namespace. Walks over all of `/proc`.
+/// Sends a signal to every process of a network namespace. Scans all of `/proc`.
 ///
 /// # Errors
 /// A [`Failure`] of stage end.
@@ -219,11 +220,11 @@ fn end_failure(inode: u64, errno: i32) -> Failure {
     Failure::errno(Stage::End, format!("in network namespace {inode}"), errno)
 }
 
-/// Kills every process of a network namespace, also those that begin meanwhile, until there is
-/// none. The fallback where there is no cgroup. Blocks for up to `limit`.
+/// Kills every process of a network namespace, including processes that start meanwhile, until none
+/// is left. Used on hosts without cgroups. Blocks for up to `limit`.
 ///
 /// # Errors
-/// A [`Failure`] of stage end that names what outlived SIGKILL.
+/// A [`Failure`] of stage end that names the processes that survived SIGKILL.
 pub fn kill_netns(inode: u64, limit: Duration) -> Result<(), Failure> {
     let deadline = Instant::now() + limit;
     loop {
@@ -236,7 +237,7 @@ pub fn kill_netns(inode: u64, limit: Duration) -> Result<(), Failure> {
             return Err(Failure::detail(
                 Stage::End,
                 format!("in network namespace {inode}"),
-                format!("{named} outlived SIGKILL"),
+                format!("{named} survived SIGKILL"),
             ));
         }
         let held: Vec<OwnedFd> = found
@@ -250,7 +251,7 @@ pub fn kill_netns(inode: u64, limit: Duration) -> Result<(), Failure> {
     }
 }
 
-/// A pidfd of the process, if it still is in the namespace now that its number is held.
+/// A pidfd of the process; `None` if the process is not in the namespace any more.
 pub(super) fn open_in_netns(pid: i32, inode: u64) -> Option<OwnedFd> {
     let pidfd = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
     (netns_of(pid) == Some(inode)).then_some(pidfd)
@@ -268,7 +269,7 @@ fn kill_and_wait(pidfd: BorrowedFd<'_>, deadline: Instant) -> Result<(), Errno> 
     Ok(())
 }
 
-/// Some of the numbers, as "process 1" or "processes 1, 2 and 3 more".
+/// Formats process IDs for a message, as "process 1" or "processes 1, 2 and 3 more".
 #[must_use]
 pub fn name_some(pids: &[i32]) -> String {
     let named: Vec<String> = pids.iter().take(NAMED).map(ToString::to_string).collect();

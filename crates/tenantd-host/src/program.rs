@@ -1,4 +1,4 @@
-//! The file of a program: which one a path names now, so that a launch of an older one is noticed.
+//! Identifies the file of a program, to notice a launch whose program was replaced on disk.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -6,28 +6,29 @@ use std::path::Path;
 
 use tenantd_core::plan::derive;
 
-/// Which file a path named, with which contents, in one number: packages put a new file in place of
-/// the old one (another inode), and what is written in place gets another size or time.
+/// A fingerprint of the file that a path named: a hash of device, inode, size and modification
+/// time. A package manager replaces the file, which changes the inode; writing in place changes the
+/// size or the time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProgramFile(u64);
 
 impl ProgramFile {
-    /// The file that [`ProgramFile::number`] was asked of.
+    /// Restores the fingerprint from [`ProgramFile::number`].
     #[must_use]
     pub fn from_number(number: u64) -> Self {
         Self(number)
     }
 
-    /// The number, to be written down.
+    /// The fingerprint as a number, for the state file.
     #[must_use]
     pub fn number(self) -> u64 {
         self.0
     }
 
-    /// The file that `path` names now; symbolic links are followed.
+    /// The fingerprint of the file that `path` names now. Follows symbolic links.
     ///
     /// # Errors
-    /// Those of stat(2). It may block for as long as the filesystem does.
+    /// Those of stat(2). The call may block on a slow filesystem.
     pub fn at(path: &Path) -> io::Result<Self> {
         let found = std::fs::metadata(path)?;
         let (device, inode, size) = (found.dev(), found.ino(), found.size());

@@ -1,8 +1,8 @@
-//! The runtime folder of an application, `/run/tenantd/APP`, and the lock that makes its
-//! supervisor the only one.
+//! The runtime folder of an application, `/run/tenantd/APP`, and the lock that allows one
+//! supervisor per application.
 //!
-//! The folder can be entered but not listed by others (0711): a tenant's program must reach the
-//! notify socket in it. What others must not reach has closed permissions of its own.
+//! Others may enter the folder but not list it (0711), because a tenant's program must reach the
+//! notify socket in it. Files that others must not reach have restrictive permissions of their own.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -24,40 +24,41 @@ use super::lock;
 /// The folder that holds the runtime folders of all applications.
 pub const ROOT: &str = layout::RUNTIME;
 
-/// How often, and after which pause, the lock of a supervisor that is gone is tried again. The
-/// child of a launch has copies of all the supervisor's descriptors until it executes its program,
-/// this lock's among them: where a supervisor is killed at that moment, its lock outlives it by
-/// some milliseconds, on a host under load by much more.
+/// How often, and with which pause, the lock of a dead supervisor is tried again. Until it executes
+/// its program, the child of a launch has copies of all the supervisor's descriptors, including
+/// this lock. If the supervisor is killed at that moment, its lock outlives it by some
+/// milliseconds, or by much more on a host under load.
 const PATIENCE: (u32, Duration) = (500, Duration::from_millis(10));
 pub use layout::STATE_FILE;
 
-/// The name under which the lock is handed down.
+/// The name of the lock among the inherited descriptors.
 pub const LOCK: &str = "lock";
 
-/// Why the runtime folder cannot be had.
+/// Why the runtime folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
     /// Another supervisor runs this application.
     #[error(
-        "{app} is supervised already, by process {holder}: stop that one, or ask it for `tenantd status --app {app}`"
+        "{app}: a supervisor is already running (process {holder}): stop it, or see `tenantd \
+         status --app {app}`"
     )]
     Taken {
         /// The application.
         app: AppName,
-        /// The process that holds the lock, as it wrote it.
+        /// The process ID that the holder wrote into the lock file.
         holder: String,
     },
-    /// The locks of datastores could not be tidied up.
+    /// The unused locks of datastores could not be removed.
     #[error(transparent)]
     Locks(#[from] Failure),
     /// A file or folder could not be made, opened or removed.
     #[error("cannot {attempt} {}{}", path.display(), root_hint(source))]
     Io {
-        /// What was tried.
+        /// The attempted operation, as a verb.
         attempt: &'static str,
-        /// On what.
+        /// The file or folder.
         path: PathBuf,
-        /// How it failed.
+        /// The error of the operating system.
         source: io::Error,
     },
 }
@@ -80,19 +81,19 @@ impl RuntimeError {
     }
 }
 
-/// The folder of `app`.
+/// The runtime folder of `app`.
 #[must_use]
 pub fn folder(app: &AppName) -> PathBuf {
     layout::folder(app)
 }
 
-/// Tenants, and the paths of what no tenant can be called as.
+/// Tenants, and the paths of entries whose names are not valid tenant names.
 pub type Named = (Vec<TenantName>, Vec<PathBuf>);
 
-/// The tenants after whom the entries of a folder are named, among those entries that `count`.
+/// The tenants that have an entry in a folder. Only entries for which `counts` returns true count.
 ///
 /// # Errors
-/// What reading the folder reports.
+/// Those of reading the folder.
 pub fn tenants_in(folder: &Path, counts: impl Fn(&fs::DirEntry) -> bool) -> io::Result<Named> {
     let (mut tenants, mut strangers) = (Vec::new(), Vec::new());
     for entry in fs::read_dir(folder)? {
@@ -107,7 +108,7 @@ pub fn tenants_in(folder: &Path, counts: impl Fn(&fs::DirEntry) -> bool) -> io::
     Ok((tenants, strangers))
 }
 
-/// The runtime folder, held by this supervisor alone for as long as this value lives.
+/// The runtime folder, locked by this supervisor until this value is dropped.
 #[derive(Debug)]
 pub struct Runtime {
     folder: PathBuf,
@@ -115,10 +116,10 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    /// Makes the folder and takes its lock (flock(2)); one that was handed down is taken already.
+    /// Makes the folder and takes its lock (flock(2)). An inherited lock is held already.
     ///
     /// # Errors
-    /// When another supervisor holds the lock, or a folder or the lock file cannot be made.
+    /// If another supervisor holds the lock, or a folder or the lock file cannot be made.
     pub fn take(app: &AppName, inherited: &mut Inherited) -> Result<Self, RuntimeError> {
         let folder = folder(app);
         let path = folder.join("lock");
@@ -134,7 +135,7 @@ impl Runtime {
             let Some(mut lock) =
                 open_lock(&path).map_err(RuntimeError::io("open the lock", &path))?
             else {
-                // A supervisor that just ends removed the folder after we had found it.
+                // A supervisor that is exiting removed the folder meanwhile.
                 continue;
             };
             match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
@@ -166,17 +167,17 @@ impl Runtime {
         }
     }
 
-    /// The lock, to be handed down.
+    /// The lock's descriptor, for a handoff.
     #[must_use]
     pub fn lock(&self) -> BorrowedFd<'_> {
         self.lock.as_fd()
     }
 
-    /// Removes the folder and gives up the lock. Whatever still lies in the folder stays there,
-    /// and with it the folder.
+    /// Removes the folder and releases the lock. Other files in the folder are kept, and the folder
+    /// with them.
     ///
     /// # Errors
-    /// When something is left in the folder, or cannot be removed.
+    /// If the folder is not empty, or something cannot be removed.
     pub fn remove(self) -> Result<(), RuntimeError> {
         let tenants = self.folder.join("tenants");
         fs::remove_dir(&tenants).map_err(RuntimeError::io("remove", &tenants))?;
@@ -190,17 +191,17 @@ impl Runtime {
         }
         crash::point("finish: state file gone", "");
         let path = self.folder.join("lock");
-        // The lock's file goes while the lock is held: whoever waits for it sees that it is gone.
+        // Remove the file while the lock is held, so that a process that waits for it notices.
         fs::remove_file(&path).map_err(RuntimeError::io("remove", &path))?;
         match fs::remove_dir(&self.folder) {
-            // The next supervisor came in as we went out, and the folder is its own now.
+            // The next supervisor has started meanwhile, and uses the folder.
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty && path.exists() => {}
             other => other.map_err(RuntimeError::io("remove", &self.folder))?,
         }
         drop(self.lock);
         crash::point("finish: folder gone", "");
         lock::sweep()?;
-        // Shared with other applications: the last one to leave succeeds.
+        // Shared with other applications: only the last one can remove them.
         let shared = [Path::new(ROOT).join("locks"), PathBuf::from(ROOT)];
         for folder in shared {
             match fs::remove_dir(&folder) {
@@ -232,8 +233,7 @@ fn open_lock(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Whether a process lives. One that has ended without having been waited for is dead: it has
-/// no memory any more, see proc_pid_stat(5).
+/// Whether a process lives. A zombie, which has no memory, counts as dead. See proc_pid_statm(5).
 fn is_alive(pid: &str) -> bool {
     let statm = fs::read_to_string(format!("/proc/{pid}/statm"));
     statm.is_ok_and(|statm| !statm.starts_with("0 "))
@@ -245,7 +245,7 @@ fn write_holder(lock: &mut File) -> io::Result<()> {
     writeln!(lock, "{}", std::process::id())
 }
 
-/// Makes a folder that only root can write to; one that is there must be just so.
+/// Makes a folder that only root can write to, or sets the permissions of an existing one.
 fn make_folder(path: &Path, mode: u32) -> Result<(), RuntimeError> {
     match DirBuilder::new().mode(mode).create(path) {
         Ok(()) => {}
@@ -258,7 +258,7 @@ fn make_folder(path: &Path, mode: u32) -> Result<(), RuntimeError> {
         }
         Err(error) => return Err(RuntimeError::io("make the folder", path)(error)),
     }
-    // The umask may have taken bits away that tenants need.
+    // The umask may have removed bits that tenants need.
     fs::set_permissions(path, fs::Permissions::from_mode(mode))
         .map_err(RuntimeError::io("set the permissions of", path))
 }

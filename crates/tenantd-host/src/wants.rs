@@ -1,8 +1,8 @@
-//! Permanent wants: what an operator wants of a tenant beyond the end of its supervisor and of the
-//! host's uptime, in a file for each such tenant, `/var/lib/tenantd/.wants/APP/TENANT`.
+//! Permanent wants: whether an operator wants a tenant up or down even after a restart of the
+//! supervisor or of the host. Each is a file, `/var/lib/tenantd/.wants/APP/TENANT`.
 //!
-//! No datastore can have that name: those of an application lie in a folder that is named like it,
-//! and no name begins with a dot. What is written here is on the disk when the call returns.
+//! The path never collides with a datastore: datastores are in a folder with the application's
+//! name, which cannot begin with a dot. A want is on disk when the call that writes it returns.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
@@ -15,7 +15,7 @@ use tenantd_core::name::{AppName, TenantName};
 /// The folder of all permanent wants.
 pub const ROOT: &str = "/var/lib/tenantd/.wants";
 
-/// A permanent want that cannot be read, kept or forgotten.
+/// A permanent want could not be read, written or removed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {attempt} {}", path.display())]
 pub struct WantError {
@@ -37,10 +37,10 @@ fn folder(app: &AppName) -> PathBuf {
     Path::new(ROOT).join(app.as_str())
 }
 
-/// All permanent wants of an application: whether each tenant is wanted up.
+/// The permanent wants of an application: true for up, false for down.
 ///
 /// # Errors
-/// When one cannot be read, or says neither.
+/// If one cannot be read or contains neither `up` nor `down`.
 pub fn all(app: &AppName) -> Result<BTreeMap<TenantName, bool>, WantError> {
     let folder = folder(app);
     let entries = match fs::read_dir(&folder) {
@@ -50,7 +50,7 @@ pub fn all(app: &AppName) -> Result<BTreeMap<TenantName, bool>, WantError> {
     let mut wants = BTreeMap::new();
     for entry in entries {
         let entry = entry.map_err(failed("list", &folder))?;
-        // What has no tenant's name was not made by us, or is half-made.
+        // Other names are unfinished files or were not made by tenantd.
         let Some(tenant) = entry
             .file_name()
             .to_str()
@@ -66,7 +66,8 @@ pub fn all(app: &AppName) -> Result<BTreeMap<TenantName, bool>, WantError> {
             "up" => true,
             "down" => false,
             _ => {
-                let neither = io::Error::new(ErrorKind::InvalidData, "neither up nor down");
+                let neither =
+                    io::Error::new(ErrorKind::InvalidData, "contains neither `up` nor `down`");
                 return Err(failed("read", &path)(neither));
             }
         };
@@ -75,10 +76,10 @@ pub fn all(app: &AppName) -> Result<BTreeMap<TenantName, bool>, WantError> {
     Ok(wants)
 }
 
-/// Keeps what is wanted of a tenant.
+/// Writes a tenant's permanent want.
 ///
 /// # Errors
-/// When it is not on the disk; then what was kept before still is, or is on its way out.
+/// If it could not be written to disk. Either the old or the new want may be there after a reboot.
 pub fn keep(app: &AppName, tenant: &TenantName, up: bool) -> Result<(), WantError> {
     let folder = folder(app);
     DirBuilder::new()
@@ -87,7 +88,7 @@ pub fn keep(app: &AppName, tenant: &TenantName, up: bool) -> Result<(), WantErro
         .create(&folder)
         .map_err(failed("make", &folder))?;
     let path = folder.join(tenant.as_str());
-    // A name that no tenant has.
+    // No tenant's name begins with a dot.
     let new = folder.join(format!(".{tenant}"));
     let write = || -> io::Result<()> {
         let mut file = File::options()
@@ -102,14 +103,14 @@ pub fn keep(app: &AppName, tenant: &TenantName, up: bool) -> Result<(), WantErro
     };
     write().map_err(failed("write", &path))?;
     sync(&folder)?;
-    // Both may be new.
+    // Both folders may be new.
     sync(Path::new(ROOT))
 }
 
-/// Forgets what was wanted of a tenant. What is not kept is forgotten already.
+/// Removes a tenant's permanent want. Succeeds if there is none.
 ///
 /// # Errors
-/// When it is not off the disk.
+/// If it could not be removed from disk.
 pub fn remove(app: &AppName, tenant: &TenantName) -> Result<(), WantError> {
     let folder = folder(app);
     let path = folder.join(tenant.as_str());

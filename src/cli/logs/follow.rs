@@ -1,5 +1,5 @@
-//! Following a log through its rotations: inotify(7) says that something happened, and then
-//! everything is looked at anew, so that no order of events can be missed.
+//! Follows a log through its rotations. An event of inotify(7) only says that something happened; all
+//! files are then looked at again, so that the order of events does not matter.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -11,8 +11,8 @@ use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 
 use super::{Generations, inode, open};
 
-/// Copies what is written to the log from where `current` stands, for ever or until the reader of
-/// `out` has left.
+/// Copies what is appended to the log, from the position of `current` on, until the reader of `out`
+/// closes it.
 pub(super) fn follow(
     generations: &Generations,
     mut current: Option<File>,
@@ -76,7 +76,7 @@ impl Watch {
         Ok(Self { inotify })
     }
 
-    /// Watches a file for what is written to it; nothing if it is gone again.
+    /// Watches a file for writes. `None` if the file no longer exists.
     fn file(&self, path: &Path) -> io::Result<Option<i32>> {
         match inotify::add_watch(&self.inotify, path, WatchFlags::MODIFY) {
             Err(rustix::io::Errno::NOENT) => Ok(None),
@@ -85,11 +85,11 @@ impl Watch {
     }
 
     fn remove(&self, watched: i32) {
-        // The kernel has forgotten it already if the file is gone (EINVAL).
+        // The kernel has removed the watch itself if the file was deleted (EINVAL).
         let _ = inotify::remove_watch(&self.inotify, watched);
     }
 
-    /// Waits until something happened; false if nobody reads `out` any more.
+    /// Waits for an event. Returns false if the reader of `out` has closed it.
     fn wait(&self, out: &impl AsFd) -> io::Result<bool> {
         let mut both = [
             PollFd::new(&self.inotify, PollFlags::IN),
@@ -105,7 +105,7 @@ impl Watch {
         {
             return Ok(false);
         }
-        // What happened does not matter, only that it did.
+        // The events are discarded: the caller looks at the files.
         let mut events = [0_u8; 4096];
         rustix::io::read(&self.inotify, &mut events)?;
         Ok(true)

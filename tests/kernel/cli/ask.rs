@@ -30,7 +30,7 @@ fn status_says_who_is_not_as_wanted() {
     assert_eq!(json["tenants"].as_array().unwrap().len(), 1);
     assert_eq!(json["tenants"][0]["pid"], 123);
     let unknown = format!(
-        "tenantd: error: typo: {app} has no tenant of this name: see `tenantd status --app {app}`\n"
+        "tenantd: error: typo: no such tenant in {app}: see `tenantd status --app {app}`\n"
     );
     expect(&run(&["status", "typo"]), 1, "", &unknown);
 }
@@ -39,16 +39,16 @@ fn status_says_who_is_not_as_wanted() {
 fn start_and_stop_say_what_became_of_each() {
     support::enter();
     Script::new().serve();
-    let accepted = "acme: accepted: it is being started\n";
+    let accepted = "acme: accepted: starting\n";
     let up = "acme: up, ready, pid 123, 10.77.0.11\n";
     expect(&run(&["start", "acme"]), 0, &format!("{accepted}{up}"), "");
     expect(&run(&["start", "acme", "--no-wait"]), 0, accepted, "");
-    let text = "beta: accepted: it is being restarted\nbeta: failed: cannot execute /opt/wiki\n";
+    let text = "beta: accepted: restarting\nbeta: failed: cannot execute /opt/wiki\n";
     expect(&run(&["restart", "beta"]), 1, text, "");
     expect(
         &run(&["stop", "acme"]),
         0,
-        "acme: accepted: it is being stopped\nacme: down\n",
+        "acme: accepted: stopping\nacme: down\n",
         "",
     );
     let output = run(&["stop", "--all"]);
@@ -67,7 +67,7 @@ fn a_supervisor_that_dies_meanwhile_is_named() {
     let output = run(&["stop", "acme"]);
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    let said = format!("tenantd: error: {app}: its supervisor ended before it answered");
+    let said = format!("tenantd: error: {app}: supervisor exited before it answered");
     assert!(text.starts_with(&said), "{text}");
 }
 
@@ -81,14 +81,14 @@ fn the_exit_codes_are_told_apart() {
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("EXAMPLES"));
     assert_eq!(run(&["--help"]).status.code(), Some(0));
-    let none = "tenantd: error: no supervisor runs here: start one with `tenantd run --config \
-                FILE`, or name the application with --app NAME\n";
+    let none = "tenantd: error: no supervisor is running on this host: start one with `tenantd run \
+                --config FILE`, or name the application with --app NAME\n";
     expect(&run(&["status"]), 1, "", none);
     let output = run(&["status", "--app", "wiki"]);
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
-        text.starts_with("tenantd: error: wiki: no supervisor runs for it"),
+        text.starts_with("tenantd: error: wiki: supervisor not running"),
         "{text}"
     );
 }
@@ -103,7 +103,8 @@ fn several_applications_must_be_told_apart() {
     one.serve();
     two.serve();
     let several = format!(
-        "tenantd: error: several applications run here ({first}, {second}): say which with --app NAME\n"
+        "tenantd: error: several applications are running ({first}, {second}): select one with \
+         --app NAME\n"
     );
     expect(&run(&["status"]), 1, "", &several);
     let output = tenantd(&["status", "acme"])

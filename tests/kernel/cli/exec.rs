@@ -110,7 +110,7 @@ fn exec_says_why_it_could_not() {
         ..Script::new()
     };
     script.serve();
-    let missing = "tenantd: error: acme: nonsense: there is no such command in the tenant\n";
+    let missing = "tenantd: error: acme: nonsense: command not found in the tenant\n";
     expect(&run(&["exec", "acme", "--", "nonsense"]), 127, "", missing);
     let output = run(&["exec", "acme", "--", "/etc/passwd"]);
     assert_eq!(output.status.code(), Some(126));
@@ -118,12 +118,12 @@ fn exec_says_why_it_could_not() {
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
-        text.starts_with("tenantd: error: beta: no process of it runs, it is failed"),
+        text.starts_with("tenantd: error: beta: not running (state: failed)"),
         "{text}"
     );
     drop(tenant);
     let output = run(&["exec", "acme", "--", "true"]);
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(text.contains("has ended meanwhile"), "{text}");
+    assert!(text.contains("of the tenant has ended"), "{text}");
 }

@@ -17,7 +17,7 @@ fn listed() -> serde_json::Value {
 #[test]
 fn nothing_runs() {
     support::enter();
-    expect(&run(&["list"]), 0, "no application runs here\n", "");
+    expect(&run(&["list"]), 0, "no applications are running\n", "");
     assert_eq!(listed(), serde_json::json!({ "applications": [] }));
 }
 
@@ -37,7 +37,7 @@ fn the_living_and_the_dead_are_told_apart() {
     assert_eq!(rows[1], ["aa-dead", "dead", "-", "-", "-", "-"], "{text}");
     assert_eq!(
         rows[2][..3],
-        ["WHY", "aa-dead:", "its"],
+        ["WHY", "aa-dead:", "supervisor"],
         "a dead one is explained: {text}"
     );
     assert_eq!(rows[3], [&*app, "running", "4711", "2", "1", "1"], "{text}");
@@ -93,7 +93,7 @@ fn a_dead_one_does_not_force_a_name_on_the_living() {
     Script::new().serve();
     let output = run(&["status", "acme"]);
     let text = String::from_utf8(output.stderr).unwrap();
-    assert!(text.contains("several applications run here"), "{text}");
+    assert!(text.contains("several applications are running"), "{text}");
     assert!(!text.contains("aa-dead"), "{text}");
 }
 
@@ -144,9 +144,9 @@ fn one_that_does_not_answer_is_not_waited_for() {
     let json = listed();
     assert_eq!(json["applications"][0]["state"], "unknown");
     let why = json["applications"][0]["why"].as_str().unwrap();
-    assert!(why.contains("no answer within 5 s"), "{why}");
+    assert!(why.contains("did not answer within 5 s"), "{why}");
     let status = status.wait_with_output().unwrap();
     assert_eq!(status.status.code(), Some(1));
     let said = String::from_utf8(status.stderr).unwrap();
-    assert!(said.contains("no answer within 5 s"), "{said}");
+    assert!(said.contains("did not answer within 5 s"), "{said}");
 }

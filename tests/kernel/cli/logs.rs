@@ -133,8 +133,8 @@ fn logs_of_a_stranger_are_an_error() {
     let output = run(&["logs", "acme", "--app", "wiki"]);
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    let said = "tenantd: error: acme: it has no log file /var/log/tenantd/wiki/acme.log: wiki: \
-                no supervisor runs for it";
+    let said = "tenantd: error: acme: no log file /var/log/tenantd/wiki/acme.log: wiki: \
+                supervisor not running";
     assert!(text.starts_with(said), "{text}");
     let script = Script::new();
     let app = script.app.to_string();
@@ -143,7 +143,7 @@ fn logs_of_a_stranger_are_an_error() {
     append(&log_file(&app).with_file_name("typo.log"), "1\n");
     let output = run(&["logs", "typo"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("has no tenant of this name"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no such tenant in"));
 }
 
 #[test]

@@ -40,7 +40,7 @@ fn errors_are_typed_and_leave_the_connection_usable() {
         let error = connection.enter(&tenant("down")).await.unwrap_err();
         let text = error.to_string();
         assert!(
-            text.starts_with("down: no process of it runs, it is waiting: start it"),
+            text.starts_with("down: not running (state: waiting): start it"),
             "{text}"
         );
         assert!(connection.status(&[]).await.is_ok());
@@ -104,10 +104,7 @@ fn the_number_of_connections_is_bounded() {
             .status(&[])
             .await
             .unwrap_err();
-        assert!(
-            error.to_string().contains("serves 64 connections"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("has 64 connections"), "{error}");
         assert!(held.pop().unwrap().status(&[]).await.is_ok());
         // The place is free once the server has seen the end.
         while Connection::open(&app)
@@ -126,10 +123,10 @@ fn a_dead_supervisors_socket_is_named_and_replaced() {
         let path = wire::control_socket(&app);
         let text = Connection::open(&app).await.unwrap_err().to_string();
         assert!(
-            text.contains("no supervisor runs for it: start it with"),
+            text.contains("supervisor not running: start it with"),
             "{text}"
         );
-        assert!(text.ends_with("(no supervisor runs at all)"), "{text}");
+        assert!(text.ends_with("(no supervisor is running)"), "{text}");
 
         // Closed without being removed, as by a kill -9.
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
@@ -137,10 +134,7 @@ fn a_dead_supervisors_socket_is_named_and_replaced() {
         assert!(matches!(error, ClientError::Dead { .. }), "{error:?}");
         let other: AppName = "other".parse().unwrap();
         let text = Connection::open(&other).await.unwrap_err().to_string();
-        assert!(
-            text.ends_with(&format!("(supervisors run for: {app})")),
-            "{text}"
-        );
+        assert!(text.ends_with(&format!("(running: {app})")), "{text}");
 
         let listener = control::bind(&app).unwrap();
         assert!(std::fs::metadata(&path).unwrap().file_type().is_socket());
@@ -208,7 +202,7 @@ fn a_supervisor_that_dies_is_told_from_one_that_answers() {
         dying.await.unwrap();
         assert!(matches!(error, ClientError::Died { .. }), "{error:?}");
         assert!(
-            error.to_string().contains("ended before it answered"),
+            error.to_string().contains("exited before it answered"),
             "{error}"
         );
     });
@@ -234,6 +228,6 @@ fn who_is_not_root_is_told_so() {
             .await
             .unwrap();
         assert!(matches!(error, ClientError::NotAllowed { .. }), "{error:?}");
-        assert!(error.to_string().contains("only root may ask"), "{error}");
+        assert!(error.to_string().contains("serves only root"), "{error}");
     });
 }

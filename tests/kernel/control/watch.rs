@@ -104,7 +104,7 @@ impl Model {
                 kind,
                 from: Some(StateWord::Waiting),
                 state: StateWord::Up,
-                reason: Some("its wait is over".to_owned()),
+                reason: Some("its restart delay is over".to_owned()),
                 exit: None,
                 time: jiff::Timestamp::UNIX_EPOCH,
                 status,
@@ -291,7 +291,7 @@ fn an_end_is_told_after_all_that_came_before() {
             Watched::Event(_)
         ));
         let text = subscription.next().await.unwrap_err().to_string();
-        assert!(text.ends_with("its tenants go on without one"), "{text}");
+        assert!(text.ends_with("its tenants keep running"), "{text}");
     });
 }
 

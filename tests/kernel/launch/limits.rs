@@ -103,9 +103,9 @@ fn a_limit_that_cannot_be_set_stops_the_launch() {
     // The kernel allows no more than fs.nr_open, to nobody.
     assert_eq!(
         bench.failure(),
-        "cannot set the limit on open files: Operation not permitted (EPERM) [above its hard \
-         limit, and for processes of other users, a limit takes CAP_SYS_RESOURCE; a restart of \
-         the tenant sets it too]"
+        "cannot set the limit on open files: Operation not permitted (EPERM) [raising a \
+         hard limit, or the limits of another user's process, requires CAP_SYS_RESOURCE; \
+         restarting the tenant sets the limit too]"
     );
 }
 

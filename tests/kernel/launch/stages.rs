@@ -23,8 +23,8 @@ fn lock_held_by_another() {
     let first = bench.run().unwrap();
     let expected = format!(
         "cannot lock the datastore /var/lib/tenantd/wiki/acme: Try again (EAGAIN): held by \
-         wiki/acme, process {} [another launch still runs on this datastore: end it, or wait for \
-         it]",
+         wiki/acme, process {} [another program still uses this datastore: stop it, or wait \
+         until it exits]",
         first.pid
     );
     says(&bench, &expected);
@@ -36,8 +36,8 @@ fn tree_of_a_missing_datastore() {
     std::fs::remove_dir("/var/lib/tenantd/wiki/acme").unwrap();
     says(
         &bench,
-        "cannot take hold of the datastore /var/lib/tenantd/wiki/acme: No such file or directory \
-         (ENOENT)",
+        "cannot clone the mount of the datastore /var/lib/tenantd/wiki/acme: No such file or \
+         directory (ENOENT)",
     );
 }
 
@@ -47,8 +47,8 @@ fn tree_through_a_symbolic_link() {
     symlink("/var/lib/tenantd/wiki", "/run/link").unwrap();
     bench.datastore.source = "/run/link/acme".into();
     let said = bench.failure();
-    assert!(said.starts_with("cannot take hold of the datastore /run/link/acme: "));
-    assert!(said.contains("(ELOOP) [a datastore's path may not lead through symbolic links"));
+    assert!(said.starts_with("cannot clone the mount of the datastore /run/link/acme: "));
+    assert!(said.contains("(ELOOP) [a datastore's path must not contain symbolic links"));
 }
 
 #[test]
@@ -64,8 +64,8 @@ fn program_missing() {
     bench.launch.program = "/run/nothing".into();
     says(
         &bench,
-        "cannot find the program /run/nothing: No such file or directory (ENOENT) [is the \
-         program, or the interpreter in its first line, installed?]",
+        "cannot find the program /run/nothing: No such file or directory (ENOENT) [check that \
+         the program, or the interpreter in its first line, is installed]",
     );
 }
 
@@ -76,14 +76,11 @@ fn program_not_executable() {
     bench.launch.program = "/run/program".into();
     says(
         &bench,
-        "cannot find the program /run/program: Permission denied (EACCES) [is it executable for \
-         the tenant's user, and on a filesystem without noexec?]",
+        "cannot find the program /run/program: Permission denied (EACCES) [it must be \
+         executable for the tenant's user, on a filesystem without noexec]",
     );
     bench.launch.program = "/run".into();
-    says(
-        &bench,
-        "cannot find the program /run: it is not a regular file",
-    );
+    says(&bench, "cannot find the program /run: not a regular file");
 }
 
 #[test]
@@ -92,10 +89,10 @@ fn clone_refused() {
     deny(libc::SYS_clone3, None, libc::EAGAIN);
     let said = bench.failure();
     assert!(
-        said.starts_with("cannot make the child wiki/acme: "),
+        said.starts_with("cannot create the child process wiki/acme: "),
         "{said}"
     );
-    assert!(said.contains("(EAGAIN) [raise pids.max"), "{said}");
+    assert!(said.contains("(EAGAIN) [process limit reached"), "{said}");
     // Nothing of the launch is left: the lock is free again.
     let folder = datastore::open(&bench.datastore.source).unwrap();
     let source = &bench.datastore.source;
@@ -108,7 +105,7 @@ fn vanished_on_its_way() {
     intercept(libc::SYS_setsid, None, SeccompAction::KillProcess);
     says(
         &bench,
-        "cannot follow the child to its program /bin/sleep: it was killed before it got there",
+        "cannot start the program /bin/sleep: the child was killed before it executed the program",
     );
 }
 
@@ -128,7 +125,7 @@ const REFUSED: &[Refusal] = &[
         Stage::Session,
         libc::SYS_setsid,
         None,
-        "cannot begin a session",
+        "cannot start a session",
     ),
     (
         Stage::EnterNetns,
@@ -146,7 +143,7 @@ const REFUSED: &[Refusal] = &[
         Stage::Attach,
         libc::SYS_move_mount,
         None,
-        "cannot attach the datastore /run/expected",
+        "cannot mount the datastore at /run/expected",
     ),
     (
         Stage::Capabilities,
@@ -182,7 +179,7 @@ const REFUSED: &[Refusal] = &[
         Stage::NoNewPrivs,
         libc::SYS_prctl,
         Some(libc::PR_SET_NO_NEW_PRIVS),
-        "cannot forbid new privileges",
+        "cannot set no_new_privs",
     ),
     (
         Stage::WorkingDirectory,
@@ -194,7 +191,7 @@ const REFUSED: &[Refusal] = &[
         Stage::Stdio,
         libc::SYS_dup3,
         None,
-        "cannot put standard input and output in place at 0",
+        "cannot redirect standard input and output at 0",
     ),
     (
         Stage::Descriptors,
@@ -249,8 +246,8 @@ fn attach_at_a_missing_folder() {
     std::fs::remove_dir(TARGET).unwrap();
     says(
         &bench,
-        "cannot attach the datastore /run/expected: No such file or directory (ENOENT) [the \
-         folder must exist on the host, as the installed program expects it]",
+        "cannot mount the datastore at /run/expected: No such file or directory (ENOENT) [the \
+         folder must exist on the host: create it, or install the program]",
     );
 }
 
@@ -260,8 +257,11 @@ fn attach_at_a_symbolic_link() {
     std::fs::remove_dir(TARGET).unwrap();
     symlink("/etc", TARGET).unwrap();
     let said = bench.failure();
-    assert!(said.starts_with("cannot attach the datastore /run/expected: "));
-    assert!(said.contains("(ELOOP) [name the real folder"), "{said}");
+    assert!(said.starts_with("cannot mount the datastore at /run/expected: "));
+    assert!(
+        said.contains("(ELOOP) [symbolic links are not allowed here"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -272,7 +272,7 @@ fn private_at_a_missing_folder() {
     says(
         &bench,
         "cannot mount the private folder /run/two: No such file or directory (ENOENT) [the \
-         folder must exist on the host, as the installed program expects it]",
+         folder must exist on the host: create it, or install the program]",
     );
 }
 
@@ -300,7 +300,7 @@ fn working_directory_closed_to_the_user() {
     says(
         &bench,
         "cannot enter the working directory /run/closed: Permission denied (EACCES) [the \
-         tenant's user must be able to enter it]",
+         tenant's user needs execute permission on the folder]",
     );
 }
 
@@ -311,8 +311,8 @@ fn exec_of_what_is_no_program() {
     bench.launch.program = "/run/program".into();
     says(
         &bench,
-        "cannot execute the program /run/program: Exec format error (ENOEXEC) [it is no program: \
-         a script needs #! in its first line]",
+        "cannot execute the program /run/program: Exec format error (ENOEXEC) [the file is not a \
+         program: a script needs #! in its first line]",
     );
 }
 
@@ -324,7 +324,7 @@ fn exec_without_the_interpreter() {
     let said = bench.failure();
     assert!(said.starts_with("cannot execute the program /run/program: "));
     assert!(
-        said.contains("(ENOENT) [is the program, or the interpreter"),
+        said.contains("(ENOENT) [check that the program, or the interpreter"),
         "{said}"
     );
 }
@@ -337,7 +337,7 @@ fn exec_of_a_file_that_is_being_written() {
     bench.launch.program = "/run/program".into();
     let said = bench.failure();
     assert!(
-        said.contains("(ETXTBSY) [the file is being written"),
+        said.contains("(ETXTBSY) [the file is open for writing"),
         "{said}"
     );
 }
@@ -355,7 +355,7 @@ fn exec_forbidden_to_the_user() {
     let said = bench.failure();
     assert!(said.starts_with("cannot execute the program /run/program: "));
     assert!(
-        said.contains("(EACCES) [is it executable for the tenant's user"),
+        said.contains("(EACCES) [it must be executable for the tenant's user"),
         "{said}"
     );
 }

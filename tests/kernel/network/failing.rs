@@ -56,7 +56,7 @@ fn a_strangers_link_is_left_alone() {
         let why = refused(Mode::Routed, link(Mode::Routed, 2), || ());
         assert_eq!((why.stage, why.errno), (Stage::Link, libc::EEXIST));
         assert_eq!(why.object, "vt-2");
-        assert_eq!(why.detail, format!("the name is taken by {said}"));
+        assert_eq!(why.detail, format!("name in use by {said}"));
         ip("link del vt-2");
     }
 }
@@ -90,7 +90,7 @@ fn an_address_of_the_hosts_is_refused() {
     });
     assert_eq!((why.stage, why.errno), (Stage::Address, libc::EADDRINUSE));
     assert_eq!(why.object, "10.77.0.2");
-    assert_eq!(why.detail, "it is the host's own, on lo");
+    assert_eq!(why.detail, "the host has this address on lo");
 }
 
 /// A tenant has all its addresses or is not started.
@@ -159,7 +159,7 @@ fn somebody_elses_route_is_left_alone() {
     });
     assert_eq!((why.stage, why.errno), (Stage::Route, libc::EEXIST));
     assert_eq!(why.object, "10.77.0.2/32");
-    assert_eq!(why.detail, "it is routed to lo already");
+    assert_eq!(why.detail, "already routed to lo");
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn a_strangers_hub_and_a_gateway_in_use_are_refused() {
     assert_eq!((why.stage, why.errno), (Stage::Link, libc::EEXIST));
     assert_eq!(
         why.detail,
-        "the name is taken by a bridge link without an alias, not tenantd:wiki"
+        "name in use by a bridge link without an alias, not tenantd:wiki"
     );
     assert_eq!(everything(), before);
     ip("link del td-wiki");
@@ -208,7 +208,7 @@ fn a_strangers_hub_and_a_gateway_in_use_are_refused() {
     let before = everything();
     let why = block_on(Network::open(plan(Mode::Bridge))).unwrap_err();
     assert_eq!((why.stage, why.errno), (Stage::Address, libc::EADDRINUSE));
-    assert_eq!(why.detail, "it is the host's own, on lo");
+    assert_eq!(why.detail, "the host has this address on lo");
     assert_eq!(everything(), before);
 }
 

@@ -74,7 +74,7 @@ fn fails_while_a_foreign_process_holds_the_namespace() {
         assert_eq!(
             why.detail,
             format!(
-                "a process outside the tenant's cgroup still holds it: pid {}",
+                "a process outside the tenant's cgroup is still in it: pid {}",
                 foreign.id()
             )
         );

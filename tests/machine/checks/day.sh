@@ -103,7 +103,7 @@ leaves_nothing() {
     nothing_left shop
     same 3 "$(find /var/lib/tenantd/shop -mindepth 1 -maxdepth 1 -type d | wc -l)"
     said=$(tenantd status 2>&1) && return 1
-    holds "$said" "no supervisor runs"
+    holds "$said" "no supervisor is running"
 }
 
 data_is_still_there() {

@@ -43,7 +43,7 @@ list_shows_both() {
 
 commands_find_theirs() {
     not tenantd status 2>/run/said
-    holds "$(cat /run/said)" "several applications run here \(shop, wiki\)"
+    holds "$(cat /run/said)" "several applications are running \(shop, wiki\)"
     holds "$(tenantd status --app wiki)" "^wiki: "
     holds "$(tenantd status --config /etc/tenantd/wiki.toml)" "^wiki: "
     holds "$(TENANTD_APP=wiki tenantd status)" "^wiki: "

@@ -116,7 +116,7 @@ bad_manifest_is_not_retried() {
     wait_for eval 'journalctl -q -o cat -u tenantd@broken | grep -q colour'
     journalctl -q -o cat -u tenantd@broken
     problems=$(journalctl -q -o cat -u tenantd@broken)
-    for problem in "no user .nobody-at-all" "colour. is no key" "two tenants have the address" "broken\.toml:5:1"; do
+    for problem in "user .nobody-at-all. does not exist" "unknown key .colour" "two tenants have the address" "broken\.toml:5:1"; do
         holds "$problems" "$problem"
     done
     sleep 3 # RestartSec is one second

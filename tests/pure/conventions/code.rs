@@ -1,4 +1,4 @@
-//! One source file, and as much of its language as the rules need: its words and its paths.
+//! A source file, parsed into identifiers and paths, as far as the rules need.
 
 pub(crate) struct File {
     pub(crate) path: String,
@@ -25,7 +25,7 @@ impl File {
     }
 }
 
-/// Identifiers and marks, with comments and literals left out.
+/// Identifiers and punctuation, without comments and literals.
 pub(crate) fn tokens(text: &str) -> Vec<&str> {
     let mut tokens = Vec::new();
     let mut rest = text;
@@ -74,13 +74,13 @@ fn is_word(c: char) -> bool {
     c == '_' || c.is_alphanumeric()
 }
 
-/// Tells 'a' and '\n' from the lifetime 'a.
+/// Distinguishes 'a' and '\n' from the lifetime 'a.
 fn is_char_literal(text: &str) -> bool {
     let mut chars = text.chars().skip(1);
     chars.next() == Some('\\') || chars.next() == Some('\'')
 }
 
-/// Bytes of a literal with its quotes.
+/// The length of a literal in bytes, with its quotes.
 fn quoted(text: &str, quote: char) -> usize {
     let mut escaped = false;
     for (at, c) in text.char_indices().skip(1) {
@@ -94,7 +94,7 @@ fn quoted(text: &str, quote: char) -> usize {
     text.len()
 }
 
-/// Every path that is named, with groups such as `a::{b, c::d}` taken apart.
+/// All paths, with groups such as `a::{b, c::d}` expanded.
 pub(crate) fn paths(text: &str) -> Vec<String> {
     let tokens = tokens(text);
     let mut found = Vec::new();

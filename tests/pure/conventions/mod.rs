@@ -1,7 +1,8 @@
-//! Rules that the compiler does not prove, held against all source files: which module of the core
-//! may name which, what the core may not touch, how long a file may be, which words are not ours.
+//! Rules that the compiler does not check, applied to all source files: dependencies between
+//! modules of the core, no I/O in the core, the maximum length of files, and words that must not be
+//! used.
 //!
-//! Each rule has a test here which shows that it can fail.
+//! For each rule, a test here shows that it can fail.
 
 mod code;
 mod rules;

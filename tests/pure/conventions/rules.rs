@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::conventions::code::{File, names, paths, tokens};
 
-/// Every module of the core, and those it may name. From the ground up: a row names rows above it
-/// only, and `the_table_knows_no_way_up` holds it to that. Between crates the compiler sees to it.
+/// Every module of the core, and the modules that it may use. A row may name only rows above it,
+/// which `the_table_knows_no_way_up` checks. The compiler checks dependencies between crates.
 pub(crate) const MODULES: &[(&str, &[&str])] = &[
     ("lib", &[]),
     ("name", &[]),
@@ -17,9 +17,9 @@ pub(crate) const MODULES: &[(&str, &[&str])] = &[
 ];
 const CORE: &str = "crates/tenantd-core/src/";
 const HOST: &str = "crates/tenantd-host/src/";
-/// What of the core the crate that acts may not name: it decides nothing.
+/// Modules of the core that the host crate must not use, because it makes no decisions.
 const NOT_FOR_HOST: &[&str] = &["tenantd_core::supervisor", "tenantd_core::manifest"];
-/// Paths that lead to I/O, a clock, chance, or an order that differs from run to run.
+/// Paths of items that do I/O, read a clock, use random numbers, or have an unstable order.
 const IMPURE: &[&str] = &[
     "std::fs",
     "std::env",
@@ -42,7 +42,7 @@ const IMPURE: &[&str] = &[
     "nix::fcntl",
     "rand",
 ];
-/// Methods of `Path` that are I/O.
+/// Methods of `Path` that do I/O.
 const IMPURE_CALLS: &[&str] = &[
     "exists",
     "try_exists",
@@ -56,7 +56,7 @@ const IMPURE_CALLS: &[&str] = &[
 ];
 const UNSAFE: &str = "crates/tenantd-host/src/launch/";
 pub(crate) const LINES_MAX: usize = 400;
-/// Words that say nothing of what a thing does, or say another thing than we mean.
+/// Words that are vague or misleading in this project.
 const REFUSED: &[&str] = &[
     "manager",
     "handler",
@@ -93,7 +93,7 @@ const REFUSED: &[&str] = &[
     "house",
 ];
 
-/// All of them.
+/// All rules.
 pub(crate) const RULES: &[fn(&File) -> Vec<String>] =
     &[layers, host, purity, length, unsafety, words, head];
 
@@ -103,7 +103,7 @@ fn module(file: &File) -> Option<&str> {
     Some(first.trim_end_matches(".rs"))
 }
 
-/// The modules of the core that a file of the core names, by whatever path.
+/// The modules of the core that a file of the core uses.
 fn modules_named(file: &File) -> BTreeSet<String> {
     let inside = file.path.trim_start_matches(CORE);
     let depth = inside.trim_end_matches("/mod.rs").split('/').count();

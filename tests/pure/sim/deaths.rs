@@ -1,5 +1,5 @@
-//! Supervisors that die at any moment, also in the middle of a step, and what the next one makes of
-//! what was written down and of what the host still has.
+//! Supervisors that die at any moment, also in the middle of a step, and how the next one resumes
+//! from the records and from what the host still has.
 
 use std::mem;
 
@@ -18,7 +18,7 @@ use super::truth::Network;
 use super::world::{Occurrence, Program, World, Written};
 
 impl World {
-    /// Writes down what a step changed, before anything of it is done.
+    /// Writes the checkpoints of a step, before its actions.
     pub(super) fn write_down(&mut self, changed: &[TenantName]) {
         for tenant in changed {
             if let Some(checkpoint) = self.supervisor.checkpoint(tenant) {
@@ -29,7 +29,7 @@ impl World {
         }
     }
 
-    /// Before which action of a step its supervisor dies, if it does.
+    /// Chooses whether the supervisor dies within a step, and before which action.
     pub(super) fn dies_before(&mut self, actions: usize) -> Option<usize> {
         if self.fair || self.deaths == 0 || !self.random.chance(2) {
             return None;
@@ -76,7 +76,7 @@ impl World {
         self.begin(&before, &edited, was_ending)
     }
 
-    /// The next supervisor begins, and finds one tenant after the other.
+    /// The next supervisor starts, and finds one tenant after the other.
     fn begin(
         &mut self,
         before: &[View],
@@ -125,7 +125,7 @@ impl World {
         Ok(())
     }
 
-    /// What runs of tenants that are in the manifest no more ends before anything else is done.
+    /// Tenants that were removed from the manifest are ended before anything else.
     fn end_strays(&mut self) {
         let planned = &self.plans.planned;
         for launch in self.laws.orphans(|tenant| planned.contains_key(tenant)) {
@@ -133,7 +133,7 @@ impl World {
         }
     }
 
-    /// What happens while there is no supervisor: programs go on, and nobody hears of it.
+    /// What happens while there is no supervisor: programs continue, and their reports are lost.
     fn unsupervised(&mut self) {
         let now = self.now;
         for ((at, number), occurrence) in mem::take(&mut self.occurrences) {
@@ -161,7 +161,7 @@ impl World {
                 {
                     self.occurrences.insert((at, number), occurrence);
                 }
-                // Whoever did this for it is gone, and whoever asked found nobody.
+                // The part of the daemon that did this is gone, and requests found no supervisor.
                 Occurrence::Event(_)
                 | Occurrence::Request(_)
                 | Occurrence::Reload
@@ -187,7 +187,7 @@ impl World {
         }
     }
 
-    /// The next supervisor finds a tenant. Whether its launch goes on as it was.
+    /// The next supervisor finds a tenant. Returns whether its launch continues.
     fn take_over(&mut self, tenant: &TenantName) -> Result<(bool, bool), Broken> {
         let (checkpoint, paper) = self
             .written

@@ -1,4 +1,4 @@
-//! What holds from one supervisor to the next.
+//! Laws across supervisors.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use super::laws::Laws;
 use super::truth::{Live, Network};
 
 impl Laws {
-    /// A supervisor dies, and the next one begins now. What was under way may be done again at
-    /// once, and so may all if the supervisor was about to end.
+    /// A supervisor dies, and the next one begins now. Operations in progress may be repeated at
+    /// once, and so may all if the supervisor was shutting down.
     pub(crate) fn dies(&mut self, was_ending: bool, lives: impl Fn(LaunchId) -> bool) {
         self.last_launch = LaunchId(0);
         for truth in self.tenants.values_mut() {
@@ -48,12 +48,12 @@ impl Laws {
         }
     }
 
-    /// The launch of a tenant that lives.
+    /// The running launch of a tenant.
     pub(crate) fn lives_of(&self, tenant: &TenantName) -> Option<LaunchId> {
         Some(self.tenants.get(tenant)?.live?.id)
     }
 
-    /// Tenants that are in no plan are ended: which launches that are.
+    /// Tenants that are in no plan are ended. Returns their launches.
     pub(crate) fn orphans(&mut self, planned: impl Fn(&TenantName) -> bool) -> Vec<LaunchId> {
         let mut ended = Vec::new();
         for (tenant, truth) in &mut self.tenants {
@@ -69,7 +69,7 @@ impl Laws {
         ended
     }
 
-    /// It has another policy from now on. One that may be started for that starts as a first one.
+    /// A tenant has a new policy. If that may start it, this counts as a first start.
     pub(crate) fn has_policy(&mut self, tenant: &TenantName, policy: Policy) {
         if let Some(truth) = self.tenants.get_mut(tenant) {
             if policy.autostart != truth.policy.autostart {
@@ -80,7 +80,7 @@ impl Laws {
         }
     }
 
-    /// It left the manifest and is in it again.
+    /// A tenant was removed from the manifest and added again.
     pub(crate) fn is_new(&mut self, tenant: &TenantName) {
         if let Some(truth) = self.tenants.get_mut(tenant) {
             truth.free = true;
@@ -89,14 +89,14 @@ impl Laws {
         }
     }
 
-    /// A tenant that left the manifest and is in it again is a new one.
+    /// A tenant that was removed and added again is a new one.
     pub(crate) fn came_back(is: &View, autostart: bool) -> Result<(), Broken> {
         check((is.want == Want::Up) == autostart, Law::GoesOn, || {
             format!("it came back as {is:?}")
         })
     }
 
-    /// What stands of a tenant.
+    /// The resources of a tenant.
     pub(super) fn network(&self, tenant: &TenantName) -> Option<Network> {
         self.tenants.get(tenant).map(|truth| truth.network)
     }
@@ -105,8 +105,8 @@ impl Laws {
         self.tenants.get(tenant).map(|truth| truth.policy.clone())
     }
 
-    /// It was started by another plan, so that it is made anew at once, and what went wrong by that
-    /// plan is forgotten.
+    /// A tenant was started by another plan: it is relaunched or reprovisioned at once, and its
+    /// strikes are cleared.
     pub(crate) fn is_outdated(&mut self, tenant: &TenantName) {
         if let Some(truth) = self.tenants.get_mut(tenant) {
             truth.free = true;
@@ -115,12 +115,13 @@ impl Laws {
         }
     }
 
-    /// What an operator saw goes on under the next supervisor; `lives` says whether its launch does.
+    /// What an operator saw continues under the next supervisor; `lives` says whether its launch
+    /// does.
     pub(crate) fn goes_on(was: &View, is: &View, lives: bool) -> Result<(), Broken> {
         use StateWord::{
             Down, Failed, Launching, Provisioning, Releasing, Stopping, Stuck, Up, Waiting,
         };
-        // One whose wait is over, and that has to wait for others, lets go of its remains first.
+        // A tenant that must wait for others after its delay releases what is left of it first.
         let released = !lives && is.state == Releasing;
         let released = released && is.restarts == was.restarts + 1;
         let again = matches!(is.state, Provisioning | Launching) || released;

@@ -1,11 +1,11 @@
-//! What every history must obey.
+//! The laws that every history must obey.
 
-/// What every history must obey.
+/// A law that every history must obey.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Law {
-    /// A tenant has at most one launch, from its action until its last process is gone.
+    /// A tenant has at most one launch, from its action until its last process exits.
     OneLaunch,
-    /// The name of a launch is never used again.
+    /// Launch numbers are never reused.
     FreshLaunch,
     /// Nothing is launched before it is provisioned.
     ProvisionFirst,
@@ -13,43 +13,43 @@ pub(crate) enum Law {
     ProvisionOnce,
     /// Nothing is released under a launch.
     ReleaseLast,
-    /// Nothing is released that is not there, or twice at the same time.
+    /// Nothing is released that does not exist, or twice at the same time.
     ReleaseOnce,
-    /// A signal names the launch that lives.
+    /// A signal names the running launch.
     SignalTheLiving,
-    /// A request that is refused, or asks for what is so already, asks nothing of the host. (That
-    /// each has exactly one answer is a matter of types.)
+    /// A request that is refused, or changes nothing, causes no action. (The types ensure that each
+    /// has exactly one answer.)
     NoIsNothing,
-    /// What is stale or does not fit changes nothing.
+    /// An event that is stale or does not fit changes nothing.
     StaleIsNothing,
-    /// No state waits for nothing: its word fits what is wanted and what is outstanding.
+    /// A state matches what is wanted and which answers are outstanding, so no tenant hangs.
     WaitForSomething,
-    /// What is due is done.
+    /// Deadlines are handled.
     DueIsDone,
-    /// Restarts that nobody asked for keep their delays.
+    /// Automatic restarts keep their delays.
     Backoff,
-    /// And all of them together keep to the budget.
+    /// Automatic restarts of all tenants keep to the budget.
     Budget,
-    /// In a fair world everything ends as it is wanted, and nothing is left.
+    /// Without faults, every tenant reaches what is wanted, and nothing is left over.
     EndAsWanted,
-    /// A shutdown in a fair world is finished in the end, and nothing is finished without one.
+    /// Without faults, a shutdown completes; and nothing completes without a shutdown.
     Finish,
-    /// A supervisor in a fair world comes to rest.
+    /// Without faults, the supervisor comes to rest.
     Rest,
-    /// What one tenant holds is provisioned for no other.
+    /// What one tenant holds is not provisioned for another.
     OneHolder,
-    /// What is launched is what is planned, on a network that is as planned.
+    /// A launch matches the plan, and so does its network.
     AsPlanned,
-    /// A tenant that was removed is forgotten once nothing of it is left, and no other one is.
+    /// A removed tenant is forgotten once it has been released, and no other tenant is.
     Forgotten,
-    /// What an operator saw and wanted goes on under the next supervisor.
+    /// The next supervisor continues what operators saw and wanted.
     GoesOn,
-    /// A live change is applied to a launch that runs, and once at a time.
+    /// A live change is applied to a running launch, one at a time.
     ApplyToTheRunning,
-    /// No live change is called applied that the host has not confirmed, and none is pending that
-    /// was not asked for.
+    /// A live change is reported as applied only if the host confirmed it, and as pending only if
+    /// it was ordered.
     AppliedIsConfirmed,
-    /// What was refused is tried again when the manifest is read again.
+    /// A refused live change is retried on a reload.
     ApplyAgain,
 }
 
@@ -81,14 +81,14 @@ impl Law {
     ];
 }
 
-/// A law that was broken, and by what.
+/// A violation of a law, and its cause.
 #[derive(Debug)]
 pub(crate) struct Broken {
     pub(crate) law: Law,
     pub(crate) by: String,
 }
 
-/// A law that holds, or what broke it.
+/// Success, or a violation of a law.
 pub(crate) fn check(holds: bool, law: Law, by: impl FnOnce() -> String) -> Result<(), Broken> {
     if holds {
         Ok(())

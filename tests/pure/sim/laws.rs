@@ -1,5 +1,5 @@
-//! The laws, checked from outside: by what the supervisor is told, what it asks for, and what it
-//! shows. Nothing of its own reckoning is trusted but the words of its states.
+//! Checks the laws from outside: by the events, actions and views of the supervisor. Of its
+//! internal data, only the names of its states are used.
 
 use std::collections::BTreeMap;
 
@@ -14,15 +14,15 @@ use tenantd_core::supervisor::{Limits, Step};
 use super::law::{Broken, Law, check};
 use super::truth::{Live, Network, Truth};
 
-/// What one event means for the step that answers it.
+/// The expectation of an event for the step that follows.
 #[derive(Debug)]
 pub(crate) struct Heard {
     pub(crate) unfit: bool,
-    /// The manifest was read again.
+    /// The manifest was reloaded.
     pub(super) reloaded: bool,
 }
 
-/// All that is known from outside.
+/// Everything that is known from outside.
 #[derive(Debug)]
 pub(crate) struct Laws {
     pub(super) limits: Limits,
@@ -43,7 +43,7 @@ impl Laws {
         }
     }
 
-    /// What a step answers that only time has brought about.
+    /// The expectation of a deadline.
     pub(crate) fn nothing_heard() -> Heard {
         Heard {
             unfit: false,
@@ -51,7 +51,7 @@ impl Laws {
         }
     }
 
-    /// Whether this event, told now, would be late or unfit.
+    /// Whether this event would be stale or not fit now.
     pub(crate) fn is_stale(&self, event: &Event) -> bool {
         match event {
             Event::Planned { .. }
@@ -88,7 +88,7 @@ impl Laws {
         self.launches.contains_key(&launch)
     }
 
-    /// The world tells the supervisor something.
+    /// An event of the world for the supervisor.
     pub(crate) fn event(&mut self, now: Moment, event: &Event) -> Heard {
         let mut heard = Self::nothing_heard();
         heard.unfit = match event {
@@ -172,7 +172,7 @@ impl Laws {
         true
     }
 
-    /// The supervisor answers with a step.
+    /// The step of the supervisor for an event.
     pub(crate) fn step(&mut self, now: Moment, heard: &Heard, step: &Step) -> Result<(), Broken> {
         check(
             !heard.unfit || *step == Step::default(),
@@ -198,7 +198,7 @@ impl Laws {
         Ok(())
     }
 
-    /// The supervisor answers a request, before its step is looked at.
+    /// The answer of the supervisor to a request, before its step is checked.
     pub(crate) fn answered(
         &mut self,
         request: &TenantRequest,
@@ -304,7 +304,7 @@ impl Laws {
         Ok(())
     }
 
-    /// The supervisor shows what became of its tenants.
+    /// The views of the tenants after a step.
     pub(crate) fn shows(&self, views: &[View], next: Option<Moment>) -> Result<(), Broken> {
         for view in views {
             let truth = &self.tenants[&view.name];
@@ -340,7 +340,7 @@ impl Laws {
         Ok(())
     }
 
-    /// What is stale is not even seen.
+    /// A stale event must change nothing.
     pub(crate) fn changed(
         &self,
         heard: &Heard,

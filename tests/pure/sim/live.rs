@@ -1,5 +1,5 @@
-//! Live changes: which version of what needs no relaunch is planned of each tenant, which one its
-//! processes have, and what may be said of that.
+//! Live changes: which version of the live settings is planned for each tenant, which one its
+//! processes have, and what the supervisor may report about it.
 
 use std::collections::BTreeMap;
 
@@ -13,14 +13,14 @@ use super::law::{Broken, Law, check};
 use super::laws::{Heard, Laws};
 use super::truth::Truth;
 
-/// Which version of what can change live is where.
+/// The versions of a tenant's live settings.
 #[derive(Debug, Default)]
 pub(crate) struct Lives {
     /// In the manifest.
     pub(crate) written: BTreeMap<TenantName, u64>,
-    /// In the plan that the supervisor was told of.
+    /// In the plan that the supervisor knows.
     told: BTreeMap<TenantName, u64>,
-    /// With which a launch was ordered, or is being changed to.
+    /// That of the launch when it was ordered, or that which is being applied.
     ordered: BTreeMap<LaunchId, u64>,
     /// In the processes of a launch.
     real: BTreeMap<LaunchId, u64>,
@@ -35,17 +35,17 @@ impl Lives {
         self.told.get(tenant).copied().unwrap_or_default()
     }
 
-    /// The manifest says something else.
+    /// The manifest changed.
     pub(crate) fn edit(&mut self, tenant: &TenantName, version: u64) {
         self.written.insert(tenant.clone(), version);
     }
 
-    /// Whether a reload finds something that has to be applied.
+    /// Whether a reload finds a live change.
     pub(crate) fn is_changed(&self, tenant: &TenantName) -> bool {
         self.written(tenant) != self.told(tenant)
     }
 
-    /// The supervisor is told what is planned.
+    /// The supervisor gets the plan.
     pub(crate) fn event(&mut self, event: &Event) {
         if let Event::Planned { tenant, .. } | Event::Replanned { tenant, .. } = event {
             let version = self.written(tenant);
@@ -53,7 +53,7 @@ impl Lives {
         }
     }
 
-    /// The host begins to do something: by the plan as it is now.
+    /// The host begins an action, by the current plan.
     pub(crate) fn begins(&mut self, action: &Action) {
         if let Action::Launch { tenant, launch } | Action::Apply { tenant, launch } = action {
             let version = self.told(tenant);
@@ -61,18 +61,18 @@ impl Lives {
         }
     }
 
-    /// The host has done it.
+    /// The host has completed it.
     pub(crate) fn done(&mut self, launch: LaunchId) {
         let version = self.ordered.get(&launch).copied();
         self.real.extend(version.map(|version| (launch, version)));
     }
 
-    /// The next supervisor looks whether a launch is as the manifest says.
+    /// The next supervisor compares a launch with the manifest.
     pub(crate) fn is_real(&self, tenant: &TenantName, launch: LaunchId) -> bool {
         self.real.get(&launch) == Some(&self.written(tenant))
     }
 
-    /// What is called applied is what the processes have.
+    /// What is reported as applied is what the processes have.
     pub(crate) fn shows(&self, views: &[View]) -> Result<(), Broken> {
         for view in views {
             let (Some(launch), StateWord::Up, None) = (view.launch, view.state, &view.unapplied)
@@ -87,7 +87,7 @@ impl Lives {
         Ok(())
     }
 
-    /// The world is fair and quiet, and the manifest was read again: all is applied.
+    /// Without faults and after a reload, everything is applied.
     pub(crate) fn end(views: &[View]) -> Result<(), Broken> {
         let pending = views.iter().find(|view| view.unapplied.is_some());
         check(pending.is_none(), Law::ApplyAgain, || {
@@ -97,7 +97,7 @@ impl Lives {
 }
 
 impl Truth {
-    /// What is said of a live change is so.
+    /// The report on a live change is true.
     pub(super) fn shows(&self, view: &View) -> Result<(), Broken> {
         let fits = match &view.unapplied {
             None => self.applying.is_none() || view.state != StateWord::Up,
@@ -117,7 +117,7 @@ impl Laws {
         self.tenants.values().any(applying)
     }
 
-    /// The host answers an apply. Whether one was asked for.
+    /// The host answers an `Apply`. Returns whether one was in progress.
     pub(super) fn is_answered(&mut self, launch: LaunchId) -> bool {
         let mut truths = self.tenants.values_mut();
         let truth = truths.find(|truth| truth.applying == Some(launch));
@@ -137,7 +137,7 @@ impl Laws {
         Ok(())
     }
 
-    /// All that was refused is tried again when the manifest is read again.
+    /// All refused changes are retried on a reload.
     pub(crate) fn reloaded(heard: &Heard, before: &[View], step: &Step) -> Result<(), Broken> {
         let refused = |view: &&View| matches!(view.unapplied, Some(Unapplied::Refused(_)));
         let tried = |view: &View| {

@@ -1,4 +1,4 @@
-//! What a changed manifest allows: what an operator's edit brings about is asked for.
+//! What a changed manifest allows: the effects of an edit count as requested.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::laws::Laws;
 use super::truth::{Network, Truth};
 
 impl Laws {
-    /// What the manifest says changes.
+    /// The manifest changes.
     pub(super) fn plan(&mut self, now: Moment, event: &Event) {
         if let Event::Planned {
             tenant,
@@ -65,7 +65,7 @@ impl Laws {
         }
     }
 
-    /// What the tenant does next was asked for, by an operator's edit.
+    /// What the tenant does next was requested by an edit.
     fn requested_up(&mut self, tenant: &TenantName, policy: &Arc<Policy>) {
         if let Some(truth) = self.tenants.get_mut(tenant) {
             truth.policy = policy.clone();
@@ -75,7 +75,7 @@ impl Laws {
         }
     }
 
-    /// A supervisor has found it, and what became of its launch.
+    /// A supervisor has found a tenant and the fate of its launch.
     fn found(&mut self, now: Moment, tenant: &TenantName, lives: bool) {
         let Some(truth) = self.tenants.get_mut(tenant) else {
             return;

@@ -1,4 +1,4 @@
-//! A simulated host, and the laws that each history on it must obey.
+//! A simulated host, and the laws (invariants) that every history on it must obey.
 
 mod deaths;
 mod host;

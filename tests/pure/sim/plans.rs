@@ -1,5 +1,5 @@
-//! What is planned of each tenant, and by which plan it stands and runs. Kept from outside, as
-//! the daemon would: a plan is taken up when a provision or a launch begins.
+//! The plan of each tenant, and the plans by which it was provisioned and launched. A plan takes
+//! effect when a provision or a launch begins, as in the daemon.
 
 use std::collections::BTreeMap;
 
@@ -15,14 +15,14 @@ use super::law::{Broken, Law, check};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Paper {
     pub(crate) address: u64,
-    /// Changes with all that reprovisions a tenant.
+    /// A version that changes with each reprovision.
     pub(crate) network: u64,
-    /// Changes with all that relaunches it.
+    /// A version that changes with each relaunch.
     pub(crate) launch: u64,
 }
 
 impl Paper {
-    /// What has to be made anew for the second to hold where the first one does.
+    /// What a change from the first to the second plan requires.
     pub(crate) fn outdated(made: Option<Self>, planned: Option<Self>) -> Option<Effect> {
         match (made, planned) {
             (Some(made), Some(planned)) if made.network == planned.network => {
@@ -33,39 +33,39 @@ impl Paper {
     }
 }
 
-/// All papers.
+/// The plans of all tenants.
 #[derive(Debug, Default)]
 pub(crate) struct Plans {
     pub(crate) planned: BTreeMap<TenantName, Paper>,
-    /// By which paper a tenant was provisioned, until it is released.
+    /// The plan by which a tenant was provisioned, until it is released.
     provisioned_by: BTreeMap<TenantName, Paper>,
-    /// By which paper it was launched last.
+    /// The plan by which it was last launched.
     ran: BTreeMap<TenantName, Paper>,
-    /// By which paper the daemon believes that it stands and runs.
+    /// The plan that the daemon believes to be in effect.
     made: BTreeMap<TenantName, Paper>,
 }
 
 impl Plans {
-    /// Who holds an address, beside this tenant.
+    /// Which other tenants hold an address.
     pub(crate) fn holders(&self, address: u64, taker: &TenantName) -> Vec<TenantName> {
         let holders = self.provisioned_by.iter();
         let holders = holders.filter(|(name, paper)| paper.address == address && *name != taker);
         holders.map(|(name, _)| name.clone()).collect()
     }
 
-    /// What a daemon would write down of what a tenant is made by.
+    /// The fingerprints that a daemon would record.
     pub(crate) fn made_by(&self, tenant: &TenantName) -> Option<Paper> {
         self.made.get(tenant).copied()
     }
 
-    /// The next daemon takes all tenants to be made by what is planned now. The networks of those
-    /// that do not live went with their supervisor.
+    /// The next daemon assumes that all tenants match the current plan. The networks of tenants
+    /// without processes ended with their supervisor.
     pub(crate) fn begin(&mut self, lives: impl Fn(&TenantName) -> bool) {
         self.provisioned_by.retain(|tenant, _| lives(tenant));
         self.made = self.planned.clone();
     }
 
-    /// What the world says of what stands.
+    /// The host reports what was provisioned or released.
     pub(crate) fn event(&mut self, event: &Event, unfit: bool) {
         if let (Event::Released { tenant } | Event::ProvisionFailed { tenant, .. }, false) =
             (event, unfit)
@@ -121,7 +121,7 @@ impl Plans {
         }
     }
 
-    /// The world has become fair and quiet.
+    /// Faults and edits have ended.
     pub(crate) fn end(&self, views: &[View]) -> Result<(), Broken> {
         for view in views {
             let planned = self.planned.get(&view.name);

@@ -1,4 +1,4 @@
-//! Each law, seen broken: by traces made by hand, so that a check that cannot fail is found out.
+//! Shows for each law that its check can fail, with hand-written traces.
 
 use std::time::Duration;
 
@@ -108,13 +108,13 @@ impl Trace {
         trace
     }
 
-    /// The answer to an event is these actions.
+    /// Answers an event with these actions.
     fn hears(&mut self, event: &Event, actions: Vec<Action>) -> Result<(), Broken> {
         let heard = self.0.event(Moment::ZERO, event);
         self.0.step(Moment::ZERO, &heard, &step(actions))
     }
 
-    /// A request to stop is answered like this, with these actions.
+    /// Answers a request to stop, with these actions.
     fn answers(&mut self, answer: &Answer, actions: Vec<Action>) -> Result<(), Broken> {
         let (tenant, verb) = (tenant(), Verb::Stop);
         self.0
@@ -130,7 +130,7 @@ fn step(actions: Vec<Action>) -> Step {
     }
 }
 
-/// Breaks this law, and perhaps in several ways.
+/// Breaks a law, possibly in several ways.
 fn breaks(law: Law) -> Vec<Result<(), Broken>> {
     let second = Duration::from_secs(1);
     let release = || vec![Action::Release { tenant: tenant() }];
@@ -280,7 +280,7 @@ fn breaks_live(law: Law) -> Vec<Result<(), Broken>> {
     }
 }
 
-/// Ways in which the next supervisor does not go on.
+/// Ways in which the next supervisor fails to resume.
 fn breaks_over_a_death() -> Vec<Result<(), Broken>> {
     let goes_on =
         |was: StateWord, is, lives| Laws::goes_on(&view(Want::Up, was), &view(Want::Up, is), lives);

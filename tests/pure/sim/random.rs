@@ -1,4 +1,4 @@
-//! Random numbers that are the same for the same seed, everywhere and for ever.
+//! Random numbers that are the same for the same seed, on every machine.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ impl Random {
         self.below(100) < percent
     }
 
-    /// At most so many milliseconds.
+    /// A duration of at most this many milliseconds.
     pub(crate) fn millis(&mut self, most: u64) -> Duration {
         Duration::from_millis(self.below(most + 1))
     }

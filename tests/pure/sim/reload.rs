@@ -1,4 +1,4 @@
-//! Manifests that change at random, and what a daemon makes of them.
+//! Random changes of the manifest, and reloads as a daemon does them.
 
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::effect::Effect;
@@ -17,7 +17,7 @@ pub(super) enum Found {
 }
 
 impl World {
-    /// Reads a manifest that somebody edited: told in the order in which a daemon tells it.
+    /// Reloads an edited manifest, with events in the order of the daemon.
     pub(super) fn reload(&mut self) -> Result<(), Broken> {
         let found = self.edit();
         let deaths = self.outcome.deaths;
@@ -63,7 +63,7 @@ impl World {
     }
 
     /// Whether the supervisor has died amid a reload: then the next one has read the same manifest,
-    /// and nothing more is to be told.
+    /// and no more events follow.
     fn is_cut_short(&mut self, deaths: u32) -> Result<bool, Broken> {
         if self.outcome.deaths == deaths && self.random.chance(10) {
             self.die()?;
@@ -73,7 +73,7 @@ impl World {
         Ok(cut_short)
     }
 
-    /// Edits the manifest, and tells what that comes to.
+    /// Edits the manifest, and returns the changes.
     pub(super) fn edit(&mut self) -> Vec<(TenantName, Found)> {
         let before = self.plans.planned.clone();
         let mut addresses: Vec<u64> = (0..self.names.len() as u64).collect();

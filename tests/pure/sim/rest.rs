@@ -1,4 +1,4 @@
-//! The laws of coming to rest: what is due is done, and all ends as it is wanted.
+//! Laws about coming to rest: deadlines are handled, and tenants reach what is wanted.
 
 use tenantd_core::supervisor::time::Moment;
 use tenantd_core::supervisor::view::{StateWord, View, Want};
@@ -7,7 +7,7 @@ use super::law::{Broken, Law, check};
 use super::laws::Laws;
 
 impl Laws {
-    /// All that is due by now has been done.
+    /// All deadlines up to now have been handled.
     pub(crate) fn done(now: Moment, next: Option<Moment>) -> Result<(), Broken> {
         let late = next.is_some_and(|next| next <= now);
         check(!late, Law::DueIsDone, || format!("{next:?} at {now:?}"))
@@ -32,14 +32,14 @@ impl Laws {
         Ok(())
     }
 
-    /// A shutdown in a world that is fair and quiet is finished.
+    /// Without faults and edits, a shutdown completes.
     pub(crate) fn finishes(shutdown: bool, finished: bool) -> Result<(), Broken> {
         check(shutdown == finished, Law::Finish, || {
             format!("{shutdown} {finished}")
         })
     }
 
-    /// So few events were enough to come to rest.
+    /// The world came to rest within the limit of events.
     pub(crate) fn rests(events: u32) -> Result<(), Broken> {
         check(events < 20_000, Law::Rest, || format!("{events} events"))
     }

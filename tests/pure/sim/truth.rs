@@ -1,4 +1,4 @@
-//! What is true of one tenant on the host, whatever the supervisor believes.
+//! The true condition of one tenant on the host, independent of the supervisor.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ pub(super) enum Network {
     There,
     Taking,
     Partial,
-    /// Left by a supervisor that died: a release takes it, and a provision may too.
+    /// Left by a supervisor that died: removed by a release, and possibly by a provision.
     Stale,
 }
 
@@ -27,25 +27,25 @@ pub(super) struct Live {
     pub(super) known: bool,
 }
 
-/// What is true of one tenant on the host.
+/// The true condition of one tenant on the host.
 #[derive(Debug)]
 pub(super) struct Truth {
     pub(super) policy: Arc<Policy>,
     pub(super) network: Network,
     pub(super) live: Option<Live>,
-    /// The next try was asked for, or is the first.
+    /// The next try was requested, or is the first.
     pub(super) free: bool,
     /// A try has been provisioned and not yet launched.
     pub(super) trying: bool,
     /// When the last try began.
     pub(super) tried_at: Moment,
-    /// The end of this launch was asked for.
+    /// The launch whose end was requested.
     pub(super) asked_end: bool,
-    /// At least so many strikes.
+    /// A lower bound of the strikes.
     pub(super) strikes: u32,
-    /// Its launch ended while no supervisor looked, and none has found that yet.
+    /// Its launch ended without a supervisor, and none has found that yet.
     pub(super) unseen: bool,
-    /// Another one holds, or held, what it takes.
+    /// Another tenant holds, or held, what it needs.
     pub(super) awaits: bool,
     /// The launch that a live change is being applied to.
     pub(super) applying: Option<LaunchId>,
@@ -60,7 +60,7 @@ impl Truth {
         self.strikes = if healthy { 1 } else { self.strikes + 1 };
     }
 
-    /// A try begins. Whether nobody asked for it.
+    /// A try begins. Returns whether it is automatic.
     pub(super) fn tries(&mut self, now: Moment) -> Result<bool, Broken> {
         let automatic = !self.free;
         self.free = false;

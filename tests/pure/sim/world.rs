@@ -1,5 +1,5 @@
-//! A host that exists in numbers only: delays, faults, programs that misbehave, and operators who
-//! ask at random, all from one seed and on a virtual clock.
+//! A simulated host: delays, faults, misbehaving programs and random requests of operators,
+//! generated from one seed on a virtual clock.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Debug, Write};
@@ -19,15 +19,15 @@ use super::live::Lives;
 use super::plans::{Paper, Plans};
 use super::random::Random;
 
-/// For so long the world is unfair, in milliseconds.
+/// How long faults occur, in milliseconds.
 const UNFAIR_FOR: u64 = 200_000;
 
 /// What happens in the world at some moment.
 #[derive(Debug)]
 pub(super) enum Occurrence {
-    /// The supervisor is told, whatever the world thinks of it.
+    /// An event for the supervisor.
     Event(Event),
-    /// An operator asks something.
+    /// A request of an operator.
     Request(TenantRequest),
     /// The first process of a launch ends.
     Exit {
@@ -35,7 +35,7 @@ pub(super) enum Occurrence {
         exit: Exit,
         others: bool,
     },
-    /// The last one ends.
+    /// The last process of a launch ends.
     Empty(LaunchId),
     /// It is ready.
     Ready(LaunchId),
@@ -45,7 +45,7 @@ pub(super) enum Occurrence {
     Death,
 }
 
-/// How a history ends once the world is fair.
+/// How a history ends after the faults have ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Finale {
     Nothing,
@@ -54,35 +54,35 @@ enum Finale {
     Shutdown,
 }
 
-/// A program that runs; whether its first process does.
+/// A running program, and whether its first process runs.
 #[derive(Debug)]
 pub(super) struct Program {
     pub(super) first: bool,
 }
 
-/// What is written down of a tenant: what its supervisor meant, and what it was made by.
+/// The record of a tenant: its checkpoint and its fingerprints.
 #[derive(Debug, Clone)]
 pub(super) struct Written {
     pub(super) checkpoint: Checkpoint,
     pub(super) paper: Option<Paper>,
 }
 
-/// What one history came to.
+/// The result of a history.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     pub(crate) events: u32,
     pub(crate) launches: u32,
     pub(crate) deaths: u32,
     pub(crate) reloads: u32,
-    /// Deaths amid a reload.
+    /// Deaths during a reload.
     pub(crate) cut_short: u32,
-    /// Edits that were told to nobody, between two supervisors.
+    /// Edits between two supervisors.
     pub(crate) silent: u32,
     /// Live changes that the host applied, and those that it refused.
     pub(crate) applied: (u32, u32),
     /// How often each state was seen after an event.
     pub(crate) states: BTreeMap<String, u32>,
-    /// Each event and its step, where a trace was asked for.
+    /// Each event and its step, if a trace was requested.
     pub(crate) trace: String,
 }
 
@@ -94,9 +94,9 @@ pub(crate) struct World {
     pub(super) fair: bool,
     pub(super) shutdown: bool,
     pub(super) supervisor: Supervisor,
-    /// What the supervisor has written down, as the next one reads it.
+    /// The records of the supervisor, as the next one reads them.
     pub(super) written: BTreeMap<TenantName, Written>,
-    /// How often one may still die.
+    /// How many more supervisors may die.
     pub(super) deaths: u64,
     pub(super) laws: Laws,
     pub(super) plans: Plans,
@@ -106,18 +106,18 @@ pub(crate) struct World {
     pub(super) occurrences: BTreeMap<(Moment, u64), Occurrence>,
     sequence: u64,
     pub(super) programs: BTreeMap<LaunchId, Program>,
-    /// Tenants that the supervisor was told to end, since they left the manifest.
+    /// Tenants that were removed from the manifest.
     pub(super) left: BTreeSet<TenantName>,
-    /// A tenant whose change was told, and not yet written down.
+    /// A tenant whose change was reported and is not yet recorded.
     pub(super) half_told: Option<TenantName>,
-    /// Told before, to be told again when they are stale.
+    /// Past events, to be repeated when they are stale.
     pub(super) told: Vec<Event>,
     tracing: bool,
     pub(super) outcome: Outcome,
 }
 
 impl World {
-    /// A world that follows from its seed alone.
+    /// Creates a world from a seed.
     pub(crate) fn new(seed: u64, tracing: bool) -> Self {
         let mut random = Random::new(seed);
         let number = |n: u64| u32::try_from(n).unwrap().try_into().unwrap();
@@ -152,7 +152,7 @@ impl World {
         }
     }
 
-    /// Lives through one history.
+    /// Runs one history.
     pub(crate) fn run(mut self) -> (Outcome, Result<(), Broken>) {
         let result = self.history();
         (self.outcome, result)
@@ -201,8 +201,8 @@ impl World {
         while self.advance(Moment(u64::MAX))? {}
         let views: Vec<View> = self.supervisor.tenants().collect();
         let planned = |view: &View| self.plans.planned.contains_key(&view.name);
-        // A start that came after the shutdown was refused, and tried nothing again; and so was that
-        // of a tenant that was removed and is stuck.
+        // A start that came after the shutdown was refused, and tried nothing again; and so was
+        // that of a tenant that was removed and is stuck.
         let asked_again = match finale {
             Finale::Nothing => false,
             Finale::StartAll => !self.shutdown && views.iter().all(planned),
@@ -214,7 +214,7 @@ impl World {
         Laws::finishes(self.shutdown, self.supervisor.is_finished())
     }
 
-    /// Lets the next thing happen, if it does so before `limit`.
+    /// Runs the next event, if it is before `limit`.
     fn advance(&mut self, limit: Moment) -> Result<bool, Broken> {
         let occurrence = self.occurrences.keys().next().copied();
         let deadline = self.supervisor.next_deadline();
@@ -288,7 +288,7 @@ impl World {
         self.apply_step(traced.as_ref().map(|event| event as &dyn Debug), &step)
     }
 
-    /// Carries out a step, and what it follows from.
+    /// Carries out a step, and checks it against its event.
     fn apply_step(&mut self, from: Option<&dyn Debug>, step: &Step) -> Result<(), Broken> {
         if self.tracing {
             writeln!(self.outcome.trace, "{:?} {from:?} -> {step:?}", self.now).unwrap();
@@ -319,14 +319,14 @@ impl World {
         self.laws.shows(&views, self.supervisor.next_deadline())
     }
 
-    /// Something will happen within so many milliseconds.
+    /// Schedules an event within this many milliseconds.
     pub(super) fn later(&mut self, most: u64, occurrence: Occurrence) {
         let at = self.now + self.random.millis(most);
         self.sequence += 1;
         self.occurrences.insert((at, self.sequence), occurrence);
     }
 
-    /// Some operator asks something, of one whom nobody knows at times.
+    /// Makes a random request, sometimes for an unknown tenant.
     pub(super) fn request_within(&mut self, most: u64) {
         let verb = *self.random.pick(&[Verb::Start, Verb::Stop, Verb::Restart]);
         let tenant = if self.random.chance(5) {
@@ -360,7 +360,7 @@ impl World {
         }
     }
 
-    /// Tells something again that was told before, if by now it must change nothing.
+    /// Repeats a past event, if it must change nothing by now.
     fn repeat(&mut self) -> Result<(), Broken> {
         if self.told.is_empty() {
             return Ok(());

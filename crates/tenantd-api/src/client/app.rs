@@ -1,5 +1,5 @@
-//! Which application is meant: the one that was named, the one of a manifest, or the only one
-//! that runs.
+//! Finds the application that a command addresses: by its name, by its manifest, or because it is
+//! the only one that runs on this host.
 
 use std::ffi::OsString;
 use std::io;
@@ -14,58 +14,58 @@ use crate::wire;
 use tenantd_core::layout;
 use tenantd_core::name::{AppName, NameError};
 
-/// What was said about the application.
+/// How an application is selected. If both fields are `None`, the only running one is meant.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selector {
-    /// Its name.
+    /// The application's name, not yet checked.
     pub app: Option<String>,
-    /// Its manifest.
+    /// The path of the application's manifest. Ignored if `app` is set.
     pub config: Option<PathBuf>,
 }
 
-/// Why no application is found.
+/// Why no application was found.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    /// The name is none.
-    #[error("{name:?}: is no name of an application")]
+    /// The name is not valid.
+    #[error("{name:?}: not a valid application name")]
     Name {
-        /// What was written.
+        /// The name as it was given.
         name: String,
-        /// Why not.
+        /// The rule that the name breaks.
         source: NameError,
     },
     /// The manifest cannot be read.
     #[error("{}: cannot read the manifest", .path.display())]
     Read {
-        /// Which.
+        /// The path of the manifest.
         path: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The manifest does not say which application it is for.
-    #[error("{}: cannot find the application's name in it (see `tenantd check`)", .path.display())]
+    /// The manifest has no valid `app.name`.
+    #[error("{}: cannot read app.name from the manifest (see `tenantd check`)", .path.display())]
     Manifest {
-        /// Which.
+        /// The path of the manifest.
         path: PathBuf,
-        /// Why.
+        /// The error of the TOML parser.
         source: Box<toml::de::Error>,
     },
-    /// Nothing was said, and nothing runs.
+    /// No application was selected, and none runs.
     #[error(
-        "no supervisor runs here: start one with `tenantd run --config FILE`, or name the \
-         application with --app NAME"
+        "no supervisor is running on this host: start one with `tenantd run --config FILE`, or \
+         name the application with --app NAME"
     )]
     None,
-    /// Nothing was said, and several run.
-    #[error("several applications run here ({}): say which with --app NAME", .0.join(", "))]
+    /// No application was selected, and several run. Holds their names.
+    #[error("several applications are running ({}): select one with --app NAME", .0.join(", "))]
     Several(Vec<String>),
-    /// The folder of those which run cannot be read.
-    #[error("{}: cannot list the applications that run", wire::RUNTIME)]
+    /// The runtime folder cannot be read.
+    #[error("{}: cannot list the running applications", wire::RUNTIME)]
     List(#[source] io::Error),
 }
 
-/// The name or the manifest: as on the command line, else as in the environment
-/// (`TENANTD_APP`, `TENANTD_CONFIG`).
+/// Completes what was typed on the command line: if it selects nothing, `TENANTD_APP` and then
+/// `TENANTD_CONFIG` of the environment do. An empty variable counts as unset.
 #[must_use]
 pub fn selector(typed: Selector, environment: impl Fn(&str) -> Option<OsString>) -> Selector {
     if typed != Selector::default() {
@@ -80,7 +80,10 @@ pub fn selector(typed: Selector, environment: impl Fn(&str) -> Option<OsString>)
     Selector { app, config }
 }
 
-/// The application that is meant.
+/// Finds the selected application.
+///
+/// Without a name or a manifest, it is the only one with a live supervisor; if none is live, the
+/// only one that left a control socket or a state file behind.
 ///
 /// # Errors
 /// See [`AppError`].
@@ -99,7 +102,7 @@ pub fn find(selector: &Selector) -> Result<AppName, AppError> {
         running = detached().map_err(AppError::List)?;
     }
     if running.len() > 1 {
-        // A dead supervisor's folder shall not force a name on those who mean the living one.
+        // The stale socket of a dead supervisor does not make the live one ambiguous.
         let (living, dead): (Vec<_>, Vec<_>) = running.into_iter().partition(is_alive);
         running = if living.is_empty() { dead } else { living };
     }
@@ -112,7 +115,7 @@ pub fn find(selector: &Selector) -> Result<AppName, AppError> {
     }
 }
 
-/// Whether somebody listens behind the control socket, without waiting for anybody.
+/// Whether a process listens on the control socket. Does not block.
 fn is_alive(app: &AppName) -> bool {
     let Ok(address) = SocketAddrUnix::new(wire::control_socket(app)) else {
         return false;
@@ -120,12 +123,12 @@ fn is_alive(app: &AppName) -> bool {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None);
     let connected = socket.and_then(|socket| net::connect(&socket, &address));
-    // Whatever else keeps us from it says nothing of its supervisor.
+    // Other errors, such as EACCES, do not prove that the supervisor is dead.
     !matches!(connected, Err(Errno::CONNREFUSED | Errno::NOENT))
 }
 
-/// The application's name in a manifest, whatever else is in it: a manifest that is being edited
-/// still says whose supervisor is meant.
+/// Reads `app.name` of a manifest and ignores everything else, so that a manifest with mistakes in
+/// it still selects a supervisor.
 fn of_manifest(path: &Path) -> Result<AppName, AppError> {
     #[derive(Deserialize)]
     struct Named {
@@ -149,22 +152,22 @@ fn of_manifest(path: &Path) -> Result<AppName, AppError> {
     }
 }
 
-/// The applications that have a control socket, in the order of their names. A dead supervisor
-/// may have left one behind.
+/// Lists the applications that have a control socket, sorted by name. A supervisor that was killed
+/// leaves its socket behind, so being listed does not prove that a supervisor runs.
 ///
 /// # Errors
-/// Where the runtime folder is there and cannot be read.
+/// If the runtime folder exists but cannot be read.
 pub fn running() -> io::Result<Vec<AppName>> {
     let mut apps = all()?;
     apps.retain(has_socket);
     Ok(apps)
 }
 
-/// The applications whose supervisor has detached, in the order of their names: a state file says what goes
-/// on without one, and there is no control socket.
+/// Lists the applications whose supervisor has detached, sorted by name: they have a state file,
+/// but no control socket.
 ///
 /// # Errors
-/// Where the runtime folder is there and cannot be read.
+/// If the runtime folder exists but cannot be read.
 pub fn detached() -> io::Result<Vec<AppName>> {
     let mut apps = all()?;
     apps.retain(|app| !has_socket(app) && layout::folder(app).join(layout::STATE_FILE).is_file());
@@ -176,7 +179,7 @@ fn has_socket(app: &AppName) -> bool {
     socket.is_ok_and(|found| found.file_type().is_socket())
 }
 
-/// The applications that have a folder.
+/// The applications that have a runtime folder.
 fn all() -> io::Result<Vec<AppName>> {
     let folders = match std::fs::read_dir(wire::RUNTIME) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -184,7 +187,7 @@ fn all() -> io::Result<Vec<AppName>> {
     };
     let mut apps = Vec::new();
     for folder in folders {
-        // `locks` lies beside the applications, and has neither socket nor state file.
+        // Includes the folder `locks`, which has neither a socket nor a state file.
         apps.extend(folder?.file_name().to_str().and_then(|n| n.parse().ok()));
     }
     apps.sort();

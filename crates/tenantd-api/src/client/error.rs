@@ -1,4 +1,4 @@
-//! Why there is no answer: no supervisor, one that does not answer, or one that refuses.
+//! The errors of the client: no supervisor, no answer, or a request that was refused.
 
 use std::io;
 use std::time::Duration;
@@ -8,32 +8,32 @@ use crate::wire::varlink::Refusal;
 use crate::wire::watch::EndReason;
 use tenantd_core::name::AppName;
 
-/// Why there is no answer.
+/// Why a request has no result. The text of each error says what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// No supervisor runs for the application.
     #[error(
-        "{app}: no supervisor runs for it: start it with `tenantd run --config FILE` or \
+        "{app}: supervisor not running: start it with `tenantd run --config FILE` or \
          `systemctl start tenantd@{app}` ({})", running(.others)
     )]
     NotRunning {
         /// The application.
         app: AppName,
-        /// Those which have a control socket.
+        /// The applications that do have a control socket.
         others: Vec<AppName>,
     },
-    /// Its supervisor has detached, and its tenants go on.
+    /// The supervisor has detached; the tenants keep running without one.
     #[error(
-        "{app}: its supervisor has detached and its tenants go on without one: start the next one with \
-         `tenantd run --config FILE` or `systemctl start tenantd@{app}`, and it takes them over"
+        "{app}: supervisor detached, its tenants keep running: start a supervisor with \
+         `tenantd run --config FILE` or `systemctl start tenantd@{app}` to adopt them"
     )]
     Detached {
         /// The application.
         app: AppName,
     },
-    /// There is a socket, and nobody behind it.
+    /// The control socket exists, but no process listens on it: the supervisor was killed.
     #[error(
-        "{app}: its supervisor is dead and left {} behind: start it again with \
+        "{app}: supervisor not running (stale socket {}): start it with \
          `tenantd run --config FILE` or `systemctl start tenantd@{app}`",
         wire::control_socket(.app).display()
     )]
@@ -41,43 +41,43 @@ pub enum ClientError {
         /// The application.
         app: AppName,
     },
-    /// The socket belongs to somebody else.
-    #[error("{app}: only root may ask its supervisor: try again with sudo")]
+    /// The caller is neither root nor the supervisor's user.
+    #[error("{app}: permission denied, the supervisor serves only root: try again with sudo")]
     NotAllowed {
         /// The application.
         app: AppName,
     },
-    /// The connection cannot be made, for another reason.
-    #[error("{app}: cannot connect to its supervisor")]
+    /// The connection failed for another reason.
+    #[error("{app}: cannot connect to the supervisor")]
     Connect {
         /// The application.
         app: AppName,
-        /// Why.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// There is somebody behind the socket, and no answer comes.
+    /// The supervisor did not answer in time.
     #[error(
-        "{app}: its supervisor gave no answer within {} s: see its log (`journalctl -u tenantd@{app}`)",
+        "{app}: supervisor did not answer within {} s: see its log (`journalctl -u tenantd@{app}`)",
         .limit.as_secs()
     )]
     Silent {
         /// The application.
         app: AppName,
-        /// How long it was waited for.
+        /// How long the client waited.
         limit: Duration,
     },
-    /// The connection ended before the answer was there.
+    /// The connection closed before the answer was complete.
     #[error(
-        "{app}: its supervisor ended before it answered: see its log (`journalctl -u tenantd@{app}`)"
+        "{app}: supervisor exited before it answered: see its log (`journalctl -u tenantd@{app}`)"
     )]
     Died {
         /// The application.
         app: AppName,
     },
-    /// A subscription broke off without a word.
+    /// The connection of a subscription closed without a reason, as when the supervisor is killed.
     #[error(
-        "{app}: the connection to its supervisor broke off, as when it was killed: its tenants go on \
-         without one until it is started again; see its log (`journalctl -u tenantd@{app}`)"
+        "{app}: lost the connection to the supervisor, it may have been killed; its tenants keep \
+         running until it is started again: see its log (`journalctl -u tenantd@{app}`)"
     )]
     Lost {
         /// The application.
@@ -88,43 +88,43 @@ pub enum ClientError {
     SubscriptionEnded {
         /// The application.
         app: AppName,
-        /// Why.
+        /// The reason that the supervisor gave.
         reason: EndReason,
     },
-    /// There is no such tenant.
-    #[error("{tenant}: {app} has no tenant of this name: see `tenantd status --app {app}`")]
+    /// The application has no tenant with this name. Nothing was done to any tenant.
+    #[error("{tenant}: no such tenant in {app}: see `tenantd status --app {app}`")]
     UnknownTenant {
         /// The application.
         app: AppName,
-        /// The name.
+        /// The unknown name.
         tenant: String,
     },
-    /// The supervisor did not do what it was asked, for a reason that it gave.
+    /// The supervisor refused the request.
     #[error("{subject}: {reason}")]
     Refused {
-        /// The application or the tenant.
+        /// The name of the application or tenant that the refusal is about.
         subject: String,
-        /// Why not.
+        /// Why it was refused, and where possible what to do.
         reason: String,
     },
-    /// The manifest that was to be reloaded has problems.
+    /// The manifest has mistakes, so it was not reloaded.
     #[error("{problems}")]
     BadManifest {
-        /// All of them, as a person reads them.
+        /// All mistakes, formatted as `tenantd check` prints them.
         problems: String,
     },
-    /// The answer makes no sense: the two are of different versions, perhaps.
-    #[error("{app}: its supervisor gave an answer that this tenantd does not understand")]
+    /// The answer cannot be decoded. Client and supervisor may be of different versions.
+    #[error("{app}: cannot decode the supervisor's answer (it may be of another version)")]
     Protocol {
         /// The application.
         app: AppName,
-        /// Why.
+        /// The error of the protocol library.
         source: zlink::Error,
     },
 }
 
 impl ClientError {
-    /// What a refusal means to whoever asked.
+    /// The error for a refusal that the supervisor sent.
     pub(super) fn refused(app: AppName, refusal: Refusal) -> Self {
         let (subject, reason) = match refusal {
             Refusal::UnknownTenant { tenant } => return Self::UnknownTenant { app, tenant },
@@ -134,30 +134,29 @@ impl ClientError {
             Refusal::TenantDown { tenant, state } => {
                 let hint = format!("start it with `tenantd start --app {app} {tenant}`");
                 let state = state.word();
-                let reason = format!("no process of it runs, it is {state}: {hint}");
+                let reason = format!("not running (state: {state}): {hint}");
                 (tenant, reason)
             }
             Refusal::NoExecTarget { tenant, reason } => (tenant, reason),
             Refusal::NotCollected { reason } => (app.to_string(), reason),
             Refusal::NotUpgraded { reason } => {
-                (app.to_string(), format!("the upgrade is refused: {reason}"))
+                (app.to_string(), format!("upgrade refused: {reason}"))
             }
-            Refusal::OnlyMore => (app.to_string(), "it was asked without `more`".to_owned()),
+            Refusal::OnlyMore => (app.to_string(), "the method needs `more`".to_owned()),
             Refusal::ShuttingDown => {
-                let reason = "its supervisor is shutting down: nothing more can be asked of it";
+                let reason = "the supervisor is shutting down and accepts no more requests";
                 (app.to_string(), reason.into())
             }
             Refusal::TooManyConnections { limit } => {
-                let reason = format!(
-                    "its supervisor serves {limit} connections, which is the most: try again later"
-                );
+                let reason =
+                    format!("the supervisor has {limit} connections, the maximum: try again later");
                 (app.to_string(), reason)
             }
         };
         Self::Refused { subject, reason }
     }
 
-    /// Whether it says that there is no supervisor.
+    /// Whether the error means that no supervisor runs.
     #[must_use]
     pub fn is_gone(&self) -> bool {
         matches!(
@@ -169,19 +168,19 @@ impl ClientError {
 
 fn ended(reason: EndReason) -> &'static str {
     match reason {
-        EndReason::Ended => "its supervisor has ended, and its tenants with it",
-        EndReason::Detached => "its supervisor has detached, and its tenants go on without one",
-        EndReason::Upgrading => "its supervisor is being upgraded: ask again",
+        EndReason::Ended => "the supervisor has exited and stopped its tenants",
+        EndReason::Detached => "the supervisor has detached; its tenants keep running",
+        EndReason::Upgrading => "the supervisor is being upgraded: try again",
         EndReason::TooSlow => {
-            "its supervisor ended the subscription: events came faster than they were read"
+            "the supervisor closed the subscription: events came faster than they were read"
         }
     }
 }
 
 fn running(others: &[AppName]) -> String {
     if others.is_empty() {
-        return "no supervisor runs at all".into();
+        return "no supervisor is running".into();
     }
     let names: Vec<&str> = others.iter().map(AppName::as_str).collect();
-    format!("supervisors run for: {}", names.join(", "))
+    format!("running: {}", names.join(", "))
 }

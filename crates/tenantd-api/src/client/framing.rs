@@ -1,5 +1,7 @@
-//! A varlink call with several replies: one JSON object each, ended by a NUL. zlink's client reads
-//! 256 bytes at a time, and a snapshot of a thousand tenants has 400,000.
+//! A varlink call with several replies. Each reply is a JSON object that ends with a NUL byte.
+//!
+//! It does not use zlink's client, which reads 256 bytes at a time: a snapshot of a thousand
+//! tenants has 400,000.
 
 use std::io;
 
@@ -10,19 +12,19 @@ use tokio::net::UnixStream;
 
 use crate::wire::varlink::Refusal;
 
-/// How much is read at once.
+/// Bytes of the read buffer.
 const READ: usize = 64 * 1024;
 
-/// Why there is no reply.
+/// Why a call has no reply.
 #[derive(Debug)]
 pub(super) enum NoReply {
-    /// The connection has ended.
+    /// The supervisor closed the connection.
     Closed,
-    /// It failed.
+    /// Reading or writing failed.
     Io(io::Error),
-    /// The call was refused.
+    /// The supervisor refused the call.
     Refused(Refusal),
-    /// The reply makes no sense.
+    /// The reply cannot be decoded.
     Nonsense(serde_json::Error),
 }
 
@@ -35,11 +37,11 @@ impl From<io::Error> for NoReply {
     }
 }
 
-/// A connection on which one call with several replies is made.
+/// A connection for one call with several replies.
 #[derive(Debug)]
 pub(super) struct Framing {
     stream: BufReader<UnixStream>,
-    /// The reply that is being read, so that a read which is given up loses nothing.
+    /// The part of the next reply that was read so far; it makes `reply` cancel-safe.
     message: Vec<u8>,
 }
 
@@ -50,7 +52,7 @@ struct Call<'a, T> {
     more: bool,
 }
 
-/// What tells an error from a reply.
+/// The field that only an error has.
 #[derive(Deserialize)]
 struct Head {
     error: Option<String>,
@@ -84,7 +86,7 @@ impl Framing {
         Ok(self.stream.get_mut().write_all(&bytes).await?)
     }
 
-    /// The next reply. Given up, it can be called again.
+    /// Reads the next reply. Cancel-safe.
     pub(super) async fn reply<T: DeserializeOwned>(&mut self) -> Result<T, NoReply> {
         self.stream.read_until(0, &mut self.message).await?;
         if self.message.pop() != Some(0) {

@@ -1,8 +1,11 @@
-//! Asks the supervisor of an application. It shows nothing and decides nothing; what an answer
-//! means to a person is said in the command line.
+//! Talks to the supervisor of an application.
 //!
-//! A [`Connection`] asks and is answered; [`watch`] is told what happens. `examples/watch.rs` uses
-//! both.
+//! A [`Connection`] sends requests and returns their answers. A [`watch::Subscription`] receives
+//! events. [`survey`] asks several supervisors at once, with a time limit. `examples/watch.rs` uses
+//! a connection and a subscription together.
+//!
+//! A client follows its supervisor through an upgrade: a request that is safe to repeat is sent
+//! again to the new program, and a subscription continues with a new snapshot.
 
 pub mod app;
 mod error;
@@ -20,12 +23,12 @@ use tenantd_core::plan::diff::Changes;
 
 pub use error::ClientError;
 
-/// How many supervisors that go without an answer are followed up: one that is about to end may go on
-/// letting in who asks.
+/// How often a request is repeated on a new connection. A supervisor that shuts down may still
+/// accept connections for a while, so the number is limited.
 const SUCCESSORS_MAX: usize = 10;
 
-/// What a supervisor answers, or the one after it where it goes without an answer: for what does no
-/// harm if it is asked twice.
+/// Sends a request, and sends it again to the next supervisor if the first one exits without an
+/// answer. Only for requests that are safe to repeat.
 macro_rules! follow {
     ($connection:ident.$method:ident($($argument:expr)?)) => {{
         let mut answer = $connection.varlink.$method($($argument)?).await;
@@ -40,6 +43,10 @@ macro_rules! follow {
 }
 
 /// A connection to the supervisor of one application.
+///
+/// An empty list of tenants means all of them. Requests take effect one after the other; the answer
+/// to `start`, `stop` and `restart` says that a request was accepted, not that it is done. Use
+/// [`watch::wait`] to wait for that.
 #[derive(Debug)]
 pub struct Connection {
     varlink: zlink::tokio::unix::Connection,
@@ -47,10 +54,11 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects to the supervisor of this application.
+    /// Connects to the supervisor of an application.
     ///
     /// # Errors
-    /// See [`ClientError`]: no supervisor, a dead one and a forbidden one are told apart.
+    /// [`ClientError::NotRunning`], [`ClientError::Detached`], [`ClientError::Dead`] or
+    /// [`ClientError::NotAllowed`]; [`ClientError::Connect`] for anything else.
     pub async fn open(app: &AppName) -> Result<Self, ClientError> {
         let app = app.clone();
         match zlink::tokio::unix::connect(wire::control_socket(&app)).await {
@@ -60,7 +68,7 @@ impl Connection {
         }
     }
 
-    /// The state of these tenants, or of all if none is named.
+    /// Returns the state of these tenants, or of all if the list is empty.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -68,11 +76,12 @@ impl Connection {
         follow!(self.status(tenants))
     }
 
-    /// Asks this of these tenants, or of all if none is named. A permanent start or stop outlives the
-    /// supervisor's end and a reboot; a restart is never permanent.
+    /// Starts, stops or restarts these tenants, or all if the list is empty, and returns one answer
+    /// per tenant. A `permanent` start or stop also holds after the supervisor restarts and after a
+    /// reboot. `permanent` is ignored for a restart.
     ///
     /// # Errors
-    /// See [`ClientError`]. With an unknown tenant nothing is done to any.
+    /// See [`ClientError`]. If one tenant is unknown, nothing is done to any of them.
     pub async fn act(
         &mut self,
         verb: Verb,
@@ -80,7 +89,8 @@ impl Connection {
         permanent: bool,
     ) -> Result<Vec<TenantAnswer>, ClientError> {
         let mut answer = self.act_once(verb, tenants, permanent).await;
-        // A supervisor that is about to be upgraded reads nothing more: it was not even sent.
+        // Before an upgrade the supervisor stops reading: the request was not even sent, so it is
+        // safe to repeat.
         if matches!(&answer, Err(zlink::Error::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe)
             && self.is_succeeded(&answer).await
         {
@@ -103,7 +113,8 @@ impl Connection {
         }
     }
 
-    /// Ends the supervisor, and lets the tenants go on. It is done when its process has ended.
+    /// Ends the supervisor and keeps its tenants running. Returns when the supervisor has accepted
+    /// the request; it is complete once the supervisor's process has exited.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -111,15 +122,17 @@ impl Connection {
         follow!(self.detach())
     }
 
-    /// Has the manifest read again and applied; what that changes.
+    /// Makes the supervisor read its manifest again and apply it. Returns the changes that this
+    /// causes.
     ///
     /// # Errors
-    /// See [`ClientError`]; with any of them nothing was changed.
+    /// See [`ClientError`]. On [`ClientError::BadManifest`] and [`ClientError::Refused`] nothing
+    /// was changed.
     pub async fn reload(&mut self) -> Result<Changes, ClientError> {
         follow!(self.reload())
     }
 
-    /// What a reload would change.
+    /// Returns the changes that [`Connection::reload`] would make.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -127,7 +140,7 @@ impl Connection {
         follow!(self.diff())
     }
 
-    /// Where the manifest lies that a reload reads.
+    /// Returns the path of the supervisor's manifest.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -136,7 +149,8 @@ impl Connection {
         self.understand(answer).map(|manifest| manifest.path.into())
     }
 
-    /// Collects residue, or only says which there are.
+    /// Removes residue: what bears the application's mark on the host and belongs to no tenant of
+    /// its manifest. With `dry_run` it only lists what it would remove.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -145,16 +159,17 @@ impl Connection {
         Ok(self.understand(answer)?.residue)
     }
 
-    /// Has the program on disk executed, and waits until it answers. A program that gives back is
-    /// an error.
+    /// Makes the supervisor execute the program on disk in its place, and waits until that one
+    /// answers. The tenants keep running.
     ///
     /// # Errors
-    /// See [`ClientError`].
+    /// [`ClientError::Refused`] if the new program failed its preflight or was rolled back; the old
+    /// one carries on then. See [`ClientError`] for the others.
     pub async fn upgrade(&mut self) -> Result<(Upgrading, Upgraded), ClientError> {
         let begun = self.varlink.upgrade().await;
         let begun = self.understand(begun)?;
         loop {
-            // Who connects now waits for the program that comes.
+            // The new program accepts this connection once it serves.
             *self = Self::open(&self.app).await?;
             let answer = self.varlink.upgraded().await;
             let answered = match self.understand(answer) {
@@ -166,7 +181,7 @@ impl Connection {
                 Some(reason) => Err(ClientError::Refused {
                     subject: self.app.to_string(),
                     reason: format!(
-                        "the upgrade to {} is refused, and {} carries on: {reason}",
+                        "upgrade to {} refused, {} keeps running: {reason}",
                         begun.to, answered.version
                     ),
                 }),
@@ -174,7 +189,7 @@ impl Connection {
         }
     }
 
-    /// What is needed to join this tenant.
+    /// Returns what a process needs to join this tenant's namespaces, as `tenantd exec` does.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -183,8 +198,8 @@ impl Connection {
         self.understand(answer)
     }
 
-    /// Whether the supervisor went without an answer and another one can be asked: to ask twice for
-    /// a state does no harm. From now on this is a connection to that one.
+    /// Whether the supervisor exited without an answer and another one accepts connections. If so,
+    /// this becomes a connection to that one.
     async fn is_succeeded<T>(&mut self, answer: &zlink::Result<Result<T, Refusal>>) -> bool {
         let gone = match answer {
             Ok(Err(Refusal::ShuttingDown)) | Err(zlink::Error::UnexpectedEof) => true,

@@ -1,5 +1,4 @@
-//! Asks the supervisors of several applications at once, and waits for each no longer than it was
-//! told to.
+//! Asks the supervisors of several applications at once, each with a time limit.
 
 use std::time::Duration;
 
@@ -10,20 +9,21 @@ use tenantd_core::name::{AppName, TenantName};
 
 use super::{ClientError, Connection};
 
-/// How long a supervisor may take to say its state before it counts as one that does not. It answers
-/// within milliseconds, also while it starts hundreds of tenants.
+/// A sensible time limit for one answer. A supervisor answers within milliseconds, also while it
+/// starts hundreds of tenants.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What was learnt of one application.
+/// The result for one application.
 #[derive(Debug)]
 pub struct Found {
-    /// Which.
+    /// The application.
     pub app: AppName,
-    /// Its state, or why that is not known.
+    /// Its state, or why the state is unknown.
     pub status: Result<AppStatus, ClientError>,
 }
 
-/// Asks them all, in their order.
+/// Asks all these applications for their state, at the same time. The results are in the order of
+/// `apps`; each takes at most `limit`.
 pub async fn survey(apps: Vec<AppName>, limit: Duration) -> Vec<Found> {
     let asked = apps.into_iter().map(|app| async move {
         let status = ask(&app, &[], limit).await;
@@ -32,10 +32,11 @@ pub async fn survey(apps: Vec<AppName>, limit: Duration) -> Vec<Found> {
     join_all(asked).await
 }
 
-/// Asks one of them for the state of these tenants, or of all if none is named.
+/// Asks one application for the state of these tenants, or of all if the list is empty.
 ///
 /// # Errors
-/// See [`ClientError`].
+/// [`ClientError::Silent`] if there is no answer within `limit`. See [`ClientError`] for the
+/// others.
 pub async fn ask(
     app: &AppName,
     tenants: &[TenantName],

@@ -1,8 +1,9 @@
-//! Watching tenants: a subscription, and waiting by it.
+//! Follows what happens to tenants: a [`Subscription`] returns a snapshot and then each event;
+//! [`wait`] returns when tenants have reached a state.
 //!
 //! ```no_run
-//! # async fn example() -> Result<(), tenantd::client::ClientError> {
-//! use tenantd::client::watch::{Subscription, Watched};
+//! # async fn example() -> Result<(), tenantd_api::client::ClientError> {
+//! use tenantd_api::client::watch::{Subscription, Watched};
 //!
 //! let mut subscription = Subscription::open(&"wiki".parse().unwrap(), &[]).await?;
 //! loop {
@@ -26,20 +27,20 @@ use crate::wire::watch::{EndReason, EventKind, Snapshot, TenantEvent, Update};
 use crate::wire::{self, StateWord, TenantStatus};
 use tenantd_core::name::{AppName, TenantName};
 
-/// What a subscription says.
+/// One item of a subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Watched {
-    /// All tenants that are watched, as they are now. It comes first, and again whenever another
-    /// supervisor has taken over: then it stands for all that happened in between.
+    /// The current state of all watched tenants. It comes first, and again whenever another
+    /// supervisor program has taken over; events between the two are not delivered.
     Snapshot(Snapshot),
-    /// Something happened to one of them.
+    /// Something happened to one of the tenants.
     Event(Box<TenantEvent>),
 }
 
-/// A subscription to what happens to tenants. It ends when it is dropped.
+/// A subscription to the events of tenants. Dropping it ends it.
 ///
-/// Read it without delay: a supervisor keeps about a thousand events for a subscriber that does not
-/// read, and then ends the subscription with [`EndReason::TooSlow`].
+/// Call [`Subscription::next`] without long pauses: a supervisor keeps about a thousand events for
+/// a slow subscriber and then ends the subscription with [`EndReason::TooSlow`].
 #[derive(Debug)]
 pub struct Subscription {
     app: AppName,
@@ -56,16 +57,18 @@ struct Parameters<'a> {
 }
 
 impl Subscription {
-    /// Watches these tenants, or all, those that will be added included, if none is named.
+    /// Watches these tenants. If the list is empty, it watches all tenants, including those that a
+    /// reload adds later.
     ///
     /// # Errors
-    /// See [`ClientError`]; [`ClientError::UnknownTenant`] where one of them is not there.
+    /// [`ClientError::UnknownTenant`] if a tenant does not exist. See [`ClientError`] for the
+    /// others.
     pub async fn open(app: &AppName, tenants: &[TenantName]) -> Result<Self, ClientError> {
         let mut before = None;
         for _ in 0..SUCCESSORS_MAX {
             let stream = match UnixStream::connect(wire::control_socket(app)).await {
                 Ok(stream) => stream,
-                // There is no next one: what the last one said counts.
+                // No supervisor has followed: the answer of the last one counts.
                 Err(error) => {
                     return Err(match before {
                         Some(before) => Self::failed(app, before),
@@ -84,7 +87,7 @@ impl Subscription {
                         first: Some(first),
                     });
                 }
-                // It is about to end, or to be upgraded.
+                // The supervisor is about to exit, or to be upgraded.
                 Err(error @ (NoReply::Closed | NoReply::Refused(Refusal::ShuttingDown))) => {
                     before = Some(error);
                 }
@@ -100,13 +103,12 @@ impl Subscription {
         framing.reply().await
     }
 
-    /// What comes next. Given up, as in a `select!`, it can be called again: nothing is lost.
-    ///
-    /// It follows the supervisor over an upgrade.
+    /// Returns the next item. It is cancel-safe: a call that is dropped, as by `select!`, loses
+    /// nothing. It follows the supervisor through an upgrade.
     ///
     /// # Errors
-    /// [`ClientError::SubscriptionEnded`] with the reason, where the supervisor gave one;
-    /// [`ClientError::Lost`] where it did not, as when it was killed.
+    /// [`ClientError::SubscriptionEnded`] with the reason, if the supervisor gave one;
+    /// [`ClientError::Lost`] if it did not, as when it was killed.
     pub async fn next(&mut self) -> Result<Watched, ClientError> {
         loop {
             let update = match self.first.take() {
@@ -133,7 +135,7 @@ impl Subscription {
                     self.snapshot = Some(snapshot);
                 }
                 Update::Event(event) => return Ok(Watched::Event(event)),
-                // Who connects now is served by the next one, or by the same one if that fails.
+                // The new program accepts the next connection, or the old one if the upgrade fails.
                 Update::End(EndReason::Upgrading) => {
                     *self = Self::open(&self.app, &self.tenants).await?;
                 }
@@ -165,12 +167,12 @@ fn joined(mut before: Snapshot, part: Snapshot) -> Snapshot {
     before
 }
 
-/// How far a tenant is waited for.
+/// What [`wait`] waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Until {
-    /// Until nothing more will happen to it, see [`TenantStatus::is_settled`].
+    /// The tenant is settled, see [`TenantStatus::is_settled`].
     Settled,
-    /// As [`Until::Settled`], or until a try has failed and the next one is waited for.
+    /// The tenant is settled, or an attempt to start it has failed and the next one is scheduled.
     Tried,
 }
 
@@ -181,16 +183,18 @@ impl Until {
     }
 }
 
-/// What became of the tenants that were waited for.
+/// The result of [`wait`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// Those that came so far, as they were then, in the order asked for.
+    /// The tenants that reached the state, each as it was at that moment, in the order of the
+    /// request.
     pub reached: Vec<TenantStatus>,
-    /// Those that are gone: a reload removed them.
+    /// The tenants that a reload removed meanwhile.
     pub gone: Vec<TenantName>,
 }
 
-/// Waits until each of these tenants has come so far, or is gone.
+/// Waits until each of these tenants has reached the state or was removed. There is no time limit;
+/// wrap it in `tokio::time::timeout` for one. An empty list returns at once.
 ///
 /// # Errors
 /// See [`Subscription::next`].
@@ -203,7 +207,7 @@ pub async fn wait(
     let mut gone = Vec::new();
     while !names.is_empty() {
         match reached(app, &names, until, &mut gone).await {
-            // It was gone before it was watched.
+            // The tenant was removed before the subscription began.
             Err(ClientError::UnknownTenant { tenant, .. })
                 if names.iter().any(|name| name.as_str() == tenant) =>
             {

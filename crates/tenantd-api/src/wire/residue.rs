@@ -1,63 +1,64 @@
-//! What is left on the host of an application, in words: what `tenantd gc` prints.
+//! The residue of an application on the host, as `tenantd gc` prints it.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use zlink::introspect::{CustomType, Type};
 
-/// All that was found.
+/// All residue that was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type)]
 pub struct ResidueList {
-    /// One by one.
+    /// One entry per object.
     pub residue: Vec<Residue>,
 }
 
-/// Something that belongs to no tenant of the plan, or looks as if.
+/// An object on the host that bears the application's mark or name, and belongs to no tenant of its
+/// manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, CustomType)]
 pub struct Residue {
-    /// What it is.
+    /// The kind of object.
     pub kind: ResidueKind,
-    /// Its name or path.
+    /// The name or path of the object.
     pub object: String,
-    /// What became of it.
+    /// What was done with the object.
     pub fate: ResidueFate,
-    /// Why it was kept or left alone, or the processes that were ended.
+    /// Why the object was kept or left alone, or which processes were ended.
     pub why: Option<String>,
 }
 
-/// What residue is.
+/// The kind of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, CustomType)]
 #[serde(rename_all = "kebab-case")]
 #[zlink(rename_all = "lowercase")]
 pub enum ResidueKind {
-    /// A tenant of which something lives.
+    /// A tenant with running processes.
     Tenant,
-    /// A link.
+    /// A network interface.
     Link,
     /// A cgroup leaf.
     Cgroup,
-    /// A name for ip-netns(8).
+    /// The name of a network namespace, see ip-netns(8).
     Name,
-    /// A tenant's folder in `/run`.
+    /// The runtime folder of a tenant, below `/run/tenantd`.
     Folder,
-    /// A file in `/run`.
+    /// A file below `/run/tenantd`.
     File,
 }
 
-/// What became of residue.
+/// What was done with an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, CustomType)]
 #[serde(rename_all = "kebab-case")]
 #[zlink(rename_all = "lowercase")]
 pub enum ResidueFate {
-    /// It is there, and nobody asked to remove it.
+    /// Found by a dry run, which removes nothing.
     Found,
-    /// It lived, and was ended.
+    /// Its processes were ended.
     Ended,
-    /// It is gone.
+    /// The object was removed.
     Removed,
-    /// It is ours, and is still there.
+    /// The object bears the application's mark, but could not or must not be removed.
     Kept,
-    /// It is not ours, and was left alone.
+    /// The object does not bear the application's mark and was left alone.
     Stranger,
 }
 

@@ -1,10 +1,9 @@
-//! How the words of [`super`] look in varlink: the errors, the types of the interface
-//! description, and what a client calls. With the daemon's control socket and [`crate::client`]
-//! the only place that knows zlink.
+//! The varlink form of the types of [`super`]: errors, interface description and client calls.
 //!
-//! Varlink has no enum with data and no names with dashes; what has those gets a mirror here. A
-//! mirror that exists for the description alone is checked against what is really sent by
-//! `tests/kernel/control`.
+//! Most programs do not need this module; [`crate::client`] does. Varlink has neither enums with
+//! data nor names with dashes, so types that have those are represented here by types of their own.
+//! Those in [`description`] are only used for the interface description; `tests/kernel/control`
+//! compares them with what is sent.
 
 use serde::{Deserialize, Serialize};
 use zlink::idl;
@@ -17,94 +16,93 @@ use super::{
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::diff::Changes;
 
-/// Why a request was not carried out at all.
+/// An error reply: the supervisor did not carry out the request.
 #[derive(Debug, Clone, PartialEq, Eq, zlink::ReplyError, zlink::introspect::ReplyError)]
 #[zlink(interface = "io.tenantd.Supervisor")]
 pub enum Refusal {
-    /// The application has no tenant of this name. Nothing was done to the others either.
+    /// The application has no tenant with this name. Nothing was done to any tenant.
     UnknownTenant {
-        /// The name.
+        /// The unknown name.
         tenant: String,
     },
-    /// The tenant has no process to join.
+    /// The tenant has no running process to join.
     TenantDown {
-        /// The tenant.
+        /// The name of the tenant.
         tenant: String,
-        /// The state it is in.
+        /// The state of the tenant.
         state: StateWord,
     },
-    /// The tenant's process could not be told.
+    /// The tenant's process could not be determined.
     NoExecTarget {
-        /// The tenant.
+        /// The name of the tenant.
         tenant: String,
-        /// Why not.
+        /// Why it could not be determined.
         reason: String,
     },
-    /// The manifest that was to be reloaded has problems. Nothing was changed.
+    /// The manifest has mistakes and was not reloaded.
     BadManifest {
-        /// All of them, as `tenantd check` shows them.
+        /// All mistakes, formatted as `tenantd check` prints them.
         problems: String,
     },
-    /// The manifest is good, and what it changes cannot be changed by a reload. Nothing was
-    /// changed.
+    /// The manifest is valid, but contains a change that a reload cannot make. Nothing was changed.
     NotReloaded {
-        /// Why not, and what would help.
+        /// The change that cannot be made, and what to do instead.
         reason: String,
     },
-    /// The host could not be looked at for residue.
+    /// The supervisor could not look for residue.
     NotCollected {
-        /// Why not.
+        /// What failed.
         reason: String,
     },
-    /// The method has more than one reply, and was called without `more`.
+    /// The method sends several replies and must be called with `more`.
     OnlyMore,
-    /// The supervisor is ending and answers nothing more.
+    /// The supervisor is shutting down and accepts no more requests.
     ShuttingDown,
-    /// The program on disk would not serve, and the one that runs carries on.
+    /// The program on disk failed its preflight; the running supervisor continues.
     NotUpgraded {
-        /// Why.
+        /// What failed.
         reason: String,
     },
-    /// Only root and the supervisor's own user are served.
+    /// The supervisor serves only root and its own user.
     NotAllowed {
-        /// The user that asked.
+        /// The user ID of the caller.
         uid: u32,
     },
-    /// As many connections as are served at once are open.
+    /// The supervisor has reached its maximum number of connections.
     TooManyConnections {
-        /// How many that is.
+        /// The maximum number.
         limit: u32,
     },
 }
 
-/// The answers to one request, in the order of the tenants asked for.
+/// The answers to a start, stop or restart, in the order of the requested tenants.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type)]
 pub struct Answers {
-    /// One per tenant.
+    /// One answer per tenant.
     pub answers: Vec<Answered>,
 }
 
-/// One answer.
+/// The answer for one tenant; the varlink form of [`TenantAnswer`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answered {
-    /// The tenant.
+    /// The tenant that the answer is about.
     pub tenant: TenantName,
-    /// The answer.
+    /// Whether the request was accepted, changes nothing, or was refused.
     pub answer: AnswerWord,
-    /// Why it was refused, and what would help.
+    /// Why the request was refused, and what to do; null otherwise.
     pub reason: Option<String>,
 }
 
-/// The answer to a request, in one word.
+/// Whether a request was accepted, changes nothing, or was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, CustomType)]
 #[serde(rename_all = "snake_case")]
 #[zlink(rename_all = "snake_case")]
 pub enum AnswerWord {
-    /// It is being done.
+    /// The supervisor is carrying out the request.
     Accepted,
-    /// It was so before.
+    /// The tenant is in the requested state already.
     AlreadySo,
-    /// It will not be done.
+    /// The supervisor does not carry out the request.
     Refused,
 }
 
@@ -139,8 +137,8 @@ impl From<Answered> for TenantAnswer {
     }
 }
 
-/// A value of a type of another crate, on its way over the socket: it looks like the value itself.
-/// The interface's description needs a type of this crate to say so.
+/// Wraps a value of a type that another crate defines, so that the interface description can
+/// describe it. It is serialized as the value itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Described<T>(pub T);
@@ -153,22 +151,22 @@ impl Type for Described<Changes> {
     const TYPE: &'static idl::Type<'static> = description::Changes::TYPE;
 }
 
-/// Where the manifest lies that a reload reads.
+/// The path of the manifest that a reload reads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type)]
 pub struct ManifestPath {
-    /// Absolute.
+    /// The absolute path.
     pub path: String,
 }
 
 pub mod description {
-    //! How the types of other crates, or those which hold one, look in the interface's description.
-    //! They exist for that alone.
+    //! Descriptions of types that other crates define, or that contain such a type, for the
+    //! interface description. They have no other use.
     #![allow(dead_code, missing_docs, reason = "only their descriptions are used")]
 
     use super::super::{LogPlace, Tracking};
     use super::{AnswerWord, CustomType, Program, StateWord, Type, Want};
 
-    /// The answer to a request about one tenant.
+    /// The answer to a request, for one tenant; reason is null unless it was refused.
     #[derive(CustomType)]
     pub struct Answered {
         tenant: String,
@@ -186,7 +184,7 @@ pub mod description {
         tenants: Vec<TenantStatus>,
     }
 
-    /// The state of one tenant. What is absent is null.
+    /// The state of one tenant. An absent value is null.
     #[derive(CustomType)]
     pub struct TenantStatus {
         name: String,
@@ -208,7 +206,7 @@ pub mod description {
         unapplied: Option<Failure>,
     }
 
-    /// A field that is not what it was; null where there was none, or is none any more.
+    /// A changed field of the manifest; before or after is null if the field was added or removed.
     #[derive(CustomType)]
     pub struct FieldChange {
         field: String,
@@ -216,8 +214,8 @@ pub mod description {
         after: Option<String>,
     }
 
-    /// What happens to a tenant (remove, reprovision, relaunch, live, add), the fields that cause it,
-    /// the tenants that are released first, and what a live change touches (nothing, policy,
+    /// A change to a tenant (remove, reprovision, relaunch, live, add), the fields that cause it,
+    /// the tenants that are released before it, and what a live change touches (nothing, policy,
     /// processes).
     #[derive(CustomType)]
     pub struct TenantChange {
@@ -228,9 +226,9 @@ pub mod description {
         touches: Option<String>,
     }
 
-    /// What is different: what cannot change while the supervisor runs (where there is any,
-    /// nothing else is said), what happens to which tenant, how many stay as they are, and
-    /// to which of those an earlier live change is applied again.
+    /// The changes of a reload: fields that cannot change while the supervisor runs (if there are
+    /// any, the rest is empty), the changes per tenant, the number of unchanged tenants, and those
+    /// among them for which an earlier live change is tried again.
     #[derive(Type)]
     pub struct Changes {
         fixed: Vec<FieldChange>,
@@ -239,7 +237,7 @@ pub mod description {
         retried: Vec<String>,
     }
 
-    /// A stage that failed, its object and its errno (0: the kernel gave none).
+    /// A failed stage, the object that it failed on, the errno (0 if there is none) and details.
     #[derive(CustomType)]
     pub struct Failure {
         stage: String,
@@ -267,40 +265,40 @@ impl Type for AppStatus {
     const TYPE: &'static idl::Type<'static> = description::AppStatus::TYPE;
 }
 
-/// What a client calls. Each method is described where it is served.
+/// The methods of the interface. [`crate::client::Connection`] is the convenient way to call them.
 #[zlink::proxy("io.tenantd.Supervisor")]
 pub trait Supervisor {
-    /// The state of these tenants, or of all if none is named.
+    /// Returns the state of these tenants, or of all if the list is empty.
     async fn status(&mut self, tenants: &[TenantName])
     -> zlink::Result<Result<AppStatus, Refusal>>;
-    /// Wants them up.
+    /// Starts these tenants, or all.
     async fn start(
         &mut self,
         tenants: &[TenantName],
         permanent: bool,
     ) -> zlink::Result<Result<Answers, Refusal>>;
-    /// Wants them down.
+    /// Stops these tenants, or all.
     async fn stop(
         &mut self,
         tenants: &[TenantName],
         permanent: bool,
     ) -> zlink::Result<Result<Answers, Refusal>>;
-    /// Ends their launches and starts others.
+    /// Restarts the programs of these tenants, or of all.
     async fn restart(&mut self, tenants: &[TenantName]) -> zlink::Result<Result<Answers, Refusal>>;
-    /// Ends the supervisor, and lets the tenants go on.
+    /// Ends the supervisor and keeps the tenants running.
     async fn detach(&mut self) -> zlink::Result<Result<(), Refusal>>;
-    /// Reads the manifest again and does what is different.
+    /// Reads the manifest again and applies the changes.
     async fn reload(&mut self) -> zlink::Result<Result<Changes, Refusal>>;
-    /// Reads the manifest again and says what is different.
+    /// Reads the manifest again and returns the changes, without applying them.
     async fn diff(&mut self) -> zlink::Result<Result<Changes, Refusal>>;
-    /// Where that manifest lies.
+    /// Returns the path of the manifest.
     async fn manifest(&mut self) -> zlink::Result<Result<ManifestPath, Refusal>>;
-    /// Collects residue, or says what would be collected.
+    /// Removes residue, or lists it if `dry_run` is true.
     async fn collect(&mut self, dry_run: bool) -> zlink::Result<Result<ResidueList, Refusal>>;
-    /// Executes the program on disk.
+    /// Replaces the supervisor by the program on disk.
     async fn upgrade(&mut self) -> zlink::Result<Result<Upgrading, Refusal>>;
-    /// Which program answers, after an upgrade.
+    /// Returns the running version and the result of the last upgrade.
     async fn upgraded(&mut self) -> zlink::Result<Result<Upgraded, Refusal>>;
-    /// What is needed to join a tenant.
+    /// Returns what a process needs to join a tenant.
     async fn enter(&mut self, tenant: &TenantName) -> zlink::Result<Result<ExecTarget, Refusal>>;
 }

@@ -1,9 +1,10 @@
-//! What a subscription says: a snapshot of the tenants, then every event, and at last why it ended.
+//! The replies of a subscription: a snapshot of the tenants, then every event, finally the reason
+//! why it ended.
 //!
-//! The method is `Watch`, called with varlink's `more`. Its promise, tenant by tenant: the snapshot
-//! holds each tenant once, as it was at one moment, and every event of the tenant after that moment
-//! follows, once and in order. The snapshot may come in several replies, taken a few milliseconds
-//! apart; all of them come before the first event. See `docs/decisions/0019-subscription.md`.
+//! The method is `Watch`, called with varlink's `more`. The snapshot contains each tenant once, as
+//! it was at one moment. Every event of that tenant after that moment follows exactly once and in
+//! order. The snapshot may arrive in several replies, taken a few milliseconds apart; all of them
+//! come before the first event. See `docs/decisions/0019-subscription.md`.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -16,81 +17,82 @@ use tenantd_core::supervisor::event::Exit;
 use tenantd_core::supervisor::view::Why;
 use tenantd_core::supervisor::{Cause, Find};
 
-/// One reply to `Watch`. On the wire it is an object with exactly one of the fields `snapshot`,
-/// `event` and `end`.
+/// One reply to `Watch`: a JSON object with exactly one of the fields `snapshot`, `event` and
+/// `end`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Update {
-    /// A part of the snapshot. The one with [`Snapshot::complete`] is the last.
+    /// A part of the snapshot. In the last part, [`Snapshot::complete`] is true.
     Snapshot(Snapshot),
     /// Something happened to a tenant.
     Event(Box<TenantEvent>),
-    /// The subscription has ended; nothing follows.
+    /// The subscription ends with this reply.
     End(EndReason),
 }
 
-/// The tenants as they are, or a part of them.
+/// The state of the watched tenants, or of a part of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// The application.
+    /// The name of the application.
     pub app: AppName,
-    /// The supervisor's process.
+    /// The process ID of the supervisor.
     pub pid: u32,
-    /// How the processes of a tenant are tracked and ended.
+    /// How the supervisor tracks and ends the processes of a tenant.
     pub tracking: Tracking,
     /// Where the tenants' output goes.
     pub logs: LogPlace,
     /// The tenants, in the order of the manifest.
     pub tenants: Vec<TenantStatus>,
-    /// Whether this is the last part.
+    /// Whether this is the last part of the snapshot.
     pub complete: bool,
 }
 
-/// Something happened to a tenant.
+/// Something that happened to a tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TenantEvent {
-    /// The tenant.
+    /// The name of the tenant.
     pub tenant: TenantName,
-    /// What kind of event it is.
+    /// The kind of the event.
     pub kind: EventKind,
-    /// The state that it left; null where it was added.
+    /// The state before the event; null if the tenant was added.
     pub from: Option<StateWord>,
-    /// The state that it entered. The same as `from`, where the event is no transition.
+    /// The state after the event. The same as `from` unless the event is a transition.
     pub state: StateWord,
-    /// What brought it there, for a person; null where there is nothing to say.
+    /// The cause of the event as text for people; null if there is none.
     pub reason: Option<String>,
-    /// How its program ended, where that is what happened.
+    /// How the program ended; null if the event has another cause.
     pub exit: Option<ProgramExit>,
-    /// When it happened, in whole milliseconds (RFC 3339, UTC).
+    /// The time of the event, in whole milliseconds (RFC 3339, UTC).
     pub time: Timestamp,
-    /// The tenant after the event; null once it is removed. `program` is always null: the file on
-    /// disk is not looked at for an event.
+    /// The tenant after the event; null if it was removed. Its `program` is always null, because an
+    /// event does not look at the file on disk.
     pub status: Option<TenantStatus>,
 }
 
-/// What kind of event it is.
+/// The kind of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, CustomType)]
 #[serde(rename_all = "kebab-case")]
 #[zlink(rename_all = "lowercase")]
 pub enum EventKind {
     /// A reload added the tenant.
     Added,
-    /// The tenant went from one state to another.
+    /// The tenant entered another state.
     Transition,
     /// The tenant's program became ready.
     Ready,
-    /// Something else of the tenant changed, such as what is wanted of it.
+    /// Something other than the state changed, such as the want.
     Changed,
-    /// The tenant is gone: a reload had removed it, and nothing of it is left but its datastore.
+    /// The tenant, which a reload removed from the plan, was released. Only its datastore is left.
     Removed,
 }
 
-/// How a program ended. Both are null where that is not known, as it was not the supervisor's child.
+/// How a program ended. Both fields are null if that is unknown, as for a program that was started
+/// by an earlier supervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, CustomType)]
 pub struct ProgramExit {
-    /// Its exit status, if it ended by itself.
+    /// The exit status, if the program exited.
     pub status: Option<i32>,
-    /// The signal that killed it.
+    /// The number of the signal, if a signal killed the program.
     pub signal: Option<i32>,
 }
 
@@ -99,14 +101,13 @@ pub struct ProgramExit {
 #[serde(rename_all = "snake_case")]
 #[zlink(rename_all = "snake_case")]
 pub enum EndReason {
-    /// The supervisor ended, and its tenants with it.
+    /// The supervisor exited after it stopped its tenants.
     Ended,
-    /// The supervisor detaches: its tenants go on without one.
+    /// The supervisor detached; the tenants keep running.
     Detached,
-    /// The supervisor is about to be upgraded: whoever connects now is served by the program that
-    /// comes.
+    /// The supervisor is being upgraded. The new program accepts the next connection.
     Upgrading,
-    /// Events came faster than they were read.
+    /// The subscriber read more slowly than events came.
     TooSlow,
 }
 
@@ -125,7 +126,7 @@ impl EventKind {
 }
 
 impl ProgramExit {
-    /// How the program ended, where a transition has that as its cause.
+    /// How the program ended, if the cause of a transition is the end of a program.
     #[must_use]
     pub fn of(cause: &Cause) -> Option<Self> {
         match cause {
@@ -169,7 +170,7 @@ impl From<Exit> for ProgramExit {
 }
 
 mod mirror {
-    //! Types that exist for their description alone.
+    //! Descriptions of the types above for the interface description. They have no other use.
     #![allow(dead_code, reason = "only their descriptions are used")]
 
     use super::{
@@ -177,7 +178,7 @@ mod mirror {
         Type,
     };
 
-    /// Exactly one of them is there.
+    /// Exactly one of the fields is present.
     #[derive(Type)]
     pub(super) struct Update {
         snapshot: Option<super::Snapshot>,
@@ -185,7 +186,7 @@ mod mirror {
         end: Option<EndReason>,
     }
 
-    /// The tenants as they are, or a part of them.
+    /// The state of the watched tenants, or of a part of them.
     #[derive(CustomType)]
     pub(super) struct Snapshot {
         app: String,
@@ -196,7 +197,7 @@ mod mirror {
         complete: bool,
     }
 
-    /// Something happened to a tenant.
+    /// Something that happened to a tenant.
     #[derive(CustomType)]
     pub(super) struct TenantEvent {
         tenant: String,

@@ -1,8 +1,8 @@
-//! What other programs call things: for those who write a manifest with them in mind.
+//! Names that other programs use for keys of the manifest, for suggestions.
 
 use super::reference::{Key, Table};
 
-/// Names of other programs, without regard to case, and the key that says the same here.
+/// Lower-case names of other programs, and the key with the same meaning.
 const ALIASES: &[(&str, Table, &str)] = &[
     ("nofile", Table::Limits, "open_files"),
     ("limitnofile", Table::Limits, "open_files"),
@@ -24,7 +24,7 @@ const ALIASES: &[(&str, Table, &str)] = &[
     ("ulimit", Table::App, "limits"),
 ];
 
-/// The key that is called so elsewhere.
+/// Returns the key that other programs call `name`.
 pub(super) fn key(name: &str) -> Option<&'static Key> {
     let lower = name.to_lowercase();
     let (_, table, key) = ALIASES.iter().find(|(alias, ..)| *alias == lower)?;

@@ -1,4 +1,4 @@
-//! The reference as a document for people and as a JSON schema for editors.
+//! Renders the reference as a document for people and as a JSON schema for editors.
 
 use std::fmt::Write;
 
@@ -16,9 +16,9 @@ pub fn markdown() -> String {
         let _ = write!(text, "\n## {}\n\n{}\n", heading(table), table.doc());
         for key in Key::of(table) {
             let _ = write!(text, "\n### `{}`\n\n{}\n\n", key.name, key.doc);
-            let _ = writeln!(text, "- is: {}", kind_words(key.kind));
+            let _ = writeln!(text, "- type: {}", kind_words(key.kind));
             let _ = match key.fallback {
-                Fallback::Required => writeln!(text, "- must be there"),
+                Fallback::Required => writeln!(text, "- required"),
                 Fallback::Value(value) => writeln!(text, "- default: `{value}`"),
                 Fallback::Derived(words) => writeln!(text, "- default: {words}"),
             };
@@ -31,27 +31,29 @@ pub fn markdown() -> String {
 const HEAD: &str = "\
 # The manifest
 
-<!-- Made from crates/tenantd-core/src/manifest/reference.rs: change it there, then run UPDATE=1 cargo test. -->
+<!-- Generated from crates/tenantd-core/src/manifest/reference.rs: edit it there, then run
+     UPDATE=1 cargo test --test pure golden. -->
 ";
 
-/// What holds for all keys, in paragraphs.
+/// What applies to all keys, in paragraphs.
 pub const INTRODUCTION: &str = "\
-A manifest is a TOML file. `tenantd check` reports everything that is wrong with one, and
-`tenantd plan` shows all that follows from it. A key that is not listed here is an error.
+A manifest is a TOML file. `tenantd check` reports every error in it, and `tenantd plan` shows
+everything that follows from it. Unknown keys are errors.
 
-In texts that allow it, `{app}`, `{manifest_dir}`, `{datastore}` (the path at which the program
-finds its data), `{tenant}`, `{ip}` and `{gateway}` stand for what they say; `{{` and `}}` stand
-for a brace. Lengths of time are written like `10s`, `1m 30s` or `100ms`.
+Strings that allow placeholders may contain `{app}` (the application's name), `{manifest_dir}`
+(the folder of the manifest), `{datastore}` (the path where the program finds its data),
+`{tenant}` (the tenant's name), `{ip}` (its address) and `{gateway}` (the host's address). Write
+`{{` and `}}` for literal braces. Durations are written as `10s`, `1m 30s` or `100ms`.
 ";
 
 fn heading(table: Table) -> String {
     match table {
-        Table::Top => "The whole".to_owned(),
+        Table::Top => "Top level".to_owned(),
         _ => format!("`{}`", table.header()),
     }
 }
 
-/// What a value can be, in words.
+/// Describes the type of a value.
 #[must_use]
 pub fn kind_words(kind: Kind) -> String {
     let placeholders = |slots: &[Slot]| {
@@ -69,26 +71,26 @@ pub fn kind_words(kind: Kind) -> String {
         Kind::Table(_) => "a table".to_owned(),
         Kind::Tenants => "a table with one entry per tenant".to_owned(),
         Kind::Name => "a name".to_owned(),
-        Kind::Command => "a list of texts with all placeholders".to_owned(),
-        Kind::Texts(slots) => format!("a list of texts with {}", placeholders(slots)),
+        Kind::Command => "an array of strings with all placeholders".to_owned(),
+        Kind::Texts(slots) => format!("an array of strings with {}", placeholders(slots)),
         Kind::Environment(slots) => {
-            format!("a table from names to texts with {}", placeholders(slots))
+            format!("a table of strings with {}", placeholders(slots))
         }
         Kind::Path(slots) => format!("a path with {}", placeholders(slots)),
-        Kind::Paths(slots) => format!("a list of paths with {}", placeholders(slots)),
+        Kind::Paths(slots) => format!("an array of paths with {}", placeholders(slots)),
         Kind::Account => "a name or a number".to_owned(),
         Kind::Flag => "`true` or `false`".to_owned(),
-        Kind::Duration { min, max } => format!("a length of time from {min} to {max}"),
-        Kind::Count { min, max } => format!("a whole number from {min} to {max}"),
+        Kind::Duration { min, max } => format!("a duration from {min} to {max}"),
+        Kind::Count { min, max } => format!("an integer from {min} to {max}"),
         Kind::Limit { measure, min } => {
             let what = match measure {
-                Measure::Number => format!("a whole number from {min}"),
+                Measure::Number => format!("an integer from {min}"),
                 Measure::Bytes => "bytes or a size such as `\"64 MiB\"`".to_owned(),
             };
             format!("{what}, `\"unlimited\"`, or `\"SOFT:HARD\"`")
         }
-        Kind::Permissions => "three or four octal digits as a text".to_owned(),
-        Kind::Signal => "the name of a signal".to_owned(),
+        Kind::Permissions => "a string of three or four octal digits".to_owned(),
+        Kind::Signal => "a signal name".to_owned(),
         Kind::Choice(words) => {
             let words: Vec<_> = words.iter().map(|word| format!("`{word:?}`")).collect();
             format!("one of {}", words.join(", "))

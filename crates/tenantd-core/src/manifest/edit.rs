@@ -1,31 +1,31 @@
-//! One tenant more or less in a manifest's text. All the rest of the text stays as somebody wrote
-//! it: comments, order, blank lines.
+//! Adds a tenant to the text of a manifest, or removes one. Comments, order and blank lines in the
+//! rest of the text are kept.
 //!
-//! What a value means is not looked at here: the manifest that comes of it is read like any other.
+//! Values are not validated here: the edited manifest is read and checked like any other.
 
 use toml_edit::{DocumentMut, InlineTable, Item, Table, TableLike, Value};
 
 use crate::name::TenantName;
 
-/// Why a text cannot be edited.
+/// Why a manifest cannot be edited.
 #[derive(Debug, thiserror::Error)]
 pub enum EditError {
-    /// It is no TOML.
-    #[error("it is no TOML, so that nothing can be added or removed (see `tenantd check`)")]
+    /// The text is not valid TOML.
+    #[error("it is not valid TOML (see `tenantd check`)")]
     Syntax(#[source] toml_edit::TomlError),
-    /// `tenants` is something else.
-    #[error("`tenants` is no table in it (see `tenantd check`)")]
+    /// `tenants` is not a table.
+    #[error("its `tenants` is not a table (see `tenantd check`)")]
     NoTable,
-    /// There is such a tenant.
-    #[error("it has a tenant {0} already")]
+    /// The tenant exists already.
+    #[error("it already has a tenant {0}")]
     There(TenantName),
-    /// There is none.
+    /// The tenant does not exist.
     #[error("it has no tenant {0}")]
     Missing(TenantName),
 }
 
-/// The text with one tenant more, after those that are there. Each value is taken as TOML where it
-/// is TOML, and else as a text.
+/// Returns the text with a tenant added after the existing ones. A value that parses as TOML is
+/// written as it is, any other as a string.
 ///
 /// # Errors
 /// See [`EditError`].
@@ -38,7 +38,7 @@ pub fn add(
     let tenants = whole
         .entry("tenants")
         .or_insert_with(|| Item::Table(Table::new()));
-    // Only `[tenants.NAME]` stands there: the new one is written in the same way.
+    // The manifest uses `[tenants.NAME]` headers only: the new tenant gets one too.
     let headers = tenants.as_table().is_some_and(Table::is_implicit);
     let tenants = tenants.as_table_like_mut().ok_or(EditError::NoTable)?;
     if tenants.contains_key(tenant.as_str()) {
@@ -58,7 +58,7 @@ pub fn add(
     Ok(whole.to_string())
 }
 
-/// The text without a tenant, and without the comment right above it.
+/// Returns the text without a tenant and the comment directly above it.
 ///
 /// # Errors
 /// See [`EditError`].

@@ -1,4 +1,4 @@
-//! Resource limits as a manifest says them: one value, or a soft and a hard one.
+//! Resource limits as the manifest writes them: one value, or a soft and a hard limit.
 
 use std::fmt;
 
@@ -18,12 +18,12 @@ const UNITS: [(&str, u64); 5] = [
     ("B", 1),
 ];
 
-/// How far something may go.
+/// A soft or a hard limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Bound {
-    /// So far: a number, or bytes.
+    /// A number, or a number of bytes.
     Number(u64),
-    /// As far as it likes (`RLIM_INFINITY`).
+    /// No limit (`RLIM_INFINITY`).
     Unlimited,
 }
 
@@ -39,19 +39,19 @@ impl Serialize for Bound {
 /// A resource limit, see getrlimit(2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub struct Limit {
-    /// What holds. The program may change it, up to the hard one.
+    /// The limit that applies. The program may change it, up to the hard limit.
     pub soft: Bound,
-    /// How far the soft one may be raised.
+    /// The maximum for the soft limit.
     pub hard: Bound,
 }
 
-/// A bound as a manifest would say it.
+/// A bound in the notation of the manifest.
 struct Shown(Bound, Measure);
 
 /// What a limit counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Measure {
-    /// Things.
+    /// A number of things, such as open files.
     Number,
     /// Bytes.
     Bytes,
@@ -73,7 +73,7 @@ impl fmt::Display for Shown {
 }
 
 impl Bound {
-    /// As a manifest would say it.
+    /// The bound in the notation of the manifest.
     #[must_use]
     pub fn said(self, measure: Measure) -> impl fmt::Display {
         Shown(self, measure)
@@ -81,7 +81,7 @@ impl Bound {
 }
 
 impl Limit {
-    /// As a manifest would say it: one value, or `soft:hard`.
+    /// The limit in the notation of the manifest: one value, or `soft:hard`.
     #[must_use]
     pub fn said(self, measure: Measure) -> String {
         let Limit { soft, hard } = self;
@@ -98,7 +98,7 @@ impl Decode for Limit {
             unreachable!("{} is a limit", at.key.name)
         };
         let expected = match measure {
-            Measure::Number => "a number or a text such as \"1024:65536\"",
+            Measure::Number => "an integer or a string such as \"1024:65536\"",
             Measure::Bytes => "a size such as \"64 MiB\"",
         };
         let (soft, hard) = match at.value.get_ref() {
@@ -135,13 +135,13 @@ fn check(
 ) -> Option<Limit> {
     let name = at.key.name;
     if limit.soft > limit.hard {
-        let message = format!("the soft limit of `{name}` lies above the hard one");
+        let message = format!("the soft limit of `{name}` exceeds the hard limit");
         let swapped = Limit {
             soft: limit.hard,
             hard: limit.soft,
         };
         let help = format!(
-            "the soft one comes first: `{name} = \"{}\"`",
+            "write the soft limit first: `{name} = \"{}\"`",
             swapped.said(measure)
         );
         problems.report(&at.span(), message).help(help);
@@ -164,8 +164,8 @@ fn bound(at: At<'_, '_>, measure: Measure, text: &str, problems: &mut Problems) 
     let known = known.filter(|bound| *bound != Bound::Number(u64::MAX));
     if known.is_none() {
         let message = match measure {
-            Measure::Number => format!("{text:?} is no number and not \"unlimited\""),
-            Measure::Bytes => format!("{text:?} is no size and not \"unlimited\""),
+            Measure::Number => format!("{text:?} is neither a number nor \"unlimited\""),
+            Measure::Bytes => format!("{text:?} is neither a size nor \"unlimited\""),
         };
         let problem = at.wrong(problems, message);
         if let Some(near) = near(text, measure) {
@@ -175,7 +175,7 @@ fn bound(at: At<'_, '_>, measure: Measure, text: &str, problems: &mut Problems) 
     known
 }
 
-/// Bytes, or a number with one of the [`UNITS`].
+/// Parses a number of bytes, or a number with one of the [`UNITS`].
 fn size(text: &str) -> Option<u64> {
     let digits = text.trim_start_matches(|c: char| c.is_ascii_digit());
     let (number, unit) = text.split_at(text.len() - digits.len());
@@ -188,7 +188,7 @@ fn size(text: &str) -> Option<u64> {
     number.checked_mul(size)
 }
 
-/// What was probably meant: other words for no limit, and units as other programs write them.
+/// Suggests a correction for other spellings of "unlimited" and for units of other programs.
 fn near(text: &str, measure: Measure) -> Option<String> {
     let lower = text.to_lowercase();
     if ["infinity", "infinite", "inf", "unlimited", "none", "-1"].contains(&lower.as_str()) {

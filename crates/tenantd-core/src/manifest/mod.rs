@@ -1,6 +1,6 @@
-//! The manifest: TOML as written → valid values, or every problem with its place.
+//! The manifest: parses TOML into valid values, or reports every problem with its position.
 //!
-//! Pure: what must be compared with the host is left to [`plan`](crate::plan).
+//! This module does no I/O. [`plan`](crate::plan) checks what depends on the host.
 
 use std::path::PathBuf;
 
@@ -18,18 +18,18 @@ pub mod value;
 
 pub use document::{markdown, schema};
 
-/// A manifest's text, and where it comes from.
+/// The text of a manifest, and its origin.
 #[derive(Debug, Clone, Default)]
 pub struct Source {
-    /// What it is called when a problem in it is shown: its path as the operator gave it.
+    /// The name that is shown with problems: the path as the operator gave it.
     pub name: String,
-    /// The folder it lies in, absolute: what `{manifest_dir}` stands for.
+    /// The absolute path of its folder: the value of `{manifest_dir}`.
     pub folder: PathBuf,
     /// Its text.
     pub text: String,
 }
 
-/// Reads a manifest. What is wrong with it is added to the problems, and missing in the answer.
+/// Reads a manifest. Values that are wrong are `None`, and each has been added to `problems`.
 pub fn read(source: &Source, problems: &mut problem::Problems) -> raw::Manifest {
     read::manifest(&source.text, problems)
 }

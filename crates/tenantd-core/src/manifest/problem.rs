@@ -1,6 +1,6 @@
-//! What is wrong with a manifest, where, and what would be right.
+//! Problems of a manifest, with their positions and help texts.
 //!
-//! Owns the collecting, ordering and showing of problems. It never decides that something is one.
+//! This module collects, sorts and renders problems. It does not check anything itself.
 
 use std::fmt;
 use std::ops::Range;
@@ -10,13 +10,13 @@ use annotate_snippets::{
 };
 use serde::{Serialize, Serializer};
 
-/// A place in the manifest's text, in bytes.
+/// A range of bytes in the manifest's text.
 pub type Span = Range<usize>;
 
-/// Two places that are no further apart than this many lines are shown in one picture.
+/// Positions of one problem that are at most this many lines apart are shown in one excerpt.
 const NEAR_LINES: usize = 8;
 
-/// One thing that is wrong.
+/// One problem.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// The line, counted from 1.
@@ -25,9 +25,9 @@ pub struct Problem {
     pub column: usize,
     /// What is wrong.
     pub message: String,
-    /// What would be right, where that is known.
+    /// How to correct it, if known.
     pub help: Option<String>,
-    /// The places: the first is where the problem is, the others belong to it.
+    /// Its positions. The first is that of the problem, the others are related.
     #[serde(skip)]
     places: Vec<Place>,
 }
@@ -38,7 +38,7 @@ struct Place {
     note: String,
 }
 
-/// Lines that are shown together, with the places in them.
+/// An excerpt of the text, with the positions in it.
 struct Picture<'a> {
     first: usize,
     last: usize,
@@ -56,13 +56,13 @@ impl Problem {
         self.places[0].span.clone()
     }
 
-    /// Says something beside the underlined place.
+    /// Sets the note beside the underlined position.
     pub fn note(&mut self, text: impl Into<String>) -> &mut Self {
         self.places[0].note = text.into();
         self
     }
 
-    /// Shows another place that belongs to the problem.
+    /// Adds a related position.
     pub fn also(&mut self, span: &Span, note: impl Into<String>) -> &mut Self {
         self.places.push(Place {
             span: span.clone(),
@@ -71,14 +71,14 @@ impl Problem {
         self
     }
 
-    /// Says what would be right.
+    /// Sets the help text.
     pub fn help(&mut self, text: impl Into<String>) -> &mut Self {
         self.help = Some(text.into());
         self
     }
 }
 
-/// All that is wrong with one manifest, in the order of its text.
+/// All problems of one manifest.
 #[derive(Debug, Clone)]
 pub struct Problems {
     name: String,
@@ -86,12 +86,12 @@ pub struct Problems {
     /// Where each line begins.
     starts: Vec<usize>,
     list: Vec<Problem>,
-    /// The first so many of the list are of the syntax.
+    /// How many of the problems, at the front of the list, are syntax errors.
     syntax: usize,
 }
 
 impl Problems {
-    /// No problems, so far, in the text that is shown under this name.
+    /// Creates an empty list for a text. `name` is the file name to show.
     #[must_use]
     pub fn new(name: &str, text: &str) -> Self {
         let after = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
@@ -106,7 +106,7 @@ impl Problems {
         }
     }
 
-    /// Adds a problem at a place; the answer is there to say more about it.
+    /// Adds a problem, and returns it for adding a note or a help text.
     pub fn report(&mut self, span: &Span, message: impl Into<String>) -> &mut Problem {
         let start = self.boundary(span.start);
         let line = self.line_of(start);
@@ -125,19 +125,19 @@ impl Problems {
         &mut self.list[at]
     }
 
-    /// The text that the problems are in.
+    /// The text of the manifest.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Says that the problems so far are of the syntax.
+    /// Marks all problems so far as syntax errors.
     pub(crate) fn end_syntax(&mut self) {
         self.syntax = self.list.len();
     }
 
-    /// Puts the problems into the order of the text, each told once. What stands in a place that
-    /// could not be parsed was guessed by the parser, so nothing else is said about it.
+    /// Sorts the problems by position and removes duplicates. Problems of a value that could not be
+    /// parsed are dropped, because the value is only a guess of the parser.
     pub fn sort(&mut self) {
         let values = self.list.split_off(self.syntax);
         let mut guessed: Vec<Span> = self.list.iter().map(Problem::span).collect();
@@ -155,25 +155,25 @@ impl Problems {
         self.list.dedup();
     }
 
-    /// How many there are.
+    /// The number of problems.
     #[must_use]
     pub fn len(&self) -> usize {
         self.list.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no problems.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// One after another.
+    /// Iterates over the problems.
     pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
         self.list.iter()
     }
 
-    /// All of them as a person reads them, with the lines concerned underlined. With `color`, the
-    /// text holds the escape sequences of a terminal (ECMA-48).
+    /// Renders all problems for people, with excerpts of the text. With `color`, the output has
+    /// terminal escape sequences (ECMA-48).
     #[must_use]
     pub fn render(&self, color: bool) -> String {
         let renderer = if color {
@@ -202,8 +202,8 @@ impl Problems {
         group
     }
 
-    /// The parts of the text that a problem shows. Only the lines concerned are handed over: with
-    /// the whole text, showing n problems would cost n times its size.
+    /// The excerpts of a problem. Only the lines that are shown are passed to the renderer, which
+    /// would otherwise scan the whole text for each problem.
     fn pictures<'a>(&'a self, problem: &'a Problem) -> Vec<Snippet<'a, Annotation<'a>>> {
         let mut pictures: Vec<Picture<'_>> = Vec::new();
         for place in &problem.places {
@@ -251,7 +251,7 @@ impl Problems {
             .annotations(annotations)
     }
 
-    /// The index of the line that holds this byte.
+    /// The index of the line that contains this byte.
     fn line_of(&self, at: usize) -> usize {
         self.starts.partition_point(|start| *start <= at) - 1
     }
@@ -263,8 +263,7 @@ impl Problems {
         self.starts[line] + text.strip_suffix('\r').unwrap_or(text).len()
     }
 
-    /// The part of a place that lies on its first line: a list or table of many lines is not
-    /// worth its room.
+    /// Cuts a position off at the end of its first line, because arrays and tables can be long.
     fn within_line(&self, span: &Span) -> Span {
         let start = self.boundary(span.start);
         let line_end = self.line_end(self.line_of(start));

@@ -1,7 +1,7 @@
-//! The manifest as written: every value has its type and its place, nothing is derived.
+//! The manifest as written: every value with its type and position, and nothing derived.
 //!
-//! What is `None` here has either not been said (for keys without a default) or could not be
-//! understood, and then a problem has been reported: later checks pass over it in silence.
+//! A value is `None` if the key is not set and has no default, or if the value is invalid. In the
+//! latter case a problem has been reported, so later checks skip it silently.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -18,10 +18,10 @@ use super::text::{Command, Environment};
 use super::value::{Account, Decode, Mode, Permissions, Signal, When};
 use crate::name::{AppName, TenantName};
 
-/// A value with its place, as far as it is known.
+/// A value with its position, or `None`.
 pub type Known<T> = Option<Spanned<T>>;
 
-/// What a key of a table holds: a value, or a table of its own.
+/// What a key can hold: a value, or a nested table.
 pub(super) trait Read {
     /// Reads the key of this name.
     fn read(reader: &mut Reader<'_, '_, '_>, name: &'static str) -> Self;
@@ -33,14 +33,14 @@ impl<T: Decode> Read for Known<T> {
     }
 }
 
-/// Tables with their keys: each is a type, and is read as it is listed. The reference is asked for
-/// each key, and a test fails where it knows another one.
+/// Declares a type for each table, and reads its keys. Every key must be in the reference, and a
+/// test fails if the reference has a key that is not listed here.
 macro_rules! tables {
     ($($(#[$doc:meta])* $name:ident in $table:ident { $($key:ident: $type:ty,)* })*) => { $(
         $(#[$doc])*
         #[derive(Debug)]
         pub struct $name {
-            /// The place of its header.
+            /// The position of its header.
             pub at: Span,
             $(
                 #[doc = concat!("`", stringify!($key), "`.")]
@@ -49,7 +49,7 @@ macro_rules! tables {
         }
 
         impl $name {
-            /// Reads its keys from a table that has them, and maybe others.
+            /// Reads its keys from a table that may have others too.
             pub(super) fn keys(reader: &mut Reader<'_, '_, '_>) -> Self {
                 Self {
                     at: reader.at().clone(),
@@ -133,7 +133,7 @@ tables! {
         mtu: Known<u32>,
     }
 
-    /// What `[defaults]` and every tenant may say.
+    /// Settings that `[defaults]` and every tenant may have.
     Overrides in Defaults {
         environment: Known<Environment>,
         arguments: Known<Vec<Spanned<Template>>>,
@@ -160,7 +160,7 @@ pub struct Manifest {
 /// One entry of `[tenants]`.
 #[derive(Debug)]
 pub struct Tenant {
-    /// The place of its name.
+    /// The position of its name.
     pub at: Span,
     /// Its name.
     pub name: Option<TenantName>,
@@ -168,8 +168,8 @@ pub struct Tenant {
     pub ip: Known<Ipv4Addr>,
     /// `datastore`.
     pub datastore: Known<Template>,
-    /// Whether `datastore` was said, understood or not.
+    /// Whether `datastore` is set, even if its value is invalid.
     pub datastore_said: bool,
-    /// The rest.
+    /// Its other settings.
     pub overrides: Overrides,
 }

@@ -1,6 +1,6 @@
-//! TOML text → the manifest as written, or every problem with its place.
+//! Parses TOML text into the manifest as written, and reports every problem with its position.
 //!
-//! Key by key, since a decoder of whole tables stops at its first error.
+//! It decodes key by key, because a decoder of whole tables stops at the first error.
 
 use std::borrow::Cow;
 
@@ -13,15 +13,15 @@ use super::reference::{Fallback, KEYS, Key, Table};
 use super::value::{At, Decode, type_words};
 use crate::name::TenantName;
 
-/// Names that are at most this far from a key's are taken for a slip of the pen.
+/// An unknown name within this edit distance of a key is taken for a misspelling of it.
 const SLIP: usize = 2;
 
-/// Reads a manifest; what is wrong with it is added to the problems.
+/// Reads a manifest and adds what is wrong with it to `problems`.
 pub(super) fn manifest(text: &str, problems: &mut Problems) -> Manifest {
     let (whole, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         let span = error.span().unwrap_or(0..0);
-        problems.report(&span, format!("no TOML: {}", error.message()));
+        problems.report(&span, format!("invalid TOML: {}", error.message()));
     }
     problems.end_syntax();
     let broken = !errors.is_empty();
@@ -47,7 +47,7 @@ fn tenants(top: &mut Reader<'_, '_, '_>) -> Vec<Tenant> {
                 &value.span(),
                 format!("`tenants` must be a table, not {found}"),
             )
-            .help("[tenants], and in it one line such as `acme = { ip = \"10.77.0.11\" }`");
+            .help("write `[tenants]`, then a line such as `acme = { ip = \"10.77.0.11\" }`");
         return Vec::new();
     };
     let mut entries: Vec<_> = table.iter().collect();
@@ -69,8 +69,8 @@ fn tenant<'s>(
     let Some(table) = value.get_ref().as_table() else {
         let found = type_words(value.get_ref());
         let help = match value.get_ref().as_str() {
-            Some(text) => format!("{} = {{ ip = {text:?} }}", name.get_ref()),
-            None => format!("{} = {{ ip = \"10.77.0.11\" }}", name.get_ref()),
+            Some(text) => format!("write `{} = {{ ip = {text:?} }}`", name.get_ref()),
+            None => format!("write `{} = {{ ip = \"10.77.0.11\" }}`", name.get_ref()),
         };
         top.problems
             .report(
@@ -105,7 +105,7 @@ fn tenant_name(name: &Spanned<Cow<'_, str>>, problems: &mut Problems) -> Option<
         Ok(name) => return Some(name),
         Err(why) => why,
     };
-    let problem = problems.report(&name.span(), format!("{text:?} cannot be a name: {why}"));
+    let problem = problems.report(&name.span(), format!("{text:?} is not a valid name: {why}"));
     let lower = text.to_lowercase();
     let near = lower.replace(
         |c: char| !c.is_ascii_lowercase() && !c.is_ascii_digit(),
@@ -113,20 +113,20 @@ fn tenant_name(name: &Spanned<Cow<'_, str>>, problems: &mut Problems) -> Option<
     );
     let near = near.trim_matches('-');
     if near.parse::<TenantName>().is_ok() {
-        problem.help(format!("such as `{near}`"));
+        problem.help(format!("for example `{near}`"));
     }
     None
 }
 
-/// Reads one table, and knows at its end which keys nobody asked for.
+/// Reads one table. At the end, it reports the keys that are unknown.
 pub(super) struct Reader<'p, 'v, 's> {
     table: Table,
-    /// The place of the header, or of the tenant's name.
+    /// The position of the header, or of the tenant's name.
     at: Span,
-    /// Nothing, where the table is absent or is none.
+    /// `None` if the value is missing or is not a table.
     entries: Option<&'v DeTable<'s>>,
-    /// Whether what is absent needs no mention: the text could not be parsed as a whole, or the
-    /// table is absent itself, which has been said.
+    /// Whether missing keys are not reported: the text could not be parsed as a whole, or the whole
+    /// table is missing and has been reported.
     broken: bool,
     problems: &'p mut Problems,
     asked: Vec<&'static str>,
@@ -150,7 +150,7 @@ impl<'p, 'v, 's> Reader<'p, 'v, 's> {
         }
     }
 
-    /// The place of the table's header, or of the tenant's name.
+    /// The position of the table's header, or of the tenant's name.
     pub(super) fn at(&self) -> &Span {
         &self.at
     }
@@ -175,7 +175,7 @@ impl<'p, 'v, 's> Reader<'p, 'v, 's> {
         self.problems.report(&self.at, message).help(help);
     }
 
-    /// The value of a key, or that of its default.
+    /// Returns the value of a key, or its default.
     pub(super) fn value<T: Decode>(&mut self, name: &'static str) -> Known<T> {
         let (key, value) = self.find(name);
         if let Some(value) = value {
@@ -192,7 +192,7 @@ impl<'p, 'v, 's> Reader<'p, 'v, 's> {
         }
     }
 
-    /// A table within this one; its keys have their defaults where it is absent.
+    /// Returns a reader of a nested table. If that table is missing, its keys have their defaults.
     pub(super) fn table(&mut self, name: &'static str, table: Table) -> Reader<'_, 'v, 's> {
         let (key, value) = self.find(name);
         let mut broken = self.broken;
@@ -204,7 +204,7 @@ impl<'p, 'v, 's> Reader<'p, 'v, 's> {
                 if entries.is_none() {
                     let found = type_words(value.get_ref());
                     let message = format!("`{name}` must be a table, not {found}");
-                    let help = format!("such as `{}`", key.usage());
+                    let help = format!("for example `{}`", key.usage());
                     self.problems.report(&value.span(), message).help(help);
                     broken = true;
                 }
@@ -221,7 +221,7 @@ impl<'p, 'v, 's> Reader<'p, 'v, 's> {
         Reader::new(table, at, entries, broken, self.problems)
     }
 
-    /// Reports the keys that are none.
+    /// Reports unknown keys.
     pub(super) fn finish(self) {
         let unread = Key::of(self.table).find(|key| !self.asked.contains(&key.name));
         assert!(
@@ -231,10 +231,10 @@ impl<'p, 'v, 's> Reader<'p, 'v, 's> {
         for (name, _) in self.entries.into_iter().flatten() {
             if Key::find(self.table, name.get_ref()).is_none() {
                 let whose = match self.table {
-                    Table::Tenant => "a tenant",
+                    Table::Tenant => "a tenant's table",
                     table => table.header(),
                 };
-                let message = format!("`{}` is no key of {whose}", name.get_ref());
+                let message = format!("unknown key `{}` in {whose}", name.get_ref());
                 let problem = self.problems.report(&name.span(), message);
                 problem.help(nearest(self.table, name.get_ref()));
             }
@@ -249,7 +249,7 @@ fn default<T: Decode>(key: &'static Key, text: &'static str) -> T {
         .expect("the defaults of the reference are right")
 }
 
-/// What was probably meant by a key that is none.
+/// Suggests a key for an unknown name.
 fn nearest(table: Table, name: &str) -> String {
     let distance = |key: &Key| strsim::damerau_levenshtein(key.name, name);
     let near = Key::of(table).min_by_key(|key| distance(key));
@@ -272,5 +272,5 @@ fn nearest(table: Table, name: &str) -> String {
     let names: Vec<String> = Key::of(table)
         .map(|key| format!("`{}`", key.name))
         .collect();
-    format!("the keys here are {}", names.join(", "))
+    format!("valid keys are {}", names.join(", "))
 }

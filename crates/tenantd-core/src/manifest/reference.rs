@@ -1,7 +1,7 @@
-//! The one table of all keys that a manifest may hold.
+//! The reference: one table of all keys of the manifest.
 //!
-//! The decoder takes its defaults and limits from it, the documents and the JSON schema are made
-//! from it: they cannot disagree.
+//! The decoder takes its defaults and limits from it. The documentation and the JSON schema are
+//! generated from it, so they cannot disagree.
 
 use super::limit::Measure;
 use super::template::{ALL, OF_APP, OF_PROGRAM, OF_TENANT, Slot};
@@ -9,7 +9,7 @@ use super::template::{ALL, OF_APP, OF_PROGRAM, OF_TENANT, Slot};
 /// A table of the manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Table {
-    /// The whole.
+    /// The top level.
     Top,
     /// `[app]`.
     App,
@@ -63,91 +63,91 @@ impl Table {
         }
     }
 
-    /// What it is about.
+    /// Its description.
     #[must_use]
     pub fn doc(self) -> &'static str {
         match self {
             Table::Top => "One manifest describes one application and all its tenants.",
             Table::App => "The program, the same for all tenants.",
             Table::Datastore => {
-                "Where the program's data lies, and where the program looks for it."
+                "Where the program's data is on the host, and where the program expects it."
             }
-            Table::Stop => "How the program is asked to stop.",
+            Table::Stop => "How the program is stopped.",
             Table::Restart => {
-                "What happens when the program ends unasked. Each end is a strike; the delay before \
-                 the next start doubles with each strike, and too many strikes within a window \
-                 mark the tenant as failed until an operator acts. With the defaults, a program that dies at \
-                 once is marked as failed after 51 seconds, and one that lives for ten seconds at a time is \
-                 started again for ever."
+                "What happens when the program exits without a request. Each such exit is a \
+                 strike. The delay before the next start doubles with each strike. After too many \
+                 strikes within a window, the tenant becomes failed until an operator acts. With \
+                 the defaults, a program that exits at once becomes failed after 51 seconds, and \
+                 one that runs for ten seconds each time is always restarted."
             }
             Table::Ready => {
-                "What makes a tenant count as ready: at most one of `tcp`, `notify` and `lived`. \
-                 With none of them it is ready as soon as its program has been executed."
+                "When a tenant is ready. Set at most one of `tcp`, `notify` and `lived`. Without \
+                 them, a tenant is ready as soon as its program has been executed."
             }
             Table::Limits => {
-                "Resource limits of each process of a tenant, see getrlimit(2). One value is both the \
-                 soft and the hard limit; a text such as `\"1024:65536\"` gives the soft one, which \
-                 the program may raise itself, and then the hard one. `\"unlimited\"` stands for no \
-                 limit. `[defaults]` and each tenant may say `limits` too, and then those that are \
-                 said there go before, one by one. A change is set on the processes that run, without \
-                 a restart; a limit that is not said is what tenantd was started with."
+                "Resource limits of each process of a tenant, see getrlimit(2). A single value \
+                 sets both the soft and the hard limit. A string such as `\"1024:65536\"` sets \
+                 the soft limit, which the program may raise itself, and the hard limit. \
+                 `\"unlimited\"` means no limit. `limits` in `[defaults]` and of a tenant override \
+                 these, one by one. A change is applied to running processes, without a restart. \
+                 A limit that is not set is inherited from tenantd."
             }
-            Table::Network => "What the tenants share of the network.",
+            Table::Network => "The network that the tenants share.",
             Table::Defaults => {
-                "What a tenant may say, for all of them. What a tenant says itself goes before; \
-                 environments are merged, name by name: those of `[app]` first, then these, then \
-                 the tenant's."
+                "Defaults for all tenants. A tenant's own settings override them. Environments are \
+                 merged: variables of the tenant override those of `[defaults]`, which override \
+                 those of `[app]`."
             }
             Table::Tenant => {
-                "One line per tenant: its name, which is at most 63 lower-case letters, digits and \
-                 dashes, and what is its own. The least is `acme = { ip = \"10.77.0.11\" }`."
+                "One line per tenant: its name (at most 63 lower-case letters, digits and dashes) \
+                 and its settings. The minimum is `acme = { ip = \"10.77.0.11\" }`."
             }
         }
     }
 }
 
-/// What a value can be.
+/// The type of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A table with keys of its own.
     Table(Table),
-    /// A table from tenants' names to tables.
+    /// A table with one table per tenant.
     Tenants,
-    /// A checked name.
+    /// An application's name.
     Name,
     /// The program and its arguments.
     Command,
-    /// A list of texts with placeholders.
+    /// An array of strings with placeholders.
     Texts(&'static [Slot]),
-    /// A table from names to texts with placeholders.
+    /// A table of strings with placeholders.
     Environment(&'static [Slot]),
     /// A path with placeholders.
     Path(&'static [Slot]),
-    /// A list of paths with placeholders.
+    /// An array of paths with placeholders.
     Paths(&'static [Slot]),
     /// The name or the number of a user or group.
     Account,
-    /// Yes or no.
+    /// A boolean.
     Flag,
-    /// A length of time from `min` to `max`.
+    /// A duration from `min` to `max`.
     Duration {
-        /// The shortest.
+        /// The minimum.
         min: &'static str,
-        /// The longest.
+        /// The maximum.
         max: &'static str,
     },
-    /// A whole number from `min` to `max`.
+    /// An integer from `min` to `max`.
     Count {
-        /// The least.
+        /// The minimum.
         min: u32,
-        /// The greatest.
+        /// The maximum.
         max: u32,
     },
     /// A resource limit: one value, or a soft and a hard one.
     Limit {
         /// What it counts.
         measure: Measure,
-        /// The least soft limit.
+        /// The minimum of the soft limit.
         min: u64,
     },
     /// Permissions of a folder in octal digits.
@@ -162,14 +162,14 @@ pub enum Kind {
     Subnet,
 }
 
-/// What holds where a key is absent.
+/// What applies if a key is not set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fallback {
-    /// The key must be there.
+    /// The key is required.
     Required,
-    /// This value, as TOML.
+    /// This default, as TOML.
     Value(&'static str),
-    /// What is said here in words.
+    /// A default that is described here in words.
     Derived(&'static str),
 }
 
@@ -180,18 +180,18 @@ pub struct Key {
     pub table: Table,
     /// Its name.
     pub name: &'static str,
-    /// What its value can be.
+    /// The type of its value.
     pub kind: Kind,
-    /// What holds without it.
+    /// What applies without it.
     pub fallback: Fallback,
-    /// What it means.
+    /// Its description.
     pub doc: &'static str,
-    /// A value, as TOML.
+    /// An example value, as TOML.
     pub example: &'static str,
 }
 
 impl Key {
-    /// The key of that name in that table.
+    /// Returns the key with this name in a table.
     #[must_use]
     pub fn find(table: Table, name: &str) -> Option<&'static Key> {
         Key::of(table).find(|key| key.name == name)
@@ -202,7 +202,7 @@ impl Key {
         KEYS.iter().filter(move |key| key.table == table)
     }
 
-    /// The key with its example, as one would write it.
+    /// The key with its example value, as in a manifest.
     #[must_use]
     pub fn usage(&self) -> String {
         format!("{} = {}", self.name, self.example)
@@ -233,7 +233,7 @@ const BYTES: Kind = Kind::Limit {
     measure: Measure::Bytes,
     min: 0,
 };
-const INHERITED: Fallback = Derived("what tenantd was started with");
+const INHERITED: Fallback = Derived("inherited from tenantd");
 const WHEN: Kind = Kind::Choice(&["always", "on-failure", "never"]);
 
 keys! {
@@ -241,147 +241,146 @@ keys! {
         "app", Kind::Table(Table::App), Required, "{ name = \"guestbook\", command = [\"/usr/sbin/guestbook\"], datastore = { path = \"/var/lib/guestbook\" } }",
             "The program, see [app].";
         "network", Kind::Table(Table::Network), Value("{}"), "{ mode = \"routed\" }",
-            "What the tenants share of the network, see [network].";
+            "The network that the tenants share, see [network].";
         "defaults", Kind::Table(Table::Defaults), Value("{}"), "{ autostart = true }",
-            "What a tenant may say, for all of them, see [defaults].";
+            "Defaults for all tenants, see [defaults].";
         "tenants", Kind::Tenants, Value("{}"), "{ acme = { ip = \"10.77.0.11\" } }",
-            "The tenants, by name, see [tenants]. An application may have none yet.";
+            "The tenants, by name, see [tenants]. May be empty.";
     }
     App {
         "name", Kind::Name, Required, "\"guestbook\"",
             "The application's name: at most 32 lower-case letters, digits and dashes. It is part \
-             of every name that tenantd makes on the host.";
+             of the name of everything that tenantd creates on the host.";
         "command", Kind::Command, Required, "[\"/usr/sbin/guestbook\", \"--foreground\"]",
-            "The program, an absolute path, and its arguments. No shell is involved. In the path \
-             of the program only `{app}` and `{manifest_dir}` stand for something.";
+            "The absolute path of the program, and its arguments. No shell is used. In the path, \
+             only `{app}` and `{manifest_dir}` are available.";
         "working_directory", Kind::Path(OF_PROGRAM), Value("\"/\""), "\"/var/lib/guestbook\"",
-            "The folder that the program starts in, as it sees it.";
+            "The folder in which the program starts, as the tenant sees it.";
         "environment", Kind::Environment(ALL), Value("{}"), "{ LANG = \"C.UTF-8\" }",
-            "The program's environment, beside `PATH`, `HOME`, `USER` and `LOGNAME`, which are \
-             always set. Nothing of tenantd's own environment is passed on.";
+            "The program's environment, in addition to `PATH`, `HOME`, `USER` and `LOGNAME`. The \
+             environment of tenantd itself is not passed on.";
         "user", Kind::Account, Value("\"root\""), "\"www-data\"",
-            "Who the program runs as: a user's name or number.";
+            "The user that the program runs as, by name or number.";
         "group", Kind::Account, Derived("the user's primary group"), "\"www-data\"",
-            "The group that it runs as: a name or number. Supplementary groups are those that \
-             initgroups(3) finds for the user.";
+            "The group that the program runs as, by name or number. The user's supplementary \
+             groups are set as by initgroups(3).";
         "daemonizes", Kind::Flag, Value("false"), "true",
-            "Whether the program leaves its first process behind and goes on in the background.";
+            "Whether the program forks and continues in the background.";
         "private", Kind::Paths(OF_PROGRAM), Value("[]"), "[\"/run/redis\"]",
-            "Folders that are empty and each tenant's own (a tmpfs), such as for a pid file.";
+            "Empty folders that only the tenant sees (a tmpfs each), for example for pid files.";
         "datastore", Kind::Table(Table::Datastore), Required, "{ path = \"/var/lib/guestbook\" }",
             "The program's data, see [app.datastore].";
         "stop", Kind::Table(Table::Stop), Value("{}"), "{ grace = \"1m\" }",
-            "How it is asked to stop, see [app.stop].";
+            "How the program is stopped, see [app.stop].";
         "restart", Kind::Table(Table::Restart), Value("{}"), "{ when = \"on-failure\" }",
-            "What happens when it ends unasked, see [app.restart].";
+            "What happens when the program exits without a request, see [app.restart].";
         "ready", Kind::Table(Table::Ready), Value("{}"), "{ tcp = 80 }",
-            "What makes it ready, see [app.ready].";
+            "When a tenant is ready, see [app.ready].";
         "limits", Kind::Table(Table::Limits), Value("{}"), "{ open_files = 65536 }",
             "Resource limits of its processes, see [app.limits].";
     }
     Datastore {
         "path", Kind::Path(OF_APP), Required, "\"/var/lib/guestbook\"",
-            "The folder in which the program looks for its data. Each tenant finds its own \
-             datastore there.";
+            "The folder in which the program expects its data. Each tenant sees its own datastore \
+             there.";
         "root", Kind::Path(OF_APP), Value("\"/var/lib/tenantd/{app}\""), "\"/srv/guestbooks\"",
-            "The folder on the host that holds the datastores. It is hidden from every tenant; \
-             where it lies in `/var/lib/tenantd`, that whole folder is.";
+            "The folder on the host that contains the datastores. It is hidden from every tenant. \
+             If it is below `/var/lib/tenantd`, that whole folder is hidden.";
         "mode", Kind::Permissions, Value("\"0750\""), "\"0700\"",
-            "The permissions, in octal, of a datastore that tenantd makes. It belongs to the \
-             tenant's user and group.";
+            "The mode, in octal, of a datastore that tenantd creates. Its owner is the tenant's \
+             user and group.";
     }
     Stop {
         "signal", Kind::Signal, Value("\"SIGTERM\""), "\"SIGQUIT\"",
             "The signal that asks the program to stop, see signal(7).";
         "grace", Kind::Duration { min: "0s", max: "1h" }, Value("\"10s\""), "\"1m 30s\"",
-            "How long it may take. After that, all that is left of it is killed.";
+            "The grace period. When it is over, all remaining processes are killed.";
     }
     Restart {
         "when", WHEN, Value("\"always\""), "\"on-failure\"",
-            "When the program is started again: `always`, however it ended; `on-failure`, unless \
-             it exited with status 0; `never`.";
+            "When the program is restarted after an exit: `always`; `on-failure`, unless it exited \
+             with status 0; or `never`.";
         "delay", Kind::Duration { min: "0s", max: "1h" }, Value("\"100ms\""), "\"1s\"",
-            "The delay after the first strike, counted from the start before. It doubles with each \
-             further strike. Short, because a single crash should hardly be noticed.";
+            "The delay after the first strike, counted from the previous start. It doubles with \
+             each further strike. The default is short, so that users hardly notice one crash.";
         "delay_max", Kind::Duration { min: "0s", max: "1d" }, Value("\"30s\""), "\"5m\"",
-            "The longest delay. Half a minute, because nobody wants to wait longer than that once \
-             the cause is gone.";
+            "The maximum delay. With the default, a tenant returns within half a minute after the \
+             cause of its failures is gone.";
         "healthy_after", Kind::Duration { min: "0s", max: "1d" }, Value("\"10s\""), "\"1m\"",
-            "A program that ran for this long clears the strikes. Longer than a bad start takes, \
-             for most programs.";
+            "A program that ran for this long clears the strikes. The default is longer than most \
+             failing starts take.";
         "strikes", Kind::Count { min: 0, max: 1000 }, Value("10"), "5",
-            "This many strikes within `window` mark the tenant as failed. 0: it never is.";
+            "A tenant becomes failed after this many strikes within `window`. 0 means never.";
         "window", Kind::Duration { min: "1s", max: "7d" }, Value("\"1m\""), "\"10m\"",
-            "See `strikes`. The delays alone must fit into it: ten strikes take 51 seconds of \
-             delays with the defaults.";
+            "The window for `strikes`. The delays between that many strikes must fit into it; with \
+             the defaults, they add up to 51 seconds.";
     }
     Ready {
         "tcp", Kind::Count { min: 1, max: 65535 }, Derived("not used"), "80",
-            "Ready when this port on the tenant's address accepts a connection.";
+            "Ready when this TCP port on the tenant's address accepts a connection.";
         "notify", Kind::Flag, Value("false"), "true",
-            "Ready when the program says `READY=1` over the socket in `NOTIFY_SOCKET`, see \
+            "Ready when the program sends `READY=1` to the socket in `NOTIFY_SOCKET`, see \
              sd_notify(3).";
         "lived", Kind::Duration { min: "1ms", max: "1h" }, Derived("not used"), "\"2s\"",
-            "Ready when it has lived for this long.";
+            "Ready when the program has run for this long.";
         "within", Kind::Duration { min: "1ms", max: "1h" }, Value("\"30s\""), "\"2m\"",
-            "How long it may take to get ready. After that, the start has failed.";
+            "The time limit to become ready. When it is over, the start has failed.";
     }
     Limits {
         "open_files", Kind::Limit { measure: Measure::Number, min: 64 }, INHERITED, "65536",
-            "How many files a process may have open (`RLIMIT_NOFILE`). With `\"1024:65536\"` it \
-             starts with 1024, which old programs rely on, see select(2). At most fs.nr_open.";
+            "The maximum number of open files of a process (`RLIMIT_NOFILE`), at most fs.nr_open. \
+             `\"1024:65536\"` suits programs that use select(2) and need a soft limit of 1024.";
         "core", BYTES, INHERITED, "\"0:unlimited\"",
-            "The largest core file of a process that crashes (`RLIMIT_CORE`): bytes, or a size such \
-             as `\"64 MiB\"`. 0 writes none.";
+            "The maximum size of a core file (`RLIMIT_CORE`): bytes, or a size such as \
+             `\"64 MiB\"`. 0 disables core files.";
         "locked_memory", BYTES, INHERITED, "\"64 MiB\"",
-            "How much memory a process may lock, so that it is never swapped out \
-             (`RLIMIT_MEMLOCK`): bytes, or a size such as `\"64 MiB\"`.";
+            "The maximum of memory that a process may lock into RAM (`RLIMIT_MEMLOCK`): bytes, or \
+             a size such as `\"64 MiB\"`.";
     }
     Network {
         "mode", Kind::Choice(&["routed", "bridge"]), Value("\"routed\""), "\"bridge\"",
-            "`routed`: a link of its own per tenant, with nothing shared and no limit on their \
-             number. `bridge`: isolated ports of one bridge, at most 1,023.";
+            "`routed`: each tenant has a separate link; there is no limit on their number. \
+             `bridge`: tenants are isolated ports of one bridge, at most 1,023.";
         "subnet", Kind::Subnet, Value("\"10.77.0.0/24\""), "\"10.77.0.0/16\"",
-            "The network that all tenants' addresses lie in. It is for this application alone: no \
+            "The network of all tenants' addresses. It must not be used by anything else: no \
              interface of the host may have an address in it.";
         "gateway", Kind::Address, Derived("the first address of the subnet"), "\"10.77.0.254\"",
-            "The host's own address in the subnet, which every tenant reaches.";
+            "The host's address in the subnet, which all tenants can reach.";
         "mtu", Kind::Count { min: 1280, max: 65535 }, Value("1500"), "9000",
-            "The largest packet in bytes, the same on both ends of every link. At least 1280, \
-             which IPv6 asks for.";
+            "The MTU of every link in bytes. At least 1280, which IPv6 requires.";
     }
     Defaults {
         "environment", Kind::Environment(ALL), Value("{}"), "{ LANG = \"C.UTF-8\" }",
             "Added to the program's environment.";
         "arguments", Kind::Texts(ALL), Value("[]"), "[\"--site={tenant}\"]",
-            "Appended to the command of every tenant that says no arguments itself.";
+            "Appended to the command of every tenant that has no `arguments` of its own.";
         "user", Kind::Account, Derived("that of [app]"), "\"www-data\"",
-            "Who the program runs as.";
+            "The user that the program runs as.";
         "group", Kind::Account, Derived("that of [app]"), "\"www-data\"",
-            "The group that it runs as.";
+            "The group that the program runs as.";
         "autostart", Kind::Flag, Value("true"), "false",
-            "Whether the tenants start when tenantd does.";
+            "Whether the tenants start with tenantd.";
         "limits", Kind::Table(Table::Limits), Derived("those of [app]"), "{ open_files = 65536 }",
             "Resource limits of the tenants' processes, see [app.limits].";
     }
     Tenant {
         "ip", Kind::Address, Required, "\"10.77.0.11\"",
             "The tenant's address, within the subnet.";
-        "environment", Kind::Environment(ALL), Derived("nothing of its own"), "{ TITLE = \"Acme\" }",
+        "environment", Kind::Environment(ALL), Derived("none"), "{ TITLE = \"Acme\" }",
             "Added to the program's environment.";
         "arguments", Kind::Texts(ALL), Derived("those of [defaults]"), "[\"--verbose\"]",
             "Appended to the command.";
         "datastore", Kind::Path(OF_TENANT), Derived("the tenant's name"), "\"legacy-7\"",
-            "The folder that holds the tenant's data: relative to the `root` of the datastores, or \
-             absolute. No two tenants may share one, and none may lie in another. The folder that \
-             holds an absolute one is hidden from every tenant.";
+            "The folder with the tenant's data: absolute, or relative to the `root` of the \
+             datastores. Tenants must not share a datastore, and datastores must not be nested. \
+             The parent folder of an absolute datastore is hidden from every tenant.";
         "user", Kind::Account, Derived("that of [defaults], or of [app]"), "\"acme\"",
-            "Who the program runs as.";
+            "The user that the program runs as.";
         "group", Kind::Account, Derived("that of [defaults] or of [app], or the user's primary group"),
             "\"acme\"",
-            "The group that it runs as.";
+            "The group that the program runs as.";
         "autostart", Kind::Flag, Derived("that of [defaults]"), "false",
-            "Whether the tenant starts when tenantd does.";
+            "Whether the tenant starts with tenantd.";
         "limits", Kind::Table(Table::Limits), Derived("those of [defaults], or of [app]"), "{ open_files = 65536 }",
             "Resource limits of the tenant's processes, see [app.limits].";
     }

@@ -1,15 +1,15 @@
-//! Texts with placeholders such as `{tenant}`.
+//! Strings with placeholders such as `{tenant}`.
 //!
-//! A template is checked when the manifest is read, so that filling it in cannot fail.
+//! A template is checked when the manifest is read, so that expanding it later cannot fail.
 
 use std::ops::Range;
 
-/// What a placeholder stands for.
+/// A placeholder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Slot {
     /// The application's name.
     App,
-    /// The folder that the manifest lies in.
+    /// The folder of the manifest.
     ManifestDir,
     /// The path at which the program finds its data.
     Datastore,
@@ -35,7 +35,7 @@ impl Slot {
         }
     }
 
-    /// The slots as `{app}, {tenant}`.
+    /// Formats placeholders as a list such as `{app}, {tenant}`.
     #[must_use]
     pub fn list(slots: &[Slot]) -> String {
         let braced: Vec<String> = slots.iter().map(|s| format!("{{{}}}", s.word())).collect();
@@ -43,16 +43,16 @@ impl Slot {
     }
 }
 
-/// For texts that are the same for all tenants.
+/// Placeholders of values that are the same for all tenants.
 pub const OF_APP: &[Slot] = &[Slot::App, Slot::ManifestDir];
 
-/// For texts that are the same for all tenants and may name the datastore's path.
+/// Placeholders of values that are the same for all tenants and may name the datastore's path.
 pub const OF_PROGRAM: &[Slot] = &[Slot::App, Slot::ManifestDir, Slot::Datastore];
 
-/// For the datastore of one tenant.
+/// Placeholders of a tenant's `datastore`.
 pub const OF_TENANT: &[Slot] = &[Slot::App, Slot::ManifestDir, Slot::Tenant];
 
-/// For texts of one tenant.
+/// Placeholders of all other values of a tenant.
 pub const ALL: &[Slot] = &[
     Slot::App,
     Slot::ManifestDir,
@@ -62,7 +62,7 @@ pub const ALL: &[Slot] = &[
     Slot::Gateway,
 ];
 
-/// A text with its placeholders found.
+/// A string whose placeholders have been parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
     parts: Vec<Part>,
@@ -74,29 +74,29 @@ enum Part {
     Slot(Slot),
 }
 
-/// Why a text is no template, and which of its bytes are the reason.
+/// Why a string is not a valid template, and which of its bytes are the reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
-    /// A word in braces that stands for nothing here.
-    #[error("the placeholder `{{{word}}}` stands for nothing here")]
+    /// A word in braces that is not an available placeholder.
+    #[error("the placeholder `{{{word}}}` is not available here")]
     Unknown {
         /// The word.
         word: String,
-        /// Where it is, braces included.
+        /// Its position, with the braces.
         at: Range<usize>,
     },
-    /// A brace without its partner.
-    #[error("a `{brace}` stands alone")]
+    /// An unmatched brace.
+    #[error("unmatched `{brace}`")]
     Alone {
-        /// Which brace.
+        /// The brace.
         brace: char,
-        /// Where it is.
+        /// Its position.
         at: Range<usize>,
     },
 }
 
 impl TemplateError {
-    /// The bytes of the text that are wrong.
+    /// The range of bytes that is wrong.
     #[must_use]
     pub fn at(&self) -> &Range<usize> {
         match self {
@@ -106,11 +106,10 @@ impl TemplateError {
 }
 
 impl Template {
-    /// Finds the placeholders. `{{` and `}}` stand for one brace.
+    /// Parses the placeholders. `{{` and `}}` stand for a literal brace.
     ///
     /// # Errors
-    /// With the first placeholder that is not among the allowed, or the first brace that stands
-    /// alone.
+    /// The first placeholder that is not in `allowed`, or the first unmatched brace.
     pub fn parse(text: &str, allowed: &[Slot]) -> Result<Self, TemplateError> {
         let mut parts = Vec::new();
         let mut plain = String::new();
@@ -146,7 +145,7 @@ impl Template {
         Ok(Self { parts })
     }
 
-    /// The text with each placeholder filled in.
+    /// Returns the string with each placeholder replaced by its value.
     #[must_use]
     pub fn fill(&self, value: impl Fn(Slot) -> String) -> String {
         let filled = self.parts.iter().map(|part| match part {

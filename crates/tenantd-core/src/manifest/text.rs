@@ -1,4 +1,4 @@
-//! The values that hold texts with placeholders: paths, lists, commands, environments.
+//! Values with placeholders: paths, arrays, commands, environments.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use super::reference::{Key, Kind};
 use super::template::{ALL, OF_APP, Slot, Template, TemplateError};
 use super::value::{At, Decode};
 
-/// The slots that a key's texts may hold.
+/// The placeholders that are available in the value of a key.
 fn slots(key: &Key) -> &'static [Slot] {
     match key.kind {
         Kind::Texts(slots) | Kind::Environment(slots) | Kind::Path(slots) | Kind::Paths(slots) => {
@@ -21,12 +21,12 @@ fn slots(key: &Key) -> &'static [Slot] {
 }
 
 fn template(at: At<'_, '_>, slots: &[Slot], problems: &mut Problems) -> Option<Template> {
-    let text = at.text(problems, "a text")?;
+    let text = at.text(problems, "a string")?;
     let error = match Template::parse(text, slots) {
         Ok(template) => return Some(template),
         Err(error) => error,
     };
-    // Where the text stands in the manifest as it is, the place within it can be shown.
+    // The position within the string can be shown only if the manifest writes it without escapes.
     let span = at.span();
     let source = problems.text().get(span.clone()).unwrap_or_default();
     let verbatim = source.len() == text.len() + 2 && source.get(1..=text.len()) == Some(text);
@@ -37,10 +37,10 @@ fn template(at: At<'_, '_>, slots: &[Slot], problems: &mut Problems) -> Option<T
     };
     let help = match &error {
         TemplateError::Unknown { .. } => format!(
-            "{} stand for something here; a brace itself is written twice",
+            "available here: {}; write `{{{{` for a literal brace",
             Slot::list(slots)
         ),
-        TemplateError::Alone { brace, .. } => format!("write `{brace}{brace}` for a brace itself"),
+        TemplateError::Alone { brace, .. } => format!("write `{brace}{brace}` for a literal brace"),
     };
     problems.report(&span, error.to_string()).help(help);
     None
@@ -58,14 +58,14 @@ fn list(
     allowed: impl Fn(usize) -> &'static [Slot],
 ) -> Option<Vec<Spanned<Template>>> {
     let Some(array) = at.value.get_ref().as_array() else {
-        at.wrong_type(problems, "a list of texts");
+        at.wrong_type(problems, "an array of strings");
         return None;
     };
     let mut whole = Some(Vec::new());
     for (index, value) in array.iter().enumerate() {
         let at = At { key: at.key, value };
         let Some(template) = template(at, allowed(index), problems) else {
-            // The others are looked at nevertheless, for their problems.
+            // The remaining items are still decoded, to report their problems.
             whole = None;
             continue;
         };
@@ -87,7 +87,7 @@ impl Decode for Vec<Spanned<Template>> {
 pub struct Command {
     /// The program's file.
     pub program: Spanned<Template>,
-    /// What follows it.
+    /// Its arguments.
     pub arguments: Vec<Spanned<Template>>,
 }
 
@@ -106,13 +106,13 @@ impl Decode for Command {
     }
 }
 
-/// Names and values for a program's environment.
+/// The environment variables of a program.
 pub type Environment = BTreeMap<String, Template>;
 
 impl Decode for Environment {
     fn decode(at: At<'_, '_>, problems: &mut Problems) -> Option<Self> {
         let Some(table) = at.value.get_ref().as_table() else {
-            at.wrong_type(problems, "a table of texts");
+            at.wrong_type(problems, "a table of strings");
             return None;
         };
         let mut whole = Some(Environment::new());
@@ -134,16 +134,19 @@ impl Decode for Environment {
 fn environment_name(name: &Spanned<Cow<'_, str>>, problems: &mut Problems) -> bool {
     let text = name.get_ref();
     let (message, help) = if text.is_empty() {
-        ("an environment's name is empty".to_owned(), "name it")
+        (
+            "an environment variable has an empty name".to_owned(),
+            "give it a name",
+        )
     } else if text.contains(['=', '\0']) {
         (
-            format!("{text:?} cannot be a name in an environment"),
-            "leave out `=` and NUL: they end a name, see environ(7)",
+            format!("{text:?} is not a valid name of an environment variable"),
+            "remove `=` and NUL: they end a name, see environ(7)",
         )
     } else if text == "NOTIFY_SOCKET" {
         (
             "`NOTIFY_SOCKET` cannot be set by hand".to_owned(),
-            "tenantd sets it where `[app.ready]` says `notify = true`",
+            "tenantd sets it when `[app.ready]` has `notify = true`",
         )
     } else {
         return true;

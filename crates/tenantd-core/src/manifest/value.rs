@@ -1,4 +1,4 @@
-//! The values that a key can have, each decoded from TOML with its problems told.
+//! The types of values that a key can have, and how each is decoded from TOML.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -14,7 +14,7 @@ use super::problem::{Problem, Problems, Span};
 use super::reference::{Key, Kind};
 use crate::name::AppName;
 
-/// A value together with the key that it belongs to.
+/// A value of the manifest, with its key.
 #[derive(Clone, Copy)]
 pub(super) struct At<'a, 's> {
     pub(super) key: &'static Key,
@@ -26,13 +26,13 @@ impl<'a> At<'a, '_> {
         self.value.span()
     }
 
-    /// Reports a value that cannot be; help is the key's example.
+    /// Reports an invalid value. The help text shows the example of the key.
     pub(super) fn wrong<'p>(
         &self,
         problems: &'p mut Problems,
         message: impl Into<String>,
     ) -> &'p mut Problem {
-        let help = format!("such as `{}`", self.key.usage());
+        let help = format!("for example `{}`", self.key.usage());
         problems.report(&self.span(), message).help(help)
     }
 
@@ -48,41 +48,41 @@ impl<'a> At<'a, '_> {
             return None;
         };
         if text.contains('\0') {
-            // No path, argument or environment can hold one: they end there, see execve(2).
-            let message = format!("`{}` holds a NUL character", self.key.name);
+            // Paths, arguments and environment variables end at a NUL, see execve(2).
+            let message = format!("`{}` contains a NUL character", self.key.name);
             problems
                 .report(&self.span(), message)
-                .help("leave it out: texts end at a NUL where they reach the program");
+                .help("remove it: a string that is passed to a program ends at the first NUL");
             return None;
         }
         Some(text)
     }
 }
 
-/// What a TOML value is, in words.
+/// The type of a TOML value, as messages name it.
 pub(super) fn type_words(value: &DeValue<'_>) -> &'static str {
     match value {
-        DeValue::String(_) => "a text",
-        DeValue::Integer(_) => "a number",
-        DeValue::Float(_) => "a fraction",
-        DeValue::Boolean(_) => "true or false",
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "an integer",
+        DeValue::Float(_) => "a float",
+        DeValue::Boolean(_) => "a boolean",
         DeValue::Datetime(_) => "a date",
-        DeValue::Array(_) => "a list",
+        DeValue::Array(_) => "an array",
         DeValue::Table(_) => "a table",
     }
 }
 
-/// What can be decoded from a TOML value. Without an answer, at least one problem was reported.
+/// A type that can be decoded from a TOML value. `None` means that a problem has been reported.
 pub(super) trait Decode: Sized {
     fn decode(at: At<'_, '_>, problems: &mut Problems) -> Option<Self>;
 }
 
 impl Decode for AppName {
     fn decode(at: At<'_, '_>, problems: &mut Problems) -> Option<Self> {
-        let text = at.text(problems, "a text")?;
+        let text = at.text(problems, "a string")?;
         text.parse()
             .map_err(|why| {
-                at.wrong(problems, format!("{text:?} cannot be the name: {why}"));
+                at.wrong(problems, format!("{text:?} is not a valid name: {why}"));
             })
             .ok()
     }
@@ -92,7 +92,7 @@ impl Decode for bool {
     fn decode(at: At<'_, '_>, problems: &mut Problems) -> Option<Self> {
         let flag = at.value.get_ref().as_bool();
         if flag.is_none() {
-            at.wrong_type(problems, "true or false");
+            at.wrong_type(problems, "`true` or `false`");
         }
         flag
     }
@@ -104,14 +104,14 @@ impl Decode for u32 {
             unreachable!("{} is a count", at.key.name)
         };
         let DeValue::Integer(integer) = at.value.get_ref() else {
-            at.wrong_type(problems, "a whole number");
+            at.wrong_type(problems, "an integer");
             return None;
         };
         let number = i128::from_str_radix(integer.as_str(), integer.radix()).ok();
         let number = number.and_then(|n| u32::try_from(n).ok());
         let within = number.filter(|n| (min..=max).contains(n));
         if within.is_none() {
-            let message = format!("`{}` must lie between {min} and {max}", at.key.name);
+            let message = format!("`{}` must be between {min} and {max}", at.key.name);
             at.wrong(problems, message);
         }
         within
@@ -123,14 +123,14 @@ impl Decode for Duration {
         let Kind::Duration { min, max } = at.key.kind else {
             unreachable!("{} is a duration", at.key.name)
         };
-        let text = at.text(problems, "a length of time")?;
+        let text = at.text(problems, "a duration")?;
         let Some(duration) = duration(text) else {
-            at.wrong(problems, format!("{text:?} is no length of time"));
+            at.wrong(problems, format!("{text:?} is not a duration"));
             return None;
         };
         let limits = duration_limits(min, max);
         if !limits.contains(&duration) {
-            let message = format!("`{}` must lie between {min} and {max}", at.key.name);
+            let message = format!("`{}` must be between {min} and {max}", at.key.name);
             at.wrong(problems, message);
             return None;
         }
@@ -138,9 +138,9 @@ impl Decode for Duration {
     }
 }
 
-/// A length of time in jiff's friendly format, such as `1m 30s`.
+/// Parses a duration in jiff's friendly format, such as `1m 30s`.
 fn duration(text: &str) -> Option<Duration> {
-    // Days are no unit of SignedDuration, since they can be of unequal length; here they are not.
+    // SignedDuration has no days, because their length can vary; here a day always has 24 hours.
     if let Some(days) = text.strip_suffix('d').and_then(|n| n.parse::<u64>().ok()) {
         return days.checked_mul(86_400).map(Duration::from_secs);
     }
@@ -159,9 +159,9 @@ impl Decode for Ipv4Addr {
         let address = text.parse().ok();
         if address.is_none() {
             let message = if text.parse::<Ipv6Addr>().is_ok() {
-                format!("{text:?} is an IPv6 address, and tenantd knows only IPv4 so far")
+                format!("{text:?} is an IPv6 address, and tenantd supports only IPv4 so far")
             } else {
-                format!("{text:?} is no IPv4 address")
+                format!("{text:?} is not an IPv4 address")
             };
             at.wrong(problems, message);
         }
@@ -173,16 +173,16 @@ impl Decode for Ipv4Network {
     fn decode(at: At<'_, '_>, problems: &mut Problems) -> Option<Self> {
         let text = at.text(problems, "an IPv4 network")?;
         let network = text.parse::<Ipv4Network>().ok();
-        // The crate takes an address alone for a network of one.
+        // ipnetwork accepts a bare address as a network of one address.
         let network = network.filter(|_| text.contains('/'));
         if network.is_none() {
-            at.wrong(problems, format!("{text:?} is no IPv4 network"));
+            at.wrong(problems, format!("{text:?} is not an IPv4 network"));
         }
         network
     }
 }
 
-/// A user or group, as the manifest names it.
+/// A user or group, by name or number.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Account {
     /// By name.
@@ -217,10 +217,10 @@ impl Decode for Account {
         if !digits.bytes().all(|b| b.is_ascii_digit()) && digits.parse::<i128>().is_err() {
             return Some(Account::Name(digits.to_owned()));
         }
-        // The last number stands for "no change" in setresuid(2) and chown(2).
+        // The highest number means "no change" to setresuid(2) and chown(2).
         let number = digits.parse().ok().filter(|number| *number != u32::MAX);
         if number.is_none() {
-            let message = format!("{digits} is no number that a user or group can have");
+            let message = format!("{digits} is not a valid user or group number");
             at.wrong(problems, message);
         }
         number.map(Account::Number)
@@ -233,16 +233,16 @@ pub struct Permissions(pub u32);
 
 impl Decode for Permissions {
     fn decode(at: At<'_, '_>, problems: &mut Problems) -> Option<Self> {
-        let text = at.text(problems, "a text of octal digits")?;
+        let text = at.text(problems, "a string of octal digits")?;
         let digits = text.len() <= 5 && text.bytes().all(|b| matches!(b, b'0'..=b'7'));
         let mode = u32::from_str_radix(text, 8).ok().filter(|_| digits);
         let Some(mode) = mode.filter(|mode| *mode <= 0o7777) else {
-            let message = format!("{text:?} are no permissions: three or four octal digits are");
+            let message = format!("{text:?} is not a file mode of 3 or 4 octal digits");
             at.wrong(problems, message);
             return None;
         };
         if mode & 0o700 != 0o700 {
-            let message = format!("with permissions {text}, the datastore's owner cannot use it");
+            let message = format!("mode {text} denies access to the datastore's own user");
             at.wrong(problems, message);
             return None;
         }
@@ -250,12 +250,12 @@ impl Decode for Permissions {
     }
 }
 
-/// A signal by number, with its name.
+/// A signal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signal {
-    /// Its number on this machine.
+    /// Its number on this architecture.
     pub number: i32,
-    /// Such as `SIGTERM`.
+    /// Its name, such as `SIGTERM`.
     pub name: &'static str,
 }
 
@@ -272,7 +272,7 @@ impl Decode for Signal {
         let near = [upper.clone(), format!("SIG{upper}")]
             .into_iter()
             .find(|name| name.parse::<signal::Signal>().is_ok());
-        let problem = at.wrong(problems, format!("{text:?} is no signal"));
+        let problem = at.wrong(problems, format!("{text:?} is not a signal"));
         if let Some(near) = near {
             problem.help(format!("did you mean `{near}`?"));
         }
@@ -298,23 +298,23 @@ macro_rules! choice {
 }
 
 choice! {
-    /// How tenants are connected.
+    /// How tenants are connected to the host.
     Mode {
-        /// A link of its own each.
+        /// Each tenant has a link of its own.
         Routed = "routed",
-        /// A port of one bridge each.
+        /// Each tenant is a port of one bridge.
         Bridge = "bridge",
     }
 }
 
 choice! {
-    /// When a program that ended is started again.
+    /// When a program that exited is started again.
     When {
-        /// However it ended.
+        /// Always.
         Always = "always",
-        /// If it failed.
+        /// Unless it exited with status 0.
         OnFailure = "on-failure",
-        /// Not at all.
+        /// Never.
         Never = "never",
     }
 }
@@ -323,12 +323,12 @@ fn one_of<'a>(at: At<'a, '_>, problems: &mut Problems) -> Option<&'a str> {
     let Kind::Choice(words) = at.key.kind else {
         unreachable!("{} is a choice", at.key.name)
     };
-    let text = at.text(problems, "a text")?;
+    let text = at.text(problems, "a string")?;
     if words.contains(&text) {
         return Some(text);
     }
     let quoted: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
-    let help = format!("one of {}", quoted.join(", "));
+    let help = format!("use one of {}", quoted.join(", "));
     let message = format!("`{}` cannot be {text:?}", at.key.name);
     problems.report(&at.span(), message).help(help);
     None

@@ -5,11 +5,11 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The addresses of one tenant: at least one, without an order but for the first.
+/// The addresses of one tenant: at least one. Only the first has a special role.
 ///
-/// In JSON it is two members, `addresses` with all of them and `address` with the first, so that it
-/// is flattened into the object that it belongs to. Where `addresses` is missing, as in the answer
-/// of an earlier supervisor, `address` is the only one.
+/// In JSON, it is flattened into two members: `addresses` with all addresses, and `address` with
+/// the first. If `addresses` is missing, as in replies of earlier versions, `address` is the only
+/// one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Addresses {
     first: IpAddr,
@@ -17,13 +17,13 @@ pub struct Addresses {
 }
 
 impl Addresses {
-    /// This one and these others.
+    /// Creates a list of a first address and others.
     #[must_use]
     pub fn new(first: IpAddr, others: Vec<IpAddr>) -> Self {
         Self { first, others }
     }
 
-    /// All of a list; nothing for an empty one.
+    /// Creates a list of addresses; `None` if it is empty.
     #[must_use]
     pub fn of(list: impl IntoIterator<Item = IpAddr>) -> Option<Self> {
         let mut list = list.into_iter();
@@ -31,25 +31,24 @@ impl Addresses {
         Some(Self::new(first, list.collect()))
     }
 
-    /// The one that stands for the tenant where there is room for one: in `{ip}`, for readiness,
-    /// and as `address` in JSON.
+    /// The first address, which is used for `{ip}`, for readiness checks, and as `address` in JSON.
     #[must_use]
     pub fn first(&self) -> IpAddr {
         self.first
     }
 
-    /// All but the first.
+    /// All addresses except the first.
     #[must_use]
     pub fn others(&self) -> &[IpAddr] {
         &self.others
     }
 
-    /// All of them, the first one first.
+    /// All addresses, beginning with the first.
     pub fn iter(&self) -> impl Iterator<Item = IpAddr> + '_ {
         std::iter::once(self.first).chain(self.others.iter().copied())
     }
 
-    /// How many there are.
+    /// The number of addresses.
     #[must_use]
     pub fn count(&self) -> usize {
         1 + self.others.len()

@@ -1,4 +1,4 @@
-//! The parts of a plan put together.
+//! Builds a plan from its parts.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,10 +22,10 @@ use crate::manifest::template::{Slot, Template};
 use crate::manifest::text::Environment;
 use crate::name::AppName;
 
-/// Where programs are looked for by name: the same for all, whatever tenantd was started with.
+/// The `PATH` of all tenants, independent of the environment of tenantd.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The plan, if all of it is known: where it is not, a problem has been reported.
+/// Builds the plan. Returns `None` if a problem has been reported.
 pub(super) fn plan(
     manifest: &Manifest,
     folder: &str,
@@ -69,7 +69,7 @@ pub(super) fn plan(
     })
 }
 
-/// Who each tenant's program runs as.
+/// Resolves the user and group of each tenant.
 fn people(
     manifest: &Manifest,
     host: &dyn HostFacts,
@@ -86,7 +86,7 @@ fn people(
         let group = overridden(|overrides| &overrides.group).or(app.group.as_ref());
         people.resolve(user, group, problems)
     };
-    // What the application itself says is looked at even if no tenant needs it.
+    // The settings of the application are checked even if there are no tenants.
     if manifest.tenants.is_empty() {
         of(None, problems);
     }
@@ -100,7 +100,7 @@ fn private(app_paths: &AppPaths) -> Arc<[PathBuf]> {
     paths::outermost(all.collect()).into()
 }
 
-/// What all tenants of a plan share.
+/// The parts that all tenants of a plan share.
 struct Parts<'a> {
     manifest: &'a Manifest,
     folder: &'a str,
@@ -115,8 +115,7 @@ struct Parts<'a> {
     socket: PathBuf,
 }
 
-/// What the tenant before had of that which a tenant may have of its own. Most are alike, and what
-/// is equal is kept once.
+/// Parts of the previous tenant. Most tenants have equal parts, which are then stored only once.
 #[derive(Default)]
 struct Last {
     launch: Kept<LaunchPlan>,

@@ -1,6 +1,6 @@
-//! The difference between two plans as text: what `tenantd diff` prints.
+//! The difference between two plans as text: the output of `tenantd diff`.
 //!
-//! Stable, so that texts can be compared; values are those of `tenantd plan`.
+//! The output is stable, so that scripts can compare it. Values look as in `tenantd plan`.
 
 use std::fmt::Write;
 
@@ -8,7 +8,7 @@ use super::diff::{Change, Changes, FieldChange, TenantChange};
 use super::fields::{LABEL_DATASTORE, Touches};
 use crate::name::TenantName;
 
-/// What is different, what that takes, and how much stays as it is.
+/// The whole output: each change with its effect, and a summary.
 #[must_use]
 pub fn text(changes: &Changes) -> String {
     let mut out = String::new();
@@ -20,7 +20,7 @@ pub fn text(changes: &Changes) -> String {
     for change in &changes.tenants {
         let _ = writeln!(out, "{} {}", verb(change.change), change.tenant);
         let note = match change.change {
-            Change::Remove => " (stays)",
+            Change::Remove => " (kept)",
             Change::Reprovision | Change::Relaunch | Change::Live | Change::Add => "",
         };
         write_fields(&mut out, &change.fields, note);
@@ -35,11 +35,11 @@ pub fn text(changes: &Changes) -> String {
     out + &summary(changes) + "\n"
 }
 
-/// One line that says how many tenants change in which way.
+/// One line with the number of tenants per kind of change.
 #[must_use]
 pub fn summary(changes: &Changes) -> String {
     if changes.is_empty() {
-        return "nothing changes".to_owned();
+        return "no changes".to_owned();
     }
     let kinds = [
         (Change::Remove, "to remove"),
@@ -56,15 +56,15 @@ pub fn summary(changes: &Changes) -> String {
         }
     }
     if !changes.retried.is_empty() {
-        words.push(format!("{} to try again", changes.retried.len()));
+        words.push(format!("{} to retry", changes.retried.len()));
     }
     let unchanged = changes.unchanged.saturating_sub(changes.retried.len());
     words.push(format!("{unchanged} unchanged"));
     words.join(", ")
 }
 
-/// One line that says what happens to a tenant and which fields cause it, without their values:
-/// an environment may hold what is nobody's business.
+/// One line that says what happens to a tenant and which fields cause it. Values are left out,
+/// because an environment may contain secrets.
 #[must_use]
 pub fn line(change: &TenantChange) -> String {
     let TenantChange {
@@ -76,16 +76,13 @@ pub fn line(change: &TenantChange) -> String {
     } = change;
     let fields: Vec<&str> = fields.iter().map(|field| field.field.as_str()).collect();
     let what = match change {
-        Change::Remove => format!("{tenant}: removed, its datastore stays"),
+        Change::Remove => format!("{tenant}: removed, datastore kept"),
         Change::Add => format!("{tenant}: added"),
-        Change::Reprovision => format!("{tenant}: reprovisioned for {}", fields.join(", ")),
-        Change::Relaunch => format!("{tenant}: relaunched for {}", fields.join(", ")),
-        // Whether the host takes it is known later.
+        Change::Reprovision => format!("{tenant}: reprovisioned because of {}", fields.join(", ")),
+        Change::Relaunch => format!("{tenant}: relaunched because of {}", fields.join(", ")),
+        // The host has not confirmed it yet.
         Change::Live if touches.is_some_and(Touches::is_applied) => {
-            format!(
-                "{tenant}: to be set on its processes: {}",
-                fields.join(", ")
-            )
+            format!("{tenant}: applying live: {}", fields.join(", "))
         }
         Change::Live => format!("{tenant}: changed live: {}", fields.join(", ")),
     };
@@ -93,16 +90,16 @@ pub fn line(change: &TenantChange) -> String {
         return what;
     }
     let names: Vec<&str> = after.iter().map(TenantName::as_str).collect();
-    format!("{what}; once released: {}", names.join(", "))
+    format!("{what}; waits for the release of {}", names.join(", "))
 }
 
-/// One line that says that a live change is tried again which the host refused before.
+/// One line that says that a live change, refused before, is retried.
 #[must_use]
 pub fn retry_line(tenant: &TenantName) -> String {
-    format!("{tenant}: what was refused before is tried again on its processes")
+    format!("{tenant}: retrying the live change that was refused before")
 }
 
-/// What happens, in the word of the lexicon.
+/// The verb for a change, as `tenantd diff` prints it.
 #[must_use]
 pub fn verb(change: Change) -> &'static str {
     match change {
@@ -114,7 +111,7 @@ pub fn verb(change: Change) -> &'static str {
     }
 }
 
-/// Why a reload is refused that would change what cannot change.
+/// Why a reload is refused that would change what all tenants share.
 #[must_use]
 pub fn refusal(fixed: &[FieldChange]) -> String {
     let each = fixed.iter().map(|field| {
@@ -123,8 +120,8 @@ pub fn refusal(fixed: &[FieldChange]) -> String {
     });
     let each: Vec<String> = each.collect();
     format!(
-        "what all tenants share cannot change while they run: {}: nothing was changed; undo that, \
-         or stop the supervisor and start it again",
+        "cannot change while the supervisor runs: {}; nothing was changed: revert this, or stop \
+         the supervisor and start it again",
         each.join(", ")
     )
 }
@@ -155,9 +152,9 @@ fn write_touches(out: &mut String, change: &TenantChange) {
 /// What a live change touches, in words.
 fn touched(touches: Touches) -> &'static str {
     match touches {
-        Touches::Nothing => "nothing that runs",
-        Touches::Policy => "what the supervisor decides by",
-        Touches::Processes => "the processes that run, without a restart",
+        Touches::Nothing => "nothing that is running",
+        Touches::Policy => "the supervisor's policy",
+        Touches::Processes => "running processes, without a restart",
     }
 }
 
@@ -166,7 +163,7 @@ fn write_after(out: &mut String, change: &TenantChange) {
         return;
     }
     let names: Vec<&str> = change.after.iter().map(TenantName::as_str).collect();
-    let _ = writeln!(out, "  {:<18}{}", "once released", names.join(", "));
+    let _ = writeln!(out, "  {:<18}{}", "waits for", names.join(", "));
 }
 
 fn sides(field: &FieldChange) -> (&str, &str) {

@@ -1,4 +1,4 @@
-//! Which folder is whose datastore, and which folders are hidden because they hold one.
+//! Derives each tenant's datastore, and the folders that are hidden because they contain one.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -12,24 +12,24 @@ use crate::manifest::template::Slot;
 
 /// The datastores of all tenants.
 pub(super) struct Stores {
-    /// One for each tenant, in the order of the manifest, as far as they are known.
+    /// One per tenant, in the order of the manifest; `None` where a problem was reported.
     pub(super) sources: Vec<Option<Source>>,
-    /// The folders that are covered, in order.
+    /// The hidden folders, sorted.
     pub(super) hidden: Vec<PathBuf>,
 }
 
 /// The datastore of one tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Source {
-    /// The folder.
+    /// Its folder on the host.
     pub(super) path: PathBuf,
-    /// The outermost folder on the way to it that tenantd may make.
+    /// The topmost part of the path that tenantd may create.
     pub(super) root: PathBuf,
-    /// Where the manifest says so.
+    /// Its position in the manifest.
     at: Span,
 }
 
-/// Derives all datastores and tells which of them cannot be, or not together.
+/// Derives all datastores and reports those that are invalid or conflict.
 pub(super) fn stores(
     manifest: &Manifest,
     app_paths: &AppPaths,
@@ -78,7 +78,7 @@ fn source(
         if path == Path::new("/") {
             problems
                 .report(&at, "`/` cannot be a datastore")
-                .help("name a folder within the root of the datastores");
+                .help("use a folder below the root of the datastores");
             return None;
         }
         let inside = path.starts_with(datastores) && path != *datastores;
@@ -97,9 +97,9 @@ fn source(
         problems
             .report(
                 &at,
-                format!("{text:?} names no folder within {}", root.display()),
+                format!("{text:?} is not a folder name below {}", root.display()),
             )
-            .help("a folder's name such as `\"legacy-7\"`, or an absolute path");
+            .help("use a folder name such as `\"legacy-7\"`, or an absolute path");
         return None;
     }
     let path = clean(&root.join(written).to_string_lossy(), &at, problems)?;
@@ -110,8 +110,8 @@ fn source(
     })
 }
 
-/// Tells which datastores are one, or lie in one another. Sorted by their parts, what lies in a
-/// folder comes right behind it, so that one pass with the folders above at hand is enough.
+/// Reports datastores that are equal or nested. Sorted by path components, a folder is followed by
+/// what it contains, so one pass with a stack of enclosing folders is enough.
 fn check_apart(sources: &[Option<Source>], problems: &mut Problems) {
     let mut sorted: Vec<&Source> = sources.iter().flatten().collect();
     sorted.sort_by(|a, b| (&a.path, a.at.start).cmp(&(&b.path, b.at.start)));
@@ -128,7 +128,7 @@ fn check_apart(sources: &[Option<Source>], problems: &mut Problems) {
             continue;
         };
         let (path, folder) = (source.path.display(), outer.path.display());
-        // In the order of the text, the later of the two is the problem.
+        // The problem is reported at the one that comes later in the text.
         let (first, second) = if outer.at.start <= source.at.start {
             (outer, source)
         } else {
@@ -137,7 +137,7 @@ fn check_apart(sources: &[Option<Source>], problems: &mut Problems) {
         let message = if source.path == outer.path {
             format!("two tenants would share the datastore {path}")
         } else {
-            format!("the datastore {path} lies in another tenant's, {folder}")
+            format!("the datastore {path} is inside another tenant's, {folder}")
         };
         problems
             .report(&second.at, message)
@@ -149,7 +149,7 @@ fn check_apart(sources: &[Option<Source>], problems: &mut Problems) {
     }
 }
 
-/// The folders to be covered: the datastores' folder, and what holds the absolute datastores outside it.
+/// The folders to hide: the datastores' folder, and the parents of absolute datastores outside it.
 fn hidden(
     sources: &[Option<Source>],
     app_paths: &AppPaths,
@@ -161,8 +161,8 @@ fn hidden(
     let target = app_paths.target.as_ref().map(Spanned::get_ref);
     let mut parents: BTreeMap<PathBuf, &Source> = BTreeMap::new();
     for source in sources.iter().flatten() {
-        // Where the data already lies at the program's own path, every other tenant's datastore
-        // covers it: its folder needs no hiding, and could not be hidden.
+        // A datastore at the program's own data path is covered by every other tenant's mount
+        // there. Its parent does not need to be hidden, and could not be.
         if source.path.starts_with(datastores.get_ref()) || Some(&source.path) == target {
             continue;
         }
@@ -174,12 +174,12 @@ fn hidden(
         }
         if let Some(what) = app_paths.needs(parent) {
             let message = format!(
-                "{} holds this datastore and {what}, so it cannot be hidden from other tenants",
+                "{} contains this datastore and {what}, so it cannot be hidden from tenants",
                 parent.display()
             );
             problems
                 .report(&source.at, message)
-                .help("keep datastores in a folder that holds nothing else");
+                .help("keep datastores in a folder that contains nothing else");
             continue;
         }
         parents.entry(parent.to_owned()).or_insert(source);
@@ -194,12 +194,12 @@ fn hidden(
             .get(first_too_many)
             .map_or(datastores.span(), |source| source.at.clone());
         let message = format!(
-            "the datastores lie in {} folders, at most {HIDDEN_MAX} can be hidden",
+            "the datastores are in {} folders, but at most {HIDDEN_MAX} can be hidden",
             hidden.len()
         );
         problems
             .report(&at, message)
-            .help("keep them together in fewer folders");
+            .help("keep them in fewer folders");
     }
     hidden
 }

@@ -1,18 +1,18 @@
-//! Names and MAC addresses that follow from the names of application and tenant.
+//! Derives interface names and MAC addresses from the names of application and tenant.
 //!
-//! They are the same on every host and in every version: changing this file changes the links of
-//! tenants that run.
+//! The results must be the same on every host and in every version, because they identify the links
+//! of running tenants.
 
 use crate::name::{AppName, IfName, TenantName};
 use crate::plan::model::{EndPlan, MacAddr};
 
-/// The first letters of a host end's name.
+/// The prefix of a host end's name.
 pub const HOST_END: &str = "td";
 
-/// The first letters of a hub's name.
+/// The prefix of a hub's name.
 pub const HUB: &str = "tg";
 
-/// The name of every tenant end: what programs expect the first interface to be called.
+/// The name of every tenant end: the usual name of the first interface.
 pub const TENANT_END: &str = "eth0";
 
 // The first octets of the MAC addresses. All are locally administered and unicast (IEEE 802 §8.4).
@@ -20,9 +20,8 @@ const TENANT_OCTET: u8 = 0x02;
 const HOST_OCTET: u8 = 0x06;
 const HUB_OCTET: u8 = 0x0a;
 
-/// A hash of 48 bits: FNV-1a of 64 bits, then the finishing steps of MurmurHash3, of which the
-/// upper 48 bits are taken. FNV alone mixes the last letters badly, and tenants' names often
-/// differ in nothing else.
+/// A 48-bit hash: the upper 48 bits of 64-bit FNV-1a with the finalizer of MurmurHash3. FNV-1a
+/// alone mixes the last characters poorly, in which tenants' names often differ.
 #[must_use]
 pub fn hash(text: &str) -> u64 {
     let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
@@ -38,14 +37,14 @@ pub fn hash(text: &str) -> u64 {
     hash >> 16
 }
 
-/// The part of a [`hash`] that a MAC address has room for: its lower 40 bits. Tenants that differ
-/// here differ in every derived name too.
+/// The lower 40 bits of a [`hash`], which fit into a MAC address. Tenants that differ in them
+/// differ in every derived name too.
 #[must_use]
 pub fn mac_part(hash: u64) -> u64 {
     hash & 0xff_ffff_ffff
 }
 
-/// The hash that a tenant's link is named by.
+/// The hash from which the name of a tenant's link is derived.
 #[must_use]
 pub fn tenant_hash(app: &AppName, tenant: &TenantName) -> u64 {
     hash(&format!("{app}/{tenant}"))

@@ -1,7 +1,7 @@
-//! The difference between two plans: which tenants come, which go, and what has to happen to each
-//! of those that stay but are planned otherwise.
+//! The difference between two plans: which tenants are added, removed or changed, and how a change
+//! takes effect.
 //!
-//! What a changed field takes is said in [`fields`].
+//! [`fields`] defines what a change of each field requires.
 
 #[cfg(test)]
 mod tests;
@@ -17,11 +17,11 @@ use super::holders::Holders;
 use super::model::{NetworkPlan, Plan, TenantPlan};
 use crate::name::{AppName, TenantName};
 
-/// What happens to a tenant, in the order in which it is done.
+/// How a change of a tenant takes effect. The order is that in which changes are carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Change {
-    /// It is ended and released; its datastore stays.
+    /// It is stopped and released; its datastore is kept.
     Remove,
     /// See [`Effect::Reprovision`].
     Reprovision,
@@ -29,7 +29,7 @@ pub enum Change {
     Relaunch,
     /// See [`Effect::Live`].
     Live,
-    /// It is new.
+    /// It is added.
     Add,
 }
 
@@ -43,57 +43,57 @@ impl From<Effect> for Change {
     }
 }
 
-/// A field that is not what it was, as `tenantd plan` shows it.
+/// A changed field, with values as in `tenantd plan`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FieldChange {
-    /// Which.
+    /// The name of the field.
     pub field: String,
-    /// Its value before; none where there was none.
+    /// Its value before, if it had one.
     pub before: Option<String>,
-    /// Its value from now on; none where there is none any more.
+    /// Its value after the change, if it has one.
     pub after: Option<String>,
 }
 
-/// What happens to one tenant, and why.
+/// The change of one tenant, and its causes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TenantChange {
     /// The tenant.
     pub tenant: TenantName,
-    /// What happens to it.
+    /// How it takes effect.
     pub change: Change,
-    /// What causes it: those fields first that take most.
+    /// The changed fields, those that require most first.
     pub fields: Vec<FieldChange>,
-    /// The tenants that hold the address or the datastore which it takes, and are released first.
+    /// The tenants that hold an address or datastore it needs, and must be released first.
     pub after: Vec<TenantName>,
-    /// What a live change touches; nothing for other changes.
+    /// What a live change touches; `None` for other changes.
     #[serde(default)]
     pub touches: Option<Touches>,
 }
 
-/// All that is different.
+/// The difference between two plans.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changes {
-    /// What cannot change while the supervisor runs. Where there is any, nothing else is said, and
-    /// nothing is applied.
+    /// Changes that a running supervisor cannot make. If there are any, the other fields are empty,
+    /// and nothing is applied.
     pub fixed: Vec<FieldChange>,
-    /// What happens to which tenant, in the order in which it begins.
+    /// The changes of tenants, in the order in which they begin.
     pub tenants: Vec<TenantChange>,
-    /// How many tenants stay as they are.
+    /// The number of unchanged tenants.
     pub unchanged: usize,
-    /// Of those, the ones with an earlier live change that the host refused: it is tried again.
+    /// Unchanged tenants with a live change that was refused before and is retried.
     #[serde(default)]
     pub retried: Vec<TenantName>,
 }
 
 impl Changes {
-    /// Whether nothing is different.
+    /// Whether there is no difference.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.fixed.is_empty() && self.tenants.is_empty() && self.retried.is_empty()
     }
 }
 
-/// One of two plans, wherever its parts are kept.
+/// One of the two plans, by reference to its parts.
 #[derive(Debug, Clone)]
 pub struct Side<'a> {
     /// The application.
@@ -129,7 +129,7 @@ impl<'a> From<&'a Plan> for Side<'a> {
     }
 }
 
-/// What has to happen where `old` holds, for `new` to hold.
+/// The changes from `old` to `new`.
 #[must_use]
 pub fn diff<'a>(old: impl Into<Side<'a>>, new: impl Into<Side<'a>>) -> Changes {
     let (old, new) = (old.into(), new.into());
@@ -180,12 +180,12 @@ pub fn diff<'a>(old: impl Into<Side<'a>>, new: impl Into<Side<'a>>) -> Changes {
         after: Vec::new(),
         touches: None,
     }));
-    // Stable: within each kind the order of the manifest stays.
+    // A stable sort: within each kind, the order of the manifest is kept.
     changes.tenants.sort_by_key(|change| change.change);
     changes
 }
 
-/// A field by itself.
+/// An owned copy of a field.
 struct Part {
     id: String,
     name: String,
@@ -212,7 +212,7 @@ fn parts(tenant: &TenantPlan) -> Vec<Part> {
     parts
 }
 
-/// What is different, and the most that any of it takes.
+/// The changed fields, and the most that any of them requires.
 fn compare(old: Vec<Part>, new: Vec<Part>) -> (Takes, Vec<FieldChange>) {
     let mut before: Vec<Option<Part>> = old.into_iter().map(Some).collect();
     let mut fields = Vec::new();
@@ -227,7 +227,7 @@ fn compare(old: Vec<Part>, new: Vec<Part>) -> (Takes, Vec<FieldChange>) {
     for part in before.into_iter().flatten() {
         fields.push((part.leaving, part.name, Some(part.value), None));
     }
-    // Stable: among those that take as much, the order of the plan stays.
+    // A stable sort: among fields that require the same, the order of the plan is kept.
     fields.sort_by_key(|(takes, ..)| Reverse(takes.effect()));
     let takes = fields.iter().map(|(takes, ..)| *takes).max();
     let change = |(_, field, before, after)| FieldChange {
@@ -239,7 +239,7 @@ fn compare(old: Vec<Part>, new: Vec<Part>) -> (Takes, Vec<FieldChange>) {
     (takes.unwrap_or(Takes::Live(Touches::Nothing)), fields)
 }
 
-/// What of a tenant that comes or goes is shown.
+/// The fields that are shown of an added or removed tenant.
 fn shown(
     tenant: &TenantPlan,
     side: impl Fn(String) -> (Option<String>, Option<String>),

@@ -1,5 +1,5 @@
-//! What a change of a plan takes, and the fingerprints by which a launch is known after its
-//! supervisor's death: made of the same [`fields`], so that both agree on what is outdated.
+//! Effects of changes, and fingerprints, by which a later supervisor recognizes whether a launch
+//! matches the current plan. Both are based on the same [`fields`], so that they agree.
 
 use std::collections::BTreeSet;
 
@@ -9,35 +9,35 @@ use super::derive;
 use super::fields::{self, Field, Key, See, Takes};
 use super::model::TenantPlan;
 
-/// What a changed field takes, the least first.
+/// What a change requires, the least first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Effect {
-    /// It holds from now on, and nothing of the tenant is interrupted.
+    /// Nothing is interrupted.
     Live,
-    /// The program is ended and started again, on the network that stands.
+    /// The program is restarted. The network is kept.
     Relaunch,
-    /// All that a provision made is released and made again, and with it the program.
+    /// The tenant is stopped, released, provisioned and launched again.
     Reprovision,
 }
 
-/// Numbers that stay the same for as long as a launch need not be made anew: see [`fingerprints`].
+/// Hashes of a plan. They are equal for plans between which no relaunch is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprints {
-    /// Of all that is [`Effect::Reprovision`].
+    /// The hash of all fields with [`Effect::Reprovision`].
     pub reprovision: u64,
-    /// Of all that is [`Effect::Relaunch`].
+    /// The hash of all fields with [`Effect::Relaunch`].
     pub relaunch: u64,
 }
 
 impl Fingerprints {
-    /// Of no plan: whatever is planned, all of it is to be made anew.
+    /// Fingerprints of no plan: they differ from those of every plan.
     pub const NONE: Self = Self {
         reprovision: u64::MAX,
         relaunch: u64::MAX,
     };
 
-    /// What it takes to get from a launch of these to one of those; nothing if they are the same.
+    /// What a change from `self` to `new` requires; `None` if they are equal.
     #[must_use]
     pub fn effect(self, new: Fingerprints) -> Option<Effect> {
         if self.reprovision != new.reprovision {
@@ -47,35 +47,35 @@ impl Fingerprints {
     }
 }
 
-/// The fingerprints of a tenant's plan: two plans between which [`diff`](super::diff::diff) finds
-/// no more than live changes have the same, but for folders that need no hiding any more.
+/// The fingerprints of a tenant's plan. Two plans with only live changes between them have the same
+/// fingerprints, except if a folder no longer has to be hidden.
 ///
-/// What contributes to them, and how that may change, is said in [`fields`].
+/// [`fields`] defines what contributes to fingerprints, and how that may change.
 #[must_use]
 pub fn fingerprints(tenant: &TenantPlan) -> Fingerprints {
     of(|see| fields::tenant(tenant, see))
 }
 
-/// The fingerprints of what a walk shows.
+/// The fingerprints of the fields that `walk` visits.
 pub(super) fn of(walk: impl FnOnce(See<'_>)) -> Fingerprints {
     let mut parts = Parts::default();
     walk(&mut |field| parts.add(&field));
     parts.fingerprints()
 }
 
-/// What contributes to fingerprints, as text.
+/// The text that is hashed.
 #[derive(Debug, Default)]
 struct Parts {
     reprovision: Half,
     relaunch: Half,
 }
 
-/// What contributes to one of them.
+/// The text of one of the fingerprints.
 #[derive(Debug, Default)]
 struct Half {
-    /// The fields that were known first, in the order of the plan.
+    /// The original fields, in the order of the plan.
     first: String,
-    /// Those that came later, in the order of their names.
+    /// Fields that were added later, sorted by name.
     later: BTreeSet<String>,
 }
 

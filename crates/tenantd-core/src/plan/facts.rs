@@ -1,7 +1,7 @@
-//! What a plan must know of the host: users, groups, programs and addresses.
+//! Facts about the host that a plan depends on: users, groups, programs and addresses.
 //!
-//! The plan asks through [`HostFacts`]; the live answers are in `host::facts`, and [`Table`] holds
-//! answers that someone wrote down.
+//! The plan uses the trait [`HostFacts`]. The host crate implements it for the real host; [`Table`]
+//! implements it with fixed answers, for tests.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,18 +24,18 @@ pub struct User {
     pub home: String,
 }
 
-/// What lies at a program's path.
+/// What exists at a program's path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProgramFact {
-    /// A regular file that can be executed, and the path that it has without symbolic links.
+    /// An executable regular file, with its path without symbolic links.
     Executable(PathBuf),
-    /// A regular file that nobody may execute.
+    /// A regular file that is not executable.
     NotExecutable,
-    /// Something else, such as a folder.
+    /// Not a regular file, such as a folder.
     NoFile,
     /// Nothing.
     Missing,
-    /// It could not be looked at.
+    /// The path could not be examined.
     Unknown(Errno),
 }
 
@@ -48,7 +48,7 @@ pub struct HostAddress {
     pub network: Ipv4Network,
 }
 
-/// The highest hard limits that may be set here, see getrlimit(2).
+/// The maximum hard limits that this process may set, see getrlimit(2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ceilings {
     /// Of `RLIMIT_NOFILE`.
@@ -60,7 +60,7 @@ pub struct Ceilings {
 }
 
 impl Default for Ceilings {
-    /// None.
+    /// No maximum.
     fn default() -> Self {
         Self {
             open_files: Bound::Unlimited,
@@ -70,59 +70,59 @@ impl Default for Ceilings {
     }
 }
 
-/// Answers about the host.
+/// Queries about the host.
 pub trait HostFacts {
-    /// The user of that name, if there is one.
+    /// Looks up a user by name.
     ///
     /// # Errors
-    /// Where the user database cannot be read.
+    /// If the user database cannot be read.
     fn user(&self, name: &str) -> Result<Option<User>, Errno>;
 
-    /// The user of that number, if there is one.
+    /// Looks up a user by number.
     ///
     /// # Errors
-    /// Where the user database cannot be read.
+    /// If the user database cannot be read.
     fn user_of(&self, uid: u32) -> Result<Option<User>, Errno>;
 
-    /// The number of the group of that name, if there is one.
+    /// Looks up the number of a group by name.
     ///
     /// # Errors
-    /// Where the group database cannot be read.
+    /// If the group database cannot be read.
     fn group(&self, name: &str) -> Result<Option<u32>, Errno>;
 
-    /// The groups that a user belongs to, with `gid` among them, see getgrouplist(3).
+    /// The groups of a user, including `gid`, see getgrouplist(3).
     ///
     /// # Errors
-    /// Where the group database cannot be read.
+    /// If the group database cannot be read.
     fn groups(&self, user: &str, gid: u32) -> Result<Vec<u32>, Errno>;
 
-    /// What lies at a program's path.
+    /// Examines a program's path.
     fn program(&self, path: &Path) -> ProgramFact;
 
-    /// The addresses of all interfaces. Asked once for a whole plan.
+    /// The addresses of all interfaces. Called once per plan.
     ///
     /// # Errors
-    /// Where they cannot be read.
+    /// If they cannot be read.
     fn addresses(&self) -> Result<Vec<HostAddress>, Errno>;
 
-    /// The highest hard limits that this process may set.
+    /// The maximum hard limits that this process may set.
     fn ceilings(&self) -> Ceilings;
 }
 
-/// Facts that someone wrote down.
+/// Fixed facts, for tests.
 #[derive(Debug, Clone, Default)]
 pub struct Table {
     /// The users.
     pub users: Vec<User>,
     /// The groups: name and number.
     pub groups: Vec<(String, u32)>,
-    /// Groups that a user belongs to beside the primary one.
+    /// Supplementary groups of users.
     pub memberships: Vec<(String, u32)>,
-    /// What lies at the paths of programs.
+    /// What exists at the paths of programs.
     pub programs: BTreeMap<PathBuf, ProgramFact>,
     /// The addresses.
     pub addresses: Vec<HostAddress>,
-    /// The highest limits.
+    /// The maximum limits.
     pub ceilings: Ceilings,
 }
 

@@ -1,22 +1,24 @@
-//! The one list of the fields of a plan, walked by all that compares or shows plans:
-//! [`render`](super::render), [`diff`](super::diff) and [`fingerprints`](super::effect::fingerprints).
+//! The list of all fields of a plan, for everything that compares or renders plans:
+//! [`render`](super::render), [`diff`](super::diff) and
+//! [`fingerprints`](super::effect::fingerprints).
 //!
-//! A plan is taken apart here and nowhere else, without a rest pattern: a new field of the model
-//! does not compile until it is listed, with what a change of it takes.
+//! A plan is destructured only here, without `..`, so a new field of the model does not compile
+//! until it is listed here, together with what a change of it requires.
 //!
 //! # Fingerprints
 //!
-//! A launch is known after its supervisor's death by the fingerprints in its record, and the next
-//! supervisor may be another version. So that no upgrade and no rollback relaunches a tenant:
+//! A supervisor recognizes a launch of its predecessor by the fingerprints in the record, and it
+//! may be another version. Two rules ensure that no upgrade or rollback relaunches a tenant:
 //!
-//! 1. A [`Key::First`] was in the fingerprints of commit 2157092. Its field contributes always; its
-//!    key, the text of its value, what it takes and its place among the others never change.
-//! 2. Every field that is added has a [`Key::Later`]. It contributes only where it is not at its
-//!    default: it changes no fingerprint of a plan that does not use it. Its key and the text of its
-//!    value never change either; its place does not matter. Nor does its default change where that
-//!    takes more than a live change: nothing would tell the launches with the old one.
+//! 1. A field with [`Key::First`] was in the fingerprints of commit 2157092 and always contributes.
+//!    Its key, the format of its value, what it requires and its position must never change.
+//! 2. A field that is added later has [`Key::Later`] and contributes only if it is not at its
+//!    default, so it does not change the fingerprints of plans that do not use it. Its key and the
+//!    format of its value must never change; its position does not matter. Its default must not
+//!    change either if a change requires a relaunch, because launches with the old default could
+//!    not be recognized.
 //!
-//! Labels are for people and may change at any time. `tests/golden/fingerprints` holds us to this.
+//! Labels may change at any time. `tests/golden/fingerprints` checks these rules.
 
 mod field;
 mod words;
@@ -42,8 +44,8 @@ pub(super) const LABEL_ADDRESS: &str = "address";
 /// The label of a tenant's datastore.
 pub(super) const LABEL_DATASTORE: &str = "datastore";
 
-/// The fields that all tenants share. No running supervisor can exchange them, so what a change of
-/// them takes is never looked at, and they are in no fingerprint.
+/// Visits the fields that all tenants share. A running supervisor cannot change them, so they are
+/// in no fingerprint, and what a change requires is not used.
 pub fn shared(app: &AppName, network: &NetworkPlan, see: See<'_>) {
     let NetworkPlan {
         mode,
@@ -63,10 +65,10 @@ pub fn shared(app: &AppName, network: &NetworkPlan, see: See<'_>) {
     see(renews(Later("mtu"), "mtu", mtu));
 }
 
-/// The fields of a tenant.
+/// Visits the fields of a tenant.
 pub fn tenant(plan: &TenantPlan, see: See<'_>) {
     let TenantPlan {
-        // By it two plans are those of the same tenant.
+        // The name identifies the tenant, so it does not change.
         name: _,
         link,
         datastore,
@@ -110,10 +112,10 @@ fn datastore(datastore: &DatastorePlan, see: See<'_>) {
     } = datastore;
     let (source, root, target) = (source.display(), root.display(), target.display());
     let new = format_args!("owner {uid}:{gid}, mode {mode:04o}");
-    // A release proves that nobody uses the one, and a provision makes the other.
+    // The release ensures that nobody uses the old datastore; the provision prepares the new one.
     see(renews(First("datastore"), LABEL_DATASTORE, &source));
     see(relaunches(First("bound at"), "bound at", &target).nested());
-    // These are of a datastore that is not there yet.
+    // These apply only when a datastore is created.
     see(touches_nothing(Later("made from"), "made from", &root).nested());
     see(touches_nothing(Later("if new"), "if new", &new).nested());
 }
@@ -150,13 +152,13 @@ fn launch(launch: &LaunchPlan, see: See<'_>) {
     for path in &**hidden {
         let path = path.display();
         let field = relaunches(First("hidden"), "hidden", &"covered").item(&path);
-        // A folder that holds no datastore any more may stay covered until the next launch.
+        // A folder without datastores may stay hidden until the next launch.
         see(field.leaving(Takes::Live(Touches::Nothing)));
     }
     self::limits(limits, see);
 }
 
-/// One that is not said is not listed: it is what the supervisor itself was started with.
+/// A limit that is not set is not listed: it is inherited from the supervisor.
 fn limits(limits: &Limits, see: See<'_>) {
     let Limits {
         open_files,
@@ -183,7 +185,7 @@ fn identity(identity: &Identity, see: See<'_>) {
     } = identity;
     let at_default = user == "root";
     see(relaunches(First("user"), "user", user).default_is(at_default));
-    // The pipes of its output, which a provision makes, are the user's.
+    // The user owns the output pipes, which the provision creates.
     see(renews(First("user number"), "user number", uid).nested());
     see(relaunches(First("group"), "group", gid).nested());
     see(relaunches(First("groups"), "groups", &Groups(groups)).nested());
@@ -202,7 +204,7 @@ fn policy(policy: &Policy, see: See<'_>) {
     let StopSignal { number, name } = stop_signal;
     let stop = format_args!("{name} ({number})");
     let default = policy::default();
-    // Whether it is wanted up is for operators to say while the supervisor runs.
+    // While the supervisor runs, operators decide whether a tenant is wanted up.
     let same = *autostart == default.autostart;
     see(decides(
         Later("autostart"),
@@ -222,7 +224,7 @@ fn policy(policy: &Policy, see: See<'_>) {
     let same = *grace == default.grace;
     see(decides(Later("grace"), "grace", &Span(*grace), same).nested());
     self::restart(restart, &default.restart, see);
-    // The launch that runs is measured by the old one to its end.
+    // The running launch keeps its old readiness check.
     let same = *ready == default.ready;
     see(decides(Later("ready"), "ready", &words::ready(ready), same));
     let same = *ready_within == default.ready_within;

@@ -1,5 +1,5 @@
-//! Who holds which addresses and which datastore: what one tenant has, another can have only once
-//! it has let go.
+//! Which tenant holds which addresses and datastore. Another tenant can use them only after they
+//! have been released.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -9,12 +9,12 @@ use super::address::Addresses;
 use super::model::TenantPlan;
 use crate::name::TenantName;
 
-/// What a tenant holds that another could take.
+/// What a tenant holds that another one could need.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holding {
     /// Its addresses.
     pub addresses: Addresses,
-    /// Its datastore; none that is known.
+    /// Its datastore, if known.
     pub source: Option<PathBuf>,
 }
 
@@ -28,7 +28,7 @@ impl Holding {
         }
     }
 
-    /// The plan by which a tenant stands that holds this, as far as others are concerned.
+    /// The plan of a tenant that currently holds this, for comparisons with other tenants.
     #[must_use]
     pub fn instead_of(self, plan: &TenantPlan) -> TenantPlan {
         let mut current = plan.clone();
@@ -40,7 +40,7 @@ impl Holding {
     }
 }
 
-/// What some plans of tenants hold.
+/// An index of what tenants hold.
 #[derive(Debug, Default)]
 pub struct Holders<'a> {
     addresses: BTreeMap<IpAddr, BTreeSet<&'a TenantName>>,
@@ -48,7 +48,7 @@ pub struct Holders<'a> {
 }
 
 impl<'a> Holders<'a> {
-    /// What these hold.
+    /// Creates an index of these plans.
     pub fn new(plans: impl IntoIterator<Item = &'a TenantPlan>) -> Self {
         let mut holders = Self::default();
         for plan in plans {
@@ -61,13 +61,13 @@ impl<'a> Holders<'a> {
         holders
     }
 
-    /// The others that hold what this tenant takes: one of its addresses, or a datastore that is its own,
-    /// lies in it, or holds it.
+    /// The others that hold what this tenant takes: one of its addresses, or a datastore that is
+    /// the same, inside it, or encloses it.
     #[must_use]
     pub fn of(&self, taker: &TenantPlan) -> Vec<TenantName> {
         let source = taker.datastore.source.as_path();
         let above = source.ancestors().filter_map(|path| self.sources.get(path));
-        // Paths are ordered by their parts: what lies in a folder comes right behind it.
+        // Paths are sorted by components, so a folder is followed by what it contains.
         let below = self.sources.range(source..);
         let below = below.take_while(|(path, _)| path.starts_with(source));
         let addresses = taker.link.addresses.iter();

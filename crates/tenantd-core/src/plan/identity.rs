@@ -1,4 +1,4 @@
-//! Who a program runs as: names of users and groups → numbers.
+//! Resolves the names of users and groups to numbers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,20 +10,20 @@ use super::model::Identity;
 use crate::manifest::problem::Problems;
 use crate::manifest::value::Account;
 
-/// An identity, with what the environment says about it.
+/// An identity, with its home folder for the environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Person {
     pub(super) identity: Identity,
     pub(super) home: String,
 }
 
-/// Resolves users and groups, asking the host once for each.
+/// Resolves users and groups, with one lookup on the host for each.
 pub(super) struct People<'h> {
     host: &'h dyn HostFacts,
     users: BTreeMap<Account, Result<User, String>>,
     groups: BTreeMap<Account, Result<u32, String>>,
     supplementary: BTreeMap<(String, u32), Result<Vec<u32>, Errno>>,
-    /// The places whose problem has been told: one place may count for many tenants.
+    /// Positions with a reported problem: one position may apply to many tenants.
     told: BTreeSet<usize>,
 }
 
@@ -38,7 +38,7 @@ impl<'h> People<'h> {
         }
     }
 
-    /// The person of a user and, where one is named, a group.
+    /// Resolves a user and an optional group.
     pub(super) fn resolve(
         &mut self,
         user: &Spanned<Account>,
@@ -54,11 +54,12 @@ impl<'h> People<'h> {
             let gid = entry
                 .or_insert_with(|| find_group(host, group.get_ref()))
                 .clone();
-            gid.map_err(|why| self.report(group, &why, "such as `group = \"www-data\"`", problems))
+            let help = "for example `group = \"www-data\"`";
+            gid.map_err(|why| self.report(group, &why, help, problems))
         });
         let found = match (found, account, &gid) {
             (Ok(found), _, _) => found,
-            // A number needs no entry, but then somebody must say the group.
+            // A number needs no passwd entry if the group is given.
             (Err(_), Account::Number(uid), Some(Ok(gid))) => User {
                 name: uid.to_string(),
                 uid: *uid,
@@ -66,7 +67,7 @@ impl<'h> People<'h> {
                 home: "/".to_owned(),
             },
             (Err(why), Account::Number(_), _) => {
-                let help = "name the group too, or make the user";
+                let help = "set `group` too, or create the user";
                 self.report(user, &why, help, problems);
                 return None;
             }
@@ -74,7 +75,7 @@ impl<'h> People<'h> {
                 self.report(
                     user,
                     &why,
-                    "make it with useradd(8), or name one that is there",
+                    "create it with useradd(8), or use an existing user",
                     problems,
                 );
                 return None;
@@ -115,10 +116,10 @@ impl<'h> People<'h> {
 
 fn find_user(host: &dyn HostFacts, account: &Account) -> Result<User, String> {
     let (found, unknown) = match account {
-        Account::Name(name) => (host.user(name), format!("there is no user `{name}`")),
+        Account::Name(name) => (host.user(name), format!("user `{name}` does not exist")),
         Account::Number(uid) => (
             host.user_of(*uid),
-            format!("user {uid} has no entry that says its group"),
+            format!("user {uid} has no passwd entry, so its group is unknown"),
         ),
     };
     match found {
@@ -133,7 +134,7 @@ fn find_group(host: &dyn HostFacts, account: &Account) -> Result<u32, String> {
         Account::Name(name) => name,
     };
     match host.group(name) {
-        Ok(found) => found.ok_or_else(|| format!("there is no group `{name}`")),
+        Ok(found) => found.ok_or_else(|| format!("group `{name}` does not exist")),
         Err(errno) => Err(format!("cannot look up group {name}: {}", errno.desc())),
     }
 }

@@ -1,4 +1,4 @@
-//! Resource limits: what a tenant's processes have, and what of that can be set here.
+//! Derives resource limits, and checks that they can be set on this host.
 
 use toml::Spanned;
 
@@ -7,7 +7,7 @@ use super::model::{Bound, Limit, Limits, Measure};
 use crate::manifest::problem::Problems;
 use crate::manifest::raw::{self, Known, Manifest, Tenant};
 
-/// The limits of one tenant: each is its own, or that of `[defaults]`, or that of `[app]`.
+/// The limits of one tenant. Its own take precedence over `[defaults]`, and those over `[app]`.
 pub(super) fn of(manifest: &Manifest, tenant: &Tenant) -> Limits {
     let layers = [
         &tenant.overrides.limits,
@@ -25,7 +25,7 @@ pub(super) fn of(manifest: &Manifest, tenant: &Tenant) -> Limits {
     }
 }
 
-/// Reports what the kernel would refuse to set.
+/// Reports limits that the kernel would refuse.
 pub(super) fn check(manifest: &Manifest, host: &dyn HostFacts, problems: &mut Problems) {
     let tenants = manifest
         .tenants
@@ -49,7 +49,7 @@ pub(super) fn check(manifest: &Manifest, host: &dyn HostFacts, problems: &mut Pr
             locked_memory: memory_most,
         } = *ceilings.get_or_insert_with(|| host.ceilings());
         let files = "raise fs.nr_open (sysctl), or LimitNOFILE= of tenantd's unit";
-        let bytes = "raise it where tenantd is started, such as in its unit, or give tenantd CAP_SYS_RESOURCE";
+        let bytes = "raise the limit of tenantd itself in its unit, or grant it CAP_SYS_RESOURCE";
         for (limit, most, measure, help) in [
             (open_files, files_most, Measure::Number, files),
             (core, core_most, Measure::Bytes, bytes),
@@ -71,7 +71,7 @@ fn check_one(
     };
     let hard = limit.get_ref().hard.said(measure);
     let message = format!(
-        "tenantd cannot set a hard limit of {hard} here: {} is the most",
+        "tenantd cannot set a hard limit of {hard} on this host: the maximum is {}",
         most.said(measure)
     );
     problems.report(&limit.span(), message).help(help);

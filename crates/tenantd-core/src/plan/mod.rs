@@ -1,7 +1,7 @@
-//! The plan: manifest and host facts, with everything derived and nothing left to decide.
+//! The plan: everything that follows from a manifest and facts about the host.
 //!
-//! Both sides stand on it: `supervisor` reads a tenant's [`model::Policy`], `host` carries out the
-//! rest. Pure: no I/O, no clock.
+//! A plan is complete. The supervisor reads each tenant's [`model::Policy`] from it, and the host
+//! code carries out the rest without further decisions. This module does no I/O and reads no clock.
 
 pub mod address;
 mod build;
@@ -25,13 +25,13 @@ use crate::manifest::{self, problem::Problems};
 
 pub use network::BRIDGE_TENANTS_MAX;
 
-/// Reads a manifest and derives everything from it.
+/// Reads a manifest and derives the plan from it.
 ///
 /// # Errors
-/// With every problem of the text and of what it says about the host, in the order of the text.
+/// All problems of the manifest, alone and in relation to the host, in the order of its text.
 ///
 /// # Panics
-/// Never: a plan that is incomplete without a problem would be a defect of this program.
+/// Only if a plan is incomplete and no problem was reported, which would be a bug.
 pub fn read(
     source: &manifest::Source,
     host: &dyn facts::HostFacts,
@@ -39,8 +39,11 @@ pub fn read(
     let mut problems = Problems::new(&source.name, &source.text);
     let Some(folder) = source.folder.to_str() else {
         problems
-            .report(&(0..0), "the manifest's folder has a name that is no UTF-8")
-            .help("keep the manifest in another folder");
+            .report(
+                &(0..0),
+                "the path of the manifest's folder is not valid UTF-8",
+            )
+            .help("move the manifest to another folder");
         return Err(problems);
     };
     let manifest = manifest::read(source, &mut problems);

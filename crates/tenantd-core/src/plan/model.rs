@@ -1,5 +1,5 @@
-//! What a plan is made of. Whoever holds a [`Plan`] has nothing left to decide: every name,
-//! number, path and mount is in it.
+//! The types of a plan. A [`Plan`] contains every name, number, path and mount that is needed to
+//! run the tenants.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,18 +20,18 @@ use crate::name::{AppName, IfName, TenantName};
 pub struct Plan {
     /// The application.
     pub app: AppName,
-    /// What its tenants share of the network.
+    /// The network that its tenants share.
     pub network: NetworkPlan,
     /// The tenants, in the order of the manifest.
     pub tenants: Vec<TenantPlan>,
 }
 
-/// How tenants reach the host, and the host them.
+/// How tenants are connected to the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
-    /// Each link is a network of two: /32 addresses, one host route per tenant, no shared
-    /// layer 2 and no limit on their number.
+    /// Each link is a point-to-point network: /32 addresses, one host route per tenant, no shared
+    /// layer 2, and no limit on the number of tenants.
     Routed,
     /// All host ends are isolated ports of one bridge (at most 1,023, `BR_MAX_PORTS`).
     Bridge,
@@ -40,18 +40,18 @@ pub enum Mode {
 /// The network of an application.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NetworkPlan {
-    /// Routed or bridge.
+    /// The mode.
     pub mode: Mode,
-    /// The network that all tenants' addresses lie in.
+    /// The network of all tenants' addresses.
     pub subnet: Ipv4Network,
-    /// The host's own address in it, which every tenant reaches.
+    /// The host's address in the subnet, which all tenants can reach.
     pub gateway: Ipv4Addr,
-    /// The link that holds the gateway's address on the host: a bridge, with ports in mode
-    /// bridge and without any in mode routed.
+    /// The link with the gateway's address on the host: a bridge, which has ports only in mode
+    /// bridge.
     pub hub: EndPlan,
     /// Its ownership mark (the link's alias), `tenantd:APP`.
     pub mark: String,
-    /// The largest packet in bytes, the same on the hub and on both ends of every link.
+    /// The MTU in bytes of the hub and of both ends of every link.
     pub mtu: u32,
 }
 
@@ -60,7 +60,7 @@ pub struct NetworkPlan {
 pub struct EndPlan {
     /// The interface's name.
     pub name: IfName,
-    /// Its MAC address, derived from app and tenant: the same everywhere.
+    /// Its MAC address, derived from the names of application and tenant.
     pub mac: MacAddr,
 }
 
@@ -87,18 +87,18 @@ impl Serialize for MacAddr {
     }
 }
 
-/// One tenant, whole. What most tenants of an application have in common stands in memory once.
+/// The plan of one tenant. Parts that tenants have in common are stored once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TenantPlan {
     /// Its name.
     pub name: TenantName,
     /// Its link and addresses.
     pub link: LinkPlan,
-    /// Its data.
+    /// Its datastore.
     pub datastore: DatastorePlan,
     /// Its program.
     pub launch: Arc<LaunchPlan>,
-    /// When it starts, stops, restarts and counts as ready.
+    /// When it starts, stops, restarts and is ready.
     pub policy: Arc<Policy>,
 }
 
@@ -108,8 +108,8 @@ pub struct LinkPlan {
     /// The tenant's addresses.
     #[serde(flatten)]
     pub addresses: Addresses,
-    /// Bits of the prefix of an IPv4 address on the tenant's end: in mode routed it stands alone
-    /// (32), in mode bridge it has the subnet's.
+    /// The prefix length of IPv4 addresses on the tenant end: 32 in mode routed, that of the subnet
+    /// in mode bridge.
     pub prefix: u8,
     /// The host end.
     pub host: EndPlan,
@@ -119,53 +119,53 @@ pub struct LinkPlan {
     pub mark: String,
 }
 
-/// Where a tenant's data lies, and where its program looks for it.
+/// Where a tenant's data is on the host, and where its program expects it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DatastorePlan {
     /// The folder on the host.
     pub source: PathBuf,
-    /// The part of `source` that tenantd may make: what lies above must be there.
+    /// The topmost part of `source` that tenantd may create. Its parent must exist.
     pub root: Arc<Path>,
     /// The path that the program expects, where `source` is bound.
     pub target: Arc<Path>,
-    /// The owner that a new datastore gets.
+    /// The owner of a new datastore.
     pub uid: u32,
-    /// The group that a new datastore gets.
+    /// The group of a new datastore.
     pub gid: u32,
-    /// The permissions that a new datastore gets, such as 0o750.
+    /// The mode of a new datastore, such as 0o750.
     pub mode: u32,
 }
 
-/// All that is needed to start a tenant's program.
+/// Everything that is needed to start a tenant's program.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LaunchPlan {
     /// The program's file, absolute.
     pub program: PathBuf,
-    /// Its arguments, the first being the name it is called by.
+    /// Its arguments, beginning with `argv[0]`.
     pub argv: Vec<String>,
-    /// Its whole environment.
+    /// Its complete environment.
     pub environment: Arc<BTreeMap<String, String>>,
-    /// The folder it starts in, as seen inside the mount namespace.
+    /// Its working directory, as seen inside the mount namespace.
     pub working_directory: PathBuf,
     /// Who it runs as.
     pub identity: Arc<Identity>,
-    /// Empty folders of its own (tmpfs), in the order in which they are mounted.
+    /// Private folders (tmpfs), in the order in which they are mounted.
     pub private: Arc<[PathBuf]>,
-    /// Folders that are covered because they hold datastores, in the order in which they are.
+    /// Folders that are hidden because they contain datastores, in the order of mounting.
     pub hidden: Arc<[PathBuf]>,
-    /// What each of its processes may use. A change is set on those that run.
+    /// Resource limits of each process. Changes are applied to running processes.
     pub limits: Limits,
 }
 
-/// Resource limits, see getrlimit(2). One that is not said is that of the supervisor itself, as it
-/// was started.
+/// Resource limits, see getrlimit(2). A limit that is `None` is inherited from the supervisor, as
+/// it was started.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Limits {
-    /// How many files may be open (`RLIMIT_NOFILE`).
+    /// The maximum number of open files (`RLIMIT_NOFILE`).
     pub open_files: Option<Limit>,
-    /// The largest core file in bytes (`RLIMIT_CORE`).
+    /// The maximum size of a core file in bytes (`RLIMIT_CORE`).
     pub core: Option<Limit>,
-    /// How many bytes of memory may be locked (`RLIMIT_MEMLOCK`).
+    /// The maximum of locked memory in bytes (`RLIMIT_MEMLOCK`).
     pub locked_memory: Option<Limit>,
 }
 
@@ -182,81 +182,81 @@ pub struct Identity {
     pub groups: Vec<u32>,
 }
 
-/// When a tenant starts, stops, restarts and counts as ready: what the supervisor decides by.
+/// When a tenant starts, stops, restarts and is ready. The supervisor decides by it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Policy {
     /// Whether it is wanted up when the supervisor starts.
     pub autostart: bool,
     /// The signal that asks the program to stop.
     pub stop_signal: StopSignal,
-    /// From the stop signal to SIGKILL.
+    /// The time from the stop signal to SIGKILL.
     #[serde(rename = "grace_ms", serialize_with = "millis")]
     pub grace: Duration,
-    /// What happens when the program ends unasked.
+    /// What happens when the program exits without a request.
     pub restart: RestartPolicy,
-    /// What makes it ready.
+    /// When it is ready.
     pub ready: Readiness,
-    /// How long it may take to get ready; past that the launch has failed.
+    /// The time limit to become ready. When it is over, the launch has failed.
     #[serde(rename = "ready_within_ms", serialize_with = "millis")]
     pub ready_within: Duration,
-    /// Whether the program leaves its first process behind and goes on in the background: then
-    /// its end with status 0 is no end while any of its processes lives.
+    /// Whether the program forks and continues in the background. Then an exit of the first process
+    /// with status 0 does not end the launch while other processes are running.
     pub daemonizes: bool,
 }
 
-/// A signal by number, with its name for people.
+/// A signal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StopSignal {
-    /// Such as 15.
+    /// Its number, such as 15.
     pub number: i32,
-    /// Such as `SIGTERM`.
+    /// Its name, such as `SIGTERM`.
     pub name: String,
 }
 
-/// What happens when a program ends unasked.
+/// What happens when a program exits without a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RestartPolicy {
-    /// When it is started again.
+    /// When it is restarted.
     pub when: RestartWhen,
-    /// The delay after the first strike. It doubles with each further one.
+    /// The delay after the first strike. It doubles with each further strike.
     #[serde(rename = "delay_ms", serialize_with = "millis")]
     pub delay: Duration,
-    /// The longest delay.
+    /// The maximum delay.
     #[serde(rename = "delay_max_ms", serialize_with = "millis")]
     pub delay_max: Duration,
-    /// A launch that lived this long clears the strikes.
+    /// A launch that ran for this long clears the strikes.
     #[serde(rename = "healthy_after_ms", serialize_with = "millis")]
     pub healthy_after: Duration,
-    /// This many strikes within `window` mark the tenant as failed. 0: never.
+    /// A tenant becomes failed after this many strikes within `window`. 0 means never.
     pub strikes: u32,
-    /// See `strikes`.
+    /// The window for `strikes`.
     #[serde(rename = "window_ms", serialize_with = "millis")]
     pub window: Duration,
 }
 
-/// When a program that ended unasked is started again.
+/// When a program that exited without a request is restarted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RestartWhen {
-    /// However it ended.
+    /// Always.
     Always,
-    /// Only if it failed: a status other than 0, or a signal. After status 0 it is wanted down.
+    /// Unless it exited with status 0. Then the tenant is wanted down.
     OnFailure,
-    /// Not at all: it is held (after a failure) or wanted down (after status 0).
+    /// Never. The tenant is wanted down after status 0, and becomes failed otherwise.
     Never,
 }
 
-/// What makes a launch ready.
+/// When a launch is ready.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Readiness {
-    /// It was executed.
+    /// Once its program was executed.
     Started,
-    /// It has lived for this long.
+    /// Once it has run for this long.
     Lived(#[serde(serialize_with = "millis")] Duration),
-    /// This TCP port on the tenant's first address accepts connections.
+    /// Once this TCP port on the tenant's first address accepts connections.
     Tcp(u16),
-    /// It said `READY=1` over its notify socket, see sd_notify(3).
+    /// Once it has sent `READY=1` to its notify socket, see sd_notify(3).
     Notify,
 }
 

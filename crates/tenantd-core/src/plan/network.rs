@@ -1,4 +1,4 @@
-//! Addresses: the application's subnet, and which tenant may have which address in it.
+//! Checks and derives the network: the subnet, the gateway and the tenants' addresses.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -18,13 +18,13 @@ use crate::name::AppName;
 /// number 0 is not used.
 pub const BRIDGE_TENANTS_MAX: usize = 1023;
 
-/// The widest subnet: what is wider is no network of one application's own.
+/// The shortest prefix. A larger subnet is not plausible for one application.
 const PREFIX_MIN: u8 = 8;
 
-/// The narrowest subnet: room for the gateway and one tenant, beside network and broadcast.
+/// The longest prefix: network and broadcast address, the gateway and one tenant.
 const PREFIX_MAX: u8 = 30;
 
-/// Derives what the tenants share, and tells which of the addresses cannot be.
+/// Derives the shared network and reports invalid addresses.
 pub(super) fn network(
     manifest: &Manifest,
     host: &dyn HostFacts,
@@ -77,18 +77,18 @@ fn subnet(network: &Network, problems: &mut Problems) -> Option<Spanned<Ipv4Netw
     let base = written.network();
     let (message, help) = if prefix < PREFIX_MIN {
         let message = format!("the subnet {written} is too large");
-        (message, format!("the widest is /{PREFIX_MIN}"))
+        (message, format!("use a prefix of /{PREFIX_MIN} or longer"))
     } else if prefix > PREFIX_MAX {
         let message = format!("the subnet {written} has no room for a gateway and tenants");
-        (message, format!("the narrowest is /{PREFIX_MAX}"))
+        (message, format!("use a prefix of /{PREFIX_MAX} or shorter"))
     } else if written.ip() != base {
-        let message = format!("{written} is an address within a subnet");
-        (message, format!("the subnet is {base}/{prefix}"))
+        let message = format!("the subnet {written} has host bits set");
+        (message, format!("did you mean `{base}/{prefix}`?"))
     } else if let Some(use_) = reserved(written) {
         let message = format!("{written} is reserved for {use_}");
         (
             message,
-            "a private network such as `10.77.0.0/24`, see RFC 1918".to_owned(),
+            "use a private network such as `10.77.0.0/24`, see RFC 1918".to_owned(),
         )
     } else {
         return Some(subnet);
@@ -97,7 +97,7 @@ fn subnet(network: &Network, problems: &mut Problems) -> Option<Spanned<Ipv4Netw
     None
 }
 
-/// What a network is reserved for that no tenant can have (RFC 6890).
+/// The special purpose that excludes a network from use by tenants (RFC 6890).
 fn reserved(network: Ipv4Network) -> Option<&'static str> {
     let address = network.network();
     match address.octets()[0] {
@@ -120,15 +120,15 @@ fn gateway(network: &Network, subnet: Ipv4Network, problems: &mut Problems) -> S
     if let Some(why) = no_host(address, subnet) {
         problems
             .report(&gateway.span(), format!("the gateway {address} {why}"))
-            .help(format!("such as {first}, which is the default"));
+            .help(format!("use an address such as {first}, the default"));
     }
     gateway.clone()
 }
 
-/// Why an address cannot be a host's in a subnet.
+/// Why an address cannot be a host address of the subnet.
 fn no_host(address: Ipv4Addr, subnet: Ipv4Network) -> Option<String> {
     if !subnet.contains(address) {
-        Some(format!("lies outside the subnet {subnet}"))
+        Some(format!("is outside the subnet {subnet}"))
     } else if address == subnet.network() {
         Some(format!("is the network address of {subnet}"))
     } else if address == subnet.broadcast() {
@@ -152,7 +152,7 @@ fn check_count(manifest: &Manifest, problems: &mut Problems) {
 }
 
 fn check_room(subnet: &Spanned<Ipv4Network>, count: usize, problems: &mut Problems) {
-    // Without the network's, the broadcast and the gateway's address.
+    // Network, broadcast and gateway address are not available to tenants.
     let room = subnet.get_ref().size() - 3;
     if count > usize::try_from(room).unwrap_or(usize::MAX) {
         let message = format!(
@@ -161,7 +161,7 @@ fn check_room(subnet: &Spanned<Ipv4Network>, count: usize, problems: &mut Proble
         );
         problems
             .report(&subnet.span(), message)
-            .help("choose a wider one, with a smaller number behind the `/`");
+            .help("use a larger subnet, with a shorter prefix");
     }
 }
 
@@ -177,16 +177,19 @@ fn check_address(
         let last = Ipv4Addr::from(u32::from(subnet.broadcast()) - 1);
         problems
             .report(&ip.span(), format!("the address {address} {why}"))
-            .help(format!("an address from {first} to {last}"));
+            .help(format!("use an address from {first} to {last}"));
     } else if address == *gateway.get_ref() {
         problems
             .report(&ip.span(), format!("{address} is the gateway's address"))
-            .also(&gateway.span(), "the gateway follows from this")
+            .also(
+                &gateway.span(),
+                "the gateway's address is derived from this",
+            )
             .help("give the tenant another address");
     }
 }
 
-/// Tells which tenants have one address: sorted, they stand side by side.
+/// Reports tenants with the same address. After sorting, they are adjacent.
 fn duplicates(tenants: &[Tenant], problems: &mut Problems) {
     let mut sorted: Vec<&Spanned<Ipv4Addr>> =
         tenants.iter().filter_map(|t| t.ip.as_ref()).collect();
@@ -198,14 +201,14 @@ fn duplicates(tenants: &[Tenant], problems: &mut Problems) {
                     &ip.span(),
                     format!("two tenants have the address {}", ip.get_ref()),
                 )
-                .note("second owner")
-                .also(&same[0].span(), "first owner")
+                .note("second tenant")
+                .also(&same[0].span(), "first tenant")
                 .help("give each tenant an address of its own");
         }
     }
 }
 
-/// Tells which tenants' links would have the same derived name or MAC address.
+/// Reports tenants whose links would have the same derived name or MAC address.
 fn link_clashes(manifest: &Manifest, problems: &mut Problems) {
     let Some(app) = &manifest.app.name else {
         return;
@@ -221,25 +224,26 @@ fn link_clashes(manifest: &Manifest, problems: &mut Problems) {
     for same in sorted.chunk_by(|a, b| a.0 == b.0) {
         let (_, first, first_name) = same[0];
         for (_, at, name) in &same[1..] {
-            let message = format!("the links of {name} and {first_name} would get one MAC address");
+            let message =
+                format!("the links of {name} and {first_name} would get the same MAC address");
             problems
                 .report(at, message)
                 .also(first, "the other tenant")
-                .help("rename one of them: names of links are derived from those of tenants");
+                .help("rename one of them: MAC addresses are derived from tenant names");
         }
     }
 }
 
-/// Whether an address of the host belongs to somebody else than this application.
+/// Whether an address of the host does not belong to this application.
 fn is_foreign(address: &HostAddress, app: Option<&AppName>) -> bool {
     let interface = address.interface.as_str();
-    // Host ends are never numbered by another's subnet; another application's hub may be.
+    // Host ends never conflict with another application's subnet; its hub may.
     let ours = app.is_some_and(|app| derive::hub(app).name.as_str() == interface);
     !ours && !derive::is_derived(derive::HOST_END, interface)
 }
 
-/// Tells which addresses of the host get in the way. Each of them is looked at once, so the work
-/// grows with the tenants and the host's addresses, not with their product.
+/// Reports conflicts with addresses of the host. Each is looked up once, so the cost is the sum of
+/// the tenants and the host's addresses, not their product.
 fn check_host<'a>(
     foreign: impl Iterator<Item = &'a HostAddress>,
     subnet: &Spanned<Ipv4Network>,
@@ -260,23 +264,23 @@ fn check_host<'a>(
             owners.get(&address).copied()
         };
         if let Some(owner) = owner {
-            let message = format!("the host has the address {address} already, on {interface}");
+            let message = format!("the host already has the address {address}, on {interface}");
             problems
                 .report(&owner.span(), message)
-                .help("choose an address that nothing else uses");
+                .help("use an address that is free");
         }
-        // An address alone, without a network around it, is in nobody else's way.
+        // An address with prefix 32 claims no network, so it cannot overlap the subnet.
         let alone = owner.is_some() && taken.network.prefix() == 32;
         if subnet.get_ref().overlaps(taken.network) && !alone {
             let message = format!(
-                "the subnet {} overlaps the network {} of the host's {interface}",
+                "the subnet {} overlaps {} on the host's interface {interface}",
                 subnet.get_ref(),
                 Ipv4Network::new(taken.network.network(), taken.network.prefix())
                     .unwrap_or(taken.network),
             );
             problems
                 .report(&subnet.span(), message)
-                .help("choose a subnet that nothing else uses");
+                .help("use a subnet that is free");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Paths: what each of them is, and which of them get into each other's way.
+//! Checks the paths of an application, each alone and against each other.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -10,17 +10,16 @@ use crate::manifest::problem::{Problems, Span};
 use crate::manifest::raw::{App, Manifest};
 use crate::manifest::template::{Slot, Template};
 
-/// The folder that is tenantd's own on the host: datastores lie in it unless the manifest says
-/// otherwise, those of all applications.
+/// The folder on the host that contains the datastores of all applications by default.
 pub const STATE: &str = "/var/lib/tenantd";
 
-/// At most so many folders are hidden: each of them costs every tenant a mount.
+/// The maximum number of hidden folders. Each costs every tenant a mount.
 pub const HIDDEN_MAX: usize = 8;
 
-/// The longest path in bytes, less its NUL: `PATH_MAX` of linux/limits.h.
+/// The maximum length of a path in bytes: `PATH_MAX` of linux/limits.h without the NUL.
 const PATH_BYTES: usize = 4095;
 
-/// The paths of an application that are the same for all tenants, as far as they are known.
+/// The paths of an application that are the same for all tenants; `None` where a path is invalid.
 #[derive(Debug, Default)]
 pub(super) struct AppPaths {
     /// The program.
@@ -29,30 +28,33 @@ pub(super) struct AppPaths {
     pub(super) real_program: Option<PathBuf>,
     /// Where the program looks for its data.
     pub(super) target: Option<Spanned<PathBuf>>,
-    /// The folder that relative datastores lie in.
+    /// The folder that relative datastores are below.
     pub(super) root: Option<Spanned<PathBuf>>,
-    /// The folder that is hidden because the root is in it, or is it.
+    /// The hidden folder that contains the root, or is the root.
     pub(super) datastores: Option<Spanned<PathBuf>>,
-    /// Empty folders of each tenant's own.
+    /// Private folders.
     pub(super) private: Vec<Spanned<PathBuf>>,
     /// The folder that the program starts in.
     pub(super) working_directory: Option<Spanned<PathBuf>>,
 }
 
-/// A path that has been filled in: absolute, without `..`, `.` or doubled slashes.
+/// Normalizes an expanded path: absolute, without `..`, `.` or repeated slashes.
 pub(super) fn clean(text: &str, span: &Span, problems: &mut Problems) -> Option<PathBuf> {
     let path = Path::new(text);
     let (message, help) = if !path.is_absolute() {
         let message = format!("the path {text:?} is relative");
-        (message, "begin it with `/`, or with `{manifest_dir}/`")
+        (message, "start it with `/`, or with `{manifest_dir}/`")
     } else if path.components().any(|part| part == Component::ParentDir) {
         (
-            format!("the path {text:?} holds `..`"),
-            "name the folder itself",
+            format!("the path {text:?} contains `..`"),
+            "write the path without `..`",
         )
     } else if text.len() > PATH_BYTES {
-        let message = format!("the path has {} bytes, 4095 are possible", text.len());
-        (message, "name a shorter one")
+        let message = format!(
+            "the path has {} bytes, at most 4095 are allowed",
+            text.len()
+        );
+        (message, "use a shorter path")
     } else {
         return Some(path.components().collect());
     };
@@ -60,7 +62,7 @@ pub(super) fn clean(text: &str, span: &Span, problems: &mut Problems) -> Option<
     None
 }
 
-/// Reads the paths of the application and tells which of them cannot be, or not together.
+/// Derives the paths of the application and reports those that are invalid or conflict.
 pub(super) fn app_paths(
     manifest: &Manifest,
     folder: &str,
@@ -108,7 +110,7 @@ pub(super) fn app_paths(
     app_paths
 }
 
-/// Fills in what a path of the application may hold. Nothing where a part of it is not known.
+/// Expands the placeholders of a path. Returns `None` if the value of one is unknown.
 fn filled(
     template: &Spanned<Template>,
     app: &App,
@@ -143,16 +145,16 @@ fn program_fact(
     let (message, help) = match host.program(program.get_ref()) {
         ProgramFact::Executable(real) => return Some(real),
         ProgramFact::Missing => (
-            format!("there is no program {path}"),
-            "install it, or name the one that is installed",
+            format!("the program {path} does not exist"),
+            "install it, or correct the path",
         ),
         ProgramFact::NoFile => (
-            format!("{path} is no file"),
-            "name the program's file, not its folder",
+            format!("{path} is not a regular file"),
+            "give the path of the program's file, not of its folder",
         ),
         ProgramFact::NotExecutable => (
-            format!("{path} cannot be executed"),
-            "make it executable: chmod +x",
+            format!("{path} is not executable"),
+            "make it executable with chmod +x",
         ),
         ProgramFact::Unknown(errno) => (
             format!("cannot look at the program {path}: {}", errno.desc()),
@@ -164,7 +166,7 @@ fn program_fact(
 }
 
 impl AppPaths {
-    /// Whether a folder holds the program, under one of the names that it has.
+    /// Whether a folder contains the program, by its path or by its path without symbolic links.
     fn holds_program(&self, folder: &Path) -> bool {
         let program = self.program.as_ref().map(|path| path.get_ref().as_path());
         let names = [program, self.real_program.as_deref()];
@@ -174,7 +176,7 @@ impl AppPaths {
             .any(|name| name.starts_with(folder))
     }
 
-    /// Whether the datastore or a private folder is mounted over this folder anyway.
+    /// Whether the datastore or a private folder is mounted over this folder.
     pub(super) fn covers(&self, folder: &Path) -> bool {
         let mounts = self.target.iter().chain(&self.private);
         mounts
@@ -182,7 +184,7 @@ impl AppPaths {
             .any(|mount| folder.starts_with(mount.get_ref()))
     }
 
-    /// Why a folder cannot be covered, if it cannot.
+    /// What a folder contains that must stay visible, if anything.
     pub(super) fn needs(&self, folder: &Path) -> Option<&'static str> {
         let target = self.target.as_ref().map(Spanned::get_ref);
         if folder == Path::new("/") {
@@ -210,15 +212,12 @@ fn check_target(app_paths: &AppPaths, problems: &mut Problems) {
     let path = target.get_ref();
     if path == Path::new("/") {
         problems
-            .report(&target.span(), "the datastore cannot be bound at `/`")
-            .help("name the folder in which the program keeps its data");
+            .report(&target.span(), "the datastore cannot be mounted at `/`")
+            .help("use the folder in which the program keeps its data");
     } else if app_paths.holds_program(path) {
         problems
-            .report(
-                &target.span(),
-                "the datastore would cover the program itself",
-            )
-            .help("name the folder in which the program keeps its data and nothing else");
+            .report(&target.span(), "the datastore would hide the program")
+            .help("use a folder that contains only the program's data");
     }
 }
 
@@ -241,9 +240,9 @@ fn check_datastores(app_paths: &AppPaths, problems: &mut Problems) {
             .report(&target.span(), message)
             .also(
                 &datastores.span(),
-                format!("{name} holds all datastores and is hidden"),
+                format!("{name} contains all datastores and is hidden"),
             )
-            .help("keep the datastores elsewhere, such as `root = \"/var/lib/tenantd/{app}\"`");
+            .help("keep the datastores elsewhere, for example `root = \"/var/lib/tenantd/{app}\"`");
     } else if let Some(what) = app_paths
         .needs(path)
         .filter(|what| *what != "a private folder")
@@ -251,9 +250,9 @@ fn check_datastores(app_paths: &AppPaths, problems: &mut Problems) {
         problems
             .report(
                 &datastores.span(),
-                format!("{name} holds all datastores and {what}, so it cannot be hidden"),
+                format!("{name} contains all datastores and {what}, so it cannot be hidden"),
             )
-            .help("keep the datastores in a folder that holds nothing else");
+            .help("keep the datastores in a folder that contains nothing else");
     }
 }
 
@@ -266,24 +265,21 @@ fn check_private(app_paths: &AppPaths, problems: &mut Problems) {
             other.is_some_and(|other| other.starts_with(path) || path.starts_with(other))
         };
         let (message, help) = if path == Path::new("/") {
-            ("`/` cannot be private".to_owned(), "name a folder")
+            ("`/` cannot be private".to_owned(), "use a folder below it")
         } else if app_paths.holds_program(path) {
-            let message = format!("the private folder {name} would cover the program itself");
-            (
-                message,
-                "name a folder that holds no more than has to be empty",
-            )
+            let message = format!("the private folder {name} would hide the program");
+            (message, "use a folder that does not contain the program")
         } else if overlaps(&app_paths.target) {
             let message = format!("the private folder {name} and the datastore overlap");
             (
                 message,
-                "keep them apart: what lies in the datastore is private anyway",
+                "use a folder outside the datastore, which is private already",
             )
         } else if overlaps(&app_paths.datastores) {
             let message = format!("the private folder {name} and the folder of datastores overlap");
             (
                 message,
-                "leave it out: the folder of datastores is hidden anyway",
+                "remove it: the folder of datastores is hidden already",
             )
         } else {
             continue;
@@ -293,7 +289,7 @@ fn check_private(app_paths: &AppPaths, problems: &mut Problems) {
     check_nested(app_paths, problems);
 }
 
-/// A private folder within another would have to be made there first, since that one is empty.
+/// Private folders must not be nested: the outer one is empty, so the inner one would be missing.
 fn check_nested(app_paths: &AppPaths, problems: &mut Problems) {
     let mut sorted: Vec<_> = app_paths.private.iter().collect();
     sorted.sort_by_key(|path| path.get_ref());
@@ -301,16 +297,16 @@ fn check_nested(app_paths: &AppPaths, problems: &mut Problems) {
         let [outer, inner] = pair else { continue };
         let (above, path) = (outer.get_ref(), inner.get_ref());
         if path != above && path.starts_with(above) && above != Path::new("/") {
-            let message = format!("{} lies in a folder that is private itself", path.display());
+            let message = format!("{} is inside another private folder", path.display());
             problems
                 .report(&inner.span(), message)
-                .also(&outer.span(), "this one is empty")
-                .help("one of the two is enough");
+                .also(&outer.span(), "this folder is empty")
+                .help("remove one of the two");
         }
     }
 }
 
-/// A program cannot start in a folder that is covered by an empty one.
+/// The working directory must not be hidden.
 fn check_start(app_paths: &AppPaths, problems: &mut Problems) {
     let Some(start) = &app_paths.working_directory else {
         return;
@@ -327,13 +323,13 @@ fn check_start(app_paths: &AppPaths, problems: &mut Problems) {
             .report(&start.span(), message)
             .also(
                 &cover.span(),
-                "what lies in this folder is not there for a tenant",
+                "tenants do not see the contents of this folder",
             )
-            .help("start it elsewhere, such as in `/` or `{datastore}`");
+            .help("use another folder, for example `/` or `{datastore}`");
     }
 }
 
-/// The socket over which a program says that it is ready must stay in sight.
+/// The notify socket must not be hidden.
 pub(super) fn check_notify(
     app_paths: &AppPaths,
     ready: Option<&Readiness>,
@@ -347,17 +343,18 @@ pub(super) fn check_notify(
         let path = private.get_ref();
         if socket.starts_with(path) && path != Path::new("/") {
             let message = format!(
-                "the private folder {} covers the notify socket",
+                "the private folder {} hides the notify socket",
                 path.display()
             );
-            problems
-                .report(&private.span(), message)
-                .help(format!("leave {} in sight", socket.display()));
+            problems.report(&private.span(), message).help(format!(
+                "use a folder that does not contain {}",
+                socket.display()
+            ));
         }
     }
 }
 
-/// Removes paths that are there twice or lie within another of the list, and sorts the rest.
+/// Sorts paths and removes duplicates and those inside another one of the list.
 pub(super) fn outermost(mut paths: Vec<PathBuf>) -> Vec<PathBuf> {
     paths.sort();
     paths.dedup_by(|path, above| path.starts_with(above));

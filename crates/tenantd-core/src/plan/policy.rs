@@ -1,4 +1,4 @@
-//! When tenants start, stop, restart and count as ready.
+//! Derives the policy: when tenants start, stop, restart and are ready.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::manifest::raw::{App, Manifest, Ready, Restart};
 use crate::manifest::value::When;
 use crate::manifest::{self, Source, problem::Problems};
 
-/// The policy that all tenants have but for `autostart`, as far as it is known.
+/// The policy of all tenants except for `autostart`. `None` if a problem was reported.
 pub(super) fn policy(manifest: &Manifest, problems: &mut Problems) -> Option<Policy> {
     let App {
         stop,
@@ -47,7 +47,7 @@ pub(super) fn policy(manifest: &Manifest, problems: &mut Problems) -> Option<Pol
     })
 }
 
-/// The policy of a manifest that says nothing of it.
+/// The policy of a manifest that sets no key of it.
 pub(super) fn default() -> &'static Policy {
     static DEFAULT: LazyLock<Policy> = LazyLock::new(|| {
         let mut problems = Problems::new("the defaults", "");
@@ -58,7 +58,7 @@ pub(super) fn default() -> &'static Policy {
 }
 
 impl Default for Policy {
-    /// The policy of a manifest that says nothing of it.
+    /// The policy of a manifest that sets no key of it.
     fn default() -> Self {
         default().clone()
     }
@@ -74,21 +74,21 @@ fn readiness(ready: &Ready, problems: &mut Problems) -> Option<Readiness> {
     if let [(first, word), rest @ ..] = said.as_slice() {
         for (span, other) in rest {
             problems
-                .report(
-                    span,
-                    format!("`{word}` and `{other}` cannot both make a tenant ready"),
-                )
+                .report(span, format!("`{word}` and `{other}` exclude each other"))
                 .also(first, "the other one")
-                .help("keep one of them");
+                .help("remove one of them");
         }
     }
     if let (Some(lived), Some(within)) = (&ready.lived, &ready.within)
         && lived.get_ref() > within.get_ref()
     {
         problems
-            .report(&lived.span(), "no tenant would ever be ready")
-            .also(&within.span(), "the time it may take")
-            .help("`lived` must be at most as long as `within`");
+            .report(
+                &lived.span(),
+                "no tenant could become ready: `lived` is longer than `within`",
+            )
+            .also(&within.span(), "the time limit")
+            .help("raise `within` or lower `lived`");
     }
     let port = ready
         .tcp
@@ -108,9 +108,9 @@ fn check_restart(restart: &Restart, problems: &mut Problems) {
     };
     if delay.get_ref() > delay_max.get_ref() {
         problems
-            .report(&delay.span(), "the first delay is longer than the longest")
-            .also(&delay_max.span(), "the longest")
-            .help("`delay_max` must be at least as long as `delay`");
+            .report(&delay.span(), "`delay` is longer than `delay_max`")
+            .also(&delay_max.span(), "the longest delay")
+            .help("raise `delay_max` or lower `delay`");
         return;
     }
     let (Some(strikes), Some(window)) = (&restart.strikes, &restart.window) else {
@@ -120,13 +120,13 @@ fn check_restart(restart: &Restart, problems: &mut Problems) {
     if least > *window.get_ref() {
         let at = later(strikes, window);
         let message = format!(
-            "no tenant would ever be marked as failed: {} strikes take {:.1} s of delays alone",
+            "no tenant could become failed: the delays between {} strikes add up to {:.1} s",
             strikes.get_ref(),
             least.as_secs_f64()
         );
         problems
             .report(&at, message)
-            .help("lengthen `window`, or lessen `strikes`; `strikes = 0` says that none is");
+            .help("raise `window`, lower `strikes`, or turn this off with `strikes = 0`");
     }
 }
 
@@ -141,7 +141,7 @@ fn delays(first: Duration, longest: Duration, strikes: u32) -> Duration {
     sum
 }
 
-/// The place further down: what is not written has the place of its table, further up.
+/// The later position. A key that is not written has the position of its table, which is earlier.
 fn later<A, B>(a: &Spanned<A>, b: &Spanned<B>) -> std::ops::Range<usize> {
     if a.span().start > b.span().start {
         a.span()

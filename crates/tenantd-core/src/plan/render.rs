@@ -1,14 +1,15 @@
-//! A plan as text: what `tenantd plan` prints.
+//! A plan as text: the output of `tenantd plan`.
 //!
-//! Complete, so that two plans with one text are one plan, and stable, so that texts can be
-//! compared. The fields, their names and their values are those of [`fields`], as in `tenantd diff`.
+//! The text is complete (two plans with the same text are equal) and stable, so that it can be
+//! compared. The fields, their names and their values are those of [`fields`], as in `tenantd
+//! diff`.
 
 use std::fmt::Write;
 
 use super::fields::{self, Field};
 use super::model::Plan;
 
-/// The whole plan.
+/// Renders a plan.
 #[must_use]
 pub fn text(plan: &Plan) -> String {
     let mut out = String::new();

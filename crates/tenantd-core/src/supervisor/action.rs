@@ -1,4 +1,4 @@
-//! All that a supervisor can ask for.
+//! The supervisor's output: actions on the host, and answers to operators.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,66 +10,65 @@ use super::event::LaunchId;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Answer {
-    /// It is being done.
+    /// The request was accepted.
     Accepted,
-    /// It was so before.
+    /// The tenant is already in the requested state.
     AlreadySo,
-    /// It will not be done.
+    /// The request was refused.
     Refused {
-        /// Why not, and what would help.
+        /// Why, and what to do about it.
         reason: String,
     },
 }
 
-/// Something to be done on the host. Each `Provision`, `Launch`, `Apply` and `Release` is answered
-/// by exactly one event that says how it went; only a launch that ends meanwhile takes the answer
-/// to its `Apply` with it.
+/// An operation on the host. Each `Provision`, `Launch`, `Apply` and `Release` is answered by
+/// exactly one event with its result. The only exception is an `Apply` whose launch ends meanwhile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Make the tenant's network namespace, link, datastore, log and cgroup.
+    /// Create the tenant's network namespace, link, log pipes and cgroup; prepare its datastore.
     Provision {
-        /// Which tenant.
+        /// The tenant.
         tenant: TenantName,
     },
     /// Start the tenant's program; watch for its readiness, its end and the end of its last
     /// process.
     Launch {
-        /// Which tenant.
+        /// The tenant.
         tenant: TenantName,
-        /// The name of this start.
+        /// The number of the new launch.
         launch: LaunchId,
     },
-    /// Make what runs as it is planned now, as far as that is possible without ending it: set all
-    /// that a change of the plan can set on a launch that lives. What is set already is left alone.
+    /// Apply the current plan to a running launch, as far as that is possible without a restart.
+    /// Settings that already match are not touched.
     Apply {
-        /// Which tenant.
+        /// The tenant.
         tenant: TenantName,
-        /// Which launch.
+        /// The launch.
         launch: LaunchId,
     },
-    /// Send the tenant's stop signal to the launch's first process (to all of its processes
-    /// where the first has left).
+    /// Send the tenant's stop signal to the first process of the launch, or to all its processes if
+    /// the first has exited.
     Terminate {
-        /// Which tenant.
+        /// The tenant.
         tenant: TenantName,
-        /// Which launch.
+        /// The launch.
         launch: LaunchId,
     },
     /// Kill every process of the launch.
     Kill {
-        /// Which tenant.
+        /// The tenant.
         tenant: TenantName,
-        /// Which launch.
+        /// The launch.
         launch: LaunchId,
     },
-    /// Take away what `Provision` made, but for the datastore.
+    /// Remove everything that `Provision` created, except the datastore.
     Release {
-        /// Which tenant.
+        /// The tenant.
         tenant: TenantName,
     },
-    /// Forget the tenant: it was removed, and nothing of it is left.
+    /// Forget a tenant that was removed from the manifest and has been released.
     Remove {
-        /// Which tenant.
+        /// The tenant.
         tenant: TenantName,
     },
 }

@@ -1,25 +1,25 @@
-//! The agenda: which tenant is to be looked at when, and whose restart comes next.
+//! The agenda: the deadlines of tenants, and the queue of restarts.
 
 use std::collections::BTreeSet;
 
 use super::budget::{Budget, Limits};
 use super::time::Moment;
 
-/// A tenant by the order in which it was planned.
+/// The number of a tenant, in the order in which tenants were planned.
 pub(super) type Index = u32;
 
-/// Where a tenant stands in the agenda; at most in one place.
+/// The entry of a tenant in the agenda. A tenant has at most one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Entry {
-    /// Nowhere: nothing will happen to it by time alone.
+    /// None: the tenant has no deadline.
     None,
-    /// It is to be looked at then.
+    /// A deadline.
     Alarm(Moment),
-    /// Its wait ended then; it wants a token of the budget.
+    /// Its restart delay ended at this time, and it waits for a token of the budget.
     Queued(Moment),
 }
 
-/// All entries, by their moments. Every change costs O(log n).
+/// All entries, sorted by time. Every change costs O(log n).
 #[derive(Debug)]
 pub(super) struct Agenda {
     alarms: BTreeSet<(Moment, Index)>,
@@ -36,7 +36,7 @@ impl Agenda {
         }
     }
 
-    /// Takes a tenant from where it stands to where it belongs.
+    /// Replaces a tenant's entry.
     pub(super) fn enter(&mut self, index: Index, old: Entry, new: Entry) {
         match old {
             Entry::None => {}
@@ -50,13 +50,13 @@ impl Agenda {
         }
     }
 
-    /// A tenant whose alarm is due.
+    /// Returns a tenant whose deadline has passed.
     pub(super) fn due(&self, now: Moment) -> Option<Index> {
         let &(at, index) = self.alarms.first()?;
         (at <= now).then_some(index)
     }
 
-    /// The tenant that has waited longest, if there is a token for its restart, which is spent.
+    /// Takes a token for the tenant that has waited longest, and returns that tenant.
     pub(super) fn restart(&mut self, now: Moment) -> Option<Index> {
         let &(_, index) = self.queue.first()?;
         self.budget.take(now).then_some(index)
@@ -67,12 +67,12 @@ impl Agenda {
         self.budget.full_at()
     }
 
-    /// The budget is full no earlier than then.
+    /// Sets the earliest time at which the budget is full.
     pub(super) fn spent_until(&mut self, full_at: Moment) {
         self.budget.spent_until(full_at);
     }
 
-    /// When there is something to do next.
+    /// The next deadline.
     pub(super) fn next(&self) -> Option<Moment> {
         let alarm = self.alarms.first().map(|&(at, _)| at);
         let token = self.queue.first().map(|_| self.budget.token_at());

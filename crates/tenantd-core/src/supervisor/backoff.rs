@@ -1,7 +1,7 @@
-//! Strikes: how long to wait before the next launch, and when to give a tenant up.
+//! Strikes: the delay before the next launch, and when a tenant becomes failed.
 //!
-//! A strike is one end that nobody asked for, or one stage that failed. The delay doubles with
-//! each strike since the last healthy launch; giving up depends on the strikes within the window.
+//! A strike is an exit that nobody requested, or a failed stage. The delay doubles with each strike
+//! since the last healthy launch. A tenant fails when there are too many strikes within the window.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -10,9 +10,8 @@ use crate::plan::model::RestartPolicy;
 
 use super::time::Moment;
 
-/// The most strikes that are remembered, and so the most that a policy can ask for: more count as
-/// this many. It bounds a tenant's memory (8 bytes each); a tenant that fails this often within
-/// a window is no better for a longer list.
+/// The maximum number of strikes that are stored, 8 bytes each. A policy with a higher number is
+/// treated as if it had this one.
 pub const STRIKES_MAX: u32 = 64;
 
 /// The strikes of one tenant.
@@ -20,27 +19,27 @@ pub const STRIKES_MAX: u32 = 64;
 pub struct FailureCount {
     /// Strikes since the last healthy launch or operator's request.
     pub count: u32,
-    /// When the latest of them fell, the oldest first: at most as many as the policy holds after.
+    /// The times of the latest strikes, oldest first; at most as many as the policy allows.
     pub fell: VecDeque<Moment>,
 }
 
-/// What follows from a strike.
+/// The consequence of a strike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// The next launch may come this long after the beginning of the last one.
+    /// The next launch may start this long after the start of the last one.
     Delay(Duration),
-    /// There were too many strikes.
+    /// There were too many strikes: the tenant becomes failed.
     GiveUp,
 }
 
 impl FailureCount {
     /// Forgets all strikes.
     pub(super) fn clear(&mut self) {
-        // Most tenants never strike again, and an empty deque owns no memory.
+        // Most tenants have no further strike, and an empty deque owns no memory.
         *self = Self::default();
     }
 
-    /// One more strike.
+    /// Adds a strike.
     pub(super) fn count_failure(&mut self, now: Moment, policy: &RestartPolicy) -> Verdict {
         self.count = self.count.saturating_add(1);
         let give_up_after = policy.strikes.min(STRIKES_MAX);
@@ -59,7 +58,7 @@ impl FailureCount {
     }
 }
 
-/// The delay after so many strikes: doubled for each beyond the first, up to the longest one.
+/// The delay after this many strikes. It doubles with each strike, up to `delay_max`.
 fn delay(policy: &RestartPolicy, strikes: u32) -> Duration {
     let doublings = strikes.saturating_sub(1);
     2u32.checked_pow(doublings)

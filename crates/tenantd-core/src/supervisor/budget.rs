@@ -1,24 +1,24 @@
-//! The host-wide budget of automatic restarts: a token bucket, kept as one moment.
+//! The budget of automatic restarts of all tenants: a token bucket, stored as one moment.
 //!
-//! It is the generic cell rate algorithm (ITU-T I.371, appendix): instead of a count of tokens it
-//! keeps the moment at which the bucket will be full again, so that no timer has to fill it.
+//! It uses the generic cell rate algorithm (ITU-T I.371, appendix): it stores the moment at which
+//! the bucket will be full again, instead of a number of tokens, so no timer has to refill it.
 
 use std::num::NonZeroU32;
 
 use super::time::Moment;
 
-/// How many automatic restarts the host bears, over all tenants.
+/// The limit on automatic restarts of all tenants together.
 ///
-/// A broken upgrade of the shared program makes all tenants fail at the same time. Backoff slows
-/// each of them alone; this keeps their sum from becoming a fork storm.
+/// A broken upgrade of the program makes all tenants fail at the same time. The restart delay slows
+/// down each of them; this limit prevents a fork storm of all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Automatic restarts a second in the long run. The default is 50: a launch costs about half
-    /// a millisecond of one processor before the program runs, so that 50 a second leave the
-    /// host to those tenants that are well, and 1,000 crashed tenants return within 20 seconds.
+    /// Automatic restarts per second in the long run. The default is 50: a launch costs about half
+    /// a millisecond of CPU time before the program runs, so 50 per second leave the CPUs to the
+    /// healthy tenants, and 1,000 crashed tenants return within 20 seconds.
     pub restarts_per_second: NonZeroU32,
-    /// Restarts that may come at once after a quiet time. The default is 100: the usual host,
-    /// with at most that many tenants, sees no delay when all of them crash once.
+    /// Restarts that are allowed at once after a quiet period. The default is 100: with at most
+    /// that many tenants, there is no additional delay when all of them crash once.
     pub burst: NonZeroU32,
 }
 
@@ -31,12 +31,12 @@ impl Default for Limits {
     }
 }
 
-/// What is left of [`Limits`] right now.
+/// The current state of the token bucket.
 #[derive(Debug, Clone)]
 pub(super) struct Budget {
-    /// Nanoseconds in which one token comes back.
+    /// Nanoseconds per token.
     interval: u64,
-    /// Nanoseconds in which an empty bucket fills.
+    /// Nanoseconds to fill an empty bucket.
     capacity: u64,
     /// When the bucket is full again.
     full_at: u64,
@@ -52,7 +52,7 @@ impl Budget {
         }
     }
 
-    /// Takes a token, if one is there.
+    /// Takes a token, if one is available.
     pub(super) fn take(&mut self, now: Moment) -> bool {
         if self.token_at() > now {
             return false;
@@ -61,17 +61,17 @@ impl Budget {
         true
     }
 
-    /// When it is full again; may lie in the past.
+    /// When it is full again; may be in the past.
     pub(super) fn full_at(&self) -> Moment {
         Moment(self.full_at)
     }
 
-    /// Full no earlier than then.
+    /// Sets the earliest time at which it is full.
     pub(super) fn spent_until(&mut self, full_at: Moment) {
         self.full_at = self.full_at.max(full_at.0);
     }
 
-    /// When the next token is there; may lie in the past.
+    /// When the next token is available; may be in the past.
     pub(super) fn token_at(&self) -> Moment {
         let full_after = self.full_at.saturating_add(self.interval);
         Moment(full_after.saturating_sub(self.capacity))

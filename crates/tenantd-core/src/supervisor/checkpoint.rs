@@ -1,11 +1,10 @@
-//! What a supervisor remembers of a tenant for its successor, and what the successor found of it.
+//! Checkpoints: what a supervisor saves of a tenant for its successor.
 //!
-//! A [`Checkpoint`] is written down with each change, before anything follows from it. It says what a
-//! supervisor meant; what has become of that is the host's to say ([`Found`]).
+//! A [`Checkpoint`] is written on each change, before any action is carried out. It says what the
+//! supervisor intended. [`Found`] adds what its successor found on the host.
 //!
-//! All of it is public and plain, for whoever writes it down and reads it. The form on the disk is
-//! not decided here, so that what is decided by can change its shape without any record becoming
-//! unreadable.
+//! The fields are public so that the daemon can write and read them. The format of the state file
+//! is defined there, so these types can change without making older records unreadable.
 
 use crate::name::TenantName;
 use crate::plan::effect::Effect;
@@ -18,28 +17,28 @@ use super::view::{StateWord, Want};
 pub use super::backoff::FailureCount;
 pub use super::tenant::{After, Ending, Left, Live, Making, Readying, RestartScope, State};
 
-/// A tenant as its supervisor saw it last.
+/// The last known condition of a tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
     /// What was wanted of it.
     pub want: Want,
-    /// Whether that is something else than its policy's `autostart` said: an operator asked for
-    /// it, or it ended as it should.
+    /// Whether that differs from the `autostart` of its policy: an operator requested it, or the
+    /// program exited and is not to be restarted.
     pub requested: bool,
     /// The state it was in.
     pub state: State,
     /// When it entered that state.
     pub since: Moment,
-    /// How often it was launched again because it had ended unasked.
+    /// The number of automatic restarts.
     pub restarts: u32,
-    /// What its next failure is judged by.
+    /// Its strikes.
     pub strikes: FailureCount,
-    /// When the host's budget of restarts is full again, as far as was known then.
+    /// When the restart budget is full again, as of this checkpoint.
     pub budget: Moment,
 }
 
 impl Checkpoint {
-    /// Of a tenant that nothing is remembered of: it was down, as its policy says.
+    /// The checkpoint of a tenant without a record: it was down, as its policy says.
     #[must_use]
     pub fn none(now: Moment) -> Self {
         Self {
@@ -53,7 +52,7 @@ impl Checkpoint {
         }
     }
 
-    /// Of a launch of which nothing more is remembered than this.
+    /// The checkpoint of a running launch of which only this is known.
     #[must_use]
     pub fn of_launch(launch: LaunchId, started_at: Moment, ready: bool, restarts: u32) -> Self {
         Self {
@@ -65,7 +64,7 @@ impl Checkpoint {
         }
     }
 
-    /// The same, but whatever is wanted of it was asked for.
+    /// The same, with `requested` set.
     #[must_use]
     pub fn requested(self) -> Self {
         Self {
@@ -80,7 +79,7 @@ impl Checkpoint {
         self.state.word()
     }
 
-    /// The launch that ran, was being started or was being ended.
+    /// Its launch: running, being started or being ended.
     #[must_use]
     pub fn launch(&self) -> Option<LaunchId> {
         self.state.launch()
@@ -92,14 +91,13 @@ impl Checkpoint {
         self.state.is_ready()
     }
 
-    /// Whether a successor that knows nothing of it does the same.
+    /// Whether a successor behaves the same without this checkpoint.
     #[must_use]
     pub fn is_nothing(&self) -> bool {
         matches!(self.state, State::Down) && !self.requested && self.restarts == 0
     }
 
-    /// Leaves out what goes beyond so many characters of each text, for a place that is too small
-    /// for all.
+    /// Truncates the texts of a failure to this many characters, for storage of limited size.
     pub fn shorten(&mut self, characters: usize) {
         if let Some(failure) = self.state.failure_mut() {
             for text in [&mut failure.object, &mut failure.detail] {
@@ -112,44 +110,44 @@ impl Checkpoint {
     }
 }
 
-/// What stands of a tenant on the host: its network and all that is provisioned with it.
+/// How much of what a provision creates exists on the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resources {
     /// Nothing.
     None,
-    /// Some of it, of no use: it is taken away by a release, or by the next provision.
+    /// Part of it. It is unusable, and is removed by a release or by the next provision.
     Partial,
-    /// All of it: a launch can follow.
+    /// All of it: the tenant can be launched.
     Full,
 }
 
-/// What a supervisor found of a tenant that an earlier one had.
+/// What a supervisor found of a tenant of an earlier one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// What the earlier one remembered.
+    /// The checkpoint of the earlier supervisor.
     pub checkpoint: Checkpoint,
-    /// What became of its launch, if there was one.
+    /// The fate of its launch, if there was one.
     pub fate: Fate,
-    /// What stands of it.
+    /// What exists on the host.
     pub resources: Resources,
-    /// What has to be made anew because it was made by another plan than today's.
+    /// What the difference between its plan and the current one requires.
     pub outdated: Option<Effect>,
-    /// Whether all that a live change can set is proved to be set on its launch as it is planned
-    /// today. Where that is not proved, it is applied again.
+    /// Whether the launch is known to have all current live settings. If not, they are applied
+    /// again.
     pub applied: bool,
 }
 
-/// What became of the launch of an earlier supervisor.
+/// The fate of a launch of an earlier supervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// Some of its processes live, and all that was provisioned for it stands.
+    /// Its processes are running, and everything that was provisioned for it exists.
     Lives,
-    /// None of its processes is left; and how the first of them ended.
+    /// All of its processes have exited. This is how the first one ended.
     Over(Exit),
 }
 
 impl Supervisor {
-    /// What is to be remembered of this tenant.
+    /// The checkpoint of a tenant.
     #[must_use]
     pub fn checkpoint(&self, name: &TenantName) -> Option<Checkpoint> {
         let index = self.names.get(name)?;
@@ -159,8 +157,8 @@ impl Supervisor {
         Some(checkpoint)
     }
 
-    /// Says what is wanted of a tenant when a supervisor begins that remembers nothing of it. It
-    /// takes the place of what the tenant's policy says.
+    /// Overrides the `autostart` of a tenant's policy, which applies when a supervisor starts
+    /// without a checkpoint of the tenant.
     pub fn set_autostart(&mut self, name: &TenantName, autostart: bool) {
         let slot = self.names.get(name).and_then(|i| self.tenants.get_mut(i));
         if let Some(slot) = slot {
@@ -168,8 +166,8 @@ impl Supervisor {
         }
     }
 
-    /// Goes on where an earlier supervisor stopped, before any tenant is planned: with the numbers
-    /// of launches after `last`, and with what is left of the budget by these memories.
+    /// Resumes the counters of an earlier supervisor, before any tenant is planned: launch numbers
+    /// continue after `last`, and the restart budget is as in `checkpoints`.
     pub fn resume<'a>(
         &mut self,
         last: LaunchId,

@@ -1,4 +1,4 @@
-//! Whom an event concerns, and what it is to that tenant.
+//! Passes each event to the tenant that it concerns.
 
 use crate::name::TenantName;
 use crate::stage::Failure;
@@ -71,7 +71,7 @@ impl Supervisor {
         self.on_tenant(now, name, Cause::Removed, step, Tenant::removed);
     }
 
-    /// A live change was applied to this launch, or refused.
+    /// Handles the answer to an `Apply`.
     fn applied(
         &mut self,
         now: Moment,
@@ -85,7 +85,7 @@ impl Supervisor {
         });
     }
 
-    /// A transition of the tenant of this name, if there is one.
+    /// Runs a transition of the tenant with this name, if it exists.
     pub(super) fn on_tenant(
         &mut self,
         now: Moment,
@@ -99,7 +99,7 @@ impl Supervisor {
         }
     }
 
-    /// A transition of the tenant with this launch, unless the launch is over.
+    /// Runs a transition of the tenant with this launch, unless the launch is over.
     fn on_launch(
         &mut self,
         now: Moment,
@@ -113,7 +113,7 @@ impl Supervisor {
         }
     }
 
-    /// A stage of the tenant of this name failed.
+    /// Runs a transition for a failed stage of a tenant.
     fn on_tenant_failure(
         &mut self,
         now: Moment,
@@ -126,7 +126,7 @@ impl Supervisor {
         self.on_tenant(now, name, cause, step, |t, context| act(t, why, context));
     }
 
-    /// A stage of this launch failed.
+    /// Runs a transition for a failed stage of a launch.
     fn on_launch_failure(
         &mut self,
         now: Moment,

@@ -1,4 +1,4 @@
-//! All that can happen to a supervisor.
+//! The supervisor's input: events and requests.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,25 +13,25 @@ use crate::stage::Failure;
 use super::checkpoint::Found;
 use super::view::Want;
 
-/// One start of a program. Never used twice in the life of a supervisor: an event that bears an
-/// older one changes nothing.
+/// The number of a launch. Numbers are never reused, so an event of an earlier launch is recognized
+/// and ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LaunchId(pub u64);
 
-/// What an operator asks of a tenant.
+/// What an operator requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verb {
-    /// Want it up, now: overrides any wait and ends the state `failed`.
+    /// Want the tenant up, now, even if it is `waiting` or `failed`.
     Start,
-    /// Want it down.
+    /// Want the tenant down.
     Stop,
-    /// End its launch and start another.
+    /// Stop the launch and start another one.
     Restart,
 }
 
 impl Verb {
-    /// In one word.
+    /// The name of the verb.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -41,7 +41,7 @@ impl Verb {
         }
     }
 
-    /// What is wanted of the tenant from then on.
+    /// What is wanted of the tenant after the request.
     #[must_use]
     pub fn want(self) -> Want {
         match self {
@@ -50,7 +50,7 @@ impl Verb {
         }
     }
 
-    /// What can be wanted of it for good by this verb.
+    /// What the verb can make permanent, so that it also holds after a reboot.
     #[must_use]
     pub fn lasting_want(self) -> Option<Want> {
         match self {
@@ -60,29 +60,29 @@ impl Verb {
     }
 }
 
-/// One request of an operator, which
-/// [`Supervisor::handle_request`](super::Supervisor::handle_request) answers.
+/// A request of an operator, see
+/// [`Supervisor::handle_request`](super::Supervisor::handle_request).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TenantRequest {
-    /// Of which tenant.
+    /// The tenant.
     pub tenant: TenantName,
-    /// What is asked.
+    /// What is requested.
     pub verb: Verb,
 }
 
 /// How a process ended, see waitid(2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Exit {
-    /// With this status.
+    /// It exited with this status.
     Status(i32),
-    /// By this signal.
+    /// It was killed by this signal.
     Signal(i32),
-    /// In a way that nobody can tell any more.
+    /// It is not known how it ended.
     Unknown,
 }
 
 impl Exit {
-    /// Whether it ended with status 0.
+    /// Whether the process exited with status 0.
     #[must_use]
     pub fn is_success(self) -> bool {
         self == Exit::Status(0)
@@ -97,128 +97,128 @@ impl fmt::Display for Exit {
                 Ok(signal) => write!(f, "was killed by {signal}"),
                 Err(_) => write!(f, "was killed by signal {number}"),
             },
-            Exit::Unknown => f.write_str("ended, and how is not known"),
+            Exit::Unknown => f.write_str("ended with unknown status"),
         }
     }
 }
 
-/// Something happened.
+/// An event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// The tenant belongs to the plan, from now on with this policy.
+    /// The tenant is in the plan.
     Planned {
-        /// Which tenant.
+        /// The tenant.
         tenant: TenantName,
-        /// What to decide by. Whether it is wanted up follows from its `autostart`.
+        /// Its policy. `autostart` determines whether it is wanted up.
         policy: Arc<Policy>,
-        /// What an earlier supervisor had of it, with what the host still has.
+        /// Its checkpoint by an earlier supervisor, and what still exists on the host.
         found: Option<Box<Found>>,
     },
-    /// The tenant is planned otherwise. Comes after what it awaits was told.
+    /// The tenant's plan changed. Any `Awaits` for it comes before.
     Replanned {
-        /// Which tenant.
+        /// The tenant.
         tenant: TenantName,
-        /// What to decide by from now on.
+        /// Its new policy.
         policy: Arc<Policy>,
-        /// What has to be made anew.
+        /// What the change requires.
         effect: Effect,
-        /// Whether what changed has to be set on a launch that lives, see
+        /// Whether the change must be applied to a running launch, see
         /// [`Action::Apply`](super::action::Action::Apply).
         apply: bool,
     },
-    /// The manifest was read again, and all that is different was told: what could not be applied
-    /// before is tried again.
+    /// The manifest was reloaded, and all changes have been reported. Refused live changes are
+    /// retried.
     Reloaded,
-    /// The tenant belongs to the plan no more.
+    /// The tenant is no longer in the plan.
     Removed {
-        /// Which tenant.
+        /// The tenant.
         tenant: TenantName,
     },
-    /// The tenant is about to be planned with what these others hold: none of its provisions
-    /// from now on begins before each of them has let go of what it holds now.
+    /// The tenant will need an address or datastore that other tenants hold. It is not provisioned
+    /// before all of them have released what they hold now.
     Awaits {
-        /// Which tenant.
+        /// The tenant.
         tenant: TenantName,
-        /// The others.
+        /// The other tenants.
         others: Vec<TenantName>,
     },
-    /// Every tenant is wanted down for good: the supervisor is to end.
+    /// The supervisor shuts down: every tenant is wanted down.
     Shutdown,
-    /// What is stopping shall use its grace no longer.
+    /// Tenants that are stopping are killed without waiting for their grace period.
     Hurry,
-    /// Network, datastore and cgroup of the tenant are there.
+    /// The tenant is provisioned.
     Provisioned {
-        /// Which tenant.
+        /// The tenant.
         tenant: TenantName,
     },
-    /// They could not be made, and what was half-made has been undone.
+    /// A provision failed and was rolled back.
     ProvisionFailed {
-        /// Which tenant.
+        /// The tenant.
         tenant: TenantName,
-        /// Why.
+        /// The stage that failed, and the reason.
         why: Failure,
     },
-    /// The program is being executed.
+    /// The program was executed.
     Launched {
-        /// Which launch.
+        /// The launch.
         launch: LaunchId,
     },
-    /// The program was not executed, and nothing of the launch is left.
+    /// The program was not executed. No process of the launch is left.
     LaunchFailed {
-        /// Which launch.
+        /// The launch.
         launch: LaunchId,
-        /// Why.
+        /// The stage that failed, and the reason.
         why: Failure,
     },
-    /// The launch is as it was planned when [`Action::Apply`](super::action::Action::Apply) was
-    /// carried out.
+    /// A live change was applied: the launch matches the plan as of its
+    /// [`Action::Apply`](super::action::Action::Apply).
     Applied {
-        /// Which launch.
+        /// The launch.
         launch: LaunchId,
     },
-    /// It is not, or not in all parts.
+    /// A live change was refused, at least in part.
     ApplyFailed {
-        /// Which launch.
+        /// The launch.
         launch: LaunchId,
-        /// Why.
+        /// The stage that failed, and the reason.
         why: Failure,
     },
-    /// The program is ready by its policy.
+    /// The program is ready.
     Ready {
-        /// Which launch.
+        /// The launch.
         launch: LaunchId,
     },
-    /// The launch's first process ended.
+    /// The first process of the launch exited.
     Exited {
-        /// Which launch.
+        /// The launch.
         launch: LaunchId,
-        /// How.
+        /// Its exit status.
         exit: Exit,
-        /// Whether other processes of the launch live on.
+        /// Whether other processes of the launch are still running.
         others: bool,
     },
-    /// No process of the launch is left: its cgroup is empty. Comes after `Exited`.
+    /// The last process of the launch exited: its cgroup is empty. Comes after `Exited`.
     Emptied {
-        /// Which launch.
+        /// The launch.
         launch: LaunchId,
     },
-    /// The processes of a launch could not be ended: some outlived SIGKILL.
+    /// Processes of the launch survived SIGKILL.
     EndFailed {
-        /// Which launch.
+        /// The launch.
         launch: LaunchId,
-        /// What is left.
+        /// Which processes are left.
         why: Failure,
     },
-    /// All that `Provision` made is gone.
+    /// Everything that `Provision` created was removed.
     Released {
-        /// Which tenant.
+        /// The tenant.
         tenant: TenantName,
     },
-    /// Some of it is still there.
+    /// A release failed, at least in part.
     ReleaseFailed {
-        /// Which tenant.
+        /// The tenant.
         tenant: TenantName,
-        /// What, and why.
+        /// What is left, and why.
         why: Failure,
     },
 }

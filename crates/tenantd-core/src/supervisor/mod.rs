@@ -1,36 +1,45 @@
-//! The supervisor decides: events in, actions out.
+//! The supervisor: a state machine that decides what happens to every tenant.
 //!
-//! Pure: it reads no clock (the time is passed in), does no I/O, draws no random numbers, and
-//! never names `host`. The same events at the same times give the same actions.
+//! The daemon passes in events, such as a changed manifest or the exit of a program
+//! ([`Supervisor::handle`]), requests of operators ([`Supervisor::handle_request`]) and the
+//! passing of time ([`Supervisor::handle_deadline`]). Each call returns a [`Step`]: the tenants
+//! whose checkpoint changed, the actions to carry out on the host, and the transitions to log. The
+//! daemon writes the checkpoints before it carries out the actions, so the successor of a
+//! supervisor that dies at any point can resume from its records.
 //!
-//! Each tenant has two axes: what is wanted of it ([`view::Want`]) and the state it is in
-//! ([`view::StateWord`]; the diagram stands in `tenant/state.rs`). What was decided beyond that:
+//! The supervisor reads no clock (the time is an argument), does no I/O, and uses no random
+//! numbers. The same events at the same times give the same actions; the simulation in
+//! `tests/pure/sim` relies on that. [`Supervisor::next_deadline`] says when to call
+//! `handle_deadline` next; if no tenant has a deadline, no timer is needed.
 //!
-//! * **The host keeps its word**: each `Provision`, `Launch`, `Apply` and `Release` gets one answer,
-//!   each launch that was launched gets one `Exited` and then one `Emptied`. An event that does not fit
-//!   the state (a broken word) or bears a launch that is over gives an empty step.
-//! * **Only `Emptied` ends a launch.** What comes next (release, relaunch, wait, give up) is decided
-//!   then. A launch in its start is never interrupted, but stopped as soon as it is answered.
-//! * **A strike** is an unasked end, a stage that failed, or a launch that did not get ready. A
-//!   launch that ended by itself after `healthy_after` clears the strikes before its end counts as
-//!   the first new one; one that never got ready was not healthy. What an operator asks clears
-//!   them too.
-//! * **`restart = "never"`** speaks of programs that ran. One that could not be provisioned or
-//!   executed is tried again like any other.
-//! * **The budget** ([`Limits`]) pays for what comes out of `Waiting` by itself, a new provision
-//!   as well as a launch, in the order of the moments waited for, so that none starves. First
-//!   starts and operators' requests are free.
-//! * **Stuck** tries again by itself [`STUCK_TRIES`] times, then only when asked. A late `Emptied`
-//!   brings it on at any time.
-//! * **A live change holds when the host says so.** A launch has at most one `Apply` under way; a
-//!   change that comes meanwhile is applied after it. What the host refuses is shown with its reason
-//!   and tried again with the next `Reloaded`. The next launch begins by the whole plan, so that
-//!   nothing is left to apply to it.
-//! * **A readiness by age** ([`Readiness::Lived`](crate::plan::model::Readiness)) knows no
-//!   `ready_within`.
+//! For each tenant it keeps what is wanted ([`view::Want`]: up or down) and the tenant's state.
+//! The head of `tenant.rs` describes the life of one tenant, `tenant/state.rs` its states and
+//! transitions. These rules hold for all tenants:
 //!
-//! Each event costs O(log n) in the number of tenants, but for `Shutdown`, `Hurry` and `Reloaded`,
-//! which concern them all. With nothing due there is no deadline, so that no timer fires.
+//! * **Each action has one answer.** Each `Provision`, `Launch`, `Apply` and `Release` is answered
+//!   by one event. A launch that started is later reported by one `Exited` and then one `Emptied`.
+//!   An event that does not fit the tenant's state, or names a launch that is over, is ignored.
+//! * **A launch ends with `Emptied`,** when its last process has exited. Only then does the
+//!   supervisor decide what comes next: release, relaunch, wait or give up. A launch that is
+//!   starting is not interrupted; if it is no longer wanted, it is stopped as soon as it has
+//!   started.
+//! * **A strike** is an exit that nobody requested, a failed stage, or a launch that did not
+//!   become ready in time. If a launch exits after it ran for `healthy_after`, earlier strikes are
+//!   cleared, so that this exit is the first one. A request of an operator clears strikes too. A
+//!   launch that never became ready is not healthy.
+//! * **`restart = "never"`** applies to programs that ran. A failed provision or launch is
+//!   retried.
+//! * **The budget** ([`Limits`]) limits how many tenants leave `Waiting` per second, over all
+//!   tenants, oldest deadline first. First starts and operators' requests are not limited.
+//! * **A stuck tenant** is retried [`STUCK_TRIES`] times, then only on request. If its last
+//!   process exits later, it continues by itself.
+//! * **A live change is done when the host confirms it.** A launch has at most one `Apply` in
+//!   progress; a change that arrives meanwhile is applied after it. A refused change is shown with
+//!   its reason and retried on the next `Reloaded`. The next launch uses the whole plan anyway.
+//! * **Readiness by age** ([`Readiness::Lived`](crate::plan::model::Readiness)) has no time limit.
+//!
+//! An event costs O(log n) in the number of tenants; `Shutdown`, `Hurry` and `Reloaded` concern
+//! all tenants and cost O(n log n).
 
 pub mod action;
 mod agenda;
@@ -64,34 +73,34 @@ pub use budget::Limits;
 pub use step::{Cause, Find, Step, Transition};
 pub use tenant::{KILL_LIMIT, STUCK_DELAY, STUCK_TRIES};
 
-/// A tenant, and where it stands in the agenda.
+/// A tenant, and its entry in the agenda.
 #[derive(Debug)]
 struct Slot {
-    /// In a box: the nodes of a map that only grows at its end stay half empty.
+    /// Boxed, because the nodes of a map that only grows at its end stay half empty.
     tenant: Box<Tenant>,
     entry: Entry,
 }
 
-/// All tenants of an application, and what they wait for.
+/// The supervisor of an application, see the head of this module.
 #[derive(Debug)]
 pub struct Supervisor {
     tenants: BTreeMap<Index, Slot>,
     names: BTreeMap<TenantName, Index>,
-    /// Launches that are not over.
+    /// The tenants of launches that are not over.
     launches: BTreeMap<LaunchId, Index>,
     agenda: Agenda,
-    /// Who awaits that others let go of what it takes.
+    /// Tenants that wait until others release what they need.
     awaits: Awaits,
     next_index: Index,
     next_launch: u64,
-    /// How many tenants are not finished.
+    /// The number of tenants that are not finished.
     unfinished: usize,
     shutdown: bool,
     hurry: bool,
 }
 
 impl Supervisor {
-    /// A supervisor without tenants.
+    /// Creates a supervisor without tenants.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         Self {
@@ -108,7 +117,7 @@ impl Supervisor {
         }
     }
 
-    /// What follows from this event. `now` must not go back from one call to the next.
+    /// Handles an event. `now` must not decrease from one call to the next.
     pub fn handle(&mut self, now: Moment, event: Event) -> Step {
         let mut step = Step::default();
         self.dispatch(now, event, &mut step);
@@ -116,8 +125,8 @@ impl Supervisor {
         step
     }
 
-    /// What an operator's request is answered with, and what follows from it. `now` as for
-    /// [`Supervisor::handle`].
+    /// Handles a request of an operator and returns the answer to it. `now` must not decrease, as
+    /// for [`Supervisor::handle`].
     pub fn handle_request(&mut self, now: Moment, request: &TenantRequest) -> (Answer, Step) {
         let mut step = Step::default();
         let answer = self.requested(now, request, &mut step);
@@ -125,12 +134,12 @@ impl Supervisor {
         (answer, step)
     }
 
-    /// What follows from the time alone: all that is due by `now`, and nothing that is not.
+    /// Handles all deadlines up to `now`.
     pub fn handle_deadline(&mut self, now: Moment) -> Step {
         let mut step = Step::default();
         while let Some(index) = self.agenda.due(now) {
             match self.tenants.get(&index) {
-                // It goes on to the queue for the budget.
+                // Its delay is over: it moves to the queue for the budget.
                 Some(slot) if slot.tenant.state().is_waiting() => self.book(now, index),
                 Some(_) | None => self.transition(now, index, Cause::Due, &mut step, Tenant::due),
             }
@@ -139,13 +148,13 @@ impl Supervisor {
         step
     }
 
-    /// When [`Supervisor::handle_deadline`] is to be called next; never, if nothing is waited for.
+    /// When to call [`Supervisor::handle_deadline`] next; `None` if there is no deadline.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Moment> {
         self.agenda.next()
     }
 
-    /// This tenant as it is now, if it was planned.
+    /// The current view of a tenant, if it exists.
     #[must_use]
     pub fn tenant(&self, name: &TenantName) -> Option<View> {
         let index = self.names.get(name)?;
@@ -157,13 +166,12 @@ impl Supervisor {
         self.tenants.values().map(|slot| slot.tenant.name())
     }
 
-    /// All tenants as they are now, in the order in which they were planned.
+    /// The current views of all tenants, in the order in which they were planned.
     pub fn tenants(&self) -> impl Iterator<Item = View> + '_ {
         self.tenants.values().map(|slot| slot.tenant.view())
     }
 
-    /// Whether a shutdown has come as far as it can: every tenant is down, or stuck with no try
-    /// left.
+    /// Whether a shutdown is complete: every tenant is down, or is stuck and not retried any more.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.shutdown && self.unfinished == 0
@@ -184,11 +192,9 @@ impl Supervisor {
         let refused = |reason: String| Answer::Refused { reason };
         let verb = *verb;
         match (self.names.get(name), verb.want()) {
-            (None, _) => refused(format!(
-                "no tenant is named {name}: `tenantd status` lists those that are"
-            )),
+            (None, _) => refused(format!("no such tenant {name}: see `tenantd status`")),
             (Some(_), Want::Up) if self.shutdown => refused(format!(
-                "the supervisor is about to end: ask for {name} again once it has been started anew"
+                "the supervisor is shutting down: start {name} again once it has restarted"
             )),
             (Some(&index), Want::Up | Want::Down) => {
                 let mut answer = Answer::AlreadySo;
@@ -218,7 +224,7 @@ impl Supervisor {
         }
     }
 
-    /// Lets one tenant act, and brings all books in line with what it became.
+    /// Runs a transition of one tenant, and updates all indexes accordingly.
     fn transition(
         &mut self,
         now: Moment,
@@ -286,7 +292,7 @@ impl Supervisor {
         }
     }
 
-    /// Enters the tenant's deadline where it belongs.
+    /// Updates the tenant's entry in the agenda.
     fn book(&mut self, now: Moment, index: Index) {
         let Some(Slot { tenant, entry }) = self.tenants.get_mut(&index) else {
             return;
@@ -301,7 +307,7 @@ impl Supervisor {
         *entry = new;
     }
 
-    /// Restarts the tenants whose wait is over, as far as the budget goes.
+    /// Restarts the tenants whose delay is over, as far as the budget allows.
     fn spend(&mut self, now: Moment, step: &mut Step) {
         while let Some(index) = self.agenda.restart(now) {
             self.transition(now, index, Cause::Due, step, Tenant::relaunch);

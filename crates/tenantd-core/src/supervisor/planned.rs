@@ -1,4 +1,4 @@
-//! Tenants that come and go, and what one of them awaits from others.
+//! Adding and removing tenants, and provisions that wait for other tenants.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::tenant::Tenant;
 use super::time::Moment;
 use super::{Slot, Supervisor};
 
-/// Who awaits whom: tenants that take what others have not let go of yet.
+/// Tenants that wait until others release what they need.
 #[derive(Debug, Default)]
 pub(super) struct Awaits(BTreeMap<TenantName, BTreeSet<TenantName>>);
 
@@ -25,7 +25,7 @@ impl Awaits {
         self.0.contains_key(tenant)
     }
 
-    /// Whom a tenant awaits.
+    /// The tenants that `tenant` waits for.
     pub(super) fn of(&self, tenant: &TenantName) -> impl Iterator<Item = &TenantName> {
         self.0.get(tenant).into_iter().flatten()
     }
@@ -36,7 +36,7 @@ impl Awaits {
         }
     }
 
-    /// A tenant let go of all that it held: whoever awaits nobody any more.
+    /// Records that a tenant released everything it held. Returns the tenants that no longer wait.
     fn let_go(&mut self, tenant: &TenantName) -> Vec<TenantName> {
         let mut free = Vec::new();
         self.0.retain(|waiter, others| {
@@ -81,7 +81,7 @@ impl Supervisor {
         } else if autostart {
             self.transition(now, index, Cause::Planned, step, Tenant::want_up);
         }
-        // What it makes now is made by today's plan: nobody awaits that.
+        // What it holds from now on follows the current plan, and no other tenant waits for that.
         let slot = self.tenants.get(&index);
         if !had_resources || slot.is_some_and(|slot| !slot.tenant.state().holds()) {
             self.let_go(now, index, step);
@@ -121,13 +121,13 @@ impl Supervisor {
         });
     }
 
-    /// Whom a tenant awaits: those that have not let go yet of what it takes.
+    /// The tenants that `tenant` waits for, because they hold what it needs.
     pub fn awaited(&self, tenant: &TenantName) -> impl Iterator<Item = &TenantName> {
         self.awaits.of(tenant)
     }
 
     pub(super) fn awaits(&mut self, tenant: TenantName, others: Vec<TenantName>) {
-        // One that is not planned yet is believed to hold something, until it has been found.
+        // A tenant that is not planned yet is assumed to hold something until it has been found.
         let holds = |other: &TenantName| {
             let slot = self.names.get(other).and_then(|i| self.tenants.get(i));
             *other != tenant && slot.is_none_or(|slot| slot.tenant.state().holds())
@@ -136,7 +136,7 @@ impl Supervisor {
         self.awaits.add(tenant, others);
     }
 
-    /// A tenant holds nothing any more, or nothing of what it held.
+    /// Unblocks the tenants that waited for this one.
     pub(super) fn let_go(&mut self, now: Moment, index: Index, step: &mut Step) {
         let Some(slot) = self.tenants.get(&index) else {
             return;
@@ -146,7 +146,7 @@ impl Supervisor {
         }
     }
 
-    /// A tenant was removed, and nothing of it is left: its name may come back.
+    /// Forgets a removed tenant that has been released. Its name may be used again.
     pub(super) fn remove_tenant(&mut self, index: Index, step: &mut Step) {
         if let Some(slot) = self.tenants.remove(&index) {
             let tenant = slot.tenant.name().clone();

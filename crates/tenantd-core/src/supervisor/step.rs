@@ -1,5 +1,4 @@
-//! What comes out of the supervisor for one event: actions for the host, and the transitions that
-//! the daemon logs in one place.
+//! The result of one event: actions for the host, and the transitions that the daemon logs.
 
 use std::fmt;
 
@@ -10,23 +9,23 @@ use super::action::Action;
 use super::event::{Exit, LaunchId, Verb};
 use super::view::{StateWord, Why};
 
-/// All that follows from one event.
+/// The result of one event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Step {
-    /// Whose [`Checkpoint`](super::checkpoint::Checkpoint) changed: it is written down before anything is
-    /// done.
+    /// The tenants whose [`Checkpoint`](super::checkpoint::Checkpoint) changed. Checkpoints are
+    /// written before any action is carried out.
     pub changed: Vec<TenantName>,
-    /// What is to be done, in this order.
+    /// The actions to carry out, in this order.
     pub actions: Vec<Action>,
-    /// What changed, in this order.
+    /// The transitions, in this order.
     pub transitions: Vec<Transition>,
 }
 
-/// A tenant went from one state to another, or it became ready, or a live change was applied to it
-/// or refused (then both are `up`).
+/// A change of state. If a tenant became ready, or a live change was applied or refused, `from` and
+/// `to` are both `up`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transition {
-    /// Which tenant.
+    /// The tenant.
     pub tenant: TenantName,
     /// The state it left.
     pub from: StateWord,
@@ -34,98 +33,98 @@ pub struct Transition {
     pub to: StateWord,
     /// The launch of the state it entered, else that of the state it left.
     pub launch: Option<LaunchId>,
-    /// What brought it there.
+    /// The cause.
     pub cause: Cause,
 }
 
-/// What brought a tenant from one state to another.
+/// The cause of a transition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cause {
-    /// It became part of the plan.
+    /// The tenant is in the plan.
     Planned,
-    /// It became part of the plan, and an earlier supervisor had it.
+    /// The tenant is in the plan, and was found by a new supervisor.
     Found(Find),
-    /// It is planned otherwise.
+    /// Its plan changed.
     Replanned,
-    /// The manifest was read again.
+    /// The manifest was reloaded.
     Reloaded,
-    /// It is part of the plan no more.
+    /// It was removed from the plan.
     Removed,
-    /// Another tenant let go of what it takes.
+    /// Another tenant released the address or datastore that it needs.
     Unblocked,
-    /// An operator asked.
+    /// A request of an operator.
     Requested(Verb),
-    /// The supervisor is to end.
+    /// The supervisor shuts down.
     Shutdown,
-    /// What stops shall use its grace no longer.
+    /// The supervisor shuts down without grace periods.
     Hurry,
-    /// What it needs on the host is there.
+    /// The provision succeeded.
     Provisioned,
-    /// Its program is being executed.
+    /// Its program was executed.
     Launched,
     /// Its program is ready.
     Ready,
-    /// A live change holds for its launch.
+    /// A live change was applied.
     Applied,
-    /// A live change does not hold for its launch.
+    /// A live change was refused.
     NotApplied(Failure),
-    /// The first process of its launch ended.
+    /// The first process of its launch exited.
     Exited(Exit),
-    /// No process of its launch is left.
+    /// The last process of its launch exited.
     Emptied,
-    /// What it needed on the host is gone.
+    /// The release succeeded.
     Released,
     /// A stage failed.
     Failed(Failure),
-    /// It is not started again: too often it ended too soon, or its policy says so.
+    /// It is not restarted: it had too many strikes, or its policy forbids it.
     GivenUp(Why),
-    /// The wait before it is started again is over.
+    /// Its restart delay is over.
     Due,
-    /// The time from the stop signal to SIGKILL is over.
+    /// Its grace period is over.
     GraceOver,
-    /// What could not be ended or released is tried again.
+    /// A failed end or release is retried.
     Retry,
 }
 
-/// What was found of a tenant that an earlier supervisor had.
+/// What a new supervisor found of a tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Find {
-    /// Its launch lives.
+    /// Its launch is still running.
     Lives,
-    /// Its launch ended while no supervisor ran.
+    /// Its launch ended while no supervisor was running.
     Died(Exit),
-    /// No launch to be judged: it goes on from this state.
+    /// It had no running program: it continues from this state.
     AsItWas(StateWord),
 }
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Cause::Planned => "it is in the plan",
+            Cause::Planned => "it is in the manifest",
             Cause::Replanned => "its manifest changed",
-            Cause::Reloaded => "the manifest was read again",
-            Cause::Removed => "it is in the manifest no more",
-            Cause::Unblocked => "what it takes is free now",
-            Cause::Shutdown => "the supervisor is to end",
-            Cause::Hurry => "the supervisor is to end at once",
-            Cause::Provisioned => "its network, datastore and cgroup are there",
+            Cause::Reloaded => "the manifest was reloaded",
+            Cause::Removed => "it was removed from the manifest",
+            Cause::Unblocked => "the address or datastore that it needs is free",
+            Cause::Shutdown => "the supervisor is shutting down",
+            Cause::Hurry => "the supervisor is shutting down without grace",
+            Cause::Provisioned => "its network, datastore and cgroup are set up",
             Cause::Launched => "its program was executed",
             Cause::Ready => "it is ready",
-            Cause::Applied => "the live change was applied",
-            Cause::Emptied => "none of its processes is left",
-            Cause::Released => "its network and cgroup are gone",
-            Cause::Due => "its wait is over",
-            Cause::GraceOver => "its grace is over",
-            Cause::Retry => "another try",
-            Cause::Found(Find::Lives) => "its program outlived an earlier supervisor",
+            Cause::Applied => "a live change was applied",
+            Cause::Emptied => "all of its processes have exited",
+            Cause::Released => "its network and cgroup were removed",
+            Cause::Due => "its restart delay is over",
+            Cause::GraceOver => "its grace period is over",
+            Cause::Retry => "it is retried",
+            Cause::Found(Find::Lives) => "its program survived the previous supervisor",
             Cause::Found(Find::Died(exit)) => {
-                return write!(f, "while no supervisor ran, its program {exit}");
+                return write!(f, "its program {exit} while no supervisor was running");
             }
             Cause::Found(Find::AsItWas(state)) => {
-                return write!(f, "it was {state} when an earlier supervisor died");
+                return write!(f, "it was {state} under the previous supervisor");
             }
             Cause::Requested(verb) => {
-                return write!(f, "an operator asked for its {}", verb.word());
+                return write!(f, "an operator requested a {}", verb.word());
             }
             Cause::Exited(exit) => return write!(f, "its program {exit}"),
             Cause::Failed(failure) | Cause::NotApplied(failure) => return failure.fmt(f),

@@ -1,13 +1,36 @@
-//! One tenant: what is wanted of it, the state it is in ([`State`]), and the steps from state to
-//! state.
+//! One tenant: what is wanted of it, its [`State`], and the transitions between states.
 //!
-//! A step takes the state by value and returns the next one, so that none is half-updated. Each
-//! step names all states: a pair of state and event that changes nothing is listed as such, for
-//! either the event is late, or the host broke its word; neither may harm the tenant.
+//! # The life of a tenant
 //!
-//! The steps stand in five files by who causes them: [`requested`] the operators, [`replanned`] the
-//! manifest, [`host`] the host, [`due`] the clock, [`found`] an earlier supervisor; [`live`] follows
-//! changes that end no launch. What they share stands here. Nothing here knows of other tenants.
+//! A tenant begins in the state `Down`: nothing of it exists on the host except its datastore.
+//! When it is wanted up, it is *provisioned*: its network namespace, link, cgroup and log pipes
+//! are created. If another tenant still holds the address or the datastore that it needs, the
+//! provision waits until that tenant has released it. Then its program is *launched*. Once the
+//! program has been executed the tenant is `Up`, and it is ready when the check that its policy
+//! names succeeds.
+//!
+//! A stop or a restart sends the stop signal (`Stopping`), and SIGKILL when the grace period is
+//! over. After the last process has exited, a tenant that is wanted down is *released*: all that
+//! the provision created is removed, and the tenant is `Down` again. After a restart, the program
+//! is launched again on the same network. If the program exited by itself, the restart policy
+//! decides: the tenant is released, or it gets a strike and waits for its restart delay
+//! (`Waiting`), or there were too many strikes and it is `Failed` until an operator acts. A failed
+//! provision or launch is a strike too. If a process survives SIGKILL, or a release fails, the
+//! tenant is `Stuck`: it is retried [`STUCK_TRIES`] times and then waits for an operator.
+//!
+//! When the manifest changes, a tenant is interrupted only as far as the change requires: not at
+//! all (live), by a restart of its program (relaunch), or by a release and a new provision
+//! (reprovision). A tenant that is removed from the manifest is stopped, released and forgotten. A
+//! new supervisor resumes each tenant from its checkpoint; a running launch continues.
+//!
+//! # The code
+//!
+//! A transition takes the state by value and returns the next one, so that no state is
+//! half-updated. Each transition lists all states, also those in which it changes nothing: then
+//! the event is late or wrong, and must not harm the tenant. The transitions are divided by their
+//! cause: [`requested`] (operators), [`replanned`] (the manifest), [`host`] (reports of the host),
+//! [`due`] (deadlines), [`found`] (an earlier supervisor), [`live`] (live changes). A tenant knows
+//! nothing of the others.
 
 mod due;
 mod found;
@@ -36,54 +59,54 @@ use live::Pending;
 
 pub use state::{After, Ending, Left, Live, Making, Readying, RestartScope, State};
 
-/// From SIGKILL until a launch counts as stuck. A killed process is gone within milliseconds; 10 s
-/// are for those that the kernel keeps while a slow disk or network filesystem ends their I/O.
+/// The time from SIGKILL until a launch is stuck. A killed process normally exits within
+/// milliseconds; 10 s allow for processes that wait for a slow disk or network filesystem.
 pub const KILL_LIMIT: Duration = Duration::from_secs(10);
 
-/// From a failed end or release to the first new try; it doubles with each further one. What is
-/// in the way, a file that is still open or an exec'ed shell in the namespace, is often gone soon.
+/// The delay before a failed end or release is retried. It doubles with each retry. The cause, such
+/// as an open file or a shell in the namespace, often disappears soon.
 pub const STUCK_DELAY: Duration = Duration::from_secs(1);
 
-/// So many tries are made without being asked, over half a minute. What is still in the way then
-/// will not go by itself: an operator must look, and asking again tries again.
+/// The number of automatic retries, over about half a minute. After that, an operator has to find
+/// the cause, and a request retries again.
 pub const STUCK_TRIES: u32 = 5;
 
-/// What one step may use and what it leaves behind.
+/// The input and output of one transition.
 #[derive(Debug)]
 pub(super) struct TransitionContext<'a> {
     pub(super) now: Moment,
-    /// Whether what is stopping gets no grace any more.
+    /// Whether launches are killed without a grace period.
     pub(super) hurry: bool,
-    /// Whether another tenant has not let go yet of what this one takes.
+    /// Whether another tenant still holds what this one needs.
     pub(super) blocked: bool,
     /// The next launch's number.
     pub(super) next_launch: &'a mut u64,
     pub(super) actions: &'a mut Vec<Action>,
-    /// What brings the step about, unless the step knows better.
+    /// The cause, which the transition may refine.
     pub(super) cause: Cause,
 }
 
-/// One tenant.
+/// One tenant, see the head of this module.
 #[derive(Debug)]
 pub(super) struct Tenant {
     name: TenantName,
     policy: Arc<Policy>,
     want: Want,
-    /// What was wanted before the supervisor was to end, and is to be again under the next one.
+    /// While the supervisor shuts down: what was wanted before, for the checkpoint.
     want_before_end: Option<Want>,
     state: State,
     since: Moment,
     strikes: FailureCount,
     restarts: u32,
-    /// Whether it is in the plan no more.
+    /// Whether it was removed from the plan.
     removed: bool,
-    /// A live change that its launch does not have yet. Not remembered for the next supervisor,
-    /// which is told what is proved to be applied.
+    /// A live change that has not been applied. Not part of the checkpoint: the next supervisor
+    /// checks the launch itself.
     pending: Option<Pending>,
 }
 
 impl Tenant {
-    /// A tenant that is down, and stays so until it is asked up.
+    /// Creates a tenant that is down and wanted down.
     pub(super) fn new(name: TenantName, policy: Arc<Policy>, now: Moment) -> Self {
         Self {
             name,
@@ -103,20 +126,19 @@ impl Tenant {
         &self.name
     }
 
-    /// Decides by this policy from the next decision on.
+    /// Replaces the policy, for future decisions.
     pub(super) fn set_policy(&mut self, policy: Arc<Policy>) {
         self.policy = policy;
     }
 
-    /// Says whether it is wanted up when a supervisor begins. Policies are shared, so that only one
-    /// that differs is copied.
+    /// Overrides `autostart`. Policies are shared, so one is copied only if it differs.
     pub(super) fn set_autostart(&mut self, autostart: bool) {
         if self.policy.autostart != autostart {
             Arc::make_mut(&mut self.policy).autostart = autostart;
         }
     }
 
-    /// Says that its state has just been entered.
+    /// Records when its state was entered.
     pub(super) fn entered(&mut self, now: Moment) {
         self.since = now;
     }
@@ -125,7 +147,7 @@ impl Tenant {
         &self.state
     }
 
-    /// What is wanted of it when its supervisor is not about to end.
+    /// What is wanted of it, apart from a shutdown of the supervisor.
     pub(super) fn want(&self) -> Want {
         self.want_before_end.unwrap_or(self.want)
     }
@@ -164,7 +186,7 @@ impl Tenant {
         }
     }
 
-    /// The state, to be put back changed or unchanged within the same step.
+    /// Takes the state out. The transition must put the next state back.
     fn take(&mut self) -> State {
         mem::replace(&mut self.state, State::Down)
     }
@@ -199,18 +221,17 @@ impl Tenant {
         }
     }
 
-    /// Launches, and provisions before where that has not been done.
+    /// Launches the program, after a provision if necessary.
     fn bring_up(&self, context: &mut TransitionContext, resources: Resources) -> State {
         match resources {
             Resources::Full => self.launch_now(context),
-            // Who waits for others holds nothing, so that it has nothing to let go of if it is
-            // wanted down meanwhile.
+            // A tenant that waits for others must hold nothing itself.
             Resources::Partial if context.blocked => self.release(context, 0),
             Resources::None | Resources::Partial => self.provision(context),
         }
     }
 
-    /// Releases what stands.
+    /// Releases what exists.
     fn bring_down(&self, context: &mut TransitionContext, resources: Resources) -> State {
         match resources {
             Resources::Full | Resources::Partial => self.release(context, 0),
@@ -242,7 +263,7 @@ impl Tenant {
         });
     }
 
-    /// Asks the launch to end, and kills it after its grace.
+    /// Sends the stop signal; SIGKILL follows after the grace period.
     fn stop(&self, context: &mut TransitionContext, launch: Live, after: After) -> State {
         if context.hurry || self.policy.grace.is_zero() {
             return self.kill(context, launch, after);
@@ -251,7 +272,7 @@ impl Tenant {
         self.ending(context, launch, after)
     }
 
-    /// Lets a launch end that was asked to or that is about to.
+    /// Waits for a launch to exit within its grace period.
     fn ending(&self, context: &TransitionContext, launch: Live, after: After) -> State {
         let kill_at = context.now + self.policy.grace;
         State::Stopping {
@@ -274,7 +295,7 @@ impl Tenant {
         }
     }
 
-    /// The last process of a launch is gone.
+    /// The last process of a launch has exited.
     fn over(
         &mut self,
         context: &mut TransitionContext,
@@ -294,7 +315,7 @@ impl Tenant {
         }
     }
 
-    /// A launch ended unasked: what the restart policy says.
+    /// A launch ended without a request: applies the restart policy.
     fn judge(
         &mut self,
         context: &mut TransitionContext,
@@ -311,7 +332,7 @@ impl Tenant {
             (RestartWhen::Never, false) => return give_up(context, resources, why),
             (RestartWhen::Always, _) | (RestartWhen::OnFailure, false) => {}
         }
-        // A launch that never got ready was not healthy, however long it was given for it.
+        // A launch that did not become ready is not healthy, however long it ran.
         let lived = context.now.since(launch.started_at);
         if matches!(why, Why::Exit(_)) && lived >= self.policy.restart.healthy_after {
             self.strikes.clear();
@@ -320,7 +341,7 @@ impl Tenant {
         self.count_failure(context, launch.started_at, (resources, again), why)
     }
 
-    /// One more strike: wait for the next try, or give up.
+    /// Adds a strike: the tenant waits for its next try, or fails.
     fn count_failure(
         &mut self,
         context: &mut TransitionContext,

@@ -1,5 +1,5 @@
-//! What each state answers to each verb; the paths between the states are in `paths`, and those from
-//! one supervisor to the next in `found`.
+//! What each state answers to each verb; the paths between the states are in `paths`, and those
+//! from one supervisor to the next in `found`.
 
 mod found;
 mod live;
@@ -39,7 +39,7 @@ fn why(stage: Stage) -> Failure {
     Failure::errno(stage, "", libc::EBUSY)
 }
 
-/// One tenant, and the time.
+/// One tenant and a clock.
 struct World {
     supervisor: Supervisor,
     now: Moment,
@@ -87,7 +87,7 @@ impl World {
         self.view().launch.unwrap()
     }
 
-    /// Lets the next deadline come.
+    /// Advances to the next deadline.
     fn wait(&mut self) -> Step {
         self.now = self.supervisor.next_deadline().unwrap();
         self.supervisor.handle_deadline(self.now)
@@ -116,7 +116,7 @@ impl World {
         self
     }
 
-    /// Fails until it is given up.
+    /// Makes the tenant exit until it is failed.
     fn failed(mut self) -> Self {
         let tenant = self.name();
         for _ in 0..3 {

@@ -5,16 +5,16 @@ use std::ops::Add;
 use std::time::Duration;
 
 /// A moment on the boot clock (`CLOCK_BOOTTIME`, clock_gettime(2)), in nanoseconds. It counts on
-/// through a suspend and through a change of supervisors, and never jumps. A test's world may
+/// during suspend and is the same for all supervisors since boot, and never jumps. Tests may
 /// begin at [`Moment::ZERO`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment(pub u64);
 
 impl Moment {
-    /// The boot.
+    /// The time of boot.
     pub const ZERO: Moment = Moment(0);
 
-    /// From `earlier` to this moment; nothing if `earlier` is later.
+    /// The time from `earlier` to this moment; zero if `earlier` is later.
     #[must_use]
     pub fn since(self, earlier: Moment) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))

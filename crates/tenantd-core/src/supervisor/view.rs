@@ -1,4 +1,4 @@
-//! What can be seen of a tenant from outside: what is wanted, the state in one word, and why.
+//! The public view of a tenant: what is wanted of it, its state, and the reason.
 
 use std::fmt;
 
@@ -29,13 +29,13 @@ impl fmt::Display for Want {
     }
 }
 
-/// The state of a tenant, in one word.
+/// The name of a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StateWord {
-    /// Nothing of it is on the host but its datastore.
+    /// Nothing of the tenant exists on the host except its datastore.
     Down,
-    /// Its network, datastore and cgroup are being made.
+    /// Its network, datastore and cgroup are being set up.
     Provisioning,
     /// Its program is being started.
     Launching,
@@ -43,11 +43,11 @@ pub enum StateWord {
     Up,
     /// Its processes are being ended.
     Stopping,
-    /// It will be started again.
+    /// It is waiting for its next provision or launch.
     Waiting,
-    /// It has been given up: an operator must act.
+    /// It had too many strikes, or is not to be restarted. An operator must act.
     Failed,
-    /// Its network and cgroup are being taken away.
+    /// Its network and cgroup are being removed.
     Releasing,
     /// It could not be ended or released: something is left.
     Stuck,
@@ -69,12 +69,12 @@ impl fmt::Display for StateWord {
     }
 }
 
-/// Why a tenant is in its state, where that is not what was wanted.
+/// Why a tenant is in a state that nobody requested.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Why {
     /// A stage failed.
     Failure(Failure),
-    /// The program ended unasked.
+    /// The program exited without a request.
     Exit(Exit),
 }
 
@@ -87,39 +87,38 @@ impl fmt::Display for Why {
     }
 }
 
-/// What of a tenant's plan does not hold yet for its launch, though it could without ending it.
+/// A live change that has not been applied to the running launch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unapplied {
-    /// The host is at it.
+    /// It is being applied.
     Underway,
-    /// The host refused it. It is tried again when the manifest is read again, and the next launch
-    /// begins with it.
+    /// The host refused it. It is retried on the next reload, and the next launch includes it.
     Refused(Failure),
 }
 
-/// One tenant as it is now.
+/// The current view of one tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
     /// Its name.
     pub name: TenantName,
     /// What is wanted of it.
     pub want: Want,
-    /// The state it is in.
+    /// Its state.
     pub state: StateWord,
-    /// The launch that runs, is being started or is being ended.
+    /// The current launch: running, being started or being ended.
     pub launch: Option<LaunchId>,
-    /// How often it was launched again because it had ended unasked, since an application's
-    /// supervisor was last started with none of its tenants left.
+    /// The number of automatic restarts. Later supervisors keep counting, unless one was started
+    /// when none of the application's tenants was left.
     pub restarts: u32,
-    /// When it entered its state.
+    /// The time at which it entered its state.
     pub since: Moment,
-    /// Whether it is ready; nothing while there is no launch.
+    /// Whether it is ready; `None` without a launch.
     pub ready: Option<bool>,
-    /// When it may be started again, while it waits. It may lie in the past where the host's
-    /// budget of restarts is used up.
+    /// When a waiting tenant may be restarted, or a stuck one is retried. May be in the past if the
+    /// restart budget is used up.
     pub until: Option<Moment>,
-    /// Why it is in its state, where that is not what was wanted.
+    /// Why it is in its state, if nobody requested that state.
     pub why: Option<Why>,
-    /// What of its plan does not hold yet for its launch; nothing where all of it does.
+    /// A live change that has not been applied; `None` if there is none.
     pub unapplied: Option<Unapplied>,
 }

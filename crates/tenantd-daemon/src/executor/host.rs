@@ -1,6 +1,6 @@
-//! Where the loop has its work done: each provision, launch and release is a task of its own, so
-//! that a slow one holds up no other. What comes of it goes to the loop as a [`Report`]. Nothing
-//! here reads or writes the inventory, and nothing here decides.
+//! The tasks that act on the host: one for each provision, launch and release, so that a slow one
+//! does not delay the others. Each task sends its result to the loop as a report. Tasks do not use
+//! the inventory and make no decisions.
 
 use std::os::fd::AsFd;
 use std::rc::Rc;
@@ -27,41 +27,41 @@ use crate::executor::store;
 use crate::executor::under_way::UnderWay;
 use crate::logs::Logs;
 
-/// How often the processes of a network namespace are looked for once its first one has ended.
-/// Only where there is no cgroup to say so: each look walks all of `/proc`.
+/// How often to look for processes of a network namespace after its first process has ended. Used
+/// only without cgroups, because each look reads all of `/proc`.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// How long the processes of a network namespace may take to die of SIGKILL.
+/// How long the processes of a network namespace may take to end after SIGKILL.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
 
-/// What all work on the host needs.
+/// What all tasks on the host need.
 pub(crate) struct Host {
     pub(crate) app: AppName,
     pub(crate) network: Network,
-    /// The cgroups; none where tenants are tracked by network namespace.
+    /// The cgroups; None if tenants are tracked by network namespace.
     pub(crate) cgroups: Option<Cgroups>,
     pub(crate) logs: Logs,
     pub(crate) logs_go_to: LogPlace,
     pub(crate) reporter: Reporter,
-    /// Who acts on the host at the moment.
+    /// Counts the tasks that are running.
     pub(crate) under_way: UnderWay,
-    /// What a tenant may open, see [`tenantd_host::limits`].
+    /// The limit on open descriptors of a tenant, see [`tenantd_host::limits`].
     pub(crate) descriptors: Rlimit,
 }
 
-/// The leaves of all tenants.
+/// The cgroup tree with the leaves of all tenants, and the watch on them.
 pub(crate) struct Cgroups {
     pub(crate) tree: Tree,
     pub(crate) watch: Watch,
 }
 
 impl Host {
-    /// Tells the loop.
+    /// Sends a report to the loop.
     pub(crate) fn report(&self, tenant: &TenantName, kind: ReportKind) {
         self.reporter.report(tenant, kind);
     }
 
-    /// Makes what a tenant needs before it can be launched.
+    /// Starts the provision of a tenant: makes everything that its launches need.
     pub(crate) fn provision(self: &Rc<Self>, plan: &Arc<TenantPlan>) {
         let (host, plan) = (Rc::clone(self), Arc::clone(plan));
         let task = self.under_way.begin();
@@ -80,7 +80,7 @@ impl Host {
         };
         crash::point("provision: leaf made", plan.name.as_str());
         if let Err(why) = ready_datastore(plan).await {
-            // Pipes and link may be those of a launch that lives, and stay.
+            // Pipes and link may belong to a launch that still runs, so they stay.
             self.warn(plan, self.remove_leaf(plan, leaf.as_ref()));
             return Err(why);
         }
@@ -100,7 +100,7 @@ impl Host {
 
     fn warn(&self, plan: &TenantPlan, failures: Vec<Failure>) {
         for failure in failures {
-            tracing::warn!(tenant = %plan.name, "after a failed provision: {failure}");
+            tracing::warn!(tenant = %plan.name, "cleaning up a failed provision: {failure}");
         }
     }
 
@@ -119,15 +119,15 @@ impl Host {
         Ok((netns.inode(), Arc::new(netns)))
     }
 
-    /// Lets ip-netns(8) know a tenant by name. Where it cannot, nothing else is amiss.
+    /// Makes the tenant's name for ip-netns(8). A failure is logged and has no other effect.
     pub(crate) fn give_name(&self, tenant: &TenantName, netns: &Netns) {
         if let Err(error) = netns::name::give(&self.app, tenant, netns) {
             let error = anyhow::Error::from(error);
-            tracing::warn!(%tenant, "{tenant}: ip-netns(8) will not know it: {error:#}");
+            tracing::warn!(%tenant, "{tenant}: cannot make its name for ip-netns(8): {error:#}");
         }
     }
 
-    /// Takes away log and cgroup; goes on past what fails.
+    /// Removes the log pipes and the cgroup leaf. Continues after a failure.
     async fn remove_resources(&self, plan: &TenantPlan, leaf: Option<&Leaf>) -> Vec<Failure> {
         let mut failures = Vec::new();
         failures.extend(take_name(&self.app, &plan.name).err());
@@ -150,9 +150,9 @@ impl Host {
         results.into_iter().filter_map(Result::err).collect()
     }
 
-    /// What lives of a launch that an earlier supervisor made and this one could not adopt, of a
-    /// tenant that it has not provisioned; or why that cannot be told. Costs one look at the tenant's
-    /// folder where there was none.
+    /// Which processes of an unadopted launch still run, for a tenant that this supervisor has not
+    /// provisioned; or why that cannot be found out. None if there are none. Costs one look at the
+    /// tenant's folder in the usual case that there is none.
     pub(crate) fn not_adopted(&self, plan: &TenantPlan) -> Option<String> {
         if !fifo::folder(&self.app, &plan.name).exists() {
             return None;
@@ -168,12 +168,12 @@ impl Host {
         };
         let (pids, place) = (process::name_some(&pids), leaf.path().display());
         Some(format!(
-            "an earlier launch lives in {place} ({pids}): end it, for example with kill(1)"
+            "an earlier launch still runs in {place} ({pids}): end it, for example with kill(1)"
         ))
     }
 
-    /// Takes away what an earlier supervisor left of a tenant that this one never provisioned,
-    /// once it is proved that nothing lives there any more.
+    /// Removes what an earlier supervisor left of a tenant that this one never provisioned, after
+    /// proving that no process of the tenant is left.
     pub(crate) async fn remove_tenant_residue(
         &self,
         plan: &Arc<TenantPlan>,
@@ -188,7 +188,7 @@ impl Host {
         failures.into_iter().next().map_or(Ok(()), Err)
     }
 
-    /// Takes away what a provision made, once it is proved that nothing lives there any more.
+    /// Releases a tenant: removes its resources, after proving that no process of it is left.
     pub(crate) fn release(self: &Rc<Self>, plan: &Arc<TenantPlan>, provisioned: Provisioned) {
         let (host, plan) = (Rc::clone(self), Arc::clone(plan));
         let task = self.under_way.begin();
@@ -209,7 +209,8 @@ impl Host {
             return Err((why, provisioned));
         }
         crash::point("release: nobody left", plan.name.as_str());
-        // The kernel destroys the namespace, and with it the link, when its last holder lets go.
+        // The kernel destroys the namespace, and with it the link, when the last descriptor is
+        // closed.
         store::unstore_netns(&plan.name);
         provisioned.netns = None;
         crash::point("release: namespace let go", plan.name.as_str());
@@ -229,7 +230,7 @@ impl Host {
         }
     }
 
-    /// Sets on what runs of a tenant all that its plan says and that needs no other launch.
+    /// Applies to the running launch everything in the plan that needs no relaunch.
     pub(crate) fn apply(
         self: &Rc<Self>,
         plan: &Arc<TenantPlan>,
@@ -256,7 +257,7 @@ impl Host {
         });
     }
 
-    /// Says when no process is left in a network namespace: what a cgroup would tell by itself.
+    /// Reports when no process is left in a network namespace. Used only without cgroups.
     pub(crate) fn watch_netns(&self, tenant: &TenantName, inode: u64) {
         let (reporter, tenant) = (self.reporter.clone(), tenant.clone());
         spawn_local(async move {
@@ -287,7 +288,7 @@ impl Host {
         let inode = provisioned.inode;
         spawn_local(async move {
             let killed = blocking(move || process::kill_netns(inode, KILL_LIMIT)).await;
-            // A watch that failed no longer tells that nobody is left.
+            // A failed watch does not report that no process is left.
             let kind = killed.map_or_else(ReportKind::EndFailed, |()| ReportKind::CgroupChanged);
             reporter.report(&tenant, kind);
         });
@@ -295,7 +296,7 @@ impl Host {
 }
 
 impl Cgroups {
-    /// Makes a leaf that an earlier launch was in fit for the next one.
+    /// Recreates a leaf that an earlier launch has used, for the next launch.
     pub(crate) fn recreate(&self, leaf: &Leaf) -> Result<(), Failure> {
         leaf.recreate()?;
         crash::point("launch: leaf recreated", leaf.path());
@@ -308,7 +309,7 @@ impl Cgroups {
             Ok(()) => Ok(leaf),
             Err(why) => {
                 if let Err(failure) = leaf.remove() {
-                    tracing::warn!(%tenant, "after a failed provision: {failure}");
+                    tracing::warn!(%tenant, "cleaning up a failed provision: {failure}");
                 }
                 Err(why)
             }
@@ -316,7 +317,7 @@ impl Cgroups {
     }
 }
 
-/// Takes a tenant's name for ip-netns(8) away, unless it is somebody else's.
+/// Removes a tenant's name for ip-netns(8), unless tenantd did not make it.
 pub(crate) fn take_name(app: &AppName, tenant: &TenantName) -> Result<(), Failure> {
     let failed = |error| {
         let path = netns::name::path(app, tenant).display().to_string();
@@ -326,8 +327,8 @@ pub(crate) fn take_name(app: &AppName, tenant: &TenantName) -> Result<(), Failur
     netns::name::take(app, tenant).map(drop).map_err(failed)
 }
 
-/// Makes the datastore if it is not there, and proves that no launch uses it. Whatever else has
-/// the tenant's marks belongs to nobody then.
+/// Makes the datastore if it is missing, and proves that no launch uses it. Other resources with
+/// the tenant's marks are then unused too.
 async fn ready_datastore(plan: &Arc<TenantPlan>) -> Result<(), Failure> {
     let plan = Arc::clone(plan);
     blocking(move || {
@@ -340,9 +341,9 @@ async fn ready_datastore(plan: &Arc<TenantPlan>) -> Result<(), Failure> {
     .await
 }
 
-/// Proves that no process of a tenant is left: its cgroup is empty, and nobody holds the lock of
-/// its datastore. (That nobody is in its network namespace is proved by its link, which goes with
-/// the namespace.)
+/// Proves that no process of a tenant is left: its cgroup is empty, and no process holds the lock
+/// of its datastore. (The release proves later that no process is in the network namespace: the
+/// link disappears together with the namespace.)
 async fn nobody_left(plan: &Arc<TenantPlan>, leaf: Option<&Leaf>) -> Result<(), Failure> {
     if let Some(leaf) = leaf
         && leaf.is_populated()?
@@ -359,12 +360,12 @@ async fn nobody_left(plan: &Arc<TenantPlan>, leaf: Option<&Leaf>) -> Result<(), 
     blocking(move || unlocked(&plan)).await
 }
 
-/// Proves that nobody holds the lock of a tenant's datastore.
+/// Proves that no process holds the lock of a tenant's datastore.
 fn unlocked(plan: &TenantPlan) -> Result<(), Failure> {
     let path = &plan.datastore.source;
     match datastore::open(path) {
         Ok(datastore) => lock::remove_unused(datastore.as_fd(), path),
-        // A datastore that was taken away cannot be in use under this name.
+        // A datastore that does not exist cannot be in use under this name.
         Err(rustix::io::Errno::NOENT) => Ok(()),
         Err(errno) => Err(Failure::errno(
             Stage::Lock,
@@ -374,13 +375,13 @@ fn unlocked(plan: &TenantPlan) -> Result<(), Failure> {
     }
 }
 
-/// Does something that may block on a thread made for it.
+/// Runs blocking work on a thread for blocking work.
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
     match spawn_blocking(work).await {
         Ok(result) => result,
-        // It is never cancelled, so it panicked: that is a mistake of ours, to be seen as one.
+        // It is never cancelled, so it panicked: a defect, which must not be hidden.
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }

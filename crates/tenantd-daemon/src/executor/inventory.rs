@@ -1,8 +1,8 @@
 //! The inventory: what exists on the host, tenant by tenant.
 //!
-//! The supervisor knows what should be; the inventory knows by which descriptors, folders and process
-//! numbers it is. Per tenant it holds two descriptors: its network namespace, and its first
-//! process. Only the loop reads and writes it.
+//! The supervisor has the state of each tenant; the inventory has the descriptors, folders and
+//! process numbers. It holds two descriptors per tenant: the network namespace and the first
+//! process. Only the loop's thread uses it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -19,65 +19,65 @@ use tenantd_host::program::ProgramFile;
 
 use crate::state_file::record::Made;
 
-/// What exists, tenant by tenant.
+/// The entries of all tenants.
 #[derive(Default)]
 pub(crate) struct Inventory {
     entries: BTreeMap<TenantName, Entry>,
-    /// Whose network namespace has this inode: by it a notice is known.
+    /// The tenant of each network namespace, by inode, to find the sender of a notice.
     by_netns: HashMap<u64, TenantName>,
 }
 
-/// What exists of one tenant.
+/// What exists of one tenant, and its plans.
 pub(crate) struct Entry {
-    /// What it is made by: what stands and runs.
+    /// The plan of its present resources and launch.
     pub(crate) plan: Arc<TenantPlan>,
-    /// What it is to be made by, where that is something else: taken up by its next provision or
-    /// launch.
+    /// The newest plan, if it is another one. The next provision or launch uses it.
     pub(crate) next: Option<Arc<TenantPlan>>,
-    /// By what it was made, where an earlier supervisor did that by another plan: of that plan no
-    /// more is known than this, and `plan` is today's with what it holds.
+    /// What is known of the plan of its resources, if an earlier supervisor made them from a plan
+    /// that this one does not have. `plan` is then today's plan with the address and datastore that
+    /// the tenant still holds.
     pub(crate) made: Option<Made>,
-    /// Whether it is in the manifest no more.
+    /// Whether it was removed from the manifest.
     pub(crate) removed: bool,
-    /// What its provision made.
+    /// Its resources.
     pub(crate) provisioned: Option<Provisioned>,
-    /// Its launch, while any of its processes may live.
+    /// Its launch, while any process of it may be alive.
     pub(crate) running: Option<Running>,
 }
 
-/// What a provision made and a release takes.
+/// The resources that a provision makes and a release removes.
 #[derive(Debug, Clone)]
 pub(crate) struct Provisioned {
     /// The inode of its network namespace.
     pub(crate) inode: u64,
-    /// The namespace itself; none once a release has let go of it.
+    /// The namespace itself; None once a release has closed it.
     pub(crate) netns: Option<Arc<Netns>>,
-    /// Its cgroup, where cgroups are used.
+    /// Its cgroup leaf, if cgroups are used.
     pub(crate) leaf: Option<Leaf>,
-    /// Whether a launch has been in the cgroup, and may have been killed in it.
+    /// Whether a launch has used the cgroup leaf, so that the next one needs a new leaf.
     pub(crate) used: bool,
 }
 
 /// The first process of a launch.
 #[derive(Debug)]
 pub(crate) struct Process {
-    /// Its number.
+    /// Its process number.
     pub(crate) pid: i32,
     /// When it started, see [`ProcessKey`](crate::state_file::record::ProcessKey).
     pub(crate) start_ticks: u64,
-    /// It itself.
+    /// Its pidfd.
     pub(crate) fd: ReadyFd,
 }
 
-/// A launch that lives.
+/// A launch with processes that may be alive.
 pub(crate) struct Running {
-    /// Which.
+    /// The number of the launch.
     pub(crate) launch: LaunchId,
-    /// Its first process; none once that has ended.
+    /// Its first process; None once that has ended.
     pub(crate) process: Option<Rc<Process>>,
-    /// The file of its program, where that is known.
+    /// The file of its program, if that is known.
     pub(crate) program: Option<ProgramFile>,
-    /// Whether the supervisor knows that its program runs.
+    /// Whether its program is known to have been executed.
     pub(crate) executed: bool,
 }
 
@@ -93,12 +93,12 @@ impl Entry {
         }
     }
 
-    /// What it was planned as last.
+    /// The newest plan.
     pub(crate) fn planned(&self) -> &Arc<TenantPlan> {
         self.next.as_ref().unwrap_or(&self.plan)
     }
 
-    /// A provision or launch begins: by what was planned last.
+    /// A provision or launch begins: it uses the newest plan.
     pub(crate) fn use_next_plan(&mut self) {
         if let Some(next) = self.next.take() {
             self.plan = next;
@@ -106,7 +106,7 @@ impl Entry {
         }
     }
 
-    /// What stands was made by another plan: today's is taken up by the next provision or launch.
+    /// The resources were made from another plan. The next provision or launch uses today's.
     pub(crate) fn set_made_by(&mut self, made: Made) {
         let today = Arc::clone(&self.plan);
         if let Some(holds) = made.holds.clone() {
@@ -118,7 +118,7 @@ impl Entry {
 }
 
 impl Inventory {
-    /// An entry for each tenant of a plan, with nothing standing yet.
+    /// An inventory with an entry for each tenant, without resources.
     pub(crate) fn open(plans: &[Arc<TenantPlan>]) -> Self {
         let entries = plans.iter().map(|plan| {
             let entry = Entry::new(plan);
@@ -130,29 +130,30 @@ impl Inventory {
         }
     }
 
-    /// Enters a tenant of which nothing stands, unless it is here.
+    /// Enters a tenant without resources, unless it has an entry.
     pub(crate) fn add(&mut self, plan: &Arc<TenantPlan>) {
         let entry = || Entry::new(plan);
         self.entries.entry(plan.name.clone()).or_insert_with(entry);
     }
 
-    /// Strikes out a tenant that was removed, and of which nothing stands.
+    /// Removes the entry of a tenant without resources.
     pub(crate) fn remove(&mut self, tenant: &TenantName) -> Option<Entry> {
         self.entries.remove(tenant)
     }
 
-    /// What each tenant of the manifest was planned as last.
+    /// The newest plan of each tenant in the manifest.
     pub(crate) fn planned(&self) -> impl Iterator<Item = &TenantPlan> {
         let staying = self.entries.values().filter(|entry| !entry.removed);
         staying.map(|entry| entry.planned().as_ref())
     }
 
-    /// What each tenant is made by, also those that were removed and are not gone.
+    /// The plan of the present resources of each tenant, including removed ones that are not
+    /// released.
     pub(crate) fn current_plans(&self) -> impl Iterator<Item = &TenantPlan> {
         self.entries.values().map(|entry| entry.plan.as_ref())
     }
 
-    /// Notes that a tenant is planned otherwise.
+    /// Enters the new plan of a tenant.
     pub(crate) fn replan(&mut self, plan: &Arc<TenantPlan>, effect: Effect) {
         let Some(entry) = self.entries.get_mut(&plan.name) else {
             return;
@@ -166,38 +167,38 @@ impl Inventory {
         }
     }
 
-    /// Notes that a tenant is in the manifest no more.
+    /// Notes that a tenant was removed from the manifest.
     pub(crate) fn mark_removed(&mut self, tenant: &TenantName) {
         if let Some(entry) = self.entries.get_mut(tenant) {
             entry.removed = true;
         }
     }
 
-    /// What the tenants of which nothing stands would be made by.
+    /// The plans of all tenants without resources.
     pub(crate) fn unprovisioned(&self) -> impl Iterator<Item = &Arc<TenantPlan>> {
         let unprovisioned = self.entries.values().filter(|e| e.provisioned.is_none());
         unprovisioned.map(|entry| &entry.plan)
     }
 
-    /// Everything about a tenant.
+    /// The entry of a tenant.
     pub(crate) fn get(&self, tenant: &TenantName) -> Option<&Entry> {
         self.entries.get(tenant)
     }
 
-    /// Everything about a tenant, to be changed.
+    /// The entry of a tenant, mutable.
     pub(crate) fn entry(&mut self, tenant: &TenantName) -> Option<&mut Entry> {
         self.entries.get_mut(tenant)
     }
 
-    /// What a tenant is made by.
+    /// The plan of the present resources of a tenant.
     pub(crate) fn plan(&self, tenant: &TenantName) -> Option<&Arc<TenantPlan>> {
         self.entries.get(tenant).map(|entry| &entry.plan)
     }
 
-    /// Writes down what a provision made, or what a release left.
+    /// Enters the resources that a provision made, or that a failed release left.
     pub(crate) fn set_provisioned(&mut self, tenant: &TenantName, provisioned: Provisioned) {
         if let Some(entry) = self.entries.get_mut(tenant) {
-            // What a release let go of may be gone, and its number given to another namespace.
+            // A namespace that a release has closed may be gone, and its inode number used again.
             if provisioned.netns.is_some() {
                 self.by_netns.insert(provisioned.inode, tenant.clone());
             }
@@ -205,7 +206,7 @@ impl Inventory {
         }
     }
 
-    /// Strikes out what a release is about to take.
+    /// Takes the resources out of the entry, for a release.
     pub(crate) fn take_provisioned(&mut self, tenant: &TenantName) -> Option<Provisioned> {
         let provisioned = self.entries.get_mut(tenant)?.provisioned.take()?;
         if provisioned.netns.is_some() {
@@ -219,7 +220,7 @@ impl Inventory {
         self.by_netns.get(&netns_inode)
     }
 
-    /// The network namespaces that are held.
+    /// The open network namespaces.
     pub(crate) fn namespaces(&self) -> impl Iterator<Item = (&TenantName, &Netns)> {
         let entries = self.entries.iter();
         entries.filter_map(|(tenant, entry)| {
@@ -227,13 +228,13 @@ impl Inventory {
         })
     }
 
-    /// Whether the program of each launch is known to run.
+    /// Whether the program of each launch is known to have been executed.
     pub(crate) fn all_executed(&self) -> bool {
         let mut running = self.entries.values().filter_map(|e| e.running.as_ref());
         running.all(|running| running.executed)
     }
 
-    /// The entry of a tenant and its live launch, if it is this one.
+    /// The launch of a tenant, if it is this one.
     pub(crate) fn running(
         &mut self,
         tenant: &TenantName,

@@ -1,5 +1,11 @@
-//! One launch, from the order to the end of its first process: a task that does nothing but wait
-//! and report.
+//! One launch, from its start to the end of its first process. A task starts the program in the
+//! tenant's resources, sends reports, and makes no decisions.
+//!
+//! The reports come in this order: *spawned* (the launch has a process, in its cgroup leaf),
+//! *launched* (the process has executed the program, or could not), and *ended* (the process has
+//! ended). Between the first two, the process enters the network namespace, attaches its mounts and
+//! drops its privileges; see [`tenantd_host::launch`]. If any of that fails, the process is killed
+//! and reaped, and the second report names the stage that failed.
 
 use std::os::fd::AsFd;
 use std::rc::Rc;
@@ -23,7 +29,7 @@ use crate::executor::host::{Host, blocking, broken};
 use crate::executor::inventory::{Process, Provisioned};
 use crate::executor::report::{ReportKind, Reporter};
 
-/// A child on its way to its program.
+/// A child that has not executed its program yet.
 struct Spawned {
     report: launch::Report,
     process: Rc<Process>,
@@ -31,7 +37,7 @@ struct Spawned {
 }
 
 impl Host {
-    /// Starts a tenant's program, and reports its process, its start and its end.
+    /// Starts a tenant's program. Reports its process, its execution and its end.
     pub(crate) fn launch(
         self: &Rc<Self>,
         plan: &Arc<TenantPlan>,
@@ -43,7 +49,7 @@ impl Host {
         spawn_local(async move {
             let reporter = host.reporter.clone();
             let started = host.start(&plan, provisioned).await;
-            // The loop may end while a process that cannot be killed is still waited for here.
+            // The loop may end while this still waits for a process that cannot be killed.
             drop((host, task));
             match started {
                 Ok(spawned) => watch_launch(&reporter, &plan.name, launch, spawned).await,
@@ -65,9 +71,9 @@ impl Host {
         let (app, descriptors) = (self.app.clone(), self.descriptors);
         let ordered = Arc::clone(plan);
         let (program, Child { pid, pidfd, report }) = blocking(move || {
-            // Before the launch: a file that is replaced meanwhile then counts as older, which
-            // costs a restart, and never as current. What cannot be looked at cannot be executed
-            // either, and the launch says so.
+            // Before the launch: a file that is replaced meanwhile then counts as older, never as
+            // current, and costs at most a restart. If the file cannot be read, the launch fails
+            // too, with a reason.
             let program = ProgramFile::at(&ordered.launch.program).ok();
             Ok((program, order(&app, &ordered, &provisioned, descriptors)?))
         })
@@ -78,13 +84,13 @@ impl Host {
                 report,
                 process: Rc::new(Process {
                     pid,
-                    // It is a child of ours that nobody has waited for, so that it is there.
+                    // Nothing has waited for this child yet, so its process number is still in use.
                     start_ticks: process::start_ticks(pid).unwrap_or_default(),
                     fd,
                 }),
                 program,
             }),
-            // A child that cannot be watched may not live.
+            // A child that cannot be watched is killed.
             Err(error) => {
                 let why = broken(Stage::Clone, &plan.name, &error);
                 Err(blocking(move || Ok(launch::abandon(&pidfd, why))).await?)
@@ -93,7 +99,7 @@ impl Host {
     }
 }
 
-/// Reports all that becomes of a child, until its process has ended.
+/// Reports what happens to a child, until its process has ended.
 async fn watch_launch(
     reporter: &Reporter,
     tenant: &TenantName,
@@ -113,7 +119,7 @@ async fn watch_launch(
     let outcome = report.outcome().await;
     crash::point("launch: program runs", tenant.as_str());
     if outcome.is_err() {
-        // It has ended or is about to; a child whose report cannot be read is not trusted.
+        // It has ended or is about to. A child whose report cannot be read is killed too.
         end(&process).await;
         return reporter.report(tenant, ReportKind::Launched(launch, outcome));
     }
@@ -121,8 +127,8 @@ async fn watch_launch(
     await_end(reporter, tenant, launch, process);
 }
 
-/// Reports the end of a launch's first process. A task of its own and a small one, for it stays as
-/// long as the program does.
+/// Reports the end of a launch's first process. This is a small task of its own, because it stays
+/// as long as the program runs.
 pub(crate) fn await_end(
     reporter: &Reporter,
     tenant: &TenantName,
@@ -132,15 +138,15 @@ pub(crate) fn await_end(
     let (reporter, tenant) = (reporter.clone(), tenant.clone());
     spawn_local(async move {
         let how = process::ended(&process.fd).await.unwrap_or_else(|error| {
-            // Nobody will ever tell. Whether anything lives is proved by cgroup or namespace.
-            tracing::error!(%tenant, pid = process.pid, %error, "cannot wait for its process");
+            // The exit status stays unknown. Cgroup or namespace show whether a process is left.
+            tracing::error!(%tenant, pid = process.pid, %error, "cannot wait for the first process");
             Ended::Unknown
         });
         reporter.report(&tenant, ReportKind::Ended(launch, how));
     });
 }
 
-/// Runs on a blocking thread: what it opens may lie on a filesystem that hangs.
+/// Starts the child. Runs on a thread for blocking work: a file may be on a filesystem that hangs.
 fn order(
     app: &AppName,
     plan: &TenantPlan,
@@ -148,7 +154,7 @@ fn order(
     descriptors: Rlimit,
 ) -> Result<Child, Failure> {
     let Some(netns) = &provisioned.netns else {
-        let released = "it is being released";
+        let released = "the tenant is being released";
         return Err(Failure::detail(Stage::EnterNetns, "", released));
     };
     let inlets = fifo::open_for_tenant(app, &plan.name)?;
@@ -165,9 +171,9 @@ fn order(
     })
 }
 
-/// Kills and reaps a child that did not get to its program.
+/// Kills and reaps a child that did not execute its program.
 async fn end(process: &Process) {
-    // It may have ended already, and then there is nothing to kill.
+    // It may have ended already.
     let _ended = process::signal(process.fd.as_fd(), libc::SIGKILL);
     if let Err(error) = process::ended(&process.fd).await {
         tracing::warn!(pid = process.pid, %error, "cannot reap a child that failed to launch");

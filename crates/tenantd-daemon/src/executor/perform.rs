@@ -1,6 +1,6 @@
-//! Carries out what the supervisor asks for, and turns what comes of it into the supervisor's
-//! events. Each action either starts a task of the [`Host`](crate::executor::host::Host) or is one system call.
-//! Why and in which order is told at [`Executor`].
+//! Performs the supervisor's actions, and turns reports into the supervisor's events. Each action
+//! either starts a task of the [`Host`](crate::executor::host::Host) or is one system call. See
+//! [`executor`](crate::executor) for the order.
 
 use std::os::fd::AsFd;
 
@@ -17,16 +17,17 @@ use crate::executor::report::{Report, ReportKind};
 use crate::executor::{Executor, Pending};
 use crate::input::Input;
 
-/// Provisions under way at a time. The kernel makes links one after the other, so more would only
-/// keep the memory of a thousand tasks when a thousand tenants start.
+/// How many provisions may run at the same time. The kernel makes links one after the other, so
+/// more would save no time, and a start of a thousand tenants would need the memory of a thousand
+/// tasks.
 const PROVISIONS_MAX: usize = 16;
 
 impl Executor {
-    /// Carries out one action. An action about a tenant without an entry, or on what does not
-    /// stand, would be a mistake of ours; it is reported as a failure, never passed over.
+    /// Performs one action. An action for a tenant without the resources that it needs is a defect;
+    /// it is reported as a failure, not ignored.
     pub(crate) fn perform(&mut self, action: Action) {
         match action {
-            // What is not begun is found by the next supervisor as it stands.
+            // After a detachment or an upgrade the next supervisor decides about these again.
             Action::Provision { .. }
             | Action::Launch { .. }
             | Action::Apply { .. }
@@ -48,13 +49,13 @@ impl Executor {
         }
     }
 
-    /// Begins as many of the provisions that wait as may be under way.
+    /// Starts waiting provisions, up to the limit.
     pub(crate) fn provision_next(&mut self) {
         while self.provisioning < PROVISIONS_MAX && !self.paused {
             let Some(tenant) = self.to_provision.pop_front() else {
                 return;
             };
-            // What an earlier supervisor left of it is used again or taken away.
+            // The provision uses or removes what an earlier supervisor left.
             let _previous = self.inventory.take_provisioned(&tenant);
             if let Some(entry) = self.inventory.entry(&tenant) {
                 entry.use_next_plan();
@@ -77,7 +78,7 @@ impl Executor {
                 provisioned.used = true;
             }
             None => {
-                let why = Failure::detail(Stage::EnterNetns, "", "it was not provisioned");
+                let why = Failure::detail(Stage::EnterNetns, "", "the tenant is not provisioned");
                 self.host
                     .report(tenant, ReportKind::Launched(launch, Err(why)));
             }
@@ -92,7 +93,7 @@ impl Executor {
         match &entry.provisioned {
             Some(provisioned) => self.host.apply(entry.planned(), provisioned, launch),
             None => {
-                let why = Failure::detail(Stage::Limits, "", "it was not provisioned");
+                let why = Failure::detail(Stage::Limits, "", "the tenant is not provisioned");
                 self.host
                     .report(tenant, ReportKind::Applied(launch, Err(why)));
             }
@@ -114,8 +115,8 @@ impl Executor {
             }),
             (None, Some(provisioned)) => match &provisioned.leaf {
                 Some(leaf) => leaf.signal(signal).map(drop),
-                // Without a cgroup there is no telling them apart from whoever joined the tenant;
-                // they get SIGKILL when the grace is over.
+                // Without a cgroup they cannot be distinguished from processes that have joined the
+                // tenant. They get SIGKILL after the grace time.
                 None => Ok(()),
             },
             (None, None) => Ok(()),
@@ -123,7 +124,7 @@ impl Executor {
         crash::point("stop: signal sent", tenant.as_str());
         match sent {
             Ok(()) => {}
-            // It has just ended by itself, and that is on its way to us.
+            // It has just ended by itself, and a report of that will arrive.
             Err(failure) if failure.errno == libc::ESRCH => {}
             Err(failure) => tracing::warn!(%tenant, "{failure}"),
         }
@@ -145,8 +146,8 @@ impl Executor {
         self.host.release(plan, provisioned);
     }
 
-    /// Writes a report into the inventory; what it means for the supervisor comes with the next
-    /// [`Executor::poll`].
+    /// Enters a report into the inventory. The next [`Executor::poll`] returns the supervisor's
+    /// event.
     pub(crate) fn on_report(&mut self, report: Report) {
         let Report { tenant, kind } = report;
         if matches!(kind, ReportKind::Provisioned(_)) {
@@ -223,7 +224,8 @@ impl Executor {
             others,
         });
         if others {
-            // That the first process has left is no change that the supervisor remembers.
+            // The checkpoint of the supervisor is unchanged, but the record has no first process
+            // now.
             self.pending
                 .push_back(Pending::Input(Input::Record(tenant.clone())));
         } else {
@@ -231,8 +233,8 @@ impl Executor {
         }
     }
 
-    /// Whether any process of a tenant lives. What cannot be read counts as alive: the end of a
-    /// launch has to be proved.
+    /// Whether any process of a tenant is alive. If that cannot be read, the answer is yes: the end
+    /// of a launch has to be proved.
     fn others_live(&self, tenant: &TenantName) -> bool {
         let Some(provisioned) = self
             .inventory
@@ -261,7 +263,7 @@ impl Executor {
         }
     }
 
-    /// The processes of a tenant changed: that matters once the first of its launch has ended.
+    /// The processes of a tenant changed. This matters once the first process has ended.
     fn cgroup_changed(&mut self, tenant: &TenantName) {
         let running = self
             .inventory
@@ -275,13 +277,13 @@ impl Executor {
         }
     }
 
-    /// Nothing is left of a launch, which comes after its end has been applied.
+    /// No process of a launch is left. This is returned after the end of its first process.
     fn emptied(&mut self, tenant: &TenantName, launch: LaunchId) {
         let emptied = Pending::Emptied(tenant.clone(), launch);
         self.pending.push_back(emptied);
     }
 
-    /// What is to be applied next.
+    /// The next input for the loop.
     pub(crate) fn poll(&mut self) -> Option<Input> {
         loop {
             match self.pending.pop_front() {
@@ -290,7 +292,8 @@ impl Executor {
                     let event = self.forget_launch(&tenant, launch);
                     return Some(Input::Event(event));
                 }
-                // What came meanwhile is taken in the same iteration, so that a burst is said once.
+                // Reports that have arrived meanwhile belong to the same iteration, so that many
+                // reports at once cause one status notification.
                 None => match self.reports.try_recv() {
                     Ok(report) => self.on_report(report),
                     Err(_) => return None,
@@ -312,7 +315,7 @@ impl Executor {
     }
 }
 
-/// The end of a process, as the supervisor says it.
+/// Converts the end of a process to the type of the supervisor.
 pub(crate) fn exit(how: Ended) -> Exit {
     match how {
         Ended::Status(status) => Exit::Status(status),

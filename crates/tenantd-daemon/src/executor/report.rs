@@ -1,5 +1,5 @@
-//! What the tasks that act on the host tell the loop, which writes it into the inventory and hands
-//! it to the supervisor as an event.
+//! Reports: the results that the tasks on the host send to the loop. The executor enters each into
+//! the inventory and turns it into an event for the supervisor.
 
 use std::rc::Rc;
 
@@ -13,14 +13,14 @@ use tenantd_host::program::ProgramFile;
 
 use crate::executor::inventory::{Process, Provisioned};
 
-/// Something was done, or happened, to a tenant.
+/// One report about a tenant.
 pub(crate) struct Report {
     pub(crate) tenant: TenantName,
     pub(crate) kind: ReportKind,
 }
 
-/// The way to the loop. A task that waits for something without an end of its own holds this and
-/// no more, so that the loop can end without it.
+/// Sends reports to the loop. A task that may wait without limit holds only this and not the whole
+/// [`Host`](crate::executor::host::Host), so that it does not delay the end of the loop.
 #[derive(Clone)]
 pub(crate) struct Reporter(UnboundedSender<Report>);
 
@@ -29,22 +29,22 @@ impl Reporter {
         Self(reports)
     }
 
-    /// Tells the loop. It stops listening only when it ends, and then nothing is news.
+    /// Sends a report. The loop closes the channel only when it ends; then the report is dropped.
     pub(crate) fn report(&self, tenant: &TenantName, kind: ReportKind) {
         let tenant = tenant.clone();
         let _ended = self.0.send(Report { tenant, kind });
     }
 }
 
-/// What it was.
+/// What a report is about.
 pub(crate) enum ReportKind {
     /// A provision ended.
     Provisioned(Result<Provisioned, Failure>),
     /// A launch has a process now, though its program may not run yet; and the file it is to run.
     Spawned(LaunchId, Rc<Process>, Option<ProgramFile>),
-    /// A launch's program runs, or never will.
+    /// A launch's program was executed, or could not be.
     Launched(LaunchId, Result<(), Failure>),
-    /// A launch is as it is planned now, or could not be made so.
+    /// A live change was applied to a launch, or could not be.
     Applied(LaunchId, Result<(), Failure>),
     /// A launch's first process ended.
     Ended(LaunchId, Ended),
@@ -52,6 +52,6 @@ pub(crate) enum ReportKind {
     CgroupChanged,
     /// The tenant's processes could not be ended.
     EndFailed(Failure),
-    /// A release ended, and what it could not take stands on.
+    /// A release ended; a failed one returns the resources that are left.
     Released(Result<(), (Failure, Provisioned)>),
 }

@@ -1,9 +1,9 @@
-//! The store: the service manager keeps a copy of what a tenant has between two launches, its
-//! network namespace and its pipes, and gives it to the next supervisor, see sd_pid_notify_with_fds(3).
+//! The descriptor store: the service manager keeps a copy of each tenant's network namespace and
+//! pipes, and passes them to the next supervisor, see sd_pid_notify_with_fds(3).
 //!
-//! Where there is no store, nothing is kept: a namespace that nobody is in goes with its supervisor,
-//! and is made anew by the next one. The store has room for a number of descriptors that the unit
-//! says; what does not fit is not kept, and nothing else follows from that.
+//! Without a store, a namespace without processes ends with its supervisor, and the next supervisor
+//! makes a new one. The unit limits the number of stored descriptors. A descriptor that does not
+//! fit is not stored, with the same effect.
 
 use std::os::fd::BorrowedFd;
 use std::path::Path;
@@ -15,46 +15,46 @@ use tenantd_host::netns::{self, Netns};
 
 use crate::recovery::Recovery;
 
-/// What a tenant has in the store.
+/// The kinds of descriptors that a tenant has in the store.
 const KINDS: [&str; 3] = ["netns", "stdout", "stderr"];
 
-/// The name under which one of [`KINDS`] of a tenant is kept and handed down.
+/// The name of a stored or inherited descriptor: its kind, one of [`KINDS`], and its tenant.
 pub(crate) fn name(kind: &str, tenant: &TenantName) -> String {
     format!("{kind}-{tenant}")
 }
 
-/// Has a descriptor kept.
+/// Stores a descriptor.
 fn store(name: &str, fd: BorrowedFd<'_>) {
     if let Err(error) = inherited::notify_store(&format!("FDSTORE=1\nFDNAME={name}\n"), &[fd]) {
-        tracing::debug!(%error, "{name}: is not kept by the service manager");
+        tracing::debug!(%error, "{name}: cannot store the descriptor in the service manager");
     }
 }
 
-/// Has it kept no longer.
+/// Removes a descriptor from the store.
 fn unstore(name: &str) {
     if let Err(error) = inherited::notify_store(&format!("FDSTOREREMOVE=1\nFDNAME={name}\n"), &[]) {
-        tracing::debug!(%error, "{name}: is perhaps still kept by the service manager");
+        tracing::debug!(%error, "{name}: cannot remove the descriptor from the service manager");
     }
 }
 
-/// Has the network namespace of a tenant kept.
+/// Stores the network namespace of a tenant.
 pub(crate) fn store_netns(tenant: &TenantName, netns: BorrowedFd<'_>) {
     store(&name("netns", tenant), netns);
 }
 
-/// Has the pipes of a tenant kept, and with them what is in them.
+/// Stores the pipes of a tenant, and with them the output that is in them.
 pub(crate) fn store_pipes(tenant: &TenantName, outlets: &Outlets) {
     for (kind, fd) in outlets.named() {
         store(&name(kind, tenant), fd);
     }
 }
 
-/// Has the network namespace of a tenant kept no longer: a release is about to prove it gone.
+/// Removes the network namespace of a tenant from the store, so that a release can destroy it.
 pub(crate) fn unstore_netns(tenant: &TenantName) {
     unstore(&name("netns", tenant));
 }
 
-/// Has the pipes of a tenant kept no longer.
+/// Removes the pipes of a tenant from the store.
 pub(crate) fn unstore_pipes(tenant: &TenantName) {
     for kind in &KINDS[1..] {
         unstore(&name(kind, tenant));
@@ -62,15 +62,15 @@ pub(crate) fn unstore_pipes(tenant: &TenantName) {
 }
 
 impl Recovery {
-    /// The network namespace of a tenant, if it was handed down.
+    /// The inherited network namespace of a tenant, if there is one.
     pub(crate) fn inherited_netns(&self, tenant: &TenantName, inode: u64) -> Option<Netns> {
         let mut inherited = self.inherited.borrow_mut();
         let fd = inherited.claim(&name("netns", tenant), |fd| netns::is_one(fd, inode))?;
         Netns::from_fd(fd).ok()
     }
 
-    /// Sees to it that the pipes of a tenant are kept. Those that were handed down are: what is in
-    /// them stays there as long as anybody has them open, as `outlets` are.
+    /// Stores the pipes of a tenant, unless they were inherited and so are in the store already.
+    /// The output in them stays as long as they are open, and `outlets` keeps them open.
     pub(crate) fn inherit_pipes(&self, tenant: &TenantName, outlets: &Outlets) {
         let mut inherited = self.inherited.borrow_mut();
         for (kind, fd) in outlets.named() {
@@ -82,12 +82,12 @@ impl Recovery {
         }
     }
 
-    /// Closes what was handed down and nobody needs, and has it kept no longer.
+    /// Closes inherited descriptors that no tenant uses, and removes them from the store.
     pub(crate) fn close_unclaimed(&self) {
         let left = self.inherited.borrow_mut().close();
         for name in left {
             if KINDS.iter().any(|kind| name.starts_with(kind)) {
-                tracing::debug!("{name}: was handed down and is of no use");
+                tracing::debug!("{name}: closing an inherited descriptor that no tenant uses");
                 unstore(&name);
             }
         }

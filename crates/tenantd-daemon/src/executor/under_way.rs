@@ -1,26 +1,26 @@
-//! What is under way on the host: each task that makes something there or takes it away is counted
-//! for as long as it lives. The supervisor ends, or executes another program, once none is left.
+//! Counts the tasks that change the host. The supervisor detaches or executes another program once
+//! none is left, or after a time limit.
 
 use std::cell::Cell;
 use std::rc::Rc;
 
-/// How many tasks are under way. Clones count together.
+/// The number of running tasks. Clones share one count.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct UnderWay(Rc<Cell<usize>>);
 
 /// One task, from [`UnderWay::begin`] until this is dropped.
 #[derive(Debug)]
-#[must_use = "it ends at once without it"]
+#[must_use = "the task counts as ended once this is dropped"]
 pub(crate) struct Task(Rc<Cell<usize>>);
 
 impl UnderWay {
-    /// Counts one more.
+    /// Counts one more task.
     pub(crate) fn begin(&self) -> Task {
         self.0.set(self.0.get() + 1);
         Task(Rc::clone(&self.0))
     }
 
-    /// Whether none is left.
+    /// Whether no task is running.
     pub(crate) fn is_none(&self) -> bool {
         self.0.get() == 0
     }

@@ -1,4 +1,4 @@
-//! Residue where no supervisor runs: whoever collects them takes its place for that long.
+//! Collects residue while no supervisor runs, holding the lock of the application.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -21,16 +21,16 @@ use tenantd_host::{fifo, process};
 /// How thorough a collection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extent {
-    /// Only say what there is.
+    /// Only report what would be removed.
     pub dry_run: bool,
-    /// End what lives of a tenant in no plan: by SIGTERM, and by SIGKILL if that is not enough.
+    /// End the processes of tenants that are in no plan: by SIGTERM, then by SIGKILL.
     pub kill: bool,
 }
 
-/// Collects residue where no supervisor runs: takes its place for that long.
+/// Collects residue while no supervisor runs. Holds the lock of the application meanwhile.
 ///
 /// # Errors
-/// When a supervisor runs, or the host cannot be looked at.
+/// If a supervisor runs, or the host cannot be looked at.
 pub async fn alone(
     app: &AppName,
     planned: &BTreeSet<TenantName>,
@@ -39,14 +39,14 @@ pub async fn alone(
     let Extent { dry_run, kill } = extent;
     let was_there = runtime::folder(app).exists();
     let runtime = Runtime::take(app, &mut Inherited::default())?;
-    let (state_file, previous) = SlotFile::open(app).context("cannot tell what is left")?;
+    let (state_file, previous) = SlotFile::open(app).context("cannot look for residue")?;
     let tree = Tree::left(app);
     let look_around = || {
         let app = app.clone();
         blocking(move || look(&app))
     };
     let mut survey = look_around().await?;
-    // A link goes with the network namespace of its tenant.
+    // A link disappears with the network namespace of its tenant.
     let linked = survey.ours.iter().filter_map(|link| link.tenant.clone());
     let linked: BTreeSet<TenantName> = linked.collect();
     let collector = Collector {
@@ -96,8 +96,8 @@ pub async fn alone(
     Ok(found)
 }
 
-/// Ends each tenant in no plan of which something lives. Says also why others cannot be ended, which
-/// whoever looks next finds again.
+/// Ends each tenant that is in no plan and has running processes. Returns also why others could not
+/// be ended; the collection that follows finds those again.
 async fn end_unplanned(
     collector: &Collector<'_>,
     previous: &Previous,
@@ -129,7 +129,7 @@ async fn end_unplanned(
     Ok((ended, failed))
 }
 
-/// As [`populated`], where the tenant may have been in a cgroup that only its supervisor knew.
+/// As [`populated`], but also for a tenant whose cgroup cannot be found.
 fn lives(
     tree: Option<&Tree>,
     previous: &Previous,
@@ -140,9 +140,10 @@ fn lives(
         return Some(alive);
     }
     let Some(netns) = previous.netns_of(tenant) else {
-        // Of one that had a leaf, what lives would be in that.
+        // If the tenant had a leaf, all of its processes would be in it.
         return (tree.is_none() && linked.contains(tenant)).then(|| {
-            let why = "nothing tells what lives of it, and its link stands: something may";
+            let why =
+                "no record names its processes, and its link still exists: some may be running";
             Alive::Unknown(why.to_owned())
         });
     };

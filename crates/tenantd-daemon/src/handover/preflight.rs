@@ -1,5 +1,6 @@
-//! The preflight of another program: would it serve in our place? It is started as a child with the
-//! variable [`VARIABLE`], does everything short of acting, says its version, and ends.
+//! The preflight: finds out whether another program could replace this one. The program runs as a
+//! child with the variable [`VARIABLE`]. It reads the manifest and the state file, changes nothing,
+//! prints its version, and exits.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -19,24 +20,24 @@ use tenantd_host::inherited;
 use crate::handover::upgrade::VERSION;
 use crate::state_file::slots::SlotFile;
 
-/// The variable by which a program knows that it is only tried.
+/// The environment variable that tells a program to run its preflight only.
 pub const VARIABLE: &str = "TENANTD_TRIAL";
 
 /// How long a preflight may take.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// What a program says of itself that would serve.
+/// What a program prints whose preflight succeeds.
 #[derive(Debug, Serialize, Deserialize)]
 struct Verdict {
     app: AppName,
     version: String,
 }
 
-/// Tries this very program, as the one that serves now asked: reads what an earlier supervisor
-/// wrote down, and gives what is to be printed.
+/// Runs the preflight of this program: checks that it can read the state file, and returns what to
+/// print for the supervisor that asked.
 ///
 /// # Errors
-/// When the state file is of a form that this program does not know.
+/// If the state file has a version that this program does not know.
 pub fn answer(app: &AppName) -> anyhow::Result<String> {
     SlotFile::look(app)?;
     let verdict = Verdict {
@@ -46,7 +47,7 @@ pub fn answer(app: &AppName) -> anyhow::Result<String> {
     Ok(serde_json::to_string(&verdict)?)
 }
 
-/// Tries a program, and gives its version, or why it would not serve.
+/// Starts the preflight of a program. The channel receives its version, or why it failed.
 pub(crate) fn begin(app: AppName, program: PathBuf) -> oneshot::Receiver<Result<String, String>> {
     let (say, verdict) = oneshot::channel();
     spawn_blocking(move || {
@@ -56,7 +57,7 @@ pub(crate) fn begin(app: AppName, program: PathBuf) -> oneshot::Receiver<Result<
     verdict
 }
 
-/// Runs it, and gives what it printed.
+/// Runs the program, and returns what it printed.
 fn run(program: &Path) -> Result<String, String> {
     let mut command = Command::new(program);
     command
@@ -77,16 +78,16 @@ fn run(program: &Path) -> Result<String, String> {
     }
     let mut child = command
         .spawn()
-        .map_err(|error| format!("it cannot be executed: {error}"))?;
+        .map_err(|error| format!("cannot be executed: {error}"))?;
     crash::point("upgrade: in preflight", "");
     let in_time = ends(&child);
     if !in_time {
-        // It may have ended just now, which is as good.
+        // It may have ended just now.
         let _ended = child.kill();
     }
     let status = child
         .wait()
-        .map_err(|error| format!("it cannot be waited for: {error}"))?;
+        .map_err(|error| format!("cannot wait for its preflight: {error}"))?;
     if !in_time {
         return Err(format!(
             "its preflight did not end within {} s",
@@ -99,13 +100,13 @@ fn run(program: &Path) -> Result<String, String> {
     }
     match err.trim() {
         "" => Err(format!(
-            "its preflight ended with {status} and without a word"
+            "its preflight ended with {status} and printed no reason"
         )),
-        words => Err(format!("it would not serve ({status}): {words}")),
+        reason => Err(format!("its preflight failed ({status}): {reason}")),
     }
 }
 
-/// Whether a child ends in time. What it prints fits into its pipes, or it does not.
+/// Whether a child ends within [`LIMIT`]. A child that fills its output pipes does not.
 fn ends(child: &Child) -> bool {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let process = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
@@ -116,11 +117,11 @@ fn ends(child: &Child) -> bool {
     poll(&mut wanted, Some(&limit)).is_ok_and(|ready| ready > 0)
 }
 
-/// What is in a pipe whose writer has ended.
+/// Reads a pipe whose writer has ended.
 fn read(pipe: Option<impl Read>) -> String {
     let mut bytes = Vec::new();
     if let Some(mut pipe) = pipe {
-        // What cannot be read is not there; the exit status says the rest.
+        // A read error ends the text early; the exit status decides.
         let _partly = pipe.read_to_end(&mut bytes);
     }
     String::from_utf8_lossy(&bytes).into_owned()
@@ -130,10 +131,10 @@ fn judge(said: &str, app: &AppName) -> Result<String, String> {
     match serde_json::from_str::<Verdict>(said) {
         Ok(verdict) if verdict.app == *app => Ok(verdict.version),
         Ok(verdict) => Err(format!(
-            "its manifest is now for the application {}",
+            "its manifest names another application now: {}",
             verdict.app
         )),
-        Err(_) => Err("it is no tenantd that can take over: it did not say its version".to_owned()),
+        Err(_) => Err("its preflight did not print a version of tenantd".to_owned()),
     }
 }
 
@@ -147,14 +148,14 @@ mod tests {
         let said = r#"{"app":"wiki","version":"9.1.0"}"#;
         assert_eq!(judge(said, &app).unwrap(), "9.1.0");
         let other = judge(said, &"shop".parse().unwrap()).unwrap_err();
-        assert!(other.contains("for the application wiki"), "{other}");
+        assert!(other.contains("another application now: wiki"), "{other}");
         assert!(judge("", &app).is_err());
     }
 
     #[test]
     fn a_program_that_says_nothing_or_cannot_be_executed_is_refused() {
         let nothing = run(Path::new("/bin/false")).unwrap_err();
-        assert!(nothing.contains("without a word"), "{nothing}");
+        assert!(nothing.contains("printed no reason"), "{nothing}");
         let none = run(Path::new("/nonexistent")).unwrap_err();
         assert!(none.contains("cannot be executed"), "{none}");
     }

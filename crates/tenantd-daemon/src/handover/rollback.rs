@@ -1,8 +1,8 @@
-//! The rollback: until a program that was executed over another is ready, it can execute that one
-//! again, with all that was handed down, whatever made it fail: an error, or a panic.
+//! The rollback: if a new program fails with an error or a panic before it is ready, it executes
+//! the previous program again, with the same inherited descriptors.
 //!
-//! What it cannot answer is its own sudden death. Then the service manager starts it again, and what
-//! it finds is what any supervisor finds after a death.
+//! A new program that is killed before it is ready cannot roll back. The service manager then
+//! starts it again, and it recovers as after any other death of a supervisor.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,19 +19,19 @@ use crate::handover::upgrade::{PROGRAM, VERSION};
 
 static OPEN: Mutex<Option<Rollback>> = Mutex::new(None);
 
-/// What the program before needs in order to go on.
+/// What the previous program needs to continue.
 struct Rollback {
     inherited: Vec<(String, OwnedFd)>,
     header: Header,
-    /// The limit on descriptors that it was started with.
+    /// The limit on descriptors that this process was started with.
     descriptors: Rlimit,
 }
 
-/// Opens the rollback, if this program was executed over another that has not itself been gone back
-/// to: its inherited descriptors are kept until [`close`].
+/// Makes a rollback possible until [`close`], by keeping copies of the inherited descriptors. Does
+/// nothing if this program was not executed by an upgrade, or was itself executed by a rollback.
 ///
 /// # Errors
-/// Those of fcntl(2).
+/// What fcntl(2) reports.
 pub fn open(inherited: &Inherited, descriptors: Rlimit) -> io::Result<()> {
     let Some(header) = inherited
         .header
@@ -55,13 +55,13 @@ pub fn open(inherited: &Inherited, descriptors: Rlimit) -> io::Result<()> {
     Ok(())
 }
 
-/// Closes it: from now on this program is the one that serves.
+/// Ends the possibility of a rollback: this program serves now.
 pub(crate) fn close() {
     drop(OPEN.lock().unwrap_or_else(PoisonError::into_inner).take());
     crash::point("rollback: closed", "");
 }
 
-/// Fails, where a test wants to see that the rollback is taken.
+/// Panics if a test asked for it by `TENANTD_PANIC_AT_UPGRADE`.
 #[cfg(debug_assertions)]
 pub(crate) fn test() {
     let open = OPEN
@@ -70,24 +70,24 @@ pub(crate) fn test() {
         .is_some();
     assert!(
         !open || std::env::var_os("TENANTD_PANIC_AT_UPGRADE").is_none(),
-        "a test wants it"
+        "TENANTD_PANIC_AT_UPGRADE is set"
     );
 }
 
-/// Nothing.
+/// Does nothing in a release build.
 #[cfg(not(debug_assertions))]
 pub(crate) fn test() {}
 
-/// Goes back to the program before, and tells it why. Returns only where there is no rollback.
+/// Executes the previous program, and passes it the reason. Returns if no rollback is possible.
 pub fn run(why: &str) {
-    // Whoever holds the lock is on the way already.
+    // If another thread holds the lock, it is already rolling back.
     let Some(rollback) = OPEN.try_lock().ok().and_then(|mut open| open.take()) else {
         return;
     };
     crash::point("rollback: entered", "");
     if let Err(error) = rollback.execute(why) {
         eprintln!(
-            "tenantd: cannot go back to {}: {error}",
+            "tenantd: cannot roll back to {}: {error}",
             rollback.header.version
         );
     }
@@ -102,7 +102,7 @@ impl Rollback {
         let fds = self.inherited.iter();
         let program = self.inherited.iter().find(|(name, _)| name == PROGRAM);
         let Some((_, program)) = program else {
-            return Err(io::Error::other("its file was not handed down"));
+            return Err(io::Error::other("no inherited descriptor for its file"));
         };
         let path = PathBuf::from(format!(
             "/proc/self/fd/{}",

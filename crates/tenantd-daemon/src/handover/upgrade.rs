@@ -1,10 +1,10 @@
-//! Upgrade: the program on disk is executed in the supervisor's own process. Children stay its
-//! children, sockets stay open, and whoever has asked is answered first.
+//! Upgrade: executes the program on disk in the supervisor's own process. The tenants stay children
+//! of this process, and the sockets stay open.
 //!
-//! First the program is tried: started as a child that reads the manifest and the state file, says
-//! whether it would serve, and ends. Then nothing new is begun, what is under way ends, and the
-//! program is executed with all that is handed down. Until it is ready it can give back, see
-//! [`rollback`](crate::handover::rollback).
+//! First comes the [`preflight`](crate::handover::preflight). If it succeeds, the supervisor
+//! drains: it answers the requests that have arrived, and waits for running tasks. Then it executes
+//! the program, which inherits its descriptors. If the new program fails before it is ready, it
+//! executes the previous one again; see [`rollback`](crate::handover::rollback).
 
 use std::fs::File;
 use std::io;
@@ -29,26 +29,26 @@ use crate::requests::control::Listener;
 /// The version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The name under which the file of the program before is handed down.
+/// The name of the inherited descriptor of the previous program's file.
 pub(crate) const PROGRAM: &str = "program";
 
-/// Where the answer to a request for an upgrade goes.
+/// Receives the answer to a request for an upgrade.
 pub(crate) type Reply = oneshot::Sender<Result<Upgrading, String>>;
 
-/// The upgrade that is under way, and what came of the last one.
+/// The running upgrade, and the result of the last one.
 pub(crate) struct Upgrade {
-    /// Where this program's file lay when it was started: where the next one will lie.
+    /// The path of this program, at which an upgrade looks for the next one.
     program: PathBuf,
-    /// The version of the program that executed this one.
+    /// The version of the program that executed this one, if one did.
     before: Option<String>,
-    /// Whether and why the last one was refused after it had been begun.
+    /// Why the last upgrade failed after its preflight, if it did.
     refused: Option<String>,
     preflight: Option<oneshot::Receiver<Result<String, String>>>,
     asked: Vec<Reply>,
 }
 
 impl Upgrade {
-    /// With what the program before this one said, if there was one.
+    /// Reads the header from the previous program, if there is one.
     pub(crate) fn new(header: Option<Header>) -> io::Result<Self> {
         let before = header.as_ref().map(|header| header.version.clone());
         let (program, refused) = match header {
@@ -64,31 +64,31 @@ impl Upgrade {
         })
     }
 
-    /// Says what came of the last upgrade, now that this program serves.
+    /// Logs the result of the last upgrade, now that this program serves.
     pub(crate) fn log_outcome(&self) {
         match (&self.before, &self.refused) {
             (None, _) => {}
             (Some(before), None) => tracing::info!("upgraded from {before} to {VERSION}"),
             (Some(_), Some(why)) => {
-                tracing::error!("the upgrade is refused, and {VERSION} carries on: {why}");
+                tracing::error!("upgrade refused, {VERSION} keeps running: {why}");
             }
         }
     }
 
-    /// What came of a preflight: the version of the program, or why it would not serve.
+    /// The result of the preflight: the version of the program, or why it failed.
     pub(crate) async fn verdict(&mut self) -> Result<String, String> {
         match &mut self.preflight {
             Some(preflight) => {
                 let verdict = preflight.await;
                 self.preflight = None;
-                verdict.unwrap_or_else(|_| Err("its preflight did not end".to_owned()))
+                verdict.unwrap_or_else(|_| Err("its preflight was cancelled".to_owned()))
             }
             None => std::future::pending().await,
         }
     }
 }
 
-/// Where this program's file lies, or lay before another was put in its place.
+/// The path from which this program was executed, even if another file is there now.
 fn on_disk() -> io::Result<PathBuf> {
     let link = std::fs::read_link("/proc/self/exe")?;
     let text = link.to_string_lossy();
@@ -98,16 +98,16 @@ fn on_disk() -> io::Result<PathBuf> {
 }
 
 impl Upgrade {
-    /// Tries the program on disk, and notes who is to be told.
+    /// Starts the preflight of the program on disk, unless one is running. `reply` gets its result.
     pub(crate) fn preflight(&mut self, app: &AppName, reply: Option<Reply>) {
         self.asked.extend(reply);
         if self.preflight.is_none() {
-            tracing::info!(program = %self.program.display(), "trying the program on disk");
+            tracing::info!(program = %self.program.display(), "running a preflight");
             self.preflight = Some(preflight::begin(app.clone(), self.program.clone()));
         }
     }
 
-    /// The program on disk has been tried, and this is the answer to those who asked.
+    /// Answers all requests for this upgrade.
     pub(crate) fn answer(&mut self, answer: &Result<Upgrading, String>) {
         if answer.is_ok() {
             self.refused = None;
@@ -117,7 +117,7 @@ impl Upgrade {
         }
     }
 
-    /// What came of the last upgrade.
+    /// The result of the last upgrade.
     pub(crate) fn upgraded(&self) -> Upgraded {
         Upgraded {
             version: VERSION.to_owned(),
@@ -126,14 +126,14 @@ impl Upgrade {
         }
     }
 
-    /// Executes the program on disk with all that is handed down. Returns only if that failed.
+    /// Executes the program on disk with the inherited descriptors. Returns only if that failed.
     pub(crate) async fn execute_next(
         &mut self,
         executor: &Executor,
         control: Option<&Listener>,
         runtime: &Runtime,
     ) {
-        // From here on no output is taken that would not be written.
+        // From here on no tenant's output is read that this process could not write.
         let _pause = executor.host().logs.pause().await;
         crash::point("upgrade: output paused", "");
         let result = self.execute(executor, control, runtime);
@@ -141,11 +141,11 @@ impl Upgrade {
             Ok(error) | Err(error) => error,
         };
         let why = format!("{}: {why}", self.program.display());
-        tracing::error!("the upgrade failed, and {VERSION} carries on: {why}");
+        tracing::error!("upgrade failed, {VERSION} keeps running: {why}");
         self.refused = Some(why);
     }
 
-    /// Nothing is awaited here, so that nothing happens between the last look and the execution.
+    /// Is not async, so that nothing changes between collecting the descriptors and the execution.
     fn execute(
         &self,
         executor: &Executor,

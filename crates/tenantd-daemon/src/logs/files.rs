@@ -1,11 +1,11 @@
 //! The log files, where there is no journal: one per tenant, bounded, with one older generation.
 //!
-//! No descriptor stays open: a batch of lines is one open, one write and one close. A batch is in
-//! the file whole or not at all, as far as we live. Everything here may block on the disk, so it runs on a thread
-//! that is made for blocking, never in the loop.
+//! A batch of lines is one open, one write and one close, so that no descriptor stays open. Unless
+//! the process is killed meanwhile, a batch is in the file as a whole or not at all. Everything
+//! here may block on the disk, so it runs on a thread for blocking work.
 //!
-//! A kill in the middle of a write may leave half a line. It gets an end of its own before the next
-//! one is written, so that it swallows nothing.
+//! A kill in the middle of a write may leave an incomplete line. The next write ends that line
+//! first.
 
 use std::fmt::Write as _;
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 use crate::logs::Batch;
 use tenantd_core::name::{AppName, TenantName};
 
-/// The most bytes of one generation: what a person pages through, and 1,000 tenants' files on a
-/// small disk.
+/// The maximum size of one generation in bytes: readable in a pager, and small enough for 1,000
+/// tenants on a small disk.
 pub const GENERATION_MAX: u64 = 1024 * 1024;
 
 /// The log files of an application.
@@ -63,17 +63,17 @@ impl Files {
         let mut file = self.open(&path)?;
         let mut len = file.metadata()?.len();
         if len > 0 && len + text.len() as u64 > self.generation_max {
-            // One rename: at every moment each line kept has a name.
+            // One rename, so that each kept line is in one of the two files at every moment.
             std::fs::rename(&path, path.with_extension("log.1"))?;
             file = self.open(&path)?;
             len = 0;
         }
         if len > 0 && !ends_in_line_end(&file, len)? {
-            // Whoever wrote it was killed meanwhile; what is torn comes again, whole.
+            // The writer was killed in the middle of a line. The whole line is written again.
             text.insert(0, '\n');
         }
         file.write_all(text.as_bytes()).inspect_err(|_| {
-            // Half a line would swallow the next one. If this fails too, the first error says why.
+            // Remove an incomplete line. If this fails too, the first error is reported.
             let _ = file.set_len(len);
         })
     }

@@ -1,12 +1,12 @@
-//! The way to the journal: its native protocol, one datagram per line, see
+//! Writes to the journal in its native protocol, one datagram per line, see
 //! <https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>.
 //!
-//! Not by `tracing-journald`, whose socket blocks: a journal that hangs would stop the loop, and
-//! all of its events would bear the place in our code at which they were sent.
+//! `tracing-journald` is not used for this: its socket blocks, so that a journal that hangs would
+//! block the loop, and each line would have the location in our code.
 //!
-//! When the journal's queue is full, the lines wait for it, and with them the tenants' pipes. After
-//! [`PATIENCE`] it is taken to hang: from then on lines are given up and counted until it takes one
-//! again, so that a journal which hangs never stops a tenant.
+//! When the journal's queue is full, the lines and the tenants' pipes wait. After [`PATIENCE`] the
+//! journal counts as hanging: lines are dropped and counted until it accepts one again, so that a
+//! journal that hangs does not block a tenant.
 
 use std::io;
 use std::os::unix::fs::FileTypeExt;
@@ -21,7 +21,7 @@ use tenantd_core::name::AppName;
 /// Where the journal listens, see systemd-journald.service(8).
 pub const SOCKET: &str = "/run/systemd/journal/socket";
 
-/// How long the journal may have no room before it is taken to hang.
+/// How long the queue of the journal may be full before the journal counts as hanging.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The priority of a line that names none: "info", which is also what systemd gives to both
@@ -32,8 +32,8 @@ const PRIORITY: char = '6';
 /// Whether our standard error is the journal: `JOURNAL_STREAM` names its device and inode
 /// (systemd.exec(5)), and the journal's socket is there.
 ///
-/// That the socket is there is not enough: whoever starts tenantd by hand on a machine with
-/// systemd wants to see what it says, and where our own words go, the tenants' lines go.
+/// The socket alone is not enough: if an operator starts tenantd in a terminal, its log and the
+/// tenants' lines belong there.
 #[must_use]
 pub fn is_ours() -> bool {
     let Ok(stderr) = rustix::fs::fstat(std::io::stderr()) else {
@@ -53,7 +53,7 @@ fn names(stream: &str, dev: u64, ino: u64) -> bool {
         })
 }
 
-/// The way to the journal.
+/// A connection to the journal.
 #[derive(Debug)]
 pub struct Journal {
     app: AppName,
@@ -73,13 +73,13 @@ impl Journal {
         }
     }
 
-    /// Sends a batch, and returns how many of its lines went out, with the error that stopped it.
+    /// Sends a batch. Returns the number of lines sent, and the error that stopped it, if any.
     pub(super) async fn send(&mut self, batch: &Batch) -> (usize, io::Result<()>) {
         for (index, line) in batch.lines.iter().enumerate() {
             let datagram = self.datagram(batch, line);
             let mut result = self.send_one(&datagram).await;
             if result.as_ref().is_err_and(is_gone) {
-                // The journal has been started again: its socket is another one now.
+                // The journal was restarted and has a new socket.
                 self.socket = None;
                 result = self.send_one(&datagram).await;
             }
@@ -106,7 +106,7 @@ impl Journal {
             self.hangs = result.is_err();
         } else {
             self.hangs &= result.is_err();
-            // A socket that always has room must not keep the thread to itself.
+            // Let other tasks run even if the socket never blocks.
             tokio::task::consume_budget().await;
         }
         result.map(drop)
@@ -119,7 +119,7 @@ impl Journal {
         } else {
             ""
         };
-        // No field holds a line end, so that the protocol's short form is enough for all.
+        // No field contains a line end, so the protocol's short form is enough.
         format!(
             "MESSAGE={text}\nPRIORITY={priority}\nSYSLOG_IDENTIFIER={app}\nTENANTD_APP={app}\n\
              TENANTD_TENANT={}\nTENANTD_STREAM={}\n{continues}",
@@ -131,7 +131,7 @@ impl Journal {
     }
 }
 
-/// The priority that a line names in front, as in `<3>disk full` (sd-daemon(3)), and the rest.
+/// The priority at the start of a line, as in `<3>disk full` (sd-daemon(3)), and the rest of it.
 fn priority(text: &str) -> (char, &str) {
     let named = text.strip_prefix('<').and_then(|rest| {
         let (level, rest) = rest.split_once('>')?;

@@ -1,14 +1,14 @@
-//! The pipes that are read: taken from without being emptied, so that what is in a pipe stays in
-//! it until it has been written on.
+//! The pipes of the tenants. Reading copies their content; it stays in the pipe until it has been
+//! written.
 //!
-//! tee(2) copies what is in a pipe into a scratch pipe of our own, which is then read; only what
-//! has been written on is read out of the pipe itself. A line without an end stays where it is.
-//! So the memory of this process holds nothing that its death could lose.
+//! tee(2) copies the content of a pipe into a scratch pipe, which is then read. Bytes are read from
+//! the tenant's pipe itself only after their lines have been written. An incomplete line stays in
+//! the pipe. So the death of this process loses no output.
 //!
-//! A pipe is either *ready* (to be looked at), or known to be empty, or *paused*: it holds the
-//! beginning of a line and nothing else. The kernel says when an empty pipe is written to. It does
-//! not always say so of one that is not empty (a write that fills it waits for room without a
-//! word, pipe_write in `fs/pipe.c`), so that a pause has a limit of its own.
+//! A pipe is *ready* (it may have lines), known to be empty, or *paused*: it contains only an
+//! incomplete line. The kernel reports when an empty pipe is written to. It does not always report
+//! a write to a pipe that is not empty (a write that fills the pipe waits for room without an
+//! event, see pipe_write in `fs/pipe.c`), so a pause has a time limit.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -24,23 +24,23 @@ use crate::logs::{Batch, Line, Stream};
 use tenantd_core::name::TenantName;
 use tenantd_host::fifo::Outlets;
 
-/// The most bytes taken from a pipe at once: more than the longest line. It bounds what is held in
-/// memory, what comes twice after a kill, and how long all other pipes wait.
+/// The most bytes to read from a pipe at once: more than the longest line. It limits the memory
+/// needed, the output that is repeated after a kill, and the time that other pipes wait.
 pub const READ_MAX: usize = LINE_MAX + 4096;
 
-/// How long the beginning of a line waits for the rest of it before it is handed on as it is: it
-/// may be a question, or the last words of a program that hangs.
+/// How long an incomplete line waits for the rest before it is written as it is. It may be a
+/// prompt, or the last output of a program that hangs.
 pub const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// The pipes, by the keys that epoll(7) knows them by.
+/// The pipes, by their keys in epoll(7).
 #[derive(Debug)]
 pub(super) struct Pipes {
     open: HashMap<u64, Pair>,
     of: HashMap<TenantName, u64>,
     next: u64,
-    /// Each at most once, and those that were just read behind all others.
+    /// Each pipe at most once; those that were just read are last.
     ready: VecDeque<u64>,
-    /// When which pause is over. One that ended by itself is still in here.
+    /// When each pause ends. Pauses that ended early are still in the list.
     pauses: VecDeque<(Instant, u64)>,
     scratch: Scratch,
 }
@@ -66,14 +66,14 @@ enum Pause {
     Over(u32),
 }
 
-/// What was taken from a pipe, and has to be consumed once it has been written on.
+/// What was read from a pipe, and has to be consumed once it has been written.
 #[derive(Debug)]
 pub(super) struct Taken {
     key: u64,
     used: usize,
 }
 
-/// Where pipes are copied into, one after the other.
+/// The scratch pipe.
 #[derive(Debug)]
 struct Scratch {
     out: OwnedFd,
@@ -82,8 +82,8 @@ struct Scratch {
 }
 
 impl Scratch {
-    /// Copies what is in a pipe, as far as it fits. Nothing is 0; an end of file is an error,
-    /// because our own end keeps the pipe open for writing.
+    /// Copies the content of a pipe, as far as it fits. An empty pipe gives no bytes. An end of
+    /// file is an error, because this process keeps the pipe open for writing.
     fn copy(&mut self, pipe: &OwnedFd) -> io::Result<&[u8]> {
         let count = match tee(pipe, &self.into, READ_MAX, SpliceFlags::NONBLOCK) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -98,7 +98,7 @@ impl Scratch {
         Ok(&self.buffer[..count])
     }
 
-    /// Takes what was written on out of a pipe.
+    /// Reads from a pipe what has been written, and discards it.
     fn consume(&mut self, pipe: &OwnedFd, mut count: usize) -> io::Result<()> {
         while count > 0 {
             let most = count.min(READ_MAX);
@@ -106,7 +106,7 @@ impl Scratch {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(read) => count -= read,
                 Err(Errno::INTR) => {}
-                // A tenant may read from its own pipe, and then it lost that itself.
+                // The tenant has read from its own pipe.
                 Err(Errno::AGAIN) => return Ok(()),
                 Err(errno) => return Err(errno.into()),
             }
@@ -116,7 +116,7 @@ impl Scratch {
 }
 
 impl Pipes {
-    /// Another descriptor of each.
+    /// Another descriptor of each pipe.
     pub(super) fn copy(&self) -> io::Result<Vec<(TenantName, Stream, OwnedFd)>> {
         let mut copies = Vec::with_capacity(2 * self.open.len());
         for pair in self.open.values() {
@@ -150,7 +150,7 @@ impl Pipes {
         })
     }
 
-    /// Takes up a tenant's pipes. `watch` tells the kernel to report them by a key.
+    /// Adds a tenant's pipes. `watch` registers each in epoll(7) with a key.
     pub(super) fn add(
         &mut self,
         tenant: &TenantName,
@@ -180,12 +180,12 @@ impl Pipes {
         Ok(())
     }
 
-    /// How many pipes there are at most.
+    /// The maximum number of pipes.
     pub(super) fn len(&self) -> usize {
         2 * self.open.len()
     }
 
-    /// Gives a tenant's pipes out, and forgets them.
+    /// Removes and returns a tenant's pipes.
     pub(super) fn take_out(&mut self, tenant: &TenantName) -> impl Iterator<Item = (Stream, Pipe)> {
         let number = self.of.remove(tenant);
         let pair = number.and_then(|number| self.open.remove(&number));
@@ -195,13 +195,13 @@ impl Pipes {
         both.filter_map(|(stream, pipe)| Some((stream, pipe?)))
     }
 
-    /// Closes all.
+    /// Closes all pipes.
     pub(super) fn clear(&mut self) {
         self.open.clear();
         self.of.clear();
     }
 
-    /// Something was written to a pipe.
+    /// Marks a pipe ready, because it was written to.
     pub(super) fn mark_ready(&mut self, key: u64) {
         if let Some(pipe) = pipe(&mut self.open, key)
             && !pipe.is_ready
@@ -211,7 +211,7 @@ impl Pipes {
         }
     }
 
-    /// Makes those ready whose pause is over, and says when the next one will be.
+    /// Marks the pipes ready whose pause is over. Returns the end of the next pause.
     pub(super) fn end_pauses(&mut self, now: Instant) -> Option<Instant> {
         while let Some(&(end, key)) = self.pauses.front() {
             if end > now {
@@ -232,7 +232,7 @@ impl Pipes {
         !self.ready.is_empty()
     }
 
-    /// Looks at the first of those that are ready, and takes its lines.
+    /// Reads the lines of the first ready pipe.
     pub(super) fn take(&mut self) -> Option<(Batch, Taken)> {
         let key = self.ready.pop_front()?;
         let mut lines = Vec::new();
@@ -246,7 +246,7 @@ impl Pipes {
         }
     }
 
-    /// Consumes what was taken. What is behind it is looked at again, after all others.
+    /// Consumes what was read. The pipe becomes ready again, behind all others.
     pub(super) fn consume(&mut self, taken: &Taken) {
         let &Taken { key, used } = taken;
         let Some(pipe) = pipe(&mut self.open, key) else {
@@ -258,8 +258,8 @@ impl Pipes {
         }
     }
 
-    /// Takes the lines of one pipe, and says how many bytes they are. None, and the pipe is no
-    /// longer ready.
+    /// Reads the lines of one pipe, and returns their length in bytes. If there are none, the pipe
+    /// is not ready any more.
     fn look(&mut self, key: u64, lines: &mut Vec<Line>) -> io::Result<usize> {
         let Some(pipe) = pipe(&mut self.open, key) else {
             return Ok(0);
@@ -283,7 +283,7 @@ impl Pipes {
         Ok(used)
     }
 
-    /// Takes the next lines of a pipe that nobody will write to, at last what has no end.
+    /// Reads the next lines of a pipe without a writer, and at the end an incomplete line.
     pub(super) fn drain(&mut self, pipe: &Pipe, lines: &mut Vec<Line>) -> io::Result<usize> {
         let bytes = self.scratch.copy(&pipe.fd)?;
         match split::whole_lines(bytes, lines) {
@@ -306,12 +306,12 @@ impl Pipes {
         })
     }
 
-    /// The pipe is gone with its entry, or it would be looked at for ever.
+    /// Removes a pipe that cannot be read, so that it is not read again and again.
     fn give_up(&mut self, key: u64, error: &io::Error) {
         if let Some(pair) = self.open.get_mut(&(key / 2)) {
             pair.pipes[usize::from(key % 2 == 1)] = None;
             let (tenant, stream) = (&pair.tenant, stream(key));
-            tracing::error!(%tenant, %error, "{tenant}: its {stream} is no longer read");
+            tracing::error!(%tenant, %error, "{tenant}: cannot read its {stream} any longer");
         }
     }
 }

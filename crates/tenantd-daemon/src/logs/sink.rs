@@ -1,4 +1,4 @@
-//! Where lines end up, and what is said when they cannot.
+//! Writes lines to the journal or to files, and logs when they cannot be written.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,13 +12,13 @@ use crate::logs::journal::{self, Journal};
 use crate::nonblocking_writer::NonblockingWriter;
 use tenantd_core::name::TenantName;
 
-/// How long the last lines may take to reach our own output.
+/// How long writing the last lines to standard error may take.
 const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Sink {
     way: Way,
-    /// How many lines of whom are lost so far, for those that cannot be written at the moment.
+    /// The number of lost lines of each tenant whose lines cannot be written at the moment.
     lost: BTreeMap<TenantName, u64>,
 }
 
@@ -46,7 +46,7 @@ impl Sink {
         Self { way, lost }
     }
 
-    /// Puts a batch where it belongs. What cannot be put is counted and said once.
+    /// Writes a batch. Lines that cannot be written are counted, and that is logged once.
     pub(super) async fn put(&mut self, batch: Batch) {
         match &mut self.way {
             Way::Journal(journal) => {
@@ -59,7 +59,7 @@ impl Sink {
                 show(&batch, shown, files);
                 let (own, tenant, count) = (files.clone(), batch.tenant.clone(), batch.lines.len());
                 let place = files.path(&tenant);
-                // A disk may take its time, so that the loop must not write.
+                // Writing to a disk may block, so another thread does it.
                 let write = move || own.append(&batch, jiff::Timestamp::now());
                 // It cannot panic, and is cancelled only together with the runtime.
                 let result = tokio::task::spawn_blocking(write).await.unwrap_or(Ok(()));
@@ -68,24 +68,25 @@ impl Sink {
         }
     }
 
-    /// How many lines of a tenant have been lost since one was last written.
+    /// The number of lines of a tenant that were lost since one was last written.
     #[cfg(test)]
     pub(super) fn lost(&self, tenant: &TenantName) -> u64 {
         self.lost.get(tenant).copied().unwrap_or(0)
     }
 
-    /// Waits a moment for our own output to take what is still on its way.
+    /// Waits until the lines for standard error are written, at most [`FLUSH_LIMIT`].
     pub(super) async fn flush(&mut self) {
         if let Way::Files { shown, .. } = &self.way {
             let shown = shown.clone();
             let flush = move || shown.flush(FLUSH_LIMIT);
-            // If the runtime is ending, so are we.
+            // An error means that the runtime is ending.
             let _ = tokio::task::spawn_blocking(flush).await;
         }
     }
 }
 
-/// Says when a tenant's lines begin to be lost, and how many were when they no longer are.
+/// Logs when lines of a tenant begin to be lost, and how many were lost when writing succeeds
+/// again.
 fn log_lost(
     lost: &mut BTreeMap<TenantName, u64>,
     tenant: &TenantName,
@@ -96,7 +97,7 @@ fn log_lost(
     match result {
         Ok(()) => {
             if let Some(count) = lost.remove(tenant) {
-                tracing::warn!(%tenant, "output is logged again; {count} lines were lost");
+                tracing::warn!(%tenant, "writing output again; {count} lines were lost");
             }
         }
         Err(error) => {
@@ -104,7 +105,7 @@ fn log_lost(
                 let place = place.display();
                 tracing::warn!(
                     %tenant, %error,
-                    "cannot log output to {place}; lines are lost there until it can be"
+                    "cannot write output to {place}; lines are lost until writing succeeds"
                 );
             }
             *lost.entry(tenant.clone()).or_default() += count as u64;

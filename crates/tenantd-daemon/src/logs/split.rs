@@ -1,14 +1,13 @@
-//! From bytes to lines: where a line ends, how long it may be, and what of it may be shown.
+//! Splits bytes into lines: where a line ends, how long it may be, and how it is shown safely.
 //!
-//! Pure, and remembers nothing: the beginning of a line is left to be looked at again, together
-//! with what has come meanwhile. Whatever the pieces in which the bytes arrive, the lines are the
-//! same.
+//! These functions have no state: an incomplete line is left in the input, to be read again
+//! together with later bytes. So the lines do not depend on the pieces in which the bytes arrive.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// The longest line in bytes; what is longer goes on in the next one. Below the size of any
-/// datagram that the journal takes, and of what a pipe holds.
+/// The maximum length of a line in bytes; a longer line is cut. It is less than the maximum size of
+/// a datagram to the journal, and of the content of a pipe.
 pub const LINE_MAX: usize = 16 * 1024;
 
 /// One line, or a piece of one that is longer than [`LINE_MAX`].
@@ -16,12 +15,12 @@ pub const LINE_MAX: usize = 16 * 1024;
 pub struct Line {
     /// Its text, without its end. Bytes that are no UTF-8 have been replaced.
     pub text: String,
-    /// Whether it was cut here and goes on in the next.
+    /// Whether it was cut and continues in the next one.
     pub continues: bool,
 }
 
-/// Adds the lines that end in `bytes`, and the pieces of one that is too long. Returns how many
-/// bytes they are; what is behind them is the beginning of a line.
+/// Adds the lines that end in `bytes`, and the pieces of a line that is too long. Returns their
+/// length in bytes; the bytes after that are an incomplete line.
 pub fn whole_lines(bytes: &[u8], lines: &mut Vec<Line>) -> usize {
     let mut used = 0;
     while let Some(len) = bytes[used..].iter().position(|&byte| byte == b'\n') {
@@ -36,13 +35,14 @@ pub fn whole_lines(bytes: &[u8], lines: &mut Vec<Line>) -> usize {
     used
 }
 
-/// Adds the beginning of a line as one that goes on. Returns how many bytes it is: all.
+/// Adds an incomplete line as one that continues. Returns its length: all bytes.
 pub fn beginning(bytes: &[u8], lines: &mut Vec<Line>) -> usize {
     lines.push(Line::new(bytes, true));
     bytes.len()
 }
 
-/// Adds a line that ends here: no more bytes will come. Returns how many bytes it is: all.
+/// Adds an incomplete line as a complete one, because no more bytes will come. Returns its length:
+/// all bytes.
 pub fn end(bytes: &[u8], lines: &mut Vec<Line>) -> usize {
     let mut rest = bytes;
     while rest.len() > LINE_MAX {
@@ -62,8 +62,8 @@ impl Line {
         }
     }
 
-    /// The line as it may be shown on a terminal: nothing in it moves the cursor, changes colours
-    /// or the order of reading. A tab stays.
+    /// The line in a form that is safe on a terminal: characters that move the cursor or change
+    /// colours or the reading direction are escaped. A tab stays.
     #[must_use]
     pub fn shown(&self) -> Cow<'_, str> {
         let shown = shown(&self.text);
@@ -74,7 +74,7 @@ impl Line {
     }
 }
 
-/// A text as it may be shown on a terminal, see [`Line::shown`].
+/// A text in a form that is safe on a terminal, see [`Line::shown`].
 #[must_use]
 pub fn shown(text: &str) -> Cow<'_, str> {
     if !text.contains(is_unsafe) {
@@ -92,15 +92,15 @@ pub fn shown(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// Control characters (C0, DEL and C1), the two Unicode line ends, and what turns the direction of
-/// writing (Unicode Standard Annex 9, section 2).
+/// Control characters (C0, DEL and C1), the two Unicode line ends, and characters that change the
+/// writing direction (Unicode Standard Annex 9, section 2).
 fn is_unsafe(c: char) -> bool {
     let turns =
         matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}');
     (c.is_control() && c != '\t') || turns || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
-/// Where to cut a line that is longer than [`LINE_MAX`]: not inside a character, which has at
+/// Where to cut a line that is longer than [`LINE_MAX`]: never inside a character, which has at
 /// most three bytes after its first.
 fn cut(bytes: &[u8]) -> usize {
     let is_inside = |at: &usize| bytes[*at] & 0b1100_0000 == 0b1000_0000;

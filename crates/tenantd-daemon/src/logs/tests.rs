@@ -193,7 +193,7 @@ fn whoever_dies_before_the_lines_are_written_on_loses_none() {
     run(async {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("socket");
-        // Nobody reads from it, and it is full soon.
+        // No process reads from it, so it is full soon.
         let _journal = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
         let sink = Sink::journal(Journal::new("wiki".parse().unwrap(), &path));
         let dying = LogReader::new(sink).unwrap();
@@ -235,7 +235,7 @@ fn the_beginning_of_a_line_waits_in_its_pipe_and_wakes_nobody_until_its_pause_is
         let quiet = tokio::time::timeout(PAUSE_MAX / 4, bench.reader.iterate());
         assert!(quiet.await.is_err(), "it is looked at again and again");
         assert_eq!(rustix::io::ioctl_fionread(&pipe).unwrap(), 7);
-        // It goes on, and so does its pause.
+        // The line grows, and its pause continues.
         write!(out, "(yes/no) ").unwrap();
         bench.reader.iterate().await.unwrap();
         while bench.lines(&name(0)).is_empty() {
@@ -260,7 +260,7 @@ fn a_write_of_which_the_kernel_says_nothing_is_seen_all_the_same() {
         bench.reader.add(&name(0), outlets).unwrap();
         write!(out, "half").unwrap();
         bench.reader.iterate().await.unwrap();
-        // It fills the pipe, which is not empty, and waits: epoll(7) hears nothing of it.
+        // It fills the pipe, which is not empty, and waits: epoll(7) does not report it.
         let writing = std::thread::spawn(move || {
             out.write_all(&b" and more\n".repeat(20_000)).unwrap();
             out

@@ -1,12 +1,12 @@
-//! What programs say about themselves: the socket behind a tenant's `NOTIFY_SOCKET`, see
+//! Notices of programs about themselves: the socket at a tenant's `NOTIFY_SOCKET`, see
 //! sd_notify(3).
 //!
-//! One socket serves all tenants. Who spoke is known from the kernel, never from the message: the
-//! sender's process (`SO_PASSCRED`, unix(7)), and that process's network namespace. A program that
-//! speaks and is gone before its message is read is not heard; systemd-notify(1) and
-//! sd_notify_barrier(3) wait until it has been. A program that runs as root with CAP_SYS_ADMIN may
-//! speak in another process's name (unix(7)), which systemd-notify(1) does for its parent: to be
-//! ready is a word between a tenant and its operator, and no wall stands on it.
+//! One socket serves all tenants. The kernel identifies the sender, never the message: it reports
+//! the sender's process (`SO_PASSCRED`, unix(7)), and the process is in a network namespace. If a
+//! process ends before its message is read, the message is ignored; systemd-notify(1) and
+//! sd_notify_barrier(3) wait until it has been read. A program with CAP_SYS_ADMIN may send in the
+//! name of another process (unix(7)), as systemd-notify(1) does for its parent. That is acceptable:
+//! readiness informs the operator, and the isolation of tenants does not depend on it.
 
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -28,20 +28,20 @@ const MESSAGE_MAX: usize = 4096;
 /// The longest status kept, in characters: a line of a table.
 const STATUS_MAX: usize = 200;
 
-/// What a program said.
+/// A notice of a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
-    /// The process that said it.
+    /// The process that sent it.
     pub pid: u32,
-    /// The inode of its network namespace, by which its tenant is known.
+    /// The inode of its network namespace, which identifies its tenant.
     pub netns_inode: u64,
-    /// Whether it said that it is ready.
+    /// Whether it contains `READY=1`.
     pub ready: bool,
-    /// How it says it is, fit to be shown.
+    /// The status text, with unsafe characters escaped.
     pub status: Option<String>,
 }
 
-/// The socket that programs speak to.
+/// The socket that programs send notices to.
 #[derive(Debug)]
 pub struct Notify {
     socket: UnixDatagram,
@@ -57,15 +57,15 @@ impl Drop for Notify {
     }
 }
 
-/// Where the programs of an application find the socket: the value of `NOTIFY_SOCKET`.
+/// The path of the socket of an application: the value of `NOTIFY_SOCKET`.
 #[must_use]
 pub fn path(app: &AppName) -> PathBuf {
     tenantd_core::layout::notify_socket(app)
 }
 
 impl Notify {
-    /// Binds the socket of `app`, in its runtime folder, which must be there. What an earlier
-    /// supervisor left is replaced.
+    /// Binds the socket of `app`, in its runtime folder, which must exist. Replaces the socket of
+    /// an earlier supervisor.
     ///
     /// # Errors
     /// What unlink(2), bind(2), chmod(2) or setsockopt(2) reports.
@@ -80,7 +80,7 @@ impl Notify {
         }
         let socket = UnixDatagram::bind(path)?;
         sockopt::set_socket_passcred(&socket, true)?;
-        // Tenants have any user.
+        // Tenants may run as any user.
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
         Ok(Self {
             socket,
@@ -89,7 +89,7 @@ impl Notify {
         })
     }
 
-    /// The next thing said by somebody who is still there. Nothing is lost when it is cancelled.
+    /// The next notice whose sender still exists. Cancelling this loses nothing.
     ///
     /// # Errors
     /// What recvmsg(2) reports.
@@ -98,7 +98,7 @@ impl Notify {
             let (socket, buffer) = (&self.socket, &mut self.buffer);
             let receive = || receive(socket, buffer);
             let Some((pid, len)) = socket.async_io(Interest::READABLE, receive).await? else {
-                tracing::debug!("a notice that was too long or had no sender is ignored");
+                tracing::debug!("ignoring a notice that is too long or has no sender");
                 continue;
             };
             let Some((ready, status)) = parse(&self.buffer[..len]) else {
@@ -114,22 +114,22 @@ impl Notify {
                     });
                 }
                 Err(error) => {
-                    tracing::debug!(pid, %error, "a notice whose sender is gone is ignored");
+                    tracing::debug!(pid, %error, "ignoring a notice whose sender has exited");
                 }
             }
         }
     }
 }
 
-/// Receives one message: its sender and its length, or None where it cannot be used.
+/// Receives one message. Returns its sender and its length, or None if it cannot be used.
 fn receive(socket: &UnixDatagram, buffer: &mut [u8]) -> io::Result<Option<(u32, usize)>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1), ScmRights(4))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
     let message = recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut control, flags)?;
     let mut sender = None;
-    // Descriptors that came along are closed as they are dropped here, and what did not fit has
-    // been closed by the kernel; sd_notify_barrier(3) waits for just that.
+    // Received descriptors are closed here, and the kernel has closed those that did not fit.
+    // sd_notify_barrier(3) waits for that.
     for piece in control.drain() {
         if let RecvAncillaryMessage::ScmCredentials(credentials) = piece {
             sender = u32::try_from(credentials.pid.as_raw_nonzero().get()).ok();
@@ -139,8 +139,8 @@ fn receive(socket: &UnixDatagram, buffer: &mut [u8]) -> io::Result<Option<(u32, 
     Ok(sender.filter(|_| is_whole).map(|pid| (pid, message.bytes)))
 }
 
-/// What of a message concerns us: whether it says ready, and a status. The other assignments of
-/// sd_notify(3) are known and mean nothing here.
+/// Reads a message: whether it contains `READY=1`, and its status. Other assignments of
+/// sd_notify(3) are ignored.
 fn parse(message: &[u8]) -> Option<(bool, Option<String>)> {
     let text = std::str::from_utf8(message).ok()?;
     let mut ready = false;

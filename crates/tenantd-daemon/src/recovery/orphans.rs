@@ -1,5 +1,5 @@
-//! Orphans: tenants that an earlier supervisor ran and that are in the manifest no more. They are
-//! ended before anything is started, so that a new tenant can have their address and their data.
+//! Orphans: tenants that an earlier supervisor ran and that are not in the manifest any more. They
+//! are ended before any tenant starts, so that a new tenant can use their address and datastore.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -19,19 +19,19 @@ use crate::executor::host::{blocking, take_name};
 use crate::recovery::Recovery;
 use crate::state_file::slots::Previous;
 
-/// From SIGTERM to SIGKILL. The stop signal and the grace of a tenant that is in no manifest are
-/// not known any more; 10 s are what a manifest says where it says nothing.
+/// The time from SIGTERM to SIGKILL. The stop signal and grace of a tenant that is not in the
+/// manifest are unknown; 10 s is the manifest's default.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// From SIGKILL until they are given up.
+/// How long the processes may take to end after SIGKILL.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
 
-/// How often their cgroup is looked at meanwhile.
+/// How often to look at the cgroup meanwhile.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 impl Recovery {
-    /// Ends every orphan and takes away what it left, but for its datastore. What could not be
-    /// ended is logged, and shows again when this supervisor ends.
+    /// Ends every orphan and removes its resources except the datastore. A failure is logged, and
+    /// reported again when this supervisor ends.
     pub(crate) async fn end_orphans(&self, previous: &Previous, plan: &Plan) {
         let planned: BTreeSet<_> = plan.tenants.iter().map(|tenant| &tenant.name).collect();
         let found = match fifo::tenants(&self.host.app) {
@@ -43,7 +43,7 @@ impl Recovery {
         join_all(orphans.map(|tenant| async move {
             match end(&self.host.app, tree, tenant, previous.netns_of(tenant)).await {
                 Ok(()) => {
-                    tracing::info!(%tenant, "{tenant}: is in the manifest no more, and was ended");
+                    tracing::info!(%tenant, "{tenant}: not in the manifest any more, was ended");
                 }
                 Err(failure) => tracing::warn!(%tenant, "{tenant}: {failure}"),
             }
@@ -52,8 +52,8 @@ impl Recovery {
     }
 }
 
-/// Ends a tenant that no supervisor looks after, and takes away what it left, but for its datastore
-/// and its link, which goes with the last process. `netns` is the network namespace that it had.
+/// Ends a tenant that no supervisor runs, and removes its resources except the datastore. Its link
+/// disappears with its last process. `netns` is the inode of its network namespace, if recorded.
 pub(crate) async fn end(
     app: &AppName,
     tree: Option<&Tree>,
@@ -62,7 +62,7 @@ pub(crate) async fn end(
 ) -> Result<(), Failure> {
     match (tree.and_then(|tree| tree.found(tenant)), netns) {
         (Some(leaf), _) => end_leaf(&leaf).await?,
-        // Its supervisor had no cgroup for it, or one that only itself knew.
+        // Its supervisor used no cgroup for it, or one that this one cannot find.
         (None, Some(netns)) => end_netns(netns).await?,
         (None, None) if tree.is_none() => has_no_link(app, tenant).await?,
         (None, None) => {}
@@ -72,8 +72,8 @@ pub(crate) async fn end(
     fifo::remove(app, tenant)
 }
 
-/// Proves that nothing lives of an orphan of which nothing is known: its link goes with its network
-/// namespace.
+/// Proves that no process is left of an orphan without a record and a cgroup: it has no link, and a
+/// link exists as long as its network namespace.
 async fn has_no_link(app: &AppName, tenant: &TenantName) -> Result<(), Failure> {
     let app = app.clone();
     let survey = blocking(move || crate::gc::look(&app)).await?;
@@ -81,8 +81,8 @@ async fn has_no_link(app: &AppName, tenant: &TenantName) -> Result<(), Failure> 
     let Some(link) = survey.ours.iter().find(is_its) else {
         return Ok(());
     };
-    let why = "nothing is written down of it, so that without a cgroup its processes cannot be \
-               told: it is left alone. End it, for example with kill(1), and start this again";
+    let why = "it has no record, and without cgroups its processes cannot be identified: left \
+               alone. End them, for example with kill(1), and start the supervisor again";
     Err(Failure::detail(Stage::End, link.name.as_str(), why))
 }
 
@@ -103,7 +103,7 @@ async fn end_leaf(leaf: &Leaf) -> Result<(), Failure> {
     leaf.remove()
 }
 
-/// Where no cgroup tells whose processes they are.
+/// Ends all processes of a network namespace. Used only without a cgroup.
 async fn end_netns(inode: u64) -> Result<(), Failure> {
     blocking(move || process::signal_netns(inode, libc::SIGTERM)).await?;
     let limit = Instant::now() + GRACE;

@@ -1,10 +1,11 @@
-//! Survivors: what an earlier supervisor left of a tenant, proved by the kernel.
+//! Survivors: what an earlier supervisor left of a tenant, as far as the kernel confirms it.
 //!
-//! A launch that lives is proved to be what its record says (process number with start time,
-//! network namespace, cgroup) and then adopted: its namespace, pipes and cgroup are taken up as
-//! they are, and nothing of it is touched. What cannot be proved is not adopted: it is left alone,
-//! and is in the way of the next provision, which says so. Each tenant costs a few system calls,
-//! however many there are. What has no record is for [`evidence`](crate::recovery::unrecorded) to tell.
+//! Before a running launch is adopted, the kernel has to confirm its record: the process number
+//! with its start time, the network namespace, and the cgroup. Adopting changes nothing in the
+//! launch: this supervisor opens the same namespace, pipes and cgroup. A launch that is not
+//! confirmed is not adopted and not touched. It makes the next provision fail, with a message that
+//! says why. Each tenant costs a few system calls, however many tenants there are. For launches
+//! without a record, see [`unrecorded`](crate::recovery::unrecorded).
 
 use std::fs::File;
 use std::io;
@@ -34,22 +35,26 @@ use crate::executor::store;
 use crate::recovery::Recovery;
 use crate::state_file::record::{Made, ProcessKey, Record};
 
-/// What was found of a tenant, and by what it is.
+/// What was found of a tenant.
 pub(crate) struct Survivor {
     pub(crate) found: Found,
     pub(crate) provisioned: Option<Provisioned>,
     pub(crate) running: Option<Running>,
-    /// By what it was made, if not by today's plan.
+    /// What is known of the plan it was made from, if that is not today's.
     pub(crate) made: Option<Made>,
 }
 
 impl Recovery {
-    /// What an earlier supervisor left of a tenant, if that is anything. What is in the way of
-    /// adopting it is logged, and shows again when the tenant is provisioned or released.
+    /// What an earlier supervisor left of a tenant, if it left anything. If a launch cannot be
+    /// adopted, the reason is logged, and reported again when the tenant is provisioned or
+    /// released.
     pub(crate) fn survivor(&self, plan: &TenantPlan, record: Option<Record>) -> Option<Survivor> {
         let tenant = &plan.name;
         let cannot = |error: &io::Error| {
-            tracing::warn!(%tenant, "{tenant}: what an earlier supervisor left cannot be adopted: {error}");
+            tracing::warn!(
+                %tenant,
+                "{tenant}: cannot adopt what an earlier supervisor left: {error}"
+            );
         };
         match self.find(plan, record.as_ref()) {
             Ok(survivor) => survivor,
@@ -73,14 +78,16 @@ impl Recovery {
         };
         let Some(record) = record else {
             if lives {
-                return Err(io::Error::other("nothing is written down of what lives"));
+                return Err(io::Error::other(
+                    "processes run in its cgroup, and it has no record",
+                ));
             }
             let any = leaf.is_some() || fifo::folder(&self.host.app, tenant).exists();
             return Ok(any.then(|| self.ended(plan, None, Exit::Unknown)));
         };
         let first = match (record.process, &leaf) {
             (Some(key), _) => open_process(key)?,
-            // Its supervisor died between its start and the record of it.
+            // Its supervisor died after starting it and before recording its process.
             (None, Some(leaf)) if record.checkpoint.state() == StateWord::Launching => {
                 oldest(leaf)?
             }
@@ -92,7 +99,7 @@ impl Recovery {
         };
         if !lives && (self.host.cgroups.is_some() || !alive) {
             let how = match &first {
-                // It has not been waited for yet, and still tells.
+                // It has not been waited for yet, so its exit status can be read.
                 Some(first) => process::how_it_ended(&first.fd)?.map_or(Exit::Unknown, exit),
                 None => Exit::Unknown,
             };
@@ -104,7 +111,7 @@ impl Recovery {
         self.adopt(plan, record, first, leaf).map(Some)
     }
 
-    /// Takes up a launch that lives.
+    /// Adopts a running launch.
     fn adopt(
         &self,
         plan: &TenantPlan,
@@ -113,29 +120,31 @@ impl Recovery {
         leaf: Option<Leaf>,
     ) -> io::Result<Survivor> {
         let tenant = &plan.name;
-        // Whoever lives knows the network namespace.
+        // Any process of the launch is in its network namespace.
         let anyone = match (&first, &leaf) {
             (Some(first), _) => Some(first.pid),
             (None, Some(leaf)) => oldest(leaf)?.map(|oldest| oldest.pid),
             (None, None) => None,
         };
         let Some(anyone) = anyone else {
-            // The last of them ended just now.
+            // The last process has ended just now.
             return Ok(self.ended(plan, Some(record.clone()), Exit::Unknown));
         };
         let netns = Netns::from_fd(File::open(format!("/proc/{anyone}/ns/net"))?.into())?;
         if record.netns != netns.inode() {
-            return Err(io::Error::other("its processes left its network namespace"));
+            return Err(io::Error::other(
+                "its processes are in another network namespace",
+            ));
         }
         if self.inherited_netns(tenant, netns.inode()).is_none() {
             store::store_netns(tenant, netns.as_fd());
         }
         let Some(launch) = record.checkpoint.launch() else {
             return Err(io::Error::other(
-                "no launch of it is recorded, and processes live in its cgroup",
+                "processes run in its cgroup, and its record has no launch",
             ));
         };
-        self.read_on(plan)?;
+        self.continue_reading(plan)?;
         if let (Some(cgroups), Some(leaf)) = (&self.host.cgroups, &leaf) {
             cgroups.watch.add(leaf).map_err(io::Error::other)?;
         }
@@ -168,7 +177,7 @@ impl Recovery {
         })
     }
 
-    /// Whether a launch that lives is proved to be as it is planned, in all that a live change sets.
+    /// Whether the kernel confirms that all live settings of a running launch are as planned.
     fn is_applied(&self, plan: &TenantPlan, leaf: Option<&Leaf>) -> bool {
         limits::is_applied(leaf, &plan.launch.limits).unwrap_or_else(|failure| {
             tracing::warn!(tenant = %plan.name, "{failure}");
@@ -176,8 +185,8 @@ impl Recovery {
         })
     }
 
-    /// Nothing of it lives. Where its network namespace was handed down, it goes on as it was; and
-    /// what its program wrote last is read.
+    /// No process of the launch is left. Uses the inherited network namespace again, if there is
+    /// one, and reads the last output of the program.
     fn ended_inherited(
         &self,
         plan: &TenantPlan,
@@ -190,13 +199,13 @@ impl Recovery {
         if !fifo::folder(&self.host.app, tenant).exists() {
             return Ok(survivor);
         }
-        self.read_on(plan)?;
+        self.continue_reading(plan)?;
         let netns = self.inherited_netns(tenant, record.netns);
         let (Some(netns), Some(provisioned)) = (netns, &mut survivor.provisioned) else {
             return Ok(survivor);
         };
         if let Some(cgroups) = &self.host.cgroups {
-            // systemd removes what is empty below a unit that it starts again.
+            // systemd removes empty cgroups of a unit that it restarts.
             if leaf.is_none() {
                 provisioned.leaf = Some(cgroups.leaf(tenant).map_err(io::Error::other)?);
             }
@@ -209,8 +218,8 @@ impl Recovery {
         Ok(survivor)
     }
 
-    /// Reads a tenant's pipes from where the earlier supervisor stopped.
-    fn read_on(&self, plan: &TenantPlan) -> io::Result<()> {
+    /// Continues to read a tenant's pipes where the earlier supervisor stopped.
+    fn continue_reading(&self, plan: &TenantPlan) -> io::Result<()> {
         let tenant = &plan.name;
         let outlets = fifo::make(&self.host.app, tenant, plan.launch.identity.uid)
             .map_err(io::Error::other)?;
@@ -218,7 +227,7 @@ impl Recovery {
         self.host.logs.add(tenant, outlets)
     }
 
-    /// Nothing of it lives; what is left is taken away or used again.
+    /// No process of the launch is left. The next provision or release handles its resources.
     fn ended(&self, plan: &TenantPlan, record: Option<Record>, how: Exit) -> Survivor {
         let tenant = &plan.name;
         let leaf = self
@@ -255,8 +264,8 @@ impl Recovery {
         }
     }
 
-    /// Reports the end of a first process that an earlier supervisor started; at once, if it ended
-    /// between the two, unless it was to leave the others behind.
+    /// Reports the end of a first process that an earlier supervisor started: at once, if it has
+    /// already ended, unless the tenant daemonizes, so that its first process is expected to end.
     fn watch_survivor(&self, plan: &TenantPlan, launch: LaunchId, process: Option<Rc<Process>>) {
         match process {
             Some(process) => await_end(&self.host.reporter, &plan.name, launch, process),
@@ -268,8 +277,8 @@ impl Recovery {
     }
 }
 
-/// The process with this mark, if there is one: held first and looked at second, so that a number
-/// used again is noticed.
+/// The process with this key, if it is alive. Opens the process before it compares the start time,
+/// so that a process number that is used again is noticed.
 pub(crate) fn open_process(key: ProcessKey) -> io::Result<Option<Process>> {
     let Some(pid) = Pid::from_raw(key.pid) else {
         return Ok(None);
@@ -289,7 +298,7 @@ pub(crate) fn open_process(key: ProcessKey) -> io::Result<Option<Process>> {
     }))
 }
 
-/// The process of a leaf that started first.
+/// The oldest process of a leaf.
 pub(crate) fn oldest(leaf: &Leaf) -> io::Result<Option<Process>> {
     let pids = leaf.pids().map_err(io::Error::other)?;
     let keys = pids.into_iter().filter_map(ProcessKey::of);

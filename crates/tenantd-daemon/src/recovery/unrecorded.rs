@@ -1,11 +1,15 @@
-//! Unrecorded launches: what proves that a launch of which nothing is written down is a tenant's.
+//! Unrecorded launches: adopts a running launch without a record of it.
 //!
-//! The state file may be gone or damaged while tenants live. What the kernel says of them has to do then:
-//! the oldest process of the tenant's cgroup, or, where there are no cgroups, the one that signed the
-//! lock of its datastore; the network namespace that the tenant's marked link leads to, and no other;
-//! and the lock, which is held, and signed in the tenant's name. What lacks one of these is not
-//! adopted: it is left alone, and the log says what to do. A few system calls for each such tenant,
-//! and nothing for any other.
+//! The state file may be missing or damaged while tenants run. Then three facts, together, prove
+//! that a launch is a tenant's:
+//!
+//! * its first process is the oldest process in the tenant's cgroup or, without cgroups, the
+//!   process that signed the lock of the tenant's datastore;
+//! * this process is in the network namespace to which the link with the tenant's mark leads;
+//! * the lock of the datastore is held, and signed with the tenant's name.
+//!
+//! If one of them is missing, the launch is not adopted and not touched, and the log says what to
+//! do. This costs a few system calls for each such tenant, and none for any other.
 
 use std::fs::File;
 use std::io;
@@ -31,38 +35,38 @@ use crate::recovery::Recovery;
 use crate::recovery::survivors::{Survivor, oldest, open_process};
 use crate::state_file::record::{Made, ProcessKey, Record};
 
-/// What is assumed of a launch of which nothing is written down.
+/// What is assumed of a launch without a record.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct UnrecordedLaunch {
-    /// Its name, which nobody else has.
+    /// The number it gets, which no other launch has.
     pub(crate) launch: LaunchId,
-    /// Whether it is wanted up whatever the manifest says: somebody started it, and nobody is known
-    /// to have stopped it.
+    /// Whether it is wanted up even if the manifest says `autostart = false`: it was started, and
+    /// no permanent want says otherwise.
     pub(crate) wanted: bool,
 }
 
-/// Why a launch is not adopted.
+/// Which proof is missing.
 #[derive(Debug, thiserror::Error)]
 enum Unproved {
-    #[error("nobody holds the lock of its datastore {0}")]
+    #[error("no process holds the lock of its datastore {0}")]
     Unlocked(String),
     #[error("the lock of its datastore is held by {0}")]
     Foreign(String),
-    #[error("the process that signed the lock of its datastore is there no more")]
+    #[error("the process that signed the lock of its datastore has ended")]
     Gone,
-    #[error("no link bears its mark {0}")]
+    #[error("no link has its mark {0}")]
     NoLink(String),
-    #[error("its network namespace is not the one that its link leads to")]
+    #[error("its link leads to another network namespace")]
     Elsewhere,
     #[error("{0}")]
     Failed(#[from] Failure),
-    #[error("it cannot be looked at: {0}")]
+    #[error("it cannot be inspected: {0}")]
     Unseen(#[from] io::Error),
 }
 
 impl Recovery {
-    /// What lives of a tenant of which nothing is written down, as far as it is proved to be the
-    /// tenant's; or what is left of it.
+    /// What is left of a tenant without a record: its launch, if it runs and is proved to be the
+    /// tenant's, or its resources.
     pub(crate) async fn adopt_unrecorded(
         &self,
         plan: &TenantPlan,
@@ -85,8 +89,8 @@ impl Recovery {
         let who = first.map_or_else(String::new, |pid| format!(" (process {pid})"));
         tracing::warn!(
             %tenant,
-            "{tenant}: it is not adopted{who}: nothing is written down of its launch, and {why}. It \
-             is left alone: end it, for example with kill(1), and it is started anew"
+            "{tenant}: not adopted{who}: its launch has no record, and {why}. It is left alone: \
+             end it, for example with kill(1), and the tenant is started again"
         );
         None
     }
@@ -100,16 +104,16 @@ impl Recovery {
         {
             tracing::warn!(
                 %tenant,
-                "{tenant}: nothing is written down of its launch, but cgroup, network and lock prove \
-                 it to be this tenant's: it serves on. Whether its manifest changed meanwhile is not \
-                 known: `tenantd restart {tenant}` launches it by that of today"
+                "{tenant}: adopted without a record: cgroup, network and lock prove that the \
+                 launch is this tenant's. It keeps running. Changes to its manifest since then cannot be \
+                 detected: `tenantd restart {tenant}` applies today's"
             );
         }
         survivor
     }
 
-    /// The process that is the first of a launch by all that is known, with what the lock of its
-    /// datastore was signed with.
+    /// The process that is probably the first of a launch, with the signature of the datastore's
+    /// lock.
     async fn candidate(
         &self,
         plan: &TenantPlan,
@@ -136,7 +140,7 @@ impl Recovery {
         Ok(oldest(leaf)?.map(|first| (first, signed)))
     }
 
-    /// A record of a launch that is proved to be this tenant's.
+    /// Proves that a launch is this tenant's, and makes a record of it.
     async fn prove(
         &self,
         plan: &TenantPlan,
@@ -151,7 +155,7 @@ impl Recovery {
         }
         let netns = File::open(format!("/proc/{}/ns/net", first.pid))?;
         let netns = Arc::new(Netns::from_fd(netns.into())?);
-        // It was this process's, whose number is nobody else's as long as it lives.
+        // The process is still alive, so its number, and the namespace read by it, were its own.
         if process::is_over(&first.fd).map_err(io::Error::from)? {
             return Err(Unproved::Gone);
         }
@@ -163,7 +167,7 @@ impl Recovery {
         };
         let mut made = Made::by(plan);
         if addresses.as_ref() != Some(&plan.link.addresses) {
-            // The one change that shows.
+            // The only change of the plan that can be seen from outside.
             made.by.reprovision = Fingerprints::NONE.reprovision;
             made.holds = addresses.map(|addresses| Holding {
                 addresses,
@@ -172,7 +176,7 @@ impl Recovery {
         }
         let started_at = clock::at_ticks(first.start_ticks);
         let checkpoint = Checkpoint::of_launch(unrecorded.launch, started_at, false, 0);
-        // One that goes to the background has left others behind.
+        // The first process of a tenant that daemonizes has ended already.
         let is_first = signed.pid == Some(first.pid) || !plan.policy.daemonizes;
         Ok(Record {
             tenant: plan.name.clone(),
@@ -192,10 +196,10 @@ impl Recovery {
     }
 }
 
-/// What the lock of a tenant's datastore is signed with; nothing if nobody holds it.
+/// The signature of the lock of a tenant's datastore; None if no process holds the lock.
 async fn signature(plan: &TenantPlan) -> Result<Option<Signature>, Failure> {
     let path = plan.datastore.source.clone();
-    // It may lie on a filesystem that hangs.
+    // The datastore may be on a filesystem that hangs.
     blocking(move || match datastore::open(&path) {
         Ok(datastore) => lock::holder_of(datastore.as_fd(), &path),
         Err(rustix::io::Errno::NOENT) => Ok(None),

@@ -1,4 +1,4 @@
-//! What requests are answered with: what is to be seen of the tenants, and how one is joined.
+//! The contents of answers: the state of the tenants, and what is needed to join one.
 
 use tenantd_api::wire::{self, AppStatus, ExecTarget, TenantStatus, Tracking};
 use tenantd_core::name::TenantName;
@@ -12,7 +12,7 @@ use crate::reload::Reloads;
 use crate::requests::queue::{NoExecTarget, Unknown};
 use crate::wants::Wants;
 
-/// A look at all tenants, by which nothing changes.
+/// A read-only view of all tenants.
 #[derive(Clone, Copy)]
 pub(crate) struct Tenants<'a> {
     pub(crate) supervisor: &'a Supervisor,
@@ -22,7 +22,7 @@ pub(crate) struct Tenants<'a> {
 }
 
 impl Tenants<'_> {
-    /// These tenants, if all of them are there; all in the order of the manifest, if none is named.
+    /// These tenants, if all of them exist. If none is named: all, in the order of the manifest.
     pub(crate) fn names(self, tenants: &[TenantName]) -> Result<Vec<TenantName>, Unknown> {
         if tenants.is_empty() {
             let mut names: Vec<TenantName> = self.supervisor.names().cloned().collect();
@@ -38,8 +38,8 @@ impl Tenants<'_> {
         }
     }
 
-    /// The state of those of these tenants that are there, and of the supervisor; but for the program
-    /// that each runs.
+    /// The state of the supervisor and of those of these tenants that exist, without the state of
+    /// their programs.
     pub(crate) fn status(self, tenants: &[TenantName]) -> AppStatus {
         AppStatus {
             app: self.executor.host().app.clone(),
@@ -93,7 +93,7 @@ impl Tenants<'_> {
         })
     }
 
-    /// How a tenant is joined.
+    /// What a process needs to join a tenant.
     pub(crate) fn exec_target(self, tenant: &TenantName) -> Result<ExecTarget, NoExecTarget> {
         let Some(view) = self.supervisor.tenant(tenant) else {
             return Err(NoExecTarget::Unknown(Unknown {
@@ -109,7 +109,7 @@ impl Tenants<'_> {
         let first = entry.running.as_ref().and_then(|run| run.process.as_ref());
         let pid = match (first, &provisioned.leaf) {
             (Some(first), _) => Some(first.pid),
-            // It went on in the background: any of its processes will do.
+            // The tenant daemonizes: any of its processes will do.
             (None, Some(leaf)) => {
                 let pids = leaf
                     .pids()
@@ -118,7 +118,7 @@ impl Tenants<'_> {
             }
             (None, None) => {
                 let pids = process::in_netns(provisioned.inode).map_err(|error| {
-                    NoExecTarget::Lost(format!("its processes cannot be looked for: {error}"))
+                    NoExecTarget::Lost(format!("cannot look for its processes: {error}"))
                 })?;
                 pids.first().copied()
             }

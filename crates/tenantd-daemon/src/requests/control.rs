@@ -1,9 +1,8 @@
-//! The control socket: accepts, looks at who asks, decodes, puts the request on the [`RequestQueue`] and
-//! sends the answer back. It knows nothing of tenants and decides nothing.
+//! The control socket: accepts connections, checks the credentials of the peer, puts each request
+//! on the [`RequestQueue`], and sends the answer. It has no data about tenants and decides nothing.
 //!
-//! Each connection is a task of its own, so that a request which waits delays nobody else. A
-//! connection that says nothing costs its buffers and no wake-up; one that sends nonsense is
-//! closed, and only that one.
+//! Each connection has its own task, so that a request that waits delays no other client. An idle
+//! connection costs only its buffers. A connection that sends invalid data is closed.
 
 mod guard;
 mod parts;
@@ -37,36 +36,36 @@ use tenantd_host::inherited::Inherited;
 /// hold [`wire::REQUEST_MAX`] bytes.
 pub const CONNECTIONS_MAX: u32 = 64;
 
-/// How long to wait where accept(2) failed for want of descriptors or memory: the connection is
-/// still pending, so that trying at once would spin.
+/// The pause after accept(2) failed for lack of descriptors or memory. The connection is still
+/// pending, so trying again at once would be a busy loop.
 const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
 
 /// Why there is no control socket.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
-    /// Something that is no socket has its place.
-    #[error("{}: is no socket, and is left alone: remove it", .path.display())]
+    /// Another file than a socket is at its path.
+    #[error("{}: not a socket, left alone: remove it", .path.display())]
     Foreign {
-        /// Where.
+        /// The path.
         path: PathBuf,
     },
-    /// It could not be made.
+    /// It cannot be made.
     #[error("{}: cannot {attempt} the control socket", .path.display())]
     Make {
-        /// Which step.
+        /// The step that failed.
         attempt: &'static str,
-        /// Where.
+        /// The path.
         path: PathBuf,
-        /// Why.
+        /// The error of the system call.
         source: io::Error,
     },
 }
 
-/// The name under which the socket is handed down.
+/// The name of the inherited descriptor of the socket.
 pub const NAME: &str = "control";
 
-/// The control socket of an application. It is removed when this is dropped, so this must be
-/// dropped before the application's lock.
+/// The control socket of an application. Dropping it removes the socket, so drop it before the
+/// application's lock.
 #[derive(Debug)]
 pub struct Listener {
     app: AppName,
@@ -74,16 +73,16 @@ pub struct Listener {
     path: PathBuf,
 }
 
-/// Makes the control socket `/run/tenantd/<app>/control`, readable and writable by its owner
-/// alone, in place of what a dead supervisor left there. The caller holds the application's lock,
-/// so that no live one can own it, and runs within a tokio runtime.
+/// Makes the control socket `/run/tenantd/<app>/control`, readable and writable by its owner only.
+/// Replaces a stale socket. The caller holds the application's lock, so that no running supervisor
+/// owns the socket, and runs within a tokio runtime.
 ///
 /// # Errors
 /// See [`ControlError`].
 pub fn bind(app: &AppName) -> Result<Listener, ControlError> {
     let path = wire::control_socket(app);
-    // Made beside its place and renamed into it (rename(2) is atomic): nobody finds it before
-    // its permissions are set, nor a moment without any socket.
+    // Bound at another path and renamed, which is atomic: no client sees it without its
+    // permissions, and there is a socket at every moment.
     let new = path.with_extension("new");
     let failed = |attempt| {
         let path = path.clone();
@@ -98,21 +97,21 @@ pub fn bind(app: &AppName) -> Result<Listener, ControlError> {
             return Err(ControlError::Foreign { path });
         }
         Ok(_) => {
-            tracing::info!(path = %path.display(), "replacing the socket of a dead supervisor");
+            tracing::info!(path = %path.display(), "replacing a stale control socket");
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed("look at")(error)),
     }
     match std::fs::remove_file(&new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(failed("clear the place of")(error));
+            return Err(failed("replace")(error));
         }
         Ok(()) | Err(_) => {}
     }
     let socket = UnixListener::bind(&new).map_err(failed("bind"))?;
     std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o600))
         .map_err(failed("set the permissions of"))?;
-    std::fs::rename(&new, &path).map_err(failed("put in place"))?;
+    std::fs::rename(&new, &path).map_err(failed("rename"))?;
     Ok(Listener {
         app: app.clone(),
         socket,
@@ -121,14 +120,14 @@ pub fn bind(app: &AppName) -> Result<Listener, ControlError> {
 }
 
 impl Listener {
-    /// The socket that the program before this one served, if it was handed down: whoever
-    /// connected to it since has been waiting. Else a new one, see [`bind`].
+    /// The inherited socket of the previous program, if there is one: clients that have connected
+    /// to it meanwhile are waiting. Otherwise a new one, see [`bind`].
     ///
     /// # Errors
     /// See [`ControlError`].
     pub fn inherit(app: &AppName, inherited: &mut Inherited) -> Result<Self, ControlError> {
         let claimed = Self::claim(app, inherited).map_err(|source| ControlError::Make {
-            attempt: "go on with",
+            attempt: "take over",
             path: wire::control_socket(app),
             source,
         })?;
@@ -140,7 +139,7 @@ impl Listener {
 
     fn claim(app: &AppName, inherited: &mut Inherited) -> io::Result<Option<Self>> {
         let path = wire::control_socket(app);
-        // It was bound beside its place.
+        // It was bound at this path and then renamed.
         let bound = SocketAddrUnix::new(path.with_extension("new"))?;
         let is_it = |fd: BorrowedFd<'_>| {
             rustix::net::getsockname(fd).is_ok_and(|name| name == bound.clone().into())
@@ -156,7 +155,7 @@ impl Listener {
         Ok(Some(Self { app, socket, path }))
     }
 
-    /// The socket, to be handed down.
+    /// The socket, for an upgrade.
     #[must_use]
     pub fn socket(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
@@ -172,15 +171,15 @@ impl Drop for Listener {
 }
 
 impl Listener {
-    /// Serves all who may ask, until it is dropped. Must run within a
+    /// Serves clients until it is dropped. Must run within a
     /// [`tokio::task::LocalSet`]: each connection is a local task.
     pub async fn serve(self, queue: RequestQueue) {
         let (_open, closed) = channel(());
         let _itself = self.serve_until(queue, closed).await;
     }
 
-    /// Serves until the sender of `closed` is dropped. Then it answers whoever has asked, and gives
-    /// itself back: those who connect from now on wait in its backlog.
+    /// Serves until the sender of `closed` is dropped. Then it answers the requests that have
+    /// arrived and returns itself. Later connections wait in the backlog of the socket.
     async fn serve_until(self, queue: RequestQueue, mut closed: Receiver<()>) -> Self {
         let service = Service::new(self.app.clone(), queue);
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
@@ -198,13 +197,13 @@ impl Listener {
                 }
             }
         }
-        // Each connection gives its place back when it has been answered.
+        // Each connection releases its permit when it has been answered.
         let _all = places.acquire_many(CONNECTIONS_MAX).await;
         self
     }
 }
 
-/// Serves the connection in a task of its own, or says why not and closes it.
+/// Serves the connection in its own task, or sends a refusal and closes it.
 fn admit(stream: UnixStream, places: &Arc<Semaphore>, service: &Service, closed: &Receiver<()>) {
     let peer = stream.peer_cred();
     let pid = peer.as_ref().ok().and_then(tokio::net::unix::UCred::pid);
@@ -213,7 +212,7 @@ fn admit(stream: UnixStream, places: &Arc<Semaphore>, service: &Service, closed:
             tracing::warn!(
                 pid = peer.pid(),
                 uid = peer.uid(),
-                "refused on the control socket"
+                "connection to the control socket refused"
             );
             Refusal::NotAllowed { uid: peer.uid() }
         }
@@ -232,26 +231,26 @@ fn admit(stream: UnixStream, places: &Arc<Semaphore>, service: &Service, closed:
             },
         },
         Err(error) => {
-            tracing::warn!(%error, "cannot tell who asks on the control socket");
+            tracing::warn!(%error, "cannot get the peer credentials of a control connection");
             return;
         }
     };
-    turn_away(&stream, &refusal);
+    refuse(&stream, &refusal);
 }
 
 fn may_request(uid: u32) -> bool {
     uid == 0 || uid == rustix::process::geteuid().as_raw()
 }
 
-/// Sends one error without a request and closes. The socket's buffer is empty and the error is
-/// short: it fits, or the peer has left.
-fn turn_away(stream: &UnixStream, refusal: &Refusal) {
+/// Sends one error without a request, and closes. The error fits into the socket's empty buffer, so
+/// sending fails only if the peer has disconnected.
+fn refuse(stream: &UnixStream, refusal: &Refusal) {
     match serde_json::to_vec(refusal) {
         Ok(mut message) => {
             message.push(0);
             match rustix::net::send(stream, &message, rustix::net::SendFlags::NOSIGNAL) {
                 Ok(_) => {}
-                Err(error) => tracing::debug!(%error, "the refused peer has left"),
+                Err(error) => tracing::debug!(%error, "the refused peer has disconnected"),
             }
         }
         Err(error) => tracing::error!(%error, "cannot encode a refusal"),
@@ -271,7 +270,7 @@ async fn serve(stream: UnixStream, service: Service, mut closed: Receiver<()>) {
     let mut open = true;
     loop {
         tokio::select! {
-            // First, so that what a peer sent before it left is still put on the request queue.
+            // First, so that a request that was sent before a disconnect is still queued.
             biased;
             ended = &mut served => {
                 if let Err(error) = ended {
@@ -279,14 +278,14 @@ async fn serve(stream: UnixStream, service: Service, mut closed: Receiver<()>) {
                 }
                 return;
             }
-            // Nobody would read the answer: dropping the request tells the loop.
+            // No client reads the answer: dropping the request informs the loop.
             () = hung_up(&watch) => return,
-            // What was sent before is read to its end and answered; from now on sending fails, so
-            // that a peer knows what was never read.
+            // Requests that were sent before are still answered. Sending fails from now on, so that
+            // the peer knows which requests were not read.
             _ = closed.changed(), if open => {
                 open = false;
                 if let Err(error) = rustix::net::shutdown(&watch, Shutdown::Read) {
-                    tracing::debug!(%error, "a connection has ended already");
+                    tracing::debug!(%error, "the connection has already ended");
                 }
             }
         }
@@ -296,16 +295,16 @@ async fn serve(stream: UnixStream, service: Service, mut closed: Receiver<()>) {
 /// The socket while it is served.
 pub(crate) struct Served {
     task: JoinHandle<Listener>,
-    /// Dropped, nobody is let in any more.
+    /// Dropping it stops accepting connections.
     open: Option<Sender<()>>,
-    /// Given back, once all who had asked are answered.
+    /// The socket, once all requests are answered.
     closed: Option<Listener>,
-    /// Where those are led who are let in again once it is given back.
+    /// The request queue to serve again with, once all requests are answered.
     again: Option<RequestQueue>,
 }
 
 impl Served {
-    /// Serves in a task of its own.
+    /// Serves in its own task.
     pub(crate) fn start(listener: Listener, queue: RequestQueue) -> Self {
         let (open, closed) = channel(());
         Self {
@@ -316,14 +315,14 @@ impl Served {
         }
     }
 
-    /// Lets nobody in any more, and answers those who have asked.
+    /// Accepts no connection any more, and answers the requests that have arrived.
     pub(crate) fn close(&mut self) {
         self.open = None;
         self.again = None;
     }
 
-    /// Waits until all have been answered, and lets in again who waits if that is wanted by then;
-    /// for ever, while it is open or once it has been said.
+    /// Waits until all requests are answered, once after each [`Served::close`]; otherwise for
+    /// ever. Then serves again, if [`Served::reopen`] was called meanwhile.
     pub(crate) async fn closed(&mut self) {
         if self.open.is_some() || self.closed.is_some() {
             return std::future::pending().await;
@@ -337,13 +336,13 @@ impl Served {
         }
     }
 
-    /// The socket, once all have been answered.
+    /// The socket, once all requests are answered.
     pub(crate) fn listener(&self) -> Option<&Listener> {
         self.closed.as_ref()
     }
 
-    /// Lets in again who waits: at once, or as soon as all who had asked have been answered. Nothing
-    /// is waited for, as it is the caller who answers them.
+    /// Accepts connections again: at once, or as soon as all requests are answered. Does not wait
+    /// for that, because the caller answers them.
     pub(crate) fn reopen(&mut self, queue: RequestQueue) {
         match self.closed.take() {
             Some(listener) => *self = Self::start(listener, queue),
@@ -351,11 +350,11 @@ impl Served {
         }
     }
 
-    /// Ends it, and removes the socket.
+    /// Ends the service and removes the socket.
     pub(crate) async fn end(mut self) {
         if self.closed.is_none() {
             self.task.abort();
-            // An aborted task is dropped, and its socket removed, once it has been waited for.
+            // Waiting for the aborted task drops it, which removes the socket.
             let _aborted = (&mut self.task).await;
         }
     }

@@ -1,7 +1,7 @@
-//! Which tenants run an older program than the one on disk.
+//! Finds out which tenants run an older program than the one on disk.
 //!
-//! The disk is looked at when somebody asks, once for each path, and by another thread than the
-//! loop's: what lies on a filesystem that hangs is then not known, and the answer still comes.
+//! Another thread than the loop's looks at the disk, only for an answer and once for each path. If
+//! a filesystem hangs, the answer says that the program is unknown.
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
@@ -20,19 +20,19 @@ use crate::requests::answer::Tenants;
 /// How long an answer waits for the disk.
 const LOOK_LIMIT: Duration = Duration::from_secs(1);
 
-/// The file that a tenant was started from, and the path by which it was.
+/// The path of the program that a tenant was started from, and its file at that time.
 pub(crate) type Started = Option<(PathBuf, ProgramFile)>;
 
-/// The state of some tenants, and what is needed to tell which program each of them runs.
+/// The state of some tenants, and what is needed to find out whether their programs are current.
 #[derive(Debug)]
 pub struct Part {
-    /// The state, in which no program is told.
+    /// The state, without the state of the programs.
     pub status: AppStatus,
     started: Vec<Started>,
 }
 
 impl Part {
-    /// A part of which it is not asked which programs run.
+    /// A part for which the state of the programs is not needed.
     #[must_use]
     pub fn untold(status: AppStatus) -> Self {
         let started = Vec::new();
@@ -41,7 +41,7 @@ impl Part {
 }
 
 impl Tenants<'_> {
-    /// The state of these tenants, and what each of them was started from.
+    /// The state of these tenants, with the file that each of them was started from.
     pub(crate) fn part(self, tenants: &[TenantName]) -> Part {
         let status = self.status(tenants);
         let started = |name| {
@@ -54,7 +54,7 @@ impl Tenants<'_> {
     }
 }
 
-/// What is on the disk, as far as one answer has looked: each path once, and none any more once the
+/// What one answer has found on the disk. It looks at each path once, and stops looking once the
 /// disk did not answer in time.
 #[derive(Debug, Default)]
 pub(crate) struct Disk {
@@ -63,7 +63,7 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    /// Says in a part which tenants run the program that is on disk, and which an older one.
+    /// Enters into a part which tenants run the program on disk, and which an older one.
     pub(crate) async fn compare(&mut self, part: Part) -> AppStatus {
         let Part {
             mut status,
@@ -98,7 +98,7 @@ impl Disk {
             Ok(Err(panicked)) => std::panic::resume_unwind(panicked.into_panic()),
             Err(elapsed) => {
                 tracing::warn!(
-                    "cannot tell which program is on disk: its filesystem hangs: {elapsed}"
+                    "cannot look at the programs on disk: no answer of the filesystem: {elapsed}"
                 );
                 self.hangs = true;
             }
@@ -106,8 +106,8 @@ impl Disk {
     }
 }
 
-/// What each path names now: nothing, where the file is gone. Where it cannot be looked at, that is
-/// not known.
+/// The file at each path now: `Some(None)` if there is no file, None if the path cannot be looked
+/// at.
 fn look(paths: Vec<PathBuf>) -> HashMap<PathBuf, Option<Option<ProgramFile>>> {
     let look = |path: PathBuf| {
         let found = match ProgramFile::at(&path) {
@@ -115,7 +115,7 @@ fn look(paths: Vec<PathBuf>) -> HashMap<PathBuf, Option<Option<ProgramFile>>> {
             Err(error) if error.kind() == ErrorKind::NotFound => Some(None),
             Err(error) => {
                 let path = path.display();
-                tracing::warn!("cannot tell which program is on disk as {path}: {error}");
+                tracing::warn!("cannot look at the program {path}: {error}");
                 None
             }
         };

@@ -1,9 +1,8 @@
-//! The request queue between the control socket and the daemon's loop: requests come in over it one after
-//! another, and each takes its answer back by a channel of its own.
+//! The request queue between the control socket and the loop. Each request contains a channel for
+//! its answer.
 //!
-//! It decides nothing and knows neither sockets nor tenants. Whoever asked may be gone before the
-//! answer is there: a reply that cannot be delivered is dropped, and
-//! [`oneshot::Sender::is_closed`] says so before it is worked out.
+//! If the client disconnects before the answer is ready, the answer is dropped. Before preparing an
+//! expensive answer, [`oneshot::Sender::is_closed`] tells whether a client waits for it.
 
 use std::path::PathBuf;
 
@@ -18,12 +17,12 @@ use crate::gc::Sorted;
 use crate::requests::programs::Part;
 use crate::subscriptions::{Feed, WatchId};
 
-/// How many requests may wait for the loop. Further ones wait in their connections.
+/// How many requests may wait for the loop. Further requests wait in their connections.
 const QUEUE: usize = 64;
 
 /// The application has no tenant of this name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{tenant}: there is no tenant of this name")]
+#[error("{tenant}: no tenant of this name")]
 pub struct Unknown {
     /// The name.
     pub tenant: TenantName,
@@ -35,128 +34,128 @@ pub enum NoExecTarget {
     /// There is no such tenant.
     #[error(transparent)]
     Unknown(#[from] Unknown),
-    /// None of its processes runs.
-    #[error("no process of it runs: it is {}", .0.word())]
+    /// No process of it runs.
+    #[error("not running: it is {}", .0.word())]
     Down(StateWord),
-    /// It runs, but something that is needed to join it is not known.
+    /// It runs, but something that is needed to join it is unknown.
     #[error("{0}")]
     Lost(String),
 }
 
-/// Why nothing was reloaded. Nothing was changed either.
+/// Why a reload was refused. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoReload {
-    /// The manifest has problems: all of them, as a person reads them.
+    /// The manifest has problems: the text lists all of them.
     #[error("{0}")]
     BadManifest(String),
-    /// It is good, and cannot be applied.
+    /// The manifest is valid, but a running supervisor cannot apply it.
     #[error("{0}")]
     Refused(String),
-    /// The supervisor is about to end, or another program to take its place: that one can be asked.
-    #[error("the supervisor is about to end")]
+    /// The supervisor is about to end or to be upgraded. Ask the next one.
+    #[error("the supervisor is shutting down")]
     Closed,
 }
 
-/// One request. An empty list of tenants means all of them; a list with an unknown name is
-/// answered by that name, and then nothing was done to any of them.
+/// One request. An empty list of tenants means all tenants. A list with an unknown name is refused
+/// as a whole, and the answer contains that name.
 #[derive(Debug)]
 pub enum Request {
-    /// Which tenants are these, in the order of the manifest where all are meant?
+    /// Return the names of these tenants; of all, in the order of the manifest.
     Names {
-        /// Which.
+        /// The tenants.
         tenants: Vec<TenantName>,
-        /// Where the answer goes.
+        /// Receives the answer.
         reply: oneshot::Sender<Result<Vec<TenantName>, Unknown>>,
     },
-    /// What is the state of these tenants? Those that are not there are left out.
+    /// Return the state of these tenants. Unknown ones are left out.
     Part {
-        /// Which.
+        /// The tenants.
         tenants: Vec<TenantName>,
         /// The subscription whose snapshot this is a part of.
         watch: Option<WatchId>,
-        /// Where the answer goes.
+        /// Receives the answer.
         reply: oneshot::Sender<Part>,
     },
-    /// Tell what happens to these tenants from now on.
+    /// Subscribe to the events of these tenants.
     Watch {
-        /// Which.
+        /// The tenants.
         tenants: Vec<TenantName>,
-        /// The process that asks.
+        /// The process of the client.
         pid: Option<i32>,
-        /// Where the subscription goes.
+        /// Receives the subscription.
         reply: oneshot::Sender<Result<Feed, Unknown>>,
     },
     /// Start, stop or restart these tenants.
     Act {
-        /// What to do.
+        /// The verb.
         verb: Verb,
-        /// To which.
+        /// The tenants.
         tenants: Vec<TenantName>,
-        /// Whether that is to outlive the supervisor's end and a reboot.
+        /// Whether the want also holds after the supervisor's end and a reboot.
         permanent: bool,
-        /// Where the answers go, one per tenant.
+        /// Receives the answers, one per tenant.
         reply: oneshot::Sender<Result<Vec<TenantAnswer>, Unknown>>,
     },
-    /// End, and let the tenants go on.
+    /// Detach: end the supervisor and leave the tenants running.
     Detach {
-        /// Told once it is begun.
+        /// Answered once it has begun.
         reply: oneshot::Sender<Result<(), Closed>>,
     },
-    /// Read the manifest again and do what is different.
+    /// Read the manifest again and apply the changes.
     Reload {
-        /// Where the changes go, once they have begun.
+        /// Receives the changes, once they have begun.
         reply: oneshot::Sender<Result<Changes, NoReload>>,
     },
-    /// Read the manifest again and say what is different.
+    /// Read the manifest again and return the changes.
     Diff {
-        /// Where the changes go.
+        /// Receives the changes.
         reply: oneshot::Sender<Result<Changes, NoReload>>,
     },
-    /// Which manifest is it that a reload reads?
+    /// Return the path of the manifest.
     Manifest {
-        /// Where its path goes.
+        /// Receives the path.
         reply: oneshot::Sender<PathBuf>,
     },
-    /// Sort what is left over, and take it but for its links.
+    /// Find residue, and remove all of it except links.
     Collect {
-        /// What a look at all links found.
+        /// The links of the host.
         survey: Survey,
-        /// Whether nothing is to be taken.
+        /// Whether to remove nothing.
         dry_run: bool,
-        /// Where the answer goes.
+        /// Receives the answer.
         reply: oneshot::Sender<Sorted>,
     },
-    /// Try the program on disk, and execute it if it would serve.
+    /// Run the preflight of the program on disk, and execute it if that succeeds.
     Upgrade {
-        /// Where the end of the preflight goes, or why it would not serve.
+        /// Receives the versions once the preflight has succeeded, or why it failed.
         reply: oneshot::Sender<Result<Upgrading, String>>,
     },
-    /// Which program answers?
+    /// Return the version of this program and the result of the last upgrade.
     Upgraded {
-        /// Where the answer goes.
+        /// Receives the answer.
         reply: oneshot::Sender<Upgraded>,
     },
-    /// How is this tenant joined?
+    /// Return what a process needs to join this tenant.
     Enter {
-        /// Which.
+        /// The tenant.
         tenant: TenantName,
-        /// Where the answer goes.
+        /// Receives the answer.
         reply: oneshot::Sender<Result<ExecTarget, NoExecTarget>>,
     },
 }
 
-/// The loop has ended, or dropped the request: the supervisor is shutting down.
+/// The loop has ended or dropped the request: the supervisor is shutting down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the supervisor is shutting down")]
 pub struct Closed;
 
-/// The side of the request queue that asks.
+/// The sending side of the request queue.
 #[derive(Debug, Clone)]
 pub struct RequestQueue {
     sender: mpsc::Sender<Request>,
 }
 
-/// Opens a request queue: the side that asks, and what the loop reads from.
+/// Opens a request queue: the sending side, and the side that the loop reads.
 #[must_use]
 pub fn open() -> (RequestQueue, mpsc::Receiver<Request>) {
     let (sender, received) = mpsc::channel(QUEUE);
@@ -164,10 +163,10 @@ pub fn open() -> (RequestQueue, mpsc::Receiver<Request>) {
 }
 
 impl RequestQueue {
-    /// Puts one request and waits for its answer.
+    /// Sends one request and waits for its answer.
     ///
     /// # Errors
-    /// [`Closed`] if the loop will not answer any more.
+    /// [`Closed`] if the loop will not answer.
     pub async fn send<T>(
         &self,
         request: impl FnOnce(oneshot::Sender<T>) -> Request,

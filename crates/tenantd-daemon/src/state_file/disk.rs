@@ -1,11 +1,11 @@
-//! What the state file says, version by version: plain types that exist for the disk alone, and
-//! the way from a [`Record`] to them and back.
+//! The contents of the state file, version by version: plain types that are used only for the file,
+//! and the conversions between them and a [`Record`].
 //!
-//! Nothing else is ever written into the file. What the supervisor thinks with has no serialised
-//! form: it is taken apart field by field, so that a new state or field does not compile until it
-//! has a place here. The number of a type is that of the first version which has it. A type of a
-//! version that was released never changes; `docs/decisions/0017-state-file-versions.md` says what
-//! may be added to it, and when a new version is needed.
+//! The types of the supervisor are not serialisable. The conversions name every field and variant,
+//! so that a new state or field does not compile until it has a place here. The number in the name
+//! of a type is the first version that has it. A type of a released version never changes;
+//! `docs/decisions/0017-state-file-versions.md` says what may be added to it, and when a new
+//! version is needed.
 
 mod form;
 mod read;
@@ -21,51 +21,51 @@ use tenantd_core::name::NameError;
 
 use form::{Record2, Record3, Written};
 
-/// The oldest version that is read, and written wherever it can hold a record. It is that of
-/// commit 2157092.
+/// The oldest version that is read, and the one that is written if it can hold the record. Commit
+/// 2157092 uses it.
 pub(crate) const OLDEST: u32 = 2;
 
 /// The newest version.
 pub(crate) const NEWEST: u32 = 3;
 
-/// Why a text is no record.
+/// Why a text cannot be read as a record.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unreadable {
-    /// It is not what was written.
-    #[error("its checksum is wrong")]
+    /// The text was damaged after it was written.
+    #[error("wrong checksum")]
     Checksum,
     /// It has a version that this program does not know.
-    #[error("its version is {0}")]
+    #[error("unknown version {0}")]
     Version(u32),
-    /// It is not JSON, or lacks a field, or has an unknown word in one.
-    #[error("it is no record of version {version}")]
+    /// The text is not JSON, a field is missing, or a field has an unknown value.
+    #[error("not a record of version {version}")]
     Form {
-        /// The version that it says it has.
+        /// The version that the text names.
         version: u32,
-        /// What is wrong.
+        /// The error of the parser.
         source: serde_json::Error,
     },
-    /// It is of a tenant that cannot exist.
-    #[error("its tenant cannot be named {name:?}")]
+    /// The name of the tenant is invalid.
+    #[error("invalid tenant name {name:?}")]
     Name {
-        /// Which name.
+        /// The name.
         name: String,
-        /// Why not.
+        /// Why it is invalid.
         source: NameError,
     },
-    /// It gives as a reason a stage that no version has.
-    #[error("it names the unknown stage {0:?}")]
+    /// A failure names a stage that no version has.
+    #[error("unknown stage {0:?}")]
     Stage(String),
-    /// It is of a process that cannot exist.
-    #[error("no process has the number {0}")]
+    /// The process number is not positive.
+    #[error("invalid process number {0}")]
     Process(i32),
-    /// It holds no address, and every tenant has one.
-    #[error("it holds an empty list of addresses")]
+    /// The list of addresses is empty; every tenant has at least one.
+    #[error("empty list of addresses")]
     Addresses,
 }
 
 impl Unreadable {
-    /// Why, in one line.
+    /// The reason and its cause, in one line.
     pub(crate) fn with_cause(&self) -> String {
         match std::error::Error::source(self) {
             Some(cause) => format!("{self}: {cause}"),
@@ -74,7 +74,7 @@ impl Unreadable {
     }
 }
 
-/// A record as text, in the oldest version that can hold it, and that version.
+/// Writes a record as text, in the oldest version that can hold it. Returns that version too.
 pub(crate) fn encode(record: &Record) -> serde_json::Result<(u32, String)> {
     Ok(match write::record(record) {
         Written::Two(record) => (2, serde_json::to_string(&record)?),
@@ -82,7 +82,7 @@ pub(crate) fn encode(record: &Record) -> serde_json::Result<(u32, String)> {
     })
 }
 
-/// The record that a text is, and its version.
+/// Reads a record from a text. Returns its version too.
 pub(crate) fn decode(text: &str) -> Result<(u32, Record), Unreadable> {
     let form = |version| move |source| Unreadable::Form { version, source };
     let version = version(text).map_err(form(OLDEST))?;
@@ -98,7 +98,7 @@ pub(crate) fn decode(text: &str) -> Result<(u32, Record), Unreadable> {
     Ok((version, record))
 }
 
-/// The version that a text says it has.
+/// The version that a text names.
 pub(crate) fn version(text: &str) -> serde_json::Result<u32> {
     let tag: Tag = serde_json::from_str(text)?;
     Ok(tag.version)
@@ -107,15 +107,15 @@ pub(crate) fn version(text: &str) -> serde_json::Result<u32> {
 /// The first line of the file, in every version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Head {
-    /// The highest version of all records: whoever does not know it touches nothing.
+    /// The highest version of all records. A program that does not know it changes nothing.
     #[serde(rename = "version")]
     pub(crate) version: u32,
-    /// The boot that the file belongs to, see random(4).
+    /// The ID of the boot in which the file was written, see random(4).
     #[serde(rename = "boot")]
     pub(crate) boot: String,
 }
 
-/// What is asked of a record of any version. Version 2 did not say that it is one.
+/// The version of a record. A record of version 2 does not name its version.
 #[derive(Debug, Deserialize)]
 struct Tag {
     #[serde(rename = "version", default = "oldest")]

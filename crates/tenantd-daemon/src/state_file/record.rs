@@ -1,6 +1,6 @@
-//! What a supervisor writes down of one tenant, so that the next one knows it again. It is
-//! believed only as far as the kernel confirms it. In which form is for
-//! [`disk`](crate::state_file::disk) to say.
+//! A record: what a supervisor stores of one tenant for the next supervisor. The next supervisor
+//! uses it only as far as the kernel confirms it. [`disk`](crate::state_file::disk) defines its
+//! format.
 
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::effect::{self, Effect, Fingerprints};
@@ -10,35 +10,34 @@ use tenantd_core::supervisor::checkpoint::Checkpoint;
 use tenantd_host::process;
 use tenantd_host::program::ProgramFile;
 
-/// A tenant, as it is written down.
+/// The record of one tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Record {
-    /// Which.
+    /// The name of the tenant.
     pub(crate) tenant: TenantName,
-    /// What its supervisor meant.
+    /// The supervisor's want and state of it.
     pub(crate) checkpoint: Checkpoint,
-    /// The first process of its launch; none before it has one, and once that has left others
-    /// behind.
+    /// The first process of its launch; None before that exists and after it has ended.
     pub(crate) process: Option<ProcessKey>,
-    /// The inode of its network namespace; 0 where it has none.
+    /// The inode of its network namespace; 0 if it has none.
     pub(crate) netns: u64,
-    /// What it was made by.
+    /// What is known of the plan that it was made from.
     pub(crate) made: Made,
-    /// The file of its program as it was when the launch began.
+    /// The file of its program at the time of its launch.
     pub(crate) program: Option<ProgramFile>,
 }
 
-/// What a tenant was made by, as far as its next supervisor has to know.
+/// What the next supervisor has to know of the plan from which a tenant was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Made {
-    /// By them it is told what is outdated.
+    /// The fingerprints of the plan, to find out what is outdated.
     pub(crate) by: Fingerprints,
-    /// What it holds as long as it stands, where that is known.
+    /// The address and datastore that it holds until its release, if known.
     pub(crate) holds: Option<Holding>,
 }
 
 impl Made {
-    /// By this plan.
+    /// What is stored of this plan.
     pub(crate) fn by(plan: &TenantPlan) -> Self {
         Self {
             by: effect::fingerprints(plan),
@@ -48,25 +47,25 @@ impl Made {
 }
 
 impl Record {
-    /// What has to be made anew for today's plan to hold, and by what it was made; nothing if it was
-    /// made by that one.
+    /// What a change to today's plan takes, with what is known of the old plan; None if the plans
+    /// are equal.
     pub(crate) fn outdated(&self, plan: &TenantPlan) -> Option<(Effect, Made)> {
         let effect = self.made.by.effect(effect::fingerprints(plan))?;
         Some((effect, self.made.clone()))
     }
 }
 
-/// A process that can be told from every other one.
+/// A process key: identifies a process uniquely within a boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ProcessKey {
-    /// Its number.
+    /// The process number.
     pub(crate) pid: i32,
-    /// When it started, in clock ticks since boot: field 22 of proc_pid_stat(5).
+    /// The start time in clock ticks since boot: field 22 of proc_pid_stat(5).
     pub(crate) start_ticks: u64,
 }
 
 impl ProcessKey {
-    /// The process that has this number now.
+    /// The key of the process that has this number now.
     pub(crate) fn of(pid: i32) -> Option<Self> {
         let start_ticks = process::start_ticks(pid)?;
         Some(Self { pid, start_ticks })

@@ -1,15 +1,15 @@
-//! The state file, `/run/tenantd/APP/ledger`: a head, and a slot of fixed size for each tenant,
-//! which is written as a whole by one pwrite(2) of part of one page.
+//! The state file, `/run/tenantd/APP/ledger`: a head, and a slot of fixed size for each tenant. One
+//! pwrite(2) within one page writes a slot as a whole.
 //!
-//! Such a write is not torn by a signal, SIGKILL included, and a checksum proves it: a slot holds
-//! the record before or the one after. Each is a line of text, so that the file can be read by
-//! people. `/run` is in memory: nothing here waits for a disk, and nothing outlives a reboot. A file
-//! that does is known by the boot that it names, and forgotten.
+//! A signal, even SIGKILL, does not interrupt such a write, and a checksum proves it: a slot
+//! contains either the old record or the new one. Each slot is a line of text, so that people can
+//! read the file. `/run` is in memory, so that no write waits for a disk. If the file does survive
+//! a reboot, the boot ID in its head differs, and its records are ignored.
 //!
-//! What the lines say is for [`disk`](crate::state_file::disk) to know. Each record is of the oldest version that
-//! can hold it, and the head names the highest of them, so that an older program takes over wherever
-//! it could have written all that is there. The head rises before the first record of a version is
-//! written and sinks after the last one is gone, so that it is never too low.
+//! [`disk`](crate::state_file::disk) defines the contents of the lines. Each record has the oldest
+//! version that can hold it, and the head names the highest version of all records. So an older
+//! program can take over if it knows the versions of all records. The head is raised before the
+//! first record of a version is written, and lowered after the last one is erased.
 
 #[cfg(test)]
 mod tests;
@@ -28,31 +28,32 @@ use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::derive;
 use tenantd_host::runtime;
 
-/// Bytes of a slot, of which two fit a page. A record has about 700.
+/// The size of a slot in bytes. Two fit into a page; a record needs about 700 bytes.
 const SLOT: usize = 2048;
 
-/// Digits of a checksum, with the space behind them.
+/// The length of a checksum with the space after it.
 const CHECK: usize = 13;
 
-/// To so many characters the texts of a record are shortened, until it fits.
+/// The lengths in characters to which the texts of a record are cut, one after the other, until it
+/// fits.
 const SHORTER: [usize; 3] = [usize::MAX, 160, 30];
 
 /// Why the state file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StateFileError {
-    /// It is of a form that came later.
+    /// The file has a version newer than [`NEWEST`].
     #[error(
-        "{} was written by a later tenantd (form {found}, this one knows {NEWEST}) and nothing \
-         was touched: start that tenantd again, or stop the application with it before this one \
-         takes over", path.display()
+        "{} was written by a newer tenantd (version {found}, this one reads up to {NEWEST}); \
+         nothing was changed: start the newer tenantd again, or stop the application with it \
+         before starting this one", path.display()
     )]
     Later {
         /// The file.
         path: PathBuf,
-        /// Its form.
+        /// Its version.
         found: u32,
     },
-    /// It cannot be opened, read or written.
+    /// The file cannot be opened, read or written.
     #[error("cannot use the state file {}", path.display())]
     Io {
         /// The file.
@@ -62,18 +63,18 @@ pub(crate) enum StateFileError {
     },
 }
 
-/// Where a tenant's record lies.
+/// The position of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Slot(usize);
 
-/// The file, open for as long as its supervisor lives.
+/// The open file.
 #[derive(Debug)]
 pub(crate) struct SlotFile {
     file: File,
-    /// What its first line says.
+    /// The first line, as written last.
     head: Head,
     free: Vec<Slot>,
-    /// Those that hold what cannot be read, until they are struck out.
+    /// Slots that cannot be read, until they are erased.
     damaged: Vec<Slot>,
     versions: Versions,
 }
@@ -81,49 +82,49 @@ pub(crate) struct SlotFile {
 /// The version of the record in each slot.
 #[derive(Debug, Default)]
 struct Versions {
-    /// None where there is no record.
+    /// None if the slot has no record.
     of: Vec<Option<u32>>,
-    /// How many records there are of each.
+    /// The number of records of each version.
     counts: BTreeMap<u32, usize>,
 }
 
-/// What an earlier supervisor wrote down.
+/// What an earlier supervisor wrote.
 #[derive(Debug, Default)]
 pub(crate) struct Previous {
-    /// All records that can be read.
+    /// All readable records.
     pub(crate) records: Vec<(Slot, Record)>,
-    /// Why the others cannot.
+    /// Why the other records cannot be read.
     pub(crate) damaged: Vec<Unreadable>,
-    /// Whether even the head cannot.
+    /// Whether the head cannot be read.
     pub(crate) head_damaged: bool,
 }
 
 impl Previous {
-    /// Whether an earlier supervisor left anything to go on with.
+    /// Whether an earlier supervisor left any record, readable or not.
     pub(crate) fn has_any(&self) -> bool {
         !self.damaged.is_empty() || self.head_damaged || !self.records.is_empty()
     }
 
-    /// Says what of the file could not be read.
+    /// Logs what of the file could not be read.
     pub(crate) fn log_damage(&self, app: &AppName) {
         let (damaged, read) = (self.damaged.len(), self.records.len());
         let path = runtime::folder(app).join(runtime::STATE_FILE);
         let path = path.display();
         if self.head_damaged {
             tracing::warn!(
-                "the state file {path} has a damaged head: it is written anew, and {read} of its records \
-                 can still be read"
+                "the head of the state file {path} is damaged and was rewritten; {read} records \
+                 are readable"
             );
         } else if let Some(first) = self.damaged.first() {
             tracing::warn!(
-                "{damaged} records of the state file {path} are damaged, and struck out; the first one: \
-                 {}",
+                "{damaged} records of the state file {path} are damaged and were erased; the \
+                 first: {}",
                 first.with_cause()
             );
         }
     }
 
-    /// The network namespace that a tenant had.
+    /// The inode of the network namespace in the record of a tenant.
     pub(crate) fn netns_of(&self, tenant: &TenantName) -> Option<u64> {
         let mut records = self.records.iter().map(|(_, record)| record);
         let record = records.find(|record| record.tenant == *tenant)?;
@@ -132,17 +133,17 @@ impl Previous {
 }
 
 impl SlotFile {
-    /// Opens the file of an application, or makes it, and reads what is there.
+    /// Opens or creates the file of an application, and reads its records.
     ///
     /// # Errors
-    /// See [`StateFileError`]; nothing was changed then.
+    /// See [`StateFileError`]. After an error the file is unchanged.
     pub(crate) fn open(app: &AppName) -> Result<(Self, Previous), StateFileError> {
         let path = runtime::folder(app).join(runtime::STATE_FILE);
         let boot = boot_id().map_err(failed(Path::new(BOOT_ID)))?;
         Self::open_at(&path, boot)
     }
 
-    /// Whether [`SlotFile::open`] would do. Changes nothing.
+    /// Checks whether [`SlotFile::open`] would succeed. Changes nothing.
     ///
     /// # Errors
     /// See [`StateFileError`].
@@ -172,10 +173,10 @@ impl SlotFile {
         let mut state_file = Self::new(file, boot);
         let previous = match boot_before {
             Some(before) if before == state_file.head.boot => state_file.read(&bytes),
-            // Nothing that it names is there any more.
+            // The processes and namespaces of another boot do not exist any more.
             Some(_) => Previous::default(),
             None if bytes.is_empty() => Previous::default(),
-            // Each record has a checksum of its own, and is believed as far as the kernel confirms it.
+            // Each record has its own checksum, so a damaged head makes no record unusable.
             None => {
                 let of_this_boot = is_of_this_boot(&state_file.file).map_err(failed(path))?;
                 let previous = of_this_boot.then(|| state_file.read(&bytes));
@@ -236,7 +237,7 @@ impl SlotFile {
         previous
     }
 
-    /// Writes a record in place of the one that the tenant had, whole or not at all.
+    /// Writes a record in place of the tenant's previous one, as a whole or not at all.
     pub(crate) fn write(&mut self, slot: &mut Option<Slot>, mut record: Record) -> io::Result<()> {
         let mut fits = Err(io::ErrorKind::FileTooLarge.into());
         for characters in SHORTER {
@@ -247,7 +248,8 @@ impl SlotFile {
             }
         }
         if let (Err(_), Some(holds)) = (&fits, &mut record.made.holds) {
-            // A path may be longer than a slot: then nobody waits for that datastore.
+            // A path may be longer than a slot. It is left out: then no tenant waits for the
+            // datastore.
             holds.source = None;
             fits = encoded(&record);
         }
@@ -266,14 +268,14 @@ impl SlotFile {
         self.holds(at, Some(version))
     }
 
-    /// Strikes out what is remembered of a tenant.
+    /// Erases the record in a slot.
     pub(crate) fn erase(&mut self, slot: Slot) -> io::Result<()> {
         self.file.write_all_at(&line("")?, slot.offset())?;
         self.free.push(slot);
         self.holds(slot, None)
     }
 
-    /// A slot was written: the head names no version that no record has any more.
+    /// Notes what a slot contains now, and lowers the head if its version is not used any more.
     fn holds(&mut self, slot: Slot, version: Option<u32>) -> io::Result<()> {
         self.versions.set(slot, version);
         let newest = self.versions.newest();
@@ -285,7 +287,7 @@ impl SlotFile {
 }
 
 impl Versions {
-    /// One more slot, without a record.
+    /// Adds a slot without a record.
     fn grow(&mut self) -> Slot {
         self.of.push(None);
         Slot(self.of.len() - 1)
@@ -308,7 +310,7 @@ impl Versions {
         }
     }
 
-    /// The highest of all; without any record, the oldest.
+    /// The highest version of all records; [`OLDEST`] if there are none.
     fn newest(&self) -> u32 {
         let newest = self.counts.last_key_value();
         newest.map_or(OLDEST, |(version, _)| *version)
@@ -321,8 +323,8 @@ impl Slot {
     }
 }
 
-/// The head of a state file, if it has one and its version is known. One that is damaged does not hide
-/// the records of a later version.
+/// The head of a state file; None if it is damaged or missing. Then the versions of the records are
+/// checked instead, so that records of a newer version are noticed.
 fn known(path: &Path, bytes: &[u8]) -> Result<Option<Head>, StateFileError> {
     let first = bytes.split(|&byte| byte == b'\n').next();
     let head = first.and_then(|line| serde_json::from_str(text(line).ok()??).ok());
@@ -345,7 +347,7 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> StateFileError {
     move |source| StateFileError::Io { path, source }
 }
 
-/// Whether a file was written to since the boot, by the clocks as they stand.
+/// Whether a file was written since the boot, according to the current clocks.
 fn is_of_this_boot(file: &File) -> io::Result<bool> {
     let written = file.metadata()?.modified()?;
     let up = Duration::from_nanos(clock::now().0);
@@ -359,7 +361,7 @@ fn boot_id() -> io::Result<String> {
     Ok(std::fs::read_to_string(BOOT_ID)?.trim_end().to_owned())
 }
 
-/// A line that fills a slot: the checksum, the text, spaces.
+/// The bytes of a slot: the checksum, the text, spaces, and a line end.
 fn line(text: &str) -> io::Result<[u8; SLOT]> {
     let mut slot = [b' '; SLOT];
     slot[SLOT - 1] = b'\n';
@@ -370,13 +372,13 @@ fn line(text: &str) -> io::Result<[u8; SLOT]> {
     Ok(slot)
 }
 
-/// The line of a record, with its version.
+/// The bytes of the slot of a record, with its version.
 fn encoded(record: &Record) -> io::Result<(u32, [u8; SLOT])> {
     let (version, text) = disk::encode(record)?;
     Ok((version, line(&text)?))
 }
 
-/// The text of a slot; nothing if it is empty.
+/// The text in a slot; None if the slot is empty.
 fn text(slot: &[u8]) -> Result<Option<&str>, Unreadable> {
     let text = std::str::from_utf8(slot).map_err(|_| Unreadable::Checksum)?;
     let text = text.trim_matches(['\0', ' ', '\n']);

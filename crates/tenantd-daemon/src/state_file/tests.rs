@@ -1,5 +1,5 @@
-//! The state files that the program of commit 2157092 left, with tenants in each state: all of it is
-//! read, no tenant counts as made by another plan, and nothing that ran is ended or started.
+//! The state files that the program of commit 2157092 left, with tenants in each state: all of it
+//! is read, no tenant counts as made by another plan, and nothing that ran is ended or started.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -114,7 +114,7 @@ fn adopted(supervisor: &mut Supervisor, now: Moment, plan: &TenantPlan, record: 
     )
 }
 
-/// The next supervisor of a manifest's application, told of all its records: a line for each.
+/// The next supervisor of a manifest's application, with all records: a line for each.
 fn taken_over(manifest: &str, file: &str, others: &[(&str, &str)]) -> Vec<String> {
     let (records, version) = records(file);
     assert_eq!(version, 2);

@@ -1,4 +1,5 @@
-//! What the loop tells the subscribers: each transition, and what else changes of a tenant.
+//! Makes the events for subscribers: one for each transition, and one for any other change of a
+//! tenant.
 
 use std::collections::BTreeSet;
 
@@ -13,8 +14,8 @@ use crate::requests::answer::Tenants;
 use crate::subscriptions::Subscriptions;
 
 impl Subscriptions {
-    /// Tells what came of one event: the transitions in their order, and then who changed without
-    /// one.
+    /// Publishes a step: its transitions in their order, and then the tenants that changed without
+    /// a transition.
     pub(crate) fn publish_step(&mut self, step: &Step, tenants: Tenants<'_>) {
         for transition in &step.transitions {
             self.publish_transition(transition, tenants);
@@ -53,7 +54,7 @@ impl Subscriptions {
         });
     }
 
-    /// Tells that a tenant is planned that was not before.
+    /// Publishes that a tenant was added.
     pub(crate) fn publish_added(&mut self, tenant: TenantName, tenants: Tenants<'_>) {
         if !self.watches(&tenant) {
             return;
@@ -71,7 +72,7 @@ impl Subscriptions {
         });
     }
 
-    /// Tells that something of a tenant changed, though not its state.
+    /// Publishes a change of a tenant that is not a transition.
     pub(crate) fn publish_changed(&mut self, tenant: &TenantName, tenants: Tenants<'_>) {
         if !self.watches(tenant) {
             return;
@@ -91,7 +92,7 @@ impl Subscriptions {
         });
     }
 
-    /// Tells that a tenant is gone.
+    /// Publishes that a tenant was removed.
     pub(crate) fn publish_removed(&mut self, tenant: &TenantName) {
         if self.watches(tenant) {
             self.publish(TenantEvent {
@@ -109,7 +110,7 @@ impl Subscriptions {
     }
 }
 
-/// In whole milliseconds, as all dates that are told.
+/// The current time in whole milliseconds, as in all dates on the wire.
 fn now() -> Timestamp {
     let now = Timestamp::now();
     now.round(jiff::Unit::Millisecond).unwrap_or(now)

@@ -1,5 +1,5 @@
-//! How many tenants are in which state: kept with each transition, so that saying it costs the
-//! same however many there are.
+//! The number of tenants in each state. Each transition updates it, so that reading it does not
+//! depend on the number of tenants.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::fmt;
 use tenantd_core::supervisor::Transition;
 use tenantd_core::supervisor::view::StateWord;
 
-/// Tenants by state.
+/// The number of tenants in each state.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct StateCounts {
     counts: BTreeMap<StateWord, usize>,
@@ -15,13 +15,13 @@ pub(crate) struct StateCounts {
 }
 
 impl StateCounts {
-    /// Counts a tenant that was just planned, and is down.
+    /// Counts a new tenant, in state down.
     pub(crate) fn begin(&mut self) {
         self.total += 1;
         self.add(StateWord::Down);
     }
 
-    /// Strikes out a tenant that was removed, and is down.
+    /// Stops counting a removed tenant, in state down.
     pub(crate) fn end(&mut self) {
         self.total = self.total.saturating_sub(1);
         if let Some(count) = self.counts.get_mut(&StateWord::Down) {
@@ -29,7 +29,7 @@ impl StateCounts {
         }
     }
 
-    /// Follows a tenant from one state to the next.
+    /// Moves a tenant from one state to the next.
     pub(crate) fn note(&mut self, transition: &Transition) {
         if let Some(count) = self.counts.get_mut(&transition.from) {
             *count = count.saturating_sub(1);
@@ -83,7 +83,7 @@ mod tests {
             state_counts.to_string(),
             "2 tenants: 1 down, 1 provisioning"
         );
-        // It was up and became ready.
+        // It is up and became ready.
         state_counts.note(&transition(StateWord::Provisioning, StateWord::Up));
         state_counts.note(&transition(StateWord::Up, StateWord::Up));
         assert_eq!(state_counts.to_string(), "2 tenants: 1 down, 1 up");

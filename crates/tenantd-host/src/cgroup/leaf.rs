@@ -1,4 +1,4 @@
-//! One tenant's leaf.
+//! The leaf of one tenant: list, signal and kill the processes in it.
 
 use std::io::{Error, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,18 +13,19 @@ use crate::process::{self, NAMED};
 use tenantd_core::name::TenantName;
 use tenantd_core::stage::{Failure, Stage};
 
-/// How often processes that keep forking are killed one by one where the kernel has no
-/// `cgroup.kill` (before 5.14). Each round catches all that were there when it began.
+/// The maximum number of rounds in which processes are killed one by one, on kernels without
+/// `cgroup.kill` (before 5.14). Each round kills all processes that existed when it began.
 const ROUNDS: u32 = 1000;
 
-/// The extended attribute of a leaf's folder that holds its note. The kernel has had those of cgroups
+/// The extended attribute of a leaf's folder that holds its note. cgroups have such attributes
 /// since Linux 5.7, and systemd uses them in the same way.
 const NOTE: &str = "user.tenantd.limits";
 
-/// Bytes of the longest note.
+/// The maximum size of a note in bytes.
 const NOTE_MAX: usize = 512;
 
-/// The cgroup that holds all processes of one tenant. Dropping it removes nothing.
+/// The cgroup that holds all processes of one tenant. Dropping this value does not remove the
+/// cgroup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leaf {
     path: PathBuf,
@@ -36,19 +37,19 @@ impl Leaf {
         Self { path, tenant }
     }
 
-    /// Its folder.
+    /// The path of the cgroup.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whose it is.
+    /// The tenant that the leaf belongs to.
     #[must_use]
     pub fn tenant(&self) -> &TenantName {
         &self.tenant
     }
 
-    /// A descriptor of its folder, for `CLONE_INTO_CGROUP` of clone(2).
+    /// Opens the folder, for `CLONE_INTO_CGROUP` of clone(2).
     ///
     /// # Errors
     /// A [`Failure`] of stage cgroup.
@@ -58,19 +59,19 @@ impl Leaf {
             .map_err(|errno| failure(&self.path, &errno.into()))
     }
 
-    /// Makes it anew, empty as it is. Once `cgroup.kill` was written to a cgroup, Linux 6.18
-    /// kills every process that clone(2) puts right into it, for ever (measured: it compares a
-    /// count of kills with that of the parent's cgroup).
+    /// Removes and makes the empty leaf again. Once `cgroup.kill` was written to a cgroup, Linux
+    /// 6.18 kills every process that clone(2) puts directly into it (measured: it compares a count
+    /// of kills with that of the parent's cgroup).
     ///
     /// # Errors
-    /// A [`Failure`] of stage cgroup; `EBUSY` if a process lives in it.
+    /// A [`Failure`] of stage cgroup; `EBUSY` if a process is in it.
     pub fn recreate(&self) -> Result<(), Failure> {
         self.remove()?;
         super::make(&self.path).map_err(|(path, error)| failure(&path, &error))
     }
 
-    /// What is noted in it of the processes that it holds: an extended attribute of its folder, which
-    /// goes with it. Empty where nothing is noted.
+    /// Reads the note about the processes in the leaf, an extended attribute of its folder. Empty
+    /// if there is none.
     ///
     /// # Errors
     /// A [`Failure`] of stage cgroup.
@@ -86,7 +87,7 @@ impl Leaf {
         }
     }
 
-    /// Notes something of its processes in place of what was noted before.
+    /// Replaces the note. An empty text removes it.
     ///
     /// # Errors
     /// A [`Failure`] of stage cgroup.
@@ -101,7 +102,7 @@ impl Leaf {
         }
     }
 
-    /// Whether any process lives in it or below it. A leaf that is gone holds none.
+    /// Whether a process is in the leaf or below it. False if the leaf does not exist.
     ///
     /// # Errors
     /// A [`Failure`] of stage cgroup.
@@ -114,7 +115,7 @@ impl Leaf {
         }
     }
 
-    /// The processes in it and below it; none in a leaf that is gone.
+    /// The processes in the leaf and below it. Empty if the leaf does not exist.
     ///
     /// # Errors
     /// A [`Failure`] of stage cgroup.
@@ -131,7 +132,7 @@ impl Leaf {
         Ok(pids)
     }
 
-    /// Kills every process in it and below it, also one that is being forked.
+    /// Kills every process in the leaf and below it, including processes that are being forked.
     ///
     /// # Errors
     /// A [`Failure`] of stage end.
@@ -158,11 +159,11 @@ impl Leaf {
         Err(Failure::detail(
             Stage::End,
             object,
-            format!("still there: {named}"),
+            format!("still running: {named}"),
         ))
     }
 
-    /// Sends a signal to every process in it and below it, and says to how many.
+    /// Sends a signal to every process in the leaf and below it. Returns the number of processes.
     ///
     /// # Errors
     /// A [`Failure`] of stage end or cgroup.
@@ -176,7 +177,7 @@ impl Leaf {
                 Some(Err(errno)) => return Err(self.end_failure(&errno.into())),
             }
         }
-        // Whoever is in the leaf now that its number is held is no stranger with a reused number.
+        // With a pidfd open, a process ID that is still in the leaf was not reused.
         let still: Vec<i32> = self.pids()?;
         let mut sent = 0;
         for (_, pidfd) in held.iter().filter(|(pid, _)| still.contains(pid)) {
@@ -189,10 +190,11 @@ impl Leaf {
         Ok(sent)
     }
 
-    /// Removes the leaf, and what its processes made below it. One that is gone is removed.
+    /// Removes the leaf and all cgroups that its processes made below it. Succeeds if it does not
+    /// exist.
     ///
     /// # Errors
-    /// A [`Failure`] of stage cgroup; `EBUSY` if a process lives in it.
+    /// A [`Failure`] of stage cgroup; `EBUSY` if a process is in it.
     pub fn remove(&self) -> Result<(), Failure> {
         for folder in self.folders()?.iter().rev() {
             match std::fs::remove_dir(folder) {
@@ -200,14 +202,14 @@ impl Leaf {
                 Err(error) if is_gone(&error) => {}
                 Err(error) => {
                     let named = process::name_some(&self.pids()?);
-                    return Err(failure(folder, &error).with(format!("in it: {named}")));
+                    return Err(failure(folder, &error).with(format!("still in use by {named}")));
                 }
             }
         }
         Ok(())
     }
 
-    /// Its folder and all below it, each after the one that holds it.
+    /// The folder and all folders below it, parents first.
     fn folders(&self) -> Result<Vec<PathBuf>, Failure> {
         let mut folders = vec![self.path.clone()];
         let mut next = 0;
@@ -236,7 +238,7 @@ impl Leaf {
     }
 }
 
-/// A file of a cgroup that has been removed is not there, or is there without its device.
+/// Whether the error means that the cgroup was removed: ENOENT, or ENODEV for an open file of it.
 fn is_gone(error: &Error) -> bool {
     error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(libc::ENODEV)
 }

@@ -1,8 +1,8 @@
-//! The cgroup v2 leaf of each tenant: what tracks and ends all of its processes, also those that
-//! left their parents.
+//! The cgroup v2 leaf of each tenant. It tracks and ends all processes of the tenant, including
+//! those that left their parents.
 //!
-//! A leaf holds no descriptor, only its path: descriptors are counted per tenant. Controllers and
-//! limits are not its business.
+//! A [`Leaf`] keeps its path and no descriptor, to need few descriptors per tenant. tenantd enables
+//! no controllers and sets no cgroup limits.
 
 mod leaf;
 mod watch;
@@ -23,7 +23,7 @@ use super::runtime::{Named, tenants_in};
 pub use leaf::Leaf;
 pub use watch::Watch;
 
-/// Where the tree is mounted: alone, or beside the v1 controllers (a hybrid host).
+/// Where the tree may be mounted: alone, or beside the v1 controllers (a hybrid host).
 const MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 
 /// The folder of the supervisor itself in a delegated cgroup: a cgroup that has children with
@@ -33,7 +33,7 @@ const SUPERVISOR: &str = "supervisor";
 /// The folder of the leaves in a delegated cgroup.
 const TENANTS: &str = "tenants";
 
-/// The folder of all applications where nothing was delegated.
+/// The folder of all applications if no cgroup was delegated.
 const TOP: &str = "tenantd";
 
 /// The part of the cgroup tree that belongs to one application.
@@ -41,15 +41,15 @@ const TOP: &str = "tenantd";
 pub struct Tree {
     /// The folder of the leaves.
     base: PathBuf,
-    /// The folder that was there before, above all that is ours.
+    /// The lowest folder above it that tenantd did not make.
     above: PathBuf,
 }
 
 impl Tree {
-    /// Finds the application's place: below this process's own cgroup where that was delegated to
-    /// it (a systemd service with `Delegate=yes`), and this process then moves into a leaf of its
-    /// own; otherwise at the top of the tree. `None` where there is no cgroup v2 tree that can be
-    /// written to: then processes are tracked by network namespace.
+    /// Finds and makes the application's folder. If this process's own cgroup was delegated to it
+    /// (a systemd service with `Delegate=yes`), the folder is below that, and this process moves
+    /// into a leaf of its own; otherwise it is at the top of the tree. `None` if there is no
+    /// writable cgroup v2 tree: processes are tracked by network namespace then.
     ///
     /// # Errors
     /// A [`Failure`] of stage cgroup.
@@ -73,8 +73,8 @@ impl Tree {
         }
     }
 
-    /// The application's place at the top of the tree, if an earlier supervisor left it there.
-    /// What a service manager delegated is known to its service alone.
+    /// The application's folder at the top of the tree, if an earlier supervisor made it. A folder
+    /// below a delegated cgroup can only be found by the service itself.
     #[must_use]
     pub fn left(app: &AppName) -> Option<Self> {
         let above = mounted()?;
@@ -85,12 +85,12 @@ impl Tree {
         })
     }
 
-    /// The tenants that have a leaf, and the folders beside them that no tenant can be called as.
+    /// The tenants that have a leaf, and the folders whose names are not valid tenant names.
     ///
     /// # Errors
-    /// What reading the folder of leaves reports.
+    /// Those of reading the folder of leaves.
     pub fn all(&self) -> std::io::Result<Named> {
-        // Beside the leaves lie the files of the folder itself.
+        // The files in it are those of the cgroup itself.
         tenants_in(&self.base, |entry| entry.path().is_dir())
     }
 
@@ -113,16 +113,16 @@ impl Tree {
         })
     }
 
-    /// The folder of the leaves, for people.
+    /// The folder of the leaves, for messages.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.base
     }
 
-    /// Makes the tenant's leaf; one that is there already, but empty, is made anew.
+    /// Makes the tenant's leaf. An existing empty leaf is recreated.
     ///
     /// # Errors
-    /// A [`Failure`] of stage cgroup; `EBUSY` with the processes in it if an earlier launch lives.
+    /// A [`Failure`] of stage cgroup; `EBUSY` with the processes if an earlier launch still runs.
     pub fn leaf(&self, tenant: &TenantName) -> Result<Leaf, Failure> {
         let path = self.base.join(tenant.as_str());
         let was_there = path.exists();
@@ -133,7 +133,9 @@ impl Tree {
             let object = leaf.path().display().to_string();
             let busy = Failure::errno(Stage::Cgroup, object, libc::EBUSY);
             let remedy = "end it first, for example with kill(1)";
-            return Err(busy.with(format!("an earlier launch lives in it ({pids}): {remedy}")));
+            return Err(busy.with(format!(
+                "an earlier launch still runs in it ({pids}): {remedy}"
+            )));
         }
         if was_there {
             leaf.recreate()?;
@@ -141,16 +143,15 @@ impl Tree {
         Ok(leaf)
     }
 
-    /// The tenant's leaf as an earlier supervisor left it, with what lives in it; `None` if there
-    /// is none.
+    /// The tenant's leaf with the processes in it, if an earlier supervisor left one.
     #[must_use]
     pub fn found(&self, tenant: &TenantName) -> Option<Leaf> {
         let path = self.base.join(tenant.as_str());
         path.is_dir().then(|| Leaf::new(path, tenant.clone()))
     }
 
-    /// Removes the folders above the leaves that are empty. One that is still in use, by another
-    /// application or this process itself, stays.
+    /// Removes the empty folders above the leaves. A folder that another application or this
+    /// process uses is kept.
     ///
     /// # Errors
     /// A [`Failure`] of stage cgroup.
@@ -174,8 +175,8 @@ fn failure(path: &Path, error: &Error) -> Failure {
     Failure::errno(Stage::Cgroup, path.display().to_string(), errno)
 }
 
-/// Makes the folder and those above it. Another application may be removing the same empty
-/// parent at this moment, so it is tried again.
+/// Makes the folder and those above it. Another application may remove the same empty parent at
+/// this moment, so it is tried again.
 fn make(path: &Path) -> Result<(), (PathBuf, Error)> {
     let mut result = std::fs::create_dir_all(path);
     for _ in 0..10 {
@@ -189,7 +190,7 @@ fn make(path: &Path) -> Result<(), (PathBuf, Error)> {
     result.map_err(|error| (path.to_path_buf(), error))
 }
 
-/// Where a tree is that can be written to, without writing to it.
+/// The mount point of a writable tree. Checks permissions and writes nothing.
 #[must_use]
 pub fn probe() -> Option<&'static Path> {
     mounted().filter(|mount| rustix::fs::access(*mount, rustix::fs::Access::WRITE_OK).is_ok())
@@ -216,12 +217,12 @@ fn is_in_use(error: &Error) -> bool {
     )
 }
 
-/// This process's place in the v2 tree: the line `0::PATH` of proc_pid_cgroup(5).
+/// This process's cgroup in the v2 tree: the line `0::PATH` of proc_pid_cgroup(5).
 fn own_cgroup(text: &str) -> Option<&str> {
     text.lines().find_map(|line| line.strip_prefix("0::"))
 }
 
-/// The delegated cgroup that `own` is, or is the supervisor's leaf of.
+/// `own`, if it is delegated; its parent, if `own` is the supervisor's leaf in a delegated cgroup.
 fn delegated(own: &Path) -> Option<PathBuf> {
     if own.ends_with(SUPERVISOR) {
         let above = own.parent()?;
@@ -230,8 +231,8 @@ fn delegated(own: &Path) -> Option<PathBuf> {
     is_delegated(own).then(|| own.to_path_buf())
 }
 
-/// systemd marks what it delegates (systemd.resource-control(5)); before version 251 the name of
-/// a service is all there is to see.
+/// Whether systemd has delegated the cgroup, see systemd.resource-control(5). Before version 251 it
+/// set no attribute, so any service counts as delegated.
 fn is_delegated(cgroup: &Path) -> bool {
     let named = cgroup.extension().is_some_and(|end| end == "service");
     named || has_mark(cgroup, "trusted.delegate") || has_mark(cgroup, "user.delegate")

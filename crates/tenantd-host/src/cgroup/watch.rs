@@ -1,4 +1,4 @@
-//! Learns when a leaf becomes empty or populated: one inotify instance for all leaves.
+//! Watches leaves becoming empty or populated, with one inotify instance for all leaves.
 
 use std::collections::{HashMap, VecDeque};
 use std::mem::MaybeUninit;
@@ -13,7 +13,7 @@ use crate::launch::ready_fd::ReadyFd;
 use tenantd_core::name::TenantName;
 use tenantd_core::stage::{Failure, Stage};
 
-/// Room for the events of one read: 16 bytes each, as those of a file bear no name.
+/// Bytes of the read buffer. An event of a file has no name, so it takes 16 bytes.
 const BUFFER: usize = 4096;
 
 /// Watches `cgroup.events` of any number of leaves with one descriptor.
@@ -31,10 +31,10 @@ struct Watched {
 }
 
 impl Watch {
-    /// A watch of nothing yet, on the current tokio runtime.
+    /// Makes a watch without leaves, on the current tokio runtime.
     ///
     /// # Errors
-    /// A [`Failure`] of stage cgroup; `EMFILE` when the user has too many inotify instances.
+    /// A [`Failure`] of stage cgroup; `EMFILE` if the user has too many inotify instances.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -51,7 +51,7 @@ impl Watch {
         })
     }
 
-    /// Watches this leaf too.
+    /// Adds a leaf.
     ///
     /// # Errors
     /// A [`Failure`] of stage cgroup.
@@ -65,7 +65,7 @@ impl Watch {
         match watched.by_tenant.insert(tenant, number) {
             Some(old) if old != number => {
                 watched.by_number.remove(&old);
-                // The leaf was made anew. Its old file is gone by name, but this watch keeps it.
+                // The leaf was recreated. Remove the watch on the old, deleted file.
                 self.remove_watch(leaf.tenant(), old)
             }
             Some(_) | None => Ok(()),
@@ -74,7 +74,7 @@ impl Watch {
 
     fn remove_watch(&self, tenant: &TenantName, number: i32) -> Result<(), Failure> {
         match inotify::remove_watch(&self.inotify, number) {
-            // The kernel took it away together with the leaf.
+            // The kernel removed the watch together with the leaf.
             Ok(()) | Err(Errno::INVAL) => Ok(()),
             Err(errno) => Err(Failure::errno(
                 Stage::Cgroup,
@@ -84,7 +84,7 @@ impl Watch {
         }
     }
 
-    /// Watches this tenant's leaf no longer.
+    /// Removes the leaf of this tenant.
     ///
     /// # Errors
     /// A [`Failure`] of stage cgroup.
@@ -98,8 +98,8 @@ impl Watch {
         self.remove_watch(tenant, number)
     }
 
-    /// Waits for a tenant whose leaf became empty or populated, or is gone: ask the leaf which.
-    /// Cancelling loses nothing.
+    /// Waits until a leaf becomes empty or populated, or is removed, and returns its tenant. The
+    /// caller reads the new state from the leaf. Cancel-safe.
     ///
     /// # Errors
     /// Those of reading an inotify(7) instance.
@@ -119,7 +119,7 @@ impl Watch {
         loop {
             let event = reader.next()?;
             if event.events().contains(ReadFlags::QUEUE_OVERFLOW) {
-                // Which events were lost is not known, so everybody is looked at.
+                // Events were lost, so report all leaves.
                 let all: Vec<TenantName> = watched.by_tenant.keys().cloned().collect();
                 watched.changed.extend(all);
             } else if let Some(tenant) = watched.by_number.get(&event.wd()).cloned()
@@ -134,7 +134,7 @@ impl Watch {
     }
 
     fn watched(&self) -> MutexGuard<'_, Watched> {
-        // Nothing panics while it is held.
+        // No code panics while the lock is held.
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

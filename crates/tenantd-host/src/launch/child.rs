@@ -1,7 +1,8 @@
-//! The only code that runs between clone and exec: straight down, one line per [`Stage`].
+//! The only code that runs between clone and exec: one line per [`Stage`], in order.
 //!
-//! The child is a copy of one thread of a threaded process, so any lock may be held for ever: it
-//! makes system calls and nothing else. It must never allocate, lock, log, panic or drop.
+//! The child is a copy of one thread of a threaded process, so a lock that another thread held is
+//! never unlocked. The child therefore makes system calls and nothing else: it must never allocate,
+//! lock, log, panic or drop.
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
@@ -29,10 +30,10 @@ use tenantd_core::stage::Stage;
 const SIGNALS: libc::c_int = 64;
 const SIGNAL_SET: usize = 8;
 
-/// Where a stage failed: on which of its objects, and why.
+/// A failed stage: the stage, the index of its object, the errno.
 struct Fault(Stage, u16, Errno);
 
-/// Goes down the stages and executes the program; where one fails it reports that and exits.
+/// Runs the stages and executes the program. If a stage fails, reports it and exits.
 pub(super) fn run(spec: &Spec, report: BorrowedFd<'_>) -> ! {
     if let Err(Fault(stage, object, errno)) = descend(spec, report) {
         send(report, stage, object, errno.raw_os_error());
@@ -82,15 +83,15 @@ fn each<T>(
     Ok(())
 }
 
-/// Writes one record. Eight bytes fit into the pipe whole (pipe(7), PIPE_BUF); if nobody reads
-/// any more there is nobody to tell.
+/// Writes one record. A write of eight bytes is atomic (pipe(7), PIPE_BUF). An error means that the
+/// parent no longer reads, so it is ignored.
 fn send(report: BorrowedFd<'_>, stage: Stage, object: u16, errno: i32) {
     let bytes = record(stage, object, errno);
     while rustix::io::write(report, &bytes) == Err(Errno::INTR) {}
 }
 
-/// `CLONE_CLEAR_SIGHAND` has reset the handlers, but ignored signals stay ignored over clone and
-/// exec, and the mask is inherited too.
+/// Resets ignored signals and the signal mask, which are inherited through clone and exec.
+/// `CLONE_CLEAR_SIGHAND` has reset the handlers already.
 fn reset_signals() -> Result<(), Errno> {
     // SAFETY: kernel_sigaction consists of integers and optional pointers, for which all-zero
     // bytes are a value: SIG_DFL, no flags, no restorer, an empty mask.
@@ -130,14 +131,14 @@ fn enter_netns(spec: &Spec) -> Result<(), Errno> {
     move_into_link_name_space(spec.netns.as_fd(), Some(LinkNameSpaceType::Network))
 }
 
-/// Slave, not private: what the host unmounts later goes from here too.
+/// Makes all mounts slaves, not private, so that what the host unmounts later disappears here too.
 fn propagate_nothing() -> Result<(), Errno> {
     let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
     mount_change(c"/", slave)
 }
 
-/// Puts a mount at its place, which is looked up in this mount namespace and may not lead through
-/// a symbolic link.
+/// Attaches a mount to its target. The target is resolved in this mount namespace and must not
+/// contain a symbolic link.
 fn attach(mount: &Mount) -> Result<(), Errno> {
     let target = openat2(
         CWD,
@@ -146,7 +147,7 @@ fn attach(mount: &Mount) -> Result<(), Errno> {
         Mode::empty(),
         ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
     )?;
-    // Left open: exec closes it.
+    // Not closed here; exec closes it.
     let target = ManuallyDrop::new(target);
     let by_fd = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     move_mount(mount.tree.as_fd(), c"", target.as_fd(), c"", by_fd)
@@ -167,15 +168,15 @@ fn drop_capability(capability: &Capability) -> Result<(), Errno> {
     })
 }
 
-/// The rest of its life the program may lower it, and raise the soft one up to the hard one.
+/// Sets one limit. The program may later lower it, and raise the soft limit up to the hard limit.
 fn limit(limit: &Setting) -> Result<(), Errno> {
     let Rlimit { current, maximum } = limit.value;
     setrlimit(limit.resource, Rlimit { current, maximum })
 }
 
-/// Enters the working directory as the tenant's user, and makes sure that it lies below the root:
-/// one that is covered or was reached through a leaked descriptor has no path from there, see
-/// getcwd(2), "(unreachable)".
+/// Enters the working directory as the tenant's user, and checks that it is below the root. A
+/// folder that is covered, or was reached through a leaked descriptor, has no path from the root;
+/// see "(unreachable)" in getcwd(2).
 fn enter_folder(path: &CStr) -> Result<(), Errno> {
     chdir(path)?;
     let mut buffer = [0_u8; libc::PATH_MAX as usize];
@@ -197,7 +198,7 @@ fn put_stdio(spec: &Spec) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The lock stays open over exec at its number, and nothing else from 3 upwards does.
+/// Keeps only the lock open through exec, at its number; closes all others from 3 upwards.
 fn pass_lock_only(spec: &Spec) -> Result<(), Errno> {
     duplicate(spec.lock.as_fd(), LOCK_FD)?;
     let slot = LOCK_FD.unsigned_abs();

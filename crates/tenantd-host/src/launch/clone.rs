@@ -1,4 +1,4 @@
-//! Makes the child.
+//! Makes the child with clone3(2).
 #![allow(unsafe_code)]
 
 use std::mem::MaybeUninit;
@@ -13,12 +13,12 @@ use super::child;
 use super::raw::outcome;
 use super::spec::Spec;
 
-/// Clones this process: the child gets a copy of the memory, a mount namespace of its own and a
-/// place in `cgroup`, and goes down the stages of [`child::run`]. Gives the child's number and a
-/// pidfd, which is close-on-exec.
+/// Clones this process. The child gets a copy of the memory and a mount namespace of its own, is in
+/// `cgroup` from its start, and runs [`child::run`]. Returns the child's process ID and a pidfd,
+/// which is close-on-exec.
 ///
-/// By the raw system call: glibc has no wrapper for clone3(2), and its fork(2) would take the
-/// locks of its allocator. The flags are linux-raw-sys's, as libc's overflow to 0.
+/// It uses the raw system call: glibc has no wrapper for clone3(2), and its fork(2) would take the
+/// locks of its allocator. The flags are from linux-raw-sys, because libc's overflow to 0.
 ///
 /// # Errors
 /// Those of clone3(2).

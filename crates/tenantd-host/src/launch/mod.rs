@@ -1,15 +1,36 @@
-//! The launch: one start of a tenant's program, in its network namespace and a mount namespace of
-//! its own, in its cgroup, with its datastore locked and in place.
+//! The launch: one start of a tenant's program.
+//!
+//! A launch turns a provisioned tenant into a running one. The program gets the tenant's network
+//! namespace and its cgroup leaf, which exist already, and a mount namespace of its own, in which
+//! the tenant's datastore is mounted where the program expects its data, the private folders are
+//! empty, and the folders that hold the datastores of other tenants are covered. It runs as the
+//! tenant's user, without the capabilities that could undo this, and with the tenant's lock, so
+//! that no second launch can use the datastore while a process of this one lives.
 //!
 //! ```text
 //! parent                                        child
 //! spec: lock, mounts, C strings, tables
-//! clone: clone3 ──────────────────────────────▶ child: one line per stage, straight down
+//! clone: clone3 ──────────────────────────────▶ child: one line per stage, in order
 //! report: read to end of file  ◀── 8 bytes ──── (stage, object, errno), or (exec, 0) and execve
 //! ```
 //!
-//! All allocation is in `spec`; `child` runs in a copy of a threaded process and must never
-//! allocate, lock, log or panic. This is the only folder with unsafe code.
+//! There are three steps. `spec` prepares, in the parent, everything that needs memory: it takes
+//! the datastore's lock, makes detached mounts and builds all C strings and tables. `clone` makes
+//! the child with one clone3(2), which puts it into its cgroup and a new mount namespace and
+//! returns a pidfd. `child` then runs the remaining stages in a fixed order (enter the namespace,
+//! attach the mounts, drop capabilities, set limits and identity, put the descriptors in place) and
+//! executes the program. If a stage fails, the child writes the stage, the index of the object and
+//! the errno to a pipe and exits; a successful execve(2) closes the pipe. `report` reads that pipe
+//! in the parent and turns it into success or a [`Failure`] that names the stage.
+//!
+//! The child is a copy of one thread of a threaded process: another thread may have held any lock
+//! at that moment. Until execve(2) it only makes system calls, and never allocates, locks, logs or
+//! panics. All `unsafe` code of tenantd is in this folder: these system calls, and descriptors in
+//! tokio's epoll ([`ready_fd`]).
+//!
+//! A launch does not wait for the program to become ready and does not end it. If the supervisor is
+//! killed during a launch, the child continues on its own; the lock, the cgroup leaf and the
+//! network namespace lead the next supervisor to it.
 
 mod child;
 mod clone;
@@ -32,43 +53,44 @@ use super::{limits, process};
 pub use report::Report;
 pub use spec::{Capability, DROPPED};
 
-/// What is to be launched, and on what.
+/// The parameters of a launch.
 #[derive(Debug, Clone, Copy)]
 pub struct Order<'a> {
-    /// The program.
+    /// The program with its arguments, environment and identity.
     pub launch: &'a LaunchPlan,
-    /// Its data, which must exist.
+    /// The datastore, which must exist.
     pub datastore: &'a DatastorePlan,
     /// The tenant's network namespace.
     pub netns: BorrowedFd<'a>,
-    /// The leaf that tracks its processes; `None` where there is no cgroup tree.
+    /// The leaf that tracks the tenant's processes; `None` if there is no cgroup tree.
     pub leaf: Option<&'a Leaf>,
-    /// Its standard output.
+    /// The program's standard output.
     pub stdout: BorrowedFd<'a>,
-    /// Its standard error.
+    /// The program's standard error.
     pub stderr: BorrowedFd<'a>,
-    /// How many descriptors it may open where its plan says nothing (`RLIMIT_NOFILE`, getrlimit(2)).
+    /// The limit on open files if the plan sets none (`RLIMIT_NOFILE`, getrlimit(2)).
     pub descriptors: Rlimit,
-    /// `APP/TENANT`, which goes into the datastore's lock.
+    /// `APP/TENANT`, which is written into the datastore's lock file.
     pub label: &'a str,
 }
 
-/// A child on its way to its program.
+/// A child that has not yet executed its program, as far as is known.
 #[derive(Debug)]
 pub struct Child {
-    /// Its process number, which is also that of its session.
+    /// The process ID, which is also the session ID.
     pub pid: i32,
-    /// It itself.
+    /// A pidfd of the child.
     pub pidfd: OwnedFd,
-    /// Where it says how far it came.
+    /// Reports whether the program was executed.
     pub report: Report,
 }
 
-/// Starts the child, which then reports on its own how far it comes. Blocks for about a
-/// millisecond, so it belongs on a blocking thread; the child does not depend on that thread.
+/// Prepares and makes the child. The caller then waits for [`Report::outcome`]. Blocks for about a
+/// millisecond, so call it on a blocking thread; the child does not depend on that thread.
 ///
 /// # Errors
-/// A [`Failure`] of a stage before the child exists. Nothing is left behind then.
+/// A [`Failure`] of a stage before the child exists, or of the signature of its lock. Nothing is
+/// left behind then.
 pub fn launch(order: &Order<'_>) -> Result<Child, Failure> {
     let spec = spec::Spec::new(order)?;
     let cgroup = order.leaf.map(Leaf::fd).transpose()?;
@@ -94,14 +116,14 @@ pub fn launch(order: &Order<'_>) -> Result<Child, Failure> {
     })
 }
 
-/// Kills and reaps a child that may not go on, and gives the reason back, with what went wrong in
-/// that if something did.
+/// Kills and reaps a child whose launch failed. Returns `why`, with a note if the child could not
+/// be ended.
 #[must_use]
 pub fn abandon(pidfd: &OwnedFd, why: Failure) -> Failure {
     let ended = process::signal(pidfd.as_fd(), libc::SIGKILL)
         .and_then(|()| process::reap_blocking(pidfd.as_fd()));
     match ended {
         Ok(_) => why,
-        Err(errno) => why.with(format!("and the child could not be ended: {errno}")),
+        Err(errno) => why.with(format!("and cannot end the child: {errno}")),
     }
 }

@@ -1,4 +1,4 @@
-//! The system calls that neither rustix nor nix wraps, each with the result the kernel gives.
+//! Wrappers for the system calls that neither rustix nor nix has.
 #![allow(unsafe_code)]
 
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -23,8 +23,8 @@ pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()
     outcome(result)
 }
 
-/// How a process ended that somebody has waited for, as wait(2) says it: `PIDFD_GET_INFO` of
-/// ioctl_pidfd(2), since Linux 6.15. `None` as long as its parent has not waited for it.
+/// Returns the wait(2) status of a process that its parent has waited for: `PIDFD_GET_INFO` of
+/// ioctl_pidfd(2), since Linux 6.15. `None` if the parent has not waited for it yet.
 pub(crate) fn exit_status(pidfd: BorrowedFd<'_>) -> Result<Option<i32>, Errno> {
     // SAFETY: all of its fields are integers, for which zeros are a value.
     let mut found: libc::pidfd_info = unsafe { std::mem::zeroed() };

@@ -13,7 +13,7 @@ use tokio::io::unix::AsyncFd;
 pub struct ReadyFd(AsyncFd<OwnedFd>);
 
 impl ReadyFd {
-    /// Hands the descriptor to the current tokio runtime.
+    /// Registers the descriptor with the current tokio runtime.
     ///
     /// # Errors
     /// Those of epoll_ctl(2), such as `EPERM` for a regular file, which is always ready.
@@ -28,8 +28,8 @@ impl ReadyFd {
         Ok(Self(fd))
     }
 
-    /// Waits until `attempt` gives something other than `EWOULDBLOCK`, calling it whenever the
-    /// descriptor has become readable. Cancelling loses nothing that `attempt` did not take.
+    /// Calls `attempt` whenever the descriptor is readable, until it returns something other than
+    /// `EWOULDBLOCK`. Cancel-safe if `attempt` is.
     ///
     /// # Errors
     /// The error of `attempt`.

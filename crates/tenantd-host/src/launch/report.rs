@@ -1,8 +1,11 @@
-//! What the child tells its parent: records of eight bytes on a close-on-exec pipe.
+//! The child's report to its parent: records of eight bytes on a close-on-exec pipe.
 //!
-//! A record and end of file say it all: `(stage, errno)` = it failed there; `(exec, 0)` = the
-//! pipe was closed by a successful execve(2); `(exec, 0)` and `(exec, errno)` = it was not;
-//! nothing = it was killed on its way.
+//! | records before end of file | meaning |
+//! |---|---|
+//! | `(stage, errno)` | the stage failed |
+//! | `(exec, 0)` | execve(2) succeeded and closed the pipe |
+//! | `(exec, 0)`, `(exec, errno)` | execve(2) failed |
+//! | none | the child was killed before execve(2) |
 
 use std::os::fd::OwnedFd;
 
@@ -26,7 +29,7 @@ pub(super) fn record(stage: Stage, object: u16, errno: i32) -> [u8; RECORD] {
     [stage as u8, 0, o0, o1, e0, e1, e2, e3]
 }
 
-/// What a whole report means.
+/// The meaning of a whole report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
     Running,
@@ -38,8 +41,7 @@ pub(super) enum Outcome {
     Vanished,
 }
 
-/// Reads a report up to its end of file. The last record wins; bytes that no child writes mean
-/// that this was none of ours, so it counts as vanished.
+/// Decodes a whole report. The last record counts. Bytes that no child writes count as vanished.
 pub(super) fn decode(bytes: &[u8]) -> Outcome {
     let (records, rest) = bytes.as_chunks::<RECORD>();
     if !rest.is_empty() || records.len() > LONGEST / RECORD {
@@ -72,13 +74,13 @@ fn make_pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
     let (read, mut write) = pipe_with(PipeFlags::CLOEXEC)?;
     rustix::io::ioctl_fionbio(&read, true)?;
     if write.as_raw_fd() == LOCK_FD {
-        // The child puts the lock there while it still reports.
+        // The child puts the lock at this number while the pipe is still in use.
         write = rustix::io::fcntl_dupfd_cloexec(&write, LOCK_FD + 1)?;
     }
     Ok((read, write))
 }
 
-/// The names of what a record only numbers.
+/// The names of the objects, which a record only numbers.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     pub(super) program: String,
@@ -94,7 +96,7 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// The object of this stage, or nothing where the stage's phrase says it all.
+    /// The name of the stage's object; empty if the stage has none.
     fn of(self, stage: Stage, object: u16) -> String {
         let nth = |names: Vec<String>| names.into_iter().nth(object.into()).unwrap_or_default();
         match stage {
@@ -126,11 +128,11 @@ impl Report {
         Self { fd, names }
     }
 
-    /// Waits until the program is being executed, or is known never to be. Whoever gets a failure
-    /// still has to reap the child.
+    /// Waits until the program was executed or the launch has failed. After a failure the caller
+    /// must still reap the child.
     ///
     /// # Errors
-    /// The [`Failure`] of the child's stage, or of stage vanished where it was killed on its way.
+    /// The [`Failure`] of the child's stage, or of stage vanished if the child was killed.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -143,7 +145,7 @@ impl Report {
             )
         };
         let fd = ReadyFd::new(self.fd).map_err(unread)?;
-        // One byte more than any child writes, so that a longer report is seen to be one.
+        // One byte more than any child writes, to detect a report that is too long.
         let mut bytes = [0_u8; LONGEST + 1];
         let mut len = 0;
         while let Some(room) = bytes.get_mut(len..).filter(|room| !room.is_empty()) {
@@ -166,7 +168,7 @@ impl Report {
             Outcome::Vanished => Err(Failure::detail(
                 Stage::Vanished,
                 self.names.program,
-                "it was killed before it got there",
+                "the child was killed before it executed the program",
             )),
         }
     }

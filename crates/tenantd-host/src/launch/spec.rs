@@ -1,7 +1,8 @@
-//! Everything that the child needs, made before it exists: locks, mounts, C strings, tables.
+//! Prepares everything that the child needs before the child exists: lock, mounts, C strings,
+//! tables.
 //!
-//! The mounts are made here too, attached nowhere yet: the child only puts each at its place, so
-//! that it formats no options and follows no path twice.
+//! The mounts made here are detached; the child only attaches each to its target. So the child
+//! formats no mount options and resolves each path once.
 
 use std::ffi::{CString, c_char};
 use std::os::fd::{AsFd, OwnedFd};
@@ -26,17 +27,18 @@ use crate::lock::Lock;
 use tenantd_core::plan::model::{Identity, LaunchPlan};
 use tenantd_core::stage::{Failure, Stage};
 
-/// A capability by number and name, see capabilities(7).
+/// A capability, see capabilities(7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capability {
-    /// Its number.
+    /// The kernel's number of the capability.
     pub number: u32,
-    /// Its name, such as `CAP_MKNOD`.
+    /// The name, such as `CAP_MKNOD`.
     pub name: &'static str,
 }
 
-/// What leaves the bounding set of a tenant's processes: with it, one that runs as root could undo
-/// its mounts or step around the wall. One that runs as another user has none of these anyhow.
+/// The capabilities that are dropped from the bounding set of a tenant's processes. With one of
+/// them, a process that runs as root could undo its mounts or reach other tenants. A process of
+/// another user has none of them anyway.
 pub const DROPPED: &[Capability] = &[
     // Opens any file of a filesystem by its handle, below the covered folders too.
     capability(2, "CAP_DAC_READ_SEARCH"),
@@ -63,7 +65,7 @@ const fn capability(number: u32, name: &'static str) -> Capability {
     Capability { number, name }
 }
 
-/// A mount that is attached nowhere yet, and the folder where it belongs.
+/// A detached mount and the folder to attach it to.
 pub(super) struct Mount {
     pub(super) tree: OwnedFd,
     pub(super) target: CString,
@@ -71,14 +73,14 @@ pub(super) struct Mount {
 
 /// C strings, and the table of their addresses that execve(2) wants.
 pub(super) struct Strings {
-    // Only here to stay alive: the table points into them.
+    // Owns the bytes that the table points to.
     _strings: Vec<CString>,
     table: Vec<*const c_char>,
 }
 
 impl Strings {
     fn new(strings: Vec<CString>) -> Self {
-        // A CString's bytes lie on the heap and stay there when it is moved.
+        // Moving a CString does not move its bytes, which are on the heap.
         let mut table: Vec<_> = strings.iter().map(|string| string.as_ptr()).collect();
         table.push(std::ptr::null());
         Self {
@@ -87,13 +89,13 @@ impl Strings {
         }
     }
 
-    /// The table, which ends with a null pointer and is valid as long as `self`.
+    /// The table. It ends with a null pointer and is valid as long as `self`.
     pub(super) fn as_ptr(&self) -> *const *const c_char {
         self.table.as_ptr()
     }
 }
 
-/// The whole of what a child does.
+/// Everything that the child needs.
 pub(super) struct Spec {
     pub(super) netns: OwnedFd,
     pub(super) datastore: Mount,
@@ -115,7 +117,7 @@ pub(super) struct Spec {
 }
 
 impl Spec {
-    /// Takes the lock, makes the mounts, looks at the program and builds all tables.
+    /// Takes the lock, makes the mounts, checks the program and builds all tables.
     ///
     /// # Errors
     /// A [`Failure`] of stage lock, tree, program, private, hide or stdio.
@@ -152,7 +154,7 @@ impl Spec {
         })
     }
 
-    /// What is left once the child exists: the names for its report.
+    /// Drops everything but the names, which the report needs.
     pub(super) fn into_names(self) -> Names {
         self.names
     }
@@ -165,7 +167,7 @@ fn on(stage: Stage, object: &Path) -> impl Fn(Errno) -> Failure {
 fn c_string(stage: Stage, text: &[u8]) -> Result<CString, Failure> {
     CString::new(text).map_err(|_| {
         let shown = String::from_utf8_lossy(text).replace('\0', "\\0");
-        Failure::detail(stage, shown, "has a NUL byte in it")
+        Failure::detail(stage, shown, "contains a NUL byte")
     })
 }
 
@@ -188,9 +190,9 @@ fn environment(launch: &LaunchPlan) -> Result<Strings, Failure> {
     strings.collect::<Result<_, _>>().map(Strings::new)
 }
 
-/// A mount of the datastore alone, without what is mounted below it. Set-user-ID files and device
-/// files in it have no effect: a tenant's data needs neither, and another tenant's root could
-/// have put them there.
+/// Makes a mount of the datastore without the mounts below it. Set-user-ID files and device files
+/// in it have no effect: a tenant's data needs neither, and root in another tenant could have made
+/// them.
 fn clone_tree(folder: &OwnedFd) -> Result<OwnedFd, Errno> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
@@ -203,7 +205,7 @@ fn clone_tree(folder: &OwnedFd) -> Result<OwnedFd, Errno> {
         userns_fd: 0,
     };
     match raw::mount_setattr(tree.as_fd(), &attr) {
-        // Before Linux 5.12. No-new-privs and the lack of CAP_MKNOD hold without it.
+        // Linux before 5.12 has no such call; no-new-privs and the lack of CAP_MKNOD still hold.
         Ok(()) | Err(Errno::NOSYS) => Ok(tree),
         Err(errno) => Err(errno),
     }
@@ -216,7 +218,7 @@ struct Cover {
 }
 
 impl Cover {
-    /// Nothing can be seen in it or put into it: its one inode is the root.
+    /// A cover: empty, not writable, with its root as the only inode.
     fn hide() -> Self {
         Self {
             options: vec![
@@ -231,7 +233,7 @@ impl Cover {
         }
     }
 
-    /// An empty folder that belongs to the tenant, as large as tmpfs makes it: half of the memory.
+    /// An empty folder that belongs to the tenant. Its size is tmpfs's default: half of the memory.
     fn private(identity: &Identity) -> Self {
         Self {
             options: vec![
@@ -264,7 +266,7 @@ fn mounts(stage: Stage, paths: &[PathBuf], cover: &Cover) -> Result<Vec<Mount>, 
     paths.iter().map(mount).collect()
 }
 
-/// The program as the host has it. What the mounts change about it, execve(2) finds out.
+/// Checks the program as the host sees it. What the tenant's mounts change, execve(2) reports.
 fn check_program(program: &Path) -> Result<(), Failure> {
     let object = program.display().to_string();
     let found = match std::fs::metadata(program) {
@@ -278,7 +280,7 @@ fn check_program(program: &Path) -> Result<(), Failure> {
         return Err(Failure::detail(
             Stage::Program,
             object,
-            "it is not a regular file",
+            "not a regular file",
         ));
     }
     if found.permissions().mode() & 0o111 == 0 {
@@ -287,13 +289,13 @@ fn check_program(program: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The capabilities to drop that this kernel has: it refuses a number it does not know.
+/// The capabilities to drop that this kernel knows. It refuses an unknown number.
 fn known_capabilities() -> Vec<&'static Capability> {
     let known = |one: &&Capability| raw::knows_capability(one.number);
     DROPPED.iter().filter(known).collect()
 }
 
-/// Copies above the numbers 0 to 2, which the child overwrites one after the other.
+/// Duplicates a descriptor to a number above 2, because the child overwrites 0 to 2.
 fn above_stdio(fd: impl AsFd) -> Result<OwnedFd, Errno> {
     fcntl_dupfd_cloexec(fd, 3)
 }

@@ -1,8 +1,9 @@
-//! Limits of processes that run: prlimit(2) on each process of a tenant.
+//! Limits of running processes: prlimit(2) on each process of a tenant.
 //!
-//! Which limits were set is noted in the tenant's cgroup leaf, beside the processes that have them.
-//! By that the next supervisor knows what is applied, and what has to be set back once it is not
-//! planned any more. Limits that were never planned are never touched: they are the program's own.
+//! The limits that were set are recorded in a note on the tenant's cgroup leaf. From it the next
+//! supervisor learns which limits are applied, and which to reset once the plan no longer sets
+//! them. Limits that were never planned are never changed, because the program may have set them
+//! itself.
 
 use std::collections::BTreeMap;
 use std::thread::sleep;
@@ -19,25 +20,25 @@ use tenantd_core::stage::{Failure, Stage};
 
 use super::{KINDS, Setting};
 
-/// Between the two looks that prove that each process has its limits. A child has the limits that
-/// its parent had when fork(2) began, and is seen when that has ended: within this time, unless its
-/// parent has gigabytes of memory to copy the tables of.
+/// The pause between the two scans that prove that each process has its limits. A child has the
+/// limits that its parent had when fork(2) began, and is visible once fork(2) has ended. That takes
+/// less than this pause, unless the parent has gigabytes of memory.
 const SETTLE: Duration = Duration::from_millis(20);
 
-/// For so long processes that keep forking are followed.
+/// How long [`apply`] follows processes that keep forking.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What is noted where it is not known whether all processes have a limit.
+/// The value in the note while it is unknown whether all processes have a limit.
 const UNKNOWN: &str = "?";
 
 /// The processes of a tenant.
 #[derive(Debug, Clone, Copy)]
 pub struct Target<'a> {
-    /// The leaf that holds them; `None` where there is no cgroup tree.
+    /// The leaf that holds them; `None` if there is no cgroup tree.
     pub leaf: Option<&'a Leaf>,
     /// The inode of their network namespace.
     pub netns: u64,
-    /// `APP/TENANT` or such, for messages.
+    /// `APP/TENANT`, for messages.
     pub label: &'a str,
 }
 
@@ -57,13 +58,13 @@ impl Target<'_> {
     }
 }
 
-/// Sets the limits of a tenant on each of its processes, also on those that begin meanwhile. Limits
-/// that were set before and are not planned any more are set back to what the supervisor was started
-/// with. Blocks for some milliseconds, and for up to five seconds where processes keep forking. What
-/// is refused for one process is set on the others nevertheless.
+/// Sets the limits of a tenant on each of its processes, including processes that start meanwhile.
+/// Limits that were set before and are no longer planned are reset to those that the supervisor was
+/// started with. If the kernel refuses a limit for one process, it is still set on the others.
+/// Blocks for some milliseconds, and for up to five seconds if processes keep forking.
 ///
 /// # Errors
-/// A [`Failure`] of stage limits that names the first limit and process that was refused, or of stage
+/// A [`Failure`] of stage limits that names the first refused limit and its process, or of stage
 /// cgroup.
 pub fn apply(target: Target<'_>, limits: &Limits, descriptors: Rlimit) -> Result<(), Failure> {
     let wanted = text(limits);
@@ -105,12 +106,12 @@ pub fn is_applied(leaf: Option<&Leaf>, limits: &Limits) -> Result<bool, Failure>
     }
 }
 
-/// Notes that all processes in a leaf have these limits.
+/// Records that all processes in a leaf have these limits.
 pub(super) fn note(leaf: &Leaf, limits: &Limits) -> Result<(), Failure> {
     leaf.keep_note(&text(limits))
 }
 
-/// Limits as they are noted, such as `open files=1024:4096;core files=0:unlimited`.
+/// The text of a note, such as `open files=1024:4096;core files=0:unlimited`.
 fn text(limits: &Limits) -> String {
     let planned = KINDS
         .iter()
@@ -137,26 +138,27 @@ fn shown(Rlimit { current, maximum }: Rlimit) -> String {
     format!("{}:{}", one(current), one(maximum))
 }
 
-/// Whether a limit may be the program's own.
+/// Whether a limit is only reset if tenantd seems to have set it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reset {
-    /// It is planned, or was set before.
+    /// Set it in any case: it is planned, or was set before.
     No,
-    /// It was perhaps set before: only a hard limit that is not the supervisor's tells.
+    /// Reset it only if the hard limit differs from the supervisor's; the rest may be the
+    /// program's.
     Hard,
 }
 
-/// What came of one look at all processes.
+/// The result of one scan of all processes.
 #[derive(Default)]
 struct Look {
-    /// Whether any of them had other limits.
+    /// Whether a process had other limits.
     changed: bool,
-    /// What was refused first.
+    /// The first failure.
     refused: Option<Failure>,
 }
 
-/// Two looks that find nothing to set prove it: what began before the first one had the limits of a
-/// parent that had them already.
+/// Scans until two scans in a row change nothing. That proves that all processes have the limits: a
+/// process that started before the first of them inherited them from its parent.
 fn set_all(target: Target<'_>, settings: &[(Setting, Reset)]) -> Result<(), Failure> {
     let deadline = Instant::now() + PATIENCE;
     let mut quiet = 0;
@@ -174,7 +176,7 @@ fn set_all(target: Target<'_>, settings: &[(Setting, Reset)]) -> Result<(), Fail
             return Err(Failure::detail(
                 Stage::Limits,
                 object,
-                "new ones begin faster than they can be limited",
+                "new processes start faster than limits can be set",
             ));
         }
     }
@@ -201,9 +203,9 @@ fn look(target: Target<'_>, settings: &[(Setting, Reset)]) -> Result<Look, Failu
     Ok(look)
 }
 
-/// Sets one limit of one process, if it has another. False if there was nothing to set, or nobody:
-/// a process that has ended needs no limit. prlimit(2) takes no pidfd, so that the number is looked
-/// at right before; one that is used again within microseconds cannot be told.
+/// Sets one limit of one process. Returns false if it has the limit already or has ended.
+/// prlimit(2) takes a process ID, not a pidfd, so the process is checked immediately before; a
+/// process ID that is reused within microseconds is not noticed.
 fn set(pid: i32, netns: u64, setting: &Setting, reset: Reset) -> Result<bool, Errno> {
     let Some(_held) = process::open_in_netns(pid, netns) else {
         return Ok(false);
@@ -215,7 +217,7 @@ fn set(pid: i32, netns: u64, setting: &Setting, reset: Reset) -> Result<bool, Er
         Reset::No => had == setting.value,
         Reset::Hard => had.maximum == setting.value.maximum,
     };
-    // Without a number it would be our own limit.
+    // prlimit(2) without a process ID would set our own limit.
     let Some(number) = Pid::from_raw(pid).filter(|_| !same) else {
         return Ok(false);
     };
@@ -226,8 +228,8 @@ fn set(pid: i32, netns: u64, setting: &Setting, reset: Reset) -> Result<bool, Er
     }
 }
 
-/// A limit of a process by proc_pid_limits(5): anybody may read that, while prlimit(2) asks for
-/// CAP_SYS_RESOURCE to look at other users' processes. `None` once it has ended.
+/// Reads a limit of a process from proc_pid_limits(5), which needs no privilege; prlimit(2) needs
+/// CAP_SYS_RESOURCE for other users' processes. `None` if the process has ended.
 fn of_process(pid: i32, resource: Resource) -> Option<Rlimit> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
     parse(&text, resource)

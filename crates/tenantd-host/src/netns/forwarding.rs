@@ -1,7 +1,7 @@
-//! Whether a network namespace forwards packets from one link to another: asked by netlink.
+//! Reads by netlink whether a network namespace forwards packets between links.
 //!
-//! `/proc/sys/net` says it too, but the kernel keeps what was looked up there in one chain for all
-//! namespaces of the host, so that each look would cost more the more tenants there are.
+//! `/proc/sys/net` has the same setting, but the kernel keeps the dentries of all namespaces there
+//! in one chain, so that each lookup would take longer the more tenants there are.
 
 use std::io;
 
@@ -20,27 +20,28 @@ const REFUSAL: u16 = 2;
 const INDEX: u16 = 1;
 const FORWARDING: u16 = 2;
 
-/// `NETCONFA_IFINDEX_ALL`: the setting that stands for all links.
+/// `NETCONFA_IFINDEX_ALL`: the setting for all links.
 const ALL: i32 = -1;
 
-/// Bytes of a message's header, see netlink(7), and of what stands between it and the attributes:
-/// the family, filled up to four bytes.
+/// Bytes of a message's header, see netlink(7), and of the family, padded to four bytes, between it
+/// and the attributes.
 const HEADER: usize = 16;
 const FAMILY: usize = 4;
 
-/// Whether the namespace of the calling thread forwards packets of a family. Where the kernel does not have the family, it does not.
+/// Whether the namespace of the calling thread forwards packets of a family. False if the kernel
+/// does not have the family.
 ///
 /// # Errors
-/// Those of a netlink socket, and the kernel's answer.
+/// Those of a netlink socket, and the kernel's error reply.
 pub(super) fn is_on(family: AddressFamily) -> io::Result<bool> {
     let socket = Socket::new(NETLINK_ROUTE)?;
     socket.connect(&SocketAddr::new(0, 0))?;
     socket.send(&question(family), 0)?;
-    // The kernel has answered when the send returns, so this waits for nothing.
+    // The kernel has replied when the send returns, so this does not block.
     let (answer, _) = socket.recv_from_full()?;
     match read(&answer) {
         Some(outcome) => outcome,
-        None => Err(io::Error::other("the kernel's answer cannot be read")),
+        None => Err(io::Error::other("cannot decode the kernel's reply")),
     }
 }
 
@@ -51,7 +52,7 @@ fn question(family: AddressFamily) -> Vec<u8> {
     message.extend(length.to_ne_bytes());
     message.extend(QUESTION.to_ne_bytes());
     message.extend(NLM_F_REQUEST.to_ne_bytes());
-    // Number and sender: there is one question, and the kernel knows who asks.
+    // Sequence number and port ID may be 0: there is one request, and the kernel knows the sender.
     message.extend([0; 8]);
     message.extend([u8::from(family), 0, 0, 0]);
     message.extend(attribute.to_ne_bytes());
@@ -60,7 +61,7 @@ fn question(family: AddressFamily) -> Vec<u8> {
     message
 }
 
-/// What an answer says; nothing, if it is none.
+/// Decodes a reply; `None` if it cannot be decoded.
 fn read(answer: &[u8]) -> Option<io::Result<bool>> {
     let kind = u16::from_ne_bytes(answer.get(4..6)?.try_into().ok()?);
     let number = |bytes: &[u8]| Some(i32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?));

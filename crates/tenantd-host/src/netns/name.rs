@@ -1,12 +1,13 @@
-//! The names by which ip-netns(8) knows the tenants' network namespaces: a symbolic link each, from
-//! `/run/netns/APP-TENANT` to the supervisor's own descriptor.
+//! Names for the tenants' network namespaces, so that `ip netns exec` works: a symbolic link each,
+//! from `/run/netns/APP-TENANT` to the supervisor's descriptor in `/proc`.
 //!
-//! ip-netns itself binds each namespace to a file: that is a mount per tenant in the host's table,
-//! which every new mount namespace copies. A link costs a name. It is right for as long as the
-//! supervisor lives that made it, leads nowhere afterwards, and is made anew by the next one.
+//! ip-netns(8) itself bind-mounts each namespace to a file. That would add a mount per tenant to
+//! the host's mount table, which every new mount namespace copies. A symbolic link needs none. It
+//! is valid while the supervisor that made it runs; the next one replaces it.
 //!
-//! Its way leads through the tenant's own folder in `/run/tenantd`, which is the mark of its owner
-//! and exists as long as the tenant stands. What has no such mark is never touched.
+//! The target of the link is a path through the tenant's folder in `/run/tenantd`. That identifies
+//! its owner, and exists as long as the tenant is provisioned. A link with another target is never
+//! changed.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -18,26 +19,26 @@ use super::Netns;
 use crate::fifo;
 use tenantd_core::name::{AppName, TenantName};
 
-/// Where ip-netns(8) looks.
+/// The folder in which ip-netns(8) looks for names.
 pub const FOLDER: &str = "/run/netns";
 
-/// Why a tenant has no such name.
+/// Why a tenant's namespace could not be named.
 #[derive(Debug, thiserror::Error)]
 pub enum NameError {
-    /// Something that is not ours has it.
-    #[error("{} is there already and is not ours", path.display())]
+    /// A file with this name exists that does not belong to this tenant.
+    #[error("{} exists and does not belong to tenantd", path.display())]
     Taken {
-        /// The name.
+        /// The path of the name.
         path: PathBuf,
     },
     /// A link or its folder could not be made, read or removed.
     #[error("cannot {attempt} {}", path.display())]
     Io {
-        /// What was tried.
+        /// The attempted operation, as a verb.
         attempt: &'static str,
-        /// On what.
+        /// The link or folder.
         path: PathBuf,
-        /// How it failed.
+        /// The error of the operating system.
         source: io::Error,
     },
 }
@@ -53,23 +54,23 @@ impl NameError {
     }
 }
 
-/// The name of a tenant's namespace.
+/// The path of the name of a tenant's namespace.
 #[must_use]
 pub fn path(app: &AppName, tenant: &TenantName) -> PathBuf {
     Path::new(FOLDER).join(format!("{app}-{tenant}"))
 }
 
-/// Gives a tenant's namespace its name. One that an earlier supervisor gave is replaced.
+/// Names a tenant's namespace. Replaces the name that an earlier supervisor made.
 ///
 /// # Errors
-/// When somebody else has the name, or it cannot be made.
+/// If the name is in use by something else, or cannot be made.
 pub fn give(app: &AppName, tenant: &TenantName, netns: &Netns) -> Result<(), NameError> {
     let path = path(app, tenant);
     let (pid, fd) = (std::process::id(), netns.as_fd().as_raw_fd());
     let target = mark(app, tenant).join(format!("{pid}/fd/{fd}"));
     match symlink(&target, &path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            // ip-netns(8) makes it too; whoever comes second finds it.
+            // ip-netns(8) may make it at the same time; that is not an error.
             fs::create_dir_all(FOLDER).map_err(NameError::io("make", Path::new(FOLDER)))?;
         }
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
@@ -82,10 +83,11 @@ pub fn give(app: &AppName, tenant: &TenantName, netns: &Netns) -> Result<(), Nam
     symlink(&target, &path).map_err(NameError::io("make", &path))
 }
 
-/// Takes a tenant's name away, if it is ours, and says whether there is none now.
+/// Removes the name of a tenant's namespace, if it belongs to the tenant. Returns whether the name
+/// is free now.
 ///
 /// # Errors
-/// When it cannot be read or removed.
+/// If the name cannot be read or removed.
 pub fn take(app: &AppName, tenant: &TenantName) -> Result<bool, NameError> {
     let path = path(app, tenant);
     match fs::read_link(&path) {
@@ -94,7 +96,7 @@ pub fn take(app: &AppName, tenant: &TenantName) -> Result<bool, NameError> {
             Ok(true)
         }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
-        // No link at all is EINVAL, see readlink(2).
+        // EINVAL means that it is not a symbolic link, see readlink(2).
         Err(error) if error.kind() != ErrorKind::InvalidInput => {
             Err(NameError::io("read", &path)(error))
         }
@@ -102,16 +104,18 @@ pub fn take(app: &AppName, tenant: &TenantName) -> Result<bool, NameError> {
     }
 }
 
-/// Whether a tenant's name bears its mark.
+/// Whether the name exists and belongs to this tenant.
 #[must_use]
 pub fn is_ours(app: &AppName, tenant: &TenantName) -> bool {
     fs::read_link(path(app, tenant)).is_ok_and(|target| target.starts_with(mark(app, tenant)))
 }
 
-/// The tenants of an application that have a name, and what is called like one and is not ours.
+/// The tenants of an application whose namespaces have a name, and the paths of names that look
+/// like those of the application but do not belong to it. Both are empty if the folder does not
+/// exist.
 ///
 /// # Errors
-/// What reading the folder reports. One that is not there has none.
+/// Those of reading the folder.
 pub fn all(app: &AppName) -> io::Result<(Vec<TenantName>, Vec<PathBuf>)> {
     let (mut ours, mut strangers) = (Vec::new(), Vec::new());
     let entries = match fs::read_dir(FOLDER) {
@@ -129,7 +133,7 @@ pub fn all(app: &AppName) -> io::Result<(Vec<TenantName>, Vec<PathBuf>)> {
             .is_ok_and(|target| target.starts_with(crate::runtime::ROOT));
         match tenant {
             Some(tenant) if is_ours(app, &tenant) => ours.push(tenant),
-            // Another application's, such as `a-b` with a tenant `c`, and `a` with `b-c`.
+            // It belongs to another application: `a-b-c` may be `a-b` and `c`, or `a` and `b-c`.
             Some(_) if marked => {}
             Some(_) => strangers.push(entry.path()),
             None => {}
@@ -138,10 +142,10 @@ pub fn all(app: &AppName) -> io::Result<(Vec<TenantName>, Vec<PathBuf>)> {
     Ok((ours, strangers))
 }
 
-/// Removes the folder once the last name is gone from it. One that ip-netns(8) uses stays.
+/// Removes the folder if it is empty. If ip-netns(8) has mounted it, it is kept.
 ///
 /// # Errors
-/// When it is empty and cannot be removed.
+/// If it is empty and cannot be removed.
 pub fn remove_folder() -> Result<(), NameError> {
     match fs::remove_dir(FOLDER) {
         Err(error)
@@ -156,7 +160,8 @@ pub fn remove_folder() -> Result<(), NameError> {
     }
 }
 
-/// How the way of every link to this tenant begins: through its folder, and back to the root.
+/// How the target of every link of this tenant begins: through its folder, back to the root, into
+/// `/proc`.
 fn mark(app: &AppName, tenant: &TenantName) -> PathBuf {
     let mut way = fifo::folder(app, tenant);
     let depth = way.components().count() - 1;

@@ -1,9 +1,9 @@
-//! The sysctls of a network namespace, set through a procfs of our own.
+//! Sets sysctls of a network namespace through a private procfs mount.
 //!
-//! The kernel keeps what was looked up below `sys/net` of a procfs in one chain for all network
-//! namespaces of the host, so that each look costs more the more tenants there are: through `/proc`
-//! 20 µs with 100 of them, and 300 with 1,000. Each mount of procfs has chains of its own (since
-//! Linux 5.8), so one that is attached nowhere and made anew now and then costs the same for ever.
+//! The kernel keeps the dentries below `sys/net` of a procfs mount in one chain for all network
+//! namespaces, so that each lookup takes longer the more tenants there are: through `/proc`, 20 µs
+//! with 100 tenants and 300 µs with 1,000. Each procfs mount has chains of its own (since Linux
+//! 5.8). A detached mount that is replaced now and then keeps the cost constant.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,31 +11,33 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
-/// For how many namespaces one procfs is used. To make it takes 130 µs, so a share of 2 µs each.
+/// The number of namespaces that one procfs mount is used for. A mount takes 130 µs, 2 µs for each.
 const NAMESPACES_MAX: u32 = 64;
 
-/// A way to the sysctls of whichever network namespace the calling thread is in.
+/// Access to the sysctls of the calling thread's network namespace.
 #[derive(Debug, Default)]
 pub(crate) struct Sysctls {
     procfs: Option<OwnedFd>,
-    /// For how many namespaces it was used.
+    /// The number of namespaces that it was used for.
     used: u32,
 }
 
 impl Sysctls {
-    /// The calling thread is in a namespace in which nothing was set yet.
+    /// Must be called once per namespace, before the first [`Sysctls::set`].
     pub(super) fn begin(&mut self) {
         if self.used >= NAMESPACES_MAX || self.procfs.is_none() {
-            // Where none may be mounted, as in a container with a masked /proc, the host's does it too.
+            // If no procfs may be mounted, as in a container with a masked /proc, `/proc` is used.
             self.procfs = mount()
-                .inspect_err(|errno| tracing::debug!("no procfs of our own: {errno}"))
+                .inspect_err(|errno| {
+                    tracing::debug!("cannot mount a private procfs, using /proc: {errno}");
+                })
                 .ok();
             self.used = 0;
         }
         self.used += 1;
     }
 
-    /// Sets one, named by its path below `/proc/sys`, see proc(5).
+    /// Sets a sysctl, named by its path below `/proc/sys`, see proc(5).
     ///
     /// # Errors
     /// Those of open(2) and write(2).
@@ -45,7 +47,7 @@ impl Sysctls {
             Some(procfs) => openat(procfs, format!("sys/{name}"), flags, Mode::empty())?,
             None => openat(CWD, format!("/proc/sys/{name}"), flags, Mode::empty())?,
         };
-        // The kernel takes a value whole or not at all.
+        // The kernel accepts a value as a whole or returns an error.
         rustix::io::write(file.as_fd(), value.as_bytes())?;
         Ok(())
     }
@@ -76,7 +78,7 @@ mod as_root {
         fs::read_to_string(format!("/proc/sys/{PORT_START}")).unwrap()
     }
 
-    /// Sets a sysctl in a namespace made for it, and gives what stands there then.
+    /// Sets a sysctl in a new namespace and reads it back.
     fn set_in_a_namespace(sysctls: &mut Sysctls, value: &str) -> String {
         thread::scope(|scope| {
             let visit = scope.spawn(|| {

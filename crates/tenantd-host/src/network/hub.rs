@@ -1,6 +1,8 @@
-//! The hub: the link that holds the gateway's address on the host. It is a bridge in either mode,
-//! since every kernel that can run tenants has bridges, and not every one has dummy links. In
-//! mode bridge the tenants' host ends are its ports; in mode routed it has none.
+//! The hub: the link that holds the gateway's address on the host.
+//!
+//! It is a bridge in both modes, because every kernel that can run tenants has bridges, but not
+//! every kernel has dummy links. In mode bridge its ports are the tenants' host ends; in mode
+//! routed it has no ports.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -17,7 +19,7 @@ use tenantd_core::stage::{Failure, Stage};
 use super::link::{Found, Links, no_ipv6_address, runs_ipv6};
 use super::refusal::refused;
 
-/// Makes the hub, or takes over one with our mark and puts right what differs. Returns its index.
+/// Makes the hub, or takes over one with our mark and corrects its settings. Returns its index.
 pub(super) async fn ensure(links: &Links, network: &NetworkPlan) -> Result<u32, Failure> {
     let name = network.hub.name.as_str();
     let found = links.find(name).await?;
@@ -37,13 +39,15 @@ pub(super) async fn ensure(links: &Links, network: &NetworkPlan) -> Result<u32, 
     made.map_err(|error| refused(Stage::Link, name, error))?;
     crash::point("hub: made", name);
     let Some(found) = links.find(name).await? else {
-        return Err(Failure::errno(Stage::Link, name, libc::ENODEV).with("it vanished at once"));
+        return Err(
+            Failure::errno(Stage::Link, name, libc::ENODEV).with("the link was removed at once")
+        );
     };
     if let Err(why) = set_up(links, network, found.index).await {
         return Err(match links.delete(&found).await {
             Ok(()) => why,
             Err(left) => {
-                let both = format!("{} (and then {left})", why.detail);
+                let both = format!("{} (and {left})", why.detail);
                 why.with(both)
             }
         });
@@ -51,11 +55,11 @@ pub(super) async fn ensure(links: &Links, network: &NetworkPlan) -> Result<u32, 
     Ok(found.index)
 }
 
-/// Removes the hub, if it is ours and has no port left.
+/// Removes the hub, if it bears our mark and no port is up.
 pub(super) async fn remove(links: &Links, network: &NetworkPlan) -> Result<(), Failure> {
     match links.find(network.hub.name.as_str()).await? {
-        // A bridge has a carrier as long as one of its ports has, and a tenant's has for all its
-        // life. To list the ports would be to list the links.
+        // A bridge has a carrier if one of its ports has, and a tenant's port always has. Listing
+        // the ports would list all links.
         Some(found) if is_hub(&found, network) && !found.carrier => links.delete(&found).await,
         _ => Ok(()),
     }
@@ -69,12 +73,12 @@ async fn set_up(links: &Links, network: &NetworkPlan, index: u32) -> Result<(), 
     let name = network.hub.name.as_str();
     let mut hub = LinkMessageBuilder::<LinkBridge>::new(name)
         .index(index)
-        // Set and not inherited: else it follows the ports' addresses and the least MTU.
+        // Set explicitly; otherwise it follows the ports' addresses and their smallest MTU.
         .address(network.hub.mac.0.to_vec())
         .mtu(network.mtu)
         .alias(network.mark.as_str())
         .stp_state(BridgeStpState::Disabled)
-        // Its queries would be timers that fire for nothing.
+        // Its queries would need timers.
         .mcast_snooping(false)
         .up();
     if runs_ipv6(network.mtu) {
@@ -93,7 +97,7 @@ async fn ensure_address(links: &Links, network: &NetworkPlan, index: u32) -> Res
     };
     let object = format!("{}/{prefix}", network.gateway);
     let fail = |error| refused(Stage::Address, object.as_str(), error);
-    // The connection checks strictly, so that the kernel looks at this one link only.
+    // With strict checking, the kernel lists the addresses of this link only.
     let mut request = links.0.address().get();
     request.message_mut().header.index = index;
     request.message_mut().header.family = AddressFamily::Inet;

@@ -1,5 +1,5 @@
-//! The host's side of links: looked up by name or index, never listed, and touched only where the
-//! owner's mark is on them.
+//! The host's side of links. Links are looked up by name or index, never listed, and changed only
+//! if they bear the right mark.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, AsRawFd};
@@ -26,39 +26,39 @@ use tenantd_core::stage::{Failure, Stage};
 
 use super::refusal::{errno, refused};
 
-/// The least MTU in bytes with which a link runs IPv6 (RFC 8200 §5).
+/// The minimum MTU in bytes of a link with IPv6 (RFC 8200 §5).
 const IPV6_MTU_MIN: u32 = 1280;
 
-/// Whether links with this MTU have an IPv6 side that must be told to keep silent.
+/// Whether the kernel runs IPv6 on links with this MTU.
 pub(super) fn runs_ipv6(mtu: u32) -> bool {
-    // Not below /proc/sys/net, where a look costs more the more namespaces there are.
+    // Not in /proc/sys/net, where a lookup takes longer the more namespaces there are.
     mtu >= IPV6_MTU_MIN && Path::new("/proc/self/net/if_inet6").exists()
 }
 
-/// Leaves a link without the IPv6 address that it would give itself.
+/// The attribute that keeps the kernel from adding a link-local IPv6 address.
 pub(super) fn no_ipv6_address() -> LinkAttribute {
     let none = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
     LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![none])])
 }
 
-/// A link of the host that was looked up.
+/// A link of the host, as the kernel reported it.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) index: u32,
     pub(super) name: String,
     pub(super) kind: Option<InfoKind>,
-    /// Whether it is up and something is on its other side.
+    /// Whether the link has a carrier: it and its peer are up.
     pub(super) carrier: bool,
-    /// Whether the kernel has acted on that: before, it drops what is sent.
+    /// Whether the link is operational. Until then the kernel drops packets.
     pub(super) operational: bool,
-    /// The number by which the host knows the network namespace that its other end is in.
+    /// The kernel's number of the network namespace of its peer.
     pub(super) peer: Option<i32>,
     mac: Vec<u8>,
     alias: Option<String>,
 }
 
 impl Found {
-    /// One of which no more is known.
+    /// A link of which only index and name are known.
     pub(super) fn at(index: u32, name: &str) -> Self {
         Self {
             index,
@@ -92,9 +92,9 @@ impl Found {
         found
     }
 
-    /// Whether it bears our mark. An alias cannot be given at creation, so a link that a
-    /// supervisor was killed over has none yet: it is known by the MAC address, which was derived
-    /// from the same app and tenant.
+    /// Whether the link belongs to the owner of this mark. The alias cannot be set at creation, so
+    /// a link has none yet if a supervisor was killed at that moment. It is recognised by its MAC
+    /// address then, which is derived from the same application and tenant.
     pub(super) fn is_ours(&self, mark: &str, mac: MacAddr) -> bool {
         match &self.alias {
             Some(alias) => alias == mark,
@@ -102,31 +102,30 @@ impl Found {
         }
     }
 
-    /// Whether it bears just this mark.
+    /// Whether the link bears this mark.
     pub(super) fn is_marked_as(&self, mark: &str) -> bool {
         self.alias.as_deref() == Some(mark)
     }
 
-    /// The tenant of `app` whose mark it bears.
+    /// The tenant of `app` whose mark the link bears.
     pub(super) fn tenant_of(&self, app: &AppName) -> Option<TenantName> {
         let tenant = self.alias.as_deref()?.strip_prefix("tenantd:")?;
         let tenant = tenant.strip_prefix(app.as_str())?.strip_prefix('/')?;
         tenant.parse().ok()
     }
 
-    /// Whether it bears the mark of any tenantd.
+    /// Whether the link bears the mark of any application.
     pub(super) fn is_marked(&self) -> bool {
         let alias = self.alias.as_deref();
         alias.is_some_and(|alias| alias.starts_with("tenantd:"))
     }
 
-    /// Whether it has an alias that is not this mark.
+    /// Whether the link has an alias that is not this mark.
     pub(super) fn is_marked_otherwise(&self, mark: &str) -> bool {
         self.alias.as_deref().is_some_and(|alias| alias != mark)
     }
 
-    /// The failure that it causes by having the name of a link that is to be made (as its own, or
-    /// as an alternative one).
+    /// The failure to make a link because this one has the same name or alternative name.
     pub(super) fn in_the_way(&self, name: &str, mark: &str) -> Failure {
         let kind = match &self.kind {
             Some(kind) => format!("a {kind} link"),
@@ -137,12 +136,12 @@ impl Found {
             None => "without an alias".to_owned(),
         };
         Failure::errno(Stage::Link, name, libc::EEXIST)
-            .with(format!("the name is taken by {kind} {alias}, not {mark}"))
+            .with(format!("name in use by {kind} {alias}, not {mark}"))
     }
 }
 
-/// The index of a link of the host. By ioctl, see netdevice(7): an answer by netlink would hold
-/// all that is known of the link.
+/// Looks up the index of a link of the host. Uses an ioctl, see netdevice(7), because a netlink
+/// reply would contain all attributes of the link.
 pub(super) fn index_of(name: &str) -> Result<u32, Errno> {
     let any = socket_with(
         rustix::net::AddressFamily::INET,
@@ -153,7 +152,7 @@ pub(super) fn index_of(name: &str) -> Result<u32, Errno> {
     name_to_index(&any, name)
 }
 
-/// The host's links, through the net thread's one connection.
+/// Access to the host's links through the net thread's connection.
 #[derive(Clone)]
 pub(super) struct Links(pub(super) Handle);
 
@@ -184,8 +183,8 @@ impl Links {
         }
     }
 
-    /// Makes the pair, with the tenant end inside the namespace from the start. Both ends are
-    /// down. One queue each: with more, the kernel waits for RCU twice.
+    /// Makes the pair, with the tenant end inside the namespace from the start. Both ends are down.
+    /// Each has a single queue: with more, the kernel waits for RCU twice.
     pub(super) async fn create_pair(
         &self,
         network: &NetworkPlan,
@@ -215,8 +214,8 @@ impl Links {
         self.0.link().add(pair.build()).execute().await
     }
 
-    /// Marks the host end, isolates it if it is a bridge's port, and sets it up. The tenant end
-    /// is still down, so nothing has passed before.
+    /// Marks the host end, isolates it if it is a port of the bridge, and sets it up. The tenant
+    /// end is still down, so no packet has passed before.
     pub(super) async fn raise_host_end(
         &self,
         index: u32,
@@ -225,7 +224,7 @@ impl Links {
         port: bool,
     ) -> Result<(), Failure> {
         let mut end = if port {
-            // Port data in the message that makes the link is ignored without a word.
+            // The kernel silently ignores port attributes in the message that makes the link.
             LinkBridgePort::new(index).isolated(true).build()
         } else {
             LinkUnspec::new_with_index(index).build()
@@ -250,8 +249,8 @@ impl Links {
         }
     }
 
-    /// Sends the tenant's address to its link, by a route and a permanent neighbour entry: no ARP,
-    /// so neither the host's `arp_ignore` nor its `rp_filter` has a say.
+    /// Routes the tenant's address to its link, with a permanent neighbour entry. No ARP is used,
+    /// so the host's `arp_ignore` and `rp_filter` have no effect.
     pub(super) async fn route_to(
         &self,
         index: u32,
@@ -271,7 +270,7 @@ impl Links {
                 && let Some(route) = self.way_to(address).await?
             {
                 let owner = self.owner(&route).await?;
-                return Err(failure.with(format!("it is routed to {owner} already")));
+                return Err(failure.with(format!("already routed to {owner}")));
             }
             return Err(failure);
         }
@@ -286,8 +285,7 @@ impl Links {
         })
     }
 
-    /// Fails if the address is one of the host's own, unless it is on the link with index
-    /// `allowed`.
+    /// Fails if the address belongs to the host, unless it is on the link with index `allowed`.
     pub(super) async fn refuse_own_address(
         &self,
         address: Ipv4Addr,
@@ -301,19 +299,19 @@ impl Links {
                 let owner = self.owner(&route).await?;
                 Err(
                     Failure::errno(Stage::Address, address.to_string(), libc::EADDRINUSE)
-                        .with(format!("it is the host's own, on {owner}")),
+                        .with(format!("the host has this address on {owner}")),
                 )
             }
             _ => Ok(()),
         }
     }
 
-    /// The route that the host has to an address: one look-up.
+    /// The host's route to an address, by one lookup.
     async fn way_to(&self, address: Ipv4Addr) -> Result<Option<RouteMessage>, Failure> {
         let mut request = RouteMessage::default();
         request.header.address_family = AddressFamily::Inet;
         request.header.destination_prefix_length = 32;
-        // The entry itself rather than what follows from it: that of a local address names `lo`.
+        // Ask for the table entry; the resolved route of a local address always names `lo`.
         request.header.flags = RouteFlags::FibMatch | RouteFlags::LookupTable;
         let destination = RouteAttribute::Destination(RouteAddress::Inet(address));
         request.attributes.push(destination);
@@ -333,7 +331,7 @@ impl Links {
         }
     }
 
-    /// The name of the link that a route leads to.
+    /// The name of a route's link.
     async fn owner(&self, route: &RouteMessage) -> Result<String, Failure> {
         let link = match outgoing(route) {
             Some(index) => self.find_index(index).await?,

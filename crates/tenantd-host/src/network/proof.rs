@@ -1,9 +1,9 @@
-//! Where a tenant's link leads: what the kernel itself says of the network namespace behind it.
+//! Finds out which network namespace a tenant's link leads into.
 //!
-//! It numbers the namespaces that the host has links to, and says this number both of a link's other
-//! end and of a namespace that is held (`RTM_GETNSID`, see rtnetlink(7)). Whoever is in the tenant's
-//! namespace can change neither. It looks at one link and one namespace, and lists no more than the
-//! addresses in that one.
+//! The kernel numbers the namespaces that the host has links to. It reports this number both for
+//! the other end of a link and for an open namespace (`RTM_GETNSID`, see rtnetlink(7)). A process
+//! in the tenant's namespace can change neither. The queries cover one link, one namespace and the
+//! addresses in it.
 
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -30,10 +30,10 @@ pub enum Way {
     NoLink,
     /// Into another network namespace.
     Elsewhere,
-    /// Into this one.
+    /// Into the given network namespace.
     Here {
-        /// The tenant's addresses there, as many as are planned: those that are, as far as they are
-        /// there, and then others. None where it has no address.
+        /// The tenant's addresses there, at most as many as are planned: first the planned ones
+        /// that exist, then others. `None` if there are none.
         addresses: Option<Addresses>,
     },
 }
@@ -57,7 +57,7 @@ impl Provisioner {
 }
 
 impl Links {
-    /// The number by which the host knows a network namespace.
+    /// The number that the kernel has given to a network namespace.
     async fn number_of(&self, netns: BorrowedFd<'_>) -> Result<Option<i32>, Failure> {
         let mut message = NsidMessage::default();
         let fd = u32::try_from(netns.as_raw_fd()).unwrap_or(u32::MAX);
@@ -84,8 +84,8 @@ impl Links {
         Ok(number)
     }
 
-    /// Those of these addresses that the network namespace with this number has; in place of those
-    /// that it has not, others by which it can be reached. Without IPv6: none is provisioned.
+    /// The addresses in the network namespace with this number: first the wanted ones that exist
+    /// there, then others, at most as many as are wanted. IPv4 only.
     async fn addresses_in(
         &self,
         number: i32,

@@ -1,4 +1,4 @@
-//! One tenant's network: made whole or not at all, and proved gone.
+//! Makes the network of one tenant, completely or not at all, and waits until it is destroyed.
 
 use std::cell::RefCell;
 use std::net::Ipv4Addr;
@@ -16,27 +16,28 @@ use super::link::{Found, Links, index_of};
 use super::refusal::{errno, refused};
 use super::tenant::{TenantSocket, ipv4};
 
-/// How long the kernel may take to destroy a namespace that nobody holds. It takes 15 to 50 ms;
-/// on a host under load some hundreds were seen.
+/// The time limit for the kernel to destroy an unused namespace. It takes 15 to 50 ms, and was seen
+/// to take some hundred ms on a host under load.
 const GONE_WITHIN: Duration = Duration::from_secs(2);
 
-/// How long the kernel may take to notice that a link has a carrier: at most a second, see
+/// The time limit for the kernel to notice that a link has a carrier. It takes at most a second,
+/// see
 /// `net/core/link_watch.c`, unless the host is under load.
 const CARRIES_WITHIN: Duration = Duration::from_secs(5);
 
-/// The shortest and the longest pause between two looks at a link that is about to change.
+/// The shortest and the longest pause between two checks of a link that is about to change.
 const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(4), Duration::from_millis(200));
 
-/// How often residue may come back under the name that is wanted.
+/// How often residue with the name of the new link is removed before giving up.
 const RESIDUE_MAX: u32 = 3;
 
-/// What every provision and release works with.
+/// The state that all provisions and releases share.
 pub(super) struct Provisioner {
     pub(super) links: Links,
     pub(super) network: NetworkPlan,
-    /// The hub's index.
+    /// The interface index of the hub.
     pub(super) hub: u32,
-    /// The way to the sysctls of each tenant's namespace.
+    /// Access to the sysctls of a tenant's namespace.
     pub(super) sysctls: RefCell<Sysctls>,
 }
 
@@ -58,7 +59,7 @@ impl Provisioner {
                 Err(match left {
                     Ok(()) => why,
                     Err(left) => {
-                        let both = format!("{} (and then {left})", why.detail);
+                        let both = format!("{} (and {left})", why.detail);
                         why.with(both)
                     }
                 })
@@ -66,8 +67,8 @@ impl Provisioner {
         }
     }
 
-    /// Proves that nobody is left in a namespace that was closed: then the kernel has destroyed
-    /// it, and its link's host end has vanished.
+    /// Waits until the kernel has destroyed a closed namespace, which it shows by removing the host
+    /// end of its link.
     pub(super) async fn release(
         &self,
         link: &LinkPlan,
@@ -82,17 +83,18 @@ impl Provisioner {
         let holders = closed.holders();
         let pids: Vec<String> = holders.iter().map(u32::to_string).collect();
         let holders = if pids.is_empty() {
-            "no process is in it, so something holds a descriptor or a mount of it".to_owned()
+            "no process is in it, but a descriptor or a mount keeps it alive".to_owned()
         } else {
             format!(
-                "a process outside the tenant's cgroup still holds it: pid {}",
+                "a process outside the tenant's cgroup is still in it: pid {}",
                 pids.join(", ")
             )
         };
         Err(Failure::detail(Stage::Release, link.mark.as_str(), holders))
     }
 
-    /// Makes the pair; takes residue of ours out of the way, and never a stranger.
+    /// Makes the pair. Removes a link with the same name if it bears the tenant's mark, and fails
+    /// if it does not.
     async fn create_pair(&self, link: &LinkPlan, netns: &Netns) -> Result<Found, Failure> {
         let name = link.host.name.as_str();
         let controller = (self.network.mode == Mode::Bridge).then_some(self.hub);
@@ -112,20 +114,19 @@ impl Provisioner {
                     self.links.delete(&found).await?;
                 }
                 Some(stranger) => return Err(stranger.in_the_way(name, &link.mark)),
-                // It was about to vanish, and now it has.
+                // The link was removed meanwhile.
                 None => {}
             }
         }
         match index_of(name) {
             Ok(index) => Ok(Found::at(index, name)),
-            Err(Errno::NODEV) => {
-                Err(Failure::errno(Stage::Link, name, libc::ENODEV).with("it vanished at once"))
-            }
+            Err(Errno::NODEV) => Err(Failure::errno(Stage::Link, name, libc::ENODEV)
+                .with("the link was removed at once")),
             Err(errno) => Err(Failure::errno(Stage::Link, name, errno.raw_os_error())),
         }
     }
 
-    /// The host's side first: when the tenant end comes up, everything else is in place.
+    /// Sets up the host's side first, so that everything is in place when the tenant end comes up.
     async fn set_up(
         &self,
         link: &LinkPlan,
@@ -156,9 +157,9 @@ impl Provisioner {
         Ok(())
     }
 
-    /// Waits until the kernel has acted on a carrier. It does so later, and drops packets until
-    /// then: the first connection to a tenant would wait a second for its retransmission. From
-    /// Linux 6.8 on the look itself makes it act.
+    /// Waits until the kernel has set a link with a carrier operational. It does so with a delay,
+    /// and drops packets until then: the first connection to a tenant would wait a second for a
+    /// retransmission. Since Linux 6.8, the query itself triggers it.
     async fn carries(&self, index: u32) -> Result<(), Failure> {
         let start = Instant::now();
         loop {
@@ -168,14 +169,15 @@ impl Provisioner {
                 None => format!("number {index}"),
             };
             if start.elapsed() >= CARRIES_WITHIN {
-                let why = "the kernel does not set it operational";
+                let why = "the link has not become operational";
                 return Err(Failure::errno(Stage::Link, name, libc::ETIMEDOUT).with(why));
             }
             sleep((start.elapsed() / 2).clamp(LOOK_AGAIN.0, LOOK_AGAIN.1)).await;
         }
     }
 
-    /// Waits until what was half-made is gone; its route and neighbour entry go with the link.
+    /// Waits until a half-made link is destroyed with its namespace, else deletes it. Its routes
+    /// and neighbour entries are removed with it.
     async fn undo(&self, link: &LinkPlan, made: &Found, _: ClosedNetns) -> Result<(), Failure> {
         if self.vanishes(made, link).await? {
             return Ok(());
@@ -183,8 +185,8 @@ impl Provisioner {
         self.links.delete(made).await
     }
 
-    /// Whether the link vanishes within [`GONE_WITHIN`]. It is looked at again and again: a
-    /// subscription would bring every change of every link of the host to this thread.
+    /// Whether the link is removed within [`GONE_WITHIN`]. It polls, because a subscription would
+    /// deliver every change of every link of the host to this thread.
     async fn vanishes(&self, made: &Found, link: &LinkPlan) -> Result<bool, Failure> {
         let start = Instant::now();
         loop {

@@ -1,4 +1,4 @@
-//! What the kernel says when it refuses a netlink request, as a [`Failure`].
+//! Turns the kernel's error reply to a netlink request into a [`Failure`].
 
 use std::io;
 
@@ -6,13 +6,13 @@ use rtnetlink::packet_core::{ErrorMessage, NlasIterator};
 
 use tenantd_core::stage::{Failure, Stage};
 
-/// Bytes of the refused request that the answer repeats: its header only (`NETLINK_CAP_ACK`).
+/// Bytes of the request that the reply repeats: its header only (`NETLINK_CAP_ACK`).
 const REPEATED: usize = 16;
 
-/// `NLMSGERR_ATTR_MSG`: the attribute that holds a sentence for people, see netlink(7).
+/// `NLMSGERR_ATTR_MSG`: the attribute with the error message, see netlink(7).
 const SENTENCE: u16 = 1;
 
-/// A failure from the kernel's answer.
+/// The failure for an error that rtnetlink returned.
 pub(super) fn refused(stage: Stage, object: impl Into<String>, error: rtnetlink::Error) -> Failure {
     match error {
         rtnetlink::Error::NetlinkError(message) => answered(stage, object, &message),
@@ -20,7 +20,7 @@ pub(super) fn refused(stage: Stage, object: impl Into<String>, error: rtnetlink:
     }
 }
 
-/// A failure from the kernel's answer to a request that rtnetlink did not send.
+/// The failure for an error reply to a request that was sent without rtnetlink.
 pub(super) fn answered(stage: Stage, object: impl Into<String>, message: &ErrorMessage) -> Failure {
     let failure = Failure::errno(stage, object, message.raw_code().abs());
     match sentence(&message.header) {
@@ -29,7 +29,7 @@ pub(super) fn answered(stage: Stage, object: impl Into<String>, message: &ErrorM
     }
 }
 
-/// A failure of the socket itself.
+/// The failure for an error of the socket.
 pub(super) fn broken(stage: Stage, object: impl Into<String>, error: &io::Error) -> Failure {
     match error.raw_os_error() {
         Some(errno) => Failure::errno(stage, object, errno).with("on the netlink socket"),
@@ -37,7 +37,7 @@ pub(super) fn broken(stage: Stage, object: impl Into<String>, error: &io::Error)
     }
 }
 
-/// The errno of the kernel's answer, if it is one.
+/// The errno of the kernel's reply, if the error is such a reply.
 pub(super) fn errno(error: &rtnetlink::Error) -> Option<i32> {
     match error {
         rtnetlink::Error::NetlinkError(message) => Some(message.raw_code().abs()),

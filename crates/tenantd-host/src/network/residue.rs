@@ -1,8 +1,8 @@
-//! Which links bear an application's marks: one look at all links of the host, for collecting
-//! residue and for nothing else.
+//! Finds and removes links that bear an application's mark. Lists all links of the host, so it is
+//! only used to collect residue.
 //!
-//! It has a socket and a runtime of its own, and blocks: for a thread that is made for it. There
-//! are no firewall elements to be found, because tenantd makes none.
+//! The functions block, and use a socket and a runtime of their own: call them on a blocking
+//! thread. There is no firewall residue, because tenantd makes no firewall rules.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -17,27 +17,28 @@ use super::connect;
 use super::link::{Found, Links};
 use super::refusal::{broken, refused};
 
-/// A link of an application.
+/// A link that bears an application's mark.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Marked {
-    /// Its name.
+    /// The name of the link.
     pub name: String,
-    /// Whose it is; none of an application's hub.
+    /// The tenant that the link belongs to; `None` for the hub.
     pub tenant: Option<TenantName>,
     index: u32,
     mark: String,
 }
 
-/// What a look at all links found.
+/// The links of an application on the host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Survey {
-    /// Links of the application.
+    /// The links that belong to the application.
     pub ours: Vec<Marked>,
-    /// The names of links that are called as ours are, and bear no mark.
+    /// The names of links that look like tenantd's but bear no mark.
     pub strangers: Vec<String>,
 }
 
-/// Looks at all links. A link of one of the tenants `known` is ours also while it has no mark yet.
+/// Lists all links. A link of one of the tenants `known` belongs to the application even if it has
+/// no mark yet.
 ///
 /// # Errors
 /// The stage [`Stage::Link`].
@@ -65,7 +66,7 @@ pub fn survey(app: &AppName, known: &BTreeSet<TenantName>) -> Result<Survey, Fai
     Ok(survey)
 }
 
-/// Deletes a link, if it still is what it was.
+/// Deletes a link, unless another link has its name or index meanwhile.
 ///
 /// # Errors
 /// The stage [`Stage::Link`].

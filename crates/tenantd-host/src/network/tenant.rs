@@ -1,8 +1,8 @@
-//! The tenant's side of a link: one batch of requests in one send, over a socket that was opened
-//! inside the namespace.
+//! Sets up the tenant's side of a link: one batch of requests in one send, through a socket that
+//! was opened inside the namespace.
 //!
-//! The kernel has carried out every request, and queued every answer, when the send returns. So
-//! nothing here ever waits, and a runtime would only add to it.
+//! The kernel has carried out every request and queued every reply when the send returns. So
+//! nothing here blocks, and no async runtime is needed.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -30,11 +30,11 @@ use super::refusal::{answered, broken};
 /// The loopback interface's index, the same in every namespace.
 const LOOPBACK: u32 = 1;
 
-/// A route socket in a tenant's namespace. It holds 72 KiB of buffers and is dropped once the
-/// link is set up.
+/// A route socket in a tenant's namespace. It is dropped once the link is set up, because it holds
+/// 72 KiB of buffers.
 pub(super) struct TenantSocket(Socket);
 
-/// One request of a batch, and what it is called when it fails.
+/// One request of a batch, with the stage and object of its failure.
 struct Step {
     stage: Stage,
     object: String,
@@ -43,7 +43,7 @@ struct Step {
 }
 
 impl TenantSocket {
-    /// Opens it in the namespace of the calling thread.
+    /// Opens a socket in the namespace of the calling thread.
     pub(super) fn open() -> Result<Self, Failure> {
         let open = || {
             let socket = Socket::new(NETLINK_ROUTE)?;
@@ -56,7 +56,7 @@ impl TenantSocket {
         open().map_err(|error| broken(Stage::Netns, "", &error))
     }
 
-    /// Sets up the tenant's side: `lo`, then the addresses, then the link, then the way out.
+    /// Sets up the tenant's side: `lo`, the addresses, the link, then the routes.
     pub(super) fn set_up(
         self,
         network: &NetworkPlan,
@@ -83,9 +83,9 @@ impl TenantSocket {
         Ok(())
     }
 
-    /// The index of a link by its name. It cannot be foreseen: modules such as `sit` put links of
-    /// their own into every new namespace, and one asked for at creation is not granted. By ioctl,
-    /// see netdevice(7): an answer by netlink would hold all that is known of the link.
+    /// Looks up the index of a link. It cannot be predicted: modules such as `sit` add links to
+    /// every new namespace, and the kernel does not honour a requested index here. Uses an ioctl,
+    /// see netdevice(7), because a netlink reply would contain all attributes of the link.
     fn find(&self, name: &str) -> Result<u32, Failure> {
         name_to_index(&self.0, name)
             .map_err(|errno| Failure::errno(Stage::Link, name, errno.raw_os_error()))
@@ -105,10 +105,10 @@ impl TenantSocket {
     }
 }
 
-/// The addresses as the host can provision them.
+/// The addresses of a tenant as IPv4 addresses.
 ///
 /// # Errors
-/// For IPv6, before anything is made: a tenant is provisioned with all its addresses or not at all.
+/// If one of them is IPv6, which tenantd cannot provision yet.
 pub(super) fn ipv4(addresses: &Addresses) -> Result<Vec<Ipv4Addr>, Failure> {
     let each = addresses.iter().map(|address| match address {
         IpAddr::V4(address) => Ok(address),
@@ -125,7 +125,7 @@ fn parse(bytes: &[u8]) -> Result<NetlinkMessage<RouteNetlinkMessage>, Failure> {
         .map_err(|error| Failure::detail(Stage::Link, "(in the tenant)", error.to_string()))
 }
 
-/// How many answers are in a datagram; the first that is a refusal is the failure.
+/// Counts the replies in a datagram. The first error reply becomes the failure.
 fn read_answers(steps: &[Step], datagram: &[u8]) -> Result<usize, Failure> {
     let mut answers = 0;
     let mut rest = datagram;
@@ -152,7 +152,7 @@ fn steps(network: &NetworkPlan, link: &LinkPlan, addresses: &[Ipv4Addr], eth0: u
         LinkUnspec::new_with_index(LOOPBACK).up().build(),
     )];
     if runs_ipv6(network.mtu) {
-        // Before the link is up: it would get an address at once.
+        // Before the link is up, because it would get an address at once.
         let silent = LinkUnspec::new_with_index(eth0).append_extra_attribute(no_ipv6_address());
         steps.push(change("eth0", silent.build()));
     }
@@ -174,7 +174,8 @@ fn steps(network: &NetworkPlan, link: &LinkPlan, addresses: &[Ipv4Addr], eth0: u
         LinkUnspec::new_with_index(eth0).up().build(),
     ));
     if network.mode == Mode::Routed {
-        // Nobody asks by ARP, so nothing depends on how the host answers it.
+        // With a permanent entry the tenant sends no ARP requests, so the host's ARP settings do
+        // not matter.
         steps.push(Step {
             stage: Stage::Route,
             object: format!("{gateway} (its neighbour entry)"),

@@ -1,4 +1,4 @@
-//! What holds of the difference between any two plans.
+//! Properties of the difference between any two plans.
 
 use std::collections::BTreeSet;
 
@@ -129,8 +129,8 @@ proptest! {
         }
     }
 
-    /// Whatever the plan, and wherever the field is listed: so no upgrade relaunches a tenant
-    /// because of a key that it does not use.
+    /// A later field at its default changes no fingerprint, wherever it is listed, so no upgrade
+    /// relaunches a tenant because of a key that it does not use.
     #[test]
     fn a_field_at_its_default_is_in_no_fingerprint(plan in plans(), at in 0_usize..40) {
         for tenant in &plan.tenants {
@@ -157,7 +157,7 @@ proptest! {
         }
     }
 
-    /// What is said of a running tenant is what an adopting supervisor finds.
+    /// `diff` reports the same effect that the next supervisor finds by fingerprints.
     #[test]
     fn fingerprints_agree(old in plans(), new in plans()) {
         for TenantChange { tenant, change, fields, .. } in diff(&old, &new).tenants {
@@ -175,7 +175,7 @@ proptest! {
     }
 }
 
-/// A default that is not what the reference says would take a key for one that nobody uses.
+/// The defaults of `fields` must match the reference. Otherwise a key that is set could be ignored.
 #[test]
 fn what_the_manifest_does_not_say_is_at_its_default() {
     let mut said = Vec::new();
@@ -200,7 +200,7 @@ fn what_the_manifest_does_not_say_is_at_its_default() {
         "environment LOGNAME",
         "environment PATH",
         "environment USER",
-        // The manifest says one.
+        // The manifest sets one.
         "user",
         "user number",
         "group",

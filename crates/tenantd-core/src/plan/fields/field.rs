@@ -1,4 +1,4 @@
-//! What is known of one field of a plan.
+//! One field of a plan.
 
 use std::fmt::{self, Display};
 
@@ -9,35 +9,35 @@ use super::super::effect::Effect;
 /// One field of a plan.
 #[derive(Clone, Copy)]
 pub struct Field<'a> {
-    /// What it is called in fingerprints.
+    /// Its name in fingerprints.
     pub key: Key,
-    /// Which of several it is, for lists and tables: a number, a name or a path.
+    /// For fields of arrays and tables, the index, name or path of the item.
     pub item: Option<&'a dyn Display>,
-    /// What people know it by, the same in `tenantd plan` and in `tenantd diff`.
+    /// Its name in `tenantd plan` and `tenantd diff`.
     pub label: &'static str,
-    /// Whether it belongs to the field before it and is shown below that one.
+    /// Whether it is indented below the previous field.
     pub nested: bool,
-    /// Its value as text, the same for people and for fingerprints.
+    /// Its value, formatted for people and for fingerprints.
     pub value: &'a dyn Display,
-    /// What it takes that its value becomes another, or that it is there where it was not.
+    /// What it requires when the value changes or the field appears.
     pub takes: Takes,
-    /// What it takes that it is not there any more.
+    /// What it requires when the field disappears.
     pub leaving: Takes,
-    /// Whether it is what the reference gives where the manifest says nothing. Never so for what
-    /// has no default, such as an address.
+    /// Whether the value is the default of the reference. Always false for fields without a
+    /// default, such as an address.
     pub at_default: bool,
 }
 
-/// What a field is called in fingerprints, followed by its item: see the head of [`fields`](super).
+/// The name of a field in fingerprints, see the head of [`fields`](super).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Key {
-    /// Of a field that commit 2157092 knew.
+    /// A field that existed in commit 2157092.
     First(&'static str),
-    /// Of a field that came later.
+    /// A field that was added later.
     Later(&'static str),
 }
 
-/// What a change of a field takes, the least first.
+/// What a change of a field requires, the least first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Takes {
     /// See [`Effect::Live`].
@@ -52,16 +52,16 @@ pub enum Takes {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Touches {
-    /// Nothing of a tenant that is provisioned: only the next provision reads it.
+    /// Nothing now: only the next provision uses it.
     Nothing,
-    /// What the supervisor decides by, and nothing on the host.
+    /// The policy, which only the supervisor uses.
     Policy,
-    /// What runs: it is set on the host, which may refuse it.
+    /// Running processes. The host may refuse the change.
     Processes,
 }
 
 impl Touches {
-    /// Whether it is to be set on a launch that runs.
+    /// Whether it must be applied to a running launch.
     #[must_use]
     pub fn is_applied(self) -> bool {
         match self {
@@ -72,7 +72,7 @@ impl Touches {
 }
 
 impl Takes {
-    /// The same without what a live change touches.
+    /// The effect, without what a live change touches.
     #[must_use]
     pub fn effect(self) -> Effect {
         match self {
@@ -84,7 +84,7 @@ impl Takes {
 }
 
 impl Key {
-    /// The text in fingerprints.
+    /// The name as text.
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {
@@ -93,7 +93,7 @@ impl Key {
     }
 }
 
-/// A name, followed by which of several it is.
+/// A name, followed by the item.
 struct Named<'a>(&'static str, Option<&'a dyn Display>);
 
 impl Display for Named<'_> {
@@ -107,7 +107,7 @@ impl Display for Named<'_> {
 }
 
 impl<'a> Field<'a> {
-    /// A field that is one alone and has no default.
+    /// Creates a field without an item and without a default.
     #[must_use]
     pub fn new(key: Key, label: &'static str, value: &'a dyn Display, takes: Takes) -> Self {
         Self {
@@ -122,12 +122,12 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// What it is called in fingerprints, with its item.
+    /// Its name in fingerprints, with the item.
     pub fn id(&self) -> impl Display + '_ {
         Named(self.key.text(), self.item)
     }
 
-    /// What people know it by, with its item.
+    /// Its label, with the item.
     pub fn name(&self) -> impl Display + '_ {
         Named(self.label, self.item)
     }
@@ -151,7 +151,7 @@ impl<'a> Field<'a> {
     }
 }
 
-/// Sees one field after another.
+/// A visitor that is called with each field.
 pub type See<'s> = &'s mut dyn FnMut(Field<'_>);
 
 type Value<'a> = &'a dyn Display;
@@ -164,17 +164,17 @@ pub(super) fn relaunches<'a>(key: Key, label: &'static str, value: Value<'a>) ->
     Field::new(key, label, value, Takes::Relaunch)
 }
 
-/// Nothing that is provisioned has to do with it.
+/// A field that only the next provision uses.
 pub(super) fn touches_nothing<'a>(key: Key, label: &'static str, value: Value<'a>) -> Field<'a> {
     Field::new(key, label, value, Takes::Live(Touches::Nothing))
 }
 
-/// It is a limit of each process.
+/// A resource limit of each process.
 pub(super) fn limits_processes<'a>(key: Key, label: &'static str, value: Value<'a>) -> Field<'a> {
     Field::new(key, label, value, Takes::Live(Touches::Processes))
 }
 
-/// The supervisor decides by it: from now on it goes by the new value.
+/// A field of the policy.
 pub(super) fn decides<'a>(
     key: Key,
     label: &'static str,

@@ -1,6 +1,6 @@
-//! The values of a plan's fields as text.
+//! Formats the values of a plan's fields.
 //!
-//! Some are in fingerprints and never change: see the head of [`super`].
+//! Some are part of fingerprints and must never change: see the head of [`super`].
 
 use std::fmt::{self, Display};
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::super::model::{EndPlan, Mode, Readiness, RestartWhen};
 
-/// An address with the bits of its prefix, which is known for IPv4.
+/// An address with its prefix length, which only IPv4 addresses have so far.
 pub(super) struct Address(pub(super) IpAddr, pub(super) u8);
 
 impl Display for Address {
@@ -50,7 +50,7 @@ pub(super) fn ready(ready: &Readiness) -> String {
         Readiness::Started => "when started".to_owned(),
         Readiness::Lived(time) => format!("after {}", Span(*time)),
         Readiness::Tcp(port) => format!("when TCP port {port} accepts"),
-        Readiness::Notify => "when it says so".to_owned(),
+        Readiness::Notify => "when it sends READY=1".to_owned(),
     }
 }
 
@@ -58,7 +58,7 @@ pub(super) fn yes(flag: bool) -> &'static str {
     if flag { "yes" } else { "no" }
 }
 
-/// A length of time as the manifest would say it.
+/// A duration in the notation of the manifest.
 pub(super) struct Span(pub(super) Duration);
 
 impl Display for Span {
@@ -68,7 +68,7 @@ impl Display for Span {
     }
 }
 
-/// Numbers of groups, with a space between them.
+/// Group numbers, separated by spaces.
 pub(super) struct Groups<'a>(pub(super) &'a [u32]);
 
 impl Display for Groups<'_> {

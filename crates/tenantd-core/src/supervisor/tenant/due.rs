@@ -1,4 +1,4 @@
-//! What time does to a tenant: each state has at most one deadline.
+//! Transitions on deadlines. Each state has at most one deadline.
 
 use crate::plan::model::Readiness;
 use crate::stage::{Failure, Stage};
@@ -10,7 +10,7 @@ use super::{After, Ending, KILL_LIMIT, Left, Readying, State};
 use super::{Tenant, TransitionContext, stuck};
 
 impl Tenant {
-    /// Its deadline has come, and it is not that of a wait.
+    /// Its deadline has passed. Not called for `Waiting`, see [`Tenant::relaunch`].
     pub(in crate::supervisor) fn due(&mut self, context: &mut TransitionContext) {
         self.state = match self.take() {
             State::Up { launch, ready } => match ready {
@@ -44,7 +44,7 @@ impl Tenant {
             State::Stuck {
                 left, why, tries, ..
             } => self.retry(context, left, why, tries + 1),
-            // None of these has a deadline but Waiting, which `relaunch` ends.
+            // None of these has a deadline except Waiting, which `relaunch` handles.
             state @ (State::Down
             | State::Provisioning { .. }
             | State::Launching { .. }
@@ -54,7 +54,7 @@ impl Tenant {
         };
     }
 
-    /// Its wait is over, and the host's budget allows a restart.
+    /// Its restart delay is over, and the budget allows a restart.
     pub(in crate::supervisor) fn relaunch(&mut self, context: &mut TransitionContext) {
         self.state = match self.take() {
             State::Waiting {
@@ -86,7 +86,7 @@ impl Tenant {
         context.cause = Cause::Retry;
         match left {
             Left::Network => self.release(context, tries),
-            // It stays stuck: whether the kill helped is known when the launch is empty.
+            // It stays stuck until the launch is empty.
             Left::Processes { launch, after } => {
                 context.actions.push(Action::Kill {
                     tenant: self.name.clone(),
@@ -103,12 +103,12 @@ impl Tenant {
             Readiness::Tcp(port) => Failure::detail(
                 Stage::Ready,
                 format!("port {port}"),
-                format!("it accepted no connection within {within} s"),
+                format!("no connection accepted within {within} s"),
             ),
             Readiness::Notify | Readiness::Started | Readiness::Lived(_) => Failure::detail(
                 Stage::Ready,
                 "its notify socket",
-                format!("it sent no READY=1 within {within} s"),
+                format!("no READY=1 received within {within} s"),
             ),
         }
     }
@@ -119,6 +119,6 @@ fn outlived() -> Failure {
     Failure::detail(
         Stage::End,
         "",
-        format!("some outlived SIGKILL by {limit} s"),
+        format!("some are still running {limit} s after SIGKILL"),
     )
 }

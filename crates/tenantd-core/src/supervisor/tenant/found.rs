@@ -1,10 +1,9 @@
-//! What an earlier supervisor remembered of a tenant, and what the host still has of it: the
-//! tenant goes on from there.
+//! Resuming a tenant of an earlier supervisor, from its checkpoint and from what the host still
+//! has.
 //!
-//! What was under way is finished, or undone where it is no longer wanted. A launch that lives is
-//! never ended for its supervisor's death alone; one that died meanwhile has ended unasked. What was
-//! planned otherwise meanwhile is made anew as by a reload: no more of it than has to be, and what
-//! went wrong by the old plan is forgotten.
+//! An operation that was in progress is completed, or undone if it is no longer wanted. A running
+//! launch continues. A launch that ended meanwhile counts as an exit without a request. If the plan
+//! changed, the tenant is relaunched or reprovisioned as by a reload, and its strikes are cleared.
 
 use crate::plan::model::Readiness;
 use crate::supervisor::backoff::FailureCount;
@@ -16,13 +15,13 @@ use crate::supervisor::view::{StateWord, Want, Why};
 use super::{After, Ending, Left, Live, Readying, RestartScope, State, Tenant, TransitionContext};
 
 impl Tenant {
-    /// What its next supervisor has to know of it; the budget is not its own.
+    /// The checkpoint of the tenant. The caller adds the budget.
     pub(in crate::supervisor) fn checkpoint(&self) -> Checkpoint {
         let want = self.want();
         Checkpoint {
             want,
-            // One that left the manifest is wanted down for that alone: if it is in it again when
-            // it is found, it is a new one.
+            // A removed tenant is wanted down only because of that. If it is in the manifest again
+            // when it is found, it is a new tenant.
             requested: (want == Want::Up) != self.policy.autostart && !self.removed,
             state: self.state.clone(),
             since: self.since,
@@ -35,8 +34,8 @@ impl Tenant {
         }
     }
 
-    /// Goes on with a tenant that is new to this supervisor, but not to the host. `allowed` says
-    /// whether anything may still be wanted up.
+    /// Resumes a tenant that this supervisor does not know yet. `allowed` is false during a
+    /// shutdown, when nothing may be wanted up.
     pub(in crate::supervisor) fn found(
         &mut self,
         found: Found,
@@ -50,7 +49,7 @@ impl Tenant {
             outdated,
             applied,
         } = found;
-        // A want that nobody asked for is the manifest's, which may have changed.
+        // If nobody requested anything, the manifest decides, which may have changed.
         let up = match checkpoint.requested {
             true => checkpoint.want == Want::Up,
             false => self.policy.autostart,
@@ -71,13 +70,13 @@ impl Tenant {
         if self.state.word() == word {
             self.since = checkpoint.since;
         }
-        // It may have been about to be applied when its supervisor died.
+        // The earlier supervisor may have died before it applied a live change.
         if fate == Fate::Lives && !applied {
             self.apply(context);
         }
     }
 
-    /// Its launch lives.
+    /// Resumes a tenant whose launch is running.
     fn outlived(
         &mut self,
         was: State,
@@ -120,8 +119,8 @@ impl Tenant {
                 None if self.want == Want::Down => self.stop(context, launch, After::Relaunch),
                 None => self.up_readiness_unknown(context, launch, Some(ready)),
             },
-            // None of these has a launch, so that this is a broken word: what lives there is in the
-            // way of a provision, and of a release.
+            // These states have no launch, so the checkpoint is wrong. The processes that run are
+            // in the way of a provision and of a release.
             State::Down
             | State::Provisioning { .. }
             | State::Waiting { .. }
@@ -137,7 +136,7 @@ impl Tenant {
         }
     }
 
-    /// Up under a supervisor that has not heard all that its program said.
+    /// The state `Up` after a time without a supervisor, in which notifications were lost.
     fn up_readiness_unknown(
         &self,
         context: &TransitionContext,
@@ -159,7 +158,7 @@ impl Tenant {
         State::Up { launch, ready }
     }
 
-    /// Whether the signal was sent before its supervisor died is not known: it is sent again.
+    /// Continues a stop. The signal is sent again, as it may not have been sent before.
     fn go_on_stopping(
         &self,
         context: &mut TransitionContext,
@@ -180,7 +179,7 @@ impl Tenant {
         }
     }
 
-    /// Nothing of it lives.
+    /// Resumes a tenant without running processes.
     fn resumed(
         &mut self,
         was: State,
@@ -232,8 +231,8 @@ impl Tenant {
                 tries,
                 retry_at,
             },
-            // What was under way is done again, or undone. That a program ran which was only about
-            // to is not known, so that it is no strike.
+            // An operation in progress is repeated or undone. A program that was being started may
+            // not have run, so this is no strike.
             State::Down
             | State::Provisioning { .. }
             | State::Launching { .. }

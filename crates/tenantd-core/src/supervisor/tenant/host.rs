@@ -1,6 +1,6 @@
-//! What the host says of a tenant: how its actions went, and what its processes did.
+//! Transitions on reports of the host: results of actions, and what the tenant's processes did.
 //!
-//! An answer to something that was not asked, as from a host that broke its word, changes nothing.
+//! A report that does not fit the state changes nothing.
 
 use crate::stage::Failure;
 use crate::supervisor::checkpoint::Resources;
@@ -46,7 +46,7 @@ impl Tenant {
         };
     }
 
-    /// Its program has not run, so its restart policy has no say: it is tried again.
+    /// The program has not run, so the restart policy does not apply: the stage is retried.
     pub(in crate::supervisor) fn provision_failed(
         &mut self,
         why: Failure,
@@ -64,7 +64,7 @@ impl Tenant {
                 let resources = Resources::None;
                 self.count_failure(context, started_at, (resources, again), Why::Failure(why))
             }
-            // What failed was another plan.
+            // The plan has changed since.
             (
                 State::Provisioning {
                     making: Making::Outdated,
@@ -129,7 +129,7 @@ impl Tenant {
         };
     }
 
-    /// Its program has not run, so its restart policy has no say: it is tried again.
+    /// The program has not run, so the restart policy does not apply: the stage is retried.
     pub(in crate::supervisor) fn launch_failed(
         &mut self,
         why: Failure,
@@ -190,7 +190,7 @@ impl Tenant {
                 launch,
                 ready: Readying::Ready,
             },
-            // Ready before, or by its age alone, or too late.
+            // Already ready, or ready by age only, or too late.
             state @ (State::Up {
                 ready: Readying::Ready | Readying::At(_),
                 ..
@@ -206,7 +206,7 @@ impl Tenant {
         };
     }
 
-    /// The launch is over only when it is empty, so this never starts the next one.
+    /// The launch is over only when its cgroup is empty, so this never starts the next one.
     pub(in crate::supervisor) fn exited(
         &mut self,
         exit: Exit,
@@ -223,8 +223,8 @@ impl Tenant {
                     self.ending(context, launch, After::Judge(Why::Exit(exit)))
                 }
             }
-            // The stop signal went to the first process alone. Now that it has left, those that
-            // it left behind are asked too, for the rest of the grace.
+            // The stop signal went to the first process only. It has exited, so the others get the
+            // signal too, for the rest of the grace period.
             State::Stopping {
                 launch,
                 ending: ending @ Ending::Grace { .. },
@@ -250,7 +250,7 @@ impl Tenant {
 
     pub(in crate::supervisor) fn emptied(&mut self, context: &mut TransitionContext) {
         self.state = match self.take() {
-            // The last process of a program that went to the background: nobody waits for it.
+            // The last process of a program in the background. Its exit status is not known.
             State::Up { launch, .. } => {
                 let after = After::Judge(Why::Exit(Exit::Unknown));
                 self.over(context, launch, after, Resources::Full)
@@ -284,7 +284,7 @@ impl Tenant {
                 ending: Ending::Killed { .. },
                 after,
             } => stuck(context, Left::Processes { launch, after }, why, 0),
-            // The answer to another try tells more than the one before.
+            // The report on a retry is more recent.
             State::Stuck {
                 left: left @ Left::Processes { .. },
                 tries,

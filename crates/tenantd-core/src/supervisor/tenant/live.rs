@@ -1,9 +1,8 @@
-//! Live changes: what is different in a tenant's plan is set on the launch that runs, without ending
-//! it.
+//! Live changes: changes of the plan that are applied to a running launch.
 //!
-//! A launch takes the plan as it stands when its action is given. A change that comes later is
-//! applied once the program runs, one [`Action::Apply`] at a time. What is pending names its launch,
-//! so that it ends with that one: the next launch begins by the whole plan.
+//! A launch uses the plan as of its [`Action::Launch`]. A later change is applied once the program
+//! runs, one [`Action::Apply`] at a time. A pending change belongs to one launch and ends with it,
+//! because the next launch uses the whole current plan.
 
 use crate::stage::Failure;
 use crate::supervisor::action::Action;
@@ -13,26 +12,26 @@ use crate::supervisor::view::Unapplied;
 
 use super::{State, Tenant, TransitionContext};
 
-/// A live change that a launch does not have yet.
+/// A live change that has not been applied to a launch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pending {
     launch: LaunchId,
     progress: Progress,
 }
 
-/// How far a live change is.
+/// The progress of a live change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Progress {
-    /// It came while the launch began, and is applied once the program runs.
+    /// It arrived during the launch, and is applied once the program runs.
     Awaiting,
-    /// The host was asked to apply it; and whether the plan changed again since.
+    /// It is being applied. `again` is set if the plan has changed since.
     Underway { again: bool },
-    /// The host could not.
+    /// The host refused it.
     Refused(Failure),
 }
 
 impl Tenant {
-    /// The plan says something else of what runs: the host is to set it.
+    /// The plan has a live change: applies it to the current launch, if any.
     pub(in crate::supervisor) fn apply(&mut self, context: &mut TransitionContext) {
         match &self.state {
             State::Up { launch, .. } => {
@@ -47,7 +46,7 @@ impl Tenant {
                 }
             }
             State::Launching { launch, .. } => self.pend(launch.id, Progress::Awaiting),
-            // Its next launch begins by the new plan.
+            // The next launch uses the new plan.
             State::Down
             | State::Provisioning { .. }
             | State::Stopping { .. }
@@ -58,14 +57,14 @@ impl Tenant {
         }
     }
 
-    /// Its program runs: what came while it was on its way is applied now.
+    /// The program was executed: applies a change that arrived during the launch.
     pub(super) fn apply_awaited(&mut self, context: &mut TransitionContext) {
         if self.progress() == Some(&Progress::Awaiting) {
             self.apply(context);
         }
     }
 
-    /// The manifest was read again: what was refused is tried again.
+    /// The manifest was reloaded: retries a refused change.
     pub(in crate::supervisor) fn apply_again(&mut self, context: &mut TransitionContext) {
         match self.progress() {
             Some(Progress::Refused(_)) => self.apply(context),
@@ -73,7 +72,7 @@ impl Tenant {
         }
     }
 
-    /// The host has applied what it was asked to, or refused it.
+    /// The host has applied a change or refused it.
     pub(in crate::supervisor) fn applied(
         &mut self,
         refused: Option<Failure>,
@@ -90,7 +89,7 @@ impl Tenant {
                     pending.progress = Progress::Refused(why);
                 }
             }
-            // Nothing was asked for, or its launch is about to end.
+            // No apply is in progress, or the launch is ending.
             (Some(Progress::Awaiting | Progress::Refused(_)) | None, _) => {}
         }
     }
@@ -107,7 +106,7 @@ impl Tenant {
         self.pending = Some(Pending { launch, progress });
     }
 
-    /// How far a live change is for the launch that is there, unless that is being ended.
+    /// The progress of a live change for the current launch, unless the launch is being ended.
     fn progress(&self) -> Option<&Progress> {
         match &self.state {
             State::Launching { launch, .. } | State::Up { launch, .. } => {
@@ -126,7 +125,7 @@ impl Tenant {
         }
     }
 
-    /// What of its plan does not hold yet for its launch.
+    /// The live change that has not been applied, if any.
     pub(in crate::supervisor) fn unapplied(&self) -> Option<Unapplied> {
         match self.progress()? {
             Progress::Awaiting => None,
@@ -135,8 +134,8 @@ impl Tenant {
         }
     }
 
-    /// What has become of a live change: it holds, or was refused. Nothing if its launch is being
-    /// ended.
+    /// The transition to report if a live change was applied or refused since `before`. `None` if
+    /// the launch is being ended.
     pub(in crate::supervisor) fn applied_since(
         &self,
         before: Option<Unapplied>,

@@ -1,4 +1,4 @@
-//! What a changed manifest does to a tenant: it is planned otherwise, or in the plan no more.
+//! Transitions on a changed manifest: the tenant's plan changed, or the tenant was removed.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use crate::supervisor::view::Want;
 use super::{Left, Making, RestartScope, State, Tenant, TransitionContext};
 
 impl Tenant {
-    /// It is planned otherwise. What is wanted of it stays, and what went wrong by the old plan
-    /// is forgotten where the new one changes what runs.
+    /// Its plan changed. What is wanted of it stays the same. A relaunch or reprovision clears the
+    /// strikes.
     pub(in crate::supervisor) fn replanned(
         &mut self,
         policy: Arc<Policy>,
@@ -62,7 +62,7 @@ impl Tenant {
                 tries,
                 retry_at,
             },
-            // Whatever comes next comes by the new plan.
+            // The next operation uses the new plan.
             state @ (State::Down
             | State::Provisioning { .. }
             | State::Releasing { .. }
@@ -73,7 +73,7 @@ impl Tenant {
         };
     }
 
-    /// Brings up by the new plan what nothing runs of.
+    /// Brings up a tenant without running processes, by the new plan.
     pub(super) fn bring_up_scoped(
         &self,
         context: &mut TransitionContext,
@@ -81,7 +81,7 @@ impl Tenant {
         scope: RestartScope,
     ) -> State {
         match (resources, scope) {
-            // Once it is released it is provisioned anew.
+            // It is provisioned again after the release.
             (Resources::Full | Resources::Partial, RestartScope::Reprovision) => {
                 self.release(context, 0)
             }
@@ -91,13 +91,13 @@ impl Tenant {
         }
     }
 
-    /// It is in the plan no more: it ends as if it had been stopped, and is forgotten then.
+    /// It was removed from the plan: it is stopped and released, and then forgotten.
     pub(in crate::supervisor) fn removed(&mut self, context: &mut TransitionContext) {
         self.removed = true;
         self.want_down(context);
     }
 
-    /// It is in the plan again before it was forgotten. What stands of it is not to be trusted.
+    /// It is in the plan again before it was forgotten. Its resources may be outdated.
     pub(in crate::supervisor) fn came_back(
         &mut self,
         policy: Arc<Policy>,
@@ -109,7 +109,7 @@ impl Tenant {
         self.replanned(policy, Effect::Reprovision, context);
     }
 
-    /// Whether it was removed, and nothing of it is left.
+    /// Whether it was removed and has been released.
     pub(in crate::supervisor) fn is_gone(&self) -> bool {
         self.removed && matches!(self.state, State::Down)
     }
@@ -118,7 +118,7 @@ impl Tenant {
         self.removed
     }
 
-    /// What it takes is free now.
+    /// The address or datastore that it needs is free.
     pub(in crate::supervisor) fn unblocked(&mut self, context: &mut TransitionContext) {
         self.state = match self.take() {
             State::Provisioning {

@@ -1,4 +1,4 @@
-//! What an operator asks of a tenant, and what the supervisor's own end asks of all of them.
+//! Transitions on requests of operators and on the shutdown of the supervisor.
 
 use crate::supervisor::action::Answer;
 use crate::supervisor::event::Verb;
@@ -7,17 +7,17 @@ use crate::supervisor::view::Want;
 use super::{After, Ending, Left, Live, Making, RestartScope, State, Tenant, TransitionContext};
 
 impl Tenant {
-    /// A request, and its one answer.
+    /// Handles a request, and returns the answer.
     pub(in crate::supervisor) fn requested(
         &mut self,
         verb: Verb,
         context: &mut TransitionContext,
     ) -> Answer {
         if self.removed && verb != Verb::Stop {
-            let reason = "it is in the manifest no more, and is being ended".to_owned();
+            let reason = "it was removed from the manifest and is being stopped".to_owned();
             return Answer::Refused { reason };
         }
-        // Once the supervisor is to end, nothing but a stop gets here.
+        // During a shutdown, only a stop gets here.
         if let Some(want) = &mut self.want_before_end {
             *want = Want::Down;
         }
@@ -45,7 +45,7 @@ impl Tenant {
         Answer::Accepted
     }
 
-    /// Wants it up, now: whatever it waits for or was given up for is forgotten.
+    /// Wants it up, now: ends any delay and clears the strikes.
     pub(in crate::supervisor) fn want_up(&mut self, context: &mut TransitionContext) {
         self.want = Want::Up;
         self.strikes.clear();
@@ -60,7 +60,7 @@ impl Tenant {
                 after,
             } => relaunch_after(launch, ending, &after),
             State::Stuck { left, .. } => self.try_again(context, &left, 0),
-            // On its way up, or looked at once the host has answered.
+            // Already starting, or continued on the answer of the host.
             state @ (State::Provisioning { .. }
             | State::Launching { .. }
             | State::Up { .. }
@@ -68,7 +68,7 @@ impl Tenant {
         };
     }
 
-    /// Wants it up with a launch that begins after now.
+    /// Wants it up with a new launch.
     fn want_again(&mut self, context: &mut TransitionContext) {
         self.want = Want::Up;
         self.strikes.clear();
@@ -106,7 +106,7 @@ impl Tenant {
                 ..
             } => State::Down,
             State::Stuck { left, .. } => self.try_again(context, &left, 0),
-            // Down, on its way down, or looked at once the host has answered.
+            // Already stopping, or continued on the answer of the host.
             state @ (State::Down
             | State::Provisioning {
                 making: Making::Begun | Making::Outdated,
@@ -118,14 +118,14 @@ impl Tenant {
         };
     }
 
-    /// Takes it down because the supervisor is to end. The next supervisor wants of it what was
-    /// wanted before.
+    /// Takes it down for a shutdown of the supervisor. The checkpoint keeps what was wanted before,
+    /// for the next supervisor.
     pub(in crate::supervisor) fn shut_down(&mut self, context: &mut TransitionContext) {
         self.want_before_end.get_or_insert(self.want);
         self.want_down(context);
     }
 
-    /// Ends a grace that is running.
+    /// Ends a grace period.
     pub(in crate::supervisor) fn hurry(&mut self, context: &mut TransitionContext) {
         self.state = match self.take() {
             State::Stopping {
@@ -148,7 +148,7 @@ impl Tenant {
         };
     }
 
-    /// Tries once more to end or release what is left, after so many tries that failed.
+    /// Retries to end or release what is left, after this many failed tries.
     pub(super) fn try_again(
         &self,
         context: &mut TransitionContext,
@@ -162,7 +162,7 @@ impl Tenant {
     }
 }
 
-/// The same end, but an operator wants the next launch right after it.
+/// Continues a stop, followed by a new launch on request of an operator.
 fn relaunch_after(launch: Live, ending: Ending, after: &After) -> State {
     State::Stopping {
         launch,

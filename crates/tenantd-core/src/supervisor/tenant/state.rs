@@ -1,23 +1,23 @@
-//! The states of a tenant, each with what it alone needs.
+//! The states of a tenant, each with its data, and the transitions between them.
 //!
 //! ```text
 //!             start                done             done
 //!    Down ------------> Provisioning ---> Launching ---> Up
-//!     ^                   ^ | failed        ^ | failed   | it ended, or never got ready;
-//!     |                   | v               | v          v a stop or restart was asked
-//!     |                 Waiting           Waiting    Stopping <-------------- asked again
-//!     |                                                | |  outlived SIGKILL    |
-//!     | done      wanted down, or ended as it should   | +---------------> Stuck (processes)
+//!     ^                   ^ | failed        ^ | failed   | exited, not ready in time,
+//!     |                   | v               | v          v stop or restart requested
+//!     |                 Waiting           Waiting    Stopping <------------ requested again
+//!     |                                                | |  survived SIGKILL    |
+//!     | done      wanted down, or not to be restarted  | +---------------> Stuck (processes)
 //!     +--- Releasing <---------------------------------+ emptied <----------' emptied
 //!           ^ | failed                                 +--> Waiting, its delay, then Launching
-//!     again | v                                        +--> Failed, after too many strikes
-//!          Stuck (network)                             +--> Launching, if a restart was asked
+//!     retry | v                                        +--> Failed, after too many strikes
+//!          Stuck (network)                             +--> Launching, if a restart was requested
 //! ```
 //!
-//! Waiting and Failed remember what stands of the tenant. A start takes them on at once to
-//! Launching or Provisioning, a stop to Releasing or Down. A tenant that is wanted up again
-//! while it is Releasing is provisioned as soon as it is released. A provision that takes what
-//! another tenant holds begins once that one has let go.
+//! Waiting and Failed record which resources the tenant still has. From there, a start leads to
+//! Launching or Provisioning, and a stop to Releasing or Down. If a tenant is wanted up again while
+//! it is Releasing, it is provisioned after the release. A provision that needs what another tenant
+//! holds begins when that tenant has released it. The head of `tenant.rs` describes the whole life.
 
 use crate::plan::effect::Effect;
 use crate::stage::Failure;
@@ -26,76 +26,76 @@ use crate::supervisor::event::LaunchId;
 use crate::supervisor::time::Moment;
 use crate::supervisor::view::{StateWord, Why};
 
-/// A launch that is there, from the moment its action is given until its last process is gone.
+/// A launch, from the moment when it is ordered until its last process has exited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Live {
-    /// Which launch.
+    /// Its number.
     pub id: LaunchId,
-    /// When its action was given.
+    /// When it was ordered.
     pub started_at: Moment,
 }
 
-/// The state, with all that it needs to know.
+/// The state of a tenant, with its data.
 ///
-/// The next supervisor goes on from it, so it is part of a [`Checkpoint`](crate::supervisor::checkpoint::Checkpoint).
-/// How it is written into the state file is not said here but by the types of that file: a new state
-/// or field does not compile until it has a form there.
+/// It is part of a [`Checkpoint`](crate::supervisor::checkpoint::Checkpoint), so that the next
+/// supervisor can resume from it. The types of the state file define how it is written: a new state
+/// or field does not compile before it is converted there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
-    /// Nothing of the tenant is on the host but its datastore.
+    /// Nothing of the tenant exists on the host except its datastore.
     Down,
-    /// Its network, datastore and cgroup are being made.
+    /// Its network, datastore and cgroup are being set up.
     Provisioning {
-        /// When the provision was decided.
+        /// When the provision was ordered.
         started_at: Moment,
-        /// How far it is.
+        /// Its progress.
         making: Making,
     },
-    /// Its program is being started. Cannot be interrupted: what it is wanted for is looked at once
-    /// it is answered.
+    /// Its program is being started. This is not interrupted: a stop takes effect after the answer
+    /// of the host.
     Launching {
         /// The launch that is being started.
         launch: Live,
-        /// A restart was asked for meanwhile, or the plan changed.
+        /// Set if a restart was requested meanwhile, or the plan changed.
         again: Option<RestartScope>,
     },
     /// Its program runs.
     Up {
         /// The launch that runs.
         launch: Live,
-        /// How far its readiness is.
+        /// Its readiness.
         ready: Readying,
     },
     /// Its processes are being ended.
     Stopping {
         /// The launch that is being ended.
         launch: Live,
-        /// How far its end is.
+        /// Whether it was asked to stop or was killed.
         ending: Ending,
-        /// What comes then.
+        /// What follows.
         after: After,
     },
-    /// It will be started again.
+    /// It is waiting for its next provision or launch.
     Waiting {
-        /// When; later, if the host's budget of restarts is used up.
+        /// The earliest time; later, if the restart budget is used up.
         until: Moment,
-        /// What stands of it.
+        /// What it still has on the host.
         resources: Resources,
         /// Whether its next launch counts as a restart.
         again: bool,
-        /// Why it was not left running.
+        /// Why it is waiting.
         why: Why,
     },
-    /// It has been given up until an operator acts.
+    /// It had too many strikes, or is not to be restarted. An operator must act.
     Failed {
-        /// What stands of it.
+        /// What it still has on the host.
         resources: Resources,
-        /// Why it was given up.
+        /// Why it failed.
         why: Why,
     },
-    /// What was provisioned is being taken away.
+    /// Its network and cgroup are being removed.
     Releasing {
-        /// Tries that failed since somebody asked.
+        /// Failed tries since the last request.
         tries: u32,
     },
     /// It could not be ended or released.
@@ -104,51 +104,51 @@ pub enum State {
         left: Left,
         /// What failed.
         why: Failure,
-        /// Tries that failed since somebody asked.
+        /// Failed tries since the last request.
         tries: u32,
-        /// When the next try comes by itself; none after the last one.
+        /// When it is retried; `None` after the last retry.
         retry_at: Option<Moment>,
     },
 }
 
-/// How far a provision is.
+/// The progress of a provision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Making {
-    /// Another tenant has not let go yet of what this one takes. Nothing of it stands.
+    /// It waits for another tenant to release what this one needs. Nothing has been created.
     Awaiting,
-    /// It was begun.
+    /// It is in progress.
     Begun,
-    /// It was begun, and what it makes is not what is planned any more.
+    /// It is in progress, by a plan that is no longer current.
     Outdated,
 }
 
-/// How much is made anew, the least first.
+/// How much a restart repeats, the least first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RestartScope {
-    /// The launch.
+    /// The launch only.
     Relaunch,
-    /// What was provisioned too.
+    /// The provision too.
     Reprovision,
 }
 
-/// How far the readiness of a launch is. It never ends before its launch does.
+/// The readiness of a launch. Once ready, a launch stays ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readying {
     /// It is ready.
     Ready,
-    /// The host says when, and has time until then.
+    /// The host reports it; the launch fails at this time.
     Before(Moment),
-    /// It only has to live until then.
+    /// It is ready if it still runs at this time.
     At(Moment),
-    /// It may have said so while no supervisor listened: it is ready when it says so again, or has
-    /// lived until then.
+    /// It may have reported readiness while no supervisor was running. It is ready when it reports
+    /// again, or still runs at this time.
     Unknown(Moment),
 }
 
-/// How far the end of a launch is.
+/// The progress of the end of a launch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// It was asked to end, or is ending by itself.
+    /// It was asked to stop, or is exiting by itself.
     Grace {
         /// When it is killed.
         kill_at: Moment,
@@ -160,19 +160,19 @@ pub enum Ending {
     },
 }
 
-/// What comes after the last process of a launch, if the tenant is still wanted up.
+/// What follows after the last process of a launch, if the tenant is still wanted up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum After {
-    /// The next launch at once: an operator asked, or the plan changed.
+    /// The next launch, at once: an operator requested it, or the plan changed.
     Relaunch,
-    /// A release, a provision and a launch: what stands is not what is planned.
+    /// A release, a provision and a launch: the plan changed.
     Reprovision,
-    /// What the restart policy says: the launch ended unasked.
+    /// The restart policy decides: nobody requested the end.
     Judge(Why),
 }
 
 impl After {
-    /// The same, but an operator has asked for what comes.
+    /// The same, but on request of an operator.
     pub(super) fn requested(&self) -> After {
         match self {
             After::Relaunch | After::Judge(_) => After::Relaunch,
@@ -180,7 +180,7 @@ impl After {
         }
     }
 
-    /// The same, but at least so much is made anew.
+    /// The same, but with at least this scope.
     pub(super) fn at_least(&self, scope: RestartScope) -> After {
         match scope {
             RestartScope::Relaunch => self.requested(),
@@ -190,7 +190,7 @@ impl After {
 }
 
 impl RestartScope {
-    /// What a change makes anew, if that is anything.
+    /// The scope of a change; `None` for a live change.
     pub(super) fn of(effect: Effect) -> Option<Self> {
         match effect {
             Effect::Live => None,
@@ -209,17 +209,17 @@ impl From<RestartScope> for After {
     }
 }
 
-/// What keeps a tenant stuck.
+/// What is left of a stuck tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Left {
     /// Processes of a launch.
     Processes {
-        /// Which launch.
+        /// Their launch.
         launch: Live,
-        /// What comes once they are gone.
+        /// What follows once they have exited.
         after: After,
     },
-    /// The network, or anything else that was provisioned.
+    /// Something that was provisioned, such as the network.
     Network,
 }
 
@@ -238,7 +238,7 @@ impl State {
         }
     }
 
-    /// Of a launch of which no more is known.
+    /// The state of a running launch of which only this is known.
     pub(in crate::supervisor) fn was_up(id: LaunchId, started_at: Moment, ready: bool) -> Self {
         State::Up {
             launch: Live { id, started_at },
@@ -249,7 +249,7 @@ impl State {
         }
     }
 
-    /// The failure that it keeps as its reason.
+    /// The failure that is the reason of this state.
     pub(in crate::supervisor) fn failure_mut(&mut self) -> Option<&mut Failure> {
         match self {
             State::Stuck { why, .. }
@@ -276,12 +276,12 @@ impl State {
         }
     }
 
-    /// The name of the launch whose events concern it.
+    /// The number of the current launch.
     pub(in crate::supervisor) fn launch(&self) -> Option<LaunchId> {
         self.live().map(|launch| launch.id)
     }
 
-    /// The launch whose events concern it.
+    /// The current launch.
     pub(in crate::supervisor) fn live(&self) -> Option<Live> {
         match self {
             State::Launching { launch, .. }
@@ -303,7 +303,7 @@ impl State {
         }
     }
 
-    /// Whether it holds anything of the host that another tenant could want.
+    /// Whether the tenant holds an address or a datastore that another one could need.
     pub(in crate::supervisor) fn holds(&self) -> bool {
         match self {
             State::Down
@@ -326,18 +326,18 @@ impl State {
         }
     }
 
-    /// Whether all that it held is let go of once it is `after`.
+    /// Whether the transition to `after` releases everything that the tenant held.
     pub(in crate::supervisor) fn has_let_go(&self, after: &State) -> bool {
         let (from, to) = (self.word(), after.word());
-        // What is released at last may be provisioned anew in the same step.
+        // A release may be followed by a new provision in the same step.
         let released =
             from == StateWord::Releasing && !matches!(to, StateWord::Releasing | StateWord::Stuck);
-        // A provision by an old plan that failed has left nothing, and the new one has begun.
+        // A failed provision by an old plan has left nothing behind, and a new one has begun.
         let undone = self.is_outdated() && to == StateWord::Provisioning && !after.is_outdated();
         self.holds() && (released || undone || !after.holds())
     }
 
-    /// Whether it is being provisioned by a plan that is not today's.
+    /// Whether it is being provisioned by a plan that is no longer current.
     fn is_outdated(&self) -> bool {
         matches!(self, State::Provisioning { making, .. } if *making == Making::Outdated)
     }
@@ -346,12 +346,12 @@ impl State {
         matches!(self, State::Up { ready, .. } if *ready == Readying::Ready)
     }
 
-    /// Whether it waits for the end of its delay and then, if need be, for the host's budget.
+    /// Whether it waits for its restart delay or for the restart budget.
     pub(in crate::supervisor) fn is_waiting(&self) -> bool {
         matches!(self, State::Waiting { .. })
     }
 
-    /// Whether nothing more will happen by itself once it is wanted down.
+    /// Whether nothing more happens without a request once the tenant is wanted down.
     pub(in crate::supervisor) fn is_finished(&self) -> bool {
         match self {
             State::Down => true,
@@ -366,7 +366,7 @@ impl State {
         }
     }
 
-    /// When it wants to be looked at again.
+    /// When it is due.
     pub(in crate::supervisor) fn deadline(&self) -> Option<Moment> {
         match self {
             State::Up { ready, .. } => match ready {

@@ -1,4 +1,4 @@
-//! The paths from one supervisor to the next: each state, found with its launch alive or over.
+//! Resuming each state under the next supervisor, with its launch running or over.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use crate::supervisor::event::{Event, Exit, LaunchId, Verb};
 use crate::supervisor::view::{StateWord, Want};
 use crate::supervisor::{Cause, Find, Limits, Step, Supervisor};
 
-/// How long no supervisor lives.
+/// The time without a supervisor.
 const GAP: Duration = Duration::from_millis(100);
 
 impl World {
-    /// What is remembered of its tenant.
+    /// The checkpoint of its tenant.
     pub(super) fn checkpoint(&self) -> Checkpoint {
         self.supervisor.checkpoint(&self.name()).unwrap()
     }
@@ -131,7 +131,7 @@ fn what_died_meanwhile_is_judged_and_counted() {
     assert_eq!(words(&world.wait()), "provision");
     assert_eq!(world.view().restarts, 1);
     let world = world.provisioned().launched();
-    // The strikes of both supervisors are one count: the third holds it.
+    // The strikes of both supervisors are added: the third makes the tenant failed.
     let (mut world, _) = world.next(policy(), OVER);
     world.wait();
     let (world, _) = world.provisioned().launched().next(policy(), OVER);
@@ -167,19 +167,19 @@ fn a_want_that_was_asked_for_is_kept_and_another_one_is_the_manifests() {
         autostart: false,
         ..policy()
     };
-    // Stopped by an operator, whatever the manifest says by then.
+    // Stopped by an operator, which overrides the manifest.
     let stopped = || situation("stopping").ended(Exit::Status(0));
     for policy in [policy(), manual()] {
         let (world, _) = stopped().next(policy, OVER);
         assert_eq!(world.view().want, Want::Down);
     }
-    // Up because the manifest said so, which says otherwise now.
+    // Up because of the manifest, which has changed since.
     let (mut world, step) = situation("up").next(manual(), Fate::Lives);
     assert_eq!(words(&step), "terminate");
     let launch = world.launch();
     let step = world.handle(Event::Emptied { launch });
     assert_eq!(words(&step), "release");
-    // Started by an operator though the manifest does not.
+    // Started by an operator, against the manifest.
     let (world, step) = situation("down")
         .requested(Verb::Start)
         .provisioned()
@@ -307,7 +307,7 @@ fn who_left_the_manifest_and_is_in_it_again_is_a_new_one() {
     world.submit(Verb::Stop);
     let tenant = world.name();
     let step = world.handle(Event::Removed { tenant });
-    assert_eq!(step.changed, [world.name()], "it is to be written down");
+    assert_eq!(step.changed, [world.name()], "its checkpoint changed");
     let (next, _) = world.next(policy(), Fate::Lives);
     assert_eq!(next.view().want, Want::Up);
 }

@@ -1,4 +1,4 @@
-//! A change that ends no launch: how it comes to what runs, and what is said of it meanwhile.
+//! Live changes: how they are applied to a running launch, and how they are reported.
 
 use super::*;
 use crate::plan::effect::Effect;
@@ -39,7 +39,7 @@ fn a_live_change_is_applied_when_the_host_says_so() {
     assert_eq!(world.unapplied(), Some(Unapplied::Underway));
     let step = world.applied();
     assert_eq!(step.transitions[0].cause, Cause::Applied);
-    // Nothing of it is remembered: what is applied is proved by the host.
+    // It is not in the checkpoint: the next supervisor checks on the host what is applied.
     assert_eq!((step.actions, step.changed), (vec![], vec![]));
     assert_eq!(world.unapplied(), None);
     assert_eq!(
@@ -60,7 +60,7 @@ fn what_the_host_refuses_is_said_and_tried_again() {
     );
     let refused = Some(Unapplied::Refused(why(Stage::Limits)));
     assert_eq!(world.unapplied(), refused);
-    // Also by a reload that finds nothing else, or no more than a new policy.
+    // Also on a reload without other changes, or with a new policy only.
     assert_eq!(world.replanned(Effect::Live), []);
     assert_eq!(world.unapplied(), refused);
     assert_eq!(world.handle(Event::Reloaded).actions, world.applies());
@@ -99,7 +99,7 @@ fn what_comes_while_a_launch_begins_is_applied_once_it_runs() {
     let step = world.handle(Event::Launched { launch });
     assert_eq!(step.actions, world.applies());
     assert_eq!(world.unapplied(), Some(Unapplied::Underway));
-    // A launch that fails takes it with it: the next one begins by the new plan.
+    // It ends with a launch that fails, because the next one uses the new plan.
     let mut world = situation("launching");
     world.apply();
     let (launch, why) = (world.launch(), why(Stage::Exec));

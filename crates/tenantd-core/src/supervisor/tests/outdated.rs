@@ -1,5 +1,4 @@
-//! What the next supervisor makes of a tenant that was planned otherwise while none lived: the same
-//! as a reload would have done.
+//! A plan that changed while no supervisor was running has the same effect as a reload.
 
 use super::found::{OVER, words};
 use super::{World, policy, situation};
@@ -10,7 +9,7 @@ use crate::supervisor::event::Event;
 use crate::supervisor::view::Want;
 
 impl World {
-    /// The next supervisor of one that is planned otherwise, which the earlier one left so.
+    /// The next supervisor of a tenant whose plan changed, after the earlier one left it like this.
     fn replanned_meanwhile(
         &self,
         fate: Fate,
@@ -44,7 +43,7 @@ fn what_was_made_by_another_plan_is_made_again() {
         words(&world.handle(Event::Released { tenant })),
         "provision"
     );
-    // What is left of its network is let go of before anything else is made: others may want it.
+    // The rest of its network is released first, because other tenants may need it.
     for resources in [Resources::Full, Resources::Partial] {
         let (mut world, step) = before.replanned_meanwhile(OVER, resources, Effect::Reprovision);
         assert_eq!(words(&step), "release");
@@ -71,7 +70,7 @@ fn what_is_only_relaunched_keeps_its_network() {
     }
     let (_, step) = situation("up").replanned_meanwhile(OVER, Resources::Full, Effect::Relaunch);
     assert_eq!(words(&step), "launch");
-    // More was meant to be made anew before.
+    // A larger scope was planned before.
     let mut before = situation("up");
     before.handle(Event::Replanned {
         tenant: before.name(),

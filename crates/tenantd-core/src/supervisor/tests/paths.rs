@@ -1,4 +1,4 @@
-//! The paths between the states.
+//! Sequences of states.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -44,7 +44,7 @@ fn a_healthy_launch_restarts_at_once_and_clears_the_strikes() {
     })
     .provisioned()
     .launched();
-    // So often within the window that it would be held without.
+    // Without the request, this many strikes within the window would make it failed.
     for _ in 0..9 {
         world.now = world.now + healthy_after;
         world = world.ended(Exit::Signal(9));
@@ -132,12 +132,12 @@ fn readiness_has_a_limit_and_sticks() {
     assert_eq!(word(&step.actions[0]), "terminate");
     assert_eq!(
         step.transitions[0].cause.to_string(),
-        "cannot see the program ready at port 80: it accepted no connection within 20 s"
+        "cannot confirm readiness on port 80: no connection accepted within 20 s"
     );
     let launch = world.launch();
     assert_eq!(world.handle(Event::Ready { launch }), Step::default());
     let world = world.ended(Exit::Status(0));
-    // A success by its status, and yet a strike; its delay has passed long since.
+    // Exit status 0, but still a strike. Its delay is already over.
     assert_eq!(world.view().state, StateWord::Launching);
     assert_eq!(world.view().restarts, 1);
 

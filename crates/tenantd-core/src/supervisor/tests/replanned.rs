@@ -1,4 +1,4 @@
-//! What a changed manifest does to a tenant in each state that it may find.
+//! The effect of a changed manifest on a tenant in each state.
 
 use super::*;
 use crate::plan::effect::Effect;
@@ -9,7 +9,7 @@ impl World {
         self.changed(effect, false)
     }
 
-    /// A change that has to be set on what runs, too, or need not be.
+    /// Changes the plan, with or without a live change that must be applied.
     pub(super) fn changed(&mut self, effect: Effect, apply: bool) -> Vec<Action> {
         let tenant = self.name();
         let policy = policy().into();

@@ -1,5 +1,5 @@
-//! What zlink leaves open about a connection: a bound on the length of a request, and noticing a
-//! peer that left while its request was waiting.
+//! Two additions to a zlink connection: a limit on the length of a request, and detecting that a
+//! peer has disconnected while its request waits.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,8 +13,8 @@ use zlink::connection::socket::{ReadHalf, ReadResult, Socket, WriteHalf};
 
 use tenantd_api::wire::REQUEST_MAX;
 
-/// A connection whose requests are bounded by [`REQUEST_MAX`]. Descriptors and credentials that a
-/// peer passes along are not received: the kernel drops them.
+/// A connection with requests of at most [`REQUEST_MAX`] bytes. Descriptors and credentials that a
+/// peer sends are not received: the kernel drops them.
 #[derive(Debug)]
 pub(crate) struct Guarded(UnixStream);
 
@@ -34,11 +34,11 @@ impl Socket for Guarded {
     }
 }
 
-/// The half that requests come from.
+/// The half that reads requests.
 #[derive(Debug)]
 pub(crate) struct Reader {
     read: OwnedReadHalf,
-    /// Bytes since the last NUL: those of the request that is not complete yet.
+    /// The bytes since the last NUL: the length of the incomplete request.
     pending: usize,
 }
 
@@ -62,12 +62,12 @@ impl ReadHalf for Reader {
     }
 }
 
-/// The half that answers go to.
+/// The half that writes answers.
 #[derive(Debug)]
 pub(crate) struct Writer(OwnedWriteHalf);
 
 impl Writer {
-    /// Gives all of it to the kernel, and waits for the peer to read where that does not take it.
+    /// Sends all bytes. Waits for the peer to read while the buffer of the socket is full.
     pub(crate) async fn send(&self, mut rest: &[u8]) -> io::Result<()> {
         while !rest.is_empty() {
             self.0.writable().await?;
@@ -79,11 +79,11 @@ impl Writer {
         Ok(())
     }
 
-    /// Ends the connection, in the middle of an answer. What was sent is still read by the peer.
+    /// Ends the connection in the middle of an answer. The peer can still read what was sent.
     pub(crate) fn hang_up(&self) {
         let stream: &UnixStream = self.0.as_ref();
         if let Err(error) = rustix::net::shutdown(stream, Shutdown::Both) {
-            tracing::debug!(%error, "a connection has ended already");
+            tracing::debug!(%error, "the connection has already ended");
         }
     }
 }
@@ -99,8 +99,8 @@ impl WriteHalf for Writer {
     }
 }
 
-/// A second descriptor of the same connection, with a readiness of its own: waiting on it takes
-/// nothing from those who read and write.
+/// A second descriptor of the same connection, with its own readiness, so that waiting on it does
+/// not disturb reading and writing.
 pub(crate) fn watch(stream: &UnixStream) -> io::Result<UnixStream> {
     let copy: OwnedFd = stream.as_fd().try_clone_to_owned()?;
     UnixStream::from_std(copy.into())
@@ -115,7 +115,7 @@ pub(crate) async fn hung_up(watch: &UnixStream) {
             Ok(_) => {}
             Err(_) => return,
         }
-        // "Writable" is no news; it is put aside until epoll says something again.
+        // "Writable" does not matter here. It is cleared until the next event of epoll.
         let aside = watch.try_io(Interest::WRITABLE, || {
             Err::<(), _>(io::ErrorKind::WouldBlock.into())
         });

@@ -1,9 +1,9 @@
-//! Answers that are sent in parts: the status of many tenants, and a subscription.
+//! Answers in parts: the status of many tenants, and a subscription.
 //!
-//! zlink writes a reply as a whole, and into a buffer that it makes 256 bytes longer each time the
-//! reply does not fit, to begin anew: 150 ms of the loop's time for 1,000 tenants. Here a part is a
-//! few tenants, taken from the loop, written as JSON once and sent, and between two parts the loop
-//! goes on. On the wire it is plain varlink.
+//! zlink writes a reply as a whole. If the reply does not fit into its buffer, zlink makes the
+//! buffer 256 bytes longer and starts again; for 1,000 tenants that takes 150 ms of the loop's
+//! time. This module gets a few tenants from the loop, writes them as JSON once, and sends them,
+//! and the loop continues between two such parts. On the wire it is normal varlink.
 
 use std::io;
 
@@ -18,21 +18,21 @@ use tenantd_api::wire::varlink::Refusal;
 use tenantd_api::wire::watch::{EndReason, Snapshot, Update};
 use tenantd_core::name::TenantName;
 
-/// Tenants in a part. The loop takes and this thread writes one in about 0.1 ms.
+/// The number of tenants in a part. Making and writing one takes about 0.1 ms.
 pub const PART: usize = 32;
 
-/// How much is given to the kernel at once.
+/// How many bytes to send at once.
 const BATCH: usize = 64 * 1024;
 
-/// Why an answer was not sent to its end.
+/// Why an answer was not sent completely.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unsent {
-    /// It has not begun: the peer can be told this instead.
+    /// Nothing was sent yet: this refusal can be sent instead.
     #[error("refused")]
     Refused(Refusal),
-    /// The peer is gone, or has read nothing for too long, or the loop has ended meanwhile: there is
-    /// no honest end of the answer but that of the connection.
-    #[error("cannot be sent to its end")]
+    /// The peer has disconnected or does not read, or the loop has ended. The connection has to be
+    /// closed, because the answer is incomplete.
+    #[error("cannot send the rest of the answer")]
     Broken(#[source] io::Error),
 }
 
@@ -46,7 +46,7 @@ fn ended() -> io::Error {
     io::Error::other("the supervisor's loop has ended")
 }
 
-/// The parts of an answer, one after the other.
+/// Returns the parts of an answer, one after the other.
 struct Parts<'a> {
     queue: &'a RequestQueue,
     watch: Option<WatchId>,
@@ -66,7 +66,8 @@ impl<'a> Parts<'a> {
         }
     }
 
-    /// The next part, and whether it is the last. There is at least one, though it may hold nobody.
+    /// The next part, and whether it is the last one. There is at least one part, which may be
+    /// empty.
     async fn next(&mut self) -> io::Result<Option<(AppStatus, bool)>> {
         if self.begun && self.rest.len() == 0 {
             return Ok(None);
@@ -85,8 +86,8 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Sends the state of these tenants: in several replies if the peer takes `more`, else in one, which
-/// is written and sent in parts too.
+/// Sends the state of these tenants: with `more` in several replies, otherwise in one reply, which
+/// is also written and sent in parts.
 pub(crate) async fn status(
     queue: &RequestQueue,
     tenants: Vec<TenantName>,
@@ -124,7 +125,7 @@ struct Whole {
 }
 
 impl Whole {
-    /// The bytes of the next part. What comes before the tenants is that of the first part.
+    /// The bytes of the next part. The fields before the tenants come from the first part.
     fn part(&mut self, status: &AppStatus, last: bool) -> serde_json::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         if !self.begun {
@@ -135,7 +136,7 @@ impl Whole {
             };
             bytes.extend_from_slice(b"{\"parameters\":");
             serde_json::to_writer(&mut bytes, &head)?;
-            // The tenants are the last field, and they are still to come.
+            // The tenants are the last field; they follow in later parts.
             debug_assert!(bytes.ends_with(b"[]}"));
             bytes.truncate(bytes.len() - b"]}".len());
         }
@@ -152,7 +153,7 @@ impl Whole {
     }
 }
 
-/// Serves a subscription to its end: the snapshot, and then the events.
+/// Serves a subscription until it ends: sends the snapshot, and then the events.
 pub(crate) async fn watch(
     queue: &RequestQueue,
     tenants: Vec<TenantName>,

@@ -1,5 +1,5 @@
-//! The methods of the interface: each puts one request on the request queue and turns its answer into
-//! varlink's.
+//! The methods of the varlink interface. Each puts one request on the request queue and converts
+//! its answer.
 
 #![allow(missing_docs, reason = "the macro makes a public enum without any")]
 
@@ -36,7 +36,7 @@ fn named(tenants: Option<Names>) -> Vec<TenantName> {
 pub(crate) struct Service {
     app: AppName,
     queue: RequestQueue,
-    /// The process that asks.
+    /// The process of the client.
     peer: Option<i32>,
 }
 
@@ -72,7 +72,7 @@ impl Service {
         }
     }
 
-    /// The same for the connection of this process.
+    /// The service for a connection of this process.
     pub(crate) fn of(&self, peer: Option<i32>) -> Self {
         Self {
             peer,
@@ -100,7 +100,7 @@ impl Service {
     }
 }
 
-/// What is left for zlink to send of an answer that was sent in parts: nothing, or a refusal.
+/// What zlink still has to send after an answer in parts: nothing, or a refusal.
 fn sent<T>(
     result: Result<(), Unsent>,
     writer: &Writer,
@@ -109,7 +109,7 @@ fn sent<T>(
         Ok(()) => None,
         Err(Unsent::Refused(refusal)) => Some(refusal),
         Err(Unsent::Broken(error)) => {
-            tracing::debug!(%error, "an answer is not sent to its end");
+            tracing::debug!(%error, "the rest of an answer was not sent");
             writer.hang_up();
             None
         }
@@ -135,9 +135,9 @@ impl<Sock> Service
 where
     Sock: Socket<WriteHalf = Writer>,
 {
-    /// The state of these tenants. With `more` it comes in several replies, of some tenants each, in
-    /// the order of the manifest. The state of each tenant is of one moment; those of two tenants may
-    /// be of two.
+    /// Returns the state of these tenants. With `more` it comes in several replies, each with some
+    /// of the tenants, in the order of the manifest. The states of two tenants may be of different
+    /// moments.
     #[zlink(more)]
     async fn status(
         &self,
@@ -153,8 +153,8 @@ where
         )
     }
 
-    /// What happens to these tenants: a snapshot, and then every event, until the connection or the
-    /// supervisor ends. It is called with `more`.
+    /// Subscribes to these tenants: returns a snapshot, and then every event, until the connection
+    /// or the supervisor ends. Must be called with `more`.
     #[zlink(more)]
     async fn watch(
         &self,
@@ -171,8 +171,8 @@ where
         sent(result, writer)
     }
 
-    /// Wants these tenants up, now: overrides any wait and ends the state `failed`. A permanent want outlives the
-    /// supervisor's end and a reboot.
+    /// Wants these tenants up. A tenant that is waiting or failed is started at once. A permanent
+    /// want also holds after the supervisor's end and a reboot.
     async fn start(
         &self,
         tenants: Option<Names>,
@@ -182,7 +182,7 @@ where
             .await
     }
 
-    /// Wants these tenants down; permanently so, if asked.
+    /// Wants these tenants down, optionally permanently.
     async fn stop(
         &self,
         tenants: Option<Names>,
@@ -192,33 +192,33 @@ where
             .await
     }
 
-    /// Ends the launches of these tenants and starts others.
+    /// Relaunches these tenants: ends their programs and starts them again.
     async fn restart(&self, tenants: Option<Names>) -> Result<Answers, Refusal> {
         self.act(Verb::Restart, tenants, false).await
     }
 
-    /// Ends the supervisor, and lets the tenants go on. The answer says that it is begun; it is done
-    /// when the supervisor's process has ended.
+    /// Detaches: ends the supervisor and leaves the tenants running. The answer comes when it has
+    /// begun; it is complete when the supervisor's process has ended.
     async fn detach(&self) -> Result<(), Refusal> {
         Ok(self.queue.send(|reply| Request::Detach { reply }).await??)
     }
 
-    /// Reads the manifest again and begins what is different. Says what that is, or every problem;
-    /// then nothing was changed.
+    /// Reads the manifest again and begins to apply the changes. Returns the changes, or every
+    /// problem of the manifest; then nothing was changed.
     async fn reload(&self) -> Result<Described<Changes>, Refusal> {
         Ok(Described(
             self.queue.send(|reply| Request::Reload { reply }).await??,
         ))
     }
 
-    /// Reads the manifest again and says what a reload would do.
+    /// Reads the manifest again and returns the changes that a reload would apply.
     async fn diff(&self) -> Result<Described<Changes>, Refusal> {
         Ok(Described(
             self.queue.send(|reply| Request::Diff { reply }).await??,
         ))
     }
 
-    /// Where the manifest lies that a reload reads.
+    /// Returns the path of the manifest.
     async fn manifest(&self) -> Result<ManifestPath, Refusal> {
         let path = self.queue.send(|reply| Request::Manifest { reply }).await?;
         Ok(ManifestPath {
@@ -226,8 +226,7 @@ where
         })
     }
 
-    /// Collects what the application left on the host and no tenant of its plan owns; in a dry run
-    /// it only says what that is.
+    /// Removes the residue of the application. A dry run only reports it.
     async fn collect(&self, dry_run: bool) -> Result<ResidueList, Refusal> {
         let app = self.app.clone();
         let failed = |why: stage::Failure| Refusal::NotCollected {
@@ -245,19 +244,19 @@ where
         Ok(ResidueList { residue })
     }
 
-    /// Executes the program on disk in the supervisor's process, once it has been tried. It answers
-    /// at the end of the preflight; who connects from then on is answered by the new program.
+    /// Executes the program on disk in the supervisor's process, after a successful preflight. The
+    /// answer comes after the preflight; the new program answers later connections.
     async fn upgrade(&self) -> Result<Upgrading, Refusal> {
         let begun = self.queue.send(|reply| Request::Upgrade { reply }).await?;
         begun.map_err(|reason| Refusal::NotUpgraded { reason })
     }
 
-    /// Which program answers, and what came of the last upgrade.
+    /// Returns the version of the running program and the result of the last upgrade.
     async fn upgraded(&self) -> Result<Upgraded, Refusal> {
         Ok(self.queue.send(|reply| Request::Upgraded { reply }).await?)
     }
 
-    /// What a process needs to join this tenant.
+    /// Returns what a process needs to join this tenant.
     async fn enter(&self, tenant: Described<TenantName>) -> Result<ExecTarget, Refusal> {
         let Described(tenant) = tenant;
         let asked = tenant.clone();

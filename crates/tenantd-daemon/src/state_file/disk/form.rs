@@ -1,7 +1,7 @@
-//! The types of all versions: what the file says, key by key and word by word.
+//! The types of all versions of the file.
 //!
-//! Every key and every word is spelled out: they are the file's own, and stay what they are when a
-//! type, a field or a state of the program gets another name.
+//! Every key and value is written out in an attribute, so that renaming a type, field or state in
+//! the program does not change the file.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -26,7 +26,7 @@ pub(super) struct Record2 {
     #[serde(rename = "netns")]
     pub(super) netns: u64,
     /// Always 0. The program of commit 2157092 does not read a record without this number, and
-    /// makes no use of it where there is `made`, which is everywhere. Nobody else reads it.
+    /// makes no use of it where there is `made`, which is everywhere. No other program reads it.
     #[serde(rename = "plan", skip_deserializing)]
     pub(super) plan: u64,
     #[serde(rename = "made")]

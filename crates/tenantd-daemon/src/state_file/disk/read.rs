@@ -1,4 +1,4 @@
-//! From what is written to a record, if it is one.
+//! Converts the types of the file to a record.
 
 use std::path::PathBuf;
 
@@ -313,7 +313,7 @@ impl TryFrom<Failure2> for Failure {
             detail,
             later_stage,
         } = failure;
-        // One that came after this program is known to it by the one that comes nearest.
+        // If this program does not know the stage, it uses the nearest one of version 2.
         let later = later_stage.as_deref().and_then(stage::named);
         let Some(stage) = later.or_else(|| stage::named(&stage)) else {
             return Err(Unreadable::Stage(stage));

@@ -1,9 +1,9 @@
 //! The stages by the names that the file has for them.
 //!
-//! A stage is only a reason, to be read by people: what is decided does not depend on it. So a new
-//! stage needs no new version, and a tenant that failed in it is in nobody's way back to an older
-//! program. It has two names: its own, which older programs leave out, and that of the stage of
-//! version 2 which comes nearest (`NewStage = "exec", "new-stage";`).
+//! A stage is part of a reason that people read; no decision depends on it. So a new stage needs no
+//! new version, and a record that contains it does not prevent a rollback to an older program. A
+//! new stage has two names: its own, which older programs ignore, and that of the nearest stage of
+//! version 2 (`NewStage = "exec", "new-stage";`).
 
 use tenantd_core::stage::Stage;
 

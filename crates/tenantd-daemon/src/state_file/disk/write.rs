@@ -1,4 +1,4 @@
-//! From a record to what is written of it. Nothing here can fail.
+//! Converts a record to the types of the file. This cannot fail.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -57,7 +57,7 @@ pub(super) fn record(record: &Record) -> Written {
     }
 }
 
-/// What a tenant holds, in the oldest version that can say it.
+/// What a tenant holds, in the oldest version that can express it.
 enum Failed {
     Two(Option<Holding2>),
     Three(Option<Holding3>),
@@ -67,7 +67,7 @@ fn held(holds: Option<&Holding>) -> Failed {
     let Some(Holding { addresses, source }) = holds else {
         return Failed::Two(None);
     };
-    // A path that is no text is not written: nobody waits for it then. (A manifest is text.)
+    // A path that is not UTF-8 is left out: then no tenant waits for it. (A manifest is UTF-8.)
     let source = source.as_deref().and_then(Path::to_str).map(str::to_owned);
     let addresses: Vec<IpAddr> = addresses.iter().collect();
     match *addresses.as_slice() {

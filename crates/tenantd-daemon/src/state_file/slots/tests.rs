@@ -1,4 +1,4 @@
-//! The state file, in memory alone: what is written is read, and what is damaged is struck out.
+//! The state file on a memory file: records are read as written, and damaged ones are erased.
 
 use proptest::prelude::proptest;
 use rustix::fs::{MemfdFlags, memfd_create};
@@ -69,7 +69,7 @@ fn a_record_is_read_as_it_was_written_and_a_path_that_is_too_long_is_left_out() 
 }
 
 #[test]
-fn what_is_damaged_is_struck_out_and_its_place_used_again() {
+fn a_damaged_record_is_erased_and_its_slot_is_used_again() {
     let mut state_file = empty();
     for tenant in ["a", "b"] {
         let record = record(tenant, "/srv/data".into());
