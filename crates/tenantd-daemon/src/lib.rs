@@ -115,6 +115,10 @@ struct Daemon {
     signals: Signals,
 }
 
+/// The longest time in which the loop applies inputs without looking at its other sources. A reply
+/// must not wait until a thousand tenants have been restarted.
+const STRETCH: Duration = Duration::from_millis(1);
+
 /// The events that the loop waits for.
 enum Next {
     Report(io::Result<Report>),
@@ -127,6 +131,8 @@ enum Next {
     Signal(io::Result<Signal>),
     Due,
     Watchdog,
+    /// Nothing has arrived, and inputs are left to apply.
+    Follow,
 }
 
 impl Daemon {
@@ -135,8 +141,8 @@ impl Daemon {
     /// and does not return. After a failed upgrade the loop continues.
     async fn run(&mut self, runtime: &Runtime) -> Option<Exit> {
         loop {
-            self.follow();
-            let is_idle = self.requests.closed().is_some() && self.executor.is_idle();
+            let is_done = self.follow();
+            let is_idle = is_done && self.requests.closed().is_some() && self.executor.is_idle();
             match self.handover.exit_now(is_idle) {
                 Some(Exit::Detach) => return Some(Exit::Detach),
                 Some(Exit::Upgrade) => {
@@ -144,7 +150,7 @@ impl Daemon {
                     self.handover.upgrade(executor, control, runtime).await;
                     continue;
                 }
-                None if self.supervisor.is_finished() => return None,
+                None if is_done && self.supervisor.is_finished() => return None,
                 None => {}
             }
             let deadlines = [self.supervisor.next_deadline(), self.handover.deadline()];
@@ -160,6 +166,7 @@ impl Daemon {
                 signal = self.signals.next() => Next::Signal(signal),
                 () = pause(wait) => Next::Due,
                 () = self.unit.next() => Next::Watchdog,
+                () = tokio::task::yield_now(), if !is_done => Next::Follow,
             };
             self.route(next);
         }
@@ -204,15 +211,24 @@ impl Daemon {
                 self.carry_out(step);
             }
             Next::Watchdog => self.unit.alive(),
+            Next::Follow => {}
         }
     }
 
-    /// Applies inputs until no owner has one left.
-    fn follow(&mut self) {
-        while let Some(input) = self.poll() {
+    /// Applies inputs until no owner has one left (then it returns true) or [`STRETCH`] is over. The
+    /// remaining inputs are applied in the next iteration, together with what has arrived since.
+    fn follow(&mut self) -> bool {
+        let until = clock::now() + STRETCH;
+        let mut is_done = false;
+        while clock::now() < until {
+            let Some(input) = self.poll() else {
+                is_done = true;
+                break;
+            };
             self.apply(input);
         }
         self.unit.status(self.transitions.state_counts());
+        is_done
     }
 
     fn poll(&mut self) -> Option<Input> {
