@@ -112,6 +112,12 @@ impl Subscriptions {
         part.collect()
     }
 
+    /// Whether there is no subscriber.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.subscribers.is_empty()
+    }
+
     /// Whether any subscriber needs events of this tenant.
     #[must_use]
     pub fn watches(&self, tenant: &TenantName) -> bool {

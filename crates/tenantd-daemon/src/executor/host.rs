@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::Rlimit;
+use tokio::sync::Semaphore;
 use tokio::task::{spawn_blocking, spawn_local};
 
 use tenantd_api::wire::LogPlace;
@@ -33,6 +34,10 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// How long the processes of a network namespace may take to end after SIGKILL.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
+
+/// Live changes at a time. A tenant that keeps forking keeps one busy for seconds: launches need
+/// the other blocking threads.
+static APPLIES: Semaphore = Semaphore::const_new(2);
 
 /// What all tasks on the host need.
 pub(crate) struct Host {
@@ -242,6 +247,7 @@ impl Host {
         spawn_local(async move {
             let tenant = plan.name.clone();
             let descriptors = host.descriptors;
+            let _permit = APPLIES.acquire().await;
             let applied = blocking(move || {
                 let target = limits::Target {
                     leaf: provisioned.leaf.as_ref(),
