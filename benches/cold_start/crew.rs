@@ -86,6 +86,11 @@ pub struct Size {
 
 impl Crew {
     pub fn start(program: &str, count: usize) -> Self {
+        Self::start_with(program, count, &[])
+    }
+
+    /// As [`Crew::start`], with these variables in the supervisor's environment.
+    pub fn start_with(program: &str, count: usize, environment: &[(&str, &str)]) -> Self {
         let first = u32::from(Ipv4Addr::new(10, 77, 0, 10));
         let count = u32::try_from(count).unwrap();
         let addresses: Vec<_> = (first..first + count).map(Ipv4Addr::from).collect();
@@ -99,7 +104,7 @@ impl Crew {
         let addresses: Vec<_> = addresses.iter().map(|ip| (*ip, 80).into()).collect();
         let mut crew = Self {
             program: program.to_owned(),
-            daemon: Daemon::spawn_with(program, &manifest, ""),
+            daemon: Daemon::spawn_with(program, &manifest, environment),
             addresses,
             cold: 0.0,
         };
@@ -112,7 +117,8 @@ impl Crew {
         crew
     }
 
-    fn tell(&self, arguments: &[&str]) -> CommandOutput {
+    /// Runs a command against it.
+    pub fn tell(&self, arguments: &[&str]) -> CommandOutput {
         let app = &self.daemon.app;
         run(in_time(&self.program).args(["--app", app]).args(arguments))
     }
@@ -157,9 +163,9 @@ impl Crew {
         &self.daemon.app
     }
 
-    /// The supervisor's process.
-    pub fn pid(&self) -> u32 {
-        self.daemon.pid()
+    /// What the supervisor has logged.
+    pub fn log(&self) -> String {
+        self.daemon.output()
     }
 
     /// The tenants' processes as they are now, each to be killed once.

@@ -20,6 +20,9 @@ pub const PROGRAM: &str = env!("CARGO_BIN_EXE_tenantd");
 /// Far longer than anything here takes: past it, a test has failed.
 pub const LIMIT: Duration = Duration::from_secs(30);
 
+/// The variable with the point at which the program is to die.
+pub const CRASH_AT: &str = "TENANTD_CRASH_AT";
+
 /// What a command answered.
 #[derive(Debug)]
 pub struct CommandOutput {
@@ -116,23 +119,23 @@ impl Daemon {
     /// As [`Daemon::start`], with another file of the program.
     #[track_caller]
     pub fn start_with(program: &str, manifest: &str) -> Self {
-        let daemon = Self::spawn_with(program, manifest, "");
+        let daemon = Self::spawn_with(program, manifest, &[]);
         daemon.answers();
         daemon
     }
 
     /// Starts a program that is to die at a crash point.
     pub fn spawn_armed(manifest: &str, armed: &str) -> Self {
-        Self::spawn_with(PROGRAM, manifest, armed)
+        Self::spawn_with(PROGRAM, manifest, &[(CRASH_AT, armed)])
     }
 
-    /// As [`Daemon::spawn_armed`], with another file of the program.
-    pub fn spawn_with(program: &str, manifest: &str, armed: &str) -> Self {
+    /// As [`Daemon::spawn`], with another file of the program and with these variables.
+    pub fn spawn_with(program: &str, manifest: &str, environment: &[(&str, &str)]) -> Self {
         let app = super::app_name();
         let before = traces(&app);
         let path = write_manifest(&app, manifest);
         let begun = Instant::now();
-        let child = launch(program, &app, &path, armed);
+        let child = launch(program, &app, &path, environment);
         Self {
             app,
             manifest: path,
@@ -155,7 +158,8 @@ impl Daemon {
     pub fn again_armed(&mut self, armed: &str) {
         assert!(self.ended);
         self.begun = Instant::now();
-        self.child = launch(&self.program, &self.app, &self.manifest, armed);
+        let armed = [(CRASH_AT, armed)];
+        self.child = launch(&self.program, &self.app, &self.manifest, &armed);
         self.ended = false;
     }
 
@@ -352,14 +356,14 @@ pub fn write_manifest(app: &str, manifest: &str) -> PathBuf {
     path
 }
 
-fn launch(program: &str, app: &str, manifest: &Path, armed: &str) -> Child {
+fn launch(program: &str, app: &str, manifest: &Path, environment: &[(&str, &str)]) -> Child {
     let output = File::options()
         .create(true)
         .append(true)
         .open(output_path(app))
         .unwrap();
     Command::new(program)
-        .env("TENANTD_CRASH_AT", armed)
+        .envs(environment.iter().copied())
         .arg("--config")
         .arg(manifest)
         .stdin(Stdio::null())

@@ -29,6 +29,7 @@
 //! work, and [`Executor::is_idle`] reports whether the running tasks have ended. If the upgrade
 //! fails, [`Executor::resume`] starts the deferred work.
 
+pub(crate) mod cgroups;
 pub(crate) mod host;
 pub(crate) mod inventory;
 pub(crate) mod launch;
@@ -54,7 +55,8 @@ use tenantd_core::supervisor::view::Want;
 use tenantd_host::crash;
 use tenantd_host::netns::name;
 
-use crate::executor::host::{Cgroups, Host};
+use crate::executor::cgroups::Cgroups;
+use crate::executor::host::Host;
 use crate::executor::inventory::Inventory;
 use crate::executor::report::{Report, ReportKind};
 use crate::input::{Input, PlanChange};

@@ -66,6 +66,7 @@ pub mod requests;
 pub mod signals;
 mod start;
 mod state_file;
+mod stretch;
 pub mod subscriptions;
 mod transitions;
 mod unit;
@@ -92,6 +93,7 @@ use self::requests::queue::Request;
 use self::requests::{Owners, Requests};
 use self::signals::{Signal, Signals};
 use self::state_file::StateFile;
+use self::stretch::Stretch;
 use self::subscriptions::Subscriptions;
 use self::transitions::Transitions;
 use self::unit::Unit;
@@ -113,11 +115,8 @@ struct Daemon {
     subscriptions: Subscriptions,
     unit: Unit,
     signals: Signals,
+    stretch: Stretch,
 }
-
-/// The longest time in which the loop applies inputs without looking at its other sources. A reply
-/// must not wait until a thousand tenants have been restarted.
-const STRETCH: Duration = Duration::from_millis(1);
 
 /// The events that the loop waits for.
 enum Next {
@@ -169,6 +168,9 @@ impl Daemon {
                 () = tokio::task::yield_now(), if !is_done => Next::Follow,
             };
             self.route(next);
+            if self.stretch.is_over() {
+                tokio::task::yield_now().await;
+            }
         }
     }
 
@@ -215,18 +217,18 @@ impl Daemon {
         }
     }
 
-    /// Applies inputs until no owner has one left (then it returns true) or [`STRETCH`] is over. The
-    /// remaining inputs are applied in the next iteration, together with what has arrived since.
+    /// Applies inputs until no owner has one left (then it returns true) or the stretch is over. The
+    /// remaining inputs are applied in the next stretch, together with what has arrived since.
     fn follow(&mut self) -> bool {
-        let until = clock::now() + STRETCH;
-        let mut is_done = false;
-        while clock::now() < until {
+        let is_done = loop {
             let Some(input) = self.poll() else {
-                is_done = true;
-                break;
+                break true;
             };
             self.apply(input);
-        }
+            if self.stretch.is_over() {
+                break false;
+            }
+        };
         self.unit.status(self.transitions.state_counts());
         is_done
     }

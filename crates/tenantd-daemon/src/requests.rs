@@ -29,6 +29,7 @@ use crate::reload::{ReloadRequest, Reloads};
 use crate::requests::answer::Tenants;
 use crate::requests::control::{Listener, Served};
 use crate::requests::queue::{Request, RequestQueue, Unknown};
+use crate::stretch::Stretch;
 use crate::subscriptions::{Feed, Subscriptions};
 use crate::wants::Wants;
 
@@ -63,12 +64,12 @@ struct Act {
 }
 
 impl Requests {
-    /// Serves a control socket.
-    pub(super) fn serve(listener: Listener) -> Self {
+    /// Serves a control socket, beside the loop with these stretches.
+    pub(super) fn serve(listener: Listener, stretch: Stretch) -> Self {
         let (queue, incoming) = queue::open();
         Self {
             incoming,
-            control: Served::start(listener, queue.clone()),
+            control: Served::start(listener, queue.clone(), stretch),
             queue,
             acts: VecDeque::new(),
         }

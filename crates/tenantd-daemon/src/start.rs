@@ -27,7 +27,8 @@ use tenantd_host::runtime::Runtime;
 
 use crate::Daemon;
 use crate::executor::Executor;
-use crate::executor::host::{Cgroups, Host};
+use crate::executor::cgroups::Cgroups;
+use crate::executor::host::Host;
 use crate::executor::report::Reporter;
 use crate::executor::under_way::UnderWay;
 use crate::handover::rollback;
@@ -45,6 +46,7 @@ use crate::requests::control::Listener;
 use crate::signals::Signals;
 use crate::state_file::StateFile;
 use crate::state_file::slots::{Previous, SlotFile};
+use crate::stretch::Stretch;
 use crate::subscriptions::Subscriptions;
 use crate::transitions::Transitions;
 use crate::unit::Unit;
@@ -104,7 +106,8 @@ async fn supervise(plan: Plan, mut start: Start) -> anyhow::Result<()> {
     daemon.handover.log_upgraded();
     daemon.unit.ready();
     crash::point("begin: ready", "");
-    if let Some(Exit::Detach | Exit::Upgrade) = daemon.run(&runtime).await {
+    let stretch = daemon.stretch.clone();
+    if let Some(Exit::Detach | Exit::Upgrade) = stretch.run(daemon.run(&runtime)).await {
         detach(daemon).await;
         return Ok(());
     }
@@ -121,16 +124,15 @@ async fn supervise(plan: Plan, mut start: Start) -> anyhow::Result<()> {
 async fn open(
     plan: Plan,
     (file, previous): (SlotFile, Previous),
-    start: Start,
-    signals: Signals,
-) -> anyhow::Result<Daemon> {
-    let Start {
+    Start {
         manifest,
         logs_go_to,
         log_guard,
         mut inherited,
         descriptors,
-    } = start;
+    }: Start,
+    signals: Signals,
+) -> anyhow::Result<Daemon> {
     let app = &plan.app;
     let upgrade = Upgrade::new(inherited.header.take()).context("cannot find this program")?;
     let notices = Notify::bind(app).context("cannot make the notify socket")?;
@@ -140,7 +142,7 @@ async fn open(
     let (cgroups, network) = open_host(&plan).await?;
     crash::point("begin: hub there", "");
     rollback::test();
-    let under_way = UnderWay::default();
+    let (under_way, stretch) = (UnderWay::default(), Stretch::default());
     let wants = Wants::open(app, under_way.clone())?;
     let (reporter, reports) = mpsc::unbounded_channel();
     let host = Rc::new(Host {
@@ -152,9 +154,9 @@ async fn open(
         reporter: Reporter::new(reporter),
         under_way,
         descriptors,
+        stretch: stretch.clone(),
     });
     let recovery = Recovery::new(Rc::clone(&host), inherited);
-    let reloads = Reloads::new(manifest, plan.network.clone());
     recovery.remove_unplanned(&plan, &previous).await;
     let plans: Vec<_> = plan.tenants.into_iter().map(Arc::new).collect();
     let mut daemon = Daemon {
@@ -162,14 +164,15 @@ async fn open(
         executor: Executor::new(host, &plans, reports),
         state_file: StateFile::new(file),
         readiness: Readiness::new(notices),
-        requests: Requests::serve(control),
+        requests: Requests::serve(control, stretch.clone()),
         wants,
-        reloads,
+        reloads: Reloads::new(manifest, plan.network),
         handover: Handover::new(upgrade, log_guard),
         transitions: Transitions::default(),
         subscriptions: Subscriptions::default(),
         unit: Unit::new(),
         signals,
+        stretch,
     };
     let parts = (
         &mut daemon.supervisor,

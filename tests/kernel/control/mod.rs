@@ -3,7 +3,6 @@
 
 mod client;
 mod random;
-mod stall;
 mod varlink;
 mod watch;
 

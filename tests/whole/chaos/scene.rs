@@ -65,7 +65,7 @@ impl Scene {
         folder(DATA);
         let mut versions = Versions::told();
         versions.begin();
-        let daemon = Daemon::spawn_with(INSTALLED, &manifest(&BTreeMap::new()), "");
+        let daemon = Daemon::spawn_with(INSTALLED, &manifest(&BTreeMap::new()), &[]);
         let turns = Arc::new(AtomicU64::new(0));
         let over = Arc::new(AtomicBool::new(false));
         let watcher = watch(&daemon.app, Arc::clone(&over));

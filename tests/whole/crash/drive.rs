@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use tenantd_api::wire::{AppStatus, Want};
 
 use crate::crash::scene::{ACME, ADDRESS, GLOBEX, LIMITS, OTHER_ADDRESS, all_is_well, manifest};
-use crate::support::daemon::{Daemon, PROGRAM, signal};
+use crate::support::daemon::{CRASH_AT, Daemon, PROGRAM, signal};
 use crate::support::place::{INSTALLED, install, script};
 
 /// What leads to a point.
@@ -135,12 +135,12 @@ fn begin(drive: Drive, armed: &str) -> Daemon {
         Drive::Upgrading | Drive::UpgradingInVain => {
             let manifest = manifest(false);
             install(PROGRAM);
-            Daemon::spawn_with(INSTALLED, &manifest, armed)
+            Daemon::spawn_with(INSTALLED, &manifest, &[(CRASH_AT, armed)])
         }
         Drive::Upgraded | Drive::GivingBack | Drive::Panicking => {
             let manifest = manifest(false);
             install(PROGRAM);
-            Daemon::spawn_with(INSTALLED, &manifest, "")
+            Daemon::spawn_with(INSTALLED, &manifest, &[])
         }
         Drive::StoppingDeaf => Daemon::spawn_armed(&manifest(true), armed),
         Drive::Cold

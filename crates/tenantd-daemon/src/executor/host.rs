@@ -16,17 +16,19 @@ use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::model::TenantPlan;
 use tenantd_core::stage::{Failure, Stage};
 use tenantd_core::supervisor::event::LaunchId;
-use tenantd_host::cgroup::{Leaf, Tree, Watch};
+use tenantd_host::cgroup::Leaf;
 use tenantd_host::crash;
 use tenantd_host::netns::{self, ClosedNetns, Netns};
 use tenantd_host::network::Network;
 use tenantd_host::{datastore, fifo, limits, lock, process};
 
+use crate::executor::cgroups::Cgroups;
 use crate::executor::inventory::Provisioned;
 use crate::executor::report::{ReportKind, Reporter};
 use crate::executor::store;
 use crate::executor::under_way::UnderWay;
 use crate::logs::Logs;
+use crate::stretch::{Part, Stretch};
 
 /// How often to look for processes of a network namespace after its first process has ended. Used
 /// only without cgroups, because each look reads all of `/proc`.
@@ -52,12 +54,7 @@ pub(crate) struct Host {
     pub(crate) under_way: UnderWay,
     /// The limit on open descriptors of a tenant, see [`tenantd_host::limits`].
     pub(crate) descriptors: Rlimit,
-}
-
-/// The cgroup tree with the leaves of all tenants, and the watch on them.
-pub(crate) struct Cgroups {
-    pub(crate) tree: Tree,
-    pub(crate) watch: Watch,
+    pub(crate) stretch: Stretch,
 }
 
 impl Host {
@@ -66,11 +63,17 @@ impl Host {
         self.reporter.report(tenant, kind);
     }
 
+    /// Starts a task that acts on the host.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        let stretch = self.stretch.clone();
+        spawn_local(async move { stretch.share(Part::Host, task).await });
+    }
+
     /// Starts the provision of a tenant: makes everything that its launches need.
     pub(crate) fn provision(self: &Rc<Self>, plan: &Arc<TenantPlan>) {
         let (host, plan) = (Rc::clone(self), Arc::clone(plan));
         let task = self.under_way.begin();
-        spawn_local(async move {
+        self.spawn(async move {
             let _task = task;
             let result = host.build(&plan).await;
             host.report(&plan.name, ReportKind::Provisioned(result));
@@ -197,7 +200,7 @@ impl Host {
     pub(crate) fn release(self: &Rc<Self>, plan: &Arc<TenantPlan>, provisioned: Provisioned) {
         let (host, plan) = (Rc::clone(self), Arc::clone(plan));
         let task = self.under_way.begin();
-        spawn_local(async move {
+        self.spawn(async move {
             let _task = task;
             let result = host.deprovision(&plan, provisioned).await;
             host.report(&plan.name, ReportKind::Released(result));
@@ -244,7 +247,7 @@ impl Host {
     ) {
         let (host, plan, provisioned) = (Rc::clone(self), Arc::clone(plan), provisioned.clone());
         let under_way = self.under_way.begin();
-        spawn_local(async move {
+        self.spawn(async move {
             let tenant = plan.name.clone();
             let descriptors = host.descriptors;
             let _permit = APPLIES.acquire().await;
@@ -266,7 +269,7 @@ impl Host {
     /// Reports when no process is left in a network namespace. Used only without cgroups.
     pub(crate) fn watch_netns(&self, tenant: &TenantName, inode: u64) {
         let (reporter, tenant) = (self.reporter.clone(), tenant.clone());
-        spawn_local(async move {
+        self.spawn(async move {
             loop {
                 match spawn_blocking(move || process::in_netns(inode)).await {
                     Ok(Ok(pids)) if pids.is_empty() => break,
@@ -292,34 +295,12 @@ impl Host {
         }
         let (reporter, tenant) = (self.reporter.clone(), tenant.clone());
         let inode = provisioned.inode;
-        spawn_local(async move {
+        self.spawn(async move {
             let killed = blocking(move || process::kill_netns(inode, KILL_LIMIT)).await;
             // A failed watch does not report that no process is left.
             let kind = killed.map_or_else(ReportKind::EndFailed, |()| ReportKind::CgroupChanged);
             reporter.report(&tenant, kind);
         });
-    }
-}
-
-impl Cgroups {
-    /// Recreates a leaf that an earlier launch has used, for the next launch.
-    pub(crate) fn recreate(&self, leaf: &Leaf) -> Result<(), Failure> {
-        leaf.recreate()?;
-        crash::point("launch: leaf recreated", leaf.path());
-        self.watch.add(leaf)
-    }
-
-    pub(crate) fn leaf(&self, tenant: &TenantName) -> Result<Leaf, Failure> {
-        let leaf = self.tree.leaf(tenant)?;
-        match self.watch.add(&leaf) {
-            Ok(()) => Ok(leaf),
-            Err(why) => {
-                if let Err(failure) = leaf.remove() {
-                    tracing::warn!(%tenant, "cleaning up a failed provision: {failure}");
-                }
-                Err(why)
-            }
-        }
     }
 }
 

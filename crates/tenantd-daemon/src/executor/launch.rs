@@ -46,7 +46,7 @@ impl Host {
     ) {
         let (host, plan) = (Rc::clone(self), Arc::clone(plan));
         let (provisioned, task) = (provisioned.clone(), self.under_way.begin());
-        spawn_local(async move {
+        self.spawn(async move {
             let reporter = host.reporter.clone();
             let started = host.start(&plan, provisioned).await;
             // The loop may end while this still waits for a process that cannot be killed.

@@ -27,6 +27,7 @@ use crate::requests::control::guard::{Guarded, hung_up};
 pub use crate::requests::control::parts::PART;
 use crate::requests::control::service::Service;
 use crate::requests::queue::RequestQueue;
+use crate::stretch::{Part, Stretch};
 use tenantd_api::wire;
 use tenantd_api::wire::varlink::Refusal;
 use tenantd_core::name::AppName;
@@ -175,12 +176,17 @@ impl Listener {
     /// [`tokio::task::LocalSet`]: each connection is a local task.
     pub async fn serve(self, queue: RequestQueue) {
         let (_open, closed) = channel(());
-        let _itself = self.serve_until(queue, closed).await;
+        let _itself = self.serve_until(queue, closed, Stretch::default()).await;
     }
 
     /// Serves until the sender of `closed` is dropped. Then it answers the requests that have
     /// arrived and returns itself. Later connections wait in the backlog of the socket.
-    async fn serve_until(self, queue: RequestQueue, mut closed: Receiver<()>) -> Self {
+    async fn serve_until(
+        self,
+        queue: RequestQueue,
+        mut closed: Receiver<()>,
+        stretch: Stretch,
+    ) -> Self {
         let service = Service::new(self.app.clone(), queue);
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
         loop {
@@ -190,7 +196,7 @@ impl Listener {
                 accepted = self.socket.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _)) => admit(stream, &places, &service, &closed),
+                Ok((stream, _)) => admit(stream, &places, &service, (&closed, &stretch)),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection to the control socket");
                     tokio::time::sleep(ACCEPT_AGAIN).await;
@@ -204,7 +210,12 @@ impl Listener {
 }
 
 /// Serves the connection in its own task, or sends a refusal and closes it.
-fn admit(stream: UnixStream, places: &Arc<Semaphore>, service: &Service, closed: &Receiver<()>) {
+fn admit(
+    stream: UnixStream,
+    places: &Arc<Semaphore>,
+    service: &Service,
+    (closed, stretch): (&Receiver<()>, &Stretch),
+) {
     let peer = stream.peer_cred();
     let pid = peer.as_ref().ok().and_then(tokio::net::unix::UCred::pid);
     let refusal = match peer {
@@ -219,9 +230,11 @@ fn admit(stream: UnixStream, places: &Arc<Semaphore>, service: &Service, closed:
         Ok(_) => match Arc::clone(places).try_acquire_owned() {
             Ok(place) => {
                 let service = service.of(pid);
-                let closed = closed.clone();
+                let (closed, stretch) = (closed.clone(), stretch.clone());
                 tokio::task::spawn_local(async move {
-                    serve(stream, service, closed).await;
+                    stretch
+                        .share(Part::Clients, serve(stream, service, closed))
+                        .await;
                     drop(place);
                 });
                 return;
@@ -301,17 +314,20 @@ pub(crate) struct Served {
     closed: Option<Listener>,
     /// The request queue to serve again with, once all requests are answered.
     again: Option<RequestQueue>,
+    stretch: Stretch,
 }
 
 impl Served {
     /// Serves in its own task.
-    pub(crate) fn start(listener: Listener, queue: RequestQueue) -> Self {
+    pub(crate) fn start(listener: Listener, queue: RequestQueue, stretch: Stretch) -> Self {
         let (open, closed) = channel(());
+        let serving = listener.serve_until(queue, closed, stretch.clone());
         Self {
-            task: tokio::task::spawn_local(listener.serve_until(queue, closed)),
+            task: tokio::task::spawn_local(serving),
             open: Some(open),
             closed: None,
             again: None,
+            stretch,
         }
     }
 
@@ -329,7 +345,7 @@ impl Served {
         }
         match (&mut self.task).await {
             Ok(listener) => match self.again.take() {
-                Some(queue) => *self = Self::start(listener, queue),
+                Some(queue) => *self = Self::start(listener, queue, self.stretch.clone()),
                 None => self.closed = Some(listener),
             },
             Err(error) => std::panic::resume_unwind(error.into_panic()),
@@ -345,7 +361,7 @@ impl Served {
     /// for that, because the caller answers them.
     pub(crate) fn reopen(&mut self, queue: RequestQueue) {
         match self.closed.take() {
-            Some(listener) => *self = Self::start(listener, queue),
+            Some(listener) => *self = Self::start(listener, queue, self.stretch.clone()),
             None => self.again = Some(queue),
         }
     }

@@ -1,0 +1,191 @@
+//! Limits the time in which the loop's thread does not look at what has arrived.
+//!
+//! A *stretch* is the time between two polls of the loop's future. Between them the thread also runs
+//! the tasks that are ready, and looks for events of the kernel. The loop, the tasks that act on the
+//! host and those that talk with clients have [`Stretch::LIMIT`] each. What is left is done in the
+//! next stretch, after everything else that has arrived meanwhile. So a signal or the exit of a
+//! program does not have to wait for a thousand restarts, nor for twenty clients that watch them,
+//! and the clients do not have to wait for the restarts.
+
+use std::cell::Cell;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+
+use tenantd_core::supervisor::time::Moment;
+
+use crate::clock;
+
+/// The target of the log lines about long stretches, for
+/// `TENANTD_LOG=info,tenantd::stretch=debug`.
+const LOG: &str = "tenantd::stretch";
+
+/// Stretches of more processor time than this are logged.
+const LONG: Duration = Duration::from_millis(2);
+
+/// The tasks that share one part of a stretch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Part {
+    /// Those that act on the host.
+    Host,
+    /// Those that talk with clients.
+    Clients,
+}
+
+/// The current stretch. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Stretch(Rc<Parts>);
+
+#[derive(Debug, Default)]
+struct Parts {
+    /// The end of the loop's part; None while no loop runs, and then nothing has a limit.
+    until: Cell<Option<Moment>>,
+    /// What the tasks have used of their parts.
+    used: [Cell<Duration>; 2],
+}
+
+impl Stretch {
+    /// How long each part is. What is under way then is completed: one input of the loop, one step
+    /// of a task.
+    const LIMIT: Duration = Duration::from_millis(1);
+
+    fn begin(&self) {
+        self.0.until.set(Some(clock::now() + Self::LIMIT));
+        for used in &self.0.used {
+            used.set(Duration::ZERO);
+        }
+    }
+
+    /// Whether the loop has to leave the rest for the next stretch.
+    pub(crate) fn is_over(&self) -> bool {
+        let until = self.0.until.get();
+        until.is_some_and(|until| clock::now() >= until)
+    }
+
+    /// Runs the loop: each poll of its future begins a stretch.
+    pub(crate) async fn run<F: Future>(&self, main: F) -> F::Output {
+        let mut main = pin!(main);
+        let mut log = Log::default();
+        let output = std::future::poll_fn(|context| {
+            log.next();
+            self.begin();
+            main.as_mut().poll(context)
+        });
+        let output = output.await;
+        // No stretch begins any more, so that no task waits for one.
+        self.0.until.set(None);
+        output
+    }
+
+    /// Runs a task: it waits for the next stretch once its part of this one is used up.
+    pub(crate) async fn share<F: Future>(&self, part: Part, task: F) -> F::Output {
+        let mut task = pin!(task);
+        let used = &self.0.used[part as usize];
+        std::future::poll_fn(|context| {
+            if self.0.until.get().is_some() && used.get() >= Self::LIMIT {
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let begun = clock::now();
+            let polled = task.as_mut().poll(context);
+            used.set(used.get() + clock::now().since(begun));
+            polled
+        })
+        .await
+    }
+}
+
+/// Logs each long stretch, if that log is asked for.
+#[derive(Debug, Default)]
+struct Log {
+    begun: Option<Duration>,
+}
+
+impl Log {
+    /// Ends a stretch and begins the next one.
+    fn next(&mut self) {
+        // The processor time costs a system call, which nobody pays who does not ask for the log.
+        if !tracing::enabled!(target: LOG, tracing::Level::DEBUG) {
+            return;
+        }
+        let now = processor_time();
+        if let Some(begun) = self.begun.replace(now) {
+            let stretch = now.saturating_sub(begun);
+            if stretch > LONG {
+                let microseconds = stretch.as_micros();
+                tracing::debug!(target: LOG, microseconds, "long stretch");
+            }
+        }
+    }
+}
+
+/// The processor time that this thread has used.
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    Duration::from_secs(seconds)
+        + Duration::from_nanos(u64::try_from(time.tv_nsec).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use tokio::task::{LocalSet, spawn_local, yield_now};
+
+    use super::*;
+
+    /// Keeps the thread for this long.
+    fn work(duration: Duration) {
+        let until = clock::now() + duration;
+        while clock::now() < until {}
+    }
+
+    #[test]
+    fn tasks_leave_to_the_loop_what_does_not_fit_into_a_stretch() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let order = Rc::new(RefCell::new(Vec::new()));
+        let stretch = Stretch::default();
+        let seen = Rc::clone(&order);
+        let main = stretch.clone();
+        LocalSet::new().block_on(&runtime, async move {
+            for number in 0..3 {
+                let (stretch, seen) = (stretch.clone(), Rc::clone(&seen));
+                spawn_local(async move {
+                    let task = async {
+                        seen.borrow_mut().push(format!("task {number}"));
+                        work(Stretch::LIMIT);
+                    };
+                    stretch.share(Part::Clients, task).await;
+                });
+            }
+            main.run(async {
+                while seen
+                    .borrow()
+                    .iter()
+                    .filter(|one| one.starts_with("task"))
+                    .count()
+                    < 3
+                {
+                    seen.borrow_mut().push("loop".to_owned());
+                    yield_now().await;
+                }
+            })
+            .await;
+        });
+        let expected = ["loop", "task 0", "loop", "task 1", "loop", "task 2"];
+        assert_eq!(*order.borrow(), expected);
+    }
+
+    #[test]
+    fn without_a_loop_nothing_waits() {
+        let stretch = Stretch::default();
+        work(Stretch::LIMIT);
+        assert!(!stretch.is_over());
+    }
+}

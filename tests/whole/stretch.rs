@@ -1,0 +1,78 @@
+//! The loop looks at what has arrived while it has much to do: it logs how long it did not.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::support::daemon::{Daemon, PROGRAM, signal};
+use crate::support::place::{self, script};
+
+const TENANTS: u8 = 200;
+const SUBSCRIBERS: usize = 20;
+const STATUSES: usize = 5;
+
+/// 5 ms are for the program as it is installed. Without optimisation it takes some times as long;
+/// with no limit on a stretch, ten times as long as this.
+const STRETCH_MAX: Duration = match cfg!(debug_assertions) {
+    true => Duration::from_millis(25),
+    false => Duration::from_millis(5),
+};
+
+fn manifest() -> String {
+    let tenant = |number| format!("t{number} = {{ ip = \"10.77.0.{}\" }}\n", number + 11);
+    let tenants: String = (0..TENANTS).map(tenant).collect();
+    format!(
+        "[app]\nname = \"APP\"\ncommand = [\"/srv/app\"]\ndatastore.path = \"/srv/data\"\n[tenants]\n{tenants}"
+    )
+}
+
+/// The long stretches in the supervisor's log.
+fn stretches(log: &str) -> Vec<Duration> {
+    let of_line = |line: &str| {
+        let (_, fields) = line.split_once("long stretch microseconds=")?;
+        let number = fields.split_whitespace().next()?;
+        Some(Duration::from_micros(number.parse().unwrap()))
+    };
+    log.lines().filter_map(of_line).collect()
+}
+
+#[test]
+fn neither_a_restart_of_all_nor_those_who_watch_it_keep_the_loop() {
+    place::host();
+    place::folder("/srv/data");
+    script("app", "exec sleep 1000000");
+    let log = ("TENANTD_LOG", "info,tenantd::stretch=debug");
+    let daemon = Daemon::spawn_with(PROGRAM, &manifest(), &[log]);
+    daemon.settles();
+    let logged = daemon.output().len();
+    let watching: Vec<_> = (0..SUBSCRIBERS)
+        .map(|_| {
+            Command::new(PROGRAM)
+                .args(["--app", &daemon.app, "events", "-f", "--json"])
+                .stdout(Stdio::null())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    daemon.tell(&["restart", "--all", "--no-wait"]).expect(0);
+    for _ in 0..STATUSES {
+        daemon.status();
+    }
+    let settled = daemon.settles();
+    for tenant in &settled.tenants[..20] {
+        signal(tenant.pid.unwrap(), Signal::SIGKILL);
+    }
+    daemon.settles();
+    for mut child in watching {
+        signal(child.id(), Signal::SIGTERM);
+        child.wait().unwrap();
+    }
+    let output = daemon.output();
+    let long = stretches(&output[logged..]);
+    let longest = long.iter().max();
+    assert!(
+        longest.is_none_or(|longest| *longest < STRETCH_MAX),
+        "{long:?}"
+    );
+}
