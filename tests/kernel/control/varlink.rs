@@ -55,6 +55,44 @@ fn speaks_plain_varlink() {
     });
 }
 
+/// The processor time that this thread has used.
+fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(
+        time.tv_sec.try_into().unwrap(),
+        time.tv_nsec.try_into().unwrap(),
+    )
+}
+
+#[test]
+fn a_long_answer_is_written_once() {
+    with_server(|app, mut incoming| async move {
+        let mut long = changes(&tenant("acme"));
+        long.tenants = vec![long.tenants.remove(0); 1000];
+        let begun = processor_time();
+        let written = serde_json::to_vec(&long).unwrap();
+        let floor = processor_time() - begun;
+        let bytes = call("io.tenantd.Supervisor.Diff", &json!({}));
+        let answer = tokio::task::spawn_local(async move { raw(&app, bytes, true).await });
+        let Some(Request::Diff { reply }) = incoming.recv().await else {
+            panic!("a diff was sent");
+        };
+        let begun = processor_time();
+        reply.send(Ok(long)).unwrap();
+        let answer = answer.await.unwrap();
+        let spent = processor_time() - begun;
+        assert_eq!(
+            answer[0]["parameters"]["tenants"].as_array().unwrap().len(),
+            1000
+        );
+        // The answer is written and sent. With a buffer that grows by 256 bytes, it is written
+        // again for each of them.
+        let again = u32::try_from(written.len() / 256).unwrap();
+        assert!(again > 400, "{again}");
+        assert!(spent < 20 * floor, "{spent:?} for what takes {floor:?}");
+    });
+}
+
 /// The description names each field that is really sent, and no other.
 fn describes(description: &str, sent: &Value) {
     // A comment goes from its # to the end of the line.

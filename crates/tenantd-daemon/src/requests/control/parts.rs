@@ -1,4 +1,5 @@
-//! Answers in parts: the status of many tenants, and a subscription.
+//! Answers that this program frames itself: the status of many tenants and a subscription, which are
+//! sent in parts, and other long answers.
 //!
 //! zlink writes a reply as a whole. If the reply does not fit into its buffer, zlink makes the
 //! buffer 256 bytes longer and starts again; for 1,000 tenants that takes 150 ms of the loop's
@@ -7,6 +8,7 @@
 
 use std::io;
 
+use serde::Serialize;
 use tokio::sync::oneshot;
 
 use crate::requests::control::guard::Writer;
@@ -108,6 +110,22 @@ pub(crate) async fn status(
         } else {
             let part = whole.part(&status, last).map_err(io::Error::from)?;
             writer.send(&part).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Sends an answer or a refusal that may be long, written as JSON once.
+pub(crate) async fn whole<T: Serialize>(
+    answer: &Result<T, Refusal>,
+    writer: &Writer,
+) -> Result<(), Unsent> {
+    match answer {
+        Ok(answer) => writer.send(&message(answer, false)).await?,
+        Err(refusal) => {
+            let mut bytes = serde_json::to_vec(refusal).map_err(io::Error::from)?;
+            bytes.push(0);
+            writer.send(&bytes).await?;
         }
     }
     Ok(())

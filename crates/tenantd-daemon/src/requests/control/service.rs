@@ -4,6 +4,8 @@
 #![allow(missing_docs, reason = "the macro makes a public enum without any")]
 
 use futures_util::stream::{self, Stream};
+use serde::Serialize;
+use tokio::sync::oneshot;
 use zlink::Reply;
 use zlink::connection::Socket;
 
@@ -98,6 +100,40 @@ impl Service {
             answers: answers.into_iter().map(Answered::from).collect(),
         })
     }
+
+    async fn changes(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Result<Changes, NoReload>>) -> Request,
+    ) -> Result<Described<Changes>, Refusal> {
+        Ok(Described(self.queue.send(request).await??))
+    }
+
+    async fn residue(&self, dry_run: bool) -> Result<ResidueList, Refusal> {
+        let app = self.app.clone();
+        let failed = |why: stage::Failure| Refusal::NotCollected {
+            reason: why.to_string(),
+        };
+        let survey = blocking(move || gc::look(&app)).await.map_err(failed)?;
+        let request = |reply| Request::Collect {
+            survey,
+            dry_run,
+            reply,
+        };
+        let sorted = self.queue.send(request).await?;
+        let residue = blocking(move || Ok(gc::finish(sorted))).await;
+        let residue = residue.map_err(failed)?;
+        Ok(ResidueList { residue })
+    }
+}
+
+/// Sends an answer about any number of tenants, see [`parts`]; zlink has nothing left to send. There
+/// is one reply, also for a call with `more`.
+async fn send_whole<T: Serialize>(
+    _more: bool,
+    answer: Result<T, Refusal>,
+    writer: &Writer,
+) -> impl Stream<Item = Result<Reply<T>, Refusal>> + Unpin + use<T> {
+    sent(parts::whole(&answer, writer).await, writer)
 }
 
 /// What zlink still has to send after an answer in parts: nothing, or a refusal.
@@ -173,28 +209,43 @@ where
 
     /// Wants these tenants up. A tenant that is waiting or failed is started at once. A permanent
     /// want also holds after the supervisor's end and a reboot.
+    #[zlink(more)]
     async fn start(
         &self,
+        more: bool,
         tenants: Option<Names>,
         permanent: Option<bool>,
-    ) -> Result<Answers, Refusal> {
-        self.act(Verb::Start, tenants, permanent.unwrap_or(false))
-            .await
+        #[zlink(connection)] conn: &mut Connection<Sock>,
+    ) -> impl Stream<Item = Result<Reply<Answers>, Refusal>> + Unpin {
+        let permanent = permanent.unwrap_or(false);
+        let answers = self.act(Verb::Start, tenants, permanent).await;
+        send_whole(more, answers, conn.write().write_half()).await
     }
 
     /// Wants these tenants down, optionally permanently.
+    #[zlink(more)]
     async fn stop(
         &self,
+        more: bool,
         tenants: Option<Names>,
         permanent: Option<bool>,
-    ) -> Result<Answers, Refusal> {
-        self.act(Verb::Stop, tenants, permanent.unwrap_or(false))
-            .await
+        #[zlink(connection)] conn: &mut Connection<Sock>,
+    ) -> impl Stream<Item = Result<Reply<Answers>, Refusal>> + Unpin {
+        let permanent = permanent.unwrap_or(false);
+        let answers = self.act(Verb::Stop, tenants, permanent).await;
+        send_whole(more, answers, conn.write().write_half()).await
     }
 
     /// Relaunches these tenants: ends their programs and starts them again.
-    async fn restart(&self, tenants: Option<Names>) -> Result<Answers, Refusal> {
-        self.act(Verb::Restart, tenants, false).await
+    #[zlink(more)]
+    async fn restart(
+        &self,
+        more: bool,
+        tenants: Option<Names>,
+        #[zlink(connection)] conn: &mut Connection<Sock>,
+    ) -> impl Stream<Item = Result<Reply<Answers>, Refusal>> + Unpin {
+        let answers = self.act(Verb::Restart, tenants, false).await;
+        send_whole(more, answers, conn.write().write_half()).await
     }
 
     /// Detaches: ends the supervisor and leaves the tenants running. The answer comes when it has
@@ -205,17 +256,25 @@ where
 
     /// Reads the manifest again and begins to apply the changes. Returns the changes, or every
     /// problem of the manifest; then nothing was changed.
-    async fn reload(&self) -> Result<Described<Changes>, Refusal> {
-        Ok(Described(
-            self.queue.send(|reply| Request::Reload { reply }).await??,
-        ))
+    #[zlink(more)]
+    async fn reload(
+        &self,
+        more: bool,
+        #[zlink(connection)] conn: &mut Connection<Sock>,
+    ) -> impl Stream<Item = Result<Reply<Described<Changes>>, Refusal>> + Unpin {
+        let changes = self.changes(|reply| Request::Reload { reply }).await;
+        send_whole(more, changes, conn.write().write_half()).await
     }
 
     /// Reads the manifest again and returns the changes that a reload would apply.
-    async fn diff(&self) -> Result<Described<Changes>, Refusal> {
-        Ok(Described(
-            self.queue.send(|reply| Request::Diff { reply }).await??,
-        ))
+    #[zlink(more)]
+    async fn diff(
+        &self,
+        more: bool,
+        #[zlink(connection)] conn: &mut Connection<Sock>,
+    ) -> impl Stream<Item = Result<Reply<Described<Changes>>, Refusal>> + Unpin {
+        let changes = self.changes(|reply| Request::Diff { reply }).await;
+        send_whole(more, changes, conn.write().write_half()).await
     }
 
     /// Returns the path of the manifest.
@@ -227,21 +286,15 @@ where
     }
 
     /// Removes the residue of the application. A dry run only reports it.
-    async fn collect(&self, dry_run: bool) -> Result<ResidueList, Refusal> {
-        let app = self.app.clone();
-        let failed = |why: stage::Failure| Refusal::NotCollected {
-            reason: why.to_string(),
-        };
-        let survey = blocking(move || gc::look(&app)).await.map_err(failed)?;
-        let request = |reply| Request::Collect {
-            survey,
-            dry_run,
-            reply,
-        };
-        let sorted = self.queue.send(request).await?;
-        let residue = blocking(move || Ok(gc::finish(sorted))).await;
-        let residue = residue.map_err(failed)?;
-        Ok(ResidueList { residue })
+    #[zlink(more)]
+    async fn collect(
+        &self,
+        more: bool,
+        dry_run: bool,
+        #[zlink(connection)] conn: &mut Connection<Sock>,
+    ) -> impl Stream<Item = Result<Reply<ResidueList>, Refusal>> + Unpin {
+        let residue = self.residue(dry_run).await;
+        send_whole(more, residue, conn.write().write_half()).await
     }
 
     /// Executes the program on disk in the supervisor's process, after a successful preflight. The
