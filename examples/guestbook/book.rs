@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_half_an_escape_as_it_is() {
+    fn keeps_an_incomplete_escape() {
         assert_eq!(percent_decode(b"100%"), "100%");
         assert_eq!(percent_decode(b"%4"), "%4");
         assert_eq!(percent_decode(b"%zz%41"), "%zzA");
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_the_form_lacks() {
+    fn names_missing_form_fields() {
         let problem = |body: &str| Entry::from_form(body.as_bytes()).unwrap_err();
         assert_eq!(problem("text=x"), "the field name is missing");
         assert_eq!(problem("name=++&text=x"), "the field name is empty");
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn keeps_entries_over_a_restart() {
+    fn entries_survive_a_restart() {
         let folder = folder();
         let odd = entry("a\tb\\t", "one\ntwo\\n<b>");
         Book::open(folder.path()).unwrap().keep(odd).unwrap();
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn names_a_damaged_line_rather_than_losing_it() {
+    fn reports_a_damaged_line() {
         let folder = folder();
         std::fs::write(folder.path().join("entries"), "a\tone\nno tab\n").unwrap();
         let error = Book::open(folder.path()).err().unwrap();

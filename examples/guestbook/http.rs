@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_request_or_too_long() {
+    fn refuses_invalid_and_long_requests() {
         let status = |sent: &str| read(sent.as_bytes()).err();
         assert_eq!(status("hello\r\n\r\n"), Some(400));
         assert_eq!(status("POST / HTTP/1.1\r\n\r\n"), Some(411));
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_visitor_who_leaves_is_no_error() {
+    fn a_closed_connection_is_not_an_error() {
         assert!(read(b"").unwrap().is_none());
         assert!(
             read(b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nabc")
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn replies_with_length_and_place() {
+    fn replies_have_length_and_location() {
         assert_eq!(
             Reply::text(303, "kept\n").message(true),
             "HTTP/1.1 303 \r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 5\r\n\

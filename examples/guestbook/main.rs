@@ -196,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_visitors_write_is_text_and_never_markup() {
+    fn entries_are_escaped() {
         let entry = Entry {
             name: "<i>".into(),
             text: "\"a\" & 'b'".into(),

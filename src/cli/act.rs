@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_became_of_a_tenant() {
+    fn shows_the_outcome_for_a_tenant() {
         let up = tenant(StateWord::Up, Some(true), None);
         assert_eq!(outcome(&up), "acme: up, ready, pid 123, 10.77.0.11");
         let failed = tenant(StateWord::Failed, None, Some("cannot execute the program"));
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stop_has_succeeded_only_if_proved() {
+    fn a_stop_is_done_only_if_proved() {
         let stuck = tenant(StateWord::Stuck, None, Some("2 processes are left"));
         assert!(!reached(Verb::Stop, &stuck));
         assert!(reached(Verb::Stop, &tenant(StateWord::Down, None, None)));
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn the_refused_are_not_waited_for() {
+    fn refused_tenants_are_not_waited_for() {
         let answer = |name: &str, answer| TenantAnswer {
             tenant: name.parse().unwrap(),
             answer,

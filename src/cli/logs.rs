@@ -165,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_lines_reach_back_into_the_older_generation() {
+    fn the_last_lines_include_the_rotated_file() {
         let folder = tempfile::tempdir().unwrap();
         let generations = Generations::of(folder.path(), &"acme".parse().unwrap());
         let last = |count| {

@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_mode_is_kept_and_so_is_a_change_by_another_program() {
+    fn replacing_keeps_the_mode_and_changes_by_other_programs() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("wiki.toml");
         fs::write(&path, "one").unwrap();
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_edit_at_the_same_time_fails_and_changes_nothing() {
+    fn a_concurrent_edit_fails_and_changes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("wiki.toml");
         fs::write(&path, "one").unwrap();

@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_stuck_does_not_start_again() {
+    fn a_stuck_tenant_shows_no_restart() {
         let now = "2026-11-22T10:00:00Z".parse().unwrap();
         let mut tenant = sample().tenants.remove(1);
         tenant.why = Some("one process is left".to_owned());
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tenants_that_one_awaits_are_named() {
+    fn awaited_tenants_are_named() {
         let now = "2026-11-22T10:00:00Z".parse().unwrap();
         let mut tenant = sample().tenants.remove(0);
         tenant.state = StateWord::Provisioning;
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn tenants_with_an_older_program_are_counted_with_the_command_that_helps() {
+    fn tenants_with_an_older_program_are_counted_with_the_command_to_run() {
         let now = "2026-11-22T10:00:00Z".parse().unwrap();
         let shown = |status: &AppStatus| {
             let mut shown = Vec::new();
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn shows_a_line_per_tenant_and_why_not() {
+    fn each_tenant_has_a_line_with_its_reason() {
         let now = "2026-11-22T10:00:00Z".parse().unwrap();
         let mut shown = Vec::new();
         show(&mut anstream::StripStream::new(&mut shown), &sample(), now).unwrap();
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shape_of_the_json_is_a_promise() {
+    fn the_form_of_the_json_is_stable() {
         insta::assert_json_snapshot!(sample(), @r#"
         {
           "app": "wiki",

@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_fits_on_the_terminal() {
+    fn tables_fit_the_terminal() {
         let all = drawn(&status(3, 0), 24);
         assert_eq!(all.len(), 5, "{all:#?}");
         assert!(

@@ -62,7 +62,7 @@ fn wait<F: Future>(future: F) -> F::Output {
 }
 
 #[test]
-fn a_tree_at_the_top_is_made_and_leaves_nothing() {
+fn a_tree_at_the_top_is_created_and_removed() {
     let tree = enter();
     let base = tree.path().to_path_buf();
     assert!(
@@ -105,7 +105,7 @@ fn a_leaf_in_use_belongs_to_an_earlier_launch() {
 }
 
 #[test]
-fn kill_reaches_who_left_and_who_hid_below() {
+fn kill_reaches_daemons_and_processes_in_child_cgroups() {
     let tree = enter();
     let leaf = tree.leaf(&tenant("acme")).unwrap();
     let below = leaf.path().join("below");
@@ -124,7 +124,7 @@ fn kill_reaches_who_left_and_who_hid_below() {
 }
 
 #[test]
-fn a_signal_goes_to_all() {
+fn a_signal_reaches_every_process() {
     let tree = enter();
     let leaf = tree.leaf(&tenant("acme")).unwrap();
     let mut child = spawn_in(&leaf, "sleep 1000 & exec sleep 1000");
@@ -138,7 +138,7 @@ fn a_signal_goes_to_all() {
 }
 
 #[test]
-fn the_watch_says_who_became_empty() {
+fn the_watch_reports_cgroups_that_became_empty() {
     let tree = enter();
     let (acme, other) = (tenant("acme"), tenant("other"));
     let leaf = tree.leaf(&acme).unwrap();
@@ -169,7 +169,7 @@ fn the_watch_says_who_became_empty() {
 }
 
 #[test]
-fn a_leaf_made_again_is_watched_once() {
+fn a_recreated_leaf_is_watched_once() {
     use std::os::fd::AsRawFd;
     let tree = enter();
     let acme = tenant("acme");
@@ -197,7 +197,7 @@ fn a_leaf_made_again_is_watched_once() {
 }
 
 #[test]
-fn without_a_tree_there_is_none() {
+fn no_cgroups_without_a_unified_tree() {
     support::enter();
     let app = support::app_name().parse().unwrap();
     let none: Option<&str> = None;
@@ -246,7 +246,7 @@ fn inside_a_service() {
 }
 
 #[test]
-fn an_end_is_told_as_it_was() {
+fn the_exit_status_is_reported() {
     let script = |script: &str| Command::new("sh").args(["-c", script]).spawn().unwrap();
     wait(async {
         let of = async |child: &Child| {
@@ -268,7 +268,7 @@ fn an_end_is_told_as_it_was() {
 }
 
 #[test]
-fn the_end_of_a_stranger_is_seen_and_how() {
+fn the_exit_of_an_unrelated_process_is_seen() {
     use std::io::{BufRead, BufReader};
     let mut parent = Command::new("sh")
         .args(["-c", "sleep 1000 & echo $!; wait"])

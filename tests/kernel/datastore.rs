@@ -47,7 +47,7 @@ fn names(path: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_new_datastore_has_its_owner_and_those_above_are_roots() {
+fn a_new_datastore_belongs_to_its_user_and_its_parents_to_root() {
     let plan = enter();
     ensure(&plan).unwrap();
     assert_eq!(look("/run/data/wiki"), (0, 0, 0o700));
@@ -57,14 +57,14 @@ fn a_new_datastore_has_its_owner_and_those_above_are_roots() {
 }
 
 #[test]
-fn the_root_itself_can_be_the_datastore() {
+fn the_datastore_root_can_be_the_datastore() {
     enter();
     ensure(&plan("/run/data/wiki")).unwrap();
     assert_eq!(look("/run/data/wiki"), (1000, 2000, 0o750));
 }
 
 #[test]
-fn an_existing_datastore_is_left_as_it_is() {
+fn an_existing_datastore_is_not_changed() {
     let plan = enter();
     create_dir_all(&plan.source).unwrap();
     chown(&plan.source, Some(7), Some(8)).unwrap();
@@ -79,7 +79,7 @@ fn an_existing_datastore_is_left_as_it_is() {
 }
 
 #[test]
-fn what_a_killed_supervisor_left_is_made_again() {
+fn a_datastore_left_half_made_is_replaced() {
     let plan = enter();
     create_dir_all("/run/data/wiki/eu/.acme.tenantd-new").unwrap();
     ensure(&plan).unwrap();
@@ -88,7 +88,7 @@ fn what_a_killed_supervisor_left_is_made_again() {
 }
 
 #[test]
-fn symbolic_links_are_refused_at_the_end_and_on_the_way() {
+fn symbolic_links_are_refused_in_any_component() {
     let plan = enter();
     create_dir_all("/run/data/wiki/eu").unwrap();
     symlink("/etc", "/run/data/wiki/eu/acme").unwrap();
@@ -111,7 +111,7 @@ fn symbolic_links_are_refused_at_the_end_and_on_the_way() {
 }
 
 #[test]
-fn a_file_is_no_datastore() {
+fn a_file_as_datastore_is_refused() {
     let plan = enter();
     create_dir_all("/run/data/wiki/eu").unwrap();
     std::fs::write(&plan.source, "").unwrap();
@@ -122,7 +122,7 @@ fn a_file_is_no_datastore() {
 }
 
 #[test]
-fn what_lies_above_the_root_must_be_there() {
+fn the_parent_of_the_root_must_exist() {
     let plan = enter();
     std::fs::remove_dir("/run/data").unwrap();
     assert_eq!(
@@ -132,7 +132,7 @@ fn what_lies_above_the_root_must_be_there() {
 }
 
 #[test]
-fn nothing_is_made_outside_the_root() {
+fn nothing_is_created_outside_the_root() {
     enter();
     assert_eq!(
         ensure(&plan("/run/data/crm/acme")).unwrap_err().to_string(),
@@ -146,7 +146,7 @@ fn nothing_is_made_outside_the_root() {
 }
 
 #[test]
-fn a_read_only_filesystem_says_so() {
+fn a_read_only_filesystem_is_reported() {
     let plan = enter();
     mount_tmpfs("/run/data", MsFlags::MS_RDONLY, "mode=755");
     assert_eq!(
@@ -157,7 +157,7 @@ fn a_read_only_filesystem_says_so() {
 }
 
 #[test]
-fn a_full_filesystem_says_so_and_keeps_nothing_half_made() {
+fn a_full_filesystem_is_reported_and_leaves_nothing() {
     let plan = enter();
     // Room for the filesystem's root and the two folders above the datastore.
     mount_tmpfs("/run/data", MsFlags::empty(), "nr_inodes=3");
@@ -187,7 +187,7 @@ fn an_owner_that_cannot_be_set_leaves_nothing() {
 }
 
 #[test]
-fn a_filesystem_without_rename_flags_will_do() {
+fn a_filesystem_without_rename_flags_works() {
     let plan = enter();
     refuse::deny(libc::SYS_renameat2, None, libc::EINVAL);
     ensure(&plan).unwrap();

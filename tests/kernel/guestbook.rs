@@ -67,7 +67,7 @@ fn ask(request: &str) -> String {
 }
 
 #[test]
-fn what_it_has_kept_survives_a_kill() {
+fn entries_survive_a_kill() {
     enter();
     fs::create_dir(FOLDER).unwrap();
     let book = Running::start();
@@ -87,7 +87,7 @@ fn what_it_has_kept_survives_a_kill() {
 }
 
 #[test]
-fn it_names_what_it_cannot_use() {
+fn errors_name_the_file_or_address() {
     enter();
     let refusal = || {
         let output = guestbook().output().unwrap();

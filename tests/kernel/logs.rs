@@ -52,7 +52,7 @@ fn has_something(fd: impl AsFd) -> bool {
 }
 
 #[test]
-fn pipes_are_the_tenants_and_nobody_elses() {
+fn pipes_belong_to_the_tenant_alone() {
     support::enter();
     let (app, tenant) = names();
     let ours = fifo::make(&app, &tenant, 65_534).unwrap();
@@ -94,7 +94,7 @@ fn pipes_are_the_tenants_and_nobody_elses() {
 }
 
 #[test]
-fn something_else_under_a_pipes_name_is_refused() {
+fn another_file_in_place_of_a_pipe_is_refused() {
     support::enter();
     let (app, tenant) = names();
     let folder = fifo::folder(&app, &tenant);
@@ -105,7 +105,7 @@ fn something_else_under_a_pipes_name_is_refused() {
 }
 
 #[test]
-fn between_two_launches_a_pipe_reports_nothing() {
+fn a_pipe_has_no_end_of_file_between_launches() {
     support::enter();
     let (app, tenant) = names();
     let ours = fifo::make(&app, &tenant, 0).unwrap();
@@ -119,7 +119,7 @@ fn between_two_launches_a_pipe_reports_nothing() {
 }
 
 #[test]
-fn supervisors_come_and_go_and_no_line_is_lost() {
+fn no_line_is_lost_between_supervisors() {
     support::enter();
     let (app, tenant) = names();
     fifo::make(&app, &tenant, 0).unwrap();
@@ -178,7 +178,7 @@ fn numbers(lines: &[String]) -> Vec<usize> {
 }
 
 #[test]
-fn a_full_disk_leaves_no_half_line_and_stops_nothing() {
+fn a_full_disk_leaves_no_partial_line_and_blocks_nothing() {
     support::enter();
     let (app, tenant) = names();
     let options = Some("size=256k");

@@ -28,7 +28,7 @@ fn free_port() -> SocketAddr {
 }
 
 #[test]
-fn a_port_is_ready_once_something_listens_and_not_before() {
+fn a_port_is_ready_once_a_process_listens_on_it() {
     support::enter();
     let address = free_port();
     run(async {
@@ -98,7 +98,7 @@ fn say(app: &AppName, text: &str) -> (u64, std::process::Child) {
 }
 
 #[test]
-fn two_tenants_are_told_apart_by_their_namespaces() {
+fn two_tenants_are_distinguished_by_their_namespaces() {
     support::enter();
     let app: AppName = "wiki".parse().unwrap();
     std::fs::create_dir_all("/run/tenantd/wiki").unwrap();

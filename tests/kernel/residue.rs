@@ -72,20 +72,20 @@ fn a_survivor_is_neither_cut_off_nor_called_down() {
 }
 
 #[test]
-fn a_survivor_in_its_cgroup_is_neither_cut_off_nor_called_down() {
+fn a_survivor_in_its_cgroup_keeps_its_network_and_is_not_shown_as_down() {
     place::host();
     a_survivor_is_neither_cut_off_nor_called_down();
 }
 
 #[test]
-fn a_survivor_without_a_cgroup_is_neither_cut_off_nor_called_down() {
+fn a_survivor_without_a_cgroup_keeps_its_network_and_is_not_shown_as_down() {
     place::host();
     run(Command::new("umount").arg("/sys/fs/cgroup")).expect(0);
     a_survivor_is_neither_cut_off_nor_called_down();
 }
 
 #[test]
-fn what_nobody_took_over_is_taken_away_at_the_end() {
+fn unclaimed_residue_is_removed_at_the_end() {
     place::host();
     let (daemon, acme) = taken_over();
     daemon.tell(&["stop", "beta"]).expect(0);
@@ -107,7 +107,7 @@ fn one() -> Daemon {
 }
 
 #[test]
-fn residue_is_collected_beside_a_running_supervisor_and_strangers_left_alone() {
+fn residue_is_collected_beside_a_running_supervisor_and_nothing_else() {
     let daemon = one();
     let acme = daemon.tenant("acme").pid;
     let (ours, strangers) = (create(&daemon.app), estrange(&daemon.app));
@@ -133,7 +133,7 @@ fn residue_is_collected_beside_a_running_supervisor_and_strangers_left_alone() {
 }
 
 #[test]
-fn residue_is_collected_at_the_start_and_what_went_with_a_reboot_is_made_again() {
+fn residue_is_collected_at_the_start_and_a_missing_cgroup_is_made() {
     let mut daemon = one();
     let acme = daemon.tenant("acme").pid.unwrap();
     daemon.kill();
@@ -157,7 +157,7 @@ fn residue_is_collected_at_the_start_and_what_went_with_a_reboot_is_made_again()
 }
 
 #[test]
-fn without_a_supervisor_the_living_are_kept_and_all_else_is_collected() {
+fn without_a_supervisor_only_residue_without_processes_is_collected() {
     let mut daemon = one();
     let acme = daemon.tenant("acme").pid.unwrap();
     daemon.kill();
@@ -218,20 +218,20 @@ fn what_lives_is_ended_when_nobody_else_could(mut daemon: Daemon) {
 }
 
 #[test]
-fn what_lives_in_its_cgroup_is_ended_when_nobody_else_could() {
+fn processes_of_no_supervisor_are_ended_by_their_cgroup() {
     place::host();
     what_lives_is_ended_when_nobody_else_could(a_program_with_last_words());
 }
 
 #[test]
-fn what_lives_without_a_cgroup_is_ended_when_nobody_else_could() {
+fn processes_of_no_supervisor_are_ended_without_a_cgroup() {
     place::host();
     run(Command::new("umount").arg("/sys/fs/cgroup")).expect(0);
     what_lives_is_ended_when_nobody_else_could(a_program_with_last_words());
 }
 
 #[test]
-fn what_nothing_tells_of_is_kept_and_it_is_said_why() {
+fn residue_of_unknown_state_is_kept_with_a_reason() {
     place::host();
     run(Command::new("umount").arg("/sys/fs/cgroup")).expect(0);
     place::folder("/srv/data");

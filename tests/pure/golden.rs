@@ -179,7 +179,7 @@ fn fingerprints(folder: &Path) -> BTreeMap<String, Vec<String>> {
 /// The head of `pinned` states the rule: fingerprints of earlier versions never change, so
 /// `UPDATE=1` adds the lines of new manifests and keeps existing lines.
 #[test]
-fn fingerprints_stay_what_they_were() {
+fn fingerprints_are_stable() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/fingerprints");
     let file = folder.join("pinned");
     let mut pinned = fs::read_to_string(&file).unwrap();
@@ -204,7 +204,7 @@ fn fingerprints_stay_what_they_were() {
 
 /// Explicit defaults and live changes do not change fingerprints.
 #[test]
-fn defaults_and_live_changes_are_in_no_fingerprint() {
+fn defaults_and_live_changes_do_not_change_fingerprints() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/fingerprints");
     let each = fingerprints(&folder);
     let numbers = |name: &str| -> Vec<String> {
@@ -218,7 +218,7 @@ fn defaults_and_live_changes_are_in_no_fingerprint() {
 }
 
 #[test]
-fn the_example_is_good() {
+fn the_example_is_valid() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let text = fs::read_to_string(root.join("tenants.example.toml")).unwrap();
     let plan = read("tenants.example.toml", text).unwrap_or_else(|p| panic!("{p}"));

@@ -55,7 +55,7 @@ fn address(number: u32) -> std::net::Ipv4Addr {
 }
 
 #[test]
-fn ten_thousand_tenants() {
+fn a_manifest_of_ten_thousand_tenants_is_read() {
     let text = with_tenants(10_000, |n| format!("t{n} = {{ ip = \"{}\" }}", address(n)));
     let plan = read(&text).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(plan.tenants.len(), 10_000);
@@ -63,7 +63,7 @@ fn ten_thousand_tenants() {
 }
 
 #[test]
-fn the_problems_of_ten_thousand_tenants() {
+fn problems_of_ten_thousand_tenants_are_reported() {
     // All share one datastore, every second one an address; all of it is reported and can be
     // rendered. The limit of time is a hundred times what is needed, and a hundredth of what
     // comparing each with each would take.
@@ -83,7 +83,7 @@ fn the_problems_of_ten_thousand_tenants() {
 }
 
 #[test]
-fn a_bridge_has_no_room_for_more() {
+fn tenants_beyond_the_ports_of_a_bridge_are_refused() {
     let bridge = |count| {
         let text = with_tenants(count, |n| format!("t{n} = {{ ip = \"{}\" }}", address(n)));
         messages(&text.replace("[network]", "[network]\nmode = \"bridge\""))
@@ -106,7 +106,7 @@ fn with_key(key: &reference::Key) -> String {
 }
 
 #[test]
-fn every_key_of_the_reference_is_read_and_its_example_can_be() {
+fn every_key_of_the_reference_is_read_and_has_a_valid_example() {
     for key in reference::KEYS {
         let said = messages(&with_key(key)).join("\n");
         let other = with_key(key).replace(key.example, "2001-01-01");
@@ -119,7 +119,7 @@ fn every_key_of_the_reference_is_read_and_its_example_can_be() {
 }
 
 #[test]
-fn the_schema_knows_every_key() {
+fn the_schema_has_every_key() {
     let schema = manifest::schema();
     for key in reference::KEYS {
         let mut table = &schema;
@@ -142,7 +142,7 @@ fn the_schema_knows_every_key() {
 }
 
 #[test]
-fn what_is_not_said_and_what_is_said_as_default_are_one_plan() {
+fn explicit_defaults_give_the_same_plan() {
     let least = "[app]\nname = \"wiki\"\ncommand = \
                  [\"/opt/guestbook/guestbook\"]\n[app.datastore]\npath = \"/d\"\n";
     let tenant = "[tenants]\na = { ip = \"10.77.0.11\" }\n";
@@ -199,7 +199,7 @@ fn damaged() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn no_text_makes_the_reader_panic(text in damaged()) {
+    fn no_text_makes_the_parser_panic(text in damaged()) {
         match read(&text) {
             Ok(plan) => assert!(!plan::render::text(&plan).is_empty()),
             Err(problems) => {

@@ -102,7 +102,7 @@ fn seen(daemon: &Daemon) -> Vec<String> {
 }
 
 #[test]
-fn tenants_serve_on_under_the_next_supervisor_by_what_2157092_wrote() {
+fn tenants_recorded_by_2157092_are_adopted() {
     let mut daemon = tenants();
     let was = seen(&daemon);
     daemon.kill();
@@ -129,7 +129,7 @@ fn tenants_serve_on_under_the_next_supervisor_by_what_2157092_wrote() {
 }
 
 #[test]
-fn a_file_without_anything_new_is_one_that_2157092_takes_over() {
+fn a_state_file_without_new_features_is_read_by_2157092() {
     let mut daemon = tenants();
     daemon.kill();
     let file = fs::read_to_string(format!("/run/tenantd/{}/ledger", daemon.app)).unwrap();
@@ -147,7 +147,7 @@ fn a_file_without_anything_new_is_one_that_2157092_takes_over() {
 }
 
 #[test]
-fn a_later_version_is_refused_by_an_upgrade_and_the_program_that_runs_carries_on() {
+fn an_upgrade_refuses_a_later_state_file_and_the_running_program_continues() {
     let daemon = tenants();
     let was = seen(&daemon);
     let ready = pidfd(daemon.tenant("ready").pid.unwrap());

@@ -54,7 +54,7 @@ fn tenants_on_a_bridge_reach_the_gateway_and_not_each_other() {
 }
 
 #[test]
-fn routed_tenants_reach_the_gateway_and_share_no_wire() {
+fn routed_tenants_reach_the_gateway_and_not_each_other() {
     let daemon = walls("routed");
     let links = [
         "exec", "acme", "--", "ip", "-br", "-4", "addr", "show", "eth0",

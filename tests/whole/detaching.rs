@@ -16,7 +16,7 @@ fn seen(daemon: &Daemon) -> Vec<TenantStatus> {
 }
 
 #[test]
-fn tenants_go_on_when_the_supervisor_detaches() {
+fn tenants_continue_when_the_supervisor_detaches() {
     let mut daemon = three();
     daemon.kill_tenant("globex");
     daemon.until_tenant("globex", TenantStatus::is_as_wanted);
@@ -92,7 +92,7 @@ fn slow_to_start() -> Daemon {
 }
 
 #[test]
-fn it_detaches_for_a_restart_of_its_unit_and_for_nothing_else() {
+fn the_supervisor_detaches_only_for_a_restart_of_its_unit() {
     let mut daemon = three();
     let bin = place::folder("/srv/bin");
     let told = |daemon: &Daemon, jobs: &str| -> CommandOutput {

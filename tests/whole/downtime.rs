@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const AROUND: u32 = 50;
 
 #[test]
-fn no_visitor_is_turned_away_while_the_supervisor_is_killed_and_the_next_one_begins() {
+fn no_request_fails_while_a_killed_supervisor_is_replaced() {
     none_is_turned_away(|daemon| {
         for _ in 0..3 {
             daemon.kill();
@@ -30,7 +30,7 @@ fn no_visitor_is_turned_away_while_the_supervisor_is_killed_and_the_next_one_beg
 }
 
 #[test]
-fn no_visitor_is_turned_away_while_the_supervisor_detaches_and_the_next_one_begins() {
+fn no_request_fails_while_a_detached_supervisor_is_replaced() {
     none_is_turned_away(|daemon| {
         daemon.tell(&["detach"]).expect(0);
         daemon.wait();
@@ -40,7 +40,7 @@ fn no_visitor_is_turned_away_while_the_supervisor_detaches_and_the_next_one_begi
 }
 
 #[test]
-fn no_visitor_is_turned_away_while_the_supervisor_is_upgraded() {
+fn no_request_fails_during_an_upgrade() {
     none_is_turned_away(|daemon| {
         daemon.tell(&["upgrade"]).expect(0);
         daemon.settles();
@@ -48,7 +48,7 @@ fn no_visitor_is_turned_away_while_the_supervisor_is_upgraded() {
 }
 
 #[test]
-fn no_visitor_is_turned_away_while_another_tenant_is_changed_by_a_reload() {
+fn no_request_fails_while_a_reload_changes_another_tenant() {
     none_is_turned_away(|daemon| {
         let manifest = fs::read_to_string(&daemon.manifest).unwrap();
         let added = format!("{manifest}newcomer = {{ ip = \"10.77.0.99\" }}\n");

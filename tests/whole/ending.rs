@@ -38,7 +38,7 @@ fn deaf() -> Daemon {
 }
 
 #[test]
-fn either_signal_ends_all_and_leaves_nothing() {
+fn either_signal_ends_all_tenants_and_leaves_nothing() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let mut daemon = three();
         let pids: Vec<_> = daemon
@@ -60,7 +60,7 @@ fn either_signal_ends_all_and_leaves_nothing() {
 }
 
 #[test]
-fn a_second_signal_hurries() {
+fn a_second_signal_skips_the_grace() {
     let mut daemon = deaf();
     daemon.signal(Signal::SIGTERM);
     daemon.until("all are being stopped", |status| {
@@ -77,7 +77,7 @@ fn a_second_signal_hurries() {
 }
 
 #[test]
-fn while_it_ends_it_refuses_to_start() {
+fn a_supervisor_that_ends_refuses_to_start_tenants() {
     let mut daemon = deaf();
     daemon.signal(Signal::SIGTERM);
     daemon.until_state("acme", StateWord::Stopping);

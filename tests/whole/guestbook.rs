@@ -67,7 +67,7 @@ pub fn link(daemon: &Daemon, name: &str) -> (Value, Value) {
 }
 
 #[test]
-fn each_tenant_has_its_own_store_and_returns_with_it() {
+fn each_tenant_keeps_its_own_data_over_a_restart() {
     let daemon = three();
     for (name, ip) in TENANTS {
         write_entry(ip, name, "was+here");
@@ -157,7 +157,7 @@ fn links() -> String {
 }
 
 #[test]
-fn status_has_its_shape_and_its_exit_code() {
+fn the_json_of_status_and_its_exit_code_are_as_documented() {
     let daemon = three();
     let said = daemon.tell(&["status", "--json"]).expect(0);
     let status: Value = serde_json::from_str(&said).unwrap();

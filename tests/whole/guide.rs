@@ -86,7 +86,7 @@ impl Drop for Supervisor {
 }
 
 #[test]
-fn every_fence_is_run_somewhere() {
+fn every_code_block_is_tested() {
     let fences = fences(GUIDE);
     let folder = tempfile::tempdir().unwrap();
     for fence in &fences {
@@ -105,7 +105,7 @@ fn every_fence_is_run_somewhere() {
 }
 
 #[test]
-fn what_the_guide_says_on_a_host_is_so() {
+fn the_commands_of_the_guide_work_on_a_host() {
     support::enter();
     let scratch = tempfile::tempdir().unwrap();
     // The machine's own folder stays out of it.

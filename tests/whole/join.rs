@@ -8,7 +8,7 @@ use crate::support::daemon::{PROGRAM, in_time, run};
 use crate::support::visit::get;
 
 #[test]
-fn a_command_runs_inside_and_its_exit_code_comes_out() {
+fn exec_runs_a_command_and_returns_its_exit_code() {
     let daemon = three();
     let sh = |script: &str| daemon.tell(&["exec", "globex", "--", "sh", "-c", script]);
     assert_eq!(sh("exit 42").code, 42);
@@ -32,7 +32,7 @@ fn a_command_runs_inside_and_its_exit_code_comes_out() {
 }
 
 #[test]
-fn a_command_has_the_terminal_that_there_is() {
+fn a_command_gets_the_callers_terminal() {
     let daemon = three();
     let app = &daemon.app;
     let typed = format!(
@@ -43,7 +43,7 @@ fn a_command_has_the_terminal_that_there_is() {
 }
 
 #[test]
-fn logs_show_what_was_written_and_what_is_being_written() {
+fn logs_show_earlier_and_new_lines() {
     let daemon = three();
     // It is on its way from the pipe to the file while the tenant is already ready.
     let first = "listening on port 80";

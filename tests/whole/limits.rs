@@ -46,7 +46,7 @@ fn open_files(daemon: &Daemon, tenant: &str) -> String {
 }
 
 #[test]
-fn a_reload_changes_the_limits_of_what_runs() {
+fn a_reload_changes_the_limits_of_running_tenants() {
     let daemon = start("open_files = \"500:1000\"");
     let before = pids(&daemon);
     assert_eq!(open_files(&daemon, "acme"), "500 1000");
@@ -78,7 +78,7 @@ fn a_reload_changes_the_limits_of_what_runs() {
 }
 
 #[test]
-fn what_is_refused_is_shown_and_tried_again() {
+fn a_refused_limit_is_shown_and_retried() {
     // So that no limit can be raised above what a process has.
     remove_capability_from_bounding_set(CapabilitySet::SYS_RESOURCE).unwrap();
     let daemon = start("open_files = 500");
@@ -132,7 +132,7 @@ fn what_is_refused_is_shown_and_tried_again() {
 }
 
 #[test]
-fn what_no_launch_could_have_is_refused_before() {
+fn a_limit_that_no_launch_could_set_is_refused_early() {
     let daemon = start("open_files = 500");
     let before = pids(&daemon);
     edit(
@@ -156,7 +156,7 @@ fn what_no_launch_could_have_is_refused_before() {
 }
 
 #[test]
-fn limits_that_changed_while_no_supervisor_ran_are_set_by_the_next() {
+fn limits_changed_without_a_supervisor_are_set_by_the_next_one() {
     // The hard ones stay, so that no privilege is needed to set the soft ones back.
     let hard = |resource| match getrlimit(resource).maximum {
         Some(most) => most.to_string(),

@@ -30,7 +30,7 @@ fn addresses(daemon: &Daemon, tenant: &str) -> [String; 2] {
 }
 
 #[test]
-fn a_tenant_is_entered_by_name_for_as_long_as_it_stands() {
+fn a_provisioned_tenant_is_entered_by_name() {
     place::host();
     let mut daemon = start(true);
     let app = daemon.app.clone();
@@ -75,7 +75,7 @@ fn a_tenant_is_entered_by_name_for_as_long_as_it_stands() {
 }
 
 #[test]
-fn a_name_that_somebody_else_has_is_left_alone() {
+fn a_name_of_another_owner_is_kept() {
     place::host();
     let daemon = start(false);
     place::folder("/run/netns");

@@ -51,7 +51,7 @@ fn four_stock_nginx_in_the_foreground_serve_their_own_pages() {
 }
 
 #[test]
-fn four_stock_nginx_that_daemonise_are_followed_and_ended() {
+fn four_stock_nginx_that_daemonise_are_tracked_and_ended() {
     let daemon = four(&manifest(r#"["/usr/sbin/nginx"]"#, "daemonizes = true"));
     assert!(
         daemon

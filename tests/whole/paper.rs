@@ -36,7 +36,7 @@ fn written(text: &str) -> String {
 }
 
 #[test]
-fn the_plan_is_the_same_text_every_time_and_json() {
+fn the_plan_is_stable_as_text_and_json() {
     let path = written(GOOD);
     let text = tenantd(&["plan", "--config", &path]).expect(0);
     assert!(
@@ -52,13 +52,13 @@ fn the_plan_is_the_same_text_every_time_and_json() {
 }
 
 #[test]
-fn a_good_manifest_on_a_good_host_passes() {
+fn a_valid_manifest_passes_on_a_suitable_host() {
     let path = written(GOOD);
     tenantd(&["check", "--config", &path]).expect(0);
 }
 
 #[test]
-fn a_bad_manifest_is_told_all_its_problems_at_once() {
+fn all_problems_of_a_manifest_are_reported_at_once() {
     let path = written(BAD);
     for arguments in [
         &["check", "--config", &path][..],
@@ -86,7 +86,7 @@ fn a_bad_manifest_is_told_all_its_problems_at_once() {
 }
 
 #[test]
-fn what_is_no_command_is_told_so() {
+fn an_unknown_command_is_an_error() {
     place::host();
     for arguments in [
         &["frobnicate"][..],

@@ -51,7 +51,7 @@ fn plain(text: &str) -> String {
 }
 
 #[test]
-fn each_verb_has_a_page_and_is_named_in_the_main_one() {
+fn each_verb_has_a_page_that_the_main_page_names() {
     let pages = rendered();
     let page = |name: &str| {
         let found = pages.iter().find(|(path, _)| path.to_str() == Some(name));
@@ -101,7 +101,7 @@ fn the_manifest_page_names_every_key() {
 }
 
 #[test]
-fn the_manifest_that_is_shown_is_good() {
+fn the_manifest_in_the_page_is_valid() {
     let host = Table {
         users: vec![User {
             name: "wiki".to_owned(),

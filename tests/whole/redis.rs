@@ -35,7 +35,7 @@ const TENANTS: [(&str, &str); 4] = [
 ];
 
 #[test]
-fn four_stock_redis_servers_keep_their_data_apart_and_over_a_kill() {
+fn four_stock_redis_servers_keep_separate_data_over_a_kill() {
     place::host();
     folder("/run/redis");
     folder("/var/lib/redis");

@@ -33,7 +33,7 @@ fn reload(daemon: &Daemon) -> String {
 }
 
 #[test]
-fn each_change_does_what_it_must_and_nothing_else() {
+fn each_change_has_its_documented_effect_and_no_other() {
     let daemon = three();
     let (acme, globex, initech) = (
         pid(&daemon, "acme"),
@@ -130,7 +130,7 @@ fn two_tenants_swap_their_addresses() {
 }
 
 #[test]
-fn a_removal_frees_what_an_addition_takes() {
+fn an_added_tenant_gets_the_address_of_a_removed_one() {
     let daemon = three();
     write_entry("10.77.0.11", "acme", "of acme");
     let acme = "acme = { ip = \"10.77.0.11\" }";
@@ -154,7 +154,7 @@ fn a_removal_frees_what_an_addition_takes() {
 }
 
 #[test]
-fn a_bad_manifest_changes_nothing_and_every_problem_is_told() {
+fn a_bad_manifest_changes_nothing_and_all_problems_are_shown() {
     let daemon = three();
     let before: Vec<_> = daemon.status().tenants;
     edit(
@@ -198,7 +198,7 @@ fn a_bad_manifest_changes_nothing_and_every_problem_is_told() {
 }
 
 #[test]
-fn what_was_stopped_stays_so_and_what_was_given_up_is_tried_again() {
+fn a_reload_keeps_stopped_tenants_down_and_retries_failed_ones() {
     let daemon = three();
     daemon.tell(&["stop", "acme"]).expect(0);
     edit(
@@ -222,7 +222,7 @@ fn what_was_stopped_stays_so_and_what_was_given_up_is_tried_again() {
 }
 
 #[test]
-fn a_signal_reloads_and_reloads_at_the_same_time_are_not_mixed() {
+fn sighup_reloads_and_concurrent_reloads_are_serialized() {
     let daemon = three();
     edit(&daemon, "initech = { ip = \"10.77.0.13\" }\n", "");
     daemon.signal(Signal::SIGHUP);
@@ -257,7 +257,7 @@ fn a_signal_reloads_and_reloads_at_the_same_time_are_not_mixed() {
 
 /// The next supervisor finds by its own reading what the last one was told to do.
 #[test]
-fn a_live_change_and_a_death_later_nobody_is_started_again() {
+fn a_live_change_restarts_nothing_even_after_a_crash() {
     let mut daemon = three();
     let before = pid(&daemon, "acme");
     edit(&daemon, "stop.grace = \"5s\"", "stop.grace = \"3s\"");
@@ -320,7 +320,7 @@ fn one_line_adds_a_tenant_and_another_removes_it() {
 }
 
 #[test]
-fn without_a_supervisor_a_new_tenant_waits_for_one_and_a_link_stays_a_link() {
+fn without_a_supervisor_add_edits_the_manifest_and_keeps_a_symbolic_link() {
     let mut daemon = three();
     daemon.signal(Signal::SIGTERM);
     daemon.wait();

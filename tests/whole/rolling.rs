@@ -47,7 +47,7 @@ fn pids(daemon: &Daemon) -> Vec<Option<u32>> {
 }
 
 #[test]
-fn a_replaced_program_is_seen_and_rolled_out_in_waves() {
+fn a_replaced_program_is_shown_and_rolled_out_in_waves() {
     let daemon = running();
     let (current, older) = (Some(Program::Current), Some(Program::Older));
     assert_eq!(programs(&daemon), [current; 4]);
@@ -81,7 +81,7 @@ fn a_replaced_program_is_seen_and_rolled_out_in_waves() {
 }
 
 #[test]
-fn a_roll_halts_at_the_first_wave_that_does_not_get_ready() {
+fn a_roll_halts_at_the_first_wave_that_does_not_become_ready() {
     let daemon = running();
     let before = pids(&daemon);
     install("# 1.1, which is broken\nexit 3");
@@ -159,7 +159,7 @@ impl Roll {
 }
 
 #[test]
-fn an_interrupted_roll_ends_with_its_wave_and_says_who_runs_what() {
+fn an_interrupted_roll_ends_after_its_wave_and_lists_the_rest() {
     let daemon = running();
     let before = pids(&daemon);
     install("# 1.1\nexec sleep 1000000");
@@ -179,7 +179,7 @@ fn an_interrupted_roll_ends_with_its_wave_and_says_who_runs_what() {
 }
 
 #[test]
-fn a_roll_that_is_interrupted_twice_waits_for_nothing() {
+fn a_second_interrupt_ends_a_roll_at_once() {
     place::host();
     place::folder("/srv/data");
     install("exec sleep 1000000");

@@ -53,7 +53,7 @@ fn seen(tenant: &TenantStatus) -> TenantStatus {
 }
 
 #[test]
-fn each_tenant_is_as_it_was_under_the_last_supervisor() {
+fn the_next_supervisor_restores_each_state() {
     let mut daemon = tenants(SLOW);
     for name in ["serves", "seven", "deaf"] {
         daemon.until_tenant(name, is_up);
@@ -89,7 +89,7 @@ fn each_tenant_is_as_it_was_under_the_last_supervisor() {
 }
 
 #[test]
-fn what_was_given_up_stays_so_until_an_operator_acts() {
+fn a_failed_tenant_stays_failed_until_an_operator_acts() {
     let mut daemon = tenants("delay = \"10ms\", strikes = 2");
     let before = daemon.until_state("fails", StateWord::Failed);
     daemon.kill();
@@ -105,7 +105,7 @@ fn what_was_given_up_stays_so_until_an_operator_acts() {
 }
 
 #[test]
-fn how_an_adopted_program_ended_is_known() {
+fn the_exit_status_of_an_adopted_program_is_known() {
     let mut daemon = tenants(SLOW);
     for name in ["serves", "seven"] {
         daemon.until_tenant(name, is_up);
@@ -124,7 +124,7 @@ fn how_an_adopted_program_ended_is_known() {
 }
 
 #[test]
-fn a_stop_goes_on_under_the_next_supervisor() {
+fn a_stop_continues_under_the_next_supervisor() {
     let mut daemon = tenants(SLOW);
     let deaf = daemon.until_tenant("deaf", is_up).pid.unwrap();
     daemon.tell(&["stop", "deaf", "--no-wait"]).expect(0);
@@ -140,7 +140,7 @@ fn a_stop_goes_on_under_the_next_supervisor() {
 }
 
 #[test]
-fn two_tenants_swap_their_addresses_while_no_supervisor_lives() {
+fn two_tenants_swap_addresses_without_a_supervisor() {
     // Who fails once waits for an hour.
     let mut daemon = tenants(SLOW);
     for name in ["serves", "deaf"] {
@@ -168,7 +168,7 @@ fn two_tenants_swap_their_addresses_while_no_supervisor_lives() {
 }
 
 #[test]
-fn whom_a_tenant_awaits_is_shown_also_by_the_next_supervisor() {
+fn awaited_tenants_are_shown_by_the_next_supervisor() {
     let mut daemon = tenants(SLOW);
     let deaf = daemon.until_tenant("deaf", is_up).pid.unwrap();
     assert!(daemon.status().tenants.iter().all(|t| t.awaits.is_empty()));
@@ -202,7 +202,7 @@ fn whom_a_tenant_awaits_is_shown_also_by_the_next_supervisor() {
 }
 
 #[test]
-fn a_state_file_of_a_later_form_is_refused_before_anything_is_touched() {
+fn a_later_state_file_is_refused_before_any_change() {
     let mut daemon = tenants(SLOW);
     let before = daemon.until_tenant("serves", is_up);
     daemon.kill();
@@ -223,7 +223,7 @@ fn a_state_file_of_a_later_form_is_refused_before_anything_is_touched() {
 }
 
 #[test]
-fn after_a_reboot_everything_simply_starts() {
+fn all_tenants_start_after_a_reboot() {
     let mut daemon = tenants(SLOW);
     let serves = daemon.until_tenant("serves", is_up).pid.unwrap();
     daemon.tell(&["stop", "seven", "deaf"]).expect(0);

@@ -38,7 +38,7 @@ fn stretches(log: &str) -> Vec<Duration> {
 }
 
 #[test]
-fn neither_a_restart_of_all_nor_those_who_watch_it_keep_the_loop() {
+fn restarts_and_subscribers_do_not_block_the_loop() {
     place::host();
     place::folder("/srv/data");
     script("app", "exec sleep 1000000");

@@ -19,7 +19,7 @@ fn seen(tenant: &TenantStatus) -> (Option<u32>, StateWord, Option<bool>, u32) {
 }
 
 #[test]
-fn tenants_outlive_a_killed_supervisor_and_are_adopted_by_the_next() {
+fn tenants_survive_a_killed_supervisor_and_are_adopted() {
     let mut daemon = three();
     daemon.kill_tenant("globex");
     daemon.until_tenant("globex", |t| t.restarts == 1 && t.ready == Some(true));
@@ -54,7 +54,7 @@ fn tenants_outlive_a_killed_supervisor_and_are_adopted_by_the_next() {
 }
 
 #[test]
-fn what_died_between_two_supervisors_is_started_again() {
+fn tenants_that_ended_between_supervisors_are_restarted() {
     let mut daemon = three();
     write_entry("10.77.0.11", "acme", "kept");
     let before = daemon.tenant("acme").pid.unwrap();
@@ -75,7 +75,7 @@ fn what_died_between_two_supervisors_is_started_again() {
 }
 
 #[test]
-fn a_tenant_that_was_changed_meanwhile_is_made_again_and_one_that_is_unwanted_stopped() {
+fn changed_tenants_are_reprovisioned_and_unwanted_ones_stopped() {
     let mut daemon = three();
     let before = daemon.status();
     daemon.kill();
@@ -109,7 +109,7 @@ fn stands(daemon: &Daemon, name: &str) -> (u32, u64, (Value, Value)) {
 }
 
 #[test]
-fn no_more_is_made_again_than_was_changed_meanwhile() {
+fn only_changed_parts_are_made_again() {
     let mut daemon = three();
     let before = ["acme", "globex", "initech"].map(|name| stands(&daemon, name));
     daemon.kill();
@@ -145,7 +145,7 @@ fn no_more_is_made_again_than_was_changed_meanwhile() {
 }
 
 #[test]
-fn what_a_later_tenantd_added_to_a_record_is_passed_over() {
+fn unknown_fields_of_a_record_are_ignored() {
     let mut daemon = three();
     let before = ["acme", "globex"].map(|name| stands(&daemon, name));
     daemon.kill();
@@ -170,7 +170,7 @@ fn what_a_later_tenantd_added_to_a_record_is_passed_over() {
 }
 
 #[test]
-fn a_newcomer_waits_for_the_address_that_another_leaves() {
+fn a_new_tenant_waits_for_an_address_in_use() {
     let mut daemon = three();
     daemon.kill();
     // It stands first in the manifest, and comes last.
@@ -194,7 +194,7 @@ fn a_newcomer_waits_for_the_address_that_another_leaves() {
 }
 
 #[test]
-fn a_record_that_the_kernel_does_not_confirm_is_not_believed() {
+fn a_record_that_the_kernel_does_not_confirm_is_ignored() {
     let mut daemon = three();
     daemon.kill();
     // Another process has the number now, as far as its start time tells.
@@ -214,7 +214,7 @@ fn a_record_that_the_kernel_does_not_confirm_is_not_believed() {
 }
 
 #[test]
-fn a_tenant_that_is_in_the_manifest_no_more_is_ended_before_others_start() {
+fn orphans_are_ended_before_other_tenants_start() {
     let mut daemon = three();
     let acme = daemon.tenant("acme").pid.unwrap();
     daemon.kill();
@@ -234,7 +234,7 @@ fn a_tenant_that_is_in_the_manifest_no_more_is_ended_before_others_start() {
 
 /// The one is deaf to its signal, so that the other has let go long before it.
 #[test]
-fn tenants_whose_addresses_were_swapped_between_two_supervisors_wait_for_each_other() {
+fn tenants_with_swapped_addresses_wait_for_each_other() {
     place::host();
     place::folder("/srv/data");
     script(

@@ -74,7 +74,7 @@ fn outlive(spoil: impl FnOnce(&Daemon)) -> (Daemon, Vec<TenantStatus>) {
 }
 
 #[test]
-fn tenants_are_adopted_though_the_state_file_is_gone() {
+fn tenants_are_adopted_without_a_state_file() {
     let (daemon, before) = outlive(|daemon| fs::remove_file(state_file_of(daemon)).unwrap());
     are_adopted(&daemon, &before);
     is_said(&daemon, "acme: adopted without a record");
@@ -83,7 +83,7 @@ fn tenants_are_adopted_though_the_state_file_is_gone() {
 }
 
 #[test]
-fn tenants_are_adopted_though_the_state_file_is_none_any_more() {
+fn tenants_are_adopted_with_an_unreadable_state_file() {
     let garbage = b"\xff\0none of our business\n".repeat(500);
     let (daemon, before) = outlive(|daemon| fs::write(state_file_of(daemon), garbage).unwrap());
     are_adopted(&daemon, &before);
@@ -92,7 +92,7 @@ fn tenants_are_adopted_though_the_state_file_is_none_any_more() {
 }
 
 #[test]
-fn tenants_are_adopted_though_the_state_file_was_cut_off() {
+fn tenants_are_adopted_with_a_truncated_state_file() {
     let (daemon, before) = outlive(|daemon| {
         let bytes = fs::read(state_file_of(daemon)).unwrap();
         fs::write(state_file_of(daemon), &bytes[..40]).unwrap();
@@ -116,7 +116,7 @@ fn a_damaged_head_costs_none_of_the_records() {
 }
 
 #[test]
-fn a_damaged_record_costs_no_more_than_what_only_it_knew() {
+fn a_damaged_record_loses_only_its_own_data() {
     let (daemon, before) = outlive(|daemon| state_file::damage(&daemon.app, "initech"));
     assert_eq!(daemon.tenant("globex").restarts, 1);
     are_adopted(&daemon, &before);
@@ -138,7 +138,7 @@ fn without_cgroups() -> Daemon {
 }
 
 #[test]
-fn an_orphan_that_nothing_can_tell_from_others_is_left_alone() {
+fn an_orphan_that_cannot_be_identified_is_kept() {
     let mut daemon = without_cgroups();
     let acme = daemon.tenant("acme").pid.unwrap();
     daemon.kill();
@@ -175,7 +175,7 @@ fn a_tenant_without_a_cgroup_is_adopted_by_the_process_that_signed_its_lock() {
 }
 
 #[test]
-fn a_program_that_went_to_the_background_is_adopted_without_its_first_process() {
+fn a_daemonized_program_is_adopted_without_its_first_process() {
     place::host();
     place::folder("/srv/data");
     let idle = place::example("idle");
@@ -200,7 +200,7 @@ fn a_program_that_went_to_the_background_is_adopted_without_its_first_process() 
 }
 
 #[test]
-fn an_address_that_was_changed_meanwhile_is_seen_at_the_link() {
+fn a_changed_address_is_detected_on_the_link() {
     let (daemon, before) = outlive(|daemon| {
         let manifest = fs::read_to_string(&daemon.manifest).unwrap();
         fs::write(&daemon.manifest, manifest.replace("0.11\"", "0.21\"")).unwrap();
@@ -299,7 +299,7 @@ fn a_process_that_does_not_hold_the_lock_is_not_adopted() {
 }
 
 #[test]
-fn a_process_without_our_link_is_not_adopted() {
+fn a_process_without_the_tenants_link_is_not_adopted() {
     let mut daemon = three();
     let before = daemon.tenant("acme").pid.unwrap();
     daemon.kill();
@@ -320,7 +320,7 @@ fn a_process_without_our_link_is_not_adopted() {
 }
 
 #[test]
-fn a_lock_that_somebody_else_signed_proves_nothing() {
+fn a_lock_signed_by_another_process_proves_nothing() {
     let mut daemon = three();
     let before = daemon.tenant("acme").pid.unwrap();
     let lock = lock_of(before);

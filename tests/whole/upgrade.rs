@@ -99,7 +99,7 @@ fn the_program_on_disk_takes_over_in_the_same_process() {
 }
 
 #[test]
-fn a_signal_does_the_same() {
+fn a_signal_upgrades_too() {
     let daemon = running();
     let (_, program) = held(&daemon);
     let before = seen(&daemon);
@@ -126,7 +126,7 @@ fn refused(daemon: &Daemon, why: &str) {
 }
 
 #[test]
-fn a_program_that_would_not_serve_is_not_taken() {
+fn a_program_that_fails_the_preflight_is_refused() {
     let daemon = running();
     let (_, program) = held(&daemon);
     install("/bin/false");
@@ -145,7 +145,7 @@ fn a_program_that_would_not_serve_is_not_taken() {
 }
 
 #[test]
-fn a_program_that_is_gone_after_its_preflight_is_not_missed() {
+fn a_program_removed_after_its_preflight_does_not_end_the_supervisor() {
     let daemon = running();
     let text = format!("rm {INSTALLED}; exec {PROGRAM} \"$@\"");
     for _ in 0..2 {
@@ -159,7 +159,7 @@ fn a_program_that_is_gone_after_its_preflight_is_not_missed() {
 
 /// It passes its preflight, and fails once it was executed: with an error, and with a panic.
 #[test]
-fn a_program_that_fails_before_it_is_ready_gives_back() {
+fn a_program_that_fails_before_it_is_ready_is_rolled_back() {
     let daemon = running();
     let (netns, _) = held(&daemon);
     let fails = |how: &str, why: &str| {
@@ -216,7 +216,7 @@ fn the_supervisor_can_be_ended_while_it_waits_to_upgrade() {
 }
 
 #[test]
-fn whoever_waits_and_whoever_comes_is_answered() {
+fn requests_during_an_upgrade_are_answered() {
     let daemon = running();
     let over = AtomicBool::new(false);
     let asked = AtomicU32::new(0);
@@ -248,7 +248,7 @@ fn whoever_waits_and_whoever_comes_is_answered() {
 }
 
 #[test]
-fn no_visitor_of_a_tenant_notices() {
+fn an_upgrade_interrupts_no_connection_to_a_tenant() {
     place::host();
     place::folder("/var/lib/guestbook");
     let program = example("guestbook");

@@ -87,7 +87,7 @@ fn a_permanent_want_holds_until_it_is_taken_back() {
 }
 
 #[test]
-fn a_want_that_cannot_be_kept_is_not_said_to_be() {
+fn a_want_that_cannot_be_written_is_an_error() {
     let daemon = two();
     folder("/var/lib/tenantd/.wants");
     fresh("/var/lib/tenantd/.wants", "ro");
@@ -106,7 +106,7 @@ fn a_want_that_cannot_be_kept_is_not_said_to_be() {
 }
 
 #[test]
-fn a_permanent_want_goes_with_its_tenant() {
+fn a_permanent_want_is_removed_with_its_tenant() {
     let mut daemon = two();
     daemon.tell(&["stop", "acme", "--permanent"]).expect(0);
     let kept = format!("/var/lib/tenantd/.wants/{}/acme", daemon.app);

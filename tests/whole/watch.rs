@@ -123,7 +123,7 @@ fn each_event_is_a_line_of_json() {
 }
 
 #[test]
-fn a_tenant_that_comes_and_goes_is_told_of() {
+fn adding_and_removing_a_tenant_are_events() {
     let daemon = running();
     let mut events = Watching::start(&daemon, &["events", "-f"]);
     events.until(" beta: up, ready");
@@ -146,7 +146,7 @@ fn a_tenant_that_comes_and_goes_is_told_of() {
 }
 
 #[test]
-fn a_table_and_then_lines_where_there_is_no_terminal() {
+fn without_a_terminal_a_table_is_followed_by_lines() {
     let daemon = running();
     let mut watch = Watching::start(&daemon, &["status", "--watch"]);
     watch.until("supervisor pid ");
@@ -169,7 +169,7 @@ fn a_table_and_then_lines_where_there_is_no_terminal() {
 }
 
 #[test]
-fn an_upgrade_is_followed_and_a_death_is_told() {
+fn events_continue_through_an_upgrade_and_report_a_dead_supervisor() {
     place::host();
     place::folder("/srv/data");
     script("app", "exec sleep 1000000");
@@ -198,7 +198,7 @@ fn an_upgrade_is_followed_and_a_death_is_told() {
 }
 
 #[test]
-fn who_waits_for_a_start_is_not_left_alone_by_an_upgrade() {
+fn a_waiting_start_continues_through_an_upgrade() {
     place::host();
     place::folder("/srv/data");
     script("app", "exec sleep 1000000");

@@ -149,14 +149,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn accepts_what_is_safe_everywhere() {
+    fn accepts_valid_names() {
         for good in ["a", "acme", "acme-2", "0a", &"x".repeat(TENANT_NAME_MAX)] {
             assert_eq!(good.parse::<TenantName>().unwrap().as_str(), good);
         }
     }
 
     #[test]
-    fn says_what_is_wrong() {
+    fn errors_name_the_invalid_character() {
         let error = |text: &str| text.parse::<IfName>().unwrap_err();
         assert_eq!(error(""), NameError::Empty);
         assert_eq!(error("../etc"), NameError::Character { found: '.' });
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn serde_checks_too() {
+    fn deserialization_checks_names() {
         assert!(serde_json::from_str::<TenantName>("\"a/b\"").is_err());
         let name: TenantName = serde_json::from_str("\"acme\"").unwrap();
         assert_eq!(serde_json::to_string(&name).unwrap(), "\"acme\"");

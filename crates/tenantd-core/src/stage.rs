@@ -261,7 +261,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_go_there_and_back_and_rise() {
+    fn codes_round_trip_and_increase() {
         for pair in Stage::ALL.windows(2) {
             assert!(pair[0] < pair[1], "{} before {}", pair[0], pair[1]);
         }
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn says_stage_object_errno_and_remedy() {
+    fn failures_show_stage_object_errno_and_remedy() {
         let failure = Failure::errno(Stage::Exec, "/opt/wiki/bin/wiki", libc::EACCES);
         assert_eq!(
             failure.to_string(),

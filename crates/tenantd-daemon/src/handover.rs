@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stop_overtakes_an_upgrade_and_is_for_good() {
+    fn a_stop_overrides_an_upgrade_and_is_final() {
         let mut handover = serving();
         handover.on_verdict(Ok("9.1.0".to_owned()));
         assert!(matches!(handover.poll(), Some(Input::Drain)));

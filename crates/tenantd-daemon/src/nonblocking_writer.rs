@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_stops_stops_nobody_and_learns_what_it_missed() {
+    fn a_stalled_reader_blocks_nothing_and_learns_how_many_lines_it_missed() {
         let (mut reader, writer) = std::io::pipe().unwrap();
         let out = NonblockingWriter::start("test", writer).unwrap();
         let line = [[b'x'; 1023].as_slice(), b"\n"].concat();

@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_filter_asked_for_overrides_verbose() {
+    fn the_filter_variable_overrides_verbose() {
         assert_eq!(filter(None, false).unwrap().to_string(), "tenantd=info");
         assert_eq!(filter(None, true).unwrap().to_string(), "tenantd=debug");
         assert_eq!(filter(Some("warn"), true).unwrap().to_string(), "warn");

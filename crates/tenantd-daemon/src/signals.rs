@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_pipe_does_not_kill() {
+    fn sigpipe_is_ignored() {
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
         let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
         let mask = u64::from_str_radix(ignored.unwrap().trim(), 16).unwrap();

@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn tasks_leave_to_the_loop_what_does_not_fit_into_a_stretch() {
+    fn tasks_yield_to_the_loop_at_the_end_of_a_stretch() {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .unwrap();
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_loop_nothing_waits() {
+    fn tasks_do_not_wait_without_a_loop() {
         let stretch = Stretch::default();
         work(Stretch::LIMIT);
         assert!(!stretch.is_over());

@@ -84,7 +84,7 @@ mod armed {
         use super::*;
 
         #[test]
-        fn only_what_is_armed_strikes_and_only_at_its_time() {
+        fn only_the_armed_crash_point_ends_the_process() {
             let armed = Armed::read("link: made@acme#2");
             let strikes = |name, of| armed.strikes(name, Path::new(of));
             assert!(!strikes("link: made", "tenantd:wiki/globex"));

@@ -198,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_used_again_is_noticed() {
+    fn a_reused_process_id_is_noticed() {
         let mut target = Target {
             pid: std::process::id(),
             start_ticks: 1,

@@ -189,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_who_is_in_a_namespace() {
+    fn finds_the_processes_in_a_namespace() {
         let own = fs::metadata(OWN).unwrap().ino();
         let holders = ClosedNetns::from_inode(own).holders();
         assert!(holders.contains(&std::process::id()), "{holders:?}");

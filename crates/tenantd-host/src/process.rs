@@ -286,7 +286,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn start_ticks_survive_a_name_with_parentheses() {
+    fn start_ticks_are_read_despite_parentheses_in_the_name() {
         let tail = "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20";
         assert_eq!(parse_start_ticks(&format!("7 (sh) {tail}")), Some(4711));
         assert_eq!(
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_process_that_somebody_else_has_waited_for_is_told() {
+    fn the_status_of_a_process_reaped_elsewhere_is_known() {
         for (script, ended) in [
             ("exit 7", Ended::Status(7)),
             ("kill -9 $$", Ended::Signal(libc::SIGKILL)),
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn names_only_some() {
+    fn long_lists_of_processes_are_shortened() {
         assert_eq!(name_some(&[1]), "process 1");
         assert_eq!(name_some(&[1, 2]), "processes 1, 2");
         let many: Vec<i32> = (0..40).collect();

@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_told_from_the_one_in_its_place() {
+    fn a_replaced_file_is_noticed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("wiki");
         std::fs::write(&path, "1.0").unwrap();

@@ -14,7 +14,7 @@ fn the_definition_is_sound() {
 }
 
 #[test]
-fn run_may_be_left_out() {
+fn run_is_the_default_command() {
     let cli = parse("tenantd --config a.toml").unwrap();
     assert!(cli.command.is_none());
     assert_eq!(cli.chosen.config.unwrap().to_str(), Some("a.toml"));
@@ -26,7 +26,7 @@ fn run_may_be_left_out() {
 }
 
 #[test]
-fn tenants_are_named_or_all_but_not_both_nor_neither() {
+fn tenants_are_either_named_or_all() {
     let Some(Command::Stop(act)) = parse("tenantd stop acme beta --no-wait").unwrap().command
     else {
         panic!("a stop was typed");

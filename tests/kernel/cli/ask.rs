@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn status_says_who_is_not_as_wanted() {
+fn status_shows_tenants_that_are_not_as_wanted() {
     support::enter();
     let script = Script::new();
     let app = script.app.to_string();
@@ -36,7 +36,7 @@ fn status_says_who_is_not_as_wanted() {
 }
 
 #[test]
-fn start_and_stop_say_what_became_of_each() {
+fn start_and_stop_show_each_outcome() {
     support::enter();
     Script::new().serve();
     let accepted = "acme: accepted: starting\n";
@@ -56,7 +56,7 @@ fn start_and_stop_say_what_became_of_each() {
 }
 
 #[test]
-fn a_supervisor_that_dies_meanwhile_is_named() {
+fn a_supervisor_that_dies_during_a_request_is_named() {
     support::enter();
     let script = Script {
         dies: true,
@@ -72,7 +72,7 @@ fn a_supervisor_that_dies_meanwhile_is_named() {
 }
 
 #[test]
-fn the_exit_codes_are_told_apart() {
+fn exit_codes_are_distinct() {
     support::enter();
     assert_eq!(run(&["stop"]).status.code(), Some(2));
     assert_eq!(run(&["frobnicate"]).status.code(), Some(2));
@@ -94,7 +94,7 @@ fn the_exit_codes_are_told_apart() {
 }
 
 #[test]
-fn several_applications_must_be_told_apart() {
+fn the_application_is_required_if_there_are_several() {
     support::enter();
     let (one, two) = (Script::new(), Script::new());
     let mut apps = [one.app.to_string(), two.app.to_string()];

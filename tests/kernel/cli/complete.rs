@@ -79,7 +79,7 @@ fn bash_completes_verbs_and_tenants() {
 }
 
 #[test]
-fn a_supervisor_that_does_not_answer_keeps_nobody_waiting() {
+fn completion_does_not_wait_for_a_hanging_supervisor() {
     support::enter();
     let socket = wire::control_socket(&"deaf".parse().unwrap());
     std::fs::create_dir_all(socket.parent().unwrap()).unwrap();

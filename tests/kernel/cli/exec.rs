@@ -102,7 +102,7 @@ fn exec_runs_a_command_as_the_tenant_runs() {
 }
 
 #[test]
-fn exec_says_why_it_could_not() {
+fn exec_shows_why_it_failed() {
     support::enter();
     let (tenant, exec_target) = Tenant::start();
     let script = Script {

@@ -15,14 +15,14 @@ fn listed() -> serde_json::Value {
 }
 
 #[test]
-fn nothing_runs() {
+fn list_without_a_supervisor() {
     support::enter();
     expect(&run(&["list"]), 0, "no applications are running\n", "");
     assert_eq!(listed(), serde_json::json!({ "applications": [] }));
 }
 
 #[test]
-fn the_living_and_the_dead_are_told_apart() {
+fn running_and_dead_supervisors_are_distinguished() {
     support::enter();
     let script = Script::new();
     let app = script.app.to_string();
@@ -57,7 +57,7 @@ fn the_living_and_the_dead_are_told_apart() {
 
 /// A state file, and nobody who could be asked: what a supervisor leaves that was told to leave.
 #[test]
-fn the_tenants_of_one_that_has_detached_are_not_forgotten() {
+fn tenants_of_a_detached_supervisor_are_listed() {
     support::enter();
     let script = Script::new();
     let app = script.app.to_string();
@@ -79,7 +79,7 @@ fn the_tenants_of_one_that_has_detached_are_not_forgotten() {
 }
 
 #[test]
-fn a_dead_one_does_not_force_a_name_on_the_living() {
+fn a_dead_supervisor_does_not_make_the_name_required() {
     support::enter();
     let script = Script::new();
     let app = script.app.to_string();
@@ -98,7 +98,7 @@ fn a_dead_one_does_not_force_a_name_on_the_living() {
 }
 
 #[test]
-fn the_application_is_found_by_each_way_that_is_documented() {
+fn every_documented_way_selects_the_application() {
     support::enter();
     let (one, other) = (Script::new(), Script::new());
     let names = [one.app.to_string(), other.app.to_string()];
@@ -131,7 +131,7 @@ fn the_application_is_found_by_each_way_that_is_documented() {
 }
 
 #[test]
-fn one_that_does_not_answer_is_not_waited_for() {
+fn list_does_not_wait_for_a_hanging_supervisor() {
     support::enter();
     let socket = wire::control_socket(&"deaf".parse().unwrap());
     std::fs::create_dir_all(socket.parent().unwrap()).unwrap();

@@ -111,7 +111,7 @@ fn two_rotations_at_once_lose_nothing() {
 }
 
 #[test]
-fn following_ends_when_nobody_reads_though_nothing_is_written() {
+fn following_ends_when_its_output_is_closed() {
     support::enter();
     append(&log_file("wiki"), "1\n");
     let mut child = tenantd(&["logs", "acme", "--app", "wiki", "-f"])
@@ -128,7 +128,7 @@ fn following_ends_when_nobody_reads_though_nothing_is_written() {
 }
 
 #[test]
-fn logs_of_a_stranger_are_an_error() {
+fn logs_of_an_unknown_tenant_are_an_error() {
     support::enter();
     let output = run(&["logs", "acme", "--app", "wiki"]);
     assert_eq!(output.status.code(), Some(1));
@@ -147,7 +147,7 @@ fn logs_of_a_stranger_are_an_error() {
 }
 
 #[test]
-fn a_reader_that_leaves_is_no_error() {
+fn a_closed_output_is_not_an_error() {
     support::enter();
     let log = log_file("wiki");
     append(
@@ -172,7 +172,7 @@ fn a_reader_that_leaves_is_no_error() {
 }
 
 #[test]
-fn the_journal_is_read_by_its_own_program() {
+fn the_journal_is_read_with_journalctl() {
     support::enter();
     let script = Script {
         logs: LogPlace::Journal,

@@ -48,7 +48,7 @@ fn errors_are_typed_and_leave_the_connection_usable() {
 }
 
 #[test]
-fn a_waiting_request_delays_nobody() {
+fn a_waiting_request_does_not_delay_others() {
     with_server(|app, mut incoming| async move {
         let asked = app.clone();
         let waiting = tokio::task::spawn_local(async move {
@@ -69,7 +69,7 @@ fn a_waiting_request_delays_nobody() {
 }
 
 #[test]
-fn a_request_of_a_peer_that_left_is_dropped() {
+fn a_request_of_a_disconnected_client_is_dropped() {
     with_server(|app, mut incoming| async move {
         let mut peer = UnixStream::connect(wire::control_socket(&app)).unwrap();
         peer.write_all(&call("io.tenantd.Supervisor.Reload", &json!({})))
@@ -118,7 +118,7 @@ fn the_number_of_connections_is_bounded() {
 }
 
 #[test]
-fn a_dead_supervisors_socket_is_named_and_replaced() {
+fn a_stale_socket_is_reported_and_replaced() {
     with_app(|app| async move {
         let path = wire::control_socket(&app);
         let text = Connection::open(&app).await.unwrap_err().to_string();
@@ -150,7 +150,7 @@ fn a_dead_supervisors_socket_is_named_and_replaced() {
 }
 
 #[test]
-fn a_stranger_in_the_sockets_place_is_left_alone() {
+fn another_file_in_place_of_the_socket_is_kept() {
     with_app(|app| async move {
         let path = wire::control_socket(&app);
         std::fs::write(&path, "precious").unwrap();
@@ -161,7 +161,7 @@ fn a_stranger_in_the_sockets_place_is_left_alone() {
 }
 
 #[test]
-fn a_supervisor_that_ends_says_so() {
+fn a_supervisor_that_ends_tells_its_clients() {
     with_server(|app, mut incoming| async move {
         let asked = app.clone();
         let waiting = tokio::task::spawn_local(async move {
@@ -187,7 +187,7 @@ fn a_supervisor_that_ends_says_so() {
 }
 
 #[test]
-fn a_supervisor_that_dies_is_told_from_one_that_answers() {
+fn a_supervisor_that_dies_is_distinguished_from_one_that_answers() {
     with_app(|app| async move {
         let path = wire::control_socket(&app);
         let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
@@ -209,7 +209,7 @@ fn a_supervisor_that_dies_is_told_from_one_that_answers() {
 }
 
 #[test]
-fn who_is_not_root_is_told_so() {
+fn a_client_that_is_not_root_gets_a_clear_error() {
     with_server(|app, incoming| async move {
         tokio::task::spawn_local(answer_all(app.clone(), incoming));
         let folder = wire::control_socket(&app);

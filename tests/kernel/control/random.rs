@@ -33,7 +33,7 @@ async fn survives(app: &AppName, bytes: &[u8]) {
 }
 
 #[test]
-fn no_bytes_at_all_stop_the_server() {
+fn random_bytes_do_not_stop_the_server() {
     with_app(|app| async move {
         let listener = control::bind(&app).unwrap();
         let (queue, incoming): (RequestQueue, _) = queue::open();

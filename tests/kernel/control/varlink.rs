@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_peer_that_only_ended_its_sending_is_answered() {
+fn a_client_that_shut_down_its_sending_side_is_answered() {
     with_server(|app, mut incoming| async move {
         let bytes = call("io.tenantd.Supervisor.Reload", &json!({}));
         let asked = app.clone();
@@ -17,7 +17,7 @@ fn a_peer_that_only_ended_its_sending_is_answered() {
 }
 
 #[test]
-fn speaks_plain_varlink() {
+fn requests_in_plain_varlink_work() {
     with_server(|app, incoming| async move {
         tokio::task::spawn_local(answer_all(app.clone(), incoming));
         let mut bytes = call("org.varlink.service.GetInfo", &json!({}));
@@ -139,7 +139,7 @@ fn describes(description: &str, sent: &Value) {
 }
 
 #[test]
-fn nonsense_closes_only_its_own_connection() {
+fn invalid_requests_close_only_their_own_connection() {
     with_server(|app, incoming| async move {
         tokio::task::spawn_local(answer_all(app.clone(), incoming));
         let mut good = Connection::open(&app).await.unwrap();
@@ -166,7 +166,7 @@ fn nonsense_closes_only_its_own_connection() {
 }
 
 #[test]
-fn a_request_without_end_is_cut_off() {
+fn an_endless_request_is_cut_off() {
     with_server(|app, incoming| async move {
         tokio::task::spawn_local(answer_all(app.clone(), incoming));
         let endless = vec![b' '; wire::REQUEST_MAX + 1];
@@ -191,7 +191,7 @@ fn a_request_without_end_is_cut_off() {
 }
 
 #[test]
-fn another_user_is_turned_away() {
+fn another_user_is_refused() {
     with_server(|app, incoming| async move {
         tokio::task::spawn_local(answer_all(app.clone(), incoming));
         let path = wire::control_socket(&app);

@@ -157,7 +157,7 @@ async fn follow(
 }
 
 #[test]
-fn nothing_is_missed_and_nothing_is_told_twice() {
+fn events_are_complete_and_not_repeated() {
     with_model(100, |app, model| async move {
         let last = |counts: &BTreeMap<TenantName, u32>| counts.values().all(|count| *count == 5);
         let followers: Vec<_> = (0..20)
@@ -187,7 +187,7 @@ fn nothing_is_missed_and_nothing_is_told_twice() {
 }
 
 #[test]
-fn who_does_not_read_loses_the_connection_and_nobody_else_does() {
+fn a_subscriber_that_does_not_read_is_disconnected_alone() {
     with_model(2, |app, model| async move {
         let mut deaf = UnixStream::connect(wire::control_socket(&app)).unwrap();
         let mut bytes = call("io.tenantd.Supervisor.Watch", &json!({}));
@@ -249,7 +249,7 @@ fn a_slow_reader_is_told_that_it_was_too_slow() {
 }
 
 #[test]
-fn names_choose_who_is_told_of() {
+fn names_select_the_tenants_of_a_subscription() {
     with_model(100, |app, model| async move {
         let names = [tenant("t7"), tenant("t70")];
         let mut some = Subscription::open(&app, &names).await.unwrap();
@@ -277,7 +277,7 @@ fn names_choose_who_is_told_of() {
 }
 
 #[test]
-fn an_end_is_told_after_all_that_came_before() {
+fn the_end_is_sent_after_all_earlier_events() {
     with_model(1, |app, model| async move {
         let mut subscription = Subscription::open(&app, &[]).await.unwrap();
         assert!(matches!(
@@ -296,7 +296,7 @@ fn an_end_is_told_after_all_that_came_before() {
 }
 
 #[test]
-fn an_upgrade_is_followed() {
+fn a_watch_continues_through_an_upgrade() {
     with_model(1, |app, model| async move {
         let mut subscription = Subscription::open(&app, &[]).await.unwrap();
         assert!(matches!(
@@ -314,7 +314,7 @@ fn an_upgrade_is_followed() {
 }
 
 #[test]
-fn a_tenant_that_is_gone_is_not_waited_for() {
+fn a_removed_tenant_is_not_waited_for() {
     with_model(3, |app, model| async move {
         // All of them are held, so that they are settled.
         let names = [tenant("t2"), tenant("t0")];
@@ -329,7 +329,7 @@ fn a_tenant_that_is_gone_is_not_waited_for() {
 }
 
 #[test]
-fn a_status_comes_in_parts_where_more_is_taken() {
+fn a_status_comes_in_parts_to_callers_with_more() {
     with_model(100, |app, _model| async move {
         let single = call("io.tenantd.Supervisor.Status", &json!({}));
         let answers = raw(&app, single.clone(), true).await;

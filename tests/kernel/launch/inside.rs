@@ -15,7 +15,7 @@ use crate::launch::bench::{Bench, TARGET};
 use crate::support;
 
 #[test]
-fn two_namespaces_are_new_and_no_third() {
+fn exactly_two_namespaces_are_new() {
     let bench = Bench::new();
     let running = bench.run().unwrap();
     let ours = |kind: &str| std::fs::read_link(format!("/proc/thread-self/ns/{kind}")).unwrap();
@@ -58,7 +58,7 @@ fn only_standard_descriptors_and_the_lock_are_open() {
 }
 
 #[test]
-fn it_may_open_what_the_order_says() {
+fn the_limit_on_open_files_is_as_given() {
     let mut bench = Bench::new();
     bench.descriptors.current = Some(77);
     let running = bench.run().unwrap();
@@ -93,7 +93,7 @@ fn ignored() -> u64 {
 }
 
 #[test]
-fn it_leads_a_session_of_its_own() {
+fn the_program_leads_its_own_session() {
     let running = Bench::new().run().unwrap();
     let stat = running.proc("stat");
     let fields: Vec<&str> = stat
@@ -108,7 +108,7 @@ fn it_leads_a_session_of_its_own() {
 }
 
 #[test]
-fn identity_is_whole() {
+fn user_groups_and_capabilities_are_complete() {
     let mut bench = Bench::new();
     let identity = Arc::make_mut(&mut bench.launch.identity);
     identity.groups = vec![1000, 2000];
@@ -124,7 +124,7 @@ fn identity_is_whole() {
 }
 
 #[test]
-fn root_lacks_what_could_undo_the_mounts() {
+fn root_lacks_capabilities_that_could_undo_the_mounts() {
     let running = Bench::new().for_root().run().unwrap();
     let bits = |field| u64::from_str_radix(&running.status(field), 16).unwrap();
     // By number, so that a slip in the list cannot slip in here too: see capability.h.
@@ -142,7 +142,7 @@ fn root_lacks_what_could_undo_the_mounts() {
 }
 
 #[test]
-fn environment_and_folder_are_as_given() {
+fn environment_and_working_directory_are_as_given() {
     let mut bench = Bench::new();
     let environment = [("A", "1"), ("EMPTY", ""), ("SPACE", "a b=c")];
     let environment = environment.map(|(key, value)| (key.into(), value.into()));
@@ -155,7 +155,7 @@ fn environment_and_folder_are_as_given() {
 }
 
 #[test]
-fn it_begins_in_its_cgroup() {
+fn the_program_starts_in_its_cgroup() {
     let mut bench = Bench::new();
     let app = support::app_name().parse().unwrap();
     let tree = Tree::find(&app).unwrap().unwrap();
@@ -176,7 +176,7 @@ fn it_begins_in_its_cgroup() {
 }
 
 #[test]
-fn a_cgroup_that_was_killed_takes_another_launch() {
+fn a_killed_cgroup_can_be_used_for_another_launch() {
     let mut bench = Bench::new();
     let tenant = "acme".parse().unwrap();
     let app = support::app_name().parse().unwrap();
@@ -200,7 +200,7 @@ fn a_cgroup_that_was_killed_takes_another_launch() {
 }
 
 #[test]
-fn it_outlives_the_thread_that_launched_it() {
+fn the_program_outlives_the_thread_that_launched_it() {
     let bench = Bench::new();
     let launcher = || (bench.run().unwrap(), rustix::thread::gettid());
     let (mut running, tid) = std::thread::scope(|scope| scope.spawn(launcher).join().unwrap());

@@ -110,7 +110,7 @@ fn a_limit_that_cannot_be_set_stops_the_launch() {
 }
 
 #[test]
-fn every_process_is_limited_also_those_that_begin_meanwhile() {
+fn limits_reach_processes_that_are_forked_meanwhile() {
     let (bench, tree, leaf) = in_a_leaf(FORKS);
     let running = bench.run().unwrap();
     support::until("it forks", || leaf.pids().unwrap().len() > 50);
@@ -143,7 +143,7 @@ fn every_process_is_limited_also_those_that_begin_meanwhile() {
 }
 
 #[test]
-fn without_a_cgroup_they_are_found_by_their_network_namespace() {
+fn without_a_cgroup_limits_reach_processes_by_network_namespace() {
     let bench = Bench::script("sleep 1000 & sleep 1000").for_root();
     let running = bench.run().unwrap();
     let target = target(&running, None);
@@ -157,7 +157,7 @@ fn without_a_cgroup_they_are_found_by_their_network_namespace() {
 }
 
 #[test]
-fn what_is_planned_no_more_is_set_back_and_the_programs_own_stays() {
+fn limits_no_longer_planned_are_reset_and_the_programs_own_are_kept() {
     let (mut bench, tree, leaf) = in_a_leaf("ulimit -Sl 8; sleep 1000");
     bench.launch.limits = files(300, 400);
     let running = bench.run().unwrap();
@@ -179,7 +179,7 @@ fn what_is_planned_no_more_is_set_back_and_the_programs_own_stays() {
 }
 
 #[test]
-fn what_is_known_to_be_applied_is_not_touched_again() {
+fn limits_known_to_be_applied_are_not_set_again() {
     let (mut bench, tree, leaf) = in_a_leaf("ulimit -Sn 200; sleep 1000");
     bench.launch.limits = files(300, 400);
     let running = bench.run().unwrap();
@@ -198,7 +198,7 @@ fn what_is_known_to_be_applied_is_not_touched_again() {
 }
 
 #[test]
-fn what_the_kernel_refuses_is_said_and_not_taken_for_applied() {
+fn a_refused_limit_is_reported_and_not_noted_as_applied() {
     let (mut bench, tree, leaf) = in_a_leaf("sleep 1000 & sleep 1000");
     bench.launch.limits = files(300, 400);
     let running = bench.run().unwrap();

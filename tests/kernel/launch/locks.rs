@@ -18,7 +18,7 @@ fn is_free(bench: &Bench) -> bool {
 }
 
 #[test]
-fn another_path_to_the_same_folder_is_the_same_datastore() {
+fn two_paths_to_one_folder_share_a_lock() {
     let mut bench = Bench::new();
     let _first = bench.run().unwrap();
     std::fs::create_dir("/run/alias").unwrap();
@@ -35,7 +35,7 @@ fn another_path_to_the_same_folder_is_the_same_datastore() {
 }
 
 #[test]
-fn the_lock_lives_as_long_as_any_process() {
+fn the_lock_is_held_as_long_as_any_process_runs() {
     let mut bench = Bench::script("sleep 1000 & exit 0");
     let app = support::app_name().parse().unwrap();
     let tree = Tree::find(&app).unwrap().unwrap();
@@ -88,7 +88,7 @@ fn a_lock_that_cannot_be_signed_stops_the_launch() {
 }
 
 #[test]
-fn a_forgotten_lock_leaves_no_file() {
+fn an_unused_lock_file_is_removed() {
     let bench = Bench::new();
     let source = bench.datastore.source.clone();
     let folder = datastore::open(&source).unwrap();
@@ -105,7 +105,7 @@ fn a_forgotten_lock_leaves_no_file() {
 }
 
 #[test]
-fn a_sweep_takes_what_nobody_holds_and_nothing_else() {
+fn a_sweep_removes_only_free_locks() {
     let bench = Bench::new();
     let running = bench.run().unwrap();
     std::fs::create_dir("/run/other").unwrap();

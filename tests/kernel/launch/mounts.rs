@@ -21,7 +21,7 @@ fn mount_shared(path: &str) {
 }
 
 #[test]
-fn data_lands_in_the_datastore() {
+fn data_is_written_to_the_datastore() {
     let bench = Bench::script("echo kept > /run/expected/file && cat /run/expected/file");
     assert_eq!(bench.output(), "kept\n");
     let kept = std::fs::read_to_string("/var/lib/tenantd/wiki/acme/file").unwrap();
@@ -30,7 +30,7 @@ fn data_lands_in_the_datastore() {
 }
 
 #[test]
-fn the_datastore_runs_no_foreign_privilege() {
+fn set_user_id_and_device_files_have_no_effect_in_a_datastore() {
     let running = Bench::new().run().unwrap();
     let mounts = running.proc("mountinfo");
     let line = mounts
@@ -67,7 +67,7 @@ fn other_datastores_cannot_be_reached() {
 }
 
 #[test]
-fn nothing_is_reached_through_the_lock() {
+fn the_lock_gives_no_access_to_the_host() {
     let bench = Bench::script("ls -A /proc/self/fd/63/..; echo forged > /proc/self/fd/63; true");
     let output = bench.output();
     assert!(output.contains("Not a directory"), "{output}");
@@ -78,7 +78,7 @@ fn nothing_is_reached_through_the_lock() {
 }
 
 #[test]
-fn private_folders_are_empty_and_its_own() {
+fn private_folders_are_empty_and_owned_by_the_tenant() {
     let script = "ls -A /run/private && stat -c '%a %u %g' /run/private && touch /run/private/mine";
     let mut bench = Bench::script(script);
     std::fs::create_dir("/run/private").unwrap();
@@ -89,7 +89,7 @@ fn private_folders_are_empty_and_its_own() {
 }
 
 #[test]
-fn an_unmount_on_the_host_reaches_the_tenant() {
+fn unmounts_on_the_host_propagate_to_the_tenant() {
     let bench = Bench::new();
     mount_shared("/run/shared");
     mount_shared("/run/shared/disk");
@@ -100,7 +100,7 @@ fn an_unmount_on_the_host_reaches_the_tenant() {
 }
 
 #[test]
-fn no_mount_of_the_tenant_reaches_the_host() {
+fn mounts_of_the_tenant_do_not_propagate_to_the_host() {
     let mut bench = Bench::new();
     mount_shared("/run/shared");
     for folder in [

@@ -100,7 +100,7 @@ fn clone_refused() {
 }
 
 #[test]
-fn vanished_on_its_way() {
+fn vanished_before_exec() {
     let bench = Bench::new();
     intercept(libc::SYS_setsid, None, SeccompAction::KillProcess);
     says(
@@ -208,7 +208,7 @@ const REFUSED: &[Refusal] = &[
 ];
 
 #[test]
-fn each_refused_system_call_is_its_stage() {
+fn each_refused_system_call_names_its_stage() {
     for (stage, syscall, first, expected) in REFUSED.iter().copied() {
         // A filter stays on its thread for good, so each stage gets a thread of its own.
         let failed = move || {
@@ -225,7 +225,7 @@ fn each_refused_system_call_is_its_stage() {
 }
 
 #[test]
-fn netns_that_is_none() {
+fn netns_of_another_type() {
     let mut bench = Bench::new();
     bench.netns = OwnedFd::from(File::open("/dev/null").unwrap());
     says(
@@ -305,7 +305,7 @@ fn working_directory_closed_to_the_user() {
 }
 
 #[test]
-fn exec_of_what_is_no_program() {
+fn exec_of_a_file_that_is_not_a_program() {
     let mut bench = Bench::new();
     write_file("/run/program", "this is no program", 0o755);
     bench.launch.program = "/run/program".into();

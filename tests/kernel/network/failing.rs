@@ -33,7 +33,7 @@ fn without(capability: CapabilitySet) {
 }
 
 #[test]
-fn a_strangers_link_is_left_alone() {
+fn a_link_of_another_owner_is_kept() {
     support::enter();
     for (alias, said) in [
         (
@@ -62,7 +62,7 @@ fn a_strangers_link_is_left_alone() {
 }
 
 #[test]
-fn residue_of_ours_is_replaced() {
+fn own_residue_is_replaced() {
     support::enter();
     for mark in [true, false] {
         block_on(async {
@@ -83,7 +83,7 @@ fn residue_of_ours_is_replaced() {
 }
 
 #[test]
-fn an_address_of_the_hosts_is_refused() {
+fn an_address_of_the_host_is_refused() {
     support::enter();
     let why = refused(Mode::Routed, link(Mode::Routed, 2), || {
         ip("address add 10.77.0.2/32 dev lo");
@@ -109,7 +109,7 @@ fn an_ipv6_address_is_refused_before_anything_is_made() {
 }
 
 #[test]
-fn a_further_address_of_the_hosts_is_refused() {
+fn a_second_address_of_the_host_is_refused() {
     support::enter();
     let mut tenant = link(Mode::Routed, 2);
     let first = tenant.addresses.first();
@@ -122,7 +122,7 @@ fn a_further_address_of_the_hosts_is_refused() {
 }
 
 #[test]
-fn a_wide_or_an_unreachable_route_is_no_obstacle() {
+fn wider_and_unreachable_routes_are_allowed() {
     support::enter();
     ip("link add lab type bridge");
     ip("link set lab up");
@@ -140,7 +140,7 @@ fn a_wide_or_an_unreachable_route_is_no_obstacle() {
 }
 
 #[test]
-fn an_address_that_cannot_be_is_refused_by_the_kernel() {
+fn an_invalid_address_is_refused_by_the_kernel() {
     support::enter();
     for mode in [Mode::Routed, Mode::Bridge] {
         let mut tenant = link(mode, 2);
@@ -152,7 +152,7 @@ fn an_address_that_cannot_be_is_refused_by_the_kernel() {
 }
 
 #[test]
-fn somebody_elses_route_is_left_alone() {
+fn a_route_of_another_owner_is_kept() {
     support::enter();
     let why = refused(Mode::Routed, link(Mode::Routed, 2), || {
         ip("route add 10.77.0.2/32 dev lo");
@@ -163,7 +163,7 @@ fn somebody_elses_route_is_left_alone() {
 }
 
 #[test]
-fn a_gateway_out_of_reach_is_refused_by_the_kernel() {
+fn an_unreachable_gateway_is_refused_by_the_kernel() {
     support::enter();
     let mut tenant = link(Mode::Bridge, 2);
     tenant.prefix = 32;
@@ -177,7 +177,7 @@ fn a_gateway_out_of_reach_is_refused_by_the_kernel() {
 }
 
 #[test]
-fn a_lack_of_privilege_is_named() {
+fn missing_privileges_are_named() {
     support::enter();
     without(CapabilitySet::SYS_ADMIN);
     let why = refused(Mode::Routed, link(Mode::Routed, 2), || ());
@@ -192,7 +192,7 @@ fn a_lack_of_privilege_is_named() {
 }
 
 #[test]
-fn a_strangers_hub_and_a_gateway_in_use_are_refused() {
+fn a_hub_of_another_owner_and_a_gateway_in_use_are_refused() {
     support::enter();
     ip("link add td-wiki type bridge");
     let before = everything();

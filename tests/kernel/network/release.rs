@@ -17,7 +17,7 @@ fn sleeper() -> Child {
 }
 
 #[test]
-fn leaves_nothing_behind() {
+fn a_release_leaves_nothing() {
     support::enter();
     for mode in [Mode::Routed, Mode::Bridge] {
         block_on(async {
@@ -48,7 +48,7 @@ fn leaves_nothing_behind() {
 }
 
 #[test]
-fn fails_while_a_foreign_process_holds_the_namespace() {
+fn a_release_fails_while_another_process_holds_the_namespace() {
     support::enter();
     block_on(async {
         let network = Network::open(plan(Mode::Routed)).await.unwrap();
@@ -91,7 +91,7 @@ fn fails_while_a_foreign_process_holds_the_namespace() {
 }
 
 #[test]
-fn says_so_when_only_a_descriptor_holds_the_namespace() {
+fn a_release_reports_a_descriptor_that_holds_the_namespace() {
     use std::os::fd::AsFd;
     support::enter();
     block_on(async {
@@ -109,7 +109,7 @@ fn says_so_when_only_a_descriptor_holds_the_namespace() {
 }
 
 #[test]
-fn of_what_is_gone_already_succeeds() {
+fn a_second_release_succeeds() {
     support::enter();
     block_on(async {
         let network = Network::open(plan(Mode::Routed)).await.unwrap();

@@ -104,7 +104,7 @@ fn the_first_packet_arrives() {
 }
 
 #[test]
-fn is_as_planned_and_the_same_after_another_provision() {
+fn a_provision_is_as_planned_and_can_be_repeated() {
     support::enter();
     std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
     for mode in BOTH {
@@ -150,7 +150,7 @@ fn is_as_planned_and_the_same_after_another_provision() {
 }
 
 #[test]
-fn the_hub_is_marked_kept_and_put_right() {
+fn the_hub_is_marked_reused_and_repaired() {
     support::enter();
     for (mode, prefix) in [(Mode::Routed, 32), (Mode::Bridge, 24)] {
         block_on(async {
@@ -181,7 +181,7 @@ fn the_hub_is_marked_kept_and_put_right() {
 }
 
 #[test]
-fn the_hub_stays_while_a_tenant_does() {
+fn the_hub_is_kept_while_a_tenant_uses_it() {
     support::enter();
     for mode in BOTH {
         block_on(async {

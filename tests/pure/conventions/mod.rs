@@ -56,7 +56,7 @@ fn every_file_keeps_the_rules() {
 }
 
 #[test]
-fn the_table_knows_no_way_up() {
+fn modules_name_only_rows_above_them() {
     for (index, (module, allowed)) in MODULES.iter().enumerate() {
         for named in *allowed {
             assert!(
@@ -72,7 +72,7 @@ fn problems(rule: fn(&File) -> Vec<String>, path: &str, text: &str) -> Vec<Strin
 }
 
 #[test]
-fn a_way_up_is_found_however_it_is_written() {
+fn a_forbidden_dependency_is_found_in_every_form() {
     let core =
         |path: &str, text| problems(layers, &format!("crates/tenantd-core/src/{path}"), text);
     for text in [
@@ -106,7 +106,7 @@ fn a_decision_in_the_host_crate_is_found() {
 }
 
 #[test]
-fn impurity_is_found() {
+fn io_in_the_core_is_found() {
     let found = |text| problems(purity, "crates/tenantd-core/src/plan/build.rs", text);
     for text in [
         "use std::{fmt, fs::{self, File}};",
@@ -127,7 +127,7 @@ fn impurity_is_found() {
 }
 
 #[test]
-fn the_other_rules_can_fail_too() {
+fn the_other_rules_can_fail() {
     let count = |rule, path: &str, text: &str| problems(rule, path, text).len();
     assert_eq!(count(length, "tests/a.rs", &"\n".repeat(LINES_MAX)), 0);
     assert_eq!(count(length, "tests/a.rs", &"\n".repeat(LINES_MAX + 1)), 1);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::conventions::code::{File, names, paths, tokens};
 
 /// Every module of the core, and the modules that it may use. A row may name only rows above it,
-/// which `the_table_knows_no_way_up` checks. The compiler checks dependencies between crates.
+/// which `modules_name_only_rows_above_them` checks. The compiler checks dependencies between crates.
 pub(crate) const MODULES: &[(&str, &[&str])] = &[
     ("lib", &[]),
     ("name", &[]),

@@ -303,7 +303,7 @@ fn breaks_over_a_death() -> Vec<Result<(), Broken>> {
 }
 
 #[test]
-fn each_law_is_seen_broken() {
+fn each_law_detects_its_violation() {
     for law in Law::ALL {
         for result in breaks(law) {
             let broken = result.expect_err(&format!("{law:?} cannot be broken"));

@@ -15,7 +15,7 @@ fn one_elsewhere(path: &str) -> Daemon {
 }
 
 #[test]
-fn one_whose_folder_is_missing_is_not_made_up() {
+fn a_missing_datastore_parent_is_not_created() {
     host();
     let daemon = one_elsewhere("/srv/disk/not/mounted");
     // What holds a tenant's data is hidden from the others: as long as that cannot be done, they
@@ -42,7 +42,7 @@ fn one_whose_folder_is_missing_is_not_made_up() {
 }
 
 #[test]
-fn one_on_a_read_only_disk_says_so() {
+fn a_datastore_on_a_read_only_disk_is_reported() {
     host();
     folder("/srv/disk");
     fresh("/srv/disk", "ro");
@@ -52,7 +52,7 @@ fn one_on_a_read_only_disk_says_so() {
 }
 
 #[test]
-fn one_on_a_full_disk_says_so() {
+fn a_datastore_on_a_full_disk_is_reported() {
     host();
     folder("/srv/disk");
     // One inode: its own root.
@@ -63,7 +63,7 @@ fn one_on_a_full_disk_says_so() {
 }
 
 #[test]
-fn a_program_on_a_full_disk_loses_nothing_that_was_there() {
+fn a_program_on_a_full_disk_keeps_its_earlier_data() {
     host();
     folder("/srv/disk");
     fresh("/srv/disk", "size=16k");
@@ -85,7 +85,7 @@ fn a_program_on_a_full_disk_loses_nothing_that_was_there() {
 }
 
 #[test]
-fn two_names_of_one_folder_are_one_datastore() {
+fn two_paths_to_one_folder_are_one_datastore() {
     host();
     folder("/srv/disk/one");
     folder("/srv/disk/other");
@@ -108,7 +108,7 @@ fn two_names_of_one_folder_are_one_datastore() {
 }
 
 #[test]
-fn where_no_log_can_be_written_the_tenants_run_and_the_supervisor_says_so() {
+fn tenants_run_without_logs_and_the_supervisor_reports_it() {
     host();
     fresh("/var/log/tenantd", "ro");
     let program = script("talks", "echo hello; exec /srv/idle");

@@ -12,7 +12,7 @@ fn ip(arguments: &str) {
 }
 
 #[test]
-fn without_root_it_says_what_to_do_and_does_nothing() {
+fn without_root_the_error_names_the_remedy() {
     host();
     let path = write_manifest("wiki", &manifest("/srv/idle", "", ""));
     let installed = Command::new("install")
@@ -34,7 +34,7 @@ fn without_root_it_says_what_to_do_and_does_nothing() {
 }
 
 #[test]
-fn an_address_of_the_host_is_no_tenants() {
+fn a_tenant_cannot_have_an_address_of_the_host() {
     for taken in ["10.77.0.11/32", "10.77.0.1/24"] {
         host();
         ip(&format!("addr add {taken} dev lo"));
@@ -49,7 +49,7 @@ fn an_address_of_the_host_is_no_tenants() {
 }
 
 #[test]
-fn an_interface_of_a_stranger_is_left_alone() {
+fn an_interface_of_another_owner_is_kept() {
     host();
     let daemon = Daemon::start(&manifest("/srv/idle", "", ", autostart = false"));
     daemon.until_tenant("beta", tenantd_api::wire::TenantStatus::is_as_wanted);
@@ -70,7 +70,7 @@ fn an_interface_of_a_stranger_is_left_alone() {
 }
 
 #[test]
-fn the_socket_of_a_dead_supervisor_stands_in_nobodys_way() {
+fn the_socket_of_a_dead_supervisor_is_replaced() {
     host();
     let text = manifest("/srv/idle", "", "");
     let mut daemon = Daemon::start(&format!("{text}[defaults]\nautostart = false\n"));

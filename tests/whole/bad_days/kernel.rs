@@ -9,7 +9,7 @@ use crate::support::daemon::Daemon;
 /// As on a kernel before 5.2, `open_tree` is no system call: nothing half-made is run without its
 /// datastore.
 #[test]
-fn without_a_system_call_no_program_is_started_and_the_stage_is_named() {
+fn a_refused_system_call_stops_the_launch_and_names_the_stage() {
     host();
     refuse::deny(libc::SYS_open_tree, None, libc::ENOSYS);
     let daemon = Daemon::start(&manifest("/srv/idle", "", ""));

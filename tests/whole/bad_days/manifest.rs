@@ -19,14 +19,14 @@ fn refused(path: &str, wanted: &[&str]) {
 }
 
 #[test]
-fn one_that_is_not_there_is_named() {
+fn a_missing_manifest_is_named() {
     host();
     refused("/srv/none.toml", &["/srv/none.toml", "No such file"]);
     refused("/srv", &["/srv", "directory"]);
 }
 
 #[test]
-fn one_that_is_half_written_is_told_where_it_ends() {
+fn a_truncated_manifest_is_reported_with_its_last_line() {
     host();
     let whole = manifest("/srv/idle", "", "");
     let half = &whole[..whole.rfind("10.77.0.12").unwrap()];
@@ -36,7 +36,7 @@ fn one_that_is_half_written_is_told_where_it_ends() {
 }
 
 #[test]
-fn one_that_is_no_text_is_told_so() {
+fn a_binary_manifest_is_reported() {
     host();
     let path = "/srv/bytes.toml";
     fs::write(path, b"[app]\nname = \"\xff\xfe\"\n").unwrap();

@@ -21,7 +21,7 @@ fn misbehaves(how: &str) -> String {
 const BADLY: &str = ", arguments = [\"badly\"]";
 
 #[test]
-fn one_that_exits_at_once_fails_and_says_why() {
+fn a_program_that_exits_at_once_fails_with_a_reason() {
     host();
     let program = misbehaves("echo 'no licence' >&2; exit 3");
     let daemon = Daemon::start(&manifest(&program, "ready.lived = \"300ms\"", BADLY));
@@ -44,7 +44,7 @@ fn one_that_exits_at_once_fails_and_says_why() {
 }
 
 #[test]
-fn one_that_is_taken_away_is_missed_by_name() {
+fn a_removed_program_is_named() {
     host();
     let program = misbehaves("exec /srv/idle");
     let daemon = Daemon::start_settled(&manifest(&program, "", BADLY));
@@ -59,7 +59,7 @@ fn one_that_is_taken_away_is_missed_by_name() {
 }
 
 #[test]
-fn one_that_cannot_be_executed_says_so() {
+fn a_program_that_cannot_be_executed_is_reported() {
     use std::os::unix::fs::PermissionsExt;
     host();
     let program = misbehaves("exec /srv/idle");
@@ -81,7 +81,7 @@ fn one_that_cannot_be_executed_says_so() {
 }
 
 #[test]
-fn one_that_ignores_the_signal_is_killed_after_its_grace() {
+fn a_program_that_ignores_the_signal_is_killed_after_its_grace() {
     host();
     let program = misbehaves("trap '' TERM; touch /srv/data/deaf; while :; do sleep 1000; done");
     let daemon = Daemon::start_settled(&manifest(&program, "stop.grace = \"300ms\"", BADLY));
@@ -97,7 +97,7 @@ fn one_that_ignores_the_signal_is_killed_after_its_grace() {
 }
 
 #[test]
-fn one_that_forks_and_leaves_is_at_its_end_and_so_are_its_children() {
+fn a_program_that_forks_and_exits_is_ended_with_its_children() {
     host();
     let program =
         misbehaves("setsid sleep 1000 </dev/null >/dev/null 2>&1 & echo $! >> /srv/data/left");
@@ -119,7 +119,7 @@ fn one_that_forks_and_leaves_is_at_its_end_and_so_are_its_children() {
 }
 
 #[test]
-fn one_that_closes_its_output_is_left_to_it() {
+fn a_program_may_close_its_output() {
     host();
     let program = misbehaves("exec >&- 2>&-; exec /srv/idle");
     let daemon = Daemon::start_settled(&manifest(&program, "ready.tcp = 80", BADLY));
@@ -130,7 +130,7 @@ fn one_that_closes_its_output_is_left_to_it() {
 }
 
 #[test]
-fn one_that_never_gets_ready_has_failed() {
+fn a_program_that_never_becomes_ready_fails() {
     host();
     example("idle");
     let program = misbehaves("exec /srv/idle 81");
@@ -141,7 +141,7 @@ fn one_that_never_gets_ready_has_failed() {
 }
 
 #[test]
-fn one_that_says_nothing_over_the_notify_socket_has_failed() {
+fn a_program_that_never_notifies_fails() {
     host();
     let program = misbehaves("exec /srv/idle");
     let app = "ready = { notify = true, within = \"300ms\" }";
@@ -151,7 +151,7 @@ fn one_that_says_nothing_over_the_notify_socket_has_failed() {
 }
 
 #[test]
-fn what_is_said_between_two_launches_makes_no_later_one_ready() {
+fn a_notification_of_an_earlier_launch_does_not_count() {
     host();
     let program = misbehaves("exec /srv/idle");
     let app = "ready = { notify = true, within = \"300ms\" }";

@@ -43,7 +43,7 @@ const STROKES_MAX: u64 = 4;
 const TURNS_MAX: u64 = 150;
 
 #[test]
-fn random_strokes_at_random_moments_lose_nothing() {
+fn random_faults_lose_nothing() {
     let seed = number("TENANTD_CHAOS_SEED", SEED);
     let rounds = number("TENANTD_CHAOS_ROUNDS", ROUNDS);
     eprintln!("TENANTD_CHAOS_SEED={seed} TENANTD_CHAOS_ROUNDS={rounds}");

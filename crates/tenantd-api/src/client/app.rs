@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_says_its_application_even_if_the_rest_is_wrong() {
+    fn an_invalid_manifest_still_gives_the_application_name() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("wiki.toml");
         std::fs::write(&path, "[app]\nname = \"wiki\"\nnonsense = 3\n[tenants]\n").unwrap();
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_checked_before_it_becomes_a_path() {
+    fn names_are_validated_before_use_in_paths() {
         let selector = Selector {
             app: Some("../../tmp".into()),
             config: None,

@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_alias_leads_to_a_key() {
+    fn every_alias_maps_to_a_key() {
         for (alias, _, name) in ALIASES {
             assert_eq!(key(alias).unwrap().name, *name);
             assert_eq!(*alias, alias.to_lowercase());

@@ -105,7 +105,7 @@ beta   = { ip = \"10.0.0.12\", autostart = false }
     }
 
     #[test]
-    fn a_tenant_comes_last_and_goes_without_a_trace() {
+    fn adding_appends_a_tenant_and_removing_restores_the_text() {
         let typed = keys(&[
             ("ip", "10.0.0.13"),
             ("autostart", "false"),
@@ -119,7 +119,7 @@ beta   = { ip = \"10.0.0.12\", autostart = false }
     }
 
     #[test]
-    fn the_comment_above_goes_with_its_tenant_and_the_others_stay() {
+    fn removing_a_tenant_removes_only_its_own_comment() {
         let without = remove(TEXT, &name("acme")).unwrap();
         assert!(!without.contains("The first."), "{without}");
         for kept in [
@@ -134,7 +134,7 @@ beta   = { ip = \"10.0.0.12\", autostart = false }
     }
 
     #[test]
-    fn each_form_of_the_table_is_kept() {
+    fn edits_keep_the_form_of_the_table() {
         let headers = "[tenants.acme]\nip = \"10.0.0.11\"\n";
         let added = add(headers, &name("beta"), &keys(&[("ip", "10.0.0.12")])).unwrap();
         assert_eq!(
@@ -149,7 +149,7 @@ beta   = { ip = \"10.0.0.12\", autostart = false }
     }
 
     #[test]
-    fn what_cannot_be_is_said() {
+    fn invalid_edits_are_errors() {
         let add = |text, tenant| add(text, &name(tenant), &[]).unwrap_err();
         assert!(matches!(add(TEXT, "acme"), EditError::There(_)));
         assert!(matches!(add("tenants = 3", "acme"), EditError::NoTable));

@@ -209,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_bytes_or_have_a_unit() {
+    fn sizes_are_in_bytes_unless_they_have_a_unit() {
         for (text, bytes) in [
             ("0", Some(0)),
             ("1048576", Some(1 << 20)),
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn other_spellings_are_understood_well_enough_to_help() {
+    fn other_spellings_get_a_hint() {
         let near = |text| near(text, Measure::Bytes);
         assert_eq!(near("64M").as_deref(), Some("64 MiB"));
         assert_eq!(near("64 MB").as_deref(), Some("64 MiB"));
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_is_said_as_it_is_written() {
+    fn limits_are_shown_as_they_are_written() {
         let said = |soft, hard, measure| Limit { soft, hard }.said(measure);
         let (few, many) = (Bound::Number(1024), Bound::Number(64 << 20));
         assert_eq!(said(few, many, Measure::Number), "1024:67108864");

@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn any_place_can_be_shown() {
+    fn problems_at_any_place_can_be_shown() {
         for text in [
             "",
             "\n",

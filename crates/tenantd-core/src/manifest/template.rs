@@ -183,13 +183,13 @@ mod tests {
     }
 
     #[test]
-    fn a_filled_value_is_not_looked_at_again() {
+    fn filled_values_are_not_expanded_again() {
         let template = Template::parse("{app}", ALL).unwrap();
         assert_eq!(template.fill(|_| "{tenant}".to_owned()), "{tenant}");
     }
 
     #[test]
-    fn says_which_bytes_are_wrong() {
+    fn errors_name_the_invalid_bytes() {
         let wrong = |text: &str, slots| {
             let at = Template::parse(text, slots).unwrap_err().at().clone();
             text[at].to_owned()

@@ -339,7 +339,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_friendly() {
+    fn durations_accept_common_units() {
         let seconds = |text| duration(text).map(|d| d.as_secs_f64());
         assert_eq!(seconds("1m 30s"), Some(90.0));
         assert_eq!(seconds("100ms"), Some(0.1));

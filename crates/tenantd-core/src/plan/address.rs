@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_has_the_first_one_by_itself_and_an_older_one_nothing_else() {
+    fn json_has_the_first_address_also_as_a_single_field() {
         let list = ["10.0.0.11", "fd00::11"].map(|text| text.parse::<IpAddr>().unwrap());
         let addresses = Addresses::of(list).unwrap();
         let json = serde_json::json!({
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_always_a_first_one() {
+    fn address_lists_are_never_empty() {
         assert_eq!(Addresses::of([]), None);
         let list = ["10.0.0.11", "10.0.0.12"].map(|text| text.parse::<IpAddr>().unwrap());
         let addresses = Addresses::of(list).unwrap();

@@ -262,7 +262,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_equal_to_the_last_is_kept_once() {
+    fn equal_values_are_shared() {
         let mut kept = Kept::default();
         let [first, same, other] = ["a", "a", "b"].map(|value| kept.keep(value.to_owned()));
         assert!(Arc::ptr_eq(&first, &same));

@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_never_change() {
+    fn derived_names_are_stable() {
         let app: AppName = "guestbook".parse().unwrap();
         let hash = tenant_hash(&app, &"acme".parse().unwrap());
         assert_eq!(host_end(hash).name.as_str(), "td839ee0429a9f");
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_names_fit() {
+    fn the_longest_names_fit_the_kernels_limits() {
         let app: AppName = "a".repeat(32).parse().unwrap();
         let tenant: TenantName = "t".repeat(63).parse().unwrap();
         // IFALIASZ of linux/if_link.h.
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbouring_names_do_not_clash() {
+    fn similar_names_do_not_collide() {
         let hashes: std::collections::BTreeSet<u64> = (0..100_000)
             .map(|n| mac_part(hash(&format!("wiki/tenant-{n}"))))
             .collect();

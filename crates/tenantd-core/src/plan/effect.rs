@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_field_contributes_only_where_it_is_not_at_its_default() {
+    fn later_fields_count_only_if_not_at_their_default() {
         let first = Field::new(
             Key::First("address"),
             "address",
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_first_field_contributes_even_at_its_default() {
+    fn original_fields_count_even_at_their_default() {
         let start = Field::new(Key::First("starts in"), "starts in", &"/", Takes::Relaunch);
         let unsaid = Field {
             at_default: true,
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_is_in_no_fingerprint() {
+    fn labels_do_not_change_fingerprints() {
         let field = Field::new(Key::First("private"), "private", &"empty", Takes::Relaunch);
         let other = Field {
             label: "private folder",

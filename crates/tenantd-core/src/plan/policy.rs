@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn delays_double_to_the_longest() {
+    fn delays_double_up_to_the_maximum() {
         let sum = delays(Duration::from_millis(100), Duration::from_secs(30), 10);
         assert_eq!(sum, Duration::from_millis(51_100));
         let sum = delays(Duration::from_secs(1), Duration::from_secs(2), 4);

@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn delays_double_up_to_the_longest() {
+    fn delays_double_up_to_the_maximum() {
         let mut strikes = FailureCount::default();
         let delays: Vec<u64> = (0..8)
             .map(|n| match strikes.count_failure(at(n), &policy(0)) {
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_delay_never_overflows() {
+    fn delays_do_not_overflow() {
         let long = RestartPolicy {
             delay: Duration::MAX,
             ..policy(0)
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn gives_up_at_so_many_within_the_window_and_not_outside() {
+    fn gives_up_after_too_many_strikes_within_the_window() {
         let mut strikes = FailureCount::default();
         let policy = policy(3);
         assert_ne!(strikes.count_failure(at(0), &policy), Verdict::GiveUp);
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn one_strike_can_be_enough_and_the_list_is_bounded() {
+    fn a_limit_of_one_strike_works_and_the_list_is_bounded() {
         assert_eq!(
             FailureCount::default().count_failure(at(0), &policy(1)),
             Verdict::GiveUp

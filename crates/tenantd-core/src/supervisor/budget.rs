@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_and_then_the_rate() {
+    fn a_burst_is_followed_by_the_rate() {
         let mut budget = budget(10, 3);
         let start = Moment::ZERO + Duration::from_secs(5);
         let taken = |budget: &mut Budget, now| (0..10).filter(|_| budget.take(now)).count();
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn never_more_than_burst_and_rate_in_any_window() {
+    fn no_window_exceeds_burst_and_rate() {
         let mut budget = budget(7, 2);
         let mut taken = Vec::new();
         for millis in 0..5_000u64 {
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn the_edges_of_numbers_do_not_break_it() {
+    fn extreme_values_do_not_overflow() {
         let mut budget = budget(u32::MAX, u32::MAX);
         assert!(budget.take(Moment(u64::MAX)));
         assert!(budget.take(Moment(u64::MAX)));

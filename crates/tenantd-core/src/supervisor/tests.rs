@@ -213,7 +213,7 @@ fn situation(name: &str) -> World {
 }
 
 #[test]
-fn each_state_answers_each_verb() {
+fn every_verb_has_an_answer_in_every_state() {
     // state, then for start, stop and restart: the answer, the actions, and the state after.
     let table = "\
 down | ok provision provisioning | so - down | ok provision provisioning
@@ -270,7 +270,7 @@ stuck, processes | ok kill stopping | ok kill stopping | ok kill stopping";
 }
 
 #[test]
-fn refuses_whom_it_does_not_know_and_what_comes_too_late() {
+fn unknown_tenants_and_requests_during_an_end_are_refused() {
     let mut world = situation("up");
     let tenant: TenantName = "nobody".parse().unwrap();
     let (answer, step) = world.request(tenant, Verb::Stop);

@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_task_counts_until_it_ends_also_where_it_is_cancelled() {
+    async fn a_task_counts_until_it_ends_or_is_cancelled() {
         let under_way = UnderWay::default();
         assert!(under_way.is_none());
         let (ends, cancelled) = (under_way.begin(), under_way.begin());

@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_says_nothing_or_cannot_be_executed_is_refused() {
+    fn a_program_that_does_not_answer_or_execute_is_refused() {
         let nothing = run(Path::new("/bin/false")).unwrap_err();
         assert!(nothing.contains("printed no reason"), "{nothing}");
         let none = run(Path::new("/nonexistent")).unwrap_err();

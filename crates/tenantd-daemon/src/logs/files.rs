@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn rotation_bounds_both_generations_and_loses_no_line_between_them() {
+    fn rotation_bounds_both_files_and_loses_no_line() {
         let place = tempfile::tempdir().unwrap();
         let files = Files::new(place.path().to_owned(), 10_000);
         let newer = files.path(&"acme".parse().unwrap());
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_in_place_of_the_file_is_refused() {
+    fn a_symbolic_link_as_log_file_is_refused() {
         let place = tempfile::tempdir().unwrap();
         let files = Files::new(place.path().to_owned(), GENERATION_MAX);
         let path = files.path(&"acme".parse().unwrap());

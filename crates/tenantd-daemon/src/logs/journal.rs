@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_that_starts_again_is_found_again() {
+    fn a_restarted_journal_is_used_again() {
         block_on(async {
             let place = tempfile::tempdir().unwrap();
             let path = place.path().join("socket");
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_that_hangs_is_waited_for_and_then_given_up() {
+    fn a_hanging_journal_is_given_up_after_a_while() {
         block_on(async {
             let place = tempfile::tempdir().unwrap();
             let path = place.path().join("socket");

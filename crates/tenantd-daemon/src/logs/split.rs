@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_shown_reaches_the_terminal_as_a_command() {
+    fn control_characters_are_escaped_for_the_terminal() {
         let forged = b"\x1b]0;title\x07\x1b[2Jacme\rother \xc2\x9b31m \xe2\x80\xae\ttab";
         let line = &lines(&[forged])[0];
         assert_eq!(
@@ -166,7 +166,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_pieces_do_not_matter(
+        fn lines_do_not_depend_on_how_reads_split_them(
             words in prop::collection::vec((0usize..20_000, "[\\n\\r€a]{0,4}"), 0..5),
             cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
         ) {

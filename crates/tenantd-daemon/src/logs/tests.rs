@@ -61,7 +61,7 @@ fn flood(mut pipe: PipeWriter) -> std::thread::JoinHandle<()> {
 }
 
 #[test]
-fn a_tenant_that_floods_delays_nobody_by_more_than_its_iteration() {
+fn a_flooding_tenant_delays_others_by_one_iteration_at_most() {
     run(async {
         let bench = Bench::new(std::io::sink());
         let quiet: Vec<TenantName> = (0..20).map(name).collect();
@@ -121,7 +121,7 @@ fn the_rest_of_the_daemon_runs_between_any_two_iterations() {
 }
 
 #[test]
-fn own_output_that_nobody_reads_stops_nothing() {
+fn unread_output_of_the_supervisor_blocks_nothing() {
     run(async {
         let (unread, own) = std::io::pipe().unwrap();
         let bench = Bench::new(own);
@@ -145,7 +145,7 @@ fn own_output_that_nobody_reads_stops_nothing() {
 }
 
 #[test]
-fn what_has_no_line_end_is_kept_until_the_end() {
+fn an_unfinished_line_is_written_at_the_end() {
     run(async {
         let bench = Bench::new(std::io::sink());
         let (outlets, [mut out, mut err]) = pipes();
@@ -167,7 +167,7 @@ fn what_has_no_line_end_is_kept_until_the_end() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_costs_lines_and_nothing_else() {
+fn an_unwritable_folder_loses_lines_only() {
     run(async {
         let bench = Bench::new(std::io::sink());
         let (outlets, [mut out, _err]) = pipes();
@@ -189,7 +189,7 @@ fn a_folder_that_cannot_be_written_costs_lines_and_nothing_else() {
 }
 
 #[test]
-fn whoever_dies_before_the_lines_are_written_on_loses_none() {
+fn a_supervisor_that_dies_before_writing_lines_loses_none() {
     run(async {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("socket");
@@ -224,7 +224,7 @@ fn whoever_dies_before_the_lines_are_written_on_loses_none() {
 }
 
 #[test]
-fn the_beginning_of_a_line_waits_in_its_pipe_and_wakes_nobody_until_its_pause_is_over() {
+fn an_unfinished_line_stays_in_its_pipe_until_the_pause_is_over() {
     run(async {
         let bench = Bench::new(std::io::sink());
         let (outlets, [mut out, _err]) = pipes();
@@ -253,7 +253,7 @@ fn the_beginning_of_a_line_waits_in_its_pipe_and_wakes_nobody_until_its_pause_is
 }
 
 #[test]
-fn a_write_of_which_the_kernel_says_nothing_is_seen_all_the_same() {
+fn a_write_without_a_new_event_is_noticed() {
     run(async {
         let bench = Bench::new(std::io::sink());
         let (outlets, [mut out, _err]) = pipes();
@@ -274,7 +274,7 @@ fn a_write_of_which_the_kernel_says_nothing_is_seen_all_the_same() {
 }
 
 #[test]
-fn a_quiet_tenant_costs_its_entry_and_no_iteration() {
+fn quiet_tenants_cost_no_iterations() {
     run(async {
         let bench = Bench::new(std::io::sink());
         let (quiet, _ends) = pipes();

@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_ready_and_status_concern_us() {
+    fn only_ready_and_status_are_read() {
         assert_eq!(parse(b"READY=1\n"), Some((true, None)));
         assert_eq!(
             parse(b"MAINPID=4\nSTATUS=up \x1b[1m\nREADY=1"),
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_or_brings_descriptors_does_no_harm() {
+    fn long_messages_and_descriptors_are_harmless() {
         let mut builder = tokio::runtime::Builder::new_current_thread();
         builder.enable_io().build().unwrap().block_on(async {
             let place = tempfile::tempdir().unwrap();

@@ -145,7 +145,7 @@ fn taken_over(manifest: &str, file: &str, others: &[(&str, &str)]) -> Vec<String
 }
 
 #[test]
-fn what_2157092_left_goes_on_and_nothing_that_ran_is_touched() {
+fn tenants_of_2157092_continue_and_none_is_restarted() {
     // tenant | state and want in the file | what is done | state under the next supervisor
     let expected = "\
 unheard | up wanted up | - | up
@@ -176,7 +176,7 @@ awaiting | provisioning wanted up | - | provisioning";
 }
 
 #[test]
-fn what_2157092_made_counts_as_made_by_the_plan_of_today() {
+fn plans_of_2157092_match_unless_changed() {
     for (manifest, file) in [("tenants.toml", "ledger"), ("lived.toml", "lived.ledger")] {
         let (records, plan) = (records(file).0, plan(manifest));
         for plan in &plan.tenants {
@@ -193,7 +193,7 @@ fn what_2157092_made_counts_as_made_by_the_plan_of_today() {
 }
 
 #[test]
-fn what_2157092_held_is_awaited_by_who_takes_it() {
+fn holders_recorded_by_2157092_are_awaited() {
     let (records, plan) = (records("ledger").0, plan("tenants.toml"));
     let of = |name: &str| plan.tenants.iter().find(|plan| plan.name.as_str() == name);
     let holds = records["moved"].made.holds.clone().unwrap();

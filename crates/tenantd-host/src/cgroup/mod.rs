@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_is_delegated_and_so_is_its_supervisor() {
+    fn the_cgroup_of_a_service_and_of_its_supervisor_are_delegated() {
         let service = Path::new("/nowhere/tenantd@wiki.service");
         assert_eq!(delegated(service), Some(service.to_path_buf()));
         assert_eq!(

@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn knows_each_shape_of_a_report() {
+    fn decodes_every_form_of_a_report() {
         let exec = record(Stage::Exec, 0, 0);
         assert_eq!(decode(&[]), Outcome::Vanished);
         assert_eq!(decode(&exec), Outcome::Running);
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_child_writes_is_no_report() {
+    fn other_bytes_count_as_vanished() {
         let exec = record(Stage::Exec, 0, 0);
         assert_eq!(decode(&exec[..7]), Outcome::Vanished);
         assert_eq!(decode(&joined(&[exec, exec, exec])), Outcome::Vanished);
@@ -221,7 +221,7 @@ mod tests {
         }
 
         #[test]
-        fn any_failure_goes_there_and_back(
+        fn failures_round_trip(
             stage in proptest::sample::select(Stage::ALL),
             object in any::<u16>(),
             errno in 1..4096_i32,

@@ -262,7 +262,7 @@ mod tests {
     use tenantd_core::plan::model::{Bound, Limit};
 
     #[test]
-    fn our_own_limits_are_read_as_the_kernel_says() {
+    fn own_limits_agree_with_getrlimit() {
         let pid = i32::try_from(std::process::id()).unwrap();
         for kind in &KINDS {
             let read = of_process(pid, kind.resource);
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_noted_tells_what_was_set() {
+    fn a_note_lists_the_limits_that_were_set() {
         let limits = Limits {
             open_files: Some(Limit {
                 soft: Bound::Number(1024),

@@ -89,7 +89,7 @@ mod as_root {
     use super::*;
 
     #[test]
-    fn says_what_the_files_say() {
+    fn agrees_with_the_sysctls() {
         let visit = std::thread::spawn(|| {
             unshare(CloneFlags::CLONE_NEWNET).unwrap();
             for (family, file) in crate::netns::FORWARDING {
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_family_that_the_kernel_does_not_have_forwards_nothing() {
+    fn a_missing_address_family_forwards_nothing() {
         assert!(!is_on(AddressFamily::Appletalk).unwrap());
     }
 }

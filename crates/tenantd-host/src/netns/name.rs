@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_way_of_a_link_names_its_owner_and_leads_to_proc() {
+    fn a_link_target_names_its_owner_and_ends_in_proc() {
         let mark = mark(&"wiki".parse().unwrap(), &"acme".parse().unwrap());
         assert_eq!(
             mark.to_str(),

@@ -92,7 +92,7 @@ mod as_root {
     }
 
     #[test]
-    fn one_procfs_reaches_each_namespace_and_no_other() {
+    fn each_procfs_reaches_its_own_namespace_only() {
         let before = read();
         let mut sysctls = Sysctls::default();
         for value in ["3\n", "4\n", "5\n"] {
@@ -104,7 +104,7 @@ mod as_root {
     }
 
     #[test]
-    fn a_procfs_that_was_used_up_makes_room_for_another() {
+    fn an_exhausted_procfs_is_replaced() {
         let instance = |sysctls: &Sysctls| {
             let procfs = sysctls.procfs.as_ref().unwrap();
             let stat = rustix::fs::fstat(procfs).unwrap();
@@ -123,7 +123,7 @@ mod as_root {
     }
 
     #[test]
-    fn what_cannot_be_set_says_why() {
+    fn a_failed_write_keeps_its_errno() {
         let mut sysctls = Sysctls::default();
         sysctls.begin();
         let missing = sysctls.set("net/ipv4/no_such_thing", "0").unwrap_err();

@@ -84,14 +84,14 @@ fn find<'a>(plan: &'a Plan, name: &TenantName) -> Option<&'a TenantPlan> {
 
 proptest! {
     #[test]
-    fn a_plan_differs_in_nothing_from_itself(plan in plans()) {
+    fn equal_plans_have_no_changes(plan in plans()) {
         let changes = diff(&plan, &plan);
         prop_assert!(changes.is_empty(), "{changes:?}");
         prop_assert_eq!(changes.unchanged, plan.tenants.len());
     }
 
     #[test]
-    fn who_applies_all_changes_has_the_new_plan(old in plans(), new in plans()) {
+    fn applying_all_changes_gives_the_new_plan(old in plans(), new in plans()) {
         let changes = diff(&old, &new);
         let mut applied: BTreeSet<&TenantName> = names(&old);
         for TenantChange { tenant, change, fields, .. } in &changes.tenants {
@@ -114,7 +114,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_is_taken_before_it_is_let_go(old in plans(), new in plans()) {
+    fn nothing_is_taken_before_it_is_released(old in plans(), new in plans()) {
         for TenantChange { tenant, change, after, .. } in diff(&old, &new).tenants {
             let Some(taker) = find(&new, &tenant) else { continue };
             let holder = old.tenants.iter().find(|holder| {
@@ -132,7 +132,7 @@ proptest! {
     /// A later field at its default changes no fingerprint, wherever it is listed, so no upgrade
     /// relaunches a tenant because of a key that it does not use.
     #[test]
-    fn a_field_at_its_default_is_in_no_fingerprint(plan in plans(), at in 0_usize..40) {
+    fn fields_at_their_default_do_not_change_fingerprints(plan in plans(), at in 0_usize..40) {
         for tenant in &plan.tenants {
             for takes in [Takes::Reprovision, Takes::Relaunch, Takes::Live(Touches::Policy)] {
                 let said = Field::new(Key::Later("new"), "new", &"7", takes);
@@ -159,7 +159,7 @@ proptest! {
 
     /// `diff` reports the same effect that the next supervisor finds by fingerprints.
     #[test]
-    fn fingerprints_agree(old in plans(), new in plans()) {
+    fn fingerprints_agree_with_the_diff(old in plans(), new in plans()) {
         for TenantChange { tenant, change, fields, .. } in diff(&old, &new).tenants {
             let (Some(old), Some(new)) = (find(&old, &tenant), find(&new, &tenant)) else {
                 continue;
@@ -177,7 +177,7 @@ proptest! {
 
 /// The defaults of `fields` must match the reference. Otherwise a key that is set could be ignored.
 #[test]
-fn what_the_manifest_does_not_say_is_at_its_default() {
+fn unset_keys_have_their_default() {
     let mut said = Vec::new();
     let plan = plan("a = { ip = \"10.0.0.11\" }");
     fields::tenant(&plan.tenants[0], &mut |field| {
@@ -211,7 +211,7 @@ fn what_the_manifest_does_not_say_is_at_its_default() {
 }
 
 #[test]
-fn no_two_fields_are_called_alike() {
+fn field_names_are_unique() {
     let app = "private = [\"/run/wiki\", \"/tmp\"]\nenvironment = { A = \"\", B = \"\" }";
     let plan = plan_of(
         app,
@@ -229,7 +229,7 @@ fn no_two_fields_are_called_alike() {
 }
 
 #[test]
-fn an_address_of_several_is_waited_for() {
+fn a_tenant_waits_for_any_of_its_addresses() {
     let old = plan("a = { ip = \"10.0.0.11\" }\nb = { ip = \"10.0.0.12\" }");
     let mut new = plan("c = { ip = \"10.0.0.13\" }");
     let others = vec!["10.0.0.12".parse().unwrap(), "fd00::13".parse().unwrap()];
@@ -257,7 +257,7 @@ fn an_address_of_several_is_waited_for() {
 }
 
 #[test]
-fn a_datastore_within_another_is_waited_for() {
+fn a_tenant_waits_for_a_datastore_inside_its_own() {
     let old = plan("a = { ip = \"10.0.0.11\", datastore = \"/data/all\" }");
     let new = plan("b = { ip = \"10.0.0.12\", datastore = \"/data/all/of/b\" }");
     let name: TenantName = "a".parse().unwrap();

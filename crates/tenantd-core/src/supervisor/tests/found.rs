@@ -64,7 +64,7 @@ pub(super) fn words(step: &Step) -> String {
 }
 
 #[test]
-fn each_state_is_found_again() {
+fn every_state_is_restored() {
     // situation, then with its launch alive, and with nothing alive: the actions, the state after.
     let table = "\
 down | - down | release releasing
@@ -118,7 +118,7 @@ stuck, processes | - stuck | release releasing";
 }
 
 #[test]
-fn what_died_meanwhile_is_judged_and_counted() {
+fn a_launch_that_ended_meanwhile_counts_as_a_strike() {
     let (mut world, step) = situation("up").next(policy(), Fate::Over(Exit::Signal(11)));
     assert_eq!(
         step.transitions[0].cause,
@@ -140,7 +140,7 @@ fn what_died_meanwhile_is_judged_and_counted() {
 }
 
 #[test]
-fn launches_bear_later_names_than_those_that_were_found() {
+fn launch_numbers_continue_after_found_ones() {
     let checkpoint = Checkpoint::of_launch(LaunchId(41), situation("up").now, true, 3);
     let (world, _) = situation("up").finds(
         policy(),
@@ -162,7 +162,7 @@ fn launches_bear_later_names_than_those_that_were_found() {
 }
 
 #[test]
-fn a_want_that_was_asked_for_is_kept_and_another_one_is_the_manifests() {
+fn requested_wants_are_kept_and_others_follow_the_manifest() {
     let manual = || Policy {
         autostart: false,
         ..policy()
@@ -190,7 +190,7 @@ fn a_want_that_was_asked_for_is_kept_and_another_one_is_the_manifests() {
 }
 
 #[test]
-fn an_end_of_the_supervisor_that_was_cut_short_is_no_want() {
+fn an_interrupted_shutdown_is_not_a_want() {
     let mut world = situation("up");
     world.handle(Event::Shutdown);
     assert_eq!(world.view().want, Want::Down);
@@ -205,7 +205,7 @@ fn an_end_of_the_supervisor_that_was_cut_short_is_no_want() {
 }
 
 #[test]
-fn a_stop_keeps_its_grace() {
+fn an_adopted_stop_keeps_its_grace() {
     let before = situation("stopping");
     let kill_at = before.supervisor.next_deadline();
     let (mut world, _) = before.next(policy(), Fate::Lives);
@@ -216,14 +216,14 @@ fn a_stop_keeps_its_grace() {
 }
 
 #[test]
-fn a_network_that_was_kept_is_used() {
+fn a_kept_network_is_reused() {
     let (mut world, _) = situation("waiting").next_on(policy(), OVER, Resources::Full);
     assert_eq!(words(&world.wait()), "launch");
     assert_eq!(world.view().restarts, 1);
 }
 
 #[test]
-fn a_notice_that_nobody_received_does_not_end_a_launch() {
+fn a_launch_of_unknown_readiness_does_not_time_out() {
     let notify = || Policy {
         ready: Readiness::Notify,
         ..policy()
@@ -242,7 +242,7 @@ fn a_notice_that_nobody_received_does_not_end_a_launch() {
 }
 
 #[test]
-fn the_budget_goes_on() {
+fn the_budget_is_restored() {
     let one = std::num::NonZeroU32::MIN;
     let limits = Limits {
         restarts_per_second: one,
@@ -281,7 +281,7 @@ fn the_budget_goes_on() {
 }
 
 #[test]
-fn what_could_not_be_ended_and_was_made_by_another_plan_is_made_again() {
+fn a_stuck_tenant_with_another_plan_is_reprovisioned() {
     let world = World::new(policy())
         .provisioned()
         .launched()
@@ -302,7 +302,7 @@ fn what_could_not_be_ended_and_was_made_by_another_plan_is_made_again() {
 }
 
 #[test]
-fn who_left_the_manifest_and_is_in_it_again_is_a_new_one() {
+fn a_tenant_removed_and_added_again_is_new() {
     let mut world = World::new(policy()).provisioned().launched();
     world.submit(Verb::Stop);
     let tenant = world.name();
@@ -313,7 +313,7 @@ fn who_left_the_manifest_and_is_in_it_again_is_a_new_one() {
 }
 
 #[test]
-fn whoever_takes_what_one_holds_that_is_found_later_awaits_it() {
+fn a_new_tenant_awaits_holders_that_are_found_later() {
     let world = World::new(policy()).provisioned().launched();
     let taker = || "beta".parse().unwrap();
     for (fate, resources) in [(Fate::Lives, Resources::Full), (OVER, Resources::None)] {

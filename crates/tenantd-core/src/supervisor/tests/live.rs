@@ -33,7 +33,7 @@ impl World {
 }
 
 #[test]
-fn a_live_change_is_applied_when_the_host_says_so() {
+fn a_live_change_counts_once_the_host_confirms_it() {
     let mut world = World::up();
     assert_eq!(world.apply(), world.applies());
     assert_eq!(world.unapplied(), Some(Unapplied::Underway));
@@ -50,7 +50,7 @@ fn a_live_change_is_applied_when_the_host_says_so() {
 }
 
 #[test]
-fn what_the_host_refuses_is_said_and_tried_again() {
+fn a_refused_live_change_is_shown_and_retried() {
     let mut world = World::up();
     world.apply();
     let step = world.refused();
@@ -72,7 +72,7 @@ fn what_the_host_refuses_is_said_and_tried_again() {
 }
 
 #[test]
-fn a_change_amid_an_apply_is_applied_after_it() {
+fn a_change_during_an_apply_is_applied_after_it() {
     for first_is_refused in [false, true] {
         let mut world = World::up();
         world.apply();
@@ -91,7 +91,7 @@ fn a_change_amid_an_apply_is_applied_after_it() {
 }
 
 #[test]
-fn what_comes_while_a_launch_begins_is_applied_once_it_runs() {
+fn a_change_during_a_launch_is_applied_once_the_program_runs() {
     let mut world = situation("launching");
     assert_eq!(world.apply(), []);
     assert_eq!(world.unapplied(), None);
@@ -111,7 +111,7 @@ fn what_comes_while_a_launch_begins_is_applied_once_it_runs() {
 }
 
 #[test]
-fn nothing_is_applied_to_what_does_not_run() {
+fn nothing_is_applied_to_a_tenant_that_is_down() {
     for name in [
         "down",
         "provisioning",
@@ -129,7 +129,7 @@ fn nothing_is_applied_to_what_does_not_run() {
 }
 
 #[test]
-fn an_apply_ends_with_its_launch() {
+fn a_pending_apply_ends_with_its_launch() {
     for refused in [false, true] {
         let mut world = World::up();
         world.apply();
@@ -150,7 +150,7 @@ fn an_apply_ends_with_its_launch() {
 }
 
 #[test]
-fn what_is_not_proved_to_be_applied_is_applied_by_the_next_supervisor() {
+fn unconfirmed_limits_are_applied_by_the_next_supervisor() {
     for (name, applied, words) in [
         ("up", true, "-"),
         ("up", false, "apply"),

@@ -30,7 +30,7 @@ impl World {
 }
 
 #[test]
-fn what_was_made_by_another_plan_is_made_again() {
+fn a_tenant_with_an_outdated_plan_is_reprovisioned() {
     let before = situation("up");
     let (mut world, step) =
         before.replanned_meanwhile(Fate::Lives, Resources::Full, Effect::Reprovision);
@@ -58,7 +58,7 @@ fn what_was_made_by_another_plan_is_made_again() {
 }
 
 #[test]
-fn what_is_only_relaunched_keeps_its_network() {
+fn a_relaunch_keeps_the_network() {
     for name in ["up", "launching", "restarting"] {
         let before = situation(name);
         let (mut world, step) =
@@ -92,7 +92,7 @@ fn a_change_of_the_policy_alone_interrupts_nothing() {
 }
 
 #[test]
-fn what_went_wrong_by_the_old_plan_is_forgotten_and_what_is_unwanted_stays_so() {
+fn a_new_plan_clears_strikes_and_starts_no_unwanted_tenant() {
     for name in ["waiting", "failed"] {
         let before = situation(name);
         for (effect, resources, word) in [

@@ -10,7 +10,7 @@ use crate::supervisor::view::{StateWord, Want};
 use crate::supervisor::{Cause, KILL_LIMIT, Limits, STUCK_TRIES, Step, Supervisor};
 
 #[test]
-fn restarts_from_its_start_and_doubles_and_gives_up() {
+fn delays_count_from_the_start_and_double_until_giving_up() {
     let mut world = situation("up");
     let started = world.now;
     world.now = started + Duration::from_millis(300);
@@ -55,7 +55,7 @@ fn a_healthy_launch_restarts_at_once_and_clears_the_strikes() {
 }
 
 #[test]
-fn a_hurry_ends_each_grace_now_and_later() {
+fn hurrying_ends_current_and_future_graces() {
     let mut world = situation("stopping");
     assert_eq!(word(&world.handle(Event::Hurry).actions[0]), "kill");
     assert_eq!(world.handle(Event::Hurry), Step::default());
@@ -67,7 +67,7 @@ fn a_hurry_ends_each_grace_now_and_later() {
 }
 
 #[test]
-fn a_new_policy_counts_from_the_next_decision_on() {
+fn a_new_policy_applies_from_the_next_decision() {
     let mut world = situation("up");
     let tenant = world.name();
     let policy = Policy {
@@ -88,7 +88,7 @@ fn a_new_policy_counts_from_the_next_decision_on() {
 }
 
 #[test]
-fn the_restart_policy_decides_by_the_exit() {
+fn the_restart_policy_depends_on_the_exit() {
     use RestartWhen::{Always, Never, OnFailure};
     for (when, exit, state, want) in [
         (Always, Exit::Status(0), StateWord::Waiting, Want::Up),
@@ -112,7 +112,7 @@ fn the_restart_policy_decides_by_the_exit() {
 }
 
 #[test]
-fn readiness_has_a_limit_and_sticks() {
+fn readiness_times_out_and_is_kept_once_reached() {
     let slow = || {
         World::new(Policy {
             ready: Readiness::Tcp(80),
@@ -150,7 +150,7 @@ fn readiness_has_a_limit_and_sticks() {
 }
 
 #[test]
-fn a_program_may_leave_its_first_process_only_if_it_says_so() {
+fn only_a_daemonizing_program_may_outlive_its_first_process() {
     let exited = |daemonizes, exit| {
         let mut world = World::new(Policy {
             daemonizes,
@@ -181,7 +181,7 @@ fn a_program_may_leave_its_first_process_only_if_it_says_so() {
 }
 
 #[test]
-fn a_stop_is_asked_then_enforced_then_reported() {
+fn a_stop_signals_then_kills_then_reports() {
     let mut world = situation("stopping");
     let (launch, exit) = (world.launch(), Exit::Signal(15));
     let step = world.handle(Event::Exited {
@@ -208,7 +208,7 @@ fn a_stop_is_asked_then_enforced_then_reported() {
 }
 
 #[test]
-fn a_release_is_tried_again_and_then_left_to_the_operator() {
+fn a_release_is_retried_and_then_left_to_the_operator() {
     let mut world = situation("stuck, network");
     for _ in 0..STUCK_TRIES {
         assert_eq!(word(&world.wait().actions[0]), "release");
@@ -227,7 +227,7 @@ fn a_release_is_tried_again_and_then_left_to_the_operator() {
 }
 
 #[test]
-fn what_does_not_fit_changes_nothing() {
+fn unexpected_events_change_nothing() {
     let mut world = situation("waiting");
     let over = crate::supervisor::event::LaunchId(1);
     let tenant = world.name();
@@ -247,7 +247,7 @@ fn what_does_not_fit_changes_nothing() {
 }
 
 #[test]
-fn thousands_that_are_due_together_go_as_the_budget_goes_and_in_order() {
+fn thousands_due_together_start_in_order_as_the_budget_allows() {
     let one = |n: u32| NonZeroU32::new(n).unwrap();
     let limits = Limits {
         restarts_per_second: one(100),

@@ -33,7 +33,7 @@ impl World {
 }
 
 #[test]
-fn a_live_change_touches_nothing() {
+fn a_live_change_interrupts_nothing() {
     let mut world = World::up();
     let before = world.view();
     assert_eq!(world.replanned(Effect::Live), []);
@@ -59,7 +59,7 @@ fn a_relaunch_keeps_the_network_and_a_reprovision_does_not() {
 }
 
 #[test]
-fn what_was_given_up_is_tried_again_unless_the_change_is_live() {
+fn a_failed_tenant_is_retried_unless_the_change_is_live() {
     let mut world = World::new(policy()).failed();
     assert_eq!(world.replanned(Effect::Live), []);
     assert_eq!(world.view().state, StateWord::Failed);
@@ -70,7 +70,7 @@ fn what_was_given_up_is_tried_again_unless_the_change_is_live() {
 }
 
 #[test]
-fn what_an_operator_wants_stays() {
+fn an_operators_want_survives_a_reload() {
     let mut world = World::up().requested(Verb::Stop);
     assert_eq!(world.replanned(Effect::Reprovision), []);
     assert!(matches!(world.emptied()[..], [Action::Release { .. }]));
@@ -82,7 +82,7 @@ fn what_an_operator_wants_stays() {
 }
 
 #[test]
-fn a_removed_tenant_ends_and_is_forgotten() {
+fn a_removed_tenant_is_stopped_and_then_removed() {
     let mut world = World::up();
     let tenant = world.name();
     let removed = Event::Removed {
@@ -107,7 +107,7 @@ fn a_removed_tenant_ends_and_is_forgotten() {
 }
 
 #[test]
-fn what_went_wrong_with_one_that_left_is_not_remembered() {
+fn a_tenant_added_again_has_no_strikes() {
     let mut world = situation("waiting");
     let strikes = |world: &World| world.supervisor.checkpoint(&world.name()).unwrap().strikes;
     assert_ne!(strikes(&world), FailureCount::default());
@@ -117,7 +117,7 @@ fn what_went_wrong_with_one_that_left_is_not_remembered() {
 }
 
 #[test]
-fn who_takes_what_another_holds_awaits_it_and_can_be_stopped_meanwhile() {
+fn a_tenant_that_awaits_a_holder_can_be_stopped() {
     let mut world = World::up();
     let (holder, taker): (TenantName, TenantName) = (world.name(), "beta".parse().unwrap());
     let awaits = Event::Awaits {
@@ -155,7 +155,7 @@ fn who_takes_what_another_holds_awaits_it_and_can_be_stopped_meanwhile() {
 }
 
 #[test]
-fn a_provision_by_an_old_plan_that_fails_lets_go_of_what_it_took() {
+fn a_failed_provision_of_an_old_plan_frees_its_address() {
     let mut world = World::new(policy());
     let (holder, taker): (TenantName, TenantName) = (world.name(), "beta".parse().unwrap());
     world.handle(Event::Awaits {

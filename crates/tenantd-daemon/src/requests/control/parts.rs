@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_in_parts_is_the_reply_as_a_whole() {
+    fn a_reply_in_parts_equals_the_whole_reply() {
         for parts in [&[&["a", "b"][..], &["c"]][..], &[&[], &["a"], &[]], &[&[]]] {
             let mut whole = Whole::default();
             let mut bytes = Vec::new();

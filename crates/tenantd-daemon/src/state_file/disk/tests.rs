@@ -45,7 +45,7 @@ fn written(record: &Record) -> (u32, String) {
 }
 
 #[test]
-fn each_state_has_the_bytes_that_it_always_had() {
+fn the_bytes_of_each_state_are_stable() {
     let all = states();
     let numbers: BTreeSet<usize> = all.iter().map(number).collect();
     assert!(numbers.into_iter().eq(0..STATES));
@@ -62,7 +62,7 @@ fn each_state_has_the_bytes_that_it_always_had() {
 }
 
 #[test]
-fn the_program_before_reads_version_2() {
+fn the_previous_program_reads_version_2() {
     let stages = Stage::ALL.iter().map(|stage| {
         let why = tenantd_core::stage::Failure::detail(*stage, "", "");
         record(State::Stuck {
@@ -88,7 +88,7 @@ fn before_reads(text: &str) {
 }
 
 #[test]
-fn the_head_is_read_by_the_program_before() {
+fn the_previous_program_reads_the_head() {
     let head = Head {
         version: 2,
         boot: "b".to_owned(),
@@ -103,7 +103,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn any_record_is_read_as_it_was_written(record in any_record("\\PC{0,60}|.{0,9}")) {
+    fn records_round_trip(record in any_record("\\PC{0,60}|.{0,9}")) {
         let (version, text) = written(&record);
         if version == 2 {
             before_reads(&text);
@@ -112,7 +112,7 @@ proptest! {
 }
 
 #[test]
-fn several_addresses_and_those_of_ipv6_need_version_3() {
+fn several_addresses_and_ipv6_need_version_3() {
     let holding = |list: &[&str]| {
         let mut record = record(State::Down);
         record.made.holds.as_mut().unwrap().addresses = addresses(list);
@@ -141,7 +141,7 @@ fn changed(change: impl FnOnce(&mut Value)) -> Result<(u32, Record), Unreadable>
 }
 
 #[test]
-fn what_a_newer_program_adds_to_a_known_version_is_passed_over() {
+fn unknown_fields_of_a_known_version_are_ignored() {
     let expected = record(State::Down);
     let (version, read) = changed(|value| {
         value["later"] = json!({"any": [1, "thing"]});
@@ -156,7 +156,7 @@ fn what_a_newer_program_adds_to_a_known_version_is_passed_over() {
 }
 
 #[test]
-fn what_no_program_has_written_is_no_record() {
+fn invalid_records_are_refused() {
     let error = |change: fn(&mut Value)| changed(change).unwrap_err();
     let version = error(|value| value["version"] = json!(4));
     assert!(matches!(version, Unreadable::Version(4)), "{version}");
@@ -177,7 +177,7 @@ fn what_no_program_has_written_is_no_record() {
 }
 
 #[test]
-fn a_stage_that_came_later_is_known_by_the_nearest_one() {
+fn a_newer_stage_is_written_with_the_nearest_older_one() {
     let stuck = |why: Value| {
         let state = json!({"stuck": {"left": "network", "why": why, "tries": 0, "retry_at": null}});
         let (_, record) = changed(|value| value["memory"]["state"] = state)?;
@@ -195,7 +195,7 @@ fn a_stage_that_came_later_is_known_by_the_nearest_one() {
 }
 
 #[test]
-fn each_stage_has_names_of_its_own() {
+fn stage_names_are_unique() {
     let mut later = BTreeSet::new();
     for &it in Stage::ALL {
         let names = stage::name(it);
@@ -209,7 +209,7 @@ fn each_stage_has_names_of_its_own() {
 }
 
 #[test]
-fn whoever_takes_a_state_apart_names_all_of_it() {
+fn every_field_of_a_state_must_be_named() {
     for text in [include_str!("write.rs"), include_str!("read.rs")] {
         let pattern = text
             .lines()

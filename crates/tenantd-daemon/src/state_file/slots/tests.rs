@@ -55,7 +55,7 @@ fn written(state_file: &SlotFile) -> (Vec<Record>, usize) {
 }
 
 #[test]
-fn a_record_is_read_as_it_was_written_and_a_path_that_is_too_long_is_left_out() {
+fn records_round_trip_except_for_paths_that_are_too_long() {
     let mut state_file = empty();
     let short = record("short", "/srv/data".into());
     let long = record("long", format!("/{}", "x".repeat(4000)).into());
@@ -69,7 +69,7 @@ fn a_record_is_read_as_it_was_written_and_a_path_that_is_too_long_is_left_out() 
 }
 
 #[test]
-fn a_damaged_record_is_erased_and_its_slot_is_used_again() {
+fn a_damaged_record_is_erased_and_its_slot_reused() {
     let mut state_file = empty();
     for tenant in ["a", "b"] {
         let record = record(tenant, "/srv/data".into());
@@ -129,7 +129,7 @@ fn the_head_names_the_highest_version_of_all_records() {
 }
 
 #[test]
-fn a_head_that_is_damaged_does_not_hide_a_later_version() {
+fn a_damaged_head_does_not_hide_a_later_version() {
     let mut state_file = empty();
     state_file.write(&mut None, later("a")).unwrap();
     let unknown = line(r#"{"version":4,"who":"knows"}"#).unwrap();
