@@ -1,5 +1,5 @@
-//! The real program in a test host: started with a manifest, asked through its own command line,
-//! and ended with the proof that it left nothing.
+//! Runs the real program in a test host: starts it with a manifest, sends requests through its own
+//! command line, and checks at the end that it left nothing.
 
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
@@ -14,16 +14,16 @@ use tenantd_api::wire::{AppStatus, StateWord, TenantStatus};
 
 use super::place::{SRV, Traces, traces};
 
-/// The program itself.
+/// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_tenantd");
 
-/// Far longer than anything here takes: past it, a test has failed.
+/// The limit of each wait, far above the time that anything here needs.
 pub const LIMIT: Duration = Duration::from_secs(30);
 
-/// The variable with the point at which the program is to die.
+/// The variable that names the crash point at which the program is to die.
 pub const CRASH_AT: &str = "TENANTD_CRASH_AT";
 
-/// What a command answered.
+/// The result of a command.
 #[derive(Debug)]
 pub struct CommandOutput {
     pub code: i32,
@@ -32,7 +32,7 @@ pub struct CommandOutput {
 }
 
 impl CommandOutput {
-    /// Its output, if it ended with this exit code.
+    /// Its output; panics unless it ended with this exit code.
     #[track_caller]
     pub fn expect(self, code: i32) -> String {
         assert_eq!(self.code, code, "{self:?}");
@@ -40,7 +40,7 @@ impl CommandOutput {
     }
 }
 
-/// A command that ends in time, or fails with code 124.
+/// A command with a time limit; it ends with code 124 at the limit.
 pub fn in_time(program: &str) -> Command {
     let mut command = Command::new("timeout");
     command.args(["60", program]);
@@ -50,12 +50,12 @@ pub fn in_time(program: &str) -> Command {
     command
 }
 
-/// Runs the program to its end.
+/// Runs the program until it ends.
 pub fn tenantd(arguments: &[&str]) -> CommandOutput {
     run(in_time(PROGRAM).args(arguments))
 }
 
-/// Runs a command to its end.
+/// Runs a command until it ends.
 pub fn run(command: &mut Command) -> CommandOutput {
     let output = command.stdin(Stdio::null()).output().unwrap();
     CommandOutput {
@@ -65,10 +65,10 @@ pub fn run(command: &mut Command) -> CommandOutput {
     }
 }
 
-/// Waits for what nothing can be waited for by its own means.
+/// Polls for a condition that has no event to wait for.
 ///
 /// # Panics
-/// If it has not come about in time.
+/// After the time limit.
 #[track_caller]
 pub fn until<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
@@ -77,16 +77,16 @@ pub fn until<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
             return found;
         }
         assert!(begun.elapsed() < LIMIT, "still not so: {what}");
-        // The processors are for the program.
+        // Leaves the processors to the program.
         std::thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// A running `tenantd`. Dropping it ends it and proves that nothing is left.
+/// A running `tenantd`. Dropping it ends it and checks that nothing is left.
 pub struct Daemon {
     pub app: String,
     pub manifest: PathBuf,
-    /// When it was started last.
+    /// The time of the last start.
     pub begun: Instant,
     program: String,
     child: Child,
@@ -95,8 +95,8 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts the program with a manifest, in which `APP` stands for the application's name, and
-    /// waits until it answers.
+    /// Starts the program with a manifest, in which `APP` is replaced by the application's name,
+    /// and waits until it answers.
     #[track_caller]
     pub fn start(manifest: &str) -> Self {
         let daemon = Self::spawn(manifest);
@@ -104,7 +104,7 @@ impl Daemon {
         daemon
     }
 
-    /// As [`Daemon::start`], and waits until every tenant is as wanted.
+    /// Like [`Daemon::start`], and waits until every tenant is as wanted.
     #[track_caller]
     pub fn start_settled(manifest: &str) -> Self {
         let daemon = Self::spawn(manifest);
@@ -116,7 +116,7 @@ impl Daemon {
         Self::spawn_armed(manifest, "")
     }
 
-    /// As [`Daemon::start`], with another file of the program.
+    /// Like [`Daemon::start`], with another file of the program.
     #[track_caller]
     pub fn start_with(program: &str, manifest: &str) -> Self {
         let daemon = Self::spawn_with(program, manifest, &[]);
@@ -124,12 +124,12 @@ impl Daemon {
         daemon
     }
 
-    /// Starts a program that is to die at a crash point.
+    /// Starts a program that dies at a crash point.
     pub fn spawn_armed(manifest: &str, armed: &str) -> Self {
         Self::spawn_with(PROGRAM, manifest, &[(CRASH_AT, armed)])
     }
 
-    /// As [`Daemon::spawn`], with another file of the program and with these variables.
+    /// Like [`Daemon::spawn`], with another file of the program and with these variables.
     pub fn spawn_with(program: &str, manifest: &str, environment: &[(&str, &str)]) -> Self {
         let app = super::app_name();
         let before = traces(&app);
@@ -147,14 +147,14 @@ impl Daemon {
         }
     }
 
-    /// Starts its program again with the same manifest, after its end.
+    /// Starts the program again with the same manifest, after it has ended.
     #[track_caller]
     pub fn again(&mut self) {
         self.again_armed("");
         self.answers();
     }
 
-    /// As [`Daemon::again`], with one that is to die at a crash point, and without waiting.
+    /// Like [`Daemon::again`], but the program dies at a crash point, and this does not wait.
     pub fn again_armed(&mut self, armed: &str) {
         assert!(self.ended);
         self.begun = Instant::now();
@@ -190,12 +190,12 @@ impl Daemon {
         self.child.id()
     }
 
-    /// What it wrote on its own standard output and error.
+    /// What the program wrote to its standard output and error.
     pub fn output(&self) -> String {
         fs::read_to_string(output_path(&self.app)).unwrap()
     }
 
-    /// Runs a command against it.
+    /// Sends a request with the command line.
     pub fn tell(&self, arguments: &[&str]) -> CommandOutput {
         tenantd(&[&["--app", &self.app], arguments].concat())
     }
@@ -250,7 +250,7 @@ impl Daemon {
         self.until_tenant(name, |tenant| tenant.state == state)
     }
 
-    /// Kills a tenant's first process and waits for the next one to be ready.
+    /// Kills a tenant's first process and waits until the next one is ready.
     #[track_caller]
     pub fn kill_tenant(&self, name: &str) -> TenantStatus {
         let before = self.tenant(name);
@@ -264,7 +264,7 @@ impl Daemon {
         signal(self.pid(), which);
     }
 
-    /// Waits for its end.
+    /// Waits until the program has ended.
     #[track_caller]
     pub fn wait(&mut self) -> ExitStatus {
         let fd = pidfd(self.pid());
@@ -273,23 +273,23 @@ impl Daemon {
         self.child.wait().unwrap()
     }
 
-    /// Whether it was not waited for yet.
+    /// Whether the program has not been reaped yet.
     pub fn lives(&self) -> bool {
         !self.ended
     }
 
-    /// Whether it has ended, though nobody waited for it.
+    /// Whether the program has ended without having been reaped.
     pub fn has_ended(&self) -> bool {
         self.ended || ends(&pidfd(self.pid()), Duration::ZERO)
     }
 
-    /// Kills it, as a crash would.
+    /// Kills the program with SIGKILL.
     pub fn kill(&mut self) {
         self.signal(Signal::SIGKILL);
         self.wait();
     }
 
-    /// Ends it as an operator would, and proves that nothing is left.
+    /// Ends the program with SIGTERM and checks that nothing is left.
     #[track_caller]
     pub fn end(mut self) -> String {
         self.end_clean();
@@ -306,7 +306,7 @@ impl Daemon {
         self.left_nothing();
     }
 
-    /// The namespaces of links that are gone are taken away by the kernel some moments later.
+    /// Waits, because the kernel destroys namespaces a moment after their links.
     #[track_caller]
     pub fn left_nothing(&self) {
         let mut now = traces(&self.app);
@@ -334,7 +334,7 @@ impl Drop for Daemon {
             }
             let _ = self.child.wait();
         }
-        // What a failed test leaves in the one tree that all test hosts share.
+        // A failed test may leave cgroups in the tree that all test hosts share.
         let leaf = format!("/sys/fs/cgroup/tenantd/{}", self.app);
         let _ = fs::write(format!("{leaf}/cgroup.kill"), "1");
     }
@@ -349,7 +349,7 @@ fn output_path(app: &str) -> String {
     format!("{SRV}/{app}.output")
 }
 
-/// Writes a manifest, in which `APP` stands for the application's name.
+/// Writes a manifest, in which `APP` is replaced by the application's name.
 pub fn write_manifest(app: &str, manifest: &str) -> PathBuf {
     let path = PathBuf::from(format!("{SRV}/{app}.toml"));
     fs::write(&path, manifest.replace("APP", app)).unwrap();
@@ -373,12 +373,12 @@ fn launch(program: &str, app: &str, manifest: &Path, environment: &[(&str, &str)
         .unwrap()
 }
 
-/// Signals a process that is known to be a tenant's or our own.
+/// Signals a process that is a tenant's or was started by the test.
 pub fn signal(pid: u32, which: Signal) {
     kill(Pid::from_raw(i32::try_from(pid).unwrap()), which).unwrap();
 }
 
-/// A process by descriptor, so that its end can be waited for.
+/// A pidfd of a process, to wait for its end.
 pub fn pidfd(pid: u32) -> OwnedFd {
     let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
     rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap()

@@ -1,8 +1,8 @@
-//! What the tests share: the test host.
+//! The test host, which all tests share.
 //!
 //! A test host is a network and a mount namespace made for one test. The thread that enters it
-//! stays in it, and so does every thread and process that this thread starts, so that tests run
-//! side by side and nothing reaches the machine's own links, mounts or `/run`.
+//! stays in it, with every thread and process that it starts. So tests run in parallel, and none
+//! changes the machine's links, mounts or `/run`.
 
 #![allow(
     dead_code,
@@ -22,8 +22,8 @@ use nix::sched::{CloneFlags, unshare};
 /// tree at `/sys/fs/cgroup`.
 ///
 /// # Panics
-/// Where the machine cannot make one (not root, for example): a test that cannot run must not
-/// look as if it had passed.
+/// If the machine cannot make one, for example without root. A test that cannot run must not seem
+/// to pass.
 pub fn enter() {
     unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS)
         .expect("a test host needs root: its namespaces could not be made");
@@ -41,7 +41,7 @@ pub fn enter() {
     .unwrap();
     for folder in ["/run", "/var/lib/tenantd", "/var/log/tenantd"] {
         if !Path::new(folder).exists() {
-            // Two tests may get here at the same time.
+            // Two tests may make it at the same time.
             std::fs::create_dir_all(folder).unwrap();
         }
         mount(
@@ -60,10 +60,10 @@ pub fn enter() {
     assert!(up.success());
 }
 
-/// Waits until something becomes true.
+/// Waits until a condition is true.
 ///
 /// # Panics
-/// If it has not after ten seconds.
+/// After ten seconds.
 pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let begun = std::time::Instant::now();
     while !is_so() {
@@ -72,9 +72,9 @@ pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// An application name that no other test on this machine uses or has used: the cgroup tree is one
-/// for all test hosts, and a test that failed may have left something there before its number was
-/// given to this process.
+/// An application name that no other test on this machine uses or has used. All test hosts share
+/// one cgroup tree, and a failed test of an earlier process with the same ID may have left
+/// something there.
 pub fn app_name() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -83,9 +83,10 @@ pub fn app_name() -> String {
     format!("test-{id}-{born}-{count}")
 }
 
-/// Runs a test of this binary in a process of its own, and only that one: its path without the
-/// name of the binary, marked `#[ignore]` so that nothing else runs it. `before` executes it there.
-/// False if it fails, or if there is no such test: of none, all pass.
+/// Runs one test of this binary in a process of its own. `path` is the test's path without the name
+/// of the binary; the test is marked `#[ignore]`, so that it does not run otherwise. The process
+/// calls `before` first. Returns false if the test fails or does not exist; with a wrong name,
+/// libtest runs no test and succeeds.
 pub fn passes_alone(path: &str, before: &mut Command) -> bool {
     let output = before
         .arg(std::env::current_exe().unwrap())

@@ -1,4 +1,4 @@
-//! What a test host for the whole program has beyond the plain one, and what could be left on it.
+//! The folders of a test host for the whole program, and what the program could leave there.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,11 +10,11 @@ use nix::mount::{MsFlags, mount};
 
 use super::daemon::{PROGRAM, in_time, run};
 
-/// A folder that only this test host has: for manifests, programs and data.
+/// A folder of this test host alone, for manifests, programs and data.
 pub const SRV: &str = "/srv";
 
-/// A test host with an empty [`SRV`] and an empty `/var/lib`, in which the folders that programs
-/// have built in can be made.
+/// Makes a test host with an empty [`SRV`] and an empty `/var/lib`, for programs that have their
+/// folders built in.
 pub fn host() {
     super::enter();
     fresh(SRV, "mode=755");
@@ -22,24 +22,24 @@ pub fn host() {
     folder("/var/lib/tenantd");
 }
 
-/// Mounts an empty tmpfs over a folder.
+/// Mounts an empty tmpfs on a folder.
 pub fn fresh(path: &str, options: &str) {
     let (read_only, options) = match options {
         "ro" => (MsFlags::MS_RDONLY, "mode=755"),
         _ => (MsFlags::empty(), options),
     };
-    // Not mount(8), which leaves a note in /run.
+    // Not with mount(8), which writes a file to /run.
     mount(Some("test"), path, Some("tmpfs"), read_only, Some(options)).unwrap();
 }
 
-/// Makes a folder and gives its path back.
+/// Makes a folder and returns its path.
 pub fn folder(path: &str) -> PathBuf {
     fs::create_dir_all(path).unwrap();
     path.into()
 }
 
-/// A shell script to be run as a tenant's program. Another process writes it: one that this
-/// process wrote could not be executed while a child of another test holds the descriptor.
+/// Writes a shell script for a tenant to run. Another process writes it: a file that this process
+/// has written cannot be executed while a child of another test has the descriptor open.
 pub fn script(name: &str, text: &str) -> String {
     let path = format!("{SRV}/{name}");
     let mut writer = Command::new("sh")
@@ -54,17 +54,17 @@ pub fn script(name: &str, text: &str) -> String {
     path
 }
 
-/// Where a supervisor's program lies that is to be upgraded.
+/// The program of a supervisor that is to be upgraded.
 pub const INSTALLED: &str = "/srv/tenantd";
 
-/// Puts a program there, as a package does: what lay there goes on where it runs.
+/// Installs a program there, as a package does. Processes that run the old one are not disturbed.
 pub fn install(program: &str) {
     let text = format!("cp \"$0\" {INSTALLED}.new && mv {INSTALLED}.new {INSTALLED}");
     let done = Command::new("sh").args(["-c", &text, program]).status();
     assert!(done.unwrap().success());
 }
 
-/// One of the project's examples, copied to where every user can execute it.
+/// Copies an example of the project to where every user can execute it.
 pub fn example(name: &str) -> String {
     let built = Path::new(PROGRAM).with_file_name("examples").join(name);
     let path = format!("{SRV}/{name}");
@@ -85,7 +85,7 @@ pub fn example(name: &str) -> String {
 /// What a supervisor could leave on its host, by kind.
 pub type Traces = BTreeMap<&'static str, String>;
 
-/// What is there now.
+/// The current entries of each kind.
 pub fn traces(app: &str) -> Traces {
     let ip = |arguments: &str| {
         let mut command = in_time("ip");
@@ -115,7 +115,7 @@ pub fn traces(app: &str) -> Traces {
     ])
 }
 
-/// Takes a mount away again.
+/// Unmounts a folder.
 pub fn unmount(path: &str) {
     nix::mount::umount(path).unwrap();
 }

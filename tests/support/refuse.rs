@@ -1,4 +1,4 @@
-//! Makes one system call fail on the calling thread, for causes that no test host can give.
+//! Makes a system call fail on the calling thread, for errors that a test host cannot cause.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -12,8 +12,8 @@ use seccompiler::{
     SeccompRule, apply_filter,
 };
 
-/// From now on this system call does `action` on this thread and in its children; only with this
-/// first argument where one is given.
+/// Makes a system call do `action` on this thread and its children from now on; if `first` is
+/// given, only calls with this first argument.
 pub fn intercept(syscall: libc::c_long, first: Option<i32>, action: SeccompAction) {
     let rules = first.map(|value| {
         let value = u64::from(value.unsigned_abs());
@@ -31,7 +31,7 @@ pub fn intercept(syscall: libc::c_long, first: Option<i32>, action: SeccompActio
     apply_filter(&program).unwrap();
 }
 
-/// From now on this system call fails.
+/// Makes a system call fail from now on.
 pub fn deny(syscall: libc::c_long, first: Option<i32>, errno: i32) {
     intercept(syscall, first, SeccompAction::Errno(errno.unsigned_abs()));
 }

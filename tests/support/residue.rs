@@ -1,4 +1,4 @@
-//! What an application could have left on its host, and what only looks like it.
+//! Residue of an application, and objects that only look like it.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -8,8 +8,8 @@ use nix::sys::signal::Signal;
 
 use super::daemon::{LIMIT, ends, pidfd, run, signal, until};
 
-/// Kills a tenant's process, and waits until it has left its cgroup, if there are any: that it has
-/// ended is told before.
+/// Kills a tenant's process and waits until it has left its cgroup, if there is one. The exit of a
+/// process is reported before it leaves the cgroup.
 pub fn kill_for_good(app: &str, tenant: &str, pid: u32) {
     let process = pidfd(pid);
     signal(pid, Signal::SIGKILL);
@@ -25,8 +25,8 @@ pub fn ip(arguments: &str) {
     run(Command::new("ip").args(arguments.split(' '))).expect(0);
 }
 
-/// What a supervisor of `app` could have left of a tenant that no manifest names: one of each
-/// kind. Returns the paths and, for the link, its folder in `/sys`.
+/// Makes one object of each kind that a supervisor of `app` could have left of a tenant that no
+/// manifest names. Returns the paths and, for the link, its folder in `/sys`.
 pub fn create(app: &str) -> Vec<String> {
     ip("link add td00000000a11e type veth peer name peer0");
     ip(&format!("link set td00000000a11e alias tenantd:{app}/gone"));
@@ -40,10 +40,10 @@ pub fn create(app: &str) -> Vec<String> {
     vec!["/sys/class/net/td00000000a11e".into(), tenant, leaf, name]
 }
 
-/// What looks like ours and is not.
+/// Makes objects that look like residue of the application but are not.
 pub fn estrange(app: &str) -> Vec<String> {
     ip("link add td0000000057aa type veth peer name peer1");
-    // Another application's, and none of this one's business.
+    // It belongs to another application.
     ip("link add td00000000077e type veth peer name peer2");
     ip("link set td00000000077e alias tenantd:other/gone");
     let file = format!("/run/tenantd/{app}/notes");
@@ -55,13 +55,13 @@ pub fn estrange(app: &str) -> Vec<String> {
     [links.to_vec(), vec![file, name]].concat()
 }
 
-/// Which of them are there.
+/// Whether each of them exists.
 pub fn are_there(paths: &[String]) -> Vec<bool> {
     let is_there = |path: &String| fs::symlink_metadata(path).is_ok();
     paths.iter().map(is_there).collect()
 }
 
-/// Takes away what looks like ours and is not.
+/// Removes the objects of [`estrange`].
 pub fn remove(strangers: &[String]) {
     ip("link delete td0000000057aa");
     ip("link delete td00000000077e");

@@ -1,18 +1,18 @@
-//! The state file of an application whose supervisor is dead, to be read and changed.
+//! Reads and changes the state file of an application whose supervisor is dead.
 
 use std::fs;
 
 use serde_json::Value;
 use tenantd_core::plan::derive::hash;
 
-/// Bytes of a slot.
+/// The size of a slot in bytes.
 const SLOT: usize = 2048;
 
 fn path(app: &str) -> String {
     format!("/run/tenantd/{app}/ledger")
 }
 
-/// The place of the slot that a tenant has, or that of the head.
+/// The position of a tenant's slot, or of the head.
 fn place(bytes: &[u8], tenant: Option<&str>) -> usize {
     let mut slots = bytes.chunks(SLOT).enumerate();
     let is_it = |slot: &[u8]| match (parse(slot), tenant) {
@@ -42,14 +42,14 @@ fn change(app: &str, tenant: Option<&str>, change: impl FnOnce(&mut Value)) {
     fs::write(path(app), bytes).unwrap();
 }
 
-/// What is written down of a tenant.
+/// The record of a tenant.
 pub fn record(app: &str, tenant: &str) -> Value {
     let bytes = fs::read(path(app)).unwrap();
     let at = place(&bytes, Some(tenant));
     parse(&bytes[at..at + SLOT]).unwrap()
 }
 
-/// Changes what is written down of a tenant.
+/// Changes the record of a tenant.
 pub fn edit(app: &str, tenant: &str, edit: impl FnOnce(&mut Value)) {
     change(app, Some(tenant), edit);
 }

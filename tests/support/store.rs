@@ -1,4 +1,4 @@
-//! Who is on a datastore: the proof that there are never two launches of one tenant.
+//! Observes a datastore, to check that a tenant never has two launches.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use super::place::{SRV, script};
 
-/// A program that executes the one that its arguments name, and tells on a launch that finds
-/// another one on its datastore: by a lock of its own, so that no overlap is too short to be seen.
-/// `before` is done first.
+/// Writes a program that executes its arguments, and records if another launch has the same
+/// datastore. It detects this with a lock of its own, so that even a short overlap is noticed.
+/// `before` is a command to run first.
 pub fn guard(data: &str, before: &str) -> String {
     let text = format!(
         "{before}\nexec 9>>{data}/guard\nflock -n 9 || echo $$ >>{data}/twofold\nexec \"$@\""
@@ -27,14 +27,14 @@ impl Store {
         Self(format!("/var/lib/tenantd/{app}/{tenant}").into())
     }
 
-    /// Whether a launch ever found another one there.
+    /// Whether a launch ever found another one on this datastore.
     pub fn was_twofold(&self) -> bool {
         self.0.join("twofold").exists()
     }
 
-    /// The processes that have it at `data`, where their program looks for it.
+    /// The processes that have it mounted at `data`, where their program looks for it.
     pub fn users(&self, data: &str) -> Vec<i32> {
-        // Who has just ended is nowhere.
+        // A process that has just ended has no mounts.
         let identity = |path: &Path| fs::metadata(path).map(|found| (found.dev(), found.ino()));
         let Ok(wanted) = identity(&self.0) else {
             return Vec::new();
@@ -50,11 +50,12 @@ impl Store {
         numbers.filter(has_it).collect()
     }
 
-    /// The launches among them: each is a session of its own.
+    /// The launches among these processes: each is a session of its own.
     pub fn launches(&self, data: &str) -> BTreeSet<i32> {
         let sessions = self.users(data).into_iter().filter_map(|pid| {
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-            // After the name, which may hold anything: state, parent, group, session.
+            // The fields after the name, which may contain any character: state, parent, group,
+            // session.
             let (_, rest) = stat.rsplit_once(')')?;
             rest.split_whitespace().nth(3)?.parse().ok()
         });

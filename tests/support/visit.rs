@@ -1,4 +1,4 @@
-//! Visitors of the tenants' servers, without any library: a little HTTP and RESP over TCP.
+//! Clients of the tenants' servers, without a library: simple HTTP and RESP over TCP.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -14,7 +14,7 @@ fn connect(ip: &str, port: u16) -> std::io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Whether a server takes a connection there.
+/// Whether a server accepts connections there.
 pub fn accepts(ip: &str, port: u16) -> bool {
     connect(ip, port).is_ok()
 }
@@ -30,7 +30,7 @@ fn request(ip: &str, text: &str) -> (u16, String) {
     (code, body.to_owned())
 }
 
-/// GET of a path on port 80: status and body.
+/// GET of a path on port 80. Returns status and body.
 pub fn get(ip: &str, path: &str) -> (u16, String) {
     request(
         ip,
@@ -38,7 +38,7 @@ pub fn get(ip: &str, path: &str) -> (u16, String) {
     )
 }
 
-/// An entry in a guest book.
+/// Adds an entry to a guest book.
 pub fn write_entry(ip: &str, name: &str, text: &str) {
     let body = format!("name={name}&text={text}");
     let (code, answer) = request(
@@ -52,7 +52,7 @@ pub fn write_entry(ip: &str, name: &str, text: &str) {
     assert_eq!(code, 303, "{answer}");
 }
 
-/// One command to a redis server, and the line of its answer that bears the value.
+/// Sends a command to a redis server. Returns the line of the reply with the value.
 pub fn redis(ip: &str, words: &[&str]) -> String {
     let mut stream = connect(ip, 6379).unwrap();
     let mut text = format!("*{}\r\n", words.len());
