@@ -67,8 +67,8 @@ fn main() {
     let restart = measure(&crew, SUBSCRIBERS, true, restart);
     restart.show("the same, and all are restarted", &mut sheet);
     sheet.figure(
-        "events told to the 20 in that time",
-        vec![spread(both.told)],
+        "events sent to the 20 in that time",
+        vec![spread(both.events)],
     );
     let each = ms(WATCHED) / spread(both.asked);
     sheet.figure("a status of all, ms", vec![each]);
@@ -85,8 +85,8 @@ struct Found {
     wait: Duration,
     /// How often `status` was answered.
     asked: usize,
-    /// How many events were told.
-    told: usize,
+    /// The number of events that were sent.
+    events: usize,
 }
 
 impl Found {
@@ -125,13 +125,13 @@ fn measure(
     ask: bool,
     disturb: impl Fn(&Crew, &AtomicBool) + Sync,
 ) -> Found {
-    let (ended, told) = (AtomicBool::new(false), AtomicU64::new(0));
+    let (ended, events) = (AtomicBool::new(false), AtomicU64::new(0));
     let app: AppName = crew.app().parse().unwrap();
     let logged = crew.log().len();
     let (mut wait, mut asked) = (Duration::ZERO, 0);
     scope(|threads| {
         for _ in 0..subscribers {
-            threads.spawn(|| converse(watch(&app, &ended, &told)));
+            threads.spawn(|| converse(watch(&app, &ended, &events)));
         }
         let asking = ask.then(|| threads.spawn(|| converse(ask_on(&app, &ended))));
         threads.spawn(|| disturb(crew, &ended));
@@ -147,7 +147,7 @@ fn measure(
         long: stretches(&crew.log()[logged..]),
         wait,
         asked,
-        told: usize::try_from(told.load(Ordering::Relaxed)).unwrap(),
+        events: usize::try_from(events.load(Ordering::Relaxed)).unwrap(),
     }
 }
 
@@ -161,14 +161,14 @@ fn stretches(log: &str) -> Vec<Duration> {
     log.lines().filter_map(of_line).collect()
 }
 
-async fn watch(app: &AppName, ended: &AtomicBool, told: &AtomicU64) {
+async fn watch(app: &AppName, ended: &AtomicBool, events: &AtomicU64) {
     let mut subscription = Subscription::open(app, &[]).await.unwrap();
     while !ended.load(Ordering::Relaxed) {
         let next = tokio::time::timeout(Duration::from_millis(100), subscription.next());
         if let Ok(next) = next.await
             && let Watched::Event(_) = next.unwrap()
         {
-            told.fetch_add(1, Ordering::Relaxed);
+            events.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

@@ -15,7 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tenantd_api::wire::LogPlace;
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_daemon::logs::Logs;
-use tenantd_host::fifo::{self, Inlets};
+use tenantd_host::fifo::{self, WriteEnds};
 
 /// More than a few pipes hold, less than a generation.
 const LINES: usize = 20_000;
@@ -110,7 +110,7 @@ fn a_pipe_has_no_end_of_file_between_launches() {
     let (app, tenant) = names();
     let ours = fifo::make(&app, &tenant, 0).unwrap();
     assert!(!has_something(&ours.stdout));
-    let Inlets { stdout, .. } = fifo::open_for_tenant(&app, &tenant).unwrap();
+    let WriteEnds { stdout, .. } = fifo::open_for_tenant(&app, &tenant).unwrap();
     File::from(stdout).write_all(b"x").unwrap();
     assert!(has_something(&ours.stdout));
     rustix::io::read(&ours.stdout, &mut [0; 8]).unwrap();
@@ -123,7 +123,7 @@ fn no_line_is_lost_between_supervisors() {
     support::enter();
     let (app, tenant) = names();
     fifo::make(&app, &tenant, 0).unwrap();
-    let Inlets { stdout, .. } = fifo::open_for_tenant(&app, &tenant).unwrap();
+    let WriteEnds { stdout, .. } = fifo::open_for_tenant(&app, &tenant).unwrap();
     // It waits for each supervisor, because a pipe does not hold all of it, and at last for us: a
     // FIFO that nobody has open any more is empty. It has SIGPIPE's default, which the standard
     // library gives to every program that it starts.
@@ -136,9 +136,9 @@ fn no_line_is_lost_between_supervisors() {
     let mut before = 0;
     for _ in 0..3 {
         live(async {
-            let outlets = fifo::make(&app, &tenant, 0).unwrap();
+            let read_ends = fifo::make(&app, &tenant, 0).unwrap();
             let logs = Logs::start(&app, LogPlace::Files).unwrap();
-            logs.add(&tenant, outlets).unwrap();
+            logs.add(&tenant, read_ends).unwrap();
             while logged(&log_file()).len() == before {
                 tokio::task::yield_now().await;
             }
@@ -195,7 +195,7 @@ fn a_full_disk_leaves_no_partial_line_and_blocks_nothing() {
         let logs = Logs::start(&app, LogPlace::Files).unwrap();
         logs.add(&tenant, fifo::make(&app, &tenant, 0).unwrap())
             .unwrap();
-        let Inlets { stdout, .. } = fifo::open_for_tenant(&app, &tenant).unwrap();
+        let WriteEnds { stdout, .. } = fifo::open_for_tenant(&app, &tenant).unwrap();
         let mut program = Command::new("seq")
             .arg("50000")
             .stdout(stdout)

@@ -318,7 +318,7 @@ impl Daemon {
         subscriptions.publish_step(&step, tenants);
         for action in step.actions {
             if let Action::Remove { tenant } = &action {
-                self.forget(tenant);
+                self.remove_tenant(tenant);
             }
             self.executor.perform(action);
         }
@@ -344,9 +344,9 @@ impl Daemon {
     }
 
     /// Drops all data of a tenant that was removed from the manifest and is released.
-    fn forget(&mut self, tenant: &TenantName) {
-        self.wants.forget(tenant);
-        self.state_file.forget(tenant);
+    fn remove_tenant(&mut self, tenant: &TenantName) {
+        self.wants.on_removed(tenant);
+        self.state_file.on_removed(tenant);
         self.transitions.on_removed();
         self.subscriptions.publish_removed(tenant);
     }

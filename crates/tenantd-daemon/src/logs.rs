@@ -38,7 +38,7 @@ use sink::Sink;
 pub use split::Line;
 use tenantd_api::wire::LogPlace;
 use tenantd_core::name::{AppName, TenantName};
-use tenantd_host::fifo::Outlets;
+use tenantd_host::fifo::ReadEnds;
 
 /// How many events of epoll(7) to read at once.
 const EVENTS: usize = 64;
@@ -129,8 +129,8 @@ impl Logs {
     ///
     /// # Errors
     /// What epoll_ctl(2) reports.
-    pub fn add(&self, tenant: &TenantName, outlets: Outlets) -> io::Result<()> {
-        self.reader.add(tenant, outlets)
+    pub fn add(&self, tenant: &TenantName, read_ends: ReadEnds) -> io::Result<()> {
+        self.reader.add(tenant, read_ends)
     }
 
     /// Reads the rest of a tenant's pipes, including a last line without an end, and closes them.
@@ -251,7 +251,7 @@ impl LogReader {
         Ok(reported)
     }
 
-    fn add(&self, tenant: &TenantName, outlets: Outlets) -> io::Result<()> {
+    fn add(&self, tenant: &TenantName, read_ends: ReadEnds) -> io::Result<()> {
         // Edge-triggered: a pipe with an incomplete line would otherwise be reported all the time.
         let how = epoll::EventFlags::IN | epoll::EventFlags::ET;
         let watch = |fd: &OwnedFd, key| {
@@ -259,7 +259,7 @@ impl LogReader {
             epoll::add(&self.epoll, fd, data, how).map_err(io::Error::from)
         };
         // Bytes that are already in a pipe are reported at once.
-        self.pipes.borrow_mut().add(tenant, outlets, watch)
+        self.pipes.borrow_mut().add(tenant, read_ends, watch)
     }
 
     async fn remove(&self, tenant: &TenantName) {

@@ -126,8 +126,8 @@ mod tests {
 
     use super::*;
 
-    /// How many lines the reader knows of: those it has, and those it was told that it missed.
-    fn told(text: &[u8]) -> usize {
+    /// How many lines the reader knows of: those it has, and those it was counted that it missed.
+    fn counted(text: &[u8]) -> usize {
         let lines = text.split_inclusive(|&byte| byte == b'\n');
         lines
             .filter(|line| line.ends_with(b"\n"))
@@ -152,15 +152,19 @@ mod tests {
             out.push(&line, 1, "acme", "; they are in acme.log");
         }
         let mut text = Vec::new();
-        while told(&text) < pushed {
+        while counted(&text) < pushed {
             let limit = rustix::event::Timespec::try_from(Duration::from_secs(10)).unwrap();
             let mut fds = [PollFd::new(&reader, PollFlags::IN)];
-            assert!(poll(&mut fds, Some(&limit)).unwrap() > 0, "{}", told(&text));
+            assert!(
+                poll(&mut fds, Some(&limit)).unwrap() > 0,
+                "{}",
+                counted(&text)
+            );
             let mut piece = [0; 4096];
             let count = reader.read(&mut piece).unwrap();
             text.extend_from_slice(&piece[..count]);
         }
-        assert_eq!(told(&text), pushed);
+        assert_eq!(counted(&text), pushed);
         // Where the thread came late to its first turn, lines that fitted come after the notice.
         let text = String::from_utf8(text).unwrap();
         let mut notices = text

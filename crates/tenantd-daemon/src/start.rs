@@ -221,10 +221,10 @@ fn find_cgroups(app: &AppName) -> anyhow::Result<Option<Cgroups>> {
     }
 }
 
-/// Ends the process and leaves the tenants running. Clients that wait are told before the sockets
+/// Ends the process and leaves the tenants running. Clients that wait are answered before the sockets
 /// close, and the output that was read is written.
 async fn detach(mut daemon: Daemon) {
-    daemon.subscriptions.told().await;
+    daemon.subscriptions.flushed().await;
     daemon.requests.end().await;
     drop(daemon.readiness);
     crash::point("detach: sockets closed", "");
@@ -235,9 +235,9 @@ async fn detach(mut daemon: Daemon) {
 async fn end(mut daemon: Daemon) -> Vec<anyhow::Error> {
     let mut left = stuck(&daemon.supervisor);
     left.extend(daemon.executor.remove_residue().await);
-    // Subscribers are told before the socket is removed.
+    // Subscribers get the end before the socket is removed.
     daemon.subscriptions.end(EndReason::Ended);
-    daemon.subscriptions.told().await;
+    daemon.subscriptions.flushed().await;
     daemon.requests.end().await;
     drop(daemon.readiness);
     crash::point("finish: sockets closed", "");

@@ -79,7 +79,7 @@ impl StateFile {
     }
 
     /// Erases the record of a tenant that was removed and released.
-    pub(super) fn forget(&mut self, tenant: &TenantName) {
+    pub(super) fn on_removed(&mut self, tenant: &TenantName) {
         if let Some(slot) = self.slots.remove(tenant) {
             self.erase(tenant, slot);
         }

@@ -30,7 +30,7 @@ const QUEUE_PER_TENANT: usize = 8;
 
 /// How long a subscriber may take to read its remaining events after its subscription has ended. An
 /// upgrade waits for that.
-pub const FAREWELL: Duration = Duration::from_secs(1);
+pub const DRAIN_LIMIT: Duration = Duration::from_secs(1);
 
 /// The number of a subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -121,7 +121,7 @@ impl Subscriptions {
     /// Whether any subscriber needs events of this tenant.
     #[must_use]
     pub fn watches(&self, tenant: &TenantName) -> bool {
-        self.subscribers.iter().any(|one| one.is_told_of(tenant))
+        self.subscribers.iter().any(|one| one.watches(tenant))
     }
 
     /// Queues an event for all subscribers that watch its tenant.
@@ -130,7 +130,7 @@ impl Subscriptions {
         let message = message(&Update::Event(Box::new(event)), true);
         let mut left = Vec::new();
         self.subscribers.retain(|one| {
-            if !one.is_told_of(&tenant) {
+            if !one.watches(&tenant) {
                 return true;
             }
             match one.queue.try_send(Arc::clone(&message)) {
@@ -154,7 +154,7 @@ impl Subscriptions {
     }
 
     /// Removes a tenant from all pending snapshots, because it does not exist any more.
-    pub fn forget(&mut self, tenant: &TenantName) {
+    pub fn remove_pending(&mut self, tenant: &TenantName) {
         for one in &mut self.subscribers {
             one.pending.remove(tenant);
         }
@@ -168,8 +168,8 @@ impl Subscriptions {
         }
     }
 
-    /// Waits until the queues of all ended subscriptions are empty, at most [`FAREWELL`].
-    pub async fn told(&mut self) {
+    /// Waits until the queues of all ended subscriptions are empty, at most [`DRAIN_LIMIT`].
+    pub async fn flushed(&mut self) {
         for queue in self.removed.drain(..) {
             queue.closed().await;
         }
@@ -177,7 +177,7 @@ impl Subscriptions {
 }
 
 impl Subscriber {
-    fn is_told_of(&self, tenant: &TenantName) -> bool {
+    fn watches(&self, tenant: &TenantName) -> bool {
         let watched = self
             .names
             .as_ref()
@@ -225,13 +225,13 @@ impl Feed {
         *self.end.borrow()
     }
 
-    /// Completes [`FAREWELL`] after the end of the subscription.
+    /// Completes [`DRAIN_LIMIT`] after the end of the subscription.
     pub fn overdue(&self) -> impl Future<Output = ()> + use<> {
         let mut end = self.end.clone();
         async move {
             // An error means that the loop has ended.
             let _ended = end.wait_for(Option::is_some).await;
-            tokio::time::sleep(FAREWELL).await;
+            tokio::time::sleep(DRAIN_LIMIT).await;
         }
     }
 }

@@ -175,7 +175,7 @@ impl Wants {
     }
 
     /// Removes the permanent want of a tenant that was removed from the manifest.
-    pub(super) fn forget(&mut self, tenant: &TenantName) {
+    pub(super) fn on_removed(&mut self, tenant: &TenantName) {
         if self.kept.remove(tenant).is_some() {
             self.remove(tenant.clone());
         }

@@ -23,16 +23,16 @@ use tenantd_core::stage::{Failure, Stage};
 /// The names of the two pipes.
 const NAMES: [&str; 2] = ["stdout", "stderr"];
 
-/// The supervisor's ends of a tenant's output. They do not block.
+/// The supervisor's ends of a tenant's output: it reads from them, and they do not block.
 #[derive(Debug)]
-pub struct Outlets {
+pub struct ReadEnds {
     /// Reads the program's standard output.
     pub stdout: OwnedFd,
     /// Reads the program's standard error.
     pub stderr: OwnedFd,
 }
 
-impl Outlets {
+impl ReadEnds {
     /// Both ends, each with the name of its pipe.
     #[must_use]
     pub fn named(&self) -> [(&'static str, BorrowedFd<'_>); 2] {
@@ -41,9 +41,10 @@ impl Outlets {
     }
 }
 
-/// The program's ends of its output, for one launch. They block when the pipe is full.
+/// The program's ends of its output, for one launch: it writes to them, and they block when the pipe
+/// is full.
 #[derive(Debug)]
-pub struct Inlets {
+pub struct WriteEnds {
     /// The program's standard output.
     pub stdout: OwnedFd,
     /// The program's standard error.
@@ -83,7 +84,7 @@ pub fn tenants(app: &AppName) -> Result<Vec<TenantName>, Failure> {
 ///
 /// # Errors
 /// The stage [`Stage::Log`], with the path and the errno.
-pub fn make(app: &AppName, tenant: &TenantName, uid: u32) -> Result<Outlets, Failure> {
+pub fn make(app: &AppName, tenant: &TenantName, uid: u32) -> Result<ReadEnds, Failure> {
     let own = folder(app, tenant);
     let mut folders: Vec<(&Path, u32)> = own.ancestors().take(4).zip(FOLDER_MODES).collect();
     folders.reverse();
@@ -103,7 +104,7 @@ pub fn make(app: &AppName, tenant: &TenantName, uid: u32) -> Result<Outlets, Fai
         crash::point("pipes: one made", &own);
         made
     });
-    Ok(Outlets {
+    Ok(ReadEnds {
         stdout: stdout?,
         stderr: stderr?,
     })
@@ -131,10 +132,10 @@ fn make_one(path: &Path, uid: u32) -> Result<OwnedFd, Failure> {
 ///
 /// # Errors
 /// The stage [`Stage::Log`], with the path and the errno.
-pub fn open_for_tenant(app: &AppName, tenant: &TenantName) -> Result<Inlets, Failure> {
+pub fn open_for_tenant(app: &AppName, tenant: &TenantName) -> Result<WriteEnds, Failure> {
     let own = folder(app, tenant);
     let [stdout, stderr] = NAMES.map(|name| open(&own.join(name), OFlags::empty()));
-    Ok(Inlets {
+    Ok(WriteEnds {
         stdout: stdout?,
         stderr: stderr?,
     })

@@ -47,7 +47,7 @@ use link::Links;
 use provision::Provisioner;
 use refusal::broken;
 
-pub use proof::Way;
+pub use proof::LinkTarget;
 
 /// The maximum number of queued requests. A caller waits while the queue is full.
 const QUEUE_MAX: usize = 64;
@@ -63,10 +63,10 @@ enum Request {
         ClosedNetns,
         oneshot::Sender<Result<(), Failure>>,
     ),
-    Way(
+    LinkTarget(
         Box<LinkPlan>,
         Arc<Netns>,
-        oneshot::Sender<Result<Way, Failure>>,
+        oneshot::Sender<Result<LinkTarget, Failure>>,
     ),
     Close(oneshot::Sender<Result<(), Failure>>),
 }
@@ -126,9 +126,13 @@ impl Network {
     ///
     /// # Errors
     /// [`Stage::Link`], [`Stage::Netns`] or [`Stage::Address`] if the kernel refuses the query.
-    pub async fn way(&self, link: LinkPlan, netns: Arc<Netns>) -> Result<Way, Failure> {
+    pub async fn link_target(
+        &self,
+        link: LinkPlan,
+        netns: Arc<Netns>,
+    ) -> Result<LinkTarget, Failure> {
         let (reply, outcome) = oneshot::channel();
-        self.request(Request::Way(Box::new(link), netns, reply))
+        self.request(Request::LinkTarget(Box::new(link), netns, reply))
             .await?;
         outcome.await.map_err(|_| ended())?
     }
@@ -286,11 +290,11 @@ async fn answer(provisioner: &Provisioner, room: &Semaphore, request: Request) -
                 return Change::Released(link.host.name);
             }
         }
-        Request::Way(link, netns, reply) => {
-            let way = provisioner.way(&link, &netns).await;
+        Request::LinkTarget(link, netns, reply) => {
+            let target = provisioner.link_target(&link, &netns).await;
             // Do not keep the namespace alive any longer.
             drop(netns);
-            let _gone = reply.send(way);
+            let _gone = reply.send(target);
         }
         Request::Close(reply) => {
             let _gone = reply.send(Ok(()));

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use tenantd_api::client::watch::{Subscription, Until, Watched, wait};
 use tenantd_api::wire::watch::{EndReason, EventKind, TenantEvent};
-use tenantd_daemon::subscriptions::FAREWELL;
+use tenantd_daemon::subscriptions::DRAIN_LIMIT;
 use tokio::task::{spawn_local, yield_now};
 
 use super::*;
@@ -116,7 +116,7 @@ impl Model {
         self.counts.remove(name);
         self.order.retain(|other| other != name);
         self.publish(EventKind::Removed, name, None);
-        self.subscriptions.forget(name);
+        self.subscriptions.remove_pending(name);
     }
 }
 
@@ -207,9 +207,9 @@ fn a_subscriber_that_does_not_read_is_disconnected_alone() {
         // Whatever it reads from now on ends; a reader that never reads is cut off all the same.
         let begun = std::time::Instant::now();
         let mut subscriptions = std::mem::take(&mut model.borrow_mut().subscriptions);
-        subscriptions.told().await;
+        subscriptions.flushed().await;
         model.borrow_mut().subscriptions = subscriptions;
-        assert!(begun.elapsed() < FAREWELL + Duration::from_secs(5));
+        assert!(begun.elapsed() < DRAIN_LIMIT + Duration::from_secs(5));
         let read = tokio::task::spawn_blocking(move || {
             deaf.set_read_timeout(Some(LIMIT)).unwrap();
             let mut bytes = Vec::new();

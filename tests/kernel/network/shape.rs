@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 use tenantd_core::plan::address::Addresses;
 use tenantd_core::plan::model::Mode;
-use tenantd_host::network::{Network, Way};
+use tenantd_host::network::{LinkTarget, Network};
 
 use crate::network::host::{
     GATEWAY, LIMIT, block_on, connect, echo, inside, ip, ip_json, link, plan, show,
@@ -62,16 +62,18 @@ fn each_address_of_a_tenant_is_reached() {
                 let bind = || TcpListener::bind((address, 80)).unwrap();
                 echo(inside(&netns, bind), connect);
             }
-            let way = network.way(tenant.clone(), Arc::clone(&netns)).await;
+            let target = network
+                .link_target(tenant.clone(), Arc::clone(&netns))
+                .await;
             let addresses = Some(tenant.addresses.clone());
-            assert_eq!(way.unwrap(), Way::Here { addresses });
+            assert_eq!(target.unwrap(), LinkTarget::Here { addresses });
             // Planned otherwise, it has one of those that are planned, and another one.
             let mut planned = tenant.clone();
             planned.addresses = Addresses::new("10.77.0.99".parse().unwrap(), vec![others[1]]);
-            let way = network.way(planned, Arc::clone(&netns)).await;
+            let target = network.link_target(planned, Arc::clone(&netns)).await;
             let found = Addresses::new(others[1], vec![tenant.addresses.first()]);
             let addresses = Some(found);
-            assert_eq!(way.unwrap(), Way::Here { addresses });
+            assert_eq!(target.unwrap(), LinkTarget::Here { addresses });
             let netns = Arc::into_inner(netns).unwrap();
             network.release(tenant, netns.close()).await.unwrap();
             network.close().await.unwrap();

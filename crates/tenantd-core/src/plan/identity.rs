@@ -24,7 +24,7 @@ pub(super) struct People<'h> {
     groups: BTreeMap<Account, Result<u32, String>>,
     supplementary: BTreeMap<(String, u32), Result<Vec<u32>, Errno>>,
     /// Positions with a reported problem: one position may apply to many tenants.
-    told: BTreeSet<usize>,
+    reported: BTreeSet<usize>,
 }
 
 impl<'h> People<'h> {
@@ -34,7 +34,7 @@ impl<'h> People<'h> {
             users: BTreeMap::new(),
             groups: BTreeMap::new(),
             supplementary: BTreeMap::new(),
-            told: BTreeSet::new(),
+            reported: BTreeSet::new(),
         }
     }
 
@@ -108,7 +108,7 @@ impl<'h> People<'h> {
     }
 
     fn report(&mut self, at: &Spanned<Account>, why: &str, help: &str, problems: &mut Problems) {
-        if self.told.insert(at.span().start) {
+        if self.reported.insert(at.span().start) {
             problems.report(&at.span(), why).help(help);
         }
     }

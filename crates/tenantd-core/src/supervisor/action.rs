@@ -66,7 +66,7 @@ pub enum Action {
         /// The tenant.
         tenant: TenantName,
     },
-    /// Forget a tenant that was removed from the manifest and has been released.
+    /// Remove a tenant that was removed from the manifest and has been released.
     Remove {
         /// The tenant.
         tenant: TenantName,

@@ -113,11 +113,11 @@ impl Host {
     }
 
     async fn make_resources(&self, plan: &TenantPlan) -> Result<(u64, Arc<Netns>), Failure> {
-        let outlets = fifo::make(&self.app, &plan.name, plan.launch.identity.uid)?;
-        store::store_pipes(&plan.name, &outlets);
+        let read_ends = fifo::make(&self.app, &plan.name, plan.launch.identity.uid)?;
+        store::store_pipes(&plan.name, &read_ends);
         crash::point("provision: pipes made", plan.name.as_str());
         self.logs
-            .add(&plan.name, outlets)
+            .add(&plan.name, read_ends)
             .map_err(|error| broken(Stage::Log, &plan.name, &error))?;
         let netns = self.network.provision(plan.link.clone()).await?;
         store::store_netns(&plan.name, netns.as_fd());

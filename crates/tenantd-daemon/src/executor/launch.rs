@@ -157,15 +157,15 @@ fn order(
         let released = "the tenant is being released";
         return Err(Failure::detail(Stage::EnterNetns, "", released));
     };
-    let inlets = fifo::open_for_tenant(app, &plan.name)?;
+    let write_ends = fifo::open_for_tenant(app, &plan.name)?;
     let label = lock::label(app, &plan.name);
     launch::launch(&Order {
         launch: &plan.launch,
         datastore: &plan.datastore,
         netns: netns.as_fd(),
         leaf: provisioned.leaf.as_ref(),
-        stdout: inlets.stdout.as_fd(),
-        stderr: inlets.stderr.as_fd(),
+        stdout: write_ends.stdout.as_fd(),
+        stderr: write_ends.stderr.as_fd(),
         descriptors,
         label: &label,
     })

@@ -289,7 +289,7 @@ impl Executor {
             match self.pending.pop_front() {
                 Some(Pending::Input(input)) => return Some(input),
                 Some(Pending::Emptied(tenant, launch)) => {
-                    let event = self.forget_launch(&tenant, launch);
+                    let event = self.remove_launch(&tenant, launch);
                     return Some(Input::Event(event));
                 }
                 // Reports that have arrived meanwhile belong to the same iteration, so that many
@@ -302,7 +302,7 @@ impl Executor {
         }
     }
 
-    fn forget_launch(&mut self, tenant: &TenantName, launch: LaunchId) -> Event {
+    fn remove_launch(&mut self, tenant: &TenantName, launch: LaunchId) -> Event {
         if let Some(entry) = self.inventory.entry(tenant) {
             entry.running = None;
         }

@@ -9,7 +9,7 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use tenantd_core::name::TenantName;
-use tenantd_host::fifo::{self, Outlets};
+use tenantd_host::fifo::{self, ReadEnds};
 use tenantd_host::inherited;
 use tenantd_host::netns::{self, Netns};
 
@@ -43,8 +43,8 @@ pub(crate) fn store_netns(tenant: &TenantName, netns: BorrowedFd<'_>) {
 }
 
 /// Stores the pipes of a tenant, and with them the output that is in them.
-pub(crate) fn store_pipes(tenant: &TenantName, outlets: &Outlets) {
-    for (kind, fd) in outlets.named() {
+pub(crate) fn store_pipes(tenant: &TenantName, read_ends: &ReadEnds) {
+    for (kind, fd) in read_ends.named() {
         store(&name(kind, tenant), fd);
     }
 }
@@ -70,10 +70,10 @@ impl Recovery {
     }
 
     /// Stores the pipes of a tenant, unless they were inherited and so are in the store already.
-    /// The output in them stays as long as they are open, and `outlets` keeps them open.
-    pub(crate) fn inherit_pipes(&self, tenant: &TenantName, outlets: &Outlets) {
+    /// The output in them stays as long as they are open, and `read_ends` keeps them open.
+    pub(crate) fn inherit_pipes(&self, tenant: &TenantName, read_ends: &ReadEnds) {
         let mut inherited = self.inherited.borrow_mut();
-        for (kind, fd) in outlets.named() {
+        for (kind, fd) in read_ends.named() {
             let path = fifo::folder(&self.host.app, tenant).join(kind);
             let name = name(kind, tenant);
             if inherited.claim(&name, |fd| is_at(fd, &path)).is_none() {

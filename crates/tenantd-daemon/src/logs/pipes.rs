@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use crate::logs::split::{self, LINE_MAX};
 use crate::logs::{Batch, Line, Stream};
 use tenantd_core::name::TenantName;
-use tenantd_host::fifo::Outlets;
+use tenantd_host::fifo::ReadEnds;
 
 /// The most bytes to read from a pipe at once: more than the longest line. It limits the memory
 /// needed, the output that is repeated after a kill, and the time that other pipes wait.
@@ -154,13 +154,13 @@ impl Pipes {
     pub(super) fn add(
         &mut self,
         tenant: &TenantName,
-        outlets: Outlets,
+        read_ends: ReadEnds,
         watch: impl Fn(&OwnedFd, u64) -> io::Result<()>,
     ) -> io::Result<()> {
         drop(self.take_out(tenant));
         let number = self.next;
         self.next += 1;
-        let fds = [outlets.stdout, outlets.stderr];
+        let fds = [read_ends.stdout, read_ends.stderr];
         for (fd, key) in fds.iter().zip(keys(number)) {
             watch(fd, key)?;
         }

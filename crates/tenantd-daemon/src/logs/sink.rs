@@ -17,13 +17,13 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Sink {
-    way: Way,
+    destination: Destination,
     /// The number of lost lines of each tenant whose lines cannot be written at the moment.
     lost: BTreeMap<TenantName, u64>,
 }
 
 #[derive(Debug)]
-enum Way {
+enum Destination {
     Journal(Journal),
     Files {
         files: Files,
@@ -33,29 +33,29 @@ enum Way {
 
 impl Sink {
     pub(super) fn journal(journal: Journal) -> Self {
-        Self::new(Way::Journal(journal))
+        Self::new(Destination::Journal(journal))
     }
 
     pub(super) fn files(files: Files, own: impl io::Write + Send + 'static) -> io::Result<Self> {
         let shown = NonblockingWriter::start("own-output", own)?;
-        Ok(Self::new(Way::Files { files, shown }))
+        Ok(Self::new(Destination::Files { files, shown }))
     }
 
-    fn new(way: Way) -> Self {
+    fn new(destination: Destination) -> Self {
         let lost = BTreeMap::new();
-        Self { way, lost }
+        Self { destination, lost }
     }
 
     /// Writes a batch. Lines that cannot be written are counted, and that is logged once.
     pub(super) async fn put(&mut self, batch: Batch) {
-        match &mut self.way {
-            Way::Journal(journal) => {
+        match &mut self.destination {
+            Destination::Journal(journal) => {
                 let (sent, result) = journal.send(&batch).await;
                 let missed = batch.lines.len() - sent;
                 let place = Path::new(journal::SOCKET);
                 log_lost(&mut self.lost, &batch.tenant, missed, place, result);
             }
-            Way::Files { files, shown } => {
+            Destination::Files { files, shown } => {
                 show(&batch, shown, files);
                 let (own, tenant, count) = (files.clone(), batch.tenant.clone(), batch.lines.len());
                 let place = files.path(&tenant);
@@ -76,7 +76,7 @@ impl Sink {
 
     /// Waits until the lines for standard error are written, at most [`FLUSH_LIMIT`].
     pub(super) async fn flush(&mut self) {
-        if let Way::Files { shown, .. } = &self.way {
+        if let Destination::Files { shown, .. } = &self.destination {
             let shown = shown.clone();
             let flush = move || shown.flush(FLUSH_LIMIT);
             // An error means that the runtime is ending.

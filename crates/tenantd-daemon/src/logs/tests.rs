@@ -9,14 +9,14 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use crate::logs::*;
 
 /// A tenant's pipes whose far ends the test holds.
-fn pipes() -> (Outlets, [PipeWriter; 2]) {
+fn pipes() -> (ReadEnds, [PipeWriter; 2]) {
     let pipe = || {
         let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC).unwrap();
         rustix::io::ioctl_fionbio(&ours, true).unwrap();
         (ours, PipeWriter::from(theirs))
     };
     let ((stdout, out), (stderr, err)) = (pipe(), pipe());
-    (Outlets { stdout, stderr }, [out, err])
+    (ReadEnds { stdout, stderr }, [out, err])
 }
 
 fn name(number: usize) -> TenantName {
@@ -65,17 +65,17 @@ fn a_flooding_tenant_delays_others_by_one_iteration_at_most() {
     run(async {
         let bench = Bench::new(std::io::sink());
         let quiet: Vec<TenantName> = (0..20).map(name).collect();
-        let (outlets, [out, err]) = pipes();
+        let (read_ends, [out, err]) = pipes();
         let loud = name(99);
-        bench.reader.add(&loud, outlets).unwrap();
+        bench.reader.add(&loud, read_ends).unwrap();
         let floods = [flood(out), flood(err)];
         for _ in 0..3 {
             bench.reader.iterate().await.unwrap();
         }
         let mut ends = Vec::new();
         for tenant in &quiet {
-            let (outlets, mut pipes) = pipes();
-            bench.reader.add(tenant, outlets).unwrap();
+            let (read_ends, mut pipes) = pipes();
+            bench.reader.add(tenant, read_ends).unwrap();
             writeln!(pipes[0], "hello").unwrap();
             ends.push(pipes);
         }
@@ -101,8 +101,8 @@ fn a_flooding_tenant_delays_others_by_one_iteration_at_most() {
 fn the_rest_of_the_daemon_runs_between_any_two_iterations() {
     run(async {
         let bench = Bench::new(std::io::sink());
-        let (outlets, [out, _err]) = pipes();
-        bench.reader.add(&name(0), outlets).unwrap();
+        let (read_ends, [out, _err]) = pipes();
+        bench.reader.add(&name(0), read_ends).unwrap();
         let flood = flood(out);
         let reading = tokio::task::spawn_local(Rc::clone(&bench.reader).read());
         let rest = Rc::new(Cell::new(0));
@@ -125,8 +125,8 @@ fn unread_output_of_the_supervisor_blocks_nothing() {
     run(async {
         let (unread, own) = std::io::pipe().unwrap();
         let bench = Bench::new(own);
-        let (outlets, [mut out, _err]) = pipes();
-        bench.reader.add(&name(0), outlets).unwrap();
+        let (read_ends, [mut out, _err]) = pipes();
+        bench.reader.add(&name(0), read_ends).unwrap();
         let writing = std::thread::spawn(move || {
             for number in 0..100_000 {
                 writeln!(out, "{number}").unwrap();
@@ -148,9 +148,9 @@ fn unread_output_of_the_supervisor_blocks_nothing() {
 fn an_unfinished_line_is_written_at_the_end() {
     run(async {
         let bench = Bench::new(std::io::sink());
-        let (outlets, [mut out, mut err]) = pipes();
+        let (read_ends, [mut out, mut err]) = pipes();
         let tenant = name(0);
-        bench.reader.add(&tenant, outlets).unwrap();
+        bench.reader.add(&tenant, read_ends).unwrap();
         write!(out, "half").unwrap();
         bench.reader.iterate().await.unwrap();
         assert!(bench.lines(&tenant).is_empty());
@@ -170,9 +170,9 @@ fn an_unfinished_line_is_written_at_the_end() {
 fn an_unwritable_folder_loses_lines_only() {
     run(async {
         let bench = Bench::new(std::io::sink());
-        let (outlets, [mut out, _err]) = pipes();
+        let (read_ends, [mut out, _err]) = pipes();
         let tenant = name(0);
-        bench.reader.add(&tenant, outlets).unwrap();
+        bench.reader.add(&tenant, read_ends).unwrap();
         let obstacle = bench.folder.path().join("t0.log");
         std::fs::create_dir(&obstacle).unwrap();
         for line in ["lost", "lost too"] {
@@ -197,9 +197,9 @@ fn a_supervisor_that_dies_before_writing_lines_loses_none() {
         let _journal = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
         let sink = Sink::journal(Journal::new("wiki".parse().unwrap(), &path));
         let dying = LogReader::new(sink).unwrap();
-        let (outlets, [mut out, _err]) = pipes();
-        let next = outlets.stdout.try_clone().unwrap();
-        dying.add(&name(0), outlets).unwrap();
+        let (read_ends, [mut out, _err]) = pipes();
+        let next = read_ends.stdout.try_clone().unwrap();
+        dying.add(&name(0), read_ends).unwrap();
         for number in 0..5_000 {
             writeln!(out, "{number}").unwrap();
         }
@@ -209,11 +209,11 @@ fn a_supervisor_that_dies_before_writing_lines_loses_none() {
         drop(dying);
 
         let bench = Bench::new(std::io::sink());
-        let (Outlets { stderr, .. }, _ends) = pipes();
+        let (ReadEnds { stderr, .. }, _ends) = pipes();
         let stdout = next;
         bench
             .reader
-            .add(&name(0), Outlets { stdout, stderr })
+            .add(&name(0), ReadEnds { stdout, stderr })
             .unwrap();
         bench.reader.remove(&name(0)).await;
         let lines = bench.lines(&name(0));
@@ -227,9 +227,9 @@ fn a_supervisor_that_dies_before_writing_lines_loses_none() {
 fn an_unfinished_line_stays_in_its_pipe_until_the_pause_is_over() {
     run(async {
         let bench = Bench::new(std::io::sink());
-        let (outlets, [mut out, _err]) = pipes();
-        let pipe = outlets.stdout.try_clone().unwrap();
-        bench.reader.add(&name(0), outlets).unwrap();
+        let (read_ends, [mut out, _err]) = pipes();
+        let pipe = read_ends.stdout.try_clone().unwrap();
+        bench.reader.add(&name(0), read_ends).unwrap();
         write!(out, "Go on? ").unwrap();
         bench.reader.iterate().await.unwrap();
         let quiet = tokio::time::timeout(PAUSE_MAX / 4, bench.reader.iterate());
@@ -256,8 +256,8 @@ fn an_unfinished_line_stays_in_its_pipe_until_the_pause_is_over() {
 fn a_write_without_a_new_event_is_noticed() {
     run(async {
         let bench = Bench::new(std::io::sink());
-        let (outlets, [mut out, _err]) = pipes();
-        bench.reader.add(&name(0), outlets).unwrap();
+        let (read_ends, [mut out, _err]) = pipes();
+        bench.reader.add(&name(0), read_ends).unwrap();
         write!(out, "half").unwrap();
         bench.reader.iterate().await.unwrap();
         // It fills the pipe, which is not empty, and waits: epoll(7) does not report it.

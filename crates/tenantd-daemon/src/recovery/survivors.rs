@@ -221,10 +221,10 @@ impl Recovery {
     /// Continues to read a tenant's pipes where the earlier supervisor stopped.
     fn continue_reading(&self, plan: &TenantPlan) -> io::Result<()> {
         let tenant = &plan.name;
-        let outlets = fifo::make(&self.host.app, tenant, plan.launch.identity.uid)
+        let read_ends = fifo::make(&self.host.app, tenant, plan.launch.identity.uid)
             .map_err(io::Error::other)?;
-        self.inherit_pipes(tenant, &outlets);
-        self.host.logs.add(tenant, outlets)
+        self.inherit_pipes(tenant, &read_ends);
+        self.host.logs.add(tenant, read_ends)
     }
 
     /// No process of the launch is left. The next provision or release handles its resources.

@@ -25,7 +25,7 @@ use tenantd_core::supervisor::event::LaunchId;
 use tenantd_host::cgroup::Leaf;
 use tenantd_host::lock::Signature;
 use tenantd_host::netns::Netns;
-use tenantd_host::network::Way;
+use tenantd_host::network::LinkTarget;
 use tenantd_host::{datastore, fifo, lock, process};
 
 use crate::clock;
@@ -160,10 +160,15 @@ impl Recovery {
             return Err(Unproved::Gone);
         }
         let inode = netns.inode();
-        let addresses = match self.host.network.way(plan.link.clone(), netns).await? {
-            Way::Here { addresses } => addresses,
-            Way::Elsewhere => return Err(Unproved::Elsewhere),
-            Way::NoLink => return Err(Unproved::NoLink(plan.link.mark.clone())),
+        let addresses = match self
+            .host
+            .network
+            .link_target(plan.link.clone(), netns)
+            .await?
+        {
+            LinkTarget::Here { addresses } => addresses,
+            LinkTarget::Elsewhere => return Err(Unproved::Elsewhere),
+            LinkTarget::NoLink => return Err(Unproved::NoLink(plan.link.mark.clone())),
         };
         let mut made = Made::by(plan);
         if addresses.as_ref() != Some(&plan.link.addresses) {

@@ -110,7 +110,7 @@ impl Subscriptions {
                 status: None,
             });
         }
-        self.forget(tenant);
+        self.remove_pending(tenant);
     }
 }
 

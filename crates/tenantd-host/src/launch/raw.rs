@@ -41,8 +41,8 @@ pub(crate) fn exit_status(pidfd: BorrowedFd<'_>) -> Result<Option<i32>, Errno> {
     if result < 0 {
         return Err(last_errno());
     }
-    let told = found.mask & u64::from(libc::PIDFD_INFO_EXIT) != 0;
-    Ok(told.then_some(found.exit_code))
+    let is_known = found.mask & u64::from(libc::PIDFD_INFO_EXIT) != 0;
+    Ok(is_known.then_some(found.exit_code))
 }
 
 /// mount_setattr(2) on the mount that `tree` is open on.

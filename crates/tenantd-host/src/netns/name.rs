@@ -163,10 +163,10 @@ pub fn remove_folder() -> Result<(), NameError> {
 /// How the target of every link of this tenant begins: through its folder, back to the root, into
 /// `/proc`.
 fn mark(app: &AppName, tenant: &TenantName) -> PathBuf {
-    let mut way = fifo::folder(app, tenant);
-    let depth = way.components().count() - 1;
-    way.extend(std::iter::repeat_n("..", depth));
-    way.join("proc")
+    let mut target = fifo::folder(app, tenant);
+    let depth = target.components().count() - 1;
+    target.extend(std::iter::repeat_n("..", depth));
+    target.join("proc")
 }
 
 #[cfg(test)]

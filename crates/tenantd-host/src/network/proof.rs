@@ -25,7 +25,7 @@ use super::refusal::{answered, refused};
 
 /// Where a tenant's link leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Way {
+pub enum LinkTarget {
     /// No link bears the tenant's mark.
     NoLink,
     /// Into another network namespace.
@@ -40,18 +40,22 @@ pub enum Way {
 
 impl Provisioner {
     /// Whether the tenant's link leads into this network namespace.
-    pub(super) async fn way(&self, link: &LinkPlan, netns: &Netns) -> Result<Way, Failure> {
+    pub(super) async fn link_target(
+        &self,
+        link: &LinkPlan,
+        netns: &Netns,
+    ) -> Result<LinkTarget, Failure> {
         let found = self.links.find(link.host.name.as_str()).await?;
         let Some(found) = found.filter(|found| found.is_marked_as(&link.mark)) else {
-            return Ok(Way::NoLink);
+            return Ok(LinkTarget::NoLink);
         };
         let number = self.links.number_of(netns.as_fd()).await?;
         // A negative number is none, see `NETNSA_NSID_NOT_ASSIGNED`.
         match number.filter(|number| *number >= 0) {
-            Some(number) if found.peer == Some(number) => Ok(Way::Here {
+            Some(number) if found.peer == Some(number) => Ok(LinkTarget::Here {
                 addresses: self.links.addresses_in(number, &link.addresses).await?,
             }),
-            Some(_) | None => Ok(Way::Elsewhere),
+            Some(_) | None => Ok(LinkTarget::Elsewhere),
         }
     }
 }
