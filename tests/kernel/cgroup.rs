@@ -27,7 +27,7 @@ fn enter() -> Tree {
     Tree::find(&app).unwrap().unwrap()
 }
 
-/// A shell in the leaf that runs this script, and is there when this returns.
+/// Starts a shell in the leaf that runs this script; it is in the leaf when this returns.
 fn spawn_in(leaf: &Leaf, script: &str) -> Child {
     let script = format!("echo $$ > {}/cgroup.procs; {script}", leaf.path().display());
     let child = Command::new("sh").args(["-c", &script]).spawn().unwrap();
@@ -35,7 +35,7 @@ fn spawn_in(leaf: &Leaf, script: &str) -> Child {
     child
 }
 
-/// Kills what is in the leaf, and removes leaf and tree.
+/// Kills the processes in the leaf, and removes leaf and tree.
 fn clean(leaf: &Leaf, mut child: Child) {
     leaf.kill().unwrap();
     child.wait().unwrap();
@@ -73,7 +73,7 @@ fn a_tree_at_the_top_is_created_and_removed() {
     let leaf = tree.leaf(&tenant("acme")).unwrap();
     assert_eq!(leaf.path(), base.join("acme"));
     assert!(!leaf.is_populated().unwrap());
-    // Twice is the same.
+    // A second time changes nothing.
     assert_eq!(tree.leaf(&tenant("acme")).unwrap(), leaf);
     assert_eq!(tree.found(&tenant("acme")), Some(leaf.clone()));
     assert_eq!(tree.found(&tenant("other")), None);
@@ -97,7 +97,7 @@ fn a_leaf_in_use_belongs_to_an_earlier_launch() {
     assert!(why.detail.starts_with(&expected), "{}", why.detail);
     let why = leaf.remove().unwrap_err();
     assert_eq!((why.stage, why.errno), (Stage::Cgroup, libc::EBUSY));
-    // A tree with a leaf stays.
+    // A tree with a leaf is kept.
     tree.clone().remove().unwrap();
     assert!(leaf.path().exists());
     clean(&leaf, child);
@@ -150,7 +150,7 @@ fn the_watch_reports_cgroups_that_became_empty() {
         let mut child = spawn_in(&leaf, "exec sleep 1000");
         assert_eq!(watch.next().await.unwrap(), acme);
         assert!(leaf.is_populated().unwrap());
-        // Nothing has changed since, and giving up waiting loses nothing.
+        // There was no change since, and a cancelled wait loses nothing.
         let none = tokio::time::timeout(Duration::ZERO, watch.next()).await;
         assert!(none.is_err());
         child.kill().unwrap();
@@ -208,7 +208,7 @@ fn no_cgroups_without_a_unified_tree() {
     assert_eq!(Tree::find(&app), Ok(None));
 }
 
-/// The folder of a service that delegates its cgroup, as the variable that the inner test reads.
+/// The variable with the folder of a service that delegates its cgroup; the inner test reads it.
 const SERVICE: &str = "TENANTD_TEST_SERVICE";
 
 #[test]
@@ -216,7 +216,7 @@ fn a_service_keeps_its_tenants_below_itself() {
     support::enter();
     let service = format!("/sys/fs/cgroup/{}.service", support::app_name());
     std::fs::create_dir(&service).unwrap();
-    // The process that looks for its tree must itself be in the service, so it is another one.
+    // The process that looks for its tree must be in the service, so it is another process.
     let mut inside = Command::new("sh");
     inside
         .args(["-c", "echo $$ > \"$0/cgroup.procs\"; exec \"$@\"", &service])
@@ -233,7 +233,7 @@ fn a_service_keeps_its_tenants_below_itself() {
 fn inside_a_service() {
     let service = std::env::var(SERVICE).expect("this is only a part of another test");
     let app = support::app_name().parse().unwrap();
-    // The second time from the leaf that the first has moved us into.
+    // The second time from the leaf that the first call has moved this process to.
     for _ in 0..2 {
         let tree = Tree::find(&app).unwrap().unwrap();
         assert_eq!(tree.path(), Path::new(&service).join("tenants"));
@@ -262,7 +262,7 @@ fn the_exit_status_is_reported() {
         // A real-time signal, which has no name.
         process::signal(fd.as_fd(), 36).unwrap();
         assert_eq!(of(&alive).await, Ended::Signal(36));
-        // Reaped it is already.
+        // It was reaped already.
         assert_eq!(alive.wait().unwrap_err().raw_os_error(), Some(libc::ECHILD));
     });
 }
@@ -286,8 +286,8 @@ fn the_exit_of_an_unrelated_process_is_seen() {
     assert_eq!(process::reap(fd.as_fd()), Ok(None));
     process::signal(fd.as_fd(), libc::SIGKILL).unwrap();
     let how = wait(async { ended(&ReadyFd::new(fd).unwrap()).await.unwrap() });
-    // Its parent may have waited for it before we looked: the kernel tells even then, from Linux
-    // 6.15 on.
+    // Its parent may have reaped it already. Since Linux 6.15 the kernel reports the status even
+    // then.
     assert_eq!(how, Ended::Signal(libc::SIGKILL));
     parent.wait().unwrap();
 }
@@ -296,7 +296,7 @@ fn the_exit_of_an_unrelated_process_is_seen() {
 fn a_network_namespace_is_emptied_without_a_cgroup() {
     use std::os::unix::fs::MetadataExt;
     support::enter();
-    // The shell leaves this host for a namespace of its own and two that fork behind it.
+    // The shell enters a new network namespace and starts two processes that fork.
     let script = "setsid sleep 1000 & (while :; do /bin/true; done) & exec sleep 1000";
     let mut child = Command::new("unshare")
         .args(["--net", "sh", "-c", script])

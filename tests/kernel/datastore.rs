@@ -1,4 +1,4 @@
-//! Datastores on the real kernel: found as they are, or made whole.
+//! Datastores on the real kernel: existing ones are used unchanged, and missing ones are made.
 
 use crate::{refuse, support};
 
@@ -71,7 +71,7 @@ fn an_existing_datastore_is_not_changed() {
     set_permissions(&plan.source, Permissions::from_mode(0o2711)).unwrap();
     ensure(&plan).unwrap();
     assert_eq!(look("/run/data/wiki/eu/acme"), (7, 8, 0o2711));
-    // Also one that lies outside of what tenantd may make.
+    // The same outside of the folder in which tenantd makes datastores.
     create_dir("/run/elsewhere").unwrap();
     let before = look("/run/elsewhere");
     ensure(&self::plan("/run/elsewhere")).unwrap();
@@ -103,7 +103,7 @@ fn symbolic_links_are_refused_in_any_component() {
         );
     }
     assert_eq!(names("/run/data/wiki/eu"), ["acme"]);
-    // The same when the link is only met while folders are being made.
+    // The same if the link is met only while folders are being made.
     std::fs::remove_file("/run/data/wiki/eu/acme").unwrap();
     std::fs::remove_dir("/run/data/wiki/eu").unwrap();
     symlink("/run/data/wiki", "/run/data/wiki/eu").unwrap();

@@ -1,4 +1,4 @@
-//! The host's addresses, read from a real one.
+//! Reads the addresses of a real host.
 
 use crate::support;
 

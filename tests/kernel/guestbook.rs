@@ -1,5 +1,5 @@
-//! The example program alone, without tenantd: what a visitor was told is kept survives kill -9, and
-//! what it cannot use it names.
+//! The example program without tenantd: acknowledged entries survive kill -9, and errors name what
+//! cannot be used.
 
 use crate::support;
 
@@ -35,11 +35,11 @@ fn guestbook() -> Command {
     command
 }
 
-/// Killed when the test is done with it.
+/// A running guest book, killed when it is dropped.
 struct Running(Child);
 
 impl Running {
-    /// Starts it, and waits for the line that says it listens.
+    /// Starts it, and waits for the line that reports that it listens.
     fn start() -> Running {
         let mut child = guestbook().spawn().unwrap();
         let mut line = String::new();

@@ -1,5 +1,5 @@
-//! Tenants' output on the real kernel: FIFOs in `/run`, files in `/var/log`, and supervisors that
-//! go and come back.
+//! Tenants' output on the real kernel: FIFOs in `/run`, files in `/var/log`, and one supervisor
+//! after another.
 
 use crate::support;
 
@@ -17,14 +17,14 @@ use tenantd_core::name::{AppName, TenantName};
 use tenantd_daemon::logs::Logs;
 use tenantd_host::fifo::{self, WriteEnds};
 
-/// More than a few pipes hold, less than a generation.
+/// More than a few pipes hold, less than the log file before it is rotated.
 const LINES: usize = 20_000;
 
 fn names() -> (AppName, TenantName) {
     ("wiki".parse().unwrap(), "acme".parse().unwrap())
 }
 
-/// Runs a supervisor's life: one thread, and what it leaves behind stays behind.
+/// Runs one supervisor on a thread of its own. The objects that it leaves behind stay.
 fn live(life: impl Future<Output = ()>) {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().build().unwrap();
@@ -37,8 +37,8 @@ fn log_file() -> PathBuf {
     PathBuf::from("/var/log/tenantd/wiki/acme.log")
 }
 
-/// The texts in the log, without time and stream. Of a line that is being written at this moment
-/// only a part may be seen yet, for a file grows page by page: it counts once its end is there.
+/// The texts in the log, without time and stream. A line that is being written may be visible only
+/// in part, because a file grows page by page; it counts once its end is visible.
 fn logged(path: &Path) -> Vec<String> {
     let mut text = std::fs::read_to_string(path).unwrap_or_default();
     text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
@@ -84,7 +84,7 @@ fn pipes_belong_to_the_tenant_alone() {
         .unwrap();
     assert!(shell.success());
     assert!(has_something(&ours.stdout));
-    // Made twice is made once; removed twice is removed.
+    // Making and removing can be repeated.
     fifo::make(&app, &tenant, 65_534).unwrap();
     fifo::remove(&app, &tenant).unwrap();
     fifo::remove(&app, &tenant).unwrap();
@@ -114,7 +114,7 @@ fn a_pipe_has_no_end_of_file_between_launches() {
     File::from(stdout).write_all(b"x").unwrap();
     assert!(has_something(&ours.stdout));
     rustix::io::read(&ours.stdout, &mut [0; 8]).unwrap();
-    // A FIFO that is opened for reading alone would report a hang-up from here on.
+    // A FIFO that is open only for reading would report a hang-up from now on.
     assert!(!has_something(&ours.stdout));
 }
 
@@ -124,9 +124,9 @@ fn no_line_is_lost_between_supervisors() {
     let (app, tenant) = names();
     fifo::make(&app, &tenant, 0).unwrap();
     let WriteEnds { stdout, .. } = fifo::open_for_tenant(&app, &tenant).unwrap();
-    // It waits for each supervisor, because a pipe does not hold all of it, and at last for us: a
-    // FIFO that nobody has open any more is empty. It has SIGPIPE's default, which the standard
-    // library gives to every program that it starts.
+    // It waits for each supervisor, because a pipe does not hold all of its output, and at last for
+    // the test: a FIFO that no process has open is empty. SIGPIPE has its default action, which the
+    // standard library sets in every program that it starts.
     let mut program = Command::new("sh")
         .args(["-c", &format!("seq {LINES}; read -r _")])
         .stdin(Stdio::piped())
@@ -154,7 +154,7 @@ fn no_line_is_lost_between_supervisors() {
             drop(program.stdin.take());
             program.wait().unwrap()
         });
-        // 1 is what sh makes of the end of its input.
+        // sh exits with 1 at the end of its input.
         assert_eq!(ending.await.unwrap().code(), Some(1));
         logs.remove(&tenant).await;
     });
@@ -162,8 +162,8 @@ fn no_line_is_lost_between_supervisors() {
     assert_eq!(numbers(&lines).len(), LINES, "of {} lines", lines.len());
 }
 
-/// Puts numbers together again: a supervisor that ends hands on the beginning of a line, and the
-/// next one the rest of it. Ends at the first that is missing.
+/// Joins split numbers: a supervisor that ends writes the beginning of a line, and the next one the
+/// rest. Ends at the first missing number.
 fn numbers(lines: &[String]) -> Vec<usize> {
     let mut numbers = Vec::new();
     let mut text = String::new();

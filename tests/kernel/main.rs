@@ -1,4 +1,5 @@
-//! The parts that act, on the real kernel: each test in a test host of its own. They need root.
+//! The modules that act on the host, on the real kernel. Each test has its own test host and needs
+//! root.
 
 #![allow(unreachable_pub, reason = "the shared modules are private here")]
 

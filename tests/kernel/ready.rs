@@ -1,4 +1,4 @@
-//! When a tenant counts as ready, on the real kernel.
+//! Readiness of tenants on the real kernel.
 
 use crate::support;
 
@@ -21,7 +21,7 @@ fn run<T>(test: impl Future<Output = T>) -> T {
     runtime.block_on(limited).expect("it hangs")
 }
 
-/// A port of the test host that nothing listens on.
+/// A port of the test host that no process listens on.
 fn free_port() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     listener.local_addr().unwrap()
@@ -33,12 +33,12 @@ fn a_port_is_ready_once_a_process_listens_on_it() {
     let address = free_port();
     run(async {
         let mut waiting = Box::pin(ready::tcp(address));
-        // Long enough for several refusals.
+        // Long enough for several refused attempts.
         let early = tokio::time::timeout(Duration::from_millis(50), &mut waiting).await;
         assert!(early.is_err(), "it is ready before anything listens");
         let listener = TcpListener::bind(address).unwrap();
         waiting.await;
-        // It was a real connection, and it ends in order although we say something first.
+        // A connection was accepted, and it is closed in order although the server writes first.
         let ended = tokio::task::spawn_blocking(move || {
             let (mut stream, _) = listener.accept().unwrap();
             std::io::Write::write_all(&mut stream, b"220 ready\r\n").unwrap();
@@ -75,8 +75,8 @@ fn a_thousand_tenants_are_waited_for_at_once() {
     });
 }
 
-/// Says something from a new network namespace, and returns that namespace's inode and the
-/// process, which waits at its standard input until it may go.
+/// Sends a notification from a new network namespace. Returns the namespace's inode and the
+/// process, which waits at its standard input until it may exit.
 fn say(app: &AppName, text: &str) -> (u64, std::process::Child) {
     let script = format!("systemd-notify --no-block {text} && echo && read -r _");
     let mut child = Command::new("unshare")

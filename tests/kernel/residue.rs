@@ -1,6 +1,7 @@
-//! What a supervisor that was killed left behind and the next one cannot adopt, for its record is
-//! damaged and its link bears no mark: it ends nothing that lives, says so where it is asked to, and leaves nothing once it
-//! has ended. And what nobody in any plan owns: it is collected, and strangers are left alone.
+//! Residue of a killed supervisor that the next one cannot adopt, because a record is damaged and a
+//! link has no mark. The next supervisor ends no running process, reports the residue on request,
+//! and leaves nothing when it has ended. Residue that belongs to no plan is collected; objects of
+//! other owners are kept.
 
 use crate::support;
 
@@ -14,8 +15,8 @@ use support::state_file;
 use tenantd_api::wire::TenantStatus;
 use tenantd_core::plan::derive::{host_end, tenant_hash};
 
-/// A supervisor that took over from one that was killed, and the process of the one tenant that
-/// outlived it. The other's was killed too.
+/// A supervisor that took over from a killed one, and the process of the one tenant that survived.
+/// The other tenant's process was killed too.
 fn taken_over() -> (Daemon, u32) {
     place::folder("/srv/data");
     let manifest = format!(
@@ -41,7 +42,7 @@ fn taken_over() -> (Daemon, u32) {
     (daemon, acme)
 }
 
-/// Whether the host's route to the survivor still leads into its link.
+/// Whether the host's route to the survivor still uses its link.
 fn has_its_link() -> bool {
     let route = run(Command::new("ip").args(["route", "get", "10.77.0.11"])).out;
     route.contains(" dev td")
@@ -56,7 +57,7 @@ fn a_survivor_is_neither_cut_off_nor_called_down() {
     assert!(said.out.contains("refused"), "{said:?}");
     assert!(said.out.contains(&acme.to_string()), "{said:?}");
     assert!(std::fs::metadata(format!("/proc/{acme}/exe")).is_ok());
-    // Nor does the supervisor's own end succeed.
+    // The supervisor's own end fails too.
     daemon.signal(Signal::SIGTERM);
     assert_eq!(daemon.wait().code(), Some(1));
     let output = daemon.output();
@@ -89,7 +90,7 @@ fn unclaimed_residue_is_removed_at_the_end() {
     place::host();
     let (daemon, acme) = taken_over();
     daemon.tell(&["stop", "beta"]).expect(0);
-    // Wanted down before it ended, so that nothing of it was ever provisioned here.
+    // Wanted down before the supervisor ended, so the tenant was never provisioned by this one.
     assert_eq!(daemon.tell(&["stop", "acme"]).code, 1);
     kill_for_good(&daemon.app, "acme", acme);
     daemon.tell(&["stop", "acme"]).expect(0);
@@ -139,7 +140,7 @@ fn residue_is_collected_at_the_start_and_a_missing_cgroup_is_made() {
     daemon.kill();
     kill_for_good(&daemon.app, "acme", acme);
     let (ours, strangers) = (create(&daemon.app), estrange(&daemon.app));
-    // As after a reboot: the state file is of another boot, and names what is there no more.
+    // As after a reboot: the state file is of another boot, and names objects that no longer exist.
     let state_file = format!("/run/tenantd/{}/ledger", daemon.app);
     let text = std::fs::read_to_string(&state_file).unwrap();
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
@@ -169,7 +170,7 @@ fn without_a_supervisor_only_residue_without_processes_is_collected() {
     assert_eq!(are_there(&ours), [false; 4], "{said:?}");
     assert!(has_its_link());
 
-    // With its manifest it is nobody's business.
+    // The application's manifest does not name it any more.
     let manifest = daemon.manifest.to_str().unwrap();
     let said = tenantd(&["--config", manifest, "gc"]).expect(0);
     assert!(said.contains(": nothing to remove\n"), "{said}");
@@ -181,7 +182,7 @@ fn without_a_supervisor_only_residue_without_processes_is_collected() {
     daemon.left_nothing();
 }
 
-/// A tenant that takes its time: SIGTERM is heeded, by a program that says so.
+/// A tenant that ends slowly: its program handles SIGTERM.
 fn a_program_with_last_words() -> Daemon {
     place::folder("/srv/data");
     let text = "trap 'echo the end > /srv/data/end; exit 0' TERM\n> /srv/data/begun\nwhile :; do sleep 1000 & wait $!; done";
@@ -195,7 +196,7 @@ fn what_lives_is_ended_when_nobody_else_could(mut daemon: Daemon) {
     until("it listens to signals", || {
         std::fs::exists(&begun).unwrap().then_some(())
     });
-    // Whoever runs is not interfered with.
+    // Running tenants are not disturbed.
     let said = daemon.tell(&["gc", "--kill"]).expect(0);
     assert!(said.contains(": nothing to remove\n"), "{said}");
     daemon.kill();

@@ -1,4 +1,4 @@
-//! Asking and acting: outcomes, exit codes, errors.
+//! `status`, `start` and `stop`: outcomes, exit codes, errors.
 
 use super::*;
 

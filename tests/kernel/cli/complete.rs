@@ -1,12 +1,12 @@
-//! Completion as the shells do it: with the scripts of the package, and the real shell where one
-//! can be told to complete without a terminal.
+//! Completion with the scripts of the package, in real shells where they can complete without a
+//! terminal.
 
 use super::*;
 
 #[path = "../../../examples/papers/completions.rs"]
 mod completions;
 
-/// Runs this in a shell, with the program on its path and the script as `$1`.
+/// Runs a script in a shell, with the program in PATH and the completion script as `$1`.
 fn shell(shell: &[&str], script: &str, commands: &str) -> String {
     let program = std::path::Path::new(env!("CARGO_BIN_EXE_tenantd"));
     let folder = tempfile::tempdir().unwrap();
@@ -38,7 +38,7 @@ fn shell(shell: &[&str], script: &str, commands: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// What bash offers for the last of these words.
+/// The candidates that bash offers for the last of these words.
 fn bash(words: &[&str]) -> Vec<String> {
     let mut commands = "source \"$SCRIPT\"\nCOMP_WORDS=(".to_owned();
     for word in words {
@@ -72,7 +72,7 @@ fn bash_completes_verbs_and_tenants() {
     assert!(both.contains(&"beta".to_owned()), "{both:?}");
     assert_eq!(bash(&["tenantd", "status", "--app", "test-"]), [&*app]);
 
-    // With two, only the one that is named is asked.
+    // With two applications, only the named one is asked.
     Script::new().serve();
     assert_eq!(bash(&["tenantd", "start", "a"]), [""; 0]);
     assert_eq!(bash(&["tenantd", "--app", &app, "start", "a"]), ["acme"]);
@@ -102,8 +102,8 @@ fn fish_completes_tenants() {
     assert_eq!(offered, "acme\tup, 10.77.0.11\n");
 }
 
-/// zsh completes only with a terminal: `zpty` gives it one. The script is found as the packaged one
-/// is, and so it is loaded by the first TAB, which must be answered too.
+/// zsh completes only with a terminal, which `zpty` provides. The script is found as the packaged
+/// one is: the first TAB loads it, and must be completed too.
 #[test]
 fn zsh_completes_tenants() {
     support::enter();

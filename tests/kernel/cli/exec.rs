@@ -1,4 +1,4 @@
-//! `exec`, into a process in namespaces of its own.
+//! `exec`, in a process with namespaces of its own.
 
 use super::*;
 

@@ -1,8 +1,8 @@
-//! Listing what runs, with what died beside it.
+//! `list`, with running, dead and detached supervisors.
 
 use super::*;
 
-/// A socket that nobody listens behind: what a killed supervisor leaves.
+/// Makes a socket that no process listens on, as a killed supervisor leaves it.
 fn die(app: &str) {
     let socket = wire::control_socket(&app.parse().unwrap());
     std::fs::create_dir_all(socket.parent().unwrap()).unwrap();
@@ -55,7 +55,7 @@ fn running_and_dead_supervisors_are_distinguished() {
     assert_eq!(living["tenants"], 2);
 }
 
-/// A state file, and nobody who could be asked: what a supervisor leaves that was told to leave.
+/// Makes a state file without a socket, as a detached supervisor leaves it.
 #[test]
 fn tenants_of_a_detached_supervisor_are_listed() {
     support::enter();
@@ -73,7 +73,7 @@ fn tenants_of_a_detached_supervisor_are_listed() {
     assert_eq!(left["state"], "detached");
     let why = left["why"].as_str().unwrap();
     assert!(why.contains("systemctl start tenantd@zz-left"), "{why}");
-    // Nor does it force a name on the living.
+    // It does not make the name required.
     let text = String::from_utf8(run(&["status", "acme"]).stdout).unwrap();
     assert!(text.starts_with(&app), "{text}");
 }
@@ -135,7 +135,7 @@ fn list_does_not_wait_for_a_hanging_supervisor() {
     support::enter();
     let socket = wire::control_socket(&"deaf".parse().unwrap());
     std::fs::create_dir_all(socket.parent().unwrap()).unwrap();
-    // It listens, and never accepts.
+    // The socket listens, and connections are never accepted.
     let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
     let status = tenantd(&["status"])
         .stderr(std::process::Stdio::piped())

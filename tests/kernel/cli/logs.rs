@@ -1,10 +1,10 @@
-//! `logs`, from files.
+//! `logs`, with log files.
 
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
 
-/// What a child writes, line by line, as it comes.
+/// The lines that a child writes, one by one.
 struct Lines {
     child: Child,
     lines: Receiver<String>,
@@ -97,7 +97,7 @@ fn two_rotations_at_once_lose_nothing() {
     lines.next("1");
     append(&log, "2\n");
     lines.next("2");
-    // It sleeps through all of this.
+    // It sleeps during all of this.
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
     append(&log, "3\n");
     for text in ["4\n", "5\n"] {
@@ -139,7 +139,7 @@ fn logs_of_an_unknown_tenant_are_an_error() {
     let script = Script::new();
     let app = script.app.to_string();
     script.serve();
-    // A file of this name does not make a tenant.
+    // A log file alone does not make a tenant.
     append(&log_file(&app).with_file_name("typo.log"), "1\n");
     let output = run(&["logs", "typo"]);
     assert_eq!(output.status.code(), Some(1));

@@ -1,5 +1,4 @@
-//! The program as a person meets it: the real binary in a test host, with a scripted supervisor
-//! behind the control socket.
+//! The real binary in a test host, with a scripted supervisor at the control socket.
 
 mod ask;
 mod complete;
@@ -25,7 +24,7 @@ use tenantd_daemon::requests::programs::Part;
 use tenantd_daemon::requests::queue::{self, NoExecTarget, Request, Unknown};
 use tenantd_daemon::subscriptions::Subscriptions;
 
-/// Far more than anything here takes: past it, a test has failed.
+/// The limit of each wait, far above the time that anything here needs.
 const LIMIT: Duration = Duration::from_secs(10);
 
 fn tenantd(arguments: &[&str]) -> Command {
@@ -49,7 +48,7 @@ fn expect(output: &Output, code: i32, stdout: &str, stderr: &str) {
     assert_eq!(output.status.code(), Some(code));
 }
 
-/// Two tenants: acme does as told, beta cannot be started and cannot be stopped.
+/// Two tenants: acme follows requests, beta can neither be started nor stopped.
 fn status(app: &AppName, names: &[TenantName]) -> Result<AppStatus, Unknown> {
     let one = |name: &str, state, pid: Option<u32>, why: Option<&str>| TenantStatus {
         name: name.parse().unwrap(),
@@ -103,11 +102,11 @@ fn names(status: &Result<AppStatus, Unknown>) -> Result<Vec<TenantName>, Unknown
 struct Script {
     app: AppName,
     exec_target: Option<ExecTarget>,
-    /// Whether a stop is reached.
+    /// Whether a stop is completed.
     down: bool,
     /// Where the tenants' output goes.
     logs: LogPlace,
-    /// Dies instead of taking on a subscriber.
+    /// Dies instead of accepting a subscriber.
     dies: bool,
     subscriptions: Subscriptions,
 }
@@ -135,9 +134,9 @@ impl Script {
         Ok(status)
     }
 
-    /// Gives its answer; false ends the supervisor.
+    /// Answers a request; false ends the supervisor.
     fn answer(&mut self, ask: Request) -> bool {
-        // A client that is gone needs no answer.
+        // A client that has disconnected needs no answer.
         match ask {
             Request::Names { tenants, reply } => {
                 drop(reply.send(names(&self.status(&tenants))));
@@ -198,7 +197,7 @@ impl Script {
         true
     }
 
-    /// Serves from a thread of its own, in the caller's test host.
+    /// Serves on a thread of its own, in the caller's test host.
     fn serve(mut self) {
         let folder = wire::control_socket(&self.app);
         std::fs::create_dir_all(folder.parent().unwrap()).unwrap();
@@ -215,7 +214,7 @@ impl Script {
                 bound.send(()).unwrap();
                 while let Some(ask) = incoming.recv().await {
                     if !self.answer(ask) {
-                        // As if killed: no answer, the connections just end.
+                        // As if it was killed: the connections end without an answer.
                         return;
                     }
                 }

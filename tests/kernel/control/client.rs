@@ -1,4 +1,4 @@
-//! The real client, and what it says of supervisors that are not there.
+//! The real client, and the errors that it reports for supervisors that do not run.
 
 use super::*;
 
@@ -55,7 +55,7 @@ fn a_waiting_request_does_not_delay_others() {
             let mut connection = Connection::open(&asked).await.unwrap();
             connection.reload().await
         });
-        // The reload is at the request queue, and stays there.
+        // The reload is in the request queue, and stays there.
         let Some(Request::Reload { reply: held }) = incoming.recv().await else {
             panic!("a reload was sent");
         };
@@ -106,7 +106,7 @@ fn the_number_of_connections_is_bounded() {
             .unwrap_err();
         assert!(error.to_string().contains("has 64 connections"), "{error}");
         assert!(held.pop().unwrap().status(&[]).await.is_ok());
-        // The place is free once the server has seen the end.
+        // The connection is free for another client once the server has seen its end.
         while Connection::open(&app)
             .await
             .unwrap()
@@ -128,7 +128,7 @@ fn a_stale_socket_is_reported_and_replaced() {
         );
         assert!(text.ends_with("(no supervisor is running)"), "{text}");
 
-        // Closed without being removed, as by a kill -9.
+        // Closed without being removed, as by SIGKILL.
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         let error = Connection::open(&app).await.unwrap_err();
         assert!(matches!(error, ClientError::Dead { .. }), "{error:?}");
@@ -171,7 +171,7 @@ fn a_supervisor_that_ends_tells_its_clients() {
         let Some(Request::Reload { reply }) = incoming.recv().await else {
             panic!("a reload was sent");
         };
-        // Asked again, it has nobody to answer either.
+        // A second request gets no answer either.
         drop(reply);
         drop(incoming);
         let text = waiting.await.unwrap().unwrap_err().to_string();
@@ -193,7 +193,7 @@ fn a_supervisor_that_dies_is_distinguished_from_one_that_answers() {
         let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
         let dying = tokio::task::spawn_blocking(move || {
             let (mut peer, _) = listener.accept().unwrap();
-            // It has read the request, and dies.
+            // The supervisor has read the request, and dies.
             let mut byte = [0; 256];
             assert!(peer.read(&mut byte).unwrap() > 0);
         });

@@ -1,5 +1,5 @@
-//! The control socket: a real server on a real socket, the real client, and peers that speak
-//! varlink by hand, in part badly.
+//! The control socket: a real server on a real socket, the real client, and clients that send
+//! varlink by hand, some of it invalid.
 
 mod client;
 mod random;
@@ -31,7 +31,7 @@ use tenantd_daemon::requests::queue::{
 use tenantd_daemon::subscriptions::Subscriptions;
 use tokio::sync::mpsc;
 
-/// Far more than anything here takes: past it, a test has failed.
+/// The limit of each wait, far above the time that anything here needs.
 const LIMIT: Duration = Duration::from_secs(60);
 
 fn tenant(name: &str) -> TenantName {
@@ -79,7 +79,7 @@ fn exec_target() -> ExecTarget {
     }
 }
 
-/// Runs `test` beside a server for a new application, in a test host of its own.
+/// Runs `test` with a server for a new application, in a test host of its own.
 fn with_server<F>(test: impl FnOnce(AppName, mpsc::Receiver<Request>) -> F)
 where
     F: Future<Output = ()>,
@@ -128,7 +128,7 @@ fn changes(reprovisioned: &TenantName) -> Changes {
     }
 }
 
-/// The only tenant there is, if no other is asked for.
+/// The name of the only tenant, unless a test sets another one.
 fn known(tenants: &[TenantName]) -> Result<Vec<TenantName>, Unknown> {
     match tenants.iter().find(|name| name.as_str() != "acme").cloned() {
         Some(tenant) => Err(Unknown { tenant }),
@@ -136,14 +136,14 @@ fn known(tenants: &[TenantName]) -> Result<Vec<TenantName>, Unknown> {
     }
 }
 
-/// A desk that answers everything at once.
+/// A request queue that answers each request at once.
 async fn answer_all(app: AppName, mut incoming: mpsc::Receiver<Request>) {
     let acme = tenant("acme");
     let mut subscriptions = Subscriptions::default();
     while let Some(ask) = incoming.recv().await {
         match ask {
             Request::Names { tenants, reply } => {
-                // The peer may have left.
+                // The client may have disconnected.
                 let _ = reply.send(known(&tenants));
             }
             Request::Part { tenants, reply, .. } => {
@@ -193,8 +193,8 @@ async fn answer_all(app: AppName, mut incoming: mpsc::Receiver<Request>) {
     }
 }
 
-/// Sends bytes as they are and gives back all that comes until the server closes, as one JSON
-/// value per message.
+/// Sends bytes as they are. Returns everything received until the server closes the connection, as
+/// one JSON value per message.
 async fn raw(app: &AppName, bytes: Vec<u8>, end: bool) -> Vec<Value> {
     let path = wire::control_socket(app);
     tokio::task::spawn_blocking(move || exchange(&path, &bytes, end))
@@ -207,9 +207,9 @@ fn exchange(path: &PathBuf, bytes: &[u8], end: bool) -> Vec<Value> {
     stream.set_read_timeout(Some(LIMIT)).unwrap();
     stream.set_write_timeout(Some(LIMIT)).unwrap();
     let (mut sending, bytes) = (stream.try_clone().unwrap(), bytes.to_vec());
-    // Both at once: the server reads no further while nobody takes its answers.
+    // Both at once: the server stops reading while its answers are not read.
     let sender = std::thread::spawn(move || {
-        // The server may close before it has read all.
+        // The server may close before it has read everything.
         let _ = sending.write_all(&bytes);
         if end {
             let _ = sending.shutdown(std::net::Shutdown::Write);

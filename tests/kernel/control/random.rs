@@ -1,11 +1,12 @@
-//! Peers that send anything at all.
+//! Clients that send random bytes.
 
 use super::{AppName, RequestQueue, answer_all, control, queue, with_app};
 use proptest::prelude::{Just, Strategy, any, prop, prop_oneof};
 use proptest::strategy::ValueTree;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// Bytes near to what a peer would send: a good request, cut, changed or glued to others.
+/// Bytes close to what a client would send: a valid request, truncated, changed or joined to
+/// others.
 fn requests() -> impl Strategy<Value = Vec<u8>> {
     let words = prop_oneof![
         Just("{\"method\":\"io.tenantd.Supervisor.Status\"}\0".to_owned()),
@@ -21,7 +22,7 @@ fn requests() -> impl Strategy<Value = Vec<u8>> {
 async fn survives(app: &AppName, bytes: &[u8]) {
     let path = tenantd_api::wire::control_socket(app);
     let mut peer = tokio::net::UnixStream::connect(&path).await.unwrap();
-    // The server may close at the first wrong byte.
+    // The server may close at the first invalid byte.
     let _ = peer.write_all(bytes).await;
     let _ = peer.shutdown().await;
     let mut answer = Vec::new();

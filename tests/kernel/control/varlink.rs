@@ -1,4 +1,4 @@
-//! Peers that speak varlink by hand, in part badly.
+//! Clients that send varlink by hand, some of it invalid.
 
 use super::*;
 
@@ -25,7 +25,7 @@ fn requests_in_plain_varlink_work() {
             "org.varlink.service.GetInterfaceDescription",
             &json!({"interface": wire::INTERFACE}),
         ));
-        // Absent parameters mean all tenants.
+        // Without parameters, all tenants are meant.
         bytes.extend(b"{\"method\":\"io.tenantd.Supervisor.Status\"}\0");
         let unknown = json!({"tenants": ["typo"]});
         bytes.extend(call("io.tenantd.Supervisor.Stop", &json!({"tenants": []})));
@@ -93,7 +93,7 @@ fn a_long_answer_is_written_once() {
     });
 }
 
-/// The description names each field that is really sent, and no other.
+/// The description names exactly the fields that are sent.
 fn describes(description: &str, sent: &Value) {
     // A comment goes from its # to the end of the line.
     let description: String = description
@@ -157,7 +157,7 @@ fn invalid_requests_close_only_their_own_connection() {
             }
             assert!(good.status(&[]).await.is_ok());
         }
-        // A name that is none reaches nobody.
+        // A request with an invalid name reaches no owner.
         let name = json!({"tenants": ["../../etc"]});
         for answer in raw(&app, call("io.tenantd.Supervisor.Stop", &name), true).await {
             assert!(answer.get("error").is_some(), "{answer}");
@@ -171,7 +171,7 @@ fn an_endless_request_is_cut_off() {
         tokio::task::spawn_local(answer_all(app.clone(), incoming));
         let endless = vec![b' '; wire::REQUEST_MAX + 1];
         assert!(raw(&app, endless, false).await.is_empty());
-        // Many requests on one connection may be longer than that together.
+        // Several requests on one connection may be longer than that together.
         let one = call(
             "io.tenantd.Supervisor.Status",
             &json!({"tenants": ["acme"]}),
@@ -196,11 +196,11 @@ fn another_user_is_refused() {
         tokio::task::spawn_local(answer_all(app.clone(), incoming));
         let path = wire::control_socket(&app);
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
-        // The permissions alone keep others out; this is about what is behind them.
+        // The permissions alone keep other users out; this test is about the check behind them.
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
         let answers = std::thread::spawn(move || {
             let nobody = rustix::process::Uid::from_raw(65534);
-            // Of this thread alone, see setuid(2), "C library/kernel differences".
+            // Of this thread only, see setuid(2), "C library/kernel differences".
             rustix::thread::set_thread_uid(nobody).unwrap();
             exchange(
                 &path,

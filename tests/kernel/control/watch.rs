@@ -1,5 +1,5 @@
-//! Subscriptions: the real server and the real client, and a model of a loop whose tenants do nothing
-//! but count their restarts, so that a gap or a repetition shows.
+//! Subscriptions: the real server and the real client, with a model of the loop. Its tenants only
+//! count their restarts, so that a missing or repeated event shows.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -33,16 +33,16 @@ impl Model {
         }))
     }
 
-    /// Takes the place of the loop.
+    /// The model of the loop.
     async fn answer_all(model: Shared, mut incoming: mpsc::Receiver<Request>) {
         while let Some(ask) = incoming.recv().await {
             model.borrow_mut().answer(ask);
         }
     }
 
-    /// One turn of the loop.
+    /// One iteration of the loop.
     pub(super) fn answer(&mut self, ask: Request) {
-        // Whoever asked may be gone.
+        // The client may have disconnected.
         match ask {
             Request::Names { tenants, reply } => drop(reply.send(self.names(&tenants))),
             Request::Part {
@@ -90,7 +90,7 @@ impl Model {
         status
     }
 
-    /// One tenant is started again, and all are told.
+    /// Restarts one tenant and publishes the event.
     pub(super) fn restart(&mut self, name: &TenantName) {
         *self.counts.get_mut(name).unwrap() += 1;
         let status = self.status(std::slice::from_ref(name)).tenants.remove(0);
@@ -120,7 +120,7 @@ impl Model {
     }
 }
 
-/// Runs `test` beside a server of so many tenants.
+/// Runs `test` with a server of this many tenants.
 fn with_model<F>(count: usize, test: impl FnOnce(AppName, Shared) -> F)
 where
     F: Future<Output = ()>,
@@ -132,7 +132,7 @@ where
     });
 }
 
-/// What a subscriber believes.
+/// The tenants as a subscriber knows them.
 async fn follow(
     subscription: &mut Subscription,
     until: impl Fn(&BTreeMap<TenantName, u32>) -> bool,
@@ -169,7 +169,8 @@ fn events_are_complete_and_not_repeated() {
                 })
             })
             .collect();
-        // It begins before they have connected, and goes on while they take their snapshots.
+        // Events begin before the clients have connected, and continue while they take their
+        // snapshots.
         for round in 0..5 {
             for number in 0..100 {
                 model
@@ -196,7 +197,7 @@ fn a_subscriber_that_does_not_read_is_disconnected_alone() {
         deaf.write_all(&bytes).unwrap();
         let mut good = Subscription::open(&app, &[]).await.unwrap();
         assert!(matches!(good.next().await.unwrap(), Watched::Snapshot(_)));
-        // Until its queue and the kernel's are full, and beyond.
+        // Until the queue and the kernel's buffers are full, and beyond.
         for count in 1..5000 {
             model.borrow_mut().restart(&tenant("t0"));
             let Watched::Event(event) = good.next().await.unwrap() else {
@@ -204,7 +205,7 @@ fn a_subscriber_that_does_not_read_is_disconnected_alone() {
             };
             assert_eq!(event.status.unwrap().restarts, count);
         }
-        // Whatever it reads from now on ends; a reader that never reads is cut off all the same.
+        // Reading ends the connection now; a client that never reads is disconnected all the same.
         let begun = std::time::Instant::now();
         let mut subscriptions = std::mem::take(&mut model.borrow_mut().subscriptions);
         subscriptions.flushed().await;
@@ -227,7 +228,7 @@ fn a_subscriber_that_does_not_read_is_disconnected_alone() {
 fn a_slow_reader_is_told_that_it_was_too_slow() {
     with_model(2, |app, model| async move {
         let mut slow = Subscription::open(&app, &[]).await.unwrap();
-        // All at once, so that nobody can read in between.
+        // All at once, so that the client cannot read in between.
         for _ in 0..5000 {
             model.borrow_mut().restart(&tenant("t0"));
         }
@@ -305,7 +306,7 @@ fn a_watch_continues_through_an_upgrade() {
         ));
         model.borrow_mut().subscriptions.end(EndReason::Upgrading);
         model.borrow_mut().restart(&tenant("t0"));
-        // What happened in between is in the snapshot of the next.
+        // Earlier changes are in the next snapshot.
         let Watched::Snapshot(snapshot) = subscription.next().await.unwrap() else {
             panic!("a snapshot");
         };
@@ -316,7 +317,7 @@ fn a_watch_continues_through_an_upgrade() {
 #[test]
 fn a_removed_tenant_is_not_waited_for() {
     with_model(3, |app, model| async move {
-        // All of them are held, so that they are settled.
+        // All of them are failed, so they are settled.
         let names = [tenant("t2"), tenant("t0")];
         let outcome = wait(&app, &names, Until::Settled).await.unwrap();
         let reached: Vec<_> = outcome.reached.into_iter().map(|t| t.name).collect();

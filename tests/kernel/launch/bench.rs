@@ -1,4 +1,4 @@
-//! What a launch needs: a datastore, a network namespace, a plan and a place for the output.
+//! What a launch needs: a datastore, a network namespace, a plan, and files for its output.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -17,7 +17,7 @@ use tenantd_host::{datastore, process};
 
 use crate::support;
 
-/// Where the tests' programs find their data.
+/// The folder in which the tests' programs look for their data.
 pub(crate) const TARGET: &str = "/run/expected";
 
 pub(crate) struct Bench {
@@ -29,7 +29,7 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    /// A bench in a test host, with `/bin/sleep` for its program.
+    /// A bench in a test host, with `/bin/sleep` as its program.
     pub(crate) fn new() -> Self {
         support::enter();
         std::fs::create_dir(TARGET).unwrap();
@@ -66,7 +66,7 @@ impl Bench {
         }
     }
 
-    /// The same with a script for its program.
+    /// The same with a script as its program.
     pub(crate) fn script(script: &str) -> Self {
         let mut bench = Self::new();
         bench.set_script(script);
@@ -116,7 +116,7 @@ impl Bench {
         Ok(running)
     }
 
-    /// Launches, waits for the end with status 0 and gives the output.
+    /// Launches, waits for an exit with status 0 and returns the output.
     pub(crate) fn output(&self) -> String {
         let mut running = self.run().unwrap();
         let ended = running.end();
@@ -125,7 +125,7 @@ impl Bench {
         output
     }
 
-    /// The failure of a launch that must not succeed.
+    /// The failure of a launch; panics if the launch succeeds.
     pub(crate) fn failure(&self) -> String {
         match self.run() {
             Ok(_) => panic!("the launch succeeded"),
@@ -134,7 +134,7 @@ impl Bench {
     }
 }
 
-/// A program that runs; killed at the end of the test.
+/// A running program, killed when it is dropped.
 pub(crate) struct Running {
     pub(crate) pid: i32,
     pub(crate) pidfd: OwnedFd,
@@ -148,12 +148,12 @@ impl Running {
         process::reap(self.pidfd.as_fd()).unwrap().unwrap()
     }
 
-    /// The text of one of its files under `/proc`.
+    /// The text of a file in its folder under `/proc`.
     pub(crate) fn proc(&self, file: &str) -> String {
         std::fs::read_to_string(format!("/proc/{}/{file}", self.pid)).unwrap()
     }
 
-    /// One field of its status.
+    /// One field of its `/proc/PID/status`.
     pub(crate) fn status(&self, field: &str) -> String {
         let status = self.proc("status");
         let line = status.lines().find_map(|line| line.strip_prefix(field));
@@ -182,7 +182,7 @@ pub(crate) fn wait<F: Future>(future: F) -> F::Output {
         .block_on(future)
 }
 
-/// A network namespace that no thread is in.
+/// A network namespace without a thread in it.
 pub(crate) fn new_netns() -> OwnedFd {
     let make = || {
         unshare(CloneFlags::CLONE_NEWNET).unwrap();
@@ -191,7 +191,7 @@ pub(crate) fn new_netns() -> OwnedFd {
     std::thread::spawn(make).join().unwrap()
 }
 
-/// A file with this text and mode.
+/// Makes a file with this text and mode.
 pub(crate) fn write_file(path: impl AsRef<Path>, text: &str, mode: u32) {
     use std::os::unix::fs::PermissionsExt;
     std::fs::write(&path, text).unwrap();

@@ -1,4 +1,4 @@
-//! What the program finds when it runs.
+//! The environment of the running program.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -44,11 +44,11 @@ fn open_in(pid: i32) -> Vec<i32> {
 #[test]
 fn only_standard_descriptors_and_the_lock_are_open() {
     let bench = Bench::new();
-    // A descriptor that somebody forgot to make close-on-exec.
+    // A descriptor that is not close-on-exec.
     let forgotten = File::open("/etc").unwrap();
     rustix::io::fcntl_setfd(&forgotten, rustix::io::FdFlags::empty()).unwrap();
     let running = bench.run().unwrap();
-    // While its libraries are loaded, they are open too. What was passed on stays.
+    // Its libraries are open while they are loaded. Inherited descriptors would stay open.
     support::until("nothing else is open", || {
         open_in(running.pid) == [0, 1, 2, LOCK_FD]
     });
@@ -127,14 +127,14 @@ fn user_groups_and_capabilities_are_complete() {
 fn root_lacks_capabilities_that_could_undo_the_mounts() {
     let running = Bench::new().for_root().run().unwrap();
     let bits = |field| u64::from_str_radix(&running.status(field), 16).unwrap();
-    // By number, so that a slip in the list cannot slip in here too: see capability.h.
+    // By number, so that a mistake in the list is not repeated here; see capability.h.
     let dropped = [2, 12, 16, 17, 19, 21, 22, 27, 38, 39];
     for set in ["CapBnd", "CapEff", "CapPrm"] {
         for number in dropped {
             assert_eq!(bits(set) & (1 << number), 0, "{set} has {number}");
         }
     }
-    // What programs that start as root need is still there: chown, setuid, low ports.
+    // Programs that start as root still need these: chown, setuid, low ports.
     for number in [0, 1, 6, 7, 10] {
         assert_ne!(bits("CapEff") & (1 << number), 0, "CapEff lacks {number}");
     }
@@ -206,7 +206,7 @@ fn the_program_outlives_the_thread_that_launched_it() {
     let (mut running, tid) = std::thread::scope(|scope| scope.spawn(launcher).join().unwrap());
     let task = format!("/proc/self/task/{}", tid.as_raw_nonzero());
     support::until("the thread is gone", || !Path::new(&task).exists());
-    // Had its end killed the program, this signal would come second.
+    // If the end of the thread had killed the program, this signal would be the second one.
     tenantd_host::process::signal(running.pidfd.as_fd(), libc::SIGTERM).unwrap();
     let by_term = tenantd_host::process::Ended::Signal(libc::SIGTERM);
     assert_eq!(running.end(), by_term);

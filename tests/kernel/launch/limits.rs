@@ -1,4 +1,4 @@
-//! Resource limits: from the start of a program, and on all processes of one that runs.
+//! Resource limits: at the start of a program, and on all processes of a running one.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::launch::bench::{Bench, Running};
 use crate::refuse::deny;
 use crate::support;
 
-/// Forks all the time, and leaves hundreds of children.
+/// A program that keeps forking and has hundreds of children.
 const FORKS: &str = "while :; do i=0; while [ $i -lt 10 ]; do sleep 1 & i=$((i+1)); done; \
                      sleep 0.01; done";
 
@@ -33,7 +33,7 @@ fn files(soft: u64, hard: u64) -> Limits {
     }
 }
 
-/// The soft and the hard limit of a process, in the kernel's words; none if it has ended.
+/// The soft and the hard limit of a process as the kernel shows them; `None` if it has ended.
 fn seen(pid: i32, label: &str) -> Option<String> {
     let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
     let line = limits.lines().find_map(|line| line.strip_prefix(label))?;
@@ -100,7 +100,7 @@ fn a_limit_that_cannot_be_set_stops_the_launch() {
         soft: Bound::Number(1024),
         hard: Bound::Unlimited,
     });
-    // The kernel allows no more than fs.nr_open, to nobody.
+    // The kernel allows no process more than fs.nr_open.
     assert_eq!(
         bench.failure(),
         "cannot set the limit on open files: Operation not permitted (EPERM) [raising a \
@@ -125,7 +125,7 @@ fn limits_reach_processes_that_are_forked_meanwhile() {
         limited.iter().all(|limit| limit == "300 400"),
         "{limited:?}"
     );
-    // And those that it forks from now on.
+    // Later children have them too.
     support::until("none of them is left", || {
         let now = leaf.pids().unwrap();
         now.iter()
@@ -212,11 +212,11 @@ fn a_refused_limit_is_reported_and_not_noted_as_applied() {
     let first = leaf.pids().unwrap()[0];
     assert_eq!(refused.object, format!("open files of process {first}"));
     assert_eq!(open_files(running.pid).as_deref(), Some("300 400"));
-    // Neither is what they have: it was to be changed.
+    // The processes have neither of them: a change was under way.
     for limits in [files(300, 500), files(300, 400)] {
         assert!(!is_applied(Some(&leaf), &limits).unwrap());
     }
-    // Where all have them, nothing is set, and nothing is refused.
+    // If all processes have the limits, none is set, and none is refused.
     deny(libc::SYS_prlimit64, None, libc::EPERM);
     apply(target, &files(300, 400), before).unwrap();
     assert!(is_applied(Some(&leaf), &files(300, 400)).unwrap());

@@ -1,4 +1,4 @@
-//! One launch per datastore, however it is named and whatever becomes of its processes.
+//! A datastore has at most one launch, whatever its path, as long as any of its processes runs.
 
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -42,7 +42,7 @@ fn the_lock_is_held_as_long_as_any_process_runs() {
     let leaf = tree.leaf(&"acme".parse().unwrap()).unwrap();
     bench.leaf = Some(leaf.clone());
     assert!(is_free(&bench));
-    // The launcher's own copy is closed, and the first process ends: its child goes on.
+    // The launcher's own copy is closed, and the first process ends; its child continues.
     assert_eq!(bench.output(), "");
     assert!(leaf.is_populated().unwrap());
     assert!(!is_free(&bench));

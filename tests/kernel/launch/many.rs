@@ -1,4 +1,4 @@
-//! Launches from a process whose other threads hold the allocator's locks all the time.
+//! Launches from a process whose other threads keep taking the allocator's locks.
 
 use std::fs::File;
 use std::hint::black_box;
@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use crate::launch::bench::Bench;
 use crate::support::passes_alone;
 
-/// Launches that must all succeed.
+/// The number of launches; all must succeed.
 const LAUNCHES: usize = 500;
 
 #[test]
 fn every_launch_succeeds_while_others_allocate() {
-    // With one arena for all threads a child that allocates finds its lock taken, and hangs.
+    // With one arena for all threads, a child that allocates finds the arena locked, and hangs.
     let path = "launch::many::with_one_arena";
     let mut env = Command::new("env");
     assert!(passes_alone(path, env.env("MALLOC_ARENA_MAX", "1")));
@@ -38,7 +38,7 @@ fn with_one_arena() {
         }
         let all = || {
             for number in 0..LAUNCHES {
-                // So that each descriptor of a launch once has the number of the lock's slot.
+                // So that each descriptor of a launch once has the number that the lock gets.
                 let others = 0..number % 80;
                 let _others: Vec<File> = others.map(|_| File::open("/").unwrap()).collect();
                 let begun = Instant::now();

@@ -1,4 +1,4 @@
-//! Launches on the real kernel, each test in a test host of its own.
+//! Launches on the real kernel, each test in its own test host.
 
 mod bench;
 mod inside;

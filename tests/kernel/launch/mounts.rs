@@ -1,4 +1,4 @@
-//! What the program sees of the filesystem, and what the host sees of the program's.
+//! The filesystem as the program sees it, and the effect of the program's mounts on the host.
 
 use std::path::Path;
 
@@ -58,7 +58,7 @@ fn other_datastores_cannot_be_reached() {
     let output = bench.output();
     assert!(!output.contains("secret"), "{output}");
     assert!(!output.contains("wiki\n"), "{output}");
-    // Root cannot lift the cover, nor put anything into it.
+    // Root can neither remove the cover nor write to it.
     bench.set_script("umount /var/lib/tenantd; mkdir /var/lib/tenantd/x; ls -A /var/lib/tenantd");
     let output = bench.output();
     assert!(output.contains("Operation not permitted") || output.contains("must be superuser"));

@@ -1,4 +1,4 @@
-//! Every stage fails once, alone, and says so with its object, its errno and what to do.
+//! Each stage fails alone, and the error has its object, its errno and the remedy.
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,7 +11,7 @@ use tenantd_host::datastore;
 use crate::launch::bench::{Bench, TARGET, write_file};
 use crate::refuse::{deny, intercept};
 
-/// The whole message of a failure with one of its errnos.
+/// Checks the whole message of a failure.
 fn says(bench: &Bench, expected: &str) {
     let said = bench.failure();
     assert_eq!(said, expected);
@@ -93,7 +93,7 @@ fn clone_refused() {
         "{said}"
     );
     assert!(said.contains("(EAGAIN) [process limit reached"), "{said}");
-    // Nothing of the launch is left: the lock is free again.
+    // The launch left nothing: the lock is free again.
     let folder = datastore::open(&bench.datastore.source).unwrap();
     let source = &bench.datastore.source;
     assert!(tenantd_host::lock::is_free(folder.as_fd(), source).unwrap());
@@ -109,11 +109,11 @@ fn vanished_before_exec() {
     );
 }
 
-/// A stage, the system call that is refused, its first argument where that tells it from others,
+/// A stage, the system call that fails, its first argument where several calls differ only in it,
 /// and the message.
 type Refusal = (Stage, libc::c_long, Option<i32>, &'static str);
 
-/// Stages without a cause that a test host could give them.
+/// Stages that cannot be made to fail by means of the test host.
 const REFUSED: &[Refusal] = &[
     (
         Stage::Signals,
@@ -210,7 +210,7 @@ const REFUSED: &[Refusal] = &[
 #[test]
 fn each_refused_system_call_names_its_stage() {
     for (stage, syscall, first, expected) in REFUSED.iter().copied() {
-        // A filter stays on its thread for good, so each stage gets a thread of its own.
+        // A filter cannot be removed from its thread, so each stage has a thread of its own.
         let failed = move || {
             let bench = Bench::new();
             deny(syscall, first, libc::EUCLEAN);

@@ -1,4 +1,4 @@
-//! Each stage failing: the error names stage, object and errno, and nothing is left.
+//! Each stage fails: the error names stage, object and errno, and nothing is left behind.
 
 use std::process::Command;
 
@@ -13,7 +13,7 @@ use crate::network::host::{
 };
 use crate::support::{self, passes_alone};
 
-/// Provisions what must fail, and looks that the host is as it was before.
+/// Makes a provision that must fail, and checks that the host is unchanged.
 fn refused(mode: Mode, tenant: LinkPlan, prepare: impl FnOnce()) -> Failure {
     block_on(async {
         let network = Network::open(plan(mode)).await.unwrap();
@@ -67,7 +67,7 @@ fn own_residue_is_replaced() {
     for mark in [true, false] {
         block_on(async {
             let network = Network::open(plan(Mode::Routed)).await.unwrap();
-            // What a supervisor leaves that is killed after, or before, it could mark the link.
+            // Left by a supervisor that was killed after, or before, it marked the link.
             ip("link add vt-2 address 02:00:00:01:00:02 type veth peer name other");
             if mark {
                 ip("link set vt-2 alias tenantd:wiki/t2");
@@ -93,7 +93,7 @@ fn an_address_of_the_host_is_refused() {
     assert_eq!(why.detail, "the host has this address on lo");
 }
 
-/// A tenant has all its addresses or is not started.
+/// A tenant is started only with all of its addresses.
 #[test]
 fn an_ipv6_address_is_refused_before_anything_is_made() {
     support::enter();
@@ -212,8 +212,8 @@ fn a_hub_of_another_owner_and_a_gateway_in_use_are_refused() {
     assert_eq!(everything(), before);
 }
 
-/// Run alone by `no_other_thread_changes_its_namespace`: with other tests beside it, their
-/// threads would be counted.
+/// Run alone by `no_other_thread_changes_its_namespace`, because threads of other tests would be
+/// counted too.
 #[test]
 #[ignore = "started by another test"]
 fn alone_no_other_thread_changes_its_namespace() {

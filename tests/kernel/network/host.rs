@@ -1,4 +1,4 @@
-//! A test host with a network to provision in, and eyes to read it back.
+//! A test host with a network to provision in, and functions to inspect it.
 
 use std::future::Future;
 use std::io::{Read, Write};
@@ -30,7 +30,7 @@ pub fn plan(mode: Mode) -> NetworkPlan {
     }
 }
 
-/// Tenant number `n`, from 2 on.
+/// The link plan of tenant number `n`, from 2 on.
 pub fn link(mode: Mode, n: u16) -> LinkPlan {
     let [high, low] = n.to_be_bytes();
     LinkPlan {
@@ -59,7 +59,7 @@ pub fn inside<T: Send>(netns: &Netns, act: impl FnOnce() -> T + Send) -> T {
         let visit = scope.spawn(|| {
             setns(netns.as_fd(), CloneFlags::CLONE_NEWNET).unwrap();
             let result = act();
-            // Out again before the end: a joined thread may still be on its way out.
+            // Leaves the namespace before it ends: a joined thread may still be exiting.
             let home = std::fs::File::open("/proc/self/ns/net").unwrap();
             setns(home, CloneFlags::CLONE_NEWNET).unwrap();
             result
@@ -68,7 +68,7 @@ pub fn inside<T: Send>(netns: &Netns, act: impl FnOnce() -> T + Send) -> T {
     })
 }
 
-/// Runs `ip` with these words, which must succeed.
+/// Runs `ip` with these arguments, which must succeed.
 pub fn ip(words: &str) -> String {
     let output = Command::new("ip").args(words.split(' ')).output().unwrap();
     let error = String::from_utf8_lossy(&output.stderr);
@@ -76,7 +76,7 @@ pub fn ip(words: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// What `ip -j -d` shows with these words: a list.
+/// The list that `ip -j -d` prints with these arguments.
 pub fn ip_json(words: &str) -> Vec<Value> {
     let text = ip(&format!("-j -d {words}"));
     let list = if text.trim().is_empty() { "[]" } else { &text };
@@ -88,8 +88,8 @@ pub fn show(name: &str) -> Value {
     ip_json(&format!("link show {name}")).remove(0)
 }
 
-/// All that a provision could leave behind, one line each. Without what a bridge's first port does
-/// to it: a route for IPv6 multicast, and a carrier, which is told a moment later.
+/// Everything that a provision could leave behind, one line each. Leaves out what a bridge's first
+/// port changes: a route for IPv6 multicast, and a carrier, which is reported a moment later.
 pub fn everything() -> Vec<String> {
     let mut lines = Vec::new();
     for link in ip_json("address show") {
@@ -115,7 +115,7 @@ pub fn everything() -> Vec<String> {
     lines
 }
 
-/// Connects from here to a listener and carries a byte there and back.
+/// Connects to a listener and sends a byte in each direction.
 pub fn echo(listener: TcpListener, connect: impl FnOnce(SocketAddr) -> TcpStream) {
     let address = listener.local_addr().unwrap();
     let server = thread::spawn(move || {
@@ -147,7 +147,7 @@ pub fn namespaces_of_threads() -> Vec<u64> {
         .collect()
 }
 
-/// That of the calling thread.
+/// The network namespace of the calling thread.
 pub fn own_namespace() -> u64 {
     use std::os::unix::fs::MetadataExt;
     std::fs::metadata("/proc/thread-self/ns/net").unwrap().ino()

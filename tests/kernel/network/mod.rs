@@ -1,4 +1,4 @@
-//! Networks of tenants on the real kernel, each test in a host of its own.
+//! Networks of tenants on the real kernel, each test in its own test host.
 
 mod failing;
 mod host;

@@ -1,4 +1,4 @@
-//! Releases: what they prove, and what they say when they cannot.
+//! Releases: what they prove, and what they report if they fail.
 
 use std::process::{Child, Command, Stdio};
 
@@ -56,7 +56,7 @@ fn a_release_fails_while_another_process_holds_the_namespace() {
         let netns = network.provision(tenant.clone()).await.unwrap();
         let mut foreign = inside(&netns, sleeper);
         let closed = netns.close();
-        // A tenant beside it is not held up by the wait.
+        // The wait does not delay another tenant.
         let beside = async {
             let tenant = link(Mode::Routed, 3);
             let netns = network.provision(tenant.clone()).await.unwrap();

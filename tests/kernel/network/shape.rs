@@ -1,4 +1,4 @@
-//! What a provisioned tenant's network looks like, and who reaches whom.
+//! The configuration of a provisioned tenant's network, and which hosts reach each other.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
@@ -19,7 +19,8 @@ const BOTH: [Mode; 2] = [Mode::Routed, Mode::Bridge];
 #[test]
 fn host_and_tenant_reach_each_other() {
     support::enter();
-    // The least helpful host: it filters by path, and answers ARP for nobody else's address.
+    // The strictest host: it filters by path, and answers ARP only for the receiving link's
+    // address.
     std::fs::write("/proc/sys/net/ipv4/conf/default/rp_filter", "1").unwrap();
     std::fs::write("/proc/sys/net/ipv4/conf/all/arp_ignore", "2").unwrap();
     for mode in BOTH {
@@ -27,7 +28,7 @@ fn host_and_tenant_reach_each_other() {
             let network = Network::open(plan(mode)).await.unwrap();
             let tenant = link(mode, 2);
             let netns = network.provision(tenant.clone()).await.unwrap();
-            // A fixed, privileged port: every one is free in a tenant.
+            // A fixed, privileged port: all ports are free in a tenant.
             let listener = inside(&netns, || {
                 TcpListener::bind((tenant.addresses.first(), 80)).unwrap()
             });
@@ -67,7 +68,7 @@ fn each_address_of_a_tenant_is_reached() {
                 .await;
             let addresses = Some(tenant.addresses.clone());
             assert_eq!(target.unwrap(), LinkTarget::Here { addresses });
-            // Planned otherwise, it has one of those that are planned, and another one.
+            // With another plan, it has one of the planned addresses and an unplanned one.
             let mut planned = tenant.clone();
             planned.addresses = Addresses::new("10.77.0.99".parse().unwrap(), vec![others[1]]);
             let target = network.link_target(planned, Arc::clone(&netns)).await;
@@ -92,7 +93,7 @@ fn the_first_packet_arrives() {
                 let netns = network.provision(tenant.clone()).await.unwrap();
                 let address = SocketAddr::from((tenant.addresses.first(), 53));
                 let receiver = inside(&netns, || UdpSocket::bind(address).unwrap());
-                // Nobody sends it again if it is lost.
+                // A lost datagram is not sent again.
                 let sender = UdpSocket::bind((GATEWAY, 0)).unwrap();
                 sender.send_to(b"first", address).unwrap();
                 receiver.set_read_timeout(Some(LIMIT)).unwrap();
@@ -209,7 +210,7 @@ fn tenants_do_not_reach_each_other() {
             let two = network.provision(link(mode, 3)).await.unwrap();
             let target = SocketAddr::from((link(mode, 3).addresses.first(), 5000));
             let mac = link(mode, 3).tenant.mac;
-            // Even where the sender knows the other's MAC address and has a route to it.
+            // Even if the sender knows the other's MAC address and has a route to it.
             let sender = inside(&one, || {
                 if mode == Mode::Bridge {
                     ip(&format!("neigh replace 10.77.0.3 lladdr {mac} dev eth0"));
@@ -218,7 +219,7 @@ fn tenants_do_not_reach_each_other() {
             });
             let receiver = inside(&two, || UdpSocket::bind(target).unwrap());
             sender.send_to(b"over the wall", target).unwrap();
-            // What the host sends after it arrives, and nothing before it.
+            // A later datagram of the host arrives, and none before it.
             let host = UdpSocket::bind((GATEWAY, 0)).unwrap();
             host.send_to(b"from the host", target).unwrap();
             receiver.set_read_timeout(Some(LIMIT)).unwrap();
@@ -234,7 +235,7 @@ fn tenants_do_not_reach_each_other() {
                 let port = &show("vt-2")["linkinfo"]["info_slave_data"];
                 assert_eq!(port["isolated"], true);
             }
-            // A socket holds its namespace.
+            // A socket keeps its namespace alive.
             drop((sender, receiver));
             for (n, netns) in [(2, one), (3, two)] {
                 network.release(link(mode, n), netns.close()).await.unwrap();
