@@ -1,5 +1,5 @@
-//! What the program before wrote down: the next supervisor goes on from it, and one that is not to
-//! be understood is not taken.
+//! State files of the previous program: the next supervisor continues from them, and a file that it
+//! cannot read is refused.
 
 use std::fs;
 use std::time::Duration;
@@ -24,12 +24,12 @@ fn before(tenant: &str) -> Value {
     records.next().unwrap()
 }
 
-/// Puts the numbers and texts of today's record into one of before, which keeps its shape.
+/// Puts the numbers and texts of a current record into an old one, whose form is kept.
 fn patch(before: &mut Value, today: &Value) {
     match (before, today) {
         (Value::Object(before), Value::Object(today)) => {
             for (key, value) in before {
-                // It has its own sense there, and none today.
+                // It had a meaning of its own then, and has none now.
                 if key != "plan" {
                     patch(value, &today[key]);
                 }
@@ -39,7 +39,7 @@ fn patch(before: &mut Value, today: &Value) {
     }
 }
 
-/// Tenants in the situations by which they are named in the fixture.
+/// Tenants in the situations that their names in the fixture describe.
 fn tenants() -> Daemon {
     place::host();
     folder("/srv/data");
@@ -90,7 +90,7 @@ fn processes(daemon: &Daemon, tenant: &str) -> String {
     fs::read_to_string(format!("{leaf}/cgroup.procs")).unwrap_or_default()
 }
 
-/// What an operator sees of the tenants, and their processes.
+/// The status of the tenants, and their processes.
 fn seen(daemon: &Daemon) -> Vec<String> {
     let tenants = daemon.status().tenants.into_iter();
     let seen = |t: TenantStatus| {
@@ -113,7 +113,7 @@ fn tenants_recorded_by_2157092_are_adopted() {
             let mut expected = record.clone();
             expected["plan"] = old["plan"].clone();
             assert_ne!(old["plan"], 0);
-            // It would have written the same of today's tenants, but for the number `plan`.
+            // The previous program would have written the same, except for the number `plan`.
             assert_eq!(old, expected);
             *record = old;
         });
@@ -135,7 +135,7 @@ fn a_state_file_without_new_features_is_read_by_2157092() {
     let file = fs::read_to_string(format!("/run/tenantd/{}/ledger", daemon.app)).unwrap();
     let (_, head) = file.lines().next().unwrap().split_once(' ').unwrap();
     let head: Value = serde_json::from_str(head).unwrap();
-    // It asks for these two, and no later version.
+    // The previous program reads these two, and no later version.
     assert_eq!(head["version"], 2);
     assert!(head["boot"].is_string());
     for name in NAMES {

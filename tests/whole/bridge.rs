@@ -1,4 +1,4 @@
-//! Mode bridge: one link for all, and yet each tenant alone with the gateway.
+//! Mode bridge: all tenants are ports of one bridge, and each reaches only the gateway.
 
 use std::net::TcpListener;
 

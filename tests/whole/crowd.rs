@@ -1,5 +1,5 @@
-//! One tenant's noise is not the others' trouble, and processes are followed even where there are
-//! no cgroups.
+//! A tenant that floods its log does not disturb the others, and processes are tracked even without
+//! cgroups.
 
 use std::fs;
 use std::process::Command;
@@ -22,7 +22,7 @@ loud = { ip = "10.77.0.11", arguments = ["loud"] }
 quiet = { ip = "10.77.0.12" }
 "#;
 
-/// The bounded log: two generations of a MiB, and the time and stream of each line.
+/// The bound of the log: two files of 1 MiB, with the time and stream of each line.
 const LOG_MAX: u64 = 3 * 1024 * 1024;
 
 #[test]
@@ -36,7 +36,7 @@ fn a_flood_of_lines_delays_no_other_tenant_and_stays_bounded() {
     );
     let daemon = Daemon::start_settled(FLOOD);
     let log = |name: &str| format!("/var/log/tenantd/{}/{name}", daemon.app);
-    // The older generation is there: the flood is on.
+    // There is a rotated file, so the flood has begun.
     until("the flood has filled a log", || {
         fs::metadata(log("loud.log.1")).ok()
     });

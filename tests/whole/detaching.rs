@@ -1,4 +1,4 @@
-//! A supervisor that leaves: its tenants go on, and the next one takes them over.
+//! A supervisor that detaches: its tenants continue, and the next one adopts them.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use crate::support::daemon::{CommandOutput, Daemon, PROGRAM, in_time, run, until
 use crate::support::place::{self, script};
 use crate::support::visit::get;
 
-/// What an operator sees of the tenants that must not change with the supervisor.
+/// The status of the tenants, as far as it must not change with the supervisor.
 fn seen(daemon: &Daemon) -> Vec<TenantStatus> {
     daemon.status().tenants
 }
@@ -40,7 +40,7 @@ fn tenants_continue_when_the_supervisor_detaches() {
         said.out.contains(&format!("\n{app}  detached ")),
         "{said:?}"
     );
-    // It is the only one that can be meant.
+    // The application needs no name, because it is the only one.
     let said = run(in_time(PROGRAM).args(["stop", "--all"]));
     assert!(said.err.contains(&app), "{said:?}");
 
@@ -77,7 +77,7 @@ fn a_signal_does_not_end_the_tenants_of_a_supervisor_that_detaches() {
     daemon.end();
 }
 
-/// Twenty tenants, told to leave in the midst of their provisions and launches.
+/// Twenty tenants; the supervisor detaches during their provisions and launches.
 fn slow_to_start() -> Daemon {
     place::host();
     place::folder("/srv/data");
@@ -115,11 +115,11 @@ fn the_supervisor_detaches_only_for_a_restart_of_its_unit() {
         "{}",
         daemon.output()
     );
-    // What systemd asks, nobody reads.
+    // systemd does not read the output, so there is none.
     let said = told(&daemon, "7 a.service restart running").expect(0);
     assert_eq!(said, "");
     assert_eq!(daemon.wait().code(), Some(0), "{}", daemon.output());
-    // That there is nobody left to tell is no error.
+    // It is not an error if there is no supervisor any more.
     told(&daemon, "8 a.service restart running").expect(0);
     assert!(fs::exists(format!("/run/tenantd/{}/tenants/acme", daemon.app)).unwrap());
     daemon.again();

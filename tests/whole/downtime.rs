@@ -1,4 +1,4 @@
-//! A tenant's visitors, while things happen to its supervisor: none is turned away.
+//! Clients of a tenant while its supervisor is replaced: no request may fail.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use crate::guestbook::{TENANTS, three};
 use crate::support::daemon::{Daemon, until};
 
-/// From one visitor to the next: 200 a second.
+/// The pause between two requests: 200 a second.
 const EVERY: Duration = Duration::from_millis(5);
 
-/// A visitor who has to wait for longer than this has been turned away.
+/// A request that takes longer than this has failed.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Visitors before, and after, what happens.
+/// The number of requests before and after the change.
 const AROUND: u32 = 50;
 
 #[test]
@@ -61,7 +61,7 @@ fn no_request_fails_while_a_reload_changes_another_tenant() {
     });
 }
 
-/// Lets something happen while a tenant has visitors, and counts those who got no answer.
+/// Calls a closure while a tenant gets requests, and counts those without an answer.
 #[track_caller]
 fn none_is_turned_away(what: impl FnOnce(&mut Daemon)) {
     let mut daemon = three();
@@ -90,8 +90,8 @@ fn none_is_turned_away(what: impl FnOnce(&mut Daemon)) {
     daemon.end();
 }
 
-/// Visits a tenant over a new connection each time, and gives back why visits failed. One that
-/// took long is followed by the next at once, so that none is left out.
+/// Sends requests to a tenant, each over a new connection, and returns why requests failed. A slow
+/// request is followed by the next one at once, so that none is left out.
 fn visit_until(over: &AtomicBool, came: &AtomicU32) -> Vec<String> {
     let mut turned_away = Vec::new();
     let mut next = Instant::now();

@@ -1,4 +1,4 @@
-//! The supervisor's end: asked, hurried, and twice for one application.
+//! The supervisor's end: by either signal, by a second signal, and a second supervisor.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ acme = { ip = "10.77.0.11" }
 beta = { ip = "10.77.0.12" }
 "#;
 
-/// Two tenants that ignore SIGTERM, and have an hour to think it over.
+/// Two tenants that ignore SIGTERM, with a grace of an hour.
 fn deaf() -> Daemon {
     place::host();
     place::folder("/srv/data");

@@ -1,4 +1,4 @@
-//! The example application: three tenants, three stores, and what an operator does with them.
+//! The example application: three tenants, three datastores, and the usual requests of an operator.
 
 use std::fs;
 use std::path::Path;
@@ -42,7 +42,8 @@ fn entries(ip: &str) -> String {
     body
 }
 
-/// The link of a tenant as the host and the tenant see it, without what changes by itself.
+/// The link of a tenant as seen by the host and by the tenant, without values that change by
+/// themselves.
 pub fn link(daemon: &Daemon, name: &str) -> (Value, Value) {
     let outside = run(daemon::in_time("ip").args(["-j", "-d", "link"])).expect(0);
     let mark = json!(format!("tenantd:{}/{name}", daemon.app));
@@ -77,7 +78,7 @@ fn each_tenant_keeps_its_own_data_over_a_restart() {
         let file = format!("/var/lib/tenantd/{}/{name}/entries", daemon.app);
         assert_eq!(fs::read_to_string(file).unwrap(), entries(ip));
     }
-    // Nothing came to the host's own folder.
+    // The host's own folder is empty.
     assert_eq!(fs::read_dir("/var/lib/guestbook").unwrap().count(), 0);
 
     let before = link(&daemon, "acme");
@@ -123,7 +124,7 @@ fn a_stop_is_proved_and_a_start_finds_the_data() {
     );
     let said = daemon.tell(&["stop", "acme"]).expect(0);
     assert!(said.contains("no change"), "{said}");
-    // Down is as wanted.
+    // It is down, as wanted.
     daemon.tell(&["status"]).expect(0);
 
     let said = daemon.tell(&["start", "acme"]).expect(0);
@@ -142,7 +143,7 @@ fn a_stop_is_proved_and_a_start_finds_the_data() {
         "{before:?} {after:?}"
     );
     assert_eq!(entries("10.77.0.11"), "Ann\tfirst\n");
-    // A restart that somebody asked for is no restart of the supervisor's own.
+    // A requested restart does not count as an automatic one.
     assert!(
         daemon
             .status()
@@ -210,7 +211,7 @@ fn the_json_of_status_and_its_exit_code_are_as_documented() {
     let stranger = daemon.tell(&["status", "nobody-knows"]);
     assert_eq!(stranger.code, 1);
     assert!(stranger.err.contains("nobody-knows"), "{stranger:?}");
-    // By its manifest, too, and as the only one that runs.
+    // Selected by its manifest, and as the only running application.
     let config = daemon.manifest.to_str().unwrap();
     daemon::tenantd(&["status", "--config", config]).expect(0);
     daemon::tenantd(&["status"]).expect(0);
@@ -220,7 +221,7 @@ fn the_json_of_status_and_its_exit_code_are_as_documented() {
 fn a_tenant_that_is_not_as_wanted_shows_in_the_exit_code() {
     let daemon = three();
     let pid = daemon.tenant("acme").pid.unwrap();
-    // Stopped, it neither ends nor serves: a restart waits for its grace.
+    // A process that is stopped by SIGSTOP neither ends nor serves: a restart waits for its grace.
     signal(pid, nix::sys::signal::Signal::SIGSTOP);
     daemon.tell(&["restart", "acme", "--no-wait"]).expect(0);
     assert_eq!(daemon.tenant("acme").state, StateWord::Stopping);

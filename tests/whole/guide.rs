@@ -1,5 +1,5 @@
-//! The operator's guide, run: every fence marked `host`, from top to bottom, in a test host, and
-//! nothing in the guide that nobody runs. Those marked `machine` are run on a booted machine.
+//! Runs the operator's guide: every code block marked `host`, from top to bottom, in a test host.
+//! Blocks marked `machine` run on a booted machine. A block that no test runs is an error.
 
 use crate::support;
 
@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 
 const GUIDE: &str = include_str!("../../docs/guide.md");
 
-/// A fence of shell commands: where it is run, the line it begins in, and the commands.
+/// A block of shell commands: where it runs, the line in which it begins, and the commands.
 struct Fence {
     marks: Vec<&'static str>,
     line: usize,
@@ -108,7 +108,7 @@ fn every_code_block_is_tested() {
 fn the_commands_of_the_guide_work_on_a_host() {
     support::enter();
     let scratch = tempfile::tempdir().unwrap();
-    // The machine's own folder stays out of it.
+    // Does not use the machine's own folder.
     let manifests = scratch.path().join("manifests");
     fs::create_dir(&manifests).unwrap();
     let _supervisor = Supervisor;

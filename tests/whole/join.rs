@@ -1,4 +1,4 @@
-//! `exec` and `logs`: what an operator does inside a tenant, and what its program wrote.
+//! `exec` and `logs`: commands inside a tenant, and the output of its program.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -45,7 +45,7 @@ fn a_command_gets_the_callers_terminal() {
 #[test]
 fn logs_show_earlier_and_new_lines() {
     let daemon = three();
-    // It is on its way from the pipe to the file while the tenant is already ready.
+    // The line may still be in the pipe when the tenant is ready.
     let first = "listening on port 80";
     crate::support::daemon::until("the first line is in the log", || {
         let said = daemon.tell(&["logs", "acme"]).expect(0);
@@ -68,7 +68,7 @@ fn logs_show_earlier_and_new_lines() {
     next(first);
     assert_eq!(get("10.77.0.11", "/not-there").0, 404);
     next("GET /not-there 404");
-    // Another launch writes into the same log.
+    // Another launch writes to the same log.
     daemon.kill_tenant("acme");
     next(first);
     follower.kill().unwrap();

@@ -33,7 +33,7 @@ fn pids(daemon: &Daemon) -> Vec<Option<u32>> {
     daemon.status().tenants.iter().map(|t| t.pid).collect()
 }
 
-/// The soft and the hard limit of a process, in the kernel's words.
+/// The soft and the hard limit of a process as the kernel shows them.
 fn limit(pid: u32, label: &str) -> String {
     let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
     let line = limits.lines().find_map(|line| line.strip_prefix(label));
@@ -71,7 +71,7 @@ fn a_reload_changes_the_limits_of_running_tenants() {
     });
     assert_eq!(pids(&daemon), before);
     assert_eq!(daemon.tell(&["reload"]).expect(0), "no changes\n");
-    // The next launch begins with them.
+    // The next launch starts with them.
     daemon.kill_tenant("acme");
     assert_eq!(open_files(&daemon, "acme"), "400 800");
     daemon.end();
@@ -79,7 +79,7 @@ fn a_reload_changes_the_limits_of_running_tenants() {
 
 #[test]
 fn a_refused_limit_is_shown_and_retried() {
-    // So that no limit can be raised above what a process has.
+    // So that no limit can be raised above the one that a process has.
     remove_capability_from_bounding_set(CapabilitySet::SYS_RESOURCE).unwrap();
     let daemon = start("open_files = 500");
     let before = pids(&daemon);
@@ -109,20 +109,20 @@ fn a_refused_limit_is_shown_and_retried() {
         daemon.output()
     );
     assert_eq!(daemon.tenant("globex").unapplied, None);
-    // The manifest is unchanged, and it is tried again nevertheless.
+    // It is retried although the manifest is unchanged.
     let retry = "acme: retrying the live change that was refused before\n";
     let said = daemon.tell(&["reload"]).expect(1);
     assert!(said.starts_with(retry) && said.contains(why), "{said}");
     shown("after another reload");
     let said = daemon.tell(&["diff"]).expect(0);
     assert!(said.starts_with("retry acme\n"), "{said}");
-    // Once the manifest says what they have, nothing is left of it.
+    // Once the manifest has the current limits, nothing is pending.
     edit(&daemon, "open_files = 800", "open_files = 500");
     daemon.tell(&["reload"]).expect(0);
     assert_eq!(daemon.tenant("acme").unapplied, None);
     assert_eq!(daemon.tell(&["reload"]).expect(0), "no changes\n");
     assert_eq!(pids(&daemon), before);
-    // A restart sets what could not be set on what ran.
+    // A restart sets limits that could not be set on the running program.
     edit(&daemon, "open_files = 500", "open_files = 800");
     daemon.tell(&["reload"]).expect(1);
     daemon.tell(&["restart", "acme"]).expect(0);
@@ -157,7 +157,7 @@ fn a_limit_that_no_launch_could_set_is_refused_early() {
 
 #[test]
 fn limits_changed_without_a_supervisor_are_set_by_the_next_one() {
-    // The hard ones stay, so that no privilege is needed to set the soft ones back.
+    // The hard limits stay, so that no privilege is needed to reset the soft ones.
     let hard = |resource| match getrlimit(resource).maximum {
         Some(most) => most.to_string(),
         None => "unlimited".to_owned(),
@@ -177,7 +177,7 @@ fn limits_changed_without_a_supervisor_are_set_by_the_next_one() {
     assert_eq!(acme.unapplied, None);
     assert_eq!(pids(&daemon), before);
     assert_eq!(limit(pid, "Max locked memory"), "4096 4096");
-    // What is planned no more is what the supervisor was started with.
+    // Limits that are no longer planned are reset to those that the supervisor was started with.
     for label in ["Max open files", "Max core file size"] {
         assert_eq!(limit(pid, label), limit(std::process::id(), label));
     }

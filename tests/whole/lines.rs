@@ -1,8 +1,7 @@
-//! Not one line is lost over the death of supervisors: tenants write numbered lines without a
-//! pause, their supervisor is killed at random moments, and at the end every number is counted.
+//! No line is lost when supervisors die: tenants write numbered lines without a pause, their
+//! supervisor is killed at random moments, and at the end every number is counted.
 //!
-//! `TENANTD_LINES_KILLS=100` kills as often as that, `TENANTD_LINES_SEED` kills at the same
-//! moments again.
+//! `TENANTD_LINES_KILLS=100` sets the number of kills; `TENANTD_LINES_SEED` repeats their moments.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,21 +22,21 @@ globex = { ip = "10.77.0.12" }
 initech = { ip = "10.77.0.13" }
 "#;
 
-/// A line of stdout comes in two writes, so that there is nearly always a beginning without an
-/// end. It writes the last one when it is told to stop. SIGPIPE would end it.
+/// A line on stdout is written in two parts, so that there is nearly always an incomplete one. The
+/// program writes its last line when it gets SIGTERM. SIGPIPE would end it.
 const WRITER: &str = "trap stop=1 TERM\ni=0\n\
     while [ -z \"$stop\" ]; do\n\
     i=$((i + 1))\nprintf 'num'\necho \"ber $i\"\necho \"number $i\" >&2\n\
     [ $((i % 50)) = 0 ] && sleep 0.003\n\
     done\necho \"end $i\"";
 
-/// How many kills where nobody says.
+/// The default number of kills.
 const KILLS: u64 = 8;
 
-/// The longest life of a supervisor past the moment at which it answers, in milliseconds.
+/// The longest time from a supervisor's first answer to its kill, in milliseconds.
 const LIFE_MAX: u64 = 40;
 
-/// What was found in the logs of one tenant: how often each line of each stream.
+/// The logs of one tenant: how often each line of each stream was found.
 #[derive(Default)]
 struct Found {
     counts: BTreeMap<(String, String), u64>,
@@ -45,8 +44,8 @@ struct Found {
 }
 
 impl Found {
-    /// Takes a tenant's log files: read and removed, so that each line is counted once. No
-    /// supervisor may be alive.
+    /// Reads a tenant's log files and removes them, so that each line is counted once. No
+    /// supervisor may be running.
     fn take(&mut self, newer: &Path) {
         let mut begun: BTreeMap<String, String> = BTreeMap::new();
         for path in [newer.with_extension("log.1"), newer.to_owned()] {
@@ -60,7 +59,7 @@ impl Found {
         }
     }
 
-    /// What a killed supervisor was just writing may be torn; it must come again, whole.
+    /// A line that a killed supervisor was writing may be torn; it must come again in full.
     fn line(&mut self, line: &str, begun: &mut BTreeMap<String, String>) {
         let mut parts = line.splitn(3, ' ').skip(1);
         let (Some(stream), Some(text)) = (parts.next(), parts.next()) else {
@@ -75,7 +74,7 @@ impl Found {
         *self.counts.entry((stream.to_owned(), text)).or_default() += 1;
     }
 
-    /// Proves that no line is missing, and returns how many there are and how many came again.
+    /// Checks that no line is missing. Returns the number of lines, and of those that came twice.
     fn complete(&self, tenant: &str) -> (u64, u64) {
         let end = self
             .counts
@@ -136,7 +135,7 @@ fn no_line_is_lost_over_killed_supervisors() {
         }
     };
     for _ in 0..kills {
-        // The moment of the kill is what is random.
+        // The kill comes at a random moment.
         std::thread::sleep(random.millis(LIFE_MAX));
         daemon.kill();
         take(&daemon.app);

@@ -1,5 +1,5 @@
-//! The whole program, as an operator runs it: real programs of the distribution and our own
-//! example, in a test host each.
+//! The whole program, as an operator runs it: with real programs of the distribution and with the
+//! example program, each test in a test host.
 
 #![allow(unreachable_pub, reason = "the shared modules are private here")]
 

@@ -1,4 +1,4 @@
-//! ip-netns(8) knows every tenant by name, at the cost of a symbolic link.
+//! ip-netns(8) knows every tenant by name, by a symbolic link.
 
 use std::fs;
 use std::path::Path;
@@ -19,7 +19,7 @@ fn ip(arguments: &str) -> String {
     run(in_time("ip").args(arguments.split(' '))).expect(0)
 }
 
-/// The addresses that are seen in a tenant's namespace, by both ways to get there.
+/// The addresses in a tenant's namespace, found in both possible ways.
 fn addresses(daemon: &Daemon, tenant: &str) -> [String; 2] {
     let name = format!("{}-{tenant}", daemon.app);
     let show = "-o -4 address show dev eth0";
@@ -39,7 +39,7 @@ fn a_provisioned_tenant_is_entered_by_name() {
             assert!(seen.contains(address), "{seen}");
         }
     }
-    // Not a mount more on the host.
+    // The host has no additional mount.
     let mounts = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
     assert!(!mounts.contains("netns"), "{mounts}");
     let acme = daemon.tenant("acme").pid.unwrap();
@@ -48,7 +48,7 @@ fn a_provisioned_tenant_is_entered_by_name() {
         format!("{app}-acme\n")
     );
 
-    // Others use the folder too, and neither minds the other.
+    // Other programs use the folder too, and both coexist.
     ip("netns add other");
     let listed = ip("netns list");
     for name in ["other", &format!("{app}-acme"), &format!("{app}-beta")] {
@@ -69,7 +69,7 @@ fn a_provisioned_tenant_is_entered_by_name() {
     daemon.tell(&["stop", "--all"]).expect(0);
     assert_eq!(ip("netns list").trim(), "other");
     ip("netns delete other");
-    // Not umount(8), which leaves a note in /run.
+    // Not umount(8), which writes a file to /run.
     nix::mount::umount("/run/netns").unwrap();
     daemon.end();
 }

@@ -1,4 +1,4 @@
-//! Two namespaces and never a third, for every tenant and for the supervisor itself.
+//! Each tenant has exactly two namespaces of its own, and the supervisor has none.
 
 use std::fs;
 

@@ -1,5 +1,5 @@
 //! The distribution's nginx, unchanged: four tenants on port 80 with its stock configuration, in
-//! the foreground, and as the daemon that it is by default.
+//! the foreground and, as by default, as a daemon.
 
 use std::fs;
 
@@ -43,7 +43,7 @@ fn four(manifest: &str) -> Daemon {
 fn four_stock_nginx_in_the_foreground_serve_their_own_pages() {
     let command = r#"["/usr/sbin/nginx", "-g", "daemon off;"]"#;
     let daemon = four(&manifest(command, ""));
-    // Its workers go with its master, or they would hold the port.
+    // Its workers end with its master; otherwise they would keep the port.
     let globex = daemon.kill_tenant("globex");
     assert_eq!(globex.restarts, 1);
     assert_eq!(get("10.77.0.12", "/").1, "the page of globex");
@@ -69,7 +69,7 @@ fn four_stock_nginx_that_daemonise_are_tracked_and_ended() {
     assert!(accepts("10.77.0.11", 80));
     assert_eq!(get("10.77.0.11", "/").1, "the page of acme");
 
-    // All of its processes gone is its end, and it returns.
+    // It has ended when all of its processes have, and it is restarted.
     fs::write(format!("{leaf}/globex/cgroup.kill"), "1").unwrap();
     daemon.until_tenant("globex", |globex| {
         globex.restarts == 1 && globex.is_as_wanted()

@@ -1,4 +1,4 @@
-//! What needs no supervisor: the plan, the check, and what is no command.
+//! What needs no supervisor: `plan`, `check`, and unknown commands.
 
 use std::fs;
 
@@ -81,7 +81,7 @@ fn all_problems_of_a_manifest_are_reported_at_once() {
             assert!(text.contains(wanted), "{wanted:?} is not in\n{text}");
         }
     }
-    // Nothing was done on its account.
+    // Nothing was created.
     assert_eq!(fs::read_dir("/run").unwrap().count(), 0);
 }
 

@@ -1,5 +1,5 @@
-//! The papers of a release: man pages that name every verb and every key and render without a
-//! warning, and a package that holds what it should.
+//! The documents of a release: man pages that name every command and every key and render without a
+//! warning, and a package with the right files.
 
 #[path = "../../examples/papers/main.rs"]
 #[allow(dead_code, reason = "its main is not called")]
@@ -15,7 +15,7 @@ use tenantd_core::manifest::reference::{self, Fallback, KEYS};
 use tenantd_core::plan;
 use tenantd_core::plan::facts::{ProgramFact, Table, User};
 
-/// Every man page, rendered as a person sees it, on lines that nothing wraps.
+/// Every man page, rendered as on a terminal, without line breaks in paragraphs.
 fn rendered() -> Vec<(PathBuf, String)> {
     let folder = tempfile::tempdir().unwrap();
     let pages = source::all("2026-11-22").into_iter();
@@ -38,7 +38,7 @@ fn rendered() -> Vec<(PathBuf, String)> {
         .collect()
 }
 
-/// Without the overstriking that makes letters bold.
+/// Removes the overstriking that makes letters bold.
 fn plain(text: &str) -> String {
     let mut plain = String::new();
     for letter in text.chars() {

@@ -66,7 +66,7 @@ fn four_stock_redis_servers_keep_separate_data_over_a_kill() {
 
     let app = daemon.app.clone();
     daemon.end();
-    // Asked to end, redis writes all down: it was not killed.
+    // redis writes its data when it gets SIGTERM, so it was not killed.
     let dump = format!("/var/lib/tenantd/{app}/globex/dump.rdb");
     assert!(fs::metadata(&dump).is_ok(), "{dump}");
 }

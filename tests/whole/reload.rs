@@ -82,7 +82,7 @@ fn each_change_has_its_documented_effect_and_no_other() {
     assert_eq!(link(&daemon, "globex"), before);
     assert_eq!(get("10.77.0.12", "/entries").1, "globex\tkept\n");
 
-    // A tenant more is one line and one reload.
+    // A new tenant takes one line and one reload.
     let text = fs::read_to_string(&daemon.manifest).unwrap();
     let text = text.replace(
         "[tenants]\n",
@@ -123,7 +123,7 @@ fn two_tenants_swap_their_addresses() {
     assert!(said.contains("acme: up, ready"), "{said}");
     assert_eq!(get("10.77.0.12", "/entries").1, "acme\tmine\n");
     assert_eq!(get("10.77.0.11", "/entries").1, "globex\tmine\n");
-    // It came about without a try that failed.
+    // It succeeded at the first attempt.
     assert!(!daemon.output().contains("WARN"), "{}", daemon.output());
     assert_eq!(pid(&daemon, "initech"), initech);
     daemon.end();
@@ -145,7 +145,7 @@ fn an_added_tenant_gets_the_address_of_a_removed_one() {
     assert_eq!(names(&daemon), ["hooli", "globex", "initech"]);
     assert_eq!(get("10.77.0.11", "/entries").1, "acme\tof acme\n");
     assert!(!daemon.output().contains("WARN"), "{}", daemon.output());
-    // Its name may come back.
+    // Its name may be used again.
     edit(&daemon, "hooli = {", "acme = {");
     reload(&daemon);
     assert_eq!(names(&daemon), ["acme", "globex", "initech"]);
@@ -208,7 +208,7 @@ fn a_reload_keeps_stopped_tenants_down_and_retries_failed_ones() {
     );
     reload(&daemon);
     assert_eq!(daemon.tenant("acme").state, StateWord::Down);
-    // A file lies where its datastore would be.
+    // There is a file in place of its datastore.
     fs::write(format!("/var/lib/tenantd/{}/taken", daemon.app), "").unwrap();
     let globex = "globex = { ip = \"10.77.0.12\"";
     edit(&daemon, globex, &format!("{globex}, datastore = \"taken\""));
@@ -255,7 +255,7 @@ fn sighup_reloads_and_concurrent_reloads_are_serialized() {
     daemon.end();
 }
 
-/// The next supervisor finds by its own reading what the last one was told to do.
+/// The next supervisor reads the same changes from the manifest that were reloaded before.
 #[test]
 fn a_live_change_restarts_nothing_even_after_a_crash() {
     let mut daemon = three();
@@ -285,7 +285,7 @@ fn one_line_adds_a_tenant_and_another_removes_it() {
         format!("{text}{line}")
     );
 
-    // Every problem at once, and nothing changed.
+    // All problems are shown at once, and nothing is changed.
     let bad = daemon.tell(&["add", "pied", "ip=10.77.0.14", "usr=x"]);
     assert_eq!(bad.code, 78, "{bad:?}");
     assert!(

@@ -1,4 +1,4 @@
-//! Restarts in waves, and who runs an older program than the one on disk.
+//! Rolling restarts, and tenants that run an older program than the one on disk.
 
 use std::fs;
 use std::io::Read;
@@ -23,7 +23,7 @@ crm = { ip = "10.77.0.13" }
 delta = { ip = "10.77.0.14" }
 "#;
 
-/// Puts another version of the program in place, as a package does.
+/// Installs another version of the program, as a package does.
 fn install(text: &str) {
     script("app.new", text);
     fs::rename("/srv/app.new", "/srv/app").unwrap();
@@ -74,7 +74,7 @@ fn a_replaced_program_is_shown_and_rolled_out_in_waves() {
     for (after, before) in pids(&daemon).iter().zip(before) {
         assert!(after.is_none() || *after != before);
     }
-    // Removed: what runs is on no disk any more.
+    // Removed: the running program is on no disk any more.
     fs::remove_file("/srv/app").unwrap();
     assert_eq!(programs(&daemon)[0], older);
     daemon.end();
@@ -100,7 +100,7 @@ fn a_roll_halts_at_the_first_wave_that_does_not_become_ready() {
     assert!(said.contains("acme: waiting: "), "{said}");
     assert_eq!(pids(&daemon)[2..], before[2..], "they were left alone");
 
-    // The old program comes back, and the roll with it.
+    // The old program is installed and rolled out again.
     install("# 1.0\nexec sleep 1000000");
     daemon
         .tell(&["restart", "--all", "--rolling", "--batch", "4"])
@@ -115,7 +115,7 @@ fn a_roll_halts_at_the_first_wave_that_does_not_become_ready() {
     daemon.end();
 }
 
-/// A roll as a person watches it.
+/// A rolling restart as an operator sees it.
 struct Roll {
     child: Child,
     seen: String,
@@ -133,7 +133,7 @@ impl Roll {
         Self { child, seen }
     }
 
-    /// Reads on until this is shown, and interrupts.
+    /// Reads until this text is printed, and sends SIGINT.
     fn interrupt_at(&mut self, shown: &str, stderr: bool) {
         let mut byte = [0];
         while !self.seen.contains(shown) {
@@ -147,7 +147,7 @@ impl Roll {
         signal(self.child.id(), Signal::SIGINT);
     }
 
-    /// What it said to its end.
+    /// Its output until its end.
     fn ends(self) -> String {
         assert!(ends(&pidfd(self.child.id()), LIMIT));
         let output = self.child.wait_with_output().unwrap();

@@ -1,5 +1,5 @@
-//! What an operator sees and has asked for goes on under the next supervisor, and what was under way
-//! is finished.
+//! States and requests continue under the next supervisor, which completes the operations that were
+//! under way.
 
 use std::fs;
 
@@ -10,8 +10,8 @@ use crate::support::daemon::{Daemon, LIMIT, PROGRAM, ends, in_time, pidfd, run, 
 use crate::support::place::{self, example, folder, script};
 use crate::support::state_file;
 
-/// Tenants that do as they are called: `serves`, `fails` at once, ends with status 7 when it is
-/// asked to (`seven`), is `deaf` to that, and `manual`, which is not started by itself.
+/// Tenants that behave as their names say: `serves`, `fails` at once, ends with status 7 when it is
+/// signalled (`seven`), is `deaf` to signals, and `manual`, which has no autostart.
 fn tenants(restart: &str) -> Daemon {
     place::host();
     folder("/srv/data");
@@ -42,7 +42,7 @@ fn is_up(tenant: &TenantStatus) -> bool {
     tenant.state == StateWord::Up && tenant.ready == Some(true)
 }
 
-/// All but those moments that two clocks tell, which differ from one look to the next.
+/// The status without the times that are computed from two clocks and may differ by a little.
 fn seen(tenant: &TenantStatus) -> TenantStatus {
     let second = |at: jiff::Timestamp| at.round(jiff::Unit::Minute).unwrap();
     TenantStatus {
@@ -79,7 +79,7 @@ fn the_next_supervisor_restores_each_state() {
     daemon.tell(&["start", "serves"]).expect(0);
     daemon.tell(&["stop", "serves", "fails"]).expect(0);
 
-    // A full end forgets what was asked for.
+    // An end with all tenants discards wants that are not permanent.
     daemon.signal(Signal::SIGTERM);
     assert_eq!(daemon.wait().code(), Some(0), "{}", daemon.output());
     daemon.again();
@@ -141,7 +141,7 @@ fn a_stop_continues_under_the_next_supervisor() {
 
 #[test]
 fn two_tenants_swap_addresses_without_a_supervisor() {
-    // Who fails once waits for an hour.
+    // A tenant that fails once waits for an hour.
     let mut daemon = tenants(SLOW);
     for name in ["serves", "deaf"] {
         daemon.until_tenant(name, is_up);
@@ -173,7 +173,7 @@ fn awaited_tenants_are_shown_by_the_next_supervisor() {
     let deaf = daemon.until_tenant("deaf", is_up).pid.unwrap();
     assert!(daemon.status().tenants.iter().all(|t| t.awaits.is_empty()));
     let manifest = fs::read_to_string(&daemon.manifest).unwrap();
-    // It is to be waited for until it is killed here.
+    // It continues until it is killed here.
     let manifest = manifest.replace("grace = \"1s\"", "grace = \"1h\"");
     let manifest = manifest.replace("0.14\"", "0.24\"");
     let newcomer = "newcomer = { ip = \"10.77.0.14\", arguments = [\"serves\"] }\n";

@@ -1,4 +1,4 @@
-//! The loop looks at what has arrived while it has much to do: it logs how long it did not.
+//! The loop checks for new events while it has much to do, and logs how long it did not.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -12,8 +12,8 @@ const TENANTS: u8 = 200;
 const SUBSCRIBERS: usize = 20;
 const STATUSES: usize = 5;
 
-/// 5 ms are for the program as it is installed. Without optimisation it takes some times as long;
-/// with no limit on a stretch, ten times as long as this.
+/// The limit of 5 ms applies to the program as installed. Without optimisation it takes several
+/// times as long; without a limit on a stretch, ten times as long as this.
 const STRETCH_MAX: Duration = match cfg!(debug_assertions) {
     true => Duration::from_millis(25),
     false => Duration::from_millis(5),

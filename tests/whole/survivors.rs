@@ -1,4 +1,4 @@
-//! A supervisor that was killed: its tenants serve on, and the next one adopts them.
+//! A supervisor that was killed: its tenants continue, and the next one adopts them.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -13,7 +13,7 @@ use crate::support::place::{self, script};
 use crate::support::state_file;
 use crate::support::visit::{get, write_entry};
 
-/// What an operator sees of a tenant that must not change with the supervisor.
+/// The status of a tenant, as far as it must not change with the supervisor.
 fn seen(tenant: &TenantStatus) -> (Option<u32>, StateWord, Option<bool>, u32) {
     (tenant.pid, tenant.state, tenant.ready, tenant.restarts)
 }
@@ -42,8 +42,8 @@ fn tenants_survive_a_killed_supervisor_and_are_adopted() {
         assert_eq!(fs::read_to_string(leaf).unwrap(), format!("{pid}\n"));
     }
 
-    // They are its own from now on: seen when they end, started again, stopped, and their output
-    // is read.
+    // They are its own tenants now: it sees their exit, restarts and stops them, and reads their
+    // output.
     daemon.kill_tenant("acme");
     daemon.until_tenant("acme", |t| t.restarts == 1 && t.ready == Some(true));
     assert_eq!(get("10.77.0.11", "/entries").1, "acme\tunsupervised\n");
@@ -94,14 +94,14 @@ fn changed_tenants_are_reprovisioned_and_unwanted_ones_stopped() {
     daemon.end();
 }
 
-/// Replaces part of the manifest of a supervisor that is dead.
+/// Replaces part of the manifest of a dead supervisor.
 fn edit(daemon: &Daemon, old: &str, new: &str) {
     let manifest = fs::read_to_string(&daemon.manifest).unwrap();
     assert!(manifest.contains(old), "{manifest}");
     fs::write(&daemon.manifest, manifest.replace(old, new)).unwrap();
 }
 
-/// A tenant's process, the inode of its network namespace, and its link as both sides see it.
+/// A tenant's process, the inode of its network namespace, and its link as seen from both sides.
 fn stands(daemon: &Daemon, name: &str) -> (u32, u64, (Value, Value)) {
     let pid = daemon.tenant(name).pid.unwrap();
     let netns = fs::metadata(format!("/proc/{pid}/ns/net")).unwrap().ino();
@@ -119,7 +119,7 @@ fn only_changed_parts_are_made_again() {
         "0.11\", environment = { WHO = \"acme\" }",
     );
     edit(&daemon, "0.12\"", "0.22\"");
-    // Of the policy: of all of them.
+    // The policy of all of them.
     edit(&daemon, "stop.grace = \"5s\"", "stop.grace = \"4s\"");
     daemon.again();
     daemon.settles();
@@ -129,14 +129,15 @@ fn only_changed_parts_are_made_again() {
     assert_eq!((acme.0.1, &acme.0.2), (acme.1.1, &acme.1.2));
     let environment = fs::read(format!("/proc/{}/environ", acme.1.0)).unwrap();
     assert!(String::from_utf8_lossy(&environment).contains("WHO=acme"));
-    // By the index of its host end: the kernel gives the inode of a namespace that is gone to the next.
+    // Compares the index of the host end, because the kernel reuses the inode of a destroyed
+    // namespace.
     assert_ne!(globex.0.2.0, globex.1.2.0);
     assert_eq!(get("10.77.0.22", "/entries").0, 200);
     assert_eq!(initech.0, initech.1);
     for tenant in daemon.status().tenants {
         assert_eq!(tenant.restarts, 0);
     }
-    // What was made anew is known to have been.
+    // The records have the new plan.
     daemon.kill();
     daemon.again();
     let again = ["acme", "globex", "initech"].map(|name| stands(&daemon, name));
@@ -154,7 +155,7 @@ fn unknown_fields_of_a_record_are_ignored() {
             record["of a later one"] = "ignored".into();
         });
     }
-    // Without its record it would not be known that it has changed.
+    // Without its record the change would not be known.
     edit(
         &daemon,
         "0.12\"",
@@ -173,7 +174,7 @@ fn unknown_fields_of_a_record_are_ignored() {
 fn a_new_tenant_waits_for_an_address_in_use() {
     let mut daemon = three();
     daemon.kill();
-    // It stands first in the manifest, and comes last.
+    // It comes first in the manifest, and is started last.
     edit(
         &daemon,
         "[tenants]\n",
@@ -197,13 +198,14 @@ fn a_new_tenant_waits_for_an_address_in_use() {
 fn a_record_that_the_kernel_does_not_confirm_is_ignored() {
     let mut daemon = three();
     daemon.kill();
-    // Another process has the number now, as far as its start time tells.
+    // According to the start time, another process has this number now.
     state_file::edit(&daemon.app, "acme", |record| {
         record["process"]["start_ticks"] = 1.into();
     });
 
     daemon.again();
-    // Its first process is taken for dead, so what lives in its cgroup is ended; never are two.
+    // Its first process counts as dead, so the processes in its cgroup are ended; there are never
+    // two launches.
     let acme = daemon.until_tenant("acme", |t| t.ready == Some(true) && t.restarts == 1);
     let leaf = format!("/sys/fs/cgroup/tenantd/{}/acme/cgroup.procs", daemon.app);
     assert_eq!(
@@ -220,7 +222,7 @@ fn orphans_are_ended_before_other_tenants_start() {
     daemon.kill();
     let process = pidfd(acme);
     let manifest = fs::read_to_string(&daemon.manifest).unwrap();
-    // Its address is another's now.
+    // Another tenant has its address now.
     let manifest = manifest.replace("acme =", "newcomer =");
     fs::write(&daemon.manifest, manifest).unwrap();
 
@@ -232,7 +234,7 @@ fn orphans_are_ended_before_other_tenants_start() {
     daemon.end();
 }
 
-/// The one is deaf to its signal, so that the other has let go long before it.
+/// One of them ignores its signal, so the other is released long before it.
 #[test]
 fn tenants_with_swapped_addresses_wait_for_each_other() {
     place::host();

@@ -1,5 +1,5 @@
-//! Tenants that outlived their supervisor and its state file: the next one knows them by what the kernel
-//! says of them, and by nothing less.
+//! Tenants that survived their supervisor and its state file: the next one adopts them only if the
+//! kernel confirms all that it needs.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
@@ -20,7 +20,7 @@ fn state_file_of(daemon: &Daemon) -> String {
     format!("/run/tenantd/{}/ledger", daemon.app)
 }
 
-/// A tenant that only its `autostart` does not want, and that an operator started.
+/// A tenant without autostart that an operator started.
 fn three_and_one_by_hand() -> Daemon {
     let daemon = three();
     let manifest = fs::read_to_string(&daemon.manifest).unwrap();
@@ -31,7 +31,8 @@ fn three_and_one_by_hand() -> Daemon {
     daemon
 }
 
-/// All of them are the same processes as before, serve, and are the next supervisor's own.
+/// Checks that all of them are the same processes as before, serve, and belong to the next
+/// supervisor.
 fn are_adopted(daemon: &Daemon, before: &[TenantStatus]) {
     let after = daemon.settles();
     for (tenant, was) in after.tenants.iter().zip(before) {
@@ -43,7 +44,7 @@ fn are_adopted(daemon: &Daemon, before: &[TenantStatus]) {
     for (name, ip) in TENANTS {
         assert_eq!(get(ip, "/entries").1, format!("{name}\tunsupervised\n"));
     }
-    // Their ends are seen, their output is read, and a stop ends them.
+    // Their exits are noticed, their output is read, and a stop ends them.
     daemon.kill_tenant("acme");
     let restarts = after.tenants[0].restarts;
     daemon.until_tenant("acme", |t| {
@@ -213,8 +214,8 @@ fn a_changed_address_is_detected_on_the_link() {
     daemon.end();
 }
 
-/// What lives in acme's cgroup in its place: a command, which is given acme's lock file and its
-/// network namespace. Nobody adopts it.
+/// Replaces the process in acme's cgroup by a command, which gets acme's lock file and its network
+/// namespace as arguments. It must not be adopted.
 fn is_not_adopted(command: &str, why: &str) {
     let mut daemon = three();
     let acme = daemon.tenant("acme").pid.unwrap();
@@ -223,7 +224,7 @@ fn is_not_adopted(command: &str, why: &str) {
     let command = command
         .replace("LOCK", &lock_of(acme))
         .replace("NETNS", &format!("/proc/{acme}/ns/net"));
-    // Link and namespace stay where the tenant's last process goes.
+    // Link and namespace are kept while the tenant's last process ends.
     let netns = File::open(format!("/proc/{acme}/ns/net")).unwrap();
     let mut stranger = in_the_place_of(acme, &leaf, &command);
     fs::remove_file(state_file_of(&daemon)).unwrap();
@@ -273,7 +274,7 @@ fn in_the_place_of(pid: u32, leaf: &str, command: &str) -> Child {
     let process = pidfd(pid);
     signal(pid, Signal::SIGKILL);
     assert!(ends(&process, LIMIT));
-    // Whoever took the lock for it has left by then.
+    // The process that took the lock for it has ended by then.
     let alone = format!("{}\n", child.id());
     until("it is alone in the cgroup", || {
         (fs::read_to_string(leaf).unwrap() == alone).then_some(())
@@ -283,7 +284,7 @@ fn in_the_place_of(pid: u32, leaf: &str, command: &str) -> Child {
 
 #[test]
 fn a_process_in_another_network_is_not_adopted() {
-    // flock(1) would stay, and sleep with it: the shell takes the lock and becomes sleep.
+    // flock(1) would keep running as the parent: the shell takes the lock and executes sleep.
     is_not_adopted(
         "9< LOCK sh -c 'until flock -n 9; do :; done & exec sleep 1000'",
         "its link leads to another network namespace",

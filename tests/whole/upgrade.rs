@@ -1,5 +1,5 @@
-//! Another program in the supervisor's process: no tenant notices, and one that will not do is not
-//! taken.
+//! Executes another program in the supervisor's process: no tenant is interrupted, and a program
+//! that cannot take over is refused.
 
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt;
@@ -29,8 +29,8 @@ acme = { ip = "10.77.0.11" }
 frail = { ip = "10.77.0.12" }
 "#;
 
-/// A supervisor whose program lies where a test can replace it: `acme` runs and says what it is
-/// told to at its end, `frail` waits for a long time to be started again.
+/// A supervisor whose program a test can replace: `acme` runs and prints a line when it is told to
+/// end, and `frail` waits for a long time for its restart.
 fn running() -> Daemon {
     place::host();
     place::folder("/srv/data");
@@ -46,7 +46,7 @@ fn running() -> Daemon {
     daemon
 }
 
-/// What an operator sees of the tenants, without what may differ by the moment.
+/// The status of the tenants, without values that change by themselves.
 fn seen(daemon: &Daemon) -> Vec<(Option<u32>, StateWord, u32, Option<String>)> {
     let tenants = daemon.status().tenants;
     let seen = |t: TenantStatus| (t.pid, t.state, t.restarts, t.until.map(|u| u.to_string()));
@@ -87,7 +87,7 @@ fn the_program_on_disk_takes_over_in_the_same_process() {
         assert_ne!(file, program, "it is another file");
         assert_eq!(seen(&daemon), before);
     }
-    // Its children are its own: how they end is told.
+    // They are its children, so their exit status is known.
     let acme = daemon.tenant("acme").pid.unwrap();
     signal(acme, Signal::SIGTERM);
     let ended = daemon.until_state("acme", StateWord::Waiting);
@@ -112,11 +112,11 @@ fn a_signal_upgrades_too() {
         daemon.output().contains("upgraded from").then_some(())
     });
     assert_eq!(seen(&daemon), before);
-    // And signals are heard.
+    // It handles signals, too.
     daemon.end();
 }
 
-/// Upgrades, which must fail, and proves that nothing became of it.
+/// Makes upgrades that must fail, and checks that they changed nothing.
 fn refused(daemon: &Daemon, why: &str) {
     let before = seen(daemon);
     let said = daemon.tell(&["upgrade"]);
@@ -157,7 +157,7 @@ fn a_program_removed_after_its_preflight_does_not_end_the_supervisor() {
     daemon.end();
 }
 
-/// It passes its preflight, and fails once it was executed: with an error, and with a panic.
+/// Passes its preflight, and fails once it was executed: with an error, and with a panic.
 #[test]
 fn a_program_that_fails_before_it_is_ready_is_rolled_back() {
     let daemon = running();
@@ -171,7 +171,7 @@ fn a_program_that_fails_before_it_is_ready_is_rolled_back() {
         assert_eq!(name, "tenantd\n");
     };
     fails("set -- --config /nonexistent", "/nonexistent");
-    // It still can be upgraded, to what lies where it lay.
+    // It can still be upgraded, to the program at the same path.
     install(PROGRAM);
     daemon.tell(&["upgrade"]).expect(0);
     fails(
@@ -181,7 +181,7 @@ fn a_program_that_fails_before_it_is_ready_is_rolled_back() {
     daemon.end();
 }
 
-/// Whoever reads the manifest hangs, and with it the upgrade that waits for the reload's answer.
+/// Reading the manifest blocks, and with it the upgrade that waits for the answer to the reload.
 #[test]
 fn the_supervisor_can_be_ended_while_it_waits_to_upgrade() {
     let mut daemon = running();
@@ -221,7 +221,7 @@ fn requests_during_an_upgrade_are_answered() {
     let over = AtomicBool::new(false);
     let asked = AtomicU32::new(0);
     std::thread::scope(|scope| {
-        // It waits for a tenant that will not be up for ten minutes, and is asked again.
+        // It waits for a tenant that will not be up for ten minutes, and sends its request again.
         let waiting = scope.spawn(|| daemon.tell(&["start", "acme"]));
         let asking = scope.spawn(|| {
             while !over.load(Ordering::Relaxed) {

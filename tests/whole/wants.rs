@@ -1,4 +1,4 @@
-//! What an operator wants for good holds over the supervisor's end and a reboot.
+//! Permanent wants hold after the supervisor's end and after a reboot.
 
 use std::fs;
 use std::path::Path;
@@ -21,7 +21,7 @@ fn two() -> Daemon {
     ))
 }
 
-/// What is wanted of a tenant, what for good, and its state.
+/// The want of a tenant, its permanent want, and its state.
 fn seen(tenant: &TenantStatus) -> (Want, Option<Want>, StateWord) {
     (tenant.want, tenant.permanent, tenant.state)
 }
@@ -48,7 +48,7 @@ fn a_permanent_want_holds_until_it_is_taken_back() {
     assert_eq!(both(&daemon), [DOWN, UP]);
     let table = daemon.tell(&["status"]).expect(0);
     assert!(table.contains("down (permanent)"), "{table}");
-    // A full end, and then one that looks like a reboot.
+    // An end with all tenants, and then one that looks like a reboot.
     ended(&mut daemon);
     assert_eq!(both(&daemon), [DOWN, UP]);
     daemon.kill();
@@ -59,7 +59,7 @@ fn a_permanent_want_holds_until_it_is_taken_back() {
     daemon.until_state("manual", StateWord::Up);
     assert_eq!(both(&daemon), [DOWN, UP]);
 
-    // A start that is not for good holds over a kill, and no longer.
+    // A start that is not permanent holds after a kill, and not after an end.
     daemon.tell(&["start", "acme"]).expect(0);
     daemon.kill();
     daemon.again();
@@ -70,7 +70,7 @@ fn a_permanent_want_holds_until_it_is_taken_back() {
     ended(&mut daemon);
     assert_eq!(both(&daemon), [DOWN, UP]);
 
-    // What the manifest says needs no file.
+    // A want that agrees with the manifest needs no file.
     daemon.tell(&["start", "acme", "--permanent"]).expect(0);
     daemon.tell(&["stop", "manual", "--permanent"]).expect(0);
     ended(&mut daemon);

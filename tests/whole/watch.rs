@@ -1,5 +1,4 @@
-//! Watching: `events` and `status --watch` on the whole program, through everything that ends or
-//! changes a supervisor.
+//! `events` and `status --watch` with the whole program, through all changes of a supervisor.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -20,7 +19,7 @@ acme = { ip = "10.77.0.11" }
 beta = { ip = "10.77.0.12" }
 "#;
 
-/// A command that goes on, and what it prints.
+/// A command that keeps running, and its output.
 struct Watching {
     child: Child,
     lines: BufReader<ChildStdout>,
@@ -40,7 +39,7 @@ impl Watching {
         Self { child, lines }
     }
 
-    /// Reads on to the line that contains this.
+    /// Reads up to the line that contains this text.
     #[track_caller]
     fn until(&mut self, shown: &str) -> String {
         let mut seen = String::new();
@@ -61,7 +60,7 @@ impl Watching {
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
     }
 
-    /// What it said on standard error, and its exit code.
+    /// Its standard error and its exit code.
     fn ends(mut self) -> (String, Option<i32>) {
         assert!(ends(&pidfd(self.child.id()), LIMIT));
         let mut said = String::new();
@@ -100,7 +99,7 @@ fn each_event_is_a_line_of_json() {
         assert_eq!(event["from"], from, "no transition is left out");
         from = event["state"].as_str().unwrap().to_owned();
     }
-    // The other one is nobody's business here.
+    // The other tenant was not selected.
     daemon.tell(&["restart", "beta"]).expect(0);
     daemon.tell(&["stop", "acme", "--permanent"]).expect(0);
     let asked = events.json();
@@ -110,7 +109,7 @@ fn each_event_is_a_line_of_json() {
     assert_eq!(wanted["kind"], "changed");
     assert_eq!(wanted["status"]["permanent"], "down");
 
-    // Without -f the state is all there is.
+    // Without -f only the current state is printed.
     let said = daemon.tell(&["events"]).expect(0);
     let lines: Vec<&str> = said.lines().collect();
     assert_eq!(lines.len(), 2, "{said}");
@@ -179,7 +178,7 @@ fn events_continue_through_an_upgrade_and_report_a_dead_supervisor() {
     let mut events = Watching::start(&daemon, &["events", "-f"]);
     events.until(" beta: up, ready");
     daemon.tell(&["upgrade"]).expect(0);
-    // Nothing of the tenants has changed, so that the first that is told is this.
+    // No tenant has changed, so this is the first event.
     daemon.tell(&["stop", "acme"]).expect(0);
     let mut line = String::new();
     events.lines.read_line(&mut line).unwrap();

@@ -18,8 +18,8 @@ fn one_elsewhere(path: &str) -> Daemon {
 fn a_missing_datastore_parent_is_not_created() {
     host();
     let daemon = one_elsewhere("/srv/disk/not/mounted");
-    // What holds a tenant's data is hidden from the others: as long as that cannot be done, they
-    // are not started either.
+    // The folders that hold the datastores are hidden from other tenants. While that is not
+    // possible, the others are not started either.
     let beta = daemon.until_state("beta", StateWord::Failed);
     let why = beta.why.unwrap();
     assert!(
@@ -55,7 +55,7 @@ fn a_datastore_on_a_read_only_disk_is_reported() {
 fn a_datastore_on_a_full_disk_is_reported() {
     host();
     folder("/srv/disk");
-    // One inode: its own root.
+    // One inode, for its own root.
     fresh("/srv/disk", "nr_inodes=1");
     let daemon = one_elsewhere("/srv/disk/acme");
     daemon.until_tenant("beta", TenantStatus::is_as_wanted);
@@ -118,7 +118,7 @@ fn tenants_run_without_logs_and_the_supervisor_reports_it() {
         (output.contains("/var/log/tenantd") && output.contains("Read-only file system"))
             .then_some(())
     });
-    // The lines are not lost: its own output has them.
+    // The lines are not lost: they are in the supervisor's own output.
     assert!(daemon.output().contains("hello"), "{}", daemon.output());
     daemon.tell(&["restart", "acme"]).expect(0);
 }

@@ -1,5 +1,4 @@
-//! A host that is not as it should be: no root, an address or a name taken, a dead supervisor's
-//! socket.
+//! Unsuitable hosts: no root, an address or a name in use, the socket of a dead supervisor.
 
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! A kernel that lacks something.
+//! A kernel without a required system call.
 
 use tenantd_api::wire::StateWord;
 
@@ -6,8 +6,7 @@ use crate::bad_days::{host, manifest};
 use crate::refuse;
 use crate::support::daemon::Daemon;
 
-/// As on a kernel before 5.2, `open_tree` is no system call: nothing half-made is run without its
-/// datastore.
+/// As on a kernel before 5.2, which has no `open_tree`: no program runs without its datastore.
 #[test]
 fn a_refused_system_call_stops_the_launch_and_names_the_stage() {
     host();

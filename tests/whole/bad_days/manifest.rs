@@ -1,4 +1,4 @@
-//! Manifests that cannot be read, or not to their end.
+//! Manifests that cannot be read, or not completely.
 
 use std::fs;
 

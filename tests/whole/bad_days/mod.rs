@@ -1,4 +1,5 @@
-//! Bad days: each has a clear message and a defined outcome, and nothing is lost or left.
+//! Faults of every kind: each gives a clear message and a defined result, and nothing is lost or
+//! left behind.
 
 mod data;
 mod host;
@@ -9,14 +10,14 @@ mod program;
 use crate::support::daemon::Daemon;
 use crate::support::place;
 
-/// A test host with the program `idle` and the folder that every program here takes for its data.
+/// A test host with the program `idle` and the folder that all programs here use for their data.
 fn host() {
     place::host();
     place::folder("/srv/data");
     place::example("idle");
 }
 
-/// A manifest of two tenants with a short patience.
+/// A manifest of two tenants with short time limits.
 fn manifest(command: &str, app: &str, acme: &str) -> String {
     format!(
         "[app]\nname = \"APP\"\ncommand = [\"{command}\"]\ndatastore.path = \"/srv/data\"\n{app}\n\
@@ -25,7 +26,7 @@ fn manifest(command: &str, app: &str, acme: &str) -> String {
     )
 }
 
-/// A start that fails: gives back what was said, which names all of `wanted`.
+/// Starts a supervisor, which must fail. Returns its output, which contains all of `wanted`.
 #[track_caller]
 fn fails_to_start(daemon: &Daemon, wanted: &[&str]) {
     let said = daemon.tell(&["start", "acme"]);
@@ -38,7 +39,7 @@ fn fails_to_start(daemon: &Daemon, wanted: &[&str]) {
         assert!(status.out.contains(word), "{word:?} is not in {status:?}");
     }
     assert_eq!((failure.pid, failure.ready), (None, None), "{failure:?}");
-    // The other tenant has nothing to do with it.
+    // The other tenant is not affected.
     assert!(daemon.tenant("beta").is_as_wanted());
     assert_eq!(daemon.tenant("beta").restarts, 0);
 }

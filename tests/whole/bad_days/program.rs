@@ -1,4 +1,4 @@
-//! Programs that misbehave, and programs that are not there.
+//! Programs that misbehave, and programs that are missing.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use crate::support::daemon::{Daemon, in_time, run, until};
 use crate::support::place::{example, script};
 use crate::support::visit::accepts;
 
-/// A program that does what the tenant's first argument says.
+/// A program that behaves as its first argument says.
 fn misbehaves(how: &str) -> String {
     script(
         "program",
@@ -38,7 +38,7 @@ fn a_program_that_exits_at_once_fails_with_a_reason() {
         let said = daemon.tell(&["logs", "acme"]).expect(0);
         said.contains("stderr no licence").then_some(())
     });
-    // Repaired, it is taken up again at an operator's word.
+    // Once it is repaired, a request starts it again.
     script("program", "exec /srv/idle");
     daemon.tell(&["start", "acme"]).expect(0);
 }
@@ -105,7 +105,7 @@ fn a_program_that_forks_and_exits_is_ended_with_its_children() {
     let text =
         manifest(&program, "", BADLY).replace("restart = { delay = \"10ms\", strikes = 3 }", app);
     let daemon = Daemon::start(&text);
-    // Status 0 and `never`: it has done what it had to do.
+    // Status 0 with `never`: it has completed.
     daemon.until_tenant("acme", |acme| {
         acme.state == StateWord::Down && acme.is_as_wanted()
     });
@@ -157,8 +157,8 @@ fn a_notification_of_an_earlier_launch_does_not_count() {
     let app = "ready = { notify = true, within = \"300ms\" }";
     let daemon = Daemon::start(&manifest(&program, app, BADLY));
     daemon.until_state("acme", StateWord::Failed);
-    // It speaks in the name of its parent, which is in the tenant's network too, and waits until it
-    // has been heard.
+    // It sends in its parent's name, which is in the tenant's network too, and waits until the
+    // message was read.
     let netns = format!("--net=/run/netns/{}-acme", daemon.app);
     let mut speaker = in_time("nsenter");
     speaker

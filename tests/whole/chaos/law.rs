@@ -1,4 +1,4 @@
-//! What holds once all is as wanted.
+//! The conditions that must hold once everything is as wanted.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,7 +11,7 @@ use crate::support::daemon::{in_time, run};
 use crate::support::store::Store;
 
 impl Scene {
-    /// Holds all against what is wanted.
+    /// Compares the host and the status with what is wanted.
     #[track_caller]
     pub fn is_lawful(&mut self) {
         let status = self.status();
@@ -40,7 +40,7 @@ impl Scene {
         self.touched.clear();
     }
 
-    /// What stands on the host is what the tenants need that are wanted up, and no more.
+    /// Checks that the host has what tenants that are wanted up need, and no more.
     fn nothing_is_left(&self) {
         let app = &self.daemon.app;
         let up: BTreeSet<String> = self
@@ -76,7 +76,7 @@ impl Scene {
     }
 }
 
-/// What lies in a folder; of cgroups, those below.
+/// The names in a folder; in the cgroup tree, only those of child cgroups.
 fn names(folder: &str) -> BTreeSet<String> {
     let entries = fs::read_dir(Path::new(folder)).into_iter().flatten();
     let folders = entries

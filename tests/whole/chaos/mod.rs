@@ -1,21 +1,24 @@
-//! Chaos: random strokes at random moments against a supervisor and four tenants of the real
-//! redis-server, each with a writer that remembers what was acknowledged to it.
+//! Chaos: random faults at random moments for a supervisor and four tenants that run the real
+//! redis-server, each with a writer that remembers which of its writes were acknowledged.
 //!
-//! After each round every tenant is as wanted, has one launch if it is wanted up, and nothing is
-//! left of those that are not; there were never two launches on one datastore; and in the end no
-//! acknowledged write is missing. Of an upgrade no tenant notices to which nothing else happens.
+//! After each round every tenant is as wanted, has one launch if it is wanted up, and has nothing
+//! on the host otherwise. There were never two launches on one datastore, and at the end no
+//! acknowledged write is missing. An upgrade does not interrupt tenants that nothing else was done
+//! to.
 //!
-//! The seed and the number of rounds are fixed, and can be said:
+//! The seed and the number of rounds have defaults, and can be set:
 //!
 //! ```sh
 //! TENANTD_CHAOS_SEED=7 TENANTD_CHAOS_ROUNDS=1000 cargo test --test whole chaos -- --nocapture
 //! ```
 //!
-//! The same seed gives the same strokes; at which step they hit, the machine decides.
+//! The same seed gives the same faults; the step at which each of them occurs depends on the
+//! machine.
 //!
-//! `TENANTD_CHAOS_FROM=FILE` names an older program: each round then begins with it, and the one
-//! that is tested takes over from it amid the strokes, by an upgrade or after a death. At times it
-//! is gone back. No tenant to which nothing was done may be launched anew by any of it.
+//! `TENANTD_CHAOS_FROM=FILE` names an older program: each round then begins with it, and the tested
+//! program takes over from it between the faults, by an upgrade or after a death. Some rounds go
+//! back to the older program. No tenant may be relaunched by any of this unless something was done
+//! to it.
 
 mod law;
 mod scene;
@@ -32,14 +35,14 @@ use scene::Scene;
 use strokes::STROKES;
 use versions::FROM;
 
-/// Without words from outside: some ten seconds.
+/// By default: about ten seconds.
 const SEED: u64 = 20_261_125;
 const ROUNDS: u64 = 30;
 
-/// Strokes of one round, at most.
+/// The maximum number of faults in a round.
 const STROKES_MAX: u64 = 4;
 
-/// Turns of the writers between two strokes, at most.
+/// The maximum number of writes between two faults.
 const TURNS_MAX: u64 = 150;
 
 #[test]
@@ -70,7 +73,7 @@ fn random_faults_lose_nothing() {
     }
 }
 
-/// Some strokes, one after the other.
+/// Some faults, one after the other.
 fn strike(scene: &mut Scene, random: &mut Random, round: u64, struck: &mut BTreeSet<&str>) {
     for _ in 0..=random.below(STROKES_MAX) {
         scene.writers_turn(random.below(TURNS_MAX));

@@ -1,4 +1,4 @@
-//! The supervisor, its tenants and their writers; what is wanted of them, and the laws.
+//! The supervisor, its tenants and their writers, and the wanted state of each.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -26,40 +26,40 @@ pub const TENANTS: [(&str, &str); 4] = [
     ("umbrella", "10.77.0.14"),
 ];
 
-/// Where redis-server looks for its data.
+/// The folder in which redis-server looks for its data.
 pub const DATA: &str = "/var/lib/redis";
 
-/// Between two looks at the datastores.
+/// The pause between two checks of the datastores.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
-/// Everything, and what is wanted of it.
+/// The supervisor and its tenants, with what is wanted of them.
 pub struct Scene {
     pub daemon: Daemon,
     /// Whether the supervisor was asked to end.
     pub ending: bool,
-    /// Nothing is known of a want while a supervisor was killed that may have forgotten it.
+    /// `None` if the supervisor may have lost a want because it was killed.
     pub wants: BTreeMap<&'static str, Option<bool>>,
-    /// What is wanted for good: also of the supervisor after one that ended as it should.
+    /// The permanent wants, which hold also after a supervisor that ended in order.
     for_good: BTreeMap<&'static str, Option<bool>>,
     /// How often each tenant was changed in the manifest.
     changed: BTreeMap<&'static str, u32>,
-    /// Tenants that were changed since the manifest was last read for certain.
+    /// Tenants that were changed since the manifest was last certainly read.
     pub untold: BTreeSet<&'static str>,
-    /// Processes that were killed since all was last as wanted.
+    /// Processes that were killed since everything was last as wanted.
     pub killed: BTreeSet<i32>,
     pub versions: Versions,
-    /// What ran when all was last as wanted, and to whom something was done since.
+    /// The launches when everything was last as wanted, and the tenants that were disturbed since.
     pub launches: Launches,
     pub touched: BTreeSet<&'static str>,
     writers: Vec<Writer>,
     turns: Arc<AtomicU64>,
     over: Arc<AtomicBool>,
-    /// Finds the tenants that have two launches at a time.
+    /// Finds tenants with two launches at a time.
     watcher: JoinHandle<BTreeSet<String>>,
 }
 
 impl Scene {
-    /// Four tenants, up, with a writer each.
+    /// Four tenants that are up, each with a writer.
     pub fn begin() -> Self {
         place::host();
         folder(DATA);
@@ -90,7 +90,7 @@ impl Scene {
         scene
     }
 
-    /// Waits for so many turns of the writers, all together.
+    /// Waits until the writers together have done this many writes.
     pub fn writers_turn(&self, turns: u64) {
         let wanted = self.turns.load(Ordering::Relaxed) + turns;
         until("the writers go on", || {
@@ -98,7 +98,7 @@ impl Scene {
         });
     }
 
-    /// A signal to the supervisor, if there is one. SIGKILL is waited for.
+    /// Signals the supervisor, if there is one, and waits for its end after SIGKILL.
     pub fn signal_supervisor(&mut self, signal: Signal) {
         if !self.daemon.lives() {
             return;
@@ -117,7 +117,7 @@ impl Scene {
         }
     }
 
-    /// Starts a supervisor, if there is none.
+    /// Starts a supervisor, unless one runs.
     pub fn begin_supervisor(&mut self) {
         if self.daemon.lives() {
             if !self.ending || !self.daemon.has_ended() {
@@ -129,10 +129,10 @@ impl Scene {
         self.untold.clear();
     }
 
-    /// Waits for the end of a supervisor that was asked to end.
+    /// Waits for the end of a supervisor that is shutting down.
     pub fn supervisor_ends(&mut self) {
         let status = self.daemon.wait();
-        // It may not have listened yet when it was asked.
+        // The signal may have come before it handled signals.
         let unheard = status.signal() == Some(Signal::SIGTERM as i32);
         assert!(
             status.success() || unheard,
@@ -143,9 +143,9 @@ impl Scene {
         self.wants = self.for_good.clone();
     }
 
-    /// Tells the supervisor to leave. One that is about to end refuses.
+    /// Detaches the supervisor. One that is shutting down refuses.
     pub fn detach(&mut self) {
-        // As the older and the newer program call it: what it does not know, each refuses.
+        // Both the name in the older and that in the newer program: each refuses the unknown one.
         if ["detach", "detach"]
             .iter()
             .any(|verb| self.tell(&[verb]).code == 0)
@@ -164,7 +164,8 @@ impl Scene {
             Some((number, pidfd_open(pid, PidfdFlags::empty()).ok()?))
         });
         let held: Vec<_> = held.collect();
-        // Whoever is there now that it is held is no stranger with a number used again.
+        // A process that still uses the datastore while this pidfd is open is not another one with
+        // a reused ID.
         let still = store.users(DATA);
         for (number, process) in held.iter().filter(|(number, _)| still.contains(number)) {
             self.killed.insert(*number);
@@ -173,11 +174,11 @@ impl Scene {
         }
     }
 
-    /// Asks for tenants to be up or down.
+    /// Requests that tenants are up or down.
     pub fn want(&mut self, tenants: &[&'static str], up: bool) {
         let verb = if up { "start" } else { "stop" };
         let asked = [&[verb, "--no-wait"], tenants].concat();
-        // Where there is no supervisor, or it is about to end, nothing is wanted anew.
+        // Without a supervisor, or if it is shutting down, the wants do not change.
         let taken = self.incoming(&asked);
         if taken != Some(false) {
             let want = taken.map(|_| up);
@@ -188,7 +189,7 @@ impl Scene {
         }
     }
 
-    /// Changes a tenant in the manifest: its program has to be started again for that.
+    /// Changes a tenant in the manifest in a way that requires a relaunch.
     pub fn change(&mut self, tenant: &'static str) {
         *self.changed.entry(tenant).or_default() += 1;
         self.untold.insert(tenant);
@@ -197,22 +198,22 @@ impl Scene {
         self.put_manifest(&manifest);
     }
 
-    /// A supervisor that begins may be reading it.
+    /// A supervisor that is starting may read it.
     fn put_manifest(&self, manifest: &str) {
         let new = self.daemon.manifest.with_extension("new");
         fs::write(&new, manifest).unwrap();
         fs::rename(&new, &self.daemon.manifest).unwrap();
     }
 
-    /// Has the manifest read again. Where there is no supervisor, or it is about to end, the next
-    /// one reads it.
+    /// Reloads the manifest. Without a supervisor, or if it is shutting down, the next one reads
+    /// it.
     pub fn reload(&mut self) {
         if self.incoming(&["reload"]) == Some(true) {
             self.untold.clear();
         }
     }
 
-    /// A manifest with a mistake is refused by a supervisor that runs, and changes nothing.
+    /// A running supervisor refuses a manifest with a mistake, and changes nothing.
     pub fn reload_a_bad_manifest(&mut self) {
         self.settles();
         let good = fs::read_to_string(&self.daemon.manifest).unwrap();
@@ -222,7 +223,7 @@ impl Scene {
         self.is_lawful();
     }
 
-    /// Asks for a tenant to be up or down for good.
+    /// Requests permanently that a tenant is up or down.
     pub fn want_for_good(&mut self, tenant: &'static str, up: bool) {
         let verb = if up { "start" } else { "stop" };
         let asked = [verb, "--permanent", "--no-wait", tenant];
@@ -237,7 +238,7 @@ impl Scene {
         }
     }
 
-    /// Asks for a tenant to be started again, which is also to want it up.
+    /// Restarts a tenant, which is then wanted up.
     pub fn restart(&mut self, tenant: &'static str) {
         self.touched.insert(tenant);
         let taken = self.incoming(&["restart", "--no-wait", tenant]);
@@ -246,7 +247,7 @@ impl Scene {
         }
     }
 
-    /// Waits until there is a supervisor, and all is as wanted.
+    /// Waits until a supervisor runs and everything is as wanted.
     pub fn settles(&mut self) {
         if self.daemon.lives() && self.ending {
             self.supervisor_ends();
@@ -255,10 +256,10 @@ impl Scene {
         self.until("all are as wanted", |seen| {
             seen.tenants.iter().all(SeenTenant::is_as_wanted)
         });
-        // What was changed and told to nobody.
+        // Changes that no supervisor has read yet.
         self.is_told(&["reload"]);
         self.untold.clear();
-        // What was killed a moment ago may not have been noticed yet.
+        // A process that was killed just now may not have been noticed yet.
         let killed = std::mem::take(&mut self.killed);
         let dead = |pid: Option<u32>| pid.is_some_and(|pid| killed.contains(&pid.cast_signed()));
         let status = self.until("all are as wanted, and alive", |status| {
@@ -271,7 +272,7 @@ impl Scene {
         }
     }
 
-    /// The end: nothing that was acknowledged is missing, and nothing is left.
+    /// The end: no acknowledged write is missing, and nothing is left behind.
     pub fn end(mut self) {
         self.begin_supervisor();
         for (name, _) in TENANTS {
@@ -323,7 +324,7 @@ fn manifest(changed: &BTreeMap<&'static str, u32>) -> String {
     )
 }
 
-/// Looks at the datastores again and again, and says who was seen with two launches.
+/// Checks the datastores again and again, and records tenants with two launches.
 fn watch(app: &str, over: Arc<AtomicBool>) -> JoinHandle<BTreeSet<String>> {
     let stores = TENANTS.map(|(name, _)| (name.to_owned(), Store::of(app, name)));
     std::thread::spawn(move || {

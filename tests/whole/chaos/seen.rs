@@ -1,4 +1,4 @@
-//! What a supervisor says of its tenants, in the words that every version of it says.
+//! The status that a supervisor reports, in the form that every version of it uses.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,7 +18,7 @@ pub struct Seen {
     pub tenants: Vec<SeenTenant>,
 }
 
-/// One tenant of it.
+/// One tenant in it.
 #[derive(Debug, Deserialize)]
 pub struct SeenTenant {
     pub name: String,
@@ -29,7 +29,7 @@ pub struct SeenTenant {
     ready: Option<bool>,
 }
 
-/// A tenant's first process, by its number and its start time: a launch.
+/// A tenant's first process, by its ID and its start time, which identify a launch.
 pub type Launches = BTreeMap<String, (u32, u64)>;
 
 impl SeenTenant {
@@ -70,8 +70,8 @@ impl Scene {
             .args(arguments))
     }
 
-    /// The program to ask with. Where there are two versions, each is asked with its own: with
-    /// the file that the supervisor runs, also once that was replaced.
+    /// The program to send requests with. With two versions, each is asked with its own: with the
+    /// file that the supervisor runs, even if that file was replaced.
     fn client(&self) -> String {
         let running = format!("/proc/{}/exe", self.daemon.pid());
         let is_it = |link: &Path| link.to_string_lossy().starts_with(INSTALLED);
@@ -81,15 +81,15 @@ impl Scene {
         }
     }
 
-    /// Whether a request was taken, or nobody knows: the supervisor was upgraded to another
-    /// version meanwhile, which may not say it in the words of the one that asked.
+    /// Whether a request was accepted, or this is unknown because the supervisor was upgraded
+    /// meanwhile to a version that may answer differently.
     pub fn incoming(&mut self, arguments: &[&str]) -> Option<bool> {
         let before = self.running();
         let taken = self.tell(arguments).code == 0;
         (taken || !self.has_two_versions() || self.running() == before).then_some(taken)
     }
 
-    /// What must be taken, if need be by the next version.
+    /// Sends a request that must be accepted, if necessary by the next version.
     #[track_caller]
     pub fn is_told(&mut self, arguments: &[&str]) {
         let mut taken = self.incoming(arguments);
@@ -111,7 +111,7 @@ impl Scene {
         serde_json::from_str(&self.tell(&["status", "--json"]).out).ok()
     }
 
-    /// Waits until the supervisor answers, and something is so.
+    /// Waits until the supervisor answers and a condition is true.
     #[track_caller]
     pub fn until(&self, what: &str, is_so: impl Fn(&Seen) -> bool) -> Seen {
         let begun = Instant::now();

@@ -1,4 +1,4 @@
-//! What can befall a supervisor and its tenants.
+//! The faults that a supervisor and its tenants are subjected to.
 
 use nix::sys::signal::Signal;
 
@@ -7,7 +7,8 @@ use crate::random::Random;
 
 type Stroke = fn(&mut Scene, &mut Random);
 
-/// Every stroke; a run that nobody gives a seed strikes all of them. What is to befall more often stands here more often.
+/// Every fault; a run with the default seed uses all of them. More frequent ones are listed several
+/// times.
 pub const STROKES: &[(&str, Stroke)] = &[
     ("kill the supervisor", kill_supervisor),
     ("kill the supervisor, begin the next one", kill_and_begin),
@@ -150,7 +151,7 @@ fn upgrade_in_vain(scene: &mut Scene, _: &mut Random) {
     scene.upgrade_in_vain();
 }
 
-/// Turns of the writers that an upgrade takes with its preflight, and some more.
+/// The number of writes during an upgrade with its preflight, and some more.
 const UPGRADE_TURNS: u64 = 80;
 
 fn upgrade_and_kill(scene: &mut Scene, random: &mut Random) {

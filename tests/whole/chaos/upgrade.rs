@@ -1,4 +1,4 @@
-//! Upgrades of the supervisor, of which no tenant may notice.
+//! Upgrades of the supervisor, which must not interrupt tenants.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +9,11 @@ use crate::chaos::seen::SeenTenant;
 use crate::support::daemon::PROGRAM;
 use crate::support::place::{install, script};
 
-/// What an operator sees of tenants to which nothing happens.
+/// The status of tenants that nothing is done to.
 pub type AtRest = BTreeMap<String, (Option<u32>, u32)>;
 
 impl Scene {
-    /// Puts a new file of the program in place, and has it executed.
+    /// Installs a new file of the program, and upgrades to it.
     pub fn upgrade(&mut self) {
         self.versions.install();
         let before = self.at_rest();
@@ -22,16 +22,16 @@ impl Scene {
         }
     }
 
-    /// The same, without waiting for it.
+    /// The same, without waiting for the upgrade.
     pub fn begin_to_upgrade(&mut self) {
         self.versions.install();
-        // One that does not listen yet would end of the signal.
+        // The signal would end a supervisor that does not handle it yet.
         if self.answers() {
             self.signal_supervisor(Signal::SIGUSR2);
         }
     }
 
-    /// Has a program executed that passes its preflight and fails then.
+    /// Upgrades to a program that passes its preflight and fails then.
     pub fn upgrade_in_vain(&mut self) {
         let fails = "[ -n \"$TENANTD_TRIAL\" ] || set -- --config /nonexistent";
         install(&script("fails", &format!("{fails}\nexec {PROGRAM} \"$@\"")));
@@ -50,7 +50,7 @@ impl Scene {
             .is_some_and(|status| status.pid == self.daemon.pid())
     }
 
-    /// The tenants that run, unless something was done to them that a supervisor has yet to see.
+    /// The tenants that run, except those with a change that no supervisor has noticed yet.
     pub fn at_rest(&self) -> AtRest {
         let killed = |pid: u32| self.killed.contains(&pid.cast_signed());
         let at_rest = |tenant: &SeenTenant| {
@@ -65,7 +65,7 @@ impl Scene {
 
     #[track_caller]
     pub fn all_go_on(&self, before: &AtRest) {
-        // A supervisor that was told to end may be gone by now.
+        // A supervisor that is shutting down may have ended by now.
         if before.is_empty() {
             return;
         }

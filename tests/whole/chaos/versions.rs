@@ -1,5 +1,5 @@
-//! Two versions of the program: each round begins with the older one, is upgraded amid all else
-//! to the newer one, and at times goes back.
+//! Two versions of the program: each round begins with the older one, is upgraded to the newer one
+//! between the faults, and sometimes goes back.
 
 use std::fs;
 
@@ -13,20 +13,20 @@ use crate::support::place::install;
 /// The variable that names the older program.
 pub const FROM: &str = "TENANTD_CHAOS_FROM";
 
-/// The older program, and what came of it.
+/// The older program, and how often each one took over.
 #[derive(Debug, Default)]
 pub struct Versions {
     old: Option<String>,
-    /// Whether the older one lies on the disk.
+    /// Whether the older program is installed.
     is_old_on_disk: bool,
-    /// How often the newer one was gone back from, in its own process and by a start.
+    /// How often the older program took over from the newer one, in its process and by a start.
     gone_back: [u32; 2],
-    /// How often the older one refused to, and changed nothing.
+    /// How often the older program refused to, and changed nothing.
     refused: [u32; 2],
 }
 
 impl Versions {
-    /// As the environment says.
+    /// As the environment variable says.
     pub fn told() -> Self {
         Self {
             old: std::env::var(FROM).ok(),
@@ -34,13 +34,13 @@ impl Versions {
         }
     }
 
-    /// Puts the program in place with which all begins.
+    /// Installs the first program.
     pub fn begin(&mut self) {
         self.is_old_on_disk = self.old.is_some();
         self.install();
     }
 
-    /// Puts the file anew that lies on the disk.
+    /// Installs the same program again, as a new file.
     pub fn install(&self) {
         match &self.old {
             Some(old) if self.is_old_on_disk => install(old),
@@ -53,7 +53,7 @@ impl Versions {
         self.install();
     }
 
-    /// What is to be known at the end.
+    /// Prints the result at the end.
     pub fn say(&self) {
         if self.old.is_some() {
             let ([upgrade, start], [no_upgrade, no_start]) = (self.gone_back, self.refused);
@@ -68,7 +68,7 @@ impl Scene {
         self.versions.old.is_some()
     }
 
-    /// Whether the supervisor that runs is the older program.
+    /// Whether the running supervisor is the older program.
     fn is_old(&self) -> bool {
         let running = format!("/proc/{}/exe", self.daemon.pid());
         let old = self.versions.old.as_ref();
@@ -78,7 +78,8 @@ impl Scene {
         })
     }
 
-    /// A round begins with the older program: gone back to, or from nothing. All is as wanted.
+    /// Begins a round with the older program, which takes over or starts without tenants.
+    /// Everything is as wanted then.
     pub fn begin_old(&mut self, random: &mut Random) {
         if !self.has_two_versions() {
             return;
@@ -127,7 +128,7 @@ impl Scene {
         self.went_back(1, went, why.lines().last().unwrap_or_default());
     }
 
-    /// Whether it went back or not, nobody was concerned.
+    /// Checks that no tenant was affected, whether the older program took over or refused.
     fn went_back(&mut self, way: usize, went: bool, why: &str) {
         if went {
             self.versions.gone_back[way] += 1;
@@ -140,8 +141,8 @@ impl Scene {
         self.is_lawful();
     }
 
-    /// The newer program is put in place of the older one, and takes over in one way or another, if
-    /// anything is there to be taken over.
+    /// Installs the newer program, which takes over in one of several ways if there is something to
+    /// take over.
     pub fn upgrade_to_new(&mut self, random: &mut Random) {
         if !self.has_two_versions() {
             return;
@@ -164,7 +165,7 @@ impl Scene {
         }
     }
 
-    /// Once all is as wanted, nothing keeps the newer program from being the one that serves.
+    /// Makes the newer program the running one, once everything is as wanted.
     pub fn is_new(&mut self) {
         if self.is_old() {
             eprintln!("to the newer program at last");

@@ -1,4 +1,4 @@
-//! A writer: appends numbers to a list of its tenant's redis-server, one after the other, and
+//! A writer: appends numbers to a list in its tenant's redis-server, one after the other, and
 //! remembers which were acknowledged.
 
 use std::collections::BTreeSet;
@@ -9,27 +9,27 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Where redis-server listens.
+/// The port of redis-server.
 const PORT: u16 = 6379;
 
-/// Within which an answer comes, or does not.
+/// The time limit for an answer.
 const LIMIT: Duration = Duration::from_millis(500);
 
-/// Between two turns, so that the processors are left to the others.
+/// The pause between two writes, so that the processors are left to others.
 const PACE: Duration = Duration::from_millis(1);
 
-/// A writer at work.
+/// A running writer.
 pub struct Writer {
     over: Arc<AtomicBool>,
     thread: JoinHandle<BTreeSet<u64>>,
 }
 
 impl Writer {
-    /// Begins. Each turn is counted, whether it was acknowledged or not.
+    /// Starts a writer. Each write counts, whether it was acknowledged or not.
     pub fn begin(ip: &'static str, turns: Arc<AtomicU64>) -> Self {
         let over = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&over);
-        // It lives in the test host of the thread that begins it.
+        // It is in the test host of the thread that starts it.
         let thread = std::thread::spawn(move || {
             let mut acknowledged = BTreeSet::new();
             let mut line = None;
@@ -41,7 +41,7 @@ impl Writer {
                     Ok(()) => {
                         acknowledged.insert(number);
                     }
-                    // Whether that number was written, nobody knows; the next one is another.
+                    // It is unknown whether that number was written, so the next one differs.
                     Err(_) => line = None,
                 }
                 turns.fetch_add(1, Ordering::Relaxed);
@@ -52,7 +52,7 @@ impl Writer {
         Self { over, thread }
     }
 
-    /// Ends, and gives back what was acknowledged.
+    /// Ends the writer, and returns the acknowledged numbers.
     pub fn end(self) -> BTreeSet<u64> {
         self.over.store(true, Ordering::Relaxed);
         self.thread.join().unwrap()
@@ -67,7 +67,7 @@ fn append(line: &mut Option<Line>, ip: &str, number: u64) -> io::Result<()> {
         None => line.insert(connect(ip)?),
     };
     let answer = ask(line, &format!("RPUSH written {number}"))?;
-    // The length of the list. While it reads its file it refuses.
+    // The length of the list. While the server reads its file it refuses.
     if answer.starts_with(':') {
         Ok(())
     } else {
@@ -96,7 +96,7 @@ fn read(line: &mut Line) -> io::Result<String> {
     Ok(answer.trim_end().to_owned())
 }
 
-/// All that a server holds, in the order in which it was written.
+/// All numbers that a server holds, in the order in which they were written.
 pub fn written(ip: &str) -> Vec<u64> {
     let mut line = connect(ip).unwrap();
     let head = ask(&mut line, "LRANGE written 0 -1").unwrap();

@@ -1,5 +1,5 @@
-//! Whoever collects residue is killed after each thing taken: the next one takes the rest, and no
-//! stranger and no tenant of the plan is touched.
+//! A process that collects residue is killed after each removal: the next one removes the rest, and
+//! keeps objects of other owners and of planned tenants.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -10,16 +10,16 @@ use crate::crash::scene::{all_is_well, manifest};
 use crate::support::daemon::{Daemon, PROGRAM, in_time, run, tenantd};
 use crate::support::residue::{are_there, create, estrange, kill_for_good, remove};
 
-/// Who collects.
+/// The process that collects.
 #[derive(Debug, Clone, Copy)]
 enum Way {
-    /// A supervisor that is asked to.
+    /// A running supervisor, on request.
     Beside,
-    /// A supervisor that begins.
+    /// A supervisor that starts.
     Beginning,
-    /// `tenantd gc`, by the manifest, while no supervisor lives and its tenants do.
+    /// `tenantd gc` with the manifest, without a supervisor but with running tenants.
     Alone,
-    /// `tenantd gc`, of all that the application has, of which nothing lives.
+    /// `tenantd gc` for everything of an application without running tenants.
     All,
 }
 
@@ -69,13 +69,13 @@ points! {
     all_cgroups_gone: "gc: cgroups gone", All;
 }
 
-/// The points that are driven to here.
+/// The crash points that are tested here.
 pub fn points() -> impl Iterator<Item = &'static str> {
     let point = |driven: &&'static str| driven.split('@').next().unwrap();
     DRIVEN.iter().map(point)
 }
 
-/// What an operator sees of the tenants.
+/// The status of the tenants.
 fn seen(status: &AppStatus) -> Vec<(Option<u32>, u32)> {
     let tenants = status.tenants.iter();
     tenants.map(|t| (t.pid, t.restarts)).collect()
@@ -101,7 +101,7 @@ fn dies_at(point: &str, of: &str, way: Way) {
     let by_name = ["--app", &daemon.app.clone(), "gc"];
     if matches!(way, Way::All) {
         all_end(&daemon.app, &before);
-        // A stranger in the application's folder would keep it, and with it all that is shared.
+        // Another file in the application's folder would keep it, and with it everything shared.
         strangers.retain(|path| !path.starts_with("/run/tenantd"));
         fs::remove_file(format!("/run/tenantd/{}/notes", daemon.app)).unwrap();
     }

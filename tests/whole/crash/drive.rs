@@ -1,4 +1,4 @@
-//! Leads a supervisor to a crash point, and looks at what the next one makes of it.
+//! Brings a supervisor to a crash point, and checks the result under the next one.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -10,7 +10,7 @@ use crate::crash::scene::{ACME, ADDRESS, GLOBEX, LIMITS, OTHER_ADDRESS, all_is_w
 use crate::support::daemon::{CRASH_AT, Daemon, PROGRAM, signal};
 use crate::support::place::{INSTALLED, install, script};
 
-/// What leads to a point.
+/// The situation that leads to a crash point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Drive {
     /// The first start of all.
@@ -19,7 +19,7 @@ pub enum Drive {
     Crashing,
     /// One tenant is stopped.
     Stopping,
-    /// One tenant is stopped that must be killed.
+    /// One tenant is stopped that ignores SIGTERM and must be killed.
     StoppingDeaf,
     /// One tenant gets another address by a reload.
     Reloading,
@@ -27,20 +27,20 @@ pub enum Drive {
     Limiting,
     /// The supervisor is stopped, with all tenants.
     Ending,
-    /// The supervisor is told to leave.
+    /// The supervisor detaches.
     Detaching,
-    /// The supervisor was killed before, and takes up what it finds.
+    /// The supervisor was killed before, and recovers.
     Adopting,
-    /// The same, with one tenant in the manifest no more.
+    /// The same, with one tenant removed from the manifest.
     Removed,
-    /// Another program is to be executed in the supervisor's process, which dies before that.
+    /// An upgrade, in which the running supervisor dies before it executes the program.
     Upgrading,
-    /// The same, and the program is gone once it has passed its preflight.
+    /// The same, and the program is removed after its preflight.
     UpgradingInVain,
-    /// It is the program that was executed which dies.
+    /// The executed program dies.
     Upgraded,
-    /// It fails with an error, and dies on the rollback; or the program before dies, once it is
-    /// back.
+    /// The executed program fails with an error and dies during the rollback, or the earlier
+    /// program dies after the rollback.
     GivingBack,
     /// The same after a panic.
     Panicking,
@@ -52,7 +52,7 @@ impl Drive {
         self.is_upgrade() || self == Drive::Limiting
     }
 
-    /// Whether no tenant may notice.
+    /// Whether no tenant may be interrupted.
     fn is_upgrade(self) -> bool {
         use Drive::{GivingBack, Panicking, Upgraded, Upgrading, UpgradingInVain};
         matches!(
@@ -62,7 +62,8 @@ impl Drive {
     }
 }
 
-/// Drives a supervisor to where it dies when it passes it for the nth time, starts the next one, and holds it against what is wanted.
+/// Brings a supervisor to its nth pass of a crash point, where it dies, starts the next one, and
+/// checks the result against what is wanted.
 #[track_caller]
 pub fn dies_at(point: &str, drive: Drive, time: u32) {
     let armed = armed(point, time);
@@ -75,7 +76,7 @@ pub fn dies_at(point: &str, drive: Drive, time: u32) {
     let status = daemon.wait();
     let last = daemon.output();
     assert_eq!(status.signal(), Some(9), "{point} was not reached: {last}");
-    // Not the last line of all: what was said before may still be on its way out by its own thread.
+    // Not necessarily the last line: earlier messages are written by another thread.
     let died = format!("crash point: {point}");
     assert!(last.lines().any(|line| line == died), "{last}");
 
@@ -116,7 +117,7 @@ pub fn dies_at(point: &str, drive: Drive, time: u32) {
     daemon.end();
 }
 
-/// What `TENANTD_CRASH_AT` says: of the points that tenants pass, it is [`ACME`] that passes it.
+/// The value of `TENANTD_CRASH_AT`. At points that each tenant passes, only [`ACME`] counts.
 fn armed(point: &str, time: u32) -> String {
     let (what, _) = point.split_once(": ").unwrap();
     match what {
@@ -128,7 +129,7 @@ fn armed(point: &str, time: u32) -> String {
     }
 }
 
-/// The first supervisor: armed, unless it is the next one that is to die.
+/// The first supervisor: armed, unless the next one is to die.
 fn begin(drive: Drive, armed: &str) -> Daemon {
     match drive {
         Drive::Adopting | Drive::Removed => Daemon::spawn(&manifest(false)),
@@ -153,7 +154,7 @@ fn begin(drive: Drive, armed: &str) -> Daemon {
     }
 }
 
-/// Leads it there, and says whether a stop of [`ACME`] was accepted.
+/// Brings it to the crash point, and returns whether a stop of [`ACME`] was accepted.
 fn lead(daemon: &mut Daemon, armed: &str, drive: Drive) -> bool {
     match drive {
         Drive::Cold => {}
@@ -161,7 +162,7 @@ fn lead(daemon: &mut Daemon, armed: &str, drive: Drive) -> bool {
             signal(daemon.tenant(ACME).pid.unwrap(), Signal::SIGKILL);
         }
         Drive::Stopping | Drive::StoppingDeaf => {
-            // Whether its answer still comes is a matter of luck. If it does, it holds.
+            // The answer may or may not arrive. If it does, it must hold.
             return daemon.tell(&["stop", ACME, "--no-wait"]).code == 0;
         }
         Drive::Reloading => {
@@ -179,7 +180,7 @@ fn lead(daemon: &mut Daemon, armed: &str, drive: Drive) -> bool {
         }
         Drive::Ending => daemon.signal(Signal::SIGTERM),
         Drive::Detaching => {
-            // Its answer is the end of the supervisor, whichever that is.
+            // The request ends with the supervisor, successful or not.
             daemon.tell(&["detach"]);
         }
         Drive::Adopting => {
@@ -212,13 +213,14 @@ fn arm(armed: &str) -> String {
     format!("export TENANTD_CRASH_AT='{armed}'")
 }
 
-/// Has a program executed that first does the one in its preflight and the other when it is to serve.
+/// Upgrades to a program that runs one command in its preflight and another one when it is to
+/// serve.
 fn upgrade(daemon: &Daemon, in_preflight: &str, to_serve: &str) {
     let text = format!(
         "if [ -n \"$TENANTD_TRIAL\" ]; then\n:; {in_preflight}\nelse\n:; {to_serve}\nfi\n\
          exec {PROGRAM} \"$@\""
     );
     install(&script("next", &text));
-    // Whether its answer still comes is a matter of luck.
+    // The answer may or may not arrive.
     daemon.tell(&["upgrade"]);
 }

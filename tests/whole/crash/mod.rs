@@ -1,7 +1,8 @@
-//! The supervisor is killed at each of its crash points (`src/crash.rs`), one after another, and
-//! the next one must reach the wanted state from there: every tenant up and answering, one launch
-//! of each on its datastore, whoever was not concerned never interrupted, and nothing left at the
-//! end. So is whoever collects residue, beside a supervisor and alone.
+//! Kills the supervisor at each of its crash points (`crash.rs` of the host crate), one after
+//! another. The next supervisor must reach the wanted state from there: every tenant is up and
+//! answers, each datastore has one launch, tenants that are not involved are not interrupted, and
+//! nothing is left at the end. The same is done with `gc`, with a running supervisor and without
+//! one.
 
 mod collect;
 mod drive;

@@ -1,5 +1,5 @@
-//! Every crash point, and what leads a supervisor there: one test each. A point that is not
-//! reached fails its test. A number says which time it is to be passed.
+//! All crash points, each with the situation that leads to it, one test each. A test fails if its
+//! point is not reached. A number says at which pass the supervisor dies.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -150,7 +150,7 @@ points! {
     stray_ended: "orphan: ended", Removed;
 }
 
-/// The points that a text of Rust passes.
+/// The crash points in a Rust source file.
 fn passed(text: &str) -> impl Iterator<Item = &str> {
     let calls = text.split("crash::point(").skip(1);
     calls.map(|call| call.split('"').nth(1).unwrap())

@@ -1,4 +1,4 @@
-//! Two tenants whose program tells on a second launch on its datastore.
+//! Two tenants whose program detects a second launch on its datastore.
 
 use std::fs;
 
@@ -9,25 +9,24 @@ use crate::support::place::{self, example, folder};
 use crate::support::store::{Store, guard};
 use crate::support::visit::accepts;
 
-/// The tenant to which it happens.
+/// The tenant that the tests act on.
 pub const ACME: &str = "acme";
-/// The one that must not notice.
+/// The tenant that must not be interrupted.
 pub const GLOBEX: &str = "globex";
 
 /// Its address, and the one that a reload gives to it.
 pub const ADDRESS: &str = "10.77.0.11";
 pub const OTHER_ADDRESS: &str = "10.77.0.21";
 
-/// What a reload gives to it otherwise, in its line of the manifest.
+/// Another change that a reload makes, in its line of the manifest.
 pub const LIMITS: &str = "limits = { open_files = 321 }";
 
 const ADDRESSES: [(&str, &str); 2] = [(ACME, ADDRESS), (GLOBEX, "10.77.0.12")];
 
-/// Where the program looks for its data.
+/// The folder in which the program looks for its data.
 const DATA: &str = "/srv/data";
 
-/// Makes the host and the program, and gives the manifest back. A deaf program does not hear
-/// SIGTERM.
+/// Makes the host and the program, and returns the manifest. A deaf program ignores SIGTERM.
 pub fn manifest(deaf: bool) -> String {
     place::host();
     folder(DATA);
@@ -44,7 +43,7 @@ pub fn manifest(deaf: bool) -> String {
     )
 }
 
-/// Every tenant that is wanted up answers, and has one launch.
+/// Checks that every tenant that is wanted up answers and has one launch.
 #[track_caller]
 pub fn all_is_well(daemon: &Daemon, status: &AppStatus) {
     for (name, _) in ADDRESSES {
