@@ -131,7 +131,15 @@ impl Daemon {
 
     /// Like [`Daemon::spawn`], with another file of the program and with these variables.
     pub fn spawn_with(program: &str, manifest: &str, environment: &[(&str, &str)]) -> Self {
-        let app = super::app_name();
+        Self::spawn_as(super::app_name(), program, manifest, environment)
+    }
+
+    /// As [`Daemon::spawn`], with this name of the application.
+    pub fn spawn_named(app: &str, manifest: &str) -> Self {
+        Self::spawn_as(app.to_owned(), PROGRAM, manifest, &[])
+    }
+
+    fn spawn_as(app: String, program: &str, manifest: &str, environment: &[(&str, &str)]) -> Self {
         let before = traces(&app);
         let path = write_manifest(&app, manifest);
         let begun = Instant::now();

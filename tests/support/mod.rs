@@ -104,4 +104,5 @@ pub mod place;
 pub mod residue;
 pub mod state_file;
 pub mod store;
+pub mod terminal;
 pub mod visit;

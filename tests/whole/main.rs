@@ -34,6 +34,7 @@ mod papers;
 mod redis;
 mod reload;
 mod rolling;
+mod screens;
 mod state_file;
 mod stretch;
 mod survivors;
