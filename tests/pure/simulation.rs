@@ -1,8 +1,8 @@
 //! Runs the supervisor through thousands of simulated histories, each generated from a seed.
 //!
-//! A history that breaks a law names its seed; `TENANTD_SIM_SEED=SEED cargo test --test pure
-//! simulation` lives through that one alone and prints all that happened. `TENANTD_SIM_HISTORIES`
-//! sets how many there are.
+//! A history that violates an invariant names its seed. `TENANTD_SIM_SEED=SEED cargo test --test
+//! pure simulation` runs that history alone and prints all its events. `TENANTD_SIM_HISTORIES` sets
+//! the number of histories.
 
 use crate::sim;
 
@@ -17,7 +17,7 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 #[test]
-fn every_history_obeys_the_laws() {
+fn every_history_keeps_the_invariants() {
     if let Some(seed) = number("TENANTD_SIM_SEED") {
         let (outcome, result) = World::new(seed, true).run();
         println!("{}", outcome.trace);
@@ -27,21 +27,24 @@ fn every_history_obeys_the_laws() {
     let histories = number("TENANTD_SIM_HISTORIES").unwrap_or(2_000);
     let began = Instant::now();
     let (mut events, mut launches, mut deaths) = (0u64, 0u64, 0u64);
-    let (mut reloads, mut cut_short, mut silent) = (0u64, 0u64, 0u64);
+    let (mut reloads, mut interrupted, mut offline_edits) = (0u64, 0u64, 0u64);
     let (mut applied, mut refused) = (0u64, 0u64);
     let mut states = BTreeMap::new();
     for seed in 0..histories {
         let (outcome, result) = World::new(seed, false).run();
-        if let Err(broken) = result {
+        if let Err(violation) = result {
             let variable = format!("TENANTD_SIM_SEED={seed}");
-            panic!("{:?} is broken, {variable}: {}", broken.law, broken.by);
+            panic!(
+                "{:?} is violated, {variable}: {}",
+                violation.invariant, violation.cause
+            );
         }
         events += u64::from(outcome.events);
         launches += u64::from(outcome.launches);
         deaths += u64::from(outcome.deaths);
         reloads += u64::from(outcome.reloads);
-        cut_short += u64::from(outcome.cut_short);
-        silent += u64::from(outcome.silent);
+        interrupted += u64::from(outcome.interrupted);
+        offline_edits += u64::from(outcome.offline_edits);
         applied += u64::from(outcome.applied.0);
         refused += u64::from(outcome.applied.1);
         for (state, count) in outcome.states {
@@ -50,12 +53,12 @@ fn every_history_obeys_the_laws() {
     }
     println!(
         "{histories} histories, {events} events, {launches} launches, {deaths} deaths, {reloads} \
-         reloads ({cut_short} cut short by a death), {silent} silent edits, {applied} live changes applied and {refused} refused in {:.1?}",
+         reloads ({interrupted} interrupted by a death), {offline_edits} edits without a supervisor, {applied} live changes applied and {refused} refused in {:.1?}",
         began.elapsed()
     );
-    assert!(cut_short > 0 && silent > 0);
+    assert!(interrupted > 0 && offline_edits > 0);
     assert!(applied > 0 && refused > 0);
-    println!("seen: {states:?}");
+    println!("states: {states:?}");
     assert_eq!(states.len(), 9, "each state must occur: {states:?}");
 }
 

@@ -125,7 +125,7 @@ pub(crate) fn layers(file: &File) -> Vec<String> {
     };
     let Some((_, allowed)) = MODULES.iter().find(|(name, _)| *name == module) else {
         return vec![format!(
-            "the module {module} is not in the table of tests/pure/house"
+            "the module {module} is not in the table of tests/pure/conventions"
         )];
     };
     let is_module = |named: &&String| MODULES.iter().any(|(name, _)| name == named);

@@ -10,28 +10,33 @@ use tenantd_core::supervisor::checkpoint::{Checkpoint, Fate, Found, Resources};
 use tenantd_core::supervisor::event::{Event, Exit, LaunchId};
 use tenantd_core::supervisor::view::View;
 
-use super::law::Broken;
-use super::laws::Laws;
-use super::plans::Paper;
+use super::checker::Checker;
+use super::invariant::Violation;
+use super::model::Network;
+use super::plans::Revision;
 use super::reload::Found as Edit;
-use super::truth::Network;
-use super::world::{Occurrence, Program, World, Written};
+use super::world::{Occurrence, Program, Record, World};
 
 impl World {
     /// Writes the checkpoints of a step, before its actions.
-    pub(super) fn write_down(&mut self, changed: &[TenantName]) {
+    pub(super) fn record(&mut self, changed: &[TenantName]) {
         for tenant in changed {
             if let Some(checkpoint) = self.supervisor.checkpoint(tenant) {
-                let paper = self.plans.made_by(tenant);
-                self.written
-                    .insert(tenant.clone(), Written { checkpoint, paper });
+                let revision = self.plans.made_by(tenant);
+                self.records.insert(
+                    tenant.clone(),
+                    Record {
+                        checkpoint,
+                        revision,
+                    },
+                );
             }
         }
     }
 
     /// Chooses whether the supervisor dies within a step, and before which action.
     pub(super) fn dies_before(&mut self, actions: usize) -> Option<usize> {
-        if self.fair || self.deaths == 0 || !self.random.chance(2) {
+        if self.faults_over || self.deaths == 0 || !self.random.chance(2) {
             return None;
         }
         let before = self.random.below(actions as u64 + 1);
@@ -39,59 +44,60 @@ impl World {
     }
 
     /// The supervisor dies, and after some time the next one begins.
-    pub(super) fn die(&mut self) -> Result<(), Broken> {
-        if self.fair || self.deaths == 0 {
+    pub(super) fn die(&mut self) -> Result<(), Violation> {
+        if self.faults_over || self.deaths == 0 {
             return Ok(());
         }
         self.deaths -= 1;
         self.outcome.deaths += 1;
-        self.told.clear();
+        self.past_events.clear();
         let before: Vec<View> = self.supervisor.tenants().collect();
         let (died_at, was_ending) = (self.now, mem::take(&mut self.shutdown));
         self.now = died_at + self.random.millis(3_000);
-        self.unsupervised();
+        self.without_supervisor();
         let mut edited = match self.random.chance(30) {
             true => self.edit(),
             false => Vec::new(),
         };
-        self.outcome.silent += u32::from(!edited.is_empty());
-        // To the next supervisor this one was changed silently too.
+        self.outcome.offline_edits += u32::from(!edited.is_empty());
+        // For the next supervisor, this tenant changed without a reload too.
         edited.extend(
-            self.half_told
+            self.unrecorded_change
                 .take()
                 .map(|tenant| (tenant, Edit::Changed(Effect::Live))),
         );
-        self.end_strays();
+        self.end_orphans();
         let programs = &self.programs;
-        let lives = |launch| programs.contains_key(&launch);
-        self.laws.dies(was_ending, lives);
-        self.supervisor = Supervisor::new(self.laws.limits);
-        let checkpoints = self.written.values().map(|written| &written.checkpoint);
+        let alive = |launch| programs.contains_key(&launch);
+        self.checker.dies(was_ending, alive);
+        self.supervisor = Supervisor::new(self.checker.limits);
+        let checkpoints = self.records.values().map(|record| &record.checkpoint);
         self.supervisor.resume(LaunchId(0), checkpoints);
         let planned = &self.plans.planned;
-        self.written
+        self.records
             .retain(|tenant, _| planned.contains_key(tenant));
-        let laws = &self.laws;
-        self.plans.begin(|tenant| laws.lives_of(tenant).is_some());
+        let checker = &self.checker;
+        self.plans
+            .on_new_supervisor(|tenant| checker.launch_of(tenant).is_some());
         self.begin(&before, &edited, was_ending)
     }
 
-    /// The next supervisor starts, and finds one tenant after the other.
+    /// The next supervisor starts, and takes over one tenant after the other.
     fn begin(
         &mut self,
         before: &[View],
         edited: &[(TenantName, Edit)],
         was_ending: bool,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), Violation> {
         let deaths = self.outcome.deaths;
         let planned: Vec<TenantName> = self.plans.planned.keys().cloned().collect();
         for tenant in &planned {
-            let paper = self.plans.planned[tenant];
-            let others = self.plans.holders(paper.address, tenant);
+            let revision = self.plans.planned[tenant];
+            let others = self.plans.holders(revision.address, tenant);
             let tenant = tenant.clone();
-            self.tell(Event::Awaits { tenant, others })?;
+            self.handle_event(Event::Awaits { tenant, others })?;
             if self.outcome.deaths > deaths {
-                // This one died too, and the next one has taken over all of them.
+                // This supervisor died too, and another one has taken over all tenants.
                 return Ok(());
             }
         }
@@ -100,13 +106,13 @@ impl World {
             let edit = edit.map(|(_, found)| *found);
             if let Some(Edit::Changed(_)) = edit {
                 let policy = self.changed_policy(tenant);
-                self.laws.has_policy(tenant, policy);
+                self.checker.set_policy(tenant, policy);
             }
-            let had_left = self.left.remove(tenant);
-            if had_left {
-                self.laws.is_new(tenant);
+            let was_removed = self.removed.remove(tenant);
+            if was_removed {
+                self.checker.set_new(tenant);
             }
-            let (lives, as_planned) = self.take_over(tenant)?;
+            let (alive, as_planned) = self.take_over(tenant)?;
             if self.outcome.deaths > deaths {
                 return Ok(());
             }
@@ -115,43 +121,43 @@ impl World {
             let (Some(was), Some(is), false) = (was, is, was_ending) else {
                 continue;
             };
-            let autostart = self.laws.policy(tenant).is_some_and(|p| p.autostart);
-            if had_left {
-                Laws::came_back(&is, autostart)?;
-            } else if as_planned && (edit.is_none() || (lives && is.want == was.want)) {
-                Laws::goes_on(was, &is, lives)?;
+            let autostart = self.checker.policy(tenant).is_some_and(|p| p.autostart);
+            if was_removed {
+                Checker::check_added_again(&is, autostart)?;
+            } else if as_planned && (edit.is_none() || (alive && is.want == was.want)) {
+                Checker::check_resumed(was, &is, alive)?;
             }
         }
         Ok(())
     }
 
     /// Tenants that were removed from the manifest are ended before anything else.
-    fn end_strays(&mut self) {
+    fn end_orphans(&mut self) {
         let planned = &self.plans.planned;
-        for launch in self.laws.orphans(|tenant| planned.contains_key(tenant)) {
+        for launch in self.checker.orphans(|tenant| planned.contains_key(tenant)) {
             self.programs.remove(&launch);
         }
     }
 
-    /// What happens while there is no supervisor: programs continue, and their reports are lost.
-    fn unsupervised(&mut self) {
+    /// The time without a supervisor: programs continue, and their reports are lost.
+    fn without_supervisor(&mut self) {
         let now = self.now;
         for ((at, number), occurrence) in mem::take(&mut self.occurrences) {
             let soon = at < now;
             match occurrence {
-                // Its child was on its way: it gets there, or dies of its supervisor's death.
+                // The child was between clone and exec: it executes its program, or dies.
                 Occurrence::Event(Event::Launched { launch }) => {
                     if self.random.chance(50) {
                         self.programs.insert(launch, Program { first: true });
-                        self.lives.done(launch);
+                        self.live_settings.on_done(launch);
                         self.outcome.launches += 1;
-                        self.live(launch);
+                        self.schedule_program(launch);
                     }
                 }
-                // The host may have got through with it.
+                // The host may have completed it.
                 Occurrence::Event(Event::Applied { launch }) => {
                     if self.random.chance(50) {
-                        self.lives.done(launch);
+                        self.live_settings.on_done(launch);
                     }
                 }
                 Occurrence::Event(Event::Shutdown | Event::Hurry)
@@ -161,7 +167,7 @@ impl World {
                 {
                     self.occurrences.insert((at, number), occurrence);
                 }
-                // The part of the daemon that did this is gone, and requests found no supervisor.
+                // The daemon's task has ended with it, and requests have no receiver.
                 Occurrence::Event(_)
                 | Occurrence::Request(_)
                 | Occurrence::Reload
@@ -188,17 +194,17 @@ impl World {
     }
 
     /// The next supervisor finds a tenant. Returns whether its launch continues.
-    fn take_over(&mut self, tenant: &TenantName) -> Result<(bool, bool), Broken> {
-        let (checkpoint, paper) = self
-            .written
+    fn take_over(&mut self, tenant: &TenantName) -> Result<(bool, bool), Violation> {
+        let (checkpoint, revision) = self
+            .records
             .get(tenant)
-            .map(|written| (written.checkpoint.clone(), written.paper))
+            .map(|record| (record.checkpoint.clone(), record.revision))
             .unzip();
-        let network = self.laws.network(tenant);
+        let network = self.checker.network(tenant);
         let launch = checkpoint.as_ref().and_then(Checkpoint::launch);
         let program = launch.and_then(|launch| Some((launch, self.programs.get(&launch)?.first)));
         let planned = self.plans.made_by(tenant);
-        let outdated = Paper::outdated(paper.flatten(), planned);
+        let outdated = Revision::outdated(revision.flatten(), planned);
         let fate = match program {
             Some(_) => Fate::Lives,
             None => Fate::Over(*self.random.pick(&[Exit::Unknown, Exit::Status(1)])),
@@ -209,19 +215,19 @@ impl World {
             (Fate::Over(_), Some(_)) => Resources::Partial,
         };
         if outdated.is_some() {
-            self.laws.is_outdated(tenant);
+            self.checker.set_outdated(tenant);
         }
-        // It cannot always be proved.
+        // The host cannot always confirm it.
         let applied = program.is_some_and(|(launch, _)| {
-            self.lives.is_real(tenant, launch) && !self.random.chance(20)
+            self.live_settings.is_applied(tenant, launch) && !self.random.chance(20)
         });
         let forgotten = resources == Resources::None;
         let checkpoint = checkpoint.filter(|checkpoint| !(checkpoint.is_nothing() && forgotten));
-        let Some(policy) = self.laws.shared_policy(tenant) else {
+        let Some(policy) = self.checker.shared_policy(tenant) else {
             return Ok((false, true));
         };
         let daemonizes = policy.daemonizes;
-        self.tell(Event::Planned {
+        self.handle_event(Event::Planned {
             tenant: tenant.clone(),
             policy,
             found: checkpoint.map(|checkpoint| {
@@ -235,7 +241,7 @@ impl World {
             }),
         })?;
         if let Some((launch, first)) = program {
-            self.later(1_000, Occurrence::Ready(launch));
+            self.schedule(1_000, Occurrence::Ready(launch));
             if !first && !daemonizes {
                 let (exit, others) = (Exit::Unknown, true);
                 let exited = Event::Exited {
@@ -243,7 +249,7 @@ impl World {
                     exit,
                     others,
                 };
-                self.later(0, Occurrence::Event(exited));
+                self.schedule(0, Occurrence::Event(exited));
             }
         }
         Ok((program.is_some(), outdated.is_none()))

@@ -1,4 +1,4 @@
-//! What a changed manifest allows: the effects of an edit count as requested.
+//! The effects that a changed manifest may have: those of an edit count as requested.
 
 use std::sync::Arc;
 
@@ -9,10 +9,10 @@ use tenantd_core::supervisor::checkpoint::Fate;
 use tenantd_core::supervisor::event::Event;
 use tenantd_core::supervisor::time::Moment;
 
-use super::laws::Laws;
-use super::truth::{Network, Truth};
+use super::checker::Checker;
+use super::model::{Network, TenantModel};
 
-impl Laws {
+impl Checker {
     /// The manifest changes.
     pub(super) fn plan(&mut self, now: Moment, event: &Event) {
         if let Event::Planned {
@@ -21,21 +21,21 @@ impl Laws {
             found,
         } = event
         {
-            let lives = found.as_ref().map(|found| found.fate == Fate::Lives);
-            match lives {
+            let alive = found.as_ref().map(|found| found.fate == Fate::Lives);
+            match alive {
                 None => self.requested_up(tenant, policy),
-                Some(lives) => self.found(now, tenant, lives),
+                Some(alive) => self.found(now, tenant, alive),
             }
-            self.tenants.entry(tenant.clone()).or_insert(Truth {
+            self.tenants.entry(tenant.clone()).or_insert(TenantModel {
                 policy: policy.clone(),
                 network: Network::None,
                 live: None,
-                free: true,
+                requested: true,
                 trying: false,
                 tried_at: now,
-                asked_end: false,
+                end_requested: false,
                 strikes: 0,
-                unseen: false,
+                end_unnoticed: false,
                 awaits: false,
                 applying: None,
             });
@@ -48,43 +48,43 @@ impl Laws {
         } = event
         {
             match (effect, self.tenants.get_mut(tenant)) {
-                (Effect::Live, Some(truth)) => truth.policy = policy.clone(),
+                (Effect::Live, Some(model)) => model.policy = policy.clone(),
                 (Effect::Relaunch | Effect::Reprovision, _) => self.requested_up(tenant, policy),
                 (Effect::Live, None) => {}
             }
         }
         if let Event::Removed { tenant } = event
-            && let Some(truth) = self.tenants.get_mut(tenant)
+            && let Some(model) = self.tenants.get_mut(tenant)
         {
-            truth.asked_end = true;
+            model.end_requested = true;
         }
         if let Event::Awaits { tenant, others } = event
-            && let Some(truth) = self.tenants.get_mut(tenant)
+            && let Some(model) = self.tenants.get_mut(tenant)
         {
-            truth.awaits |= !others.is_empty();
+            model.awaits |= !others.is_empty();
         }
     }
 
-    /// What the tenant does next was requested by an edit.
+    /// The next action for the tenant was requested by an edit.
     fn requested_up(&mut self, tenant: &TenantName, policy: &Arc<Policy>) {
-        if let Some(truth) = self.tenants.get_mut(tenant) {
-            truth.policy = policy.clone();
-            truth.asked_end = true;
-            truth.free = true;
-            truth.strikes = 0;
+        if let Some(model) = self.tenants.get_mut(tenant) {
+            model.policy = policy.clone();
+            model.end_requested = true;
+            model.requested = true;
+            model.strikes = 0;
         }
     }
 
     /// A supervisor has found a tenant and the fate of its launch.
-    fn found(&mut self, now: Moment, tenant: &TenantName, lives: bool) {
-        let Some(truth) = self.tenants.get_mut(tenant) else {
+    fn found(&mut self, now: Moment, tenant: &TenantName, alive: bool) {
+        let Some(model) = self.tenants.get_mut(tenant) else {
             return;
         };
-        if let Some(live) = truth.live.as_mut().filter(|_| lives) {
+        if let Some(live) = model.live.as_mut().filter(|_| alive) {
             live.known = true;
         }
-        if std::mem::take(&mut truth.unseen) {
-            truth.ended(now);
+        if std::mem::take(&mut model.end_unnoticed) {
+            model.count_strike(now);
         }
     }
 }

@@ -1,17 +1,17 @@
-//! A simulated host, and the laws (invariants) that every history on it must obey.
+//! A simulated host, and the invariants that hold in every history on it.
 
+pub(crate) mod checker;
 mod deaths;
 mod host;
 mod inherit;
-pub(crate) mod law;
-pub(crate) mod laws;
+pub(crate) mod invariant;
 mod live;
 mod manifests;
+mod model;
 pub(crate) mod plans;
 mod policies;
 mod proof;
 mod random;
 mod reload;
 mod rest;
-mod truth;
 pub(crate) mod world;

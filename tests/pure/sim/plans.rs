@@ -9,11 +9,11 @@ use tenantd_core::supervisor::action::Action;
 use tenantd_core::supervisor::event::Event;
 use tenantd_core::supervisor::view::{StateWord, View};
 
-use super::law::{Broken, Law, check};
+use super::invariant::{Invariant, Violation, check};
 
-/// The plan of one tenant, as far as it matters who holds what and what is outdated.
+/// The revision of a tenant's plan: its address, and versions that show what is outdated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Paper {
+pub(crate) struct Revision {
     pub(crate) address: u64,
     /// A version that changes with each reprovision.
     pub(crate) network: u64,
@@ -21,8 +21,8 @@ pub(crate) struct Paper {
     pub(crate) launch: u64,
 }
 
-impl Paper {
-    /// What a change from the first to the second plan requires.
+impl Revision {
+    /// The effect of a change from the first to the second revision.
     pub(crate) fn outdated(made: Option<Self>, planned: Option<Self>) -> Option<Effect> {
         match (made, planned) {
             (Some(made), Some(planned)) if made.network == planned.network => {
@@ -36,83 +36,94 @@ impl Paper {
 /// The plans of all tenants.
 #[derive(Debug, Default)]
 pub(crate) struct Plans {
-    pub(crate) planned: BTreeMap<TenantName, Paper>,
+    pub(crate) planned: BTreeMap<TenantName, Revision>,
     /// The plan by which a tenant was provisioned, until it is released.
-    provisioned_by: BTreeMap<TenantName, Paper>,
+    provisioned_by: BTreeMap<TenantName, Revision>,
     /// The plan by which it was last launched.
-    ran: BTreeMap<TenantName, Paper>,
+    launched_by: BTreeMap<TenantName, Revision>,
     /// The plan that the daemon believes to be in effect.
-    made: BTreeMap<TenantName, Paper>,
+    in_effect: BTreeMap<TenantName, Revision>,
 }
 
 impl Plans {
-    /// Which other tenants hold an address.
+    /// The other tenants that hold an address.
     pub(crate) fn holders(&self, address: u64, taker: &TenantName) -> Vec<TenantName> {
         let holders = self.provisioned_by.iter();
-        let holders = holders.filter(|(name, paper)| paper.address == address && *name != taker);
+        let holders =
+            holders.filter(|(name, revision)| revision.address == address && *name != taker);
         holders.map(|(name, _)| name.clone()).collect()
     }
 
-    /// The fingerprints that a daemon would record.
-    pub(crate) fn made_by(&self, tenant: &TenantName) -> Option<Paper> {
-        self.made.get(tenant).copied()
+    /// The fingerprints that the daemon would record.
+    pub(crate) fn made_by(&self, tenant: &TenantName) -> Option<Revision> {
+        self.in_effect.get(tenant).copied()
     }
 
     /// The next daemon assumes that all tenants match the current plan. The networks of tenants
     /// without processes ended with their supervisor.
-    pub(crate) fn begin(&mut self, lives: impl Fn(&TenantName) -> bool) {
-        self.provisioned_by.retain(|tenant, _| lives(tenant));
-        self.made = self.planned.clone();
+    pub(crate) fn on_new_supervisor(&mut self, alive: impl Fn(&TenantName) -> bool) {
+        self.provisioned_by.retain(|tenant, _| alive(tenant));
+        self.in_effect = self.planned.clone();
     }
 
     /// The host reports what was provisioned or released.
-    pub(crate) fn event(&mut self, event: &Event, unfit: bool) {
+    pub(crate) fn event(&mut self, event: &Event, stale: bool) {
         if let (Event::Released { tenant } | Event::ProvisionFailed { tenant, .. }, false) =
-            (event, unfit)
+            (event, stale)
         {
             self.provisioned_by.remove(tenant);
         }
     }
 
-    /// What the supervisor asks for.
-    pub(crate) fn action(&mut self, action: &Action) -> Result<(), Broken> {
+    /// An action of the supervisor.
+    pub(crate) fn action(&mut self, action: &Action) -> Result<(), Violation> {
         match action {
             Action::Provision { tenant } => {
-                let paper = self.planned.get(tenant).copied();
-                // A provision in vain of one that is about to be forgotten takes up nothing new.
-                let Some(paper) = paper.or_else(|| self.ran.get(tenant).copied()) else {
-                    return check(false, Law::AsPlanned, || {
+                let revision = self.planned.get(tenant).copied();
+                // A provision of a tenant that is about to be removed uses no new plan.
+                let Some(revision) = revision.or_else(|| self.launched_by.get(tenant).copied())
+                else {
+                    return check(false, Invariant::AsPlanned, || {
                         format!("{tenant} was never planned")
                     });
                 };
-                let holders = self.holders(paper.address, tenant);
-                check(holders.is_empty(), Law::OneHolder, || {
-                    format!("{tenant} takes what {holders:?} hold")
+                let holders = self.holders(revision.address, tenant);
+                check(holders.is_empty(), Invariant::OneHolder, || {
+                    format!("{tenant} takes the address of {holders:?}")
                 })?;
-                self.provisioned_by.insert(tenant.clone(), paper);
-                self.made.insert(tenant.clone(), paper);
+                self.provisioned_by.insert(tenant.clone(), revision);
+                self.in_effect.insert(tenant.clone(), revision);
                 Ok(())
             }
             Action::Launch { tenant, .. } => {
-                let provisioned_by = self.provisioned_by.get(tenant).map(|paper| paper.network);
+                let provisioned_by = self
+                    .provisioned_by
+                    .get(tenant)
+                    .map(|revision| revision.network);
                 let planned = self.planned.get(tenant).copied();
-                let fits = planned.is_some_and(|paper| provisioned_by == Some(paper.network));
-                check(fits, Law::AsPlanned, || {
-                    format!("{tenant} stands by {provisioned_by:?}, is planned as {planned:?}")
+                let fits = planned.is_some_and(|revision| provisioned_by == Some(revision.network));
+                check(fits, Invariant::AsPlanned, || {
+                    format!("{tenant} is provisioned by {provisioned_by:?}, planned as {planned:?}")
                 })?;
-                self.ran
-                    .extend(planned.map(|paper| (tenant.clone(), paper)));
-                self.made
-                    .extend(planned.map(|paper| (tenant.clone(), paper)));
+                self.launched_by
+                    .extend(planned.map(|revision| (tenant.clone(), revision)));
+                self.in_effect
+                    .extend(planned.map(|revision| (tenant.clone(), revision)));
                 Ok(())
             }
             Action::Remove { tenant } => {
                 let planned = self.planned.contains_key(tenant);
                 let provisioned_by = self.provisioned_by.contains_key(tenant);
-                self.made.remove(tenant);
-                check(!planned && !provisioned_by, Law::Forgotten, || {
-                    format!("{tenant} is forgotten: planned {planned}, stands {provisioned_by}")
-                })
+                self.in_effect.remove(tenant);
+                check(
+                    !planned && !provisioned_by,
+                    Invariant::RemovedAfterRelease,
+                    || {
+                        format!(
+                            "{tenant} is removed: planned {planned}, provisioned {provisioned_by}"
+                        )
+                    },
+                )
             }
             Action::Apply { .. }
             | Action::Terminate { .. }
@@ -122,20 +133,22 @@ impl Plans {
     }
 
     /// Faults and edits have ended.
-    pub(crate) fn end(&self, views: &[View]) -> Result<(), Broken> {
+    pub(crate) fn end(&self, views: &[View]) -> Result<(), Violation> {
         for view in views {
             let planned = self.planned.get(&view.name);
             let kept = planned.is_some() || view.state == StateWord::Stuck;
-            check(kept, Law::Forgotten, || format!("{view:?}"))?;
-            let runs = self.ran.get(&view.name);
+            check(kept, Invariant::RemovedAfterRelease, || format!("{view:?}"))?;
+            let runs = self.launched_by.get(&view.name);
             let good = view.state != StateWord::Up || runs == planned;
-            check(good, Law::AsPlanned, || {
-                format!("{view:?} runs by {runs:?}, is planned as {planned:?}")
+            check(good, Invariant::AsPlanned, || {
+                format!("{view:?} was launched by {runs:?}, planned as {planned:?}")
             })?;
         }
         for name in self.planned.keys() {
             let shown = views.iter().any(|view| view.name == *name);
-            check(shown, Law::Forgotten, || format!("{name} is planned"))?;
+            check(shown, Invariant::RemovedAfterRelease, || {
+                format!("{name} is planned")
+            })?;
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Policies at random.
+//! Random policies.
 
 use std::time::Duration;
 
@@ -39,10 +39,11 @@ impl World {
         }
     }
 
-    /// Another policy, but for the delays: the one that runs was reckoned by the old ones.
+    /// Another policy with the same delays, because the current delay was computed from the old
+    /// ones.
     pub(super) fn changed_policy(&mut self, tenant: &TenantName) -> Policy {
         let policy = self.policy();
-        match self.laws.policy(tenant) {
+        match self.checker.policy(tenant) {
             Some(old) => Policy {
                 restart: old.restart.clone(),
                 ..policy

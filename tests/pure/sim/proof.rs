@@ -1,4 +1,4 @@
-//! Shows for each law that its check can fail, with hand-written traces.
+//! Shows for each invariant that its check can fail, with hand-written traces.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use tenantd_core::supervisor::time::Moment;
 use tenantd_core::supervisor::view::{StateWord, Unapplied, View, Want};
 use tenantd_core::supervisor::{Limits, Step};
 
-use super::law::{Broken, Law};
-use super::laws::Laws;
-use super::live::Lives;
-use super::plans::{Paper, Plans};
+use super::checker::Checker;
+use super::invariant::{Invariant, Violation};
+use super::live::LiveSettings;
+use super::plans::{Plans, Revision};
 
 fn policy(delay: Duration) -> Policy {
     let default = Policy::default();
@@ -72,18 +72,18 @@ fn view(want: Want, state: StateWord) -> View {
     }
 }
 
-struct Trace(Laws);
+struct Trace(Checker);
 
 impl Trace {
-    /// A tenant that has been planned, and nothing more.
+    /// A tenant that has only been planned.
     fn planned(delay: Duration) -> Self {
         let one = std::num::NonZeroU32::MIN;
-        let mut laws = Laws::new(Limits {
+        let mut checker = Checker::new(Limits {
             restarts_per_second: one,
             burst: one,
         });
         let policy = policy(delay);
-        laws.event(
+        checker.event(
             Moment::ZERO,
             &Event::Planned {
                 tenant: tenant(),
@@ -91,34 +91,34 @@ impl Trace {
                 found: None,
             },
         );
-        Trace(laws)
+        Trace(checker)
     }
 
-    /// A tenant whose first launch runs.
+    /// A tenant with a running first launch.
     fn up(delay: Duration) -> Self {
         let mut trace = Self::planned(delay);
         let provision = Action::Provision { tenant: tenant() };
-        trace.hears(&Event::Hurry, vec![provision]).unwrap();
+        trace.handles(&Event::Hurry, vec![provision]).unwrap();
         let provisioned = Event::Provisioned { tenant: tenant() };
-        trace.hears(&provisioned, vec![launch(1)]).unwrap();
+        trace.handles(&provisioned, vec![launch(1)]).unwrap();
         let launched = Event::Launched {
             launch: LaunchId(1),
         };
-        trace.hears(&launched, vec![]).unwrap();
+        trace.handles(&launched, vec![]).unwrap();
         trace
     }
 
-    /// Answers an event with these actions.
-    fn hears(&mut self, event: &Event, actions: Vec<Action>) -> Result<(), Broken> {
-        let heard = self.0.event(Moment::ZERO, event);
-        self.0.step(Moment::ZERO, &heard, &step(actions))
+    /// Handles an event with these actions.
+    fn handles(&mut self, event: &Event, actions: Vec<Action>) -> Result<(), Violation> {
+        let expected = self.0.event(Moment::ZERO, event);
+        self.0.step(Moment::ZERO, &expected, &step(actions))
     }
 
     /// Answers a request to stop, with these actions.
-    fn answers(&mut self, answer: &Answer, actions: Vec<Action>) -> Result<(), Broken> {
+    fn answers(&mut self, answer: &Answer, actions: Vec<Action>) -> Result<(), Violation> {
         let (tenant, verb) = (tenant(), Verb::Stop);
         self.0
-            .answered(&TenantRequest { tenant, verb }, answer, &step(actions))
+            .on_answer(&TenantRequest { tenant, verb }, answer, &step(actions))
     }
 }
 
@@ -130,72 +130,79 @@ fn step(actions: Vec<Action>) -> Step {
     }
 }
 
-/// Breaks a law, possibly in several ways.
-fn breaks(law: Law) -> Vec<Result<(), Broken>> {
+/// Violates an invariant, possibly in several ways.
+fn violations(invariant: Invariant) -> Vec<Result<(), Violation>> {
     let second = Duration::from_secs(1);
     let release = || vec![Action::Release { tenant: tenant() }];
     let mut up = Trace::up(second);
     let mut planned = Trace::planned(second);
-    match law {
-        Law::OneLaunch => vec![up.hears(&Event::Hurry, vec![launch(2)])],
-        Law::FreshLaunch => vec![up.hears(&emptied(1), vec![launch(1)])],
-        Law::ProvisionFirst => vec![planned.hears(&Event::Hurry, vec![launch(1)])],
-        Law::ProvisionOnce => {
+    match invariant {
+        Invariant::OneLaunch => vec![up.handles(&Event::Hurry, vec![launch(2)])],
+        Invariant::UniqueLaunch => vec![up.handles(&emptied(1), vec![launch(1)])],
+        Invariant::ProvisionFirst => vec![planned.handles(&Event::Hurry, vec![launch(1)])],
+        Invariant::ProvisionOnce => {
             let provision = Action::Provision { tenant: tenant() };
-            vec![up.hears(&emptied(1), vec![provision])]
+            vec![up.handles(&emptied(1), vec![provision])]
         }
-        Law::ReleaseLast => vec![up.hears(&Event::Hurry, release())],
-        Law::ReleaseOnce => vec![planned.hears(&Event::Hurry, release())],
-        Law::SignalTheLiving => vec![
-            up.hears(&Event::Hurry, vec![kill(2)]),
-            up.hears(&emptied(1), vec![kill(1)]),
+        Invariant::ReleaseLast => vec![up.handles(&Event::Hurry, release())],
+        Invariant::ReleaseOnce => vec![planned.handles(&Event::Hurry, release())],
+        Invariant::SignalRunningLaunch => vec![
+            up.handles(&Event::Hurry, vec![kill(2)]),
+            up.handles(&emptied(1), vec![kill(1)]),
         ],
-        Law::NoIsNothing => {
+        Invariant::RefusalDoesNothing => {
             let reason = "no".to_owned();
             vec![
                 up.answers(&Answer::AlreadySo, vec![kill(1)]),
                 up.answers(&Answer::Refused { reason }, release()),
             ]
         }
-        Law::StaleIsNothing => {
+        Invariant::StaleDoesNothing => {
             let stale = up.0.event(Moment::ZERO, &emptied(2));
             let before = [view(Want::Up, StateWord::Up)];
             let after = [view(Want::Up, StateWord::Waiting)];
             vec![
-                up.0.changed(&stale, &before, after.into_iter()),
-                up.hears(&emptied(2), vec![kill(1)]),
+                up.0.check_unchanged(&stale, &before, after.into_iter()),
+                up.handles(&emptied(2), vec![kill(1)]),
             ]
         }
-        Law::Backoff => vec![up.hears(&emptied(1), vec![launch(2)])],
-        Law::Budget => {
+        Invariant::Backoff => vec![up.handles(&emptied(1), vec![launch(2)])],
+        Invariant::Budget => {
             let mut trace = Trace::up(Duration::ZERO);
-            trace.hears(&emptied(1), vec![launch(2)]).unwrap();
-            vec![trace.hears(&emptied(2), vec![launch(3)])]
+            trace.handles(&emptied(1), vec![launch(2)]).unwrap();
+            vec![trace.handles(&emptied(2), vec![launch(3)])]
         }
-        Law::WaitForSomething => {
+        Invariant::NoTenantHangs => {
             let words = [StateWord::Down, StateWord::Waiting, StateWord::Releasing];
             words
-                .map(|word| up.0.shows(&[view(Want::Up, word)], None))
+                .map(|word| up.0.check_views(&[view(Want::Up, word)], None))
                 .into()
         }
-        Law::DueIsDone => vec![Laws::done(Moment(5), Some(Moment(5)))],
-        Law::EndAsWanted => vec![
-            Laws::end(&[view(Want::Down, StateWord::Failed)], false),
-            Laws::end(&[view(Want::Up, StateWord::Waiting)], false),
-            Laws::end(&[view(Want::Down, StateWord::Stuck)], true),
+        Invariant::DeadlinesHandled => vec![Checker::check_deadlines(Moment(5), Some(Moment(5)))],
+        Invariant::WantedStateReached => vec![
+            Checker::end(&[view(Want::Down, StateWord::Failed)], false),
+            Checker::end(&[view(Want::Up, StateWord::Waiting)], false),
+            Checker::end(&[view(Want::Down, StateWord::Stuck)], true),
         ],
-        Law::Finish => vec![Laws::finishes(true, false), Laws::finishes(false, true)],
-        Law::GoesOn => breaks_over_a_death(),
-        Law::ApplyToTheRunning | Law::AppliedIsConfirmed | Law::ApplyAgain => breaks_live(law),
-        Law::Rest => vec![Laws::rests(20_000)],
-        Law::OneHolder | Law::AsPlanned | Law::Forgotten => breaks_plans(law),
+        Invariant::ShutdownCompletes => vec![
+            Checker::check_finished(true, false),
+            Checker::check_finished(false, true),
+        ],
+        Invariant::StateResumed => resume_violations(),
+        Invariant::ApplyToRunningLaunch
+        | Invariant::AppliedIfConfirmed
+        | Invariant::RefusedIsRetried => live_violations(invariant),
+        Invariant::ComesToRest => vec![Checker::check_rest(20_000)],
+        Invariant::OneHolder | Invariant::AsPlanned | Invariant::RemovedAfterRelease => {
+            plan_violations(invariant)
+        }
     }
 }
 
-/// Breaks a law about what is planned.
-fn breaks_plans(law: Law) -> Vec<Result<(), Broken>> {
+/// Violates an invariant about plans.
+fn plan_violations(invariant: Invariant) -> Vec<Result<(), Violation>> {
     let mut plans = Plans::default();
-    let paper = |network| Paper {
+    let revision = |network| Revision {
         address: 1,
         network,
         launch: 0,
@@ -203,19 +210,19 @@ fn breaks_plans(law: Law) -> Vec<Result<(), Broken>> {
     let provision = |tenant: &str| Action::Provision {
         tenant: tenant.parse().unwrap(),
     };
-    plans.planned.insert(tenant(), paper(1));
-    plans.planned.insert("beta".parse().unwrap(), paper(1));
+    plans.planned.insert(tenant(), revision(1));
+    plans.planned.insert("beta".parse().unwrap(), revision(1));
     plans.action(&provision("acme")).unwrap();
     let up = [view(Want::Up, StateWord::Up)];
-    match law {
-        Law::OneHolder => vec![plans.action(&provision("beta"))],
-        Law::AsPlanned => {
+    match invariant {
+        Invariant::OneHolder => vec![plans.action(&provision("beta"))],
+        Invariant::AsPlanned => {
             plans.action(&launch(1)).unwrap();
             plans.planned.remove("beta");
-            plans.planned.insert(tenant(), paper(2));
+            plans.planned.insert(tenant(), revision(2));
             vec![plans.action(&launch(2)), plans.end(&up)]
         }
-        Law::Forgotten => {
+        Invariant::RemovedAfterRelease => {
             let forgotten = plans.action(&Action::Remove { tenant: tenant() });
             let shown = plans.end(&[]);
             plans.planned.clear();
@@ -225,8 +232,8 @@ fn breaks_plans(law: Law) -> Vec<Result<(), Broken>> {
     }
 }
 
-/// Breaks a law about live changes.
-fn breaks_live(law: Law) -> Vec<Result<(), Broken>> {
+/// Violates an invariant about live changes.
+fn live_violations(invariant: Invariant) -> Vec<Result<(), Violation>> {
     let mut up = Trace::up(Duration::from_secs(1));
     let apply = |id| Action::Apply {
         tenant: tenant(),
@@ -240,40 +247,40 @@ fn breaks_live(law: Law) -> Vec<Result<(), Broken>> {
     };
     let why = Failure::errno(Stage::Limits, "", libc::EPERM);
     let refused = || is_up(Some(Unapplied::Refused(why.clone())));
-    match law {
-        Law::ApplyToTheRunning => {
+    match invariant {
+        Invariant::ApplyToRunningLaunch => {
             let twice = vec![apply(1), apply(1)];
             vec![
-                up.hears(&Event::Hurry, vec![apply(2)]),
-                up.hears(&Event::Hurry, twice),
-                up.hears(&emptied(1), vec![apply(1)]),
+                up.handles(&Event::Hurry, vec![apply(2)]),
+                up.handles(&Event::Hurry, twice),
+                up.handles(&emptied(1), vec![apply(1)]),
             ]
         }
-        Law::AppliedIsConfirmed => {
-            let mut lives = Lives::default();
-            lives.begins(&launch(1));
-            lives.done(LaunchId(1));
-            lives.shows(&[is_up(None)]).unwrap();
-            lives.edit(&tenant(), 1);
-            lives.event(&Event::Planned {
+        Invariant::AppliedIfConfirmed => {
+            let mut settings = LiveSettings::default();
+            settings.on_action(&launch(1));
+            settings.on_done(LaunchId(1));
+            settings.check_views(&[is_up(None)]).unwrap();
+            settings.edit(&tenant(), 1);
+            settings.event(&Event::Planned {
                 tenant: tenant(),
                 policy: policy(Duration::ZERO).into(),
                 found: None,
             });
-            let unasked = up.0.shows(&[is_up(Some(Unapplied::Underway))], None);
-            up.hears(&Event::Hurry, vec![apply(1)]).unwrap();
+            let unasked = up.0.check_views(&[is_up(Some(Unapplied::Underway))], None);
+            up.handles(&Event::Hurry, vec![apply(1)]).unwrap();
             vec![
-                lives.shows(&[is_up(None)]),
+                settings.check_views(&[is_up(None)]),
                 unasked,
-                up.0.shows(&[is_up(None)], None),
-                up.0.shows(&[refused()], None),
+                up.0.check_views(&[is_up(None)], None),
+                up.0.check_views(&[refused()], None),
             ]
         }
-        Law::ApplyAgain => {
-            let heard = up.0.event(Moment::ZERO, &Event::Reloaded);
+        Invariant::RefusedIsRetried => {
+            let expected = up.0.event(Moment::ZERO, &Event::Reloaded);
             vec![
-                Laws::reloaded(&heard, &[refused()], &Step::default()),
-                Lives::end(&[refused()]),
+                Checker::check_reloaded(&expected, &[refused()], &Step::default()),
+                LiveSettings::end(&[refused()]),
             ]
         }
         _ => Vec::new(),
@@ -281,33 +288,34 @@ fn breaks_live(law: Law) -> Vec<Result<(), Broken>> {
 }
 
 /// Ways in which the next supervisor fails to resume.
-fn breaks_over_a_death() -> Vec<Result<(), Broken>> {
-    let goes_on =
-        |was: StateWord, is, lives| Laws::goes_on(&view(Want::Up, was), &view(Want::Up, is), lives);
+fn resume_violations() -> Vec<Result<(), Violation>> {
+    let check_resumed = |was: StateWord, is, alive| {
+        Checker::check_resumed(&view(Want::Up, was), &view(Want::Up, is), alive)
+    };
     let up = view(Want::Up, StateWord::Up);
     let restarted = View {
         restarts: 1,
         ..up.clone()
     };
     vec![
-        goes_on(StateWord::Up, StateWord::Waiting, true),
-        goes_on(StateWord::Failed, StateWord::Provisioning, false),
-        goes_on(StateWord::Down, StateWord::Up, false),
-        goes_on(StateWord::Waiting, StateWord::Failed, false),
-        Laws::goes_on(&up, &view(Want::Down, StateWord::Up), true),
-        Laws::goes_on(&up, &restarted, true),
-        Laws::goes_on(&up, &view(Want::Up, StateWord::Releasing), true),
-        Laws::came_back(&view(Want::Down, StateWord::Stopping), true),
-        Laws::came_back(&view(Want::Up, StateWord::Up), false),
+        check_resumed(StateWord::Up, StateWord::Waiting, true),
+        check_resumed(StateWord::Failed, StateWord::Provisioning, false),
+        check_resumed(StateWord::Down, StateWord::Up, false),
+        check_resumed(StateWord::Waiting, StateWord::Failed, false),
+        Checker::check_resumed(&up, &view(Want::Down, StateWord::Up), true),
+        Checker::check_resumed(&up, &restarted, true),
+        Checker::check_resumed(&up, &view(Want::Up, StateWord::Releasing), true),
+        Checker::check_added_again(&view(Want::Down, StateWord::Stopping), true),
+        Checker::check_added_again(&view(Want::Up, StateWord::Up), false),
     ]
 }
 
 #[test]
-fn each_law_detects_its_violation() {
-    for law in Law::ALL {
-        for result in breaks(law) {
-            let broken = result.expect_err(&format!("{law:?} cannot be broken"));
-            assert_eq!(broken.law, law, "{}", broken.by);
+fn each_invariant_detects_its_violation() {
+    for invariant in Invariant::ALL {
+        for result in violations(invariant) {
+            let violation = result.expect_err(&format!("{invariant:?} cannot be violated"));
+            assert_eq!(violation.invariant, invariant, "{}", violation.cause);
         }
     }
 }

@@ -4,11 +4,11 @@ use tenantd_core::name::TenantName;
 use tenantd_core::plan::effect::Effect;
 use tenantd_core::supervisor::event::Event;
 
-use super::law::Broken;
-use super::plans::Paper;
+use super::invariant::Violation;
+use super::plans::Revision;
 use super::world::World;
 
-/// What a reload finds of one tenant.
+/// The change of one tenant that a reload finds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
     Removed,
@@ -18,59 +18,59 @@ pub(super) enum Found {
 
 impl World {
     /// Reloads an edited manifest, with events in the order of the daemon.
-    pub(super) fn reload(&mut self) -> Result<(), Broken> {
+    pub(super) fn reload(&mut self) -> Result<(), Violation> {
         let found = self.edit();
         let deaths = self.outcome.deaths;
         self.outcome.reloads += 1;
         for (tenant, found) in &found {
-            let Some(paper) = self.plans.planned.get(tenant) else {
+            let Some(revision) = self.plans.planned.get(tenant) else {
                 continue;
             };
             if matches!(found, Found::Added | Found::Changed(Effect::Reprovision)) {
-                let others = self.plans.holders(paper.address, tenant);
+                let others = self.plans.holders(revision.address, tenant);
                 let tenant = tenant.clone();
-                self.tell(Event::Awaits { tenant, others })?;
+                self.handle_event(Event::Awaits { tenant, others })?;
             }
-            if self.is_cut_short(deaths)? {
+            if self.is_interrupted(deaths)? {
                 return Ok(());
             }
         }
         for (tenant, found) in found {
             match found {
-                Found::Removed => self.tell(Event::Removed { tenant })?,
+                Found::Removed => self.handle_event(Event::Removed { tenant })?,
                 Found::Changed(effect) => {
                     let policy = self.changed_policy(&tenant).into();
-                    self.half_told = Some(tenant.clone());
-                    let apply = self.lives.is_changed(&tenant);
-                    self.tell(Event::Replanned {
+                    self.unrecorded_change = Some(tenant.clone());
+                    let apply = self.live_settings.is_changed(&tenant);
+                    self.handle_event(Event::Replanned {
                         tenant: tenant.clone(),
                         policy,
                         effect,
                         apply,
                     })?;
                     if self.outcome.deaths == deaths {
-                        self.write_down(&[tenant]);
-                        self.half_told = None;
+                        self.record(&[tenant]);
+                        self.unrecorded_change = None;
                     }
                 }
                 Found::Added => self.plan(tenant)?,
             }
-            if self.is_cut_short(deaths)? {
+            if self.is_interrupted(deaths)? {
                 return Ok(());
             }
         }
-        self.tell(Event::Reloaded)
+        self.handle_event(Event::Reloaded)
     }
 
-    /// Whether the supervisor has died amid a reload: then the next one has read the same manifest,
-    /// and no more events follow.
-    fn is_cut_short(&mut self, deaths: u32) -> Result<bool, Broken> {
+    /// Whether the supervisor has died during a reload. Then the next one has read the same
+    /// manifest, and no more events follow.
+    fn is_interrupted(&mut self, deaths: u32) -> Result<bool, Violation> {
         if self.outcome.deaths == deaths && self.random.chance(10) {
             self.die()?;
         }
-        let cut_short = self.outcome.deaths > deaths;
-        self.outcome.cut_short += u32::from(cut_short);
-        Ok(cut_short)
+        let interrupted = self.outcome.deaths > deaths;
+        self.outcome.interrupted += u32::from(interrupted);
+        Ok(interrupted)
     }
 
     /// Edits the manifest, and returns the changes.
@@ -78,7 +78,7 @@ impl World {
         let before = self.plans.planned.clone();
         let mut addresses: Vec<u64> = (0..self.names.len() as u64).collect();
         if self.random.chance(60) {
-            // Two swap, or three go round.
+            // Two tenants swap their addresses, or three rotate them.
             let by = 1 + usize::from(self.random.chance(30));
             let most = addresses.len();
             addresses.rotate_left(by.min(most));
@@ -94,21 +94,21 @@ impl World {
             }
             let version = self.next_version();
             let Some(&old) = old else {
-                let paper = Paper {
+                let revision = Revision {
                     address,
                     network: version,
                     launch: version,
                 };
-                self.plans.planned.insert(tenant.clone(), paper);
+                self.plans.planned.insert(tenant.clone(), revision);
                 found.push((tenant, Found::Added));
                 continue;
             };
-            let mut paper = Paper { address, ..old };
+            let mut revision = Revision { address, ..old };
             let effect = if address != old.address {
-                paper.network = version;
+                revision.network = version;
                 Effect::Reprovision
             } else if self.random.chance(30) {
-                paper.launch = version;
+                revision.launch = version;
                 Effect::Relaunch
             } else if self.random.chance(40) {
                 Effect::Live
@@ -116,9 +116,9 @@ impl World {
                 continue;
             };
             if self.random.chance(70) {
-                self.lives.edit(&tenant, version);
+                self.live_settings.edit(&tenant, version);
             }
-            self.plans.planned.insert(tenant.clone(), paper);
+            self.plans.planned.insert(tenant.clone(), revision);
             found.push((tenant, Found::Changed(effect)));
         }
         found.sort_by_key(|(_, found)| match found {

@@ -1,46 +1,50 @@
-//! Laws about coming to rest: deadlines are handled, and tenants reach what is wanted.
+//! Invariants about coming to rest: deadlines are handled, and tenants reach the wanted state.
 
 use tenantd_core::supervisor::time::Moment;
 use tenantd_core::supervisor::view::{StateWord, View, Want};
 
-use super::law::{Broken, Law, check};
-use super::laws::Laws;
+use super::checker::Checker;
+use super::invariant::{Invariant, Violation, check};
 
-impl Laws {
+impl Checker {
     /// All deadlines up to now have been handled.
-    pub(crate) fn done(now: Moment, next: Option<Moment>) -> Result<(), Broken> {
+    pub(crate) fn check_deadlines(now: Moment, next: Option<Moment>) -> Result<(), Violation> {
         let late = next.is_some_and(|next| next <= now);
-        check(!late, Law::DueIsDone, || format!("{next:?} at {now:?}"))
+        check(!late, Invariant::DeadlinesHandled, || {
+            format!("{next:?} at {now:?}")
+        })
     }
 
-    /// The world has become fair and quiet. Whether all was asked for again since it is fair
-    /// says whether something may still be stuck.
-    pub(crate) fn end(views: &[View], asked_again: bool) -> Result<(), Broken> {
+    /// Faults have ended and no event is outstanding. `requested_again` says whether everything was
+    /// requested again since the end of the faults; otherwise a tenant may still be stuck.
+    pub(crate) fn end(views: &[View], requested_again: bool) -> Result<(), Violation> {
         let stuck = |view: &View| view.state == StateWord::Stuck && view.until.is_none();
-        let stuck = !asked_again && views.iter().any(stuck);
+        let stuck = !requested_again && views.iter().any(stuck);
         for view in views {
             let good = match (view.want, view.state) {
                 (Want::Up, StateWord::Up) => view.ready == Some(true),
                 (Want::Up, StateWord::Failed) | (Want::Down, StateWord::Down) => true,
-                (_, StateWord::Stuck) => !asked_again && view.until.is_none(),
-                // It takes what is stuck.
+                (_, StateWord::Stuck) => !requested_again && view.until.is_none(),
+                // It waits for a tenant that is stuck.
                 (Want::Up, StateWord::Provisioning) => stuck,
                 _ => false,
             };
-            check(good, Law::EndAsWanted, || format!("{view:?}"))?;
+            check(good, Invariant::WantedStateReached, || format!("{view:?}"))?;
         }
         Ok(())
     }
 
     /// Without faults and edits, a shutdown completes.
-    pub(crate) fn finishes(shutdown: bool, finished: bool) -> Result<(), Broken> {
-        check(shutdown == finished, Law::Finish, || {
+    pub(crate) fn check_finished(shutdown: bool, finished: bool) -> Result<(), Violation> {
+        check(shutdown == finished, Invariant::ShutdownCompletes, || {
             format!("{shutdown} {finished}")
         })
     }
 
     /// The world came to rest within the limit of events.
-    pub(crate) fn rests(events: u32) -> Result<(), Broken> {
-        check(events < 20_000, Law::Rest, || format!("{events} events"))
+    pub(crate) fn check_rest(events: u32) -> Result<(), Violation> {
+        check(events < 20_000, Invariant::ComesToRest, || {
+            format!("{events} events")
+        })
     }
 }

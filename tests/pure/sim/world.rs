@@ -13,16 +13,16 @@ use tenantd_core::supervisor::time::Moment;
 use tenantd_core::supervisor::view::View;
 use tenantd_core::supervisor::{Limits, Step, Supervisor};
 
-use super::law::Broken;
-use super::laws::Laws;
-use super::live::Lives;
-use super::plans::{Paper, Plans};
+use super::checker::Checker;
+use super::invariant::Violation;
+use super::live::LiveSettings;
+use super::plans::{Plans, Revision};
 use super::random::Random;
 
 /// How long faults occur, in milliseconds.
-const UNFAIR_FOR: u64 = 200_000;
+const FAULTS_FOR: u64 = 200_000;
 
-/// What happens in the world at some moment.
+/// An occurrence in the world.
 #[derive(Debug)]
 pub(super) enum Occurrence {
     /// An event for the supervisor.
@@ -37,9 +37,9 @@ pub(super) enum Occurrence {
     },
     /// The last process of a launch ends.
     Empty(LaunchId),
-    /// It is ready.
+    /// The program of a launch is ready.
     Ready(LaunchId),
-    /// Somebody edits the manifest and reloads.
+    /// The manifest is edited and reloaded.
     Reload,
     /// The supervisor is killed.
     Death,
@@ -62,9 +62,9 @@ pub(super) struct Program {
 
 /// The record of a tenant: its checkpoint and its fingerprints.
 #[derive(Debug, Clone)]
-pub(super) struct Written {
+pub(super) struct Record {
     pub(super) checkpoint: Checkpoint,
-    pub(super) paper: Option<Paper>,
+    pub(super) revision: Option<Revision>,
 }
 
 /// The result of a history.
@@ -75,9 +75,9 @@ pub(crate) struct Outcome {
     pub(crate) deaths: u32,
     pub(crate) reloads: u32,
     /// Deaths during a reload.
-    pub(crate) cut_short: u32,
+    pub(crate) interrupted: u32,
     /// Edits between two supervisors.
-    pub(crate) silent: u32,
+    pub(crate) offline_edits: u32,
     /// Live changes that the host applied, and those that it refused.
     pub(crate) applied: (u32, u32),
     /// How often each state was seen after an event.
@@ -91,27 +91,27 @@ pub(crate) struct Outcome {
 pub(crate) struct World {
     pub(super) random: Random,
     pub(super) now: Moment,
-    pub(super) fair: bool,
+    pub(super) faults_over: bool,
     pub(super) shutdown: bool,
     pub(super) supervisor: Supervisor,
     /// The records of the supervisor, as the next one reads them.
-    pub(super) written: BTreeMap<TenantName, Written>,
+    pub(super) records: BTreeMap<TenantName, Record>,
     /// How many more supervisors may die.
     pub(super) deaths: u64,
-    pub(super) laws: Laws,
+    pub(super) checker: Checker,
     pub(super) plans: Plans,
-    pub(super) lives: Lives,
+    pub(super) live_settings: LiveSettings,
     versions: u64,
     pub(super) names: Vec<TenantName>,
     pub(super) occurrences: BTreeMap<(Moment, u64), Occurrence>,
     sequence: u64,
     pub(super) programs: BTreeMap<LaunchId, Program>,
     /// Tenants that were removed from the manifest.
-    pub(super) left: BTreeSet<TenantName>,
+    pub(super) removed: BTreeSet<TenantName>,
     /// A tenant whose change was reported and is not yet recorded.
-    pub(super) half_told: Option<TenantName>,
+    pub(super) unrecorded_change: Option<TenantName>,
     /// Past events, to be repeated when they are stale.
-    pub(super) told: Vec<Event>,
+    pub(super) past_events: Vec<Event>,
     tracing: bool,
     pub(super) outcome: Outcome,
 }
@@ -131,48 +131,48 @@ impl World {
         Self {
             random,
             now: Moment::ZERO + Duration::from_secs(1_000),
-            fair: false,
+            faults_over: false,
             shutdown: false,
             supervisor: Supervisor::new(limits),
-            written: BTreeMap::new(),
+            records: BTreeMap::new(),
             deaths: 0,
-            laws: Laws::new(limits),
+            checker: Checker::new(limits),
             plans: Plans::default(),
-            lives: Lives::default(),
+            live_settings: LiveSettings::default(),
             versions: 0,
             names,
             occurrences: BTreeMap::new(),
             sequence: 0,
             programs: BTreeMap::new(),
-            left: BTreeSet::new(),
-            half_told: None,
-            told: Vec::new(),
+            removed: BTreeSet::new(),
+            unrecorded_change: None,
+            past_events: Vec::new(),
             tracing,
             outcome: Outcome::default(),
         }
     }
 
     /// Runs one history.
-    pub(crate) fn run(mut self) -> (Outcome, Result<(), Broken>) {
+    pub(crate) fn run(mut self) -> (Outcome, Result<(), Violation>) {
         let result = self.history();
         (self.outcome, result)
     }
 
-    fn history(&mut self) -> Result<(), Broken> {
-        let fair_at = self.now + Duration::from_millis(UNFAIR_FOR);
+    fn history(&mut self) -> Result<(), Violation> {
+        let faults_end = self.now + Duration::from_millis(FAULTS_FOR);
         for (address, tenant) in (0..).zip(self.names.clone()) {
-            let paper = Paper {
+            let revision = Revision {
                 address,
                 network: 0,
                 launch: 0,
             };
-            self.plans.planned.insert(tenant.clone(), paper);
+            self.plans.planned.insert(tenant.clone(), revision);
             self.plan(tenant)?;
         }
         self.schedule_operators();
-        while self.advance(fair_at)? {}
-        self.now = self.now.max(fair_at);
-        self.fair = true;
+        while self.advance(faults_end)? {}
+        self.now = self.now.max(faults_end);
+        self.faults_over = true;
         let finale = *self.random.pick(&[
             Finale::Nothing,
             Finale::StartAll,
@@ -194,28 +194,28 @@ impl World {
         }
         if finale == Finale::Shutdown {
             self.shutdown = true;
-            self.tell(Event::Shutdown)?;
+            self.handle_event(Event::Shutdown)?;
         }
         while self.advance(Moment(u64::MAX))? {}
-        self.tell(Event::Reloaded)?;
+        self.handle_event(Event::Reloaded)?;
         while self.advance(Moment(u64::MAX))? {}
         let views: Vec<View> = self.supervisor.tenants().collect();
         let planned = |view: &View| self.plans.planned.contains_key(&view.name);
-        // A start that came after the shutdown was refused, and tried nothing again; and so was
-        // that of a tenant that was removed and is stuck.
-        let asked_again = match finale {
+        // A start after the shutdown was refused and retried nothing, and so was the start of a
+        // removed tenant that is stuck.
+        let requested_again = match finale {
             Finale::Nothing => false,
             Finale::StartAll => !self.shutdown && views.iter().all(planned),
             Finale::StopAll | Finale::Shutdown => true,
         };
-        Laws::end(&views, asked_again)?;
+        Checker::end(&views, requested_again)?;
         self.plans.end(&views)?;
-        Lives::end(&views)?;
-        Laws::finishes(self.shutdown, self.supervisor.is_finished())
+        LiveSettings::end(&views)?;
+        Checker::check_finished(self.shutdown, self.supervisor.is_finished())
     }
 
     /// Runs the next event, if it is before `limit`.
-    fn advance(&mut self, limit: Moment) -> Result<bool, Broken> {
+    fn advance(&mut self, limit: Moment) -> Result<bool, Violation> {
         let occurrence = self.occurrences.keys().next().copied();
         let deadline = self.supervisor.next_deadline();
         let next = match (occurrence, deadline) {
@@ -229,14 +229,15 @@ impl World {
         }
         self.now = self.now.max(next);
         self.outcome.events += 1;
-        Laws::rests(self.outcome.events)?;
+        Checker::check_rest(self.outcome.events)?;
         if deadline.is_some_and(|deadline| deadline <= self.now) {
             let step = self.supervisor.handle_deadline(self.now);
-            self.laws.step(self.now, &Laws::nothing_heard(), &step)?;
-            Laws::done(self.now, self.supervisor.next_deadline())?;
+            self.checker
+                .step(self.now, &Checker::for_deadline(), &step)?;
+            Checker::check_deadlines(self.now, self.supervisor.next_deadline())?;
             self.apply_step(None, &step)?;
         } else if let Some((_, occurrence)) = self.occurrences.pop_first() {
-            self.occur(occurrence)?;
+            self.run_occurrence(occurrence)?;
             if self.random.chance(20) {
                 self.repeat()?;
             }
@@ -244,9 +245,9 @@ impl World {
         Ok(true)
     }
 
-    pub(super) fn plan(&mut self, tenant: TenantName) -> Result<(), Broken> {
+    pub(super) fn plan(&mut self, tenant: TenantName) -> Result<(), Violation> {
         let policy = self.policy().into();
-        self.tell(Event::Planned {
+        self.handle_event(Event::Planned {
             tenant,
             policy,
             found: None,
@@ -258,38 +259,39 @@ impl World {
         self.versions
     }
 
-    pub(super) fn request(&mut self, request: TenantRequest) -> Result<(), Broken> {
+    pub(super) fn request(&mut self, request: TenantRequest) -> Result<(), Violation> {
         let (answer, step) = self.supervisor.handle_request(self.now, &request);
-        self.laws.answered(&request, &answer, &step)?;
-        self.laws.step(self.now, &Laws::nothing_heard(), &step)?;
+        self.checker.on_answer(&request, &answer, &step)?;
+        self.checker
+            .step(self.now, &Checker::for_deadline(), &step)?;
         self.apply_step(Some(&(request, answer)), &step)
     }
 
-    pub(super) fn tell(&mut self, event: Event) -> Result<(), Broken> {
+    pub(super) fn handle_event(&mut self, event: Event) -> Result<(), Violation> {
         self.shutdown |= event == Event::Shutdown;
         match &event {
-            Event::Removed { tenant } => drop(self.left.insert(tenant.clone())),
-            Event::Planned { tenant, .. } => drop(self.left.remove(tenant)),
+            Event::Removed { tenant } => drop(self.removed.insert(tenant.clone())),
+            Event::Planned { tenant, .. } => drop(self.removed.remove(tenant)),
             _ => {}
         }
-        let heard = self.laws.event(self.now, &event);
-        self.plans.event(&event, heard.unfit);
-        self.lives.event(&event);
+        let expected = self.checker.event(self.now, &event);
+        self.plans.event(&event, expected.stale);
+        self.live_settings.event(&event);
         let before: Vec<View> = self.supervisor.tenants().collect();
         let traced = self.tracing.then(|| event.clone());
         if self.random.chance(20) {
-            self.told.push(event.clone());
+            self.past_events.push(event.clone());
         }
         let step = self.supervisor.handle(self.now, event);
-        self.laws.step(self.now, &heard, &step)?;
-        Laws::reloaded(&heard, &before, &step)?;
-        self.laws
-            .changed(&heard, &before, self.supervisor.tenants())?;
+        self.checker.step(self.now, &expected, &step)?;
+        Checker::check_reloaded(&expected, &before, &step)?;
+        self.checker
+            .check_unchanged(&expected, &before, self.supervisor.tenants())?;
         self.apply_step(traced.as_ref().map(|event| event as &dyn Debug), &step)
     }
 
     /// Carries out a step, and checks it against its event.
-    fn apply_step(&mut self, from: Option<&dyn Debug>, step: &Step) -> Result<(), Broken> {
+    fn apply_step(&mut self, from: Option<&dyn Debug>, step: &Step) -> Result<(), Violation> {
         if self.tracing {
             writeln!(self.outcome.trace, "{:?} {from:?} -> {step:?}", self.now).unwrap();
         }
@@ -301,74 +303,75 @@ impl World {
                 .entry(view.state.to_string())
                 .or_default() += 1;
         }
-        self.write_down(&step.changed);
+        self.record(&step.changed);
         let dies = self.dies_before(step.actions.len());
         for action in &step.actions[..dies.unwrap_or(step.actions.len())] {
             self.plans.action(action)?;
-            self.lives.begins(action);
+            self.live_settings.on_action(action);
             if let Action::Remove { tenant } = action {
-                self.written.remove(tenant);
-                self.left.remove(tenant);
+                self.records.remove(tenant);
+                self.removed.remove(tenant);
             }
             self.act(action);
         }
         if dies.is_some() {
             return self.die();
         }
-        self.lives.shows(&views)?;
-        self.laws.shows(&views, self.supervisor.next_deadline())
+        self.live_settings.check_views(&views)?;
+        self.checker
+            .check_views(&views, self.supervisor.next_deadline())
     }
 
     /// Schedules an event within this many milliseconds.
-    pub(super) fn later(&mut self, most: u64, occurrence: Occurrence) {
+    pub(super) fn schedule(&mut self, most: u64, occurrence: Occurrence) {
         let at = self.now + self.random.millis(most);
         self.sequence += 1;
         self.occurrences.insert((at, self.sequence), occurrence);
     }
 
     /// Makes a random request, sometimes for an unknown tenant.
-    pub(super) fn request_within(&mut self, most: u64) {
+    pub(super) fn schedule_request(&mut self, most: u64) {
         let verb = *self.random.pick(&[Verb::Start, Verb::Stop, Verb::Restart]);
         let tenant = if self.random.chance(5) {
-            "stranger".parse().unwrap()
+            "unknown".parse().unwrap()
         } else {
             self.random.pick(&self.names).clone()
         };
-        self.later(most, Occurrence::Request(TenantRequest { tenant, verb }));
+        self.schedule(most, Occurrence::Request(TenantRequest { tenant, verb }));
     }
 
     fn schedule_operators(&mut self) {
         for _ in 0..self.random.below(20) {
-            self.request_within(UNFAIR_FOR);
+            self.schedule_request(FAULTS_FOR);
         }
         if self.random.chance(60) {
             self.deaths = 1 + self.random.below(6);
             for _ in 0..self.random.below(4) {
-                self.later(UNFAIR_FOR, Occurrence::Death);
+                self.schedule(FAULTS_FOR, Occurrence::Death);
             }
         }
         if self.random.chance(60) {
             for _ in 0..self.random.below(5) {
-                self.later(UNFAIR_FOR, Occurrence::Reload);
+                self.schedule(FAULTS_FOR, Occurrence::Reload);
             }
         }
         if self.random.chance(20) {
-            self.later(UNFAIR_FOR, Occurrence::Event(Event::Shutdown));
+            self.schedule(FAULTS_FOR, Occurrence::Event(Event::Shutdown));
         }
         if self.random.chance(15) {
-            self.later(UNFAIR_FOR, Occurrence::Event(Event::Hurry));
+            self.schedule(FAULTS_FOR, Occurrence::Event(Event::Hurry));
         }
     }
 
     /// Repeats a past event, if it must change nothing by now.
-    fn repeat(&mut self) -> Result<(), Broken> {
-        if self.told.is_empty() {
+    fn repeat(&mut self) -> Result<(), Violation> {
+        if self.past_events.is_empty() {
             return Ok(());
         }
-        let event = self.random.pick(&self.told).clone();
-        if self.laws.is_stale(&event) {
+        let event = self.random.pick(&self.past_events).clone();
+        if self.checker.is_stale(&event) {
             self.outcome.events += 1;
-            self.tell(event)?;
+            self.handle_event(event)?;
         }
         Ok(())
     }

@@ -6,14 +6,14 @@ use tenantd_core::plan::model::Policy;
 use tenantd_core::supervisor::event::LaunchId;
 use tenantd_core::supervisor::time::Moment;
 
-use super::law::{Broken, Law, check};
+use super::invariant::{Invariant, Violation, check};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Network {
     None,
-    Making,
-    There,
-    Taking,
+    Provisioning,
+    Provisioned,
+    Releasing,
     Partial,
     /// Left by a supervisor that died: removed by a release, and possibly by a provision.
     Stale,
@@ -29,31 +29,31 @@ pub(super) struct Live {
 
 /// The true condition of one tenant on the host.
 #[derive(Debug)]
-pub(super) struct Truth {
+pub(super) struct TenantModel {
     pub(super) policy: Arc<Policy>,
     pub(super) network: Network,
     pub(super) live: Option<Live>,
     /// The next try was requested, or is the first.
-    pub(super) free: bool,
+    pub(super) requested: bool,
     /// A try has been provisioned and not yet launched.
     pub(super) trying: bool,
     /// When the last try began.
     pub(super) tried_at: Moment,
     /// The launch whose end was requested.
-    pub(super) asked_end: bool,
+    pub(super) end_requested: bool,
     /// A lower bound of the strikes.
     pub(super) strikes: u32,
-    /// Its launch ended without a supervisor, and none has found that yet.
-    pub(super) unseen: bool,
+    /// Its launch ended without a supervisor, and none has noticed yet.
+    pub(super) end_unnoticed: bool,
     /// Another tenant holds, or held, what it needs.
     pub(super) awaits: bool,
     /// The launch that a live change is being applied to.
     pub(super) applying: Option<LaunchId>,
 }
 
-impl Truth {
-    pub(super) fn ended(&mut self, now: Moment) {
-        if self.asked_end {
+impl TenantModel {
+    pub(super) fn count_strike(&mut self, now: Moment) {
+        if self.end_requested {
             return;
         }
         let healthy = now.since(self.tried_at) >= self.policy.restart.healthy_after;
@@ -61,14 +61,14 @@ impl Truth {
     }
 
     /// A try begins. Returns whether it is automatic.
-    pub(super) fn tries(&mut self, now: Moment) -> Result<bool, Broken> {
-        let automatic = !self.free;
-        self.free = false;
+    pub(super) fn begin_try(&mut self, now: Moment) -> Result<bool, Violation> {
+        let automatic = !self.requested;
+        self.requested = false;
         if automatic {
             let restart = &self.policy.restart;
             let factor = 2u32.pow(self.strikes.saturating_sub(1).min(20));
             let delay = (restart.delay * factor).min(restart.delay_max);
-            check(now >= self.tried_at + delay, Law::Backoff, || {
+            check(now >= self.tried_at + delay, Invariant::Backoff, || {
                 format!(
                     "{} strikes, tried at {:?} and {now:?}",
                     self.strikes, self.tried_at

@@ -1,4 +1,4 @@
-//! Checks the laws from outside: by the events, actions and views of the supervisor. Of its
+//! Checks the invariants from outside: by the events, actions and views of the supervisor. Of its
 //! internal data, only the names of its states are used.
 
 use std::collections::BTreeMap;
@@ -11,28 +11,28 @@ use tenantd_core::supervisor::time::Moment;
 use tenantd_core::supervisor::view::{StateWord, View, Want};
 use tenantd_core::supervisor::{Limits, Step};
 
-use super::law::{Broken, Law, check};
-use super::truth::{Live, Network, Truth};
+use super::invariant::{Invariant, Violation, check};
+use super::model::{Live, Network, TenantModel};
 
-/// The expectation of an event for the step that follows.
+/// What the step that follows an event may do.
 #[derive(Debug)]
-pub(crate) struct Heard {
-    pub(crate) unfit: bool,
+pub(crate) struct Expectation {
+    pub(crate) stale: bool,
     /// The manifest was reloaded.
     pub(super) reloaded: bool,
 }
 
-/// Everything that is known from outside.
+/// Checks the invariants. Holds everything that is known from outside.
 #[derive(Debug)]
-pub(crate) struct Laws {
+pub(crate) struct Checker {
     pub(super) limits: Limits,
-    pub(super) tenants: BTreeMap<TenantName, Truth>,
+    pub(super) tenants: BTreeMap<TenantName, TenantModel>,
     pub(super) launches: BTreeMap<LaunchId, TenantName>,
     pub(super) last_launch: LaunchId,
     automatic: Vec<Moment>,
 }
 
-impl Laws {
+impl Checker {
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
             limits,
@@ -43,15 +43,15 @@ impl Laws {
         }
     }
 
-    /// The expectation of a deadline.
-    pub(crate) fn nothing_heard() -> Heard {
-        Heard {
-            unfit: false,
+    /// The expectation for the step of a deadline.
+    pub(crate) fn for_deadline() -> Expectation {
+        Expectation {
+            stale: false,
             reloaded: false,
         }
     }
 
-    /// Whether this event would be stale or not fit now.
+    /// Whether this event would be stale now, or would not fit the state of the tenant.
     pub(crate) fn is_stale(&self, event: &Event) -> bool {
         match event {
             Event::Planned { .. }
@@ -62,10 +62,10 @@ impl Laws {
             | Event::Shutdown
             | Event::Hurry => false,
             Event::Provisioned { tenant } | Event::ProvisionFailed { tenant, .. } => {
-                self.tenants[tenant].network != Network::Making
+                self.tenants[tenant].network != Network::Provisioning
             }
             Event::Released { tenant } | Event::ReleaseFailed { tenant, .. } => {
-                self.tenants[tenant].network != Network::Taking
+                self.tenants[tenant].network != Network::Releasing
             }
             Event::Applied { launch } | Event::ApplyFailed { launch, .. } => {
                 !self.is_applying(*launch)
@@ -75,23 +75,23 @@ impl Laws {
             | Event::Ready { launch }
             | Event::Exited { launch, .. }
             | Event::Emptied { launch }
-            | Event::EndFailed { launch, .. } => !self.lives(*launch),
+            | Event::EndFailed { launch, .. } => !self.is_running(*launch),
         }
     }
 
     pub(crate) fn policy(&self, tenant: &TenantName) -> Option<&Policy> {
-        self.tenants.get(tenant).map(|truth| &*truth.policy)
+        self.tenants.get(tenant).map(|model| &*model.policy)
     }
 
     /// Whether this launch is not over.
-    fn lives(&self, launch: LaunchId) -> bool {
+    fn is_running(&self, launch: LaunchId) -> bool {
         self.launches.contains_key(&launch)
     }
 
-    /// An event of the world for the supervisor.
-    pub(crate) fn event(&mut self, now: Moment, event: &Event) -> Heard {
-        let mut heard = Self::nothing_heard();
-        heard.unfit = match event {
+    /// An event for the supervisor.
+    pub(crate) fn event(&mut self, now: Moment, event: &Event) -> Expectation {
+        let mut expected = Self::for_deadline();
+        expected.stale = match event {
             Event::Planned { .. }
             | Event::Replanned { .. }
             | Event::Removed { .. }
@@ -100,47 +100,51 @@ impl Laws {
                 false
             }
             Event::Reloaded => {
-                heard.reloaded = true;
+                expected.reloaded = true;
                 false
             }
             Event::Applied { launch } | Event::ApplyFailed { launch, .. } => {
-                !self.is_answered(*launch)
+                !self.on_apply_result(*launch)
             }
             Event::Shutdown => {
                 self.tenants
                     .values_mut()
-                    .for_each(|truth| truth.asked_end = true);
+                    .for_each(|model| model.end_requested = true);
                 false
             }
             Event::Hurry => false,
-            Event::Provisioned { tenant } => !self.turned(tenant, Network::Making, Network::There),
+            Event::Provisioned { tenant } => {
+                !self.change_network(tenant, Network::Provisioning, Network::Provisioned)
+            }
             Event::ProvisionFailed { tenant, .. } => {
-                let fits = self.turned(tenant, Network::Making, Network::None);
-                if let Some(truth) = self.tenants.get_mut(tenant).filter(|_| fits) {
-                    truth.trying = false;
-                    truth.ended(now);
+                let fits = self.change_network(tenant, Network::Provisioning, Network::None);
+                if let Some(model) = self.tenants.get_mut(tenant).filter(|_| fits) {
+                    model.trying = false;
+                    model.count_strike(now);
                 }
                 !fits
             }
-            Event::Released { tenant } => !self.turned(tenant, Network::Taking, Network::None),
+            Event::Released { tenant } => {
+                !self.change_network(tenant, Network::Releasing, Network::None)
+            }
             Event::ReleaseFailed { tenant, .. } => {
-                !self.turned(tenant, Network::Taking, Network::Partial)
+                !self.change_network(tenant, Network::Releasing, Network::Partial)
             }
             Event::Launched { launch } => !self.launched(*launch),
             Event::LaunchFailed { launch, .. } | Event::Emptied { launch } => {
-                !self.over(now, *launch)
+                !self.end_launch(now, *launch)
             }
             Event::Ready { launch }
             | Event::Exited { launch, .. }
-            | Event::EndFailed { launch, .. } => !self.lives(*launch),
+            | Event::EndFailed { launch, .. } => !self.is_running(*launch),
         };
-        heard
+        expected
     }
 
-    fn turned(&mut self, tenant: &TenantName, from: Network, to: Network) -> bool {
+    fn change_network(&mut self, tenant: &TenantName, from: Network, to: Network) -> bool {
         match self.tenants.get_mut(tenant) {
-            Some(truth) if truth.network == from => {
-                truth.network = to;
+            Some(model) if model.network == from => {
+                model.network = to;
                 true
             }
             Some(_) | None => false,
@@ -148,12 +152,12 @@ impl Laws {
     }
 
     fn launched(&mut self, launch: LaunchId) -> bool {
-        let truth = self
+        let model = self
             .launches
             .get(&launch)
             .and_then(|name| self.tenants.get_mut(name));
-        truth
-            .and_then(|truth| truth.live.as_mut())
+        model
+            .and_then(|model| model.live.as_mut())
             .map(|live| {
                 live.launched = true;
                 live.known = true;
@@ -161,22 +165,27 @@ impl Laws {
             .is_some()
     }
 
-    fn over(&mut self, now: Moment, launch: LaunchId) -> bool {
+    fn end_launch(&mut self, now: Moment, launch: LaunchId) -> bool {
         let Some(name) = self.launches.remove(&launch) else {
             return false;
         };
-        let truth = self.tenants.get_mut(&name).unwrap();
-        truth.live = None;
-        truth.applying = None;
-        truth.ended(now);
+        let model = self.tenants.get_mut(&name).unwrap();
+        model.live = None;
+        model.applying = None;
+        model.count_strike(now);
         true
     }
 
     /// The step of the supervisor for an event.
-    pub(crate) fn step(&mut self, now: Moment, heard: &Heard, step: &Step) -> Result<(), Broken> {
+    pub(crate) fn step(
+        &mut self,
+        now: Moment,
+        expected: &Expectation,
+        step: &Step,
+    ) -> Result<(), Violation> {
         check(
-            !heard.unfit || *step == Step::default(),
-            Law::StaleIsNothing,
+            !expected.stale || *step == Step::default(),
+            Invariant::StaleDoesNothing,
             || format!("{step:?}"),
         )?;
         for action in &step.actions {
@@ -186,7 +195,7 @@ impl Laws {
                 Action::Terminate { tenant, launch } | Action::Kill { tenant, launch } => {
                     let live = self.tenants[tenant].live;
                     let named = live.is_some_and(|live| live.launched && live.id == *launch);
-                    check(named, Law::SignalTheLiving, || {
+                    check(named, Invariant::SignalRunningLaunch, || {
                         format!("{action:?} for {live:?}")
                     })?;
                 }
@@ -199,19 +208,19 @@ impl Laws {
     }
 
     /// The answer of the supervisor to a request, before its step is checked.
-    pub(crate) fn answered(
+    pub(crate) fn on_answer(
         &mut self,
         request: &TenantRequest,
         answer: &Answer,
         step: &Step,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), Violation> {
         let TenantRequest { tenant, verb } = request;
         if *answer == Answer::Accepted {
-            let truth = self.tenants.get_mut(tenant).unwrap();
-            truth.asked_end = true;
+            let model = self.tenants.get_mut(tenant).unwrap();
+            model.end_requested = true;
             if *verb != Verb::Stop {
-                truth.free = true;
-                truth.strikes = 0;
+                model.requested = true;
+                model.strikes = 0;
             }
             return Ok(());
         }
@@ -225,69 +234,77 @@ impl Laws {
             | Action::Remove { tenant: whose } => whose == tenant,
         };
         let done = step.actions.iter().find(of_it);
-        check(done.is_none(), Law::NoIsNothing, || {
+        check(done.is_none(), Invariant::RefusalDoesNothing, || {
             format!("{request:?}, {answer:?}: {done:?}")
         })
     }
 
-    fn provision(&mut self, now: Moment, tenant: &TenantName) -> Result<(), Broken> {
-        let truth = self.tenants.get_mut(tenant).unwrap();
-        let room = matches!(truth.network, Network::None | Network::Stale);
-        check(room, Law::ProvisionOnce, || format!("{truth:?}"))?;
-        truth.network = Network::Making;
-        // Whoever had to wait for others has paid when its own wait was over.
-        let awaited = std::mem::take(&mut truth.awaits);
-        truth.trying = true;
-        truth.asked_end = false;
-        let automatic = truth.tries(now)?;
-        self.pays(now, automatic && !awaited)
+    fn provision(&mut self, now: Moment, tenant: &TenantName) -> Result<(), Violation> {
+        let model = self.tenants.get_mut(tenant).unwrap();
+        let room = matches!(model.network, Network::None | Network::Stale);
+        check(room, Invariant::ProvisionOnce, || format!("{model:?}"))?;
+        model.network = Network::Provisioning;
+        // A tenant that waited for others has used up its place in the budget when its own delay
+        // ended.
+        let awaited = std::mem::take(&mut model.awaits);
+        model.trying = true;
+        model.end_requested = false;
+        let automatic = model.begin_try(now)?;
+        self.check_budget(now, automatic && !awaited)
     }
 
-    fn launch(&mut self, now: Moment, tenant: &TenantName, launch: LaunchId) -> Result<(), Broken> {
-        check(launch > self.last_launch, Law::FreshLaunch, || {
+    fn launch(
+        &mut self,
+        now: Moment,
+        tenant: &TenantName,
+        launch: LaunchId,
+    ) -> Result<(), Violation> {
+        check(launch > self.last_launch, Invariant::UniqueLaunch, || {
             format!("{launch:?}")
         })?;
         self.last_launch = launch;
-        let truth = self.tenants.get_mut(tenant).unwrap();
-        check(truth.live.is_none(), Law::OneLaunch, || {
-            format!("{truth:?}")
+        let model = self.tenants.get_mut(tenant).unwrap();
+        check(model.live.is_none(), Invariant::OneLaunch, || {
+            format!("{model:?}")
         })?;
-        check(truth.network == Network::There, Law::ProvisionFirst, || {
-            format!("{truth:?}")
-        })?;
-        truth.live = Some(Live {
+        check(
+            model.network == Network::Provisioned,
+            Invariant::ProvisionFirst,
+            || format!("{model:?}"),
+        )?;
+        model.live = Some(Live {
             id: launch,
             launched: false,
             known: false,
         });
-        truth.asked_end = false;
-        let automatic = if truth.trying {
-            truth.tried_at = now;
+        model.end_requested = false;
+        let automatic = if model.trying {
+            model.tried_at = now;
             false
         } else {
-            truth.tries(now)?
+            model.begin_try(now)?
         };
-        truth.trying = false;
+        model.trying = false;
         self.launches.insert(launch, tenant.clone());
-        self.pays(now, automatic)
+        self.check_budget(now, automatic)
     }
 
-    fn release(&mut self, tenant: &TenantName) -> Result<(), Broken> {
-        let truth = self.tenants.get_mut(tenant).unwrap();
-        check(truth.live.is_none(), Law::ReleaseLast, || {
-            format!("{truth:?}")
+    fn release(&mut self, tenant: &TenantName) -> Result<(), Violation> {
+        let model = self.tenants.get_mut(tenant).unwrap();
+        check(model.live.is_none(), Invariant::ReleaseLast, || {
+            format!("{model:?}")
         })?;
         let there = matches!(
-            truth.network,
-            Network::There | Network::Partial | Network::Stale
+            model.network,
+            Network::Provisioned | Network::Partial | Network::Stale
         );
-        check(there, Law::ReleaseOnce, || format!("{truth:?}"))?;
-        truth.network = Network::Taking;
-        truth.trying = false;
+        check(there, Invariant::ReleaseOnce, || format!("{model:?}"))?;
+        model.network = Network::Releasing;
+        model.trying = false;
         Ok(())
     }
 
-    fn pays(&mut self, now: Moment, automatic: bool) -> Result<(), Broken> {
+    fn check_budget(&mut self, now: Moment, automatic: bool) -> Result<(), Violation> {
         if !automatic {
             return Ok(());
         }
@@ -297,7 +314,7 @@ impl Laws {
         for (so_far, at) in self.automatic.iter().rev().take(100).enumerate() {
             let most = burst + rate * now.since(*at).as_secs_f64() + 1e-6;
             let count = f64::from(u32::try_from(so_far).unwrap()) + 1.0;
-            check(count <= most, Law::Budget, || {
+            check(count <= most, Invariant::Budget, || {
                 format!("{count} since {at:?} at {now:?}")
             })?;
         }
@@ -305,49 +322,55 @@ impl Laws {
     }
 
     /// The views of the tenants after a step.
-    pub(crate) fn shows(&self, views: &[View], next: Option<Moment>) -> Result<(), Broken> {
+    pub(crate) fn check_views(
+        &self,
+        views: &[View],
+        next: Option<Moment>,
+    ) -> Result<(), Violation> {
         for view in views {
-            let truth = &self.tenants[&view.name];
-            let launched = truth.live.is_some_and(|live| live.launched);
+            let model = &self.tenants[&view.name];
+            let launched = model.live.is_some_and(|live| live.launched);
             let wanted = match view.state {
                 StateWord::Up | StateWord::Waiting | StateWord::Failed => view.want == Want::Up,
                 StateWord::Down => view.want == Want::Down,
                 _ => true,
             };
             let fits = wanted
-                && view.launch == truth.live.map(|live| live.id)
+                && view.launch == model.live.map(|live| live.id)
                 && match view.state {
-                    StateWord::Down => truth.network == Network::None,
+                    StateWord::Down => model.network == Network::None,
                     StateWord::Provisioning => {
-                        truth.network == Network::Making
-                            || (truth.awaits && truth.network == Network::None)
+                        model.network == Network::Provisioning
+                            || (model.awaits && model.network == Network::None)
                     }
-                    StateWord::Launching => truth.live.is_some() && !launched,
+                    StateWord::Launching => model.live.is_some() && !launched,
                     StateWord::Up => launched && (view.ready == Some(true) || next.is_some()),
                     StateWord::Stopping => launched && next.is_some(),
                     StateWord::Waiting => next.is_some(),
-                    StateWord::Failed => truth.live.is_none(),
-                    StateWord::Releasing => truth.network == Network::Taking,
+                    StateWord::Failed => model.live.is_none(),
+                    StateWord::Releasing => model.network == Network::Releasing,
                     StateWord::Stuck => {
-                        launched || matches!(truth.network, Network::Partial | Network::Stale)
+                        launched || matches!(model.network, Network::Partial | Network::Stale)
                     }
                 };
-            check(fits, Law::WaitForSomething, || {
-                format!("{view:?}, {truth:?}")
+            check(fits, Invariant::NoTenantHangs, || {
+                format!("{view:?}, {model:?}")
             })?;
-            truth.shows(view)?;
+            model.check_view(view)?;
         }
         Ok(())
     }
 
     /// A stale event must change nothing.
-    pub(crate) fn changed(
+    pub(crate) fn check_unchanged(
         &self,
-        heard: &Heard,
+        expected: &Expectation,
         before: &[View],
         after: impl Iterator<Item = View>,
-    ) -> Result<(), Broken> {
-        let same = !heard.unfit || after.eq(before.iter().cloned());
-        check(same, Law::StaleIsNothing, || format!("{before:?} changed"))
+    ) -> Result<(), Violation> {
+        let same = !expected.stale || after.eq(before.iter().cloned());
+        check(same, Invariant::StaleDoesNothing, || {
+            format!("{before:?} changed")
+        })
     }
 }

@@ -1,0 +1,105 @@
+//! The invariants that hold in every history.
+
+/// An invariant that holds in every history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Invariant {
+    /// A tenant has at most one launch, from its action until its last process exits.
+    OneLaunch,
+    /// Launch numbers are never reused.
+    UniqueLaunch,
+    /// Nothing is launched before it is provisioned.
+    ProvisionFirst,
+    /// Nothing is provisioned twice.
+    ProvisionOnce,
+    /// Nothing is released under a launch.
+    ReleaseLast,
+    /// Nothing is released that does not exist, or twice at the same time.
+    ReleaseOnce,
+    /// A signal names the running launch.
+    SignalRunningLaunch,
+    /// A request that is refused, or changes nothing, causes no action. (The types ensure that each
+    /// has exactly one answer.)
+    RefusalDoesNothing,
+    /// An event that is stale, or does not fit the state, changes nothing.
+    StaleDoesNothing,
+    /// A state matches what is wanted and which answers are outstanding, so no tenant hangs.
+    NoTenantHangs,
+    /// Deadlines are handled.
+    DeadlinesHandled,
+    /// Automatic restarts keep their delays.
+    Backoff,
+    /// Automatic restarts of all tenants keep to the budget.
+    Budget,
+    /// Without faults, every tenant reaches the wanted state, and no residue is left.
+    WantedStateReached,
+    /// Without faults, a shutdown completes; and nothing completes without a shutdown.
+    ShutdownCompletes,
+    /// Without faults, the supervisor comes to rest.
+    ComesToRest,
+    /// What one tenant holds is not provisioned for another.
+    OneHolder,
+    /// A launch matches the plan, and so does its network.
+    AsPlanned,
+    /// A removed tenant is removed once it has been released, and no other tenant is.
+    RemovedAfterRelease,
+    /// The next supervisor continues what operators saw and wanted.
+    StateResumed,
+    /// A live change is applied to a running launch, one at a time.
+    ApplyToRunningLaunch,
+    /// A live change is reported as applied only if the host confirmed it, and as pending only if
+    /// it was ordered.
+    AppliedIfConfirmed,
+    /// A refused live change is retried on a reload.
+    RefusedIsRetried,
+}
+
+impl Invariant {
+    pub(crate) const ALL: [Invariant; 23] = [
+        Invariant::OneLaunch,
+        Invariant::UniqueLaunch,
+        Invariant::ProvisionFirst,
+        Invariant::ProvisionOnce,
+        Invariant::ReleaseLast,
+        Invariant::ReleaseOnce,
+        Invariant::SignalRunningLaunch,
+        Invariant::RefusalDoesNothing,
+        Invariant::StaleDoesNothing,
+        Invariant::NoTenantHangs,
+        Invariant::DeadlinesHandled,
+        Invariant::Backoff,
+        Invariant::Budget,
+        Invariant::WantedStateReached,
+        Invariant::ShutdownCompletes,
+        Invariant::ComesToRest,
+        Invariant::OneHolder,
+        Invariant::AsPlanned,
+        Invariant::RemovedAfterRelease,
+        Invariant::StateResumed,
+        Invariant::ApplyToRunningLaunch,
+        Invariant::AppliedIfConfirmed,
+        Invariant::RefusedIsRetried,
+    ];
+}
+
+/// A violation of an invariant, and its cause.
+#[derive(Debug)]
+pub(crate) struct Violation {
+    pub(crate) invariant: Invariant,
+    pub(crate) cause: String,
+}
+
+/// Success, or a violation of an invariant.
+pub(crate) fn check(
+    holds: bool,
+    invariant: Invariant,
+    cause: impl FnOnce() -> String,
+) -> Result<(), Violation> {
+    if holds {
+        Ok(())
+    } else {
+        Err(Violation {
+            invariant,
+            cause: cause(),
+        })
+    }
+}
