@@ -28,7 +28,7 @@ impl Store {
     }
 
     /// Whether a launch ever found another one on this datastore.
-    pub fn was_twofold(&self) -> bool {
+    pub fn had_two_launches(&self) -> bool {
         self.0.join("twofold").exists()
     }
 

@@ -20,10 +20,10 @@
 //! back to the older program. No tenant may be relaunched by any of this unless something was done
 //! to it.
 
-mod law;
+mod checks;
+mod faults;
 mod scene;
 mod seen;
-mod strokes;
 mod upgrade;
 mod versions;
 mod writer;
@@ -31,8 +31,8 @@ mod writer;
 use std::collections::BTreeSet;
 
 use crate::random::Random;
+use faults::FAULTS;
 use scene::Scene;
-use strokes::STROKES;
 use versions::FROM;
 
 /// By default: about ten seconds.
@@ -40,10 +40,10 @@ const SEED: u64 = 20_261_125;
 const ROUNDS: u64 = 30;
 
 /// The maximum number of faults in a round.
-const STROKES_MAX: u64 = 4;
+const FAULTS_MAX: u64 = 4;
 
 /// The maximum number of writes between two faults.
-const TURNS_MAX: u64 = 150;
+const WRITES_MAX: u64 = 150;
 
 #[test]
 fn random_faults_lose_nothing() {
@@ -52,35 +52,35 @@ fn random_faults_lose_nothing() {
     eprintln!("TENANTD_CHAOS_SEED={seed} TENANTD_CHAOS_ROUNDS={rounds}");
     let mut random = Random::new(seed);
     let mut scene = Scene::begin();
-    let mut struck = BTreeSet::new();
-    scene.is_lawful();
+    let mut injected = BTreeSet::new();
+    scene.check();
     for round in 1..=rounds {
-        scene.begin_old(&mut random);
-        strike(&mut scene, &mut random, round, &mut struck);
+        scene.start_old(&mut random);
+        inject(&mut scene, &mut random, round, &mut injected);
         if scene.has_two_versions() {
             scene.upgrade_to_new(&mut random);
-            strike(&mut scene, &mut random, round, &mut struck);
+            inject(&mut scene, &mut random, round, &mut injected);
         }
         scene.settles();
-        scene.is_new();
-        scene.is_lawful();
+        scene.finish_with_new();
+        scene.check();
     }
     scene.end();
     if (seed, rounds, std::env::var(FROM).ok()) == (SEED, ROUNDS, None) {
-        let of_all = STROKES.iter().map(|(name, _)| *name);
-        let missing: Vec<_> = of_all.filter(|name| !struck.contains(name)).collect();
-        assert_eq!(missing, [""; 0], "these are to be struck by every run");
+        let of_all = FAULTS.iter().map(|(name, _)| *name);
+        let missing: Vec<_> = of_all.filter(|name| !injected.contains(name)).collect();
+        assert_eq!(missing, [""; 0], "these faults must occur in every run");
     }
 }
 
 /// Some faults, one after the other.
-fn strike(scene: &mut Scene, random: &mut Random, round: u64, struck: &mut BTreeSet<&str>) {
-    for _ in 0..=random.below(STROKES_MAX) {
-        scene.writers_turn(random.below(TURNS_MAX));
-        let (name, stroke) = random.pick(STROKES);
+fn inject(scene: &mut Scene, random: &mut Random, round: u64, injected: &mut BTreeSet<&str>) {
+    for _ in 0..=random.below(FAULTS_MAX) {
+        scene.wait_for_writes(random.below(WRITES_MAX));
+        let (name, fault) = random.pick(FAULTS);
         eprintln!("round {round}: {name}");
-        stroke(scene, random);
-        struck.insert(*name);
+        fault(scene, random);
+        injected.insert(*name);
     }
 }
 
@@ -88,7 +88,7 @@ fn number(variable: &str, otherwise: u64) -> u64 {
     match std::env::var(variable) {
         Ok(text) => text
             .parse()
-            .unwrap_or_else(|_| panic!("{variable} is no number")),
+            .unwrap_or_else(|_| panic!("{variable} is not a number")),
         Err(_) => otherwise,
     }
 }

@@ -30,7 +30,7 @@ pub const TENANTS: [(&str, &str); 4] = [
 pub const DATA: &str = "/var/lib/redis";
 
 /// The pause between two checks of the datastores.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
+const CHECK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The supervisor and its tenants, with what is wanted of them.
 pub struct Scene {
@@ -40,19 +40,19 @@ pub struct Scene {
     /// `None` if the supervisor may have lost a want because it was killed.
     pub wants: BTreeMap<&'static str, Option<bool>>,
     /// The permanent wants, which hold also after a supervisor that ended in order.
-    for_good: BTreeMap<&'static str, Option<bool>>,
+    permanent: BTreeMap<&'static str, Option<bool>>,
     /// How often each tenant was changed in the manifest.
     changed: BTreeMap<&'static str, u32>,
     /// Tenants that were changed since the manifest was last certainly read.
-    pub untold: BTreeSet<&'static str>,
+    pub unread: BTreeSet<&'static str>,
     /// Processes that were killed since everything was last as wanted.
     pub killed: BTreeSet<i32>,
     pub versions: Versions,
     /// The launches when everything was last as wanted, and the tenants that were disturbed since.
     pub launches: Launches,
-    pub touched: BTreeSet<&'static str>,
+    pub disturbed: BTreeSet<&'static str>,
     writers: Vec<Writer>,
-    turns: Arc<AtomicU64>,
+    writes: Arc<AtomicU64>,
     over: Arc<AtomicBool>,
     /// Finds tenants with two launches at a time.
     watcher: JoinHandle<BTreeSet<String>>,
@@ -63,26 +63,26 @@ impl Scene {
     pub fn begin() -> Self {
         place::host();
         folder(DATA);
-        let mut versions = Versions::told();
+        let mut versions = Versions::from_environment();
         versions.begin();
         let daemon = Daemon::spawn_with(INSTALLED, &manifest(&BTreeMap::new()), &[]);
-        let turns = Arc::new(AtomicU64::new(0));
+        let writes = Arc::new(AtomicU64::new(0));
         let over = Arc::new(AtomicBool::new(false));
         let watcher = watch(&daemon.app, Arc::clone(&over));
-        let writer = |(_, ip)| Writer::begin(ip, Arc::clone(&turns));
+        let writer = |(_, ip)| Writer::begin(ip, Arc::clone(&writes));
         let mut scene = Self {
             daemon,
             ending: false,
             wants: all(Some(true)),
-            for_good: all(Some(true)),
+            permanent: all(Some(true)),
             changed: BTreeMap::new(),
-            untold: BTreeSet::new(),
+            unread: BTreeSet::new(),
             killed: BTreeSet::new(),
             versions,
             launches: Launches::new(),
-            touched: BTreeSet::new(),
+            disturbed: BTreeSet::new(),
             writers: TENANTS.map(writer).into(),
-            turns,
+            writes,
             over,
             watcher,
         };
@@ -91,10 +91,10 @@ impl Scene {
     }
 
     /// Waits until the writers together have done this many writes.
-    pub fn writers_turn(&self, turns: u64) {
-        let wanted = self.turns.load(Ordering::Relaxed) + turns;
-        until("the writers go on", || {
-            (self.turns.load(Ordering::Relaxed) >= wanted).then_some(())
+    pub fn wait_for_writes(&self, writes: u64) {
+        let wanted = self.writes.load(Ordering::Relaxed) + writes;
+        until("the writers continue", || {
+            (self.writes.load(Ordering::Relaxed) >= wanted).then_some(())
         });
     }
 
@@ -106,7 +106,7 @@ impl Scene {
         self.daemon.signal(signal);
         if signal == Signal::SIGTERM {
             self.ending = true;
-            self.touched.extend(TENANTS.map(|(name, _)| name));
+            self.disturbed.extend(TENANTS.map(|(name, _)| name));
         }
         if signal == Signal::SIGKILL {
             self.daemon.wait();
@@ -118,29 +118,29 @@ impl Scene {
     }
 
     /// Starts a supervisor, unless one runs.
-    pub fn begin_supervisor(&mut self) {
+    pub fn start_supervisor(&mut self) {
         if self.daemon.lives() {
             if !self.ending || !self.daemon.has_ended() {
                 return;
             }
-            self.supervisor_ends();
+            self.wait_for_end();
         }
         self.daemon.again_armed("");
-        self.untold.clear();
+        self.unread.clear();
     }
 
     /// Waits for the end of a supervisor that is shutting down.
-    pub fn supervisor_ends(&mut self) {
+    pub fn wait_for_end(&mut self) {
         let status = self.daemon.wait();
         // The signal may have come before it handled signals.
-        let unheard = status.signal() == Some(Signal::SIGTERM as i32);
+        let unhandled = status.signal() == Some(Signal::SIGTERM as i32);
         assert!(
-            status.success() || unheard,
+            status.success() || unhandled,
             "{status}: {}",
             self.daemon.output()
         );
         self.ending = false;
-        self.wants = self.for_good.clone();
+        self.wants = self.permanent.clone();
     }
 
     /// Detaches the supervisor. One that is shutting down refuses.
@@ -157,7 +157,7 @@ impl Scene {
 
     /// Kills every process on a tenant's datastore.
     pub fn kill_processes_of(&mut self, tenant: &'static str) {
-        self.touched.insert(tenant);
+        self.disturbed.insert(tenant);
         let store = Store::of(&self.daemon.app, tenant);
         let held = store.users(DATA).into_iter().filter_map(|number| {
             let pid = Pid::from_raw(number)?;
@@ -179,21 +179,21 @@ impl Scene {
         let verb = if up { "start" } else { "stop" };
         let asked = [&[verb, "--no-wait"], tenants].concat();
         // Without a supervisor, or if it is shutting down, the wants do not change.
-        let taken = self.incoming(&asked);
-        if taken != Some(false) {
-            let want = taken.map(|_| up);
+        let accepted = self.request(&asked);
+        if accepted != Some(false) {
+            let want = accepted.map(|_| up);
             self.wants.extend(tenants.iter().map(|&name| (name, want)));
         }
         if !up {
-            self.touched.extend(tenants);
+            self.disturbed.extend(tenants);
         }
     }
 
     /// Changes a tenant in the manifest in a way that requires a relaunch.
     pub fn change(&mut self, tenant: &'static str) {
         *self.changed.entry(tenant).or_default() += 1;
-        self.untold.insert(tenant);
-        self.touched.insert(tenant);
+        self.unread.insert(tenant);
+        self.disturbed.insert(tenant);
         let manifest = manifest(&self.changed).replace("APP", &self.daemon.app);
         self.put_manifest(&manifest);
     }
@@ -208,8 +208,8 @@ impl Scene {
     /// Reloads the manifest. Without a supervisor, or if it is shutting down, the next one reads
     /// it.
     pub fn reload(&mut self) {
-        if self.incoming(&["reload"]) == Some(true) {
-            self.untold.clear();
+        if self.request(&["reload"]) == Some(true) {
+            self.unread.clear();
         }
     }
 
@@ -220,49 +220,49 @@ impl Scene {
         self.put_manifest(&good.replace("10.77.0.12", "10.77.0.11"));
         assert_ne!(self.tell(&["reload"]).code, 0);
         self.put_manifest(&good);
-        self.is_lawful();
+        self.check();
     }
 
     /// Requests permanently that a tenant is up or down.
-    pub fn want_for_good(&mut self, tenant: &'static str, up: bool) {
+    pub fn want_permanently(&mut self, tenant: &'static str, up: bool) {
         let verb = if up { "start" } else { "stop" };
         let asked = [verb, "--permanent", "--no-wait", tenant];
-        let taken = self.incoming(&asked);
-        if taken != Some(false) {
-            let want = taken.map(|_| up);
+        let accepted = self.request(&asked);
+        if accepted != Some(false) {
+            let want = accepted.map(|_| up);
             self.wants.insert(tenant, want);
-            self.for_good.insert(tenant, want);
+            self.permanent.insert(tenant, want);
         }
         if !up {
-            self.touched.insert(tenant);
+            self.disturbed.insert(tenant);
         }
     }
 
     /// Restarts a tenant, which is then wanted up.
     pub fn restart(&mut self, tenant: &'static str) {
-        self.touched.insert(tenant);
-        let taken = self.incoming(&["restart", "--no-wait", tenant]);
-        if taken != Some(false) {
-            self.wants.insert(tenant, taken);
+        self.disturbed.insert(tenant);
+        let accepted = self.request(&["restart", "--no-wait", tenant]);
+        if accepted != Some(false) {
+            self.wants.insert(tenant, accepted);
         }
     }
 
     /// Waits until a supervisor runs and everything is as wanted.
     pub fn settles(&mut self) {
         if self.daemon.lives() && self.ending {
-            self.supervisor_ends();
+            self.wait_for_end();
         }
-        self.begin_supervisor();
+        self.start_supervisor();
         self.until("all are as wanted", |seen| {
             seen.tenants.iter().all(SeenTenant::is_as_wanted)
         });
         // Changes that no supervisor has read yet.
-        self.is_told(&["reload"]);
-        self.untold.clear();
+        self.must_accept(&["reload"]);
+        self.unread.clear();
         // A process that was killed just now may not have been noticed yet.
         let killed = std::mem::take(&mut self.killed);
         let dead = |pid: Option<u32>| pid.is_some_and(|pid| killed.contains(&pid.cast_signed()));
-        let status = self.until("all are as wanted, and alive", |status| {
+        let status = self.until("all are as wanted, and run", |status| {
             let mut tenants = status.tenants.iter();
             tenants.all(|tenant| tenant.is_as_wanted() && !dead(tenant.pid))
         });
@@ -274,9 +274,9 @@ impl Scene {
 
     /// The end: no acknowledged write is missing, and nothing is left behind.
     pub fn end(mut self) {
-        self.begin_supervisor();
+        self.start_supervisor();
         for (name, _) in TENANTS {
-            self.want_for_good(name, true);
+            self.want_permanently(name, true);
         }
         self.settles();
         for (writer, (name, ip)) in self.writers.into_iter().zip(TENANTS) {
@@ -289,7 +289,7 @@ impl Scene {
                 acknowledged.len()
             );
         }
-        self.versions.say();
+        self.versions.report();
         self.over.store(true, Ordering::Relaxed);
         assert_eq!(
             self.watcher.join().unwrap(),
@@ -330,11 +330,11 @@ fn watch(app: &str, over: Arc<AtomicBool>) -> JoinHandle<BTreeSet<String>> {
     std::thread::spawn(move || {
         let mut found = BTreeSet::new();
         while !over.load(Ordering::Relaxed) {
-            let twofold = stores
+            let doubled = stores
                 .iter()
                 .filter(|(_, store)| store.launches(DATA).len() > 1);
-            found.extend(twofold.map(|(name, _)| name.clone()));
-            std::thread::sleep(LOOK_AGAIN);
+            found.extend(doubled.map(|(name, _)| name.clone()));
+            std::thread::sleep(CHECK_INTERVAL);
         }
         found
     })

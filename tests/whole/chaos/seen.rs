@@ -83,21 +83,21 @@ impl Scene {
 
     /// Whether a request was accepted, or this is unknown because the supervisor was upgraded
     /// meanwhile to a version that may answer differently.
-    pub fn incoming(&mut self, arguments: &[&str]) -> Option<bool> {
+    pub fn request(&mut self, arguments: &[&str]) -> Option<bool> {
         let before = self.running();
-        let taken = self.tell(arguments).code == 0;
-        (taken || !self.has_two_versions() || self.running() == before).then_some(taken)
+        let accepted = self.tell(arguments).code == 0;
+        (accepted || !self.has_two_versions() || self.running() == before).then_some(accepted)
     }
 
     /// Sends a request that must be accepted, if necessary by the next version.
     #[track_caller]
-    pub fn is_told(&mut self, arguments: &[&str]) {
-        let mut taken = self.incoming(arguments);
-        while taken.is_none() {
-            taken = self.incoming(arguments);
+    pub fn must_accept(&mut self, arguments: &[&str]) {
+        let mut accepted = self.request(arguments);
+        while accepted.is_none() {
+            accepted = self.request(arguments);
         }
         let output = self.daemon.output();
-        assert_eq!(taken, Some(true), "{arguments:?}: {output}");
+        assert_eq!(accepted, Some(true), "{arguments:?}: {output}");
     }
 
     /// The file that the supervisor runs.
@@ -125,7 +125,10 @@ impl Scene {
             let found = seen.is_some_and(|seen| seen.pid == pid && is_so(&seen));
             if !found && begun.elapsed() > LIMIT - Duration::from_secs(2) {
                 let seen = self.tell(&["status"]);
-                panic!("still not so: {what}: {seen:#?}\n{}", self.daemon.output());
+                panic!(
+                    "still not true: {what}: {seen:#?}\n{}",
+                    self.daemon.output()
+                );
             }
             found.then(|| self.try_status()).flatten().filter(&is_so)
         })

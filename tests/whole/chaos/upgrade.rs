@@ -10,20 +10,20 @@ use crate::support::daemon::PROGRAM;
 use crate::support::place::{install, script};
 
 /// The status of tenants that nothing is done to.
-pub type AtRest = BTreeMap<String, (Option<u32>, u32)>;
+pub type Undisturbed = BTreeMap<String, (Option<u32>, u32)>;
 
 impl Scene {
     /// Installs a new file of the program, and upgrades to it.
     pub fn upgrade(&mut self) {
         self.versions.install();
-        let before = self.at_rest();
+        let before = self.undisturbed();
         if self.tell(&["upgrade"]).code == 0 {
-            self.all_go_on(&before);
+            self.check_undisturbed(&before);
         }
     }
 
     /// The same, without waiting for the upgrade.
-    pub fn begin_to_upgrade(&mut self) {
+    pub fn start_upgrade(&mut self) {
         self.versions.install();
         // The signal would end a supervisor that does not handle it yet.
         if self.answers() {
@@ -32,14 +32,14 @@ impl Scene {
     }
 
     /// Upgrades to a program that passes its preflight and fails then.
-    pub fn upgrade_in_vain(&mut self) {
+    pub fn upgrade_to_failing(&mut self) {
         let fails = "[ -n \"$TENANTD_TRIAL\" ] || set -- --config /nonexistent";
         install(&script("fails", &format!("{fails}\nexec {PROGRAM} \"$@\"")));
-        let before = self.at_rest();
+        let before = self.undisturbed();
         assert_ne!(self.tell(&["upgrade"]).code, 0);
         self.versions.install();
         if self.answers() {
-            self.all_go_on(&before);
+            self.check_undisturbed(&before);
         }
     }
 
@@ -51,11 +51,11 @@ impl Scene {
     }
 
     /// The tenants that run, except those with a change that no supervisor has noticed yet.
-    pub fn at_rest(&self) -> AtRest {
+    pub fn undisturbed(&self) -> Undisturbed {
         let killed = |pid: u32| self.killed.contains(&pid.cast_signed());
         let at_rest = |tenant: &SeenTenant| {
-            let untold = self.untold.contains(tenant.name.as_str());
-            tenant.is_ready() && !untold && !tenant.pid.is_some_and(killed) && !self.ending
+            let unread = self.unread.contains(tenant.name.as_str());
+            tenant.is_ready() && !unread && !tenant.pid.is_some_and(killed) && !self.ending
         };
         let status = self.try_status().into_iter();
         let tenants = status.flat_map(|status| status.tenants);
@@ -64,12 +64,12 @@ impl Scene {
     }
 
     #[track_caller]
-    pub fn all_go_on(&self, before: &AtRest) {
+    pub fn check_undisturbed(&self, before: &Undisturbed) {
         // A supervisor that is shutting down may have ended by now.
         if before.is_empty() {
             return;
         }
-        eprintln!("{} tenants must not notice", before.len());
+        eprintln!("{} tenants must not be interrupted", before.len());
         let status = self.status();
         for tenant in status.tenants {
             if let Some(before) = before.get(&tenant.name) {

@@ -20,14 +20,14 @@ pub struct Versions {
     /// Whether the older program is installed.
     is_old_on_disk: bool,
     /// How often the older program took over from the newer one, in its process and by a start.
-    gone_back: [u32; 2],
+    rolled_back: [u32; 2],
     /// How often the older program refused to, and changed nothing.
     refused: [u32; 2],
 }
 
 impl Versions {
     /// As the environment variable says.
-    pub fn told() -> Self {
+    pub fn from_environment() -> Self {
         Self {
             old: std::env::var(FROM).ok(),
             ..Self::default()
@@ -48,15 +48,15 @@ impl Versions {
         }
     }
 
-    fn put(&mut self, old: bool) {
+    fn select(&mut self, old: bool) {
         self.is_old_on_disk = old;
         self.install();
     }
 
     /// Prints the result at the end.
-    pub fn say(&self) {
+    pub fn report(&self) {
         if self.old.is_some() {
-            let ([upgrade, start], [no_upgrade, no_start]) = (self.gone_back, self.refused);
+            let ([upgrade, start], [no_upgrade, no_start]) = (self.rolled_back, self.refused);
             eprintln!("back to the older program by an upgrade: {upgrade}, refused: {no_upgrade}");
             eprintln!("back to the older program by a start: {start}, refused: {no_start}");
         }
@@ -80,44 +80,44 @@ impl Scene {
 
     /// Begins a round with the older program, which takes over or starts without tenants.
     /// Everything is as wanted then.
-    pub fn begin_old(&mut self, random: &mut Random) {
+    pub fn start_old(&mut self, random: &mut Random) {
         if !self.has_two_versions() {
             return;
         }
-        let way = random.below(3);
+        let kind = random.below(3);
         if !self.is_old() {
-            match way {
-                0 => self.go_back_by_an_upgrade(),
-                1 => self.go_back_by_a_start(),
+            match kind {
+                0 => self.roll_back_by_upgrade(),
+                1 => self.roll_back_by_start(),
                 _ => {}
             }
         }
         if !self.is_old() {
-            eprintln!("the older program begins with nothing");
+            eprintln!("the older program starts without tenants");
             self.signal_supervisor(Signal::SIGTERM);
-            self.supervisor_ends();
-            self.versions.put(true);
+            self.wait_for_end();
+            self.versions.select(true);
         }
         self.settles();
-        self.is_lawful();
+        self.check();
         assert!(self.is_old());
     }
 
-    fn go_back_by_an_upgrade(&mut self) {
+    fn roll_back_by_upgrade(&mut self) {
         eprintln!("back to the older program by an upgrade");
-        self.versions.put(true);
+        self.versions.select(true);
         let said = self.tell(&["upgrade"]);
         let went = said.code == 0;
         assert_eq!(went, self.is_old(), "{said:?}: {}", self.daemon.output());
-        self.went_back(0, went, &said.err);
+        self.check_rollback(0, went, &said.err);
     }
 
-    fn go_back_by_a_start(&mut self) {
+    fn roll_back_by_start(&mut self) {
         eprintln!("back to the older program by a start");
-        self.versions.put(true);
+        self.versions.select(true);
         self.signal_supervisor(Signal::SIGKILL);
-        self.begin_supervisor();
-        let went = until("the older program serves, or refuses to", || {
+        self.start_supervisor();
+        let went = until("the older program serves, or refuses", || {
             let ended = self.daemon.has_ended();
             (ended || self.answers()).then_some(!ended)
         });
@@ -125,20 +125,20 @@ impl Scene {
         if !went {
             self.daemon.wait();
         }
-        self.went_back(1, went, why.lines().last().unwrap_or_default());
+        self.check_rollback(1, went, why.lines().last().unwrap_or_default());
     }
 
     /// Checks that no tenant was affected, whether the older program took over or refused.
-    fn went_back(&mut self, way: usize, went: bool, why: &str) {
+    fn check_rollback(&mut self, kind: usize, went: bool, why: &str) {
         if went {
-            self.versions.gone_back[way] += 1;
+            self.versions.rolled_back[kind] += 1;
         } else {
             eprintln!("refused: {}", why.trim());
-            self.versions.refused[way] += 1;
-            self.versions.put(false);
+            self.versions.refused[kind] += 1;
+            self.versions.select(false);
         }
         self.settles();
-        self.is_lawful();
+        self.check();
     }
 
     /// Installs the newer program, which takes over in one of several ways if there is something to
@@ -147,7 +147,7 @@ impl Scene {
         if !self.has_two_versions() {
             return;
         }
-        self.versions.put(false);
+        self.versions.select(false);
         match random.below(4) {
             0 => {
                 eprintln!("to the newer program by an upgrade");
@@ -155,23 +155,23 @@ impl Scene {
             }
             1 | 2 => {
                 eprintln!("to the newer program by a signal");
-                self.begin_to_upgrade();
+                self.start_upgrade();
             }
             _ => {
                 eprintln!("to the newer program by a start");
                 self.signal_supervisor(Signal::SIGKILL);
-                self.begin_supervisor();
+                self.start_supervisor();
             }
         }
     }
 
     /// Makes the newer program the running one, once everything is as wanted.
-    pub fn is_new(&mut self) {
+    pub fn finish_with_new(&mut self) {
         if self.is_old() {
-            eprintln!("to the newer program at last");
-            let before = self.at_rest();
-            self.is_told(&["upgrade"]);
-            self.all_go_on(&before);
+            eprintln!("to the newer program at the end");
+            let before = self.undisturbed();
+            self.must_accept(&["upgrade"]);
+            self.check_undisturbed(&before);
             assert!(!self.is_old(), "{}", self.daemon.output());
         }
     }

@@ -26,7 +26,7 @@ pub struct Writer {
 
 impl Writer {
     /// Starts a writer. Each write counts, whether it was acknowledged or not.
-    pub fn begin(ip: &'static str, turns: Arc<AtomicU64>) -> Self {
+    pub fn begin(ip: &'static str, writes: Arc<AtomicU64>) -> Self {
         let over = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&over);
         // It is in the test host of the thread that starts it.
@@ -44,7 +44,7 @@ impl Writer {
                     // It is unknown whether that number was written, so the next one differs.
                     Err(_) => line = None,
                 }
-                turns.fetch_add(1, Ordering::Relaxed);
+                writes.fetch_add(1, Ordering::Relaxed);
                 std::thread::sleep(PACE);
             }
             acknowledged

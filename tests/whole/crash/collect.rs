@@ -6,13 +6,13 @@ use std::os::unix::process::ExitStatusExt;
 
 use tenantd_api::wire::AppStatus;
 
-use crate::crash::scene::{all_is_well, manifest};
+use crate::crash::scene::{check_all, manifest};
 use crate::support::daemon::{Daemon, PROGRAM, in_time, run, tenantd};
 use crate::support::residue::{are_there, create, estrange, kill_for_good, remove};
 
 /// The process that collects.
 #[derive(Debug, Clone, Copy)]
-enum Way {
+enum Collector {
     /// A running supervisor, on request.
     Beside,
     /// A supervisor that starts.
@@ -24,12 +24,12 @@ enum Way {
 }
 
 macro_rules! points {
-    ($($test:ident: $point:literal, $way:ident;)*) => {
+    ($($test:ident: $point:literal, $collector:ident;)*) => {
         $(
             #[test]
             fn $test() {
                 let (point, of) = $point.split_once('@').unwrap_or(($point, ""));
-                dies_at(point, of, Way::$way);
+                dies_at(point, of, Collector::$collector);
             }
         )*
 
@@ -82,62 +82,62 @@ fn seen(status: &AppStatus) -> Vec<(Option<u32>, u32)> {
 }
 
 #[track_caller]
-fn dies_at(point: &str, of: &str, way: Way) {
+fn dies_at(point: &str, of: &str, collector: Collector) {
     let armed = match of {
         "" => point.to_owned(),
         of => format!("{point}@{of}"),
     };
-    let mut daemon = match way {
-        Way::Beside => Daemon::spawn_armed(&manifest(false), &armed),
-        Way::Beginning | Way::Alone | Way::All => Daemon::spawn(&manifest(false)),
+    let mut daemon = match collector {
+        Collector::Beside => Daemon::spawn_armed(&manifest(false), &armed),
+        Collector::Beginning | Collector::Alone | Collector::All => Daemon::spawn(&manifest(false)),
     };
     let before = daemon.settles();
-    if !matches!(way, Way::Beside) {
+    if !matches!(collector, Collector::Beside) {
         daemon.kill();
     }
     let (ours, mut strangers) = (create(&daemon.app), estrange(&daemon.app));
     let by_manifest = daemon.manifest.to_str().unwrap().to_owned();
     let by_manifest = ["--config", &by_manifest, "gc"];
     let by_name = ["--app", &daemon.app.clone(), "gc"];
-    if matches!(way, Way::All) {
+    if matches!(collector, Collector::All) {
         all_end(&daemon.app, &before);
         // Another file in the application's folder would keep it, and with it everything shared.
         strangers.retain(|path| !path.starts_with("/run/tenantd"));
         fs::remove_file(format!("/run/tenantd/{}/notes", daemon.app)).unwrap();
     }
-    let said = match way {
-        Way::Beside => {
+    let said = match collector {
+        Collector::Beside => {
             daemon.tell(&["gc"]);
             dies(&mut daemon)
         }
-        Way::Beginning => {
+        Collector::Beginning => {
             daemon.again_armed(&armed);
             dies(&mut daemon)
         }
-        Way::Alone => run(armed_gc(&armed).args(by_manifest)).err,
-        Way::All => run(armed_gc(&armed).args(by_name)).err,
+        Collector::Alone => run(armed_gc(&armed).args(by_manifest)).err,
+        Collector::All => run(armed_gc(&armed).args(by_name)).err,
     };
     let died = format!("crash point: {point}");
     assert!(said.lines().any(|line| line == died), "not reached: {said}");
 
-    match way {
-        Way::Beside | Way::Beginning => daemon.again(),
-        Way::Alone => drop(tenantd(&by_manifest).expect(0)),
-        Way::All => drop(tenantd(&by_name).expect(0)),
+    match collector {
+        Collector::Beside | Collector::Beginning => daemon.again(),
+        Collector::Alone => drop(tenantd(&by_manifest).expect(0)),
+        Collector::All => drop(tenantd(&by_name).expect(0)),
     }
     assert_eq!(are_there(&ours), [false; 4], "{}", daemon.output());
     assert!(!are_there(&strangers).contains(&false), "{strangers:?}");
     remove(&strangers);
-    if matches!(way, Way::All) {
+    if matches!(collector, Collector::All) {
         let said = tenantd(&by_name).expect(0);
         assert!(said.contains(": nothing to remove\n"), "{said}");
         return daemon.left_nothing();
     }
-    if matches!(way, Way::Alone) {
+    if matches!(collector, Collector::Alone) {
         daemon.again();
     }
     let after = daemon.settles();
-    all_is_well(&daemon, &after);
+    check_all(&daemon, &after);
     assert_eq!(
         seen(&after),
         seen(&before),

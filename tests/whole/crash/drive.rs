@@ -6,7 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use nix::sys::signal::Signal;
 use tenantd_api::wire::{AppStatus, Want};
 
-use crate::crash::scene::{ACME, ADDRESS, GLOBEX, LIMITS, OTHER_ADDRESS, all_is_well, manifest};
+use crate::crash::scene::{ACME, ADDRESS, GLOBEX, LIMITS, OTHER_ADDRESS, check_all, manifest};
 use crate::support::daemon::{CRASH_AT, Daemon, PROGRAM, signal};
 use crate::support::place::{INSTALLED, install, script};
 
@@ -20,7 +20,7 @@ pub enum Drive {
     /// One tenant is stopped.
     Stopping,
     /// One tenant is stopped that ignores SIGTERM and must be killed.
-    StoppingDeaf,
+    StoppingByKill,
     /// One tenant gets another address by a reload.
     Reloading,
     /// One tenant gets another limit by a reload, which needs no restart.
@@ -36,28 +36,28 @@ pub enum Drive {
     /// An upgrade, in which the running supervisor dies before it executes the program.
     Upgrading,
     /// The same, and the program is removed after its preflight.
-    UpgradingInVain,
+    UpgradingToMissing,
     /// The executed program dies.
     Upgraded,
     /// The executed program fails with an error and dies during the rollback, or the earlier
     /// program dies after the rollback.
-    GivingBack,
+    RollingBack,
     /// The same after a panic.
     Panicking,
 }
 
 impl Drive {
     /// Whether no tenant may be restarted.
-    fn spares_all(self) -> bool {
+    fn restarts_none(self) -> bool {
         self.is_upgrade() || self == Drive::Limiting
     }
 
     /// Whether no tenant may be interrupted.
     fn is_upgrade(self) -> bool {
-        use Drive::{GivingBack, Panicking, Upgraded, Upgrading, UpgradingInVain};
+        use Drive::{Panicking, RollingBack, Upgraded, Upgrading, UpgradingToMissing};
         matches!(
             self,
-            Upgrading | UpgradingInVain | Upgraded | GivingBack | Panicking
+            Upgrading | UpgradingToMissing | Upgraded | RollingBack | Panicking
         )
     }
 }
@@ -72,7 +72,7 @@ pub fn dies_at(point: &str, drive: Drive, time: u32) {
         Drive::Cold => None,
         _ => Some(daemon.settles()),
     };
-    let stopped = lead(&mut daemon, &armed, drive);
+    let stopped = drive_to(&mut daemon, &armed, drive);
     let status = daemon.wait();
     let last = daemon.output();
     assert_eq!(status.signal(), Some(9), "{point} was not reached: {last}");
@@ -85,7 +85,7 @@ pub fn dies_at(point: &str, drive: Drive, time: u32) {
     }
     daemon.again();
     let after = daemon.settles();
-    all_is_well(&daemon, &after);
+    check_all(&daemon, &after);
     if stopped {
         let acme = after.tenants.iter().find(|t| t.name.as_str() == ACME);
         assert_eq!(acme.unwrap().want, Want::Down, "a stop was accepted");
@@ -109,9 +109,9 @@ pub fn dies_at(point: &str, drive: Drive, time: u32) {
             found.map(|found| (found.pid, found.restarts, found.want))
         };
         let of_all = [GLOBEX, ACME];
-        for name in &of_all[..1 + usize::from(drive.spares_all())] {
+        for name in &of_all[..1 + usize::from(drive.restarts_none())] {
             let was = seen(&before, name);
-            assert_eq!(seen(&after, name), was, "{name} was not concerned");
+            assert_eq!(seen(&after, name), was, "{name} was not involved");
         }
     }
     daemon.end();
@@ -133,17 +133,17 @@ fn armed(point: &str, time: u32) -> String {
 fn begin(drive: Drive, armed: &str) -> Daemon {
     match drive {
         Drive::Adopting | Drive::Removed => Daemon::spawn(&manifest(false)),
-        Drive::Upgrading | Drive::UpgradingInVain => {
+        Drive::Upgrading | Drive::UpgradingToMissing => {
             let manifest = manifest(false);
             install(PROGRAM);
             Daemon::spawn_with(INSTALLED, &manifest, &[(CRASH_AT, armed)])
         }
-        Drive::Upgraded | Drive::GivingBack | Drive::Panicking => {
+        Drive::Upgraded | Drive::RollingBack | Drive::Panicking => {
             let manifest = manifest(false);
             install(PROGRAM);
             Daemon::spawn_with(INSTALLED, &manifest, &[])
         }
-        Drive::StoppingDeaf => Daemon::spawn_armed(&manifest(true), armed),
+        Drive::StoppingByKill => Daemon::spawn_armed(&manifest(true), armed),
         Drive::Cold
         | Drive::Crashing
         | Drive::Stopping
@@ -155,13 +155,13 @@ fn begin(drive: Drive, armed: &str) -> Daemon {
 }
 
 /// Brings it to the crash point, and returns whether a stop of [`ACME`] was accepted.
-fn lead(daemon: &mut Daemon, armed: &str, drive: Drive) -> bool {
+fn drive_to(daemon: &mut Daemon, armed: &str, drive: Drive) -> bool {
     match drive {
         Drive::Cold => {}
         Drive::Crashing => {
             signal(daemon.tenant(ACME).pid.unwrap(), Signal::SIGKILL);
         }
-        Drive::Stopping | Drive::StoppingDeaf => {
+        Drive::Stopping | Drive::StoppingByKill => {
             // The answer may or may not arrive. If it does, it must hold.
             return daemon.tell(&["stop", ACME, "--no-wait"]).code == 0;
         }
@@ -195,9 +195,9 @@ fn lead(daemon: &mut Daemon, armed: &str, drive: Drive) -> bool {
             daemon.again_armed(armed);
         }
         Drive::Upgrading => upgrade(daemon, "", ""),
-        Drive::UpgradingInVain => upgrade(daemon, &format!("rm {INSTALLED}"), ""),
+        Drive::UpgradingToMissing => upgrade(daemon, &format!("rm {INSTALLED}"), ""),
         Drive::Upgraded => upgrade(daemon, "", &arm(armed)),
-        Drive::GivingBack => {
+        Drive::RollingBack => {
             let fails = "set -- --config /nonexistent";
             upgrade(daemon, "", &format!("{}; {fails}", arm(armed)));
         }

@@ -72,7 +72,7 @@ points! {
     end_emptied: "end: emptied", Crashing;
 
     stop_signal_sent: "stop: signal sent", Stopping;
-    stop_killed: "stop: killed", StoppingDeaf;
+    stop_killed: "stop: killed", StoppingByKill;
     stop_emptied: "end: emptied", Stopping;
 
     release_nobody_left: "release: nobody left", Stopping;
@@ -116,9 +116,9 @@ points! {
     upgrade_table_written: "handoff: table written", Upgrading;
     upgrade_left_open: "handoff: descriptors left open", Upgrading;
     upgrade_before_the_execution: "upgrade: before the execution", Upgrading;
-    upgrade_not_executed: "upgrade: not executed", UpgradingInVain;
-    upgrade_to_carry_on: "upgrade: draining cancelled", UpgradingInVain;
-    upgrade_door_opened_again: "upgrade: socket reopened", UpgradingInVain;
+    upgrade_not_executed: "upgrade: not executed", UpgradingToMissing;
+    upgrade_to_carry_on: "upgrade: draining cancelled", UpgradingToMissing;
+    upgrade_door_opened_again: "upgrade: socket reopened", UpgradingToMissing;
     upgraded_heritage_taken: "handoff: descriptors inherited", Upgraded;
     upgraded_way_back_opened: "rollback: opened", Upgraded;
     upgraded_folder_taken: "begin: folder taken", Upgraded;
@@ -133,15 +133,15 @@ points! {
     upgraded_way_back_closed: "rollback: closed", Upgraded;
     upgraded_ready: "begin: ready", Upgraded;
 
-    way_back_entered: "rollback: entered", GivingBack;
-    way_back_table_written: "handoff: table written", GivingBack;
-    way_back_left_open: "handoff: descriptors left open", GivingBack;
-    way_back_before_the_execution: "rollback: before the execution", GivingBack;
-    back_folder_taken: "begin: folder taken", GivingBack;
-    back_sockets_bound: "begin: sockets bound", GivingBack;
-    back_strays_ended: "begin: orphans ended", GivingBack;
-    back_taken_up: "adopt: taken up", GivingBack;
-    back_ready: "begin: ready", GivingBack;
+    way_back_entered: "rollback: entered", RollingBack;
+    way_back_table_written: "handoff: table written", RollingBack;
+    way_back_left_open: "handoff: descriptors left open", RollingBack;
+    way_back_before_the_execution: "rollback: before the execution", RollingBack;
+    back_folder_taken: "begin: folder taken", RollingBack;
+    back_sockets_bound: "begin: sockets bound", RollingBack;
+    back_strays_ended: "begin: orphans ended", RollingBack;
+    back_taken_up: "adopt: taken up", RollingBack;
+    back_ready: "begin: ready", RollingBack;
     way_back_entered_by_a_panic: "rollback: entered", Panicking;
     back_taken_up_after_a_panic: "adopt: taken up", Panicking;
     back_ready_after_a_panic: "begin: ready", Panicking;

@@ -45,10 +45,13 @@ pub fn manifest(deaf: bool) -> String {
 
 /// Checks that every tenant that is wanted up answers and has one launch.
 #[track_caller]
-pub fn all_is_well(daemon: &Daemon, status: &AppStatus) {
+pub fn check_all(daemon: &Daemon, status: &AppStatus) {
     for (name, _) in ADDRESSES {
         let store = Store::of(&daemon.app, name);
-        assert!(!store.was_twofold(), "{name} had two launches at a time");
+        assert!(
+            !store.had_two_launches(),
+            "{name} had two launches at a time"
+        );
         let Some(tenant) = status
             .tenants
             .iter()

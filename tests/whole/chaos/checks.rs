@@ -13,7 +13,7 @@ use crate::support::store::Store;
 impl Scene {
     /// Compares the host and the status with what is wanted.
     #[track_caller]
-    pub fn is_lawful(&mut self) {
+    pub fn check(&mut self) {
         let status = self.status();
         for tenant in &status.tenants {
             let wanted = self.wants[tenant.name.as_str()].unwrap();
@@ -26,22 +26,25 @@ impl Scene {
                 usize::from(wanted),
                 "{tenant:?}: {launches:?}"
             );
-            assert!(!store.was_twofold(), "{tenant:?}: two launches met");
+            assert!(
+                !store.had_two_launches(),
+                "{tenant:?}: two launches at a time"
+            );
         }
-        self.nothing_is_left();
+        self.check_residue();
         let now = status.launches();
         for (name, before) in &self.launches {
-            let untouched = !self.touched.contains(name.as_str());
+            let undisturbed = !self.disturbed.contains(name.as_str());
             let same = now.get(name) == Some(before);
             let output = self.daemon.output();
-            assert!(same || !untouched, "{name} was launched anew: {output}");
+            assert!(same || !undisturbed, "{name} was relaunched: {output}");
         }
         self.launches = now;
-        self.touched.clear();
+        self.disturbed.clear();
     }
 
     /// Checks that the host has what tenants that are wanted up need, and no more.
-    fn nothing_is_left(&self) {
+    fn check_residue(&self) {
         let app = &self.daemon.app;
         let up: BTreeSet<String> = self
             .wants
