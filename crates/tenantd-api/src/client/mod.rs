@@ -10,6 +10,7 @@
 pub mod app;
 mod error;
 mod framing;
+pub mod pattern;
 pub mod survey;
 pub mod watch;
 
