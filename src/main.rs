@@ -6,15 +6,10 @@ use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
 use clap::Parser;
-use tenantd::cli::{self, BadManifest, End, args::Cli};
-use tenantd_host::join::JoinError;
+use tenantd::cli::{self, BadManifest, End, args::Cli, exec::NotRun};
 
 /// The exit code of a bad manifest (`EX_CONFIG`, sysexits.h): the unit does not restart on it.
 const BAD_MANIFEST: u8 = 78;
-
-/// The exit codes of a shell for a command that it cannot run.
-const NOT_FOUND: u8 = 127;
-const NOT_EXECUTABLE: u8 = 126;
 
 fn main() -> ExitCode {
     cli::complete::answer();
@@ -42,10 +37,9 @@ fn failed(error: &anyhow::Error) -> ExitCode {
     }
     let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
     anstream::eprintln!("tenantd: {red}error:{red:#} {error:#}");
-    match error.downcast_ref::<JoinError>() {
-        Some(JoinError::NotFound { .. }) => code(NOT_FOUND),
-        Some(JoinError::NotExecutable { .. }) => code(NOT_EXECUTABLE),
-        Some(JoinError::Gone { .. } | JoinError::Step { .. }) | None => ExitCode::FAILURE,
+    match error.downcast_ref::<NotRun>() {
+        Some(not_run) => code(not_run.code()),
+        None => ExitCode::FAILURE,
     }
 }
 

@@ -252,17 +252,24 @@ pub enum Command {
     Logs(Logs),
     /// Run a command in a tenant, with its namespaces, user, cgroup and environment
     #[command(after_help = "EXAMPLES\n  \
-        tenantd exec acme -- sh\n  \
-        tenantd exec acme -- curl -s http://127.0.0.1/\n  \
-        tenantd exec acme -- ls -l /var/lib/wiki\n\n\
-        The exit code is that of the command; 127: command not found, 126: command cannot be\n\
-        executed.")]
+        tenantd exec acme sh\n  \
+        tenantd exec acme curl -s http://127.0.0.1/\n  \
+        tenantd exec --app wiki acme ls -l /var/lib/wiki\n\n\
+        What follows COMMAND belongs to it. Options of tenantd stand before it; `--` before\n\
+        COMMAND is allowed. The command gets the resource limits of the tenant too.\n\n\
+        EXIT CODES\n  \
+        125        tenantd could not run the command: no supervisor, no such tenant, the tenant\n             \
+        is down, or it cannot be joined\n  \
+        126        the command cannot be executed\n  \
+        127        the command was not found in the tenant\n  \
+        otherwise  that of the command; if a signal ends it, a shell shows 128 and the\n             \
+        number of the signal, as 130 after Ctrl-C")]
     Exec {
         /// Name of the tenant
         #[arg(add = ArgValueCandidates::new(complete::tenants))]
         tenant: TenantName,
         /// Command and its arguments
-        #[arg(last = true, required = true, value_name = "COMMAND")]
+        #[arg(trailing_var_arg = true, required = true, value_name = "COMMAND")]
         command: Vec<OsString>,
     },
     /// Replace the running supervisor by the program on disk; tenants keep running

@@ -9,7 +9,7 @@ pub mod complete;
 mod detach;
 mod edit;
 mod events;
-mod exec;
+pub mod exec;
 mod gc;
 mod list;
 mod logs;
@@ -33,7 +33,9 @@ use clap::error::ErrorKind;
 use self::args::{Cli, Command};
 use tenantd_api::client::ClientError;
 use tenantd_api::client::app::{self, Selector};
+use tenantd_api::client::pattern::Unmatched;
 use tenantd_api::wire::Verb;
+use tenantd_core::name::AppName;
 use tenantd_daemon::gc::Extent;
 
 /// How a command ended, if it did not fail.
@@ -115,7 +117,7 @@ pub fn execute(cli: Cli) -> anyhow::Result<End> {
         } => gc::gc(&selector, Extent { dry_run, kill }, json),
         Command::List { json } => list::list(json),
         Command::Logs(what) => logs::logs(&app::find(&selector)?, &what),
-        Command::Exec { tenant, command } => exec::exec(&app::find(&selector)?, &tenant, &command),
+        Command::Exec { tenant, command } => exec::exec(&selector, &tenant, &command),
     }
 }
 
@@ -135,6 +137,14 @@ fn config(selector: Selector, command: Option<&str>) -> Result<PathBuf, clap::Er
             }
         }
     })
+}
+
+/// The error for names and patterns that match no tenant of an application.
+fn unmatched(app: &AppName, unmatched: &Unmatched) -> anyhow::Error {
+    match unmatched.0.iter().all(|(_, near)| near.is_some()) {
+        true => anyhow::anyhow!("{unmatched}"),
+        false => anyhow::anyhow!("{unmatched}\nsee `tenantd status --app {app}` for its tenants"),
+    }
 }
 
 /// Whether a request failed because no supervisor runs.

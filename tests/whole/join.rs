@@ -27,7 +27,7 @@ fn exec_runs_a_command_and_returns_its_exit_code() {
 
     daemon.tell(&["stop", "globex"]).expect(0);
     let down = sh("true");
-    assert_eq!(down.code, 1, "{down:?}");
+    assert_eq!(down.code, 125, "{down:?}");
     assert!(down.err.contains("globex"), "{down:?}");
 }
 

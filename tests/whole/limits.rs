@@ -51,6 +51,9 @@ fn a_reload_changes_the_limits_of_running_tenants() {
     let before = pids(&daemon);
     assert_eq!(open_files(&daemon, "acme"), "500 1000");
     assert_eq!(open_files(&daemon, "globex"), "900 900");
+    let inside = |tenant| daemon.tell(&["exec", tenant, "sh", "-c", "ulimit -Sn; ulimit -Hn"]);
+    assert_eq!(inside("acme").expect(0), "500\n1000\n");
+    assert_eq!(inside("globex").expect(0), "900\n900\n");
     edit(&daemon, "500:1000", "400:800");
     assert_eq!(
         daemon.tell(&["diff"]).expect(0),

@@ -319,4 +319,19 @@ pub struct ExecTarget {
     pub environment: BTreeMap<String, String>,
     /// The working directory of the tenant's program, as seen inside the tenant.
     pub working_directory: String,
+    /// The resource limits of the tenant's program; null if the supervisor is of a version that
+    /// does not report them.
+    #[serde(default)]
+    pub limits: Option<Vec<ExecLimit>>,
+}
+
+/// A resource limit, see getrlimit(2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, CustomType)]
+pub struct ExecLimit {
+    /// The resource, by its key in `limits` of the manifest.
+    pub resource: String,
+    /// The soft limit; null if there is none.
+    pub soft: Option<u64>,
+    /// The hard limit; null if there is none.
+    pub hard: Option<u64>,
 }

@@ -1,7 +1,7 @@
 //! Joins a running tenant and executes a command in it: `tenantd exec`.
 //!
 //! The calling process enters the tenant's cgroup, namespaces and working directory, takes its
-//! identity and executes the command. It must have a single thread: setns(2) acts on one thread,
+//! resource limits and identity, and executes the command. It must have a single thread: setns(2) acts on one thread,
 //! and a mount namespace cannot be entered while another thread shares the working directory.
 
 use std::collections::BTreeMap;
@@ -20,6 +20,7 @@ use rustix::process::{Pid, PidfdFlags};
 use rustix::thread::CapabilitySet;
 
 use crate::launch::{Capability, DROPPED};
+use crate::limits::{self, JoinLimit};
 use crate::process;
 
 /// The tenant to join, as its supervisor describes it.
@@ -41,6 +42,8 @@ pub struct Target {
     pub environment: BTreeMap<String, String>,
     /// The working directory, as seen inside the tenant's mount namespace.
     pub working_directory: String,
+    /// The resource limits.
+    pub limits: Vec<JoinLimit>,
 }
 
 /// Why the command could not be run in the tenant.
@@ -110,6 +113,11 @@ pub fn join(
         &format!("enter the folder {folder}"),
         std::env::set_current_dir(folder),
     )?;
+    // As root: a limit may be above that of the caller.
+    for limit in &target.limits {
+        let what = &limit.resource;
+        step(&format!("set the limit `{what}`"), limits::set(limit))?;
+    }
     become_user(target)?;
     Err(execute(target, command, arguments))
 }
@@ -208,6 +216,7 @@ mod tests {
             groups: Vec::new(),
             environment: std::collections::BTreeMap::new(),
             working_directory: "/".into(),
+            limits: Vec::new(),
         };
         assert!(matches!(open(&target), Err(JoinError::Gone { .. })));
         let own = i32::try_from(std::process::id()).unwrap();

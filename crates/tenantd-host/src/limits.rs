@@ -6,6 +6,8 @@
 
 mod live;
 
+use std::io;
+
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CapabilitySet, capabilities};
@@ -31,16 +33,19 @@ pub(super) struct Setting {
 const KINDS: [Kind; 3] = [
     Kind {
         resource: Resource::Nofile,
+        key: "open_files",
         what: "open files",
         of: |limits| limits.open_files,
     },
     Kind {
         resource: Resource::Core,
+        key: "core",
         what: "core files",
         of: |limits| limits.core,
     },
     Kind {
         resource: Resource::Memlock,
+        key: "locked_memory",
         what: "locked memory",
         of: |limits| limits.locked_memory,
     },
@@ -48,6 +53,8 @@ const KINDS: [Kind; 3] = [
 
 struct Kind {
     resource: Resource,
+    /// The key in `limits` of the manifest.
+    key: &'static str,
     what: &'static str,
     of: fn(&Limits) -> Option<Limit>,
 }
@@ -99,6 +106,47 @@ pub(super) fn at_launch(limits: &Limits, descriptors: Rlimit) -> Vec<Setting> {
         planned.or(nofile).map(|value| kind.set_to(value))
     };
     KINDS.iter().filter_map(setting).collect()
+}
+
+/// A limit of a tenant, for a process that joins it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JoinLimit {
+    /// The resource, by its key in `limits` of the manifest.
+    pub resource: String,
+    /// The soft limit; None if there is none.
+    pub soft: Option<u64>,
+    /// The hard limit; None if there is none.
+    pub hard: Option<u64>,
+}
+
+/// The limits that a launch has: those of the plan, and for all others those that the supervisor
+/// was started with.
+#[must_use]
+pub fn at_join(limits: &Limits, descriptors: Rlimit) -> Vec<JoinLimit> {
+    let limit = |kind: &Kind| {
+        let planned = kind.planned(limits);
+        let value = planned.unwrap_or_else(|| kind.inherited(descriptors));
+        JoinLimit {
+            resource: kind.key.to_owned(),
+            soft: value.current,
+            hard: value.maximum,
+        }
+    };
+    KINDS.iter().map(limit).collect()
+}
+
+/// Sets a limit of this process.
+///
+/// # Errors
+/// Those of setrlimit(2); `Unsupported` for a resource that only a later version knows.
+pub(super) fn set(limit: &JoinLimit) -> io::Result<()> {
+    let kind = KINDS.iter().find(|kind| kind.key == limit.resource);
+    let kind = kind.ok_or(io::ErrorKind::Unsupported)?;
+    let value = Rlimit {
+        current: limit.soft,
+        maximum: limit.hard,
+    };
+    Ok(setrlimit(kind.resource, value)?)
 }
 
 /// Records in a leaf that a program launched in it has these limits.

@@ -69,6 +69,20 @@ fn a_command_in_a_tenant_keeps_its_own_options() {
         panic!("an exec was typed");
     };
     assert_eq!(command, ["ls", "-l", "--all"]);
+    let typed = |line: &str| match parse(line).unwrap().command {
+        Some(Command::Exec { tenant, command }) => (tenant.to_string(), command),
+        _ => panic!("an exec was typed"),
+    };
+    let ls = (
+        "acme".to_owned(),
+        vec!["ls".into(), "-l".into(), "--app".into()],
+    );
+    assert_eq!(typed("tenantd exec acme ls -l --app"), ls);
+    assert_eq!(typed("tenantd --app wiki exec acme ls -l --app"), ls);
+    assert_eq!(typed("tenantd exec --app wiki acme ls -l --app"), ls);
+    assert_eq!(typed("tenantd exec acme --app wiki ls -l --app"), ls);
+    let (_, help) = typed("tenantd exec acme ls --help -- -V --version");
+    assert_eq!(help, ["ls", "--help", "--", "-V", "--version"]);
     assert!(parse("tenantd exec acme").is_err());
     assert!(parse("tenantd exec acme --").is_err());
 }

@@ -35,6 +35,7 @@ impl Tenant {
             ]
             .into(),
             working_directory: "/mnt".into(),
+            limits: None,
         };
         (Self(child), exec_target)
     }
@@ -102,6 +103,57 @@ fn exec_runs_a_command_as_the_tenant_runs() {
 }
 
 #[test]
+fn a_command_has_the_limits_of_the_tenant() {
+    support::enter();
+    let (_tenant, exec_target) = Tenant::start();
+    let limit = |resource: &str, soft, hard| ExecLimit {
+        resource: resource.into(),
+        soft: Some(soft),
+        hard: Some(hard),
+    };
+    let limits = vec![
+        limit("open_files", 123, 234),
+        limit("core", 0, 4096),
+        limit("locked_memory", 8192, 65536),
+    ];
+    let script = Script {
+        exec_target: Some(ExecTarget {
+            limits: Some(limits),
+            ..exec_target
+        }),
+        ..Script::new()
+    };
+    script.serve();
+    let told = "ulimit -n; ulimit -Hn; grep -E 'core|locked' /proc/self/limits";
+    let output = run(&["exec", "acme", "sh", "-c", told]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let wanted = "123 234 Max core file size 0 4096 bytes Max locked memory 8192 65536 bytes";
+    assert_eq!(words.join(" "), wanted);
+}
+
+#[test]
+fn a_limit_that_cannot_be_set_runs_nothing() {
+    support::enter();
+    let (_tenant, exec_target) = Tenant::start();
+    let unknown = ExecLimit {
+        resource: "of_a_later_version".into(),
+        soft: None,
+        hard: None,
+    };
+    let script = Script {
+        exec_target: Some(ExecTarget {
+            limits: Some(vec![unknown]),
+            ..exec_target
+        }),
+        ..Script::new()
+    };
+    script.serve();
+    let said = "tenantd: error: acme: cannot set the limit `of_a_later_version`: unsupported\n";
+    expect(&run(&["exec", "acme", "echo", "ran"]), 125, "", said);
+}
+
+#[test]
 fn exec_shows_why_it_failed() {
     support::enter();
     let (tenant, exec_target) = Tenant::start();
@@ -114,16 +166,23 @@ fn exec_shows_why_it_failed() {
     expect(&run(&["exec", "acme", "--", "nonsense"]), 127, "", missing);
     let output = run(&["exec", "acme", "--", "/etc/passwd"]);
     assert_eq!(output.status.code(), Some(126));
-    let output = run(&["exec", "beta", "--", "true"]);
-    assert_eq!(output.status.code(), Some(1));
+    let output = run(&["exec", "beta", "true"]);
+    assert_eq!(output.status.code(), Some(125));
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
         text.starts_with("tenantd: error: beta: not running (state: failed)"),
         "{text}"
     );
+    let near = "tenantd: error: acem: no such tenant, did you mean `acme`?\n";
+    expect(&run(&["exec", "acem", "true"]), 125, "", near);
+    let output = run(&["exec", "--app", "nobody", "acme", "true"]);
+    assert_eq!(output.status.code(), Some(125));
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("nobody: supervisor not running"), "{text}");
+    assert_eq!(run(&["exec", "acme"]).status.code(), Some(2));
     drop(tenant);
-    let output = run(&["exec", "acme", "--", "true"]);
-    assert_eq!(output.status.code(), Some(1));
+    let output = run(&["exec", "acme", "true"]);
+    assert_eq!(output.status.code(), Some(125));
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(text.contains("of the tenant has ended"), "{text}");
 }

@@ -15,8 +15,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use tenantd_api::wire::{
-    self, Answer, AppStatus, ExecTarget, LogPlace, StateWord, TenantAnswer, TenantStatus, Tracking,
-    Verb, Want,
+    self, Answer, AppStatus, ExecLimit, ExecTarget, LogPlace, StateWord, TenantAnswer,
+    TenantStatus, Tracking, Verb, Want,
 };
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_daemon::requests::control;
@@ -191,7 +191,11 @@ impl Script {
                     .exec_target
                     .clone()
                     .filter(|_| tenant.as_str() == "acme");
-                drop(reply.send(exec_target.ok_or(down)));
+                let answer = match tenant.as_str() {
+                    "acme" | "beta" => exec_target.ok_or(down),
+                    _ => Err(NoExecTarget::Unknown(Unknown { tenant })),
+                };
+                drop(reply.send(answer));
             }
         }
         true

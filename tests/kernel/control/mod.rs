@@ -76,6 +76,7 @@ fn exec_target() -> ExecTarget {
         groups: vec![33],
         environment: [("PATH".to_owned(), "/usr/bin".to_owned())].into(),
         working_directory: "/".into(),
+        limits: None,
     }
 }
 

@@ -1,9 +1,11 @@
 //! The contents of answers: the state of the tenants, and what is needed to join one.
 
-use tenantd_api::wire::{self, AppStatus, ExecTarget, TenantStatus, Tracking};
+use tenantd_api::wire::{self, AppStatus, ExecLimit, ExecTarget, TenantStatus, Tracking};
 use tenantd_core::name::TenantName;
+use tenantd_core::plan::model::Limits;
 use tenantd_core::supervisor::Supervisor;
 use tenantd_core::supervisor::view::{StateWord, Unapplied, Want, Why};
+use tenantd_host::limits::{self, JoinLimit};
 use tenantd_host::process;
 
 use crate::clock;
@@ -93,6 +95,16 @@ impl Tenants<'_> {
         })
     }
 
+    fn exec_limits(self, limits: &Limits) -> Vec<ExecLimit> {
+        let limits = limits::at_join(limits, self.executor.host().descriptors);
+        let limit = |limit: JoinLimit| ExecLimit {
+            resource: limit.resource,
+            soft: limit.soft,
+            hard: limit.hard,
+        };
+        limits.into_iter().map(limit).collect()
+    }
+
     /// What a process needs to join a tenant.
     pub(crate) fn exec_target(self, tenant: &TenantName) -> Result<ExecTarget, NoExecTarget> {
         let Some(view) = self.supervisor.tenant(tenant) else {
@@ -138,6 +150,7 @@ impl Tenants<'_> {
             groups: launch.identity.groups.clone(),
             environment: (*launch.environment).clone().into_iter().collect(),
             working_directory: launch.working_directory.display().to_string(),
+            limits: Some(self.exec_limits(&launch.limits)),
         })
     }
 }

@@ -18,8 +18,8 @@ use tenantd_api::wire::varlink::description::{Failure, FieldChange, TenantChange
 use tenantd_api::wire::varlink::{AnswerWord, Answered, Answers, Described, ManifestPath, Refusal};
 use tenantd_api::wire::watch::{EndReason, EventKind, ProgramExit, Snapshot, TenantEvent, Update};
 use tenantd_api::wire::{
-    AppStatus, ExecTarget, LogPlace, Program, Residue, ResidueFate, ResidueKind, ResidueList,
-    StateWord, TenantStatus, Tracking, Upgraded, Upgrading, Verb, Want,
+    AppStatus, ExecLimit, ExecTarget, LogPlace, Program, Residue, ResidueFate, ResidueKind,
+    ResidueList, StateWord, TenantStatus, Tracking, Upgraded, Upgrading, Verb, Want,
 };
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::diff::Changes;
@@ -160,7 +160,7 @@ fn sent<T>(
     types = [
         TenantStatus, Want, StateWord, Program, Tracking, LogPlace, Failure, Answered, AnswerWord,
         FieldChange, TenantChange, Residue, ResidueKind, ResidueFate, Snapshot, TenantEvent,
-        EventKind, ProgramExit, EndReason
+        EventKind, ProgramExit, EndReason, ExecLimit,
     ],
     vendor = "tenantd",
     product = "tenantd",
