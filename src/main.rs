@@ -6,10 +6,13 @@ use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
 use clap::Parser;
-use tenantd::cli::{self, BadManifest, End, args::Cli, exec::NotRun};
+use tenantd::cli::{self, BadManifest, End, args::Cli, exec::NotRun, gc::Unconfirmed};
 
 /// The exit code of a bad manifest (`EX_CONFIG`, sysexits.h): the unit does not restart on it.
 const BAD_MANIFEST: u8 = 78;
+
+/// The exit code of a usage error.
+const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     cli::complete::answer();
@@ -25,11 +28,15 @@ fn failed(error: &anyhow::Error) -> ExitCode {
     if let Some(usage) = error.downcast_ref::<clap::Error>() {
         // If standard error is closed, the exit code remains.
         let _ = usage.print();
-        return code(u8::try_from(usage.exit_code()).unwrap_or(2));
+        return code(u8::try_from(usage.exit_code()).unwrap_or(USAGE));
     }
     if let Some(BadManifest { rendered }) = error.downcast_ref() {
         anstream::eprintln!("{}", rendered.trim_end());
         return code(BAD_MANIFEST);
+    }
+    if let Some(unconfirmed) = error.downcast_ref::<Unconfirmed>() {
+        anstream::eprintln!("{unconfirmed}");
+        return code(USAGE);
     }
     if is_broken_pipe(error) {
         // The reader has closed the pipe, as `| head` does.

@@ -228,11 +228,14 @@ pub enum Command {
         tenantd gc --config wiki.toml      if no supervisor runs\n  \
         tenantd gc --app wiki --kill       end its tenants first, if no supervisor runs\n\n\
         Residue is a link, cgroup, name or folder with the application's mark that belongs to no\n\
-        tenant of its manifest. A running supervisor removes it. If none runs, this command\n\
-        does: with --config by that manifest, with --app as if the application had no tenants.\n\n\
+        tenant of its manifest. A running supervisor removes it, by its own manifest. If none\n\
+        runs, this command does: with --config by that manifest, whose tenants are kept, running\n\
+        or not; with --app as if the application had no tenants.\n\n\
         A tenant with running processes is kept, and the exit code is 1. With --kill, and if no\n\
         supervisor runs, its processes are ended first: by SIGTERM, and ten seconds later by\n\
-        SIGKILL. What does not have the application's mark is never touched.")]
+        SIGKILL. The command names these tenants and asks on a terminal; elsewhere it needs\n\
+        --yes, and without it changes nothing and exits with 2. What does not have the\n\
+        application's mark is never touched.")]
     Gc {
         /// Only show what would be removed
         #[arg(long)]
@@ -240,6 +243,9 @@ pub enum Command {
         /// End the processes of its tenants first, if no supervisor runs
         #[arg(long, conflicts_with = "dry_run")]
         kill: bool,
+        /// Do not ask before ending processes
+        #[arg(long, requires = "kill")]
+        yes: bool,
         /// Print JSON
         #[arg(long)]
         json: bool,

@@ -10,7 +10,7 @@ mod detach;
 mod edit;
 mod events;
 pub mod exec;
-mod gc;
+pub mod gc;
 mod list;
 mod logs;
 mod plan;
@@ -36,7 +36,6 @@ use tenantd_api::client::app::{self, Selector};
 use tenantd_api::client::pattern::Unmatched;
 use tenantd_api::wire::Verb;
 use tenantd_core::name::AppName;
-use tenantd_daemon::gc::Extent;
 
 /// How a command ended, if it did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,8 +112,17 @@ pub fn execute(cli: Cli) -> anyhow::Result<End> {
         Command::Gc {
             dry_run,
             kill,
+            yes,
             json,
-        } => gc::gc(&selector, Extent { dry_run, kill }, json),
+        } => gc::gc(
+            &selector,
+            &gc::Asked {
+                dry_run,
+                kill,
+                yes,
+                json,
+            },
+        ),
         Command::List { json } => list::list(json),
         Command::Logs(what) => logs::logs(&app::find(&selector)?, &what),
         Command::Exec { tenant, command } => exec::exec(&selector, &tenant, &command),

@@ -8,7 +8,9 @@ use crate::support;
 use std::process::Command;
 
 use nix::sys::signal::Signal;
-use support::daemon::{Daemon, LIMIT, ends, pidfd, run, signal, tenantd, until};
+use support::daemon::{
+    CommandOutput, Daemon, LIMIT, PROGRAM, ends, in_time, pidfd, run, signal, tenantd, until,
+};
 use support::place::{self, example};
 use support::residue::{are_there, create, estrange, kill_for_good, remove};
 use support::state_file;
@@ -173,7 +175,10 @@ fn without_a_supervisor_only_residue_without_processes_is_collected() {
     // The application's manifest does not name it any more.
     let manifest = daemon.manifest.to_str().unwrap();
     let said = tenantd(&["--config", manifest, "gc"]).expect(0);
+    let by = format!("no supervisor runs; the 1 tenant of {manifest} is no residue\n");
+    assert!(said.contains(&by), "{said}");
     assert!(said.contains(": nothing to remove\n"), "{said}");
+    tenantd(&["--config", manifest, "gc", "--kill", "--yes"]).expect(0);
     assert!(has_its_link());
 
     kill_for_good(&daemon.app, "acme", acme);
@@ -203,7 +208,7 @@ fn what_lives_is_ended_when_nobody_else_could(mut daemon: Daemon) {
     let said = daemon.tell(&["gc"]);
     assert_eq!(said.code, 1, "{said:?}");
     assert!(said.out.contains(" --kill`"), "{said:?}");
-    let said = daemon.tell(&["gc", "--kill", "--json"]).expect(0);
+    let said = daemon.tell(&["gc", "--kill", "--yes", "--json"]).expect(0);
     let found: serde_json::Value = serde_json::from_str(&said).unwrap();
     assert_eq!(found["app"], *daemon.app);
     let of_kind = |kind: &str| {
@@ -244,7 +249,7 @@ fn residue_of_unknown_state_is_kept_with_a_reason() {
     let said = daemon.tell(&["gc"]);
     assert_eq!(said.code, 1, "{said:?}");
     assert!(said.out.contains("its link still exists"), "{said:?}");
-    let said = daemon.tell(&["gc", "--kill"]);
+    let said = daemon.tell(&["gc", "--kill", "--yes"]);
     assert_eq!(said.code, 1, "{said:?}");
     assert!(
         said.out.contains("kept: tenant acme (cannot end"),
@@ -258,4 +263,69 @@ fn residue_of_unknown_state_is_kept_with_a_reason() {
     until("its link is gone", || (!has_its_link()).then_some(()));
     daemon.tell(&["gc"]).expect(0);
     daemon.left_nothing();
+}
+
+/// Runs `gc --kill` on a terminal where a person types `answer`.
+fn answered(app: &str, answer: &str) -> CommandOutput {
+    let gc = format!("{PROGRAM} gc --app {app} --kill");
+    let typed = format!("echo {answer} | script -qec '{gc}' /dev/null");
+    run(in_time("sh").args(["-c", &typed]))
+}
+
+#[test]
+fn nothing_is_ended_that_nobody_has_agreed_to() {
+    let mut daemon = one();
+    let acme = daemon.tenant("acme").pid.unwrap();
+    daemon.kill();
+    let ours = create(&daemon.app);
+    let app = daemon.app.clone();
+    let named = format!("  acme  alive: process {acme}\n");
+
+    let said = daemon.tell(&["gc", "--kill"]);
+    assert_eq!((said.code, said.out.as_str()), (2, ""), "{said:?}");
+    assert!(said.err.contains(&named), "{said:?}");
+    let typed = format!("nothing was changed; to end them: tenantd gc --app {app} --kill --yes\n");
+    assert!(said.err.ends_with(&typed), "{said:?}");
+    // It names a tenant that it would end as well if the manifest does not.
+    let manifest = std::fs::read_to_string(&daemon.manifest).unwrap();
+    std::fs::write(&daemon.manifest, manifest.replace("acme", "beta")).unwrap();
+    let by_manifest = daemon.manifest.to_str().unwrap();
+    let said = tenantd(&["--config", by_manifest, "gc", "--kill"]);
+    assert_eq!(said.code, 2, "{said:?}");
+    let typed = format!("tenantd gc --config {by_manifest} --kill --yes\n");
+    assert!(
+        said.err.contains(&named) && said.err.ends_with(&typed),
+        "{said:?}"
+    );
+
+    let said = answered(&app, "no");
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.out.contains("nothing was changed"), "{said:?}");
+    assert_eq!(are_there(&ours), [true; 4], "{said:?}");
+    assert!(has_its_link());
+    let process = pidfd(acme);
+    assert!(!ends(&process, std::time::Duration::ZERO));
+
+    let said = answered(&app, "yes");
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.out.contains("ended: tenant acme"), "{said:?}");
+    assert!(ends(&process, std::time::Duration::ZERO));
+    daemon.left_nothing();
+}
+
+#[test]
+fn an_application_that_does_not_exist_has_no_residue_but_is_an_error() {
+    let daemon = one();
+    let said = tenantd(&["gc", "--app", &format!("{}x", daemon.app)]);
+    assert_eq!(said.code, 1, "{said:?}");
+    let near = format!("no such application, did you mean `{}`?", daemon.app);
+    assert!(said.err.contains(&near), "{said:?}");
+    let said = tenantd(&["gc", "--app", "quite-another", "--kill", "--yes"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(
+        said.err.contains("quite-another: no such application: "),
+        "{said:?}"
+    );
+    assert!(!std::fs::exists("/run/tenantd/quite-another").unwrap());
+    daemon.end();
 }

@@ -179,6 +179,40 @@ fn has_socket(app: &AppName) -> bool {
     socket.is_ok_and(|found| found.file_type().is_socket())
 }
 
+/// The folders with one entry per application: runtime, datastores, log files, manifests.
+const TRACES: [&str; 4] = [
+    wire::RUNTIME,
+    "/var/lib/tenantd",
+    "/var/log/tenantd",
+    "/etc/tenantd",
+];
+
+/// Lists the applications that this host knows of, sorted by name: those that have a runtime
+/// folder, datastores in the usual place, log files, or a manifest `/etc/tenantd/APP.toml`.
+///
+/// # Errors
+/// If one of these folders exists but cannot be read.
+pub fn known() -> io::Result<Vec<AppName>> {
+    let mut apps = std::collections::BTreeSet::new();
+    for folder in TRACES {
+        let entries = match std::fs::read_dir(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            entries => entries?,
+        };
+        for entry in entries {
+            let path = entry?.path();
+            let name = match path.extension() {
+                Some(extension) if extension == "toml" => path.file_stem(),
+                Some(_) | None => path.file_name(),
+            };
+            apps.extend(name.and_then(|name| name.to_str()?.parse().ok()));
+        }
+    }
+    // It holds the locks of datastores.
+    apps.retain(|app: &AppName| app.as_str() != "locks");
+    Ok(apps.into_iter().collect())
+}
+
 /// The applications that have a runtime folder.
 fn all() -> io::Result<Vec<AppName>> {
     let folders = match std::fs::read_dir(wire::RUNTIME) {

@@ -19,12 +19,13 @@ use tenantd_host::runtime::{self, Runtime};
 use tenantd_host::{fifo, process};
 
 /// How thorough a collection is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Extent {
     /// Only report what would be removed.
     pub dry_run: bool,
-    /// End the processes of tenants that are in no plan: by SIGTERM, then by SIGKILL.
-    pub kill: bool,
+    /// The tenants whose processes to end, by SIGTERM, then by SIGKILL. Those that are in a plan
+    /// are left alone.
+    pub kill: BTreeSet<TenantName>,
 }
 
 /// Collects residue while no supervisor runs. Holds the lock of the application meanwhile.
@@ -34,9 +35,9 @@ pub struct Extent {
 pub async fn alone(
     app: &AppName,
     planned: &BTreeSet<TenantName>,
-    extent: Extent,
+    extent: &Extent,
 ) -> anyhow::Result<Vec<Residue>> {
-    let Extent { dry_run, kill } = extent;
+    let &Extent { dry_run, ref kill } = extent;
     let was_there = runtime::folder(app).exists();
     let runtime = Runtime::take(app, &mut Inherited::default())?;
     let (state_file, previous) = SlotFile::open(app).context("cannot look for residue")?;
@@ -59,8 +60,8 @@ pub async fn alone(
     };
     crash::point("gc: alone", "");
     let (mut found, mut failed) = (Vec::new(), BTreeMap::new());
-    if kill && !dry_run {
-        (found, failed) = end_unplanned(&collector, &previous).await?;
+    if !kill.is_empty() && !dry_run {
+        (found, failed) = end_unplanned(&collector, &previous, kill).await?;
         survey = look_around().await?;
     }
     let sorted = collector.sort(survey);
@@ -96,15 +97,16 @@ pub async fn alone(
     Ok(found)
 }
 
-/// Ends each tenant that is in no plan and has running processes. Returns also why others could not
+/// Ends each of these tenants that is in no plan and has running processes. Returns also why others could not
 /// be ended; the collection that follows finds those again.
 async fn end_unplanned(
     collector: &Collector<'_>,
     previous: &Previous,
+    kill: &BTreeSet<TenantName>,
 ) -> anyhow::Result<(Vec<Residue>, BTreeMap<String, String>)> {
     let (mut ended, mut failed) = (Vec::new(), BTreeMap::new());
     for tenant in fifo::tenants(collector.app)? {
-        if (collector.planned)(&tenant) {
+        if (collector.planned)(&tenant) || !kill.contains(&tenant) {
             continue;
         }
         let Some(lived) = (collector.lives)(&tenant) else {
