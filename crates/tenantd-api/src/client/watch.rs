@@ -1,5 +1,5 @@
-//! Follows what happens to tenants: a [`Subscription`] returns a snapshot and then each event;
-//! [`wait`] returns when tenants have reached a state.
+//! Follows what happens to tenants: a [`Subscription`] returns a snapshot and then each event; a
+//! [`Waiting`] returns each tenant when it has reached a state, and [`wait`] returns all of them.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), tenantd_api::client::ClientError> {
@@ -15,7 +15,7 @@
 //! # }
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::Serialize;
 use tokio::net::UnixStream;
@@ -167,7 +167,7 @@ fn joined(mut before: Snapshot, part: Snapshot) -> Snapshot {
     before
 }
 
-/// What [`wait`] waits for.
+/// What [`Waiting`] and [`wait`] wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Until {
     /// The tenant is settled, see [`TenantStatus::is_settled`].
@@ -193,6 +193,126 @@ pub struct Outcome {
     pub gone: Vec<TenantName>,
 }
 
+/// What became of one tenant of a [`Waiting`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Became {
+    /// It reached the state, and was like this at that moment.
+    Reached(Box<TenantStatus>),
+    /// A reload removed it.
+    Gone(TenantName),
+}
+
+/// Waits until each of some tenants has reached a state or was removed, and returns them one by one
+/// in the order in which that happens. There is no time limit. Dropping it ends the wait.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), tenantd_api::client::ClientError> {
+/// use tenantd_api::client::watch::{Became, Until, Waiting};
+///
+/// let tenants = ["acme".parse().unwrap()];
+/// let mut waiting = Waiting::new(&"wiki".parse().unwrap(), &tenants, Until::Settled);
+/// while let Some(became) = waiting.next().await? {
+///     match became {
+///         Became::Reached(tenant) => println!("{}: {}", tenant.name, tenant.state.word()),
+///         Became::Gone(tenant) => println!("{tenant}: removed"),
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Waiting {
+    app: AppName,
+    until: Until,
+    left: BTreeSet<TenantName>,
+    subscription: Option<Subscription>,
+    became: VecDeque<Became>,
+}
+
+impl Waiting {
+    /// Begins to wait. Nothing is sent before the first call of [`Waiting::next`].
+    #[must_use]
+    pub fn new(app: &AppName, tenants: &[TenantName], until: Until) -> Self {
+        Self {
+            app: app.clone(),
+            until,
+            left: tenants.iter().cloned().collect(),
+            subscription: None,
+            became: VecDeque::new(),
+        }
+    }
+
+    /// The tenants that have not been returned yet.
+    pub fn left(&self) -> impl Iterator<Item = &TenantName> {
+        let became = self.became.iter().map(|became| match became {
+            Became::Reached(tenant) => &tenant.name,
+            Became::Gone(tenant) => tenant,
+        });
+        self.left.iter().chain(became)
+    }
+
+    /// Returns the next tenant, or `None` after the last one. It is cancel-safe: a call that is
+    /// dropped, as by `select!`, loses nothing.
+    ///
+    /// # Errors
+    /// See [`Subscription::next`].
+    pub async fn next(&mut self) -> Result<Option<Became>, ClientError> {
+        loop {
+            if let Some(became) = self.became.pop_front() {
+                return Ok(Some(became));
+            }
+            if self.left.is_empty() {
+                return Ok(None);
+            }
+            let Some(subscription) = &mut self.subscription else {
+                self.subscribe().await?;
+                continue;
+            };
+            match subscription.next().await {
+                Ok(Watched::Snapshot(snapshot)) => self.look_at(snapshot.tenants),
+                Ok(Watched::Event(event)) if event.kind == EventKind::Removed => {
+                    self.is_gone(&event.tenant);
+                }
+                Ok(Watched::Event(event)) => self.look_at(event.status),
+                // The supervisor was upgraded, and one of the tenants was removed before or
+                // meanwhile: the next subscription is only to those that are left.
+                Err(ClientError::UnknownTenant { .. }) => self.subscription = None,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn subscribe(&mut self) -> Result<(), ClientError> {
+        let names: Vec<TenantName> = self.left.iter().cloned().collect();
+        match Subscription::open(&self.app, &names).await {
+            Ok(subscription) => self.subscription = Some(subscription),
+            // The tenant was removed before the subscription began.
+            Err(ClientError::UnknownTenant { app, tenant }) => {
+                match names.iter().find(|name| name.as_str() == tenant) {
+                    Some(name) => self.is_gone(name),
+                    None => return Err(ClientError::UnknownTenant { app, tenant }),
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn is_gone(&mut self, tenant: &TenantName) {
+        if self.left.remove(tenant) {
+            self.became.push_back(Became::Gone(tenant.clone()));
+        }
+    }
+
+    fn look_at(&mut self, tenants: impl IntoIterator<Item = TenantStatus>) {
+        for tenant in tenants {
+            if self.until.is_reached(&tenant) && self.left.remove(&tenant.name) {
+                self.became.push_back(Became::Reached(Box::new(tenant)));
+            }
+        }
+    }
+}
+
 /// Waits until each of these tenants has reached the state or was removed. There is no time limit;
 /// wrap it in `tokio::time::timeout` for one. An empty list returns at once.
 ///
@@ -203,55 +323,18 @@ pub async fn wait(
     tenants: &[TenantName],
     until: Until,
 ) -> Result<Outcome, ClientError> {
-    let mut names = tenants.to_vec();
-    let mut gone = Vec::new();
-    while !names.is_empty() {
-        match reached(app, &names, until, &mut gone).await {
-            // The tenant was removed before the subscription began.
-            Err(ClientError::UnknownTenant { tenant, .. })
-                if names.iter().any(|name| name.as_str() == tenant) =>
-            {
-                gone.extend(names.extract_if(.., |name| name.as_str() == tenant));
-            }
-            Err(error) => return Err(error),
-            Ok(mut reached) => {
-                let reached = names.iter().filter_map(|name| reached.remove(name));
-                let reached = reached.collect();
-                return Ok(Outcome { reached, gone });
-            }
-        }
-    }
-    let reached = Vec::new();
-    Ok(Outcome { reached, gone })
-}
-
-async fn reached(
-    app: &AppName,
-    names: &[TenantName],
-    until: Until,
-    gone: &mut Vec<TenantName>,
-) -> Result<BTreeMap<TenantName, TenantStatus>, ClientError> {
-    let mut subscription = Subscription::open(app, names).await?;
-    let mut waited: BTreeSet<TenantName> = names.iter().cloned().collect();
+    let mut waiting = Waiting::new(app, tenants, until);
     let mut reached = BTreeMap::new();
-    loop {
-        let tenants = match subscription.next().await? {
-            Watched::Snapshot(snapshot) => snapshot.tenants,
-            Watched::Event(event) if event.kind == EventKind::Removed => {
-                if waited.remove(&event.tenant) {
-                    gone.push(event.tenant);
-                }
-                Vec::new()
+    let mut gone = Vec::new();
+    while let Some(became) = waiting.next().await? {
+        match became {
+            Became::Reached(tenant) => {
+                reached.insert(tenant.name.clone(), *tenant);
             }
-            Watched::Event(event) => event.status.into_iter().collect(),
-        };
-        for tenant in tenants {
-            if until.is_reached(&tenant) && waited.remove(&tenant.name) {
-                reached.insert(tenant.name.clone(), tenant);
-            }
-        }
-        if waited.is_empty() {
-            return Ok(reached);
+            Became::Gone(tenant) => gone.push(tenant),
         }
     }
+    let reached = tenants.iter().filter_map(|name| reached.remove(name));
+    let reached = reached.collect();
+    Ok(Outcome { reached, gone })
 }
