@@ -14,11 +14,15 @@ const BAD_MANIFEST: u8 = 78;
 /// The exit code of a usage error.
 const USAGE: u8 = 2;
 
+/// The exit code of a shell for a command that Ctrl-C ended: 128 and the number of SIGINT.
+const INTERRUPTED: u8 = 130;
+
 fn main() -> ExitCode {
     cli::complete::answer();
     match cli::execute(Cli::parse()) {
         Ok(End::Done) => ExitCode::SUCCESS,
         Ok(End::NotAsWanted) => ExitCode::FAILURE,
+        Ok(End::Interrupted) => code(INTERRUPTED),
         Err(error) => failed(&error),
     }
 }

@@ -1,64 +1,132 @@
-//! `start`, `stop` and `restart`: sends the request, prints each tenant's answer, and waits until
-//! the tenants have settled.
+//! `start`, `stop` and `restart`: sends the request, and prints what becomes of each tenant until all
+//! have settled.
 
-use std::io::{self, Write};
+use std::collections::BTreeSet;
+
+use anyhow::Context;
 
 use super::End;
 use super::args::Act;
+use super::interrupts::Interrupts;
+use super::outcome::{Became, Outcome, reached, state};
+use super::progress::{self, Doing, Progress};
+use super::select;
 use tenantd_api::client::Connection;
-use tenantd_api::client::watch::{Until, wait};
-use tenantd_api::wire::{Answer, StateWord, TenantAnswer, TenantStatus, Verb};
+use tenantd_api::client::watch::{self, Until, Waiting};
+use tenantd_api::wire::{Answer, TenantAnswer, TenantStatus, Verb};
 use tenantd_core::name::{AppName, TenantName};
 
 pub(super) fn act(app: &AppName, verb: Verb, what: &Act, permanent: bool) -> anyhow::Result<End> {
-    // None named means all, on the wire as here.
-    let tenants = &what.which.names;
     super::converse(async {
         let mut connection = Connection::open(app).await?;
-        let mut out = anstream::stdout();
-        let answers = connection.act(verb, tenants, permanent).await?;
-        let going = say_answers(&mut out, verb, &answers)?;
-        let mut all = going.len() == answers.len();
-        if !what.no_wait && !going.is_empty() {
-            let settled = wait(app, &going, Until::Settled).await?;
-            for tenant in &settled.reached {
-                writeln!(out, "{}", outcome(tenant))?;
+        // None named means all, on the wire as here.
+        let tenants = select::ask(&mut connection, &what.which.names).await?;
+        let answers = connection.act(verb, &tenants, permanent).await?;
+        let mut progress = Progress::new(app, verb.into(), answers.len(), what.show);
+        let going = Going::of(verb, &answers, &mut progress)?;
+        let names = going.names(&answers);
+        if what.no_wait {
+            for tenant in &names {
+                progress.settled(going.accepted(tenant))?;
             }
-            for tenant in &settled.gone {
-                writeln!(out, "{}", gone(tenant))?;
-            }
-            all &= settled.reached.iter().all(|tenant| reached(verb, tenant));
-            all &= settled.gone.is_empty();
+            return Ok(progress.finish(false)?);
         }
-        Ok(if all { End::Done } else { End::NotAsWanted })
+        let mut interrupts = Interrupts::catch().context("cannot catch signals")?;
+        let mut waiting = Waiting::new(app, &names, until(verb));
+        let judge = |became| going.became(became);
+        let all = progress::follow(&mut progress, &mut waiting, &mut interrupts, judge).await?;
+        for tenant in waiting.left() {
+            progress.left(going.accepted(tenant));
+        }
+        Ok(progress.finish(!all)?)
     })
 }
 
-/// Prints each answer, and returns the tenants that were not refused.
-pub(super) fn say_answers(
-    out: &mut impl Write,
-    verb: Verb,
-    answers: &[TenantAnswer],
-) -> io::Result<Vec<TenantName>> {
-    let mut going = Vec::new();
-    for TenantAnswer { tenant, answer } in answers {
-        match answer {
-            Answer::Accepted => writeln!(out, "{tenant}: accepted: {}", doing(verb))?,
-            Answer::AlreadySo => writeln!(out, "{tenant}: no change: {}", already(verb))?,
-            Answer::Refused { reason } => writeln!(out, "{tenant}: refused: {reason}")?,
-        }
-        if !matches!(answer, Answer::Refused { .. }) {
-            going.push(tenant.clone());
-        }
+/// A start is decided with its first attempt: a program that never becomes ready is started again and
+/// again. A stop is done once it is proved.
+pub(super) fn until(verb: Verb) -> Until {
+    match verb {
+        Verb::Start | Verb::Restart => Until::Tried,
+        Verb::Stop => Until::Settled,
     }
-    Ok(going)
 }
 
-fn doing(verb: Verb) -> &'static str {
-    match verb {
-        Verb::Start => "starting",
-        Verb::Stop => "stopping",
-        Verb::Restart => "restarting",
+/// The tenants whose request was not refused.
+pub(super) struct Going {
+    verb: Verb,
+    /// Those for which the request changed nothing.
+    already: BTreeSet<TenantName>,
+    refused: BTreeSet<TenantName>,
+}
+
+impl Going {
+    /// Sorts the answers, and reports the refused requests.
+    pub(super) fn of(
+        verb: Verb,
+        answers: &[TenantAnswer],
+        progress: &mut Progress<'_>,
+    ) -> anyhow::Result<Self> {
+        let (mut already, mut refused) = (BTreeSet::new(), BTreeSet::new());
+        for TenantAnswer { tenant, answer } in answers {
+            match answer {
+                Answer::Accepted => {}
+                Answer::AlreadySo => {
+                    already.insert(tenant.clone());
+                }
+                Answer::Refused { reason } => {
+                    refused.insert(tenant.clone());
+                    progress.settled(Outcome::refused(tenant, reason))?;
+                }
+            }
+        }
+        Ok(Self {
+            verb,
+            already,
+            refused,
+        })
+    }
+
+    /// Their names, in the order of the answers.
+    pub(super) fn names(&self, answers: &[TenantAnswer]) -> Vec<TenantName> {
+        let names = answers.iter().map(|answer| &answer.tenant);
+        let going = names.filter(|name| !self.refused.contains(*name));
+        going.cloned().collect()
+    }
+
+    /// The outcome of a tenant that was not waited for.
+    pub(super) fn accepted(&self, tenant: &TenantName) -> Outcome {
+        if self.already.contains(tenant) {
+            let text = format!("no change: {}", already(self.verb));
+            return Outcome::without_state(tenant, Became::NoChange, text);
+        }
+        let doing = Doing::from(self.verb).present();
+        Outcome::pending(tenant, doing, doing.to_owned())
+    }
+
+    /// The outcome of a tenant that was waited for.
+    pub(super) fn became(&self, became: watch::Became) -> Outcome {
+        match became {
+            watch::Became::Gone(tenant) => {
+                // A stop is done then; a start is not.
+                let outcome = Outcome::removed(&tenant);
+                match self.verb {
+                    Verb::Stop => outcome,
+                    Verb::Start | Verb::Restart => outcome.failed("a reload removed it"),
+                }
+            }
+            watch::Became::Reached(tenant) => self.judge(&tenant),
+        }
+    }
+
+    fn judge(&self, tenant: &TenantStatus) -> Outcome {
+        if !reached(self.verb, tenant) {
+            return Outcome::of(tenant, Became::Failed);
+        }
+        match self.already.contains(&tenant.name) {
+            true => Outcome::of(tenant, Became::NoChange)
+                .saying(format!("no change: {}", state(tenant))),
+            false => Outcome::of(tenant, Became::Done),
+        }
     }
 }
 
@@ -67,110 +135,5 @@ fn already(verb: Verb) -> &'static str {
         Verb::Start => "already wanted up",
         Verb::Stop => "already wanted down",
         Verb::Restart => "a restart is already under way",
-    }
-}
-
-/// Whether the tenant is in the state that was asked for. A stop is done once the tenant is proved
-/// down.
-pub(super) fn reached(verb: Verb, tenant: &TenantStatus) -> bool {
-    match verb {
-        Verb::Start | Verb::Restart => tenant.state == StateWord::Up && tenant.ready == Some(true),
-        Verb::Stop => tenant.state == StateWord::Down,
-    }
-}
-
-/// One line: the tenant was removed from the manifest, and has been stopped and released.
-pub(super) fn gone(tenant: &TenantName) -> String {
-    format!("{tenant}: stopped and removed")
-}
-
-/// One line: the state of the tenant, and why it is in it.
-pub(super) fn outcome(tenant: &TenantStatus) -> String {
-    let mut line = format!("{}: {}", tenant.name, tenant.state.word());
-    if tenant.state == StateWord::Up {
-        line += match tenant.ready {
-            Some(true) => ", ready",
-            Some(false) | None => ", not ready",
-        };
-        if let Some(pid) = tenant.pid {
-            line += &format!(", pid {pid}");
-        }
-        line += &format!(", {}", tenant.addresses);
-    }
-    if let Some(why) = &tenant.why {
-        line += &format!(": {why}");
-    }
-    line
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use tenantd_api::wire::Want;
-
-    fn tenant(state: StateWord, ready: Option<bool>, why: Option<&str>) -> TenantStatus {
-        TenantStatus {
-            name: "acme".parse().unwrap(),
-            want: Want::Up,
-            permanent: None,
-            state,
-            pid: ready.map(|_| 123),
-            addresses: std::net::Ipv4Addr::new(10, 77, 0, 11).into(),
-            restarts: 0,
-            since: jiff::Timestamp::UNIX_EPOCH,
-            ready,
-            program: None,
-            awaits: Vec::new(),
-            until: None,
-            why: why.map(Into::into),
-            failure: None,
-            applying: false,
-            unapplied: None,
-        }
-    }
-
-    #[test]
-    fn shows_the_outcome_for_a_tenant() {
-        let up = tenant(StateWord::Up, Some(true), None);
-        assert_eq!(outcome(&up), "acme: up, ready, pid 123, 10.77.0.11");
-        let failed = tenant(StateWord::Failed, None, Some("cannot execute the program"));
-        assert_eq!(outcome(&failed), "acme: failed: cannot execute the program");
-        assert_eq!(outcome(&tenant(StateWord::Down, None, None)), "acme: down");
-    }
-
-    #[test]
-    fn a_stop_is_done_only_if_proved() {
-        let stuck = tenant(StateWord::Stuck, None, Some("2 processes are left"));
-        assert!(!reached(Verb::Stop, &stuck));
-        assert!(reached(Verb::Stop, &tenant(StateWord::Down, None, None)));
-        let unready = tenant(StateWord::Up, Some(false), None);
-        assert!(!reached(Verb::Start, &unready));
-        assert!(!reached(
-            Verb::Restart,
-            &tenant(StateWord::Down, None, None)
-        ));
-    }
-
-    #[test]
-    fn refused_tenants_are_not_waited_for() {
-        let answer = |name: &str, answer| TenantAnswer {
-            tenant: name.parse().unwrap(),
-            answer,
-        };
-        let reason = "the supervisor is ending".to_owned();
-        let answers = [
-            answer("acme", Answer::Accepted),
-            answer("beta", Answer::AlreadySo),
-            answer("crm", Answer::Refused { reason }),
-        ];
-        let mut out = Vec::new();
-        let going = say_answers(&mut out, Verb::Start, &answers).unwrap();
-        assert_eq!(going.len(), 2);
-        assert_eq!(
-            String::from_utf8(out).unwrap(),
-            "acme: accepted: starting\n\
-             beta: no change: already wanted up\n\
-             crm: refused: the supervisor is ending\n"
-        );
     }
 }

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::engine::ArgValueCandidates;
 
 use super::complete;
+use super::select::NamePattern;
 use tenantd_core::name::TenantName;
 
 /// Runs an unchanged single-tenant program once per tenant
@@ -111,9 +112,9 @@ pub enum Command {
         /// Keys of the tenant
         #[arg(value_name = "KEY=VALUE", value_parser = setting)]
         keys: Vec<(String, String)>,
-        /// Do not wait until the changes are complete
-        #[arg(long)]
-        no_wait: bool,
+        /// Whether to wait, and what to print.
+        #[command(flatten)]
+        wait: Wait,
     },
     /// Remove a tenant from the manifest, and reload; its datastore stays
     #[command(after_help = "EXAMPLES\n  \
@@ -124,9 +125,9 @@ pub enum Command {
         /// Name of the tenant
         #[arg(add = ArgValueCandidates::new(complete::tenants))]
         tenant: TenantName,
-        /// Do not wait until the changes are complete
-        #[arg(long)]
-        no_wait: bool,
+        /// Whether to wait, and what to print.
+        #[command(flatten)]
+        wait: Wait,
     },
     /// Read the manifest again and apply what has changed
     #[command(after_help = "EXAMPLES\n  \
@@ -137,9 +138,9 @@ pub enum Command {
         does the same and logs the result. Exit code 78: the manifest has problems, and nothing\n\
         was changed.")]
     Reload {
-        /// Do not wait until the changes are complete
-        #[arg(long)]
-        no_wait: bool,
+        /// Whether to wait, and what to print.
+        #[command(flatten)]
+        wait: Wait,
     },
     /// Show what a reload would change, and which fields cause it
     #[command(after_help = "EXAMPLES\n  \
@@ -313,6 +314,31 @@ pub struct Act {
     /// Do not wait until the request is carried out
     #[arg(long)]
     pub no_wait: bool,
+    /// What to print.
+    #[command(flatten)]
+    pub show: Show,
+}
+
+/// What a command prints that changes tenants.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Show {
+    /// Print only failures
+    #[arg(short, long, conflicts_with = "json")]
+    pub quiet: bool,
+    /// Print JSON, with the outcome for each tenant
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Whether a change of the manifest is waited for, and what is printed.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Wait {
+    /// Do not wait until the changes are complete
+    #[arg(long)]
+    pub no_wait: bool,
+    /// What to print.
+    #[command(flatten)]
+    pub show: Show,
 }
 
 /// The arguments of `start` and `stop`.
@@ -345,9 +371,9 @@ pub struct Restart {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub struct Which {
-    /// Names of tenants
+    /// Names of tenants, or patterns in quotes: 'shop-*'
     #[arg(value_name = "NAME", add = ArgValueCandidates::new(complete::tenants))]
-    pub names: Vec<TenantName>,
+    pub names: Vec<NamePattern>,
     /// All tenants of the application
     #[arg(long)]
     pub all: bool,

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+use super::args::{Show, Wait};
+use super::outcome::Outcome;
+use super::progress::{Doing, Progress};
 use super::{End, converse, plan, reload, replace};
 use tenantd_api::client::app::{self, Selector};
 use tenantd_api::client::{ClientError, Connection};
@@ -19,20 +22,16 @@ pub(super) fn add(
     selector: &Selector,
     tenant: &TenantName,
     keys: &[(String, String)],
-    no_wait: bool,
+    wait: Wait,
 ) -> anyhow::Result<End> {
     let change = |text: &str| edit::add(text, tenant, keys);
     let (app, path, _) = change_manifest(selector, change)?;
-    say(&format!("{tenant}: added to {}", path.display()))?;
-    take_effect(&app, &path, no_wait)
+    say(wait.show, &format!("{tenant}: added to {}", path.display()))?;
+    take_effect(&app, &path, tenant, Doing::Add, wait)
 }
 
 /// Removes a tenant, and reloads. Its datastore stays.
-pub(super) fn remove(
-    selector: &Selector,
-    tenant: &TenantName,
-    no_wait: bool,
-) -> anyhow::Result<End> {
+pub(super) fn remove(selector: &Selector, tenant: &TenantName, wait: Wait) -> anyhow::Result<End> {
     let (app, path, before) = change_manifest(selector, |text| edit::remove(text, tenant))?;
     let file = ManifestFile::at(&path).context("cannot make the path of the manifest absolute")?;
     let old = file.plan_of(before).ok();
@@ -41,12 +40,17 @@ pub(super) fn remove(
         let source = tenant.datastore.source.display();
         format!("; its datastore stays: {source}")
     });
-    say(&format!("{tenant}: removed from {}{stays}", path.display()))?;
-    take_effect(&app, &path, no_wait)
+    let text = format!("{tenant}: removed from {}{stays}", path.display());
+    say(wait.show, &text)?;
+    take_effect(&app, &path, tenant, Doing::Remove, wait)
 }
 
-fn say(line: &str) -> std::io::Result<()> {
-    writeln!(anstream::stdout(), "{line}")
+/// Prints a line for people.
+fn say(show: Show, line: &str) -> std::io::Result<()> {
+    match show.json || show.quiet {
+        true => Ok(()),
+        false => writeln!(anstream::stdout(), "{line}"),
+    }
 }
 
 /// Changes the selected manifest if the result is valid. Returns its application, its path and its
@@ -77,7 +81,22 @@ fn change_manifest(
 }
 
 /// Reloads, if a supervisor runs with this manifest.
-fn take_effect(app: &AppName, path: &Path, no_wait: bool) -> anyhow::Result<End> {
+fn take_effect(
+    app: &AppName,
+    path: &Path,
+    tenant: &TenantName,
+    doing: Doing,
+    wait: Wait,
+) -> anyhow::Result<End> {
+    let without_reload = |text: &str, failed: bool| {
+        let mut progress = Progress::new(app, doing, 1, wait.show);
+        let outcome = Outcome::pending(tenant, "not reloaded", text.to_owned());
+        progress.settled(match failed {
+            true => outcome.failed(text).saying(text.to_owned()),
+            false => outcome,
+        })?;
+        anyhow::Ok(progress.finish(false)?)
+    };
     converse(async {
         let mut connection = match Connection::open(app).await {
             Ok(connection) => connection,
@@ -86,22 +105,18 @@ fn take_effect(app: &AppName, path: &Path, no_wait: bool) -> anyhow::Result<End>
                 | ClientError::Dead { .. }
                 | ClientError::Detached { .. },
             ) => {
-                say(&format!(
-                    "{app}: no supervisor runs: the change takes effect when one starts"
-                ))?;
-                return Ok(End::Done);
+                let text = "no supervisor runs: the change takes effect when one starts";
+                return without_reload(text, false);
             }
             Err(error) => return Err(error).context("the manifest was changed, but not reloaded"),
         };
         let runs = connection.manifest().await?;
         if std::fs::canonicalize(&runs).ok().as_deref() != Some(path) {
             let runs = runs.display();
-            say(&format!(
-                "{app}: not reloaded: its supervisor uses another manifest, {runs}"
-            ))?;
-            return Ok(End::NotAsWanted);
+            let text = format!("not reloaded: the supervisor uses another manifest, {runs}");
+            return without_reload(&text, true);
         }
-        reload::apply(app, &mut connection, no_wait)
+        reload::apply(app, &mut connection, doing, wait)
             .await
             .context("the manifest was changed, but the reload failed")
     })

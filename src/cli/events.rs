@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{End, act, status};
+use super::{End, outcome, status};
 use tenantd_api::client::watch::{Subscription, Watched};
 use tenantd_api::wire::watch::{EventKind, ProgramExit, TenantEvent};
 use tenantd_api::wire::{StateWord, TenantStatus};
@@ -165,7 +165,10 @@ impl Line {
             None => String::new(),
         };
         let what = match (self.kind, &self.status, self.from) {
-            (SNAPSHOT, Some(status), _) => return format!("{time:.3} {}", act::outcome(status)),
+            (SNAPSHOT, Some(status), _) => {
+                let state = outcome::state(status);
+                return format!("{time:.3} {}: {state}", status.name);
+            }
             // `changed` is an event without a transition: of the want, or of a live change.
             ("changed", Some(status), _) => {
                 let unapplied = status

@@ -11,14 +11,18 @@ mod edit;
 mod events;
 pub mod exec;
 pub mod gc;
+mod interrupts;
 mod list;
 mod logs;
+mod outcome;
 mod plan;
+mod progress;
 mod reload;
 mod replace;
 mod rolling;
 mod run;
 mod schema;
+mod select;
 mod status;
 mod upgrade;
 mod watch;
@@ -44,6 +48,8 @@ pub enum End {
     Done,
     /// Something was refused or is not as wanted, and the output says what: exit code 1.
     NotAsWanted,
+    /// An operator ended the waiting, and the output says what was not waited for: exit code 130.
+    Interrupted,
 }
 
 /// The manifest has problems.
@@ -60,6 +66,10 @@ pub struct BadManifest {
 /// Why the command failed. A [`clap::Error`] means that the command line is wrong, a [`BadManifest`]
 /// that the manifest is.
 pub fn execute(cli: Cli) -> anyhow::Result<End> {
+    dispatch(cli).map_err(select::explain)
+}
+
+fn dispatch(cli: Cli) -> anyhow::Result<End> {
     let Cli { chosen, command } = cli;
     let selector = app::selector(
         Selector {
@@ -90,13 +100,9 @@ pub fn execute(cli: Cli) -> anyhow::Result<End> {
         ),
         Command::Restart(what) if what.rolling => rolling::roll(&app::find(&selector)?, &what),
         Command::Restart(what) => act::act(&app::find(&selector)?, Verb::Restart, &what.act, false),
-        Command::Add {
-            tenant,
-            keys,
-            no_wait,
-        } => edit::add(&selector, &tenant, &keys, no_wait),
-        Command::Remove { tenant, no_wait } => edit::remove(&selector, &tenant, no_wait),
-        Command::Reload { no_wait } => reload::reload(&app::find(&selector)?, no_wait),
+        Command::Add { tenant, keys, wait } => edit::add(&selector, &tenant, &keys, wait),
+        Command::Remove { tenant, wait } => edit::remove(&selector, &tenant, wait),
+        Command::Reload { wait } => reload::reload(&app::find(&selector)?, wait),
         Command::Diff { json, exit_code } => reload::diff(&app::find(&selector)?, json, exit_code),
         Command::Status {
             names, watch: true, ..
@@ -152,6 +158,16 @@ fn unmatched(app: &AppName, unmatched: &Unmatched) -> anyhow::Error {
     match unmatched.0.iter().all(|(_, near)| near.is_some()) {
         true => anyhow::anyhow!("{unmatched}"),
         false => anyhow::anyhow!("{unmatched}\nsee `tenantd status --app {app}` for its tenants"),
+    }
+}
+
+/// A command to type, for this application. It is named only if there are others.
+fn typed(app: &AppName, command: &str) -> String {
+    let others = app::running().is_ok_and(|running| running.len() > 1);
+    match command.split_once(' ') {
+        _ if !others => format!("tenantd {command}"),
+        Some((verb, rest)) => format!("tenantd {verb} --app {app} {rest}"),
+        None => format!("tenantd {command} --app {app}"),
     }
 }
 

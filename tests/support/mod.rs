@@ -72,6 +72,18 @@ pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
+/// How many clients are connected to a supervisor, see `/proc/net/unix` in proc_net(5), of the test host.
+pub fn clients(app: &str) -> usize {
+    let sockets = std::fs::read_to_string("/proc/thread-self/net/unix").unwrap();
+    let path = format!("/run/tenantd/{app}/control");
+    let is_client = |line: &&str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        // The supervisor's end of a connection: its state is SS_CONNECTED.
+        fields.get(5) == Some(&"03") && fields.get(7).is_some_and(|it| it.starts_with(&path))
+    };
+    sockets.lines().filter(is_client).count()
+}
+
 /// An application name that no other test on this machine uses or has used. All test hosts share
 /// one cgroup tree, and a failed test of an earlier process with the same ID may have left
 /// something there.

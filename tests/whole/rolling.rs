@@ -9,6 +9,7 @@ use tenantd_api::wire::{Program, StateWord, TenantStatus};
 
 use crate::support::daemon::{Daemon, LIMIT, PROGRAM, ends, pidfd, signal};
 use crate::support::place::{self, script};
+use crate::support::{clients, until};
 
 const FOUR: &str = r#"
 [app]
@@ -30,10 +31,14 @@ fn install(text: &str) {
 }
 
 fn running() -> Daemon {
+    running_with(FOUR)
+}
+
+fn running_with(manifest: &str) -> Daemon {
     place::host();
     place::folder("/srv/data");
     install("# 1.0\nexec sleep 1000000");
-    Daemon::start_settled(FOUR)
+    Daemon::start_settled(manifest)
 }
 
 fn programs(daemon: &Daemon) -> Vec<Option<Program>> {
@@ -61,14 +66,11 @@ fn a_replaced_program_is_shown_and_rolled_out_in_waves() {
     let said = daemon
         .tell(&["restart", "--all", "--rolling", "--batch", "2"])
         .expect(0);
-    for line in [
-        "crm: skipped: wanted down\n",
-        "wave 1 of 2: acme, beta\n",
-        "wave 2 of 2: delta\n",
-        "all 3 tenants are up and ready\n",
-    ] {
-        assert!(said.contains(line), "{line:?} in {said}");
-    }
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.len(), 5, "{said}");
+    assert_eq!(lines[0], "crm: skipped: wanted down");
+    assert!(lines[3].starts_with("delta: up, ready, pid "), "{said}");
+    assert_eq!(lines[4], "4 tenants: 3 restarted, 1 unchanged");
     assert_eq!(programs(&daemon), [current, current, None, current]);
     assert_eq!(daemon.tenant("crm").state, StateWord::Down);
     for (after, before) in pids(&daemon).iter().zip(before) {
@@ -90,10 +92,12 @@ fn a_roll_halts_at_the_first_wave_that_does_not_become_ready() {
         .expect(1);
     assert!(
         said.contains(
-            "halted after wave 1: not ready: acme, beta\n  \
+            "halted after wave 1 of 2: not ready: acme, beta\n  \
              run an older program: crm, delta\n  \
              not running: acme, beta\n  \
-             not restarted: crm, delta\n"
+             not restarted: crm, delta\n\
+             4 tenants: 2 failed, 2 not restarted\n\
+             `tenantd status --failed` shows why, "
         ),
         "{said}"
     );
@@ -133,15 +137,19 @@ impl Roll {
         Self { child, seen }
     }
 
-    /// Reads until this text is printed, and sends SIGINT.
-    fn interrupt_at(&mut self, shown: &str, stderr: bool) {
+    /// Interrupts it once it waits for a wave.
+    fn interrupt(&self, daemon: &Daemon) {
+        until("it waits for a wave", || clients(&daemon.app) == 2);
+        signal(self.child.id(), Signal::SIGINT);
+    }
+
+    /// Reads until this text is printed on standard error, and sends SIGINT.
+    fn interrupt_at(&mut self, shown: &str) {
         let mut byte = [0];
         while !self.seen.contains(shown) {
-            match stderr {
-                false => self.child.stdout.as_mut().unwrap().read_exact(&mut byte),
-                true => self.child.stderr.as_mut().unwrap().read_exact(&mut byte),
-            }
-            .unwrap_or_else(|error| panic!("{error}: {}", self.seen));
+            let stderr = self.child.stderr.as_mut().unwrap();
+            let read = stderr.read_exact(&mut byte);
+            read.unwrap_or_else(|error| panic!("{error}: {}", self.seen));
             self.seen.push(char::from(byte[0]));
         }
         signal(self.child.id(), Signal::SIGINT);
@@ -151,7 +159,7 @@ impl Roll {
     fn ends(self) -> String {
         assert!(ends(&pidfd(self.child.id()), LIMIT));
         let output = self.child.wait_with_output().unwrap();
-        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert_eq!(output.status.code(), Some(130), "{output:?}");
         self.seen
             + &String::from_utf8_lossy(&output.stdout)
             + &String::from_utf8_lossy(&output.stderr)
@@ -160,17 +168,19 @@ impl Roll {
 
 #[test]
 fn an_interrupted_roll_ends_after_its_wave_and_lists_the_rest() {
-    let daemon = running();
+    let daemon = running_with(&FOUR.replace("200ms", "2s"));
     let before = pids(&daemon);
     install("# 1.1\nexec sleep 1000000");
-    let mut roll = Roll::start(&daemon);
-    roll.interrupt_at("acme: accepted", false);
+    let roll = Roll::start(&daemon);
+    roll.interrupt(&daemon);
     let said = roll.ends();
     for line in [
         "acme: up, ready",
         "halting: waiting for wave 1",
-        "halted after wave 1: interrupted\n  run the program on disk: acme\n  \
-         run an older program: beta, crm, delta\n  not restarted: beta, crm, delta\n",
+        "halted after wave 1 of 4: interrupted\n  run the program on disk: acme\n  \
+         run an older program: beta, crm, delta\n  not restarted: beta, crm, delta\n\
+         interrupted: 4 tenants: 1 restarted, 3 not restarted\n\
+         `tenantd status --sort since` lists those that were restarted last first.\n",
     ] {
         assert!(said.contains(line), "{line:?} in {said}");
     }
@@ -189,10 +199,11 @@ fn a_second_interrupt_ends_a_roll_at_once() {
     );
     let daemon = Daemon::start(&never);
     let mut roll = Roll::start(&daemon);
-    roll.interrupt_at("acme: accepted", false);
-    roll.interrupt_at("halting: waiting for wave 1", true);
+    roll.interrupt(&daemon);
+    roll.interrupt_at("halting: waiting for wave 1");
     let said = roll.ends();
-    assert!(said.contains("no longer waiting for wave 1"), "{said}");
+    let counts = "interrupted: 4 tenants: 3 not restarted, 1 restarting\n";
+    assert!(said.contains(counts), "{said}");
     assert!(!said.contains("wave 2"), "{said}");
     daemon.end();
 }

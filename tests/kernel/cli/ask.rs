@@ -30,7 +30,7 @@ fn status_shows_tenants_that_are_not_as_wanted() {
     assert_eq!(json["tenants"].as_array().unwrap().len(), 1);
     assert_eq!(json["tenants"][0]["pid"], 123);
     let unknown = format!(
-        "tenantd: error: typo: no such tenant in {app}: see `tenantd status --app {app}`\n"
+        "tenantd: error: typo: no such tenant in {app}: `tenantd status` lists the tenants\n"
     );
     expect(&run(&["status", "typo"]), 1, "", &unknown);
 }
@@ -39,20 +39,70 @@ fn status_shows_tenants_that_are_not_as_wanted() {
 fn start_and_stop_show_each_outcome() {
     support::enter();
     Script::new().serve();
-    let accepted = "acme: accepted: starting\n";
     let up = "acme: up, ready, pid 123, 10.77.0.11\n";
-    expect(&run(&["start", "acme"]), 0, &format!("{accepted}{up}"), "");
-    expect(&run(&["start", "acme", "--no-wait"]), 0, accepted, "");
-    let text = "beta: accepted: restarting\nbeta: failed: cannot execute /opt/wiki\n";
-    expect(&run(&["restart", "beta"]), 1, text, "");
-    expect(
-        &run(&["stop", "acme"]),
-        0,
-        "acme: accepted: stopping\nacme: down\n",
-        "",
-    );
+    expect(&run(&["start", "acme"]), 0, up, "");
+    let going = "acme: starting\n";
+    expect(&run(&["start", "acme", "--no-wait"]), 0, going, "");
+    let failed = "beta: failed: cannot execute /opt/wiki\n";
+    let hint = "`tenantd logs beta` shows the output of its program.\n";
+    let text = format!("{failed}{hint}");
+    expect(&run(&["restart", "beta"]), 1, &text, "");
+    expect(&run(&["restart", "--all", "--quiet"]), 1, failed, "");
+    let text = format!("{up}{failed}2 tenants: 1 started, 1 failed\n{hint}");
+    expect(&run(&["start", "*"]), 1, &text, "");
+    expect(&run(&["stop", "acme"]), 0, "acme: down\n", "");
     let output = run(&["stop", "--all"]);
     assert_eq!(output.status.code(), Some(1), "beta is not proved down");
+}
+
+#[test]
+fn each_verb_prints_one_object() {
+    support::enter();
+    let script = Script::new();
+    let app = script.app.to_string();
+    script.serve();
+    let json = |arguments: &[&str]| -> serde_json::Value {
+        let output = run(&[arguments, &["--json"]].concat());
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let started = json(&["start", "--all"]);
+    assert_eq!(started["app"], app.as_str());
+    assert_eq!(started["verb"], "start");
+    assert_eq!(started["ok"], false);
+    assert_eq!(started["tenants"][0]["outcome"], "done");
+    assert_eq!(started["tenants"][0]["addresses"][0], "10.77.0.11");
+    assert_eq!(started["tenants"][1]["outcome"], "failed");
+    assert_eq!(started["tenants"][1]["reason"], "cannot execute /opt/wiki");
+    let going = json(&["restart", "acme", "--no-wait"]);
+    assert_eq!(going["tenants"][0]["outcome"], "pending");
+    assert_eq!(going["ok"], true);
+    let reloaded = json(&["reload"]);
+    let none = serde_json::json!({"app": app, "verb": "reload", "ok": true, "tenants": []});
+    assert_eq!(reloaded, none);
+}
+
+#[test]
+fn every_unknown_name_is_reported_and_nothing_is_done() {
+    support::enter();
+    let script = Script::new();
+    let app = script.app.to_string();
+    script.serve();
+    let all = "`tenantd status` lists the tenants\n";
+    let unknown = format!(
+        "tenantd: error: 3 names mean no tenant of {app}, nothing was done:\n  \
+         acem: no such tenant: did you mean `acme`?\n  \
+         typo: no such tenant\n  \
+         'shop-*': no tenant has such a name\n{all}"
+    );
+    let typed = ["stop", "acem", "beta", "typo", "shop-*"];
+    expect(&run(&typed), 1, "", &unknown);
+    let near = format!("tenantd: error: bta: no such tenant in {app}: did you mean `beta`? {all}");
+    expect(&run(&["logs", "bta"]), 1, "", &near);
+    let output = run(&["status", "--app", &app[1..]]);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let near = format!("(running: {app}); did you mean `--app {app}`?\n");
+    assert!(text.ends_with(&near), "{text}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod program;
 
 use crate::support::daemon::Daemon;
 use crate::support::place;
+use tenantd_api::wire::StateWord;
 
 /// A test host with the program `idle` and the folder that all programs here use for their data.
 fn host() {
@@ -31,6 +32,8 @@ fn manifest(command: &str, app: &str, acme: &str) -> String {
 fn fails_to_start(daemon: &Daemon, wanted: &[&str]) {
     let said = daemon.tell(&["start", "acme"]);
     assert_eq!(said.code, 1, "{said:?}");
+    // It says so of the first attempt; after the last one the tenant is given up.
+    daemon.until_state("acme", StateWord::Failed);
     let status = daemon.tell(&["status", "acme"]);
     assert_eq!(status.code, 1, "{status:?}");
     let failure = daemon.tenant("acme");

@@ -1,0 +1,312 @@
+//! What became of each tenant of a request: one line for people, and the JSON that `start`, `stop`,
+//! `restart`, `reload`, `add` and `remove` print.
+
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use tenantd_api::wire::{StateWord, TenantStatus, Verb};
+use tenantd_core::name::{AppName, TenantName};
+
+/// How many names a line lists.
+const NAMES_MAX: usize = 10;
+
+/// What became of a tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Became {
+    /// It is as requested.
+    Done,
+    /// It did not become so.
+    Failed,
+    /// The supervisor refused the request.
+    Refused,
+    /// It was so already.
+    NoChange,
+    /// It was not waited for.
+    Pending,
+    /// It is in the manifest no longer, and is stopped and released.
+    Removed,
+}
+
+impl Became {
+    /// Whether it makes the command fail.
+    pub(super) fn is_failure(self) -> bool {
+        match self {
+            Self::Failed | Self::Refused => true,
+            Self::Done | Self::NoChange | Self::Pending | Self::Removed => false,
+        }
+    }
+}
+
+/// What became of one tenant. An unknown value is null in JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Outcome {
+    pub(super) tenant: TenantName,
+    #[serde(rename = "outcome")]
+    pub(super) became: Became,
+    state: Option<StateWord>,
+    ready: Option<bool>,
+    pid: Option<u32>,
+    addresses: Option<Vec<IpAddr>>,
+    reason: Option<String>,
+    /// The line for people, without the name.
+    #[serde(skip)]
+    pub(super) text: String,
+    /// What the summary says of a pending one.
+    #[serde(skip)]
+    pub(super) pending: &'static str,
+}
+
+impl Outcome {
+    /// An outcome without the tenant's state.
+    pub(super) fn without_state(tenant: &TenantName, became: Became, text: String) -> Self {
+        Self {
+            tenant: tenant.clone(),
+            became,
+            state: None,
+            ready: None,
+            pid: None,
+            addresses: None,
+            reason: None,
+            text,
+            pending: "",
+        }
+    }
+
+    /// The outcome for a tenant in this state. The line is the state, and why the tenant is in it.
+    pub(super) fn of(tenant: &TenantStatus, became: Became) -> Self {
+        Self {
+            tenant: tenant.name.clone(),
+            became,
+            state: Some(tenant.state),
+            ready: tenant.ready,
+            pid: tenant.pid,
+            addresses: Some(tenant.addresses.iter().collect()),
+            reason: tenant.why.clone(),
+            text: state(tenant),
+            pending: "",
+        }
+    }
+
+    /// The supervisor refused the request.
+    pub(super) fn refused(tenant: &TenantName, reason: &str) -> Self {
+        Self {
+            reason: Some(reason.to_owned()),
+            ..Self::without_state(tenant, Became::Refused, format!("refused: {reason}"))
+        }
+    }
+
+    /// The tenant is not waited for. `what` is its word in the summary.
+    pub(super) fn pending(tenant: &TenantName, what: &'static str, text: String) -> Self {
+        Self {
+            pending: what,
+            ..Self::without_state(tenant, Became::Pending, text)
+        }
+    }
+
+    /// The tenant was removed from the manifest, and has been stopped and released.
+    pub(super) fn removed(tenant: &TenantName) -> Self {
+        Self::without_state(
+            tenant,
+            Became::Removed,
+            "stopped and removed, datastore kept".to_owned(),
+        )
+    }
+
+    /// Makes it a failure with this reason.
+    pub(super) fn failed(self, reason: &str) -> Self {
+        Self {
+            became: Became::Failed,
+            reason: Some(reason.to_owned()),
+            text: format!("{}: {reason}", self.text),
+            ..self
+        }
+    }
+
+    /// Gives it another line.
+    pub(super) fn saying(self, text: String) -> Self {
+        Self { text, ..self }
+    }
+
+    /// One line, with the tenant's name.
+    pub(super) fn line(&self) -> String {
+        format!("{}: {}", self.tenant, self.text)
+    }
+}
+
+/// Whether the tenant is in the state that was asked for. A stop is done once the tenant is proved
+/// down.
+pub(super) fn reached(verb: Verb, tenant: &TenantStatus) -> bool {
+    match verb {
+        Verb::Start | Verb::Restart => tenant.state == StateWord::Up && tenant.ready == Some(true),
+        Verb::Stop => tenant.state == StateWord::Down,
+    }
+}
+
+/// The state of the tenant, and why it is in it.
+pub(super) fn state(tenant: &TenantStatus) -> String {
+    let mut line = tenant.state.word().to_owned();
+    if tenant.state == StateWord::Up {
+        line += match tenant.ready {
+            Some(true) => ", ready",
+            Some(false) | None => ", not ready",
+        };
+        if let Some(pid) = tenant.pid {
+            line += &format!(", pid {pid}");
+        }
+        line += &format!(", {}", tenant.addresses);
+    }
+    if let Some(why) = &tenant.why {
+        line += &format!(": {why}");
+    }
+    line
+}
+
+/// What `--json` prints: the outcome of one command.
+#[derive(Debug, Serialize)]
+pub(super) struct Outcomes<'a> {
+    pub(super) app: &'a AppName,
+    pub(super) verb: &'static str,
+    /// Whether the exit code is 0.
+    pub(super) ok: bool,
+    pub(super) tenants: &'a [Outcome],
+}
+
+/// A number of tenants with its noun.
+pub(super) fn tenants(count: usize) -> String {
+    match count {
+        1 => "1 tenant".to_owned(),
+        _ => format!("{count} tenants"),
+    }
+}
+
+/// The first names, and how many more there are.
+pub(super) fn list<'a>(names: impl IntoIterator<Item = &'a TenantName>) -> String {
+    let names: Vec<&str> = names.into_iter().map(TenantName::as_str).collect();
+    match names.len().checked_sub(NAMES_MAX) {
+        None | Some(0) => names.join(", "),
+        Some(more) => format!("{} and {more} more", names[..NAMES_MAX].join(", ")),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use tenantd_api::wire::Want;
+
+    /// A tenant in this state.
+    pub(in crate::cli) fn tenant(
+        state: StateWord,
+        ready: Option<bool>,
+        why: Option<&str>,
+    ) -> TenantStatus {
+        TenantStatus {
+            name: "acme".parse().unwrap(),
+            want: Want::Up,
+            permanent: None,
+            state,
+            pid: ready.map(|_| 123),
+            addresses: std::net::Ipv4Addr::new(10, 77, 0, 11).into(),
+            restarts: 0,
+            since: jiff::Timestamp::UNIX_EPOCH,
+            ready,
+            program: None,
+            awaits: Vec::new(),
+            until: None,
+            why: why.map(Into::into),
+            failure: None,
+            applying: false,
+            unapplied: None,
+        }
+    }
+
+    #[test]
+    fn says_what_became_of_a_tenant() {
+        let line = |tenant: &TenantStatus| Outcome::of(tenant, Became::Done).line();
+        let up = tenant(StateWord::Up, Some(true), None);
+        assert_eq!(line(&up), "acme: up, ready, pid 123, 10.77.0.11");
+        let failed = tenant(StateWord::Failed, None, Some("cannot execute the program"));
+        assert_eq!(line(&failed), "acme: failed: cannot execute the program");
+        assert_eq!(line(&tenant(StateWord::Down, None, None)), "acme: down");
+    }
+
+    #[test]
+    fn a_stop_has_succeeded_only_if_proved() {
+        let stuck = tenant(StateWord::Stuck, None, Some("2 processes are left"));
+        assert!(!reached(Verb::Stop, &stuck));
+        assert!(reached(Verb::Stop, &tenant(StateWord::Down, None, None)));
+        let unready = tenant(StateWord::Up, Some(false), None);
+        assert!(!reached(Verb::Start, &unready));
+        let down = tenant(StateWord::Down, None, None);
+        assert!(!reached(Verb::Restart, &down));
+    }
+
+    #[test]
+    fn a_line_lists_ten_names() {
+        let names = |count: usize| -> Vec<TenantName> {
+            let names = (0..count).map(|number| format!("t{number}").parse().unwrap());
+            names.collect()
+        };
+        assert_eq!(list(&names(2)), "t0, t1");
+        assert!(list(&names(10)).ends_with(", t9"));
+        assert!(list(&names(200)).ends_with(", t9 and 190 more"));
+    }
+
+    #[test]
+    fn the_shape_of_the_json_is_a_promise() {
+        let up = tenant(StateWord::Up, Some(true), None);
+        let failed = tenant(StateWord::Failed, None, Some("no"));
+        let tenants = [
+            Outcome::of(&up, Became::NoChange),
+            Outcome::of(&failed, Became::Failed),
+            Outcome::refused(&up.name, "the supervisor is ending"),
+        ];
+        let outcomes = Outcomes {
+            app: &"wiki".parse().unwrap(),
+            verb: "start",
+            ok: false,
+            tenants: &tenants,
+        };
+        insta::assert_json_snapshot!(outcomes, @r#"
+        {
+          "app": "wiki",
+          "verb": "start",
+          "ok": false,
+          "tenants": [
+            {
+              "tenant": "acme",
+              "outcome": "no-change",
+              "state": "up",
+              "ready": true,
+              "pid": 123,
+              "addresses": [
+                "10.77.0.11"
+              ],
+              "reason": null
+            },
+            {
+              "tenant": "acme",
+              "outcome": "failed",
+              "state": "failed",
+              "ready": null,
+              "pid": null,
+              "addresses": [
+                "10.77.0.11"
+              ],
+              "reason": "no"
+            },
+            {
+              "tenant": "acme",
+              "outcome": "refused",
+              "state": null,
+              "ready": null,
+              "pid": null,
+              "addresses": null,
+              "reason": "the supervisor is ending"
+            }
+          ]
+        }
+        "#);
+    }
+}
