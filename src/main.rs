@@ -17,12 +17,17 @@ const USAGE: u8 = 2;
 /// The exit code of a shell for a command that Ctrl-C ended: 128 and the number of SIGINT.
 const INTERRUPTED: u8 = 130;
 
+/// The exit code of `diff` if a reload would change something. Apart from 1, so that a script can
+/// tell changes from a failure.
+const DIFFERS: u8 = 3;
+
 fn main() -> ExitCode {
     cli::complete::answer();
     match cli::execute(Cli::parse()) {
         Ok(End::Done) => ExitCode::SUCCESS,
         Ok(End::NotAsWanted) => ExitCode::FAILURE,
         Ok(End::Interrupted) => code(INTERRUPTED),
+        Ok(End::Differs) => code(DIFFERS),
         Err(error) => failed(&error),
     }
 }

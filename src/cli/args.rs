@@ -27,7 +27,8 @@ use tenantd_core::name::TenantName;
         ENVIRONMENT\n  \
         TENANTD_APP, TENANTD_CONFIG   used if neither --app nor --config is given\n\n\
         EXIT CODES\n  \
-        0 done   1 refused, failed or not as wanted   2 usage error   78 manifest has problems"
+        0 done   1 refused, failed or not as wanted   2 usage error\n  \
+        3 `diff`: a reload would change something   78 manifest has problems"
 )]
 pub struct Cli {
     /// The options that select an application.
@@ -133,11 +134,18 @@ pub enum Command {
     #[command(after_help = "EXAMPLES\n  \
         tenantd reload\n  \
         tenantd reload --no-wait\n  \
-        tenantd diff && tenantd reload        show the changes first\n\n\
+        tenantd diff                       prints the changes, and their hash\n  \
+        tenantd reload --expect 3f86c1d09a24\n\n\
         Waits until each changed tenant is as wanted, or has failed. SIGHUP to the supervisor\n\
         does the same and logs the result. Exit code 78: the manifest has problems, and nothing\n\
-        was changed.")]
+        was changed.\n\n\
+        With --expect, the supervisor compares the hash after it has read the manifest. If the\n\
+        changes are no longer those that `tenantd diff` showed, because the manifest was edited\n\
+        or reloaded meanwhile, nothing is changed, and the exit code is 1.")]
     Reload {
+        /// Apply the changes only if they have this hash, which `tenantd diff` prints
+        #[arg(long, value_name = "HASH")]
+        expect: Option<String>,
         /// Whether to wait, and what to print.
         #[command(flatten)]
         wait: Wait,
@@ -146,7 +154,10 @@ pub enum Command {
     #[command(after_help = "EXAMPLES\n  \
         tenantd diff\n  \
         tenantd diff --json | jq -r '.tenants[].tenant'\n  \
-        tenantd diff --exit-code >/dev/null || echo 'not reloaded yet'\n\n\
+        tenantd reload --expect 3f86c1d09a24   applies exactly the changes of this hash\n\n\
+        Exit code 0: a reload would change nothing. 3: it would change something. 1: it would be\n\
+        refused, because the supervisor cannot change this while it runs. 78: the manifest has\n\
+        problems.\n\n\
         CHANGES\n  \
         remove       stop and release the tenant; its datastore stays\n  \
         reprovision  stop the tenant, replace its network, and start it again\n  \
@@ -157,9 +168,6 @@ pub enum Command {
         /// Print JSON
         #[arg(long)]
         json: bool,
-        /// Exit with 1 if anything would change
-        #[arg(long)]
-        exit_code: bool,
     },
     /// Show the state of tenants; exit code 0 if all are as wanted
     #[command(after_help = "EXAMPLES\n  \

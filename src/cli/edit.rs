@@ -116,7 +116,7 @@ fn take_effect(
             let text = format!("not reloaded: the supervisor uses another manifest, {runs}");
             return without_reload(&text, true);
         }
-        reload::apply(app, &mut connection, doing, wait)
+        reload::apply(app, &mut connection, None, (doing, wait))
             .await
             .context("the manifest was changed, but the reload failed")
     })

@@ -50,6 +50,8 @@ pub enum End {
     NotAsWanted,
     /// An operator ended the waiting, and the output says what was not waited for: exit code 130.
     Interrupted,
+    /// `diff`: a reload would change something: exit code 3.
+    Differs,
 }
 
 /// The manifest has problems.
@@ -102,8 +104,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<End> {
         Command::Restart(what) => act::act(&app::find(&selector)?, Verb::Restart, &what.act, false),
         Command::Add { tenant, keys, wait } => edit::add(&selector, &tenant, &keys, wait),
         Command::Remove { tenant, wait } => edit::remove(&selector, &tenant, wait),
-        Command::Reload { wait } => reload::reload(&app::find(&selector)?, wait),
-        Command::Diff { json, exit_code } => reload::diff(&app::find(&selector)?, json, exit_code),
+        Command::Reload { expect, wait } => {
+            reload::reload(&app::find(&selector)?, expect.as_deref(), wait)
+        }
+        Command::Diff { json } => reload::diff(&app::find(&selector)?, json),
         Command::Status {
             names, watch: true, ..
         } => watch::watch(&app::find(&selector)?, &names),

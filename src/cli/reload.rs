@@ -15,11 +15,12 @@ use tenantd_core::name::AppName;
 use tenantd_core::plan::changes;
 use tenantd_core::plan::diff::Changes;
 
-/// Has the supervisor read the manifest again and apply the differences.
-pub(super) fn reload(app: &AppName, wait: Wait) -> anyhow::Result<End> {
+/// Has the supervisor read the manifest again and apply the differences; with `expect`, only those
+/// of this hash.
+pub(super) fn reload(app: &AppName, expect: Option<&str>, wait: Wait) -> anyhow::Result<End> {
     super::converse(async {
         let mut connection = Connection::open(app).await?;
-        apply(app, &mut connection, Doing::Reload, wait).await
+        apply(app, &mut connection, expect, (Doing::Reload, wait)).await
     })
 }
 
@@ -27,15 +28,15 @@ pub(super) fn reload(app: &AppName, wait: Wait) -> anyhow::Result<End> {
 pub(super) async fn apply(
     app: &AppName,
     connection: &mut Connection,
-    doing: Doing,
-    wait: Wait,
+    expect: Option<&str>,
+    (doing, wait): (Doing, Wait),
 ) -> anyhow::Result<End> {
-    let changes = understood(connection.reload().await)?;
+    let changes = understood(connection.reload(expect).await)?;
     applied::report(app, connection, &changes, doing, wait).await
 }
 
-/// Shows what a reload would do.
-pub(super) fn diff(app: &AppName, json: bool, exit_code: bool) -> anyhow::Result<End> {
+/// Shows what a reload would do, or why it would be refused.
+pub(super) fn diff(app: &AppName, json: bool) -> anyhow::Result<End> {
     let changes = super::converse(async {
         let mut connection = Connection::open(app).await?;
         understood(connection.diff().await)
@@ -46,9 +47,12 @@ pub(super) fn diff(app: &AppName, json: bool, exit_code: bool) -> anyhow::Result
         changes::text(&changes)
     };
     std::io::stdout().lock().write_all(text.as_bytes())?;
-    Ok(match exit_code && !changes.is_empty() {
-        true => End::NotAsWanted,
-        false => End::Done,
+    Ok(if !changes.fixed.is_empty() {
+        End::NotAsWanted
+    } else if changes.is_empty() {
+        End::Done
+    } else {
+        End::Differs
     })
 }
 

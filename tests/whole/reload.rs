@@ -44,17 +44,14 @@ fn each_change_has_its_documented_effect_and_no_other() {
 
     // Live: the same processes.
     edit(&daemon, "stop.grace = \"5s\"", "stop.grace = \"4s\"");
-    let diff = daemon.tell(&["diff", "--exit-code"]).expect(1);
+    let diff = daemon.tell(&["diff"]).expect(3);
     assert!(
         diff.contains("live acme\n  grace             5s → 4s\n"),
         "{diff}"
     );
     let said = reload(&daemon);
     assert!(said.starts_with("acme: changed live: grace\n"), "{said}");
-    assert_eq!(
-        daemon.tell(&["diff", "--exit-code"]).expect(0),
-        "no changes\n"
-    );
+    assert_eq!(daemon.tell(&["diff"]).expect(0), "no changes\n");
     assert_eq!(
         (
             pid(&daemon, "acme"),
@@ -117,7 +114,7 @@ fn two_tenants_swap_their_addresses() {
         "globex = { ip = \"10.77.0.12\"",
         "globex = { ip = \"10.77.0.11\"",
     );
-    let diff = daemon.tell(&["diff"]).expect(0);
+    let diff = daemon.tell(&["diff"]).expect(3);
     assert!(diff.contains("waits for         globex"), "{diff}");
     let said = reload(&daemon);
     assert!(said.contains("; now up, ready"), "{said}");
@@ -190,6 +187,11 @@ fn a_bad_manifest_changes_nothing_and_all_problems_are_shown() {
         good.replace("[tenants]", "[network]\nmtu = 1400\n[tenants]"),
     )
     .unwrap();
+    let shown = daemon.tell(&["diff"]).expect(1);
+    assert!(
+        shown.contains("mtu               1500 → 1400\n\na reload would be refused"),
+        "{shown}"
+    );
     let fixed = daemon.tell(&["reload"]);
     assert_eq!(fixed.code, 1, "{fixed:?}");
     assert!(fixed.err.contains("mtu (1500 → 1400)"), "{}", fixed.err);
@@ -256,6 +258,62 @@ fn sighup_reloads_and_concurrent_reloads_are_serialized() {
 }
 
 /// The next supervisor reads the same changes from the manifest that were reloaded before.
+/// The hash that `diff` shows.
+fn hash(daemon: &Daemon) -> String {
+    let shown = daemon.tell(&["diff"]).expect(3);
+    let line = shown.lines().next_back().unwrap();
+    let hash = line.strip_prefix("to apply exactly this: tenantd reload --expect ");
+    let hash = hash.unwrap_or_else(|| panic!("{shown}")).to_owned();
+    let json = daemon.tell(&["diff", "--json"]).expect(3);
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["hash"], *hash);
+    hash
+}
+
+#[test]
+fn a_reload_applies_exactly_what_was_shown() {
+    let daemon = three();
+    let before = pid(&daemon, "acme");
+    edit(&daemon, "stop.grace = \"5s\"", "stop.grace = \"4s\"");
+    let seen = hash(&daemon);
+    assert_eq!(hash(&daemon), seen, "it is the same each time");
+
+    // Edited again after it was shown.
+    edit(
+        &daemon,
+        "[tenants]\n",
+        "[tenants]\nhooli = { ip = \"10.77.0.14\" }\n",
+    );
+    let refused = daemon.tell(&["reload", "--expect", &seen]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    let now = hash(&daemon);
+    assert_ne!(now, seen);
+    let said = format!("are not those with the hash {seen} (now they have the hash {now})");
+    assert!(refused.err.contains(&said), "{}", refused.err);
+    assert!(
+        refused.err.contains("run `tenantd diff` again"),
+        "{}",
+        refused.err
+    );
+    assert_eq!(names(&daemon), ["acme", "globex", "initech"]);
+
+    let said = daemon.tell(&["reload", "--expect", &now]).expect(0);
+    assert!(said.contains("hooli: added\n"), "{said}");
+    assert_eq!(names(&daemon), ["hooli", "acme", "globex", "initech"]);
+    assert_eq!(pid(&daemon, "acme"), before);
+
+    // It is applied already.
+    let refused = daemon.tell(&["reload", "--expect", &now]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(
+        refused.err.contains("(now there are none)"),
+        "{}",
+        refused.err
+    );
+    assert_eq!(daemon.tell(&["diff"]).expect(0), "no changes\n");
+    daemon.end();
+}
+
 #[test]
 fn a_live_change_restarts_nothing_even_after_a_crash() {
     let mut daemon = three();

@@ -17,6 +17,7 @@ use tenantd_core::plan::changes;
 use tenantd_core::plan::diff::{Change, Changes, Side, TenantChange, diff};
 use tenantd_core::plan::effect::Effect;
 use tenantd_core::plan::fields::Touches;
+use tenantd_core::plan::hash;
 use tenantd_core::plan::holders::Holders;
 use tenantd_core::plan::model::{NetworkPlan, Plan, TenantPlan};
 use tenantd_core::supervisor::Supervisor;
@@ -33,7 +34,12 @@ use crate::requests::queue::NoReload;
 /// A request for a reading of the manifest.
 pub(super) enum ReloadRequest {
     /// Apply the changes and return them.
-    Apply(oneshot::Sender<Result<Changes, NoReload>>),
+    Apply {
+        /// The hash of the changes that the operator has seen: apply no others.
+        expect: Option<String>,
+        /// Receives the answer.
+        reply: oneshot::Sender<Result<Changes, NoReload>>,
+    },
     /// Return the changes.
     Show(oneshot::Sender<Result<Changes, NoReload>>),
     /// Apply the changes and log them.
@@ -131,8 +137,35 @@ impl ReloadRequest {
     fn answer(self, answer: Result<Changes, NoReload>) {
         match self {
             // The client may have disconnected.
-            ReloadRequest::Apply(reply) | ReloadRequest::Show(reply) => drop(reply.send(answer)),
+            ReloadRequest::Apply { reply, .. } | ReloadRequest::Show(reply) => {
+                drop(reply.send(answer));
+            }
             ReloadRequest::Signal => log_answer(&answer),
+        }
+    }
+
+    fn is_show(&self) -> bool {
+        match self {
+            ReloadRequest::Show(_) => true,
+            ReloadRequest::Apply { .. } | ReloadRequest::Signal => false,
+        }
+    }
+
+    /// Why these changes are not applied for this request although they could be: they are not the
+    /// ones that it expects.
+    fn unexpected(&self, changes: &Changes) -> Option<NoReload> {
+        match (self, &changes.hash) {
+            (
+                ReloadRequest::Apply {
+                    expect: Some(expected),
+                    ..
+                },
+                Some(found),
+            ) if expected != found => Some(NoReload::OtherChanges {
+                expected: expected.clone(),
+                found: (!changes.is_empty()).then(|| found.clone()),
+            }),
+            _ => None,
         }
     }
 }
@@ -198,31 +231,49 @@ impl Reloads {
     /// A reading has ended: queues its changes, unless the supervisor is about to end.
     pub(super) fn on_read(&mut self, reread: Reread, present: Present<'_>, serving: bool) {
         let Reread { requests, read } = reread;
-        let (show, apply): (Vec<ReloadRequest>, Vec<ReloadRequest>) = requests
-            .into_iter()
-            .partition(|request| matches!(request, ReloadRequest::Show(_)));
-        let (shown, applied) = match read {
+        let answers = match read {
             Err(unfit) => {
-                let bad = || Err(NoReload::BadManifest(unfit.render(false)));
-                (bad(), bad())
+                let bad = NoReload::BadManifest(unfit.render(false));
+                let bad = |request| (request, Err(bad.clone()));
+                requests.into_iter().map(bad).collect()
             }
             Ok(plan) => {
                 crash::point("reload: manifest read", "");
-                let changes = self.changes(&plan, present);
-                let applied = match (apply.is_empty(), serving) {
-                    (true, _) => Ok(Changes::default()),
-                    (false, false) => Err(NoReload::Closed),
-                    (false, true) => self
-                        .apply(plan, &changes, present.inventory)
-                        .map(|()| changes.clone()),
-                };
-                (Ok(changes), applied)
+                self.answers(plan, requests, present, serving)
             }
         };
-        let shown = show.into_iter().map(|request| (request, shown.clone()));
-        let applied = apply.into_iter().map(|request| (request, applied.clone()));
-        let answers = shown.chain(applied).collect();
         self.todo.push_back(Todo::Answer(answers));
+    }
+
+    /// Shows the changes to a new plan to the requests that only want to see them, and queues the
+    /// changes if any of the others wants these.
+    fn answers(
+        &mut self,
+        plan: Plan,
+        requests: Vec<ReloadRequest>,
+        present: Present<'_>,
+        serving: bool,
+    ) -> Vec<(ReloadRequest, Result<Changes, NoReload>)> {
+        let changes = self.changes(&plan, present);
+        let mut answers = Vec::new();
+        let mut apply = Vec::new();
+        for request in requests {
+            match request.unexpected(&changes) {
+                Some(other) => answers.push((request, Err(other))),
+                None if request.is_show() => answers.push((request, Ok(changes.clone()))),
+                None => apply.push(request),
+            }
+        }
+        if apply.is_empty() {
+            return answers;
+        }
+        let applied = match serving {
+            false => Err(NoReload::Closed),
+            true => self.apply(plan, &changes, present.inventory),
+        };
+        let applied = applied.map(|()| changes);
+        answers.extend(apply.into_iter().map(|request| (request, applied.clone())));
+        answers
     }
 
     /// The next input for the loop.
@@ -266,13 +317,14 @@ impl Reloads {
             network: &self.network,
             tenants: inventory.planned().collect(),
         };
-        let mut changes = diff(old, new);
+        let mut changes = diff(old.clone(), new);
         if changes.fixed.is_empty() {
             let refused = supervisor.tenants().filter(is_refused);
             let names = refused.map(|view| view.name);
             let unchanged = |name: &TenantName| changes.tenants.iter().all(|c| c.tenant != *name);
             changes.retried = names.filter(unchanged).collect();
         }
+        changes.hash = hash::of(&changes, &old, &new.into());
         changes
     }
 

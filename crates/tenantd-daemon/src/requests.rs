@@ -127,14 +127,13 @@ impl Requests {
                 tenants: names,
                 permanent,
                 reply,
-            } => match tenants.names(&names) {
-                Err(unknown) => drop(reply.send(Err(unknown))),
-                Ok(names) => self.act(verb, names, permanent, reply),
-            },
+            } => self.act(verb, tenants.names(&names), permanent, reply),
             Request::Upgrade { reply } => handover.preflight(&executor.host().app, Some(reply)),
             Request::Upgraded { reply } => drop(reply.send(handover.upgraded())),
             Request::Detach { reply } => drop(reply.send(handover.detach())),
-            Request::Reload { reply } => reloads.want(ReloadRequest::Apply(reply), serving),
+            Request::Reload { expect, reply } => {
+                reloads.want(ReloadRequest::Apply { expect, reply }, serving);
+            }
             Request::Diff { reply } => reloads.want(ReloadRequest::Show(reply), serving),
             Request::Manifest { reply } => drop(reply.send(reloads.manifest().path().to_owned())),
             Request::Collect {
@@ -149,11 +148,19 @@ impl Requests {
         }
     }
 
-    /// Queues a verb for these tenants.
-    fn act(&mut self, verb: Verb, tenants: Vec<TenantName>, permanent: bool, reply: Replies) {
-        if tenants.is_empty() {
-            return drop(reply.send(Ok(Vec::new())));
-        }
+    /// Queues a verb for these tenants, if all of them exist.
+    fn act(
+        &mut self,
+        verb: Verb,
+        tenants: Result<Vec<TenantName>, Unknown>,
+        permanent: bool,
+        reply: Replies,
+    ) {
+        let tenants = match tenants {
+            Ok(tenants) if tenants.is_empty() => return drop(reply.send(Ok(Vec::new()))),
+            Ok(tenants) => tenants,
+            Err(unknown) => return drop(reply.send(Err(unknown))),
+        };
         self.acts.push_back(Act {
             verb,
             permanent,

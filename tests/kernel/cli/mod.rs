@@ -179,7 +179,7 @@ impl Script {
             Request::Detach { reply } => {
                 let _gone = reply.send(Ok(()));
             }
-            Request::Reload { reply } | Request::Diff { reply } => {
+            Request::Reload { reply, .. } | Request::Diff { reply } => {
                 let _gone = reply.send(Ok(tenantd_core::plan::diff::Changes::default()));
             }
             Request::Manifest { reply } => {

@@ -53,10 +53,10 @@ fn a_waiting_request_does_not_delay_others() {
         let asked = app.clone();
         let waiting = tokio::task::spawn_local(async move {
             let mut connection = Connection::open(&asked).await.unwrap();
-            connection.reload().await
+            connection.reload(None).await
         });
         // The reload is in the request queue, and stays there.
-        let Some(Request::Reload { reply: held }) = incoming.recv().await else {
+        let Some(Request::Reload { reply: held, .. }) = incoming.recv().await else {
             panic!("a reload was sent");
         };
         tokio::task::spawn_local(answer_all(app.clone(), incoming));
@@ -74,7 +74,7 @@ fn a_request_of_a_disconnected_client_is_dropped() {
         let mut peer = UnixStream::connect(wire::control_socket(&app)).unwrap();
         peer.write_all(&call("io.tenantd.Supervisor.Reload", &json!({})))
             .unwrap();
-        let Some(Request::Reload { mut reply }) = incoming.recv().await else {
+        let Some(Request::Reload { mut reply, .. }) = incoming.recv().await else {
             panic!("a reload was sent");
         };
         assert!(!reply.is_closed());
@@ -166,9 +166,9 @@ fn a_supervisor_that_ends_tells_its_clients() {
         let asked = app.clone();
         let waiting = tokio::task::spawn_local(async move {
             let mut connection = Connection::open(&asked).await.unwrap();
-            connection.reload().await
+            connection.reload(None).await
         });
-        let Some(Request::Reload { reply }) = incoming.recv().await else {
+        let Some(Request::Reload { reply, .. }) = incoming.recv().await else {
             panic!("a reload was sent");
         };
         // A second request gets no answer either.
@@ -198,13 +198,56 @@ fn a_supervisor_that_dies_is_distinguished_from_one_that_answers() {
             assert!(peer.read(&mut byte).unwrap() > 0);
         });
         let mut connection = Connection::open(&app).await.unwrap();
-        let error = connection.reload().await.unwrap_err();
+        let error = connection.reload(None).await.unwrap_err();
         dying.await.unwrap();
         assert!(matches!(error, ClientError::Died { .. }), "{error:?}");
         assert!(
             error.to_string().contains("exited before it answered"),
             "{error}"
         );
+    });
+}
+
+#[test]
+fn a_reload_with_a_hash_sends_it() {
+    with_server(|app, mut incoming| async move {
+        let mut connection = Connection::open(&app).await.unwrap();
+        let reload = tokio::task::spawn_local(async move {
+            connection.reload(Some("3f86c1d09a24")).await.unwrap()
+        });
+        let Some(Request::Diff { reply }) = incoming.recv().await else {
+            panic!("it asks first whether hashes are known");
+        };
+        reply.send(Ok(changes(&tenant("acme")))).unwrap();
+        let Some(Request::Reload { expect, reply }) = incoming.recv().await else {
+            panic!("a reload was sent");
+        };
+        assert_eq!(expect.as_deref(), Some("3f86c1d09a24"));
+        reply.send(Ok(changes(&tenant("acme")))).unwrap();
+        reload.await.unwrap();
+    });
+}
+
+#[test]
+fn an_older_supervisor_that_knows_no_hashes_is_not_asked_to_reload() {
+    with_server(|app, mut incoming| async move {
+        let mut connection = Connection::open(&app).await.unwrap();
+        let reload = tokio::task::spawn_local(async move {
+            connection.reload(Some("3f86c1d09a24")).await.unwrap_err()
+        });
+        let Some(Request::Diff { reply }) = incoming.recv().await else {
+            panic!("it asks first whether hashes are known");
+        };
+        let hash = None;
+        let old = Changes {
+            hash,
+            ..changes(&tenant("acme"))
+        };
+        reply.send(Ok(old)).unwrap();
+        let error = reload.await.unwrap();
+        assert!(matches!(error, ClientError::NoHashes { .. }), "{error:?}");
+        assert!(error.to_string().contains("tenantd upgrade"), "{error}");
+        assert!(incoming.try_recv().is_err(), "nothing else was sent");
     });
 }
 

@@ -126,6 +126,7 @@ fn changes(reprovisioned: &TenantName) -> Changes {
         tenants: vec![change],
         unchanged: 7,
         retried: vec![tenant("beta")],
+        hash: Some("3f86c1d09a24".to_owned()),
     }
 }
 
@@ -165,7 +166,7 @@ async fn answer_all(app: AppName, mut incoming: mpsc::Receiver<Request>) {
                 let tenant = acme.clone();
                 let _ = reply.send(Ok(vec![TenantAnswer { tenant, answer }]));
             }
-            Request::Reload { reply } => {
+            Request::Reload { reply, .. } => {
                 let _ = reply.send(Err(NoReload::BadManifest("2 problems".into())));
             }
             Request::Diff { reply } => {

@@ -8,7 +8,7 @@ fn a_client_that_shut_down_its_sending_side_is_answered() {
         let bytes = call("io.tenantd.Supervisor.Reload", &json!({}));
         let asked = app.clone();
         let answer = tokio::task::spawn_local(async move { raw(&asked, bytes, true).await });
-        let Some(Request::Reload { reply }) = incoming.recv().await else {
+        let Some(Request::Reload { reply, .. }) = incoming.recv().await else {
             panic!("a reload was sent");
         };
         reply.send(Ok(changes(&tenant("acme")))).unwrap();

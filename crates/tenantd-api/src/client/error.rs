@@ -113,6 +113,16 @@ pub enum ClientError {
         /// All mistakes, formatted as `tenantd check` prints them.
         problems: String,
     },
+    /// The supervisor is of an older version that does not compare the changes of a reload with a
+    /// hash. It was not asked to reload.
+    #[error(
+        "{app}: the supervisor is of an older version and cannot compare the hash, nothing was \
+         changed: upgrade it with `tenantd upgrade --app {app}`, or reload without --expect"
+    )]
+    NoHashes {
+        /// The application.
+        app: AppName,
+    },
     /// The answer cannot be decoded. Client and supervisor may be of different versions.
     #[error("{app}: cannot decode the supervisor's answer (it may be of another version)")]
     Protocol {

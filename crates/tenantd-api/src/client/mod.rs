@@ -124,13 +124,23 @@ impl Connection {
     }
 
     /// Makes the supervisor read its manifest again and apply it. Returns the changes that this
-    /// causes.
+    /// causes. With `expect`, the [`hash`](Changes::hash) of changes that [`Connection::diff`]
+    /// returned, it applies exactly those changes or none.
     ///
     /// # Errors
-    /// See [`ClientError`]. On [`ClientError::BadManifest`] and [`ClientError::Refused`] nothing
-    /// was changed.
-    pub async fn reload(&mut self) -> Result<Changes, ClientError> {
-        follow!(self.reload())
+    /// See [`ClientError`]. On [`ClientError::BadManifest`], [`ClientError::Refused`] and
+    /// [`ClientError::NoHashes`] nothing was changed.
+    pub async fn reload(&mut self, expect: Option<&str>) -> Result<Changes, ClientError> {
+        // An older supervisor does not know the parameter, and closes the connection. It also
+        // returns no hash, by which it is recognized first.
+        if expect.is_some() {
+            let changes = self.diff().await?;
+            if changes.hash.is_none() && changes.fixed.is_empty() {
+                let app = self.app.clone();
+                return Err(ClientError::NoHashes { app });
+            }
+        }
+        follow!(self.reload(expect))
     }
 
     /// Returns the changes that [`Connection::reload`] would make.

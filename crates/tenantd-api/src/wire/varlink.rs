@@ -228,13 +228,15 @@ pub mod description {
 
     /// The changes of a reload: fields that cannot change while the supervisor runs (if there are
     /// any, the rest is empty), the changes per tenant, the number of unchanged tenants, and those
-    /// among them for which an earlier live change is tried again.
+    /// among them for which an earlier live change is tried again. The hash identifies the changes,
+    /// for `Reload`; it is null if they cannot be made.
     #[derive(Type)]
     pub struct Changes {
         fixed: Vec<FieldChange>,
         tenants: Vec<TenantChange>,
         unchanged: u32,
         retried: Vec<String>,
+        hash: Option<String>,
     }
 
     /// A failed stage, the object that it failed on, the errno (0 if there is none) and details.
@@ -287,8 +289,8 @@ pub trait Supervisor {
     async fn restart(&mut self, tenants: &[TenantName]) -> zlink::Result<Result<Answers, Refusal>>;
     /// Ends the supervisor and keeps the tenants running.
     async fn detach(&mut self) -> zlink::Result<Result<(), Refusal>>;
-    /// Reads the manifest again and applies the changes.
-    async fn reload(&mut self) -> zlink::Result<Result<Changes, Refusal>>;
+    /// Reads the manifest again and applies the changes, with `expect` only those of this hash.
+    async fn reload(&mut self, expect: Option<&str>) -> zlink::Result<Result<Changes, Refusal>>;
     /// Reads the manifest again and returns the changes, without applying them.
     async fn diff(&mut self) -> zlink::Result<Result<Changes, Refusal>>;
     /// Returns the path of the manifest.

@@ -15,6 +15,8 @@ pub fn text(changes: &Changes) -> String {
     if !changes.fixed.is_empty() {
         out += "cannot change while the supervisor runs\n";
         write_fields(&mut out, &changes.fixed, "");
+        out +=
+            "\na reload would be refused: revert this, or stop the supervisor and start it again\n";
         return out;
     }
     for change in &changes.tenants {
@@ -32,7 +34,12 @@ pub fn text(changes: &Changes) -> String {
         let _ = writeln!(out, "retry {tenant}");
         let _ = writeln!(out, "  {:<17} {}\n", "touches", touched(Touches::Processes));
     }
-    out + &summary(changes) + "\n"
+    out += &summary(changes);
+    out += "\n";
+    if let Some(hash) = changes.hash.as_ref().filter(|_| !changes.is_empty()) {
+        let _ = writeln!(out, "to apply exactly this: tenantd reload --expect {hash}");
+    }
+    out
 }
 
 /// One line with the number of tenants per kind of change.

@@ -83,6 +83,10 @@ pub struct Changes {
     /// Unchanged tenants with a live change that was refused before and is retried.
     #[serde(default)]
     pub retried: Vec<TenantName>,
+    /// Identifies these changes, see [`hash`](super::hash). `None` if they cannot be applied, and
+    /// from a supervisor that is too old to compute it.
+    #[serde(default)]
+    pub hash: Option<String>,
 }
 
 impl Changes {

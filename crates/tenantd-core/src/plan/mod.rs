@@ -12,6 +12,7 @@ pub mod diff;
 pub mod effect;
 pub mod facts;
 pub mod fields;
+pub mod hash;
 pub mod holders;
 mod identity;
 mod limits;

@@ -51,9 +51,27 @@ pub enum NoReload {
     /// The manifest is valid, but a running supervisor cannot apply it.
     #[error("{0}")]
     Refused(String),
+    /// The changes are not those that the request expects.
+    #[error(
+        "the changes are not those with the hash {expected} ({}), nothing was changed: run \
+         `tenantd diff` again", now(.found.as_deref())
+    )]
+    OtherChanges {
+        /// The hash that the request expects.
+        expected: String,
+        /// The present hash; `None` if there are no changes.
+        found: Option<String>,
+    },
     /// The supervisor is about to end or to be upgraded. Ask the next one.
     #[error("the supervisor is shutting down")]
     Closed,
+}
+
+fn now(found: Option<&str>) -> String {
+    match found {
+        Some(found) => format!("now they have the hash {found}"),
+        None => "now there are none".to_owned(),
+    }
 }
 
 /// One request. An empty list of tenants means all tenants. A list with an unknown name is refused
@@ -103,6 +121,8 @@ pub enum Request {
     },
     /// Read the manifest again and apply the changes.
     Reload {
+        /// The hash of the changes that the client has seen. Others are not applied.
+        expect: Option<String>,
         /// Receives the changes, once they have begun.
         reply: oneshot::Sender<Result<Changes, NoReload>>,
     },

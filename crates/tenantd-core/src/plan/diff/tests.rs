@@ -10,6 +10,7 @@ use crate::plan::address::Addresses;
 use crate::plan::effect::{self, fingerprints};
 use crate::plan::facts::{ProgramFact, Table, User};
 use crate::plan::fields::Key;
+use crate::plan::hash;
 
 fn plan(tenants: &str) -> Plan {
     plan_of("", tenants)
@@ -267,4 +268,55 @@ fn a_tenant_waits_for_a_datastore_inside_its_own() {
     assert_eq!(waits(&new, &old), [name]);
     let apart = plan("b = { ip = \"10.0.0.12\", datastore = \"/data/all-of-b\" }");
     assert_eq!(waits(&old, &apart), []);
+}
+
+fn hash(old: &Plan, new: &Plan) -> Option<String> {
+    hash::of(&diff(old, new), &old.into(), &new.into())
+}
+
+#[test]
+fn the_hash_covers_what_changes_and_nothing_else() {
+    const ACME: &str = "acme = { ip = \"10.0.0.11\" }\n";
+    const BETA: &str = "beta = { ip = \"10.0.0.12\" }\n";
+    let old = plan(ACME);
+    let both = plan(&format!("{ACME}{BETA}"));
+    let shown = hash(&old, &both);
+    assert_eq!(shown.as_ref().map(String::len), Some(12));
+    // Neither the order of the tenants nor one that does not change matters.
+    assert_eq!(hash(&old, &plan(&format!("{BETA}{ACME}"))), shown);
+    let more = "more = { ip = \"10.0.0.13\" }\n";
+    let (with, after) = (format!("{ACME}{more}"), format!("{ACME}{more}{BETA}"));
+    assert_eq!(hash(&plan(&with), &plan(&after)), shown);
+    // A field of a new tenant that is not shown, such as its user.
+    let other = BETA.replace(" }", ", user = \"other\" }");
+    assert_ne!(hash(&old, &plan(&format!("{ACME}{other}"))), shown);
+
+    // What changes live counts too, and so does what it was before.
+    let [five, six] = ["5s", "6s"].map(|grace| format!("stop.grace = \"{grace}\""));
+    let [five, six] = [five, six].map(|grace| plan_of(&grace, ACME));
+    let changes = [(&old, &five), (&old, &six), (&five, &six), (&five, &old)];
+    let hashes: BTreeSet<_> = changes.iter().map(|(old, new)| hash(old, new)).collect();
+    assert_eq!(hashes.len(), 4);
+    // No change has a hash too, so that it can be expected.
+    assert_eq!(hash(&old, &old), hash(&five, &five));
+    assert!(hash(&old, &old).is_some());
+
+    let mut renamed = old.clone();
+    renamed.app = "other".parse().unwrap();
+    assert_eq!(hash(&old, &renamed), None, "a reload would refuse it");
+}
+
+proptest! {
+    #[test]
+    fn the_hash_tells_changes_apart(old in plans(), one in plans(), other in plans()) {
+        let of = |new: &Plan| {
+            let changed = diff(&old, new);
+            let changed = changed.tenants.iter().map(|change| &change.tenant);
+            let plan = |name: &TenantName| new.tenants.iter().find(|plan| plan.name == *name);
+            let changed: BTreeMap<_, _> = changed.map(|name| (name.clone(), plan(name).cloned())).collect();
+            (hash(&old, new), changed)
+        };
+        let (one, other) = (of(&one), of(&other));
+        prop_assert_eq!(one.0 == other.0, one.1 == other.1);
+    }
 }

@@ -54,6 +54,9 @@ impl From<NoReload> for Refusal {
         match no_reload {
             NoReload::BadManifest(problems) => Refusal::BadManifest { problems },
             NoReload::Refused(reason) => Refusal::NotReloaded { reason },
+            NoReload::OtherChanges { .. } => Refusal::NotReloaded {
+                reason: no_reload.to_string(),
+            },
             NoReload::Closed => Refusal::ShuttingDown,
         }
     }
@@ -255,18 +258,21 @@ where
     }
 
     /// Reads the manifest again and begins to apply the changes. Returns the changes, or every
-    /// problem of the manifest; then nothing was changed.
+    /// problem of the manifest; then nothing was changed. With `expect`, the hash that `Diff`
+    /// returned, it applies only the changes of that hash.
     #[zlink(more)]
     async fn reload(
         &self,
         more: bool,
+        expect: Option<String>,
         #[zlink(connection)] conn: &mut Connection<Sock>,
     ) -> impl Stream<Item = Result<Reply<Described<Changes>>, Refusal>> + Unpin {
-        let changes = self.changes(|reply| Request::Reload { reply }).await;
+        let request = |reply| Request::Reload { expect, reply };
+        let changes = self.changes(request).await;
         send_whole(more, changes, conn.write().write_half()).await
     }
 
-    /// Reads the manifest again and returns the changes that a reload would apply.
+    /// Reads the manifest again and returns the changes that a reload would apply, with their hash.
     #[zlink(more)]
     async fn diff(
         &self,
