@@ -257,7 +257,6 @@ fn sighup_reloads_and_concurrent_reloads_are_serialized() {
     daemon.end();
 }
 
-/// The next supervisor reads the same changes from the manifest that were reloaded before.
 /// The hash that `diff` shows.
 fn hash(daemon: &Daemon) -> String {
     let shown = daemon.tell(&["diff"]).expect(3);
@@ -314,6 +313,7 @@ fn a_reload_applies_exactly_what_was_shown() {
     daemon.end();
 }
 
+/// The next supervisor reads the same changes from the manifest that were reloaded before.
 #[test]
 fn a_live_change_restarts_nothing_even_after_a_crash() {
     let mut daemon = three();
