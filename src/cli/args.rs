@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::engine::ArgValueCandidates;
 
 use super::complete;
-use super::select::NamePattern;
+use tenantd_api::client::pattern::Pattern;
 use tenantd_core::name::TenantName;
 
 /// Runs an unchanged single-tenant program once per tenant
@@ -381,7 +381,7 @@ pub struct Restart {
 pub struct Which {
     /// Names of tenants, or patterns in quotes: 'shop-*'
     #[arg(value_name = "NAME", add = ArgValueCandidates::new(complete::tenants))]
-    pub names: Vec<NamePattern>,
+    pub names: Vec<Pattern>,
     /// All tenants of the application
     #[arg(long)]
     pub all: bool,
