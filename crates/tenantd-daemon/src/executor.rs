@@ -52,6 +52,7 @@ use tenantd_core::supervisor::action::{Action, Answer};
 use tenantd_core::supervisor::checkpoint::Found;
 use tenantd_core::supervisor::event::{Event, LaunchId, TenantRequest};
 use tenantd_core::supervisor::view::Want;
+use tenantd_core::supervisor::{Cause, Find, Transition};
 use tenantd_host::crash;
 use tenantd_host::netns::name;
 
@@ -60,6 +61,7 @@ use crate::executor::host::Host;
 use crate::executor::inventory::Inventory;
 use crate::executor::report::{Report, ReportKind};
 use crate::input::{Input, PlanChange};
+use crate::logs::Mark;
 use crate::recovery::survivors::Survivor;
 use crate::wants::Wants;
 
@@ -186,6 +188,13 @@ impl Executor {
             }
         }
         Box::new(survivor.found)
+    }
+
+    /// Marks in a tenant's log that its program ended while no supervisor was running.
+    pub(super) fn on_transition(&self, Transition { tenant, cause, .. }: &Transition) {
+        if let Cause::Found(Find::Died(exit)) = cause {
+            self.host.logs.mark(tenant, Mark::EndedUnwatched(*exit));
+        }
     }
 
     /// Switches each tenant that these actions provision or launch to its newest plan. The loop

@@ -310,6 +310,7 @@ impl Daemon {
         for transition in &step.transitions {
             let view = self.supervisor.tenant(&transition.tenant);
             self.transitions.publish(transition, view.as_ref());
+            self.executor.on_transition(transition);
             let plan = self.executor.inventory().plan(&transition.tenant);
             self.readiness
                 .on_transition(transition, view.as_ref(), plan.map(AsRef::as_ref));

@@ -11,7 +11,9 @@
 
 pub mod files;
 pub mod journal;
+mod mark;
 mod pipes;
+mod scratch;
 mod sink;
 pub mod split;
 #[cfg(test)]
@@ -26,12 +28,14 @@ use std::rc::Rc;
 use rustix::event::epoll;
 use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 use files::Files;
 use journal::Journal;
+pub use mark::Mark;
+use mark::Marks;
 pub use pipes::{PAUSE_MAX, READ_MAX};
 use pipes::{Pipe, Pipes};
 use sink::Sink;
@@ -47,13 +51,15 @@ const EVENTS: usize = 64;
 /// (`/proc/sys/fs/pipe-max-size`). The limit matters if a program still writes.
 const DRAIN_MAX: usize = 1024 * 1024;
 
-/// One of a tenant's two streams.
+/// Where a line of a tenant's log comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stream {
     /// Standard output.
     Stdout,
     /// Standard error.
     Stderr,
+    /// The supervisor: see [`Mark`].
+    Mark,
 }
 
 impl fmt::Display for Stream {
@@ -61,6 +67,7 @@ impl fmt::Display for Stream {
         f.pad(match self {
             Stream::Stdout => "stdout",
             Stream::Stderr => "stderr",
+            Stream::Mark => "tenantd",
         })
     }
 }
@@ -100,6 +107,9 @@ pub struct Logs {
 struct LogReader {
     epoll: AsyncFd<OwnedFd>,
     pipes: RefCell<Pipes>,
+    marks: RefCell<Marks>,
+    /// A mark is waiting.
+    marked: Notify,
     /// Fair (first come, first served), which keeps each tenant's lines in their order.
     sink: Mutex<Sink>,
 }
@@ -133,6 +143,19 @@ impl Logs {
         self.reader.add(tenant, read_ends)
     }
 
+    /// Does not read a tenant's pipes until the mark of its launch has been written, whether the
+    /// launch succeeded or not.
+    pub fn hold(&self, tenant: &TenantName) {
+        self.reader.pipes.borrow_mut().hold(tenant);
+    }
+
+    /// Writes a mark among the lines of a tenant.
+    pub fn mark(&self, tenant: &TenantName, mark: Mark) {
+        let mut marks = self.reader.marks.borrow_mut();
+        marks.push(tenant.clone(), mark);
+        self.reader.marked.notify_one();
+    }
+
     /// Reads the rest of a tenant's pipes, including a last line without an end, and closes them.
     pub async fn remove(&self, tenant: &TenantName) {
         self.reader.remove(tenant).await;
@@ -141,6 +164,7 @@ impl Logs {
     /// Pauses reading until the result is dropped. What was read before has been written.
     pub(super) async fn pause(&self) -> impl Drop + '_ {
         let mut sink = self.reader.sink.lock().await;
+        self.reader.write_marks(&mut sink).await;
         sink.flush().await;
         sink
     }
@@ -178,6 +202,8 @@ impl LogReader {
         Ok(Self {
             epoll,
             pipes: RefCell::new(Pipes::new()?),
+            marks: RefCell::default(),
+            marked: Notify::new(),
             sink: Mutex::new(sink),
         })
     }
@@ -198,6 +224,7 @@ impl LogReader {
         self.wait().await?;
         // Held for the whole iteration, so that no other task reads the same bytes.
         let mut sink = self.sink.lock().await;
+        self.write_marks(&mut sink).await;
         let taken = self.pipes.borrow_mut().take();
         if let Some((batch, taken)) = taken {
             sink.put(batch).await;
@@ -206,11 +233,33 @@ impl LogReader {
         Ok(())
     }
 
+    async fn write_marks(&self, sink: &mut Sink) {
+        loop {
+            let next = self.marks.borrow_mut().pop();
+            let Some((tenant, mark)) = next else {
+                return;
+            };
+            let mut left = DRAIN_MAX;
+            while let Some(rest) = mark.lines_before().filter(|_| left > 0) {
+                let taken = self.pipes.borrow_mut().take_rest(&tenant, rest);
+                let Some((batch, taken)) = taken else {
+                    break;
+                };
+                sink.put(batch).await;
+                left = left.saturating_sub(self.pipes.borrow_mut().consume_rest(&taken));
+            }
+            sink.put(mark.batch(tenant.clone())).await;
+            if mark.lines_before().is_none() {
+                self.pipes.borrow_mut().release(&tenant);
+            }
+        }
+    }
+
     async fn wait(&self) -> io::Result<()> {
         loop {
             self.poll()?;
             let end = self.pipes.borrow_mut().end_pauses(Instant::now());
-            if self.pipes.borrow().any_ready() {
+            if self.pipes.borrow().any_ready() || !self.marks.borrow().is_empty() {
                 return Ok(());
             }
             tokio::select! {
@@ -221,6 +270,7 @@ impl LogReader {
                     }
                 }
                 () = reach(end) => {}
+                () = self.marked.notified() => {}
             }
         }
     }
@@ -264,6 +314,7 @@ impl LogReader {
 
     async fn remove(&self, tenant: &TenantName) {
         let mut sink = self.sink.lock().await;
+        self.write_marks(&mut sink).await;
         let pipes: Vec<_> = self.pipes.borrow_mut().take_out(tenant).collect();
         for (stream, pipe) in pipes {
             if let Err(error) = self.drain(tenant, stream, &pipe, &mut sink).await {
@@ -301,6 +352,7 @@ impl LogReader {
 
     async fn end(&self) {
         let mut sink = self.sink.lock().await;
+        self.write_marks(&mut sink).await;
         self.pipes.borrow_mut().clear();
         sink.flush().await;
     }

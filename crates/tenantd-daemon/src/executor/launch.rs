@@ -44,6 +44,8 @@ impl Host {
         provisioned: &Provisioned,
         launch: LaunchId,
     ) {
+        // Until its mark is written: the report of this launch leads to one in any case.
+        self.logs.hold(&plan.name);
         let (host, plan) = (Rc::clone(self), Arc::clone(plan));
         let (provisioned, task) = (provisioned.clone(), self.under_way.begin());
         self.spawn(async move {

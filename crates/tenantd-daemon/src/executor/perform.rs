@@ -16,6 +16,7 @@ use crate::executor::inventory::Running;
 use crate::executor::report::{Report, ReportKind};
 use crate::executor::{Executor, Pending};
 use crate::input::Input;
+use crate::logs::Mark;
 
 /// How many provisions may run at the same time. The kernel makes links one after the other, so
 /// more would save no time, and a start of a thousand tenants would need the memory of a thousand
@@ -174,6 +175,8 @@ impl Executor {
             }
             ReportKind::Launched(launch, Ok(())) => self.launched(&tenant, launch),
             ReportKind::Launched(launch, Err(why)) => {
+                let mark = Mark::NotLaunched(why.clone());
+                self.host.logs.mark(&tenant, mark);
                 if let Some(entry) = self.inventory.entry(&tenant) {
                     entry.running = None;
                 }
@@ -204,9 +207,12 @@ impl Executor {
     }
 
     fn launched(&mut self, tenant: &TenantName, launch: LaunchId) {
+        let mut pid = None;
         if let Some(running) = self.inventory.running(tenant, launch) {
             running.executed = true;
+            pid = running.process.as_ref().map(|process| process.pid);
         }
+        self.host.logs.mark(tenant, Mark::Launched(pid));
         crash::point("launch: before the record", tenant.as_str());
         self.dispatch(Event::Launched { launch });
     }
@@ -217,10 +223,11 @@ impl Executor {
         };
         running.process = None;
         crash::point("end: first process ended", tenant.as_str());
-        let others = self.others_live(tenant);
+        let (exit, others) = (exit(how), self.others_live(tenant));
+        self.host.logs.mark(tenant, Mark::Ended { exit, others });
         self.dispatch(Event::Exited {
             launch,
-            exit: exit(how),
+            exit,
             others,
         });
         if others {

@@ -15,10 +15,10 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use rustix::io::Errno;
-use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, tee};
 use tokio::time::Instant;
 
+use crate::logs::mark::Rest;
+use crate::logs::scratch::Scratch;
 use crate::logs::split::{self, LINE_MAX};
 use crate::logs::{Batch, Line, Stream};
 use tenantd_core::name::TenantName;
@@ -40,6 +40,8 @@ pub(super) struct Pipes {
     next: u64,
     /// Each pipe at most once; those that were just read are last.
     ready: VecDeque<u64>,
+    /// Those of held tenants that were ready.
+    held: Vec<u64>,
     /// When each pause ends. Pauses that ended early are still in the list.
     pauses: VecDeque<(Instant, u64)>,
     scratch: Scratch,
@@ -49,6 +51,8 @@ pub(super) struct Pipes {
 struct Pair {
     tenant: TenantName,
     pipes: [Option<Pipe>; 2],
+    /// Whether it is not read at present.
+    is_held: bool,
 }
 
 #[derive(Debug)]
@@ -73,48 +77,6 @@ pub(super) struct Taken {
     used: usize,
 }
 
-/// The scratch pipe.
-#[derive(Debug)]
-struct Scratch {
-    out: OwnedFd,
-    into: OwnedFd,
-    buffer: Box<[u8]>,
-}
-
-impl Scratch {
-    /// Copies the content of a pipe, as far as it fits. An empty pipe gives no bytes. An end of
-    /// file is an error, because this process keeps the pipe open for writing.
-    fn copy(&mut self, pipe: &OwnedFd) -> io::Result<&[u8]> {
-        let count = match tee(pipe, &self.into, READ_MAX, SpliceFlags::NONBLOCK) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(count) => count,
-            Err(Errno::AGAIN | Errno::INTR) => 0,
-            Err(errno) => return Err(errno.into()),
-        };
-        let mut read = 0;
-        while read < count {
-            read += rustix::io::read(&self.out, &mut self.buffer[read..count])?;
-        }
-        Ok(&self.buffer[..count])
-    }
-
-    /// Reads from a pipe what has been written, and discards it.
-    fn consume(&mut self, pipe: &OwnedFd, mut count: usize) -> io::Result<()> {
-        while count > 0 {
-            let most = count.min(READ_MAX);
-            match rustix::io::read(pipe, &mut self.buffer[..most]) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(read) => count -= read,
-                Err(Errno::INTR) => {}
-                // The tenant has read from its own pipe.
-                Err(Errno::AGAIN) => return Ok(()),
-                Err(errno) => return Err(errno.into()),
-            }
-        }
-        Ok(())
-    }
-}
-
 impl Pipes {
     /// Another descriptor of each pipe.
     pub(super) fn copy(&self) -> io::Result<Vec<(TenantName, Stream, OwnedFd)>> {
@@ -135,18 +97,14 @@ impl Pipes {
     /// # Errors
     /// What pipe2(2) reports.
     pub(super) fn new() -> io::Result<Self> {
-        let (out, into) = pipe_with(PipeFlags::CLOEXEC)?;
         Ok(Self {
             open: HashMap::new(),
             of: HashMap::new(),
             next: 0,
             ready: VecDeque::new(),
+            held: Vec::new(),
             pauses: VecDeque::new(),
-            scratch: Scratch {
-                out,
-                into,
-                buffer: vec![0; READ_MAX].into_boxed_slice(),
-            },
+            scratch: Scratch::new()?,
         })
     }
 
@@ -174,6 +132,7 @@ impl Pipes {
         let pair = Pair {
             tenant: tenant.clone(),
             pipes: fds.map(pipe),
+            is_held: false,
         };
         self.open.insert(number, pair);
         self.of.insert(tenant.clone(), number);
@@ -188,6 +147,7 @@ impl Pipes {
     /// Removes and returns a tenant's pipes.
     pub(super) fn take_out(&mut self, tenant: &TenantName) -> impl Iterator<Item = (Stream, Pipe)> {
         let number = self.of.remove(tenant);
+        self.held.retain(|key| Some(key / 2) != number);
         let pair = number.and_then(|number| self.open.remove(&number));
         let pipes = pair.map(|pair| pair.pipes).into_iter().flatten();
         let streams = [Stream::Stdout, Stream::Stderr];
@@ -195,8 +155,31 @@ impl Pipes {
         both.filter_map(|(stream, pipe)| Some((stream, pipe?)))
     }
 
+    /// Does not read a tenant's pipes until [`Pipes::release`].
+    pub(super) fn hold(&mut self, tenant: &TenantName) {
+        if let Some(pair) = self.pair(tenant) {
+            pair.is_held = true;
+        }
+    }
+
+    /// Reads a tenant's pipes again.
+    pub(super) fn release(&mut self, tenant: &TenantName) {
+        let Some(pair) = self.pair(tenant) else {
+            return;
+        };
+        pair.is_held = false;
+        let number = self.of.get(tenant).copied();
+        let is_its = |key: &mut u64| Some(*key / 2) == number;
+        self.ready.extend(self.held.extract_if(.., is_its));
+    }
+
+    fn pair(&mut self, tenant: &TenantName) -> Option<&mut Pair> {
+        self.open.get_mut(self.of.get(tenant)?)
+    }
+
     /// Closes all pipes.
     pub(super) fn clear(&mut self) {
+        self.held.clear();
         self.open.clear();
         self.of.clear();
     }
@@ -232,9 +215,15 @@ impl Pipes {
         !self.ready.is_empty()
     }
 
-    /// Reads the lines of the first ready pipe.
+    /// Reads the lines of the first ready pipe that is not held.
     pub(super) fn take(&mut self) -> Option<(Batch, Taken)> {
-        let key = self.ready.pop_front()?;
+        let key = loop {
+            let key = self.ready.pop_front()?;
+            match self.open.get(&(key / 2)) {
+                Some(pair) if pair.is_held => self.held.push(key),
+                Some(_) | None => break key,
+            }
+        };
         let mut lines = Vec::new();
         match self.look(key, &mut lines) {
             Ok(0) => None,
@@ -256,6 +245,41 @@ impl Pipes {
             Ok(()) => self.ready.push_back(key),
             Err(error) => self.give_up(key, &error),
         }
+    }
+
+    /// Reads lines of a tenant's pipes, whether they are ready or not: first those of standard
+    /// output. None if there are no more.
+    pub(super) fn take_rest(&mut self, tenant: &TenantName, rest: Rest) -> Option<(Batch, Taken)> {
+        let number = *self.of.get(tenant)?;
+        for key in keys(number) {
+            let Some(pipe) = pipe(&mut self.open, key) else {
+                continue;
+            };
+            let mut lines = Vec::new();
+            let used = self.scratch.copy(&pipe.fd).map(|bytes| {
+                match (split::whole_lines(bytes, &mut lines), rest) {
+                    (0, Rest::All) if !bytes.is_empty() => split::end(bytes, &mut lines),
+                    (used, _) => used,
+                }
+            });
+            match used {
+                Ok(0) => {}
+                Ok(used) => return Some((self.batch(key, lines)?, Taken { key, used })),
+                Err(error) => self.give_up(key, &error),
+            }
+        }
+        None
+    }
+
+    /// Consumes what [`Pipes::take_rest`] read. The pipe stays ready or not. Returns the number of
+    /// bytes.
+    pub(super) fn consume_rest(&mut self, &Taken { key, used }: &Taken) -> usize {
+        if let Some(pipe) = pipe(&mut self.open, key)
+            && let Err(error) = self.scratch.consume(&pipe.fd, used)
+        {
+            self.give_up(key, &error);
+        }
+        used
     }
 
     /// Reads the lines of one pipe, and returns their length in bytes. If there are none, the pipe

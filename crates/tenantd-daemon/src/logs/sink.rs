@@ -6,9 +6,9 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::logs::Batch;
 use crate::logs::files::Files;
 use crate::logs::journal::{self, Journal};
+use crate::logs::{Batch, Stream};
 use crate::nonblocking_writer::NonblockingWriter;
 use tenantd_core::name::TenantName;
 
@@ -56,7 +56,10 @@ impl Sink {
                 log_lost(&mut self.lost, &batch.tenant, missed, place, result);
             }
             Destination::Files { files, shown } => {
-                show(&batch, shown, files);
+                // What a mark says is in the supervisor's own log already.
+                if batch.stream != Stream::Mark {
+                    show(&batch, shown, files);
+                }
                 let (own, tenant, count) = (files.clone(), batch.tenant.clone(), batch.lines.len());
                 let place = files.path(&tenant);
                 // Writing to a disk may block, so another thread does it.

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use rustix::pipe::{PipeFlags, pipe_with};
 
+use tenantd_core::stage::Failure;
+use tenantd_core::supervisor::event::Exit;
+
 use crate::logs::*;
 
 /// A tenant's pipes whose far ends the test holds.
@@ -34,6 +37,11 @@ impl Bench {
         let files = Files::new(folder.path().to_owned(), u64::MAX);
         let reader = Rc::new(LogReader::new(Sink::files(files, own).unwrap()).unwrap());
         Self { folder, reader }
+    }
+
+    fn mark(&self, tenant: &TenantName, mark: Mark) {
+        self.reader.marks.borrow_mut().push(tenant.clone(), mark);
+        self.reader.marked.notify_one();
     }
 
     fn lines(&self, tenant: &TenantName) -> Vec<String> {
@@ -287,5 +295,89 @@ fn quiet_tenants_cost_no_iterations() {
         };
         assert!(is_quiet());
         assert!(2 * size_of::<Pipe>() <= 32);
+    });
+}
+
+#[test]
+fn a_launch_is_marked_before_its_first_line() {
+    run(async {
+        let bench = Bench::new(std::io::sink());
+        let (outlets, [mut out, mut err]) = pipes();
+        let (tenant, other) = (name(0), name(1));
+        bench.reader.add(&tenant, outlets).unwrap();
+        let (outlets, [mut beside, _err]) = pipes();
+        bench.reader.add(&other, outlets).unwrap();
+        bench.reader.pipes.borrow_mut().hold(&tenant);
+        for (pipe, text) in [(&mut out, "first"), (&mut err, "oops"), (&mut beside, "hi")] {
+            writeln!(pipe, "{text}").unwrap();
+        }
+        let quiet = tokio::time::timeout(PAUSE_MAX / 4, async {
+            loop {
+                bench.reader.iterate().await.unwrap();
+            }
+        });
+        assert!(quiet.await.is_err());
+        assert!(bench.lines(&tenant).is_empty());
+        assert_eq!(bench.lines(&other), ["stdout hi"]);
+        bench.mark(&tenant, Mark::Launched(Some(7)));
+        while bench.lines(&tenant).len() < 3 {
+            bench.reader.iterate().await.unwrap();
+        }
+        let lines = [
+            "tenantd program started, pid 7",
+            "stdout first",
+            "stderr oops",
+        ];
+        assert_eq!(bench.lines(&tenant), lines);
+    });
+}
+
+#[test]
+fn an_end_is_marked_after_the_last_words() {
+    run(async {
+        let bench = Bench::new(std::io::sink());
+        let (outlets, [mut out, mut err]) = pipes();
+        let tenant = name(0);
+        bench.reader.add(&tenant, outlets).unwrap();
+        let ended = |exit, others| Mark::Ended { exit, others };
+        writeln!(out, "forked").unwrap();
+        write!(err, "half").unwrap();
+        bench.mark(&tenant, ended(Exit::Status(0), true));
+        bench.reader.iterate().await.unwrap();
+        let mut lines = vec![
+            "stdout forked",
+            "tenantd first process exited with status 0, others still run",
+        ];
+        assert_eq!(bench.lines(&tenant), lines);
+        write!(out, "last words").unwrap();
+        bench.mark(&tenant, ended(Exit::Signal(9), false));
+        bench.reader.iterate().await.unwrap();
+        lines.extend(["stdout last words", "stderr half"]);
+        lines.push("tenantd program was killed by SIGKILL");
+        assert_eq!(bench.lines(&tenant), lines);
+        // What the marks have read is not read again.
+        writeln!(out, "next").unwrap();
+        bench.reader.remove(&tenant).await;
+        lines.push("stdout next");
+        assert_eq!(bench.lines(&tenant), lines);
+    });
+}
+
+#[test]
+fn a_mark_wakes_the_reader_and_is_written_at_the_latest_at_its_end() {
+    run(async {
+        let bench = Bench::new(std::io::sink());
+        let reading = tokio::task::spawn_local(Rc::clone(&bench.reader).read());
+        tokio::task::yield_now().await;
+        bench.mark(&name(0), Mark::EndedUnwatched(Exit::Status(1)));
+        let line = "tenantd program exited with status 1 while no supervisor was running";
+        while bench.lines(&name(0)) != [line] {
+            tokio::task::yield_now().await;
+        }
+        reading.abort();
+        let failure = Failure::detail(tenantd_core::stage::Stage::Limits, "", "no");
+        bench.mark(&name(1), Mark::NotLaunched(failure));
+        bench.reader.end().await;
+        assert!(bench.lines(&name(1))[0].starts_with("tenantd program not started: "));
     });
 }

@@ -1,0 +1,103 @@
+//! Marks: the lines about launches and ends of a program that the supervisor writes between the
+//! program's own lines, so that a reader sees which launch wrote what.
+//!
+//! A launch is marked before its first line: until its mark is written, the tenant's pipes are not
+//! read. An end is marked after its last line: the pipes are read to their end before.
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use crate::logs::{Batch, Line, Stream};
+use tenantd_core::name::TenantName;
+use tenantd_core::stage::Failure;
+use tenantd_core::supervisor::event::Exit;
+
+/// What a mark says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mark {
+    /// The program was executed, in this process.
+    Launched(Option<i32>),
+    /// The program was not executed.
+    NotLaunched(Failure),
+    /// The first process of the program ended.
+    Ended {
+        /// How it ended.
+        exit: Exit,
+        /// Whether other processes of the tenant still run.
+        others: bool,
+    },
+    /// The program ended while no supervisor ran.
+    EndedUnwatched(Exit),
+}
+
+impl Mark {
+    /// Whether the program's lines come before the mark, and how much of them: an incomplete line
+    /// too, unless another process may still complete it.
+    pub(super) fn lines_before(&self) -> Option<Rest> {
+        match self {
+            Mark::Launched(_) | Mark::NotLaunched(_) => None,
+            Mark::Ended { others: true, .. } => Some(Rest::WholeLines),
+            Mark::Ended { others: false, .. } | Mark::EndedUnwatched(_) => Some(Rest::All),
+        }
+    }
+
+    /// The mark as a line of its tenant.
+    pub(super) fn batch(&self, tenant: TenantName) -> Batch {
+        let line = Line {
+            text: self.to_string(),
+            continues: false,
+        };
+        Batch {
+            tenant,
+            stream: Stream::Mark,
+            lines: vec![line],
+        }
+    }
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Mark::Launched(Some(pid)) => write!(f, "program started, pid {pid}"),
+            Mark::Launched(None) => f.write_str("program started"),
+            Mark::NotLaunched(failure) => write!(f, "program not started: {failure}"),
+            Mark::Ended {
+                exit,
+                others: false,
+            } => write!(f, "program {exit}"),
+            Mark::Ended { exit, others: true } => {
+                write!(f, "first process {exit}, others still run")
+            }
+            Mark::EndedUnwatched(exit) => {
+                write!(f, "program {exit} while no supervisor was running")
+            }
+        }
+    }
+}
+
+/// How much of a pipe to read before a mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rest {
+    WholeLines,
+    All,
+}
+
+/// The marks that are not written yet.
+#[derive(Debug, Default)]
+pub(super) struct Marks {
+    waiting: VecDeque<(TenantName, Mark)>,
+}
+
+impl Marks {
+    pub(super) fn push(&mut self, tenant: TenantName, mark: Mark) {
+        self.waiting.push_back((tenant, mark));
+    }
+
+    pub(super) fn pop(&mut self) -> Option<(TenantName, Mark)> {
+        self.waiting.pop_front()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+}
