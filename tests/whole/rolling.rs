@@ -5,6 +5,7 @@ use std::io::Read;
 use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::Signal;
+use tenantd_api::client::watch::{Until, wait};
 use tenantd_api::wire::{Program, StateWord, TenantStatus};
 
 use crate::support::daemon::{Daemon, LIMIT, PROGRAM, ends, pidfd, signal};
@@ -164,6 +165,44 @@ impl Roll {
             + &String::from_utf8_lossy(&output.stdout)
             + &String::from_utf8_lossy(&output.stderr)
     }
+}
+
+/// Its delay is over when it is found not to be ready, so that no snapshot shows it waiting.
+#[test]
+fn who_waits_for_a_program_that_never_listens_learns_of_its_first_failure() {
+    place::host();
+    place::folder("/srv/data");
+    install("# 1.0\nexec sleep 1000000");
+    let manifest = FOUR.replace(
+        "ready.lived = \"200ms\"",
+        "ready = { tcp = 1, within = \"1s\" }",
+    );
+    let daemon = Daemon::start(&manifest.replace("acme = {", "acme = { autostart = false,"));
+    daemon.tell(&["start", "--no-wait", "acme"]).expect(0);
+    let app = daemon.app.parse().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let acme = ["acme".parse().unwrap()];
+    let tried = runtime
+        .block_on(async { tokio::time::timeout(LIMIT, wait(&app, &acme, Until::Tried)).await });
+    let [acme] = &tried.expect("it ends").unwrap().reached[..] else {
+        panic!("one tenant");
+    };
+    assert_eq!(acme.state, StateWord::Waiting);
+    let why = acme.why.as_deref().unwrap();
+    assert!(why.contains("no connection accepted within 1 s"), "{why}");
+
+    // The roll goes by it.
+    let roll = daemon.tell(&["restart", "--rolling", "acme", "beta"]);
+    assert_eq!(roll.code, 1, "{roll:?}");
+    assert!(roll.out.contains("halted after wave 1"), "{roll:?}");
+    assert!(
+        roll.out.contains("no connection accepted within 1 s"),
+        "{roll:?}"
+    );
+    daemon.end();
 }
 
 #[test]

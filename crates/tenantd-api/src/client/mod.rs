@@ -12,6 +12,7 @@ mod error;
 mod framing;
 pub mod pattern;
 pub mod survey;
+mod wait;
 pub mod watch;
 
 use std::io;
