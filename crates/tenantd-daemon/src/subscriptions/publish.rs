@@ -44,11 +44,7 @@ impl Subscriptions {
         let status = tenants.tenant_status(tenant);
         self.publish(TenantEvent {
             tenant: tenant.clone(),
-            kind: match cause {
-                Cause::Ready if from == to => EventKind::Ready,
-                Cause::Applied | Cause::NotApplied(_) => EventKind::Changed,
-                _ => EventKind::Transition,
-            },
+            kind: kind(cause, from == to),
             from: Some((*from).into()),
             state: (*to).into(),
             reason: Some(cause.to_string()),
@@ -111,6 +107,34 @@ impl Subscriptions {
             });
         }
         self.remove_pending(tenant);
+    }
+}
+
+/// The kind of the event for a transition with this cause.
+fn kind(cause: &Cause, is_same_state: bool) -> EventKind {
+    match cause {
+        Cause::Ready if is_same_state => EventKind::Ready,
+        Cause::Applied | Cause::NotApplied(_) => EventKind::Changed,
+        Cause::Ready
+        | Cause::Planned
+        | Cause::Found(_)
+        | Cause::Replanned
+        | Cause::Reloaded
+        | Cause::Removed
+        | Cause::Unblocked
+        | Cause::Requested(_)
+        | Cause::Shutdown
+        | Cause::Hurry
+        | Cause::Provisioned
+        | Cause::Launched
+        | Cause::Exited(_)
+        | Cause::Emptied
+        | Cause::Released
+        | Cause::Failed(_)
+        | Cause::GivenUp(_)
+        | Cause::Due
+        | Cause::GraceOver
+        | Cause::Retry => EventKind::Transition,
     }
 }
 
