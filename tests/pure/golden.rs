@@ -1,5 +1,5 @@
 //! Golden files: `tests/golden/NAME.toml` has the output `NAME.plan` if it is valid, and
-//! `NAME.problems` otherwise. `tests/golden/changes/NAME.toml` has the output `NAME.changes`, and
+//! `NAME.problems` otherwise, and so has each of `tests/golden/mistakes`. `tests/golden/changes/NAME.toml` has the output `NAME.changes`, and
 //! `tests/golden/fingerprints/NAME.toml` the lines of `pinned` that begin with NAME.
 //!
 //! `UPDATE=1 cargo test --test pure golden` updates the files; then read the diff.
@@ -92,20 +92,26 @@ fn differs(path: &Path, said: &str) -> bool {
     true
 }
 
-#[test]
-fn manifests_give_plans_or_problems() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+/// The manifests of a folder below `tests/golden`.
+fn manifests(folder: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let mut manifests: Vec<PathBuf> = fs::read_dir(&folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|e| e == "toml"))
         .collect();
     manifests.sort();
-    assert!(
-        manifests.len() > 5,
-        "the manifests lie in {}",
-        folder.display()
-    );
+    manifests
+}
+
+#[test]
+fn manifests_give_plans_or_problems() {
+    let mut manifests = manifests("tests/golden");
+    assert!(manifests.len() > 5);
+    // Each of these is a mistake of a person who writes the first manifest.
+    let mistakes = self::manifests("tests/golden/mistakes");
+    assert!(mistakes.len() >= 30);
+    manifests.extend(mistakes);
     let mut wrong = Vec::new();
     for path in &manifests {
         let name = path.file_name().unwrap().to_str().unwrap();
@@ -123,6 +129,31 @@ fn manifests_give_plans_or_problems() {
         }
     }
     assert!(wrong.is_empty(), "not as expected: {wrong:?}");
+}
+
+/// A line that is no TOML causes no problem in other lines: what it may have said is not known.
+#[test]
+fn a_line_that_cannot_be_parsed_causes_no_problem_elsewhere() {
+    let mut damaged = 0;
+    let example = include_str!("../../tenants.example.toml");
+    for base in [example, include_str!("../golden/full.toml")] {
+        for (at, _) in base.char_indices().step_by(3) {
+            let mut text = base.to_owned();
+            text.remove(at);
+            let problems = read("test.toml", text).err();
+            let is_syntax = |message: &str| message.starts_with("invalid TOML: ");
+            let Some(problems) = problems.filter(|p| p.iter().any(|p| is_syntax(&p.message)))
+            else {
+                continue;
+            };
+            damaged += 1;
+            let line = 1 + base[..at].matches('\n').count();
+            for problem in problems.iter().filter(|p| !is_syntax(&p.message)) {
+                assert!(problem.line.abs_diff(line) <= 1, "{at}: {problems}");
+            }
+        }
+    }
+    assert!(damaged > 100, "{damaged}");
 }
 
 /// Compares each manifest of the folder with `before.toml`.

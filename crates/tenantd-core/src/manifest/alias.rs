@@ -22,12 +22,62 @@ const ALIASES: &[(&str, Table, &str)] = &[
     ("rlimit", Table::App, "limits"),
     ("ulimits", Table::App, "limits"),
     ("ulimit", Table::App, "limits"),
+    ("application", Table::Top, "app"),
+    ("service", Table::Top, "app"),
+    ("program", Table::Top, "app"),
+    ("net", Table::Top, "network"),
+    ("default", Table::Top, "defaults"),
+    ("customers", Table::Top, "tenants"),
+    ("instances", Table::Top, "tenants"),
+    ("cmd", Table::App, "command"),
+    ("exec", Table::App, "command"),
+    ("execstart", Table::App, "command"),
+    ("program", Table::App, "command"),
+    ("binary", Table::App, "command"),
+    ("cwd", Table::App, "working_directory"),
+    ("workdir", Table::App, "working_directory"),
+    ("workingdirectory", Table::App, "working_directory"),
+    ("chdir", Table::App, "working_directory"),
+    ("envs", Table::App, "environment"),
+    ("tmpfs", Table::App, "private"),
+    ("volume", Table::App, "datastore"),
+    ("data", Table::App, "datastore"),
+    ("data_dir", Table::App, "datastore"),
+    ("forking", Table::App, "daemonizes"),
+    ("daemon", Table::App, "daemonizes"),
+    ("target", Table::Datastore, "path"),
+    ("mount", Table::Datastore, "path"),
+    ("source", Table::Datastore, "root"),
+    ("permissions", Table::Datastore, "mode"),
+    ("timeout", Table::Stop, "grace"),
+    ("killsignal", Table::Stop, "signal"),
+    ("policy", Table::Restart, "when"),
+    ("retries", Table::Restart, "strikes"),
+    ("max_restarts", Table::Restart, "strikes"),
+    ("restartsec", Table::Restart, "delay"),
+    ("backoff", Table::Restart, "delay"),
+    ("port", Table::Ready, "tcp"),
+    ("timeout", Table::Ready, "within"),
+    ("cidr", Table::Network, "subnet"),
+    ("range", Table::Network, "subnet"),
+    ("address", Table::Tenant, "ip"),
+    ("adress", Table::Tenant, "ip"),
+    ("addr", Table::Tenant, "ip"),
+    ("ipv4", Table::Tenant, "ip"),
+    ("ip_address", Table::Tenant, "ip"),
+    ("args", Table::Tenant, "arguments"),
+    ("env", Table::Tenant, "environment"),
+    ("data", Table::Tenant, "datastore"),
+    ("enabled", Table::Tenant, "autostart"),
+    ("enable", Table::Tenant, "autostart"),
 ];
 
-/// Returns the key that other programs call `name`.
-pub(super) fn key(name: &str) -> Option<&'static Key> {
+/// Returns the key that other programs call `name`, in this table if it has one.
+pub(super) fn key(name: &str, table: Table) -> Option<&'static Key> {
     let lower = name.to_lowercase();
-    let (_, table, key) = ALIASES.iter().find(|(alias, ..)| *alias == lower)?;
+    let mut meant = ALIASES.iter().filter(|(alias, ..)| *alias == lower);
+    let first = meant.clone().next()?;
+    let (_, table, key) = meant.find(|(_, of, _)| *of == table).unwrap_or(first);
     Key::find(*table, key)
 }
 
@@ -37,10 +87,13 @@ mod tests {
 
     #[test]
     fn every_alias_maps_to_a_key() {
-        for (alias, _, name) in ALIASES {
-            assert_eq!(key(alias).unwrap().name, *name);
+        for (alias, table, name) in ALIASES {
+            assert_eq!(key(alias, *table).unwrap().name, *name);
             assert_eq!(*alias, alias.to_lowercase());
         }
-        assert_eq!(key("LimitNOFILE").unwrap().name, "open_files");
+        let key = |name, table| key(name, table).unwrap().name;
+        assert_eq!(key("LimitNOFILE", Table::App), "open_files");
+        assert_eq!(key("timeout", Table::Ready), "within");
+        assert_eq!(key("timeout", Table::App), "grace");
     }
 }

@@ -125,6 +125,11 @@ impl Problems {
         &mut self.list[at]
     }
 
+    /// The problem that was added last.
+    pub fn last(&mut self) -> Option<&mut Problem> {
+        self.list.last_mut()
+    }
+
     /// The text of the manifest.
     #[must_use]
     pub fn text(&self) -> &str {

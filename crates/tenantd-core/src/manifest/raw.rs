@@ -9,6 +9,7 @@ use std::time::Duration;
 use ipnetwork::Ipv4Network;
 use toml::Spanned;
 
+use super::free::Free;
 use super::limit::Limit;
 use super::problem::Span;
 use super::read::Reader;
@@ -155,6 +156,8 @@ pub struct Manifest {
     pub defaults: Overrides,
     /// `[tenants]`, in the order of the text.
     pub tenants: Vec<Tenant>,
+    /// Addresses to suggest, without those that have been suggested.
+    pub free: Free,
 }
 
 /// One entry of `[tenants]`.

@@ -3,40 +3,76 @@
 //! It decodes key by key, because a decoder of whole tables stops at the first error.
 
 use std::borrow::Cow;
+use std::net::Ipv4Addr;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::free::Free;
 use super::problem::{Problems, Span};
-use super::raw::{Known, Manifest, Overrides, Read, Tenant};
-use super::reference::{Fallback, KEYS, Key, Table};
+use super::raw::{Known, Manifest, Network, Overrides, Read, Tenant};
+use super::reference::{Fallback, Key, Kind, Table};
+use super::suggest::nearest;
+use super::syntax::{self, Mended};
 use super::value::{At, Decode, type_words};
 use crate::name::TenantName;
-
-/// An unknown name within this edit distance of a key is taken for a misspelling of it.
-const SLIP: usize = 2;
 
 /// Reads a manifest and adds what is wrong with it to `problems`.
 pub(super) fn manifest(text: &str, problems: &mut Problems) -> Manifest {
     let (whole, errors) = DeTable::parse_recoverable(text);
-    for error in &errors {
-        let span = error.span().unwrap_or(0..0);
-        problems.report(&span, format!("invalid TOML: {}", error.message()));
+    if errors.is_empty() {
+        return tables(whole.get_ref(), None, problems);
     }
+    let mended = syntax::mend(text, problems);
     problems.end_syntax();
-    let broken = !errors.is_empty();
-    let mut top = Reader::new(Table::Top, 0..0, Some(whole.get_ref()), broken, problems);
+    let (whole, _) = DeTable::parse_recoverable(&mended.text);
+    tables(whole.get_ref(), Some(&mended), problems)
+}
+
+fn tables<'v, 's>(
+    whole: &'v DeTable<'s>,
+    mended: Option<&'v Mended>,
+    problems: &mut Problems,
+) -> Manifest {
+    let mut top = Reader {
+        table: Table::Top,
+        owner: Owner::None,
+        at: 0..0,
+        entries: Some(whole),
+        broken: mended.is_some(),
+        mended,
+        problems,
+        asked: Vec::new(),
+    };
+    let mut network: Network = Read::read(&mut top, "network");
+    if top.is_broken_at("network") && network.gateway.is_none() {
+        // No address can be checked: the gateway may be in the part that could not be parsed.
+        network.subnet = None;
+    }
+    let mut free = Free::new(&network, addresses(whole));
     let manifest = Manifest {
         app: Read::read(&mut top, "app"),
-        network: Read::read(&mut top, "network"),
+        network,
         defaults: Read::read(&mut top, "defaults"),
-        tenants: tenants(&mut top),
+        tenants: tenants(&mut top, &mut free),
+        free,
     };
     top.finish();
     manifest
 }
 
-fn tenants(top: &mut Reader<'_, '_, '_>) -> Vec<Tenant> {
+/// The addresses that tenants have.
+fn addresses(whole: &DeTable<'_>) -> impl Iterator<Item = Ipv4Addr> {
+    let tenants = whole
+        .get("tenants")
+        .and_then(|value| value.get_ref().as_table());
+    tenants.into_iter().flatten().filter_map(|(_, tenant)| {
+        let ip = tenant.get_ref().as_table()?.get("ip")?;
+        ip.get_ref().as_str()?.parse().ok()
+    })
+}
+
+fn tenants(top: &mut Reader<'_, '_, '_>, free: &mut Free) -> Vec<Tenant> {
     let Some(value) = top.find("tenants").1 else {
         return Vec::new();
     };
@@ -55,48 +91,68 @@ fn tenants(top: &mut Reader<'_, '_, '_>) -> Vec<Tenant> {
     entries.sort_by_key(|(name, _)| name.span().start);
     let tenants = entries
         .into_iter()
-        .filter_map(|(name, value)| tenant(top, name, value));
+        .filter_map(|(name, value)| tenant(top, name, value, free));
     tenants.collect()
 }
 
-fn tenant<'s>(
-    top: &mut Reader<'_, '_, 's>,
-    name: &Spanned<Cow<'s, str>>,
-    value: &Spanned<DeValue<'s>>,
+fn tenant<'v, 's>(
+    top: &mut Reader<'_, 'v, 's>,
+    name: &'v Spanned<Cow<'s, str>>,
+    value: &'v Spanned<DeValue<'s>>,
+    free: &mut Free,
 ) -> Option<Tenant> {
     let at = name.span();
     let checked = tenant_name(name, top.problems);
     let Some(table) = value.get_ref().as_table() else {
         let found = type_words(value.get_ref());
-        let help = match value.get_ref().as_str() {
-            Some(text) => format!("write `{} = {{ ip = {text:?} }}`", name.get_ref()),
-            None => format!("write `{} = {{ ip = \"10.77.0.11\" }}`", name.get_ref()),
-        };
+        let name = name.get_ref();
+        let text = value.get_ref().as_str().map(str::to_owned);
+        let free = || free.suggest().map(|address| address.to_string());
+        let ip = text.or_else(free).unwrap_or("10.77.0.11".to_owned());
         top.problems
             .report(
                 &value.span(),
-                format!("a tenant must be a table, not {found}"),
+                format!("tenant {name} must be a table, not {found}"),
             )
-            .help(help);
+            .help(format!("write `{name} = {{ ip = {ip:?} }}`"));
         return None;
     };
-    let mut reader = Reader::new(
-        Table::Tenant,
-        at.clone(),
-        Some(table),
-        top.broken,
-        top.problems,
-    );
+    let broken = top.is_broken(&at, value);
+    let mut reader = Reader {
+        table: Table::Tenant,
+        owner: Owner::Tenant(name.get_ref()),
+        at: at.clone(),
+        entries: Some(table),
+        broken,
+        mended: top.mended,
+        problems: &mut *top.problems,
+        asked: Vec::new(),
+    };
     let tenant = Tenant {
         at,
         name: checked,
-        ip: reader.value("ip"),
+        ip: ip(&mut reader, free),
         datastore_said: table.contains_key("datastore"),
         datastore: reader.value("datastore"),
         overrides: Overrides::keys(&mut reader),
     };
     reader.finish();
     Some(tenant)
+}
+
+/// Reads the address of a tenant. The help text of a problem names a free one.
+fn ip(reader: &mut Reader<'_, '_, '_>, free: &mut Free) -> Known<Ipv4Addr> {
+    let before = reader.problems.len();
+    let ip = reader.value("ip");
+    if reader.problems.len() > before
+        && let Some(problem) = reader.problems.last()
+    {
+        problem.help(match free.suggest() {
+            Some(address) => format!("write `ip = \"{address}\"`, which is free"),
+            None => "write an address such as `ip = \"10.77.0.11\"`".to_owned(),
+        });
+    }
+    ip
 }
 
 fn tenant_name(name: &Spanned<Cow<'_, str>>, problems: &mut Problems) -> Option<TenantName> {
@@ -118,38 +174,35 @@ fn tenant_name(name: &Spanned<Cow<'_, str>>, problems: &mut Problems) -> Option<
     None
 }
 
+/// Whose a table is, where its own header does not say it.
+#[derive(Clone, Copy)]
+enum Owner<'v> {
+    /// The header says it.
+    None,
+    /// `[defaults]`.
+    Defaults,
+    /// The tenant of this name.
+    Tenant(&'v str),
+}
+
 /// Reads one table. At the end, it reports the keys that are unknown.
 pub(super) struct Reader<'p, 'v, 's> {
     table: Table,
+    owner: Owner<'v>,
     /// The position of the header, or of the tenant's name.
     at: Span,
     /// `None` if the value is missing or is not a table.
     entries: Option<&'v DeTable<'s>>,
-    /// Whether missing keys are not reported: the text could not be parsed as a whole, or the whole
+    /// Whether missing keys are not reported: a part of the table could not be parsed, or the whole
     /// table is missing and has been reported.
     broken: bool,
+    /// The places that could not be parsed, if there are any.
+    mended: Option<&'v Mended>,
     problems: &'p mut Problems,
     asked: Vec<&'static str>,
 }
 
-impl<'p, 'v, 's> Reader<'p, 'v, 's> {
-    fn new(
-        table: Table,
-        at: Span,
-        entries: Option<&'v DeTable<'s>>,
-        broken: bool,
-        problems: &'p mut Problems,
-    ) -> Self {
-        Self {
-            table,
-            at,
-            entries,
-            broken,
-            problems,
-            asked: Vec::new(),
-        }
-    }
-
+impl<'v, 's> Reader<'_, 'v, 's> {
     /// The position of the table's header, or of the tenant's name.
     pub(super) fn at(&self) -> &Span {
         &self.at
@@ -161,17 +214,55 @@ impl<'p, 'v, 's> Reader<'p, 'v, 's> {
         (key, self.entries.and_then(|entries| entries.get(name)))
     }
 
+    /// Whether a part of the table with this name may not have been parsed.
+    fn is_broken_at(&self, name: &str) -> bool {
+        let entry = self.entries.and_then(|entries| entries.get_key_value(name));
+        entry.map_or(self.broken, |(key, value)| {
+            self.is_broken(&key.span(), value)
+        })
+    }
+
+    /// Whether a part of this table of ours may not have been parsed.
+    fn is_broken(&self, key: &Span, value: &Spanned<DeValue<'_>>) -> bool {
+        let Some(mended) = self.mended else {
+            return false;
+        };
+        let place = value.span();
+        match mended.text.as_bytes().get(place.start) {
+            Some(b'{') => mended.has_hole(&place),
+            Some(b'[') => mended.has_hole_below(place.start),
+            // A dotted key: its table may have other parts, anywhere.
+            _ => place == *key || mended.has_hole(&place),
+        }
+    }
+
+    /// The table, for a message.
+    fn whose(&self) -> String {
+        match (self.table, self.owner) {
+            (Table::Tenant, Owner::Tenant(name)) => format!("tenant {name}"),
+            (_, Owner::Tenant(name)) => format!("the limits of tenant {name}"),
+            (Table::Limits, Owner::Defaults) => "[defaults.limits]".to_owned(),
+            (table, _) => table.header().to_owned(),
+        }
+    }
+
     fn missing(&mut self, key: &Key) {
-        if self.broken {
+        // A table may have been in the part that could not be parsed.
+        if self.broken || (self.mended.is_some() && matches!(key.kind, Kind::Table(_))) {
             return;
         }
-        let header = self.table.header();
+        let whose = self.whose();
         let message = match self.table {
             Table::Top => format!("`{}` is missing", key.name),
-            Table::Tenant => format!("the tenant has no `{}`", key.name),
-            _ => format!("`{}` is missing in {header}", key.name),
+            Table::Tenant => format!("{whose} has no `{}`", key.name),
+            _ => format!("`{}` is missing in {whose}", key.name),
         };
-        let help = format!("add `{}`", key.usage());
+        let help = match key.kind {
+            Kind::Table(Table::App) => {
+                "add `[app]`, with at least `name`, `command` and `datastore`".to_owned()
+            }
+            _ => format!("add `{}`", key.usage()),
+        };
         self.problems.report(&self.at, message).help(help);
     }
 
@@ -187,6 +278,8 @@ impl<'p, 'v, 's> Reader<'p, 'v, 's> {
                 self.missing(key);
                 None
             }
+            // The key may be in the part that could not be parsed.
+            Fallback::Value(_) if self.broken && self.mended.is_some() => None,
             Fallback::Value(text) => Some(Spanned::new(self.at.clone(), default(key, text))),
             Fallback::Derived(_) => None,
         }
@@ -195,17 +288,19 @@ impl<'p, 'v, 's> Reader<'p, 'v, 's> {
     /// Returns a reader of a nested table. If that table is missing, its keys have their defaults.
     pub(super) fn table(&mut self, name: &'static str, table: Table) -> Reader<'_, 'v, 's> {
         let (key, value) = self.find(name);
+        let owner = match self.table {
+            Table::Defaults => Owner::Defaults,
+            _ => self.owner,
+        };
         let mut broken = self.broken;
         let (at, entries) = match value {
             Some(value) => {
                 let at = self.entries.and_then(|entries| entries.get_key_value(name));
                 let at = at.map_or(value.span(), |(name, _)| name.span());
                 let entries = value.get_ref().as_table();
+                broken = self.is_broken(&at, value);
                 if entries.is_none() {
-                    let found = type_words(value.get_ref());
-                    let message = format!("`{name}` must be a table, not {found}");
-                    let help = format!("for example `{}`", key.usage());
-                    self.problems.report(&value.span(), message).help(help);
+                    At { key, value }.wrong_type(self.problems, "a table");
                     broken = true;
                 }
                 (at, entries)
@@ -218,7 +313,16 @@ impl<'p, 'v, 's> Reader<'p, 'v, 's> {
                 (self.at.clone(), None)
             }
         };
-        Reader::new(table, at, entries, broken, self.problems)
+        Reader {
+            table,
+            owner,
+            at,
+            entries,
+            broken,
+            mended: self.mended,
+            problems: self.problems,
+            asked: Vec::new(),
+        }
     }
 
     /// Reports unknown keys.
@@ -230,11 +334,7 @@ impl<'p, 'v, 's> Reader<'p, 'v, 's> {
         );
         for (name, _) in self.entries.into_iter().flatten() {
             if Key::find(self.table, name.get_ref()).is_none() {
-                let whose = match self.table {
-                    Table::Tenant => "a tenant's table",
-                    table => table.header(),
-                };
-                let message = format!("unknown key `{}` in {whose}", name.get_ref());
+                let message = format!("unknown key `{}` in {}", name.get_ref(), self.whose());
                 let problem = self.problems.report(&name.span(), message);
                 problem.help(nearest(self.table, name.get_ref()));
             }
@@ -247,30 +347,4 @@ fn default<T: Decode>(key: &'static Key, text: &'static str) -> T {
     let value = DeValue::parse(text).expect("the defaults of the reference are TOML");
     T::decode(At { key, value: &value }, &mut problems)
         .expect("the defaults of the reference are right")
-}
-
-/// Suggests a key for an unknown name.
-fn nearest(table: Table, name: &str) -> String {
-    let distance = |key: &Key| strsim::damerau_levenshtein(key.name, name);
-    let near = Key::of(table).min_by_key(|key| distance(key));
-    if let Some(near) = near.filter(|key| distance(key) <= SLIP.min(name.chars().count() / 2)) {
-        return format!("did you mean `{}`?", near.name);
-    }
-    let elsewhere = KEYS.iter().find(|key| key.name == name);
-    match (super::alias::key(name), elsewhere) {
-        (Some(meant), _) if meant.table == table => {
-            return format!("did you mean `{}`?", meant.name);
-        }
-        (Some(meant), _) | (None, Some(meant)) if meant.table == Table::Limits => {
-            return format!("did you mean `limits = {{ {} }}`?", meant.usage());
-        }
-        (Some(meant), _) | (None, Some(meant)) => {
-            return format!("`{}` belongs to {}", meant.name, meant.table.header());
-        }
-        (None, None) => {}
-    }
-    let names: Vec<String> = Key::of(table)
-        .map(|key| format!("`{}`", key.name))
-        .collect();
-    format!("valid keys are {}", names.join(", "))
 }

@@ -197,6 +197,12 @@ impl Key {
         Key::of(table).find(|key| key.name == name)
     }
 
+    /// Returns the first key with this name in any table.
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static Key> {
+        KEYS.iter().find(|key| key.name == name)
+    }
+
     /// The keys of one table.
     pub fn of(table: Table) -> impl Iterator<Item = &'static Key> {
         KEYS.iter().filter(move |key| key.table == table)

@@ -4,11 +4,12 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use toml::Spanned;
+use toml::de::DeValue;
 
 use super::problem::Problems;
 use super::reference::{Key, Kind};
 use super::template::{ALL, OF_APP, Slot, Template, TemplateError};
-use super::value::{At, Decode};
+use super::value::{At, Decode, type_words};
 
 /// The placeholders that are available in the value of a key.
 fn slots(key: &Key) -> &'static [Slot] {
@@ -63,8 +64,17 @@ fn list(
     };
     let mut whole = Some(Vec::new());
     for (index, value) in array.iter().enumerate() {
+        let name = at.key.name;
         let at = At { key: at.key, value };
-        let Some(template) = template(at, allowed(index), problems) else {
+        let template = match value.get_ref().as_str() {
+            Some(_) => template(at, allowed(index), problems),
+            None => {
+                let item = format!("item {} of `{name}`", index + 1);
+                no_string(&item, "", value, problems);
+                None
+            }
+        };
+        let Some(template) = template else {
             // The remaining items are still decoded, to report their problems.
             whole = None;
             continue;
@@ -74,6 +84,22 @@ fn list(
         }
     }
     whole
+}
+
+/// Reports a part of a list or a table that is no string. `key` is what is written before it.
+fn no_string(what: &str, key: &str, value: &Spanned<DeValue<'_>>, problems: &mut Problems) {
+    let found = type_words(value.get_ref());
+    let written = problems.text().get(value.span()).unwrap_or_default();
+    let help = match value.get_ref() {
+        DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => {
+            format!("quote it: `{key}\"{written}\"`")
+        }
+        DeValue::String(_) | DeValue::Array(_) | DeValue::Table(_) => {
+            "write one string in quotes".to_owned()
+        }
+    };
+    let message = format!("{what} must be a string, not {found}");
+    problems.report(&value.span(), message).help(help);
 }
 
 impl Decode for Vec<Spanned<Template>> {
@@ -118,7 +144,19 @@ impl Decode for Environment {
         let mut whole = Some(Environment::new());
         for (name, value) in table {
             let good = environment_name(name, problems);
-            let template = template(At { key: at.key, value }, slots(at.key), problems);
+            let template = match value.get_ref().as_str() {
+                Some(_) => template(At { key: at.key, value }, slots(at.key), problems),
+                None => {
+                    let name = name.get_ref();
+                    no_string(
+                        &format!("the variable `{name}`"),
+                        &format!("{name} = "),
+                        value,
+                        problems,
+                    );
+                    None
+                }
+            };
             match (good, template, &mut whole) {
                 (true, Some(template), Some(whole)) => {
                     whole.insert(name.get_ref().to_string(), template);

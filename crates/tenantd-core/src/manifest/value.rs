@@ -12,6 +12,7 @@ use toml::de::DeValue;
 
 use super::problem::{Problem, Problems, Span};
 use super::reference::{Key, Kind};
+use super::suggest::retyped;
 use crate::name::AppName;
 
 /// A value of the manifest, with its key.
@@ -39,7 +40,10 @@ impl<'a> At<'a, '_> {
     pub(super) fn wrong_type(&self, problems: &mut Problems, expected: &str) {
         let found = type_words(self.value.get_ref());
         let message = format!("`{}` must be {expected}, not {found}", self.key.name);
-        self.wrong(problems, message);
+        let problem = self.wrong(problems, message);
+        if let Some(right) = retyped(self.key, self.value.get_ref()) {
+            problem.help(format!("write `{right}`"));
+        }
     }
 
     pub(super) fn text(&self, problems: &mut Problems, expected: &str) -> Option<&'a str> {

@@ -9,6 +9,7 @@ use toml::Spanned;
 use super::derive;
 use super::facts::{HostAddress, HostFacts};
 use super::model::{Mode, NetworkPlan};
+use crate::manifest::free::Free;
 use crate::manifest::problem::{Problems, Span};
 use crate::manifest::raw::{Manifest, Network, Tenant};
 use crate::manifest::value;
@@ -32,27 +33,32 @@ pub(super) fn network(
 ) -> Option<NetworkPlan> {
     let network = &manifest.network;
     check_count(manifest, problems);
-    duplicates(&manifest.tenants, problems);
     link_clashes(manifest, problems);
+    let app = manifest.app.name.as_ref().map(Spanned::get_ref);
+    let addresses = host.addresses();
+    let foreign: Vec<&HostAddress> = match &addresses {
+        Ok(addresses) => addresses.iter().filter(|a| is_foreign(a, app)).collect(),
+        Err(_) => Vec::new(),
+    };
+    let mut free = manifest.free.clone();
+    foreign
+        .iter()
+        .for_each(|address| free.take(address.network.ip()));
+    duplicates(&manifest.tenants, &mut free, problems);
     let subnet = subnet(network, problems)?;
     let gateway = gateway(network, *subnet.get_ref(), problems);
     check_room(&subnet, manifest.tenants.len(), problems);
     for tenant in &manifest.tenants {
         if let Some(ip) = &tenant.ip {
-            check_address(ip, *subnet.get_ref(), &gateway, problems);
+            check_address(ip, *subnet.get_ref(), &gateway, &mut free, problems);
         }
     }
-    let app = manifest.app.name.as_ref().map(Spanned::get_ref);
-    match host.addresses() {
-        Ok(addresses) => {
-            let foreign = addresses.iter().filter(|address| is_foreign(address, app));
-            check_host(foreign, &subnet, &gateway, &manifest.tenants, problems);
-        }
-        Err(errno) => {
-            let message = format!("cannot read the host's addresses: {}", errno.desc());
-            problems.report(&subnet.span(), message);
-        }
+    if let Err(errno) = addresses {
+        let message = format!("cannot read the host's addresses: {}", errno.desc());
+        problems.report(&subnet.span(), message);
     }
+    let around = (&subnet, &gateway);
+    check_host(&foreign, around, &manifest.tenants, &mut free, problems);
     let app = app?;
     Some(NetworkPlan {
         mode: mode(*network.mode.as_ref()?.get_ref()),
@@ -169,28 +175,41 @@ fn check_address(
     ip: &Spanned<Ipv4Addr>,
     subnet: Ipv4Network,
     gateway: &Spanned<Ipv4Addr>,
+    free: &mut Free,
     problems: &mut Problems,
 ) {
     let address = *ip.get_ref();
     if let Some(why) = no_host(address, subnet) {
         let first = Ipv4Addr::from(u32::from(subnet.network()) + 1);
         let last = Ipv4Addr::from(u32::from(subnet.broadcast()) - 1);
+        let range = format!("use an address from {first} to {last}");
         problems
             .report(&ip.span(), format!("the address {address} {why}"))
-            .help(format!("use an address from {first} to {last}"));
+            .help(match free.suggest() {
+                Some(address) => format!("{range}: {address} is free"),
+                None => range,
+            });
     } else if address == *gateway.get_ref() {
-        problems
-            .report(&ip.span(), format!("{address} is the gateway's address"))
-            .also(
-                &gateway.span(),
-                "the gateway's address is derived from this",
-            )
-            .help("give the tenant another address");
+        let message = format!("{address} is the gateway, the host's own address in the subnet");
+        let problem = problems.report(&ip.span(), message);
+        problem.help(instead(free));
+        // Without a key for it, there is no place to show.
+        if !gateway.span().is_empty() {
+            problem.also(&gateway.span(), "the gateway's address comes from this");
+        }
+    }
+}
+
+/// The help text for an address that cannot be used.
+fn instead(free: &mut Free) -> String {
+    match free.suggest() {
+        Some(address) => format!("use another address: {address} is free"),
+        None => "use another address".to_owned(),
     }
 }
 
 /// Reports tenants with the same address. After sorting, they are adjacent.
-fn duplicates(tenants: &[Tenant], problems: &mut Problems) {
+fn duplicates(tenants: &[Tenant], free: &mut Free, problems: &mut Problems) {
     let mut sorted: Vec<&Spanned<Ipv4Addr>> =
         tenants.iter().filter_map(|t| t.ip.as_ref()).collect();
     sorted.sort_by_key(|ip| (*ip.get_ref(), ip.span().start));
@@ -203,7 +222,7 @@ fn duplicates(tenants: &[Tenant], problems: &mut Problems) {
                 )
                 .note("second tenant")
                 .also(&same[0].span(), "first tenant")
-                .help("give each tenant an address of its own");
+                .help(instead(free));
         }
     }
 }
@@ -244,11 +263,11 @@ fn is_foreign(address: &HostAddress, app: Option<&AppName>) -> bool {
 
 /// Reports conflicts with addresses of the host. Each is looked up once, so the cost is the sum of
 /// the tenants and the host's addresses, not their product.
-fn check_host<'a>(
-    foreign: impl Iterator<Item = &'a HostAddress>,
-    subnet: &Spanned<Ipv4Network>,
-    gateway: &Spanned<Ipv4Addr>,
+fn check_host(
+    foreign: &[&HostAddress],
+    (subnet, gateway): (&Spanned<Ipv4Network>, &Spanned<Ipv4Addr>),
     tenants: &[Tenant],
+    free: &mut Free,
     problems: &mut Problems,
 ) {
     let owners: BTreeMap<Ipv4Addr, &Spanned<Ipv4Addr>> = tenants
@@ -265,9 +284,8 @@ fn check_host<'a>(
         };
         if let Some(owner) = owner {
             let message = format!("the host already has the address {address}, on {interface}");
-            problems
-                .report(&owner.span(), message)
-                .help("use an address that is free");
+            let problem = problems.report(&owner.span(), message);
+            problem.help(instead(free));
         }
         // An address with prefix 32 claims no network, so it cannot overlap the subnet.
         let alone = owner.is_some() && taken.network.prefix() == 32;
