@@ -6,9 +6,10 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::model::{Policy, Readiness, RestartPolicy, RestartWhen, StopSignal};
+use crate::manifest::problem::{Problems, Span};
 use crate::manifest::raw::{App, Manifest, Ready, Restart};
 use crate::manifest::value::When;
-use crate::manifest::{self, Source, problem::Problems};
+use crate::manifest::{self, Source};
 
 /// The policy of all tenants except for `autostart`. `None` if a problem was reported.
 pub(super) fn policy(manifest: &Manifest, problems: &mut Problems) -> Option<Policy> {
@@ -87,7 +88,7 @@ fn readiness(ready: &Ready, problems: &mut Problems) -> Option<Readiness> {
                 &lived.span(),
                 "no tenant could become ready: `lived` is longer than `within`",
             )
-            .also(&within.span(), "the time limit")
+            .also(&within.span(), limit_note("within", within, &ready.at))
             .help("raise `within` or lower `lived`");
     }
     let port = ready
@@ -107,10 +108,15 @@ fn check_restart(restart: &Restart, problems: &mut Problems) {
         return;
     };
     if delay.get_ref() > delay_max.get_ref() {
-        problems
-            .report(&delay.span(), "`delay` is longer than `delay_max`")
-            .also(&delay_max.span(), "the longest delay")
-            .help("raise `delay_max` or lower `delay`");
+        let problem = if later(delay, delay_max) == delay.span() {
+            let problem = problems.report(&delay.span(), "`delay` is longer than `delay_max`");
+            let note = limit_note("delay_max", delay_max, &restart.at);
+            problem.also(&delay_max.span(), note)
+        } else {
+            let problem = problems.report(&delay_max.span(), "`delay_max` is shorter than `delay`");
+            problem.also(&delay.span(), limit_note("delay", delay, &restart.at))
+        };
+        problem.help("raise `delay_max` or lower `delay`");
         return;
     }
     let (Some(strikes), Some(window)) = (&restart.strikes, &restart.window) else {
@@ -118,16 +124,32 @@ fn check_restart(restart: &Restart, problems: &mut Problems) {
     };
     let least = delays(*delay.get_ref(), *delay_max.get_ref(), *strikes.get_ref());
     if least > *window.get_ref() {
-        let at = later(strikes, window);
+        let pairs = [later(strikes, window), later(delay, delay_max)];
+        let [one, other] = pairs;
+        let at = if one.start >= other.start { one } else { other };
         let message = format!(
-            "no tenant could become failed: the delays between {} strikes add up to {:.1} s",
+            "no tenant could become failed: {} strikes take {:.1} s, and `window` is {}",
             strikes.get_ref(),
-            least.as_secs_f64()
+            least.as_secs_f64(),
+            said(*window.get_ref()),
         );
         problems
             .report(&at, message)
             .help("raise `window`, lower `strikes`, or turn this off with `strikes = 0`");
     }
+}
+
+/// The note at the other one of two keys, or at their table if that key is not written.
+fn limit_note(key: &str, value: &Spanned<Duration>, table: &Span) -> String {
+    match value.span() == *table {
+        true => format!("`{key}` is not set here: it is {}", said(*value.get_ref())),
+        false => format!("`{key}`"),
+    }
+}
+
+/// A duration in the notation of the manifest.
+fn said(duration: Duration) -> String {
+    jiff::fmt::friendly::SpanPrinter::new().unsigned_duration_to_string(&duration)
 }
 
 /// The sum of the delays between this many strikes.
