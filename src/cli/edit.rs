@@ -10,12 +10,19 @@ use anyhow::Context;
 use super::args::{Show, Wait};
 use super::outcome::Outcome;
 use super::progress::{Doing, Progress};
-use super::{End, converse, plan, reload, replace};
+use super::{BadManifest, End, converse, plan, reload, replace};
 use tenantd_api::client::app::{self, Selector};
 use tenantd_api::client::{ClientError, Connection};
-use tenantd_core::manifest::edit::{self, EditError};
+use tenantd_core::manifest::edit::{self, Added, EditError};
 use tenantd_core::name::{AppName, TenantName};
-use tenantd_daemon::manifest::ManifestFile;
+use tenantd_daemon::manifest::{ManifestFile, Unfit};
+
+/// A change of a manifest's text.
+struct Edit {
+    text: String,
+    /// What is added, in the notation of the manifest.
+    entry: Option<String>,
+}
 
 /// Adds a tenant with these keys, and reloads.
 pub(super) fn add(
@@ -24,15 +31,27 @@ pub(super) fn add(
     keys: &[(String, String)],
     wait: Wait,
 ) -> anyhow::Result<End> {
-    let change = |text: &str| edit::add(text, tenant, keys);
-    let (app, path, _) = change_manifest(selector, change)?;
-    say(wait.show, &format!("{tenant}: added to {}", path.display()))?;
+    let mut line = String::new();
+    let (app, path, _) = change_manifest(selector, |text| {
+        let Added { text, entry } = edit::add(text, tenant, keys)?;
+        line = indented(&entry);
+        let entry = Some(entry);
+        Ok(Edit { text, entry })
+    })?;
+    say(
+        wait.show,
+        &format!("{tenant}: added to {}:\n{line}", path.display()),
+    )?;
     take_effect(&app, &path, tenant, Doing::Add, wait)
 }
 
 /// Removes a tenant, and reloads. Its datastore stays.
 pub(super) fn remove(selector: &Selector, tenant: &TenantName, wait: Wait) -> anyhow::Result<End> {
-    let (app, path, before) = change_manifest(selector, |text| edit::remove(text, tenant))?;
+    let (app, path, before) = change_manifest(selector, |text| {
+        let text = edit::remove(text, tenant)?;
+        let entry = None;
+        Ok(Edit { text, entry })
+    })?;
     let file = ManifestFile::at(&path).context("cannot make the path of the manifest absolute")?;
     let old = file.plan_of(before).ok();
     let old = old.and_then(|plan| plan.tenants.into_iter().find(|t| t.name == *tenant));
@@ -43,6 +62,11 @@ pub(super) fn remove(selector: &Selector, tenant: &TenantName, wait: Wait) -> an
     let text = format!("{tenant}: removed from {}{stays}", path.display());
     say(wait.show, &text)?;
     take_effect(&app, &path, tenant, Doing::Remove, wait)
+}
+
+fn indented(entry: &str) -> String {
+    let lines: Vec<String> = entry.lines().map(|line| format!("  {line}")).collect();
+    lines.join("\n")
 }
 
 /// Prints a line for people.
@@ -57,7 +81,7 @@ fn say(show: Show, line: &str) -> std::io::Result<()> {
 /// text before the change.
 fn change_manifest(
     selector: &Selector,
-    change: impl FnOnce(&str) -> Result<String, EditError>,
+    change: impl FnOnce(&str) -> Result<Edit, EditError>,
 ) -> anyhow::Result<(AppName, PathBuf, String)> {
     let config = match &selector.config {
         Some(config) => config.clone(),
@@ -70,14 +94,42 @@ fn change_manifest(
     let failed = || format!("{}: cannot read the manifest", config.display());
     let path = std::fs::canonicalize(&config).with_context(failed)?;
     let old = replace::Old::read(&path).with_context(failed)?;
-    let text = change(old.text()).with_context(|| config.display().to_string())?;
+    let unchanged = || format!("{}: not changed", config.display());
+    let Edit { text, entry } = change(old.text()).with_context(unchanged)?;
     let manifest = ManifestFile::at(&config).with_context(failed)?;
-    let good = manifest.plan_of(text.clone());
-    let plan = good.map_err(|unfit| plan::bad(&unfit))?;
     let before = old.text().to_owned();
+    let plan = manifest.plan_of(text.clone()).map_err(|unfit| {
+        let older = manifest.plan_of(before.clone()).err();
+        refused(&config, &unfit, older.as_ref(), entry.as_deref())
+    })?;
     old.replace(&text)
-        .with_context(|| format!("{}: the manifest was not changed", path.display()))?;
+        .with_context(|| format!("{}: not changed", path.display()))?;
     Ok((plan.app, path, before))
+}
+
+/// The problems that keep a manifest from being changed. If it has some without the change, those
+/// are shown: their lines are those of the file.
+fn refused(
+    config: &Path,
+    unfit: &Unfit,
+    older: Option<&Unfit>,
+    entry: Option<&str>,
+) -> BadManifest {
+    let BadManifest { mut rendered } = plan::bad(older.unwrap_or(unfit));
+    let config = config.display();
+    rendered += &match (older, entry) {
+        (Some(_), _) => {
+            format!("{config}: not changed: it has these problems already; correct them first")
+        }
+        (None, Some(entry)) => format!(
+            "{config}: not changed; with this it would have the problems above:\n{}",
+            indented(entry)
+        ),
+        (None, None) => {
+            format!("{config}: not changed; without the tenant it would have the problems above")
+        }
+    };
+    BadManifest { rendered }
 }
 
 /// Reloads, if a supervisor runs with this manifest.

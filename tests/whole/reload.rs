@@ -353,7 +353,7 @@ fn one_line_adds_a_tenant_and_another_removes_it() {
     );
     let again = daemon.tell(&["add", "acme", "ip=10.77.0.15"]);
     assert!(
-        again.err.contains("it already has a tenant acme"),
+        again.err.contains("already has a tenant acme"),
         "{}",
         again.err
     );

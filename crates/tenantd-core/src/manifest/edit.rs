@@ -5,23 +5,45 @@
 
 use toml_edit::{DocumentMut, InlineTable, Item, Table, TableLike, Value};
 
+use super::suggest::closest;
 use crate::name::TenantName;
 
 /// Why a manifest cannot be edited.
 #[derive(Debug, thiserror::Error)]
 pub enum EditError {
     /// The text is not valid TOML.
-    #[error("it is not valid TOML (see `tenantd check`)")]
+    #[error("the manifest is not valid TOML: `tenantd check` shows where")]
     Syntax(#[source] toml_edit::TomlError),
     /// `tenants` is not a table.
-    #[error("its `tenants` is not a table (see `tenantd check`)")]
+    #[error("`tenants` in the manifest is not a table: `tenantd check` shows where")]
     NoTable,
     /// The tenant exists already.
-    #[error("it already has a tenant {0}")]
+    #[error(
+        "the manifest already has a tenant {0}: choose another name, or edit its line and type \
+         `tenantd reload`"
+    )]
     There(TenantName),
     /// The tenant does not exist.
-    #[error("it has no tenant {0}")]
-    Missing(TenantName),
+    #[error("the manifest has no tenant {tenant}{}", did_you_mean(near.as_deref()))]
+    Missing {
+        /// The tenant.
+        tenant: TenantName,
+        /// A tenant with a similar name.
+        near: Option<String>,
+    },
+}
+
+fn did_you_mean(near: Option<&str>) -> String {
+    near.map_or_else(String::new, |near| format!("; did you mean {near}?"))
+}
+
+/// A text with a tenant added to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Added {
+    /// The whole text.
+    pub text: String,
+    /// What was added: one line, or a header and a line for each key.
+    pub entry: String,
 }
 
 /// Returns the text with a tenant added after the existing ones. A value that parses as TOML is
@@ -29,11 +51,7 @@ pub enum EditError {
 ///
 /// # Errors
 /// See [`EditError`].
-pub fn add(
-    text: &str,
-    tenant: &TenantName,
-    keys: &[(String, String)],
-) -> Result<String, EditError> {
+pub fn add(text: &str, tenant: &TenantName, keys: &[(String, String)]) -> Result<Added, EditError> {
     let mut whole: DocumentMut = text.parse().map_err(EditError::Syntax)?;
     let tenants = whole
         .entry("tenants")
@@ -44,18 +62,23 @@ pub fn add(
     if tenants.contains_key(tenant.as_str()) {
         return Err(EditError::There(tenant.clone()));
     }
-    let item = if headers {
+    let (item, entry) = if headers {
         let mut table = Table::new();
         fill(&mut table, keys);
+        let entry = format!("[tenants.{tenant}]\n{table}");
         table.decor_mut().set_prefix("\n");
-        Item::Table(table)
+        (Item::Table(table), entry)
     } else {
         let mut table = InlineTable::new();
         fill(&mut table, keys);
-        Item::Value(Value::InlineTable(table))
+        let entry = format!("{tenant} = {}", table.to_string().trim());
+        (Item::Value(Value::InlineTable(table)), entry)
     };
     tenants.insert(tenant.as_str(), item);
-    Ok(whole.to_string())
+    Ok(Added {
+        text: whole.to_string(),
+        entry: entry.trim_end().to_owned(),
+    })
 }
 
 /// Returns the text without a tenant and the comment directly above it.
@@ -64,10 +87,15 @@ pub fn add(
 /// See [`EditError`].
 pub fn remove(text: &str, tenant: &TenantName) -> Result<String, EditError> {
     let mut whole: DocumentMut = text.parse().map_err(EditError::Syntax)?;
-    let missing = || EditError::Missing(tenant.clone());
-    let tenants = whole.get_mut("tenants").ok_or_else(missing)?;
+    let tenants = whole.entry("tenants").or_insert(Item::Table(Table::new()));
     let tenants = tenants.as_table_like_mut().ok_or(EditError::NoTable)?;
-    tenants.remove(tenant.as_str()).ok_or_else(missing)?;
+    if tenants.remove(tenant.as_str()).is_none() {
+        let names = tenants.iter().map(|(name, _)| name);
+        return Err(EditError::Missing {
+            tenant: tenant.clone(),
+            near: closest(tenant.as_str(), names).map(str::to_owned),
+        });
+    }
     Ok(whole.to_string())
 }
 
@@ -112,10 +140,11 @@ beta   = { ip = \"10.0.0.12\", autostart = false }
             ("user", "33"),
             ("arguments", "[\"-v\", \"{ip}\"]"),
         ]);
-        let added = add(TEXT, &name("crm"), &typed).unwrap();
+        let Added { text, entry } = add(TEXT, &name("crm"), &typed).unwrap();
         let line = "crm = { ip = \"10.0.0.13\", autostart = false, user = 33, arguments = [\"-v\", \"{ip}\"] }\n";
-        assert_eq!(added, format!("{TEXT}{line}"));
-        assert_eq!(remove(&added, &name("crm")).unwrap(), TEXT);
+        assert_eq!(text, format!("{TEXT}{line}"));
+        assert_eq!(entry, line.trim_end());
+        assert_eq!(remove(&text, &name("crm")).unwrap(), TEXT);
     }
 
     #[test]
@@ -137,15 +166,15 @@ beta   = { ip = \"10.0.0.12\", autostart = false }
     fn edits_keep_the_form_of_the_table() {
         let headers = "[tenants.acme]\nip = \"10.0.0.11\"\n";
         let added = add(headers, &name("beta"), &keys(&[("ip", "10.0.0.12")])).unwrap();
-        assert_eq!(
-            added,
-            format!("{headers}\n[tenants.beta]\nip = \"10.0.0.12\"\n")
-        );
+        assert_eq!(added.text, format!("{headers}\n{}\n", added.entry));
+        assert_eq!(added.entry, "[tenants.beta]\nip = \"10.0.0.12\"");
         let inline = "tenants = { acme = { ip = \"10.0.0.11\" } }\n";
         let added = add(inline, &name("beta"), &keys(&[("ip", "10.0.0.12")])).unwrap();
-        assert!(added.contains("beta = { ip = \"10.0.0.12\" }"), "{added}");
+        let line = "beta = { ip = \"10.0.0.12\" }";
+        assert!(added.text.contains(line), "{added:?}");
+        assert_eq!(added.entry, line);
         let none = add("", &name("beta"), &keys(&[("ip", "10.0.0.12")])).unwrap();
-        assert_eq!(none, "[tenants]\nbeta = { ip = \"10.0.0.12\" }\n");
+        assert_eq!(none.text, "[tenants]\nbeta = { ip = \"10.0.0.12\" }\n");
     }
 
     #[test]
@@ -155,6 +184,10 @@ beta   = { ip = \"10.0.0.12\", autostart = false }
         assert!(matches!(add("tenants = 3", "acme"), EditError::NoTable));
         assert!(matches!(add("[", "acme"), EditError::Syntax(_)));
         let missing = remove(TEXT, &name("crm")).unwrap_err();
-        assert!(matches!(missing, EditError::Missing(_)));
+        assert_eq!(missing.to_string(), "the manifest has no tenant crm");
+        let near = remove(TEXT, &name("amce")).unwrap_err();
+        assert!(near.to_string().ends_with("did you mean acme?"), "{near}");
+        let none = remove("", &name("acme")).unwrap_err();
+        assert!(matches!(none, EditError::Missing { .. }));
     }
 }
