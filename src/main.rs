@@ -40,7 +40,9 @@ fn failed(error: &anyhow::Error) -> ExitCode {
         return code(u8::try_from(usage.exit_code()).unwrap_or(USAGE));
     }
     if let Some(BadManifest { rendered }) = error.downcast_ref() {
-        anstream::eprintln!("{}", rendered.trim_end());
+        if !rendered.is_empty() {
+            anstream::eprintln!("{}", rendered.trim_end());
+        }
         return code(BAD_MANIFEST);
     }
     if let Some(unconfirmed) = error.downcast_ref::<Unconfirmed>() {

@@ -63,14 +63,27 @@ pub enum Command {
     Run,
     /// Check a manifest and this host, and report every problem
     #[command(after_help = "EXAMPLES\n  \
-        tenantd check --config tenants.toml && systemctl restart tenantd@wiki\n\n\
-        Exit code 78: the manifest has problems. 1: the host lacks something that tenantd needs.")]
-    Check,
+        tenantd check --config tenants.toml && systemctl restart tenantd@wiki\n  \
+        tenantd check --config tenants.toml --json | jq '.problems[]'\n\n\
+        Exit code 78: the manifest has problems. 1: the host lacks something that tenantd needs.\n\n\
+        With --json it prints one object: manifest (its path), good, app, tenants (their number),\n\
+        problems (line, column, message, help), and host (subject, grade, found).")]
+    Check {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Show everything that tenantd derives from a manifest
     #[command(after_help = "EXAMPLES\n  \
         tenantd plan --config tenants.toml\n  \
-        tenantd plan --config tenants.toml --json | jq '.tenants[].link.addresses[]'")]
+        tenantd plan --config tenants.toml acme\n  \
+        tenantd plan --config tenants.toml --json | jq '.tenants[].restart.delay'\n\n\
+        The JSON has the keys and the values of the manifest: a duration is \"1m 30s\", a mode\n\
+        \"0750\". A tenant has all keys that apply to it, those of [app] and [defaults] too.")]
     Plan {
+        /// Names of tenants [default: all]
+        #[arg(value_name = "NAME", add = ArgValueCandidates::new(complete::tenants))]
+        names: Vec<TenantName>,
         /// Print JSON
         #[arg(long)]
         json: bool,

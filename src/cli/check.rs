@@ -4,12 +4,19 @@ use std::io::Write;
 use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
+use anyhow::Context;
+use serde_json::{Value, json};
 
-use super::{End, plan};
-use tenantd_host::doctor::{self, Grade};
+use super::{BadManifest, End, plan};
+use tenantd_core::plan::model::Plan;
+use tenantd_daemon::manifest::{ManifestFile, Unfit};
+use tenantd_host::doctor::{self, Finding, Grade};
 
 /// Prints all problems of a manifest, and what the host lacks.
-pub(super) fn check(config: &Path) -> anyhow::Result<End> {
+pub(super) fn check(config: &Path, json: bool) -> anyhow::Result<End> {
+    if json {
+        return check_json(config);
+    }
     let (plan, _) = plan::read(config)?;
     let mut out = anstream::stdout().lock();
     writeln!(
@@ -30,10 +37,60 @@ pub(super) fn check(config: &Path) -> anyhow::Result<End> {
         let (grade, subject, found) = (finding.grade, finding.subject, &finding.found);
         writeln!(out, "host: {subject}: {style}{grade}{style:#}: {found}")?;
     }
-    Ok(
-        match findings.iter().any(|finding| finding.grade == Grade::Bad) {
-            true => End::NotAsWanted,
-            false => End::Done,
-        },
-    )
+    Ok(end(&findings))
+}
+
+fn end(findings: &[Finding]) -> End {
+    match findings.iter().any(|finding| finding.grade == Grade::Bad) {
+        true => End::NotAsWanted,
+        false => End::Done,
+    }
+}
+
+/// Prints one object. If the manifest has problems, the host is not examined.
+fn check_json(config: &Path) -> anyhow::Result<End> {
+    let file = ManifestFile::at(config)
+        .with_context(|| format!("{}: cannot make the path absolute", config.display()))?;
+    let plan = file.plan();
+    let findings = match &plan {
+        Ok(plan) => doctor::examine(plan.tenants.len()),
+        Err(_) => Vec::new(),
+    };
+    let whole = object(file.path(), &plan, &findings);
+    let text = serde_json::to_string_pretty(&whole).context("cannot write the result as JSON")?;
+    writeln!(anstream::stdout(), "{text}")?;
+    match plan {
+        Ok(_) => Ok(end(&findings)),
+        Err(_) => Err(BadManifest::printed().into()),
+    }
+}
+
+fn object(path: &Path, plan: &Result<Plan, Unfit>, findings: &[Finding]) -> Value {
+    let problems = match plan {
+        Ok(_) => json!([]),
+        Err(Unfit::Problems(problems)) => json!(problems),
+        Err(unreadable @ Unfit::Unreadable { .. }) => json!([{
+            "line": null,
+            "column": null,
+            "message": unreadable.to_string(),
+            "help": null,
+        }]),
+    };
+    let plan = plan.as_ref().ok();
+    let host = findings.iter().map(|finding| {
+        let Finding {
+            grade,
+            subject,
+            found,
+        } = finding;
+        json!({ "subject": subject, "grade": grade.to_string(), "found": found })
+    });
+    json!({
+        "manifest": path,
+        "good": plan.is_some(),
+        "app": plan.map(|plan| &plan.app),
+        "tenants": plan.map(|plan| plan.tenants.len()),
+        "problems": problems,
+        "host": host.collect::<Vec<_>>(),
+    })
 }

@@ -58,8 +58,16 @@ pub enum End {
 #[derive(Debug, thiserror::Error)]
 #[error("{rendered}")]
 pub struct BadManifest {
-    /// The text for a person, one paragraph per problem.
+    /// The text for a person, one paragraph per problem; empty if all has been printed.
     pub rendered: String,
+}
+
+impl BadManifest {
+    /// All has been printed.
+    fn printed() -> Self {
+        let rendered = String::new();
+        Self { rendered }
+    }
 }
 
 /// Executes a command line.
@@ -85,8 +93,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<End> {
     };
     match command {
         Command::Run => run::run(&config(selector, Some("run"))?),
-        Command::Check => check::check(&config(selector, Some("check"))?),
-        Command::Plan { json } => plan::plan(&config(selector, Some("plan"))?, json),
+        Command::Check { json } => check::check(&config(selector, Some("check"))?, json),
+        Command::Plan { names, json } => plan::plan(&config(selector, Some("plan"))?, &names, json),
         Command::Schema => schema::schema(),
         Command::Start(what) => act::act(
             &app::find(&selector)?,

@@ -6,20 +6,53 @@ use std::path::Path;
 use anyhow::Context;
 
 use super::{BadManifest, End};
+use tenantd_core::manifest::suggest::closest;
+use tenantd_core::name::TenantName;
 use tenantd_core::plan::model::Plan;
-use tenantd_core::plan::render;
+use tenantd_core::plan::{data, render};
 use tenantd_daemon::manifest::{ManifestFile, Unfit};
 
-/// Shows the plan of a manifest, as stable text or as JSON.
-pub(super) fn plan(config: &Path, json: bool) -> anyhow::Result<End> {
-    let (plan, _) = read(config)?;
+/// Shows the plan of a manifest or of some of its tenants, as stable text or as JSON.
+pub(super) fn plan(config: &Path, names: &[TenantName], json: bool) -> anyhow::Result<End> {
+    let (mut plan, _) = read(config)?;
+    if !names.is_empty() {
+        check_known(config, &plan, names)?;
+        plan.tenants.retain(|tenant| names.contains(&tenant.name));
+    }
     let text = if json {
-        serde_json::to_string_pretty(&plan).context("cannot write the plan as JSON")? + "\n"
-    } else {
+        serde_json::to_string_pretty(&data::plan(&plan)).context("cannot write the plan as JSON")?
+            + "\n"
+    } else if names.is_empty() {
         render::text(&plan)
+    } else {
+        let tenants: Vec<String> = plan.tenants.iter().map(render::tenant).collect();
+        tenants.join("\n")
     };
     std::io::stdout().lock().write_all(text.as_bytes())?;
     Ok(End::Done)
+}
+
+/// Names all tenants that the manifest does not have, each with a similar one that it has.
+fn check_known(config: &Path, plan: &Plan, names: &[TenantName]) -> anyhow::Result<()> {
+    let known = || plan.tenants.iter().map(|tenant| tenant.name.as_str());
+    let unknown = names
+        .iter()
+        .filter(|name| !known().any(|known| known == name.as_str()));
+    let unknown: Vec<String> = unknown
+        .map(|name| match closest(name.as_str(), known()) {
+            Some(near) => format!("{name} (did you mean {near}?)"),
+            None => name.to_string(),
+        })
+        .collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let s = if unknown.len() == 1 { "" } else { "s" };
+    anyhow::bail!(
+        "{}: has no tenant{s} {}",
+        config.display(),
+        unknown.join(", ")
+    )
 }
 
 /// Reads a manifest and derives the plan, or returns all problems, rendered for a person.

@@ -42,7 +42,9 @@ pub(super) fn diff(app: &AppName, json: bool) -> anyhow::Result<End> {
         understood(connection.diff().await)
     })?;
     let text = if json {
-        serde_json::to_string_pretty(&changes).context("cannot write the changes as JSON")? + "\n"
+        serde_json::to_string_pretty(&changes::json(&changes))
+            .context("cannot write the changes as JSON")?
+            + "\n"
     } else {
         changes::text(&changes)
     };

@@ -1,5 +1,6 @@
 //! Golden files: `tests/golden/NAME.toml` has the output `NAME.plan` if it is valid, and
-//! `NAME.problems` otherwise, and so has each of `tests/golden/mistakes`. `tests/golden/changes/NAME.toml` has the output `NAME.changes`, and
+//! `NAME.problems` otherwise, and so has each of `tests/golden/mistakes`. `tests/golden/changes/NAME.toml` has the outputs `NAME.changes` and
+//! `NAME.json`, and
 //! `tests/golden/fingerprints/NAME.toml` the lines of `pinned` that begin with NAME.
 //!
 //! `UPDATE=1 cargo test --test pure golden` updates the files; then read the diff.
@@ -175,12 +176,48 @@ fn pairs_of_manifests_give_changes() {
         count += 1;
         let changes = diff::diff(&before, &plan(&name));
         let said = plan::changes::text(&changes);
-        if differs(&folder.join(&name).with_extension("changes"), &said) {
+        let json = serde_json::to_string_pretty(&plan::changes::json(&changes)).unwrap() + "\n";
+        let path = folder.join(&name);
+        let text_differs = differs(&path.with_extension("changes"), &said);
+        if differs(&path.with_extension("json"), &json) || text_differs {
             wrong.push(name);
         }
     }
     assert!(count > 8, "the manifests lie in {}", folder.display());
     assert!(wrong.is_empty(), "not as expected: {wrong:?}");
+}
+
+/// A plan's JSON has the names of the manifest's keys.
+#[test]
+fn the_json_of_a_plan_has_the_keys_of_the_manifest() {
+    use manifest::reference::{Key, Table};
+    let text = include_str!("../golden/full.toml");
+    let plan = read("full.toml", text.to_owned()).unwrap();
+    let json = plan::data::plan(&plan);
+    let tenant = &json["tenants"][0];
+    // A tenant is ready by one of these; `arguments` are part of `command`; a datastore has only
+    // the folder that is made.
+    let alternatives = ["tcp", "notify", "lived", "arguments", "root", "name"];
+    for (table, object) in [
+        (Table::App, tenant),
+        (Table::Datastore, &tenant["datastore"]),
+        (Table::Stop, &tenant["stop"]),
+        (Table::Restart, &tenant["restart"]),
+        (Table::Ready, &tenant["ready"]),
+        (Table::Limits, &tenant["limits"]),
+        (Table::Network, &json["network"]),
+        (Table::Defaults, tenant),
+        (Table::Tenant, tenant),
+    ] {
+        for key in Key::of(table).filter(|key| !alternatives.contains(&key.name)) {
+            assert!(
+                !object[key.name].is_null(),
+                "{} {}",
+                table.header(),
+                key.name
+            );
+        }
+    }
 }
 
 /// The manifests of the folder, by name, with the fingerprints of each tenant as a line.
@@ -255,10 +292,12 @@ fn the_example_is_valid() {
     let plan = read("tenants.example.toml", text).unwrap_or_else(|p| panic!("{p}"));
     let said = plan::render::text(&plan);
     assert!(!differs(&root.join("tests/golden/example.plan"), &said));
-    let json = serde_json::to_value(&plan).unwrap();
-    let link = &json["tenants"][1]["link"];
-    assert_eq!(link["address"], "10.77.0.12");
-    assert_eq!(link["addresses"], serde_json::json!(["10.77.0.12"]));
+    let json = plan::data::plan(&plan);
+    let tenant = &json["tenants"][1];
+    assert_eq!(tenant["ip"], "10.77.0.12");
+    assert_eq!(tenant["addresses"], serde_json::json!(["10.77.0.12"]));
+    let json = serde_json::to_string_pretty(&json).unwrap() + "\n";
+    assert!(!differs(&root.join("tests/golden/example.json"), &json));
 }
 
 #[test]

@@ -47,14 +47,94 @@ fn the_plan_is_stable_as_text_and_json() {
     let json = tenantd(&["plan", "--config", &path, "--json"]).expect(0);
     let plan: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(plan["app"], "wiki");
-    assert_eq!(plan["tenants"][0]["link"]["address"], "10.77.0.11");
+    assert_eq!(plan["tenants"][0]["ip"], "10.77.0.11");
     assert_eq!(plan["network"]["gateway"], "10.77.0.1");
+}
+
+#[test]
+fn the_plan_of_one_tenant_and_all_names_that_are_none() {
+    let path = written(GOOD);
+    let plan = |words: &[&str]| tenantd(&[&["plan", "--config", &path], words].concat());
+    let acme = plan(&["acme"]).expect(0);
+    assert!(acme.starts_with("tenant acme\n"), "{acme}");
+    assert!(!acme.contains("10.77.0.12"), "{acme}");
+    let json: Value = serde_json::from_str(&plan(&["acme", "--json"]).expect(0)).unwrap();
+    assert_eq!(json["tenants"].as_array().unwrap().len(), 1);
+    let unknown = plan(&["amce", "acme", "crm"]);
+    assert_eq!(unknown.code, 1, "{unknown:?}");
+    let said = "has no tenants amce (did you mean acme?), crm\n";
+    assert!(unknown.err.ends_with(said), "{unknown:?}");
 }
 
 #[test]
 fn a_valid_manifest_passes_on_a_suitable_host() {
     let path = written(GOOD);
     tenantd(&["check", "--config", &path]).expect(0);
+    let json = tenantd(&["check", "--json", "--config", &path]).expect(0);
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["good"], true);
+    assert_eq!(json["tenants"], 2);
+    assert!(json["host"][0]["grade"].is_string(), "{json}");
+}
+
+#[test]
+fn problems_are_one_object_for_a_program() {
+    let path = written(BAD);
+    let said = tenantd(&["check", "--json", "--config", &path]);
+    assert_eq!((said.code, said.err.as_str()), (78, ""), "{said:?}");
+    let json: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(json["good"], false);
+    let problems = json["problems"].as_array().unwrap();
+    let usr = "unknown key `usr` in [app]";
+    let usr = problems.iter().find(|problem| problem["message"] == usr);
+    assert_eq!(usr.unwrap()["help"], "did you mean `user`?");
+    let missing = tenantd(&["check", "--json", "--config", "/no/such/wiki.toml"]);
+    assert_eq!(missing.code, 78, "{missing:?}");
+    assert!(
+        missing.out.contains("cannot read the manifest"),
+        "{missing:?}"
+    );
+}
+
+#[test]
+fn what_is_added_is_shown_whether_it_can_be_or_not() {
+    let path = written(GOOD);
+    let add = |words: &[&str]| tenantd(&[&["add", "--config", &path], words].concat());
+    let text = fs::read_to_string(&path).unwrap();
+
+    let bad = add(&["pied", "ip=10.77.0.11", "usr=x"]);
+    assert_eq!(bad.code, 78, "{bad:?}");
+    let line = "not changed; with this it would have the problems above:\n  \
+                pied = { ip = \"10.77.0.11\", usr = \"x\" }\n";
+    assert!(bad.err.ends_with(line), "{bad:?}");
+    let there = add(&["acme", "ip=10.77.0.13"]);
+    assert_eq!(there.code, 1, "{there:?}");
+    assert!(
+        there
+            .err
+            .contains("not changed: the manifest already has a tenant acme")
+    );
+    let gone = tenantd(&["remove", "amce", "--config", &path]);
+    assert!(
+        gone.err.contains("has no tenant amce; did you mean acme?"),
+        "{gone:?}"
+    );
+    assert_eq!(fs::read_to_string(&path).unwrap(), text);
+
+    let good = add(&["pied", "ip=10.77.0.13"]).expect(0);
+    assert!(
+        good.contains(":\n  pied = { ip = \"10.77.0.13\" }\n"),
+        "{good}"
+    );
+    fs::write(&path, text + "crm = {}\n").unwrap();
+    let older = add(&["other", "ip=10.77.0.14"]);
+    assert_eq!(older.code, 78, "{older:?}");
+    assert!(older.err.contains("tenant crm has no `ip`"), "{older:?}");
+    assert!(
+        older
+            .err
+            .ends_with("it has these problems already; correct them first\n")
+    );
 }
 
 #[test]

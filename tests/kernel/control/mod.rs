@@ -20,6 +20,7 @@ use tenantd_api::wire::{
     self, Answer, AppStatus, ExecTarget, StateWord, TenantAnswer, TenantStatus, Verb,
 };
 use tenantd_core::name::{AppName, TenantName};
+use tenantd_core::plan::data::KeyChange;
 use tenantd_core::plan::diff::{Change, Changes, FieldChange, TenantChange};
 use tenantd_core::plan::fields::Touches;
 use tenantd_core::stage::{Failure, Stage};
@@ -120,6 +121,11 @@ fn changes(reprovisioned: &TenantName) -> Changes {
         fields: vec![field(None, Some("b")), field(Some("a"), None)],
         after: vec![tenant("beta")],
         touches: Some(Touches::Processes),
+        keys: vec![KeyChange {
+            key: "restart.strikes".into(),
+            before: 10.into(),
+            after: 5.into(),
+        }],
     };
     Changes {
         fixed: Vec::new(),
@@ -127,6 +133,7 @@ fn changes(reprovisioned: &TenantName) -> Changes {
         unchanged: 7,
         retried: vec![tenant("beta")],
         hash: Some("3f86c1d09a24".to_owned()),
+        fixed_keys: Vec::new(),
     }
 }
 

@@ -214,9 +214,18 @@ pub mod description {
         after: Option<String>,
     }
 
+    /// A changed value, with the key that it has in the manifest or in the JSON of a plan; before or
+    /// after is null if there was or is none.
+    #[derive(CustomType)]
+    pub struct KeyChange {
+        key: String,
+        before: serde_json::Value,
+        after: serde_json::Value,
+    }
+
     /// A change to a tenant (remove, reprovision, relaunch, live, add), the fields that cause it,
-    /// the tenants that are released before it, and what a live change touches (nothing, policy,
-    /// processes).
+    /// the tenants that are released before it, what a live change touches (nothing, policy,
+    /// processes), and the changed values.
     #[derive(CustomType)]
     pub struct TenantChange {
         tenant: String,
@@ -224,6 +233,7 @@ pub mod description {
         fields: Vec<FieldChange>,
         after: Vec<String>,
         touches: Option<String>,
+        keys: Vec<KeyChange>,
     }
 
     /// The changes of a reload: fields that cannot change while the supervisor runs (if there are
@@ -237,6 +247,7 @@ pub mod description {
         unchanged: u32,
         retried: Vec<String>,
         hash: Option<String>,
+        fixed_keys: Vec<KeyChange>,
     }
 
     /// A failed stage, the object that it failed on, the errno (0 if there is none) and details.

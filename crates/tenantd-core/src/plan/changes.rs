@@ -4,6 +4,9 @@
 
 use std::fmt::Write;
 
+use serde_json::{Value, json};
+
+use super::data::KeyChange;
 use super::diff::{Change, Changes, FieldChange, TenantChange};
 use super::fields::{LABEL_DATASTORE, Touches};
 use crate::name::TenantName;
@@ -40,6 +43,59 @@ pub fn text(changes: &Changes) -> String {
         let _ = writeln!(out, "to apply exactly this: tenantd reload --expect {hash}");
     }
     out
+}
+
+/// The whole output as JSON, with the keys and the values of the manifest.
+#[must_use]
+pub fn json(changes: &Changes) -> Value {
+    let Changes {
+        fixed,
+        tenants,
+        unchanged,
+        retried,
+        hash,
+        fixed_keys,
+    } = changes;
+    let tenants = tenants.iter().map(|tenant| {
+        let TenantChange {
+            tenant,
+            change,
+            fields,
+            after,
+            touches,
+            keys,
+        } = tenant;
+        json!({
+            "tenant": tenant,
+            "change": change,
+            "keys": self::keys(keys, fields),
+            "after": after,
+            "touches": touches,
+        })
+    });
+    json!({
+        "fixed": keys(fixed_keys, fixed),
+        "tenants": tenants.collect::<Vec<_>>(),
+        "unchanged": unchanged,
+        "retried": retried,
+        "hash": hash,
+    })
+}
+
+/// The changed keys; or, from a supervisor that does not send them, the fields.
+fn keys(keys: &[KeyChange], fields: &[FieldChange]) -> Vec<Value> {
+    if !keys.is_empty() {
+        return keys.iter().map(|key| json!(key)).collect();
+    }
+    let fields = fields.iter().map(|field| {
+        let FieldChange {
+            field,
+            before,
+            after,
+        } = field;
+        json!({ "key": field, "before": before, "after": after })
+    });
+    fields.collect()
 }
 
 /// One line with the number of tenants per kind of change.
@@ -80,6 +136,7 @@ pub fn line(change: &TenantChange) -> String {
         fields,
         after,
         touches,
+        keys: _,
     } = change;
     let fields: Vec<&str> = fields.iter().map(|field| field.field.as_str()).collect();
     let what = match change {

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::data::{self, KeyChange};
 use super::effect::Effect;
 use super::fields::{self, Field, LABEL_ADDRESS, LABEL_DATASTORE, Takes, Touches};
 use super::holders::Holders;
@@ -68,6 +69,9 @@ pub struct TenantChange {
     /// What a live change touches; `None` for other changes.
     #[serde(default)]
     pub touches: Option<Touches>,
+    /// The changed values, with the keys of the manifest. Empty from earlier versions.
+    #[serde(default)]
+    pub keys: Vec<KeyChange>,
 }
 
 /// The difference between two plans.
@@ -87,6 +91,9 @@ pub struct Changes {
     /// from a supervisor that is too old to compute it.
     #[serde(default)]
     pub hash: Option<String>,
+    /// The values of `fixed`, with the keys of the manifest. Empty from earlier versions.
+    #[serde(default)]
+    pub fixed_keys: Vec<KeyChange>,
 }
 
 impl Changes {
@@ -142,6 +149,8 @@ pub fn diff<'a>(old: impl Into<Side<'a>>, new: impl Into<Side<'a>>) -> Changes {
         ..Changes::default()
     };
     if !changes.fixed.is_empty() {
+        let shared = [(old.app, old.network), (new.app, new.network)];
+        changes.fixed_keys = data::shared_changes(shared[0], shared[1]);
         return changes;
     }
     let named = old.tenants.iter().map(|tenant| (&tenant.name, *tenant));
@@ -149,8 +158,11 @@ pub fn diff<'a>(old: impl Into<Side<'a>>, new: impl Into<Side<'a>>) -> Changes {
     let holders = Holders::new(old.tenants.iter().copied());
     for tenant in &new.tenants {
         let mut touches = None;
-        let (change, fields) = match before.remove(&tenant.name) {
-            None => (Change::Add, shown(tenant, |value| (None, Some(value)))),
+        let (change, fields, keys) = match before.remove(&tenant.name) {
+            None => {
+                let fields = shown(tenant, |value| (None, Some(value)));
+                (Change::Add, fields, keys_of(tenant, Change::Add))
+            }
             Some(old) if old == *tenant => {
                 changes.unchanged += 1;
                 continue;
@@ -161,7 +173,8 @@ pub fn diff<'a>(old: impl Into<Side<'a>>, new: impl Into<Side<'a>>) -> Changes {
                     Takes::Live(touches) => Some(touches),
                     Takes::Relaunch | Takes::Reprovision => None,
                 };
-                (takes.effect().into(), fields)
+                let keys = data::tenant_changes(old, tenant);
+                (takes.effect().into(), fields, keys)
             }
         };
         let after = match change {
@@ -174,6 +187,7 @@ pub fn diff<'a>(old: impl Into<Side<'a>>, new: impl Into<Side<'a>>) -> Changes {
             fields,
             after,
             touches,
+            keys,
         });
     }
     let gone = old.tenants.iter().filter(|t| before.contains_key(&t.name));
@@ -183,6 +197,7 @@ pub fn diff<'a>(old: impl Into<Side<'a>>, new: impl Into<Side<'a>>) -> Changes {
         fields: shown(tenant, |value| (Some(value), None)),
         after: Vec::new(),
         touches: None,
+        keys: keys_of(tenant, Change::Remove),
     }));
     // A stable sort: within each kind, the order of the manifest is kept.
     changes.tenants.sort_by_key(|change| change.change);
@@ -241,6 +256,24 @@ fn compare(old: Vec<Part>, new: Vec<Part>) -> (Takes, Vec<FieldChange>) {
     };
     let fields = fields.into_iter().map(change).collect();
     (takes.unwrap_or(Takes::Live(Touches::Nothing)), fields)
+}
+
+/// The values that are shown of an added or removed tenant.
+fn keys_of(tenant: &TenantPlan, change: Change) -> Vec<KeyChange> {
+    let shown = data::shown(tenant).into_iter();
+    let keys = shown.map(|(key, value)| match change == Change::Remove {
+        true => KeyChange {
+            key,
+            before: value,
+            after: serde_json::Value::Null,
+        },
+        false => KeyChange {
+            key,
+            before: serde_json::Value::Null,
+            after: value,
+        },
+    });
+    keys.collect()
 }
 
 /// The fields that are shown of an added or removed tenant.

@@ -16,7 +16,7 @@ pub use crate::manifest::limit::{Bound, Limit, Measure};
 use crate::name::{AppName, IfName, TenantName};
 
 /// One application and all its tenants.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// The application.
     pub app: AppName,
@@ -38,7 +38,7 @@ pub enum Mode {
 }
 
 /// The network of an application.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkPlan {
     /// The mode.
     pub mode: Mode,
@@ -56,7 +56,7 @@ pub struct NetworkPlan {
 }
 
 /// One end of a link.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndPlan {
     /// The interface's name.
     pub name: IfName,
@@ -88,7 +88,7 @@ impl Serialize for MacAddr {
 }
 
 /// The plan of one tenant. Parts that tenants have in common are stored once.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TenantPlan {
     /// Its name.
     pub name: TenantName,
@@ -103,10 +103,9 @@ pub struct TenantPlan {
 }
 
 /// A tenant's veth pair.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkPlan {
     /// The tenant's addresses.
-    #[serde(flatten)]
     pub addresses: Addresses,
     /// The prefix length of IPv4 addresses on the tenant end: 32 in mode routed, that of the subnet
     /// in mode bridge.
@@ -120,7 +119,7 @@ pub struct LinkPlan {
 }
 
 /// Where a tenant's data is on the host, and where its program expects it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatastorePlan {
     /// The folder on the host.
     pub source: PathBuf,
@@ -137,7 +136,7 @@ pub struct DatastorePlan {
 }
 
 /// Everything that is needed to start a tenant's program.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LaunchPlan {
     /// The program's file, absolute.
     pub program: PathBuf,
@@ -159,7 +158,7 @@ pub struct LaunchPlan {
 
 /// Resource limits, see getrlimit(2). A limit that is `None` is inherited from the supervisor, as
 /// it was started.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Limits {
     /// The maximum number of open files (`RLIMIT_NOFILE`).
     pub open_files: Option<Limit>,
@@ -170,7 +169,7 @@ pub struct Limits {
 }
 
 /// Who a program runs as.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The user's name, or its number as text.
     pub user: String,
@@ -183,21 +182,19 @@ pub struct Identity {
 }
 
 /// When a tenant starts, stops, restarts and is ready. The supervisor decides by it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     /// Whether it is wanted up when the supervisor starts.
     pub autostart: bool,
     /// The signal that asks the program to stop.
     pub stop_signal: StopSignal,
     /// The time from the stop signal to SIGKILL.
-    #[serde(rename = "grace_ms", serialize_with = "millis")]
     pub grace: Duration,
     /// What happens when the program exits without a request.
     pub restart: RestartPolicy,
     /// When it is ready.
     pub ready: Readiness,
     /// The time limit to become ready. When it is over, the launch has failed.
-    #[serde(rename = "ready_within_ms", serialize_with = "millis")]
     pub ready_within: Duration,
     /// Whether the program forks and continues in the background. Then an exit of the first process
     /// with status 0 does not end the launch while other processes are running.
@@ -205,7 +202,7 @@ pub struct Policy {
 }
 
 /// A signal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StopSignal {
     /// Its number, such as 15.
     pub number: i32,
@@ -214,23 +211,19 @@ pub struct StopSignal {
 }
 
 /// What happens when a program exits without a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RestartPolicy {
     /// When it is restarted.
     pub when: RestartWhen,
     /// The delay after the first strike. It doubles with each further strike.
-    #[serde(rename = "delay_ms", serialize_with = "millis")]
     pub delay: Duration,
     /// The maximum delay.
-    #[serde(rename = "delay_max_ms", serialize_with = "millis")]
     pub delay_max: Duration,
     /// A launch that ran for this long clears the strikes.
-    #[serde(rename = "healthy_after_ms", serialize_with = "millis")]
     pub healthy_after: Duration,
     /// A tenant becomes failed after this many strikes within `window`. 0 means never.
     pub strikes: u32,
     /// The window for `strikes`.
-    #[serde(rename = "window_ms", serialize_with = "millis")]
     pub window: Duration,
 }
 
@@ -247,19 +240,14 @@ pub enum RestartWhen {
 }
 
 /// When a launch is ready.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Readiness {
     /// Once its program was executed.
     Started,
     /// Once it has run for this long.
-    Lived(#[serde(serialize_with = "millis")] Duration),
+    Lived(Duration),
     /// Once this TCP port on the tenant's first address accepts connections.
     Tcp(u16),
     /// Once it has sent `READY=1` to its notify socket, see sd_notify(3).
     Notify,
-}
-
-fn millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }

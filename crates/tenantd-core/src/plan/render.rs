@@ -7,7 +7,7 @@
 use std::fmt::Write;
 
 use super::fields::{self, Field};
-use super::model::Plan;
+use super::model::{Plan, TenantPlan};
 
 /// Renders a plan.
 #[must_use]
@@ -22,9 +22,17 @@ pub fn text(plan: &Plan) -> String {
     fields::shared(app, network, &mut |field| line(&mut out, &field));
     let _ = writeln!(out, "  {:<17} {}", "tenants", tenants.len());
     for tenant in tenants {
-        let _ = writeln!(out, "\ntenant {}", tenant.name);
-        fields::tenant(tenant, &mut |field| line(&mut out, &field));
+        out += "\n";
+        out += &self::tenant(tenant);
     }
+    out
+}
+
+/// Renders one tenant.
+#[must_use]
+pub fn tenant(tenant: &TenantPlan) -> String {
+    let mut out = format!("tenant {}\n", tenant.name);
+    fields::tenant(tenant, &mut |field| line(&mut out, &field));
     out
 }
 

@@ -14,7 +14,7 @@ use crate::gc;
 use crate::requests::control::guard::Writer;
 use crate::requests::control::parts::{self, Unsent};
 use crate::requests::queue::{Closed, NoExecTarget, NoReload, Request, RequestQueue, Unknown};
-use tenantd_api::wire::varlink::description::{Failure, FieldChange, TenantChange};
+use tenantd_api::wire::varlink::description::{Failure, FieldChange, KeyChange, TenantChange};
 use tenantd_api::wire::varlink::{AnswerWord, Answered, Answers, Described, ManifestPath, Refusal};
 use tenantd_api::wire::watch::{EndReason, EventKind, ProgramExit, Snapshot, TenantEvent, Update};
 use tenantd_api::wire::{
@@ -162,7 +162,7 @@ fn sent<T>(
     interface = "io.tenantd.Supervisor",
     types = [
         TenantStatus, Want, StateWord, Program, Tracking, LogPlace, Failure, Answered, AnswerWord,
-        FieldChange, TenantChange, Residue, ResidueKind, ResidueFate, Snapshot, TenantEvent,
+        FieldChange, KeyChange, TenantChange, Residue, ResidueKind, ResidueFate, Snapshot, TenantEvent,
         EventKind, ProgramExit, EndReason, ExecLimit,
     ],
     vendor = "tenantd",

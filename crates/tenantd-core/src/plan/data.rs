@@ -1,0 +1,318 @@
+//! A plan as JSON: the output of `tenantd plan --json`, and the values of `tenantd diff --json`.
+//!
+//! What comes from a key of the manifest has the name of that key, and its value as it may be
+//! written there: a duration is `"1m 30s"`, a mode `"0750"`. As all tables of the manifest apply to
+//! a tenant, a tenant's object has the keys of `[app]`, `[defaults]` and of its own line. Numbers of
+//! users and groups, links and the like have other names. Nothing of a plan is left out.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::model::{
+    DatastorePlan, EndPlan, Identity, LaunchPlan, Limits, LinkPlan, NetworkPlan, Plan, Policy,
+    Readiness, RestartPolicy, StopSignal, TenantPlan,
+};
+use crate::name::AppName;
+
+/// A value that changed, with the name that it has in a plan's JSON: at most two keys, with a dot
+/// between them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyChange {
+    /// The key, such as `restart.delay`.
+    pub key: String,
+    /// Its value before; null if it had none.
+    #[serde(default)]
+    pub before: Value,
+    /// Its value after the change; null if it has none.
+    #[serde(default)]
+    pub after: Value,
+}
+
+/// The whole plan.
+#[must_use]
+pub fn plan(plan: &Plan) -> Value {
+    let Plan {
+        app,
+        network,
+        tenants,
+    } = plan;
+    json!({
+        "app": app,
+        "network": self::network(network),
+        "tenants": tenants.iter().map(tenant).collect::<Vec<_>>(),
+    })
+}
+
+/// What all tenants share.
+fn network(network: &NetworkPlan) -> Value {
+    let NetworkPlan {
+        mode,
+        subnet,
+        gateway,
+        hub,
+        mark,
+        mtu,
+    } = network;
+    json!({
+        "mode": mode,
+        "subnet": subnet,
+        "gateway": gateway,
+        "hub": end(hub),
+        "mark": mark,
+        "mtu": mtu,
+    })
+}
+
+/// One tenant.
+#[must_use]
+pub fn tenant(plan: &TenantPlan) -> Value {
+    let TenantPlan {
+        name,
+        link,
+        datastore,
+        launch,
+        policy,
+    } = plan;
+    let mut whole = Map::new();
+    whole.insert("name".to_owned(), json!(name));
+    for part in [
+        self::link(link),
+        self::datastore(datastore),
+        self::launch(launch),
+        self::policy(policy),
+    ] {
+        whole.extend(part);
+    }
+    Value::Object(whole)
+}
+
+/// The members of an object.
+fn members<const N: usize>(members: [(&str, Value); N]) -> Map<String, Value> {
+    members
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect()
+}
+
+fn end(end: &EndPlan) -> Value {
+    let EndPlan { name, mac } = end;
+    json!({ "name": name, "mac": mac })
+}
+
+fn link(link: &LinkPlan) -> Map<String, Value> {
+    let LinkPlan {
+        addresses,
+        prefix,
+        host,
+        tenant,
+        mark,
+    } = link;
+    members([
+        ("ip", json!(addresses.first())),
+        ("addresses", addresses.iter().map(|a| json!(a)).collect()),
+        (
+            "link",
+            json!({ "prefix": prefix, "host": end(host), "tenant": end(tenant), "mark": mark }),
+        ),
+    ])
+}
+
+fn datastore(datastore: &DatastorePlan) -> Map<String, Value> {
+    let DatastorePlan {
+        source,
+        root,
+        target,
+        uid,
+        gid,
+        mode,
+    } = datastore;
+    members([(
+        "datastore",
+        json!({
+            "source": source,
+            "path": &**target,
+            "mode": format!("{mode:04o}"),
+            "made_from": &**root,
+            "uid": uid,
+            "gid": gid,
+        }),
+    )])
+}
+
+fn launch(launch: &LaunchPlan) -> Map<String, Value> {
+    let LaunchPlan {
+        program,
+        argv,
+        environment,
+        working_directory,
+        identity,
+        private,
+        hidden,
+        limits,
+    } = launch;
+    let Identity {
+        user,
+        uid,
+        gid,
+        groups,
+    } = &**identity;
+    members([
+        ("program", json!(program)),
+        ("command", json!(argv)),
+        ("environment", json!(&**environment)),
+        ("working_directory", json!(working_directory)),
+        ("user", json!(user)),
+        ("uid", json!(uid)),
+        ("group", json!(gid)),
+        ("groups", json!(groups)),
+        ("private", json!(&**private)),
+        ("hidden", json!(&**hidden)),
+        ("limits", self::limits(limits)),
+    ])
+}
+
+fn limits(limits: &Limits) -> Value {
+    let Limits {
+        open_files,
+        core,
+        locked_memory,
+    } = limits;
+    let set = [
+        ("open_files", open_files),
+        ("core", core),
+        ("locked_memory", locked_memory),
+    ];
+    let set = set.into_iter().filter(|(_, limit)| limit.is_some());
+    Value::Object(
+        set.map(|(key, limit)| (key.to_owned(), json!(limit)))
+            .collect(),
+    )
+}
+
+fn policy(policy: &Policy) -> Map<String, Value> {
+    let Policy {
+        autostart,
+        stop_signal,
+        grace,
+        restart,
+        ready,
+        ready_within,
+        daemonizes,
+    } = policy;
+    let StopSignal { number, name } = stop_signal;
+    let mut ready = match ready {
+        Readiness::Started => Map::new(),
+        Readiness::Lived(time) => members([("lived", said(*time))]),
+        Readiness::Tcp(port) => members([("tcp", json!(port))]),
+        Readiness::Notify => members([("notify", json!(true))]),
+    };
+    ready.insert("within".to_owned(), said(*ready_within));
+    let stop = json!({ "signal": name, "signal_number": number, "grace": said(*grace) });
+    members([
+        ("autostart", json!(autostart)),
+        ("daemonizes", json!(daemonizes)),
+        ("stop", stop),
+        ("restart", self::restart(restart)),
+        ("ready", Value::Object(ready)),
+    ])
+}
+
+fn restart(restart: &RestartPolicy) -> Value {
+    let RestartPolicy {
+        when,
+        delay,
+        delay_max,
+        healthy_after,
+        strikes,
+        window,
+    } = restart;
+    json!({
+        "when": when,
+        "delay": said(*delay),
+        "delay_max": said(*delay_max),
+        "healthy_after": said(*healthy_after),
+        "strikes": strikes,
+        "window": said(*window),
+    })
+}
+
+/// A duration as in a manifest.
+fn said(duration: Duration) -> Value {
+    let printer = jiff::fmt::friendly::SpanPrinter::new();
+    Value::String(printer.unsigned_duration_to_string(&duration))
+}
+
+/// The changes of what all tenants share.
+pub(super) fn shared_changes(
+    old: (&AppName, &NetworkPlan),
+    new: (&AppName, &NetworkPlan),
+) -> Vec<KeyChange> {
+    let whole = |(app, network)| json!({ "app": app, "network": self::network(network) });
+    changes(whole(old), whole(new))
+}
+
+/// The changes of a tenant. Only parts that differ are looked at.
+pub(super) fn tenant_changes(old: &TenantPlan, new: &TenantPlan) -> Vec<KeyChange> {
+    let parts = |plan: &TenantPlan| {
+        let mut parts = Map::new();
+        if old.link != new.link {
+            parts.extend(link(&plan.link));
+        }
+        if old.datastore != new.datastore {
+            parts.extend(datastore(&plan.datastore));
+        }
+        if old.launch != new.launch {
+            parts.extend(launch(&plan.launch));
+        }
+        if old.policy != new.policy {
+            parts.extend(policy(&plan.policy));
+        }
+        Value::Object(parts)
+    };
+    changes(parts(old), parts(new))
+}
+
+/// The values by which an added or removed tenant is shown.
+pub(super) fn shown(plan: &TenantPlan) -> [(String, Value); 2] {
+    [
+        ("ip".to_owned(), json!(plan.link.addresses.first())),
+        ("datastore.source".to_owned(), json!(plan.datastore.source)),
+    ]
+}
+
+fn changes(old: Value, new: Value) -> Vec<KeyChange> {
+    let (mut old, new) = (leaves(old), leaves(new));
+    let mut changes = Vec::new();
+    for (key, after) in new {
+        let before = old.remove(&key).unwrap_or_default();
+        if before != after {
+            changes.push(KeyChange { key, before, after });
+        }
+    }
+    changes.extend(old.into_iter().map(|(key, before)| KeyChange {
+        key,
+        before,
+        after: Value::Null,
+    }));
+    changes
+}
+
+/// The members of an object and of the objects in it, by keys of one or two parts.
+fn leaves(whole: Value) -> Map<String, Value> {
+    let mut leaves = Map::new();
+    let Value::Object(whole) = whole else {
+        return leaves;
+    };
+    for (key, value) in whole {
+        match value {
+            Value::Object(inner) => {
+                let inner = inner.into_iter();
+                leaves.extend(inner.map(|(below, value)| (format!("{key}.{below}"), value)));
+            }
+            value => drop(leaves.insert(key, value)),
+        }
+    }
+    leaves
+}
