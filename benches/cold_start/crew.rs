@@ -1,4 +1,4 @@
-//! A supervisor with some number of tenants that all do nothing.
+//! A supervisor with a number of idle tenants.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -14,21 +14,21 @@ use crate::support::daemon::{
 };
 use crate::support::place::SRV;
 
-/// Where the program of the tenants lies.
+/// The path of the tenants' program.
 pub const IDLE: &str = "/srv/idle";
 
-/// A number of tenants to divide by.
-pub fn spread(count: usize) -> f64 {
+/// A number of tenants as a divisor.
+pub fn as_divisor(count: usize) -> f64 {
     f64::from(u32::try_from(count).unwrap())
 }
 
-/// The one in the middle.
+/// The median.
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }
 
-/// Milliseconds.
+/// Converts to milliseconds.
 pub fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
@@ -59,7 +59,8 @@ fn cargo(arguments: &[&str]) {
 
 /// A running supervisor, all of whose tenants answer.
 pub struct Crew {
-    /// The program that it runs, and that is asked: another version may say things otherwise.
+    /// The program of the supervisor, which is also the client, because versions may differ in
+    /// their output.
     program: String,
     daemon: Daemon,
     addresses: Vec<SocketAddr>,
@@ -67,21 +68,21 @@ pub struct Crew {
     pub cold: f64,
 }
 
-/// The part of `status --json` that is read here, as every version says it.
+/// The part of `status --json` that is read here and is the same in every version.
 #[derive(Debug, Deserialize)]
 struct Seen {
     pid: u32,
     tenants: Vec<SeenTenant>,
 }
 
-/// One tenant of it.
+/// One tenant in it.
 #[derive(Debug, Deserialize)]
 struct SeenTenant {
     pid: Option<u32>,
     ready: Option<bool>,
 }
 
-/// What the supervisor takes of the host.
+/// The resources that the supervisor uses.
 #[derive(Debug)]
 pub struct Size {
     /// VmRSS in KB.
@@ -97,7 +98,7 @@ impl Crew {
         Self::start_with(program, count, &[])
     }
 
-    /// As [`Crew::start`], with these variables in the supervisor's environment.
+    /// Like [`Crew::start`], with these variables in the supervisor's environment.
     pub fn start_with(program: &str, count: usize, environment: &[(&str, &str)]) -> Self {
         let first = u32::from(Ipv4Addr::new(10, 77, 0, 10));
         let count = u32::try_from(count).unwrap();
@@ -125,7 +126,7 @@ impl Crew {
         crew
     }
 
-    /// Runs a command against it.
+    /// Sends a request with the command line.
     pub fn tell(&self, arguments: &[&str]) -> CommandOutput {
         let app = &self.daemon.app;
         run(in_time(&self.program).args(["--app", app]).args(arguments))
@@ -157,7 +158,7 @@ impl Crew {
                 let process = pidfd(pid);
                 let begun = Instant::now();
                 signal(pid, Signal::SIGKILL);
-                // The dying process still takes connections.
+                // The dying process still accepts connections.
                 assert!(ends(&process, LIMIT));
                 answered(*address);
                 ms(begun.elapsed())
@@ -171,12 +172,12 @@ impl Crew {
         &self.daemon.app
     }
 
-    /// What the supervisor has logged.
+    /// The log of the supervisor.
     pub fn log(&self) -> String {
         self.daemon.output()
     }
 
-    /// The tenants' processes as they are now, each to be killed once.
+    /// The tenants' current processes, each to be killed once.
     pub fn victims(&self) -> Vec<u32> {
         self.processes()
     }
@@ -187,14 +188,14 @@ impl Crew {
         Size {
             resident: field(&status, "VmRSS:"),
             heap: field(&status, "RssAnon:"),
-            descriptors: spread(fs::read_dir(format!("{folder}/fd")).unwrap().count()),
+            descriptors: as_divisor(fs::read_dir(format!("{folder}/fd")).unwrap().count()),
         }
     }
 
-    /// How often a thread of the supervisor went to sleep again within some time in which nothing
-    /// was asked of it: as often as it had been woken.
+    /// How often a thread of the supervisor went to sleep within a time without requests, which is
+    /// how often it was woken.
     pub fn woken(&self, watched: Duration) -> f64 {
-        // What it had to do for the last command is done when it has been quiet for a moment.
+        // Waits until the work for the last command is completed.
         std::thread::sleep(Duration::from_secs(2));
         let before = self.sleeps();
         std::thread::sleep(watched);
@@ -209,8 +210,8 @@ impl Crew {
             .sum()
     }
 
-    /// Kills the supervisor, and says how long the next one takes until it has answered for all
-    /// tenants, in ms: none was started anew.
+    /// Kills the supervisor, and returns the time in ms until the next one answers for all tenants.
+    /// None of them was restarted.
     pub fn adopt(&mut self) -> f64 {
         let before = self.processes();
         self.daemon.kill();
@@ -221,8 +222,8 @@ impl Crew {
         taken
     }
 
-    /// How long the kernel alone takes to hold each tenant's process and to look at its network
-    /// namespace, in ms.
+    /// The time in ms that the kernel alone needs to open each tenant's process and to read its
+    /// network namespace.
     pub fn found(&self) -> f64 {
         let pids = self.processes();
         let begun = Instant::now();
@@ -233,7 +234,8 @@ impl Crew {
         ms(begun.elapsed())
     }
 
-    /// Ends all, and says how long that took in seconds. The programs end at the signal itself.
+    /// Ends the supervisor with all tenants, and returns the time in seconds. The programs end at
+    /// once.
     pub fn stop(mut self) -> f64 {
         let begun = Instant::now();
         self.daemon.signal(Signal::SIGTERM);
@@ -247,7 +249,7 @@ impl Crew {
     }
 }
 
-/// Tries until a server answers: it refuses until it listens.
+/// Waits until a server answers; it refuses connections until it listens.
 pub fn answered(address: SocketAddr) {
     let begun = Instant::now();
     while let Err(error) = TcpStream::connect_timeout(&address, LIMIT) {

@@ -1,5 +1,5 @@
-//! What the kernel alone takes for the same: a namespace, a link into it, the program executed in
-//! it, one after the other and without any supervisor.
+//! The time that the kernel alone needs for the same work: a namespace, a link into it, and the
+//! program executed in it, one after the other and without a supervisor.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,7 +13,7 @@ use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkFlags
 use rtnetlink::{Handle, LinkUnspec, LinkVeth};
 use tokio::runtime::Runtime;
 
-use crate::crew::{IDLE, answered, median, ms, spread};
+use crate::crew::{IDLE, answered, as_divisor, median, ms};
 use crate::support::daemon::{in_time, run, until};
 
 /// Milliseconds per tenant.
@@ -22,7 +22,7 @@ pub struct Floor {
     pub namespace: f64,
     pub link: f64,
     pub launch: f64,
-    /// The process killed and waited for, its namespace and link gone.
+    /// The process killed and reaped, its namespace and link destroyed.
     pub away: f64,
     /// From spawn to the first answer, in the host's own namespaces.
     pub answer: f64,
@@ -49,7 +49,7 @@ impl Floor {
         for each in &mut bare {
             each.child.wait().unwrap();
         }
-        // The links go with their namespaces, whose last holder this is.
+        // This closes the last descriptors of the namespaces, which destroys the links.
         drop(bare);
         for number in 0..count {
             let link = format!("/sys/class/net/{}", name(number));
@@ -57,12 +57,12 @@ impl Floor {
                 std::thread::yield_now();
             }
         }
-        let away = ms(begun.elapsed()) / spread(count);
+        let away = ms(begun.elapsed()) / as_divisor(count);
         until("their namespaces are gone", || {
             let left = run(in_time("ip").args(["-j", "netns", "list-id"])).expect(0);
             (left.trim() == "[]").then_some(())
         });
-        let [namespace, link, launch] = spent.map(|time| ms(time) / spread(count));
+        let [namespace, link, launch] = spent.map(|time| ms(time) / as_divisor(count));
         Self {
             namespace,
             link,
@@ -80,13 +80,13 @@ impl Floor {
         );
     }
 
-    /// All that a cold start must do.
+    /// Everything that a cold start must do.
     pub fn sum(&self) -> f64 {
         self.namespace + self.link + self.launch
     }
 }
 
-/// A tenant without anybody to look after it.
+/// A tenant without a supervisor.
 struct Bare {
     child: Child,
     _netns: File,
@@ -122,8 +122,8 @@ fn name(number: usize) -> String {
     format!("bare{number}")
 }
 
-/// A pair of links with its far end in the namespace, and its near end up. One queue each, as
-/// with more the kernel waits for RCU twice.
+/// Makes a pair of links, with the far end in the namespace and the near end up. Each has one
+/// queue; with more, the kernel waits for RCU twice.
 async fn link(handle: &Handle, number: usize, netns: &File) {
     let [tx, rx] = [LinkAttribute::NumTxQueues(1), LinkAttribute::NumRxQueues(1)];
     let peer = LinkUnspec::new_with_name("eth0")
@@ -141,7 +141,7 @@ async fn link(handle: &Handle, number: usize, netns: &File) {
     handle.link().add(pair).execute().await.unwrap();
 }
 
-/// A namespace is entered by a thread that ends in it.
+/// Enters a namespace on a temporary thread.
 fn on_a_thread<T: Send>(act: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| scope.spawn(act).join().unwrap())
 }

@@ -1,10 +1,11 @@
-//! What a tenant costs beyond its program, each figure beside the floor measured in the same run.
+//! What a tenant costs in addition to its program, each figure with the floor measured in the same
+//! run.
 //!
-//! `cargo bench` measures 100 tenants, and 1,000 for the growth; `cargo bench -- -n 20` fewer (a
-//! tenth of the greater number). It needs root, and makes a test host of its own.
+//! `cargo bench` measures with 100 tenants, and with 1,000 for the growth; `cargo bench -- -n 20`
+//! with fewer (20 and 200). It needs root, and makes its own test host.
 //!
-//! `TENANTD_BENCH_AGAINST=FILE cargo bench` measures another tenantd too, in turn with this one and
-//! as often, and prints how the one compares with the other: below 1, this one takes less.
+//! `TENANTD_BENCH_AGAINST=FILE cargo bench` also measures another tenantd, in turn with this one
+//! and as often, and prints the ratios: below 1, this one takes less.
 
 #![allow(unreachable_pub, reason = "the shared modules are private here")]
 
@@ -18,26 +19,26 @@ mod support;
 
 use std::time::Duration;
 
-use crew::{Crew, spread};
+use crew::{Crew, as_divisor};
 use floor::Floor;
 use samples::{Samples, in_turn};
 use sheet::Sheet;
 use support::daemon::PROGRAM;
 
-/// Tenants of the greater run, for each of the smaller one.
+/// How many times as many tenants the large run has.
 const GROWTH: usize = 10;
 
-/// Tenants with which the supervisor's own size is judged.
+/// The number of tenants for the supervisor's own size.
 const FEW: usize = 10;
 
-/// Cold starts of which the median counts: on a shared machine a single one takes up to a third more
-/// or less than the next.
+/// The number of cold starts, of which the median counts: on a shared machine, single ones differ
+/// by up to a third.
 const ROUNDS: usize = 5;
 
-/// Runs with many tenants, where two programs are compared.
+/// The number of runs with many tenants when two programs are compared.
 const ROUNDS_AGAINST: usize = 3;
 
-/// How long the idle supervisor is watched.
+/// How long the idle supervisor is observed.
 const WATCHED: Duration = Duration::from_secs(5);
 
 fn main() {
@@ -68,7 +69,7 @@ fn main() {
     sheet.print();
 }
 
-/// The supervisor's own size.
+/// Measures the supervisor's own size.
 fn small(programs: &[String], rounds: usize, samples: &mut Samples) {
     for (which, program, _) in in_turn(programs, rounds) {
         let crew = Crew::start(program, FEW);
@@ -80,7 +81,7 @@ fn small(programs: &[String], rounds: usize, samples: &mut Samples) {
     }
 }
 
-/// What is measured with 100 tenants.
+/// Measures with 100 tenants.
 fn few(programs: &[String], count: usize, samples: &mut Samples, sheet: &mut Sheet) {
     let mut floors = Samples::new(1);
     for (which, program, round) in in_turn(programs, ROUNDS) {
@@ -96,7 +97,7 @@ fn few(programs: &[String], count: usize, samples: &mut Samples, sheet: &mut She
             floor.print(count);
         }
         let crew = Crew::start(program, count);
-        samples.add(which, "few: cold", crew.cold / spread(count));
+        samples.add(which, "few: cold", crew.cold / as_divisor(count));
         samples.add(which, "few: restart", crew.restart(20.min(count)));
         if round == ROUNDS - 1 {
             samples.add(which, "few: woken", crew.woken(WATCHED));
@@ -126,11 +127,11 @@ fn few(programs: &[String], count: usize, samples: &mut Samples, sheet: &mut She
             &format!("stop and release of {count}, s"),
             samples.of("few: stop"),
         )
-        .floor(floor_of("away") * spread(count) / 1000.0)
+        .floor(floor_of("away") * as_divisor(count) / 1000.0)
         .goal(1.0);
 }
 
-/// What is measured with ten times as many.
+/// Measures with ten times as many.
 fn many(
     programs: &[String],
     count: usize,
@@ -142,7 +143,7 @@ fn many(
     let mut found = 0.0;
     for (which, program, round) in in_turn(programs, rounds) {
         let mut crew = Crew::start(program, count);
-        samples.add(which, "many: cold", crew.cold / spread(count));
+        samples.add(which, "many: cold", crew.cold / as_divisor(count));
         let size = crew.size();
         samples.add(which, "many: resident", size.resident);
         samples.add(which, "many: heap", size.heap);
@@ -166,10 +167,10 @@ fn many(
         ("descriptors", "descriptors", 4.0),
     ] {
         let [with, without] = ["many", "small"].map(|size| samples.of(&format!("{size}: {key}")));
-        let slope = |(with, without)| (with - without) / spread(count - FEW);
+        let slope = |(with, without)| (with - without) / as_divisor(count - FEW);
         let slopes = with.into_iter().zip(without).map(slope).collect();
         sheet
-            .figure(&format!("each tenant more: {name}"), slopes)
+            .figure(&format!("each further tenant: {name}"), slopes)
             .goal(goal);
     }
     sheet
@@ -190,11 +191,11 @@ fn many(
             &format!("stop and release of {count}, s"),
             samples.of("many: stop"),
         )
-        .floor(floor.away * spread(count) / 1000.0);
+        .floor(floor.away * as_divisor(count) / 1000.0);
     floor.print(count);
 }
 
-/// `-n COUNT`. Cargo adds `--bench`, which is of no use here.
+/// The value of `-n COUNT`. Cargo adds `--bench`, which is ignored.
 fn count() -> Option<usize> {
     let mut arguments = std::env::args().skip_while(|argument| argument != "-n");
     let count = arguments.nth(1)?;

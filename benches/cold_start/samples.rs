@@ -1,5 +1,5 @@
-//! What was measured, program by program, and in which order: in turn, so that what the machine does
-//! beside it befalls both alike.
+//! The measured values of each program, and the order of measurements: in turn, so that other load
+//! on the machine affects both programs.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +28,7 @@ impl Samples {
     }
 }
 
-/// Each program by its number, once in each round, with the number of the round.
+/// The number of each program, once per round, with the number of the round.
 pub fn in_turn(programs: &[String], rounds: usize) -> impl Iterator<Item = (usize, &str, usize)> {
     (0..rounds).flat_map(|round| {
         let programs = programs.iter().enumerate();

@@ -1,28 +1,28 @@
-//! The figures, beside their floors and goals.
+//! The table of figures, with floors and goals.
 
 /// All figures of one run.
 #[derive(Debug, Default)]
 pub struct Sheet(Vec<Figure>);
 
-/// One figure: the smaller the better.
+/// One figure; smaller is better.
 #[derive(Debug)]
 pub struct Figure {
     name: String,
     measured: f64,
-    /// What another program took.
+    /// The figure of another program.
     against: Option<f64>,
     floor: Option<f64>,
     goal: Option<f64>,
 }
 
 impl Figure {
-    /// What the kernel alone takes, in the same run.
+    /// The time that the kernel alone needs, measured in the same run.
     pub fn floor(&mut self, floor: f64) -> &mut Self {
         self.floor = Some(floor);
         self
     }
 
-    /// What is good enough.
+    /// The goal.
     pub fn goal(&mut self, goal: f64) -> &mut Self {
         self.goal = Some(goal);
         self
@@ -30,7 +30,7 @@ impl Figure {
 }
 
 impl Sheet {
-    /// Adds a figure of one program or two, and shows it at once.
+    /// Adds a figure of one program or two, and prints it at once.
     pub fn figure(&mut self, name: &str, measured: Vec<f64>) -> &mut Figure {
         eprintln!("{name}: {measured:.2?}");
         let mut measured = measured.into_iter();
@@ -44,7 +44,7 @@ impl Sheet {
         self.0.last_mut().unwrap()
     }
 
-    /// The table of all.
+    /// The table of all figures.
     pub fn print(&self) {
         let compared = self.0.iter().any(|figure| figure.against.is_some());
         let shown =

@@ -1,15 +1,16 @@
-//! How long clients that watch and ask keep the loop: with 1,000 tenants, 20 subscribers and `status`
-//! in a loop, while tenants are killed and restarted, and while all are restarted at once.
+//! How long clients that watch tenants and send requests occupy the loop: with 1,000 tenants, 20
+//! subscribers and `status` in a loop, while tenants are killed and restarted, and while all of
+//! them are restarted at once.
 //!
-//! The figure that is judged comes from the program itself, as it is installed: it logs each stretch
-//! of more than 2 ms, which is the processor time of the loop's thread between two moments at which
-//! it looks at all that has arrived. A figure of 2 ms stands for "none was longer".
+//! The main figure is reported by the program itself, as it is installed: it logs each stretch of
+//! more than 2 ms, the processor time of the loop's thread between two checks for new events. A
+//! figure of 2 ms means that no stretch was longer.
 //!
-//! What a client feels is measured from outside: a probe sends a small request that the loop answers
-//! (`Manifest`), again and again. It includes what other processes of the machine take.
+//! The time that a client waits is measured from outside: a probe repeats a small request that the
+//! loop answers (`Manifest`). It includes the time of other processes on the machine.
 //!
-//! `cargo bench --bench control` measures 1,000 tenants, `-- -n 100` fewer. It needs root, and makes a
-//! test host of its own.
+//! `cargo bench --bench control` measures with 1,000 tenants, `-- -n 100` with fewer. It needs
+//! root, and makes its own test host.
 
 #![allow(unreachable_pub, reason = "the shared modules are private here")]
 
@@ -34,17 +35,17 @@ use tenantd_api::client::watch::{Subscription, Watched};
 use tenantd_api::wire;
 use tenantd_core::name::AppName;
 
-use crew::{Crew, ms, spread};
+use crew::{Crew, as_divisor, ms};
 use sheet::Sheet;
 use support::daemon::signal;
 
-/// How many watch.
+/// The number of subscribers.
 const SUBSCRIBERS: usize = 20;
 
-/// How long each figure is measured.
+/// The duration of each measurement.
 const WATCHED: Duration = Duration::from_secs(10);
 
-/// How often a tenant is killed meanwhile.
+/// The pause between two kills of tenants.
 const KILLED: Duration = Duration::from_millis(20);
 
 /// Shorter stretches are not logged.
@@ -59,31 +60,31 @@ fn main() {
     let crew = Crew::start_with(support::daemon::PROGRAM, count, &[log]);
     let mut sheet = Sheet::default();
     let idle = measure(&crew, 0, false, kill);
-    idle.show("nobody watches or asks", &mut sheet);
+    idle.show("without clients", &mut sheet);
     let watched = measure(&crew, SUBSCRIBERS, false, kill);
-    watched.show("20 watch", &mut sheet);
+    watched.show("20 subscribers", &mut sheet);
     let both = measure(&crew, SUBSCRIBERS, true, kill);
-    both.show("20 watch, and status in a loop", &mut sheet);
+    both.show("20 subscribers, and status in a loop", &mut sheet);
     let restart = measure(&crew, SUBSCRIBERS, true, restart);
-    restart.show("the same, and all are restarted", &mut sheet);
+    restart.show("the same, while all are restarted", &mut sheet);
     sheet.figure(
-        "events sent to the 20 in that time",
-        vec![spread(both.events)],
+        "events sent to the 20 subscribers in that time",
+        vec![as_divisor(both.events)],
     );
-    let each = ms(WATCHED) / spread(both.asked);
+    let each = ms(WATCHED) / as_divisor(both.asked);
     sheet.figure("a status of all, ms", vec![each]);
     crew.stop();
     sheet.print();
 }
 
-/// What was found within [`WATCHED`].
+/// The result of a measurement of [`WATCHED`].
 #[derive(Debug)]
 struct Found {
-    /// The stretches that were logged.
+    /// The logged stretches.
     long: Vec<Duration>,
-    /// The longest that an answer took.
+    /// The longest time until an answer.
     wait: Duration,
-    /// How often `status` was answered.
+    /// The number of answers to `status`.
     asked: usize,
     /// The number of events that were sent.
     events: usize,
@@ -97,7 +98,7 @@ impl Found {
             .goal(5.0);
         sheet.figure(
             &format!("{name}: stretches over 2 ms"),
-            vec![spread(self.long.len())],
+            vec![as_divisor(self.long.len())],
         );
         sheet.figure(&format!("{name}: longest answer, ms"), vec![ms(self.wait)]);
     }
@@ -176,7 +177,7 @@ async fn watch(app: &AppName, ended: &AtomicBool, events: &AtomicU64) {
 async fn ask_on(app: &AppName, ended: &AtomicBool) -> usize {
     let mut asked = 0;
     while !ended.load(Ordering::Relaxed) {
-        // A connection each, as the command line does.
+        // A new connection each time, as the command line makes it.
         let mut connection = Connection::open(app).await.unwrap();
         connection.status(&[]).await.unwrap();
         asked += 1;
@@ -191,7 +192,7 @@ fn converse<T>(conversation: impl Future<Output = T>) -> T {
     runtime.unwrap().block_on(conversation)
 }
 
-/// Asks the loop for something small.
+/// Sends a small request to the loop.
 struct Probe(UnixStream);
 
 impl Probe {
@@ -199,7 +200,7 @@ impl Probe {
         Self(UnixStream::connect(wire::control_socket(app)).unwrap())
     }
 
-    /// The time until the answer is there.
+    /// The time until the answer.
     fn ask(&mut self) -> Duration {
         let begun = Instant::now();
         let request = b"{\"method\":\"io.tenantd.Supervisor.Manifest\"}\0";
@@ -215,7 +216,7 @@ impl Probe {
     }
 }
 
-/// `-n COUNT`. Cargo adds `--bench`, which is of no use here.
+/// The value of `-n COUNT`. Cargo adds `--bench`, which is ignored.
 fn count() -> Option<usize> {
     let mut arguments = std::env::args().skip_while(|argument| argument != "-n");
     let count = arguments.nth(1)?;

@@ -6,7 +6,7 @@ TENANTS=(acme bolt cato)
 
 manifest_is_checked() {
     redis_manifest shop 10.77.0
-    # cato is not started unasked.
+    # cato is not started automatically.
     sed -i 's/^cato = .*/cato = { ip = "10.77.0.13", autostart = false }/' /etc/tenantd/shop.toml
     tenantd check --config /etc/tenantd/shop.toml
     said=$(tenantd check --config /etc/tenantd/shop.toml 2>&1)
@@ -42,7 +42,7 @@ data_in_and_out() {
         same 1 "$(redis 10.77.0.1$i dbsize)"
         ls /var/lib/tenantd/shop/"${TENANTS[i - 1]}"/appendonlydir/
     done
-    # What the host itself has at that path is not touched.
+    # The host's own files at that path are not changed.
     same "" "$(ls -A /var/lib/redis)"
 }
 
@@ -52,7 +52,7 @@ journal_by_tenant() {
     same shop "$(journalctl -q -o json TENANTD_TENANT=bolt | jq -r .TENANTD_APP | sort -u)"
     lines=$(journalctl -q -o cat TENANTD_TENANT=acme | grep -c "Ready to accept")
     same 1 "$lines"
-    # Words about a tenant have the same field, so that one filter shows both.
+    # Messages about a tenant have the same field as its output, so that one filter shows both.
     journalctl -q -o json TENANTD_TENANT=acme | jq -r .SYSLOG_IDENTIFIER | sort | uniq -c
     holds "$(tenantd logs acme)" "Ready to accept connections"
 }

@@ -1,7 +1,6 @@
 #!/bin/bash
 # The commands of the operator's guide: each block of docs/guide.md whose info string has `sh` and
-# `machine` is a check, and they run in their order, on a machine that begins bare, in one folder
-# with the package in it.
+# `machine` is a check. They run in order, on a bare machine, in a folder with the package.
 # shellcheck disable=SC1091,SC2317 # Both as they are in the machine: the path, and calls by name.
 . /in/checks/lib.sh
 BLOCK_LIMIT=180

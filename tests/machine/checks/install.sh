@@ -2,7 +2,7 @@
 # The package: installed, upgraded, removed and purged on the bare machine.
 # shellcheck disable=SC1091,SC2317 # Both as they are in the machine: the path, and calls by name.
 . /in/checks/lib.sh
-# Where an operator may keep a datastore, beside the default.
+# Another folder in which an operator may keep datastores.
 ELSEWHERE=/srv/bolt
 
 apt_installs() {
@@ -49,7 +49,7 @@ nothing_is_started() {
     not test -e /run/tenantd
     not test -e /var/lib/tenantd
     same "" "$(systemctl --failed --plain --no-legend)"
-    # systemd knows of the template, without a daemon-reload by hand.
+    # systemd has loaded the template without a manual daemon-reload.
     holds "$(systemctl cat tenantd@shop)" "ExecStart=/usr/bin/tenantd run"
 }
 
@@ -82,7 +82,7 @@ completions_are_sound() {
     bash -n /usr/share/bash-completion/completions/tenantd
     zsh -n /usr/share/zsh/vendor-completions/_tenantd
     fish -n /usr/share/fish/vendor_completions.d/tenantd.fish
-    # As a shell asks for them.
+    # As a shell requests them.
     offered=$(fish -c 'complete -C "tenantd sta"')
     echo "$offered"
     holds "$offered" "^status\b"
@@ -98,7 +98,7 @@ completions_are_sound() {
     zsh -c 'autoload -U compinit && compinit -u -d /run/zcompdump && [[ -n ${_comps[tenantd]} ]]'
 }
 
-# The host's networkd is told to manage whatever comes, as an operator's own file may say.
+# The host's networkd is configured to manage all links, as in an operator's own file.
 networkd_leaves_links_alone() {
     printf '[Match]\nName=*\n\n[Network]\nDHCP=yes\nLinkLocalAddressing=yes\n' >/etc/systemd/network/50-everything.network
     networkctl reload
@@ -111,7 +111,7 @@ networkd_leaves_links_alone() {
     networkctl list --no-pager --all
     same 3 "$(networkctl list --no-pager --no-legend 'td*' | grep -c unmanaged)"
     same "" "$(networkctl list --no-pager --no-legend 'tg*' | grep -v unmanaged || true)"
-    # Names and MACs are those that were planned: udev has not changed them either.
+    # Names and MAC addresses are as planned: udev has not changed them either.
     same "$planned" "$(ip -j link | jq -r '.[] | select(.ifname | startswith("td")) | "\(.ifname) \(.address)"' | sort)"
     rm /etc/systemd/network/50-everything.network
     networkctl reload
@@ -127,7 +127,7 @@ upgrade_keeps_all() {
     supervisor=$(main_pid shop)
     programs=$(pgrep redis-server)
     apt-get -y install /in/tenantd-next.deb
-    # The new program runs in the same process, and the tenants have not noticed.
+    # The new program runs in the same process, and the tenants were not interrupted.
     same "$supervisor" "$(main_pid shop)"
     test "/proc/$supervisor/exe" -ef /usr/bin/tenantd
     same "$programs" "$(pgrep redis-server)"
@@ -140,7 +140,7 @@ upgrade_keeps_all() {
     wait_for tenantd status acme bolt
     same "up up down" "$(tenantd status --json | jq -r '[.tenants[].want] | join(" ")')"
     for i in 1 2; do same $i "$(redis 10.77.0.1$i get number)"; done
-    # And the new program takes the same over, as it runs.
+    # The new program continues with the same tenants.
     programs=$(pgrep redis-server)
     systemctl restart tenantd@shop
     wait_for tenantd status acme bolt
@@ -150,7 +150,7 @@ upgrade_keeps_all() {
     for i in 1 2 3; do same $i "$(redis 10.77.0.1$i get number)"; done
 }
 
-# forsake APP: its supervisor dies, and no other can begin: its tenants go on for nobody.
+# forsake APP: kills its supervisor so that no other can start; its tenants continue without one.
 forsake() {
     kill -9 "$(main_pid "$1")"
     wait_for systemctl is-failed --quiet "tenantd@$1"
@@ -163,7 +163,7 @@ removal_keeps_data() {
     wait_for up lone
     echo 'nonsense = "from now on"' >>/etc/tenantd/lone.toml
     forsake lone
-    # A stop of its unit does nothing, as it does not run.
+    # Stopping its unit does nothing, because it does not run.
     systemctl stop tenantd@lone
     same PONG "$(redis 10.79.0.11 ping)"
     systemctl stop tenantd@shop

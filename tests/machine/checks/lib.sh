@@ -6,11 +6,12 @@ PATIENCE=60
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 FAILED=0
 LOG=/run/check.log
-# The report, beside what a check prints itself.
+# The report, in addition to the output of the checks.
 exec 3>&1
 
 # check NAME FUNCTION...: runs the function in a shell of its own, in which the first command that
-# fails ends it, and reports. What it did and printed is shown if it fails. Time is monotonic.
+# fails ends it, and reports the result. Its trace and output are shown if it fails. The time is
+# monotonic.
 check() {
     local name=$1 began status
     shift
@@ -34,10 +35,10 @@ uptime_ms() {
     echo $((10#${up/./} * 10))
 }
 
-# saw TEXT...: a line of the report that says what a check found.
+# saw TEXT...: adds a line to the report with what a check found.
 saw() { echo "    $*" >&3; }
 
-# done_here: the last line of each file; without it, the file did not come to its end.
+# done_here: the last line of each file; without it, the file has not run to its end.
 done_here() {
     echo "@end" >&3
     exit $FAILED
@@ -49,7 +50,8 @@ fail() {
     return 1
 }
 
-# wait_for COMMAND...: until it succeeds, with a generous limit; then says what it said last.
+# wait_for COMMAND...: repeats a command until it succeeds, with a generous limit; then prints its
+# last output.
 wait_for() {
     local end=$((SECONDS + PATIENCE)) said
     until said=$("$@" 2>&1); do
@@ -62,7 +64,7 @@ wait_for() {
     done
 }
 
-# not COMMAND...: that it fails; `!` alone would not end a check.
+# not COMMAND...: checks that a command fails; `!` alone would not end a check.
 not() {
     if "$@"; then
         echo "succeeded, and should not have: $*"
@@ -80,7 +82,7 @@ holds() {
     grep -Eq -e "$2" <<<"$1" || fail "nothing matches $2 in:"$'\n'"$1"
 }
 
-# install_package: for the files whose subject is something else.
+# install_package: for checks of the installed program.
 install_package() {
     dpkg -i /in/tenantd.deb >$LOG 2>&1 || { cat $LOG; exit 1; }
 }
@@ -110,12 +112,12 @@ cato = { ip = "$2.13" }
 TOML
 }
 
-# redis IP COMMAND...: one request, with redis' own client.
+# redis IP COMMAND...: sends one request with redis-cli.
 redis() {
     redis-cli -h "$1" "${@:2}"
 }
 
-# up APP: all its tenants are as they should be, and ready.
+# up APP: checks that all its tenants are as wanted, and ready.
 up() {
     tenantd status --app "$1" --json |
         jq -e '.tenants | length > 0 and all(.state == "up" and .ready == true)' >/dev/null
@@ -129,7 +131,7 @@ main_pid() {
     systemctl show -p MainPID --value "tenantd@$1"
 }
 
-# nothing_left APP: no process, link, cgroup, mount or runtime folder of an application.
+# nothing_left APP: checks that no process, link, cgroup, mount or runtime folder of an application exists.
 nothing_left() {
     local left
     left=$(
@@ -144,7 +146,7 @@ nothing_left() {
     same "" "$left"
 }
 
-# datastores APP: one line per file of the tenants' data, to be compared.
+# datastores APP: prints a line per file of the tenants' data, for comparison.
 datastores() {
     (cd "/var/lib/tenantd/$1" && find . -type f -exec sha256sum {} + | sort -k 2 && find . -printf '%m %u:%g %p\n' | sort -k 3)
 }

@@ -64,13 +64,14 @@ one_ends_without_the_other() {
     not test -e /sys/fs/cgroup/system.slice/system-tenantd.slice/tenantd@shop.service
     same "$pids" "$(for tenant in acme bolt cato; do pid_of wiki $tenant; done)"
     same wiki-acme "$(redis 10.78.0.11 get who)"
-    # Only one runs now, and need not be named.
+    # Only one application runs now, so --app is not needed.
     holds "$(tenantd status)" "^wiki: "
     systemctl stop tenantd@wiki
     nothing_left wiki
 }
 
-# The second of the same name is refused by the first one's lock, and a taken network by the check.
+# A second supervisor of the same application is refused because of the lock, and `check` refuses a
+# network that is in use.
 a_third_is_refused() {
     systemctl start tenantd@wiki
     wait_for up wiki

@@ -1,6 +1,6 @@
 #!/bin/bash
-# The unit: what systemd is told, what it does when the supervisor hangs or cannot begin, what it
-# delegates and what it limits.
+# The unit: notifications to systemd, what systemd does when the supervisor hangs or cannot start,
+# delegation and limits.
 # shellcheck disable=SC1091,SC2317 # Both as they are in the machine: the path, and calls by name.
 . /in/checks/lib.sh
 UNIT=tenantd@shop
@@ -10,8 +10,8 @@ verified() {
     same "" "$(cat /run/verify)"
 }
 
-# Whatever systemd finds open is named in the unit's comments, with the reason; the words there are
-# what this holds. And nothing is closed on the way that tenants need open.
+# The unit's comments name everything that systemd-analyze reports as exposed, with the reason; this
+# check compares them. No restriction affects what tenants need.
 sandbox_is_as_written() {
     systemd-analyze security --no-pager $UNIT | tee /run/security
     grep '^ *#' /usr/lib/systemd/system/tenantd@.service >/run/comments
@@ -51,7 +51,7 @@ delegated() {
     systemd-cgls --no-pager -u $UNIT.service
 }
 
-# Seen on a program that sets none itself, as redis does.
+# Checked with a program that sets no limits itself, as redis does.
 limits() {
     printf '[app]\nname = "idle"\ncommand = ["/bin/sleep", "infinity"]\ndatastore = { path = "/mnt" }\n' >/etc/tenantd/idle.toml
     printf '[network]\nsubnet = "10.79.0.0/24"\n[tenants]\nacme = { ip = "10.79.0.11" }\n' >>/etc/tenantd/idle.toml
@@ -66,12 +66,12 @@ limits() {
     same continue "$(systemctl show -p OOMPolicy --value $UNIT)"
 }
 
-# The kernel kills a tenant for want of memory: it is restarted, and the unit goes on.
+# The OOM killer kills a tenant: it is restarted, and the unit continues.
 memory_runs_out() {
     before=$(pid_of shop acme)
     other=$(pid_of shop bolt)
     echo 1000 >"/proc/$before/oom_score_adj"
-    # The kernel's own choice, asked for at once: the process with the highest score.
+    # Makes the kernel choose now: the process with the highest score.
     echo f >/proc/sysrq-trigger
     again() { [ "$(pid_of shop acme)" != "$before" ] && up shop; }
     wait_for again
@@ -97,7 +97,7 @@ watchdog_restarts() {
     same 1 "$(systemctl show -p NRestarts --value $UNIT)"
     same hang "$(redis 10.77.0.11 get before)"
     saw "$(journalctl -q -o cat -u $UNIT | grep 'Watchdog timeout')"
-    # Idle for longer than the limit, and alive all the same.
+    # Idle for longer than the limit, and still running.
     pid=$(main_pid shop)
     sleep 8
     same "$pid" "$(main_pid shop)"
@@ -122,13 +122,13 @@ bad_manifest_is_not_retried() {
     sleep 3 # RestartSec is one second
     same 0 "$(systemctl show -p NRestarts --value tenantd@broken)"
     same failed "$(systemctl is-active tenantd@broken || true)"
-    # A missing one is as bad.
+    # A missing manifest has the same result.
     not systemctl start tenantd@missing
     same 78 "$(systemctl show -p ExecMainStatus --value tenantd@missing)"
     nothing_left broken
 }
 
-# A tenant that waits for its next launch has no process that could hold its network namespace.
+# A tenant that waits for its next launch has no process that keeps its network namespace alive.
 store_keeps_what_nobody_holds() {
     cat >/etc/tenantd/frail.toml <<'TOML'
 [app]
@@ -170,12 +170,12 @@ TOML
         same "$last" "$(pid_of frail late)"
         same 6 "$(systemctl show -P NFileDescriptorStore tenantd@frail)"
     done
-    # It ends while nobody supervises it; what it said then is read by the next.
+    # It ends while no supervisor runs; the next one reads its last output.
     kill -9 "$(main_pid frail)"
     kill "$last"
     words() { journalctl -q -o cat TENANTD_APP=frail TENANTD_TENANT=late | grep -x "last words"; }
     wait_for words
-    # A release lets go of all of it.
+    # A release removes everything.
     wait_for eval 'tenantd status --app frail --json >/dev/null; true'
     tenantd stop --app frail --all
     same 0 "$(systemctl show -P NFileDescriptorStore tenantd@frail)"
@@ -183,7 +183,7 @@ TOML
     nothing_left frail
 }
 
-# The supervisor goes, the tenants stay: the same processes, seen by a client without a gap.
+# The supervisor is replaced and the tenants continue: the same processes, and no request of a client fails.
 restart_leaves_tenants_serving() {
     systemctl start $UNIT
     wait_for up shop
@@ -202,7 +202,7 @@ restart_leaves_tenants_serving() {
     saw "$(wc -l </run/answers) requests were answered over a restart"
     not same "$before" "$(main_pid shop)"
     same "$programs" "$(pgrep redis-server)"
-    # A reload puts the program on disk in place, in the same process.
+    # A reload of the unit executes the program on disk in the same process.
     pid=$(main_pid shop)
     cp /usr/bin/tenantd /usr/bin/tenantd.new
     mv /usr/bin/tenantd.new /usr/bin/tenantd
@@ -211,12 +211,12 @@ restart_leaves_tenants_serving() {
     test "/proc/$pid/exe" -ef /usr/bin/tenantd
     same "$pid active" "$(main_pid shop) $(systemctl is-active $UNIT)"
     same "$programs" "$(pgrep redis-server)"
-    # One that would not serve is refused.
+    # A program that fails its preflight is refused.
     echo "colour = " >>/etc/tenantd/shop.toml
     not systemctl reload $UNIT
     same "$pid active" "$(main_pid shop) $(systemctl is-active $UNIT)"
     sed -i '$d' /etc/tenantd/shop.toml
-    # A manifest with a mistake keeps the next supervisor away; the tenants do not care.
+    # With a mistake in the manifest the next supervisor cannot start; the tenants continue.
     echo "colour = " >>/etc/tenantd/shop.toml
     not systemctl restart $UNIT
     same "$programs" "$(pgrep redis-server)"
@@ -238,7 +238,7 @@ a_crash_of_the_supervisor_is_repaired() {
     kill -9 "$before"
     again() { [ "$(main_pid shop)" != "$before" ] && [ "$(main_pid shop)" != 0 ] && up shop; }
     wait_for again
-    # The same processes: they never noticed.
+    # The same processes: they were not interrupted.
     same "$programs" "$(pgrep redis-server)"
     same hang "$(redis 10.77.0.11 get before)"
     systemctl stop $UNIT

@@ -145,7 +145,7 @@ impl Scene {
 
     /// Detaches the supervisor. One that is shutting down refuses.
     pub fn detach(&mut self) {
-        // Both the name in the older and that in the newer program: each refuses the unknown one.
+        // The command's names in the newer and in the older program: each refuses the other one.
         if ["detach", "leave"]
             .iter()
             .any(|verb| self.tell(&[verb]).code == 0)
