@@ -118,13 +118,13 @@ data_is_still_there() {
 case $VM_BOOT in
 1)
     install_package
-    check "a manifest for redis with three tenants is good" manifest_is_checked
+    check "a manifest for redis with three tenants is valid" manifest_is_checked
     check "systemctl enable --now starts them" enabled_and_up
-    check "status says who is up and how they are tracked" status_says_it
-    check "each tenant takes and gives its own data" data_in_and_out
+    check "status shows which tenants are up and how they are tracked" status_says_it
+    check "each tenant stores and returns its own data" data_in_and_out
     check "the journal shows one tenant's lines" journal_by_tenant
-    check "a tenant that is killed comes back with its data" a_crash_is_repaired
-    check "a tenant that is stopped leaves the others alone" one_is_stopped
+    check "a killed tenant is restarted with its data" a_crash_is_repaired
+    check "a stopped tenant does not affect the others" one_is_stopped
     systemctl reboot
     ;;
 *)

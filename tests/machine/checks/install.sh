@@ -208,12 +208,12 @@ comes_back() {
 }
 
 check "apt installs the package on the bare machine, without a network" apt_installs
-check "files are where they belong, and root's" files_are_where_they_belong
+check "files have the right paths and belong to root" files_are_where_they_belong
 check "/etc/tenantd is closed to others" manifests_are_closed
-check "nothing is started unasked" nothing_is_started
+check "nothing is started automatically" nothing_is_started
 check "man pages render, and name every verb and key" man_pages_tell_all
 check "completions for bash, zsh and fish" completions_are_sound
-check "networkd and udev leave the links alone" networkd_leaves_links_alone
+check "networkd and udev do not change the links" networkd_leaves_links_alone
 check "an upgrade keeps configuration, data and wants" upgrade_keeps_all
 check "removal stops all and keeps manifests and datastores" removal_keeps_data
 check "purge keeps the datastores" purge_keeps_data

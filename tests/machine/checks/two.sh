@@ -86,9 +86,9 @@ a_third_is_refused() {
 
 install_package
 check "shop and wiki run side by side" both_run
-check "nothing of one clashes with the other's" nothing_clashes
+check "their resources do not conflict" nothing_clashes
 check "tenantd list shows both" list_shows_both
-check "commands find the application that is meant" commands_find_theirs
-check "one ends and the other goes on" one_ends_without_the_other
+check "commands select the right application" commands_find_theirs
+check "one ends and the other continues" one_ends_without_the_other
 check "a second supervisor, or one for a taken network, is refused" a_third_is_refused
 done_here

@@ -246,15 +246,15 @@ a_crash_of_the_supervisor_is_repaired() {
 }
 
 install_package
-check "systemd-analyze verify finds nothing" verified
+check "systemd-analyze verify reports nothing" verified
 check "the sandbox is as its comments say" sandbox_is_as_written
 check "Type=notify: ready, with a text of how many are up" ready_with_a_text
 check "each tenant has a leaf below the unit's cgroup" delegated
 check "limits: descriptors, tasks, memory" limits
-check "out of memory: the tenant is restarted, the others go on" memory_runs_out
+check "out of memory: the tenant is restarted, the others continue" memory_runs_out
 check "the watchdog restarts a supervisor that hangs" watchdog_restarts
-check "a supervisor that is killed comes back, and its tenants never noticed" a_crash_of_the_supervisor_is_repaired
-check "the store keeps a namespace in which nothing runs, and last words" store_keeps_what_nobody_holds
+check "a killed supervisor is restarted, and its tenants are not interrupted" a_crash_of_the_supervisor_is_repaired
+check "the store keeps a namespace without processes, and the last output" store_keeps_what_nobody_holds
 check "systemctl restart leaves tenants serving, systemctl stop leaves nothing" restart_leaves_tenants_serving
 check "a bad manifest fails with 78, says why and is not retried" bad_manifest_is_not_retried
 done_here
