@@ -91,7 +91,7 @@ fn read_more(mut from: &TcpStream, into: &mut Vec<u8>, deadline: Instant) -> Res
             Ok(count > 0)
         }
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(late()),
-        // The connection is closed: nobody reads the error.
+        // The connection is closed, so the error would not be read.
         Err(_) => Ok(false),
     }
 }

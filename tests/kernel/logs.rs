@@ -25,10 +25,10 @@ fn names() -> (AppName, TenantName) {
 }
 
 /// Runs one supervisor on a thread of its own. The objects that it leaves behind stay.
-fn live(life: impl Future<Output = ()>) {
+fn supervise(supervisor: impl Future<Output = ()>) {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().build().unwrap();
-    let limited = async { tokio::time::timeout(Duration::from_secs(20), life).await };
+    let limited = async { tokio::time::timeout(Duration::from_secs(20), supervisor).await };
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, limited).expect("it hangs");
 }
@@ -135,7 +135,7 @@ fn no_line_is_lost_between_supervisors() {
         .unwrap();
     let mut before = 0;
     for _ in 0..3 {
-        live(async {
+        supervise(async {
             let read_ends = fifo::make(&app, &tenant, 0).unwrap();
             let logs = Logs::start(&app, LogPlace::Files).unwrap();
             logs.add(&tenant, read_ends).unwrap();
@@ -146,7 +146,7 @@ fn no_line_is_lost_between_supervisors() {
         });
         before = logged(&log_file()).len();
     }
-    live(async {
+    supervise(async {
         let logs = Logs::start(&app, LogPlace::Files).unwrap();
         logs.add(&tenant, fifo::make(&app, &tenant, 0).unwrap())
             .unwrap();
@@ -191,7 +191,7 @@ fn a_full_disk_leaves_no_partial_line_and_blocks_nothing() {
         options,
     )
     .unwrap();
-    live(async {
+    supervise(async {
         let logs = Logs::start(&app, LogPlace::Files).unwrap();
         logs.add(&tenant, fifo::make(&app, &tenant, 0).unwrap())
             .unwrap();

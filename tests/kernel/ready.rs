@@ -77,7 +77,7 @@ fn a_thousand_tenants_are_waited_for_at_once() {
 
 /// Sends a notification from a new network namespace. Returns the namespace's inode and the
 /// process, which waits at its standard input until it may exit.
-fn say(app: &AppName, text: &str) -> (u64, std::process::Child) {
+fn send(app: &AppName, text: &str) -> (u64, std::process::Child) {
     let script = format!("systemd-notify --no-block {text} && echo && read -r _");
     let mut child = Command::new("unshare")
         .args(["--net", "sh", "-c", &script])
@@ -106,8 +106,8 @@ fn two_tenants_are_distinguished_by_their_namespaces() {
         let mut notify = Notify::bind(&app).unwrap();
         let mode = std::fs::metadata(notice::path(&app)).unwrap().mode();
         assert_eq!(mode & 0o777, 0o666);
-        let (netns, mut child) = say(&app, "--ready --status=one");
-        let (other_netns, mut other) = say(&app, "STATUS=two");
+        let (netns, mut child) = send(&app, "--ready --status=one");
+        let (other_netns, mut other) = send(&app, "STATUS=two");
         let first = notify.next().await.unwrap();
         assert_eq!((first.ready, first.status.as_deref()), (true, Some("one")));
         let second = notify.next().await.unwrap();

@@ -12,7 +12,7 @@ use support::daemon::{
     CommandOutput, Daemon, LIMIT, PROGRAM, ends, in_time, pidfd, run, signal, tenantd, until,
 };
 use support::place::{self, example};
-use support::residue::{are_there, create, estrange, kill_for_good, remove};
+use support::residue::{create, create_foreign, exist, kill_and_wait, remove};
 use support::state_file;
 use tenantd_api::wire::TenantStatus;
 use tenantd_core::plan::derive::{host_end, tenant_hash};
@@ -50,7 +50,7 @@ fn has_its_link() -> bool {
     route.contains(" dev td")
 }
 
-fn a_survivor_is_neither_cut_off_nor_called_down() {
+fn check_survivor() {
     let (mut daemon, acme) = taken_over();
     daemon.until_tenant("beta", TenantStatus::is_as_wanted);
     assert!(has_its_link(), "its link is left alone");
@@ -67,7 +67,7 @@ fn a_survivor_is_neither_cut_off_nor_called_down() {
     assert!(output.contains(&acme.to_string()), "{output}");
     assert!(has_its_link(), "its link is left alone");
 
-    kill_for_good(&daemon.app, "acme", acme);
+    kill_and_wait(&daemon.app, "acme", acme);
     daemon.again();
     daemon.tell(&["start", "acme"]).expect(0);
     daemon.tell(&["stop", "acme"]).expect(0);
@@ -77,14 +77,14 @@ fn a_survivor_is_neither_cut_off_nor_called_down() {
 #[test]
 fn a_survivor_in_its_cgroup_keeps_its_network_and_is_not_shown_as_down() {
     place::host();
-    a_survivor_is_neither_cut_off_nor_called_down();
+    check_survivor();
 }
 
 #[test]
 fn a_survivor_without_a_cgroup_keeps_its_network_and_is_not_shown_as_down() {
     place::host();
     run(Command::new("umount").arg("/sys/fs/cgroup")).expect(0);
-    a_survivor_is_neither_cut_off_nor_called_down();
+    check_survivor();
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn unclaimed_residue_is_removed_at_the_end() {
     daemon.tell(&["stop", "beta"]).expect(0);
     // Wanted down before the supervisor ended, so the tenant was never provisioned by this one.
     assert_eq!(daemon.tell(&["stop", "acme"]).code, 1);
-    kill_for_good(&daemon.app, "acme", acme);
+    kill_and_wait(&daemon.app, "acme", acme);
     daemon.tell(&["stop", "acme"]).expect(0);
     daemon.end();
 }
@@ -113,23 +113,23 @@ fn one() -> Daemon {
 fn residue_is_collected_beside_a_running_supervisor_and_nothing_else() {
     let daemon = one();
     let acme = daemon.tenant("acme").pid;
-    let (ours, strangers) = (create(&daemon.app), estrange(&daemon.app));
+    let (ours, foreign) = (create(&daemon.app), create_foreign(&daemon.app));
     let said = daemon.tell(&["gc", "--dry-run"]).expect(0);
     assert_eq!(said.matches("would remove: ").count(), 4, "{said}");
     assert_eq!(said.matches("left alone: ").count(), 3, "{said}");
-    assert_eq!(are_there(&ours), [true; 4], "{said}");
+    assert_eq!(exist(&ours), [true; 4], "{said}");
 
     let said = daemon.tell(&["gc"]).expect(0);
     assert_eq!(said.matches("removed: ").count(), 4, "{said}");
-    assert_eq!(are_there(&ours), [false; 4], "{said}");
-    assert_eq!(are_there(&strangers), [true; 4], "{said}");
+    assert_eq!(exist(&ours), [false; 4], "{said}");
+    assert_eq!(exist(&foreign), [true; 4], "{said}");
     assert!(
         !said.contains("acme") && !said.contains("td00000000077e"),
         "{said}"
     );
     assert_eq!(daemon.tenant("acme").pid, acme);
     assert!(has_its_link());
-    remove(&strangers);
+    remove(&foreign);
     let said = daemon.tell(&["gc"]).expect(0);
     assert!(said.contains(": nothing to remove\n"), "{said}");
     daemon.end();
@@ -140,8 +140,8 @@ fn residue_is_collected_at_the_start_and_a_missing_cgroup_is_made() {
     let mut daemon = one();
     let acme = daemon.tenant("acme").pid.unwrap();
     daemon.kill();
-    kill_for_good(&daemon.app, "acme", acme);
-    let (ours, strangers) = (create(&daemon.app), estrange(&daemon.app));
+    kill_and_wait(&daemon.app, "acme", acme);
+    let (ours, foreign) = (create(&daemon.app), create_foreign(&daemon.app));
     // As after a reboot: the state file is of another boot, and names objects that no longer exist.
     let state_file = format!("/run/tenantd/{}/ledger", daemon.app);
     let text = std::fs::read_to_string(&state_file).unwrap();
@@ -153,9 +153,9 @@ fn residue_is_collected_at_the_start_and_a_missing_cgroup_is_made() {
 
     daemon.again();
     daemon.until_tenant("acme", TenantStatus::is_as_wanted);
-    assert_eq!(are_there(&ours), [false; 4], "{}", daemon.output());
-    assert_eq!(are_there(&strangers), [true; 4]);
-    remove(&strangers);
+    assert_eq!(exist(&ours), [false; 4], "{}", daemon.output());
+    assert_eq!(exist(&foreign), [true; 4]);
+    remove(&foreign);
     daemon.end();
 }
 
@@ -169,7 +169,7 @@ fn without_a_supervisor_only_residue_without_processes_is_collected() {
     assert_eq!(said.code, 1, "{said:?}");
     assert!(said.out.contains("kept: tenant acme ("), "{said:?}");
     assert!(said.out.contains(&acme.to_string()), "{said:?}");
-    assert_eq!(are_there(&ours), [false; 4], "{said:?}");
+    assert_eq!(exist(&ours), [false; 4], "{said:?}");
     assert!(has_its_link());
 
     // The application's manifest does not name it any more.
@@ -181,21 +181,21 @@ fn without_a_supervisor_only_residue_without_processes_is_collected() {
     tenantd(&["--config", manifest, "gc", "--kill", "--yes"]).expect(0);
     assert!(has_its_link());
 
-    kill_for_good(&daemon.app, "acme", acme);
+    kill_and_wait(&daemon.app, "acme", acme);
     let said = daemon.tell(&["gc"]).expect(0);
     assert!(said.contains("removed: folder"), "{said}");
     daemon.left_nothing();
 }
 
 /// A tenant that ends slowly: its program handles SIGTERM.
-fn a_program_with_last_words() -> Daemon {
+fn slow_to_end() -> Daemon {
     place::folder("/srv/data");
     let text = "trap 'echo the end > /srv/data/end; exit 0' TERM\n> /srv/data/begun\nwhile :; do sleep 1000 & wait $!; done";
     place::script("idle", text);
     Daemon::start_settled(ONE)
 }
 
-fn what_lives_is_ended_when_nobody_else_could(mut daemon: Daemon) {
+fn processes_are_ended(mut daemon: Daemon) {
     let acme = pidfd(daemon.tenant("acme").pid.unwrap());
     let begun = format!("/var/lib/tenantd/{}/acme/begun", daemon.app);
     until("it listens to signals", || {
@@ -226,14 +226,14 @@ fn what_lives_is_ended_when_nobody_else_could(mut daemon: Daemon) {
 #[test]
 fn processes_of_no_supervisor_are_ended_by_their_cgroup() {
     place::host();
-    what_lives_is_ended_when_nobody_else_could(a_program_with_last_words());
+    processes_are_ended(slow_to_end());
 }
 
 #[test]
 fn processes_of_no_supervisor_are_ended_without_a_cgroup() {
     place::host();
     run(Command::new("umount").arg("/sys/fs/cgroup")).expect(0);
-    what_lives_is_ended_when_nobody_else_could(a_program_with_last_words());
+    processes_are_ended(slow_to_end());
 }
 
 #[test]
@@ -259,7 +259,7 @@ fn residue_of_unknown_state_is_kept_with_a_reason() {
     assert!(has_its_link());
     assert!(std::fs::metadata(format!("/proc/{acme}/exe")).is_ok());
 
-    kill_for_good(&daemon.app, "acme", acme);
+    kill_and_wait(&daemon.app, "acme", acme);
     until("its link is gone", || (!has_its_link()).then_some(()));
     daemon.tell(&["gc"]).expect(0);
     daemon.left_nothing();

@@ -282,7 +282,7 @@ impl Daemon {
     }
 
     /// Whether the program has not been reaped yet.
-    pub fn lives(&self) -> bool {
+    pub fn is_running(&self) -> bool {
         !self.ended
     }
 

@@ -10,7 +10,7 @@ use super::daemon::{LIMIT, ends, pidfd, run, signal, until};
 
 /// Kills a tenant's process and waits until it has left its cgroup, if there is one. The exit of a
 /// process is reported before it leaves the cgroup.
-pub fn kill_for_good(app: &str, tenant: &str, pid: u32) {
+pub fn kill_and_wait(app: &str, tenant: &str, pid: u32) {
     let process = pidfd(pid);
     signal(pid, Signal::SIGKILL);
     assert!(ends(&process, LIMIT));
@@ -41,7 +41,7 @@ pub fn create(app: &str) -> Vec<String> {
 }
 
 /// Makes objects that look like residue of the application but are not.
-pub fn estrange(app: &str) -> Vec<String> {
+pub fn create_foreign(app: &str) -> Vec<String> {
     ip("link add td0000000057aa type veth peer name peer1");
     // It belongs to another application.
     ip("link add td00000000077e type veth peer name peer2");
@@ -56,16 +56,16 @@ pub fn estrange(app: &str) -> Vec<String> {
 }
 
 /// Whether each of them exists.
-pub fn are_there(paths: &[String]) -> Vec<bool> {
+pub fn exist(paths: &[String]) -> Vec<bool> {
     let is_there = |path: &String| fs::symlink_metadata(path).is_ok();
     paths.iter().map(is_there).collect()
 }
 
-/// Removes the objects of [`estrange`].
-pub fn remove(strangers: &[String]) {
+/// Removes the objects of [`create_foreign`].
+pub fn remove(foreign: &[String]) {
     ip("link delete td0000000057aa");
     ip("link delete td00000000077e");
-    for path in &strangers[2..] {
+    for path in &foreign[2..] {
         fs::remove_file(path).unwrap();
     }
 }

@@ -25,7 +25,7 @@ fn reaches(daemon: &Daemon, ip: &str, port: u16) -> bool {
     daemon.tell(&arguments).code == 0
 }
 
-fn walls(mode: &str) -> Daemon {
+fn with_mode(mode: &str) -> Daemon {
     place::host();
     place::folder("/srv/data");
     example("idle");
@@ -44,7 +44,7 @@ fn walls(mode: &str) -> Daemon {
 
 #[test]
 fn tenants_on_a_bridge_reach_the_gateway_and_not_each_other() {
-    let daemon = walls("bridge");
+    let daemon = with_mode("bridge");
     assert!(
         !reaches(&daemon, "10.77.0.12", 80),
         "a port is isolated from the others"
@@ -55,7 +55,7 @@ fn tenants_on_a_bridge_reach_the_gateway_and_not_each_other() {
 
 #[test]
 fn routed_tenants_reach_the_gateway_and_not_each_other() {
-    let daemon = walls("routed");
+    let daemon = with_mode("routed");
     let links = [
         "exec", "acme", "--", "ip", "-br", "-4", "addr", "show", "eth0",
     ];

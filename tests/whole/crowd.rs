@@ -31,7 +31,7 @@ fn a_flood_of_lines_delays_no_other_tenant_and_stays_bounded() {
     place::folder("/srv/data");
     script(
         "writer",
-        "if [ $1 = loud ]; then exec yes 'a line that nobody will ever read'; fi\n\
+        "if [ $1 = loud ]; then exec yes 'a line that is never read'; fi\n\
          echo begun $$\nexec sleep 1000",
     );
     let daemon = Daemon::start_settled(FLOOD);

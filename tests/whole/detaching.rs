@@ -95,7 +95,7 @@ fn slow_to_start() -> Daemon {
 fn the_supervisor_detaches_only_for_a_restart_of_its_unit() {
     let mut daemon = three();
     let bin = place::folder("/srv/bin");
-    let told = |daemon: &Daemon, jobs: &str| -> CommandOutput {
+    let detach_if = |daemon: &Daemon, jobs: &str| -> CommandOutput {
         script("bin/systemctl", &format!("echo '{jobs}'"));
         let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
         let detach = [
@@ -107,20 +107,20 @@ fn the_supervisor_detaches_only_for_a_restart_of_its_unit() {
         ];
         run(in_time(PROGRAM).args(detach).env("PATH", path))
     };
-    told(&daemon, "No jobs running.").expect(0);
-    told(&daemon, "7 a.service stop running").expect(0);
-    told(&daemon, "7 b.service restart running").expect(0);
+    detach_if(&daemon, "No jobs running.").expect(0);
+    detach_if(&daemon, "7 a.service stop running").expect(0);
+    detach_if(&daemon, "7 b.service restart running").expect(0);
     assert!(
         !daemon.output().contains("detaching"),
         "{}",
         daemon.output()
     );
     // systemd does not read the output, so there is none.
-    let said = told(&daemon, "7 a.service restart running").expect(0);
+    let said = detach_if(&daemon, "7 a.service restart running").expect(0);
     assert_eq!(said, "");
     assert_eq!(daemon.wait().code(), Some(0), "{}", daemon.output());
     // It is not an error if there is no supervisor any more.
-    told(&daemon, "8 a.service restart running").expect(0);
+    detach_if(&daemon, "8 a.service restart running").expect(0);
     assert!(fs::exists(format!("/run/tenantd/{}/tenants/acme", daemon.app)).unwrap());
     daemon.again();
     daemon.end();

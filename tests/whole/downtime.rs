@@ -20,7 +20,7 @@ const AROUND: u32 = 50;
 
 #[test]
 fn no_request_fails_while_a_killed_supervisor_is_replaced() {
-    none_is_turned_away(|daemon| {
+    check_requests_during(|daemon| {
         for _ in 0..3 {
             daemon.kill();
             daemon.again();
@@ -31,7 +31,7 @@ fn no_request_fails_while_a_killed_supervisor_is_replaced() {
 
 #[test]
 fn no_request_fails_while_a_detached_supervisor_is_replaced() {
-    none_is_turned_away(|daemon| {
+    check_requests_during(|daemon| {
         daemon.tell(&["detach"]).expect(0);
         daemon.wait();
         daemon.again();
@@ -41,7 +41,7 @@ fn no_request_fails_while_a_detached_supervisor_is_replaced() {
 
 #[test]
 fn no_request_fails_during_an_upgrade() {
-    none_is_turned_away(|daemon| {
+    check_requests_during(|daemon| {
         daemon.tell(&["upgrade"]).expect(0);
         daemon.settles();
     });
@@ -49,7 +49,7 @@ fn no_request_fails_during_an_upgrade() {
 
 #[test]
 fn no_request_fails_while_a_reload_changes_another_tenant() {
-    none_is_turned_away(|daemon| {
+    check_requests_during(|daemon| {
         let manifest = fs::read_to_string(&daemon.manifest).unwrap();
         let added = format!("{manifest}newcomer = {{ ip = \"10.77.0.99\" }}\n");
         fs::write(&daemon.manifest, added).unwrap();
@@ -63,7 +63,7 @@ fn no_request_fails_while_a_reload_changes_another_tenant() {
 
 /// Calls a closure while a tenant gets requests, and counts those without an answer.
 #[track_caller]
-fn none_is_turned_away(what: impl FnOnce(&mut Daemon)) {
+fn check_requests_during(what: impl FnOnce(&mut Daemon)) {
     let mut daemon = three();
     let before = daemon.status();
     let (came, over) = (AtomicU32::new(0), AtomicBool::new(false));

@@ -22,7 +22,7 @@ beta = { ip = "10.77.0.12" }
 "#;
 
 /// Two tenants that ignore SIGTERM, with a grace of an hour.
-fn deaf() -> Daemon {
+fn slow_to_end() -> Daemon {
     place::host();
     place::folder("/srv/data");
     script(
@@ -61,7 +61,7 @@ fn either_signal_ends_all_tenants_and_leaves_nothing() {
 
 #[test]
 fn a_second_signal_skips_the_grace() {
-    let mut daemon = deaf();
+    let mut daemon = slow_to_end();
     daemon.signal(Signal::SIGTERM);
     daemon.until("all are being stopped", |status| {
         status
@@ -78,7 +78,7 @@ fn a_second_signal_skips_the_grace() {
 
 #[test]
 fn a_supervisor_that_ends_refuses_to_start_tenants() {
-    let mut daemon = deaf();
+    let mut daemon = slow_to_end();
     daemon.signal(Signal::SIGTERM);
     daemon.until_state("acme", StateWord::Stopping);
     let said = daemon.tell(&["start", "acme"]);
@@ -95,6 +95,6 @@ fn a_second_supervisor_of_one_application_is_refused() {
     let second = tenantd(&["--config", daemon.manifest.to_str().unwrap()]);
     assert_eq!(second.code, 1, "{second:?}");
     assert!(second.err.contains(&daemon.app), "{second:?}");
-    assert_eq!(daemon.status(), before, "the first goes on");
+    assert_eq!(daemon.status(), before, "the first one continues");
     assert_eq!(get("10.77.0.13", "/healthz").0, 200);
 }

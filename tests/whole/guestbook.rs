@@ -208,9 +208,9 @@ fn the_json_of_status_and_its_exit_code_are_as_documented() {
     );
     let one = daemon.tell(&["status", "globex"]).expect(0);
     assert!(one.contains("globex") && !one.contains("acme"), "{one}");
-    let stranger = daemon.tell(&["status", "nobody-knows"]);
-    assert_eq!(stranger.code, 1);
-    assert!(stranger.err.contains("nobody-knows"), "{stranger:?}");
+    let unknown = daemon.tell(&["status", "nobody-knows"]);
+    assert_eq!(unknown.code, 1);
+    assert!(unknown.err.contains("nobody-knows"), "{unknown:?}");
     // Selected by its manifest, and as the only running application.
     let config = daemon.manifest.to_str().unwrap();
     daemon::tenantd(&["status", "--config", config]).expect(0);

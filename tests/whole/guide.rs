@@ -93,7 +93,7 @@ fn every_code_block_is_tested() {
         let known = |mark: &&str| ["machine", "host"].contains(mark);
         assert!(
             !fence.marks.is_empty() && fence.marks.iter().all(known),
-            "line {}: nobody runs this: {:?}",
+            "line {}: no test runs this: {:?}",
             fence.line,
             fence.marks
         );

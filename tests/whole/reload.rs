@@ -159,14 +159,14 @@ fn a_bad_manifest_changes_nothing_and_all_problems_are_shown() {
         "user = \"nobody\"",
         "user = \"nobody-at-all\"\nusr = 3",
     );
-    let told = |said: CommandOutput| {
+    let check_problems = |said: CommandOutput| {
         assert_eq!(said.code, 78, "{said:?}");
         assert!(said.err.contains("nobody-at-all"), "{}", said.err);
         assert!(said.err.contains("`usr`"), "{}", said.err);
         assert!(said.err.contains("2 problems"), "{}", said.err);
     };
-    told(daemon.tell(&["reload"]));
-    told(daemon.tell(&["diff"]));
+    check_problems(daemon.tell(&["reload"]));
+    check_problems(daemon.tell(&["diff"]));
     daemon.signal(Signal::SIGHUP);
     until("the problems are logged", || {
         daemon.output().contains("2 problems").then_some(())

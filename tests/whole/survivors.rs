@@ -102,7 +102,7 @@ fn edit(daemon: &Daemon, old: &str, new: &str) {
 }
 
 /// A tenant's process, the inode of its network namespace, and its link as seen from both sides.
-fn stands(daemon: &Daemon, name: &str) -> (u32, u64, (Value, Value)) {
+fn process_and_network(daemon: &Daemon, name: &str) -> (u32, u64, (Value, Value)) {
     let pid = daemon.tenant(name).pid.unwrap();
     let netns = fs::metadata(format!("/proc/{pid}/ns/net")).unwrap().ino();
     (pid, netns, link(daemon, name))
@@ -111,7 +111,7 @@ fn stands(daemon: &Daemon, name: &str) -> (u32, u64, (Value, Value)) {
 #[test]
 fn only_changed_parts_are_made_again() {
     let mut daemon = three();
-    let before = ["acme", "globex", "initech"].map(|name| stands(&daemon, name));
+    let before = ["acme", "globex", "initech"].map(|name| process_and_network(&daemon, name));
     daemon.kill();
     edit(
         &daemon,
@@ -123,7 +123,7 @@ fn only_changed_parts_are_made_again() {
     edit(&daemon, "stop.grace = \"5s\"", "stop.grace = \"4s\"");
     daemon.again();
     daemon.settles();
-    let after = ["acme", "globex", "initech"].map(|name| stands(&daemon, name));
+    let after = ["acme", "globex", "initech"].map(|name| process_and_network(&daemon, name));
     let [acme, globex, initech] = [0, 1, 2].map(|n| (&before[n], &after[n]));
     assert_ne!(acme.0.0, acme.1.0, "{}", daemon.output());
     assert_eq!((acme.0.1, &acme.0.2), (acme.1.1, &acme.1.2));
@@ -140,7 +140,7 @@ fn only_changed_parts_are_made_again() {
     // The records have the new plan.
     daemon.kill();
     daemon.again();
-    let again = ["acme", "globex", "initech"].map(|name| stands(&daemon, name));
+    let again = ["acme", "globex", "initech"].map(|name| process_and_network(&daemon, name));
     assert_eq!(again, after);
     daemon.end();
 }
@@ -148,7 +148,7 @@ fn only_changed_parts_are_made_again() {
 #[test]
 fn unknown_fields_of_a_record_are_ignored() {
     let mut daemon = three();
-    let before = ["acme", "globex"].map(|name| stands(&daemon, name));
+    let before = ["acme", "globex"].map(|name| process_and_network(&daemon, name));
     daemon.kill();
     for name in ["acme", "globex"] {
         state_file::edit(&daemon.app, name, |record| {
@@ -163,7 +163,7 @@ fn unknown_fields_of_a_record_are_ignored() {
     );
     daemon.again();
     daemon.settles();
-    let after = ["acme", "globex"].map(|name| stands(&daemon, name));
+    let after = ["acme", "globex"].map(|name| process_and_network(&daemon, name));
     assert_eq!(before[0], after[0]);
     assert_ne!(before[1].0, after[1].0);
     assert_eq!(before[1].2, after[1].2);

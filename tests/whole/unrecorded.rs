@@ -12,7 +12,7 @@ use tenantd_core::plan::derive::{host_end, tenant_hash};
 use crate::guestbook::{TENANTS, three};
 use crate::support::daemon::{Daemon, LIMIT, ends, pidfd, run, signal, until};
 use crate::support::place;
-use crate::support::residue::kill_for_good;
+use crate::support::residue::kill_and_wait;
 use crate::support::state_file;
 use crate::support::visit::{get, write_entry};
 
@@ -21,7 +21,7 @@ fn state_file_of(daemon: &Daemon) -> String {
 }
 
 /// A tenant without autostart that an operator started.
-fn three_and_one_by_hand() -> Daemon {
+fn three_and_one_started() -> Daemon {
     let daemon = three();
     let manifest = fs::read_to_string(&daemon.manifest).unwrap();
     let by_hand = manifest.replace("10.77.0.13\"", "10.77.0.13\", autostart = false");
@@ -33,7 +33,7 @@ fn three_and_one_by_hand() -> Daemon {
 
 /// Checks that all of them are the same processes as before, serve, and belong to the next
 /// supervisor.
-fn are_adopted(daemon: &Daemon, before: &[TenantStatus]) {
+fn check_adopted(daemon: &Daemon, before: &[TenantStatus]) {
     let after = daemon.settles();
     for (tenant, was) in after.tenants.iter().zip(before) {
         assert_eq!(tenant.pid, was.pid, "{}", daemon.output());
@@ -55,13 +55,13 @@ fn are_adopted(daemon: &Daemon, before: &[TenantStatus]) {
     daemon.tell(&["stop", "--all"]).expect(0);
 }
 
-fn is_said(daemon: &Daemon, words: &str) {
+fn check_logged(daemon: &Daemon, words: &str) {
     let said = daemon.output();
     assert!(said.contains(words), "{said}");
 }
 
-fn outlive(spoil: impl FnOnce(&Daemon)) -> (Daemon, Vec<TenantStatus>) {
-    let mut daemon = three_and_one_by_hand();
+fn kill_and_damage(damage_file: impl FnOnce(&Daemon)) -> (Daemon, Vec<TenantStatus>) {
+    let mut daemon = three_and_one_started();
     daemon.kill_tenant("globex");
     daemon.until_tenant("globex", |t| t.restarts == 1 && t.ready == Some(true));
     let before = daemon.status().tenants;
@@ -69,60 +69,62 @@ fn outlive(spoil: impl FnOnce(&Daemon)) -> (Daemon, Vec<TenantStatus>) {
     for (name, ip) in TENANTS {
         write_entry(ip, name, "unsupervised");
     }
-    spoil(&daemon);
+    damage_file(&daemon);
     daemon.again();
     (daemon, before)
 }
 
 #[test]
 fn tenants_are_adopted_without_a_state_file() {
-    let (daemon, before) = outlive(|daemon| fs::remove_file(state_file_of(daemon)).unwrap());
-    are_adopted(&daemon, &before);
-    is_said(&daemon, "acme: adopted without a record");
-    is_said(&daemon, "`tenantd restart acme`");
+    let (daemon, before) =
+        kill_and_damage(|daemon| fs::remove_file(state_file_of(daemon)).unwrap());
+    check_adopted(&daemon, &before);
+    check_logged(&daemon, "acme: adopted without a record");
+    check_logged(&daemon, "`tenantd restart acme`");
     daemon.end();
 }
 
 #[test]
 fn tenants_are_adopted_with_an_unreadable_state_file() {
     let garbage = b"\xff\0none of our business\n".repeat(500);
-    let (daemon, before) = outlive(|daemon| fs::write(state_file_of(daemon), garbage).unwrap());
-    are_adopted(&daemon, &before);
-    is_said(&daemon, &state_file_of(&daemon));
+    let (daemon, before) =
+        kill_and_damage(|daemon| fs::write(state_file_of(daemon), garbage).unwrap());
+    check_adopted(&daemon, &before);
+    check_logged(&daemon, &state_file_of(&daemon));
     daemon.end();
 }
 
 #[test]
 fn tenants_are_adopted_with_a_truncated_state_file() {
-    let (daemon, before) = outlive(|daemon| {
+    let (daemon, before) = kill_and_damage(|daemon| {
         let bytes = fs::read(state_file_of(daemon)).unwrap();
         fs::write(state_file_of(daemon), &bytes[..40]).unwrap();
     });
-    are_adopted(&daemon, &before);
-    is_said(&daemon, &state_file_of(&daemon));
+    check_adopted(&daemon, &before);
+    check_logged(&daemon, &state_file_of(&daemon));
     daemon.end();
 }
 
 #[test]
 fn a_damaged_head_costs_none_of_the_records() {
-    let (daemon, before) = outlive(|daemon| {
+    let (daemon, before) = kill_and_damage(|daemon| {
         let mut bytes = fs::read(state_file_of(daemon)).unwrap();
         bytes[20] ^= 1;
         fs::write(state_file_of(daemon), bytes).unwrap();
     });
     assert_eq!(daemon.tenant("globex").restarts, 1);
-    are_adopted(&daemon, &before);
-    is_said(&daemon, &state_file_of(&daemon));
+    check_adopted(&daemon, &before);
+    check_logged(&daemon, &state_file_of(&daemon));
     daemon.end();
 }
 
 #[test]
 fn a_damaged_record_loses_only_its_own_data() {
-    let (daemon, before) = outlive(|daemon| state_file::damage(&daemon.app, "initech"));
+    let (daemon, before) = kill_and_damage(|daemon| state_file::damage(&daemon.app, "initech"));
     assert_eq!(daemon.tenant("globex").restarts, 1);
-    are_adopted(&daemon, &before);
-    is_said(&daemon, "initech: adopted without a record");
-    is_said(&daemon, &state_file_of(&daemon));
+    check_adopted(&daemon, &before);
+    check_logged(&daemon, "initech: adopted without a record");
+    check_logged(&daemon, &state_file_of(&daemon));
     daemon.end();
 }
 
@@ -149,12 +151,12 @@ fn an_orphan_that_cannot_be_identified_is_kept() {
     fs::write(&daemon.manifest, other).unwrap();
     daemon.again();
     daemon.settles();
-    is_said(&daemon, "acme: cannot end");
+    check_logged(&daemon, "acme: cannot end");
     let route = run(Command::new("ip").args(["route", "get", "10.77.0.11"])).out;
     assert!(route.contains(" dev td"), "{route}");
     assert!(fs::metadata(format!("/proc/{acme}/exe")).is_ok());
     daemon.kill();
-    kill_for_good(&daemon.app, "acme", acme);
+    kill_and_wait(&daemon.app, "acme", acme);
     until("its link is gone", || {
         let route = run(Command::new("ip").args(["route", "get", "10.77.0.11"])).out;
         (!route.contains(" dev td")).then_some(())
@@ -202,7 +204,7 @@ fn a_daemonized_program_is_adopted_without_its_first_process() {
 
 #[test]
 fn a_changed_address_is_detected_on_the_link() {
-    let (daemon, before) = outlive(|daemon| {
+    let (daemon, before) = kill_and_damage(|daemon| {
         let manifest = fs::read_to_string(&daemon.manifest).unwrap();
         fs::write(&daemon.manifest, manifest.replace("0.11\"", "0.21\"")).unwrap();
         fs::remove_file(state_file_of(daemon)).unwrap();
@@ -226,21 +228,21 @@ fn is_not_adopted(command: &str, why: &str) {
         .replace("NETNS", &format!("/proc/{acme}/ns/net"));
     // Link and namespace are kept while the tenant's last process ends.
     let netns = File::open(format!("/proc/{acme}/ns/net")).unwrap();
-    let mut stranger = in_the_place_of(acme, &leaf, &command);
+    let mut other = replace_process(acme, &leaf, &command);
     fs::remove_file(state_file_of(&daemon)).unwrap();
     daemon.again();
     let acme = daemon.until_tenant("acme", |t| t.why.is_some());
     assert_eq!(acme.pid, None);
-    is_said(&daemon, "acme: not adopted");
-    is_said(&daemon, why);
-    is_said(&daemon, &format!("process {}", stranger.id()));
-    is_said(&daemon, "end it, for example with kill(1)");
+    check_logged(&daemon, "acme: not adopted");
+    check_logged(&daemon, why);
+    check_logged(&daemon, &format!("process {}", other.id()));
+    check_logged(&daemon, "end it, for example with kill(1)");
     let said = daemon.tell(&["stop", "acme"]);
     assert_eq!(said.code, 1, "{said:?}");
-    assert!(said.out.contains(&stranger.id().to_string()), "{said:?}");
-    assert!(stranger.try_wait().unwrap().is_none(), "it is left alone");
-    stranger.kill().unwrap();
-    stranger.wait().unwrap();
+    assert!(said.out.contains(&other.id().to_string()), "{said:?}");
+    assert!(other.try_wait().unwrap().is_none(), "it is left alone");
+    other.kill().unwrap();
+    other.wait().unwrap();
     drop(netns);
     daemon.tell(&["start", "acme"]).expect(0);
     daemon.end();
@@ -253,7 +255,7 @@ fn lock_of(pid: u32) -> String {
 }
 
 /// Starts a command in a leaf, and ends the process that was in it before.
-fn in_the_place_of(pid: u32, leaf: &str, command: &str) -> Child {
+fn replace_process(pid: u32, leaf: &str, command: &str) -> Child {
     let joined = "echo $$ > \"$0\" && echo y && exec";
     let mut child = Command::new("sh")
         .args(["-c", &format!("{joined} {command}"), leaf])
@@ -313,9 +315,9 @@ fn a_process_without_the_tenants_link_is_not_adopted() {
     fs::remove_file(state_file_of(&daemon)).unwrap();
     daemon.again();
     daemon.until_tenant("acme", |t| t.why.is_some() && t.pid.is_none());
-    is_said(&daemon, "no link has its mark");
+    check_logged(&daemon, "no link has its mark");
     assert!(fs::metadata(format!("/proc/{before}/exe")).is_ok());
-    kill_for_good(&daemon.app, "acme", before);
+    kill_and_wait(&daemon.app, "acme", before);
     daemon.tell(&["start", "acme"]).expect(0);
     daemon.end();
 }
@@ -331,9 +333,9 @@ fn a_lock_signed_by_another_process_proves_nothing() {
     fs::remove_file(state_file_of(&daemon)).unwrap();
     daemon.again();
     daemon.until_tenant("acme", |t| t.why.is_some() && t.pid.is_none());
-    is_said(&daemon, "is held by other/acme");
+    check_logged(&daemon, "is held by other/acme");
     assert!(fs::metadata(format!("/proc/{before}/exe")).is_ok());
-    kill_for_good(&daemon.app, "acme", before);
+    kill_and_wait(&daemon.app, "acme", before);
     daemon.tell(&["start", "acme"]).expect(0);
     daemon.end();
 }

@@ -64,7 +64,7 @@ struct Act {
 }
 
 impl Requests {
-    /// Serves a control socket, beside the loop with these stretches.
+    /// Serves a control socket while the loop runs with these stretches.
     pub(super) fn serve(listener: Listener, stretch: Stretch) -> Self {
         let (queue, incoming) = queue::open();
         Self {

@@ -56,7 +56,7 @@ use crate::wants::Wants;
 /// millisecond. A filesystem that hangs blocks one thread per tenant on it.
 const BLOCKING_MAX: usize = 4;
 
-/// What a supervisor starts with, beside its plan.
+/// What a supervisor starts with, in addition to its plan.
 pub struct Start {
     /// The manifest of the plan, which a reload reads again.
     pub manifest: ManifestFile,

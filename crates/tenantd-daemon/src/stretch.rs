@@ -107,7 +107,7 @@ struct Log {
 impl Log {
     /// Ends a stretch and begins the next one.
     fn next(&mut self) {
-        // The processor time costs a system call, which nobody pays who does not ask for the log.
+        // The processor time costs a system call, so it is measured only if the log is enabled.
         if !tracing::enabled!(target: LOG, tracing::Level::DEBUG) {
             return;
         }

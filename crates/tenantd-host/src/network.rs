@@ -189,7 +189,7 @@ fn run(
             }
         }
     });
-    // Close the socket before the caller is told so.
+    // Close the socket before the caller gets the reply.
     drop(runtime);
     if let Some((reply, outcome)) = closed {
         let _gone = reply.send(outcome);

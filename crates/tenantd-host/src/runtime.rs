@@ -233,7 +233,7 @@ fn open_lock(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Whether a process lives. A zombie, which has no memory, counts as dead. See proc_pid_statm(5).
+/// Whether a process runs. A zombie, which has no memory, counts as dead. See proc_pid_statm(5).
 fn is_alive(pid: &str) -> bool {
     let statm = fs::read_to_string(format!("/proc/{pid}/statm"));
     statm.is_ok_and(|statm| !statm.starts_with("0 "))

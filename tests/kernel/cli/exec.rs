@@ -62,7 +62,7 @@ fn exec_runs_a_command_as_the_tenant_runs() {
         ..Script::new()
     };
     script.serve();
-    let told = "cat data; id -u; id -G; echo $WIKI; pwd; ls /sys/class/net >/dev/null; \
+    let script = "cat data; id -u; id -G; echo $WIKI; pwd; ls /sys/class/net >/dev/null; \
                 readlink /proc/self/ns/net /proc/self/ns/mnt; grep -c . /proc/net/dev; \
                 grep NoNewPrivs /proc/self/status; tail -n1 /proc/self/cgroup; test -e /proc/self/fd/9 && echo leak; \
                 grep CapBnd /proc/self/status; exit 7";
@@ -76,7 +76,7 @@ fn exec_runs_a_command_as_the_tenant_runs() {
             "--",
             "sh",
             "-c",
-            told,
+            script,
         ])
         .output()
         .unwrap();

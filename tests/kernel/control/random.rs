@@ -19,7 +19,7 @@ fn requests() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![glued, prop::collection::vec(any::<u8>(), 0..300)]
 }
 
-async fn survives(app: &AppName, bytes: &[u8]) {
+async fn server_survives(app: &AppName, bytes: &[u8]) {
     let path = tenantd_api::wire::control_socket(app);
     let mut peer = tokio::net::UnixStream::connect(&path).await.unwrap();
     // The server may close at the first invalid byte.
@@ -43,7 +43,7 @@ fn random_bytes_do_not_stop_the_server() {
         let mut runner = proptest::test_runner::TestRunner::deterministic();
         for _ in 0..256 {
             let bytes = requests().new_tree(&mut runner).unwrap().current();
-            survives(&app, &bytes).await;
+            server_survives(&app, &bytes).await;
         }
         assert!(!serving.is_finished());
         let mut good = tenantd_api::client::Connection::open(&app).await.unwrap();

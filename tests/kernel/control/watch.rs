@@ -190,11 +190,11 @@ fn events_are_complete_and_not_repeated() {
 #[test]
 fn a_subscriber_that_does_not_read_is_disconnected_alone() {
     with_model(2, |app, model| async move {
-        let mut deaf = UnixStream::connect(wire::control_socket(&app)).unwrap();
+        let mut silent = UnixStream::connect(wire::control_socket(&app)).unwrap();
         let mut bytes = call("io.tenantd.Supervisor.Watch", &json!({}));
         bytes.truncate(bytes.len() - 2);
         bytes.extend(b",\"more\":true}\0");
-        deaf.write_all(&bytes).unwrap();
+        silent.write_all(&bytes).unwrap();
         let mut good = Subscription::open(&app, &[]).await.unwrap();
         assert!(matches!(good.next().await.unwrap(), Watched::Snapshot(_)));
         // Until the queue and the kernel's buffers are full, and beyond.
@@ -212,9 +212,9 @@ fn a_subscriber_that_does_not_read_is_disconnected_alone() {
         model.borrow_mut().subscriptions = subscriptions;
         assert!(begun.elapsed() < DRAIN_LIMIT + Duration::from_secs(5));
         let read = tokio::task::spawn_blocking(move || {
-            deaf.set_read_timeout(Some(LIMIT)).unwrap();
+            silent.set_read_timeout(Some(LIMIT)).unwrap();
             let mut bytes = Vec::new();
-            let _cut = deaf.read_to_end(&mut bytes);
+            let _cut = silent.read_to_end(&mut bytes);
             bytes.iter().filter(|byte| **byte == 0).count()
         });
         let read = read.await.unwrap();
@@ -225,7 +225,7 @@ fn a_subscriber_that_does_not_read_is_disconnected_alone() {
 }
 
 #[test]
-fn a_slow_reader_is_told_that_it_was_too_slow() {
+fn a_slow_reader_gets_the_reason_too_slow() {
     with_model(2, |app, model| async move {
         let mut slow = Subscription::open(&app, &[]).await.unwrap();
         // All at once, so that the client cannot read in between.
@@ -257,8 +257,8 @@ fn names_select_the_tenants_of_a_subscription() {
         let Watched::Snapshot(snapshot) = some.next().await.unwrap() else {
             panic!("a snapshot");
         };
-        let told: Vec<_> = snapshot.tenants.into_iter().map(|t| t.name).collect();
-        assert_eq!(told, names);
+        let watched: Vec<_> = snapshot.tenants.into_iter().map(|t| t.name).collect();
+        assert_eq!(watched, names);
         for number in 0..100 {
             model.borrow_mut().restart(&tenant(&format!("t{number}")));
         }

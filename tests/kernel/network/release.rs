@@ -57,7 +57,7 @@ fn a_release_fails_while_another_process_holds_the_namespace() {
         let mut foreign = inside(&netns, sleeper);
         let closed = netns.close();
         // The wait does not delay another tenant.
-        let beside = async {
+        let other = async {
             let tenant = link(Mode::Routed, 3);
             let netns = network.provision(tenant.clone()).await.unwrap();
             network.release(tenant, netns.close()).await.unwrap();
@@ -67,8 +67,8 @@ fn a_release_fails_while_another_process_holds_the_namespace() {
             let why = network.release(tenant.clone(), closed).await.unwrap_err();
             (why, std::time::Instant::now())
         };
-        let (beside, (why, stuck)) = futures_util::join!(beside, stuck);
-        assert!(beside < stuck);
+        let (other, (why, stuck)) = futures_util::join!(other, stuck);
+        assert!(other < stuck);
         assert_eq!(why.stage, Stage::Release);
         assert_eq!(why.object, "tenantd:wiki/t2");
         assert_eq!(
@@ -114,8 +114,8 @@ fn a_second_release_succeeds() {
     block_on(async {
         let network = Network::open(plan(Mode::Routed)).await.unwrap();
         let tenant = link(Mode::Routed, 2);
-        let nobody = ClosedNetns::from_inode(1);
-        network.release(tenant.clone(), nobody).await.unwrap();
+        let unknown = ClosedNetns::from_inode(1);
+        network.release(tenant.clone(), unknown).await.unwrap();
         let netns = network.provision(tenant.clone()).await.unwrap();
         let closed = netns.close();
         network.release(tenant.clone(), closed).await.unwrap();

@@ -13,7 +13,7 @@ impl File {
         }
     }
 
-    /// Its code without the tests, which may stand at its foot or be a file `tests.rs`.
+    /// Its code without the tests, which are at its end or in a file `tests.rs`.
     pub(crate) fn code(&self) -> &str {
         if self.path.ends_with("/tests.rs") || self.path.contains("/tests/") {
             return "";

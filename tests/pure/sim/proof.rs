@@ -267,11 +267,11 @@ fn live_violations(invariant: Invariant) -> Vec<Result<(), Violation>> {
                 policy: policy(Duration::ZERO).into(),
                 found: None,
             });
-            let unasked = up.0.check_views(&[is_up(Some(Unapplied::Underway))], None);
+            let unrequested = up.0.check_views(&[is_up(Some(Unapplied::Underway))], None);
             up.handles(&Event::Hurry, vec![apply(1)]).unwrap();
             vec![
                 settings.check_views(&[is_up(None)]),
-                unasked,
+                unrequested,
                 up.0.check_views(&[is_up(None)], None),
                 up.0.check_views(&[refused()], None),
             ]

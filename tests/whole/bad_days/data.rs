@@ -9,7 +9,7 @@ use crate::bad_days::{fails_to_start, host, manifest};
 use crate::support::daemon::Daemon;
 use crate::support::place::{folder, fresh, script};
 
-fn one_elsewhere(path: &str) -> Daemon {
+fn with_datastore(path: &str) -> Daemon {
     let acme = format!(", datastore = \"{path}\", autostart = false");
     Daemon::start(&manifest("/srv/idle", "", &acme))
 }
@@ -17,7 +17,7 @@ fn one_elsewhere(path: &str) -> Daemon {
 #[test]
 fn a_missing_datastore_parent_is_not_created() {
     host();
-    let daemon = one_elsewhere("/srv/disk/not/mounted");
+    let daemon = with_datastore("/srv/disk/not/mounted");
     // The folders that hold the datastores are hidden from other tenants. While that is not
     // possible, the others are not started either.
     let beta = daemon.until_state("beta", StateWord::Failed);
@@ -46,7 +46,7 @@ fn a_datastore_on_a_read_only_disk_is_reported() {
     host();
     folder("/srv/disk");
     fresh("/srv/disk", "ro");
-    let daemon = one_elsewhere("/srv/disk/acme");
+    let daemon = with_datastore("/srv/disk/acme");
     daemon.until_tenant("beta", TenantStatus::is_as_wanted);
     fails_to_start(&daemon, &["/srv/disk/acme", "EROFS"]);
 }
@@ -57,7 +57,7 @@ fn a_datastore_on_a_full_disk_is_reported() {
     folder("/srv/disk");
     // One inode, for its own root.
     fresh("/srv/disk", "nr_inodes=1");
-    let daemon = one_elsewhere("/srv/disk/acme");
+    let daemon = with_datastore("/srv/disk/acme");
     daemon.until_tenant("beta", TenantStatus::is_as_wanted);
     fails_to_start(&daemon, &["/srv/disk/acme", "ENOSPC"]);
 }

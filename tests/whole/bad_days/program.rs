@@ -113,7 +113,7 @@ fn a_program_that_forks_and_exits_is_ended_with_its_children() {
     for pid in fs::read_to_string(left).unwrap().lines() {
         assert!(
             fs::metadata(format!("/proc/{pid}/exe")).is_err(),
-            "{pid} lives"
+            "{pid} runs"
         );
     }
 }

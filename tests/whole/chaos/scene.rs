@@ -100,7 +100,7 @@ impl Scene {
 
     /// Signals the supervisor, if there is one, and waits for its end after SIGKILL.
     pub fn signal_supervisor(&mut self, signal: Signal) {
-        if !self.daemon.lives() {
+        if !self.daemon.is_running() {
             return;
         }
         self.daemon.signal(signal);
@@ -119,7 +119,7 @@ impl Scene {
 
     /// Starts a supervisor, unless one runs.
     pub fn start_supervisor(&mut self) {
-        if self.daemon.lives() {
+        if self.daemon.is_running() {
             if !self.ending || !self.daemon.has_ended() {
                 return;
             }
@@ -249,7 +249,7 @@ impl Scene {
 
     /// Waits until a supervisor runs and everything is as wanted.
     pub fn settles(&mut self) {
-        if self.daemon.lives() && self.ending {
+        if self.daemon.is_running() && self.ending {
             self.wait_for_end();
         }
         self.start_supervisor();

@@ -44,7 +44,7 @@ impl Scene {
     }
 
     pub fn answers(&self) -> bool {
-        let status = self.daemon.lives().then(|| self.try_status());
+        let status = self.daemon.is_running().then(|| self.try_status());
         status
             .flatten()
             .is_some_and(|status| status.pid == self.daemon.pid())

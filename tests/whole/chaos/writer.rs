@@ -28,13 +28,13 @@ impl Writer {
     /// Starts a writer. Each write counts, whether it was acknowledged or not.
     pub fn begin(ip: &'static str, writes: Arc<AtomicU64>) -> Self {
         let over = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&over);
+        let ended = Arc::clone(&over);
         // It is in the test host of the thread that starts it.
         let thread = std::thread::spawn(move || {
             let mut acknowledged = BTreeSet::new();
             let mut line = None;
             for number in 0.. {
-                if told.load(Ordering::Relaxed) {
+                if ended.load(Ordering::Relaxed) {
                     break;
                 }
                 match append(&mut line, ip, number) {

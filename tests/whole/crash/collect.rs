@@ -8,7 +8,7 @@ use tenantd_api::wire::AppStatus;
 
 use crate::crash::scene::{check_all, manifest};
 use crate::support::daemon::{Daemon, PROGRAM, in_time, run, tenantd};
-use crate::support::residue::{are_there, create, estrange, kill_for_good, remove};
+use crate::support::residue::{create, create_foreign, exist, kill_and_wait, remove};
 
 /// The process that collects.
 #[derive(Debug, Clone, Copy)]
@@ -95,14 +95,14 @@ fn dies_at(point: &str, of: &str, collector: Collector) {
     if !matches!(collector, Collector::Beside) {
         daemon.kill();
     }
-    let (ours, mut strangers) = (create(&daemon.app), estrange(&daemon.app));
+    let (ours, mut foreign) = (create(&daemon.app), create_foreign(&daemon.app));
     let by_manifest = daemon.manifest.to_str().unwrap().to_owned();
     let by_manifest = ["--config", &by_manifest, "gc"];
     let by_name = ["--app", &daemon.app.clone(), "gc"];
     if matches!(collector, Collector::All) {
-        all_end(&daemon.app, &before);
+        end_all(&daemon.app, &before);
         // Another file in the application's folder would keep it, and with it everything shared.
-        strangers.retain(|path| !path.starts_with("/run/tenantd"));
+        foreign.retain(|path| !path.starts_with("/run/tenantd"));
         fs::remove_file(format!("/run/tenantd/{}/notes", daemon.app)).unwrap();
     }
     let said = match collector {
@@ -125,9 +125,9 @@ fn dies_at(point: &str, of: &str, collector: Collector) {
         Collector::Alone => drop(tenantd(&by_manifest).expect(0)),
         Collector::All => drop(tenantd(&by_name).expect(0)),
     }
-    assert_eq!(are_there(&ours), [false; 4], "{}", daemon.output());
-    assert!(!are_there(&strangers).contains(&false), "{strangers:?}");
-    remove(&strangers);
+    assert_eq!(exist(&ours), [false; 4], "{}", daemon.output());
+    assert!(!exist(&foreign).contains(&false), "{foreign:?}");
+    remove(&foreign);
     if matches!(collector, Collector::All) {
         let said = tenantd(&by_name).expect(0);
         assert!(said.contains(": nothing to remove\n"), "{said}");
@@ -146,9 +146,9 @@ fn dies_at(point: &str, of: &str, collector: Collector) {
     daemon.end();
 }
 
-fn all_end(app: &str, status: &AppStatus) {
+fn end_all(app: &str, status: &AppStatus) {
     for tenant in &status.tenants {
-        kill_for_good(app, tenant.name.as_str(), tenant.pid.unwrap());
+        kill_and_wait(app, tenant.name.as_str(), tenant.pid.unwrap());
     }
 }
 

@@ -60,7 +60,7 @@ pub fn check_all(daemon: &Daemon, status: &AppStatus) {
             assert_eq!(
                 store.users(DATA),
                 [0; 0],
-                "{name} is in the manifest no more"
+                "{name} is no longer in the manifest"
             );
             continue;
         };

@@ -112,7 +112,7 @@ fn datastore(datastore: &DatastorePlan, see: See<'_>) {
     } = datastore;
     let (source, root, target) = (source.display(), root.display(), target.display());
     let new = format_args!("owner {uid}:{gid}, mode {mode:04o}");
-    // The release ensures that nobody uses the old datastore; the provision prepares the new one.
+    // The release ensures that no process uses the old datastore; the provision prepares the new one.
     see(renews(First("datastore"), LABEL_DATASTORE, &source));
     see(relaunches(First("bound at"), "bound at", &target).nested());
     // These apply only when a datastore is created.

@@ -1,6 +1,6 @@
 //! Strikes: the delay before the next launch, and when a tenant becomes failed.
 //!
-//! A strike is an exit that nobody requested, or a failed stage. The delay doubles with each strike
+//! A strike is an exit that was not requested, or a failed stage. The delay doubles with each strike
 //! since the last healthy launch. A tenant fails when there are too many strikes within the window.
 
 use std::collections::VecDeque;
@@ -20,7 +20,7 @@ pub struct FailureCount {
     /// Strikes since the last healthy launch or operator's request.
     pub count: u32,
     /// The times of the latest strikes, oldest first; at most as many as the policy allows.
-    pub fell: VecDeque<Moment>,
+    pub times: VecDeque<Moment>,
 }
 
 /// The consequence of a strike.
@@ -33,7 +33,7 @@ pub(super) enum Verdict {
 }
 
 impl FailureCount {
-    /// Forgets all strikes.
+    /// Clears all strikes.
     pub(super) fn clear(&mut self) {
         // Most tenants have no further strike, and an empty deque owns no memory.
         *self = Self::default();
@@ -44,12 +44,12 @@ impl FailureCount {
         self.count = self.count.saturating_add(1);
         let give_up_after = policy.strikes.min(STRIKES_MAX);
         if give_up_after > 0 {
-            self.fell.push_back(now);
-            while self.fell.len() > give_up_after as usize {
-                self.fell.pop_front();
+            self.times.push_back(now);
+            while self.times.len() > give_up_after as usize {
+                self.times.pop_front();
             }
-            let first = self.fell.front().copied().unwrap_or(now);
-            let enough = self.fell.len() == give_up_after as usize;
+            let first = self.times.front().copied().unwrap_or(now);
+            let enough = self.times.len() == give_up_after as usize;
             if enough && now.since(first) <= policy.window {
                 return Verdict::GiveUp;
             }
@@ -137,6 +137,6 @@ mod tests {
         for n in 0..1_000 {
             strikes.count_failure(at(n * 1_000), &policy(u32::MAX));
         }
-        assert_eq!(strikes.fell.len(), STRIKES_MAX as usize);
+        assert_eq!(strikes.times.len(), STRIKES_MAX as usize);
     }
 }

@@ -23,7 +23,7 @@
 //!   supervisor decide what comes next: release, relaunch, wait or give up. A launch that is
 //!   starting is not interrupted; if it is no longer wanted, it is stopped as soon as it has
 //!   started.
-//! * **A strike** is an exit that nobody requested, a failed stage, or a launch that did not
+//! * **A strike** is an exit that was not requested, a failed stage, or a launch that did not
 //!   become ready in time. If a launch exits after it ran for `healthy_after`, earlier strikes are
 //!   cleared, so that this exit is the first one. A request of an operator clears strikes too. A
 //!   launch that never became ready is not healthy.

@@ -69,7 +69,7 @@ impl fmt::Display for StateWord {
     }
 }
 
-/// Why a tenant is in a state that nobody requested.
+/// Why a tenant is in a state that was not requested.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Why {
     /// A stage failed.
@@ -117,7 +117,7 @@ pub struct View {
     /// When a waiting tenant may be restarted, or a stuck one is retried. May be in the past if the
     /// restart budget is used up.
     pub until: Option<Moment>,
-    /// Why it is in its state, if nobody requested that state.
+    /// Why it is in its state, if that state was not requested.
     pub why: Option<Why>,
     /// A live change that has not been applied; `None` if there is none.
     pub unapplied: Option<Unapplied>,

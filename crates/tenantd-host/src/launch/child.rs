@@ -228,7 +228,7 @@ fn close_on_exec(first: u32, last: u32) -> Result<(), Errno> {
 
 fn execute(spec: &Spec) -> Errno {
     // SAFETY: the path is a C string, and both tables end with a null pointer and hold pointers to
-    // C strings that live as long as the spec. execve only returns when it has failed.
+    // C strings that are valid as long as the spec. execve only returns when it has failed.
     unsafe {
         libc::execve(
             spec.program.as_ptr(),

@@ -38,7 +38,7 @@ pub(super) fn clone(
         args.cgroup = cgroup.as_raw_fd().unsigned_abs().into();
     }
     // SAFETY: `args` is a clone_args of the size that is given, and its `pidfd` points to an int
-    // that outlives the call. Without CLONE_VM and a stack the child goes on here in a copy of
+    // that outlives the call. Without CLONE_VM and a stack the child continues here in a copy of
     // this thread's memory, as after fork(2). The process may have other threads, which the child
     // has not: so it only calls child::run, which makes system calls and does not return.
     let pid = unsafe {
@@ -52,7 +52,7 @@ pub(super) fn clone(
         child::run(spec, report);
     }
     outcome(pid)?;
-    // SAFETY: the call succeeded, so the kernel has stored a new descriptor that nobody else owns.
+    // SAFETY: the call succeeded, so the kernel has stored a new descriptor that nothing else owns.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
     Ok((i32::try_from(pid).map_err(|_| Errno::OVERFLOW)?, pidfd))
 }

@@ -5,7 +5,7 @@
 //! the tenant's datastore is mounted where the program expects its data, the private folders are
 //! empty, and the folders that hold the datastores of other tenants are covered. It runs as the
 //! tenant's user, without the capabilities that could undo this, and with the tenant's lock, so
-//! that no second launch can use the datastore while a process of this one lives.
+//! that no second launch can use the datastore while a process of this one runs.
 //!
 //! ```text
 //! parent                                        child

@@ -49,7 +49,7 @@ impl Tenant {
             outdated,
             applied,
         } = found;
-        // If nobody requested anything, the manifest decides, which may have changed.
+        // Without a request, the manifest decides, which may have changed.
         let up = match checkpoint.requested {
             true => checkpoint.want == Want::Up,
             false => self.policy.autostart,

@@ -167,7 +167,7 @@ pub enum After {
     Relaunch,
     /// A release, a provision and a launch: the plan changed.
     Reprovision,
-    /// The restart policy decides: nobody requested the end.
+    /// The restart policy decides, because the end was not requested.
     Judge(Why),
 }
 

@@ -126,7 +126,7 @@ pub(super) struct Strikes2 {
     #[serde(rename = "count")]
     pub(super) count: u32,
     #[serde(rename = "fell")]
-    pub(super) fell: Vec<u64>,
+    pub(super) times: Vec<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -153,7 +153,7 @@ pub(super) enum State2 {
         #[serde(rename = "launch")]
         launch: Live2,
         #[serde(rename = "again")]
-        again: Option<Anew2>,
+        again: Option<RestartScope2>,
     },
     #[serde(rename = "up")]
     Up {
@@ -176,7 +176,7 @@ pub(super) enum State2 {
         #[serde(rename = "until")]
         until: u64,
         #[serde(rename = "footing")]
-        resources: Footing2,
+        resources: Resources2,
         #[serde(rename = "again")]
         again: bool,
         #[serde(rename = "why")]
@@ -185,7 +185,7 @@ pub(super) enum State2 {
     #[serde(rename = "held")]
     Failed {
         #[serde(rename = "footing")]
-        resources: Footing2,
+        resources: Resources2,
         #[serde(rename = "why")]
         why: Why2,
     },
@@ -226,7 +226,7 @@ pub(super) enum Making2 {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Anew2 {
+pub(super) enum RestartScope2 {
     #[serde(rename = "relaunch")]
     Relaunch,
     #[serde(rename = "renew")]
@@ -283,7 +283,7 @@ pub(super) enum Left2 {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Footing2 {
+pub(super) enum Resources2 {
     #[serde(rename = "nothing")]
     Nothing,
     #[serde(rename = "remains")]

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use crate::state_file::disk::Unreadable;
 use crate::state_file::disk::form::{
-    After2, Anew2, Ending2, Exit2, Failure2, Fingerprints2, Footing2, Holding2, Holding3, Left2,
-    Live2, Made2, Made3, Making2, Memory2, Process2, Readying2, Record2, Record3, State2, Strikes2,
-    Want2, Why2,
+    After2, Ending2, Exit2, Failure2, Fingerprints2, Holding2, Holding3, Left2, Live2, Made2,
+    Made3, Making2, Memory2, Process2, Readying2, Record2, Record3, Resources2, RestartScope2,
+    State2, Strikes2, Want2, Why2,
 };
 use crate::state_file::disk::stage;
 use crate::state_file::record::{Made, ProcessKey, Record};
@@ -127,7 +127,7 @@ impl TryFrom<Memory2> for Checkpoint {
             state,
             since,
             restarts,
-            strikes: Strikes2 { count, fell },
+            strikes: Strikes2 { count, times },
             budget,
         } = checkpoint;
         Ok(Self {
@@ -141,7 +141,7 @@ impl TryFrom<Memory2> for Checkpoint {
             restarts,
             strikes: FailureCount {
                 count,
-                fell: fell.into_iter().map(Moment).collect(),
+                times: times.into_iter().map(Moment).collect(),
             },
             budget: Moment(budget),
         })
@@ -224,11 +224,11 @@ impl From<Making2> for Making {
     }
 }
 
-impl From<Anew2> for RestartScope {
-    fn from(anew: Anew2) -> Self {
-        match anew {
-            Anew2::Relaunch => Self::Relaunch,
-            Anew2::Reprovision => Self::Reprovision,
+impl From<RestartScope2> for RestartScope {
+    fn from(scope: RestartScope2) -> Self {
+        match scope {
+            RestartScope2::Relaunch => Self::Relaunch,
+            RestartScope2::Reprovision => Self::Reprovision,
         }
     }
 }
@@ -281,12 +281,12 @@ impl TryFrom<Left2> for Left {
     }
 }
 
-impl From<Footing2> for Resources {
-    fn from(resources: Footing2) -> Self {
+impl From<Resources2> for Resources {
+    fn from(resources: Resources2) -> Self {
         match resources {
-            Footing2::Nothing => Self::None,
-            Footing2::Remains => Self::Partial,
-            Footing2::Whole => Self::Full,
+            Resources2::Nothing => Self::None,
+            Resources2::Remains => Self::Partial,
+            Resources2::Whole => Self::Full,
         }
     }
 }

@@ -4,9 +4,9 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use crate::state_file::disk::form::{
-    After2, Anew2, Ending2, Exit2, Failure2, Fingerprints2, Footing2, Holding2, Holding3, Left2,
-    Live2, Made2, Made3, Making2, Memory2, Process2, Readying2, Record2, Record3, State2, Strikes2,
-    Want2, Why2, Written,
+    After2, Ending2, Exit2, Failure2, Fingerprints2, Holding2, Holding3, Left2, Live2, Made2,
+    Made3, Making2, Memory2, Process2, Readying2, Record2, Record3, Resources2, RestartScope2,
+    State2, Strikes2, Want2, Why2, Written,
 };
 use crate::state_file::disk::stage;
 use crate::state_file::record::{Made, ProcessKey, Record};
@@ -123,10 +123,10 @@ impl From<&Checkpoint> for Memory2 {
 }
 
 impl From<&FailureCount> for Strikes2 {
-    fn from(FailureCount { count, fell }: &FailureCount) -> Self {
+    fn from(FailureCount { count, times }: &FailureCount) -> Self {
         Self {
             count: *count,
-            fell: fell.iter().map(|Moment(fell)| *fell).collect(),
+            times: times.iter().map(|Moment(times)| *times).collect(),
         }
     }
 }
@@ -144,7 +144,7 @@ impl From<&State> for State2 {
             },
             State::Launching { launch, again } => Self::Launching {
                 launch: launch.into(),
-                again: again.as_ref().map(Anew2::from),
+                again: again.as_ref().map(RestartScope2::from),
             },
             State::Up { launch, ready } => Self::Up {
                 launch: launch.into(),
@@ -213,9 +213,9 @@ impl From<&Making> for Making2 {
     }
 }
 
-impl From<&RestartScope> for Anew2 {
-    fn from(anew: &RestartScope) -> Self {
-        match anew {
+impl From<&RestartScope> for RestartScope2 {
+    fn from(scope: &RestartScope) -> Self {
+        match scope {
             RestartScope::Relaunch => Self::Relaunch,
             RestartScope::Reprovision => Self::Reprovision,
         }
@@ -268,7 +268,7 @@ impl From<&Left> for Left2 {
     }
 }
 
-impl From<&Resources> for Footing2 {
+impl From<&Resources> for Resources2 {
     fn from(resources: &Resources) -> Self {
         match resources {
             Resources::None => Self::Nothing,

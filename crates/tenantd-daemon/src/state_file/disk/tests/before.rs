@@ -1,5 +1,5 @@
-//! The types by which the program of commit 2157092 reads a record, as they stood there. They are
-//! never changed: they prove that it can take over what is written in version 2.
+//! The types with which the program of commit 2157092 reads a record, unchanged. They are never
+//! edited: they prove that it can read records of version 2.
 
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;

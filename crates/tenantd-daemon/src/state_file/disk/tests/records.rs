@@ -160,7 +160,7 @@ pub(super) fn record(state: State) -> Record {
             restarts: 4,
             strikes: FailureCount {
                 count: 2,
-                fell: [Moment(998_000_000_000), Moment(999_000_000_000)].into(),
+                times: [Moment(998_000_000_000), Moment(999_000_000_000)].into(),
             },
             budget: Moment(999_500_000_000),
         },
@@ -247,9 +247,9 @@ fn any_made() -> impl Strategy<Value = Made> {
 }
 
 fn any_memory(text: &'static str) -> impl Strategy<Value = Checkpoint> {
-    let strikes = (any::<u32>(), vec(moment(), 0..4)).prop_map(|(count, fell)| FailureCount {
+    let strikes = (any::<u32>(), vec(moment(), 0..4)).prop_map(|(count, times)| FailureCount {
         count,
-        fell: fell.into(),
+        times: times.into(),
     });
     let want = prop_oneof![Just(Want::Up), Just(Want::Down)];
     (
