@@ -33,13 +33,13 @@ pub(super) fn detach(selector: &Selector, if_restarting: Option<&str>) -> anyhow
         gone => gone?,
     };
     if if_restarting.is_none() {
-        writeln!(std::io::stdout(), "{}", farewell(&app, &gone))?;
+        writeln!(std::io::stdout(), "{}", detached_message(&app, &gone))?;
     }
     Ok(End::Done)
 }
 
 /// The message after the supervisor has ended.
-fn farewell(app: &AppName, AppStatus { pid, tenants, .. }: &AppStatus) -> String {
+fn detached_message(app: &AppName, AppStatus { pid, tenants, .. }: &AppStatus) -> String {
     let is_up = |tenant: &&TenantStatus| tenant.state == StateWord::Up;
     let running = match tenants.iter().filter(is_up).count() {
         0 => "none of its tenants is up".to_owned(),

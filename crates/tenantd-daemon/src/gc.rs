@@ -51,7 +51,7 @@ struct Collector<'a> {
     /// Whether the hub is in use.
     hub: bool,
     /// Which processes of a tenant are alive; None if there are none.
-    lives: &'a dyn Fn(&TenantName) -> Option<Alive>,
+    find_alive: &'a dyn Fn(&TenantName) -> Option<Alive>,
     dry_run: bool,
 }
 
@@ -119,7 +119,7 @@ pub(super) fn sort(
         tree,
         planned: &planned,
         hub: true,
-        lives: &|tenant| match tree {
+        find_alive: &|tenant| match tree {
             Some(tree) => populated(tree, tenant),
             None => fifo::folder(&host.app, tenant).exists().then(|| {
                 let why = "without cgroups its processes cannot be identified while a supervisor \
@@ -190,7 +190,7 @@ impl Collector<'_> {
         for tenant in found {
             if (self.planned)(&tenant) {
                 theirs.insert(tenant);
-            } else if let Some(alive) = (self.lives)(&tenant) {
+            } else if let Some(alive) = (self.find_alive)(&tenant) {
                 residue.push(Residue {
                     kind: ResidueKind::Tenant,
                     object: tenant.to_string(),

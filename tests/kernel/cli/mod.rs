@@ -143,7 +143,7 @@ impl Script {
             }
             Request::Part { tenants, reply, .. } => {
                 let status = self.status(&tenants).unwrap();
-                drop(reply.send(Part::untold(status)));
+                drop(reply.send(Part::without_programs(status)));
             }
             Request::Watch { tenants, reply, .. } => {
                 if self.dies {

@@ -156,7 +156,7 @@ async fn answer_all(app: AppName, mut incoming: mpsc::Receiver<Request>) {
                 let _ = reply.send(known(&tenants));
             }
             Request::Part { tenants, reply, .. } => {
-                let _ = reply.send(Part::untold(status(&app, &tenants)));
+                let _ = reply.send(Part::without_programs(status(&app, &tenants)));
             }
             Request::Watch { tenants, reply, .. } => {
                 let feed = known(&tenants).map(|names| subscriptions.subscribe(names, true, None));

@@ -51,7 +51,7 @@ impl Model {
                 reply,
             } => {
                 let tenants = self.subscriptions.part_of(watch, tenants);
-                drop(reply.send(Part::untold(self.status(&tenants))));
+                drop(reply.send(Part::without_programs(self.status(&tenants))));
             }
             Request::Watch {
                 tenants,

@@ -27,7 +27,20 @@ impl File {
 
 /// Identifiers and punctuation, without comments and literals.
 pub(crate) fn tokens(text: &str) -> Vec<&str> {
-    let mut tokens = Vec::new();
+    split(text).0
+}
+
+/// The words of all comments, in lower case and separated by single spaces.
+pub(crate) fn prose(text: &str) -> String {
+    let comments = split(text).1.join(" ").to_lowercase();
+    let words = comments.split(|c: char| !is_word(c) && c != '\'');
+    let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
+    words.join(" ")
+}
+
+/// Splits a source file into tokens and comments.
+fn split(text: &str) -> (Vec<&str>, Vec<&str>) {
+    let (mut tokens, mut comments) = (Vec::new(), Vec::new());
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
         let raw = rest
@@ -65,9 +78,12 @@ pub(crate) fn tokens(text: &str) -> Vec<&str> {
             }
             length
         };
+        if rest.starts_with("//") || rest.starts_with("/*") {
+            comments.push(&rest[..length]);
+        }
         rest = &rest[length..];
     }
-    tokens
+    (tokens, comments)
 }
 
 fn is_word(c: char) -> bool {

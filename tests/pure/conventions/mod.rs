@@ -12,7 +12,7 @@ use std::path::Path;
 
 use code::File;
 use rules::{LINES_MAX, MODULES, RULES};
-use rules::{head, host, layers, length, purity, unsafety, words};
+use rules::{head, host, layers, length, phrases, purity, unsafety, words};
 
 fn read(folder: &Path, files: &mut Vec<File>) {
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -144,6 +144,10 @@ fn the_other_rules_can_fail() {
         count(words, "src/link_utils.rs", "mod ctx { struct Jobs; }"),
         2
     );
+    let unclear = "// It is made\n// anew.\nfn f() {}\n/// Whoever holds it lets go.\nstruct A;";
+    assert_eq!(count(phrases, "src/link.rs", unclear), 3);
+    let clear = "fn anew() { g(\"for good\") } // No other nobodies.";
+    assert_eq!(count(phrases, "src/link.rs", clear), 0);
     assert_eq!(count(head, "src/plan/build.rs", "//! Builds.\n"), 0);
     assert_eq!(count(head, "src/plan/build.rs", "use std::fmt;\n"), 1);
 }

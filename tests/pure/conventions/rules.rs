@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::conventions::code::{File, names, paths, tokens};
+use crate::conventions::code::{self, File, names, paths, tokens};
 
 /// Every module of the core, and the modules that it may use. A row may name only rows above it,
 /// which `modules_name_only_rows_above_them` checks. The compiler checks dependencies between crates.
@@ -91,11 +91,38 @@ const REFUSED: &[&str] = &[
     "anew",
     "wing",
     "house",
+    "inlet",
+    "inlets",
+    "outlet",
+    "outlets",
+    "farewell",
+    "stroke",
+    "strokes",
+    "law",
+    "laws",
+];
+/// Words and phrases in comments that are not plain technical English. LEXICON.md names what to
+/// write instead.
+const UNCLEAR: &[&str] = &[
+    "anew",
+    "befall",
+    "befalls",
+    "for good",
+    "give back",
+    "gives back",
+    "go on",
+    "goes on",
+    "let go",
+    "lets go",
+    "somebody",
+    "whither",
+    "whoever",
+    "whomever",
 ];
 
 /// All rules.
 pub(crate) const RULES: &[fn(&File) -> Vec<String>] =
-    &[layers, host, purity, length, unsafety, words, head];
+    &[layers, host, purity, length, unsafety, words, phrases, head];
 
 /// The module of the core that a file belongs to.
 fn module(file: &File) -> Option<&str> {
@@ -213,6 +240,16 @@ pub(crate) fn words(file: &File) -> Vec<String> {
         .collect();
     bad.iter()
         .map(|name| format!("{name} is no word of LEXICON.md"))
+        .collect()
+}
+
+pub(crate) fn phrases(file: &File) -> Vec<String> {
+    let prose = format!(" {} ", code::prose(&file.text));
+    let found = UNCLEAR
+        .iter()
+        .filter(|phrase| prose.contains(&format!(" {phrase} ")));
+    found
+        .map(|phrase| format!("\"{phrase}\" in a comment: see LEXICON.md"))
         .collect()
 }
 

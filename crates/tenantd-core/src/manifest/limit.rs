@@ -75,7 +75,7 @@ impl fmt::Display for Shown {
 impl Bound {
     /// The bound in the notation of the manifest.
     #[must_use]
-    pub fn said(self, measure: Measure) -> impl fmt::Display {
+    pub fn shown(self, measure: Measure) -> impl fmt::Display {
         Shown(self, measure)
     }
 }
@@ -83,7 +83,7 @@ impl Bound {
 impl Limit {
     /// The limit in the notation of the manifest: one value, or `soft:hard`.
     #[must_use]
-    pub fn said(self, measure: Measure) -> String {
+    pub fn shown(self, measure: Measure) -> String {
         let Limit { soft, hard } = self;
         match soft == hard {
             true => Shown(hard, measure).to_string(),
@@ -142,7 +142,7 @@ fn check(
         };
         let help = format!(
             "write the soft limit first: `{name} = \"{}\"`",
-            swapped.said(measure)
+            swapped.shown(measure)
         );
         problems.report(&at.span(), message).help(help);
         return None;
@@ -239,18 +239,18 @@ mod tests {
 
     #[test]
     fn limits_are_shown_as_they_are_written() {
-        let said = |soft, hard, measure| Limit { soft, hard }.said(measure);
+        let shown = |soft, hard, measure| Limit { soft, hard }.shown(measure);
         let (few, many) = (Bound::Number(1024), Bound::Number(64 << 20));
-        assert_eq!(said(few, many, Measure::Number), "1024:67108864");
-        assert_eq!(said(few, many, Measure::Bytes), "1 KiB:64 MiB");
-        assert_eq!(said(few, few, Measure::Bytes), "1 KiB");
+        assert_eq!(shown(few, many, Measure::Number), "1024:67108864");
+        assert_eq!(shown(few, many, Measure::Bytes), "1 KiB:64 MiB");
+        assert_eq!(shown(few, few, Measure::Bytes), "1 KiB");
         let unlimited = Bound::Unlimited;
         assert_eq!(
-            said(Bound::Number(0), unlimited, Measure::Bytes),
+            shown(Bound::Number(0), unlimited, Measure::Bytes),
             "0:unlimited"
         );
         assert_eq!(
-            said(Bound::Number(7), Bound::Number(7), Measure::Bytes),
+            shown(Bound::Number(7), Bound::Number(7), Measure::Bytes),
             "7 B"
         );
     }

@@ -171,7 +171,7 @@ fn limits(limits: &Limits, see: See<'_>) {
         ("locked memory", locked_memory, Measure::Bytes),
     ] {
         if let Some(limit) = limit {
-            see(limits_processes(Later(key), key, &limit.said(measure)));
+            see(limits_processes(Later(key), key, &limit.shown(measure)));
         }
     }
 }

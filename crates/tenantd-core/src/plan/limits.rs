@@ -69,10 +69,10 @@ fn check_one(
     let Some(limit) = limit.filter(|limit| limit.get_ref().hard > most) else {
         return;
     };
-    let hard = limit.get_ref().hard.said(measure);
+    let hard = limit.get_ref().hard.shown(measure);
     let message = format!(
         "tenantd cannot set a hard limit of {hard} on this host: the maximum is {}",
-        most.said(measure)
+        most.shown(measure)
     );
     problems.report(&limit.span(), message).help(help);
 }

@@ -258,7 +258,7 @@ impl Supervisor {
         }
         let (to, launch) = (after.word(), after.launch());
         let (ready, finished) = (after.is_ready(), after.is_finished());
-        let let_go = before.has_let_go(after);
+        let released = before.has_released_all(after);
         let gone = tenant.is_gone();
         if from != to && !matches!(cause, Cause::Found(_)) {
             tenant.entered(now);
@@ -284,8 +284,8 @@ impl Supervisor {
             launch.map(|new| self.launches.insert(new, index));
         }
         self.book(now, index);
-        if let_go {
-            self.let_go(now, index, step);
+        if released {
+            self.unblock_waiters(now, index, step);
         }
         if gone {
             self.remove_tenant(index, step);

@@ -37,7 +37,7 @@ impl Awaits {
     }
 
     /// Records that a tenant released everything it held. Returns the tenants that no longer wait.
-    fn let_go(&mut self, tenant: &TenantName) -> Vec<TenantName> {
+    fn remove_holder(&mut self, tenant: &TenantName) -> Vec<TenantName> {
         let mut free = Vec::new();
         self.0.retain(|waiter, others| {
             others.remove(tenant);
@@ -84,7 +84,7 @@ impl Supervisor {
         // What it holds from now on follows the current plan, and no other tenant waits for that.
         let slot = self.tenants.get(&index);
         if !had_resources || slot.is_some_and(|slot| !slot.tenant.state().holds()) {
-            self.let_go(now, index, step);
+            self.unblock_waiters(now, index, step);
         }
     }
 
@@ -137,16 +137,16 @@ impl Supervisor {
     }
 
     /// Unblocks the tenants that waited for this one.
-    pub(super) fn let_go(&mut self, now: Moment, index: Index, step: &mut Step) {
+    pub(super) fn unblock_waiters(&mut self, now: Moment, index: Index, step: &mut Step) {
         let Some(slot) = self.tenants.get(&index) else {
             return;
         };
-        for free in self.awaits.let_go(slot.tenant.name()) {
+        for free in self.awaits.remove_holder(slot.tenant.name()) {
             self.on_tenant(now, &free, Cause::Unblocked, step, Tenant::unblocked);
         }
     }
 
-    /// Forgets a removed tenant that has been released. Its name may be used again.
+    /// Removes a tenant that is no longer planned and has been released. Its name may be used again.
     pub(super) fn remove_tenant(&mut self, index: Index, step: &mut Step) {
         if let Some(slot) = self.tenants.remove(&index) {
             let tenant = slot.tenant.name().clone();

@@ -191,7 +191,7 @@ impl Host {
         }
         let tree = self.cgroups.as_ref().map(|cgroups| &cgroups.tree);
         let leaf = tree.and_then(|tree| tree.found(&plan.name));
-        nobody_left(plan, leaf.as_ref()).await?;
+        prove_ended(plan, leaf.as_ref()).await?;
         let failures = self.remove_resources(plan, leaf.as_ref()).await;
         failures.into_iter().next().map_or(Ok(()), Err)
     }
@@ -213,7 +213,7 @@ impl Host {
         plan: &Arc<TenantPlan>,
         mut provisioned: Provisioned,
     ) -> Result<(), (Failure, Provisioned)> {
-        if let Err(why) = nobody_left(plan, provisioned.leaf.as_ref()).await {
+        if let Err(why) = prove_ended(plan, provisioned.leaf.as_ref()).await {
             return Err((why, provisioned));
         }
         crash::point("release: nobody left", plan.name.as_str());
@@ -331,7 +331,7 @@ async fn ready_datastore(plan: &Arc<TenantPlan>) -> Result<(), Failure> {
 /// Proves that no process of a tenant is left: its cgroup is empty, and no process holds the lock
 /// of its datastore. (The release proves later that no process is in the network namespace: the
 /// link disappears together with the namespace.)
-async fn nobody_left(plan: &Arc<TenantPlan>, leaf: Option<&Leaf>) -> Result<(), Failure> {
+async fn prove_ended(plan: &Arc<TenantPlan>, leaf: Option<&Leaf>) -> Result<(), Failure> {
     if let Some(leaf) = leaf
         && leaf.is_populated()?
     {

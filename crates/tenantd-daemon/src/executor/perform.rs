@@ -242,7 +242,7 @@ impl Executor {
 
     /// Whether any process of a tenant is alive. If that cannot be read, the answer is yes: the end
     /// of a launch has to be proved.
-    fn others_live(&self, tenant: &TenantName) -> bool {
+    fn other_is_alive(&self, tenant: &TenantName) -> bool {
         let Some(provisioned) = self
             .inventory
             .get(tenant)
@@ -279,7 +279,7 @@ impl Executor {
         let Some(launch) = running.filter(|r| r.process.is_none()).map(|r| r.launch) else {
             return;
         };
-        if !self.others_live(tenant) {
+        if !self.other_is_alive(tenant) {
             self.emptied(tenant, launch);
         }
     }

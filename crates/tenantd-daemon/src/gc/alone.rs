@@ -55,7 +55,7 @@ pub async fn alone(
         tree: tree.as_ref(),
         planned: &|tenant| planned.contains(tenant),
         hub: !planned.is_empty(),
-        lives: &|tenant| lives(tree.as_ref(), &previous, &linked, tenant),
+        find_alive: &|tenant| find_alive(tree.as_ref(), &previous, &linked, tenant),
         dry_run,
     };
     crash::point("gc: alone", "");
@@ -109,7 +109,7 @@ async fn end_unplanned(
         if (collector.planned)(&tenant) || !kill.contains(&tenant) {
             continue;
         }
-        let Some(lived) = (collector.lives)(&tenant) else {
+        let Some(lived) = (collector.find_alive)(&tenant) else {
             continue;
         };
         let netns = previous.netns_of(&tenant);
@@ -132,7 +132,7 @@ async fn end_unplanned(
 }
 
 /// As [`populated`], but also for a tenant whose cgroup cannot be found.
-fn lives(
+fn find_alive(
     tree: Option<&Tree>,
     previous: &Previous,
     linked: &BTreeSet<TenantName>,

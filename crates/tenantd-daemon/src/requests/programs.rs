@@ -34,7 +34,7 @@ pub struct Part {
 impl Part {
     /// A part for which the state of the programs is not needed.
     #[must_use]
-    pub fn untold(status: AppStatus) -> Self {
+    pub fn without_programs(status: AppStatus) -> Self {
         let started = Vec::new();
         Self { status, started }
     }

@@ -91,7 +91,7 @@ impl Tenant {
                 after,
             } => {
                 let after = scope.map_or(after.clone(), |scope| after.at_least(scope));
-                self.go_on_stopping(context, launch, ending, after)
+                self.continue_stopping(context, launch, ending, after)
             }
             State::Stuck {
                 left: Left::Processes { launch, after },
@@ -159,7 +159,7 @@ impl Tenant {
     }
 
     /// Continues a stop. The signal is sent again, as it may not have been sent before.
-    fn go_on_stopping(
+    fn continue_stopping(
         &self,
         context: &mut TransitionContext,
         launch: Live,

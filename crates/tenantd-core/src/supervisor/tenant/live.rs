@@ -41,7 +41,7 @@ impl Tenant {
                         self.pend(launch, Progress::Underway { again: true });
                     }
                     Some(Progress::Awaiting | Progress::Refused(_)) | None => {
-                        self.ask_to_apply(launch, context);
+                        self.request_apply(launch, context);
                     }
                 }
             }
@@ -94,7 +94,7 @@ impl Tenant {
         }
     }
 
-    fn ask_to_apply(&mut self, launch: LaunchId, context: &mut TransitionContext) {
+    fn request_apply(&mut self, launch: LaunchId, context: &mut TransitionContext) {
         context.actions.push(Action::Apply {
             tenant: self.name.clone(),
             launch,

@@ -327,7 +327,7 @@ impl State {
     }
 
     /// Whether the transition to `after` releases everything that the tenant held.
-    pub(in crate::supervisor) fn has_let_go(&self, after: &State) -> bool {
+    pub(in crate::supervisor) fn has_released_all(&self, after: &State) -> bool {
         let (from, to) = (self.word(), after.word());
         // A release may be followed by a new provision in the same step.
         let released =

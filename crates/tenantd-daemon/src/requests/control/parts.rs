@@ -189,7 +189,7 @@ pub(crate) async fn watch(
         .map_err(|closed| refused(closed.into()));
     let mut feed: Feed = feed?.map_err(|unknown| refused(unknown.into()))?;
     let overdue = feed.overdue();
-    let sent = tell(queue, &mut feed, writer);
+    let sent = send_updates(queue, &mut feed, writer);
     tokio::select! {
         biased;
         sent = sent => Ok(sent?),
@@ -197,7 +197,7 @@ pub(crate) async fn watch(
     }
 }
 
-async fn tell(queue: &RequestQueue, feed: &mut Feed, writer: &Writer) -> io::Result<()> {
+async fn send_updates(queue: &RequestQueue, feed: &mut Feed, writer: &Writer) -> io::Result<()> {
     let mut parts = Parts::of(queue, std::mem::take(&mut feed.tenants), Some(feed.id));
     while let Some((status, complete)) = parts.next().await? {
         let part = Update::Snapshot(Snapshot {
