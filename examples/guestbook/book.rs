@@ -163,7 +163,7 @@ fn percent_decode(text: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    /// A folder that goes when the test ends.
+    /// A folder that is removed when the test ends.
     fn folder() -> tempfile::TempDir {
         tempfile::tempdir().unwrap()
     }
@@ -222,7 +222,7 @@ mod tests {
     fn drops_a_torn_last_line_and_writes_on() {
         let folder = folder();
         let file = folder.path().join("entries");
-        // Torn within a character of two bytes.
+        // Truncated within a character of two bytes.
         std::fs::write(&file, b"a\tone\nb\ttw\xc3").unwrap();
         let mut book = Book::open(folder.path()).unwrap();
         assert_eq!(book.entries, [entry("a", "one")]);

@@ -262,7 +262,7 @@ mod tests {
         assert!(matches!(handover.poll(), Some(Input::Drain)));
         assert_eq!(handover.exit_now(false), None);
         assert_eq!(handover.exit_now(true), Some(Exit::Detach));
-        // A program that was on trial before would serve.
+        // The preflight of a program succeeds.
         handover.on_verdict(Ok("9.1.0".to_owned()));
         signal(&mut handover, Signal::Stop);
         signal(&mut handover, Signal::Upgrade);

@@ -126,7 +126,7 @@ mod tests {
 
     use super::*;
 
-    /// How many lines the reader knows of: those it has, and those it was counted that it missed.
+    /// The number of lines that the reader has, plus those reported as missed.
     fn counted(text: &[u8]) -> usize {
         let lines = text.split_inclusive(|&byte| byte == b'\n');
         lines
@@ -146,7 +146,7 @@ mod tests {
         let (mut reader, writer) = std::io::pipe().unwrap();
         let out = NonblockingWriter::start("test", writer).unwrap();
         let line = [[b'x'; 1023].as_slice(), b"\n"].concat();
-        // The pipe takes 64 KiB, the queue and the piece being written 256 KiB each.
+        // The pipe holds 64 KiB, the queue and the piece being written 256 KiB each.
         let pushed = 2_000;
         for _ in 0..pushed {
             out.push(&line, 1, "acme", "; they are in acme.log");
@@ -165,7 +165,7 @@ mod tests {
             text.extend_from_slice(&piece[..count]);
         }
         assert_eq!(counted(&text), pushed);
-        // Where the thread came late to its first turn, lines that fitted come after the notice.
+        // If the thread started late, lines that fitted come after the notice.
         let text = String::from_utf8(text).unwrap();
         let mut notices = text
             .lines()

@@ -1,4 +1,4 @@
-//! What can be typed, and what cannot.
+//! Command lines that are accepted, and those that are refused.
 
 use clap::{CommandFactory, error::ErrorKind};
 
@@ -116,7 +116,7 @@ fn every_example_parses() {
         let Some(line) = line.strip_prefix("  tenantd ") else {
             continue;
         };
-        // Up to a pipe, a redirection, or the explanation behind the columns.
+        // Up to a pipe, a redirection, or the explanation in the last column.
         let end = [" |", " &&", " >", "   "]
             .iter()
             .filter_map(|at| line.find(at))

@@ -1,4 +1,4 @@
-//! What each state answers to each verb; the paths between the states are in `paths`, and those
+//! The answers to each verb in each state. The paths between states are tested in `paths`, and those
 //! from one supervisor to the next in `found`.
 
 mod found;

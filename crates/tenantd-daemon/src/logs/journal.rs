@@ -229,9 +229,9 @@ mod tests {
                 (sent, result.unwrap_err().kind()),
                 (0, io::ErrorKind::WouldBlock)
             );
-            // Once it reads again, what was given up is missing and the rest comes.
+            // Once it reads again, the dropped lines are missing and the others arrive.
             assert!(journal.recv(&mut [0; 1024]).unwrap() > 0);
-            // That there is room again is learnt from epoll(7), as in any iteration of the loop.
+            // epoll(7) reports that there is room again, as in any iteration of the loop.
             tokio::task::yield_now().await;
             assert!(matches!(ours.send(&batch(1)).await, (1, Ok(()))));
         });

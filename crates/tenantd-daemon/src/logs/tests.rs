@@ -1,4 +1,4 @@
-//! The iterations of reading, on plain pipes.
+//! The reading of output, with plain pipes.
 
 use std::cell::Cell;
 use std::io::{PipeWriter, Write};
@@ -11,7 +11,7 @@ use tenantd_core::supervisor::event::Exit;
 
 use crate::logs::*;
 
-/// A tenant's pipes whose far ends the test holds.
+/// A tenant's pipes, and their writing ends for the test.
 fn pipes() -> (ReadEnds, [PipeWriter; 2]) {
     let pipe = || {
         let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC).unwrap();
@@ -52,7 +52,7 @@ impl Bench {
     }
 }
 
-/// Runs a test as the daemon runs: one thread, a `LocalSet`, and a limit.
+/// Runs a test in the daemon's environment: one thread, a `LocalSet`, and a time limit.
 fn run(test: impl Future<Output = ()>) {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().build().unwrap();
@@ -62,7 +62,7 @@ fn run(test: impl Future<Output = ()>) {
     local.block_on(&runtime, limited).expect("it hangs");
 }
 
-/// Fills a pipe without end, until its other end is gone.
+/// Writes to a pipe until its reading end is closed.
 fn flood(mut pipe: PipeWriter) -> std::thread::JoinHandle<()> {
     let lines = b"noise\n".repeat(10_000);
     std::thread::spawn(move || while pipe.write_all(&lines).is_ok() {})
@@ -87,14 +87,14 @@ fn a_flooding_tenant_delays_others_by_one_iteration_at_most() {
             writeln!(pipes[0], "hello").unwrap();
             ends.push(pipes);
         }
-        // All 22 pipes have something: each is read before any is read twice.
+        // All 22 pipes are ready: each is read before any is read twice.
         for _ in 0..22 {
             bench.reader.iterate().await.unwrap();
         }
         for tenant in &quiet {
             assert_eq!(bench.lines(tenant), ["stdout hello"], "{tenant}");
         }
-        // And no iteration takes more of a pipe than its share, however much there is.
+        // No iteration reads more than a pipe's share, however much there is.
         let most = (3 + 2) * (READ_MAX / b"noise\n".len() + 1);
         let noise = bench.lines(&loud).len();
         assert!(noise > 0 && noise <= most, "{noise} lines");
@@ -118,7 +118,7 @@ fn the_rest_of_the_daemon_runs_between_any_two_iterations() {
             rest.set(rest.get() + 1);
             tokio::task::yield_now().await;
         }
-        // It came to its end although the reading never would.
+        // This ended although the reading never ends.
         assert_eq!(rest.get(), 100);
         assert!(!reading.is_finished());
         reading.abort();
@@ -201,7 +201,7 @@ fn a_supervisor_that_dies_before_writing_lines_loses_none() {
     run(async {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("socket");
-        // No process reads from it, so it is full soon.
+        // It is not read, so it is full soon.
         let _journal = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
         let sink = Sink::journal(Journal::new("wiki".parse().unwrap(), &path));
         let dying = LogReader::new(sink).unwrap();
@@ -268,7 +268,7 @@ fn a_write_without_a_new_event_is_noticed() {
         bench.reader.add(&name(0), read_ends).unwrap();
         write!(out, "half").unwrap();
         bench.reader.iterate().await.unwrap();
-        // It fills the pipe, which is not empty, and waits: epoll(7) does not report it.
+        // The write fills the pipe, which is not empty, and waits without an event in epoll(7).
         let writing = std::thread::spawn(move || {
             out.write_all(&b" and more\n".repeat(20_000)).unwrap();
             out

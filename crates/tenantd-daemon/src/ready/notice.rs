@@ -216,7 +216,7 @@ mod tests {
                 (notice.ready, notice.status.as_deref()),
                 (false, Some("last"))
             );
-            // The end of file is the proof that all copies of the other end are closed.
+            // The end of file proves that all copies of the other end are closed.
             assert_eq!(reader.read(&mut [0; 1]).unwrap(), 0);
             // A second supervisor takes the name over.
             drop(Notify::bind_at(&path).unwrap());

@@ -1,5 +1,5 @@
-//! The state files that the program of commit 2157092 left, with tenants in each state: all of it
-//! is read, no tenant counts as made by another plan, and nothing that ran is ended or started.
+//! The state files of the program of commit 2157092, with tenants in each state: every record is
+//! read, no tenant counts as changed, and no running program is ended or started.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -25,7 +25,7 @@ fn path(file: &str) -> PathBuf {
     folder.join(file)
 }
 
-/// What is planned by a manifest on the host on which the files were made.
+/// The plan of a manifest on the host on which the files were made.
 fn plan(manifest: &str) -> Plan {
     let program = PathBuf::from("/srv/program");
     let host = Table {
@@ -49,7 +49,7 @@ fn plan(manifest: &str) -> Plan {
     }
 }
 
-/// The records of a file, by tenant, and the version that its head has after it was opened.
+/// The records of a file by tenant, and the version of its head after it was opened.
 fn records(file: &str) -> (BTreeMap<TenantName, Record>, u64) {
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("ledger");
@@ -67,7 +67,7 @@ fn records(file: &str) -> (BTreeMap<TenantName, Record>, u64) {
     (records.collect(), head()["version"].as_u64().unwrap())
 }
 
-/// What is done about a tenant in the next supervisor, and the state that it is in then.
+/// The actions of the next supervisor for a tenant, and the state after them.
 fn adopted(supervisor: &mut Supervisor, now: Moment, plan: &TenantPlan, record: &Record) -> String {
     let lives = record.checkpoint.launch().is_some();
     let (fate, resources) = match (lives, record.netns) {
@@ -114,7 +114,7 @@ fn adopted(supervisor: &mut Supervisor, now: Moment, plan: &TenantPlan, record: 
     )
 }
 
-/// The next supervisor of a manifest's application, with all records: a line for each.
+/// Starts the next supervisor for a manifest with all records. Returns a line for each tenant.
 fn taken_over(manifest: &str, file: &str, others: &[(&str, &str)]) -> Vec<String> {
     let (records, version) = records(file);
     assert_eq!(version, 2);
@@ -146,7 +146,7 @@ fn taken_over(manifest: &str, file: &str, others: &[(&str, &str)]) -> Vec<String
 
 #[test]
 fn tenants_of_2157092_continue_and_none_is_restarted() {
-    // tenant | state and want in the file | what is done | state under the next supervisor
+    // tenant | state and want in the file | actions | state under the next supervisor
     let expected = "\
 unheard | up wanted up | - | up
 held-before | failed wanted up | - | failed
@@ -185,7 +185,7 @@ fn plans_of_2157092_match_unless_changed() {
                 continue;
             };
             let outdated = record.outdated(plan).map(|(effect, _)| effect);
-            // Its address was changed, and its release waits for its end.
+            // Its address was changed, and it is not released yet.
             let expected = (plan.name.as_str() == "moved").then_some(Effect::Reprovision);
             assert_eq!(outdated, expected, "{}", plan.name);
         }

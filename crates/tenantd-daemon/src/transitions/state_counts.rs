@@ -83,7 +83,7 @@ mod tests {
             state_counts.to_string(),
             "2 tenants: 1 down, 1 provisioning"
         );
-        // It is up and became ready.
+        // It was up and became ready.
         state_counts.note(&transition(StateWord::Provisioning, StateWord::Up));
         state_counts.note(&transition(StateWord::Up, StateWord::Up));
         assert_eq!(state_counts.to_string(), "2 tenants: 1 down, 1 up");

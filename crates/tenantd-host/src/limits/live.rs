@@ -290,7 +290,7 @@ mod tests {
         assert!(keys(&noted).keys().eq(&["core files", "open files"]));
         assert_eq!(text(&Limits::default()), "");
         assert!(keys("").is_empty());
-        // What is being set is not yet known to be set.
+        // Limits that are being set do not count as applied.
         assert_ne!(
             written([("core files", UNKNOWN.to_owned())].into_iter()),
             ""

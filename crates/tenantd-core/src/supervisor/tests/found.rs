@@ -197,7 +197,7 @@ fn an_interrupted_shutdown_is_not_a_want() {
     let (world, step) = world.next(policy(), OVER);
     assert_eq!(words(&step), "provision");
     assert_eq!(world.view().want, Want::Up);
-    // But a stop is one, also then.
+    // A stop during the shutdown is a want, though.
     let mut world = situation("up");
     world.handle(Event::Shutdown);
     world.submit(Verb::Stop);

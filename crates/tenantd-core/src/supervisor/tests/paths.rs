@@ -1,4 +1,4 @@
-//! Sequences of states.
+//! The paths between states.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -295,7 +295,7 @@ fn thousands_due_together_start_in_order_as_the_budget_allows() {
 
 #[test]
 fn a_tenant_is_small() {
-    // Of the 6 KB that a tenant may cost the daemon; names and reasons come on top.
+    // Part of the 6 KB that a tenant may cost the daemon; names and reasons are additional.
     let size = size_of::<crate::supervisor::Slot>();
     assert!(size <= 512, "{size} bytes");
     println!("{size} bytes a tenant");

@@ -1,4 +1,4 @@
-//! What is written is read, byte by byte as it was, and the program before reads it too.
+//! Records round-trip, have the same bytes as ever, and are readable by the previous program.
 
 mod before;
 pub(crate) mod records;
@@ -16,8 +16,8 @@ use tenantd_core::plan::derive;
 use tenantd_core::stage::Stage;
 use tenantd_core::supervisor::checkpoint::State;
 
-/// Holds texts against the golden file of a version, which has each with its checksum. None of its
-/// lines ever changes: records like these were written. `UPDATE=1` adds lines at its end.
+/// Compares texts with the golden file of a version, which has each of them with its checksum. Its
+/// lines never change, because such records exist on disks. `UPDATE=1` adds lines at its end.
 fn holds_against(version: u32, texts: &[String]) {
     let file = format!("src/state_file/disk/tests/version-{version}.golden");
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
@@ -81,7 +81,7 @@ fn the_previous_program_reads_version_2() {
 
 fn before_reads(text: &str) {
     let read: before::Record = serde_json::from_str(text).unwrap();
-    // It leaves out what it does not know, and would write all else with the same bytes.
+    // It ignores unknown fields, and would write all others with the same bytes.
     if !text.contains("later_stage") {
         assert_eq!(serde_json::to_string(&read).unwrap(), text);
     }
@@ -132,7 +132,7 @@ fn several_addresses_and_ipv6_need_version_3() {
     assert_eq!(holding(&["10.77.0.11"]).0, 2);
 }
 
-/// A record of version 2, changed.
+/// A changed record of version 2.
 fn changed(change: impl FnOnce(&mut Value)) -> Result<(u32, Record), Unreadable> {
     let (_, text) = written(&record(State::Down));
     let mut value = serde_json::from_str(&text).unwrap();
@@ -148,7 +148,7 @@ fn unknown_fields_of_a_known_version_are_ignored() {
         value["memory"]["later"] = json!(1);
         value["process"]["later"] = json!(null);
         value["made"]["holds"]["later"] = json!("x");
-        // What the program of 2157092 wrote there.
+        // The value that the program of 2157092 wrote.
         value["plan"] = json!(123);
     })
     .unwrap();
@@ -203,7 +203,7 @@ fn stage_names_are_unique() {
             stage::named(names.later.unwrap_or(names.in_version_2)),
             Some(it)
         );
-        // A name that came later must be new.
+        // The name of a newer stage must differ from all older ones.
         assert!(names.later.is_none_or(|name| later.insert(name)));
     }
 }

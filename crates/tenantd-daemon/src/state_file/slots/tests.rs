@@ -24,7 +24,7 @@ fn bytes(state_file: &SlotFile) -> Vec<u8> {
     bytes
 }
 
-/// The version that its head names.
+/// The version in the head of the file.
 fn head(state_file: &SlotFile) -> u32 {
     let head = known(Path::new("/ledger"), &bytes(state_file)).unwrap();
     head.unwrap().version
@@ -116,7 +116,7 @@ fn the_head_names_the_highest_version_of_all_records() {
     assert_eq!(head(&next(&state_file)), 3);
     let (records, damaged) = written(&state_file);
     assert_eq!((records.len(), damaged), (2, 0));
-    // One that version 2 can hold takes its place.
+    // A record of version 2 replaces it.
     state_file
         .write(&mut new, record("new", "/srv/data".into()))
         .unwrap();

@@ -1,4 +1,4 @@
-//! Records to be written: one for each shape of the golden files, and any at all.
+//! Records for the tests: one for each form in the golden files, and random ones.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ use tenantd_core::supervisor::time::Moment;
 use tenantd_core::supervisor::view::{Want, Why};
 use tenantd_host::program::ProgramFile;
 
-/// How many states there are, and which one this is.
+/// The number of states, and the index of this one.
 pub(super) const STATES: usize = 9;
 pub(super) fn number(state: &State) -> usize {
     match state {
@@ -57,7 +57,7 @@ fn detail() -> Failure {
     Failure::detail(Stage::Ready, "10.77.0.11:80", "nothing \"listened\"\n")
 }
 
-/// Each shape that a state can have.
+/// Every form that a state can have.
 pub(super) fn states() -> Vec<State> {
     let mut states = vec![State::Down, State::Releasing { tries: 2 }];
     states.extend(beginning());
@@ -143,7 +143,7 @@ fn waiting() -> Vec<State> {
     states
 }
 
-/// These, for a tenant to hold.
+/// Resources that a tenant holds.
 pub(crate) fn addresses(list: &[&str]) -> Addresses {
     Addresses::of(list.iter().map(|text| text.parse().unwrap())).unwrap()
 }
@@ -183,7 +183,7 @@ pub(super) fn record(state: State) -> Record {
     }
 }
 
-/// A record with nothing that can be left out.
+/// A record with every optional field.
 pub(super) fn least() -> Record {
     let full = record(State::Down);
     Record {
@@ -204,7 +204,7 @@ pub(super) fn least() -> Record {
     }
 }
 
-/// Any record, with texts like these.
+/// A random record with texts of this form.
 pub(crate) fn any_record(text: &'static str) -> impl Strategy<Value = Record> {
     let process = option::of((1..=i32::MAX, any::<u64>()));
     let process =
