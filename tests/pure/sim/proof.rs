@@ -178,6 +178,23 @@ fn violations(invariant: Invariant) -> Vec<Result<(), Violation>> {
                 .map(|word| up.0.check_views(&[view(Want::Up, word)], None))
                 .into()
         }
+        Invariant::DeadlinesHandled
+        | Invariant::WantedStateReached
+        | Invariant::ShutdownCompletes
+        | Invariant::ComesToRest => rest_violations(invariant),
+        Invariant::StateResumed => resume_violations(),
+        Invariant::ApplyToRunningLaunch
+        | Invariant::AppliedIfConfirmed
+        | Invariant::RefusedIsRetried => live_violations(invariant),
+        Invariant::OneHolder | Invariant::AsPlanned | Invariant::RemovedAfterRelease => {
+            plan_violations(invariant)
+        }
+    }
+}
+
+/// Violates an invariant about coming to rest.
+fn rest_violations(invariant: Invariant) -> Vec<Result<(), Violation>> {
+    match invariant {
         Invariant::DeadlinesHandled => vec![Checker::check_deadlines(Moment(5), Some(Moment(5)))],
         Invariant::WantedStateReached => vec![
             Checker::end(&[view(Want::Down, StateWord::Failed)], false),
@@ -188,14 +205,8 @@ fn violations(invariant: Invariant) -> Vec<Result<(), Violation>> {
             Checker::check_finished(true, false),
             Checker::check_finished(false, true),
         ],
-        Invariant::StateResumed => resume_violations(),
-        Invariant::ApplyToRunningLaunch
-        | Invariant::AppliedIfConfirmed
-        | Invariant::RefusedIsRetried => live_violations(invariant),
         Invariant::ComesToRest => vec![Checker::check_rest(20_000)],
-        Invariant::OneHolder | Invariant::AsPlanned | Invariant::RemovedAfterRelease => {
-            plan_violations(invariant)
-        }
+        _ => Vec::new(),
     }
 }
 
