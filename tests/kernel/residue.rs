@@ -301,7 +301,7 @@ fn nothing_is_ended_that_nobody_has_agreed_to() {
     let said = answered(&app, "no");
     assert_eq!(said.code, 1, "{said:?}");
     assert!(said.out.contains("nothing was changed"), "{said:?}");
-    assert_eq!(are_there(&ours), [true; 4], "{said:?}");
+    assert_eq!(exist(&ours), [true; 4], "{said:?}");
     assert!(has_its_link());
     let process = pidfd(acme);
     assert!(!ends(&process, std::time::Duration::ZERO));

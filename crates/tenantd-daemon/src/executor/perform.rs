@@ -223,7 +223,7 @@ impl Executor {
         };
         running.process = None;
         crash::point("end: first process ended", tenant.as_str());
-        let (exit, others) = (exit(how), self.others_live(tenant));
+        let (exit, others) = (exit(how), self.other_is_alive(tenant));
         self.host.logs.mark(tenant, Mark::Ended { exit, others });
         self.dispatch(Event::Exited {
             launch,
