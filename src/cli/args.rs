@@ -1,7 +1,8 @@
 //! The command line: commands, options and their help texts. The terms are those of LEXICON.md.
 
+mod tenants;
+
 use std::ffi::OsString;
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
@@ -10,6 +11,8 @@ use clap_complete::engine::ArgValueCandidates;
 use super::complete;
 use tenantd_api::client::pattern::Pattern;
 use tenantd_core::name::TenantName;
+
+pub use self::tenants::{Act, Restart, Show, StartStop, Status, Wait, Which};
 
 /// Runs an unchanged single-tenant program once per tenant
 ///
@@ -192,17 +195,7 @@ pub enum Command {
         again after each event; otherwise it prints the table once, and then a line per event\n\
         like `tenantd events --follow`. It continues across an upgrade of the supervisor. If the\n\
         supervisor ends, the exit code is 1.")]
-    Status {
-        /// Names of tenants [default: all]
-        #[arg(value_name = "NAME", add = ArgValueCandidates::new(complete::tenants))]
-        names: Vec<TenantName>,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-        /// Keep running, and show each change
-        #[arg(short, long, conflicts_with = "json")]
-        watch: bool,
-    },
+    Status(Status),
     /// Show the state of each tenant, and events as they happen
     #[command(after_help = "EXAMPLES\n  \
         tenantd events -f\n  \
@@ -221,9 +214,10 @@ pub enum Command {
         tenant that has changed. If the supervisor ends, the exit code is 1, and the message\n\
         says whether the tenants still run.")]
     Events {
-        /// Names of tenants [default: all, including tenants added later]
+        /// Names of tenants, or patterns in quotes: 'shop-*' [default: all, including tenants
+        /// added later]
         #[arg(value_name = "NAME", add = ArgValueCandidates::new(complete::tenants))]
-        names: Vec<TenantName>,
+        names: Vec<Pattern>,
         /// Keep running, and print each event
         #[arg(short, long)]
         follow: bool,
@@ -324,80 +318,6 @@ pub enum Command {
     /// Print the JSON schema of the manifest, for editors
     #[command(after_help = "EXAMPLES\n  tenantd schema > tenantd.schema.json")]
     Schema,
-}
-
-/// Which tenants to start, stop or restart, and whether to wait.
-#[derive(Debug, Args)]
-pub struct Act {
-    /// The tenants.
-    #[command(flatten)]
-    pub which: Which,
-    /// Do not wait until the request is carried out
-    #[arg(long)]
-    pub no_wait: bool,
-    /// What to print.
-    #[command(flatten)]
-    pub show: Show,
-}
-
-/// What a command prints that changes tenants.
-#[derive(Debug, Clone, Copy, Args)]
-pub struct Show {
-    /// Print only failures
-    #[arg(short, long, conflicts_with = "json")]
-    pub quiet: bool,
-    /// Print JSON, with the outcome for each tenant
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Whether a change of the manifest is waited for, and what is printed.
-#[derive(Debug, Clone, Copy, Args)]
-pub struct Wait {
-    /// Do not wait until the changes are complete
-    #[arg(long)]
-    pub no_wait: bool,
-    /// What to print.
-    #[command(flatten)]
-    pub show: Show,
-}
-
-/// The arguments of `start` and `stop`.
-#[derive(Debug, Args)]
-pub struct StartStop {
-    /// The tenants, and whether to wait.
-    #[command(flatten)]
-    pub act: Act,
-    /// Keep this after a full stop of the supervisor and after a reboot, instead of `autostart`
-    #[arg(long)]
-    pub permanent: bool,
-}
-
-/// The arguments of `restart`.
-#[derive(Debug, Args)]
-pub struct Restart {
-    /// The tenants, and whether to wait.
-    #[command(flatten)]
-    pub act: Act,
-    /// Restart in waves: each begins when all tenants of the previous one are ready; halt after a
-    /// wave that does not become ready. Tenants that are wanted down are skipped
-    #[arg(long, conflicts_with = "no_wait")]
-    pub rolling: bool,
-    /// Number of tenants per wave
-    #[arg(long, value_name = "N", requires = "rolling", default_value = "1")]
-    pub batch: NonZeroUsize,
-}
-
-/// Tenants by name, or all: exactly one of the two.
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-pub struct Which {
-    /// Names of tenants, or patterns in quotes: 'shop-*'
-    #[arg(value_name = "NAME", add = ArgValueCandidates::new(complete::tenants))]
-    pub names: Vec<Pattern>,
-    /// All tenants of the application
-    #[arg(long)]
-    pub all: bool,
 }
 
 /// The arguments of `logs`.

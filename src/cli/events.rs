@@ -6,7 +6,9 @@ use std::io::{self, Write};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{End, outcome, status};
+use super::{End, outcome, select, status};
+use tenantd_api::client::Connection;
+use tenantd_api::client::pattern::Pattern;
 use tenantd_api::client::watch::{Subscription, Watched};
 use tenantd_api::wire::watch::{EventKind, ProgramExit, TenantEvent};
 use tenantd_api::wire::{StateWord, TenantStatus};
@@ -14,12 +16,13 @@ use tenantd_core::name::{AppName, TenantName};
 
 pub(super) fn events(
     app: &AppName,
-    names: &[TenantName],
+    names: &[Pattern],
     follow: bool,
     json: bool,
 ) -> anyhow::Result<End> {
     super::converse(async {
-        let mut subscription = Subscription::open(app, names).await?;
+        let names = select::ask(&mut Connection::open(app).await?, names).await?;
+        let mut subscription = Subscription::open(app, &names).await?;
         let mut out = anstream::stdout();
         let mut known: Option<Known> = None;
         loop {

@@ -12,6 +12,7 @@ mod events;
 pub mod exec;
 pub mod gc;
 mod interrupts;
+mod last_line;
 mod list;
 mod logs;
 mod outcome;
@@ -116,10 +117,13 @@ fn dispatch(cli: Cli) -> anyhow::Result<End> {
             reload::reload(&app::find(&selector)?, expect.as_deref(), wait)
         }
         Command::Diff { json } => reload::diff(&app::find(&selector)?, json),
-        Command::Status {
-            names, watch: true, ..
-        } => watch::watch(&app::find(&selector)?, &names),
-        Command::Status { names, json, .. } => status::status(&app::find(&selector)?, &names, json),
+        Command::Status(what) if what.watch => {
+            watch::watch(&app::find(&selector)?, &what.names, &what.view())
+        }
+        Command::Status(what) => {
+            let view = what.view();
+            status::status(&app::find(&selector)?, &what.names, &view, what.json)
+        }
         Command::Events {
             names,
             follow,

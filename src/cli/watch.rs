@@ -11,7 +11,10 @@ use rustix::termios::tcgetwinsize;
 use tokio::time::{Instant, timeout_at};
 
 use super::events::Line;
-use super::{End, status};
+use super::status::table::{self, Lines};
+use super::status::view::View;
+use super::{End, select, status};
+use tenantd_api::client::pattern::Pattern;
 use tenantd_api::client::watch::{Subscription, Watched};
 use tenantd_api::client::{ClientError, Connection};
 use tenantd_api::wire::watch::{EventKind, Snapshot, TenantEvent};
@@ -29,29 +32,36 @@ const HOME: &str = "\x1b[H";
 const LINE_END: &str = "\x1b[K\r\n";
 const CLEAR_BELOW: &str = "\x1b[J";
 
-pub(super) fn watch(app: &AppName, names: &[TenantName]) -> anyhow::Result<End> {
+pub(super) fn watch(app: &AppName, names: &[Pattern], view: &View) -> anyhow::Result<End> {
     super::converse(async {
-        let mut subscription = Subscription::open(app, names).await?;
+        let mut connection = Connection::open(app).await?;
+        let names = select::ask(&mut connection, names).await?;
+        drop(connection);
+        let mut subscription = Subscription::open(app, &names).await?;
         match io::stdout().is_terminal() {
-            true => draw_on(app, &mut subscription).await,
-            false => print_on(&mut subscription).await,
+            true => draw_on(app, view, &mut subscription).await,
+            false => print_on(view, &mut subscription).await,
         }
     })
 }
 
-async fn print_on(subscription: &mut Subscription) -> anyhow::Result<End> {
+async fn print_on(view: &View, subscription: &mut Subscription) -> anyhow::Result<End> {
     let mut out = anstream::stdout();
     loop {
         match subscription.next().await? {
             Watched::Snapshot(snapshot) => {
-                status::show(&mut out, &status_of(snapshot), Timestamp::now())?;
+                status::show(&mut out, &status_of(snapshot), view, Timestamp::now())?;
             }
             Watched::Event(event) => writeln!(out, "{}", Line::of_event(*event).text())?,
         }
     }
 }
 
-async fn draw_on(app: &AppName, subscription: &mut Subscription) -> anyhow::Result<End> {
+async fn draw_on(
+    app: &AppName,
+    view: &View,
+    subscription: &mut Subscription,
+) -> anyhow::Result<End> {
     let mut out = io::stdout();
     let plain = AutoStream::choice(&out) == ColorChoice::Never;
     write!(out, "{HOME}{CLEAR_BELOW}")?;
@@ -62,7 +72,7 @@ async fn draw_on(app: &AppName, subscription: &mut Subscription) -> anyhow::Resu
             Ok(update) => update?,
             Err(_) => {
                 board.look(app).await?;
-                board.draw(&mut out, plain)?;
+                board.draw(&mut out, view, plain)?;
                 next = Instant::now() + TICK;
                 continue;
             }
@@ -152,7 +162,7 @@ impl Board {
         Ok(())
     }
 
-    fn draw(&self, out: &mut impl Write, plain: bool) -> io::Result<()> {
+    fn draw(&self, out: &mut impl Write, view: &View, plain: bool) -> io::Result<()> {
         let Some(status) = &self.status else {
             return Ok(());
         };
@@ -162,7 +172,7 @@ impl Board {
             Ok(_) | Err(_) => (80, 24),
         };
         let size = (width.into(), height.into());
-        let screen = screen(status, Timestamp::now(), size, plain)?;
+        let screen = screen(status, view, Timestamp::now(), size, plain)?;
         out.write_all(screen.as_bytes())?;
         out.flush()
     }
@@ -172,26 +182,31 @@ impl Board {
 /// are left out, those that changed last come first, and the last line says how many are missing.
 fn screen(
     status: &AppStatus,
+    view: &View,
     now: Timestamp,
     (width, height): (usize, usize),
     plain: bool,
 ) -> io::Result<String> {
     // The cursor needs the line below the last one.
     let room = height - 1;
-    let older = lines(plain, |out| status::say_older(out, status))?;
-    let mut lines = table(status, now, plain)?;
-    if lines.len() + older.len() > room {
-        // The application, the header, and the last line.
-        let shown = shortened(status, room.saturating_sub(3 + older.len()));
+    let end = status::summary(status)
+        .into_iter()
+        .chain(status::older(status));
+    let end: Vec<String> = end.collect();
+    let status = view.of(status);
+    let mut lines = table(&status, now, width, plain)?;
+    if lines.len() + end.len() > room {
+        // The application, the header, and the line that counts the others.
+        let shown = shortened(&status, room.saturating_sub(3 + end.len()));
         let left_out = status.tenants.len() - shown.tenants.len();
-        lines = table(&shown, now, plain)?;
-        lines.truncate(room.saturating_sub(1 + older.len()));
+        lines = table(&shown, now, width, plain)?;
+        lines.truncate(room.saturating_sub(1 + end.len()));
         lines.push(match left_out {
             0 => "... and more that are not as wanted: the terminal has too few lines".to_owned(),
             _ => format!("... and {left_out} more, as wanted: the terminal has too few lines"),
         });
     }
-    lines.extend(older);
+    lines.extend(end);
     let lines = lines.iter().map(|line| clip(line, width));
     let text: String = lines.map(|line| line + LINE_END).collect();
     Ok(format!("{HOME}{text}{CLEAR_BELOW}"))
@@ -212,8 +227,10 @@ fn shortened(status: &AppStatus, lines: usize) -> AppStatus {
     }
 }
 
-fn table(status: &AppStatus, now: Timestamp, plain: bool) -> io::Result<Vec<String>> {
-    lines(plain, |out| status::show_table(out, status, now))
+fn table(status: &AppStatus, now: Timestamp, width: usize, plain: bool) -> io::Result<Vec<String>> {
+    lines(plain, |out| {
+        table::write(out, status, now, Some(width), &Lines::Why)
+    })
 }
 
 /// The lines that `write` writes.
@@ -285,7 +302,14 @@ mod tests {
     }
 
     fn drawn(status: &AppStatus, height: usize) -> Vec<String> {
-        let screen = screen(status, Timestamp::UNIX_EPOCH, (80, height), true).unwrap();
+        let screen = screen(
+            status,
+            &View::default(),
+            Timestamp::UNIX_EPOCH,
+            (80, height),
+            true,
+        )
+        .unwrap();
         let text = screen.strip_prefix(HOME).unwrap();
         let text = text.strip_suffix(CLEAR_BELOW).unwrap();
         text.split_terminator(LINE_END).map(str::to_owned).collect()
@@ -294,7 +318,8 @@ mod tests {
     #[test]
     fn tables_fit_the_terminal() {
         let all = drawn(&status(3, 0), 24);
-        assert_eq!(all.len(), 5, "{all:#?}");
+        assert_eq!(all.len(), 6, "{all:#?}");
+        assert_eq!(all[5], "3 tenants: 3 up");
         assert!(
             all.iter().all(|line| line.chars().count() <= 80),
             "{all:#?}"
@@ -312,9 +337,10 @@ mod tests {
             .any(|line| line.starts_with("tenant-number-150 "));
         assert!(last_changed, "{few:#?}");
         assert_eq!(
-            few[21],
-            "... and 183 more, as wanted: the terminal has too few lines"
+            few[20],
+            "... and 184 more, as wanted: the terminal has too few lines"
         );
+        assert_eq!(few[21], "200 tenants: 198 up, 2 failed");
         assert!(
             few[22].starts_with("1 tenant runs an older program"),
             "{few:#?}"
@@ -323,7 +349,7 @@ mod tests {
         let many = drawn(&status(200, 200), 24);
         assert_eq!(many.len(), 23);
         assert!(
-            many[22].starts_with("... and more that are not as wanted"),
+            many[21].starts_with("... and more that are not as wanted"),
             "{many:#?}"
         );
     }

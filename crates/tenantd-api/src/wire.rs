@@ -138,6 +138,19 @@ impl Program {
 }
 
 impl StateWord {
+    /// All states.
+    pub const ALL: [Self; 9] = [
+        Self::Down,
+        Self::Provisioning,
+        Self::Launching,
+        Self::Up,
+        Self::Stopping,
+        Self::Waiting,
+        Self::Failed,
+        Self::Releasing,
+        Self::Stuck,
+    ];
+
     /// Its word, as in `--json`.
     #[must_use]
     pub fn word(self) -> &'static str {

@@ -56,6 +56,47 @@ fn start_and_stop_show_each_outcome() {
 }
 
 #[test]
+fn status_can_be_cut_down_to_what_matters() {
+    support::enter();
+    let script = Script::new();
+    let folder = format!("/var/log/tenantd/{}", script.app);
+    script.serve();
+    std::fs::create_dir_all(&folder).unwrap();
+    let lines = "2026-11-22T18:00:00.500000Z stderr no licence\n\
+                 2026-11-22T18:00:00.500000Z stdout bye\n";
+    std::fs::write(format!("{folder}/beta.log"), lines).unwrap();
+    let shown = |arguments: &[&str]| -> String {
+        let output = run(&[&["status"], arguments].concat());
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+        let text = String::from_utf8(output.stdout).unwrap();
+        let (_first, rest) = text.split_once('\n').unwrap();
+        rest.to_owned()
+    };
+    let failed = shown(&["--failed"]);
+    assert!(!failed.contains("acme"), "{failed}");
+    let end = "  WHY cannot execute /opt/wiki\n  \
+               STDERR no licence\n  \
+               NEXT `tenantd logs beta` shows its output, `tenantd start beta` starts it again\n\
+               2 tenants: 1 up, 1 failed\n";
+    assert!(failed.ends_with(end), "{failed}");
+    let up = shown(&["--state", "up,stuck"]);
+    assert!(up.contains("acme") && !up.contains("beta"), "{up}");
+    let both = shown(&["--sort", "state", "*"]);
+    let place = |name| both.find(name).unwrap();
+    assert!(place("beta") < place("acme"), "{both}");
+    let one = shown(&["a*"]);
+    assert!(
+        one.starts_with("NAME") && !one.contains("tenants:"),
+        "{one}"
+    );
+    let output = run(&["status", "a*", "--json", "--state", "down"]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["tenants"].as_array().unwrap().len(), 0);
+    assert_eq!(output.status.code(), Some(0), "what is named is as wanted");
+    assert_eq!(run(&["status", "--state", "broken"]).status.code(), Some(2));
+}
+
+#[test]
 fn each_verb_prints_one_object() {
     support::enter();
     let script = Script::new();

@@ -1,0 +1,110 @@
+//! The last line that a tenant's program wrote to its standard error: often the reason why it ended.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use tenantd_api::wire::LogPlace;
+use tenantd_core::name::{AppName, TenantName};
+
+/// The folder of the tenants' log files, one folder per application.
+const FOLDER: &str = "/var/log/tenantd";
+
+/// How much of the end of a log file is searched, in bytes.
+const SEARCHED: u64 = 64 * 1024;
+
+/// The longest line that is returned, in characters.
+const LENGTH_MAX: usize = 300;
+
+/// The last line, if there is one and the caller may read the log. It has no control characters.
+pub(super) fn last_line(app: &AppName, tenant: &TenantName, place: LogPlace) -> Option<String> {
+    let line = match place {
+        LogPlace::Journal => in_journal(app, tenant),
+        LogPlace::Files => in_files(&Path::new(FOLDER).join(app.as_str()), tenant),
+    };
+    line.map(|line| printable(&line))
+}
+
+/// See journalctl(1). A journal that cannot be read has no lines.
+fn in_journal(app: &AppName, tenant: &TenantName) -> Option<String> {
+    let output = Command::new("journalctl")
+        .arg(format!("TENANTD_APP={app}"))
+        .arg(format!("TENANTD_TENANT={tenant}"))
+        .arg("TENANTD_STREAM=stderr")
+        .args(["--output=cat", "--no-pager", "--quiet", "--lines=10"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let line = text.lines().rfind(|line| !line.trim().is_empty());
+    line.map(str::to_owned)
+}
+
+fn in_files(folder: &Path, tenant: &TenantName) -> Option<String> {
+    let generations = [format!("{tenant}.log"), format!("{tenant}.log.1")];
+    generations.iter().find_map(|name| {
+        // A file that is missing or may not be read has no lines.
+        let text = end_of(&folder.join(name)).ok()?;
+        let lines = text.lines().filter_map(|line| {
+            let (_time, rest) = line.split_once(' ')?;
+            rest.strip_prefix("stderr ")
+        });
+        let line = lines.filter(|line| !line.trim().is_empty()).next_back();
+        line.map(str::to_owned)
+    })
+}
+
+fn end_of(path: &PathBuf) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(SEARCHED)))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// A program may write anything: a terminal must not obey it.
+fn printable(line: &str) -> String {
+    let line = line.trim_end().chars().take(LENGTH_MAX);
+    let mut shown = String::new();
+    for letter in line {
+        match letter.is_control() {
+            true => shown.extend(letter.escape_default()),
+            false => shown.push(letter),
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_line_of_standard_error_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let tenant = "acme".parse().unwrap();
+        let last = || in_files(folder.path(), &tenant);
+        assert_eq!(last(), None);
+        let time = "2026-11-22T18:00:00.500000Z";
+        let older = format!("{time} stderr of an earlier day\n");
+        std::fs::write(folder.path().join("acme.log.1"), older).unwrap();
+        let log = folder.path().join("acme.log");
+        std::fs::write(&log, format!("{time} stdout ready\n")).unwrap();
+        assert_eq!(last().as_deref(), Some("of an earlier day"));
+        let text = format!(
+            "{}{time} stderr no licence\n{time} stderr  \n{time} stdout stderr bye\n",
+            format!("{time} stderr x\n").repeat(5000)
+        );
+        std::fs::write(&log, text).unwrap();
+        assert_eq!(last().as_deref(), Some("no licence"));
+    }
+
+    #[test]
+    fn a_terminal_does_not_obey_it() {
+        assert_eq!(printable("a\x1b[2Jb\t\u{fc}\r\n"), "a\\u{1b}[2Jb\\t\u{fc}");
+        assert_eq!(printable(&"x".repeat(1000)).len(), LENGTH_MAX);
+    }
+}

@@ -1,0 +1,245 @@
+//! The table of `status`, and the lines below a tenant that is not as wanted.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use anstyle::{AnsiColor, Style};
+use comfy_table::{CellAlignment, ContentArrangement, Row, Table};
+use jiff::Timestamp;
+
+use crate::cli::typed;
+use tenantd_api::wire::{AppStatus, LogPlace, Program, Stage, StateWord, TenantStatus, Tracking};
+use tenantd_core::name::TenantName;
+
+/// The columns, from left to right.
+const COLUMNS: [&str; 9] = [
+    "NAME", "WANT", "STATE", "PID", "ADDRESS", "RESTARTS", "SINCE", "READY", "PROGRAM",
+];
+
+/// Columns that are aligned to the right.
+const NUMBERS: [&str; 2] = ["PID", "RESTARTS"];
+
+/// The columns that a narrow terminal does not show, the least important first: what is older has a
+/// line of its own, and what is not ready is not as wanted.
+const DROPPED: [&str; 5] = ["PROGRAM", "PID", "WANT", "RESTARTS", "READY"];
+
+/// Up to this many failed tenants have a line that says what to type.
+const FEW: usize = 10;
+
+/// Which lines a tenant has that is not as wanted.
+pub(in crate::cli) enum Lines {
+    /// All, with the last line of standard error where it is known.
+    All(BTreeMap<TenantName, String>),
+    /// Only why.
+    Why,
+}
+
+/// The application, the header, and a line per tenant; further lines say why it is not as wanted.
+/// On a terminal of this width the least important columns are left out.
+pub(in crate::cli) fn write(
+    out: &mut (impl Write + ?Sized),
+    status: &AppStatus,
+    now: Timestamp,
+    width: Option<usize>,
+    below: &Lines,
+) -> io::Result<()> {
+    let bold = Style::new().bold();
+    let wrong = Style::new().fg_color(Some(AnsiColor::Red.into()));
+    let tracking = match status.tracking {
+        Tracking::Cgroup => "tracked by cgroup",
+        Tracking::Netns => "tracked by network namespace",
+    };
+    let logs = match status.logs {
+        LogPlace::Journal => "logs in the journal",
+        LogPlace::Files => "logs in files",
+    };
+    let (app, pid) = (&status.app, status.pid);
+    writeln!(
+        out,
+        "{bold}{app}{bold:#}: supervisor pid {pid}, tenants {tracking}, {logs}"
+    )?;
+    if status.tenants.is_empty() {
+        return Ok(());
+    }
+    let lines = fitting(status, now, width);
+    let mut lines = lines.iter();
+    if let Some(header) = lines.next() {
+        writeln!(out, "{bold}{header}{bold:#}")?;
+    }
+    let failed = status.tenants.iter().filter(|t| is_given_up(t)).count();
+    for (tenant, line) in status.tenants.iter().zip(lines) {
+        if tenant.is_as_wanted() {
+            writeln!(out, "{line}")?;
+            continue;
+        }
+        writeln!(out, "{wrong}{line}{wrong:#}")?;
+        if let Some(failure) = &tenant.unapplied {
+            writeln!(out, "  NOT APPLIED {failure}; `tenantd reload` tries again")?;
+        }
+        if !tenant.is_in_wanted_state() {
+            writeln!(out, "  WHY {}", why(tenant, now))?;
+        }
+        let Lines::All(last_lines) = below else {
+            continue;
+        };
+        if let Some(line) = last_lines.get(&tenant.name) {
+            writeln!(out, "  STDERR {line}")?;
+        }
+        if failed <= FEW && is_given_up(tenant) {
+            writeln!(out, "  NEXT {}", next(status, tenant))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether an operator must act.
+fn is_given_up(tenant: &TenantStatus) -> bool {
+    matches!(tenant.state, StateWord::Failed | StateWord::Stuck)
+}
+
+/// Whether its program was executed before it failed.
+pub(super) fn has_run(tenant: &TenantStatus) -> bool {
+    let failure = tenant.failure.as_ref();
+    failure.is_none_or(|failure| failure.stage == Stage::Ready)
+}
+
+/// What to type for a tenant that was given up.
+fn next(status: &AppStatus, tenant: &TenantStatus) -> String {
+    let command = |verb: &str| typed(&status.app, &format!("{verb} {}", tenant.name));
+    if tenant.state == StateWord::Stuck {
+        return format!("`{}` tries again to end it", command("stop"));
+    }
+    let (logs, start) = (command("logs"), command("start"));
+    format!("`{logs}` shows its output, `{start}` starts it again")
+}
+
+/// The lines of the table. The width counts only for a terminal, so that programs find all columns.
+fn fitting(status: &AppStatus, now: Timestamp, width: Option<usize>) -> Vec<String> {
+    let rows: Vec<_> = status
+        .tenants
+        .iter()
+        .map(|tenant| row(tenant, now))
+        .collect();
+    let mut dropped = 0;
+    loop {
+        let is_shown = |column: &usize| !DROPPED[..dropped].contains(&COLUMNS[*column]);
+        let shown: Vec<usize> = (0..COLUMNS.len()).filter(is_shown).collect();
+        let header = shown.iter().map(|column| COLUMNS[*column]);
+        let numbers = (0..).zip(header.clone());
+        let numbers = numbers.filter(|(_, name)| NUMBERS.contains(name));
+        let numbers: Vec<usize> = numbers.map(|(column, _)| column).collect();
+        let cells = rows
+            .iter()
+            .map(|row| shown.iter().map(|column| row[*column].clone()));
+        let table = table(header, cells, &numbers);
+        let lines = table.lines().map(|line| line.trim_end().to_owned());
+        let lines: Vec<String> = lines.collect();
+        let longest = lines.iter().map(|line| line.chars().count()).max();
+        let fits = width.is_none_or(|width| longest.is_none_or(|longest| longest <= width));
+        if fits || dropped == DROPPED.len() {
+            return lines;
+        }
+        dropped += 1;
+    }
+}
+
+fn row(tenant: &TenantStatus, now: Timestamp) -> [String; 9] {
+    [
+        tenant.name.to_string(),
+        want(tenant),
+        tenant.state.word().to_owned(),
+        or_dash(tenant.pid),
+        tenant.addresses.to_string(),
+        tenant.restarts.to_string(),
+        length(tenant.since, now),
+        or_dash(tenant.ready.map(|ready| if ready { "yes" } else { "no" })),
+        or_dash(tenant.program.map(Program::word)),
+    ]
+}
+
+/// A header and one line per row, never wrapped. `numbers` are the columns that are aligned to the
+/// right.
+pub(in crate::cli) fn table(
+    header: impl Into<Row>,
+    rows: impl Iterator<Item = impl Into<Row>>,
+    numbers: &[usize],
+) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(comfy_table::presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .set_header(header);
+    for row in rows {
+        table.add_row(row);
+    }
+    for &number in numbers {
+        if let Some(column) = table.column_mut(number) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table
+}
+
+/// The text of the column WANT.
+pub(in crate::cli) fn want(tenant: &TenantStatus) -> String {
+    let word = tenant.want.word();
+    match tenant.permanent {
+        None => word.to_owned(),
+        Some(permanent) if permanent == tenant.want => format!("{word} (permanent)"),
+        Some(permanent) => format!("{word} (permanent: {})", permanent.word()),
+    }
+}
+
+pub(in crate::cli) fn or_dash(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+/// Why a tenant is not as wanted, and when that changes by itself.
+pub(in crate::cli) fn why(tenant: &TenantStatus, now: Timestamp) -> String {
+    let mut text = match (&tenant.why, &tenant.failure) {
+        (Some(why), _) => why.clone(),
+        (None, Some(failure)) => failure.to_string(),
+        (None, None) => format!("not {} yet: {}", tenant.want.word(), tenant.state.word()),
+    };
+    if matches!(tenant.state, StateWord::Failed | StateWord::Waiting) {
+        text += &match tenant.restarts {
+            0 => String::new(),
+            1 => "; restarted once".to_owned(),
+            several => format!("; restarted {several} times"),
+        };
+    }
+    if !tenant.awaits.is_empty() {
+        let names: Vec<&str> = tenant.awaits.iter().map(TenantName::as_str).collect();
+        let names = names.join(", ");
+        text += &format!("; waits for {names} to release an address or a datastore");
+    }
+    if let Some(until) = tenant.until {
+        let what = match tenant.state {
+            StateWord::Stuck => "next attempt",
+            _ => "next start",
+        };
+        text += &format!("; {what} in {}", length(now, until));
+    }
+    text
+}
+
+/// The time between two moments in its two largest units: `3m 12s`. If the clock was set back, `0s`.
+pub(super) fn length(from: Timestamp, to: Timestamp) -> String {
+    let seconds = from.duration_until(to).as_secs().max(0);
+    let parts = [
+        (seconds / 86_400, "d"),
+        (seconds / 3600 % 24, "h"),
+        (seconds / 60 % 60, "m"),
+        (seconds % 60, "s"),
+    ];
+    let first = parts.iter().position(|(count, _)| *count > 0).unwrap_or(3);
+    let shown: Vec<String> = parts[first..]
+        .iter()
+        .take(2)
+        .map(|(count, unit)| format!("{count}{unit}"))
+        .collect();
+    shown.join(" ")
+}

@@ -1,0 +1,254 @@
+//! The table, its columns, the lines below a tenant, and the summary.
+
+use super::table::{length, why};
+use super::*;
+use tenantd_api::wire::{LogPlace, Tracking, Want};
+use tenantd_core::stage::{Failure, Stage};
+
+fn sample() -> AppStatus {
+    let up = TenantStatus {
+        name: "acme".parse().unwrap(),
+        want: Want::Up,
+        permanent: None,
+        state: StateWord::Up,
+        pid: Some(4711),
+        addresses: std::net::Ipv4Addr::new(10, 77, 0, 11).into(),
+        restarts: 12,
+        since: "2026-11-22T09:56:48Z".parse().unwrap(),
+        ready: Some(true),
+        program: Some(Program::Current),
+        awaits: Vec::new(),
+        until: None,
+        why: None,
+        failure: None,
+        applying: false,
+        unapplied: None,
+    };
+    let failure = Failure::errno(Stage::Exec, "/opt/wiki/bin/wiki", libc::ENOEXEC);
+    let waiting = TenantStatus {
+        name: "big-customer".parse().unwrap(),
+        state: StateWord::Waiting,
+        pid: None,
+        ready: None,
+        program: None,
+        restarts: 0,
+        until: Some("2026-11-22T10:00:08Z".parse().unwrap()),
+        why: Some(failure.to_string()),
+        failure: Some(failure),
+        ..up.clone()
+    };
+    AppStatus {
+        app: "wiki".parse().unwrap(),
+        pid: 99,
+        tracking: Tracking::Cgroup,
+        logs: LogPlace::Files,
+        tenants: vec![up, waiting],
+    }
+}
+
+fn written(status: &AppStatus, view: &View, width: Option<usize>) -> String {
+    let now = "2026-11-22T10:00:00Z".parse().unwrap();
+    let mut shown = Vec::new();
+    let mut out = anstream::StripStream::new(&mut shown);
+    let line = "cannot bind port 80".to_owned();
+    let lines = BTreeMap::from([(status.tenants[1].name.clone(), line)]);
+    write(&mut out, status, view, now, width, lines).unwrap();
+    String::from_utf8(shown).unwrap()
+}
+
+fn plain(status: &AppStatus, width: Option<usize>) -> String {
+    let now = "2026-11-22T10:00:00Z".parse().unwrap();
+    let mut shown = Vec::new();
+    let mut out = anstream::StripStream::new(&mut shown);
+    let view = View::default();
+    write(&mut out, status, &view, now, width, BTreeMap::new()).unwrap();
+    String::from_utf8(shown).unwrap()
+}
+
+#[test]
+fn a_stuck_tenant_shows_no_restart() {
+    let now = "2026-11-22T10:00:00Z".parse().unwrap();
+    let mut tenant = sample().tenants.remove(1);
+    tenant.why = Some("one process is left".to_owned());
+    tenant.state = StateWord::Stuck;
+    assert_eq!(why(&tenant, now), "one process is left; next attempt in 8s");
+    tenant.state = StateWord::Waiting;
+    assert_eq!(why(&tenant, now), "one process is left; next start in 8s");
+}
+
+#[test]
+fn awaited_tenants_are_named() {
+    let now = "2026-11-22T10:00:00Z".parse().unwrap();
+    let mut tenant = sample().tenants.remove(0);
+    tenant.state = StateWord::Provisioning;
+    tenant.awaits = vec!["a".parse().unwrap(), "b".parse().unwrap()];
+    let text = "not up yet: provisioning; waits for a, b to release an address or a datastore";
+    assert_eq!(why(&tenant, now), text);
+}
+
+#[test]
+fn tenants_with_an_older_program_are_counted_with_the_command_to_run() {
+    let mut status = sample();
+    assert!(!plain(&status, None).contains("older"));
+    status.tenants[0].program = Some(Program::Older);
+    let hint = "\n1 tenant runs an older program than the one on disk: `tenantd restart --all \
+                --rolling` restarts them in waves.\n";
+    let text = plain(&status, None);
+    assert!(text.contains("  yes    older\n"), "{text}");
+    assert!(text.ends_with(hint), "{text}");
+}
+
+#[test]
+fn a_live_change_that_was_refused_is_shown() {
+    let mut status = sample();
+    status.tenants.truncate(1);
+    let failure = Failure::detail(Stage::Limits, "open files of process 4711", "no");
+    status.tenants[0].unapplied = Some(failure);
+    assert!(!status.tenants[0].is_as_wanted());
+    assert!(status.tenants[0].is_settled());
+    let shown = plain(&status, None);
+    let line = "\n  NOT APPLIED cannot set the limit on open files of process 4711: no; \
+                `tenantd reload` tries again\n";
+    assert!(shown.ends_with(line), "{shown}");
+    status.tenants[0].applying = true;
+    assert!(!status.tenants[0].is_settled());
+}
+
+#[test]
+fn each_tenant_has_a_line_with_its_reason() {
+    insta::assert_snapshot!(plain(&sample(), None), @r"
+    wiki: supervisor pid 99, tenants tracked by cgroup, logs in files
+    NAME          WANT  STATE     PID  ADDRESS     RESTARTS  SINCE   READY  PROGRAM
+    acme          up    up       4711  10.77.0.11        12  3m 12s  yes    current
+    big-customer  up    waiting     -  10.77.0.11         0  3m 12s  -      -
+      WHY cannot execute the program /opt/wiki/bin/wiki: Exec format error (ENOEXEC) [the file is not a program: a script needs #! in its first line]; next start in 8s
+    2 tenants: 1 up, 1 waiting
+    ");
+}
+
+#[test]
+fn a_failed_tenant_shows_its_last_line_and_what_to_type() {
+    let mut status = sample();
+    status.tenants[1].state = StateWord::Failed;
+    status.tenants[1].restarts = 5;
+    status.tenants[1].why = Some("exited with status 1".to_owned());
+    status.tenants[1].failure = None;
+    status.tenants[1].until = None;
+    assert!(table::has_run(&status.tenants[1]));
+    let failed = View {
+        failed: true,
+        ..View::default()
+    };
+    insta::assert_snapshot!(written(&status, &failed, Some(60)), @r"
+    wiki: supervisor pid 99, tenants tracked by cgroup, logs in files
+    NAME          STATE   ADDRESS     RESTARTS  SINCE   READY
+    big-customer  failed  10.77.0.11         5  3m 12s  -
+      WHY exited with status 1; restarted 5 times
+      STDERR cannot bind port 80
+      NEXT `tenantd logs big-customer` shows its output, `tenantd start big-customer` starts it again
+    2 tenants: 1 up, 1 failed
+    ");
+    let several = vec![status.tenants[1].clone(); 30];
+    status.tenants.extend(several);
+    let text = plain(&status, None);
+    assert!(!text.contains("NEXT"), "{text}");
+    let hint = "`tenantd status --failed` shows only those that are not as wanted.\n";
+    assert!(text.ends_with(hint), "{text}");
+}
+
+#[test]
+fn a_narrow_terminal_drops_columns_and_a_pipe_none() {
+    let header = |width| {
+        let text = plain(&sample(), width);
+        text.lines().nth(1).unwrap().to_owned()
+    };
+    let all = "NAME          WANT  STATE     PID  ADDRESS     RESTARTS  SINCE   READY  PROGRAM";
+    assert_eq!(header(None), all);
+    assert_eq!(header(Some(140)), all);
+    assert!(!header(Some(70)).contains("PROGRAM"));
+    assert!(header(Some(70)).contains("PID"));
+    let least = "NAME          STATE    ADDRESS     SINCE";
+    assert_eq!(header(Some(20)), least);
+}
+
+#[test]
+fn the_summary_counts_what_is_shown_and_what_is_not() {
+    let mut status = sample();
+    status.tenants[0].ready = Some(false);
+    let text = summary(&status).unwrap();
+    assert_eq!(text, "2 tenants: 1 not ready, 1 waiting");
+    status.tenants.truncate(1);
+    assert_eq!(summary(&status), None);
+}
+
+#[test]
+fn the_form_of_the_json_is_stable() {
+    insta::assert_json_snapshot!(sample(), @r#"
+    {
+      "app": "wiki",
+      "pid": 99,
+      "tracking": "cgroup",
+      "logs": "files",
+      "tenants": [
+        {
+          "name": "acme",
+          "want": "up",
+          "permanent": null,
+          "state": "up",
+          "pid": 4711,
+          "address": "10.77.0.11",
+          "addresses": [
+            "10.77.0.11"
+          ],
+          "restarts": 12,
+          "since": "2026-11-22T09:56:48Z",
+          "ready": true,
+          "program": "current",
+          "awaits": [],
+          "until": null,
+          "why": null,
+          "failure": null,
+          "applying": false,
+          "unapplied": null
+        },
+        {
+          "name": "big-customer",
+          "want": "up",
+          "permanent": null,
+          "state": "waiting",
+          "pid": null,
+          "address": "10.77.0.11",
+          "addresses": [
+            "10.77.0.11"
+          ],
+          "restarts": 0,
+          "since": "2026-11-22T09:56:48Z",
+          "ready": null,
+          "program": null,
+          "awaits": [],
+          "until": "2026-11-22T10:00:08Z",
+          "why": "cannot execute the program /opt/wiki/bin/wiki: Exec format error (ENOEXEC) [the file is not a program: a script needs #! in its first line]",
+          "failure": {
+            "stage": "exec",
+            "object": "/opt/wiki/bin/wiki",
+            "errno": 8,
+            "detail": ""
+          },
+          "applying": false,
+          "unapplied": null
+        }
+      ]
+    }
+    "#);
+}
+
+#[test]
+fn lengths_have_two_units() {
+    let from = Timestamp::UNIX_EPOCH;
+    let text = |seconds| length(from, Timestamp::from_second(seconds).unwrap());
+    assert_eq!(text(-5), "0s");
+    assert_eq!(text(0), "0s");
+    assert_eq!(text(192), "3m 12s");
+    assert_eq!(text(3600), "1h 0m");
+    assert_eq!(text(3 * 86_400 + 7200 + 59), "3d 2h");
+}
