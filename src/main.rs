@@ -5,8 +5,7 @@ use std::io;
 use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
-use clap::Parser;
-use tenantd::cli::{self, BadManifest, End, args::Cli, exec::NotRun, gc::Unconfirmed};
+use tenantd::cli::{self, BadManifest, End, exec::NotRun, gc::Unconfirmed};
 
 /// The exit code of a bad manifest (`EX_CONFIG`, sysexits.h): the unit does not restart on it.
 const BAD_MANIFEST: u8 = 78;
@@ -23,7 +22,10 @@ const DIFFERS: u8 = 3;
 
 fn main() -> ExitCode {
     cli::complete::answer();
-    match cli::execute(Cli::parse()) {
+    let executed = cli::parse()
+        .map_err(anyhow::Error::from)
+        .and_then(cli::execute);
+    match executed {
         Ok(End::Done) => ExitCode::SUCCESS,
         Ok(End::NotAsWanted) => ExitCode::FAILURE,
         Ok(End::Interrupted) => code(INTERRUPTED),

@@ -20,7 +20,9 @@ pub(super) fn act(app: &AppName, verb: Verb, what: &Act, permanent: bool) -> any
     super::converse(async {
         let mut connection = Connection::open(app).await?;
         // None named means all, on the wire as here.
-        let tenants = select::ask(&mut connection, &what.which.names).await?;
+        let typed = &what.which.names;
+        let tenants = select::ask(&mut connection, typed).await;
+        let tenants = tenants.map_err(|error| select::unchanged(error, typed))?;
         let answers = connection.act(verb, &tenants, permanent).await?;
         let mut progress = Progress::new(app, verb.into(), answers.len(), what.show);
         let going = Going::of(verb, &answers, &mut progress)?;

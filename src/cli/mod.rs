@@ -26,14 +26,15 @@ mod schema;
 mod select;
 mod status;
 mod upgrade;
+mod verbs;
 mod watch;
 
 use std::future::Future;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use clap::CommandFactory;
 use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 
 use self::args::{Cli, Command};
 use tenantd_api::client::ClientError;
@@ -69,6 +70,14 @@ impl BadManifest {
         let rendered = String::new();
         Self { rendered }
     }
+}
+
+/// Parses the command line of this process.
+///
+/// # Errors
+/// What is wrong with it, or the help that was asked for.
+pub fn parse() -> Result<Cli, clap::Error> {
+    Cli::try_parse().map_err(verbs::explain)
 }
 
 /// Executes a command line.

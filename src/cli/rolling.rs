@@ -24,7 +24,11 @@ pub(super) fn roll(app: &AppName, what: &Restart) -> anyhow::Result<End> {
     super::converse(async {
         let mut connection = Connection::open(app).await?;
         let asked = connection.status(&[]).await?;
-        let asked = select::chosen(asked, &what.act.which.names)?.tenants;
+        let typed = &what.act.which.names;
+        let asked = select::chosen(asked, typed);
+        let asked = asked
+            .map_err(|error| select::unchanged(error, typed))?
+            .tenants;
         let mut progress = Progress::new(app, Doing::Restart, asked.len(), what.act.show);
         // Tenants that an operator stopped stay stopped.
         let (up, down): (Vec<_>, Vec<_>) = asked.iter().partition(|t| t.want == Want::Up);

@@ -43,10 +43,18 @@ pub(super) fn explain(error: anyhow::Error) -> anyhow::Error {
             similar_tenant(app, tenant).unwrap_or(error)
         }
         Some(ClientError::NotRunning { app, others }) => match nearest(app.as_str(), others) {
-            Some(near) => anyhow::anyhow!("{error}; did you mean `--app {near}`?"),
+            Some(near) => anyhow::anyhow!("{error}\ndid you mean `--app {near}`?"),
             None => error,
         },
         Some(_) | None => error,
+    }
+}
+
+/// Adds to the error for several names, some of which are known, that nothing was done to these.
+pub(super) fn unchanged(error: anyhow::Error, typed: &[Pattern]) -> anyhow::Error {
+    match typed.len() > 1 && !error.is::<ClientError>() {
+        true => anyhow::anyhow!("{error}\nnothing was done to any tenant"),
+        false => error,
     }
 }
 

@@ -133,7 +133,7 @@ fn every_unknown_name_is_reported_and_nothing_is_done() {
     let unknown = format!(
         "tenantd: error: acem: no such tenant, did you mean `acme`?\n\
          typo: no such tenant\n\
-         shop-*: no tenant matches\n{all}"
+         shop-*: no tenant matches\n{all}nothing was done to any tenant\n"
     );
     let typed = ["stop", "acem", "beta", "typo", "shop-*"];
     expect(&run(&typed), 1, "", &unknown);
@@ -141,7 +141,7 @@ fn every_unknown_name_is_reported_and_nothing_is_done() {
     expect(&run(&["logs", "bta"]), 1, "", near);
     let output = run(&["status", "--app", &app[1..]]);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    let near = format!("(running: {app}); did you mean `--app {app}`?\n");
+    let near = format!("(running: {app})\ndid you mean `--app {app}`?\n");
     assert!(text.ends_with(&near), "{text}");
 }
 

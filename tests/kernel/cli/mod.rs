@@ -5,6 +5,7 @@ mod complete;
 mod exec;
 mod list;
 mod logs;
+mod mistakes;
 
 use crate::support;
 
