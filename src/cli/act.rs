@@ -38,7 +38,7 @@ pub(super) fn act(app: &AppName, verb: Verb, what: &Act, permanent: bool) -> any
         let judge = |became| going.became(became);
         let all = progress::follow(&mut progress, &mut waiting, &mut interrupts, judge).await?;
         for tenant in waiting.left() {
-            progress.left(going.accepted(tenant));
+            progress.left(going.left(tenant));
         }
         Ok(progress.finish(!all)?)
     })
@@ -95,12 +95,17 @@ impl Going {
         going.cloned().collect()
     }
 
-    /// The outcome of a tenant that was not waited for.
-    pub(super) fn accepted(&self, tenant: &TenantName) -> Outcome {
+    /// The outcome of a tenant that is not waited for.
+    fn accepted(&self, tenant: &TenantName) -> Outcome {
         if self.already.contains(tenant) {
             let text = format!("no change: {}", already(self.verb));
             return Outcome::without_state(tenant, Became::NoChange, text);
         }
+        self.left(tenant)
+    }
+
+    /// The outcome of a tenant that had not settled when the waiting was interrupted.
+    pub(super) fn left(&self, tenant: &TenantName) -> Outcome {
         let doing = Doing::from(self.verb).present();
         Outcome::pending(tenant, doing, doing.to_owned())
     }

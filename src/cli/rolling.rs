@@ -91,7 +91,7 @@ impl Roll<'_> {
         while !progress::follow(progress, &mut waiting, interrupts, |it| going.became(it)).await? {
             if self.interrupted {
                 for tenant in waiting.left() {
-                    progress.left(going.accepted(tenant));
+                    progress.left(going.left(tenant));
                 }
                 return Ok(false);
             }

@@ -35,6 +35,7 @@ mod redis;
 mod reload;
 mod rolling;
 mod screens;
+mod starting;
 mod state_file;
 mod stretch;
 mod survivors;

@@ -1,0 +1,96 @@
+//! Starts that are not done at once: by a program that never listens, and by an operator who does not
+//! wait for it.
+
+use std::fmt::Write;
+use std::process::{Command, Stdio};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tenantd_api::wire::StateWord;
+
+use crate::support::daemon::{Daemon, LIMIT, PROGRAM, ends, pidfd, signal};
+use crate::support::place::{self, script};
+use crate::support::{clients, until};
+
+/// Tenants whose program never listens on its port.
+fn deaf(within: &str, tenants: u8) -> Daemon {
+    place::host();
+    place::folder("/srv/data");
+    script("app", "echo still loading >&2\nexec sleep 1000000");
+    let mut manifest = format!(
+        "[app]\nname = \"APP\"\ncommand = [\"/srv/app\"]\ndatastore.path = \"/srv/data\"\n\
+         ready = {{ tcp = 81, within = \"{within}\" }}\n[tenants]\n"
+    );
+    for number in 1..=tenants {
+        writeln!(
+            manifest,
+            "t{number} = {{ ip = \"10.77.0.{}\" }}",
+            10 + number
+        )
+        .unwrap();
+    }
+    Daemon::start(&manifest)
+}
+
+#[test]
+fn a_start_of_a_program_that_never_listens_ends_with_its_first_attempt() {
+    let daemon = deaf("300ms", 3);
+    let said = daemon.tell(&["start", "t1"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    let why = "port 81: no connection accepted within 0.3 s";
+    assert!(said.out.starts_with("t1: waiting: "), "{said:?}");
+    assert!(said.out.contains(why), "{said:?}");
+    assert_eq!(said.out.lines().count(), 2, "{said:?}");
+
+    // A roll halts there, and touches no other tenant.
+    let said = daemon.tell(&["restart", "--all", "--rolling", "--json"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    let json: Value = serde_json::from_str(&said.out).unwrap();
+    let outcomes = json["tenants"].as_array().unwrap().iter();
+    let outcomes: Vec<_> = outcomes.map(|tenant| &tenant["outcome"]).collect();
+    assert_eq!(outcomes, ["failed", "pending", "pending"], "{json}");
+    let reason = json["tenants"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains(why), "{json}");
+
+    // The reason, what it wrote last, and what to type.
+    daemon.tell(&["stop", "t2", "t3"]).expect(0);
+    daemon.until_state("t1", StateWord::Waiting);
+    let shown = daemon.tell(&["status", "t1"]);
+    let line = "\n  STDERR still loading\n";
+    assert!(shown.out.contains(line), "{shown:?}");
+    daemon.end();
+}
+
+#[test]
+fn an_interrupted_start_counts_and_goes_on() {
+    let daemon = deaf("10m", 30);
+    let child = Command::new(PROGRAM)
+        .args(["start", "--app", &daemon.app, "t*"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    until("it waits", || clients(&daemon.app) == 2);
+    signal(child.id(), Signal::SIGINT);
+    assert!(ends(&pidfd(child.id()), LIMIT));
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
+    let said = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<&str> = said.lines().collect();
+    let [counts, hint] = lines[..] else {
+        panic!("{said}");
+    };
+    assert!(
+        counts.starts_with("interrupted: 30 tenants: 30 starting ("),
+        "{said}"
+    );
+    assert!(counts.ends_with(" and 20 more)"), "{said}");
+    assert!(hint.contains("`tenantd status --failed`"), "{said}");
+    // The supervisor goes on.
+    daemon.until("all run", |status| {
+        let mut states = status.tenants.iter().map(|tenant| tenant.state);
+        states.all(|state| state == StateWord::Up)
+    });
+    daemon.end();
+}
