@@ -40,6 +40,7 @@ pub(super) fn act(app: &AppName, verb: Verb, what: &Act, permanent: bool) -> any
         for tenant in waiting.left() {
             progress.left(going.left(tenant));
         }
+        progress.logs_in(waiting.logs());
         Ok(progress.finish(!all)?)
     })
 }

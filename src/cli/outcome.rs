@@ -5,8 +5,11 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
-use tenantd_api::wire::{StateWord, TenantStatus, Verb};
+use tenantd_api::wire::{Stage, StateWord, TenantStatus, Verb};
 use tenantd_core::name::{AppName, TenantName};
+
+/// What the summary says of a tenant for which nothing was changed.
+const UNCHANGED: &str = "unchanged";
 
 /// How many names a line lists.
 const NAMES_MAX: usize = 10;
@@ -53,9 +56,12 @@ pub(super) struct Outcome {
     /// The line for people, without the name.
     #[serde(skip)]
     pub(super) text: String,
-    /// What the summary says of a pending one.
+    /// What the summary says of a pending or an unchanged one.
     #[serde(skip)]
-    pub(super) pending: &'static str,
+    pub(super) word: &'static str,
+    /// Whether its program was executed before it failed.
+    #[serde(skip)]
+    pub(super) has_run: bool,
 }
 
 impl Outcome {
@@ -70,7 +76,8 @@ impl Outcome {
             addresses: None,
             reason: None,
             text,
-            pending: "",
+            word: UNCHANGED,
+            has_run: false,
         }
     }
 
@@ -85,7 +92,8 @@ impl Outcome {
             addresses: Some(tenant.addresses.iter().collect()),
             reason: tenant.why.clone(),
             text: state(tenant),
-            pending: "",
+            word: UNCHANGED,
+            has_run: has_run(tenant),
         }
     }
 
@@ -100,8 +108,17 @@ impl Outcome {
     /// The tenant is not waited for. `what` is its word in the summary.
     pub(super) fn pending(tenant: &TenantName, what: &'static str, text: String) -> Self {
         Self {
-            pending: what,
+            word: what,
             ..Self::without_state(tenant, Became::Pending, text)
+        }
+    }
+
+    /// Nothing is done for the tenant, and the line says why.
+    pub(super) fn skipped(tenant: &TenantStatus, why: &str) -> Self {
+        Self {
+            text: format!("skipped: {why}"),
+            word: "skipped",
+            ..Self::of(tenant, Became::NoChange)
         }
     }
 
@@ -142,6 +159,12 @@ pub(super) fn reached(verb: Verb, tenant: &TenantStatus) -> bool {
         Verb::Start | Verb::Restart => tenant.state == StateWord::Up && tenant.ready == Some(true),
         Verb::Stop => tenant.state == StateWord::Down,
     }
+}
+
+/// Whether its program was executed before it failed, so that its output may say why.
+pub(super) fn has_run(tenant: &TenantStatus) -> bool {
+    let failure = tenant.failure.as_ref();
+    failure.is_none_or(|failure| failure.stage == Stage::Ready)
 }
 
 /// The state of the tenant, and why it is in it.

@@ -4,8 +4,8 @@
 //! the others too if they are few. Otherwise there is one line per tenant.
 
 mod bar;
+mod summary;
 
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -14,12 +14,11 @@ use anstyle::{AnsiColor, Style};
 use self::bar::Bar;
 use anyhow::Context;
 
-use super::End;
 use super::args::Show;
 use super::interrupts::Interrupts;
-use super::outcome::{self, Became, Outcome, Outcomes};
+use super::outcome::{self, Outcome};
 use tenantd_api::client::watch::{self, Waiting};
-use tenantd_api::wire::Verb;
+use tenantd_api::wire::{LogPlace, Verb};
 use tenantd_core::name::{AppName, TenantName};
 
 /// Up to this many tenants, a terminal shows a line for each.
@@ -99,6 +98,7 @@ pub(super) struct Progress<'a> {
     outcomes: Vec<Outcome>,
     /// What an interrupted command says, instead of naming those that it did not wait for.
     hint: Option<String>,
+    logs: Option<LogPlace>,
 }
 
 impl<'a> Progress<'a> {
@@ -133,6 +133,7 @@ impl<'a> Progress<'a> {
             total,
             outcomes: Vec::new(),
             hint: None,
+            logs: None,
         }
     }
 
@@ -172,6 +173,11 @@ impl<'a> Progress<'a> {
     pub(super) fn failed(&self) -> impl Iterator<Item = &TenantName> {
         let failed = self.outcomes.iter().filter(|o| o.became.is_failure());
         failed.map(|outcome| &outcome.tenant)
+    }
+
+    /// Where the output of the tenants goes, if that is known.
+    pub(super) fn logs_in(&mut self, place: Option<LogPlace>) {
+        self.logs = place;
     }
 
     /// Has an interrupted command print this, after its summary.
@@ -245,117 +251,6 @@ impl<'a> Progress<'a> {
         let tenants = outcome::tenants(self.total);
         let text = format!("{note} {tenants}: {done} done, {waiting} waiting, {failed} failed");
         bar.draw(&text, now)
-    }
-
-    /// How many outcomes there are of a kind.
-    fn count(&self, became: Became) -> usize {
-        let those = self.outcomes.iter().filter(|o| o.became == became);
-        those.count()
-    }
-
-    /// Prints the summary or the JSON. Returns how the command ends.
-    pub(super) fn finish(mut self, interrupted: bool) -> io::Result<End> {
-        if let Some(bar) = &mut self.bar {
-            bar.clear()?;
-        }
-        let failed = self.outcomes.iter().any(|o| o.became.is_failure());
-        let end = match (interrupted, failed) {
-            (true, _) => End::Interrupted,
-            (false, true) => End::NotAsWanted,
-            (false, false) => End::Done,
-        };
-        if self.show.json {
-            let outcomes = Outcomes {
-                app: self.app,
-                verb: self.doing.verb(),
-                ok: end == End::Done,
-                tenants: &self.outcomes,
-            };
-            serde_json::to_writer_pretty(&mut self.out, &outcomes).map_err(io::Error::from)?;
-            writeln!(self.out)?;
-            return Ok(end);
-        }
-        if interrupted || (!self.show.quiet && self.outcomes.len() > 1) {
-            let mut summary = self.summary(interrupted);
-            if interrupted {
-                summary = format!("interrupted: {summary}");
-            }
-            writeln!(self.out, "{summary}")?;
-        }
-        if interrupted || !self.show.quiet {
-            for hint in self.hints(interrupted) {
-                writeln!(self.out, "{hint}")?;
-            }
-        }
-        self.out.flush()?;
-        Ok(end)
-    }
-
-    /// `200 tenants: 195 started, 5 failed`. If interrupted, names the first of those that were not
-    /// waited for.
-    fn summary(&self, interrupted: bool) -> String {
-        let kinds = [
-            (Became::Done, self.doing.past()),
-            (Became::NoChange, "unchanged"),
-            (Became::Removed, "removed"),
-            (Became::Failed, "failed"),
-            (Became::Refused, "refused"),
-        ];
-        let counts = kinds.map(|(became, word)| (self.count(became), word));
-        let counts = counts.iter().filter(|(count, _)| *count > 0);
-        let mut parts: Vec<String> = counts
-            .map(|(count, word)| format!("{count} {word}"))
-            .collect();
-        let pending = self.outcomes.iter().filter(|o| o.became == Became::Pending);
-        let mut kinds: BTreeMap<&str, Vec<&TenantName>> = BTreeMap::new();
-        for outcome in pending {
-            kinds
-                .entry(outcome.pending)
-                .or_default()
-                .push(&outcome.tenant);
-        }
-        for (what, names) in kinds {
-            let count = names.len();
-            parts.push(match interrupted && self.hint.is_none() {
-                true => format!("{count} {what} ({})", outcome::list(names)),
-                false => format!("{count} {what}"),
-            });
-        }
-        let tenants = outcome::tenants(self.outcomes.len());
-        format!("{tenants}: {}", parts.join(", "))
-    }
-
-    /// The commands to type next.
-    fn hints(&self, interrupted: bool) -> Vec<String> {
-        let typed = |command: &str| super::typed(self.app, command);
-        let failed = self.outcomes.iter().filter(|o| o.became == Became::Failed);
-        let failed: Vec<_> = failed.map(|outcome| &outcome.tenant).collect();
-        let mut hints = Vec::new();
-        let all = typed("status --failed");
-        if interrupted {
-            let goes_on = "The supervisor goes on:";
-            let hint = format!("{goes_on} `{all}` lists the tenants that are not as wanted.");
-            hints.push(self.hint.clone().unwrap_or(hint));
-        }
-        match (&failed[..], self.doing) {
-            ([], _) => {}
-            ([one], Doing::Stop) => {
-                let one = typed(&format!("status {one}"));
-                hints.push(format!("`{one}` shows what is left of it."));
-            }
-            (_, Doing::Stop) => hints.push(format!("`{all}` shows what is left of each.")),
-            ([one], _) => {
-                let logs = typed(&format!("logs {one}"));
-                hints.push(format!("`{logs}` shows the output of its program."));
-            }
-            (_, _) => {
-                let logs = typed("logs NAME");
-                hints.push(format!(
-                    "`{all}` shows why, `{logs}` the output of a program."
-                ));
-            }
-        }
-        hints
     }
 }
 

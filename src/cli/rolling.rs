@@ -33,8 +33,7 @@ pub(super) fn roll(app: &AppName, what: &Restart) -> anyhow::Result<End> {
         // Tenants that an operator stopped stay stopped.
         let (up, down): (Vec<_>, Vec<_>) = asked.iter().partition(|t| t.want == Want::Up);
         for tenant in down {
-            let text = "skipped: wanted down".to_owned();
-            progress.settled(Outcome::of(tenant, Became::NoChange).saying(text))?;
+            progress.settled(Outcome::skipped(tenant, "wanted down"))?;
         }
         let names: Vec<TenantName> = up.iter().map(|tenant| tenant.name.clone()).collect();
         let roll = Roll {
@@ -100,6 +99,7 @@ impl Roll<'_> {
                 "halting: waiting for wave {number} (interrupt again to stop waiting)"
             ))?;
         }
+        progress.logs_in(waiting.logs());
         Ok(true)
     }
 

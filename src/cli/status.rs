@@ -58,7 +58,7 @@ pub(super) fn show(
     let is_failed = |t: &&TenantStatus| matches!(t.state, StateWord::Failed | StateWord::Waiting);
     let failed = shown.tenants.iter().filter(is_failed).take(LAST_LINES_MAX);
     let last_lines: BTreeMap<TenantName, String> = failed
-        .filter(|tenant| table::has_run(tenant))
+        .filter(|tenant| outcome::has_run(tenant))
         .filter_map(|t| {
             Some((
                 t.name.clone(),
@@ -130,7 +130,7 @@ pub(super) fn older(status: &AppStatus) -> Option<String> {
     };
     let restart = super::typed(&status.app, "restart --all --rolling");
     Some(format!(
-        "{run} an older program than the one on disk: `{restart}` restarts them in waves."
+        "{run} an older program than the one on disk: type `{restart}`"
     ))
 }
 

@@ -4,6 +4,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::*;
+use crate::cli::End;
+use crate::cli::outcome::Became;
 use crate::cli::outcome::tests::tenant;
 use tenantd_api::wire::StateWord;
 
@@ -129,8 +131,7 @@ fn an_interrupted_wait_counts_and_names_ten() {
         format!(
             "t2: waiting: it exited with status 1\n\
              interrupted: 200 tenants: 99 started, 1 failed, 100 starting ({} and 90 more)\n\
-             The supervisor goes on: `tenantd status --failed` lists the tenants that are not as \
-             wanted.\n\
+             The supervisor goes on: `tenantd status --failed` lists what is not as wanted.\n\
              `tenantd logs t2` shows the output of its program.\n",
             names.join(", ")
         )

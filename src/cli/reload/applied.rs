@@ -56,6 +56,7 @@ pub(super) async fn report(
     for tenant in waiting.left() {
         progress.left(Outcome::pending(tenant, CHANGING, CHANGING.to_owned()));
     }
+    progress.logs_in(waiting.logs());
     let live = tokio::select! {
         live = applied(app, connection, &sorted.live), if complete => Some(live?),
         interrupted = interrupts.next(), if complete => {

@@ -8,7 +8,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Row, Table};
 use jiff::Timestamp;
 
 use crate::cli::typed;
-use tenantd_api::wire::{AppStatus, LogPlace, Program, Stage, StateWord, TenantStatus, Tracking};
+use tenantd_api::wire::{AppStatus, LogPlace, Program, StateWord, TenantStatus, Tracking};
 use tenantd_core::name::TenantName;
 
 /// The columns, from left to right.
@@ -97,20 +97,14 @@ fn is_given_up(tenant: &TenantStatus) -> bool {
     matches!(tenant.state, StateWord::Failed | StateWord::Stuck)
 }
 
-/// Whether its program was executed before it failed.
-pub(super) fn has_run(tenant: &TenantStatus) -> bool {
-    let failure = tenant.failure.as_ref();
-    failure.is_none_or(|failure| failure.stage == Stage::Ready)
-}
-
 /// What to type for a tenant that was given up.
 fn next(status: &AppStatus, tenant: &TenantStatus) -> String {
     let command = |verb: &str| typed(&status.app, &format!("{verb} {}", tenant.name));
     if tenant.state == StateWord::Stuck {
-        return format!("`{}` tries again to end it", command("stop"));
+        return format!("`{}`", command("stop"));
     }
     let (logs, start) = (command("logs"), command("start"));
-    format!("`{logs}` shows its output, `{start}` starts it again")
+    format!("`{logs}`, `{start}`")
 }
 
 /// The lines of the table. The width counts only for a terminal, so that programs find all columns.

@@ -91,8 +91,8 @@ fn tenants_with_an_older_program_are_counted_with_the_command_to_run() {
     let mut status = sample();
     assert!(!plain(&status, None).contains("older"));
     status.tenants[0].program = Some(Program::Older);
-    let hint = "\n1 tenant runs an older program than the one on disk: `tenantd restart --all \
-                --rolling` restarts them in waves.\n";
+    let hint = "\n1 tenant runs an older program than the one on disk: type `tenantd restart \
+                --all --rolling`\n";
     let text = plain(&status, None);
     assert!(text.contains("  yes    older\n"), "{text}");
     assert!(text.ends_with(hint), "{text}");
@@ -134,7 +134,7 @@ fn a_failed_tenant_shows_its_last_line_and_what_to_type() {
     status.tenants[1].why = Some("exited with status 1".to_owned());
     status.tenants[1].failure = None;
     status.tenants[1].until = None;
-    assert!(table::has_run(&status.tenants[1]));
+    assert!(outcome::has_run(&status.tenants[1]));
     let failed = View {
         failed: true,
         ..View::default()
@@ -145,7 +145,7 @@ fn a_failed_tenant_shows_its_last_line_and_what_to_type() {
     big-customer  failed  10.77.0.11         5  3m 12s  -
       WHY exited with status 1; restarted 5 times
       STDERR cannot bind port 80
-      NEXT `tenantd logs big-customer` shows its output, `tenantd start big-customer` starts it again
+      NEXT `tenantd logs big-customer`, `tenantd start big-customer`
     2 tenants: 1 up, 1 failed
     ");
     let several = vec![status.tenants[1].clone(); 30];

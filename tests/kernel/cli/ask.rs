@@ -76,7 +76,7 @@ fn status_can_be_cut_down_to_what_matters() {
     assert!(!failed.contains("acme"), "{failed}");
     let end = "  WHY cannot execute /opt/wiki\n  \
                STDERR no licence\n  \
-               NEXT `tenantd logs beta` shows its output, `tenantd start beta` starts it again\n\
+               NEXT `tenantd logs beta`, `tenantd start beta`\n\
                2 tenants: 1 up, 1 failed\n";
     assert!(failed.ends_with(end), "{failed}");
     let up = shown(&["--state", "up,stuck"]);

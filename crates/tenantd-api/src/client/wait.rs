@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::ClientError;
 use super::watch::{Subscription, Watched};
 use crate::wire::watch::{EventKind, TenantEvent};
-use crate::wire::{StateWord, TenantStatus};
+use crate::wire::{LogPlace, StateWord, TenantStatus};
 use tenantd_core::name::{AppName, TenantName};
 
 /// What [`Waiting`] and [`wait`] wait for.
@@ -60,6 +60,7 @@ pub struct Waiting {
     app: AppName,
     until: Until,
     left: BTreeSet<TenantName>,
+    logs: Option<LogPlace>,
     subscription: Option<Subscription>,
     became: VecDeque<Became>,
     attempts: Attempts,
@@ -73,10 +74,17 @@ impl Waiting {
             app: app.clone(),
             until,
             left: tenants.iter().cloned().collect(),
+            logs: None,
             subscription: None,
             became: VecDeque::new(),
             attempts: Attempts::default(),
         }
+    }
+
+    /// Where the tenants' output goes; `None` before the supervisor has answered.
+    #[must_use]
+    pub fn logs(&self) -> Option<LogPlace> {
+        self.logs
     }
 
     /// The tenants that have not been returned yet.
@@ -107,6 +115,7 @@ impl Waiting {
             };
             match subscription.next().await {
                 Ok(Watched::Snapshot(snapshot)) => {
+                    self.logs = Some(snapshot.logs);
                     for tenant in snapshot.tenants {
                         let (tenant, failed) = self.attempts.seen(tenant);
                         self.look_at(tenant, failed);
