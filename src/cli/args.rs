@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::engine::ArgValueCandidates;
 
 use super::complete;
+use super::logs::typed::Logs;
 use tenantd_api::client::pattern::Pattern;
 use tenantd_core::name::TenantName;
 
@@ -266,11 +267,22 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Show the output of a tenant's program
+    /// Show the output of tenants' programs, with their launches and ends
     #[command(after_help = "EXAMPLES\n  \
         tenantd logs acme\n  \
-        tenantd logs acme -f\n  \
-        tenantd logs acme -n 1000 | grep -i error")]
+        tenantd logs acme beta -f\n  \
+        tenantd logs 'shop-*' --since 10m\n  \
+        tenantd logs --all --since '2026-11-26 18:30' | grep -i error\n\n\
+        A line has a time, a stream (`stdout`, `stderr`; `tenantd` for launches and ends of the\n\
+        program) and a text. Lines of several tenants begin with the name of the tenant and are\n\
+        merged by time. With --follow, tenants that are added later are not shown. The lines\n\
+        come from the journal if the supervisor writes there, else from /var/log/tenantd. If no\n\
+        supervisor runs, patterns and --all mean the tenants that have lines there.\n\n\
+        TIMES for --since\n  \
+        10m, 2h, 1h30m, 1d            that long ago\n  \
+        18:30, 2026-11-26             today at that time; the beginning of that day\n  \
+        '2026-11-26 18:30'            in the local time zone, with --utc in UTC\n  \
+        2026-11-26T17:30:00Z          with its offset from UTC")]
     Logs(Logs),
     /// Run a command in a tenant, with its namespaces, user, cgroup and environment
     #[command(after_help = "EXAMPLES\n  \
@@ -318,20 +330,6 @@ pub enum Command {
     /// Print the JSON schema of the manifest, for editors
     #[command(after_help = "EXAMPLES\n  tenantd schema > tenantd.schema.json")]
     Schema,
-}
-
-/// The arguments of `logs`.
-#[derive(Debug, Args)]
-pub struct Logs {
-    /// Name of the tenant
-    #[arg(add = ArgValueCandidates::new(complete::tenants))]
-    pub tenant: TenantName,
-    /// Keep running, and print new output
-    #[arg(short, long)]
-    pub follow: bool,
-    /// Number of last lines to print
-    #[arg(short = 'n', long, default_value_t = 100, value_name = "N")]
-    pub lines: usize,
 }
 
 /// Parses KEY=VALUE.

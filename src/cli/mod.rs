@@ -14,7 +14,7 @@ pub mod gc;
 mod interrupts;
 mod last_line;
 mod list;
-mod logs;
+pub mod logs;
 mod outcome;
 mod plan;
 mod progress;

@@ -3,8 +3,12 @@
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
+use nix::sys::signal::Signal;
+use tenantd_api::wire::TenantStatus;
+
 use crate::guestbook::three;
-use crate::support::daemon::{PROGRAM, in_time, run};
+
+use crate::support::daemon::{Daemon, LIMIT, PROGRAM, ends, in_time, pidfd, run, signal};
 use crate::support::visit::get;
 
 #[test]
@@ -79,4 +83,47 @@ fn logs_show_earlier_and_new_lines() {
     assert!(last.contains("stdout") && last.contains(first), "{last}");
     let other = daemon.tell(&["logs", "globex"]).expect(0);
     assert!(!other.contains("/not-there"), "{other}");
+}
+
+/// The texts of a tenant's marks and of the lines that begin a launch, in their order.
+fn marks(daemon: &Daemon, tenant: &str) -> Vec<String> {
+    let said = daemon.tell(&["logs", tenant, "--since", "1d"]).expect(0);
+    let text = |line: &str| line.splitn(3, ' ').nth(2).unwrap().to_owned();
+    let is_meant =
+        |text: &String| text.starts_with("tenantd ") || text.contains("listening on port");
+    said.lines().map(text).filter(is_meant).collect()
+}
+
+#[test]
+fn launches_and_ends_are_marked_among_the_lines_that_they_enclose() {
+    let mut daemon = three();
+    let listening = "stdout  listening on port 80".to_owned();
+    let started = |pid: Option<u32>| format!("tenantd program started, pid {}", pid.unwrap());
+    let mut expected = vec![started(daemon.tenant("acme").pid), listening.clone()];
+    let killed = "tenantd program was killed by SIGKILL".to_owned();
+    let pid = daemon.kill_tenant("acme").pid;
+    expected.extend([killed.clone(), started(pid), listening.clone()]);
+    // One that ends while no supervisor watches.
+    daemon.kill();
+    let process = pidfd(pid.unwrap());
+    signal(pid.unwrap(), Signal::SIGKILL);
+    assert!(ends(&process, LIMIT));
+    // The logs of one that is not running either, but of all tenants, can be read.
+    let all = daemon.tell(&["logs", "*", "-n", "1000"]).expect(0);
+    for tenant in ["acme    2", "globex  2", "initech 2"] {
+        assert!(all.lines().any(|line| line.starts_with(tenant)), "{all}");
+    }
+    daemon.again();
+    let pid = daemon.until_tenant("acme", TenantStatus::is_as_wanted).pid;
+    expected.push(format!("{killed} while no supervisor was running"));
+    expected.extend([started(pid), listening]);
+    daemon.tell(&["stop", "acme"]).expect(0);
+    expected.push("tenantd program was killed by SIGTERM".to_owned());
+    assert_eq!(marks(&daemon, "acme"), expected);
+    assert_eq!(
+        marks(&daemon, "globex").len(),
+        2,
+        "adopted, not launched again"
+    );
+    daemon.end();
 }

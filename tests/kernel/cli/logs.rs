@@ -1,6 +1,7 @@
 //! `logs`, with log files.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use super::*;
 
@@ -171,6 +172,35 @@ fn a_closed_output_is_not_an_error() {
     }
 }
 
+/// A journalctl that notes how it was called and has these lines: the past, and what follows it.
+fn journalctl(folder: &Path, past: &str, next: &str) {
+    let [past_file, next_file] = ["past", "next"].map(|name| folder.join(name));
+    std::fs::write(&past_file, past).unwrap();
+    std::fs::write(&next_file, next).unwrap();
+    let script = format!(
+        "#!/bin/sh\necho \"$@\" >> {}\ncase \"$*\" in *--follow*) exec /bin/cat {};; \
+         *--field*) printf 'shop-2\\nacme\\n';; *) exec /bin/cat {};; esac\n",
+        folder.join("calls").display(),
+        next_file.display(),
+        past_file.display()
+    );
+    let stand_in = folder.join("journalctl");
+    std::fs::write(&stand_in, script).unwrap();
+    std::fs::set_permissions(&stand_in, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+fn journal_line(second: u64, tenant: &str, stream: &str, message: &serde_json::Value) -> String {
+    let time = (1_794_995_200 + second) * 1_000_000;
+    let line = serde_json::json!({
+        "__CURSOR": format!("c{second}"),
+        "__REALTIME_TIMESTAMP": time.to_string(),
+        "TENANTD_TENANT": tenant,
+        "TENANTD_STREAM": stream,
+        "MESSAGE": message,
+    });
+    format!("{line}\n")
+}
+
 #[test]
 fn the_journal_is_read_with_journalctl() {
     support::enter();
@@ -181,27 +211,172 @@ fn the_journal_is_read_with_journalctl() {
     let app = script.app.to_string();
     script.serve();
     let folder = tempfile::tempdir().unwrap();
-    let stand_in = folder.path().join("journalctl");
-    std::fs::write(&stand_in, "#!/bin/sh\necho \"$@\"\n").unwrap();
-    std::fs::set_permissions(&stand_in, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let output = tenantd(&["logs", "acme", "-f", "-n", "7"])
-        .env("PATH", folder.path())
-        .output()
-        .unwrap();
-    let called = format!(
-        "TENANTD_APP={app} TENANTD_TENANT=acme --output=short-iso-precise --no-pager --lines=7 \
-         --follow\n"
+    let run = |arguments: &[&str]| {
+        let mut command = tenantd(&[&["logs", "--utc"], arguments].concat());
+        command.env("PATH", folder.path()).output().unwrap()
+    };
+    let past = journal_line(1, "acme", "tenantd", &"program started, pid 7".into())
+        + &journal_line(2, "acme", "stderr", &[0x1b, 0x5b, 0x41].as_slice().into())
+        + &journal_line(3, "beta", "stdout", &"hello".into());
+    journalctl(
+        folder.path(),
+        &past,
+        &journal_line(4, "acme", "stdout", &"new".into()),
     );
-    expect(&output, 0, &called, "");
-    std::fs::remove_file(&stand_in).unwrap();
-    let output = tenantd(&["logs", "acme"])
-        .env("PATH", folder.path())
-        .output()
-        .unwrap();
+    let [first, second, third, fourth] = [
+        "2026-11-18T09:46:41.000000Z tenantd program started, pid 7\n",
+        "2026-11-18T09:46:42.000000Z stderr  \\x1b[A\n",
+        "2026-11-18T09:46:43.000000Z stdout  hello\n",
+        "2026-11-18T09:46:44.000000Z stdout  new\n",
+    ];
+    let all = format!("acme {first}acme {second}beta {third}acme {fourth}");
+    expect(&run(&["acme", "beta", "-f", "-n", "7"]), 0, &all, "");
+    let matches = |tenants: &str| {
+        format!(
+            "TENANTD_APP={app} {tenants} TENANTD_STREAM=stdout TENANTD_STREAM=stderr \
+             TENANTD_STREAM=tenantd --output=json --all --quiet --no-pager \
+             --output-fields=MESSAGE,TENANTD_TENANT,TENANTD_STREAM,TENANTD_CONTINUES"
+        )
+    };
+    let both = matches("TENANTD_TENANT=acme TENANTD_TENANT=beta");
+    let calls = || std::fs::read_to_string(folder.path().join("calls")).unwrap();
+    let called = format!("{both} --lines=7\n{both} --follow --no-tail --after-cursor=c3\n");
+    assert_eq!(calls(), called);
+
+    // The last lines since a time are not what --lines of journalctl selects.
+    let output = run(&["acme", "-n", "1", "--since", "2026-11-18T09:46:41.5Z"]);
+    expect(&output, 0, second, "");
+    let one = matches("TENANTD_TENANT=acme");
+    assert_eq!(
+        calls(),
+        format!("{called}{one} --since=@1794995201.500000\n")
+    );
+
+    std::fs::remove_file(folder.path().join("journalctl")).unwrap();
+    let output = run(&["acme"]);
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
-        text.starts_with("tenantd: error: acme: cannot read the journal"),
+        text.starts_with("tenantd: error: cannot read the journal with journalctl: "),
         "{text}"
     );
+}
+
+const LONG_AGO: &str = "2026-11-18T09:46:4";
+
+fn line(second: u32, stream: &str, text: &str) -> String {
+    format!("{LONG_AGO}{second}.000000Z {stream} {text}\n")
+}
+
+#[test]
+fn the_logs_of_several_tenants_are_merged_and_named() {
+    support::enter();
+    let acme = log_file("wiki");
+    let [shop, other] = ["shop-1.log", "shop-22.log"].map(|name| acme.with_file_name(name));
+    append(
+        &acme,
+        &(line(1, "tenantd", "program started, pid 7") + &line(4, "stdout", "a")),
+    );
+    append(&shop, &line(2, "stderr", "b"));
+    append(&other, &line(3, "stdout", "c"));
+    let logs = |arguments: &[&str]| {
+        let arguments = [&["logs", "--app", "wiki"], arguments].concat();
+        let output = tenantd(&arguments)
+            .env("TZ", "Europe/Berlin")
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(
+        logs(&["--all"]),
+        "acme    2026-11-18 10:46:41.000 tenantd program started, pid 7\n\
+         shop-1  2026-11-18 10:46:42.000 stderr  b\n\
+         shop-22 2026-11-18 10:46:43.000 stdout  c\n\
+         acme    2026-11-18 10:46:44.000 stdout  a\n"
+    );
+    assert_eq!(
+        logs(&["shop-*", "-n", "1", "--utc"]),
+        "shop-22 2026-11-18T09:46:43.000000Z stdout  c\n"
+    );
+    assert_eq!(logs(&["shop-?", "--since", "2026-11-18 10:46:43"]), "");
+    assert_eq!(
+        logs(&["shop-?", "--since", "2026-11-18 10:46:42"])
+            .lines()
+            .count(),
+        1
+    );
+    assert_eq!(logs(&["acme", "--since", "10m"]), "");
+    assert_eq!(
+        logs(&["acme", "--since", "2026-11-18T09:46:44Z"]),
+        "2026-11-18 10:46:44.000 stdout  a\n"
+    );
+}
+
+#[test]
+fn several_logs_are_followed_together() {
+    support::enter();
+    let acme = log_file("wiki");
+    let beta = acme.with_file_name("beta.log");
+    append(&acme, &line(1, "stdout", "a"));
+    append(&beta, "");
+    // Its neighbours are of no concern.
+    append(
+        &acme.with_file_name("other.log"),
+        &line(1, "stdout", "other"),
+    );
+    let child = tenantd(&["logs", "acme", "b*", "--app", "wiki", "--utc", "-f"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = Lines::of(child);
+    lines.next("acme 2026-11-18T09:46:41.000000Z stdout  a");
+    append(
+        &acme.with_file_name("other.log"),
+        &line(2, "stdout", "other"),
+    );
+    append(&beta, &line(3, "tenantd", "program exited with status 1"));
+    lines.next("beta 2026-11-18T09:46:43.000000Z tenantd program exited with status 1");
+    std::fs::rename(&acme, acme.with_extension("log.1")).unwrap();
+    // A line is shown once it is complete.
+    let (head, tail) = (line(4, "stdout", "half"), line(5, "stderr", "b"));
+    let (begin, end) = head.split_at(36);
+    append(&acme, begin);
+    append(&beta, &tail);
+    lines.next("beta 2026-11-18T09:46:45.000000Z stderr  b");
+    append(&acme, end);
+    lines.next("acme 2026-11-18T09:46:44.000000Z stdout  half");
+}
+
+#[test]
+fn all_unknown_names_are_reported_with_the_nearest() {
+    support::enter();
+    append(&log_file("wiki"), "1\n");
+    let output = run(&["logs", "acem", "shop-*", "acme", "--app", "wiki"]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let said = "tenantd: error: \
+        acem: no log file /var/log/tenantd/wiki/acem.log, did you mean `acme`?\n\
+        shop-*: no log file /var/log/tenantd/wiki/shop-*.log: wiki: supervisor not running";
+    assert!(text.starts_with(said), "{text}");
+    let script = Script::new();
+    let app = script.app.to_string();
+    script.serve();
+    let said = format!(
+        "tenantd: error: acem: no such tenant, did you mean `acme`?\n\
+         zulu: no such tenant\nsee `tenantd status --app {app}` for its tenants\n"
+    );
+    expect(
+        &run(&["logs", "acem", "beta", "zulu", "--app", &app]),
+        1,
+        "",
+        &said,
+    );
+    for wrong in [
+        &["logs"][..],
+        &["logs", "--all", "acme"],
+        &["logs", "a", "-S", "soon"],
+    ] {
+        assert_eq!(run(wrong).status.code(), Some(2), "{wrong:?}");
+    }
 }

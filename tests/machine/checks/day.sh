@@ -55,6 +55,10 @@ journal_by_tenant() {
     # Messages about a tenant have the same field as its output, so that one filter shows both.
     journalctl -q -o json TENANTD_TENANT=acme | jq -r .SYSLOG_IDENTIFIER | sort | uniq -c
     holds "$(tenantd logs acme)" "Ready to accept connections"
+    holds "$(tenantd logs acme)" "tenantd program started, pid $(pid_of shop acme)"
+    for tenant in "${TENANTS[@]}"; do
+        holds "$(tenantd logs --all --since 1h)" "^$tenant .* Ready to accept connections"
+    done
 }
 
 a_crash_is_repaired() {
@@ -67,6 +71,7 @@ a_crash_is_repaired() {
     same 1 "$(tenantd status --json acme | jq '.tenants[0].restarts')"
     same 0 "$(tenantd status --json bolt | jq '.tenants[0].restarts')"
     same "$link" "$(ip -o link show | grep -E "tenantd:shop/acme" || ip -o link | grep -E " td[0-9a-f]+@")"
+    holds "$(tenantd logs acme)" "tenantd program was killed by SIGKILL"
 }
 
 one_is_stopped() {

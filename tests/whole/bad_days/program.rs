@@ -36,7 +36,7 @@ fn a_program_that_exits_at_once_fails_with_a_reason() {
     assert_eq!(daemon.tenant("acme").state, StateWord::Failed);
     until("its last words are in the log", || {
         let said = daemon.tell(&["logs", "acme"]).expect(0);
-        said.contains("stderr no licence").then_some(())
+        said.contains(" stderr  no licence\n").then_some(())
     });
     // Once it is repaired, a request starts it again.
     script("program", "exec /srv/idle");
