@@ -253,20 +253,7 @@ pub enum Command {
         SIGKILL. The command names these tenants and asks on a terminal; elsewhere it needs\n\
         --yes, and without it changes nothing and exits with 2. What does not have the\n\
         application's mark is never touched.")]
-    Gc {
-        /// Only show what would be removed
-        #[arg(long)]
-        dry_run: bool,
-        /// End the processes of its tenants first, if no supervisor runs
-        #[arg(long, conflicts_with = "dry_run")]
-        kill: bool,
-        /// Do not ask before ending processes
-        #[arg(long, requires = "kill")]
-        yes: bool,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
+    Gc(Gc),
     /// Show the output of tenants' programs, with their launches and ends
     #[command(after_help = "EXAMPLES\n  \
         tenantd logs acme\n  \
@@ -298,14 +285,7 @@ pub enum Command {
         127        the command was not found in the tenant\n  \
         otherwise  that of the command; if a signal ends it, a shell shows 128 and the\n             \
         number of the signal, as 130 after Ctrl-C")]
-    Exec {
-        /// Name of the tenant
-        #[arg(add = ArgValueCandidates::new(complete::tenants))]
-        tenant: TenantName,
-        /// Command and its arguments
-        #[arg(trailing_var_arg = true, required = true, value_name = "COMMAND")]
-        command: Vec<OsString>,
-    },
+    Exec(Exec),
     /// Replace the running supervisor by the program on disk; tenants keep running
     #[command(after_help = "EXAMPLES\n  \
         tenantd upgrade\n  \
@@ -330,6 +310,34 @@ pub enum Command {
     /// Print the JSON schema of the manifest, for editors
     #[command(after_help = "EXAMPLES\n  tenantd schema > tenantd.schema.json")]
     Schema,
+}
+
+/// The arguments of `exec`.
+#[derive(Debug, Args)]
+pub struct Exec {
+    /// Name of the tenant
+    #[arg(add = ArgValueCandidates::new(complete::tenants))]
+    pub tenant: TenantName,
+    /// Command and its arguments
+    #[arg(trailing_var_arg = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+}
+
+/// The arguments of `gc`.
+#[derive(Debug, Args)]
+pub struct Gc {
+    /// Only show what would be removed
+    #[arg(long)]
+    pub dry_run: bool,
+    /// End the processes of its tenants first, if no supervisor runs
+    #[arg(long, conflicts_with = "dry_run")]
+    pub kill: bool,
+    /// Do not ask before ending processes
+    #[arg(long, requires = "kill")]
+    pub yes: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Parses KEY=VALUE.

@@ -8,21 +8,13 @@ use std::path::Path;
 use anyhow::Context;
 use serde::Serialize;
 
+use super::args::Gc;
 use super::{End, plan};
 use tenantd_api::client::app::{self, Selector};
 use tenantd_api::client::{Connection, pattern};
 use tenantd_api::wire::{Residue, ResidueFate, ResidueKind};
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_daemon::gc::{self, Extent};
-
-/// What was typed.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Asked {
-    pub(super) dry_run: bool,
-    pub(super) kill: bool,
-    pub(super) yes: bool,
-    pub(super) json: bool,
-}
 
 /// `--kill` would end tenants, and nobody has agreed to that. Nothing was changed.
 #[derive(Debug)]
@@ -50,7 +42,7 @@ struct Collected {
 
 /// Has the supervisor do it, which knows its plan. If none runs, does it here: by the manifest, or for
 /// an application given by name, as if it had no tenants.
-pub(super) fn gc(selector: &Selector, asked: &Asked) -> anyhow::Result<End> {
+pub(super) fn gc(selector: &Selector, asked: &Gc) -> anyhow::Result<End> {
     let app = app::find(selector)?;
     let answer = super::converse(async {
         let mut connection = Connection::open(&app).await?;
@@ -94,7 +86,7 @@ enum Basis<'a> {
 fn alone<'a>(
     selector: &'a Selector,
     app: &AppName,
-    asked: &Asked,
+    asked: &Gc,
 ) -> anyhow::Result<Option<(Vec<Residue>, Basis<'a>)>> {
     let (planned, basis) = match &selector.config {
         Some(config) => {

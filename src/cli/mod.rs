@@ -140,23 +140,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<End> {
         } => events::events(&app::find(&selector)?, &names, follow, json),
         Command::Upgrade => upgrade::upgrade(&app::find(&selector)?),
         Command::Detach { if_restarting } => detach::detach(&selector, if_restarting.as_deref()),
-        Command::Gc {
-            dry_run,
-            kill,
-            yes,
-            json,
-        } => gc::gc(
-            &selector,
-            &gc::Asked {
-                dry_run,
-                kill,
-                yes,
-                json,
-            },
-        ),
+        Command::Gc(what) => gc::gc(&selector, &what),
         Command::List { json } => list::list(json),
         Command::Logs(what) => logs::logs(&app::find(&selector)?, &what),
-        Command::Exec { tenant, command } => exec::exec(&selector, &tenant, &command),
+        Command::Exec(what) => exec::exec(&selector, &what.tenant, &what.command),
     }
 }
 

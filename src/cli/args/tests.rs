@@ -65,12 +65,12 @@ fn a_command_in_a_tenant_keeps_its_own_options() {
     let line = "tenantd exec acme --app wiki -- ls -l --all";
     let cli = parse(line).unwrap();
     assert_eq!(cli.chosen.app.as_deref(), Some("wiki"));
-    let Some(Command::Exec { command, .. }) = cli.command else {
+    let Some(Command::Exec(Exec { command, .. })) = cli.command else {
         panic!("an exec was typed");
     };
     assert_eq!(command, ["ls", "-l", "--all"]);
     let typed = |line: &str| match parse(line).unwrap().command {
-        Some(Command::Exec { tenant, command }) => (tenant.to_string(), command),
+        Some(Command::Exec(what)) => (what.tenant.to_string(), what.command),
         _ => panic!("an exec was typed"),
     };
     let ls = (

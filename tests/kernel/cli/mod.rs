@@ -135,6 +135,15 @@ impl Script {
         Ok(status)
     }
 
+    fn enter(&self, tenant: TenantName) -> Result<ExecTarget, NoExecTarget> {
+        let down = NoExecTarget::Down(StateWord::Failed);
+        match tenant.as_str() {
+            "acme" => self.exec_target.clone().ok_or(down),
+            "beta" => Err(down),
+            _ => Err(NoExecTarget::Unknown(Unknown { tenant })),
+        }
+    }
+
     /// Answers a request; false ends the supervisor.
     fn answer(&mut self, ask: Request) -> bool {
         // A client that has disconnected needs no answer.
@@ -187,15 +196,7 @@ impl Script {
                 let _gone = reply.send("/etc/tenantd/wiki.toml".into());
             }
             Request::Enter { tenant, reply } => {
-                let down = NoExecTarget::Down(StateWord::Failed);
-                let exec_target = self
-                    .exec_target
-                    .clone()
-                    .filter(|_| tenant.as_str() == "acme");
-                let answer = match tenant.as_str() {
-                    "acme" | "beta" => exec_target.ok_or(down),
-                    _ => Err(NoExecTarget::Unknown(Unknown { tenant })),
-                };
+                let answer = self.enter(tenant);
                 drop(reply.send(answer));
             }
         }
