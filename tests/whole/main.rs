@@ -31,6 +31,7 @@ mod namespaces;
 mod nginx;
 mod paper;
 mod papers;
+mod readers;
 mod redis;
 mod reload;
 mod rolling;

@@ -1,5 +1,6 @@
 //! Inputs: what the owners return to the loop. The loop applies them one after the other.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tenantd_core::name::TenantName;
@@ -29,6 +30,8 @@ pub(super) enum Input {
     },
     /// Write the record of a tenant, although the supervisor decided nothing about it.
     Record(TenantName),
+    /// The members of these groups may read the state, and no others.
+    Readers(BTreeSet<u32>),
     /// Begin to drain: start no new work and accept no connection.
     Drain,
     /// Cancel [`Input::Drain`].

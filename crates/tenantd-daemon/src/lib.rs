@@ -283,6 +283,7 @@ impl Daemon {
                 }
             }
             Input::Record(tenant) => self.record(&tenant),
+            Input::Readers(groups) => self.requests.set_readers(groups),
             Input::Drain => {
                 self.executor.pause();
                 // The subscribers connect to the next supervisor.

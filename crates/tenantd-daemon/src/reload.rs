@@ -6,10 +6,12 @@
 //! manifest may have been edited after the present reading began. A manifest with a problem changes
 //! nothing.
 
+mod request;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::{spawn_blocking, spawn_local};
 
 use tenantd_core::name::{AppName, TenantName};
@@ -19,7 +21,7 @@ use tenantd_core::plan::effect::Effect;
 use tenantd_core::plan::fields::Touches;
 use tenantd_core::plan::hash;
 use tenantd_core::plan::holders::Holders;
-use tenantd_core::plan::model::{NetworkPlan, Plan, TenantPlan};
+use tenantd_core::plan::model::{ControlPlan, NetworkPlan, Plan, TenantPlan};
 use tenantd_core::supervisor::Supervisor;
 use tenantd_core::supervisor::event::Event;
 use tenantd_core::supervisor::view::{Unapplied, View};
@@ -31,20 +33,7 @@ use crate::manifest::{ManifestFile, Unfit};
 use crate::notify;
 use crate::requests::queue::NoReload;
 
-/// A request for a reading of the manifest.
-pub(super) enum ReloadRequest {
-    /// Apply the changes and return them.
-    Apply {
-        /// The hash of the changes that the operator has seen: apply no others.
-        expect: Option<String>,
-        /// Receives the answer.
-        reply: oneshot::Sender<Result<Changes, NoReload>>,
-    },
-    /// Return the changes.
-    Show(oneshot::Sender<Result<Changes, NoReload>>),
-    /// Apply the changes and log them.
-    Signal,
-}
+pub(super) use request::ReloadRequest;
 
 /// A reading that has ended, with its requests.
 pub(super) struct Reread {
@@ -67,6 +56,8 @@ pub(super) struct Reloads {
     manifest: ManifestFile,
     /// The network that all tenants share. No reload changes it.
     network: NetworkPlan,
+    /// Who may use the control socket.
+    control: ControlPlan,
     reading: bool,
     waiting: Vec<ReloadRequest>,
     reread: mpsc::UnboundedSender<Reread>,
@@ -77,11 +68,12 @@ pub(super) struct Reloads {
 }
 
 impl Reloads {
-    pub(super) fn new(manifest: ManifestFile, network: NetworkPlan) -> Self {
+    pub(super) fn new(manifest: ManifestFile, network: NetworkPlan, control: ControlPlan) -> Self {
         let (reread, rereads) = mpsc::unbounded_channel();
         Self {
             manifest,
             network,
+            control,
             reading: false,
             waiting: Vec::new(),
             reread,
@@ -130,65 +122,6 @@ impl Reloads {
             };
             let _ended = reread.send(Reread { requests, read });
         });
-    }
-}
-
-impl ReloadRequest {
-    fn answer(self, answer: Result<Changes, NoReload>) {
-        match self {
-            // The client may have disconnected.
-            ReloadRequest::Apply { reply, .. } | ReloadRequest::Show(reply) => {
-                drop(reply.send(answer));
-            }
-            ReloadRequest::Signal => log_answer(&answer),
-        }
-    }
-
-    fn is_show(&self) -> bool {
-        match self {
-            ReloadRequest::Show(_) => true,
-            ReloadRequest::Apply { .. } | ReloadRequest::Signal => false,
-        }
-    }
-
-    /// Why these changes are not applied for this request although they could be: they are not the
-    /// ones that it expects.
-    fn unexpected(&self, changes: &Changes) -> Option<NoReload> {
-        match (self, &changes.hash) {
-            (
-                ReloadRequest::Apply {
-                    expect: Some(expected),
-                    ..
-                },
-                Some(found),
-            ) if expected != found => Some(NoReload::OtherChanges {
-                expected: expected.clone(),
-                found: (!changes.is_empty()).then(|| found.clone()),
-            }),
-            _ => None,
-        }
-    }
-}
-
-/// Logs the result of a reload by a signal.
-fn log_answer(answer: &Result<Changes, NoReload>) {
-    match answer {
-        Ok(changes) => {
-            tracing::info!("reloaded: {}", changes::summary(changes));
-            for change in &changes.tenants {
-                let tenant = &change.tenant;
-                tracing::info!(%tenant, "{}", changes::line(change));
-            }
-            for tenant in &changes.retried {
-                tracing::info!(%tenant, "{}", changes::retry_line(tenant));
-            }
-        }
-        Err(refused) => {
-            tracing::error!("reload refused, nothing was changed");
-            for line in refused.to_string().lines().filter(|line| !line.is_empty()) {
-                tracing::error!("{line}");
-            }
-        }
     }
 }
 
@@ -315,6 +248,7 @@ impl Reloads {
         let old = Side {
             app,
             network: &self.network,
+            control: &self.control,
             tenants: inventory.planned().collect(),
         };
         let mut changes = diff(old.clone(), new);
@@ -338,6 +272,11 @@ impl Reloads {
             return Err(NoReload::Refused(changes::refusal(&changes.fixed)));
         }
         self.keep_order(new.tenants.iter().map(|tenant| &tenant.name));
+        if self.control != new.control {
+            self.control = new.control.clone();
+            self.todo
+                .push_back(Todo::Apply(Input::Readers(new.control.groups())));
+        }
         let plans = new.tenants.into_iter().map(Arc::new);
         let plans: BTreeMap<TenantName, Arc<TenantPlan>> =
             plans.map(|plan| (plan.name.clone(), plan)).collect();

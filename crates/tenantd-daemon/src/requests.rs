@@ -9,7 +9,7 @@ pub mod control;
 pub mod programs;
 pub mod queue;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -27,7 +27,7 @@ use crate::handover::Handover;
 use crate::input::Input;
 use crate::reload::{ReloadRequest, Reloads};
 use crate::requests::answer::Tenants;
-use crate::requests::control::{Listener, Served};
+use crate::requests::control::{Listener, Readers, Served};
 use crate::requests::queue::{Request, RequestQueue, Unknown};
 use crate::stretch::Stretch;
 use crate::subscriptions::{Feed, Subscriptions};
@@ -39,6 +39,7 @@ pub(super) struct Requests {
     control: Served,
     /// The sending side of the request queue, for the control socket.
     queue: RequestQueue,
+    readers: Readers,
     acts: VecDeque<Act>,
 }
 
@@ -69,6 +70,7 @@ impl Requests {
         let (queue, incoming) = queue::open();
         Self {
             incoming,
+            readers: listener.readers().clone(),
             control: Served::start(listener, queue.clone(), stretch),
             queue,
             acts: VecDeque::new(),
@@ -194,6 +196,17 @@ impl Requests {
             wants.keep(act.verb, act.answers, act.reply, inventory);
         } else {
             let _gone = act.reply.send(Ok(act.answers));
+        }
+    }
+
+    /// Lets the members of these groups read the state, and no others.
+    pub(super) fn set_readers(&self, groups: BTreeSet<u32>) {
+        if let Err(error) = self.readers.set(groups) {
+            tracing::error!(
+                %error,
+                "cannot set the access control list of the control socket: groups in \
+                 `control.read` may be unable to connect"
+            );
         }
     }
 

@@ -137,6 +137,10 @@ async fn open(
     let upgrade = Upgrade::new(inherited.header.take()).context("cannot find this program")?;
     let notices = Notify::bind(app).context("cannot make the notify socket")?;
     let control = Listener::inherit(app, &mut inherited)?;
+    control
+        .readers()
+        .set(plan.control.groups())
+        .context("cannot set the access control list of the control socket")?;
     crash::point("begin: sockets bound", "");
     let logs = Logs::start(app, logs_go_to).context("cannot read the tenants' output")?;
     let (cgroups, network) = open_host(&plan).await?;
@@ -166,7 +170,7 @@ async fn open(
         readiness: Readiness::new(notices),
         requests: Requests::serve(control, stretch.clone()),
         wants,
-        reloads: Reloads::new(manifest, plan.network),
+        reloads: Reloads::new(manifest, plan.network, plan.control),
         handover: Handover::new(upgrade, log_guard),
         transitions: Transitions::default(),
         subscriptions: Subscriptions::default(),

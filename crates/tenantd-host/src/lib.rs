@@ -14,11 +14,13 @@
 //! | [`cgroup`], [`process`], [`limits`] | track, signal, end and limit processes |
 //! | [`fifo`], [`program`] | the pipes of a program's output; the file of a program |
 //! | [`runtime`], [`wants`], [`inherited`] | files and descriptors that outlive a supervisor |
+//! | [`acl`] | which groups may use a file |
 //! | [`facts`], [`doctor`] | facts about the host for a plan; what the host lacks |
 //! | [`crash`] | points at which a test kills the process |
 //!
 //! All `unsafe` code of tenantd is in [`launch`].
 
+pub mod acl;
 pub mod cgroup;
 pub mod crash;
 pub mod datastore;

@@ -30,6 +30,9 @@ pub(super) async fn report(
 ) -> anyhow::Result<End> {
     let total = changes.tenants.len() + changes.retried.len();
     let mut progress = Progress::new(app, doing, total, how.show);
+    if let Some(line) = changes::shared_line(app, changes) {
+        progress.say(&line)?;
+    }
     if changes.is_empty() {
         progress.say(&changes::summary(changes))?;
     }

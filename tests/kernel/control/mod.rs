@@ -3,6 +3,7 @@
 
 mod client;
 mod random;
+mod readers;
 mod varlink;
 mod watch;
 
@@ -24,7 +25,7 @@ use tenantd_core::plan::data::KeyChange;
 use tenantd_core::plan::diff::{Change, Changes, FieldChange, TenantChange};
 use tenantd_core::plan::fields::Touches;
 use tenantd_core::stage::{Failure, Stage};
-use tenantd_daemon::requests::control::{self, CONNECTIONS_MAX, ControlError};
+use tenantd_daemon::requests::control::{self, ControlError, OPERATORS};
 use tenantd_daemon::requests::programs::Part;
 use tenantd_daemon::requests::queue::{
     self, NoExecTarget, NoReload, Request, RequestQueue, Unknown,
@@ -132,6 +133,7 @@ fn changes(reprovisioned: &TenantName) -> Changes {
         tenants: vec![change],
         unchanged: 7,
         retried: vec![tenant("beta")],
+        shared: Vec::new(),
         hash: Some("3f86c1d09a24".to_owned()),
         fixed_keys: Vec::new(),
     }
@@ -186,7 +188,13 @@ async fn answer_all(app: AppName, mut incoming: mpsc::Receiver<Request>) {
             Request::Upgrade { reply } => {
                 let _gone = reply.send(Err("not here".to_owned()));
             }
-            Request::Upgraded { .. } => unreachable!("it follows an upgrade"),
+            Request::Upgraded { reply } => {
+                let _gone = reply.send(wire::Upgraded {
+                    version: "1.0.0".to_owned(),
+                    pid: 1,
+                    refused: None,
+                });
+            }
             Request::Detach { reply } => {
                 let _gone = reply.send(Ok(()));
             }

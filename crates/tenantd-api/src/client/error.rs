@@ -41,9 +41,21 @@ pub enum ClientError {
         /// The application.
         app: AppName,
     },
-    /// The caller is neither root nor the supervisor's user.
-    #[error("{app}: permission denied, the supervisor serves only root: try again with sudo")]
+    /// The caller is neither root nor the supervisor's user, and in no group that may read.
+    #[error(
+        "{app}: permission denied: try again with sudo (members of a group in `control.read` of \
+         the manifest may read the state without)"
+    )]
     NotAllowed {
+        /// The application.
+        app: AppName,
+    },
+    /// The caller may only read the state.
+    #[error(
+        "{app}: permission denied: you may only read the state (`control.read` of the manifest), \
+         this needs root: try again with sudo"
+    )]
+    ReadOnly {
         /// The application.
         app: AppName,
     },
@@ -141,6 +153,7 @@ impl ClientError {
             Refusal::BadManifest { problems } => return Self::BadManifest { problems },
             Refusal::NotReloaded { reason } => (app.to_string(), reason),
             Refusal::NotAllowed { .. } => return Self::NotAllowed { app },
+            Refusal::ReadOnly { .. } => return Self::ReadOnly { app },
             Refusal::TenantDown { tenant, state } => {
                 let hint = format!("start it with `tenantd start --app {app} {tenant}`");
                 let state = state.word();
@@ -160,6 +173,13 @@ impl ClientError {
             Refusal::TooManyConnections { limit } => {
                 let reason =
                     format!("the supervisor has {limit} connections, the maximum: try again later");
+                (app.to_string(), reason)
+            }
+            Refusal::TooManySubscriptions { limit } => {
+                let reason = format!(
+                    "{limit} clients watch the tenants, the maximum: try again later, or use \
+                     --no-wait for a command that waits"
+                );
                 (app.to_string(), reason)
             }
         };

@@ -63,13 +63,26 @@ pub enum Refusal {
         /// What failed.
         reason: String,
     },
-    /// The supervisor serves only root and its own user.
+    /// The supervisor serves only root, its own user, and members of the groups in `control.read`
+    /// of the manifest.
     NotAllowed {
         /// The user ID of the caller.
         uid: u32,
     },
-    /// The supervisor has reached its maximum number of connections.
+    /// The caller may only read the state of the tenants: the request is for root.
+    ReadOnly {
+        /// The user ID of the caller.
+        uid: u32,
+    },
+    /// The caller, or all callers of its kind (root, readers), have the maximum number of
+    /// connections.
     TooManyConnections {
+        /// The maximum number.
+        limit: u32,
+    },
+    /// All callers of this kind (root, readers) have the maximum number of subscriptions. Other
+    /// requests are still answered.
+    TooManySubscriptions {
         /// The maximum number.
         limit: u32,
     },
@@ -237,12 +250,13 @@ pub mod description {
     }
 
     /// The changes of a reload: fields that cannot change while the supervisor runs (if there are
-    /// any, the rest is empty), the changes per tenant, the number of unchanged tenants, and those
+    /// any, the rest is empty), fields that tenants share and that change live, the changes per tenant, the number of unchanged tenants, and those
     /// among them for which an earlier live change is tried again. The hash identifies the changes,
     /// for `Reload`; it is null if they cannot be made.
     #[derive(Type)]
     pub struct Changes {
         fixed: Vec<FieldChange>,
+        shared: Vec<FieldChange>,
         tenants: Vec<TenantChange>,
         unchanged: u32,
         retried: Vec<String>,

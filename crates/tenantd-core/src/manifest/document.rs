@@ -79,6 +79,7 @@ pub fn kind_words(kind: Kind) -> String {
         Kind::Path(slots) => format!("a path with {}", placeholders(slots)),
         Kind::Paths(slots) => format!("an array of paths with {}", placeholders(slots)),
         Kind::Account => "a name or a number".to_owned(),
+        Kind::Groups => "an array of names or numbers".to_owned(),
         Kind::Flag => "`true` or `false`".to_owned(),
         Kind::Duration { min, max } => format!("a duration from {min} to {max}"),
         Kind::Count { min, max } => format!("an integer from {min} to {max}"),
@@ -174,6 +175,9 @@ fn kind_schema(kind: Kind) -> Value {
         }),
         Kind::Path(_) | Kind::Signal | Kind::Duration { .. } => json!({ "type": "string" }),
         Kind::Account => json!({ "type": ["string", "integer"] }),
+        Kind::Groups => json!({
+            "type": "array", "items": { "type": ["string", "integer"] },
+        }),
         Kind::Flag => json!({ "type": "boolean" }),
         Kind::Count { min, max } => json!({
             "type": "integer", "minimum": min, "maximum": max,

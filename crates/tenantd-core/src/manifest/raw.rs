@@ -134,6 +134,11 @@ tables! {
         mtu: Known<u32>,
     }
 
+    /// `[control]`.
+    Control in Control {
+        read: Known<Vec<Spanned<Account>>>,
+    }
+
     /// Settings that `[defaults]` and every tenant may have.
     Overrides in Defaults {
         environment: Known<Environment>,
@@ -152,6 +157,8 @@ pub struct Manifest {
     pub app: App,
     /// `[network]`.
     pub network: Network,
+    /// `[control]`.
+    pub control: Control,
     /// `[defaults]`.
     pub defaults: Overrides,
     /// `[tenants]`, in the order of the text.

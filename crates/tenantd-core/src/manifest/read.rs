@@ -53,6 +53,7 @@ fn tables<'v, 's>(
     let manifest = Manifest {
         app: Read::read(&mut top, "app"),
         network,
+        control: Read::read(&mut top, "control"),
         defaults: Read::read(&mut top, "defaults"),
         tenants: tenants(&mut top, &mut free),
         free,

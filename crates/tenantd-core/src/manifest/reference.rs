@@ -3,108 +3,12 @@
 //! The decoder takes its defaults and limits from it. The documentation and the JSON schema are
 //! generated from it, so they cannot disagree.
 
+mod table;
+
 use super::limit::Measure;
 use super::template::{ALL, OF_APP, OF_PROGRAM, OF_TENANT, Slot};
 
-/// A table of the manifest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Table {
-    /// The top level.
-    Top,
-    /// `[app]`.
-    App,
-    /// `[app.datastore]`.
-    Datastore,
-    /// `[app.stop]`.
-    Stop,
-    /// `[app.restart]`.
-    Restart,
-    /// `[app.ready]`.
-    Ready,
-    /// `[app.limits]`, `[defaults.limits]` and a tenant's `limits`.
-    Limits,
-    /// `[network]`.
-    Network,
-    /// `[defaults]`.
-    Defaults,
-    /// One entry of `[tenants]`.
-    Tenant,
-}
-
-impl Table {
-    /// All tables, in the order of the reference.
-    pub const EACH: &'static [Table] = &[
-        Table::Top,
-        Table::App,
-        Table::Datastore,
-        Table::Stop,
-        Table::Restart,
-        Table::Ready,
-        Table::Limits,
-        Table::Network,
-        Table::Defaults,
-        Table::Tenant,
-    ];
-
-    /// Its header.
-    #[must_use]
-    pub fn header(self) -> &'static str {
-        match self {
-            Table::Top => "the manifest",
-            Table::App => "[app]",
-            Table::Datastore => "[app.datastore]",
-            Table::Stop => "[app.stop]",
-            Table::Restart => "[app.restart]",
-            Table::Ready => "[app.ready]",
-            Table::Limits => "[app.limits]",
-            Table::Network => "[network]",
-            Table::Defaults => "[defaults]",
-            Table::Tenant => "[tenants]",
-        }
-    }
-
-    /// Its description.
-    #[must_use]
-    pub fn doc(self) -> &'static str {
-        match self {
-            Table::Top => "One manifest describes one application and all its tenants.",
-            Table::App => "The program, the same for all tenants.",
-            Table::Datastore => {
-                "Where the program's data is on the host, and where the program expects it."
-            }
-            Table::Stop => "How the program is stopped.",
-            Table::Restart => {
-                "What happens when the program exits without a request. Each such exit is a \
-                 strike. The delay before the next start doubles with each strike. After too many \
-                 strikes within a window, the tenant becomes failed until an operator acts. With \
-                 the defaults, a program that exits at once becomes failed after 51 seconds, and \
-                 one that runs for ten seconds each time is always restarted."
-            }
-            Table::Ready => {
-                "When a tenant is ready. Set at most one of `tcp`, `notify` and `lived`. Without \
-                 them, a tenant is ready as soon as its program has been executed."
-            }
-            Table::Limits => {
-                "Resource limits of each process of a tenant, see getrlimit(2). A single value \
-                 sets both the soft and the hard limit. A string such as `\"1024:65536\"` sets \
-                 the soft limit, which the program may raise itself, and the hard limit. \
-                 `\"unlimited\"` means no limit. `limits` in `[defaults]` and of a tenant override \
-                 these, one by one. A change is applied to running processes, without a restart. \
-                 A limit that is not set is inherited from tenantd."
-            }
-            Table::Network => "The network that the tenants share.",
-            Table::Defaults => {
-                "Defaults for all tenants. A tenant's own settings override them. Environments are \
-                 merged: variables of the tenant override those of `[defaults]`, which override \
-                 those of `[app]`."
-            }
-            Table::Tenant => {
-                "One line per tenant: its name (at most 63 lower-case letters, digits and dashes) \
-                 and its settings. The minimum is `acme = { ip = \"10.77.0.11\" }`."
-            }
-        }
-    }
-}
+pub use table::Table;
 
 /// The type of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,6 +31,8 @@ pub enum Kind {
     Paths(&'static [Slot]),
     /// The name or the number of a user or group.
     Account,
+    /// An array of names or numbers of groups.
+    Groups,
     /// A boolean.
     Flag,
     /// A duration from `min` to `max`.
@@ -248,6 +154,8 @@ keys! {
             "The program, see [app].";
         "network", Kind::Table(Table::Network), Value("{}"), "{ mode = \"routed\" }",
             "The network that the tenants share, see [network].";
+        "control", Kind::Table(Table::Control), Value("{}"), "{ read = [\"adm\"] }",
+            "Who may use the control socket besides root, see [control].";
         "defaults", Kind::Table(Table::Defaults), Value("{}"), "{ autostart = true }",
             "Defaults for all tenants, see [defaults].";
         "tenants", Kind::Tenants, Value("{}"), "{ acme = { ip = \"10.77.0.11\" } }",
@@ -354,6 +262,12 @@ keys! {
             "The host's address in the subnet, which all tenants can reach.";
         "mtu", Kind::Count { min: 1280, max: 65535 }, Value("1500"), "9000",
             "The MTU of every link in bytes. At least 1280, which IPv6 requires.";
+    }
+    Control {
+        "read", Kind::Groups, Value("[]"), "[\"adm\"]",
+            "Groups, by name or number, whose members may see the state of the tenants: `status`, \
+             `list` and `events` work for them without root. They can change nothing, and see \
+             neither environments nor output. A change takes effect with a reload.";
     }
     Defaults {
         "environment", Kind::Environment(ALL), Value("{}"), "{ LANG = \"C.UTF-8\" }",

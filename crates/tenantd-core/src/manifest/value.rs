@@ -231,6 +231,21 @@ impl Decode for Account {
     }
 }
 
+impl Decode for Vec<Spanned<Account>> {
+    fn decode(at: At<'_, '_>, problems: &mut Problems) -> Option<Self> {
+        let Some(array) = at.value.get_ref().as_array() else {
+            at.wrong_type(problems, "an array of names or numbers");
+            return None;
+        };
+        // The others too, so that each problem is reported.
+        let valid = array.iter().filter_map(|value| {
+            let account = Account::decode(At { value, ..at }, problems)?;
+            Some(Spanned::new(value.span(), account))
+        });
+        Some(valid.collect())
+    }
+}
+
 /// Permissions of a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Permissions(pub u32);

@@ -14,7 +14,7 @@ use super::model::{
     TenantPlan,
 };
 use super::paths::{self, AppPaths};
-use super::{derive, limits, network, policy};
+use super::{control, derive, limits, network, policy};
 use crate::layout;
 use crate::manifest::problem::Problems;
 use crate::manifest::raw::{Known, Manifest, Overrides, Tenant};
@@ -34,6 +34,7 @@ pub(super) fn plan(
 ) -> Option<Plan> {
     let app_paths = paths::app_paths(manifest, folder, host, problems);
     let network = network::network(manifest, host, problems);
+    let control = control::control(&manifest.control, host, problems);
     let policy = policy::policy(manifest, problems);
     let stores = datastore::stores(manifest, &app_paths, folder, problems);
     let app = manifest.app.name.as_ref().map(Spanned::get_ref);
@@ -66,6 +67,7 @@ pub(super) fn plan(
         app: parts.app.clone(),
         tenants: tenants?,
         network: network?,
+        control: control?,
     })
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::data::KeyChange;
 use super::diff::{Change, Changes, FieldChange, TenantChange};
 use super::fields::{LABEL_DATASTORE, Touches};
-use crate::name::TenantName;
+use crate::name::{AppName, TenantName};
 
 /// The whole output: each change with its effect, and a summary.
 #[must_use]
@@ -21,6 +21,11 @@ pub fn text(changes: &Changes) -> String {
         out +=
             "\na reload would be refused: revert this, or stop the supervisor and start it again\n";
         return out;
+    }
+    if !changes.shared.is_empty() {
+        out += "application, live\n";
+        write_fields(&mut out, &changes.shared, "");
+        out += "\n";
     }
     for change in &changes.tenants {
         let _ = writeln!(out, "{} {}", verb(change.change), change.tenant);
@@ -50,6 +55,7 @@ pub fn text(changes: &Changes) -> String {
 pub fn json(changes: &Changes) -> Value {
     let Changes {
         fixed,
+        shared,
         tenants,
         unchanged,
         retried,
@@ -75,6 +81,7 @@ pub fn json(changes: &Changes) -> Value {
     });
     json!({
         "fixed": keys(fixed_keys, fixed),
+        "shared": keys(&[], shared),
         "tenants": tenants.collect::<Vec<_>>(),
         "unchanged": unchanged,
         "retried": retried,
@@ -112,6 +119,9 @@ pub fn summary(changes: &Changes) -> String {
         (Change::Add, "to add"),
     ];
     let mut words: Vec<String> = Vec::new();
+    if !changes.shared.is_empty() {
+        words.push("application to change live".to_owned());
+    }
     for (kind, word) in kinds {
         let count = changes.tenants.iter().filter(|c| c.change == kind).count();
         if count > 0 {
@@ -155,6 +165,13 @@ pub fn line(change: &TenantChange) -> String {
     }
     let names: Vec<&str> = after.iter().map(TenantName::as_str).collect();
     format!("{what}; waits for the release of {}", names.join(", "))
+}
+
+/// One line that says what changed for all tenants, if anything did.
+#[must_use]
+pub fn shared_line(app: &AppName, changes: &Changes) -> Option<String> {
+    let fields: Vec<&str> = changes.shared.iter().map(|f| f.field.as_str()).collect();
+    (!fields.is_empty()).then(|| format!("{app}: changed live: {}", fields.join(", ")))
 }
 
 /// One line that says that a live change, refused before, is retried.

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::model::{
-    DatastorePlan, EndPlan, Identity, LaunchPlan, Limits, LinkPlan, NetworkPlan, Plan, Policy,
-    Readiness, RestartPolicy, StopSignal, TenantPlan,
+    ControlPlan, DatastorePlan, EndPlan, Identity, LaunchPlan, Limits, LinkPlan, NetworkPlan, Plan,
+    Policy, Readiness, RestartPolicy, StopSignal, TenantPlan,
 };
 use crate::name::AppName;
 
@@ -36,11 +36,15 @@ pub fn plan(plan: &Plan) -> Value {
     let Plan {
         app,
         network,
+        control,
         tenants,
     } = plan;
+    let ControlPlan { readers } = control;
+    let read: Vec<&str> = readers.iter().map(|one| one.group.as_str()).collect();
     json!({
         "app": app,
         "network": self::network(network),
+        "control": { "read": read },
         "tenants": tenants.iter().map(tenant).collect::<Vec<_>>(),
     })
 }

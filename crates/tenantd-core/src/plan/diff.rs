@@ -15,7 +15,7 @@ use super::data::{self, KeyChange};
 use super::effect::Effect;
 use super::fields::{self, Field, LABEL_ADDRESS, LABEL_DATASTORE, Takes, Touches};
 use super::holders::Holders;
-use super::model::{NetworkPlan, Plan, TenantPlan};
+use super::model::{ControlPlan, NetworkPlan, Plan, TenantPlan};
 use crate::name::{AppName, TenantName};
 
 /// How a change of a tenant takes effect. The order is that in which changes are carried out.
@@ -80,6 +80,10 @@ pub struct Changes {
     /// Changes that a running supervisor cannot make. If there are any, the other fields are empty,
     /// and nothing is applied.
     pub fixed: Vec<FieldChange>,
+    /// Changes of what all tenants share that a running supervisor makes, without touching a
+    /// tenant.
+    #[serde(default)]
+    pub shared: Vec<FieldChange>,
     /// The changes of tenants, in the order in which they begin.
     pub tenants: Vec<TenantChange>,
     /// The number of unchanged tenants.
@@ -100,7 +104,16 @@ impl Changes {
     /// Whether there is no difference.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.fixed.is_empty() && self.tenants.is_empty() && self.retried.is_empty()
+        let Changes {
+            fixed,
+            shared,
+            tenants,
+            retried,
+            unchanged: _,
+            hash: _,
+            fixed_keys: _,
+        } = self;
+        fixed.is_empty() && shared.is_empty() && tenants.is_empty() && retried.is_empty()
     }
 }
 
@@ -111,17 +124,24 @@ pub struct Side<'a> {
     pub app: &'a AppName,
     /// What its tenants share.
     pub network: &'a NetworkPlan,
+    /// Who may use its control socket.
+    pub control: &'a ControlPlan,
     /// Its tenants, in order.
     pub tenants: Vec<&'a TenantPlan>,
 }
 
 impl Side<'_> {
-    fn shared(&self) -> Vec<Part> {
+    /// The fields that tenants share: those that a running supervisor cannot change, and those that
+    /// it can.
+    fn shared(&self) -> (Vec<Part>, Vec<Part>) {
         let mut parts = Vec::new();
-        fields::shared(self.app, self.network, &mut |field| {
+        fields::shared(self.app, self.network, self.control, &mut |field| {
             parts.push(Part::of(&field));
         });
-        parts
+        parts.into_iter().partition(|part| match part.takes {
+            Takes::Relaunch | Takes::Reprovision => true,
+            Takes::Live(_) => false,
+        })
     }
 }
 
@@ -130,11 +150,13 @@ impl<'a> From<&'a Plan> for Side<'a> {
         let Plan {
             app,
             network,
+            control,
             tenants,
         } = plan;
         Self {
             app,
             network,
+            control,
             tenants: tenants.iter().collect(),
         }
     }
@@ -144,8 +166,9 @@ impl<'a> From<&'a Plan> for Side<'a> {
 #[must_use]
 pub fn diff<'a>(old: impl Into<Side<'a>>, new: impl Into<Side<'a>>) -> Changes {
     let (old, new) = (old.into(), new.into());
+    let ((fixed, live), (new_fixed, new_live)) = (old.shared(), new.shared());
     let mut changes = Changes {
-        fixed: compare(old.shared(), new.shared()).1,
+        fixed: compare(fixed, new_fixed).1,
         ..Changes::default()
     };
     if !changes.fixed.is_empty() {
@@ -153,6 +176,7 @@ pub fn diff<'a>(old: impl Into<Side<'a>>, new: impl Into<Side<'a>>) -> Changes {
         changes.fixed_keys = data::shared_changes(shared[0], shared[1]);
         return changes;
     }
+    changes.shared = compare(live, new_live).1;
     let named = old.tenants.iter().map(|tenant| (&tenant.name, *tenant));
     let mut before: BTreeMap<&TenantName, &TenantPlan> = named.collect();
     let holders = Holders::new(old.tenants.iter().copied());

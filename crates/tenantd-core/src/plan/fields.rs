@@ -26,12 +26,12 @@ mod words;
 use std::path::Path;
 
 use super::model::{
-    DatastorePlan, Identity, LaunchPlan, Limits, LinkPlan, Measure, NetworkPlan, Policy,
-    RestartPolicy, StopSignal, TenantPlan,
+    ControlPlan, DatastorePlan, Identity, LaunchPlan, Limits, LinkPlan, Measure, NetworkPlan,
+    Policy, Reader, RestartPolicy, StopSignal, TenantPlan,
 };
 use super::policy;
 use crate::name::AppName;
-use field::{decides, limits_processes, relaunches, renews, touches_nothing};
+use field::{admits, decides, limits_processes, relaunches, renews, touches_nothing};
 use words::{Address, End, Groups, Span, yes};
 
 pub use field::{Field, Key, See, Takes, Touches};
@@ -44,9 +44,9 @@ pub(super) const LABEL_ADDRESS: &str = "address";
 /// The label of a tenant's datastore.
 pub(super) const LABEL_DATASTORE: &str = "datastore";
 
-/// Visits the fields that all tenants share. A running supervisor cannot change them, so they are
-/// in no fingerprint, and what a change requires is not used.
-pub fn shared(app: &AppName, network: &NetworkPlan, see: See<'_>) {
+/// Visits the fields that all tenants share. They are in no fingerprint. A running supervisor can
+/// change those that are live, and no others.
+pub fn shared(app: &AppName, network: &NetworkPlan, control: &ControlPlan, see: See<'_>) {
     let NetworkPlan {
         mode,
         subnet,
@@ -63,6 +63,10 @@ pub fn shared(app: &AppName, network: &NetworkPlan, see: See<'_>) {
     see(renews(Later("hub"), "hub", &End(hub)));
     see(renews(Later("mark"), "mark", mark));
     see(renews(Later("mtu"), "mtu", mtu));
+    let ControlPlan { readers } = control;
+    for Reader { group, gid } in readers {
+        see(admits(Later("read by"), "read by", gid).item(group));
+    }
 }
 
 /// Visits the fields of a tenant.

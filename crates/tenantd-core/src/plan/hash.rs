@@ -1,9 +1,10 @@
 //! A hash that identifies changes: `tenantd diff` prints it, and `tenantd reload --expect` applies
 //! the changes only if their hash is still the same.
 //!
-//! It covers all that a reload would do: for each tenant that changes, every field of its running
-//! and of its new plan, what the change interrupts, and whose release it waits for. Tenants that do
-//! not change are not covered, and neither is the order of the tenants.
+//! It covers all that a reload would do: what changes for all tenants, and for each tenant that
+//! changes, every field of its running and of its new plan, what the change interrupts, and whose
+//! release it waits for. Tenants that do not change are not covered, and neither is the order of
+//! the tenants.
 //!
 //! It is only compared with hashes that the same program has made. Another version may have other
 //! fields, and then the changes have to be shown again.
@@ -36,6 +37,10 @@ pub fn of(changes: &Changes, old: &Side<'_>, new: &Side<'_>) -> Option<String> {
         let after: BTreeSet<&TenantName> = change.after.iter().collect();
         let _ = write!(part, "{:?} {after:?}\0", change.touches);
         parts.insert(part);
+    }
+    for field in &changes.shared {
+        let (before, after) = (&field.before, &field.after);
+        parts.insert(format!("{}={before:?} {after:?}\0", field.field));
     }
     for tenant in &changes.retried {
         parts.insert(format!("retry {tenant}\0"));

@@ -128,7 +128,7 @@ fn find_user(host: &dyn HostFacts, account: &Account) -> Result<User, String> {
     }
 }
 
-fn find_group(host: &dyn HostFacts, account: &Account) -> Result<u32, String> {
+pub(super) fn find_group(host: &dyn HostFacts, account: &Account) -> Result<u32, String> {
     let name = match account {
         Account::Number(gid) => return Ok(*gid),
         Account::Name(name) => name,

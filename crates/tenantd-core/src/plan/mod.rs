@@ -6,6 +6,7 @@
 pub mod address;
 mod build;
 pub mod changes;
+mod control;
 pub mod data;
 mod datastore;
 pub mod derive;

@@ -16,10 +16,11 @@ pub fn text(plan: &Plan) -> String {
     let Plan {
         app,
         network,
+        control,
         tenants,
     } = plan;
     let _ = writeln!(out, "application {app}");
-    fields::shared(app, network, &mut |field| line(&mut out, &field));
+    fields::shared(app, network, control, &mut |field| line(&mut out, &field));
     let _ = writeln!(out, "  {:<17} {}", "tenants", tenants.len());
     for tenant in tenants {
         out += "\n";

@@ -2,8 +2,10 @@
 //! on the [`RequestQueue`], and sends the answer. It has no data about tenants and decides nothing.
 //!
 //! Each connection has its own task, so that a request that waits delays no other client. An idle
-//! connection costs only its buffers. A connection that sends invalid data is closed.
+//! connection costs only its buffers. A connection that sends invalid data is closed. `admission`
+//! decides who may connect, who may only read, and how many connections each kind may have.
 
+mod admission;
 mod guard;
 mod parts;
 mod service;
@@ -13,29 +15,24 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::PathBuf;
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::net::{Shutdown, SocketAddrUnix};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
 use tokio::sync::watch::{Receiver, Sender, channel};
 use tokio::task::JoinHandle;
 use zlink::{ReadyListener, Server};
 
+use crate::requests::control::admission::{Admission, Admitted};
+pub use crate::requests::control::admission::{OPERATORS, Places, READERS, Readers};
 use crate::requests::control::guard::{Guarded, hung_up};
 pub use crate::requests::control::parts::PART;
 use crate::requests::control::service::Service;
 use crate::requests::queue::RequestQueue;
 use crate::stretch::{Part, Stretch};
 use tenantd_api::wire;
-use tenantd_api::wire::varlink::Refusal;
 use tenantd_core::name::AppName;
 use tenantd_host::inherited::Inherited;
-
-/// How many connections are served at once. An operator has one or two, a monitor a few; each may
-/// hold [`wire::REQUEST_MAX`] bytes.
-pub const CONNECTIONS_MAX: u32 = 64;
 
 /// The pause after accept(2) failed for lack of descriptors or memory. The connection is still
 /// pending, so trying again at once would be a busy loop.
@@ -72,6 +69,7 @@ pub struct Listener {
     app: AppName,
     socket: UnixListener,
     path: PathBuf,
+    readers: Readers,
 }
 
 /// Makes the control socket `/run/tenantd/<app>/control`, readable and writable by its owner only.
@@ -116,6 +114,7 @@ pub fn bind(app: &AppName) -> Result<Listener, ControlError> {
     Ok(Listener {
         app: app.clone(),
         socket,
+        readers: Readers::of(&path),
         path,
     })
 }
@@ -152,8 +151,18 @@ impl Listener {
             return Ok(None);
         };
         let socket = UnixListener::from_std(socket.into())?;
-        let app = app.clone();
-        Ok(Some(Self { app, socket, path }))
+        Ok(Some(Self {
+            app: app.clone(),
+            socket,
+            readers: Readers::of(&path),
+            path,
+        }))
+    }
+
+    /// The groups whose members may read the state. At first there are none.
+    #[must_use]
+    pub fn readers(&self) -> &Readers {
+        &self.readers
     }
 
     /// The socket, for an upgrade.
@@ -188,7 +197,7 @@ impl Listener {
         stretch: Stretch,
     ) -> Self {
         let service = Service::new(self.app.clone(), queue);
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
+        let admission = Admission::new(self.readers.clone());
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -196,81 +205,34 @@ impl Listener {
                 accepted = self.socket.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _)) => admit(stream, &places, &service, (&closed, &stretch)),
+                Ok((stream, _)) => {
+                    if let Some(admitted) = admission.admit(&stream).await {
+                        let serving =
+                            serve(stream, service.of(&admitted), admitted, closed.clone());
+                        let stretch = stretch.clone();
+                        tokio::task::spawn_local(async move {
+                            stretch.share(Part::Clients, serving).await;
+                        });
+                    }
+                }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection to the control socket");
                     tokio::time::sleep(ACCEPT_AGAIN).await;
                 }
             }
         }
-        // Each connection releases its permit when it has been answered.
-        let _all = places.acquire_many(CONNECTIONS_MAX).await;
+        // Each connection leaves its place when it has been answered.
+        admission.all_have_left().await;
         self
     }
 }
 
-/// Serves the connection in its own task, or sends a refusal and closes it.
-fn admit(
+async fn serve(
     stream: UnixStream,
-    places: &Arc<Semaphore>,
-    service: &Service,
-    (closed, stretch): (&Receiver<()>, &Stretch),
+    service: Service,
+    mut admitted: Admitted,
+    mut closed: Receiver<()>,
 ) {
-    let peer = stream.peer_cred();
-    let pid = peer.as_ref().ok().and_then(tokio::net::unix::UCred::pid);
-    let refusal = match peer {
-        Ok(peer) if !may_request(peer.uid()) => {
-            tracing::warn!(
-                pid = peer.pid(),
-                uid = peer.uid(),
-                "connection to the control socket refused"
-            );
-            Refusal::NotAllowed { uid: peer.uid() }
-        }
-        Ok(_) => match Arc::clone(places).try_acquire_owned() {
-            Ok(place) => {
-                let service = service.of(pid);
-                let (closed, stretch) = (closed.clone(), stretch.clone());
-                tokio::task::spawn_local(async move {
-                    stretch
-                        .share(Part::Clients, serve(stream, service, closed))
-                        .await;
-                    drop(place);
-                });
-                return;
-            }
-            Err(_) => Refusal::TooManyConnections {
-                limit: CONNECTIONS_MAX,
-            },
-        },
-        Err(error) => {
-            tracing::warn!(%error, "cannot get the peer credentials of a control connection");
-            return;
-        }
-    };
-    refuse(&stream, &refusal);
-}
-
-fn may_request(uid: u32) -> bool {
-    uid == 0 || uid == rustix::process::geteuid().as_raw()
-}
-
-/// Sends one error without a request, and closes. The error fits into the socket's empty buffer, so
-/// sending fails only if the peer has disconnected.
-fn refuse(stream: &UnixStream, refusal: &Refusal) {
-    match serde_json::to_vec(refusal) {
-        Ok(mut message) => {
-            message.push(0);
-            match rustix::net::send(stream, &message, rustix::net::SendFlags::NOSIGNAL) {
-                Ok(_) => {}
-                Err(error) => tracing::debug!(%error, "the refused peer has disconnected"),
-            }
-        }
-        Err(error) => tracing::error!(%error, "cannot encode a refusal"),
-    }
-}
-
-async fn serve(stream: UnixStream, service: Service, mut closed: Receiver<()>) {
     let watch = match guard::watch(&stream) {
         Ok(watch) => watch,
         Err(error) => {
@@ -293,6 +255,8 @@ async fn serve(stream: UnixStream, service: Service, mut closed: Receiver<()>) {
             }
             // No client reads the answer: dropping the request informs the loop.
             () = hung_up(&watch) => return,
+            // A reload has taken the peer's group from the readers.
+            () = admitted.expelled() => return,
             // Requests that were sent before are still answered. Sending fails from now on, so that
             // the peer knows which requests were not read.
             _ = closed.changed(), if open => {

@@ -164,6 +164,42 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// Whether it only reads the state, and reveals nothing but that: members of the groups in
+    /// `[control] read` may send it.
+    fn is_for_readers(&self) -> bool {
+        match self {
+            Request::Names { .. }
+            | Request::Part { .. }
+            | Request::Watch { .. }
+            | Request::Manifest { .. }
+            | Request::Upgraded { .. } => true,
+            // The values of a diff and of an exec target contain environments.
+            Request::Act { .. }
+            | Request::Detach { .. }
+            | Request::Reload { .. }
+            | Request::Diff { .. }
+            | Request::Collect { .. }
+            | Request::Upgrade { .. }
+            | Request::Enter { .. } => false,
+        }
+    }
+}
+
+/// Why a request has no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoAnswer {
+    /// See [`Closed`].
+    #[error(transparent)]
+    Closed(#[from] Closed),
+    /// The client may only read the state.
+    #[error("user {uid} may only read the state")]
+    ReadOnly {
+        /// The user of the client.
+        uid: u32,
+    },
+}
+
 /// The loop has ended or dropped the request: the supervisor is shutting down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the supervisor is shutting down")]
@@ -173,26 +209,54 @@ pub struct Closed;
 #[derive(Debug, Clone)]
 pub struct RequestQueue {
     sender: mpsc::Sender<Request>,
+    /// The user, if only requests that read the state are accepted.
+    reader: Option<u32>,
 }
 
 /// Opens a request queue: the sending side, and the side that the loop reads.
 #[must_use]
 pub fn open() -> (RequestQueue, mpsc::Receiver<Request>) {
     let (sender, received) = mpsc::channel(QUEUE);
-    (RequestQueue { sender }, received)
+    let reader = None;
+    (RequestQueue { sender, reader }, received)
 }
 
 impl RequestQueue {
+    /// The queue for a user who may only read the state.
+    #[must_use]
+    pub fn for_reader(&self, uid: u32) -> Self {
+        Self {
+            sender: self.sender.clone(),
+            reader: Some(uid),
+        }
+    }
+
+    /// Checks that requests that change something are accepted.
+    ///
+    /// # Errors
+    /// [`NoAnswer::ReadOnly`] if they are not.
+    pub fn may_change(&self) -> Result<(), NoAnswer> {
+        match self.reader {
+            None => Ok(()),
+            Some(uid) => Err(NoAnswer::ReadOnly { uid }),
+        }
+    }
+
     /// Sends one request and waits for its answer.
     ///
     /// # Errors
-    /// [`Closed`] if the loop will not answer.
+    /// [`Closed`] if the loop will not answer, [`NoAnswer::ReadOnly`] if the client may not send
+    /// this request.
     pub async fn send<T>(
         &self,
         request: impl FnOnce(oneshot::Sender<T>) -> Request,
-    ) -> Result<T, Closed> {
+    ) -> Result<T, NoAnswer> {
         let (reply, answer) = oneshot::channel();
-        self.sender.send(request(reply)).await.map_err(|_| Closed)?;
-        answer.await.map_err(|_| Closed)
+        let request = request(reply);
+        if !request.is_for_readers() {
+            self.may_change()?;
+        }
+        self.sender.send(request).await.map_err(|_| Closed)?;
+        Ok(answer.await.map_err(|_| Closed)?)
     }
 }

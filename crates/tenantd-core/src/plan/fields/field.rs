@@ -174,6 +174,11 @@ pub(super) fn limits_processes<'a>(key: Key, label: &'static str, value: Value<'
     Field::new(key, label, value, Takes::Live(Touches::Processes))
 }
 
+/// A field of the control socket, which the supervisor changes itself.
+pub(super) fn admits<'a>(key: Key, label: &'static str, value: Value<'a>) -> Field<'a> {
+    Field::new(key, label, value, Takes::Live(Touches::Policy))
+}
+
 /// A field of the policy.
 pub(super) fn decides<'a>(
     key: Key,

@@ -3,17 +3,22 @@
 
 #![allow(missing_docs, reason = "the macro makes a public enum without any")]
 
+use std::sync::Arc;
+
 use futures_util::stream::{self, Stream};
 use serde::Serialize;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use zlink::Reply;
 use zlink::connection::Socket;
 
 use crate::executor::host::blocking;
 use crate::gc;
+use crate::requests::control::admission::{Admitted, Role};
 use crate::requests::control::guard::Writer;
 use crate::requests::control::parts::{self, Unsent};
-use crate::requests::queue::{Closed, NoExecTarget, NoReload, Request, RequestQueue, Unknown};
+use crate::requests::queue::{
+    Closed, NoAnswer, NoExecTarget, NoReload, Request, RequestQueue, Unknown,
+};
 use tenantd_api::wire::varlink::description::{Failure, FieldChange, KeyChange, TenantChange};
 use tenantd_api::wire::varlink::{AnswerWord, Answered, Answers, Described, ManifestPath, Refusal};
 use tenantd_api::wire::watch::{EndReason, EventKind, ProgramExit, Snapshot, TenantEvent, Update};
@@ -40,6 +45,9 @@ pub(crate) struct Service {
     queue: RequestQueue,
     /// The process of the client.
     peer: Option<i32>,
+    /// The places for subscriptions of its kind of clients.
+    subscriptions: Arc<Semaphore>,
+    limit: u32,
 }
 
 impl From<Unknown> for Refusal {
@@ -62,6 +70,15 @@ impl From<NoReload> for Refusal {
     }
 }
 
+impl From<NoAnswer> for Refusal {
+    fn from(error: NoAnswer) -> Self {
+        match error {
+            NoAnswer::Closed(closed) => closed.into(),
+            NoAnswer::ReadOnly { uid } => Refusal::ReadOnly { uid },
+        }
+    }
+}
+
 impl From<Closed> for Refusal {
     fn from(Closed: Closed) -> Self {
         Refusal::ShuttingDown
@@ -74,15 +91,33 @@ impl Service {
             app,
             queue,
             peer: None,
+            subscriptions: Arc::new(Semaphore::new(0)),
+            limit: 0,
         }
     }
 
-    /// The service for a connection of this process.
-    pub(crate) fn of(&self, peer: Option<i32>) -> Self {
+    /// The service for a connection of this peer.
+    pub(super) fn of(&self, peer: &Admitted) -> Self {
         Self {
-            peer,
-            ..self.clone()
+            app: self.app.clone(),
+            queue: match peer.role {
+                Role::Operator => self.queue.clone(),
+                Role::Reader => self.queue.for_reader(peer.uid),
+            },
+            peer: peer.pid,
+            subscriptions: Arc::clone(&peer.subscriptions),
+            limit: peer.limit.subscriptions,
         }
+    }
+
+    /// Subscribes a client, if a place for a subscription is free.
+    async fn subscribe(&self, tenants: Vec<TenantName>, writer: &Writer) -> Result<(), Unsent> {
+        let Ok(_place) = self.subscriptions.try_acquire() else {
+            return Err(Unsent::Refused(Refusal::TooManySubscriptions {
+                limit: self.limit,
+            }));
+        };
+        parts::watch(&self.queue, tenants, self.peer, writer).await
     }
 
     async fn act(
@@ -112,6 +147,7 @@ impl Service {
     }
 
     async fn residue(&self, dry_run: bool) -> Result<ResidueList, Refusal> {
+        self.queue.may_change()?;
         let app = self.app.clone();
         let failed = |why: stage::Failure| Refusal::NotCollected {
             reason: why.to_string(),
@@ -204,7 +240,7 @@ where
         let writer = conn.write().write_half();
         let tenants = named(tenants);
         let result = match more {
-            true => parts::watch(&self.queue, tenants, self.peer, writer).await,
+            true => self.subscribe(tenants, writer).await,
             false => Err(Unsent::Refused(Refusal::OnlyMore)),
         };
         sent(result, writer)

@@ -1,0 +1,109 @@
+//! The tables of the manifest.
+
+/// A table of the manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Table {
+    /// The top level.
+    Top,
+    /// `[app]`.
+    App,
+    /// `[app.datastore]`.
+    Datastore,
+    /// `[app.stop]`.
+    Stop,
+    /// `[app.restart]`.
+    Restart,
+    /// `[app.ready]`.
+    Ready,
+    /// `[app.limits]`, `[defaults.limits]` and a tenant's `limits`.
+    Limits,
+    /// `[network]`.
+    Network,
+    /// `[control]`.
+    Control,
+    /// `[defaults]`.
+    Defaults,
+    /// One entry of `[tenants]`.
+    Tenant,
+}
+
+impl Table {
+    /// All tables, in the order of the reference.
+    pub const EACH: &'static [Table] = &[
+        Table::Top,
+        Table::App,
+        Table::Datastore,
+        Table::Stop,
+        Table::Restart,
+        Table::Ready,
+        Table::Limits,
+        Table::Network,
+        Table::Control,
+        Table::Defaults,
+        Table::Tenant,
+    ];
+
+    /// Its header.
+    #[must_use]
+    pub fn header(self) -> &'static str {
+        match self {
+            Table::Top => "the manifest",
+            Table::App => "[app]",
+            Table::Datastore => "[app.datastore]",
+            Table::Stop => "[app.stop]",
+            Table::Restart => "[app.restart]",
+            Table::Ready => "[app.ready]",
+            Table::Limits => "[app.limits]",
+            Table::Network => "[network]",
+            Table::Control => "[control]",
+            Table::Defaults => "[defaults]",
+            Table::Tenant => "[tenants]",
+        }
+    }
+
+    /// Its description.
+    #[must_use]
+    pub fn doc(self) -> &'static str {
+        match self {
+            Table::Top => "One manifest describes one application and all its tenants.",
+            Table::App => "The program, the same for all tenants.",
+            Table::Datastore => {
+                "Where the program's data is on the host, and where the program expects it."
+            }
+            Table::Stop => "How the program is stopped.",
+            Table::Restart => {
+                "What happens when the program exits without a request. Each such exit is a \
+                 strike. The delay before the next start doubles with each strike. After too many \
+                 strikes within a window, the tenant becomes failed until an operator acts. With \
+                 the defaults, a program that exits at once becomes failed after 51 seconds, and \
+                 one that runs for ten seconds each time is always restarted."
+            }
+            Table::Ready => {
+                "When a tenant is ready. Set at most one of `tcp`, `notify` and `lived`. Without \
+                 them, a tenant is ready as soon as its program has been executed."
+            }
+            Table::Limits => {
+                "Resource limits of each process of a tenant, see getrlimit(2). A single value \
+                 sets both the soft and the hard limit. A string such as `\"1024:65536\"` sets \
+                 the soft limit, which the program may raise itself, and the hard limit. \
+                 `\"unlimited\"` means no limit. `limits` in `[defaults]` and of a tenant override \
+                 these, one by one. A change is applied to running processes, without a restart. \
+                 A limit that is not set is inherited from tenantd."
+            }
+            Table::Network => "The network that the tenants share.",
+            Table::Control => {
+                "Who may use the control socket of the supervisor. Root always may, for all \
+                 requests."
+            }
+            Table::Defaults => {
+                "Defaults for all tenants. A tenant's own settings override them. Environments are \
+                 merged: variables of the tenant override those of `[defaults]`, which override \
+                 those of `[app]`."
+            }
+            Table::Tenant => {
+                "One line per tenant: its name (at most 63 lower-case letters, digits and dashes) \
+                 and its settings. The minimum is `acme = { ip = \"10.77.0.11\" }`."
+            }
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! Who may use the control socket, for what, and with how many connections.
+//!
+//! Operators are root and the supervisor's own user: they may do everything. Readers are the
+//! members of the groups in `[control] read`: they may read the state. The permissions of the socket
+//! let only these connect, and the credentials of each peer are checked again, because a reload may
+//! have changed the groups.
+//!
+//! Operators and readers have separate places, and only a part of them may be subscriptions: neither
+//! readers nor clients that watch can keep an operator's command from being served.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::net::UnixStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use zlink::connection::socket::{FetchPeerCredentials, UnixSocket};
+
+use tenantd_api::wire::varlink::Refusal;
+use tenantd_host::acl;
+
+/// How many connections one kind of peers may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Places {
+    /// All connections. Each may hold [`REQUEST_MAX`](tenantd_api::wire::REQUEST_MAX) bytes.
+    pub connections: u32,
+    /// Those among them that may be subscriptions. The others are left for requests, which end.
+    pub subscriptions: u32,
+    /// The connections of one user.
+    pub per_user: u32,
+}
+
+/// The places of operators. An operator has one or two, a monitor a few.
+pub const OPERATORS: Places = Places {
+    connections: 64,
+    subscriptions: 48,
+    per_user: 64,
+};
+
+/// The places of readers. No user can take all of them.
+pub const READERS: Places = Places {
+    connections: 32,
+    subscriptions: 24,
+    per_user: 16,
+};
+
+/// The groups whose members may read the state. Clones are the same set.
+#[derive(Debug, Clone)]
+pub struct Readers {
+    socket: PathBuf,
+    groups: Arc<watch::Sender<BTreeSet<u32>>>,
+}
+
+impl Readers {
+    /// No groups, for the socket at this path.
+    pub(super) fn of(socket: &Path) -> Self {
+        Self {
+            socket: socket.to_owned(),
+            groups: Arc::new(watch::Sender::new(BTreeSet::new())),
+        }
+    }
+
+    /// Replaces the groups, in the permissions of the socket too. Connections of readers who are in
+    /// none of the new groups are closed.
+    ///
+    /// # Errors
+    /// If the permissions of the socket cannot be changed. The groups are replaced nevertheless, so
+    /// that no other reader is served.
+    pub fn set(&self, groups: BTreeSet<u32>) -> io::Result<()> {
+        let set = acl::admit(&self.socket, &groups);
+        self.groups.send_replace(groups);
+        set
+    }
+}
+
+/// A peer that may connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Operator,
+    /// It may only read the state.
+    Reader,
+}
+
+/// The places of one kind of peers.
+struct Kind {
+    limit: Places,
+    connections: Arc<Semaphore>,
+    subscriptions: Arc<Semaphore>,
+    /// The number of connections of each user that has any.
+    users: Rc<RefCell<BTreeMap<u32, u32>>>,
+}
+
+/// Admits peers.
+pub(super) struct Admission {
+    readers: Readers,
+    operators: Kind,
+    others: Kind,
+}
+
+/// A place for a connection, until it is dropped.
+pub(super) struct Admitted {
+    pub(super) role: Role,
+    pub(super) uid: u32,
+    /// The process of the peer.
+    pub(super) pid: Option<i32>,
+    /// The places for subscriptions.
+    pub(super) subscriptions: Arc<Semaphore>,
+    pub(super) limit: Places,
+    /// The groups of a reader.
+    groups: BTreeSet<u32>,
+    readers: watch::Receiver<BTreeSet<u32>>,
+    users: Rc<RefCell<BTreeMap<u32, u32>>>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Kind {
+    fn new(limit: Places) -> Self {
+        Self {
+            limit,
+            connections: Arc::new(Semaphore::new(limit.connections as usize)),
+            subscriptions: Arc::new(Semaphore::new(limit.subscriptions as usize)),
+            users: Rc::default(),
+        }
+    }
+
+    /// A place for a user, or the limit that has been reached.
+    fn take(&self, uid: u32) -> Result<OwnedSemaphorePermit, u32> {
+        let mut users = self.users.borrow_mut();
+        let used = users.get(&uid).copied().unwrap_or(0);
+        if used >= self.limit.per_user {
+            return Err(self.limit.per_user);
+        }
+        let place = Arc::clone(&self.connections).try_acquire_owned();
+        let place = place.map_err(|_| self.limit.connections)?;
+        users.insert(uid, used + 1);
+        Ok(place)
+    }
+}
+
+impl Admission {
+    pub(super) fn new(readers: Readers) -> Self {
+        Self {
+            readers,
+            operators: Kind::new(OPERATORS),
+            others: Kind::new(READERS),
+        }
+    }
+
+    /// Admits a peer. If it may not connect, or has no place, it gets a refusal.
+    pub(super) async fn admit(&self, stream: &UnixStream) -> Option<Admitted> {
+        let peer = match stream.peer_cred() {
+            Ok(peer) => peer,
+            Err(error) => {
+                tracing::warn!(%error, "cannot get the peer credentials of a control connection");
+                return None;
+            }
+        };
+        let (uid, pid) = (peer.uid(), peer.pid());
+        let readers = self.readers.groups.subscribe();
+        let (role, groups) = if is_operator(uid) {
+            (Role::Operator, BTreeSet::new())
+        } else {
+            (Role::Reader, groups(stream).await)
+        };
+        if role == Role::Reader && groups.is_disjoint(&readers.borrow()) {
+            tracing::warn!(pid, uid, "connection to the control socket refused");
+            refuse(stream, &Refusal::NotAllowed { uid });
+            return None;
+        }
+        let kind = match role {
+            Role::Operator => &self.operators,
+            Role::Reader => &self.others,
+        };
+        match kind.take(uid) {
+            Ok(place) => Some(Admitted {
+                role,
+                uid,
+                pid,
+                subscriptions: Arc::clone(&kind.subscriptions),
+                limit: kind.limit,
+                groups,
+                readers,
+                users: Rc::clone(&kind.users),
+                _place: place,
+            }),
+            Err(limit) => {
+                refuse(stream, &Refusal::TooManyConnections { limit });
+                None
+            }
+        }
+    }
+
+    /// Waits until no connection is left.
+    pub(super) async fn all_have_left(&self) {
+        for kind in [&self.operators, &self.others] {
+            let _all = kind.connections.acquire_many(kind.limit.connections).await;
+        }
+    }
+}
+
+impl Admitted {
+    /// Waits until the peer may no longer use the socket, because the groups of readers changed.
+    pub(super) async fn expelled(&mut self) {
+        let groups = &self.groups;
+        let gone = |readers: &BTreeSet<u32>| groups.is_disjoint(readers);
+        match self.role {
+            Role::Operator => std::future::pending().await,
+            // An error means that the socket is closed, and with it every connection.
+            Role::Reader => drop(self.readers.wait_for(gone).await),
+        }
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        let mut users = self.users.borrow_mut();
+        match users.get_mut(&self.uid) {
+            Some(used) if *used > 1 => *used -= 1,
+            Some(_) | None => drop(users.remove(&self.uid)),
+        }
+    }
+}
+
+fn is_operator(uid: u32) -> bool {
+    uid == 0 || uid == rustix::process::geteuid().as_raw()
+}
+
+/// The connected socket of a peer, for its groups (`SO_PEERCRED` and `SO_PEERGROUPS`, see
+/// unix(7)). They are those that the peer had when it connected.
+struct Peer<'a>(&'a UnixStream);
+
+impl AsFd for Peer<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl UnixSocket for Peer<'_> {}
+
+/// The groups of a peer; none if they cannot be read, as when it has ended already.
+async fn groups(stream: &UnixStream) -> BTreeSet<u32> {
+    // It is a system call, and never waits.
+    match Peer(stream).fetch_peer_credentials().await {
+        Ok(credentials) => {
+            let others = credentials.unix_supplementary_group_ids().iter().copied();
+            let all = others.chain([credentials.unix_primary_group_id()]);
+            all.map(rustix::fs::Gid::as_raw).collect()
+        }
+        Err(error) => {
+            tracing::debug!(%error, "cannot get the groups of a control connection's peer");
+            BTreeSet::new()
+        }
+    }
+}
+
+/// Sends one error without a request, and closes. The error fits into the socket's empty buffer, so
+/// sending fails only if the peer has disconnected.
+fn refuse(stream: &UnixStream, refusal: &Refusal) {
+    match serde_json::to_vec(refusal) {
+        Ok(mut message) => {
+            message.push(0);
+            match rustix::net::send(stream, &message, rustix::net::SendFlags::NOSIGNAL) {
+                Ok(_) => {}
+                Err(error) => tracing::debug!(%error, "the refused peer has disconnected"),
+            }
+        }
+        Err(error) => tracing::error!(%error, "cannot encode a refusal"),
+    }
+}
