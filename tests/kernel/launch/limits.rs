@@ -197,6 +197,24 @@ fn limits_known_to_be_applied_are_not_set_again() {
     end(&leaf, &tree, running);
 }
 
+/// A tenant that runs as root may write what it likes beside its processes.
+#[test]
+fn a_forged_note_is_believed_only_as_far_as_the_kernel_confirms_it() {
+    let (mut bench, tree, leaf) = in_a_leaf("sleep 1000 & sleep 1000");
+    bench.launch.limits = files(300, 400);
+    let running = bench.run().unwrap();
+    support::until("both run", || leaf.pids().unwrap().len() == 3);
+    leaf.keep_note("open files=200:200").unwrap();
+    assert!(!is_applied(Some(&leaf), &files(200, 200)).unwrap());
+    let (target, before) = (target(&running, Some(&leaf)), getrlimit(Resource::Nofile));
+    apply(target, &files(200, 200), before).unwrap();
+    for pid in leaf.pids().unwrap() {
+        assert_eq!(open_files(pid).as_deref(), Some("200 200"));
+    }
+    assert!(is_applied(Some(&leaf), &files(200, 200)).unwrap());
+    end(&leaf, &tree, running);
+}
+
 #[test]
 fn a_refused_limit_is_reported_and_not_noted_as_applied() {
     let (mut bench, tree, leaf) = in_a_leaf("sleep 1000 & sleep 1000");

@@ -4,6 +4,10 @@
 //! supervisor learns which limits are applied, and which to reset once the plan no longer sets
 //! them. Limits that were never planned are never changed, because the program may have set them
 //! itself.
+//!
+//! A tenant that runs as root may be able to write the note. So the note alone proves nothing: the
+//! kernel must confirm that no process has a higher limit than planned. What else a tenant can
+//! achieve with the note concerns only its own limits, and lowers them.
 
 use std::collections::BTreeMap;
 use std::thread::sleep;
@@ -18,7 +22,7 @@ use crate::process;
 use tenantd_core::plan::model::Limits;
 use tenantd_core::stage::{Failure, Stage};
 
-use super::{KINDS, Setting};
+use super::{KINDS, Kind, Setting};
 
 /// The pause between the two scans that prove that each process has its limits. A child has the
 /// limits that its parent had when fork(2) began, and is visible once fork(2) has ended. That takes
@@ -76,7 +80,7 @@ pub fn apply(target: Target<'_>, limits: &Limits, descriptors: Rlimit) -> Result
         return set_all(target, &settings.collect::<Vec<_>>());
     };
     let noted = leaf.note()?;
-    if noted == wanted {
+    if noted == wanted && is_within(leaf, limits)? {
         return Ok(());
     }
     let before = keys(&noted);
@@ -95,15 +99,32 @@ pub fn apply(target: Target<'_>, limits: &Limits, descriptors: Rlimit) -> Result
     leaf.keep_note(&wanted)
 }
 
-/// Whether the processes of a tenant are known to have these limits.
+/// Whether the processes of a tenant are known to have these limits. A process may have lower ones
+/// that it has set itself.
 ///
 /// # Errors
 /// A [`Failure`] of stage cgroup.
 pub fn is_applied(leaf: Option<&Leaf>, limits: &Limits) -> Result<bool, Failure> {
     match leaf {
-        Some(leaf) => Ok(leaf.note()? == text(limits)),
+        Some(leaf) => Ok(leaf.note()? == text(limits) && is_within(leaf, limits)?),
         None => Ok(*limits == Limits::default()),
     }
+}
+
+/// Whether no process in a leaf has a higher hard limit than planned, and so no higher soft limit.
+fn is_within(leaf: &Leaf, limits: &Limits) -> Result<bool, Failure> {
+    let planned = |kind: &Kind| Some((kind.resource, kind.planned(limits)?.maximum));
+    let planned: Vec<_> = KINDS.iter().filter_map(planned).collect();
+    if planned.is_empty() {
+        return Ok(true);
+    }
+    let exceeds = |pid, (resource, most): (Resource, Option<u64>)| {
+        let has = of_process(pid, resource);
+        has.is_some_and(|has| most.is_some_and(|most| has.maximum.is_none_or(|has| has > most)))
+    };
+    let pids = leaf.pids()?;
+    let each = |pid: &i32| planned.iter().any(|limit| exceeds(*pid, *limit));
+    Ok(!pids.iter().any(each))
 }
 
 /// Records that all processes in a leaf have these limits.
