@@ -71,7 +71,8 @@ pub enum Command {
         tenantd check --config tenants.toml --json | jq '.problems[]'\n\n\
         Exit code 78: the manifest has problems. 1: the host lacks something that tenantd needs.\n\n\
         With --json it prints one object: manifest (its path), good, app, tenants (their number),\n\
-        problems (line, column, message, help), and host (subject, grade, found).")]
+        problems (line, column, message, note, help, and related: line, column, note), and host\n\
+        (subject, grade, found).")]
     Check {
         /// Print JSON
         #[arg(long)]
@@ -180,7 +181,9 @@ pub enum Command {
         reprovision  stop the tenant, replace its network, and start it again\n  \
         relaunch     start the program again; the network stays\n  \
         live         no interruption; `autostart` starts or stops nothing now\n  \
-        add          set up the tenant and start it")]
+        add          set up the tenant and start it\n\n\
+        The JSON has the changed values of each tenant in `keys`: key (of the manifest, such as\n\
+        restart.delay), before and after.")]
     Diff {
         /// Print JSON
         #[arg(long)]

@@ -73,7 +73,9 @@ fn object(path: &Path, plan: &Result<Plan, Unfit>, findings: &[Finding]) -> Valu
             "line": null,
             "column": null,
             "message": unreadable.to_string(),
+            "note": null,
             "help": null,
+            "related": [],
         }]),
     };
     let plan = plan.as_ref().ok();

@@ -37,13 +37,18 @@ const HEAD: &str = "\
 
 /// What applies to all keys, in paragraphs.
 pub const INTRODUCTION: &str = "\
-A manifest is a TOML file. `tenantd check` reports every error in it, and `tenantd plan` shows
-everything that follows from it. Unknown keys are errors.
+A manifest is a TOML file. All values are in quotes except for numbers, `true` and `false`:
+`ip = \"10.77.0.11\"`, `mode = \"0750\"`, `grace = \"10s\"`. Unknown keys are errors. `tenantd
+check` reports every error in it, and `tenantd plan` shows everything that follows from it.
 
 Strings that allow placeholders may contain `{app}` (the application's name), `{manifest_dir}`
 (the folder of the manifest), `{datastore}` (the path where the program finds its data),
 `{tenant}` (the tenant's name), `{ip}` (its address) and `{gateway}` (the host's address). Write
-`{{` and `}}` for literal braces. Durations are written as `10s`, `1m 30s` or `100ms`.
+`{{` and `}}` for literal braces.
+
+A duration is a string of numbers with the units `ms`, `s`, `m` and `h`, such as `\"1m 30s\"` or
+`\"100ms\"`, or a number of days, such as `\"7d\"`. A size is a number of bytes, or a string of a
+number with the unit `KiB`, `MiB`, `GiB` or `TiB`, such as `\"64 MiB\"`.
 ";
 
 fn heading(table: Table) -> String {

@@ -2,19 +2,24 @@
 //!
 //! This module collects, sorts and renders problems. It does not check anything itself.
 
+mod json;
+
 use std::fmt;
 use std::ops::Range;
 
 use annotate_snippets::{
     Annotation, AnnotationKind, Element, Group, Level, Renderer, Snippet, normalize_untrusted_str,
 };
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 /// A range of bytes in the manifest's text.
 pub type Span = Range<usize>;
 
 /// Positions of one problem that are at most this many lines apart are shown in one excerpt.
 const NEAR_LINES: usize = 8;
+
+/// The width of a help text: 80 columns without what is drawn before it.
+const HELP_COLUMNS: usize = 68;
 
 /// One problem.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -108,13 +113,11 @@ impl Problems {
 
     /// Adds a problem, and returns it for adding a note or a help text.
     pub fn report(&mut self, span: &Span, message: impl Into<String>) -> &mut Problem {
-        let start = self.boundary(span.start);
-        let line = self.line_of(start);
-        let column = self.text[self.starts[line]..start].chars().count();
+        let (line, column) = self.position(span.start);
         let at = self.list.len();
         self.list.push(Problem {
-            line: line + 1,
-            column: column + 1,
+            line,
+            column,
             message: message.into(),
             help: None,
             places: vec![Place {
@@ -201,7 +204,7 @@ impl Problems {
         let title = Level::ERROR.primary_title(problem.message.as_str());
         let mut group = Group::with_title(title).elements(self.pictures(problem));
         if let Some(help) = &problem.help {
-            let help = Level::HELP.message(normalize_untrusted_str(help));
+            let help = Level::HELP.message(normalize_untrusted_str(&wrapped(help)));
             group = group.element(Element::from(help));
         }
         group
@@ -256,6 +259,14 @@ impl Problems {
             .annotations(annotations)
     }
 
+    /// The line and the column of a byte, counted from 1.
+    fn position(&self, at: usize) -> (usize, usize) {
+        let start = self.boundary(at);
+        let line = self.line_of(start);
+        let column = self.text[self.starts[line]..start].chars().count();
+        (line + 1, column + 1)
+    }
+
     /// The index of the line that contains this byte.
     fn line_of(&self, at: usize) -> usize {
         self.starts.partition_point(|start| *start <= at) - 1
@@ -282,17 +293,36 @@ impl Problems {
     }
 }
 
+/// Breaks a help text into lines that fit on a terminal of 80 columns, but not within `code`.
+fn wrapped(text: &str) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    let mut piece = String::new();
+    for word in text.split(' ') {
+        if !piece.is_empty() {
+            piece.push(' ');
+        }
+        piece.push_str(word);
+        if piece.matches('`').count() % 2 == 1 {
+            continue;
+        }
+        let piece = std::mem::take(&mut piece);
+        let width = |line: &str| line.chars().count() + 1 + piece.chars().count();
+        match lines.last_mut() {
+            Some(line) if width(line) <= HELP_COLUMNS => *line += &format!(" {piece}"),
+            Some(_) | None => lines.push(piece),
+        }
+    }
+    if !piece.is_empty() {
+        lines.push(piece);
+    }
+    lines.join("\n")
+}
+
 impl<'a> IntoIterator for &'a Problems {
     type Item = &'a Problem;
     type IntoIter = std::slice::Iter<'a, Problem>;
     fn into_iter(self) -> Self::IntoIter {
         self.iter()
-    }
-}
-
-impl Serialize for Problems {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self)
     }
 }
 
@@ -311,15 +341,30 @@ mod tests {
     #[test]
     fn counts_lines_and_characters() {
         let mut problems = Problems::new("m", "a = 1\nü = 2\n");
-        problems.report(&(9..10), "second").help("help");
+        let second = problems.report(&(9..10), "second");
+        second.help("help").note("note").also(&(0..1), "there");
         problems.report(&(0..1), "first");
         problems.sort();
         let places: Vec<_> = problems.iter().map(|p| (p.line, p.column)).collect();
         assert_eq!(places, [(1, 1), (2, 3)]);
         assert_eq!(
-            serde_json::to_string(&problems.list[1]).unwrap(),
-            r#"{"line":2,"column":3,"message":"second","help":"help"}"#
+            serde_json::to_value(&problems).unwrap(),
+            serde_json::json!([
+                {"line": 1, "column": 1, "message": "first", "help": null, "note": null, "related": []},
+                {"line": 2, "column": 3, "message": "second", "help": "help", "note": "note",
+                 "related": [{"line": 1, "column": 1, "note": "there"}]},
+            ])
         );
+    }
+
+    #[test]
+    fn help_is_wrapped_but_not_within_code() {
+        let words = "word ".repeat(11);
+        let code = "`key = { a = 1, b = 2 }`";
+        let lines = wrapped(&format!("{words}{code} end"));
+        assert_eq!(lines.lines().count(), 2, "{lines}");
+        assert!(lines.ends_with(&format!("\n{code} end")), "{lines}");
+        assert_eq!(wrapped("`x`"), "`x`");
     }
 
     #[test]

@@ -162,7 +162,8 @@ fn tenant_name(name: &Spanned<Cow<'_, str>>, problems: &mut Problems) -> Option<
         Ok(name) => return Some(name),
         Err(why) => why,
     };
-    let problem = problems.report(&name.span(), format!("{text:?} is not a valid name: {why}"));
+    let problem = problems.report(&name.span(), format!("{text:?} is not a valid name"));
+    problem.note(why.to_string());
     let lower = text.to_lowercase();
     let near = lower.replace(
         |c: char| !c.is_ascii_lowercase() && !c.is_ascii_digit(),

@@ -85,8 +85,9 @@ impl Decode for AppName {
     fn decode(at: At<'_, '_>, problems: &mut Problems) -> Option<Self> {
         let text = at.text(problems, "a string")?;
         text.parse()
-            .map_err(|why| {
-                at.wrong(problems, format!("{text:?} is not a valid name: {why}"));
+            .map_err(|why: crate::name::NameError| {
+                let message = format!("{text:?} is not a valid name");
+                at.wrong(problems, message).note(why.to_string());
             })
             .ok()
     }

@@ -120,7 +120,7 @@ fn bare(text: &str, scalar: &Scalar) -> Option<Said> {
     }
     let word = written.trim_matches(TYPOGRAPHIC);
     let message = if word != written {
-        format!("{written} has typographic quotation marks, which are not quotes")
+        format!("{written} has quotation marks that are not `\"`")
     } else if word.parse::<Ipv4Addr>().is_ok() {
         format!("the address {word} is not in quotes")
     } else if word.parse::<Ipv4Network>().is_ok() {
@@ -251,9 +251,10 @@ fn string(text: &str, span: &Span, message: &str) -> Option<Said> {
     let at = text.floor_char_boundary(span.start.min(text.len()));
     let line = line(text, at);
     if message.starts_with("missing escaped value") {
-        let message = "a backslash begins an escape, and there is none of this name";
+        let name = text[at..].chars().next().unwrap_or(' ');
+        let message = format!("a backslash begins an escape, and `\\{name}` is none");
         let help = "write `\\\\` for a backslash, or put the string in single quotes";
-        return Some(Said::new(at..at + 1, message, help));
+        return Some(Said::new(at..at + name.len_utf8(), message, help));
     }
     let quote = match message {
         _ if message.starts_with("invalid basic string") => '"',
