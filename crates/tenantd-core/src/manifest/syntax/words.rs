@@ -67,7 +67,7 @@ pub(super) fn report(text: &str, error: &Error, outline: &Outline, problems: &mu
     let said = bare_value(error, outline)
         .and_then(|scalar| bare(text, scalar))
         .or_else(|| separator(text, &span, error.message()))
-        .or_else(|| string(text, &span, error.message()))
+        .or_else(|| string(text, &span, error.message(), outline))
         .or_else(|| open(text, &span, error.message(), outline))
         .unwrap_or_else(|| Said {
             span,
@@ -247,8 +247,15 @@ fn without_colon(word: &str, value: &str) -> String {
 }
 
 /// A string that does not end, or that has an escape which does not exist.
-fn string(text: &str, span: &Span, message: &str) -> Option<Said> {
+fn string(text: &str, span: &Span, message: &str, outline: &Outline) -> Option<Said> {
     let at = text.floor_char_boundary(span.start.min(text.len()));
+    if message.starts_with("invalid multi-line") {
+        let start = outline.scalar(at)?.span.start;
+        let quotes = text.get(start..start + 3)?;
+        let message = "the string that begins here does not end";
+        let help = format!("close it with `{quotes}`");
+        return Some(Said::new(start..start + 3, message, help));
+    }
     let line = line(text, at);
     if message.starts_with("missing escaped value") {
         let name = text[at..].chars().next().unwrap_or(' ');
@@ -286,9 +293,19 @@ fn open(text: &str, span: &Span, message: &str, outline: &Outline) -> Option<Sai
         return Some(Said::new(first, "the header is not closed", help));
     }
     if message.starts_with("unexpected key or value") {
-        let message = "there is more on this line than one key and its value";
-        let help = "write each key on a line of its own";
-        return Some(Said::new(at..line(text, at).end.max(at), message, help));
+        let rest = at..line(text, at).end.max(at);
+        let (message, help) = match &text[rest.clone()] {
+            "," | ";" => ("there is more than a value on this line", "remove this"),
+            _ => (
+                "there is more on this line than one key and its value",
+                "write each key on a line of its own",
+            ),
+        };
+        return Some(Said::new(rest, message, help));
+    }
+    if message.starts_with("extra comma") {
+        let help = "remove it, or the other one";
+        return Some(Said::new(at..at + 1, "there is a comma too many", help));
     }
     let (closing, what) = match message {
         _ if message.contains("array") => (']', "array"),
