@@ -254,3 +254,27 @@ fn sides(field: &FieldChange) -> (&str, &str) {
         after.as_deref().unwrap_or("none"),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_earlier_supervisor_sends_is_shown_with_its_own_names() {
+        let earlier = json!({
+            "fixed": [],
+            "tenants": [{
+                "tenant": "acme",
+                "change": "live",
+                "fields": [{ "field": "grace", "before": "10s", "after": "5s" }],
+                "after": [],
+            }],
+            "unchanged": 2,
+        });
+        let changes: Changes = serde_json::from_value(earlier).unwrap();
+        assert_eq!(
+            json(&changes)["tenants"][0]["keys"],
+            json!([{ "key": "grace", "before": "10s", "after": "5s" }])
+        );
+    }
+}
