@@ -1,5 +1,6 @@
 //! The command line: commands, options and their help texts. The terms are those of LEXICON.md.
 
+mod help;
 mod tenants;
 
 use std::ffi::OsString;
@@ -32,7 +33,8 @@ pub use self::tenants::{Act, Restart, Show, StartStop, Status, Wait, Which};
         TENANTD_APP, TENANTD_CONFIG   used if neither --app nor --config is given\n\n\
         EXIT CODES\n  \
         0 done   1 refused, failed or not as wanted   2 usage error\n  \
-        3 `diff`: a reload would change something   78 manifest has problems"
+        3 `diff`: a reload would change something   78 manifest has problems\n  \
+        130 Ctrl-C ended the waiting; `exec`: see `tenantd exec --help`"
 )]
 pub struct Cli {
     /// The options that select an application.
@@ -94,28 +96,13 @@ pub enum Command {
         json: bool,
     },
     /// Start tenants, including those that wait for a restart or have failed
-    #[command(after_help = "EXAMPLES\n  \
-        tenantd start acme beta\n  \
-        tenantd start --all --no-wait\n  \
-        tenantd start acme --permanent     also after a reboot\n\n\
-        Waits until each tenant is up and ready, or has failed. Ctrl-C ends only the waiting.")]
+    #[command(after_help = help::START)]
     Start(StartStop),
     /// Stop tenants: end their programs and release their networks
-    #[command(after_help = "EXAMPLES\n  \
-        tenantd stop acme\n  \
-        tenantd stop --all\n  \
-        tenantd stop acme --permanent      also after a reboot\n\n\
-        Waits until each tenant is proved down. Exit code 0 means that nothing of it remains\n\
-        except its datastore. Ctrl-C ends only the waiting.")]
+    #[command(after_help = help::STOP)]
     Stop(StartStop),
     /// End the programs of tenants and start them again; their networks stay
-    #[command(after_help = "EXAMPLES\n  \
-        tenantd restart acme\n  \
-        tenantd restart --all --no-wait\n  \
-        tenantd restart --all --rolling --batch 5\n\n\
-        Waits until each tenant is up and ready again, or has failed. Ctrl-C ends only the\n\
-        waiting. With --rolling, Ctrl-C halts after the wave that is under way; the command then\n\
-        prints which tenants run which program.")]
+    #[command(after_help = help::RESTART)]
     Restart(Restart),
     /// Add a tenant to the manifest, and reload
     #[command(after_help = "EXAMPLES\n  \
@@ -139,7 +126,8 @@ pub enum Command {
     #[command(after_help = "EXAMPLES\n  \
         tenantd remove acme\n\n\
         Stops and releases the tenant. A comment directly above its line is removed too. tenantd\n\
-        never deletes data: the output says where the datastore is.")]
+        never deletes data: the output says where the datastore is. The JSON is that of\n\
+        `tenantd start`.")]
     Remove {
         /// Name of the tenant
         #[arg(add = ArgValueCandidates::new(complete::tenants))]
@@ -154,9 +142,10 @@ pub enum Command {
         tenantd reload --no-wait\n  \
         tenantd diff                       prints the changes, and their hash\n  \
         tenantd reload --expect 3f86c1d09a24\n\n\
-        Waits until each changed tenant is as wanted, or has failed. SIGHUP to the supervisor\n\
-        does the same and logs the result. Exit code 78: the manifest has problems, and nothing\n\
-        was changed.\n\n\
+        Waits until each changed tenant is as wanted, or its first attempt to start has failed.\n\
+        The output is as that of `tenantd start`. SIGHUP to the supervisor does the same and\n\
+        logs the result. Exit code 78: the manifest has problems, and nothing was changed. 130:\n\
+        Ctrl-C ended the waiting.\n\n\
         With --expect, the supervisor compares the hash after it has read the manifest. If the\n\
         changes are no longer those that `tenantd diff` showed, because the manifest was edited\n\
         or reloaded meanwhile, nothing is changed, and the exit code is 1.")]
@@ -190,20 +179,12 @@ pub enum Command {
         json: bool,
     },
     /// Show the state of tenants; exit code 0 if all are as wanted
-    #[command(after_help = "EXAMPLES\n  \
-        tenantd status\n  \
-        tenantd status acme --json | jq -r '.tenants[0].state'\n  \
-        tenantd status --app wiki >/dev/null || echo 'wiki needs an operator'\n  \
-        tenantd status --watch\n\n\
-        With --watch the command runs until it is interrupted. On a terminal it draws the table\n\
-        again after each event; otherwise it prints the table once, and then a line per event\n\
-        like `tenantd events --follow`. It continues across an upgrade of the supervisor. If the\n\
-        supervisor ends, the exit code is 1.")]
+    #[command(after_help = help::STATUS)]
     Status(Status),
     /// Show the state of each tenant, and events as they happen
     #[command(after_help = "EXAMPLES\n  \
         tenantd events -f\n  \
-        tenantd events -f acme beta\n  \
+        tenantd events -f acme 'shop-*'    quote patterns\n  \
         tenantd events -f --json | jq -r 'select(.exit.signal) | .tenant'\n\n\
         Prints one line per tenant: its state, and since when. With --follow it then prints one\n\
         line per event as it happens: transitions between states with their reason, `ready`,\n\

@@ -94,11 +94,13 @@ pub struct Status {
     /// Show only tenants that are not as wanted
     #[arg(long)]
     pub failed: bool,
-    /// Show only tenants in one of these states
+    /// Show only tenants in one of these states, as `failed,waiting`: down, provisioning, launching,
+    /// up, stopping, waiting, failed, releasing, stuck
     #[arg(long, value_name = "STATE", value_delimiter = ',', value_parser = states())]
+    #[arg(hide_possible_values = true)]
     pub state: Vec<StateWord>,
-    /// Sort by this column, instead of the order of the manifest
-    #[arg(long, value_name = "COLUMN")]
+    /// Sort by name, state, restarts, since or address, instead of the order of the manifest
+    #[arg(long, value_name = "COLUMN", hide_possible_values = true)]
     pub sort: Option<Sort>,
     /// Print JSON
     #[arg(long)]

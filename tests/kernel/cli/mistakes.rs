@@ -1,4 +1,4 @@
-//! Golden files of mistakes on the command line: `tests/golden/mistakes/NAME.txt` has the line as it
+//! Golden files of mistakes on the command line: `tests/golden/typed/NAME.txt` has the line as it
 //! is typed, what tenantd prints, and the exit code. Those in `alone` are typed where no supervisor
 //! runs; for the others it is that of [`Script`], whose application is written as `APP`.
 //!
@@ -52,10 +52,10 @@ fn check(folder: &str, app: &str) -> usize {
 #[test]
 fn each_mistake_has_a_message_that_says_what_to_type() {
     support::enter();
-    let count = check("tests/golden/mistakes/alone", "APP");
+    let count = check("tests/golden/typed/alone", "APP");
     let script = Script::new();
     let app = script.app.to_string();
     script.serve();
-    let count = count + check("tests/golden/mistakes", &app);
+    let count = count + check("tests/golden/typed", &app);
     assert!(count >= 20, "only {count} mistakes were found");
 }

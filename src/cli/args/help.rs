@@ -1,0 +1,80 @@
+//! The longer help texts of the commands on tenants.
+
+/// Of `start`.
+pub(super) const START: &str = "EXAMPLES
+  tenantd start acme beta
+  tenantd start 'shop-*'             all tenants with such a name; quote the pattern
+  tenantd start --all --no-wait
+  tenantd start acme --permanent     also after a reboot
+  tenantd start --all --json | jq -r '.tenants[] | select(.outcome == \"failed\") | .tenant'
+
+Waits until the first attempt to start each tenant is decided: it is up and ready, or has
+failed. The supervisor may try again after that, see `restart` in tenantd.toml(5).
+
+OUTPUT
+  On a terminal: one line of progress, failures at once, a summary, and what to type next. Up
+  to ten tenants have a line each. In a pipe: a line per tenant as soon as it is decided, and
+  the summary. With --json, one object: app, verb, ok, and tenants, each with tenant, outcome
+  (done, failed, refused, no-change, pending or removed), state, ready, pid, addresses and
+  reason.
+
+EXIT CODES
+  0 all are up and ready   1 a tenant was refused or has failed   2 usage error
+  130 Ctrl-C ended the waiting: the supervisor goes on, and the output says what is left";
+
+/// Of `stop`.
+pub(super) const STOP: &str = "EXAMPLES
+  tenantd stop acme
+  tenantd stop 'shop-*'              all tenants with such a name; quote the pattern
+  tenantd stop --all --quiet
+  tenantd stop acme --permanent      also after a reboot
+
+Waits until each tenant is proved down. Exit code 0 means that nothing of it remains except
+its datastore. The output is as that of `tenantd start`.
+
+EXIT CODES
+  0 all are down   1 a tenant was refused or is not down   2 usage error
+  130 Ctrl-C ended the waiting: the supervisor goes on, and the output says what is left";
+
+/// Of `restart`.
+pub(super) const RESTART: &str = "EXAMPLES
+  tenantd restart acme
+  tenantd restart 'shop-*'           all tenants with such a name; quote the pattern
+  tenantd restart --all --no-wait
+  tenantd restart --all --rolling --batch 5
+
+Waits until the first attempt to start each tenant again is decided: it is up and ready, or
+has failed. The output is as that of `tenantd start`.
+
+With --rolling, the command halts after the first wave with a failure. After the first Ctrl-C
+it halts after the wave that is under way, after the second at once. It then prints which
+tenants run which program.
+
+EXIT CODES
+  0 all are up and ready   1 a tenant was refused or has failed   2 usage error
+  130 Ctrl-C ended the waiting, or halted the waves";
+
+/// Of `status`.
+pub(super) const STATUS: &str = "EXAMPLES
+  tenantd status
+  tenantd status --failed            only tenants that are not as wanted
+  tenantd status 'shop-*'            only tenants with such a name; quote the pattern
+  tenantd status --state failed,waiting --sort since
+  tenantd status acme --json | jq -r '.tenants[0].state'
+  tenantd status --app wiki >/dev/null || echo 'wiki needs an operator'
+  tenantd status --watch
+
+A tenant is as wanted if it is up and ready, or down, and no live change was refused. For
+others, further lines say WHY, the last line of STDERR, and what to type NEXT. The last line
+counts the named tenants. A terminal that is too narrow shows fewer columns; a pipe gets all.
+
+--sort: by name; by state, those that need an operator first; by restarts, the most first; by
+since, the last change first; by address. Patterns: * is any text, ? one character.
+
+With --watch the command runs until it is interrupted. On a terminal it draws the table again
+after each event; otherwise it prints the table once, and then a line per event like `tenantd
+events --follow`. It continues across an upgrade of the supervisor. If the supervisor ends,
+the exit code is 1.
+
+EXIT CODES
+  0 all named tenants are as wanted, shown or not   1 one is not   2 usage error";
