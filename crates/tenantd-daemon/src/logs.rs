@@ -233,11 +233,15 @@ impl LogReader {
         Ok(())
     }
 
+    /// Writes all marks. Those of many tenants at once, as at a restart of all, are one write, because
+    /// each costs a change to another thread and back.
     async fn write_marks(&self, sink: &mut Sink) {
+        let mut written: Vec<Batch> = Vec::new();
+        let mut launched = Vec::new();
         loop {
             let next = self.marks.borrow_mut().pop();
             let Some((tenant, mark)) = next else {
-                return;
+                break;
             };
             let mut left = DRAIN_MAX;
             while let Some(rest) = mark.lines_before().filter(|_| left > 0) {
@@ -245,13 +249,17 @@ impl LogReader {
                 let Some((batch, taken)) = taken else {
                     break;
                 };
+                // Earlier marks may be of the same tenant.
+                sink.put_all(std::mem::take(&mut written)).await;
                 sink.put(batch).await;
                 left = left.saturating_sub(self.pipes.borrow_mut().consume_rest(&taken));
             }
-            sink.put(mark.batch(tenant.clone())).await;
-            if mark.lines_before().is_none() {
-                self.pipes.borrow_mut().release(&tenant);
-            }
+            written.push(mark.batch(tenant.clone()));
+            launched.extend(mark.lines_before().is_none().then_some(tenant));
+        }
+        sink.put_all(written).await;
+        for tenant in launched {
+            self.pipes.borrow_mut().release(&tenant);
         }
     }
 

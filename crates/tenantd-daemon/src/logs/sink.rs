@@ -48,25 +48,42 @@ impl Sink {
 
     /// Writes a batch. Lines that cannot be written are counted, and that is logged once.
     pub(super) async fn put(&mut self, batch: Batch) {
+        self.put_all(vec![batch]).await;
+    }
+
+    /// Writes batches, as [`Sink::put`] each, in their order.
+    pub(super) async fn put_all(&mut self, batches: Vec<Batch>) {
+        if batches.is_empty() {
+            return;
+        }
         match &mut self.destination {
             Destination::Journal(journal) => {
-                let (sent, result) = journal.send(&batch).await;
-                let missed = batch.lines.len() - sent;
-                let place = Path::new(journal::SOCKET);
-                log_lost(&mut self.lost, &batch.tenant, missed, place, result);
+                for batch in batches {
+                    let (sent, result) = journal.send(&batch).await;
+                    let missed = batch.lines.len() - sent;
+                    let place = Path::new(journal::SOCKET);
+                    log_lost(&mut self.lost, &batch.tenant, missed, place, result);
+                }
             }
             Destination::Files { files, shown } => {
                 // What a mark says is in the supervisor's own log already.
-                if batch.stream != Stream::Mark {
-                    show(&batch, shown, files);
+                for batch in batches.iter().filter(|batch| batch.stream != Stream::Mark) {
+                    show(batch, shown, files);
                 }
-                let (own, tenant, count) = (files.clone(), batch.tenant.clone(), batch.lines.len());
-                let place = files.path(&tenant);
+                let own = files.clone();
                 // Writing to a disk may block, so another thread does it.
-                let write = move || own.append(&batch, jiff::Timestamp::now());
+                let write = move || {
+                    let append = |batch: Batch| {
+                        let result = own.append(&batch, jiff::Timestamp::now());
+                        (batch.tenant, batch.lines.len(), result)
+                    };
+                    batches.into_iter().map(append).collect::<Vec<_>>()
+                };
                 // It cannot panic, and is cancelled only together with the runtime.
-                let result = tokio::task::spawn_blocking(write).await.unwrap_or(Ok(()));
-                log_lost(&mut self.lost, &tenant, count, &place, result);
+                let results = tokio::task::spawn_blocking(write).await.unwrap_or_default();
+                for (tenant, count, result) in results {
+                    log_lost(&mut self.lost, &tenant, count, &files.path(&tenant), result);
+                }
             }
         }
     }
