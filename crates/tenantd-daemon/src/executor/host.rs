@@ -2,6 +2,9 @@
 //! does not delay the others. Each task sends its result to the loop as a report. Tasks do not use
 //! the inventory and make no decisions.
 
+#[cfg(test)]
+mod tests;
+
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -250,8 +253,7 @@ impl Host {
         self.spawn(async move {
             let tenant = plan.name.clone();
             let descriptors = host.descriptors;
-            let _permit = APPLIES.acquire().await;
-            let applied = blocking(move || {
+            let applied = blocking_change(move || {
                 let target = limits::Target {
                     leaf: provisioned.leaf.as_ref(),
                     netns: provisioned.inode,
@@ -371,6 +373,14 @@ pub(crate) async fn blocking<T: Send + 'static>(
         // It is never cancelled, so it panicked: a defect, which must not be hidden.
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
+}
+
+/// Runs the blocking work of a live change, when one of the [`APPLIES`] is free.
+async fn blocking_change<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let _permit = APPLIES.acquire().await;
+    blocking(work).await
 }
 
 pub(crate) fn broken(stage: Stage, tenant: &TenantName, error: &std::io::Error) -> Failure {
