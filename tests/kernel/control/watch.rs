@@ -18,6 +18,8 @@ pub(super) struct Model {
     order: Vec<TenantName>,
     counts: BTreeMap<TenantName, u32>,
     pub(super) subscriptions: Subscriptions,
+    /// Removed as soon as a client has subscribed.
+    to_remove: Option<TenantName>,
 }
 
 pub(super) type Shared = Rc<RefCell<Model>>;
@@ -30,6 +32,7 @@ impl Model {
             counts: order.iter().map(|name| (name.clone(), 0)).collect(),
             order,
             subscriptions: Subscriptions::default(),
+            to_remove: None,
         }))
     }
 
@@ -62,6 +65,9 @@ impl Model {
                 let names = self.names(&tenants);
                 let feed = names.map(|names| self.subscriptions.subscribe(names, all, pid));
                 drop(reply.send(feed));
+                if let Some(tenant) = self.to_remove.take() {
+                    self.remove(&tenant);
+                }
             }
             other => unreachable!("{other:?}"),
         }
@@ -325,6 +331,12 @@ fn a_removed_tenant_is_not_waited_for() {
         model.borrow_mut().remove(&tenant("t2"));
         let outcome = wait(&app, &names, Until::Settled).await.unwrap();
         assert_eq!(outcome.gone, [tenant("t2")]);
+        assert_eq!(outcome.reached.len(), 1);
+        // Between the begin of the subscription and its part of the snapshot.
+        model.borrow_mut().to_remove = Some(tenant("t0"));
+        let names = [tenant("t0"), tenant("t1")];
+        let outcome = wait(&app, &names, Until::Settled).await.unwrap();
+        assert_eq!(outcome.gone, [tenant("t0")]);
         assert_eq!(outcome.reached.len(), 1);
     });
 }

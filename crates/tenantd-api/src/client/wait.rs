@@ -116,10 +116,7 @@ impl Waiting {
             match subscription.next().await {
                 Ok(Watched::Snapshot(snapshot)) => {
                     self.logs = Some(snapshot.logs);
-                    for tenant in snapshot.tenants {
-                        let (tenant, failed) = self.attempts.seen(tenant);
-                        self.look_at(tenant, failed);
-                    }
+                    self.on_snapshot(snapshot.tenants);
                 }
                 Ok(Watched::Event(event)) if event.kind == EventKind::Removed => {
                     self.is_gone(&event.tenant);
@@ -151,6 +148,20 @@ impl Waiting {
             Err(error) => return Err(error),
         }
         Ok(())
+    }
+
+    fn on_snapshot(&mut self, tenants: Vec<TenantStatus>) {
+        let missing = |name: &TenantName| tenants.iter().all(|tenant| tenant.name != *name);
+        // Removed after the subscription began and before its part of the snapshot was taken: no
+        // event follows.
+        let gone: Vec<TenantName> = self.left.iter().filter(|n| missing(n)).cloned().collect();
+        for tenant in &gone {
+            self.is_gone(tenant);
+        }
+        for tenant in tenants {
+            let (tenant, failed) = self.attempts.seen(tenant);
+            self.look_at(tenant, failed);
+        }
     }
 
     fn is_gone(&mut self, tenant: &TenantName) {
