@@ -1,4 +1,4 @@
-//! Marks: the lines about launches and ends of a program that the supervisor writes between the
+//! Log marks: the lines about launches and ends of a program that the supervisor writes between the
 //! program's own lines, so that a reader sees which launch wrote what.
 //!
 //! A launch is marked before its first line: until its mark is written, the tenant's pipes are not
