@@ -103,10 +103,19 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// Reads the last `count` lines; all if it is None. Returns the newest file too, which is at
+    /// Reads the last `count` lines; if it is None, those since a time and some before. Returns the newest file too, which is at
     /// its end once the source is read.
-    fn open(generations: &Generations, count: Option<usize>) -> io::Result<(Self, Option<File>)> {
+    fn open(generations: &Generations, range: Range) -> io::Result<(Self, Option<File>)> {
+        let Range {
+            lines: count,
+            since,
+        } = range;
         let (mut newest, mut older) = generations.open()?;
+        if let (Some(since), None) = (since, count) {
+            for file in [&mut newest, &mut older].into_iter().flatten() {
+                seek_before(file, since)?;
+            }
+        }
         if let Some(count) = count {
             let found = newest
                 .as_mut()
@@ -156,6 +165,26 @@ fn ends_torn(file: &File) -> io::Result<bool> {
     let mut last = [0];
     file.read_exact_at(&mut last, len - 1)?;
     Ok(last != *b"\n")
+}
+
+/// Positions a file at a line before the first one of this time, less than two blocks before it.
+fn seek_before(file: &mut File, since: Timestamp) -> io::Result<()> {
+    let (mut low, mut high) = (0, file.metadata()?.len());
+    let mut block = vec![0; BLOCK];
+    while high.saturating_sub(low) > BLOCK as u64 {
+        let middle = low + (high - low) / 2;
+        let read = file.read_at(&mut block, middle)?;
+        let ends = block[..read].iter().position(|&byte| byte == b'\n');
+        let begin = ends.map_or(read, |end| end + 1);
+        let line = block[begin..read].split(|&byte| byte == b'\n').next();
+        match line.and_then(parse) {
+            Some((time, _, _)) if time < since => low = middle + begin as u64,
+            Some(_) => high = middle,
+            // Another form, or a very long line: what is known so far is enough.
+            None => break,
+        }
+    }
+    file.seek(SeekFrom::Start(low)).map(drop)
 }
 
 /// Positions a file at the beginning of its last `count` lines, or at its own. Returns the number of
@@ -212,7 +241,7 @@ pub(super) fn past(
     let mut shown = Vec::new();
     for tenant in printer.tenants {
         let generations = Generations::of(folder, tenant);
-        let (source, newest) = Source::open(&generations, range.lines)?;
+        let (source, newest) = Source::open(&generations, range)?;
         shown.push(Shown {
             generations,
             newest,
@@ -317,6 +346,30 @@ mod tests {
         let last = |count| shown(folder.path(), &["acme"], last(count));
         assert_eq!(last(2), long("b") + &long("c"));
         assert_eq!(last(4), long("a") + &long("b") + &long("c"));
+    }
+
+    #[test]
+    fn the_first_line_since_a_time_is_found_in_a_large_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let generations = Generations::of(folder.path(), &"acme".parse().unwrap());
+        let line = |second: i64| {
+            let time = Timestamp::from_second(1_795_000_000 + second).unwrap();
+            format!("{time:.6} stdout {second}\n")
+        };
+        let text: String = (0..20_000).map(line).collect();
+        assert!(text.len() > 10 * BLOCK);
+        std::fs::write(&generations.newest, text).unwrap();
+        for first in [-1, 0, 1, 2_000, 9_999, 19_998, 19_999, 20_000] {
+            let since = Timestamp::from_second(1_795_000_000 + first).ok();
+            let range = Range { lines: None, since };
+            let shown = shown(folder.path(), &["acme"], range);
+            let wanted = usize::try_from(20_000 - first.max(0)).unwrap();
+            assert_eq!(shown.lines().count(), wanted, "since {first}");
+        }
+        let mut file = File::open(&generations.newest).unwrap();
+        let since = Timestamp::from_second(1_795_000_000 + 15_000).unwrap();
+        seek_before(&mut file, since).unwrap();
+        assert!(file.stream_position().unwrap() > 6 * BLOCK as u64);
     }
 
     #[test]
