@@ -104,7 +104,7 @@ fn the_number_of_connections_is_bounded() {
             .status(&[])
             .await
             .unwrap_err();
-        assert!(error.to_string().contains("has 64 connections"), "{error}");
+        assert!(error.to_string().contains("64 are the maximum"), "{error}");
         assert!(held.pop().unwrap().status(&[]).await.is_ok());
         // The connection is free for another client once the server has seen its end.
         while Connection::open(&app)

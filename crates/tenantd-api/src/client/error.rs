@@ -172,7 +172,7 @@ impl ClientError {
             }
             Refusal::TooManyConnections { limit } => {
                 let reason =
-                    format!("the supervisor has {limit} connections, the maximum: try again later");
+                    format!("too many connections, {limit} are the maximum: try again later");
                 (app.to_string(), reason)
             }
             Refusal::TooManySubscriptions { limit } => {

@@ -214,6 +214,8 @@ impl Listener {
                             stretch.share(Part::Clients, serving).await;
                         });
                     }
+                    // A client that connects again and again has no more than its share.
+                    tokio::task::yield_now().await;
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection to the control socket");
@@ -286,8 +288,11 @@ impl Served {
     pub(crate) fn start(listener: Listener, queue: RequestQueue, stretch: Stretch) -> Self {
         let (open, closed) = channel(());
         let serving = listener.serve_until(queue, closed, stretch.clone());
+        let share = stretch.clone();
         Self {
-            task: tokio::task::spawn_local(serving),
+            task: tokio::task::spawn_local(
+                async move { share.share(Part::Clients, serving).await },
+            ),
             open: Some(open),
             closed: None,
             again: None,
