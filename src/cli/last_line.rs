@@ -47,11 +47,11 @@ fn in_files(folder: &Path, tenant: &TenantName) -> Option<String> {
     generations.iter().find_map(|name| {
         // A file that is missing or may not be read has no lines.
         let text = end_of(&folder.join(name)).ok()?;
-        let lines = text.lines().filter_map(|line| {
+        let mut lines = text.lines().filter_map(|line| {
             let (_time, rest) = line.split_once(' ')?;
             rest.strip_prefix("stderr ")
         });
-        let line = lines.filter(|line| !line.trim().is_empty()).next_back();
+        let line = lines.rfind(|line| !line.trim().is_empty());
         line.map(str::to_owned)
     })
 }

@@ -101,25 +101,16 @@ fn dispatch(cli: Cli) -> anyhow::Result<End> {
     let Some(command) = command else {
         return run::run(&config(selector, None)?);
     };
+    let act = |verb, what, permanent| act::act(&app::find(&selector)?, verb, what, permanent);
     match command {
         Command::Run => run::run(&config(selector, Some("run"))?),
         Command::Check { json } => check::check(&config(selector, Some("check"))?, json),
         Command::Plan { names, json } => plan::plan(&config(selector, Some("plan"))?, &names, json),
         Command::Schema => schema::schema(),
-        Command::Start(what) => act::act(
-            &app::find(&selector)?,
-            Verb::Start,
-            &what.act,
-            what.permanent,
-        ),
-        Command::Stop(what) => act::act(
-            &app::find(&selector)?,
-            Verb::Stop,
-            &what.act,
-            what.permanent,
-        ),
+        Command::Start(what) => act(Verb::Start, &what.act, what.permanent),
+        Command::Stop(what) => act(Verb::Stop, &what.act, what.permanent),
         Command::Restart(what) if what.rolling => rolling::roll(&app::find(&selector)?, &what),
-        Command::Restart(what) => act::act(&app::find(&selector)?, Verb::Restart, &what.act, false),
+        Command::Restart(what) => act(Verb::Restart, &what.act, false),
         Command::Add { tenant, keys, wait } => edit::add(&selector, &tenant, &keys, wait),
         Command::Remove { tenant, wait } => edit::remove(&selector, &tenant, wait),
         Command::Reload { expect, wait } => {

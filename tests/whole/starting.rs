@@ -63,7 +63,7 @@ fn a_start_of_a_program_that_never_listens_ends_with_its_first_attempt() {
 }
 
 #[test]
-fn an_interrupted_start_counts_and_goes_on() {
+fn an_interrupted_start_is_counted_and_continues() {
     let daemon = deaf("10m", 30);
     let child = Command::new(PROGRAM)
         .args(["start", "--app", &daemon.app, "t*"])
@@ -88,7 +88,7 @@ fn an_interrupted_start_counts_and_goes_on() {
     );
     assert!(counts.ends_with(" and 20 more)"), "{said}");
     assert!(hint.contains("`tenantd status --failed`"), "{said}");
-    // The supervisor goes on.
+    // The supervisor continues.
     daemon.until("all run", |status| {
         let mut states = status.tenants.iter().map(|tenant| tenant.state);
         states.all(|state| state == StateWord::Up)

@@ -20,7 +20,7 @@ OUTPUT
 
 EXIT CODES
   0 all are up and ready   1 a tenant was refused or has failed   2 usage error
-  130 Ctrl-C ended the waiting: the supervisor goes on, and the output says what is left";
+  130 Ctrl-C ended the waiting: the supervisor continues, and the output says what is left";
 
 /// Of `stop`.
 pub(super) const STOP: &str = "EXAMPLES
@@ -34,7 +34,7 @@ its datastore. The output is as that of `tenantd start`.
 
 EXIT CODES
   0 all are down   1 a tenant was refused or is not down   2 usage error
-  130 Ctrl-C ended the waiting: the supervisor goes on, and the output says what is left";
+  130 Ctrl-C ended the waiting: the supervisor continues, and the output says what is left";
 
 /// Of `restart`.
 pub(super) const RESTART: &str = "EXAMPLES

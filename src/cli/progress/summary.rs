@@ -101,8 +101,8 @@ impl Progress<'_> {
         let mut hints = Vec::new();
         let all = to_type("status --failed");
         if interrupted {
-            let goes_on = "The supervisor goes on:";
-            let hint = format!("{goes_on} `{all}` lists what is not as wanted.");
+            let continues = "The supervisor continues:";
+            let hint = format!("{continues} `{all}` lists what is not as wanted.");
             hints.push(self.hint.clone().unwrap_or(hint));
         }
         match (&failed[..], self.doing) {

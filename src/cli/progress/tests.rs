@@ -131,7 +131,7 @@ fn an_interrupted_wait_counts_and_names_ten() {
         format!(
             "t2: waiting: it exited with status 1\n\
              interrupted: 200 tenants: 99 started, 1 failed, 100 starting ({} and 90 more)\n\
-             The supervisor goes on: `tenantd status --failed` lists what is not as wanted.\n\
+             The supervisor continues: `tenantd status --failed` lists what is not as wanted.\n\
              `tenantd logs t2` shows the output of its program.\n",
             names.join(", ")
         )
