@@ -297,7 +297,7 @@ fn a_reload_applies_exactly_what_was_shown() {
     assert_eq!(names(&daemon), ["acme", "globex", "initech"]);
 
     let said = daemon.tell(&["reload", "--expect", &now]).expect(0);
-    assert!(said.contains("hooli: added\n"), "{said}");
+    assert!(said.contains("hooli: added; now up, ready"), "{said}");
     assert_eq!(names(&daemon), ["hooli", "acme", "globex", "initech"]);
     assert_eq!(pid(&daemon, "acme"), before);
 
