@@ -7,10 +7,11 @@
 //! program does not have to wait for a thousand restarts, nor for twenty clients that watch them,
 //! and the clients do not have to wait for the restarts.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
@@ -43,8 +44,33 @@ pub(crate) struct Stretch(Rc<Parts>);
 struct Parts {
     /// The end of the loop's part; None while no loop runs, and then nothing has a limit.
     until: Cell<Option<Moment>>,
-    /// What the tasks have used of their parts.
-    used: [Cell<Duration>; 2],
+    /// Wakes the loop, so that it begins the next stretch.
+    main: RefCell<Option<Waker>>,
+    shares: [Share; 2],
+}
+
+/// The part of some tasks.
+#[derive(Debug, Default)]
+struct Share {
+    used: Cell<Duration>,
+    /// The tasks that wait for the next stretch. They are not in the queue of the runtime meanwhile:
+    /// there, a thousand of them would be in the way of all others.
+    waiting: RefCell<VecDeque<Waker>>,
+}
+
+impl Share {
+    fn is_used_up(&self) -> bool {
+        self.used.get() >= Stretch::LIMIT
+    }
+
+    /// Wakes the task that waits longest. Returns whether others wait.
+    fn wake_next(&self) -> bool {
+        let next = self.waiting.borrow_mut().pop_front();
+        if let Some(waker) = next {
+            waker.wake();
+        }
+        !self.waiting.borrow().is_empty()
+    }
 }
 
 impl Stretch {
@@ -52,10 +78,15 @@ impl Stretch {
     /// of a task.
     const LIMIT: Duration = Duration::from_millis(1);
 
-    fn begin(&self) {
+    fn begin(&self, main: &Waker) {
         self.0.until.set(Some(clock::now() + Self::LIMIT));
-        for used in &self.0.used {
-            used.set(Duration::ZERO);
+        self.0.main.replace(Some(main.clone()));
+        for share in &self.0.shares {
+            share.used.set(Duration::ZERO);
+            // The task that is woken wakes the next one; it may have been cancelled, though.
+            if share.wake_next() {
+                main.wake_by_ref();
+            }
         }
     }
 
@@ -71,30 +102,46 @@ impl Stretch {
         let mut log = Log::default();
         let output = std::future::poll_fn(|context| {
             log.next();
-            self.begin();
+            self.begin(context.waker());
             main.as_mut().poll(context)
         });
         let output = output.await;
         // No stretch begins any more, so that no task waits for one.
         self.0.until.set(None);
+        for share in &self.0.shares {
+            while share.wake_next() {}
+        }
         output
     }
 
     /// Runs a task: it waits for the next stretch once its part of this one is used up.
     pub(crate) async fn share<F: Future>(&self, part: Part, task: F) -> F::Output {
         let mut task = pin!(task);
-        let used = &self.0.used[part as usize];
+        let share = &self.0.shares[part as usize];
         std::future::poll_fn(|context| {
-            if self.0.until.get().is_some() && used.get() >= Self::LIMIT {
-                context.waker().wake_by_ref();
+            if self.0.until.get().is_some() && share.is_used_up() {
+                share
+                    .waiting
+                    .borrow_mut()
+                    .push_back(context.waker().clone());
+                self.begin_another();
                 return Poll::Pending;
             }
             let begun = clock::now();
             let polled = task.as_mut().poll(context);
-            used.set(used.get() + clock::now().since(begun));
+            share.used.set(share.used.get() + clock::now().since(begun));
+            if !share.is_used_up() {
+                share.wake_next();
+            }
             polled
         })
         .await
+    }
+
+    fn begin_another(&self) {
+        if let Some(main) = &*self.0.main.borrow() {
+            main.wake_by_ref();
+        }
     }
 }
 
