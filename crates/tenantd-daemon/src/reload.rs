@@ -19,7 +19,7 @@ use tenantd_core::plan::changes;
 use tenantd_core::plan::diff::{Change, Changes, Side, TenantChange, diff};
 use tenantd_core::plan::effect::Effect;
 use tenantd_core::plan::fields::Touches;
-use tenantd_core::plan::hash;
+use tenantd_core::plan::hash::{self, Digests};
 use tenantd_core::plan::holders::Holders;
 use tenantd_core::plan::model::{ControlPlan, NetworkPlan, Plan, TenantPlan};
 use tenantd_core::supervisor::Supervisor;
@@ -38,7 +38,7 @@ pub(super) use request::ReloadRequest;
 /// A reading that has ended, with its requests.
 pub(super) struct Reread {
     requests: Vec<ReloadRequest>,
-    read: Result<Plan, Unfit>,
+    read: Result<(Plan, Digests), Unfit>,
 }
 
 /// A remaining step of a reload.
@@ -115,7 +115,7 @@ impl Reloads {
         let requests = std::mem::take(&mut self.waiting);
         let (manifest, reread) = (self.manifest.clone(), self.reread.clone());
         spawn_local(async move {
-            let read = match spawn_blocking(move || manifest.plan()).await {
+            let read = match spawn_blocking(move || read(&manifest)).await {
                 Ok(read) => read,
                 // It is never cancelled, so it panicked: a defect, which must not be hidden.
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
@@ -123,6 +123,13 @@ impl Reloads {
             let _ended = reread.send(Reread { requests, read });
         });
     }
+}
+
+/// Reads the manifest, and makes the digests by which the loop compares changes. Blocks.
+fn read(manifest: &ManifestFile) -> Result<(Plan, Digests), Unfit> {
+    let plan = manifest.plan()?;
+    let digests = hash::digests(&plan);
+    Ok((plan, digests))
 }
 
 /// Whether the host refused a live change of a tenant.
@@ -182,12 +189,13 @@ impl Reloads {
     /// changes if any of the others wants these.
     fn answers(
         &mut self,
-        plan: Plan,
+        (plan, digests): (Plan, Digests),
         requests: Vec<ReloadRequest>,
         present: Present<'_>,
         serving: bool,
     ) -> Vec<(ReloadRequest, Result<Changes, NoReload>)> {
-        let changes = self.changes(&plan, present);
+        let mut changes = self.changes(&plan, present);
+        changes.hash = hash::of(&changes, &digests);
         let mut answers = Vec::new();
         let mut apply = Vec::new();
         for request in requests {
@@ -251,14 +259,13 @@ impl Reloads {
             control: &self.control,
             tenants: inventory.planned().collect(),
         };
-        let mut changes = diff(old.clone(), new);
+        let mut changes = diff(old, new);
         if changes.fixed.is_empty() {
             let refused = supervisor.tenants().filter(is_refused);
             let names = refused.map(|view| view.name);
             let unchanged = |name: &TenantName| changes.tenants.iter().all(|c| c.tenant != *name);
             changes.retried = names.filter(unchanged).collect();
         }
-        changes.hash = hash::of(&changes, &old, &new.into());
         changes
     }
 
