@@ -5,6 +5,7 @@ use std::io;
 use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
+use tenantd::cli::wrap::wrapped;
 use tenantd::cli::{self, BadManifest, End, exec::NotRun, gc::Unconfirmed};
 
 /// The exit code of a bad manifest (`EX_CONFIG`, sysexits.h): the unit does not restart on it.
@@ -56,7 +57,10 @@ fn failed(error: &anyhow::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
-    anstream::eprintln!("tenantd: {red}error:{red:#} {error:#}");
+    let text = format!("tenantd: error: {error:#}");
+    let text = wrapped(&text, &io::stderr());
+    let text = text.replacen("error:", &format!("{red}error:{red:#}"), 1);
+    anstream::eprintln!("{text}");
     match error.downcast_ref::<NotRun>() {
         Some(not_run) => code(not_run.code()),
         None => ExitCode::FAILURE,

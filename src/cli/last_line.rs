@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use tenantd_api::wire::LogPlace;
 use tenantd_core::name::{AppName, TenantName};
@@ -14,6 +15,12 @@ const FOLDER: &str = "/var/log/tenantd";
 /// How much of the end of a log file is searched, in bytes.
 const SEARCHED: u64 = 64 * 1024;
 
+/// How long the supervisor may take to write the last lines of a program that has ended.
+const WRITTEN: Duration = Duration::from_millis(500);
+
+/// How often to look for them.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
 /// The longest line that is returned, in characters.
 const LENGTH_MAX: usize = 300;
 
@@ -21,7 +28,11 @@ const LENGTH_MAX: usize = 300;
 pub(super) fn last_line(app: &AppName, tenant: &TenantName, place: LogPlace) -> Option<String> {
     let line = match place {
         LogPlace::Journal => in_journal(app, tenant),
-        LogPlace::Files => in_files(&Path::new(FOLDER).join(app.as_str()), tenant),
+        LogPlace::Files => {
+            let folder = Path::new(FOLDER).join(app.as_str());
+            await_end(&folder, tenant);
+            in_files(&folder, tenant)
+        }
     };
     line.map(|line| printable(&line))
 }
@@ -40,6 +51,27 @@ fn in_journal(app: &AppName, tenant: &TenantName) -> Option<String> {
     let text = String::from_utf8_lossy(&output.stdout);
     let line = text.lines().rfind(|line| !line.trim().is_empty());
     line.map(str::to_owned)
+}
+
+/// Waits until the end of the program is in the log, which the supervisor writes after the last line.
+/// It reports the end itself a moment earlier.
+fn await_end(folder: &Path, tenant: &TenantName) {
+    let path = folder.join(format!("{tenant}.log"));
+    let begun = Instant::now();
+    while begun.elapsed() < WRITTEN && end_of(&path).is_ok_and(|text| is_running(&text)) {
+        std::thread::sleep(LOOK_AGAIN);
+    }
+}
+
+/// Whether the last mark in a log is the start of the program.
+fn is_running(log: &str) -> bool {
+    let mut marks = log.lines().filter_map(|line| {
+        let (_time, rest) = line.split_once(' ')?;
+        rest.strip_prefix("tenantd ")
+    });
+    marks
+        .next_back()
+        .is_some_and(|mark| mark.trim_start().starts_with("program started"))
 }
 
 fn in_files(folder: &Path, tenant: &TenantName) -> Option<String> {
@@ -100,6 +132,14 @@ mod tests {
         );
         std::fs::write(&log, text).unwrap();
         assert_eq!(last().as_deref(), Some("no licence"));
+    }
+
+    #[test]
+    fn the_last_mark_tells_whether_the_end_is_written() {
+        assert!(!is_running("t stderr x\n"));
+        assert!(is_running("t tenantd program started, pid 5\nt stderr x\n"));
+        let ended = "t tenantd program started, pid 5\nt tenantd program exited with status 3\n";
+        assert!(!is_running(ended));
     }
 
     #[test]

@@ -28,6 +28,7 @@ mod status;
 mod upgrade;
 mod verbs;
 mod watch;
+pub mod wrap;
 
 use std::future::Future;
 use std::path::PathBuf;

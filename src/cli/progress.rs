@@ -17,6 +17,7 @@ use anyhow::Context;
 use super::args::Show;
 use super::interrupts::Interrupts;
 use super::outcome::{self, Outcome};
+use super::wrap::wrapped;
 use tenantd_api::client::watch::{self, Waiting};
 use tenantd_api::wire::{LogPlace, Verb};
 use tenantd_core::name::{AppName, TenantName};
@@ -172,7 +173,10 @@ impl<'a> Progress<'a> {
     /// The tenants that failed or were refused.
     pub(super) fn failed(&self) -> impl Iterator<Item = &TenantName> {
         let failed = self.outcomes.iter().filter(|o| o.became.is_failure());
-        failed.map(|outcome| &outcome.tenant)
+        let mut failed: Vec<_> = failed.map(|outcome| &outcome.tenant).collect();
+        // They failed in any order.
+        failed.sort_unstable();
+        failed.into_iter()
     }
 
     /// Where the output of the tenants goes, if that is known.
@@ -190,7 +194,7 @@ impl<'a> Progress<'a> {
         if let Some(bar) = &mut self.bar {
             bar.clear()?;
         }
-        writeln!(io::stderr(), "{line}")
+        writeln!(io::stderr(), "{}", wrapped(line, &io::stderr()))
     }
 
     /// Prints a line for people: not with `--json`, nor with `--quiet`.
@@ -218,7 +222,7 @@ impl<'a> Progress<'a> {
         if let Some(bar) = &mut self.bar {
             bar.clear()?;
         }
-        writeln!(self.out, "{line}")?;
+        writeln!(self.out, "{}", wrapped(line, &io::stdout()))?;
         self.out.flush()
     }
 

@@ -9,6 +9,7 @@ use anyhow::Context;
 
 use super::args::Wait;
 use super::progress::Doing;
+use super::wrap::wrapped;
 use super::{BadManifest, End};
 use tenantd_api::client::{ClientError, Connection};
 use tenantd_core::name::AppName;
@@ -46,7 +47,7 @@ pub(super) fn diff(app: &AppName, json: bool) -> anyhow::Result<End> {
             .context("cannot write the changes as JSON")?
             + "\n"
     } else {
-        changes::text(&changes)
+        wrapped(&changes::text(&changes), &std::io::stdout()).into_owned()
     };
     std::io::stdout().lock().write_all(text.as_bytes())?;
     Ok(if !changes.fixed.is_empty() {

@@ -15,7 +15,7 @@ use nix::unistd::mkfifo;
 use regex::Regex;
 use tenantd_api::wire::StateWord;
 
-use crate::support::daemon::{Daemon, LIMIT, PROGRAM, ends, pidfd, signal};
+use crate::support::daemon::{Daemon, LIMIT, PROGRAM, ends, pidfd, signal, until};
 use crate::support::place::{self, example, script};
 use crate::support::terminal::Terminal;
 
@@ -61,6 +61,8 @@ struct Crew {
     all_failing: &'static [&'static str],
     batch: &'static str,
     logs: &'static [&'static str],
+    /// How many lines of standard output are in these logs after the roll.
+    lines: usize,
     typos: &'static [&'static str],
 }
 
@@ -71,6 +73,7 @@ fn three() -> Crew {
         all_failing: &["initech"],
         batch: "1",
         logs: &["acme", "globex"],
+        lines: 3,
         typos: &["acne", "globe"],
     }
 }
@@ -82,6 +85,7 @@ fn two_hundred() -> Crew {
         all_failing: &["shop-007", "shop-047", "shop-087", "shop-127", "shop-167"],
         batch: "40",
         logs: &["shop-00*"],
+        lines: 16,
         typos: &["shop-2001", "shop_001"],
     }
 }
@@ -217,7 +221,7 @@ fn open_gate() {
         .open("/srv/gate")
         .unwrap();
     gate.write_all(&[b'\n'; 250]).unwrap();
-    // Whoever has not read yet reads later: the pipe keeps its content while it is open.
+    // Programs that do not read yet do so later: the pipe keeps its content while it is open.
     std::mem::forget(gate);
 }
 
@@ -238,7 +242,7 @@ fn fixed(told: &str) -> String {
         let pattern = Regex::new(&format!("(?m){pattern}")).unwrap();
         text = pattern.replace_all(&text, replacement).into_owned();
     }
-    let settled = Regex::new("^[a-z0-9-]+: (up|down|failed|starting)").unwrap();
+    let settled = Regex::new("^[a-z0-9-]+(: (up|down|failed|starting)| +2026-)").unwrap();
     let lines = tables(&text);
     let blocks = lines.chunk_by(|a, b| settled.is_match(a) && settled.is_match(b));
     let sorted = blocks.map(|block| {
@@ -319,7 +323,12 @@ fn day(name: &str, crew: &Crew, way: Way) {
     close_gate();
     let roll = ["restart", "--all", "--rolling", "--batch", crew.batch];
     day.run_and(&roll, Some(("wave 1", "interrupt again")));
-    day.run(&[&["logs", "-n", "1"], crew.logs].concat());
+    let logs = [&["logs"], crew.logs].concat();
+    until("all lines are in the logs", || {
+        let text = day.daemon.tell(&logs).expect(0);
+        (text.matches(" stdout ").count() == crew.lines).then_some(())
+    });
+    day.run(&logs);
     day.run(&[&["stop"], crew.typos].concat());
     let manifest = fs::read_to_string(&day.daemon.manifest).unwrap();
     fs::write(

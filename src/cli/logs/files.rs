@@ -332,7 +332,7 @@ mod tests {
         assert_eq!(last(1), "d\n");
         assert_eq!(last(0), "");
         assert_eq!(last(usize::MAX), "a\nb\nc\nd\n");
-        // Whoever wrote the older one was killed.
+        // The process that wrote the older one was killed.
         std::fs::write(&generations.older, "a\nb").unwrap();
         assert_eq!(last(3), "b\nc\nd\n");
     }

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use super::{Doing, Progress};
 use crate::cli::last_line::last_line;
 use crate::cli::outcome::{self, Became, Outcome, Outcomes};
+use crate::cli::wrap::wrapped;
 use crate::cli::{End, typed};
 use tenantd_core::name::TenantName;
 
@@ -43,11 +44,11 @@ impl Progress<'_> {
             if interrupted {
                 summary = format!("interrupted: {summary}");
             }
-            writeln!(self.out, "{summary}")?;
+            writeln!(self.out, "{}", wrapped(&summary, &io::stdout()))?;
         }
         if interrupted || !self.show.quiet {
             for hint in self.hints(interrupted) {
-                writeln!(self.out, "{hint}")?;
+                writeln!(self.out, "{}", wrapped(&hint, &io::stdout()))?;
             }
         }
         self.out.flush()?;
