@@ -159,9 +159,13 @@ fn config(selector: Selector, command: Option<&str>) -> Result<PathBuf, clap::Er
 
 /// The error for names and patterns that match no tenant of an application.
 fn unmatched(app: &AppName, unmatched: &Unmatched) -> anyhow::Error {
+    let text = match unmatched.0.len() {
+        1 => unmatched.to_string(),
+        count => format!("{count} unknown tenants\n{unmatched}").replace('\n', "\n  "),
+    };
     match unmatched.0.iter().all(|(_, near)| near.is_some()) {
-        true => anyhow::anyhow!("{unmatched}"),
-        false => anyhow::anyhow!("{unmatched}\nsee `tenantd status --app {app}` for its tenants"),
+        true => anyhow::anyhow!(text),
+        false => anyhow::anyhow!("{text}\nsee `tenantd status --app {app}` for its tenants"),
     }
 }
 

@@ -20,6 +20,9 @@ use tenantd_core::name::{AppName, TenantName};
 
 const VERB: Verb = Verb::Restart;
 
+/// Up to this many tenants, the command that restarts the rest names them.
+const FEW: usize = 10;
+
 pub(super) fn roll(app: &AppName, what: &Restart) -> anyhow::Result<End> {
     super::converse(async {
         let mut connection = Connection::open(app).await?;
@@ -33,7 +36,7 @@ pub(super) fn roll(app: &AppName, what: &Restart) -> anyhow::Result<End> {
         // Tenants that an operator stopped stay stopped.
         let (up, down): (Vec<_>, Vec<_>) = asked.iter().partition(|t| t.want == Want::Up);
         for tenant in down {
-            progress.settled(Outcome::skipped(tenant, "wanted down"))?;
+            progress.settled(Outcome::skipped(tenant, "it is stopped"))?;
         }
         let names: Vec<TenantName> = up.iter().map(|tenant| tenant.name.clone()).collect();
         let roll = Roll {
@@ -141,10 +144,10 @@ impl Roll<'_> {
             list(those.map(|tenant| &tenant.name))
         };
         let lines = [
-            ("run the program on disk", runs(Some(Program::Current))),
-            ("run an older program", runs(Some(Program::Older))),
-            ("not running", runs(None)),
+            ("restarted", list(&names[..done])),
             ("not restarted", list(&names[done..])),
+            ("still running an older program", runs(Some(Program::Older))),
+            ("not running", runs(None)),
         ];
         for (what, names) in lines.iter().filter(|(_, names)| !names.is_empty()) {
             self.progress.say(&format!("  {what}: {names}"))?;
@@ -154,8 +157,15 @@ impl Roll<'_> {
             let outcome = Outcome::pending(tenant, what, what.to_owned());
             self.progress.left(outcome);
         }
-        let last = super::typed(self.app, "status --sort since");
-        let hint = format!("`{last}` lists those that were restarted last first.");
+        let rest = &names[done..];
+        let hint = if rest.len() <= FEW {
+            let rest: Vec<&str> = rest.iter().map(TenantName::as_str).collect();
+            let rest = super::typed(self.app, &format!("restart --rolling {}", rest.join(" ")));
+            format!("`{rest}` restarts the rest.")
+        } else {
+            "Repeat the command to restart the rest: it begins with the first tenant again."
+                .to_owned()
+        };
         self.progress.hint_if_interrupted(hint);
         Ok(())
     }

@@ -53,7 +53,7 @@ pub(super) fn explain(error: anyhow::Error) -> anyhow::Error {
 /// Adds to the error for several names, some of which are known, that nothing was done to these.
 pub(super) fn unchanged(error: anyhow::Error, typed: &[Pattern]) -> anyhow::Error {
     match typed.len() > 1 && !error.is::<ClientError>() {
-        true => anyhow::anyhow!("{error}\nnothing was done to any tenant"),
+        true => anyhow::anyhow!("{error}\nno tenant was changed"),
         false => error,
     }
 }

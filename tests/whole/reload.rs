@@ -189,7 +189,8 @@ fn a_bad_manifest_changes_nothing_and_all_problems_are_shown() {
     .unwrap();
     let shown = daemon.tell(&["diff"]).expect(1);
     assert!(
-        shown.contains("mtu               1500 → 1400\n\na reload would be refused"),
+        shown.starts_with("a reload would be refused: ")
+            && shown.contains("mtu               1500 → 1400\n\nput the old values back"),
         "{shown}"
     );
     let fixed = daemon.tell(&["reload"]);

@@ -94,9 +94,10 @@ fn a_roll_halts_at_the_first_wave_that_does_not_become_ready() {
     assert!(
         said.contains(
             "halted after wave 1 of 2: not ready: acme, beta\n  \
-             run an older program: crm, delta\n  \
-             not running: acme, beta\n  \
-             not restarted: crm, delta\n\
+             restarted: acme, beta\n  \
+             not restarted: crm, delta\n  \
+             still running an older program: crm, delta\n  \
+             not running: acme, beta\n\
              4 tenants: 2 failed, 2 not restarted\n\
              `tenantd status --failed` shows why, "
         ),
@@ -216,10 +217,10 @@ fn an_interrupted_roll_ends_after_its_wave_and_lists_the_rest() {
     for line in [
         "acme: up, ready",
         "halting: waiting for wave 1",
-        "halted after wave 1 of 4: interrupted\n  run the program on disk: acme\n  \
-         run an older program: beta, crm, delta\n  not restarted: beta, crm, delta\n\
+        "halted after wave 1 of 4: interrupted\n  restarted: acme\n  \
+         not restarted: beta, crm, delta\n  still running an older program: beta, crm, delta\n\
          interrupted: 4 tenants: 1 restarted, 3 not restarted\n\
-         `tenantd status --sort since` lists those that were restarted last first.\n",
+         `tenantd restart --rolling beta crm delta` restarts the rest.\n",
     ] {
         assert!(said.contains(line), "{line:?} in {said}");
     }

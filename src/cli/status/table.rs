@@ -104,7 +104,7 @@ fn next(status: &AppStatus, tenant: &TenantStatus) -> String {
         return format!("`{}`", command("stop"));
     }
     let (logs, start) = (command("logs"), command("start"));
-    format!("`{logs}`, `{start}`")
+    format!("`{logs}`, then `{start}`")
 }
 
 /// The lines of the table. The width counts only for a terminal, so that programs find all columns.

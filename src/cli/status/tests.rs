@@ -145,7 +145,7 @@ fn a_failed_tenant_shows_its_last_line_and_what_to_type() {
     big-customer  failed  10.77.0.11         5  3m 12s  -
       WHY exited with status 1; restarted 5 times
       STDERR cannot bind port 80
-      NEXT `tenantd logs big-customer`, `tenantd start big-customer`
+      NEXT `tenantd logs big-customer`, then `tenantd start big-customer`
     2 tenants: 1 up, 1 failed
     ");
     let several = vec![status.tenants[1].clone(); 30];

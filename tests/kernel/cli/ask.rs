@@ -76,7 +76,7 @@ fn status_can_be_cut_down_to_what_matters() {
     assert!(!failed.contains("acme"), "{failed}");
     let end = "  WHY cannot execute /opt/wiki\n  \
                STDERR no licence\n  \
-               NEXT `tenantd logs beta`, `tenantd start beta`\n\
+               NEXT `tenantd logs beta`, then `tenantd start beta`\n\
                2 tenants: 1 up, 1 failed\n";
     assert!(failed.ends_with(end), "{failed}");
     let up = shown(&["--state", "up,stuck"]);
@@ -131,9 +131,8 @@ fn every_unknown_name_is_reported_and_nothing_is_done() {
     script.serve();
     let all = format!("see `tenantd status --app {app}` for its tenants\n");
     let unknown = format!(
-        "tenantd: error: acem: no such tenant, did you mean `acme`?\n\
-         typo: no such tenant\n\
-         shop-*: no tenant matches\n{all}nothing was done to any tenant\n"
+        "tenantd: error: 3 unknown tenants\n  acem: no such tenant, did you mean `acme`?\n  \
+         typo: no such tenant\n  shop-*: no tenant matches\n{all}no tenant was changed\n"
     );
     let typed = ["stop", "acem", "beta", "typo", "shop-*"];
     expect(&run(&typed), 1, "", &unknown);

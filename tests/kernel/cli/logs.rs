@@ -363,7 +363,7 @@ fn all_unknown_names_are_reported_with_the_nearest() {
     let app = script.app.to_string();
     script.serve();
     let said = format!(
-        "tenantd: error: acem: no such tenant, did you mean `acme`?\n\
+        "tenantd: error: 2 unknown tenants\n  acem: no such tenant, did you mean `acme`?\n  \
          zulu: no such tenant\nsee `tenantd status --app {app}` for its tenants\n"
     );
     expect(

@@ -16,10 +16,9 @@ use crate::name::{AppName, TenantName};
 pub fn text(changes: &Changes) -> String {
     let mut out = String::new();
     if !changes.fixed.is_empty() {
-        out += "cannot change while the supervisor runs\n";
+        out += "a reload would be refused: this cannot change while the supervisor runs\n";
         write_fields(&mut out, &changes.fixed, "");
-        out +=
-            "\na reload would be refused: revert this, or stop the supervisor and start it again\n";
+        out += "\nput the old values back, or restart the supervisor, which stops all tenants\n";
         return out;
     }
     if !changes.shared.is_empty() {
@@ -201,8 +200,8 @@ pub fn refusal(fixed: &[FieldChange]) -> String {
     });
     let each: Vec<String> = each.collect();
     format!(
-        "cannot change while the supervisor runs: {}; nothing was changed: revert this, or stop \
-         the supervisor and start it again",
+        "reload refused, nothing was changed: this cannot change while the supervisor runs: {}; put \
+         the old values back, or restart the supervisor, which stops all tenants",
         each.join(", ")
     )
 }
