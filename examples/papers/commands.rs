@@ -3,6 +3,7 @@
 use clap::{Command, CommandFactory};
 use clap_mangen::Man;
 use tenantd::cli::args::Cli;
+use tenantd::cli::reference;
 
 use super::page::{Page, VERSION};
 
@@ -82,6 +83,12 @@ fn whole(cli: &Command, verbs: &[Command], date: &str) -> String {
 fn page(verb: &Command, date: &str) -> String {
     let mut page = begin(verb, date);
     examples(&mut page, verb);
+    for (title, terms) in reference::of(verb.get_name()) {
+        page.section(title);
+        for (term, meaning) in *terms {
+            page.term(term, meaning);
+        }
+    }
     see_also(
         &mut page,
         &["tenantd(8)", "tenantd.toml(5)"].map(str::to_owned),

@@ -18,6 +18,7 @@ pub mod logs;
 mod outcome;
 mod plan;
 mod progress;
+pub mod reference;
 mod reload;
 mod replace;
 mod rolling;

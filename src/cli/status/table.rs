@@ -12,7 +12,7 @@ use tenantd_api::wire::{AppStatus, LogPlace, Program, StateWord, TenantStatus, T
 use tenantd_core::name::TenantName;
 
 /// The columns, from left to right.
-const COLUMNS: [&str; 9] = [
+pub(in crate::cli) const COLUMNS: [&str; 9] = [
     "NAME", "WANT", "STATE", "PID", "ADDRESS", "RESTARTS", "SINCE", "READY", "PROGRAM",
 ];
 

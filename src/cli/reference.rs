@@ -1,0 +1,257 @@
+//! What the manual pages say of the columns, the states and the JSON of commands: more than fits into
+//! `--help`.
+
+/// A section: its title, and each term with its meaning.
+pub type Section = (&'static str, &'static [(&'static str, &'static str)]);
+
+/// The sections for the manual page of a command.
+#[must_use]
+pub fn of(command: &str) -> &'static [Section] {
+    match command {
+        "status" => STATUS,
+        "list" => LIST,
+        "start" | "stop" | "restart" | "reload" | "add" | "remove" => OUTCOMES,
+        "diff" => DIFF,
+        "check" => CHECK,
+        _ => &[],
+    }
+}
+
+const STATUS: &[Section] = &[
+    (
+        "COLUMNS",
+        &[
+            ("NAME", "The tenant."),
+            (
+                "WANT",
+                "Whether it is wanted up or down now; in parentheses, whether an operator made that permanent.",
+            ),
+            ("STATE", "Its state, see STATES."),
+            ("PID", "The process ID of its program; - if none runs."),
+            ("ADDRESS", "Its address."),
+            (
+                "RESTARTS",
+                "How often the program was started again after it ended without a request.",
+            ),
+            ("SINCE", "How long the tenant has been in its state."),
+            (
+                "READY",
+                "Whether the program is ready, see `ready` in tenantd.toml(5); - if none runs.",
+            ),
+            (
+                "PROGRAM",
+                "current if the program runs from the file that is on disk now, older if that file was replaced since the launch, - if that is unknown.",
+            ),
+        ],
+    ),
+    (
+        "STATES",
+        &[
+            ("down", "Only the datastore of the tenant exists."),
+            (
+                "provisioning",
+                "The network, the datastore and the cgroup are being made; or another tenant still holds the address or the datastore.",
+            ),
+            ("launching", "The program is being started."),
+            ("up", "The program runs."),
+            ("stopping", "The processes are being ended."),
+            (
+                "waiting",
+                "The program has ended and is started again after a delay.",
+            ),
+            (
+                "failed",
+                "The program ended too often. It is not started again until `tenantd start` or a reload that changes the tenant.",
+            ),
+            ("releasing", "The network and the cgroup are being removed."),
+            (
+                "stuck",
+                "Processes could not be ended, or something could not be removed. The supervisor tries again five times; then `tenantd stop` does.",
+            ),
+        ],
+    ),
+    (
+        "JSON",
+        &[
+            (
+                "app, pid",
+                "The application, and the process ID of its supervisor.",
+            ),
+            (
+                "tracking",
+                "cgroup or netns: how the processes of a tenant are found.",
+            ),
+            (
+                "logs",
+                "journal or files: where the output of the programs goes.",
+            ),
+            (
+                "tenants",
+                "A list with an object per tenant, in the order of the manifest. An unknown value is null.",
+            ),
+            (
+                "name, want, state, restarts, ready, program",
+                "As in the columns.",
+            ),
+            (
+                "permanent",
+                "up or down if an operator made that permanent; null if the manifest decides.",
+            ),
+            ("pid", "The process ID of the program."),
+            (
+                "address, addresses",
+                "The first address, and the list of all.",
+            ),
+            (
+                "since, until",
+                "When the tenant entered its state, and when the program is started again (RFC 3339, UTC).",
+            ),
+            (
+                "awaits",
+                "The tenants that must release an address or a datastore first.",
+            ),
+            ("why", "Why the tenant is not in the wanted state."),
+            (
+                "failure",
+                "The failed stage: stage, object, errno (0 if there is none) and detail.",
+            ),
+            (
+                "applying, unapplied",
+                "Whether a live change is being applied, and the failure if the host refused one.",
+            ),
+        ],
+    ),
+];
+
+const LIST: &[Section] = &[
+    (
+        "COLUMNS",
+        &[
+            ("APP", "The application."),
+            (
+                "STATE",
+                "running: its supervisor answers. detached: the supervisor has ended, and the tenants keep running. dead: the supervisor died, and the tenants keep running. unknown: the supervisor does not answer, or its answer cannot be understood.",
+            ),
+            ("PID", "The process ID of the supervisor."),
+            ("TENANTS", "The number of tenants."),
+            ("UP", "How many of them are up."),
+            (
+                "AS WANTED",
+                "How many of them are up and ready, or down, as they are wanted.",
+            ),
+        ],
+    ),
+    (
+        "JSON",
+        &[(
+            "applications",
+            "A list with an object per application: app, state, pid, tenants, up, as_wanted, and why: the reason if its state is unknown. An unknown value is null.",
+        )],
+    ),
+];
+
+const OUTCOMES: &[Section] = &[(
+    "JSON",
+    &[
+        ("app, verb", "The application, and the command."),
+        ("ok", "Whether the exit code is 0."),
+        (
+            "tenants",
+            "A list with an object per tenant that the command concerns. An unknown value is null.",
+        ),
+        ("tenant", "The name of the tenant."),
+        (
+            "outcome",
+            "done, failed, refused, no-change (it was so already), pending (it was not waited for) or removed.",
+        ),
+        (
+            "state, ready, pid, addresses",
+            "As in tenantd-status(8), at the moment at which the outcome was known.",
+        ),
+        ("reason", "Why the outcome is not done."),
+    ],
+)];
+
+const DIFF: &[Section] = &[(
+    "JSON",
+    &[
+        (
+            "fixed",
+            "The keys that cannot change while the supervisor runs, each with key, before and after. If there are any, a reload is refused, and the other members are empty.",
+        ),
+        (
+            "shared",
+            "The keys that concern all tenants and change live.",
+        ),
+        (
+            "tenants",
+            "A list with an object per changed tenant: tenant, change (remove, reprovision, relaunch, live or add), keys (each with key, before and after, in the notation of the manifest), after (the tenants that are released first) and touches (what a live change affects).",
+        ),
+        ("unchanged", "The number of unchanged tenants."),
+        (
+            "retried",
+            "The tenants with a live change that was refused before.",
+        ),
+        (
+            "hash",
+            "What `tenantd reload --expect` takes; null if a reload is refused.",
+        ),
+    ],
+)];
+
+const CHECK: &[Section] = &[(
+    "JSON",
+    &[
+        ("good", "Whether the manifest has no problem."),
+        (
+            "app, tenants",
+            "The application, and the number of its tenants.",
+        ),
+        (
+            "problems",
+            "A list with an object per problem of the manifest, with its message, its place and its help.",
+        ),
+        (
+            "host",
+            "What the host has or lacks: a list of objects with subject, grade and found.",
+        ),
+    ],
+)];
+
+#[cfg(test)]
+mod tests {
+    use tenantd_api::wire::StateWord;
+
+    use super::*;
+    use crate::cli::outcome::tests::tenant;
+    use crate::cli::status::table::COLUMNS;
+
+    fn terms(command: &str, title: &str) -> Vec<String> {
+        let section = of(command).iter().find(|(name, _)| *name == title);
+        let terms = section.unwrap().1.iter();
+        let split = terms.flat_map(|(term, _)| term.split(", "));
+        split.map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn every_column_state_and_field_of_status_is_documented() {
+        assert_eq!(terms("status", "COLUMNS"), COLUMNS);
+        let states = [
+            StateWord::Down,
+            StateWord::Provisioning,
+            StateWord::Launching,
+            StateWord::Up,
+            StateWord::Stopping,
+            StateWord::Waiting,
+            StateWord::Failed,
+            StateWord::Releasing,
+            StateWord::Stuck,
+        ];
+        assert_eq!(terms("status", "STATES"), states.map(StateWord::word));
+        let json = serde_json::to_value(tenant(StateWord::Up, Some(true), None)).unwrap();
+        let documented = terms("status", "JSON");
+        for field in json.as_object().unwrap().keys() {
+            assert!(documented.contains(field), "{field} is missing");
+        }
+    }
+}
