@@ -58,20 +58,25 @@ fn in_journal(app: &AppName, tenant: &TenantName) -> Option<String> {
 fn await_end(folder: &Path, tenant: &TenantName) {
     let path = folder.join(format!("{tenant}.log"));
     let begun = Instant::now();
-    while begun.elapsed() < WRITTEN && end_of(&path).is_ok_and(|text| is_running(&text)) {
+    while begun.elapsed() < WRITTEN {
+        match end_of(&path) {
+            Ok(text) if !awaits_end(&text) => return,
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(_) => return,
+        }
         std::thread::sleep(LOOK_AGAIN);
     }
 }
 
-/// Whether the last mark in a log is the start of the program.
-fn is_running(log: &str) -> bool {
+/// Whether the last mark in a log is not the end of the program.
+fn awaits_end(log: &str) -> bool {
     let mut marks = log.lines().filter_map(|line| {
         let (_time, rest) = line.split_once(' ')?;
         rest.strip_prefix("tenantd ")
     });
-    marks
-        .next_back()
-        .is_some_and(|mark| mark.trim_start().starts_with("program started"))
+    let last = marks.next_back();
+    last.is_none_or(|mark| mark.trim_start().starts_with("program started"))
 }
 
 fn in_files(folder: &Path, tenant: &TenantName) -> Option<String> {
@@ -136,10 +141,10 @@ mod tests {
 
     #[test]
     fn the_last_mark_tells_whether_the_end_is_written() {
-        assert!(!is_running("t stderr x\n"));
-        assert!(is_running("t tenantd program started, pid 5\nt stderr x\n"));
+        assert!(awaits_end("t stderr x\n"));
+        assert!(awaits_end("t tenantd program started, pid 5\nt stderr x\n"));
         let ended = "t tenantd program started, pid 5\nt tenantd program exited with status 3\n";
-        assert!(!is_running(ended));
+        assert!(!awaits_end(ended));
     }
 
     #[test]

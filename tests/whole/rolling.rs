@@ -69,7 +69,7 @@ fn a_replaced_program_is_shown_and_rolled_out_in_waves() {
         .expect(0);
     let lines: Vec<&str> = said.lines().collect();
     assert_eq!(lines.len(), 5, "{said}");
-    assert_eq!(lines[0], "crm: skipped: wanted down");
+    assert_eq!(lines[0], "crm: skipped: it is stopped");
     assert!(lines[3].starts_with("delta: up, ready, pid "), "{said}");
     assert_eq!(lines[4], "4 tenants: 3 restarted, 1 skipped");
     assert_eq!(programs(&daemon), [current, current, None, current]);

@@ -2,12 +2,15 @@
 //! that cannot take over is refused.
 
 use std::fs;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tenantd_api::wire::{StateWord, TenantStatus};
 
 use crate::support::daemon::{Daemon, PROGRAM, ends, pidfd, run, signal, tenantd, until};
@@ -282,5 +285,32 @@ fn an_upgrade_interrupts_no_connection_to_a_tenant() {
         assert!(visits.join().unwrap() > 20);
     });
     assert!(!ends(&process, Duration::ZERO));
+    daemon.end();
+}
+
+#[test]
+fn a_client_that_does_not_read_does_not_hold_up_an_upgrade() {
+    let daemon = running();
+    let path = format!("/run/tenantd/{}/control", daemon.app);
+    let mut deaf = UnixStream::connect(path).unwrap();
+    deaf.set_nonblocking(true).unwrap();
+    // Until neither of both can send: the supervisor waits for room for an answer.
+    let request = b"{\"method\":\"io.tenantd.Supervisor.Status\"}\0";
+    let moment = Timespec::try_from(Duration::from_millis(200)).unwrap();
+    loop {
+        match deaf.write(request) {
+            Ok(sent) => assert!(sent > 0),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                let mut room = [PollFd::new(&deaf, PollFlags::OUT)];
+                if poll(&mut room, Some(&moment)).unwrap() == 0 {
+                    break;
+                }
+            }
+        }
+    }
+    daemon.tell(&["upgrade"]).expect(0);
+    let output = daemon.output();
+    assert!(!output.contains("stale control socket"), "{output}");
     daemon.end();
 }

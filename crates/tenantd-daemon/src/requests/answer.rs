@@ -1,5 +1,7 @@
 //! The contents of answers: the state of the tenants, and what is needed to join one.
 
+use std::collections::HashSet;
+
 use tenantd_api::wire::{self, AppStatus, ExecLimit, ExecTarget, TenantStatus, Tracking};
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::model::Limits;
@@ -24,7 +26,8 @@ pub(crate) struct Tenants<'a> {
 }
 
 impl Tenants<'_> {
-    /// These tenants, if all of them exist. If none is named: all, in the order of the manifest.
+    /// These tenants, each once, if all of them exist. If none is named: all, in the order of the
+    /// manifest.
     pub(crate) fn names(self, tenants: &[TenantName]) -> Result<Vec<TenantName>, Unknown> {
         if tenants.is_empty() {
             let mut names: Vec<TenantName> = self.supervisor.names().cloned().collect();
@@ -36,7 +39,13 @@ impl Tenants<'_> {
             Some(tenant) => Err(Unknown {
                 tenant: tenant.clone(),
             }),
-            None => Ok(tenants.to_vec()),
+            None => {
+                // The length of an answer, and of a subscription's queue, is limited by the number
+                // of tenants, not by what a client repeats.
+                let mut seen = HashSet::new();
+                let once = tenants.iter().filter(|tenant| seen.insert(*tenant));
+                Ok(once.cloned().collect())
+            }
         }
     }
 

@@ -25,11 +25,12 @@ use zlink::{ReadyListener, Server};
 
 use crate::requests::control::admission::{Admission, Admitted};
 pub use crate::requests::control::admission::{OPERATORS, Places, READERS, Readers};
-use crate::requests::control::guard::{Guarded, hung_up};
+use crate::requests::control::guard::{Guarded, Sending, hung_up};
 pub use crate::requests::control::parts::PART;
 use crate::requests::control::service::Service;
 use crate::requests::queue::RequestQueue;
 use crate::stretch::{Part, Stretch};
+use crate::subscriptions::DRAIN_LIMIT;
 use tenantd_api::wire;
 use tenantd_core::name::AppName;
 use tenantd_host::inherited::Inherited;
@@ -242,9 +243,12 @@ async fn serve(
             return;
         }
     };
-    let server = Server::new(ReadyListener::new(Guarded::new(stream)), service);
+    let sending = Sending::default();
+    let guarded = Guarded::new(stream, sending.clone());
+    let server = Server::new(ReadyListener::new(guarded), service);
     let mut served = pin!(server.run());
     let mut open = true;
+    let mut drain = pin!(drained(closed.clone(), sending));
     loop {
         tokio::select! {
             // First, so that a request that was sent before a disconnect is still queued.
@@ -257,6 +261,8 @@ async fn serve(
             }
             // No client reads the answer: dropping the request informs the loop.
             () = hung_up(&watch) => return,
+            // The next program must not wait for a peer that does not read.
+            () = &mut drain => return,
             // A reload has taken the peer's group from the readers.
             () = admitted.expelled() => return,
             // Requests that were sent before are still answered. Sending fails from now on, so that
@@ -267,6 +273,19 @@ async fn serve(
                     tracing::debug!(%error, "the connection has already ended");
                 }
             }
+        }
+    }
+}
+
+/// Ends when the socket is closed and the peer has not read its answer for [`DRAIN_LIMIT`].
+async fn drained(mut closed: Receiver<()>, sending: Sending) {
+    // An error means the same: the sender was dropped.
+    let _closed = closed.changed().await;
+    loop {
+        let was_sending = sending.is_under_way();
+        tokio::time::sleep(DRAIN_LIMIT).await;
+        if was_sending && sending.is_under_way() {
+            return;
         }
     }
 }

@@ -3,6 +3,8 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::net::Shutdown;
 use tokio::io::Interest;
@@ -16,11 +18,25 @@ use tenantd_api::wire::REQUEST_MAX;
 /// A connection with requests of at most [`REQUEST_MAX`] bytes. Descriptors and credentials that a
 /// peer sends are not received: the kernel drops them.
 #[derive(Debug)]
-pub(crate) struct Guarded(UnixStream);
+pub(crate) struct Guarded {
+    stream: UnixStream,
+    sending: Sending,
+}
+
+/// Whether an answer is being sent. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sending(Arc<AtomicBool>);
+
+impl Sending {
+    /// Whether an answer is being sent: the peer has not read the earlier part of it.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 impl Guarded {
-    pub(crate) fn new(stream: UnixStream) -> Self {
-        Self(stream)
+    pub(crate) fn new(stream: UnixStream, sending: Sending) -> Self {
+        Self { stream, sending }
     }
 }
 
@@ -29,8 +45,9 @@ impl Socket for Guarded {
     type WriteHalf = Writer;
 
     fn split(self) -> (Reader, Writer) {
-        let (read, write) = self.0.into_split();
-        (Reader { read, pending: 0 }, Writer(write))
+        let (read, write) = self.stream.into_split();
+        let sending = self.sending;
+        (Reader { read, pending: 0 }, Writer { write, sending })
     }
 }
 
@@ -64,24 +81,30 @@ impl ReadHalf for Reader {
 
 /// The half that writes answers.
 #[derive(Debug)]
-pub(crate) struct Writer(OwnedWriteHalf);
+pub(crate) struct Writer {
+    write: OwnedWriteHalf,
+    sending: Sending,
+}
 
 impl Writer {
     /// Sends all bytes. Waits for the peer to read while the buffer of the socket is full.
     pub(crate) async fn send(&self, mut rest: &[u8]) -> io::Result<()> {
         while !rest.is_empty() {
-            self.0.writable().await?;
-            match self.0.try_write(rest) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            match self.write.try_write(rest) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.sending.0.store(true, Ordering::Relaxed);
+                    self.write.writable().await?;
+                }
                 written => rest = &rest[written?..],
             }
         }
+        self.sending.0.store(false, Ordering::Relaxed);
         Ok(())
     }
 
     /// Ends the connection in the middle of an answer. The peer can still read what was sent.
     pub(crate) fn hang_up(&self) {
-        let stream: &UnixStream = self.0.as_ref();
+        let stream: &UnixStream = self.write.as_ref();
         if let Err(error) = rustix::net::shutdown(stream, Shutdown::Both) {
             tracing::debug!(%error, "the connection has already ended");
         }
