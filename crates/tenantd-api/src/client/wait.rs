@@ -153,14 +153,14 @@ impl Waiting {
     fn on_snapshot(&mut self, tenants: Vec<TenantStatus>) {
         let missing = |name: &TenantName| tenants.iter().all(|tenant| tenant.name != *name);
         // Removed after the subscription began and before its part of the snapshot was taken: no
-        // event follows.
-        let gone: Vec<TenantName> = self.left.iter().filter(|n| missing(n)).cloned().collect();
-        for tenant in &gone {
-            self.is_gone(tenant);
-        }
+        // event follows. Or the subscription has ended since. The next subscription tells.
+        let again = self.left.iter().any(missing);
         for tenant in tenants {
             let (tenant, failed) = self.attempts.seen(tenant);
             self.look_at(tenant, failed);
+        }
+        if again {
+            self.subscription = None;
         }
     }
 

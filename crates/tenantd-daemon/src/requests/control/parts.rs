@@ -17,7 +17,7 @@ use crate::requests::queue::{Request, RequestQueue};
 use crate::subscriptions::{Feed, WatchId, message};
 use tenantd_api::wire::AppStatus;
 use tenantd_api::wire::varlink::Refusal;
-use tenantd_api::wire::watch::{EndReason, Snapshot, Update};
+use tenantd_api::wire::watch::{Snapshot, Update};
 use tenantd_core::name::TenantName;
 
 /// The number of tenants in a part. Making and writing one takes about 0.1 ms.
@@ -200,6 +200,10 @@ pub(crate) async fn watch(
 async fn send_updates(queue: &RequestQueue, feed: &mut Feed, writer: &Writer) -> io::Result<()> {
     let mut parts = Parts::of(queue, std::mem::take(&mut feed.tenants), Some(feed.id));
     while let Some((status, complete)) = parts.next().await? {
+        // Tenants are missing from this part.
+        if feed.end().is_some() {
+            break;
+        }
         let part = Update::Snapshot(Snapshot {
             app: status.app,
             pid: status.pid,
@@ -209,9 +213,6 @@ async fn send_updates(queue: &RequestQueue, feed: &mut Feed, writer: &Writer) ->
             complete,
         });
         writer.send(&message(&part, true)).await?;
-        if feed.end() == Some(EndReason::TooSlow) {
-            break;
-        }
     }
     while let Some(batch) = feed.next(BATCH).await {
         writer.send(&batch).await?;
