@@ -317,3 +317,8 @@ fn two_hundred_tenants_on_140_columns() {
 fn two_hundred_tenants_piped() {
     day("200-piped", &two_hundred(), Way::Piped);
 }
+
+#[test]
+fn two_hundred_tenants_without_colours() {
+    day("200-plain", &two_hundred(), PLAIN);
+}

@@ -10,6 +10,9 @@ use crate::cli::wrap::wrapped;
 use crate::cli::{End, typed};
 use tenantd_core::name::TenantName;
 
+/// For how many failed tenants the last line of stderr is printed.
+const LAST_LINES_MAX: usize = 10;
+
 impl Progress<'_> {
     /// How many outcomes there are of a kind.
     fn count(&self, became: Became) -> usize {
@@ -119,6 +122,8 @@ impl Progress<'_> {
                 hints.push(format!("`{logs}` shows the output of its program."));
             }
             (_, _) => {
+                let first = failed.iter().take(LAST_LINES_MAX);
+                hints.extend(first.filter_map(|one| self.last_line(one)));
                 let logs = to_type("logs NAME");
                 hints.push(format!("`{all}` shows why, `{logs}` a program's output."));
             }
