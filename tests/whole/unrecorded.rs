@@ -318,6 +318,11 @@ fn a_process_without_the_tenants_link_is_not_adopted() {
     check_logged(&daemon, "no link has its mark");
     assert!(fs::metadata(format!("/proc/{before}/exe")).is_ok());
     kill_and_wait(&daemon.app, "acme", before);
+    // The kernel removes the link some moments after its namespace's last process.
+    let link = format!("/sys/class/net/{}", link.name.as_str());
+    until("the link is gone", || {
+        fs::symlink_metadata(&link).is_err().then_some(())
+    });
     daemon.tell(&["start", "acme"]).expect(0);
     daemon.end();
 }
