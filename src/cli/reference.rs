@@ -13,6 +13,8 @@ pub fn of(command: &str) -> &'static [Section] {
         "start" | "stop" | "restart" | "reload" | "add" | "remove" => OUTCOMES,
         "diff" => DIFF,
         "check" => CHECK,
+        "plan" => PLAN,
+        "gc" => GC,
         _ => &[],
     }
 }
@@ -214,6 +216,31 @@ const CHECK: &[Section] = &[(
         (
             "host",
             "What the host has or lacks: a list of objects with subject, grade and found.",
+        ),
+    ],
+)];
+
+const PLAN: &[Section] = &[(
+    "JSON",
+    &[
+        (
+            "app, network, control",
+            "The application, what its tenants share, and who may read its state.",
+        ),
+        (
+            "tenants",
+            "A list with an object per tenant: its name, and the keys of tenantd.toml(5) with their values after all defaults, in the notation of the manifest.",
+        ),
+    ],
+)];
+
+const GC: &[Section] = &[(
+    "JSON",
+    &[
+        ("app", "The application."),
+        (
+            "residue",
+            "A list with an object per found object: kind, object (its name or path), fate (what was done with it) and why (why it was kept, or which processes were ended; null otherwise).",
         ),
     ],
 )];
