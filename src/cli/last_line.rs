@@ -6,11 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::logs::FOLDER;
 use tenantd_api::wire::LogPlace;
 use tenantd_core::name::{AppName, TenantName};
-
-/// The folder of the tenants' log files, one folder per application.
-const FOLDER: &str = "/var/log/tenantd";
 
 /// How much of the end of a log file is searched, in bytes.
 const SEARCHED: u64 = 64 * 1024;

@@ -26,7 +26,7 @@ use tenantd_core::name::AppName;
 pub use self::since::{NoSince, Since};
 
 /// The folder of the tenants' log files, one folder per application.
-const FOLDER: &str = "/var/log/tenantd";
+pub(super) const FOLDER: &str = "/var/log/tenantd";
 
 /// How many lines are shown if nothing else is asked for.
 const LINES: usize = 100;

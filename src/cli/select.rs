@@ -1,6 +1,8 @@
 //! The tenants that the names and patterns of a command line mean, and the names that may have been
 //! meant.
 
+use std::collections::BTreeSet;
+
 use tenantd_api::client::pattern::{Pattern, nearest, resolve};
 use tenantd_api::client::{ClientError, Connection};
 use tenantd_api::wire::AppStatus;
@@ -17,14 +19,34 @@ pub(super) async fn ask(
     if typed.is_empty() {
         return Ok(Vec::new());
     }
+    // Names alone cost the supervisor as many tenants as are named, not all that there are.
+    if let Some(names) = plain(typed) {
+        match connection.status(&names).await {
+            Ok(_) => return Ok(names),
+            Err(ClientError::UnknownTenant { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
     let status = connection.status(&[]).await?;
     meant(&status, typed)
+}
+
+/// The typed names, each once; `None` if there is a pattern among them.
+pub(super) fn plain(typed: &[Pattern]) -> Option<Vec<TenantName>> {
+    let names: Option<Vec<TenantName>> = typed.iter().map(Pattern::name).collect();
+    let mut seen = BTreeSet::new();
+    names.map(|names| {
+        names
+            .into_iter()
+            .filter(|n| seen.insert(n.clone()))
+            .collect()
+    })
 }
 
 /// The status of the tenants that are meant, in the order of the manifest.
 pub(super) fn chosen(mut status: AppStatus, typed: &[Pattern]) -> anyhow::Result<AppStatus> {
     if !typed.is_empty() {
-        let meant = meant(&status, typed)?;
+        let meant: BTreeSet<TenantName> = meant(&status, typed)?.into_iter().collect();
         status.tenants.retain(|tenant| meant.contains(&tenant.name));
     }
     Ok(status)

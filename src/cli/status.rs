@@ -13,6 +13,7 @@ use self::table::Lines;
 use self::view::View;
 use super::last_line::last_line;
 use super::{End, outcome, select};
+use tenantd_api::client::ClientError;
 use tenantd_api::client::pattern::Pattern;
 use tenantd_api::client::survey::{PATIENCE, ask};
 use tenantd_api::wire::{AppStatus, Program, StateWord, TenantStatus};
@@ -32,8 +33,14 @@ pub(super) fn status(
     view: &View,
     json: bool,
 ) -> anyhow::Result<End> {
-    // Patterns and unknown names need the names of all.
-    let status = super::converse(async { Ok(ask(app, &[], PATIENCE).await?) })?;
+    // Patterns, the order of several tenants and unknown names need the names of all.
+    let one = select::plain(names).filter(|names| names.len() == 1);
+    let status = super::converse(async {
+        match ask(app, &one.unwrap_or_default(), PATIENCE).await {
+            Err(ClientError::UnknownTenant { .. }) => Ok(ask(app, &[], PATIENCE).await?),
+            asked => Ok(asked?),
+        }
+    })?;
     let status = select::chosen(status, names)?;
     let mut out = anstream::stdout().lock();
     if json {

@@ -151,10 +151,10 @@ impl Waiting {
     }
 
     fn on_snapshot(&mut self, tenants: Vec<TenantStatus>) {
-        let missing = |name: &TenantName| tenants.iter().all(|tenant| tenant.name != *name);
+        let there: BTreeSet<&TenantName> = tenants.iter().map(|tenant| &tenant.name).collect();
         // Removed after the subscription began and before its part of the snapshot was taken: no
         // event follows. Or the subscription has ended since. The next subscription tells.
-        let again = self.left.iter().any(missing);
+        let again = self.left.iter().any(|name| !there.contains(name));
         for tenant in tenants {
             let (tenant, failed) = self.attempts.seen(tenant);
             self.look_at(tenant, failed);
