@@ -1,6 +1,7 @@
 //! `events` and `status --watch` with the whole program, through all changes of a supervisor.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write as _};
+use std::os::unix::net::UnixStream;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use nix::sys::signal::Signal;
@@ -216,5 +217,26 @@ fn a_waiting_start_continues_through_an_upgrade() {
     start.until("acme: down");
     let (said, code) = start.ends();
     assert_eq!((&*said, code), ("", Some(1)), "it is not up");
+    daemon.end();
+}
+
+#[test]
+fn a_repeated_name_counts_once() {
+    let daemon = running();
+    let path = format!("/run/tenantd/{}/control", daemon.app);
+    let mut stream = UnixStream::connect(path).unwrap();
+    let request = "{\"method\":\"io.tenantd.Supervisor.Status\",\
+                   \"parameters\":{\"tenants\":[\"acme\",\"beta\",\"acme\"]}}\0";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    BufReader::new(stream).read_until(0, &mut answer).unwrap();
+    answer.pop();
+    let answer: Value = serde_json::from_slice(&answer).unwrap();
+    let tenants = answer["parameters"]["tenants"].as_array().unwrap();
+    let names: Vec<&str> = tenants
+        .iter()
+        .map(|t| t["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["acme", "beta"]);
     daemon.end();
 }
