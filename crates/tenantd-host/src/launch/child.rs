@@ -19,9 +19,10 @@ use rustix::thread::{
     set_thread_res_gid, set_thread_res_uid,
 };
 
+use super::mounts::Mount;
 use super::raw::{last_errno, outcome};
 use super::report::record;
-use super::spec::{Capability, Mount, Spec};
+use super::spec::{Capability, Spec};
 use crate::limits::Setting;
 use crate::lock::LOCK_FD;
 use tenantd_core::stage::Stage;
@@ -48,9 +49,7 @@ fn descend(spec: &Spec, report: BorrowedFd<'_>) -> Result<(), Fault> {
     setsid().map_err(at(Stage::Session))?;
     enter_netns(spec).map_err(at(Stage::EnterNetns))?;
     propagate_nothing().map_err(at(Stage::Propagation))?;
-    attach(&spec.datastore).map_err(at(Stage::Attach))?;
-    each(Stage::Private, &spec.private, attach)?;
-    each(Stage::Hide, &spec.hidden, attach)?;
+    attach_all(&spec.mounts)?;
     each(Stage::Capabilities, &spec.capabilities, |one| {
         drop_capability(one)
     })?;
@@ -78,6 +77,15 @@ fn each<T>(
     let mut number: u16 = 0;
     for object in objects {
         act(object).map_err(|errno| Fault(stage, number, errno))?;
+        number = number.saturating_add(1);
+    }
+    Ok(())
+}
+
+fn attach_all(mounts: &[Mount]) -> Result<(), Fault> {
+    let mut number: u16 = 0;
+    for mount in mounts {
+        attach(mount).map_err(|errno| Fault(mount.stage, number, errno))?;
         number = number.saturating_add(1);
     }
     Ok(())

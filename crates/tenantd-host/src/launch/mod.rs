@@ -34,6 +34,7 @@
 
 mod child;
 mod clone;
+mod mounts;
 pub(super) mod raw;
 pub mod ready_fd;
 mod report;

@@ -84,9 +84,7 @@ fn make_pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
 #[derive(Debug, Default)]
 pub(super) struct Names {
     pub(super) program: String,
-    pub(super) target: String,
-    pub(super) private: Vec<String>,
-    pub(super) hidden: Vec<String>,
+    pub(super) targets: Vec<String>,
     pub(super) capabilities: Vec<String>,
     pub(super) limits: Vec<&'static str>,
     pub(super) user: String,
@@ -101,9 +99,7 @@ impl Names {
         let nth = |names: Vec<String>| names.into_iter().nth(object.into()).unwrap_or_default();
         match stage {
             Stage::Exec => self.program,
-            Stage::Attach => self.target,
-            Stage::Private => nth(self.private),
-            Stage::Hide => nth(self.hidden),
+            Stage::Attach | Stage::Private | Stage::Hide => nth(self.targets),
             Stage::Capabilities => nth(self.capabilities),
             Stage::User => self.user,
             Stage::Group => self.group,

@@ -8,23 +8,19 @@ use std::ffi::{CString, c_char};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use linux_raw_sys::general::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, mount_attr};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_string,
-    fsmount, fsopen, open_tree,
-};
 use rustix::process::{Gid, Uid};
 
+use super::mounts::{self, Cover, Mount, Mounts};
 use super::report::Names;
 use super::{Order, raw};
 use crate::datastore;
 use crate::limits::{self, Setting};
 use crate::lock::Lock;
-use tenantd_core::plan::model::{Identity, LaunchPlan};
+use tenantd_core::plan::model::LaunchPlan;
 use tenantd_core::stage::{Failure, Stage};
 
 /// A capability, see capabilities(7).
@@ -65,12 +61,6 @@ const fn capability(number: u32, name: &'static str) -> Capability {
     Capability { number, name }
 }
 
-/// A detached mount and the folder to attach it to.
-pub(super) struct Mount {
-    pub(super) tree: OwnedFd,
-    pub(super) target: CString,
-}
-
 /// C strings, and the table of their addresses that execve(2) wants.
 pub(super) struct Strings {
     // Owns the bytes that the table points to.
@@ -98,9 +88,8 @@ impl Strings {
 /// Everything that the child needs.
 pub(super) struct Spec {
     pub(super) netns: OwnedFd,
-    pub(super) datastore: Mount,
-    pub(super) private: Vec<Mount>,
-    pub(super) hidden: Vec<Mount>,
+    /// In the order in which they are attached.
+    pub(super) mounts: Vec<Mount>,
     pub(super) capabilities: Vec<&'static Capability>,
     pub(super) limits: Vec<Setting>,
     pub(super) groups: Vec<Gid>,
@@ -127,20 +116,26 @@ impl Spec {
         let source = order.datastore.source.as_path();
         let folder = datastore::open(source).map_err(on(Stage::Tree, source))?;
         let lock = Lock::take(folder.as_fd(), source)?;
-        let datastore = Mount {
-            tree: clone_tree(&folder).map_err(on(Stage::Tree, source))?,
-            target: path(Stage::Attach, &order.datastore.target)?,
-        };
+        let mut mounts = Mounts::default();
+        let tree = mounts::clone_tree(&folder).map_err(on(Stage::Tree, source))?;
+        mounts.add(Stage::Attach, tree, &order.datastore.target)?;
+        for (stage, paths, cover) in [
+            (Stage::Private, &launch.private, Cover::private(identity)),
+            (Stage::Hide, &launch.hidden, Cover::hide()),
+        ] {
+            for target in &**paths {
+                mounts.add(stage, cover.mount().map_err(on(stage, target))?, target)?;
+            }
+        }
         check_program(&launch.program)?;
+        let mounts = mounts.in_order();
         let capabilities = known_capabilities();
         let limits = limits::at_launch(&launch.limits, order.descriptors);
         Ok(Self {
-            names: names(order, &capabilities, &limits),
+            names: names(order, &mounts, &capabilities, &limits),
             netns: above_stdio(order.netns).map_err(on(Stage::EnterNetns, Path::new("")))?,
-            datastore,
+            mounts,
             limits,
-            private: mounts(Stage::Private, &launch.private, &Cover::private(identity))?,
-            hidden: mounts(Stage::Hide, &launch.hidden, &Cover::hide())?,
             capabilities,
             groups: identity.groups.iter().copied().map(Gid::from_raw).collect(),
             gid: Gid::from_raw(identity.gid),
@@ -190,82 +185,6 @@ fn environment(launch: &LaunchPlan) -> Result<Strings, Failure> {
     strings.collect::<Result<_, _>>().map(Strings::new)
 }
 
-/// Makes a mount of the datastore without the mounts below it. Set-user-ID files and device files
-/// in it have no effect: a tenant's data needs neither, and root in another tenant could have made
-/// them.
-fn clone_tree(folder: &OwnedFd) -> Result<OwnedFd, Errno> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_EMPTY_PATH;
-    let tree = open_tree(folder, c"", flags)?;
-    let attr = mount_attr {
-        attr_set: (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV).into(),
-        attr_clr: 0,
-        propagation: 0,
-        userns_fd: 0,
-    };
-    match raw::mount_setattr(tree.as_fd(), &attr) {
-        // Linux before 5.12 has no such call; no-new-privs and the lack of CAP_MKNOD still hold.
-        Ok(()) | Err(Errno::NOSYS) => Ok(tree),
-        Err(errno) => Err(errno),
-    }
-}
-
-/// Options of a tmpfs, see tmpfs(5).
-struct Cover {
-    options: Vec<(&'static str, String)>,
-    attributes: MountAttrFlags,
-}
-
-impl Cover {
-    /// A cover: empty, not writable, with its root as the only inode.
-    fn hide() -> Self {
-        Self {
-            options: vec![
-                ("mode", "0000".to_owned()),
-                ("size", "4k".to_owned()),
-                ("nr_inodes", "1".to_owned()),
-            ],
-            attributes: MountAttrFlags::MOUNT_ATTR_RDONLY
-                | MountAttrFlags::MOUNT_ATTR_NOEXEC
-                | MountAttrFlags::MOUNT_ATTR_NOSUID
-                | MountAttrFlags::MOUNT_ATTR_NODEV,
-        }
-    }
-
-    /// An empty folder that belongs to the tenant. Its size is tmpfs's default: half of the memory.
-    fn private(identity: &Identity) -> Self {
-        Self {
-            options: vec![
-                ("mode", "0755".to_owned()),
-                ("uid", identity.uid.to_string()),
-                ("gid", identity.gid.to_string()),
-            ],
-            attributes: MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV,
-        }
-    }
-
-    fn mount(&self) -> Result<OwnedFd, Errno> {
-        let tmpfs = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
-        fsconfig_set_string(&tmpfs, c"source", c"tenantd")?;
-        for (key, value) in &self.options {
-            fsconfig_set_string(&tmpfs, *key, value.as_str())?;
-        }
-        fsconfig_create(&tmpfs)?;
-        fsmount(&tmpfs, FsMountFlags::FSMOUNT_CLOEXEC, self.attributes)
-    }
-}
-
-fn mounts(stage: Stage, paths: &[PathBuf], cover: &Cover) -> Result<Vec<Mount>, Failure> {
-    let mount = |target: &PathBuf| {
-        Ok(Mount {
-            tree: cover.mount().map_err(on(stage, target))?,
-            target: path(stage, target)?,
-        })
-    };
-    paths.iter().map(mount).collect()
-}
-
 /// Checks the program as the host sees it. What the tenant's mounts change, execve(2) reports.
 fn check_program(program: &Path) -> Result<(), Failure> {
     let object = program.display().to_string();
@@ -313,16 +232,19 @@ fn stdio(order: &Order<'_>) -> Result<[OwnedFd; 3], Failure> {
     ])
 }
 
-fn names(order: &Order<'_>, capabilities: &[&Capability], limits: &[Setting]) -> Names {
+fn names(
+    order: &Order<'_>,
+    mounts: &[Mount],
+    capabilities: &[&Capability],
+    limits: &[Setting],
+) -> Names {
     let shown = |path: &Path| path.display().to_string();
-    let all = |paths: &[PathBuf]| paths.iter().map(|path| shown(path)).collect();
+    let targets = mounts.iter().map(|mount| mount.target.to_string_lossy());
     let identity = &order.launch.identity;
     let groups: Vec<String> = identity.groups.iter().map(ToString::to_string).collect();
     Names {
         program: shown(&order.launch.program),
-        target: shown(&order.datastore.target),
-        private: all(&order.launch.private),
-        hidden: all(&order.launch.hidden),
+        targets: targets.map(std::borrow::Cow::into_owned).collect(),
         capabilities: capabilities.iter().map(|one| one.name.to_owned()).collect(),
         limits: limits.iter().map(|limit| limit.what).collect(),
         user: identity.user.clone(),
