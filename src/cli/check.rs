@@ -8,7 +8,7 @@ use anyhow::Context;
 use serde_json::{Value, json};
 
 use super::{BadManifest, End, plan};
-use tenantd_core::plan::model::Plan;
+use tenantd_core::plan::model::{HostAccess, Plan};
 use tenantd_daemon::manifest::{ManifestFile, Unfit};
 use tenantd_host::doctor::{self, Finding, Grade};
 
@@ -27,7 +27,7 @@ pub(super) fn check(config: &Path, json: bool) -> anyhow::Result<End> {
         plan.tenants.len(),
         if plan.tenants.len() == 1 { "" } else { "s" }
     )?;
-    let findings = doctor::examine(plan.tenants.len());
+    let findings = examine(&plan);
     for finding in &findings {
         let style = Style::new().fg_color(Some(match finding.grade {
             Grade::Good => AnsiColor::Green.into(),
@@ -38,6 +38,13 @@ pub(super) fn check(config: &Path, json: bool) -> anyhow::Result<End> {
         writeln!(out, "host: {subject}: {style}{grade}{style:#}: {found}")?;
     }
     Ok(end(&findings))
+}
+
+/// Checks the host for the tenants of a plan.
+fn examine(plan: &Plan) -> Vec<Finding> {
+    let first = plan.tenants.first();
+    let host = first.map_or(HostAccess::ReadOnly, |tenant| tenant.launch.view.host);
+    doctor::examine(plan.tenants.len(), host)
 }
 
 fn end(findings: &[Finding]) -> End {
@@ -53,7 +60,7 @@ fn check_json(config: &Path) -> anyhow::Result<End> {
         .with_context(|| format!("{}: cannot make the path absolute", config.display()))?;
     let plan = file.plan();
     let findings = match &plan {
-        Ok(plan) => doctor::examine(plan.tenants.len()),
+        Ok(plan) => examine(plan),
         Err(_) => Vec::new(),
     };
     let whole = object(file.path(), &plan, &findings);

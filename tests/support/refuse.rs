@@ -16,7 +16,8 @@ use seccompiler::{
 /// given, only calls with this first argument.
 pub fn intercept(syscall: libc::c_long, first: Option<i32>, action: SeccompAction) {
     let rules = first.map(|value| {
-        let value = u64::from(value.unsigned_abs());
+        // The lower half of the register, in which AT_FDCWD is negative.
+        let value = u64::from(value.cast_unsigned());
         let (size, equal) = (SeccompCmpArgLen::Dword, SeccompCmpOp::Eq);
         let condition = SeccompCondition::new(0, size, equal, value).unwrap();
         SeccompRule::new(vec![condition]).unwrap()

@@ -29,3 +29,11 @@ pub fn control_socket(app: &AppName) -> PathBuf {
 pub fn notify_socket(app: &AppName) -> PathBuf {
     folder(app).join("notify")
 }
+
+/// The folder with another link to the notify socket of `app`. Tenants with a `/run` of their own see
+/// this folder, which contains nothing else: unlike the socket, a folder shows the socket of a later
+/// supervisor too. Its name is not the name of an application.
+#[must_use]
+pub fn sockets(app: &str) -> PathBuf {
+    Path::new(RUNTIME).join(".sockets").join(app)
+}

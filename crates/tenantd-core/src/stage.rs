@@ -79,36 +79,46 @@ stages! {
     Session = 41, "session", "start a session";
     /// Enter the tenant's network namespace.
     EnterNetns = 42, "enter-netns", "enter the network namespace";
-    /// Make every mount a slave of the host's, so that nothing propagates back.
+    /// Make every mount a slave of the host's, so that nothing propagates back, and read-only.
     Propagation = 43, "propagation", "make the mounts slaves of the host's";
+    /// Attach the tenant's own folders at `/run`, `/tmp` and the like.
+    Own = 44, "own", "mount the tenant's own";
+    /// Attach a folder that contains folders which are missing on the host.
+    Missing = 45, "missing", "add missing folders to";
     /// Attach the datastore at the path that the program expects, see move_mount(2).
-    Attach = 44, "attach", "mount the datastore at";
+    Attach = 46, "attach", "mount the datastore at";
     /// Mount the private folders.
-    Private = 45, "private", "mount the private folder";
+    Private = 47, "private", "mount the private folder";
+    /// Attach a path of the host that tenants may write to.
+    Shared = 48, "shared", "mount the shared path";
+    /// Attach a path of the host that tenants see below a private folder.
+    Visible = 49, "visible", "mount the visible path";
     /// Hide the folders that contain datastores.
-    Hide = 46, "hide", "hide the folder of datastores";
+    Hide = 50, "hide", "hide the folder of datastores";
+    /// Restrict writing to what is the tenant's own, see landlock(7).
+    Landlock = 51, "landlock", "restrict writing with Landlock";
     /// Drop capabilities that could undo the mounts from the bounding set.
-    Capabilities = 47, "capabilities", "drop the capability";
+    Capabilities = 52, "capabilities", "drop the capability";
     /// Set resource limits: at the launch, and later on each running process.
-    Limits = 48, "limits", "set the limit on";
+    Limits = 53, "limits", "set the limit on";
     /// Set the supplementary groups.
-    Groups = 49, "groups", "set the groups";
+    Groups = 54, "groups", "set the groups";
     /// Set the group.
-    Group = 50, "group", "set the group";
+    Group = 55, "group", "set the group";
     /// Set the user.
-    User = 51, "user", "set the user";
+    User = 56, "user", "set the user";
     /// Set no_new_privs, see prctl(2).
-    NoNewPrivs = 52, "no-new-privs", "set no_new_privs";
+    NoNewPrivs = 57, "no-new-privs", "set no_new_privs";
     /// Change to the working directory.
-    WorkingDirectory = 53, "working-directory", "enter the working directory";
+    WorkingDirectory = 58, "working-directory", "enter the working directory";
     /// Redirect standard input, output and error.
-    Stdio = 54, "stdio", "redirect standard input and output";
+    Stdio = 59, "stdio", "redirect standard input and output";
     /// Mark every other descriptor except the lock's as close-on-exec.
-    Descriptors = 55, "descriptors", "close the other descriptors";
+    Descriptors = 60, "descriptors", "close the other descriptors";
     /// Execute the program.
-    Exec = 56, "exec", "execute the program";
+    Exec = 61, "exec", "execute the program";
     /// Not a step: the child process was killed before it executed the program.
-    Vanished = 57, "vanished", "start the program";
+    Vanished = 62, "vanished", "start the program";
     // Up.
     /// Wait until the program is ready.
     Ready = 70, "ready", "confirm readiness on";
@@ -171,8 +181,8 @@ impl Failure {
     /// A suggestion what to do, where the errno alone is not clear enough.
     #[must_use]
     pub fn remedy(&self) -> Option<&'static str> {
-        use libc::{EACCES, EBUSY, EEXIST, EINVAL, ELOOP, ENODEV, ENOENT, ENOEXEC, ENOSPC, ENOSYS};
-        use libc::{EPERM, EROFS, ETXTBSY, EWOULDBLOCK, EXDEV};
+        use libc::{EACCES, EEXIST, EINVAL, ELOOP, ENODEV, ENOENT, ENOEXEC, ENOSPC, ENOSYS};
+        use libc::{EPERM, EROFS, ETXTBSY, EWOULDBLOCK};
         Some(match (self.stage, self.errno) {
             (Stage::Netns | Stage::Clone, EPERM) => {
                 "run tenantd as root: creating namespaces requires CAP_SYS_ADMIN"
@@ -202,13 +212,6 @@ impl Failure {
             }
             (Stage::Datastore, EROFS) => "the filesystem is mounted read-only: remount it",
             (Stage::Datastore, ENOSPC) => "the filesystem is full: free some space",
-            (Stage::Attach | Stage::Private, ENOENT) => {
-                "the folder must exist on the host: create it, or install the program"
-            }
-            (Stage::Attach | Stage::Private | Stage::Hide, ELOOP) => {
-                "symbolic links are not allowed here: use the real path"
-            }
-            (Stage::Attach, EBUSY | EXDEV) => "check whether the path is already a mount point",
             (Stage::Exec | Stage::Program, EACCES) => {
                 "it must be executable for the tenant's user, on a filesystem without noexec"
             }
@@ -229,6 +232,28 @@ impl Failure {
             (Stage::WorkingDirectory, EACCES) => {
                 "the tenant's user needs execute permission on the folder"
             }
+            _ => return self.remedy_of_mount(),
+        })
+    }
+
+    /// The same for the stages that make what a tenant sees.
+    fn remedy_of_mount(&self) -> Option<&'static str> {
+        use libc::{EBUSY, ELOOP, ENOENT, ENOSYS, EXDEV};
+        Some(match (self.stage, self.errno) {
+            (Stage::Attach | Stage::Private | Stage::Missing, ENOENT) => {
+                "the folder must exist on the host: create it, or install the program"
+            }
+            (Stage::Shared | Stage::Visible, ENOENT) => {
+                "it does not exist on the host: create it, or remove it from the manifest"
+            }
+            (
+                Stage::Attach | Stage::Private | Stage::Shared | Stage::Visible | Stage::Hide,
+                ELOOP,
+            ) => "symbolic links are not allowed here: use the real path",
+            (Stage::Propagation, ENOSYS) => {
+                "a read-only host needs Linux 5.12 or later; see `host` in tenantd.toml(5)"
+            }
+            (Stage::Attach, EBUSY | EXDEV) => "check whether the path is already a mount point",
             _ => return None,
         })
     }

@@ -9,11 +9,12 @@ use rtnetlink::{LinkBridge, LinkVeth};
 use rustix::process::{Resource, getrlimit};
 use rustix::thread::{CapabilitySet, capabilities};
 
+use tenantd_core::plan::model::HostAccess;
 use tenantd_core::stage::{Failure, Stage};
 
 use super::cgroup;
-use super::limits;
 use super::netns::{self, Sysctls};
+use super::{launch, limits};
 
 /// The kernel features that tenantd uses, by the release that introduced them. docs/guide.md has
 /// the same table.
@@ -27,7 +28,7 @@ const KERNELS: [Release; 3] = [
     Release {
         version: (5, 12),
         grade: Grade::Weak,
-        has: "mount_setattr(2), which disables set-user-ID programs and devices in a datastore",
+        has: "mount_setattr(2), which makes the host's files read-only for tenants",
     },
     Release {
         version: (5, 14),
@@ -113,13 +114,14 @@ impl Finding {
     }
 }
 
-/// Runs all checks for a host with this many tenants.
+/// Runs all checks for a host with this many tenants, which may do this with its files.
 #[must_use]
-pub fn examine(tenants: usize) -> Vec<Finding> {
+pub fn examine(tenants: usize, host: HostAccess) -> Vec<Finding> {
     vec![
         privileges(),
         kernel(&rustix::system::uname().release().to_string_lossy()),
         links(),
+        files(host, launch::has_landlock()),
         cgroups(),
         descriptors(tenants as u64, getrlimit(Resource::Nofile).maximum),
         changeable_limits(limits::is_privileged()),
@@ -220,6 +222,31 @@ fn make_links() -> Result<(), Failure> {
     })
 }
 
+/// What tenants may do with the host's files.
+fn files(host: HostAccess, has_landlock: bool) -> Finding {
+    let subject = "files";
+    match (host, has_landlock) {
+        (HostAccess::Writable, _) => Finding::new(
+            Grade::Weak,
+            subject,
+            "tenants may write to the host's files (`host = \"writable\"`): what they write \
+             outside of their datastores is not separate",
+        ),
+        (HostAccess::ReadOnly, true) => Finding::new(
+            Grade::Good,
+            subject,
+            "read-only for tenants, and so is what the host mounts later (Landlock)",
+        ),
+        (HostAccess::ReadOnly, false) => Finding::new(
+            Grade::Weak,
+            subject,
+            "read-only for tenants, but what the host mounts later is writable until a tenant is \
+             restarted: Landlock is missing; use Linux 5.19 or later with `landlock` among the \
+             security modules (lsm= on the kernel's command line)",
+        ),
+    }
+}
+
 fn cgroups() -> Finding {
     let subject = "cgroups";
     match cgroup::probe() {
@@ -299,6 +326,14 @@ mod tests {
             let cell = format!("| {}.{}", version.0, version.1);
             assert!(guide.contains(&cell), "{cell}");
         }
+    }
+
+    #[test]
+    fn a_writable_host_and_a_kernel_without_landlock_are_weak() {
+        let grade = |host, landlock| files(host, landlock).grade;
+        assert_eq!(grade(HostAccess::ReadOnly, true), Grade::Good);
+        assert_eq!(grade(HostAccess::ReadOnly, false), Grade::Weak);
+        assert_eq!(grade(HostAccess::Writable, true), Grade::Weak);
     }
 
     #[test]

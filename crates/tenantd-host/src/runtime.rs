@@ -190,6 +190,7 @@ impl Runtime {
             Ok(()) | Err(_) => {}
         }
         crash::point("finish: state file gone", "");
+        remove_sockets(&self.folder)?;
         let path = self.folder.join("lock");
         // Remove the file while the lock is held, so that a process that waits for it notices.
         fs::remove_file(&path).map_err(RuntimeError::io("remove", &path))?;
@@ -202,7 +203,8 @@ impl Runtime {
         crash::point("finish: folder gone", "");
         lock::sweep()?;
         // Shared with other applications: only the last one can remove them.
-        let shared = [Path::new(ROOT).join("locks"), PathBuf::from(ROOT)];
+        let sockets = layout::sockets("");
+        let shared = [Path::new(ROOT).join("locks"), sockets, PathBuf::from(ROOT)];
         for folder in shared {
             match fs::remove_dir(&folder) {
                 Ok(()) => {}
@@ -215,6 +217,25 @@ impl Runtime {
             }
         }
         Ok(())
+    }
+}
+
+/// Removes the folder with the link to the notify socket, which tenants see.
+fn remove_sockets(folder: &Path) -> Result<(), RuntimeError> {
+    let app = folder.file_name().unwrap_or_default().to_string_lossy();
+    let sockets = layout::sockets(&app);
+    let socket = sockets.join("notify");
+    match fs::remove_file(&socket) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(RuntimeError::io("remove", &socket)(error));
+        }
+        Ok(()) | Err(_) => {}
+    }
+    match fs::remove_dir(&sockets) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(RuntimeError::io("remove", &sockets)(error))
+        }
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sched::{CloneFlags, unshare};
 use rustix::process::{Resource, Rlimit, getrlimit};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
-use tenantd_core::plan::model::{DatastorePlan, Identity, LaunchPlan};
+use tenantd_core::plan::model::{DatastorePlan, HostAccess, Identity, LaunchPlan, ViewPlan};
 use tenantd_core::stage::Failure;
 use tenantd_host::cgroup::Leaf;
 use tenantd_host::launch::{Child, Order, launch};
@@ -55,6 +56,13 @@ impl Bench {
                     groups: vec![1000],
                 }
                 .into(),
+                view: ViewPlan {
+                    host: HostAccess::ReadOnly,
+                    shared: vec![],
+                    visible: vec![],
+                    private_size: 1 << 20,
+                }
+                .into(),
                 private: [].into(),
                 hidden: ["/var/lib/tenantd".into()].into(),
                 limits: Default::default(),
@@ -76,6 +84,17 @@ impl Bench {
     pub(crate) fn set_script(&mut self, script: &str) {
         self.launch.program = "/bin/sh".into();
         self.launch.argv = vec!["sh".into(), "-c".into(), script.into()];
+    }
+
+    /// The same, and the program may write to the host's files.
+    pub(crate) fn on_a_writable_host(mut self) -> Self {
+        self.view().host = HostAccess::Writable;
+        self
+    }
+
+    /// What the program sees of the host.
+    pub(crate) fn view(&mut self) -> &mut ViewPlan {
+        Arc::make_mut(&mut self.launch.view)
     }
 
     pub(crate) fn for_root(mut self) -> Self {

@@ -7,3 +7,4 @@ mod locks;
 mod many;
 mod mounts;
 mod stages;
+mod view;

@@ -90,7 +90,7 @@ fn private_folders_are_empty_and_owned_by_the_tenant() {
 
 #[test]
 fn unmounts_on_the_host_propagate_to_the_tenant() {
-    let bench = Bench::new();
+    let bench = Bench::new().on_a_writable_host();
     mount_shared("/run/shared");
     mount_shared("/run/shared/disk");
     let running = bench.run().unwrap();
@@ -101,7 +101,7 @@ fn unmounts_on_the_host_propagate_to_the_tenant() {
 
 #[test]
 fn mounts_of_the_tenant_do_not_propagate_to_the_host() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new().on_a_writable_host();
     mount_shared("/run/shared");
     for folder in [
         "/run/shared/data",

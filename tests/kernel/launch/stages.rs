@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::symlink;
 
 use seccompiler::SeccompAction;
+use tenantd_core::plan::model::HostAccess;
 use tenantd_core::stage::Stage;
 use tenantd_host::datastore;
 
@@ -19,7 +20,7 @@ fn says(bench: &Bench, expected: &str) {
 
 #[test]
 fn lock_held_by_another() {
-    let bench = Bench::new();
+    let bench = Bench::new().on_a_writable_host();
     let first = bench.run().unwrap();
     let expected = format!(
         "cannot lock the datastore /var/lib/tenantd/wiki/acme: Try again (EAGAIN): held by \
@@ -32,7 +33,7 @@ fn lock_held_by_another() {
 
 #[test]
 fn tree_of_a_missing_datastore() {
-    let bench = Bench::new();
+    let bench = Bench::new().on_a_writable_host();
     std::fs::remove_dir("/var/lib/tenantd/wiki/acme").unwrap();
     says(
         &bench,
@@ -43,7 +44,7 @@ fn tree_of_a_missing_datastore() {
 
 #[test]
 fn tree_through_a_symbolic_link() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new().on_a_writable_host();
     symlink("/var/lib/tenantd/wiki", "/run/link").unwrap();
     bench.datastore.source = "/run/link/acme".into();
     let said = bench.failure();
@@ -53,14 +54,14 @@ fn tree_through_a_symbolic_link() {
 
 #[test]
 fn tree_that_cannot_be_cloned() {
-    let bench = Bench::new();
+    let bench = Bench::new().on_a_writable_host();
     deny(libc::SYS_open_tree, None, libc::ENOSYS);
     assert!(bench.failure().contains("(ENOSYS) [tenantd needs Linux "));
 }
 
 #[test]
 fn program_missing() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new().on_a_writable_host();
     bench.launch.program = "/run/nothing".into();
     says(
         &bench,
@@ -71,7 +72,7 @@ fn program_missing() {
 
 #[test]
 fn program_not_executable() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new().on_a_writable_host();
     write_file("/run/program", "#!/bin/sh\n", 0o644);
     bench.launch.program = "/run/program".into();
     says(
@@ -85,7 +86,7 @@ fn program_not_executable() {
 
 #[test]
 fn clone_refused() {
-    let bench = Bench::new();
+    let bench = Bench::new().on_a_writable_host();
     deny(libc::SYS_clone3, None, libc::EAGAIN);
     let said = bench.failure();
     assert!(
@@ -101,7 +102,7 @@ fn clone_refused() {
 
 #[test]
 fn vanished_before_exec() {
-    let bench = Bench::new();
+    let bench = Bench::new().on_a_writable_host();
     intercept(libc::SYS_setsid, None, SeccompAction::KillProcess);
     says(
         &bench,
@@ -207,12 +208,40 @@ const REFUSED: &[Refusal] = &[
     ),
 ];
 
+/// Stages of a launch on a read-only host alone.
+const READ_ONLY: &[Refusal] = &[
+    (
+        Stage::Propagation,
+        libc::SYS_mount_setattr,
+        Some(libc::AT_FDCWD),
+        "cannot make the mounts slaves of the host's",
+    ),
+    (
+        Stage::Own,
+        libc::SYS_move_mount,
+        None,
+        "cannot mount the tenant's own /dev",
+    ),
+    (
+        Stage::Landlock,
+        libc::SYS_landlock_restrict_self,
+        None,
+        "cannot restrict writing with Landlock",
+    ),
+];
+
 #[test]
 fn each_refused_system_call_names_its_stage() {
-    for (stage, syscall, first, expected) in REFUSED.iter().copied() {
+    let on_both = [
+        (HostAccess::Writable, REFUSED),
+        (HostAccess::ReadOnly, READ_ONLY),
+    ];
+    let refused = on_both.map(|(host, all)| all.iter().map(move |one| (host, *one)));
+    for (host, (stage, syscall, first, expected)) in refused.into_iter().flatten() {
         // A filter cannot be removed from its thread, so each stage has a thread of its own.
         let failed = move || {
-            let bench = Bench::new();
+            let mut bench = Bench::new();
+            bench.view().host = host;
             deny(syscall, first, libc::EUCLEAN);
             bench.run().err()
         };
@@ -226,7 +255,7 @@ fn each_refused_system_call_names_its_stage() {
 
 #[test]
 fn netns_of_another_type() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new().on_a_writable_host();
     bench.netns = OwnedFd::from(File::open("/dev/null").unwrap());
     says(
         &bench,
@@ -242,7 +271,7 @@ fn netns_of_another_type() {
 
 #[test]
 fn attach_at_a_missing_folder() {
-    let bench = Bench::new();
+    let bench = Bench::new().on_a_writable_host();
     std::fs::remove_dir(TARGET).unwrap();
     says(
         &bench,
@@ -253,7 +282,7 @@ fn attach_at_a_missing_folder() {
 
 #[test]
 fn attach_at_a_symbolic_link() {
-    let bench = Bench::new();
+    let bench = Bench::new().on_a_writable_host();
     std::fs::remove_dir(TARGET).unwrap();
     symlink("/etc", TARGET).unwrap();
     let said = bench.failure();
@@ -266,7 +295,7 @@ fn attach_at_a_symbolic_link() {
 
 #[test]
 fn private_at_a_missing_folder() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new().on_a_writable_host();
     std::fs::create_dir("/run/one").unwrap();
     bench.launch.private = ["/run/one".into(), "/run/two".into()].into();
     says(
@@ -278,7 +307,7 @@ fn private_at_a_missing_folder() {
 
 #[test]
 fn hide_a_missing_folder() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new().on_a_writable_host();
     bench.launch.hidden = ["/var/lib/tenantd".into(), "/run/nothing".into()].into();
     says(
         &bench,
@@ -288,7 +317,7 @@ fn hide_a_missing_folder() {
 
 #[test]
 fn working_directory_closed_to_the_user() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new().on_a_writable_host();
     std::fs::create_dir("/run/closed").unwrap();
     write_file("/run/closed/file", "", 0o600);
     std::fs::set_permissions(
@@ -306,7 +335,7 @@ fn working_directory_closed_to_the_user() {
 
 #[test]
 fn exec_of_a_file_that_is_not_a_program() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new().on_a_writable_host();
     write_file("/run/program", "this is no program", 0o755);
     bench.launch.program = "/run/program".into();
     says(
@@ -318,7 +347,7 @@ fn exec_of_a_file_that_is_not_a_program() {
 
 #[test]
 fn exec_without_the_interpreter() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new().on_a_writable_host();
     write_file("/run/program", "#!/run/nothing\n", 0o755);
     bench.launch.program = "/run/program".into();
     let said = bench.failure();
@@ -331,7 +360,7 @@ fn exec_without_the_interpreter() {
 
 #[test]
 fn exec_of_a_file_that_is_being_written() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new().on_a_writable_host();
     std::fs::copy("/bin/sleep", "/run/program").unwrap();
     let _writer = File::options().append(true).open("/run/program").unwrap();
     bench.launch.program = "/run/program".into();
@@ -344,7 +373,7 @@ fn exec_of_a_file_that_is_being_written() {
 
 #[test]
 fn exec_forbidden_to_the_user() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::new().on_a_writable_host();
     std::fs::copy("/bin/sleep", "/run/program").unwrap();
     std::fs::set_permissions(
         "/run/program",

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
 
-use super::limit::Measure;
+use super::limit::{Bound, Measure};
 use super::reference::{Fallback, Key, Kind, Table};
 use super::template::{ALL, Slot};
 
@@ -94,6 +94,10 @@ pub fn kind_words(kind: Kind) -> String {
                 Measure::Bytes => "bytes or a size such as `\"64 MiB\"`".to_owned(),
             };
             format!("{what}, `\"unlimited\"`, or `\"SOFT:HARD\"`")
+        }
+        Kind::Size { min } => {
+            let min = Bound::Number(min).shown(Measure::Bytes);
+            format!("a size such as `\"64 MiB\"`, at least {min}")
         }
         Kind::Permissions => "a string of three or four octal digits".to_owned(),
         Kind::Signal => "a signal name".to_owned(),
@@ -197,6 +201,10 @@ fn kind_schema(kind: Kind) -> Value {
                 { "type": "string", "pattern": format!("^{one}(:{one})?$") },
             ] })
         }
+        Kind::Size { min } => json!({ "anyOf": [
+            { "type": "integer", "minimum": min },
+            { "type": "string", "pattern": "^[0-9]+ ?([KMGT]iB|B)?$" },
+        ] }),
         Kind::Permissions => json!({ "type": "string", "pattern": "^[0-7]?[0-7]{3,4}$" }),
         Kind::Choice(words) => json!({ "enum": words }),
         Kind::Address => json!({ "type": "string", "format": "ipv4" }),

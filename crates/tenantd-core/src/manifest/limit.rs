@@ -92,6 +92,44 @@ impl Limit {
     }
 }
 
+/// A number of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size(pub u64);
+
+impl Decode for Size {
+    fn decode(at: At<'_, '_>, problems: &mut Problems) -> Option<Self> {
+        let Kind::Size { min } = at.key.kind else {
+            unreachable!("{} is a size", at.key.name)
+        };
+        let name = at.key.name;
+        let bytes = match at.value.get_ref() {
+            DeValue::Integer(integer) => {
+                u64::from_str_radix(integer.as_str(), integer.radix()).ok()
+            }
+            DeValue::String(_) => size(at.text(problems, "a size")?.trim()),
+            _ => {
+                at.wrong_type(problems, "a size such as \"64 MiB\"");
+                return None;
+            }
+        };
+        // The kernel's sizes are signed.
+        let Some(bytes) = bytes.filter(|bytes| i64::try_from(*bytes).is_ok()) else {
+            let text = at.value.get_ref().as_str().unwrap_or_default();
+            let problem = at.wrong(problems, format!("`{name}` is not a size"));
+            if let Some(near) = near(text, Measure::Bytes).filter(|near| near != "unlimited") {
+                problem.help(format!("did you mean \"{near}\"?"));
+            }
+            return None;
+        };
+        if bytes < min {
+            let min = Bound::Number(min).shown(Measure::Bytes);
+            at.wrong(problems, format!("`{name}` must be at least {min}"));
+            return None;
+        }
+        Some(Size(bytes))
+    }
+}
+
 impl Decode for Limit {
     fn decode(at: At<'_, '_>, problems: &mut Problems) -> Option<Self> {
         let Kind::Limit { measure, min } = at.key.kind else {

@@ -10,13 +10,13 @@ use ipnetwork::Ipv4Network;
 use toml::Spanned;
 
 use super::free::Free;
-use super::limit::Limit;
+use super::limit::{Limit, Size};
 use super::problem::Span;
 use super::read::Reader;
 use super::reference::Table;
 use super::template::Template;
 use super::text::{Command, Environment};
-use super::value::{Account, Decode, Mode, Permissions, Signal, When};
+use super::value::{Account, Decode, HostAccess, Mode, Permissions, Signal, When};
 use crate::name::{AppName, TenantName};
 
 /// A value with its position, or `None`.
@@ -81,6 +81,10 @@ tables! {
         group: Known<Account>,
         daemonizes: Known<bool>,
         private: Known<Vec<Spanned<Template>>>,
+        private_size: Known<Size>,
+        host: Known<HostAccess>,
+        shared: Known<Vec<Spanned<Template>>>,
+        visible: Known<Vec<Spanned<Template>>>,
         datastore: Datastore,
         stop: Stop,
         restart: Restart,

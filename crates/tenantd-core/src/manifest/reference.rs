@@ -56,6 +56,11 @@ pub enum Kind {
         /// The minimum of the soft limit.
         min: u64,
     },
+    /// A number of bytes, at least `min`.
+    Size {
+        /// The minimum.
+        min: u64,
+    },
     /// Permissions of a folder in octal digits.
     Permissions,
     /// The name of a signal.
@@ -181,7 +186,22 @@ keys! {
         "daemonizes", Kind::Flag, Value("false"), "true",
             "Whether the program forks and continues in the background.";
         "private", Kind::Paths(OF_PROGRAM), Value("[]"), "[\"/run/redis\"]",
-            "Empty folders that only the tenant sees (a tmpfs each), for example for pid files.";
+            "Empty folders that only the tenant sees, in memory, for example for pid files. They \
+             have the owner and mode of the host's folder, or belong to the tenant's user.";
+        "private_size", Kind::Size { min: 4096 }, Value("\"1 GiB\""), "\"64 MiB\"",
+            "The maximum size of each private folder, and of `/tmp`, `/var/tmp`, `/run` and \
+             `/dev/shm`, which are a tenant's own.";
+        "host", Kind::Choice(&["read-only", "writable"]), Value("\"read-only\""), "\"writable\"",
+            "What tenants may do with the files of the host. `read-only`: they can write only to \
+             what is their own: the datastore, private folders, `/tmp`, `/var/tmp`, `/run` and \
+             `/dev/shm`. `writable`: they can write wherever their user can; what they write \
+             outside of the datastore is not separate, and `tenantd check` reports that.";
+        "shared", Kind::Paths(OF_PROGRAM), Value("[]"), "[\"/srv/media\"]",
+            "Paths of the host that all tenants may write to, as far as their user can. What they \
+             write there is not separate.";
+        "visible", Kind::Paths(OF_PROGRAM), Value("[]"), "[\"/run/dbus/system_bus_socket\"]",
+            "Paths of the host below `/run`, `/dev`, `/tmp`, `/var/tmp` or a private folder that \
+             tenants see, such as the socket of a service.";
         "datastore", Kind::Table(Table::Datastore), Required, "{ path = \"/var/lib/guestbook\" }",
             "The program's data, see [app.datastore].";
         "stop", Kind::Table(Table::Stop), Value("{}"), "{ grace = \"1m\" }",

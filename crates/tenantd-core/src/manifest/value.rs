@@ -328,6 +328,16 @@ choice! {
 }
 
 choice! {
+    /// What tenants may do with the files of the host.
+    HostAccess {
+        /// Read them.
+        ReadOnly = "read-only",
+        /// Write wherever their user can.
+        Writable = "writable",
+    }
+}
+
+choice! {
     /// When a program that exited is started again.
     When {
         /// Always.

@@ -10,11 +10,11 @@ use super::datastore::{self, Source};
 use super::facts::HostFacts;
 use super::identity::{People, Person};
 use super::model::{
-    DatastorePlan, Identity, LaunchPlan, LinkPlan, Mode, NetworkPlan, Plan, Policy, Readiness,
-    TenantPlan,
+    DatastorePlan, HostAccess, Identity, LaunchPlan, LinkPlan, Mode, NetworkPlan, Plan, Policy,
+    Readiness, TenantPlan, ViewPlan,
 };
 use super::paths::{self, AppPaths};
-use super::{control, derive, limits, network, policy};
+use super::{control, derive, limits, network, policy, view};
 use crate::layout;
 use crate::manifest::problem::Problems;
 use crate::manifest::raw::{Known, Manifest, Overrides, Tenant};
@@ -40,7 +40,9 @@ pub(super) fn plan(
     let app = manifest.app.name.as_ref().map(Spanned::get_ref);
     let socket = app.map(layout::notify_socket);
     let ready = policy.as_ref().map(|policy| &policy.ready);
-    paths::check_notify(&app_paths, ready, socket.as_deref(), problems);
+    if view::access(manifest) == HostAccess::Writable {
+        paths::check_notify(&app_paths, ready, socket.as_deref(), problems);
+    }
     limits::check(manifest, host, problems);
     let people = people(manifest, host, problems);
     let parts = Parts {
@@ -49,6 +51,7 @@ pub(super) fn plan(
         target: app_paths.target.as_ref()?.get_ref().as_path().into(),
         program: app_paths.program.as_ref()?.get_ref(),
         working_directory: app_paths.working_directory.as_ref()?.get_ref(),
+        view: view::view(manifest, &app_paths, problems).into(),
         private: private(&app_paths),
         hidden: stores.hidden.into(),
         app: app?,
@@ -109,6 +112,7 @@ struct Parts<'a> {
     target: Arc<Path>,
     program: &'a Path,
     working_directory: &'a Path,
+    view: Arc<ViewPlan>,
     private: Arc<[PathBuf]>,
     hidden: Arc<[PathBuf]>,
     app: &'a AppName,
@@ -212,6 +216,7 @@ impl Parts<'_> {
             environment,
             working_directory: self.working_directory.to_path_buf(),
             identity: last.identity.keep(person.identity),
+            view: Arc::clone(&self.view),
             private: Arc::clone(&self.private),
             hidden: Arc::clone(&self.hidden),
             limits: limits::of(self.manifest, tenant),

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::model::{
     ControlPlan, DatastorePlan, EndPlan, Identity, LaunchPlan, Limits, LinkPlan, NetworkPlan, Plan,
-    Policy, Readiness, RestartPolicy, StopSignal, TenantPlan,
+    Policy, Readiness, RestartPolicy, StopSignal, TenantPlan, ViewPlan,
 };
 use crate::name::AppName;
 
@@ -152,10 +152,17 @@ fn launch(launch: &LaunchPlan) -> Map<String, Value> {
         environment,
         working_directory,
         identity,
+        view,
         private,
         hidden,
         limits,
     } = launch;
+    let ViewPlan {
+        host,
+        shared,
+        visible,
+        private_size,
+    } = &**view;
     let Identity {
         user,
         uid,
@@ -171,6 +178,10 @@ fn launch(launch: &LaunchPlan) -> Map<String, Value> {
         ("uid", json!(uid)),
         ("group", json!(gid)),
         ("groups", json!(groups)),
+        ("host", json!(host)),
+        ("shared", json!(shared)),
+        ("visible", json!(visible)),
+        ("private_size", json!(private_size)),
         ("private", json!(&**private)),
         ("hidden", json!(&**hidden)),
         ("limits", self::limits(limits)),

@@ -26,8 +26,8 @@ mod words;
 use std::path::Path;
 
 use super::model::{
-    ControlPlan, DatastorePlan, Identity, LaunchPlan, Limits, LinkPlan, Measure, NetworkPlan,
-    Policy, Reader, RestartPolicy, StopSignal, TenantPlan,
+    Bound, ControlPlan, DatastorePlan, HostAccess, Identity, LaunchPlan, Limits, LinkPlan, Measure,
+    NetworkPlan, OWN, Policy, Reader, RestartPolicy, StopSignal, TenantPlan, ViewPlan,
 };
 use super::policy;
 use crate::name::AppName;
@@ -131,6 +131,7 @@ fn launch(launch: &LaunchPlan, see: See<'_>) {
         environment,
         working_directory,
         identity,
+        view,
         private,
         hidden,
         limits,
@@ -149,6 +150,7 @@ fn launch(launch: &LaunchPlan, see: See<'_>) {
     let start = working_directory.display();
     see(relaunches(First("starts in"), "starts in", &start).default_is(at_default));
     self::identity(identity, see);
+    self::view(view, see);
     for path in &**private {
         let path = path.display();
         see(relaunches(First("private"), "private", &"empty").item(&path));
@@ -160,6 +162,33 @@ fn launch(launch: &LaunchPlan, see: See<'_>) {
         see(field.leaving(Takes::Live(Touches::Nothing)));
     }
     self::limits(limits, see);
+}
+
+fn view(view: &ViewPlan, see: See<'_>) {
+    let ViewPlan {
+        host,
+        shared,
+        visible,
+        private_size,
+    } = view;
+    let read_only = *host == HostAccess::ReadOnly;
+    let own = OWN.join(", ");
+    let value = match host {
+        HostAccess::ReadOnly => format!("read-only, with own {own}"),
+        HostAccess::Writable => "writable".to_owned(),
+    };
+    see(relaunches(Later("host"), "host", &value).default_is(read_only));
+    for path in shared {
+        let path = path.display();
+        see(relaunches(Later("shared"), "shared", &"the host's").item(&path));
+    }
+    for path in visible {
+        let path = path.display();
+        see(relaunches(Later("visible"), "visible", &"the host's").item(&path));
+    }
+    let at_default = *private_size == super::view::PRIVATE_SIZE;
+    let size = Bound::Number(*private_size).shown(Measure::Bytes);
+    see(relaunches(Later("private size"), "private size", &size).default_is(at_default));
 }
 
 /// A limit that is not set is not listed: it is inherited from the supervisor.

@@ -23,6 +23,7 @@ mod network;
 pub mod paths;
 mod policy;
 pub mod render;
+mod view;
 
 use crate::manifest::{self, problem::Problems};
 

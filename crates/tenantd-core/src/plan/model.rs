@@ -174,6 +174,8 @@ pub struct LaunchPlan {
     pub working_directory: PathBuf,
     /// Who it runs as.
     pub identity: Arc<Identity>,
+    /// What it sees of the host.
+    pub view: Arc<ViewPlan>,
     /// Private folders (tmpfs), in the order in which they are mounted.
     pub private: Arc<[PathBuf]>,
     /// Folders that are hidden because they contain datastores, in the order of mounting.
@@ -181,6 +183,33 @@ pub struct LaunchPlan {
     /// Resource limits of each process. Changes are applied to running processes.
     pub limits: Limits,
 }
+
+/// What a tenant sees of the host's files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ViewPlan {
+    /// What it may do with them.
+    pub host: HostAccess,
+    /// Paths of the host that it may write to, without those that are inside another one.
+    pub shared: Vec<PathBuf>,
+    /// Paths of the host that it sees below private folders, in the order of mounting.
+    pub visible: Vec<PathBuf>,
+    /// The maximum size in bytes of each private folder and of each of [`OWN`].
+    pub private_size: u64,
+}
+
+/// What tenants may do with the files of the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HostAccess {
+    /// Read them. A tenant has folders of its own at the paths of [`OWN`].
+    ReadOnly,
+    /// Write wherever their user can.
+    Writable,
+}
+
+/// The paths at which each tenant has an empty folder of its own while the host is read-only:
+/// programs expect to be able to write there. `/dev` has the usual devices.
+pub const OWN: [&str; 5] = ["/dev", "/dev/shm", "/run", "/tmp", "/var/tmp"];
 
 /// Resource limits, see getrlimit(2). A limit that is `None` is inherited from the supervisor, as
 /// it was started.

@@ -7,7 +7,7 @@ use toml::Spanned;
 use super::facts::{HostFacts, ProgramFact};
 use super::model::Readiness;
 use crate::manifest::problem::{Problems, Span};
-use crate::manifest::raw::{App, Manifest};
+use crate::manifest::raw::{App, Known, Manifest};
 use crate::manifest::template::{Slot, Template};
 
 /// The folder on the host that contains the datastores of all applications by default.
@@ -34,6 +34,10 @@ pub(super) struct AppPaths {
     pub(super) datastores: Option<Spanned<PathBuf>>,
     /// Private folders.
     pub(super) private: Vec<Spanned<PathBuf>>,
+    /// Paths of the host that tenants may write to.
+    pub(super) shared: Vec<Spanned<PathBuf>>,
+    /// Paths of the host that tenants see below private folders.
+    pub(super) visible: Vec<Spanned<PathBuf>>,
     /// The folder that the program starts in.
     pub(super) working_directory: Option<Spanned<PathBuf>>,
 }
@@ -97,12 +101,13 @@ pub(super) fn app_paths(
     };
     let start = app.working_directory.as_ref();
     app_paths.working_directory = start.and_then(|text| fill(text, problems));
-    app_paths.private = app
-        .private
-        .iter()
-        .flat_map(Spanned::get_ref)
-        .filter_map(|text| fill(text, problems))
-        .collect();
+    let mut all = |texts: &Known<Vec<Spanned<Template>>>| -> Vec<Spanned<PathBuf>> {
+        let texts = texts.iter().flat_map(Spanned::get_ref);
+        texts.filter_map(|text| fill(text, problems)).collect()
+    };
+    app_paths.private = all(&app.private);
+    app_paths.shared = all(&app.shared);
+    app_paths.visible = all(&app.visible);
     check_target(&app_paths, problems);
     check_datastores(&app_paths, problems);
     check_private(&app_paths, problems);
@@ -167,7 +172,7 @@ fn program_fact(
 
 impl AppPaths {
     /// Whether a folder contains the program, by its path or by its path without symbolic links.
-    fn holds_program(&self, folder: &Path) -> bool {
+    pub(super) fn holds_program(&self, folder: &Path) -> bool {
         let program = self.program.as_ref().map(|path| path.get_ref().as_path());
         let names = [program, self.real_program.as_deref()];
         names

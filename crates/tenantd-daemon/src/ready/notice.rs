@@ -8,9 +8,10 @@
 //! name of another process (unix(7)), as systemd-notify(1) does for its parent. That is acceptable:
 //! readiness informs the operator, and the isolation of tenants does not depend on it.
 
+use std::fs::DirBuilder;
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::net::{
@@ -63,6 +64,26 @@ pub fn path(app: &AppName) -> PathBuf {
     tenantd_core::layout::notify_socket(app)
 }
 
+/// Makes another link to the socket in `folder`, for tenants that do not see the runtime folder. It
+/// replaces that of an earlier supervisor.
+fn show(socket: &Path, folder: &Path) -> io::Result<()> {
+    for made in [folder.parent().unwrap_or(folder), folder] {
+        match DirBuilder::new().mode(0o711).create(made) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        // The umask may have removed bits that tenants need.
+        std::fs::set_permissions(made, std::fs::Permissions::from_mode(0o711))?;
+    }
+    let new = folder.join("new");
+    match std::fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    std::fs::hard_link(socket, &new)?;
+    std::fs::rename(&new, folder.join(socket.file_name().unwrap_or_default()))
+}
+
 impl Notify {
     /// Binds the socket of `app`, in its runtime folder, which must exist. Replaces the socket of
     /// an earlier supervisor.
@@ -70,7 +91,10 @@ impl Notify {
     /// # Errors
     /// What unlink(2), bind(2), chmod(2) or setsockopt(2) reports.
     pub fn bind(app: &AppName) -> io::Result<Self> {
-        Self::bind_at(&path(app))
+        let path = path(app);
+        let bound = Self::bind_at(&path)?;
+        show(&path, &tenantd_core::layout::sockets(app.as_str()))?;
+        Ok(bound)
     }
 
     fn bind_at(path: &Path) -> io::Result<Self> {

@@ -9,7 +9,7 @@ use std::ffi::CStr;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-use linux_raw_sys::general::kernel_sigaction;
+use linux_raw_sys::general::{MOUNT_ATTR_RDONLY, MS_SLAVE, kernel_sigaction, mount_attr};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, mount_change, move_mount};
@@ -20,9 +20,10 @@ use rustix::thread::{
 };
 
 use super::mounts::Mount;
-use super::raw::{last_errno, outcome};
+use super::raw::{landlock_restrict_self, last_errno, mount_setattr_at, outcome};
 use super::report::record;
 use super::spec::{Capability, Spec};
+use super::view::View;
 use crate::limits::Setting;
 use crate::lock::LOCK_FD;
 use tenantd_core::stage::Stage;
@@ -48,8 +49,9 @@ fn descend(spec: &Spec, report: BorrowedFd<'_>) -> Result<(), Fault> {
     reset_signals().map_err(at(Stage::Signals))?;
     setsid().map_err(at(Stage::Session))?;
     enter_netns(spec).map_err(at(Stage::EnterNetns))?;
-    propagate_nothing().map_err(at(Stage::Propagation))?;
+    separate_mounts(&spec.view).map_err(at(Stage::Propagation))?;
     attach_all(&spec.mounts)?;
+    restrict_writing(&spec.view).map_err(at(Stage::Landlock))?;
     each(Stage::Capabilities, &spec.capabilities, |one| {
         drop_capability(one)
     })?;
@@ -139,19 +141,55 @@ fn enter_netns(spec: &Spec) -> Result<(), Errno> {
     move_into_link_name_space(spec.netns.as_fd(), Some(LinkNameSpaceType::Network))
 }
 
-/// Makes all mounts slaves, not private, so that what the host unmounts later disappears here too.
-fn propagate_nothing() -> Result<(), Errno> {
-    let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
-    mount_change(c"/", slave)
+/// Makes all mounts slaves, not private, so that what the host unmounts later disappears here too,
+/// and read-only, if the host is read-only for the tenant.
+fn separate_mounts(view: &View) -> Result<(), Errno> {
+    if !view.read_only {
+        let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+        return mount_change(c"/", slave);
+    }
+    let read_only = mount_attr {
+        attr_set: MOUNT_ATTR_RDONLY.into(),
+        attr_clr: 0,
+        propagation: MS_SLAVE.into(),
+        userns_fd: 0,
+    };
+    mount_setattr_at(libc::AT_FDCWD, c"/", libc::AT_RECURSIVE, &read_only)?;
+    let writable = mount_attr {
+        attr_set: 0,
+        attr_clr: MOUNT_ATTR_RDONLY.into(),
+        propagation: 0,
+        userns_fd: 0,
+    };
+    for path in view.writable {
+        match mount_setattr_at(libc::AT_FDCWD, path, 0, &writable) {
+            // Nothing is mounted there.
+            Ok(()) | Err(Errno::NOENT | Errno::INVAL) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+/// Before the user changes: later it would need no_new_privs.
+fn restrict_writing(view: &View) -> Result<(), Errno> {
+    match &view.ruleset {
+        Some(ruleset) => landlock_restrict_self(ruleset.as_fd()),
+        None => Ok(()),
+    }
 }
 
 /// Attaches a mount to its target. The target is resolved in this mount namespace and must not
 /// contain a symbolic link.
 fn attach(mount: &Mount) -> Result<(), Errno> {
+    let kind = match mount.is_folder {
+        true => OFlags::DIRECTORY,
+        false => OFlags::empty(),
+    };
     let target = openat2(
         CWD,
         mount.target.as_c_str(),
-        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        OFlags::PATH | OFlags::CLOEXEC | kind,
         Mode::empty(),
         ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
     )?;

@@ -39,6 +39,8 @@ pub(super) mod raw;
 pub mod ready_fd;
 mod report;
 mod spec;
+mod tmpfs;
+mod view;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -84,6 +86,12 @@ pub struct Child {
     pub pidfd: OwnedFd,
     /// Reports whether the program was executed.
     pub report: Report,
+}
+
+/// Whether launches restrict writing with Landlock, see landlock(7).
+#[must_use]
+pub fn has_landlock() -> bool {
+    view::lid::is_available()
 }
 
 /// Prepares and makes the child. The caller then waits for [`Report::outcome`]. Blocks for about a

@@ -2,23 +2,24 @@
 //! them.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use linux_raw_sys::general::{MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, mount_attr};
-use rustix::io::Errno;
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_string,
-    fsmount, fsopen, open_tree,
+use linux_raw_sys::general::{
+    MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, MS_SLAVE, mount_attr,
 };
+use rustix::fs::{FileType, fstat};
+use rustix::io::Errno;
+use rustix::mount::{OpenTreeFlags, open_tree};
 
 use super::raw;
-use tenantd_core::plan::model::Identity;
 use tenantd_core::stage::{Failure, Stage};
 
 /// A detached mount and the path to attach it to.
 pub(super) struct Mount {
+    /// Whether it is a folder.
+    pub(super) is_folder: bool,
     /// The stage to which a failure to attach it belongs.
     pub(super) stage: Stage,
     pub(super) tree: OwnedFd,
@@ -46,7 +47,12 @@ impl Mounts {
             let shown = target.display().to_string().replace('\0', "\\0");
             Failure::detail(stage, shown, "contains a NUL byte")
         })?;
+        let failed = |errno: Errno| {
+            Failure::errno(stage, target.display().to_string(), errno.raw_os_error())
+        };
+        let found = fstat(&tree).map_err(failed)?;
         let mount = Mount {
+            is_folder: FileType::from_raw_mode(found.st_mode) == FileType::Directory,
             stage,
             tree,
             target: c_target,
@@ -55,11 +61,49 @@ impl Mounts {
         Ok(())
     }
 
+    /// The stages and the targets of the mounts.
+    pub(super) fn targets(&self) -> impl Iterator<Item = (Stage, &Path)> {
+        self.all
+            .iter()
+            .map(|(target, mount)| (mount.stage, target.as_path()))
+    }
+
+    /// The mounts to which the tenant may write.
+    pub(super) fn writable(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let mounts = self.all.iter().map(|(_, mount)| mount);
+        let mounts = mounts.filter(|mount| {
+            let stages = [Stage::Own, Stage::Attach, Stage::Private, Stage::Shared];
+            stages.contains(&mount.stage)
+        });
+        mounts.map(|mount| mount.tree.as_fd())
+    }
+
     /// The mounts in the order in which to attach them: each after those that contain its target.
     pub(super) fn in_order(mut self) -> Vec<Mount> {
         self.all.sort_by(|(a, _), (b, _)| a.cmp(b));
         self.all.into_iter().map(|(_, mount)| mount).collect()
     }
+}
+
+/// Makes a mount of a path of the host with the mounts below it. It is a slave of the host's: what
+/// the host mounts there later appears, and nothing propagates back.
+pub(super) fn clone_host(path: &OwnedFd, read_only: bool) -> Result<OwnedFd, Errno> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH
+        | OpenTreeFlags::AT_RECURSIVE;
+    let tree = open_tree(path, c"", flags)?;
+    let attr = mount_attr {
+        attr_set: match read_only {
+            true => MOUNT_ATTR_RDONLY.into(),
+            false => 0,
+        },
+        attr_clr: 0,
+        propagation: MS_SLAVE.into(),
+        userns_fd: 0,
+    };
+    raw::mount_setattr_all(tree.as_fd(), &attr)?;
+    Ok(tree)
 }
 
 /// Makes a mount of the datastore without the mounts below it. Set-user-ID files and device files
@@ -80,51 +124,6 @@ pub(super) fn clone_tree(folder: &OwnedFd) -> Result<OwnedFd, Errno> {
         // Linux before 5.12 has no such call; no-new-privs and the lack of CAP_MKNOD still hold.
         Ok(()) | Err(Errno::NOSYS) => Ok(tree),
         Err(errno) => Err(errno),
-    }
-}
-
-/// Options of a tmpfs, see tmpfs(5).
-pub(super) struct Cover {
-    options: Vec<(&'static str, String)>,
-    attributes: MountAttrFlags,
-}
-
-impl Cover {
-    /// A cover: empty, not writable, with its root as the only inode.
-    pub(super) fn hide() -> Self {
-        Self {
-            options: vec![
-                ("mode", "0000".to_owned()),
-                ("size", "4k".to_owned()),
-                ("nr_inodes", "1".to_owned()),
-            ],
-            attributes: MountAttrFlags::MOUNT_ATTR_RDONLY
-                | MountAttrFlags::MOUNT_ATTR_NOEXEC
-                | MountAttrFlags::MOUNT_ATTR_NOSUID
-                | MountAttrFlags::MOUNT_ATTR_NODEV,
-        }
-    }
-
-    /// An empty folder that belongs to the tenant. Its size is tmpfs's default: half of the memory.
-    pub(super) fn private(identity: &Identity) -> Self {
-        Self {
-            options: vec![
-                ("mode", "0755".to_owned()),
-                ("uid", identity.uid.to_string()),
-                ("gid", identity.gid.to_string()),
-            ],
-            attributes: MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV,
-        }
-    }
-
-    pub(super) fn mount(&self) -> Result<OwnedFd, Errno> {
-        let tmpfs = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
-        fsconfig_set_string(&tmpfs, c"source", c"tenantd")?;
-        for (key, value) in &self.options {
-            fsconfig_set_string(&tmpfs, *key, value.as_str())?;
-        }
-        fsconfig_create(&tmpfs)?;
-        fsmount(&tmpfs, FsMountFlags::FSMOUNT_CLOEXEC, self.attributes)
     }
 }
 

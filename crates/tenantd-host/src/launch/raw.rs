@@ -1,6 +1,7 @@
 //! Wrappers for the system calls that neither rustix nor nix has.
 #![allow(unsafe_code)]
 
+use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use linux_raw_sys::general::mount_attr;
@@ -47,18 +48,41 @@ pub(crate) fn exit_status(pidfd: BorrowedFd<'_>) -> Result<Option<i32>, Errno> {
 
 /// mount_setattr(2) on the mount that `tree` is open on.
 pub(super) fn mount_setattr(tree: BorrowedFd<'_>, attr: &mount_attr) -> Result<(), Errno> {
+    mount_setattr_at(tree.as_raw_fd(), c"", libc::AT_EMPTY_PATH, attr)
+}
+
+/// mount_setattr(2) on the mount that `tree` is open on and on all below it.
+pub(super) fn mount_setattr_all(tree: BorrowedFd<'_>, attr: &mount_attr) -> Result<(), Errno> {
+    let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
+    mount_setattr_at(tree.as_raw_fd(), c"", flags, attr)
+}
+
+/// mount_setattr(2) on the mount at a path. Allocates nothing: the child calls it.
+pub(super) fn mount_setattr_at(
+    folder: i32,
+    path: &CStr,
+    flags: i32,
+    attr: &mount_attr,
+) -> Result<(), Errno> {
     // SAFETY: the path is a C string, `attr` points to a mount_attr of exactly the size that is
     // given, and both are only read during the call.
     let result = unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
-            tree.as_raw_fd(),
-            c"".as_ptr(),
-            libc::AT_EMPTY_PATH,
+            folder,
+            path.as_ptr(),
+            flags,
             std::ptr::from_ref(attr),
             size_of::<mount_attr>(),
         )
     };
+    outcome(result)
+}
+
+/// landlock_restrict_self(2). Allocates nothing: the child calls it.
+pub(super) fn landlock_restrict_self(ruleset: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: the descriptor is open as long as it is borrowed, and the call touches no memory.
+    let result = unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) };
     outcome(result)
 }
 

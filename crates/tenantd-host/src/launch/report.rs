@@ -99,7 +99,13 @@ impl Names {
         let nth = |names: Vec<String>| names.into_iter().nth(object.into()).unwrap_or_default();
         match stage {
             Stage::Exec => self.program,
-            Stage::Attach | Stage::Private | Stage::Hide => nth(self.targets),
+            Stage::Own
+            | Stage::Missing
+            | Stage::Attach
+            | Stage::Private
+            | Stage::Shared
+            | Stage::Visible
+            | Stage::Hide => nth(self.targets),
             Stage::Capabilities => nth(self.capabilities),
             Stage::User => self.user,
             Stage::Group => self.group,

@@ -14,8 +14,9 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::process::{Gid, Uid};
 
-use super::mounts::{self, Cover, Mount, Mounts};
+use super::mounts::{self, Mount, Mounts};
 use super::report::Names;
+use super::view::{self, View};
 use super::{Order, raw};
 use crate::datastore;
 use crate::limits::{self, Setting};
@@ -90,6 +91,7 @@ pub(super) struct Spec {
     pub(super) netns: OwnedFd,
     /// In the order in which they are attached.
     pub(super) mounts: Vec<Mount>,
+    pub(super) view: View,
     pub(super) capabilities: Vec<&'static Capability>,
     pub(super) limits: Vec<Setting>,
     pub(super) groups: Vec<Gid>,
@@ -119,14 +121,7 @@ impl Spec {
         let mut mounts = Mounts::default();
         let tree = mounts::clone_tree(&folder).map_err(on(Stage::Tree, source))?;
         mounts.add(Stage::Attach, tree, &order.datastore.target)?;
-        for (stage, paths, cover) in [
-            (Stage::Private, &launch.private, Cover::private(identity)),
-            (Stage::Hide, &launch.hidden, Cover::hide()),
-        ] {
-            for target in &**paths {
-                mounts.add(stage, cover.mount().map_err(on(stage, target))?, target)?;
-            }
-        }
+        let view = view::view(order, &mut mounts)?;
         check_program(&launch.program)?;
         let mounts = mounts.in_order();
         let capabilities = known_capabilities();
@@ -135,6 +130,7 @@ impl Spec {
             names: names(order, &mounts, &capabilities, &limits),
             netns: above_stdio(order.netns).map_err(on(Stage::EnterNetns, Path::new("")))?,
             mounts,
+            view,
             limits,
             capabilities,
             groups: identity.groups.iter().copied().map(Gid::from_raw).collect(),

@@ -56,9 +56,14 @@ names! {
     Session = "session";
     EnterNetns = "enter-netns";
     Propagation = "propagation";
+    Own = "private", "own";
+    Missing = "attach", "missing";
     Attach = "attach";
     Private = "private";
+    Shared = "attach", "shared";
+    Visible = "private", "visible";
     Hide = "hide";
+    Landlock = "capabilities", "landlock";
     Capabilities = "capabilities";
     Limits = "limits";
     Groups = "groups";

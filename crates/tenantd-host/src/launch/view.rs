@@ -1,0 +1,209 @@
+//! What a tenant sees of the host's files.
+//!
+//! The host is read-only for a tenant, which has folders of its own where programs expect to be able
+//! to write: `/run`, `/tmp`, `/var/tmp`, `/dev/shm`, and a small `/dev`. The child makes all mounts
+//! of its namespace read-only with one mount_setattr(2), and then attaches mounts that were made
+//! here, before: those stay writable.
+//!
+//! A mount that the host makes later arrives in the namespace as the host made it: writable. So the
+//! child also restricts itself with Landlock, which permits writing only beneath what is the
+//! tenant's own; see [`lid`].
+//!
+//! Mount points that the host does not have are made inside the tenant, never on the host: below
+//! `/run` and the like in the tenant's own folder, elsewhere in a union over the folder that would
+//! contain them, see [`missing`].
+
+pub(super) mod lid;
+mod missing;
+mod own;
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2, stat};
+use rustix::io::Errno;
+
+use super::Order;
+use super::mounts::{self, Mounts};
+use super::tmpfs::{Owner, Tmpfs};
+use own::OwnFolders;
+use tenantd_core::layout;
+use tenantd_core::plan::model::{HostAccess, Identity};
+use tenantd_core::stage::{Failure, Stage};
+
+/// What the child does with the host's files.
+pub(super) struct View {
+    /// Whether it makes them read-only.
+    pub(super) read_only: bool,
+    /// The mounts that it makes writable again.
+    pub(super) writable: &'static [&'static std::ffi::CStr],
+    /// The Landlock rules that it applies to itself; `None` if the kernel has no Landlock.
+    pub(super) ruleset: Option<OwnedFd>,
+}
+
+/// Mounts of the kernel's own state, which has its own permissions: `/proc/self/oom_score_adj` and
+/// the like.
+const WRITABLE: &[&std::ffi::CStr] = &[c"/proc"];
+
+/// Adds to `mounts`, which contains those of the datastore, all others: private and hidden folders,
+/// and the tenant's own where the host is read-only.
+///
+/// # Errors
+/// A [`Failure`] of the stage to which the mount belongs.
+pub(super) fn view(order: &Order<'_>, mounts: &mut Mounts) -> Result<View, Failure> {
+    let plan = &order.launch.view;
+    let read_only = plan.host == HostAccess::ReadOnly;
+    let mut wanted: Vec<(Stage, PathBuf)> = mounts
+        .targets()
+        .map(|(stage, target)| (stage, target.to_owned()))
+        .collect();
+    let own = match read_only {
+        true => OwnFolders::make(plan.private_size, &wanted)?,
+        false => OwnFolders::default(),
+    };
+    private(order, &own, mounts, &mut wanted)?;
+    for (stage, path) in bound(order, &own) {
+        let tree = host_tree(&path, stage == Stage::Visible).map_err(on(stage, &path))?;
+        own.place(stage, &path, &tree)?;
+        mounts.add(stage, tree, &path)?;
+    }
+    for (stage, target) in &wanted {
+        own.folder(*stage, target, Owner::ROOT)?;
+    }
+    if read_only {
+        notify(order, &own, mounts)?;
+    }
+    hide(order, &own, mounts, &mut wanted)?;
+    if read_only {
+        let elsewhere = wanted.iter().filter(|(_, target)| !own.holds(target));
+        missing::add(elsewhere, mounts)?;
+    }
+    own.attach(mounts)?;
+    Ok(View {
+        read_only,
+        writable: WRITABLE,
+        ruleset: match read_only {
+            true => lid::rules(order, mounts)?,
+            false => None,
+        },
+    })
+}
+
+fn on(stage: Stage, object: &Path) -> impl Fn(Errno) -> Failure {
+    move |errno| Failure::errno(stage, object.display().to_string(), errno.raw_os_error())
+}
+
+/// Adds the private folders. Those in one of the tenant's own folders are folders there.
+fn private(
+    order: &Order<'_>,
+    own: &OwnFolders,
+    mounts: &mut Mounts,
+    wanted: &mut Vec<(Stage, PathBuf)>,
+) -> Result<(), Failure> {
+    let stage = Stage::Private;
+    for target in &*order.launch.private {
+        if own.is_one(target) {
+            continue;
+        }
+        let owner = covered(target, &order.launch.identity).map_err(on(stage, target))?;
+        if own.holds(target) {
+            own.folder(stage, target, owner)?;
+            continue;
+        }
+        let tmpfs = Tmpfs::writable(owner, order.launch.view.private_size);
+        mounts.add(stage, tmpfs.mount().map_err(on(stage, target))?, target)?;
+        wanted.push((stage, target.clone()));
+    }
+    Ok(())
+}
+
+/// The owner and mode of a private folder: those of the host's folder that it covers. If there is
+/// none, or only root can write to it, it belongs to the tenant's user.
+fn covered(target: &Path, identity: &Identity) -> Result<Owner, Errno> {
+    let tenants = Owner {
+        uid: identity.uid,
+        gid: identity.gid,
+        mode: 0o755,
+    };
+    match stat(target) {
+        Ok(found) => {
+            let mode = found.st_mode & 0o7777;
+            let only_root = found.st_uid == 0 && mode & 0o022 == 0;
+            Ok(match only_root {
+                true => Owner { mode, ..tenants },
+                false => Owner {
+                    uid: found.st_uid,
+                    gid: found.st_gid,
+                    mode,
+                },
+            })
+        }
+        Err(Errno::NOENT) => Ok(tenants),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// The paths of the host that the tenant sees at the same path: shared and visible ones, and the
+/// folder of the file to which resolv.conf(5) is a link.
+fn bound(order: &Order<'_>, own: &OwnFolders) -> Vec<(Stage, PathBuf)> {
+    let view = &order.launch.view;
+    let shared = view.shared.iter().map(|path| (Stage::Shared, path.clone()));
+    let visible = view
+        .visible
+        .iter()
+        .map(|path| (Stage::Visible, path.clone()));
+    let resolver = own::resolver(own).map(|path| (Stage::Visible, path));
+    shared.chain(visible).chain(resolver).collect()
+}
+
+/// Makes a mount of a path of the host, with the mounts below it, as a slave of the host's.
+fn host_tree(path: &Path, read_only: bool) -> Result<OwnedFd, Errno> {
+    let found = openat2(
+        CWD,
+        path,
+        OFlags::PATH | OFlags::CLOEXEC,
+        Mode::empty(),
+        ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
+    )?;
+    mounts::clone_host(&found, read_only)
+}
+
+/// Adds the covers of the folders that contain datastores, except those below the tenant's own
+/// folders, where it does not see them anyway. A folder that does not exist is covered too: it may
+/// be made later.
+fn hide(
+    order: &Order<'_>,
+    own: &OwnFolders,
+    mounts: &mut Mounts,
+    wanted: &mut Vec<(Stage, PathBuf)>,
+) -> Result<(), Failure> {
+    let stage = Stage::Hide;
+    for target in &*order.launch.hidden {
+        if !own.is_one(target) && !own.holds(target) {
+            let tree = Tmpfs::cover().mount().map_err(on(stage, target))?;
+            mounts.add(stage, tree, target)?;
+            wanted.push((stage, target.clone()));
+        }
+    }
+    Ok(())
+}
+
+/// Makes the notify socket visible in the tenant's own `/run`, if the program uses it. Not the
+/// socket itself is bound but its folder: a later supervisor makes a new socket there.
+fn notify(order: &Order<'_>, own: &OwnFolders, mounts: &mut Mounts) -> Result<(), Failure> {
+    let Some(socket) = order.launch.environment.get("NOTIFY_SOCKET") else {
+        return Ok(());
+    };
+    let socket = Path::new(socket);
+    let app = socket.strip_prefix(layout::RUNTIME).ok();
+    let app = app.and_then(|below| below.parent()?.to_str());
+    // Another socket, which the manifest names.
+    let Some(app) = app.filter(|app| !app.is_empty()) else {
+        return Ok(());
+    };
+    let stage = Stage::Own;
+    let folder = layout::sockets(app);
+    own.link(stage, socket, &folder)?;
+    let tree = host_tree(&folder, true).map_err(on(stage, &folder))?;
+    mounts.add(stage, tree, &folder)
+}
