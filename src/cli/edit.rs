@@ -10,12 +10,13 @@ use anyhow::Context;
 use super::args::{Show, Wait};
 use super::outcome::Outcome;
 use super::progress::{Doing, Progress};
-use super::{BadManifest, End, converse, plan, reload, replace};
+use super::{BadManifest, End, converse, plan, reload};
 use tenantd_api::client::app::{self, Selector};
 use tenantd_api::client::{ClientError, Connection};
 use tenantd_core::manifest::edit::{self, Added, EditError};
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_daemon::manifest::{ManifestFile, Unfit};
+use tenantd_host::replace::{Old, ReplaceError};
 
 /// A change of a manifest's text.
 struct Edit {
@@ -90,21 +91,23 @@ fn change_manifest(
             converse(async { Ok(Connection::open(&app).await?.manifest().await?) })?
         }
     };
-    // A symbolic link stays one: the file that it points to is replaced.
-    let failed = || format!("{}: cannot read the manifest", config.display());
-    let path = std::fs::canonicalize(&config).with_context(failed)?;
-    let old = replace::Old::read(&path).with_context(failed)?;
     let unchanged = || format!("{}: not changed", config.display());
+    // It stays locked until it is replaced, so that of two edits the second one sees the first.
+    let old = Old::read(&config).with_context(unchanged)?;
     let Edit { text, entry } = change(old.text()).with_context(unchanged)?;
-    let manifest = ManifestFile::at(&config).with_context(failed)?;
+    let manifest = ManifestFile::at(&config).with_context(unchanged)?;
     let before = old.text().to_owned();
     let plan = manifest.plan_of(text.clone()).map_err(|unfit| {
         let older = manifest.plan_of(before.clone()).err();
         refused(&config, &unfit, older.as_ref(), entry.as_deref())
     })?;
-    old.replace(&text)
-        .with_context(|| format!("{}: not changed", path.display()))?;
-    Ok((plan.app, path, before))
+    match old.replace(&text) {
+        Ok(()) => Ok((plan.app, old.path().to_owned(), before)),
+        Err(error @ (ReplaceError::Damaged { .. } | ReplaceError::Residue { .. })) => {
+            Err(error).with_context(|| config.display().to_string())
+        }
+        Err(error) => Err(error).with_context(unchanged),
+    }
 }
 
 /// The problems that keep a manifest from being changed. If it has some without the change, those

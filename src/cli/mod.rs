@@ -20,7 +20,6 @@ mod plan;
 mod progress;
 pub mod reference;
 mod reload;
-mod replace;
 mod rolling;
 mod run;
 mod schema;

@@ -8,6 +8,7 @@ use tenantd_core::manifest::problem::Problems;
 use tenantd_core::plan;
 use tenantd_core::plan::model::Plan;
 use tenantd_host::facts::Live;
+use tenantd_host::replace;
 
 /// The file of a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,7 +69,13 @@ impl ManifestFile {
     /// # Errors
     /// See [`Unfit`].
     pub fn plan(&self) -> Result<Plan, Unfit> {
-        let text = std::fs::read_to_string(&self.path);
+        let text =
+            std::fs::read_to_string(&self.path).and_then(|text| {
+                match replace::interrupted(&self.path, text.as_bytes())? {
+                    None => Ok(text),
+                    Some(interrupted) => Err(io::Error::other(interrupted)),
+                }
+            });
         let unreadable = |source| Unfit::Unreadable {
             name: self.name.clone(),
             source,

@@ -14,7 +14,7 @@
 //! | [`cgroup`], [`process`], [`limits`] | track, signal, end and limit processes |
 //! | [`fifo`], [`program`] | the pipes of a program's output; the file of a program |
 //! | [`runtime`], [`wants`], [`inherited`] | files and descriptors that outlive a supervisor |
-//! | [`acl`] | which groups may use a file |
+//! | [`acl`], [`replace`] | which groups may use a file; edits of the manifest's file |
 //! | [`facts`], [`doctor`] | facts about the host for a plan; what the host lacks |
 //! | [`crash`] | points at which a test kills the process |
 //!
@@ -36,5 +36,6 @@ pub mod netns;
 pub mod network;
 pub mod process;
 pub mod program;
+pub mod replace;
 pub mod runtime;
 pub mod wants;

@@ -6,5 +6,6 @@
 
 mod collect;
 mod drive;
+mod editing;
 mod points;
 mod scene;

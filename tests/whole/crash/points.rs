@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use crate::crash::collect;
 use crate::crash::drive::{Drive, dies_at};
+use crate::crash::{collect, editing};
 
 macro_rules! points {
     ($($test:ident: $point:literal, $drive:ident $(, $time:literal)?;)*) => {
@@ -175,7 +175,8 @@ fn every_crash_point_of_the_sources_is_tested() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
         passed_in(&folder, &mut in_sources);
     }
-    let driven = POINTS.iter().copied().chain(collect::points());
+    let driven = POINTS.iter().copied();
+    let driven = driven.chain(collect::points()).chain(editing::points());
     let driven: BTreeSet<_> = driven.map(str::to_owned).collect();
     assert_eq!(in_sources, driven);
 }
