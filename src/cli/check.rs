@@ -17,7 +17,7 @@ pub(super) fn check(config: &Path, json: bool) -> anyhow::Result<End> {
     if json {
         return check_json(config);
     }
-    let (plan, _) = plan::read(config)?;
+    let (plan, file) = plan::read(config)?;
     let mut out = anstream::stdout().lock();
     writeln!(
         out,
@@ -27,7 +27,7 @@ pub(super) fn check(config: &Path, json: bool) -> anyhow::Result<End> {
         plan.tenants.len(),
         if plan.tenants.len() == 1 { "" } else { "s" }
     )?;
-    let findings = examine(&plan);
+    let findings = examine(&plan, file.path());
     for finding in &findings {
         let style = Style::new().fg_color(Some(match finding.grade {
             Grade::Good => AnsiColor::Green.into(),
@@ -40,11 +40,13 @@ pub(super) fn check(config: &Path, json: bool) -> anyhow::Result<End> {
     Ok(end(&findings))
 }
 
-/// Checks the host for the tenants of a plan.
-fn examine(plan: &Plan) -> Vec<Finding> {
+/// Checks the manifest's file, and the host for the tenants of its plan.
+fn examine(plan: &Plan, manifest: &Path) -> Vec<Finding> {
     let first = plan.tenants.first();
     let host = first.map_or(HostAccess::ReadOnly, |tenant| tenant.launch.view.host);
-    doctor::examine(plan.tenants.len(), host)
+    let mut findings = vec![doctor::manifest(manifest)];
+    findings.extend(doctor::examine(plan.tenants.len(), host));
+    findings
 }
 
 fn end(findings: &[Finding]) -> End {
@@ -60,7 +62,7 @@ fn check_json(config: &Path) -> anyhow::Result<End> {
         .with_context(|| format!("{}: cannot make the path absolute", config.display()))?;
     let plan = file.plan();
     let findings = match &plan {
-        Ok(plan) => examine(plan),
+        Ok(plan) => examine(plan, file.path()),
         Err(_) => Vec::new(),
     };
     let whole = object(file.path(), &plan, &findings);

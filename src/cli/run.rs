@@ -8,6 +8,7 @@ use anyhow::Context;
 use super::{End, plan};
 use tenantd_daemon::handover::{preflight, rollback};
 use tenantd_daemon::{self, Start, logs, own_log, signals};
+use tenantd_host::doctor::{self, Grade};
 use tenantd_host::inherited::Inherited;
 use tenantd_host::limits;
 
@@ -40,6 +41,10 @@ fn supervise(
     let (plan, manifest) = plan::read(config)?;
     let logs_go_to = logs::place();
     let log_guard = own_log::init(&plan.app, logs_go_to, false).context("cannot set up the log")?;
+    let writers = doctor::manifest(manifest.path());
+    if writers.grade != Grade::Good {
+        tracing::warn!("manifest: {}", writers.found);
+    }
     let start = Start {
         manifest,
         logs_go_to,

@@ -20,6 +20,7 @@ mod crash;
 mod crowd;
 mod detaching;
 mod downtime;
+mod editing;
 mod ending;
 mod guestbook;
 mod guide;

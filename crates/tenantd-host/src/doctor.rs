@@ -4,6 +4,7 @@
 //! It changes nothing on the host. It makes test links in a temporary network namespace.
 
 use std::fmt;
+use std::path::Path;
 
 use rtnetlink::{LinkBridge, LinkVeth};
 use rustix::process::{Resource, getrlimit};
@@ -14,7 +15,7 @@ use tenantd_core::stage::{Failure, Stage};
 
 use super::cgroup;
 use super::netns::{self, Sysctls};
-use super::{launch, limits};
+use super::{launch, limits, writers};
 
 /// The kernel features that tenantd uses, by the release that introduced them. docs/guide.md has
 /// the same table.
@@ -126,6 +127,33 @@ pub fn examine(tenants: usize, host: HostAccess) -> Vec<Finding> {
         descriptors(tenants as u64, getrlimit(Resource::Nofile).maximum),
         changeable_limits(limits::is_privileged()),
     ]
+}
+
+/// Checks who can change a manifest, whose path is absolute. Who can change it can execute any program
+/// as root. That may be intended, so it is not refused.
+#[must_use]
+pub fn manifest(path: &Path) -> Finding {
+    let subject = "manifest";
+    let open = match writers::of(path) {
+        Ok(open) if open.is_empty() => {
+            return Finding::new(Grade::Good, subject, "only root can change it");
+        }
+        Ok(open) => open,
+        Err(error) => {
+            let found = format!("cannot find out who can change it: {error}");
+            return Finding::new(Grade::Weak, subject, found);
+        }
+    };
+    let each = open.iter().map(|open| {
+        let who: Vec<String> = open.who.iter().map(ToString::to_string).collect();
+        format!("{} can write {}", who.join(" and "), open.path.display())
+    });
+    let each: Vec<String> = each.collect();
+    let found = format!(
+        "{}, and so execute any program as root: see chown(1), chmod(1) and setfacl(1)",
+        each.join("; ")
+    );
+    Finding::new(Grade::Weak, subject, found)
 }
 
 fn privileges() -> Finding {

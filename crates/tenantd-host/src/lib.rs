@@ -14,7 +14,7 @@
 //! | [`cgroup`], [`process`], [`limits`] | track, signal, end and limit processes |
 //! | [`fifo`], [`program`] | the pipes of a program's output; the file of a program |
 //! | [`runtime`], [`wants`], [`inherited`] | files and descriptors that outlive a supervisor |
-//! | [`acl`], [`replace`] | which groups may use a file; edits of the manifest's file |
+//! | [`acl`], [`writers`], [`replace`] | who may use or change a file; edits of the manifest's file |
 //! | [`facts`], [`doctor`] | facts about the host for a plan; what the host lacks |
 //! | [`crash`] | points at which a test kills the process |
 //!
@@ -39,3 +39,4 @@ pub mod program;
 pub mod replace;
 pub mod runtime;
 pub mod wants;
+pub mod writers;

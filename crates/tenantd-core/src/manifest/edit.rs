@@ -1,7 +1,11 @@
-//! Adds a tenant to the text of a manifest, or removes one. Comments, order and blank lines in the
-//! rest of the text are kept.
+//! Adds a tenant to the text of a manifest, or removes one. The rest of the text is kept byte by byte:
+//! comments, order, blank lines, line ends, a byte order mark, and a missing line end at the end.
 //!
 //! Values are not validated here: the edited manifest is read and checked like any other.
+
+mod lines;
+#[cfg(test)]
+mod tests;
 
 use toml_edit::{DocumentMut, InlineTable, Item, Table, TableLike, Value};
 
@@ -52,21 +56,23 @@ pub struct Added {
 /// # Errors
 /// See [`EditError`].
 pub fn add(text: &str, tenant: &TenantName, keys: &[(String, String)]) -> Result<Added, EditError> {
-    let mut whole: DocumentMut = text.parse().map_err(EditError::Syntax)?;
+    let mut whole = parse(text)?;
+    let is_new = !whole.contains_key("tenants");
     let tenants = whole
         .entry("tenants")
         .or_insert_with(|| Item::Table(Table::new()));
     // The manifest uses `[tenants.NAME]` headers only: the new tenant gets one too.
     let headers = tenants.as_table().is_some_and(Table::is_implicit);
-    let tenants = tenants.as_table_like_mut().ok_or(EditError::NoTable)?;
-    if tenants.contains_key(tenant.as_str()) {
+    if (tenants.as_table_like())
+        .ok_or(EditError::NoTable)?
+        .contains_key(tenant.as_str())
+    {
         return Err(EditError::There(tenant.clone()));
     }
     let (item, entry) = if headers {
         let mut table = Table::new();
         fill(&mut table, keys);
         let entry = format!("[tenants.{tenant}]\n{table}");
-        table.decor_mut().set_prefix("\n");
         (Item::Table(table), entry)
     } else {
         let mut table = InlineTable::new();
@@ -74,11 +80,58 @@ pub fn add(text: &str, tenant: &TenantName, keys: &[(String, String)]) -> Result
         let entry = format!("{tenant} = {}", table.to_string().trim());
         (Item::Value(Value::InlineTable(table)), entry)
     };
-    tenants.insert(tenant.as_str(), item);
-    Ok(Added {
-        text: whole.to_string(),
-        entry: entry.trim_end().to_owned(),
-    })
+    let entry = entry.trim_end().to_owned();
+    insert(tenants, tenant, item);
+    let rest = whole.to_string();
+    let lines = match is_new {
+        true => format!("[tenants]\n{entry}"),
+        false => entry.clone(),
+    };
+    let by_lines = lines::with(text, &lines, headers || is_new);
+    let text = match by_lines.filter(|by_lines| means_the_same(by_lines, &rest)) {
+        Some(by_lines) => by_lines,
+        // The tenants are an inline table.
+        None => lines::carry(text, &rest),
+    };
+    Ok(Added { text, entry })
+}
+
+/// Inserts a tenant. In an inline table it is written as the last one is: on a line of its own, if
+/// that is.
+fn insert(tenants: &mut Item, tenant: &TenantName, item: Item) {
+    let Some(table) = tenants.as_inline_table_mut() else {
+        if let Some(table) = tenants.as_table_like_mut() {
+            table.insert(tenant.as_str(), item);
+        }
+        return;
+    };
+    let last = table.iter().last().map(|(name, _)| name.to_owned());
+    let mut space = String::from(" ");
+    let mut end = None;
+    if let Some((key, value)) = last
+        .as_deref()
+        .and_then(|last| table.get_key_value_mut(last))
+    {
+        let before = key.leaf_decor().prefix().and_then(|it| it.as_str());
+        let line = before.and_then(|before| before.rfind('\n').map(|at| &before[at..]));
+        space = line.unwrap_or(" ").to_owned();
+        let decor = value.as_value_mut().map(Value::decor_mut);
+        end = decor.and_then(|decor| {
+            let end = decor.suffix().cloned();
+            decor.set_suffix("");
+            end
+        });
+    }
+    let Item::Value(value) = item else {
+        return;
+    };
+    table.insert(tenant.as_str(), value);
+    if let Some((mut key, value)) = table.get_key_value_mut(tenant.as_str()) {
+        key.leaf_decor_mut().set_prefix(space);
+        if let (Some(value), Some(end)) = (value.as_value_mut(), end) {
+            value.decor_mut().set_suffix(end);
+        }
+    }
 }
 
 /// Returns the text without a tenant and the comment directly above it.
@@ -86,7 +139,7 @@ pub fn add(text: &str, tenant: &TenantName, keys: &[(String, String)]) -> Result
 /// # Errors
 /// See [`EditError`].
 pub fn remove(text: &str, tenant: &TenantName) -> Result<String, EditError> {
-    let mut whole: DocumentMut = text.parse().map_err(EditError::Syntax)?;
+    let mut whole = parse(text)?;
     let tenants = whole.entry("tenants").or_insert(Item::Table(Table::new()));
     let tenants = tenants.as_table_like_mut().ok_or(EditError::NoTable)?;
     if tenants.remove(tenant.as_str()).is_none() {
@@ -96,98 +149,35 @@ pub fn remove(text: &str, tenant: &TenantName) -> Result<String, EditError> {
             near: closest(tenant.as_str(), names).map(str::to_owned),
         });
     }
-    Ok(whole.to_string())
+    let rest = whole.to_string();
+    let by_lines = lines::without(text, tenant.as_str());
+    match by_lines.filter(|by_lines| means_the_same(by_lines, &rest)) {
+        Some(by_lines) => Ok(by_lines),
+        // Something else is on the same lines.
+        None => Ok(lines::carry(text, &rest)),
+    }
+}
+
+fn parse(text: &str) -> Result<DocumentMut, EditError> {
+    lines::plain(text).parse().map_err(EditError::Syntax)
+}
+
+/// Whether two manifests have the same values. Without tenants, they may have a table for them or not.
+fn means_the_same(one: &str, other: &str) -> bool {
+    let values = |text: &str| {
+        let mut whole: toml::Table = toml::from_str(&lines::plain(text)).ok()?;
+        let tenants = whole.get("tenants").and_then(toml::Value::as_table);
+        if tenants.is_some_and(toml::Table::is_empty) {
+            whole.remove("tenants");
+        }
+        Some(whole)
+    };
+    values(one).is_some_and(|one| Some(one) == values(other))
 }
 
 fn fill(table: &mut dyn TableLike, keys: &[(String, String)]) {
     for (key, text) in keys {
         let value = text.parse().unwrap_or_else(|_| Value::from(text.as_str()));
         table.insert(key, Item::Value(value));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TEXT: &str = "\
-# Ours.
-[app]   # the program
-name = \"wiki\"
-
-[tenants] # who pays
-# The first.
-acme = { ip = \"10.0.0.11\" }   # since 2019
-
-# Difficult.
-beta   = { ip = \"10.0.0.12\", autostart = false }
-";
-
-    fn name(name: &str) -> TenantName {
-        name.parse().unwrap()
-    }
-
-    fn keys(keys: &[(&str, &str)]) -> Vec<(String, String)> {
-        let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
-        keys.iter().map(own).collect()
-    }
-
-    #[test]
-    fn adding_appends_a_tenant_and_removing_restores_the_text() {
-        let typed = keys(&[
-            ("ip", "10.0.0.13"),
-            ("autostart", "false"),
-            ("user", "33"),
-            ("arguments", "[\"-v\", \"{ip}\"]"),
-        ]);
-        let Added { text, entry } = add(TEXT, &name("crm"), &typed).unwrap();
-        let line = "crm = { ip = \"10.0.0.13\", autostart = false, user = 33, arguments = [\"-v\", \"{ip}\"] }\n";
-        assert_eq!(text, format!("{TEXT}{line}"));
-        assert_eq!(entry, line.trim_end());
-        assert_eq!(remove(&text, &name("crm")).unwrap(), TEXT);
-    }
-
-    #[test]
-    fn removing_a_tenant_removes_only_its_own_comment() {
-        let without = remove(TEXT, &name("acme")).unwrap();
-        assert!(!without.contains("The first."), "{without}");
-        for kept in [
-            "# Ours.",
-            "# the program",
-            "# who pays",
-            "# Difficult.",
-            "beta   =",
-        ] {
-            assert!(without.contains(kept), "{kept}: {without}");
-        }
-    }
-
-    #[test]
-    fn edits_keep_the_form_of_the_table() {
-        let headers = "[tenants.acme]\nip = \"10.0.0.11\"\n";
-        let added = add(headers, &name("beta"), &keys(&[("ip", "10.0.0.12")])).unwrap();
-        assert_eq!(added.text, format!("{headers}\n{}\n", added.entry));
-        assert_eq!(added.entry, "[tenants.beta]\nip = \"10.0.0.12\"");
-        let inline = "tenants = { acme = { ip = \"10.0.0.11\" } }\n";
-        let added = add(inline, &name("beta"), &keys(&[("ip", "10.0.0.12")])).unwrap();
-        let line = "beta = { ip = \"10.0.0.12\" }";
-        assert!(added.text.contains(line), "{added:?}");
-        assert_eq!(added.entry, line);
-        let none = add("", &name("beta"), &keys(&[("ip", "10.0.0.12")])).unwrap();
-        assert_eq!(none.text, "[tenants]\nbeta = { ip = \"10.0.0.12\" }\n");
-    }
-
-    #[test]
-    fn invalid_edits_are_errors() {
-        let add = |text, tenant| add(text, &name(tenant), &[]).unwrap_err();
-        assert!(matches!(add(TEXT, "acme"), EditError::There(_)));
-        assert!(matches!(add("tenants = 3", "acme"), EditError::NoTable));
-        assert!(matches!(add("[", "acme"), EditError::Syntax(_)));
-        let missing = remove(TEXT, &name("crm")).unwrap_err();
-        assert_eq!(missing.to_string(), "the manifest has no tenant crm");
-        let near = remove(TEXT, &name("amce")).unwrap_err();
-        assert!(near.to_string().ends_with("did you mean acme?"), "{near}");
-        let none = remove("", &name("acme")).unwrap_err();
-        assert!(matches!(none, EditError::Missing { .. }));
     }
 }
