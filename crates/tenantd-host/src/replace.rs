@@ -322,7 +322,7 @@ fn beside(path: &Path, what: &str) -> PathBuf {
 /// Makes a file that no process can open but through this descriptor, root excepted.
 fn create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.write(true).create_new(true).mode(0).open(path)
+    options.write(true).create_new(true).mode(0o0).open(path)
 }
 
 /// Removes a file if it exists.

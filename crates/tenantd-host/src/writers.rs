@@ -82,7 +82,7 @@ fn writers(path: &Path, seen: &Metadata, below: Option<&Path>) -> io::Result<Vec
         who.push(Who::User(seen.uid()));
     }
     let is_sticky = seen.is_dir() && seen.mode() & 0o1000 != 0;
-    if is_sticky && below.map_or(Ok(0), |below| owner(below))? == 0 {
+    if is_sticky && below.map_or(Ok(0), owner)? == 0 {
         return Ok(who);
     }
     let mut value = vec![0; 65536];

@@ -61,7 +61,7 @@ const DEFAULT: &str = "system.posix_acl_default";
 #[test]
 fn owner_lists_and_other_attributes_are_those_of_the_old_file() {
     let (_folder, path) = file("one");
-    fchown(&File::open(&path).unwrap(), Some(7), Some(4)).unwrap();
+    fchown(File::open(&path).unwrap(), Some(7), Some(4)).unwrap();
     set(&path, ACCESS, &list());
     set(&path, "user.note", b"ours");
     set(&path, "trusted.note", b"root's");
