@@ -15,7 +15,8 @@ fn plan(source: &str) -> DatastorePlan {
     DatastorePlan {
         source: source.into(),
         root: Path::new("/run/data/wiki").into(),
-        target: Path::new("/run/expected").into(),
+        target: Some(Path::new("/run/expected").into()),
+        folders: [].into(),
         uid: 1000,
         gid: 2000,
         mode: 0o750,

@@ -157,10 +157,19 @@ fn a_line_that_cannot_be_parsed_causes_no_problem_elsewhere() {
     assert!(damaged > 100, "{damaged}");
 }
 
-/// Compares each manifest of the folder with `before.toml`.
 #[test]
 fn pairs_of_manifests_give_changes() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/changes");
+    assert!(compare_with_before("tests/golden/changes") > 8);
+}
+
+#[test]
+fn changes_of_folders_say_what_becomes_of_each() {
+    assert!(compare_with_before("tests/golden/changes-of-folders") > 5);
+}
+
+/// Compares each manifest of the folder with `before.toml`. Returns how many there are.
+fn compare_with_before(folder: &str) -> usize {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let plan = |name: &str| {
         let text = fs::read_to_string(folder.join(name)).unwrap();
         read(name, text).unwrap_or_else(|problems| panic!("{problems}"))
@@ -183,8 +192,8 @@ fn pairs_of_manifests_give_changes() {
             wrong.push(name);
         }
     }
-    assert!(count > 8, "the manifests lie in {}", folder.display());
     assert!(wrong.is_empty(), "not as expected: {wrong:?}");
+    count
 }
 
 /// A plan's JSON has the names of the manifest's keys.

@@ -2,6 +2,15 @@
 //!
 //! The owner and mode of an existing datastore are never changed. A symbolic link anywhere in its
 //! path is refused, so that the folder which is checked is the folder which is mounted.
+//!
+//! [`ensure`] makes the datastore itself, at the provision. A launch makes what is in it: see
+//! `layout` for the two layouts that a datastore can have.
+
+mod convert;
+mod copy;
+mod folders;
+mod layout;
+pub(crate) mod overlay;
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -10,6 +19,8 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, RenameFlags, ResolveFlags, Uid};
 use rustix::fs::{fchmod, fchown, mkdirat, openat2, renameat, renameat_with, unlinkat};
 use rustix::io::Errno;
+
+pub(crate) use folders::{Part, parts};
 
 use crate::crash;
 use tenantd_core::plan::model::DatastorePlan;
@@ -141,16 +152,13 @@ fn make_datastore(
     let mut unfinished = OsStr::new(".").to_os_string();
     unfinished.push(name);
     unfinished.push(".tenantd-new");
-    match unlinkat(parent, &unfinished, AtFlags::REMOVEDIR) {
-        Ok(()) | Err(Errno::NOENT) => {}
-        Err(errno) => return Err(errno),
-    }
+    discard(parent, &unfinished)?;
     mkdirat(parent, &unfinished, ABOVE)?;
     crash::point("datastore: half made", &plan.source);
     match settle(parent, &unfinished, name, plan) {
         Ok(()) => Ok((open_below(parent, name)?, true)),
         Err(errno) => {
-            unlinkat(parent, &unfinished, AtFlags::REMOVEDIR)?;
+            discard(parent, &unfinished)?;
             if errno == Errno::EXIST {
                 // Another process has made it meanwhile; its owner and mode are kept.
                 return Ok((open_below(parent, name)?, false));
@@ -158,6 +166,16 @@ fn make_datastore(
             Err(errno)
         }
     }
+}
+
+/// Removes a datastore that is not complete, if there is one.
+fn discard(parent: BorrowedFd<'_>, unfinished: &OsStr) -> Result<(), Errno> {
+    match open_below(parent, unfinished) {
+        Ok(folder) => convert::unbegin(folder.as_fd())?,
+        Err(Errno::NOENT) => return Ok(()),
+        Err(errno) => return Err(errno),
+    }
+    unlinkat(parent, unfinished, AtFlags::REMOVEDIR)
 }
 
 fn settle(
@@ -173,9 +191,14 @@ fn settle(
         Mode::empty(),
         ResolveFlags::NO_SYMLINKS,
     )?;
-    let (owner, group) = (Uid::from_raw(plan.uid), Gid::from_raw(plan.gid));
-    fchown(&folder, Some(owner), Some(group))?;
-    fchmod(&folder, Mode::from_raw_mode(plan.mode))?;
+    if plan.is_tree() {
+        // The folder is root's already, and nobody else's.
+        convert::begin(folder.as_fd())?;
+    } else {
+        let (owner, group) = (Uid::from_raw(plan.uid), Gid::from_raw(plan.gid));
+        fchown(&folder, Some(owner), Some(group))?;
+        fchmod(&folder, Mode::from_raw_mode(plan.mode))?;
+    }
     match renameat_with(parent, unfinished, parent, name, RenameFlags::NOREPLACE) {
         // Network filesystems do not support the flag. At worst, a rename replaces an empty folder.
         Err(Errno::INVAL) => renameat(parent, unfinished, parent, name),

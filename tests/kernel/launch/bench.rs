@@ -37,7 +37,8 @@ impl Bench {
         let datastore = DatastorePlan {
             source: "/var/lib/tenantd/wiki/acme".into(),
             root: Path::new("/var/lib/tenantd/wiki").into(),
-            target: Path::new(TARGET).into(),
+            target: Some(Path::new(TARGET).into()),
+            folders: [].into(),
             uid: 1000,
             gid: 1000,
             mode: 0o750,

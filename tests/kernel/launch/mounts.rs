@@ -110,7 +110,7 @@ fn mounts_of_the_tenant_do_not_propagate_to_the_host() {
     ] {
         std::fs::create_dir(folder).unwrap();
     }
-    bench.datastore.target = Path::new("/run/shared/data").into();
+    bench.datastore.target = Some(Path::new("/run/shared/data").into());
     bench.launch.private = ["/run/shared/private".into()].into();
     bench.launch.hidden = ["/run/shared/hidden".into()].into();
     let before = host_mounts();

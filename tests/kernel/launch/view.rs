@@ -152,7 +152,7 @@ fn missing_mount_points_are_made_inside_alone() {
     let mut bench = Bench::script(script);
     open_to_all(HOST);
     write_file(format!("{HOST}/of-the-host"), "", 0o644);
-    bench.datastore.target = Path::new("/var/log/tenantd/new/deep").into();
+    bench.datastore.target = Some(Path::new("/var/log/tenantd/new/deep").into());
     bench.launch.private = ["/run/private".into()].into();
     assert_eq!(bench.output(), "new\nof-the-host\n1000\n");
     assert!(!Path::new("/var/log/tenantd/new").exists());
@@ -160,7 +160,7 @@ fn missing_mount_points_are_made_inside_alone() {
     let kept = std::fs::read_to_string("/var/lib/tenantd/wiki/acme/file").unwrap();
     assert_eq!(kept, "data\n");
     // Not over folders with the host's configuration.
-    bench.datastore.target = Path::new("/etc/no-such-folder").into();
+    bench.datastore.target = Some(Path::new("/etc/no-such-folder").into());
     assert_eq!(
         bench.failure(),
         "cannot mount the datastore at /etc/no-such-folder: No such file or directory (ENOENT) \

@@ -83,6 +83,9 @@ pub fn kind_words(kind: Kind) -> String {
         }
         Kind::Path(slots) => format!("a path with {}", placeholders(slots)),
         Kind::Paths(slots) => format!("an array of paths with {}", placeholders(slots)),
+        Kind::Folders => {
+            "an array of paths with `{app}`, `{manifest_dir}`, or of tables".to_owned()
+        }
         Kind::Account => "a name or a number".to_owned(),
         Kind::Groups => "an array of names or numbers".to_owned(),
         Kind::Flag => "`true` or `false`".to_owned(),
@@ -176,6 +179,10 @@ fn kind_schema(kind: Kind) -> Value {
         }),
         Kind::Texts(_) | Kind::Paths(_) => json!({
             "type": "array", "items": { "type": "string" },
+        }),
+        Kind::Folders => json!({
+            "type": "array",
+            "items": { "anyOf": [{ "type": "string" }, table_schema(Table::Folder)] },
         }),
         Kind::Environment(_) => json!({
             "type": "object",

@@ -16,11 +16,21 @@ use super::read::Reader;
 use super::reference::Table;
 use super::template::Template;
 use super::text::{Command, Environment};
-use super::value::{Account, Decode, HostAccess, Mode, Permissions, Signal, When};
+use super::value::{Account, Decode, HostAccess, Mode, Permissions, Seed, Signal, When};
 use crate::name::{AppName, TenantName};
 
 /// A value with its position, or `None`.
 pub type Known<T> = Option<Spanned<T>>;
+
+/// A value that may be left out.
+#[derive(Debug)]
+pub struct Optional<T> {
+    /// The value.
+    pub value: Known<T>,
+    /// Whether the key is set, even if its value is invalid, or may be set in a part that could not
+    /// be parsed.
+    pub is_set: bool,
+}
 
 /// What a key can hold: a value, or a nested table.
 pub(super) trait Read {
@@ -31,6 +41,15 @@ pub(super) trait Read {
 impl<T: Decode> Read for Known<T> {
     fn read(reader: &mut Reader<'_, '_, '_>, name: &'static str) -> Self {
         reader.value(name)
+    }
+}
+
+impl<T: Decode> Read for Optional<T> {
+    fn read(reader: &mut Reader<'_, '_, '_>, name: &'static str) -> Self {
+        Self {
+            is_set: reader.may_have(name),
+            value: reader.value(name),
+        }
     }
 }
 
@@ -94,8 +113,19 @@ tables! {
 
     /// `[app.datastore]`.
     Datastore in Datastore {
-        path: Known<Template>,
+        path: Optional<Template>,
+        folders: Vec<Folder>,
         root: Known<Template>,
+        mode: Known<Permissions>,
+    }
+
+    /// One entry of `folders` in `[app.datastore]`.
+    Folder in Folder {
+        path: Known<Template>,
+        seed: Known<Seed>,
+        template: Known<Template>,
+        user: Known<Account>,
+        group: Known<Account>,
         mode: Known<Permissions>,
     }
 

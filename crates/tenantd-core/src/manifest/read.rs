@@ -2,6 +2,8 @@
 //!
 //! It decodes key by key, because a decoder of whole tables stops at the first error.
 
+mod folders;
+
 use std::borrow::Cow;
 use std::net::Ipv4Addr;
 
@@ -216,6 +218,14 @@ impl<'v, 's> Reader<'_, 'v, 's> {
         (key, self.entries.and_then(|entries| entries.get(name)))
     }
 
+    /// Whether a key is set, or may be set in a part that could not be parsed.
+    pub(super) fn may_have(&self, name: &str) -> bool {
+        self.broken
+            || self
+                .entries
+                .is_some_and(|entries| entries.contains_key(name))
+    }
+
     /// Whether a part of the table with this name may not have been parsed.
     fn is_broken_at(&self, name: &str) -> bool {
         let entry = self.entries.and_then(|entries| entries.get_key_value(name));
@@ -244,6 +254,7 @@ impl<'v, 's> Reader<'_, 'v, 's> {
             (Table::Tenant, Owner::Tenant(name)) => format!("tenant {name}"),
             (_, Owner::Tenant(name)) => format!("the limits of tenant {name}"),
             (Table::Limits, Owner::Defaults) => "[defaults.limits]".to_owned(),
+            (Table::Folder, _) => "the folder".to_owned(),
             (table, _) => table.header().to_owned(),
         }
     }
@@ -260,9 +271,7 @@ impl<'v, 's> Reader<'_, 'v, 's> {
             _ => format!("`{}` is missing in {whose}", key.name),
         };
         let help = match key.kind {
-            Kind::Table(Table::App) => {
-                "add `[app]`, with at least `name`, `command` and `datastore`".to_owned()
-            }
+            Kind::Table(Table::App) => "add `[app]`, with at least `name` and `command`, and `datastore` if the program has data".to_owned(),
             _ => format!("add `{}`", key.usage()),
         };
         self.problems.report(&self.at, message).help(help);

@@ -29,6 +29,8 @@ pub enum Kind {
     Path(&'static [Slot]),
     /// An array of paths with placeholders.
     Paths(&'static [Slot]),
+    /// An array of folders: paths, or tables with the keys of [`Table::Folder`].
+    Folders,
     /// The name or the number of a user or group.
     Account,
     /// An array of names or numbers of groups.
@@ -202,7 +204,7 @@ keys! {
         "visible", Kind::Paths(OF_PROGRAM), Value("[]"), "[\"/run/dbus/system_bus_socket\"]",
             "Paths of the host below `/run`, `/dev`, `/tmp`, `/var/tmp` or a private folder that \
              tenants see, such as the socket of a service.";
-        "datastore", Kind::Table(Table::Datastore), Required, "{ path = \"/var/lib/guestbook\" }",
+        "datastore", Kind::Table(Table::Datastore), Value("{}"), "{ path = \"/var/lib/guestbook\" }",
             "The program's data, see [app.datastore].";
         "stop", Kind::Table(Table::Stop), Value("{}"), "{ grace = \"1m\" }",
             "How the program is stopped, see [app.stop].";
@@ -214,15 +216,42 @@ keys! {
             "Resource limits of its processes, see [app.limits].";
     }
     Datastore {
-        "path", Kind::Path(OF_APP), Required, "\"/var/lib/guestbook\"",
+        "path", Kind::Path(OF_APP), Derived("none"), "\"/var/lib/guestbook\"",
             "The folder in which the program expects its data. Each tenant sees its own datastore \
              there.";
+        "folders", Kind::Folders, Value("[]"),
+            "[\"/var/lib/ldap\", { path = \"/etc/ldap/slapd.d\", seed = \"copy\" }]",
+            "Further folders of the program that each tenant has for itself, beside or instead of \
+             `path`: paths, or tables, see [[app.datastore.folders]]. Each is a folder in the \
+             tenant's datastore, with the same path: `/var/lib/ldap` is `DATASTORE/var/lib/ldap`. \
+             With `folders`, `path` is one of them. A datastore that was made without `folders` is \
+             converted at the next start. A folder that is removed from the list stays in the \
+             datastore. No folder may contain another one.";
         "root", Kind::Path(OF_APP), Value("\"/var/lib/tenantd/{app}\""), "\"/srv/guestbooks\"",
             "The folder on the host that contains the datastores. It is hidden from every tenant. \
              If it is below `/var/lib/tenantd`, that whole folder is hidden.";
         "mode", Kind::Permissions, Value("\"0750\""), "\"0700\"",
             "The mode, in octal, of a datastore that tenantd creates. Its owner is the tenant's \
              user and group.";
+    }
+    Folder {
+        "path", Kind::Path(OF_APP), Required, "\"/etc/ldap/slapd.d\"",
+            "The folder as the program sees it.";
+        "seed", Kind::Choice(&["empty", "copy", "overlay"]), Derived("`copy` in `/etc`, otherwise `empty`"), "\"copy\"",
+            "What the folder contains at first: nothing (`empty`), or a copy of the host's folder \
+             (`copy`). With `overlay`, the tenant sees the host's folder, and only what it \
+             changes is in its datastore: what the host changes later arrives with the next start \
+             of the tenant, except in files that the tenant has changed. The seed of a folder that \
+             exists is not changed.";
+        "template", Kind::Path(OF_APP), Derived("not used"), "\"{manifest_dir}/skel\"",
+            "A folder on the host that is copied instead. Its copy belongs to the tenant's user and \
+             group.";
+        "user", Kind::Account, Derived("that of the host's folder; if it has none, the tenant's"), "\"openldap\"",
+            "The owner of a new folder and of what is copied into it, by name or number.";
+        "group", Kind::Account, Derived("that of `user`, or of the host's folder; if it has none, the tenant's"), "\"openldap\"",
+            "The group of a new folder and of what is copied into it, by name or number.";
+        "mode", Kind::Permissions, Derived("that of the host's folder; if it has none, `mode` of [app.datastore]"), "\"0700\"",
+            "The mode of a new folder, in octal.";
     }
     Stop {
         "signal", Kind::Signal, Value("\"SIGTERM\""), "\"SIGQUIT\"",

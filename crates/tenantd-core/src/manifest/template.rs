@@ -145,6 +145,12 @@ impl Template {
         Ok(Self { parts })
     }
 
+    /// Whether the string has this placeholder.
+    #[must_use]
+    pub fn has(&self, slot: Slot) -> bool {
+        self.parts.contains(&Part::Slot(slot))
+    }
+
     /// Returns the string with each placeholder replaced by its value.
     #[must_use]
     pub fn fill(&self, value: impl Fn(Slot) -> String) -> String {

@@ -349,6 +349,18 @@ choice! {
     }
 }
 
+choice! {
+    /// What a new folder contains.
+    Seed {
+        /// Nothing.
+        Empty = "empty",
+        /// A copy of the host's folder.
+        Copy = "copy",
+        /// The host's folder, with the tenant's changes over it.
+        Overlay = "overlay",
+    }
+}
+
 fn one_of<'a>(at: At<'a, '_>, problems: &mut Problems) -> Option<&'a str> {
     let Kind::Choice(words) = at.key.kind else {
         unreachable!("{} is a choice", at.key.name)

@@ -8,10 +8,11 @@ use toml::Spanned;
 
 use super::datastore::{self, Source};
 use super::facts::HostFacts;
+use super::folders::{self, Folders};
 use super::identity::{People, Person};
 use super::model::{
-    DatastorePlan, HostAccess, Identity, LaunchPlan, LinkPlan, Mode, NetworkPlan, Plan, Policy,
-    Readiness, TenantPlan, ViewPlan,
+    DatastorePlan, FolderPlan, HostAccess, Identity, LaunchPlan, LinkPlan, Mode, NetworkPlan, Plan,
+    Policy, Readiness, TenantPlan, ViewPlan,
 };
 use super::paths::{self, AppPaths};
 use super::{control, derive, limits, network, policy, view};
@@ -37,6 +38,14 @@ pub(super) fn plan(
     let control = control::control(&manifest.control, host, problems);
     let policy = policy::policy(manifest, problems);
     let stores = datastore::stores(manifest, &app_paths, folder, problems);
+    let folders = Folders {
+        manifest,
+        folder,
+        app_paths: &app_paths,
+        sources: &stores.sources,
+    };
+    let folders = folders.plan(host, problems);
+    folders::check_placeholder(manifest, problems);
     let app = manifest.app.name.as_ref().map(Spanned::get_ref);
     let socket = app.map(layout::notify_socket);
     let ready = policy.as_ref().map(|policy| &policy.ready);
@@ -48,7 +57,8 @@ pub(super) fn plan(
     let parts = Parts {
         manifest,
         folder,
-        target: app_paths.target.as_ref()?.get_ref().as_path().into(),
+        target: target(manifest, &app_paths)?,
+        folders: folders?,
         program: app_paths.program.as_ref()?.get_ref(),
         working_directory: app_paths.working_directory.as_ref()?.get_ref(),
         view: view::view(manifest, &app_paths, problems).into(),
@@ -100,6 +110,13 @@ fn people(
         .collect()
 }
 
+/// The path that the program expects. Returns `None` if it is not valid, which has been reported.
+fn target(manifest: &Manifest, app_paths: &AppPaths) -> Option<Option<Arc<Path>>> {
+    let target = app_paths.target.as_ref();
+    let target = target.map(|path| path.get_ref().as_path().into());
+    (target.is_some() || !manifest.app.datastore.path.is_set).then_some(target)
+}
+
 fn private(app_paths: &AppPaths) -> Arc<[PathBuf]> {
     let all = app_paths.private.iter().map(|path| path.get_ref().clone());
     paths::outermost(all.collect()).into()
@@ -109,7 +126,8 @@ fn private(app_paths: &AppPaths) -> Arc<[PathBuf]> {
 struct Parts<'a> {
     manifest: &'a Manifest,
     folder: &'a str,
-    target: Arc<Path>,
+    target: Option<Arc<Path>>,
+    folders: Arc<[FolderPlan]>,
     program: &'a Path,
     working_directory: &'a Path,
     view: Arc<ViewPlan>,
@@ -187,7 +205,8 @@ impl Parts<'_> {
             datastore: DatastorePlan {
                 source: source.path.clone(),
                 root: last.root(&source.root),
-                target: Arc::clone(&self.target),
+                target: self.target.clone(),
+                folders: Arc::clone(&self.folders),
                 uid: person.identity.uid,
                 gid: person.identity.gid,
                 mode: self.manifest.app.datastore.mode.as_ref()?.get_ref().0,
@@ -256,7 +275,10 @@ impl Parts<'_> {
         Some(template.fill(|slot| match slot {
             Slot::App => self.app.to_string(),
             Slot::ManifestDir => self.folder.to_owned(),
-            Slot::Datastore => self.target.display().to_string(),
+            Slot::Datastore => {
+                let target = self.target.as_ref();
+                target.map_or_else(String::new, |path| path.display().to_string())
+            }
             Slot::Tenant => name.to_string(),
             Slot::Ip => ip.to_string(),
             Slot::Gateway => self.network.gateway.to_string(),

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::data::KeyChange;
 use super::diff::{Change, Changes, FieldChange, TenantChange};
-use super::fields::{LABEL_DATASTORE, Touches};
+use super::fields::{LABEL_DATASTORE, LABEL_FOLDER, LABEL_TARGET, Touches};
 use crate::name::{AppName, TenantName};
 
 /// The whole output: each change with its effect, and a summary.
@@ -209,8 +209,11 @@ pub fn refusal(fixed: &[FieldChange]) -> String {
 fn write_fields(out: &mut String, fields: &[FieldChange], datastore_note: &str) {
     for field in fields {
         let name = &field.field;
+        let first = name.split(' ').next();
         let note = if name == LABEL_DATASTORE {
             datastore_note
+        } else if name == LABEL_TARGET || first == Some(LABEL_FOLDER) {
+            kept(field, fields)
         } else {
             ""
         };
@@ -220,6 +223,18 @@ fn write_fields(out: &mut String, fields: &[FieldChange], datastore_note: &str) 
             (Some(value), None) => writeln!(out, "  {name:<17} - {value}{note}"),
             (None, None) => Ok(()),
         };
+    }
+}
+
+/// What becomes of the data at a path that the program no longer expects.
+fn kept(gone: &FieldChange, fields: &[FieldChange]) -> &'static str {
+    let path = gone.field.split_once(' ').map(|(_, path)| path);
+    let by_path = |field: &FieldChange| {
+        field.field == LABEL_TARGET && field.after.is_some() && field.after.as_deref() == path
+    };
+    match fields.iter().any(by_path) {
+        true => " (kept, and mounted by `path`)",
+        false => " (kept, but no longer mounted)",
     }
 }
 

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::model::{
-    ControlPlan, DatastorePlan, EndPlan, Identity, LaunchPlan, Limits, LinkPlan, NetworkPlan, Plan,
-    Policy, Readiness, RestartPolicy, StopSignal, TenantPlan, ViewPlan,
+    ControlPlan, DatastorePlan, EndPlan, FolderPlan, Identity, LaunchPlan, Limits, LinkPlan,
+    NetworkPlan, Plan, Policy, Readiness, RestartPolicy, Seed, StopSignal, TenantPlan, ViewPlan,
 };
 use crate::name::AppName;
 
@@ -128,21 +128,50 @@ fn datastore(datastore: &DatastorePlan) -> Map<String, Value> {
         source,
         root,
         target,
+        folders,
         uid,
         gid,
         mode,
     } = datastore;
+    let folders = folders.iter().map(|folder| self::folder(datastore, folder));
     members([(
         "datastore",
         json!({
             "source": source,
-            "path": &**target,
+            "path": target.as_deref(),
+            "folders": folders.collect::<Vec<_>>(),
             "mode": format!("{mode:04o}"),
             "made_from": &**root,
             "uid": uid,
             "gid": gid,
         }),
     )])
+}
+
+/// A folder. What is as the host's folder has it is null.
+fn folder(datastore: &DatastorePlan, folder: &FolderPlan) -> Value {
+    let FolderPlan {
+        target,
+        seed,
+        uid,
+        gid,
+        mode,
+    } = folder;
+    let (seed, template) = match seed {
+        Seed::Empty => (Some("empty"), None),
+        Seed::Copy => (Some("copy"), None),
+        Seed::Overlay => (Some("overlay"), None),
+        Seed::Template(path) => (None, Some(path)),
+    };
+    json!({
+        "path": target,
+        "source": datastore.place(target),
+        "seed": seed,
+        "template": template,
+        "user": uid,
+        "group": gid,
+        "mode": mode.map(|mode| format!("{mode:04o}")),
+    })
 }
 
 fn launch(launch: &LaunchPlan) -> Map<String, Value> {

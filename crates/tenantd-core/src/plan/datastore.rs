@@ -26,7 +26,7 @@ pub(super) struct Source {
     /// The topmost part of the path that tenantd may create.
     pub(super) root: PathBuf,
     /// Its position in the manifest.
-    at: Span,
+    pub(super) at: Span,
 }
 
 /// Derives all datastores and reports those that are invalid or conflict.

@@ -26,8 +26,9 @@ mod words;
 use std::path::Path;
 
 use super::model::{
-    Bound, ControlPlan, DatastorePlan, HostAccess, Identity, LaunchPlan, Limits, LinkPlan, Measure,
-    NetworkPlan, OWN, Policy, Reader, RestartPolicy, StopSignal, TenantPlan, ViewPlan,
+    Bound, ControlPlan, DatastorePlan, FolderPlan, HostAccess, Identity, LaunchPlan, Limits,
+    LinkPlan, Measure, NetworkPlan, OWN, Policy, Reader, RestartPolicy, StopSignal, TenantPlan,
+    ViewPlan,
 };
 use super::policy;
 use crate::name::AppName;
@@ -40,6 +41,12 @@ use Key::{First, Later};
 
 /// The label of a tenant's addresses.
 pub(super) const LABEL_ADDRESS: &str = "address";
+
+/// The label of the path at which a datastore is mounted.
+pub(super) const LABEL_TARGET: &str = "bound at";
+
+/// The label of a folder of a datastore.
+pub(super) const LABEL_FOLDER: &str = "folder";
 
 /// The label of a tenant's datastore.
 pub(super) const LABEL_DATASTORE: &str = "datastore";
@@ -110,18 +117,52 @@ fn datastore(datastore: &DatastorePlan, see: See<'_>) {
         source,
         root,
         target,
+        folders,
         uid,
         gid,
         mode,
     } = datastore;
-    let (source, root, target) = (source.display(), root.display(), target.display());
+    let (source, root) = (source.display(), root.display());
     let new = format_args!("owner {uid}:{gid}, mode {mode:04o}");
     // The release ensures that no process uses the old datastore; the provision prepares the new one.
     see(renews(First("datastore"), LABEL_DATASTORE, &source));
-    see(relaunches(First("bound at"), "bound at", &target).nested());
+    if let Some(target) = target {
+        let shown = target.display();
+        see(relaunches(First("bound at"), LABEL_TARGET, &shown).nested());
+        if datastore.is_tree() {
+            // The launch moves the data there.
+            let place = datastore.place(target);
+            see(touches_nothing(Later("lies at"), "lies at", &place.display()).nested());
+        }
+    }
     // These apply only when a datastore is created.
     see(touches_nothing(Later("made from"), "made from", &root).nested());
     see(touches_nothing(Later("if new"), "if new", &new).nested());
+    for folder in &**folders {
+        self::folder(datastore, folder, see);
+    }
+}
+
+fn folder(datastore: &DatastorePlan, folder: &FolderPlan, see: See<'_>) {
+    let FolderPlan {
+        target,
+        seed,
+        uid,
+        gid,
+        mode,
+    } = folder;
+    let (place, target) = (datastore.place(target), target.display());
+    let place = place.display();
+    see(relaunches(Later("folder"), LABEL_FOLDER, &place).item(&target));
+    // These apply only when the folder is made.
+    let new = words::Seeded {
+        seed,
+        uid: *uid,
+        gid: *gid,
+        mode: *mode,
+    };
+    let field = touches_nothing(Later("folder if new"), "if new", &new);
+    see(field.item(&target).nested());
 }
 
 fn launch(launch: &LaunchPlan, see: See<'_>) {

@@ -14,6 +14,7 @@ pub mod diff;
 pub mod effect;
 pub mod facts;
 pub mod fields;
+mod folders;
 pub mod hash;
 pub mod holders;
 mod identity;

@@ -151,14 +151,59 @@ pub struct DatastorePlan {
     pub source: PathBuf,
     /// The topmost part of `source` that tenantd may create. Its parent must exist.
     pub root: Arc<Path>,
-    /// The path that the program expects, where `source` is bound.
-    pub target: Arc<Path>,
+    /// The path that the program expects, where the data is mounted.
+    pub target: Option<Arc<Path>>,
+    /// Further folders that the program expects.
+    pub folders: Arc<[FolderPlan]>,
     /// The owner of a new datastore.
     pub uid: u32,
     /// The group of a new datastore.
     pub gid: u32,
     /// The mode of a new datastore, such as 0o750.
     pub mode: u32,
+}
+
+impl DatastorePlan {
+    /// Whether a new datastore has a folder for each path that the program expects. Otherwise it is
+    /// mounted itself, at the only one.
+    #[must_use]
+    pub fn is_tree(&self) -> bool {
+        self.target.is_none() || !self.folders.is_empty()
+    }
+
+    /// Where the folder for a path that the program expects is, in a datastore with several.
+    #[must_use]
+    pub fn place(&self, target: &Path) -> PathBuf {
+        self.source.join(target.strip_prefix("/").unwrap_or(target))
+    }
+}
+
+/// A folder that the program expects, and how it is made for a tenant that has none yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FolderPlan {
+    /// The path that the program expects.
+    pub target: PathBuf,
+    /// What a new folder contains.
+    pub seed: Seed,
+    /// The owner of a new folder. `None`: that of the host's folder, or of a new datastore.
+    pub uid: Option<u32>,
+    /// The group of a new folder. `None`: that of the host's folder, or of a new datastore.
+    pub gid: Option<u32>,
+    /// The mode of a new folder. `None`: that of the host's folder, or of a new datastore.
+    pub mode: Option<u32>,
+}
+
+/// What a new folder contains.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seed {
+    /// Nothing.
+    Empty,
+    /// A copy of the host's folder with the same path.
+    Copy,
+    /// A copy of this folder of the host.
+    Template(PathBuf),
+    /// The changes to the host's folder with the same path, over which it is mounted.
+    Overlay,
 }
 
 /// Everything that is needed to start a tenant's program.

@@ -5,6 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use toml::Spanned;
 
 use super::facts::{HostFacts, ProgramFact};
+use super::folders;
 use super::model::Readiness;
 use crate::manifest::problem::{Problems, Span};
 use crate::manifest::raw::{App, Known, Manifest};
@@ -15,6 +16,9 @@ pub const STATE: &str = "/var/lib/tenantd";
 
 /// The maximum number of hidden folders. Each costs every tenant a mount.
 pub const HIDDEN_MAX: usize = 8;
+
+/// What [`AppPaths::needs`] says of a folder of the datastore.
+const FOLDER: &str = "the path of a folder of the datastore";
 
 /// The maximum length of a path in bytes: `PATH_MAX` of linux/limits.h without the NUL.
 const PATH_BYTES: usize = 4095;
@@ -28,6 +32,8 @@ pub(super) struct AppPaths {
     pub(super) real_program: Option<PathBuf>,
     /// Where the program looks for its data.
     pub(super) target: Option<Spanned<PathBuf>>,
+    /// The other folders that the program expects.
+    pub(super) folders: Vec<Spanned<PathBuf>>,
     /// The folder that relative datastores are below.
     pub(super) root: Option<Spanned<PathBuf>>,
     /// The hidden folder that contains the root, or is the root.
@@ -84,7 +90,7 @@ pub(super) fn app_paths(
     let path = |template: &Option<Spanned<Template>>, problems: &mut Problems| {
         filled(template.as_ref()?, app, folder, None, problems)
     };
-    app_paths.target = path(&app.datastore.path, problems);
+    app_paths.target = path(&app.datastore.path.value, problems);
     app_paths.root = path(&app.datastore.root, problems);
     app_paths.datastores = app_paths.root.as_ref().map(|root| {
         let inside = root.get_ref().starts_with(STATE);
@@ -95,6 +101,10 @@ pub(super) fn app_paths(
         };
         Spanned::new(root.span(), datastores.to_owned())
     });
+    let folders = app.datastore.folders.iter();
+    app_paths.folders = folders
+        .filter_map(|folder| path(&folder.path, problems))
+        .collect();
     let target = app_paths.target.as_ref().map(Spanned::get_ref);
     let fill = |template: &Spanned<Template>, problems: &mut Problems| {
         filled(template, app, folder, target, problems)
@@ -111,12 +121,13 @@ pub(super) fn app_paths(
     check_target(&app_paths, problems);
     check_datastores(&app_paths, problems);
     check_private(&app_paths, problems);
+    folders::check(&app_paths, problems);
     check_start(&app_paths, problems);
     app_paths
 }
 
 /// Expands the placeholders of a path. Returns `None` if the value of one is unknown.
-fn filled(
+pub(super) fn filled(
     template: &Spanned<Template>,
     app: &App,
     folder: &str,
@@ -183,10 +194,15 @@ impl AppPaths {
 
     /// Whether the datastore or a private folder is mounted over this folder.
     pub(super) fn covers(&self, folder: &Path) -> bool {
-        let mounts = self.target.iter().chain(&self.private);
+        let mounts = self.data().chain(&self.private);
         mounts
             .into_iter()
             .any(|mount| folder.starts_with(mount.get_ref()))
+    }
+
+    /// The paths at which the program expects its data.
+    pub(super) fn data(&self) -> impl Iterator<Item = &Spanned<PathBuf>> {
+        self.target.iter().chain(&self.folders)
     }
 
     /// What a folder contains that must stay visible, if anything.
@@ -198,6 +214,8 @@ impl AppPaths {
             Some("the program")
         } else if target.is_some_and(|path| path.starts_with(folder)) {
             Some("the path of the datastore")
+        } else if (self.folders.iter()).any(|path| path.get_ref().starts_with(folder)) {
+            Some(FOLDER)
         } else if self
             .private
             .iter()
@@ -250,7 +268,7 @@ fn check_datastores(app_paths: &AppPaths, problems: &mut Problems) {
             .help("keep the datastores elsewhere, for example `root = \"/var/lib/tenantd/{app}\"`");
     } else if let Some(what) = app_paths
         .needs(path)
-        .filter(|what| *what != "a private folder")
+        .filter(|what| !["a private folder", FOLDER].contains(what))
     {
         problems
             .report(
@@ -344,14 +362,16 @@ pub(super) fn check_notify(
     let (Some(Readiness::Notify), Some(socket)) = (ready, socket) else {
         return;
     };
-    for private in &app_paths.private {
-        let path = private.get_ref();
+    let private = app_paths
+        .private
+        .iter()
+        .map(|path| (path, "private folder"));
+    let folders = app_paths.folders.iter().map(|path| (path, "folder"));
+    for (covering, what) in private.chain(folders) {
+        let path = covering.get_ref();
         if socket.starts_with(path) && path != Path::new("/") {
-            let message = format!(
-                "the private folder {} hides the notify socket",
-                path.display()
-            );
-            problems.report(&private.span(), message).help(format!(
+            let message = format!("the {what} {} hides the notify socket", path.display());
+            problems.report(&covering.span(), message).help(format!(
                 "use a folder that does not contain {}",
                 socket.display()
             ));

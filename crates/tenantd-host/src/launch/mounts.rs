@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 
 use super::raw;
+use crate::datastore::{Part, overlay};
 use tenantd_core::stage::{Failure, Stage};
 
 /// A detached mount and the path to attach it to.
@@ -106,10 +107,18 @@ pub(super) fn clone_host(path: &OwnedFd, read_only: bool) -> Result<OwnedFd, Err
     Ok(tree)
 }
 
+/// Makes a mount of a part of the datastore.
+pub(super) fn of_datastore(part: &Part) -> Result<OwnedFd, Errno> {
+    match &part.lower {
+        None => clone_tree(&part.folder),
+        Some(lower) => overlay::mount(&part.folder, lower),
+    }
+}
+
 /// Makes a mount of the datastore without the mounts below it. Set-user-ID files and device files
 /// in it have no effect: a tenant's data needs neither, and root in another tenant could have made
 /// them.
-pub(super) fn clone_tree(folder: &OwnedFd) -> Result<OwnedFd, Errno> {
+fn clone_tree(folder: &OwnedFd) -> Result<OwnedFd, Errno> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_EMPTY_PATH;

@@ -119,8 +119,10 @@ impl Spec {
         let folder = datastore::open(source).map_err(on(Stage::Tree, source))?;
         let lock = Lock::take(folder.as_fd(), source)?;
         let mut mounts = Mounts::default();
-        let tree = mounts::clone_tree(&folder).map_err(on(Stage::Tree, source))?;
-        mounts.add(Stage::Attach, tree, &order.datastore.target)?;
+        for part in datastore::parts(order.datastore, folder)? {
+            let tree = mounts::of_datastore(&part).map_err(on(Stage::Tree, &part.place))?;
+            mounts.add(Stage::Attach, tree, &part.target)?;
+        }
         let view = view::view(order, &mut mounts)?;
         check_program(&launch.program)?;
         let mounts = mounts.in_order();

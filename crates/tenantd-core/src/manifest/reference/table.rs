@@ -9,6 +9,8 @@ pub enum Table {
     App,
     /// `[app.datastore]`.
     Datastore,
+    /// One entry of `folders` in `[app.datastore]`.
+    Folder,
     /// `[app.stop]`.
     Stop,
     /// `[app.restart]`.
@@ -33,6 +35,7 @@ impl Table {
         Table::Top,
         Table::App,
         Table::Datastore,
+        Table::Folder,
         Table::Stop,
         Table::Restart,
         Table::Ready,
@@ -50,6 +53,7 @@ impl Table {
             Table::Top => "the manifest",
             Table::App => "[app]",
             Table::Datastore => "[app.datastore]",
+            Table::Folder => "[[app.datastore.folders]]",
             Table::Stop => "[app.stop]",
             Table::Restart => "[app.restart]",
             Table::Ready => "[app.ready]",
@@ -68,7 +72,12 @@ impl Table {
             Table::Top => "One manifest describes one application and all its tenants.",
             Table::App => "The program, the same for all tenants.",
             Table::Datastore => {
-                "Where the program's data is on the host, and where the program expects it."
+                "Where the program's data is on the host, and where the program expects it. A \
+                 program without data needs neither `path` nor `folders`."
+            }
+            Table::Folder => {
+                "One folder of `folders`: its path as a string, or a table with these keys. They \
+                 apply when the folder is made, at the first start of a tenant that has it."
             }
             Table::Stop => "How the program is stopped.",
             Table::Restart => {

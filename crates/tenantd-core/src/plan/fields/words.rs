@@ -6,7 +6,7 @@ use std::fmt::{self, Display};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::super::model::{EndPlan, Mode, Readiness, RestartWhen};
+use super::super::model::{EndPlan, Mode, Readiness, RestartWhen, Seed};
 
 /// An address with its prefix length, which only IPv4 addresses have so far.
 pub(super) struct Address(pub(super) IpAddr, pub(super) u8);
@@ -56,6 +56,35 @@ pub(super) fn ready(ready: &Readiness) -> String {
 
 pub(super) fn yes(flag: bool) -> &'static str {
     if flag { "yes" } else { "no" }
+}
+
+/// How a folder is made.
+pub(super) struct Seeded<'a> {
+    pub(super) seed: &'a Seed,
+    pub(super) uid: Option<u32>,
+    pub(super) gid: Option<u32>,
+    pub(super) mode: Option<u32>,
+}
+
+impl Display for Seeded<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.seed {
+            Seed::Empty => f.write_str("empty")?,
+            Seed::Copy => f.write_str("copied from the host's")?,
+            Seed::Overlay => f.write_str("the host's, with the tenant's changes")?,
+            Seed::Template(path) => write!(f, "copied from {}", path.display())?,
+        }
+        match (self.uid, self.gid) {
+            (Some(uid), Some(gid)) => write!(f, ", owner {uid}:{gid}")?,
+            (Some(uid), None) => write!(f, ", owner {uid}")?,
+            (None, Some(gid)) => write!(f, ", group {gid}")?,
+            (None, None) => {}
+        }
+        match self.mode {
+            Some(mode) => write!(f, ", mode {mode:04o}"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// A duration in the notation of the manifest.

@@ -1,0 +1,49 @@
+//! A folder of a datastore, mounted over the host's folder.
+//!
+//! The options that decide how changes are stored are set explicitly, because their defaults depend
+//! on how the kernel was built: what one launch has written, the next must read in the same way.
+//! `volatile` is never set: after it, the kernel refuses to mount the folder again.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount,
+    fsopen,
+};
+
+use super::folders::Lower;
+
+/// See the kernel's Documentation/filesystems/overlayfs.rst.
+const OPTIONS: &[(&str, &str)] = &[
+    ("redirect_dir", "off"),
+    ("metacopy", "off"),
+    ("index", "off"),
+    ("nfs_export", "off"),
+    ("xino", "off"),
+];
+
+/// Makes a detached mount of `upper` over the host's folder.
+///
+/// # Errors
+/// `EINVAL` if the datastore is on a filesystem that cannot store the changes, such as another
+/// overlay.
+pub(crate) fn mount(upper: &OwnedFd, lower: &Lower) -> Result<OwnedFd, Errno> {
+    let overlay = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(&overlay, c"source", c"tenantd")?;
+    for (key, folder) in [
+        ("lowerdir", &lower.folder),
+        ("upperdir", upper),
+        ("workdir", &lower.work),
+    ] {
+        // By descriptor: the folders are those that were opened, and no character needs escaping.
+        let path = format!("/proc/self/fd/{}", folder.as_raw_fd());
+        fsconfig_set_string(&overlay, key, path.as_str())?;
+    }
+    for (key, value) in OPTIONS {
+        fsconfig_set_string(&overlay, *key, *value)?;
+    }
+    fsconfig_create(&overlay)?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    fsmount(&overlay, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+}
