@@ -229,14 +229,7 @@ fn a_copy_is_made_once() {
 fn what_is_mounted_in_the_original_is_not_copied() {
     let bench = bench([folder("/run/conf", Seed::Copy)]);
     create_dir_all("/run/conf/disk").unwrap();
-    nix::mount::mount(
-        Some("test"),
-        "/run/conf/disk",
-        Some("tmpfs"),
-        nix::mount::MsFlags::empty(),
-        None::<&str>,
-    )
-    .unwrap();
+    mount_tmpfs("/run/conf/disk");
     write_file("/run/conf/disk/file", "", 0o644);
     drop(bench.run().unwrap());
     assert!(Path::new(&below("/run/conf/disk")).is_dir());
@@ -314,4 +307,87 @@ fn a_folder_that_contains_another_one_is_refused() {
     write_file(below("/run/two/inner/more/x"), "x\n", 0o644);
     bench.set_script("cat /run/two/inner/more/x");
     assert_eq!(bench.output(), "x\n");
+}
+
+/// Runs `act` in the mount namespace of a process.
+fn inside<T: Send + 'static>(pid: i32, act: impl FnOnce() -> T + Send + 'static) -> T {
+    use nix::sched::{CloneFlags, setns, unshare};
+    let enter = move || {
+        let namespace = fs::File::open(format!("/proc/{pid}/ns/mnt")).unwrap();
+        unshare(CloneFlags::CLONE_FS).unwrap();
+        setns(namespace, CloneFlags::CLONE_NEWNS).unwrap();
+        act()
+    };
+    std::thread::spawn(enter).join().unwrap()
+}
+
+/// What the host mounts in a datastore is there in the tenant, whenever it is mounted, and what is
+/// mounted in the tenant stays there.
+fn mounts_below(bench: &Bench, host: &str, inner: &'static str) {
+    for name in ["before", "after", "own"] {
+        create_dir_all(format!("{host}/{name}/disk")).unwrap();
+    }
+    let [before, after] = ["before", "after"].map(|name| format!("{host}/{name}/disk"));
+    mount_tmpfs(&before);
+    write_file(format!("{before}/here"), "", 0o644);
+    let running = bench.run().unwrap();
+    mount_tmpfs(&after);
+    write_file(format!("{after}/here"), "", 0o644);
+    let seen = move || {
+        let here = |name: &str| Path::new(&format!("{inner}/{name}/disk/here")).exists();
+        let seen = (here("before"), here("after"));
+        mount_tmpfs(&format!("{inner}/own/disk"));
+        write_file(format!("{inner}/own/disk/here"), "", 0o644);
+        seen
+    };
+    assert_eq!(inside(running.pid, seen), (true, true));
+    assert!(!Path::new(&format!("{host}/own/disk/here")).exists());
+    let mounts = running.proc("mountinfo");
+    let line = |name: &str| {
+        let path = format!(" {inner}/{name}/disk ");
+        let found = mounts.lines().find(|line| line.contains(&path)).unwrap();
+        found.to_owned()
+    };
+    assert!(line("before").contains("nosuid,nodev"), "{mounts}");
+    // It disappears with that of the host, and is there at the next launch if the host's is.
+    nix::mount::umount(before.as_str()).unwrap();
+    let gone = move || !Path::new(&format!("{inner}/before/disk/here")).exists();
+    assert!(inside(running.pid, gone));
+    drop(running);
+    let running = bench.run().unwrap();
+    let again = move || Path::new(&format!("{inner}/after/disk/here")).exists();
+    assert!(inside(running.pid, again));
+}
+
+fn mount_tmpfs(path: &str) {
+    let none = nix::mount::MsFlags::empty();
+    nix::mount::mount(Some("test"), path, Some("tmpfs"), none, None::<&str>).unwrap();
+}
+
+/// A file system on which mounts propagate to other namespaces, as on a host with systemd.
+fn mount_shared(path: &str) {
+    create_dir_all(path).unwrap();
+    mount_tmpfs(path);
+    let shared = nix::mount::MsFlags::MS_SHARED;
+    nix::mount::mount(None::<&str>, path, None::<&str>, shared, None::<&str>).unwrap();
+}
+
+#[test]
+fn mounts_in_a_plain_datastore_are_there_for_the_tenant() {
+    let mut bench = Bench::new();
+    mount_shared("/run/shared");
+    bench.datastore.source = "/run/shared/acme".into();
+    create_dir("/run/shared/acme").unwrap();
+    mounts_below(&bench, "/run/shared/acme", TARGET);
+}
+
+#[test]
+fn mounts_in_a_folder_are_there_for_the_tenant() {
+    let mut bench = bench([folder("/run/one", Seed::Empty)]);
+    create_dir("/run/one").unwrap();
+    mount_shared("/run/shared");
+    bench.datastore.source = "/run/shared/acme".into();
+    create_dir("/run/shared/acme").unwrap();
+    drop(bench.run().unwrap());
+    mounts_below(&bench, "/run/shared/acme/run/one", "/run/one");
 }

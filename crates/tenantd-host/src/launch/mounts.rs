@@ -103,7 +103,7 @@ pub(super) fn clone_host(path: &OwnedFd, read_only: bool) -> Result<OwnedFd, Err
         propagation: MS_SLAVE.into(),
         userns_fd: 0,
     };
-    raw::mount_setattr_all(tree.as_fd(), &attr)?;
+    raw::mount_setattr(tree.as_fd(), &attr)?;
     Ok(tree)
 }
 
@@ -115,18 +115,21 @@ pub(super) fn of_datastore(part: &Part) -> Result<OwnedFd, Errno> {
     }
 }
 
-/// Makes a mount of the datastore without the mounts below it. Set-user-ID files and device files
-/// in it have no effect: a tenant's data needs neither, and root in another tenant could have made
-/// them.
+/// Makes a mount of a folder with all mounts below it. What the host mounts or unmounts there later
+/// appears and disappears here too, and nothing propagates back.
+///
+/// Set-user-ID files and device files have no effect, except in what the host mounts later: a
+/// tenant's data needs neither, and root in another tenant could have made them.
 fn clone_tree(folder: &OwnedFd) -> Result<OwnedFd, Errno> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE
         | OpenTreeFlags::AT_EMPTY_PATH;
     let tree = open_tree(folder, c"", flags)?;
     let attr = mount_attr {
         attr_set: (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV).into(),
         attr_clr: 0,
-        propagation: 0,
+        propagation: libc::MS_SLAVE,
         userns_fd: 0,
     };
     match raw::mount_setattr(tree.as_fd(), &attr) {

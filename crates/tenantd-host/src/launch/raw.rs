@@ -46,13 +46,8 @@ pub(crate) fn exit_status(pidfd: BorrowedFd<'_>) -> Result<Option<i32>, Errno> {
     Ok(is_known.then_some(found.exit_code))
 }
 
-/// mount_setattr(2) on the mount that `tree` is open on.
+/// mount_setattr(2) on the mount that `tree` is open on, and on those below it.
 pub(super) fn mount_setattr(tree: BorrowedFd<'_>, attr: &mount_attr) -> Result<(), Errno> {
-    mount_setattr_at(tree.as_raw_fd(), c"", libc::AT_EMPTY_PATH, attr)
-}
-
-/// mount_setattr(2) on the mount that `tree` is open on and on all below it.
-pub(super) fn mount_setattr_all(tree: BorrowedFd<'_>, attr: &mount_attr) -> Result<(), Errno> {
     let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
     mount_setattr_at(tree.as_raw_fd(), c"", flags, attr)
 }
