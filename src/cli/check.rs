@@ -1,16 +1,20 @@
-//! `check`: checks a manifest and the host. Changes neither.
+//! `check`: checks a manifest and the host, and rehearses the launch of each tenant. Changes nothing.
 
 use std::io::Write;
 use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
 use anyhow::Context;
+use rustix::process::{Resource, getrlimit};
 use serde_json::{Value, json};
 
 use super::{BadManifest, End, plan};
+use tenantd_core::name::TenantName;
 use tenantd_core::plan::model::{HostAccess, Plan};
+use tenantd_core::stage::Failure;
 use tenantd_daemon::manifest::{ManifestFile, Unfit};
 use tenantd_host::doctor::{self, Finding, Grade};
+use tenantd_host::launch::rehearse_all;
 
 /// Prints all problems of a manifest, and what the host lacks.
 pub(super) fn check(config: &Path, json: bool) -> anyhow::Result<End> {
@@ -37,7 +41,21 @@ pub(super) fn check(config: &Path, json: bool) -> anyhow::Result<End> {
         let (grade, subject, found) = (finding.grade, finding.subject, &finding.found);
         writeln!(out, "host: {subject}: {style}{grade}{style:#}: {found}")?;
     }
-    Ok(end(&findings))
+    let failed = rehearsed(&plan, &findings);
+    for (tenant, why) in &failed {
+        let style = Style::new().fg_color(Some(AnsiColor::Red.into()));
+        writeln!(out, "{tenant}: {style}bad{style:#}: {why}")?;
+    }
+    Ok(end(&findings, &failed))
+}
+
+/// The tenants that could not be launched, each with the reason. Empty without the privileges that a
+/// launch needs; then the host's finding about privileges is bad.
+fn rehearsed<'a>(plan: &'a Plan, findings: &[Finding]) -> Vec<(&'a TenantName, Failure)> {
+    if findings.iter().any(|finding| finding.grade == Grade::Bad) {
+        return Vec::new();
+    }
+    rehearse_all(&plan.tenants, getrlimit(Resource::Nofile))
 }
 
 /// Checks the manifest's file, and the host for the tenants of its plan.
@@ -49,8 +67,9 @@ fn examine(plan: &Plan, manifest: &Path) -> Vec<Finding> {
     findings
 }
 
-fn end(findings: &[Finding]) -> End {
-    match findings.iter().any(|finding| finding.grade == Grade::Bad) {
+fn end(findings: &[Finding], failed: &[(&TenantName, Failure)]) -> End {
+    let is_bad = findings.iter().any(|finding| finding.grade == Grade::Bad);
+    match is_bad || !failed.is_empty() {
         true => End::NotAsWanted,
         false => End::Done,
     }
@@ -65,11 +84,19 @@ fn check_json(config: &Path) -> anyhow::Result<End> {
         Ok(plan) => examine(plan, file.path()),
         Err(_) => Vec::new(),
     };
-    let whole = object(file.path(), &plan, &findings);
+    let failed = match &plan {
+        Ok(plan) => rehearsed(plan, &findings),
+        Err(_) => Vec::new(),
+    };
+    let mut whole = object(file.path(), &plan, &findings);
+    let unlaunchable = failed
+        .iter()
+        .map(|(tenant, why)| json!({ "tenant": tenant, "why": why.to_string() }));
+    whole["unlaunchable"] = unlaunchable.collect();
     let text = serde_json::to_string_pretty(&whole).context("cannot write the result as JSON")?;
     writeln!(anstream::stdout(), "{text}")?;
     match plan {
-        Ok(_) => Ok(end(&findings)),
+        Ok(_) => Ok(end(&findings, &failed)),
         Err(_) => Err(BadManifest::printed().into()),
     }
 }

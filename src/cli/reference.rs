@@ -198,6 +198,10 @@ const DIFF: &[Section] = &[(
             "hash",
             "What `tenantd reload --expect` takes; null if a reload is refused.",
         ),
+        (
+            "unlaunchable",
+            "The tenants that could not be launched after a reload, each with tenant and why. If there are any, a reload is refused.",
+        ),
     ],
 )];
 
@@ -216,6 +220,10 @@ const CHECK: &[Section] = &[(
         (
             "host",
             "What the host has or lacks: a list of objects with subject, grade and found.",
+        ),
+        (
+            "unlaunchable",
+            "The tenants that could not be launched: a list of objects with tenant and why. Empty if the host lacks what a launch needs.",
         ),
     ],
 )];

@@ -50,13 +50,15 @@ pub(super) fn diff(app: &AppName, json: bool) -> anyhow::Result<End> {
         wrapped(&changes::text(&changes), &std::io::stdout()).into_owned()
     };
     std::io::stdout().lock().write_all(text.as_bytes())?;
-    Ok(if !changes.fixed.is_empty() {
-        End::NotAsWanted
-    } else if changes.is_empty() {
-        End::Done
-    } else {
-        End::Differs
-    })
+    Ok(
+        if !changes.fixed.is_empty() || !changes.unlaunchable.is_empty() {
+            End::NotAsWanted
+        } else if changes.is_empty() {
+            End::Done
+        } else {
+            End::Differs
+        },
+    )
 }
 
 /// Turns problems of the manifest into [`BadManifest`], which has an exit code of its own.

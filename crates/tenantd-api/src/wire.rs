@@ -11,7 +11,7 @@ use zlink::introspect::{CustomType, Type};
 use tenantd_core::name::{AppName, TenantName};
 pub use tenantd_core::plan::address::Addresses;
 pub use tenantd_core::plan::data::KeyChange;
-pub use tenantd_core::plan::diff::{Change, Changes, FieldChange, TenantChange};
+pub use tenantd_core::plan::diff::{Change, Changes, FieldChange, TenantChange, Unlaunchable};
 pub use tenantd_core::stage::{Failure, Stage};
 pub use tenantd_core::supervisor::action::Answer;
 pub use tenantd_core::supervisor::event::Verb;

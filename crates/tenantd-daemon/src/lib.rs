@@ -199,6 +199,7 @@ impl Daemon {
                     app,
                     inventory,
                     supervisor,
+                    descriptors: self.executor.host().descriptors,
                 };
                 self.reloads.on_read(read, present, serving);
             }

@@ -4,19 +4,22 @@
 //! Reading may hang on a disk or on the host's user database, so another thread does it, one
 //! reading at a time. A request that comes meanwhile waits for the next reading, because the
 //! manifest may have been edited after the present reading began. A manifest with a problem changes
-//! nothing.
+//! nothing, and neither does one with which a tenant could not be launched: the launches are
+//! rehearsed first.
 
+mod rehearsal;
 mod request;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use rustix::process::Rlimit;
 use tokio::sync::mpsc;
 use tokio::task::{spawn_blocking, spawn_local};
 
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::changes;
-use tenantd_core::plan::diff::{Change, Changes, Side, TenantChange, diff};
+use tenantd_core::plan::diff::{Change, Changes, Side, TenantChange, Unlaunchable, diff};
 use tenantd_core::plan::effect::Effect;
 use tenantd_core::plan::fields::Touches;
 use tenantd_core::plan::hash::{self, Digests};
@@ -39,6 +42,8 @@ pub(super) use request::ReloadRequest;
 pub(super) struct Reread {
     requests: Vec<ReloadRequest>,
     read: Result<(Plan, Digests), Unfit>,
+    /// The tenants that could not be launched; `None` before the rehearsal.
+    rehearsed: Option<Vec<Unlaunchable>>,
 }
 
 /// A remaining step of a reload.
@@ -120,7 +125,11 @@ impl Reloads {
                 // It is never cancelled, so it panicked: a defect, which must not be hidden.
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
             };
-            let _ended = reread.send(Reread { requests, read });
+            let _ended = reread.send(Reread {
+                requests,
+                read,
+                rehearsed: None,
+            });
         });
     }
 }
@@ -146,6 +155,8 @@ pub(super) struct Present<'a> {
     pub(super) inventory: &'a Inventory,
     /// The state of all tenants.
     pub(super) supervisor: &'a Supervisor,
+    /// The limit on open files of programs without one of their own.
+    pub(super) descriptors: Rlimit,
 }
 
 impl Reloads {
@@ -170,16 +181,27 @@ impl Reloads {
 
     /// A reading has ended: queues its changes, unless the supervisor is about to end.
     pub(super) fn on_read(&mut self, reread: Reread, present: Present<'_>, serving: bool) {
-        let Reread { requests, read } = reread;
+        let Reread {
+            requests,
+            read,
+            rehearsed,
+        } = reread;
         let answers = match read {
             Err(unfit) => {
                 let bad = NoReload::BadManifest(unfit.render(false));
                 let bad = |request| (request, Err(bad.clone()));
                 requests.into_iter().map(bad).collect()
             }
-            Ok(plan) => {
+            Ok(read) => {
+                let mut changes = self.changes(&read.0, present);
+                let launched = present.launched(&changes, &read.0);
+                match rehearsed {
+                    Some(unlaunchable) => changes.unlaunchable = unlaunchable,
+                    None if launched.is_empty() => {}
+                    None => return self.rehearse(requests, read, launched, present.descriptors),
+                }
                 crash::point("reload: manifest read", "");
-                self.answers(plan, requests, present, serving)
+                self.answers(read, changes, requests, present, serving)
             }
         };
         self.todo.push_back(Todo::Answer(answers));
@@ -190,11 +212,11 @@ impl Reloads {
     fn answers(
         &mut self,
         (plan, digests): (Plan, Digests),
+        mut changes: Changes,
         requests: Vec<ReloadRequest>,
         present: Present<'_>,
         serving: bool,
     ) -> Vec<(ReloadRequest, Result<Changes, NoReload>)> {
-        let mut changes = self.changes(&plan, present);
         changes.hash = hash::of(&changes, &digests);
         let mut answers = Vec::new();
         let mut apply = Vec::new();
@@ -252,6 +274,7 @@ impl Reloads {
             app,
             inventory,
             supervisor,
+            descriptors: _,
         } = present;
         let old = Side {
             app,
@@ -277,6 +300,9 @@ impl Reloads {
     ) -> Result<(), NoReload> {
         if !changes.fixed.is_empty() {
             return Err(NoReload::Refused(changes::refusal(&changes.fixed)));
+        }
+        if !changes.unlaunchable.is_empty() {
+            return Err(NoReload::Refused(changes::unlaunchable(changes)));
         }
         self.keep_order(new.tenants.iter().map(|tenant| &tenant.name));
         if self.control != new.control {

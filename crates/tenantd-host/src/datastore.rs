@@ -11,6 +11,7 @@ mod copy;
 mod folders;
 mod layout;
 pub(crate) mod overlay;
+pub(crate) mod rehearsal;
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -132,6 +132,7 @@ fn changes(reprovisioned: &TenantName) -> Changes {
         fixed: Vec::new(),
         tenants: vec![change],
         unchanged: 7,
+        unlaunchable: Vec::new(),
         retried: vec![tenant("beta")],
         shared: Vec::new(),
         hash: Some("3f86c1d09a24".to_owned()),

@@ -145,6 +145,11 @@ impl Bench {
         output
     }
 
+    /// Rehearses the launch.
+    pub(crate) fn rehearse(&self) -> Result<(), Failure> {
+        tenantd_host::launch::rehearse(&self.launch, &self.datastore, self.descriptors)
+    }
+
     /// The failure of a launch; panics if the launch succeeds.
     pub(crate) fn failure(&self) -> String {
         match self.run() {

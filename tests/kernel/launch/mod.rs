@@ -7,5 +7,6 @@ mod limits;
 mod locks;
 mod many;
 mod mounts;
+mod rehearsal;
 mod stages;
 mod view;

@@ -251,8 +251,9 @@ pub mod description {
 
     /// The changes of a reload: fields that cannot change while the supervisor runs (if there are
     /// any, the rest is empty), fields that tenants share and that change live, the changes per tenant, the number of unchanged tenants, and those
-    /// among them for which an earlier live change is tried again. The hash identifies the changes,
-    /// for `Reload`; it is null if they cannot be made.
+    /// among them for which an earlier live change is tried again. Tenants that could not be launched
+    /// (if there are any, nothing is changed). The hash identifies the changes, for `Reload`; it is
+    /// null if they cannot be made.
     #[derive(Type)]
     pub struct Changes {
         fixed: Vec<FieldChange>,
@@ -260,8 +261,16 @@ pub mod description {
         tenants: Vec<TenantChange>,
         unchanged: u32,
         retried: Vec<String>,
+        unlaunchable: Option<Vec<Unlaunchable>>,
         hash: Option<String>,
         fixed_keys: Vec<KeyChange>,
+    }
+
+    /// A tenant that could not be launched, and why.
+    #[derive(CustomType)]
+    pub struct Unlaunchable {
+        tenant: String,
+        why: String,
     }
 
     /// A failed stage, the object that it failed on, the errno (0 if there is none) and details.

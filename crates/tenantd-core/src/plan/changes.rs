@@ -7,9 +7,12 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::data::KeyChange;
-use super::diff::{Change, Changes, FieldChange, TenantChange};
+use super::diff::{Change, Changes, FieldChange, TenantChange, Unlaunchable};
 use super::fields::{LABEL_DATASTORE, LABEL_FOLDER, LABEL_TARGET, Touches};
 use crate::name::{AppName, TenantName};
+
+/// How many tenants that could not be launched are shown: often all fail for the same reason.
+const UNLAUNCHABLE_SHOWN: usize = 10;
 
 /// The whole output: each change with its effect, and a summary.
 #[must_use]
@@ -43,6 +46,13 @@ pub fn text(changes: &Changes) -> String {
     }
     out += &summary(changes);
     out += "\n";
+    if !changes.unlaunchable.is_empty() {
+        let _ = writeln!(
+            out,
+            "\na reload would be refused: {}",
+            unlaunchable(changes)
+        );
+    }
     if let Some(hash) = changes.hash.as_ref().filter(|_| !changes.is_empty()) {
         let _ = writeln!(out, "to apply exactly this: tenantd reload --expect {hash}");
     }
@@ -60,6 +70,7 @@ pub fn json(changes: &Changes) -> Value {
         retried,
         hash,
         fixed_keys,
+        unlaunchable,
     } = changes;
     let tenants = tenants.iter().map(|tenant| {
         let TenantChange {
@@ -84,6 +95,7 @@ pub fn json(changes: &Changes) -> Value {
         "tenants": tenants.collect::<Vec<_>>(),
         "unchanged": unchanged,
         "retried": retried,
+        "unlaunchable": unlaunchable,
         "hash": hash,
     })
 }
@@ -189,6 +201,21 @@ pub fn verb(change: Change) -> &'static str {
         Change::Live => "live",
         Change::Add => "add",
     }
+}
+
+/// Why a reload is refused after which tenants could not be launched: each with the reason.
+#[must_use]
+pub fn unlaunchable(changes: &Changes) -> String {
+    let shown = changes.unlaunchable.iter().take(UNLAUNCHABLE_SHOWN);
+    let each: Vec<String> = shown
+        .map(|Unlaunchable { tenant, why }| format!("{tenant} could not be launched: {why}"))
+        .collect();
+    let more = changes.unlaunchable.len() - each.len();
+    let rest = match more {
+        0 => String::new(),
+        more => format!("\nand {more} more tenants"),
+    };
+    format!("{}{rest}", each.join("\n"))
 }
 
 /// Why a reload is refused that would change what all tenants share.

@@ -91,6 +91,9 @@ pub struct Changes {
     /// Unchanged tenants with a live change that was refused before and is retried.
     #[serde(default)]
     pub retried: Vec<TenantName>,
+    /// Tenants that could not be launched after these changes. If there are any, nothing is applied.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unlaunchable: Vec<Unlaunchable>,
     /// Identifies these changes, see [`hash`](super::hash). `None` if they cannot be applied, and
     /// from a supervisor that is too old to compute it.
     #[serde(default)]
@@ -98,6 +101,15 @@ pub struct Changes {
     /// The values of `fixed`, with the keys of the manifest. Empty from earlier versions.
     #[serde(default)]
     pub fixed_keys: Vec<KeyChange>,
+}
+
+/// A tenant that could not be launched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unlaunchable {
+    /// The tenant.
+    pub tenant: TenantName,
+    /// What its launch would fail with.
+    pub why: String,
 }
 
 impl Changes {
@@ -112,6 +124,7 @@ impl Changes {
             unchanged: _,
             hash: _,
             fixed_keys: _,
+            unlaunchable: _,
         } = self;
         fixed.is_empty() && shared.is_empty() && tenants.is_empty() && retried.is_empty()
     }

@@ -46,7 +46,7 @@ fn digest(plan: &TenantPlan) -> u64 {
 /// running supervisor cannot make them.
 #[must_use]
 pub fn of(changes: &Changes, new: &Digests) -> Option<String> {
-    if !changes.fixed.is_empty() {
+    if !changes.fixed.is_empty() || !changes.unlaunchable.is_empty() {
         return None;
     }
     let mut parts = BTreeSet::new();

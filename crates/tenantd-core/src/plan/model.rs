@@ -171,6 +171,12 @@ impl DatastorePlan {
         self.target.is_none() || !self.folders.is_empty()
     }
 
+    /// The paths at which the program finds its data.
+    pub fn targets(&self) -> impl Iterator<Item = &Path> {
+        let folders = self.folders.iter().map(|folder| folder.target.as_path());
+        self.target.as_deref().into_iter().chain(folders)
+    }
+
     /// Where the folder for a path that the program expects is, in a datastore with several.
     #[must_use]
     pub fn place(&self, target: &Path) -> PathBuf {

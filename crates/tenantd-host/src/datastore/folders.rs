@@ -271,7 +271,7 @@ pub(super) fn below(target: &Path) -> &Path {
 
 /// Opens a folder of the host. No component may be a symbolic link: the launch does not follow one
 /// to attach a mount either.
-fn open_host(path: &Path) -> Result<OwnedFd, Errno> {
+pub(super) fn open_host(path: &Path) -> Result<OwnedFd, Errno> {
     openat2(
         CWD,
         path,
@@ -281,7 +281,7 @@ fn open_host(path: &Path) -> Result<OwnedFd, Errno> {
     )
 }
 
-fn no_seed(path: &Path, errno: Errno) -> Failure {
+pub(super) fn no_seed(path: &Path, errno: Errno) -> Failure {
     let why = failure(path, errno);
     if errno == Errno::NOENT {
         return why.with(

@@ -13,16 +13,18 @@ use linux_raw_sys::general::{MOUNT_ATTR_RDONLY, MS_SLAVE, kernel_sigaction, moun
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, mount_change, move_mount};
-use rustix::process::{Rlimit, chdir, setrlimit, setsid};
+use rustix::process::{Resource, Rlimit, chdir, setrlimit, setsid};
 use rustix::thread::{
     LinkNameSpaceType, move_into_link_name_space, set_no_new_privs, set_thread_groups,
     set_thread_res_gid, set_thread_res_uid,
 };
 
+use seccompiler::BpfProgram;
+
 use super::mounts::Mount;
 use super::raw::{landlock_restrict_self, last_errno, mount_setattr_at, outcome};
 use super::report::record;
-use super::spec::{Capability, Spec};
+use super::spec::{Capability, Purpose, Spec};
 use super::view::View;
 use crate::limits::Setting;
 use crate::lock::LOCK_FD;
@@ -63,6 +65,9 @@ fn descend(spec: &Spec, report: BorrowedFd<'_>) -> Result<(), Fault> {
     enter_folder(&spec.working_directory).map_err(at(Stage::WorkingDirectory))?;
     put_stdio(spec)?;
     pass_lock_only(spec).map_err(at(Stage::Descriptors))?;
+    if let Purpose::Rehearsal { filter } = &spec.purpose {
+        end_at_first_call(filter).map_err(at(Stage::Exec))?;
+    }
     send(report, Stage::Exec, 0, 0);
     Err(Fault(Stage::Exec, 0, execute(spec)))
 }
@@ -137,8 +142,14 @@ fn reset_signals() -> Result<(), Errno> {
     })
 }
 
+/// A rehearsal stays where it is: nothing in the namespace could make it fail.
 fn enter_netns(spec: &Spec) -> Result<(), Errno> {
-    move_into_link_name_space(spec.netns.as_fd(), Some(LinkNameSpaceType::Network))
+    match &spec.purpose {
+        Purpose::Launch { netns, .. } => {
+            move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network))
+        }
+        Purpose::Rehearsal { .. } => Ok(()),
+    }
 }
 
 /// Makes all mounts slaves, not private, so that what the host unmounts later disappears here too,
@@ -246,10 +257,37 @@ fn put_stdio(spec: &Spec) -> Result<(), Fault> {
 
 /// Keeps only the lock open through exec, at its number; closes all others from 3 upwards.
 fn pass_lock_only(spec: &Spec) -> Result<(), Errno> {
-    duplicate(spec.lock.as_fd(), LOCK_FD)?;
+    let Purpose::Launch { lock, .. } = &spec.purpose else {
+        return close_on_exec(3, u32::MAX);
+    };
+    duplicate(lock.as_fd(), LOCK_FD)?;
     let slot = LOCK_FD.unsigned_abs();
     close_on_exec(3, slot - 1)?;
     close_on_exec(slot + 1, u32::MAX)
+}
+
+/// Makes the program end with SIGSYS at its first system call, without a core file.
+fn end_at_first_call(filter: &BpfProgram) -> Result<(), Errno> {
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    setrlimit(Resource::Core, none)?;
+    let program = libc::sock_fprog {
+        len: u16::try_from(filter.len()).map_err(|_| Errno::INVAL)?,
+        // The kernel only reads it, and both types are a C struct of the same four integers.
+        filter: filter.as_ptr().cast_mut().cast(),
+    };
+    // SAFETY: `program` points to as many instructions as it says, and both are only read during
+    // the call.
+    outcome(unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            0,
+            &raw const program,
+        )
+    })
 }
 
 /// dup3(2): the copy is not close-on-exec. `fd` never has the number already, see

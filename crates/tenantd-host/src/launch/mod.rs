@@ -37,6 +37,7 @@ mod clone;
 mod mounts;
 pub(super) mod raw;
 pub mod ready_fd;
+mod rehearsal;
 mod report;
 mod spec;
 mod tmpfs;
@@ -53,7 +54,9 @@ use tenantd_core::stage::{Failure, Stage};
 use super::cgroup::Leaf;
 use super::{limits, process};
 
+pub use rehearsal::{rehearse, rehearse_all};
 pub use report::Report;
+use spec::Purpose;
 pub use spec::{Capability, DROPPED};
 
 /// The parameters of a launch.
@@ -112,9 +115,11 @@ pub fn launch(order: &Order<'_>) -> Result<Child, Failure> {
     let (pid, pidfd) = clone::clone(&spec, cgroup, write.as_fd())
         .map_err(|errno| Failure::errno(Stage::Clone, order.label, errno.raw_os_error()))?;
     crash::point("launch: cloned", order.label);
-    if let Err(error) = spec.lock.sign(order.label, pid) {
+    if let Purpose::Launch { lock, .. } = &spec.purpose
+        && let Err(error) = lock.sign(order.label, pid)
+    {
         let errno = error.raw_os_error().unwrap_or(libc::EIO);
-        let why = Failure::errno(Stage::Lock, spec.lock.path(), errno);
+        let why = Failure::errno(Stage::Lock, lock.path(), errno);
         return Err(abandon(&pidfd, why));
     }
     crash::point("launch: lock signed", order.label);

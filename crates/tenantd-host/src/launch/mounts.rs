@@ -14,8 +14,19 @@ use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 
 use super::raw;
+use super::tmpfs::{Owner, Tmpfs};
+use crate::datastore::rehearsal::Shown;
 use crate::datastore::{Part, overlay};
+use tenantd_core::plan::model::DatastorePlan;
 use tenantd_core::stage::{Failure, Stage};
+
+/// Makes a mount read-only.
+const READ_ONLY: mount_attr = mount_attr {
+    attr_set: MOUNT_ATTR_RDONLY as u64,
+    attr_clr: 0,
+    propagation: 0,
+    userns_fd: 0,
+};
 
 /// A detached mount and the path to attach it to.
 pub(super) struct Mount {
@@ -95,15 +106,32 @@ pub(super) fn clone_host(path: &OwnedFd, read_only: bool) -> Result<OwnedFd, Err
         | OpenTreeFlags::AT_RECURSIVE;
     let tree = open_tree(path, c"", flags)?;
     let attr = mount_attr {
+        propagation: MS_SLAVE.into(),
         attr_set: match read_only {
-            true => MOUNT_ATTR_RDONLY.into(),
+            true => READ_ONLY.attr_set,
             false => 0,
         },
-        attr_clr: 0,
-        propagation: MS_SLAVE.into(),
-        userns_fd: 0,
+        ..READ_ONLY
     };
     raw::mount_setattr(tree.as_fd(), &attr)?;
+    Ok(tree)
+}
+
+/// Makes a read-only mount of what a tenant would see, for a rehearsal.
+pub(super) fn of_rehearsal(shown: &Shown, plan: &DatastorePlan) -> Result<OwnedFd, Errno> {
+    let tree = match shown.layers.as_slice() {
+        [] => {
+            let owner = Owner {
+                uid: plan.uid,
+                gid: plan.gid,
+                mode: plan.mode,
+            };
+            Tmpfs::writable(owner, 4096).mount()?
+        }
+        [whole] => clone_tree(whole)?,
+        layers => overlay::union(layers)?,
+    };
+    raw::mount_setattr(tree.as_fd(), &READ_ONLY)?;
     Ok(tree)
 }
 

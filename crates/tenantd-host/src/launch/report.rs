@@ -22,6 +22,9 @@ pub(super) const RECORD: usize = 8;
 /// The most that a child writes: `(exec, 0)` and one failure.
 const LONGEST: usize = 2 * RECORD;
 
+/// One byte more than any child writes, to detect a report that is too long.
+pub(super) const ROOM: usize = LONGEST + 1;
+
 /// The bytes of one record. Allocates nothing: the child calls it.
 pub(super) fn record(stage: Stage, object: u16, errno: i32) -> [u8; RECORD] {
     let [o0, o1] = object.to_ne_bytes();
@@ -95,7 +98,7 @@ pub(super) struct Names {
 
 impl Names {
     /// The name of the stage's object; empty if the stage has none.
-    fn of(self, stage: Stage, object: u16) -> String {
+    pub(super) fn of(self, stage: Stage, object: u16) -> String {
         let nth = |names: Vec<String>| names.into_iter().nth(object.into()).unwrap_or_default();
         match stage {
             Stage::Exec => self.program,
@@ -147,8 +150,7 @@ impl Report {
             )
         };
         let fd = ReadyFd::new(self.fd).map_err(unread)?;
-        // One byte more than any child writes, to detect a report that is too long.
-        let mut bytes = [0_u8; LONGEST + 1];
+        let mut bytes = [0_u8; ROOM];
         let mut len = 0;
         while let Some(room) = bytes.get_mut(len..).filter(|room| !room.is_empty()) {
             let read = fd

@@ -5,23 +5,24 @@
 //! formats no mount options and resolves each path once.
 
 use std::ffi::{CString, c_char};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
-use rustix::process::{Gid, Uid};
+use rustix::process::{Gid, Rlimit, Uid};
+use seccompiler::BpfProgram;
 
 use super::mounts::{self, Mount, Mounts};
 use super::report::Names;
 use super::view::{self, View};
-use super::{Order, raw};
+use super::{Order, raw, rehearsal};
 use crate::datastore;
 use crate::limits::{self, Setting};
 use crate::lock::Lock;
-use tenantd_core::plan::model::LaunchPlan;
+use tenantd_core::plan::model::{DatastorePlan, LaunchPlan};
 use tenantd_core::stage::{Failure, Stage};
 
 /// A capability, see capabilities(7).
@@ -86,9 +87,25 @@ impl Strings {
     }
 }
 
+/// What the child does with the program.
+pub(super) enum Purpose {
+    /// Executes it in the network namespace, with the lock.
+    Launch {
+        /// The tenant's network namespace.
+        netns: OwnedFd,
+        /// The lock of its datastore.
+        lock: Lock,
+    },
+    /// Executes it behind a filter that ends it at its first system call.
+    Rehearsal {
+        /// The filter.
+        filter: BpfProgram,
+    },
+}
+
 /// Everything that the child needs.
 pub(super) struct Spec {
-    pub(super) netns: OwnedFd,
+    pub(super) purpose: Purpose,
     /// In the order in which they are attached.
     pub(super) mounts: Vec<Mount>,
     pub(super) view: View,
@@ -100,7 +117,6 @@ pub(super) struct Spec {
     pub(super) working_directory: CString,
     /// Standard input, output and error, each at a number above them.
     pub(super) stdio: [OwnedFd; 3],
-    pub(super) lock: Lock,
     pub(super) program: CString,
     pub(super) argv: Strings,
     pub(super) environment: Strings,
@@ -111,10 +127,8 @@ impl Spec {
     /// Takes the lock, makes the mounts, checks the program and builds all tables.
     ///
     /// # Errors
-    /// A [`Failure`] of stage lock, tree, program, private, hide or stdio.
+    /// A [`Failure`] of a stage before the child exists, or of the stage to which a mount belongs.
     pub(super) fn new(order: &Order<'_>) -> Result<Self, Failure> {
-        let launch = order.launch;
-        let identity = &launch.identity;
         let source = order.datastore.source.as_path();
         let folder = datastore::open(source).map_err(on(Stage::Tree, source))?;
         let lock = Lock::take(folder.as_fd(), source)?;
@@ -123,14 +137,50 @@ impl Spec {
             let tree = mounts::of_datastore(&part).map_err(on(Stage::Tree, &part.place))?;
             mounts.add(Stage::Attach, tree, &part.target)?;
         }
-        let view = view::view(order, &mut mounts)?;
+        let netns = above_stdio(order.netns).map_err(on(Stage::EnterNetns, Path::new("")))?;
+        let outputs = [order.stdout, order.stderr];
+        let purpose = Purpose::Launch { netns, lock };
+        Self::build(order.launch, mounts, outputs, order.descriptors, purpose)
+    }
+
+    /// The same for a rehearsal: without the lock, and with a read-only datastore.
+    ///
+    /// # Errors
+    /// See [`Spec::new`].
+    pub(super) fn rehearsal(
+        launch: &LaunchPlan,
+        datastore: &DatastorePlan,
+        descriptors: Rlimit,
+    ) -> Result<Self, Failure> {
+        let mut mounts = Mounts::default();
+        for shown in datastore::rehearsal::shown(datastore)? {
+            let tree = mounts::of_rehearsal(&shown, datastore);
+            let tree = tree.map_err(on(Stage::Tree, &shown.target))?;
+            mounts.add(Stage::Attach, tree, &shown.target)?;
+        }
+        let null = null()?;
+        let outputs = [null.as_fd(), null.as_fd()];
+        let filter = rehearsal::filter()?;
+        let purpose = Purpose::Rehearsal { filter };
+        Self::build(launch, mounts, outputs, descriptors, purpose)
+    }
+
+    fn build(
+        launch: &LaunchPlan,
+        mut mounts: Mounts,
+        outputs: [BorrowedFd<'_>; 2],
+        descriptors: Rlimit,
+        purpose: Purpose,
+    ) -> Result<Self, Failure> {
+        let identity = &launch.identity;
+        let view = view::view(launch, outputs, &mut mounts)?;
         check_program(&launch.program)?;
         let mounts = mounts.in_order();
         let capabilities = known_capabilities();
-        let limits = limits::at_launch(&launch.limits, order.descriptors);
+        let limits = limits::at_launch(&launch.limits, descriptors);
         Ok(Self {
-            names: names(order, &mounts, &capabilities, &limits),
-            netns: above_stdio(order.netns).map_err(on(Stage::EnterNetns, Path::new("")))?,
+            names: names(launch, &mounts, &capabilities, &limits),
+            purpose,
             mounts,
             view,
             limits,
@@ -139,8 +189,7 @@ impl Spec {
             gid: Gid::from_raw(identity.gid),
             uid: Uid::from_raw(identity.uid),
             working_directory: path(Stage::WorkingDirectory, &launch.working_directory)?,
-            stdio: stdio(order)?,
-            lock,
+            stdio: stdio(outputs)?,
             program: path(Stage::Exec, &launch.program)?,
             argv: argv(launch)?,
             environment: environment(launch)?,
@@ -217,37 +266,41 @@ fn above_stdio(fd: impl AsFd) -> Result<OwnedFd, Errno> {
     fcntl_dupfd_cloexec(fd, 3)
 }
 
-fn stdio(order: &Order<'_>) -> Result<[OwnedFd; 3], Failure> {
+fn null() -> Result<OwnedFd, Failure> {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC;
+    let null = openat(CWD, c"/dev/null", flags, Mode::empty());
+    null.map_err(|errno| Failure::errno(Stage::Stdio, "/dev/null", errno.raw_os_error()))
+}
+
+fn stdio([stdout, stderr]: [BorrowedFd<'_>; 2]) -> Result<[OwnedFd; 3], Failure> {
     let failed = |object: &'static str| {
         move |errno: Errno| Failure::errno(Stage::Stdio, object, errno.raw_os_error())
     };
-    let flags = OFlags::RDWR | OFlags::CLOEXEC;
-    let null = openat(CWD, c"/dev/null", flags, Mode::empty()).map_err(failed("/dev/null"))?;
     Ok([
-        above_stdio(&null).map_err(failed("at 0"))?,
-        above_stdio(order.stdout).map_err(failed("at 1"))?,
-        above_stdio(order.stderr).map_err(failed("at 2"))?,
+        above_stdio(null()?).map_err(failed("at 0"))?,
+        above_stdio(stdout).map_err(failed("at 1"))?,
+        above_stdio(stderr).map_err(failed("at 2"))?,
     ])
 }
 
 fn names(
-    order: &Order<'_>,
+    launch: &LaunchPlan,
     mounts: &[Mount],
     capabilities: &[&Capability],
     limits: &[Setting],
 ) -> Names {
     let shown = |path: &Path| path.display().to_string();
     let targets = mounts.iter().map(|mount| mount.target.to_string_lossy());
-    let identity = &order.launch.identity;
+    let identity = &launch.identity;
     let groups: Vec<String> = identity.groups.iter().map(ToString::to_string).collect();
     Names {
-        program: shown(&order.launch.program),
+        program: shown(&launch.program),
         targets: targets.map(std::borrow::Cow::into_owned).collect(),
         capabilities: capabilities.iter().map(|one| one.name.to_owned()).collect(),
         limits: limits.iter().map(|limit| limit.what).collect(),
         user: identity.user.clone(),
         group: identity.gid.to_string(),
         groups: groups.join(", "),
-        working_directory: shown(&order.launch.working_directory),
+        working_directory: shown(&launch.working_directory),
     }
 }

@@ -17,18 +17,17 @@ pub(super) mod lid;
 mod missing;
 mod own;
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2, stat};
 use rustix::io::Errno;
 
-use super::Order;
 use super::mounts::{self, Mounts};
 use super::tmpfs::{Owner, Tmpfs};
 use own::OwnFolders;
 use tenantd_core::layout;
-use tenantd_core::plan::model::{HostAccess, Identity};
+use tenantd_core::plan::model::{HostAccess, Identity, LaunchPlan};
 use tenantd_core::stage::{Failure, Stage};
 
 /// What the child does with the host's files.
@@ -46,12 +45,17 @@ pub(super) struct View {
 const WRITABLE: &[&std::ffi::CStr] = &[c"/proc"];
 
 /// Adds to `mounts`, which contains those of the datastore, all others: private and hidden folders,
-/// and the tenant's own where the host is read-only.
+/// and the tenant's own where the host is read-only. The program may write to `outputs`, its standard
+/// output and error.
 ///
 /// # Errors
 /// A [`Failure`] of the stage to which the mount belongs.
-pub(super) fn view(order: &Order<'_>, mounts: &mut Mounts) -> Result<View, Failure> {
-    let plan = &order.launch.view;
+pub(super) fn view(
+    launch: &LaunchPlan,
+    outputs: [BorrowedFd<'_>; 2],
+    mounts: &mut Mounts,
+) -> Result<View, Failure> {
+    let plan = &launch.view;
     let read_only = plan.host == HostAccess::ReadOnly;
     let mut wanted: Vec<(Stage, PathBuf)> = mounts
         .targets()
@@ -61,8 +65,8 @@ pub(super) fn view(order: &Order<'_>, mounts: &mut Mounts) -> Result<View, Failu
         true => OwnFolders::make(plan.private_size, &wanted)?,
         false => OwnFolders::default(),
     };
-    private(order, &own, mounts, &mut wanted)?;
-    for (stage, path) in bound(order, &own) {
+    private(launch, &own, mounts, &mut wanted)?;
+    for (stage, path) in bound(launch, &own) {
         let tree = host_tree(&path, stage == Stage::Visible).map_err(on(stage, &path))?;
         own.place(stage, &path, &tree)?;
         mounts.add(stage, tree, &path)?;
@@ -71,9 +75,9 @@ pub(super) fn view(order: &Order<'_>, mounts: &mut Mounts) -> Result<View, Failu
         own.folder(*stage, target, Owner::ROOT)?;
     }
     if read_only {
-        notify(order, &own, mounts)?;
+        notify(launch, &own, mounts)?;
     }
-    hide(order, &own, mounts, &mut wanted)?;
+    hide(launch, &own, mounts, &mut wanted)?;
     if read_only {
         let elsewhere = wanted.iter().filter(|(_, target)| !own.holds(target));
         missing::add(elsewhere, mounts)?;
@@ -83,7 +87,7 @@ pub(super) fn view(order: &Order<'_>, mounts: &mut Mounts) -> Result<View, Failu
         read_only,
         writable: WRITABLE,
         ruleset: match read_only {
-            true => lid::rules(order, mounts)?,
+            true => lid::rules(outputs, mounts)?,
             false => None,
         },
     })
@@ -95,22 +99,22 @@ fn on(stage: Stage, object: &Path) -> impl Fn(Errno) -> Failure {
 
 /// Adds the private folders. Those in one of the tenant's own folders are folders there.
 fn private(
-    order: &Order<'_>,
+    launch: &LaunchPlan,
     own: &OwnFolders,
     mounts: &mut Mounts,
     wanted: &mut Vec<(Stage, PathBuf)>,
 ) -> Result<(), Failure> {
     let stage = Stage::Private;
-    for target in &*order.launch.private {
+    for target in &*launch.private {
         if own.is_one(target) {
             continue;
         }
-        let owner = covered(target, &order.launch.identity).map_err(on(stage, target))?;
+        let owner = covered(target, &launch.identity).map_err(on(stage, target))?;
         if own.holds(target) {
             own.folder(stage, target, owner)?;
             continue;
         }
-        let tmpfs = Tmpfs::writable(owner, order.launch.view.private_size);
+        let tmpfs = Tmpfs::writable(owner, launch.view.private_size);
         mounts.add(stage, tmpfs.mount().map_err(on(stage, target))?, target)?;
         wanted.push((stage, target.clone()));
     }
@@ -145,8 +149,8 @@ fn covered(target: &Path, identity: &Identity) -> Result<Owner, Errno> {
 
 /// The paths of the host that the tenant sees at the same path: shared and visible ones, and the
 /// folder of the file to which resolv.conf(5) is a link.
-fn bound(order: &Order<'_>, own: &OwnFolders) -> Vec<(Stage, PathBuf)> {
-    let view = &order.launch.view;
+fn bound(launch: &LaunchPlan, own: &OwnFolders) -> Vec<(Stage, PathBuf)> {
+    let view = &launch.view;
     let shared = view.shared.iter().map(|path| (Stage::Shared, path.clone()));
     let visible = view
         .visible
@@ -172,13 +176,13 @@ fn host_tree(path: &Path, read_only: bool) -> Result<OwnedFd, Errno> {
 /// folders, where it does not see them anyway. A folder that does not exist is covered too: it may
 /// be made later.
 fn hide(
-    order: &Order<'_>,
+    launch: &LaunchPlan,
     own: &OwnFolders,
     mounts: &mut Mounts,
     wanted: &mut Vec<(Stage, PathBuf)>,
 ) -> Result<(), Failure> {
     let stage = Stage::Hide;
-    for target in &*order.launch.hidden {
+    for target in &*launch.hidden {
         if !own.is_one(target) && !own.holds(target) {
             let tree = Tmpfs::cover().mount().map_err(on(stage, target))?;
             mounts.add(stage, tree, target)?;
@@ -190,8 +194,8 @@ fn hide(
 
 /// Makes the notify socket visible in the tenant's own `/run`, if the program uses it. Not the
 /// socket itself is bound but its folder: a later supervisor makes a new socket there.
-fn notify(order: &Order<'_>, own: &OwnFolders, mounts: &mut Mounts) -> Result<(), Failure> {
-    let Some(socket) = order.launch.environment.get("NOTIFY_SOCKET") else {
+fn notify(launch: &LaunchPlan, own: &OwnFolders, mounts: &mut Mounts) -> Result<(), Failure> {
+    let Some(socket) = launch.environment.get("NOTIFY_SOCKET") else {
         return Ok(());
     };
     let socket = Path::new(socket);

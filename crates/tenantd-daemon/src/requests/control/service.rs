@@ -19,7 +19,9 @@ use crate::requests::control::parts::{self, Unsent};
 use crate::requests::queue::{
     Closed, NoAnswer, NoExecTarget, NoReload, Request, RequestQueue, Unknown,
 };
-use tenantd_api::wire::varlink::description::{Failure, FieldChange, KeyChange, TenantChange};
+use tenantd_api::wire::varlink::description::{
+    Failure, FieldChange, KeyChange, TenantChange, Unlaunchable,
+};
 use tenantd_api::wire::varlink::{AnswerWord, Answered, Answers, Described, ManifestPath, Refusal};
 use tenantd_api::wire::watch::{EndReason, EventKind, ProgramExit, Snapshot, TenantEvent, Update};
 use tenantd_api::wire::{
@@ -198,8 +200,8 @@ fn sent<T>(
     interface = "io.tenantd.Supervisor",
     types = [
         TenantStatus, Want, StateWord, Program, Tracking, LogPlace, Failure, Answered, AnswerWord,
-        FieldChange, KeyChange, TenantChange, Residue, ResidueKind, ResidueFate, Snapshot, TenantEvent,
-        EventKind, ProgramExit, EndReason, ExecLimit,
+        FieldChange, KeyChange, TenantChange, Unlaunchable, Residue, ResidueKind, ResidueFate,
+        Snapshot, TenantEvent, EventKind, ProgramExit, EndReason, ExecLimit,
     ],
     vendor = "tenantd",
     product = "tenantd",

@@ -13,7 +13,6 @@ use landlock::{
 use rustix::fs::{FileType, fstat};
 use rustix::io::Errno;
 
-use crate::launch::Order;
 use crate::launch::mounts::Mounts;
 use tenantd_core::stage::{Failure, Stage};
 
@@ -36,7 +35,10 @@ fn required() -> Result<Ruleset, RulesetError> {
 ///
 /// # Errors
 /// A [`Failure`] of stage landlock.
-pub(super) fn rules(order: &Order<'_>, mounts: &Mounts) -> Result<Option<OwnedFd>, Failure> {
+pub(super) fn rules(
+    outputs: [BorrowedFd<'_>; 2],
+    mounts: &Mounts,
+) -> Result<Option<OwnedFd>, Failure> {
     let Ok(ruleset) = required() else {
         return Ok(None);
     };
@@ -51,7 +53,8 @@ pub(super) fn rules(order: &Order<'_>, mounts: &Mounts) -> Result<Option<OwnedFd
     })?;
     let mut beneath: Vec<BorrowedFd<'_>> = mounts.writable().collect();
     // A program may open /dev/stdout again.
-    beneath.extend([proc.as_fd(), order.stdout, order.stderr]);
+    beneath.extend(outputs);
+    beneath.push(proc.as_fd());
     let ruleset = beneath.into_iter().try_fold(ruleset, permit)?;
     Ok(ruleset.into())
 }

@@ -1,0 +1,78 @@
+//! Rehearses the launches that a reload leads to: a reload after which a tenant could not be launched
+//! changes nothing.
+
+use std::collections::BTreeSet;
+
+use rustix::process::Rlimit;
+use tokio::task::{spawn_blocking, spawn_local};
+
+use tenantd_core::name::TenantName;
+use tenantd_core::plan::diff::{Change, Changes, TenantChange, Unlaunchable};
+use tenantd_core::plan::hash::Digests;
+use tenantd_core::plan::model::Plan;
+use tenantd_core::supervisor::view::Want;
+use tenantd_host::launch::rehearse_all;
+
+use super::{Present, ReloadRequest, Reloads, Reread};
+
+impl Reloads {
+    /// Rehearses the launches of these tenants of a new plan on another thread.
+    pub(super) fn rehearse(
+        &self,
+        requests: Vec<ReloadRequest>,
+        (plan, digests): (Plan, Digests),
+        tenants: BTreeSet<TenantName>,
+        descriptors: Rlimit,
+    ) {
+        let reread = self.reread.clone();
+        spawn_local(async move {
+            let rehearsed = spawn_blocking(move || {
+                let unlaunchable = rehearsed(&plan, &tenants, descriptors);
+                (plan, unlaunchable)
+            });
+            let (plan, unlaunchable) = match rehearsed.await {
+                Ok(rehearsed) => rehearsed,
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            };
+            let _ended = reread.send(Reread {
+                requests,
+                read: Ok((plan, digests)),
+                rehearsed: Some(unlaunchable),
+            });
+        });
+    }
+}
+
+impl Present<'_> {
+    /// The tenants that these changes launch: they are wanted up.
+    pub(super) fn launched(&self, changes: &Changes, plan: &Plan) -> BTreeSet<TenantName> {
+        let is_wanted = |change: &TenantChange| match self.supervisor.tenant(&change.tenant) {
+            Some(view) => view.want == Want::Up,
+            None => plan
+                .tenants
+                .iter()
+                .any(|it| it.name == change.tenant && it.policy.autostart),
+        };
+        let launches = changes.tenants.iter().filter(|change| match change.change {
+            Change::Add | Change::Reprovision | Change::Relaunch => is_wanted(change),
+            Change::Remove | Change::Live => false,
+        });
+        launches.map(|change| change.tenant.clone()).collect()
+    }
+}
+
+/// Rehearses launches, and returns those that would fail. Blocks.
+fn rehearsed(
+    plan: &Plan,
+    tenants: &BTreeSet<TenantName>,
+    descriptors: Rlimit,
+) -> Vec<Unlaunchable> {
+    let concerned = plan.tenants.iter().filter(|it| tenants.contains(&it.name));
+    let failed = rehearse_all(concerned, descriptors).into_iter();
+    failed
+        .map(|(tenant, why)| Unlaunchable {
+            tenant: tenant.clone(),
+            why: why.to_string(),
+        })
+        .collect()
+}

@@ -1,0 +1,109 @@
+//! A tenant's folders for a rehearsal of its launch: as they are, or as they would be made, and
+//! read-only. Nothing is made, and the lock is not taken.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{StatVfsMountFlags, fstatvfs};
+use rustix::io::Errno;
+
+use super::folders::{no_seed, open_host};
+use super::{failure, layout, open};
+use tenantd_core::plan::model::{DatastorePlan, FolderPlan, Seed};
+use tenantd_core::stage::Failure;
+
+/// What a tenant would see at a path.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    /// The path.
+    pub(crate) target: PathBuf,
+    /// The folders whose contents it would see there, the uppermost first; none if it would be a new
+    /// and empty one.
+    pub(crate) layers: Vec<OwnedFd>,
+}
+
+/// Looks at the folders of a datastore.
+///
+/// # Errors
+/// A [`Failure`] of stage datastore: what would keep the datastore or a folder from being made.
+pub(crate) fn shown(plan: &DatastorePlan) -> Result<Vec<Shown>, Failure> {
+    let source = match open(&plan.source) {
+        Ok(source) => Some(source),
+        Err(Errno::NOENT) => {
+            can_be_made(plan)?;
+            None
+        }
+        Err(errno) => return Err(failure(&plan.source, errno)),
+    };
+    let is_plain = match &source {
+        None => false,
+        Some(source) => {
+            let own = layout::open_own(source.as_fd());
+            own.map_err(|errno| failure(&plan.source, errno))?.is_none()
+        }
+    };
+    let mut all = Vec::new();
+    if let Some(target) = plan.target.as_deref() {
+        let place = match is_plain {
+            true => plan.source.clone(),
+            false => plan.place(target),
+        };
+        all.push(Shown {
+            target: target.to_owned(),
+            layers: existing(&place)?.into_iter().collect(),
+        });
+    }
+    for folder in &*plan.folders {
+        let found = match is_plain {
+            // The conversion puts what is there to the path of the datastore.
+            true => None,
+            false => existing(&plan.place(&folder.target))?,
+        };
+        all.push(Shown {
+            target: folder.target.clone(),
+            layers: layers(folder, found)?,
+        });
+    }
+    Ok(all)
+}
+
+fn existing(place: &Path) -> Result<Option<OwnedFd>, Failure> {
+    match open(place) {
+        Ok(found) => Ok(Some(found)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(failure(place, errno)),
+    }
+}
+
+/// The layers of a folder that exists as `found`, or is made at the launch.
+fn layers(folder: &FolderPlan, found: Option<OwnedFd>) -> Result<Vec<OwnedFd>, Failure> {
+    let seed = |path: &Path| open_host(path).map_err(|errno| no_seed(path, errno));
+    Ok(match (&folder.seed, found) {
+        (Seed::Overlay, Some(found)) => vec![found, seed(&folder.target)?],
+        (Seed::Empty | Seed::Copy | Seed::Template(_), Some(found)) => vec![found],
+        (Seed::Empty, None) => Vec::new(),
+        (Seed::Copy | Seed::Overlay, None) => vec![seed(&folder.target)?],
+        (Seed::Template(path), None) => vec![seed(path)?],
+    })
+}
+
+/// Checks that the provision could make the datastore.
+fn can_be_made(plan: &DatastorePlan) -> Result<(), Failure> {
+    let mut above = plan.root.parent().unwrap_or(&plan.root);
+    // Below the root, the folders that exist count.
+    for folder in plan.source.ancestors().skip(1) {
+        if !folder.starts_with(above) {
+            break;
+        }
+        if open(folder).is_ok() {
+            above = folder;
+            break;
+        }
+    }
+    let folder = open(above).map_err(|errno| failure(above, errno))?;
+    let system = fstatvfs(&folder).map_err(|errno| failure(above, errno))?;
+    match system.f_flag.contains(StatVfsMountFlags::RDONLY) {
+        true => Err(failure(&plan.source, Errno::ROFS)),
+        false => Ok(()),
+    }
+}

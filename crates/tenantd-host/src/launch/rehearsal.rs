@@ -1,0 +1,160 @@
+//! The rehearsal of a launch: what a launch would refuse is known before.
+//!
+//! A real child goes through all stages in a mount namespace of its own, with a read-only datastore
+//! and without a network namespace, and executes the program behind a filter that ends it at its
+//! first system call. So the kernel itself judges the program's format, its interpreter, its
+//! architecture and the permissions along its path. Missing libraries are not found: the dynamic
+//! loader would report them, and it does not run.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::Rlimit;
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+
+use super::report::{self, Names, Outcome};
+use super::spec::Spec;
+use super::{abandon, clone};
+use crate::datastore::rehearsal;
+use crate::process::{self, Ended};
+use tenantd_core::name::TenantName;
+use tenantd_core::plan::model::{DatastorePlan, LaunchPlan, TenantPlan};
+use tenantd_core::stage::{Failure, Stage};
+
+/// The time limit. A file may be on a filesystem that hangs.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// The filter: executing the program, reporting a failure and exiting is allowed.
+///
+/// # Errors
+/// A [`Failure`] of stage exec if there is none for this architecture.
+pub(super) fn filter() -> Result<BpfProgram, Failure> {
+    let failed = |error: &dyn std::fmt::Display| {
+        Failure::detail(Stage::Exec, "", format!("cannot make a filter: {error}"))
+    };
+    let allowed = [libc::SYS_execve, libc::SYS_write, libc::SYS_exit_group];
+    let architecture = std::env::consts::ARCH.try_into();
+    let filter = SeccompFilter::new(
+        allowed.map(|number| (number, Vec::new())).into(),
+        SeccompAction::KillProcess,
+        SeccompAction::Allow,
+        architecture.map_err(|error| failed(&error))?,
+    );
+    let filter = filter.map_err(|error| failed(&error))?;
+    filter
+        .try_into()
+        .map_err(|error: seccompiler::BackendError| failed(&error))
+}
+
+/// Rehearses the launch of a tenant, on the present host. Blocks for less than a millisecond, unless
+/// a filesystem hangs. Changes nothing, and needs the privileges of a launch.
+///
+/// # Errors
+/// The [`Failure`] that a launch would have.
+pub fn rehearse(
+    launch: &LaunchPlan,
+    datastore: &DatastorePlan,
+    descriptors: Rlimit,
+) -> Result<(), Failure> {
+    let spec = Spec::rehearsal(launch, datastore, descriptors)?;
+    let (read, write) = report::pipe()?;
+    let (_pid, pidfd) = clone::clone(&spec, None, write.as_fd())
+        .map_err(|errno| Failure::errno(Stage::Clone, "", errno.raw_os_error()))?;
+    drop(write);
+    judge(spec.into_names(), &read, &pidfd)
+}
+
+/// Rehearses the launches of several tenants. Returns those that would fail. Tenants that differ in
+/// nothing that a launch could fail on share one child.
+#[must_use]
+pub fn rehearse_all<'a>(
+    tenants: impl IntoIterator<Item = &'a TenantPlan>,
+    descriptors: Rlimit,
+) -> Vec<(&'a TenantName, Failure)> {
+    let mut failed = Vec::new();
+    let mut launched: Vec<&TenantPlan> = Vec::new();
+    for plan in tenants {
+        let rehearsed = match launched.iter().any(|other| is_alike(other, plan)) {
+            true => rehearsal::shown(&plan.datastore).map(drop),
+            false => rehearse(&plan.launch, &plan.datastore, descriptors),
+        };
+        match rehearsed {
+            Ok(()) if launched.iter().any(|other| is_alike(other, plan)) => {}
+            Ok(()) => launched.push(plan),
+            Err(why) => failed.push((&plan.name, why)),
+        }
+    }
+    failed
+}
+
+/// Whether two tenants differ only in arguments, environment, limits, and the place of their data.
+fn is_alike(one: &TenantPlan, other: &TenantPlan) -> bool {
+    let (a, b) = (&one.launch, &other.launch);
+    let (data, others) = (&one.datastore, &other.datastore);
+    // Folders in the data differ from tenant to tenant.
+    let starts_in_data = data
+        .targets()
+        .any(|target| a.working_directory.starts_with(target));
+    !starts_in_data
+        && a.program == b.program
+        && a.working_directory == b.working_directory
+        && a.identity == b.identity
+        && a.view == b.view
+        && a.private == b.private
+        && a.hidden == b.hidden
+        && data.targets().eq(others.targets())
+}
+
+/// Waits for the end of the child, and returns its failure.
+fn judge(names: Names, read: &OwnedFd, pidfd: &OwnedFd) -> Result<(), Failure> {
+    let program = names.program.clone();
+    let vanished = |why: &str| Failure::detail(Stage::Vanished, program.as_str(), why);
+    let broken =
+        |errno: Errno| Failure::errno(Stage::Vanished, program.as_str(), errno.raw_os_error());
+    if !ends(pidfd, LIMIT).map_err(broken)? {
+        let why = format!(
+            "the rehearsal of its launch took more than {} s",
+            LIMIT.as_secs()
+        );
+        return Err(abandon(pidfd, vanished(&why)));
+    }
+    let ended = process::reap_blocking(pidfd.as_fd()).map_err(broken)?;
+    let mut bytes = [0_u8; report::ROOM];
+    let len = match rustix::io::read(read, &mut bytes) {
+        Ok(len) => len,
+        Err(errno) => return Err(broken(errno)),
+    };
+    match report::decode(bytes.get(..len).unwrap_or_default()) {
+        Outcome::Failed {
+            stage,
+            object,
+            errno,
+        } => Err(Failure::errno(stage, names.of(stage, object), errno)),
+        // The filter ended it: the kernel had loaded the program.
+        Outcome::Running if ended == Some(Ended::Signal(libc::SIGSYS)) => Ok(()),
+        Outcome::Running => Err(Failure::detail(
+            Stage::Exec,
+            program,
+            "the kernel cannot load it: the file is damaged",
+        )),
+        Outcome::Vanished => Err(vanished(
+            "the child was killed before it executed the program",
+        )),
+    }
+}
+
+/// Whether a process ends within a time.
+fn ends(pidfd: &OwnedFd, limit: Duration) -> Result<bool, Errno> {
+    let begun = Instant::now();
+    loop {
+        let rest = limit.saturating_sub(begun.elapsed());
+        let rest = Timespec::try_from(rest).map_err(|_| Errno::INVAL)?;
+        match poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&rest)) {
+            Ok(ready) => return Ok(ready > 0),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
