@@ -7,5 +7,6 @@
 mod collect;
 mod drive;
 mod editing;
+mod folders;
 mod points;
 mod scene;

@@ -24,6 +24,8 @@ use rustix::fs::{futimens, ioctl_ficlone, linkat, mkdirat, mknodat, openat, read
 use rustix::fs::{seek, statx, symlinkat, utimensat};
 use rustix::io::Errno;
 
+use crate::crash;
+
 /// Folders nested deeper than this are refused: each level needs two descriptors.
 const DEPTH: usize = 200;
 
@@ -189,6 +191,7 @@ impl Copy<'_> {
         let copy = openat(to, name, flags, Mode::RUSR | Mode::WUSR)?;
         let (original, copy) = (File::from(original), File::from(copy));
         data(&original, &copy, u64::try_from(stat.st_size).unwrap_or(0))?;
+        crash::point("datastore: file copied", "");
         self.settle(original.as_fd(), copy.as_fd())
     }
 
