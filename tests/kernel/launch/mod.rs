@@ -1,6 +1,7 @@
 //! Launches on the real kernel, each test in its own test host.
 
 mod bench;
+mod converting;
 mod folders;
 mod inside;
 mod limits;

@@ -136,10 +136,27 @@ pub(super) fn of_rehearsal(shown: &Shown, plan: &DatastorePlan) -> Result<OwnedF
 }
 
 /// Makes a mount of a part of the datastore.
-pub(super) fn of_datastore(part: &Part) -> Result<OwnedFd, Errno> {
+///
+/// # Errors
+/// A [`Failure`] of stage tree, or of stage datastore if it cannot be mounted as an overlay.
+pub(super) fn of_datastore(part: &Part) -> Result<OwnedFd, Failure> {
+    let place = part.place.display().to_string();
     match &part.lower {
-        None => clone_tree(&part.folder),
-        Some(lower) => overlay::mount(&part.folder, lower),
+        None => clone_tree(&part.folder)
+            .map_err(|errno| Failure::errno(Stage::Tree, place, errno.raw_os_error())),
+        Some(lower) => overlay::mount(&part.folder, lower).map_err(|errno| {
+            let why = Failure::errno(Stage::Datastore, place, errno.raw_os_error());
+            match errno {
+                Errno::INVAL => why.with(
+                    "the filesystem of the datastore cannot hold the changes of an overlay, as \
+                     when it is one itself: use seed = \"copy\", or another filesystem",
+                ),
+                Errno::NODEV => {
+                    why.with("the kernel has no overlay filesystem: load the module overlay")
+                }
+                _ => why.with("cannot mount it over the host's folder"),
+            }
+        }),
     }
 }
 

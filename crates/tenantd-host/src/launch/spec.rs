@@ -134,8 +134,7 @@ impl Spec {
         let lock = Lock::take(folder.as_fd(), source)?;
         let mut mounts = Mounts::default();
         for part in datastore::parts(order.datastore, folder)? {
-            let tree = mounts::of_datastore(&part).map_err(on(Stage::Tree, &part.place))?;
-            mounts.add(Stage::Attach, tree, &part.target)?;
+            mounts.add(Stage::Attach, mounts::of_datastore(&part)?, &part.target)?;
         }
         let netns = above_stdio(order.netns).map_err(on(Stage::EnterNetns, Path::new("")))?;
         let outputs = [order.stdout, order.stderr];
