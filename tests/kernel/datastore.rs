@@ -20,6 +20,8 @@ fn plan(source: &str) -> DatastorePlan {
         uid: 1000,
         gid: 2000,
         mode: 0o750,
+        must_exist: false,
+        mounted: false,
     }
 }
 

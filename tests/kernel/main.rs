@@ -18,4 +18,5 @@ mod launch;
 mod logs;
 mod network;
 mod ready;
+mod remembered;
 mod residue;

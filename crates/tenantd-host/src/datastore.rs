@@ -11,6 +11,7 @@ mod copy;
 mod folders;
 mod layout;
 pub(crate) mod overlay;
+mod record;
 pub(crate) mod rehearsal;
 
 use std::ffi::OsStr;
@@ -24,6 +25,8 @@ use rustix::io::Errno;
 pub(crate) use folders::{Part, parts};
 
 use crate::crash;
+use record::Record;
+use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::model::DatastorePlan;
 use tenantd_core::stage::{Failure, Stage};
 
@@ -48,6 +51,82 @@ fn open_below(folder: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd, Errno> {
         Mode::empty(),
         ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
     )
+}
+
+/// Opens a tenant's datastore for a provision, and makes it if it is missing, as [`ensure`] does;
+/// but not if it was there before, see [`record`].
+///
+/// # Errors
+/// A [`Failure`] of stage datastore.
+pub fn claim(app: &AppName, tenant: &TenantName, plan: &DatastorePlan) -> Result<OwnedFd, Failure> {
+    let refused = |why: String| {
+        let path = plan.source.display().to_string();
+        Failure::detail(Stage::Datastore, path, why)
+    };
+    let forget = record::forget(app, tenant);
+    let known = record::read(app, tenant)?;
+    let same = known.as_ref().filter(|known| known.source == plan.source);
+    check_mounted(plan)?;
+    let is_there = !matches!(open(&plan.source), Err(Errno::NOENT));
+    if let (false, Some(same)) = (is_there, same) {
+        return Err(refused(format!(
+            "it was there before and is missing: mount its filesystem{} or restore it; for a new, \
+             empty one, {forget}",
+            same.place()
+        )));
+    }
+    if !is_there && plan.must_exist {
+        let why = "it does not exist, and the manifest sets must_exist: mount its filesystem or \
+                   make it";
+        return Err(refused(why.to_owned()));
+    }
+    let datastore = ensure(plan)?;
+    if !is_there {
+        tracing::info!(%tenant, "{tenant}: made the datastore {}", plan.source.display());
+        if let Some(other) = &known {
+            let other = other.source.display();
+            tracing::warn!(%tenant, "{tenant}: its data until now stays in {other}");
+        }
+    }
+    let failed = |errno| failure(&plan.source, errno);
+    let now = Record::of(plan, datastore.as_fd(), known.as_ref()).map_err(failed)?;
+    if let Some(why) = same.and_then(|same| same.differs(&now)) {
+        return Err(refused(format!(
+            "{why}: mount the right one; to use this one from now on, {forget}"
+        )));
+    }
+    if known.as_ref() != Some(&now) {
+        now.keep(app, tenant)?;
+    }
+    Ok(datastore)
+}
+
+/// Refuses a datastore that would be in the filesystem of `/`, if the manifest says that it has one
+/// of its own.
+fn check_mounted(plan: &DatastorePlan) -> Result<(), Failure> {
+    if !plan.mounted {
+        return Ok(());
+    }
+    let root = open(Path::new("/")).map_err(|errno| failure(Path::new("/"), errno))?;
+    for folder in plan.source.ancestors() {
+        let found = match open(folder) {
+            Ok(found) => found,
+            Err(Errno::NOENT) => continue,
+            Err(errno) => return Err(failure(folder, errno)),
+        };
+        let same = copy::mount_of(found.as_fd())
+            .and_then(|mount| Ok(mount == copy::mount_of(root.as_fd())?))
+            .map_err(|errno| failure(folder, errno))?;
+        if !same {
+            return Ok(());
+        }
+        break;
+    }
+    Err(Failure::detail(
+        Stage::Datastore,
+        plan.source.display().to_string(),
+        "no filesystem is mounted there, and the manifest sets mounted: mount it",
+    ))
 }
 
 /// Opens the datastore. If it does not exist, makes it with its owner and mode, and the folders

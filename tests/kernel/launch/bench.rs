@@ -42,6 +42,8 @@ impl Bench {
             uid: 1000,
             gid: 1000,
             mode: 0o750,
+            must_exist: false,
+            mounted: false,
         };
         datastore::ensure(&datastore).unwrap();
         Self {

@@ -114,6 +114,19 @@ fn a_plain_datastore_whose_path_is_not_known_is_refused() {
 }
 
 #[test]
+fn the_path_of_a_plain_datastore_is_remembered() {
+    let mut bench = plain();
+    let (app, tenant) = ("wiki".parse().unwrap(), "acme".parse().unwrap());
+    tenantd_host::datastore::claim(&app, &tenant, &bench.datastore).unwrap();
+    // `folders` instead of `path`.
+    bench.datastore.target = None;
+    bench.datastore.folders = [folder(TARGET, Seed::Empty), folder("/run/one", Seed::Empty)].into();
+    bench.set_script("cat /run/expected/file; ls -A /run/one");
+    assert_eq!(bench.output(), "kept\n");
+    assert_eq!(names(&below(TARGET)), [".hidden", "file", "inner"]);
+}
+
+#[test]
 fn a_conversion_is_completed_without_folders_too() {
     let mut bench = plain();
     // As a supervisor that was killed leaves it, when the manifest was put back then.

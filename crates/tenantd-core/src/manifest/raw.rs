@@ -117,6 +117,8 @@ tables! {
         folders: Vec<Folder>,
         root: Known<Template>,
         mode: Known<Permissions>,
+        must_exist: Known<bool>,
+        mounted: Known<bool>,
     }
 
     /// One entry of `folders` in `[app.datastore]`.

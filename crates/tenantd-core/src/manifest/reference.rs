@@ -233,6 +233,12 @@ keys! {
         "mode", Kind::Permissions, Value("\"0750\""), "\"0700\"",
             "The mode, in octal, of a datastore that tenantd creates. Its owner is the tenant's \
              user and group.";
+        "must_exist", Kind::Flag, Value("false"), "true",
+            "Whether datastores must exist: a missing one is an error, and none is created. Without \
+             it, only a datastore that was used before must exist.";
+        "mounted", Kind::Flag, Value("false"), "true",
+            "Whether datastores are on a mounted filesystem: one that would be in the filesystem of \
+             `/`, because its own is not mounted yet, is neither used nor created.";
     }
     Folder {
         "path", Kind::Path(OF_APP), Required, "\"/etc/ldap/slapd.d\"",

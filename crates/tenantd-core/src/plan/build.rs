@@ -185,7 +185,7 @@ impl Parts<'_> {
     ) -> Option<TenantPlan> {
         let name = tenant.name.clone()?;
         let hash = derive::tenant_hash(self.app, &name);
-        let defaults = &self.manifest.defaults;
+        let (defaults, datastore) = (&self.manifest.defaults, &self.manifest.app.datastore);
         let autostart = tenant
             .overrides
             .autostart
@@ -209,7 +209,9 @@ impl Parts<'_> {
                 folders: Arc::clone(&self.folders),
                 uid: person.identity.uid,
                 gid: person.identity.gid,
-                mode: self.manifest.app.datastore.mode.as_ref()?.get_ref().0,
+                mode: datastore.mode.as_ref()?.get_ref().0,
+                must_exist: *datastore.must_exist.as_ref()?.get_ref(),
+                mounted: *datastore.mounted.as_ref()?.get_ref(),
             },
             launch: self.launch(tenant, person, last)?,
             policy: last.policy.keep(Policy {

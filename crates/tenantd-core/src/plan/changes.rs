@@ -255,13 +255,22 @@ fn write_fields(out: &mut String, fields: &[FieldChange], datastore_note: &str) 
 
 /// What becomes of the data at a path that the program no longer expects.
 fn kept(gone: &FieldChange, fields: &[FieldChange]) -> &'static str {
-    let path = gone.field.split_once(' ').map(|(_, path)| path);
-    let by_path = |field: &FieldChange| {
-        field.field == LABEL_TARGET && field.after.is_some() && field.after.as_deref() == path
+    let path = match gone.field.split_once(' ') {
+        Some((LABEL_FOLDER, path)) => Some(path),
+        _ => gone.before.as_deref(),
     };
-    match fields.iter().any(by_path) {
-        true => " (kept, and mounted by `path`)",
-        false => " (kept, but no longer mounted)",
+    let still = |field: &&FieldChange| {
+        let now = match field.field.split_once(' ') {
+            Some((LABEL_FOLDER, path)) => field.after.as_ref().map(|_| path),
+            _ if field.field == LABEL_TARGET => field.after.as_deref(),
+            _ => None,
+        };
+        now.is_some() && now == path
+    };
+    match fields.iter().find(still) {
+        Some(field) if field.field == LABEL_TARGET => " (kept, and mounted by `path`)",
+        Some(_) => " (kept, and mounted by `folders`)",
+        None => " (kept, but no longer mounted)",
     }
 }
 

@@ -132,6 +132,8 @@ fn datastore(datastore: &DatastorePlan) -> Map<String, Value> {
         uid,
         gid,
         mode,
+        must_exist,
+        mounted,
     } = datastore;
     let folders = folders.iter().map(|folder| self::folder(datastore, folder));
     members([(
@@ -141,6 +143,8 @@ fn datastore(datastore: &DatastorePlan) -> Map<String, Value> {
             "path": target.as_deref(),
             "folders": folders.collect::<Vec<_>>(),
             "mode": format!("{mode:04o}"),
+            "must_exist": must_exist,
+            "mounted": mounted,
             "made_from": &**root,
             "uid": uid,
             "gid": gid,

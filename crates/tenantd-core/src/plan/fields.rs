@@ -121,6 +121,8 @@ fn datastore(datastore: &DatastorePlan, see: See<'_>) {
         uid,
         gid,
         mode,
+        must_exist,
+        mounted,
     } = datastore;
     let (source, root) = (source.display(), root.display());
     let new = format_args!("owner {uid}:{gid}, mode {mode:04o}");
@@ -138,6 +140,11 @@ fn datastore(datastore: &DatastorePlan, see: See<'_>) {
     // These apply only when a datastore is created.
     see(touches_nothing(Later("made from"), "made from", &root).nested());
     see(touches_nothing(Later("if new"), "if new", &new).nested());
+    for (key, is_set) in [("must exist", must_exist), ("mounted", mounted)] {
+        if *is_set {
+            see(touches_nothing(Later(key), key, &yes(true)).nested());
+        }
+    }
     for folder in &**folders {
         self::folder(datastore, folder, see);
     }

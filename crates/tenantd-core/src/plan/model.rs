@@ -161,6 +161,10 @@ pub struct DatastorePlan {
     pub gid: u32,
     /// The mode of a new datastore, such as 0o750.
     pub mode: u32,
+    /// Whether it is never made.
+    pub must_exist: bool,
+    /// Whether it is not used in the filesystem of `/`.
+    pub mounted: bool,
 }
 
 impl DatastorePlan {

@@ -90,7 +90,7 @@ impl Host {
             None => None,
         };
         crash::point("provision: leaf made", plan.name.as_str());
-        if let Err(why) = ready_datastore(plan).await {
+        if let Err(why) = ready_datastore(&self.app, plan).await {
             // Pipes and link may belong to a launch that still runs, so they stay.
             self.warn(plan, self.remove_leaf(plan, leaf.as_ref()));
             return Err(why);
@@ -318,10 +318,10 @@ pub(crate) fn take_name(app: &AppName, tenant: &TenantName) -> Result<(), Failur
 
 /// Makes the datastore if it is missing, and proves that no launch uses it. Other resources with
 /// the tenant's marks are then unused too.
-async fn ready_datastore(plan: &Arc<TenantPlan>) -> Result<(), Failure> {
-    let plan = Arc::clone(plan);
+async fn ready_datastore(app: &AppName, plan: &Arc<TenantPlan>) -> Result<(), Failure> {
+    let (app, plan) = (app.clone(), Arc::clone(plan));
     blocking(move || {
-        let datastore = datastore::ensure(&plan.datastore)?;
+        let datastore = datastore::claim(&app, &plan.name, &plan.datastore)?;
         crash::point("provision: datastore made", plan.name.as_str());
         lock::remove_unused(datastore.as_fd(), &plan.datastore.source)?;
         crash::point("provision: lock proved", plan.name.as_str());

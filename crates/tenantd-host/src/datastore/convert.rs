@@ -14,7 +14,7 @@
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::PathBuf;
 
 use rustix::fs::{AtFlags, Dir, RenameFlags, StatxAttributes, StatxFlags};
 use rustix::fs::{FileType, Gid, Mode, Uid};
@@ -24,7 +24,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::layout::{self, Form, Layout, OWN, open_folder};
-use super::{copy, failure, folders};
+use super::{copy, failure, folders, record};
 use crate::crash;
 use tenantd_core::plan::model::DatastorePlan;
 use tenantd_core::stage::{Failure, Stage};
@@ -43,6 +43,7 @@ const LOST: &CStr = c"lost+found";
 pub(super) fn settled(
     plan: &DatastorePlan,
     root: BorrowedFd<'_>,
+    label: &str,
 ) -> Result<Option<(OwnedFd, Layout)>, Failure> {
     let failed = |errno| failure(&plan.source, errno);
     let own_path = plan.source.join(OWN);
@@ -59,14 +60,21 @@ pub(super) fn settled(
         Some(own) => own,
         None => layout::make_own(root).map_err(|errno| taken(&own_path, errno))?,
     };
+    let target = match (&plan.target, &mark) {
+        (Some(target), _) => Some(target.to_path_buf()),
+        (None, Some(_)) => None,
+        // The manifest has `folders` instead of `path`.
+        (None, None) => record::last_path(label)?,
+    };
     let work = Conversion {
         plan,
+        target,
         root,
         own: own.as_fd(),
     };
     if mark.is_none() && !converting {
         let entries = work.entries()?;
-        match &plan.target {
+        match &work.target {
             Some(_) => {
                 work.check(&entries)?;
                 work.prepare().map_err(failed)?;
@@ -111,7 +119,7 @@ fn unreadable(plan: &DatastorePlan, errno: Errno) -> Failure {
     why
 }
 
-fn taken(own: &Path, errno: Errno) -> Failure {
+fn taken(own: &std::path::Path, errno: Errno) -> Failure {
     let why = failure(own, errno);
     if errno == Errno::EXIST {
         return why.with("it is not a folder of root that only root can write to: rename it");
@@ -134,6 +142,8 @@ fn refused(plan: &DatastorePlan, entries: &[CString]) -> Failure {
 
 struct Conversion<'a> {
     plan: &'a DatastorePlan,
+    /// Where the data of a plain datastore belongs.
+    target: Option<PathBuf>,
     root: BorrowedFd<'a>,
     own: BorrowedFd<'a>,
 }
@@ -226,7 +236,7 @@ impl Conversion<'_> {
 
     /// Moves the data together and makes the datastore a tree.
     fn gather(&self) -> Result<Layout, Failure> {
-        let Some(target) = &self.plan.target else {
+        let Some(target) = &self.target else {
             let why = "its conversion to several folders is not complete, and the manifest does \
                        not say where its data belongs: set `path` in [app.datastore] again";
             let path = self.plan.source.display().to_string();
@@ -245,7 +255,7 @@ impl Conversion<'_> {
         syncfs(&converting).map_err(|errno| self.failed(errno))?;
         layout::close_root(self.root).map_err(|errno| self.failed(errno))?;
         let mut mark = Layout::default();
-        mark.folders.insert(target.to_path_buf(), Form::Whole);
+        mark.folders.insert(target.clone(), Form::Whole);
         let mark = self.mark(mark)?;
         crash::point("datastore: data gathered", &self.plan.source);
         Ok(mark)

@@ -82,7 +82,7 @@ fn at(path: &Path) -> impl Fn(Errno) -> Fault {
 }
 
 /// The mount that a file is seen through.
-fn mount_of(file: BorrowedFd<'_>) -> Result<u64, Errno> {
+pub(super) fn mount_of(file: BorrowedFd<'_>) -> Result<u64, Errno> {
     let found = statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
     Ok(found.stx_mnt_id)
 }

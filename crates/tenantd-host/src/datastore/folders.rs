@@ -46,12 +46,16 @@ pub(crate) struct Lower {
     pub(crate) work: OwnedFd,
 }
 
-/// The mounts of a datastore. Folders that are missing are made.
+/// The mounts of a datastore. Folders that are missing are made. `label` is `APP/TENANT`.
 ///
 /// # Errors
 /// A [`Failure`] of stage datastore that names the folder.
-pub(crate) fn parts(plan: &DatastorePlan, root: OwnedFd) -> Result<Vec<Part>, Failure> {
-    let Some((own, layout)) = convert::settled(plan, root.as_fd())? else {
+pub(crate) fn parts(
+    plan: &DatastorePlan,
+    root: OwnedFd,
+    label: &str,
+) -> Result<Vec<Part>, Failure> {
+    let Some((own, layout)) = convert::settled(plan, root.as_fd(), label)? else {
         let target = plan.target.as_deref().unwrap_or(Path::new("/"));
         return Ok(vec![Part {
             target: target.to_owned(),

@@ -46,6 +46,32 @@ pub(crate) fn exit_status(pidfd: BorrowedFd<'_>) -> Result<Option<i32>, Errno> {
     Ok(is_known.then_some(found.exit_code))
 }
 
+/// The UUID of the filesystem that a file is on: `FS_IOC_GETFSUUID` of linux/fs.h, since Linux 6.9.
+/// `None` if it has none or the kernel is older.
+pub(crate) fn filesystem_uuid(file: BorrowedFd<'_>) -> Result<Option<[u8; 16]>, Errno> {
+    #[repr(C)]
+    struct FsUuid {
+        length: u8,
+        uuid: [u8; 16],
+    }
+    /// `_IOR(0x15, 0, struct fsuuid2)`.
+    const GET: libc::Ioctl = 0x8011_1500_u32 as libc::Ioctl;
+    let mut found = FsUuid {
+        length: 0,
+        uuid: [0; 16],
+    };
+    // SAFETY: the descriptor is open as long as it is borrowed, and the number of the request holds
+    // the size of what `found` points to, which the kernel writes.
+    let result = unsafe { libc::ioctl(file.as_raw_fd(), GET, std::ptr::from_mut(&mut found)) };
+    if result == 0 {
+        return Ok((found.length == 16).then_some(found.uuid));
+    }
+    match last_errno() {
+        Errno::NOTTY | Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS => Ok(None),
+        errno => Err(errno),
+    }
+}
+
 /// mount_setattr(2) on the mount that `tree` is open on, and on those below it.
 pub(super) fn mount_setattr(tree: BorrowedFd<'_>, attr: &mount_attr) -> Result<(), Errno> {
     let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;

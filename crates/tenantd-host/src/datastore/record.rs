@@ -1,0 +1,177 @@
+//! What is remembered of a datastore that was used: a file per tenant,
+//! `/var/lib/tenantd/.datastores/APP/TENANT`, beside the permanent wants.
+//!
+//! While the disk of a datastore is not mounted, the folder is missing, and a new one in its place
+//! would be made on the disk below. So what was there before must be there again. A datastore whose
+//! filesystem is known is also recognized if it is on another one. A file that is removed makes
+//! tenantd forget: the next provision takes what it finds.
+//!
+//! The files are not synchronized to disk: after a power failure, one that is missing or empty means
+//! only that nothing is remembered.
+
+use std::fs::{self, DirBuilder};
+use std::io::ErrorKind;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{fstatfs, fstatvfs};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use super::layout::open_folder;
+use crate::launch::raw;
+use tenantd_core::name::{AppName, TenantName};
+use tenantd_core::plan::model::DatastorePlan;
+use tenantd_core::stage::{Failure, Stage};
+
+/// The folder of all records.
+pub(super) const ROOT: &str = "/var/lib/tenantd/.datastores";
+
+/// The number of a tmpfs, see statfs(2).
+const TMPFS: i64 = 0x0102_1994;
+
+/// Filesystems whose `f_fsid` comes from their UUID. Others derive it from the number of a device,
+/// which may be another one after a reboot.
+const STABLE: [i64; 3] = [0xef53, 0x9123_683e, TMPFS];
+
+/// What is remembered of a datastore.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Record {
+    /// Its path on the host.
+    pub(super) source: PathBuf,
+    /// The last `path` of the program's data.
+    #[serde(default)]
+    pub(super) path: Option<PathBuf>,
+    /// Its filesystem, if that can be recognized.
+    #[serde(default)]
+    filesystem: Option<String>,
+    /// The start of the host, for a filesystem that does not survive the next one.
+    #[serde(default)]
+    boot: Option<String>,
+}
+
+fn file(app: &str, tenant: &str) -> PathBuf {
+    Path::new(ROOT).join(app).join(tenant)
+}
+
+/// The record of a tenant, if there is one that still has a meaning.
+///
+/// # Errors
+/// A [`Failure`] of stage datastore that names the file.
+pub(super) fn read(app: &AppName, tenant: &TenantName) -> Result<Option<Record>, Failure> {
+    let path = file(app.as_str(), tenant.as_str());
+    let found = read_at(&path)?;
+    // What was in memory is gone, and is expected to be.
+    Ok(found.filter(|record| record.boot.is_none() || record.boot == boot()))
+}
+
+fn read_at(path: &Path) -> Result<Option<Record>, Failure> {
+    let text = match fs::read(path) {
+        Ok(text) if text.is_empty() => return Ok(None),
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(path, &error)),
+    };
+    serde_json::from_slice(&text).map(Some).map_err(|error| {
+        let path = path.display().to_string();
+        let why = format!("what is remembered of it is damaged: {error}; remove the file");
+        Failure::detail(Stage::Datastore, path, why)
+    })
+}
+
+/// The last `path` of a tenant's data. `label` is `APP/TENANT`.
+pub(super) fn last_path(label: &str) -> Result<Option<PathBuf>, Failure> {
+    let Some((app, tenant)) = label.split_once('/') else {
+        return Ok(None);
+    };
+    Ok(read_at(&file(app, tenant))?.and_then(|record| record.path))
+}
+
+fn failed(path: &Path, error: &std::io::Error) -> Failure {
+    let errno = error.raw_os_error().unwrap_or(libc::EIO);
+    Failure::errno(Stage::Datastore, path.display().to_string(), errno)
+}
+
+impl Record {
+    /// What is to be remembered of a datastore that is used now.
+    pub(super) fn of(
+        plan: &DatastorePlan,
+        datastore: BorrowedFd<'_>,
+        before: Option<&Record>,
+    ) -> Result<Self, Errno> {
+        let target = plan.target.as_deref().map(Path::to_path_buf);
+        let (filesystem, is_in_memory) = filesystem(datastore)?;
+        Ok(Self {
+            source: plan.source.clone(),
+            path: target.or_else(|| before?.path.clone()),
+            filesystem,
+            boot: if is_in_memory { boot() } else { None },
+        })
+    }
+
+    /// Writes it, in place of another one.
+    ///
+    /// # Errors
+    /// A [`Failure`] of stage datastore that names the file.
+    pub(super) fn keep(&self, app: &AppName, tenant: &TenantName) -> Result<(), Failure> {
+        let path = file(app.as_str(), tenant.as_str());
+        let write = || {
+            let folder = path.parent().unwrap_or(Path::new(ROOT));
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)?;
+            // No tenant's name begins with a dot.
+            let new = folder.join(format!(".{tenant}"));
+            fs::write(&new, serde_json::to_vec_pretty(self)?)?;
+            fs::rename(&new, &path)
+        };
+        write().map_err(|error| failed(&path, &error))
+    }
+
+    /// Why a datastore that is found is not the one of this record.
+    pub(super) fn differs(&self, now: &Record) -> Option<String> {
+        let (before, now) = (self.filesystem.as_deref()?, now.filesystem.as_deref()?);
+        // Another kernel may know another kind of identity.
+        let kind = |text: &str| text.split(' ').next().map(str::to_owned);
+        (kind(before) == kind(now) && before != now)
+            .then(|| format!("it is on another filesystem than before ({now}, before: {before})"))
+    }
+
+    /// How to recognize its filesystem, for a message.
+    pub(super) fn place(&self) -> String {
+        match &self.filesystem {
+            Some(filesystem) => format!(" ({filesystem})"),
+            None => String::new(),
+        }
+    }
+}
+
+/// The command that makes tenantd forget a datastore.
+pub(super) fn forget(app: &AppName, tenant: &TenantName) -> String {
+    format!("rm {}", file(app.as_str(), tenant.as_str()).display())
+}
+
+/// The identity of a filesystem, the same after a reboot; and whether it is in memory.
+///
+/// Not every filesystem has one: NFS has none, and XFS has one only with Linux 6.9.
+fn filesystem(datastore: BorrowedFd<'_>) -> Result<(Option<String>, bool), Errno> {
+    let folder = open_folder(datastore, ".")?;
+    let kind = i64::from(fstatfs(&folder)?.f_type);
+    let number = fstatvfs(&folder)?.f_fsid;
+    let uuid = raw::filesystem_uuid(folder.as_fd())?;
+    let text = uuid.map(|uuid| {
+        let digits: Vec<String> = uuid.iter().map(|byte| format!("{byte:02x}")).collect();
+        let parts = [(0, 4), (4, 6), (6, 8), (8, 10), (10, 16)];
+        let parts = parts.map(|(from, to)| digits[from..to].concat());
+        format!("UUID {}", parts.join("-"))
+    });
+    let number = || (STABLE.contains(&kind) && number != 0).then(|| format!("fsid {number:x}"));
+    Ok((text.or_else(number), kind == TMPFS))
+}
+
+fn boot() -> Option<String> {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(text.trim().to_owned())
+}
