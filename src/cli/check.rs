@@ -13,6 +13,7 @@ use tenantd_core::name::TenantName;
 use tenantd_core::plan::model::{HostAccess, Plan};
 use tenantd_core::stage::Failure;
 use tenantd_daemon::manifest::{ManifestFile, Unfit};
+use tenantd_host::datastore::survey;
 use tenantd_host::doctor::{self, Finding, Grade};
 use tenantd_host::launch::rehearse_all;
 
@@ -64,6 +65,7 @@ fn examine(plan: &Plan, manifest: &Path) -> Vec<Finding> {
     let host = first.map_or(HostAccess::ReadOnly, |tenant| tenant.launch.view.host);
     let mut findings = vec![doctor::manifest(manifest)];
     findings.extend(doctor::examine(plan.tenants.len(), host));
+    findings.extend(survey::examine(plan));
     findings
 }
 

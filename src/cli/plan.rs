@@ -11,6 +11,10 @@ use tenantd_core::name::TenantName;
 use tenantd_core::plan::model::Plan;
 use tenantd_core::plan::{data, render};
 use tenantd_daemon::manifest::{ManifestFile, Unfit};
+use tenantd_host::datastore::survey;
+
+/// At most this many tenants with a new datastore are named.
+const NAMED: usize = 10;
 
 /// Shows the plan of a manifest or of some of its tenants, as stable text or as JSON.
 pub(super) fn plan(config: &Path, names: &[TenantName], json: bool) -> anyhow::Result<End> {
@@ -29,7 +33,33 @@ pub(super) fn plan(config: &Path, names: &[TenantName], json: bool) -> anyhow::R
         tenants.join("\n")
     };
     std::io::stdout().lock().write_all(text.as_bytes())?;
+    if !json {
+        say_new(&plan)?;
+    }
     Ok(End::Done)
+}
+
+/// Names the tenants whose datastores the first start makes. This is no part of the plan, which says
+/// nothing about what exists on the host.
+fn say_new(plan: &Plan) -> std::io::Result<()> {
+    let new: Vec<&str> = survey::new(plan)
+        .iter()
+        .map(|tenant| tenant.name.as_str())
+        .collect();
+    if new.is_empty() {
+        return Ok(());
+    }
+    let mut names = new
+        .iter()
+        .take(NAMED)
+        .copied()
+        .collect::<Vec<_>>()
+        .join(", ");
+    if new.len() > NAMED {
+        names += &format!(" and {} more", new.len() - NAMED);
+    }
+    let mut err = std::io::stderr().lock();
+    writeln!(err, "datastores to be made at the first start: {names}")
 }
 
 /// Names all tenants that the manifest does not have, each with a similar one that it has.

@@ -11,8 +11,10 @@ mod copy;
 mod folders;
 mod layout;
 pub(crate) mod overlay;
+mod owner;
 mod record;
 pub(crate) mod rehearsal;
+pub mod survey;
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -163,11 +165,33 @@ fn is_plain(path: &Path) -> bool {
 }
 
 fn failure(path: &Path, errno: Errno) -> Failure {
-    Failure::errno(
+    let why = Failure::errno(
         Stage::Datastore,
         path.display().to_string(),
         errno.raw_os_error(),
-    )
+    );
+    match errno {
+        Errno::LOOP | Errno::NOTDIR => match no_folder(path) {
+            Some((part, what)) if part != path => why.with(format!("{} is {what}", part.display())),
+            Some(_) | None => why,
+        },
+        _ => why,
+    }
+}
+
+/// The first part of a path that is not a folder, and what it is.
+fn no_folder(path: &Path) -> Option<(PathBuf, &'static str)> {
+    let mut parts: Vec<&Path> = path.ancestors().collect();
+    parts.reverse();
+    parts.into_iter().find_map(|part| {
+        let found = std::fs::symlink_metadata(part).ok()?;
+        let what = match (found.is_dir(), found.is_symlink()) {
+            (true, _) => return None,
+            (false, true) => "a symbolic link",
+            (false, false) => "not a folder",
+        };
+        Some((part.to_owned(), what))
+    })
 }
 
 /// Makes the missing folders from `root` down to the datastore.

@@ -2,6 +2,7 @@
 
 mod bench;
 mod converting;
+mod filesystems;
 mod folders;
 mod inside;
 mod limits;

@@ -62,7 +62,7 @@ fn check_shared(host: HostAccess, app_paths: &AppPaths, problems: &mut Problems)
                 format!("the shared path {name} and the folder of datastores overlap"),
                 "use a folder outside of it: each tenant sees only its own datastore",
             )
-        } else if overlaps(path, app_paths.target.as_ref()) {
+        } else if app_paths.data().any(|data| overlaps(path, Some(data))) {
             (
                 format!("the shared path {name} and the datastore overlap"),
                 "remove it: the datastore is writable already",

@@ -13,9 +13,9 @@ use rustix::io::Errno;
 
 use super::copy::{self, Owner};
 use super::layout::{self, Form, Layout, open_folder};
-use super::{convert, failure};
+use super::{convert, failure, owner};
 use crate::crash;
-use tenantd_core::plan::model::{DatastorePlan, FolderPlan, Seed};
+use tenantd_core::plan::model::{DatastorePlan, FolderPlan, Identity, Seed};
 use tenantd_core::stage::{Failure, Stage};
 
 /// A folder that is being made.
@@ -46,7 +46,8 @@ pub(crate) struct Lower {
     pub(crate) work: OwnedFd,
 }
 
-/// The mounts of a datastore. Folders that are missing are made. `label` is `APP/TENANT`.
+/// The mounts of the datastore of a tenant, `APP/TENANT`. Folders that are missing are made. A folder
+/// to which its user cannot write is logged.
 ///
 /// # Errors
 /// A [`Failure`] of stage datastore that names the folder.
@@ -54,7 +55,23 @@ pub(crate) fn parts(
     plan: &DatastorePlan,
     root: OwnedFd,
     label: &str,
+    identity: &Identity,
 ) -> Result<Vec<Part>, Failure> {
+    let parts = found(plan, root, label)?;
+    let empty = |part: &&Part| {
+        let folder = plan.folders.iter().find(|it| it.target == part.target);
+        folder.is_none_or(|folder| folder.seed == Seed::Empty)
+    };
+    for part in parts.iter().filter(empty) {
+        let misfit = owner::misfit(part.folder.as_fd(), &part.place, identity);
+        if let Some(why) = misfit.map_err(|errno| failure(&part.place, errno))? {
+            tracing::warn!("{label}: {why}");
+        }
+    }
+    Ok(parts)
+}
+
+fn found(plan: &DatastorePlan, root: OwnedFd, label: &str) -> Result<Vec<Part>, Failure> {
     let Some((own, layout)) = convert::settled(plan, root.as_fd(), label)? else {
         let target = plan.target.as_deref().unwrap_or(Path::new("/"));
         return Ok(vec![Part {

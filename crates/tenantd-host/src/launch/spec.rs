@@ -133,7 +133,7 @@ impl Spec {
         let folder = datastore::open(source).map_err(on(Stage::Tree, source))?;
         let lock = Lock::take(folder.as_fd(), source)?;
         let mut mounts = Mounts::default();
-        for part in datastore::parts(order.datastore, folder, order.label)? {
+        for part in datastore::parts(order.datastore, folder, order.label, identity)? {
             mounts.add(Stage::Attach, mounts::of_datastore(&part)?, &part.target)?;
         }
         let netns = above_stdio(order.netns).map_err(on(Stage::EnterNetns, Path::new("")))?;

@@ -1,0 +1,186 @@
+//! What `tenantd check` and `tenantd plan` say of the datastores of a plan. Changes nothing.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::fstatfs;
+use rustix::io::Errno;
+
+use super::layout::{self, open_folder};
+use super::record::{self, Record};
+use super::{check_mounted, folders, open, owner};
+use crate::doctor::{Finding, Grade};
+use tenantd_core::name::AppName;
+use tenantd_core::plan::model::{Plan, Seed, TenantPlan};
+use tenantd_core::stage::Failure;
+
+/// At most this many tenants are named.
+const NAMED: usize = 10;
+
+/// The number of an overlay, see statfs(2).
+const OVERLAY: i64 = 0x794c_7630;
+
+/// The tenants whose datastores do not exist: the first start makes them.
+#[must_use]
+pub fn new(plan: &Plan) -> Vec<&TenantPlan> {
+    let is_new = |tenant: &&TenantPlan| {
+        let source = &tenant.datastore.source;
+        matches!(open(source), Err(Errno::NOENT)) && remembered(&plan.app, tenant).is_none()
+    };
+    plan.tenants.iter().filter(is_new).collect()
+}
+
+fn remembered(app: &AppName, tenant: &TenantPlan) -> Option<Record> {
+    let known = record::read(app, &tenant.name).ok().flatten();
+    known.filter(|known| known.source == tenant.datastore.source)
+}
+
+/// What is wrong with the datastores of a plan, or how many there are.
+#[must_use]
+pub fn examine(plan: &Plan) -> Vec<Finding> {
+    let mut wrong: Vec<Finding> = Vec::new();
+    let mut there = 0;
+    for tenant in &plan.tenants {
+        let found = open(&tenant.datastore.source);
+        there += usize::from(found.is_ok());
+        let problems = match found {
+            Ok(datastore) => existing(&plan.app, tenant, &datastore),
+            Err(Errno::NOENT) => missing(&plan.app, tenant),
+            Err(errno) => vec![(
+                Grade::Bad,
+                text(&super::failure(&tenant.datastore.source, errno)),
+            )],
+        };
+        wrong.extend(problems.into_iter().map(|(grade, found)| Finding {
+            grade,
+            subject: "datastore",
+            found: format!("{}: {found}", tenant.name),
+        }));
+    }
+    if wrong.len() > NAMED {
+        let more = wrong.len() - NAMED;
+        // The worst are named.
+        wrong.sort_by_key(|finding| std::cmp::Reverse(finding.grade));
+        let grade = wrong[NAMED].grade;
+        wrong.truncate(NAMED);
+        wrong.push(Finding {
+            grade,
+            subject: "datastore",
+            found: format!("and {more} more"),
+        });
+    }
+    if wrong.is_empty() {
+        let new = plan.tenants.len() - there;
+        wrong.push(Finding {
+            grade: Grade::Good,
+            subject: "datastores",
+            found: match new {
+                0 => format!("{there} exist"),
+                _ => format!("{there} exist, {new} to be made at the first start"),
+            },
+        });
+    }
+    wrong
+}
+
+fn text(failure: &Failure) -> String {
+    failure.to_string()
+}
+
+fn missing(app: &AppName, tenant: &TenantPlan) -> Vec<(Grade, String)> {
+    let plan = &tenant.datastore;
+    let path = plan.source.display();
+    if let Err(why) = check_mounted(plan) {
+        return vec![(Grade::Bad, text(&why))];
+    }
+    if let Some(known) = remembered(app, tenant) {
+        let forget = record::forget(app, &tenant.name);
+        let place = known.place();
+        return vec![(
+            Grade::Bad,
+            format!(
+                "{path} was there before and is missing: mount its filesystem{place} or restore it; \
+                 for a new, empty one, {forget}"
+            ),
+        )];
+    }
+    if plan.must_exist {
+        return vec![(
+            Grade::Bad,
+            format!("{path} does not exist, and must_exist is set"),
+        )];
+    }
+    let above = plan.source.ancestors().skip(1);
+    let above = above.filter_map(|folder| open(folder).ok()).next();
+    above
+        .iter()
+        .flat_map(|above| overlays(tenant, above))
+        .collect()
+}
+
+fn existing(app: &AppName, tenant: &TenantPlan, datastore: &OwnedFd) -> Vec<(Grade, String)> {
+    let plan = &tenant.datastore;
+    let mut found = Vec::new();
+    if let Err(why) = check_mounted(plan) {
+        found.push((Grade::Bad, text(&why)));
+    }
+    let known = remembered(app, tenant);
+    if let (Some(known), Ok(now)) = (&known, Record::of(plan, datastore.as_fd(), None))
+        && let Some(why) = known.differs(&now)
+    {
+        found.push((Grade::Bad, format!("{}: {why}", plan.source.display())));
+    }
+    found.extend(overlays(tenant, datastore));
+    for (folder, path) in written(tenant, datastore) {
+        match owner::misfit(folder.as_fd(), &path, &tenant.launch.identity) {
+            Ok(None) => {}
+            Ok(Some(why)) => found.push((Grade::Weak, why)),
+            Err(errno) => found.push((Grade::Weak, text(&super::failure(&path, errno)))),
+        }
+    }
+    found
+}
+
+/// The folders to which the program is expected to write, as far as they exist.
+fn written(tenant: &TenantPlan, datastore: &OwnedFd) -> Vec<(OwnedFd, PathBuf)> {
+    let plan = &tenant.datastore;
+    let own = layout::open_own(datastore.as_fd()).ok().flatten();
+    let mark = own.and_then(|own| layout::read(own.as_fd()).ok().flatten());
+    if mark.is_none() {
+        let root = plan.target.as_ref().and_then(|_| open(&plan.source).ok());
+        return root
+            .map(|root| (root, plan.source.clone()))
+            .into_iter()
+            .collect();
+    }
+    let empty = plan
+        .folders
+        .iter()
+        .filter(|folder| folder.seed == Seed::Empty);
+    let empty = empty.map(|folder| folder.target.as_path());
+    let all = plan.target.as_deref().into_iter().chain(empty);
+    all.filter_map(|target: &Path| {
+        let folder = open_folder(datastore.as_fd(), folders::below(target)).ok()?;
+        Some((folder, plan.place(target)))
+    })
+    .collect()
+}
+
+/// Whether the filesystem can hold the overlays of the plan.
+fn overlays(tenant: &TenantPlan, folder: &OwnedFd) -> Option<(Grade, String)> {
+    let plan = &tenant.datastore;
+    let overlay = plan
+        .folders
+        .iter()
+        .find(|folder| folder.seed == Seed::Overlay)?;
+    let kind = fstatfs(folder).ok()?.f_type;
+    (i64::from(kind) == OVERLAY).then(|| {
+        let why = format!(
+            "{} is on an overlay, which cannot hold the changes of {}: use seed = \"copy\", or \
+             another filesystem",
+            plan.source.display(),
+            overlay.target.display()
+        );
+        (Grade::Bad, why)
+    })
+}
