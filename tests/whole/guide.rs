@@ -21,12 +21,17 @@ struct Fence {
 
 fn fences(guide: &'static str) -> Vec<Fence> {
     let mut fences: Vec<Fence> = Vec::new();
-    let mut inside = false;
+    let (mut inside, mut is_command) = (false, false);
     for (number, line) in guide.lines().enumerate() {
         match line.strip_prefix("```") {
             Some(_) if inside => inside = false,
             Some(mark) => {
                 inside = true;
+                // Parts of files.
+                is_command = !["toml", "ini"].contains(&mark);
+                if !is_command {
+                    continue;
+                }
                 let mut marks = mark.split(' ');
                 assert_eq!(marks.next(), Some("sh"), "line {}: {line}", number + 1);
                 fences.push(Fence {
@@ -35,7 +40,7 @@ fn fences(guide: &'static str) -> Vec<Fence> {
                     commands: String::new(),
                 });
             }
-            None if inside => {
+            None if inside && is_command => {
                 let fence = fences.last_mut().unwrap();
                 fence.commands += line;
                 fence.commands.push('\n');

@@ -97,8 +97,11 @@ pub fn claim(app: &AppName, tenant: &TenantName, plan: &DatastorePlan) -> Result
             "{why}: mount the right one; to use this one from now on, {forget}"
         )));
     }
-    if known.as_ref() != Some(&now) {
-        now.keep(app, tenant)?;
+    if known.as_ref() != Some(&now)
+        && let Err(why) = now.keep(app, tenant)
+    {
+        // The datastore itself is usable, and was so before anything was remembered.
+        tracing::warn!(%tenant, "{tenant}: cannot remember its datastore: {why}");
     }
     Ok(datastore)
 }

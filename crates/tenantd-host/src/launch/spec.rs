@@ -133,6 +133,7 @@ impl Spec {
         let folder = datastore::open(source).map_err(on(Stage::Tree, source))?;
         let lock = Lock::take(folder.as_fd(), source)?;
         let mut mounts = Mounts::default();
+        let identity = &order.launch.identity;
         for part in datastore::parts(order.datastore, folder, order.label, identity)? {
             mounts.add(Stage::Attach, mounts::of_datastore(&part)?, &part.target)?;
         }
