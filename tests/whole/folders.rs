@@ -174,6 +174,15 @@ fn plan_and_check_say_which_datastores_are_new_missing_or_not_writable() {
     let misfit = "so user nobody cannot write to it: chown -R 65534:65534";
     assert!(said.contains(&format!("{misfit} {store}\n")), "{said}");
 
+    // Another application with the same folder.
+    folder("/var/lib/tenantd/.datastores/crm");
+    let record = "/var/lib/tenantd/.datastores/crm/initech";
+    fs::write(record, format!("{{\"source\":\"{store}\"}}")).unwrap();
+    let said = tenantd(&["check", "--config", &config]).expect(0);
+    let meets = format!("weak: acme: {store} meets {store}, the datastore of crm/initech");
+    assert!(said.contains(&meets), "{said}");
+    fs::remove_file(record).unwrap();
+
     // As without the data disk.
     fs::write(&config, &text).unwrap();
     daemon.tell(&["stop", "acme"]).expect(0);

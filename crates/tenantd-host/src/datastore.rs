@@ -20,8 +20,8 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, RenameFlags, ResolveFlags, Uid};
-use rustix::fs::{fchmod, fchown, mkdirat, openat2, renameat, renameat_with, unlinkat};
+use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Uid};
+use rustix::fs::{fchmod, fchown, mkdirat, openat2, unlinkat};
 use rustix::io::Errno;
 
 pub(crate) use folders::{Part, parts};
@@ -306,9 +306,5 @@ fn settle(
         fchown(&folder, Some(owner), Some(group))?;
         fchmod(&folder, Mode::from_raw_mode(plan.mode))?;
     }
-    match renameat_with(parent, unfinished, parent, name, RenameFlags::NOREPLACE) {
-        // Network filesystems do not support the flag. At worst, a rename replaces an empty folder.
-        Err(Errno::INVAL) => renameat(parent, unfinished, parent, name),
-        renamed => renamed,
-    }
+    layout::rename(parent, unfinished, parent, name)
 }

@@ -16,11 +16,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use rustix::fs::{AtFlags, Dir, RenameFlags, StatxAttributes, StatxFlags};
+use rustix::fs::{AtFlags, Dir, StatxAttributes, StatxFlags};
 use rustix::fs::{FileType, Gid, Mode, Uid};
-use rustix::fs::{
-    fchmod, fchown, fstat, mkdirat, renameat, renameat_with, statx, syncfs, unlinkat,
-};
+use rustix::fs::{fchmod, fchown, fstat, mkdirat, renameat, statx, syncfs, unlinkat};
 use rustix::io::Errno;
 
 use super::layout::{self, Form, Layout, OWN, open_folder};
@@ -244,12 +242,10 @@ impl Conversion<'_> {
         };
         let converting = open_folder(self.own, CONVERTING).map_err(|errno| self.failed(errno))?;
         for name in self.entries()? {
-            renameat_with(self.root, &name, &converting, &name, RenameFlags::NOREPLACE).map_err(
-                |errno| {
-                    let path = self.plan.source.join(OsStr::from_bytes(name.to_bytes()));
-                    failure(&path, errno).with("it cannot be moved for `folders`")
-                },
-            )?;
+            layout::rename(self.root, &*name, converting.as_fd(), &*name).map_err(|errno| {
+                let path = self.plan.source.join(OsStr::from_bytes(name.to_bytes()));
+                failure(&path, errno).with("it cannot be moved for `folders`")
+            })?;
             crash::point("datastore: entry moved", &self.plan.source);
         }
         syncfs(&converting).map_err(|errno| self.failed(errno))?;
@@ -281,11 +277,7 @@ impl Conversion<'_> {
         let put = || {
             let parent = layout::make_parents(self.root, below)?;
             let name = below.file_name().unwrap_or_default();
-            match renameat_with(self.own, CONVERTING, &parent, name, RenameFlags::NOREPLACE) {
-                // Network filesystems do not support the flag.
-                Err(Errno::INVAL) => renameat(self.own, CONVERTING, &parent, name)?,
-                renamed => renamed?,
-            }
+            layout::rename(self.own, CONVERTING, parent.as_fd(), name)?;
             layout::sync(parent.as_fd())?;
             layout::sync(self.own)
         };

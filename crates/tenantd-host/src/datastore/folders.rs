@@ -7,8 +7,8 @@
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, RenameFlags, ResolveFlags, Stat};
-use rustix::fs::{fchmod, fchown, fstat, mkdirat, openat2, renameat, renameat_with, syncfs};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{fchmod, fchown, fstat, mkdirat, openat2, syncfs};
 use rustix::io::Errno;
 
 use super::copy::{self, Owner};
@@ -180,12 +180,7 @@ impl Tree<'_> {
         let below = below(&folder.target);
         let parent = layout::make_parents(self.root.as_fd(), below).map_err(failed)?;
         let name = below.file_name().unwrap_or_default();
-        match renameat_with(&self.own, NEW, &parent, name, RenameFlags::NOREPLACE) {
-            // Network filesystems do not support the flag. Nothing with this name was found.
-            Err(Errno::INVAL) => renameat(&self.own, NEW, &parent, name),
-            renamed => renamed,
-        }
-        .map_err(failed)?;
+        layout::rename(self.own.as_fd(), NEW, parent.as_fd(), name).map_err(failed)?;
         layout::sync(parent.as_fd()).map_err(failed)?;
         tracing::info!(
             "made the folder {}: {}",

@@ -23,8 +23,8 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::unlinkat;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
+use rustix::fs::{RenameFlags, renameat_with, unlinkat};
 use rustix::fs::{fchmod, fchown, fremovexattr, fstat, fsync, mkdirat, openat2, renameat, statat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -167,6 +167,20 @@ pub(super) fn has(folder: BorrowedFd<'_>, name: &str) -> Result<bool, Errno> {
         Ok(_) => Ok(true),
         Err(Errno::NOENT) => Ok(false),
         Err(errno) => Err(errno),
+    }
+}
+
+/// Renames a folder or file, never over another one.
+pub(super) fn rename(
+    from: BorrowedFd<'_>,
+    name: impl rustix::path::Arg + Copy,
+    to: BorrowedFd<'_>,
+    new_name: impl rustix::path::Arg + Copy,
+) -> Result<(), Errno> {
+    match renameat_with(from, name, to, new_name, RenameFlags::NOREPLACE) {
+        // Network filesystems do not support the flag. At worst, a rename replaces an empty folder.
+        Err(Errno::INVAL) => renameat(from, name, to, new_name),
+        renamed => renamed,
     }
 }
 

@@ -66,6 +66,28 @@ pub(super) fn read(app: &AppName, tenant: &TenantName) -> Result<Option<Record>,
     Ok(found.filter(|record| record.boot.is_none() || record.boot == boot()))
 }
 
+/// The datastores that other applications have used, with their `APP/TENANT`.
+pub(super) fn of_others(app: &AppName) -> Vec<(PathBuf, String)> {
+    let names = |folder: &Path| -> Vec<String> {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        names.filter(|name| !name.starts_with('.')).collect()
+    };
+    let mut all = Vec::new();
+    for other in names(Path::new(ROOT)) {
+        if other == app.as_str() {
+            continue;
+        }
+        for tenant in names(&Path::new(ROOT).join(&other)) {
+            if let Ok(Some(record)) = read_at(&file(&other, &tenant)) {
+                all.push((record.source, format!("{other}/{tenant}")));
+            }
+        }
+    }
+    all.sort();
+    all
+}
+
 fn read_at(path: &Path) -> Result<Option<Record>, Failure> {
     let text = match fs::read(path) {
         Ok(text) if text.is_empty() => return Ok(None),
@@ -158,7 +180,7 @@ pub(super) fn forget(app: &AppName, tenant: &TenantName) -> String {
 /// Not every filesystem has one: NFS has none, and XFS has one only with Linux 6.9.
 fn filesystem(datastore: BorrowedFd<'_>) -> Result<(Option<String>, bool), Errno> {
     let folder = open_folder(datastore, ".")?;
-    let kind = i64::from(fstatfs(&folder)?.f_type);
+    let kind = fstatfs(&folder)?.f_type;
     let number = fstatvfs(&folder)?.f_fsid;
     let uuid = raw::filesystem_uuid(folder.as_fd())?;
     let text = uuid.map(|uuid| {

@@ -40,10 +40,11 @@ fn remembered(app: &AppName, tenant: &TenantPlan) -> Option<Record> {
 pub fn examine(plan: &Plan) -> Vec<Finding> {
     let mut wrong: Vec<Finding> = Vec::new();
     let mut there = 0;
+    let others = record::of_others(&plan.app);
     for tenant in &plan.tenants {
         let found = open(&tenant.datastore.source);
         there += usize::from(found.is_ok());
-        let problems = match found {
+        let mut problems = match found {
             Ok(datastore) => existing(&plan.app, tenant, &datastore),
             Err(Errno::NOENT) => missing(&plan.app, tenant),
             Err(errno) => vec![(
@@ -51,6 +52,7 @@ pub fn examine(plan: &Plan) -> Vec<Finding> {
                 text(&super::failure(&tenant.datastore.source, errno)),
             )],
         };
+        problems.extend(shared(&tenant.datastore.source, &others));
         wrong.extend(problems.into_iter().map(|(grade, found)| Finding {
             grade,
             subject: "datastore",
@@ -81,6 +83,15 @@ pub fn examine(plan: &Plan) -> Vec<Finding> {
         });
     }
     wrong
+}
+
+/// Whether another application has used the same datastore, or one inside or around it.
+fn shared(source: &Path, others: &[(PathBuf, String)]) -> Option<(Grade, String)> {
+    let meets = |other: &Path| other.starts_with(source) || source.starts_with(other);
+    let (other, label) = others.iter().find(|(other, _)| meets(other))?;
+    let (path, other) = (source.display(), other.display());
+    let why = format!("{path} meets {other}, the datastore of {label}: give each its own");
+    Some((Grade::Weak, why))
 }
 
 fn text(failure: &Failure) -> String {
@@ -174,7 +185,7 @@ fn overlays(tenant: &TenantPlan, folder: &OwnedFd) -> Option<(Grade, String)> {
         .iter()
         .find(|folder| folder.seed == Seed::Overlay)?;
     let kind = fstatfs(folder).ok()?.f_type;
-    (i64::from(kind) == OVERLAY).then(|| {
+    (kind == OVERLAY).then(|| {
         let why = format!(
             "{} is on an overlay, which cannot hold the changes of {}: use seed = \"copy\", or \
              another filesystem",
