@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anstyle::{AnsiColor, Style};
 use tenantd::cli::wrap::wrapped;
 use tenantd::cli::{self, BadManifest, End, exec::NotRun, gc::Unconfirmed};
+use tenantd_daemon::collect;
 
 /// The exit code of a bad manifest (`EX_CONFIG`, sysexits.h): the unit does not restart on it.
 const BAD_MANIFEST: u8 = 78;
@@ -22,6 +23,12 @@ const INTERRUPTED: u8 = 130;
 const DIFFERS: u8 = 3;
 
 fn main() -> ExitCode {
+    if let Some(app) = collect::asked() {
+        return match collect::run(&app) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed(&error),
+        };
+    }
     cli::complete::answer();
     let executed = cli::parse()
         .map_err(anyhow::Error::from)

@@ -42,6 +42,7 @@ mod starting;
 mod state_file;
 mod stretch;
 mod survivors;
+mod syslog;
 mod unrecorded;
 mod upgrade;
 mod wants;

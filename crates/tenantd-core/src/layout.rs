@@ -11,6 +11,12 @@ pub const RUNTIME: &str = "/run/tenantd";
 /// The name of the state file in an application's runtime folder.
 pub const STATE_FILE: &str = "ledger";
 
+/// The name of the socket in an application's runtime folder at which the log collector listens.
+pub const COLLECTOR: &str = "collector";
+
+/// The name of the FIFO in an application's runtime folder into which the log collector writes.
+pub const COLLECTED: &str = "collected";
+
 /// The runtime folder of `app`.
 #[must_use]
 pub fn folder(app: &AppName) -> PathBuf {

@@ -289,6 +289,8 @@ impl Executor {
         }
         crash::point("finish: cgroups gone", "");
         left.extend(name::remove_folder().err().map(anyhow::Error::from));
+        left.extend(host.collector.end().await.err().map(anyhow::Error::from));
+        crash::point("finish: collector gone", "");
         host.logs.end().await;
     }
 }

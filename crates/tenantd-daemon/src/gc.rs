@@ -18,6 +18,7 @@ use std::io;
 use std::path::Path;
 
 use tenantd_api::wire::{Residue, ResidueFate, ResidueKind};
+use tenantd_core::layout;
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::stage::Failure;
 use tenantd_host::cgroup::Tree;
@@ -33,13 +34,16 @@ use crate::recovery::Recovery;
 pub use alone::{Extent, alone};
 
 /// The names of a supervisor's own files in the application's folder.
-const OWN_FILES: [&str; 6] = [
+const OWN_FILES: [&str; 9] = [
     "lock",
     runtime::STATE_FILE,
     "control",
     "control.new",
     "notify",
     "tenants",
+    layout::COLLECTOR,
+    "collector.new",
+    layout::COLLECTED,
 ];
 
 /// One collection of residue: what is in use, and whether to remove anything.

@@ -49,6 +49,7 @@
 #![forbid(unsafe_code)]
 
 pub mod clock;
+pub mod collect;
 mod executor;
 pub mod gc;
 pub mod handover;

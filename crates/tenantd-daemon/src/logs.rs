@@ -9,6 +9,8 @@
 //! loses no output: the next one continues to read, and repeats at most the lines of one iteration.
 //! See `docs/decisions/0013-logs-survive.md`.
 
+mod batch;
+mod collected;
 pub mod files;
 pub mod journal;
 mod mark;
@@ -16,11 +18,11 @@ mod pipes;
 mod scratch;
 mod sink;
 pub mod split;
+pub mod syslog;
 #[cfg(test)]
 mod tests;
 
 use std::cell::RefCell;
-use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -32,6 +34,8 @@ use tokio::sync::{Mutex, Notify};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
+pub use batch::{Batch, Origin, Stream};
+use collected::Collected;
 use files::Files;
 use journal::Journal;
 pub use mark::Mark;
@@ -50,38 +54,6 @@ const EVENTS: usize = 64;
 /// The most bytes to read from a pipe before closing it: the default maximum size of a pipe
 /// (`/proc/sys/fs/pipe-max-size`). The limit matters if a program still writes.
 const DRAIN_MAX: usize = 1024 * 1024;
-
-/// Where a line of a tenant's log comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stream {
-    /// Standard output.
-    Stdout,
-    /// Standard error.
-    Stderr,
-    /// The supervisor: see [`Mark`].
-    Mark,
-}
-
-impl fmt::Display for Stream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Stream::Stdout => "stdout",
-            Stream::Stderr => "stderr",
-            Stream::Mark => "tenantd",
-        })
-    }
-}
-
-/// Lines of one tenant and stream that were read together.
-#[derive(Debug, Clone)]
-pub struct Batch {
-    /// The tenant.
-    pub tenant: TenantName,
-    /// The stream.
-    pub stream: Stream,
-    /// The lines, in their order.
-    pub lines: Vec<Line>,
-}
 
 /// Where the tenants' output goes: to the journal if standard error is the journal, otherwise to
 /// files.
@@ -107,6 +79,7 @@ pub struct Logs {
 struct LogReader {
     epoll: AsyncFd<OwnedFd>,
     pipes: RefCell<Pipes>,
+    collected: RefCell<Collected>,
     marks: RefCell<Marks>,
     /// A mark is waiting.
     marked: Notify,
@@ -141,6 +114,19 @@ impl Logs {
     /// What epoll_ctl(2) reports.
     pub fn add(&self, tenant: &TenantName, read_ends: ReadEnds) -> io::Result<()> {
         self.reader.add(tenant, read_ends)
+    }
+
+    /// Reads the FIFO of the log collector from now on, see [`collect`](crate::collect).
+    ///
+    /// # Errors
+    /// What epoll_ctl(2) or pipe2(2) reports.
+    pub(crate) fn collect(&self, fifo: OwnedFd) -> io::Result<()> {
+        let how = epoll::EventFlags::IN | epoll::EventFlags::ET;
+        let data = epoll::EventData::new_u64(collected::KEY);
+        // What is already in it is reported at once.
+        epoll::add(&self.reader.epoll, &fifo, data, how)?;
+        self.reader.collected.replace(Collected::new(fifo)?);
+        Ok(())
     }
 
     /// Does not read a tenant's pipes until the mark of its launch has been written, whether the
@@ -202,6 +188,7 @@ impl LogReader {
         Ok(Self {
             epoll,
             pipes: RefCell::new(Pipes::new()?),
+            collected: RefCell::default(),
             marks: RefCell::default(),
             marked: Notify::new(),
             sink: Mutex::new(sink),
@@ -230,7 +217,27 @@ impl LogReader {
             sink.put(batch).await;
             self.pipes.borrow_mut().consume(&taken);
         }
+        self.write_collected(&mut sink).await;
         Ok(())
+    }
+
+    /// Writes some of the collected lines. Returns how many bytes they were in the FIFO.
+    async fn write_collected(&self, sink: &mut Sink) -> usize {
+        let (batches, used) = self.collected.borrow_mut().take();
+        sink.put_all(batches).await;
+        self.collected.borrow_mut().consume(used);
+        used
+    }
+
+    /// Writes the lines that were collected before this.
+    async fn write_all_collected(&self, sink: &mut Sink) {
+        let mut left = DRAIN_MAX;
+        while left > 0 {
+            match self.write_collected(sink).await {
+                0 => return,
+                used => left = left.saturating_sub(used),
+            }
+        }
     }
 
     /// Writes all marks. Those of many tenants at once, as at a restart of all, are one write, because
@@ -243,6 +250,10 @@ impl LogReader {
             let Some((tenant, mark)) = next else {
                 break;
             };
+            if mark.lines_before().is_some() {
+                sink.put_all(std::mem::take(&mut written)).await;
+                self.write_all_collected(sink).await;
+            }
             let mut left = DRAIN_MAX;
             while let Some(rest) = mark.lines_before().filter(|_| left > 0) {
                 let taken = self.pipes.borrow_mut().take_rest(&tenant, rest);
@@ -267,7 +278,8 @@ impl LogReader {
         loop {
             self.poll()?;
             let end = self.pipes.borrow_mut().end_pauses(Instant::now());
-            if self.pipes.borrow().any_ready() || !self.marks.borrow().is_empty() {
+            let is_ready = self.pipes.borrow().any_ready() || self.collected.borrow().is_ready();
+            if is_ready || !self.marks.borrow().is_empty() {
                 return Ok(());
             }
             tokio::select! {
@@ -299,7 +311,10 @@ impl LogReader {
                 Err(errno) => return Err(errno.into()),
             }
             for event in &events {
-                pipes.mark_ready(event.data.u64());
+                match event.data.u64() {
+                    collected::KEY => self.collected.borrow_mut().mark_ready(),
+                    key => pipes.mark_ready(key),
+                }
             }
             reported += events.len();
             if events.len() < EVENTS {
@@ -361,6 +376,7 @@ impl LogReader {
     async fn end(&self) {
         let mut sink = self.sink.lock().await;
         self.write_marks(&mut sink).await;
+        self.write_all_collected(&mut sink).await;
         self.pipes.borrow_mut().clear();
         sink.flush().await;
     }

@@ -21,11 +21,13 @@ use tenantd_core::supervisor::view::{StateWord, View};
 use tenantd_core::supervisor::{Limits, Supervisor};
 use tenantd_host::cgroup::{Tree, Watch};
 use tenantd_host::crash;
+use tenantd_host::fifo;
 use tenantd_host::inherited::Inherited;
 use tenantd_host::network::Network;
 use tenantd_host::runtime::Runtime;
 
 use crate::Daemon;
+use crate::collect::client::{self, Collector};
 use crate::executor::Executor;
 use crate::executor::cgroups::Cgroups;
 use crate::executor::host::Host;
@@ -96,11 +98,15 @@ async fn supervise(plan: Plan, mut start: Start) -> anyhow::Result<()> {
     let state_file = SlotFile::open(&plan.app)?;
     let begun_before = state_file.1.has_any();
     crash::point("begin: state file opened", "");
+    let app = plan.app.clone();
     let mut daemon = match open(plan, state_file, start, signals).await {
         Ok(opened) => opened,
         // The next supervisor continues from the records of the earlier one.
         Err(error) if begun_before => return Err(error),
-        Err(error) => return Err(also(error, runtime.remove().err())),
+        Err(error) => {
+            client::end_left(&app).await;
+            return Err(also(error, runtime.remove().err()));
+        }
     };
     rollback::close();
     daemon.handover.log_upgraded();
@@ -143,9 +149,17 @@ async fn open(
         .context("cannot set the access control list of the control socket")?;
     crash::point("begin: sockets bound", "");
     let logs = Logs::start(app, logs_go_to).context("cannot read the tenants' output")?;
+    let collected = fifo::make_collected(app).context("cannot make the FIFO of the logs")?;
+    logs.collect(collected)
+        .context("cannot read the collected logs")?;
     let (cgroups, network) = open_host(&plan).await?;
     crash::point("begin: hub there", "");
     rollback::test();
+    // After the cgroups, because it is to be in that of the supervisor.
+    let collector = Collector::start(app)
+        .await
+        .context("cannot start the log collector")?;
+    crash::point("begin: collector there", "");
     let (under_way, stretch) = (UnderWay::default(), Stretch::default());
     let wants = Wants::open(app, under_way.clone())?;
     let (reporter, reports) = mpsc::unbounded_channel();
@@ -155,6 +169,7 @@ async fn open(
         cgroups,
         logs,
         logs_go_to,
+        collector,
         reporter: Reporter::new(reporter),
         under_way,
         descriptors,

@@ -10,6 +10,7 @@
 //! The kernel discards the content of a FIFO when its last descriptor is closed. The last output of
 //! a program that ends while no supervisor runs is therefore lost.
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -17,6 +18,8 @@ use rustix::fs::{FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
 use crate::crash;
+use crate::syslog;
+use tenantd_core::layout;
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::stage::{Failure, Stage};
 
@@ -63,6 +66,34 @@ pub fn tenants_folder(app: &AppName) -> PathBuf {
     super::runtime::folder(app).join("tenants")
 }
 
+/// Remembers how far a tenant's own log files were read. It exists as long as the pipes.
+#[must_use]
+pub fn positions(app: &AppName, tenant: &TenantName) -> PathBuf {
+    folder(app, tenant).join("positions")
+}
+
+/// Opens the supervisor's end of the FIFO into which the log collector of an application writes, and
+/// makes the FIFO if it does not exist. It does not block.
+///
+/// # Errors
+/// What mknod(2), open(2) or fchmod(2) reports.
+pub fn make_collected(app: &AppName) -> io::Result<OwnedFd> {
+    let made = make_one(&layout::folder(app).join(layout::COLLECTED), 0);
+    made.map_err(io::Error::other)
+}
+
+/// Opens the log collector's end of that FIFO, which blocks while the FIFO is full.
+///
+/// # Errors
+/// What open(2) reports.
+pub fn open_collected(app: &AppName) -> io::Result<OwnedFd> {
+    let opened = open(
+        &layout::folder(app).join(layout::COLLECTED),
+        OFlags::empty(),
+    );
+    opened.map_err(io::Error::other)
+}
+
 /// The tenants of an application that have pipes: provisioned ones, and residue.
 ///
 /// # Errors
@@ -99,6 +130,7 @@ pub fn make(app: &AppName, tenant: &TenantName, uid: u32) -> Result<ReadEnds, Fa
         }
     }
     crash::point("pipes: folder made", &own);
+    syslog::make_folder(app, tenant)?;
     let [stdout, stderr] = NAMES.map(|name| {
         let made = make_one(&own.join(name), uid);
         crash::point("pipes: one made", &own);
@@ -156,14 +188,18 @@ fn open(path: &Path, more: OFlags) -> Result<OwnedFd, Failure> {
     Ok(fd)
 }
 
-/// Removes a tenant's pipes and their folder. Succeeds if they do not exist.
+/// Removes a tenant's pipes and all else in their folder. Succeeds if they do not exist.
 ///
 /// # Errors
 /// The stage [`Stage::Log`], with the path and the errno of the first object that could not be
 /// removed. The others are removed nevertheless.
 pub fn remove(app: &AppName, tenant: &TenantName) -> Result<(), Failure> {
     let own = folder(app, tenant);
-    let mut outcome = Ok(());
+    let mut outcome = syslog::remove(app, tenant);
+    let positions = positions(app, tenant);
+    for path in [positions.with_extension("new"), positions] {
+        outcome = outcome.and(gone(&path, rustix::fs::unlink(&path)));
+    }
     for name in NAMES {
         let path = own.join(name);
         outcome = outcome.and(gone(&path, rustix::fs::unlink(&path)));

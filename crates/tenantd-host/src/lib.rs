@@ -13,6 +13,7 @@
 //! | [`launch`], [`join`] | start a program in a tenant; run a command in a running one |
 //! | [`cgroup`], [`process`], [`limits`] | track, signal, end and limit processes |
 //! | [`fifo`], [`program`] | the pipes of a program's output; the file of a program |
+//! | [`syslog`] | the socket at `/dev/log` of a tenant |
 //! | [`runtime`], [`wants`], [`inherited`] | files and descriptors that outlive a supervisor |
 //! | [`acl`], [`writers`], [`replace`] | who may use or change a file; edits of the manifest's file |
 //! | [`facts`], [`doctor`] | facts about the host for a plan; what the host lacks |
@@ -38,5 +39,6 @@ pub mod process;
 pub mod program;
 pub mod replace;
 pub mod runtime;
+pub mod syslog;
 pub mod wants;
 pub mod writers;

@@ -182,12 +182,19 @@ impl Runtime {
         let tenants = self.folder.join("tenants");
         fs::remove_dir(&tenants).map_err(RuntimeError::io("remove", &tenants))?;
         crash::point("finish: tenants' folder gone", "");
-        let state_file = self.folder.join(STATE_FILE);
-        match fs::remove_file(&state_file) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(RuntimeError::io("remove", &state_file)(error));
+        for name in [
+            layout::COLLECTOR,
+            "collector.new",
+            layout::COLLECTED,
+            STATE_FILE,
+        ] {
+            let path = self.folder.join(name);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(RuntimeError::io("remove", &path)(error));
+                }
+                Ok(()) | Err(_) => {}
             }
-            Ok(()) | Err(_) => {}
         }
         crash::point("finish: state file gone", "");
         remove_sockets(&self.folder)?;

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::Range;
 use super::print::{Entry, Printer, STREAMS};
 use tenantd_core::name::{AppName, TenantName};
-use tenantd_daemon::logs::split;
+use tenantd_daemon::logs::{Origin, split};
 
 /// A line as `journalctl --output=json` prints it.
 #[derive(Debug, Deserialize)]
@@ -29,12 +29,37 @@ struct Line {
     stream: String,
     #[serde(rename = "TENANTD_CONTINUES")]
     continues: Option<String>,
+    #[serde(rename = "TENANTD_FILE")]
+    file: Option<String>,
+    #[serde(rename = "SYSLOG_IDENTIFIER")]
+    identifier: Option<String>,
+    #[serde(rename = "SYSLOG_PID")]
+    pid: Option<String>,
+    #[serde(rename = "PRIORITY")]
+    priority: Option<String>,
     /// A string, or an array of bytes if the line has control characters.
     #[serde(rename = "MESSAGE", default)]
     message: Value,
 }
 
 impl Line {
+    /// Where a line of syslog or of a file comes from, so that it is shown as in a log file.
+    fn origin(&self) -> Option<Origin> {
+        let number = |text: &Option<String>| text.as_ref()?.parse().ok();
+        match self.stream.as_str() {
+            "syslog" => Some(Origin::Syslog {
+                level: number(&self.priority)
+                    .and_then(|it| u8::try_from(it).ok())
+                    .unwrap_or(6),
+                facility: 0,
+                identifier: self.identifier.clone(),
+                pid: number(&self.pid),
+            }),
+            "file" => self.file.clone().map(Origin::File),
+            _ => None,
+        }
+    }
+
     fn entry(&self) -> Entry {
         let time = self.time.parse().ok();
         let time = time.and_then(|time| Timestamp::from_microsecond(time).ok());
@@ -50,6 +75,7 @@ impl Line {
         let line = split::Line {
             text,
             continues: self.continues.is_some(),
+            origin: self.origin().map(Box::new),
         };
         Entry {
             time,
@@ -73,7 +99,7 @@ impl Reading {
         // Without the supervisor's own messages about the tenants: marks say the same in place.
         journalctl.args(STREAMS.map(|stream| format!("TENANTD_STREAM={stream}")));
         journalctl.args(["--output=json", "--all", "--quiet", "--no-pager"]);
-        journalctl.arg("--output-fields=MESSAGE,TENANTD_TENANT,TENANTD_STREAM,TENANTD_CONTINUES");
+        journalctl.arg(FIELDS);
         journalctl.args(options).stdout(Stdio::piped());
         let mut child = journalctl.spawn().context(FAILED)?;
         let stdout = child.stdout.take().context(FAILED)?;
@@ -122,6 +148,10 @@ impl Drop for Reading {
         let _status = self.child.wait();
     }
 }
+
+/// The fields that a line has.
+const FIELDS: &str = "--output-fields=MESSAGE,PRIORITY,SYSLOG_IDENTIFIER,SYSLOG_PID,TENANTD_TENANT,\
+    TENANTD_STREAM,TENANTD_CONTINUES,TENANTD_FILE";
 
 const FAILED: &str = "cannot read the journal with journalctl";
 

@@ -10,7 +10,10 @@ use tenantd_core::name::TenantName;
 
 /// The streams that a line can be of, see [`tenantd_daemon::logs::Stream`]; the last one is the
 /// supervisor's.
-pub(super) const STREAMS: [&str; 3] = ["stdout", "stderr", "tenantd"];
+pub(super) const STREAMS: [&str; 5] = ["stdout", "stderr", "syslog", "file", MARK];
+
+/// The stream of the supervisor.
+const MARK: &str = "tenantd";
 
 /// Tells tenants apart, in this order.
 const COLOURS: [AnsiColor; 6] = [
@@ -64,7 +67,7 @@ impl<W: Write> Printer<'_, W> {
                     write!(out, "{}", local.strftime("%Y-%m-%d %H:%M:%S%.3f"))?;
                 }
             }
-            let dim = match self.colours && stream == STREAMS[2] {
+            let dim = match self.colours && stream == MARK {
                 true => Style::new().dimmed(),
                 false => Style::new(),
             };
@@ -105,7 +108,7 @@ mod tests {
         let time = "2026-11-26T17:30:00.123456Z".parse().ok();
         let (stream, text) = (Some("stderr"), b"no".to_vec());
         let line = Entry { time, stream, text };
-        let (stream, text) = (Some(STREAMS[2]), b"program started, pid 7".to_vec());
+        let (stream, text) = (Some(MARK), b"program started, pid 7".to_vec());
         let mark = Entry { time, stream, text };
         let (stream, text) = (None, b"as it is".to_vec());
         let raw = Entry { time, stream, text };

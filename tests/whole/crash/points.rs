@@ -28,6 +28,7 @@ points! {
     begin_hub_made: "hub: made", Cold;
     begin_hub_marked: "hub: marked", Cold;
     begin_hub_there: "begin: hub there", Adopting;
+    begin_collector_there: "begin: collector there", Adopting;
     begin_strays_ended: "begin: orphans ended", Adopting;
     begin_leftovers_taken: "begin: residue removed", Adopting;
     begin_heritage_settled: "begin: unclaimed descriptors closed", Cold;
@@ -42,6 +43,7 @@ points! {
     provision_folder_of_pipes_made: "pipes: folder made", Cold;
     provision_one_pipe_made: "pipes: one made", Cold;
     provision_pipes_made: "provision: pipes made", Cold;
+    provision_collected: "provision: collected", Cold;
     provision_namespace_made: "network: namespace made", Cold;
     provision_link_made: "network: link made", Cold;
     provision_host_end_up: "network: host end up", Cold;
@@ -89,6 +91,7 @@ points! {
     finish_sockets_closed: "finish: sockets closed", Ending;
     finish_hub_gone: "finish: hub gone", Ending;
     finish_cgroups_gone: "finish: cgroups gone", Ending;
+    finish_collector_gone: "finish: collector gone", Ending;
     finish_tenants_folder_gone: "finish: tenants' folder gone", Ending;
     finish_ledger_gone: "finish: state file gone", Ending;
     finish_folder_gone: "finish: folder gone", Ending;

@@ -25,6 +25,7 @@ use tenantd_host::netns::{self, ClosedNetns, Netns};
 use tenantd_host::network::Network;
 use tenantd_host::{datastore, fifo, limits, lock, process};
 
+use crate::collect::client::Collector;
 use crate::executor::cgroups::Cgroups;
 use crate::executor::inventory::Provisioned;
 use crate::executor::report::{ReportKind, Reporter};
@@ -52,6 +53,7 @@ pub(crate) struct Host {
     pub(crate) cgroups: Option<Cgroups>,
     pub(crate) logs: Logs,
     pub(crate) logs_go_to: LogPlace,
+    pub(crate) collector: Collector,
     pub(crate) reporter: Reporter,
     /// Counts the tasks that are running.
     pub(crate) under_way: UnderWay,
@@ -122,6 +124,8 @@ impl Host {
         self.logs
             .add(&plan.name, read_ends)
             .map_err(|error| broken(Stage::Log, &plan.name, &error))?;
+        self.collector.add(&plan.name).await?;
+        crash::point("provision: collected", plan.name.as_str());
         let netns = self.network.provision(plan.link.clone()).await?;
         store::store_netns(&plan.name, netns.as_fd());
         crash::point("provision: network made", plan.name.as_str());
@@ -143,6 +147,7 @@ impl Host {
         let mut failures = Vec::new();
         failures.extend(take_name(&self.app, &plan.name).err());
         crash::point("release: name taken", plan.name.as_str());
+        failures.extend(self.collector.remove(&plan.name).await.err());
         self.logs.remove(&plan.name).await;
         store::unstore_pipes(&plan.name);
         crash::point("release: logs closed", plan.name.as_str());

@@ -108,6 +108,7 @@ mod tests {
         let line = |text| Line {
             text,
             continues: false,
+            origin: None,
         };
         Batch {
             tenant: "acme".parse().unwrap(),

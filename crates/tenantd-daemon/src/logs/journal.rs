@@ -15,7 +15,8 @@ use std::time::Duration;
 
 use tokio::net::UnixDatagram;
 
-use crate::logs::{Batch, Line};
+use crate::logs::split::shown;
+use crate::logs::{Batch, Line, Origin};
 use tenantd_core::name::AppName;
 
 /// Where the journal listens, see systemd-journald.service(8).
@@ -113,7 +114,33 @@ impl Journal {
     }
 
     fn datagram(&self, batch: &Batch, line: &Line) -> Vec<u8> {
-        let (priority, text) = priority(&line.text);
+        let (own, text) = match line.origin {
+            // What the program says about itself is in its header.
+            Some(_) => (PRIORITY, line.text.as_str()),
+            None => priority(&line.text),
+        };
+        let fields = match line.origin.as_deref() {
+            None => format!("PRIORITY={own}\nSYSLOG_IDENTIFIER={}\n", self.app),
+            Some(Origin::File(path)) => format!(
+                "PRIORITY={own}\nSYSLOG_IDENTIFIER={}\nTENANTD_FILE={}\n",
+                self.app,
+                shown(path)
+            ),
+            Some(Origin::Syslog {
+                level,
+                facility,
+                identifier,
+                pid,
+            }) => {
+                let identifier = identifier.as_deref().map_or(self.app.as_str(), |it| it);
+                let pid = pid.map(|pid| format!("SYSLOG_PID={pid}\n"));
+                format!(
+                    "PRIORITY={level}\nSYSLOG_FACILITY={facility}\nSYSLOG_IDENTIFIER={}\n{}",
+                    shown(identifier),
+                    pid.unwrap_or_default()
+                )
+            }
+        };
         let continues = if line.continues {
             "TENANTD_CONTINUES=1\n"
         } else {
@@ -121,8 +148,8 @@ impl Journal {
         };
         // No field contains a line end, so the protocol's short form is enough.
         format!(
-            "MESSAGE={text}\nPRIORITY={priority}\nSYSLOG_IDENTIFIER={app}\nTENANTD_APP={app}\n\
-             TENANTD_TENANT={}\nTENANTD_STREAM={}\n{continues}",
+            "MESSAGE={text}\n{fields}TENANTD_APP={app}\nTENANTD_TENANT={}\nTENANTD_STREAM={}\n\
+             {continues}",
             batch.tenant,
             batch.stream,
             app = self.app,
@@ -162,6 +189,7 @@ mod tests {
         let line = |number| Line {
             text: format!("<3>line {number}"),
             continues: number == 1,
+            origin: None,
         };
         Batch {
             tenant: "acme".parse().unwrap(),

@@ -46,6 +46,7 @@ impl Mark {
         let line = Line {
             text: self.to_string(),
             continues: false,
+            origin: None,
         };
         Batch {
             tenant,

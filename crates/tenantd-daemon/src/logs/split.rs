@@ -6,6 +6,9 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
+use crate::logs::Origin;
+use crate::logs::syslog::LEVELS;
+
 /// The maximum length of a line in bytes; a longer line is cut. It is less than the maximum size of
 /// a datagram to the journal, and of the content of a pipe.
 pub const LINE_MAX: usize = 16 * 1024;
@@ -17,6 +20,8 @@ pub struct Line {
     pub text: String,
     /// Whether it was cut and continues in the next one.
     pub continues: bool,
+    /// Where it comes from, unless its stream says it.
+    pub origin: Option<Box<Origin>>,
 }
 
 /// Adds the lines that end in `bytes`, and the pieces of a line that is too long. Returns their
@@ -54,23 +59,66 @@ pub fn end(bytes: &[u8], lines: &mut Vec<Line>) -> usize {
     bytes.len()
 }
 
+/// The pieces of one line without an end, each with whether it continues in the next one.
+pub(crate) fn pieces(line: &[u8]) -> impl Iterator<Item = (&[u8], bool)> {
+    let mut rest = Some(line);
+    std::iter::from_fn(move || {
+        let whole = rest.take()?;
+        if whole.len() <= LINE_MAX {
+            return Some((whole, false));
+        }
+        let (head, tail) = whole.split_at(cut(whole));
+        rest = Some(tail);
+        Some((head, true))
+    })
+}
+
 impl Line {
-    fn new(bytes: &[u8], continues: bool) -> Self {
+    pub(crate) fn new(bytes: &[u8], continues: bool) -> Self {
         Self {
             text: String::from_utf8_lossy(bytes).into_owned(),
             continues,
+            origin: None,
         }
     }
 
     /// The line in a form that is safe on a terminal: characters that move the cursor or change
-    /// colours or the reading direction are escaped. A tab stays.
+    /// colours or the reading direction are escaped. A tab stays. A message to syslog begins with
+    /// its identifier, process and level, as in `squid[7] err: no space`, and a line of a file with
+    /// the file's name.
     #[must_use]
     pub fn shown(&self) -> Cow<'_, str> {
-        let shown = shown(&self.text);
+        let text = shown(&self.text);
+        let text = match self.origin.as_deref() {
+            None => text,
+            Some(origin) => Cow::Owned(format!("{}: {text}", head(origin))),
+        };
         if self.continues {
-            return Cow::Owned(shown.into_owned() + " [cut, continues]");
+            return Cow::Owned(text.into_owned() + " [cut, continues]");
         }
-        shown
+        text
+    }
+}
+
+fn head(origin: &Origin) -> String {
+    match origin {
+        Origin::Syslog {
+            level,
+            facility: _,
+            identifier,
+            pid,
+        } => {
+            let level = LEVELS[usize::from(level % 8)];
+            let pid = pid.map(|pid| format!("[{pid}]")).unwrap_or_default();
+            match identifier {
+                Some(identifier) => format!("{}{pid} {level}", shown(identifier)),
+                None => level.to_owned(),
+            }
+        }
+        Origin::File(path) => {
+            let name = path.rsplit('/').next().unwrap_or(path);
+            shown(name).into_owned()
+        }
     }
 }
 

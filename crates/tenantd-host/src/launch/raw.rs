@@ -72,6 +72,27 @@ pub(crate) fn filesystem_uuid(file: BorrowedFd<'_>) -> Result<Option<[u8; 16]>, 
     }
 }
 
+/// Refuses messages with descriptors on a unix socket that is not bound yet: `SO_PASSRIGHTS`, since
+/// Linux 6.16.
+pub(crate) fn refuse_descriptors(socket: BorrowedFd<'_>) -> Result<(), Errno> {
+    /// `SO_PASSRIGHTS` of asm-generic/socket.h, which libc does not have.
+    const SO_PASSRIGHTS: libc::c_int = 83;
+    let no: libc::c_int = 0;
+    let len: libc::socklen_t = 4;
+    // SAFETY: the descriptor is open as long as it is borrowed, and `no` is an int of the length
+    // that is given, which is only read during the call.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_PASSRIGHTS,
+            std::ptr::from_ref(&no).cast(),
+            len,
+        )
+    };
+    outcome(libc::c_long::from(result))
+}
+
 /// mount_setattr(2) on the mount that `tree` is open on, and on those below it.
 pub(super) fn mount_setattr(tree: BorrowedFd<'_>, attr: &mount_attr) -> Result<(), Errno> {
     let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;

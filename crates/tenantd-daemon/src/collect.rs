@@ -1,0 +1,143 @@
+//! The log collector: a process that receives what the tenants' programs write to syslog and to their own
+//! log files, and passes it on to the supervisor, line by line.
+//!
+//! There is one collector per application. It is a process of its own for three reasons:
+//!
+//! * It survives the supervisor, so that programs that log meanwhile lose no line. Nothing else could keep
+//!   a socket with its messages without a service manager.
+//! * A tenant is hostile. It can make a process that receives its messages hang, or let a file system hang
+//!   in which its log files are. The supervisor neither receives nor opens anything of a tenant.
+//! * It has a network namespace of its own, in which more than ten messages may wait in a socket
+//!   (`net.unix.max_dgram_qlen`), and it holds the descriptors, which the supervisor would need otherwise.
+//!
+//! ```text
+//!   program ── /dev/log ──▶ sockets ─┐
+//!                                    ├─ frames ──▶ FIFO ──▶ the supervisor's logs
+//!   program ── log file ──▶ follow ──┘
+//!                                      requests
+//!                           serve ◀── socket ─── client (of the supervisor)
+//! ```
+//!
+//! The FIFO is read as a tenant's pipe is: a line is removed after it was written. While no supervisor
+//! runs, lines wait in the FIFO, then in the sockets; then programs wait. See
+//! `docs/decisions/0030-log-collector.md`.
+
+pub(crate) mod client;
+pub(crate) mod frame;
+mod serve;
+mod sockets;
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+use nix::sched::{CloneFlags, unshare};
+use rustix::fs::{Mode, OFlags};
+use serde::{Deserialize, Serialize};
+
+use crate::collect::sockets::Sockets;
+use tenantd_core::layout;
+use tenantd_core::name::{AppName, TenantName};
+use tenantd_host::fifo;
+
+/// The environment variable that makes this program the collector of an application.
+const VARIABLE: &str = "TENANTD_COLLECT";
+
+/// How many messages may wait in a socket before its senders wait. The default is 10; more than about 280
+/// are limited by the sender's own buffer.
+const WAITING_MAX: &str = "512";
+
+/// A request of the supervisor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Ask {
+    /// Makes the socket of a tenant, unless it exists.
+    Add {
+        /// The tenant.
+        tenant: TenantName,
+    },
+    /// Passes on what a tenant's socket has, and closes it.
+    Remove {
+        /// The tenant.
+        tenant: TenantName,
+    },
+    /// Names all tenants that were added.
+    List,
+    /// Passes on what all sockets have, and ends.
+    End,
+}
+
+/// The answer to a request.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Answer {
+    /// Why the request failed.
+    #[serde(default)]
+    pub(crate) error: Option<String>,
+    /// The tenants, if they were asked for.
+    #[serde(default)]
+    pub(crate) tenants: Vec<TenantName>,
+}
+
+/// The socket to which the supervisor sends requests.
+pub(crate) fn control(app: &AppName) -> PathBuf {
+    layout::folder(app).join(layout::COLLECTOR)
+}
+
+/// The application whose collector this process is to be, if any.
+#[must_use]
+pub fn asked() -> Option<AppName> {
+    std::env::var(VARIABLE).ok()?.parse().ok()
+}
+
+/// Runs the collector of an application until it is asked to end.
+///
+/// # Errors
+/// If it cannot start.
+pub fn run(app: &AppName) -> anyhow::Result<()> {
+    rustix::thread::set_name(c"tenantd-logs")?;
+    // Fails if it leads a group already, which is as good.
+    let _session = rustix::process::setsid();
+    let out = fifo::open_collected(app)?;
+    if let Err(error) = let_more_wait() {
+        // Ten messages can wait.
+        tracing::debug!(%error, "cannot let more messages wait");
+    }
+    let sockets = Arc::new(Sockets::new(app.clone(), out)?);
+    sockets.start().context("cannot start a thread")?;
+    let listener = listen(app).context("cannot make the collector's socket")?;
+    said_ready()?;
+    serve::serve(&listener, &sockets)?;
+    Ok(())
+}
+
+fn let_more_wait() -> io::Result<()> {
+    unshare(CloneFlags::CLONE_NEWNET)?;
+    fs::write("/proc/sys/net/unix/max_dgram_qlen", WAITING_MAX)
+}
+
+fn listen(app: &AppName) -> io::Result<UnixListener> {
+    let path = control(app);
+    let new = path.with_extension("new");
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    // Only root may connect.
+    let mask = rustix::process::umask(Mode::from_raw_mode(0o177));
+    let listener = UnixListener::bind(&new);
+    rustix::process::umask(mask);
+    let listener = listener?;
+    fs::rename(&new, &path)?;
+    Ok(listener)
+}
+
+/// Tells the supervisor, which reads standard output, and closes it: nobody may wait for its end.
+fn said_ready() -> io::Result<()> {
+    io::stdout().write_all(b"ready\n")?;
+    io::stdout().flush()?;
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    Ok(rustix::stdio::dup2_stdout(&null)?)
+}

@@ -1,0 +1,372 @@
+//! The tenants' sockets at `/dev/log`. One thread receives, a few messages of one socket at a time, so that
+//! a tenant that sends without a pause does not keep the others waiting.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use rustix::event::epoll;
+use rustix::io::Errno;
+
+use crate::collect::frame::{self, Source};
+use crate::logs::Origin;
+use crate::logs::{split, syslog};
+use tenantd_core::name::{AppName, TenantName};
+use tenantd_host::syslog::{Received, SOCKET, Syslog, folder};
+
+/// The longest message in bytes, above the default size of a sender's buffer. The rest is cut off.
+const MESSAGE_MAX: usize = 256 * 1024;
+
+/// How many messages, or bytes of them, of one tenant are passed on before those of the next one.
+const TURN: (usize, usize) = (16, 64 * 1024);
+
+/// How many lines a message may have. Further line ends become spaces.
+const LINES_MAX: usize = 256;
+
+/// How many events of epoll(7) to read at once.
+const EVENTS: usize = 64;
+
+/// All sockets.
+#[derive(Debug)]
+pub(super) struct Sockets {
+    app: AppName,
+    epoll: OwnedFd,
+    open: Mutex<Open>,
+    /// Locked from receiving a message until it is written, so that [`Sockets::remove`] can tell that all
+    /// messages are.
+    out: Mutex<Out>,
+}
+
+/// The open sockets, by their keys in epoll(7).
+#[derive(Debug, Default)]
+struct Open {
+    by_key: HashMap<u64, Arc<Socket>>,
+    of: HashMap<TenantName, u64>,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Socket {
+    tenant: TenantName,
+    syslog: Syslog,
+    /// Device and inode of its name.
+    at: (u64, u64),
+}
+
+#[derive(Debug)]
+struct Out {
+    fifo: OwnedFd,
+    message: Box<[u8]>,
+    frames: Vec<u8>,
+}
+
+/// What to do with a socket after messages were received.
+#[derive(Debug, PartialEq, Eq)]
+enum Left {
+    /// There may be more.
+    More,
+    /// There are no more.
+    Nothing,
+    /// It is closed now.
+    Closed,
+}
+
+impl Sockets {
+    /// # Errors
+    /// What epoll_create1(2) reports.
+    pub(super) fn new(app: AppName, fifo: OwnedFd) -> io::Result<Self> {
+        Ok(Self {
+            app,
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            open: Mutex::default(),
+            out: Mutex::new(Out {
+                fifo,
+                message: vec![0; MESSAGE_MAX].into_boxed_slice(),
+                frames: Vec::new(),
+            }),
+        })
+    }
+
+    /// Starts the thread that receives.
+    ///
+    /// # Errors
+    /// What pthread_create(3) reports.
+    pub(super) fn start(self: &Arc<Self>) -> io::Result<()> {
+        let sockets = Arc::clone(self);
+        let receive = move || {
+            if let Err(error) = sockets.receive() {
+                // The supervisor starts another collector.
+                tracing::error!(%error, "cannot receive the tenants' messages any longer");
+                std::process::exit(1);
+            }
+        };
+        thread::Builder::new()
+            .name("receive".into())
+            .spawn(receive)
+            .map(drop)
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn out(&self) -> MutexGuard<'_, Out> {
+        self.out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The tenants that have a socket.
+    pub(super) fn tenants(&self) -> Vec<TenantName> {
+        self.open().of.keys().cloned().collect()
+    }
+
+    /// Makes a tenant's socket, unless it exists under its name.
+    ///
+    /// # Errors
+    /// See [`Syslog::bind`].
+    pub(super) fn add(&self, tenant: &TenantName) -> io::Result<()> {
+        let mut open = self.open();
+        let folder = folder(&self.app, tenant);
+        let at =
+            || fs::symlink_metadata(folder.join(SOCKET)).map(|found| (found.dev(), found.ino()));
+        if let Some(found) = open.get(tenant)
+            && at().is_ok_and(|at| at == found.at)
+        {
+            return Ok(());
+        }
+        let syslog = Syslog::bind(&folder)?;
+        let key = open.next;
+        open.next += 1;
+        let data = epoll::EventData::new_u64(key);
+        epoll::add(&self.epoll, &syslog, data, epoll::EventFlags::IN)?;
+        let socket = Socket {
+            tenant: tenant.clone(),
+            syslog,
+            at: at()?,
+        };
+        let before = open.of.insert(tenant.clone(), key);
+        open.by_key.insert(key, Arc::new(socket));
+        if let Some(before) = before {
+            open.by_key.remove(&before);
+        }
+        Ok(())
+    }
+
+    /// Closes a tenant's socket after all that was sent to it is written.
+    ///
+    /// # Errors
+    /// Those of receiving and of writing.
+    pub(super) fn remove(&self, tenant: &TenantName) -> io::Result<()> {
+        let Some(socket) = self.open().take(tenant) else {
+            return Ok(());
+        };
+        socket.syslog.refuse_more()?;
+        loop {
+            match self.take(&socket)? {
+                Left::More => {}
+                Left::Nothing | Left::Closed => return Ok(()),
+            }
+        }
+    }
+
+    /// Closes all sockets as [`Sockets::remove`] does.
+    ///
+    /// # Errors
+    /// The first error; the other sockets are closed nevertheless.
+    pub(super) fn end(&self) -> io::Result<()> {
+        let mut done = Ok(());
+        for tenant in self.tenants() {
+            done = done.and(self.remove(&tenant));
+        }
+        done
+    }
+
+    fn receive(&self) -> io::Result<()> {
+        let mut events: Vec<epoll::Event> = Vec::with_capacity(EVENTS);
+        loop {
+            events.clear();
+            match epoll::wait(
+                &self.epoll,
+                rustix::buffer::spare_capacity(&mut events),
+                None,
+            ) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+            for event in &events {
+                let socket = self.open().by_key.get(&event.data.u64()).cloned();
+                if let Some(socket) = socket {
+                    self.take(&socket)?;
+                }
+            }
+        }
+    }
+
+    /// Passes on some messages of a socket.
+    fn take(&self, socket: &Arc<Socket>) -> io::Result<Left> {
+        let mut out = self.out();
+        let (mut count, mut bytes) = TURN;
+        while count > 0 && bytes > 0 {
+            let Some(received) = socket.syslog.receive(&mut out.message)? else {
+                return Ok(Left::Nothing);
+            };
+            (count, bytes) = (count - 1, bytes.saturating_sub(received.len));
+            let Received {
+                len,
+                is_cut,
+                descriptors,
+            } = received;
+            out.pass_on(&socket.tenant, len, is_cut)?;
+            if !descriptors.is_empty() {
+                self.close_hostile(socket, descriptors);
+                out.note(
+                    &socket.tenant,
+                    "a message to /dev/log had file descriptors; /dev/log is closed until the tenant is \
+                     provisioned again",
+                )?;
+                return Ok(Left::Closed);
+            }
+        }
+        Ok(Left::More)
+    }
+
+    /// Closes a socket to which a tenant sent descriptors. No program that logs does that, and closing
+    /// them may take as long as the tenant likes.
+    fn close_hostile(&self, socket: &Arc<Socket>, descriptors: Vec<OwnedFd>) {
+        let mut open = self.open();
+        if open
+            .get(&socket.tenant)
+            .is_some_and(|it| Arc::ptr_eq(it, socket))
+        {
+            drop(open.take(&socket.tenant));
+        }
+        let socket = Arc::clone(socket);
+        let close = move || {
+            drop(descriptors);
+            drop(socket);
+        };
+        // If no thread can be started, they stay open until this process ends.
+        let _ = thread::Builder::new().name("close".into()).spawn(close);
+    }
+}
+
+impl Open {
+    fn get(&self, tenant: &TenantName) -> Option<&Arc<Socket>> {
+        self.by_key.get(self.of.get(tenant)?)
+    }
+
+    fn take(&mut self, tenant: &TenantName) -> Option<Arc<Socket>> {
+        self.by_key.remove(&self.of.remove(tenant)?)
+    }
+}
+
+impl Out {
+    /// Writes the message in the buffer, each of its lines with what the message says of itself.
+    fn pass_on(&mut self, tenant: &TenantName, len: usize, is_cut: bool) -> io::Result<()> {
+        self.frames.clear();
+        encode(tenant, &self.message[..len], is_cut, &mut self.frames);
+        frame::write(&self.fifo, &self.frames)
+    }
+
+    fn note(&mut self, tenant: &TenantName, text: &str) -> io::Result<()> {
+        self.frames.clear();
+        frame::encode(
+            tenant,
+            &Source::Note,
+            text.as_bytes(),
+            false,
+            &mut self.frames,
+        );
+        frame::write(&self.fifo, &self.frames)
+    }
+}
+
+fn encode(tenant: &TenantName, message: &[u8], is_cut: bool, frames: &mut Vec<u8>) {
+    let parsed = syslog::parse(message);
+    let source = Source::Origin(Origin::Syslog {
+        level: parsed.level,
+        facility: parsed.facility,
+        identifier: parsed.identifier.map(str::to_owned),
+        pid: parsed.pid,
+    });
+    if parsed.text.is_empty() {
+        if parsed.identifier.is_some() {
+            frame::encode(tenant, &source, b"", is_cut, frames);
+        }
+        return;
+    }
+    let lines = parsed.text.splitn(LINES_MAX, |&byte| byte == b'\n');
+    let lines = lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let mut lines = lines.filter(|line| !line.is_empty()).peekable();
+    while let Some(line) = lines.next() {
+        let joined: Vec<u8>;
+        let line = match line.contains(&b'\n') {
+            true => {
+                joined = line
+                    .iter()
+                    .map(|&byte| if byte == b'\n' { b' ' } else { byte })
+                    .collect();
+                &joined
+            }
+            false => line,
+        };
+        let is_last = lines.peek().is_none();
+        for (piece, continues) in split::pieces(line) {
+            let continues = continues || (is_last && is_cut);
+            frame::encode(tenant, &source, piece, continues, frames);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::logs::split::LINE_MAX;
+
+    fn lines(message: &[u8], is_cut: bool) -> Vec<(String, bool)> {
+        let mut frames = Vec::new();
+        encode(&"acme".parse().unwrap(), message, is_cut, &mut frames);
+        let mut entries = Vec::new();
+        assert_eq!(frame::decode(&frames, &mut entries), frames.len());
+        entries
+            .into_iter()
+            .map(|it| (it.line.text, it.line.continues))
+            .collect()
+    }
+
+    #[test]
+    fn each_line_of_a_message_is_a_line() {
+        let line = |text: &str| (text.to_owned(), false);
+        assert_eq!(
+            lines(b"<13>a[1]: one\n\ntwo\r\nthree\n\0", false),
+            ["one", "two", "three"].map(line)
+        );
+        assert_eq!(lines(b"<13>a: ", false), [line("")]);
+        assert_eq!(lines(b"", false), []);
+        assert_eq!(lines(b"\0\0\n", false), []);
+        let many = lines(&b"x\n".repeat(1000), false);
+        assert_eq!(many.len(), LINES_MAX);
+        assert_eq!(many[LINES_MAX - 1].0.len(), 2 * (1000 - LINES_MAX + 1) - 1);
+    }
+
+    #[test]
+    fn a_long_line_is_cut_as_those_of_stdout() {
+        let long = [b"<13>a: ".as_slice(), &vec![b'x'; 40_000]].concat();
+        let pieces = lines(&long, true);
+        let lengths: Vec<_> = pieces
+            .iter()
+            .map(|(text, continues)| (text.len(), *continues))
+            .collect();
+        assert_eq!(
+            lengths,
+            [
+                (LINE_MAX, true),
+                (LINE_MAX, true),
+                (40_000 - 2 * LINE_MAX, true)
+            ]
+        );
+    }
+}

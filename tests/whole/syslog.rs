@@ -1,0 +1,227 @@
+//! What programs write to syslog is in their tenant's log, with supervisors and collectors that die.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::support::daemon::{Daemon, run, until};
+use crate::support::place::{self, script};
+
+const TWO: &str = r#"
+[app]
+name = "APP"
+command = ["/srv/idle"]
+datastore.path = "/srv/data"
+[tenants]
+acme = { ip = "10.77.0.11" }
+bolt = { ip = "10.77.0.12" }
+"#;
+
+fn start() -> Daemon {
+    place::host();
+    place::folder("/srv/data");
+    script("idle", "exec sleep 600");
+    Daemon::start_settled(TWO)
+}
+
+fn socket(daemon: &Daemon, tenant: &str) -> PathBuf {
+    format!("/run/tenantd/{}/tenants/{tenant}/log/socket", daemon.app).into()
+}
+
+/// The texts of one stream in a tenant's log.
+fn logged(daemon: &Daemon, tenant: &str, stream: &str) -> Vec<String> {
+    let path = format!("/var/log/tenantd/{}/{tenant}.log", daemon.app);
+    let mut text = fs::read_to_string(Path::new(&path).with_extension("log.1")).unwrap_or_default();
+    text += &fs::read_to_string(path).unwrap_or_default();
+    text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
+    let of_stream = |line: &str| {
+        let mut parts = line.splitn(3, ' ').skip(1);
+        (parts.next() == Some(stream)).then(|| parts.next().unwrap_or_default().to_owned())
+    };
+    text.lines().filter_map(of_stream).collect()
+}
+
+/// Sends each line of `text` with logger(1), which sends as glibc does, and blocks as it does.
+fn logger(daemon: &Daemon, tenant: &str, options: &[&str], text: &str) {
+    let mut logger = Command::new("timeout")
+        .args(["30", "logger", "--socket-errors=on", "-u"])
+        .arg(socket(daemon, tenant))
+        .args(options)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    logger
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(text.as_bytes())
+        .unwrap();
+    assert!(logger.wait().unwrap().success());
+}
+
+/// The process that collects the logs.
+fn collector(daemon: &Daemon) -> i32 {
+    until("the log collector runs", || found_collector(daemon))
+}
+
+fn found_collector(daemon: &Daemon) -> Option<i32> {
+    let wanted = format!("tenantd\0collect-logs\0{}\0", daemon.app);
+    fs::read_dir("/proc").unwrap().find_map(|entry| {
+        let entry = entry.unwrap();
+        let is_it = fs::read_to_string(entry.path().join("cmdline")).is_ok_and(|it| it == wanted);
+        entry.file_name().to_str()?.parse().ok().filter(|_| is_it)
+    })
+}
+
+#[test]
+fn messages_are_in_the_log_of_their_tenant_alone() {
+    let daemon = start();
+    let of = |tenant| fs::metadata(socket(&daemon, tenant)).unwrap();
+    assert!(of("acme").file_type().is_socket());
+    assert_eq!(of("acme").mode() & 0o777, 0o666);
+    let folder = socket(&daemon, "acme");
+    let folder = folder.parent().unwrap();
+    assert_eq!(fs::metadata(folder).unwrap().mode() & 0o777, 0o755);
+    let above = fs::metadata(folder.parent().unwrap()).unwrap();
+    assert_eq!(
+        (above.mode() & 0o777, above.uid()),
+        (0o700, 0),
+        "others do not get here"
+    );
+    logger(
+        &daemon,
+        "acme",
+        &["-t", "squid", "-p", "daemon.err", "--id=7"],
+        "no space\n",
+    );
+    logger(
+        &daemon,
+        "acme",
+        &["--rfc5424", "-t", "slapd", "-p", "auth.info"],
+        "conn=1\n",
+    );
+    logger(&daemon, "bolt", &["-t", "cron"], "of bolt\n");
+    let sender = UnixDatagram::unbound().unwrap();
+    sender.send_to(b"", socket(&daemon, "acme")).unwrap();
+    sender
+        .send_to(b"\x1b[2J raw\0", socket(&daemon, "acme"))
+        .unwrap();
+    until("all are logged", || {
+        (logged(&daemon, "acme", "syslog").len() == 3).then_some(())
+    });
+    let lines = logged(&daemon, "acme", "syslog");
+    assert_eq!(
+        lines,
+        [
+            "squid[7] err: no space",
+            "slapd info: conn=1",
+            "info: \\x1b[2J raw"
+        ]
+    );
+    until("it is logged", || {
+        (logged(&daemon, "bolt", "syslog") == ["cron notice: of bolt"]).then_some(())
+    });
+    let shown = daemon.tell(&["logs", "acme"]).expect(0);
+    assert!(
+        shown.contains(" syslog  squid[7] err: no space\n"),
+        "{shown}"
+    );
+    daemon.end();
+}
+
+#[test]
+fn no_message_is_lost_or_doubled_over_killed_supervisors() {
+    let mut daemon = start();
+    let collector_before = collector(&daemon);
+    let numbers = |range: std::ops::Range<usize>| {
+        range
+            .map(|number| format!("number {number}\n"))
+            .collect::<String>()
+    };
+    let mut sent = 0;
+    for round in 0..4 {
+        if round > 0 {
+            daemon.kill();
+        }
+        // Far more than the socket alone would hold.
+        for tenant in ["acme", "bolt"] {
+            logger(&daemon, tenant, &["-t", tenant], &numbers(sent..sent + 300));
+        }
+        sent += 300;
+        if round > 0 {
+            daemon.again();
+        }
+    }
+    for tenant in ["acme", "bolt"] {
+        until("all are logged", || {
+            (logged(&daemon, tenant, "syslog").len() >= sent).then_some(())
+        });
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for line in logged(&daemon, tenant, "syslog") {
+            *counts.entry(line).or_default() += 1;
+        }
+        let expected = (0..sent).map(|number| (format!("{tenant} notice: number {number}"), 1));
+        assert_eq!(counts, expected.collect());
+    }
+    assert_eq!(collector(&daemon), collector_before);
+    daemon.end();
+}
+
+#[test]
+fn senders_that_wait_go_on_with_the_next_supervisor() {
+    let mut daemon = start();
+    daemon.kill();
+    let path = socket(&daemon, "acme");
+    let writer = std::thread::spawn(move || {
+        let sender = UnixDatagram::unbound().unwrap();
+        sender.connect(path).unwrap();
+        // More than FIFO and socket hold.
+        for number in 0..5_000 {
+            sender
+                .send(format!("<14>n[1]: {number}").as_bytes())
+                .unwrap();
+        }
+    });
+    let thread = &writer;
+    daemon.again();
+    until("it goes on", || thread.is_finished().then_some(()));
+    writer.join().unwrap();
+    until("all are logged", || {
+        (logged(&daemon, "acme", "syslog").len() >= 5_000).then_some(())
+    });
+    let numbers: Vec<String> = (0..5_000)
+        .map(|number| format!("n[1] info: {number}"))
+        .collect();
+    assert_eq!(logged(&daemon, "acme", "syslog"), numbers);
+    daemon.end();
+}
+
+#[test]
+fn a_collector_that_dies_is_started_again_and_ends_with_the_supervisor() {
+    let daemon = start();
+    let before = collector(&daemon);
+    kill(Pid::from_raw(before), Signal::SIGKILL).unwrap();
+    let after = until("another one runs", || {
+        found_collector(&daemon).filter(|pid| *pid != before)
+    });
+    let path = socket(&daemon, "acme");
+    until("its sockets are there", || {
+        let sender = UnixDatagram::unbound().unwrap();
+        sender.send_to(b"<14>again: here", &path).ok()
+    });
+    until("it is logged", || {
+        (logged(&daemon, "acme", "syslog") == ["again info: here"]).then_some(())
+    });
+    let pid = daemon.pid();
+    let zombies = run(Command::new("ps").args(["--ppid", &pid.to_string(), "-o", "stat="])).out;
+    assert!(!zombies.contains('Z'), "{zombies}");
+    daemon.end();
+    assert!(!Path::new(&format!("/proc/{after}")).exists());
+}
