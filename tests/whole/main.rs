@@ -28,6 +28,7 @@ mod guide;
 mod join;
 mod limits;
 mod lines;
+mod log_files;
 mod names;
 mod namespaces;
 mod nginx;

@@ -36,7 +36,7 @@ fn socket(daemon: &Daemon, tenant: &str) -> PathBuf {
 }
 
 /// The texts of one stream in a tenant's log.
-fn logged(daemon: &Daemon, tenant: &str, stream: &str) -> Vec<String> {
+pub fn logged(daemon: &Daemon, tenant: &str, stream: &str) -> Vec<String> {
     let path = format!("/var/log/tenantd/{}/{tenant}.log", daemon.app);
     let mut text = fs::read_to_string(Path::new(&path).with_extension("log.1")).unwrap_or_default();
     text += &fs::read_to_string(path).unwrap_or_default();
@@ -71,7 +71,7 @@ fn collector(daemon: &Daemon) -> i32 {
     until("the log collector runs", || found_collector(daemon))
 }
 
-fn found_collector(daemon: &Daemon) -> Option<i32> {
+pub fn found_collector(daemon: &Daemon) -> Option<i32> {
     let wanted = format!("tenantd\0collect-logs\0{}\0", daemon.app);
     fs::read_dir("/proc").unwrap().find_map(|entry| {
         let entry = entry.unwrap();

@@ -23,6 +23,7 @@
 //! `docs/decisions/0030-log-collector.md`.
 
 pub(crate) mod client;
+mod follow;
 pub(crate) mod frame;
 mod serve;
 mod sockets;
@@ -38,9 +39,12 @@ use nix::sched::{CloneFlags, unshare};
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
+use crate::collect::follow::Follower;
 use crate::collect::sockets::Sockets;
 use tenantd_core::layout;
 use tenantd_core::name::{AppName, TenantName};
+use tenantd_core::plan::logs::{self, OnHost};
+use tenantd_core::plan::model::TenantPlan;
 use tenantd_host::fifo;
 
 /// The environment variable that makes this program the collector of an application.
@@ -54,12 +58,15 @@ const WAITING_MAX: &str = "512";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Ask {
-    /// Makes the socket of a tenant, unless it exists.
+    /// Makes the socket of a tenant, unless it exists, and follows its log files, instead of others.
     Add {
         /// The tenant.
         tenant: TenantName,
+        /// Its log files; None leaves them as they are.
+        #[serde(default)]
+        files: Option<Vec<Files>>,
     },
-    /// Passes on what a tenant's socket has, and closes it.
+    /// Passes on what a tenant's socket and log files have, and closes them.
     Remove {
         /// The tenant.
         tenant: TenantName,
@@ -68,6 +75,42 @@ pub(crate) enum Ask {
     List,
     /// Passes on what all sockets have, and ends.
     End,
+}
+
+/// Log files of a tenant, in one folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Files {
+    /// A folder on the host that the tenant cannot replace.
+    pub(crate) root: PathBuf,
+    /// The folder of the files in it.
+    pub(crate) inside: PathBuf,
+    /// The same if the datastore turns out to be made for several folders.
+    pub(crate) in_tree: PathBuf,
+    /// The folder as the tenant sees it.
+    pub(crate) seen: PathBuf,
+    /// The names of the files, with wildcards.
+    pub(crate) name: String,
+}
+
+impl Files {
+    /// The log files of a tenant.
+    pub(crate) fn of(plan: &TenantPlan) -> Vec<Self> {
+        let each = plan.logs.iter().filter_map(|files| {
+            let OnHost {
+                root,
+                inside,
+                in_tree,
+            } = logs::on_host(&plan.datastore, files)?;
+            Some(Self {
+                root,
+                inside,
+                in_tree,
+                seen: files.folder.clone(),
+                name: files.name.clone(),
+            })
+        });
+        each.collect()
+    }
 }
 
 /// The answer to a request.
@@ -107,9 +150,10 @@ pub fn run(app: &AppName) -> anyhow::Result<()> {
     }
     let sockets = Arc::new(Sockets::new(app.clone(), out)?);
     sockets.start().context("cannot start a thread")?;
+    let follower = Follower::start(app, &sockets).context("cannot follow log files")?;
     let listener = listen(app).context("cannot make the collector's socket")?;
     said_ready()?;
-    serve::serve(&listener, &sockets)?;
+    serve::serve(&listener, &sockets, &follower)?;
     Ok(())
 }
 

@@ -163,6 +163,11 @@ impl Executor {
                 apply,
             } => {
                 self.inventory.replan(&plan, effect);
+                let entry = self.inventory.get(&plan.name);
+                if effect != Effect::Reprovision && entry.is_some_and(|it| it.provisioned.is_some())
+                {
+                    self.host.collector.adopt(&plan);
+                }
                 Event::Replanned {
                     tenant: plan.name.clone(),
                     policy: wants.policy(&plan),

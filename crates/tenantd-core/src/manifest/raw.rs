@@ -104,6 +104,7 @@ tables! {
         host: Known<HostAccess>,
         shared: Known<Vec<Spanned<Template>>>,
         visible: Known<Vec<Spanned<Template>>>,
+        logs: Known<Vec<Spanned<Template>>>,
         datastore: Datastore,
         stop: Stop,
         restart: Restart,

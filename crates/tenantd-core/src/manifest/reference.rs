@@ -204,6 +204,11 @@ keys! {
         "visible", Kind::Paths(OF_PROGRAM), Value("[]"), "[\"/run/dbus/system_bus_socket\"]",
             "Paths of the host below `/run`, `/dev`, `/tmp`, `/var/tmp` or a private folder that \
              tenants see, such as the socket of a service.";
+        "logs", Kind::Paths(OF_PROGRAM), Value("[]"), "[\"/var/log/squid/*.log\"]",
+            "Log files that the program writes itself, in folders of the datastore. Their new lines \
+             are added to the tenant's log, through rotations too; the files stay. `*` and `?` are \
+             wildcards in the last part of a path. What is written to standard output, standard \
+             error and syslog is in the log anyway. A change takes effect with a reload.";
         "datastore", Kind::Table(Table::Datastore), Value("{}"), "{ path = \"/var/lib/guestbook\" }",
             "The program's data, see [app.datastore].";
         "stop", Kind::Table(Table::Stop), Value("{}"), "{ grace = \"1m\" }",

@@ -11,11 +11,11 @@ use super::facts::HostFacts;
 use super::folders::{self, Folders};
 use super::identity::{People, Person};
 use super::model::{
-    DatastorePlan, FolderPlan, HostAccess, Identity, LaunchPlan, LinkPlan, Mode, NetworkPlan, Plan,
-    Policy, Readiness, TenantPlan, ViewPlan,
+    DatastorePlan, FolderPlan, HostAccess, Identity, LaunchPlan, LinkPlan, LogFiles, Mode,
+    NetworkPlan, Plan, Policy, Readiness, TenantPlan, ViewPlan,
 };
 use super::paths::{self, AppPaths};
-use super::{control, derive, limits, network, policy, view};
+use super::{control, derive, limits, logs, network, policy, view};
 use crate::layout;
 use crate::manifest::problem::Problems;
 use crate::manifest::raw::{Known, Manifest, Overrides, Tenant};
@@ -53,6 +53,7 @@ pub(super) fn plan(
         paths::check_notify(&app_paths, ready, socket.as_deref(), problems);
     }
     limits::check(manifest, host, problems);
+    let logs = logs::files(&app_paths, problems);
     let people = people(manifest, host, problems);
     let parts = Parts {
         manifest,
@@ -64,6 +65,7 @@ pub(super) fn plan(
         view: view::view(manifest, &app_paths, problems).into(),
         private: private(&app_paths),
         hidden: stores.hidden.into(),
+        logs: logs.into(),
         app: app?,
         network: network.as_ref()?,
         policy: policy.as_ref()?,
@@ -133,6 +135,7 @@ struct Parts<'a> {
     view: Arc<ViewPlan>,
     private: Arc<[PathBuf]>,
     hidden: Arc<[PathBuf]>,
+    logs: Arc<[LogFiles]>,
     app: &'a AppName,
     network: &'a NetworkPlan,
     policy: &'a Policy,
@@ -214,6 +217,7 @@ impl Parts<'_> {
                 mounted: *datastore.mounted.as_ref()?.get_ref(),
             },
             launch: self.launch(tenant, person, last)?,
+            logs: Arc::clone(&self.logs),
             policy: last.policy.keep(Policy {
                 autostart: *autostart.get_ref(),
                 ..self.policy.clone()

@@ -77,6 +77,7 @@ pub fn tenant(plan: &TenantPlan) -> Value {
         link,
         datastore,
         launch,
+        logs,
         policy,
     } = plan;
     let mut whole = Map::new();
@@ -85,6 +86,10 @@ pub fn tenant(plan: &TenantPlan) -> Value {
         self::link(link),
         self::datastore(datastore),
         self::launch(launch),
+        members([(
+            "logs",
+            logs.iter().map(|files| json!(files.path())).collect(),
+        )]),
         self::policy(policy),
     ] {
         whole.extend(part);

@@ -84,11 +84,17 @@ pub fn tenant(plan: &TenantPlan, see: See<'_>) {
         link,
         datastore,
         launch,
+        logs,
         policy,
     } = plan;
     self::link(link, see);
     self::datastore(datastore, see);
     self::launch(launch, see);
+    for files in &**logs {
+        let path = files.path();
+        let path = path.display();
+        see(decides(Later("logs"), "logs", &"followed", false).item(&path));
+    }
     self::policy(policy, see);
 }
 

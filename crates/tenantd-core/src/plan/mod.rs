@@ -19,6 +19,7 @@ pub mod hash;
 pub mod holders;
 mod identity;
 mod limits;
+pub mod logs;
 pub mod model;
 mod network;
 pub mod paths;

@@ -124,6 +124,8 @@ pub struct TenantPlan {
     pub datastore: DatastorePlan,
     /// Its program.
     pub launch: Arc<LaunchPlan>,
+    /// The log files that its program writes, to follow.
+    pub logs: Arc<[LogFiles]>,
     /// When it starts, stops, restarts and is ready.
     pub policy: Arc<Policy>,
 }
@@ -214,6 +216,23 @@ pub enum Seed {
     Template(PathBuf),
     /// The changes to the host's folder with the same path, over which it is mounted.
     Overlay,
+}
+
+/// Log files of a program, in one folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogFiles {
+    /// The folder, as the tenant sees it.
+    pub folder: PathBuf,
+    /// Their names, with `*` and `?`.
+    pub name: String,
+}
+
+impl LogFiles {
+    /// The path with its wildcards.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.folder.join(&self.name)
+    }
 }
 
 /// Everything that is needed to start a tenant's program.

@@ -44,6 +44,8 @@ pub(super) struct AppPaths {
     pub(super) shared: Vec<Spanned<PathBuf>>,
     /// Paths of the host that tenants see below private folders.
     pub(super) visible: Vec<Spanned<PathBuf>>,
+    /// Log files, with wildcards.
+    pub(super) logs: Vec<Spanned<PathBuf>>,
     /// The folder that the program starts in.
     pub(super) working_directory: Option<Spanned<PathBuf>>,
 }
@@ -118,6 +120,7 @@ pub(super) fn app_paths(
     app_paths.private = all(&app.private);
     app_paths.shared = all(&app.shared);
     app_paths.visible = all(&app.visible);
+    app_paths.logs = all(&app.logs);
     check_target(&app_paths, problems);
     check_datastores(&app_paths, problems);
     check_private(&app_paths, problems);

@@ -1,7 +1,7 @@
 //! The supervisor's side: starts the collector, or continues to use the one of an earlier supervisor, and
 //! sends it requests. If the collector ends unexpectedly, it is started again, with the same tenants.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,8 +19,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{spawn_blocking, spawn_local};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::collect::{Answer, Ask, VARIABLE, control};
+use crate::collect::{Answer, Ask, Files, VARIABLE, control};
 use tenantd_core::name::{AppName, TenantName};
+use tenantd_core::plan::model::TenantPlan;
 use tenantd_core::stage::{Failure, Stage};
 
 /// How long the collector may take to start, or to answer.
@@ -50,28 +51,27 @@ impl Collector {
         let client = Client {
             app: app.clone(),
             link,
-            tenants: BTreeSet::new(),
+            tenants: BTreeMap::new(),
         };
         spawn_local(client.run(asked));
         Ok(Self { asks })
     }
 
-    /// Makes a tenant's socket.
+    /// Makes a tenant's socket, and follows its log files.
     ///
     /// # Errors
     /// The stage [`Stage::Log`].
-    pub(crate) async fn add(&self, tenant: &TenantName) -> Result<(), Failure> {
-        let ask = Ask::Add {
-            tenant: tenant.clone(),
-        };
+    pub(crate) async fn add(&self, plan: &TenantPlan) -> Result<(), Failure> {
+        let ask = add(&plan.name, Some(Files::of(plan)));
         self.tell(ask).await.map_err(|error| failed(&error))
     }
 
-    /// Makes the socket of a tenant that runs already, unless it exists, and does not wait for that.
-    pub(crate) fn adopt(&self, tenant: &TenantName) {
-        let (collector, tenant) = (self.clone(), tenant.clone());
+    /// Does the same for a tenant that runs already, and does not wait for it. What exists stays.
+    pub(crate) fn adopt(&self, plan: &TenantPlan) {
+        let (collector, tenant) = (self.clone(), plan.name.clone());
+        let ask = add(&tenant, Some(Files::of(plan)));
         spawn_local(async move {
-            if let Err(failure) = collector.add(&tenant).await {
+            if let Err(failure) = collector.tell(ask).await {
                 tracing::error!(%tenant, "{tenant}: cannot make the socket at its /dev/log: {failure}");
             }
         });
@@ -107,6 +107,13 @@ impl Collector {
     }
 }
 
+fn add(tenant: &TenantName, files: Option<Vec<Files>>) -> Ask {
+    Ask::Add {
+        tenant: tenant.clone(),
+        files,
+    }
+}
+
 fn failed(error: &io::Error) -> Failure {
     Failure::detail(Stage::Log, "of the log collector", error.to_string())
 }
@@ -115,7 +122,7 @@ fn failed(error: &io::Error) -> Failure {
 struct Client {
     app: AppName,
     link: Link,
-    tenants: BTreeSet<TenantName>,
+    tenants: BTreeMap<TenantName, Vec<Files>>,
 }
 
 impl Client {
@@ -143,7 +150,10 @@ impl Client {
 
     async fn ask(&mut self, ask: Ask) -> io::Result<Answer> {
         match &ask {
-            Ask::Add { tenant } => drop(self.tenants.insert(tenant.clone())),
+            Ask::Add { tenant, files } => {
+                let files = files.clone().unwrap_or_default();
+                self.tenants.insert(tenant.clone(), files);
+            }
             Ask::Remove { tenant } => drop(self.tenants.remove(tenant)),
             Ask::End => return self.end().await,
             Ask::List => {}
@@ -174,13 +184,9 @@ impl Client {
         sleep_until(self.link.begun + AGAIN).await;
         self.link.begun = Instant::now();
         self.link = start(&self.app).await?;
-        for tenant in &self.tenants {
-            let answer = self
-                .link
-                .ask(&Ask::Add {
-                    tenant: tenant.clone(),
-                })
-                .await?;
+        for (tenant, files) in &self.tenants {
+            let again = add(tenant, Some(files.clone()));
+            let answer = self.link.ask(&again).await?;
             if let Some(why) = answer.error {
                 tracing::error!(%tenant, "{tenant}: cannot make the socket at its /dev/log: {why}");
             }
@@ -288,7 +294,7 @@ async fn open(app: &AppName) -> io::Result<Link> {
     let tenants = old.ask(&Ask::List).await.map(|answer| answer.tenants);
     let mut link = start(app).await?;
     for tenant in tenants.unwrap_or_default() {
-        link.ask(&Ask::Add { tenant }).await?;
+        link.ask(&add(&tenant, None)).await?;
     }
     if old.ask(&Ask::End).await.is_err() {
         old.kill();

@@ -184,6 +184,14 @@ impl Sockets {
         done
     }
 
+    /// Writes frames of lines of another source.
+    ///
+    /// # Errors
+    /// What write(2) reports.
+    pub(super) fn pass_on(&self, frames: &[u8]) -> io::Result<()> {
+        frame::write(&self.out().fifo, frames)
+    }
+
     fn receive(&self) -> io::Result<()> {
         let mut events: Vec<epoll::Event> = Vec::with_capacity(EVENTS);
         loop {

@@ -124,7 +124,7 @@ impl Host {
         self.logs
             .add(&plan.name, read_ends)
             .map_err(|error| broken(Stage::Log, &plan.name, &error))?;
-        self.collector.add(&plan.name).await?;
+        self.collector.add(plan).await?;
         crash::point("provision: collected", plan.name.as_str());
         let netns = self.network.provision(plan.link.clone()).await?;
         store::store_netns(&plan.name, netns.as_fd());

@@ -224,7 +224,7 @@ impl Recovery {
         let read_ends = fifo::make(&self.host.app, tenant, plan.launch.identity.uid)
             .map_err(io::Error::other)?;
         self.inherit_pipes(tenant, &read_ends);
-        self.host.collector.adopt(tenant);
+        self.host.collector.adopt(plan);
         self.host.logs.add(tenant, read_ends)
     }
 
