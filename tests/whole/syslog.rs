@@ -2,14 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
+use std::io::{IoSlice, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use rustix::net::{
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, sendmsg_addr,
+};
 
 use crate::support::daemon::{Daemon, run, until};
 use crate::support::place::{self, script};
@@ -224,4 +232,142 @@ fn a_collector_that_dies_is_started_again_and_ends_with_the_supervisor() {
     assert!(!zombies.contains('Z'), "{zombies}");
     daemon.end();
     assert!(!Path::new(&format!("/proc/{after}")).exists());
+}
+
+/// A shell in a mount namespace whose `/dev/log` is that of a tenant, as inside the tenant. It waits for a
+/// line before it runs the command.
+fn inside(daemon: &Daemon, tenant: &str, command: &str) -> Child {
+    let folder = socket(daemon, tenant);
+    let folder = folder.parent().unwrap().display();
+    let text = format!(
+        "set -e
+         mount --bind {folder} /srv/inside
+         mount -o remount,bind,ro /srv/inside
+         mount -t tmpfs -o mode=755 test /srv/dev
+         mknod -m 666 /srv/dev/null c 1 3
+         ln -s /srv/inside/socket /srv/dev/log
+         mount --move /srv/dev /dev
+         echo ready
+         read line
+         {command}"
+    );
+    place::folder("/srv/dev");
+    place::folder("/srv/inside");
+    let mut shell = Command::new("timeout")
+        .args(["60", "unshare", "-m", "sh", "-c", &text])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = [0; 6];
+    shell
+        .stdout
+        .as_mut()
+        .unwrap()
+        .read_exact(&mut said)
+        .unwrap();
+    shell
+}
+
+fn go_on(mut shell: Child) {
+    shell.stdin.take().unwrap().write_all(b"go\n").unwrap();
+    assert!(shell.wait().unwrap().success());
+    // Of mount(8).
+    let _none = fs::remove_dir_all("/run/mount");
+}
+
+#[test]
+fn libc_and_users_without_rights_reach_the_socket_through_a_bound_folder() {
+    let mut daemon = start();
+    // su(1) uses syslog(3) of libc.
+    go_on(inside(&daemon, "acme", "su root -c true"));
+    until("su is logged", || {
+        let lines = logged(&daemon, "acme", "syslog");
+        lines
+            .iter()
+            .any(|line| line.starts_with("su"))
+            .then_some(())
+    });
+    // A folder that was bound shows the socket of the next collector.
+    let user = "setpriv --reuid=65534 --regid=65534 --clear-groups logger -t nobody said";
+    let shell = inside(&daemon, "acme", user);
+    let before = collector(&daemon);
+    daemon.kill();
+    kill(Pid::from_raw(before), Signal::SIGKILL).unwrap();
+    daemon.again();
+    until("its socket is there", || {
+        let sender = UnixDatagram::unbound().unwrap();
+        sender.send_to(b"", socket(&daemon, "acme")).ok()
+    });
+    go_on(shell);
+    until("it is logged", || {
+        let lines = logged(&daemon, "acme", "syslog");
+        lines
+            .contains(&"nobody notice: said".to_owned())
+            .then_some(())
+    });
+    daemon.end();
+}
+
+#[test]
+fn a_hostile_tenant_delays_nobody() {
+    let daemon = start();
+    let (acme, bolt) = (socket(&daemon, "acme"), socket(&daemon, "bolt"));
+    let ends = Arc::new(AtomicBool::new(false));
+    let flood = |text: Vec<u8>| {
+        let (acme, ends) = (acme.clone(), Arc::clone(&ends));
+        std::thread::spawn(move || {
+            let sender = UnixDatagram::unbound().unwrap();
+            sender.connect(acme).unwrap();
+            while !ends.load(Ordering::Relaxed) {
+                sender.send(&text).unwrap();
+            }
+        })
+    };
+    let floods = [
+        flood(b"<14>flood: one".to_vec()),
+        flood([b"<14>long: ".as_slice(), &vec![b'x'; 200 * 1024]].concat()),
+        flood(b"line\n".repeat(30_000)),
+    ];
+    let sender = UnixDatagram::unbound().unwrap();
+    for number in 0..20 {
+        let begun = Instant::now();
+        sender
+            .send_to(format!("<14>b: {number}").as_bytes(), &bolt)
+            .unwrap();
+        let line = format!("b info: {number}");
+        until("it is logged", || {
+            logged(&daemon, "bolt", "syslog")
+                .contains(&line)
+                .then_some(())
+        });
+        let took = begun.elapsed();
+        assert!(took < Duration::from_secs(5), "{took:?}");
+        let begun = Instant::now();
+        daemon.status();
+        assert!(begun.elapsed() < Duration::from_secs(5));
+    }
+    ends.store(true, Ordering::Relaxed);
+    for flood in floods {
+        flood.join().unwrap();
+    }
+    // Neither are descriptors accepted: what the sender would have to close, no other process has to.
+    let fds = [sender.as_fd()];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    assert!(control.push(SendAncillaryMessage::ScmRights(&fds)));
+    let to = SocketAddrUnix::new(&acme).unwrap();
+    let text = [IoSlice::new(b"<14>with a descriptor")];
+    let sent = sendmsg_addr(&sender, &to, &text, &mut control, SendFlags::empty());
+    match sent {
+        Err(errno) => assert_eq!(errno, rustix::io::Errno::PERM),
+        // The kernel is older than 6.16.
+        Ok(_) => until("it is said", || {
+            let said = logged(&daemon, "acme", "tenantd");
+            said.iter()
+                .any(|line| line.contains("had file descriptors"))
+                .then_some(())
+        }),
+    }
+    daemon.end();
 }

@@ -156,6 +156,13 @@ impl Syslog {
     }
 }
 
+/// Any bound socket, such as one that accepts descriptors.
+impl From<UnixDatagram> for Syslog {
+    fn from(socket: UnixDatagram) -> Self {
+        Self { socket }
+    }
+}
+
 impl AsFd for Syslog {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.socket.as_fd()

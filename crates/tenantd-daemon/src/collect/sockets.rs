@@ -64,14 +64,14 @@ struct Out {
     frames: Vec<u8>,
 }
 
-/// What to do with a socket after messages were received.
-#[derive(Debug, PartialEq, Eq)]
+/// What is left of a socket after messages were received.
+#[derive(Debug)]
 enum Left {
-    /// There may be more.
-    More,
-    /// There are no more.
+    /// It may have more.
+    More(Arc<Socket>),
+    /// It has no more.
     Nothing,
-    /// It is closed now.
+    /// It is being closed.
     Closed,
 }
 
@@ -128,7 +128,7 @@ impl Sockets {
     /// # Errors
     /// See [`Syslog::bind`].
     pub(super) fn add(&self, tenant: &TenantName) -> io::Result<()> {
-        let mut open = self.open();
+        let open = self.open();
         let folder = folder(&self.app, tenant);
         let at =
             || fs::symlink_metadata(folder.join(SOCKET)).map(|found| (found.dev(), found.ino()));
@@ -138,21 +138,28 @@ impl Sockets {
             return Ok(());
         }
         let syslog = Syslog::bind(&folder)?;
+        let at = at()?;
+        self.insert(open, tenant, syslog, at)
+    }
+
+    fn insert(
+        &self,
+        mut open: MutexGuard<'_, Open>,
+        tenant: &TenantName,
+        syslog: Syslog,
+        at: (u64, u64),
+    ) -> io::Result<()> {
         let key = open.next;
         open.next += 1;
         let data = epoll::EventData::new_u64(key);
         epoll::add(&self.epoll, &syslog, data, epoll::EventFlags::IN)?;
-        let socket = Socket {
-            tenant: tenant.clone(),
-            syslog,
-            at: at()?,
-        };
-        let before = open.of.insert(tenant.clone(), key);
-        open.by_key.insert(key, Arc::new(socket));
-        if let Some(before) = before {
-            open.by_key.remove(&before);
-        }
-        Ok(())
+        let before = open.take(tenant);
+        open.of.insert(tenant.clone(), key);
+        let tenant = tenant.clone();
+        let socket = Arc::new(Socket { tenant, syslog, at });
+        open.by_key.insert(key, socket);
+        drop(open);
+        before.map_or(Ok(()), |before| self.empty(before))
     }
 
     /// Closes a tenant's socket after all that was sent to it is written.
@@ -163,10 +170,15 @@ impl Sockets {
         let Some(socket) = self.open().take(tenant) else {
             return Ok(());
         };
+        self.empty(socket)
+    }
+
+    /// Passes on what a socket that was taken out has.
+    fn empty(&self, mut socket: Arc<Socket>) -> io::Result<()> {
         socket.syslog.refuse_more()?;
         loop {
-            match self.take(&socket)? {
-                Left::More => {}
+            match self.take(socket)? {
+                Left::More(same) => socket = same,
                 Left::Nothing | Left::Closed => return Ok(()),
             }
         }
@@ -207,14 +219,15 @@ impl Sockets {
             for event in &events {
                 let socket = self.open().by_key.get(&event.data.u64()).cloned();
                 if let Some(socket) = socket {
-                    self.take(&socket)?;
+                    self.take(socket)?;
                 }
             }
         }
     }
 
-    /// Passes on some messages of a socket.
-    fn take(&self, socket: &Arc<Socket>) -> io::Result<Left> {
+    /// Passes on some messages of a socket. It comes by value, because the last one who drops it closes it,
+    /// and that must not be this thread if a tenant sent descriptors.
+    fn take(&self, socket: Arc<Socket>) -> io::Result<Left> {
         let mut out = self.out();
         let (mut count, mut bytes) = TURN;
         while count > 0 && bytes > 0 {
@@ -229,34 +242,33 @@ impl Sockets {
             } = received;
             out.pass_on(&socket.tenant, len, is_cut)?;
             if !descriptors.is_empty() {
-                self.close_hostile(socket, descriptors);
                 out.note(
                     &socket.tenant,
-                    "a message to /dev/log had file descriptors; /dev/log is closed until the tenant is \
-                     provisioned again",
+                    "a message to /dev/log had file descriptors: /dev/log is closed until the tenant \
+                     is provisioned again",
                 )?;
+                self.close_hostile(socket, descriptors);
                 return Ok(Left::Closed);
             }
         }
-        Ok(Left::More)
+        Ok(Left::More(socket))
     }
 
     /// Closes a socket to which a tenant sent descriptors. No program that logs does that, and closing
     /// them may take as long as the tenant likes.
-    fn close_hostile(&self, socket: &Arc<Socket>, descriptors: Vec<OwnedFd>) {
+    fn close_hostile(&self, socket: Arc<Socket>, descriptors: Vec<OwnedFd>) {
         let mut open = self.open();
         if open
             .get(&socket.tenant)
-            .is_some_and(|it| Arc::ptr_eq(it, socket))
+            .is_some_and(|it| Arc::ptr_eq(it, &socket))
         {
             drop(open.take(&socket.tenant));
         }
-        let socket = Arc::clone(socket);
         let close = move || {
             drop(descriptors);
             drop(socket);
         };
-        // If no thread can be started, they stay open until this process ends.
+        // If no thread can be started, they are closed here.
         let _ = thread::Builder::new().name("close".into()).spawn(close);
     }
 }
@@ -331,8 +343,87 @@ fn encode(tenant: &TenantName, message: &[u8], is_cut: bool, frames: &mut Vec<u8
 
 #[cfg(test)]
 mod tests {
+    use std::io::{IoSlice, Write};
+    use std::mem::MaybeUninit;
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixDatagram;
+    use std::time::{Duration, Instant};
+
+    use rustix::net::{
+        SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg_addr, sockopt,
+    };
+
     use super::*;
     use crate::logs::split::LINE_MAX;
+
+    /// How long closing its descriptor takes.
+    const LINGER: Duration = Duration::from_secs(5);
+
+    /// A socket with data that is not read, whose last close waits for [`LINGER`].
+    fn lingering() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut full = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (other, _) = listener.accept().unwrap();
+        full.set_nonblocking(true).unwrap();
+        while full.write(&[0; 65_536]).is_ok() {}
+        sockopt::set_socket_linger(&full, Some(LINGER)).unwrap();
+        (full, other)
+    }
+
+    #[test]
+    fn descriptors_of_a_hostile_tenant_delay_nobody() {
+        let place = tempfile::tempdir().unwrap();
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
+        let sockets = Sockets::new("wiki".parse().unwrap(), writer).unwrap();
+        let sockets = Arc::new(sockets);
+        let path = |tenant: &str| place.path().join(tenant);
+        for tenant in ["acme", "bolt"] {
+            // As with a kernel that cannot refuse descriptors.
+            let socket = UnixDatagram::bind(path(tenant)).unwrap();
+            let tenant = tenant.parse().unwrap();
+            sockets
+                .insert(sockets.open(), &tenant, socket.into(), (0, 0))
+                .unwrap();
+        }
+        let (full, _other) = lingering();
+        let sender = UnixDatagram::unbound().unwrap();
+        for text in ["<14>a: one", "<14>a: two"] {
+            let fds = [full.as_fd()];
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut control = SendAncillaryBuffer::new(&mut space);
+            assert!(control.push(SendAncillaryMessage::ScmRights(&fds)));
+            let to = rustix::net::SocketAddrUnix::new(path("acme")).unwrap();
+            let text = [IoSlice::new(text.as_bytes())];
+            sendmsg_addr(&sender, &to, &text, &mut control, SendFlags::empty()).unwrap();
+        }
+        drop(full);
+        sender.send_to(b"<14>b: three", path("bolt")).unwrap();
+        let begun = Instant::now();
+        sockets.start().unwrap();
+        let (mut bytes, mut entries) = (Vec::new(), Vec::new());
+        while entries.len() < 3 {
+            let mut buffer = [0; 4096];
+            let count = rustix::io::read(&reader, &mut buffer).unwrap();
+            bytes.extend(&buffer[..count]);
+            let used = frame::decode(&bytes, &mut entries);
+            bytes.drain(..used);
+        }
+        assert!(begun.elapsed() < LINGER);
+        let texts: Vec<_> = entries
+            .iter()
+            .map(|it| (it.tenant.as_str(), it.line.text.as_str()))
+            .collect();
+        assert_eq!(texts[0], ("acme", "one"));
+        assert!(
+            texts[1]
+                .1
+                .starts_with("a message to /dev/log had file descriptors")
+        );
+        assert_eq!(texts[2], ("bolt", "three"));
+        // It is closed in the end.
+        while sender.send_to(b"x", path("acme")).is_ok() {}
+    }
 
     fn lines(message: &[u8], is_cut: bool) -> Vec<(String, bool)> {
         let mut frames = Vec::new();
