@@ -17,6 +17,10 @@ pub const COLLECTOR: &str = "collector";
 /// The name of the FIFO in an application's runtime folder into which the log collector writes.
 pub const COLLECTED: &str = "collected";
 
+/// Where a tenant sees the folder of its syslog socket, to which `/dev/log` is a link. No application
+/// has this name.
+pub const LOG: &str = "/run/tenantd/.log";
+
 /// The runtime folder of `app`.
 #[must_use]
 pub fn folder(app: &AppName) -> PathBuf {

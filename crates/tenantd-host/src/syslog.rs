@@ -32,8 +32,8 @@ pub const SOCKET: &str = "socket";
 /// The most descriptors in one message (`SCM_MAX_FD`, unix(7)).
 const DESCRIPTORS_MAX: usize = 253;
 
-/// The folder of a tenant's socket, which contains nothing else. It is to be bound into the tenant,
-/// read-only, and `/dev/log` in the tenant is a link to [`SOCKET`] in it.
+/// The folder of a tenant's socket, which contains nothing else. The tenant sees it, read-only, at
+/// [`LOG`](tenantd_core::layout::LOG), and its `/dev/log` is a link to [`SOCKET`] in it.
 ///
 /// All users may use it, but on the host only root reaches it: the folders above deny all others.
 #[must_use]

@@ -137,6 +137,7 @@ impl Spec {
         for part in datastore::parts(order.datastore, folder, order.label, identity)? {
             mounts.add(Stage::Attach, mounts::of_datastore(&part)?, &part.target)?;
         }
+        view::syslog(order, &mut mounts)?;
         let netns = above_stdio(order.netns).map_err(on(Stage::EnterNetns, Path::new("")))?;
         let outputs = [order.stdout, order.stderr];
         let purpose = Purpose::Launch { netns, lock };

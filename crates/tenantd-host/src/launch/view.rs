@@ -23,8 +23,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2, stat};
 use rustix::io::Errno;
 
+use super::Order;
 use super::mounts::{self, Mounts};
 use super::tmpfs::{Owner, Tmpfs};
+use crate::syslog;
 use own::OwnFolders;
 use tenantd_core::layout;
 use tenantd_core::plan::model::{HostAccess, Identity, LaunchPlan};
@@ -210,4 +212,27 @@ fn notify(launch: &LaunchPlan, own: &OwnFolders, mounts: &mut Mounts) -> Result<
     own.link(stage, socket, &folder)?;
     let tree = host_tree(&folder, true).map_err(on(stage, &folder))?;
     mounts.add(stage, tree, &folder)
+}
+
+/// Adds the folder of the tenant's syslog socket, to which its `/dev/log` is a link, where it has a `/dev`
+/// of its own. Not the socket itself is bound: a later log collector makes a new socket in the folder.
+///
+/// # Errors
+/// A [`Failure`] of stage visible.
+pub(super) fn syslog(order: &Order<'_>, mounts: &mut Mounts) -> Result<(), Failure> {
+    let names = order.label.split_once('/');
+    let parsed = names.and_then(|(app, tenant)| Some((app.parse().ok()?, tenant.parse().ok()?)));
+    let Some(folder) = parsed.map(|(app, tenant)| syslog::folder(&app, &tenant)) else {
+        return Ok(());
+    };
+    if order.launch.view.host == HostAccess::Writable {
+        return Ok(());
+    }
+    let stage = Stage::Visible;
+    match host_tree(&folder, true) {
+        Ok(tree) => mounts.add(stage, tree, Path::new(layout::LOG)),
+        // A launch without a provision, as in a test.
+        Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(on(stage, &folder)(errno)),
+    }
 }

@@ -38,12 +38,14 @@ const NODES: [(&str, u32, u32); 6] = [
 ];
 
 /// The symbolic links.
-const LINKS: [(&str, &str); 5] = [
+const LINKS: [(&str, &str); 6] = [
     ("fd", "/proc/self/fd"),
     ("stdin", "/proc/self/fd/0"),
     ("stdout", "/proc/self/fd/1"),
     ("stderr", "/proc/self/fd/2"),
     ("ptmx", "pts/ptmx"),
+    // See `view::syslog`.
+    ("log", "/run/tenantd/.log/socket"),
 ];
 
 /// The group of terminals, the same in all distributions.
