@@ -244,8 +244,9 @@ pub enum Command {
         tenantd logs acme beta -f\n  \
         tenantd logs 'shop-*' --since 10m\n  \
         tenantd logs --all --since '2026-11-26 18:30' | grep -i error\n\n\
-        A line has a time, a stream (`stdout`, `stderr`; `tenantd` for launches and ends of the\n\
-        program) and a text. Lines of several tenants begin with the name of the tenant and are\n\
+        A line has a time, a stream (`stdout`, `stderr`; `syslog` for what the program writes to\n\
+        /dev/log, with its name, process and level; `file` for the log files that the manifest\n\
+        names; `tenantd` for launches and ends of the program) and a text. Lines of several tenants begin with the name of the tenant and are\n\
         merged by time. With --follow, tenants that are added later are not shown. The lines\n\
         come from the journal if the supervisor writes there, else from /var/log/tenantd. If no\n\
         supervisor runs, patterns and --all mean the tenants that have lines there.\n\n\

@@ -276,3 +276,32 @@ fn games_with_files_do_nothing() {
     assert!(lines.iter().all(|line| !line.contains("bolt")));
     daemon.end();
 }
+
+#[test]
+fn files_in_a_datastore_with_several_folders_are_followed() {
+    place::host();
+    place::folder("/srv/data");
+    place::folder("/srv/log");
+    script("idle", "echo from inside >>/srv/log/a.log\nexec sleep 600");
+    let manifest = TWO
+        .replace(
+            "datastore.path = \"/srv/data\"",
+            "datastore.folders = [\"/srv/data\", \"/srv/log\"]",
+        )
+        .replace(
+            "\"/srv/data/log/*.log\", \"{datastore}/top.txt\"",
+            "\"/srv/log/*.log\"",
+        );
+    let daemon = Daemon::start_settled(&manifest);
+    for tenant in ["acme", "bolt"] {
+        has(&daemon, tenant, &["a.log: from inside".into()]);
+        let path = data(&daemon, tenant).join("srv/log/a.log");
+        append(&path).write_all(b"more\n").unwrap();
+        has(
+            &daemon,
+            tenant,
+            &["a.log: from inside".into(), "a.log: more".into()],
+        );
+    }
+    daemon.end();
+}

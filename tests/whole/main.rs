@@ -25,6 +25,7 @@ mod ending;
 mod folders;
 mod guestbook;
 mod guide;
+mod hostile_syslog;
 mod join;
 mod limits;
 mod lines;

@@ -15,6 +15,9 @@ use crate::manifest::raw::{Folder, Manifest};
 use crate::manifest::template::{Slot, Template};
 use crate::manifest::value::Seed as Said;
 
+/// How the message of a line that could not be parsed begins.
+const INVALID: &str = "invalid TOML: ";
+
 /// The help text of a folder that must not be one of the program.
 const ELSEWHERE: &str = "list the folder in which the program keeps its data";
 
@@ -208,12 +211,16 @@ fn owner(
 /// Reports every use of `{datastore}` if the program has no such path.
 pub(super) fn check_placeholder(manifest: &Manifest, problems: &mut Problems) {
     let app = &manifest.app;
-    if app.datastore.path.is_set {
+    // A line that could not be parsed may be that of `path`.
+    let is_damaged =
+        |problems: &Problems| problems.iter().any(|it| it.message.starts_with(INVALID));
+    if app.datastore.path.is_set || is_damaged(problems) {
         return;
     }
     let mut texts: Vec<&Spanned<Template>> = Vec::new();
     texts.extend(&app.working_directory);
     texts.extend(app.private.iter().flat_map(Spanned::get_ref));
+    texts.extend(app.logs.iter().flat_map(Spanned::get_ref));
     if let Some(command) = &app.command {
         texts.extend(&command.get_ref().arguments);
     }
