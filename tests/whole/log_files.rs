@@ -221,26 +221,20 @@ fn games_with_files_do_nothing() {
     symlink(&secret, at("link.log")).unwrap();
     fs::hard_link(&secret, at("hard.log")).unwrap();
     fs::create_dir(at("folder.log")).unwrap();
-    assert!(
-        Command::new("mkfifo")
-            .arg(at("fifo.log"))
-            .status()
-            .unwrap()
-            .success()
-    );
-    let _reader = File::options()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(at("fifo.log"))
-        .unwrap();
-    assert!(
-        Command::new("mknod")
-            .arg(at("zero.log"))
-            .args(["c", "1", "5"])
-            .status()
-            .unwrap()
-            .success()
-    );
+    for arguments in [["fifo.log", "p"].as_slice(), &["zero.log", "c", "1", "5"]] {
+        let mut mknod = Command::new("mknod");
+        assert!(
+            mknod
+                .current_dir(&folder)
+                .args(arguments)
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+    let mut reader = File::options();
+    reader.read(true).custom_flags(libc::O_NONBLOCK);
+    let _reader = reader.open(at("fifo.log")).unwrap();
     // Far more than is followed, and a hole that no disk has room for.
     for number in 0..200 {
         fs::write(at(&format!("{number:03}.log")), "").unwrap();

@@ -148,18 +148,12 @@ async fn open(
         .set(plan.control.groups())
         .context("cannot set the access control list of the control socket")?;
     crash::point("begin: sockets bound", "");
-    let logs = Logs::start(app, logs_go_to).context("cannot read the tenants' output")?;
-    let collected = fifo::make_collected(app).context("cannot make the FIFO of the logs")?;
-    logs.collect(collected)
-        .context("cannot read the collected logs")?;
+    let logs = open_logs(app, logs_go_to)?;
     let (cgroups, network) = open_host(&plan).await?;
     crash::point("begin: hub there", "");
     rollback::test();
     // After the cgroups, because it is to be in that of the supervisor.
-    let collector = Collector::start(app)
-        .await
-        .context("cannot start the log collector")?;
-    crash::point("begin: collector there", "");
+    let collector = start_collector(app).await?;
     let (under_way, stretch) = (UnderWay::default(), Stretch::default());
     let wants = Wants::open(app, under_way.clone())?;
     let (reporter, reports) = mpsc::unbounded_channel();
@@ -204,6 +198,21 @@ async fn open(
     recovery.close_unclaimed();
     crash::point("begin: unclaimed descriptors closed", "");
     Ok(daemon)
+}
+
+/// Begins to read the tenants' output, and what the log collector writes.
+fn open_logs(app: &AppName, place: LogPlace) -> anyhow::Result<Logs> {
+    let logs = Logs::start(app, place).context("cannot read the tenants' output")?;
+    let collected = fifo::make_collected(app).context("cannot make the FIFO of the logs")?;
+    logs.collect(collected)
+        .context("cannot read the collected logs")?;
+    Ok(logs)
+}
+
+async fn start_collector(app: &AppName) -> anyhow::Result<Collector> {
+    let collector = Collector::start(app).await;
+    crash::point("begin: collector there", "");
+    collector.context("cannot start the log collector")
 }
 
 /// The first error, with the error of cleaning up after it, if there is one.

@@ -33,7 +33,7 @@ fn converse(connection: UnixStream, sockets: &Sockets, follower: &Follower) -> i
     for line in BufReader::new(connection).lines() {
         let ask = serde_json::from_str(&line?);
         let (answer, ends) = match ask {
-            Ok(ask) => answer(ask, sockets, follower),
+            Ok(ask) => answer(&ask, sockets, follower),
             Err(error) => (failed(&error), false),
         };
         let mut text = serde_json::to_vec(&answer)?;
@@ -46,9 +46,9 @@ fn converse(connection: UnixStream, sockets: &Sockets, follower: &Follower) -> i
     Ok(false)
 }
 
-fn answer(ask: Ask, sockets: &Sockets, follower: &Follower) -> (Answer, bool) {
+fn answer(ask: &Ask, sockets: &Sockets, follower: &Follower) -> (Answer, bool) {
     let mut answer = Answer::default();
-    let done = match &ask {
+    let done = match ask {
         Ask::Add { tenant, files } => {
             if let Some(files) = files {
                 follower.follow(tenant, files.clone());
@@ -69,8 +69,8 @@ fn answer(ask: Ask, sockets: &Sockets, follower: &Follower) -> (Answer, bool) {
         }
     };
     match done {
-        Ok(()) => (answer, ask == Ask::End),
-        Err(error) => (failed(&error), ask == Ask::End),
+        Ok(()) => (answer, *ask == Ask::End),
+        Err(error) => (failed(&error), *ask == Ask::End),
     }
 }
 

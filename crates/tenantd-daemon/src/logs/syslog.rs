@@ -173,7 +173,7 @@ fn after_time(rest: &[u8]) -> Option<&[u8]> {
 fn tag(rest: &[u8]) -> Option<Rest<'_>> {
     let len = rest
         .iter()
-        .position(|byte| byte.is_ascii_whitespace())
+        .position(u8::is_ascii_whitespace)
         .unwrap_or(rest.len());
     let named = rest[..len].strip_suffix(b":")?;
     let text = &rest[len..];

@@ -24,7 +24,7 @@ pub(super) const BEHIND_MAX: u64 = 16 * 1024 * 1024;
 const AFTER_SKIP: u64 = 1024 * 1024;
 
 /// How many bytes before a position tell whether the file is still the same.
-const CHECK_MAX: u64 = 64;
+const CHECK_MAX: usize = 64;
 
 /// Paths below a tenant's folder.
 const BENEATH: ResolveFlags = ResolveFlags::BENEATH
@@ -83,10 +83,10 @@ impl Position {
     }
 
     pub(super) fn of(file: &File, offset: u64) -> io::Result<Self> {
-        let len = offset.min(CHECK_MAX);
-        let mut bytes = [0; CHECK_MAX as usize];
-        let bytes = &mut bytes[..usize::try_from(len).unwrap_or_default()];
-        file.read_exact_at(bytes, offset - len)?;
+        let len = usize::try_from(offset).map_or(CHECK_MAX, |offset| offset.min(CHECK_MAX));
+        let mut bytes = [0; CHECK_MAX];
+        let bytes = &mut bytes[..len];
+        file.read_exact_at(bytes, offset - len as u64)?;
         let check = hash(bytes);
         Ok(Self { offset, check })
     }

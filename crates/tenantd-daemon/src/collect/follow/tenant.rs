@@ -181,7 +181,7 @@ impl Tenant {
             .to_str()
             .filter(|name| matches(&self.folders[index].files.name, name));
         if let Some(name) = name {
-            self.find(index, &name.to_owned(), true, &Positions::default());
+            self.find(index, name, true, &Positions::default());
         }
     }
 
