@@ -295,6 +295,13 @@ pub enum Command {
     /// Print the JSON schema of the manifest, for editors
     #[command(after_help = "EXAMPLES\n  tenantd schema > tenantd.schema.json")]
     Schema,
+    /// Print a manifest that is made from a unit of systemd
+    #[command(after_help = help::IMPORT_UNIT)]
+    ImportUnit {
+        /// Name of a service, or path of its unit
+        #[arg(value_name = "UNIT", value_hint = ValueHint::FilePath)]
+        unit: String,
+    },
 }
 
 /// The arguments of `exec`.

@@ -11,6 +11,7 @@ mod edit;
 mod events;
 pub mod exec;
 pub mod gc;
+mod import;
 mod interrupts;
 mod last_line;
 mod list;
@@ -108,6 +109,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<End> {
         Command::Check { json } => check::check(&config(selector, Some("check"))?, json),
         Command::Plan { names, json } => plan::plan(&config(selector, Some("plan"))?, &names, json),
         Command::Schema => schema::schema(),
+        Command::ImportUnit { unit } => import::import(&unit),
         Command::Start(what) => act(Verb::Start, &what.act, what.permanent),
         Command::Stop(what) => act(Verb::Stop, &what.act, what.permanent),
         Command::Restart(what) if what.rolling => rolling::roll(&app::find(&selector)?, &what),

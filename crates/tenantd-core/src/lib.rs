@@ -6,6 +6,7 @@
 //! | [`manifest`] | parses TOML into valid values, or reports every problem with its position |
 //! | [`plan`] | derives the plan from the manifest and facts about the host |
 //! | [`supervisor`] | decides: takes events, returns actions |
+//! | [`unit`] | makes a manifest from a unit of systemd |
 //!
 //! Nothing in this crate reads a clock, a file or a socket, uses random numbers, or depends on the
 //! order of a hash map: the same input gives the same output. So it can be tested without root, and
@@ -19,3 +20,4 @@ pub mod name;
 pub mod plan;
 pub mod stage;
 pub mod supervisor;
+pub mod unit;

@@ -78,3 +78,20 @@ the exit code is 1.
 
 EXIT CODES
   0 all named tenants are as wanted, shown or not   1 one is not   2 usage error";
+
+/// Of `import-unit`.
+pub(super) const IMPORT_UNIT: &str = "EXAMPLES
+  tenantd import-unit redis-server > /etc/tenantd/redis.toml
+  tenantd import-unit postgresql@15-main
+  tenantd import-unit ./nginx.service
+
+Reads the unit of a service with its drop-ins, its environment files, and the folders that
+tmpfiles.d(5) makes for it, as they are now: the manifest does not follow later changes. A
+name is looked up where systemd does. Nothing is changed.
+
+Command, user, environment, limits, signals and times become keys of the manifest. Folders
+that the service writes to become the tenant's own. What a manifest cannot say becomes a
+comment, and what you have to decide a comment that begins with DECIDE.
+
+Exit code 1: there is no such unit, or its program cannot be a tenant's. A script in
+/etc/init.d is no unit.";

@@ -12,6 +12,7 @@ pub(crate) const MODULES: &[(&str, &[&str])] = &[
     ("stage", &[]),
     ("layout", &["name"]),
     ("manifest", &["name", "stage"]),
+    ("unit", &["name"]),
     ("plan", &["name", "stage", "layout", "manifest"]),
     ("supervisor", &["name", "stage", "plan"]),
 ];
