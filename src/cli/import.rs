@@ -42,14 +42,14 @@ pub(super) fn import(unit: &str) -> anyhow::Result<End> {
         true => at(Path::new(unit))?,
         false => named(&UnitName::parse(unit)?)?,
     };
-    let text = unit::manifest(&name, &sources, &Host).map_err(|error| explain(&name, error))?;
+    let text = unit::manifest(&name, &sources, &Host).map_err(|error| explain(&name, &error))?;
     write!(io::stdout().lock(), "{text}")?;
     Ok(End::Done)
 }
 
 /// The error with the name of the unit. A service such as postgresql.service starts the instances of a
 /// template, and does nothing itself.
-fn explain(name: &UnitName, error: ImportError) -> anyhow::Error {
+fn explain(name: &UnitName, error: &ImportError) -> anyhow::Error {
     let prefix = name.prefix();
     let template = format!("{prefix}@.service");
     let has_template = || {
@@ -137,21 +137,22 @@ fn unknown(name: &UnitName) -> NoUnit {
     }
 }
 
-/// The service whose name is most similar. A folder that cannot be read has none.
+/// The service whose name is most similar, or begins with this one. A folder that cannot be read has
+/// none.
 fn nearest(name: &str) -> Option<String> {
-    let entries = UnitName::search()
-        .into_iter()
-        .filter_map(|folder| fs::read_dir(folder).ok());
-    let names = entries.flatten().flatten();
-    let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let folders = UnitName::search().into_iter();
+    let entries = folders.filter_map(|folder| fs::read_dir(folder).ok());
+    let names = entries.flatten().flatten().map(|entry| entry.file_name());
+    let names = names.map(|name| name.to_string_lossy().into_owned());
     let services = names.filter(|name| name.ends_with(".service"));
-    let (score, near) = services
-        .map(|near| {
-            let stem = |name: &str| name.trim_end_matches(".service").to_owned();
-            (strsim::jaro_winkler(&stem(name), &stem(&near)), near)
-        })
-        .max_by(|one, other| one.0.total_cmp(&other.0))?;
-    (score > 0.85).then_some(near)
+    let typed = name.trim_end_matches(".service");
+    let distance = |near: &str| match near.trim_end_matches(".service") {
+        near if near.starts_with(&format!("{typed}-")) => 0,
+        near => strsim::damerau_levenshtein(typed, near),
+    };
+    let each = services.map(|near| (distance(&near), near));
+    let (distance, near) = each.min()?;
+    (distance <= (typed.len() / 3).max(1)).then_some(near)
 }
 
 /// The drop-ins in folders with these names, the least specific name first.

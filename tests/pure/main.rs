@@ -11,3 +11,4 @@ mod golden;
 mod manifest;
 mod sim;
 mod simulation;
+mod units;

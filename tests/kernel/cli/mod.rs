@@ -3,6 +3,7 @@
 mod ask;
 mod complete;
 mod exec;
+mod import;
 mod list;
 mod logs;
 mod mistakes;

@@ -1,27 +1,19 @@
-//! Writes the manifest, table by table.
+//! Takes a unit apart, and writes the manifest: its head, and what the program is.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use super::command::{Command, signal_name};
-use super::environment::Environment;
-use super::folders::{Asked, Folder, Folders, MADE, made};
+use super::command::Command;
+use super::environment::{Environment, Unread};
+use super::folders::{Asked, Folders, MADE, made};
 use super::page::{Page, literal, quoted};
 use super::specifier::Specifiers;
 use super::syntax::Settings;
-use super::time::{Span, said, span};
 use super::{ImportError, Source, Surroundings, UnitName, remarks};
 use crate::name::APP_NAME_MAX;
 
-/// systemd's DefaultTimeoutStartSec= and DefaultTimeoutStopSec=.
-const TIMEOUT: Span = Span::Limited(Duration::from_secs(90));
-
-/// The longest grace period, and the longest limit to become ready.
-const LONGEST: Duration = Duration::from_secs(3600);
-
 /// How the program says that it is ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Start {
+pub(super) enum Start {
     /// It does not.
     Simple,
     /// It sends a message.
@@ -43,7 +35,7 @@ pub(super) struct Service<'a> {
     pub(super) specifiers: Specifiers<'a>,
     pub(super) host: &'a dyn Surroundings,
     home: Option<String>,
-    start: Start,
+    pub(super) start: Start,
 }
 
 pub(super) fn convert(
@@ -60,6 +52,7 @@ pub(super) fn convert(
     };
     let mut unknown = BTreeSet::new();
     let mut environment = Environment::of(&settings, &specifiers, &mut unknown, host);
+    let own: Vec<String> = environment.variables.values().cloned().collect();
     for (setting, parent, variable) in MADE {
         let names = made(&settings, setting, &specifiers, &mut unknown);
         let paths: Vec<String> = names
@@ -80,12 +73,18 @@ pub(super) fn convert(
     if command.is_shell() {
         names.remove(1);
     }
+    // A program that is started by root and becomes another user.
+    let becomes = command.words.iter().skip_while(|word| *word != "-u").nth(1);
+    names.extend(becomes.cloned());
+    let arguments = command.words.iter().skip(1);
+    let values: Vec<String> = arguments.chain(&own).cloned().collect();
     let folders = Folders::of(
         &Asked {
             settings: &settings,
             specifiers: &specifiers,
             host,
             names: &names,
+            values: &values,
             home: home.as_deref(),
         },
         &mut unknown,
@@ -184,7 +183,7 @@ impl Service<'_> {
             many => format!("{many} comments begin with DECIDE: read them first. "),
         };
         head.comment(&format!(
-            "{decisions}Then type `tenantd check --config FILE`."
+            "{decisions}To check it: `tenantd check --config FILE`."
         ));
         head.line("");
         head.text + &body.text
@@ -228,10 +227,16 @@ impl Service<'_> {
             let paths = self.folders.private.iter().map(|it| literal(&it.path));
             page.list("private", &paths.collect::<Vec<_>>());
             let modes = self.folders.private.iter();
-            for folder in modes.filter(|it| it.mode.is_some()) {
+            let usual = |mode: &str| matches!(mode, "755" | "0755");
+            for folder in modes.filter(|it| it.mode.as_deref().is_some_and(|it| !usual(it))) {
                 let mode = folder.mode.as_deref().unwrap_or_default();
                 page.comment(&format!("In systemd, {} has the mode {mode}.", folder.path));
             }
+        }
+        for path in &self.folders.inner {
+            page.decide(&format!(
+                "the program must make {path} itself: private folders are empty at first."
+            ));
         }
         let logs = self.folders.data.iter().map(|it| &it.path);
         for path in logs.filter(|path| path.starts_with("/var/log/")) {
@@ -249,7 +254,7 @@ impl Service<'_> {
         match (path.as_str(), &self.home) {
             ("~", Some(home)) => page.string("working_directory", &literal(home)),
             ("~", None) => {
-                page.decide("WorkingDirectory=~: the home of its user, which does not exist here.")
+                page.decide("WorkingDirectory=~: the home of its user, which does not exist here.");
             }
             (path, _) => page.string("working_directory", &literal(path)),
         }
@@ -266,188 +271,13 @@ impl Service<'_> {
                 "With what {path} has now: tenantd does not read it."
             ));
         }
-        for (path, why) in &environment.unread {
+        for Unread { path, why, .. } in &environment.unread {
             page.comment(&format!("EnvironmentFile={path} {why}."));
         }
         for (name, value) in &environment.variables {
             page.string(name, &literal(value));
         }
     }
-
-    fn datastore(&self, page: &mut Page) {
-        page.table("app.datastore");
-        let is_data = |it: &&Folder| !it.doubtful && !it.path.starts_with("/var/log/");
-        if !self.folders.data.iter().any(|folder| is_data(&folder)) {
-            page.decide(
-                "neither the unit nor this host names a folder with the program's data. If it has \
-                 one, add it to `folders = [\"/var/lib/NAME\"]`: otherwise it is not kept.",
-            );
-        }
-        if self.folders.data.is_empty() {
-            return;
-        }
-        page.comment(
-            "Each is empty at first. `{ path = \"...\", seed = \"copy\" }` begins with a copy of \
-             the host's.",
-        );
-        if self.folders.data.iter().any(|folder| folder.doubtful) {
-            page.decide("the unit lets the program write to the folders that are comments here.");
-        }
-        page.line("folders = [");
-        for folder in &self.folders.data {
-            page.line(&entry(folder));
-        }
-        page.line("]");
-    }
-
-    fn stop(&self, page: &mut Page) {
-        page.table("app.stop");
-        let stop = self.settings.last("ExecStop");
-        let named = self.settings.last("KillSignal").and_then(signal_name);
-        match (stop.and_then(Command::signal), named) {
-            (Some(signal), _) | (None, Some(signal)) => page.string("signal", &signal),
-            (None, None) => {}
-        }
-        if let Some(stop) = stop.filter(|stop| Command::signal(stop).is_none()) {
-            page.decide(&format!(
-                "does the program stop cleanly at the signal? The unit runs `{}`, which tenantd does \
-                 not.",
-                remarks::typed(self, stop)
-            ));
-        }
-        let text = self.settings.last("TimeoutStopSec");
-        self.limit(
-            page,
-            "grace",
-            "TimeoutStopSec",
-            text,
-            "as systemd's default",
-        );
-    }
-
-    /// A limit of time, of which 0 means none in systemd.
-    fn limit(&self, page: &mut Page, key: &str, setting: &str, text: Option<&str>, why: &str) {
-        let text = text.or_else(|| self.settings.last("TimeoutSec"));
-        let read = text.map_or(Some(TIMEOUT), span);
-        let (value, why) = match read {
-            Some(Span::Limited(limit)) if limit.is_zero() => {
-                (LONGEST, format!("{setting}=0: none"))
-            }
-            Some(Span::Unlimited) => (LONGEST, format!("{setting}=infinity")),
-            Some(Span::Limited(limit)) if limit > LONGEST => {
-                (LONGEST, format!("{setting}={}", said(limit)))
-            }
-            Some(Span::Limited(limit)) if text.is_none() => (limit, why.to_owned()),
-            Some(Span::Limited(limit)) => (limit, String::new()),
-            None => {
-                let text = text.unwrap_or_default();
-                return page.decide(&format!("{setting}={text} is no duration."));
-            }
-        };
-        let comment = match why.as_str() {
-            "" => String::new(),
-            why => format!("  # {why}"),
-        };
-        page.key(key, &format!("{}{comment}", quoted(&said(value))));
-    }
-
-    fn restart(&self, page: &mut Page) {
-        page.table("app.restart");
-        match self.settings.last("Restart").unwrap_or("no") {
-            "always" => page.string("when", "always"),
-            "on-failure" => page.string("when", "on-failure"),
-            "no" => page.comment(
-                "The unit does not restart the program; tenantd does, unless `when = \"never\"`.",
-            ),
-            other => {
-                page.comment(&format!(
-                    "The unit has Restart={other}; this comes closest to it."
-                ));
-                page.string("when", "on-failure");
-            }
-        }
-        let delay = self.settings.last("RestartSec").and_then(span);
-        let (Some(Span::Limited(delay)), default) = (delay, Duration::from_millis(100)) else {
-            return;
-        };
-        if delay <= default {
-            return;
-        }
-        let delay = delay.min(LONGEST);
-        let longest = delay.max(Duration::from_secs(30));
-        page.string("delay", &said(delay));
-        if longest == delay {
-            page.string("delay_max", &said(longest));
-        }
-        // Ten strikes, the default, must fit into the window.
-        let each = (0..9u32).map(|strike| delay.saturating_mul(1 << strike).min(longest));
-        let minutes = each.sum::<Duration>().as_secs() / 60 + 1;
-        if minutes > 1 {
-            page.string("window", &said(Duration::from_secs(minutes * 60)));
-        }
-    }
-
-    fn ready(&self, page: &mut Page) {
-        page.table("app.ready");
-        match self.start {
-            Start::Notify => {
-                page.key("notify", "true");
-                let text = self.settings.last("TimeoutStartSec");
-                self.limit(
-                    page,
-                    "within",
-                    "TimeoutStartSec",
-                    text,
-                    "as systemd's default",
-                );
-            }
-            Start::Simple | Start::Forking => page.decide(
-                "when is a tenant ready? As it stands, as soon as its program runs. If it listens \
-                 on a TCP port: `tcp = PORT`.",
-            ),
-            Start::Bus => page.decide(
-                "systemd waits until the program is on D-Bus, which tenantd cannot. If it listens \
-                 on a TCP port: `tcp = PORT`.",
-            ),
-        }
-    }
-
-    fn limits(&self, page: &mut Page) {
-        let limits = [
-            ("LimitNOFILE", "open_files"),
-            ("LimitCORE", "core"),
-            ("LimitMEMLOCK", "locked_memory"),
-        ];
-        let set = limits.map(|(setting, key)| (setting, key, self.settings.last(setting)));
-        if set.iter().all(|(.., value)| value.is_none()) {
-            return;
-        }
-        page.table("app.limits");
-        for (setting, key, value) in set {
-            match value.map(|value| (value, remarks::limit(key, value))) {
-                None => {}
-                Some((_, Some(written))) => page.key(key, &written),
-                Some((value, None)) => page.decide(&format!("{setting}={value} is no limit.")),
-            }
-        }
-    }
-}
-
-/// A line of the list of folders.
-fn entry(folder: &Folder) -> String {
-    let path = quoted(&literal(&folder.path));
-    let seed = folder.copied.then(|| ", seed = \"copy\"".to_owned());
-    let mode = folder.mode.as_ref().map(|mode| {
-        let mode = format!("{mode:0>4}");
-        format!(", mode = {}", quoted(&mode))
-    });
-    let more = [seed, mode].into_iter().flatten().collect::<String>();
-    let value = match more.as_str() {
-        "" => path,
-        more => format!("{{ path = {path}{more} }}"),
-    };
-    let comment = if folder.doubtful { "# " } else { "" };
-    format!("  {comment}{value},  # {}", folder.why)
 }
 
 /// The name of the application: that of the unit, in the letters of a name.

@@ -12,10 +12,18 @@ use super::words::{is_name, split};
 #[derive(Debug, Default)]
 pub(super) struct Environment {
     pub(super) variables: BTreeMap<String, String>,
-    /// Files that do not exist, or could not be read, with the reason.
-    pub(super) unread: Vec<(String, String)>,
+    pub(super) unread: Vec<Unread>,
     /// Files whose variables are among `variables`.
     pub(super) read: Vec<String>,
+}
+
+/// A file that does not exist, or could not be read.
+#[derive(Debug)]
+pub(super) struct Unread {
+    pub(super) path: String,
+    pub(super) why: String,
+    /// The service starts without it.
+    pub(super) optional: bool,
 }
 
 impl Environment {
@@ -40,12 +48,16 @@ impl Environment {
                     }
                     environment.read.push(path);
                 }
-                Ok(None) => environment
-                    .unread
-                    .push((path, "does not exist here".to_owned())),
-                Err(error) => environment
-                    .unread
-                    .push((path, format!("cannot be read: {error}"))),
+                Ok(None) => environment.unread.push(Unread {
+                    path,
+                    why: "does not exist here".to_owned(),
+                    optional: value.starts_with('-'),
+                }),
+                Err(error) => environment.unread.push(Unread {
+                    path,
+                    why: format!("cannot be read: {error}"),
+                    optional: false,
+                }),
             }
         }
         for value in settings.all("UnsetEnvironment") {

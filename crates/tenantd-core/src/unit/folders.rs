@@ -33,6 +33,8 @@ pub(super) struct Folders {
     pub(super) data: Vec<Folder>,
     /// Empty at each start.
     pub(super) private: Vec<Folder>,
+    /// Folders in private ones, which are empty.
+    pub(super) inner: Vec<String>,
 }
 
 /// The settings that systemd makes folders for, where it makes them, and the variable that it sets.
@@ -54,6 +56,8 @@ pub(super) struct Asked<'a> {
     pub(super) host: &'a dyn Surroundings,
     /// The names of the service, its program and its user.
     pub(super) names: &'a [String],
+    /// The values of its environment, and its arguments.
+    pub(super) values: &'a [String],
     pub(super) home: Option<&'a str>,
 }
 
@@ -87,6 +91,8 @@ impl Folders {
         }
         folders.guess(asked, unknown);
         folders.data = without_inner(folders.data);
+        folders.inner = inner(&folders.private);
+        folders.private = without_inner(folders.private);
         folders
     }
 
@@ -109,6 +115,15 @@ impl Folders {
                     .into_iter()
                     .map(|it| (it, "RequiresMountsFor=".to_owned())),
             );
+        }
+        for value in asked.values {
+            // `--data=/var/lib/x`. What has an extension is a file.
+            let path = value.rsplit('=').next().unwrap_or_default();
+            let last = path.rsplit('/').next().unwrap_or_default();
+            let is_one = !path.contains(|c: char| c == ':' || c == ',' || c.is_whitespace());
+            if is_one && !last.contains('.') || asked.host.has_folder(Path::new(path)) {
+                guesses.push((path.to_owned(), "in the command or environment".to_owned()));
+            }
         }
         for name in asked.names {
             for parent in DATA {
@@ -133,8 +148,9 @@ impl Folders {
 
     /// `made`: systemd makes the folder for the service, so it is the service's own.
     fn add(&mut self, (path, mode): Made, why: &str, made: bool) {
+        let is_absolute = path.starts_with('/');
         let path = plain(&path);
-        if !path.starts_with('/') || OWN.iter().any(|own| path == *own || is_below(&path, own)) {
+        if !is_absolute || OWN.iter().any(|own| path == *own || is_below(&path, own)) {
             return;
         }
         let is_etc = is_below(&path, "/etc");
@@ -209,15 +225,21 @@ fn is_below(path: &str, folder: &str) -> bool {
         .is_some_and(|rest| rest.starts_with('/'))
 }
 
+/// The folders that another one contains.
+fn inner(folders: &[Folder]) -> Vec<String> {
+    let outer = || folders.iter().filter(|folder| !folder.doubtful);
+    let inner = folders.iter().map(|folder| &folder.path);
+    let inner = inner.filter(|path| outer().any(|outer| is_below(path, &outer.path)));
+    inner.cloned().collect()
+}
+
 /// A folder that another one contains has no need of its own.
 fn without_inner(folders: Vec<Folder>) -> Vec<Folder> {
-    let outer: Vec<String> = folders
-        .iter()
-        .filter(|folder| !folder.doubtful)
-        .map(|folder| folder.path.clone())
-        .collect();
-    let is_inner = |folder: &Folder| outer.iter().any(|outer| is_below(&folder.path, outer));
-    folders.into_iter().filter(|it| !is_inner(it)).collect()
+    let inner = inner(&folders);
+    let outer = folders.into_iter();
+    outer
+        .filter(|folder| !inner.contains(&folder.path))
+        .collect()
 }
 
 #[cfg(test)]

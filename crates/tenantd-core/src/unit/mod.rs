@@ -12,8 +12,7 @@ mod page;
 mod remarks;
 mod specifier;
 mod syntax;
-#[cfg(test)]
-mod tests;
+mod tables;
 mod time;
 mod tmpfiles;
 mod words;

@@ -6,7 +6,7 @@ use super::folders::made_by;
 use super::page::{Page, quoted};
 
 /// The settings that the manifest has, or that mean nothing for a tenant.
-const KNOWN: [&str; 47] = [
+const KNOWN: [&str; 48] = [
     "AmbientCapabilities",
     "BusName",
     "CacheDirectory",
@@ -41,6 +41,7 @@ const KNOWN: [&str; 47] = [
     "RuntimeDirectory",
     "RuntimeDirectoryMode",
     "SendSIGKILL",
+    "Sockets",
     "StandardError",
     "StandardInput",
     "StandardOutput",
@@ -82,11 +83,15 @@ pub(super) fn command(service: &Service<'_>, page: &mut Page) {
     if command.several || service.settings.all("ExecStart").len() > 1 {
         page.decide("the unit has more than one command; tenantd runs one.");
     }
+    let must_be_read = service.environment.unread.iter().any(|file| !file.optional);
     for name in &command.missing {
-        page.decide(&format!(
-            "${name} is not set, and empty in the command. systemd or a file that is missing here \
-             may set it."
-        ));
+        match must_be_read {
+            true => page.decide(&format!(
+                "${name} is not set, and empty in the command: a file of the environment is \
+                 missing, see below."
+            )),
+            false => page.comment(&format!("${name} is not set, and empty in the command.")),
+        }
     }
     let specifiers: String = service.unknown.iter().map(|it| format!(" %{it}")).collect();
     if !specifiers.is_empty() {
@@ -121,15 +126,17 @@ fn others(service: &Service<'_>, page: &mut Page) {
     for value in all("ExecStartPre") {
         if made_by(value).is_empty() && !is_chown(value) {
             page.decide(&format!(
-                "before each start, the unit runs `{value}`; tenantd runs nothing then. If it is \
-                 needed: a script that does it and ends with `exec`, as `command`."
+                "before each start, the unit runs `{}`; tenantd runs nothing then. If it is \
+                 needed: a script that does it and ends with `exec`, as `command`.",
+                typed(service, value)
             ));
         }
     }
     for (key, when) in [("ExecStartPost", "start"), ("ExecStopPost", "stop")] {
         for value in all(key) {
             page.decide(&format!(
-                "after each {when}, the unit runs `{value}`; tenantd runs nothing then."
+                "after each {when}, the unit runs `{}`; tenantd runs nothing then.",
+                typed(service, value)
             ));
         }
     }

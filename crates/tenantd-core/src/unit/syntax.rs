@@ -106,9 +106,11 @@ fn whole_lines(text: &str) -> Vec<(usize, String)> {
         if line.trim_start().starts_with(['#', ';']) {
             continue;
         }
+        // Two at the end are an escaped backslash.
+        let backslashes = line.len() - line.trim_end_matches('\\').len();
         let (content, more) = match line.strip_suffix('\\') {
-            Some(content) => (content, true),
-            None => (line, false),
+            Some(content) if backslashes % 2 == 1 => (content, true),
+            Some(_) | None => (line, false),
         };
         match whole.last_mut() {
             Some((_, begun)) if continues => {
@@ -137,7 +139,7 @@ mod tests {
 
     #[test]
     fn lines_continue_over_comments() {
-        let text = "\u{feff}# c\n[Service]\r\nExecStart = /bin/a \\\n# no\n; no\n  b\\\n c=d\nType=notify \n";
+        let text = "\u{feff}# c\n[Service]\r\nPIDFile=a\\\\\nExecStart = /bin/a \\\n# no\n; no\n  b\\\n c=d\nType=notify \n";
         let settings = read(&[text]);
         let command = settings.last("ExecStart").unwrap();
         assert_eq!(
@@ -145,7 +147,7 @@ mod tests {
             ["/bin/a", "b", "c=d"]
         );
         assert_eq!(settings.last("Type"), Some("notify"));
-        assert_eq!(settings.keys(), ["ExecStart", "Type"]);
+        assert_eq!(settings.keys(), ["PIDFile", "ExecStart", "Type"]);
         assert!(settings.ignored.is_empty());
     }
 
