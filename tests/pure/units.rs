@@ -116,18 +116,9 @@ fn problems(text: &str) -> String {
     let source = manifest::Source {
         name: "imported".to_owned(),
         folder: "/etc/tenantd".into(),
-        text: with_a_path(text),
+        text: text.to_owned(),
     };
     plan::read(&source, &Complete).map_or_else(|it| it.render(false), |_| String::new())
-}
-
-/// The manifest with one folder for all data: `folders` is not part of the manifest yet.
-fn with_a_path(text: &str) -> String {
-    let mut whole: toml::Table = toml::from_str(text).unwrap();
-    let datastore = toml::from_str::<toml::Table>("path = \"/data\"").unwrap();
-    let app = whole["app"].as_table_mut().unwrap();
-    app.insert("datastore".to_owned(), toml::Value::Table(datastore));
-    whole.to_string()
 }
 
 #[test]
