@@ -36,6 +36,7 @@ mod nginx;
 mod paper;
 mod papers;
 mod readers;
+mod recipes;
 mod redis;
 mod reload;
 mod rolling;
