@@ -36,6 +36,17 @@ recipes! {
     slapd "slapd";
     squid "squid";
     apache_php "apache-php";
+    cups "cups" logs: Logs::Elsewhere;
+    dovecot "dovecot" logs: Logs::Elsewhere;
+    mariadb "mariadb";
+    unbound "unbound";
+    bind9 "bind9";
+    postfix "postfix" logs: Logs::Elsewhere;
+    prosody "prosody" logs: Logs::Elsewhere;
+    prometheus "prometheus";
+    etcd "etcd";
+    gunicorn "gunicorn";
+    node "node";
 }
 
 #[test]

@@ -132,7 +132,15 @@ pub fn run_all(recipe: &Recipe) {
         assert!(acme.read().contains(&marker), "{when}: acme has it not");
         let other = bolt.read();
         assert!(!other.contains(&marker), "{when}: bolt has it: {other}");
-        let own = [store(&app, "acme"), format!("/var/log/tenantd/{app}/acme.")];
+        // The supervisor's output repeats the lines of all tenants, each with the tenant's name.
+        let output = daemon.output();
+        let mut lines = output.lines().filter(|line| line.contains(&marker));
+        assert!(lines.all(|line| line.contains("acme")), "{output}");
+        let own = [
+            store(&app, "acme"),
+            format!("/var/log/tenantd/{app}/acme."),
+            format!("/srv/{app}.output"),
+        ];
         let found = host::search(&marker);
         let is_foreign = |path: &&String| !own.iter().any(|own| path.starts_with(own));
         let foreign: Vec<_> = found.iter().filter(is_foreign).collect();
