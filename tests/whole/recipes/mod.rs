@@ -36,8 +36,8 @@ recipes! {
     slapd "slapd";
     squid "squid";
     apache_php "apache-php";
-    cups "cups" logs: Logs::Elsewhere;
-    dovecot "dovecot" logs: Logs::Elsewhere;
+    cups "cups" survives_a_kill: false, logs: Logs::Elsewhere;
+    dovecot "dovecot";
     mariadb "mariadb";
     unbound "unbound";
     bind9 "bind9";
@@ -47,6 +47,10 @@ recipes! {
     etcd "etcd";
     gunicorn "gunicorn";
     node "node";
+    tomcat10 "tomcat10";
+    rabbitmq "rabbitmq";
+    samba "samba" logs: Logs::Elsewhere;
+    influxdb "influxdb";
 }
 
 #[test]

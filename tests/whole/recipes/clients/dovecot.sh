@@ -8,8 +8,11 @@ write)
     for store in "$STORE" "${STORE%/*}/bolt"; do
         install -d -o ann -g ann -m 0700 "$store/home/ann"
     done
-    printf 'From: bob@example.org\r\nSubject: hello\r\n\r\n%s\r\n' "$MARKER" |
-        imap -T - "imaps://$IP/INBOX"
+    # A file, since the server must know the size.
+    mail=$(mktemp)
+    printf 'From: bob@example.org\r\nSubject: hello\r\n\r\n%s\r\n' "$MARKER" >"$mail"
+    imap -T "$mail" "imaps://$IP/INBOX"
+    rm "$mail"
     ;;
 read) imap "imaps://$IP/INBOX;MAILINDEX=1" || [ $? = 78 ] || [ $? = 8 ] ;;
 esac
