@@ -37,8 +37,14 @@ pub fn enter() {
         folder(&upper);
         folder(&work);
         // The upper folder is what the union's root looks like.
-        run(Command::new("chmod").arg("--reference").args([path, &upper])).expect(0);
-        run(Command::new("chown").arg("--reference").args([path, &upper])).expect(0);
+        run(Command::new("chmod")
+            .arg("--reference")
+            .args([path, &upper]))
+        .expect(0);
+        run(Command::new("chown")
+            .arg("--reference")
+            .args([path, &upper]))
+        .expect(0);
         let options = format!("lowerdir={path},upperdir={upper},workdir={work}");
         let nothing = MsFlags::empty();
         mount(

@@ -8,6 +8,7 @@
 //! before the first start.
 
 mod host;
+mod mixing;
 mod trial;
 
 use self::trial::{Logs, Recipe};
@@ -48,7 +49,7 @@ recipes! {
     gunicorn "gunicorn";
     node "node";
     tomcat10 "tomcat10";
-    rabbitmq "rabbitmq";
+    rabbitmq "rabbitmq" survives_a_kill: false;
     samba "samba" logs: Logs::Elsewhere;
     influxdb "influxdb";
 }

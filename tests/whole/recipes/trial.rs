@@ -4,8 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use nix::sys::signal::Signal;
+use tenantd_api::wire::TenantStatus;
+
 use crate::support::app_name;
-use crate::support::daemon::{CommandOutput, Daemon, PROGRAM, in_time, run};
+use crate::support::daemon::{CommandOutput, Daemon, PROGRAM, in_time, run, signal, until};
 
 use super::host;
 
@@ -93,7 +96,7 @@ impl Client<'_> {
 
     /// What the tenant has; empty if it has nothing.
     #[track_caller]
-    fn read(&self) -> String {
+    pub fn read(&self) -> String {
         self.run("read").expect(0)
     }
 }
@@ -103,70 +106,130 @@ pub fn store(app: &str, tenant: &str) -> String {
     format!("/var/lib/tenantd/{app}/{tenant}")
 }
 
+/// The client of one of the tenants.
+fn client<'a>(recipe: &'a str, app: &'a str, tenant: usize, marker: &'a str) -> Client<'a> {
+    let tenant = TENANTS[tenant];
+    Client {
+        recipe,
+        app,
+        tenant,
+        marker,
+    }
+}
+
 /// A text that occurs nowhere else: letters and digits only, so that few programs encode it.
-pub fn marker(app: &str) -> String {
+fn marker(app: &str) -> String {
     format!("marker{}", app.replace('-', "x"))
 }
 
-pub fn run_prepare(client: &Client<'_>) {
-    client.run("prepare").expect(0);
+/// A recipe under test: two tenants, and what one of them writes.
+pub struct Trial {
+    recipe: &'static str,
+    app: String,
+    pub marker: String,
+    pub daemon: Daemon,
+}
+
+impl Trial {
+    /// Starts two tenants of a recipe, whose manifest may be changed, in a test host.
+    pub fn begin(recipe: &Recipe, app: &str, change: impl FnOnce(String) -> String) -> Self {
+        host::enter();
+        let marker = marker(app);
+        let (recipe, app) = (recipe.name, app.to_owned());
+        client(recipe, &app, 0, &marker).run("prepare").expect(0);
+        let daemon = Daemon::spawn_named(&app, &change(manifest(recipe, &app)));
+        until("it answers", || daemon.try_status());
+        // It waits longer than a test does: some programs need a minute on a busy machine.
+        let started = daemon.tell(&["start", "--all"]);
+        assert_eq!(started.code, 0, "{started:?}\n{}", daemon.output());
+        Self {
+            recipe,
+            app,
+            marker,
+            daemon,
+        }
+    }
+
+    pub fn acme(&self) -> Client<'_> {
+        client(self.recipe, &self.app, 0, &self.marker)
+    }
+
+    pub fn bolt(&self) -> Client<'_> {
+        client(self.recipe, &self.app, 1, &self.marker)
+    }
+
+    /// Where the marker is besides acme's data and the logs.
+    pub fn foreign(&self) -> Vec<String> {
+        let app = &self.app;
+        let own = [
+            store(app, "acme"),
+            format!("/var/log/tenantd/{app}/acme."),
+            format!("/srv/{app}.output"),
+        ];
+        let is_foreign = |path: &String| !own.iter().any(|own| path.starts_with(own));
+        host::search(&self.marker)
+            .into_iter()
+            .filter(is_foreign)
+            .collect()
+    }
+
+    /// Expects that acme has the marker, and that nobody else has it.
+    #[track_caller]
+    fn is_only_in_acme(&self, when: &str) {
+        let marker = &self.marker;
+        let own = self.acme().read();
+        assert!(own.contains(marker), "{when}: acme does not have it: {own}");
+        let other = self.bolt().read();
+        assert!(!other.contains(marker), "{when}: bolt has it: {other}");
+        // The supervisor's output repeats the lines of all tenants, each with the tenant's name.
+        let output = self.daemon.output();
+        let mut lines = output.lines().filter(|line| line.contains(marker));
+        assert!(lines.all(|line| line.contains("acme")), "{output}");
+        let foreign = self.foreign();
+        assert!(foreign.is_empty(), "{when}: it is also in {foreign:?}");
+    }
+
+    /// Kills the program and waits until it is ready again.
+    #[track_caller]
+    fn kill_acme(&self) {
+        let before = self.daemon.tenant("acme");
+        signal(before.pid.unwrap(), Signal::SIGKILL);
+        let is_restarted = |tenant: &TenantStatus| tenant.restarts > before.restarts;
+        self.daemon.until_tenant("acme", is_restarted);
+        self.daemon.tell(&["start", "acme"]).expect(0);
+    }
 }
 
 /// Runs all that a recipe must pass.
 pub fn run_all(recipe: &Recipe) {
     let app = app_name();
-    let marker = marker(&app);
-    host::enter();
-    let [acme, bolt] = TENANTS.map(|tenant| Client {
-        recipe: recipe.name,
-        app: &app,
-        tenant,
-        marker: &marker,
-    });
-    run_prepare(&acme);
-    let daemon = Daemon::spawn_named(&app, &manifest(recipe.name, &app));
-    daemon.settles();
+    let trial = Trial::begin(recipe, &app, |manifest| manifest);
+    let daemon = &trial.daemon;
+    trial.acme().run("write").expect(0);
+    trial.is_only_in_acme("written");
 
-    acme.run("write").expect(0);
-    let is_only_in_acme = |when: &str| {
-        assert!(acme.read().contains(&marker), "{when}: acme has it not");
-        let other = bolt.read();
-        assert!(!other.contains(&marker), "{when}: bolt has it: {other}");
-        // The supervisor's output repeats the lines of all tenants, each with the tenant's name.
-        let output = daemon.output();
-        let mut lines = output.lines().filter(|line| line.contains(&marker));
-        assert!(lines.all(|line| line.contains("acme")), "{output}");
-        let own = [
-            store(&app, "acme"),
-            format!("/var/log/tenantd/{app}/acme."),
-            format!("/srv/{app}.output"),
-        ];
-        let found = host::search(&marker);
-        let is_foreign = |path: &&String| !own.iter().any(|own| path.starts_with(own));
-        let foreign: Vec<_> = found.iter().filter(is_foreign).collect();
-        assert!(foreign.is_empty(), "{when}: it is elsewhere: {foreign:?}");
-        found.iter().any(|path| path.starts_with(&own[0]))
-    };
-    is_only_in_acme("written");
-
-    daemon.kill_tenant("acme");
-    if recipe.survives_a_kill {
-        is_only_in_acme("after kill -9");
-    } else {
-        acme.run("write").expect(0);
+    trial.kill_acme();
+    if !recipe.survives_a_kill {
+        trial.acme().run("write").expect(0);
     }
-    daemon.tell(&["restart", "acme"]).expect(0);
+    trial.is_only_in_acme("after kill -9");
     daemon.tell(&["stop", "--all"]).expect(0);
+    if recipe.keeps {
+        let store = store(&app, "acme");
+        let found = host::search(&trial.marker);
+        let is_kept = found.iter().any(|path| path.starts_with(&store));
+        assert!(is_kept, "it is nowhere in {store}: {found:?}");
+    }
     daemon.tell(&["start", "--all"]).expect(0);
     if recipe.keeps {
-        let is_kept = is_only_in_acme("after stop and start");
-        assert!(is_kept, "it is nowhere in {}", store(&app, "acme"));
+        trial.is_only_in_acme("after stop and start");
     }
+    daemon.tell(&["restart", "acme"]).expect(0);
     if recipe.logs == Logs::Output {
         let logs = daemon.tell(&["logs", "acme"]).expect(0);
         let is_output = |line: &str| line.contains(" stdout ") || line.contains(" stderr ");
         assert!(logs.lines().any(is_output), "no output: {logs}");
     }
     assert_eq!(daemon.tenant("bolt").restarts, 0, "{}", daemon.output());
-    daemon.end();
+    trial.daemon.end();
 }

@@ -1,0 +1,52 @@
+//! The same search finds what mixes without the recipes: with a writable host and one folder, as
+//! every tenant was before.
+
+use std::path::Path;
+
+use crate::support::app_name;
+use crate::support::place::folder;
+
+use super::trial::{Recipe, Trial};
+
+/// Runs a recipe's program with a writable host and one folder, writes as acme, and expects that
+/// bolt has it, and that it is in a file of the host.
+fn mixes(recipe: &'static str, data: &str, private: &[&str], written_to: &str) {
+    let app = app_name();
+    let trial = Trial::begin(&Recipe::of(recipe), &app, |manifest| {
+        // The folders that the program's unit would make on a host.
+        for path in private {
+            folder(path);
+        }
+        let (before, rest) = manifest.split_once("[app.datastore]").unwrap();
+        let (_, after) = rest.split_once("]\n").unwrap();
+        let before = before.replace("command =", "host = \"writable\"\ncommand =");
+        format!("{before}[app.datastore]\nfolders = [\"{data}\"]\n{after}")
+    });
+    trial.acme().run("write").expect(0);
+    // Some programs read their files when they start.
+    trial.daemon.tell(&["restart", "--all"]).expect(0);
+    assert!(trial.bolt().read().contains(&trial.marker));
+    let foreign = trial.foreign();
+    assert!(
+        foreign
+            .iter()
+            .any(|path| Path::new(path).starts_with(written_to)),
+        "{foreign:?}"
+    );
+}
+
+#[test]
+fn a_printer_of_one_tenant_is_found_in_the_host() {
+    mixes("cups", "/var/spool/cups", &["/run/cups"], "/etc/cups");
+}
+
+#[test]
+fn a_session_of_one_tenant_is_found_in_the_host() {
+    let private = ["/run/apache2", "/run/lock/apache2"];
+    mixes(
+        "apache-php",
+        "/var/www/html",
+        &private,
+        "/var/lib/php/sessions",
+    );
+}
