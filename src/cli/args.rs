@@ -9,10 +9,11 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::engine::ArgValueCandidates;
 
-use super::complete;
 use super::logs::typed::Logs;
+use super::recipes::Recipe;
+use super::{complete, init};
 use tenantd_api::client::pattern::Pattern;
-use tenantd_core::name::TenantName;
+use tenantd_core::name::{AppName, TenantName};
 
 pub use self::tenants::{Act, Restart, Show, StartStop, Status, Wait, Which};
 
@@ -95,6 +96,18 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Write a manifest from a recipe, or list the recipes
+    #[command(after_help = "EXAMPLES\n  \
+        tenantd init --list\n  \
+        tenantd init redis shop            writes /etc/tenantd/shop.toml\n  \
+        tenantd init squid --to -          prints the manifest\n\n\
+        A recipe is a manifest for a program of the distribution: which folders it writes to,\n\
+        how it runs in the foreground, when it is ready and how it is stopped. Its first lines\n\
+        say which packages it needs and what to set. The manifest has no tenants yet, and a\n\
+        subnet that no address of the host and no manifest in /etc/tenantd is in. Some recipes\n\
+        have templates, which are written to the folder NAME.d beside the manifest. Nothing is\n\
+        overwritten.")]
+    Init(Init),
     /// Start tenants, including those that wait for a restart or have failed
     #[command(after_help = help::START)]
     Start(StartStop),
@@ -313,6 +326,25 @@ pub struct Exec {
     /// Command and its arguments
     #[arg(trailing_var_arg = true, required = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
+}
+
+/// The arguments of `init`.
+#[derive(Debug, Args)]
+pub struct Init {
+    /// Recipe, see --list
+    #[arg(value_parser = init::parse, add = ArgValueCandidates::new(complete::recipes))]
+    #[arg(conflicts_with = "list")]
+    pub recipe: Option<&'static Recipe>,
+    /// Name of the application [default: that of the recipe]
+    #[arg(conflicts_with = "list")]
+    pub name: Option<AppName>,
+    /// File to write instead of /etc/tenantd/NAME.toml; - for standard output
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(conflicts_with = "list")]
+    pub to: Option<PathBuf>,
+    /// List the recipes, as without RECIPE
+    #[arg(long)]
+    pub list: bool,
 }
 
 /// The arguments of `gc`.

@@ -10,6 +10,7 @@ use clap_complete::CompleteEnv;
 use clap_complete::engine::CompletionCandidate;
 
 use super::args::Cli;
+use super::recipes::{RECIPES, Recipe};
 use tenantd_api::client::app::{self, Selector};
 use tenantd_api::client::survey::survey;
 
@@ -33,6 +34,13 @@ pub(super) fn apps() -> Vec<CompletionCandidate> {
     let apps = running.into_iter().chain(left);
     apps.map(|app| CompletionCandidate::new(app.as_str()))
         .collect()
+}
+
+/// The recipes, with what they are for.
+pub(super) fn recipes() -> Vec<CompletionCandidate> {
+    let candidate =
+        |recipe: &Recipe| CompletionCandidate::new(recipe.name).help(Some(recipe.about().into()));
+    RECIPES.iter().map(candidate).collect()
 }
 
 /// The tenants of the application that the unfinished line selects, with state and addresses.

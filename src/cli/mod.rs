@@ -12,6 +12,7 @@ mod events;
 pub mod exec;
 pub mod gc;
 mod import;
+mod init;
 mod interrupts;
 mod last_line;
 mod list;
@@ -19,6 +20,7 @@ pub mod logs;
 mod outcome;
 mod plan;
 mod progress;
+pub mod recipes;
 pub mod reference;
 mod reload;
 mod rolling;
@@ -110,6 +112,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<End> {
         Command::Plan { names, json } => plan::plan(&config(selector, Some("plan"))?, &names, json),
         Command::Schema => schema::schema(),
         Command::ImportUnit { unit } => import::import(&unit),
+        Command::Init(what) => match what.recipe {
+            Some(recipe) => init::init(recipe, what.name, what.to.as_deref()),
+            None => init::list(),
+        },
         Command::Start(what) => act(Verb::Start, &what.act, what.permanent),
         Command::Stop(what) => act(Verb::Stop, &what.act, what.permanent),
         Command::Restart(what) if what.rolling => rolling::roll(&app::find(&selector)?, &what),

@@ -57,7 +57,7 @@ const VERBS: &[(&[&str], &[&str])] = &[
         &["`tenantd remove NAME` removes a tenant; its datastore stays"],
     ),
     (
-        &["create", "new", "launch", "deploy", "provision", "init"],
+        &["create", "new", "launch", "deploy", "provision"],
         &["`tenantd add NAME ip=ADDRESS` adds a tenant to the manifest"],
     ),
     (
