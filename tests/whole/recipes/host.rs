@@ -60,7 +60,9 @@ pub fn enter() {
         folder(path);
         fresh(path, "mode=755");
     }
-    // A datastore of the machine is no part of this host, and neither is another test's output.
+    // The machine's own manifests are no part of this host, and what is in /srv is another test's.
+    folder("/etc/tenantd");
+    fresh("/etc/tenantd", "mode=700");
     fresh("/srv", "mode=755");
 }
 

@@ -2,17 +2,18 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use nix::sys::signal::Signal;
 use tenantd_api::wire::TenantStatus;
 
 use crate::support::app_name;
-use crate::support::daemon::{CommandOutput, Daemon, PROGRAM, in_time, run, signal, until};
+use crate::support::daemon::{
+    CommandOutput, Daemon, PROGRAM, in_time, run, signal, tenantd, until,
+};
 
 use super::host;
 
-/// A tenant's name and address. All recipes have the default subnet.
+/// A tenant's name and address. The subnet is the first that is free.
 pub const TENANTS: [(&str, &str); 2] = [("acme", "10.77.0.11"), ("bolt", "10.77.0.12")];
 
 /// Where the program's messages are.
@@ -51,22 +52,15 @@ pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes")
 }
 
-/// The manifest of a recipe for an application, with two tenants. Its templates are put beside the
-/// manifest, as `tenantd init` does.
-pub fn manifest(recipe: &str, app: &str) -> String {
-    let text = fs::read_to_string(folder().join(format!("{recipe}.toml"))).unwrap();
-    let name = format!("name = \"{recipe}\"");
-    assert!(text.contains(&name), "{recipe}: {name}");
-    let templates = folder().join(format!("{recipe}.d"));
-    if templates.exists() {
-        let copied = format!("/srv/{app}.d");
-        run(Command::new("cp").arg("-R").arg(templates).arg(copied)).expect(0);
-    }
-    let mut text = text.replacen(&name, &format!("name = \"{app}\""), 1);
+/// The manifest of a recipe for an application, with two tenants, made as an operator does.
+fn manifest(recipe: &str, app: &str) -> String {
+    let path = format!("/srv/{app}.toml");
+    tenantd(&["init", recipe, app, "--to", &path]).expect(0);
     for (tenant, ip) in TENANTS {
-        text += &format!("{tenant} = {{ ip = \"{ip}\" }}\n");
+        let ip = format!("ip={ip}");
+        tenantd(&["--config", &path, "add", tenant, &ip]).expect(0);
     }
-    text
+    fs::read_to_string(path).unwrap()
 }
 
 /// The client of a recipe, for one tenant.
