@@ -158,6 +158,8 @@ mod tests {
             uid: 0,
             gid: 0,
             mode: 0o750,
+            must_exist: false,
+            mounted: false,
         }
     }
 
