@@ -41,6 +41,10 @@ const FILES: Terms = &[
         "/usr/share/doc/tenantd/tenants.example.toml",
         "An example of a manifest.",
     ),
+    (
+        "/usr/share/doc/tenantd/recipes",
+        "Manifests for programs of the distribution, see tenantd-init(8).",
+    ),
 ];
 
 const SELECTING: &str = "\
