@@ -10,7 +10,7 @@ use nix::mount::{MsFlags, mount};
 use crate::support::daemon::run;
 use crate::support::place::{folder, fresh};
 
-/// The folders of a host that somebody writes to.
+/// The folders of a host that programs write to.
 const WRITTEN: [&str; 8] = [
     "/etc", "/home", "/opt", "/root", "/srv", "/tmp", "/usr", "/var",
 ];

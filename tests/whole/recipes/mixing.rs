@@ -6,13 +6,13 @@ use std::path::Path;
 use crate::support::app_name;
 use crate::support::place::folder;
 
-use super::trial::{Recipe, Trial};
+use super::pair::{Pair, Recipe};
 
 /// Runs a recipe's program with a writable host and one folder, writes as acme, and expects that
 /// bolt has it, and that it is in a file of the host.
 fn mixes(recipe: &'static str, data: &str, private: &[&str], written_to: &str) {
     let app = app_name();
-    let trial = Trial::begin(&Recipe::of(recipe), &app, |manifest| {
+    let pair = Pair::begin(&Recipe::of(recipe), &app, |manifest| {
         // The folders that the program's unit would make on a host.
         for path in private {
             folder(path);
@@ -22,11 +22,11 @@ fn mixes(recipe: &'static str, data: &str, private: &[&str], written_to: &str) {
         let before = before.replace("command =", "host = \"writable\"\ncommand =");
         format!("{before}[app.datastore]\nfolders = [\"{data}\"]\n{after}")
     });
-    trial.acme().run("write").expect(0);
+    pair.acme().run("write").expect(0);
     // Some programs read their files when they start.
-    trial.daemon.tell(&["restart", "--all"]).expect(0);
-    assert!(trial.bolt().read().contains(&trial.marker));
-    let foreign = trial.foreign();
+    pair.daemon.tell(&["restart", "--all"]).expect(0);
+    assert!(pair.bolt().read().contains(&pair.marker));
+    let foreign = pair.foreign();
     assert!(
         foreign
             .iter()

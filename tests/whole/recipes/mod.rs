@@ -9,9 +9,9 @@
 
 mod host;
 mod mixing;
-mod trial;
+mod pair;
 
-use self::trial::{Logs, Recipe};
+use self::pair::{Logs, Recipe};
 
 /// One test for each recipe, with what differs from most programs.
 macro_rules! recipes {
@@ -19,7 +19,7 @@ macro_rules! recipes {
         $(#[test]
         fn $name() {
             let usual = Recipe::of($recipe);
-            trial::run_all(&Recipe { $($field: $value,)* ..usual });
+            pair::run_all(&Recipe { $($field: $value,)* ..usual });
         })*
 
         /// All of them, to compare with the folder.
@@ -56,7 +56,7 @@ recipes! {
 
 #[test]
 fn each_recipe_has_a_test() {
-    let mut files: Vec<String> = std::fs::read_dir(trial::folder())
+    let mut files: Vec<String> = std::fs::read_dir(pair::folder())
         .unwrap()
         .filter_map(|entry| {
             let name = entry.unwrap().file_name().into_string().unwrap();

@@ -117,14 +117,14 @@ fn marker(app: &str) -> String {
 }
 
 /// A recipe under test: two tenants, and what one of them writes.
-pub struct Trial {
+pub struct Pair {
     recipe: &'static str,
     app: String,
     pub marker: String,
     pub daemon: Daemon,
 }
 
-impl Trial {
+impl Pair {
     /// Starts two tenants of a recipe, whose manifest may be changed, in a test host.
     pub fn begin(recipe: &Recipe, app: &str, change: impl FnOnce(String) -> String) -> Self {
         host::enter();
@@ -197,26 +197,26 @@ impl Trial {
 /// Runs all that a recipe must pass.
 pub fn run_all(recipe: &Recipe) {
     let app = app_name();
-    let trial = Trial::begin(recipe, &app, |manifest| manifest);
-    let daemon = &trial.daemon;
-    trial.acme().run("write").expect(0);
-    trial.is_only_in_acme("written");
+    let pair = Pair::begin(recipe, &app, |manifest| manifest);
+    let daemon = &pair.daemon;
+    pair.acme().run("write").expect(0);
+    pair.is_only_in_acme("written");
 
-    trial.kill_acme();
+    pair.kill_acme();
     if !recipe.survives_a_kill {
-        trial.acme().run("write").expect(0);
+        pair.acme().run("write").expect(0);
     }
-    trial.is_only_in_acme("after kill -9");
+    pair.is_only_in_acme("after kill -9");
     daemon.tell(&["stop", "--all"]).expect(0);
     if recipe.keeps {
         let store = store(&app, "acme");
-        let found = host::search(&trial.marker);
+        let found = host::search(&pair.marker);
         let is_kept = found.iter().any(|path| path.starts_with(&store));
         assert!(is_kept, "it is nowhere in {store}: {found:?}");
     }
     daemon.tell(&["start", "--all"]).expect(0);
     if recipe.keeps {
-        trial.is_only_in_acme("after stop and start");
+        pair.is_only_in_acme("after stop and start");
     }
     daemon.tell(&["restart", "acme"]).expect(0);
     if recipe.logs == Logs::Output {
@@ -225,5 +225,5 @@ pub fn run_all(recipe: &Recipe) {
         assert!(logs.lines().any(is_output), "no output: {logs}");
     }
     assert_eq!(daemon.tenant("bolt").restarts, 0, "{}", daemon.output());
-    trial.daemon.end();
+    pair.daemon.end();
 }

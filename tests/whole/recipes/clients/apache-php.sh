@@ -1,3 +1,5 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2153
 case $1 in
 prepare) ;;
 write)

@@ -1,3 +1,5 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2153
 imap() { curl -sk --user ann:secret "$@"; }
 case $1 in
 prepare)

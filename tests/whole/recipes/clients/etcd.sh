@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 ask() { curl -fs "http://$IP:2379/v3/kv/$1" -d "$2"; }
 base64() { printf %s "$1" | command base64 -w0; }
 case $1 in

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 sql() { "$TENANTD" exec "$TENANT" mariadb -N -e "$1"; }
 case $1 in
 prepare) ;;

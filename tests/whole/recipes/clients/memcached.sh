@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 ask() {
     exec 3<>"/dev/tcp/$IP/11211"
     printf '%b' "$1" >&3

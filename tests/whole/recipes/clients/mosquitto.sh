@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 case $1 in
 prepare) ;;
 write) mosquitto_pub -h "$IP" -r -q 1 -t greeting -m "$MARKER" ;;

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # The page is put there as a customer does; the request for a page that does not exist is logged.
 case $1 in
 prepare) ;;

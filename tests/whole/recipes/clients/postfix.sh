@@ -1,3 +1,5 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2016
 case $1 in
 prepare)
     useradd --no-create-home --home-dir /home/ann --shell /bin/false ann

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 sql() { "$TENANTD" exec "$TENANT" psql -At -c "$1"; }
 case $1 in
 prepare) ;;

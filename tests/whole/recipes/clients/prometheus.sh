@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # A label of what it watches: itself.
 ask() { curl -fs "http://$IP:9090/api/v1/label/shop/values"; }
 case $1 in

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 case $1 in
 prepare) ;;
 write) "$TENANTD" exec "$TENANT" prosodyctl register "$MARKER" localhost secret ;;

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 inside() { "$TENANTD" exec "$TENANT" "$@"; }
 case $1 in
 prepare) ;;

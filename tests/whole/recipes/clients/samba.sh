@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 share() { smbclient "//$IP/notes" -N "$@"; }
 case $1 in
 prepare) ;;

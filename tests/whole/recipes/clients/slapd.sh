@@ -1,4 +1,9 @@
+# shellcheck shell=bash
 # The password is in the configuration's database, the entry in the directory.
+# Its suffix depends on the host's domain.
+suffix() {
+    ldapsearch -x -LLL -H "ldap://$IP" -s base -b '' namingContexts | sed -n 's/^namingContexts: //p'
+}
 case $1 in
 prepare) ;;
 write)
@@ -8,10 +13,11 @@ changetype: modify
 replace: olcRootPW
 olcRootPW: $MARKER
 END
-    ldapadd -x -H "ldap://$IP" -D cn=admin,dc=nodomain -w "$MARKER" <<END
-dn: ou=$MARKER,dc=nodomain
+    suffix=$(suffix)
+    ldapadd -x -H "ldap://$IP" -D "cn=admin,$suffix" -w "$MARKER" <<END
+dn: ou=$MARKER,$suffix
 objectClass: organizationalUnit
 END
     ;;
-read) ldapsearch -x -LLL -H "ldap://$IP" -b dc=nodomain '(ou=*)' ;;
+read) ldapsearch -x -LLL -H "ldap://$IP" -b "$(suffix)" '(ou=*)' ;;
 esac

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Nothing answers there, so that squid does, and logs it.
 case $1 in
 prepare) ;;
