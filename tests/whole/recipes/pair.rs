@@ -207,14 +207,14 @@ pub fn run_all(recipe: &Recipe) {
         pair.acme().run("write").expect(0);
     }
     pair.is_only_in_acme("after kill -9");
-    daemon.tell(&["stop", "--all"]).expect(0);
+    daemon.tell(&["stop", "acme"]).expect(0);
     if recipe.keeps {
         let store = store(&app, "acme");
         let found = host::search(&pair.marker);
         let is_kept = found.iter().any(|path| path.starts_with(&store));
         assert!(is_kept, "it is nowhere in {store}: {found:?}");
     }
-    daemon.tell(&["start", "--all"]).expect(0);
+    daemon.tell(&["start", "acme"]).expect(0);
     if recipe.keeps {
         pair.is_only_in_acme("after stop and start");
     }
