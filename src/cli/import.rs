@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
 use super::End;
 use tenantd_core::plan::facts::HostFacts;
-use tenantd_core::unit::{self, ImportError, Source, Surroundings, UnitName};
+use tenantd_core::unit::{self, FolderFact, ImportError, Source, Surroundings, UnitName};
 use tenantd_host::facts::Live;
 
 /// Where the files of tmpfiles.d(5) are. A file hides those of the same name in later folders.
@@ -225,8 +226,14 @@ impl Surroundings for Host {
         Live.user(user).ok().flatten().map(|user| user.home)
     }
 
-    fn has_folder(&self, path: &Path) -> bool {
-        path.is_dir()
+    fn folder(&self, path: &Path) -> Option<FolderFact> {
+        let seen = fs::metadata(path).ok().filter(fs::Metadata::is_dir)?;
+        let owner = Live.user_of(seen.uid()).ok().flatten();
+        Some(FolderFact {
+            owner: owner.map_or_else(|| seen.uid().to_string(), |user| user.name),
+            // Only who may read it knows.
+            full: fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some()),
+        })
     }
 
     fn has_file(&self, path: &Path) -> bool {

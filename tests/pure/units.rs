@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use tenantd_core::manifest;
 use tenantd_core::plan;
 use tenantd_core::plan::facts::{Ceilings, HostAddress, HostFacts, ProgramFact, User};
-use tenantd_core::unit::{self, ImportError, Source, Surroundings, UnitName};
+use tenantd_core::unit::{self, FolderFact, ImportError, Source, Surroundings, UnitName};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/units");
 
@@ -38,15 +38,20 @@ impl Surroundings for Host {
         home.map(|(_, home)| home.to_owned())
     }
 
-    fn has_folder(&self, path: &Path) -> bool {
+    fn folder(&self, path: &Path) -> Option<FolderFact> {
         let known = [
-            "/var/lib/nginx",
-            "/var/log/nginx",
-            "/var/lib/tomcat10",
-            "/var/cache/bind",
-            "/var/cache/cups",
+            ("/var/lib/nginx", "root", true),
+            ("/var/log/nginx", "root", true),
+            ("/var/lib/tomcat10", "tomcat", true),
+            ("/var/lib/rabbitmq", "root", false),
+            ("/var/cache/bind", "root", false),
+            ("/var/cache/cups", "root", false),
         ];
-        known.iter().any(|known| path == Path::new(known))
+        let found = known.into_iter().find(|known| path == Path::new(known.0));
+        found.map(|(_, owner, full)| FolderFact {
+            owner: owner.to_owned(),
+            full,
+        })
     }
 
     fn has_file(&self, path: &Path) -> bool {

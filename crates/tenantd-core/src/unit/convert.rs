@@ -86,6 +86,7 @@ pub(super) fn convert(
             names: &names,
             values: &values,
             home: home.as_deref(),
+            user: user.as_deref().filter(|user| *user != "root"),
         },
         &mut unknown,
     );

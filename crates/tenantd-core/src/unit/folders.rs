@@ -20,6 +20,10 @@ const OWN: [&str; 5] = ["/tmp", "/var/tmp", "/dev", "/proc", "/run/lock"];
 pub(super) struct Folder {
     pub(super) path: String,
     pub(super) mode: Option<String>,
+    /// Its owner, where that is not the owner of the host's folder.
+    pub(super) user: Option<String>,
+    /// The host's folder has something in it.
+    pub(super) full: bool,
     /// Starts with a copy of the host's.
     pub(super) copied: bool,
     pub(super) why: String,
@@ -59,6 +63,8 @@ pub(super) struct Asked<'a> {
     /// The values of its environment, and its arguments.
     pub(super) values: &'a [String],
     pub(super) home: Option<&'a str>,
+    /// The user, if it is not root.
+    pub(super) user: Option<&'a str>,
 }
 
 impl Folders {
@@ -68,7 +74,7 @@ impl Folders {
         for (setting, parent, _) in MADE {
             let mode = settings.last(&format!("{setting}Mode"));
             for name in made(settings, setting, asked.specifiers, unknown) {
-                let made = (format!("{parent}/{name}"), mode.map(str::to_owned));
+                let made = Made::at(format!("{parent}/{name}")).with_mode(mode);
                 folders.add(made, &format!("{setting}="), true);
             }
         }
@@ -76,14 +82,21 @@ impl Folders {
             for value in settings.all(setting) {
                 for word in split(&asked.specifiers.replace(value, unknown)) {
                     let path = word.trim_start_matches(['-', '+']);
-                    folders.add((path.to_owned(), None), &format!("{setting}="), false);
+                    folders.add(Made::at(path), &format!("{setting}="), false);
                 }
             }
         }
-        for value in settings.all("ExecStartPre") {
-            for made in made_by(&asked.specifiers.replace(value, unknown)) {
-                folders.add(made, "ExecStartPre=", false);
-            }
+        let before = settings.all("ExecStartPre").into_iter();
+        let before: Vec<String> = before
+            .map(|value| asked.specifiers.replace(value, unknown))
+            .collect();
+        for mut made in before.iter().flat_map(|command| made_by(command)) {
+            let owners = before
+                .iter()
+                .rev()
+                .filter_map(|it| owner_by(it, &made.path));
+            made.user = made.user.take().or(owners.last());
+            folders.add(made, "ExecStartPre=", false);
         }
         let files = asked.host.tmpfiles();
         for made in tmpfiles::folders(&files, asked.names, asked.specifiers, unknown) {
@@ -91,6 +104,7 @@ impl Folders {
         }
         folders.guess(asked, unknown);
         folders.data = without_inner(folders.data);
+        folders.compare(asked);
         folders.inner = inner(&folders.private);
         folders.private = without_inner(folders.private);
         folders
@@ -121,14 +135,14 @@ impl Folders {
             let path = value.rsplit('=').next().unwrap_or_default();
             let last = path.rsplit('/').next().unwrap_or_default();
             let is_one = !path.contains(|c: char| c == ':' || c == ',' || c.is_whitespace());
-            if is_one && !last.contains('.') || asked.host.has_folder(Path::new(path)) {
+            if is_one && !last.contains('.') || asked.host.folder(Path::new(path)).is_some() {
                 guesses.push((path.to_owned(), "in the command or environment".to_owned()));
             }
         }
         for name in asked.names {
             for parent in DATA {
                 let path = format!("{parent}/{name}");
-                if asked.host.has_folder(Path::new(&path)) {
+                if asked.host.folder(Path::new(&path)).is_some() {
                     guesses.push((path, "on this host".to_owned()));
                 }
             }
@@ -141,13 +155,27 @@ impl Folders {
                 is_below(&it.path, &path) || is_below(&path, &it.path) || it.path == path
             };
             if is_data && !self.data.iter().any(is_known) {
-                self.add((path, None), &why, false);
+                self.add(Made::at(path), &why, false);
             }
         }
     }
 
+    /// Compares the folders with those of the host, whose owners they get.
+    fn compare(&mut self, asked: &Asked<'_>) {
+        for folder in self.data.iter_mut().filter(|folder| !folder.copied) {
+            let Some(found) = asked.host.folder(Path::new(&folder.path)) else {
+                continue;
+            };
+            // No program needs the host's logs.
+            folder.full = found.full && !is_below(&folder.path, "/var/log");
+            let user = asked.user.filter(|user| *user != found.owner);
+            folder.user = folder.user.take().or(user.map(str::to_owned));
+        }
+    }
+
     /// `made`: systemd makes the folder for the service, so it is the service's own.
-    fn add(&mut self, (path, mode): Made, why: &str, made: bool) {
+    fn add(&mut self, new: Made, why: &str, made: bool) {
+        let Made { path, mode, user } = new;
         let is_absolute = path.starts_with('/');
         let path = plain(&path);
         if !is_absolute || OWN.iter().any(|own| path == *own || is_below(&path, own)) {
@@ -159,10 +187,14 @@ impl Folders {
             copied: is_etc,
             doubtful: !made && !is_data && !is_below(&path, "/run"),
             why: why.to_owned(),
+            full: false,
             mode,
+            user,
             path,
         };
-        let list = match is_below(&folder.path, "/run") {
+        // A private folder has the owner of the host's, which does not exist if a command makes it.
+        let is_private = is_below(&folder.path, "/run") && folder.user.is_none();
+        let list = match is_private {
             true => &mut self.private,
             false => &mut self.data,
         };
@@ -204,10 +236,28 @@ pub(super) fn made_by(command: &str) -> Vec<Made> {
     if !makes {
         return Vec::new();
     }
-    let mode = words.iter().position(|word| word == "-m").map(|at| at + 1);
-    let mode = mode.and_then(|at| words.get(at)).cloned();
+    let option = |name: &str| {
+        let at = words.iter().position(|word| word == name)?;
+        words.get(at + 1)
+    };
     let paths = words.iter().skip(1).filter(|word| word.starts_with('/'));
-    paths.map(|path| (path.clone(), mode.clone())).collect()
+    let made = paths.map(|path| Made {
+        path: path.clone(),
+        mode: option("-m").cloned(),
+        user: option("-o").cloned(),
+    });
+    made.collect()
+}
+
+/// The owner that a command gives a folder: `chown USER:GROUP PATH`.
+fn owner_by(command: &str, folder: &str) -> Option<String> {
+    let words = split(command.trim_start_matches(['@', '-', ':', '+', '!']));
+    let program = words.first()?.rsplit('/').next()?;
+    let is_its = program == "chown" && words.iter().any(|word| plain(word) == plain(folder));
+    let mut others = words.iter().skip(1).filter(|word| !word.starts_with('-'));
+    let owner = others.next().filter(|_| is_its)?;
+    let user = owner.split([':', '.']).next().unwrap_or_default();
+    Some(user.to_owned()).filter(|user| !user.is_empty())
 }
 
 /// A path without repeated slashes, a slash at the end, and the old names of `/run`.
@@ -260,7 +310,7 @@ mod tests {
             "/opt/x",
             "x",
         ] {
-            folders.add((path.to_owned(), None), "why", false);
+            folders.add(Made::at(path), "why", false);
         }
         folders.data = without_inner(folders.data);
         let paths = |list: &[Folder]| {
@@ -283,15 +333,17 @@ mod tests {
 
     #[test]
     fn folders_that_a_command_makes_are_found() {
-        let mode = Some("740".to_owned());
+        let log = Made::at("/var/log/x").with_mode(Some("740"));
+        assert_eq!(made_by("-/bin/mkdir -m 740 -p /var/log/x"), [log]);
+        let made = made_by("/usr/bin/install -d -o x /run/x");
         assert_eq!(
-            made_by("-/bin/mkdir -m 740 -p /var/log/x"),
-            [("/var/log/x".to_owned(), mode)]
+            (made[0].path.as_str(), made[0].user.as_deref()),
+            ("/run/x", Some("x"))
         );
-        assert_eq!(
-            made_by("/usr/bin/install -d -o x /run/x"),
-            [("/run/x".to_owned(), None)]
-        );
+        let owner = |command| owner_by(command, "/run/x");
+        assert_eq!(owner("+/bin/chown -R x:y /run/x/").as_deref(), Some("x"));
+        assert_eq!(owner("/bin/chown :y /run/x"), None);
+        assert_eq!(owner("/bin/chown x /run/y"), None);
         assert_eq!(made_by("/bin/chown x /run/x"), []);
     }
 }

@@ -30,6 +30,15 @@ pub struct Source {
     pub text: String,
 }
 
+/// A folder on the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FolderFact {
+    /// The name or number of its owner.
+    pub owner: String,
+    /// Whether it has something in it.
+    pub full: bool,
+}
+
 /// What a unit refers to on the host.
 pub trait Surroundings {
     /// The text of a file, or `None` if it does not exist.
@@ -41,8 +50,8 @@ pub trait Surroundings {
     fn tmpfiles(&self) -> Vec<Source>;
     /// The home of a user.
     fn home(&self, user: &str) -> Option<String>;
-    /// Whether this folder exists.
-    fn has_folder(&self, path: &Path) -> bool;
+    /// What is known of a folder, or `None` if it does not exist.
+    fn folder(&self, path: &Path) -> Option<FolderFact>;
     /// Whether this regular file exists.
     fn has_file(&self, path: &Path) -> bool;
     /// The name of the host.

@@ -34,7 +34,16 @@ impl Service<'_> {
              the host's.",
         );
         if self.folders.data.iter().any(|folder| folder.doubtful) {
-            page.decide("the unit lets the program write to the folders that are comments here.");
+            page.decide(
+                "the unit lets the program write to the folders that are comments too: remove \
+                 `# ` if a tenant shall have its own.",
+            );
+        }
+        if self.folders.data.iter().any(|folder| folder.full) {
+            page.decide(
+                "folders that are not empty on this host may have files that the program needs: \
+                 then `seed = \"copy\"`. Or it must be run once to make them, as a database is.",
+            );
         }
         page.line("folders = [");
         for folder in &self.folders.data {
@@ -189,11 +198,14 @@ fn entry(folder: &Folder) -> String {
         let mode = format!("{mode:0>4}");
         format!(", mode = {}", quoted(&mode))
     });
-    let more = [seed, mode].into_iter().flatten().collect::<String>();
+    let user = folder.user.as_deref();
+    let user = user.map(|user| format!(", user = {}", quoted(user)));
+    let more = [seed, user, mode].into_iter().flatten().collect::<String>();
     let value = match more.as_str() {
         "" => path,
         more => format!("{{ path = {path}{more} }}"),
     };
     let comment = if folder.doubtful { "# " } else { "" };
-    format!("  {comment}{value},  # {}", folder.why)
+    let full = if folder.full { "; not empty" } else { "" };
+    format!("  {comment}{value},  # {}{full}", folder.why)
 }

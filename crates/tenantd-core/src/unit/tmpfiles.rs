@@ -6,8 +6,26 @@ use super::Source;
 use super::specifier::Specifiers;
 use super::words::split;
 
-/// A folder, and its mode if one is given.
-pub(super) type Made = (String, Option<String>);
+/// A folder that is made for a service.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Made {
+    pub(super) path: String,
+    pub(super) mode: Option<String>,
+    pub(super) user: Option<String>,
+}
+
+impl Made {
+    pub(super) fn at(path: impl Into<String>) -> Self {
+        let path = path.into();
+        let (mode, user) = (None, None);
+        Self { path, mode, user }
+    }
+
+    pub(super) fn with_mode(self, mode: Option<&str>) -> Self {
+        let mode = mode.map(str::to_owned);
+        Self { mode, ..self }
+    }
+}
 
 /// The folders in the files that are named like a service.
 pub(super) fn folders(
@@ -44,7 +62,8 @@ fn folder(line: &str, specifiers: &Specifiers<'_>, unknown: &mut BTreeSet<char>)
     let path = specifiers.replace(words.get(1)?, unknown);
     let mode = words.get(2).map(|mode| mode.trim_start_matches([':', '~']));
     let is_mode = |mode: &&str| mode.len() >= 3 && mode.chars().all(|c| ('0'..='7').contains(&c));
-    Some((path, mode.filter(is_mode).map(str::to_owned)))
+    // Its owner is that of the host's folder, which is made at each boot.
+    Some(Made::at(path).with_mode(mode.filter(is_mode)))
 }
 
 #[cfg(test)]
@@ -71,7 +90,7 @@ mod tests {
         ];
         let mut unknown = BTreeSet::new();
         let made = folders(&files, &["pg".to_owned()], &specifiers, &mut unknown);
-        let run = ("/run/pg".to_owned(), Some("2775".to_owned()));
-        assert_eq!(made, [run, ("/var/lib/pg".to_owned(), None)]);
+        let run = Made::at("/run/pg").with_mode(Some("2775"));
+        assert_eq!(made, [run, Made::at("/var/lib/pg")]);
     }
 }
