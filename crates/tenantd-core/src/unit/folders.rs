@@ -91,11 +91,8 @@ impl Folders {
             .map(|value| asked.specifiers.replace(value, unknown))
             .collect();
         for mut made in before.iter().flat_map(|command| made_by(command)) {
-            let owners = before
-                .iter()
-                .rev()
-                .filter_map(|it| owner_by(it, &made.path));
-            made.user = made.user.take().or(owners.last());
+            let owners = before.iter().filter_map(|it| owner_by(it, &made.path));
+            made.user = owners.last().or(made.user.take());
             folders.add(made, "ExecStartPre=", false);
         }
         let files = asked.host.tmpfiles();
@@ -120,7 +117,8 @@ impl Folders {
                 .map(|home| (home.to_owned(), "its user's home".to_owned())),
         );
         let working = asked.settings.last("WorkingDirectory");
-        let working = working.map(|it| it.trim_start_matches('-').to_owned());
+        let working = working.map(|it| it.trim_start_matches('-'));
+        let working = working.map(|it| asked.specifiers.replace(it, unknown));
         guesses.extend(working.map(|path| (path, "WorkingDirectory=".to_owned())));
         for value in asked.settings.list("Unit", "RequiresMountsFor") {
             let paths = split(&asked.specifiers.replace(value, unknown));

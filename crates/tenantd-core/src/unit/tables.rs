@@ -19,7 +19,9 @@ const LONGEST: Duration = Duration::from_secs(3600);
 impl Service<'_> {
     pub(super) fn datastore(&self, page: &mut Page) {
         page.table("app.datastore");
-        let is_data = |it: &&Folder| !it.doubtful && !it.path.starts_with("/var/log/");
+        let lost = ["/var/log/", "/run/"];
+        let is_data =
+            |it: &&Folder| !it.doubtful && !lost.iter().any(|parent| it.path.starts_with(parent));
         if !self.folders.data.iter().any(|folder| is_data(&folder)) {
             page.decide(
                 "neither the unit nor this host names a folder with the program's data. If it has \
