@@ -91,8 +91,8 @@ impl Folders {
             .map(|value| asked.specifiers.replace(value, unknown))
             .collect();
         for mut made in before.iter().flat_map(|command| made_by(command)) {
-            let owners = before.iter().filter_map(|it| owner_by(it, &made.path));
-            made.user = owners.last().or(made.user.take());
+            let mut owners = before.iter().filter_map(|it| owner_by(it, &made.path));
+            made.user = owners.next_back().or(made.user.take());
             folders.add(made, "ExecStartPre=", false);
         }
         let files = asked.host.tmpfiles();
