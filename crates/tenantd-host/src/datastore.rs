@@ -78,9 +78,7 @@ pub fn claim(app: &AppName, tenant: &TenantName, plan: &DatastorePlan) -> Result
         )));
     }
     if !is_there && plan.must_exist {
-        let why = "it does not exist, and the manifest sets must_exist: mount its filesystem or \
-                   make it";
-        return Err(refused(why.to_owned()));
+        return Err(must_exist(plan));
     }
     let datastore = ensure(plan)?;
     if !is_there {
@@ -104,6 +102,14 @@ pub fn claim(app: &AppName, tenant: &TenantName, plan: &DatastorePlan) -> Result
         tracing::warn!(%tenant, "{tenant}: cannot remember its datastore: {why}");
     }
     Ok(datastore)
+}
+
+fn must_exist(plan: &DatastorePlan) -> Failure {
+    Failure::detail(
+        Stage::Datastore,
+        plan.source.display().to_string(),
+        "it does not exist, and the manifest sets must_exist: mount its filesystem or make it",
+    )
 }
 
 /// Refuses a datastore that would be in the filesystem of `/`, if the manifest says that it has one

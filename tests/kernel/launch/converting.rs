@@ -275,3 +275,74 @@ fn an_overlay_on_an_overlay_is_refused_with_what_to_do() {
         device("/run/container/all/acme/run/more")
     );
 }
+/// A tenant that runs as root can write a mark into its plain datastore. It leads only itself astray.
+#[test]
+fn a_mark_that_a_tenant_forged_reaches_nothing_outside() {
+    let bench = plain().for_root();
+    create_dir(below("/.tenantd")).unwrap();
+    set_permissions(below("/.tenantd"), Permissions::from_mode(0o700)).unwrap();
+    create_dir("/run/outside").unwrap();
+    let marks = [
+        "/../../../../../../run/outside/new",
+        "/../../../../../../run/outside",
+        "/..",
+        "/link/new",
+    ];
+    std::os::unix::fs::symlink("/run/outside", below("/link")).unwrap();
+    for path in marks {
+        fs::create_dir_all(below("/.tenantd/converting")).unwrap();
+        let text = format!("{{\"version\":1,\"folders\":{{{path:?}:\"overlay\"}}}}");
+        write_file(below("/.tenantd/layout"), &text, 0o600);
+        let why = bench.failure();
+        assert!(
+            why.starts_with("cannot prepare the datastore "),
+            "{path}: {why}"
+        );
+        assert!(names("/run/outside").is_empty(), "{path}");
+    }
+    // Links in place of what tenantd makes there are not followed either.
+    fs::remove_file(below("/.tenantd/layout")).unwrap();
+    fs::remove_dir(below("/.tenantd/converting")).unwrap();
+    for name in ["preparing", "converting", "layout", "layout.new"] {
+        write_file("/run/outside/file", "kept", 0o644);
+        std::os::unix::fs::symlink("/run/outside/file", below(&format!("/.tenantd/{name}")))
+            .unwrap();
+        let why = bench.failure();
+        assert!(
+            why.starts_with("cannot prepare the datastore "),
+            "{name}: {why}"
+        );
+        assert_eq!(
+            fs::read_to_string("/run/outside/file").unwrap(),
+            "kept",
+            "{name}"
+        );
+        fs::remove_file(below(&format!("/.tenantd/{name}"))).unwrap();
+    }
+}
+
+/// What a conversion would refuse is known before, without a change.
+#[test]
+fn a_rehearsal_finds_what_a_conversion_would_refuse() {
+    let mut bench = plain();
+    bench.datastore.target = None;
+    let said = |bench: &Bench| match bench.rehearse() {
+        Ok(()) => String::new(),
+        Err(why) => why.to_string(),
+    };
+    assert!(
+        said(&bench).contains("set `path` in [app.datastore] to it"),
+        "{}",
+        said(&bench)
+    );
+    bench.datastore.target = Some(std::path::Path::new(TARGET).into());
+    mount_tmpfs(&below("/inner"));
+    assert!(
+        said(&bench).contains("/acme/inner: it cannot be moved"),
+        "{}",
+        said(&bench)
+    );
+    umount(below("/inner").as_str()).unwrap();
+    assert_eq!(said(&bench), "");
+    assert_eq!(names(DATASTORE), [".hidden", "file", "inner"]);
+}

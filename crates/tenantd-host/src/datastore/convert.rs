@@ -92,6 +92,41 @@ pub(super) fn settled(
     Ok(Some((own, mark)))
 }
 
+/// Whether [`settled`] would refuse a datastore. Changes nothing.
+///
+/// # Errors
+/// As those of [`settled`].
+pub(super) fn rehearse(plan: &DatastorePlan, root: BorrowedFd<'_>) -> Result<(), Failure> {
+    let failed = |errno| failure(&plan.source, errno);
+    if let Some(own) = layout::open_own(root).map_err(failed)? {
+        let mark = layout::read(own.as_fd()).map_err(|errno| unreadable(plan, errno))?;
+        if mark.is_some() || layout::has(own.as_fd(), CONVERTING).map_err(failed)? {
+            return Ok(());
+        }
+    } else if plan.is_tree() && layout::has(root, OWN).map_err(failed)? {
+        return Err(taken(&plan.source.join(OWN), Errno::EXIST));
+    }
+    if !plan.is_tree() {
+        return Ok(());
+    }
+    let remembered = || record::path_at(&plan.source);
+    let work = Conversion {
+        plan,
+        target: plan
+            .target
+            .as_deref()
+            .map(PathBuf::from)
+            .or_else(remembered),
+        root,
+        own: root,
+    };
+    let entries = work.entries()?;
+    match work.target.is_some() || entries.is_empty() {
+        true => work.check(&entries),
+        false => Err(refused(plan, &entries)),
+    }
+}
+
 /// Makes the mark of a new tree, in the empty folder that will be a datastore.
 pub(super) fn begin(root: BorrowedFd<'_>) -> Result<(), Errno> {
     let own = layout::make_own(root)?;

@@ -66,26 +66,36 @@ pub(super) fn read(app: &AppName, tenant: &TenantName) -> Result<Option<Record>,
     Ok(found.filter(|record| record.boot.is_none() || record.boot == boot()))
 }
 
+/// The last `path` of the data in a datastore, whichever tenant has it. Reads all records.
+pub(super) fn path_at(source: &Path) -> Option<PathBuf> {
+    let found = all().find(|(_, _, record)| record.source == source);
+    found.and_then(|(_, _, record)| record.path)
+}
+
 /// The datastores that other applications have used, with their `APP/TENANT`.
 pub(super) fn of_others(app: &AppName) -> Vec<(PathBuf, String)> {
+    let others = all().filter(|(other, ..)| other != app.as_str());
+    let others = others.map(|(other, tenant, record)| (record.source, format!("{other}/{tenant}")));
+    let mut others: Vec<_> = others.collect();
+    others.sort();
+    others
+}
+
+/// All records that can be read, with the names of application and tenant.
+fn all() -> impl Iterator<Item = (String, String, Record)> {
     let names = |folder: &Path| -> Vec<String> {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
         let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
         names.filter(|name| !name.starts_with('.')).collect()
     };
-    let mut all = Vec::new();
-    for other in names(Path::new(ROOT)) {
-        if other == app.as_str() {
-            continue;
-        }
-        for tenant in names(&Path::new(ROOT).join(&other)) {
-            if let Ok(Some(record)) = read_at(&file(&other, &tenant)) {
-                all.push((record.source, format!("{other}/{tenant}")));
-            }
-        }
-    }
-    all.sort();
-    all
+    let apps = names(Path::new(ROOT)).into_iter();
+    apps.flat_map(move |app| {
+        let tenants = names(&Path::new(ROOT).join(&app)).into_iter();
+        tenants.filter_map(move |tenant| {
+            let record = read_at(&file(&app, &tenant)).ok()??;
+            Some((app.clone(), tenant, record))
+        })
+    })
 }
 
 fn read_at(path: &Path) -> Result<Option<Record>, Failure> {

@@ -8,7 +8,7 @@ use rustix::fs::{StatVfsMountFlags, fstatvfs};
 use rustix::io::Errno;
 
 use super::folders::{no_seed, open_host};
-use super::{failure, layout, open};
+use super::{check_mounted, convert, failure, layout, open};
 use tenantd_core::plan::model::{DatastorePlan, FolderPlan, Seed};
 use tenantd_core::stage::Failure;
 
@@ -35,6 +35,10 @@ pub(crate) fn shown(plan: &DatastorePlan) -> Result<Vec<Shown>, Failure> {
         }
         Err(errno) => return Err(failure(&plan.source, errno)),
     };
+    check_mounted(plan)?;
+    if let Some(source) = &source {
+        convert::rehearse(plan, source.as_fd())?;
+    }
     let is_plain = match &source {
         None => false,
         Some(source) => {
@@ -89,6 +93,9 @@ fn layers(folder: &FolderPlan, found: Option<OwnedFd>) -> Result<Vec<OwnedFd>, F
 
 /// Checks that the provision could make the datastore.
 fn can_be_made(plan: &DatastorePlan) -> Result<(), Failure> {
+    if plan.must_exist {
+        return Err(super::must_exist(plan));
+    }
     let mut above = plan.root.parent().unwrap_or(&plan.root);
     // Below the root, the folders that exist count.
     for folder in plan.source.ancestors().skip(1) {

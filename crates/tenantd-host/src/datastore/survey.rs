@@ -1,4 +1,5 @@
-//! What `tenantd check` and `tenantd plan` say of the datastores of a plan. Changes nothing.
+//! What `tenantd check` and `tenantd plan` say of the datastores of a plan, beside what the rehearsal
+//! of a launch finds. Changes nothing.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use rustix::io::Errno;
 
 use super::layout::{self, open_folder};
 use super::record::{self, Record};
-use super::{check_mounted, folders, open, owner};
+use super::{folders, open, owner};
 use crate::doctor::{Finding, Grade};
 use tenantd_core::name::AppName;
 use tenantd_core::plan::model::{Plan, Seed, TenantPlan};
@@ -101,9 +102,6 @@ fn text(failure: &Failure) -> String {
 fn missing(app: &AppName, tenant: &TenantPlan) -> Vec<(Grade, String)> {
     let plan = &tenant.datastore;
     let path = plan.source.display();
-    if let Err(why) = check_mounted(plan) {
-        return vec![(Grade::Bad, text(&why))];
-    }
     if let Some(known) = remembered(app, tenant) {
         let forget = record::forget(app, &tenant.name);
         let place = known.place();
@@ -113,12 +111,6 @@ fn missing(app: &AppName, tenant: &TenantPlan) -> Vec<(Grade, String)> {
                 "{path} was there before and is missing: mount its filesystem{place} or restore it; \
                  for a new, empty one, {forget}"
             ),
-        )];
-    }
-    if plan.must_exist {
-        return vec![(
-            Grade::Bad,
-            format!("{path} does not exist, and must_exist is set"),
         )];
     }
     let above = plan.source.ancestors().skip(1);
@@ -132,9 +124,6 @@ fn missing(app: &AppName, tenant: &TenantPlan) -> Vec<(Grade, String)> {
 fn existing(app: &AppName, tenant: &TenantPlan, datastore: &OwnedFd) -> Vec<(Grade, String)> {
     let plan = &tenant.datastore;
     let mut found = Vec::new();
-    if let Err(why) = check_mounted(plan) {
-        found.push((Grade::Bad, text(&why)));
-    }
     let known = remembered(app, tenant);
     if let (Some(known), Ok(now)) = (&known, Record::of(plan, datastore.as_fd(), None))
         && let Some(why) = known.differs(&now)
