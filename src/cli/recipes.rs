@@ -71,6 +71,11 @@ impl Recipe {
         self.manifest
             .replacen(&name, &format!("name = \"{app}\""), 1)
             .replacen("[tenants]\n", &tenants, 1)
+            // Comments name the folder of the templates.
+            .replace(
+                &format!("{}.d beside", self.name),
+                &format!("{app}.d beside"),
+            )
     }
 }
 
@@ -125,6 +130,15 @@ mod tests {
             let width = made.lines().map(|line| line.chars().count()).max();
             assert!(width <= Some(110), "{}", recipe.name);
         }
+        let squid = RECIPES
+            .iter()
+            .find(|recipe| recipe.name == "squid")
+            .unwrap();
+        assert!(
+            squid
+                .manifest_for("shop", "")
+                .contains("The folder shop.d beside")
+        );
         assert!(RECIPES.is_sorted_by_key(|recipe| recipe.name));
     }
 }

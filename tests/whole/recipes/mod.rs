@@ -29,28 +29,28 @@ macro_rules! recipes {
 
 recipes! {
     redis "redis";
-    nginx "nginx" logs: Logs::Elsewhere;
+    nginx "nginx";
     postgresql "postgresql";
-    memcached "memcached" survives_a_kill: false, keeps: false, logs: Logs::Elsewhere;
+    memcached "memcached" survives_a_kill: false, keeps: false, logs: Logs::None;
     haproxy "haproxy";
     mosquitto "mosquitto" survives_a_kill: false;
     slapd "slapd";
     squid "squid";
     apache_php "apache-php";
-    cups "cups" survives_a_kill: false, logs: Logs::Elsewhere;
+    cups "cups" survives_a_kill: false;
     dovecot "dovecot";
     mariadb "mariadb";
     unbound "unbound";
     bind9 "bind9";
-    postfix "postfix" logs: Logs::Elsewhere;
-    prosody "prosody" logs: Logs::Elsewhere;
+    postfix "postfix";
+    prosody "prosody";
     prometheus "prometheus";
     etcd "etcd";
     gunicorn "gunicorn";
     node "node";
     tomcat10 "tomcat10";
     rabbitmq "rabbitmq" survives_a_kill: false;
-    samba "samba" logs: Logs::Elsewhere;
+    samba "samba";
     influxdb "influxdb";
 }
 

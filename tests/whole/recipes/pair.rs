@@ -19,10 +19,10 @@ pub const TENANTS: [(&str, &str); 2] = [("acme", "10.77.0.11"), ("bolt", "10.77.
 /// Where the program's messages are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Logs {
-    /// In the output, so `tenantd logs` shows them.
+    /// In its output, syslog or files, so `tenantd logs` shows them.
     Output,
-    /// Elsewhere, or it has none.
-    Elsewhere,
+    /// It has none.
+    None,
 }
 
 /// What is tested of a recipe.
@@ -221,7 +221,8 @@ pub fn run_all(recipe: &Recipe) {
     daemon.tell(&["restart", "acme"]).expect(0);
     if recipe.logs == Logs::Output {
         let logs = daemon.tell(&["logs", "acme"]).expect(0);
-        let is_output = |line: &str| line.contains(" stdout ") || line.contains(" stderr ");
+        let streams = [" stdout ", " stderr ", " syslog ", " file "];
+        let is_output = |line: &str| streams.iter().any(|stream| line.contains(stream));
         assert!(logs.lines().any(is_output), "no output: {logs}");
     }
     assert_eq!(daemon.tenant("bolt").restarts, 0, "{}", daemon.output());
