@@ -38,6 +38,7 @@ mod papers;
 mod readers;
 mod recipes;
 mod redis;
+mod rehearsal;
 mod reload;
 mod rolling;
 mod screens;

@@ -92,10 +92,19 @@ fn a_reader_reaches_the_socket_and_no_other_file() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
-    assert_eq!(names, ["control", "ledger", "lock", "notify", "tenants"]);
+    let expected = [
+        "collected",
+        "collector",
+        "control",
+        "ledger",
+        "lock",
+        "notify",
+        "tenants",
+    ];
+    assert_eq!(names, expected);
     let reads = |arguments: &[&str]| run(user("4242").args(arguments)).code == 0;
     assert!(!reads(&["ls", &folder]));
-    for name in ["ledger", "lock"] {
+    for name in ["collected", "collector", "ledger", "lock"] {
         let path = format!("{folder}/{name}");
         assert!(!reads(&["cat", &path]), "{path}");
         assert!(!reads(&[

@@ -1,6 +1,7 @@
 //! A manifest that is edited while its tenants run.
 
 use std::fs;
+use std::os::fd::AsFd;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -8,6 +9,7 @@ use tenantd_api::wire::StateWord;
 
 use crate::guestbook::{link, three};
 use crate::support::daemon::{CommandOutput, Daemon, tenantd, until};
+use crate::support::place::folder;
 use crate::support::visit::{get, write_entry};
 
 /// Replaces part of a manifest's text.
@@ -211,13 +213,16 @@ fn a_reload_keeps_stopped_tenants_down_and_retries_failed_ones() {
     );
     reload(&daemon);
     assert_eq!(daemon.tenant("acme").state, StateWord::Down);
-    // There is a file in place of its datastore.
-    fs::write(format!("/var/lib/tenantd/{}/taken", daemon.app), "").unwrap();
+    // Another process uses its datastore. A rehearsal does not take the lock.
+    let taken = folder(&format!("/var/lib/tenantd/{}/taken", daemon.app));
+    let opened = tenantd_host::datastore::open(&taken).unwrap();
+    let lock = tenantd_host::lock::Lock::take(opened.as_fd(), &taken).unwrap();
     let globex = "globex = { ip = \"10.77.0.12\"";
     edit(&daemon, globex, &format!("{globex}, datastore = \"taken\""));
     let said = daemon.tell(&["reload"]);
     assert_eq!(said.code, 1, "{said:?}");
     assert!(said.out.contains("; now failed: "), "{}", said.out);
+    drop(lock);
     edit(&daemon, ", datastore = \"taken\"", "");
     reload(&daemon);
     daemon.until_tenant("globex", tenantd_api::wire::TenantStatus::is_as_wanted);

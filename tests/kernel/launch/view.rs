@@ -108,7 +108,8 @@ fn the_small_dev_has_what_programs_use() {
     let script = "ls /dev; echo x >/dev/null; head -c 4 /dev/urandom | wc -c; \
                   touch /dev/mine; stat -c '%a %t' /dev/pts/ptmx";
     let said = Bench::script(script).for_root().output();
-    let names = "fd\nfull\nnull\nptmx\npts\nrandom\nshm\nstderr\nstdin\nstdout\ntty\nurandom\nzero";
+    let names =
+        "fd\nfull\nlog\nnull\nptmx\npts\nrandom\nshm\nstderr\nstdin\nstdout\ntty\nurandom\nzero";
     assert_eq!(
         said,
         format!("{names}\n4\ntouch: cannot touch '/dev/mine': Read-only file system\n666 5\n")

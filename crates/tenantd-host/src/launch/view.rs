@@ -76,8 +76,8 @@ pub(super) fn view(
     for (stage, target) in &wanted {
         own.folder(*stage, target, Owner::ROOT)?;
     }
-    if read_only {
-        notify(launch, &own, mounts)?;
+    if let Some((socket, folder)) = notify_socket(launch) {
+        own.link(Stage::Own, socket, &folder)?;
     }
     hide(launch, &own, mounts, &mut wanted)?;
     if read_only {
@@ -194,22 +194,28 @@ fn hide(
     Ok(())
 }
 
+/// The notify socket of a program that uses it, and the folder with another link to it.
+fn notify_socket(launch: &LaunchPlan) -> Option<(&Path, PathBuf)> {
+    let socket = Path::new(launch.environment.get("NOTIFY_SOCKET")?);
+    // Otherwise another socket, which the manifest names.
+    let below = socket.strip_prefix(layout::RUNTIME).ok()?;
+    let app = below.parent()?.to_str().filter(|app| !app.is_empty())?;
+    Some((socket, layout::sockets(app)))
+}
+
 /// Makes the notify socket visible in the tenant's own `/run`, if the program uses it. Not the
 /// socket itself is bound but its folder: a later supervisor makes a new socket there.
-fn notify(launch: &LaunchPlan, own: &OwnFolders, mounts: &mut Mounts) -> Result<(), Failure> {
-    let Some(socket) = launch.environment.get("NOTIFY_SOCKET") else {
+///
+/// # Errors
+/// A [`Failure`] of stage visible.
+pub(super) fn notify(launch: &LaunchPlan, mounts: &mut Mounts) -> Result<(), Failure> {
+    let Some((_, folder)) = notify_socket(launch) else {
         return Ok(());
     };
-    let socket = Path::new(socket);
-    let app = socket.strip_prefix(layout::RUNTIME).ok();
-    let app = app.and_then(|below| below.parent()?.to_str());
-    // Another socket, which the manifest names.
-    let Some(app) = app.filter(|app| !app.is_empty()) else {
+    if launch.view.host == HostAccess::Writable {
         return Ok(());
-    };
-    let stage = Stage::Own;
-    let folder = layout::sockets(app);
-    own.link(stage, socket, &folder)?;
+    }
+    let stage = Stage::Visible;
     let tree = host_tree(&folder, true).map_err(on(stage, &folder))?;
     mounts.add(stage, tree, &folder)
 }
