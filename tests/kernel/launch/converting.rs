@@ -346,3 +346,14 @@ fn a_rehearsal_finds_what_a_conversion_would_refuse() {
     assert_eq!(said(&bench), "");
     assert_eq!(names(DATASTORE), [".hidden", "file", "inner"]);
 }
+
+#[test]
+fn the_root_of_a_converted_datastore_is_closed_again() {
+    let bench = plain();
+    drop(bench.run().unwrap());
+    assert_eq!(look(DATASTORE), (0, 0, 0o700));
+    set_permissions(DATASTORE, Permissions::from_mode(0o755)).unwrap();
+    chown(DATASTORE, Some(1000), Some(1000)).unwrap();
+    drop(bench.run().unwrap());
+    assert_eq!(look(DATASTORE), (0, 0, 0o700));
+}

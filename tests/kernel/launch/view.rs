@@ -104,6 +104,15 @@ fn own_folders_are_limited_in_size() {
 }
 
 #[test]
+fn own_folders_are_limited_in_the_number_of_files() {
+    let fill = "cd /tmp && seq 2000 | xargs touch 2>&1 | tail -n 1; ls | wc -l";
+    let said = Bench::script(fill).output();
+    assert!(said.contains("No space left on device"), "{said}");
+    // One is the folder itself.
+    assert!(said.ends_with("\n1023\n"), "{said}");
+}
+
+#[test]
 fn the_small_dev_has_what_programs_use() {
     let script = "ls /dev; echo x >/dev/null; head -c 4 /dev/urandom | wc -c; \
                   touch /dev/mine; stat -c '%a %t' /dev/pts/ptmx";

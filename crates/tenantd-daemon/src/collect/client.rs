@@ -10,6 +10,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
 };
@@ -255,14 +256,20 @@ impl Link {
         }
     }
 
-    /// Waits for its end, and for the process, unless an earlier supervisor started it: then it is no
-    /// child of this one.
+    /// Waits for its end, also if an earlier supervisor started it: then it is no child of this one,
+    /// and the unit's cgroup would outlive this process.
     async fn reap(&mut self) {
         self.closed().await;
         if let Some((_, process)) = self.process.take() {
-            let wait =
-                move || waitid(WaitId::PidFd(process.as_fd()), WaitIdOptions::EXITED).map(drop);
-            let _no_child = spawn_blocking(wait).await;
+            let wait = move || {
+                let mut ends = [PollFd::new(&process, PollFlags::IN)];
+                let limit = Timespec::try_from(LIMIT).ok();
+                if poll(&mut ends, limit.as_ref()).is_ok_and(|ready| ready > 0) {
+                    let _no_child = waitid(WaitId::PidFd(process.as_fd()), WaitIdOptions::EXITED);
+                }
+            };
+            // It cannot fail, unless it panics.
+            let _ended = spawn_blocking(wait).await;
         }
     }
 }

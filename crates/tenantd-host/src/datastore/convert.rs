@@ -83,7 +83,12 @@ pub(super) fn settled(
         }
     }
     let mark = match mark {
-        Some(mark) => mark,
+        Some(mark) => {
+            // A tenant that runs as root could have made the mark of a plain datastore, of which it
+            // owned the root.
+            layout::keep_closed(root).map_err(failed)?;
+            mark
+        }
         None => work.gather()?,
     };
     if converting {

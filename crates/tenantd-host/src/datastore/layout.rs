@@ -184,6 +184,16 @@ pub(super) fn rename(
     }
 }
 
+/// Closes the root of a datastore again, if something has opened it since, see [`close_root`].
+pub(super) fn keep_closed(root: BorrowedFd<'_>) -> Result<(), Errno> {
+    let found = fstat(root)?;
+    let owner = (found.st_uid, found.st_gid, found.st_mode & 0o7777);
+    match owner == (0, 0, 0o700) {
+        true => Ok(()),
+        false => close_root(root),
+    }
+}
+
 /// Gives the root of a tree to root, so that nobody else can enter it.
 pub(super) fn close_root(root: BorrowedFd<'_>) -> Result<(), Errno> {
     let root = open_folder(root, ".")?;

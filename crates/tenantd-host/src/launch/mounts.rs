@@ -80,6 +80,11 @@ impl Mounts {
             .map(|(target, mount)| (mount.stage, target.as_path()))
     }
 
+    /// Removes the mounts that `keep` does not keep.
+    pub(super) fn retain(&mut self, keep: impl Fn(Stage, &Path) -> bool) {
+        self.all.retain(|(target, mount)| keep(mount.stage, target));
+    }
+
     /// The mounts to which the tenant may write.
     pub(super) fn writable(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let mounts = self.all.iter().map(|(_, mount)| mount);

@@ -175,7 +175,8 @@ impl Spec {
         purpose: Purpose,
     ) -> Result<Self, Failure> {
         let identity = &launch.identity;
-        let view = view::view(launch, outputs, &mut mounts)?;
+        let is_rehearsal = matches!(purpose, Purpose::Rehearsal { .. });
+        let view = view::view(launch, outputs, is_rehearsal, &mut mounts)?;
         check_program(&launch.program)?;
         let mounts = mounts.in_order();
         let capabilities = known_capabilities();

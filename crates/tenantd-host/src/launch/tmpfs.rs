@@ -39,13 +39,21 @@ pub(super) struct Tmpfs {
 pub(super) const PLAIN: MountAttrFlags =
     MountAttrFlags::MOUNT_ATTR_NOSUID.union(MountAttrFlags::MOUNT_ATTR_NODEV);
 
+/// A tenant's own folder may have one file or folder per so many bytes of its size.
+const BYTES_PER_INODE: u64 = 4096;
+
+/// And at least so many.
+const INODES_MIN: u64 = 1024;
+
 impl Tmpfs {
-    /// An empty folder that a tenant may write to.
+    /// An empty folder that a tenant may write to. A file without data takes memory too, about 1 KiB,
+    /// that `size` does not limit: so their number is limited.
     pub(super) fn writable(owner: Owner, size: u64) -> Self {
+        let inodes = (size / BYTES_PER_INODE).max(INODES_MIN);
         Self {
             owner,
             size,
-            inodes: None,
+            inodes: Some(u32::try_from(inodes).unwrap_or(u32::MAX)),
             attributes: PLAIN,
         }
     }

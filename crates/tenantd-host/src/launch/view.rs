@@ -55,6 +55,7 @@ const WRITABLE: &[&std::ffi::CStr] = &[c"/proc"];
 pub(super) fn view(
     launch: &LaunchPlan,
     outputs: [BorrowedFd<'_>; 2],
+    is_rehearsal: bool,
     mounts: &mut Mounts,
 ) -> Result<View, Failure> {
     let plan = &launch.view;
@@ -80,6 +81,11 @@ pub(super) fn view(
         own.link(Stage::Own, socket, &folder)?;
     }
     hide(launch, &own, mounts, &mut wanted)?;
+    if is_rehearsal {
+        // The provision makes the folder of the datastores.
+        wanted.retain(|(stage, target)| *stage != Stage::Hide || exists(target));
+        mounts.retain(|stage, target| stage != Stage::Hide || exists(target));
+    }
     if read_only {
         let elsewhere = wanted.iter().filter(|(_, target)| !own.holds(target));
         missing::add(elsewhere, mounts)?;
@@ -93,6 +99,10 @@ pub(super) fn view(
             false => None,
         },
     })
+}
+
+fn exists(path: &Path) -> bool {
+    stat(path).is_ok()
 }
 
 fn on(stage: Stage, object: &Path) -> impl Fn(Errno) -> Failure {

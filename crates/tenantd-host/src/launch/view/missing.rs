@@ -4,6 +4,8 @@
 //! read-only union (overlayfs without an upper layer) of that folder and of one in memory that has
 //! just the missing ones.
 //!
+//! This needs Linux 6.15. Before, such a folder must exist on the host.
+//!
 //! A union is not always current: a file that the host replaces while a tenant has it open stays the
 //! old one there. So it is not used for folders with the host's configuration or sockets.
 
@@ -40,7 +42,7 @@ pub(super) fn add<'a>(
     targets: impl Iterator<Item = &'a (Stage, PathBuf)>,
     mounts: &mut Mounts,
 ) -> Result<(), Failure> {
-    let mut missing: BTreeMap<PathBuf, Vec<&Path>> = BTreeMap::new();
+    let mut missing: BTreeMap<PathBuf, Vec<(Stage, &Path)>> = BTreeMap::new();
     for (stage, target) in targets {
         let Some(folder) = existing(target).map_err(on(*stage, target))? else {
             continue;
@@ -48,10 +50,18 @@ pub(super) fn add<'a>(
         if NEVER.iter().any(|never| folder == Path::new(never)) {
             return Err(on(*stage, target)(Errno::NOENT));
         }
-        missing.entry(folder).or_default().push(target);
+        missing.entry(folder).or_default().push((*stage, target));
     }
     for (folder, targets) in missing {
-        let tree = union(&folder, &targets).map_err(on(STAGE, &folder))?;
+        let paths: Vec<&Path> = targets.iter().map(|(_, target)| *target).collect();
+        let tree = match union(&folder, &paths) {
+            // Before Linux 6.15 a layer must be mounted in a namespace: the folder has to exist.
+            Err(Errno::INVAL) => {
+                let (stage, target) = targets[0];
+                return Err(on(stage, target)(Errno::NOENT));
+            }
+            union => union.map_err(on(STAGE, &folder))?,
+        };
         mounts.add(STAGE, tree, &folder)?;
     }
     Ok(())

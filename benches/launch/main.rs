@@ -1,0 +1,173 @@
+//! What the view of the host and several folders cost a launch, from its begin to execve(2), beside a
+//! launch with one folder on a writable host in the same run; and what rehearsals cost.
+//!
+//! `cargo bench --bench launch` needs root, and makes its own test hosts.
+
+#![allow(unreachable_pub, reason = "the shared modules are private here")]
+
+#[allow(dead_code, reason = "the tests of launches use the rest")]
+#[path = "../../tests/kernel/launch/bench.rs"]
+mod bench;
+#[path = "../../tests/support/mod.rs"]
+mod support;
+
+use std::fs::create_dir_all;
+use std::time::Instant;
+
+use rustix::process::{Resource, getrlimit};
+use tenantd_core::manifest::Source;
+use tenantd_core::plan;
+use tenantd_core::plan::model::{FolderPlan, Seed};
+use tenantd_host::facts::Live;
+use tenantd_host::launch::rehearse_all;
+
+use bench::Bench;
+
+/// How many launches are measured per row.
+const LAUNCHES: usize = 300;
+
+/// How many tenants are rehearsed.
+const TENANTS: usize = 100;
+
+/// A row: its name, the change to the launch, and the goal in ms above the first row.
+type Row = (&'static str, fn(&mut Bench), Option<f64>);
+
+const ROWS: [Row; 4] = [
+    (
+        "one folder, writable host",
+        |it| {
+            it.view().host = tenantd_core::plan::model::HostAccess::Writable;
+        },
+        None,
+    ),
+    ("one folder", |_| (), None),
+    (
+        "ten folders, three private ones",
+        |it| {
+            several(it, 10, 0);
+        },
+        Some(0.3),
+    ),
+    (
+        "eight folders, two overlays, three private ones",
+        |it| {
+            several(it, 8, 2);
+        },
+        Some(0.5),
+    ),
+];
+
+fn main() {
+    println!(
+        "{:<50} {:>10} {:>10} {:>10}",
+        "TO EXECVE(2), MS", "MEDIAN", "ABOVE", "GOAL"
+    );
+    // One thread per row, because a thread stays in its test host; in turn, so that a busy moment
+    // concerns all rows.
+    let mut rows: Vec<_> = ROWS
+        .iter()
+        .map(|(_, change, _)| measurer(*change))
+        .collect();
+    let mut times: Vec<Vec<f64>> = vec![Vec::new(); rows.len()];
+    for _ in 0..LAUNCHES {
+        for (measure, times) in rows.iter_mut().zip(&mut times) {
+            times.push(measure());
+        }
+    }
+    let medians: Vec<f64> = times.into_iter().map(median).collect();
+    for ((name, _, goal), measured) in ROWS.iter().zip(&medians) {
+        let above = measured - medians[0];
+        let goal = goal.map_or("-".to_owned(), |goal| {
+            let judged = if above <= goal { "met" } else { "missed" };
+            format!("{goal} {judged}")
+        });
+        println!("{name:<50} {measured:>10.3} {above:>10.3} {goal:>10}");
+    }
+    println!(
+        "{:<50} {:>10.1} {:>10} {:>10}",
+        "rehearsal of 100 tenants, ms",
+        rehearsed(),
+        "-",
+        "200"
+    );
+}
+
+/// Gives the program `plain` folders of its own, `overlays` over the host's, and private ones.
+fn several(bench: &mut Bench, plain: usize, overlays: usize) {
+    let folders = (0..plain + overlays).map(|number| {
+        let target = format!("/var/log/tenantd/f{number}");
+        create_dir_all(&target).unwrap();
+        FolderPlan {
+            target: target.into(),
+            seed: if number < plain {
+                Seed::Empty
+            } else {
+                Seed::Overlay
+            },
+            uid: None,
+            gid: None,
+            mode: None,
+        }
+    });
+    bench.datastore.folders = folders.collect();
+    bench.datastore.target = None;
+    bench.datastore.source = "/var/lib/tenantd/wiki/tree".into();
+    tenantd_host::datastore::ensure(&bench.datastore).unwrap();
+    let private = ["/run/a", "/run/b", "/run/c"].map(Into::into);
+    bench.launch.private = private.into();
+}
+
+/// Returns what launches once in a test host of its own, and returns the time in ms.
+fn measurer(change: fn(&mut Bench)) -> impl FnMut() -> f64 {
+    let (ask, asked) = std::sync::mpsc::channel::<()>();
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut bench = Bench::new();
+        bench.launch.program = "/bin/true".into();
+        bench.launch.argv = vec!["true".into()];
+        change(&mut bench);
+        // The first launch makes the folders.
+        bench.run().unwrap().end();
+        for () in asked {
+            let begun = Instant::now();
+            let mut running = bench.run().unwrap();
+            let took = begun.elapsed().as_secs_f64() * 1000.0;
+            running.end();
+            tell.send(took).unwrap();
+        }
+    });
+    move || {
+        ask.send(()).unwrap();
+        told.recv().unwrap()
+    }
+}
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+/// The time in ms to rehearse the launches of tenants that differ in address, name and datastore.
+fn rehearsed() -> f64 {
+    support::enter();
+    create_dir_all("/var/log/tenantd/data").unwrap();
+    let tenants: String = (0..TENANTS)
+        .map(|number| format!("t{number} = {{ ip = \"10.77.1.{}\" }}\n", number + 1))
+        .collect();
+    let text = format!(
+        "[app]\nname = \"bench\"\ncommand = [\"/bin/true\", \"{{ip}}\"]\n\
+         datastore.path = \"/var/log/tenantd/data\"\n[network]\nsubnet = \"10.77.0.0/16\"\n\
+         [tenants]\n{tenants}"
+    );
+    let source = Source {
+        name: "bench.toml".to_owned(),
+        folder: "/".into(),
+        text,
+    };
+    let plan = plan::read(&source, &Live).unwrap();
+    let begun = Instant::now();
+    let failed = rehearse_all(&plan.tenants, getrlimit(Resource::Nofile));
+    let took = begun.elapsed().as_secs_f64() * 1000.0;
+    assert!(failed.is_empty(), "{failed:?}");
+    took
+}
