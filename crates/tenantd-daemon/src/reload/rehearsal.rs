@@ -9,7 +9,7 @@ use tokio::task::{spawn_blocking, spawn_local};
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::diff::{Change, Changes, TenantChange, Unlaunchable};
 use tenantd_core::plan::hash::Digests;
-use tenantd_core::plan::model::Plan;
+use tenantd_core::plan::model::{Plan, TenantPlan};
 use tenantd_core::supervisor::view::Want;
 use tenantd_host::launch::rehearse_all;
 
@@ -46,18 +46,22 @@ impl Reloads {
 impl Present<'_> {
     /// The tenants that these changes launch: they are wanted up.
     pub(super) fn launched(&self, changes: &Changes, plan: &Plan) -> BTreeSet<TenantName> {
-        let is_wanted = |change: &TenantChange| match self.supervisor.tenant(&change.tenant) {
-            Some(view) => view.want == Want::Up,
-            None => plan
-                .tenants
-                .iter()
-                .any(|it| it.name == change.tenant && it.policy.autostart),
-        };
-        let launches = changes.tenants.iter().filter(|change| match change.change {
-            Change::Add | Change::Reprovision | Change::Relaunch => is_wanted(change),
+        let is_launch = |change: &&TenantChange| match change.change {
+            Change::Add | Change::Reprovision | Change::Relaunch => true,
             Change::Remove | Change::Live => false,
-        });
-        launches.map(|change| change.tenant.clone()).collect()
+        };
+        let launches = changes.tenants.iter().filter(is_launch);
+        let launches: BTreeSet<&TenantName> = launches.map(|change| &change.tenant).collect();
+        let is_wanted = |it: &&TenantPlan| match self.supervisor.tenant(&it.name) {
+            Some(view) => view.want == Want::Up,
+            None => it.policy.autostart,
+        };
+        let planned = plan.tenants.iter();
+        planned
+            .filter(|it| launches.contains(&it.name))
+            .filter(is_wanted)
+            .map(|it| it.name.clone())
+            .collect()
     }
 }
 

@@ -268,9 +268,11 @@ fn pass_lock_only(spec: &Spec) -> Result<(), Errno> {
 
 /// Makes the program end with SIGSYS at its first system call, without a core file.
 fn end_at_first_call(filter: &BpfProgram) -> Result<(), Errno> {
+    // 0 would not keep a core_pattern that is a pipe (core(5)) from running; 1 does, and is less than
+    // the smallest core file.
     let none = Rlimit {
-        current: Some(0),
-        maximum: Some(0),
+        current: Some(1),
+        maximum: Some(1),
     };
     setrlimit(Resource::Core, none)?;
     let program = libc::sock_fprog {

@@ -14,7 +14,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, mkdirat, stat};
+use rustix::fs::stat;
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount,
@@ -22,6 +22,7 @@ use rustix::mount::{
 };
 
 use super::on;
+use super::own::make_folders;
 use crate::launch::mounts::Mounts;
 use crate::launch::tmpfs::{Owner, PLAIN, Tmpfs};
 use tenantd_core::stage::{Failure, Stage};
@@ -98,17 +99,7 @@ fn union(folder: &Path, targets: &[&Path]) -> Result<OwnedFd, Errno> {
     let layer = layer.mount()?;
     for target in targets {
         let below = target.strip_prefix(folder).map_err(|_| Errno::INVAL)?;
-        let mut all: Vec<&Path> = below
-            .ancestors()
-            .filter(|it| *it != Path::new(""))
-            .collect();
-        all.reverse();
-        for each in all {
-            match mkdirat(&layer, each, Mode::from_raw_mode(0o755)) {
-                Ok(()) | Err(Errno::EXIST) => {}
-                Err(errno) => return Err(errno),
-            }
-        }
+        make_folders(&layer, below, Owner::ROOT)?;
     }
     let mut lower = format!("/proc/self/fd/{}:", layer.as_raw_fd()).into_bytes();
     for &byte in folder.as_os_str().as_bytes() {

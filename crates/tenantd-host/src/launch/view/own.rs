@@ -230,7 +230,7 @@ fn owner_of(found: &rustix::fs::Stat) -> Owner {
 }
 
 /// Makes a folder in a detached mount, and those above it. Only the last one gets the owner.
-fn make_folders(tree: &OwnedFd, path: &Path, owner: Owner) -> Result<(), Errno> {
+pub(super) fn make_folders(tree: &OwnedFd, path: &Path, owner: Owner) -> Result<(), Errno> {
     let mut above: Vec<&Path> = path.ancestors().filter(|it| *it != Path::new("")).collect();
     above.reverse();
     for folder in above {
