@@ -167,6 +167,7 @@ async fn open(
         reporter: Reporter::new(reporter),
         under_way,
         descriptors,
+        templates: Arc::default(),
         stretch: stretch.clone(),
     });
     let recovery = Recovery::new(Rc::clone(&host), inherited);

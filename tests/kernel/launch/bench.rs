@@ -13,7 +13,7 @@ use rustix::process::{WaitId, WaitIdOptions, waitid};
 use tenantd_core::plan::model::{DatastorePlan, HostAccess, Identity, LaunchPlan, ViewPlan};
 use tenantd_core::stage::Failure;
 use tenantd_host::cgroup::Leaf;
-use tenantd_host::launch::{Child, Order, launch};
+use tenantd_host::launch::{Child, MountTemplates, Order, launch};
 use tenantd_host::{datastore, process};
 
 use crate::support;
@@ -26,6 +26,7 @@ pub(crate) struct Bench {
     pub(crate) datastore: DatastorePlan,
     pub(crate) netns: OwnedFd,
     pub(crate) leaf: Option<Leaf>,
+    pub(crate) templates: MountTemplates,
     pub(crate) descriptors: Rlimit,
 }
 
@@ -73,6 +74,7 @@ impl Bench {
             datastore,
             netns: new_netns(),
             leaf: None,
+            templates: MountTemplates::default(),
             descriptors: getrlimit(Resource::Nofile),
         }
     }
@@ -115,6 +117,7 @@ impl Bench {
         launch(&Order {
             launch: &self.launch,
             datastore: &self.datastore,
+            templates: &self.templates,
             netns: self.netns.as_fd(),
             leaf: self.leaf.as_ref(),
             stdout: stdout.as_fd(),

@@ -128,6 +128,32 @@ fn the_small_dev_has_what_programs_use() {
 }
 
 #[test]
+fn no_launch_changes_the_dev_of_the_next() {
+    let change = "cd /dev; for it in 'chmod 0 null' 'rm zero' 'mv full gone' 'ln -s x y' 'touch null' \
+                  'chown 1 tty' 'setfattr -n trusted.x -v 1 null'; do $it 2>/dev/null && echo $it; done; \
+                  stat -c '%n %a %u' *; stat -c '%d' /dev";
+    let mut bench = Bench::script(change).for_root();
+    let first = bench.output();
+    assert!(
+        !first.contains("chmod") && !first.contains("gone"),
+        "{first}"
+    );
+    let second = bench.output();
+    assert_eq!(first, second, "both have a copy of one mount");
+
+    // A mount point in it is made in a /dev of its own.
+    bench.launch.private = ["/dev/mine".into()].into();
+    bench.set_script("touch /dev/mine/it && ls -A /dev/mine; stat -c '%d' /dev");
+    let own = bench.output();
+    assert!(own.starts_with("it\n"), "{own}");
+    assert!(!first.ends_with(own.trim_start_matches("it")), "{own}");
+    bench.launch.private = [].into();
+    bench.set_script("test ! -e /dev/mine && touch /dev/mine");
+    let mut after = bench.run().unwrap();
+    assert_eq!(after.end(), tenantd_host::process::Ended::Status(1));
+}
+
+#[test]
 fn a_shared_path_is_the_hosts_and_writable() {
     let mut bench = Bench::script("echo from >/var/log/tenantd/media/it && ls /run/of-the-host");
     open_to_all("/var/log/tenantd/media");

@@ -21,6 +21,7 @@ use tenantd_core::stage::{Failure, Stage};
 use tenantd_core::supervisor::event::LaunchId;
 use tenantd_host::cgroup::Leaf;
 use tenantd_host::crash;
+use tenantd_host::launch::MountTemplates;
 use tenantd_host::netns::{self, ClosedNetns, Netns};
 use tenantd_host::network::Network;
 use tenantd_host::{datastore, fifo, limits, lock, process};
@@ -59,6 +60,8 @@ pub(crate) struct Host {
     pub(crate) under_way: UnderWay,
     /// The limit on open descriptors of a tenant, see [`tenantd_host::limits`].
     pub(crate) descriptors: Rlimit,
+    /// The mounts that all launches share.
+    pub(crate) templates: Arc<MountTemplates>,
     pub(crate) stretch: Stretch,
 }
 

@@ -20,7 +20,7 @@ use tenantd_core::stage::{Failure, Stage};
 use tenantd_core::supervisor::event::LaunchId;
 use tenantd_host::crash;
 use tenantd_host::launch::ready_fd::ReadyFd;
-use tenantd_host::launch::{Child, Order};
+use tenantd_host::launch::{Child, MountTemplates, Order};
 use tenantd_host::process::Ended;
 use tenantd_host::program::ProgramFile;
 use tenantd_host::{fifo, launch, lock, process};
@@ -71,13 +71,17 @@ impl Host {
             cgroups.recreate(leaf)?;
         }
         let (app, descriptors) = (self.app.clone(), self.descriptors);
+        let templates = Arc::clone(&self.templates);
         let ordered = Arc::clone(plan);
         let (program, Child { pid, pidfd, report }) = blocking(move || {
             // Before the launch: a file that is replaced meanwhile then counts as older, never as
             // current, and costs at most a restart. If the file cannot be read, the launch fails
             // too, with a reason.
             let program = ProgramFile::at(&ordered.launch.program).ok();
-            Ok((program, order(&app, &ordered, &provisioned, descriptors)?))
+            Ok((
+                program,
+                order(&app, &ordered, &provisioned, &templates, descriptors)?,
+            ))
         })
         .await?;
         let watched = pidfd.try_clone().and_then(ReadyFd::new);
@@ -153,6 +157,7 @@ fn order(
     app: &AppName,
     plan: &TenantPlan,
     provisioned: &Provisioned,
+    templates: &MountTemplates,
     descriptors: Rlimit,
 ) -> Result<Child, Failure> {
     let Some(netns) = &provisioned.netns else {
@@ -164,6 +169,7 @@ fn order(
     launch::launch(&Order {
         launch: &plan.launch,
         datastore: &plan.datastore,
+        templates,
         netns: netns.as_fd(),
         leaf: provisioned.leaf.as_ref(),
         stdout: write_ends.stdout.as_fd(),

@@ -40,6 +40,7 @@ pub mod ready_fd;
 mod rehearsal;
 mod report;
 mod spec;
+mod templates;
 mod tmpfs;
 mod view;
 
@@ -58,6 +59,7 @@ pub use rehearsal::{rehearse, rehearse_all};
 pub use report::Report;
 use spec::Purpose;
 pub use spec::{Capability, DROPPED};
+pub use templates::MountTemplates;
 
 /// The parameters of a launch.
 #[derive(Debug, Clone, Copy)]
@@ -66,6 +68,8 @@ pub struct Order<'a> {
     pub launch: &'a LaunchPlan,
     /// The datastore, which must exist.
     pub datastore: &'a DatastorePlan,
+    /// The mounts that all launches share.
+    pub templates: &'a MountTemplates,
     /// The tenant's network namespace.
     pub netns: BorrowedFd<'a>,
     /// The leaf that tracks the tenant's processes; `None` if there is no cgroup tree.

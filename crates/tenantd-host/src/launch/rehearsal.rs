@@ -16,6 +16,7 @@ use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
 use super::report::{self, Names, Outcome};
 use super::spec::Spec;
+use super::templates::MountTemplates;
 use super::{abandon, clone};
 use crate::datastore::rehearsal;
 use crate::process::{self, Ended};
@@ -58,7 +59,16 @@ pub fn rehearse(
     datastore: &DatastorePlan,
     descriptors: Rlimit,
 ) -> Result<(), Failure> {
-    let spec = Spec::rehearsal(launch, datastore, descriptors)?;
+    rehearse_with(&MountTemplates::default(), launch, datastore, descriptors)
+}
+
+fn rehearse_with(
+    templates: &MountTemplates,
+    launch: &LaunchPlan,
+    datastore: &DatastorePlan,
+    descriptors: Rlimit,
+) -> Result<(), Failure> {
+    let spec = Spec::rehearsal(launch, datastore, templates, descriptors)?;
     let (read, write) = report::pipe()?;
     let (_pid, pidfd) = clone::clone(&spec, None, write.as_fd())
         .map_err(|errno| Failure::errno(Stage::Clone, "", errno.raw_os_error()))?;
@@ -73,13 +83,14 @@ pub fn rehearse_all<'a>(
     tenants: impl IntoIterator<Item = &'a TenantPlan>,
     descriptors: Rlimit,
 ) -> Vec<(&'a TenantName, Failure)> {
+    let templates = MountTemplates::default();
     let mut failed = Vec::new();
     // Compared with one only: the work per tenant must not grow with their number.
     let mut launched: Option<&TenantPlan> = None;
     for plan in tenants {
         let rehearsed = match launched.is_some_and(|other| is_alike(other, plan)) {
             true => rehearsal::shown(&plan.datastore).map(drop),
-            false => rehearse(&plan.launch, &plan.datastore, descriptors),
+            false => rehearse_with(&templates, &plan.launch, &plan.datastore, descriptors),
         };
         match rehearsed {
             Ok(()) => launched = Some(plan),

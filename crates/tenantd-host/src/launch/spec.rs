@@ -17,6 +17,7 @@ use seccompiler::BpfProgram;
 
 use super::mounts::{self, Mount, Mounts};
 use super::report::Names;
+use super::templates::MountTemplates;
 use super::view::{self, View};
 use super::{Order, raw, rehearsal};
 use crate::datastore;
@@ -142,7 +143,14 @@ impl Spec {
         let netns = above_stdio(order.netns).map_err(on(Stage::EnterNetns, Path::new("")))?;
         let outputs = [order.stdout, order.stderr];
         let purpose = Purpose::Launch { netns, lock };
-        Self::build(order.launch, mounts, outputs, order.descriptors, purpose)
+        Self::build(
+            order.launch,
+            order.templates,
+            mounts,
+            outputs,
+            order.descriptors,
+            purpose,
+        )
     }
 
     /// The same for a rehearsal: without the lock, and with a read-only datastore.
@@ -152,6 +160,7 @@ impl Spec {
     pub(super) fn rehearsal(
         launch: &LaunchPlan,
         datastore: &DatastorePlan,
+        templates: &MountTemplates,
         descriptors: Rlimit,
     ) -> Result<Self, Failure> {
         let mut mounts = Mounts::default();
@@ -164,11 +173,12 @@ impl Spec {
         let outputs = [null.as_fd(), null.as_fd()];
         let filter = rehearsal::filter()?;
         let purpose = Purpose::Rehearsal { filter };
-        Self::build(launch, mounts, outputs, descriptors, purpose)
+        Self::build(launch, templates, mounts, outputs, descriptors, purpose)
     }
 
     fn build(
         launch: &LaunchPlan,
+        templates: &MountTemplates,
         mut mounts: Mounts,
         outputs: [BorrowedFd<'_>; 2],
         descriptors: Rlimit,
@@ -176,7 +186,7 @@ impl Spec {
     ) -> Result<Self, Failure> {
         let identity = &launch.identity;
         let is_rehearsal = matches!(purpose, Purpose::Rehearsal { .. });
-        let view = view::view(launch, outputs, is_rehearsal, &mut mounts)?;
+        let view = view::view(launch, templates, outputs, is_rehearsal, &mut mounts)?;
         check_program(&launch.program)?;
         let mounts = mounts.in_order();
         let capabilities = known_capabilities();

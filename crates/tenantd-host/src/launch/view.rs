@@ -15,7 +15,7 @@
 
 pub(super) mod lid;
 mod missing;
-mod own;
+pub(super) mod own;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -25,6 +25,7 @@ use rustix::io::Errno;
 
 use super::Order;
 use super::mounts::{self, Mounts};
+use super::templates::MountTemplates;
 use super::tmpfs::{Owner, Tmpfs};
 use crate::syslog;
 use own::OwnFolders;
@@ -54,6 +55,7 @@ const WRITABLE: &[&std::ffi::CStr] = &[c"/proc"];
 /// A [`Failure`] of the stage to which the mount belongs.
 pub(super) fn view(
     launch: &LaunchPlan,
+    templates: &MountTemplates,
     outputs: [BorrowedFd<'_>; 2],
     is_rehearsal: bool,
     mounts: &mut Mounts,
@@ -65,7 +67,15 @@ pub(super) fn view(
         .map(|(stage, target)| (stage, target.to_owned()))
         .collect();
     let own = match read_only {
-        true => OwnFolders::make(plan.private_size, &wanted)?,
+        true => {
+            let others = launch
+                .private
+                .iter()
+                .chain(&plan.shared)
+                .chain(&plan.visible);
+            let others = others.map(PathBuf::as_path);
+            OwnFolders::make(templates, plan.private_size, &wanted, others)?
+        }
         false => OwnFolders::default(),
     };
     private(launch, &own, mounts, &mut wanted)?;
@@ -80,7 +90,7 @@ pub(super) fn view(
     if let Some((socket, folder)) = notify_socket(launch) {
         own.link(Stage::Own, socket, &folder)?;
     }
-    hide(launch, &own, mounts, &mut wanted)?;
+    hide(launch, templates, &own, mounts, &mut wanted)?;
     if is_rehearsal {
         // The provision makes the folder of the datastores.
         wanted.retain(|(stage, target)| *stage != Stage::Hide || exists(target));
@@ -109,7 +119,8 @@ fn on(stage: Stage, object: &Path) -> impl Fn(Errno) -> Failure {
     move |errno| Failure::errno(stage, object.display().to_string(), errno.raw_os_error())
 }
 
-/// Adds the private folders. Those in one of the tenant's own folders are folders there.
+/// Adds the private folders. Those in one of the tenant's own folders are folders there, except in
+/// `/dev`, which is read-only.
 fn private(
     launch: &LaunchPlan,
     own: &OwnFolders,
@@ -122,7 +133,7 @@ fn private(
             continue;
         }
         let owner = covered(target, &launch.identity).map_err(on(stage, target))?;
-        if own.holds(target) {
+        if own.is_writable_at(target) {
             own.folder(stage, target, owner)?;
             continue;
         }
@@ -189,6 +200,7 @@ fn host_tree(path: &Path, read_only: bool) -> Result<OwnedFd, Errno> {
 /// be made later.
 fn hide(
     launch: &LaunchPlan,
+    templates: &MountTemplates,
     own: &OwnFolders,
     mounts: &mut Mounts,
     wanted: &mut Vec<(Stage, PathBuf)>,
@@ -196,7 +208,7 @@ fn hide(
     let stage = Stage::Hide;
     for target in &*launch.hidden {
         if !own.is_one(target) && !own.holds(target) {
-            let tree = Tmpfs::cover().mount().map_err(on(stage, target))?;
+            let tree = templates.cover().map_err(on(stage, target))?;
             mounts.add(stage, tree, target)?;
             wanted.push((stage, target.clone()));
         }

@@ -5,6 +5,7 @@
 //! points that the tenant needs in them are made here, before the mounts are attached.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use linux_raw_sys::general::{MOUNT_ATTR_RDONLY, mount_attr};
@@ -19,6 +20,7 @@ use rustix::mount::{
 use super::on;
 use crate::launch::mounts::Mounts;
 use crate::launch::raw;
+use crate::launch::templates::MountTemplates;
 use crate::launch::tmpfs::{Owner, Tmpfs};
 use tenantd_core::stage::{Failure, Stage};
 
@@ -64,14 +66,28 @@ pub(super) struct OwnFolders {
 }
 
 impl OwnFolders {
-    /// Makes all of them, each of at most `size` bytes, except those in folders of the datastore.
+    /// Makes all of them, each of at most `size` bytes, except those in folders of the datastore, whose
+    /// targets are `stored`. The launch will attach other mounts at those and at `others`.
     ///
     /// # Errors
     /// A [`Failure`] of stage own.
-    pub(super) fn make(size: u64, stored: &[(Stage, PathBuf)]) -> Result<Self, Failure> {
+    pub(super) fn make<'a>(
+        templates: &MountTemplates,
+        size: u64,
+        stored: &[(Stage, PathBuf)],
+        mut others: impl Iterator<Item = &'a Path>,
+    ) -> Result<Self, Failure> {
         let mut own = Self::default();
         let is_stored = |path: &Path| stored.iter().any(|(_, folder)| path.starts_with(folder));
-        own.make_dev(size)?;
+        let adds_to_dev =
+            stored.iter().any(|(_, path)| is_new_in_dev(path)) || others.any(is_new_in_dev);
+        own.make_dev(
+            size,
+            match adds_to_dev {
+                true => device_folder(),
+                false => templates.dev(),
+            },
+        )?;
         for path in ["/run", "/tmp", "/var/tmp"] {
             own.make_one(Path::new(path), size, is_stored)?;
         }
@@ -115,9 +131,9 @@ impl OwnFolders {
         Ok(())
     }
 
-    fn make_dev(&mut self, size: u64) -> Result<(), Failure> {
+    fn make_dev(&mut self, size: u64, made: Result<OwnedFd, Errno>) -> Result<(), Failure> {
         let [dev, shm, pts] = ["/dev", "/dev/shm", "/dev/pts"].map(Path::new);
-        let tree = device_folder().map_err(on(STAGE, dev))?;
+        let tree = made.map_err(on(STAGE, dev))?;
         let all = Owner {
             mode: 0o1777,
             ..Owner::ROOT
@@ -141,9 +157,20 @@ impl OwnFolders {
         self.place_of(path).is_some()
     }
 
+    /// Whether a path lies in one of the folders to which the tenant may write.
+    pub(super) fn is_writable_at(&self, path: &Path) -> bool {
+        let place = self.place_of(path);
+        place.is_some_and(|(own, _)| own.path != Path::new("/dev"))
+    }
+
     /// The innermost folder that contains a path, and the path within it.
     fn place_of<'a>(&self, path: &'a Path) -> Option<(&OwnFolder, &'a Path)> {
+        let bytes = path.as_os_str().as_bytes();
         let inside = self.folders.iter().filter_map(|own| {
+            // Cheap, and false for most: the paths are compared part by part below.
+            if !bytes.starts_with(own.path.as_os_str().as_bytes()) {
+                return None;
+            }
             let rest = path.strip_prefix(&own.path).ok()?;
             (rest != Path::new("")).then_some((own, rest))
         });
@@ -256,8 +283,16 @@ fn set_owner(tree: &OwnedFd, path: &Path, owner: Owner) -> Result<(), Errno> {
     chmodat(tree, path, Mode::from_raw_mode(mode), AtFlags::empty())
 }
 
+/// Whether `/dev` needs a mount point for it that [`device_folder`] does not make.
+fn is_new_in_dev(target: &Path) -> bool {
+    target.starts_with("/dev")
+        && !["/dev/shm", "/dev/pts"]
+            .iter()
+            .any(|made| target.starts_with(made))
+}
+
 /// Makes `/dev`: a few device files and links, and the mount points of `/dev/shm` and `/dev/pts`.
-fn device_folder() -> Result<OwnedFd, Errno> {
+pub(in crate::launch) fn device_folder() -> Result<OwnedFd, Errno> {
     let tmpfs = Tmpfs {
         owner: Owner::ROOT,
         size: DEV_SIZE,
