@@ -41,6 +41,7 @@ pub const RECIPES: &[Recipe] = &[
     recipe!("memcached"),
     recipe!("mosquitto", "conf.d/listener.conf"),
     recipe!("nginx"),
+    recipe!("nginx-php-fpm", "pool.d/www.conf", "sites-enabled/default"),
     recipe!("node"),
     recipe!("postfix"),
     recipe!("postgresql"),

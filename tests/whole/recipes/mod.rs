@@ -30,6 +30,7 @@ macro_rules! recipes {
 recipes! {
     redis "redis";
     nginx "nginx";
+    nginx_php_fpm "nginx-php-fpm";
     postgresql "postgresql";
     memcached "memcached" survives_a_kill: false, keeps: false, logs: Logs::None;
     haproxy "haproxy";
