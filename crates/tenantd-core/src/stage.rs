@@ -101,24 +101,26 @@ stages! {
     Capabilities = 52, "capabilities", "drop the capability";
     /// Set resource limits: at the launch, and later on each running process.
     Limits = 53, "limits", "set the limit on";
+    /// Set what the process would inherit, such as the nice value, to the planned value.
+    Attributes = 54, "attributes", "set the";
     /// Set the supplementary groups.
-    Groups = 54, "groups", "set the groups";
+    Groups = 55, "groups", "set the groups";
     /// Set the group.
-    Group = 55, "group", "set the group";
+    Group = 56, "group", "set the group";
     /// Set the user.
-    User = 56, "user", "set the user";
+    User = 57, "user", "set the user";
     /// Set no_new_privs, see prctl(2).
-    NoNewPrivs = 57, "no-new-privs", "set no_new_privs";
+    NoNewPrivs = 58, "no-new-privs", "set no_new_privs";
     /// Change to the working directory.
-    WorkingDirectory = 58, "working-directory", "enter the working directory";
+    WorkingDirectory = 59, "working-directory", "enter the working directory";
     /// Redirect standard input, output and error.
-    Stdio = 59, "stdio", "redirect standard input and output";
+    Stdio = 60, "stdio", "redirect standard input and output";
     /// Mark every other descriptor except the lock's as close-on-exec.
-    Descriptors = 60, "descriptors", "close the other descriptors";
+    Descriptors = 61, "descriptors", "close the other descriptors";
     /// Execute the program.
-    Exec = 61, "exec", "execute the program";
+    Exec = 62, "exec", "execute the program";
     /// Not a step: the child process was killed before it executed the program.
-    Vanished = 62, "vanished", "start the program";
+    Vanished = 63, "vanished", "start the program";
     // Up.
     /// Wait until the program is ready.
     Ready = 70, "ready", "confirm readiness on";
@@ -228,6 +230,10 @@ impl Failure {
             (Stage::Limits, EPERM) => {
                 "raising a hard limit, or the limits of another user's process, requires \
                  CAP_SYS_RESOURCE; restarting the tenant sets the limit too"
+            }
+            (Stage::Attributes, EACCES | EPERM) => {
+                "a more favoured value than tenantd's own requires CAP_SYS_NICE, or CAP_SYS_RESOURCE \
+                 for the OOM score"
             }
             (Stage::WorkingDirectory, EACCES) => {
                 "the tenant's user needs execute permission on the folder"

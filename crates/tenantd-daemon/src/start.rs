@@ -126,6 +126,15 @@ async fn supervise(plan: Plan, mut start: Start) -> anyhow::Result<()> {
     bail!("resources are left on the host: {}", left.join("; "))
 }
 
+fn open_control(plan: &Plan, inherited: &mut Inherited) -> anyhow::Result<Listener> {
+    let control = Listener::inherit(&plan.app, inherited)?;
+    control
+        .readers()
+        .set(plan.control.groups())
+        .context("cannot set the access control list of the control socket")?;
+    Ok(control)
+}
+
 /// Opens everything that the loop needs, and recovers what an earlier supervisor left.
 async fn open(
     plan: Plan,
@@ -142,11 +151,7 @@ async fn open(
     let app = &plan.app;
     let upgrade = Upgrade::new(inherited.header.take()).context("cannot find this program")?;
     let notices = Notify::bind(app).context("cannot make the notify socket")?;
-    let control = Listener::inherit(app, &mut inherited)?;
-    control
-        .readers()
-        .set(plan.control.groups())
-        .context("cannot set the access control list of the control socket")?;
+    let control = open_control(&plan, &mut inherited)?;
     crash::point("begin: sockets bound", "");
     let logs = open_logs(app, logs_go_to)?;
     let (cgroups, network) = open_host(&plan).await?;

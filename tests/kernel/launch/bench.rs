@@ -70,6 +70,7 @@ impl Bench {
                 private: [].into(),
                 hidden: ["/var/lib/tenantd".into()].into(),
                 limits: Default::default(),
+                process: Default::default(),
             },
             datastore,
             netns: new_netns(),

@@ -1,5 +1,6 @@
 //! Launches on the real kernel, each test in its own test host.
 
+mod attributes;
 mod bench;
 mod converting;
 mod filesystems;

@@ -91,6 +91,8 @@ pub fn kind_words(kind: Kind) -> String {
         Kind::Flag => "`true` or `false`".to_owned(),
         Kind::Duration { min, max } => format!("a duration from {min} to {max}"),
         Kind::Count { min, max } => format!("an integer from {min} to {max}"),
+        Kind::Integer { min, max } => format!("an integer from {min} to {max}"),
+        Kind::Umask => "a string of three or four octal digits".to_owned(),
         Kind::Limit { measure, min } => {
             let what = match measure {
                 Measure::Number => format!("an integer from {min}"),
@@ -198,6 +200,10 @@ fn kind_schema(kind: Kind) -> Value {
         Kind::Count { min, max } => json!({
             "type": "integer", "minimum": min, "maximum": max,
         }),
+        Kind::Integer { min, max } => json!({
+            "type": "integer", "minimum": min, "maximum": max,
+        }),
+        Kind::Umask => json!({ "type": "string", "pattern": "^[0-7]?[0-7]{3}$" }),
         Kind::Limit { measure, min } => {
             let one = match measure {
                 Measure::Number => "([0-9]+|unlimited)",

@@ -10,6 +10,7 @@ pub mod edit;
 pub mod free;
 pub mod limit;
 pub mod problem;
+pub mod process;
 pub mod raw;
 mod read;
 pub mod reference;

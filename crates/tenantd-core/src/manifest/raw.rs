@@ -12,6 +12,7 @@ use toml::Spanned;
 use super::free::Free;
 use super::limit::{Limit, Size};
 use super::problem::Span;
+use super::process::{Integer, Umask};
 use super::read::Reader;
 use super::reference::Table;
 use super::template::Template;
@@ -110,6 +111,7 @@ tables! {
         restart: Restart,
         ready: Ready,
         limits: Limits,
+        process: Process,
     }
 
     /// `[app.datastore]`.
@@ -163,6 +165,13 @@ tables! {
         locked_memory: Known<Limit>,
     }
 
+    /// `process`, of the application, of `[defaults]` or of a tenant.
+    Process in Process {
+        umask: Known<Umask>,
+        nice: Known<Integer>,
+        oom_score_adj: Known<Integer>,
+    }
+
     /// `[network]`.
     Network in Network {
         mode: Known<Mode>,
@@ -184,6 +193,7 @@ tables! {
         group: Known<Account>,
         autostart: Known<bool>,
         limits: Limits,
+        process: Process,
     }
 }
 

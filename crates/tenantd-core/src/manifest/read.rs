@@ -252,8 +252,12 @@ impl<'v, 's> Reader<'_, 'v, 's> {
     fn whose(&self) -> String {
         match (self.table, self.owner) {
             (Table::Tenant, Owner::Tenant(name)) => format!("tenant {name}"),
+            (Table::Process, Owner::Tenant(name)) => {
+                format!("the process attributes of tenant {name}")
+            }
             (_, Owner::Tenant(name)) => format!("the limits of tenant {name}"),
             (Table::Limits, Owner::Defaults) => "[defaults.limits]".to_owned(),
+            (Table::Process, Owner::Defaults) => "[defaults.process]".to_owned(),
             (Table::Folder, _) => "the folder".to_owned(),
             (table, _) => table.header().to_owned(),
         }

@@ -51,6 +51,13 @@ pub enum Kind {
         /// The maximum.
         max: u32,
     },
+    /// An integer from `min` to `max`, which may be negative.
+    Integer {
+        /// The minimum.
+        min: i32,
+        /// The maximum.
+        max: i32,
+    },
     /// A resource limit: one value, or a soft and a hard one.
     Limit {
         /// What it counts.
@@ -65,6 +72,8 @@ pub enum Kind {
     },
     /// Permissions of a folder in octal digits.
     Permissions,
+    /// A file mode creation mask in octal digits.
+    Umask,
     /// The name of a signal.
     Signal,
     /// One of a few words.
@@ -219,6 +228,8 @@ keys! {
             "When a tenant is ready, see [app.ready].";
         "limits", Kind::Table(Table::Limits), Value("{}"), "{ open_files = 65536 }",
             "Resource limits of its processes, see [app.limits].";
+        "process", Kind::Table(Table::Process), Value("{}"), "{ umask = \"0027\" }",
+            "Attributes of its processes, see [app.process].";
     }
     Datastore {
         "path", Kind::Path(OF_APP), Derived("none"), "\"/var/lib/guestbook\"",
@@ -311,6 +322,15 @@ keys! {
             "The maximum of memory that a process may lock into RAM (`RLIMIT_MEMLOCK`): bytes, or \
              a size such as `\"64 MiB\"`.";
     }
+    Process {
+        "umask", Kind::Umask, Derived("0022"), "\"0027\"",
+            "The file mode creation mask in octal, see umask(2).";
+        "nice", Kind::Integer { min: -20, max: 19 }, Derived("0"), "5",
+            "The nice value, see setpriority(2): a higher one leaves more processor time to others.";
+        "oom_score_adj", Kind::Integer { min: -1000, max: 1000 }, Derived("0"), "500",
+            "How likely the kernel kills the processes when memory is short, see \
+             proc_pid_oom_score_adj(5). A value below that of tenantd needs CAP_SYS_RESOURCE.";
+    }
     Network {
         "mode", Kind::Choice(&["routed", "bridge"]), Value("\"routed\""), "\"bridge\"",
             "`routed`: each tenant has a separate link; there is no limit on their number. \
@@ -342,6 +362,8 @@ keys! {
             "Whether the tenants start with tenantd.";
         "limits", Kind::Table(Table::Limits), Derived("those of [app]"), "{ open_files = 65536 }",
             "Resource limits of the tenants' processes, see [app.limits].";
+        "process", Kind::Table(Table::Process), Derived("those of [app]"), "{ nice = 5 }",
+            "Attributes of the tenants' processes, see [app.process].";
     }
     Tenant {
         "ip", Kind::Address, Required, "\"10.77.0.11\"",
@@ -363,5 +385,7 @@ keys! {
             "Whether the tenant starts with tenantd.";
         "limits", Kind::Table(Table::Limits), Derived("those of [defaults], or of [app]"), "{ open_files = 65536 }",
             "Resource limits of the tenant's processes, see [app.limits].";
+        "process", Kind::Table(Table::Process), Derived("those of [defaults], or of [app]"), "{ nice = 5 }",
+            "Attributes of the tenant's processes, see [app.process].";
     }
 }

@@ -50,8 +50,11 @@ pub(super) fn retyped(key: &Key, value: &DeValue<'_>) -> Option<String> {
     };
     let right = match (key.kind, text, number) {
         (Kind::Duration { .. }, None, Some(seconds)) => format!("\"{seconds}s\""),
-        (Kind::Permissions, None, Some(digits)) if digits.len() <= 4 => format!("\"{digits:0>4}\""),
+        (Kind::Permissions | Kind::Umask, None, Some(digits)) if digits.len() <= 4 => {
+            format!("\"{digits:0>4}\"")
+        }
         (Kind::Count { .. }, Some(text), None) => text.parse::<u32>().ok()?.to_string(),
+        (Kind::Integer { .. }, Some(text), None) => text.parse::<i32>().ok()?.to_string(),
         (Kind::Flag, Some(text), None) => match text.to_lowercase().as_str() {
             "true" | "yes" | "on" | "1" => "true".to_owned(),
             "false" | "no" | "off" | "0" => "false".to_owned(),

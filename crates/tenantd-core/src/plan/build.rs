@@ -15,7 +15,7 @@ use super::model::{
     NetworkPlan, Plan, Policy, Readiness, TenantPlan, ViewPlan,
 };
 use super::paths::{self, AppPaths};
-use super::{control, derive, limits, logs, network, policy, view};
+use super::{control, derive, limits, logs, network, policy, process, view};
 use crate::layout;
 use crate::manifest::problem::Problems;
 use crate::manifest::raw::{Known, Manifest, Overrides, Tenant};
@@ -245,6 +245,7 @@ impl Parts<'_> {
             private: Arc::clone(&self.private),
             hidden: Arc::clone(&self.hidden),
             limits: limits::of(self.manifest, tenant),
+            process: process::of(self.manifest, tenant),
         }))
     }
 

@@ -194,6 +194,7 @@ fn launch(launch: &LaunchPlan) -> Map<String, Value> {
         private,
         hidden,
         limits,
+        process,
     } = launch;
     let ViewPlan {
         host,
@@ -223,6 +224,7 @@ fn launch(launch: &LaunchPlan) -> Map<String, Value> {
         ("private", json!(&**private)),
         ("hidden", json!(&**hidden)),
         ("limits", self::limits(limits)),
+        ("process", super::process::data(process)),
     ])
 }
 

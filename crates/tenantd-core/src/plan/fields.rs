@@ -20,7 +20,7 @@
 //!
 //! Labels may change at any time. `tests/golden/fingerprints` checks these rules.
 
-mod field;
+pub(super) mod field;
 mod words;
 
 use std::path::Path;
@@ -189,6 +189,7 @@ fn launch(launch: &LaunchPlan, see: See<'_>) {
         private,
         hidden,
         limits,
+        process,
     } = launch;
     let program = program.display();
     see(relaunches(First("program"), "program", &program));
@@ -216,6 +217,7 @@ fn launch(launch: &LaunchPlan, see: See<'_>) {
         see(field.leaving(Takes::Live(Touches::Nothing)));
     }
     self::limits(limits, see);
+    super::process::fields(process, see);
 }
 
 fn view(view: &ViewPlan, see: See<'_>) {

@@ -24,6 +24,7 @@ pub mod model;
 mod network;
 pub mod paths;
 mod policy;
+pub mod process;
 pub mod render;
 mod view;
 

@@ -12,6 +12,7 @@ use ipnetwork::Ipv4Network;
 use serde::{Serialize, Serializer};
 
 use super::address::Addresses;
+pub use super::process::ProcessAttributes;
 pub use crate::manifest::limit::{Bound, Limit, Measure};
 use crate::name::{AppName, IfName, TenantName};
 
@@ -256,6 +257,8 @@ pub struct LaunchPlan {
     pub hidden: Arc<[PathBuf]>,
     /// Resource limits of each process. Changes are applied to running processes.
     pub limits: Limits,
+    /// Attributes of the first process, which others inherit.
+    pub process: ProcessAttributes,
 }
 
 /// What a tenant sees of the host's files.

@@ -156,6 +156,7 @@ impl Service<'_> {
         self.restart(&mut body);
         self.ready(&mut body);
         self.limits(&mut body);
+        self.attributes(&mut body);
         body.table("network");
         body.comment("A network that nothing else uses: no interface of this host may be in it.");
         body.string("subnet", "10.77.0.0/24");

@@ -6,7 +6,7 @@ use super::folders::made_by;
 use super::page::{Page, quoted};
 
 /// The settings that the manifest has, or that mean nothing for a tenant.
-const KNOWN: [&str; 48] = [
+const KNOWN: [&str; 51] = [
     "AmbientCapabilities",
     "BusName",
     "CacheDirectory",
@@ -31,7 +31,9 @@ const KNOWN: [&str; 48] = [
     "LimitNOFILE",
     "LogsDirectory",
     "LogsDirectoryMode",
+    "Nice",
     "NotifyAccess",
+    "OOMScoreAdjust",
     "PIDFile",
     "PermissionsStartOnly",
     "ReadWriteDirectories",
@@ -53,6 +55,7 @@ const KNOWN: [&str; 48] = [
     "TimeoutStartSec",
     "TimeoutStopSec",
     "Type",
+    "UMask",
     "UnsetEnvironment",
     "User",
 ];

@@ -171,6 +171,24 @@ impl Service<'_> {
         }
     }
 
+    pub(super) fn attributes(&self, page: &mut Page) {
+        let set = ATTRIBUTES.map(|(setting, key)| (setting, key, self.settings.last(setting)));
+        if set.iter().all(|(.., value)| value.is_none()) {
+            return;
+        }
+        page.table("app.process");
+        for (setting, key, value) in set {
+            match (value, value.and_then(|value| value.parse::<i32>().ok())) {
+                (None, _) => {}
+                (Some(value), Some(_)) if setting == "UMask" => {
+                    page.key(key, &quoted(&format!("{value:0>4}")));
+                }
+                (Some(_), Some(number)) => page.key(key, &number.to_string()),
+                (Some(value), None) => page.decide(&format!("{setting}={value} is no number.")),
+            }
+        }
+    }
+
     pub(super) fn limits(&self, page: &mut Page) {
         let limits = [
             ("LimitNOFILE", "open_files"),
@@ -191,6 +209,13 @@ impl Service<'_> {
         }
     }
 }
+
+/// Attributes of the unit's processes.
+const ATTRIBUTES: [(&str, &str); 3] = [
+    ("UMask", "umask"),
+    ("Nice", "nice"),
+    ("OOMScoreAdjust", "oom_score_adj"),
+];
 
 /// A line of the list of folders.
 fn entry(folder: &Folder) -> String {

@@ -5,6 +5,8 @@
 //! lock, log, panic or drop.
 #![allow(unsafe_code)]
 
+pub(super) mod attributes;
+
 use std::ffi::CStr;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -58,6 +60,7 @@ fn descend(spec: &Spec, report: BorrowedFd<'_>) -> Result<(), Fault> {
         drop_capability(one)
     })?;
     each(Stage::Limits, &spec.limits, limit)?;
+    attributes::set(&spec.attributes, &spec.oom_score_adj)?;
     set_thread_groups(&spec.groups).map_err(at(Stage::Groups))?;
     set_thread_res_gid(spec.gid, spec.gid, spec.gid).map_err(at(Stage::Group))?;
     set_thread_res_uid(spec.uid, spec.uid, spec.uid).map_err(at(Stage::User))?;

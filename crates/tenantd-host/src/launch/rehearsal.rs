@@ -114,6 +114,7 @@ fn is_alike(one: &TenantPlan, other: &TenantPlan) -> bool {
         && a.identity == b.identity
         && a.view == b.view
         && a.private == b.private
+        && a.process == b.process
         && a.hidden == b.hidden
         && data.targets().eq(others.targets())
 }

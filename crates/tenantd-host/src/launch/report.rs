@@ -12,6 +12,7 @@ use std::os::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 
+use super::child::attributes;
 use super::ready_fd::ReadyFd;
 use crate::lock::LOCK_FD;
 use tenantd_core::stage::{Failure, Stage};
@@ -114,6 +115,11 @@ impl Names {
             Stage::Group => self.group,
             Stage::Groups => self.groups,
             Stage::WorkingDirectory => self.working_directory,
+            Stage::Attributes => attributes::NAMES
+                .get(usize::from(object))
+                .copied()
+                .unwrap_or_default()
+                .to_owned(),
             Stage::Limits => nth(self.limits.iter().map(ToString::to_string).collect()),
             Stage::Stdio => format!("at {object}"),
             _ => String::new(),

@@ -23,7 +23,7 @@ use super::{Order, raw, rehearsal};
 use crate::datastore;
 use crate::limits::{self, Setting};
 use crate::lock::Lock;
-use tenantd_core::plan::model::{DatastorePlan, LaunchPlan};
+use tenantd_core::plan::model::{DatastorePlan, LaunchPlan, ProcessAttributes};
 use tenantd_core::stage::{Failure, Stage};
 
 /// A capability, see capabilities(7).
@@ -112,6 +112,9 @@ pub(super) struct Spec {
     pub(super) view: View,
     pub(super) capabilities: Vec<&'static Capability>,
     pub(super) limits: Vec<Setting>,
+    pub(super) attributes: ProcessAttributes,
+    /// One of the attributes as text.
+    pub(super) oom_score_adj: Vec<u8>,
     pub(super) groups: Vec<Gid>,
     pub(super) gid: Gid,
     pub(super) uid: Uid,
@@ -198,6 +201,8 @@ impl Spec {
             view,
             limits,
             capabilities,
+            attributes: launch.process,
+            oom_score_adj: launch.process.oom_score_adj.to_string().into_bytes(),
             groups: identity.groups.iter().copied().map(Gid::from_raw).collect(),
             gid: Gid::from_raw(identity.gid),
             uid: Uid::from_raw(identity.uid),

@@ -19,6 +19,8 @@ pub enum Table {
     Ready,
     /// `[app.limits]`, `[defaults.limits]` and a tenant's `limits`.
     Limits,
+    /// `[app.process]`, `[defaults.process]` and a tenant's `process`.
+    Process,
     /// `[network]`.
     Network,
     /// `[control]`.
@@ -40,6 +42,7 @@ impl Table {
         Table::Restart,
         Table::Ready,
         Table::Limits,
+        Table::Process,
         Table::Network,
         Table::Control,
         Table::Defaults,
@@ -58,6 +61,7 @@ impl Table {
             Table::Restart => "[app.restart]",
             Table::Ready => "[app.ready]",
             Table::Limits => "[app.limits]",
+            Table::Process => "[app.process]",
             Table::Network => "[network]",
             Table::Control => "[control]",
             Table::Defaults => "[defaults]",
@@ -98,6 +102,12 @@ impl Table {
                  `\"unlimited\"` means no limit. `limits` in `[defaults]` and of a tenant override \
                  these, one by one. A change is applied to running processes, without a restart. \
                  A limit that is not set is inherited from tenantd."
+            }
+            Table::Process => {
+                "Attributes of the processes of a tenant. They are set at each start, so that a \
+                 tenant is the same whatever started tenantd. `process` in `[defaults]` and of a \
+                 tenant override these, one by one. Where tenantd lacks the privilege to set a \
+                 default, the attribute is inherited from tenantd."
             }
             Table::Network => "The network that the tenants share.",
             Table::Control => {

@@ -146,7 +146,7 @@ impl<'a> Field<'a> {
         Self { leaving, ..self }
     }
 
-    pub(super) fn default_is(self, at_default: bool) -> Self {
+    pub(in crate::plan) fn default_is(self, at_default: bool) -> Self {
         Self { at_default, ..self }
     }
 }
@@ -160,7 +160,11 @@ pub(super) fn renews<'a>(key: Key, label: &'static str, value: Value<'a>) -> Fie
     Field::new(key, label, value, Takes::Reprovision)
 }
 
-pub(super) fn relaunches<'a>(key: Key, label: &'static str, value: Value<'a>) -> Field<'a> {
+pub(in crate::plan) fn relaunches<'a>(
+    key: Key,
+    label: &'static str,
+    value: Value<'a>,
+) -> Field<'a> {
     Field::new(key, label, value, Takes::Relaunch)
 }
 

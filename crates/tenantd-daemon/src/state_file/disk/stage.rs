@@ -66,6 +66,7 @@ names! {
     Landlock = "capabilities", "landlock";
     Capabilities = "capabilities";
     Limits = "limits";
+    Attributes = "limits", "attributes";
     Groups = "groups";
     Group = "group";
     User = "user";
