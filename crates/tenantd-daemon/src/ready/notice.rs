@@ -164,19 +164,22 @@ fn receive(socket: &UnixDatagram, buffer: &mut [u8]) -> io::Result<Option<(u32, 
 }
 
 /// Reads a message: whether it contains `READY=1`, and its status. Other assignments of
-/// sd_notify(3) are ignored.
+/// sd_notify(3) are ignored. As systemd does, it permits one NUL byte at the end and no other. A
+/// status that is not UTF-8 does not spoil the rest: its invalid bytes are replaced.
 fn parse(message: &[u8]) -> Option<(bool, Option<String>)> {
-    let text = std::str::from_utf8(message).ok()?;
+    let text = message.strip_suffix(b"\0").unwrap_or(message);
+    if text.contains(&0) {
+        return None;
+    }
     let mut ready = false;
     let mut status = None;
-    for line in text.lines() {
-        match line.split_once('=') {
-            Some(("READY", "1")) => ready = true,
-            Some(("STATUS", said)) => {
-                let said: String = said.chars().take(STATUS_MAX).collect();
-                status = Some(shown(&said).into_owned());
-            }
-            _ => {}
+    for line in text.split(|byte| *byte == b'\n') {
+        if line == b"READY=1" {
+            ready = true;
+        } else if let Some(said) = line.strip_prefix(b"STATUS=") {
+            let said = String::from_utf8_lossy(said);
+            let said: String = said.chars().take(STATUS_MAX).collect();
+            status = Some(shown(&said).into_owned());
         }
     }
     (ready || status.is_some()).then_some((ready, status))
@@ -199,11 +202,17 @@ mod tests {
             parse(b"MAINPID=4\nSTATUS=up \x1b[1m\nREADY=1"),
             Some((true, Some("up \\x1b[1m".to_owned())))
         );
+        assert_eq!(parse(b"READY=1\0"), Some((true, None)));
+        assert_eq!(
+            parse(b"STATUS=pr\xeat\nREADY=1"),
+            Some((true, Some("pr\u{fffd}t".to_owned())))
+        );
         for nothing in [
             b"STOPPING=1".as_slice(),
             b"READY=0",
             b"",
-            b"\xff\nREADY=1",
+            b"READY=1\0\nSTATUS=up",
+            b"READY=10",
             b"READY",
         ] {
             assert_eq!(parse(nothing), None);
