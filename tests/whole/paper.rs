@@ -97,6 +97,18 @@ fn problems_are_one_object_for_a_program() {
 }
 
 #[test]
+fn only_a_file_of_a_sensible_size_is_a_manifest() {
+    let path = written(&format!("{GOOD}\n#{}", "=".repeat(5 << 20)));
+    for (verb, code) in [(&["check"][..], 78), (&["add", "pied", "ip=10.77.0.11"], 1)] {
+        let said = tenantd(&[&["--config", &path], verb].concat());
+        assert_eq!(said.code, code, "{said:?}");
+        assert!(said.err.contains("and the maximum is 4 MiB"), "{said:?}");
+        let said = tenantd(&[&["--config", "/dev/zero"], verb].concat());
+        assert!(said.err.contains("it is not a regular file"), "{said:?}");
+    }
+}
+
+#[test]
 fn what_is_added_is_shown_whether_it_can_be_or_not() {
     let path = written(GOOD);
     let add = |words: &[&str]| tenantd(&[&["add", "--config", &path], words].concat());

@@ -8,6 +8,7 @@ use tenantd_core::manifest::problem::Problems;
 use tenantd_core::plan;
 use tenantd_core::plan::model::Plan;
 use tenantd_host::facts::Live;
+use tenantd_host::regular::{self, MANIFEST_MAX};
 use tenantd_host::replace;
 
 /// The file of a manifest.
@@ -69,18 +70,22 @@ impl ManifestFile {
     /// # Errors
     /// See [`Unfit`].
     pub fn plan(&self) -> Result<Plan, Unfit> {
-        let text =
-            std::fs::read_to_string(&self.path).and_then(|text| {
-                match replace::interrupted(&self.path, text.as_bytes())? {
-                    None => Ok(text),
-                    Some(interrupted) => Err(io::Error::other(interrupted)),
-                }
-            });
         let unreadable = |source| Unfit::Unreadable {
             name: self.name.clone(),
             source,
         };
-        self.plan_of(text.map_err(unreadable)?)
+        self.plan_of(self.text().map_err(unreadable)?)
+    }
+
+    fn text(&self) -> io::Result<String> {
+        let bytes = regular::read(&self.path, MANIFEST_MAX)?;
+        if let Some(interrupted) = replace::interrupted(&self.path, &bytes)? {
+            return Err(io::Error::other(interrupted));
+        }
+        String::from_utf8(bytes).map_err(|error| {
+            let valid = error.utf8_error().valid_up_to();
+            io::Error::other(format!("it is not UTF-8, from byte {valid} on"))
+        })
     }
 
     /// Derives the plan from a text, as if the file contained it.

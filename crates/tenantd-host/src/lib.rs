@@ -37,6 +37,7 @@ pub mod netns;
 pub mod network;
 pub mod process;
 pub mod program;
+pub mod regular;
 pub mod replace;
 pub mod runtime;
 pub mod syslog;

@@ -15,7 +15,7 @@ mod in_place;
 mod tests;
 
 use std::fs::{self, File, Metadata, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -25,6 +25,7 @@ use rustix::fs::{CWD, FlockOperation, Mode, OFlags, RenameFlags, fchmod, flock, 
 use rustix::io::Errno;
 
 use super::crash;
+use super::regular::{self, MANIFEST_MAX};
 
 /// How long to wait for other edits of the file.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -134,9 +135,8 @@ impl Old {
     pub fn read(path: &Path) -> Result<Self, ReplaceError> {
         let unreadable = ReplaceError::Unreadable;
         let path = fs::canonicalize(path).map_err(unreadable)?;
-        let mut file = locked(&path)?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(unreadable)?;
+        let file = locked(&path)?;
+        let bytes = regular::read_open(&file, MANIFEST_MAX).map_err(unreadable)?;
         if let Some(found) = in_place::interrupted(&path, &bytes).map_err(unreadable)? {
             return Err(ReplaceError::Interrupted(found));
         }

@@ -1,0 +1,78 @@
+//! Reading of regular files of a limited size. A file that an operator names may be a pipe that nobody
+//! writes to, a device without an end, or a file that is much too large to be meant.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use rustix::fs::OFlags;
+
+/// The maximum size in bytes of a manifest: that of some 40,000 tenants. Reading takes about eighty
+/// times as much memory.
+pub const MANIFEST_MAX: u64 = 4 << 20;
+
+/// Opens a regular file and reads at most `max` bytes.
+///
+/// # Errors
+/// Those of open(2) and read(2). Another error, with a text, if it is not a regular file or is larger.
+pub fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
+    // Opening a pipe would wait for its other end.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)?;
+    read_open(&file, max)
+}
+
+/// Reads an open file from its present position.
+///
+/// # Errors
+/// See [`read`].
+pub fn read_open(file: &File, max: u64) -> io::Result<Vec<u8>> {
+    let found = file.metadata()?;
+    if !found.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    // It may grow meanwhile.
+    file.take(max + 1).read_to_end(&mut bytes)?;
+    if u64::try_from(bytes.len()).is_ok_and(|len| len <= max) {
+        return Ok(bytes);
+    }
+    let size = found.len();
+    Err(io::Error::other(format!(
+        "it has {size} bytes, and the maximum is {} MiB",
+        max >> 20
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_regular_files_of_the_size_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, vec![b'x'; 2 << 20]).unwrap();
+        assert_eq!(read(&path, 2 << 20).unwrap().len(), 2 << 20);
+        let large = read(&path, 1 << 20).unwrap_err();
+        assert_eq!(
+            large.to_string(),
+            "it has 2097152 bytes, and the maximum is 1 MiB"
+        );
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mkfifoat(
+            rustix::fs::CWD,
+            &pipe,
+            rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        )
+        .unwrap();
+        for special in [pipe.as_path(), Path::new("/dev/zero"), folder.path()] {
+            let why = read(special, 1 << 20).unwrap_err();
+            assert_eq!(why.to_string(), "it is not a regular file");
+        }
+    }
+}
