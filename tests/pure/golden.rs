@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use tenantd_core::manifest::{self, Source, problem::Problems};
-use tenantd_core::plan::facts::{Ceilings, HostAddress, ProgramFact, Table, User};
+use tenantd_core::plan::facts::{Ceilings, HostAddress, ProgramFact, Table, TextFact, User};
 use tenantd_core::plan::{
     self, diff, effect,
     model::{Bound, Plan},
@@ -51,6 +51,7 @@ fn host() -> Table {
             ("/usr/bin".into(), ProgramFact::NoFile),
         ]
         .into(),
+        texts: templates(),
         ceilings: Ceilings {
             open_files: Bound::Number(1_048_576),
             locked_memory: Bound::Number(1 << 30),
@@ -65,6 +66,31 @@ fn host() -> Table {
             address("tg257df4793555", "10.78.0.1/24"),
         ],
     }
+}
+
+/// Files of this host that are templates.
+fn templates() -> BTreeMap<PathBuf, TextFact> {
+    let text = |name: &str, text: &str| {
+        let path = Path::new("/srv/app").join(name);
+        (path, TextFact::Text(text.to_owned()))
+    };
+    let nginx = "server {\n    listen {ip}:80;\n    location ~ ^/[a-z]{1,3}$ { root ${HOME}; }\n}\n\
+                 # {vars.colour} of {{tenant}} {}\n";
+    [
+        text("nginx.conf.in", nginx),
+        text(
+            "wrong.in",
+            "ü {tennant}\n{vars.colour}{vars.none} {vars.A}\n  {gatewai}",
+        ),
+        ("/srv/app/folder".into(), TextFact::NoFile),
+        ("/srv/app/large".into(), TextFact::TooLarge),
+        ("/srv/app/latin1".into(), TextFact::NotUtf8 { line: 7 }),
+        (
+            "/srv/app/secret".into(),
+            TextFact::Unknown(nix::errno::Errno::EACCES),
+        ),
+    ]
+    .into()
 }
 
 fn read(name: &str, text: String) -> Result<Plan, Problems> {
@@ -165,6 +191,11 @@ fn pairs_of_manifests_give_changes() {
 #[test]
 fn changes_of_folders_say_what_becomes_of_each() {
     assert!(compare_with_before("tests/golden/changes-of-folders") > 5);
+}
+
+#[test]
+fn changes_of_files_show_the_difference() {
+    assert!(compare_with_before("tests/golden/changes-of-files") > 5);
 }
 
 /// Compares each manifest of the folder with `before.toml`. Returns how many there are.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use tenantd_core::manifest;
 use tenantd_core::plan;
-use tenantd_core::plan::facts::{Ceilings, HostAddress, HostFacts, ProgramFact, User};
+use tenantd_core::plan::facts::{Ceilings, HostAddress, HostFacts, ProgramFact, TextFact, User};
 use tenantd_core::unit::{self, FolderFact, ImportError, Source, Surroundings, UnitName};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/units");
@@ -105,6 +105,10 @@ impl HostFacts for Complete {
 
     fn program(&self, path: &Path) -> ProgramFact {
         ProgramFact::Executable(path.to_owned())
+    }
+
+    fn text(&self, _path: &Path, _max: u64) -> TextFact {
+        TextFact::Missing
     }
 
     fn addresses(&self) -> Result<Vec<HostAddress>, Errno> {

@@ -4,7 +4,9 @@
 //! cost grows with the number of addresses on the host.
 
 use std::ffi::CString;
-use std::os::unix::fs::PermissionsExt;
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use ipnetwork::Ipv4Network;
@@ -13,7 +15,7 @@ use nix::ifaddrs::getifaddrs;
 use nix::unistd;
 
 use super::limits;
-use tenantd_core::plan::facts::{Ceilings, HostAddress, HostFacts, ProgramFact, User};
+use tenantd_core::plan::facts::{Ceilings, HostAddress, HostFacts, ProgramFact, TextFact, User};
 
 /// The facts of the host that this process runs on.
 #[derive(Debug, Clone, Copy, Default)]
@@ -73,6 +75,14 @@ impl HostFacts for Live {
         std::fs::canonicalize(path).map_or_else(unknown, ProgramFact::Executable)
     }
 
+    fn text(&self, path: &Path, max: u64) -> TextFact {
+        read_text(path, max).unwrap_or_else(|error| match Errno::try_from(error) {
+            Ok(Errno::ENOENT | Errno::ENOTDIR) => TextFact::Missing,
+            Ok(errno) => TextFact::Unknown(errno),
+            Err(_) => TextFact::Unknown(Errno::UnknownErrno),
+        })
+    }
+
     fn addresses(&self) -> Result<Vec<HostAddress>, Errno> {
         let mut found = Vec::new();
         for entry in getifaddrs()? {
@@ -95,6 +105,34 @@ impl HostFacts for Live {
     }
 }
 
+/// Reads a text file of at most `max` bytes.
+fn read_text(path: &Path, max: u64) -> std::io::Result<TextFact> {
+    // A FIFO would keep us waiting.
+    let mut options = File::options();
+    let file = options
+        .read(true)
+        .custom_flags(nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY)
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        return Ok(TextFact::NoFile);
+    }
+    let mut bytes = Vec::new();
+    file.take(max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > max {
+        return Ok(TextFact::TooLarge);
+    }
+    Ok(match String::from_utf8(bytes) {
+        Ok(text) => TextFact::Text(text),
+        Err(error) => {
+            let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            let breaks = valid.iter().filter(|byte| **byte == b'\n');
+            TextFact::NotUtf8 {
+                line: breaks.count() + 1,
+            }
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,6 +146,27 @@ mod tests {
         assert_eq!(Live.group("no-such-group").unwrap(), None);
         assert!(Live.groups("root", 0).unwrap().contains(&0));
         assert!(Live.groups("root", 4_000_000).unwrap().contains(&4_000_000));
+    }
+
+    #[test]
+    fn reads_texts() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = |name: &str| Live.text(&folder.path().join(name), 5);
+        for (name, bytes, found) in [
+            ("empty", &b""[..], TextFact::Text(String::new())),
+            ("five", b"12345", TextFact::Text("12345".to_owned())),
+            ("six", b"123456", TextFact::TooLarge),
+            ("latin1", b"a\nb\xe9", TextFact::NotUtf8 { line: 2 }),
+        ] {
+            std::fs::write(folder.path().join(name), bytes).unwrap();
+            assert_eq!(text(name), found, "{name}");
+        }
+        assert_eq!(text("absent"), TextFact::Missing);
+        assert_eq!(text("five/below"), TextFact::Missing);
+        assert_eq!(text("."), TextFact::NoFile);
+        let fifo = folder.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(text("fifo"), TextFact::NoFile);
     }
 
     #[test]

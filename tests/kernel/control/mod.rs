@@ -127,6 +127,7 @@ fn changes(reprovisioned: &TenantName) -> Changes {
             before: 10.into(),
             after: 5.into(),
         }],
+        files: Vec::new(),
     };
     Changes {
         fixed: Vec::new(),

@@ -69,6 +69,7 @@ impl Bench {
                 .into(),
                 private: [].into(),
                 hidden: ["/var/lib/tenantd".into()].into(),
+                files: Default::default(),
                 limits: Default::default(),
                 process: Default::default(),
             },

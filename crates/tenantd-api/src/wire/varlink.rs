@@ -238,7 +238,7 @@ pub mod description {
 
     /// A change to a tenant (remove, reprovision, relaunch, live, add), the fields that cause it,
     /// the tenants that are released before it, what a live change touches (nothing, policy,
-    /// processes), and the changed values.
+    /// processes), the changed values, and the files whose contents change.
     #[derive(CustomType)]
     pub struct TenantChange {
         tenant: String,
@@ -247,6 +247,14 @@ pub mod description {
         after: Vec<String>,
         touches: Option<String>,
         keys: Vec<KeyChange>,
+        files: Option<Vec<FileDiff>>,
+    }
+
+    /// A file whose contents change, and the difference as diff -u shows it.
+    #[derive(CustomType)]
+    pub struct FileDiff {
+        path: String,
+        diff: String,
     }
 
     /// The changes of a reload: fields that cannot change while the supervisor runs (if there are

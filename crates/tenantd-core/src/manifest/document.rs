@@ -43,8 +43,12 @@ check` reports every error in it, and `tenantd plan` shows everything that follo
 
 Strings that allow placeholders may contain `{app}` (the application's name), `{manifest_dir}`
 (the folder of the manifest), `{datastore}` (the path where the program finds its data),
-`{tenant}` (the tenant's name), `{ip}` (its address) and `{gateway}` (the host's address). Write
-`{{` and `}}` for literal braces.
+`{tenant}` (the tenant's name), `{ip}` (its address), `{gateway}` (the host's address) and
+`{vars.NAME}` (a variable, see `vars`). In a path, write `{{` and `}}` for literal braces. In an
+argument or a variable of the environment, braces are literal unless they enclose a word:
+`{\"a\": 1}`, `${HOME}` and `{}` stay as they are. For the text `{word}` itself, write `{{word}}`. A
+string in which all braces are doubled, apart from placeholders, has them singly: `{{\"a\": 1}}` is
+`{\"a\": 1}`.
 
 A duration is a string of numbers with the units `ms`, `s`, `m` and `h`, such as `\"1m 30s\"` or
 `\"100ms\"`, or a number of days, such as `\"7d\"`. A size is a number of bytes, or a string of a
@@ -81,6 +85,10 @@ pub fn kind_words(kind: Kind) -> String {
         Kind::Environment(slots) => {
             format!("a table of strings with {}", placeholders(slots))
         }
+        Kind::Vars => "a table of strings with all placeholders except variables".to_owned(),
+        Kind::Text(slots) => format!("a string with {}", placeholders(slots)),
+        Kind::Files => "an array of tables".to_owned(),
+        Kind::FileMode => "a string of three or four octal digits".to_owned(),
         Kind::Path(slots) => format!("a path with {}", placeholders(slots)),
         Kind::Paths(slots) => format!("an array of paths with {}", placeholders(slots)),
         Kind::Folders => {
@@ -191,7 +199,16 @@ fn kind_schema(kind: Kind) -> Value {
             "propertyNames": { "pattern": "^[^=]+$" },
             "additionalProperties": { "type": "string" },
         }),
-        Kind::Path(_) | Kind::Signal | Kind::Duration { .. } => json!({ "type": "string" }),
+        Kind::Files => json!({ "type": "array", "items": table_schema(Table::File) }),
+        Kind::Vars => json!({
+            "type": "object",
+            "propertyNames": { "pattern": "^[a-z_][a-z0-9_]*$" },
+            "additionalProperties": { "type": "string" },
+        }),
+        Kind::FileMode => json!({ "type": "string", "pattern": "^0?[0-7]{3}$" }),
+        Kind::Path(_) | Kind::Text(_) | Kind::Signal | Kind::Duration { .. } => {
+            json!({ "type": "string" })
+        }
         Kind::Account => json!({ "type": ["string", "integer"] }),
         Kind::Groups => json!({
             "type": "array", "items": { "type": ["string", "integer"] },

@@ -16,8 +16,8 @@ use super::process::{Integer, Umask};
 use super::read::Reader;
 use super::reference::Table;
 use super::template::Template;
-use super::text::{Command, Environment};
-use super::value::{Account, Decode, HostAccess, Mode, Permissions, Seed, Signal, When};
+use super::text::{Command, Environment, Vars};
+use super::value::{Account, Decode, FileMode, HostAccess, Mode, Permissions, Seed, Signal, When};
 use crate::name::{AppName, TenantName};
 
 /// A value with its position, or `None`.
@@ -97,6 +97,7 @@ tables! {
         command: Known<Command>,
         working_directory: Known<Template>,
         environment: Known<Environment>,
+        vars: Known<Vars>,
         user: Known<Account>,
         group: Known<Account>,
         daemonizes: Known<bool>,
@@ -106,6 +107,7 @@ tables! {
         shared: Known<Vec<Spanned<Template>>>,
         visible: Known<Vec<Spanned<Template>>>,
         logs: Known<Vec<Spanned<Template>>>,
+        files: Vec<File>,
         datastore: Datastore,
         stop: Stop,
         restart: Restart,
@@ -132,6 +134,16 @@ tables! {
         user: Known<Account>,
         group: Known<Account>,
         mode: Known<Permissions>,
+    }
+
+    /// One entry of `files` in `[app]`.
+    File in File {
+        path: Known<Template>,
+        template: Optional<Template>,
+        text: Optional<Template>,
+        user: Known<Account>,
+        group: Known<Account>,
+        mode: Known<FileMode>,
     }
 
     /// `[app.stop]`.
@@ -188,6 +200,7 @@ tables! {
     /// Settings that `[defaults]` and every tenant may have.
     Overrides in Defaults {
         environment: Known<Environment>,
+        vars: Optional<Vars>,
         arguments: Known<Vec<Spanned<Template>>>,
         user: Known<Account>,
         group: Known<Account>,

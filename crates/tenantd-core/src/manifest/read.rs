@@ -2,6 +2,7 @@
 //!
 //! It decodes key by key, because a decoder of whole tables stops at the first error.
 
+mod files;
 mod folders;
 
 use std::borrow::Cow;
@@ -259,6 +260,7 @@ impl<'v, 's> Reader<'_, 'v, 's> {
             (Table::Limits, Owner::Defaults) => "[defaults.limits]".to_owned(),
             (Table::Process, Owner::Defaults) => "[defaults.process]".to_owned(),
             (Table::Folder, _) => "the folder".to_owned(),
+            (Table::File, _) => "the file".to_owned(),
             (table, _) => table.header().to_owned(),
         }
     }

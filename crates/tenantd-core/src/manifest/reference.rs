@@ -3,86 +3,14 @@
 //! The decoder takes its defaults and limits from it. The documentation and the JSON schema are
 //! generated from it, so they cannot disagree.
 
+mod kind;
 mod table;
 
 use super::limit::Measure;
-use super::template::{ALL, OF_APP, OF_PROGRAM, OF_TENANT, Slot};
+use super::template::{ALL, OF_APP, OF_PROGRAM, OF_TENANT};
 
+pub use kind::Kind;
 pub use table::Table;
-
-/// The type of a value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A table with keys of its own.
-    Table(Table),
-    /// A table with one table per tenant.
-    Tenants,
-    /// An application's name.
-    Name,
-    /// The program and its arguments.
-    Command,
-    /// An array of strings with placeholders.
-    Texts(&'static [Slot]),
-    /// A table of strings with placeholders.
-    Environment(&'static [Slot]),
-    /// A path with placeholders.
-    Path(&'static [Slot]),
-    /// An array of paths with placeholders.
-    Paths(&'static [Slot]),
-    /// An array of folders: paths, or tables with the keys of [`Table::Folder`].
-    Folders,
-    /// The name or the number of a user or group.
-    Account,
-    /// An array of names or numbers of groups.
-    Groups,
-    /// A boolean.
-    Flag,
-    /// A duration from `min` to `max`.
-    Duration {
-        /// The minimum.
-        min: &'static str,
-        /// The maximum.
-        max: &'static str,
-    },
-    /// An integer from `min` to `max`.
-    Count {
-        /// The minimum.
-        min: u32,
-        /// The maximum.
-        max: u32,
-    },
-    /// An integer from `min` to `max`, which may be negative.
-    Integer {
-        /// The minimum.
-        min: i32,
-        /// The maximum.
-        max: i32,
-    },
-    /// A resource limit: one value, or a soft and a hard one.
-    Limit {
-        /// What it counts.
-        measure: Measure,
-        /// The minimum of the soft limit.
-        min: u64,
-    },
-    /// A number of bytes, at least `min`.
-    Size {
-        /// The minimum.
-        min: u64,
-    },
-    /// Permissions of a folder in octal digits.
-    Permissions,
-    /// A file mode creation mask in octal digits.
-    Umask,
-    /// The name of a signal.
-    Signal,
-    /// One of a few words.
-    Choice(&'static [&'static str]),
-    /// An IPv4 address.
-    Address,
-    /// An IPv4 network.
-    Subnet,
-}
 
 /// What applies if a key is not set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -189,6 +117,13 @@ keys! {
         "environment", Kind::Environment(ALL), Value("{}"), "{ LANG = \"C.UTF-8\" }",
             "The program's environment, in addition to `PATH`, `HOME`, `USER` and `LOGNAME`. The \
              environment of tenantd itself is not passed on.";
+        "vars", Kind::Vars, Value("{}"), "{ colour = \"blue\" }",
+            "Variables: `{vars.colour}` stands for the value of `colour` wherever placeholders are \
+             available. A value may contain all placeholders, but no variable. `vars` in [defaults] \
+             and of a tenant override these, one by one. A variable that a tenant uses and does \
+             not have is an error, and so is one that nothing uses. In values that are the same \
+             for all tenants, such as the paths of folders, only variables are available that are \
+             set here alone.";
         "user", Kind::Account, Value("\"root\""), "\"www-data\"",
             "The user that the program runs as, by name or number.";
         "group", Kind::Account, Derived("the user's primary group"), "\"www-data\"",
@@ -218,6 +153,10 @@ keys! {
              are added to the tenant's log, through rotations too; the files stay. `*` and `?` are \
              wildcards in the last part of a path. What is written to standard output, standard \
              error and syslog is in the log anyway. A change takes effect with a reload.";
+        "files", Kind::Files, Value("[]"),
+            "[{ path = \"/etc/guestbook/site.conf\", template = \"site.conf.in\" }]",
+            "Files that the program reads and that each tenant has for itself, see \
+             [[app.files]]. A change restarts the program with a reload.";
         "datastore", Kind::Table(Table::Datastore), Value("{}"), "{ path = \"/var/lib/guestbook\" }",
             "The program's data, see [app.datastore].";
         "stop", Kind::Table(Table::Stop), Value("{}"), "{ grace = \"1m\" }",
@@ -274,6 +213,25 @@ keys! {
             "The group of a new folder and of what is copied into it, by name or number.";
         "mode", Kind::Permissions, Derived("that of the host's folder; if it has none, `mode` of [app.datastore]"), "\"0700\"",
             "The mode of a new folder, in octal.";
+    }
+    File {
+        "path", Kind::Path(OF_PROGRAM), Required, "\"/etc/guestbook/site.conf\"",
+            "The file as the program sees it. The host may have such a file or not. It cannot be \
+             directly in `/`, `/etc` or another folder of the whole system: let the program read \
+             one below `/run` then, such as `/run/guestbook.conf`.";
+        "template", Kind::Path(OF_APP), Derived("not used"), "\"site.conf.in\"",
+            "A file on the host with the contents, relative to the folder of the manifest: text in \
+             UTF-8 of at most 1 MiB, with all placeholders. Set either this or `text`.";
+        "text", Kind::Text(ALL), Derived("not used"), "\"port = 80\\n\"",
+            "The contents, with all placeholders.";
+        "user", Kind::Account, Derived("that of the host's file; if it has none, root"), "\"root\"",
+            "The owner, by name or number.";
+        "group", Kind::Account, Derived("that of `user`, or of the host's file; if it has none, the tenant's"), "\"www-data\"",
+            "The group, by name or number.";
+        "mode", Kind::FileMode, Derived("that of the host's file; if it has none, `0640`"), "\"0644\"",
+            "The mode, in octal. If the contents have variables, which may be secret, and neither \
+             this nor `user` or `group` is set, nobody but root and the tenant's group can read \
+             the file, even if the host's is for all.";
     }
     Stop {
         "signal", Kind::Signal, Value("\"SIGTERM\""), "\"SIGQUIT\"",
@@ -352,6 +310,8 @@ keys! {
     Defaults {
         "environment", Kind::Environment(ALL), Value("{}"), "{ LANG = \"C.UTF-8\" }",
             "Added to the program's environment.";
+        "vars", Kind::Vars, Value("{}"), "{ colour = \"blue\" }",
+            "Variables, in addition to those of [app], see there.";
         "arguments", Kind::Texts(ALL), Value("[]"), "[\"--site={tenant}\"]",
             "Appended to the command of every tenant that has no `arguments` of its own.";
         "user", Kind::Account, Derived("that of [app]"), "\"www-data\"",
@@ -370,6 +330,8 @@ keys! {
             "The tenant's address, within the subnet.";
         "environment", Kind::Environment(ALL), Derived("none"), "{ TITLE = \"Acme\" }",
             "Added to the program's environment.";
+        "vars", Kind::Vars, Derived("none"), "{ colour = \"green\" }",
+            "Variables, in addition to those of [app] and [defaults], see [app].";
         "arguments", Kind::Texts(ALL), Derived("those of [defaults]"), "[\"--verbose\"]",
             "Appended to the command.";
         "datastore", Kind::Path(OF_TENANT), Derived("the tenant's name"), "\"legacy-7\"",

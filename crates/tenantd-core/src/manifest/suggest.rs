@@ -13,6 +13,10 @@ const SHORT: usize = 3;
 
 /// Suggests a key for an unknown name in a table.
 pub(super) fn nearest(table: Table, name: &str) -> String {
+    // What another program calls it is a better guess than a similar name.
+    if let Some(meant) = alias::key(name, table).filter(|meant| meant.table == table) {
+        return format!("did you mean `{}`?", meant.name);
+    }
     let distance = |key: &Key| strsim::damerau_levenshtein(key.name, name);
     let near = Key::of(table).min_by_key(|key| distance(key));
     if let Some(near) = near.filter(|key| distance(key) <= SLIP.min(name.chars().count() / 2)) {
@@ -24,9 +28,6 @@ pub(super) fn nearest(table: Table, name: &str) -> String {
     }
     let elsewhere = Key::named(name);
     match (alias::key(name, table), elsewhere) {
-        (Some(meant), _) if meant.table == table => {
-            return format!("did you mean `{}`?", meant.name);
-        }
         (Some(meant), _) | (None, Some(meant)) if meant.table == Table::Limits => {
             return format!("did you mean `limits = {{ {} }}`?", meant.usage());
         }

@@ -1,8 +1,15 @@
-//! Strings with placeholders such as `{tenant}`.
+//! Strings with placeholders such as `{tenant}` and `{vars.colour}`.
 //!
-//! A template is checked when the manifest is read, so that expanding it later cannot fail.
+//! A template is checked when it is read, so that expanding it later cannot fail. Which braces are
+//! text depends on the [`Style`]: what is written into a program's configuration has braces of its
+//! own.
+
+mod parse;
 
 use std::ops::Range;
+
+pub use parse::TemplateError;
+pub(super) use parse::is_var;
 
 /// A placeholder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +69,54 @@ pub const ALL: &[Slot] = &[
     Slot::Gateway,
 ];
 
+/// The prefix of the placeholder of a variable.
+pub const VARS: &str = "vars.";
+
+/// How a string treats braces that are no placeholder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// A path: every brace is part of a placeholder, or doubled.
+    Path,
+    /// An argument or a variable of the environment. Braces that are no placeholder are text, but a
+    /// word in braces must be one: `{word}`. In a string in which all other braces are doubled, each
+    /// pair stands for one.
+    Text,
+    /// A file: everything that is no placeholder, nor close to one, is text.
+    File,
+}
+
+/// What a string may contain.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules<'a> {
+    /// The placeholders.
+    pub slots: &'a [Slot],
+    /// Whether variables are available.
+    pub vars: bool,
+    /// How braces are treated.
+    pub style: Style,
+}
+
+impl Rules<'_> {
+    /// Formats the placeholders as a list such as `{app}, {tenant}, {vars.NAME}`.
+    #[must_use]
+    pub fn list(&self) -> String {
+        let mut list = Slot::list(self.slots);
+        if self.vars {
+            list += ", {vars.NAME}";
+        }
+        list
+    }
+}
+
+/// A placeholder that is to be replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Name<'a> {
+    /// One that every manifest has.
+    Slot(Slot),
+    /// A variable.
+    Var(&'a str),
+}
+
 /// A string whose placeholders have been parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
@@ -72,77 +127,25 @@ pub struct Template {
 enum Part {
     Text(String),
     Slot(Slot),
-}
-
-/// Why a string is not a valid template, and which of its bytes are the reason.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TemplateError {
-    /// A word in braces that is not an available placeholder.
-    #[error("the placeholder `{{{word}}}` is not available here")]
-    Unknown {
-        /// The word.
-        word: String,
-        /// Its position, with the braces.
-        at: Range<usize>,
-    },
-    /// An unmatched brace.
-    #[error("unmatched `{brace}`")]
-    Alone {
-        /// The brace.
-        brace: char,
-        /// Its position.
-        at: Range<usize>,
-    },
-}
-
-impl TemplateError {
-    /// The range of bytes that is wrong.
-    #[must_use]
-    pub fn at(&self) -> &Range<usize> {
-        match self {
-            TemplateError::Unknown { at, .. } | TemplateError::Alone { at, .. } => at,
-        }
-    }
+    /// A variable, and its position with the braces.
+    Var(String, Range<usize>),
 }
 
 impl Template {
-    /// Parses the placeholders. `{{` and `}}` stand for a literal brace.
+    /// Parses the placeholders.
     ///
     /// # Errors
-    /// The first placeholder that is not in `allowed`, or the first unmatched brace.
-    pub fn parse(text: &str, allowed: &[Slot]) -> Result<Self, TemplateError> {
-        let mut parts = Vec::new();
-        let mut plain = String::new();
-        let mut at = 0;
-        while let Some(brace) = text[at..].chars().next() {
-            let rest = &text[at..];
-            if rest.starts_with("{{") || rest.starts_with("}}") {
-                plain.push(brace);
-                at += 2;
-                continue;
-            }
-            if brace == '}' {
-                return Err(TemplateError::Alone {
-                    brace,
-                    at: at..at + 1,
-                });
-            }
-            if brace != '{' {
-                plain.push(brace);
-                at += brace.len_utf8();
-                continue;
-            }
-            let slot = slot_at(text, at, allowed)?;
-            if !plain.is_empty() {
-                parts.push(Part::Text(std::mem::take(&mut plain)));
-            }
-            parts.push(Part::Slot(slot));
-            at += slot.word().len() + 2;
+    /// All placeholders that are not available, or braces that are not as the style demands.
+    pub fn parse(text: &str, rules: Rules<'_>) -> Result<Self, Vec<TemplateError>> {
+        parse::parts(text, rules).map(|parts| Self { parts })
+    }
+
+    /// A string without placeholders.
+    #[must_use]
+    pub fn literal(text: &str) -> Self {
+        Self {
+            parts: vec![Part::Text(text.to_owned())],
         }
-        if !plain.is_empty() {
-            parts.push(Part::Text(plain));
-        }
-        Ok(Self { parts })
     }
 
     /// Whether the string has this placeholder.
@@ -151,59 +154,34 @@ impl Template {
         self.parts.contains(&Part::Slot(slot))
     }
 
+    /// The variables, with their positions.
+    pub fn vars(&self) -> impl Iterator<Item = (&str, &Range<usize>)> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Var(name, at) => Some((name.as_str(), at)),
+            Part::Text(_) | Part::Slot(_) => None,
+        })
+    }
+
+    /// Changes the positions of the variables.
+    pub fn place(&mut self, place: impl Fn(&Range<usize>) -> Range<usize>) {
+        for part in &mut self.parts {
+            if let Part::Var(_, at) = part {
+                *at = place(at);
+            }
+        }
+    }
+
     /// Returns the string with each placeholder replaced by its value.
     #[must_use]
-    pub fn fill(&self, value: impl Fn(Slot) -> String) -> String {
+    pub fn fill(&self, value: impl Fn(Name<'_>) -> String) -> String {
         let filled = self.parts.iter().map(|part| match part {
             Part::Text(text) => text.clone(),
-            Part::Slot(slot) => value(*slot),
+            Part::Slot(slot) => value(Name::Slot(*slot)),
+            Part::Var(name, _) => value(Name::Var(name)),
         });
         filled.collect()
     }
 }
 
-fn slot_at(text: &str, at: usize, allowed: &[Slot]) -> Result<Slot, TemplateError> {
-    let Some(end) = text[at..].find('}').map(|len| at + len) else {
-        return Err(TemplateError::Alone {
-            brace: '{',
-            at: at..at + 1,
-        });
-    };
-    let word = &text[at + 1..end];
-    let found = allowed.iter().find(|slot| slot.word() == word);
-    found.copied().ok_or_else(|| TemplateError::Unknown {
-        word: word.to_owned(),
-        at: at..end + 1,
-    })
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn fills_slots_and_keeps_braces() {
-        let template = Template::parse("{{{tenant}}} at {ip}:80 ü", ALL).unwrap();
-        let filled = template.fill(|slot| slot.word().to_uppercase());
-        assert_eq!(filled, "{TENANT} at IP:80 ü");
-    }
-
-    #[test]
-    fn filled_values_are_not_expanded_again() {
-        let template = Template::parse("{app}", ALL).unwrap();
-        assert_eq!(template.fill(|_| "{tenant}".to_owned()), "{tenant}");
-    }
-
-    #[test]
-    fn errors_name_the_invalid_bytes() {
-        let wrong = |text: &str, slots| {
-            let at = Template::parse(text, slots).unwrap_err().at().clone();
-            text[at].to_owned()
-        };
-        assert_eq!(wrong("ü {tennant} {x}", ALL), "{tennant}");
-        assert_eq!(wrong("a {ip}", OF_APP), "{ip}");
-        assert_eq!(wrong("a } b", ALL), "}");
-        assert_eq!(wrong("a { b", ALL), "{");
-        assert_eq!(wrong("{", ALL), "{");
-    }
-}
+mod tests;

@@ -1,62 +1,69 @@
-//! Values with placeholders: paths, arrays, commands, environments.
+//! Values with placeholders: paths, arrays, commands, environments, variables.
+
+mod vars;
+
+pub use vars::Vars;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use toml::Spanned;
 use toml::de::DeValue;
 
 use super::problem::Problems;
 use super::reference::{Key, Kind};
-use super::template::{ALL, OF_APP, Slot, Template, TemplateError};
+use super::template::{ALL, OF_APP, Rules, Style, Template};
 use super::value::{At, Decode, type_words};
 
-/// The placeholders that are available in the value of a key.
-fn slots(key: &Key) -> &'static [Slot] {
-    match key.kind {
-        Kind::Texts(slots) | Kind::Environment(slots) | Kind::Path(slots) | Kind::Paths(slots) => {
-            slots
-        }
+/// What the value of a key may contain.
+fn rules(key: &Key) -> Rules<'static> {
+    let (slots, style, vars) = match key.kind {
+        Kind::Text(slots) => (slots, Style::File, true),
+        Kind::Texts(slots) | Kind::Environment(slots) => (slots, Style::Text, true),
+        Kind::Vars => (ALL, Style::Text, false),
+        Kind::Path(slots) | Kind::Paths(slots) => (slots, Style::Path, true),
         _ => unreachable!("{} has no placeholders", key.name),
-    }
+    };
+    Rules { slots, vars, style }
 }
 
-fn template(at: At<'_, '_>, slots: &[Slot], problems: &mut Problems) -> Option<Template> {
+fn template(at: At<'_, '_>, rules: Rules<'_>, problems: &mut Problems) -> Option<Template> {
     let text = at.text(problems, "a string")?;
-    let error = match Template::parse(text, slots) {
-        Ok(template) => return Some(template),
-        Err(error) => error,
-    };
     // The position within the string can be shown only if the manifest writes it without escapes.
     let span = at.span();
     let source = problems.text().get(span.clone()).unwrap_or_default();
     let verbatim = source.len() == text.len() + 2 && source.get(1..=text.len()) == Some(text);
-    let span = if verbatim {
-        span.start + 1 + error.at().start..span.start + 1 + error.at().end
-    } else {
-        span
+    let place = |at: &Range<usize>| match verbatim {
+        true => span.start + 1 + at.start..span.start + 1 + at.end,
+        false => span.clone(),
     };
-    let help = match &error {
-        TemplateError::Unknown { .. } => format!(
-            "available here: {}; write `{{{{` for a literal brace",
-            Slot::list(slots)
-        ),
-        TemplateError::Alone { brace, .. } => format!("write `{brace}{brace}` for a literal brace"),
-    };
-    problems.report(&span, error.to_string()).help(help);
-    None
+    match Template::parse(text, rules) {
+        Ok(mut template) => {
+            template.place(place);
+            Some(template)
+        }
+        Err(errors) => {
+            for error in errors {
+                problems
+                    .report(&place(error.at()), error.to_string())
+                    .help(error.help(rules));
+            }
+            None
+        }
+    }
 }
 
 impl Decode for Template {
     fn decode(at: At<'_, '_>, problems: &mut Problems) -> Option<Self> {
-        template(at, slots(at.key), problems)
+        template(at, rules(at.key), problems)
     }
 }
 
 fn list(
     at: At<'_, '_>,
     problems: &mut Problems,
-    allowed: impl Fn(usize) -> &'static [Slot],
+    allowed: impl Fn(usize) -> Rules<'static>,
 ) -> Option<Vec<Spanned<Template>>> {
     let Some(array) = at.value.get_ref().as_array() else {
         at.wrong_type(problems, "an array of strings");
@@ -104,7 +111,7 @@ fn no_string(what: &str, key: &str, value: &Spanned<DeValue<'_>>, problems: &mut
 
 impl Decode for Vec<Spanned<Template>> {
     fn decode(at: At<'_, '_>, problems: &mut Problems) -> Option<Self> {
-        list(at, problems, |_| slots(at.key))
+        list(at, problems, |_| rules(at.key))
     }
 }
 
@@ -119,7 +126,18 @@ pub struct Command {
 
 impl Decode for Command {
     fn decode(at: At<'_, '_>, problems: &mut Problems) -> Option<Self> {
-        let texts = list(at, problems, |index| if index == 0 { OF_APP } else { ALL })?;
+        let texts = list(at, problems, |index| match index {
+            0 => Rules {
+                slots: OF_APP,
+                vars: true,
+                style: Style::Path,
+            },
+            _ => Rules {
+                slots: ALL,
+                vars: true,
+                style: Style::Text,
+            },
+        })?;
         let mut texts = texts.into_iter();
         let Some(program) = texts.next() else {
             at.wrong(problems, "the command is empty");
@@ -145,7 +163,7 @@ impl Decode for Environment {
         for (name, value) in table {
             let good = environment_name(name, problems);
             let template = match value.get_ref().as_str() {
-                Some(_) => template(At { key: at.key, value }, slots(at.key), problems),
+                Some(_) => template(At { key: at.key, value }, rules(at.key), problems),
                 None => {
                     let name = name.get_ref();
                     no_string(

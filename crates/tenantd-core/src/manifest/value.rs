@@ -1,5 +1,7 @@
 //! The types of values that a key can have, and how each is decoded from TOML.
 
+mod permissions;
+
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 use std::time::Duration;
@@ -14,6 +16,8 @@ use super::problem::{Problem, Problems, Span};
 use super::reference::{Key, Kind};
 use super::suggest::retyped;
 use crate::name::AppName;
+
+pub use permissions::{FileMode, Permissions};
 
 /// A value of the manifest, with its key.
 #[derive(Clone, Copy)]
@@ -244,29 +248,6 @@ impl Decode for Vec<Spanned<Account>> {
             Some(Spanned::new(value.span(), account))
         });
         Some(valid.collect())
-    }
-}
-
-/// Permissions of a folder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Permissions(pub u32);
-
-impl Decode for Permissions {
-    fn decode(at: At<'_, '_>, problems: &mut Problems) -> Option<Self> {
-        let text = at.text(problems, "a string of octal digits")?;
-        let digits = text.len() <= 5 && text.bytes().all(|b| matches!(b, b'0'..=b'7'));
-        let mode = u32::from_str_radix(text, 8).ok().filter(|_| digits);
-        let Some(mode) = mode.filter(|mode| *mode <= 0o7777) else {
-            let message = format!("{text:?} is not a file mode of 3 or 4 octal digits");
-            at.wrong(problems, message);
-            return None;
-        };
-        if mode & 0o700 != 0o700 {
-            let message = format!("mode {text} denies access to the datastore's own user");
-            at.wrong(problems, message);
-            return None;
-        }
-        Some(Permissions(mode))
     }
 }
 

@@ -8,14 +8,15 @@ use toml::Spanned;
 
 use super::datastore::{self, Source};
 use super::facts::HostFacts;
+use super::files::Contents;
 use super::folders::{self, Folders};
 use super::identity::{People, Person};
 use super::model::{
-    DatastorePlan, FolderPlan, HostAccess, Identity, LaunchPlan, LinkPlan, LogFiles, Mode,
-    NetworkPlan, Plan, Policy, Readiness, TenantPlan, ViewPlan,
+    DatastorePlan, FilePlan, FolderPlan, HostAccess, Identity, LaunchPlan, LinkPlan, LogFiles,
+    Mode, NetworkPlan, Plan, Policy, Readiness, TenantPlan, ViewPlan,
 };
 use super::paths::{self, AppPaths};
-use super::{control, derive, limits, logs, network, policy, process, view};
+use super::{control, derive, files, limits, logs, network, policy, process, vars, view};
 use crate::layout;
 use crate::manifest::problem::Problems;
 use crate::manifest::raw::{Known, Manifest, Overrides, Tenant};
@@ -55,6 +56,9 @@ pub(super) fn plan(
     limits::check(manifest, host, problems);
     let logs = logs::files(&app_paths, problems);
     let people = people(manifest, host, problems);
+    let files = files::read(manifest, &app_paths, folder, host, problems);
+    let is_damaged = folders::is_damaged(problems);
+    vars::check(manifest, &files, is_damaged, problems);
     let parts = Parts {
         manifest,
         folder,
@@ -66,6 +70,7 @@ pub(super) fn plan(
         private: private(&app_paths),
         hidden: stores.hidden.into(),
         logs: logs.into(),
+        files,
         app: app?,
         network: network.as_ref()?,
         policy: policy.as_ref()?,
@@ -136,6 +141,7 @@ struct Parts<'a> {
     private: Arc<[PathBuf]>,
     hidden: Arc<[PathBuf]>,
     logs: Arc<[LogFiles]>,
+    files: Vec<Option<Contents>>,
     app: &'a AppName,
     network: &'a NetworkPlan,
     policy: &'a Policy,
@@ -147,6 +153,8 @@ struct Parts<'a> {
 struct Last {
     launch: Kept<LaunchPlan>,
     environment: Kept<BTreeMap<String, String>>,
+    vars: Kept<BTreeMap<String, String>>,
+    files: Kept<Vec<FilePlan>>,
     identity: Kept<Identity>,
     policy: Kept<Policy>,
     root: Option<Arc<Path>>,
@@ -217,6 +225,7 @@ impl Parts<'_> {
                 mounted: *datastore.mounted.as_ref()?.get_ref(),
             },
             launch: self.launch(tenant, person, last)?,
+            vars: last.vars.keep(self.vars(tenant)?),
             logs: Arc::clone(&self.logs),
             policy: last.policy.keep(Policy {
                 autostart: *autostart.get_ref(),
@@ -235,18 +244,23 @@ impl Parts<'_> {
             argv.push(self.fill(text.get_ref(), tenant)?);
         }
         let environment = last.environment.keep(self.environment(tenant, &person)?);
-        Some(last.launch.keep(LaunchPlan {
-            program: self.program.to_path_buf(),
-            argv,
-            environment,
-            working_directory: self.working_directory.to_path_buf(),
-            identity: last.identity.keep(person.identity),
-            view: Arc::clone(&self.view),
-            private: Arc::clone(&self.private),
-            hidden: Arc::clone(&self.hidden),
-            limits: limits::of(self.manifest, tenant),
-            process: process::of(self.manifest, tenant),
-        }))
+        Some(
+            last.launch.keep(LaunchPlan {
+                program: self.program.to_path_buf(),
+                argv,
+                environment,
+                working_directory: self.working_directory.to_path_buf(),
+                identity: last.identity.keep(person.identity),
+                view: Arc::clone(&self.view),
+                private: Arc::clone(&self.private),
+                hidden: Arc::clone(&self.hidden),
+                files: last
+                    .files
+                    .keep(files::plan(&self.files, |text| self.fill(text, tenant))?),
+                limits: limits::of(self.manifest, tenant),
+                process: process::of(self.manifest, tenant),
+            }),
+        )
     }
 
     fn environment(&self, tenant: &Tenant, person: &Person) -> Option<BTreeMap<String, String>> {
@@ -276,20 +290,34 @@ impl Parts<'_> {
         Some(whole)
     }
 
+    /// The variables of a tenant.
+    fn vars(&self, tenant: &Tenant) -> Option<BTreeMap<String, String>> {
+        let names = vars::names(self.manifest, tenant).into_iter();
+        names
+            .map(|name| {
+                let template = vars::of(self.manifest, tenant, name)?;
+                Some((name.to_owned(), self.fill(template, tenant)?))
+            })
+            .collect()
+    }
+
     fn fill(&self, template: &Template, tenant: &Tenant) -> Option<String> {
         let name = tenant.name.as_ref()?;
         let ip = tenant.ip.as_ref()?.get_ref();
-        Some(template.fill(|slot| match slot {
-            Slot::App => self.app.to_string(),
-            Slot::ManifestDir => self.folder.to_owned(),
-            Slot::Datastore => {
-                let target = self.target.as_ref();
-                target.map_or_else(String::new, |path| path.display().to_string())
-            }
-            Slot::Tenant => name.to_string(),
-            Slot::Ip => ip.to_string(),
-            Slot::Gateway => self.network.gateway.to_string(),
-        }))
+        let slot = |slot| {
+            Some(match slot {
+                Slot::App => self.app.to_string(),
+                Slot::ManifestDir => self.folder.to_owned(),
+                Slot::Datastore => {
+                    let target = self.target.as_ref();
+                    target.map_or_else(String::new, |path| path.display().to_string())
+                }
+                Slot::Tenant => name.to_string(),
+                Slot::Ip => ip.to_string(),
+                Slot::Gateway => self.network.gateway.to_string(),
+            })
+        };
+        vars::fill(template, slot, |name| vars::of(self.manifest, tenant, name))
     }
 }
 

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::data::KeyChange;
-use super::diff::{Change, Changes, FieldChange, TenantChange, Unlaunchable};
+use super::diff::{Change, Changes, FieldChange, FileDiff, TenantChange, Unlaunchable};
 use super::fields::{LABEL_DATASTORE, LABEL_FOLDER, LABEL_TARGET, Touches};
 use crate::name::{AppName, TenantName};
 
@@ -36,6 +36,7 @@ pub fn text(changes: &Changes) -> String {
             Change::Reprovision | Change::Relaunch | Change::Live | Change::Add => "",
         };
         write_fields(&mut out, &change.fields, note);
+        write_files(&mut out, &change.files);
         write_touches(&mut out, change);
         write_after(&mut out, change);
         out += "\n";
@@ -80,6 +81,7 @@ pub fn json(changes: &Changes) -> Value {
             after,
             touches,
             keys,
+            files,
         } = tenant;
         json!({
             "tenant": tenant,
@@ -87,6 +89,7 @@ pub fn json(changes: &Changes) -> Value {
             "keys": self::keys(keys, fields),
             "after": after,
             "touches": touches,
+            "files": files,
         })
     });
     json!({
@@ -158,6 +161,7 @@ pub fn line(change: &TenantChange) -> String {
         after,
         touches,
         keys: _,
+        files: _,
     } = change;
     let fields: Vec<&str> = fields.iter().map(|field| field.field.as_str()).collect();
     let what = match change {
@@ -250,6 +254,15 @@ fn write_fields(out: &mut String, fields: &[FieldChange], datastore_note: &str) 
             (Some(value), None) => writeln!(out, "  {name:<17} - {value}{note}"),
             (None, None) => Ok(()),
         };
+    }
+}
+
+fn write_files(out: &mut String, files: &[FileDiff]) {
+    for FileDiff { path, diff } in files {
+        let _ = writeln!(out, "  changes of {path}");
+        for line in diff.lines() {
+            let _ = writeln!(out, "    {line}");
+        }
     }
 }
 

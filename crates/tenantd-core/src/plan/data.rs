@@ -5,16 +5,19 @@
 //! a tenant, a tenant's object has the keys of `[app]`, `[defaults]` and of its own line. Numbers of
 //! users and groups, links and the like have other names. Nothing of a plan is left out.
 
+mod files;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::model::{
-    ControlPlan, DatastorePlan, EndPlan, FolderPlan, Identity, LaunchPlan, Limits, LinkPlan,
-    NetworkPlan, Plan, Policy, Readiness, RestartPolicy, Seed, StopSignal, TenantPlan, ViewPlan,
+    ControlPlan, DatastorePlan, EndPlan, Identity, LaunchPlan, Limits, LinkPlan, NetworkPlan, Plan,
+    Policy, Readiness, RestartPolicy, StopSignal, TenantPlan, ViewPlan,
 };
 use crate::name::AppName;
+use files::{file, folder};
 
 /// A value that changed, with the name that it has in a plan's JSON: at most two keys, with a dot
 /// between them.
@@ -77,6 +80,7 @@ pub fn tenant(plan: &TenantPlan) -> Value {
         link,
         datastore,
         launch,
+        vars,
         logs,
         policy,
     } = plan;
@@ -86,6 +90,7 @@ pub fn tenant(plan: &TenantPlan) -> Value {
         self::link(link),
         self::datastore(datastore),
         self::launch(launch),
+        members([("vars", json!(&**vars))]),
         members([(
             "logs",
             logs.iter().map(|files| json!(files.path())).collect(),
@@ -140,7 +145,7 @@ fn datastore(datastore: &DatastorePlan) -> Map<String, Value> {
         must_exist,
         mounted,
     } = datastore;
-    let folders = folders.iter().map(|folder| self::folder(datastore, folder));
+    let folders = folders.iter().map(|it| folder(datastore, it));
     members([(
         "datastore",
         json!({
@@ -157,32 +162,6 @@ fn datastore(datastore: &DatastorePlan) -> Map<String, Value> {
     )])
 }
 
-/// A folder. What is as the host's folder has it is null.
-fn folder(datastore: &DatastorePlan, folder: &FolderPlan) -> Value {
-    let FolderPlan {
-        target,
-        seed,
-        uid,
-        gid,
-        mode,
-    } = folder;
-    let (seed, template) = match seed {
-        Seed::Empty => (Some("empty"), None),
-        Seed::Copy => (Some("copy"), None),
-        Seed::Overlay => (Some("overlay"), None),
-        Seed::Template(path) => (None, Some(path)),
-    };
-    json!({
-        "path": target,
-        "source": datastore.place(target),
-        "seed": seed,
-        "template": template,
-        "user": uid,
-        "group": gid,
-        "mode": mode.map(|mode| format!("{mode:04o}")),
-    })
-}
-
 fn launch(launch: &LaunchPlan) -> Map<String, Value> {
     let LaunchPlan {
         program,
@@ -193,6 +172,7 @@ fn launch(launch: &LaunchPlan) -> Map<String, Value> {
         view,
         private,
         hidden,
+        files,
         limits,
         process,
     } = launch;
@@ -223,6 +203,7 @@ fn launch(launch: &LaunchPlan) -> Map<String, Value> {
         ("private_size", json!(private_size)),
         ("private", json!(&**private)),
         ("hidden", json!(&**hidden)),
+        ("files", files.iter().map(file).collect()),
         ("limits", self::limits(limits)),
         ("process", super::process::data(process)),
     ])
@@ -320,6 +301,9 @@ pub(super) fn tenant_changes(old: &TenantPlan, new: &TenantPlan) -> Vec<KeyChang
         }
         if old.launch != new.launch {
             parts.extend(launch(&plan.launch));
+        }
+        if old.vars != new.vars {
+            parts.insert("vars".to_owned(), json!(&*plan.vars));
         }
         if old.policy != new.policy {
             parts.extend(policy(&plan.policy));

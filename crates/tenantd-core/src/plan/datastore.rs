@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use toml::Spanned;
 
 use super::paths::{AppPaths, HIDDEN_MAX, clean, outermost};
+use super::vars;
 use crate::manifest::problem::{Problems, Span};
 use crate::manifest::raw::{Manifest, Tenant};
 use crate::manifest::template::Slot;
@@ -61,12 +62,14 @@ fn source(
         Some(template) => {
             let app = manifest.app.name.as_ref()?.get_ref();
             let name = tenant.name.as_ref()?;
-            let text = template.get_ref().fill(|slot| match slot {
-                Slot::App => app.to_string(),
-                Slot::Tenant => name.to_string(),
-                Slot::ManifestDir => folder.to_owned(),
-                Slot::Datastore | Slot::Ip | Slot::Gateway => String::new(),
-            });
+            let slot = |slot| match slot {
+                Slot::App => Some(app.to_string()),
+                Slot::Tenant => Some(name.to_string()),
+                Slot::ManifestDir => Some(folder.to_owned()),
+                Slot::Datastore | Slot::Ip | Slot::Gateway => None,
+            };
+            let var = |name: &str| vars::of(manifest, tenant, name);
+            let text = vars::fill(template.get_ref(), slot, var)?;
             (text, template.span())
         }
         None if tenant.datastore_said => return None,

@@ -16,6 +16,7 @@ use super::effect::Effect;
 use super::fields::{self, Field, LABEL_ADDRESS, LABEL_DATASTORE, Takes, Touches};
 use super::holders::Holders;
 use super::model::{ControlPlan, NetworkPlan, Plan, TenantPlan};
+use super::unified;
 use crate::name::{AppName, TenantName};
 
 /// How a change of a tenant takes effect. The order is that in which changes are carried out.
@@ -72,6 +73,18 @@ pub struct TenantChange {
     /// The changed values, with the keys of the manifest. Empty from earlier versions.
     #[serde(default)]
     pub keys: Vec<KeyChange>,
+    /// The files whose contents change.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileDiff>,
+}
+
+/// The change of the contents of a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileDiff {
+    /// The path at which the program reads it.
+    pub path: String,
+    /// The difference as diff -u shows it, without the lines that name the files.
+    pub diff: String,
 }
 
 /// The difference between two plans.
@@ -194,7 +207,7 @@ pub fn diff<'a>(old: impl Into<Side<'a>>, new: impl Into<Side<'a>>) -> Changes {
     let mut before: BTreeMap<&TenantName, &TenantPlan> = named.collect();
     let holders = Holders::new(old.tenants.iter().copied());
     for tenant in &new.tenants {
-        let mut touches = None;
+        let (mut touches, mut files) = (None, Vec::new());
         let (change, fields, keys) = match before.remove(&tenant.name) {
             None => {
                 let fields = shown(tenant, |value| (None, Some(value)));
@@ -211,6 +224,7 @@ pub fn diff<'a>(old: impl Into<Side<'a>>, new: impl Into<Side<'a>>) -> Changes {
                     Takes::Relaunch | Takes::Reprovision => None,
                 };
                 let keys = data::tenant_changes(old, tenant);
+                files = file_diffs(old, tenant);
                 (takes.effect().into(), fields, keys)
             }
         };
@@ -225,6 +239,7 @@ pub fn diff<'a>(old: impl Into<Side<'a>>, new: impl Into<Side<'a>>) -> Changes {
             after,
             touches,
             keys,
+            files,
         });
     }
     let gone = old.tenants.iter().filter(|t| before.contains_key(&t.name));
@@ -235,10 +250,24 @@ pub fn diff<'a>(old: impl Into<Side<'a>>, new: impl Into<Side<'a>>) -> Changes {
         after: Vec::new(),
         touches: None,
         keys: keys_of(tenant, Change::Remove),
+        files: Vec::new(),
     }));
     // A stable sort: within each kind, the order of the manifest is kept.
     changes.tenants.sort_by_key(|change| change.change);
     changes
+}
+
+/// The files that both plans have, with other contents.
+fn file_diffs(old: &TenantPlan, new: &TenantPlan) -> Vec<FileDiff> {
+    let files = new.launch.files.iter();
+    let changed = files.filter_map(|file| {
+        let before = old.launch.files.iter().find(|it| it.path == file.path)?;
+        (before.contents != file.contents).then(|| FileDiff {
+            path: file.path.display().to_string(),
+            diff: unified::text(&before.contents, &file.contents),
+        })
+    });
+    changed.collect()
 }
 
 /// An owned copy of a field.

@@ -39,6 +39,26 @@ pub enum ProgramFact {
     Unknown(Errno),
 }
 
+/// The text of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TextFact {
+    /// The text.
+    Text(String),
+    /// There is no such file.
+    Missing,
+    /// Not a regular file, such as a folder.
+    NoFile,
+    /// It is larger than what was asked for.
+    TooLarge,
+    /// It is not valid UTF-8.
+    NotUtf8 {
+        /// The first line that is not, counted from 1.
+        line: usize,
+    },
+    /// It cannot be read.
+    Unknown(Errno),
+}
+
 /// An address of the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostAddress {
@@ -99,6 +119,9 @@ pub trait HostFacts {
     /// Examines a program's path.
     fn program(&self, path: &Path) -> ProgramFact;
 
+    /// Reads a file of at most `max` bytes.
+    fn text(&self, path: &Path, max: u64) -> TextFact;
+
     /// The addresses of all interfaces. Called once per plan.
     ///
     /// # Errors
@@ -120,6 +143,8 @@ pub struct Table {
     pub memberships: Vec<(String, u32)>,
     /// What exists at the paths of programs.
     pub programs: BTreeMap<PathBuf, ProgramFact>,
+    /// The text files.
+    pub texts: BTreeMap<PathBuf, TextFact>,
     /// The addresses.
     pub addresses: Vec<HostAddress>,
     /// The maximum limits.
@@ -152,6 +177,10 @@ impl HostFacts for Table {
             .get(path)
             .cloned()
             .unwrap_or(ProgramFact::Missing)
+    }
+
+    fn text(&self, path: &Path, _max: u64) -> TextFact {
+        self.texts.get(path).cloned().unwrap_or(TextFact::Missing)
     }
 
     fn addresses(&self) -> Result<Vec<HostAddress>, Errno> {

@@ -21,14 +21,14 @@
 //! Labels may change at any time. `tests/golden/fingerprints` checks these rules.
 
 pub(super) mod field;
+mod files;
 mod words;
 
 use std::path::Path;
 
 use super::model::{
-    Bound, ControlPlan, DatastorePlan, FolderPlan, HostAccess, Identity, LaunchPlan, Limits,
-    LinkPlan, Measure, NetworkPlan, OWN, Policy, Reader, RestartPolicy, StopSignal, TenantPlan,
-    ViewPlan,
+    Bound, ControlPlan, DatastorePlan, HostAccess, Identity, LaunchPlan, Limits, LinkPlan, Measure,
+    NetworkPlan, OWN, Policy, Reader, RestartPolicy, StopSignal, TenantPlan, ViewPlan,
 };
 use super::policy;
 use crate::name::AppName;
@@ -47,6 +47,9 @@ pub(super) const LABEL_TARGET: &str = "bound at";
 
 /// The label of a folder of a datastore.
 pub(super) const LABEL_FOLDER: &str = "folder";
+
+/// The label of a file that a tenant has for itself.
+pub(super) const LABEL_FILE: &str = "file";
 
 /// The label of a tenant's datastore.
 pub(super) const LABEL_DATASTORE: &str = "datastore";
@@ -84,12 +87,18 @@ pub fn tenant(plan: &TenantPlan, see: See<'_>) {
         link,
         datastore,
         launch,
+        vars,
         logs,
         policy,
     } = plan;
     self::link(link, see);
     self::datastore(datastore, see);
     self::launch(launch, see);
+    for (name, value) in &**vars {
+        // The fields that they are used for have effects of their own.
+        let value = format_args!("{value:?}");
+        see(touches_nothing(Later("var"), "var", &value).item(name));
+    }
     for files in &**logs {
         let path = files.path();
         let path = path.display();
@@ -152,30 +161,8 @@ fn datastore(datastore: &DatastorePlan, see: See<'_>) {
         }
     }
     for folder in &**folders {
-        self::folder(datastore, folder, see);
+        files::folder(datastore, folder, see);
     }
-}
-
-fn folder(datastore: &DatastorePlan, folder: &FolderPlan, see: See<'_>) {
-    let FolderPlan {
-        target,
-        seed,
-        uid,
-        gid,
-        mode,
-    } = folder;
-    let (place, target) = (datastore.place(target), target.display());
-    let place = place.display();
-    see(relaunches(Later("folder"), LABEL_FOLDER, &place).item(&target));
-    // These apply only when the folder is made.
-    let new = words::Seeded {
-        seed,
-        uid: *uid,
-        gid: *gid,
-        mode: *mode,
-    };
-    let field = touches_nothing(Later("folder if new"), "if new", &new);
-    see(field.item(&target).nested());
 }
 
 fn launch(launch: &LaunchPlan, see: See<'_>) {
@@ -188,6 +175,7 @@ fn launch(launch: &LaunchPlan, see: See<'_>) {
         view,
         private,
         hidden,
+        files,
         limits,
         process,
     } = launch;
@@ -215,6 +203,9 @@ fn launch(launch: &LaunchPlan, see: See<'_>) {
         let field = relaunches(First("hidden"), "hidden", &"covered").item(&path);
         // A folder without datastores may stay hidden until the next launch.
         see(field.leaving(Takes::Live(Touches::Nothing)));
+    }
+    for file in &**files {
+        files::file(file, see);
     }
     self::limits(limits, see);
     super::process::fields(process, see);

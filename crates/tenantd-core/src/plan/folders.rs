@@ -11,9 +11,9 @@ use super::identity::{People, find_group};
 use super::model::{FolderPlan, Seed};
 use super::paths::{AppPaths, filled};
 use crate::manifest::problem::{Problems, Span};
-use crate::manifest::raw::{Folder, Manifest};
+use crate::manifest::raw::{Folder, Known, Manifest};
 use crate::manifest::template::{Slot, Template};
-use crate::manifest::value::Seed as Said;
+use crate::manifest::value::{Account, Seed as Said};
 
 /// How the message of a line that could not be parsed begins.
 const INVALID: &str = "invalid TOML: ";
@@ -116,7 +116,7 @@ impl Folders<'_> {
         host: &dyn HostFacts,
         problems: &mut Problems,
     ) -> Option<FolderPlan> {
-        let owner = owner(folder, people, host, problems);
+        let owner = owner(&folder.user, &folder.group, people, host, problems);
         let seed = self.seed(folder, problems);
         let at = folder.path.as_ref()?.span();
         let found = self.app_paths.folders.iter().find(|it| it.span() == at);
@@ -143,8 +143,7 @@ impl Folders<'_> {
     fn seed(&self, folder: &Folder, problems: &mut Problems) -> Option<Option<Seed>> {
         let template = match &folder.template {
             Some(template) => {
-                let app = &self.manifest.app;
-                let path = filled(template, app, self.folder, None, problems)?;
+                let path = filled(template, self.manifest, self.folder, None, problems)?;
                 self.check_source(path.get_ref(), &path.span(), "the template", problems);
                 Some(path)
             }
@@ -185,13 +184,14 @@ impl Folders<'_> {
 }
 
 /// The owner and the group that the manifest sets. Returns `None` if a problem has been reported.
-fn owner(
-    folder: &Folder,
+pub(super) fn owner(
+    user: &Known<Account>,
+    group: &Known<Account>,
     people: &mut People<'_>,
     host: &dyn HostFacts,
     problems: &mut Problems,
 ) -> Option<(Option<u32>, Option<u32>)> {
-    match (&folder.user, &folder.group) {
+    match (user, group) {
         (Some(user), group) => {
             let person = people.resolve(user, group.as_ref(), problems)?;
             Some((Some(person.identity.uid), Some(person.identity.gid)))
@@ -208,12 +208,15 @@ fn owner(
     }
 }
 
+/// Whether a part of the manifest could not be parsed.
+pub(super) fn is_damaged(problems: &Problems) -> bool {
+    problems.iter().any(|it| it.message.starts_with(INVALID))
+}
+
 /// Reports every use of `{datastore}` if the program has no such path.
 pub(super) fn check_placeholder(manifest: &Manifest, problems: &mut Problems) {
     let app = &manifest.app;
     // A line that could not be parsed may be that of `path`.
-    let is_damaged =
-        |problems: &Problems| problems.iter().any(|it| it.message.starts_with(INVALID));
     if app.datastore.path.is_set || is_damaged(problems) {
         return;
     }
@@ -235,7 +238,11 @@ pub(super) fn check_placeholder(manifest: &Manifest, problems: &mut Problems) {
         let span = all.span();
         all.get_ref().values().map(move |it| (span.clone(), it))
     });
-    for (at, template) in of_texts.chain(of_environments) {
+    let vars = overrides.iter().map(|of| &of.vars.value);
+    let vars = vars.chain([&app.vars]).flatten();
+    let of_vars = vars.flat_map(|all| all.get_ref().values());
+    let of_vars = of_vars.map(|it| (it.span(), it.get_ref()));
+    for (at, template) in of_texts.chain(of_environments).chain(of_vars) {
         if template.has(Slot::Datastore) {
             problems
                 .report(&at, "`{datastore}` is not known: `path` is not set")

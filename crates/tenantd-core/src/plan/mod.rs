@@ -14,6 +14,7 @@ pub mod diff;
 pub mod effect;
 pub mod facts;
 pub mod fields;
+pub mod files;
 mod folders;
 pub mod hash;
 pub mod holders;
@@ -26,6 +27,8 @@ pub mod paths;
 mod policy;
 pub mod process;
 pub mod render;
+mod unified;
+mod vars;
 mod view;
 
 use crate::manifest::{self, problem::Problems};

@@ -1,6 +1,8 @@
 //! The types of a plan. A [`Plan`] contains every name, number, path and mount that is needed to
 //! run the tenants.
 
+mod files;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -15,6 +17,7 @@ use super::address::Addresses;
 pub use super::process::ProcessAttributes;
 pub use crate::manifest::limit::{Bound, Limit, Measure};
 use crate::name::{AppName, IfName, TenantName};
+pub use files::{FilePlan, LogFiles};
 
 /// One application and all its tenants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,6 +128,8 @@ pub struct TenantPlan {
     pub datastore: DatastorePlan,
     /// Its program.
     pub launch: Arc<LaunchPlan>,
+    /// Its variables. What they are used for is in the other parts.
+    pub vars: Arc<BTreeMap<String, String>>,
     /// The log files that its program writes, to follow.
     pub logs: Arc<[LogFiles]>,
     /// When it starts, stops, restarts and is ready.
@@ -219,23 +224,6 @@ pub enum Seed {
     Overlay,
 }
 
-/// Log files of a program, in one folder.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogFiles {
-    /// The folder, as the tenant sees it.
-    pub folder: PathBuf,
-    /// Their names, with `*` and `?`.
-    pub name: String,
-}
-
-impl LogFiles {
-    /// The path with its wildcards.
-    #[must_use]
-    pub fn path(&self) -> PathBuf {
-        self.folder.join(&self.name)
-    }
-}
-
 /// Everything that is needed to start a tenant's program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LaunchPlan {
@@ -255,6 +243,8 @@ pub struct LaunchPlan {
     pub private: Arc<[PathBuf]>,
     /// Folders that are hidden because they contain datastores, in the order of mounting.
     pub hidden: Arc<[PathBuf]>,
+    /// Files that it has for itself.
+    pub files: Arc<Vec<FilePlan>>,
     /// Resource limits of each process. Changes are applied to running processes.
     pub limits: Limits,
     /// Attributes of the first process, which others inherit.

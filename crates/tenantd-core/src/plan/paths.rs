@@ -7,8 +7,9 @@ use toml::Spanned;
 use super::facts::{HostFacts, ProgramFact};
 use super::folders;
 use super::model::Readiness;
+use super::vars;
 use crate::manifest::problem::{Problems, Span};
-use crate::manifest::raw::{App, Known, Manifest};
+use crate::manifest::raw::{Known, Manifest};
 use crate::manifest::template::{Slot, Template};
 
 /// The folder on the host that contains the datastores of all applications by default.
@@ -84,13 +85,13 @@ pub(super) fn app_paths(
     let app = &manifest.app;
     let mut app_paths = AppPaths::default();
     if let Some(command) = &app.command {
-        app_paths.program = filled(&command.get_ref().program, app, folder, None, problems);
+        app_paths.program = filled(&command.get_ref().program, manifest, folder, None, problems);
     }
     if let Some(program) = &app_paths.program {
         app_paths.real_program = program_fact(program, host, problems);
     }
     let path = |template: &Option<Spanned<Template>>, problems: &mut Problems| {
-        filled(template.as_ref()?, app, folder, None, problems)
+        filled(template.as_ref()?, manifest, folder, None, problems)
     };
     app_paths.target = path(&app.datastore.path.value, problems);
     app_paths.root = path(&app.datastore.root, problems);
@@ -109,7 +110,7 @@ pub(super) fn app_paths(
         .collect();
     let target = app_paths.target.as_ref().map(Spanned::get_ref);
     let fill = |template: &Spanned<Template>, problems: &mut Problems| {
-        filled(template, app, folder, target, problems)
+        filled(template, manifest, folder, target, problems)
     };
     let start = app.working_directory.as_ref();
     app_paths.working_directory = start.and_then(|text| fill(text, problems));
@@ -132,25 +133,21 @@ pub(super) fn app_paths(
 /// Expands the placeholders of a path. Returns `None` if the value of one is unknown.
 pub(super) fn filled(
     template: &Spanned<Template>,
-    app: &App,
+    manifest: &Manifest,
     folder: &str,
     target: Option<&PathBuf>,
     problems: &mut Problems,
 ) -> Option<Spanned<PathBuf>> {
-    let unknown = std::cell::Cell::new(false);
-    let text = template.get_ref().fill(|slot| {
-        let value = match slot {
-            Slot::App => app.name.as_ref().map(|name| name.get_ref().to_string()),
-            Slot::ManifestDir => Some(folder.to_owned()),
-            Slot::Datastore => target.map(|path| path.display().to_string()),
-            Slot::Tenant | Slot::Ip | Slot::Gateway => None,
-        };
-        unknown.set(unknown.get() || value.is_none());
-        value.unwrap_or_default()
-    });
-    if unknown.get() {
-        return None;
-    }
+    let name = manifest.app.name.as_ref();
+    let slot = |slot| match slot {
+        Slot::App => name.map(|name| name.get_ref().to_string()),
+        Slot::ManifestDir => Some(folder.to_owned()),
+        Slot::Datastore => target.map(|path| path.display().to_string()),
+        Slot::Tenant | Slot::Ip | Slot::Gateway => None,
+    };
+    let text = vars::fill(template.get_ref(), slot, |name| {
+        vars::shared(manifest, name)
+    })?;
     let path = clean(&text, &template.span(), problems)?;
     Some(Spanned::new(template.span(), path))
 }

@@ -11,6 +11,8 @@ pub enum Table {
     Datastore,
     /// One entry of `folders` in `[app.datastore]`.
     Folder,
+    /// One entry of `files` in `[app]`.
+    File,
     /// `[app.stop]`.
     Stop,
     /// `[app.restart]`.
@@ -38,6 +40,7 @@ impl Table {
         Table::App,
         Table::Datastore,
         Table::Folder,
+        Table::File,
         Table::Stop,
         Table::Restart,
         Table::Ready,
@@ -57,6 +60,7 @@ impl Table {
             Table::App => "[app]",
             Table::Datastore => "[app.datastore]",
             Table::Folder => "[[app.datastore.folders]]",
+            Table::File => "[[app.files]]",
             Table::Stop => "[app.stop]",
             Table::Restart => "[app.restart]",
             Table::Ready => "[app.ready]",
@@ -82,6 +86,16 @@ impl Table {
             Table::Folder => {
                 "One folder of `folders`: its path as a string, or a table with these keys. They \
                  apply when the folder is made, at the first start of a tenant that has it."
+            }
+            Table::File => {
+                "One file of `files`. Braces that are no placeholder are part of the contents: \
+                 JSON, or the configuration of nginx, is written as it is. Only a word in braces \
+                 that is a placeholder, or nearly one, is not: for the text `{ip}` write `{{ip}}`. \
+                 In a folder of the datastore, in `/run` and in a private folder, the file is \
+                 written at each start of the tenant, over what the tenant has made of it. \
+                 Elsewhere, the tenant sees its folder with the file added, read-only; what the \
+                 host changes in that folder meanwhile may not be seen until the next start, and \
+                 what the host mounts below it is not seen."
             }
             Table::Stop => "How the program is stopped.",
             Table::Restart => {

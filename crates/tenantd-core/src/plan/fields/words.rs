@@ -6,6 +6,7 @@ use std::fmt::{self, Display};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::super::derive;
 use super::super::model::{EndPlan, Mode, Readiness, RestartWhen, Seed};
 
 /// An address with its prefix length, which only IPv4 addresses have so far.
@@ -74,16 +75,48 @@ impl Display for Seeded<'_> {
             Seed::Overlay => f.write_str("the host's, with the tenant's changes")?,
             Seed::Template(path) => write!(f, "copied from {}", path.display())?,
         }
-        match (self.uid, self.gid) {
-            (Some(uid), Some(gid)) => write!(f, ", owner {uid}:{gid}")?,
-            (Some(uid), None) => write!(f, ", owner {uid}")?,
-            (None, Some(gid)) => write!(f, ", group {gid}")?,
-            (None, None) => {}
+        owner(f, self.uid, self.gid, self.mode)
+    }
+}
+
+/// The contents of a file, by size and hash, and who may read them.
+pub(super) struct Contents<'a> {
+    pub(super) contents: &'a str,
+    pub(super) uid: Option<u32>,
+    pub(super) gid: Option<u32>,
+    pub(super) mode: Option<u32>,
+    pub(super) secret: bool,
+}
+
+impl Display for Contents<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (size, digest) = (self.contents.len(), derive::hash(self.contents));
+        let s = if size == 1 { "" } else { "s" };
+        write!(f, "{size} byte{s}, digest {digest:012x}")?;
+        owner(f, self.uid, self.gid, self.mode)?;
+        match self.secret {
+            true => f.write_str(", not for all"),
+            false => Ok(()),
         }
-        match self.mode {
-            Some(mode) => write!(f, ", mode {mode:04o}"),
-            None => Ok(()),
-        }
+    }
+}
+
+/// Owner, group and mode, where they are set.
+fn owner(
+    f: &mut fmt::Formatter<'_>,
+    uid: Option<u32>,
+    gid: Option<u32>,
+    mode: Option<u32>,
+) -> fmt::Result {
+    match (uid, gid) {
+        (Some(uid), Some(gid)) => write!(f, ", owner {uid}:{gid}")?,
+        (Some(uid), None) => write!(f, ", owner {uid}")?,
+        (None, Some(gid)) => write!(f, ", group {gid}")?,
+        (None, None) => {}
+    }
+    match mode {
+        Some(mode) => write!(f, ", mode {mode:04o}"),
+        None => Ok(()),
     }
 }
 

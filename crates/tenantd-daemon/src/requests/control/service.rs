@@ -20,7 +20,7 @@ use crate::requests::queue::{
     Closed, NoAnswer, NoExecTarget, NoReload, Request, RequestQueue, Unknown,
 };
 use tenantd_api::wire::varlink::description::{
-    Failure, FieldChange, KeyChange, TenantChange, Unlaunchable,
+    Failure, FieldChange, FileDiff, KeyChange, TenantChange, Unlaunchable,
 };
 use tenantd_api::wire::varlink::{AnswerWord, Answered, Answers, Described, ManifestPath, Refusal};
 use tenantd_api::wire::watch::{EndReason, EventKind, ProgramExit, Snapshot, TenantEvent, Update};
@@ -200,7 +200,7 @@ fn sent<T>(
     interface = "io.tenantd.Supervisor",
     types = [
         TenantStatus, Want, StateWord, Program, Tracking, LogPlace, Failure, Answered, AnswerWord,
-        FieldChange, KeyChange, TenantChange, Unlaunchable, Residue, ResidueKind, ResidueFate,
+        FieldChange, KeyChange, TenantChange, FileDiff, Unlaunchable, Residue, ResidueKind, ResidueFate,
         Snapshot, TenantEvent, EventKind, ProgramExit, EndReason, ExecLimit,
     ],
     vendor = "tenantd",

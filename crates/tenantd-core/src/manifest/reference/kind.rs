@@ -1,0 +1,87 @@
+//! The types of values.
+
+use super::Table;
+use crate::manifest::limit::Measure;
+use crate::manifest::template::Slot;
+
+/// The type of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A table with keys of its own.
+    Table(Table),
+    /// A table with one table per tenant.
+    Tenants,
+    /// An application's name.
+    Name,
+    /// The program and its arguments.
+    Command,
+    /// An array of strings with placeholders.
+    Texts(&'static [Slot]),
+    /// A table of strings with placeholders.
+    Environment(&'static [Slot]),
+    /// A table of strings with placeholders, the variables.
+    Vars,
+    /// The text of a file, with placeholders.
+    Text(&'static [Slot]),
+    /// A path with placeholders.
+    Path(&'static [Slot]),
+    /// An array of paths with placeholders.
+    Paths(&'static [Slot]),
+    /// An array of folders: paths, or tables with the keys of [`Table::Folder`].
+    Folders,
+    /// An array of tables with the keys of [`Table::File`].
+    Files,
+    /// The name or the number of a user or group.
+    Account,
+    /// An array of names or numbers of groups.
+    Groups,
+    /// A boolean.
+    Flag,
+    /// A duration from `min` to `max`.
+    Duration {
+        /// The minimum.
+        min: &'static str,
+        /// The maximum.
+        max: &'static str,
+    },
+    /// An integer from `min` to `max`.
+    Count {
+        /// The minimum.
+        min: u32,
+        /// The maximum.
+        max: u32,
+    },
+    /// An integer from `min` to `max`, which may be negative.
+    Integer {
+        /// The minimum.
+        min: i32,
+        /// The maximum.
+        max: i32,
+    },
+    /// A resource limit: one value, or a soft and a hard one.
+    Limit {
+        /// What it counts.
+        measure: Measure,
+        /// The minimum of the soft limit.
+        min: u64,
+    },
+    /// A number of bytes, at least `min`.
+    Size {
+        /// The minimum.
+        min: u64,
+    },
+    /// Permissions of a folder in octal digits.
+    Permissions,
+    /// Permissions of a file in octal digits.
+    FileMode,
+    /// A file mode creation mask in octal digits.
+    Umask,
+    /// The name of a signal.
+    Signal,
+    /// One of a few words.
+    Choice(&'static [&'static str]),
+    /// An IPv4 address.
+    Address,
+    /// An IPv4 network.
+    Subnet,
+}
