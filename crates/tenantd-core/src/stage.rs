@@ -68,10 +68,12 @@ stages! {
     Lock = 20, "lock", "lock the datastore";
     /// Clone the datastore as a detached mount, see open_tree(2).
     Tree = 21, "tree", "clone the mount of the datastore";
+    /// Write the files that the tenant has for itself.
+    Files = 22, "files", "write the file";
     /// Check that the program exists and is executable.
-    Program = 22, "program", "find the program";
+    Program = 23, "program", "find the program";
     /// Create the child process, in its cgroup and in a new mount namespace.
-    Clone = 23, "clone", "create the child process";
+    Clone = 24, "clone", "create the child process";
     // Launch, in the child process.
     /// Clear the signal mask and reset ignored signals to their default action.
     Signals = 40, "signals", "reset the signals";
@@ -244,16 +246,25 @@ impl Failure {
 
     /// The same for the stages that make what a tenant sees.
     fn remedy_of_mount(&self) -> Option<&'static str> {
-        use libc::{EBUSY, ELOOP, ENOENT, ENOSYS, EXDEV};
+        use libc::{EBUSY, EISDIR, ELOOP, ENOENT, ENOSYS, EXDEV};
         Some(match (self.stage, self.errno) {
             (Stage::Attach | Stage::Private | Stage::Missing, ENOENT) => {
                 "the folder must exist on the host: create it, or install the program"
             }
+            (Stage::Files, ENOENT) => {
+                "its folder must exist on the host: create it, or install the program"
+            }
+            (Stage::Files, EISDIR) => "a folder has its name: remove or rename that one",
             (Stage::Shared | Stage::Visible, ENOENT) => {
                 "it does not exist on the host: create it, or remove it from the manifest"
             }
             (
-                Stage::Attach | Stage::Private | Stage::Shared | Stage::Visible | Stage::Hide,
+                Stage::Attach
+                | Stage::Private
+                | Stage::Shared
+                | Stage::Visible
+                | Stage::Hide
+                | Stage::Files,
                 ELOOP,
             ) => "symbolic links are not allowed here: use the real path",
             (Stage::Propagation, ENOSYS) => {

@@ -9,12 +9,16 @@ pub(super) mod attributes;
 
 use std::ffi::CStr;
 use std::mem::{ManuallyDrop, MaybeUninit};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use linux_raw_sys::general::{MOUNT_ATTR_RDONLY, MS_SLAVE, kernel_sigaction, mount_attr};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
-use rustix::mount::{MountPropagationFlags, MoveMountFlags, mount_change, move_mount};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, UnmountFlags,
+};
+use rustix::mount::{fsconfig_create, fsconfig_set_string, fsmount, fsopen};
+use rustix::mount::{mount_change, move_mount, unmount};
 use rustix::process::{Resource, Rlimit, chdir, setrlimit, setsid};
 use rustix::thread::{
     LinkNameSpaceType, move_into_link_name_space, set_no_new_privs, set_thread_groups,
@@ -193,16 +197,47 @@ fn restrict_writing(view: &View) -> Result<(), Errno> {
     }
 }
 
+/// Where the upper layer of a union is mounted while the union is made.
+pub(super) const LAYER: &CStr = c"/proc";
+
+/// Makes the read-only union of a mount and the folder at its target, see overlayfs in the kernel's
+/// documentation. Until Linux 6.15, each layer must be mounted in the namespace of the caller.
+fn union(layer: &Mount, layers: &CStr) -> Result<OwnedFd, Errno> {
+    move_to(layer.tree.as_fd(), LAYER, true)?;
+    // Not closed here; exec closes it.
+    let overlay = ManuallyDrop::new(fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?);
+    fsconfig_set_string(overlay.as_fd(), c"source", c"tenantd")?;
+    fsconfig_set_string(overlay.as_fd(), c"lowerdir", layers)?;
+    fsconfig_create(overlay.as_fd())?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
+        .union(MountAttrFlags::MOUNT_ATTR_NODEV)
+        .union(MountAttrFlags::MOUNT_ATTR_RDONLY);
+    let union = fsmount(overlay.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
+    unmount(LAYER, UnmountFlags::DETACH)?;
+    Ok(union)
+}
+
 /// Attaches a mount to its target. The target is resolved in this mount namespace and must not
 /// contain a symbolic link.
 fn attach(mount: &Mount) -> Result<(), Errno> {
-    let kind = match mount.is_folder {
+    match &mount.union {
+        None => move_to(mount.tree.as_fd(), &mount.target, mount.is_folder),
+        Some(layers) => {
+            // Not closed here; exec closes it.
+            let union = ManuallyDrop::new(union(mount, layers)?);
+            move_to(union.as_fd(), &mount.target, true)
+        }
+    }
+}
+
+fn move_to(tree: BorrowedFd<'_>, target: &CStr, is_folder: bool) -> Result<(), Errno> {
+    let kind = match is_folder {
         true => OFlags::DIRECTORY,
         false => OFlags::empty(),
     };
     let target = openat2(
         CWD,
-        mount.target.as_c_str(),
+        target,
         OFlags::PATH | OFlags::CLOEXEC | kind,
         Mode::empty(),
         ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
@@ -210,7 +245,7 @@ fn attach(mount: &Mount) -> Result<(), Errno> {
     // Not closed here; exec closes it.
     let target = ManuallyDrop::new(target);
     let by_fd = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    move_mount(mount.tree.as_fd(), c"", target.as_fd(), c"", by_fd)
+    move_mount(tree, c"", target.as_fd(), c"", by_fd)
 }
 
 fn drop_capability(capability: &Capability) -> Result<(), Errno> {

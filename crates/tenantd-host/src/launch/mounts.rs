@@ -13,8 +13,8 @@ use rustix::fs::{FileType, fstat};
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 
-use super::raw;
 use super::tmpfs::{Owner, Tmpfs};
+use super::{child, raw};
 use crate::datastore::rehearsal::Shown;
 use crate::datastore::{Part, overlay};
 use tenantd_core::plan::model::DatastorePlan;
@@ -36,6 +36,9 @@ pub(super) struct Mount {
     pub(super) stage: Stage,
     pub(super) tree: OwnedFd,
     pub(super) target: CString,
+    /// If the tree is to be the upper layer of a union with the folder at the target: the layers, as
+    /// overlayfs takes them.
+    pub(super) union: Option<CString>,
 }
 
 /// The mounts of a launch.
@@ -55,6 +58,42 @@ impl Mounts {
         tree: OwnedFd,
         target: &Path,
     ) -> Result<(), Failure> {
+        self.add_as(stage, tree, target, None)
+    }
+
+    /// Adds a read-only union of `layer` and the host's folder, at the path of the folder.
+    ///
+    /// # Errors
+    /// A [`Failure`] of `stage` if the path contains a NUL byte.
+    pub(super) fn add_union(
+        &mut self,
+        stage: Stage,
+        layer: OwnedFd,
+        folder: &Path,
+    ) -> Result<(), Failure> {
+        let mut layers = child::LAYER.to_bytes().to_vec();
+        layers.push(b':');
+        for &byte in folder.as_os_str().as_bytes() {
+            // The separator of layers.
+            if byte == b':' || byte == b'\\' {
+                layers.push(b'\\');
+            }
+            layers.push(byte);
+        }
+        let layers = CString::new(layers).map_err(|_| {
+            let shown = folder.display().to_string().replace('\0', "\\0");
+            Failure::detail(stage, shown, "contains a NUL byte")
+        })?;
+        self.add_as(stage, layer, folder, Some(layers))
+    }
+
+    fn add_as(
+        &mut self,
+        stage: Stage,
+        tree: OwnedFd,
+        target: &Path,
+        union: Option<CString>,
+    ) -> Result<(), Failure> {
         let c_target = CString::new(target.as_os_str().as_bytes()).map_err(|_| {
             let shown = target.display().to_string().replace('\0', "\\0");
             Failure::detail(stage, shown, "contains a NUL byte")
@@ -68,6 +107,7 @@ impl Mounts {
             stage,
             tree,
             target: c_target,
+            union,
         };
         self.all.push((target.to_owned(), mount));
         Ok(())
@@ -78,6 +118,12 @@ impl Mounts {
         self.all
             .iter()
             .map(|(target, mount)| (mount.stage, target.as_path()))
+    }
+
+    /// The stages, the targets and the mounts of the folders.
+    pub(super) fn folders(&self) -> impl Iterator<Item = (Stage, &Path, BorrowedFd<'_>)> {
+        let folders = self.all.iter().filter(|(_, mount)| mount.is_folder);
+        folders.map(|(target, mount)| (mount.stage, target.as_path(), mount.tree.as_fd()))
     }
 
     /// Removes the mounts that `keep` does not keep.

@@ -104,11 +104,12 @@ pub fn rehearse_all<'a>(
 fn is_alike(one: &TenantPlan, other: &TenantPlan) -> bool {
     let (a, b) = (&one.launch, &other.launch);
     let (data, others) = (&one.datastore, &other.datastore);
-    // Folders in the data differ from tenant to tenant.
-    let starts_in_data = data
-        .targets()
-        .any(|target| a.working_directory.starts_with(target));
-    !starts_in_data
+    // What is in the data differs from tenant to tenant.
+    let files = || a.files.iter().map(|file| file.path.as_path());
+    let needs_data = data.targets().any(|target| {
+        a.working_directory.starts_with(target) || files().any(|file| file.starts_with(target))
+    });
+    !needs_data
         && a.program == b.program
         && a.working_directory == b.working_directory
         && a.identity == b.identity
@@ -116,6 +117,7 @@ fn is_alike(one: &TenantPlan, other: &TenantPlan) -> bool {
         && a.private == b.private
         && a.process == b.process
         && a.hidden == b.hidden
+        && files().eq(b.files.iter().map(|file| file.path.as_path()))
         && data.targets().eq(others.targets())
 }
 

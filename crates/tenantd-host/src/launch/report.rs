@@ -105,6 +105,7 @@ impl Names {
             Stage::Exec => self.program,
             Stage::Own
             | Stage::Missing
+            | Stage::Files
             | Stage::Attach
             | Stage::Private
             | Stage::Shared

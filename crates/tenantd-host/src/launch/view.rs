@@ -13,6 +13,7 @@
 //! `/run` and the like in the tenant's own folder, elsewhere in a union over the folder that would
 //! contain them, see [`missing`].
 
+mod files;
 pub(super) mod lid;
 mod missing;
 pub(super) mod own;
@@ -47,7 +48,7 @@ pub(super) struct View {
 /// the like.
 const WRITABLE: &[&std::ffi::CStr] = &[c"/proc"];
 
-/// Adds to `mounts`, which contains those of the datastore, all others: private and hidden folders,
+/// Adds to `mounts`, which contains those of the datastore, all others: private and hidden folders, files,
 /// and the tenant's own where the host is read-only. The program may write to `outputs`, its standard
 /// output and error.
 ///
@@ -96,10 +97,12 @@ pub(super) fn view(
         wanted.retain(|(stage, target)| *stage != Stage::Hide || exists(target));
         mounts.retain(|stage, target| stage != Stage::Hide || exists(target));
     }
-    if read_only {
-        let elsewhere = wanted.iter().filter(|(_, target)| !own.holds(target));
-        missing::add(elsewhere, mounts)?;
-    }
+    let added = files::write(launch, &own, mounts, is_rehearsal)?;
+    // A writable host must have the mount points.
+    let elsewhere = wanted
+        .iter()
+        .filter(|(_, target)| read_only && !own.holds(target));
+    missing::add(elsewhere, &added, mounts)?;
     own.attach(mounts)?;
     Ok(View {
         read_only,

@@ -50,6 +50,7 @@ names! {
     Log = "log";
     Lock = "lock";
     Tree = "tree";
+    Files = "tree", "files";
     Program = "program";
     Clone = "clone";
     Signals = "signals";

@@ -1,26 +1,21 @@
-//! Mount points that the host does not have.
+//! Mount points that the host does not have, and files that the tenant has for itself.
 //!
 //! They are not made on the host. The tenant gets, at the folder that would contain them, a
 //! read-only union (overlayfs without an upper layer) of that folder and of one in memory that has
-//! just the missing ones.
-//!
-//! This needs Linux 6.15. Before, such a folder must exist on the host.
+//! just the missing ones and the files. The child makes the union, since both layers must be mounted
+//! in its namespace.
 //!
 //! A union is not always current: a file that the host replaces while a tenant has it open stays the
 //! old one there. So it is not used for folders with the host's configuration or sockets.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::stat;
+use rustix::fs::{FileType, stat};
 use rustix::io::Errno;
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount,
-    fsopen,
-};
 
+use super::files::Added;
 use super::on;
 use super::own::make_folders;
 use crate::launch::mounts::Mounts;
@@ -35,37 +30,60 @@ const NEVER: [&str; 6] = ["/", "/etc", "/dev", "/run", "/proc", "/sys"];
 /// The bytes of the folder in memory, for the names of the folders.
 const SIZE: u64 = 64 << 10;
 
-/// Adds what makes the missing targets exist.
+/// What is added to a folder of the host.
+#[derive(Default)]
+struct Layer<'a> {
+    folders: Vec<(Stage, &'a Path)>,
+    files: Vec<&'a Added<'a>>,
+}
+
+/// Adds what makes the missing targets and the files exist.
 ///
 /// # Errors
 /// A [`Failure`] of stage missing, or of the target's own stage if it cannot be made.
 pub(super) fn add<'a>(
     targets: impl Iterator<Item = &'a (Stage, PathBuf)>,
+    files: &'a [Added<'a>],
     mounts: &mut Mounts,
 ) -> Result<(), Failure> {
-    let mut missing: BTreeMap<PathBuf, Vec<(Stage, &Path)>> = BTreeMap::new();
+    let mut layers: BTreeMap<PathBuf, Layer<'_>> = BTreeMap::new();
+    for file in files {
+        let failed = on(Stage::Files, file.path);
+        let parent = file.path.parent().unwrap_or(Path::new("/"));
+        let existing = existing(parent).map_err(&failed)?;
+        let folder = existing.unwrap_or_else(|| parent.to_owned());
+        if is_never(&folder) {
+            return Err(failed(Errno::NOENT));
+        }
+        let found = stat(&folder).map_err(&failed)?;
+        if FileType::from_raw_mode(found.st_mode) != FileType::Directory {
+            return Err(failed(Errno::NOTDIR));
+        }
+        layers.entry(folder).or_default().files.push(file);
+    }
     for (stage, target) in targets {
         let Some(folder) = existing(target).map_err(on(*stage, target))? else {
             continue;
         };
-        if NEVER.iter().any(|never| folder == Path::new(never)) {
+        if is_never(&folder) {
             return Err(on(*stage, target)(Errno::NOENT));
         }
-        missing.entry(folder).or_default().push((*stage, target));
+        let layer = layers.entry(folder).or_default();
+        layer.folders.push((*stage, target));
     }
-    for (folder, targets) in missing {
-        let paths: Vec<&Path> = targets.iter().map(|(_, target)| *target).collect();
-        let tree = match union(&folder, &paths) {
-            // Before Linux 6.15 a layer must be mounted in a namespace: the folder has to exist.
-            Err(Errno::INVAL) => {
-                let (stage, target) = targets[0];
-                return Err(on(stage, target)(Errno::NOENT));
-            }
-            union => union.map_err(on(STAGE, &folder))?,
+    for (folder, layer) in layers {
+        let stage = match layer.folders.is_empty() {
+            true => Stage::Files,
+            false => STAGE,
         };
-        mounts.add(STAGE, tree, &folder)?;
+        let tree = made(&folder, &layer).map_err(on(stage, &folder))?;
+        mounts.add_union(stage, tree, &folder)?;
     }
     Ok(())
+}
+
+fn is_never(folder: &Path) -> bool {
+    NEVER.iter().any(|never| folder == Path::new(never))
 }
 
 /// The nearest folder above `target` that exists; `None` if the target itself exists.
@@ -81,8 +99,8 @@ fn existing(target: &Path) -> Result<Option<PathBuf>, Errno> {
     Err(Errno::NOENT)
 }
 
-/// Makes the union of `folder` and the missing folders below it.
-fn union(folder: &Path, targets: &[&Path]) -> Result<OwnedFd, Errno> {
+/// Makes the folder in memory with the missing folders and the files below `folder`.
+fn made(folder: &Path, added: &Layer<'_>) -> Result<OwnedFd, Errno> {
     let found = stat(folder)?;
     // The root of the union has the owner and mode of the first layer.
     let owner = Owner {
@@ -92,27 +110,20 @@ fn union(folder: &Path, targets: &[&Path]) -> Result<OwnedFd, Errno> {
     };
     let layer = Tmpfs {
         owner,
-        size: SIZE,
+        size: SIZE + added.files.iter().map(|file| file.size()).sum::<u64>(),
         inodes: None,
         attributes: PLAIN,
     };
     let layer = layer.mount()?;
-    for target in targets {
-        let below = target.strip_prefix(folder).map_err(|_| Errno::INVAL)?;
-        make_folders(&layer, below, Owner::ROOT)?;
+    let below = |path: &'_ Path| path.strip_prefix(folder).map(Path::to_owned);
+    for (_, target) in &added.folders {
+        let below = below(target).map_err(|_| Errno::NOTDIR)?;
+        make_folders(&layer, &below, Owner::ROOT)?;
     }
-    let mut lower = format!("/proc/self/fd/{}:", layer.as_raw_fd()).into_bytes();
-    for &byte in folder.as_os_str().as_bytes() {
-        // The separator of layers.
-        if byte == b':' || byte == b'\\' {
-            lower.push(b'\\');
-        }
-        lower.push(byte);
+    for file in &added.files {
+        let below = below(file.path).map_err(|_| Errno::NOTDIR)?;
+        make_folders(&layer, below.parent().unwrap_or(Path::new("")), Owner::ROOT)?;
+        file.write(&layer, &below)?;
     }
-    let overlay = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_set_string(&overlay, c"source", c"tenantd")?;
-    fsconfig_set_string(&overlay, c"lowerdir", lower.as_slice())?;
-    fsconfig_create(&overlay)?;
-    let attributes = PLAIN.union(MountAttrFlags::MOUNT_ATTR_RDONLY);
-    fsmount(&overlay, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+    Ok(layer)
 }

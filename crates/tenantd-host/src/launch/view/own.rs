@@ -4,7 +4,7 @@
 //! Each is a tmpfs with the owner and mode of the host's folder that it covers. Folders and mount
 //! points that the tenant needs in them are made here, before the mounts are attached.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -175,6 +175,14 @@ impl OwnFolders {
             (rest != Path::new("")).then_some((own, rest))
         });
         inside.max_by_key(|(own, _)| own.path.as_os_str().len())
+    }
+
+    /// The innermost folder that contains a path and to which the tenant may write, and the path
+    /// within it.
+    pub(super) fn tree_of<'a>(&self, path: &'a Path) -> Option<(BorrowedFd<'_>, &'a Path)> {
+        let (own, rest) = self.place_of(path)?;
+        let is_writable = own.path != Path::new("/dev");
+        is_writable.then(|| (own.tree.as_fd(), rest))
     }
 
     /// Makes a folder, and those above it, if it lies in one of the tenant's own.
