@@ -213,7 +213,7 @@ mod tests {
         let (app, recipe) = (|| "shop".parse().ok(), parse("mosquitto").unwrap());
         init(recipe, app(), Some(&path)).unwrap();
         let first = fs::read_to_string(&path).unwrap();
-        assert!(folder.path().join("shop.d/conf.d/listener.conf").exists());
+        assert!(folder.path().join("shop.d/listener.conf").exists());
         let other = folder.path().join("other.toml");
         let error = init(recipe, app(), Some(&other)).unwrap_err().to_string();
         assert!(

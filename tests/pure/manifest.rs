@@ -63,6 +63,26 @@ fn a_manifest_of_ten_thousand_tenants_is_read() {
 }
 
 #[test]
+fn variables_of_ten_thousand_tenants_are_checked() {
+    // As below: comparing each tenant with each would take much longer.
+    let start = std::time::Instant::now();
+    let text = |missing: u32| {
+        with_tenants(10_000, |n| {
+            let vars = match n < missing {
+                true => "",
+                false => ", vars = { own = \"x\" }",
+            };
+            let ip = address(n);
+            format!("t{n} = {{ ip = \"{ip}\", environment = {{ A = \"{{vars.own}}\" }}{vars} }}")
+        })
+    };
+    let plan = read(&text(0)).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(plan.tenants[9_999].vars["own"], "x");
+    assert_eq!(messages(&text(5_000)).len(), 5_000);
+    assert!(start.elapsed().as_secs() < 60, "{:?}", start.elapsed());
+}
+
+#[test]
 fn problems_of_ten_thousand_tenants_are_reported() {
     // All share one datastore, every second one an address; all of it is reported and can be
     // rendered. The limit of time is a hundred times what is needed, and a hundredth of what
@@ -131,6 +151,8 @@ fn the_schema_has_every_key() {
             }
             if key.table == reference::Table::Folder {
                 table = &table["items"]["anyOf"][1];
+            } else if key.table == reference::Table::File {
+                table = &table["items"];
             }
         }
         let property = &table["properties"][key.name];

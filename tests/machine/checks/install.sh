@@ -24,7 +24,7 @@ files_are_where_they_belong() {
         /usr/share/fish/vendor_completions.d/tenantd.fish \
         /usr/share/doc/tenantd/tenants.example.toml /usr/share/doc/tenantd/copyright \
         /usr/share/doc/tenantd/recipes/squid.toml \
-        /usr/share/doc/tenantd/recipes/squid.d/conf.d/tenant.conf \
+        /usr/share/doc/tenantd/recipes/squid.d/tenant.conf \
         /usr/lib/systemd/network/10-tenantd.network /usr/lib/systemd/network/10-tenantd.link \
         /usr/lib/NetworkManager/conf.d/10-tenantd.conf; do
         dpkg -S "$file"

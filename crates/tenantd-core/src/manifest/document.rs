@@ -174,6 +174,15 @@ fn name_schema(max: usize) -> Value {
     json!({ "type": "string", "maxLength": max, "pattern": "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$" })
 }
 
+/// A table of strings, whose names have this pattern.
+fn strings_schema(names: &str) -> Value {
+    json!({
+        "type": "object",
+        "propertyNames": { "pattern": names },
+        "additionalProperties": { "type": "string" },
+    })
+}
+
 fn kind_schema(kind: Kind) -> Value {
     use crate::name::{APP_NAME_MAX, TENANT_NAME_MAX};
     match kind {
@@ -194,17 +203,9 @@ fn kind_schema(kind: Kind) -> Value {
             "type": "array",
             "items": { "anyOf": [{ "type": "string" }, table_schema(Table::Folder)] },
         }),
-        Kind::Environment(_) => json!({
-            "type": "object",
-            "propertyNames": { "pattern": "^[^=]+$" },
-            "additionalProperties": { "type": "string" },
-        }),
+        Kind::Environment(_) => strings_schema("^[^=]+$"),
         Kind::Files => json!({ "type": "array", "items": table_schema(Table::File) }),
-        Kind::Vars => json!({
-            "type": "object",
-            "propertyNames": { "pattern": "^[a-z_][a-z0-9_]*$" },
-            "additionalProperties": { "type": "string" },
-        }),
+        Kind::Vars => strings_schema("^[a-z_][a-z0-9_]*$"),
         Kind::FileMode => json!({ "type": "string", "pattern": "^0?[0-7]{3}$" }),
         Kind::Path(_) | Kind::Text(_) | Kind::Signal | Kind::Duration { .. } => {
             json!({ "type": "string" })

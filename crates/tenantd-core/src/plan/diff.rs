@@ -243,7 +243,14 @@ pub fn diff<'a>(old: impl Into<Side<'a>>, new: impl Into<Side<'a>>) -> Changes {
         });
     }
     let gone = old.tenants.iter().filter(|t| before.contains_key(&t.name));
-    changes.tenants.extend(gone.map(|tenant| TenantChange {
+    changes.tenants.extend(gone.map(|tenant| removal(tenant)));
+    // A stable sort: within each kind, the order of the manifest is kept.
+    changes.tenants.sort_by_key(|change| change.change);
+    changes
+}
+
+fn removal(tenant: &TenantPlan) -> TenantChange {
+    TenantChange {
         tenant: tenant.name.clone(),
         change: Change::Remove,
         fields: shown(tenant, |value| (Some(value), None)),
@@ -251,10 +258,7 @@ pub fn diff<'a>(old: impl Into<Side<'a>>, new: impl Into<Side<'a>>) -> Changes {
         touches: None,
         keys: keys_of(tenant, Change::Remove),
         files: Vec::new(),
-    }));
-    // A stable sort: within each kind, the order of the manifest is kept.
-    changes.tenants.sort_by_key(|change| change.change);
-    changes
+    }
 }
 
 /// The files that both plans have, with other contents.

@@ -49,9 +49,17 @@ pub(super) fn of<'a>(
     tenant: &'a Tenant,
     name: &str,
 ) -> Option<&'a Template> {
+    of_layers(manifest, tenant, name).map(Spanned::get_ref)
+}
+
+/// The same, with the position of its name.
+fn of_layers<'a>(
+    manifest: &'a Manifest,
+    tenant: &'a Tenant,
+    name: &str,
+) -> Option<&'a Spanned<Template>> {
     let mut layers = layers(manifest, tenant).rev();
-    let found = layers.find_map(|layer| layer.get(name));
-    found.map(Spanned::get_ref)
+    layers.find_map(|layer| layer.get(name))
 }
 
 /// The names of all variables of a tenant.
@@ -124,11 +132,30 @@ pub(super) fn check(
             slots: ALL,
         }));
     }
+    let known: BTreeSet<&str> = self::all(manifest)
+        .flat_map(BTreeMap::keys)
+        .map(String::as_str)
+        .collect();
     for one in &uses {
-        match one.scope {
-            Scope::App => check_shared(manifest, one, problems),
-            Scope::Tenants | Scope::Arguments | Scope::One(_) => check_use(manifest, one, problems),
-        }
+        let lacking: Vec<&Tenant> = match one.scope {
+            Scope::App => {
+                check_shared(manifest, one, problems);
+                continue;
+            }
+            Scope::Tenants => lacking(manifest, one, manifest.tenants.iter()),
+            Scope::Arguments => {
+                let tenants = manifest.tenants.iter();
+                let without = tenants.filter(|it| it.overrides.arguments.is_none());
+                lacking(manifest, one, without)
+            }
+            Scope::One(tenant) => {
+                if let Some(value) = of_layers(manifest, tenant, one.name) {
+                    check_slots(value, one, problems);
+                }
+                lacking(manifest, one, std::iter::once(tenant))
+            }
+        };
+        report_lacking(one, &lacking, &known, problems);
     }
     // The contents of the others are not known.
     if contents.iter().all(Option::is_some) {
@@ -249,31 +276,31 @@ fn check_slots(value: &Spanned<Template>, one: &Use<'_>, problems: &mut Problems
     }
 }
 
-/// Checks the use of a variable in a value of tenants.
-fn check_use(manifest: &Manifest, one: &Use<'_>, problems: &mut Problems) {
+/// The tenants that lack a variable which they use.
+fn lacking<'a>(
+    manifest: &Manifest,
+    one: &Use<'_>,
+    tenants: impl Iterator<Item = &'a Tenant>,
+) -> Vec<&'a Tenant> {
+    tenants
+        .filter(|tenant| of(manifest, tenant, one.name).is_none())
+        .collect()
+}
+
+/// Reports a variable that tenants use and lack.
+fn report_lacking(
+    one: &Use<'_>,
+    lacking: &[&Tenant],
+    known: &BTreeSet<&str>,
+    problems: &mut Problems,
+) {
     let Use { name, inside, .. } = one;
-    let concerned = manifest.tenants.iter().filter(|tenant| match one.scope {
-        Scope::App | Scope::Tenants => true,
-        Scope::Arguments => tenant.overrides.arguments.is_none(),
-        Scope::One(other) => std::ptr::eq(*tenant, other),
-    });
-    for vars in all(manifest) {
-        if let Some(value) = vars.get(*name) {
-            check_slots(value, one, problems);
-        }
-    }
-    let lacks = |tenant: &&Tenant| of(manifest, tenant, name).is_none();
-    let lacking: Vec<&Tenant> = concerned.filter(lacks).collect();
     let Some(first) = lacking.first() else {
         return;
     };
-    let known: BTreeSet<&str> = all(manifest)
-        .flat_map(BTreeMap::keys)
-        .map(String::as_str)
-        .collect();
     let set = format!("vars = {{ {name} = \"...\" }}");
     if !known.contains(name) {
-        let help = match closest(name, known.into_iter()) {
+        let help = match closest(name, known.iter().copied()) {
             Some(near) => format!("did you mean `{{vars.{near}}}`?"),
             None => format!("set it for each tenant, or in [defaults]: `{set}`"),
         };

@@ -176,7 +176,7 @@ fn look(tree: BorrowedFd<'_>, below: &Path) -> Result<(), Errno> {
     }
 }
 
-/// Writes a file in a folder of the tenant, at once for whoever reads it, unless it is there already.
+/// Writes a file in a folder of the tenant, at once for its readers, unless it is there already.
 fn replace(
     tree: BorrowedFd<'_>,
     below: &Path,
@@ -263,13 +263,14 @@ fn is_there(folder: &OwnedFd, name: &Path, contents: &str, owner: Owner) -> Resu
     let read = File::from(file)
         .take(contents.len() as u64 + 1)
         .read_to_end(&mut bytes);
-    read.map_err(failed)?;
+    read.map_err(|error| failed(&error))?;
     Ok(bytes == contents.as_bytes())
 }
 
 fn fill(file: OwnedFd, contents: &str, owner: Owner) -> Result<(), Errno> {
     let mut file = File::from(file);
-    file.write_all(contents.as_bytes()).map_err(failed)?;
+    file.write_all(contents.as_bytes())
+        .map_err(|error| failed(&error))?;
     settle(file.as_fd(), owner)
 }
 
@@ -280,6 +281,6 @@ fn settle(file: impl AsFd, owner: Owner) -> Result<(), Errno> {
     fchmod(&file, Mode::from_raw_mode(mode))
 }
 
-fn failed(error: std::io::Error) -> Errno {
-    Errno::from_io_error(&error).unwrap_or(Errno::IO)
+fn failed(error: &std::io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
 }
