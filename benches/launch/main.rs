@@ -1,5 +1,5 @@
-//! What the view of the host and several folders cost a launch, from its begin to execve(2), beside a
-//! launch with one folder on a writable host in the same run; and what rehearsals cost.
+//! What the view of the host, several folders and files cost a launch, from its begin to execve(2),
+//! beside a launch with one folder on a writable host in the same run; and what rehearsals cost.
 //!
 //! `cargo bench --bench launch` needs root, and makes its own test hosts.
 
@@ -17,7 +17,7 @@ use std::time::Instant;
 use rustix::process::{Resource, getrlimit};
 use tenantd_core::manifest::Source;
 use tenantd_core::plan;
-use tenantd_core::plan::model::{FolderPlan, Seed};
+use tenantd_core::plan::model::{FilePlan, FolderPlan, Seed};
 use tenantd_host::facts::Live;
 use tenantd_host::launch::rehearse_all;
 
@@ -42,14 +42,14 @@ const ROWS: [Row; 4] = [
     ),
     ("one folder", |_| (), None),
     (
-        "ten folders, three private ones",
+        "ten folders, three private ones, three files",
         |it| {
             several(it, 10, 0);
         },
         Some(0.3),
     ),
     (
-        "eight folders, two overlays, three private ones",
+        "eight folders, two overlays, three private, three files",
         |it| {
             several(it, 8, 2);
         },
@@ -115,6 +115,22 @@ fn several(bench: &mut Bench, plain: usize, overlays: usize) {
     tenantd_host::datastore::ensure(&bench.datastore).unwrap();
     let private = ["/run/a", "/run/b", "/run/c"].map(Into::into);
     bench.launch.private = private.into();
+    create_dir_all("/var/log/tenantd/conf").unwrap();
+    let paths = [
+        "/var/log/tenantd/f0/conf",
+        "/run/conf",
+        "/var/log/tenantd/conf/conf",
+    ];
+    let files = paths.map(|path| FilePlan {
+        path: path.into(),
+        contents: "key = value\n".into(),
+        template: None,
+        uid: None,
+        gid: None,
+        mode: None,
+        secret: false,
+    });
+    bench.launch.files = Vec::from(files).into();
 }
 
 /// Returns what launches once in a test host of its own, and returns the time in ms.

@@ -28,7 +28,7 @@ fn fences(guide: &'static str) -> Vec<Fence> {
             Some(mark) => {
                 inside = true;
                 // Parts of files.
-                is_command = !["toml", "ini"].contains(&mark);
+                is_command = !["toml", "ini", "nginx"].contains(&mark);
                 if !is_command {
                     continue;
                 }

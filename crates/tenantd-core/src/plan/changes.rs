@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::data::KeyChange;
 use super::diff::{Change, Changes, FieldChange, FileDiff, TenantChange, Unlaunchable};
-use super::fields::{LABEL_DATASTORE, LABEL_FOLDER, LABEL_TARGET, Touches};
+use super::fields::{LABEL_DATASTORE, LABEL_FILE_AT, LABEL_FOLDER, LABEL_TARGET, Touches};
 use crate::name::{AppName, TenantName};
 
 /// How many tenants that could not be launched are shown: often all fail for the same reason.
@@ -245,6 +245,8 @@ fn write_fields(out: &mut String, fields: &[FieldChange], datastore_note: &str) 
             datastore_note
         } else if name == LABEL_TARGET || first == Some(LABEL_FOLDER) {
             kept(field, fields)
+        } else if name.starts_with(&format!("{LABEL_FILE_AT} ")) {
+            " (kept)"
         } else {
             ""
         };

@@ -51,6 +51,9 @@ pub(super) const LABEL_FOLDER: &str = "folder";
 /// The label of a file that a tenant has for itself.
 pub(super) const LABEL_FILE: &str = "file";
 
+/// The label of the place of such a file in the datastore.
+pub(super) const LABEL_FILE_AT: &str = "lies at";
+
 /// The label of a tenant's datastore.
 pub(super) const LABEL_DATASTORE: &str = "datastore";
 
@@ -94,6 +97,9 @@ pub fn tenant(plan: &TenantPlan, see: See<'_>) {
     self::link(link, see);
     self::datastore(datastore, see);
     self::launch(launch, see);
+    for file in &**launch.files {
+        files::file(datastore, file, see);
+    }
     for (name, value) in &**vars {
         // The fields that they are used for have effects of their own.
         let value = format_args!("{value:?}");
@@ -175,7 +181,8 @@ fn launch(launch: &LaunchPlan, see: See<'_>) {
         view,
         private,
         hidden,
-        files,
+        // With the datastore, in which they may lie.
+        files: _,
         limits,
         process,
     } = launch;
@@ -203,9 +210,6 @@ fn launch(launch: &LaunchPlan, see: See<'_>) {
         let field = relaunches(First("hidden"), "hidden", &"covered").item(&path);
         // A folder without datastores may stay hidden until the next launch.
         see(field.leaving(Takes::Live(Touches::Nothing)));
-    }
-    for file in &**files {
-        files::file(file, see);
     }
     self::limits(limits, see);
     super::process::fields(process, see);

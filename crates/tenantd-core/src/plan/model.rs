@@ -189,6 +189,16 @@ impl DatastorePlan {
         self.target.as_deref().into_iter().chain(folders)
     }
 
+    /// Where a file of the program is, if it is in the datastore.
+    #[must_use]
+    pub fn place_of(&self, path: &Path) -> Option<PathBuf> {
+        let target = self.targets().find(|target| path.starts_with(target))?;
+        match self.is_tree() {
+            true => Some(self.place(path)),
+            false => Some(self.source.join(path.strip_prefix(target).ok()?)),
+        }
+    }
+
     /// Where the folder for a path that the program expects is, in a datastore with several.
     #[must_use]
     pub fn place(&self, target: &Path) -> PathBuf {

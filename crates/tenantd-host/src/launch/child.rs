@@ -15,10 +15,10 @@ use linux_raw_sys::general::{MOUNT_ATTR_RDONLY, MS_SLAVE, kernel_sigaction, moun
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, UnmountFlags,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
 };
 use rustix::mount::{fsconfig_create, fsconfig_set_string, fsmount, fsopen};
-use rustix::mount::{mount_change, move_mount, unmount};
+use rustix::mount::{mount_change, move_mount};
 use rustix::process::{Resource, Rlimit, chdir, setrlimit, setsid};
 use rustix::thread::{
     LinkNameSpaceType, move_into_link_name_space, set_no_new_privs, set_thread_groups,
@@ -27,7 +27,7 @@ use rustix::thread::{
 
 use seccompiler::BpfProgram;
 
-use super::mounts::Mount;
+use super::mounts::{Mount, Union};
 use super::raw::{landlock_restrict_self, last_errno, mount_setattr_at, outcome};
 use super::report::record;
 use super::spec::{Capability, Purpose, Spec};
@@ -197,55 +197,54 @@ fn restrict_writing(view: &View) -> Result<(), Errno> {
     }
 }
 
-/// Where the upper layer of a union is mounted while the union is made.
-pub(super) const LAYER: &CStr = c"/proc";
-
 /// Makes the read-only union of a mount and the folder at its target, see overlayfs in the kernel's
-/// documentation. Until Linux 6.15, each layer must be mounted in the namespace of the caller.
-fn union(layer: &Mount, layers: &CStr) -> Result<OwnedFd, Errno> {
-    move_to(layer.tree.as_fd(), LAYER, true)?;
-    // Not closed here; exec closes it.
+/// documentation. Until Linux 6.15, each layer must be mounted in the namespace of the caller: so the
+/// mount is attached, and covered by the union later. To unmount it would cost much more.
+fn union(mount: &Mount, union: &Union) -> Result<OwnedFd, Errno> {
+    // What is not dropped here is closed by exec.
+    let target = ManuallyDrop::new(open_target(&mount.target, true)?);
+    duplicate(target.as_fd(), union.lower.as_raw_fd())?;
+    move_to(mount.tree.as_fd(), target.as_fd())?;
     let overlay = ManuallyDrop::new(fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?);
     fsconfig_set_string(overlay.as_fd(), c"source", c"tenantd")?;
-    fsconfig_set_string(overlay.as_fd(), c"lowerdir", layers)?;
+    fsconfig_set_string(overlay.as_fd(), c"lowerdir", union.layers.as_c_str())?;
     fsconfig_create(overlay.as_fd())?;
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
         .union(MountAttrFlags::MOUNT_ATTR_NODEV)
         .union(MountAttrFlags::MOUNT_ATTR_RDONLY);
-    let union = fsmount(overlay.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
-    unmount(LAYER, UnmountFlags::DETACH)?;
-    Ok(union)
+    fsmount(overlay.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
 }
 
 /// Attaches a mount to its target. The target is resolved in this mount namespace and must not
 /// contain a symbolic link.
 fn attach(mount: &Mount) -> Result<(), Errno> {
-    match &mount.union {
-        None => move_to(mount.tree.as_fd(), &mount.target, mount.is_folder),
-        Some(layers) => {
-            // Not closed here; exec closes it.
-            let union = ManuallyDrop::new(union(mount, layers)?);
-            move_to(union.as_fd(), &mount.target, true)
-        }
-    }
+    let Some(layers) = &mount.union else {
+        let target = ManuallyDrop::new(open_target(&mount.target, mount.is_folder)?);
+        return move_to(mount.tree.as_fd(), target.as_fd());
+    };
+    let union = ManuallyDrop::new(union(mount, layers)?);
+    let target = ManuallyDrop::new(open_target(&mount.target, true)?);
+    move_to(union.as_fd(), target.as_fd())
 }
 
-fn move_to(tree: BorrowedFd<'_>, target: &CStr, is_folder: bool) -> Result<(), Errno> {
+/// Not to be closed; exec closes it.
+fn open_target(target: &CStr, is_folder: bool) -> Result<OwnedFd, Errno> {
     let kind = match is_folder {
         true => OFlags::DIRECTORY,
         false => OFlags::empty(),
     };
-    let target = openat2(
+    openat2(
         CWD,
         target,
         OFlags::PATH | OFlags::CLOEXEC | kind,
         Mode::empty(),
         ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
-    )?;
-    // Not closed here; exec closes it.
-    let target = ManuallyDrop::new(target);
+    )
+}
+
+fn move_to(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Errno> {
     let by_fd = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    move_mount(tree, c"", target.as_fd(), c"", by_fd)
+    move_mount(tree, c"", target, c"", by_fd)
 }
 
 fn drop_capability(capability: &Capability) -> Result<(), Errno> {

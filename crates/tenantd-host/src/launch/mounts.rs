@@ -2,7 +2,7 @@
 //! them.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -10,11 +10,11 @@ use linux_raw_sys::general::{
     MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, MS_SLAVE, mount_attr,
 };
 use rustix::fs::{FileType, fstat};
-use rustix::io::Errno;
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::mount::{OpenTreeFlags, open_tree};
 
+use super::raw;
 use super::tmpfs::{Owner, Tmpfs};
-use super::{child, raw};
 use crate::datastore::rehearsal::Shown;
 use crate::datastore::{Part, overlay};
 use tenantd_core::plan::model::DatastorePlan;
@@ -36,9 +36,16 @@ pub(super) struct Mount {
     pub(super) stage: Stage,
     pub(super) tree: OwnedFd,
     pub(super) target: CString,
-    /// If the tree is to be the upper layer of a union with the folder at the target: the layers, as
-    /// overlayfs takes them.
-    pub(super) union: Option<CString>,
+    /// If the tree is the upper layer of a union with the folder at the target.
+    pub(super) union: Option<Union>,
+}
+
+/// A union that the child makes.
+pub(super) struct Union {
+    /// The layers, as overlayfs takes them: the tree and `lower`.
+    pub(super) layers: CString,
+    /// The number for the descriptor of the folder at the target, which the child opens.
+    pub(super) lower: OwnedFd,
 }
 
 /// The mounts of a launch.
@@ -64,27 +71,20 @@ impl Mounts {
     /// Adds a read-only union of `layer` and the host's folder, at the path of the folder.
     ///
     /// # Errors
-    /// A [`Failure`] of `stage` if the path contains a NUL byte.
+    /// A [`Failure`] of `stage` if the path contains a NUL byte, or there is no descriptor left.
     pub(super) fn add_union(
         &mut self,
         stage: Stage,
         layer: OwnedFd,
         folder: &Path,
     ) -> Result<(), Failure> {
-        let mut layers = child::LAYER.to_bytes().to_vec();
-        layers.push(b':');
-        for &byte in folder.as_os_str().as_bytes() {
-            // The separator of layers.
-            if byte == b':' || byte == b'\\' {
-                layers.push(b'\\');
-            }
-            layers.push(byte);
-        }
-        let layers = CString::new(layers).map_err(|_| {
-            let shown = folder.display().to_string().replace('\0', "\\0");
-            Failure::detail(stage, shown, "contains a NUL byte")
-        })?;
-        self.add_as(stage, layer, folder, Some(layers))
+        let failed = |errno: Errno| {
+            Failure::errno(stage, folder.display().to_string(), errno.raw_os_error())
+        };
+        let lower = fcntl_dupfd_cloexec(&layer, 3).map_err(failed)?;
+        let [upper, below] = [&layer, &lower].map(|it| format!("/proc/self/fd/{}", it.as_raw_fd()));
+        let layers = CString::new(format!("{upper}:{below}")).map_err(|_| failed(Errno::INVAL))?;
+        self.add_as(stage, layer, folder, Some(Union { layers, lower }))
     }
 
     fn add_as(
@@ -92,7 +92,7 @@ impl Mounts {
         stage: Stage,
         tree: OwnedFd,
         target: &Path,
-        union: Option<CString>,
+        union: Option<Union>,
     ) -> Result<(), Failure> {
         let c_target = CString::new(target.as_os_str().as_bytes()).map_err(|_| {
             let shown = target.display().to_string().replace('\0', "\\0");

@@ -1,7 +1,7 @@
 //! The fields of folders and files.
 
 use super::field::{relaunches, touches_nothing};
-use super::{LABEL_FILE, LABEL_FOLDER, Later, See, words};
+use super::{LABEL_FILE, LABEL_FILE_AT, LABEL_FOLDER, Later, See, words};
 use crate::plan::model::{DatastorePlan, FilePlan, FolderPlan};
 
 pub(super) fn folder(datastore: &DatastorePlan, folder: &FolderPlan, see: See<'_>) {
@@ -26,7 +26,7 @@ pub(super) fn folder(datastore: &DatastorePlan, folder: &FolderPlan, see: See<'_
     see(field.item(&target).nested());
 }
 
-pub(super) fn file(file: &FilePlan, see: See<'_>) {
+pub(super) fn file(datastore: &DatastorePlan, file: &FilePlan, see: See<'_>) {
     let FilePlan {
         path,
         contents,
@@ -45,6 +45,11 @@ pub(super) fn file(file: &FilePlan, see: See<'_>) {
         secret: *secret,
     };
     see(relaunches(Later("file"), LABEL_FILE, &value).item(&path));
+    if let Some(place) = datastore.place_of(&file.path) {
+        let place = place.display();
+        let field = touches_nothing(Later("file at"), LABEL_FILE_AT, &place);
+        see(field.item(&path).nested());
+    }
     if let Some(template) = template {
         let from = template.display();
         see(touches_nothing(Later("file from"), "from", &from)
