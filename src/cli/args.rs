@@ -120,7 +120,8 @@ pub enum Command {
     /// Add a tenant to the manifest, and reload
     #[command(after_help = "EXAMPLES\n  \
         tenantd add acme ip=10.77.0.14\n  \
-        tenantd add acme ip=10.77.0.14 autostart=false 'arguments=[\"-v\"]'\n\n\
+        tenantd add acme ip=10.77.0.14 autostart=false 'arguments=[\"-v\"]'\n  \
+        tenantd add acme ip=10.77.0.14 vars.colour=red\n\n\
         The keys are those of a tenant in the manifest, see tenantd.toml(5). A value that is not\n\
         valid TOML is taken as a string. Comments and order of the manifest are preserved. If\n\
         the new manifest has problems, nothing is changed and all problems are shown. If no\n\

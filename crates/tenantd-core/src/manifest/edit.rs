@@ -12,6 +12,9 @@ use toml_edit::{DocumentMut, InlineTable, Item, Table, TableLike, Value};
 use super::suggest::closest;
 use crate::name::TenantName;
 
+/// Tables of a tenant in which all values are strings: `vars.port=80` is `"80"`.
+const STRINGS: [&str; 2] = ["environment", "vars"];
+
 /// Why a manifest cannot be edited.
 #[derive(Debug, thiserror::Error)]
 pub enum EditError {
@@ -175,9 +178,24 @@ fn means_the_same(one: &str, other: &str) -> bool {
     values(one).is_some_and(|one| Some(one) == values(other))
 }
 
+/// Sets the keys. `vars.colour` is the key `colour` of the table `vars`.
 fn fill(table: &mut dyn TableLike, keys: &[(String, String)]) {
     for (key, text) in keys {
-        let value = text.parse().unwrap_or_else(|_| Value::from(text.as_str()));
-        table.insert(key, Item::Value(value));
+        let parsed = text.parse().unwrap_or_else(|_| Value::from(text.as_str()));
+        let Some((outer, inner)) = key.split_once('.') else {
+            table.insert(key, Item::Value(parsed));
+            continue;
+        };
+        let value = match STRINGS.contains(&outer) {
+            true => Value::from(text.as_str()),
+            false => parsed,
+        };
+        let new = || Item::Value(Value::InlineTable(InlineTable::new()));
+        let nested = table.entry(outer).or_insert_with(new);
+        match nested.as_table_like_mut() {
+            Some(nested) => drop(nested.insert(inner, Item::Value(value))),
+            // It was given as a whole before, and is no table.
+            None => *nested = Item::Value(value),
+        }
     }
 }

@@ -40,6 +40,27 @@ fn adding_appends_a_tenant_and_removing_restores_the_text() {
 }
 
 #[test]
+fn keys_with_a_dot_are_those_of_tables() {
+    let typed = keys(&[
+        ("ip", "10.0.0.13"),
+        ("vars.port", "80"),
+        ("vars.colour", "red"),
+        ("limits.open_files", "1024"),
+    ]);
+    let entry = add(TEXT, &name("crm"), &typed).unwrap().entry;
+    assert_eq!(
+        entry,
+        "crm = { ip = \"10.0.0.13\", vars = { port = \"80\", colour = \"red\" }, \
+         limits = { open_files = 1024 } }"
+    );
+    // With headers, and after a value that is no table.
+    let headers = "[tenants.acme]\nip = \"10.0.0.11\"\n";
+    let typed = keys(&[("vars", "x"), ("vars.port", "80")]);
+    let Added { text, .. } = add(headers, &name("crm"), &typed).unwrap();
+    assert!(text.ends_with("[tenants.crm]\nvars = \"80\"\n"), "{text}");
+}
+
+#[test]
 fn removing_a_tenant_removes_only_its_own_comment() {
     let without = remove(TEXT, &name("acme")).unwrap();
     assert!(!without.contains("The first."), "{without}");

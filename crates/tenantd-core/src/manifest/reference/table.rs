@@ -33,6 +33,16 @@ pub enum Table {
     Tenant,
 }
 
+/// What is said of one entry of `files`.
+const FILE: &str = "One file of `files`. Braces that are no placeholder are part of the contents: \
+     JSON, or the configuration of nginx, is written as it is. Only a word in braces \
+     that is a placeholder, or nearly one, is not: for the text `{ip}` write `{{ip}}`. \
+     In a folder of the datastore, in `/run` and in a private folder, the file is \
+     written at each start of the tenant, over what the tenant has made of it. \
+     Elsewhere, the tenant sees its folder with the file added, read-only; what the \
+     host changes in that folder meanwhile may not be seen until the next start, and \
+     what the host mounts below it is not seen.";
+
 impl Table {
     /// All tables, in the order of the reference.
     pub const EACH: &'static [Table] = &[
@@ -87,16 +97,7 @@ impl Table {
                 "One folder of `folders`: its path as a string, or a table with these keys. They \
                  apply when the folder is made, at the first start of a tenant that has it."
             }
-            Table::File => {
-                "One file of `files`. Braces that are no placeholder are part of the contents: \
-                 JSON, or the configuration of nginx, is written as it is. Only a word in braces \
-                 that is a placeholder, or nearly one, is not: for the text `{ip}` write `{{ip}}`. \
-                 In a folder of the datastore, in `/run` and in a private folder, the file is \
-                 written at each start of the tenant, over what the tenant has made of it. \
-                 Elsewhere, the tenant sees its folder with the file added, read-only; what the \
-                 host changes in that folder meanwhile may not be seen until the next start, and \
-                 what the host mounts below it is not seen."
-            }
+            Table::File => FILE,
             Table::Stop => "How the program is stopped.",
             Table::Restart => {
                 "What happens when the program exits without a request. Each such exit is a \

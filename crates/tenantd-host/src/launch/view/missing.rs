@@ -6,7 +6,7 @@
 //! in its namespace.
 //!
 //! A union is not always current: a file that the host replaces while a tenant has it open stays the
-//! old one there. So it is not used for folders with the host's configuration or sockets.
+//! old one there. So it is not used for folders of the whole system or with the host's sockets.
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
