@@ -7,6 +7,7 @@
 //! | [`plan`] | derives the plan from the manifest and facts about the host |
 //! | [`supervisor`] | decides: takes events, returns actions |
 //! | [`unit`] | makes a manifest from a unit of systemd |
+//! | [`learn`] | makes a manifest from what a program was seen to do |
 //!
 //! Nothing in this crate reads a clock, a file or a socket, uses random numbers, or depends on the
 //! order of a hash map: the same input gives the same output. So it can be tested without root, and
@@ -15,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 pub mod layout;
+pub mod learn;
 pub mod manifest;
 pub mod name;
 pub mod plan;

@@ -14,6 +14,7 @@ pub(crate) const MODULES: &[(&str, &[&str])] = &[
     ("manifest", &["name", "stage"]),
     ("unit", &["name"]),
     ("plan", &["name", "stage", "layout", "manifest"]),
+    ("learn", &["unit", "plan"]),
     ("supervisor", &["name", "stage", "plan"]),
 ];
 const CORE: &str = "crates/tenantd-core/src/";

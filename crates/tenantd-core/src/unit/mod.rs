@@ -8,7 +8,7 @@ mod convert;
 mod environment;
 mod folders;
 mod name;
-mod page;
+pub(crate) mod page;
 mod remarks;
 mod specifier;
 mod syntax;

@@ -5,24 +5,24 @@ use std::fmt::Write;
 const WIDTH: usize = 78;
 
 /// The word that marks what a person has to decide.
-pub(super) const DECIDE: &str = "DECIDE:";
+pub(crate) const DECIDE: &str = "DECIDE:";
 
 /// A text, line by line.
 #[derive(Debug, Default)]
-pub(super) struct Page {
-    pub(super) text: String,
+pub(crate) struct Page {
+    pub(crate) text: String,
     /// How many decisions are marked.
-    pub(super) decisions: usize,
+    pub(crate) decisions: usize,
 }
 
 impl Page {
-    pub(super) fn line(&mut self, line: &str) {
+    pub(crate) fn line(&mut self, line: &str) {
         self.text.push_str(line);
         self.text.push('\n');
     }
 
     /// An empty line and a table's header.
-    pub(super) fn table(&mut self, header: &str) {
+    pub(crate) fn table(&mut self, header: &str) {
         if !self.text.is_empty() {
             self.line("");
         }
@@ -30,16 +30,16 @@ impl Page {
     }
 
     /// A key with a value that is written already.
-    pub(super) fn key(&mut self, key: &str, value: &str) {
+    pub(crate) fn key(&mut self, key: &str, value: &str) {
         let _ = writeln!(self.text, "{key} = {value}");
     }
 
-    pub(super) fn string(&mut self, key: &str, value: &str) {
+    pub(crate) fn string(&mut self, key: &str, value: &str) {
         self.key(key, &quoted(value));
     }
 
     /// A list of strings: on one line if it is short enough.
-    pub(super) fn list(&mut self, key: &str, values: &[String]) {
+    pub(crate) fn list(&mut self, key: &str, values: &[String]) {
         let values: Vec<String> = values.iter().map(|value| quoted(value)).collect();
         let line = format!("{key} = [{}]", values.join(", "));
         if line.chars().count() <= WIDTH {
@@ -52,13 +52,13 @@ impl Page {
         self.line("]");
     }
 
-    pub(super) fn comment(&mut self, text: &str) {
+    pub(crate) fn comment(&mut self, text: &str) {
         for line in wrapped(text) {
             self.line(&format!("# {line}"));
         }
     }
 
-    pub(super) fn decide(&mut self, text: &str) {
+    pub(crate) fn decide(&mut self, text: &str) {
         self.decisions += 1;
         self.comment(&format!("{DECIDE} {text}"));
     }
@@ -98,12 +98,12 @@ fn push(lines: &mut Vec<String>, word: &str) {
 }
 
 /// A string in the notation of TOML.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     toml::Value::from(text).to_string()
 }
 
 /// A text in which braces are no placeholders.
-pub(super) fn literal(text: &str) -> String {
+pub(crate) fn literal(text: &str) -> String {
     text.replace('{', "{{").replace('}', "}}")
 }
 
