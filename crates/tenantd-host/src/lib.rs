@@ -17,6 +17,7 @@
 //! | [`runtime`], [`wants`], [`inherited`] | files and descriptors that outlive a supervisor |
 //! | [`acl`], [`writers`], [`replace`] | who may use or change a file; edits of the manifest's file |
 //! | [`facts`], [`doctor`] | facts about the host for a plan; what the host lacks |
+//! | [`scratch`] | a copy of the host in which nothing that is written stays |
 //! | [`crash`] | points at which a test kills the process |
 //!
 //! All `unsafe` code of tenantd is in [`launch`].
@@ -40,6 +41,7 @@ pub mod program;
 pub mod regular;
 pub mod replace;
 pub mod runtime;
+pub mod scratch;
 pub mod syslog;
 pub mod wants;
 pub mod writers;

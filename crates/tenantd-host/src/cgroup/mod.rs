@@ -5,6 +5,7 @@
 //! no controllers and sets no cgroup limits.
 
 mod leaf;
+pub mod scratch;
 mod watch;
 
 use std::ffi::CString;

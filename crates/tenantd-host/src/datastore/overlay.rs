@@ -29,13 +29,23 @@ const OPTIONS: &[(&str, &str)] = &[
 /// `EINVAL` if the datastore is on a filesystem that cannot store the changes, such as another
 /// overlay.
 pub(crate) fn mount(upper: &OwnedFd, lower: &Lower) -> Result<OwnedFd, Errno> {
+    let plain = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    of_layers(upper, &lower.folder, &lower.work, plain)
+}
+
+/// Makes a detached mount of `upper` over `lower`, with these attributes.
+///
+/// # Errors
+/// As [`mount`].
+pub(crate) fn of_layers(
+    upper: &OwnedFd,
+    lower: &OwnedFd,
+    work: &OwnedFd,
+    attributes: MountAttrFlags,
+) -> Result<OwnedFd, Errno> {
     let overlay = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(&overlay, c"source", c"tenantd")?;
-    for (key, folder) in [
-        ("lowerdir", &lower.folder),
-        ("upperdir", upper),
-        ("workdir", &lower.work),
-    ] {
+    for (key, folder) in [("lowerdir", lower), ("upperdir", upper), ("workdir", work)] {
         // By descriptor: the folders are those that were opened, and no character needs escaping.
         let path = format!("/proc/self/fd/{}", folder.as_raw_fd());
         fsconfig_set_string(&overlay, key, path.as_str())?;
@@ -44,7 +54,6 @@ pub(crate) fn mount(upper: &OwnedFd, lower: &Lower) -> Result<OwnedFd, Errno> {
         fsconfig_set_string(&overlay, *key, *value)?;
     }
     fsconfig_create(&overlay)?;
-    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
     fsmount(&overlay, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
 }
 

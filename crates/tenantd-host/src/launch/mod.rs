@@ -35,6 +35,7 @@
 mod child;
 mod clone;
 mod mounts;
+pub mod observe;
 pub(super) mod raw;
 pub mod ready_fd;
 mod rehearsal;
@@ -45,6 +46,7 @@ mod tmpfs;
 mod view;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
 use rustix::process::Rlimit;
 
@@ -99,6 +101,15 @@ pub struct Child {
 #[must_use]
 pub fn has_landlock() -> bool {
     view::lid::is_available()
+}
+
+/// Makes a small `/dev`, as a tenant has it, with the folders that are mounted in it. Each is a detached
+/// mount with the path to attach it to.
+///
+/// # Errors
+/// A [`Failure`] of stage own.
+pub(crate) fn devices(size: u64) -> Result<Vec<(PathBuf, OwnedFd)>, Failure> {
+    view::devices(size)
 }
 
 /// Prepares and makes the child. The caller then waits for [`Report::outcome`]. Blocks for about a

@@ -94,7 +94,7 @@ pub(crate) fn refuse_descriptors(socket: BorrowedFd<'_>) -> Result<(), Errno> {
 }
 
 /// mount_setattr(2) on the mount that `tree` is open on, and on those below it.
-pub(super) fn mount_setattr(tree: BorrowedFd<'_>, attr: &mount_attr) -> Result<(), Errno> {
+pub(crate) fn mount_setattr(tree: BorrowedFd<'_>, attr: &mount_attr) -> Result<(), Errno> {
     let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
     mount_setattr_at(tree.as_raw_fd(), c"", flags, attr)
 }

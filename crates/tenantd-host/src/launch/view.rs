@@ -114,6 +114,14 @@ pub(super) fn view(
     })
 }
 
+/// The tenant's `/dev` alone.
+///
+/// # Errors
+/// A [`Failure`] of stage own.
+pub(super) fn devices(size: u64) -> Result<Vec<(PathBuf, OwnedFd)>, Failure> {
+    OwnFolders::devices(size)
+}
+
 fn exists(path: &Path) -> bool {
     stat(path).is_ok()
 }

@@ -131,6 +131,17 @@ impl OwnFolders {
         Ok(())
     }
 
+    /// Makes only `/dev` and the folders in it.
+    ///
+    /// # Errors
+    /// A [`Failure`] of stage own.
+    pub(super) fn devices(size: u64) -> Result<Vec<(PathBuf, OwnedFd)>, Failure> {
+        let mut own = Self::default();
+        own.make_dev(size, device_folder())?;
+        let folders = own.folders.into_iter();
+        Ok(folders.map(|own| (own.path, own.tree)).collect())
+    }
+
     fn make_dev(&mut self, size: u64, made: Result<OwnedFd, Errno>) -> Result<(), Failure> {
         let [dev, shm, pts] = ["/dev", "/dev/shm", "/dev/pts"].map(Path::new);
         let tree = made.map_err(on(STAGE, dev))?;
