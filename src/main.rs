@@ -29,6 +29,12 @@ fn main() -> ExitCode {
             Err(error) => failed(&error),
         };
     }
+    if let Some(done) = cli::learn::scratch::asked() {
+        return match done {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed(&error),
+        };
+    }
     cli::complete::answer();
     let executed = cli::parse()
         .map_err(anyhow::Error::from)

@@ -1,6 +1,7 @@
 //! The command line: commands, options and their help texts. The terms are those of LEXICON.md.
 
 mod help;
+mod learn;
 mod tenants;
 
 use std::ffi::OsString;
@@ -15,6 +16,7 @@ use super::{complete, init};
 use tenantd_api::client::pattern::Pattern;
 use tenantd_core::name::{AppName, TenantName};
 
+pub use self::learn::Learn;
 pub use self::tenants::{Act, Restart, Show, StartStop, Status, Wait, Which};
 
 /// Runs an unchanged single-tenant program once per tenant
@@ -316,6 +318,9 @@ pub enum Command {
         #[arg(value_name = "UNIT", value_hint = ValueHint::FilePath)]
         unit: String,
     },
+    /// Run a program once, see what it needs, and print a manifest for it
+    #[command(after_help = help::LEARN)]
+    Learn(Learn),
 }
 
 /// The arguments of `exec`.

@@ -123,7 +123,11 @@ fn make_folder(path: &Path, mode: u32) -> anyhow::Result<()> {
     made.with_context(|| format!("{}: cannot make the folder", path.display()))
 }
 
-fn write_new(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
+/// Writes a new file.
+///
+/// # Errors
+/// Also if it exists.
+pub(super) fn write_new(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
     let mut options = fs::File::options();
     let opened = options.write(true).create_new(true).mode(mode).open(path);
     let mut file = match opened {
@@ -138,7 +142,7 @@ fn write_new(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
 
 /// The first network from 10.77.0.0/24 on that neither an address of the host nor a manifest in
 /// the folder of the manifests is in.
-fn free_subnet() -> anyhow::Result<Ipv4Network> {
+pub(super) fn free_subnet() -> anyhow::Result<Ipv4Network> {
     let addresses = Live
         .addresses()
         .context("cannot read the host's addresses")?;

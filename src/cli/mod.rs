@@ -15,6 +15,7 @@ mod import;
 mod init;
 mod interrupts;
 mod last_line;
+pub mod learn;
 mod list;
 pub mod logs;
 mod outcome;
@@ -112,6 +113,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<End> {
         Command::Plan { names, json } => plan::plan(&config(selector, Some("plan"))?, &names, json),
         Command::Schema => schema::schema(),
         Command::ImportUnit { unit } => import::import(&unit),
+        Command::Learn(what) => learn::learn(&what),
         Command::Init(what) => match what.recipe {
             Some(recipe) => init::init(recipe, what.name, what.to.as_deref()),
             None => init::list(),

@@ -95,3 +95,28 @@ comment, and what you have to decide a comment that begins with DECIDE.
 
 Exit code 1: there is no such unit, or its program cannot be a tenant's. A script in
 /etc/init.d is no unit.";
+
+/// Of `learn`.
+pub(super) const LEARN: &str = "EXAMPLES
+  tenantd learn -- /usr/sbin/cupsd -f
+  tenantd learn --run 'redis-cli ping' --user redis -- redis-server /etc/redis/redis.conf
+  tenantd learn --for 30s --output /etc/tenantd/cups.toml -- /usr/sbin/cupsd -f
+  tenantd learn --manifest /etc/tenantd/cups.toml --for 30s acme
+
+Runs the program as a tenant with a copy of the host in which all writes succeed and none
+reaches the host. It lists what was written and where, ports and sockets, users, set-user-ID
+programs, and the capabilities that follow; prints a manifest that gives a tenant each of that;
+and runs the program again as a tenant of this manifest. Use the program meanwhile: what it is
+not asked to do cannot be learned. --run starts a shell command in the tenant once the program
+has started, and again in the second run. In COMMAND, {ip} is the tenant's address, and
+{gateway}, {app} and {tenant} are known too.
+
+With --manifest, the program is that of the manifest and its first tenant, or of TENANT. The
+result says what it wrote to that its tenants do not have.
+
+The folders are kept beside the manifest, with --output and with --manifest, in NAME.learned.
+`tenantd check` warns of those that the manifest does not give.
+
+Nothing of it stays on the host. It needs root and a cgroup tree of version 2.
+
+Exit code 1: the program or the command of --run failed, or the second run was not good.";
