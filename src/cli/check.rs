@@ -8,7 +8,7 @@ use anyhow::Context;
 use rustix::process::{Resource, getrlimit};
 use serde_json::{Value, json};
 
-use super::{BadManifest, End, plan};
+use super::{BadManifest, End, learned, plan};
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::model::{HostAccess, Plan};
 use tenantd_core::stage::Failure;
@@ -68,6 +68,7 @@ fn examine(plan: &Plan, manifest: &Path) -> Vec<Finding> {
     let mut findings = vec![doctor::manifest(manifest)];
     findings.extend(doctor::examine(plan.tenants.len(), host));
     findings.extend(survey::examine(plan));
+    findings.extend(learned::examine(plan, manifest));
     findings
 }
 

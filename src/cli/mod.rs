@@ -16,6 +16,7 @@ mod init;
 mod interrupts;
 mod last_line;
 pub mod learn;
+mod learned;
 mod list;
 pub mod logs;
 mod outcome;

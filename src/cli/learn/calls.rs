@@ -12,11 +12,16 @@ use super::caller::Caller;
 use super::order::Tree;
 use super::sockets::{self, Address};
 use tenantd_core::learn::{Privileged, Seen};
+use tenantd_core::plan::facts::HostFacts;
+use tenantd_host::facts::Live;
 use tenantd_host::launch::observe::{Call, Calls};
 use tenantd_host::scratch::Scratch;
 
 /// Where a folder that a program asks for is made, as a package or systemd would have made it.
 const MADE_IN: [&str; 5] = ["/run", "/var/lib", "/var/log", "/var/cache", "/var/spool"];
+
+/// How many links are followed in one path, as by the kernel.
+const LINKS_MAX: usize = 40;
 
 /// The highest port that needs a capability.
 const PRIVILEGED_PORT_MAX: u16 = 1023;
@@ -197,12 +202,14 @@ impl Observer {
     /// read-only, the call fails.
     fn makes(&self, caller: &Caller, path: &Path) {
         let Some(parent) = path.parent() else { return };
-        match caller.find(parent) {
+        let found = caller.find(parent);
+        match found {
             Some(found) if found.read_only && caller.may_write(&found) => {
                 self.refused(path.to_owned());
             }
+            Some(found) if !caller.may_write(&found) => self.pass_on(caller, parent),
             Some(_) => {}
-            None if self.tree == Tree::Union => self.make(caller, parent),
+            None if self.tree == Tree::Union => self.make(caller, &resolved(parent)),
             None => {}
         }
     }
@@ -220,8 +227,19 @@ impl Observer {
             let made = fs::create_dir(folder)
                 .and_then(|()| chown(folder, Some(caller.uid), Some(caller.gid)));
             if made.is_ok() {
-                self.observed().seen.made.insert(folder.to_owned());
+                let user = user_name(caller.uid);
+                self.observed().seen.made.insert(folder.to_owned(), user);
             }
+        }
+    }
+
+    /// A folder that was made for a program belongs to the last of its users that writes to it.
+    fn pass_on(&self, caller: &Caller, folder: &Path) {
+        let folder = resolved(folder);
+        if let Some(user) = self.observed().seen.made.get_mut(&folder)
+            && chown(&folder, Some(caller.uid), Some(caller.gid)).is_ok()
+        {
+            *user = user_name(caller.uid);
         }
     }
 
@@ -303,6 +321,32 @@ impl Observer {
             self.refused(path);
         }
     }
+}
+
+/// A path of which some folders are missing, without the links in it. A link to a missing folder, as
+/// `/var/lock` may be one, is followed too.
+fn resolved(path: &Path) -> PathBuf {
+    let mut found = path.to_owned();
+    for _ in 0..LINKS_MAX {
+        let link = found.ancestors().find_map(|above| {
+            let target = fs::read_link(above).ok()?;
+            let target = above.parent()?.join(target);
+            let rest = found.strip_prefix(above).ok()?;
+            // Without a slash at the end.
+            Some(target.components().chain(rest.components()).collect())
+        });
+        match link {
+            Some(next) => found = next,
+            None => break,
+        }
+    }
+    found
+}
+
+/// The name of a user, or its number.
+pub(super) fn user_name(uid: u32) -> String {
+    let found = Live.user_of(uid).ok().flatten();
+    found.map_or_else(|| uid.to_string(), |user| user.name)
 }
 
 /// The length of a socket address: at most that of the longest.

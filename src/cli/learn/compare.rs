@@ -54,7 +54,7 @@ pub(super) fn compare(
         Ended::Seen(seen) => seen,
         Ended::Interrupted => return Ok(End::Interrupted),
     };
-    let findings = Findings::of(&seen, &on_host);
+    let findings = Findings::of(&seen, &tenant.launch.identity.user, &on_host);
     anstream::eprint!("{}", show::findings(&seen, &findings));
     // What the manifest gives did not reach the union: the program uses it as far as is known.
     let own: BTreeSet<PathBuf> = tenant.datastore.targets().map(Path::to_owned).collect();

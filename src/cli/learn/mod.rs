@@ -129,7 +129,7 @@ fn of_command(asked: &Learn, usage: &Use, signals: &Signals) -> anyhow::Result<E
         Ended::Seen(seen) => seen,
         Ended::Interrupted => return Ok(End::Interrupted),
     };
-    let findings = Findings::of(&seen, &on_host);
+    let findings = Findings::of(&seen, program.user.as_deref().unwrap_or("root"), &on_host);
     anstream::eprint!("{}", show::findings(&seen, &findings));
     if let Some(why) = show::ended(&seen) {
         anstream::eprintln!("it does not run, so nothing can be learned from it: {why}");

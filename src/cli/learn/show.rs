@@ -11,6 +11,9 @@ use tenantd_core::learn::{Client, Findings, Folder, Port, Ready, Seen, What};
 /// The width of the lines.
 const WIDTH: usize = 80;
 
+/// How many of many are shown.
+const SOME: usize = 5;
+
 /// The column of the text.
 const INDENT: &str = "            ";
 
@@ -24,12 +27,12 @@ pub(super) fn findings(seen: &Seen, findings: &Findings) -> String {
     let made = seen
         .made
         .iter()
-        .map(|it| format!("{} (asked for, and missing)", it.display()));
+        .map(|(path, user)| format!("{}: asked for by {user}, and missing", path.display()));
     row(&mut text, "MADE", &made.collect::<Vec<_>>());
     let ports: Vec<String> = seen.ports.iter().map(port).collect();
     row(&mut text, "PORTS", &ports);
     let list = |set: &BTreeSet<String>| set.iter().cloned().collect::<Vec<_>>();
-    row(&mut text, "SOCKETS", &list(&seen.sockets));
+    row(&mut text, "SOCKETS", &some(list(&seen.sockets)));
     row(&mut text, "OF HOST", &list(&seen.host_sockets));
     row(&mut text, "USERS", &[list(&seen.users).join(", ")]);
     let set_id = shown(&seen.set_id).into_iter();
@@ -64,6 +67,16 @@ fn row(text: &mut String, head: &str, lines: &[String]) {
     }
 }
 
+/// The first of many.
+fn some(mut lines: Vec<String>) -> Vec<String> {
+    let more = lines.len().saturating_sub(SOME);
+    if more > 1 {
+        lines.truncate(SOME);
+        lines.push(format!("and {more} more"));
+    }
+    lines
+}
+
 fn shown(paths: &BTreeSet<std::path::PathBuf>) -> Vec<String> {
     paths
         .iter()
@@ -87,7 +100,11 @@ fn folder(folder: &Folder) -> String {
     } else {
         ""
     };
-    let counts = counts.collect::<Vec<_>>().join(", ");
+    let user = folder
+        .user
+        .as_ref()
+        .map(|user| format!("it belongs to {user}"));
+    let counts = counts.chain(user).collect::<Vec<_>>().join(", ");
     format!("{}: {counts}{seed}", folder.path.display())
 }
 

@@ -10,6 +10,9 @@ use tenantd_core::learn::Port;
 const LISTENS: &str = "0A";
 const UNCONNECTED: &str = "07";
 
+/// The ports that a program gets if it asks for any, see `ip_local_port_range` in ip(7).
+const ANY: std::ops::RangeInclusive<u16> = 32768..=60999;
+
 /// An address that a program passed to bind(2) or connect(2).
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Address {
@@ -40,7 +43,7 @@ pub(super) fn address(bytes: &[u8]) -> Option<Address> {
 }
 
 /// The ports on which sockets wait in the network namespace of a process. One of UDP only counts if it
-/// is among `bound`: a client has a port too.
+/// is among `bound`, and chosen: a client has a port too.
 pub(super) fn ports(pid: i32, bound: &BTreeSet<u16>) -> BTreeSet<Port> {
     let mut found = BTreeSet::new();
     for (name, is_tcp) in [
@@ -51,7 +54,8 @@ pub(super) fn ports(pid: i32, bound: &BTreeSet<u16>) -> BTreeSet<Port> {
     ] {
         let text = fs::read_to_string(format!("/proc/{pid}/net/{name}")).unwrap_or_default();
         let ports = text.lines().skip(1).filter_map(|line| port(line, is_tcp));
-        found.extend(ports.filter(|port| is_tcp || bound.contains(&port.number)));
+        let is_known = |number| bound.contains(&number) && !ANY.contains(&number);
+        found.extend(ports.filter(|port| is_tcp || is_known(port.number)));
     }
     found
 }

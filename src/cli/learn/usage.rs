@@ -12,15 +12,13 @@ use anyhow::Context;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::calls::Observer;
+use super::calls::{Observer, user_name};
 use super::order::{ENOUGH, Order, Said, Tree, say};
 use super::scratch::{itself, output_of_supervisor};
 use super::sockets;
 use super::syslog::Syslog;
 use tenantd_core::learn::{Client, Seen};
-use tenantd_core::plan::facts::HostFacts;
 use tenantd_host::cgroup::Leaf;
-use tenantd_host::facts::Live;
 use tenantd_host::scratch::Scratch;
 
 /// How often the program is looked at.
@@ -31,6 +29,9 @@ const QUIET: u32 = 10;
 
 /// The limit for a client to end.
 const CLIENT: Duration = Duration::from_secs(120);
+
+/// How much of a line of an output is shown.
+const WIDTH: usize = 160;
 
 /// How many lines of an output are shown.
 const LINES: usize = 8;
@@ -353,10 +354,18 @@ fn user(pid: i32) -> Option<String> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
     let uid: u32 = line.split_whitespace().nth(1)?.parse().ok()?;
-    let found = Live.user_of(uid).ok().flatten();
-    Some(found.map_or_else(|| uid.to_string(), |user| user.name))
+    Some(user_name(uid))
 }
 
+/// The last lines, as they can be shown.
 fn last(lines: &[String]) -> Vec<String> {
-    lines[lines.len().saturating_sub(LINES)..].to_vec()
+    let lines = &lines[lines.len().saturating_sub(LINES)..];
+    let plain = |line: &String| {
+        let line = line.replace(|c: char| c.is_control(), " ");
+        // A message of syslog begins with its priority.
+        let text = line.strip_prefix('<').and_then(|line| line.split_once('>'));
+        let text = text.map_or(line.as_str(), |(_, text)| text);
+        text.chars().take(WIDTH).collect()
+    };
+    lines.iter().map(plain).collect()
 }

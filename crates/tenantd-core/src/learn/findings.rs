@@ -25,6 +25,8 @@ pub struct Folder {
     pub path: PathBuf,
     /// Whether it begins as a copy of the host's folder.
     pub copied: bool,
+    /// Its owner, if that is neither the host's nor the program's user.
+    pub user: Option<String>,
     /// How many paths in it were written, by what happened to them.
     pub writes: BTreeMap<What, usize>,
     /// The log files in it, with wildcards.
@@ -56,22 +58,20 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// What follows from a run. `on_host` tells what the host has at a path.
+    /// What follows from a run of a program that was started as `user`. `on_host` tells what the host
+    /// has at a path.
     #[must_use]
-    pub fn of(seen: &Seen, on_host: &dyn Fn(&Path) -> OnHost) -> Self {
+    pub fn of(seen: &Seen, user: &str, on_host: &dyn Fn(&Path) -> OnHost) -> Self {
         let mut folders: BTreeMap<PathBuf, Folder> = BTreeMap::new();
         let mut private = BTreeSet::new();
         let mut files = BTreeSet::new();
+        let owner = |path: &Path| seen.made.get(path).filter(|made| *made != user);
         for write in &seen.writes {
             match place(&write.path, write.is_folder) {
                 Place::Folder(path) => {
                     let copied = is_copied(&path, on_host);
-                    let folder = folders.entry(path.clone()).or_insert(Folder {
-                        path,
-                        copied,
-                        writes: BTreeMap::new(),
-                        logs: BTreeSet::new(),
-                    });
+                    let made = Folder::new(path.clone(), copied, owner(&path));
+                    let folder = folders.entry(path).or_insert(made);
                     *folder.writes.entry(write.what).or_default() += 1;
                     folder
                         .logs
@@ -82,14 +82,19 @@ impl Findings {
                 }
                 // A folder that the program makes itself is made in a tenant too.
                 Place::Private(path) if is_needed(&path, seen, on_host) => {
-                    private.insert(path);
+                    // A private folder belongs to the user as which the program is started.
+                    if let user @ Some(_) = owner(&path) {
+                        folders.insert(path.clone(), Folder::new(path, false, user));
+                    } else {
+                        private.insert(path);
+                    }
                 }
                 Place::Private(_) | Place::Own => {}
             }
         }
         Self {
             folders: without_inner(folders.into_values().collect()),
-            private,
+            private: outermost(private),
             files,
             ready: ready(seen),
         }
@@ -102,6 +107,18 @@ impl Findings {
     }
 }
 
+impl Folder {
+    fn new(path: PathBuf, copied: bool, user: Option<&String>) -> Self {
+        Self {
+            path,
+            copied,
+            user: user.cloned(),
+            writes: BTreeMap::new(),
+            logs: BTreeSet::new(),
+        }
+    }
+}
+
 /// Logs are never copied: those of the host are not the tenant's.
 fn is_copied(path: &Path, on_host: &dyn Fn(&Path) -> OnHost) -> bool {
     !path.starts_with("/var/log") && on_host(path) == OnHost::Full
@@ -111,7 +128,7 @@ fn is_needed(path: &Path, seen: &Seen, on_host: &dyn Fn(&Path) -> OnHost) -> boo
     // It is a tenant's own already.
     let is_lock = path == Path::new("/run/lock");
     let was_there = matches!(on_host(path), OnHost::Empty | OnHost::Full);
-    !is_lock && (was_there || seen.made.contains(path))
+    was_there && !is_lock || seen.made.contains_key(path)
 }
 
 /// The pattern of a log file. A rotated or compressed file has another name.
@@ -136,6 +153,17 @@ fn ready(seen: &Seen) -> Ready {
         Some(port) => Ready::Tcp(port.number),
         None => Ready::Lived,
     }
+}
+
+/// Private folders cannot be nested.
+fn outermost(paths: BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
+    let mut outer: BTreeSet<PathBuf> = BTreeSet::new();
+    for path in paths {
+        if !path.ancestors().any(|above| outer.contains(above)) {
+            outer.insert(path);
+        }
+    }
+    outer
 }
 
 fn without_inner(folders: Vec<Folder>) -> Vec<Folder> {
@@ -184,7 +212,7 @@ mod tests {
             ],
             ..Seen::default()
         };
-        let found = Findings::of(&seen, &host);
+        let found = Findings::of(&seen, "root", &host);
         let folders: Vec<_> = found
             .folders
             .iter()
@@ -214,13 +242,22 @@ mod tests {
                 wrote("/run/asked/pid", What::New),
                 wrote("/run/itself/pid", What::New),
                 wrote("/run/lock/x", What::New),
+                wrote("/run/others/pid", What::New),
             ],
-            made: BTreeSet::from(["/run/asked".into()]),
+            made: ["root", "bind"]
+                .map(|user| (format!("/run/{}", user.replace("root", "asked")), user))
+                .map(|(path, user)| (path.replace("bind", "others").into(), user.to_owned()))
+                .into(),
             ..Seen::default()
         };
-        let found = Findings::of(&seen, &host);
+        let found = Findings::of(&seen, "root", &host);
         let private: Vec<_> = found.private.iter().collect();
         assert_eq!(private, [Path::new("/run/asked"), Path::new("/run/known")]);
+        let own = &found.folders[0];
+        assert_eq!(
+            (own.path.to_str(), own.user.as_deref()),
+            (Some("/run/others"), Some("bind"))
+        );
     }
 
     #[test]
@@ -234,11 +271,11 @@ mod tests {
             ports: BTreeSet::from([port(631, "127.0.0.1"), port(80, "0.0.0.0")]),
             ..Seen::default()
         };
-        assert_eq!(Findings::of(&seen, &host).ready, Ready::Tcp(80));
+        assert_eq!(Findings::of(&seen, "root", &host).ready, Ready::Tcp(80));
         seen.notified = true;
-        assert_eq!(Findings::of(&seen, &host).ready, Ready::Notify);
+        assert_eq!(Findings::of(&seen, "root", &host).ready, Ready::Notify);
         seen.notified = false;
         seen.ports.remove(&port(80, "0.0.0.0"));
-        assert_eq!(Findings::of(&seen, &host).ready, Ready::Lived);
+        assert_eq!(Findings::of(&seen, "root", &host).ready, Ready::Lived);
     }
 }

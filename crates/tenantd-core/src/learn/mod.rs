@@ -10,7 +10,7 @@ mod places;
 mod text;
 mod trial;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -27,8 +27,8 @@ pub use self::trial::{TrialError, of_manifest, of_program};
 pub struct Seen {
     /// What it wrote, by path.
     pub writes: Vec<Write>,
-    /// The folders that it asked for and that did not exist: they were made for it.
-    pub made: BTreeSet<PathBuf>,
+    /// The folders that it asked for and that did not exist: they were made for it, for this user.
+    pub made: BTreeMap<PathBuf, String>,
     /// The paths at which a write failed because the host is read-only.
     pub refused: BTreeSet<PathBuf>,
     /// The ports on which it listened.

@@ -157,10 +157,21 @@ fn datastore(findings: &Findings, page: &mut Page) {
 fn entry(folder: &Folder) -> String {
     let path = quoted(&escaped(&folder.path.display().to_string()));
     let default = folder.path.starts_with(Path::new("/etc"));
+    let mut keys = vec![format!("path = {path}")];
     match (folder.copied, default) {
-        (true, true) | (false, false) => path,
-        (true, false) => format!("{{ path = {path}, seed = \"copy\" }}"),
-        (false, true) => format!("{{ path = {path}, seed = \"empty\" }}"),
+        (true, true) | (false, false) => {}
+        (true, false) => keys.push("seed = \"copy\"".to_owned()),
+        (false, true) => keys.push("seed = \"empty\"".to_owned()),
+    }
+    keys.extend(
+        folder
+            .user
+            .as_ref()
+            .map(|user| format!("user = {}", quoted(user))),
+    );
+    match keys.len() {
+        1 => path,
+        _ => format!("{{ {} }}", keys.join(", ")),
     }
 }
 
