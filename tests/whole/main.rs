@@ -28,6 +28,7 @@ mod guestbook;
 mod guide;
 mod hostile_syslog;
 mod join;
+mod learn;
 mod limits;
 mod lines;
 mod log_files;

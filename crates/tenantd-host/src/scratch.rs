@@ -93,7 +93,7 @@ impl Scratch {
             _layers: layers.open,
             read_only,
         };
-        own_folders()?;
+        own_folders(size)?;
         Ok(scratch)
     }
 
@@ -145,7 +145,7 @@ pub fn enter_host(size: u64) -> Result<(), ScratchError> {
         move_to(tree, place)?;
     }
     mount_new("sysfs", "/sys", "", MsFlags::empty())?;
-    own_folders()
+    own_folders(size)
 }
 
 fn is_ours(path: &Path) -> bool {
@@ -168,11 +168,17 @@ fn mount_new(kind: &str, place: &str, data: &str, flags: MsFlags) -> Result<(), 
         .map_err(failed(format!("{place}: cannot mount {kind}")))
 }
 
-/// Makes the folders of tenantd in the tree, each empty, and that of the trial.
-fn own_folders() -> Result<(), ScratchError> {
+/// Makes the folders of tenantd in the tree, each empty and of at most `size` bytes, and that of the
+/// trial.
+fn own_folders(size: u64) -> Result<(), ScratchError> {
     for place in TENANTD.into_iter().chain([NAMES, FOLDER]) {
         fs::create_dir_all(place).map_err(failed(format!("{place}: cannot make the folder")))?;
-        mount_new("tmpfs", place, "mode=755", MsFlags::empty())?;
+        mount_new(
+            "tmpfs",
+            place,
+            &format!("mode=755,size={size}"),
+            MsFlags::empty(),
+        )?;
     }
     Ok(())
 }

@@ -99,8 +99,10 @@ fn faults(
     faults.extend(seen.client.as_ref().and_then(show::client));
     let missing = learned.missing(tenant).into_iter();
     faults.extend(missing.map(|path| {
+        let found = findings.folders.iter().find(|folder| folder.path == path);
         let path = show::path(path);
-        format!("it writes to {path}, which its tenants do not have: add \"{path}\" to `folders`")
+        let line = found.map_or_else(|| format!("{path:?}"), learn::entry);
+        format!("it writes to {path}, which its tenants do not have: add {line} to `folders`")
     }));
     let has = |path: &PathBuf| {
         tenant

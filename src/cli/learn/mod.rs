@@ -58,7 +58,7 @@ pub(super) fn learn(asked: &Learn) -> anyhow::Result<End> {
 /// How the program is used; a usage error if nobody says for how long.
 fn usage(asked: &Learn) -> Result<Use, clap::Error> {
     let error = |kind, text: &str| Cli::command().error(kind, text);
-    if asked.manifest.is_some() == !asked.command.is_empty() {
+    if asked.manifest.is_some() != asked.command.is_empty() {
         let text = "name a manifest with --manifest, or a command after `--`";
         return Err(error(ErrorKind::MissingRequiredArgument, text));
     }

@@ -30,6 +30,9 @@ const QUIET: u32 = 10;
 /// The limit for a client to end.
 const CLIENT: Duration = Duration::from_secs(120);
 
+/// The limit for its output to end, after it has.
+const PIPE: Duration = Duration::from_secs(2);
+
 /// How much of a line of an output is shown.
 const WIDTH: usize = 160;
 
@@ -264,7 +267,9 @@ impl<'a> Trial<'a> {
             .spawn()
             .context("cannot start the client")?;
         let stdout = child.stdout.take().context("it has no standard output")?;
-        let reading = thread::spawn(move || io::read_to_string(stdout));
+        let (send, text) = channel();
+        // Nobody may wait for it any more.
+        thread::spawn(move || send.send(io::read_to_string(stdout)));
         let begun = Instant::now();
         let status = loop {
             if let Some(status) = child.try_wait()? {
@@ -277,12 +282,10 @@ impl<'a> Trial<'a> {
             }
             self.look();
         };
-        let text = match status {
-            // A process that it left in the background may hold the pipe.
-            Some(_) | None if !reading.is_finished() && begun.elapsed() > CLIENT => String::new(),
-            Some(_) | None => reading
-                .join()
-                .map_or_else(|_| Ok(String::new()), |text| text)?,
+        // A process that it left in the background may keep the pipe.
+        let text = match text.recv_timeout(PIPE) {
+            Ok(text) => text.context("cannot read what the client says")?,
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => String::new(),
         };
         let lines: Vec<String> = text.lines().map(str::to_owned).collect();
         Ok(Client {

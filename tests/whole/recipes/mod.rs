@@ -7,9 +7,9 @@
 //! program. With `prepare` it may change the host (`/etc/passwd`, `/opt/APP`) or a new datastore
 //! before the first start.
 
-mod host;
+pub mod host;
 mod mixing;
-mod pair;
+pub mod pair;
 
 use self::pair::{Logs, Recipe};
 

@@ -196,8 +196,12 @@ impl Pair {
 
 /// Runs all that a recipe must pass.
 pub fn run_all(recipe: &Recipe) {
-    let app = app_name();
-    let pair = Pair::begin(recipe, &app, |manifest| manifest);
+    run_changed(recipe, &app_name(), |manifest| manifest);
+}
+
+/// The same with another manifest.
+pub fn run_changed(recipe: &Recipe, app: &str, change: impl FnOnce(String) -> String) {
+    let pair = Pair::begin(recipe, app, change);
     let daemon = &pair.daemon;
     pair.acme().run("write").expect(0);
     pair.is_only_in_acme("written");
@@ -209,7 +213,7 @@ pub fn run_all(recipe: &Recipe) {
     pair.is_only_in_acme("after kill -9");
     daemon.tell(&["stop", "acme"]).expect(0);
     if recipe.keeps {
-        let store = store(&app, "acme");
+        let store = store(app, "acme");
         let found = host::search(&pair.marker);
         let is_kept = found.iter().any(|path| path.starts_with(&store));
         assert!(is_kept, "it is nowhere in {store}: {found:?}");

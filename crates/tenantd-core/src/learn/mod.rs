@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use self::findings::{Findings, Folder, OnHost, Ready};
 pub use self::kept::{Learned, UnreadableList};
 pub use self::places::{Place, place};
-pub use self::text::{Program, manifest};
+pub use self::text::{Program, entry, manifest};
 pub use self::trial::{TrialError, of_manifest, of_program};
 
 /// What was observed during one run of a program.

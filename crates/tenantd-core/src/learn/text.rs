@@ -154,7 +154,8 @@ fn datastore(findings: &Findings, page: &mut Page) {
 }
 
 /// A folder in the notation of the manifest. In `/etc`, `copy` is the default.
-fn entry(folder: &Folder) -> String {
+#[must_use]
+pub fn entry(folder: &Folder) -> String {
     let path = quoted(&escaped(&folder.path.display().to_string()));
     let default = folder.path.starts_with(Path::new("/etc"));
     let mut keys = vec![format!("path = {path}")];
