@@ -8,6 +8,7 @@ mod guestbook;
 
 mod conventions;
 mod golden;
+mod learned;
 mod manifest;
 mod sim;
 mod simulation;

@@ -121,7 +121,7 @@ impl HostFacts for Complete {
 }
 
 /// The problems of a manifest, apart from those of the host.
-fn problems(text: &str) -> String {
+pub(crate) fn problems(text: &str) -> String {
     let source = manifest::Source {
         name: "imported".to_owned(),
         folder: "/etc/tenantd".into(),

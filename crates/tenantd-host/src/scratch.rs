@@ -1,4 +1,4 @@
-//! A copy of the host in which nothing that is written stays: for a trial of a program.
+//! A copy of the host in which nothing that is written stays: for a scratch run of a program.
 //!
 //! The calling process enters a mount and a network namespace of its own. There, each real file system
 //! is a union with an upper layer on one tmpfs of a bounded size, so that all writes succeed, and
@@ -25,10 +25,10 @@ use rustix::mount::{MoveMountFlags, move_mount};
 use mounts::Upper;
 use tenantd_core::learn::Write;
 
-/// Folders of tenantd itself, which are empty in a trial: the host's supervisors are not seen.
+/// Folders of tenantd itself, which are empty in a scratch run: the host's supervisors are not seen.
 const TENANTD: [&str; 3] = ["/run/tenantd", "/var/lib/tenantd", "/var/log/tenantd"];
 
-/// The folder for the trial's own files.
+/// The folder for the scratch run's own files.
 pub const FOLDER: &str = "/run/tenantd-learn";
 
 /// The names of network namespaces, see ip-netns(8).
@@ -169,7 +169,7 @@ fn mount_new(kind: &str, place: &str, data: &str, flags: MsFlags) -> Result<(), 
 }
 
 /// Makes the folders of tenantd in the tree, each empty and of at most `size` bytes, and that of the
-/// trial.
+/// scratch run.
 fn own_folders(size: u64) -> Result<(), ScratchError> {
     for place in TENANTD.into_iter().chain([NAMES, FOLDER]) {
         fs::create_dir_all(place).map_err(failed(format!("{place}: cannot make the folder")))?;
@@ -184,7 +184,7 @@ fn own_folders(size: u64) -> Result<(), ScratchError> {
 }
 
 /// Mounts the cgroup tree of this process's own cgroup, which is all that it shows. For the process
-/// that runs the trial, after it was put into its cgroup.
+/// that runs the scratch run, after it was put into its cgroup.
 ///
 /// # Errors
 /// A [`ScratchError`].

@@ -10,7 +10,7 @@ use serde_json::json;
 use std::io::Write;
 
 use super::order::{Tree, Use};
-use super::trial::{Ended, Signals};
+use super::scratch_run::{Ended, Signals};
 use super::{on_host, order, run, show};
 use crate::cli::args::Learn;
 use crate::cli::{End, init, plan};
@@ -80,7 +80,7 @@ pub(super) fn compare(
     })
 }
 
-/// The folders that a tenant has: they exist in the tree of the trial.
+/// The folders that a tenant has: they exist in the tree of the scratch run.
 fn given(tenant: &TenantPlan) -> Vec<PathBuf> {
     let targets = tenant.datastore.targets().map(Path::to_owned);
     let private = tenant.launch.private.iter().cloned();

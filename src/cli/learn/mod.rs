@@ -11,10 +11,10 @@ mod calls;
 mod compare;
 mod order;
 pub mod scratch;
+mod scratch_run;
 mod show;
 mod sockets;
 mod syslog;
-mod trial;
 mod usage;
 
 use std::fs;
@@ -30,16 +30,16 @@ use serde_json::json;
 use super::args::{Cli, Learn};
 use super::{End, init};
 use order::{Order, Tree, Use};
+use scratch_run::{Cgroup, Ended, Signals};
 use tenantd_core::learn::{self, Findings, Learned, OnHost, Program, Seen};
 use tenantd_core::name::{APP_NAME_MAX, AppName, TenantName};
 use tenantd_host::scratch::FOLDER;
-use trial::{Cgroup, Ended, Signals};
 
-/// The time limits of a trial.
+/// The time limits of a scratch run.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const STOP_WITHIN: Duration = Duration::from_secs(30);
 
-/// The tenant of a trial of a command.
+/// The tenant of a scratch run of a command.
 const TENANT: &str = "learn";
 
 /// Learns what a program needs.
@@ -81,7 +81,7 @@ fn note(text: &str) {
     }
 }
 
-/// An order with the values that all trials have.
+/// An order with the values that all scratch runs have.
 fn order(tree: Tree, app: &AppName, tenant: &TenantName, manifest: String, asked: &Learn) -> Order {
     Order {
         tree,
@@ -100,11 +100,11 @@ fn order(tree: Tree, app: &AppName, tenant: &TenantName, manifest: String, asked
     }
 }
 
-/// Runs a trial in a cgroup of its own, which is removed in any case.
+/// Runs a scratch run in a cgroup of its own, which is removed in any case.
 fn run(mut order: Order, signals: &Signals) -> anyhow::Result<Ended> {
     let cgroup = Cgroup::begin(&order.tenant)?;
     (order.cgroups, order.cgroup) = cgroup.place()?;
-    let ended = trial::run(&order, signals, &mut |text| note(text));
+    let ended = scratch_run::run(&order, signals, &mut |text| note(text));
     cgroup.end()?;
     ended
 }

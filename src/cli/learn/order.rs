@@ -1,4 +1,4 @@
-//! What the command and the process of a trial say to each other: one JSON object per line.
+//! What the command and the process of a scratch run say to each other: one JSON object per line.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tenantd_core::learn::Seen;
 use tenantd_core::name::{AppName, TenantName};
 
-/// The tree in which a trial runs.
+/// The tree in which a scratch run runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Tree {
     /// Everything is a union: all writes succeed.
@@ -18,7 +18,7 @@ pub(super) enum Tree {
     Host,
 }
 
-/// A trial.
+/// A scratch run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Order {
     pub(super) tree: Tree,
@@ -32,7 +32,7 @@ pub(super) struct Order {
     pub(super) folders: Vec<PathBuf>,
     /// Whether the manifest has `notify = true` only to find out.
     pub(super) may_notify: bool,
-    /// The cgroup tree, and the name of the trial's cgroup in it.
+    /// The cgroup tree, and the name of the scratch run's cgroup in it.
     pub(super) cgroups: PathBuf,
     pub(super) cgroup: String,
     /// The maximum of what can be written, in bytes.
@@ -56,7 +56,7 @@ pub(super) struct Use {
     pub(super) asks: bool,
 }
 
-/// A line from the process of a trial.
+/// A line from the process of a scratch run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum Said {
     /// Something to tell.
@@ -65,7 +65,7 @@ pub(super) enum Said {
     Ready,
     /// All that was observed; the last line.
     Seen(Box<Seen>),
-    /// The trial failed; the last line.
+    /// The scratch run failed; the last line.
     Failed(String),
 }
 

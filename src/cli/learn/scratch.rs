@@ -1,4 +1,4 @@
-//! The process of a trial: it enters the scratch namespaces, runs a supervisor with one tenant in them,
+//! The process of a scratch run: it enters the scratch namespaces, runs a supervisor with one tenant in them,
 //! and observes it. When the command that started it is gone, it ends everything.
 
 use std::fs::{self, File};
@@ -16,12 +16,12 @@ use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open}
 use super::calls::Observer;
 use super::order::{Order, Said, Tree, say};
 use super::syslog::Syslog;
-use super::usage::Trial;
+use super::usage::ScratchRun;
 use tenantd_host::cgroup::{Leaf, scratch as cgroup};
 use tenantd_host::launch::observe::{self, Calls};
 use tenantd_host::scratch::{self, Scratch};
 
-/// The environment variable that makes this program a process of a trial, and which one.
+/// The environment variable that makes this program a process of a scratch run, and which one.
 pub(super) const VARIABLE: &str = "TENANTD_LEARN";
 pub(super) const SCRATCH: &str = "scratch";
 const RUNNER: &str = "runner";
@@ -29,7 +29,7 @@ const RUNNER: &str = "runner";
 /// The output of the supervisor.
 const OUTPUT: &str = "/run/tenantd-learn/output";
 
-/// Runs the process of a trial that the environment asks for, if any.
+/// Runs the process of a scratch run that the environment asks for, if any.
 pub fn asked() -> Option<anyhow::Result<()>> {
     match std::env::var(VARIABLE).ok()?.as_str() {
         SCRATCH => Some(run()),
@@ -56,22 +56,22 @@ pub(super) fn itself() -> Command {
 fn run() -> anyhow::Result<()> {
     let mut line = String::new();
     io::stdin().read_line(&mut line)?;
-    let order: Order = serde_json::from_str(&line).context("the order of the trial")?;
+    let order: Order = serde_json::from_str(&line).context("the order of the scratch run")?;
     // Before the tree changes: the cgroups are those of the host.
     let top = File::open(&order.cgroups).with_context(|| order.cgroups.display().to_string())?;
     let path = PathBuf::from(format!("/proc/self/fd/{}", top.as_raw_fd()));
     let leaf = cgroup::of(&path, &order.cgroup, &order.tenant);
-    let said = match trial(&order, &leaf) {
+    let said = match scratch_run(&order, &leaf) {
         Ok(seen) => seen,
         Err(error) => Said::Failed(format!("{error:#}")),
     };
-    let ended = cgroup::end(&leaf).context("cannot end the trial");
+    let ended = cgroup::end(&leaf).context("cannot end the scratch run");
     // The command may be gone.
     let told = say(&said);
     ended.and(told)
 }
 
-fn trial(order: &Order, leaf: &Leaf) -> anyhow::Result<Said> {
+fn scratch_run(order: &Order, leaf: &Leaf) -> anyhow::Result<Said> {
     let scratch = match order.tree {
         Tree::Union => Some(Arc::new(Scratch::enter(order.size)?)),
         Tree::Host => {
@@ -93,7 +93,9 @@ fn trial(order: &Order, leaf: &Leaf) -> anyhow::Result<Said> {
         fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     }
     let syslog = match order.tree {
-        Tree::Union => Some(Syslog::bind().context("cannot make the syslog socket of the trial")?),
+        Tree::Union => {
+            Some(Syslog::bind().context("cannot make the syslog socket of the scratch run")?)
+        }
         Tree::Host => None,
     };
     let (supervisor, calls) = start(order, leaf)?;
@@ -104,7 +106,7 @@ fn trial(order: &Order, leaf: &Leaf) -> anyhow::Result<Said> {
         let observer = Arc::clone(&observer);
         thread::spawn(move || observer.watch(&calls))
     };
-    let seen = Trial::new(
+    let seen = ScratchRun::new(
         order,
         leaf,
         supervisor,
@@ -122,7 +124,7 @@ fn trial(order: &Order, leaf: &Leaf) -> anyhow::Result<Said> {
     Ok(Said::Seen(Box::new(seen?)))
 }
 
-/// Starts the supervisor in the trial's cgroup, under the filter.
+/// Starts the supervisor in the scratch run's cgroup, under the filter.
 fn start(order: &Order, leaf: &Leaf) -> anyhow::Result<(Child, Calls)> {
     let mut runner = itself()
         .env(VARIABLE, RUNNER)
@@ -130,7 +132,7 @@ fn start(order: &Order, leaf: &Leaf) -> anyhow::Result<(Child, Calls)> {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
-        .context("cannot start the supervisor of the trial")?;
+        .context("cannot start the supervisor of the scratch run")?;
     let procs = leaf.path().join("cgroup.procs");
     fs::write(&procs, runner.id().to_string()).context("cannot put it into its cgroup")?;
     let mut stdin = runner.stdin.take().context("it has no standard input")?;
@@ -154,7 +156,7 @@ fn become_supervisor() -> anyhow::Result<()> {
     match under_filter() {
         Ok(never) => match never {},
         Err(error) => {
-            // The process of the trial shows it.
+            // The process of the scratch run shows it.
             println!("{error:#}");
             Err(error)
         }

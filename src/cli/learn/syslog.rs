@@ -1,4 +1,4 @@
-//! The syslog socket of a trial in a union, where no log collector is.
+//! The syslog socket of a scratch run in a union, where no log collector is.
 
 use std::fs;
 use std::io;

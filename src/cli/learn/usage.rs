@@ -1,4 +1,4 @@
-//! The course of a trial: the tenant starts, is used, and stops.
+//! The course of a scratch run: the tenant starts, is used, and stops.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -39,8 +39,8 @@ const WIDTH: usize = 160;
 /// How many lines of an output are shown.
 const LINES: usize = 8;
 
-/// A trial with what it needs.
-pub(super) struct Trial<'a> {
+/// A scratch run with what it needs.
+pub(super) struct ScratchRun<'a> {
     order: &'a Order,
     leaf: &'a Leaf,
     supervisor: Child,
@@ -60,7 +60,7 @@ struct Status {
     why: Option<String>,
 }
 
-impl<'a> Trial<'a> {
+impl<'a> ScratchRun<'a> {
     pub(super) fn new(
         order: &'a Order,
         leaf: &'a Leaf,
@@ -183,7 +183,7 @@ impl<'a> Trial<'a> {
     /// Waits, and says whether the use is to end.
     ///
     /// # Errors
-    /// If the command is gone: then so is the trial.
+    /// If the command is gone: then so is the scratch run.
     fn wait(&self, time: Duration) -> anyhow::Result<bool> {
         match self.commands.recv_timeout(time) {
             Ok(line) => Ok(line == ENOUGH),
@@ -195,13 +195,13 @@ impl<'a> Trial<'a> {
     fn status(&mut self) -> anyhow::Result<Status> {
         if self.supervisor.try_wait()?.is_some() {
             let lines = output_of_supervisor().join("\n");
-            anyhow::bail!("the supervisor of the trial has ended:\n{lines}");
+            anyhow::bail!("the supervisor of the scratch run has ended:\n{lines}");
         }
         let output = itself()
             .args(["status", "--json", "--app", self.order.app.as_str()])
             .stdin(Stdio::null())
             .output()
-            .context("cannot ask the supervisor of the trial")?;
+            .context("cannot ask the supervisor of the scratch run")?;
         // It does not answer yet.
         let status: Value = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
         let tenant = &status["tenants"][0];

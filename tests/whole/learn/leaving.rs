@@ -1,4 +1,4 @@
-//! Nothing of a trial stays on the host, however it ends.
+//! Nothing of a scratch run stays on the host, however it ends.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -31,7 +31,7 @@ fn same(before: &BTreeMap<&'static str, String>) {
     }
 }
 
-/// A trial that runs until it is ended.
+/// A scratch run that runs until it is ended.
 fn begin() -> Child {
     let mut child = Command::new(PROGRAM)
         .args(["learn", "--for", "1h", "--", "/srv/program"])
@@ -54,7 +54,7 @@ fn children(pid: u32) -> Vec<u32> {
         .collect()
 }
 
-/// The cgroup of a trial is named by its process.
+/// The cgroup of a scratch run is named by its process.
 fn is_over(pid: u32) -> Option<()> {
     let entries = fs::read_dir("/sys/fs/cgroup/tenantd-learn");
     let mut entries = entries.into_iter().flatten().flatten();
@@ -70,7 +70,7 @@ fn program() {
 }
 
 #[test]
-fn a_trial_that_ends_leaves_nothing() {
+fn a_scratch_run_that_ends_leaves_nothing() {
     host::enter();
     program();
     let before = everything();
@@ -83,19 +83,19 @@ fn a_trial_that_ends_leaves_nothing() {
 }
 
 #[test]
-fn a_trial_whose_command_is_killed_leaves_nothing() {
+fn a_scratch_run_whose_command_is_killed_leaves_nothing() {
     host::enter();
     program();
     let before = everything();
     let mut child = begin();
     signal(child.id(), Signal::SIGKILL);
     child.wait().unwrap();
-    until("the trial has ended", || is_over(child.id()));
+    until("the scratch run has ended", || is_over(child.id()));
     same(&before);
 }
 
 #[test]
-fn a_trial_whose_own_process_is_killed_leaves_nothing() {
+fn a_scratch_run_whose_own_process_is_killed_leaves_nothing() {
     host::enter();
     program();
     let before = everything();
@@ -109,7 +109,7 @@ fn a_trial_whose_own_process_is_killed_leaves_nothing() {
 }
 
 #[test]
-fn an_interrupted_trial_leaves_nothing() {
+fn an_interrupted_scratch_run_leaves_nothing() {
     host::enter();
     program();
     let before = everything();
@@ -120,9 +120,9 @@ fn an_interrupted_trial_leaves_nothing() {
     same(&before);
 }
 
-/// If both are killed at once, the next trial ends what they left.
+/// If both are killed at once, the next scratch run ends what they left.
 #[test]
-fn the_next_trial_ends_what_a_killed_one_left() {
+fn the_next_scratch_run_ends_what_a_killed_one_left() {
     host::enter();
     program();
     let mut child = begin();

@@ -7,8 +7,8 @@
 mod findings;
 mod kept;
 mod places;
+mod scratch;
 mod text;
-mod trial;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -19,8 +19,8 @@ use serde::{Deserialize, Serialize};
 pub use self::findings::{Findings, Folder, OnHost, Ready};
 pub use self::kept::{Learned, UnreadableList};
 pub use self::places::{Place, place};
+pub use self::scratch::{ScratchManifestError, of_manifest, of_program};
 pub use self::text::{Program, entry, manifest};
-pub use self::trial::{TrialError, of_manifest, of_program};
 
 /// What was observed during one run of a program.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,4 +1,4 @@
-//! The cgroup of a trial, see [`crate::scratch`]: everything in it ends with the trial.
+//! The cgroup of a scratch run, see [`crate::scratch`]: everything in it ends with the scratch run.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -9,18 +9,17 @@ use crate::process::start_ticks;
 use tenantd_core::name::TenantName;
 use tenantd_core::stage::{Failure, Stage};
 
-/// The folder of all trials, at the top of the tree.
+/// The folder of all scratch runs, at the top of the tree.
 const TOP: &str = "tenantd-learn";
 
-/// Makes the cgroup of a trial of this process. Its name says whose it is, so that a later trial
-/// removes it if this process and all that it started for the trial were killed.
+/// Makes the cgroup of a scratch run of this process. Its name says whose it is, so that a later scratch run
+/// removes it if this process and all that it started for the scratch run were killed.
 ///
 /// # Errors
 /// A [`Failure`] of stage cgroup; also if there is no cgroup tree of version 2.
 pub fn begin(tenant: &TenantName) -> Result<Leaf, Failure> {
     let missing = || {
-        let why =
-            "there is no cgroup tree of version 2: it is needed to end all that a trial starts";
+        let why = "there is no cgroup tree of version 2: it is needed to end all that a scratch run starts";
         Failure::detail(Stage::Cgroup, "/sys/fs/cgroup", why)
     };
     let top = mounted().ok_or_else(missing)?.join(TOP);
@@ -37,7 +36,7 @@ pub fn of(top: &Path, name: &str, tenant: &TenantName) -> Leaf {
     Leaf::new(top.join(TOP).join(name), tenant.clone())
 }
 
-/// The tree that the leaf of a trial is in, and the leaf's name.
+/// The tree that the leaf of a scratch run is in, and the leaf's name.
 #[must_use]
 pub fn place(leaf: &Leaf) -> Option<(PathBuf, String)> {
     let name = leaf.path().file_name()?.to_str()?.to_owned();
@@ -45,7 +44,7 @@ pub fn place(leaf: &Leaf) -> Option<(PathBuf, String)> {
     Some((top, name))
 }
 
-/// Kills all processes of a trial and removes its cgroup. Succeeds if there is none.
+/// Kills all processes of a scratch run and removes its cgroup. Succeeds if there is none.
 ///
 /// # Errors
 /// A [`Failure`] of stage end or cgroup.
@@ -63,7 +62,7 @@ pub fn end(leaf: &Leaf) -> Result<(), Failure> {
     }
     removed?;
     match leaf.path().parent().map(fs::remove_dir) {
-        // Another trial uses it.
+        // Another scratch run uses it.
         None | Some(Ok(())) => Ok(()),
         Some(Err(error)) if is_kept(&error) => Ok(()),
         Some(Err(error)) => Err(failure(leaf.path(), &error)),
@@ -75,7 +74,7 @@ fn is_kept(error: &io::Error) -> bool {
     error.kind() == ErrorKind::NotFound || error.raw_os_error().is_some_and(|it| kept.contains(&it))
 }
 
-/// Ends the trials whose process is gone.
+/// Ends the scratch runs whose process is gone.
 fn sweep(top: &Path, tenant: &TenantName) -> Result<(), Failure> {
     let entries = match fs::read_dir(top) {
         Ok(entries) => entries,

@@ -41,7 +41,7 @@ const KERNEL: [&str; 20] = [
     "tracefs",
 ];
 
-/// Where a trial has mounts of its own.
+/// Where a scratch run has mounts of its own.
 const OWN: [&str; 2] = ["/dev", "/sys/fs/cgroup"];
 
 /// A mount of the host.

@@ -1,14 +1,14 @@
-//! The manifest of the trial: the program as it would run, with the host writable. In the tree of the
-//! trial, everything is a union, so a write reaches nothing and is never refused.
+//! The manifest of the scratch run: the program as it would run, with the host writable. In the tree of the
+//! scratch run, everything is a union, so a write reaches nothing and is never refused.
 
 use toml_edit::{DocumentMut, InlineTable, Item, Table, value};
 
 use super::text::{Program, escaped};
 use crate::unit::page::Page;
 
-/// Why no trial can be made from a manifest.
+/// Why no scratch run can be made from a manifest.
 #[derive(Debug, thiserror::Error)]
-pub enum TrialError {
+pub enum ScratchManifestError {
     /// It is not TOML.
     #[error("it is not valid TOML")]
     Syntax(#[from] toml_edit::TomlError),
@@ -17,7 +17,7 @@ pub enum TrialError {
     NoTable(&'static str),
 }
 
-/// The trial of a command, with its only tenant.
+/// The scratch run of a command, with its only tenant.
 #[must_use]
 pub fn of_program(program: &Program, tenant: &str) -> String {
     let mut page = Page::default();
@@ -44,11 +44,11 @@ pub fn of_program(program: &Program, tenant: &str) -> String {
     page.text
 }
 
-/// The trial of a manifest, with one of its tenants.
+/// The scratch run of a manifest, with one of its tenants.
 ///
 /// # Errors
-/// See [`TrialError`].
-pub fn of_manifest(text: &str, tenant: &str) -> Result<String, TrialError> {
+/// See [`ScratchManifestError`].
+pub fn of_manifest(text: &str, tenant: &str) -> Result<String, ScratchManifestError> {
     let mut document: DocumentMut = text.parse()?;
     let app = table(&mut document, "app")?;
     app.insert("host", value("writable"));
@@ -68,7 +68,7 @@ pub fn of_manifest(text: &str, tenant: &str) -> Result<String, TrialError> {
             continue;
         };
         let item = item.as_table_like_mut();
-        let table = item.ok_or(TrialError::NoTable(defaults))?;
+        let table = item.ok_or(ScratchManifestError::NoTable(defaults))?;
         if defaults == "tenants" {
             let others: Vec<String> = table.iter().map(|(key, _)| key.to_owned()).collect();
             for other in others.iter().filter(|other| *other != tenant) {
@@ -90,9 +90,10 @@ pub fn of_manifest(text: &str, tenant: &str) -> Result<String, TrialError> {
 fn table<'a>(
     document: &'a mut DocumentMut,
     name: &'static str,
-) -> Result<&'a mut dyn toml_edit::TableLike, TrialError> {
+) -> Result<&'a mut dyn toml_edit::TableLike, ScratchManifestError> {
     let item = document.entry(name).or_insert(Item::Table(Table::new()));
-    item.as_table_like_mut().ok_or(TrialError::NoTable(name))
+    item.as_table_like_mut()
+        .ok_or(ScratchManifestError::NoTable(name))
 }
 
 #[cfg(test)]
@@ -100,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_trial_has_one_tenant_and_a_writable_host() {
+    fn a_scratch_run_has_one_tenant_and_a_writable_host() {
         let text = of_manifest(
             "[app]\nname = \"x\"\nshared = [\"/a\"]\n[app.datastore]\npath = \"/x\"\nroot = \"/y\"\n\
              [tenants]\nacme = { ip = \"10.77.0.11\", datastore = \"/z\" }\n\

@@ -1,5 +1,5 @@
-//! A trial as the command sees it: starts the process of the trial, passes on what a person says, and
-//! ends all of it.
+//! A scratch run as the command sees it: starts the process of the run, passes on what a person says,
+//! and ends all of it.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -37,16 +37,16 @@ impl Cgroup {
     }
 }
 
-/// What happens while a trial runs.
+/// What happens while a scratch run runs.
 enum Event {
     Said(Said),
-    /// The process of the trial has ended.
+    /// The process of the scratch run has ended.
     Gone,
     Enter,
     Interrupt,
 }
 
-/// How a trial ended.
+/// How a scratch run ended.
 pub(super) enum Ended {
     Seen(Box<Seen>),
     Interrupted,
@@ -78,10 +78,10 @@ impl Signals {
     }
 }
 
-/// Runs a trial. `note` shows a line to a person.
+/// Runs a scratch run. `note` shows a line to a person.
 ///
 /// # Errors
-/// If the trial cannot be made. Nothing is left then either.
+/// If the scratch run cannot be made. Nothing is left then either.
 pub(super) fn run(
     order: &Order,
     signals: &Signals,
@@ -89,12 +89,12 @@ pub(super) fn run(
 ) -> anyhow::Result<Ended> {
     let mut process = itself()
         .env(VARIABLE, SCRATCH)
-        // Ctrl-C is for the command, which ends the trial in order.
+        // Ctrl-C is for the command, which ends the scratch run in order.
         .process_group(0)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
-        .context("cannot start the process of the trial")?;
+        .context("cannot start the process of the scratch run")?;
     let mut stdin = process.stdin.take();
     let stdout = process.stdout.take().context("it has no standard output")?;
     if let Some(stdin) = &mut stdin {
@@ -129,7 +129,7 @@ pub(super) fn run(
         Some(Said::Seen(seen)) => Ok(Ended::Seen(seen)),
         Some(Said::Failed(why)) => anyhow::bail!("{why}"),
         Some(Said::Note(_) | Said::Ready) | None => {
-            anyhow::bail!("the process of the trial was killed: {status}")
+            anyhow::bail!("the process of the scratch run was killed: {status}")
         }
     }
 }
