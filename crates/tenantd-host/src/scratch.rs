@@ -56,8 +56,8 @@ pub struct Scratch {
     uppers: Vec<Upper>,
     /// The tmpfs with all upper layers.
     _layers: OwnedFd,
-    /// The file systems that are read-only, each with the reason.
-    pub read_only: Vec<(PathBuf, String)>,
+    /// The file systems that are read-only or missing, each with the reason.
+    pub others: Vec<(PathBuf, String)>,
 }
 
 impl Scratch {
@@ -73,11 +73,11 @@ impl Scratch {
         let layers = Layers::attach(size)?;
         let root = layers.folder("root")?;
         let mut uppers = Vec::new();
-        let mut read_only = Vec::new();
+        let mut others = Vec::new();
         for (number, found) in all.into_iter().enumerate() {
             match mounts::copy(&found, &layers, number, &root)? {
                 mounts::Copied::Union(upper) => uppers.push(upper),
-                mounts::Copied::ReadOnly(why) => read_only.push((found.place, why)),
+                mounts::Copied::Other(why) => others.push((found.place, why)),
                 mounts::Copied::Kernel | mounts::Copied::Hidden => {}
             }
         }
@@ -91,7 +91,7 @@ impl Scratch {
         let scratch = Self {
             uppers,
             _layers: layers.open,
-            read_only,
+            others,
         };
         own_folders(size)?;
         Ok(scratch)

@@ -79,11 +79,9 @@ fn scratch_run(order: &Order, leaf: &Leaf) -> anyhow::Result<Said> {
             None
         }
     };
-    for (place, why) in scratch.iter().flat_map(|it| &it.read_only) {
+    for (place, why) in scratch.iter().flat_map(|it| &it.others) {
         let place = place.display();
-        say(&Said::Note(format!(
-            "{place}: read-only in this run: {why}"
-        )))?;
+        say(&Said::Note(format!("{place}: {why}")))?;
     }
     if let Some(folder) = order.place.parent() {
         fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;

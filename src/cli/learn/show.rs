@@ -23,6 +23,7 @@ pub(super) fn findings(seen: &Seen, findings: &Findings) -> String {
     let folders: Vec<String> = findings.folders.iter().map(folder).collect();
     row(&mut text, "WROTE TO", &folders);
     row(&mut text, "FILES", &shown(&findings.files));
+    row(&mut text, "REFUSED", &shown(&seen.refused));
     row(&mut text, "IN MEMORY", &shown(&findings.private));
     let made = seen
         .made

@@ -6,11 +6,13 @@ mod programs;
 use std::fs;
 use std::path::Path;
 
+use nix::mount::{MsFlags, mount};
 use serde_json::Value;
 
 use crate::recipes::host;
-use crate::support::daemon::{CommandOutput, tenantd};
-use crate::support::place::script;
+use crate::support::daemon::{CommandOutput, PROGRAM, tenantd};
+use crate::support::place::{folder, script};
+use crate::support::terminal::Terminal;
 
 /// Runs `learn` with JSON and returns its answer.
 #[track_caller]
@@ -103,6 +105,52 @@ fn set_id_programs_users_and_syslog_are_found() {
     assert_eq!(strings(&said["folders"]), ["/var/lib/deep"]);
     let manifest = said["manifest"].as_str().unwrap();
     assert!(manifest.contains("daemonizes = true"), "{manifest}");
+}
+
+/// Of a union of unions the kernel makes no further one.
+#[test]
+fn a_file_system_without_a_union_is_named_and_read_only() {
+    host::enter();
+    for place in ["/srv/deep", "/srv/upper", "/srv/work"] {
+        folder(place);
+    }
+    let options = "lowerdir=/etc,upperdir=/srv/upper,workdir=/srv/work";
+    let nothing = MsFlags::empty();
+    mount(
+        Some("test"),
+        "/srv/deep",
+        Some("overlay"),
+        nothing,
+        Some(options),
+    )
+    .unwrap();
+    let program = script("program", "echo x >/srv/deep/x; exec sleep 1000");
+    let (said, err) = learn(1, &["--for", "100ms", "--", &program]);
+    assert!(
+        err.contains("/srv/deep: read-only in this run: no union over overlay"),
+        "{err}"
+    );
+    assert_eq!(writes(&said), [], "{err}");
+    assert!(err.contains("REFUSED     /srv/deep/x"), "{err}");
+    // So it is not in the manifest, and the second run finds it.
+    assert!(err.contains("writes were refused: /srv/deep/x"), "{err}");
+    assert!(!Path::new("/srv/deep/x").exists());
+}
+
+#[test]
+fn a_person_ends_the_use_with_enter() {
+    host::enter();
+    let program = script("program", "echo x >/etc/first; exec sleep 1000");
+    let mut terminal = Terminal::start(80, PROGRAM, &["learn", "--", &program], false);
+    terminal.until("press Enter when you are done");
+    terminal.type_in("\r");
+    terminal.until("the second run was not good");
+    assert_eq!(terminal.end().code(), Some(1));
+    let text = terminal.text();
+    assert!(
+        text.contains("DECIDE: it writes the file /etc/first"),
+        "{text}"
+    );
 }
 
 /// The second run is one as a tenant: what it does elsewhere is refused and named.

@@ -64,8 +64,8 @@ pub(super) struct Upper {
 /// What a mount became.
 pub(super) enum Copied {
     Union(Upper),
-    /// No union can be made of it, for this reason.
-    ReadOnly(String),
+    /// No union can be made of it: it is read-only or missing, for this reason.
+    Other(String),
     Kernel,
     /// Another mount covers its place.
     Hidden,
@@ -194,8 +194,12 @@ pub(super) fn copy(
         return Ok(Copied::Kernel);
     }
     let is_kernel = KERNEL.contains(&found.kind.as_str());
-    let seen = fs::metadata(of(open)).map_err(failed(shown()))?;
-    let mut why = "a single file".to_owned();
+    // Root may be kept out of a file system in user space.
+    let seen = match fs::metadata(of(open)) {
+        Ok(seen) => seen,
+        Err(error) => return Ok(Copied::Other(format!("not in this run: {error}"))),
+    };
+    let mut why = "read-only in this run: a single file".to_owned();
     if !is_kernel && seen.is_dir() {
         let lower = open.try_clone().map_err(failed(shown()))?;
         match union(place, lower, layers, number) {
@@ -203,13 +207,19 @@ pub(super) fn copy(
                 attach(&tree, root, place)?;
                 return Ok(Copied::Union(upper));
             }
-            Err(error) => why = format!("{}: no union over it: {}", found.kind, error.source),
+            Err(error) => {
+                let (kind, source) = (&found.kind, error.source);
+                why = format!("read-only in this run: no union over {kind}: {source}");
+            }
         }
     }
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_EMPTY_PATH;
-    let tree = open_tree(open, c"", flags).map_err(failed(shown()))?;
+    let tree = match open_tree(open, c"", flags) {
+        Ok(tree) => tree,
+        Err(errno) => return Ok(Copied::Other(format!("not in this run: {errno}"))),
+    };
     if place != Path::new("/proc") {
         let read_only = mount_attr {
             attr_set: MOUNT_ATTR_RDONLY.into(),
@@ -222,7 +232,7 @@ pub(super) fn copy(
     attach(&tree, root, place)?;
     Ok(match is_kernel {
         true => Copied::Kernel,
-        false => Copied::ReadOnly(why),
+        false => Copied::Other(why),
     })
 }
 
