@@ -126,6 +126,8 @@ stages! {
     // Up.
     /// Wait until the program is ready.
     Ready = 70, "ready", "confirm readiness on";
+    /// Keep the mounts: the host may take away the folders that they hang on.
+    Mounted = 71, "mounted", "keep the mount at";
     // Release.
     /// End all processes.
     End = 80, "end", "end the processes";
@@ -269,6 +271,10 @@ impl Failure {
             ) => "symbolic links are not allowed here: use the real path",
             (Stage::Propagation, ENOSYS) => {
                 "a read-only host needs Linux 5.12 or later; see `host` in tenantd.toml(5)"
+            }
+            (Stage::Mounted, _) => {
+                "it is attached again with the next start; do not remove or rename this folder \
+                 while tenants run"
             }
             (Stage::Attach, EBUSY | EXDEV) => "check whether the path is already a mount point",
             _ => return None,

@@ -75,6 +75,7 @@ impl Checker {
             | Event::Ready { launch }
             | Event::Exited { launch, .. }
             | Event::Emptied { launch }
+            | Event::MountLost { launch, .. }
             | Event::EndFailed { launch, .. } => !self.is_running(*launch),
         }
     }
@@ -136,6 +137,7 @@ impl Checker {
             }
             Event::Ready { launch }
             | Event::Exited { launch, .. }
+            | Event::MountLost { launch, .. }
             | Event::EndFailed { launch, .. } => !self.is_running(*launch),
         };
         expected

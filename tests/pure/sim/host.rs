@@ -76,7 +76,11 @@ impl World {
                 self.outcome.applied.1 += 1;
                 self.handle_event(event)
             }
-            Event::EndFailed { launch, .. } if !self.programs.contains_key(launch) => Ok(()),
+            Event::EndFailed { launch, .. } | Event::MountLost { launch, .. }
+                if !self.programs.contains_key(launch) =>
+            {
+                Ok(())
+            }
             _ => self.handle_event(event),
         }
     }
@@ -88,6 +92,11 @@ impl World {
         }
         if self.random.chance(75) {
             self.schedule(40_000, Occurrence::Ready(launch));
+        }
+        if self.random.chance(10) {
+            // The host takes away a folder that a mount hangs on.
+            let why = Failure::detail(Stage::Mounted, "/var/lib/wiki", "removed on the host");
+            self.schedule(50_000, Occurrence::Event(Event::MountLost { launch, why }));
         }
         let longest = *self.random.pick(&[20, 2_000, 100_000, u64::MAX]);
         if longest < u64::MAX {

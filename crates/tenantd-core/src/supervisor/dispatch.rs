@@ -61,6 +61,9 @@ impl Supervisor {
             Event::Emptied { launch } => {
                 self.on_launch(now, launch, Cause::Emptied, step, Tenant::emptied);
             }
+            Event::MountLost { launch, why } => {
+                self.on_launch_failure(now, launch, why, step, Tenant::mount_lost);
+            }
             Event::EndFailed { launch, why } => {
                 self.on_launch_failure(now, launch, why, step, Tenant::end_failed);
             }

@@ -202,6 +202,13 @@ pub enum Event {
         /// The launch.
         launch: LaunchId,
     },
+    /// A mount of the launch is gone, because the host took away the folder that it hung on.
+    MountLost {
+        /// The launch.
+        launch: LaunchId,
+        /// Which mount, and what the host did.
+        why: Failure,
+    },
     /// Processes of the launch survived SIGKILL.
     EndFailed {
         /// The launch.

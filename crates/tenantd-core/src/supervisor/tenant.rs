@@ -29,13 +29,14 @@
 //! half-updated. Each transition lists all states, also those in which it changes nothing: then
 //! the event is late or wrong, and must not harm the tenant. The transitions are divided by their
 //! cause: [`requested`] (operators), [`replanned`] (the manifest), [`host`] (reports of the host),
-//! [`due`] (deadlines), [`found`] (an earlier supervisor), [`live`] (live changes). A tenant knows
-//! nothing of the others.
+//! [`due`] (deadlines), [`found`] (an earlier supervisor), [`live`] (live changes), [`mounts`] (folders
+//! that the host took away). A tenant knows nothing of the others.
 
 mod due;
 mod found;
 mod host;
 mod live;
+mod mounts;
 mod replanned;
 mod requested;
 mod state;
@@ -46,7 +47,7 @@ use std::time::Duration;
 
 use crate::name::TenantName;
 use crate::plan::model::{Policy, Readiness, RestartWhen};
-use crate::stage::Failure;
+use crate::stage::{Failure, Stage};
 
 use super::action::Action;
 use super::backoff::{FailureCount, Verdict};
@@ -334,7 +335,11 @@ impl Tenant {
         }
         // A launch that did not become ready is not healthy, however long it ran.
         let lived = context.now.since(launch.started_at);
-        if matches!(why, Why::Exit(_)) && lived >= self.policy.restart.healthy_after {
+        let is_healthy = match &why {
+            Why::Exit(_) => true,
+            Why::Failure(failure) => failure.stage == Stage::Mounted,
+        };
+        if is_healthy && lived >= self.policy.restart.healthy_after {
             self.strikes.clear();
         }
         let again = true;

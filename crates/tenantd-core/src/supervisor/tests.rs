@@ -3,6 +3,7 @@
 
 mod found;
 mod live;
+mod mounts;
 mod outdated;
 mod paths;
 mod replanned;

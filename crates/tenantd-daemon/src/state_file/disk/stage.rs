@@ -78,6 +78,7 @@ names! {
     Exec = "exec";
     Vanished = "vanished";
     Ready = "ready";
+    Mounted = "attach", "mounted";
     End = "end";
     Release = "release";
 }
