@@ -49,6 +49,7 @@ mod state_file;
 mod stretch;
 mod survivors;
 mod syslog;
+mod taken_away;
 mod unrecorded;
 mod upgrade;
 mod wants;

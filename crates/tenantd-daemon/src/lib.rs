@@ -31,6 +31,7 @@
 //! * [`Handover`]: how this supervisor ends: by a stop, a detachment or an upgrade.
 //! * [`Transitions`]: logs and counts every change of a tenant's state.
 //! * [`Subscriptions`]: the clients that watch tenants, and the events queued for each of them.
+//! * [`Targets`]: the folders of the host that the tenants' mounts hang on.
 //! * [`Unit`]: the notifications to the service manager.
 //!
 //! A method of an owner uses that owner and its arguments, never the loop. If it needs data of
@@ -69,6 +70,7 @@ mod start;
 mod state_file;
 mod stretch;
 pub mod subscriptions;
+mod targets;
 mod transitions;
 mod unit;
 mod wants;
@@ -96,6 +98,7 @@ use self::signals::{Signal, Signals};
 use self::state_file::StateFile;
 use self::stretch::Stretch;
 use self::subscriptions::Subscriptions;
+use self::targets::{Notice, Targets};
 use self::transitions::Transitions;
 use self::unit::Unit;
 use self::wants::{NotKept, Wants};
@@ -114,6 +117,7 @@ struct Daemon {
     handover: Handover,
     transitions: Transitions,
     subscriptions: Subscriptions,
+    targets: Targets,
     unit: Unit,
     signals: Signals,
     stretch: Stretch,
@@ -129,6 +133,7 @@ enum Next {
     Verdict(Result<String, String>),
     Sign(io::Result<Sign>),
     Signal(io::Result<Signal>),
+    Host(io::Result<Notice>),
     Due,
     Watchdog,
     /// Nothing has arrived, and inputs are left to apply.
@@ -153,7 +158,11 @@ impl Daemon {
                 None if is_done && self.supervisor.is_finished() => return None,
                 None => {}
             }
-            let deadlines = [self.supervisor.next_deadline(), self.handover.deadline()];
+            let deadlines = [
+                self.supervisor.next_deadline(),
+                self.handover.deadline(),
+                self.targets.deadline(),
+            ];
             let next = deadlines.into_iter().flatten().min();
             let wait = next.map(|deadline| deadline.since(clock::now()));
             let next = tokio::select! {
@@ -164,6 +173,7 @@ impl Daemon {
                 verdict = self.handover.next() => Next::Verdict(verdict),
                 sign = self.readiness.next() => Next::Sign(sign),
                 signal = self.signals.next() => Next::Signal(signal),
+                notice = self.targets.next() => Next::Host(notice),
                 () = pause(wait) => Next::Due,
                 () = self.unit.next() => Next::Watchdog,
                 () = tokio::task::yield_now(), if !is_done => Next::Follow,
@@ -210,7 +220,9 @@ impl Daemon {
             Next::Signal(Ok(Signal::Reload)) => self.reloads.want(ReloadRequest::Signal, serving),
             Next::Signal(Ok(signal)) => self.handover.on_signal(signal, app),
             Next::Signal(Err(error)) => tracing::error!(%error, "cannot read the signals"),
+            Next::Host(notice) => self.targets.on_notice(notice, inventory),
             Next::Due => {
+                self.targets.on_due(clock::now(), inventory);
                 let step = self.supervisor.handle_deadline(clock::now());
                 self.carry_out(step);
             }
@@ -237,6 +249,7 @@ impl Daemon {
 
     fn poll(&mut self) -> Option<Input> {
         let input = self.readiness.poll();
+        let input = input.or_else(|| self.targets.poll());
         let input = input.or_else(|| self.handover.poll());
         let input = input.or_else(|| self.wants.poll());
         let input = input.or_else(|| self.requests.poll());
@@ -314,6 +327,8 @@ impl Daemon {
             let view = self.supervisor.tenant(&transition.tenant);
             self.transitions.publish(transition, view.as_ref());
             self.executor.on_transition(transition);
+            let inventory = self.executor.inventory();
+            self.targets.on_transition(transition, inventory);
             let plan = self.executor.inventory().plan(&transition.tenant);
             self.readiness
                 .on_transition(transition, view.as_ref(), plan.map(AsRef::as_ref));

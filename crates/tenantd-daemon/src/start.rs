@@ -50,6 +50,7 @@ use crate::state_file::StateFile;
 use crate::state_file::slots::{Previous, SlotFile};
 use crate::stretch::Stretch;
 use crate::subscriptions::Subscriptions;
+use crate::targets::Targets;
 use crate::transitions::Transitions;
 use crate::unit::Unit;
 use crate::wants::Wants;
@@ -189,6 +190,7 @@ async fn open(
         handover: Handover::new(upgrade, log_guard),
         transitions: Transitions::default(),
         subscriptions: Subscriptions::default(),
+        targets: Targets::new(),
         unit: Unit::new(),
         signals,
         stretch,

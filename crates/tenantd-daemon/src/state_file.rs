@@ -15,7 +15,9 @@ use std::collections::HashMap;
 
 use tenantd_core::name::TenantName;
 use tenantd_core::supervisor::checkpoint::Checkpoint;
+use tenantd_core::supervisor::view::StateWord;
 use tenantd_host::crash;
+use tenantd_host::launch::LaunchView;
 
 use crate::executor::inventory::Entry;
 use crate::state_file::record::{Made, ProcessKey, Record};
@@ -53,6 +55,12 @@ impl StateFile {
                 Some(made) => made.clone(),
                 None => Made::by(&entry.plan),
             };
+            let is_launching = checkpoint.state() == StateWord::Launching;
+            let view = match &entry.running {
+                Some(running) => running.view,
+                // The next supervisor may find a process of it.
+                None => is_launching.then_some(LaunchView::BEGUN),
+            };
             let record = Record {
                 tenant: tenant.clone(),
                 checkpoint,
@@ -63,6 +71,7 @@ impl StateFile {
                     .map_or(0, |provisioned| provisioned.inode),
                 made,
                 program: entry.running.as_ref().and_then(|running| running.program),
+                view,
             };
             let before = self.slots.get(tenant).copied();
             let mut slot = before;

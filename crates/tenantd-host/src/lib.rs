@@ -14,6 +14,7 @@
 //! | [`cgroup`], [`process`], [`limits`] | track, signal, end and limit processes |
 //! | [`fifo`], [`program`] | the pipes of a program's output; the file of a program |
 //! | [`syslog`] | the socket at `/dev/log` of a tenant |
+//! | [`targets`] | the folders of the host that the mounts of a launch hang on |
 //! | [`runtime`], [`wants`], [`inherited`] | files and descriptors that outlive a supervisor |
 //! | [`acl`], [`writers`], [`replace`] | who may use or change a file; edits of the manifest's file |
 //! | [`facts`], [`doctor`] | facts about the host for a plan; what the host lacks |
@@ -43,5 +44,6 @@ pub mod replace;
 pub mod runtime;
 pub mod scratch;
 pub mod syslog;
+pub mod targets;
 pub mod wants;
 pub mod writers;

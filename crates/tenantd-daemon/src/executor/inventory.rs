@@ -13,6 +13,7 @@ use tenantd_core::plan::effect::Effect;
 use tenantd_core::plan::model::TenantPlan;
 use tenantd_core::supervisor::event::LaunchId;
 use tenantd_host::cgroup::Leaf;
+use tenantd_host::launch::LaunchView;
 use tenantd_host::launch::ready_fd::ReadyFd;
 use tenantd_host::netns::Netns;
 use tenantd_host::program::ProgramFile;
@@ -77,6 +78,8 @@ pub(crate) struct Running {
     pub(crate) process: Option<Rc<Process>>,
     /// The file of its program, if that is known.
     pub(crate) program: Option<ProgramFile>,
+    /// What is known of its mounts; None if an earlier version started it, or it has no record.
+    pub(crate) view: Option<LaunchView>,
     /// Whether its program is known to have been executed.
     pub(crate) executed: bool,
 }

@@ -27,14 +27,7 @@ use tenantd_host::{fifo, launch, lock, process};
 
 use crate::executor::host::{Host, blocking, broken};
 use crate::executor::inventory::{Process, Provisioned};
-use crate::executor::report::{ReportKind, Reporter};
-
-/// A child that has not executed its program yet.
-struct Spawned {
-    report: launch::Report,
-    process: Rc<Process>,
-    program: Option<ProgramFile>,
-}
+use crate::executor::report::{ReportKind, Reporter, Spawned};
 
 impl Host {
     /// Starts a tenant's program. Reports its process, its execution and its end.
@@ -64,7 +57,7 @@ impl Host {
         &self,
         plan: &Arc<TenantPlan>,
         provisioned: Provisioned,
-    ) -> Result<Spawned, Failure> {
+    ) -> Result<(Spawned, launch::Report), Failure> {
         if let (true, Some(cgroups), Some(leaf)) =
             (provisioned.used, &self.cgroups, provisioned.leaf.as_ref())
         {
@@ -73,7 +66,7 @@ impl Host {
         let (app, descriptors) = (self.app.clone(), self.descriptors);
         let templates = Arc::clone(&self.templates);
         let ordered = Arc::clone(plan);
-        let (program, Child { pid, pidfd, report }) = blocking(move || {
+        let (program, child) = blocking(move || {
             // Before the launch: a file that is replaced meanwhile then counts as older, never as
             // current, and costs at most a restart. If the file cannot be read, the launch fails
             // too, with a reason.
@@ -84,18 +77,28 @@ impl Host {
             ))
         })
         .await?;
+        let Child {
+            view,
+            pid,
+            pidfd,
+            report,
+        } = child;
         let watched = pidfd.try_clone().and_then(ReadyFd::new);
         match watched {
-            Ok(fd) => Ok(Spawned {
-                report,
-                process: Rc::new(Process {
+            Ok(fd) => {
+                let process = Rc::new(Process {
                     pid,
                     // Nothing has waited for this child yet, so its process number is still in use.
                     start_ticks: process::start_ticks(pid).unwrap_or_default(),
                     fd,
-                }),
-                program,
-            }),
+                });
+                let spawned = Spawned {
+                    process,
+                    program,
+                    view,
+                };
+                Ok((spawned, report))
+            }
             // A child that cannot be watched is killed.
             Err(error) => {
                 let why = broken(Stage::Clone, &plan.name, &error);
@@ -110,17 +113,10 @@ async fn watch_launch(
     reporter: &Reporter,
     tenant: &TenantName,
     launch: LaunchId,
-    spawned: Spawned,
+    (spawned, report): (Spawned, launch::Report),
 ) {
-    let Spawned {
-        report,
-        process,
-        program,
-    } = spawned;
-    reporter.report(
-        tenant,
-        ReportKind::Spawned(launch, Rc::clone(&process), program),
-    );
+    let process = Rc::clone(&spawned.process);
+    reporter.report(tenant, ReportKind::Spawned(launch, spawned));
     crash::point("launch: spawned", tenant.as_str());
     let outcome = report.outcome().await;
     crash::point("launch: program runs", tenant.as_str());

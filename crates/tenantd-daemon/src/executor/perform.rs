@@ -163,12 +163,13 @@ impl Executor {
             ReportKind::Provisioned(Err(why)) => {
                 self.dispatch(Event::ProvisionFailed { tenant, why });
             }
-            ReportKind::Spawned(launch, process, program) => {
+            ReportKind::Spawned(launch, spawned) => {
                 if let Some(entry) = self.inventory.entry(&tenant) {
                     entry.running = Some(Running {
                         launch,
-                        process: Some(process),
-                        program,
+                        process: Some(spawned.process),
+                        program: spawned.program,
+                        view: Some(spawned.view),
                         executed: false,
                     });
                 }

@@ -8,6 +8,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tenantd_core::name::TenantName;
 use tenantd_core::stage::Failure;
 use tenantd_core::supervisor::event::LaunchId;
+use tenantd_host::launch::LaunchView;
 use tenantd_host::process::Ended;
 use tenantd_host::program::ProgramFile;
 
@@ -36,12 +37,21 @@ impl Reporter {
     }
 }
 
+/// The process of a launch.
+pub(crate) struct Spawned {
+    pub(crate) process: Rc<Process>,
+    /// The file that it is to run.
+    pub(crate) program: Option<ProgramFile>,
+    /// What is known of its mounts.
+    pub(crate) view: LaunchView,
+}
+
 /// What a report is about.
 pub(crate) enum ReportKind {
     /// A provision ended.
     Provisioned(Result<Provisioned, Failure>),
-    /// A launch has a process now, though its program may not run yet; and the file it is to run.
-    Spawned(LaunchId, Rc<Process>, Option<ProgramFile>),
+    /// A launch has a process now, though its program may not run yet.
+    Spawned(LaunchId, Spawned),
     /// A launch's program was executed, or could not be.
     Launched(LaunchId, Result<(), Failure>),
     /// A live change was applied to a launch, or could not be.

@@ -171,6 +171,7 @@ impl Recovery {
                 launch,
                 process,
                 program: record.program,
+                view: record.view,
                 executed: true,
             }),
             made,

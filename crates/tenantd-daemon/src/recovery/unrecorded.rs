@@ -197,6 +197,7 @@ impl Recovery {
             netns: inode,
             made,
             program: None,
+            view: None,
         })
     }
 }

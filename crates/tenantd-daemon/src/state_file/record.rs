@@ -7,6 +7,7 @@ use tenantd_core::plan::effect::{self, Effect, Fingerprints};
 use tenantd_core::plan::holders::Holding;
 use tenantd_core::plan::model::TenantPlan;
 use tenantd_core::supervisor::checkpoint::Checkpoint;
+use tenantd_host::launch::LaunchView;
 use tenantd_host::process;
 use tenantd_host::program::ProgramFile;
 
@@ -25,6 +26,8 @@ pub(crate) struct Record {
     pub(crate) made: Made,
     /// The file of its program at the time of its launch.
     pub(crate) program: Option<ProgramFile>,
+    /// What is known of the mounts of its launch.
+    pub(crate) view: Option<LaunchView>,
 }
 
 /// What the next supervisor has to know of the plan from which a tenant was made.

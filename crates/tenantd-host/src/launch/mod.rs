@@ -34,6 +34,7 @@
 
 mod child;
 mod clone;
+mod lid;
 mod mounts;
 pub mod observe;
 pub(super) mod raw;
@@ -55,8 +56,10 @@ use tenantd_core::plan::model::{DatastorePlan, LaunchPlan};
 use tenantd_core::stage::{Failure, Stage};
 
 use super::cgroup::Leaf;
+use super::targets::MountNamespace;
 use super::{limits, process};
 
+pub use lid::Lid;
 pub use rehearsal::{rehearse, rehearse_all};
 pub use report::Report;
 use spec::Purpose;
@@ -86,9 +89,28 @@ pub struct Order<'a> {
     pub label: &'a str,
 }
 
+/// What is known of the mounts of a launch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LaunchView {
+    /// What prevents writing to the host's files; `None` if the supervisor ended during the launch.
+    pub lid: Option<Lid>,
+    /// The inode of its mount namespace; 0 if it is not known.
+    pub mount_namespace: u64,
+}
+
+impl LaunchView {
+    /// A launch by this version of which no more is known yet.
+    pub const BEGUN: Self = Self {
+        lid: None,
+        mount_namespace: 0,
+    };
+}
+
 /// A child that has not yet executed its program, as far as is known.
 #[derive(Debug)]
 pub struct Child {
+    /// What is known of its mounts.
+    pub view: LaunchView,
     /// The process ID, which is also the session ID.
     pub pid: i32,
     /// A pidfd of the child.
@@ -130,6 +152,12 @@ pub fn launch(order: &Order<'_>) -> Result<Child, Failure> {
     let (pid, pidfd) = clone::clone(&spec, cgroup, write.as_fd())
         .map_err(|errno| Failure::errno(Stage::Clone, order.label, errno.raw_os_error()))?;
     crash::point("launch: cloned", order.label);
+    // The program does not run yet, so the child is in the namespace that it was made in.
+    let namespace = MountNamespace::of(pid).ok().flatten();
+    let view = LaunchView {
+        lid: Some(spec.view.lid),
+        mount_namespace: namespace.map_or(0, |namespace| namespace.inode()),
+    };
     if let Purpose::Launch { lock, .. } = &spec.purpose
         && let Err(error) = lock.sign(order.label, pid)
     {
@@ -139,6 +167,7 @@ pub fn launch(order: &Order<'_>) -> Result<Child, Failure> {
     }
     crash::point("launch: lock signed", order.label);
     Ok(Child {
+        view,
         pid,
         pidfd,
         report: Report::new(read, spec.into_names()),

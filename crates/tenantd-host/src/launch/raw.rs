@@ -128,6 +128,16 @@ pub(super) fn landlock_restrict_self(ruleset: BorrowedFd<'_>) -> Result<(), Errn
     outcome(result)
 }
 
+/// The version of the Landlock interface, see landlock_create_ruleset(2).
+pub(super) fn landlock_version() -> Result<u32, Errno> {
+    const VERSION: u32 = 1;
+    let none: *const libc::c_void = std::ptr::null();
+    // SAFETY: with this flag the call takes no attributes and touches no memory of ours.
+    let result = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, none, 0, VERSION) };
+    outcome(result)?;
+    u32::try_from(result).map_err(|_| Errno::OVERFLOW)
+}
+
 /// Whether the kernel has a capability of this number, see PR_CAPBSET_READ(2const).
 pub(super) fn knows_capability(number: u32) -> bool {
     let unused: libc::c_ulong = 0;

@@ -24,10 +24,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2, stat};
 use rustix::io::Errno;
 
-use super::Order;
 use super::mounts::{self, Mounts};
 use super::templates::MountTemplates;
 use super::tmpfs::{Owner, Tmpfs};
+use super::{Lid, Order};
 use crate::syslog;
 use own::OwnFolders;
 use tenantd_core::layout;
@@ -42,6 +42,8 @@ pub(super) struct View {
     pub(super) writable: &'static [&'static std::ffi::CStr],
     /// The Landlock rules that it applies to itself; `None` if the kernel has no Landlock.
     pub(super) ruleset: Option<OwnedFd>,
+    /// What prevents writing to the host's files.
+    pub(super) lid: Lid,
 }
 
 /// Mounts of the kernel's own state, which has its own permissions: `/proc/self/oom_score_adj` and
@@ -104,13 +106,19 @@ pub(super) fn view(
         .filter(|(_, target)| read_only && !own.holds(target));
     missing::add(elsewhere, &added, mounts)?;
     own.attach(mounts)?;
+    let ruleset = match read_only {
+        true => lid::rules(outputs, mounts)?,
+        false => None,
+    };
     Ok(View {
         read_only,
         writable: WRITABLE,
-        ruleset: match read_only {
-            true => lid::rules(outputs, mounts)?,
-            false => None,
+        lid: match (read_only, &ruleset) {
+            (false, _) => Lid::HostWritable,
+            (true, Some(_)) => Lid::Landlock(lid::version()),
+            (true, None) => Lid::MountWatch,
         },
+        ruleset,
     })
 }
 

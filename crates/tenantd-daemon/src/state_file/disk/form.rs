@@ -33,6 +33,9 @@ pub(super) struct Record2 {
     pub(super) made: Made2,
     #[serde(rename = "program")]
     pub(super) program: Option<u64>,
+    /// Programs of earlier versions do not read this.
+    #[serde(rename = "view", default, skip_serializing_if = "Option::is_none")]
+    pub(super) view: Option<View2>,
 }
 
 /// Version 3: any addresses.
@@ -52,6 +55,18 @@ pub(super) struct Record3 {
     pub(super) made: Made3,
     #[serde(rename = "program")]
     pub(super) program: Option<u64>,
+    /// Programs of earlier versions do not read this.
+    #[serde(rename = "view", default, skip_serializing_if = "Option::is_none")]
+    pub(super) view: Option<View2>,
+}
+
+/// What is known of the mounts of a launch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct View2 {
+    #[serde(rename = "lid")]
+    pub(super) lid: Option<String>,
+    #[serde(rename = "mounts")]
+    pub(super) mount_namespace: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

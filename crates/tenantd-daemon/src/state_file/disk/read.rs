@@ -22,6 +22,7 @@ use tenantd_core::supervisor::checkpoint::{
 use tenantd_core::supervisor::event::{Exit, LaunchId};
 use tenantd_core::supervisor::time::Moment;
 use tenantd_core::supervisor::view::{Want, Why};
+use tenantd_host::launch::LaunchView;
 use tenantd_host::program::ProgramFile;
 
 impl TryFrom<Record2> for Record {
@@ -35,6 +36,7 @@ impl TryFrom<Record2> for Record {
             plan: _,
             made: Made2 { by, holds },
             program,
+            view,
         } = record;
         let holds = holds.map(|Holding2 { address, source }| Holding3 {
             addresses: vec![address.into()],
@@ -48,6 +50,7 @@ impl TryFrom<Record2> for Record {
             netns,
             made: Made3 { by, holds },
             program,
+            view,
         }
         .try_into()
     }
@@ -64,6 +67,7 @@ impl TryFrom<Record3> for Record {
             netns,
             made,
             program,
+            view,
         } = record;
         Ok(Record {
             tenant: named(tenant)?,
@@ -72,6 +76,11 @@ impl TryFrom<Record3> for Record {
             netns,
             made: made.try_into()?,
             program: program.map(ProgramFile::from_number),
+            view: view.map(|view| LaunchView {
+                // That of a later version may not be understood.
+                lid: view.lid.and_then(|lid| lid.parse().ok()),
+                mount_namespace: view.mount_namespace,
+            }),
         })
     }
 }

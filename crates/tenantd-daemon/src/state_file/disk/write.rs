@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::state_file::disk::form::{
     After2, Ending2, Exit2, Failure2, Fingerprints2, Holding2, Holding3, Left2, Live2, Made2,
     Made3, Making2, Memory2, Process2, Readying2, Record2, Record3, Resources2, RestartScope2,
-    State2, Strikes2, Want2, Why2, Written,
+    State2, Strikes2, View2, Want2, Why2, Written,
 };
 use crate::state_file::disk::stage;
 use crate::state_file::record::{Made, ProcessKey, Record};
@@ -20,6 +20,7 @@ use tenantd_core::supervisor::checkpoint::{
 use tenantd_core::supervisor::event::Exit;
 use tenantd_core::supervisor::time::Moment;
 use tenantd_core::supervisor::view::{Want, Why};
+use tenantd_host::launch::LaunchView;
 use tenantd_host::program::ProgramFile;
 
 /// A record in the oldest version that can hold it.
@@ -31,10 +32,12 @@ pub(super) fn record(record: &Record) -> Written {
         netns,
         made: Made { by, holds },
         program,
+        view,
     } = record;
     let (tenant, checkpoint) = (tenant.to_string(), checkpoint.into());
     let (process, netns) = (process.map(Process2::from), *netns);
     let (by, program) = (by.into(), program.map(ProgramFile::number));
+    let view = view.map(View2::from);
     match held(holds.as_ref()) {
         Failed::Two(holds) => Written::Two(Record2 {
             tenant,
@@ -44,6 +47,7 @@ pub(super) fn record(record: &Record) -> Written {
             plan: 0,
             made: Made2 { by, holds },
             program,
+            view,
         }),
         Failed::Three(holds) => Written::Three(Record3 {
             version: 3,
@@ -53,6 +57,7 @@ pub(super) fn record(record: &Record) -> Written {
             netns,
             made: Made3 { by, holds },
             program,
+            view,
         }),
     }
 }
@@ -73,6 +78,19 @@ fn held(holds: Option<&Holding>) -> Failed {
     match *addresses.as_slice() {
         [IpAddr::V4(address)] => Failed::Two(Some(Holding2 { address, source })),
         _ => Failed::Three(Some(Holding3 { addresses, source })),
+    }
+}
+
+impl From<LaunchView> for View2 {
+    fn from(view: LaunchView) -> Self {
+        let LaunchView {
+            lid,
+            mount_namespace,
+        } = view;
+        Self {
+            lid: lid.map(|lid| lid.to_string()),
+            mount_namespace,
+        }
     }
 }
 

@@ -45,6 +45,7 @@ fn record(tenant: &str, source: PathBuf) -> Record {
             holds: Some(holds),
         },
         program: None,
+        view: None,
     }
 }
 

@@ -20,6 +20,7 @@ use tenantd_core::supervisor::checkpoint::{
 use tenantd_core::supervisor::event::{Exit, LaunchId};
 use tenantd_core::supervisor::time::Moment;
 use tenantd_core::supervisor::view::{Want, Why};
+use tenantd_host::launch::{LaunchView, Lid};
 use tenantd_host::program::ProgramFile;
 
 /// The number of states, and the index of this one.
@@ -180,6 +181,7 @@ pub(super) fn record(state: State) -> Record {
             }),
         },
         program: Some(ProgramFile::from_number(33_333)),
+        view: None,
     }
 }
 
@@ -216,17 +218,28 @@ pub(crate) fn any_record(text: &'static str) -> impl Strategy<Value = Record> {
         any::<u64>(),
         any_made(),
         option::of(any::<u64>().prop_map(ProgramFile::from_number)),
+        option::of(any_view()),
     )
         .prop_map(
-            |(tenant, checkpoint, process, netns, made, program)| Record {
+            |(tenant, checkpoint, process, netns, made, program, view)| Record {
                 tenant: tenant.parse::<TenantName>().unwrap(),
                 checkpoint,
                 process,
                 netns,
                 made,
                 program,
+                view,
             },
         )
+}
+
+fn any_view() -> impl Strategy<Value = LaunchView> {
+    let version = any::<u32>().prop_map(Lid::Landlock);
+    let lid = prop_oneof![version, Just(Lid::MountWatch), Just(Lid::HostWritable)];
+    (option::of(lid), any::<u64>()).prop_map(|(lid, mount_namespace)| LaunchView {
+        lid,
+        mount_namespace,
+    })
 }
 
 fn any_made() -> impl Strategy<Value = Made> {

@@ -1,0 +1,214 @@
+//! A check of a group: watches its folders, then looks which of its tenants have lost a mount. Runs on a
+//! thread of its own, because a filesystem of the host may hang.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::io::Errno;
+use tokio::sync::mpsc::UnboundedSender;
+
+use tenantd_core::name::TenantName;
+use tenantd_core::supervisor::event::LaunchId;
+use tenantd_host::cgroup::Leaf;
+use tenantd_host::process;
+use tenantd_host::targets::{self, HostWatch, MountNamespace, Scope};
+
+use crate::executor::inventory::Entry;
+use crate::targets::Paths;
+use crate::targets::group::Guarded;
+
+/// A launch to check, and how to find a process of it.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    tenant: TenantName,
+    launch: LaunchId,
+    /// The number and the start time of its first process.
+    first: Option<(i32, u64)>,
+    leaf: Option<Leaf>,
+    /// The inode of its mount namespace, if it is known.
+    namespace: Option<u64>,
+}
+
+impl Candidate {
+    pub(super) fn new(tenant: TenantName, guarded: Guarded, entry: &Entry) -> Self {
+        let running = entry.running.as_ref();
+        let first = running.and_then(|running| running.process.as_ref());
+        let view = running.and_then(|running| running.view);
+        Self {
+            tenant,
+            launch: guarded.launch,
+            first: first.map(|first| (first.pid, first.start_ticks)),
+            leaf: entry.provisioned.as_ref().and_then(|it| it.leaf.clone()),
+            namespace: view.map(|it| it.mount_namespace).filter(|it| *it != 0),
+        }
+    }
+
+    /// The mount namespace of the launch. None if no process of it is found: it is ending, or tenants
+    /// are tracked by network namespace and its first process has ended.
+    fn namespace(&self) -> Option<MountNamespace> {
+        let open = |pid: i32| {
+            MountNamespace::of(pid).unwrap_or_else(|error| {
+                tracing::debug!(tenant = %self.tenant, %error, "cannot open a mount namespace");
+                None
+            })
+        };
+        // A process may be in another one, which it has made itself.
+        let is_its = |found: &MountNamespace| self.namespace.is_none_or(|it| it == found.inode());
+        if let Some((pid, start_ticks)) = self.first
+            && let Some(found) = open(pid)
+            && process::start_ticks(pid) == Some(start_ticks)
+            && is_its(&found)
+        {
+            return Some(found);
+        }
+        let pids = self.leaf.as_ref()?.pids().ok()?;
+        pids.into_iter().filter_map(open).find(is_its)
+    }
+}
+
+/// What is to be checked.
+pub(super) struct Check {
+    pub(super) watch: Arc<HostWatch>,
+    pub(super) paths: Paths,
+    pub(super) candidates: Vec<Candidate>,
+}
+
+/// What was found.
+pub(crate) struct Checked {
+    pub(super) paths: Paths,
+    /// The targets, as the launches made them.
+    pub(super) targets: Vec<PathBuf>,
+    /// All watched folders, with their numbers.
+    pub(super) watched: Vec<(PathBuf, i32)>,
+    /// Why not all of them are watched.
+    pub(super) unwatched: Option<String>,
+    pub(super) found: Vec<Found>,
+    /// Whether all lost targets exist on the host now.
+    pub(super) is_back: bool,
+}
+
+/// What was found of one launch.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) tenant: TenantName,
+    pub(super) launch: LaunchId,
+    /// The targets that have no mount.
+    pub(super) unmounted: Vec<PathBuf>,
+}
+
+impl Check {
+    /// Starts the check. Its result is sent to `done`.
+    pub(super) fn start(self, done: UnboundedSender<Checked>) {
+        let paths = Arc::clone(&self.paths);
+        let send = done.clone();
+        let thread = std::thread::Builder::new().name("targets".to_owned());
+        // The loop closes the channel only when it ends.
+        let started = thread.spawn(move || drop(send.send(self.run())));
+        if let Err(error) = started {
+            tracing::warn!(%error, "cannot look whether tenants have lost a mount");
+            drop(done.send(Checked::nothing(paths)));
+        }
+    }
+
+    fn run(self) -> Checked {
+        let targets = targets::resolved(&self.paths);
+        let mut checked = Checked {
+            targets,
+            ..Checked::nothing(self.paths)
+        };
+        // First, so that what happens later is seen by the watch.
+        checked.watch(&self.watch);
+        checked.look(&self.candidates);
+        checked.await_lost(&self.watch);
+        checked
+    }
+}
+
+impl Checked {
+    fn nothing(paths: Paths) -> Self {
+        Self {
+            paths,
+            targets: Vec::new(),
+            watched: Vec::new(),
+            unwatched: None,
+            found: Vec::new(),
+            is_back: true,
+        }
+    }
+
+    /// Watches each target and the folders above it.
+    fn watch(&mut self, watch: &HostWatch) {
+        let mut folders: BTreeMap<PathBuf, Scope> = BTreeMap::new();
+        for (path, scope) in self
+            .targets
+            .iter()
+            .flat_map(|target| targets::chain(target))
+        {
+            let known = folders.entry(path).or_insert(scope);
+            *known = scope.max(*known);
+        }
+        for (path, scope) in folders {
+            self.add(watch, &path, scope);
+        }
+    }
+
+    fn add(&mut self, watch: &HostWatch, path: &Path, scope: Scope) {
+        match watch.add(path, scope) {
+            Ok(number) => self.watched.push((path.to_owned(), number)),
+            // It was removed just now, which the check finds.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+            Err(Errno::NOSPC) => {
+                self.unwatched = Some(
+                    "the limit of inotify watches is reached: raise fs.inotify.max_user_watches"
+                        .to_owned(),
+                );
+            }
+            Err(errno) => self.unwatched = Some(format!("{}: {errno}", path.display())),
+        }
+    }
+
+    /// Looks which launches have lost a mount.
+    fn look(&mut self, candidates: &[Candidate]) {
+        let with = candidates
+            .iter()
+            .filter_map(|it| Some((it, it.namespace()?)));
+        let (candidates, namespaces): (Vec<&Candidate>, Vec<MountNamespace>) = with.unzip();
+        let all = match targets::unmounted(&namespaces, &self.targets) {
+            Ok(all) => all,
+            Err(error) => {
+                return tracing::warn!(%error, "cannot look whether tenants have lost a mount");
+            }
+        };
+        for (candidate, unmounted) in candidates.into_iter().zip(all) {
+            let Candidate { tenant, launch, .. } = candidate;
+            match unmounted {
+                Ok(unmounted) => self.found.push(Found {
+                    tenant: tenant.clone(),
+                    launch: *launch,
+                    unmounted,
+                }),
+                Err(error) => tracing::warn!(
+                    %tenant, %error, "{tenant}: cannot look whether it has lost a mount"
+                ),
+            }
+        }
+    }
+
+    /// Watches where a lost target may be made again.
+    fn await_lost(&mut self, watch: &HostWatch) {
+        let lost = self.found.iter().flat_map(|found| &found.unmounted);
+        let mut lost: Vec<PathBuf> = lost.cloned().collect();
+        lost.sort();
+        lost.dedup();
+        for target in lost {
+            let nearest = || targets::chain(&target).into_iter().next();
+            let Some((folder, _)) = nearest().filter(|(path, _)| *path != target) else {
+                continue;
+            };
+            self.add(watch, &folder, Scope::NewEntries);
+            // It may have been made before the watch.
+            self.is_back &= nearest().is_some_and(|(path, _)| path == target);
+        }
+    }
+}
