@@ -241,6 +241,8 @@ pub(super) mod tests {
             failure: None,
             applying: false,
             unapplied: None,
+            lid: None,
+            refused: Vec::new(),
         }
     }
 

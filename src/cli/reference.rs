@@ -88,6 +88,10 @@ const STATUS: &[Section] = &[
                 "journal or files: where the output of the programs goes.",
             ),
             (
+                "unwatched",
+                "Why removed or renamed folders of the host may not be noticed; null if they are.",
+            ),
+            (
                 "tenants",
                 "A list with an object per tenant, in the order of the manifest. An unknown value is null.",
             ),
@@ -120,6 +124,14 @@ const STATUS: &[Section] = &[
             (
                 "applying, unapplied",
                 "Whether a live change is being applied, and the failure if the host refused one.",
+            ),
+            (
+                "lid",
+                "What protects the host's files from the running program: landlock with its version, mount watch (a new mount of the host is made read-only a moment later), or host writable.",
+            ),
+            (
+                "refused",
+                "Writes to the host's files that were refused since the last start, as the tenant's log says: path (null if the line has none) and line.",
             ),
         ],
     ),

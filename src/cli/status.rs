@@ -1,5 +1,6 @@
 //! `status`: a table for people, JSON for programs, and an exit code for both.
 
+mod host;
 pub(super) mod table;
 pub(super) mod view;
 
@@ -102,6 +103,7 @@ fn end(status: &AppStatus, shown: usize, view: &View) -> Vec<String> {
         lines.push(format!("`{only}` shows only those that are not as wanted."));
     }
     lines.extend(older(status));
+    lines.extend(host::end(status));
     lines
 }
 

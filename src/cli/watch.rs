@@ -91,6 +91,7 @@ fn status_of(snapshot: Snapshot) -> AppStatus {
         pid: snapshot.pid,
         tracking: snapshot.tracking,
         logs: snapshot.logs,
+        unwatched: None,
         tenants: snapshot.tenants,
     }
 }
@@ -223,6 +224,7 @@ fn shortened(status: &AppStatus, lines: usize) -> AppStatus {
     AppStatus {
         tenants: status.tenants.iter().filter(is_shown).cloned().collect(),
         app: status.app.clone(),
+        unwatched: status.unwatched.clone(),
         ..*status
     }
 }
@@ -267,36 +269,25 @@ fn clip(line: &str, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tenantd_api::wire::{LogPlace, Program, StateWord, Tracking, Want};
+    use tenantd_api::wire::{LogPlace, Program, StateWord, Tracking};
 
     fn status(count: usize, bad: usize) -> AppStatus {
         let tenant = |number: usize| TenantStatus {
             name: format!("tenant-number-{number}").parse().unwrap(),
-            want: Want::Up,
-            permanent: None,
-            state: if number < bad {
-                StateWord::Failed
-            } else {
-                StateWord::Up
-            },
             pid: Some(4_194_304),
             addresses: std::net::Ipv4Addr::new(10, 177, 100, 111).into(),
             restarts: 12,
-            since: Timestamp::UNIX_EPOCH,
-            ready: Some(true),
-            program: None,
-            awaits: Vec::new(),
-            until: None,
-            why: None,
-            failure: None,
-            applying: false,
-            unapplied: None,
+            ..match number < bad {
+                true => crate::cli::outcome::tests::tenant(StateWord::Failed, Some(true), None),
+                false => crate::cli::outcome::tests::tenant(StateWord::Up, Some(true), None),
+            }
         };
         AppStatus {
             app: "wiki".parse().unwrap(),
             pid: 99,
             tracking: Tracking::Cgroup,
             logs: LogPlace::Files,
+            unwatched: None,
             tenants: (0..count).map(tenant).collect(),
         }
     }

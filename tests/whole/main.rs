@@ -29,6 +29,7 @@ mod guide;
 mod hostile_syslog;
 mod join;
 mod learn;
+mod lid;
 mod limits;
 mod lines;
 mod log_files;

@@ -6,7 +6,7 @@ use std::path::Path;
 use nix::mount::{MsFlags, mount};
 use tenantd_api::wire::{StateWord, TenantStatus};
 
-use crate::support::daemon::{Daemon, until};
+use crate::support::daemon::Daemon;
 use crate::support::place::{self, folder};
 
 const MANIFEST: &str = r#"

@@ -43,6 +43,10 @@ pub struct AppStatus {
     pub tracking: Tracking,
     /// Where the tenants' output goes.
     pub logs: LogPlace,
+    /// Why the supervisor does not notice when the host removes or renames a folder that tenants
+    /// have mounts on; null if it does.
+    #[serde(default)]
+    pub unwatched: Option<String>,
     /// The requested tenants, in the order of the manifest.
     pub tenants: Vec<TenantStatus>,
 }
@@ -113,6 +117,26 @@ pub struct TenantStatus {
     /// the next launch uses the new value in any case.
     #[serde(default)]
     pub unapplied: Option<Failure>,
+    /// What prevents the running program from writing to the host's files: `landlock` with its
+    /// version, `mount watch` (the supervisor makes each new mount of the host read-only, a moment
+    /// later) or `host writable` (nothing does). Null while none runs, and if that is unknown, as for
+    /// a program that an earlier version started.
+    #[serde(default)]
+    pub lid: Option<String>,
+    /// Writes to the host's files that were refused, as the tenant's log says, since its program was
+    /// started last.
+    #[serde(default)]
+    pub refused: Vec<RefusedWrite>,
+}
+
+/// A line of a tenant's log that says that a file of the host could not be written. The tenant can
+/// write any line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, CustomType)]
+pub struct RefusedWrite {
+    /// The path in the line; null if there is none.
+    pub path: Option<String>,
+    /// The line.
+    pub line: String,
 }
 
 /// The file that a running program was started from, compared with the file that is now on disk.

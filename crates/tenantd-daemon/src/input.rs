@@ -30,6 +30,8 @@ pub(super) enum Input {
     },
     /// Write the record of a tenant, although the supervisor decided nothing about it.
     Record(TenantName),
+    /// Something of a tenant changed that subscribers see and that is in no record.
+    Changed(TenantName),
     /// The members of these groups may read the state, and no others.
     Readers(BTreeSet<u32>),
     /// Begin to drain: start no new work and accept no connection.

@@ -32,6 +32,7 @@
 //! * [`Transitions`]: logs and counts every change of a tenant's state.
 //! * [`Subscriptions`]: the clients that watch tenants, and the events queued for each of them.
 //! * [`Targets`]: the folders of the host that the tenants' mounts hang on.
+//! * [`Refusals`]: the refused writes that the tenants' logs mention.
 //! * [`Unit`]: the notifications to the service manager.
 //!
 //! A method of an owner uses that owner and its arguments, never the loop. If it needs data of
@@ -63,6 +64,7 @@ pub mod own_log;
 mod readiness;
 pub mod ready;
 mod recovery;
+mod refusals;
 mod reload;
 pub mod requests;
 pub mod signals;
@@ -90,6 +92,7 @@ use self::executor::report::Report;
 use self::handover::{Exit, Handover};
 use self::input::{Input, PlanChange};
 use self::readiness::{Readiness, Sign};
+use self::refusals::{Refusals, Refused};
 use self::reload::{Present, ReloadRequest, Reloads, Reread};
 use self::requests::answer::Tenants;
 use self::requests::queue::Request;
@@ -118,6 +121,7 @@ struct Daemon {
     transitions: Transitions,
     subscriptions: Subscriptions,
     targets: Targets,
+    refusals: Refusals,
     unit: Unit,
     signals: Signals,
     stretch: Stretch,
@@ -134,6 +138,7 @@ enum Next {
     Sign(io::Result<Sign>),
     Signal(io::Result<Signal>),
     Host(io::Result<Notice>),
+    Refused(Refused),
     Due,
     Watchdog,
     /// Nothing has arrived, and inputs are left to apply.
@@ -174,6 +179,7 @@ impl Daemon {
                 sign = self.readiness.next() => Next::Sign(sign),
                 signal = self.signals.next() => Next::Signal(signal),
                 notice = self.targets.next() => Next::Host(notice),
+                refused = self.refusals.next() => Next::Refused(refused),
                 () = pause(wait) => Next::Due,
                 () = self.unit.next() => Next::Watchdog,
                 () = tokio::task::yield_now(), if !is_done => Next::Follow,
@@ -201,6 +207,8 @@ impl Daemon {
                     reloads: &mut self.reloads,
                     handover: &mut self.handover,
                     subscriptions: &mut self.subscriptions,
+                    targets: &self.targets,
+                    refusals: &self.refusals,
                 },
             ),
             Next::Request(None) => {}
@@ -221,6 +229,7 @@ impl Daemon {
             Next::Signal(Ok(signal)) => self.handover.on_signal(signal, app),
             Next::Signal(Err(error)) => tracing::error!(%error, "cannot read the signals"),
             Next::Host(notice) => self.targets.on_notice(notice, inventory),
+            Next::Refused(refused) => self.refusals.on_refused(refused, inventory),
             Next::Due => {
                 self.targets.on_due(clock::now(), inventory);
                 let step = self.supervisor.handle_deadline(clock::now());
@@ -250,6 +259,7 @@ impl Daemon {
     fn poll(&mut self) -> Option<Input> {
         let input = self.readiness.poll();
         let input = input.or_else(|| self.targets.poll());
+        let input = input.or_else(|| self.refusals.poll());
         let input = input.or_else(|| self.handover.poll());
         let input = input.or_else(|| self.wants.poll());
         let input = input.or_else(|| self.requests.poll());
@@ -298,6 +308,10 @@ impl Daemon {
                 }
             }
             Input::Record(tenant) => self.record(&tenant),
+            Input::Changed(tenant) => {
+                let (subscriptions, tenants) = self.watched();
+                subscriptions.publish_changed(&tenant, tenants);
+            }
             Input::Readers(groups) => self.requests.set_readers(groups),
             Input::Drain => {
                 self.executor.pause();
@@ -329,6 +343,7 @@ impl Daemon {
             self.executor.on_transition(transition);
             let inventory = self.executor.inventory();
             self.targets.on_transition(transition, inventory);
+            self.refusals.on_transition(transition);
             let plan = self.executor.inventory().plan(&transition.tenant);
             self.readiness
                 .on_transition(transition, view.as_ref(), plan.map(AsRef::as_ref));
@@ -350,6 +365,8 @@ impl Daemon {
             executor: &self.executor,
             reloads: &self.reloads,
             wants: &self.wants,
+            targets: &self.targets,
+            refusals: &self.refusals,
         };
         (&mut self.subscriptions, tenants)
     }

@@ -15,6 +15,7 @@ pub mod files;
 pub mod journal;
 mod mark;
 mod pipes;
+pub(crate) mod refused;
 mod scratch;
 mod sink;
 pub mod split;
@@ -30,7 +31,7 @@ use std::rc::Rc;
 use rustix::event::epoll;
 use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::{Mutex, Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
@@ -85,6 +86,7 @@ struct LogReader {
     marked: Notify,
     /// Fair (first come, first served), which keeps each tenant's lines in their order.
     sink: Mutex<Sink>,
+    search: Rc<refused::Search>,
 }
 
 impl Logs {
@@ -132,7 +134,13 @@ impl Logs {
     /// Does not read a tenant's pipes until the mark of its launch has been written, whether the
     /// launch succeeded or not.
     pub fn hold(&self, tenant: &TenantName) {
+        self.reader.search.launched(tenant);
         self.reader.pipes.borrow_mut().hold(tenant);
+    }
+
+    /// The lines that say that a write was refused, from now on.
+    pub(crate) fn refused(&self) -> mpsc::Receiver<refused::Refused> {
+        self.reader.search.begin()
     }
 
     /// Writes a mark among the lines of a tenant.
@@ -191,6 +199,7 @@ impl LogReader {
             collected: RefCell::default(),
             marks: RefCell::default(),
             marked: Notify::new(),
+            search: sink.search(),
             sink: Mutex::new(sink),
         })
     }

@@ -42,6 +42,7 @@ use crate::own_log::LogGuard;
 use crate::readiness::Readiness;
 use crate::ready::notice::Notify;
 use crate::recovery::Recovery;
+use crate::refusals::Refusals;
 use crate::reload::Reloads;
 use crate::requests::Requests;
 use crate::requests::control::Listener;
@@ -160,6 +161,7 @@ async fn open(
     rollback::test();
     // After the cgroups, because it is to be in that of the supervisor.
     let collector = start_collector(app).await?;
+    let refusals = Refusals::of(&logs);
     let (under_way, stretch) = (UnderWay::default(), Stretch::default());
     let wants = Wants::open(app, under_way.clone())?;
     let (reporter, reports) = mpsc::unbounded_channel();
@@ -191,6 +193,7 @@ async fn open(
         transitions: Transitions::default(),
         subscriptions: Subscriptions::default(),
         targets: Targets::new(),
+        refusals,
         unit: Unit::new(),
         signals,
         stretch,

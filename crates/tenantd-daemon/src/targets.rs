@@ -10,6 +10,9 @@
 //! A package that is removed and installed again changes its folders several times. So a loss is
 //! reported once the folders are there again and nothing has changed for [`QUIET`], or after
 //! [`SETTLE_MAX`]. Without a loss there is no timer.
+//!
+//! While a tenant runs without Landlock, the same checks make read-only what the host has mounted since
+//! the tenant's start, whenever the host's mount table changes.
 
 mod check;
 mod group;
@@ -29,7 +32,7 @@ use tenantd_core::supervisor::Transition;
 use tenantd_core::supervisor::event::{Event, LaunchId};
 use tenantd_core::supervisor::time::Moment;
 use tenantd_core::supervisor::view::StateWord;
-use tenantd_host::targets::{self, Change, HostWatch};
+use tenantd_host::targets::{self, Change, HostWatch, MountTable};
 
 use crate::clock;
 use crate::executor::inventory::{Entry, Inventory};
@@ -54,6 +57,8 @@ type Paths = Arc<[PathBuf]>;
 pub(crate) struct Targets {
     /// None if the kernel refused it.
     watch: Option<Arc<HostWatch>>,
+    /// The host's mounts, while a tenant runs without Landlock.
+    mounts: Option<MountTable>,
     watched: Watched,
     groups: BTreeMap<Paths, Group>,
     of: BTreeMap<TenantName, Paths>,
@@ -72,6 +77,8 @@ pub(crate) struct Targets {
 pub(crate) enum Notice {
     /// The host changed something.
     Changed(Vec<Change>),
+    /// The host mounted or unmounted something.
+    Mounted,
     /// A check has ended.
     Checked(Checked),
 }
@@ -82,6 +89,7 @@ impl Targets {
         let (done, checked) = mpsc::unbounded_channel();
         let mut new = Self {
             watch: None,
+            mounts: None,
             watched: Watched::default(),
             groups: BTreeMap::new(),
             of: BTreeMap::new(),
@@ -122,14 +130,26 @@ impl Targets {
     /// # Errors
     /// If the watch cannot be read.
     pub(crate) async fn next(&mut self) -> io::Result<Notice> {
-        let Self { watch, checked, .. } = self;
+        let Self {
+            watch,
+            mounts,
+            checked,
+            ..
+        } = self;
         let changed = async {
             match watch {
                 Some(watch) => watch.next().await,
                 None => std::future::pending().await,
             }
         };
+        let mounted = async {
+            match mounts {
+                Some(mounts) => mounts.changed().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
+            mounted = mounted => mounted.map(|()| Notice::Mounted),
             Some(checked) = checked.recv() => Ok(Notice::Checked(checked)),
             changes = changed => Ok(Notice::Changed(changes?)),
         }
@@ -143,10 +163,11 @@ impl Targets {
                     self.on_change(change);
                 }
             }
+            Ok(Notice::Mounted) => self.on_mounted(),
             Ok(Notice::Checked(checked)) => self.on_checked(checked),
             Err(error) => {
-                self.watch = None;
-                self.cannot_watch(format!("cannot read the inotify instance: {error}"));
+                (self.watch, self.mounts) = (None, None);
+                self.cannot_watch(format!("cannot read what the kernel reports: {error}"));
             }
         }
         self.check_next(inventory);
@@ -175,7 +196,10 @@ impl Targets {
         let plan = &entry.plan;
         let paths: Paths = targets::of(&plan.launch, &plan.datastore).into();
         let known = entry.running.as_ref().and_then(|running| running.view);
-        let guarded = Guarded::new(launch, known.is_some());
+        let guarded = Guarded::new(launch, known);
+        if guarded.seal {
+            self.watch_mounts();
+        }
         let (paths, group) = match self.groups.get_key_value(&paths) {
             Some((paths, _)) => (Arc::clone(paths), self.groups.entry(Arc::clone(paths))),
             None => (Arc::clone(&paths), self.groups.entry(paths)),
@@ -183,6 +207,31 @@ impl Targets {
         group.or_default().add(tenant, guarded);
         self.to_check.insert(Arc::clone(&paths));
         self.of.insert(tenant.clone(), paths);
+    }
+
+    /// Waits for mounts of the host from now on, since a tenant runs without Landlock.
+    fn watch_mounts(&mut self) {
+        if self.mounts.is_some() {
+            return;
+        }
+        match MountTable::open() {
+            Ok(table) => self.mounts = Some(table),
+            Err(error) => tracing::warn!(
+                %error,
+                "cannot watch the host's mounts: a tenant can write to what the host mounts after its \
+                 start"
+            ),
+        }
+    }
+
+    /// Checks the groups with tenants that run without Landlock.
+    fn on_mounted(&mut self) {
+        for (paths, group) in &mut self.groups {
+            if group.seals() {
+                group.check_all();
+                self.to_check.insert(Arc::clone(paths));
+            }
+        }
     }
 
     fn release(&mut self, tenant: &TenantName) {
@@ -195,6 +244,9 @@ impl Targets {
             self.groups.remove(&paths);
             self.to_check.remove(&paths);
             self.prune();
+        }
+        if self.mounts.is_some() && !self.groups.values().any(Group::seals) {
+            self.mounts = None;
         }
     }
 
@@ -246,9 +298,6 @@ impl Targets {
 
     /// Starts checks, up to the limit.
     fn check_next(&mut self, inventory: &Inventory) {
-        let Some(watch) = &self.watch else {
-            return self.to_check.clear();
-        };
         let mut later = BTreeSet::new();
         while self.under_way < CHECKS_MAX
             && let Some(paths) = self.to_check.pop_first()
@@ -267,7 +316,7 @@ impl Targets {
                 Some(Candidate::new(tenant, guarded, entry))
             });
             let check = Check {
-                watch: Arc::clone(watch),
+                watch: self.watch.clone(),
                 candidates: candidates.collect(),
                 paths,
             };

@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::Path;
 
 use rtnetlink::{LinkBridge, LinkVeth};
+use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 use rustix::thread::{CapabilitySet, capabilities};
 
@@ -15,7 +16,7 @@ use tenantd_core::stage::{Failure, Stage};
 
 use super::cgroup;
 use super::netns::{self, Sysctls};
-use super::{launch, limits, writers};
+use super::{launch, limits, targets, writers};
 
 /// The kernel features that tenantd uses, by the release that introduced them. docs/guide.md has
 /// the same table.
@@ -118,7 +119,7 @@ impl Finding {
 /// Runs all checks for a host with this many tenants, which may do this with its files.
 #[must_use]
 pub fn examine(tenants: usize, host: HostAccess) -> Vec<Finding> {
-    vec![
+    let all = [
         privileges(),
         kernel(&rustix::system::uname().release().to_string_lossy()),
         links(),
@@ -126,7 +127,23 @@ pub fn examine(tenants: usize, host: HostAccess) -> Vec<Finding> {
         cgroups(),
         descriptors(tenants as u64, getrlimit(Resource::Nofile).maximum),
         changeable_limits(limits::is_privileged()),
-    ]
+    ];
+    all.into_iter().chain(watches(targets::probe())).collect()
+}
+
+/// Whether changes of the host's folders can be watched. None if they can.
+fn watches(probed: Result<(), Errno>) -> Option<Finding> {
+    let limit = match probed {
+        Ok(()) => return None,
+        Err(Errno::NOSPC) => "fs.inotify.max_user_watches",
+        Err(Errno::MFILE) => "fs.inotify.max_user_instances",
+        Err(_) => "see inotify(7)",
+    };
+    let found = format!(
+        "cannot be watched, so a removed or renamed folder that tenants have mounts on is noticed only at \
+         their next start: raise the limit ({limit})"
+    );
+    Some(Finding::new(Grade::Weak, "folders", found))
 }
 
 /// Checks who can change a manifest, whose path is absolute. Who can change it can execute any program
@@ -268,9 +285,10 @@ fn files(host: HostAccess, has_landlock: bool) -> Finding {
         (HostAccess::ReadOnly, false) => Finding::new(
             Grade::Weak,
             subject,
-            "read-only for tenants, but what the host mounts later is writable until a tenant is \
-             restarted: Landlock is missing; use Linux 5.19 or later with `landlock` among the \
-             security modules (lsm= on the kernel's command line)",
+            "read-only for tenants, but they can write to what the host mounts later until the \
+             supervisor has made it read-only, and while none runs: Landlock is missing; use Linux \
+             5.19 or later with `landlock` among the security modules (lsm= on the kernel's command \
+             line)",
         ),
     }
 }
@@ -362,6 +380,14 @@ mod tests {
         assert_eq!(grade(HostAccess::ReadOnly, true), Grade::Good);
         assert_eq!(grade(HostAccess::ReadOnly, false), Grade::Weak);
         assert_eq!(grade(HostAccess::Writable, true), Grade::Weak);
+    }
+
+    #[test]
+    fn a_reached_limit_of_watches_is_weak() {
+        assert!(watches(Ok(())).is_none());
+        let found = watches(Err(Errno::NOSPC)).unwrap();
+        assert_eq!(found.grade, Grade::Weak);
+        assert!(found.found.contains("max_user_watches"), "{}", found.found);
     }
 
     #[test]

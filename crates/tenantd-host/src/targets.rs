@@ -7,11 +7,15 @@
 //!
 //! Only the outermost targets matter: a mount inside another one hangs on that one.
 
+mod table;
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -24,6 +28,8 @@ use rustix::io::Errno;
 
 use crate::launch::ready_fd::ReadyFd;
 use tenantd_core::plan::model::{DatastorePlan, HostAccess, LaunchPlan, OWN};
+
+pub use table::{MountTable, Sealed};
 
 /// Bytes of the read buffer. An event of a folder has a name of up to 255 bytes.
 const BUFFER: usize = 8192;
@@ -97,36 +103,57 @@ impl MountNamespace {
         self.inode
     }
 
-    /// Which of these targets are not mount points in it.
-    ///
     /// The calling thread enters the namespace and can never be used for anything else: call it in
     /// [`on_own_thread`].
-    fn unmounted(&self, targets: &[PathBuf]) -> io::Result<Vec<PathBuf>> {
-        nix::sched::setns(&self.file, CloneFlags::CLONE_NEWNS)?;
+    fn enter(&self) -> io::Result<()> {
+        Ok(nix::sched::setns(&self.file, CloneFlags::CLONE_NEWNS)?)
+    }
+}
+
+/// What to do in a mount namespace.
+#[derive(Debug)]
+pub struct Visit {
+    /// The namespace.
+    pub namespace: MountNamespace,
+    /// Whether to make what the host has mounted since the launch read-only there.
+    pub seal: bool,
+}
+
+/// What a [`Visit`] found.
+#[derive(Debug)]
+pub struct Visited {
+    /// The targets that are not mount points.
+    pub unmounted: Vec<PathBuf>,
+    /// The mounts that were made read-only, or could not be.
+    pub sealed: Vec<Sealed>,
+}
+
+impl Visit {
+    fn run(&self, proc: &OwnedFd, targets: &[PathBuf]) -> io::Result<Visited> {
+        self.namespace.enter()?;
         let mut unmounted = Vec::new();
         for target in targets {
             if !is_mount_point(target)? {
                 unmounted.push(target.clone());
             }
         }
-        Ok(unmounted)
+        let sealed = match self.seal {
+            true => table::seal(proc, targets)?,
+            false => Vec::new(),
+        };
+        Ok(Visited { unmounted, sealed })
     }
 }
 
-/// For each namespace which of these targets are not mount points in it. Blocks, also if a filesystem
-/// of the host hangs.
+/// Looks in each namespace which of these targets are mount points. Blocks, also if a filesystem of
+/// the host hangs.
 ///
 /// # Errors
 /// Those of pthread_create(3) and unshare(2); for each namespace those of setns(2), openat2(2) and
 /// statx(2).
-pub fn unmounted(
-    namespaces: &[MountNamespace],
-    targets: &[PathBuf],
-) -> io::Result<Vec<io::Result<Vec<PathBuf>>>> {
-    on_own_thread(|| {
-        let found = namespaces.iter().map(|it| it.unmounted(targets));
-        found.collect()
-    })
+pub fn visit(visits: &[Visit], targets: &[PathBuf]) -> io::Result<Vec<io::Result<Visited>>> {
+    let proc = table::proc()?;
+    on_own_thread(|| visits.iter().map(|it| it.run(&proc, targets)).collect())
 }
 
 /// Runs work that enters mount namespaces: on a thread that ends afterwards, with a root and working
@@ -134,7 +161,7 @@ pub fn unmounted(
 ///
 /// # Errors
 /// Those of pthread_create(3) and unshare(2).
-pub(crate) fn on_own_thread<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
+fn on_own_thread<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("mounts".to_owned());
         let running = thread.spawn_scoped(scope, || {
@@ -232,6 +259,15 @@ impl Change {
     }
 }
 
+/// Whether a folder can be watched now.
+///
+/// # Errors
+/// Those of inotify_init(2), such as `EMFILE`, and of inotify_add_watch(2), such as `ENOSPC`.
+pub fn probe() -> Result<(), Errno> {
+    let fd = inotify::init(CreateFlags::CLOEXEC)?;
+    inotify::add_watch(&fd, "/", Scope::Itself.flags()).map(drop)
+}
+
 /// Watches folders of the host, each once, with one inotify(7) instance.
 #[derive(Debug)]
 pub struct HostWatch {
@@ -320,6 +356,3 @@ impl HostWatch {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -7,6 +7,7 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, ContentArrangement, Row, Table};
 use jiff::Timestamp;
 
+use super::host;
 use crate::cli::typed;
 use tenantd_api::wire::{AppStatus, LogPlace, Program, StateWord, TenantStatus, Tracking};
 use tenantd_core::name::TenantName;
@@ -70,6 +71,9 @@ pub(in crate::cli) fn write(
     for (tenant, line) in status.tenants.iter().zip(lines) {
         if tenant.is_as_wanted() {
             writeln!(out, "{line}")?;
+            if matches!(below, Lines::All(_)) {
+                host::below(out, status, tenant)?;
+            }
             continue;
         }
         writeln!(out, "{wrong}{line}{wrong:#}")?;
@@ -88,6 +92,7 @@ pub(in crate::cli) fn write(
         if failed <= FEW && is_given_up(tenant) {
             writeln!(out, "  NEXT {}", next(status, tenant))?;
         }
+        host::below(out, status, tenant)?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::table::{length, why};
 use super::*;
-use tenantd_api::wire::{LogPlace, Tracking, Want};
+use tenantd_api::wire::{LogPlace, RefusedWrite, Tracking, Want};
 use tenantd_core::stage::{Failure, Stage};
 
 fn sample() -> AppStatus {
@@ -23,6 +23,8 @@ fn sample() -> AppStatus {
         failure: None,
         applying: false,
         unapplied: None,
+        lid: Some("landlock 7".to_owned()),
+        refused: Vec::new(),
     };
     let failure = Failure::errno(Stage::Exec, "/opt/wiki/bin/wiki", libc::ENOEXEC);
     let waiting = TenantStatus {
@@ -31,6 +33,7 @@ fn sample() -> AppStatus {
         pid: None,
         ready: None,
         program: None,
+        lid: None,
         restarts: 0,
         until: Some("2026-11-22T10:00:08Z".parse().unwrap()),
         why: Some(failure.to_string()),
@@ -42,6 +45,7 @@ fn sample() -> AppStatus {
         pid: 99,
         tracking: Tracking::Cgroup,
         logs: LogPlace::Files,
+        unwatched: None,
         tenants: vec![up, waiting],
     }
 }
@@ -109,9 +113,40 @@ fn a_live_change_that_was_refused_is_shown() {
     let shown = plain(&status, None);
     let line = "\n  NOT APPLIED cannot set the limit on open files of process 4711: no; \
                 `tenantd reload` tries again\n";
-    assert!(shown.ends_with(line), "{shown}");
+    assert!(shown.contains(line), "{shown}");
+    assert!(
+        shown.ends_with("  HOST read-only (landlock 7)\n"),
+        "{shown}"
+    );
     status.tenants[0].applying = true;
     assert!(!status.tenants[0].is_settled());
+}
+
+#[test]
+fn refused_writes_are_shown_with_the_remedy() {
+    let mut status = sample();
+    let refused = |path: Option<&str>| RefusedWrite {
+        path: path.map(str::to_owned),
+        line: "cannot write: Read-only file system".to_owned(),
+    };
+    status.tenants[0].refused = vec![refused(None), refused(Some("/var/log/squid/access.log"))];
+    status.tenants[0].lid = Some("mount watch".to_owned());
+    status.tenants.push(status.tenants[0].clone());
+    status.unwatched = Some("the limit is reached".to_owned());
+    let shown = plain(&status, None);
+    for line in [
+        "  REFUSED its log says that a write to the host's files was refused: cannot write: Read-only file system\n",
+        "  REFUSED its log says that it tried to write /var/log/squid/access.log, which belongs to the host and is read-only\n",
+        "  NEXT give it a folder there: `folders = [\"/var/log/squid\"]` in [app.datastore], or list it in `private` or `shared`\n",
+    ] {
+        assert_eq!(shown.matches(line).count(), 2, "{shown}");
+    }
+    let end = "2 tenants can write to a new mount of the host for a moment, since Landlock is missing: see \
+               `tenantd check`\nRemoved or renamed folders of the host may not be noticed: the limit is reached\n";
+    assert!(shown.ends_with(end), "{shown}");
+    let many: Vec<_> = std::iter::repeat_n(status.tenants[0].clone(), 11).collect();
+    status.tenants = many;
+    assert!(!plain(&status, None).contains("REFUSED"));
 }
 
 #[test]
@@ -189,6 +224,7 @@ fn the_form_of_the_json_is_stable() {
       "pid": 99,
       "tracking": "cgroup",
       "logs": "files",
+      "unwatched": null,
       "tenants": [
         {
           "name": "acme",
@@ -209,7 +245,9 @@ fn the_form_of_the_json_is_stable() {
           "why": null,
           "failure": null,
           "applying": false,
-          "unapplied": null
+          "unapplied": null,
+          "lid": "landlock 7",
+          "refused": []
         },
         {
           "name": "big-customer",
@@ -235,7 +273,9 @@ fn the_form_of_the_json_is_stable() {
             "detail": ""
           },
           "applying": false,
-          "unapplied": null
+          "unapplied": null,
+          "lid": null,
+          "refused": []
         }
       ]
     }

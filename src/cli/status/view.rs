@@ -57,6 +57,7 @@ impl View {
         }
         AppStatus {
             app: status.app.clone(),
+            unwatched: status.unwatched.clone(),
             tenants,
             ..*status
         }
@@ -97,6 +98,7 @@ mod tests {
             pid: 1,
             tracking: Tracking::Cgroup,
             logs: LogPlace::Files,
+            unwatched: None,
             tenants: vec![
                 of("cato", StateWord::Up, Some(true), 9, 0),
                 of("acme", StateWord::Waiting, None, 11, 3),

@@ -69,6 +69,8 @@ fn status(app: &AppName, names: &[TenantName]) -> Result<AppStatus, Unknown> {
         failure: None,
         applying: false,
         unapplied: None,
+        lid: None,
+        refused: Vec::new(),
     };
     let all = [
         one("acme", StateWord::Up, Some(123), None),
@@ -91,6 +93,7 @@ fn status(app: &AppName, names: &[TenantName]) -> Result<AppStatus, Unknown> {
         pid: 4711,
         tracking: Tracking::Cgroup,
         logs: LogPlace::Files,
+        unwatched: None,
         tenants: all.into_iter().filter(wanted).collect(),
     })
 }

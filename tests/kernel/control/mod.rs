@@ -58,12 +58,15 @@ fn status(app: &AppName, tenants: &[TenantName]) -> AppStatus {
         failure: Some(Failure::errno(Stage::EnterNetns, "/opt/wiki", libc::EACCES)),
         applying: true,
         unapplied: Some(Failure::errno(Stage::Limits, "open files", libc::EPERM)),
+        lid: None,
+        refused: Vec::new(),
     };
     AppStatus {
         app: app.clone(),
         pid: 1,
         tracking: wire::Tracking::Cgroup,
         logs: wire::LogPlace::Files,
+        unwatched: None,
         tenants: tenants.iter().map(one).collect(),
     }
 }

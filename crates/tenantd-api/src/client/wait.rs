@@ -270,6 +270,8 @@ mod tests {
             failure: None,
             applying: false,
             unapplied: None,
+            lid: None,
+            refused: Vec::new(),
         }
     }
 

@@ -176,7 +176,7 @@ pub mod description {
     //! interface description. They have no other use.
     #![allow(dead_code, missing_docs, reason = "only their descriptions are used")]
 
-    use super::super::{LogPlace, Tracking};
+    use super::super::{LogPlace, RefusedWrite, Tracking};
     use super::{AnswerWord, CustomType, Program, StateWord, Type, Want};
 
     /// The answer to a request, for one tenant; reason is null unless it was refused.
@@ -194,6 +194,7 @@ pub mod description {
         pid: u32,
         tracking: Tracking,
         logs: LogPlace,
+        unwatched: Option<String>,
         tenants: Vec<TenantStatus>,
     }
 
@@ -217,6 +218,8 @@ pub mod description {
         failure: Option<Failure>,
         applying: bool,
         unapplied: Option<Failure>,
+        lid: Option<String>,
+        refused: Option<Vec<RefusedWrite>>,
     }
 
     /// A changed field of the manifest; before or after is null if the field was added or removed.

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Duration;
 
 use crate::logs::files::Files;
 use crate::logs::journal::{self, Journal};
+use crate::logs::refused::Search;
 use crate::logs::{Batch, Stream};
 use crate::nonblocking_writer::NonblockingWriter;
 use tenantd_core::name::TenantName;
@@ -20,6 +22,7 @@ pub(super) struct Sink {
     destination: Destination,
     /// The number of lost lines of each tenant whose lines cannot be written at the moment.
     lost: BTreeMap<TenantName, u64>,
+    search: Rc<Search>,
 }
 
 #[derive(Debug)]
@@ -42,8 +45,16 @@ impl Sink {
     }
 
     fn new(destination: Destination) -> Self {
-        let lost = BTreeMap::new();
-        Self { destination, lost }
+        Self {
+            destination,
+            lost: BTreeMap::new(),
+            search: Rc::default(),
+        }
+    }
+
+    /// The search in all lines that are written.
+    pub(super) fn search(&self) -> Rc<Search> {
+        Rc::clone(&self.search)
     }
 
     /// Writes a batch. Lines that cannot be written are counted, and that is logged once.
@@ -56,6 +67,7 @@ impl Sink {
         if batches.is_empty() {
             return;
         }
+        self.search.search(&batches);
         match &mut self.destination {
             Destination::Journal(journal) => {
                 for batch in batches {

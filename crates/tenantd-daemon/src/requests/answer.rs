@@ -12,8 +12,10 @@ use tenantd_host::process;
 
 use crate::clock;
 use crate::executor::Executor;
+use crate::refusals::Refusals;
 use crate::reload::Reloads;
 use crate::requests::queue::{NoExecTarget, Unknown};
+use crate::targets::Targets;
 use crate::wants::Wants;
 
 /// A read-only view of all tenants.
@@ -23,6 +25,8 @@ pub(crate) struct Tenants<'a> {
     pub(crate) executor: &'a Executor,
     pub(crate) reloads: &'a Reloads,
     pub(crate) wants: &'a Wants,
+    pub(crate) targets: &'a Targets,
+    pub(crate) refusals: &'a Refusals,
 }
 
 impl Tenants<'_> {
@@ -60,6 +64,7 @@ impl Tenants<'_> {
                 None => Tracking::Netns,
             },
             logs: self.executor.host().logs_go_to,
+            unwatched: self.targets.unwatched().map(str::to_owned),
             tenants: tenants
                 .iter()
                 .filter_map(|tenant| self.tenant_status(tenant))
@@ -78,6 +83,7 @@ impl Tenants<'_> {
         let process = entry.running.as_ref().and_then(|run| run.process.as_ref());
         let pid = process.and_then(|process| u32::try_from(process.pid).ok());
         let why = view.why.as_ref().map(ToString::to_string);
+        let lid = entry.running.as_ref().and_then(|run| run.view?.lid);
         Some(TenantStatus {
             pid,
             addresses: entry.plan.link.addresses.clone(),
@@ -100,6 +106,8 @@ impl Tenants<'_> {
                 Some(Unapplied::Refused(failure)) => Some(failure),
                 Some(Unapplied::Underway) | None => None,
             },
+            lid: lid.map(|lid| lid.to_string()),
+            refused: self.refusals.of_tenant(&view.name).to_vec(),
             name: view.name,
         })
     }

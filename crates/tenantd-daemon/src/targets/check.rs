@@ -12,7 +12,7 @@ use tenantd_core::name::TenantName;
 use tenantd_core::supervisor::event::LaunchId;
 use tenantd_host::cgroup::Leaf;
 use tenantd_host::process;
-use tenantd_host::targets::{self, HostWatch, MountNamespace, Scope};
+use tenantd_host::targets::{self, HostWatch, MountNamespace, Scope, Sealed, Visit, Visited};
 
 use crate::executor::inventory::Entry;
 use crate::targets::Paths;
@@ -28,6 +28,8 @@ pub(super) struct Candidate {
     leaf: Option<Leaf>,
     /// The inode of its mount namespace, if it is known.
     namespace: Option<u64>,
+    /// Whether it runs without Landlock, so that new mounts of the host are made read-only.
+    seal: bool,
 }
 
 impl Candidate {
@@ -41,6 +43,7 @@ impl Candidate {
             first: first.map(|first| (first.pid, first.start_ticks)),
             leaf: entry.provisioned.as_ref().and_then(|it| it.leaf.clone()),
             namespace: view.map(|it| it.mount_namespace).filter(|it| *it != 0),
+            seal: guarded.seal,
         }
     }
 
@@ -69,7 +72,8 @@ impl Candidate {
 
 /// What is to be checked.
 pub(super) struct Check {
-    pub(super) watch: Arc<HostWatch>,
+    /// None if the kernel refused it: then the tenants are only looked at.
+    pub(super) watch: Option<Arc<HostWatch>>,
     pub(super) paths: Paths,
     pub(super) candidates: Vec<Candidate>,
 }
@@ -118,9 +122,13 @@ impl Check {
             ..Checked::nothing(self.paths)
         };
         // First, so that what happens later is seen by the watch.
-        checked.watch(&self.watch);
+        if let Some(watch) = &self.watch {
+            checked.watch(watch);
+        }
         checked.look(&self.candidates);
-        checked.await_lost(&self.watch);
+        if let Some(watch) = &self.watch {
+            checked.await_lost(watch);
+        }
         checked
     }
 }
@@ -170,24 +178,29 @@ impl Checked {
 
     /// Looks which launches have lost a mount.
     fn look(&mut self, candidates: &[Candidate]) {
-        let with = candidates
-            .iter()
-            .filter_map(|it| Some((it, it.namespace()?)));
-        let (candidates, namespaces): (Vec<&Candidate>, Vec<MountNamespace>) = with.unzip();
-        let all = match targets::unmounted(&namespaces, &self.targets) {
+        let with = candidates.iter().filter_map(|candidate| {
+            let namespace = candidate.namespace()?;
+            let seal = candidate.seal;
+            Some((candidate, Visit { namespace, seal }))
+        });
+        let (candidates, visits): (Vec<&Candidate>, Vec<Visit>) = with.unzip();
+        let all = match targets::visit(&visits, &self.targets) {
             Ok(all) => all,
             Err(error) => {
                 return tracing::warn!(%error, "cannot look whether tenants have lost a mount");
             }
         };
-        for (candidate, unmounted) in candidates.into_iter().zip(all) {
+        for (candidate, visited) in candidates.into_iter().zip(all) {
             let Candidate { tenant, launch, .. } = candidate;
-            match unmounted {
-                Ok(unmounted) => self.found.push(Found {
-                    tenant: tenant.clone(),
-                    launch: *launch,
-                    unmounted,
-                }),
+            match visited {
+                Ok(Visited { unmounted, sealed }) => {
+                    sealed.iter().for_each(|sealed| log(tenant, sealed));
+                    self.found.push(Found {
+                        tenant: tenant.clone(),
+                        launch: *launch,
+                        unmounted,
+                    });
+                }
                 Err(error) => tracing::warn!(
                     %tenant, %error, "{tenant}: cannot look whether it has lost a mount"
                 ),
@@ -210,5 +223,21 @@ impl Checked {
             // It may have been made before the watch.
             self.is_back &= nearest().is_some_and(|(path, _)| path == target);
         }
+    }
+}
+
+/// Logs what happened to a mount of the host.
+fn log(tenant: &TenantName, Sealed { path, result }: &Sealed) {
+    let path = path.display();
+    match result {
+        Ok(()) => tracing::info!(
+            %tenant,
+            "{tenant}: made {path} read-only, which the host has mounted since its start"
+        ),
+        Err(errno) => tracing::warn!(
+            %tenant,
+            "{tenant}: may write to {path}, which the host has mounted since its start: cannot make it \
+             read-only: {errno}; `tenantd restart {tenant}` does"
+        ),
     }
 }

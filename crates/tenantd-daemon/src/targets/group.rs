@@ -7,6 +7,8 @@ use tenantd_core::name::TenantName;
 use tenantd_core::supervisor::event::LaunchId;
 use tenantd_core::supervisor::time::Moment;
 
+use tenantd_host::launch::{LaunchView, Lid};
+
 use crate::targets::check::{Checked, Found};
 use crate::targets::{QUIET, SETTLE_MAX};
 
@@ -22,6 +24,8 @@ pub(super) enum How {
 pub(super) struct Guarded {
     pub(super) launch: LaunchId,
     pub(super) expects: Expects,
+    /// Whether it runs without Landlock.
+    pub(super) seal: bool,
 }
 
 /// Which of the group's targets a launch has mounts on.
@@ -36,12 +40,15 @@ pub(super) enum Expects {
 }
 
 impl Guarded {
-    pub(super) fn new(launch: LaunchId, is_known: bool) -> Self {
-        let expects = match is_known {
-            true => Expects::All,
-            false => Expects::Unknown,
-        };
-        Self { launch, expects }
+    pub(super) fn new(launch: LaunchId, view: Option<LaunchView>) -> Self {
+        Self {
+            launch,
+            expects: match view {
+                Some(_) => Expects::All,
+                None => Expects::Unknown,
+            },
+            seal: view.is_some_and(|view| view.lid == Some(Lid::MountWatch)),
+        }
     }
 }
 
@@ -98,6 +105,11 @@ impl Group {
         self.tenants.remove(tenant);
         self.unchecked.remove(tenant);
         self.tenants.is_empty()
+    }
+
+    /// Whether new mounts of the host have to be made read-only for one of the tenants.
+    pub(super) fn seals(&self) -> bool {
+        self.tenants.values().any(|guarded| guarded.seal)
     }
 
     pub(super) fn is_checking(&self) -> bool {

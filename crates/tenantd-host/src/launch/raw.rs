@@ -100,7 +100,7 @@ pub(crate) fn mount_setattr(tree: BorrowedFd<'_>, attr: &mount_attr) -> Result<(
 }
 
 /// mount_setattr(2) on the mount at a path. Allocates nothing: the child calls it.
-pub(super) fn mount_setattr_at(
+pub(crate) fn mount_setattr_at(
     folder: i32,
     path: &CStr,
     flags: i32,

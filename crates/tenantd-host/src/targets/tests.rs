@@ -1,3 +1,5 @@
+//! The targets of launches, and the watch on folders.
+
 use super::*;
 
 fn paths(list: &[&str]) -> Vec<PathBuf> {

@@ -246,12 +246,15 @@ mod tests {
             failure: None,
             applying: false,
             unapplied: None,
+            lid: None,
+            refused: Vec::new(),
         };
         AppStatus {
             app: "wiki".parse().unwrap(),
             pid: 99,
             tracking: Tracking::Cgroup,
             logs: LogPlace::Files,
+            unwatched: None,
             tenants: names.iter().map(tenant).collect(),
         }
     }
