@@ -32,6 +32,9 @@ pub fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
 /// See [`read`].
 pub fn read_open(file: &File, max: u64) -> io::Result<Vec<u8>> {
     let found = file.metadata()?;
+    if found.is_dir() {
+        return Err(io::Error::from_raw_os_error(libc::EISDIR));
+    }
     if !found.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }
@@ -70,7 +73,9 @@ mod tests {
             rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
         )
         .unwrap();
-        for special in [pipe.as_path(), Path::new("/dev/zero"), folder.path()] {
+        let why = read(folder.path(), 1 << 20).unwrap_err();
+        assert_eq!(why.kind(), io::ErrorKind::IsADirectory);
+        for special in [pipe.as_path(), Path::new("/dev/zero")] {
             let why = read(special, 1 << 20).unwrap_err();
             assert_eq!(why.to_string(), "it is not a regular file");
         }
