@@ -94,7 +94,7 @@ use self::input::{Input, PlanChange};
 use self::readiness::{Readiness, Sign};
 use self::refusals::{Refusals, Refused};
 use self::reload::{Present, ReloadRequest, Reloads, Reread};
-use self::requests::answer::Tenants;
+use self::requests::answer::{Seen, Tenants};
 use self::requests::queue::Request;
 use self::requests::{Owners, Requests};
 use self::signals::{Signal, Signals};
@@ -207,8 +207,10 @@ impl Daemon {
                     reloads: &mut self.reloads,
                     handover: &mut self.handover,
                     subscriptions: &mut self.subscriptions,
-                    targets: &self.targets,
-                    refusals: &self.refusals,
+                    seen: Seen {
+                        targets: &self.targets,
+                        refusals: &self.refusals,
+                    },
                 },
             ),
             Next::Request(None) => {}
@@ -365,8 +367,10 @@ impl Daemon {
             executor: &self.executor,
             reloads: &self.reloads,
             wants: &self.wants,
-            targets: &self.targets,
-            refusals: &self.refusals,
+            seen: Seen {
+                targets: &self.targets,
+                refusals: &self.refusals,
+            },
         };
         (&mut self.subscriptions, tenants)
     }

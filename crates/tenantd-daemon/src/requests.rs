@@ -25,14 +25,12 @@ use crate::executor::inventory::Inventory;
 use crate::gc;
 use crate::handover::Handover;
 use crate::input::Input;
-use crate::refusals::Refusals;
 use crate::reload::{ReloadRequest, Reloads};
-use crate::requests::answer::Tenants;
+use crate::requests::answer::{Seen, Tenants};
 use crate::requests::control::{Listener, Readers, Served};
 use crate::requests::queue::{Request, RequestQueue, Unknown};
 use crate::stretch::Stretch;
 use crate::subscriptions::{Feed, Subscriptions};
-use crate::targets::Targets;
 use crate::wants::Wants;
 
 /// The control socket, and the requests that are not answered yet.
@@ -53,8 +51,7 @@ pub(super) struct Owners<'a> {
     pub(super) reloads: &'a mut Reloads,
     pub(super) handover: &'a mut Handover,
     pub(super) subscriptions: &'a mut Subscriptions,
-    pub(super) targets: &'a Targets,
-    pub(super) refusals: &'a Refusals,
+    pub(super) seen: Seen<'a>,
 }
 
 type Replies = oneshot::Sender<Result<Vec<TenantAnswer>, Unknown>>;
@@ -99,16 +96,14 @@ impl Requests {
             reloads,
             handover,
             subscriptions,
-            targets,
-            refusals,
+            seen,
         } = owners;
         let tenants = Tenants {
             supervisor,
             executor,
             reloads,
             wants,
-            targets,
-            refusals,
+            seen,
         };
         let serving = handover.is_serving();
         // If the client has disconnected, the answer is dropped.

@@ -16,7 +16,7 @@ use tokio::task::LocalSet;
 use tenantd_api::wire::LogPlace;
 use tenantd_api::wire::watch::EndReason;
 use tenantd_core::name::AppName;
-use tenantd_core::plan::model::Plan;
+use tenantd_core::plan::model::{Plan, TenantPlan};
 use tenantd_core::supervisor::view::{StateWord, View};
 use tenantd_core::supervisor::{Limits, Supervisor};
 use tenantd_host::cgroup::{Tree, Watch};
@@ -161,7 +161,6 @@ async fn open(
     rollback::test();
     // After the cgroups, because it is to be in that of the supervisor.
     let collector = start_collector(app).await?;
-    let refusals = Refusals::of(&logs);
     let (under_way, stretch) = (UnderWay::default(), Stretch::default());
     let wants = Wants::open(app, under_way.clone())?;
     let (reporter, reports) = mpsc::unbounded_channel();
@@ -183,6 +182,7 @@ async fn open(
     let plans: Vec<_> = plan.tenants.into_iter().map(Arc::new).collect();
     let mut daemon = Daemon {
         supervisor: Supervisor::new(Limits::default()),
+        refusals: Refusals::of(&host.logs),
         executor: Executor::new(host, &plans, reports),
         state_file: StateFile::new(file),
         readiness: Readiness::new(notices),
@@ -193,11 +193,23 @@ async fn open(
         transitions: Transitions::default(),
         subscriptions: Subscriptions::default(),
         targets: Targets::new(),
-        refusals,
         unit: Unit::new(),
         signals,
         stretch,
     };
+    recover(&mut daemon, &recovery, plans, previous).await;
+    recovery.close_unclaimed();
+    crash::point("begin: unclaimed descriptors closed", "");
+    Ok(daemon)
+}
+
+/// Plans the tenants, with what an earlier supervisor left of each.
+async fn recover(
+    daemon: &mut Daemon,
+    recovery: &Recovery,
+    plans: Vec<Arc<TenantPlan>>,
+    previous: Previous,
+) {
     let parts = (
         &mut daemon.supervisor,
         &mut daemon.state_file,
@@ -206,9 +218,6 @@ async fn open(
     for input in recovery.recover(plans, previous, parts).await {
         daemon.apply(input);
     }
-    recovery.close_unclaimed();
-    crash::point("begin: unclaimed descriptors closed", "");
-    Ok(daemon)
 }
 
 /// Begins to read the tenants' output, and what the log collector writes.

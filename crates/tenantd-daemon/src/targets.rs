@@ -160,7 +160,7 @@ impl Targets {
         match notice {
             Ok(Notice::Changed(changes)) => {
                 for change in changes {
-                    self.on_change(change);
+                    self.on_change(&change);
                 }
             }
             Ok(Notice::Mounted) => self.on_mounted(),
@@ -263,8 +263,8 @@ impl Targets {
         }
     }
 
-    fn on_change(&mut self, change: Change) {
-        let touched: Vec<(PathBuf, How)> = match &change {
+    fn on_change(&mut self, change: &Change) {
+        let touched: Vec<(PathBuf, How)> = match change {
             Change::Overflow => {
                 for (paths, group) in &mut self.groups {
                     group.on_change(clock::now());
@@ -313,7 +313,7 @@ impl Targets {
             let tenants = group.begin_check();
             let candidates = tenants.into_iter().filter_map(|(tenant, guarded)| {
                 let entry = inventory.get(&tenant)?;
-                Some(Candidate::new(tenant, guarded, entry))
+                Some(Candidate::new(tenant, &guarded, entry))
             });
             let check = Check {
                 watch: self.watch.clone(),
@@ -321,7 +321,7 @@ impl Targets {
                 paths,
             };
             self.under_way += 1;
-            check.start(self.done.clone());
+            check.start(&self.done);
         }
         self.to_check.append(&mut later);
     }

@@ -25,6 +25,12 @@ pub(crate) struct Tenants<'a> {
     pub(crate) executor: &'a Executor,
     pub(crate) reloads: &'a Reloads,
     pub(crate) wants: &'a Wants,
+    pub(crate) seen: Seen<'a>,
+}
+
+/// What was seen of the running programs.
+#[derive(Clone, Copy)]
+pub(crate) struct Seen<'a> {
     pub(crate) targets: &'a Targets,
     pub(crate) refusals: &'a Refusals,
 }
@@ -64,7 +70,7 @@ impl Tenants<'_> {
                 None => Tracking::Netns,
             },
             logs: self.executor.host().logs_go_to,
-            unwatched: self.targets.unwatched().map(str::to_owned),
+            unwatched: self.seen.targets.unwatched().map(str::to_owned),
             tenants: tenants
                 .iter()
                 .filter_map(|tenant| self.tenant_status(tenant))
@@ -107,7 +113,7 @@ impl Tenants<'_> {
                 Some(Unapplied::Underway) | None => None,
             },
             lid: lid.map(|lid| lid.to_string()),
-            refused: self.refusals.of_tenant(&view.name).to_vec(),
+            refused: self.seen.refusals.of_tenant(&view.name).to_vec(),
             name: view.name,
         })
     }

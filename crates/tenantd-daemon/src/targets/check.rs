@@ -33,7 +33,7 @@ pub(super) struct Candidate {
 }
 
 impl Candidate {
-    pub(super) fn new(tenant: TenantName, guarded: Guarded, entry: &Entry) -> Self {
+    pub(super) fn new(tenant: TenantName, guarded: &Guarded, entry: &Entry) -> Self {
         let running = entry.running.as_ref();
         let first = running.and_then(|running| running.process.as_ref());
         let view = running.and_then(|running| running.view);
@@ -103,7 +103,7 @@ pub(super) struct Found {
 
 impl Check {
     /// Starts the check. Its result is sent to `done`.
-    pub(super) fn start(self, done: UnboundedSender<Checked>) {
+    pub(super) fn start(self, done: &UnboundedSender<Checked>) {
         let paths = Arc::clone(&self.paths);
         let send = done.clone();
         let thread = std::thread::Builder::new().name("targets".to_owned());
