@@ -4,9 +4,13 @@
 //! alone is not clear enough. The host reports it, the supervisor keeps it as the reason of a
 //! state, and the operator reads it in the log and in `tenantd status`.
 
+mod retry;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+pub use retry::Retry;
 
 macro_rules! stages {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $word:literal, $phrase:literal;)*) => {

@@ -11,6 +11,7 @@ use super::host;
 use crate::cli::typed;
 use tenantd_api::wire::{AppStatus, LogPlace, Program, StateWord, TenantStatus, Tracking};
 use tenantd_core::name::TenantName;
+use tenantd_core::stage::Retry;
 
 /// The columns, from left to right.
 pub(in crate::cli) const COLUMNS: [&str; 9] = [
@@ -109,6 +110,11 @@ fn next(status: &AppStatus, tenant: &TenantStatus) -> String {
         return format!("`{}`", command("stop"));
     }
     let (logs, start) = (command("logs"), command("start"));
+    let failure = tenant.failure.as_ref();
+    if failure.is_some_and(|why| why.retry() != Retry::Policy) {
+        let reload = typed(&status.app, "reload");
+        return format!("correct that, then `{start}`, or `{reload}` for a changed manifest");
+    }
     format!("`{logs}`, then `{start}`")
 }
 

@@ -135,8 +135,12 @@ impl World {
                 self.schedule(50, Occurrence::Event(event));
             }
             Action::Launch { launch, .. } => {
-                let why = Failure::errno(Stage::Exec, "/bin/wiki", libc::ENOENT);
                 let event = if self.fault(25) {
+                    // Retried a few times, not at all, and by the policy.
+                    let errno = *self
+                        .random
+                        .pick(&[libc::ENOENT, libc::ENOEXEC, libc::EAGAIN]);
+                    let why = Failure::errno(Stage::Exec, "/bin/wiki", errno);
                     Event::LaunchFailed { launch, why }
                 } else {
                     Event::Launched { launch }

@@ -66,7 +66,7 @@ impl Checker {
     }
 
     /// The next action for the tenant was requested by an edit.
-    fn requested_up(&mut self, tenant: &TenantName, policy: &Arc<Policy>) {
+    pub(super) fn requested_up(&mut self, tenant: &TenantName, policy: &Arc<Policy>) {
         if let Some(model) = self.tenants.get_mut(tenant) {
             model.policy = policy.clone();
             model.end_requested = true;

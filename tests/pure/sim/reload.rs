@@ -3,6 +3,7 @@
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::effect::Effect;
 use tenantd_core::supervisor::event::Event;
+use tenantd_core::supervisor::view::{StateWord, Why};
 
 use super::invariant::Violation;
 use super::plans::Revision;
@@ -127,5 +128,21 @@ impl World {
             Found::Added => 2,
         });
         found
+    }
+
+    /// A live change of what a start reads also tries again a tenant that could not be started.
+    pub(super) fn note_retry(&mut self, event: &Event) {
+        if let Event::Replanned {
+            tenant,
+            policy,
+            effect: Effect::Live,
+            apply: true,
+        } = event
+            && let Some(view) = self.supervisor.tenant(tenant)
+            && view.state == StateWord::Failed
+            && matches!(view.why, Some(Why::Failure(_)))
+        {
+            self.checker.requested_up(tenant, policy);
+        }
     }
 }

@@ -275,6 +275,7 @@ impl World {
             _ => {}
         }
         let expected = self.checker.event(self.now, &event);
+        self.note_retry(&event);
         self.plans.event(&event, expected.stale);
         self.live_settings.event(&event);
         let before: Vec<View> = self.supervisor.tenants().collect();

@@ -28,7 +28,7 @@
 //!   cleared, so that this exit is the first one. A request of an operator clears strikes too. A
 //!   launch that never became ready is not healthy.
 //! * **`restart = "never"`** applies to programs that ran. A failed provision or launch is
-//!   retried.
+//!   retried, unless no retry can help ([`Retry`](crate::stage::Retry)).
 //! * **The budget** ([`Limits`]) limits how many tenants leave `Waiting` per second, over all
 //!   tenants, oldest deadline first. First starts and operators' requests are not limited.
 //! * **A stuck tenant** is retried [`STUCK_TRIES`] times, then only on request. If its last

@@ -76,7 +76,7 @@ pub enum Cause {
     Released,
     /// A stage failed.
     Failed(Failure),
-    /// It is not restarted: it had too many strikes, or its policy forbids it.
+    /// It is not restarted: it had too many strikes, its policy forbids it, or no retry can help.
     GivenUp(Why),
     /// Its restart delay is over.
     Due,

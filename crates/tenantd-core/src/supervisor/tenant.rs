@@ -15,7 +15,7 @@
 //! is launched again on the same network. If the program exited by itself, the restart policy
 //! decides: the tenant is released, or it gets a strike and waits for its restart delay
 //! (`Waiting`), or there were too many strikes and it is `Failed` until an operator acts. A failed
-//! provision or launch is a strike too. If a process survives SIGKILL, or a release fails, the
+//! provision or launch is a strike too, or makes the tenant `Failed` at once if no retry can help. If a process survives SIGKILL, or a release fails, the
 //! tenant is `Stuck`: it is retried [`STUCK_TRIES`] times and then waits for an operator.
 //!
 //! When the manifest changes, a tenant is interrupted only as far as the change requires: not at
@@ -28,9 +28,9 @@
 //! A transition takes the state by value and returns the next one, so that no state is
 //! half-updated. Each transition lists all states, also those in which it changes nothing: then
 //! the event is late or wrong, and must not harm the tenant. The transitions are divided by their
-//! cause: [`requested`] (operators), [`replanned`] (the manifest), [`host`] (reports of the host),
-//! [`due`] (deadlines), [`found`] (an earlier supervisor), [`live`] (live changes), [`mounts`] (folders
-//! that the host took away). A tenant knows nothing of the others.
+//! cause: [`requested`] (operators), [`replanned`] (the manifest), [`host`] and [`stage_failed`] (reports
+//! of the host), [`due`] (deadlines), [`found`] (an earlier supervisor), [`live`] (live changes),
+//! [`mounts`] (folders that the host took away). A tenant knows nothing of the others.
 
 mod due;
 mod found;
@@ -39,6 +39,7 @@ mod live;
 mod mounts;
 mod replanned;
 mod requested;
+mod stage_failed;
 mod state;
 
 use std::mem;
@@ -343,29 +344,29 @@ impl Tenant {
             self.strikes.clear();
         }
         let again = true;
-        self.count_failure(context, launch.started_at, (resources, again), why)
-    }
-
-    /// Adds a strike: the tenant waits for its next try, or fails.
-    fn count_failure(
-        &mut self,
-        context: &mut TransitionContext,
-        started_at: Moment,
-        (resources, again): (Resources, bool),
-        why: Why,
-    ) -> State {
-        match self
+        let verdict = self
             .strikes
-            .count_failure(context.now, &self.policy.restart)
-        {
-            Verdict::Delay(delay) => State::Waiting {
-                until: context.now.max(started_at + delay),
-                resources,
-                again,
-                why,
-            },
-            Verdict::GiveUp => give_up(context, resources, why),
-        }
+            .count_failure(context.now, &self.policy.restart);
+        judged(context, verdict, launch.started_at, (resources, again), why)
+    }
+}
+
+/// What follows a failure: the tenant waits for its next try, or fails.
+fn judged(
+    context: &mut TransitionContext,
+    verdict: Verdict,
+    started_at: Moment,
+    (resources, again): (Resources, bool),
+    why: Why,
+) -> State {
+    match verdict {
+        Verdict::Delay(delay) => State::Waiting {
+            until: context.now.max(started_at + delay),
+            resources,
+            again,
+            why,
+        },
+        Verdict::GiveUp => give_up(context, resources, why),
     }
 }
 

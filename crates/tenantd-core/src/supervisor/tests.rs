@@ -7,6 +7,7 @@ mod mounts;
 mod outdated;
 mod paths;
 mod replanned;
+mod retries;
 
 use std::time::Duration;
 

@@ -45,7 +45,7 @@ pub enum StateWord {
     Stopping,
     /// It is waiting for its next provision or launch.
     Waiting,
-    /// It had too many strikes, or is not to be restarted. An operator must act.
+    /// It had too many strikes, is not to be restarted, or cannot be started. An operator must act.
     Failed,
     /// Its network and cgroup are being removed.
     Releasing,

@@ -46,7 +46,7 @@ impl Tenant {
         };
     }
 
-    /// The program has not run, so the restart policy does not apply: the stage is retried.
+    /// The program has not run, so the restart policy does not apply: see [`stage_failed`](super::stage_failed).
     pub(in crate::supervisor) fn provision_failed(
         &mut self,
         why: Failure,
@@ -62,7 +62,7 @@ impl Tenant {
             ) => {
                 let again = false;
                 let resources = Resources::None;
-                self.count_failure(context, started_at, (resources, again), Why::Failure(why))
+                self.stage_failed(context, started_at, (resources, again), why)
             }
             // The plan has changed since.
             (
@@ -129,7 +129,7 @@ impl Tenant {
         };
     }
 
-    /// The program has not run, so the restart policy does not apply: the stage is retried.
+    /// The program has not run, so the restart policy does not apply: see [`stage_failed`](super::stage_failed).
     pub(in crate::supervisor) fn launch_failed(
         &mut self,
         why: Failure,
@@ -160,12 +160,7 @@ impl Tenant {
             ) => {
                 let again = true;
                 let resources = Resources::Full;
-                self.count_failure(
-                    context,
-                    launch.started_at,
-                    (resources, again),
-                    Why::Failure(why),
-                )
+                self.stage_failed(context, launch.started_at, (resources, again), why)
             }
             (
                 state @ (State::Down

@@ -8,7 +8,7 @@ use crate::stage::Failure;
 use crate::supervisor::action::Action;
 use crate::supervisor::event::LaunchId;
 use crate::supervisor::step::{Cause, Transition};
-use crate::supervisor::view::Unapplied;
+use crate::supervisor::view::{Unapplied, Why};
 
 use super::{State, Tenant, TransitionContext};
 
@@ -46,12 +46,23 @@ impl Tenant {
                 }
             }
             State::Launching { launch, .. } => self.pend(launch.id, Progress::Awaiting),
+            // The change may concern what its start failed on, such as a limit.
+            State::Failed {
+                resources,
+                why: Why::Failure(_),
+            } => {
+                let resources = *resources;
+                self.strikes.clear();
+                self.state = self.bring_up(context, resources);
+            }
             // The next launch uses the new plan.
             State::Down
             | State::Provisioning { .. }
             | State::Stopping { .. }
             | State::Waiting { .. }
-            | State::Failed { .. }
+            | State::Failed {
+                why: Why::Exit(_), ..
+            }
             | State::Releasing { .. }
             | State::Stuck { .. } => self.pending = None,
         }

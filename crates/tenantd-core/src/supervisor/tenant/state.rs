@@ -86,7 +86,7 @@ pub enum State {
         /// Why it is waiting.
         why: Why,
     },
-    /// It had too many strikes, or is not to be restarted. An operator must act.
+    /// It had too many strikes, is not to be restarted, or cannot be started. An operator must act.
     Failed {
         /// What it still has on the host.
         resources: Resources,
