@@ -58,7 +58,7 @@ fn rehearsed<'a>(plan: &'a Plan, findings: &[Finding]) -> Vec<(&'a TenantName, F
     if findings.iter().any(lacks) {
         return Vec::new();
     }
-    rehearse_all(&plan.tenants, getrlimit(Resource::Nofile))
+    rehearse_all(&plan.app, &plan.tenants, getrlimit(Resource::Nofile))
 }
 
 /// Checks the manifest's file, and the host for the tenants of its plan.

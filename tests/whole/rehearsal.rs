@@ -1,9 +1,14 @@
 //! What a launch would refuse is refused before: a reload, `diff` and `check` rehearse it.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 
-use crate::guestbook::three;
-use crate::support::place::script;
+use nix::sys::signal::Signal;
+use tenantd_api::wire::StateWord;
+
+use crate::guestbook::{manifest, three};
+use crate::support::daemon::{Daemon, signal};
+use crate::support::place::{self, example, folder, script};
 
 #[test]
 fn a_reload_after_which_a_tenant_could_not_be_launched_changes_nothing() {
@@ -34,5 +39,93 @@ fn a_reload_after_which_a_tenant_could_not_be_launched_changes_nothing() {
         checked.out.contains("acme: bad: cannot execute"),
         "{checked:?}"
     );
+    daemon.end();
+}
+
+fn kill(daemon: &Daemon, tenant: &str) {
+    signal(daemon.tenant(tenant).pid.unwrap(), Signal::SIGKILL);
+}
+
+/// Starts with a copy of the program that a test can break.
+fn breakable() -> (Daemon, String) {
+    place::host();
+    folder("/var/lib/guestbook");
+    let program = example("guestbook");
+    (Daemon::start_settled(&manifest(&program)), program)
+}
+
+#[test]
+fn a_restart_that_would_fail_ends_nothing() {
+    let (daemon, program) = breakable();
+    let before = daemon.status().tenants;
+    fs::rename(&program, format!("{program}.old")).unwrap();
+    let why = format!("cannot find the program {program}: No such file or directory");
+    for restart in [
+        &["restart", "acme", "globex"][..],
+        &["restart", "--all", "--rolling"],
+    ] {
+        let refused = daemon.tell(restart);
+        assert_eq!(refused.code, 1, "{refused:?}");
+        let said = format!("{}{}", refused.out, refused.err);
+        assert!(said.contains(&why), "{refused:?}");
+        let mut now = daemon.status().tenants;
+        for (now, before) in now.iter_mut().zip(&before) {
+            now.program = before.program;
+        }
+        assert_eq!(now, before, "{restart:?}");
+    }
+    fs::rename(format!("{program}.old"), &program).unwrap();
+    daemon.tell(&["restart", "acme"]).expect(0);
+    assert_ne!(daemon.tenant("acme").pid, before[0].pid);
+    daemon.end();
+}
+
+#[test]
+fn a_start_that_no_retry_can_mend_changes_nothing() {
+    let (daemon, program) = breakable();
+    daemon.tell(&["stop", "acme"]).expect(0);
+    let down = daemon.tenant("acme");
+    fs::rename(&program, format!("{program}.old")).unwrap();
+    fs::write(&program, "not a program").unwrap();
+    fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+    let refused = daemon.tell(&["start", "acme", "--permanent"]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    let said = format!("{}{}", refused.out, refused.err);
+    assert!(said.contains("nothing was changed"), "{refused:?}");
+    assert!(said.contains("Exec format error"), "{refused:?}");
+    assert_eq!(daemon.tenant("acme"), down);
+    fs::rename(format!("{program}.old"), &program).unwrap();
+    daemon.tell(&["start", "acme"]).expect(0);
+    daemon.end();
+}
+
+#[test]
+fn a_program_that_is_back_in_time_is_started() {
+    let (daemon, program) = breakable();
+    // As a package manager does that removes the old package first.
+    fs::rename(&program, format!("{program}.old")).unwrap();
+    kill(&daemon, "acme");
+    let waiting = daemon.until_tenant("acme", |it| it.failure.is_some());
+    assert_eq!(waiting.state, StateWord::Waiting, "{waiting:?}");
+    fs::rename(format!("{program}.old"), &program).unwrap();
+    daemon.until_state("acme", StateWord::Up);
+    // What cannot pass is given up at once.
+    fs::rename(&program, format!("{program}.old")).unwrap();
+    fs::write(&program, "not a program").unwrap();
+    fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+    kill(&daemon, "acme");
+    let failed = daemon.until_state("acme", StateWord::Failed);
+    assert_eq!(failed.failure.unwrap().errno, libc::ENOEXEC);
+    let status = daemon.tell(&["status"]);
+    assert!(
+        status.out.contains("correct that, then `tenantd start"),
+        "{status:?}"
+    );
+    // A reload with a corrected manifest tries it again.
+    let other = format!("{program}.old");
+    let text = fs::read_to_string(&daemon.manifest).unwrap();
+    fs::write(&daemon.manifest, text.replace(&program, &other)).unwrap();
+    daemon.tell(&["reload"]).expect(0);
+    assert_eq!(daemon.tenant("acme").state, StateWord::Up);
     daemon.end();
 }

@@ -95,8 +95,7 @@ use self::readiness::{Readiness, Sign};
 use self::refusals::{Refusals, Refused};
 use self::reload::{Present, ReloadRequest, Reloads, Reread};
 use self::requests::answer::{Seen, Tenants};
-use self::requests::queue::Request;
-use self::requests::{Owners, Requests};
+use self::requests::{Arrived, Owners, Requests};
 use self::signals::{Signal, Signals};
 use self::state_file::StateFile;
 use self::stretch::Stretch;
@@ -131,7 +130,7 @@ struct Daemon {
 enum Next {
     Report(io::Result<Report>),
     /// None once the control socket is closed and all requests are answered.
-    Request(Option<Request>),
+    Arrived(Option<Arrived>),
     NotKept(NotKept),
     Read(Reread),
     Verdict(Result<String, String>),
@@ -172,7 +171,7 @@ impl Daemon {
             let wait = next.map(|deadline| deadline.since(clock::now()));
             let next = tokio::select! {
                 report = self.executor.next() => Next::Report(report),
-                request = self.requests.next() => Next::Request(request),
+                arrived = self.requests.next() => Next::Arrived(arrived),
                 failed = self.wants.next() => Next::NotKept(failed),
                 read = self.reloads.next() => Next::Read(read),
                 verdict = self.handover.next() => Next::Verdict(verdict),
@@ -198,8 +197,8 @@ impl Daemon {
         match next {
             Next::Report(Ok(report)) => self.executor.on_report(report),
             Next::Report(Err(error)) => tracing::error!(%error, "cannot watch the cgroups"),
-            Next::Request(Some(request)) => self.requests.on_request(
-                request,
+            Next::Arrived(Some(arrived)) => self.requests.on_arrived(
+                arrived,
                 Owners {
                     supervisor: &self.supervisor,
                     executor: &self.executor,
@@ -213,7 +212,7 @@ impl Daemon {
                     },
                 },
             ),
-            Next::Request(None) => {}
+            Next::Arrived(None) => {}
             Next::NotKept(failed) => self.wants.on_not_kept(failed, inventory),
             Next::Read(read) => {
                 let present = Present {
@@ -282,8 +281,15 @@ impl Daemon {
                 self.carry_out(step);
             }
             Input::TenantRequest(request) => {
-                let (answer, step) = self.supervisor.handle_request(clock::now(), &request);
-                self.carry_out(step);
+                let answer = match self.requests.refusal() {
+                    Some(refused) => refused,
+                    None => {
+                        let now = clock::now();
+                        let (answer, step) = self.supervisor.handle_request(now, &request);
+                        self.carry_out(step);
+                        answer
+                    }
+                };
                 let answer = self.executor.proved(&request, answer);
                 let inventory = self.executor.inventory();
                 self.requests.on_answer(answer, inventory, &mut self.wants);

@@ -19,7 +19,7 @@ use tokio::task::{spawn_blocking, spawn_local};
 
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::changes;
-use tenantd_core::plan::diff::{Change, Changes, Side, TenantChange, Unlaunchable, diff};
+use tenantd_core::plan::diff::{Change, Changes, Side, TenantChange, diff};
 use tenantd_core::plan::effect::Effect;
 use tenantd_core::plan::fields::Touches;
 use tenantd_core::plan::hash::{self, Digests};
@@ -42,8 +42,8 @@ pub(super) use request::ReloadRequest;
 pub(super) struct Reread {
     requests: Vec<ReloadRequest>,
     read: Result<(Plan, Digests), Unfit>,
-    /// The tenants that could not be launched; `None` before the rehearsal.
-    rehearsed: Option<Vec<Unlaunchable>>,
+    /// The changes, with the tenants that could not be launched; `None` before the rehearsal.
+    rehearsed: Option<Changes>,
 }
 
 /// A remaining step of a reload.
@@ -193,13 +193,19 @@ impl Reloads {
                 requests.into_iter().map(bad).collect()
             }
             Ok(read) => {
-                let mut changes = self.changes(&read.0, present);
-                let launched = present.launched(&changes, &read.0);
-                match rehearsed {
-                    Some(unlaunchable) => changes.unlaunchable = unlaunchable,
-                    None if launched.is_empty() => {}
-                    None => return self.rehearse(requests, read, launched, present.descriptors),
-                }
+                // Only a reading changes the plans, so they are the same after the rehearsal.
+                let changes = match rehearsed {
+                    Some(changes) => changes,
+                    None => {
+                        let changes = self.changes(&read.0, present);
+                        let launched = present.launched(&changes, &read.0);
+                        if !launched.is_empty() {
+                            let descriptors = present.descriptors;
+                            return self.rehearse(requests, read, (changes, launched), descriptors);
+                        }
+                        changes
+                    }
+                };
                 crash::point("reload: manifest read", "");
                 self.answers(read, changes, requests, present, serving)
             }

@@ -8,8 +8,9 @@ pub(crate) mod answer;
 pub mod control;
 pub mod programs;
 pub mod queue;
+mod rehearsal;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -29,6 +30,7 @@ use crate::reload::{ReloadRequest, Reloads};
 use crate::requests::answer::{Seen, Tenants};
 use crate::requests::control::{Listener, Readers, Served};
 use crate::requests::queue::{Request, RequestQueue, Unknown};
+use crate::requests::rehearsal::{Rehearsals, Rehearsed};
 use crate::stretch::Stretch;
 use crate::subscriptions::{Feed, Subscriptions};
 use crate::wants::Wants;
@@ -40,7 +42,16 @@ pub(super) struct Requests {
     /// The sending side of the request queue, for the control socket.
     queue: RequestQueue,
     readers: Readers,
+    rehearsals: Rehearsals,
     acts: VecDeque<Act>,
+}
+
+/// What the loop receives.
+pub(super) enum Arrived {
+    /// A new request.
+    Request(Request),
+    /// A request whose launches have been rehearsed.
+    Rehearsed(Rehearsed),
 }
 
 /// The other owners that a request may concern.
@@ -61,6 +72,8 @@ struct Act {
     verb: Verb,
     permanent: bool,
     left: VecDeque<TenantName>,
+    /// Why the rehearsal refused some of them.
+    refused: HashMap<TenantName, String>,
     answers: Vec<TenantAnswer>,
     reply: Replies,
 }
@@ -74,21 +87,34 @@ impl Requests {
             readers: listener.readers().clone(),
             control: Served::start(listener, queue.clone(), stretch),
             queue,
+            rehearsals: Rehearsals::new(),
             acts: VecDeque::new(),
         }
     }
 
     /// The next request; None once the control socket is closed and all requests are answered.
     /// Cancelling this loses nothing.
-    pub(super) async fn next(&mut self) -> Option<Request> {
+    pub(super) async fn next(&mut self) -> Option<Arrived> {
         tokio::select! {
-            Some(request) = self.incoming.recv() => Some(request),
+            Some(request) = self.incoming.recv() => Some(Arrived::Request(request)),
+            rehearsed = self.rehearsals.next() => Some(Arrived::Rehearsed(rehearsed)),
             () = self.control.closed() => None,
         }
     }
 
+    /// Answers what has arrived, passes it to another owner, or queues it for the supervisor.
+    pub(super) fn on_arrived(&mut self, arrived: Arrived, owners: Owners<'_>) {
+        match arrived {
+            Arrived::Request(request) => self.on_request(request, owners),
+            Arrived::Rehearsed(Rehearsed { mut act, refused }) => {
+                act.refused = refused;
+                self.acts.push_back(act);
+            }
+        }
+    }
+
     /// Answers a request, passes it to another owner, or queues it for the supervisor.
-    pub(super) fn on_request(&mut self, request: Request, owners: Owners<'_>) {
+    fn on_request(&mut self, request: Request, owners: Owners<'_>) {
         let Owners {
             supervisor,
             executor,
@@ -132,7 +158,7 @@ impl Requests {
                 tenants: names,
                 permanent,
                 reply,
-            } => self.act(verb, tenants.names(&names), permanent, reply),
+            } => self.act(verb, &names, (permanent, reply), tenants),
             Request::Upgrade { reply } => handover.preflight(&executor.host().app, Some(reply)),
             Request::Upgraded { reply } => drop(reply.send(handover.upgraded())),
             Request::Detach { reply } => drop(reply.send(handover.detach())),
@@ -153,26 +179,28 @@ impl Requests {
         }
     }
 
-    /// Queues a verb for these tenants, if all of them exist.
+    /// Queues a verb for these tenants, if all of them exist, once its launches are rehearsed.
     fn act(
         &mut self,
         verb: Verb,
-        tenants: Result<Vec<TenantName>, Unknown>,
-        permanent: bool,
-        reply: Replies,
+        names: &[TenantName],
+        (permanent, reply): (bool, Replies),
+        tenants: Tenants<'_>,
     ) {
-        let tenants = match tenants {
-            Ok(tenants) if tenants.is_empty() => return drop(reply.send(Ok(Vec::new()))),
-            Ok(tenants) => tenants,
+        let names = match tenants.names(names) {
+            Ok(names) if names.is_empty() => return drop(reply.send(Ok(Vec::new()))),
+            Ok(names) => names,
             Err(unknown) => return drop(reply.send(Err(unknown))),
         };
-        self.acts.push_back(Act {
+        let act = Act {
             verb,
             permanent,
-            answers: Vec::with_capacity(tenants.len()),
-            left: tenants.into(),
+            answers: Vec::with_capacity(names.len()),
+            left: names.into(),
+            refused: HashMap::new(),
             reply,
-        });
+        };
+        self.acts.extend(self.rehearsals.begin(act, tenants));
     }
 
     /// The next input for the loop.
@@ -183,6 +211,13 @@ impl Requests {
             verb: act.verb,
         };
         Some(Input::TenantRequest(request))
+    }
+
+    /// The answer to the input that [`Requests::poll`] returned last, if the rehearsal refused it.
+    pub(super) fn refusal(&mut self) -> Option<Answer> {
+        let act = self.acts.front_mut()?;
+        let reason = act.refused.remove(act.left.front()?)?;
+        Some(Answer::Refused { reason })
     }
 
     /// The supervisor has answered the input that [`Requests::poll`] returned last.

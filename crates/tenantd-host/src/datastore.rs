@@ -61,21 +61,11 @@ fn open_below(folder: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd, Errno> {
 /// # Errors
 /// A [`Failure`] of stage datastore.
 pub fn claim(app: &AppName, tenant: &TenantName, plan: &DatastorePlan) -> Result<OwnedFd, Failure> {
-    let refused = |why: String| {
-        let path = plan.source.display().to_string();
-        Failure::detail(Stage::Datastore, path, why)
-    };
-    let forget = record::forget(app, tenant);
-    let known = record::read(app, tenant)?;
-    let same = known.as_ref().filter(|known| known.source == plan.source);
+    let known = Known::read(app, tenant, plan)?;
     check_mounted(plan)?;
     let is_there = !matches!(open(&plan.source), Err(Errno::NOENT));
-    if let (false, Some(same)) = (is_there, same) {
-        return Err(refused(format!(
-            "it was there before and is missing: mount its filesystem{} or restore it; for a new, \
-             empty one, {forget}",
-            same.place()
-        )));
+    if !is_there {
+        known.check_missing()?;
     }
     if !is_there && plan.must_exist {
         return Err(must_exist(plan));
@@ -83,25 +73,74 @@ pub fn claim(app: &AppName, tenant: &TenantName, plan: &DatastorePlan) -> Result
     let datastore = ensure(plan)?;
     if !is_there {
         tracing::info!(%tenant, "{tenant}: made the datastore {}", plan.source.display());
-        if let Some(other) = &known {
+        if let Some(other) = &known.record {
             let other = other.source.display();
             tracing::warn!(%tenant, "{tenant}: its data until now stays in {other}");
         }
     }
-    let failed = |errno| failure(&plan.source, errno);
-    let now = Record::of(plan, datastore.as_fd(), known.as_ref()).map_err(failed)?;
-    if let Some(why) = same.and_then(|same| same.differs(&now)) {
-        return Err(refused(format!(
-            "{why}: mount the right one; to use this one from now on, {forget}"
-        )));
-    }
-    if known.as_ref() != Some(&now)
+    let now = known.check_found(datastore.as_fd())?;
+    if known.record.as_ref() != Some(&now)
         && let Err(why) = now.keep(app, tenant)
     {
         // The datastore itself is usable, and was so before anything was remembered.
         tracing::warn!(%tenant, "{tenant}: cannot remember its datastore: {why}");
     }
     Ok(datastore)
+}
+
+/// What is remembered of a tenant's datastore.
+struct Known<'a> {
+    plan: &'a DatastorePlan,
+    record: Option<Record>,
+    /// The command that makes tenantd forget it.
+    forget: String,
+}
+
+impl<'a> Known<'a> {
+    fn read(app: &AppName, tenant: &TenantName, plan: &'a DatastorePlan) -> Result<Self, Failure> {
+        Ok(Self {
+            plan,
+            record: record::read(app, tenant)?,
+            forget: record::forget(app, tenant),
+        })
+    }
+
+    /// The record, if it is of the datastore in the plan.
+    fn same(&self) -> Option<&Record> {
+        let record = self.record.as_ref();
+        record.filter(|record| record.source == self.plan.source)
+    }
+
+    fn refused(&self, why: String) -> Failure {
+        let path = self.plan.source.display().to_string();
+        Failure::detail(Stage::Datastore, path, why)
+    }
+
+    /// Refuses a datastore that was there before and is missing.
+    fn check_missing(&self) -> Result<(), Failure> {
+        let Some(same) = self.same() else {
+            return Ok(());
+        };
+        let (place, forget) = (same.place(), &self.forget);
+        Err(self.refused(format!(
+            "it was there before and is missing: mount its filesystem{place} or restore it; for a \
+             new, empty one, {forget}"
+        )))
+    }
+
+    /// Refuses a datastore that is not the one that was there before. Returns what is to be
+    /// remembered of it.
+    fn check_found(&self, datastore: BorrowedFd<'_>) -> Result<Record, Failure> {
+        let now = Record::of(self.plan, datastore, self.record.as_ref())
+            .map_err(|errno| failure(&self.plan.source, errno))?;
+        match self.same().and_then(|same| same.differs(&now)) {
+            None => Ok(now),
+            Some(why) => Err(self.refused(format!(
+                "{why}: mount the right one; to use this one from now on, {}",
+                self.forget
+            ))),
+        }
+    }
 }
 
 fn must_exist(plan: &DatastorePlan) -> Failure {

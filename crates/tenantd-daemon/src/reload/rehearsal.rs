@@ -21,7 +21,7 @@ impl Reloads {
         &self,
         requests: Vec<ReloadRequest>,
         (plan, digests): (Plan, Digests),
-        tenants: BTreeSet<TenantName>,
+        (changes, tenants): (Changes, BTreeSet<TenantName>),
         descriptors: Rlimit,
     ) {
         let reread = self.reread.clone();
@@ -37,7 +37,10 @@ impl Reloads {
             let _ended = reread.send(Reread {
                 requests,
                 read: Ok((plan, digests)),
-                rehearsed: Some(unlaunchable),
+                rehearsed: Some(Changes {
+                    unlaunchable,
+                    ..changes
+                }),
             });
         });
     }
@@ -72,7 +75,7 @@ fn rehearsed(
     descriptors: Rlimit,
 ) -> Vec<Unlaunchable> {
     let concerned = plan.tenants.iter().filter(|it| tenants.contains(&it.name));
-    let failed = rehearse_all(concerned, descriptors).into_iter();
+    let failed = rehearse_all(&plan.app, concerned, descriptors).into_iter();
     failed
         .map(|(tenant, why)| Unlaunchable {
             tenant: tenant.clone(),

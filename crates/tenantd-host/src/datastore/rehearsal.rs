@@ -8,7 +8,8 @@ use rustix::fs::{StatVfsMountFlags, fstatvfs};
 use rustix::io::Errno;
 
 use super::folders::{no_seed, open_host};
-use super::{check_mounted, convert, failure, layout, open};
+use super::{Known, check_mounted, convert, failure, layout, open};
+use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::model::{DatastorePlan, FolderPlan, Seed};
 use tenantd_core::stage::Failure;
 
@@ -20,6 +21,25 @@ pub(crate) struct Shown {
     /// The folders whose contents it would see there, the uppermost first; none if it would be a new
     /// and empty one.
     pub(crate) layers: Vec<OwnedFd>,
+}
+
+/// Checks that the provision would take the datastore for the one that the tenant had before.
+///
+/// # Errors
+/// The [`Failure`] that [`claim`](super::claim) would have.
+pub(crate) fn claim(
+    app: &AppName,
+    tenant: &TenantName,
+    plan: &DatastorePlan,
+) -> Result<(), Failure> {
+    let known = Known::read(app, tenant, plan)?;
+    check_mounted(plan)?;
+    match open(&plan.source) {
+        Ok(datastore) => known.check_found(datastore.as_fd()).map(drop),
+        Err(Errno::NOENT) => known.check_missing(),
+        // [`shown`] says it.
+        Err(_) => Ok(()),
+    }
 }
 
 /// Looks at the folders of a datastore.

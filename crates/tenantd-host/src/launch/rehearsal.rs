@@ -20,7 +20,7 @@ use super::templates::MountTemplates;
 use super::{abandon, clone};
 use crate::datastore::rehearsal;
 use crate::process::{self, Ended};
-use tenantd_core::name::TenantName;
+use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::model::{DatastorePlan, LaunchPlan, TenantPlan};
 use tenantd_core::stage::{Failure, Stage};
 
@@ -80,6 +80,7 @@ fn rehearse_with(
 /// nothing that a launch could fail on from the one before share its child.
 #[must_use]
 pub fn rehearse_all<'a>(
+    app: &AppName,
     tenants: impl IntoIterator<Item = &'a TenantPlan>,
     descriptors: Rlimit,
 ) -> Vec<(&'a TenantName, Failure)> {
@@ -88,10 +89,12 @@ pub fn rehearse_all<'a>(
     // Compared with one only: the work per tenant must not grow with their number.
     let mut launched: Option<&TenantPlan> = None;
     for plan in tenants {
-        let rehearsed = match launched.is_some_and(|other| is_alike(other, plan)) {
+        let is_alike = launched.is_some_and(|other| is_alike(other, plan));
+        let known = rehearsal::claim(app, &plan.name, &plan.datastore);
+        let rehearsed = known.and_then(|()| match is_alike {
             true => rehearsal::shown(&plan.datastore).map(drop),
             false => rehearse_with(&templates, &plan.launch, &plan.datastore, descriptors),
-        };
+        });
         match rehearsed {
             Ok(()) => launched = Some(plan),
             Err(why) => failed.push((&plan.name, why)),
