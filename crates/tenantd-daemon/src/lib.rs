@@ -83,6 +83,7 @@ use std::time::Duration;
 use tenantd_api::wire::watch::EndReason;
 use tenantd_core::name::TenantName;
 use tenantd_core::supervisor::action::Action;
+use tenantd_core::supervisor::event::TenantRequest;
 use tenantd_core::supervisor::{Step, Supervisor};
 use tenantd_host::crash;
 use tenantd_host::runtime::Runtime;
@@ -280,20 +281,7 @@ impl Daemon {
                 }
                 self.carry_out(step);
             }
-            Input::TenantRequest(request) => {
-                let answer = match self.requests.refusal() {
-                    Some(refused) => refused,
-                    None => {
-                        let now = clock::now();
-                        let (answer, step) = self.supervisor.handle_request(now, &request);
-                        self.carry_out(step);
-                        answer
-                    }
-                };
-                let answer = self.executor.proved(&request, answer);
-                let inventory = self.executor.inventory();
-                self.requests.on_answer(answer, inventory, &mut self.wants);
-            }
+            Input::TenantRequest(request) => self.request(&request),
             Input::Plan(change) => {
                 let is_new = matches!(change, PlanChange::New(..));
                 let tenant = change.tenant().clone();
@@ -337,6 +325,20 @@ impl Daemon {
                 self.executor.resume();
             }
         }
+    }
+
+    /// Has the supervisor handle a request, unless the rehearsal refused it, and answers it.
+    fn request(&mut self, request: &TenantRequest) {
+        let answer = match self.requests.refusal() {
+            Some(refused) => refused,
+            None => {
+                let (answer, step) = self.supervisor.handle_request(clock::now(), request);
+                self.carry_out(step);
+                self.executor.proved(request, answer)
+            }
+        };
+        let inventory = self.executor.inventory();
+        self.requests.on_answer(answer, inventory, &mut self.wants);
     }
 
     /// Carries out a step of the supervisor: records, transitions, actions.
