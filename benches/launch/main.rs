@@ -182,7 +182,7 @@ fn rehearsed() -> f64 {
     };
     let plan = plan::read(&source, &Live).unwrap();
     let begun = Instant::now();
-    let failed = rehearse_all(&plan.tenants, getrlimit(Resource::Nofile));
+    let failed = rehearse_all(&plan.app, &plan.tenants, getrlimit(Resource::Nofile));
     let took = begun.elapsed().as_secs_f64() * 1000.0;
     assert!(failed.is_empty(), "{failed:?}");
     took
