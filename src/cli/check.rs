@@ -1,5 +1,6 @@
 //! `check`: checks a manifest and the host, and rehearses the launch of each tenant. Changes nothing.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 
@@ -9,9 +10,10 @@ use rustix::process::{Resource, getrlimit};
 use serde_json::{Value, json};
 
 use super::{BadManifest, End, learned, plan};
-use tenantd_core::name::TenantName;
+use tenantd_core::manifest::Source;
+use tenantd_core::plan::diff::Unlaunchable;
 use tenantd_core::plan::model::{HostAccess, Plan};
-use tenantd_core::stage::Failure;
+use tenantd_core::plan::places::Places;
 use tenantd_daemon::manifest::{ManifestFile, Unfit};
 use tenantd_host::datastore::survey;
 use tenantd_host::doctor::{self, Finding, Grade};
@@ -22,7 +24,7 @@ pub(super) fn check(config: &Path, json: bool) -> anyhow::Result<End> {
     if json {
         return check_json(config);
     }
-    let (plan, file) = plan::read(config)?;
+    let (plan, source, file) = plan::read_text(config)?;
     let mut out = anstream::stdout().lock();
     writeln!(
         out,
@@ -42,23 +44,37 @@ pub(super) fn check(config: &Path, json: bool) -> anyhow::Result<End> {
         let (grade, subject, found) = (finding.grade, finding.subject, &finding.found);
         writeln!(out, "host: {subject}: {style}{grade}{style:#}: {found}")?;
     }
-    let failed = rehearsed(&plan, &findings);
-    for (tenant, why) in &failed {
+    let failed = rehearsed(&plan, &source, &findings);
+    let mut seen = BTreeSet::new();
+    for Unlaunchable { tenant, why, place } in &failed {
         let style = Style::new().fg_color(Some(AnsiColor::Red.into()));
         writeln!(out, "{tenant}: {style}bad{style:#}: {why}")?;
+        if let Some(place) = place
+            && seen.insert(place)
+        {
+            writeln!(out, "{}", place.excerpt)?;
+        }
     }
     Ok(end(&findings, &failed))
 }
 
 /// The tenants that could not be launched, each with the reason. Empty without the privileges that a
 /// launch needs; then the host's finding about privileges is bad.
-fn rehearsed<'a>(plan: &'a Plan, findings: &[Finding]) -> Vec<(&'a TenantName, Failure)> {
+fn rehearsed(plan: &Plan, source: &Source, findings: &[Finding]) -> Vec<Unlaunchable> {
     let needed = ["privileges", "kernel"];
     let lacks = |it: &Finding| it.grade == Grade::Bad && needed.contains(&it.subject);
     if findings.iter().any(lacks) {
         return Vec::new();
     }
-    rehearse_all(&plan.app, &plan.tenants, getrlimit(Resource::Nofile))
+    let failed = rehearse_all(&plan.app, &plan.tenants, getrlimit(Resource::Nofile));
+    if failed.is_empty() {
+        return Vec::new();
+    }
+    let places = Places::of(source);
+    let failed = failed.iter();
+    failed
+        .map(|(tenant, why)| Unlaunchable::new(tenant, why, &places))
+        .collect()
 }
 
 /// Checks the manifest's file, and the host for the tenants of its plan.
@@ -72,7 +88,7 @@ fn examine(plan: &Plan, manifest: &Path) -> Vec<Finding> {
     findings
 }
 
-fn end(findings: &[Finding], failed: &[(&TenantName, Failure)]) -> End {
+fn end(findings: &[Finding], failed: &[Unlaunchable]) -> End {
     let is_bad = findings.iter().any(|finding| finding.grade == Grade::Bad);
     match is_bad || !failed.is_empty() {
         true => End::NotAsWanted,
@@ -84,20 +100,20 @@ fn end(findings: &[Finding], failed: &[(&TenantName, Failure)]) -> End {
 fn check_json(config: &Path) -> anyhow::Result<End> {
     let file = ManifestFile::at(config)
         .with_context(|| format!("{}: cannot make the path absolute", config.display()))?;
-    let plan = file.plan();
+    let (plan, source) = file.read().map_or_else(
+        |unfit| (Err(unfit), Source::default()),
+        |(plan, source)| (Ok(plan), source),
+    );
     let findings = match &plan {
         Ok(plan) => examine(plan, file.path()),
         Err(_) => Vec::new(),
     };
     let failed = match &plan {
-        Ok(plan) => rehearsed(plan, &findings),
+        Ok(plan) => rehearsed(plan, &source, &findings),
         Err(_) => Vec::new(),
     };
     let mut whole = object(file.path(), &plan, &findings);
-    let unlaunchable = failed
-        .iter()
-        .map(|(tenant, why)| json!({ "tenant": tenant, "why": why.to_string() }));
-    whole["unlaunchable"] = unlaunchable.collect();
+    whole["unlaunchable"] = json!(failed);
     let text = serde_json::to_string_pretty(&whole).context("cannot write the result as JSON")?;
     writeln!(anstream::stdout(), "{text}")?;
     match plan {

@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::Context;
 
 use super::{BadManifest, End};
+use tenantd_core::manifest::Source;
 use tenantd_core::manifest::suggest::closest;
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::model::Plan;
@@ -87,10 +88,16 @@ fn check_known(config: &Path, plan: &Plan, names: &[TenantName]) -> anyhow::Resu
 
 /// Reads a manifest and derives the plan, or returns all problems, rendered for a person.
 pub(super) fn read(config: &Path) -> anyhow::Result<(Plan, ManifestFile)> {
+    let (plan, _, manifest) = read_text(config)?;
+    Ok((plan, manifest))
+}
+
+/// The same, with the text of the manifest.
+pub(super) fn read_text(config: &Path) -> anyhow::Result<(Plan, Source, ManifestFile)> {
     let manifest = ManifestFile::at(config)
         .with_context(|| format!("{}: cannot make the path absolute", config.display()))?;
-    match manifest.plan() {
-        Ok(plan) => Ok((plan, manifest)),
+    match manifest.read() {
+        Ok((plan, source)) => Ok((plan, source, manifest)),
         Err(unfit) => Err(bad(&unfit).into()),
     }
 }

@@ -212,7 +212,7 @@ const DIFF: &[Section] = &[(
         ),
         (
             "unlaunchable",
-            "The tenants that could not be launched after a reload, each with tenant and why. If there are any, a reload is refused.",
+            "The tenants that could not be launched after a reload, each with tenant, why and, if there is one, its place in the manifest (file, line, column, excerpt). If there are any, a reload is refused.",
         ),
     ],
 )];
@@ -235,7 +235,7 @@ const CHECK: &[Section] = &[(
         ),
         (
             "unlaunchable",
-            "The tenants that could not be launched: a list of objects with tenant and why. Empty if the host lacks what a launch needs.",
+            "The tenants that could not be launched: a list of objects with tenant, why and, if there is one, place (file, line, column, excerpt). Empty if the host lacks what a launch needs.",
         ),
     ],
 )];

@@ -10,6 +10,7 @@ mod conventions;
 mod golden;
 mod learned;
 mod manifest;
+mod places;
 mod sim;
 mod simulation;
 mod units;

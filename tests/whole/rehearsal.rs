@@ -29,7 +29,10 @@ fn a_reload_after_which_a_tenant_could_not_be_launched_changes_nothing() {
             .contains(&format!("a reload would be refused: {why}")),
         "{shown:?}"
     );
+    let place = format!(":3:12\n  |\n3 | command = [{script:?}]\n  |            ^");
+    assert_eq!(shown.out.matches(&place).count(), 1, "{shown:?}");
     let refused = daemon.tell(&["reload"]);
+    assert!(refused.err.contains(&place), "{refused:?}");
     assert_eq!(refused.code, 1, "{refused:?}");
     assert!(refused.err.contains(&why), "{refused:?}");
     assert_eq!(daemon.status().tenants, before);
@@ -39,6 +42,7 @@ fn a_reload_after_which_a_tenant_could_not_be_launched_changes_nothing() {
         checked.out.contains("acme: bad: cannot execute"),
         "{checked:?}"
     );
+    assert_eq!(checked.out.matches(&place).count(), 1, "{checked:?}");
     daemon.end();
 }
 

@@ -70,11 +70,19 @@ impl ManifestFile {
     /// # Errors
     /// See [`Unfit`].
     pub fn plan(&self) -> Result<Plan, Unfit> {
+        self.read().map(|(plan, _)| plan)
+    }
+
+    /// The same, with the text from which the plan was derived.
+    ///
+    /// # Errors
+    /// See [`Unfit`].
+    pub fn read(&self) -> Result<(Plan, Source), Unfit> {
         let unreadable = |source| Unfit::Unreadable {
             name: self.name.clone(),
             source,
         };
-        self.plan_of(self.text().map_err(unreadable)?)
+        self.derive(self.text().map_err(unreadable)?)
     }
 
     fn text(&self) -> io::Result<String> {
@@ -93,11 +101,18 @@ impl ManifestFile {
     /// # Errors
     /// See [`Unfit`].
     pub fn plan_of(&self, text: String) -> Result<Plan, Unfit> {
+        self.derive(text).map(|(plan, _)| plan)
+    }
+
+    fn derive(&self, text: String) -> Result<(Plan, Source), Unfit> {
         let source = Source {
             name: self.name.clone(),
             folder: self.path.parent().unwrap_or(&self.path).to_path_buf(),
             text,
         };
-        plan::read(&source, &Live).map_err(|problems| Unfit::Problems(Box::new(problems)))
+        match plan::read(&source, &Live) {
+            Ok(plan) => Ok((plan, source)),
+            Err(problems) => Err(Unfit::Problems(Box::new(problems))),
+        }
     }
 }

@@ -17,6 +17,7 @@ use rustix::process::Rlimit;
 use tokio::sync::mpsc;
 use tokio::task::{spawn_blocking, spawn_local};
 
+use tenantd_core::manifest::Source;
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::changes;
 use tenantd_core::plan::diff::{Change, Changes, Side, TenantChange, diff};
@@ -41,9 +42,17 @@ pub(super) use request::ReloadRequest;
 /// A reading that has ended, with its requests.
 pub(super) struct Reread {
     requests: Vec<ReloadRequest>,
-    read: Result<(Plan, Digests), Unfit>,
+    read: Result<Read, Unfit>,
     /// The changes, with the tenants that could not be launched; `None` before the rehearsal.
     rehearsed: Option<Changes>,
+}
+
+/// A manifest that was read.
+pub(super) struct Read {
+    plan: Plan,
+    /// By which the loop compares changes.
+    digests: Digests,
+    source: Source,
 }
 
 /// A remaining step of a reload.
@@ -135,10 +144,13 @@ impl Reloads {
 }
 
 /// Reads the manifest, and makes the digests by which the loop compares changes. Blocks.
-fn read(manifest: &ManifestFile) -> Result<(Plan, Digests), Unfit> {
-    let plan = manifest.plan()?;
-    let digests = hash::digests(&plan);
-    Ok((plan, digests))
+fn read(manifest: &ManifestFile) -> Result<Read, Unfit> {
+    let (plan, source) = manifest.read()?;
+    Ok(Read {
+        digests: hash::digests(&plan),
+        plan,
+        source,
+    })
 }
 
 /// Whether the host refused a live change of a tenant.
@@ -197,8 +209,8 @@ impl Reloads {
                 let changes = match rehearsed {
                     Some(changes) => changes,
                     None => {
-                        let changes = self.changes(&read.0, present);
-                        let launched = present.launched(&changes, &read.0);
+                        let changes = self.changes(&read.plan, present);
+                        let launched = present.launched(&changes, &read.plan);
                         if !launched.is_empty() {
                             let descriptors = present.descriptors;
                             return self.rehearse(requests, read, (changes, launched), descriptors);
@@ -217,7 +229,7 @@ impl Reloads {
     /// changes if any of the others wants these.
     fn answers(
         &mut self,
-        (plan, digests): (Plan, Digests),
+        Read { plan, digests, .. }: Read,
         mut changes: Changes,
         requests: Vec<ReloadRequest>,
         present: Present<'_>,

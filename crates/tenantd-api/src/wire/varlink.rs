@@ -277,11 +277,21 @@ pub mod description {
         fixed_keys: Vec<KeyChange>,
     }
 
-    /// A tenant that could not be launched, and why.
+    /// A tenant that could not be launched, why, and the place in the manifest if there is one.
     #[derive(CustomType)]
     pub struct Unlaunchable {
         tenant: String,
         why: String,
+        place: Option<Place>,
+    }
+
+    /// A place in the manifest: its line, and an excerpt with it.
+    #[derive(CustomType)]
+    pub struct Place {
+        file: String,
+        line: u32,
+        column: u32,
+        excerpt: String,
     }
 
     /// A failed stage, the object that it failed on, the errno (0 if there is none) and details.

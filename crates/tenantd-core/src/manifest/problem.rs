@@ -3,6 +3,7 @@
 //! This module collects, sorts and renders problems. It does not check anything itself.
 
 mod json;
+mod place;
 
 use std::fmt;
 use std::ops::Range;
@@ -11,6 +12,8 @@ use annotate_snippets::{
     Annotation, AnnotationKind, Element, Group, Level, Renderer, Snippet, normalize_untrusted_str,
 };
 use serde::Serialize;
+
+pub use place::Place;
 
 /// A range of bytes in the manifest's text.
 pub type Span = Range<usize>;
@@ -34,11 +37,11 @@ pub struct Problem {
     pub help: Option<String>,
     /// Its positions. The first is that of the problem, the others are related.
     #[serde(skip)]
-    places: Vec<Place>,
+    places: Vec<Mark>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Place {
+struct Mark {
     span: Span,
     note: String,
 }
@@ -47,7 +50,7 @@ struct Place {
 struct Picture<'a> {
     first: usize,
     last: usize,
-    places: Vec<(Span, &'a Place)>,
+    places: Vec<(Span, &'a Mark)>,
 }
 
 impl Picture<'_> {
@@ -69,7 +72,7 @@ impl Problem {
 
     /// Adds a related position.
     pub fn also(&mut self, span: &Span, note: impl Into<String>) -> &mut Self {
-        self.places.push(Place {
+        self.places.push(Mark {
             span: span.clone(),
             note: note.into(),
         });
@@ -120,7 +123,7 @@ impl Problems {
             column,
             message: message.into(),
             help: None,
-            places: vec![Place {
+            places: vec![Mark {
                 span: span.clone(),
                 note: String::new(),
             }],
@@ -240,7 +243,7 @@ impl Problems {
     fn snippet<'a>(
         &'a self,
         picture: Picture<'a>,
-        primary: Option<&Place>,
+        primary: Option<&Mark>,
     ) -> Snippet<'a, Annotation<'a>> {
         let base = self.starts[picture.first];
         let annotations = picture.places.into_iter().map(|(span, place)| {

@@ -2,6 +2,7 @@
 //!
 //! The output is stable, so that scripts can compare it. Values look as in `tenantd plan`.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use serde_json::{Value, json};
@@ -211,8 +212,16 @@ pub fn verb(change: Change) -> &'static str {
 #[must_use]
 pub fn unlaunchable(changes: &Changes) -> String {
     let shown = changes.unlaunchable.iter().take(UNLAUNCHABLE_SHOWN);
+    let mut seen = BTreeSet::new();
     let each: Vec<String> = shown
-        .map(|Unlaunchable { tenant, why }| format!("{tenant} could not be launched: {why}"))
+        .map(|one| {
+            let Unlaunchable { tenant, why, place } = one;
+            // Often all tenants fail for the same reason.
+            let place = place.as_ref().filter(|place| seen.insert(*place));
+            let excerpt = place.map(|place| format!("\n{}", place.excerpt));
+            let excerpt = excerpt.unwrap_or_default();
+            format!("{tenant} could not be launched: {why}{excerpt}")
+        })
         .collect();
     let more = changes.unlaunchable.len() - each.len();
     let rest = match more {

@@ -16,8 +16,11 @@ use super::effect::Effect;
 use super::fields::{self, Field, LABEL_ADDRESS, LABEL_DATASTORE, Takes, Touches};
 use super::holders::Holders;
 use super::model::{ControlPlan, NetworkPlan, Plan, TenantPlan};
+use super::places::Places;
 use super::unified;
+use crate::manifest::problem::Place;
 use crate::name::{AppName, TenantName};
+use crate::stage::Failure;
 
 /// How a change of a tenant takes effect. The order is that in which changes are carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -123,6 +126,21 @@ pub struct Unlaunchable {
     pub tenant: TenantName,
     /// What its launch would fail with.
     pub why: String,
+    /// Where the manifest says it. `None` if it does not, and from earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
+}
+
+impl Unlaunchable {
+    /// A failed rehearsal, with its place in the manifest.
+    #[must_use]
+    pub fn new(plan: &TenantPlan, failure: &Failure, places: &Places) -> Self {
+        Self {
+            tenant: plan.name.clone(),
+            why: failure.to_string(),
+            place: places.find(plan, failure),
+        }
+    }
 }
 
 impl Changes {

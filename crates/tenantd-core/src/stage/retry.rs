@@ -86,9 +86,9 @@ fn of_program(errno: i32) -> Retry {
 
 /// Another path of the host.
 fn of_file(errno: i32) -> Retry {
-    use libc::{EINVAL, EISDIR, ELOOP, ENAMETOOLONG, ENOTDIR, EROFS, EXDEV};
+    use libc::{EINVAL, EISDIR, ELOOP, ENAMETOOLONG, ENOTDIR, EXDEV};
     match errno {
-        ENOTDIR | EISDIR | ELOOP | ENAMETOOLONG | EROFS | EXDEV | EINVAL => Retry::Never,
+        ENOTDIR | EISDIR | ELOOP | ENAMETOOLONG | EXDEV | EINVAL => Retry::Never,
         errno => of_host(errno),
     }
 }
@@ -156,12 +156,12 @@ mod tests {
             (Datastore, 0, Policy),
             (Datastore, libc::ENOENT, Policy),
             (Datastore, libc::EACCES, Policy),
+            (Datastore, libc::EROFS, Policy),
             (Shared, libc::ENOENT, Policy),
             (Visible, libc::ENOENT, Policy),
             // A path that can never be right.
             (Datastore, libc::ENOTDIR, Never),
             (Datastore, libc::ELOOP, Never),
-            (Datastore, libc::EROFS, Never),
             (Tree, libc::EINVAL, Never),
             (Shared, libc::ELOOP, Never),
             // The supervisor itself may not, or the kernel cannot.

@@ -8,35 +8,35 @@ use tokio::task::{spawn_blocking, spawn_local};
 
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::diff::{Change, Changes, TenantChange, Unlaunchable};
-use tenantd_core::plan::hash::Digests;
 use tenantd_core::plan::model::{Plan, TenantPlan};
+use tenantd_core::plan::places::Places;
 use tenantd_core::supervisor::view::Want;
 use tenantd_host::launch::rehearse_all;
 
-use super::{Present, ReloadRequest, Reloads, Reread};
+use super::{Present, Read, ReloadRequest, Reloads, Reread};
 
 impl Reloads {
     /// Rehearses the launches of these tenants of a new plan on another thread.
     pub(super) fn rehearse(
         &self,
         requests: Vec<ReloadRequest>,
-        (plan, digests): (Plan, Digests),
+        read: Read,
         (changes, tenants): (Changes, BTreeSet<TenantName>),
         descriptors: Rlimit,
     ) {
         let reread = self.reread.clone();
         spawn_local(async move {
             let rehearsed = spawn_blocking(move || {
-                let unlaunchable = rehearsed(&plan, &tenants, descriptors);
-                (plan, unlaunchable)
+                let unlaunchable = rehearsed(&read, &tenants, descriptors);
+                (read, unlaunchable)
             });
-            let (plan, unlaunchable) = match rehearsed.await {
+            let (read, unlaunchable) = match rehearsed.await {
                 Ok(rehearsed) => rehearsed,
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
             };
             let _ended = reread.send(Reread {
                 requests,
-                read: Ok((plan, digests)),
+                read: Ok(read),
                 rehearsed: Some(Changes {
                     unlaunchable,
                     ..changes
@@ -70,16 +70,19 @@ impl Present<'_> {
 
 /// Rehearses launches, and returns those that would fail. Blocks.
 fn rehearsed(
-    plan: &Plan,
+    read: &Read,
     tenants: &BTreeSet<TenantName>,
     descriptors: Rlimit,
 ) -> Vec<Unlaunchable> {
+    let Read { plan, source, .. } = read;
     let concerned = plan.tenants.iter().filter(|it| tenants.contains(&it.name));
-    let failed = rehearse_all(&plan.app, concerned, descriptors).into_iter();
+    let failed = rehearse_all(&plan.app, concerned, descriptors);
+    if failed.is_empty() {
+        return Vec::new();
+    }
+    let places = Places::of(source);
+    let failed = failed.iter();
     failed
-        .map(|(tenant, why)| Unlaunchable {
-            tenant: tenant.clone(),
-            why: why.to_string(),
-        })
+        .map(|(tenant, why)| Unlaunchable::new(tenant, why, &places))
         .collect()
 }

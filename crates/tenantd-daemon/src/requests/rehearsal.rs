@@ -150,8 +150,8 @@ fn rehearsed(
     let failed = rehearse_all(app, plans, descriptors).into_iter();
     let ends = |tenant: &TenantName| ends.get(tenant).is_some_and(|ends| *ends);
     failed
-        .filter(|(tenant, why)| ends(tenant) || why.retry() != Retry::Policy)
-        .map(|(tenant, why)| (tenant.clone(), reason(&why)))
+        .filter(|(plan, why)| ends(&plan.name) || why.retry() != Retry::Policy)
+        .map(|(plan, why)| (plan.name.clone(), reason(&why)))
         .collect()
 }
 

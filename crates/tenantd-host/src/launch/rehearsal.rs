@@ -20,7 +20,7 @@ use super::templates::MountTemplates;
 use super::{abandon, clone};
 use crate::datastore::rehearsal;
 use crate::process::{self, Ended};
-use tenantd_core::name::{AppName, TenantName};
+use tenantd_core::name::AppName;
 use tenantd_core::plan::model::{DatastorePlan, LaunchPlan, TenantPlan};
 use tenantd_core::stage::{Failure, Stage};
 
@@ -83,7 +83,7 @@ pub fn rehearse_all<'a>(
     app: &AppName,
     tenants: impl IntoIterator<Item = &'a TenantPlan>,
     descriptors: Rlimit,
-) -> Vec<(&'a TenantName, Failure)> {
+) -> Vec<(&'a TenantPlan, Failure)> {
     let templates = MountTemplates::default();
     let mut failed = Vec::new();
     // Compared with one only: the work per tenant must not grow with their number.
@@ -97,7 +97,7 @@ pub fn rehearse_all<'a>(
         });
         match rehearsed {
             Ok(()) => launched = Some(plan),
-            Err(why) => failed.push((&plan.name, why)),
+            Err(why) => failed.push((plan, why)),
         }
     }
     failed

@@ -1,0 +1,220 @@
+//! The place in the manifest of what a launch would fail on.
+//!
+//! A failure names a stage and an object. The stage leads to the keys that can be at fault, and the
+//! object to the one of them that is.
+
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+
+use super::model::TenantPlan;
+use crate::manifest::problem::{Place, Problems, Span};
+use crate::manifest::raw::{Known, Manifest, Tenant};
+use crate::manifest::template::{Name, Slot, Template};
+use crate::manifest::{self, Source};
+use crate::stage::{Failure, Stage};
+
+/// A manifest in which places are looked for.
+#[derive(Debug)]
+pub struct Places {
+    manifest: Manifest,
+    problems: Problems,
+    folder: String,
+}
+
+impl Places {
+    /// The places of a manifest without problems.
+    #[must_use]
+    pub fn of(source: &Source) -> Self {
+        let mut problems = Problems::new(&source.name, &source.text);
+        Self {
+            manifest: manifest::read(source, &mut problems),
+            problems,
+            folder: source.folder.to_string_lossy().into_owned(),
+        }
+    }
+
+    /// Where the manifest says what this launch of a tenant failed on; `None` if it does not say it.
+    #[must_use]
+    pub fn find(&self, plan: &TenantPlan, failure: &Failure) -> Option<Place> {
+        let tenants = self.manifest.tenants.iter();
+        let mut named = tenants.filter(|one| one.name.as_ref() == Some(&plan.name));
+        let looked = Looked {
+            all: &self.manifest,
+            tenant: named.next()?,
+            plan,
+            folder: &self.folder,
+        };
+        let span = looked.span(failure.stage, Path::new(&failure.object))?;
+        Some(self.problems.place(&span))
+    }
+}
+
+/// One tenant of a manifest.
+struct Looked<'a> {
+    all: &'a Manifest,
+    tenant: &'a Tenant,
+    plan: &'a TenantPlan,
+    folder: &'a str,
+}
+
+impl Looked<'_> {
+    fn span(&self, stage: Stage, object: &Path) -> Option<Span> {
+        let app = &self.all.app;
+        match stage {
+            Stage::Program | Stage::Exec => {
+                let command = app.command.as_ref()?;
+                Some(command.get_ref().program.span())
+            }
+            Stage::WorkingDirectory => match &app.working_directory {
+                Some(set) => Some(set.span()),
+                None => self.data(object),
+            },
+            Stage::Datastore | Stage::Tree => self.data(object).or_else(|| Some(self.datastore())),
+            Stage::Attach => self.data(object),
+            Stage::Private => self.listed(&app.private, object),
+            Stage::Shared => self.listed(&app.shared, object),
+            Stage::Visible => self.listed(&app.visible, object),
+            Stage::Missing => [&app.private, &app.shared, &app.visible]
+                .into_iter()
+                .find_map(|list| self.listed(list, object))
+                .or_else(|| self.data(object)),
+            Stage::Files => {
+                let files = app.files.iter();
+                self.first(files.filter_map(|file| file.path.as_ref()), object)
+            }
+            Stage::Hide => self.hidden(object),
+            Stage::User => self.overridden(|it| it.user.as_ref().map(Spanned::span), &app.user),
+            Stage::Group | Stage::Groups => {
+                let group = self.overridden(|it| it.group.as_ref().map(Spanned::span), &app.group);
+                group.or_else(|| self.span(Stage::User, object))
+            }
+            Stage::Limits => Some(self.tenant.overrides.limits.at.clone())
+                .filter(|span| !span.is_empty())
+                .or_else(|| Some(app.limits.at.clone()))
+                .filter(|span| !span.is_empty()),
+            Stage::Attributes => Some(self.tenant.overrides.process.at.clone())
+                .filter(|span| !span.is_empty())
+                .or_else(|| Some(app.process.at.clone()))
+                .filter(|span| !span.is_empty()),
+            // What the host lacks, not what the manifest says.
+            Stage::Netns
+            | Stage::Link
+            | Stage::Address
+            | Stage::Route
+            | Stage::Cgroup
+            | Stage::Log
+            | Stage::Lock
+            | Stage::Clone
+            | Stage::Signals
+            | Stage::Session
+            | Stage::EnterNetns
+            | Stage::Propagation
+            | Stage::Own
+            | Stage::Landlock
+            | Stage::Capabilities
+            | Stage::NoNewPrivs
+            | Stage::Stdio
+            | Stage::Descriptors
+            | Stage::Vanished
+            | Stage::Ready
+            | Stage::Mounted
+            | Stage::End
+            | Stage::Release => None,
+        }
+    }
+
+    /// A setting that a tenant, or `[defaults]`, may have instead of the application.
+    fn overridden<T>(
+        &self,
+        set: impl Fn(&manifest::raw::Overrides) -> Option<Span>,
+        app: &Known<T>,
+    ) -> Option<Span> {
+        let overrides = [&self.tenant.overrides, &self.all.defaults];
+        let own = overrides.into_iter().find_map(set);
+        own.or_else(|| app.as_ref().map(Spanned::span))
+    }
+
+    /// The folder of the datastore that is at `object`, contains it or is in it; or its template.
+    fn data(&self, object: &Path) -> Option<Span> {
+        let data = &self.all.app.datastore;
+        let folders = data.folders.iter().flat_map(|folder| {
+            let template = folder.template.iter();
+            template.chain(&folder.path)
+        });
+        let all = data.path.value.iter().chain(folders);
+        let store = &self.plan.datastore;
+        // A failure names the folder in the datastore, or the path that the program expects.
+        let object = match object.strip_prefix(&store.source) {
+            Ok(below) if below == Path::new("") => return None,
+            Ok(below) => Path::new("/").join(below),
+            Err(_) => object.to_owned(),
+        };
+        self.first(all, &object)
+    }
+
+    /// Where the tenant's datastore is named.
+    fn datastore(&self) -> Span {
+        let own = self.tenant.datastore.as_ref().map(Spanned::span);
+        own.unwrap_or_else(|| self.tenant.at.clone())
+    }
+
+    /// The entry of a list that is at `object`, contains it or is in it.
+    fn listed(&self, list: &Known<Vec<Spanned<Template>>>, object: &Path) -> Option<Span> {
+        self.first(list.iter().flat_map(Spanned::get_ref), object)
+    }
+
+    /// The path that is at `object`; or else the first that contains it or is in it.
+    fn first<'t>(
+        &self,
+        paths: impl Iterator<Item = &'t Spanned<Template>>,
+        object: &Path,
+    ) -> Option<Span> {
+        let mut near = None;
+        for template in paths {
+            let path = self.filled(template.get_ref(), self.tenant);
+            if path == object {
+                return Some(template.span());
+            }
+            if path.starts_with(object) || object.starts_with(&path) {
+                near.get_or_insert_with(|| template.span());
+            }
+        }
+        near
+    }
+
+    /// Whose datastore is in the hidden folder `object`.
+    fn hidden(&self, object: &Path) -> Option<Span> {
+        let mut set = self.all.tenants.iter().filter_map(|tenant| {
+            let datastore = tenant.datastore.as_ref()?;
+            let path = self.filled(datastore.get_ref(), tenant);
+            path.starts_with(object).then(|| datastore.span())
+        });
+        let root = self.all.app.datastore.root.as_ref().map(Spanned::span);
+        set.next().or(root).filter(|span| !span.is_empty())
+    }
+
+    fn filled(&self, template: &Template, tenant: &Tenant) -> PathBuf {
+        let text = template.fill(|name| match name {
+            Name::Slot(Slot::App) => {
+                let name = self.all.app.name.as_ref();
+                name.map(|name| name.get_ref().to_string())
+                    .unwrap_or_default()
+            }
+            Name::Slot(Slot::Tenant) => {
+                let name = tenant.name.as_ref();
+                name.map(ToString::to_string).unwrap_or_default()
+            }
+            Name::Slot(Slot::ManifestDir) => self.folder.to_owned(),
+            Name::Slot(Slot::Datastore) => {
+                let target = self.plan.datastore.target.as_deref();
+                target
+                    .map(|target| target.display().to_string())
+                    .unwrap_or_default()
+            }
+            // In no path that a launch fails on.
+            Name::Slot(Slot::Ip | Slot::Gateway) | Name::Var(_) => String::new(),
+        });
+        Path::new(&text).components().collect()
+    }
+}
