@@ -87,13 +87,21 @@ pub enum Command {
     #[command(after_help = "EXAMPLES\n  \
         tenantd plan --config tenants.toml\n  \
         tenantd plan --config tenants.toml acme\n  \
-        tenantd plan --config tenants.toml --json | jq '.tenants[].restart.delay'\n\n\
+        tenantd plan --config tenants.toml --json | jq '.tenants[].restart.delay'\n  \
+        tenantd plan --config tenants.toml --files acme\n\n\
+        With --files it lists the files of the host that a tenant does not see as they are now,\n\
+        in folders with seed = \"overlay\": changed, frozen (only the owner, mode or times were\n\
+        changed), deleted or replaced (a folder that was made again) by the tenant, and whether\n\
+        the host has changed them since.\n\n\
         The JSON has the keys and the values of the manifest: a duration is \"1m 30s\", a mode\n\
         \"0750\". A tenant has all keys that apply to it, those of [app] and [defaults] too.")]
     Plan {
         /// Names of tenants [default: all]
         #[arg(value_name = "NAME", add = ArgValueCandidates::new(complete::tenants))]
         names: Vec<TenantName>,
+        /// List the files in overlays that hide the host's instead
+        #[arg(long)]
+        files: bool,
         /// Print JSON
         #[arg(long)]
         json: bool,

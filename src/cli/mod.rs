@@ -20,6 +20,7 @@ mod learned;
 mod list;
 pub mod logs;
 mod outcome;
+mod overlays;
 mod plan;
 mod progress;
 pub mod recipes;
@@ -111,7 +112,13 @@ fn dispatch(cli: Cli) -> anyhow::Result<End> {
     match command {
         Command::Run => run::run(&config(selector, Some("run"))?),
         Command::Check { json } => check::check(&config(selector, Some("check"))?, json),
-        Command::Plan { names, json } => plan::plan(&config(selector, Some("plan"))?, &names, json),
+        Command::Plan { names, files, json } => {
+            let config = config(selector, Some("plan"))?;
+            match files {
+                true => overlays::list(&config, &names, json),
+                false => plan::plan(&config, &names, json),
+            }
+        }
         Command::Schema => schema::schema(),
         Command::ImportUnit { unit } => import::import(&unit),
         Command::Learn(what) => learn::learn(&what),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use super::{BadManifest, End};
+use super::{BadManifest, End, overlays};
 use tenantd_core::manifest::Source;
 use tenantd_core::manifest::suggest::closest;
 use tenantd_core::name::TenantName;
@@ -36,6 +36,11 @@ pub(super) fn plan(config: &Path, names: &[TenantName], json: bool) -> anyhow::R
     std::io::stdout().lock().write_all(text.as_bytes())?;
     if !json {
         say_new(&plan)?;
+        // Those of all tenants are many.
+        if !names.is_empty() {
+            let hidden = overlays::brief(config, &plan);
+            std::io::stderr().lock().write_all(hidden.as_bytes())?;
+        }
     }
     Ok(End::Done)
 }
@@ -64,7 +69,7 @@ fn say_new(plan: &Plan) -> std::io::Result<()> {
 }
 
 /// Names all tenants that the manifest does not have, each with a similar one that it has.
-fn check_known(config: &Path, plan: &Plan, names: &[TenantName]) -> anyhow::Result<()> {
+pub(super) fn check_known(config: &Path, plan: &Plan, names: &[TenantName]) -> anyhow::Result<()> {
     let known = || plan.tenants.iter().map(|tenant| tenant.name.as_str());
     let unknown = names
         .iter()

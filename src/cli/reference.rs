@@ -249,7 +249,7 @@ const PLAN: &[Section] = &[(
         ),
         (
             "tenants",
-            "A list with an object per tenant: its name, and the keys of tenantd.toml(5) with their values after all defaults, in the notation of the manifest.",
+            "A list with an object per tenant: its name, and the keys of tenantd.toml(5) with their values after all defaults, in the notation of the manifest. With --files only its name, and a list of its overlays as folders: folder, complete (whether all was examined in time) and files, each with path, change (changed, frozen, deleted or replaced) and newer (whether the host has changed it since).",
         ),
     ],
 )];

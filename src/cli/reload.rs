@@ -4,17 +4,19 @@
 mod applied;
 
 use std::io::Write;
+use std::path::Path;
 
 use anyhow::Context;
 
 use super::args::Wait;
 use super::progress::Doing;
 use super::wrap::wrapped;
-use super::{BadManifest, End};
+use super::{BadManifest, End, overlays};
 use tenantd_api::client::{ClientError, Connection};
 use tenantd_core::name::AppName;
 use tenantd_core::plan::changes;
 use tenantd_core::plan::diff::Changes;
+use tenantd_daemon::manifest::ManifestFile;
 
 /// Has the supervisor read the manifest again and apply the differences; with `expect`, only those
 /// of this hash.
@@ -38,16 +40,18 @@ pub(super) async fn apply(
 
 /// Shows what a reload would do, or why it would be refused.
 pub(super) fn diff(app: &AppName, json: bool) -> anyhow::Result<End> {
-    let changes = super::converse(async {
+    let (changes, manifest) = super::converse(async {
         let mut connection = Connection::open(app).await?;
-        understood(connection.diff().await)
+        let changes = understood(connection.diff().await)?;
+        Ok((changes, connection.manifest().await?))
     })?;
     let text = if json {
         serde_json::to_string_pretty(&changes::json(&changes))
             .context("cannot write the changes as JSON")?
             + "\n"
     } else {
-        wrapped(&changes::text(&changes), &std::io::stdout()).into_owned()
+        let text = changes::text(&changes) + &hidden(&manifest);
+        wrapped(&text, &std::io::stdout()).into_owned()
     };
     std::io::stdout().lock().write_all(text.as_bytes())?;
     Ok(
@@ -59,6 +63,18 @@ pub(super) fn diff(app: &AppName, json: bool) -> anyhow::Result<End> {
             End::Differs
         },
     )
+}
+
+/// The files of the host that tenants do not see as they are now. They do not depend on the changes.
+fn hidden(manifest: &Path) -> String {
+    // It has just been read; if it is another one now, it may have problems.
+    match ManifestFile::at(manifest).map(|file| file.plan()) {
+        Ok(Ok(plan)) => match overlays::brief(manifest, &plan) {
+            hidden if hidden.is_empty() => hidden,
+            hidden => format!("\n{hidden}"),
+        },
+        Ok(Err(_)) | Err(_) => String::new(),
+    }
 }
 
 /// Turns problems of the manifest into [`BadManifest`], which has an exit code of its own.

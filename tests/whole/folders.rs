@@ -197,3 +197,31 @@ fn plan_and_check_say_which_datastores_are_new_missing_or_not_writable() {
     daemon.tell(&["start", "acme"]).expect(0);
     daemon.end();
 }
+
+#[test]
+fn diff_and_plan_name_the_files_of_an_overlay_that_hide_the_hosts() {
+    place::host();
+    folder("/srv/conf");
+    fs::write("/srv/conf/gone", "").unwrap();
+    fs::write("/srv/conf/kept", "").unwrap();
+    let program = place::script("program", "rm -f /srv/conf/gone; exec sleep infinity");
+    let daemon = Daemon::start_settled(&format!(
+        "[app]\nname = \"APP\"\ncommand = [{program:?}]\nuser = \"root\"\nready.lived = \"300ms\"\n\
+         [app.datastore]\nfolders = [{{ path = \"/srv/conf\", seed = \"overlay\" }}]\n\
+         [tenants]\nacme = {{ ip = \"10.77.0.11\" }}\n"
+    ));
+    let manifest = daemon.manifest.to_str().unwrap();
+    let hidden = "acme: /srv/conf hides files of the host\n  deleted  gone\n";
+    let shown = daemon.tell(&["diff"]).expect(0);
+    assert!(shown.ends_with(&format!("\n\n{hidden}")), "{shown}");
+    let listed = tenantd(&["plan", "--config", manifest, "--files"]).expect(0);
+    assert_eq!(listed, hidden);
+    let json = tenantd(&["plan", "--config", manifest, "--files", "--json", "acme"]).expect(0);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let files = &json["tenants"][0]["folders"][0]["files"];
+    let one = serde_json::json!([{ "path": "gone", "change": "deleted", "newer": false }]);
+    assert_eq!(*files, one);
+    let planned = tenantd(&["plan", "--config", manifest, "acme"]);
+    assert!(planned.err.contains(hidden), "{planned:?}");
+    daemon.end();
+}

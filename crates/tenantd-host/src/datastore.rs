@@ -10,6 +10,7 @@ mod convert;
 mod copy;
 mod folders;
 mod layout;
+pub mod overlaid;
 pub(crate) mod overlay;
 mod owner;
 mod record;

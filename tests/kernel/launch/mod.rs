@@ -11,6 +11,7 @@ mod limits;
 mod locks;
 mod many;
 mod mounts;
+mod overlaid;
 mod rehearsal;
 mod stages;
 mod view;

@@ -58,6 +58,18 @@ fn a_removed_program_is_named() {
     daemon.tell(&["start", "acme"]).expect(0);
 }
 
+/// A start is refused with all of `wanted`, and changes nothing.
+#[track_caller]
+fn is_refused(daemon: &Daemon, wanted: &[&str]) {
+    let said = daemon.tell(&["start", "acme"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    for word in wanted {
+        assert!(said.out.contains(word), "{word:?} is not in {said:?}");
+    }
+    assert_eq!(daemon.tenant("acme").state, StateWord::Down);
+    assert!(daemon.tenant("beta").is_as_wanted());
+}
+
 #[test]
 fn a_program_that_cannot_be_executed_is_reported() {
     use std::os::unix::fs::PermissionsExt;
@@ -66,7 +78,7 @@ fn a_program_that_cannot_be_executed_is_reported() {
     let daemon = Daemon::start_settled(&manifest(&program, "", BADLY));
     daemon.tell(&["stop", "acme"]).expect(0);
     fs::set_permissions(&program, fs::Permissions::from_mode(0o644)).unwrap();
-    fails_to_start(&daemon, &[&program, "EACCES"]);
+    is_refused(&daemon, &[&program, "EACCES"]);
 
     let done = std::process::Command::new("sh")
         .args([
@@ -75,7 +87,7 @@ fn a_program_that_cannot_be_executed_is_reported() {
         ])
         .status();
     assert!(done.unwrap().success());
-    fails_to_start(&daemon, &[&program, "ENOEXEC"]);
+    is_refused(&daemon, &[&program, "ENOEXEC"]);
     script("program", "exec /srv/idle");
     daemon.tell(&["start", "acme"]).expect(0);
 }
