@@ -218,6 +218,7 @@ mod tests {
             unapplied: None,
             lid: None,
             refused: Vec::new(),
+            misfit: None,
         }
     }
 

@@ -243,6 +243,7 @@ pub(super) mod tests {
             unapplied: None,
             lid: None,
             refused: Vec::new(),
+            misfit: None,
         }
     }
 

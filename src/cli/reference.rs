@@ -133,6 +133,10 @@ const STATUS: &[Section] = &[
                 "refused",
                 "Writes to the host's files that were refused since the last start, as the tenant's log says: path (null if the line has none) and line.",
             ),
+            (
+                "misfit",
+                "Why the program's user cannot write to its data, and the command that changes the owner; null if it can, or if it is not up.",
+            ),
         ],
     ),
 ];

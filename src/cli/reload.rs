@@ -16,7 +16,12 @@ use tenantd_api::client::{ClientError, Connection};
 use tenantd_core::name::AppName;
 use tenantd_core::plan::changes;
 use tenantd_core::plan::diff::Changes;
+use tenantd_core::plan::model::Plan;
 use tenantd_daemon::manifest::ManifestFile;
+use tenantd_host::datastore::survey;
+
+/// How many folders `diff` names to which a program could not write.
+const NAMED: usize = 10;
 
 /// Has the supervisor read the manifest again and apply the differences; with `expect`, only those
 /// of this hash.
@@ -50,7 +55,7 @@ pub(super) fn diff(app: &AppName, json: bool) -> anyhow::Result<End> {
             .context("cannot write the changes as JSON")?
             + "\n"
     } else {
-        let text = changes::text(&changes) + &hidden(&manifest);
+        let text = changes::text(&changes) + &beside(&manifest);
         wrapped(&text, &std::io::stdout()).into_owned()
     };
     std::io::stdout().lock().write_all(text.as_bytes())?;
@@ -65,13 +70,29 @@ pub(super) fn diff(app: &AppName, json: bool) -> anyhow::Result<End> {
     )
 }
 
-/// The files of the host that tenants do not see as they are now. They do not depend on the changes.
-fn hidden(manifest: &Path) -> String {
+/// Data to which a program could not write with the manifest as it is now.
+fn misfits(plan: &Plan) -> String {
+    let each = plan.tenants.iter().flat_map(|tenant| {
+        let why = survey::misfits(tenant).into_iter();
+        why.map(move |why| format!("{}: {why}\n", tenant.name))
+    });
+    let mut lines: Vec<String> = each.collect();
+    let more = lines.len().saturating_sub(NAMED);
+    lines.truncate(NAMED);
+    if more > 0 {
+        lines.push(format!("and {more} more folders\n"));
+    }
+    lines.concat()
+}
+
+/// What `diff` says of the tenants' data beside the changes: what a program could not write to, and
+/// which files of the host are not seen as they are now.
+fn beside(manifest: &Path) -> String {
     // It has just been read; if it is another one now, it may have problems.
     match ManifestFile::at(manifest).map(|file| file.plan()) {
-        Ok(Ok(plan)) => match overlays::brief(manifest, &plan) {
-            hidden if hidden.is_empty() => hidden,
-            hidden => format!("\n{hidden}"),
+        Ok(Ok(plan)) => match misfits(&plan) + &overlays::brief(manifest, &plan) {
+            said if said.is_empty() => said,
+            said => format!("\n{said}"),
         },
         Ok(Err(_)) | Err(_) => String::new(),
     }

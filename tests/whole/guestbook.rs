@@ -185,6 +185,7 @@ fn the_json_of_status_and_its_exit_code_are_as_documented() {
             "awaits",
             "applying",
             "unapplied",
+            "misfit",
         ];
         promised.sort_unstable();
         keys.sort();

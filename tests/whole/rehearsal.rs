@@ -133,3 +133,20 @@ fn a_program_that_is_back_in_time_is_started() {
     assert_eq!(daemon.tenant("acme").state, StateWord::Up);
     daemon.end();
 }
+
+#[test]
+fn an_owner_that_does_not_fit_is_said() {
+    let daemon = three();
+    let data = format!("/var/lib/tenantd/{}/acme", daemon.app);
+    std::os::unix::fs::chown(&data, Some(0), Some(0)).unwrap();
+    let why = format!("{data} belongs to 0:0 with mode 0750, so user nobody cannot write to it");
+    let status = daemon.tell(&["status"]).expect(0);
+    assert!(status.contains(&format!("\n  DATA {why}")), "{status}");
+    assert!(daemon.tenant("acme").misfit.unwrap().starts_with(&why));
+    assert_eq!(daemon.tenant("globex").misfit, None);
+    let shown = daemon.tell(&["diff"]).expect(0);
+    assert!(shown.contains(&format!("\nacme: {why}")), "{shown}");
+    let checked = daemon.tell(&["check", "--config", daemon.manifest.to_str().unwrap()]);
+    assert!(checked.out.contains(&format!("acme: {why}")), "{checked:?}");
+    daemon.end();
+}

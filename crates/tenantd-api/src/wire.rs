@@ -127,6 +127,9 @@ pub struct TenantStatus {
     /// started last.
     #[serde(default)]
     pub refused: Vec<RefusedWrite>,
+    /// Why the user of its program cannot write to its data, and what to do about it.
+    #[serde(default)]
+    pub misfit: Option<String>,
 }
 
 /// A line of a tenant's log that says that a file of the host could not be written. The tenant can

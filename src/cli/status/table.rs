@@ -75,9 +75,11 @@ pub(in crate::cli) fn write(
             if matches!(below, Lines::All(_)) {
                 host::below(out, status, tenant)?;
             }
+            write_misfit(out, tenant)?;
             continue;
         }
         writeln!(out, "{wrong}{line}{wrong:#}")?;
+        write_misfit(out, tenant)?;
         if let Some(failure) = &tenant.unapplied {
             writeln!(out, "  NOT APPLIED {failure}; `tenantd reload` tries again")?;
         }
@@ -96,6 +98,14 @@ pub(in crate::cli) fn write(
         host::below(out, status, tenant)?;
     }
     Ok(())
+}
+
+/// Says that the program cannot write to its data: it may be up and ready all the same.
+fn write_misfit(out: &mut (impl Write + ?Sized), tenant: &TenantStatus) -> io::Result<()> {
+    match &tenant.misfit {
+        Some(why) => writeln!(out, "  DATA {why}"),
+        None => Ok(()),
+    }
 }
 
 /// Whether an operator must act.

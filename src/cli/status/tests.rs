@@ -25,6 +25,7 @@ fn sample() -> AppStatus {
         unapplied: None,
         lid: Some("landlock 7".to_owned()),
         refused: Vec::new(),
+        misfit: None,
     };
     let failure = Failure::errno(Stage::Exec, "/opt/wiki/bin/wiki", libc::ENOEXEC);
     let waiting = TenantStatus {
@@ -249,7 +250,8 @@ fn the_form_of_the_json_is_stable() {
           "applying": false,
           "unapplied": null,
           "lid": "landlock 7",
-          "refused": []
+          "refused": [],
+          "misfit": null
         }
       ]
     }

@@ -71,6 +71,7 @@ fn status(app: &AppName, names: &[TenantName]) -> Result<AppStatus, Unknown> {
         unapplied: None,
         lid: None,
         refused: Vec::new(),
+        misfit: None,
     };
     let all = [
         one("acme", StateWord::Up, Some(123), None),

@@ -60,6 +60,7 @@ fn status(app: &AppName, tenants: &[TenantName]) -> AppStatus {
         unapplied: Some(Failure::errno(Stage::Limits, "open files", libc::EPERM)),
         lid: None,
         refused: Vec::new(),
+        misfit: Some("/x belongs to 0:0".to_owned()),
     };
     AppStatus {
         app: app.clone(),

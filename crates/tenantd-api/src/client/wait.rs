@@ -272,6 +272,7 @@ mod tests {
             unapplied: None,
             lid: None,
             refused: Vec::new(),
+            misfit: None,
         }
     }
 

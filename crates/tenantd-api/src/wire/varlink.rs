@@ -220,6 +220,7 @@ pub mod description {
         unapplied: Option<Failure>,
         lid: Option<String>,
         refused: Option<Vec<RefusedWrite>>,
+        misfit: Option<String>,
     }
 
     /// A changed field of the manifest; before or after is null if the field was added or removed.

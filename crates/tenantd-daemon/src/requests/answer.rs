@@ -114,6 +114,7 @@ impl Tenants<'_> {
             },
             lid: lid.map(|lid| lid.to_string()),
             refused: self.seen.refusals.of_tenant(&view.name).to_vec(),
+            misfit: None,
             name: view.name,
         })
     }

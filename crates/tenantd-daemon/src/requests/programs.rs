@@ -1,4 +1,5 @@
-//! Finds out which tenants run an older program than the one on disk.
+//! Finds out which tenants run an older program than the one on disk, and which cannot write to their
+//! data.
 //!
 //! Another thread than the loop's looks at the disk, only for an answer and once for each path. If
 //! a filesystem hangs, the answer says that the program is unknown.
@@ -6,13 +7,16 @@
 use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use tenantd_api::wire::{AppStatus, Program};
+use tenantd_api::wire::{AppStatus, Program, StateWord};
 use tenantd_core::name::TenantName;
+use tenantd_core::plan::model::TenantPlan;
+use tenantd_host::datastore::survey;
 use tenantd_host::program::ProgramFile;
 
 use crate::requests::answer::Tenants;
@@ -29,14 +33,19 @@ pub struct Part {
     /// The state, without the state of the programs.
     pub status: AppStatus,
     started: Vec<Started>,
+    /// The plans of those that run.
+    running: Vec<Arc<TenantPlan>>,
 }
 
 impl Part {
     /// A part for which the state of the programs is not needed.
     #[must_use]
     pub fn without_programs(status: AppStatus) -> Self {
-        let started = Vec::new();
-        Self { status, started }
+        Self {
+            status,
+            started: Vec::new(),
+            running: Vec::new(),
+        }
     }
 }
 
@@ -50,7 +59,13 @@ impl Tenants<'_> {
             Some((entry.plan.launch.program.clone(), program))
         };
         let started = status.tenants.iter().map(|t| started(&t.name)).collect();
-        Part { status, started }
+        let up = status.tenants.iter().filter(|t| t.state == StateWord::Up);
+        let running = up.filter_map(|t| self.executor.inventory().plan(&t.name).cloned());
+        Part {
+            running: running.collect(),
+            status,
+            started,
+        }
     }
 }
 
@@ -68,6 +83,7 @@ impl Disk {
         let Part {
             mut status,
             started,
+            running,
         } = part;
         let paths = started.iter().flatten().map(|(path, _)| path);
         let mut paths: Vec<PathBuf> = paths
@@ -89,21 +105,48 @@ impl Disk {
                 })
             });
         }
+        if !running.is_empty() && !self.hangs {
+            let misfits = self.search(move || misfits(&running)).await;
+            let mut misfits = misfits.unwrap_or_default();
+            for tenant in &mut status.tenants {
+                tenant.misfit = misfits.remove(&tenant.name);
+            }
+        }
         status
     }
 
     async fn look(&mut self, paths: Vec<PathBuf>) {
-        match timeout(LOOK_LIMIT, spawn_blocking(move || look(paths))).await {
-            Ok(Ok(found)) => self.found.extend(found),
+        let found = self.search(move || look(paths)).await;
+        self.found.extend(found.unwrap_or_default());
+    }
+
+    /// Runs a search on another thread; None if the disk does not answer in time.
+    async fn search<T: Send + 'static>(
+        &mut self,
+        search: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        match timeout(LOOK_LIMIT, spawn_blocking(search)).await {
+            Ok(Ok(found)) => Some(found),
             Ok(Err(panicked)) => std::panic::resume_unwind(panicked.into_panic()),
             Err(elapsed) => {
                 tracing::warn!(
-                    "cannot look at the programs on disk: no answer of the filesystem: {elapsed}"
+                    "cannot look at the programs and data on disk: no answer of the filesystem: \
+                     {elapsed}"
                 );
                 self.hangs = true;
+                None
             }
         }
     }
+}
+
+/// Why the users of these tenants' programs cannot write to their data.
+fn misfits(tenants: &[Arc<TenantPlan>]) -> HashMap<TenantName, String> {
+    let found = tenants.iter().filter_map(|tenant| {
+        let why = survey::misfits(tenant);
+        (!why.is_empty()).then(|| (tenant.name.clone(), why.join("; ")))
+    });
+    found.collect()
 }
 
 /// The file at each path now: `Some(None)` if there is no file, None if the path cannot be looked

@@ -131,14 +131,29 @@ fn existing(app: &AppName, tenant: &TenantPlan, datastore: &OwnedFd) -> Vec<(Gra
         found.push((Grade::Bad, format!("{}: {why}", plan.source.display())));
     }
     found.extend(overlays(tenant, datastore));
-    for (folder, path) in written(tenant, datastore) {
-        match owner::misfit(folder.as_fd(), &path, &tenant.launch.identity) {
-            Ok(None) => {}
-            Ok(Some(why)) => found.push((Grade::Weak, why)),
-            Err(errno) => found.push((Grade::Weak, text(&super::failure(&path, errno)))),
-        }
-    }
+    let misfits = misfits_in(tenant, datastore).into_iter();
+    found.extend(misfits.map(|why| (Grade::Weak, why)));
     found
+}
+
+/// Why the user of a tenant's program cannot write to its data, folder by folder. Empty if it can, or if
+/// there is no datastore yet.
+#[must_use]
+pub fn misfits(tenant: &TenantPlan) -> Vec<String> {
+    match open(&tenant.datastore.source) {
+        Ok(datastore) => misfits_in(tenant, &datastore),
+        // Its provision says that.
+        Err(_) => Vec::new(),
+    }
+}
+
+fn misfits_in(tenant: &TenantPlan, datastore: &OwnedFd) -> Vec<String> {
+    let written = written(tenant, datastore).into_iter();
+    let why = written.filter_map(|(folder, path)| {
+        let found = owner::misfit(folder.as_fd(), &path, &tenant.launch.identity);
+        found.unwrap_or_else(|errno| Some(text(&super::failure(&path, errno))))
+    });
+    why.collect()
 }
 
 /// The folders to which the program is expected to write, as far as they exist.

@@ -248,6 +248,7 @@ mod tests {
             unapplied: None,
             lid: None,
             refused: Vec::new(),
+            misfit: None,
         };
         AppStatus {
             app: "wiki".parse().unwrap(),
