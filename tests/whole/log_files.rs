@@ -299,3 +299,20 @@ fn files_in_a_datastore_with_several_folders_are_followed() {
     }
     daemon.end();
 }
+
+#[test]
+fn a_changed_list_of_log_files_is_changed_live() {
+    let daemon = start();
+    let pid = daemon.tenant("acme").pid;
+    let text = fs::read_to_string(&daemon.manifest).unwrap();
+    let more = text.replace("logs = [", "logs = [\"{datastore}/later.txt\", ");
+    fs::write(&daemon.manifest, more).unwrap();
+    let said = daemon.tell(&["reload"]).expect(0);
+    assert!(said.contains("acme: changed live: logs"), "{said}");
+    append(&data(&daemon, "acme").join("later.txt"))
+        .write_all(b"now\n")
+        .unwrap();
+    has(&daemon, "acme", &["later.txt: now".into()]);
+    assert_eq!(daemon.tenant("acme").pid, pid);
+    daemon.end();
+}

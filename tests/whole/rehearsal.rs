@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 
 use nix::sys::signal::Signal;
-use tenantd_api::wire::StateWord;
+use tenantd_api::wire::{Program, StateWord};
 
 use crate::guestbook::{manifest, three};
 use crate::support::daemon::{Daemon, signal};
@@ -149,4 +149,38 @@ fn an_owner_that_does_not_fit_is_said() {
     let checked = daemon.tell(&["check", "--config", daemon.manifest.to_str().unwrap()]);
     assert!(checked.out.contains(&format!("acme: {why}")), "{checked:?}");
     daemon.end();
+}
+
+/// Replaces a program on disk as a package manager does.
+fn upgrade(program: &str) {
+    let new = format!("{program}.new");
+    fs::copy(program, &new).unwrap();
+    fs::rename(new, program).unwrap();
+}
+
+#[test]
+fn a_wrapper_does_not_hide_an_old_program() {
+    place::host();
+    let real = "/srv/real-program";
+    fs::copy("/bin/sleep", real).unwrap();
+    for (what, text) in [
+        ("executed by a script", format!("exec {real} infinity")),
+        ("a child of a script", format!("{real} infinity & wait")),
+    ] {
+        let wrapper = script("wrapper", &text);
+        let daemon = Daemon::start_settled(&format!(
+            "[app]\nname = \"APP\"\ncommand = [{wrapper:?}]\nuser = \"nobody\"\n\
+             ready.lived = \"300ms\"\n[tenants]\nacme = {{ ip = \"10.77.0.11\" }}\n"
+        ));
+        let program = || daemon.tenant("acme").program;
+        assert_eq!(program(), Some(Program::Current), "{what}");
+        upgrade(real);
+        assert_eq!(program(), Some(Program::Older), "{what}");
+        daemon.tell(&["restart", "acme"]).expect(0);
+        assert_eq!(program(), Some(Program::Current), "{what}");
+        // The script itself counts, too.
+        upgrade(&wrapper);
+        assert_eq!(program(), Some(Program::Older), "{what}");
+        daemon.end();
+    }
 }

@@ -1,6 +1,7 @@
 //! Identifies the file of a program, to notice a launch whose program was replaced on disk.
 
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -37,6 +38,20 @@ impl ProgramFile {
             "{device} {inode} {size} {seconds}.{nanoseconds:09}"
         ))))
     }
+}
+
+/// Whether a process runs a file that has been replaced or removed since it was executed. False if that
+/// cannot be found out, as when the process has ended.
+///
+/// This finds what [`ProgramFile`] does not: the program that a script executes.
+#[must_use]
+pub fn is_replaced(pid: i32) -> bool {
+    let Ok(file) = std::fs::read_link(format!("/proc/{pid}/exe")) else {
+        return false;
+    };
+    // See proc_pid_exe(5). What never had a name was not replaced.
+    let name = file.as_os_str().as_bytes();
+    name.ends_with(b" (deleted)") && !name.starts_with(b"/memfd:")
 }
 
 #[cfg(test)]

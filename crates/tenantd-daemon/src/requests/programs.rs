@@ -16,13 +16,17 @@ use tokio::time::timeout;
 use tenantd_api::wire::{AppStatus, Program, StateWord};
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::model::TenantPlan;
+use tenantd_host::cgroup::Leaf;
 use tenantd_host::datastore::survey;
-use tenantd_host::program::ProgramFile;
+use tenantd_host::program::{self, ProgramFile};
 
 use crate::requests::answer::Tenants;
 
 /// How long an answer waits for the disk.
 const LOOK_LIMIT: Duration = Duration::from_secs(1);
+
+/// How many processes of a tenant are looked at. A tenant can have any number.
+const LOOKED_AT: usize = 8;
 
 /// The path of the program that a tenant was started from, and its file at that time.
 pub(crate) type Started = Option<(PathBuf, ProgramFile)>;
@@ -33,8 +37,26 @@ pub struct Part {
     /// The state, without the state of the programs.
     pub status: AppStatus,
     started: Vec<Started>,
-    /// The plans of those that run.
-    running: Vec<Arc<TenantPlan>>,
+    running: Vec<Runs>,
+}
+
+/// A tenant that runs.
+#[derive(Debug)]
+struct Runs {
+    plan: Arc<TenantPlan>,
+    /// Its first process, if that lives.
+    first: Option<i32>,
+    /// The cgroup of its processes, if there is one.
+    leaf: Option<Leaf>,
+}
+
+/// What is found of a tenant that runs.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Why it cannot write to its data.
+    misfit: Option<String>,
+    /// Whether one of its processes runs a file that was replaced.
+    is_replaced: bool,
 }
 
 impl Part {
@@ -60,7 +82,15 @@ impl Tenants<'_> {
         };
         let started = status.tenants.iter().map(|t| started(&t.name)).collect();
         let up = status.tenants.iter().filter(|t| t.state == StateWord::Up);
-        let running = up.filter_map(|t| self.executor.inventory().plan(&t.name).cloned());
+        let running = up.filter_map(|tenant| {
+            let entry = self.executor.inventory().get(&tenant.name)?;
+            let process = entry.running.as_ref()?.process.as_ref();
+            Some(Runs {
+                plan: Arc::clone(&entry.plan),
+                first: process.map(|process| process.pid),
+                leaf: entry.provisioned.as_ref()?.leaf.clone(),
+            })
+        });
         Part {
             running: running.collect(),
             status,
@@ -106,10 +136,17 @@ impl Disk {
             });
         }
         if !running.is_empty() && !self.hangs {
-            let misfits = self.search(move || misfits(&running)).await;
-            let mut misfits = misfits.unwrap_or_default();
+            let seen = self.search(move || seen(&running)).await;
+            let mut seen = seen.unwrap_or_default();
             for tenant in &mut status.tenants {
-                tenant.misfit = misfits.remove(&tenant.name);
+                let Seen {
+                    misfit,
+                    is_replaced,
+                } = seen.remove(&tenant.name).unwrap_or_default();
+                tenant.misfit = misfit;
+                if is_replaced {
+                    tenant.program = Some(Program::Older);
+                }
             }
         }
         status
@@ -140,13 +177,31 @@ impl Disk {
     }
 }
 
-/// Why the users of these tenants' programs cannot write to their data.
-fn misfits(tenants: &[Arc<TenantPlan>]) -> HashMap<TenantName, String> {
-    let found = tenants.iter().filter_map(|tenant| {
-        let why = survey::misfits(tenant);
-        (!why.is_empty()).then(|| (tenant.name.clone(), why.join("; ")))
-    });
-    found.collect()
+/// Looks at the data and at the processes of tenants.
+fn seen(running: &[Runs]) -> HashMap<TenantName, Seen> {
+    let look = |tenant: &Runs| {
+        let misfits = survey::misfits(&tenant.plan);
+        Seen {
+            misfit: (!misfits.is_empty()).then(|| misfits.join("; ")),
+            is_replaced: is_replaced(tenant),
+        }
+    };
+    let seen = running.iter();
+    seen.map(|tenant| (tenant.plan.name.clone(), look(tenant)))
+        .collect()
+}
+
+/// Whether a process of a tenant runs a file that was replaced: the first one, or what a script has
+/// started as its child.
+fn is_replaced(tenant: &Runs) -> bool {
+    if tenant.first.is_some_and(program::is_replaced) {
+        return true;
+    }
+    // A cgroup that is gone has no processes.
+    let pids = tenant.leaf.as_ref().and_then(|leaf| leaf.pids().ok());
+    let mut pids = pids.unwrap_or_default();
+    pids.sort_unstable();
+    pids.into_iter().take(LOOKED_AT).any(program::is_replaced)
 }
 
 /// The file at each path now: `Some(None)` if there is no file, None if the path cannot be looked
