@@ -48,7 +48,7 @@ struct Release {
 }
 
 /// The capabilities that tenantd needs, and what for. See capabilities(7).
-const NEEDED: [(CapabilitySet, &str); 8] = [
+const NEEDED: [(CapabilitySet, &str); 9] = [
     (
         CapabilitySet::SYS_ADMIN,
         "CAP_SYS_ADMIN (namespaces, mounts)",
@@ -66,6 +66,7 @@ const NEEDED: [(CapabilitySet, &str); 8] = [
         "CAP_DAC_OVERRIDE (the datastore's folder)",
     ),
     (CapabilitySet::KILL, "CAP_KILL (stopping a tenant)"),
+    (CapabilitySet::MKNOD, "CAP_MKNOD (a tenant's own /dev)"),
 ];
 
 /// Open descriptors of a supervisor without tenants.

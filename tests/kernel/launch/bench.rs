@@ -28,6 +28,7 @@ pub(crate) struct Bench {
     pub(crate) leaf: Option<Leaf>,
     pub(crate) templates: MountTemplates,
     pub(crate) descriptors: Rlimit,
+    pub(crate) syslog: Option<PathBuf>,
 }
 
 impl Bench {
@@ -78,6 +79,7 @@ impl Bench {
             leaf: None,
             templates: MountTemplates::default(),
             descriptors: getrlimit(Resource::Nofile),
+            syslog: None,
         }
     }
 
@@ -126,6 +128,7 @@ impl Bench {
             stderr: stdout.as_fd(),
             descriptors: self.descriptors,
             label: "wiki/acme",
+            syslog: self.syslog.as_deref(),
         })
     }
 

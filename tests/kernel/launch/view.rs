@@ -272,3 +272,16 @@ fn resolv_conf_may_be_a_link_into_run() {
         "nameserver 10.0.0.1\nexpected\nresolve\nresolv.conf\n"
     );
 }
+
+#[test]
+fn a_tenant_is_not_launched_without_its_syslog_socket() {
+    let mut bench = Bench::new();
+    bench.syslog = Some("/run/none".into());
+    assert_eq!(
+        bench.failure(),
+        "cannot mount the visible path /run/none: No such file or directory (ENOENT) [it does not \
+         exist on the host: create it, or remove it from the manifest]"
+    );
+    std::fs::create_dir("/run/none").unwrap();
+    bench.run().unwrap();
+}

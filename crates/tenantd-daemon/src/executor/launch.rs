@@ -23,7 +23,7 @@ use tenantd_host::launch::ready_fd::ReadyFd;
 use tenantd_host::launch::{Child, MountTemplates, Order};
 use tenantd_host::process::Ended;
 use tenantd_host::program::ProgramFile;
-use tenantd_host::{fifo, launch, lock, process};
+use tenantd_host::{fifo, launch, lock, process, syslog};
 
 use crate::executor::host::{Host, blocking, broken};
 use crate::executor::inventory::{Process, Provisioned};
@@ -172,6 +172,7 @@ fn order(
         stderr: write_ends.stderr.as_fd(),
         descriptors,
         label: &label,
+        syslog: Some(&syslog::folder(app, &plan.name)),
     })
 }
 

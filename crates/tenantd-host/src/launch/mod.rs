@@ -47,7 +47,7 @@ mod tmpfs;
 mod view;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::process::Rlimit;
 
@@ -87,6 +87,8 @@ pub struct Order<'a> {
     pub descriptors: Rlimit,
     /// `APP/TENANT`, which is written into the datastore's lock file.
     pub label: &'a str,
+    /// The folder of its syslog socket, which must exist; `None` if there is no log collector.
+    pub syslog: Option<&'a Path>,
 }
 
 /// What is known of the mounts of a launch.

@@ -28,7 +28,6 @@ use super::mounts::{self, Mounts};
 use super::templates::MountTemplates;
 use super::tmpfs::{Owner, Tmpfs};
 use super::{Lid, Order};
-use crate::syslog;
 use own::OwnFolders;
 use tenantd_core::layout;
 use tenantd_core::plan::model::{HostAccess, Identity, LaunchPlan};
@@ -267,19 +266,13 @@ pub(super) fn notify(launch: &LaunchPlan, mounts: &mut Mounts) -> Result<(), Fai
 /// # Errors
 /// A [`Failure`] of stage visible.
 pub(super) fn syslog(order: &Order<'_>, mounts: &mut Mounts) -> Result<(), Failure> {
-    let names = order.label.split_once('/');
-    let parsed = names.and_then(|(app, tenant)| Some((app.parse().ok()?, tenant.parse().ok()?)));
-    let Some(folder) = parsed.map(|(app, tenant)| syslog::folder(&app, &tenant)) else {
+    let Some(folder) = order.syslog else {
         return Ok(());
     };
     if order.launch.view.host == HostAccess::Writable {
         return Ok(());
     }
     let stage = Stage::Visible;
-    match host_tree(&folder, true) {
-        Ok(tree) => mounts.add(stage, tree, Path::new(layout::LOG)),
-        // A launch without a provision, as in a test.
-        Err(Errno::NOENT) => Ok(()),
-        Err(errno) => Err(on(stage, &folder)(errno)),
-    }
+    let tree = host_tree(folder, true).map_err(on(stage, folder))?;
+    mounts.add(stage, tree, Path::new(layout::LOG))
 }
