@@ -43,3 +43,11 @@ pub fn date(moment: Moment) -> Timestamp {
     let date = date.unwrap_or(wall);
     date.round(jiff::Unit::Millisecond).unwrap_or(date)
 }
+
+/// Waits for this long, or for ever.
+pub(crate) async fn pause(wait: Option<Duration>) {
+    match wait {
+        Some(wait) => tokio::time::sleep(wait).await,
+        None => std::future::pending().await,
+    }
+}

@@ -78,7 +78,6 @@ mod unit;
 mod wants;
 
 use std::io;
-use std::time::Duration;
 
 use tenantd_api::wire::watch::EndReason;
 use tenantd_core::name::TenantName;
@@ -180,7 +179,7 @@ impl Daemon {
                 signal = self.signals.next() => Next::Signal(signal),
                 notice = self.targets.next() => Next::Host(notice),
                 refused = self.refusals.next() => Next::Refused(refused),
-                () = pause(wait) => Next::Due,
+                () = clock::pause(wait) => Next::Due,
                 () = self.unit.next() => Next::Watchdog,
                 () = tokio::task::yield_now(), if !is_done => Next::Follow,
             };
@@ -397,12 +396,5 @@ impl Daemon {
         self.state_file.on_removed(tenant);
         self.transitions.on_removed();
         self.subscriptions.publish_removed(tenant);
-    }
-}
-
-async fn pause(wait: Option<Duration>) {
-    match wait {
-        Some(wait) => tokio::time::sleep(wait).await,
-        None => std::future::pending().await,
     }
 }

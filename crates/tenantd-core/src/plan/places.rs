@@ -89,14 +89,8 @@ impl Looked<'_> {
                 let group = self.overridden(|it| it.group.as_ref().map(Spanned::span), &app.group);
                 group.or_else(|| self.span(Stage::User, object))
             }
-            Stage::Limits => Some(self.tenant.overrides.limits.at.clone())
-                .filter(|span| !span.is_empty())
-                .or_else(|| Some(app.limits.at.clone()))
-                .filter(|span| !span.is_empty()),
-            Stage::Attributes => Some(self.tenant.overrides.process.at.clone())
-                .filter(|span| !span.is_empty())
-                .or_else(|| Some(app.process.at.clone()))
-                .filter(|span| !span.is_empty()),
+            Stage::Limits => set(&self.tenant.overrides.limits.at, &app.limits.at),
+            Stage::Attributes => set(&self.tenant.overrides.process.at, &app.process.at),
             // What the host lacks, not what the manifest says.
             Stage::Netns
             | Stage::Link
@@ -217,4 +211,10 @@ impl Looked<'_> {
         });
         Path::new(&text).components().collect()
     }
+}
+
+/// A table of the tenant or, if it has none, of the application.
+fn set(tenant: &Span, app: &Span) -> Option<Span> {
+    let mut tables = [tenant, app].into_iter();
+    tables.find(|span| !span.is_empty()).cloned()
 }

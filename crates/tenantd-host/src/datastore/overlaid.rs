@@ -2,7 +2,7 @@
 //! host has newer: of such a file the tenant no longer sees the host's.
 //!
 //! The datastore's side of an overlay says all: a character device 0:0 is a deleted name, the attribute
-//! `trusted.overlay.opaque` a folder that was made anew, and any other file was changed, or copied only
+//! `trusted.overlay.opaque` a folder that was made again, and any other file was changed, or copied only
 //! because its owner, mode or times changed. A tenant can write there, so no link is followed and no
 //! file is opened; and it can make any number of files, so the search has a time limit.
 
