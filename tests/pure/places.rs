@@ -67,72 +67,74 @@ fn found(tenant: &str, stage: Stage, object: &str) -> String {
         .collect()
 }
 
+/// A tenant, the stage and object of its failure, and what is underlined.
+const TABLE: &[(&str, Stage, &str, &str)] = &[
+    (
+        "acme",
+        Stage::Program,
+        "/opt/wiki/wiki",
+        "\"/opt/wiki/wiki\"",
+    ),
+    ("acme", Stage::Exec, "/opt/wiki/wiki", "\"/opt/wiki/wiki\""),
+    (
+        "acme",
+        Stage::WorkingDirectory,
+        "/srv/wiki",
+        "\"/srv/{app}\"",
+    ),
+    (
+        "acme",
+        Stage::Private,
+        "/var/spool/wiki",
+        "\"/var/spool/wiki\"",
+    ),
+    ("acme", Stage::Shared, "/srv/shared", "\"/srv/shared\""),
+    ("acme", Stage::Visible, "/run/mysqld", "\"/run/mysqld\""),
+    ("acme", Stage::Missing, "/var/spool", "\"/var/spool/wiki\""),
+    ("acme", Stage::Attach, "/var/lib/wiki", "\"/var/lib/wiki\""),
+    (
+        "acme",
+        Stage::Attach,
+        "/var/lib/wiki-plugins",
+        "\"/var/lib/{app}-plugins\"",
+    ),
+    ("acme", Stage::Tree, "/etc/wiki", "\"/etc/wiki\""),
+    (
+        "acme",
+        Stage::Datastore,
+        "/srv/app/plugins",
+        "\"{manifest_dir}/plugins\"",
+    ),
+    (
+        "acme",
+        Stage::Datastore,
+        "/var/lib/tenantd/wiki/acme/etc/wiki",
+        "\"/etc/wiki\"",
+    ),
+    (
+        "acme",
+        Stage::Datastore,
+        "/var/lib/tenantd/wiki/acme",
+        "acme",
+    ),
+    (
+        "bolt",
+        Stage::Datastore,
+        "/disk/wiki/bolt",
+        "\"/disk/wiki/bolt\"",
+    ),
+    ("bolt", Stage::Datastore, "/disk", "\"/disk/wiki/bolt\""),
+    // Another tenant's datastore is what has to be hidden.
+    ("acme", Stage::Hide, "/disk/wiki", "\"/disk/wiki/bolt\""),
+    ("acme", Stage::User, "nobody", "\"nobody\""),
+    ("bolt", Stage::Groups, "0", "\"root\""),
+    ("acme", Stage::Clone, "", "-"),
+    ("acme", Stage::Netns, "", "-"),
+];
+
 #[test]
 fn each_stage_leads_to_its_key() {
-    let table = [
-        (
-            "acme",
-            Stage::Program,
-            "/opt/wiki/wiki",
-            "\"/opt/wiki/wiki\"",
-        ),
-        ("acme", Stage::Exec, "/opt/wiki/wiki", "\"/opt/wiki/wiki\""),
-        (
-            "acme",
-            Stage::WorkingDirectory,
-            "/srv/wiki",
-            "\"/srv/{app}\"",
-        ),
-        (
-            "acme",
-            Stage::Private,
-            "/var/spool/wiki",
-            "\"/var/spool/wiki\"",
-        ),
-        ("acme", Stage::Shared, "/srv/shared", "\"/srv/shared\""),
-        ("acme", Stage::Visible, "/run/mysqld", "\"/run/mysqld\""),
-        ("acme", Stage::Missing, "/var/spool", "\"/var/spool/wiki\""),
-        ("acme", Stage::Attach, "/var/lib/wiki", "\"/var/lib/wiki\""),
-        (
-            "acme",
-            Stage::Attach,
-            "/var/lib/wiki-plugins",
-            "\"/var/lib/{app}-plugins\"",
-        ),
-        ("acme", Stage::Tree, "/etc/wiki", "\"/etc/wiki\""),
-        (
-            "acme",
-            Stage::Datastore,
-            "/srv/app/plugins",
-            "\"{manifest_dir}/plugins\"",
-        ),
-        (
-            "acme",
-            Stage::Datastore,
-            "/var/lib/tenantd/wiki/acme/etc/wiki",
-            "\"/etc/wiki\"",
-        ),
-        (
-            "acme",
-            Stage::Datastore,
-            "/var/lib/tenantd/wiki/acme",
-            "acme",
-        ),
-        (
-            "bolt",
-            Stage::Datastore,
-            "/disk/wiki/bolt",
-            "\"/disk/wiki/bolt\"",
-        ),
-        ("bolt", Stage::Datastore, "/disk", "\"/disk/wiki/bolt\""),
-        // Another tenant's datastore is what has to be hidden.
-        ("acme", Stage::Hide, "/disk/wiki", "\"/disk/wiki/bolt\""),
-        ("acme", Stage::User, "nobody", "\"nobody\""),
-        ("bolt", Stage::Groups, "0", "\"root\""),
-        ("acme", Stage::Clone, "", "-"),
-        ("acme", Stage::Netns, "", "-"),
-    ];
-    for (tenant, stage, object, expected) in table {
+    for &(tenant, stage, object, expected) in TABLE {
         assert_eq!(found(tenant, stage, object), expected, "{stage} {object}");
     }
 }

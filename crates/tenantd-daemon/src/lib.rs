@@ -132,7 +132,7 @@ enum Next {
     /// None once the control socket is closed and all requests are answered.
     Arrived(Option<Arrived>),
     NotKept(NotKept),
-    Read(Reread),
+    Read(Box<Reread>),
     Verdict(Result<String, String>),
     Sign(io::Result<Sign>),
     Signal(io::Result<Signal>),
@@ -173,7 +173,7 @@ impl Daemon {
                 report = self.executor.next() => Next::Report(report),
                 arrived = self.requests.next() => Next::Arrived(arrived),
                 failed = self.wants.next() => Next::NotKept(failed),
-                read = self.reloads.next() => Next::Read(read),
+                read = self.reloads.next() => Next::Read(Box::new(read)),
                 verdict = self.handover.next() => Next::Verdict(verdict),
                 sign = self.readiness.next() => Next::Sign(sign),
                 signal = self.signals.next() => Next::Signal(signal),
@@ -221,7 +221,7 @@ impl Daemon {
                     supervisor,
                     descriptors: self.executor.host().descriptors,
                 };
-                self.reloads.on_read(read, present, serving);
+                self.reloads.on_read(*read, present, serving);
             }
             Next::Verdict(verdict) => self.handover.on_verdict(verdict),
             Next::Sign(Ok(sign)) => self.readiness.on_sign(sign, inventory, &self.supervisor),

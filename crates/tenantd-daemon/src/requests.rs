@@ -20,6 +20,7 @@ use tenantd_core::supervisor::Supervisor;
 use tenantd_core::supervisor::action::Answer;
 use tenantd_core::supervisor::event::TenantRequest;
 use tenantd_host::crash;
+use tenantd_host::network::residue::Survey;
 
 use crate::executor::Executor;
 use crate::executor::inventory::Inventory;
@@ -171,10 +172,7 @@ impl Requests {
                 survey,
                 dry_run,
                 reply,
-            } => {
-                let planned = |tenant: &TenantName| executor.inventory().plan(tenant).is_some();
-                drop(reply.send(gc::sort(executor.host(), survey, planned, dry_run)));
-            }
+            } => drop(reply.send(collect(executor, survey, dry_run))),
             Request::Enter { tenant, reply } => drop(reply.send(tenants.exec_target(&tenant))),
         }
     }
@@ -280,4 +278,10 @@ fn watch(
 ) -> Result<Feed, Unknown> {
     let watched = tenants.names(names)?;
     Ok(subscriptions.subscribe(watched, names.is_empty(), pid))
+}
+
+/// Finds residue, and removes it unless this is a dry run.
+fn collect(executor: &Executor, survey: Survey, dry_run: bool) -> gc::Sorted {
+    let planned = |tenant: &TenantName| executor.inventory().plan(tenant).is_some();
+    gc::sort(executor.host(), survey, planned, dry_run)
 }

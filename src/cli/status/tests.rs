@@ -259,7 +259,7 @@ fn the_form_of_the_json_is_stable() {
 }
 
 #[test]
-fn the_form_of_a_waiting_tenant_is_stable() {
+fn the_form_of_a_failure_in_json_is_stable() {
     insta::assert_json_snapshot!(sample().tenants[1], @r#"
     {
       "name": "big-customer",
@@ -287,7 +287,8 @@ fn the_form_of_a_waiting_tenant_is_stable() {
       "applying": false,
       "unapplied": null,
       "lid": null,
-      "refused": []
+      "refused": [],
+      "misfit": null
     }
     "#);
 }

@@ -112,7 +112,7 @@ pub fn examine(plan: &DatastorePlan, deadline: Instant) -> Result<Vec<Overlaid>,
             hidden: Vec::new(),
             deadline,
         };
-        let complete = search.run(upper, lower);
+        let complete = search.run(&upper, &lower);
         let complete = complete.map_err(|errno| failure(&plan.place(target), errno))?;
         search
             .hidden
@@ -133,11 +133,11 @@ struct Search {
 
 impl Search {
     /// Examines a folder with all that is below it. Returns false if there was not enough time.
-    fn run(&mut self, upper: OwnedFd, lower: OwnedFd) -> Result<bool, Errno> {
+    fn run(&mut self, upper: &OwnedFd, lower: &OwnedFd) -> Result<bool, Errno> {
         // Paths, not descriptors: there may be any number of folders.
         let mut waiting = VecDeque::from([PathBuf::new()]);
         while let Some(path) = waiting.pop_front() {
-            let (Some(above), Some(below)) = (find(&upper, &path)?, find(&lower, &path)?) else {
+            let (Some(above), Some(below)) = (find(upper, &path)?, find(lower, &path)?) else {
                 continue;
             };
             for entry in Dir::new(above.try_clone().map_err(|_| Errno::MFILE)?)? {
