@@ -54,7 +54,7 @@ pub(super) fn tenants() -> Vec<CompletionCandidate> {
     let tenants = status.into_iter().flat_map(|status| status.tenants);
     tenants
         .map(|tenant| {
-            let help = format!("{}, {}", tenant.state.word(), tenant.addresses);
+            let help = format!("{}, {}", tenant.state_word(), tenant.addresses);
             CompletionCandidate::new(tenant.name.as_str()).help(Some(help.into()))
         })
         .collect()

@@ -184,6 +184,10 @@ impl Line {
                     unapplied.unwrap_or_default()
                 )
             }
+            // A command before the program began or ended.
+            ("transition", _, Some(from)) if from == self.state => {
+                format!("{}{reason}", from.word())
+            }
             ("transition", _, Some(from)) => {
                 format!("{} → {}{reason}", from.word(), self.state.word())
             }
@@ -203,6 +207,7 @@ mod tests {
             name: name.parse().unwrap(),
             want: Want::Up,
             permanent: Some(Want::Up),
+            phase: None,
             state: StateWord::Up,
             pid: Some(pid),
             addresses: std::net::Ipv4Addr::new(10, 77, 0, 11).into(),

@@ -169,7 +169,7 @@ pub(super) fn has_run(tenant: &TenantStatus) -> bool {
 
 /// The state of the tenant, and why it is in it.
 pub(super) fn state(tenant: &TenantStatus) -> String {
-    let mut line = tenant.state.word().to_owned();
+    let mut line = tenant.state_word().to_owned();
     if tenant.state == StateWord::Up {
         line += match tenant.ready {
             Some(true) => ", ready",
@@ -228,6 +228,7 @@ pub(super) mod tests {
             name: "acme".parse().unwrap(),
             want: Want::Up,
             permanent: None,
+            phase: None,
             state,
             pid: ready.map(|_| 123),
             addresses: std::net::Ipv4Addr::new(10, 77, 0, 11).into(),

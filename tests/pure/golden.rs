@@ -241,6 +241,8 @@ fn the_json_of_a_plan_has_the_keys_of_the_manifest() {
     for (table, object) in [
         (Table::App, tenant),
         (Table::Datastore, &tenant["datastore"]),
+        (Table::Init, &tenant["init"]),
+        (Table::Before, &tenant["before"]),
         (Table::Stop, &tenant["stop"]),
         (Table::Restart, &tenant["restart"]),
         (Table::Ready, &tenant["ready"]),

@@ -38,6 +38,7 @@ mod namespaces;
 mod nginx;
 mod paper;
 mod papers;
+mod phases;
 mod readers;
 mod recipes;
 mod redis;

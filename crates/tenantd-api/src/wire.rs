@@ -17,10 +17,12 @@ pub use tenantd_core::supervisor::action::Answer;
 pub use tenantd_core::supervisor::event::Verb;
 use tenantd_core::supervisor::view;
 
+mod phase;
 mod residue;
 pub mod varlink;
 pub mod watch;
 
+pub use phase::Phase;
 pub use residue::{Residue, ResidueFate, ResidueKind, ResidueList};
 
 /// The name of the varlink interface.
@@ -85,6 +87,9 @@ pub struct TenantStatus {
     pub permanent: Option<Want>,
     /// The state of the tenant.
     pub state: StateWord,
+    /// The command that runs before the program, while the tenant is launching; null if none runs.
+    #[serde(default)]
+    pub phase: Option<Phase>,
     /// The process ID of the program that was launched; null if none runs.
     pub pid: Option<u32>,
     /// The addresses of the tenant. In JSON these are `addresses`, a list, and `address`, the first
@@ -220,7 +225,9 @@ impl From<view::StateWord> for StateWord {
         match state {
             view::StateWord::Down => Self::Down,
             view::StateWord::Provisioning => Self::Provisioning,
-            view::StateWord::Launching => Self::Launching,
+            view::StateWord::Launching
+            | view::StateWord::Initializing
+            | view::StateWord::Preparing => Self::Launching,
             view::StateWord::Up => Self::Up,
             view::StateWord::Stopping => Self::Stopping,
             view::StateWord::Waiting => Self::Waiting,
@@ -295,7 +302,7 @@ pub enum StateWord {
     Down,
     /// The network, datastore and cgroup are being made.
     Provisioning,
-    /// The program is being started.
+    /// The program, or a command before it, is being started.
     Launching,
     /// The program runs.
     Up,

@@ -127,6 +127,11 @@ stages! {
     Exec = 62, "exec", "execute the program";
     /// Not a step: the child process was killed before it executed the program.
     Vanished = 63, "vanished", "start the program";
+    // Before the program: a command that ran and failed.
+    /// Initialize the datastore.
+    Init = 64, "init", "initialize the datastore with";
+    /// Prepare the start of the program.
+    Before = 65, "before", "prepare the start with";
     // Up.
     /// Wait until the program is ready.
     Ready = 70, "ready", "confirm readiness on";

@@ -34,6 +34,7 @@ pub(crate) mod host;
 pub(crate) mod inventory;
 pub(crate) mod launch;
 mod perform;
+mod phases;
 pub(crate) mod report;
 pub(crate) mod store;
 pub(crate) mod under_way;
@@ -48,6 +49,7 @@ use tokio::sync::mpsc;
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::effect::Effect;
 use tenantd_core::plan::model::TenantPlan;
+use tenantd_core::plan::phase::Phase;
 use tenantd_core::supervisor::action::{Action, Answer};
 use tenantd_core::supervisor::checkpoint::Found;
 use tenantd_core::supervisor::event::{Event, LaunchId, TenantRequest};
@@ -187,7 +189,11 @@ impl Executor {
             self.inventory.set_provisioned(tenant, provisioned);
         }
         if let Some(entry) = self.inventory.entry(tenant) {
-            entry.running = survivor.running;
+            let running = survivor.running;
+            if running.as_ref().is_some_and(|run| run.phase != Phase::Main) {
+                self.host.logs.listen(tenant);
+            }
+            entry.running = running;
             if let Some(made) = survivor.made {
                 entry.set_made_by(made);
             }

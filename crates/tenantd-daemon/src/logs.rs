@@ -13,6 +13,7 @@ mod batch;
 mod collected;
 pub mod files;
 pub mod journal;
+mod last;
 mod mark;
 mod pipes;
 pub(crate) mod refused;
@@ -39,6 +40,7 @@ pub use batch::{Batch, Origin, Stream};
 use collected::Collected;
 use files::Files;
 use journal::Journal;
+use last::LastLines;
 pub use mark::Mark;
 use mark::Marks;
 pub use pipes::{PAUSE_MAX, READ_MAX};
@@ -82,6 +84,7 @@ struct LogReader {
     pipes: RefCell<Pipes>,
     collected: RefCell<Collected>,
     marks: RefCell<Marks>,
+    last: RefCell<LastLines>,
     /// A mark is waiting.
     marked: Notify,
     /// Fair (first come, first served), which keeps each tenant's lines in their order.
@@ -198,6 +201,7 @@ impl LogReader {
             pipes: RefCell::new(Pipes::new()?),
             collected: RefCell::default(),
             marks: RefCell::default(),
+            last: RefCell::default(),
             marked: Notify::new(),
             search: sink.search(),
             sink: Mutex::new(sink),
@@ -223,6 +227,7 @@ impl LogReader {
         self.write_marks(&mut sink).await;
         let taken = self.pipes.borrow_mut().take();
         if let Some((batch, taken)) = taken {
+            self.last.borrow_mut().see(&batch);
             sink.put(batch).await;
             self.pipes.borrow_mut().consume(&taken);
         }
@@ -271,6 +276,7 @@ impl LogReader {
                 };
                 // Earlier marks may be of the same tenant.
                 sink.put_all(std::mem::take(&mut written)).await;
+                self.last.borrow_mut().see(&batch);
                 sink.put(batch).await;
                 left = left.saturating_sub(self.pipes.borrow_mut().consume_rest(&taken));
             }

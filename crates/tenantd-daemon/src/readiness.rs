@@ -114,6 +114,8 @@ impl Readiness {
             }
             StateWord::Down
             | StateWord::Provisioning
+            | StateWord::Initializing
+            | StateWord::Preparing
             | StateWord::Stopping
             | StateWord::Waiting
             | StateWord::Failed

@@ -9,12 +9,14 @@
 mod convert;
 mod copy;
 mod folders;
+pub mod init;
 mod layout;
 pub mod overlaid;
 pub(crate) mod overlay;
 mod owner;
 mod record;
 pub(crate) mod rehearsal;
+mod remove;
 pub mod survey;
 
 use std::ffi::OsStr;
@@ -79,7 +81,11 @@ pub fn claim(app: &AppName, tenant: &TenantName, plan: &DatastorePlan) -> Result
             tracing::warn!(%tenant, "{tenant}: its data until now stays in {other}");
         }
     }
-    let now = known.check_found(datastore.as_fd())?;
+    let mut now = known.check_found(datastore.as_fd())?;
+    if !is_there {
+        // It is another one than that of which this was remembered.
+        now = now.uninitialized();
+    }
     if known.record.as_ref() != Some(&now)
         && let Err(why) = now.keep(app, tenant)
     {

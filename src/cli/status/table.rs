@@ -162,7 +162,7 @@ fn row(tenant: &TenantStatus, now: Timestamp) -> [String; 9] {
     [
         tenant.name.to_string(),
         want(tenant),
-        tenant.state.word().to_owned(),
+        tenant.state_word().to_owned(),
         or_dash(tenant.pid),
         tenant.addresses.to_string(),
         tenant.restarts.to_string(),
@@ -217,7 +217,7 @@ pub(in crate::cli) fn why(tenant: &TenantStatus, now: Timestamp) -> String {
     let mut text = match (&tenant.why, &tenant.failure) {
         (Some(why), _) => why.clone(),
         (None, Some(failure)) => failure.to_string(),
-        (None, None) => format!("not {} yet: {}", tenant.want.word(), tenant.state.word()),
+        (None, None) => format!("not {} yet: {}", tenant.want.word(), tenant.state_word()),
     };
     if matches!(tenant.state, StateWord::Failed | StateWord::Waiting) {
         text += &match tenant.restarts {

@@ -10,6 +10,7 @@ fn sample() -> AppStatus {
         name: "acme".parse().unwrap(),
         want: Want::Up,
         permanent: None,
+        phase: None,
         state: StateWord::Up,
         pid: Some(4711),
         addresses: std::net::Ipv4Addr::new(10, 77, 0, 11).into(),

@@ -56,6 +56,7 @@ fn status(app: &AppName, names: &[TenantName]) -> Result<AppStatus, Unknown> {
         name: name.parse().unwrap(),
         want: Want::Up,
         permanent: None,
+        phase: None,
         state,
         pid,
         addresses: std::net::Ipv4Addr::new(10, 77, 0, 11).into(),

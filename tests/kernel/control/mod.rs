@@ -45,6 +45,7 @@ fn status(app: &AppName, tenants: &[TenantName]) -> AppStatus {
         name: name.clone(),
         want: wire::Want::Up,
         permanent: None,
+        phase: None,
         state: StateWord::Failed,
         pid: Some(123),
         addresses: std::net::Ipv4Addr::new(10, 77, 0, 11).into(),

@@ -11,6 +11,7 @@ use nix::sched::{CloneFlags, unshare};
 use rustix::process::{Resource, Rlimit, getrlimit};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use tenantd_core::plan::model::{DatastorePlan, HostAccess, Identity, LaunchPlan, ViewPlan};
+use tenantd_core::plan::phase::Phase;
 use tenantd_core::stage::Failure;
 use tenantd_host::cgroup::Leaf;
 use tenantd_host::launch::{Child, MountTemplates, Order, launch};
@@ -73,6 +74,7 @@ impl Bench {
                 files: Default::default(),
                 limits: Default::default(),
                 process: Default::default(),
+                commands: Default::default(),
             },
             datastore,
             netns: new_netns(),
@@ -118,8 +120,9 @@ impl Bench {
     }
 
     pub(crate) fn start(&self, stdout: &File) -> Result<Child, Failure> {
-        launch(&Order {
+        let child = launch(&Order {
             launch: &self.launch,
+            phase: Phase::Main,
             datastore: &self.datastore,
             templates: &self.templates,
             netns: self.netns.as_fd(),
@@ -129,7 +132,8 @@ impl Bench {
             descriptors: self.descriptors,
             label: "wiki/acme",
             syslog: self.syslog.as_deref(),
-        })
+        })?;
+        Ok(child.expect("the program is always launched"))
     }
 
     /// Launches and waits for the report.

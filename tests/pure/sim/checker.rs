@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::model::Policy;
+use tenantd_core::plan::phase::Phase;
 use tenantd_core::supervisor::action::{Action, Answer};
 use tenantd_core::supervisor::event::{Event, LaunchId, TenantRequest, Verb};
 use tenantd_core::supervisor::time::Moment;
@@ -70,6 +71,10 @@ impl Checker {
             Event::Applied { launch } | Event::ApplyFailed { launch, .. } => {
                 !self.is_applying(*launch)
             }
+            Event::Skipped { launch } => !self.is_launching(*launch, Phase::Init),
+            Event::Concluded { launch } | Event::ConcludeFailed { launch, .. } => {
+                !self.is_concluding(*launch)
+            }
             Event::Launched { launch }
             | Event::LaunchFailed { launch, .. }
             | Event::Ready { launch }
@@ -132,11 +137,14 @@ impl Checker {
                 !self.change_network(tenant, Network::Releasing, Network::Partial)
             }
             Event::Launched { launch } => !self.launched(*launch),
+            Event::Skipped { launch } => !self.skipped(*launch),
+            Event::Concluded { launch } => !self.concluded(now, *launch, true),
+            Event::ConcludeFailed { launch, .. } => !self.concluded(now, *launch, false),
             Event::LaunchFailed { launch, .. } | Event::Emptied { launch } => {
                 !self.end_launch(now, *launch)
             }
+            Event::Exited { launch, exit, .. } => !self.exited(*launch, *exit),
             Event::Ready { launch }
-            | Event::Exited { launch, .. }
             | Event::MountLost { launch, .. }
             | Event::EndFailed { launch, .. } => !self.is_running(*launch),
         };
@@ -153,21 +161,10 @@ impl Checker {
         }
     }
 
-    fn launched(&mut self, launch: LaunchId) -> bool {
-        let model = self
-            .launches
-            .get(&launch)
-            .and_then(|name| self.tenants.get_mut(name));
-        model
-            .and_then(|model| model.live.as_mut())
-            .map(|live| {
-                live.launched = true;
-                live.known = true;
-            })
-            .is_some()
-    }
-
     fn end_launch(&mut self, now: Moment, launch: LaunchId) -> bool {
+        if let Some(ended) = self.end_phase(launch) {
+            return ended;
+        }
         let Some(name) = self.launches.remove(&launch) else {
             return false;
         };
@@ -193,7 +190,16 @@ impl Checker {
         for action in &step.actions {
             match action {
                 Action::Provision { tenant } => self.provision(now, tenant)?,
-                Action::Launch { tenant, launch } => self.launch(now, tenant, *launch)?,
+                Action::Launch {
+                    tenant,
+                    launch,
+                    phase,
+                } => self.launch(now, tenant, *launch, *phase)?,
+                Action::Conclude {
+                    tenant,
+                    launch,
+                    success,
+                } => self.conclude(tenant, *launch, *success)?,
                 Action::Terminate { tenant, launch } | Action::Kill { tenant, launch } => {
                     let live = self.tenants[tenant].live;
                     let named = live.is_some_and(|live| live.launched && live.id == *launch);
@@ -229,6 +235,7 @@ impl Checker {
         let of_it = |action: &&Action| match action {
             Action::Provision { tenant: whose }
             | Action::Launch { tenant: whose, .. }
+            | Action::Conclude { tenant: whose, .. }
             | Action::Apply { tenant: whose, .. }
             | Action::Terminate { tenant: whose, .. }
             | Action::Kill { tenant: whose, .. }
@@ -250,6 +257,7 @@ impl Checker {
         // ended.
         let awaited = std::mem::take(&mut model.awaits);
         model.trying = true;
+        model.requested |= std::mem::take(&mut model.continuing);
         model.end_requested = false;
         let automatic = model.begin_try(now)?;
         self.check_budget(now, automatic && !awaited)
@@ -260,6 +268,7 @@ impl Checker {
         now: Moment,
         tenant: &TenantName,
         launch: LaunchId,
+        phase: Phase,
     ) -> Result<(), Violation> {
         check(launch > self.last_launch, Invariant::UniqueLaunch, || {
             format!("{launch:?}")
@@ -278,9 +287,14 @@ impl Checker {
             id: launch,
             launched: false,
             known: false,
+            phase,
+            exit: None,
+            over: false,
+            concluding: false,
         });
         model.end_requested = false;
-        let automatic = if model.trying {
+        let continuing = std::mem::take(&mut model.continuing);
+        let automatic = if model.trying || continuing {
             model.tried_at = now;
             false
         } else {
@@ -332,6 +346,7 @@ impl Checker {
         for view in views {
             let model = &self.tenants[&view.name];
             let launched = model.live.is_some_and(|live| live.launched);
+            let concluding = model.live.is_some_and(|live| live.concluding);
             let wanted = match view.state {
                 StateWord::Up | StateWord::Waiting | StateWord::Failed => view.want == Want::Up,
                 StateWord::Down => view.want == Want::Down,
@@ -347,7 +362,10 @@ impl Checker {
                     }
                     StateWord::Launching => model.live.is_some() && !launched,
                     StateWord::Up => launched && (view.ready == Some(true) || next.is_some()),
-                    StateWord::Stopping => launched && next.is_some(),
+                    StateWord::Initializing | StateWord::Preparing => {
+                        launched && (next.is_some() || concluding)
+                    }
+                    StateWord::Stopping => concluding || (launched && next.is_some()),
                     StateWord::Waiting => next.is_some(),
                     StateWord::Failed => model.live.is_none(),
                     StateWord::Releasing => model.network == Network::Releasing,

@@ -148,6 +148,7 @@ impl World {
                 // The child was between clone and exec: it executes its program, or dies.
                 Occurrence::Event(Event::Launched { launch }) => {
                     if self.random.chance(50) {
+                        self.phases.executed(launch);
                         self.programs.insert(launch, Program { first: true });
                         self.live_settings.on_done(launch);
                         self.outcome.launches += 1;
@@ -155,6 +156,11 @@ impl World {
                     }
                 }
                 // The host may have completed it.
+                Occurrence::Event(Event::Concluded { launch }) => {
+                    if self.random.chance(50) {
+                        self.phases.concluded(launch);
+                    }
+                }
                 Occurrence::Event(Event::Applied { launch }) => {
                     if self.random.chance(50) {
                         self.live_settings.on_done(launch);
@@ -248,6 +254,7 @@ impl World {
                     launch,
                     exit,
                     others,
+                    said: String::new(),
                 };
                 self.schedule(0, Occurrence::Event(exited));
             }

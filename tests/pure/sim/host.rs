@@ -30,6 +30,7 @@ impl World {
                         launch,
                         exit,
                         others,
+                        said: String::new(),
                     })?;
                     if !others {
                         self.schedule(5, Occurrence::Empty(launch));
@@ -46,6 +47,7 @@ impl World {
                             launch,
                             exit,
                             others: false,
+                            said: String::new(),
                         })?;
                     }
                     self.handle_event(Event::Emptied { launch })
@@ -61,10 +63,15 @@ impl World {
         match &event {
             Event::Launched { launch } => {
                 let launch = *launch;
+                self.phases.executed(launch);
                 self.programs.insert(launch, Program { first: true });
                 self.live_settings.on_done(launch);
                 self.outcome.launches += 1;
                 self.schedule_program(launch);
+                self.handle_event(event)
+            }
+            Event::Concluded { launch } => {
+                self.phases.concluded(*launch);
                 self.handle_event(event)
             }
             Event::Applied { launch } => {
@@ -85,8 +92,11 @@ impl World {
         }
     }
 
-    /// Decides how the program of a launch behaves.
+    /// Decides how the program or command of a launch behaves.
     pub(super) fn schedule_program(&mut self, launch: LaunchId) {
+        if self.phases.is_command(launch) {
+            return self.schedule_command(launch);
+        }
         if self.faults_over {
             return self.schedule(1_000, Occurrence::Ready(launch));
         }
@@ -118,6 +128,27 @@ impl World {
         }
     }
 
+    fn schedule_command(&mut self, launch: LaunchId) {
+        let success = self.faults_over || self.random.chance(60);
+        let exit = match success {
+            true => Exit::Status(0),
+            false => *self.random.pick(&[Exit::Status(1), Exit::Signal(11)]),
+        };
+        let others = !self.faults_over && self.random.chance(20);
+        let most = match self.faults_over {
+            true => 500,
+            false => *self.random.pick(&[20, 500, 60_000]),
+        };
+        self.schedule(
+            most,
+            Occurrence::Exit {
+                launch,
+                exit,
+                others,
+            },
+        );
+    }
+
     pub(super) fn act(&mut self, action: &Action) {
         if !self.faults_over && self.random.chance(5) {
             // A request during the operation.
@@ -134,7 +165,14 @@ impl World {
                 };
                 self.schedule(50, Occurrence::Event(event));
             }
-            Action::Launch { launch, .. } => {
+            Action::Launch {
+                tenant,
+                launch,
+                phase,
+            } => {
+                if self.phases.on_launch(&tenant, launch, phase) {
+                    return self.schedule(50, Occurrence::Event(Event::Skipped { launch }));
+                }
                 let event = if self.fault(25) {
                     // Retried a few times, not at all, and by the policy.
                     let errno = *self
@@ -144,6 +182,18 @@ impl World {
                     Event::LaunchFailed { launch, why }
                 } else {
                     Event::Launched { launch }
+                };
+                self.schedule(50, Occurrence::Event(event));
+            }
+            Action::Conclude {
+                launch, success, ..
+            } => {
+                self.phases.on_conclude(launch, success);
+                let why = Failure::errno(Stage::Datastore, "", libc::ENOSPC);
+                let event = if self.fault(25) {
+                    Event::ConcludeFailed { launch, why }
+                } else {
+                    Event::Concluded { launch }
                 };
                 self.schedule(50, Occurrence::Event(event));
             }
@@ -178,6 +228,7 @@ impl World {
             Action::Launch { .. } => 10,
             Action::Apply { .. } => 40,
             Action::Provision { .. }
+            | Action::Conclude { .. }
             | Action::Terminate { .. }
             | Action::Kill { .. }
             | Action::Release { .. }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::model::Policy;
-use tenantd_core::supervisor::event::LaunchId;
+use tenantd_core::plan::phase::Phase;
+use tenantd_core::supervisor::event::{Exit, LaunchId};
 use tenantd_core::supervisor::view::{StateWord, View, Want, Why};
 
 use super::checker::Checker;
@@ -24,6 +25,7 @@ impl Checker {
             model.trying = false;
             model.awaits = false;
             model.applying = None;
+            model.continuing = false;
             if was_ending {
                 // A failed tenant is started again, and a policy may give up without a strike.
                 model.strikes = 0;
@@ -32,13 +34,25 @@ impl Checker {
                 Some(live) if alive(live.id) => {
                     self.last_launch = self.last_launch.max(live.id);
                     let launched = true;
-                    model.live = Some(Live { launched, ..live });
+                    let concluding = false;
+                    model.live = Some(Live {
+                        launched,
+                        concluding,
+                        ..live
+                    });
                     model.network = Network::Provisioned;
                     continue;
                 }
                 Some(over) => {
                     self.launches.remove(&over.id);
-                    model.end_unnoticed |= over.known;
+                    let success = over.exit.is_some_and(Exit::is_success);
+                    model.continuing = over.phase == Phase::Before && success;
+                    model.end_unnoticed |= match over.phase {
+                        Phase::Main => over.known,
+                        Phase::Before => over.known && !success,
+                        // Its result is still to be recorded.
+                        Phase::Init => false,
+                    };
                 }
                 None => {}
             }
@@ -121,7 +135,8 @@ impl Checker {
     /// still runs.
     pub(crate) fn check_resumed(was: &View, is: &View, alive: bool) -> Result<(), Violation> {
         use StateWord::{
-            Down, Failed, Launching, Provisioning, Releasing, Stopping, Stuck, Up, Waiting,
+            Down, Failed, Initializing, Launching, Preparing, Provisioning, Releasing, Stopping,
+            Stuck, Up, Waiting,
         };
         // A tenant that must wait for others after its delay first releases its residue.
         let released = !alive && is.state == Releasing;
@@ -133,10 +148,12 @@ impl Checker {
             Waiting => again || (is.state == Waiting && is.until == was.until),
             Failed => is.state == Failed && is.why == was.why,
             Up if alive => is.state == Up && is.since == was.since,
+            Initializing | Preparing if alive => is.state == was.state,
             Stopping if alive => is.state == Stopping,
             // An operation that was under way is repeated or undone; an exit is handled by the
             // policy.
-            Up | Stopping | Launching | Provisioning | Releasing | Stuck => true,
+            Up | Initializing | Preparing | Stopping | Launching | Provisioning | Releasing
+            | Stuck => true,
         };
         // A program that ended as expected may be evaluated only now; a stuck tenant hides its
         // exit.

@@ -51,10 +51,18 @@ pub(crate) enum Invariant {
     AppliedIfConfirmed,
     /// A refused live change is retried on a reload.
     RefusedIsRetried,
+    /// A program, and the command before it, run only in a datastore that is initialized.
+    InitFirst,
+    /// A datastore is initialized once, by a command that succeeded.
+    InitOnce,
+    /// The result of a command that initializes is recorded once, when no process of it is left.
+    ConcludedOnce,
+    /// The command before the program succeeds before each start.
+    BeforeEachStart,
 }
 
 impl Invariant {
-    pub(crate) const ALL: [Invariant; 23] = [
+    pub(crate) const ALL: [Invariant; 27] = [
         Invariant::OneLaunch,
         Invariant::UniqueLaunch,
         Invariant::ProvisionFirst,
@@ -78,6 +86,10 @@ impl Invariant {
         Invariant::ApplyToRunningLaunch,
         Invariant::AppliedIfConfirmed,
         Invariant::RefusedIsRetried,
+        Invariant::InitFirst,
+        Invariant::InitOnce,
+        Invariant::ConcludedOnce,
+        Invariant::BeforeEachStart,
     ];
 }
 

@@ -55,7 +55,7 @@ impl LiveSettings {
 
     /// The host begins an action with the current plan.
     pub(crate) fn on_action(&mut self, action: &Action) {
-        if let Action::Launch { tenant, launch } | Action::Apply { tenant, launch } = action {
+        if let Action::Launch { tenant, launch, .. } | Action::Apply { tenant, launch } = action {
             let version = self.planned(tenant);
             self.ordered.insert(*launch, version);
         }

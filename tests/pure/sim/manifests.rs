@@ -32,6 +32,7 @@ impl Checker {
                 live: None,
                 requested: true,
                 trying: false,
+                continuing: false,
                 tried_at: now,
                 end_requested: false,
                 strikes: 0,
@@ -48,7 +49,14 @@ impl Checker {
         } = event
         {
             match (effect, self.tenants.get_mut(tenant)) {
-                (Effect::Live, Some(model)) => model.policy = policy.clone(),
+                (Effect::Live, Some(model)) => {
+                    // A command that failed may be tried again.
+                    if model.policy.phases.any() || policy.phases.any() {
+                        model.requested = true;
+                        model.strikes = 0;
+                    }
+                    model.policy = policy.clone();
+                }
                 (Effect::Relaunch | Effect::Reprovision, _) => self.requested_up(tenant, policy),
                 (Effect::Live, None) => {}
             }

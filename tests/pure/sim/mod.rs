@@ -8,6 +8,7 @@ pub(crate) mod invariant;
 mod live;
 mod manifests;
 mod model;
+mod phases;
 pub(crate) mod plans;
 mod policies;
 mod proof;

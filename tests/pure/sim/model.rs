@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use tenantd_core::plan::model::Policy;
-use tenantd_core::supervisor::event::LaunchId;
+use tenantd_core::plan::phase::Phase;
+use tenantd_core::supervisor::event::{Exit, LaunchId};
 use tenantd_core::supervisor::time::Moment;
 
 use super::invariant::{Invariant, Violation, check};
@@ -25,6 +26,13 @@ pub(super) struct Live {
     pub(super) launched: bool,
     /// Whether a supervisor knows that it was launched.
     pub(super) known: bool,
+    pub(super) phase: Phase,
+    /// How its first process exited.
+    pub(super) exit: Option<Exit>,
+    /// No process of it is left, or there never was one. Its result is to be recorded.
+    pub(super) over: bool,
+    /// Its result is being recorded.
+    pub(super) concluding: bool,
 }
 
 /// The true condition of one tenant on the host.
@@ -37,6 +45,8 @@ pub(super) struct TenantModel {
     pub(super) requested: bool,
     /// A try has been provisioned and not yet launched.
     pub(super) trying: bool,
+    /// A phase of the present try has ended well, so the next launch belongs to the same try.
+    pub(super) continuing: bool,
     /// When the last try began.
     pub(super) tried_at: Moment,
     /// The launch whose end was requested.

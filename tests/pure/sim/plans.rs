@@ -126,6 +126,7 @@ impl Plans {
                 )
             }
             Action::Apply { .. }
+            | Action::Conclude { .. }
             | Action::Terminate { .. }
             | Action::Kill { .. }
             | Action::Release { .. } => Ok(()),

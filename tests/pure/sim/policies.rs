@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::model::{Policy, Readiness, RestartPolicy, RestartWhen, StopSignal};
+use tenantd_core::plan::phase::{PhasePolicies, PhasePolicy};
 
+use super::random::Random;
 use super::world::World;
 
 impl World {
@@ -36,6 +38,7 @@ impl World {
             ready: random.pick(&ready).clone(),
             ready_within: Duration::from_secs(*random.pick(&[1, 30])),
             daemonizes: random.chance(30),
+            phases: phases(random),
         }
     }
 
@@ -43,12 +46,38 @@ impl World {
     /// ones.
     pub(super) fn changed_policy(&mut self, tenant: &TenantName) -> Policy {
         let policy = self.policy();
+        // Whether there are commands stays the same: the checks look at the policy of the moment.
+        let phases = policy.phases.clone();
         match self.checker.policy(tenant) {
             Some(old) => Policy {
                 restart: old.restart.clone(),
+                phases: PhasePolicies {
+                    init: phases
+                        .init
+                        .filter(|_| old.phases.init.is_some())
+                        .or(old.phases.init.clone()),
+                    before: phases
+                        .before
+                        .filter(|_| old.phases.before.is_some())
+                        .or(old.phases.before.clone()),
+                },
                 ..policy
             },
             None => policy,
         }
+    }
+}
+
+fn phases(random: &mut Random) -> PhasePolicies {
+    let mut some = |percent| {
+        let within = Duration::from_secs(*random.pick(&[1, 30]));
+        random.chance(percent).then(|| PhasePolicy {
+            program: "/bin/command".into(),
+            within,
+        })
+    };
+    PhasePolicies {
+        init: some(30),
+        before: some(30),
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::model::{Policy, RestartPolicy};
+use tenantd_core::plan::phase::Phase;
 use tenantd_core::stage::{Failure, Stage};
 use tenantd_core::supervisor::action::{Action, Answer};
 use tenantd_core::supervisor::event::{Event, LaunchId, TenantRequest, Verb};
@@ -41,6 +42,7 @@ fn launch(id: u64) -> Action {
     Action::Launch {
         tenant: tenant(),
         launch: LaunchId(id),
+        phase: Phase::Main,
     }
 }
 
@@ -186,6 +188,10 @@ fn violations(invariant: Invariant) -> Vec<Result<(), Violation>> {
         Invariant::ApplyToRunningLaunch
         | Invariant::AppliedIfConfirmed
         | Invariant::RefusedIsRetried => live_violations(invariant),
+        Invariant::InitFirst
+        | Invariant::InitOnce
+        | Invariant::ConcludedOnce
+        | Invariant::BeforeEachStart => super::phases::proof::violations(invariant),
         Invariant::OneHolder | Invariant::AsPlanned | Invariant::RemovedAfterRelease => {
             plan_violations(invariant)
         }

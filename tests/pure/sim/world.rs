@@ -16,6 +16,7 @@ use tenantd_core::supervisor::{Limits, Step, Supervisor};
 use super::checker::Checker;
 use super::invariant::Violation;
 use super::live::LiveSettings;
+use super::phases::Phases;
 use super::plans::{Plans, Revision};
 use super::random::Random;
 
@@ -101,6 +102,7 @@ pub(crate) struct World {
     pub(super) checker: Checker,
     pub(super) plans: Plans,
     pub(super) live_settings: LiveSettings,
+    pub(super) phases: Phases,
     versions: u64,
     pub(super) names: Vec<TenantName>,
     pub(super) occurrences: BTreeMap<(Moment, u64), Occurrence>,
@@ -139,6 +141,7 @@ impl World {
             checker: Checker::new(limits),
             plans: Plans::default(),
             live_settings: LiveSettings::default(),
+            phases: Phases::default(),
             versions: 0,
             names,
             occurrences: BTreeMap::new(),
@@ -278,6 +281,7 @@ impl World {
         self.note_retry(&event);
         self.plans.event(&event, expected.stale);
         self.live_settings.event(&event);
+        self.phases.event(&event, expected.stale);
         let before: Vec<View> = self.supervisor.tenants().collect();
         let traced = self.tracing.then(|| event.clone());
         if self.random.chance(20) {
@@ -308,6 +312,8 @@ impl World {
         let dies = self.dies_before(step.actions.len());
         for action in &step.actions[..dies.unwrap_or(step.actions.len())] {
             self.plans.action(action)?;
+            let policy = self.checker.policy_of(action);
+            self.phases.action(action, policy)?;
             self.live_settings.on_action(action);
             if let Action::Remove { tenant } = action {
                 self.records.remove(tenant);

@@ -257,6 +257,7 @@ mod tests {
             name: "acme".parse().unwrap(),
             want: Want::Up,
             permanent: None,
+            phase: None,
             state,
             pid: None,
             addresses: std::net::Ipv4Addr::new(10, 77, 0, 11).into(),

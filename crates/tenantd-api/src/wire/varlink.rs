@@ -10,8 +10,8 @@ use zlink::idl;
 use zlink::introspect::{CustomType, Type};
 
 use super::{
-    Answer, AppStatus, ExecTarget, Program, ResidueList, StateWord, TenantAnswer, TenantStatus,
-    Upgraded, Upgrading, Want,
+    Answer, AppStatus, ExecTarget, Phase, Program, ResidueList, StateWord, TenantAnswer,
+    TenantStatus, Upgraded, Upgrading, Want,
 };
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::diff::Changes;
@@ -177,7 +177,7 @@ pub mod description {
     #![allow(dead_code, missing_docs, reason = "only their descriptions are used")]
 
     use super::super::{LogPlace, RefusedWrite, Tracking};
-    use super::{AnswerWord, CustomType, Program, StateWord, Type, Want};
+    use super::{AnswerWord, CustomType, Phase, Program, StateWord, Type, Want};
 
     /// The answer to a request, for one tenant; reason is null unless it was refused.
     #[derive(CustomType)]
@@ -205,6 +205,7 @@ pub mod description {
         want: Want,
         permanent: Option<Want>,
         state: StateWord,
+        phase: Option<Phase>,
         pid: Option<u32>,
         address: std::net::IpAddr,
         addresses: Vec<std::net::IpAddr>,

@@ -131,6 +131,7 @@ impl ProgramExit {
     pub fn of(cause: &Cause) -> Option<Self> {
         match cause {
             Cause::Exited(exit)
+            | Cause::Finished(_, exit, _)
             | Cause::GivenUp(Why::Exit(exit))
             | Cause::Found(Find::Died(exit)) => Some((*exit).into()),
             Cause::Planned
@@ -144,6 +145,9 @@ impl ProgramExit {
             | Cause::Hurry
             | Cause::Provisioned
             | Cause::Launched
+            | Cause::Executed(_)
+            | Cause::Skipped
+            | Cause::Concluded
             | Cause::Ready
             | Cause::Applied
             | Cause::NotApplied(_)

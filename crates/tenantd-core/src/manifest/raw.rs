@@ -109,6 +109,8 @@ tables! {
         logs: Known<Vec<Spanned<Template>>>,
         files: Vec<File>,
         datastore: Datastore,
+        init: Init,
+        before: Before,
         stop: Stop,
         restart: Restart,
         ready: Ready,
@@ -144,6 +146,20 @@ tables! {
         user: Known<Account>,
         group: Known<Account>,
         mode: Known<FileMode>,
+    }
+
+    /// `[app.init]`.
+    Init in Init {
+        command: Optional<Command>,
+        user: Known<Account>,
+        within: Known<Duration>,
+    }
+
+    /// `[app.before]`.
+    Before in Before {
+        command: Optional<Command>,
+        user: Known<Account>,
+        within: Known<Duration>,
     }
 
     /// `[app.stop]`.

@@ -159,6 +159,10 @@ keys! {
              [[app.files]]. A change restarts the program with a reload.";
         "datastore", Kind::Table(Table::Datastore), Value("{}"), "{ path = \"/var/lib/guestbook\" }",
             "The program's data, see [app.datastore].";
+        "init", Kind::Table(Table::Init), Value("{}"), "{ command = [\"/usr/share/guestbook/init\"] }",
+            "What initializes a new datastore, see [app.init].";
+        "before", Kind::Table(Table::Before), Value("{}"), "{ command = [\"/usr/share/guestbook/migrate\"] }",
+            "What runs before each start of the program, see [app.before].";
         "stop", Kind::Table(Table::Stop), Value("{}"), "{ grace = \"1m\" }",
             "How the program is stopped, see [app.stop].";
         "restart", Kind::Table(Table::Restart), Value("{}"), "{ when = \"on-failure\" }",
@@ -232,6 +236,26 @@ keys! {
             "The mode, in octal. If the contents have variables, which may be secret, and neither \
              this nor `user` or `group` is set, nobody but root and the tenant's group can read \
              the file, even if the host's is for all.";
+    }
+    Init {
+        "command", Kind::Command, Derived("nothing is run"), "[\"/usr/share/guestbook/init\", \"{datastore}\"]",
+            "The absolute path of a program, and its arguments, as in `command` of [app]. It gets \
+             the same environment as the program, without `NOTIFY_SOCKET`.";
+        "user", Kind::Account, Derived("the tenant's"), "\"root\"",
+            "The user that it runs as, by name or number, with its primary group.";
+        "within", Kind::Duration { min: "1ms", max: "1d" }, Value("\"5m\""), "\"30m\"",
+            "The time limit. When it is over, the command is stopped as in [app.stop], and has \
+             failed.";
+    }
+    Before {
+        "command", Kind::Command, Derived("nothing is run"), "[\"/usr/share/guestbook/migrate\", \"{datastore}\"]",
+            "The absolute path of a program, and its arguments, as in `command` of [app]. It gets \
+             the same environment as the program, without `NOTIFY_SOCKET`.";
+        "user", Kind::Account, Derived("the tenant's"), "\"root\"",
+            "The user that it runs as, by name or number, with its primary group.";
+        "within", Kind::Duration { min: "1ms", max: "1d" }, Value("\"1m\""), "\"10m\"",
+            "The time limit. When it is over, the command is stopped as in [app.stop], and has \
+             failed.";
     }
     Stop {
         "signal", Kind::Signal, Value("\"SIGTERM\""), "\"SIGQUIT\"",

@@ -1,5 +1,7 @@
 //! Builds a plan from its parts.
 
+mod phases;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +18,7 @@ use super::model::{
     Mode, NetworkPlan, Plan, Policy, Readiness, TenantPlan, ViewPlan,
 };
 use super::paths::{self, AppPaths};
+use super::phase::Commands;
 use super::{control, derive, files, limits, logs, network, policy, process, vars, view};
 use crate::layout;
 use crate::manifest::problem::Problems;
@@ -55,7 +58,9 @@ pub(super) fn plan(
     }
     limits::check(manifest, host, problems);
     let logs = logs::files(&app_paths, problems);
-    let people = people(manifest, host, problems);
+    let mut people = People::new(host);
+    let phases = phases::read(manifest, folder, host, &mut people, problems);
+    let people = each_person(manifest, &mut people, problems);
     let files = files::read(manifest, &app_paths, folder, host, problems);
     let is_damaged = folders::is_damaged(problems);
     vars::check(manifest, &files, is_damaged, problems);
@@ -66,6 +71,7 @@ pub(super) fn plan(
         folders: folders?,
         program: app_paths.program.as_ref()?.get_ref(),
         working_directory: app_paths.working_directory.as_ref()?.get_ref(),
+        phases: phases?,
         view: view::view(manifest, &app_paths, problems).into(),
         private: private(&app_paths),
         hidden: stores.hidden.into(),
@@ -92,12 +98,11 @@ pub(super) fn plan(
 }
 
 /// Resolves the user and group of each tenant.
-fn people(
+fn each_person(
     manifest: &Manifest,
-    host: &dyn HostFacts,
+    people: &mut People<'_>,
     problems: &mut Problems,
 ) -> Vec<Option<Person>> {
-    let mut people = People::new(host);
     let (app, defaults) = (&manifest.app, &manifest.defaults);
     let mut of = |overrides: Option<&Overrides>, problems: &mut Problems| {
         let overridden = |of: fn(&Overrides) -> &Known<_>| {
@@ -137,6 +142,7 @@ struct Parts<'a> {
     folders: Arc<[FolderPlan]>,
     program: &'a Path,
     working_directory: &'a Path,
+    phases: phases::Phases<'a>,
     view: Arc<ViewPlan>,
     private: Arc<[PathBuf]>,
     hidden: Arc<[PathBuf]>,
@@ -155,6 +161,7 @@ struct Last {
     environment: Kept<BTreeMap<String, String>>,
     vars: Kept<BTreeMap<String, String>>,
     files: Kept<Vec<FilePlan>>,
+    commands: Kept<Commands>,
     identity: Kept<Identity>,
     policy: Kept<Policy>,
     root: Option<Arc<Path>>,
@@ -229,6 +236,7 @@ impl Parts<'_> {
             logs: Arc::clone(&self.logs),
             policy: last.policy.keep(Policy {
                 autostart: *autostart.get_ref(),
+                phases: self.phases.policies(),
                 ..self.policy.clone()
             }),
             name,
@@ -244,6 +252,8 @@ impl Parts<'_> {
             argv.push(self.fill(text.get_ref(), tenant)?);
         }
         let environment = last.environment.keep(self.environment(tenant, &person)?);
+        let commands = self.commands(tenant, &person)?;
+        let commands = last.commands.keep(commands);
         Some(
             last.launch.keep(LaunchPlan {
                 program: self.program.to_path_buf(),
@@ -259,6 +269,7 @@ impl Parts<'_> {
                     .keep(files::plan(&self.files, |text| self.fill(text, tenant))?),
                 limits: limits::of(self.manifest, tenant),
                 process: process::of(self.manifest, tenant),
+                commands,
             }),
         )
     }

@@ -6,6 +6,7 @@
 //! users and groups, links and the like have other names. Nothing of a plan is left out.
 
 mod files;
+mod phases;
 
 use std::time::Duration;
 
@@ -96,6 +97,7 @@ pub fn tenant(plan: &TenantPlan) -> Value {
             logs.iter().map(|files| json!(files.path())).collect(),
         )]),
         self::policy(policy),
+        phases::members(launch, policy),
     ] {
         whole.extend(part);
     }
@@ -175,6 +177,7 @@ fn launch(launch: &LaunchPlan) -> Map<String, Value> {
         files,
         limits,
         process,
+        commands: _,
     } = launch;
     let ViewPlan {
         host,
@@ -236,6 +239,7 @@ fn policy(policy: &Policy) -> Map<String, Value> {
         ready,
         ready_within,
         daemonizes,
+        phases: _,
     } = policy;
     let StopSignal { number, name } = stop_signal;
     let mut ready = match ready {
@@ -307,6 +311,9 @@ pub(super) fn tenant_changes(old: &TenantPlan, new: &TenantPlan) -> Vec<KeyChang
         }
         if old.policy != new.policy {
             parts.extend(policy(&plan.policy));
+        }
+        if old.launch != new.launch || old.policy != new.policy {
+            parts.extend(phases::members(&plan.launch, &plan.policy));
         }
         Value::Object(parts)
     };

@@ -22,6 +22,7 @@
 
 pub(super) mod field;
 mod files;
+mod phases;
 mod words;
 
 use std::path::Path;
@@ -185,6 +186,7 @@ fn launch(launch: &LaunchPlan, see: See<'_>) {
         files: _,
         limits,
         process,
+        commands,
     } = launch;
     let program = program.display();
     see(relaunches(First("program"), "program", &program));
@@ -213,6 +215,7 @@ fn launch(launch: &LaunchPlan, see: See<'_>) {
     }
     self::limits(limits, see);
     super::process::fields(process, see);
+    phases::commands(commands, identity, see);
 }
 
 fn view(view: &ViewPlan, see: See<'_>) {
@@ -284,6 +287,7 @@ fn policy(policy: &Policy, see: See<'_>) {
         ready,
         ready_within,
         daemonizes,
+        phases,
     } = policy;
     let StopSignal { number, name } = stop_signal;
     let stop = format_args!("{name} ({number})");
@@ -308,6 +312,7 @@ fn policy(policy: &Policy, see: See<'_>) {
     let same = *grace == default.grace;
     see(decides(Later("grace"), "grace", &Span(*grace), same).nested());
     self::restart(restart, &default.restart, see);
+    self::phases::limits(phases, see);
     // The running launch keeps its old readiness check.
     let same = *ready == default.ready;
     see(decides(Later("ready"), "ready", &words::ready(ready), same));

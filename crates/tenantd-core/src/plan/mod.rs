@@ -24,6 +24,7 @@ pub mod logs;
 pub mod model;
 mod network;
 pub mod paths;
+pub mod phase;
 pub mod places;
 mod policy;
 pub mod process;

@@ -14,6 +14,7 @@ use ipnetwork::Ipv4Network;
 use serde::{Serialize, Serializer};
 
 use super::address::Addresses;
+use super::phase::{Commands, PhasePolicies};
 pub use super::process::ProcessAttributes;
 pub use crate::manifest::limit::{Bound, Limit, Measure};
 use crate::name::{AppName, IfName, TenantName};
@@ -259,6 +260,8 @@ pub struct LaunchPlan {
     pub limits: Limits,
     /// Attributes of the first process, which others inherit.
     pub process: ProcessAttributes,
+    /// The commands that run before it.
+    pub commands: Arc<Commands>,
 }
 
 /// What a tenant sees of the host's files.
@@ -331,6 +334,8 @@ pub struct Policy {
     /// Whether the program forks and continues in the background. Then an exit of the first process
     /// with status 0 does not end the launch while other processes are running.
     pub daemonizes: bool,
+    /// The commands that run before the program.
+    pub phases: PhasePolicies,
 }
 
 /// A signal.

@@ -152,7 +152,7 @@ pub(super) fn filled(
     Some(Spanned::new(template.span(), path))
 }
 
-fn program_fact(
+pub(super) fn program_fact(
     program: &Spanned<PathBuf>,
     host: &dyn HostFacts,
     problems: &mut Problems,

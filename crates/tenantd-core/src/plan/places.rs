@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 
 use super::model::TenantPlan;
+use super::phase::CommandPlan;
 use crate::manifest::problem::{Place, Problems, Span};
 use crate::manifest::raw::{Known, Manifest, Tenant};
 use crate::manifest::template::{Name, Slot, Template};
@@ -62,10 +63,7 @@ impl Looked<'_> {
     fn span(&self, stage: Stage, object: &Path) -> Option<Span> {
         let app = &self.all.app;
         match stage {
-            Stage::Program | Stage::Exec => {
-                let command = app.command.as_ref()?;
-                Some(command.get_ref().program.span())
-            }
+            Stage::Program | Stage::Exec | Stage::Init | Stage::Before => self.command(object),
             Stage::WorkingDirectory => match &app.working_directory {
                 Some(set) => Some(set.span()),
                 None => self.data(object),
@@ -116,6 +114,23 @@ impl Looked<'_> {
             | Stage::End
             | Stage::Release => None,
         }
+    }
+
+    /// The command with this program.
+    fn command(&self, object: &Path) -> Option<Span> {
+        let (app, commands) = (&self.all.app, &self.plan.launch.commands);
+        let is_its =
+            |command: &Option<CommandPlan>| command.as_ref().is_some_and(|it| it.program == object);
+        let command = if self.plan.launch.program == object {
+            &app.command
+        } else if is_its(&commands.init) {
+            &app.init.command.value
+        } else if is_its(&commands.before) {
+            &app.before.command.value
+        } else {
+            &app.command
+        };
+        Some(command.as_ref()?.get_ref().program.span())
     }
 
     /// A setting that a tenant, or `[defaults]`, may have instead of the application.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::model::{Policy, Readiness, RestartPolicy, RestartWhen, StopSignal};
+use super::phase::PhasePolicies;
 use crate::manifest::problem::{Problems, Span};
 use crate::manifest::raw::{App, Manifest, Ready, Restart};
 use crate::manifest::value::When;
@@ -45,6 +46,8 @@ pub(super) fn policy(manifest: &Manifest, problems: &mut Problems) -> Option<Pol
         ready: ready_policy?,
         ready_within: *ready.within.as_ref()?.get_ref(),
         daemonizes: *daemonizes.as_ref()?.get_ref(),
+        // The commands are planned with the tenants.
+        phases: PhasePolicies::default(),
     })
 }
 

@@ -65,9 +65,13 @@ impl Failure {
             | Stage::Stdio
             | Stage::Descriptors => of_host(self.errno),
             // Not stages of a start, or not errors of one.
-            Stage::Vanished | Stage::Ready | Stage::Mounted | Stage::End | Stage::Release => {
-                Retry::Policy
-            }
+            Stage::Vanished
+            | Stage::Init
+            | Stage::Before
+            | Stage::Ready
+            | Stage::Mounted
+            | Stage::End
+            | Stage::Release => Retry::Policy,
         }
     }
 }

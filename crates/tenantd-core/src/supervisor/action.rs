@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::name::TenantName;
+use crate::plan::phase::Phase;
 
 use super::event::LaunchId;
 
@@ -21,8 +22,8 @@ pub enum Answer {
     },
 }
 
-/// An operation on the host. Each `Provision`, `Launch`, `Apply` and `Release` is answered by
-/// exactly one event with its result. The only exception is an `Apply` whose launch ends meanwhile.
+/// An operation on the host. Each `Provision`, `Launch`, `Conclude`, `Apply` and `Release` is answered
+/// by exactly one event with its result. The only exception is an `Apply` whose launch ends meanwhile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Create the tenant's network namespace, link, log pipes and cgroup; prepare its datastore.
@@ -30,13 +31,25 @@ pub enum Action {
         /// The tenant.
         tenant: TenantName,
     },
-    /// Start the tenant's program; watch for its readiness, its end and the end of its last
-    /// process.
+    /// Start the tenant's program, or the command of a phase before it; watch for its end and the
+    /// end of its last process, and for the readiness of the program.
     Launch {
         /// The tenant.
         tenant: TenantName,
         /// The number of the new launch.
         launch: LaunchId,
+        /// What is started.
+        phase: Phase,
+    },
+    /// Record that the datastore is initialized, or make it empty again if it is not. No process of
+    /// the launch of phase init is left.
+    Conclude {
+        /// The tenant.
+        tenant: TenantName,
+        /// The launch.
+        launch: LaunchId,
+        /// Whether its command succeeded.
+        success: bool,
     },
     /// Apply the current plan to a running launch, as far as that is possible without a restart.
     /// Settings that already match are not touched.

@@ -8,6 +8,7 @@
 
 use crate::name::TenantName;
 use crate::plan::effect::Effect;
+use crate::plan::phase::Phase;
 
 use super::Supervisor;
 use super::event::{Exit, LaunchId};
@@ -83,6 +84,12 @@ impl Checkpoint {
     #[must_use]
     pub fn launch(&self) -> Option<LaunchId> {
         self.state.launch()
+    }
+
+    /// What its launch executes.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.state.live().map_or(Phase::Main, |live| live.phase)
     }
 
     /// Whether it was ready.

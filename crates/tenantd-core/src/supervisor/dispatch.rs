@@ -40,6 +40,15 @@ impl Supervisor {
             Event::ReleaseFailed { tenant, why } => {
                 self.on_tenant_failure(now, &tenant, why, step, Tenant::release_failed);
             }
+            Event::Skipped { launch } => {
+                self.on_launch(now, launch, Cause::Skipped, step, Tenant::skipped);
+            }
+            Event::Concluded { launch } => {
+                self.on_launch(now, launch, Cause::Concluded, step, Tenant::concluded);
+            }
+            Event::ConcludeFailed { launch, why } => {
+                self.on_launch_failure(now, launch, why, step, Tenant::conclude_failed);
+            }
             Event::Launched { launch } => {
                 self.on_launch(now, launch, Cause::Launched, step, Tenant::launched);
             }
@@ -55,8 +64,9 @@ impl Supervisor {
                 launch,
                 exit,
                 others,
+                said,
             } => self.on_launch(now, launch, Cause::Exited(exit), step, |t, context| {
-                t.exited(exit, others, context);
+                t.exited(exit, others, &said, context);
             }),
             Event::Emptied { launch } => {
                 self.on_launch(now, launch, Cause::Emptied, step, Tenant::emptied);

@@ -158,13 +158,30 @@ pub enum Event {
         /// The stage that failed, and the reason.
         why: Failure,
     },
-    /// The program was executed.
+    /// The program, or the command of the phase, was executed.
     Launched {
         /// The launch.
         launch: LaunchId,
     },
-    /// The program was not executed. No process of the launch is left.
+    /// The program, or the command of the phase, was not executed. No process of the launch is left.
     LaunchFailed {
+        /// The launch.
+        launch: LaunchId,
+        /// The stage that failed, and the reason.
+        why: Failure,
+    },
+    /// A launch of phase init was not necessary, because the datastore is not new. It has no process.
+    Skipped {
+        /// The launch.
+        launch: LaunchId,
+    },
+    /// The answer to a [`Action::Conclude`](super::action::Action::Conclude).
+    Concluded {
+        /// The launch.
+        launch: LaunchId,
+    },
+    /// The result of phase init could not be recorded, or the datastore not be made empty.
+    ConcludeFailed {
         /// The launch.
         launch: LaunchId,
         /// The stage that failed, and the reason.
@@ -196,6 +213,8 @@ pub enum Event {
         exit: Exit,
         /// Whether other processes of the launch are still running.
         others: bool,
+        /// The last line of its output. Empty for the program, and if it is not known.
+        said: String,
     },
     /// The last process of the launch exited: its cgroup is empty. Comes after `Exited`.
     Emptied {

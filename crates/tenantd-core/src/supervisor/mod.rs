@@ -263,7 +263,8 @@ impl Supervisor {
         if from != to && !matches!(cause, Cause::Found(_)) {
             tenant.entered(now);
         }
-        if from != to || (ready && !ready_before) {
+        let finished_phase = matches!(cause, Cause::Finished(..));
+        if from != to || (ready && !ready_before) || finished_phase {
             step.transitions.push(Transition {
                 tenant: tenant.name().clone(),
                 from,

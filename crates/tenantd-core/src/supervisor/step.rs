@@ -1,8 +1,10 @@
 //! The result of one event: actions for the host, and the transitions that the daemon logs.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::name::TenantName;
+use crate::plan::phase::Phase;
 use crate::stage::Failure;
 
 use super::action::Action;
@@ -22,7 +24,7 @@ pub struct Step {
 }
 
 /// A change of state. If a tenant became ready, or a live change was applied or refused, `from` and
-/// `to` are both `up`.
+/// `to` are both `up`; they are equal too if a command before the program succeeded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transition {
     /// The tenant.
@@ -62,6 +64,14 @@ pub enum Cause {
     Provisioned,
     /// Its program was executed.
     Launched,
+    /// The command of a phase was executed.
+    Executed(Phase),
+    /// Its datastore is not new.
+    Skipped,
+    /// The command of a phase exited, after this time.
+    Finished(Phase, Exit, Duration),
+    /// The result of phase init was recorded.
+    Concluded,
     /// Its program is ready.
     Ready,
     /// A live change was applied.
@@ -109,6 +119,8 @@ impl fmt::Display for Cause {
             Cause::Hurry => "the supervisor is shutting down without grace",
             Cause::Provisioned => "its network, datastore and cgroup are set up",
             Cause::Launched => "its program was executed",
+            Cause::Skipped => "its datastore is not new",
+            Cause::Concluded => "the result of its init command was recorded",
             Cause::Ready => "it is ready",
             Cause::Applied => "a live change was applied",
             Cause::Emptied => "all of its processes have exited",
@@ -125,6 +137,14 @@ impl fmt::Display for Cause {
             }
             Cause::Requested(verb) => {
                 return write!(f, "an operator requested a {}", verb.word());
+            }
+            Cause::Executed(phase) => return write!(f, "its {phase} command was executed"),
+            Cause::Finished(phase, exit, time) => {
+                let time = time.as_secs_f64();
+                return match exit.is_success() {
+                    true => write!(f, "its {phase} command finished in {time:.1} s"),
+                    false => write!(f, "its {phase} command {exit} after {time:.1} s"),
+                };
             }
             Cause::Exited(exit) => return write!(f, "its program {exit}"),
             Cause::Failed(failure) | Cause::NotApplied(failure) => return failure.fmt(f),

@@ -5,7 +5,8 @@
 //! A tenant begins in the state `Down`: nothing of it exists on the host except its datastore.
 //! When it is wanted up, it is *provisioned*: its network namespace, link, cgroup and log pipes
 //! are created. If another tenant still holds the address or the datastore that it needs, the
-//! provision waits until that tenant has released it. Then its program is *launched*. Once the
+//! provision waits until that tenant has released it. Then its program is *launched*, after the
+//! commands that the policy has for the phases before it (see [`phases`]). Once the
 //! program has been executed the tenant is `Up`, and it is ready when the check that its policy
 //! names succeeds.
 //!
@@ -30,13 +31,16 @@
 //! the event is late or wrong, and must not harm the tenant. The transitions are divided by their
 //! cause: [`requested`] (operators), [`replanned`] (the manifest), [`host`] and [`stage_failed`] (reports
 //! of the host), [`due`] (deadlines), [`found`] (an earlier supervisor), [`live`] (live changes),
-//! [`mounts`] (folders that the host took away). A tenant knows nothing of the others.
+//! [`mounts`] (folders that the host took away), [`phases`] (the commands before the program), [`over`]
+//! (what follows on a launch). A tenant knows nothing of the others.
 
 mod due;
 mod found;
 mod host;
 mod live;
 mod mounts;
+mod over;
+mod phases;
 mod replanned;
 mod requested;
 mod stage_failed;
@@ -47,11 +51,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::name::TenantName;
-use crate::plan::model::{Policy, Readiness, RestartWhen};
-use crate::stage::{Failure, Stage};
+use crate::plan::model::{Policy, Readiness};
+use crate::plan::phase::Phase;
+use crate::stage::Failure;
 
 use super::action::Action;
-use super::backoff::{FailureCount, Verdict};
+use super::backoff::FailureCount;
 use super::checkpoint::Resources;
 use super::event::LaunchId;
 use super::step::Cause;
@@ -163,14 +168,23 @@ impl Tenant {
             State::Stopping {
                 after: After::Judge(why),
                 ..
+            }
+            | State::Concluding {
+                after: After::Judge(why),
+                ..
             } => (None, Some(why.clone())),
             State::Stopping {
-                after: After::Relaunch | After::Reprovision,
+                after: After::Relaunch | After::Reprovision | After::Proceed,
+                ..
+            }
+            | State::Concluding {
+                after: After::Relaunch | After::Reprovision | After::Proceed,
                 ..
             }
             | State::Down
             | State::Provisioning { .. }
             | State::Launching { .. }
+            | State::Preparing { .. }
             | State::Up { .. }
             | State::Releasing { .. } => (None, None),
         };
@@ -207,15 +221,22 @@ impl Tenant {
         }
     }
 
+    /// Begins a start with its first phase.
     fn launch_now(&self, context: &mut TransitionContext) -> State {
+        self.launch_phase(context, self.policy.phases.first())
+    }
+
+    fn launch_phase(&self, context: &mut TransitionContext, phase: Phase) -> State {
         let launch = Live {
             id: LaunchId(*context.next_launch),
             started_at: context.now,
+            phase,
         };
         *context.next_launch += 1;
         context.actions.push(Action::Launch {
             tenant: self.name.clone(),
             launch: launch.id,
+            phase,
         });
         State::Launching {
             launch,
@@ -296,83 +317,6 @@ impl Tenant {
             after,
         }
     }
-
-    /// The last process of a launch has exited.
-    fn over(
-        &mut self,
-        context: &mut TransitionContext,
-        launch: Live,
-        after: After,
-        resources: Resources,
-    ) -> State {
-        match (self.want, after) {
-            (Want::Down, After::Relaunch | After::Judge(_) | After::Reprovision) => {
-                self.bring_down(context, resources)
-            }
-            (Want::Up, After::Reprovision) => {
-                self.bring_up_scoped(context, resources, RestartScope::Reprovision)
-            }
-            (Want::Up, After::Relaunch) => self.bring_up(context, resources),
-            (Want::Up, After::Judge(why)) => self.judge(context, launch, why, resources),
-        }
-    }
-
-    /// A launch ended without a request: applies the restart policy.
-    fn judge(
-        &mut self,
-        context: &mut TransitionContext,
-        launch: Live,
-        why: Why,
-        resources: Resources,
-    ) -> State {
-        let success = matches!(&why, Why::Exit(exit) if exit.is_success());
-        match (self.policy.restart.when, success) {
-            (RestartWhen::OnFailure | RestartWhen::Never, true) => {
-                self.want = Want::Down;
-                return self.bring_down(context, resources);
-            }
-            (RestartWhen::Never, false) => return give_up(context, resources, why),
-            (RestartWhen::Always, _) | (RestartWhen::OnFailure, false) => {}
-        }
-        // A launch that did not become ready is not healthy, however long it ran.
-        let lived = context.now.since(launch.started_at);
-        let is_healthy = match &why {
-            Why::Exit(_) => true,
-            Why::Failure(failure) => failure.stage == Stage::Mounted,
-        };
-        if is_healthy && lived >= self.policy.restart.healthy_after {
-            self.strikes.clear();
-        }
-        let again = true;
-        let verdict = self
-            .strikes
-            .count_failure(context.now, &self.policy.restart);
-        judged(context, verdict, launch.started_at, (resources, again), why)
-    }
-}
-
-/// What follows a failure: the tenant waits for its next try, or fails.
-fn judged(
-    context: &mut TransitionContext,
-    verdict: Verdict,
-    started_at: Moment,
-    (resources, again): (Resources, bool),
-    why: Why,
-) -> State {
-    match verdict {
-        Verdict::Delay(delay) => State::Waiting {
-            until: context.now.max(started_at + delay),
-            resources,
-            again,
-            why,
-        },
-        Verdict::GiveUp => give_up(context, resources, why),
-    }
-}
-
-fn give_up(context: &mut TransitionContext, resources: Resources, why: Why) -> State {
-    context.cause = Cause::GivenUp(why.clone());
-    State::Failed { resources, why }
 }
 
 fn stuck(context: &mut TransitionContext, left: Left, why: Failure, tries: u32) -> State {

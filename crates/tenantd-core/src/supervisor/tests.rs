@@ -6,6 +6,7 @@ mod live;
 mod mounts;
 mod outdated;
 mod paths;
+mod phases;
 mod replanned;
 mod retries;
 
@@ -113,6 +114,7 @@ impl World {
             launch,
             exit,
             others: false,
+            said: String::new(),
         });
         self.handle(Event::Emptied { launch });
         self
@@ -162,6 +164,8 @@ fn word(action: &Action) -> &'static str {
     match action {
         Action::Provision { .. } => "provision",
         Action::Launch { .. } => "launch",
+        Action::Conclude { success: true, .. } => "conclude",
+        Action::Conclude { success: false, .. } => "clear",
         Action::Apply { .. } => "apply",
         Action::Terminate { .. } => "terminate",
         Action::Kill { .. } => "kill",

@@ -37,8 +37,12 @@ pub enum StateWord {
     Down,
     /// Its network, datastore and cgroup are being set up.
     Provisioning,
-    /// Its program is being started.
+    /// Its program, or a command before it, is being started.
     Launching,
+    /// The command that initializes its datastore runs.
+    Initializing,
+    /// The command before its program runs.
+    Preparing,
     /// Its program runs.
     Up,
     /// Its processes are being ended.
@@ -59,6 +63,8 @@ impl fmt::Display for StateWord {
             StateWord::Down => "down",
             StateWord::Provisioning => "provisioning",
             StateWord::Launching => "launching",
+            StateWord::Initializing => "initializing",
+            StateWord::Preparing => "preparing",
             StateWord::Up => "up",
             StateWord::Stopping => "stopping",
             StateWord::Waiting => "waiting",

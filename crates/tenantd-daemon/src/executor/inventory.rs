@@ -11,6 +11,7 @@ use std::sync::Arc;
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::effect::Effect;
 use tenantd_core::plan::model::TenantPlan;
+use tenantd_core::plan::phase::Phase;
 use tenantd_core::supervisor::event::LaunchId;
 use tenantd_host::cgroup::Leaf;
 use tenantd_host::launch::LaunchView;
@@ -82,6 +83,8 @@ pub(crate) struct Running {
     pub(crate) view: Option<LaunchView>,
     /// Whether its program is known to have been executed.
     pub(crate) executed: bool,
+    /// What it executes.
+    pub(crate) phase: Phase,
 }
 
 impl Entry {

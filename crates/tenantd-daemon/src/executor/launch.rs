@@ -16,9 +16,11 @@ use tokio::task::spawn_local;
 
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::model::TenantPlan;
+use tenantd_core::plan::phase::Phase;
 use tenantd_core::stage::{Failure, Stage};
 use tenantd_core::supervisor::event::LaunchId;
 use tenantd_host::crash;
+use tenantd_host::datastore::init;
 use tenantd_host::launch::ready_fd::ReadyFd;
 use tenantd_host::launch::{Child, MountTemplates, Order};
 use tenantd_host::process::Ended;
@@ -30,12 +32,13 @@ use crate::executor::inventory::{Process, Provisioned};
 use crate::executor::report::{ReportKind, Reporter, Spawned};
 
 impl Host {
-    /// Starts a tenant's program. Reports its process, its execution and its end.
+    /// Starts a tenant's program, or a command before it. Reports its process, its execution and its
+    /// end.
     pub(crate) fn launch(
         self: &Rc<Self>,
         plan: &Arc<TenantPlan>,
         provisioned: &Provisioned,
-        launch: LaunchId,
+        (launch, phase): (LaunchId, Phase),
     ) {
         // Until its mark is written: the report of this launch leads to one in any case.
         self.logs.hold(&plan.name);
@@ -43,12 +46,17 @@ impl Host {
         let (provisioned, task) = (provisioned.clone(), self.under_way.begin());
         self.spawn(async move {
             let reporter = host.reporter.clone();
-            let started = host.start(&plan, provisioned).await;
+            let started = host.start(&plan, provisioned, phase).await;
             // The loop may end while this still waits for a process that cannot be killed.
             drop((host, task));
             match started {
-                Ok(spawned) => watch_launch(&reporter, &plan.name, launch, spawned).await,
-                Err(why) => reporter.report(&plan.name, ReportKind::Launched(launch, Err(why))),
+                Ok(Some(spawned)) => {
+                    watch_launch(&reporter, &plan.name, (launch, phase), spawned).await;
+                }
+                Ok(None) => reporter.report(&plan.name, ReportKind::Skipped(launch)),
+                Err(why) => {
+                    reporter.report(&plan.name, ReportKind::Launched(launch, phase, Err(why)));
+                }
             }
         });
     }
@@ -57,7 +65,8 @@ impl Host {
         &self,
         plan: &Arc<TenantPlan>,
         provisioned: Provisioned,
-    ) -> Result<(Spawned, launch::Report), Failure> {
+        phase: Phase,
+    ) -> Result<Option<(Spawned, launch::Report)>, Failure> {
         if let (true, Some(cgroups), Some(leaf)) =
             (provisioned.used, &self.cgroups, provisioned.leaf.as_ref())
         {
@@ -70,19 +79,25 @@ impl Host {
             // Before the launch: a file that is replaced meanwhile then counts as older, never as
             // current, and costs at most a restart. If the file cannot be read, the launch fails
             // too, with a reason.
-            let program = ProgramFile::at(&ordered.launch.program).ok();
-            Ok((
-                program,
-                order(&app, &ordered, &provisioned, &templates, descriptors)?,
-            ))
+            let program = match phase {
+                Phase::Main => ProgramFile::at(&ordered.launch.program).ok(),
+                // `status` compares that of the program only.
+                Phase::Init | Phase::Before => None,
+            };
+            let how = (descriptors, phase);
+            let child = order(&app, &ordered, &provisioned, &templates, how)?;
+            Ok((program, child))
         })
         .await?;
-        let Child {
+        let Some(Child {
             view,
             pid,
             pidfd,
             report,
-        } = child;
+        }) = child
+        else {
+            return Ok(None);
+        };
         let watched = pidfd.try_clone().and_then(ReadyFd::new);
         match watched {
             Ok(fd) => {
@@ -96,8 +111,9 @@ impl Host {
                     process,
                     program,
                     view,
+                    phase,
                 };
-                Ok((spawned, report))
+                Ok(Some((spawned, report)))
             }
             // A child that cannot be watched is killed.
             Err(error) => {
@@ -112,7 +128,7 @@ impl Host {
 async fn watch_launch(
     reporter: &Reporter,
     tenant: &TenantName,
-    launch: LaunchId,
+    (launch, phase): (LaunchId, Phase),
     (spawned, report): (Spawned, launch::Report),
 ) {
     let process = Rc::clone(&spawned.process);
@@ -123,9 +139,9 @@ async fn watch_launch(
     if outcome.is_err() {
         // It has ended or is about to. A child whose report cannot be read is killed too.
         end(&process).await;
-        return reporter.report(tenant, ReportKind::Launched(launch, outcome));
+        return reporter.report(tenant, ReportKind::Launched(launch, phase, outcome));
     }
-    reporter.report(tenant, ReportKind::Launched(launch, Ok(())));
+    reporter.report(tenant, ReportKind::Launched(launch, phase, Ok(())));
     await_end(reporter, tenant, launch, process);
 }
 
@@ -148,14 +164,50 @@ pub(crate) fn await_end(
     });
 }
 
+impl Host {
+    /// Records that the datastore of a tenant is initialized, or makes it empty again.
+    pub(crate) fn conclude(
+        self: &Rc<Self>,
+        plan: &Arc<TenantPlan>,
+        launch: LaunchId,
+        success: bool,
+    ) {
+        let (host, plan) = (Rc::clone(self), Arc::clone(plan));
+        let (label, task) = (lock::label(&self.app, &plan.name), self.under_way.begin());
+        self.spawn(async move {
+            let tenant = plan.name.clone();
+            let concluded =
+                blocking(move || init::conclude(&plan.datastore, &label, success)).await;
+            host.report(&tenant, ReportKind::Concluded(launch, concluded));
+            drop(task);
+        });
+    }
+
+    /// Reports the end of a command before the program, with the last line of its output.
+    pub(crate) fn report_phase_end(
+        self: &Rc<Self>,
+        tenant: &TenantName,
+        launch: LaunchId,
+        how: Ended,
+    ) {
+        let (host, tenant) = (Rc::clone(self), tenant.clone());
+        let task = self.under_way.begin();
+        self.spawn(async move {
+            let said = host.logs.last_line(&tenant).await;
+            host.report(&tenant, ReportKind::PhaseEnded(launch, how, said));
+            drop(task);
+        });
+    }
+}
+
 /// Starts the child. Runs on a thread for blocking work: a file may be on a filesystem that hangs.
 fn order(
     app: &AppName,
     plan: &TenantPlan,
     provisioned: &Provisioned,
     templates: &MountTemplates,
-    descriptors: Rlimit,
-) -> Result<Child, Failure> {
+    (descriptors, phase): (Rlimit, Phase),
+) -> Result<Option<Child>, Failure> {
     let Some(netns) = &provisioned.netns else {
         let released = "the tenant is being released";
         return Err(Failure::detail(Stage::EnterNetns, "", released));
@@ -164,6 +216,7 @@ fn order(
     let label = lock::label(app, &plan.name);
     launch::launch(&Order {
         launch: &plan.launch,
+        phase,
         datastore: &plan.datastore,
         templates,
         netns: netns.as_fd(),

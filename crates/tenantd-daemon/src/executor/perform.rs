@@ -5,6 +5,7 @@
 use std::os::fd::AsFd;
 
 use tenantd_core::name::TenantName;
+use tenantd_core::plan::phase::Phase;
 use tenantd_core::stage::{Failure, Stage};
 use tenantd_core::supervisor::action::Action;
 use tenantd_core::supervisor::event::{Event, Exit, LaunchId};
@@ -41,7 +42,16 @@ impl Executor {
                 self.to_provision.push_back(tenant);
                 self.provision_next();
             }
-            Action::Launch { tenant, launch } => self.launch(&tenant, launch),
+            Action::Launch {
+                tenant,
+                launch,
+                phase,
+            } => self.launch(&tenant, launch, phase),
+            Action::Conclude {
+                tenant,
+                launch,
+                success,
+            } => self.conclude(&tenant, launch, success),
             Action::Apply { tenant, launch } => self.apply_live(&tenant, launch),
             Action::Terminate { tenant, launch } => self.terminate(&tenant, launch),
             Action::Kill { tenant, launch: _ } => self.kill(&tenant),
@@ -68,20 +78,20 @@ impl Executor {
         }
     }
 
-    fn launch(&mut self, tenant: &TenantName, launch: LaunchId) {
+    fn launch(&mut self, tenant: &TenantName, launch: LaunchId, phase: Phase) {
         let Some(entry) = self.inventory.entry(tenant) else {
             return;
         };
         entry.use_next_plan();
         match &mut entry.provisioned {
             Some(provisioned) => {
-                self.host.launch(&entry.plan, provisioned, launch);
+                self.host.launch(&entry.plan, provisioned, (launch, phase));
                 provisioned.used = true;
             }
             None => {
                 let why = Failure::detail(Stage::EnterNetns, "", "the tenant is not provisioned");
                 self.host
-                    .report(tenant, ReportKind::Launched(launch, Err(why)));
+                    .report(tenant, ReportKind::Launched(launch, phase, Err(why)));
             }
         }
     }
@@ -171,12 +181,28 @@ impl Executor {
                         program: spawned.program,
                         view: Some(spawned.view),
                         executed: false,
+                        phase: spawned.phase,
                     });
                 }
             }
-            ReportKind::Launched(launch, Ok(())) => self.launched(&tenant, launch),
-            ReportKind::Launched(launch, Err(why)) => {
-                let mark = Mark::NotLaunched(why.clone());
+            ReportKind::Skipped(launch) => {
+                let entry = self.inventory.entry(&tenant);
+                if let Some(provisioned) = entry.and_then(|entry| entry.provisioned.as_mut()) {
+                    // No process was in the leaf.
+                    provisioned.used = false;
+                }
+                self.dispatch(Event::Skipped { launch });
+            }
+            ReportKind::Concluded(launch, Ok(())) => self.dispatch(Event::Concluded { launch }),
+            ReportKind::Concluded(launch, Err(why)) => {
+                self.dispatch(Event::ConcludeFailed { launch, why });
+            }
+            ReportKind::Launched(launch, phase, Ok(())) => self.launched(&tenant, launch, phase),
+            ReportKind::Launched(launch, phase, Err(why)) => {
+                let mark = match phase {
+                    Phase::Main => Mark::NotLaunched(why.clone()),
+                    Phase::Init | Phase::Before => Mark::PhaseNotLaunched(phase, why.clone()),
+                };
                 self.host.logs.mark(&tenant, mark);
                 if let Some(entry) = self.inventory.entry(&tenant) {
                     entry.running = None;
@@ -188,6 +214,9 @@ impl Executor {
                 self.dispatch(Event::ApplyFailed { launch, why });
             }
             ReportKind::Ended(launch, how) => self.ended(&tenant, launch, how),
+            ReportKind::PhaseEnded(launch, how, said) => {
+                self.exited(&tenant, launch, exit(how), said);
+            }
             ReportKind::CgroupChanged => self.cgroup_changed(&tenant),
             ReportKind::EndFailed(why) => {
                 let running = self
@@ -207,43 +236,9 @@ impl Executor {
         }
     }
 
-    fn launched(&mut self, tenant: &TenantName, launch: LaunchId) {
-        let mut pid = None;
-        if let Some(running) = self.inventory.running(tenant, launch) {
-            running.executed = true;
-            pid = running.process.as_ref().map(|process| process.pid);
-        }
-        self.host.logs.mark(tenant, Mark::Launched(pid));
-        crash::point("launch: before the record", tenant.as_str());
-        self.dispatch(Event::Launched { launch });
-    }
-
-    fn ended(&mut self, tenant: &TenantName, launch: LaunchId, how: Ended) {
-        let Some(running) = self.inventory.running(tenant, launch) else {
-            return;
-        };
-        running.process = None;
-        crash::point("end: first process ended", tenant.as_str());
-        let (exit, others) = (exit(how), self.other_is_alive(tenant));
-        self.host.logs.mark(tenant, Mark::Ended { exit, others });
-        self.dispatch(Event::Exited {
-            launch,
-            exit,
-            others,
-        });
-        if others {
-            // The checkpoint of the supervisor is unchanged, but the record has no first process
-            // now.
-            self.pending
-                .push_back(Pending::Input(Input::Record(tenant.clone())));
-        } else {
-            self.emptied(tenant, launch);
-        }
-    }
-
     /// Whether any process of a tenant is alive. If that cannot be read, the answer is yes: the end
     /// of a launch has to be proved.
-    fn other_is_alive(&self, tenant: &TenantName) -> bool {
+    pub(super) fn other_is_alive(&self, tenant: &TenantName) -> bool {
         let Some(provisioned) = self
             .inventory
             .get(tenant)
@@ -286,7 +281,7 @@ impl Executor {
     }
 
     /// No process of a launch is left. This is returned after the end of its first process.
-    fn emptied(&mut self, tenant: &TenantName, launch: LaunchId) {
+    pub(super) fn emptied(&mut self, tenant: &TenantName, launch: LaunchId) {
         let emptied = Pending::Emptied(tenant.clone(), launch);
         self.pending.push_back(emptied);
     }
@@ -318,7 +313,7 @@ impl Executor {
         Event::Emptied { launch }
     }
 
-    fn dispatch(&mut self, event: Event) {
+    pub(super) fn dispatch(&mut self, event: Event) {
         self.pending.push_back(Pending::Input(Input::Event(event)));
     }
 }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use tokio::sync::mpsc::UnboundedSender;
 
 use tenantd_core::name::TenantName;
+use tenantd_core::plan::phase::Phase;
 use tenantd_core::stage::Failure;
 use tenantd_core::supervisor::event::LaunchId;
 use tenantd_host::launch::LaunchView;
@@ -44,6 +45,8 @@ pub(crate) struct Spawned {
     pub(crate) program: Option<ProgramFile>,
     /// What is known of its mounts.
     pub(crate) view: LaunchView,
+    /// What it executes.
+    pub(crate) phase: Phase,
 }
 
 /// What a report is about.
@@ -52,12 +55,18 @@ pub(crate) enum ReportKind {
     Provisioned(Result<Provisioned, Failure>),
     /// A launch has a process now, though its program may not run yet.
     Spawned(LaunchId, Spawned),
+    /// A launch of phase init was not necessary.
+    Skipped(LaunchId),
+    /// The result of a launch of phase init was recorded, or could not be.
+    Concluded(LaunchId, Result<(), Failure>),
     /// A launch's program was executed, or could not be.
-    Launched(LaunchId, Result<(), Failure>),
+    Launched(LaunchId, Phase, Result<(), Failure>),
     /// A live change was applied to a launch, or could not be.
     Applied(LaunchId, Result<(), Failure>),
     /// A launch's first process ended.
     Ended(LaunchId, Ended),
+    /// The first process of a command before the program ended; and the last line of its output.
+    PhaseEnded(LaunchId, Ended, String),
     /// The tenant's processes changed: perhaps none is left.
     CgroupChanged,
     /// The tenant's processes could not be ended.

@@ -6,9 +6,11 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::time::Duration;
 
 use crate::logs::{Batch, Line, Stream};
 use tenantd_core::name::TenantName;
+use tenantd_core::plan::phase::Phase;
 use tenantd_core::stage::Failure;
 use tenantd_core::supervisor::event::Exit;
 
@@ -28,6 +30,19 @@ pub enum Mark {
     },
     /// The program ended while no supervisor ran.
     EndedUnwatched(Exit),
+    /// The command of a phase before the program was executed, in this process.
+    PhaseLaunched(Phase, Option<i32>),
+    /// The command of a phase was not executed.
+    PhaseNotLaunched(Phase, Failure),
+    /// The first process of the command of a phase ended.
+    PhaseEnded {
+        /// The phase.
+        phase: Phase,
+        /// How it ended.
+        exit: Exit,
+        /// How long it ran, if that is known.
+        time: Option<Duration>,
+    },
 }
 
 impl Mark {
@@ -35,9 +50,14 @@ impl Mark {
     /// too, unless another process may still complete it.
     pub(super) fn lines_before(&self) -> Option<Rest> {
         match self {
-            Mark::Launched(_) | Mark::NotLaunched(_) => None,
+            Mark::Launched(_)
+            | Mark::NotLaunched(_)
+            | Mark::PhaseLaunched(..)
+            | Mark::PhaseNotLaunched(..) => None,
             Mark::Ended { others: true, .. } => Some(Rest::WholeLines),
-            Mark::Ended { others: false, .. } | Mark::EndedUnwatched(_) => Some(Rest::All),
+            Mark::Ended { others: false, .. }
+            | Mark::EndedUnwatched(_)
+            | Mark::PhaseEnded { .. } => Some(Rest::All),
         }
     }
 
@@ -68,6 +88,22 @@ impl fmt::Display for Mark {
             } => write!(f, "program {exit}"),
             Mark::Ended { exit, others: true } => {
                 write!(f, "first process {exit}, others still run")
+            }
+            Mark::PhaseLaunched(phase, Some(pid)) => {
+                write!(f, "{phase} command started, pid {pid}")
+            }
+            Mark::PhaseLaunched(phase, None) => write!(f, "{phase} command started"),
+            Mark::PhaseNotLaunched(phase, failure) => {
+                write!(f, "{phase} command not started: {failure}")
+            }
+            Mark::PhaseEnded { phase, exit, time } => {
+                let time = time.map(|time| format!("{:.1} s", time.as_secs_f64()));
+                match (exit.is_success(), time) {
+                    (true, Some(time)) => write!(f, "{phase} command finished in {time}"),
+                    (true, None) => write!(f, "{phase} command finished"),
+                    (false, Some(time)) => write!(f, "{phase} command {exit} after {time}"),
+                    (false, None) => write!(f, "{phase} command {exit}"),
+                }
             }
             Mark::EndedUnwatched(exit) => {
                 write!(f, "program {exit} while no supervisor was running")

@@ -173,6 +173,7 @@ impl Recovery {
                 program: record.program,
                 view: record.view,
                 executed: true,
+                phase: record.checkpoint.phase(),
             }),
             made,
         })

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use tenantd_api::wire::{self, AppStatus, ExecLimit, ExecTarget, TenantStatus, Tracking};
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::model::Limits;
+use tenantd_core::plan::phase::Phase;
 use tenantd_core::supervisor::Supervisor;
 use tenantd_core::supervisor::view::{StateWord, Unapplied, Want, Why};
 use tenantd_host::limits::{self, JoinLimit};
@@ -87,6 +88,13 @@ impl Tenants<'_> {
         };
         let entry = self.executor.inventory().get(&view.name)?;
         let process = entry.running.as_ref().and_then(|run| run.process.as_ref());
+        let phase = wire::Phase::of(view.state);
+        // The command before it is not the program.
+        let is_program = entry
+            .running
+            .as_ref()
+            .is_some_and(|run| run.phase == Phase::Main);
+        let process = process.filter(|_| is_program);
         let pid = process.and_then(|process| u32::try_from(process.pid).ok());
         let why = view.why.as_ref().map(ToString::to_string);
         let lid = entry.running.as_ref().and_then(|run| run.view?.lid);
@@ -96,6 +104,7 @@ impl Tenants<'_> {
             want: view.want.into(),
             permanent: self.wants.of(&view.name).map(wire::Want::of),
             state: view.state.into(),
+            phase,
             restarts: view.restarts,
             since: clock::date(view.since),
             ready: view.ready,

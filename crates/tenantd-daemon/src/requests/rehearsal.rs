@@ -102,7 +102,11 @@ fn launch(verb: Verb, tenants: Tenants<'_>, tenant: &TenantName) -> Option<Launc
 fn is_started(view: &View) -> bool {
     view.want == Want::Up
         && match view.state {
-            StateWord::Provisioning | StateWord::Launching | StateWord::Up => true,
+            StateWord::Provisioning
+            | StateWord::Launching
+            | StateWord::Initializing
+            | StateWord::Preparing
+            | StateWord::Up => true,
             StateWord::Down
             | StateWord::Stopping
             | StateWord::Waiting

@@ -127,6 +127,10 @@ fn kind(cause: &Cause, is_same_state: bool) -> EventKind {
         | Cause::Hurry
         | Cause::Provisioned
         | Cause::Launched
+        | Cause::Executed(_)
+        | Cause::Skipped
+        | Cause::Finished(..)
+        | Cause::Concluded
         | Cause::Exited(_)
         | Cause::Emptied
         | Cause::Released

@@ -178,6 +178,35 @@ fn refused(plan: &DatastorePlan, entries: &[CString]) -> Failure {
     )
 }
 
+/// The names in the root of a datastore, except what is tenantd's or the filesystem's.
+pub(super) fn entries(root: BorrowedFd<'_>) -> Result<Vec<CString>, Errno> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(open_folder(root, ".")?)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if [c".", c".."].contains(&name) || name.to_bytes() == OWN.as_bytes() {
+            continue;
+        }
+        if name == LOST && is_of_filesystem(root, name)? {
+            continue;
+        }
+        names.push(name.to_owned());
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn is_of_filesystem(root: BorrowedFd<'_>, name: &CStr) -> Result<bool, Errno> {
+    let found = statx(
+        root,
+        name,
+        AtFlags::SYMLINK_NOFOLLOW,
+        StatxFlags::BASIC_STATS,
+    )?;
+    let is_folder = FileType::from_raw_mode(found.stx_mode.into()) == FileType::Directory;
+    Ok(is_folder && found.stx_uid == 0)
+}
+
 struct Conversion<'a> {
     plan: &'a DatastorePlan,
     /// Where the data of a plain datastore belongs.
@@ -193,34 +222,7 @@ impl Conversion<'_> {
 
     /// The names in the datastore's root.
     fn entries(&self) -> Result<Vec<CString>, Failure> {
-        let read = || -> Result<Vec<CString>, Errno> {
-            let mut names = Vec::new();
-            for entry in Dir::read_from(open_folder(self.root, ".")?)? {
-                let entry = entry?;
-                let name = entry.file_name();
-                if [c".", c".."].contains(&name) || name.to_bytes() == OWN.as_bytes() {
-                    continue;
-                }
-                if name == LOST && self.is_of_filesystem(name)? {
-                    continue;
-                }
-                names.push(name.to_owned());
-            }
-            names.sort();
-            Ok(names)
-        };
-        read().map_err(|errno| self.failed(errno))
-    }
-
-    fn is_of_filesystem(&self, name: &CStr) -> Result<bool, Errno> {
-        let found = statx(
-            self.root,
-            name,
-            AtFlags::SYMLINK_NOFOLLOW,
-            StatxFlags::BASIC_STATS,
-        )?;
-        let is_folder = FileType::from_raw_mode(found.stx_mode.into()) == FileType::Directory;
-        Ok(is_folder && found.stx_uid == 0)
+        entries(self.root).map_err(|errno| self.failed(errno))
     }
 
     /// Reports an entry that cannot be moved, before any is.

@@ -4,7 +4,8 @@
 //! `.tenantd/new`, written to disk and renamed, so that an unfinished one is never used. The mark
 //! of the datastore names it before that: a folder that is named but missing is made again.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, Stat};
@@ -13,7 +14,7 @@ use rustix::io::Errno;
 
 use super::copy::{self, Owner};
 use super::layout::{self, Form, Layout, open_folder};
-use super::{convert, failure, owner};
+use super::{convert, failure, owner, remove};
 use crate::crash;
 use tenantd_core::plan::model::{DatastorePlan, FolderPlan, Identity, Seed};
 use tenantd_core::stage::{Failure, Stage};
@@ -170,7 +171,8 @@ impl Tree<'_> {
 
     fn make(&mut self, folder: &FolderPlan, form: Form, place: &Path) -> Result<(), Failure> {
         let failed = |errno| failure(place, errno);
-        self.clear().map_err(failed)?;
+        // What a supervisor that was killed left unfinished.
+        discarded(self.own.as_fd(), NEW).map_err(failed)?;
         mkdirat(&self.own, NEW, Mode::RWXU).map_err(failed)?;
         let new = open_folder(self.own.as_fd(), NEW).map_err(failed)?;
         self.fill(folder, &new, place)?;
@@ -189,17 +191,6 @@ impl Tree<'_> {
         );
         crash::point("datastore: folder made", &self.plan.source);
         Ok(())
-    }
-
-    /// Removes what a supervisor that was killed left unfinished.
-    fn clear(&self) -> Result<(), Errno> {
-        let path = format!("/proc/self/fd/{}/{NEW}", self.own.as_raw_fd());
-        match std::fs::remove_dir_all(path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Errno::from_io_error(&error).unwrap_or(Errno::IO))
-            }
-            Ok(()) | Err(_) => Ok(()),
-        }
     }
 
     /// Gives a new folder its contents, owner and mode.
@@ -261,6 +252,21 @@ impl Tree<'_> {
         let work = layout::make_all(self.own.as_fd(), &path)
             .map_err(|errno| failure(&self.plan.source.join(layout::OWN).join(path), errno))?;
         Ok(Lower { folder: host, work })
+    }
+}
+
+/// Removes what belongs to folders that are no longer there, from `.tenantd`.
+pub(super) fn discard(own: BorrowedFd<'_>) -> Result<(), Errno> {
+    discarded(own, NEW)?;
+    discarded(own, WORK)?;
+    remove::left(own)
+}
+
+fn discarded(own: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
+    let name = CString::new(name).map_err(|_| Errno::INVAL)?;
+    match remove::entry(own, &name) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(errno),
     }
 }
 

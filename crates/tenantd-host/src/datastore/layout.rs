@@ -29,6 +29,8 @@ use rustix::fs::{fchmod, fchown, fremovexattr, fstat, fsync, mkdirat, openat2, r
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::init::Mark;
+
 /// The folder in which tenantd keeps what is its own.
 pub(super) const OWN: &str = ".tenantd";
 
@@ -58,6 +60,9 @@ pub(super) struct Layout {
     version: u32,
     /// Each folder that was ever made.
     pub(super) folders: BTreeMap<PathBuf, Form>,
+    /// Whether it is initialized, if that was ever asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) init: Option<Mark>,
 }
 
 impl Default for Layout {
@@ -65,6 +70,7 @@ impl Default for Layout {
         Self {
             version: VERSION,
             folders: BTreeMap::new(),
+            init: None,
         }
     }
 }

@@ -9,7 +9,8 @@
 //! The files are not synchronized to disk: after a power failure, one that is missing or empty means
 //! only that nothing is remembered.
 
-use std::fs::{self, DirBuilder};
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, File};
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::DirBuilderExt;
@@ -19,6 +20,7 @@ use rustix::fs::{fstatfs, fstatvfs};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::init::Mark;
 use super::layout::open_folder;
 use crate::launch::raw;
 use tenantd_core::name::{AppName, TenantName};
@@ -49,6 +51,10 @@ pub(super) struct Record {
     /// The start of the host, for a filesystem that does not survive the next one.
     #[serde(default)]
     boot: Option<String>,
+    /// Whether it is initialized, if that was ever asked for and it is plain. This is written to
+    /// disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    init: Option<Mark>,
 }
 
 fn file(app: &str, tenant: &str) -> PathBuf {
@@ -120,6 +126,40 @@ pub(super) fn last_path(label: &str) -> Result<Option<PathBuf>, Failure> {
     Ok(read_at(&file(app, tenant))?.and_then(|record| record.path))
 }
 
+/// Where a tenant's datastore is remembered. `label` is `APP/TENANT`.
+pub(super) fn path(label: &str) -> PathBuf {
+    Path::new(ROOT).join(label)
+}
+
+/// The mark of a plain datastore, see [`super::init`].
+///
+/// # Errors
+/// A [`Failure`] of stage datastore that names the file.
+pub(super) fn init(label: &str, source: &Path) -> Result<Option<Mark>, Failure> {
+    let record = read_at(&path(label))?.filter(|record| record.source == source);
+    // What was in memory is gone.
+    let record = record.filter(|record| record.boot.is_none() || record.boot == boot());
+    Ok(record.and_then(|record| record.init))
+}
+
+/// Writes the mark of a plain datastore to disk.
+///
+/// # Errors
+/// A [`Failure`] of stage datastore that names the file.
+pub(super) fn set_init(
+    label: &str,
+    plan: &DatastorePlan,
+    datastore: BorrowedFd<'_>,
+    init: Option<Mark>,
+) -> Result<(), Failure> {
+    let path = path(label);
+    let before = read_at(&path)?;
+    let now = Record::of(plan, datastore, before.as_ref());
+    let now = now.map_err(|errno| failed(&path, &errno.into()))?;
+    let written = Record { init, ..now }.write(&path, true);
+    written.map_err(|error| failed(&path, &error))
+}
+
 fn failed(path: &Path, error: &std::io::Error) -> Failure {
     let errno = error.raw_os_error().unwrap_or(libc::EIO);
     Failure::errno(Stage::Datastore, path.display().to_string(), errno)
@@ -139,7 +179,15 @@ impl Record {
             path: target.or_else(|| before?.path.clone()),
             filesystem,
             boot: if is_in_memory { boot() } else { None },
+            init: before
+                .filter(|before| before.source == plan.source)
+                .and_then(|before| before.init),
         })
+    }
+
+    /// The same, for a datastore that is not initialized.
+    pub(super) fn uninitialized(self) -> Self {
+        Self { init: None, ..self }
     }
 
     /// Writes it, in place of another one.
@@ -148,18 +196,29 @@ impl Record {
     /// A [`Failure`] of stage datastore that names the file.
     pub(super) fn keep(&self, app: &AppName, tenant: &TenantName) -> Result<(), Failure> {
         let path = file(app.as_str(), tenant.as_str());
-        let write = || {
-            let folder = path.parent().unwrap_or(Path::new(ROOT));
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(folder)?;
-            // No tenant's name begins with a dot.
-            let new = folder.join(format!(".{tenant}"));
-            fs::write(&new, serde_json::to_vec_pretty(self)?)?;
-            fs::rename(&new, &path)
-        };
-        write().map_err(|error| failed(&path, &error))
+        let written = self.write(&path, self.init.is_some());
+        written.map_err(|error| failed(&path, &error))
+    }
+
+    fn write(&self, path: &Path, to_disk: bool) -> std::io::Result<()> {
+        let folder = path.parent().unwrap_or(Path::new(ROOT));
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)?;
+        // No tenant's name begins with a dot.
+        let mut name = OsString::from(".");
+        name.push(path.file_name().unwrap_or_default());
+        let new = folder.join(name);
+        fs::write(&new, serde_json::to_vec_pretty(self)?)?;
+        if to_disk {
+            File::open(&new)?.sync_all()?;
+        }
+        fs::rename(&new, path)?;
+        match to_disk {
+            true => File::open(folder)?.sync_all(),
+            false => Ok(()),
+        }
     }
 
     /// Why a datastore that is found is not the one of this record.

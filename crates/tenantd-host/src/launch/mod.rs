@@ -53,6 +53,7 @@ use rustix::process::Rlimit;
 
 use crate::crash;
 use tenantd_core::plan::model::{DatastorePlan, LaunchPlan};
+use tenantd_core::plan::phase::Phase;
 use tenantd_core::stage::{Failure, Stage};
 
 use super::cgroup::Leaf;
@@ -69,8 +70,10 @@ pub use templates::MountTemplates;
 /// The parameters of a launch.
 #[derive(Debug, Clone, Copy)]
 pub struct Order<'a> {
-    /// The program with its arguments, environment and identity.
+    /// The program and the commands before it.
     pub launch: &'a LaunchPlan,
+    /// What is executed.
+    pub phase: Phase,
     /// The datastore, which must exist.
     pub datastore: &'a DatastorePlan,
     /// The mounts that all launches share.
@@ -139,11 +142,15 @@ pub(crate) fn devices(size: u64) -> Result<Vec<(PathBuf, OwnedFd)>, Failure> {
 /// Prepares and makes the child. The caller then waits for [`Report::outcome`]. Blocks for about a
 /// millisecond, so call it on a blocking thread; the child does not depend on that thread.
 ///
+/// Returns `None` if the order is to initialize the datastore, and it is not new.
+///
 /// # Errors
 /// A [`Failure`] of a stage before the child exists, or of the signature of its lock. Nothing is
 /// left behind then.
-pub fn launch(order: &Order<'_>) -> Result<Child, Failure> {
-    let spec = spec::Spec::new(order)?;
+pub fn launch(order: &Order<'_>) -> Result<Option<Child>, Failure> {
+    let Some(spec) = spec::Spec::new(order)? else {
+        return Ok(None);
+    };
     let cgroup = order.leaf.map(Leaf::fd).transpose()?;
     if let Some(leaf) = order.leaf {
         limits::note_launch(leaf, &order.launch.limits)?;
@@ -168,12 +175,12 @@ pub fn launch(order: &Order<'_>) -> Result<Child, Failure> {
         return Err(abandon(&pidfd, why));
     }
     crash::point("launch: lock signed", order.label);
-    Ok(Child {
+    Ok(Some(Child {
         view,
         pid,
         pidfd,
         report: Report::new(read, spec.into_names()),
-    })
+    }))
 }
 
 /// Kills and reaps a child whose launch failed. Returns `why`, with a note if the child could not

@@ -18,10 +18,11 @@ use super::report::{self, Names, Outcome};
 use super::spec::Spec;
 use super::templates::MountTemplates;
 use super::{abandon, clone};
-use crate::datastore::rehearsal;
+use crate::datastore::{init, rehearsal};
 use crate::process::{self, Ended};
 use tenantd_core::name::AppName;
 use tenantd_core::plan::model::{DatastorePlan, LaunchPlan, TenantPlan};
+use tenantd_core::plan::phase::Phase;
 use tenantd_core::stage::{Failure, Stage};
 
 /// The time limit. A file may be on a filesystem that hangs.
@@ -68,7 +69,23 @@ fn rehearse_with(
     datastore: &DatastorePlan,
     descriptors: Rlimit,
 ) -> Result<(), Failure> {
-    let spec = Spec::rehearsal(launch, datastore, templates, descriptors)?;
+    let may_begin = launch.commands.init.is_some() && init::may_begin(datastore);
+    for phase in [Phase::Init, Phase::Before] {
+        let is_run = launch.commands.of(phase).is_some() && (phase != Phase::Init || may_begin);
+        if is_run {
+            rehearse_phase(templates, (launch, phase), datastore, descriptors)?;
+        }
+    }
+    rehearse_phase(templates, (launch, Phase::Main), datastore, descriptors)
+}
+
+fn rehearse_phase(
+    templates: &MountTemplates,
+    executed: (&LaunchPlan, Phase),
+    datastore: &DatastorePlan,
+    descriptors: Rlimit,
+) -> Result<(), Failure> {
+    let spec = Spec::rehearsal(executed, datastore, templates, descriptors)?;
     let (read, write) = report::pipe()?;
     let (_pid, pidfd) = clone::clone(&spec, None, write.as_fd())
         .map_err(|errno| Failure::errno(Stage::Clone, "", errno.raw_os_error()))?;
@@ -121,7 +138,21 @@ fn is_alike(one: &TenantPlan, other: &TenantPlan) -> bool {
         && a.process == b.process
         && a.hidden == b.hidden
         && files().eq(b.files.iter().map(|file| file.path.as_path()))
+        && is_alike_before(one, other)
         && data.targets().eq(others.targets())
+}
+
+/// Whether the commands before the program differ only in arguments and environment, and both
+/// datastores are new, or both are not.
+fn is_alike_before(one: &TenantPlan, other: &TenantPlan) -> bool {
+    let executed = |plan: &TenantPlan| {
+        let each =
+            [Phase::Init, Phase::Before].map(|phase| plan.launch.commands.of(phase).cloned());
+        each.map(|one| one.map(|one| (one.program, one.identity)))
+    };
+    let has_init = one.launch.commands.init.is_some();
+    executed(one) == executed(other)
+        && (!has_init || init::may_begin(&one.datastore) == init::may_begin(&other.datastore))
 }
 
 /// Waits for the end of the child, and returns its failure.

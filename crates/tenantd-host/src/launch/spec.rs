@@ -20,10 +20,11 @@ use super::report::Names;
 use super::templates::MountTemplates;
 use super::view::{self, View};
 use super::{Order, raw, rehearsal};
-use crate::datastore;
+use crate::datastore::{self, init};
 use crate::limits::{self, Setting};
 use crate::lock::Lock;
 use tenantd_core::plan::model::{DatastorePlan, LaunchPlan, ProcessAttributes};
+use tenantd_core::plan::phase::{Executed, Phase};
 use tenantd_core::stage::{Failure, Stage};
 
 /// A capability, see capabilities(7).
@@ -128,14 +129,20 @@ pub(super) struct Spec {
 }
 
 impl Spec {
-    /// Takes the lock, makes the mounts, checks the program and builds all tables.
+    /// Takes the lock, makes the mounts, checks the program and builds all tables. Returns `None` if
+    /// the order is to initialize the datastore, and it is not new.
     ///
     /// # Errors
     /// A [`Failure`] of a stage before the child exists, or of the stage to which a mount belongs.
-    pub(super) fn new(order: &Order<'_>) -> Result<Self, Failure> {
+    pub(super) fn new(order: &Order<'_>) -> Result<Option<Self>, Failure> {
         let source = order.datastore.source.as_path();
         let folder = datastore::open(source).map_err(on(Stage::Tree, source))?;
         let lock = Lock::take(folder.as_fd(), source)?;
+        if order.phase != Phase::Init {
+            init::refuse_unfinished(order.datastore, folder.as_fd(), order.label)?;
+        } else if !init::begin(order.datastore, folder.as_fd(), order.label)? {
+            return Ok(None);
+        }
         let mut mounts = Mounts::default();
         let identity = &order.launch.identity;
         for part in datastore::parts(order.datastore, folder, order.label, identity)? {
@@ -146,14 +153,16 @@ impl Spec {
         let netns = above_stdio(order.netns).map_err(on(Stage::EnterNetns, Path::new("")))?;
         let outputs = [order.stdout, order.stderr];
         let purpose = Purpose::Launch { netns, lock };
-        Self::build(
-            order.launch,
+        let executed = (order.launch, order.phase);
+        let spec = Self::build(
+            executed,
             order.templates,
             mounts,
             outputs,
             order.descriptors,
             purpose,
-        )
+        );
+        spec.map(Some)
     }
 
     /// The same for a rehearsal: without the lock, and with a read-only datastore.
@@ -161,7 +170,7 @@ impl Spec {
     /// # Errors
     /// See [`Spec::new`].
     pub(super) fn rehearsal(
-        launch: &LaunchPlan,
+        (launch, phase): (&LaunchPlan, Phase),
         datastore: &DatastorePlan,
         templates: &MountTemplates,
         descriptors: Rlimit,
@@ -176,26 +185,31 @@ impl Spec {
         let outputs = [null.as_fd(), null.as_fd()];
         let filter = rehearsal::filter()?;
         let purpose = Purpose::Rehearsal { filter };
-        Self::build(launch, templates, mounts, outputs, descriptors, purpose)
+        let executed = (launch, phase);
+        Self::build(executed, templates, mounts, outputs, descriptors, purpose)
     }
 
     fn build(
-        launch: &LaunchPlan,
+        (launch, phase): (&LaunchPlan, Phase),
         templates: &MountTemplates,
         mut mounts: Mounts,
         outputs: [BorrowedFd<'_>; 2],
         descriptors: Rlimit,
         purpose: Purpose,
     ) -> Result<Self, Failure> {
-        let identity = &launch.identity;
+        let executed = launch.executed(phase).ok_or_else(|| {
+            let why = format!("the plan has no {phase} command");
+            Failure::detail(Stage::Program, "", why)
+        })?;
+        let identity = executed.identity;
         let is_rehearsal = matches!(purpose, Purpose::Rehearsal { .. });
         let view = view::view(launch, templates, outputs, is_rehearsal, &mut mounts)?;
-        check_program(&launch.program)?;
+        check_program(executed.program)?;
         let mounts = mounts.in_order();
         let capabilities = known_capabilities();
         let limits = limits::at_launch(&launch.limits, descriptors);
         Ok(Self {
-            names: names(launch, &mounts, &capabilities, &limits),
+            names: names(launch, executed, &mounts, &capabilities, &limits),
             purpose,
             mounts,
             view,
@@ -208,9 +222,9 @@ impl Spec {
             uid: Uid::from_raw(identity.uid),
             working_directory: path(Stage::WorkingDirectory, &launch.working_directory)?,
             stdio: stdio(outputs)?,
-            program: path(Stage::Exec, &launch.program)?,
-            argv: argv(launch)?,
-            environment: environment(launch)?,
+            program: path(Stage::Exec, executed.program)?,
+            argv: argv(executed)?,
+            environment: environment(executed)?,
         })
     }
 
@@ -235,16 +249,16 @@ fn path(stage: Stage, path: &Path) -> Result<CString, Failure> {
     c_string(stage, path.as_os_str().as_bytes())
 }
 
-fn argv(launch: &LaunchPlan) -> Result<Strings, Failure> {
-    let strings = launch
+fn argv(executed: Executed<'_>) -> Result<Strings, Failure> {
+    let strings = executed
         .argv
         .iter()
         .map(|arg| c_string(Stage::Exec, arg.as_bytes()));
     strings.collect::<Result<_, _>>().map(Strings::new)
 }
 
-fn environment(launch: &LaunchPlan) -> Result<Strings, Failure> {
-    let pairs = launch.environment.iter();
+fn environment(executed: Executed<'_>) -> Result<Strings, Failure> {
+    let pairs = executed.environment.iter();
     let strings =
         pairs.map(|(key, value)| c_string(Stage::Exec, format!("{key}={value}").as_bytes()));
     strings.collect::<Result<_, _>>().map(Strings::new)
@@ -303,16 +317,17 @@ fn stdio([stdout, stderr]: [BorrowedFd<'_>; 2]) -> Result<[OwnedFd; 3], Failure>
 
 fn names(
     launch: &LaunchPlan,
+    executed: Executed<'_>,
     mounts: &[Mount],
     capabilities: &[&Capability],
     limits: &[Setting],
 ) -> Names {
     let shown = |path: &Path| path.display().to_string();
     let targets = mounts.iter().map(|mount| mount.target.to_string_lossy());
-    let identity = &launch.identity;
+    let identity = executed.identity;
     let groups: Vec<String> = identity.groups.iter().map(ToString::to_string).collect();
     Names {
-        program: shown(&launch.program),
+        program: shown(executed.program),
         targets: targets.map(std::borrow::Cow::into_owned).collect(),
         capabilities: capabilities.iter().map(|one| one.name.to_owned()).collect(),
         limits: limits.iter().map(|limit| limit.what).collect(),

@@ -28,6 +28,7 @@ impl Tenant {
                     self.stop(context, launch, After::Judge(Why::Failure(why)))
                 }
             },
+            State::Preparing { launch, .. } => self.phase_too_long(context, launch),
             State::Stopping {
                 launch,
                 ending,
@@ -48,6 +49,7 @@ impl Tenant {
             state @ (State::Down
             | State::Provisioning { .. }
             | State::Launching { .. }
+            | State::Concluding { .. }
             | State::Waiting { .. }
             | State::Failed { .. }
             | State::Releasing { .. }) => state,
@@ -68,6 +70,8 @@ impl Tenant {
             state @ (State::Down
             | State::Provisioning { .. }
             | State::Launching { .. }
+            | State::Preparing { .. }
+            | State::Concluding { .. }
             | State::Up { .. }
             | State::Stopping { .. }
             | State::Failed { .. }

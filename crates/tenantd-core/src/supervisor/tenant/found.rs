@@ -6,6 +6,7 @@
 //! changed, the tenant is relaunched or reprovisioned as by a reload, and its strikes are cleared.
 
 use crate::plan::model::Readiness;
+use crate::plan::phase::Phase;
 use crate::supervisor::backoff::FailureCount;
 use crate::supervisor::checkpoint::{Checkpoint, Fate, Found, Resources};
 use crate::supervisor::event::Exit;
@@ -112,7 +113,17 @@ impl Tenant {
             State::Launching { launch, again } => match again.max(scope) {
                 Some(scope) => self.stop(context, launch, scope.into()),
                 None if self.want == Want::Down => self.stop(context, launch, After::Relaunch),
+                None if launch.phase != Phase::Main => {
+                    let state = self.running(context, launch);
+                    context.cause = Cause::Found(Find::Lives);
+                    state
+                }
                 None => self.up_readiness_unknown(context, launch, None),
+            },
+            State::Preparing { launch, until } => match scope {
+                Some(scope) => self.stop(context, launch, scope.into()),
+                None if self.want == Want::Down => self.stop(context, launch, After::Relaunch),
+                None => State::Preparing { launch, until },
             },
             State::Up { launch, ready } => match scope {
                 Some(scope) => self.stop(context, launch, scope.into()),
@@ -123,6 +134,7 @@ impl Tenant {
             // in the way of a provision and of a release.
             State::Down
             | State::Provisioning { .. }
+            | State::Concluding { .. }
             | State::Waiting { .. }
             | State::Failed { .. }
             | State::Releasing { .. }
@@ -201,7 +213,17 @@ impl Tenant {
                     (judged, _) => judged,
                 }
             }
+            State::Preparing { launch, .. } => {
+                let after = match exit {
+                    // Perhaps with its supervisor, so it is tried again.
+                    Exit::Signal(_) | Exit::Unknown => After::Judge(Why::Exit(exit)),
+                    Exit::Status(_) => self.after_phase(launch.phase, exit, ""),
+                };
+                let after = scope.map_or(after.clone(), |scope| after.at_least(scope));
+                self.over(context, launch, after, resources)
+            }
             State::Stopping { launch, after, .. }
+            | State::Concluding { launch, after, .. }
             | State::Stuck {
                 left: Left::Processes { launch, after },
                 ..

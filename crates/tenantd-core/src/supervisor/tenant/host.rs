@@ -2,6 +2,7 @@
 //!
 //! A report that does not fit the state changes nothing.
 
+use crate::plan::phase::Phase;
 use crate::stage::Failure;
 use crate::supervisor::checkpoint::Resources;
 use crate::supervisor::event::Exit;
@@ -35,6 +36,8 @@ impl Tenant {
                 }
                 | State::Down
                 | State::Launching { .. }
+                | State::Preparing { .. }
+                | State::Concluding { .. }
                 | State::Up { .. }
                 | State::Stopping { .. }
                 | State::Waiting { .. }
@@ -86,6 +89,8 @@ impl Tenant {
                 }
                 | State::Down
                 | State::Launching { .. }
+                | State::Preparing { .. }
+                | State::Concluding { .. }
                 | State::Up { .. }
                 | State::Stopping { .. }
                 | State::Waiting { .. }
@@ -110,7 +115,7 @@ impl Tenant {
                     again: None,
                 },
                 Want::Up,
-            ) => self.up(context, launch),
+            ) => self.running(context, launch),
             (State::Launching { launch, again }, Want::Up | Want::Down) => {
                 let scope = again.unwrap_or(RestartScope::Relaunch);
                 self.stop(context, launch, scope.into())
@@ -118,6 +123,8 @@ impl Tenant {
             (
                 state @ (State::Down
                 | State::Provisioning { .. }
+                | State::Preparing { .. }
+                | State::Concluding { .. }
                 | State::Up { .. }
                 | State::Stopping { .. }
                 | State::Waiting { .. }
@@ -136,6 +143,14 @@ impl Tenant {
         context: &mut TransitionContext,
     ) {
         self.state = match (self.take(), self.want) {
+            // The datastore may have been made already.
+            (State::Launching { launch, again }, Want::Up | Want::Down)
+                if launch.phase == Phase::Init =>
+            {
+                let judged = After::Judge(Why::Failure(why));
+                let after = again.map_or(judged, After::from);
+                self.over(context, launch, after, Resources::Full)
+            }
             (State::Launching { .. }, Want::Down)
             | (
                 State::Launching {
@@ -165,6 +180,8 @@ impl Tenant {
             (
                 state @ (State::Down
                 | State::Provisioning { .. }
+                | State::Preparing { .. }
+                | State::Concluding { .. }
                 | State::Up { .. }
                 | State::Stopping { .. }
                 | State::Waiting { .. }
@@ -193,6 +210,8 @@ impl Tenant {
             | State::Down
             | State::Provisioning { .. }
             | State::Launching { .. }
+            | State::Preparing { .. }
+            | State::Concluding { .. }
             | State::Stopping { .. }
             | State::Waiting { .. }
             | State::Failed { .. }
@@ -206,9 +225,13 @@ impl Tenant {
         &mut self,
         exit: Exit,
         others: bool,
+        said: &str,
         context: &mut TransitionContext,
     ) {
         self.state = match self.take() {
+            State::Preparing { launch, .. } => {
+                self.phase_exited(context, launch, (exit, others), said)
+            }
             State::Up { launch, ready } => {
                 if self.policy.daemonizes && exit.is_success() && others {
                     State::Up { launch, ready }
@@ -236,6 +259,7 @@ impl Tenant {
             | State::Down
             | State::Provisioning { .. }
             | State::Launching { .. }
+            | State::Concluding { .. }
             | State::Waiting { .. }
             | State::Failed { .. }
             | State::Releasing { .. }
@@ -246,7 +270,7 @@ impl Tenant {
     pub(in crate::supervisor) fn emptied(&mut self, context: &mut TransitionContext) {
         self.state = match self.take() {
             // The last process of a program in the background. Its exit status is not known.
-            State::Up { launch, .. } => {
+            State::Up { launch, .. } | State::Preparing { launch, .. } => {
                 let after = After::Judge(Why::Exit(Exit::Unknown));
                 self.over(context, launch, after, Resources::Full)
             }
@@ -262,6 +286,7 @@ impl Tenant {
             | State::Down
             | State::Provisioning { .. }
             | State::Launching { .. }
+            | State::Concluding { .. }
             | State::Waiting { .. }
             | State::Failed { .. }
             | State::Releasing { .. }) => state,
@@ -302,6 +327,8 @@ impl Tenant {
             | State::Down
             | State::Provisioning { .. }
             | State::Launching { .. }
+            | State::Preparing { .. }
+            | State::Concluding { .. }
             | State::Up { .. }
             | State::Waiting { .. }
             | State::Failed { .. }
@@ -317,6 +344,8 @@ impl Tenant {
                 state @ (State::Down
                 | State::Provisioning { .. }
                 | State::Launching { .. }
+                | State::Preparing { .. }
+                | State::Concluding { .. }
                 | State::Up { .. }
                 | State::Stopping { .. }
                 | State::Waiting { .. }
@@ -337,6 +366,8 @@ impl Tenant {
             state @ (State::Down
             | State::Provisioning { .. }
             | State::Launching { .. }
+            | State::Preparing { .. }
+            | State::Concluding { .. }
             | State::Up { .. }
             | State::Stopping { .. }
             | State::Waiting { .. }

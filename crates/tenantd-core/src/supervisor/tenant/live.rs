@@ -58,6 +58,8 @@ impl Tenant {
             // The next launch uses the new plan.
             State::Down
             | State::Provisioning { .. }
+            | State::Preparing { .. }
+            | State::Concluding { .. }
             | State::Stopping { .. }
             | State::Waiting { .. }
             | State::Failed {
@@ -128,6 +130,8 @@ impl Tenant {
             }
             State::Down
             | State::Provisioning { .. }
+            | State::Preparing { .. }
+            | State::Concluding { .. }
             | State::Stopping { .. }
             | State::Waiting { .. }
             | State::Failed { .. }
@@ -156,6 +160,8 @@ impl Tenant {
             State::Down
             | State::Provisioning { .. }
             | State::Launching { .. }
+            | State::Preparing { .. }
+            | State::Concluding { .. }
             | State::Stopping { .. }
             | State::Waiting { .. }
             | State::Failed { .. }

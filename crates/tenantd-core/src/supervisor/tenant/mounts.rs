@@ -16,13 +16,16 @@ impl Tenant {
         context: &mut TransitionContext,
     ) {
         self.state = match self.take() {
-            State::Up { launch, .. } => self.stop(context, launch, After::Judge(Why::Failure(why))),
+            State::Preparing { launch, .. } | State::Up { launch, .. } => {
+                self.stop(context, launch, After::Judge(Why::Failure(why)))
+            }
             State::Launching { launch, again } => State::Launching {
                 launch,
                 again: again.max(Some(RestartScope::Relaunch)),
             },
             // It is ending already.
             state @ (State::Stopping { .. }
+            | State::Concluding { .. }
             | State::Stuck { .. }
             | State::Down
             | State::Provisioning { .. }

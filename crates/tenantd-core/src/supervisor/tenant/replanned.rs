@@ -18,8 +18,11 @@ impl Tenant {
         effect: Effect,
         context: &mut TransitionContext,
     ) {
-        self.policy = policy;
+        let before = std::mem::replace(&mut self.policy, policy);
         let Some(scope) = RestartScope::of(effect) else {
+            if before.phases.any() || self.policy.phases.any() {
+                self.retry_phases(context);
+            }
             return;
         };
         self.strikes.clear();
@@ -38,7 +41,18 @@ impl Tenant {
                 launch,
                 again: again.max(Some(scope)),
             },
-            State::Up { launch, .. } => self.stop(context, launch, scope.into()),
+            State::Preparing { launch, .. } | State::Up { launch, .. } => {
+                self.stop(context, launch, scope.into())
+            }
+            State::Concluding {
+                launch,
+                after,
+                resources,
+            } => State::Concluding {
+                launch,
+                after: after.at_least(scope),
+                resources,
+            },
             State::Stopping {
                 launch,
                 ending,
@@ -131,6 +145,8 @@ impl Tenant {
             }
             | State::Down
             | State::Launching { .. }
+            | State::Preparing { .. }
+            | State::Concluding { .. }
             | State::Up { .. }
             | State::Stopping { .. }
             | State::Waiting { .. }

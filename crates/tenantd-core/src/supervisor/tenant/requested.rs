@@ -23,8 +23,16 @@ impl Tenant {
         }
         let already_so = match (verb, self.want, &self.state) {
             (Verb::Start, Want::Up, state) => match state {
-                State::Provisioning { .. } | State::Launching { .. } | State::Up { .. } => true,
+                State::Provisioning { .. }
+                | State::Launching { .. }
+                | State::Preparing { .. }
+                | State::Concluding {
+                    after: After::Proceed,
+                    ..
+                }
+                | State::Up { .. } => true,
                 State::Down
+                | State::Concluding { .. }
                 | State::Stopping { .. }
                 | State::Waiting { .. }
                 | State::Failed { .. }
@@ -54,6 +62,15 @@ impl Tenant {
             State::Waiting { resources, .. } | State::Failed { resources, .. } => {
                 self.bring_up(context, resources)
             }
+            State::Concluding {
+                launch,
+                after,
+                resources,
+            } => State::Concluding {
+                launch,
+                after: after.requested(),
+                resources,
+            },
             State::Stopping {
                 launch,
                 ending,
@@ -63,6 +80,7 @@ impl Tenant {
             // Already starting, or continued on the answer of the host.
             state @ (State::Provisioning { .. }
             | State::Launching { .. }
+            | State::Preparing { .. }
             | State::Up { .. }
             | State::Releasing { .. }) => state,
         };
@@ -81,7 +99,18 @@ impl Tenant {
                 launch,
                 again: again.max(Some(RestartScope::Relaunch)),
             },
-            State::Up { launch, .. } => self.stop(context, launch, After::Relaunch),
+            State::Preparing { launch, .. } | State::Up { launch, .. } => {
+                self.stop(context, launch, After::Relaunch)
+            }
+            State::Concluding {
+                launch,
+                after,
+                resources,
+            } => State::Concluding {
+                launch,
+                after: after.requested(),
+                resources,
+            },
             State::Stopping {
                 launch,
                 ending,
@@ -97,7 +126,9 @@ impl Tenant {
     pub(in crate::supervisor) fn want_down(&mut self, context: &mut TransitionContext) {
         self.want = Want::Down;
         self.state = match self.take() {
-            State::Up { launch, .. } => self.stop(context, launch, After::Relaunch),
+            State::Preparing { launch, .. } | State::Up { launch, .. } => {
+                self.stop(context, launch, After::Relaunch)
+            }
             State::Waiting { resources, .. } | State::Failed { resources, .. } => {
                 self.bring_down(context, resources)
             }
@@ -113,6 +144,7 @@ impl Tenant {
                 ..
             }
             | State::Launching { .. }
+            | State::Concluding { .. }
             | State::Stopping { .. }
             | State::Releasing { .. }) => state,
         };
@@ -140,6 +172,8 @@ impl Tenant {
             | State::Down
             | State::Provisioning { .. }
             | State::Launching { .. }
+            | State::Preparing { .. }
+            | State::Concluding { .. }
             | State::Up { .. }
             | State::Waiting { .. }
             | State::Failed { .. }

@@ -9,7 +9,8 @@ use crate::supervisor::checkpoint::Resources;
 use crate::supervisor::time::Moment;
 use crate::supervisor::view::Why;
 
-use super::{State, Tenant, TransitionContext, judged};
+use super::over::judged;
+use super::{State, Tenant, TransitionContext};
 
 /// The number of tries in a row, the first included, while a file of the host is missing. A package
 /// manager has 15 s (1, 2, 4 and 8 s) to put the next file there.

@@ -19,21 +19,16 @@
 //! it is Releasing, it is provisioned after the release. A provision that needs what another tenant
 //! holds begins when that tenant has released it. The head of `tenant.rs` describes the whole life.
 
-use crate::plan::effect::Effect;
+mod parts;
+
+use crate::plan::phase::Phase;
 use crate::stage::Failure;
 use crate::supervisor::checkpoint::Resources;
 use crate::supervisor::event::LaunchId;
 use crate::supervisor::time::Moment;
 use crate::supervisor::view::{StateWord, Why};
 
-/// A launch, from the moment when it is ordered until its last process has exited.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Live {
-    /// Its number.
-    pub id: LaunchId,
-    /// When it was ordered.
-    pub started_at: Moment,
-}
+pub use parts::{After, Ending, Left, Live, Making, Readying, RestartScope};
 
 /// The state of a tenant, with its data.
 ///
@@ -51,13 +46,30 @@ pub enum State {
         /// Its progress.
         making: Making,
     },
-    /// Its program is being started. This is not interrupted: a stop takes effect after the answer
-    /// of the host.
+    /// Its program, or the command of a phase, is being started. This is not interrupted: a stop
+    /// takes effect after the answer of the host.
     Launching {
         /// The launch that is being started.
         launch: Live,
         /// Set if a restart was requested meanwhile, or the plan changed.
         again: Option<RestartScope>,
+    },
+    /// The command of a phase before the program runs.
+    Preparing {
+        /// The launch that runs.
+        launch: Live,
+        /// When its time is over.
+        until: Moment,
+    },
+    /// All processes of its launch of phase init have exited. The result is being recorded; without
+    /// success, the datastore is made empty again.
+    Concluding {
+        /// The launch that is over.
+        launch: Live,
+        /// What follows.
+        after: After,
+        /// What it still has on the host.
+        resources: Resources,
     },
     /// Its program runs.
     Up {
@@ -111,124 +123,24 @@ pub enum State {
     },
 }
 
-/// The progress of a provision.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Making {
-    /// It waits for another tenant to release what this one needs. Nothing has been created.
-    Awaiting,
-    /// It is in progress.
-    Begun,
-    /// It is in progress, by a plan that is no longer current.
-    Outdated,
-}
-
-/// How much a restart repeats, the least first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum RestartScope {
-    /// The launch only.
-    Relaunch,
-    /// The provision too.
-    Reprovision,
-}
-
-/// The readiness of a launch. Once ready, a launch stays ready.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Readying {
-    /// It is ready.
-    Ready,
-    /// The host reports it; the launch fails at this time.
-    Before(Moment),
-    /// It is ready if it still runs at this time.
-    At(Moment),
-    /// It may have reported readiness while no supervisor was running. It is ready when it reports
-    /// again, or still runs at this time.
-    Unknown(Moment),
-}
-
-/// The progress of the end of a launch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// It was asked to stop, or is exiting by itself.
-    Grace {
-        /// When it is killed.
-        kill_at: Moment,
-    },
-    /// It was killed.
-    Killed {
-        /// When it counts as stuck.
-        until: Moment,
-    },
-}
-
-/// What follows after the last process of a launch, if the tenant is still wanted up.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum After {
-    /// The next launch, at once: an operator requested it, or the plan changed.
-    Relaunch,
-    /// A release, a provision and a launch: the plan changed.
-    Reprovision,
-    /// The restart policy decides, because the end was not requested.
-    Judge(Why),
-}
-
-impl After {
-    /// The same, but on request of an operator.
-    pub(super) fn requested(&self) -> After {
-        match self {
-            After::Relaunch | After::Judge(_) => After::Relaunch,
-            After::Reprovision => After::Reprovision,
-        }
-    }
-
-    /// The same, but with at least this scope.
-    pub(super) fn at_least(&self, scope: RestartScope) -> After {
-        match scope {
-            RestartScope::Relaunch => self.requested(),
-            RestartScope::Reprovision => After::Reprovision,
-        }
-    }
-}
-
-impl RestartScope {
-    /// The scope of a change; `None` for a live change.
-    pub(super) fn of(effect: Effect) -> Option<Self> {
-        match effect {
-            Effect::Live => None,
-            Effect::Relaunch => Some(RestartScope::Relaunch),
-            Effect::Reprovision => Some(RestartScope::Reprovision),
-        }
-    }
-}
-
-impl From<RestartScope> for After {
-    fn from(scope: RestartScope) -> Self {
-        match scope {
-            RestartScope::Relaunch => After::Relaunch,
-            RestartScope::Reprovision => After::Reprovision,
-        }
-    }
-}
-
-/// What is left of a stuck tenant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Left {
-    /// Processes of a launch.
-    Processes {
-        /// Their launch.
-        launch: Live,
-        /// What follows once they have exited.
-        after: After,
-    },
-    /// Something that was provisioned, such as the network.
-    Network,
-}
-
 impl State {
     pub(in crate::supervisor) fn word(&self) -> StateWord {
         match self {
             State::Down => StateWord::Down,
             State::Provisioning { .. } => StateWord::Provisioning,
             State::Launching { .. } => StateWord::Launching,
+            State::Preparing { launch, .. }
+            | State::Stopping {
+                launch,
+                after: After::Proceed,
+                ..
+            } => launch.word(),
+            State::Concluding {
+                launch,
+                after: After::Proceed,
+                ..
+            } => launch.word(),
+            State::Concluding { .. } => StateWord::Stopping,
             State::Up { .. } => StateWord::Up,
             State::Stopping { .. } => StateWord::Stopping,
             State::Waiting { .. } => StateWord::Waiting,
@@ -241,7 +153,11 @@ impl State {
     /// The state of a running launch of which only this is known.
     pub(in crate::supervisor) fn was_up(id: LaunchId, started_at: Moment, ready: bool) -> Self {
         State::Up {
-            launch: Live { id, started_at },
+            launch: Live {
+                id,
+                started_at,
+                phase: Phase::Main,
+            },
             ready: match ready {
                 true => Readying::Ready,
                 false => Readying::Unknown(started_at),
@@ -253,6 +169,10 @@ impl State {
     pub(in crate::supervisor) fn failure_mut(&mut self) -> Option<&mut Failure> {
         match self {
             State::Stuck { why, .. }
+            | State::Concluding {
+                after: After::Judge(Why::Failure(why)),
+                ..
+            }
             | State::Waiting {
                 why: Why::Failure(why),
                 ..
@@ -268,6 +188,8 @@ impl State {
             State::Down
             | State::Provisioning { .. }
             | State::Launching { .. }
+            | State::Preparing { .. }
+            | State::Concluding { .. }
             | State::Up { .. }
             | State::Stopping { .. }
             | State::Waiting { .. }
@@ -285,6 +207,8 @@ impl State {
     pub(in crate::supervisor) fn live(&self) -> Option<Live> {
         match self {
             State::Launching { launch, .. }
+            | State::Preparing { launch, .. }
+            | State::Concluding { launch, .. }
             | State::Up { launch, .. }
             | State::Stopping { launch, .. }
             | State::Stuck {
@@ -319,6 +243,8 @@ impl State {
                 ..
             }
             | State::Launching { .. }
+            | State::Preparing { .. }
+            | State::Concluding { .. }
             | State::Up { .. }
             | State::Stopping { .. }
             | State::Releasing { .. }
@@ -358,6 +284,8 @@ impl State {
             State::Stuck { retry_at, .. } => retry_at.is_none(),
             State::Provisioning { .. }
             | State::Launching { .. }
+            | State::Preparing { .. }
+            | State::Concluding { .. }
             | State::Up { .. }
             | State::Stopping { .. }
             | State::Waiting { .. }
@@ -380,11 +308,12 @@ impl State {
                     Some(*moment)
                 }
             },
-            State::Waiting { until, .. } => Some(*until),
+            State::Preparing { until, .. } | State::Waiting { until, .. } => Some(*until),
             State::Stuck { retry_at, .. } => *retry_at,
             State::Down
             | State::Provisioning { .. }
             | State::Launching { .. }
+            | State::Concluding { .. }
             | State::Failed { .. }
             | State::Releasing { .. } => None,
         }

@@ -163,6 +163,7 @@ fn only_a_daemonizing_program_may_outlive_its_first_process() {
             launch,
             exit,
             others: true,
+            said: String::new(),
         });
         let state = world.view().state;
         world.handle(Event::Emptied { launch });
@@ -188,6 +189,7 @@ fn a_stop_signals_then_kills_then_reports() {
         launch,
         exit,
         others: true,
+        said: String::new(),
     });
     assert_eq!(
         word(&step.actions[0]),

@@ -233,6 +233,7 @@ mod tests {
             name: name.parse().unwrap(),
             want: Want::Up,
             permanent: None,
+            phase: None,
             state: StateWord::Up,
             pid: Some(4711),
             addresses: std::net::Ipv4Addr::new(10, 77, 0, 11).into(),

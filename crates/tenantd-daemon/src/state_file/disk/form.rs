@@ -169,6 +169,13 @@ pub(super) enum State2 {
         launch: Live2,
         #[serde(rename = "again")]
         again: Option<RestartScope2>,
+        /// Set if the command of a phase runs, until when. Programs without phases take it for the
+        /// program; they have no manifest with such a command.
+        #[serde(rename = "until", default, skip_serializing_if = "Option::is_none")]
+        until: Option<u64>,
+        /// Set if the result of the phase is being recorded.
+        #[serde(rename = "ended", default, skip_serializing_if = "Option::is_none")]
+        ended: Option<Ended2>,
     },
     #[serde(rename = "up")]
     Up {
@@ -228,6 +235,30 @@ pub(super) struct Live2 {
     pub(super) id: u64,
     #[serde(rename = "started_at")]
     pub(super) started_at: u64,
+    /// The phase, if it is not the program.
+    #[serde(rename = "phase", default, skip_serializing_if = "Option::is_none")]
+    pub(super) phase: Option<Phase2>,
+    /// Set if the command of the phase has succeeded, so that the next one follows. What follows is
+    /// "relaunch" then.
+    #[serde(rename = "success", default, skip_serializing_if = "Option::is_none")]
+    pub(super) success: Option<bool>,
+}
+
+/// The end of a launch of phase init.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Ended2 {
+    #[serde(rename = "after")]
+    pub(super) after: After2,
+    #[serde(rename = "footing")]
+    pub(super) resources: Resources2,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Phase2 {
+    #[serde(rename = "init")]
+    Init,
+    #[serde(rename = "before")]
+    Before,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

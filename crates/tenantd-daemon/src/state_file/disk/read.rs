@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use crate::state_file::disk::Unreadable;
 use crate::state_file::disk::form::{
-    After2, Ending2, Exit2, Failure2, Fingerprints2, Holding2, Holding3, Left2, Live2, Made2,
-    Made3, Making2, Memory2, Process2, Readying2, Record2, Record3, Resources2, RestartScope2,
-    State2, Strikes2, Want2, Why2,
+    After2, Ended2, Ending2, Exit2, Failure2, Fingerprints2, Holding2, Holding3, Left2, Live2,
+    Made2, Made3, Making2, Memory2, Phase2, Process2, Readying2, Record2, Record3, Resources2,
+    RestartScope2, State2, Strikes2, Want2, Why2,
 };
 use crate::state_file::disk::stage;
 use crate::state_file::record::{Made, ProcessKey, Record};
@@ -14,6 +14,7 @@ use tenantd_core::name::TenantName;
 use tenantd_core::plan::address::Addresses;
 use tenantd_core::plan::effect::Fingerprints;
 use tenantd_core::plan::holders::Holding;
+use tenantd_core::plan::phase::Phase;
 use tenantd_core::stage::Failure;
 use tenantd_core::supervisor::checkpoint::{
     After, Checkpoint, Ending, FailureCount, Left, Live, Making, Readying, Resources, RestartScope,
@@ -166,7 +167,31 @@ impl TryFrom<State2> for State {
                 started_at: Moment(started_at),
                 making: making.into(),
             },
-            State2::Launching { launch, again } => Self::Launching {
+            State2::Launching {
+                launch: launch @ Live2 { phase: Some(_), .. },
+                again: None,
+                until: Some(until),
+                ended: None,
+            } => Self::Preparing {
+                launch: launch.into(),
+                until: Moment(until),
+            },
+            State2::Launching {
+                launch,
+                again: _,
+                until: _,
+                ended: Some(Ended2 { after, resources }),
+            } => Self::Concluding {
+                after: follows(&launch, after)?,
+                launch: launch.into(),
+                resources: resources.into(),
+            },
+            State2::Launching {
+                launch,
+                again,
+                until: _,
+                ended: None,
+            } => Self::Launching {
                 launch: launch.into(),
                 again: again.map(RestartScope::from),
             },
@@ -179,9 +204,9 @@ impl TryFrom<State2> for State {
                 ending,
                 after,
             } => Self::Stopping {
+                after: follows(&launch, after)?,
                 launch: launch.into(),
                 ending: ending.into(),
-                after: after.try_into()?,
             },
             State2::Waiting {
                 until,
@@ -214,11 +239,30 @@ impl TryFrom<State2> for State {
     }
 }
 
+/// What follows on a launch.
+fn follows(launch: &Live2, after: After2) -> Result<After, Unreadable> {
+    match (launch.success, after) {
+        (Some(true), After2::Relaunch) => Ok(After::Proceed),
+        (_, after) => after.try_into(),
+    }
+}
+
 impl From<Live2> for Live {
-    fn from(Live2 { id, started_at }: Live2) -> Self {
+    fn from(live: Live2) -> Self {
+        let Live2 {
+            id,
+            started_at,
+            phase,
+            success: _,
+        } = live;
         Self {
             id: LaunchId(id),
             started_at: Moment(started_at),
+            phase: match phase {
+                Some(Phase2::Init) => Phase::Init,
+                Some(Phase2::Before) => Phase::Before,
+                None => Phase::Main,
+            },
         }
     }
 }
@@ -282,8 +326,8 @@ impl TryFrom<Left2> for Left {
     fn try_from(left: Left2) -> Result<Self, Unreadable> {
         Ok(match left {
             Left2::Processes { launch, after } => Self::Processes {
+                after: follows(&launch, after)?,
                 launch: launch.into(),
-                after: after.try_into()?,
             },
             Left2::Network => Self::Network,
         })

@@ -77,6 +77,8 @@ names! {
     Descriptors = "descriptors";
     Exec = "exec";
     Vanished = "vanished";
+    Init = "exec", "init";
+    Before = "exec", "before";
     Ready = "ready";
     Mounted = "attach", "mounted";
     End = "end";

@@ -4,14 +4,15 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use crate::state_file::disk::form::{
-    After2, Ending2, Exit2, Failure2, Fingerprints2, Holding2, Holding3, Left2, Live2, Made2,
-    Made3, Making2, Memory2, Process2, Readying2, Record2, Record3, Resources2, RestartScope2,
-    State2, Strikes2, View2, Want2, Why2, Written,
+    After2, Ended2, Ending2, Exit2, Failure2, Fingerprints2, Holding2, Holding3, Left2, Live2,
+    Made2, Made3, Making2, Memory2, Phase2, Process2, Readying2, Record2, Record3, Resources2,
+    RestartScope2, State2, Strikes2, View2, Want2, Why2, Written,
 };
 use crate::state_file::disk::stage;
 use crate::state_file::record::{Made, ProcessKey, Record};
 use tenantd_core::plan::effect::Fingerprints;
 use tenantd_core::plan::holders::Holding;
+use tenantd_core::plan::phase::Phase;
 use tenantd_core::stage::Failure;
 use tenantd_core::supervisor::checkpoint::{
     After, Checkpoint, Ending, FailureCount, Left, Live, Making, Readying, Resources, RestartScope,
@@ -163,6 +164,27 @@ impl From<&State> for State2 {
             State::Launching { launch, again } => Self::Launching {
                 launch: launch.into(),
                 again: again.as_ref().map(RestartScope2::from),
+                until: None,
+                ended: None,
+            },
+            State::Preparing { launch, until } => Self::Launching {
+                launch: launch.into(),
+                again: None,
+                until: Some(until.0),
+                ended: None,
+            },
+            State::Concluding {
+                launch,
+                after,
+                resources,
+            } => Self::Launching {
+                launch: ended(launch, after),
+                again: None,
+                until: None,
+                ended: Some(Ended2 {
+                    after: after.into(),
+                    resources: resources.into(),
+                }),
             },
             State::Up { launch, ready } => Self::Up {
                 launch: launch.into(),
@@ -173,7 +195,7 @@ impl From<&State> for State2 {
                 ending,
                 after,
             } => Self::Stopping {
-                launch: launch.into(),
+                launch: ended(launch, after),
                 ending: ending.into(),
                 after: after.into(),
             },
@@ -208,15 +230,29 @@ impl From<&State> for State2 {
     }
 }
 
+/// A launch that has ended or is about to.
+fn ended(launch: &Live, after: &After) -> Live2 {
+    let mut launch = Live2::from(launch);
+    launch.success = (*after == After::Proceed).then_some(true);
+    launch
+}
+
 impl From<&Live> for Live2 {
     fn from(launch: &Live) -> Self {
         let Live {
             id,
             started_at: Moment(started_at),
+            phase,
         } = launch;
         Self {
             id: id.0,
             started_at: *started_at,
+            phase: match phase {
+                Phase::Init => Some(Phase2::Init),
+                Phase::Before => Some(Phase2::Before),
+                Phase::Main => None,
+            },
+            success: None,
         }
     }
 }
@@ -267,7 +303,8 @@ impl From<&Ending> for Ending2 {
 impl From<&After> for After2 {
     fn from(after: &After) -> Self {
         match after {
-            After::Relaunch => Self::Relaunch,
+            // See `ended`.
+            After::Relaunch | After::Proceed => Self::Relaunch,
             After::Reprovision => Self::Reprovision,
             After::Judge(why) => Self::Judge(why.into()),
         }
@@ -278,7 +315,7 @@ impl From<&Left> for Left2 {
     fn from(left: &Left) -> Self {
         match left {
             Left::Processes { launch, after } => Self::Processes {
-                launch: launch.into(),
+                launch: ended(launch, after),
                 after: after.into(),
             },
             Left::Network => Self::Network,

@@ -7,11 +7,13 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 
+use super::phases;
 use crate::state_file::record::{Made, ProcessKey, Record};
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::address::Addresses;
 use tenantd_core::plan::effect::Fingerprints;
 use tenantd_core::plan::holders::Holding;
+use tenantd_core::plan::phase::Phase;
 use tenantd_core::stage::{Failure, Stage};
 use tenantd_core::supervisor::checkpoint::{
     After, Checkpoint, Ending, FailureCount, Left, Live, Making, Readying, Resources, RestartScope,
@@ -24,7 +26,7 @@ use tenantd_host::launch::{LaunchView, Lid};
 use tenantd_host::program::ProgramFile;
 
 /// The number of states, and the index of this one.
-pub(super) const STATES: usize = 9;
+pub(super) const STATES: usize = 11;
 pub(super) fn number(state: &State) -> usize {
     match state {
         State::Down => 0,
@@ -36,15 +38,18 @@ pub(super) fn number(state: &State) -> usize {
         State::Failed { .. } => 6,
         State::Releasing { .. } => 7,
         State::Stuck { .. } => 8,
+        State::Preparing { .. } => 9,
+        State::Concluding { .. } => 10,
     }
 }
 
-const LAUNCH: Live = Live {
+pub(super) const LAUNCH: Live = Live {
     id: LaunchId(7),
     started_at: Moment(1_000_000_000_001),
+    phase: Phase::Main,
 };
 
-const MOMENT: Moment = Moment(1_001_000_000_002);
+pub(super) const MOMENT: Moment = Moment(1_001_000_000_002);
 
 fn exit(exit: Exit) -> Why {
     Why::Exit(exit)
@@ -292,9 +297,11 @@ fn moment() -> impl Strategy<Value = Moment> + Clone {
 }
 
 fn live() -> impl Strategy<Value = Live> {
-    (any::<u64>(), moment()).prop_map(|(id, started_at)| Live {
+    let phase = prop_oneof![Just(Phase::Main), phases::command()];
+    (any::<u64>(), moment(), phase).prop_map(|(id, started_at, phase)| Live {
         id: LaunchId(id),
         started_at,
+        phase,
     })
 }
 
@@ -338,6 +345,7 @@ fn any_state(text: &'static str) -> impl Strategy<Value = State> {
         prop_oneof![
             Just(After::Relaunch),
             Just(After::Reprovision),
+            Just(After::Proceed),
             why(text).prop_map(After::Judge)
         ]
     };
@@ -365,6 +373,15 @@ fn any_state(text: &'static str) -> impl Strategy<Value = State> {
         (moment(), making)
             .prop_map(|(started_at, making)| State::Provisioning { started_at, making }),
         (live(), again).prop_map(|(launch, again)| State::Launching { launch, again }),
+        (live(), phases::command(), moment()).prop_map(|(launch, phase, until)| State::Preparing {
+            launch: Live { phase, ..launch },
+            until,
+        }),
+        (live(), after(), resources()).prop_map(|(launch, after, resources)| State::Concluding {
+            launch,
+            after,
+            resources,
+        }),
         (live(), ready).prop_map(|(launch, ready)| State::Up { launch, ready }),
         (live(), ending, after()).prop_map(|(launch, ending, after)| State::Stopping {
             launch,

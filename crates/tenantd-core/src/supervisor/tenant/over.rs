@@ -1,0 +1,137 @@
+//! What follows on a launch whose last process has exited: the next phase, a relaunch, or what the
+//! restart policy decides.
+
+use crate::plan::model::RestartWhen;
+use crate::plan::phase::Phase;
+use crate::stage::Stage;
+use crate::supervisor::backoff::Verdict;
+use crate::supervisor::checkpoint::Resources;
+use crate::supervisor::step::Cause;
+use crate::supervisor::time::Moment;
+use crate::supervisor::view::{Want, Why};
+
+use super::phases::is_of_command;
+use super::{After, Live, RestartScope, State, Tenant, TransitionContext};
+
+impl Tenant {
+    /// The last process of a launch has exited.
+    pub(super) fn over(
+        &mut self,
+        context: &mut TransitionContext,
+        launch: Live,
+        after: After,
+        resources: Resources,
+    ) -> State {
+        match launch.phase {
+            Phase::Init => self.conclude(context, launch, after, resources),
+            Phase::Before | Phase::Main => self.follow(context, launch, after, resources),
+        }
+    }
+
+    /// What follows on a launch.
+    pub(super) fn follow(
+        &mut self,
+        context: &mut TransitionContext,
+        launch: Live,
+        after: After,
+        resources: Resources,
+    ) -> State {
+        match (self.want, after) {
+            (
+                Want::Down,
+                After::Relaunch | After::Judge(_) | After::Reprovision | After::Proceed,
+            ) => self.bring_down(context, resources),
+            (Want::Up, After::Proceed) if resources == Resources::Full => {
+                self.launch_phase(context, self.policy.phases.after(launch.phase))
+            }
+            (Want::Up, After::Proceed) => self.bring_up(context, resources),
+            (Want::Up, After::Reprovision) => {
+                self.bring_up_scoped(context, resources, RestartScope::Reprovision)
+            }
+            (Want::Up, After::Relaunch) => self.bring_up(context, resources),
+            (Want::Up, After::Judge(why)) => self.judge(context, launch, why, resources),
+        }
+    }
+
+    /// A launch ended without a request: applies the restart policy.
+    fn judge(
+        &mut self,
+        context: &mut TransitionContext,
+        launch: Live,
+        why: Why,
+        resources: Resources,
+    ) -> State {
+        match (launch.phase, &why) {
+            (Phase::Main, _) => {}
+            (Phase::Init, Why::Failure(failure)) if is_of_command(failure) => {
+                return give_up(context, resources, why);
+            }
+            (Phase::Init | Phase::Before, Why::Failure(failure)) => {
+                let (started_at, failure) = (launch.started_at, failure.clone());
+                return self.stage_failed(context, started_at, (resources, true), failure);
+            }
+            // It was interrupted: it is tried again, like a failed stage.
+            (Phase::Init | Phase::Before, Why::Exit(_)) => {
+                let again = true;
+                return self.count_failure(context, launch.started_at, (resources, again), why);
+            }
+        }
+        let success = matches!(&why, Why::Exit(exit) if exit.is_success());
+        match (self.policy.restart.when, success) {
+            (RestartWhen::OnFailure | RestartWhen::Never, true) => {
+                self.want = Want::Down;
+                return self.bring_down(context, resources);
+            }
+            (RestartWhen::Never, false) => return give_up(context, resources, why),
+            (RestartWhen::Always, _) | (RestartWhen::OnFailure, false) => {}
+        }
+        // A launch that did not become ready is not healthy, however long it ran.
+        let lived = context.now.since(launch.started_at);
+        let is_healthy = match &why {
+            Why::Exit(_) => true,
+            Why::Failure(failure) => failure.stage == Stage::Mounted,
+        };
+        if is_healthy && lived >= self.policy.restart.healthy_after {
+            self.strikes.clear();
+        }
+        let again = true;
+        self.count_failure(context, launch.started_at, (resources, again), why)
+    }
+
+    /// Adds a strike: the tenant waits for its next try, or fails.
+    pub(super) fn count_failure(
+        &mut self,
+        context: &mut TransitionContext,
+        started_at: Moment,
+        (resources, again): (Resources, bool),
+        why: Why,
+    ) -> State {
+        let restart = &self.policy.restart;
+        let verdict = self.strikes.count_failure(context.now, restart);
+        judged(context, verdict, started_at, (resources, again), why)
+    }
+}
+
+/// What follows a failure: the tenant waits for its next try, or fails.
+pub(super) fn judged(
+    context: &mut TransitionContext,
+    verdict: Verdict,
+    started_at: Moment,
+    (resources, again): (Resources, bool),
+    why: Why,
+) -> State {
+    match verdict {
+        Verdict::Delay(delay) => State::Waiting {
+            until: context.now.max(started_at + delay),
+            resources,
+            again,
+            why,
+        },
+        Verdict::GiveUp => give_up(context, resources, why),
+    }
+}
+
+pub(super) fn give_up(context: &mut TransitionContext, resources: Resources, why: Why) -> State {
+    context.cause = Cause::GivenUp(why.clone());
+    State::Failed { resources, why }
+}
