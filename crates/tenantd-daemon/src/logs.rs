@@ -46,6 +46,7 @@ use mark::Marks;
 pub use pipes::{PAUSE_MAX, READ_MAX};
 use pipes::{Pipe, Pipes};
 use sink::Sink;
+pub use sink::place;
 pub use split::Line;
 use tenantd_api::wire::LogPlace;
 use tenantd_core::name::{AppName, TenantName};
@@ -57,17 +58,6 @@ const EVENTS: usize = 64;
 /// The most bytes to read from a pipe before closing it: the default maximum size of a pipe
 /// (`/proc/sys/fs/pipe-max-size`). The limit matters if a program still writes.
 const DRAIN_MAX: usize = 1024 * 1024;
-
-/// Where the tenants' output goes: to the journal if standard error is the journal, otherwise to
-/// files.
-#[must_use]
-pub fn place() -> LogPlace {
-    if journal::is_ours() {
-        LogPlace::Journal
-    } else {
-        LogPlace::Files
-    }
-}
 
 /// Reads the output of all tenants. Dropping it stops the reading; [`Logs::end`] first writes what
 /// was read.

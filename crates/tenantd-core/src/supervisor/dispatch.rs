@@ -4,7 +4,7 @@ use crate::name::TenantName;
 use crate::stage::Failure;
 
 use super::Supervisor;
-use super::event::{Event, LaunchId};
+use super::event::{Event, Exit, LaunchId};
 use super::step::{Cause, Step};
 use super::tenant::{Tenant, TransitionContext};
 use super::time::Moment;
@@ -40,18 +40,12 @@ impl Supervisor {
             Event::ReleaseFailed { tenant, why } => {
                 self.on_tenant_failure(now, &tenant, why, step, Tenant::release_failed);
             }
-            Event::Skipped { launch } => {
-                self.on_launch(now, launch, Cause::Skipped, step, Tenant::skipped);
-            }
-            Event::Concluded { launch } => {
-                self.on_launch(now, launch, Cause::Concluded, step, Tenant::concluded);
-            }
+            Event::Skipped { launch } => self.skipped(now, launch, step),
+            Event::Concluded { launch } => self.concluded(now, launch, step),
             Event::ConcludeFailed { launch, why } => {
                 self.on_launch_failure(now, launch, why, step, Tenant::conclude_failed);
             }
-            Event::Launched { launch } => {
-                self.on_launch(now, launch, Cause::Launched, step, Tenant::launched);
-            }
+            Event::Launched { launch } => self.launched(now, launch, step),
             Event::LaunchFailed { launch, why } => {
                 self.on_launch_failure(now, launch, why, step, Tenant::launch_failed);
             }
@@ -65,9 +59,7 @@ impl Supervisor {
                 exit,
                 others,
                 said,
-            } => self.on_launch(now, launch, Cause::Exited(exit), step, |t, context| {
-                t.exited(exit, others, &said, context);
-            }),
+            } => self.exited(now, launch, (exit, others, &said), step),
             Event::Emptied { launch } => {
                 self.on_launch(now, launch, Cause::Emptied, step, Tenant::emptied);
             }
@@ -78,6 +70,30 @@ impl Supervisor {
                 self.on_launch_failure(now, launch, why, step, Tenant::end_failed);
             }
         }
+    }
+
+    fn launched(&mut self, now: Moment, launch: LaunchId, step: &mut Step) {
+        self.on_launch(now, launch, Cause::Launched, step, Tenant::launched);
+    }
+
+    fn skipped(&mut self, now: Moment, launch: LaunchId, step: &mut Step) {
+        self.on_launch(now, launch, Cause::Skipped, step, Tenant::skipped);
+    }
+
+    fn concluded(&mut self, now: Moment, launch: LaunchId, step: &mut Step) {
+        self.on_launch(now, launch, Cause::Concluded, step, Tenant::concluded);
+    }
+
+    fn exited(
+        &mut self,
+        now: Moment,
+        launch: LaunchId,
+        (exit, others, said): (Exit, bool, &str),
+        step: &mut Step,
+    ) {
+        self.on_launch(now, launch, Cause::Exited(exit), step, |t, context| {
+            t.exited(exit, others, said, context);
+        });
     }
 
     fn removed(&mut self, now: Moment, name: &TenantName, step: &mut Step) {

@@ -13,11 +13,9 @@ use tenantd_host::crash;
 use tenantd_host::process;
 use tenantd_host::process::Ended;
 
-use crate::executor::inventory::Running;
 use crate::executor::report::{Report, ReportKind};
 use crate::executor::{Executor, Pending};
 use crate::input::Input;
-use crate::logs::Mark;
 
 /// How many provisions may run at the same time. The kernel makes links one after the other, so
 /// more would save no time, and a start of a thousand tenants would need the memory of a thousand
@@ -173,41 +171,12 @@ impl Executor {
             ReportKind::Provisioned(Err(why)) => {
                 self.dispatch(Event::ProvisionFailed { tenant, why });
             }
-            ReportKind::Spawned(launch, spawned) => {
-                if let Some(entry) = self.inventory.entry(&tenant) {
-                    entry.running = Some(Running {
-                        launch,
-                        process: Some(spawned.process),
-                        program: spawned.program,
-                        view: Some(spawned.view),
-                        executed: false,
-                        phase: spawned.phase,
-                    });
-                }
-            }
-            ReportKind::Skipped(launch) => {
-                let entry = self.inventory.entry(&tenant);
-                if let Some(provisioned) = entry.and_then(|entry| entry.provisioned.as_mut()) {
-                    // No process was in the leaf.
-                    provisioned.used = false;
-                }
-                self.dispatch(Event::Skipped { launch });
-            }
-            ReportKind::Concluded(launch, Ok(())) => self.dispatch(Event::Concluded { launch }),
-            ReportKind::Concluded(launch, Err(why)) => {
-                self.dispatch(Event::ConcludeFailed { launch, why });
-            }
+            ReportKind::Spawned(launch, spawned) => self.spawned(&tenant, launch, spawned),
+            ReportKind::Skipped(launch) => self.skipped(&tenant, launch),
+            ReportKind::Concluded(launch, concluded) => self.concluded(launch, concluded),
             ReportKind::Launched(launch, phase, Ok(())) => self.launched(&tenant, launch, phase),
             ReportKind::Launched(launch, phase, Err(why)) => {
-                let mark = match phase {
-                    Phase::Main => Mark::NotLaunched(why.clone()),
-                    Phase::Init | Phase::Before => Mark::PhaseNotLaunched(phase, why.clone()),
-                };
-                self.host.logs.mark(&tenant, mark);
-                if let Some(entry) = self.inventory.entry(&tenant) {
-                    entry.running = None;
-                }
-                self.dispatch(Event::LaunchFailed { launch, why });
+                self.not_launched(&tenant, (launch, phase), why);
             }
             ReportKind::Applied(launch, Ok(())) => self.dispatch(Event::Applied { launch }),
             ReportKind::Applied(launch, Err(why)) => {

@@ -2,17 +2,66 @@
 
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::phase::Phase;
+use tenantd_core::stage::Failure;
 use tenantd_core::supervisor::event::{Event, Exit, LaunchId};
 use tenantd_host::crash;
 use tenantd_host::process::Ended;
 
 use crate::clock;
+use crate::executor::inventory::Running;
 use crate::executor::perform::exit;
+use crate::executor::report::Spawned;
 use crate::executor::{Executor, Pending};
 use crate::input::Input;
 use crate::logs::Mark;
 
 impl Executor {
+    pub(super) fn spawned(&mut self, tenant: &TenantName, launch: LaunchId, spawned: Spawned) {
+        if let Some(entry) = self.inventory.entry(tenant) {
+            entry.running = Some(Running {
+                launch,
+                process: Some(spawned.process),
+                program: spawned.program,
+                view: Some(spawned.view),
+                executed: false,
+                phase: spawned.phase,
+            });
+        }
+    }
+
+    pub(super) fn skipped(&mut self, tenant: &TenantName, launch: LaunchId) {
+        let entry = self.inventory.entry(tenant);
+        if let Some(provisioned) = entry.and_then(|entry| entry.provisioned.as_mut()) {
+            // No process was in the leaf.
+            provisioned.used = false;
+        }
+        self.dispatch(Event::Skipped { launch });
+    }
+
+    pub(super) fn concluded(&mut self, launch: LaunchId, concluded: Result<(), Failure>) {
+        self.dispatch(match concluded {
+            Ok(()) => Event::Concluded { launch },
+            Err(why) => Event::ConcludeFailed { launch, why },
+        });
+    }
+
+    pub(super) fn not_launched(
+        &mut self,
+        tenant: &TenantName,
+        (launch, phase): (LaunchId, Phase),
+        why: Failure,
+    ) {
+        let mark = match phase {
+            Phase::Main => Mark::NotLaunched(why.clone()),
+            Phase::Init | Phase::Before => Mark::PhaseNotLaunched(phase, why.clone()),
+        };
+        self.host.logs.mark(tenant, mark);
+        if let Some(entry) = self.inventory.entry(tenant) {
+            entry.running = None;
+        }
+        self.dispatch(Event::LaunchFailed { launch, why });
+    }
+
     pub(super) fn launched(&mut self, tenant: &TenantName, launch: LaunchId, phase: Phase) {
         let mut pid = None;
         if let Some(running) = self.inventory.running(tenant, launch) {

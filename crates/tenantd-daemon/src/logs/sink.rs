@@ -12,10 +12,22 @@ use crate::logs::journal::{self, Journal};
 use crate::logs::refused::Search;
 use crate::logs::{Batch, Stream};
 use crate::nonblocking_writer::NonblockingWriter;
+use tenantd_api::wire::LogPlace;
 use tenantd_core::name::TenantName;
 
 /// How long writing the last lines to standard error may take.
 const FLUSH_LIMIT: Duration = Duration::from_secs(1);
+
+/// Where the tenants' output goes: to the journal if standard error is the journal, otherwise to
+/// files.
+#[must_use]
+pub fn place() -> LogPlace {
+    if journal::is_ours() {
+        LogPlace::Journal
+    } else {
+        LogPlace::Files
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Sink {

@@ -106,21 +106,8 @@ impl Table {
                  apply when the folder is made, at the first start of a tenant that has it."
             }
             Table::File => FILE,
-            Table::Init => {
-                "A command that initializes a new datastore, such as initdb(1). It runs in the \
-                 tenant, before the first start of the program, and never again once it has \
-                 succeeded. If it fails, its output is in the log, the tenant becomes failed, and \
-                 the datastore is made empty again; `tenantd start`, or a reload that changes the \
-                 tenant's settings, tries again. So it does if tenantd is killed meanwhile, with the \
-                 next start. A datastore that had data before is never initialized. A \
-                 change takes effect with a reload."
-            }
-            Table::Before => {
-                "A command that runs in the tenant before each start of the program, for example to \
-                 migrate its data or to check its configuration. If it fails, the program is not \
-                 started, and the start counts as a strike. A change takes effect with the next \
-                 start."
-            }
+            Table::Init => INIT,
+            Table::Before => BEFORE,
             Table::Stop => "How the program is stopped.",
             Table::Restart => {
                 "What happens when the program exits without a request. Each such exit is a \
@@ -164,3 +151,16 @@ impl Table {
         }
     }
 }
+
+const INIT: &str = "A command that initializes a new datastore, such as initdb(1). It runs in the \
+     tenant, before the first start of the program, and never again once it has \
+     succeeded. If it fails, its output is in the log, the tenant becomes failed, and \
+     the datastore is made empty again; `tenantd start`, or a reload that changes the \
+     tenant's settings, tries again. So it does if tenantd is killed meanwhile, with the \
+     next start. A datastore that had data before is never initialized. A \
+     change takes effect with a reload.";
+
+const BEFORE: &str = "A command that runs in the tenant before each start of the program, for example to \
+     migrate its data or to check its configuration. If it fails, the program is not \
+     started, and the start counts as a strike. A change takes effect with the next \
+     start.";

@@ -214,12 +214,7 @@ impl Tenant {
                 }
             }
             State::Preparing { launch, .. } => {
-                let after = match exit {
-                    // Perhaps with its supervisor, so it is tried again.
-                    Exit::Signal(_) | Exit::Unknown => After::Judge(Why::Exit(exit)),
-                    Exit::Status(_) => self.after_phase(launch.phase, exit, ""),
-                };
-                let after = scope.map_or(after.clone(), |scope| after.at_least(scope));
+                let after = self.after_unwatched(launch.phase, exit, scope);
                 self.over(context, launch, after, resources)
             }
             State::Stopping { launch, after, .. }

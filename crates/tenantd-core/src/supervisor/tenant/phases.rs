@@ -100,6 +100,21 @@ impl Tenant {
         After::Judge(Why::Failure(self.phase_failure(phase, how)))
     }
 
+    /// What follows on a command that has ended so while no supervisor was running.
+    pub(super) fn after_unwatched(
+        &self,
+        phase: Phase,
+        exit: Exit,
+        scope: Option<RestartScope>,
+    ) -> After {
+        let after = match exit {
+            // Perhaps with its supervisor, so it is tried again.
+            Exit::Signal(_) | Exit::Unknown => After::Judge(Why::Exit(exit)),
+            Exit::Status(_) => self.after_phase(phase, exit, ""),
+        };
+        scope.map_or(after.clone(), |scope| after.at_least(scope))
+    }
+
     /// The failure of a command.
     pub(super) fn phase_failure(&self, phase: Phase, how: String) -> Failure {
         let stage = match phase {

@@ -44,15 +44,7 @@ impl Tenant {
             State::Preparing { launch, .. } | State::Up { launch, .. } => {
                 self.stop(context, launch, scope.into())
             }
-            State::Concluding {
-                launch,
-                after,
-                resources,
-            } => State::Concluding {
-                launch,
-                after: after.at_least(scope),
-                resources,
-            },
+            state @ State::Concluding { .. } => state.concluding_at_least(scope),
             State::Stopping {
                 launch,
                 ending,

@@ -198,6 +198,14 @@ impl State {
         }
     }
 
+    /// The same, but if it is `Concluding`, at least this follows.
+    pub(in crate::supervisor) fn concluding_at_least(mut self, scope: RestartScope) -> Self {
+        if let State::Concluding { after, .. } = &mut self {
+            *after = after.at_least(scope);
+        }
+        self
+    }
+
     /// The number of the current launch.
     pub(in crate::supervisor) fn launch(&self) -> Option<LaunchId> {
         self.live().map(|launch| launch.id)

@@ -168,33 +168,11 @@ impl TryFrom<State2> for State {
                 making: making.into(),
             },
             State2::Launching {
-                launch: launch @ Live2 { phase: Some(_), .. },
-                again: None,
-                until: Some(until),
-                ended: None,
-            } => Self::Preparing {
-                launch: launch.into(),
-                until: Moment(until),
-            },
-            State2::Launching {
-                launch,
-                again: _,
-                until: _,
-                ended: Some(Ended2 { after, resources }),
-            } => Self::Concluding {
-                after: follows(&launch, after)?,
-                launch: launch.into(),
-                resources: resources.into(),
-            },
-            State2::Launching {
                 launch,
                 again,
-                until: _,
-                ended: None,
-            } => Self::Launching {
-                launch: launch.into(),
-                again: again.map(RestartScope::from),
-            },
+                until,
+                ended,
+            } => return launching(launch, again, until, ended),
             State2::Up { launch, ready } => Self::Up {
                 launch: launch.into(),
                 ready: ready.into(),
@@ -237,6 +215,30 @@ impl TryFrom<State2> for State {
             },
         })
     }
+}
+
+/// A launch that has not executed the program.
+fn launching(
+    launch: Live2,
+    again: Option<RestartScope2>,
+    until: Option<u64>,
+    ended: Option<Ended2>,
+) -> Result<State, Unreadable> {
+    Ok(match (ended, until) {
+        (Some(Ended2 { after, resources }), _) => State::Concluding {
+            after: follows(&launch, after)?,
+            launch: launch.into(),
+            resources: resources.into(),
+        },
+        (None, Some(until)) if launch.phase.is_some() => State::Preparing {
+            launch: launch.into(),
+            until: Moment(until),
+        },
+        (None, _) => State::Launching {
+            launch: launch.into(),
+            again: again.map(RestartScope::from),
+        },
+    })
 }
 
 /// What follows on a launch.

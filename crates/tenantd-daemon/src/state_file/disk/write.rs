@@ -161,31 +161,13 @@ impl From<&State> for State2 {
                 started_at: *started_at,
                 making: making.into(),
             },
-            State::Launching { launch, again } => Self::Launching {
-                launch: launch.into(),
-                again: again.as_ref().map(RestartScope2::from),
-                until: None,
-                ended: None,
-            },
-            State::Preparing { launch, until } => Self::Launching {
-                launch: launch.into(),
-                again: None,
-                until: Some(until.0),
-                ended: None,
-            },
+            State::Launching { launch, again } => launching(launch, again.as_ref()),
+            State::Preparing { launch, until } => preparing(launch, *until),
             State::Concluding {
                 launch,
                 after,
                 resources,
-            } => Self::Launching {
-                launch: ended(launch, after),
-                again: None,
-                until: None,
-                ended: Some(Ended2 {
-                    after: after.into(),
-                    resources: resources.into(),
-                }),
-            },
+            } => concluding(launch, after, resources),
             State::Up { launch, ready } => Self::Up {
                 launch: launch.into(),
                 ready: ready.into(),
@@ -227,6 +209,36 @@ impl From<&State> for State2 {
                 retry_at: retry_at.map(|Moment(retry_at)| retry_at),
             },
         }
+    }
+}
+
+fn launching(launch: &Live, again: Option<&RestartScope>) -> State2 {
+    State2::Launching {
+        launch: launch.into(),
+        again: again.map(RestartScope2::from),
+        until: None,
+        ended: None,
+    }
+}
+
+fn preparing(launch: &Live, Moment(until): Moment) -> State2 {
+    State2::Launching {
+        launch: launch.into(),
+        again: None,
+        until: Some(until),
+        ended: None,
+    }
+}
+
+fn concluding(launch: &Live, after: &After, resources: &Resources) -> State2 {
+    State2::Launching {
+        launch: ended(launch, after),
+        again: None,
+        until: None,
+        ended: Some(Ended2 {
+            after: after.into(),
+            resources: resources.into(),
+        }),
     }
 }
 

@@ -324,32 +324,9 @@ fn why(text: &'static str) -> impl Strategy<Value = Why> {
     ]
 }
 
-fn resources() -> impl Strategy<Value = Resources> {
-    prop_oneof![
-        Just(Resources::None),
-        Just(Resources::Partial),
-        Just(Resources::Full)
-    ]
-}
-
-fn making() -> impl Strategy<Value = Making> {
-    prop_oneof![
-        Just(Making::Awaiting),
-        Just(Making::Begun),
-        Just(Making::Outdated)
-    ]
-}
-
 fn any_state(text: &'static str) -> impl Strategy<Value = State> {
-    let after = move || {
-        prop_oneof![
-            Just(After::Relaunch),
-            Just(After::Reprovision),
-            Just(After::Proceed),
-            why(text).prop_map(After::Judge)
-        ]
-    };
-    let making = making();
+    let after = move || phases::after(why(text));
+    let making = phases::making();
     let again = option::of(prop_oneof![
         Just(RestartScope::Relaunch),
         Just(RestartScope::Reprovision)
@@ -373,22 +350,14 @@ fn any_state(text: &'static str) -> impl Strategy<Value = State> {
         (moment(), making)
             .prop_map(|(started_at, making)| State::Provisioning { started_at, making }),
         (live(), again).prop_map(|(launch, again)| State::Launching { launch, again }),
-        (live(), phases::command(), moment()).prop_map(|(launch, phase, until)| State::Preparing {
-            launch: Live { phase, ..launch },
-            until,
-        }),
-        (live(), after(), resources()).prop_map(|(launch, after, resources)| State::Concluding {
-            launch,
-            after,
-            resources,
-        }),
+        phases::any_state(live(), moment(), after()),
         (live(), ready).prop_map(|(launch, ready)| State::Up { launch, ready }),
         (live(), ending, after()).prop_map(|(launch, ending, after)| State::Stopping {
             launch,
             ending,
             after
         }),
-        (moment(), resources(), any::<bool>(), why(text)).prop_map(
+        (moment(), phases::resources(), any::<bool>(), why(text)).prop_map(
             |(until, resources, again, why)| {
                 State::Waiting {
                     until,
@@ -398,7 +367,8 @@ fn any_state(text: &'static str) -> impl Strategy<Value = State> {
                 }
             }
         ),
-        (resources(), why(text)).prop_map(|(resources, why)| State::Failed { resources, why }),
+        (phases::resources(), why(text))
+            .prop_map(|(resources, why)| State::Failed { resources, why }),
         any::<u32>().prop_map(|tries| State::Releasing { tries }),
         (left, failure(text), any::<u32>(), option::of(moment())).prop_map(
             |(left, why, tries, retry_at)| State::Stuck {
