@@ -170,20 +170,8 @@ impl World {
                 launch,
                 phase,
             } => {
-                if self.phases.on_launch(&tenant, launch, phase) {
-                    return self.schedule(50, Occurrence::Event(Event::Skipped { launch }));
-                }
-                let event = if self.fault(25) {
-                    // Retried a few times, not at all, and by the policy.
-                    let errno = *self
-                        .random
-                        .pick(&[libc::ENOENT, libc::ENOEXEC, libc::EAGAIN]);
-                    let why = Failure::errno(Stage::Exec, "/bin/wiki", errno);
-                    Event::LaunchFailed { launch, why }
-                } else {
-                    Event::Launched { launch }
-                };
-                self.schedule(50, Occurrence::Event(event));
+                let skipped = self.phases.on_launch(&tenant, launch, phase);
+                self.launch(launch, skipped);
             }
             Action::Conclude {
                 launch, success, ..
@@ -220,6 +208,22 @@ impl World {
             }
             Action::Remove { .. } => {}
         }
+    }
+
+    fn launch(&mut self, launch: LaunchId, skipped: bool) {
+        let event = if skipped {
+            Event::Skipped { launch }
+        } else if self.fault(25) {
+            // Retried a few times, not at all, and by the policy.
+            let errno = *self
+                .random
+                .pick(&[libc::ENOENT, libc::ENOEXEC, libc::EAGAIN]);
+            let why = Failure::errno(Stage::Exec, "/bin/wiki", errno);
+            Event::LaunchFailed { launch, why }
+        } else {
+            Event::Launched { launch }
+        };
+        self.schedule(50, Occurrence::Event(event));
     }
 
     /// Sometimes edits the manifest during the operation.

@@ -159,15 +159,7 @@ fn violations(invariant: Invariant) -> Vec<Result<(), Violation>> {
                 up.answers(&Answer::Refused { reason }, release()),
             ]
         }
-        Invariant::StaleDoesNothing => {
-            let stale = up.0.event(Moment::ZERO, &emptied(2));
-            let before = [view(Want::Up, StateWord::Up)];
-            let after = [view(Want::Up, StateWord::Waiting)];
-            vec![
-                up.0.check_unchanged(&stale, &before, after.into_iter()),
-                up.handles(&emptied(2), vec![kill(1)]),
-            ]
-        }
+        Invariant::StaleDoesNothing => stale_violations(),
         Invariant::Backoff => vec![up.handles(&emptied(1), vec![launch(2)])],
         Invariant::Budget => {
             let mut trace = Trace::up(Duration::ZERO);
@@ -196,6 +188,18 @@ fn violations(invariant: Invariant) -> Vec<Result<(), Violation>> {
             plan_violations(invariant)
         }
     }
+}
+
+/// A late event that changes a tenant, or causes an action.
+fn stale_violations() -> Vec<Result<(), Violation>> {
+    let mut up = Trace::up(Duration::from_secs(1));
+    let stale = up.0.event(Moment::ZERO, &emptied(2));
+    let before = [view(Want::Up, StateWord::Up)];
+    let after = [view(Want::Up, StateWord::Waiting)];
+    vec![
+        up.0.check_unchanged(&stale, &before, after.into_iter()),
+        up.handles(&emptied(2), vec![kill(1)]),
+    ]
 }
 
 /// Violates an invariant about coming to rest.
