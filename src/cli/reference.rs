@@ -103,6 +103,10 @@ const STATUS: &[Section] = &[
                 "permanent",
                 "up or down if an operator made that permanent; null if the manifest decides.",
             ),
+            (
+                "phase",
+                "The command that runs before the program, while the state is launching: init (status shows initializing) or before (preparing). Null if none runs.",
+            ),
             ("pid", "The process ID of the program."),
             (
                 "address, addresses",

@@ -235,6 +235,7 @@ fn the_form_of_the_json_is_stable() {
           "want": "up",
           "permanent": null,
           "state": "up",
+          "phase": null,
           "pid": 4711,
           "address": "10.77.0.11",
           "addresses": [
@@ -267,6 +268,7 @@ fn the_form_of_a_failure_in_json_is_stable() {
       "want": "up",
       "permanent": null,
       "state": "waiting",
+      "phase": null,
       "pid": null,
       "address": "10.77.0.11",
       "addresses": [
