@@ -67,7 +67,7 @@ fn each_tenant_has_its_own_file_and_a_reload_changes_it() {
     edit(&daemon, "colour = \"red\"", "colour = \"blue\"");
     let shown = daemon.tell(&["diff"]).expect(3);
     for part in [
-        "relaunch acme\n  file /etc/nginx/conf.d/site.conf 104 bytes, digest ",
+        "relaunch acme\n  file /etc/nginx/conf.d/site.conf 98 bytes, digest ",
         "  var colour        \"red\" → \"blue\"\n",
         "    -    location ~ '^/[a-z]{1,5}$' { return 200 'acme is red'; }\n    \
          +    location ~ '^/[a-z]{1,5}$' { return 200 'acme is blue'; }\n",

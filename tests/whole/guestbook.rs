@@ -185,7 +185,10 @@ fn the_json_of_status_and_its_exit_code_are_as_documented() {
             "awaits",
             "applying",
             "unapplied",
+            "lid",
             "misfit",
+            "phase",
+            "refused",
         ];
         promised.sort_unstable();
         keys.sort();

@@ -8,5 +8,6 @@ mod collect;
 mod drive;
 mod editing;
 mod folders;
+mod init;
 mod points;
 mod scene;

@@ -148,7 +148,7 @@ pub(super) fn unbegin(root: BorrowedFd<'_>) -> Result<(), Errno> {
     unlinkat(root, OWN, AtFlags::REMOVEDIR)
 }
 
-fn unreadable(plan: &DatastorePlan, errno: Errno) -> Failure {
+pub(super) fn unreadable(plan: &DatastorePlan, errno: Errno) -> Failure {
     let path = plan.source.join(OWN).join("layout");
     let why = failure(&path, errno);
     if errno == Errno::BADMSG {

@@ -88,7 +88,7 @@ pub(crate) fn refuse_unfinished(
 ) -> Result<(), Failure> {
     let own = layout::open_own(root).map_err(|errno| failure(&plan.source, errno))?;
     let layout = match own {
-        Some(own) => layout::read(own.as_fd()).map_err(|errno| failure(&plan.source, errno))?,
+        Some(own) => layout::read(own.as_fd()).map_err(|errno| convert::unreadable(plan, errno))?,
         None => None,
     };
     let (mark, place) = match layout {

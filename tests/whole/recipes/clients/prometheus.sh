@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# A label of what it watches: itself.
-ask() { curl -fs "http://$IP:9090/api/v1/label/shop/values"; }
+# A label of what it watches: itself. It answers 503 while it reads its data.
+ask() { curl -fs --retry 10 --retry-delay 1 "http://$IP:9090/api/v1/label/shop/values"; }
 case $1 in
 prepare) ;;
 write)
