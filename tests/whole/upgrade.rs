@@ -2,10 +2,9 @@
 //! that cannot take over is refused.
 
 use std::fs;
-use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
 use std::os::unix::net::UnixStream;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,7 @@ use nix::sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tenantd_api::wire::{StateWord, TenantStatus};
 
-use crate::support::daemon::{Daemon, PROGRAM, ends, pidfd, run, signal, tenantd, until};
+use crate::support::daemon::{Daemon, PROGRAM, ends, pidfd, signal, tenantd, until};
 use crate::support::place::{self, INSTALLED, example, install, script};
 use crate::support::visit::accepts;
 
@@ -184,6 +183,12 @@ fn a_program_that_fails_before_it_is_ready_is_rolled_back() {
     daemon.end();
 }
 
+/// Holds a lease of a file (`F_SETLEASE`, fcntl(2)), so that opening it blocks, until its standard
+/// input ends. Says when another process waits for the lease.
+const LEASE: &str = "$| = 1; $SIG{IO} = 'IGNORE'; open(F, '+<', $ARGV[0]) or die; \
+     fcntl(F, 1024, 1) or die; print qq(leased\\n); \
+     select(undef, undef, undef, 0.01) while fcntl(F, 1025, 0) == 1; print qq(waited for\\n); <STDIN>";
+
 /// Reading the manifest blocks, and with it the upgrade that waits for the answer to the reload.
 #[test]
 fn the_supervisor_can_be_ended_while_it_waits_to_upgrade() {
@@ -198,15 +203,19 @@ fn the_supervisor_can_be_ended_while_it_waits_to_upgrade() {
         "next",
         &format!("{in_preflight}\nexec {PROGRAM} \"$@\""),
     ));
-    fs::remove_file(&daemon.manifest).unwrap();
-    run(Command::new("mkfifo").arg(&daemon.manifest)).expect(0);
+    let mut lease = Command::new("perl")
+        .args(["-e", LEASE])
+        .arg(&daemon.manifest)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(lease.stdout.take().unwrap()).lines();
+    assert_eq!(said.next().unwrap().unwrap(), "leased");
     let app = daemon.app.clone();
     let hangs = std::thread::spawn(move || tenantd(&["--app", &app, "reload"]));
-    let writer = until("it reads the manifest", || {
-        let mut writer = fs::File::options();
-        writer.write(true).custom_flags(libc::O_NONBLOCK);
-        writer.open(&daemon.manifest).ok()
-    });
+    // It reads the manifest.
+    assert_eq!(said.next().unwrap().unwrap(), "waited for");
     daemon.signal(Signal::SIGUSR2);
     until("it is about to upgrade", || {
         daemon.output().contains("upgrading from").then_some(())
@@ -214,7 +223,8 @@ fn the_supervisor_can_be_ended_while_it_waits_to_upgrade() {
     daemon.signal(Signal::SIGTERM);
     assert_eq!(daemon.wait().code(), Some(0), "{}", daemon.output());
     daemon.left_nothing();
-    drop(writer);
+    drop(lease.stdin.take());
+    assert!(lease.wait().unwrap().success());
     assert_ne!(hangs.join().unwrap().code, 0);
 }
 

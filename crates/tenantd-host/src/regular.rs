@@ -1,12 +1,13 @@
 //! Reading of regular files of a limited size. A file that an operator names may be a pipe that nobody
 //! writes to, a device without an end, or a file that is much too large to be meant.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::AsRawFd;
 use std::path::Path;
 
-use rustix::fs::OFlags;
+use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, open};
+use rustix::io::Errno;
 
 /// The maximum size in bytes of a manifest: that of some 40,000 tenants. Reading takes about eighty
 /// times as much memory.
@@ -17,13 +18,20 @@ pub const MANIFEST_MAX: u64 = 4 << 20;
 /// # Errors
 /// Those of open(2) and read(2). Another error, with a text, if it is not a regular file or is larger.
 pub fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
-    // Opening a pipe would wait for its other end.
-    let flags = OFlags::NONBLOCK.bits().cast_signed();
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags)
-        .open(path)?;
+    // Opening a pipe for reading would wait for its other end. With O_NONBLOCK, a file with a lease
+    // (fcntl(2)) could not be opened.
+    let found = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    check(&fstat(&found)?)?;
+    let file = File::open(format!("/proc/self/fd/{}", found.as_raw_fd()))?;
     read_open(&file, max)
+}
+
+fn check(found: &Stat) -> io::Result<()> {
+    match FileType::from_raw_mode(found.st_mode) {
+        FileType::RegularFile => Ok(()),
+        FileType::Directory => Err(Errno::ISDIR.into()),
+        _ => Err(io::Error::other("it is not a regular file")),
+    }
 }
 
 /// Reads an open file from its present position.
@@ -31,20 +39,15 @@ pub fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
 /// # Errors
 /// See [`read`].
 pub fn read_open(file: &File, max: u64) -> io::Result<Vec<u8>> {
-    let found = file.metadata()?;
-    if found.is_dir() {
-        return Err(io::Error::from_raw_os_error(libc::EISDIR));
-    }
-    if !found.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
+    let found = fstat(file)?;
+    check(&found)?;
     let mut bytes = Vec::new();
     // It may grow meanwhile.
     file.take(max + 1).read_to_end(&mut bytes)?;
     if u64::try_from(bytes.len()).is_ok_and(|len| len <= max) {
         return Ok(bytes);
     }
-    let size = found.len();
+    let size = found.st_size;
     Err(io::Error::other(format!(
         "it has {size} bytes, and the maximum is {} MiB",
         max >> 20
