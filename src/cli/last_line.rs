@@ -74,7 +74,15 @@ fn awaits_end(log: &str) -> bool {
         rest.strip_prefix("tenantd ")
     });
     let last = marks.next_back();
-    last.is_none_or(|mark| mark.trim_start().starts_with("program started"))
+    let started = [
+        "program started",
+        "init command started",
+        "before command started",
+    ];
+    last.is_none_or(|mark| {
+        let mark = mark.trim_start();
+        started.iter().any(|started| mark.starts_with(started))
+    })
 }
 
 fn in_files(folder: &Path, tenant: &TenantName) -> Option<String> {
@@ -141,6 +149,7 @@ mod tests {
     fn the_last_mark_tells_whether_the_end_is_written() {
         assert!(awaits_end("t stderr x\n"));
         assert!(awaits_end("t tenantd program started, pid 5\nt stderr x\n"));
+        assert!(awaits_end("t tenantd init command started, pid 5\n"));
         let ended = "t tenantd program started, pid 5\nt tenantd program exited with status 3\n";
         assert!(!awaits_end(ended));
     }
