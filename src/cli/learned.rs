@@ -1,12 +1,12 @@
 //! What `check` finds in the list of `learn` that is kept beside a manifest.
 
-use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use tenantd_core::learn::Learned;
 use tenantd_core::plan::model::{HostAccess, Plan};
 use tenantd_host::doctor::{Finding, Grade};
+use tenantd_host::regular::{self, MANIFEST_MAX};
 
 /// The name of what is compared.
 const SUBJECT: &str = "learned";
@@ -21,7 +21,8 @@ pub(super) fn examine(plan: &Plan, manifest: &Path) -> Option<Finding> {
             found: format!("{}: {found}", path.display()),
         })
     };
-    let text = match fs::read_to_string(&path) {
+    let read = regular::read(&path, MANIFEST_MAX);
+    let text = match read.and_then(|text| String::from_utf8(text).map_err(io::Error::other)) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return None,
         Err(error) => return weak(format!("cannot be read: {error}")),

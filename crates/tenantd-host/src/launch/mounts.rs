@@ -21,7 +21,7 @@ use tenantd_core::plan::model::DatastorePlan;
 use tenantd_core::stage::{Failure, Stage};
 
 /// Makes a mount read-only.
-const READ_ONLY: mount_attr = mount_attr {
+pub(super) const READ_ONLY: mount_attr = mount_attr {
     attr_set: MOUNT_ATTR_RDONLY as u64,
     attr_clr: 0,
     propagation: 0,

@@ -7,10 +7,10 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
 
-use linux_raw_sys::general::{MOUNT_ATTR_RDONLY, mount_attr};
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 
+use super::mounts::READ_ONLY;
 use super::raw;
 use super::tmpfs::Tmpfs;
 use super::view::own;
@@ -28,13 +28,7 @@ impl MountTemplates {
     pub(super) fn dev(&self) -> Result<OwnedFd, Errno> {
         copy(&self.dev, || {
             let tree = own::device_folder()?;
-            let read_only = mount_attr {
-                attr_set: MOUNT_ATTR_RDONLY.into(),
-                attr_clr: 0,
-                propagation: 0,
-                userns_fd: 0,
-            };
-            raw::mount_setattr(tree.as_fd(), &read_only)?;
+            raw::mount_setattr(tree.as_fd(), &READ_ONLY)?;
             Ok(tree)
         })
     }

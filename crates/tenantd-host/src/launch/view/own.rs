@@ -8,7 +8,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use linux_raw_sys::general::{MOUNT_ATTR_RDONLY, mount_attr};
 use rustix::fs::{AtFlags, Dev, FileType, Gid, Mode, OFlags, Uid};
 use rustix::fs::{chmodat, chownat, fstat, makedev, mkdirat, mknodat, openat, stat, symlinkat};
 use rustix::io::Errno;
@@ -18,7 +17,7 @@ use rustix::mount::{
 };
 
 use super::on;
-use crate::launch::mounts::Mounts;
+use crate::launch::mounts::{Mounts, READ_ONLY};
 use crate::launch::raw;
 use crate::launch::templates::MountTemplates;
 use crate::launch::tmpfs::{Owner, Tmpfs};
@@ -253,13 +252,7 @@ impl OwnFolders {
     pub(super) fn attach(self, mounts: &mut Mounts) -> Result<(), Failure> {
         for OwnFolder { path, tree } in self.folders {
             if path == Path::new("/dev") {
-                let read_only = mount_attr {
-                    attr_set: MOUNT_ATTR_RDONLY.into(),
-                    attr_clr: 0,
-                    propagation: 0,
-                    userns_fd: 0,
-                };
-                raw::mount_setattr(tree.as_fd(), &read_only).map_err(on(STAGE, &path))?;
+                raw::mount_setattr(tree.as_fd(), &READ_ONLY).map_err(on(STAGE, &path))?;
             }
             mounts.add(STAGE, tree, &path)?;
         }
