@@ -5,6 +5,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{StatVfsMountFlags, statvfs};
+
 use super::place::{SRV, script};
 
 /// Writes a program that executes its arguments, and records if another launch has the same
@@ -32,7 +34,8 @@ impl Store {
         self.0.join("twofold").exists()
     }
 
-    /// The processes that have it mounted at `data`, where their program looks for it.
+    /// The processes that have it mounted writable at `data`, where their program looks for it. A
+    /// rehearsal of a launch has it read-only, and may run beside the tenant's program.
     pub fn users(&self, data: &str) -> Vec<i32> {
         // A process that has just ended has no mounts.
         let identity = |path: &Path| fs::metadata(path).map(|found| (found.dev(), found.ino()));
@@ -41,7 +44,7 @@ impl Store {
         };
         let has_it = |pid: &i32| {
             let there = format!("/proc/{pid}/root{data}");
-            identity(Path::new(&there)).is_ok_and(|it| it == wanted)
+            identity(Path::new(&there)).is_ok_and(|it| it == wanted) && is_writable(&there)
         };
         let numbers = fs::read_dir("/proc").unwrap().filter_map(|entry| {
             let name = entry.ok()?.file_name();
@@ -61,4 +64,8 @@ impl Store {
         });
         sessions.collect()
     }
+}
+
+fn is_writable(folder: &str) -> bool {
+    statvfs(folder).is_ok_and(|system| !system.f_flag.contains(StatVfsMountFlags::RDONLY))
 }

@@ -54,7 +54,7 @@ pub struct Scene {
     writers: Vec<Writer>,
     writes: Arc<AtomicU64>,
     over: Arc<AtomicBool>,
-    /// Finds tenants with two launches at a time.
+    /// Finds tenants with two launches at a time, and says which processes these are.
     watcher: JoinHandle<BTreeSet<String>>,
 }
 
@@ -324,18 +324,28 @@ fn manifest(changed: &BTreeMap<&'static str, u32>) -> String {
     )
 }
 
-/// Checks the datastores again and again, and records tenants with two launches.
+/// Checks the datastores again and again, and describes tenants with two launches.
 fn watch(app: &str, over: Arc<AtomicBool>) -> JoinHandle<BTreeSet<String>> {
-    let stores = TENANTS.map(|(name, _)| (name.to_owned(), Store::of(app, name)));
+    let stores = TENANTS.map(|(name, _)| (name, Store::of(app, name)));
     std::thread::spawn(move || {
         let mut found = BTreeSet::new();
         while !over.load(Ordering::Relaxed) {
-            let doubled = stores
-                .iter()
-                .filter(|(_, store)| store.launches(DATA).len() > 1);
-            found.extend(doubled.map(|(name, _)| name.clone()));
+            for (name, store) in &stores {
+                let launches = store.launches(DATA);
+                if launches.len() > 1 {
+                    found.insert(format!("{name}: {}", described(&launches)));
+                }
+            }
             std::thread::sleep(CHECK_INTERVAL);
         }
         found
     })
+}
+
+fn described(launches: &BTreeSet<i32>) -> String {
+    let one = |session: &i32| {
+        let read = |file| fs::read_to_string(format!("/proc/{session}/{file}")).unwrap_or_default();
+        format!("{session}: {:?} in {:?}", read("cmdline"), read("cgroup"))
+    };
+    launches.iter().map(one).collect::<Vec<_>>().join(", ")
 }
