@@ -91,6 +91,7 @@ const STATUS: &[Section] = &[
                 "unwatched",
                 "Why removed or renamed folders of the host may not be noticed; null if they are.",
             ),
+            ("manifest", "The path of the manifest."),
             (
                 "tenants",
                 "A list with an object per tenant, in the order of the manifest. An unknown value is null.",

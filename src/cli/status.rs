@@ -6,14 +6,15 @@ pub(super) mod view;
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 
 use jiff::Timestamp;
 use rustix::termios::tcgetwinsize;
 
-use self::table::Lines;
+use self::table::{Known, Lines, is_given_up};
 use self::view::View;
 use super::last_line::last_line;
-use super::{End, outcome, select};
+use super::{End, learned, outcome, select};
 use tenantd_api::client::ClientError;
 use tenantd_api::client::pattern::Pattern;
 use tenantd_api::client::survey::{PATIENCE, ask};
@@ -74,7 +75,23 @@ pub(super) fn show(
             ))
         })
         .collect();
-    write(out, status, view, now, width(), last_lines)
+    let known = Known {
+        last_lines,
+        missing: missing(&shown),
+    };
+    write(out, status, view, now, width(), known)
+}
+
+/// What `learn` saw the programs of tenants write to that were given up for another reason than one that
+/// is known already.
+fn missing(status: &AppStatus) -> BTreeMap<TenantName, Vec<String>> {
+    let tenants = status.tenants.iter();
+    let unexplained = tenants.filter(|tenant| is_given_up(tenant) && tenant.refused.is_empty());
+    let names: Vec<&TenantName> = unexplained.map(|tenant| &tenant.name).collect();
+    match &status.manifest {
+        Some(manifest) if !names.is_empty() => learned::missing_of(Path::new(manifest), &names),
+        Some(_) | None => BTreeMap::new(),
+    }
 }
 
 fn write(
@@ -83,10 +100,10 @@ fn write(
     view: &View,
     now: Timestamp,
     width: Option<usize>,
-    last_lines: BTreeMap<TenantName, String>,
+    known: Known,
 ) -> io::Result<()> {
     let shown = view.of(status);
-    table::write(out, &shown, now, width, &Lines::All(last_lines))?;
+    table::write(out, &shown, now, width, &Lines::All(known))?;
     for line in end(status, shown.tenants.len(), view) {
         writeln!(out, "{line}")?;
     }

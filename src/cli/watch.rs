@@ -92,6 +92,7 @@ fn status_of(snapshot: Snapshot) -> AppStatus {
         tracking: snapshot.tracking,
         logs: snapshot.logs,
         unwatched: None,
+        manifest: None,
         tenants: snapshot.tenants,
     }
 }
@@ -225,6 +226,7 @@ fn shortened(status: &AppStatus, lines: usize) -> AppStatus {
         tenants: status.tenants.iter().filter(is_shown).cloned().collect(),
         app: status.app.clone(),
         unwatched: status.unwatched.clone(),
+        manifest: status.manifest.clone(),
         ..*status
     }
 }
@@ -288,6 +290,7 @@ mod tests {
             tracking: Tracking::Cgroup,
             logs: LogPlace::Files,
             unwatched: None,
+            manifest: None,
             tenants: (0..count).map(tenant).collect(),
         }
     }

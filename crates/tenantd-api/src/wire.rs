@@ -49,6 +49,9 @@ pub struct AppStatus {
     /// have mounts on; null if it does.
     #[serde(default)]
     pub unwatched: Option<String>,
+    /// The path of the manifest; null if an earlier version answers.
+    #[serde(default)]
+    pub manifest: Option<String>,
     /// The requested tenants, in the order of the manifest.
     pub tenants: Vec<TenantStatus>,
 }

@@ -11,7 +11,7 @@ use super::host;
 use crate::cli::typed;
 use tenantd_api::wire::{AppStatus, LogPlace, Program, StateWord, TenantStatus, Tracking};
 use tenantd_core::name::TenantName;
-use tenantd_core::stage::Retry;
+use tenantd_core::stage::{Failure, Retry};
 
 /// The columns, from left to right.
 pub(in crate::cli) const COLUMNS: [&str; 9] = [
@@ -30,10 +30,19 @@ const FEW: usize = 10;
 
 /// Which lines a tenant has that is not as wanted.
 pub(in crate::cli) enum Lines {
-    /// All, with the last line of standard error where it is known.
-    All(BTreeMap<TenantName, String>),
+    /// All.
+    All(Known),
     /// Only why.
     Why,
+}
+
+/// What is known of tenants besides their status.
+#[derive(Debug, Default)]
+pub(in crate::cli) struct Known {
+    /// The last line of standard error.
+    pub(in crate::cli) last_lines: BTreeMap<TenantName, String>,
+    /// The folders that `learn` saw the program write to, and that the tenant does not have for itself.
+    pub(in crate::cli) missing: BTreeMap<TenantName, Vec<String>>,
 }
 
 /// The application, the header, and a line per tenant; further lines say why it is not as wanted.
@@ -86,14 +95,14 @@ pub(in crate::cli) fn write(
         if !tenant.is_in_wanted_state() {
             writeln!(out, "  WHY {}", why(tenant, now))?;
         }
-        let Lines::All(last_lines) = below else {
+        let Lines::All(known) = below else {
             continue;
         };
-        if let Some(line) = last_lines.get(&tenant.name) {
+        if let Some(line) = known.last_lines.get(&tenant.name) {
             writeln!(out, "  STDERR {line}")?;
         }
         if failed <= FEW && is_given_up(tenant) {
-            writeln!(out, "  NEXT {}", next(status, tenant))?;
+            write_next(out, status, tenant, known.missing.get(&tenant.name))?;
         }
         host::below(out, status, tenant)?;
     }
@@ -109,8 +118,43 @@ fn write_misfit(out: &mut (impl Write + ?Sized), tenant: &TenantStatus) -> io::R
 }
 
 /// Whether an operator must act.
-fn is_given_up(tenant: &TenantStatus) -> bool {
+pub(super) fn is_given_up(tenant: &TenantStatus) -> bool {
     matches!(tenant.state, StateWord::Failed | StateWord::Stuck)
+}
+
+/// Says what to do for a tenant that was given up. Programs whose writes fail often do not say so: then a
+/// run of `learn` tells.
+fn write_next(
+    out: &mut (impl Write + ?Sized),
+    status: &AppStatus,
+    tenant: &TenantStatus,
+    missing: Option<&Vec<String>>,
+) -> io::Result<()> {
+    if let Some(missing) = missing {
+        let missing = missing.join(", ");
+        writeln!(
+            out,
+            "  LEARNED its program writes to {missing}, which it does not have for itself"
+        )?;
+        let reload = typed(&status.app, "reload");
+        return writeln!(
+            out,
+            "  NEXT add {missing} to `folders` in [app.datastore], then `{reload}`"
+        );
+    }
+    writeln!(out, "  NEXT {}", next(status, tenant))?;
+    let is_of_policy = |why: &Failure| why.retry() == Retry::Policy;
+    let is_unexplained = tenant.refused.is_empty()
+        && tenant.lid.as_deref() != Some("host writable")
+        && tenant.failure.as_ref().is_none_or(is_of_policy);
+    match &status.manifest {
+        Some(manifest) if tenant.state == StateWord::Failed && is_unexplained => writeln!(
+            out,
+            "  NEXT `tenantd learn --manifest {manifest} --for 10s {}` if nothing says why",
+            tenant.name
+        ),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// What to type for a tenant that was given up.

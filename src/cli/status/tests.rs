@@ -48,6 +48,7 @@ fn sample() -> AppStatus {
         tracking: Tracking::Cgroup,
         logs: LogPlace::Files,
         unwatched: None,
+        manifest: None,
         tenants: vec![up, waiting],
     }
 }
@@ -57,8 +58,11 @@ fn written(status: &AppStatus, view: &View, width: Option<usize>) -> String {
     let mut shown = Vec::new();
     let mut out = anstream::StripStream::new(&mut shown);
     let line = "cannot bind port 80".to_owned();
-    let lines = BTreeMap::from([(status.tenants[1].name.clone(), line)]);
-    write(&mut out, status, view, now, width, lines).unwrap();
+    let known = Known {
+        last_lines: [(status.tenants[1].name.clone(), line)].into(),
+        ..Known::default()
+    };
+    write(&mut out, status, view, now, width, known).unwrap();
     String::from_utf8(shown).unwrap()
 }
 
@@ -67,7 +71,7 @@ fn plain(status: &AppStatus, width: Option<usize>) -> String {
     let mut shown = Vec::new();
     let mut out = anstream::StripStream::new(&mut shown);
     let view = View::default();
-    write(&mut out, status, &view, now, width, BTreeMap::new()).unwrap();
+    write(&mut out, status, &view, now, width, Known::default()).unwrap();
     String::from_utf8(shown).unwrap()
 }
 
@@ -194,6 +198,36 @@ fn a_failed_tenant_shows_its_last_line_and_what_to_type() {
 }
 
 #[test]
+fn a_failure_without_a_reason_is_explained_by_learn() {
+    let mut status = sample();
+    status.manifest = Some("/etc/tenantd/wiki.toml".to_owned());
+    status.tenants[1].state = StateWord::Failed;
+    status.tenants[1].why = Some("exited with status 1".to_owned());
+    status.tenants[1].failure = None;
+    let learn = "  NEXT `tenantd learn --manifest /etc/tenantd/wiki.toml --for 10s big-customer` if \
+                 nothing says why\n";
+    assert!(plain(&status, None).contains(learn), "{status:?}");
+
+    let folders = vec!["\"/var/log/wiki\"".to_owned(), "\"/etc/wiki\"".to_owned()];
+    let known = Known {
+        missing: [(status.tenants[1].name.clone(), folders)].into(),
+        ..Known::default()
+    };
+    let mut out = Vec::new();
+    let now = status.tenants[0].since;
+    write(&mut out, &status, &View::default(), now, None, known).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    let lines = "  LEARNED its program writes to \"/var/log/wiki\", \"/etc/wiki\", which it does not have \
+                 for itself\n  NEXT add \"/var/log/wiki\", \"/etc/wiki\" to `folders` in \
+                 [app.datastore], then `tenantd reload`\n";
+    assert!(text.contains(lines), "{text}");
+    assert!(!text.contains("tenantd learn"), "{text}");
+
+    status.tenants[1].lid = Some("host writable".to_owned());
+    assert!(!plain(&status, None).contains("tenantd learn"));
+}
+
+#[test]
 fn a_narrow_terminal_drops_columns_and_a_pipe_none() {
     let header = |width| {
         let text = plain(&sample(), width);
@@ -229,6 +263,7 @@ fn the_form_of_the_json_is_stable() {
       "tracking": "cgroup",
       "logs": "files",
       "unwatched": null,
+      "manifest": null,
       "tenants": [
         {
           "name": "acme",

@@ -58,6 +58,7 @@ impl View {
         AppStatus {
             app: status.app.clone(),
             unwatched: status.unwatched.clone(),
+            manifest: status.manifest.clone(),
             tenants,
             ..*status
         }
@@ -99,6 +100,7 @@ mod tests {
             tracking: Tracking::Cgroup,
             logs: LogPlace::Files,
             unwatched: None,
+            manifest: None,
             tenants: vec![
                 of("cato", StateWord::Up, Some(true), 9, 0),
                 of("acme", StateWord::Waiting, None, 11, 3),

@@ -96,6 +96,7 @@ fn status(app: &AppName, names: &[TenantName]) -> Result<AppStatus, Unknown> {
         tracking: Tracking::Cgroup,
         logs: LogPlace::Files,
         unwatched: None,
+        manifest: None,
         tenants: all.into_iter().filter(wanted).collect(),
     })
 }

@@ -69,6 +69,7 @@ fn status(app: &AppName, tenants: &[TenantName]) -> AppStatus {
         tracking: wire::Tracking::Cgroup,
         logs: wire::LogPlace::Files,
         unwatched: None,
+        manifest: None,
         tenants: tenants.iter().map(one).collect(),
     }
 }

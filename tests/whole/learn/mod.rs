@@ -10,9 +10,10 @@ use nix::mount::{MsFlags, mount};
 use serde_json::Value;
 
 use crate::recipes::host;
-use crate::support::daemon::{CommandOutput, PROGRAM, tenantd};
+use crate::support::daemon::{CommandOutput, Daemon, PROGRAM, tenantd};
 use crate::support::place::{folder, script};
 use crate::support::terminal::Terminal;
+use tenantd_api::wire::StateWord;
 
 /// Runs `learn` with JSON and returns its answer.
 #[track_caller]
@@ -222,4 +223,36 @@ fn a_manifest_is_compared_with_what_was_written() {
     learn(0, &run);
     fs::write("/srv/compared.learned", "version = 2\n").unwrap();
     assert!(check().contains("learned: weak"), "{}", check());
+}
+
+/// Like slapd, the program of this test says nothing when a write is refused.
+#[test]
+fn a_launch_that_failed_without_a_word_is_explained() {
+    host::enter();
+    let program = script(
+        "silent",
+        "mkdir -p /var/lib/silent 2>/dev/null || exit 1\necho x >/var/lib/silent/db; exec sleep 1000",
+    );
+    let daemon = Daemon::start(&format!(
+        "[app]\nname = \"APP\"\ncommand = [\"{program}\"]\nrestart.strikes = 1\n\
+         [tenants]\nacme = {{ ip = \"10.77.0.11\" }}\n"
+    ));
+    daemon.until_state("acme", StateWord::Failed);
+    let manifest = daemon.status().manifest.unwrap();
+    let said = daemon.tell(&["status"]).out;
+    let next = format!("NEXT `tenantd learn --manifest {manifest} --for 10s acme`");
+    assert!(said.contains(&next), "{said}");
+
+    let (_, err) = learn(1, &["--manifest", &manifest, "--for", "100ms", "acme"]);
+    assert!(
+        err.contains("add \"/var/lib/silent\" to `folders`"),
+        "{err}"
+    );
+    let said = daemon.tell(&["status"]).out;
+    assert!(
+        said.contains("  LEARNED its program writes to \"/var/lib/silent\"")
+            && said.contains("  NEXT add \"/var/lib/silent\" to `folders`"),
+        "{said}"
+    );
+    daemon.end();
 }

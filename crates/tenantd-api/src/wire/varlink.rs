@@ -195,6 +195,7 @@ pub mod description {
         tracking: Tracking,
         logs: LogPlace,
         unwatched: Option<String>,
+        manifest: Option<String>,
         tenants: Vec<TenantStatus>,
     }
 

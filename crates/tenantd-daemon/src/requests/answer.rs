@@ -72,6 +72,7 @@ impl Tenants<'_> {
             },
             logs: self.executor.host().logs_go_to,
             unwatched: self.seen.targets.unwatched().map(str::to_owned),
+            manifest: Some(self.reloads.manifest().path().display().to_string()),
             tenants: tenants
                 .iter()
                 .filter_map(|tenant| self.tenant_status(tenant))

@@ -257,6 +257,7 @@ mod tests {
             tracking: Tracking::Cgroup,
             logs: LogPlace::Files,
             unwatched: None,
+            manifest: None,
             tenants: names.iter().map(tenant).collect(),
         }
     }
