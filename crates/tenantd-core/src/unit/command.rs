@@ -29,6 +29,8 @@ pub(super) struct Command {
     pub(super) may_fail: bool,
     /// `+`, `!`: not as the service's user.
     pub(super) as_root: bool,
+    /// `+`: without the restrictions of the unit, so that it can change the host.
+    pub(super) unrestricted: bool,
     /// Variables without a value.
     pub(super) missing: BTreeSet<String>,
     /// Whether another command follows after `;`.
@@ -48,6 +50,7 @@ impl Command {
         let prefixes = &text[..text.len() - after.len()];
         command.may_fail = prefixes.contains('-');
         command.as_root = prefixes.contains(['+', '!']);
+        command.unrestricted = prefixes.contains('+');
         if prefixes.contains('|') {
             return Err(ImportError::Shell(text.to_owned()));
         }

@@ -8,7 +8,7 @@ use super::folders::{Asked, Folders, MADE, made};
 use super::page::{Page, literal, quoted};
 use super::specifier::Specifiers;
 use super::syntax::Settings;
-use super::{ImportError, Source, Surroundings, UnitName, remarks};
+use super::{ImportError, Source, Surroundings, UnitName, before, remarks};
 use crate::name::APP_NAME_MAX;
 
 /// How the program says that it is ready.
@@ -152,6 +152,7 @@ impl Service<'_> {
         self.app(&mut body);
         self.variables(&mut body);
         self.datastore(&mut body);
+        before::before(self, &mut body);
         self.stop(&mut body);
         self.restart(&mut body);
         self.ready(&mut body);

@@ -3,6 +3,7 @@
 //! What a manifest cannot say becomes a comment, and what only a person can know a comment that is
 //! marked. Nothing here reads a file: [`Surroundings`] answers what the unit refers to.
 
+mod before;
 mod command;
 mod convert;
 mod environment;

@@ -2,7 +2,6 @@
 
 use super::command::Command;
 use super::convert::Service;
-use super::folders::made_by;
 use super::page::{Page, quoted};
 
 /// The settings that the manifest has, or that mean nothing for a tenant.
@@ -126,15 +125,6 @@ fn others(service: &Service<'_>, page: &mut Page) {
             "ExecCondition={value}: tenantd has no conditions."
         ));
     }
-    for value in all("ExecStartPre") {
-        if made_by(value).is_empty() && !is_chown(value) {
-            page.decide(&format!(
-                "before each start, the unit runs `{}`; tenantd runs nothing then. If it is \
-                 needed: a script that does it and ends with `exec`, as `command`.",
-                typed(service, value)
-            ));
-        }
-    }
     for (key, when) in [("ExecStartPost", "start"), ("ExecStopPost", "stop")] {
         for value in all(key) {
             page.decide(&format!(
@@ -165,19 +155,21 @@ pub(super) fn typed(service: &Service<'_>, value: &str) -> String {
     let Ok(command) = command else {
         return value.to_owned();
     };
+    shell(&command.words)
+}
+
+/// Words as they are typed in a shell.
+pub(super) fn shell(words: &[String]) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
-    let words = command
-        .words
-        .iter()
-        .map(|word| match word.chars().all(is_plain) {
-            true if !word.is_empty() => word.clone(),
-            true | false => format!("'{}'", word.replace('\'', "'\\''")),
-        });
+    let words = words.iter().map(|word| match word.chars().all(is_plain) {
+        true if !word.is_empty() => word.clone(),
+        true | false => format!("'{}'", word.replace('\'', "'\\''")),
+    });
     words.collect::<Vec<_>>().join(" ")
 }
 
 /// Whether a command gives folders to the service, which tenantd does itself.
-fn is_chown(command: &str) -> bool {
+pub(super) fn is_chown(command: &str) -> bool {
     let program = command.split_whitespace().next().unwrap_or_default();
     let program = program.trim_start_matches(['@', '-', ':', '+', '!']);
     ["chown", "chmod", "chgrp"]
