@@ -258,3 +258,30 @@ fn a_program_that_changes_its_root_is_left_alone() {
     daemon.tell(&["restart", "acme"]).expect(0);
     assert_eq!(daemon.tenant("globex").restarts, 1);
 }
+
+/// A file of the manifest is in a union over its folder on the host.
+#[test]
+fn a_removed_folder_of_a_file_is_noticed() {
+    host();
+    folder("/srv/site/etc");
+    fs::write("/srv/site/etc/app.conf", "host\n").unwrap();
+    let files = "[app]\nfiles = [{ path = \"/srv/site/etc/app.conf\", text = \"own\\n\" }]";
+    let daemon = Daemon::start_settled(&MANIFEST.replacen("[app]", files, 1));
+    let seen = |tenant: &TenantStatus| {
+        let pid = tenant.pid.unwrap();
+        fs::read_to_string(format!("/proc/{pid}/root/srv/site/etc/app.conf")).unwrap()
+    };
+    let before = daemon.status().tenants;
+    // The host replaces its own file, as a package does: nothing is lost.
+    fs::write("/srv/site/etc/new", "newer\n").unwrap();
+    fs::rename("/srv/site/etc/new", "/srv/site/etc/app.conf").unwrap();
+    fs::remove_dir_all("/srv/site/etc").unwrap();
+    folder("/srv/site/etc");
+    fs::write("/srv/site/etc/app.conf", "host\n").unwrap();
+    come_back(&daemon, &before, &["/srv/site/etc", DATA]);
+    for tenant in daemon.status().tenants {
+        assert_eq!(seen(&tenant), "own\n");
+    }
+    let why = "cannot keep the mount at /srv/site/etc/app.conf: ";
+    assert!(daemon.output().contains(why), "{}", daemon.output());
+}

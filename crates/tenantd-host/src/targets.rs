@@ -34,8 +34,8 @@ pub use table::{MountTable, Sealed};
 /// Bytes of the read buffer. An event of a folder has a name of up to 255 bytes.
 const BUFFER: usize = 8192;
 
-/// The folders that a launch by this plan mounts something on, without those inside another one. See
-/// [`resolved`].
+/// The folders that a launch by this plan mounts something on, and its files, without those inside another
+/// one. See [`resolved`].
 #[must_use]
 pub fn of(launch: &LaunchPlan, datastore: &DatastorePlan) -> Vec<PathBuf> {
     let view = &launch.view;
@@ -43,6 +43,8 @@ pub fn of(launch: &LaunchPlan, datastore: &DatastorePlan) -> Vec<PathBuf> {
     all.extend(launch.private.iter().cloned());
     all.extend(launch.hidden.iter().cloned());
     all.extend(view.shared.iter().chain(&view.visible).cloned());
+    // Those outside of the tenant's own folders are in a union over a folder of the host.
+    all.extend(launch.files.iter().map(|file| file.path.clone()));
     if view.host == HostAccess::ReadOnly {
         all.extend(OWN.map(PathBuf::from));
     }
@@ -122,7 +124,7 @@ pub struct Visit {
 /// What a [`Visit`] found.
 #[derive(Debug)]
 pub struct Visited {
-    /// The targets that are not mount points.
+    /// The targets that are not mount points, and the files that are in no union.
     pub unmounted: Vec<PathBuf>,
     /// The mounts that were made read-only, or could not be.
     pub sealed: Vec<Sealed>,
@@ -133,7 +135,7 @@ impl Visit {
         self.namespace.enter()?;
         let mut unmounted = Vec::new();
         for target in targets {
-            if !is_mount_point(target)? {
+            if !is_mount_point(target)? && !is_in_union(target)? {
                 unmounted.push(target.clone());
             }
         }
@@ -193,6 +195,24 @@ fn is_mount_point(path: &Path) -> io::Result<bool> {
     let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
     let found = statx(&found, c"", flags, StatxFlags::empty())?;
     Ok(found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+}
+
+/// Whether a path of the calling thread's namespace is a file in a union, which is mounted on one of the
+/// folders above it.
+fn is_in_union(path: &Path) -> io::Result<bool> {
+    use rustix::fs::{FileType, lstat, statfs};
+    match lstat(path) {
+        Ok(found) if FileType::from_raw_mode(found.st_mode) == FileType::RegularFile => {}
+        Ok(_) | Err(Errno::NOENT | Errno::NOTDIR) => return Ok(false),
+        Err(errno) => return Err(errno.into()),
+    }
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    for folder in parent.ancestors().filter(|it| it.parent().is_some()) {
+        if is_mount_point(folder)? && statfs(folder)?.f_type == libc::OVERLAYFS_SUPER_MAGIC {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// What is watched of a folder.
