@@ -22,6 +22,7 @@ mod detaching;
 mod downtime;
 mod editing;
 mod ending;
+mod ends;
 mod files;
 mod folders;
 mod guestbook;

@@ -151,6 +151,12 @@ pub fn start_ticks(pid: i32) -> Option<u64> {
     parse_start_ticks(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
+/// Whether a process is stopped, as by SIGSTOP; not if a tracer has stopped it.
+pub(crate) fn is_stopped(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.is_ok_and(|stat| field(&stat, 3) == Some("T"))
+}
+
 fn parse_start_ticks(stat: &str) -> Option<u64> {
     field(stat, 22)?.parse().ok()
 }

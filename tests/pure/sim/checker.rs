@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::model::Policy;
 use tenantd_core::plan::phase::Phase;
-use tenantd_core::supervisor::action::{Action, Answer};
-use tenantd_core::supervisor::event::{Event, LaunchId, TenantRequest, Verb};
+use tenantd_core::supervisor::action::Action;
+use tenantd_core::supervisor::event::{Event, LaunchId};
 use tenantd_core::supervisor::time::Moment;
 use tenantd_core::supervisor::view::{StateWord, View, Want};
 use tenantd_core::supervisor::{Limits, Step};
@@ -31,6 +31,8 @@ pub(crate) struct Checker {
     pub(super) launches: BTreeMap<LaunchId, TenantName>,
     pub(super) last_launch: LaunchId,
     automatic: Vec<Moment>,
+    /// Whether grace periods are over, for this supervisor.
+    pub(super) hurry: bool,
 }
 
 impl Checker {
@@ -41,6 +43,7 @@ impl Checker {
             launches: BTreeMap::new(),
             last_launch: LaunchId(0),
             automatic: Vec::new(),
+            hurry: false,
         }
     }
 
@@ -118,7 +121,10 @@ impl Checker {
                     .for_each(|model| model.end_requested = true);
                 false
             }
-            Event::Hurry => false,
+            Event::Hurry => {
+                self.hurry = true;
+                false
+            }
             Event::Provisioned { tenant } => {
                 !self.change_network(tenant, Network::Provisioning, Network::Provisioned)
             }
@@ -143,7 +149,15 @@ impl Checker {
             Event::LaunchFailed { launch, .. } | Event::Emptied { launch } => {
                 !self.end_launch(now, *launch)
             }
-            Event::Exited { launch, exit, .. } => !self.exited(*launch, *exit),
+            Event::Exited {
+                launch,
+                exit,
+                others,
+                ..
+            } => {
+                self.exited_alone(now, *launch, *others);
+                !self.exited(*launch, *exit)
+            }
             Event::Ready { launch }
             | Event::MountLost { launch, .. }
             | Event::EndFailed { launch, .. } => !self.is_running(*launch),
@@ -200,52 +214,13 @@ impl Checker {
                     launch,
                     success,
                 } => self.conclude(tenant, *launch, *success)?,
-                Action::Terminate { tenant, launch } | Action::Kill { tenant, launch } => {
-                    let live = self.tenants[tenant].live;
-                    let named = live.is_some_and(|live| live.launched && live.id == *launch);
-                    check(named, Invariant::SignalRunningLaunch, || {
-                        format!("{action:?} for {live:?}")
-                    })?;
-                }
+                Action::Terminate { .. } | Action::Kill { .. } => self.ended(now, action)?,
                 Action::Apply { tenant, launch } => self.apply(tenant, *launch)?,
                 Action::Release { tenant } => self.release(tenant)?,
                 Action::Remove { .. } => {}
             }
         }
         Ok(())
-    }
-
-    /// The answer of the supervisor to a request, before its step is checked.
-    pub(crate) fn on_answer(
-        &mut self,
-        request: &TenantRequest,
-        answer: &Answer,
-        step: &Step,
-    ) -> Result<(), Violation> {
-        let TenantRequest { tenant, verb } = request;
-        if *answer == Answer::Accepted {
-            let model = self.tenants.get_mut(tenant).unwrap();
-            model.end_requested = true;
-            if *verb != Verb::Stop {
-                model.requested = true;
-                model.strikes = 0;
-            }
-            return Ok(());
-        }
-        let of_it = |action: &&Action| match action {
-            Action::Provision { tenant: whose }
-            | Action::Launch { tenant: whose, .. }
-            | Action::Conclude { tenant: whose, .. }
-            | Action::Apply { tenant: whose, .. }
-            | Action::Terminate { tenant: whose, .. }
-            | Action::Kill { tenant: whose, .. }
-            | Action::Release { tenant: whose }
-            | Action::Remove { tenant: whose } => whose == tenant,
-        };
-        let done = step.actions.iter().find(of_it);
-        check(done.is_none(), Invariant::RefusalDoesNothing, || {
-            format!("{request:?}, {answer:?}: {done:?}")
-        })
     }
 
     fn provision(&mut self, now: Moment, tenant: &TenantName) -> Result<(), Violation> {
@@ -283,6 +258,7 @@ impl Checker {
             Invariant::ProvisionFirst,
             || format!("{model:?}"),
         )?;
+        model.ending = None;
         model.live = Some(Live {
             id: launch,
             launched: false,

@@ -17,6 +17,7 @@ impl Checker {
     /// once, and so may all if the supervisor was shutting down.
     pub(crate) fn dies(&mut self, was_ending: bool, alive: impl Fn(LaunchId) -> bool) {
         self.last_launch = LaunchId(0);
+        self.hurry = false;
         for model in self.tenants.values_mut() {
             let begun = model.live.is_some_and(|live| !live.launched);
             let under_way = matches!(model.network, Network::Provisioning | Network::Releasing);

@@ -17,6 +17,8 @@ pub(crate) enum Invariant {
     ReleaseOnce,
     /// A signal names the running launch.
     SignalRunningLaunch,
+    /// SIGKILL follows the stop signal and the grace, unless there is none.
+    KilledAfterGrace,
     /// A request that is refused, or changes nothing, causes no action. (The types ensure that each
     /// has exactly one answer.)
     RefusalDoesNothing,
@@ -62,7 +64,7 @@ pub(crate) enum Invariant {
 }
 
 impl Invariant {
-    pub(crate) const ALL: [Invariant; 27] = [
+    pub(crate) const ALL: [Invariant; 28] = [
         Invariant::OneLaunch,
         Invariant::UniqueLaunch,
         Invariant::ProvisionFirst,
@@ -70,6 +72,7 @@ impl Invariant {
         Invariant::ReleaseLast,
         Invariant::ReleaseOnce,
         Invariant::SignalRunningLaunch,
+        Invariant::KilledAfterGrace,
         Invariant::RefusalDoesNothing,
         Invariant::StaleDoesNothing,
         Invariant::NoTenantHangs,

@@ -38,6 +38,7 @@ impl Checker {
                 strikes: 0,
                 end_unnoticed: false,
                 awaits: false,
+                ending: None,
                 applying: None,
             });
         }

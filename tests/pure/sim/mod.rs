@@ -2,6 +2,7 @@
 
 pub(crate) mod checker;
 mod deaths;
+mod ends;
 mod host;
 mod inherit;
 pub(crate) mod invariant;
@@ -14,5 +15,6 @@ mod policies;
 mod proof;
 mod random;
 mod reload;
+mod requests;
 mod rest;
 pub(crate) mod world;

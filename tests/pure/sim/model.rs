@@ -57,6 +57,8 @@ pub(super) struct TenantModel {
     pub(super) end_unnoticed: bool,
     /// Another tenant holds, or held, what it needs.
     pub(super) awaits: bool,
+    /// The launch that is being ended, and when it may be killed.
+    pub(super) ending: Option<(LaunchId, Moment)>,
     /// The launch that a live change is being applied to.
     pub(super) applying: Option<LaunchId>,
 }

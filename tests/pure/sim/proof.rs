@@ -100,7 +100,7 @@ impl Trace {
     fn up(delay: Duration) -> Self {
         let mut trace = Self::planned(delay);
         let provision = Action::Provision { tenant: tenant() };
-        trace.handles(&Event::Hurry, vec![provision]).unwrap();
+        trace.handles(&Event::Reloaded, vec![provision]).unwrap();
         let provisioned = Event::Provisioned { tenant: tenant() };
         trace.handles(&provisioned, vec![launch(1)]).unwrap();
         let launched = Event::Launched {
@@ -152,6 +152,18 @@ fn violations(invariant: Invariant) -> Vec<Result<(), Violation>> {
             up.handles(&Event::Hurry, vec![kill(2)]),
             up.handles(&emptied(1), vec![kill(1)]),
         ],
+        Invariant::KilledAfterGrace => {
+            let terminate = Action::Terminate {
+                tenant: tenant(),
+                launch: LaunchId(1),
+            };
+            let mut asked = Trace::up(second);
+            asked.handles(&Event::Reloaded, vec![terminate]).unwrap();
+            vec![
+                up.handles(&Event::Reloaded, vec![kill(1)]),
+                asked.handles(&Event::Reloaded, vec![kill(1)]),
+            ]
+        }
         Invariant::RefusalDoesNothing => {
             let reason = "no".to_owned();
             vec![

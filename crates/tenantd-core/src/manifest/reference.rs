@@ -261,7 +261,8 @@ keys! {
         "signal", Kind::Signal, Value("\"SIGTERM\""), "\"SIGQUIT\"",
             "The signal that asks the program to stop, see signal(7).";
         "grace", Kind::Duration { min: "0s", max: "1h" }, Value("\"10s\""), "\"1m 30s\"",
-            "The grace period. When it is over, all remaining processes are killed.";
+            "The grace period. When it is over, all remaining processes are killed. What is left of a \
+             launch whose first process ends by itself gets it too.";
     }
     Restart {
         "when", WHEN, Value("\"always\""), "\"on-failure\"",

@@ -11,7 +11,7 @@
 //! names succeeds.
 //!
 //! A stop or a restart sends the stop signal (`Stopping`), and SIGKILL when the grace period is
-//! over. After the last process has exited, a tenant that is wanted down is *released*: all that
+//! over. So does the end of the first process, if it leaves others that may have to save data. After the last process has exited, a tenant that is wanted down is *released*: all that
 //! the provision created is removed, and the tenant is `Down` again. After a restart, the program
 //! is launched again on the same network. If the program exited by itself, the restart policy
 //! decides: the tenant is released, or it gets a strike and waits for its restart delay

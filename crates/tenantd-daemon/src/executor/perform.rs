@@ -9,10 +9,12 @@ use tenantd_core::plan::phase::Phase;
 use tenantd_core::stage::{Failure, Stage};
 use tenantd_core::supervisor::action::Action;
 use tenantd_core::supervisor::event::{Event, Exit, LaunchId};
+use tenantd_host::cgroup::Leaf;
 use tenantd_host::crash;
 use tenantd_host::process;
 use tenantd_host::process::Ended;
 
+use crate::executor::inventory::{Process, Provisioned};
 use crate::executor::report::{Report, ReportKind};
 use crate::executor::{Executor, Pending};
 use crate::input::Input;
@@ -117,17 +119,12 @@ impl Executor {
         let Some(running) = entry.running.as_ref().filter(|run| run.launch == launch) else {
             return;
         };
-        let sent = match (&running.process, entry.provisioned.as_ref()) {
-            (Some(first), _) => process::signal(first.fd.as_fd(), signal).map_err(|errno| {
-                let object = format!("of process {}", first.pid);
-                Failure::errno(Stage::End, object, errno.raw_os_error())
-            }),
-            (None, Some(provisioned)) => match &provisioned.leaf {
-                Some(leaf) => leaf.signal(signal).map(drop),
-                // Without a cgroup they cannot be distinguished from processes that have joined the
-                // tenant. They get SIGKILL after the grace time.
-                None => Ok(()),
-            },
+        let sent = match (&running.process, &entry.provisioned) {
+            (Some(first), provisioned) => {
+                let leaf = provisioned.as_ref().and_then(|it| it.leaf.as_ref());
+                stop_first(first, leaf, signal)
+            }
+            (None, Some(provisioned)) => stop_all(provisioned, signal),
             (None, None) => Ok(()),
         };
         crash::point("stop: signal sent", tenant.as_str());
@@ -284,6 +281,33 @@ impl Executor {
 
     pub(super) fn dispatch(&mut self, event: Event) {
         self.pending.push_back(Pending::Input(Input::Event(event)));
+    }
+}
+
+/// Sends the stop signal to the first process of a launch. Whatever of the launch is stopped or
+/// frozen continues, or the signal would have no effect.
+fn stop_first(first: &Process, leaf: Option<&Leaf>, signal: i32) -> Result<(), Failure> {
+    let send = |signal| {
+        process::signal(first.fd.as_fd(), signal).map_err(|errno| {
+            let object = format!("of process {}", first.pid);
+            Failure::errno(Stage::End, object, errno.raw_os_error())
+        })
+    };
+    send(signal)?;
+    match leaf {
+        Some(leaf) => leaf.resume(),
+        None => send(libc::SIGCONT),
+    }
+}
+
+/// Sends the stop signal to all processes of a launch whose first process has exited. Without a
+/// cgroup, processes that have joined the tenant cannot be told from those of the launch.
+fn stop_all(provisioned: &Provisioned, signal: i32) -> Result<(), Failure> {
+    match &provisioned.leaf {
+        Some(leaf) => leaf.signal(signal).and_then(|_| leaf.resume()),
+        None => [signal, libc::SIGCONT]
+            .into_iter()
+            .try_for_each(|signal| process::signal_netns(provisioned.inode, signal)),
     }
 }
 

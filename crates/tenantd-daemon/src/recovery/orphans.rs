@@ -88,6 +88,7 @@ async fn has_no_link(app: &AppName, tenant: &TenantName) -> Result<(), Failure> 
 
 async fn end_leaf(leaf: &Leaf) -> Result<(), Failure> {
     leaf.signal(libc::SIGTERM)?;
+    leaf.resume()?;
     if !empties(leaf, GRACE).await? {
         leaf.kill()?;
         if !empties(leaf, KILL_LIMIT).await? {
@@ -105,7 +106,11 @@ async fn end_leaf(leaf: &Leaf) -> Result<(), Failure> {
 
 /// Ends all processes of a network namespace. Used only without a cgroup.
 async fn end_netns(inode: u64) -> Result<(), Failure> {
-    blocking(move || process::signal_netns(inode, libc::SIGTERM)).await?;
+    blocking(move || {
+        process::signal_netns(inode, libc::SIGTERM)?;
+        process::signal_netns(inode, libc::SIGCONT)
+    })
+    .await?;
     let limit = Instant::now() + GRACE;
     let is_left = move || process::is_in_netns(inode);
     while blocking(is_left).await? && Instant::now() < limit {

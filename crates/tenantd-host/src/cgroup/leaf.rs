@@ -1,5 +1,6 @@
 //! The leaf of one tenant: list, signal and kill the processes in it.
 
+use std::collections::HashSet;
 use std::io::{Error, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -16,6 +17,9 @@ use tenantd_core::stage::{Failure, Stage};
 /// The maximum number of rounds in which processes are killed one by one, on kernels without
 /// `cgroup.kill` (before 5.14). Each round kills all processes that existed when it began.
 const ROUNDS: u32 = 1000;
+
+/// How many processes are held open at a time while a signal is sent to all of them.
+const AT_ONCE: usize = 128;
 
 /// The extended attribute of a leaf's folder that holds its note. cgroups have such attributes
 /// since Linux 5.7, and systemd uses them in the same way.
@@ -168,23 +172,54 @@ impl Leaf {
     /// # Errors
     /// A [`Failure`] of stage end or cgroup.
     pub fn signal(&self, signal: i32) -> Result<usize, Failure> {
-        let mut held = Vec::new();
-        for pid in self.pids()? {
-            let opened = Pid::from_raw(pid).map(|pid| pidfd_open(pid, PidfdFlags::empty()));
-            match opened {
-                Some(Ok(pidfd)) => held.push((pid, pidfd)),
-                None | Some(Err(Errno::SRCH)) => {}
-                Some(Err(errno)) => return Err(self.end_failure(&errno.into())),
+        self.signal_those(signal, |_| true)
+    }
+
+    /// Thaws the leaf and the cgroups below it, and sends SIGCONT to every process in them that is
+    /// stopped, so that a stop signal reaches it.
+    ///
+    /// # Errors
+    /// A [`Failure`] of stage end or cgroup.
+    pub fn resume(&self) -> Result<(), Failure> {
+        for folder in self.folders()? {
+            let path = folder.join("cgroup.freeze");
+            let file = std::fs::OpenOptions::new().write(true).open(&path);
+            match file.and_then(|mut file| std::io::Write::write_all(&mut file, b"0")) {
+                Ok(()) => {}
+                // Removed, or Linux before 5.2, which cannot freeze it.
+                Err(error) if is_gone(&error) => {}
+                Err(error) => return Err(self.end_failure(&error)),
             }
         }
-        // With a pidfd open, a process ID that is still in the leaf was not reused.
-        let still: Vec<i32> = self.pids()?;
+        self.signal_those(libc::SIGCONT, process::is_stopped)
+            .map(drop)
+    }
+
+    /// Sends a signal to those processes in the leaf and below it. Returns their number.
+    fn signal_those(&self, signal: i32, are: impl Fn(i32) -> bool) -> Result<usize, Failure> {
         let mut sent = 0;
-        for (_, pidfd) in held.iter().filter(|(pid, _)| still.contains(pid)) {
-            match process::signal(pidfd.as_fd(), signal) {
-                Ok(()) => sent += 1,
-                Err(Errno::SRCH) => {}
-                Err(errno) => return Err(self.end_failure(&errno.into())),
+        // A tenant may have more processes than this one may have descriptors.
+        for some in self.pids()?.chunks(AT_ONCE) {
+            let mut held = Vec::with_capacity(some.len());
+            for &pid in some {
+                let opened = Pid::from_raw(pid).map(|pid| pidfd_open(pid, PidfdFlags::empty()));
+                match opened {
+                    Some(Ok(pidfd)) => held.push((pid, pidfd)),
+                    None | Some(Err(Errno::SRCH)) => {}
+                    Some(Err(errno)) => return Err(self.end_failure(&errno.into())),
+                }
+            }
+            // With a pidfd open, a process ID that is still in the leaf was not reused.
+            let still: HashSet<i32> = self.pids()?.into_iter().collect();
+            for (_, pidfd) in held
+                .iter()
+                .filter(|(pid, _)| still.contains(pid) && are(*pid))
+            {
+                match process::signal(pidfd.as_fd(), signal) {
+                    Ok(()) => sent += 1,
+                    Err(Errno::SRCH) => {}
+                    Err(errno) => return Err(self.end_failure(&errno.into())),
+                }
             }
         }
         Ok(sent)

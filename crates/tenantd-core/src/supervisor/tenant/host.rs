@@ -236,7 +236,8 @@ impl Tenant {
                 if self.policy.daemonizes && exit.is_success() && others {
                     State::Up { launch, ready }
                 } else if others {
-                    self.kill(context, launch, After::Judge(Why::Exit(exit)))
+                    // They may have to save data, as on a stop that was requested.
+                    self.stop(context, launch, After::Judge(Why::Exit(exit)))
                 } else {
                     self.ending(context, launch, After::Judge(Why::Exit(exit)))
                 }

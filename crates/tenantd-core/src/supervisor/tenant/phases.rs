@@ -72,7 +72,7 @@ impl Tenant {
         };
     }
 
-    /// The first process of the command has exited. What it has left running is killed.
+    /// The first process of the command has exited. What it has left running is stopped.
     pub(super) fn phase_exited(
         &self,
         context: &mut TransitionContext,
@@ -84,7 +84,7 @@ impl Tenant {
         context.cause = Cause::Finished(launch.phase, exit, time);
         let after = self.after_phase(launch.phase, exit, said);
         match others {
-            true => self.kill(context, launch, after),
+            true => self.stop(context, launch, after),
             false => self.ending(context, launch, after),
         }
     }

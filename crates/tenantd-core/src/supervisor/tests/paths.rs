@@ -173,12 +173,31 @@ fn only_a_daemonizing_program_may_outlive_its_first_process() {
     assert_eq!(exited(true, Exit::Status(0)), (vec![], StateWord::Up));
     assert_eq!(
         exited(true, Exit::Status(1)),
-        (vec!["kill"], StateWord::Stopping)
+        (vec!["terminate"], StateWord::Stopping)
     );
     assert_eq!(
         exited(false, Exit::Status(0)),
-        (vec!["kill"], StateWord::Stopping)
+        (vec!["terminate"], StateWord::Stopping)
     );
+}
+
+#[test]
+fn what_a_program_leaves_has_its_grace() {
+    let mut world = situation("up");
+    let launch = world.launch();
+    world.handle(Event::Exited {
+        launch,
+        exit: Exit::Signal(9),
+        others: true,
+        said: String::new(),
+    });
+    let began = world.now;
+    let step = world.wait();
+    assert_eq!(step.actions.iter().map(word).collect::<Vec<_>>(), ["kill"]);
+    assert_eq!(world.now.since(began), policy().grace);
+    world.handle(Event::Emptied { launch });
+    // Its restart delay is over by now.
+    assert_eq!(world.view().state, StateWord::Launching);
 }
 
 #[test]

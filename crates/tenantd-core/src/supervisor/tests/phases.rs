@@ -229,9 +229,9 @@ fn a_stop_after_the_command_has_succeeded_loses_nothing() {
 }
 
 #[test]
-fn what_a_command_leaves_running_is_killed() {
+fn what_a_command_leaves_running_is_stopped() {
     let mut world = World::phased(true, false).launched();
-    assert_eq!(words(&world.exits(Exit::Status(0), true, "")), "kill");
+    assert_eq!(words(&world.exits(Exit::Status(0), true, "")), "terminate");
     assert_eq!(world.state(), StateWord::Initializing);
     assert_eq!(words(&world.empties()), "conclude");
 }

@@ -1,0 +1,43 @@
+//! The answers to requests of operators.
+
+use tenantd_core::supervisor::Step;
+use tenantd_core::supervisor::action::{Action, Answer};
+use tenantd_core::supervisor::event::{TenantRequest, Verb};
+
+use super::checker::Checker;
+use super::invariant::{Invariant, Violation, check};
+
+impl Checker {
+    /// The answer of the supervisor to a request, before its step is checked.
+    pub(crate) fn on_answer(
+        &mut self,
+        request: &TenantRequest,
+        answer: &Answer,
+        step: &Step,
+    ) -> Result<(), Violation> {
+        let TenantRequest { tenant, verb } = request;
+        if *answer == Answer::Accepted {
+            let model = self.tenants.get_mut(tenant).unwrap();
+            model.end_requested = true;
+            if *verb != Verb::Stop {
+                model.requested = true;
+                model.strikes = 0;
+            }
+            return Ok(());
+        }
+        let of_it = |action: &&Action| match action {
+            Action::Provision { tenant: whose }
+            | Action::Launch { tenant: whose, .. }
+            | Action::Conclude { tenant: whose, .. }
+            | Action::Apply { tenant: whose, .. }
+            | Action::Terminate { tenant: whose, .. }
+            | Action::Kill { tenant: whose, .. }
+            | Action::Release { tenant: whose }
+            | Action::Remove { tenant: whose } => whose == tenant,
+        };
+        let done = step.actions.iter().find(of_it);
+        check(done.is_none(), Invariant::RefusalDoesNothing, || {
+            format!("{request:?}, {answer:?}: {done:?}")
+        })
+    }
+}

@@ -1,0 +1,110 @@
+//! How launches end: each process that is left gets the stop signal and the grace, also if it is
+//! stopped or frozen.
+
+use std::fs;
+
+use nix::sys::signal::Signal;
+use tenantd_api::wire::StateWord;
+
+use crate::support::daemon::{Daemon, signal, until};
+use crate::support::place::{self, script};
+
+/// A program that saves on SIGTERM, in a shell function.
+const SAVES: &str = r#"
+saves() {
+    trap 'echo saved >> /srv/data/saved; exit 0' TERM
+    echo ready >> /srv/data/ready
+    while :; do sleep 1000 & wait $!; done
+}
+"#;
+
+/// Starts a tenant whose program is this shell script.
+fn start(program: &str, app: &str) -> Daemon {
+    place::host();
+    place::folder("/srv/data");
+    let program = script("program", &format!("{SAVES}{program}"));
+    let manifest = format!(
+        r#"
+[app]
+name = "APP"
+command = ["{program}"]
+datastore.path = "/srv/data"
+{app}
+[tenants]
+acme = {{ ip = "10.77.0.11" }}
+"#
+    );
+    Daemon::start_settled(&manifest)
+}
+
+/// A file of its datastore.
+fn data(daemon: &Daemon, name: &str) -> Option<String> {
+    let path = format!("/var/lib/tenantd/{}/acme/{name}", daemon.app);
+    fs::read_to_string(path).ok()
+}
+
+fn is_ready(daemon: &Daemon) {
+    until("it is ready", || data(daemon, "ready"));
+}
+
+/// The processes of the tenant.
+fn processes(daemon: &Daemon) -> Vec<u32> {
+    let leaf = format!("/sys/fs/cgroup/tenantd/{}/acme", daemon.app);
+    let mut pids = Vec::new();
+    for folder in [leaf.clone(), format!("{leaf}/program")] {
+        let listed = fs::read_to_string(format!("{folder}/cgroup.procs")).unwrap_or_default();
+        pids.extend(listed.lines().map(|pid| pid.parse::<u32>().unwrap()));
+    }
+    pids
+}
+
+#[test]
+fn what_a_killed_start_script_leaves_may_save() {
+    let daemon = start("saves & wait", "restart.delay = \"10ms\"");
+    is_ready(&daemon);
+    signal(daemon.tenant("acme").pid.unwrap(), Signal::SIGKILL);
+    daemon.until_tenant("acme", |acme| acme.restarts == 1 && acme.is_as_wanted());
+    assert_eq!(data(&daemon, "saved").as_deref(), Some("saved\n"));
+}
+
+#[test]
+fn what_a_command_before_the_program_leaves_may_save() {
+    let daemon = start(
+        "if [ \"$1\" = before ]; then saves & while ! [ -e /srv/data/ready ]; do sleep 0.01; done\n\
+         else exec sleep 1000; fi",
+        "before.command = [\"/srv/program\", \"before\"]",
+    );
+    assert_eq!(data(&daemon, "saved").as_deref(), Some("saved\n"));
+}
+
+/// Without SIGCONT the stop would take an hour.
+#[test]
+fn a_stopped_program_continues_for_its_stop_signal() {
+    let daemon = start("saves & child=$!\nsaves", "stop.grace = \"1h\"");
+    until("both are ready", || {
+        data(&daemon, "ready").filter(|ready| ready.lines().count() == 2)
+    });
+    let pids = processes(&daemon);
+    assert!(pids.len() >= 4, "{pids:?}");
+    for pid in pids {
+        signal(pid, Signal::SIGSTOP);
+    }
+    daemon.tell(&["stop", "acme"]).expect(0);
+    let saved = data(&daemon, "saved").unwrap();
+    assert_eq!(saved, "saved\nsaved\n");
+}
+
+#[test]
+fn a_frozen_program_is_thawed_for_its_stop_signal() {
+    let daemon = start("saves", "stop.grace = \"1h\"");
+    is_ready(&daemon);
+    let leaf = format!("/sys/fs/cgroup/tenantd/{}/acme", daemon.app);
+    fs::write(format!("{leaf}/cgroup.freeze"), "1").unwrap();
+    until("it is frozen", || {
+        let events = fs::read_to_string(format!("{leaf}/cgroup.events")).unwrap();
+        events.contains("frozen 1").then_some(())
+    });
+    daemon.tell(&["stop", "acme"]).expect(0);
+    assert_eq!(data(&daemon, "saved").as_deref(), Some("saved\n"));
+    assert_eq!(daemon.tenant("acme").state, StateWord::Down);
+}
