@@ -34,7 +34,11 @@ pub(super) fn act(app: &AppName, verb: Verb, what: &Act, permanent: bool) -> any
             return Ok(progress.finish(false)?);
         }
         let mut interrupts = Interrupts::catch().context("cannot catch signals")?;
-        let mut waiting = Waiting::new(app, &names, until(verb));
+        let until = match what.wait {
+            true => Until::Settled,
+            false => until(verb),
+        };
+        let mut waiting = Waiting::new(app, &names, until);
         let judge = |became| going.became(became);
         let all = progress::follow(&mut progress, &mut waiting, &mut interrupts, judge).await?;
         for tenant in waiting.left() {

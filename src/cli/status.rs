@@ -64,7 +64,10 @@ pub(super) fn show(
     now: Timestamp,
 ) -> io::Result<()> {
     let shown = view.of(status);
-    let is_failed = |t: &&TenantStatus| matches!(t.state, StateWord::Failed | StateWord::Waiting);
+    let is_failed = |t: &&TenantStatus| {
+        let is_ended = matches!(t.state, StateWord::Failed | StateWord::Waiting);
+        is_ended || table::has_failed_before(t)
+    };
     let failed = shown.tenants.iter().filter(is_failed).take(LAST_LINES_MAX);
     let last_lines: BTreeMap<TenantName, String> = failed
         .filter(|tenant| outcome::has_run(tenant))

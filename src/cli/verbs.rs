@@ -129,7 +129,7 @@ const OPTIONS: &[(&[&str], &[&str])] = &[
         &["`stop.grace` in the manifest is the time until SIGKILL"],
     ),
     (
-        &["--wait", "--now"],
+        &["--now"],
         &["tenantd waits until all is done, unless --no-wait is given"],
     ),
     (

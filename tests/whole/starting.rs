@@ -62,6 +62,38 @@ fn a_start_of_a_program_that_never_listens_ends_with_its_first_attempt() {
     daemon.end();
 }
 
+/// Its window would never hold three starts that each take longer than half of it.
+#[test]
+fn a_program_that_never_listens_is_given_up() {
+    place::host();
+    place::folder("/srv/data");
+    script("app", "exec sleep 1000000");
+    let daemon = Daemon::start(
+        "[app]\nname = \"APP\"\ncommand = [\"/srv/app\"]\ndatastore.path = \"/srv/data\"\n\
+         ready = { tcp = 81, within = \"700ms\" }\n\
+         restart = { strikes = 3, window = \"1s\" }\n[tenants]\nt1 = { ip = \"10.77.0.11\" }\n",
+    );
+    let why = "port 81: no connection accepted within 0.7 s";
+    let said = daemon.tell(&["start", "t1"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.out.contains(why), "{said:?}");
+    daemon.until("it is started again", |status| {
+        status.tenants[0].state == StateWord::Up && status.tenants[0].restarts > 0
+    });
+    let shown = daemon.tell(&["status", "t1"]);
+    assert!(
+        shown
+            .out
+            .contains("WHY last failure: cannot confirm readiness on port 81: "),
+        "{shown:?}"
+    );
+    let said = daemon.tell(&["start", "--wait", "t1"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.out.starts_with("t1: failed: "), "{said:?}");
+    assert!(said.out.contains(why), "{said:?}");
+    daemon.end();
+}
+
 #[test]
 fn an_interrupted_start_is_counted_and_continues() {
     let daemon = deaf("10m", 30);

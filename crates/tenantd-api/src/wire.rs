@@ -114,7 +114,8 @@ pub struct TenantStatus {
     pub awaits: Vec<TenantName>,
     /// When the program will be started again, while the tenant is waiting.
     pub until: Option<jiff::Timestamp>,
-    /// Why the tenant is in a state that is not the wanted one.
+    /// Why the tenant is in a state that is not the wanted one. While it is being started again after
+    /// a failure, this is the failure.
     pub why: Option<String>,
     /// The failed stage that `why` describes, if a stage failed.
     pub failure: Option<Failure>,

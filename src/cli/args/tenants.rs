@@ -20,6 +20,9 @@ pub struct Act {
     /// Do not wait until the request is carried out
     #[arg(long)]
     pub no_wait: bool,
+    /// Wait until a tenant is as wanted or failed, also while a failed start is tried again
+    #[arg(long, conflicts_with = "no_wait")]
+    pub wait: bool,
     /// What to print.
     #[command(flatten)]
     pub show: Show,

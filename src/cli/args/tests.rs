@@ -40,6 +40,10 @@ fn tenants_are_either_named_or_all() {
         (2, false, true)
     );
     assert!(!act.permanent);
+    assert_eq!(
+        parse("tenantd start acme --wait --no-wait").unwrap_err(),
+        ErrorKind::ArgumentConflict
+    );
     assert!(parse("tenantd restart acme --permanent").is_err());
     assert!(parse("tenantd stop --all").is_ok());
     assert_eq!(

@@ -4,7 +4,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use tenantd_api::wire::{AppStatus, RefusedWrite, TenantStatus};
+use tenantd_api::wire::{AppStatus, RefusedWrite, StateWord, TenantStatus};
 
 /// Up to this many tenants have lines about refused writes.
 const FEW: usize = 10;
@@ -18,7 +18,8 @@ pub(super) fn below(
     status: &AppStatus,
     tenant: &TenantStatus,
 ) -> io::Result<()> {
-    if status.tenants.len() == 1 && tenant.ready.is_some() {
+    let is_up = tenant.state == StateWord::Up;
+    if status.tenants.len() == 1 && is_up {
         writeln!(out, "  HOST {}", host(tenant.lid.as_deref()))?;
     }
     let refused = status.tenants.iter().filter(|it| !it.refused.is_empty());

@@ -256,14 +256,22 @@ pub(in crate::cli) fn or_dash(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
+/// Whether the tenant is being started again, so that its reason is that of an earlier start.
+pub(in crate::cli) fn has_failed_before(tenant: &TenantStatus) -> bool {
+    let states = [StateWord::Provisioning, StateWord::Launching, StateWord::Up];
+    states.contains(&tenant.state) && tenant.why.is_some()
+}
+
 /// Why a tenant is not as wanted, and when that changes by itself.
 pub(in crate::cli) fn why(tenant: &TenantStatus, now: Timestamp) -> String {
     let mut text = match (&tenant.why, &tenant.failure) {
+        (Some(why), _) if has_failed_before(tenant) => format!("last failure: {why}"),
         (Some(why), _) => why.clone(),
         (None, Some(failure)) => failure.to_string(),
         (None, None) => format!("not {} yet: {}", tenant.want.word(), tenant.state_word()),
     };
-    if matches!(tenant.state, StateWord::Failed | StateWord::Waiting) {
+    let is_counted = matches!(tenant.state, StateWord::Failed | StateWord::Waiting);
+    if is_counted || has_failed_before(tenant) {
         text += &match tenant.restarts {
             0 => String::new(),
             1 => "; restarted once".to_owned(),

@@ -241,7 +241,9 @@ impl Attempts {
         if event.state == StateWord::Waiting && tenant.state != StateWord::Waiting {
             tenant.state = StateWord::Waiting;
             tenant.ready = None;
-            tenant.why = self.why.remove(&tenant.name).or(event.reason);
+            // While it is being started again, the status has its last failure.
+            let known = self.why.remove(&tenant.name);
+            tenant.why = tenant.why.or(known).or(event.reason);
         }
         Some(self.seen(tenant))
     }

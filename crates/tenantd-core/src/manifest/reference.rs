@@ -275,13 +275,14 @@ keys! {
             "The maximum delay. With the default, a tenant returns within half a minute after the \
              cause of its failures is gone.";
         "healthy_after", Kind::Duration { min: "0s", max: "1d" }, Value("\"10s\""), "\"1m\"",
-            "A program that ran for this long clears the strikes. The default is longer than most \
-             failing starts take.";
+            "A program that became ready and ran for this long clears the strikes. The default is \
+             longer than most failing starts take.";
         "strikes", Kind::Count { min: 0, max: 1000 }, Value("10"), "5",
             "A tenant becomes failed after this many strikes within `window`. 0 means never.";
         "window", Kind::Duration { min: "1s", max: "7d" }, Value("\"1m\""), "\"10m\"",
             "The window for `strikes`. The delays between that many strikes must fit into it; with \
-             the defaults, they add up to 51 seconds.";
+             the defaults, they add up to 51 seconds. Starts that fail are not counted: the window \
+             does not run while a program is started that then does not become ready.";
     }
     Ready {
         "tcp", Kind::Count { min: 1, max: 65535 }, Derived("not used"), "80",
@@ -292,7 +293,8 @@ keys! {
         "lived", Kind::Duration { min: "1ms", max: "1h" }, Derived("not used"), "\"2s\"",
             "Ready when the program has run for this long.";
         "within", Kind::Duration { min: "1ms", max: "1h" }, Value("\"30s\""), "\"2m\"",
-            "The time limit to become ready. When it is over, the start has failed.";
+            "The time limit to become ready. When it is over, the start has failed, which is a \
+             strike.";
     }
     Limits {
         "open_files", Kind::Limit { measure: Measure::Number, min: 64 }, INHERITED, "65536",

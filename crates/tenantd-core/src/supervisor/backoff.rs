@@ -39,11 +39,21 @@ impl FailureCount {
         *self = Self::default();
     }
 
-    /// Adds a strike.
-    pub(super) fn count_failure(&mut self, now: Moment, policy: &RestartPolicy) -> Verdict {
+    /// Adds a strike. `start` is how long the start took that has failed, zero if it had succeeded:
+    /// the window does not run meanwhile. Else a start that fails by a time limit, such as that of
+    /// readiness, would be repeated for ever, because few such starts fit into a window.
+    pub(super) fn count_failure(
+        &mut self,
+        now: Moment,
+        start: Duration,
+        policy: &RestartPolicy,
+    ) -> Verdict {
         self.count = self.count.saturating_add(1);
         let give_up_after = policy.strikes.min(STRIKES_MAX);
         if give_up_after > 0 {
+            for time in &mut self.times {
+                *time = now.min(*time + start);
+            }
             self.times.push_back(now);
             while self.times.len() > give_up_after as usize {
                 self.times.pop_front();
@@ -91,14 +101,16 @@ mod tests {
     fn delays_double_up_to_the_maximum() {
         let mut strikes = FailureCount::default();
         let delays: Vec<u64> = (0..8)
-            .map(|n| match strikes.count_failure(at(n), &policy(0)) {
-                Verdict::Delay(delay) => delay.as_secs(),
-                Verdict::GiveUp => panic!("0 strikes never give up"),
-            })
+            .map(
+                |n| match strikes.count_failure(at(n), Duration::ZERO, &policy(0)) {
+                    Verdict::Delay(delay) => delay.as_secs(),
+                    Verdict::GiveUp => panic!("0 strikes never give up"),
+                },
+            )
             .collect();
         assert_eq!(delays, [1, 2, 4, 8, 16, 30, 30, 30]);
         strikes.clear();
-        let first = strikes.count_failure(at(9), &policy(0));
+        let first = strikes.count_failure(at(9), Duration::ZERO, &policy(0));
         assert_eq!(first, Verdict::Delay(Duration::from_secs(1)));
     }
 
@@ -121,21 +133,43 @@ mod tests {
     fn gives_up_after_too_many_strikes_within_the_window() {
         let mut strikes = FailureCount::default();
         let policy = policy(3);
-        assert_ne!(strikes.count_failure(at(0), &policy), Verdict::GiveUp);
-        assert_ne!(strikes.count_failure(at(60), &policy), Verdict::GiveUp);
-        assert_ne!(strikes.count_failure(at(101), &policy), Verdict::GiveUp);
-        assert_eq!(strikes.count_failure(at(160), &policy), Verdict::GiveUp);
+        assert_ne!(
+            strikes.count_failure(at(0), Duration::ZERO, &policy),
+            Verdict::GiveUp
+        );
+        assert_ne!(
+            strikes.count_failure(at(60), Duration::ZERO, &policy),
+            Verdict::GiveUp
+        );
+        assert_ne!(
+            strikes.count_failure(at(101), Duration::ZERO, &policy),
+            Verdict::GiveUp
+        );
+        assert_eq!(
+            strikes.count_failure(at(160), Duration::ZERO, &policy),
+            Verdict::GiveUp
+        );
+    }
+
+    #[test]
+    fn the_window_does_not_run_during_a_start_that_fails() {
+        let mut strikes = FailureCount::default();
+        let start = Duration::from_secs(60);
+        let mut failed = |n: u64| strikes.count_failure(at(n * 70), start, &policy(3));
+        assert_ne!(failed(1), Verdict::GiveUp);
+        assert_ne!(failed(2), Verdict::GiveUp);
+        assert_eq!(failed(3), Verdict::GiveUp);
     }
 
     #[test]
     fn a_limit_of_one_strike_works_and_the_list_is_bounded() {
         assert_eq!(
-            FailureCount::default().count_failure(at(0), &policy(1)),
+            FailureCount::default().count_failure(at(0), Duration::ZERO, &policy(1)),
             Verdict::GiveUp
         );
         let mut strikes = FailureCount::default();
         for n in 0..1_000 {
-            strikes.count_failure(at(n * 1_000), &policy(u32::MAX));
+            strikes.count_failure(at(n * 1_000), Duration::ZERO, &policy(u32::MAX));
         }
         assert_eq!(strikes.times.len(), STRIKES_MAX as usize);
     }

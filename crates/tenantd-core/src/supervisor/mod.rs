@@ -249,6 +249,7 @@ impl Supervisor {
             actions: &mut step.actions,
             cause,
         };
+        tenant.note();
         act(tenant, &mut context);
         let cause = context.cause;
         let after = tenant.state();

@@ -110,6 +110,11 @@ pub(super) struct Tenant {
     /// A live change that has not been applied. Not part of the checkpoint: the next supervisor
     /// checks the launch itself.
     pending: Option<Pending>,
+    /// The launch that was up when its tenant was looked at last, and had not become ready. Not part
+    /// of the checkpoint: a launch that ends under the next supervisor counts as one that was ready.
+    unready: Option<LaunchId>,
+    /// Why it waited last. Not part of the checkpoint.
+    last_failure: Option<Why>,
 }
 
 impl Tenant {
@@ -126,6 +131,8 @@ impl Tenant {
             restarts: 0,
             removed: false,
             pending: None,
+            unready: None,
+            last_failure: None,
         }
     }
 
@@ -173,19 +180,27 @@ impl Tenant {
                 after: After::Judge(why),
                 ..
             } => (None, Some(why.clone())),
-            State::Stopping {
-                after: After::Relaunch | After::Reprovision | After::Proceed,
+            State::Provisioning { .. }
+            | State::Launching { .. }
+            | State::Preparing { .. }
+            | State::Stopping {
+                after: After::Proceed,
                 ..
             }
             | State::Concluding {
-                after: After::Relaunch | After::Reprovision | After::Proceed,
+                after: After::Proceed,
+                ..
+            }
+            | State::Up { .. } => (None, self.last_failure()),
+            State::Stopping {
+                after: After::Relaunch | After::Reprovision,
+                ..
+            }
+            | State::Concluding {
+                after: After::Relaunch | After::Reprovision,
                 ..
             }
             | State::Down
-            | State::Provisioning { .. }
-            | State::Launching { .. }
-            | State::Preparing { .. }
-            | State::Up { .. }
             | State::Releasing { .. } => (None, None),
         };
         View {

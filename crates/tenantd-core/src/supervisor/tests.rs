@@ -9,6 +9,7 @@ mod paths;
 mod phases;
 mod replanned;
 mod retries;
+mod unready;
 
 use std::time::Duration;
 

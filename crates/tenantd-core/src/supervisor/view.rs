@@ -123,7 +123,8 @@ pub struct View {
     /// When a waiting tenant may be restarted, or a stuck one is retried. May be in the past if the
     /// restart budget is used up.
     pub until: Option<Moment>,
-    /// Why it is in its state, if that state was not requested.
+    /// Why it is in its state, if that state was not requested; while it is being started again, why
+    /// it failed last.
     pub why: Option<Why>,
     /// A live change that has not been applied; `None` if there is none.
     pub unapplied: Option<Unapplied>,

@@ -1,6 +1,8 @@
 //! What follows on a launch whose last process has exited: the next phase, a relaunch, or what the
 //! restart policy decides.
 
+use std::time::Duration;
+
 use crate::plan::model::RestartWhen;
 use crate::plan::phase::Phase;
 use crate::stage::Stage;
@@ -11,7 +13,7 @@ use crate::supervisor::time::Moment;
 use crate::supervisor::view::{Want, Why};
 
 use super::phases::is_of_command;
-use super::{After, Live, RestartScope, State, Tenant, TransitionContext};
+use super::{After, Live, Readying, RestartScope, State, Tenant, TransitionContext};
 
 impl Tenant {
     /// The last process of a launch has exited.
@@ -73,7 +75,12 @@ impl Tenant {
             // It was interrupted: it is tried again, like a failed stage.
             (Phase::Init | Phase::Before, Why::Exit(_)) => {
                 let again = true;
-                return self.count_failure(context, launch.started_at, (resources, again), why);
+                return self.count_failed_start(
+                    context,
+                    launch.started_at,
+                    (resources, again),
+                    why,
+                );
             }
         }
         let success = matches!(&why, Why::Exit(exit) if exit.is_success());
@@ -87,28 +94,58 @@ impl Tenant {
         }
         // A launch that did not become ready is not healthy, however long it ran.
         let lived = context.now.since(launch.started_at);
-        let is_healthy = match &why {
-            Why::Exit(_) => true,
-            Why::Failure(failure) => failure.stage == Stage::Mounted,
-        };
-        if is_healthy && lived >= self.policy.restart.healthy_after {
+        let was_ready = self.unready != Some(launch.id)
+            && match &why {
+                Why::Exit(_) => true,
+                Why::Failure(failure) => failure.stage == Stage::Mounted,
+            };
+        if was_ready && lived >= self.policy.restart.healthy_after {
             self.strikes.clear();
         }
-        let again = true;
-        self.count_failure(context, launch.started_at, (resources, again), why)
+        let start = if was_ready { Duration::ZERO } else { lived };
+        let restart = &self.policy.restart;
+        let verdict = self.strikes.count_failure(context.now, start, restart);
+        judged(context, verdict, launch.started_at, (resources, true), why)
     }
 
-    /// Adds a strike: the tenant waits for its next try, or fails.
-    pub(super) fn count_failure(
+    /// Adds a strike for a start that failed: the tenant waits for its next try, or fails.
+    fn count_failed_start(
         &mut self,
         context: &mut TransitionContext,
         started_at: Moment,
         (resources, again): (Resources, bool),
         why: Why,
     ) -> State {
+        let start = context.now.since(started_at);
         let restart = &self.policy.restart;
-        let verdict = self.strikes.count_failure(context.now, restart);
+        let verdict = self.strikes.count_failure(context.now, start, restart);
         judged(context, verdict, started_at, (resources, again), why)
+    }
+
+    /// Notes what the next transition forgets: whether its launch became ready, and why it waits.
+    pub(in crate::supervisor) fn note(&mut self) {
+        match &self.state {
+            State::Up { launch, ready } => {
+                self.unready = (*ready != Readying::Ready).then_some(launch.id);
+            }
+            State::Waiting { why, .. } => self.last_failure = Some(why.clone()),
+            State::Down
+            | State::Provisioning { .. }
+            | State::Launching { .. }
+            | State::Preparing { .. }
+            | State::Concluding { .. }
+            | State::Stopping { .. }
+            | State::Failed { .. }
+            | State::Releasing { .. }
+            | State::Stuck { .. } => {}
+        }
+    }
+
+    /// Why its last start failed, while it is being started again. A request of an operator and a
+    /// changed plan forget it.
+    pub(super) fn last_failure(&self) -> Option<Why> {
+        let failure = self.last_failure.clone();
+        failure.filter(|_| self.strikes.count > 0 && !self.state.is_ready())
     }
 }
 

@@ -29,7 +29,8 @@ impl Tenant {
         failure: Failure,
     ) -> State {
         let restart = &self.policy.restart;
-        let mut count = || self.strikes.count_failure(context.now, restart);
+        let start = context.now.since(started_at);
+        let mut count = || self.strikes.count_failure(context.now, start, restart);
         let verdict = match failure.retry() {
             Retry::Policy => count(),
             Retry::Briefly => match count() {
