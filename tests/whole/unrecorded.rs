@@ -6,11 +6,11 @@ use std::os::unix::fs::MetadataExt;
 use std::process::{Child, Command};
 
 use nix::sys::signal::Signal;
-use tenantd_api::wire::{StateWord, TenantStatus};
+use tenantd_api::wire::{StateWord, TenantStatus, Want};
 use tenantd_core::plan::derive::{host_end, tenant_hash};
 
 use crate::guestbook::{TENANTS, three};
-use crate::support::daemon::{Daemon, LIMIT, ends, pidfd, run, signal, until};
+use crate::support::daemon::{CommandOutput, Daemon, LIMIT, ends, pidfd, run, signal, until};
 use crate::support::place;
 use crate::support::residue::kill_and_wait;
 use crate::support::state_file;
@@ -237,15 +237,53 @@ fn is_not_adopted(command: &str, why: &str) {
     check_logged(&daemon, why);
     check_logged(&daemon, &format!("process {}", other.id()));
     check_logged(&daemon, "end it, for example with kill(1)");
-    let said = daemon.tell(&["stop", "acme"]);
-    assert_eq!(said.code, 1, "{said:?}");
-    assert!(said.out.contains(&other.id().to_string()), "{said:?}");
+    nothing_is_called_down(&daemon, &other.id().to_string());
     assert!(other.try_wait().unwrap().is_none(), "it is left alone");
+    is_shown_if_not_wanted(&mut daemon, &other.id().to_string());
     other.kill().unwrap();
     other.wait().unwrap();
     drop(netns);
     daemon.tell(&["start", "acme"]).expect(0);
     daemon.end();
+}
+
+/// While a process works on acme's datastore, what would call acme down is refused and changes
+/// nothing.
+fn nothing_is_called_down(daemon: &Daemon, pid: &str) {
+    let refused = |said: &CommandOutput, text: &str| {
+        assert_eq!(said.code, 1, "{said:?}");
+        assert!(text.contains(pid), "{said:?}");
+    };
+    for stop in [&["stop", "acme"][..], &["stop", "acme", "--permanent"]] {
+        let said = daemon.tell(stop);
+        refused(&said, &said.out);
+        let acme = daemon.tenant("acme");
+        assert_eq!((acme.want, acme.permanent), (Want::Up, None), "{acme:?}");
+        assert_ne!(acme.state, StateWord::Down, "{acme:?}");
+    }
+    let manifest = fs::read_to_string(&daemon.manifest).unwrap();
+    let without: Vec<&str> = manifest.lines().filter(|l| !l.contains("acme")).collect();
+    fs::write(&daemon.manifest, without.join("\n")).unwrap();
+    let said = daemon.tell(&["reload"]);
+    refused(&said, &said.err);
+    assert_ne!(daemon.tenant("acme").state, StateWord::Down);
+    fs::write(&daemon.manifest, manifest).unwrap();
+}
+
+/// The next supervisor wants acme down, and does not call it down either.
+fn is_shown_if_not_wanted(daemon: &mut Daemon, pid: &str) {
+    daemon.kill();
+    fs::remove_file(state_file_of(daemon)).unwrap();
+    let manifest = fs::read_to_string(&daemon.manifest).unwrap();
+    let unwanted = manifest.replace("10.77.0.11\"", "10.77.0.11\", autostart = false");
+    assert_ne!(unwanted, manifest);
+    fs::write(&daemon.manifest, unwanted).unwrap();
+    daemon.again();
+    let acme = daemon.tenant("acme");
+    assert_eq!((acme.want, acme.state), (Want::Down, StateWord::Stuck));
+    assert!(acme.why.unwrap().contains(pid));
+    let said = daemon.tell(&["status", "acme"]);
+    assert_eq!(said.code, 1, "{said:?}");
 }
 
 /// The lock file that a process holds.

@@ -53,8 +53,8 @@ use tenantd_core::plan::phase::Phase;
 use tenantd_core::supervisor::action::{Action, Answer};
 use tenantd_core::supervisor::checkpoint::Found;
 use tenantd_core::supervisor::event::{Event, LaunchId, TenantRequest};
-use tenantd_core::supervisor::view::Want;
-use tenantd_core::supervisor::{Cause, Find, Transition};
+use tenantd_core::supervisor::view::{StateWord, Want};
+use tenantd_core::supervisor::{Cause, Find, Supervisor, Transition};
 use tenantd_host::crash;
 use tenantd_host::netns::name;
 
@@ -220,24 +220,30 @@ impl Executor {
         }
     }
 
-    /// Turns the answer to a stop into a refusal while a launch runs that an earlier supervisor
-    /// started and this one could not adopt. Returns any other answer as it is.
-    pub(super) fn proved(
+    /// Why a request to stop is refused, before the supervisor gets it: a launch runs that an earlier
+    /// supervisor started and this one could not adopt. So a refusal changes nothing.
+    pub(super) fn refusal(
         &self,
         TenantRequest { tenant, verb }: &TenantRequest,
-        answer: Answer,
-    ) -> Answer {
-        if verb.want() == Want::Up {
-            return answer;
+        supervisor: &Supervisor,
+    ) -> Option<Answer> {
+        let reason = match verb.want() {
+            Want::Up => None,
+            Want::Down => self.unproved(tenant, supervisor),
+        };
+        reason.map(|reason| Answer::Refused { reason })
+    }
+
+    /// Why a tenant without resources is not proved down: a launch runs that an earlier supervisor
+    /// started and this one could not adopt.
+    pub(super) fn unproved(&self, tenant: &TenantName, supervisor: &Supervisor) -> Option<String> {
+        let entry = self.inventory.get(tenant)?;
+        // A release that is under way proves it.
+        let is_releasing = supervisor.tenant(tenant)?.state == StateWord::Releasing;
+        if entry.provisioned.is_some() || is_releasing {
+            return None;
         }
-        let unprovisioned = self
-            .inventory
-            .get(tenant)
-            .filter(|e| e.provisioned.is_none());
-        match unprovisioned.and_then(|entry| self.host.not_adopted(&entry.plan)) {
-            None => answer,
-            Some(reason) => Answer::Refused { reason },
-        }
+        self.host.not_adopted(&entry.plan)
     }
 
     /// Defers all new work from now on.

@@ -193,7 +193,7 @@ impl Daemon {
     /// Passes an event to the owner that is responsible for it.
     fn route(&mut self, next: Next) {
         let (app, serving) = (&self.executor.host().app, self.handover.is_serving());
-        let (inventory, supervisor) = (self.executor.inventory(), &self.supervisor);
+        let inventory = self.executor.inventory();
         match next {
             Next::Report(Ok(report)) => self.executor.on_report(report),
             Next::Report(Err(error)) => tracing::error!(%error, "cannot watch the cgroups"),
@@ -215,11 +215,10 @@ impl Daemon {
             Next::Arrived(None) => {}
             Next::NotKept(failed) => self.wants.on_not_kept(failed, inventory),
             Next::Read(read) => {
+                let (executor, supervisor) = (&self.executor, &self.supervisor);
                 let present = Present {
-                    app,
-                    inventory,
+                    executor,
                     supervisor,
-                    descriptors: self.executor.host().descriptors,
                 };
                 self.reloads.on_read(*read, present, serving);
             }
@@ -326,14 +325,15 @@ impl Daemon {
         }
     }
 
-    /// Has the supervisor handle a request, unless the rehearsal refused it, and answers it.
+    /// Has the supervisor handle a request, unless it is refused before, and answers it.
     fn request(&mut self, request: &TenantRequest) {
-        let answer = match self.requests.refusal() {
+        let refused = self.requests.refusal();
+        let answer = match refused.or_else(|| self.executor.refusal(request, &self.supervisor)) {
             Some(refused) => refused,
             None => {
                 let (answer, step) = self.supervisor.handle_request(clock::now(), request);
                 self.carry_out(step);
-                self.executor.proved(request, answer)
+                answer
             }
         };
         let inventory = self.executor.inventory();

@@ -13,12 +13,11 @@ mod request;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use rustix::process::Rlimit;
 use tokio::sync::mpsc;
 use tokio::task::{spawn_blocking, spawn_local};
 
 use tenantd_core::manifest::Source;
-use tenantd_core::name::{AppName, TenantName};
+use tenantd_core::name::TenantName;
 use tenantd_core::plan::changes;
 use tenantd_core::plan::diff::{Change, Changes, Side, TenantChange, diff};
 use tenantd_core::plan::effect::Effect;
@@ -31,7 +30,7 @@ use tenantd_core::supervisor::event::Event;
 use tenantd_core::supervisor::view::{Unapplied, View};
 use tenantd_host::crash;
 
-use crate::executor::inventory::Inventory;
+use crate::executor::Executor;
 use crate::input::{Input, PlanChange};
 use crate::manifest::{ManifestFile, Unfit};
 use crate::notify;
@@ -161,14 +160,25 @@ fn is_refused(view: &View) -> bool {
 /// The present state, with which a new plan is compared.
 #[derive(Clone, Copy)]
 pub(super) struct Present<'a> {
-    /// The application.
-    pub(super) app: &'a AppName,
-    /// The inventory, with the present plans.
-    pub(super) inventory: &'a Inventory,
+    /// The executor, with the present plans.
+    pub(super) executor: &'a Executor,
     /// The state of all tenants.
     pub(super) supervisor: &'a Supervisor,
-    /// The limit on open files of programs without one of their own.
-    pub(super) descriptors: Rlimit,
+}
+
+impl Present<'_> {
+    /// Why tenants that these changes remove are not proved down. Without them in the manifest, no
+    /// command would show what still works on their datastores.
+    fn unproved(self, changes: &Changes) -> Option<String> {
+        let removed = changes.tenants.iter();
+        let removed = removed.filter(|change| change.change == Change::Remove);
+        let unproved = removed.filter_map(|change| {
+            let why = self.executor.unproved(&change.tenant, self.supervisor)?;
+            Some(format!("{} cannot be removed: {why}", change.tenant))
+        });
+        let unproved: Vec<String> = unproved.collect();
+        (!unproved.is_empty()).then(|| unproved.join("\n"))
+    }
 }
 
 impl Reloads {
@@ -212,7 +222,7 @@ impl Reloads {
                         let changes = self.changes(&read.plan, present);
                         let launched = present.launched(&changes, &read.plan);
                         if !launched.is_empty() {
-                            let descriptors = present.descriptors;
+                            let descriptors = present.executor.host().descriptors;
                             return self.rehearse(requests, read, (changes, launched), descriptors);
                         }
                         changes
@@ -250,7 +260,7 @@ impl Reloads {
         }
         let applied = match serving {
             false => Err(NoReload::Closed),
-            true => self.apply(plan, &changes, present.inventory),
+            true => self.apply(plan, &changes, present),
         };
         let applied = applied.map(|()| changes);
         answers.extend(apply.into_iter().map(|request| (request, applied.clone())));
@@ -289,16 +299,14 @@ impl Reloads {
     /// The changes from the present plan to this one.
     fn changes(&self, new: &Plan, present: Present<'_>) -> Changes {
         let Present {
-            app,
-            inventory,
+            executor,
             supervisor,
-            descriptors: _,
         } = present;
         let old = Side {
-            app,
+            app: &executor.host().app,
             network: &self.network,
             control: &self.control,
-            tenants: inventory.planned().collect(),
+            tenants: executor.inventory().planned().collect(),
         };
         let mut changes = diff(old, new);
         if changes.fixed.is_empty() {
@@ -314,13 +322,17 @@ impl Reloads {
         &mut self,
         new: Plan,
         changes: &Changes,
-        inventory: &Inventory,
+        present: Present<'_>,
     ) -> Result<(), NoReload> {
+        let inventory = present.executor.inventory();
         if !changes.fixed.is_empty() {
             return Err(NoReload::Refused(changes::refusal(&changes.fixed)));
         }
         if !changes.unlaunchable.is_empty() {
             return Err(NoReload::Refused(changes::unlaunchable(changes)));
+        }
+        if let Some(why) = present.unproved(changes) {
+            return Err(NoReload::Refused(why));
         }
         self.keep_order(new.tenants.iter().map(|tenant| &tenant.name));
         if self.control != new.control {

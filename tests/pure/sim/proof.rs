@@ -166,9 +166,15 @@ fn violations(invariant: Invariant) -> Vec<Result<(), Violation>> {
         }
         Invariant::RefusalDoesNothing => {
             let reason = "no".to_owned();
+            let refused = Answer::Refused { reason };
+            let (was, is) = (
+                view(Want::Up, StateWord::Failed),
+                view(Want::Down, StateWord::Failed),
+            );
             vec![
                 up.answers(&Answer::AlreadySo, vec![kill(1)]),
-                up.answers(&Answer::Refused { reason }, release()),
+                up.answers(&refused, release()),
+                Checker::check_refused(&refused, Some(&was), Some(&is)),
             ]
         }
         Invariant::StaleDoesNothing => stale_violations(),

@@ -3,6 +3,7 @@
 use tenantd_core::supervisor::Step;
 use tenantd_core::supervisor::action::{Action, Answer};
 use tenantd_core::supervisor::event::{TenantRequest, Verb};
+use tenantd_core::supervisor::view::View;
 
 use super::checker::Checker;
 use super::invariant::{Invariant, Violation, check};
@@ -38,6 +39,24 @@ impl Checker {
         let done = step.actions.iter().find(of_it);
         check(done.is_none(), Invariant::RefusalDoesNothing, || {
             format!("{request:?}, {answer:?}: {done:?}")
+        })
+    }
+
+    /// A request that is refused changes neither the want nor the state.
+    pub(super) fn check_refused(
+        answer: &Answer,
+        before: Option<&View>,
+        after: Option<&View>,
+    ) -> Result<(), Violation> {
+        let same = match answer {
+            Answer::Accepted => true,
+            Answer::AlreadySo | Answer::Refused { .. } => {
+                before.map(|view| (view.want, view.state))
+                    == after.map(|view| (view.want, view.state))
+            }
+        };
+        check(same, Invariant::RefusalDoesNothing, || {
+            format!("{answer:?}: {before:?} became {after:?}")
         })
     }
 }

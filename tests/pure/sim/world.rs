@@ -263,7 +263,10 @@ impl World {
     }
 
     pub(super) fn request(&mut self, request: TenantRequest) -> Result<(), Violation> {
+        let before = self.supervisor.tenant(&request.tenant);
         let (answer, step) = self.supervisor.handle_request(self.now, &request);
+        let after = self.supervisor.tenant(&request.tenant);
+        Checker::check_refused(&answer, before.as_ref(), after.as_ref())?;
         self.checker.on_answer(&request, &answer, &step)?;
         self.checker
             .step(self.now, &Checker::for_deadline(), &step)?;

@@ -97,6 +97,11 @@ impl Tenants<'_> {
             .is_some_and(|run| run.phase == Phase::Main);
         let process = process.filter(|_| is_program);
         let pid = process.and_then(|process| u32::try_from(process.pid).ok());
+        // Without proof, no tenant is called down.
+        let unproved = match view.state == StateWord::Down {
+            true => self.executor.unproved(tenant, self.supervisor),
+            false => None,
+        };
         let why = view.why.as_ref().map(ToString::to_string);
         let lid = entry.running.as_ref().and_then(|run| run.view?.lid);
         Some(TenantStatus {
@@ -104,7 +109,10 @@ impl Tenants<'_> {
             addresses: entry.plan.link.addresses.clone(),
             want: view.want.into(),
             permanent: self.wants.of(&view.name).map(wire::Want::of),
-            state: view.state.into(),
+            state: match &unproved {
+                Some(_) => wire::StateWord::Stuck,
+                None => view.state.into(),
+            },
             phase,
             restarts: view.restarts,
             since: clock::date(view.since),
@@ -112,7 +120,7 @@ impl Tenants<'_> {
             program: None,
             awaits,
             until: view.until.map(clock::date),
-            why,
+            why: unproved.or(why),
             failure: match view.why {
                 Some(Why::Failure(failure)) => Some(failure),
                 Some(Why::Exit(_)) | None => None,
