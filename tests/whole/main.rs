@@ -37,6 +37,7 @@ mod log_files;
 mod names;
 mod namespaces;
 mod nginx;
+mod notices;
 mod paper;
 mod papers;
 mod phases;

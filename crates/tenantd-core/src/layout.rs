@@ -34,15 +34,16 @@ pub fn control_socket(app: &AppName) -> PathBuf {
     folder(app).join("control")
 }
 
-/// The socket to which the programs of `app` send `READY=1`, see sd_notify(3).
+/// Where a tenant's program finds its notify socket, see sd_notify(3): a link to the socket in
+/// [`sockets`].
 #[must_use]
 pub fn notify_socket(app: &AppName) -> PathBuf {
     folder(app).join("notify")
 }
 
-/// The folder with another link to the notify socket of `app`. Tenants with a `/run` of their own see
-/// this folder, which contains nothing else: unlike the socket, a folder shows the socket of a later
-/// supervisor too. Its name is not the name of an application.
+/// Where a tenant of `app` sees the folder of its notify socket, which contains nothing else: unlike the
+/// socket, a folder shows the socket of a later supervisor too. On the host it is empty. Its name is not
+/// the name of an application.
 #[must_use]
 pub fn sockets(app: &str) -> PathBuf {
     Path::new(RUNTIME).join(".sockets").join(app)

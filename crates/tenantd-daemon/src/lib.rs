@@ -43,8 +43,7 @@
 //! any point leaves a record from which the next one can continue.
 //!
 //! The loop's thread never enters another namespace and never blocks: tasks of the executor and
-//! other threads do all work that may take time. While there is nothing to do, the loop sleeps
-//! without a timer.
+//! other threads do all work that may take time. Without work, the loop sleeps without a timer.
 //!
 //! `start` contains what happens before the loop (opening, recovery) and after it.
 
@@ -134,7 +133,7 @@ enum Next {
     NotKept(NotKept),
     Read(Box<Reread>),
     Verdict(Result<String, String>),
-    Sign(io::Result<Sign>),
+    Sign(Sign),
     Signal(io::Result<Signal>),
     Host(io::Result<Notice>),
     Refused(Refused),
@@ -151,7 +150,8 @@ impl Daemon {
     async fn run(&mut self, runtime: &Runtime) -> Option<Exit> {
         loop {
             let is_done = self.follow();
-            let is_idle = is_done && self.requests.closed().is_some() && self.executor.is_idle();
+            let is_quiet = self.requests.closed().is_some() && self.readiness.is_quiet();
+            let is_idle = is_done && is_quiet && self.executor.is_idle();
             match self.handover.exit_now(is_idle) {
                 Some(Exit::Detach) => return Some(Exit::Detach),
                 Some(Exit::Upgrade) => {
@@ -212,7 +212,6 @@ impl Daemon {
                     },
                 },
             ),
-            Next::Arrived(None) => {}
             Next::NotKept(failed) => self.wants.on_not_kept(failed, inventory),
             Next::Read(read) => {
                 let (executor, supervisor) = (&self.executor, &self.supervisor);
@@ -223,8 +222,7 @@ impl Daemon {
                 self.reloads.on_read(*read, present, serving);
             }
             Next::Verdict(verdict) => self.handover.on_verdict(verdict),
-            Next::Sign(Ok(sign)) => self.readiness.on_sign(sign, inventory, &self.supervisor),
-            Next::Sign(Err(error)) => tracing::warn!(%error, "cannot read the notify socket"),
+            Next::Sign(sign) => self.readiness.on_sign(sign, inventory, &self.supervisor),
             Next::Signal(Ok(Signal::Reload)) => self.reloads.want(ReloadRequest::Signal, serving),
             Next::Signal(Ok(signal)) => self.handover.on_signal(signal, app),
             Next::Signal(Err(error)) => tracing::error!(%error, "cannot read the signals"),
@@ -236,7 +234,7 @@ impl Daemon {
                 self.carry_out(step);
             }
             Next::Watchdog => self.unit.alive(),
-            Next::Follow => {}
+            Next::Arrived(None) | Next::Follow => {}
         }
     }
 
@@ -309,6 +307,7 @@ impl Daemon {
             Input::Readers(groups) => self.requests.set_readers(groups),
             Input::Drain => {
                 self.executor.pause();
+                self.readiness.pause();
                 // The subscribers connect to the next supervisor.
                 match self.handover.exit() {
                     Some(Exit::Detach) => self.subscriptions.end(EndReason::Detached),
@@ -321,6 +320,7 @@ impl Daemon {
             Input::Resume => {
                 self.requests.reopen();
                 self.executor.resume();
+                self.readiness.resume();
             }
         }
     }

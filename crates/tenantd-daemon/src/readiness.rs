@@ -3,11 +3,10 @@
 //! decides what follows.
 //!
 //! A tenant is watched from the transition to `up` until it is ready or stops being up. A quick
-//! program may send `READY=1` before the loop knows that it was executed. Such a notice counts for
-//! the launch that is in progress.
+//! program may send `READY=1` before the loop knows that it was executed. Such a notice counts once
+//! the launch is up.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::io;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
 use tokio::sync::mpsc;
@@ -22,17 +21,21 @@ use tenantd_core::supervisor::{Supervisor, Transition};
 use crate::executor::inventory::Inventory;
 use crate::input::Input;
 use crate::ready;
-use crate::ready::notice::{Notice, Notify};
+use crate::ready::notice::Notice;
+use crate::ready::notices::{Notices, Said};
 
 /// The watched launches, and the signs that have arrived.
 pub(super) struct Readiness {
-    notices: Notify,
+    notices: Notices,
+    said: mpsc::UnboundedReceiver<Said>,
+    /// Whether nothing more is received of programs, and all that was received is handled.
+    quiet: bool,
     /// The tasks that wait for a port.
     watches: BTreeMap<TenantName, Watch>,
     answering: mpsc::UnboundedSender<LaunchId>,
     answered: mpsc::UnboundedReceiver<LaunchId>,
-    /// Tenants whose program sent `READY=1` while they were launching.
-    early: BTreeSet<TenantName>,
+    /// Launches whose program sent `READY=1` while they were launching.
+    early: BTreeMap<TenantName, LaunchId>,
     ready: VecDeque<LaunchId>,
 }
 
@@ -41,7 +44,7 @@ pub(super) enum Sign {
     /// The port of this launch accepts connections.
     Answers(LaunchId),
     /// A process sent a notice.
-    Notice(Notice),
+    Said(Said),
 }
 
 /// A task that is aborted when this is dropped.
@@ -54,27 +57,43 @@ impl Drop for Watch {
 }
 
 impl Readiness {
-    /// Readiness with this socket for notices.
-    pub(super) fn new(notices: Notify) -> Self {
+    /// Readiness with these sockets, and what is received from them.
+    pub(super) fn new((notices, said): (Notices, mpsc::UnboundedReceiver<Said>)) -> Self {
         let (answering, answered) = mpsc::unbounded_channel();
         Self {
             notices,
+            said,
+            quiet: false,
             watches: BTreeMap::new(),
             answering,
             answered,
-            early: BTreeSet::new(),
+            early: BTreeMap::new(),
             ready: VecDeque::new(),
         }
     }
 
+    /// Receives nothing more of programs: see [`Notices::pause`].
+    pub(super) fn pause(&mut self) {
+        self.notices.pause();
+    }
+
+    /// Receives again.
+    pub(super) fn resume(&mut self) {
+        self.quiet = false;
+        self.notices.resume();
+    }
+
+    /// Whether nothing more is received of programs, and all that was received is handled.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// The next sign. Cancelling this loses nothing.
-    ///
-    /// # Errors
-    /// See [`Notify::next`].
-    pub(super) async fn next(&mut self) -> io::Result<Sign> {
+    pub(super) async fn next(&mut self) -> Sign {
         tokio::select! {
-            Some(launch) = self.answered.recv() => Ok(Sign::Answers(launch)),
-            notice = self.notices.next() => Ok(Sign::Notice(notice?)),
+            Some(launch) = self.answered.recv() => Sign::Answers(launch),
+            Some(said) = self.said.recv() => Sign::Said(said),
+            else => std::future::pending().await,
         }
     }
 
@@ -82,19 +101,23 @@ impl Readiness {
     pub(super) fn on_sign(&mut self, sign: Sign, inventory: &Inventory, supervisor: &Supervisor) {
         match sign {
             Sign::Answers(launch) => self.ready.push_back(launch),
-            Sign::Notice(notice) => self.on_notice(&notice, inventory, supervisor),
+            Sign::Said(Said::Paused) => self.quiet = true,
+            Sign::Said(Said::Notice {
+                tenant,
+                launch,
+                notice,
+            }) => self.on_notice(&tenant, launch, &notice, (inventory, supervisor)),
         }
     }
 
     /// Handles a notice. `READY=1` counts only for a tenant whose policy is to wait for it.
-    fn on_notice(&mut self, notice: &Notice, inventory: &Inventory, supervisor: &Supervisor) {
-        let Some(tenant) = inventory.tenant_of_netns(notice.netns_inode) else {
-            tracing::debug!(
-                pid = notice.pid,
-                "ignoring a notice from a process of no tenant"
-            );
-            return;
-        };
+    fn on_notice(
+        &mut self,
+        tenant: &TenantName,
+        launch: LaunchId,
+        notice: &Notice,
+        (inventory, supervisor): (&Inventory, &Supervisor),
+    ) {
         if let Some(status) = &notice.status {
             tracing::debug!(%tenant, "status of its program: {status}");
         }
@@ -106,11 +129,11 @@ impl Readiness {
             return;
         };
         match view.state {
-            StateWord::Up => self.ready.extend(view.launch),
+            StateWord::Up => self.ready.push_back(launch),
             // A quick program sends it before the loop reads that the program was executed, or even
             // that its process exists.
             StateWord::Launching => {
-                self.early.insert(tenant.clone());
+                self.early.insert(tenant.clone(), launch);
             }
             StateWord::Down
             | StateWord::Provisioning
@@ -146,7 +169,7 @@ impl Readiness {
                 let watch = self.watch(SocketAddr::new(plan.link.addresses.first(), port), launch);
                 self.watches.insert(tenant.clone(), watch);
             }
-            Policy::Notify if ready_early => self.ready.push_back(launch),
+            Policy::Notify if ready_early == Some(launch) => self.ready.push_back(launch),
             // The supervisor measures the time itself, or a notice will arrive.
             Policy::Started | Policy::Lived(_) | Policy::Notify => {}
         }

@@ -2,6 +2,7 @@
 //! notice.
 
 pub mod notice;
+pub mod notices;
 
 use std::io;
 use std::net::SocketAddr;

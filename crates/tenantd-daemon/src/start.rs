@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use rustix::process::Rlimit;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::task::LocalSet;
 
 use tenantd_api::wire::LogPlace;
@@ -24,6 +24,7 @@ use tenantd_host::crash;
 use tenantd_host::fifo;
 use tenantd_host::inherited::Inherited;
 use tenantd_host::network::Network;
+use tenantd_host::notify;
 use tenantd_host::runtime::Runtime;
 
 use crate::Daemon;
@@ -40,7 +41,7 @@ use crate::logs::Logs;
 use crate::manifest::ManifestFile;
 use crate::own_log::LogGuard;
 use crate::readiness::Readiness;
-use crate::ready::notice::Notify;
+use crate::ready::notices::{Notices, Said};
 use crate::recovery::Recovery;
 use crate::refusals::Refusals;
 use crate::reload::Reloads;
@@ -152,7 +153,7 @@ async fn open(
 ) -> anyhow::Result<Daemon> {
     let app = &plan.app;
     let upgrade = Upgrade::new(inherited.header.take()).context("cannot find this program")?;
-    let notices = Notify::bind(app).context("cannot make the notify socket")?;
+    let (notices, said) = open_notices(app)?;
     let control = open_control(&plan, &mut inherited)?;
     crash::point("begin: sockets bound", "");
     let logs = open_logs(app, logs_go_to)?;
@@ -171,6 +172,7 @@ async fn open(
         logs,
         logs_go_to,
         collector,
+        notices: notices.clone(),
         reporter: Reporter::new(reporter),
         under_way,
         descriptors,
@@ -185,7 +187,7 @@ async fn open(
         refusals: Refusals::of(&host.logs),
         executor: Executor::new(host, &plans, reports),
         state_file: StateFile::new(file),
-        readiness: Readiness::new(notices),
+        readiness: Readiness::new((notices, said)),
         requests: Requests::serve(control, stretch.clone()),
         wants,
         reloads: Reloads::new(manifest, plan.network, plan.control),
@@ -218,6 +220,12 @@ async fn recover(
     for input in recovery.recover(plans, previous, parts).await {
         daemon.apply(input);
     }
+}
+
+/// Begins to receive the notices of programs.
+fn open_notices(app: &AppName) -> anyhow::Result<(Notices, UnboundedReceiver<Said>)> {
+    notify::make_mount_point(app).context("cannot make the mount point of the notify sockets")?;
+    Notices::start().context("cannot receive notices")
 }
 
 /// Begins to read the tenants' output, and what the log collector writes.

@@ -18,7 +18,7 @@ use rustix::fs::{FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
 use crate::crash;
-use crate::syslog;
+use crate::{notify, syslog};
 use tenantd_core::layout;
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::stage::{Failure, Stage};
@@ -143,7 +143,7 @@ pub fn make(app: &AppName, tenant: &TenantName, uid: u32) -> Result<ReadEnds, Fa
 }
 
 /// The permissions of a tenant's folder and the three above it, from the bottom up. All users can
-/// traverse the application's folder, because the notify socket is in it.
+/// traverse the application's folder: tenants that see it find the link to their notify socket there.
 const FOLDER_MODES: [u32; 4] = [0o700, 0o700, 0o711, 0o755];
 
 fn make_one(path: &Path, uid: u32) -> Result<OwnedFd, Failure> {
@@ -195,7 +195,7 @@ fn open(path: &Path, more: OFlags) -> Result<OwnedFd, Failure> {
 /// removed. The others are removed nevertheless.
 pub fn remove(app: &AppName, tenant: &TenantName) -> Result<(), Failure> {
     let own = folder(app, tenant);
-    let mut outcome = syslog::remove(app, tenant);
+    let mut outcome = syslog::remove(app, tenant).and(notify::remove(app, tenant));
     let positions = positions(app, tenant);
     for path in [positions.with_extension("new"), positions] {
         outcome = outcome.and(gone(&path, rustix::fs::unlink(&path)));

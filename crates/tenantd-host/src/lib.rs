@@ -13,7 +13,8 @@
 //! | [`launch`], [`join`] | start a program in a tenant; run a command in a running one |
 //! | [`cgroup`], [`process`], [`limits`] | track, signal, end and limit processes |
 //! | [`fifo`], [`program`] | the pipes of a program's output; the file of a program |
-//! | [`syslog`] | the socket at `/dev/log` of a tenant |
+//! | [`syslog`], [`notify`] | the sockets at `/dev/log` and in `NOTIFY_SOCKET` of a tenant |
+//! | [`inbox`], [`closer`] | messages of a tenant, and the descriptors that come with them |
 //! | [`targets`] | the folders of the host that the mounts of a launch hang on |
 //! | [`runtime`], [`wants`], [`inherited`] | files and descriptors that outlive a supervisor |
 //! | [`acl`], [`writers`], [`replace`] | who may use or change a file; edits of the manifest's file |
@@ -25,11 +26,13 @@
 
 pub mod acl;
 pub mod cgroup;
+pub mod closer;
 pub mod crash;
 pub mod datastore;
 pub mod doctor;
 pub mod facts;
 pub mod fifo;
+pub mod inbox;
 pub mod inherited;
 pub mod join;
 pub mod launch;
@@ -37,6 +40,7 @@ pub mod limits;
 pub mod lock;
 pub mod netns;
 pub mod network;
+pub mod notify;
 pub mod process;
 pub mod program;
 pub mod regular;

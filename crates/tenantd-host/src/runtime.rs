@@ -1,8 +1,8 @@
 //! The runtime folder of an application, `/run/tenantd/APP`, and the lock that allows one
 //! supervisor per application.
 //!
-//! Others may enter the folder but not list it (0711), because a tenant's program must reach the
-//! notify socket in it. Files that others must not reach have restrictive permissions of their own.
+//! Others may enter the folder but not list it (0711), because a tenant's program that sees it must
+//! find the link to its notify socket in it. Files that others must not reach have restrictive permissions of their own.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -30,6 +30,9 @@ pub const ROOT: &str = layout::RUNTIME;
 /// milliseconds, or by much more on a host under load.
 const PATIENCE: (u32, Duration) = (500, Duration::from_millis(10));
 pub use layout::STATE_FILE;
+
+/// The name of the link to a tenant's notify socket.
+const NOTIFY: &str = crate::notify::SOCKET;
 
 /// The name of the lock among the inherited descriptors.
 pub const LOCK: &str = "lock";
@@ -187,6 +190,7 @@ impl Runtime {
             "collector.new",
             layout::COLLECTED,
             STATE_FILE,
+            NOTIFY,
         ] {
             let path = self.folder.join(name);
             match fs::remove_file(&path) {
@@ -227,11 +231,12 @@ impl Runtime {
     }
 }
 
-/// Removes the folder with the link to the notify socket, which tenants see.
+/// Removes the folder at which tenants see that of their notify socket.
 fn remove_sockets(folder: &Path) -> Result<(), RuntimeError> {
     let app = folder.file_name().unwrap_or_default().to_string_lossy();
     let sockets = layout::sockets(&app);
-    let socket = sockets.join("notify");
+    // Of an earlier version.
+    let socket = sockets.join(NOTIFY);
     match fs::remove_file(&socket) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(RuntimeError::io("remove", &socket)(error));

@@ -132,6 +132,7 @@ impl Bench {
             descriptors: self.descriptors,
             label: "wiki/acme",
             syslog: self.syslog.as_deref(),
+            notify: None,
         })?;
         Ok(child.expect("the program is always launched"))
     }

@@ -19,7 +19,8 @@ use crate::collect::frame::{self, Source};
 use crate::logs::Origin;
 use crate::logs::{split, syslog};
 use tenantd_core::name::{AppName, TenantName};
-use tenantd_host::syslog::{Received, SOCKET, Syslog, folder};
+use tenantd_host::inbox::{Descriptors, Inbox, Received};
+use tenantd_host::syslog::{SOCKET, folder};
 
 /// The longest message in bytes, above the default size of a sender's buffer. The rest is cut off.
 const MESSAGE_MAX: usize = 256 * 1024;
@@ -55,7 +56,7 @@ struct Open {
 #[derive(Debug)]
 struct Socket {
     tenant: TenantName,
-    syslog: Syslog,
+    inbox: Inbox,
     /// Device and inode of its name.
     at: (u64, u64),
 }
@@ -129,7 +130,7 @@ impl Sockets {
     /// Makes a tenant's socket, unless it exists under its name.
     ///
     /// # Errors
-    /// See [`Syslog::bind`].
+    /// See [`Inbox::bind`].
     pub(super) fn add(&self, tenant: &TenantName) -> io::Result<()> {
         let open = self.open();
         let folder = folder(&self.app, tenant);
@@ -140,26 +141,26 @@ impl Sockets {
         {
             return Ok(());
         }
-        let syslog = Syslog::bind(&folder)?;
+        let inbox = Inbox::bind(&folder, SOCKET, Descriptors::Refused)?;
         let at = at()?;
-        self.insert(open, tenant, syslog, at)
+        self.insert(open, tenant, inbox, at)
     }
 
     fn insert(
         &self,
         mut open: MutexGuard<'_, Open>,
         tenant: &TenantName,
-        syslog: Syslog,
+        inbox: Inbox,
         at: (u64, u64),
     ) -> io::Result<()> {
         let key = open.next;
         open.next += 1;
         let data = epoll::EventData::new_u64(key);
-        epoll::add(&self.epoll, &syslog, data, epoll::EventFlags::IN)?;
+        epoll::add(&self.epoll, &inbox, data, epoll::EventFlags::IN)?;
         let before = open.take(tenant);
         open.of.insert(tenant.clone(), key);
         let tenant = tenant.clone();
-        let socket = Arc::new(Socket { tenant, syslog, at });
+        let socket = Arc::new(Socket { tenant, inbox, at });
         open.by_key.insert(key, socket);
         drop(open);
         before.map_or(Ok(()), |before| self.empty(before))
@@ -178,7 +179,7 @@ impl Sockets {
 
     /// Passes on what a socket that was taken out has.
     fn empty(&self, mut socket: Arc<Socket>) -> io::Result<()> {
-        socket.syslog.refuse_more()?;
+        socket.inbox.refuse_more()?;
         loop {
             match self.take(socket)? {
                 Left::More(same) => socket = same,
@@ -234,7 +235,7 @@ impl Sockets {
         let mut out = self.out();
         let (mut count, mut bytes) = TURN;
         while count > 0 && bytes > 0 {
-            let Some(received) = socket.syslog.receive(&mut out.message)? else {
+            let Some(received) = socket.inbox.receive(&mut out.message)? else {
                 return Ok(Left::Nothing);
             };
             (count, bytes) = (count - 1, bytes.saturating_sub(received.len));

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::Rlimit;
-use tokio::sync::Semaphore;
 use tokio::task::{spawn_blocking, spawn_local};
 
 use tenantd_api::wire::LogPlace;
@@ -27,12 +26,15 @@ use tenantd_host::network::Network;
 use tenantd_host::{datastore, fifo, limits, lock, process};
 
 use crate::collect::client::Collector;
+use crate::executor::blocking::blocking_change;
+pub(crate) use crate::executor::blocking::{blocking, broken};
 use crate::executor::cgroups::Cgroups;
 use crate::executor::inventory::Provisioned;
 use crate::executor::report::{ReportKind, Reporter};
 use crate::executor::store;
 use crate::executor::under_way::UnderWay;
 use crate::logs::Logs;
+use crate::ready::notices::Notices;
 use crate::stretch::{Part, Stretch};
 
 /// How often to look for processes of a network namespace after its first process has ended. Used
@@ -41,10 +43,6 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// How long the processes of a network namespace may take to end after SIGKILL.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
-
-/// Live changes at a time. A tenant that keeps forking keeps one busy for seconds: launches need
-/// the other blocking threads.
-static APPLIES: Semaphore = Semaphore::const_new(2);
 
 /// What all tasks on the host need.
 pub(crate) struct Host {
@@ -55,6 +53,7 @@ pub(crate) struct Host {
     pub(crate) logs: Logs,
     pub(crate) logs_go_to: LogPlace,
     pub(crate) collector: Collector,
+    pub(crate) notices: Notices,
     pub(crate) reporter: Reporter,
     /// Counts the tasks that are running.
     pub(crate) under_way: UnderWay,
@@ -151,6 +150,7 @@ impl Host {
         failures.extend(take_name(&self.app, &plan.name).err());
         crash::point("release: name taken", plan.name.as_str());
         failures.extend(self.collector.remove(&plan.name).await.err());
+        self.notices.remove(&plan.name);
         self.logs.remove(&plan.name).await;
         store::unstore_pipes(&plan.name);
         crash::point("release: logs closed", plan.name.as_str());
@@ -369,31 +369,5 @@ fn unlocked(plan: &TenantPlan) -> Result<(), Failure> {
             path.display().to_string(),
             errno.raw_os_error(),
         )),
-    }
-}
-
-/// Runs blocking work on a thread for blocking work.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
-) -> Result<T, Failure> {
-    match spawn_blocking(work).await {
-        Ok(result) => result,
-        // It is never cancelled, so it panicked: a defect, which must not be hidden.
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
-}
-
-/// Runs the blocking work of a live change, when one of the [`APPLIES`] is free.
-async fn blocking_change<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
-) -> Result<T, Failure> {
-    let _permit = APPLIES.acquire().await;
-    blocking(work).await
-}
-
-pub(crate) fn broken(stage: Stage, tenant: &TenantName, error: &std::io::Error) -> Failure {
-    match error.raw_os_error() {
-        Some(errno) => Failure::errno(stage, format!("of {tenant}"), errno),
-        None => Failure::detail(stage, format!("of {tenant}"), error.to_string()),
     }
 }

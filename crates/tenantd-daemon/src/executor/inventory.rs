@@ -4,7 +4,7 @@
 //! process numbers. It holds two descriptors per tenant: the network namespace and the first
 //! process. Only the loop's thread uses it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -25,8 +25,6 @@ use crate::state_file::record::Made;
 #[derive(Default)]
 pub(crate) struct Inventory {
     entries: BTreeMap<TenantName, Entry>,
-    /// The tenant of each network namespace, by inode, to find the sender of a notice.
-    by_netns: HashMap<u64, TenantName>,
 }
 
 /// What exists of one tenant, and its plans.
@@ -132,7 +130,6 @@ impl Inventory {
         });
         Self {
             entries: entries.collect(),
-            by_netns: HashMap::new(),
         }
     }
 
@@ -204,26 +201,13 @@ impl Inventory {
     /// Enters the resources that a provision made, or that a failed release left.
     pub(crate) fn set_provisioned(&mut self, tenant: &TenantName, provisioned: Provisioned) {
         if let Some(entry) = self.entries.get_mut(tenant) {
-            // A namespace that a release has closed may be gone, and its inode number used again.
-            if provisioned.netns.is_some() {
-                self.by_netns.insert(provisioned.inode, tenant.clone());
-            }
             entry.provisioned = Some(provisioned);
         }
     }
 
     /// Takes the resources out of the entry, for a release.
     pub(crate) fn take_provisioned(&mut self, tenant: &TenantName) -> Option<Provisioned> {
-        let provisioned = self.entries.get_mut(tenant)?.provisioned.take()?;
-        if provisioned.netns.is_some() {
-            self.by_netns.remove(&provisioned.inode);
-        }
-        Some(provisioned)
-    }
-
-    /// The tenant whose network namespace has this inode.
-    pub(crate) fn tenant_of_netns(&self, netns_inode: u64) -> Option<&TenantName> {
-        self.by_netns.get(&netns_inode)
+        self.entries.get_mut(tenant)?.provisioned.take()
     }
 
     /// The open network namespaces.

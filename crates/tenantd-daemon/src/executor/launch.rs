@@ -25,7 +25,7 @@ use tenantd_host::launch::ready_fd::ReadyFd;
 use tenantd_host::launch::{Child, MountTemplates, Order};
 use tenantd_host::process::Ended;
 use tenantd_host::program::ProgramFile;
-use tenantd_host::{fifo, launch, lock, process, syslog};
+use tenantd_host::{fifo, launch, lock, notify, process, syslog};
 
 use crate::executor::host::{Host, blocking, broken};
 use crate::executor::inventory::{Process, Provisioned};
@@ -46,7 +46,7 @@ impl Host {
         let (provisioned, task) = (provisioned.clone(), self.under_way.begin());
         self.spawn(async move {
             let reporter = host.reporter.clone();
-            let started = host.start(&plan, provisioned, phase).await;
+            let started = host.start(&plan, provisioned, (launch, phase)).await;
             // The loop may end while this still waits for a process that cannot be killed.
             drop((host, task));
             match started {
@@ -65,7 +65,7 @@ impl Host {
         &self,
         plan: &Arc<TenantPlan>,
         provisioned: Provisioned,
-        phase: Phase,
+        (launch, phase): (LaunchId, Phase),
     ) -> Result<Option<(Spawned, launch::Report)>, Failure> {
         if let (true, Some(cgroups), Some(leaf)) =
             (provisioned.used, &self.cgroups, provisioned.leaf.as_ref())
@@ -73,6 +73,9 @@ impl Host {
             cgroups.recreate(leaf)?;
         }
         let (app, descriptors) = (self.app.clone(), self.descriptors);
+        if phase == Phase::Main {
+            self.notices_of(plan, launch)?;
+        }
         let templates = Arc::clone(&self.templates);
         let ordered = Arc::clone(plan);
         let (program, child) = blocking(move || {
@@ -165,6 +168,18 @@ pub(crate) fn await_end(
 }
 
 impl Host {
+    /// Makes the notify socket of a launch, if its program uses one.
+    fn notices_of(&self, plan: &TenantPlan, launch: LaunchId) -> Result<(), Failure> {
+        match uses_notices(plan) {
+            true => {
+                let inbox = notify::bind(&self.app, &plan.name)?;
+                self.notices.add(&plan.name, launch, inbox);
+            }
+            false => self.notices.remove(&plan.name),
+        }
+        Ok(())
+    }
+
     /// Records that the datastore of a tenant is initialized, or makes it empty again.
     pub(crate) fn conclude(
         self: &Rc<Self>,
@@ -200,6 +215,11 @@ impl Host {
     }
 }
 
+/// Whether the program gets a notify socket.
+fn uses_notices(plan: &TenantPlan) -> bool {
+    plan.launch.environment.contains_key("NOTIFY_SOCKET")
+}
+
 /// Starts the child. Runs on a thread for blocking work: a file may be on a filesystem that hangs.
 fn order(
     app: &AppName,
@@ -214,6 +234,8 @@ fn order(
     };
     let write_ends = fifo::open_for_tenant(app, &plan.name)?;
     let label = lock::label(app, &plan.name);
+    let uses = phase == Phase::Main && uses_notices(plan);
+    let notify = uses.then(|| notify::folder(app, &plan.name));
     launch::launch(&Order {
         launch: &plan.launch,
         phase,
@@ -226,6 +248,7 @@ fn order(
         descriptors,
         label: &label,
         syslog: Some(&syslog::folder(app, &plan.name)),
+        notify: notify.as_deref(),
     })
 }
 

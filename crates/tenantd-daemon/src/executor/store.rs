@@ -6,19 +6,27 @@
 //! fit is not stored, with the same effect.
 
 use std::os::fd::BorrowedFd;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
 use tenantd_core::name::TenantName;
+use tenantd_core::supervisor::event::LaunchId;
 use tenantd_host::fifo::{self, ReadEnds};
+use tenantd_host::inbox::Inbox;
 use tenantd_host::inherited;
 use tenantd_host::netns::{self, Netns};
+use tenantd_host::notify;
 
 use crate::recovery::Recovery;
 
 /// The kinds of descriptors that a tenant has in the store.
 const KINDS: [&str; 3] = ["netns", "stdout", "stderr"];
 
-/// The name of a stored or inherited descriptor: its kind, one of [`KINDS`], and its tenant.
+/// The kind of a notify socket, which is inherited and never in the store: there, nobody would receive
+/// from it while no supervisor runs, and the program would wait.
+pub(crate) const NOTIFY: &str = "notify";
+
+/// The name of a stored or inherited descriptor: its kind, one of [`KINDS`] or [`NOTIFY`], and its tenant.
 pub(crate) fn name(kind: &str, tenant: &TenantName) -> String {
     format!("{kind}-{tenant}")
 }
@@ -78,6 +86,27 @@ impl Recovery {
             let name = name(kind, tenant);
             if inherited.claim(&name, |fd| is_at(fd, &path)).is_none() {
                 store(&name, fd);
+            }
+        }
+    }
+
+    /// Receives the notices of a running launch, if its program uses the tenant's notify socket: from the
+    /// inherited socket, in which messages wait, or from a new one.
+    pub(crate) fn inherit_notices(&self, tenant: &TenantName, launch: LaunchId) {
+        let inherited = self
+            .inherited
+            .borrow_mut()
+            .claim(&name(NOTIFY, tenant), |_| true);
+        let app = &self.host.app;
+        let inbox = match inherited {
+            Some(socket) => Ok(Inbox::from(UnixDatagram::from(socket))),
+            None if !notify::folder(app, tenant).exists() => return,
+            None => notify::bind(app, tenant),
+        };
+        match inbox {
+            Ok(inbox) => self.host.notices.add(tenant, launch, inbox),
+            Err(failure) => {
+                tracing::error!(%tenant, "{tenant}: cannot make its notify socket: {failure}");
             }
         }
     }

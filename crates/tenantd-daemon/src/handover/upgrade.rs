@@ -165,6 +165,10 @@ impl Upgrade {
             let fd: &OwnedFd = fd;
             inherited.push((store::name(&stream.to_string(), tenant), fd.as_fd()));
         }
+        let notices = executor.host().notices.sockets();
+        for (tenant, inbox) in &notices {
+            inherited.push((store::name(store::NOTIFY, tenant), inbox.as_fd()));
+        }
         for (tenant, netns) in executor.inventory().namespaces() {
             inherited.push((store::name("netns", tenant), netns.as_fd()));
         }

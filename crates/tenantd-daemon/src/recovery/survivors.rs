@@ -145,6 +145,7 @@ impl Recovery {
             ));
         };
         self.continue_reading(plan)?;
+        self.inherit_notices(tenant, launch);
         if let (Some(cgroups), Some(leaf)) = (&self.host.cgroups, &leaf) {
             cgroups.watch.add(leaf).map_err(io::Error::other)?;
         }

@@ -33,6 +33,7 @@ use crate::stretch::{Part, Stretch};
 use crate::subscriptions::DRAIN_LIMIT;
 use tenantd_api::wire;
 use tenantd_core::name::AppName;
+use tenantd_host::inbox;
 use tenantd_host::inherited::Inherited;
 
 /// The pause after accept(2) failed for lack of descriptors or memory. The connection is still
@@ -109,6 +110,7 @@ pub fn bind(app: &AppName) -> Result<Listener, ControlError> {
         Ok(()) | Err(_) => {}
     }
     let socket = UnixListener::bind(&new).map_err(failed("bind"))?;
+    inbox::refuse(socket.as_fd()).map_err(failed("refuse descriptors at"))?;
     std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o600))
         .map_err(failed("set the permissions of"))?;
     std::fs::rename(&new, &path).map_err(failed("rename"))?;
@@ -152,6 +154,7 @@ impl Listener {
             return Ok(None);
         };
         let socket = UnixListener::from_std(socket.into())?;
+        inbox::refuse(socket.as_fd())?;
         Ok(Some(Self {
             app: app.clone(),
             socket,

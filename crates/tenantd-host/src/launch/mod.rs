@@ -92,6 +92,8 @@ pub struct Order<'a> {
     pub label: &'a str,
     /// The folder of its syslog socket, which must exist; `None` if there is no log collector.
     pub syslog: Option<&'a Path>,
+    /// The folder of its notify socket, which must exist; `None` if its program uses none.
+    pub notify: Option<&'a Path>,
 }
 
 /// What is known of the mounts of a launch.

@@ -149,7 +149,7 @@ impl Spec {
             mounts.add(Stage::Attach, mounts::of_datastore(&part)?, &part.target)?;
         }
         view::syslog(order, &mut mounts)?;
-        view::notify(order.launch, &mut mounts)?;
+        view::notify(order, &mut mounts)?;
         let netns = above_stdio(order.netns).map_err(on(Stage::EnterNetns, Path::new("")))?;
         let outputs = [order.stdout, order.stderr];
         let purpose = Purpose::Launch { netns, lock };

@@ -234,7 +234,7 @@ fn hide(
     Ok(())
 }
 
-/// The notify socket of a program that uses it, and the folder with another link to it.
+/// The notify socket of a program that uses it, and where the tenant sees its folder.
 fn notify_socket(launch: &LaunchPlan) -> Option<(&Path, PathBuf)> {
     let socket = Path::new(launch.environment.get("NOTIFY_SOCKET")?);
     // Otherwise another socket, which the manifest names.
@@ -243,21 +243,18 @@ fn notify_socket(launch: &LaunchPlan) -> Option<(&Path, PathBuf)> {
     Some((socket, layout::sockets(app)))
 }
 
-/// Makes the notify socket visible in the tenant's own `/run`, if the program uses it. Not the
-/// socket itself is bound but its folder: a later supervisor makes a new socket there.
+/// Adds the folder of the tenant's notify socket, if the program uses it. Not the socket itself is bound
+/// but its folder: a later supervisor makes a new socket there.
 ///
 /// # Errors
 /// A [`Failure`] of stage visible.
-pub(super) fn notify(launch: &LaunchPlan, mounts: &mut Mounts) -> Result<(), Failure> {
-    let Some((_, folder)) = notify_socket(launch) else {
+pub(super) fn notify(order: &Order<'_>, mounts: &mut Mounts) -> Result<(), Failure> {
+    let (Some(folder), Some((_, target))) = (order.notify, notify_socket(order.launch)) else {
         return Ok(());
     };
-    if launch.view.host == HostAccess::Writable {
-        return Ok(());
-    }
     let stage = Stage::Visible;
-    let tree = host_tree(&folder, true).map_err(on(stage, &folder))?;
-    mounts.add(stage, tree, &folder)
+    let tree = host_tree(folder, true).map_err(on(stage, folder))?;
+    mounts.add(stage, tree, &target)
 }
 
 /// Adds the folder of the tenant's syslog socket, to which its `/dev/log` is a link, where it has a `/dev`

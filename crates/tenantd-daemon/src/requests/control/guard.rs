@@ -14,9 +14,11 @@ use zlink::connection::PassedCredentials;
 use zlink::connection::socket::{ReadHalf, ReadResult, Socket, WriteHalf};
 
 use tenantd_api::wire::REQUEST_MAX;
+use tenantd_host::closer::{self, Unclosed};
+use tenantd_host::inbox;
 
-/// A connection with requests of at most [`REQUEST_MAX`] bytes. Descriptors and credentials that a
-/// peer sends are not received: the kernel drops them.
+/// A connection with requests of at most [`REQUEST_MAX`] bytes. The kernel refuses descriptors that a
+/// peer sends, see [`inbox::refuse`]; before Linux 6.16 they are closed by [`closer`].
 #[derive(Debug)]
 pub(crate) struct Guarded {
     stream: UnixStream,
@@ -47,7 +49,12 @@ impl Socket for Guarded {
     fn split(self) -> (Reader, Writer) {
         let (read, write) = self.stream.into_split();
         let sending = self.sending;
-        (Reader { read, pending: 0 }, Writer { write, sending })
+        let reader = Reader {
+            read,
+            pending: 0,
+            unclosed: Unclosed::default(),
+        };
+        (reader, Writer { write, sending })
     }
 }
 
@@ -57,13 +64,32 @@ pub(crate) struct Reader {
     read: OwnedReadHalf,
     /// The bytes since the last NUL: the length of the incomplete request.
     pending: usize,
+    /// The descriptors that the peer sent.
+    unclosed: Unclosed,
+}
+
+impl Reader {
+    /// Reads what there is. A plain read(2) would close the descriptors that come along, which can take
+    /// as long as the peer likes.
+    fn receive(&self, buf: &mut [u8]) -> io::Result<usize> {
+        let stream: &UnixStream = self.read.as_ref();
+        let received = stream.try_io(Interest::READABLE, || {
+            let received = inbox::receive(stream.as_fd(), buf)?;
+            received.ok_or_else(|| io::ErrorKind::WouldBlock.into())
+        })?;
+        closer::close(received.descriptors, &self.unclosed);
+        match self.unclosed.is_full() {
+            true => Err(io::ErrorKind::ConnectionAborted.into()),
+            false => Ok(received.len),
+        }
+    }
 }
 
 impl ReadHalf for Reader {
     async fn read(&mut self, buf: &mut [u8]) -> zlink::Result<ReadResult> {
         let read = loop {
             self.read.readable().await?;
-            match self.read.try_read(buf) {
+            match self.receive(buf) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 read => break read?,
             }
@@ -143,5 +169,59 @@ pub(crate) async fn hung_up(watch: &UnixStream) {
             Err::<(), _>(io::ErrorKind::WouldBlock.into())
         });
         debug_assert!(aside.is_err());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::MaybeUninit;
+    use std::os::unix::net::UnixStream as Plain;
+
+    use rustix::io::Errno;
+    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    fn send(stream: &Plain, descriptor: impl AsFd) -> Result<usize, Errno> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let descriptors = [descriptor.as_fd()];
+        assert!(control.push(SendAncillaryMessage::ScmRights(&descriptors)));
+        let text = [io::IoSlice::new(b"text")];
+        sendmsg(stream, &text, &mut control, SendFlags::empty())
+    }
+
+    #[test]
+    fn descriptors_are_refused_or_closed_elsewhere() {
+        closer::start().unwrap();
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_io().build().unwrap().block_on(async {
+            let place = tempfile::tempdir().unwrap();
+            let path = place.path().join("socket");
+            for refuses in [true, false] {
+                let listener = UnixListener::bind(&path).unwrap();
+                if refuses {
+                    inbox::refuse(listener.as_fd()).unwrap();
+                }
+                let client = Plain::connect(&path).unwrap();
+                let (stream, _) = listener.accept().await.unwrap();
+                let (mut reader, _writer) = Guarded::new(stream, Sending::default()).split();
+                let (pipe, writer) = rustix::pipe::pipe().unwrap();
+                let sent = send(&client, &writer);
+                drop(writer);
+                match sent {
+                    Err(errno) => assert!(refuses && errno == Errno::PERM, "{errno}"),
+                    Ok(_) => {
+                        let mut text = [0; 8];
+                        reader.read(&mut text).await.unwrap();
+                        assert_eq!(&text[..4], b"text");
+                        // The end of file proves that the other end is closed.
+                        assert_eq!(rustix::io::read(&pipe, &mut [0; 1]), Ok(0));
+                    }
+                }
+                std::fs::remove_file(&path).unwrap();
+            }
+        });
     }
 }

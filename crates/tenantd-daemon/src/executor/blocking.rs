@@ -1,0 +1,37 @@
+//! Work that blocks, on tokio's threads for it, and the failures of such work.
+
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+
+use tenantd_core::name::TenantName;
+use tenantd_core::stage::{Failure, Stage};
+
+/// Live changes at a time. A tenant that keeps forking keeps one busy for seconds: launches need
+/// the other blocking threads.
+static APPLIES: Semaphore = Semaphore::const_new(2);
+
+/// Runs blocking work on a thread for blocking work.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    match spawn_blocking(work).await {
+        Ok(result) => result,
+        // It is never cancelled, so it panicked: a defect, which must not be hidden.
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+/// Runs the blocking work of a live change, when one of the [`APPLIES`] is free.
+pub(crate) async fn blocking_change<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let _permit = APPLIES.acquire().await;
+    blocking(work).await
+}
+
+pub(crate) fn broken(stage: Stage, tenant: &TenantName, error: &std::io::Error) -> Failure {
+    match error.raw_os_error() {
+        Some(errno) => Failure::errno(stage, format!("of {tenant}"), errno),
+        None => Failure::detail(stage, format!("of {tenant}"), error.to_string()),
+    }
+}
