@@ -9,7 +9,7 @@ use super::{BadManifest, End, overlays};
 use tenantd_core::manifest::Source;
 use tenantd_core::manifest::suggest::closest;
 use tenantd_core::name::TenantName;
-use tenantd_core::plan::model::Plan;
+use tenantd_core::plan::model::{Plan, TenantPlan};
 use tenantd_core::plan::{data, render};
 use tenantd_daemon::manifest::{ManifestFile, Unfit};
 use tenantd_host::datastore::survey;
@@ -35,7 +35,7 @@ pub(super) fn plan(config: &Path, names: &[TenantName], json: bool) -> anyhow::R
     };
     std::io::stdout().lock().write_all(text.as_bytes())?;
     if !json {
-        say_new(&plan)?;
+        say_stores(&plan)?;
         // Those of all tenants are many.
         if !names.is_empty() {
             let hidden = overlays::brief(config, &plan);
@@ -45,27 +45,30 @@ pub(super) fn plan(config: &Path, names: &[TenantName], json: bool) -> anyhow::R
     Ok(End::Done)
 }
 
-/// Names the tenants whose datastores the first start makes. This is no part of the plan, which says
-/// nothing about what exists on the host.
-fn say_new(plan: &Plan) -> std::io::Result<()> {
-    let new: Vec<&str> = survey::new(plan)
-        .iter()
-        .map(|tenant| tenant.name.as_str())
-        .collect();
-    if new.is_empty() {
-        return Ok(());
-    }
-    let mut names = new
-        .iter()
-        .take(NAMED)
-        .copied()
-        .collect::<Vec<_>>()
-        .join(", ");
-    if new.len() > NAMED {
-        names += &format!(" and {} more", new.len() - NAMED);
-    }
+/// Names the tenants whose datastores the first start makes, and those whose init command does not run.
+/// This is no part of the plan, which says nothing about what exists on the host.
+fn say_stores(plan: &Plan) -> std::io::Result<()> {
     let mut err = std::io::stderr().lock();
-    writeln!(err, "datastores to be made at the first start: {names}")
+    if let Some(names) = listed(&survey::new(plan)) {
+        writeln!(err, "datastores to be made at the first start: {names}")?;
+    }
+    if let Some(names) = listed(&survey::kept(plan)) {
+        writeln!(
+            err,
+            "datastores with data, for which `init` does not run: {names}"
+        )?;
+    }
+    Ok(())
+}
+
+fn listed(tenants: &[&TenantPlan]) -> Option<String> {
+    let names = tenants.iter().take(NAMED).map(|it| it.name.as_str());
+    let names = names.collect::<Vec<_>>().join(", ");
+    match tenants.len() {
+        0 => None,
+        all if all > NAMED => Some(format!("{names} and {} more", all - NAMED)),
+        _ => Some(names),
+    }
 }
 
 /// Names all tenants that the manifest does not have, each with a similar one that it has.

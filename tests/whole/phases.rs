@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::signal::Signal;
 use tenantd_api::wire::{Phase, StateWord};
 
-use crate::support::daemon::{Daemon, PROGRAM, ends, pidfd, signal, until};
+use crate::support::daemon::{Daemon, PROGRAM, ends, pidfd, signal, tenantd, until};
 use crate::support::place::{self, INSTALLED, folder, install, script};
 
 /// Where the program expects its data.
@@ -258,6 +258,9 @@ fn a_datastore_with_data_is_neither_initialized_nor_cleared() {
     fs::write(&daemon.manifest, with_init).unwrap();
     let said = daemon.tell(&["reload"]).expect(0);
     assert!(said.contains("init"), "{said}");
+    let planned = tenantd(&["plan", "--config", daemon.manifest.to_str().unwrap()]).err;
+    let kept = "datastores with data, for which `init` does not run: acme\n";
+    assert_eq!(planned, kept);
     daemon.tell(&["restart", "acme"]).expect(0);
     assert_eq!(
         fs::read_to_string(data.join("base")).unwrap(),

@@ -150,7 +150,7 @@ fn write_next(
     match &status.manifest {
         Some(manifest) if tenant.state == StateWord::Failed && is_unexplained => writeln!(
             out,
-            "  NEXT `tenantd learn --manifest {manifest} --for 10s {}` if nothing says why",
+            "  NEXT `tenantd learn --manifest {manifest} --for 10s {}` shows writes that are refused",
             tenant.name
         ),
         Some(_) | None => Ok(()),

@@ -146,6 +146,25 @@ pub(crate) fn may_begin(plan: &DatastorePlan) -> bool {
     is_begun || convert::entries(root.as_fd()).is_ok_and(|entries| entries.is_empty())
 }
 
+/// Whether a datastore has data that was not made by a command of phase init, so that none will run, as far
+/// as that can be read. Changes nothing.
+pub(super) fn is_kept(plan: &DatastorePlan, label: &str) -> bool {
+    let Ok(root) = open(&plan.source) else {
+        return false;
+    };
+    let own = layout::open_own(root.as_fd()).ok().flatten();
+    let layout = own.and_then(|own| layout::read(own.as_fd()).ok().flatten());
+    let mark = match layout {
+        Some(layout) => layout.init,
+        None => record::init(label, &plan.source).ok().flatten(),
+    };
+    match mark {
+        Some(Mark::Kept) => true,
+        Some(Mark::Begun(_) | Mark::Done) => false,
+        None => convert::entries(root.as_fd()).is_ok_and(|entries| !entries.is_empty()),
+    }
+}
+
 /// A datastore, and where its mark is.
 struct Store<'a> {
     plan: &'a DatastorePlan,

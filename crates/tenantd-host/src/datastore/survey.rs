@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::layout::{self, open_folder};
 use super::record::{self, Record};
-use super::{folders, open, owner};
+use super::{folders, init, open, owner};
 use crate::doctor::{Finding, Grade};
 use tenantd_core::name::AppName;
 use tenantd_core::plan::model::{Plan, Seed, TenantPlan};
@@ -29,6 +29,16 @@ pub fn new(plan: &Plan) -> Vec<&TenantPlan> {
         matches!(open(source), Err(Errno::NOENT)) && remembered(&plan.app, tenant).is_none()
     };
     plan.tenants.iter().filter(is_new).collect()
+}
+
+/// The tenants whose datastores have data, so that their init command will not run.
+#[must_use]
+pub fn kept(plan: &Plan) -> Vec<&TenantPlan> {
+    let is_kept = |tenant: &&TenantPlan| {
+        let label = format!("{}/{}", plan.app, tenant.name);
+        tenant.launch.commands.init.is_some() && init::is_kept(&tenant.datastore, &label)
+    };
+    plan.tenants.iter().filter(is_kept).collect()
 }
 
 fn remembered(app: &AppName, tenant: &TenantPlan) -> Option<Record> {
