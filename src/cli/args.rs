@@ -287,6 +287,8 @@ pub enum Command {
         tenantd exec --app wiki acme ls -l /var/lib/wiki\n\n\
         What follows COMMAND belongs to it. Options of tenantd stand before it; `--` before\n\
         COMMAND is allowed. The command gets the resource limits of the tenant too.\n\n\
+        The command does not count as the program. When the program ends, also for a restart, the\n\
+        command and its children get SIGHUP, and SIGKILL a second later.\n\n\
         EXIT CODES\n  \
         125        tenantd could not run the command: no supervisor, no such tenant, the tenant\n             \
         is down, or it cannot be joined\n  \

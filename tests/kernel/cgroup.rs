@@ -137,6 +137,67 @@ fn a_signal_reaches_every_process() {
     tree.remove().unwrap();
 }
 
+/// A process in the part of the visitors.
+fn visitor(leaf: &Leaf, script: &str) -> Child {
+    let part = leaf.make_visitors().unwrap();
+    let script = format!("echo $$ > {}/cgroup.procs; {script}", part.display());
+    let child = Command::new("sh").args(["-c", &script]).spawn().unwrap();
+    until("it is there", || leaf.has_visitors().unwrap());
+    child
+}
+
+#[test]
+fn a_visitor_is_not_the_program() {
+    let tree = enter();
+    let leaf = tree.leaf(&tenant("acme")).unwrap();
+    let mut visitor = visitor(&leaf, "exec sleep 1000");
+    let pid = i32::try_from(visitor.id()).unwrap();
+    assert!(!leaf.is_populated().unwrap() && leaf.is_occupied().unwrap());
+    assert_eq!(leaf.pids().unwrap(), [0; 0]);
+    assert_eq!(leaf.signal(libc::SIGKILL).unwrap(), 0);
+    leaf.kill().unwrap();
+    assert_eq!(leaf.visitors().unwrap(), [pid]);
+    assert_eq!(leaf.all_pids().unwrap(), [pid]);
+    // No launch is made beside it.
+    assert_eq!(leaf.recreate().unwrap_err().errno, libc::EBUSY);
+    assert_eq!(tree.leaf(&tenant("acme")).unwrap_err().errno, libc::EBUSY);
+    assert!(!leaf.remove_visitors().unwrap());
+    // A launch of an earlier version is in the leaf itself.
+    let program = spawn_in(&leaf, "exec sleep 1000");
+    assert!(leaf.is_populated().unwrap());
+    assert_eq!(leaf.pids().unwrap(), [i32::try_from(program.id()).unwrap()]);
+    assert_eq!(leaf.signal_visitors(libc::SIGHUP).unwrap(), 1);
+    visitor.wait().unwrap();
+    until("it has left", || leaf.remove_visitors().unwrap());
+    assert!(leaf.is_populated().unwrap());
+    clean(&leaf, program);
+    tree.remove().unwrap();
+}
+
+#[test]
+fn the_watch_reports_the_end_of_a_program_with_a_visitor() {
+    let tree = enter();
+    let leaf = tree.leaf(&tenant("acme")).unwrap();
+    let program = leaf.path().join("program/cgroup.procs");
+    let script = format!("echo $$ > {}; exec sleep 1000", program.display());
+    let mut child = Command::new("sh").args(["-c", &script]).spawn().unwrap();
+    until("it is there", || leaf.is_populated().unwrap());
+    let mut visitor = visitor(&leaf, "exec sleep 1000");
+    wait(async {
+        let watch = Watch::new().unwrap();
+        watch.add(&leaf).unwrap();
+        leaf.kill().unwrap();
+        assert_eq!(watch.next().await.unwrap(), tenant("acme"));
+    });
+    child.wait().unwrap();
+    assert!(leaf.has_visitors().unwrap());
+    leaf.kill_all().unwrap();
+    visitor.wait().unwrap();
+    until("the leaf is empty", || !leaf.is_occupied().unwrap());
+    leaf.remove().unwrap();
+    tree.remove().unwrap();
+}
+
 #[test]
 fn the_watch_reports_cgroups_that_became_empty() {
     let tree = enter();
@@ -187,7 +248,7 @@ fn a_recreated_leaf_is_watched_once() {
         for _ in 0..3 {
             leaf.recreate().unwrap();
             watch.add(&leaf).unwrap();
-            assert_eq!(watches(), 1);
+            assert_eq!(watches(), 2);
         }
         let child = spawn_in(&leaf, "exec sleep 1000");
         assert_eq!(watch.next().await.unwrap(), acme);

@@ -149,7 +149,9 @@ fn residue_is_collected_at_the_start_and_a_missing_cgroup_is_made() {
     assert!(text.contains(boot.trim()));
     let other = "00000000-0000-4000-8000-000000000000";
     std::fs::write(&state_file, text.replace(boot.trim(), other)).unwrap();
-    std::fs::remove_dir(format!("/sys/fs/cgroup/tenantd/{}/acme", daemon.app)).unwrap();
+    let leaf = format!("/sys/fs/cgroup/tenantd/{}/acme", daemon.app);
+    std::fs::remove_dir(format!("{leaf}/program")).unwrap();
+    std::fs::remove_dir(leaf).unwrap();
 
     daemon.again();
     daemon.until_tenant("acme", TenantStatus::is_as_wanted);

@@ -87,7 +87,7 @@ const NAMES: [&str; 5] = ["ready", "unready", "background", "stopped", "waiting"
 /// The processes of a tenant.
 fn processes(daemon: &Daemon, tenant: &str) -> String {
     let leaf = format!("/sys/fs/cgroup/tenantd/{}/{tenant}", daemon.app);
-    fs::read_to_string(format!("{leaf}/cgroup.procs")).unwrap_or_default()
+    fs::read_to_string(format!("{leaf}/program/cgroup.procs")).unwrap_or_default()
 }
 
 /// The status of the tenants, and their processes.

@@ -56,5 +56,6 @@ mod syslog;
 mod taken_away;
 mod unrecorded;
 mod upgrade;
+mod visitors;
 mod wants;
 mod watch;

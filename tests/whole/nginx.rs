@@ -63,7 +63,7 @@ fn four_stock_nginx_that_daemonise_are_tracked_and_ended() {
     daemon.tell(&["stop", "acme"]).expect(0);
     let leaf = format!("/sys/fs/cgroup/tenantd/{}", daemon.app);
     assert!(fs::metadata(format!("{leaf}/acme")).is_err());
-    let daemons = fs::read_to_string(format!("{leaf}/globex/cgroup.procs")).unwrap();
+    let daemons = fs::read_to_string(format!("{leaf}/globex/program/cgroup.procs")).unwrap();
     assert!(daemons.lines().count() >= 2, "a master and its workers");
     daemon.tell(&["start", "acme"]).expect(0);
     assert!(accepts("10.77.0.11", 80));

@@ -37,7 +37,10 @@ fn tenants_survive_a_killed_supervisor_and_are_adopted() {
     );
     for (tenant, (name, ip)) in after.tenants.iter().zip(TENANTS) {
         assert_eq!(get(ip, "/entries").1, format!("{name}\tunsupervised\n"));
-        let leaf = format!("/sys/fs/cgroup/tenantd/{}/{name}/cgroup.procs", daemon.app);
+        let leaf = format!(
+            "/sys/fs/cgroup/tenantd/{}/{name}/program/cgroup.procs",
+            daemon.app
+        );
         let pid = tenant.pid.unwrap();
         assert_eq!(fs::read_to_string(leaf).unwrap(), format!("{pid}\n"));
     }
@@ -207,7 +210,10 @@ fn a_record_that_the_kernel_does_not_confirm_is_ignored() {
     // Its first process counts as dead, so the processes in its cgroup are ended; there are never
     // two launches.
     let acme = daemon.until_tenant("acme", |t| t.ready == Some(true) && t.restarts == 1);
-    let leaf = format!("/sys/fs/cgroup/tenantd/{}/acme/cgroup.procs", daemon.app);
+    let leaf = format!(
+        "/sys/fs/cgroup/tenantd/{}/acme/program/cgroup.procs",
+        daemon.app
+    );
     assert_eq!(
         fs::read_to_string(leaf).unwrap(),
         format!("{}\n", acme.pid.unwrap())

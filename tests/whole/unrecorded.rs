@@ -187,7 +187,10 @@ fn a_daemonized_program_is_adopted_without_its_first_process() {
         "[app]\nname = \"APP\"\ncommand = [\"{program}\"]\ndatastore.path = \"/srv/data\"\n\
          daemonizes = true\nready.tcp = 80\n[tenants]\nacme = {{ ip = \"10.77.0.11\" }}\n"
     ));
-    let leaf = format!("/sys/fs/cgroup/tenantd/{}/acme/cgroup.procs", daemon.app);
+    let leaf = format!(
+        "/sys/fs/cgroup/tenantd/{}/acme/program/cgroup.procs",
+        daemon.app
+    );
     daemon.until_tenant("acme", |acme| acme.pid.is_none());
     let before = fs::read_to_string(&leaf).unwrap();
     daemon.kill();
@@ -221,7 +224,10 @@ fn a_changed_address_is_detected_on_the_link() {
 fn is_not_adopted(command: &str, why: &str) {
     let mut daemon = three();
     let acme = daemon.tenant("acme").pid.unwrap();
-    let leaf = format!("/sys/fs/cgroup/tenantd/{}/acme/cgroup.procs", daemon.app);
+    let leaf = format!(
+        "/sys/fs/cgroup/tenantd/{}/acme/program/cgroup.procs",
+        daemon.app
+    );
     daemon.kill();
     let command = command
         .replace("LOCK", &lock_of(acme))

@@ -359,7 +359,7 @@ pub struct ExecTarget {
     /// The start time of that process in clock ticks since boot, field 22 of proc_pid_stat(5). A
     /// process with the same ID and another start time is a different one.
     pub start_ticks: u64,
-    /// The path of the tenant's cgroup leaf; null if it has none.
+    /// The path of the cgroup that the process enters; null if it enters none.
     pub cgroup: Option<String>,
     /// The user ID of the tenant.
     pub uid: u32,

@@ -159,7 +159,7 @@ impl Recovery {
 }
 
 fn populated(tree: &Tree, tenant: &TenantName) -> Option<Alive> {
-    match tree.found(tenant)?.pids() {
+    match tree.found(tenant)?.all_pids() {
         Ok(pids) => named(&pids),
         Err(failure) => Some(Alive::Unknown(failure.to_string())),
     }

@@ -215,11 +215,11 @@ impl<'a> ScratchRun<'a> {
         })
     }
 
-    /// The processes of the tenant.
+    /// The processes of the program.
     fn pids(&self) -> Vec<i32> {
         let part = format!("/tenantd/{}/{}", self.order.app, self.order.tenant);
         let path = format!("{}{part}", self.leaf.path().display());
-        let text = fs::read_to_string(format!("{path}/cgroup.procs")).unwrap_or_default();
+        let text = fs::read_to_string(format!("{path}/program/cgroup.procs")).unwrap_or_default();
         text.lines().filter_map(|line| line.parse().ok()).collect()
     }
 

@@ -166,7 +166,7 @@ fn the_program_starts_in_its_cgroup() {
     assert!(
         cgroup
             .lines()
-            .any(|line| line == format!("0::/tenantd/{app}/acme")),
+            .any(|line| line == format!("0::/tenantd/{app}/acme/program")),
         "{cgroup}"
     );
     assert_eq!(leaf.pids().unwrap(), [running.pid]);

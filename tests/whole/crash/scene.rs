@@ -73,7 +73,10 @@ pub fn check_all(daemon: &Daemon, status: &AppStatus) {
             [i32::try_from(pid).unwrap()],
             "{tenant:?}"
         );
-        let leaf = format!("/sys/fs/cgroup/tenantd/{}/{name}/cgroup.procs", daemon.app);
+        let leaf = format!(
+            "/sys/fs/cgroup/tenantd/{}/{name}/program/cgroup.procs",
+            daemon.app
+        );
         assert_eq!(fs::read_to_string(leaf).unwrap(), format!("{pid}\n"));
         assert!(accepts(&tenant.addresses.to_string(), 80));
     }

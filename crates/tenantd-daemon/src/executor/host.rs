@@ -33,6 +33,7 @@ use crate::executor::inventory::Provisioned;
 use crate::executor::report::{ReportKind, Reporter};
 use crate::executor::store;
 use crate::executor::under_way::UnderWay;
+use crate::executor::visitors;
 use crate::logs::Logs;
 use crate::ready::notices::Notices;
 use crate::stretch::{Part, Stretch};
@@ -90,7 +91,7 @@ impl Host {
 
     async fn build(&self, plan: &Arc<TenantPlan>) -> Result<Provisioned, Failure> {
         let leaf = match &self.cgroups {
-            Some(cgroups) => Some(cgroups.leaf(&plan.name)?),
+            Some(cgroups) => Some(visitors::leaf(cgroups, &plan.name).await?),
             None => None,
         };
         crash::point("provision: leaf made", plan.name.as_str());
@@ -180,7 +181,7 @@ impl Host {
             return unlocked(plan).err().map(|failure| failure.to_string());
         };
         let leaf = cgroups.tree.found(&plan.name)?;
-        let pids = match leaf.pids() {
+        let pids = match leaf.all_pids() {
             Ok(pids) if pids.is_empty() => return None,
             Ok(pids) => pids,
             Err(failure) => return Some(failure.to_string()),
@@ -342,16 +343,8 @@ async fn ready_datastore(app: &AppName, plan: &Arc<TenantPlan>) -> Result<(), Fa
 /// of its datastore. (The release proves later that no process is in the network namespace: the
 /// link disappears together with the namespace.)
 async fn prove_ended(plan: &Arc<TenantPlan>, leaf: Option<&Leaf>) -> Result<(), Failure> {
-    if let Some(leaf) = leaf
-        && leaf.is_populated()?
-    {
-        let pids = process::name_some(&leaf.pids()?);
-        let object = format!("in {}", leaf.path().display());
-        return Err(Failure::detail(
-            Stage::End,
-            object,
-            format!("still alive: {pids}"),
-        ));
+    if let Some(leaf) = leaf {
+        visitors::prove_empty(leaf).await?;
     }
     let plan = Arc::clone(plan);
     blocking(move || unlocked(&plan)).await

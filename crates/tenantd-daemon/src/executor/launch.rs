@@ -30,6 +30,7 @@ use tenantd_host::{fifo, launch, lock, notify, process, syslog};
 use crate::executor::host::{Host, blocking, broken};
 use crate::executor::inventory::{Process, Provisioned};
 use crate::executor::report::{ReportKind, Reporter, Spawned};
+use crate::executor::visitors;
 
 impl Host {
     /// Starts a tenant's program, or a command before it. Reports its process, its execution and its
@@ -70,6 +71,7 @@ impl Host {
         if let (true, Some(cgroups), Some(leaf)) =
             (provisioned.used, &self.cgroups, provisioned.leaf.as_ref())
         {
+            visitors::end_after(leaf).await?;
             cgroups.recreate(leaf)?;
         }
         let (app, descriptors) = (self.app.clone(), self.descriptors);

@@ -275,6 +275,7 @@ impl Executor {
         if let Some(entry) = self.inventory.entry(tenant) {
             entry.running = None;
         }
+        self.tell_visitors(tenant);
         crash::point("end: emptied", tenant.as_str());
         Event::Emptied { launch }
     }

@@ -16,6 +16,7 @@ use tenantd_host::network::residue::Marked;
 use tenantd_host::{fifo, process};
 
 use crate::executor::host::{blocking, take_name};
+use crate::executor::visitors;
 use crate::recovery::Recovery;
 use crate::state_file::slots::Previous;
 
@@ -90,9 +91,9 @@ async fn end_leaf(leaf: &Leaf) -> Result<(), Failure> {
     leaf.signal(libc::SIGTERM)?;
     leaf.resume()?;
     if !empties(leaf, GRACE).await? {
-        leaf.kill()?;
+        leaf.kill_all()?;
         if !empties(leaf, KILL_LIMIT).await? {
-            let left = process::name_some(&leaf.pids()?);
+            let left = process::name_some(&leaf.all_pids()?);
             let object = leaf.path().display().to_string();
             return Err(Failure::detail(
                 Stage::End,
@@ -101,6 +102,7 @@ async fn end_leaf(leaf: &Leaf) -> Result<(), Failure> {
             ));
         }
     }
+    visitors::end(leaf).await?;
     leaf.remove()
 }
 

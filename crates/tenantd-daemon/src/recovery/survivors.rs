@@ -239,6 +239,9 @@ impl Recovery {
             .cgroups
             .as_ref()
             .and_then(|c| c.tree.found(tenant));
+        if let Some(leaf) = &leaf {
+            self.host.tell_visitors(leaf.clone());
+        }
         let any = leaf.is_some() || fifo::folder(&self.host.app, tenant).exists();
         let provisioned = any.then(|| Provisioned {
             inode: record.as_ref().map_or(0, |record| record.netns),

@@ -8,6 +8,7 @@ use tenantd_core::plan::model::Limits;
 use tenantd_core::plan::phase::Phase;
 use tenantd_core::supervisor::Supervisor;
 use tenantd_core::supervisor::view::{StateWord, Unapplied, Want, Why};
+use tenantd_host::cgroup::Leaf;
 use tenantd_host::limits::{self, JoinLimit};
 use tenantd_host::process;
 
@@ -180,13 +181,14 @@ impl Tenants<'_> {
         let lost = || NoExecTarget::Lost("its process has just ended".to_owned());
         let pid = pid.ok_or_else(lost)?;
         let launch = &entry.plan.launch;
+        let visitors = provisioned.leaf.as_ref().map(Leaf::make_visitors);
+        let visitors = visitors
+            .transpose()
+            .map_err(|failure| NoExecTarget::Lost(failure.to_string()))?;
         Ok(ExecTarget {
             pid: u32::try_from(pid).map_err(|_| lost())?,
             start_ticks: process::start_ticks(pid).ok_or_else(lost)?,
-            cgroup: provisioned
-                .leaf
-                .as_ref()
-                .map(|leaf| leaf.path().display().to_string()),
+            cgroup: visitors.map(|path| path.display().to_string()),
             uid: launch.identity.uid,
             gid: launch.identity.gid,
             groups: launch.identity.groups.clone(),

@@ -1,4 +1,5 @@
-//! The leaf of one tenant: list, signal and kill the processes in it.
+//! The leaf of one tenant: list, signal and kill the processes of its program. For its other part see
+//! [`visitors`](super::visitors).
 
 use std::collections::HashSet;
 use std::io::{Error, ErrorKind};
@@ -28,8 +29,18 @@ const NOTE: &str = "user.tenantd.limits";
 /// The maximum size of a note in bytes.
 const NOTE_MAX: usize = 512;
 
+/// The part of the leaf that a launch is cloned into.
+const PROGRAM: &str = "program";
+
+/// The part of the leaf with the commands of `exec`.
+pub(super) const VISITORS: &str = "visitors";
+
 /// The cgroup that holds all processes of one tenant. Dropping this value does not remove the
 /// cgroup.
+///
+/// It has two parts: `program` with the processes of the launch, and `visitors`, which exists once
+/// a command was run in the tenant. What is in neither part counts as the program: a launch that an
+/// earlier version made, or a process of the tenant that has moved itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leaf {
     path: PathBuf,
@@ -53,25 +64,36 @@ impl Leaf {
         &self.tenant
     }
 
-    /// Opens the folder, for `CLONE_INTO_CGROUP` of clone(2).
+    /// Opens the part of the program, for `CLONE_INTO_CGROUP` of clone(2). Makes it if it is missing.
     ///
     /// # Errors
     /// A [`Failure`] of stage cgroup.
     pub fn fd(&self) -> Result<OwnedFd, Failure> {
+        let path = self.program();
+        super::make(&path).map_err(|(path, error)| failure(&path, &error))?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        openat(CWD, &self.path, flags, Mode::empty())
-            .map_err(|errno| failure(&self.path, &errno.into()))
+        openat(CWD, &path, flags, Mode::empty()).map_err(|errno| failure(&path, &errno.into()))
     }
 
-    /// Removes and makes the empty leaf again. Once `cgroup.kill` was written to a cgroup, Linux
-    /// 6.18 kills every process that clone(2) puts directly into it (measured: it compares a count
-    /// of kills with that of the parent's cgroup).
+    pub(super) fn program(&self) -> PathBuf {
+        self.path.join(PROGRAM)
+    }
+
+    /// Removes the empty parts of the leaf and makes that of the program again. Once `cgroup.kill`
+    /// was written to a cgroup, Linux 6.18 kills every process that clone(2) puts directly into it
+    /// (measured: it compares a count of kills with that of the parent's cgroup). The leaf itself,
+    /// which no process is cloned into, stays.
     ///
     /// # Errors
     /// A [`Failure`] of stage cgroup; `EBUSY` if a process is in it.
     pub fn recreate(&self) -> Result<(), Failure> {
-        self.remove()?;
-        super::make(&self.path).map_err(|(path, error)| failure(&path, &error))
+        self.remove_below(1)?;
+        if self.is_occupied()? {
+            let busy = Error::from_raw_os_error(libc::EBUSY);
+            return Err(self.in_use(&self.path, &busy)?);
+        }
+        let path = self.program();
+        super::make(&path).map_err(|(path, error)| failure(&path, &error))
     }
 
     /// Reads the note about the processes in the leaf, an extended attribute of its folder. Empty
@@ -106,58 +128,96 @@ impl Leaf {
         }
     }
 
-    /// Whether a process is in the leaf or below it. False if the leaf does not exist.
+    /// Whether a process of the program is alive. False if the leaf does not exist.
     ///
     /// # Errors
     /// A [`Failure`] of stage cgroup.
     pub fn is_populated(&self) -> Result<bool, Failure> {
-        let path = self.path.join("cgroup.events");
-        match std::fs::read_to_string(&path) {
-            Ok(events) => Ok(events.lines().any(|line| line == "populated 1")),
-            Err(error) if is_gone(&error) => Ok(false),
-            Err(error) => Err(failure(&path, &error)),
+        // In this order, since it costs nothing more while the program runs.
+        if is_populated(&self.program())? {
+            return Ok(true);
         }
+        Ok(self.is_occupied()? && !self.pids()?.is_empty())
     }
 
-    /// The processes in the leaf and below it. Empty if the leaf does not exist.
+    /// Whether any process is in the leaf, of the program or a visitor. False if it does not exist.
+    ///
+    /// # Errors
+    /// A [`Failure`] of stage cgroup.
+    pub fn is_occupied(&self) -> Result<bool, Failure> {
+        is_populated(&self.path)
+    }
+
+    /// The processes of the program. Empty if the leaf does not exist.
     ///
     /// # Errors
     /// A [`Failure`] of stage cgroup.
     pub fn pids(&self) -> Result<Vec<i32>, Failure> {
-        let mut pids = Vec::new();
-        for folder in self.folders()? {
-            let path = folder.join("cgroup.procs");
-            match std::fs::read_to_string(&path) {
-                Ok(text) => pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok())),
-                Err(error) if is_gone(&error) => {}
-                Err(error) => return Err(failure(&path, &error)),
-            }
-        }
-        Ok(pids)
+        pids_in(folders(&self.path, &[self.visitors_path()])?)
     }
 
-    /// Kills every process in the leaf and below it, including processes that are being forked.
+    /// All processes in the leaf, those of the program and visitors.
+    ///
+    /// # Errors
+    /// A [`Failure`] of stage cgroup.
+    pub fn all_pids(&self) -> Result<Vec<i32>, Failure> {
+        pids_in(folders(&self.path, &[])?)
+    }
+
+    /// Kills every process of the program, including processes that are being forked. Visitors are
+    /// killed too if a process of the program is in no part of the leaf.
     ///
     /// # Errors
     /// A [`Failure`] of stage end.
     pub fn kill(&self) -> Result<(), Failure> {
-        let path = self.path.join("cgroup.kill");
-        match std::fs::OpenOptions::new().write(true).open(&path) {
+        self.kill_in(&self.program(), Self::signal)?;
+        let parts = [self.program(), self.visitors_path()];
+        match pids_in(folders(&self.path, &parts)?)?.is_empty() {
+            true => Ok(()),
+            false => self.kill_all(),
+        }
+    }
+
+    /// Kills every process in the leaf, also visitors.
+    ///
+    /// # Errors
+    /// A [`Failure`] of stage end.
+    pub fn kill_all(&self) -> Result<(), Failure> {
+        self.kill_in(&self.path, |leaf, signal| {
+            leaf.signal_those(|| leaf.all_pids(), signal, |_| true)
+        })
+    }
+
+    /// Writes `cgroup.kill` of a part of the leaf; without that file, signals the processes in it one
+    /// by one.
+    pub(super) fn kill_in(
+        &self,
+        part: &Path,
+        one_by_one: impl Fn(&Self, i32) -> Result<usize, Failure>,
+    ) -> Result<(), Failure> {
+        match std::fs::OpenOptions::new()
+            .write(true)
+            .open(part.join("cgroup.kill"))
+        {
             Ok(mut file) => std::io::Write::write_all(&mut file, b"1")
                 .or_else(|error| if is_gone(&error) { Ok(()) } else { Err(error) })
                 .map_err(|error| self.end_failure(&error)),
-            Err(error) if is_gone(&error) => self.kill_one_by_one(),
+            Err(error) if is_gone(&error) && !part.exists() => Ok(()),
+            Err(error) if is_gone(&error) => self.kill_one_by_one(one_by_one),
             Err(error) => Err(self.end_failure(&error)),
         }
     }
 
-    fn kill_one_by_one(&self) -> Result<(), Failure> {
+    fn kill_one_by_one(
+        &self,
+        one_by_one: impl Fn(&Self, i32) -> Result<usize, Failure>,
+    ) -> Result<(), Failure> {
         for _ in 0..ROUNDS {
-            if self.signal(libc::SIGKILL)? == 0 {
+            if one_by_one(self, libc::SIGKILL)? == 0 {
                 return Ok(());
             }
         }
-        let left = self.pids()?;
+        let left = self.all_pids()?;
         let object = self.path.display().to_string();
         let named = process::name_some(&left[..left.len().min(NAMED)]);
         Err(Failure::detail(
@@ -167,21 +227,21 @@ impl Leaf {
         ))
     }
 
-    /// Sends a signal to every process in the leaf and below it. Returns the number of processes.
+    /// Sends a signal to every process of the program. Returns the number of processes.
     ///
     /// # Errors
     /// A [`Failure`] of stage end or cgroup.
     pub fn signal(&self, signal: i32) -> Result<usize, Failure> {
-        self.signal_those(signal, |_| true)
+        self.signal_those(|| self.pids(), signal, |_| true)
     }
 
-    /// Thaws the leaf and the cgroups below it, and sends SIGCONT to every process in them that is
-    /// stopped, so that a stop signal reaches it.
+    /// Thaws the leaf and the cgroups below it, and sends SIGCONT to every process of the program that
+    /// is stopped, so that a stop signal reaches it.
     ///
     /// # Errors
     /// A [`Failure`] of stage end or cgroup.
     pub fn resume(&self) -> Result<(), Failure> {
-        for folder in self.folders()? {
+        for folder in folders(&self.path, &[])? {
             let path = folder.join("cgroup.freeze");
             let file = std::fs::OpenOptions::new().write(true).open(&path);
             match file.and_then(|mut file| std::io::Write::write_all(&mut file, b"0")) {
@@ -191,15 +251,20 @@ impl Leaf {
                 Err(error) => return Err(self.end_failure(&error)),
             }
         }
-        self.signal_those(libc::SIGCONT, process::is_stopped)
+        self.signal_those(|| self.pids(), libc::SIGCONT, process::is_stopped)
             .map(drop)
     }
 
-    /// Sends a signal to those processes in the leaf and below it. Returns their number.
-    fn signal_those(&self, signal: i32, are: impl Fn(i32) -> bool) -> Result<usize, Failure> {
+    /// Sends a signal to some of these processes in the leaf. Returns their number.
+    pub(super) fn signal_those(
+        &self,
+        pids: impl Fn() -> Result<Vec<i32>, Failure>,
+        signal: i32,
+        are: impl Fn(i32) -> bool,
+    ) -> Result<usize, Failure> {
         let mut sent = 0;
         // A tenant may have more processes than this one may have descriptors.
-        for some in self.pids()?.chunks(AT_ONCE) {
+        for some in pids()?.chunks(AT_ONCE) {
             let mut held = Vec::with_capacity(some.len());
             for &pid in some {
                 let opened = Pid::from_raw(pid).map(|pid| pidfd_open(pid, PidfdFlags::empty()));
@@ -210,7 +275,7 @@ impl Leaf {
                 }
             }
             // With a pidfd open, a process ID that is still in the leaf was not reused.
-            let still: HashSet<i32> = self.pids()?.into_iter().collect();
+            let still: HashSet<i32> = pids()?.into_iter().collect();
             for (_, pidfd) in held
                 .iter()
                 .filter(|(pid, _)| still.contains(pid) && are(*pid))
@@ -231,45 +296,81 @@ impl Leaf {
     /// # Errors
     /// A [`Failure`] of stage cgroup; `EBUSY` if a process is in it.
     pub fn remove(&self) -> Result<(), Failure> {
-        for folder in self.folders()?.iter().rev() {
-            match std::fs::remove_dir(folder) {
-                Ok(()) => {}
-                Err(error) if is_gone(&error) => {}
-                Err(error) => {
-                    let named = process::name_some(&self.pids()?);
-                    return Err(failure(folder, &error).with(format!("still in use by {named}")));
-                }
-            }
+        self.remove_below(0)
+    }
+
+    /// Removes all folders of the leaf but the first ones.
+    fn remove_below(&self, kept: usize) -> Result<(), Failure> {
+        for folder in folders(&self.path, &[])?.iter().skip(kept).rev() {
+            remove_folder(folder).or_else(|error| Err(self.in_use(folder, &error)?))?;
         }
         Ok(())
     }
 
-    /// The folder and all folders below it, parents first.
-    fn folders(&self) -> Result<Vec<PathBuf>, Failure> {
-        let mut folders = vec![self.path.clone()];
-        let mut next = 0;
-        while let Some(folder) = folders.get(next).cloned() {
-            next += 1;
-            let entries = match std::fs::read_dir(&folder) {
-                Ok(entries) => entries,
-                Err(error) if is_gone(&error) => continue,
-                Err(error) => return Err(failure(&folder, &error)),
-            };
-            for entry in entries {
-                match entry.and_then(|entry| Ok((entry.file_type()?.is_dir(), entry.path()))) {
-                    Ok((true, path)) => folders.push(path),
-                    Ok((false, _)) => {}
-                    Err(error) if is_gone(&error) => {}
-                    Err(error) => return Err(failure(&folder, &error)),
-                }
-            }
-        }
-        Ok(folders)
+    fn in_use(&self, folder: &Path, error: &Error) -> Result<Failure, Failure> {
+        let named = process::name_some(&self.all_pids()?);
+        Ok(failure(folder, error).with(format!("still in use by {named}")))
     }
 
     fn end_failure(&self, error: &Error) -> Failure {
         let errno = error.raw_os_error().unwrap_or(libc::EIO);
         Failure::errno(Stage::End, self.path.display().to_string(), errno)
+    }
+}
+
+/// Whether a process is in a cgroup or below it. False if it does not exist.
+pub(super) fn is_populated(cgroup: &Path) -> Result<bool, Failure> {
+    let path = cgroup.join("cgroup.events");
+    match std::fs::read_to_string(&path) {
+        Ok(events) => Ok(events.lines().any(|line| line == "populated 1")),
+        Err(error) if is_gone(&error) => Ok(false),
+        Err(error) => Err(failure(&path, &error)),
+    }
+}
+
+/// The processes in these cgroups.
+pub(super) fn pids_in(folders: Vec<PathBuf>) -> Result<Vec<i32>, Failure> {
+    let mut pids = Vec::new();
+    for folder in folders {
+        let path = folder.join("cgroup.procs");
+        match std::fs::read_to_string(&path) {
+            Ok(text) => pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok())),
+            Err(error) if is_gone(&error) => {}
+            Err(error) => return Err(failure(&path, &error)),
+        }
+    }
+    Ok(pids)
+}
+
+/// A cgroup and all cgroups below it, parents first, without `but` and what is below that.
+pub(super) fn folders(top: &Path, but: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    let mut folders = vec![top.to_path_buf()];
+    let mut next = 0;
+    while let Some(folder) = folders.get(next).cloned() {
+        next += 1;
+        let entries = match std::fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if is_gone(&error) => continue,
+            Err(error) => return Err(failure(&folder, &error)),
+        };
+        for entry in entries {
+            match entry.and_then(|entry| Ok((entry.file_type()?.is_dir(), entry.path()))) {
+                Ok((true, path)) if but.contains(&path) => {}
+                Ok((true, path)) => folders.push(path),
+                Ok((false, _)) => {}
+                Err(error) if is_gone(&error) => {}
+                Err(error) => return Err(failure(&folder, &error)),
+            }
+        }
+    }
+    Ok(folders)
+}
+
+/// Removes an empty cgroup. Succeeds if it does not exist.
+pub(super) fn remove_folder(folder: &Path) -> Result<(), Error> {
+    match std::fs::remove_dir(folder) {
+        Err(error) if !is_gone(&error) => Err(error),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

@@ -1,11 +1,15 @@
 //! The cgroup v2 leaf of each tenant. It tracks and ends all processes of the tenant, including
 //! those that left their parents.
 //!
+//! The program and the commands of `exec`, its visitors, are in two cgroups below the leaf: a visitor
+//! does not keep the program from ending.
+//!
 //! A [`Leaf`] keeps its path and no descriptor, to need few descriptors per tenant. tenantd enables
 //! no controllers and sets no cgroup limits.
 
 mod leaf;
 pub mod scratch;
+mod visitors;
 mod watch;
 
 use std::ffi::CString;
@@ -129,8 +133,8 @@ impl Tree {
         let was_there = path.exists();
         make(&path).map_err(|(path, error)| failure(&path, &error))?;
         let leaf = Leaf::new(path, tenant.clone());
-        if leaf.is_populated()? {
-            let pids = super::process::name_some(&leaf.pids()?);
+        if leaf.is_occupied()? {
+            let pids = super::process::name_some(&leaf.all_pids()?);
             let object = leaf.path().display().to_string();
             let busy = Failure::errno(Stage::Cgroup, object, libc::EBUSY);
             let remedy = "end it first, for example with kill(1)";
@@ -139,8 +143,10 @@ impl Tree {
             )));
         }
         if was_there {
-            leaf.recreate()?;
+            // With its note about an earlier launch.
+            leaf.remove()?;
         }
+        leaf.recreate()?;
         Ok(leaf)
     }
 

@@ -49,7 +49,7 @@ pub fn place(leaf: &Leaf) -> Option<(PathBuf, String)> {
 /// # Errors
 /// A [`Failure`] of stage end or cgroup.
 pub fn end(leaf: &Leaf) -> Result<(), Failure> {
-    leaf.kill()?;
+    leaf.kill_all()?;
     let mut removed = leaf.remove();
     // A process that was killed is in its cgroup until it has ended.
     for _ in 0..500 {
@@ -57,7 +57,7 @@ pub fn end(leaf: &Leaf) -> Result<(), Failure> {
             break;
         }
         std::thread::sleep(std::time::Duration::from_millis(10));
-        leaf.kill()?;
+        leaf.kill_all()?;
         removed = leaf.remove();
     }
     removed?;

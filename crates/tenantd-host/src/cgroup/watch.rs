@@ -26,7 +26,7 @@ pub struct Watch {
 #[derive(Debug, Default)]
 struct Watched {
     by_number: HashMap<i32, TenantName>,
-    by_tenant: HashMap<TenantName, i32>,
+    by_tenant: HashMap<TenantName, Vec<i32>>,
     changed: VecDeque<TenantName>,
 }
 
@@ -51,25 +51,35 @@ impl Watch {
         })
     }
 
-    /// Adds a leaf.
+    /// Adds a leaf: the part of its program, and the whole, where a launch of an earlier version is.
     ///
     /// # Errors
     /// A [`Failure`] of stage cgroup.
     pub fn add(&self, leaf: &Leaf) -> Result<(), Failure> {
-        let path = leaf.path().join("cgroup.events");
-        let number = inotify::add_watch(&self.inotify, &path, WatchFlags::MODIFY)
-            .map_err(|errno| failure(&path, &errno.into()))?;
+        let mut numbers = Vec::with_capacity(2);
+        for part in [leaf.path(), &leaf.program()] {
+            let path = part.join("cgroup.events");
+            match inotify::add_watch(&self.inotify, &path, WatchFlags::MODIFY) {
+                Ok(number) => numbers.push(number),
+                // An earlier version made the leaf.
+                Err(Errno::NOENT) if part != leaf.path() => {}
+                Err(errno) => return Err(failure(&path, &errno.into())),
+            }
+        }
         let mut watched = self.watched();
         let tenant = leaf.tenant().clone();
-        watched.by_number.insert(number, tenant.clone());
-        match watched.by_tenant.insert(tenant, number) {
-            Some(old) if old != number => {
-                watched.by_number.remove(&old);
-                // The leaf was recreated. Remove the watch on the old, deleted file.
-                self.remove_watch(leaf.tenant(), old)
-            }
-            Some(_) | None => Ok(()),
+        for number in &numbers {
+            watched.by_number.insert(*number, tenant.clone());
         }
+        let old = watched.by_tenant.insert(tenant, numbers.clone());
+        for old in old.into_iter().flatten() {
+            if !numbers.contains(&old) {
+                watched.by_number.remove(&old);
+                // The cgroup was recreated. Remove the watch on the old, deleted file.
+                self.remove_watch(leaf.tenant(), old)?;
+            }
+        }
+        Ok(())
     }
 
     fn remove_watch(&self, tenant: &TenantName, number: i32) -> Result<(), Failure> {
@@ -91,11 +101,11 @@ impl Watch {
     pub fn remove(&self, tenant: &TenantName) -> Result<(), Failure> {
         let mut watched = self.watched();
         watched.changed.retain(|name| name != tenant);
-        let Some(number) = watched.by_tenant.remove(tenant) else {
-            return Ok(());
-        };
-        watched.by_number.remove(&number);
-        self.remove_watch(tenant, number)
+        for number in watched.by_tenant.remove(tenant).unwrap_or_default() {
+            watched.by_number.remove(&number);
+            self.remove_watch(tenant, number)?;
+        }
+        Ok(())
     }
 
     /// Waits until a leaf becomes empty or populated, or is removed, and returns its tenant. The

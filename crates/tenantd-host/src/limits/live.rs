@@ -49,7 +49,7 @@ pub struct Target<'a> {
 impl Target<'_> {
     fn pids(&self) -> Result<Vec<i32>, Failure> {
         match self.leaf {
-            Some(leaf) => leaf.pids(),
+            Some(leaf) => leaf.all_pids(),
             None => process::in_netns(self.netns).map_err(|error| {
                 let object = format!("the processes of {}", self.label);
                 Failure::errno(
