@@ -35,6 +35,9 @@ fn main() -> ExitCode {
             Err(error) => failed(&error),
         };
     }
+    if let Some(error) = cli::exec::asked() {
+        return failed(&error);
+    }
     cli::complete::answer();
     let executed = cli::parse()
         .map_err(anyhow::Error::from)
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Ok(End::NotAsWanted) => ExitCode::FAILURE,
         Ok(End::Interrupted) => code(INTERRUPTED),
         Ok(End::Differs) => code(DIFFERS),
+        Ok(End::Exited(number)) => code(number),
         Err(error) => failed(&error),
     }
 }

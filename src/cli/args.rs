@@ -287,6 +287,10 @@ pub enum Command {
         tenantd exec --app wiki acme ls -l /var/lib/wiki\n\n\
         What follows COMMAND belongs to it. Options of tenantd stand before it; `--` before\n\
         COMMAND is allowed. The command gets the resource limits of the tenant too.\n\n\
+        The command never gets the terminal of the caller. If standard input and output are a\n\
+        terminal, it gets one of its own, and keys, size and output are passed on; a terminal on\n\
+        only one side is written to, but not read: use `cat | tenantd exec ... > FILE` to type.\n\
+        What is no terminal is passed as it is. All that the command has started ends with it.\n\n\
         The command does not count as the program. When the program ends, also for a restart, the\n\
         command and its children get SIGHUP, and SIGKILL a second later.\n\n\
         EXIT CODES\n  \

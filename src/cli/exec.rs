@@ -1,18 +1,42 @@
-//! `exec`: replaces this process by a command inside a tenant.
+//! `exec`: runs a command inside a tenant.
+//!
+//! The command is a process of its own, in a session of its own: nothing of the operator's terminal or
+//! session enters the tenant. This process stays outside and waits.
+
+mod group;
+mod terminal;
+mod visit;
 
 use std::convert::Infallible;
 use std::ffi::OsString;
 use std::fmt;
+use std::fs::File;
+use std::io::{self, ErrorKind, Seek};
+use std::os::fd::AsRawFd;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
 use anyhow::Context;
+use nix::sys::signal::SigSet;
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::process::{ioctl_tiocsctty, setsid};
+use serde::{Deserialize, Serialize};
 
 use super::End;
+use group::Group;
 use tenantd_api::client::app::{self, Selector};
 use tenantd_api::client::{ClientError, Connection, pattern};
 use tenantd_api::wire::{ExecLimit, ExecTarget};
 use tenantd_core::name::TenantName;
+use tenantd_host::cgroup;
 use tenantd_host::join::{self, JoinError, Target};
 use tenantd_host::limits::JoinLimit;
+use terminal::{Raw, Streams};
+use visit::Visit;
+
+/// The variable with the number of the descriptor of an [`Order`].
+const ORDER: &str = "TENANTD_EXEC_ORDER";
 
 /// tenantd could not run the command: no tenant, no supervisor, or it could not be joined.
 const NOT_RUN: u8 = 125;
@@ -46,7 +70,19 @@ impl fmt::Display for NotRun {
 
 impl std::error::Error for NotRun {}
 
-/// Returns only if the command does not run.
+/// What the process that enters the tenant needs to know.
+#[derive(Debug, Serialize, Deserialize)]
+struct Order {
+    tenant: TenantName,
+    target: ExecTarget,
+    command: Vec<OsString>,
+    /// The process that starts it, with which it ends.
+    parent: u32,
+    /// The number of a standard stream that becomes its controlling terminal.
+    terminal: Option<usize>,
+}
+
+/// Runs a command in a tenant, and waits until it and all that it has left have ended.
 pub(super) fn exec(
     selector: &Selector,
     tenant: &TenantName,
@@ -54,20 +90,13 @@ pub(super) fn exec(
 ) -> anyhow::Result<End> {
     match run(selector, tenant, command) {
         Err(error) => Err(NotRun(error).into()),
-        Ok(never) => match never {},
+        Ok(code) => Ok(End::Exited(code)),
     }
 }
 
-fn run(
-    selector: &Selector,
-    tenant: &TenantName,
-    command: &[OsString],
-) -> anyhow::Result<Infallible> {
-    let Some((program, arguments)) = command.split_first() else {
-        anyhow::bail!("{tenant}: no command given");
-    };
+fn run(selector: &Selector, tenant: &TenantName, command: &[OsString]) -> anyhow::Result<u8> {
     let app = app::find(selector)?;
-    let exec_target = super::converse(async {
+    let target = super::converse(async {
         let mut connection = Connection::open(&app).await?;
         match connection.enter(tenant).await {
             Err(error @ ClientError::UnknownTenant { .. }) => {
@@ -81,10 +110,96 @@ fn run(
             entered => Ok(entered?),
         }
     })?;
-    join::join(&target(exec_target), program, arguments).with_context(|| tenant.to_string())
+    visit(tenant, target, command).with_context(|| tenant.to_string())
 }
 
-fn target(exec_target: ExecTarget) -> Target {
+/// Starts the command in a process of its own, so that this one can be left outside the tenant with the
+/// operator's terminal.
+fn visit(tenant: &TenantName, mut target: ExecTarget, command: &[OsString]) -> anyhow::Result<u8> {
+    let pid = target.pid;
+    let group = match &target.cgroup {
+        None => None,
+        Some(visitors) => match cgroup::begin_visit(Path::new(visitors), tenant) {
+            // The supervisor has removed it, because the program has ended.
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Err(JoinError::Gone { pid }.into());
+            }
+            begun => Some(begun.context("cannot make its cgroup")?),
+        },
+    };
+    target.cgroup = group.as_ref().map(|it| it.path().display().to_string());
+    let signals = visit::signals().context("cannot handle signals")?;
+    let prepared = terminal::prepare().context("cannot make a terminal")?;
+    let (Streams { stdio, terminal }, own) = prepared;
+    let raw = match own.as_ref().is_some_and(|it| it.is_interactive) {
+        true => Some(Raw::enter().context("cannot set up the terminal")?),
+        false => None,
+    };
+    let order = Order {
+        tenant: tenant.clone(),
+        target,
+        command: command.to_vec(),
+        parent: std::process::id(),
+        terminal,
+    };
+    let child = spawn(&order, stdio).context("cannot start a process")?;
+    let group = group.map(Group::Cgroup);
+    Visit::begin(child, group, signals, own, raw)?.wait()
+}
+
+/// Starts this program again, as the process that enters the tenant and becomes the command.
+fn spawn(order: &Order, [stdin, stdout, stderr]: [Stdio; 3]) -> io::Result<Child> {
+    let mut file = File::from(memfd_create("tenantd-exec", MemfdFlags::CLOEXEC)?);
+    serde_json::to_writer(&mut file, order)?;
+    file.rewind()?;
+    fcntl_setfd(&file, FdFlags::empty())?;
+    let mut child = Command::new("/proc/self/exe");
+    // The tenant is hostile, and the operator's environment is none of its business.
+    child
+        .env_clear()
+        .env(ORDER, file.as_raw_fd().to_string())
+        .envs(std::env::var_os("TERM").map(|term| ("TERM", term)))
+        .stdin(stdin)
+        .stdout(stdout)
+        .stderr(stderr)
+        .spawn()
+}
+
+/// In the process that [`spawn`] starts: becomes the command. Returns only if that fails; `None` in any
+/// other process.
+#[must_use]
+pub fn asked() -> Option<anyhow::Error> {
+    let number = std::env::var(ORDER).ok()?;
+    match become_command(&number) {
+        Err(error) => Some(NotRun(error).into()),
+        Ok(never) => match never {},
+    }
+}
+
+fn become_command(number: &str) -> anyhow::Result<Infallible> {
+    let file = File::open(format!("/proc/self/fd/{number}")).context("cannot read its order")?;
+    let order: Order = serde_json::from_reader(io::BufReader::new(file))?;
+    let Order { tenant, .. } = &order;
+    enter(&order).with_context(|| tenant.to_string())
+}
+
+fn enter(order: &Order) -> anyhow::Result<Infallible> {
+    let Some((program, arguments)) = order.command.split_first() else {
+        anyhow::bail!("no command given");
+    };
+    SigSet::empty().thread_set_mask()?;
+    setsid().context("cannot begin a session")?;
+    match order.terminal {
+        None => {}
+        Some(0) => ioctl_tiocsctty(io::stdin())?,
+        Some(1) => ioctl_tiocsctty(io::stdout())?,
+        Some(_) => ioctl_tiocsctty(io::stderr())?,
+    }
+    let target = target(order.target.clone(), order.parent);
+    Ok(join::join(&target, program, arguments)?)
+}
+
+fn target(exec_target: ExecTarget, parent: u32) -> Target {
     let ExecTarget {
         pid,
         start_ticks,
@@ -102,6 +217,7 @@ fn target(exec_target: ExecTarget) -> Target {
         hard: limit.hard,
     };
     Target {
+        parent,
         pid,
         start_ticks,
         cgroup,

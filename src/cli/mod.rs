@@ -61,6 +61,8 @@ pub enum End {
     Interrupted,
     /// `diff`: a reload would change something: exit code 3.
     Differs,
+    /// `exec`: the command ended with this exit code.
+    Exited(u8),
 }
 
 /// The manifest has problems.

@@ -54,6 +54,7 @@ mod stretch;
 mod survivors;
 mod syslog;
 mod taken_away;
+mod terminal;
 mod unrecorded;
 mod upgrade;
 mod visitors;

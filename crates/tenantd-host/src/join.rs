@@ -16,7 +16,7 @@ use std::process::Command;
 
 use nix::sched::CloneFlags;
 use nix::unistd::{Gid, Uid};
-use rustix::process::{Pid, PidfdFlags};
+use rustix::process::{Pid, PidfdFlags, Signal, set_parent_process_death_signal};
 use rustix::thread::CapabilitySet;
 
 use crate::launch::{Capability, DROPPED};
@@ -26,6 +26,8 @@ use crate::process;
 /// The tenant to join, as its supervisor describes it.
 #[derive(Debug, Clone)]
 pub struct Target {
+    /// The process ID of the caller's parent, with which the command ends.
+    pub parent: u32,
     /// The process ID of a process in the tenant's namespaces.
     pub pid: u32,
     /// The start time of that process in clock ticks since boot: field 22 of proc_pid_stat(5).
@@ -86,8 +88,8 @@ fn root_hint(source: &io::Error) -> &'static str {
     }
 }
 
-/// Joins the tenant and executes `command` in place of this process. Standard input, output and
-/// error are kept, so a terminal there is the command's terminal.
+/// Joins the tenant and executes `command` in place of this process, a child of `target.parent`. Standard
+/// input, output and error are kept. The caller has put nothing there that the tenant must not have.
 ///
 /// # Errors
 /// See [`JoinError`]. The process may have joined the tenant in part and must exit.
@@ -119,7 +121,20 @@ pub fn join(
         step(&format!("set the limit `{what}`"), limits::set(limit))?;
     }
     become_user(target)?;
+    end_with(target.parent)?;
     Err(execute(target, command, arguments))
+}
+
+/// Ends the command if its parent is killed, which then cannot end it. A change of the user would undo
+/// this.
+fn end_with(parent: u32) -> Result<(), JoinError> {
+    let end = "end with its parent";
+    step(end, set_parent_process_death_signal(Some(Signal::HUP)))?;
+    let now = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get());
+    match now.is_some_and(|now| u32::try_from(now) == Ok(parent)) {
+        true => Ok(()),
+        false => step(end, Err(io::Error::from_raw_os_error(libc::ESRCH))),
+    }
 }
 
 /// Closes all descriptors but standard input, output and error: one that the caller's shell left
@@ -208,6 +223,7 @@ mod tests {
     #[test]
     fn a_reused_process_id_is_noticed() {
         let mut target = Target {
+            parent: 1,
             pid: std::process::id(),
             start_ticks: 1,
             cgroup: None,

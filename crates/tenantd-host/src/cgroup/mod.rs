@@ -26,6 +26,7 @@ use tenantd_core::stage::{Failure, Stage};
 use super::runtime::{Named, tenants_in};
 
 pub use leaf::Leaf;
+pub use visitors::begin_visit;
 pub use watch::Watch;
 
 /// Where the tree may be mounted: alone, or beside the v1 controllers (a hybrid host).

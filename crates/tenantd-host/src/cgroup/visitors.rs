@@ -1,11 +1,25 @@
 //! The visitors of a tenant: the commands that `exec` runs in it, each with its children. They are in a
 //! part of the leaf of their own, so that the end of the program is seen while they are there.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use super::leaf::{VISITORS, folders, is_populated, pids_in, remove_folder};
 use super::{Leaf, failure, is_in_use, make};
+use crate::process::start_ticks;
+use tenantd_core::name::TenantName;
 use tenantd_core::stage::Failure;
+
+/// Makes the cgroup of one command below the part of the visitors, which must exist.
+///
+/// # Errors
+/// Those of mkdir(2).
+pub fn begin_visit(visitors: &Path, tenant: &TenantName) -> io::Result<Leaf> {
+    let pid = i32::try_from(std::process::id()).unwrap_or_default();
+    let path = visitors.join(format!("{pid}-{}", start_ticks(pid).unwrap_or_default()));
+    std::fs::create_dir(&path)?;
+    Ok(Leaf::new(path, tenant.clone()))
+}
 
 impl Leaf {
     pub(super) fn visitors_path(&self) -> PathBuf {
