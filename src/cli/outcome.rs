@@ -245,6 +245,7 @@ pub(super) mod tests {
             lid: None,
             refused: Vec::new(),
             misfit: None,
+            exit: None,
         }
     }
 

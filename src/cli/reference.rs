@@ -65,6 +65,10 @@ const STATUS: &[Section] = &[
                 "failed",
                 "The program ended too often. It is not started again until `tenantd start` or a reload that changes the tenant.",
             ),
+            (
+                "exited",
+                "The program ended by itself, with success, and `restart.when` does not restart it. `tenantd start` runs it again.",
+            ),
             ("releasing", "The network and the cgroup are being removed."),
             (
                 "stuck",
@@ -141,6 +145,10 @@ const STATUS: &[Section] = &[
             (
                 "misfit",
                 "Why the program's user cannot write to its data, and the command that changes the owner; null if it can, or if it is not up.",
+            ),
+            (
+                "exit",
+                "How the program of an exited tenant ended: `status`, or the number of the `signal`; else null.",
             ),
         ],
     ),
@@ -300,6 +308,7 @@ mod tests {
             StateWord::Stopping,
             StateWord::Waiting,
             StateWord::Failed,
+            StateWord::Exited,
             StateWord::Releasing,
             StateWord::Stuck,
         ];

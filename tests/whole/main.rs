@@ -23,6 +23,7 @@ mod downtime;
 mod editing;
 mod ending;
 mod ends;
+mod exited;
 mod files;
 mod folders;
 mod guestbook;

@@ -139,6 +139,9 @@ pub struct TenantStatus {
     /// Why the user of its program cannot write to its data, and what to do about it.
     #[serde(default)]
     pub misfit: Option<String>,
+    /// How the program ended, if it ended by itself and is not restarted; else null.
+    #[serde(default)]
+    pub exit: Option<watch::ProgramExit>,
 }
 
 /// A line of a tenant's log that says that a file of the host could not be written. The tenant can
@@ -175,7 +178,7 @@ impl Program {
 
 impl StateWord {
     /// All states.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Down,
         Self::Provisioning,
         Self::Launching,
@@ -183,6 +186,7 @@ impl StateWord {
         Self::Stopping,
         Self::Waiting,
         Self::Failed,
+        Self::Exited,
         Self::Releasing,
         Self::Stuck,
     ];
@@ -198,6 +202,7 @@ impl StateWord {
             Self::Stopping => "stopping",
             Self::Waiting => "waiting",
             Self::Failed => "failed",
+            Self::Exited => "exited",
             Self::Releasing => "releasing",
             Self::Stuck => "stuck",
         }
@@ -236,6 +241,7 @@ impl From<view::StateWord> for StateWord {
             view::StateWord::Stopping => Self::Stopping,
             view::StateWord::Waiting => Self::Waiting,
             view::StateWord::Failed => Self::Failed,
+            view::StateWord::Exited => Self::Exited,
             view::StateWord::Releasing => Self::Releasing,
             view::StateWord::Stuck => Self::Stuck,
         }
@@ -266,7 +272,7 @@ impl TenantStatus {
     }
 
     /// Whether the supervisor has nothing left to do for the tenant: it is in the wanted state,
-    /// failed or stuck, and no live change is being applied.
+    /// failed, exited or stuck, and no live change is being applied.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         is_settled(self.want, self.state, self.ready) && !self.applying
@@ -283,7 +289,8 @@ fn is_as_wanted(want: Want, state: StateWord, ready: Option<bool>) -> bool {
 /// Whether a tenant is settled, regardless of live changes. See [`TenantStatus::is_settled`].
 #[must_use]
 pub fn is_settled(want: Want, state: StateWord, ready: Option<bool>) -> bool {
-    is_as_wanted(want, state, ready) || matches!(state, StateWord::Failed | StateWord::Stuck)
+    let at_rest = [StateWord::Failed, StateWord::Exited, StateWord::Stuck];
+    is_as_wanted(want, state, ready) || at_rest.contains(&state)
 }
 
 /// Whether a tenant is wanted up or down.
@@ -316,6 +323,9 @@ pub enum StateWord {
     Waiting,
     /// The program ended too often, so it is not started again until an operator acts.
     Failed,
+    /// The program ended by itself, with success, and is not restarted. Only the datastore exists.
+    /// An earlier version of this library does not know this state.
+    Exited,
     /// The network and cgroup are being removed.
     Releasing,
     /// Processes could not be ended, or resources could not be released.

@@ -142,6 +142,7 @@ impl Readiness {
             | StateWord::Stopping
             | StateWord::Waiting
             | StateWord::Failed
+            | StateWord::Exited
             | StateWord::Releasing
             | StateWord::Stuck => {}
         }

@@ -83,7 +83,7 @@ fn log(transition: &Transition, view: Option<&View>) {
             let wait = until.map_or(Duration::ZERO, |until| until.since(clock::now()));
             tracing::info!(%tenant, "{tenant}: starting again in {:.1} s", wait.as_secs_f64());
         }
-        (_, StateWord::Up | StateWord::Down) => {
+        (Cause::NotRestarted(_), _) | (_, StateWord::Up | StateWord::Down | StateWord::Exited) => {
             tracing::info!(%tenant, "{tenant}: {from} → {to}: {cause}");
         }
         _ => tracing::debug!(%tenant, "{tenant}: {from} → {to}: {cause}"),

@@ -101,6 +101,10 @@ pub(in crate::cli) fn write(
         if let Some(line) = known.last_lines.get(&tenant.name) {
             writeln!(out, "  STDERR {line}")?;
         }
+        if tenant.state == StateWord::Exited && failed <= FEW {
+            let start = typed(&status.app, &format!("start {}", tenant.name));
+            writeln!(out, "  NEXT `{start}` runs its program again")?;
+        }
         if failed <= FEW && is_given_up(tenant) {
             write_next(out, status, tenant, known.missing.get(&tenant.name))?;
         }
@@ -270,6 +274,9 @@ pub(in crate::cli) fn why(tenant: &TenantStatus, now: Timestamp) -> String {
         (None, Some(failure)) => failure.to_string(),
         (None, None) => format!("not {} yet: {}", tenant.want.word(), tenant.state_word()),
     };
+    if tenant.state == StateWord::Exited {
+        text += "; not restarted";
+    }
     let is_counted = matches!(tenant.state, StateWord::Failed | StateWord::Waiting);
     if is_counted || has_failed_before(tenant) {
         text += &match tenant.restarts {

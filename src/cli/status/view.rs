@@ -71,12 +71,13 @@ pub(super) fn urgency(state: StateWord) -> u8 {
         StateWord::Failed => 0,
         StateWord::Stuck => 1,
         StateWord::Waiting => 2,
-        StateWord::Provisioning => 3,
-        StateWord::Launching => 4,
-        StateWord::Stopping => 5,
-        StateWord::Releasing => 6,
-        StateWord::Up => 7,
-        StateWord::Down => 8,
+        StateWord::Exited => 3,
+        StateWord::Provisioning => 4,
+        StateWord::Launching => 5,
+        StateWord::Stopping => 6,
+        StateWord::Releasing => 7,
+        StateWord::Up => 8,
+        StateWord::Down => 9,
     }
 }
 

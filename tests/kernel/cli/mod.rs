@@ -73,6 +73,7 @@ fn status(app: &AppName, names: &[TenantName]) -> Result<AppStatus, Unknown> {
         lid: None,
         refused: Vec::new(),
         misfit: None,
+        exit: None,
     };
     let all = [
         one("acme", StateWord::Up, Some(123), None),

@@ -62,6 +62,10 @@ fn status(app: &AppName, tenants: &[TenantName]) -> AppStatus {
         lid: None,
         refused: Vec::new(),
         misfit: Some("/x belongs to 0:0".to_owned()),
+        exit: Some(wire::watch::ProgramExit {
+            status: Some(0),
+            signal: None,
+        }),
     };
     AppStatus {
         app: app.clone(),

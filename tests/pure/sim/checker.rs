@@ -324,14 +324,16 @@ impl Checker {
             let launched = model.live.is_some_and(|live| live.launched);
             let concluding = model.live.is_some_and(|live| live.concluding);
             let wanted = match view.state {
-                StateWord::Up | StateWord::Waiting | StateWord::Failed => view.want == Want::Up,
+                StateWord::Up | StateWord::Waiting | StateWord::Failed | StateWord::Exited => {
+                    view.want == Want::Up
+                }
                 StateWord::Down => view.want == Want::Down,
                 _ => true,
             };
             let fits = wanted
                 && view.launch == model.live.map(|live| live.id)
                 && match view.state {
-                    StateWord::Down => model.network == Network::None,
+                    StateWord::Down | StateWord::Exited => model.network == Network::None,
                     StateWord::Provisioning => {
                         model.network == Network::Provisioning
                             || (model.awaits && model.network == Network::None)

@@ -6,7 +6,7 @@ use tenantd_core::name::TenantName;
 use tenantd_core::plan::model::Policy;
 use tenantd_core::plan::phase::Phase;
 use tenantd_core::supervisor::event::{Exit, LaunchId};
-use tenantd_core::supervisor::view::{StateWord, View, Want, Why};
+use tenantd_core::supervisor::view::{StateWord, View, Want};
 
 use super::checker::Checker;
 use super::invariant::{Invariant, Violation, check};
@@ -136,8 +136,8 @@ impl Checker {
     /// still runs.
     pub(crate) fn check_resumed(was: &View, is: &View, alive: bool) -> Result<(), Violation> {
         use StateWord::{
-            Down, Failed, Initializing, Launching, Preparing, Provisioning, Releasing, Stopping,
-            Stuck, Up, Waiting,
+            Down, Exited, Failed, Initializing, Launching, Preparing, Provisioning, Releasing,
+            Stopping, Stuck, Up, Waiting,
         };
         // A tenant that must wait for others after its delay first releases its residue.
         let released = !alive && is.state == Releasing;
@@ -147,7 +147,7 @@ impl Checker {
         let state = match was.state {
             Down => matches!(is.state, Down | Releasing),
             Waiting => again || (is.state == Waiting && is.until == was.until),
-            Failed => is.state == Failed && is.why == was.why,
+            Failed | Exited => is.state == was.state && is.why == was.why,
             Up if alive => is.state == Up && is.since == was.since,
             Initializing | Preparing if alive => is.state == was.state,
             Stopping if alive => is.state == Stopping,
@@ -156,13 +156,7 @@ impl Checker {
             Up | Initializing | Preparing | Stopping | Launching | Provisioning | Releasing
             | Stuck => true,
         };
-        // A program that ended as expected may be evaluated only now; a stuck tenant hides its
-        // exit.
-        let done = match &was.why {
-            Some(Why::Exit(exit)) => exit.is_success(),
-            Some(Why::Failure(_)) | None => was.state == Stuck,
-        };
-        let wanted = is.want == was.want || (done && !alive);
+        let wanted = is.want == was.want;
         check(wanted && counted && state, Invariant::StateResumed, || {
             format!("{was:?} and then {is:?}")
         })

@@ -61,10 +61,14 @@ pub(crate) enum Invariant {
     ConcludedOnce,
     /// The command before the program succeeds before each start.
     BeforeEachStart,
+    /// What is wanted changes only by a request or the manifest.
+    WantIsRequested,
+    /// A tenant whose program ended by itself and is not restarted is not started without a request.
+    ExitedIsOver,
 }
 
 impl Invariant {
-    pub(crate) const ALL: [Invariant; 28] = [
+    pub(crate) const ALL: [Invariant; 30] = [
         Invariant::OneLaunch,
         Invariant::UniqueLaunch,
         Invariant::ProvisionFirst,
@@ -93,6 +97,8 @@ impl Invariant {
         Invariant::InitOnce,
         Invariant::ConcludedOnce,
         Invariant::BeforeEachStart,
+        Invariant::WantIsRequested,
+        Invariant::ExitedIsOver,
     ];
 }
 

@@ -3,6 +3,7 @@
 pub(crate) mod checker;
 mod deaths;
 mod ends;
+mod exited;
 mod host;
 mod inherit;
 pub(crate) mod invariant;

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use tenantd_core::name::TenantName;
-use tenantd_core::plan::model::{Policy, Readiness, RestartPolicy, RestartWhen, StopSignal};
+use tenantd_core::plan::model::{
+    Policy, Readiness, RestartPolicy, RestartWhen, StopSignal, SuccessExit,
+};
 use tenantd_core::plan::phase::{PhasePolicies, PhasePolicy};
 
 use super::random::Random;
@@ -34,6 +36,7 @@ impl World {
                 healthy_after: Duration::from_secs(*random.pick(&[1, 10, 60])),
                 strikes: *random.pick(&[0, 1, 3, 10]),
                 window: Duration::from_secs(*random.pick(&[5, 60])),
+                success: random.pick(&[vec![], vec![SuccessExit::Status(1)]]).clone(),
             },
             ready: random.pick(&ready).clone(),
             ready_within: Duration::from_secs(*random.pick(&[1, 30])),

@@ -195,6 +195,7 @@ fn violations(invariant: Invariant) -> Vec<Result<(), Violation>> {
         | Invariant::ShutdownCompletes
         | Invariant::ComesToRest => rest_violations(invariant),
         Invariant::StateResumed => resume_violations(),
+        Invariant::WantIsRequested | Invariant::ExitedIsOver => want_violations(invariant),
         Invariant::ApplyToRunningLaunch
         | Invariant::AppliedIfConfirmed
         | Invariant::RefusedIsRetried => live_violations(invariant),
@@ -218,6 +219,26 @@ fn stale_violations() -> Vec<Result<(), Violation>> {
         up.0.check_unchanged(&stale, &before, after.into_iter()),
         up.handles(&emptied(2), vec![kill(1)]),
     ]
+}
+
+/// Violates an invariant about what is wanted.
+fn want_violations(invariant: Invariant) -> Vec<Result<(), Violation>> {
+    let check = |was, is, actions| {
+        let after = [view(is, StateWord::Down)].into_iter();
+        let before = [view(was, StateWord::Exited)];
+        Checker::check_want(&Event::Reloaded, &before, after, &step(actions))
+    };
+    match invariant {
+        Invariant::WantIsRequested => vec![check(Want::Up, Want::Down, vec![])],
+        Invariant::ExitedIsOver => {
+            let provision = Action::Provision { tenant: tenant() };
+            vec![
+                check(Want::Up, Want::Up, vec![provision]),
+                check(Want::Up, Want::Up, vec![launch(2)]),
+            ]
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// Violates an invariant about coming to rest.

@@ -23,7 +23,8 @@ impl Checker {
         for view in views {
             let good = match (view.want, view.state) {
                 (Want::Up, StateWord::Up) => view.ready == Some(true),
-                (Want::Up, StateWord::Failed) | (Want::Down, StateWord::Down) => true,
+                (Want::Up, StateWord::Failed | StateWord::Exited)
+                | (Want::Down, StateWord::Down) => true,
                 (_, StateWord::Stuck) => !requested_again && view.until.is_none(),
                 // It waits for a tenant that is stuck.
                 (Want::Up, StateWord::Provisioning) => stuck,

@@ -290,7 +290,9 @@ impl World {
         if self.random.chance(20) {
             self.past_events.push(event.clone());
         }
+        let given = event.clone();
         let step = self.supervisor.handle(self.now, event);
+        Checker::check_want(&given, &before, self.supervisor.tenants(), &step)?;
         self.checker.step(self.now, &expected, &step)?;
         Checker::check_reloaded(&expected, &before, &step)?;
         self.checker

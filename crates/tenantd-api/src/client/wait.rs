@@ -276,6 +276,7 @@ mod tests {
             lid: None,
             refused: Vec::new(),
             misfit: None,
+            exit: None,
         }
     }
 

@@ -31,6 +31,7 @@ impl Phase {
             | view::StateWord::Stopping
             | view::StateWord::Waiting
             | view::StateWord::Failed
+            | view::StateWord::Exited
             | view::StateWord::Releasing
             | view::StateWord::Stuck => None,
         }

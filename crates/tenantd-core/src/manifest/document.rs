@@ -96,6 +96,7 @@ pub fn kind_words(kind: Kind) -> String {
         }
         Kind::Account => "a name or a number".to_owned(),
         Kind::Groups => "an array of names or numbers".to_owned(),
+        Kind::Exits => "an array of exit statuses and names of signals".to_owned(),
         Kind::Flag => "`true` or `false`".to_owned(),
         Kind::Duration { min, max } => format!("a duration from {min} to {max}"),
         Kind::Count { min, max } => format!("an integer from {min} to {max}"),
@@ -211,7 +212,7 @@ fn kind_schema(kind: Kind) -> Value {
             json!({ "type": "string" })
         }
         Kind::Account => json!({ "type": ["string", "integer"] }),
-        Kind::Groups => json!({
+        Kind::Groups | Kind::Exits => json!({
             "type": "array", "items": { "type": ["string", "integer"] },
         }),
         Kind::Flag => json!({ "type": "boolean" }),

@@ -17,7 +17,9 @@ use super::read::Reader;
 use super::reference::Table;
 use super::template::Template;
 use super::text::{Command, Environment, Vars};
-use super::value::{Account, Decode, FileMode, HostAccess, Mode, Permissions, Seed, Signal, When};
+use super::value::{
+    Account, Decode, FileMode, HostAccess, Mode, Permissions, ProgramExit, Seed, Signal, When,
+};
 use crate::name::{AppName, TenantName};
 
 /// A value with its position, or `None`.
@@ -176,6 +178,7 @@ tables! {
         healthy_after: Known<Duration>,
         strikes: Known<u32>,
         window: Known<Duration>,
+        success: Known<Vec<Spanned<ProgramExit>>>,
     }
 
     /// `[app.ready]`.

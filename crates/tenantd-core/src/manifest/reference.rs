@@ -267,7 +267,9 @@ keys! {
     Restart {
         "when", WHEN, Value("\"always\""), "\"on-failure\"",
             "When the program is restarted after an exit: `always`; `on-failure`, unless it exited \
-             with status 0; or `never`.";
+             with success (see `success`); or `never`, also if it or a command before it cannot be \
+             executed. A program that is not restarted after a success leaves its tenant \
+             `exited`: still wanted up, but down until an operator or the next boot starts it.";
         "delay", Kind::Duration { min: "0s", max: "1h" }, Value("\"100ms\""), "\"1s\"",
             "The delay after the first strike, counted from the previous start. It doubles with \
              each further strike. The default is short, so that users hardly notice one crash.";
@@ -283,6 +285,9 @@ keys! {
             "The window for `strikes`. The delays between that many strikes must fit into it; with \
              the defaults, they add up to 51 seconds. Starts that fail are not counted: the window \
              does not run while a program is started that then does not become ready.";
+        "success", Kind::Exits, Value("[]"), "[143, \"SIGINT\"]",
+            "Exit statuses and signals that count as success, in addition to status 0, for `when`: \
+             such as 143 for a JVM that got SIGTERM. A requested stop always counts as success.";
     }
     Ready {
         "tcp", Kind::Count { min: 1, max: 65535 }, Derived("not used"), "80",

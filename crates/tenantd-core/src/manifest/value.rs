@@ -1,5 +1,6 @@
 //! The types of values that a key can have, and how each is decoded from TOML.
 
+mod exits;
 mod permissions;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -17,6 +18,7 @@ use super::reference::{Key, Kind};
 use super::suggest::retyped;
 use crate::name::AppName;
 
+pub use exits::ProgramExit;
 pub use permissions::{FileMode, Permissions};
 
 /// A value of the manifest, with its key.

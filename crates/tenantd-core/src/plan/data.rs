@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::model::{
     ControlPlan, DatastorePlan, EndPlan, Identity, LaunchPlan, Limits, LinkPlan, NetworkPlan, Plan,
-    Policy, Readiness, RestartPolicy, StopSignal, TenantPlan, ViewPlan,
+    Policy, Readiness, RestartPolicy, StopSignal, SuccessExit, TenantPlan, ViewPlan,
 };
 use crate::name::AppName;
 use files::{file, folder};
@@ -267,7 +267,12 @@ fn restart(restart: &RestartPolicy) -> Value {
         healthy_after,
         strikes,
         window,
+        success,
     } = restart;
+    let success = success.iter().map(|exit| match exit {
+        SuccessExit::Status(status) => json!(status),
+        SuccessExit::Signal(signal) => json!(signal.name),
+    });
     json!({
         "when": when,
         "delay": said(*delay),
@@ -275,6 +280,7 @@ fn restart(restart: &RestartPolicy) -> Value {
         "healthy_after": said(*healthy_after),
         "strikes": strikes,
         "window": said(*window),
+        "success": success.collect::<Vec<Value>>(),
     })
 }
 

@@ -334,6 +334,7 @@ fn restart(restart: &RestartPolicy, default: &RestartPolicy, see: See<'_>) {
         healthy_after,
         strikes,
         window,
+        success,
     } = restart;
     let same = *when == default.when;
     see(decides(
@@ -363,4 +364,7 @@ fn restart(restart: &RestartPolicy, default: &RestartPolicy, see: See<'_>) {
     let same = (*strikes, *window) == (default.strikes, default.window);
     let held = format_args!("{strikes} strikes within {}", Span(*window));
     see(decides(Later("failed after"), "failed after", &held, same).nested());
+    let same = *success == default.success;
+    let exits = words::success(success);
+    see(decides(Later("success"), "success", &exits, same).nested());
 }

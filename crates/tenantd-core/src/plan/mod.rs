@@ -29,6 +29,7 @@ pub mod places;
 mod policy;
 pub mod process;
 pub mod render;
+pub mod success;
 mod unified;
 mod vars;
 mod view;

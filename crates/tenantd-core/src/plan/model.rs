@@ -16,6 +16,7 @@ use serde::{Serialize, Serializer};
 use super::address::Addresses;
 use super::phase::{Commands, PhasePolicies};
 pub use super::process::ProcessAttributes;
+pub use super::success::SuccessExit;
 pub use crate::manifest::limit::{Bound, Limit, Measure};
 use crate::name::{AppName, IfName, TenantName};
 pub use files::{FilePlan, LogFiles};
@@ -338,7 +339,7 @@ pub struct Policy {
     pub phases: PhasePolicies,
 }
 
-/// A signal.
+/// A signal with its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StopSignal {
     /// Its number, such as 15.
@@ -362,6 +363,8 @@ pub struct RestartPolicy {
     pub strikes: u32,
     /// The window for `strikes`.
     pub window: Duration,
+    /// The exits that count as success in addition to status 0.
+    pub success: Vec<SuccessExit>,
 }
 
 /// When a program that exited without a request is restarted.
@@ -370,9 +373,9 @@ pub struct RestartPolicy {
 pub enum RestartWhen {
     /// Always.
     Always,
-    /// Unless it exited with status 0. Then the tenant is wanted down.
+    /// Unless it exited with success. Then the tenant is released and becomes exited.
     OnFailure,
-    /// Never. The tenant is wanted down after status 0, and becomes failed otherwise.
+    /// Never. The tenant becomes exited after success, and failed otherwise.
     Never,
 }
 

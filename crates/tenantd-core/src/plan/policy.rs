@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::model::{Policy, Readiness, RestartPolicy, RestartWhen, StopSignal};
+use super::model::{Policy, Readiness, RestartPolicy, RestartWhen, StopSignal, SuccessExit};
 use super::phase::PhasePolicies;
 use crate::manifest::problem::{Problems, Span};
 use crate::manifest::raw::{App, Manifest, Ready, Restart};
-use crate::manifest::value::When;
+use crate::manifest::value::{ProgramExit, When};
 use crate::manifest::{self, Source};
 
 /// The policy of all tenants except for `autostart`. `None` if a problem was reported.
@@ -42,6 +42,7 @@ pub(super) fn policy(manifest: &Manifest, problems: &mut Problems) -> Option<Pol
             healthy_after: *restart.healthy_after.as_ref()?.get_ref(),
             strikes: *restart.strikes.as_ref()?.get_ref(),
             window: *restart.window.as_ref()?.get_ref(),
+            success: success(restart)?,
         },
         ready: ready_policy?,
         ready_within: *ready.within.as_ref()?.get_ref(),
@@ -49,6 +50,19 @@ pub(super) fn policy(manifest: &Manifest, problems: &mut Problems) -> Option<Pol
         // The commands are planned with the tenants.
         phases: PhasePolicies::default(),
     })
+}
+
+/// The exits that count as success in addition to status 0.
+fn success(restart: &Restart) -> Option<Vec<SuccessExit>> {
+    let said = restart.success.as_ref()?.get_ref().iter();
+    let exits = said.map(|exit| match exit.get_ref() {
+        ProgramExit::Status(status) => SuccessExit::Status(*status),
+        ProgramExit::Signal(signal) => SuccessExit::Signal(StopSignal {
+            number: signal.number,
+            name: signal.name.to_owned(),
+        }),
+    });
+    Some(exits.collect())
 }
 
 /// The policy of a manifest that sets no key of it.

@@ -36,6 +36,9 @@ pub struct Checkpoint {
     pub strikes: FailureCount,
     /// When the restart budget is full again, as of this checkpoint.
     pub budget: Moment,
+    /// How its program ended, if it ended by itself and is not restarted. Then `want` is down, so
+    /// that a version without this field leaves it so.
+    pub exited: Option<Exit>,
 }
 
 impl Checkpoint {
@@ -50,6 +53,7 @@ impl Checkpoint {
             restarts: 0,
             strikes: FailureCount::default(),
             budget: Moment::ZERO,
+            exited: None,
         }
     }
 
@@ -77,7 +81,10 @@ impl Checkpoint {
     /// The state it was in.
     #[must_use]
     pub fn state(&self) -> StateWord {
-        self.state.word()
+        match (&self.state, self.exited) {
+            (State::Down, Some(_)) => StateWord::Exited,
+            (state, _) => state.word(),
+        }
     }
 
     /// Its launch: running, being started or being ended.
@@ -101,7 +108,8 @@ impl Checkpoint {
     /// Whether a successor behaves the same without this checkpoint.
     #[must_use]
     pub fn is_nothing(&self) -> bool {
-        matches!(self.state, State::Down) && !self.requested && self.restarts == 0
+        let is_down = matches!(self.state, State::Down) && self.exited.is_none();
+        is_down && !self.requested && self.restarts == 0
     }
 
     /// Truncates the texts of a failure to this many characters, for storage of limited size.

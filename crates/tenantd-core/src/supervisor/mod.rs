@@ -27,8 +27,11 @@
 //!   become ready in time. If a launch exits after it ran for `healthy_after`, earlier strikes are
 //!   cleared, so that this exit is the first one. A request of an operator clears strikes too. A
 //!   launch that never became ready is not healthy.
-//! * **`restart = "never"`** applies to programs that ran. A failed provision or launch is
-//!   retried, unless no retry can help ([`Retry`](crate::stage::Retry)).
+//! * **`restart = "never"`** applies to programs that ran or cannot be executed, and to failed
+//!   commands before them. Another failed stage of a provision or launch is retried, unless no
+//!   retry can help ([`Retry`](crate::stage::Retry)).
+//! * **A program that ended by itself** and is not restarted leaves its tenant `exited`: wanted up,
+//!   and down until an operator starts it.
 //! * **The budget** ([`Limits`]) limits how many tenants leave `Waiting` per second, over all
 //!   tenants, oldest deadline first. First starts and operators' requests are not limited.
 //! * **A stuck tenant** is retried [`STUCK_TRIES`] times, then only on request. If its last
@@ -62,7 +65,7 @@ use crate::name::TenantName;
 
 use action::Answer;
 use agenda::{Agenda, Entry, Index};
-use event::{Event, LaunchId, TenantRequest};
+use event::{Event, Exit, LaunchId, TenantRequest};
 use planned::Awaits;
 use tenant::{Tenant, TransitionContext};
 use time::Moment;
@@ -161,6 +164,13 @@ impl Supervisor {
         self.tenants.get(index).map(|slot| slot.tenant.view())
     }
 
+    /// How the program of a tenant ended, if it ended by itself and is not restarted.
+    #[must_use]
+    pub fn exit_of(&self, name: &TenantName) -> Option<Exit> {
+        let index = self.names.get(name)?;
+        self.tenants.get(index)?.tenant.exit()
+    }
+
     /// The names of all tenants, in the order in which they were planned.
     pub fn names(&self) -> impl Iterator<Item = &TenantName> {
         self.tenants.values().map(|slot| slot.tenant.name())
@@ -237,8 +247,8 @@ impl Supervisor {
             return;
         };
         let (want_before, before) = (tenant.want(), tenant.state().clone());
-        let removed_before = tenant.is_removed();
-        let (from, launch_before) = (before.word(), before.launch());
+        let (removed_before, exited_before) = (tenant.is_removed(), tenant.exit());
+        let (from, launch_before) = (tenant.word(), before.launch());
         let (ready_before, finished_before) = (before.is_ready(), before.is_finished());
         let unapplied_before = tenant.unapplied();
         let mut context = TransitionContext {
@@ -253,11 +263,12 @@ impl Supervisor {
         act(tenant, &mut context);
         let cause = context.cause;
         let after = tenant.state();
-        let wanted_before = (want_before, removed_before);
-        if *after != before || (tenant.want(), tenant.is_removed()) != wanted_before {
+        let wanted_before = (want_before, removed_before, exited_before);
+        let wanted = (tenant.want(), tenant.is_removed(), tenant.exit());
+        if *after != before || wanted != wanted_before {
             step.changed.push(tenant.name().clone());
         }
-        let (to, launch) = (after.word(), after.launch());
+        let (to, launch) = (tenant.word(), after.launch());
         let (ready, finished) = (after.is_ready(), after.is_finished());
         let released = before.has_released_all(after);
         let gone = tenant.is_gone();

@@ -80,6 +80,8 @@ pub enum Cause {
     NotApplied(Failure),
     /// The first process of its launch exited.
     Exited(Exit),
+    /// Its program ended by itself, and is not restarted.
+    NotRestarted(Exit),
     /// The last process of its launch exited.
     Emptied,
     /// The release succeeded.
@@ -147,6 +149,9 @@ impl fmt::Display for Cause {
                 };
             }
             Cause::Exited(exit) => return write!(f, "its program {exit}"),
+            Cause::NotRestarted(exit) => {
+                return write!(f, "its program {exit} and is not restarted");
+            }
             Cause::Failed(failure) | Cause::NotApplied(failure) => return failure.fmt(f),
             Cause::GivenUp(Why::Exit(exit)) => return write!(f, "given up: its program {exit}"),
             Cause::GivenUp(Why::Failure(why)) => return write!(f, "given up: {why}"),

@@ -14,7 +14,7 @@
 //! over. So does the end of the first process, if it leaves others that may have to save data. After the last process has exited, a tenant that is wanted down is *released*: all that
 //! the provision created is removed, and the tenant is `Down` again. After a restart, the program
 //! is launched again on the same network. If the program exited by itself, the restart policy
-//! decides: the tenant is released, or it gets a strike and waits for its restart delay
+//! decides: the tenant is released (see [`exited`]), or it gets a strike and waits for its restart delay
 //! (`Waiting`), or there were too many strikes and it is `Failed` until an operator acts. A failed
 //! provision or launch is a strike too, or makes the tenant `Failed` at once if no retry can help. If a process survives SIGKILL, or a release fails, the
 //! tenant is `Stuck`: it is retried [`STUCK_TRIES`] times and then waits for an operator.
@@ -31,10 +31,11 @@
 //! the event is late or wrong, and must not harm the tenant. The transitions are divided by their
 //! cause: [`requested`] (operators), [`replanned`] (the manifest), [`host`] and [`stage_failed`] (reports
 //! of the host), [`due`] (deadlines), [`found`] (an earlier supervisor), [`live`] (live changes),
-//! [`mounts`] (folders that the host took away), [`phases`] (the commands before the program), [`over`]
+//! [`mounts`] (folders that the host took away), [`exited`] (programs that ended by themselves), [`phases`] (the commands before the program), [`over`]
 //! (what follows on a launch). A tenant knows nothing of the others.
 
 mod due;
+mod exited;
 mod found;
 mod host;
 mod live;
@@ -58,7 +59,7 @@ use crate::stage::Failure;
 use super::action::Action;
 use super::backoff::FailureCount;
 use super::checkpoint::Resources;
-use super::event::LaunchId;
+use super::event::{Exit, LaunchId};
 use super::step::Cause;
 use super::time::Moment;
 use super::view::{View, Want, Why};
@@ -115,6 +116,8 @@ pub(super) struct Tenant {
     unready: Option<LaunchId>,
     /// Why it waited last. Not part of the checkpoint.
     last_failure: Option<Why>,
+    /// How its program ended, if it ended by itself and is not restarted, see [`exited`].
+    exited: Option<Exit>,
 }
 
 impl Tenant {
@@ -133,6 +136,7 @@ impl Tenant {
             pending: None,
             unready: None,
             last_failure: None,
+            exited: None,
         }
     }
 
@@ -199,14 +203,13 @@ impl Tenant {
             | State::Concluding {
                 after: After::Relaunch | After::Reprovision,
                 ..
-            }
-            | State::Down
-            | State::Releasing { .. } => (None, None),
+            } => (None, None),
+            State::Down | State::Releasing { .. } => (None, self.why_down()),
         };
         View {
             name: self.name.clone(),
-            want: self.want,
-            state: self.state.word(),
+            want: self.shown_want(),
+            state: self.word(),
             launch,
             restarts: self.restarts,
             since: self.since,

@@ -51,6 +51,9 @@ pub enum StateWord {
     Waiting,
     /// It had too many strikes, is not to be restarted, or cannot be started. An operator must act.
     Failed,
+    /// Its program ended by itself and is not restarted. Nothing of the tenant exists on the host
+    /// except its datastore.
+    Exited,
     /// Its network and cgroup are being removed.
     Releasing,
     /// It could not be ended or released: something is left.
@@ -69,6 +72,7 @@ impl fmt::Display for StateWord {
             StateWord::Stopping => "stopping",
             StateWord::Waiting => "waiting",
             StateWord::Failed => "failed",
+            StateWord::Exited => "exited",
             StateWord::Releasing => "releasing",
             StateWord::Stuck => "stuck",
         })

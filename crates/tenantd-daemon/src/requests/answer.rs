@@ -134,6 +134,7 @@ impl Tenants<'_> {
             lid: lid.map(|lid| lid.to_string()),
             refused: self.seen.refusals.of_tenant(&view.name).to_vec(),
             misfit: None,
+            exit: self.supervisor.exit_of(tenant).map(Into::into),
             name: view.name,
         })
     }

@@ -111,6 +111,7 @@ fn is_started(view: &View) -> bool {
             | StateWord::Stopping
             | StateWord::Waiting
             | StateWord::Failed
+            | StateWord::Exited
             | StateWord::Releasing
             | StateWord::Stuck => false,
         }

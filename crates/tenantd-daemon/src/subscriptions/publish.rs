@@ -132,6 +132,7 @@ fn kind(cause: &Cause, is_same_state: bool) -> EventKind {
         | Cause::Finished(..)
         | Cause::Concluded
         | Cause::Exited(_)
+        | Cause::NotRestarted(_)
         | Cause::Emptied
         | Cause::Released
         | Cause::Failed(_)

@@ -78,6 +78,8 @@ pub enum Kind {
     Umask,
     /// The name of a signal.
     Signal,
+    /// An array of exit statuses and names of signals.
+    Exits,
     /// One of a few words.
     Choice(&'static [&'static str]),
     /// An IPv4 address.

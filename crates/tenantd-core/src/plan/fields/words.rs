@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::super::derive;
-use super::super::model::{EndPlan, Mode, Readiness, RestartWhen, Seed};
+use super::super::model::{EndPlan, Mode, Readiness, RestartWhen, Seed, SuccessExit};
 
 /// An address with its prefix length, which only IPv4 addresses have so far.
 pub(super) struct Address(pub(super) IpAddr, pub(super) u8);
@@ -44,6 +44,15 @@ pub(super) fn restart(when: RestartWhen) -> &'static str {
         RestartWhen::OnFailure => "on failure",
         RestartWhen::Never => "never",
     }
+}
+
+/// The exits that count as success.
+pub(super) fn success(exits: &[SuccessExit]) -> String {
+    let exits = exits.iter().map(|exit| match exit {
+        SuccessExit::Status(status) => format!(", status {status}"),
+        SuccessExit::Signal(signal) => format!(", {}", signal.name),
+    });
+    format!("status 0{}", exits.collect::<String>())
 }
 
 pub(super) fn ready(ready: &Readiness) -> String {

@@ -5,7 +5,7 @@
 //! launch continues. A launch that ended meanwhile counts as an exit without a request. If the plan
 //! changed, the tenant is relaunched or reprovisioned as by a reload, and its strikes are cleared.
 
-use crate::plan::model::Readiness;
+use crate::plan::model::{Readiness, RestartWhen};
 use crate::plan::phase::Phase;
 use crate::supervisor::backoff::FailureCount;
 use crate::supervisor::checkpoint::{Checkpoint, Fate, Found, Resources};
@@ -31,6 +31,7 @@ impl Tenant {
                 true => FailureCount::default(),
                 false => self.strikes.clone(),
             },
+            exited: self.exited,
             ..Checkpoint::none(self.since)
         }
     }
@@ -50,10 +51,14 @@ impl Tenant {
             outdated,
             applied,
         } = found;
+        let word = checkpoint.state();
         // Without a request, the manifest decides, which may have changed.
-        let up = match checkpoint.requested {
-            true => checkpoint.want == Want::Up,
-            false => self.policy.autostart,
+        let always = self.policy.restart.when == RestartWhen::Always;
+        self.exited = checkpoint.exited.filter(|_| !always);
+        let up = match (checkpoint.exited, checkpoint.requested) {
+            (Some(_), _) => always,
+            (None, true) => checkpoint.want == Want::Up,
+            (None, false) => self.policy.autostart,
         };
         self.want = if up && allowed { Want::Up } else { Want::Down };
         self.restarts = checkpoint.restarts;
@@ -62,13 +67,12 @@ impl Tenant {
         if scope.is_some() {
             self.strikes.clear();
         }
-        let word = checkpoint.state.word();
         context.cause = Cause::Found(Find::AsItWas(word));
         self.state = match fate {
             Fate::Lives => self.outlived(checkpoint.state, scope, context),
             Fate::Over(exit) => self.resumed(checkpoint.state, exit, resources, scope, context),
         };
-        if self.state.word() == word {
+        if self.word() == word {
             self.since = checkpoint.since;
         }
         // The earlier supervisor may have died before it applied a live change.

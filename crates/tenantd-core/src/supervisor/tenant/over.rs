@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
-use crate::plan::model::RestartWhen;
+use crate::plan::model::{RestartWhen, SuccessExit};
 use crate::plan::phase::Phase;
 use crate::stage::Stage;
 use crate::supervisor::backoff::Verdict;
 use crate::supervisor::checkpoint::Resources;
+use crate::supervisor::event::Exit;
 use crate::supervisor::step::Cause;
 use crate::supervisor::time::Moment;
 use crate::supervisor::view::{Want, Why};
@@ -83,14 +84,16 @@ impl Tenant {
                 );
             }
         }
-        let success = matches!(&why, Why::Exit(exit) if exit.is_success());
+        let success = match &why {
+            Why::Exit(exit) => Some(*exit).filter(|exit| self.is_success(*exit)),
+            Why::Failure(_) => None,
+        };
         match (self.policy.restart.when, success) {
-            (RestartWhen::OnFailure | RestartWhen::Never, true) => {
-                self.want = Want::Down;
-                return self.bring_down(context, resources);
+            (RestartWhen::OnFailure | RestartWhen::Never, Some(exit)) => {
+                return self.ended_by_itself(context, exit, resources);
             }
-            (RestartWhen::Never, false) => return give_up(context, resources, why),
-            (RestartWhen::Always, _) | (RestartWhen::OnFailure, false) => {}
+            (RestartWhen::Never, None) => return give_up(context, resources, why),
+            (RestartWhen::Always, _) | (RestartWhen::OnFailure, None) => {}
         }
         // A launch that did not become ready is not healthy, however long it ran.
         let lived = context.now.since(launch.started_at);
@@ -106,6 +109,17 @@ impl Tenant {
         let restart = &self.policy.restart;
         let verdict = self.strikes.count_failure(context.now, start, restart);
         judged(context, verdict, launch.started_at, (resources, true), why)
+    }
+
+    /// Whether an end of the program counts as success.
+    fn is_success(&self, exit: Exit) -> bool {
+        let counts = |success: &SuccessExit| match (success, exit) {
+            (SuccessExit::Status(status), Exit::Status(other)) => *status == other,
+            (SuccessExit::Signal(signal), Exit::Signal(other)) => signal.number == other,
+            (SuccessExit::Status(_), Exit::Signal(_) | Exit::Unknown)
+            | (SuccessExit::Signal(_), Exit::Status(_) | Exit::Unknown) => false,
+        };
+        exit.is_success() || self.policy.restart.success.iter().any(counts)
     }
 
     /// Adds a strike for a start that failed: the tenant waits for its next try, or fails.

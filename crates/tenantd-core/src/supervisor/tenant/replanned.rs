@@ -23,7 +23,7 @@ impl Tenant {
             if before.phases.any() || self.policy.phases.any() {
                 self.retry_phases(context);
             }
-            return;
+            return self.restart_exited(context);
         };
         self.strikes.clear();
         self.state = match self.take() {
@@ -77,6 +77,7 @@ impl Tenant {
                 ..
             }) => state,
         };
+        self.restart_exited(context);
     }
 
     /// Brings up a tenant without running processes, by the new plan.
@@ -100,6 +101,7 @@ impl Tenant {
     /// It was removed from the plan: it is stopped and released, and then forgotten.
     pub(in crate::supervisor) fn removed(&mut self, context: &mut TransitionContext) {
         self.removed = true;
+        self.exited = None;
         self.want_down(context);
     }
 
@@ -111,6 +113,7 @@ impl Tenant {
         context: &mut TransitionContext,
     ) {
         self.removed = false;
+        self.exited = None;
         self.want = if wanted { Want::Up } else { Want::Down };
         self.replanned(policy, Effect::Reprovision, context);
     }

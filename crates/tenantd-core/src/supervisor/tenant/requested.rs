@@ -39,12 +39,13 @@ impl Tenant {
                 | State::Releasing { .. }
                 | State::Stuck { .. } => false,
             },
-            (Verb::Stop, _, state) => matches!(state, State::Down),
+            (Verb::Stop, _, state) => matches!(state, State::Down) && self.exited.is_none(),
             (Verb::Start, Want::Down, _) | (Verb::Restart, _, _) => false,
         };
         if already_so {
             return Answer::AlreadySo;
         }
+        self.exited = None;
         match verb {
             Verb::Start => self.want_up(context),
             Verb::Stop => self.want_down(context),
@@ -56,6 +57,7 @@ impl Tenant {
     /// Wants it up, now: ends any delay and clears the strikes.
     pub(in crate::supervisor) fn want_up(&mut self, context: &mut TransitionContext) {
         self.want = Want::Up;
+        self.exited = None;
         self.strikes.clear();
         self.state = match self.take() {
             State::Down => self.provision(context),

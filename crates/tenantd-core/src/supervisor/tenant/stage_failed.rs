@@ -1,15 +1,18 @@
 //! What follows a failed provision or launch. The program has not run, so the restart policy decides
-//! only how often the stage is retried, and only if a retry can help.
+//! only how often the stage is retried, and only if a retry can help. A program or command that
+//! cannot be executed or fails is not retried if the policy never restarts a program.
 
 use std::time::Duration;
 
+use crate::plan::model::RestartWhen;
 use crate::stage::{Failure, Retry};
 use crate::supervisor::backoff::Verdict;
 use crate::supervisor::checkpoint::Resources;
 use crate::supervisor::time::Moment;
 use crate::supervisor::view::Why;
 
-use super::over::judged;
+use super::over::{give_up, judged};
+use super::phases::is_of_command;
 use super::{State, Tenant, TransitionContext};
 
 /// The number of tries in a row, the first included, while a file of the host is missing. A package
@@ -29,6 +32,9 @@ impl Tenant {
         failure: Failure,
     ) -> State {
         let restart = &self.policy.restart;
+        if restart.when == RestartWhen::Never && is_of_command(&failure) {
+            return give_up(context, has.0, Why::Failure(failure));
+        }
         let start = context.now.since(started_at);
         let mut count = || self.strikes.count_failure(context.now, start, restart);
         let verdict = match failure.retry() {

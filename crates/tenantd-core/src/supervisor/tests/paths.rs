@@ -92,10 +92,10 @@ fn the_restart_policy_depends_on_the_exit() {
     use RestartWhen::{Always, Never, OnFailure};
     for (when, exit, state, want) in [
         (Always, Exit::Status(0), StateWord::Waiting, Want::Up),
-        (OnFailure, Exit::Status(0), StateWord::Releasing, Want::Down),
+        (OnFailure, Exit::Status(0), StateWord::Releasing, Want::Up),
         (OnFailure, Exit::Status(3), StateWord::Waiting, Want::Up),
         (OnFailure, Exit::Unknown, StateWord::Waiting, Want::Up),
-        (Never, Exit::Status(0), StateWord::Releasing, Want::Down),
+        (Never, Exit::Status(0), StateWord::Releasing, Want::Up),
         (Never, Exit::Signal(9), StateWord::Failed, Want::Up),
     ] {
         let restart = RestartPolicy {

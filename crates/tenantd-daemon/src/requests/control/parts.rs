@@ -250,6 +250,7 @@ mod tests {
             lid: None,
             refused: Vec::new(),
             misfit: None,
+            exit: None,
         };
         AppStatus {
             app: "wiki".parse().unwrap(),

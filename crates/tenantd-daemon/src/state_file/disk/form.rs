@@ -134,6 +134,10 @@ pub(super) struct Memory2 {
     pub(super) strikes: Strikes2,
     #[serde(rename = "budget")]
     pub(super) budget: u64,
+    /// Set if the program ended by itself and is not restarted. A program that does not read this
+    /// leaves the tenant down: `want` is "down" and `asked` as after a stop.
+    #[serde(rename = "exited", default, skip_serializing_if = "Option::is_none")]
+    pub(super) exited: Option<Exit2>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -139,6 +139,7 @@ impl TryFrom<Memory2> for Checkpoint {
             restarts,
             strikes: Strikes2 { count, times },
             budget,
+            exited,
         } = checkpoint;
         Ok(Self {
             want: match want {
@@ -154,6 +155,7 @@ impl TryFrom<Memory2> for Checkpoint {
                 times: times.into_iter().map(Moment).collect(),
             },
             budget: Moment(budget),
+            exited: exited.map(Exit::from),
         })
     }
 }
@@ -351,10 +353,18 @@ impl TryFrom<Why2> for Why {
     fn try_from(why: Why2) -> Result<Self, Unreadable> {
         Ok(match why {
             Why2::Failure(failure) => Self::Failure(failure.try_into()?),
-            Why2::Exit(Exit2::Status(status)) => Self::Exit(Exit::Status(status)),
-            Why2::Exit(Exit2::Signal(signal)) => Self::Exit(Exit::Signal(signal)),
-            Why2::Exit(Exit2::Unknown) => Self::Exit(Exit::Unknown),
+            Why2::Exit(exit) => Self::Exit(exit.into()),
         })
+    }
+}
+
+impl From<Exit2> for Exit {
+    fn from(exit: Exit2) -> Self {
+        match exit {
+            Exit2::Status(status) => Self::Status(status),
+            Exit2::Signal(signal) => Self::Signal(signal),
+            Exit2::Unknown => Self::Unknown,
+        }
     }
 }
 

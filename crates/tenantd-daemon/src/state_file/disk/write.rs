@@ -125,6 +125,7 @@ impl From<&Checkpoint> for Memory2 {
             restarts,
             strikes,
             budget: Moment(budget),
+            exited,
         } = checkpoint;
         Self {
             want: match want {
@@ -137,6 +138,7 @@ impl From<&Checkpoint> for Memory2 {
             restarts: *restarts,
             strikes: strikes.into(),
             budget: *budget,
+            exited: exited.as_ref().map(Exit2::from),
         }
     }
 }
@@ -349,9 +351,17 @@ impl From<&Why> for Why2 {
     fn from(why: &Why) -> Self {
         match why {
             Why::Failure(failure) => Self::Failure(failure.into()),
-            Why::Exit(Exit::Status(status)) => Self::Exit(Exit2::Status(*status)),
-            Why::Exit(Exit::Signal(signal)) => Self::Exit(Exit2::Signal(*signal)),
-            Why::Exit(Exit::Unknown) => Self::Exit(Exit2::Unknown),
+            Why::Exit(exit) => Self::Exit(exit.into()),
+        }
+    }
+}
+
+impl From<&Exit> for Exit2 {
+    fn from(exit: &Exit) -> Self {
+        match exit {
+            Exit::Status(status) => Self::Status(*status),
+            Exit::Signal(signal) => Self::Signal(*signal),
+            Exit::Unknown => Self::Unknown,
         }
     }
 }

@@ -169,6 +169,7 @@ pub(super) fn record(state: State) -> Record {
                 times: [Moment(998_000_000_000), Moment(999_000_000_000)].into(),
             },
             budget: Moment(999_500_000_000),
+            exited: None,
         },
         process: Some(ProcessKey {
             pid: 4711,
@@ -278,9 +279,10 @@ fn any_memory(text: &'static str) -> impl Strategy<Value = Checkpoint> {
         any::<u32>(),
         strikes,
         moment(),
+        option::of(any_exit()),
     )
         .prop_map(
-            |(want, asked, state, since, restarts, strikes, budget)| Checkpoint {
+            |(want, asked, state, since, restarts, strikes, budget, exited)| Checkpoint {
                 want,
                 requested: asked,
                 state,
@@ -288,6 +290,7 @@ fn any_memory(text: &'static str) -> impl Strategy<Value = Checkpoint> {
                 restarts,
                 strikes,
                 budget,
+                exited,
             },
         )
 }
@@ -318,9 +321,15 @@ fn failure(text: &'static str) -> impl Strategy<Value = Failure> {
 fn why(text: &'static str) -> impl Strategy<Value = Why> {
     prop_oneof![
         failure(text).prop_map(Why::Failure),
-        any::<i32>().prop_map(|status| Why::Exit(Exit::Status(status))),
-        any::<i32>().prop_map(|signal| Why::Exit(Exit::Signal(signal))),
-        Just(Why::Exit(Exit::Unknown)),
+        any_exit().prop_map(Why::Exit),
+    ]
+}
+
+fn any_exit() -> impl Strategy<Value = Exit> {
+    prop_oneof![
+        any::<i32>().prop_map(Exit::Status),
+        any::<i32>().prop_map(Exit::Signal),
+        Just(Exit::Unknown),
     ]
 }
 
