@@ -224,6 +224,7 @@ mod tests {
             lid: None,
             refused: Vec::new(),
             misfit: None,
+            exit: None,
         }
     }
 

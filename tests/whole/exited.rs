@@ -17,14 +17,16 @@ fn tenant(restart: &str) -> Daemon {
     Daemon::start(&format!(
         "[app]\nname = \"APP\"\ncommand = [\"/srv/app\"]\ndatastore.path = \"/srv/data\"\n\
          working_directory = \"/srv/data\"\nrestart = {{ {restart} }}\n[tenants]\n\
-         acme = {{ ip = \"10.77.0.11\", datastore = \"/srv/acme\" }}\n"
+         acme = {{ ip = \"10.77.0.11\" }}\n"
     ))
 }
 
 fn ends(daemon: &Daemon, status: &str) {
     daemon.until_tenant("acme", |tenant| tenant.ready == Some(true));
-    std::fs::write("/srv/acme/end.new", format!("{status}\n")).unwrap();
-    std::fs::rename("/srv/acme/end.new", "/srv/acme/end").unwrap();
+    let folder = format!("/var/lib/tenantd/{}/acme", daemon.app);
+    let new = format!("{folder}/end.new");
+    std::fs::write(&new, format!("{status}\n")).unwrap();
+    std::fs::rename(new, format!("{folder}/end")).unwrap();
 }
 
 #[test]
@@ -89,7 +91,7 @@ fn never_also_holds_for_a_program_that_cannot_be_executed() {
     let daemon = Daemon::start(
         "[app]\nname = \"APP\"\ncommand = [\"/srv/app\"]\ndatastore.path = \"/srv/data\"\n\
          restart.when = \"never\"\nbefore.command = [\"/srv/first\"]\n[tenants]\n\
-         acme = { ip = \"10.77.0.11\", datastore = \"/srv/acme\" }\n",
+         acme = { ip = \"10.77.0.11\" }\n",
     );
     let acme = daemon.until_tenant("acme", |tenant| {
         [StateWord::Waiting, StateWord::Failed].contains(&tenant.state)

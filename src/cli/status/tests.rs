@@ -27,6 +27,7 @@ fn sample() -> AppStatus {
         lid: Some("landlock 7".to_owned()),
         refused: Vec::new(),
         misfit: None,
+        exit: None,
     };
     let failure = Failure::errno(Stage::Exec, "/opt/wiki/bin/wiki", libc::ENOEXEC);
     let waiting = TenantStatus {
@@ -288,7 +289,8 @@ fn the_form_of_the_json_is_stable() {
           "unapplied": null,
           "lid": "landlock 7",
           "refused": [],
-          "misfit": null
+          "misfit": null,
+          "exit": null
         }
       ]
     }
@@ -326,7 +328,8 @@ fn the_form_of_a_failure_in_json_is_stable() {
       "unapplied": null,
       "lid": null,
       "refused": [],
-      "misfit": null
+      "misfit": null,
+      "exit": null
     }
     "#);
 }
