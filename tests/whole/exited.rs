@@ -41,7 +41,7 @@ fn a_program_that_ends_by_itself_is_not_stopped_by_an_operator() {
     // Monitors can tell: by the exit code, by the text, by JSON, and by the log.
     let shown = daemon.tell(&["status", "acme"]);
     assert_eq!(shown.code, 1, "{shown:?}");
-    let why = "\n  WHY exited with status 143; not restarted\n  NEXT `tenantd start --app ";
+    let why = "\n  WHY exited with status 143; not restarted\n  NEXT `tenantd start acme`";
     assert!(shown.out.contains(why), "{shown:?}");
     let json: Value = serde_json::from_str(&daemon.tell(&["status", "--json"]).expect(1)).unwrap();
     assert_eq!(json["tenants"][0]["state"], "exited", "{json}");

@@ -6,8 +6,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tenantd_api::wire::StateWord;
 
-use crate::support::daemon::{self, Daemon, run, signal};
-use crate::support::place::{self, example, folder};
+use crate::support::daemon::{self, Daemon, run};
+use crate::support::place::{self, example, folder, script};
 use crate::support::visit::{get, write_entry};
 
 pub const TENANTS: [(&str, &str); 3] = [
@@ -189,6 +189,7 @@ fn the_json_of_status_and_its_exit_code_are_as_documented() {
             "misfit",
             "phase",
             "refused",
+            "exit",
         ];
         promised.sort_unstable();
         keys.sort();
@@ -223,10 +224,17 @@ fn the_json_of_status_and_its_exit_code_are_as_documented() {
 
 #[test]
 fn a_tenant_that_is_not_as_wanted_shows_in_the_exit_code() {
-    let daemon = three();
+    place::host();
+    folder("/var/lib/guestbook");
+    let program = example("guestbook");
+    // The program ignores its stop signal: a restart waits for its grace.
+    let deaf = script("deaf", &format!("trap '' USR1; exec {program}"));
+    let manifest = manifest(&deaf).replace(
+        "grace = \"5s\"",
+        "signal = \"SIGUSR1\"\nstop.grace = \"2s\"",
+    );
+    let daemon = Daemon::start_settled(&manifest);
     let pid = daemon.tenant("acme").pid.unwrap();
-    // A process that is stopped by SIGSTOP neither ends nor serves: a restart waits for its grace.
-    signal(pid, nix::sys::signal::Signal::SIGSTOP);
     daemon.tell(&["restart", "acme", "--no-wait"]).expect(0);
     assert_eq!(daemon.tenant("acme").state, StateWord::Stopping);
     daemon.tell(&["status"]).expect(1);

@@ -86,7 +86,8 @@ fn a_replaced_program_is_shown_and_rolled_out_in_waves() {
 #[test]
 fn a_roll_halts_at_the_first_wave_that_does_not_become_ready() {
     // Nobody is started again before the roll has said which tenants do not run.
-    let manifest = format!("{FOUR}[app.restart]\ndelay = \"1m\"\ndelay_max = \"1m\"\nstrikes = 0\n");
+    let manifest =
+        format!("{FOUR}[app.restart]\ndelay = \"1m\"\ndelay_max = \"1m\"\nstrikes = 0\n");
     let daemon = running_with(&manifest);
     let before = pids(&daemon);
     install("# 1.1, which is broken\nexit 3");

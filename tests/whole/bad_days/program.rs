@@ -118,9 +118,7 @@ fn a_program_that_forks_and_exits_is_ended_with_its_children() {
         manifest(&program, "", BADLY).replace("restart = { delay = \"10ms\", strikes = 3 }", app);
     let daemon = Daemon::start(&text);
     // Status 0 with `never`: it has completed.
-    daemon.until_tenant("acme", |acme| {
-        acme.state == StateWord::Down && acme.is_as_wanted()
-    });
+    daemon.until_state("acme", StateWord::Exited);
     let left = format!("/var/lib/tenantd/{}/acme/left", daemon.app);
     for pid in fs::read_to_string(left).unwrap().lines() {
         assert!(
