@@ -13,6 +13,7 @@ use support::until;
 use tenantd_core::name::TenantName;
 use tenantd_core::stage::Stage;
 use tenantd_host::cgroup::{Leaf, Tree, Watch};
+use tenantd_host::children::Known;
 use tenantd_host::launch::ready_fd::ReadyFd;
 use tenantd_host::process::{self, Ended, ended};
 
@@ -311,7 +312,8 @@ fn the_exit_status_is_reported() {
     let script = |script: &str| Command::new("sh").args(["-c", script]).spawn().unwrap();
     wait(async {
         let of = async |child: &Child| {
-            ended(&ReadyFd::new(pidfd(child.id())).unwrap())
+            let known = Known::register(child.id().cast_signed());
+            ended(&ReadyFd::new(pidfd(child.id())).unwrap(), &known)
                 .await
                 .unwrap()
         };
@@ -346,7 +348,8 @@ fn the_exit_of_an_unrelated_process_is_seen() {
     let fd = pidfd(grandchild.unsigned_abs());
     assert_eq!(process::reap(fd.as_fd()), Ok(None));
     process::signal(fd.as_fd(), libc::SIGKILL).unwrap();
-    let how = wait(async { ended(&ReadyFd::new(fd).unwrap()).await.unwrap() });
+    let known = Known::register(grandchild);
+    let how = wait(async { ended(&ReadyFd::new(fd).unwrap(), &known).await.unwrap() });
     // Its parent may have reaped it already. Since Linux 6.15 the kernel reports the status even
     // then.
     assert_eq!(how, Ended::Signal(libc::SIGKILL));

@@ -18,6 +18,7 @@ mod bridge;
 mod chaos;
 mod crash;
 mod crowd;
+mod deaths;
 mod detaching;
 mod downtime;
 mod editing;

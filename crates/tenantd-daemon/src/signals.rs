@@ -46,7 +46,10 @@ pub struct Signals {
 /// # Errors
 /// What pthread_sigmask(3) reports.
 pub fn block() -> io::Result<()> {
-    Ok(ours().thread_block()?)
+    let mut blocked = ours();
+    // For the thread of the children: another thread would discard it.
+    blocked.add(Number::SIGCHLD);
+    Ok(blocked.thread_block()?)
 }
 
 impl Signals {

@@ -20,6 +20,7 @@ use tenantd_core::plan::model::{Plan, TenantPlan};
 use tenantd_core::supervisor::view::{StateWord, View};
 use tenantd_core::supervisor::{Limits, Supervisor};
 use tenantd_host::cgroup::{Tree, Watch};
+use tenantd_host::children::{Children, Making};
 use tenantd_host::crash;
 use tenantd_host::fifo;
 use tenantd_host::inherited::Inherited;
@@ -61,6 +62,9 @@ use crate::wants::Wants;
 /// millisecond. A filesystem that hangs blocks one thread per tenant on it.
 const BLOCKING_MAX: usize = 4;
 
+/// The stack of the loop's thread in bytes: that of a main thread.
+const LOOP_STACK: usize = 8 << 20;
+
 /// What a supervisor starts with, in addition to its plan.
 pub struct Start {
     /// The manifest of the plan, which a reload reads again.
@@ -75,24 +79,43 @@ pub struct Start {
     pub descriptors: Rlimit,
 }
 
-/// Runs an application until it is stopped or detached.
+/// Runs an application until it is stopped or detached. Call it on the main thread, which looks after
+/// the children of this process; the loop runs on a thread of its own.
 ///
 /// # Errors
 /// If the supervisor cannot start (then it has started no tenant), or cannot remove everything
 /// after a stop.
 pub fn run(plan: Plan, start: Start) -> anyhow::Result<()> {
+    let (children, serving, recovering) =
+        Children::new().context("cannot look after child processes")?;
+    let looping = std::thread::Builder::new()
+        .name("loop".to_owned())
+        .stack_size(LOOP_STACK)
+        .spawn(move || {
+            let _serving = serving;
+            run_loop(plan, start, recovering)
+        })
+        .context("cannot start the thread of the event loop")?;
+    let served = children.serve();
+    let ended = looping
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    ended.and(served.context("cannot look after child processes"))
+}
+
+fn run_loop(plan: Plan, start: Start, recovering: Making) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_MAX)
         .build()
         .context("cannot start the event loop")?;
-    let ended = LocalSet::new().block_on(&runtime, supervise(plan, start));
+    let ended = LocalSet::new().block_on(&runtime, supervise(plan, start, recovering));
     // Only a filesystem that hangs can still block a thread. It is not waited for.
     runtime.shutdown_background();
     ended
 }
 
-async fn supervise(plan: Plan, mut start: Start) -> anyhow::Result<()> {
+async fn supervise(plan: Plan, mut start: Start, recovering: Making) -> anyhow::Result<()> {
     // First of all, so that no signal ends the process in the middle of the start.
     let signals = Signals::new().context("cannot read signals")?;
     let runtime = Runtime::take(&plan.app, &mut start.inherited)?;
@@ -111,6 +134,8 @@ async fn supervise(plan: Plan, mut start: Start) -> anyhow::Result<()> {
             return Err(also(error, runtime.remove().err()));
         }
     };
+    // What an earlier program of this process started is registered now.
+    drop(recovering);
     rollback::close();
     daemon.handover.log_upgraded();
     daemon.unit.ready();

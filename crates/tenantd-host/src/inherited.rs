@@ -15,6 +15,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command};
+use std::sync::mpsc;
 
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::{FdFlags, fcntl_setfd};
@@ -25,7 +26,7 @@ use rustix::net::{
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 use serde::{Deserialize, Serialize};
 
-use crate::crash;
+use crate::{children, crash};
 
 /// The variable that holds the number of the table's descriptor.
 pub const TABLE: &str = "TENANTD_HERITAGE";
@@ -197,6 +198,9 @@ impl<'a> Handoff<'a> {
     }
 
     /// Executes a program in place of this one, with the same environment. Returns only on failure.
+    ///
+    /// The main thread does so: if another one did, a pidfd of this process could become readable, as
+    /// if the process had ended.
     #[must_use]
     pub fn execute(&self, program: &Path, arguments: &[OsString]) -> io::Error {
         let mut arguments = arguments.iter();
@@ -206,8 +210,12 @@ impl<'a> Handoff<'a> {
         }
         command
             .args(arguments)
-            .env(TABLE, self.table.as_raw_fd().to_string())
-            .exec()
+            .env(TABLE, self.table.as_raw_fd().to_string());
+        let (send, failed) = mpsc::sync_channel(1);
+        children::run(Box::new(move || {
+            let _waits = send.send(command.exec());
+        }));
+        failed.recv().unwrap_or_else(io::Error::other)
     }
 }
 

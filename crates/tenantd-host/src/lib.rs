@@ -12,6 +12,7 @@
 //! | [`datastore`], [`lock`] | a tenant's folder, and the lock for one launch at a time |
 //! | [`launch`], [`join`] | start a program in a tenant; run a command in a running one |
 //! | [`cgroup`], [`process`], [`limits`] | track, signal, end and limit processes |
+//! | [`children`] | make, register and reap the children of this process |
 //! | [`fifo`], [`program`] | the pipes of a program's output; the file of a program |
 //! | [`syslog`], [`notify`] | the sockets at `/dev/log` and in `NOTIFY_SOCKET` of a tenant |
 //! | [`inbox`], [`closer`] | messages of a tenant, and the descriptors that come with them |
@@ -26,6 +27,7 @@
 
 pub mod acl;
 pub mod cgroup;
+pub mod children;
 pub mod closer;
 pub mod crash;
 pub mod datastore;

@@ -1,7 +1,9 @@
 //! A single process, identified by a pidfd, which unlike a process ID is never reused; and all
 //! processes of a network namespace, for hosts without cgroups.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+mod stat;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
@@ -9,8 +11,12 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
 
+use super::children::Known;
 use super::launch::raw;
 use super::launch::ready_fd::ReadyFd;
+pub(crate) use stat::is_stopped;
+use stat::zombie_status;
+pub use stat::{has_executed, is_dead, start_ticks};
 use tenantd_core::stage::{Failure, Stage};
 
 /// The maximum number of processes that a message names.
@@ -31,9 +37,9 @@ pub enum Ended {
 ///
 /// # Errors
 /// Those of waitid(2) but for `ECHILD`, and of ioctl_pidfd(2).
-pub async fn ended(pidfd: &ReadyFd) -> std::io::Result<Ended> {
+pub async fn ended(pidfd: &ReadyFd, known: &Known) -> std::io::Result<Ended> {
     pidfd
-        .read_with(|fd| reap(fd)?.ok_or(Errno::WOULDBLOCK))
+        .read_with(|fd| reap_known(fd, known)?.ok_or(Errno::WOULDBLOCK))
         .await
 }
 
@@ -42,29 +48,72 @@ pub async fn ended(pidfd: &ReadyFd) -> std::io::Result<Ended> {
 /// # Errors
 /// Those of waitid(2).
 pub fn reap(pidfd: BorrowedFd<'_>) -> Result<Option<Ended>, Errno> {
-    wait(pidfd, WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
+    wait(pidfd, None)
 }
 
-/// Waits until a killed child has ended.
-pub(super) fn reap_blocking(pidfd: BorrowedFd<'_>) -> Result<Option<Ended>, Errno> {
-    wait(pidfd, WaitIdOptions::EXITED)
+/// How a registered process ended; `None` while it runs. Reaps it, unless that has been done.
+///
+/// # Errors
+/// Those of waitid(2).
+pub fn reap_known(pidfd: BorrowedFd<'_>, known: &Known) -> Result<Option<Ended>, Errno> {
+    wait(pidfd, Some(known))
 }
 
-fn wait(pidfd: BorrowedFd<'_>, options: WaitIdOptions) -> Result<Option<Ended>, Errno> {
+/// Waits for the end of a child. `None` if it has not ended within a time, for example because it
+/// waits for a filesystem that hangs.
+pub(super) fn reap_within(
+    pidfd: BorrowedFd<'_>,
+    known: &Known,
+    limit: Duration,
+) -> Result<Option<Ended>, Errno> {
+    let deadline = Instant::now() + limit;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).map_err(|_| Errno::OVERFLOW)?;
+        match wait_until(pidfd, left) {
+            Ok(true) => return reap_known(pidfd, known),
+            Ok(false) => return Ok(None),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// A process whose pidfd is readable has ended, whatever waitid(2) says.
+fn wait(pidfd: BorrowedFd<'_>, known: Option<&Known>) -> Result<Option<Ended>, Errno> {
+    match wait_once(pidfd, known)? {
+        Some(ended) => Ok(Some(ended)),
+        None if !has_ended(pidfd)? => Ok(None),
+        // It has ended just now; or a process that traces it keeps it as a zombie. That is reaped
+        // when the tracer has ended.
+        None => match wait_once(pidfd, known)? {
+            Some(ended) => Ok(Some(ended)),
+            None => end_of_a_stranger(pidfd).map(Some),
+        },
+    }
+}
+
+fn wait_once(pidfd: BorrowedFd<'_>, known: Option<&Known>) -> Result<Option<Ended>, Errno> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
     let status = match waitid(WaitId::PidFd(pidfd), options) {
         Ok(Some(status)) => status,
         Ok(None) => return Ok(None),
-        Err(Errno::CHILD) if has_ended(pidfd)? => return end_of_a_stranger(pidfd).map(Some),
-        Err(Errno::CHILD) => return Ok(None),
+        Err(Errno::CHILD) => match known.and_then(Known::ended) {
+            Some(ended) => return Ok(Some(ended)),
+            None if has_ended(pidfd)? => return end_of_a_stranger(pidfd).map(Some),
+            None => return Ok(None),
+        },
         Err(errno) => return Err(errno),
     };
-    Ok(Some(
-        match (status.exit_status(), status.terminating_signal()) {
-            (Some(code), _) => Ended::Status(code),
-            (None, Some(signal)) => Ended::Signal(signal),
-            (None, None) => Ended::Unknown,
-        },
-    ))
+    let ended = match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Ended::Status(code),
+        (None, Some(signal)) => Ended::Signal(signal),
+        (None, None) => Ended::Unknown,
+    };
+    if let Some(known) = known {
+        known.set(ended);
+    }
+    Ok(Some(ended))
 }
 
 /// How a process ended that is not a child of this one. While it is a zombie, `/proc` has its
@@ -86,31 +135,24 @@ fn end_of_a_stranger(pidfd: BorrowedFd<'_>) -> Result<Ended, Errno> {
     })
 }
 
-/// The wait(2) status of a zombie: field 52 of proc_pid_stat(5). Reading it needs the same
-/// permission as opening its network namespace. `None` if the process is not a zombie, or was
-/// reaped.
-fn zombie_status(pidfd: BorrowedFd<'_>) -> Option<i32> {
-    let fd = pidfd.as_raw_fd();
-    let about = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
-    let mut lines = about.lines();
-    let pid: i32 = lines
-        .find_map(|line| line.strip_prefix("Pid:"))?
-        .trim()
-        .parse()
-        .ok()?;
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // If it was not reaped, its process ID was not reused.
-    signal(pidfd, 0).ok()?;
-    let is_zombie = field(&stat, 3)? == "Z";
-    field(&stat, 52)?.parse().ok().filter(|_| is_zombie)
-}
-
 /// How a process ended; `None` while it runs. Does not block.
 ///
 /// # Errors
 /// Those of waitid(2).
-pub fn how_it_ended(pidfd: &ReadyFd) -> Result<Option<Ended>, Errno> {
-    reap(pidfd.as_fd())
+pub fn how_it_ended(pidfd: &ReadyFd, known: &Known) -> Result<Option<Ended>, Errno> {
+    reap_known(pidfd.as_fd(), known)
+}
+
+/// Waits until the process has ended, and leaves it to others to reap it.
+///
+/// # Errors
+/// Those of poll(2).
+pub async fn over(pidfd: &ReadyFd) -> std::io::Result<()> {
+    let is_over = |fd: BorrowedFd<'_>| match has_ended(fd)? {
+        true => Ok(()),
+        false => Err(Errno::WOULDBLOCK),
+    };
+    pidfd.read_with(is_over).await
 }
 
 /// Whether a process has ended. It may still be a zombie.
@@ -142,30 +184,6 @@ fn wait_until(pidfd: BorrowedFd<'_>, limit: Timespec) -> Result<bool, Errno> {
 /// Those of pidfd_send_signal(2); `ESRCH` once the process has been reaped.
 pub fn signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
     raw::pidfd_send_signal(pidfd, signal)
-}
-
-/// When a process started, in clock ticks since boot: with its number, the name of a process
-/// that no later one shares. `None` if there is no such process.
-#[must_use]
-pub fn start_ticks(pid: i32) -> Option<u64> {
-    parse_start_ticks(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
-}
-
-/// Whether a process is stopped, as by SIGSTOP; not if a tracer has stopped it.
-pub(crate) fn is_stopped(pid: i32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
-    stat.is_ok_and(|stat| field(&stat, 3) == Some("T"))
-}
-
-fn parse_start_ticks(stat: &str) -> Option<u64> {
-    field(stat, 22)?.parse().ok()
-}
-
-/// A field of proc_pid_stat(5) from the third on. The second is the program's name, which may hold
-/// anything.
-fn field(stat: &str, number: usize) -> Option<&str> {
-    let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_ascii_whitespace().nth(number.checked_sub(3)?)
 }
 
 /// The processes whose network namespace has this inode. It scans all of `/proc`, so it is only
@@ -290,25 +308,6 @@ pub fn name_some(pids: &[i32]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn start_ticks_are_read_despite_parentheses_in_the_name() {
-        let tail = "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20";
-        assert_eq!(parse_start_ticks(&format!("7 (sh) {tail}")), Some(4711));
-        assert_eq!(
-            parse_start_ticks(&format!("7 (a) R 1 (b) {tail}")),
-            Some(4711)
-        );
-        assert_eq!(parse_start_ticks("7 (sh) S 1"), None);
-        assert_eq!(parse_start_ticks(""), None);
-    }
-
-    #[test]
-    fn our_own_start_is_in_the_past() {
-        let pid = i32::try_from(std::process::id()).unwrap();
-        assert!(start_ticks(pid).unwrap() > 0);
-        assert_eq!(start_ticks(-1), None);
-    }
 
     #[test]
     fn the_status_of_a_process_reaped_elsewhere_is_known() {

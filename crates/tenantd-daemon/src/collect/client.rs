@@ -20,10 +20,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{spawn_blocking, spawn_local};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::collect::{Answer, Ask, Files, VARIABLE, control};
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::model::TenantPlan;
 use tenantd_core::stage::{Failure, Stage};
+use tenantd_core::supervisor::event::Exit;
+use tenantd_host::children;
+
+use crate::collect::{Answer, Ask, Files, VARIABLE, control};
+use crate::executor::exit;
 
 /// How long the collector may take to start, or to answer.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -323,10 +327,10 @@ async fn start(app: &AppName) -> io::Result<Link> {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
-        command.spawn()
+        children::spawn(&mut command)
     });
     let mut child = spawned.await??;
-    let Some(said) = child.stdout.take() else {
+    let Some(said) = child.stdout() else {
         return Err(io::ErrorKind::BrokenPipe.into());
     };
     let said = tokio::net::unix::pipe::Receiver::from_owned_fd(said.into())?;
@@ -336,11 +340,14 @@ async fn start(app: &AppName) -> io::Result<Link> {
     if line == "ready\n" {
         return Link::connect(app).await;
     }
-    let _gone = child.kill();
-    let status = spawn_blocking(move || child.wait()).await??;
+    child.kill();
+    let ended = spawn_blocking(move || child.ends_within(LIMIT)).await??;
     let why = match read {
         Err(_) => format!("it did not start within {} s", LIMIT.as_secs()),
-        Ok(_) => format!("it ended at its start ({status})"),
+        Ok(_) => {
+            let how = ended.map_or(Exit::Unknown, exit);
+            format!("it {how} at its start")
+        }
     };
     Err(io::Error::other(why))
 }

@@ -14,6 +14,7 @@ use tenantd_core::plan::model::TenantPlan;
 use tenantd_core::plan::phase::Phase;
 use tenantd_core::supervisor::event::LaunchId;
 use tenantd_host::cgroup::Leaf;
+use tenantd_host::children::Known;
 use tenantd_host::launch::LaunchView;
 use tenantd_host::launch::ready_fd::ReadyFd;
 use tenantd_host::netns::Netns;
@@ -67,6 +68,8 @@ pub(crate) struct Process {
     pub(crate) start_ticks: u64,
     /// Its pidfd.
     pub(crate) fd: ReadyFd,
+    /// Its registration as a child, which keeps its exit status.
+    pub(crate) known: Known,
 }
 
 /// A launch with processes that may be alive.

@@ -98,6 +98,7 @@ impl Host {
             view,
             pid,
             pidfd,
+            known,
             report,
         }) = child
         else {
@@ -111,6 +112,7 @@ impl Host {
                     // Nothing has waited for this child yet, so its process number is still in use.
                     start_ticks: process::start_ticks(pid).unwrap_or_default(),
                     fd,
+                    known,
                 });
                 let spawned = Spawned {
                     process,
@@ -123,7 +125,7 @@ impl Host {
             // A child that cannot be watched is killed.
             Err(error) => {
                 let why = broken(Stage::Clone, &plan.name, &error);
-                Err(blocking(move || Ok(launch::abandon(&pidfd, why))).await?)
+                Err(blocking(move || Ok(launch::abandon(&pidfd, &known, why))).await?)
             }
         }
     }
@@ -160,7 +162,7 @@ pub(crate) fn await_end(
 ) {
     let (reporter, tenant) = (reporter.clone(), tenant.clone());
     spawn_local(async move {
-        let how = process::ended(&process.fd).await.unwrap_or_else(|error| {
+        let how = process::ended(&process.fd, &process.known).await.unwrap_or_else(|error| {
             // The exit status stays unknown. Cgroup or namespace show whether a process is left.
             tracing::error!(%tenant, pid = process.pid, %error, "cannot wait for the first process");
             Ended::Unknown
@@ -258,7 +260,7 @@ fn order(
 async fn end(process: &Process) {
     // It may have ended already.
     let _ended = process::signal(process.fd.as_fd(), libc::SIGKILL);
-    if let Err(error) = process::ended(&process.fd).await {
+    if let Err(error) = process::ended(&process.fd, &process.known).await {
         tracing::warn!(pid = process.pid, %error, "cannot reap a child that failed to launch");
     }
 }

@@ -184,6 +184,7 @@ impl Executor {
                 self.exited(&tenant, launch, exit(how), said);
             }
             ReportKind::CgroupChanged => self.cgroup_changed(&tenant),
+            ReportKind::Silent(launch) => self.silent(&tenant, launch),
             ReportKind::EndFailed(why) => {
                 let running = self
                     .inventory
@@ -229,20 +230,6 @@ impl Executor {
                     true
                 }
             },
-        }
-    }
-
-    /// The processes of a tenant changed. This matters once the first process has ended.
-    fn cgroup_changed(&mut self, tenant: &TenantName) {
-        let running = self
-            .inventory
-            .entry(tenant)
-            .and_then(|e| e.running.as_ref());
-        let Some(launch) = running.filter(|r| r.process.is_none()).map(|r| r.launch) else {
-            return;
-        };
-        if !self.other_is_alive(tenant) {
-            self.emptied(tenant, launch);
         }
     }
 

@@ -69,6 +69,8 @@ pub(crate) enum ReportKind {
     PhaseEnded(LaunchId, Ended, String),
     /// The tenant's processes changed: perhaps none is left.
     CgroupChanged,
+    /// A launch's cgroup is empty, but the end of its first process was not reported.
+    Silent(LaunchId),
     /// The tenant's processes could not be ended.
     EndFailed(Failure),
     /// A release ended; a failed one returns the resources that are left.

@@ -4,19 +4,18 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
 use tenantd_core::name::AppName;
-use tenantd_host::crash;
-use tenantd_host::inherited;
+use tenantd_host::process::Ended;
+use tenantd_host::{children, crash, inherited};
 
+use crate::executor::exit;
 use crate::handover::upgrade::VERSION;
 use crate::state_file::slots::SlotFile;
 
@@ -76,45 +75,31 @@ fn run(program: &Path) -> Result<String, String> {
     for name in ours {
         command.env_remove(name);
     }
-    let mut child = command
-        .spawn()
-        .map_err(|error| format!("cannot be executed: {error}"))?;
+    let mut child =
+        children::spawn(&mut command).map_err(|error| format!("cannot be executed: {error}"))?;
     crash::point("upgrade: in preflight", "");
-    let in_time = ends(&child);
-    if !in_time {
-        // It may have ended just now.
-        let _ended = child.kill();
-    }
-    let status = child
-        .wait()
-        .map_err(|error| format!("cannot wait for its preflight: {error}"))?;
-    if !in_time {
+    // One that fills its output pipes does not end.
+    let ended = child
+        .ends_within(LIMIT)
+        .map_err(|errno| format!("cannot wait for its preflight: {errno}"))?;
+    let Some(ended) = ended else {
+        child.kill();
         return Err(format!(
             "its preflight did not end within {} s",
             LIMIT.as_secs()
         ));
-    }
-    let (out, err) = (read(child.stdout.take()), read(child.stderr.take()));
-    if status.success() {
+    };
+    let (out, err) = (read(child.stdout()), read(child.stderr()));
+    if ended == Ended::Status(0) {
         return Ok(out);
     }
     match err.trim() {
         "" => Err(format!(
-            "its preflight ended with {status} and printed no reason"
+            "its preflight {} and printed no reason",
+            exit(ended)
         )),
-        reason => Err(format!("its preflight failed ({status}): {reason}")),
+        reason => Err(format!("its preflight {}: {reason}", exit(ended))),
     }
-}
-
-/// Whether a child ends within [`LIMIT`]. A child that fills its output pipes does not.
-fn ends(child: &Child) -> bool {
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    let process = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-    let (Some(process), Ok(limit)) = (process, Timespec::try_from(LIMIT)) else {
-        return false;
-    };
-    let mut wanted = [PollFd::new(&process, PollFlags::IN)];
-    poll(&mut wanted, Some(&limit)).is_ok_and(|ready| ready > 0)
 }
 
 /// Reads a pipe whose writer has ended.

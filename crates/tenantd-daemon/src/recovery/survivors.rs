@@ -20,6 +20,7 @@ use tenantd_core::supervisor::checkpoint::{Checkpoint, Fate, Found, Resources};
 use tenantd_core::supervisor::event::{Exit, LaunchId};
 use tenantd_core::supervisor::view::StateWord;
 use tenantd_host::cgroup::Leaf;
+use tenantd_host::children::Known;
 use tenantd_host::crash;
 use tenantd_host::launch::ready_fd::ReadyFd;
 use tenantd_host::netns::Netns;
@@ -100,7 +101,9 @@ impl Recovery {
         if !lives && (self.host.cgroups.is_some() || !alive) {
             let how = match &first {
                 // It has not been waited for yet, so its exit status can be read.
-                Some(first) => process::how_it_ended(&first.fd)?.map_or(Exit::Unknown, exit),
+                Some(first) => {
+                    process::how_it_ended(&first.fd, &first.known)?.map_or(Exit::Unknown, exit)
+                }
                 None => Exit::Unknown,
             };
             return self
@@ -290,6 +293,8 @@ pub(crate) fn open_process(key: ProcessKey) -> io::Result<Option<Process>> {
     let Some(pid) = Pid::from_raw(key.pid) else {
         return Ok(None);
     };
+    // First, because it is a child of this process after an upgrade, and may end at any moment.
+    let known = Known::register(key.pid);
     let pidfd = match pidfd_open(pid, PidfdFlags::NONBLOCK) {
         Ok(pidfd) => pidfd,
         Err(rustix::io::Errno::SRCH) => return Ok(None),
@@ -302,6 +307,7 @@ pub(crate) fn open_process(key: ProcessKey) -> io::Result<Option<Process>> {
         pid: key.pid,
         start_ticks: key.start_ticks,
         fd: ReadyFd::new(pidfd)?,
+        known,
     }))
 }
 

@@ -12,6 +12,47 @@ use rustix::io::Errno;
 use super::child;
 use super::raw::outcome;
 use super::spec::Spec;
+use crate::children::{self, Known};
+
+/// The child of a launch or rehearsal.
+#[derive(Debug)]
+pub(super) struct Cloned {
+    pub(super) pid: i32,
+    pub(super) pidfd: OwnedFd,
+    pub(super) known: Known,
+}
+
+/// Makes and registers the child, on the thread of the children.
+///
+/// # Errors
+/// Those of clone3(2).
+pub(super) fn clone(
+    spec: &Spec,
+    cgroup: Option<BorrowedFd<'_>>,
+    report: BorrowedFd<'_>,
+) -> Result<Cloned, Errno> {
+    on_their_thread(|| {
+        let (pid, pidfd) = clone_here(spec, cgroup, report)?;
+        Ok(Cloned {
+            pid,
+            pidfd,
+            known: Known::register(pid),
+        })
+    })
+    .unwrap_or(Err(Errno::CANCELED))
+}
+
+/// Calls `work` on the thread of the children, and waits for it. `None` if it panicked.
+fn on_their_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
+    let mut done = None;
+    let result = &mut done;
+    let work: Box<dyn FnOnce() + Send + '_> = Box::new(move || *result = Some(work()));
+    // SAFETY: both types differ in the lifetime of what the closure borrows only. children::run returns
+    // when the closure has been called and dropped, so nothing uses it after what it borrows is gone.
+    let work: Box<dyn FnOnce() + Send + 'static> = unsafe { std::mem::transmute(work) };
+    children::run(work);
+    done
+}
 
 /// Clones this process. The child gets a copy of the memory and a mount namespace of its own, is in
 /// `cgroup` from its start, and runs [`child::run`]. Returns the child's process ID and a pidfd,
@@ -22,7 +63,7 @@ use super::spec::Spec;
 ///
 /// # Errors
 /// Those of clone3(2).
-pub(super) fn clone(
+fn clone_here(
     spec: &Spec,
     cgroup: Option<BorrowedFd<'_>>,
     report: BorrowedFd<'_>,

@@ -48,9 +48,11 @@ mod view;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::process::Rlimit;
 
+use crate::children::Known;
 use crate::crash;
 use tenantd_core::plan::model::{DatastorePlan, LaunchPlan};
 use tenantd_core::plan::phase::Phase;
@@ -60,12 +62,17 @@ use super::cgroup::Leaf;
 use super::targets::MountNamespace;
 use super::{limits, process};
 
+use clone::Cloned;
 pub use lid::Lid;
 pub use rehearsal::{rehearse, rehearse_all};
 pub use report::Report;
 use spec::Purpose;
 pub use spec::{Capability, DROPPED};
 pub use templates::MountTemplates;
+
+/// How long a killed child may take to end. One that waits for a filesystem that hangs is reaped
+/// later.
+const ABANDONED: Duration = Duration::from_secs(5);
 
 /// The parameters of a launch.
 #[derive(Debug, Clone, Copy)]
@@ -122,6 +129,8 @@ pub struct Child {
     pub pid: i32,
     /// A pidfd of the child.
     pub pidfd: OwnedFd,
+    /// Its registration, which keeps its exit status.
+    pub known: Known,
     /// Reports whether the program was executed.
     pub report: Report,
 }
@@ -160,9 +169,10 @@ pub fn launch(order: &Order<'_>) -> Result<Option<Child>, Failure> {
     let (read, write) = report::pipe()?;
     let cgroup = cgroup.as_ref().map(AsFd::as_fd);
     crash::point("launch: before the clone", order.label);
-    let (pid, pidfd) = clone::clone(&spec, cgroup, write.as_fd())
+    let Cloned { pid, pidfd, known } = clone::clone(&spec, cgroup, write.as_fd())
         .map_err(|errno| Failure::errno(Stage::Clone, order.label, errno.raw_os_error()))?;
     crash::point("launch: cloned", order.label);
+    drop(write);
     // The program does not run yet, so the child is in the namespace that it was made in.
     let namespace = MountNamespace::of(pid).ok().flatten();
     let view = LaunchView {
@@ -174,13 +184,14 @@ pub fn launch(order: &Order<'_>) -> Result<Option<Child>, Failure> {
     {
         let errno = error.raw_os_error().unwrap_or(libc::EIO);
         let why = Failure::errno(Stage::Lock, lock.path(), errno);
-        return Err(abandon(&pidfd, why));
+        return Err(abandon(&pidfd, &known, why));
     }
     crash::point("launch: lock signed", order.label);
     Ok(Some(Child {
         view,
         pid,
         pidfd,
+        known,
         report: Report::new(read, spec.into_names()),
     }))
 }
@@ -188,11 +199,12 @@ pub fn launch(order: &Order<'_>) -> Result<Option<Child>, Failure> {
 /// Kills and reaps a child whose launch failed. Returns `why`, with a note if the child could not
 /// be ended.
 #[must_use]
-pub fn abandon(pidfd: &OwnedFd, why: Failure) -> Failure {
+pub fn abandon(pidfd: &OwnedFd, known: &Known, why: Failure) -> Failure {
     let ended = process::signal(pidfd.as_fd(), libc::SIGKILL)
-        .and_then(|()| process::reap_blocking(pidfd.as_fd()));
+        .and_then(|()| process::reap_within(pidfd.as_fd(), known, ABANDONED));
     match ended {
-        Ok(_) => why,
+        Ok(Some(_)) => why,
+        Ok(None) => why.with("and the child has not ended after SIGKILL".to_owned()),
         Err(errno) => why.with(format!("and cannot end the child: {errno}")),
     }
 }

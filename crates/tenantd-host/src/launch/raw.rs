@@ -7,6 +7,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use linux_raw_sys::general::mount_attr;
 use rustix::io::Errno;
 
+use crate::process::Ended;
+
 /// pidfd_send_signal(2) by number: rustix only takes signals that have a name.
 pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
     let no_info: *const libc::siginfo_t = std::ptr::null();
@@ -44,6 +46,116 @@ pub(crate) fn exit_status(pidfd: BorrowedFd<'_>) -> Result<Option<i32>, Errno> {
     }
     let is_known = found.mask & u64::from(libc::PIDFD_INFO_EXIT) != 0;
     Ok(is_known.then_some(found.exit_code))
+}
+
+/// A child that has stopped.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stop {
+    /// The number of its thread.
+    pub(crate) pid: i32,
+    /// Whether it stopped because this process traces it.
+    pub(crate) is_traced: bool,
+    /// The signal that it stopped at.
+    pub(crate) signal: i32,
+}
+
+/// The next child that has stopped, see waitid(2); `None` if there is none. Each stop is reported
+/// once.
+pub(crate) fn stopped_child() -> Result<Option<Stop>, Errno> {
+    let found = wait(libc::P_ALL, 0, libc::WSTOPPED | libc::WNOHANG)?;
+    Ok(found.map(|found| Stop {
+        pid: found.pid,
+        is_traced: found.code == libc::CLD_TRAPPED,
+        signal: found.status & 0x7f,
+    }))
+}
+
+/// A child that has ended, or a thread that this process traces; `None` if there is none. Does not
+/// reap it, so it is the same again until it is reaped.
+pub(crate) fn ended_child() -> Result<Option<i32>, Errno> {
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    Ok(wait(libc::P_ALL, 0, options)?.map(|found| found.pid))
+}
+
+/// Reaps a child, or a thread that this process traces. `None` if it has not ended, or is none.
+pub(crate) fn reap(pid: i32) -> Result<Option<Ended>, Errno> {
+    let id = libc::id_t::try_from(pid).map_err(|_| Errno::INVAL)?;
+    let found = wait(libc::P_PID, id, libc::WEXITED | libc::WNOHANG)?;
+    Ok(found.map(|found| match found.code {
+        libc::CLD_EXITED => Ended::Status(found.status),
+        libc::CLD_KILLED | libc::CLD_DUMPED => Ended::Signal(found.status),
+        _ => Ended::Unknown,
+    }))
+}
+
+/// What waitid(2) says of a child.
+struct Waited {
+    pid: i32,
+    code: i32,
+    status: i32,
+}
+
+/// waitid(2) for all kinds of children (`__WALL`): also for those that end without SIGCHLD.
+fn wait(kind: libc::idtype_t, id: libc::id_t, options: i32) -> Result<Option<Waited>, Errno> {
+    // SAFETY: a siginfo_t is a C struct, for which zeros are a value: no process.
+    let mut found: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `found` is a siginfo_t, which the kernel writes; the call touches no other memory.
+    let result = unsafe { libc::waitid(kind, id, &raw mut found, options | libc::__WALL) };
+    match outcome(libc::c_long::from(result)) {
+        Ok(()) => {}
+        Err(Errno::CHILD) => return Ok(None),
+        Err(errno) => return Err(errno),
+    }
+    // SAFETY: waitid(2) fills in these fields, or has left the zeros.
+    let (pid, status) = unsafe { (found.si_pid(), found.si_status()) };
+    Ok((pid != 0).then_some(Waited {
+        pid,
+        code: found.si_code,
+        status,
+    }))
+}
+
+/// Ends the tracing of a stopped process, which continues with the signal that it stopped at. Only
+/// the thread that traces it can do so.
+///
+/// A process that asked to be traced gets a SIGTRAP when it executes another program (ptrace(2)). It
+/// has no such signal without a tracer, and would be killed, so that one is not passed on.
+pub(crate) fn release_traced(pid: i32, signal: i32) -> Result<(), Errno> {
+    let is_of_exec = signal == libc::SIGTRAP && is_sent_by_itself(pid)?;
+    let signal = if is_of_exec { 0 } else { signal };
+    let none: *mut libc::c_void = std::ptr::null_mut();
+    // SAFETY: PTRACE_DETACH takes the signal as a number in place of an address, and touches no
+    // memory of this process.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_ptrace,
+            libc::PTRACE_DETACH,
+            pid,
+            none,
+            libc::c_long::from(signal),
+        )
+    };
+    outcome(result)
+}
+
+/// Whether the signal that a traced process stopped at has that process as its sender.
+fn is_sent_by_itself(pid: i32) -> Result<bool, Errno> {
+    // SAFETY: a siginfo_t is a C struct, for which zeros are a value.
+    let mut about: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let none: *mut libc::c_void = std::ptr::null_mut();
+    // SAFETY: `about` is a siginfo_t, which the kernel writes; the call touches no other memory.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_ptrace,
+            libc::PTRACE_GETSIGINFO,
+            pid,
+            none,
+            &raw mut about,
+        )
+    };
+    outcome(result)?;
+    // SAFETY: with SI_USER, the kernel has filled in the sender.
+    Ok(about.si_code == libc::SI_USER && unsafe { about.si_pid() } == pid)
 }
 
 /// The UUID of the filesystem that a file is on: `FS_IOC_GETFSUUID` of linux/fs.h, since Linux 6.9.

@@ -7,17 +7,17 @@
 //! loader would report them, and it does not run.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::Rlimit;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
+use super::abandon;
+use super::clone::{self, Cloned};
 use super::report::{self, Names, Outcome};
 use super::spec::Spec;
 use super::templates::MountTemplates;
-use super::{abandon, clone};
 use crate::datastore::{init, rehearsal};
 use crate::process::{self, Ended};
 use tenantd_core::name::AppName;
@@ -87,10 +87,10 @@ fn rehearse_phase(
 ) -> Result<(), Failure> {
     let spec = Spec::rehearsal(executed, datastore, templates, descriptors)?;
     let (read, write) = report::pipe()?;
-    let (_pid, pidfd) = clone::clone(&spec, None, write.as_fd())
+    let child = clone::clone(&spec, None, write.as_fd())
         .map_err(|errno| Failure::errno(Stage::Clone, "", errno.raw_os_error()))?;
     drop(write);
-    judge(spec.into_names(), &read, &pidfd)
+    judge(spec.into_names(), &read, &child)
 }
 
 /// Rehearses the launches of several tenants. Returns those that would fail. Tenants that differ in
@@ -156,19 +156,20 @@ fn is_alike_before(one: &TenantPlan, other: &TenantPlan) -> bool {
 }
 
 /// Waits for the end of the child, and returns its failure.
-fn judge(names: Names, read: &OwnedFd, pidfd: &OwnedFd) -> Result<(), Failure> {
+fn judge(names: Names, read: &OwnedFd, child: &Cloned) -> Result<(), Failure> {
+    let Cloned { pidfd, known, .. } = child;
     let program = names.program.clone();
     let vanished = |why: &str| Failure::detail(Stage::Vanished, program.as_str(), why);
     let broken =
         |errno: Errno| Failure::errno(Stage::Vanished, program.as_str(), errno.raw_os_error());
-    if !ends(pidfd, LIMIT).map_err(broken)? {
+    let ended = process::reap_within(pidfd.as_fd(), known, LIMIT).map_err(broken)?;
+    if ended.is_none() {
         let why = format!(
             "the rehearsal of its launch took more than {} s",
             LIMIT.as_secs()
         );
-        return Err(abandon(pidfd, vanished(&why)));
+        return Err(abandon(pidfd, known, vanished(&why)));
     }
-    let ended = process::reap_blocking(pidfd.as_fd()).map_err(broken)?;
     let mut bytes = [0_u8; report::ROOM];
     let len = match rustix::io::read(read, &mut bytes) {
         Ok(len) => len,
@@ -190,19 +191,5 @@ fn judge(names: Names, read: &OwnedFd, pidfd: &OwnedFd) -> Result<(), Failure> {
         Outcome::Vanished => Err(vanished(
             "the child was killed before it executed the program",
         )),
-    }
-}
-
-/// Whether a process ends within a time.
-fn ends(pidfd: &OwnedFd, limit: Duration) -> Result<bool, Errno> {
-    let begun = Instant::now();
-    loop {
-        let rest = limit.saturating_sub(begun.elapsed());
-        let rest = Timespec::try_from(rest).map_err(|_| Errno::INVAL)?;
-        match poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&rest)) {
-            Ok(ready) => return Ok(ready > 0),
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno),
-        }
     }
 }

@@ -72,6 +72,10 @@ pub(super) struct Strings {
     table: Vec<*const c_char>,
 }
 
+// SAFETY: the table points to the bytes of the strings that it owns, and nothing changes either.
+#[allow(unsafe_code)]
+unsafe impl Sync for Strings {}
+
 impl Strings {
     fn new(strings: Vec<CString>) -> Self {
         // Moving a CString does not move its bytes, which are on the heap.

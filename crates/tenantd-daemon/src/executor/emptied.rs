@@ -1,0 +1,89 @@
+//! Empty cgroups. Once the first process of a launch has ended, the launch ends when its cgroup is
+//! empty. An empty cgroup is also the proof that the first process has ended, if nothing else says so:
+//! a pidfd does not become readable while another process traces a thread of it.
+//!
+//! There is one exception. A program that runs as root can move itself to another cgroup: then the
+//! process is put back, so that the tenant's limits hold and the end of the launch is noticed.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::task::spawn_local;
+use tokio::time::timeout;
+
+use tenantd_core::name::TenantName;
+use tenantd_core::supervisor::event::LaunchId;
+use tenantd_host::process::{self, Ended};
+
+use crate::executor::Executor;
+use crate::executor::inventory::{Process, Running};
+use crate::executor::report::{ReportKind, Reporter};
+
+/// How long the end of the first process may be reported after its cgroup became empty. The kernel
+/// needs microseconds for it.
+const SILENCE: Duration = Duration::from_millis(500);
+
+impl Executor {
+    /// The processes of a tenant changed.
+    pub(super) fn cgroup_changed(&mut self, tenant: &TenantName) {
+        let running = self.inventory.get(tenant).and_then(|e| e.running.as_ref());
+        let Some(Running {
+            launch, process, ..
+        }) = running
+        else {
+            return;
+        };
+        let (launch, process) = (*launch, process.clone());
+        if self.other_is_alive(tenant) {
+            return;
+        }
+        match process {
+            None => self.emptied(tenant, launch),
+            Some(process) => await_silence(&self.host.reporter, tenant, launch, process),
+        }
+    }
+
+    /// A launch's cgroup is empty, but the end of its first process was not reported.
+    pub(super) fn silent(&mut self, tenant: &TenantName, launch: LaunchId) {
+        let entry = self.inventory.get(tenant);
+        let running = entry.and_then(|entry| entry.running.as_ref());
+        let Some(running) = running.filter(|running| running.launch == launch) else {
+            return;
+        };
+        let Some(process) = running.process.clone() else {
+            return;
+        };
+        if self.other_is_alive(tenant) {
+            return;
+        }
+        if process::is_dead(process.pid, &process.fd) {
+            tracing::debug!(%tenant, pid = process.pid, "its cgroup is empty: it has ended");
+            let how = process::how_it_ended(&process.fd, &process.known);
+            return self.ended(tenant, launch, how.ok().flatten().unwrap_or(Ended::Unknown));
+        }
+        let leaf = entry
+            .and_then(|entry| entry.provisioned.as_ref())
+            .and_then(|provisioned| provisioned.leaf.as_ref());
+        let Some(leaf) = leaf else { return };
+        match leaf.put_back(process.pid) {
+            Ok(()) => tracing::warn!(
+                %tenant,
+                "{tenant}: its first process, {}, had left {}, and was put back",
+                process.pid,
+                leaf.path().display()
+            ),
+            Err(failure) => tracing::warn!(%tenant, "{tenant}: its first process left: {failure}"),
+        }
+    }
+}
+
+/// Reports that a process is still not reported as ended after a while.
+fn await_silence(reporter: &Reporter, tenant: &TenantName, launch: LaunchId, process: Rc<Process>) {
+    let (reporter, tenant) = (reporter.clone(), tenant.clone());
+    spawn_local(async move {
+        // If it ends, another task reports it.
+        if timeout(SILENCE, process::over(&process.fd)).await.is_err() {
+            reporter.report(&tenant, ReportKind::Silent(launch));
+        }
+    });
+}
