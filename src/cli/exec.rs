@@ -56,7 +56,8 @@ impl NotRun {
         match self.0.downcast_ref::<JoinError>() {
             Some(JoinError::NotFound { .. }) => NOT_FOUND,
             Some(JoinError::NotExecutable { .. }) => NOT_EXECUTABLE,
-            Some(JoinError::Gone { .. } | JoinError::Step { .. }) | None => NOT_RUN,
+            Some(JoinError::Gone { .. } | JoinError::Step { .. } | JoinError::Closed { .. })
+            | None => NOT_RUN,
         }
     }
 }

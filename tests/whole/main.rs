@@ -36,6 +36,7 @@ mod lid;
 mod limits;
 mod lines;
 mod log_files;
+mod magic_links;
 mod names;
 mod namespaces;
 mod nginx;

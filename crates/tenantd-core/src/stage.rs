@@ -278,6 +278,9 @@ impl Failure {
                 | Stage::Files,
                 ELOOP,
             ) => "symbolic links are not allowed here: use the real path",
+            (Stage::WorkingDirectory, ELOOP) => {
+                "a symbolic link in it leads out of the tenant through /proc, or in a circle: remove it"
+            }
             (Stage::Propagation, ENOSYS) => {
                 "a read-only host needs Linux 5.12 or later; see `host` in tenantd.toml(5)"
             }

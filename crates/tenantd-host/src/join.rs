@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::fs;
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};
@@ -16,10 +16,11 @@ use std::process::Command;
 
 use nix::sched::CloneFlags;
 use nix::unistd::{Gid, Uid};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, set_parent_process_death_signal};
 use rustix::thread::CapabilitySet;
 
-use crate::launch::{Capability, DROPPED};
+use crate::launch::{Capability, DROPPED, folder};
 use crate::limits::{self, JoinLimit};
 use crate::process;
 
@@ -62,6 +63,17 @@ pub enum JoinError {
     Step {
         /// The step, as a verb.
         step: String,
+        /// The error of the operating system.
+        source: io::Error,
+    },
+    /// The working directory is not in the tenant, or is closed to its user.
+    #[error(
+        "cannot enter the folder {folder}: the tenant's user may not pass it, or a symbolic link in it leads \
+         out of the tenant through /proc"
+    )]
+    Closed {
+        /// The folder.
+        folder: String,
         /// The error of the operating system.
         source: io::Error,
     },
@@ -110,19 +122,28 @@ pub fn join(
         Err(nix::Error::ESRCH) => return Err(JoinError::Gone { pid: target.pid }),
         entered => step("enter its namespaces", entered)?,
     }
-    let folder = &target.working_directory;
-    step(
-        &format!("enter the folder {folder}"),
-        std::env::set_current_dir(folder),
-    )?;
     // As root: a limit may be above that of the caller.
     for limit in &target.limits {
         let what = &limit.resource;
         step(&format!("set the limit `{what}`"), limits::set(limit))?;
     }
     become_user(target)?;
+    // As the tenant's user, who may not pass each folder that root passes.
+    enter_folder(&target.working_directory)?;
     end_with(target.parent)?;
     Err(execute(target, command, arguments))
+}
+
+fn enter_folder(path: &str) -> Result<(), JoinError> {
+    let enter = format!("enter the folder {path}");
+    let name = step(&enter, CString::new(path))?;
+    match folder::enter(&name) {
+        Err(source @ (Errno::LOOP | Errno::ACCESS)) => Err(JoinError::Closed {
+            folder: path.to_owned(),
+            source: source.into(),
+        }),
+        entered => step(&enter, entered),
+    }
 }
 
 /// Ends the command if its parent is killed, which then cannot end it. A change of the user would undo

@@ -141,6 +141,20 @@ fn root_lacks_capabilities_that_could_undo_the_mounts() {
     assert_eq!(running.status("Groups"), "");
 }
 
+/// Links in `/proc/PID` lead into other mount namespaces. This one stays in that of the launch, so that
+/// nothing else refuses it.
+#[test]
+fn a_magic_link_does_not_lead_to_the_working_directory() {
+    let mut bench = Bench::new().on_a_writable_host();
+    std::os::unix::fs::symlink("/proc/self/root/tmp", "/run/work").unwrap();
+    bench.launch.working_directory = "/run/work".into();
+    let said = bench.failure();
+    let expected =
+        "cannot enter the working directory /run/work: Too many levels of symbolic links";
+    assert!(said.starts_with(expected), "{said}");
+    assert!(said.contains("leads out of the tenant"), "{said}");
+}
+
 #[test]
 fn environment_and_working_directory_are_as_given() {
     let mut bench = Bench::new();

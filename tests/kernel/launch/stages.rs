@@ -184,7 +184,7 @@ const REFUSED: &[Refusal] = &[
     ),
     (
         Stage::WorkingDirectory,
-        libc::SYS_chdir,
+        libc::SYS_fchdir,
         None,
         "cannot enter the working directory /",
     ),

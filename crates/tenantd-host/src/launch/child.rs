@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 pub(super) mod attributes;
+pub(crate) mod folder;
 
 use std::ffi::CStr;
 use std::mem::{ManuallyDrop, MaybeUninit};
@@ -19,7 +20,7 @@ use rustix::mount::{
 };
 use rustix::mount::{fsconfig_create, fsconfig_set_string, fsmount, fsopen};
 use rustix::mount::{mount_change, move_mount};
-use rustix::process::{Resource, Rlimit, chdir, setrlimit, setsid};
+use rustix::process::{Resource, Rlimit, setrlimit, setsid};
 use rustix::thread::{
     LinkNameSpaceType, move_into_link_name_space, set_no_new_privs, set_thread_groups,
     set_thread_res_gid, set_thread_res_uid,
@@ -69,7 +70,7 @@ fn descend(spec: &Spec, report: BorrowedFd<'_>) -> Result<(), Fault> {
     set_thread_res_gid(spec.gid, spec.gid, spec.gid).map_err(at(Stage::Group))?;
     set_thread_res_uid(spec.uid, spec.uid, spec.uid).map_err(at(Stage::User))?;
     set_no_new_privs(true).map_err(at(Stage::NoNewPrivs))?;
-    enter_folder(&spec.working_directory).map_err(at(Stage::WorkingDirectory))?;
+    folder::enter(&spec.working_directory).map_err(at(Stage::WorkingDirectory))?;
     put_stdio(spec)?;
     pass_lock_only(spec).map_err(at(Stage::Descriptors))?;
     if let Purpose::Rehearsal { filter } = &spec.purpose {
@@ -266,21 +267,6 @@ fn drop_capability(capability: &Capability) -> Result<(), Errno> {
 fn limit(limit: &Setting) -> Result<(), Errno> {
     let Rlimit { current, maximum } = limit.value;
     setrlimit(limit.resource, Rlimit { current, maximum })
-}
-
-/// Enters the working directory as the tenant's user, and checks that it is below the root. A
-/// folder that is covered, or was reached through a leaked descriptor, has no path from the root;
-/// see "(unreachable)" in getcwd(2).
-fn enter_folder(path: &CStr) -> Result<(), Errno> {
-    chdir(path)?;
-    let mut buffer = [0_u8; libc::PATH_MAX as usize];
-    // SAFETY: the kernel writes at most as many bytes as the buffer has.
-    outcome(unsafe { libc::syscall(libc::SYS_getcwd, buffer.as_mut_ptr(), buffer.len()) })?;
-    if buffer.first() == Some(&b'/') {
-        Ok(())
-    } else {
-        Err(Errno::NOENT)
-    }
 }
 
 fn put_stdio(spec: &Spec) -> Result<(), Fault> {

@@ -62,6 +62,7 @@ use super::cgroup::Leaf;
 use super::targets::MountNamespace;
 use super::{limits, process};
 
+pub(crate) use child::folder;
 use clone::Cloned;
 pub use lid::Lid;
 pub use rehearsal::{rehearse, rehearse_all};
