@@ -41,6 +41,7 @@ mod names;
 mod namespaces;
 mod nginx;
 mod notices;
+mod one_writer;
 mod paper;
 mod papers;
 mod phases;

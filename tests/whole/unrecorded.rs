@@ -2,7 +2,7 @@
 //! kernel confirms all that it needs.
 
 use std::fs::{self, File};
-use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::process::{Child, Command};
 
 use nix::sys::signal::Signal;
@@ -167,7 +167,7 @@ fn an_orphan_that_cannot_be_identified_is_kept() {
 }
 
 #[test]
-fn a_tenant_without_a_cgroup_is_adopted_by_the_process_that_signed_its_lock() {
+fn a_tenant_without_a_cgroup_is_adopted_by_the_process_in_its_claim() {
     let mut daemon = without_cgroups();
     let before = daemon.tenant("acme").pid;
     daemon.kill();
@@ -219,8 +219,8 @@ fn a_changed_address_is_detected_on_the_link() {
     daemon.end();
 }
 
-/// Replaces the process in acme's cgroup by a command, which gets acme's lock file and its network
-/// namespace as arguments. It must not be adopted.
+/// Replaces the process in acme's cgroup by a command, which gets its network namespace as an argument.
+/// It must not be adopted.
 fn is_not_adopted(command: &str, why: &str) {
     let mut daemon = three();
     let acme = daemon.tenant("acme").pid.unwrap();
@@ -229,9 +229,7 @@ fn is_not_adopted(command: &str, why: &str) {
         daemon.app
     );
     daemon.kill();
-    let command = command
-        .replace("LOCK", &lock_of(acme))
-        .replace("NETNS", &format!("/proc/{acme}/ns/net"));
+    let command = command.replace("NETNS", &format!("/proc/{acme}/ns/net"));
     // Link and namespace are kept while the tenant's last process ends.
     let netns = File::open(format!("/proc/{acme}/ns/net")).unwrap();
     let mut other = replace_process(acme, &leaf, &command);
@@ -292,10 +290,14 @@ fn is_shown_if_not_wanted(daemon: &mut Daemon, pid: &str) {
     assert_eq!(said.code, 1, "{said:?}");
 }
 
-/// The lock file that a process holds.
-fn lock_of(pid: u32) -> String {
-    let path = fs::read_link(format!("/proc/{pid}/fd/63")).unwrap();
-    path.to_str().unwrap().to_owned()
+/// The path and text of the claim that a process has.
+pub(crate) fn claim_of(pid: u32) -> Option<(PathBuf, String)> {
+    let process = format!("\"process\":{{\"pid\":{pid},");
+    let entries = fs::read_dir("/run/tenantd/locks").unwrap();
+    let all = entries.map(|entry| entry.unwrap().path());
+    let texts = all.map(|path| (fs::read_to_string(&path).unwrap_or_default(), path));
+    let mut found = texts.filter(|(text, _)| text.contains(&process));
+    found.next().map(|(text, path)| (path, text))
 }
 
 /// Starts a command in a leaf, and ends the process that was in it before.
@@ -320,7 +322,6 @@ fn replace_process(pid: u32, leaf: &str, command: &str) -> Child {
     let process = pidfd(pid);
     signal(pid, Signal::SIGKILL);
     assert!(ends(&process, LIMIT));
-    // The process that took the lock for it has ended by then.
     let alone = format!("{}\n", child.id());
     until("it is alone in the cgroup", || {
         (fs::read_to_string(leaf).unwrap() == alone).then_some(())
@@ -330,18 +331,14 @@ fn replace_process(pid: u32, leaf: &str, command: &str) -> Child {
 
 #[test]
 fn a_process_in_another_network_is_not_adopted() {
-    // flock(1) would keep running as the parent: the shell takes the lock and executes sleep.
-    is_not_adopted(
-        "9< LOCK sh -c 'until flock -n 9; do :; done & exec sleep 1000'",
-        "its link leads to another network namespace",
-    );
+    is_not_adopted("sleep 1000", "its link leads to another network namespace");
 }
 
 #[test]
-fn a_process_that_does_not_hold_the_lock_is_not_adopted() {
+fn a_process_that_the_claim_does_not_name_is_not_adopted() {
     is_not_adopted(
         "nsenter --net=NETNS sleep 1000",
-        "no process holds the lock of its datastore",
+        "the process in the claim of its datastore has ended",
     );
 }
 
@@ -372,17 +369,18 @@ fn a_process_without_the_tenants_link_is_not_adopted() {
 }
 
 #[test]
-fn a_lock_signed_by_another_process_proves_nothing() {
+fn a_claim_of_another_tenant_proves_nothing() {
     let mut daemon = three();
     let before = daemon.tenant("acme").pid.unwrap();
-    let lock = lock_of(before);
+    let (claim, text) = claim_of(before).unwrap();
     daemon.kill();
-    assert!(fs::metadata(&lock).unwrap().size() > 0);
-    fs::write(&lock, format!("other/acme, process {before}\n")).unwrap();
+    let app = format!("\"app\":\"{}\"", daemon.app);
+    assert!(text.contains(&app), "{text}");
+    fs::write(&claim, text.replace(&app, "\"app\":\"other\"")).unwrap();
     fs::remove_file(state_file_of(&daemon)).unwrap();
     daemon.again();
     daemon.until_tenant("acme", |t| t.why.is_some() && t.pid.is_none());
-    check_logged(&daemon, "is held by other/acme");
+    check_logged(&daemon, "is claimed by other/acme");
     assert!(fs::metadata(format!("/proc/{before}/exe")).is_ok());
     kill_and_wait(&daemon.app, "acme", before);
     daemon.tell(&["start", "acme"]).expect(0);

@@ -68,8 +68,8 @@ stages! {
     /// Create the pipes for standard output and standard error.
     Log = 7, "log", "open the log";
     // Launch, in the supervisor, before the child process exists.
-    /// Lock the datastore.
-    Lock = 20, "lock", "lock the datastore";
+    /// Claim the datastore.
+    Lock = 20, "lock", "claim the datastore";
     /// Clone the datastore as a detached mount, see open_tree(2).
     Tree = 21, "tree", "clone the mount of the datastore";
     /// Write the files that the tenant has for itself.
@@ -226,6 +226,7 @@ impl Failure {
                 "a datastore's path must not contain symbolic links: use the real path"
             }
             (Stage::Datastore, EROFS) => "the filesystem is mounted read-only: remount it",
+            (Stage::Lock, ENOSPC) => "the filesystem of /run is full: free some space",
             (Stage::Datastore, ENOSPC) => "the filesystem is full: free some space",
             (Stage::Exec | Stage::Program, EACCES) => {
                 "it must be executable for the tenant's user, on a filesystem without noexec"

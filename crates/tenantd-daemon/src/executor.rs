@@ -31,6 +31,7 @@
 
 mod blocking;
 pub(crate) mod cgroups;
+mod claims;
 mod emptied;
 pub(crate) mod host;
 pub(crate) mod inventory;

@@ -304,8 +304,8 @@ fn cgroups() -> Finding {
         None => Finding::new(
             Grade::Weak,
             subject,
-            "no writable cgroup v2 tree: processes are tracked by network namespace, and a process \
-             that leaves its namespace is no longer tracked; mount cgroup2 at /sys/fs/cgroup",
+            "no writable cgroup v2 tree: a process that leaves its network namespace is not tracked, and \
+             only its first process and an inherited lock protect a datastore from a second launch; mount cgroup2 at /sys/fs/cgroup",
         ),
     }
 }

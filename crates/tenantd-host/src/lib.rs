@@ -9,7 +9,7 @@
 //! | module | its one job |
 //! |---|---|
 //! | [`network`], [`netns`] | the hub, and a namespace with a link per tenant |
-//! | [`datastore`], [`lock`] | a tenant's folder, and the lock for one launch at a time |
+//! | [`datastore`], [`claim`], [`lock`] | a tenant's folder, and the claim for one launch at a time |
 //! | [`launch`], [`join`] | start a program in a tenant; run a command in a running one |
 //! | [`cgroup`], [`process`], [`limits`] | track, signal, end and limit processes |
 //! | [`children`] | make, register and reap the children of this process |
@@ -28,6 +28,7 @@
 pub mod acl;
 pub mod cgroup;
 pub mod children;
+pub mod claim;
 pub mod closer;
 pub mod crash;
 pub mod datastore;

@@ -1,9 +1,10 @@
-//! The lock of a datastore, which allows one launch at a time on the whole host.
+//! The lock that the processes of a launch inherit if the launch has no cgroup, beside its
+//! [`claim`](crate::claim). All launches of earlier versions have one.
 //!
 //! It is a flock(2) on a file in `/run/tenantd/locks`. The file is named by the device and inode of
 //! the datastore, so that two paths to the same folder share a lock. The lock belongs to the open
 //! file description, which the child inherits: it is held until every process of the launch has
-//! ended, even if the supervisor dies.
+//! ended, even if the supervisor dies, unless one of them unlocks it or all close it.
 
 use std::fs::{DirBuilder, File};
 use std::io::Read;
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, StatxFlags};
-use rustix::fs::{flock, openat, statx, unlinkat};
+use rustix::fs::{flock, openat, statx};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 
 use tenantd_core::name::{AppName, TenantName};
@@ -27,13 +28,16 @@ pub const LOCKS: &str = "/run/tenantd/locks";
 /// entries).
 pub const LOCK_FD: i32 = 63;
 
+/// How often, and with which pause, a held lock is tried.
+pub(crate) type Patience = (u32, Duration);
+
 /// How often, and with which pause, a held lock is tried again. Between clone and exec, the child
 /// of another launch holds copies of all the supervisor's descriptors, including this lock, for
 /// about a millisecond.
-const PATIENCE: (u32, Duration) = (20, Duration::from_millis(1));
+pub(crate) const PATIENCE: Patience = (20, Duration::from_millis(1));
 
 /// A single attempt: for a sweep over many locks, most of which may be held.
-const NO_PATIENCE: (u32, Duration) = (1, Duration::ZERO);
+pub(crate) const NO_PATIENCE: Patience = (1, Duration::ZERO);
 
 /// The separator between the two parts of a signature.
 const PROCESS: &str = ", process ";
@@ -87,25 +91,28 @@ impl Lock {
     }
 }
 
-/// Whether no process holds the lock of this datastore, one of three proofs that a launch has
-/// ended. A lock that was never taken is free.
+/// Whether a process holds a lock file. One that does not exist is free.
 ///
 /// # Errors
-/// A [`Failure`] of stage lock.
-pub fn is_free(datastore: BorrowedFd<'_>, path: &Path) -> Result<bool, Failure> {
-    let failed = |errno| failure(path, errno);
-    let file = file_of(datastore).map_err(failed)?;
+/// Those of open(2) and flock(2).
+pub(crate) fn is_held(file: &Path, patience: Patience) -> std::io::Result<bool> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let fd = match openat(CWD, &file, flags, Mode::empty()) {
+    let fd = match openat(CWD, file, flags, Mode::empty()) {
         Ok(fd) => fd,
-        Err(Errno::NOENT) => return Ok(true),
-        Err(errno) => return Err(failed(errno)),
+        Err(Errno::NOENT) => return Ok(false),
+        Err(errno) => return Err(errno.into()),
     };
-    match patiently(fd.as_fd(), FlockOperation::NonBlockingLockShared, PATIENCE) {
-        Ok(()) => Ok(true),
-        Err(Errno::WOULDBLOCK) => Ok(false),
-        Err(errno) => Err(failed(errno)),
+    match patiently(fd.as_fd(), FlockOperation::NonBlockingLockShared, patience) {
+        Ok(()) => Ok(false),
+        Err(Errno::WOULDBLOCK) => Ok(true),
+        Err(errno) => Err(errno.into()),
     }
+}
+
+/// The signature in a lock file; `None` if it cannot be read.
+pub(crate) fn signature_of(file: &Path) -> Option<Signature> {
+    let text = File::open(file).and_then(signature).ok()?;
+    Some(Signature::parse(&text))
 }
 
 /// The label of a tenant's launch in the signature of its lock.
@@ -127,7 +134,10 @@ pub struct Signature {
 ///
 /// # Errors
 /// A [`Failure`] of stage lock.
-pub fn holder_of(datastore: BorrowedFd<'_>, path: &Path) -> Result<Option<Signature>, Failure> {
+pub(crate) fn holder_of(
+    datastore: BorrowedFd<'_>,
+    path: &Path,
+) -> Result<Option<Signature>, Failure> {
     let failed = |errno| failure(path, errno);
     let file = file_of(datastore).map_err(failed)?;
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -156,46 +166,7 @@ impl Signature {
     }
 }
 
-/// Removes the lock file of a datastore that is no longer used.
-///
-/// # Errors
-/// A [`Failure`] of stage lock, with `EWOULDBLOCK` if the lock is held.
-pub fn remove_unused(datastore: BorrowedFd<'_>, path: &Path) -> Result<(), Failure> {
-    let lock = Lock::take(datastore, path)?;
-    remove(&lock).map_err(|errno| failure(path, errno))
-}
-
-/// Removes the files of all unused locks, including those of datastores that are no longer in a
-/// manifest. Does not wait for locks that are held, so it is fast even with a thousand tenants.
-///
-/// # Errors
-/// A [`Failure`] of stage lock.
-pub fn sweep() -> Result<(), Failure> {
-    let folder = Path::new(LOCKS);
-    let failed =
-        |error: &std::io::Error| failure(folder, Errno::from_io_error(error).unwrap_or(Errno::IO));
-    let entries = match std::fs::read_dir(folder) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        entries => entries.map_err(|error| failed(&error))?,
-    };
-    for entry in entries {
-        let file = entry.map_err(|error| failed(&error))?.path();
-        match take_file(file, NO_PATIENCE) {
-            Ok(lock) => remove(&lock).map_err(|errno| failure(folder, errno))?,
-            Err(Errno::WOULDBLOCK) => {}
-            Err(errno) => return Err(failure(folder, errno)),
-        }
-    }
-    Ok(())
-}
-
-/// Removes a lock file. Only the holder may do so; a process that has the file open notices by the
-/// inode.
-fn remove(lock: &Lock) -> Result<(), Errno> {
-    unlinkat(CWD, &lock.file, AtFlags::empty())
-}
-
-fn take_file(file: PathBuf, patience: (u32, Duration)) -> Result<Lock, Errno> {
+fn take_file(file: PathBuf, patience: Patience) -> Result<Lock, Errno> {
     for _ in 0..REOPENS {
         // Read-only: a tenant that inherits it cannot write into it.
         let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -235,14 +206,14 @@ fn signature(file: File) -> std::io::Result<String> {
     Ok(text.trim_end().escape_debug().to_string())
 }
 
-fn file_of(datastore: BorrowedFd<'_>) -> Result<PathBuf, Errno> {
+pub(crate) fn file_of(datastore: BorrowedFd<'_>) -> Result<PathBuf, Errno> {
     let stat = statx(datastore, "", AtFlags::EMPTY_PATH, StatxFlags::INO)?;
     let (major, minor) = (stat.stx_dev_major, stat.stx_dev_minor);
     let name = format!("{major}:{minor}-{}", stat.stx_ino);
     Ok(Path::new(LOCKS).join(name))
 }
 
-fn make_folder() -> Result<(), Errno> {
+pub(crate) fn make_folder() -> Result<(), Errno> {
     for (folder, mode) in [(super::runtime::ROOT, 0o755), (LOCKS, 0o700)] {
         match DirBuilder::new().mode(mode).create(folder) {
             Ok(()) => {}
@@ -256,7 +227,7 @@ fn make_folder() -> Result<(), Errno> {
 fn patiently(
     fd: BorrowedFd<'_>,
     operation: FlockOperation,
-    (times, pause): (u32, Duration),
+    (times, pause): Patience,
 ) -> Result<(), Errno> {
     for _ in 1..times {
         match flock(fd, operation) {

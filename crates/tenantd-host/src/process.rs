@@ -14,9 +14,9 @@ use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid
 use super::children::Known;
 use super::launch::raw;
 use super::launch::ready_fd::ReadyFd;
-pub(crate) use stat::is_stopped;
 use stat::zombie_status;
 pub use stat::{has_executed, is_dead, start_ticks};
+pub(crate) use stat::{is_stopped, lives};
 use tenantd_core::stage::{Failure, Stage};
 
 /// The maximum number of processes that a message names.

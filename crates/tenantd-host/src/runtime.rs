@@ -18,8 +18,8 @@ use tenantd_core::layout;
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::stage::Failure;
 
+use super::claim;
 use super::inherited::{Inherited, is_file};
-use super::lock;
 
 /// The folder that holds the runtime folders of all applications.
 pub const ROOT: &str = layout::RUNTIME;
@@ -51,9 +51,9 @@ pub enum RuntimeError {
         /// The process ID that the holder wrote into the lock file.
         holder: String,
     },
-    /// The unused locks of datastores could not be removed.
+    /// The unused claims of datastores could not be removed.
     #[error(transparent)]
-    Locks(#[from] Failure),
+    Claims(#[from] Failure),
     /// A file or folder could not be made, opened or removed.
     #[error("cannot {attempt} {}{}", path.display(), root_hint(source))]
     Io {
@@ -212,7 +212,7 @@ impl Runtime {
         }
         drop(self.lock);
         crash::point("finish: folder gone", "");
-        lock::sweep()?;
+        claim::sweep()?;
         // Shared with other applications: only the last one can remove them.
         let sockets = layout::sockets("");
         let shared = [Path::new(ROOT).join("locks"), sockets, PathBuf::from(ROOT)];

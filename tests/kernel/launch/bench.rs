@@ -14,7 +14,7 @@ use tenantd_core::plan::model::{DatastorePlan, HostAccess, Identity, LaunchPlan,
 use tenantd_core::plan::phase::Phase;
 use tenantd_core::stage::Failure;
 use tenantd_host::cgroup::Leaf;
-use tenantd_host::launch::{Child, MountTemplates, Order, launch};
+use tenantd_host::launch::{Child, MountTemplates, Order, Report, launch};
 use tenantd_host::{datastore, process};
 
 use crate::support;
@@ -119,8 +119,8 @@ impl Bench {
         self
     }
 
-    pub(crate) fn start(&self, stdout: &File) -> Result<Child, Failure> {
-        let child = launch(&Order {
+    pub(crate) fn start(&self, stdout: &File) -> Result<Child<Report>, Failure> {
+        let order = Order {
             launch: &self.launch,
             phase: Phase::Main,
             datastore: &self.datastore,
@@ -133,7 +133,8 @@ impl Bench {
             label: "wiki/acme",
             syslog: self.syslog.as_deref(),
             notify: None,
-        })?;
+        };
+        let child = launch(&order, |_, report| Ok(report))?;
         Ok(child.expect("the program is always launched"))
     }
 
@@ -146,7 +147,7 @@ impl Bench {
             pidfd: child.pidfd,
         };
         let limit = Duration::from_secs(10);
-        let outcome = async { tokio::time::timeout(limit, child.report.outcome()).await };
+        let outcome = async { tokio::time::timeout(limit, child.watched.outcome()).await };
         wait(outcome).expect("the child hangs on its way to its program")?;
         Ok(running)
     }

@@ -19,13 +19,12 @@ fn says(bench: &Bench, expected: &str) {
 }
 
 #[test]
-fn lock_held_by_another() {
+fn datastore_of_another() {
     let bench = Bench::new().on_a_writable_host();
     let first = bench.run().unwrap();
     let expected = format!(
-        "cannot lock the datastore /var/lib/tenantd/wiki/acme: Try again (EAGAIN): held by \
-         wiki/acme, process {} [another program still uses this datastore: stop it, or wait \
-         until it exits]",
+        "cannot claim the datastore /var/lib/tenantd/wiki/acme: Device or resource busy (EBUSY): \
+         wiki/acme uses it (process {}): `tenantd stop acme --app wiki`",
         first.pid
     );
     says(&bench, &expected);
@@ -94,10 +93,11 @@ fn clone_refused() {
         "{said}"
     );
     assert!(said.contains("(EAGAIN) [process limit reached"), "{said}");
-    // The launch left nothing: the lock is free again.
+    // The launch left nothing: no process has the datastore.
     let folder = datastore::open(&bench.datastore.source).unwrap();
     let source = &bench.datastore.source;
-    assert!(tenantd_host::lock::is_free(folder.as_fd(), source).unwrap());
+    let holder = tenantd_host::claim::holder_of(folder.as_fd(), source);
+    assert_eq!(holder.unwrap(), None);
 }
 
 #[test]

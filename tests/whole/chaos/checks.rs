@@ -62,7 +62,9 @@ impl Scene {
             up,
             "cgroups"
         );
-        assert_eq!(names("/run/tenantd/locks").len(), up.len(), "locks");
+        let files = names("/run/tenantd/locks");
+        let claims = files.iter().filter(|name| name.ends_with(".claim"));
+        assert_eq!(claims.count(), up.len(), "claims: {files:?}");
         let known = up.iter().map(|tenant| format!("{app}-{tenant}"));
         assert_eq!(names("/run/netns"), known.collect(), "names");
         let mark = format!("tenantd:{app}/");

@@ -39,7 +39,7 @@ points! {
     provision_leaf_made: "provision: leaf made", Cold;
     provision_datastore_half_made: "datastore: half made", Cold;
     provision_datastore_made: "provision: datastore made", Cold;
-    provision_lock_proved: "provision: lock proved", Cold;
+    provision_claim_proved: "provision: claim proved", Cold;
     provision_folder_of_pipes_made: "pipes: folder made", Cold;
     provision_one_pipe_made: "pipes: one made", Cold;
     provision_pipes_made: "provision: pipes made", Cold;
@@ -53,9 +53,13 @@ points! {
     provision_name_given: "provision: name given", Cold;
     provision_reported: "provision: reported", Cold;
 
+    launch_record_half_made: "claim: written", Cold;
+    launch_claimed: "launch: claimed", Cold;
     launch_before_the_clone: "launch: before the clone", Cold;
     launch_cloned: "launch: cloned", Cold;
-    launch_lock_signed: "launch: lock signed", Cold;
+    launch_process_half_recorded: "claim: written", Cold, 2;
+    launch_process_recorded: "launch: process recorded", Cold;
+    launch_told_to_go_on: "launch: told to go on", Cold;
     launch_born: "launch: spawned", Cold;
     launch_program_runs: "launch: program runs", Cold;
     launch_before_the_record: "launch: before the record", Cold;
@@ -77,6 +81,7 @@ points! {
     stop_killed: "stop: killed", StoppingByKill;
     stop_emptied: "end: emptied", Stopping;
 
+    release_claim_proved: "release: claim proved", Stopping;
     release_nobody_left: "release: nobody left", Stopping;
     release_namespace_let_go: "release: namespace let go", Stopping;
     release_network_gone: "release: network gone", Stopping;
@@ -150,6 +155,7 @@ points! {
     back_ready_after_a_panic: "begin: ready", Panicking;
 
     adopt_taken_up: "adopt: taken up", Adopting;
+    adopt_claimed: "adopt: claimed", Adopting;
     stray_ended: "orphan: ended", Removed;
 }
 

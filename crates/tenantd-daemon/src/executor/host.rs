@@ -23,12 +23,13 @@ use tenantd_host::crash;
 use tenantd_host::launch::MountTemplates;
 use tenantd_host::netns::{self, ClosedNetns, Netns};
 use tenantd_host::network::Network;
-use tenantd_host::{datastore, fifo, limits, lock, process};
+use tenantd_host::{fifo, limits, process};
 
 use crate::collect::client::Collector;
 use crate::executor::blocking::blocking_change;
 pub(crate) use crate::executor::blocking::{blocking, broken};
 use crate::executor::cgroups::Cgroups;
+use crate::executor::claims::{prove_ended, ready_datastore, unclaimed};
 use crate::executor::inventory::Provisioned;
 use crate::executor::report::{ReportKind, Reporter};
 use crate::executor::store;
@@ -178,7 +179,9 @@ impl Host {
             return None;
         }
         let Some(cgroups) = &self.cgroups else {
-            return unlocked(plan).err().map(|failure| failure.to_string());
+            return unclaimed(&self.app, plan)
+                .err()
+                .map(|failure| failure.to_string());
         };
         let leaf = cgroups.tree.found(&plan.name)?;
         let pids = match leaf.all_pids() {
@@ -203,7 +206,7 @@ impl Host {
         }
         let tree = self.cgroups.as_ref().map(|cgroups| &cgroups.tree);
         let leaf = tree.and_then(|tree| tree.found(&plan.name));
-        prove_ended(plan, leaf.as_ref()).await?;
+        prove_ended(&self.app, plan, leaf.as_ref()).await?;
         let failures = self.remove_resources(plan, leaf.as_ref()).await;
         failures.into_iter().next().map_or(Ok(()), Err)
     }
@@ -225,7 +228,7 @@ impl Host {
         plan: &Arc<TenantPlan>,
         mut provisioned: Provisioned,
     ) -> Result<(), (Failure, Provisioned)> {
-        if let Err(why) = prove_ended(plan, provisioned.leaf.as_ref()).await {
+        if let Err(why) = prove_ended(&self.app, plan, provisioned.leaf.as_ref()).await {
             return Err((why, provisioned));
         }
         crash::point("release: nobody left", plan.name.as_str());
@@ -323,44 +326,4 @@ pub(crate) fn take_name(app: &AppName, tenant: &TenantName) -> Result<(), Failur
         Failure::detail(Stage::Release, path, why)
     };
     netns::name::take(app, tenant).map(drop).map_err(failed)
-}
-
-/// Makes the datastore if it is missing, and proves that no launch uses it. Other resources with
-/// the tenant's marks are then unused too.
-async fn ready_datastore(app: &AppName, plan: &Arc<TenantPlan>) -> Result<(), Failure> {
-    let (app, plan) = (app.clone(), Arc::clone(plan));
-    blocking(move || {
-        let datastore = datastore::claim(&app, &plan.name, &plan.datastore)?;
-        crash::point("provision: datastore made", plan.name.as_str());
-        lock::remove_unused(datastore.as_fd(), &plan.datastore.source)?;
-        crash::point("provision: lock proved", plan.name.as_str());
-        Ok(())
-    })
-    .await
-}
-
-/// Proves that no process of a tenant is left: its cgroup is empty, and no process holds the lock
-/// of its datastore. (The release proves later that no process is in the network namespace: the
-/// link disappears together with the namespace.)
-async fn prove_ended(plan: &Arc<TenantPlan>, leaf: Option<&Leaf>) -> Result<(), Failure> {
-    if let Some(leaf) = leaf {
-        visitors::prove_empty(leaf).await?;
-    }
-    let plan = Arc::clone(plan);
-    blocking(move || unlocked(&plan)).await
-}
-
-/// Proves that no process holds the lock of a tenant's datastore.
-fn unlocked(plan: &TenantPlan) -> Result<(), Failure> {
-    let path = &plan.datastore.source;
-    match datastore::open(path) {
-        Ok(datastore) => lock::remove_unused(datastore.as_fd(), path),
-        // A datastore that does not exist cannot be in use under this name.
-        Err(rustix::io::Errno::NOENT) => Ok(()),
-        Err(errno) => Err(Failure::errno(
-            Stage::Lock,
-            path.display().to_string(),
-            errno.raw_os_error(),
-        )),
-    }
 }

@@ -4,8 +4,8 @@
 //! The reports come in this order: *spawned* (the launch has a process, in its cgroup leaf),
 //! *launched* (the process has executed the program, or could not), and *ended* (the process has
 //! ended). Between the first two, the process enters the network namespace, attaches its mounts and
-//! drops its privileges; see [`tenantd_host::launch`]. If any of that fails, the process is killed
-//! and reaped, and the second report names the stage that failed.
+//! drops its privileges; see [`tenantd_host::launch`]. If any of that fails, all processes in the leaf
+//! are killed, the first is reaped, and the second report names the stage that failed.
 
 use std::os::fd::AsFd;
 use std::rc::Rc;
@@ -19,6 +19,7 @@ use tenantd_core::plan::model::TenantPlan;
 use tenantd_core::plan::phase::Phase;
 use tenantd_core::stage::{Failure, Stage};
 use tenantd_core::supervisor::event::LaunchId;
+use tenantd_host::cgroup::Leaf;
 use tenantd_host::crash;
 use tenantd_host::datastore::init;
 use tenantd_host::launch::ready_fd::ReadyFd;
@@ -31,6 +32,9 @@ use crate::executor::host::{Host, blocking, broken};
 use crate::executor::inventory::{Process, Provisioned};
 use crate::executor::report::{ReportKind, Reporter, Spawned};
 use crate::executor::visitors;
+
+/// A pidfd of a child, and its report.
+type Watched = (ReadyFd, launch::Report);
 
 impl Host {
     /// Starts a tenant's program, or a command before it. Reports its process, its execution and its
@@ -47,12 +51,14 @@ impl Host {
         let (provisioned, task) = (provisioned.clone(), self.under_way.begin());
         self.spawn(async move {
             let reporter = host.reporter.clone();
+            let leaf = provisioned.leaf.clone();
             let started = host.start(&plan, provisioned, (launch, phase)).await;
             // The loop may end while this still waits for a process that cannot be killed.
             drop((host, task));
             match started {
                 Ok(Some(spawned)) => {
-                    watch_launch(&reporter, &plan.name, (launch, phase), spawned).await;
+                    let leaf = leaf.as_ref();
+                    watch_launch(&reporter, (&plan.name, leaf), (launch, phase), spawned).await;
                 }
                 Ok(None) => reporter.report(&plan.name, ReportKind::Skipped(launch)),
                 Err(why) => {
@@ -97,44 +103,34 @@ impl Host {
         let Some(Child {
             view,
             pid,
-            pidfd,
+            pidfd: _,
             known,
-            report,
+            watched: (fd, report),
         }) = child
         else {
             return Ok(None);
         };
-        let watched = pidfd.try_clone().and_then(ReadyFd::new);
-        match watched {
-            Ok(fd) => {
-                let process = Rc::new(Process {
-                    pid,
-                    // Nothing has waited for this child yet, so its process number is still in use.
-                    start_ticks: process::start_ticks(pid).unwrap_or_default(),
-                    fd,
-                    known,
-                });
-                let spawned = Spawned {
-                    process,
-                    program,
-                    view,
-                    phase,
-                };
-                Ok(Some((spawned, report)))
-            }
-            // A child that cannot be watched is killed.
-            Err(error) => {
-                let why = broken(Stage::Clone, &plan.name, &error);
-                Err(blocking(move || Ok(launch::abandon(&pidfd, &known, why))).await?)
-            }
-        }
+        let process = Rc::new(Process {
+            pid,
+            // Nothing has waited for this child yet, so its process number is still in use.
+            start_ticks: process::start_ticks(pid).unwrap_or_default(),
+            fd,
+            known,
+        });
+        let spawned = Spawned {
+            process,
+            program,
+            view,
+            phase,
+        };
+        Ok(Some((spawned, report)))
     }
 }
 
 /// Reports what happens to a child, until its process has ended.
 async fn watch_launch(
     reporter: &Reporter,
-    tenant: &TenantName,
+    (tenant, leaf): (&TenantName, Option<&Leaf>),
     (launch, phase): (LaunchId, Phase),
     (spawned, report): (Spawned, launch::Report),
 ) {
@@ -144,8 +140,9 @@ async fn watch_launch(
     let outcome = report.outcome().await;
     crash::point("launch: program runs", tenant.as_str());
     if outcome.is_err() {
-        // It has ended or is about to. A child whose report cannot be read is killed too.
-        end(&process).await;
+        // It has ended or is about to. A child whose report cannot be read may have executed its
+        // program, so it is killed with all that it forked.
+        end(leaf, &process).await;
         return reporter.report(tenant, ReportKind::Launched(launch, phase, outcome));
     }
     reporter.report(tenant, ReportKind::Launched(launch, phase, Ok(())));
@@ -231,7 +228,7 @@ fn order(
     provisioned: &Provisioned,
     templates: &MountTemplates,
     (descriptors, phase): (Rlimit, Phase),
-) -> Result<Option<Child>, Failure> {
+) -> Result<Option<Child<Watched>>, Failure> {
     let Some(netns) = &provisioned.netns else {
         let released = "the tenant is being released";
         return Err(Failure::detail(Stage::EnterNetns, "", released));
@@ -240,7 +237,7 @@ fn order(
     let label = lock::label(app, &plan.name);
     let uses = phase == Phase::Main && uses_notices(plan);
     let notify = uses.then(|| notify::folder(app, &plan.name));
-    launch::launch(&Order {
+    let order = Order {
         launch: &plan.launch,
         phase,
         datastore: &plan.datastore,
@@ -253,11 +250,19 @@ fn order(
         label: &label,
         syslog: Some(&syslog::folder(app, &plan.name)),
         notify: notify.as_deref(),
+    };
+    launch::launch(&order, |pidfd, report| {
+        let watched = pidfd.try_clone().and_then(ReadyFd::new);
+        let watched = watched.map_err(|error| broken(Stage::Clone, &plan.name, &error))?;
+        Ok((watched, report.watched()?))
     })
 }
 
-/// Kills and reaps a child that did not execute its program.
-async fn end(process: &Process) {
+/// Kills all processes of a launch that failed, and reaps the first.
+async fn end(leaf: Option<&Leaf>, process: &Process) {
+    if let Some(Err(failure)) = leaf.map(Leaf::kill) {
+        tracing::warn!(pid = process.pid, "{failure}");
+    }
     // It may have ended already.
     let _ended = process::signal(process.fd.as_fd(), libc::SIGKILL);
     if let Err(error) = process::ended(&process.fd, &process.known).await {

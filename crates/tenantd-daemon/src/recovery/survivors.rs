@@ -21,6 +21,7 @@ use tenantd_core::supervisor::event::{Exit, LaunchId};
 use tenantd_core::supervisor::view::StateWord;
 use tenantd_host::cgroup::Leaf;
 use tenantd_host::children::Known;
+use tenantd_host::claim::Key;
 use tenantd_host::crash;
 use tenantd_host::launch::ready_fd::ReadyFd;
 use tenantd_host::netns::Netns;
@@ -157,6 +158,7 @@ impl Recovery {
         let process = first.map(Rc::new);
         self.watch_survivor(plan, launch, process.clone());
         let (outdated, made) = record.outdated(plan).unzip();
+        self.adopt_claim((plan, made.as_ref()), leaf.clone(), process.as_deref());
         Ok(Survivor {
             found: Found {
                 checkpoint: record.checkpoint.clone(),
@@ -181,6 +183,23 @@ impl Recovery {
             }),
             made,
         })
+    }
+
+    /// Continues the claim of a launch, on the datastore of the plan that the launch was made from.
+    fn adopt_claim(
+        &self,
+        (plan, made): (&TenantPlan, Option<&Made>),
+        leaf: Option<Leaf>,
+        process: Option<&Process>,
+    ) {
+        let holds = made.and_then(|made| made.holds.as_ref());
+        let held = holds.and_then(|holding| holding.source.clone());
+        let source = held.unwrap_or_else(|| plan.datastore.source.clone());
+        let key = process.map(|first| Key {
+            pid: first.pid,
+            start_ticks: first.start_ticks,
+        });
+        self.host.adopt_claim(&plan.name, source, (leaf, key));
     }
 
     /// Whether the kernel confirms that all live settings of a running launch are as planned.

@@ -4,9 +4,10 @@
 //! that a launch is a tenant's:
 //!
 //! * its first process is the oldest process in the tenant's cgroup or, without cgroups, the
-//!   process that signed the lock of the tenant's datastore;
+//!   process in the claim of the tenant's datastore;
 //! * this process is in the network namespace to which the link with the tenant's mark leads;
-//! * the lock of the datastore is held, and signed with the tenant's name.
+//! * the claim of the datastore has the tenant's name, this cgroup and this process. If an earlier
+//!   version made the launch, the inherited lock of the datastore is held, and signed with the name.
 //!
 //! If one of them is missing, the launch is not adopted and not touched, and the log says what to
 //! do. This costs a few system calls for each such tenant, and none for any other.
@@ -23,7 +24,7 @@ use tenantd_core::stage::{Failure, Stage};
 use tenantd_core::supervisor::checkpoint::{Checkpoint, Fate};
 use tenantd_core::supervisor::event::LaunchId;
 use tenantd_host::cgroup::Leaf;
-use tenantd_host::lock::Signature;
+use tenantd_host::claim::{self, Holder};
 use tenantd_host::netns::Netns;
 use tenantd_host::network::LinkTarget;
 use tenantd_host::{datastore, fifo, lock, process};
@@ -48,11 +49,13 @@ pub(crate) struct UnrecordedLaunch {
 /// Which proof is missing.
 #[derive(Debug, thiserror::Error)]
 enum Unproved {
-    #[error("no process holds the lock of its datastore {0}")]
-    Unlocked(String),
-    #[error("the lock of its datastore is held by {0}")]
+    #[error("no claim says that its datastore {0} is in use")]
+    Unclaimed(String),
+    #[error("its datastore is claimed by {0}")]
     Foreign(String),
-    #[error("the process that signed the lock of its datastore has ended")]
+    #[error("the claim of its datastore has another cgroup")]
+    OtherCgroup,
+    #[error("the process in the claim of its datastore has ended")]
     Gone,
     #[error("no link has its mark {0}")]
     NoLink(String),
@@ -80,10 +83,13 @@ impl Recovery {
             .and_then(|c| c.tree.found(tenant));
         let (first, why) = match self.candidate(plan, leaf.as_ref()).await {
             Ok(None) => return self.survivor(plan, None),
-            Ok(Some((first, signed))) => match self.prove(plan, &first, signed, unrecorded).await {
-                Ok(record) => return self.adopt_proved(plan, record),
-                Err(why) => (Some(first.pid), why),
-            },
+            Ok(Some((first, holder))) => {
+                let claim = (leaf.as_ref(), holder);
+                match self.prove(plan, &first, claim, unrecorded).await {
+                    Ok(record) => return self.adopt_proved(plan, record),
+                    Err(why) => (Some(first.pid), why),
+                }
+            }
             Err(why) => (None, why),
         };
         let who = first.map_or_else(String::new, |pid| format!(" (process {pid})"));
@@ -104,7 +110,7 @@ impl Recovery {
         {
             tracing::warn!(
                 %tenant,
-                "{tenant}: adopted without a record: cgroup, network and lock prove that the \
+                "{tenant}: adopted without a record: cgroup, network and claim prove that the \
                  launch is this tenant's. It keeps running. Changes to its manifest since then cannot be \
                  detected: `tenantd restart {tenant}` applies today's"
             );
@@ -112,13 +118,12 @@ impl Recovery {
         survivor
     }
 
-    /// The process that is probably the first of a launch, with the signature of the datastore's
-    /// lock.
+    /// The process that is probably the first of a launch, with the holder of the datastore.
     async fn candidate(
         &self,
         plan: &TenantPlan,
         leaf: Option<&Leaf>,
-    ) -> Result<Option<(Process, Option<Signature>)>, Unproved> {
+    ) -> Result<Option<(Process, Option<Holder>)>, Unproved> {
         let may_live = match leaf {
             Some(leaf) => leaf.is_populated()?,
             None => {
@@ -128,16 +133,16 @@ impl Recovery {
         if !may_live {
             return Ok(None);
         }
-        let signed = signature(plan).await?;
+        let holder = holder(plan).await?;
         let Some(leaf) = leaf else {
-            let Some(signed) = signed else {
+            let Some(holder) = holder else {
                 return Ok(None);
             };
-            let key = signed.pid.and_then(ProcessKey::of);
+            let key = holder.first.and_then(ProcessKey::of);
             let first = key.map(open_process).transpose()?.flatten();
-            return Ok(Some((first.ok_or(Unproved::Gone)?, Some(signed))));
+            return Ok(Some((first.ok_or(Unproved::Gone)?, Some(holder))));
         };
-        Ok(oldest(leaf)?.map(|first| (first, signed)))
+        Ok(oldest(leaf)?.map(|first| (first, holder)))
     }
 
     /// Proves that a launch is this tenant's, and makes a record of it.
@@ -145,13 +150,18 @@ impl Recovery {
         &self,
         plan: &TenantPlan,
         first: &Process,
-        signed: Option<Signature>,
+        (leaf, holder): (Option<&Leaf>, Option<Holder>),
         unrecorded: UnrecordedLaunch,
     ) -> Result<Record, Unproved> {
         let source = || plan.datastore.source.display().to_string();
-        let signed = signed.ok_or_else(|| Unproved::Unlocked(source()))?;
-        if signed.label != lock::label(&self.host.app, &plan.name) {
-            return Err(Unproved::Foreign(signed.label));
+        let holder = holder.ok_or_else(|| Unproved::Unclaimed(source()))?;
+        if holder.label != lock::label(&self.host.app, &plan.name) {
+            return Err(Unproved::Foreign(holder.label));
+        }
+        if let (Some(claimed), Some(leaf)) = (&holder.cgroup, leaf)
+            && leaf.key()?.id != claimed.id
+        {
+            return Err(Unproved::OtherCgroup);
         }
         let netns = File::open(format!("/proc/{}/ns/net", first.pid))?;
         let netns = Arc::new(Netns::from_fd(netns.into())?);
@@ -182,7 +192,10 @@ impl Recovery {
         let started_at = clock::at_ticks(first.start_ticks);
         let checkpoint = Checkpoint::of_launch(unrecorded.launch, started_at, false, 0);
         // The first process of a tenant that daemonizes has ended already.
-        let is_first = signed.pid == Some(first.pid) || !plan.policy.daemonizes;
+        let is_first = holder.first == Some(first.pid) || !plan.policy.daemonizes;
+        if !is_first_of(&holder, first) && !plan.policy.daemonizes {
+            return Err(Unproved::Gone);
+        }
         Ok(Record {
             tenant: plan.name.clone(),
             checkpoint: if unrecorded.wanted {
@@ -202,12 +215,18 @@ impl Recovery {
     }
 }
 
-/// The signature of the lock of a tenant's datastore; None if no process holds the lock.
-async fn signature(plan: &TenantPlan) -> Result<Option<Signature>, Failure> {
+/// Whether a process is the first of the launch that has a datastore. The lock of a launch that an
+/// earlier version made says so by its copies only.
+fn is_first_of(holder: &Holder, first: &Process) -> bool {
+    holder.by_lock || holder.first == Some(first.pid)
+}
+
+/// The launch that uses the datastore of a tenant.
+async fn holder(plan: &TenantPlan) -> Result<Option<Holder>, Failure> {
     let path = plan.datastore.source.clone();
     // The datastore may be on a filesystem that hangs.
     blocking(move || match datastore::open(&path) {
-        Ok(datastore) => lock::holder_of(datastore.as_fd(), &path),
+        Ok(datastore) => claim::holder_of(datastore.as_fd(), &path),
         Err(rustix::io::Errno::NOENT) => Ok(None),
         Err(errno) => {
             let object = path.display().to_string();

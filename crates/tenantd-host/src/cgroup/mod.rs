@@ -204,7 +204,8 @@ pub fn probe() -> Option<&'static Path> {
     mounted().filter(|mount| rustix::fs::access(*mount, rustix::fs::Access::WRITE_OK).is_ok())
 }
 
-fn mounted() -> Option<&'static Path> {
+/// The mount point of the tree.
+pub(crate) fn mounted() -> Option<&'static Path> {
     MOUNTS.iter().map(Path::new).find(|path| {
         rustix::fs::statfs(*path)
             .is_ok_and(|found| u32::try_from(found.f_type) == Ok(CGROUP2_SUPER_MAGIC))

@@ -1,6 +1,6 @@
 //! The folders of a datastore at a launch: found, or made with their contents.
 //!
-//! The caller holds the datastore's lock, so no process of the tenant runs. A folder is made as
+//! The caller has claimed the datastore, so no process of the tenant runs. A folder is made as
 //! `.tenantd/new`, written to disk and renamed, so that an unfinished one is never used. The mark
 //! of the datastore names it before that: a folder that is named but missing is made again.
 

@@ -11,7 +11,7 @@
 //! The mark of a tree is part of its layout, which only root can reach. A tenant could remove a mark
 //! in a plain datastore, so that one is in what is remembered of the datastore (see `record`).
 //!
-//! The caller holds the datastore's lock, so no process of the tenant runs.
+//! The caller has claimed the datastore, so no process of the tenant runs.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -21,8 +21,8 @@ use serde::{Deserialize, Serialize};
 
 use super::layout::{self, Layout, open_folder};
 use super::{convert, failure, folders, open, record, remove};
+use crate::claim::Claim;
 use crate::crash;
-use crate::lock::Lock;
 use tenantd_core::plan::model::DatastorePlan;
 use tenantd_core::stage::{Failure, Stage};
 
@@ -118,7 +118,8 @@ pub fn conclude(plan: &DatastorePlan, label: &str, success: bool) -> Result<(), 
         Err(Errno::NOENT) if !success => return Ok(()),
         Err(errno) => return Err(failure(&plan.source, errno)),
     };
-    let _lock = Lock::take(datastore.as_fd(), &plan.source)?;
+    // No process of the launch is left. The record stays until the next launch, or the release.
+    let _claim = Claim::take(datastore.as_fd(), &plan.source, label, None)?;
     let mut store = Store::open(plan, datastore.as_fd(), label)?;
     match (success, store.mark()?) {
         (true, _) => {

@@ -1,5 +1,5 @@
 //! A tenant's folders for a rehearsal of its launch: as they are, or as they would be made, and
-//! read-only. Nothing is made, and the lock is not taken.
+//! read-only. Nothing is made, and nothing is claimed.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};

@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 pub(super) mod attributes;
+mod descriptors;
 pub(crate) mod folder;
 
 use std::ffi::CStr;
@@ -28,13 +29,14 @@ use rustix::thread::{
 
 use seccompiler::BpfProgram;
 
+pub(super) use self::descriptors::Pipes;
+use self::descriptors::{close_others, duplicate, may_go, pass_lock_only};
 use super::mounts::{Mount, Union};
 use super::raw::{landlock_restrict_self, last_errno, mount_setattr_at, outcome};
 use super::report::record;
 use super::spec::{Capability, Purpose, Spec};
 use super::view::View;
 use crate::limits::Setting;
-use crate::lock::LOCK_FD;
 use tenantd_core::stage::Stage;
 
 /// The highest signal number of the kernel (`_NSIG`), and the bytes of its signal set.
@@ -45,8 +47,13 @@ const SIGNAL_SET: usize = 8;
 struct Fault(Stage, u16, Errno);
 
 /// Runs the stages and executes the program. If a stage fails, reports it and exits.
-pub(super) fn run(spec: &Spec, report: BorrowedFd<'_>) -> ! {
-    if let Err(Fault(stage, object, errno)) = descend(spec, report) {
+pub(super) fn run(spec: &Spec, pipes: &Pipes<'_>) -> ! {
+    let report = pipes.report;
+    if let Err(errno) = close_others(pipes.kept) {
+        send(report, Stage::Descriptors, 0, errno.raw_os_error());
+    } else if !may_go(pipes.go) {
+        // The parent has died, or the launch has failed: nothing may run that has no record.
+    } else if let Err(Fault(stage, object, errno)) = descend(spec, report) {
         send(report, stage, object, errno.raw_os_error());
     }
     // SAFETY: _exit only ends the process; unlike exit(3) it runs nothing that was registered in
@@ -278,17 +285,6 @@ fn put_stdio(spec: &Spec) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Keeps only the lock open through exec, at its number; closes all others from 3 upwards.
-fn pass_lock_only(spec: &Spec) -> Result<(), Errno> {
-    let Purpose::Launch { lock, .. } = &spec.purpose else {
-        return close_on_exec(3, u32::MAX);
-    };
-    duplicate(lock.as_fd(), LOCK_FD)?;
-    let slot = LOCK_FD.unsigned_abs();
-    close_on_exec(3, slot - 1)?;
-    close_on_exec(slot + 1, u32::MAX)
-}
-
 /// Makes the program end with SIGSYS at its first system call, without a core file.
 fn end_at_first_call(filter: &BpfProgram) -> Result<(), Errno> {
     // 0 would not keep a core_pattern that is a pipe (core(5)) from running; 1 does, and is less than
@@ -311,26 +307,6 @@ fn end_at_first_call(filter: &BpfProgram) -> Result<(), Errno> {
             libc::SECCOMP_SET_MODE_FILTER,
             0,
             &raw const program,
-        )
-    })
-}
-
-/// dup3(2): the copy is not close-on-exec. `fd` never has the number already, see
-/// `spec::above_stdio` and `Lock::take`.
-fn duplicate(fd: BorrowedFd<'_>, number: i32) -> Result<(), Errno> {
-    // SAFETY: dup3 touches no memory. What it closes at `number` is this process's copy, which
-    // nothing here uses again.
-    outcome(unsafe { libc::syscall(libc::SYS_dup3, fd.as_raw_fd(), number, 0) })
-}
-
-fn close_on_exec(first: u32, last: u32) -> Result<(), Errno> {
-    // SAFETY: close_range with this flag closes nothing now and touches no memory.
-    outcome(unsafe {
-        libc::syscall(
-            libc::SYS_close_range,
-            first,
-            last,
-            libc::CLOSE_RANGE_CLOEXEC,
         )
     })
 }

@@ -9,7 +9,7 @@ use linux_raw_sys::general::{
 };
 use rustix::io::Errno;
 
-use super::child;
+use super::child::{self, Pipes};
 use super::raw::outcome;
 use super::spec::Spec;
 use crate::children::{self, Known};
@@ -29,10 +29,10 @@ pub(super) struct Cloned {
 pub(super) fn clone(
     spec: &Spec,
     cgroup: Option<BorrowedFd<'_>>,
-    report: BorrowedFd<'_>,
+    pipes: &Pipes<'_>,
 ) -> Result<Cloned, Errno> {
     on_their_thread(|| {
-        let (pid, pidfd) = clone_here(spec, cgroup, report)?;
+        let (pid, pidfd) = clone_here(spec, cgroup, pipes)?;
         Ok(Cloned {
             pid,
             pidfd,
@@ -66,7 +66,7 @@ fn on_their_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
 fn clone_here(
     spec: &Spec,
     cgroup: Option<BorrowedFd<'_>>,
-    report: BorrowedFd<'_>,
+    pipes: &Pipes<'_>,
 ) -> Result<(i32, OwnedFd), Errno> {
     let mut pidfd: libc::c_int = -1;
     // SAFETY: clone_args consists of integers, for which all-zero bytes are a value: "not given".
@@ -90,7 +90,7 @@ fn clone_here(
         )
     };
     if pid == 0 {
-        child::run(spec, report);
+        child::run(spec, pipes);
     }
     outcome(pid)?;
     // SAFETY: the call succeeded, so the kernel has stored a new descriptor that nothing else owns.

@@ -4,20 +4,23 @@
 //! namespace and its cgroup leaf, which exist already, and a mount namespace of its own, in which
 //! the tenant's datastore is mounted where the program expects its data, the private folders are
 //! empty, and the folders that hold the datastores of other tenants are covered. It runs as the
-//! tenant's user, without the capabilities that could undo this, and with the tenant's lock, so
-//! that no second launch can use the datastore while a process of this one runs.
+//! tenant's user, without the capabilities that could undo this. A [`claim`](crate::claim) of the
+//! datastore sees to it that no second launch can use it while a process of this one runs.
 //!
 //! ```text
 //! parent                                        child
-//! spec: lock, mounts, C strings, tables
-//! clone: clone3 ──────────────────────────────▶ child: one line per stage, in order
+//! spec: claim, mounts, C strings, tables
+//! clone: clone3 ──────────────────────────────▶ child: closes what it does not need, and waits
+//! claim: record the process ──── go ──────────▶ one line per stage, in order
 //! report: read to end of file  ◀── 8 bytes ──── (stage, object, errno), or (exec, 0) and execve
 //! ```
 //!
-//! There are three steps. `spec` prepares, in the parent, everything that needs memory: it takes
-//! the datastore's lock, makes detached mounts and builds all C strings and tables. `clone` makes
+//! There are four steps. `spec` prepares, in the parent, everything that needs memory: it claims
+//! the datastore, makes detached mounts and builds all C strings and tables. `clone` makes
 //! the child with one clone3(2), which puts it into its cgroup and a new mount namespace and
-//! returns a pidfd. `child` then runs the remaining stages in a fixed order (enter the namespace,
+//! returns a pidfd. The parent records the process in the claim, and does everything else that may
+//! fail, before it writes a byte for which the child waits. If the supervisor dies before that, the
+//! child exits. `child` then runs the remaining stages in a fixed order (enter the namespace,
 //! attach the mounts, drop capabilities, set limits and identity, put the descriptors in place) and
 //! executes the program. If a stage fails, the child writes the stage, the index of the object and
 //! the errno to a pipe and exits; a successful execve(2) closes the pipe. `report` reads that pipe
@@ -29,8 +32,8 @@
 //! tokio's epoll ([`ready_fd`]).
 //!
 //! A launch does not wait for the program to become ready and does not end it. If the supervisor is
-//! killed during a launch, the child continues on its own; the lock, the cgroup leaf and the
-//! network namespace lead the next supervisor to it.
+//! killed during a launch, a child that may continue does so on its own; the claim, the cgroup leaf and
+//! the network namespace lead the next supervisor to it.
 
 mod child;
 mod clone;
@@ -62,12 +65,12 @@ use super::cgroup::Leaf;
 use super::targets::MountNamespace;
 use super::{limits, process};
 
+use child::Pipes;
 pub(crate) use child::folder;
 use clone::Cloned;
 pub use lid::Lid;
 pub use rehearsal::{rehearse, rehearse_all};
 pub use report::Report;
-use spec::Purpose;
 pub use spec::{Capability, DROPPED};
 pub use templates::MountTemplates;
 
@@ -96,7 +99,7 @@ pub struct Order<'a> {
     pub stderr: BorrowedFd<'a>,
     /// The limit on open files if the plan sets none (`RLIMIT_NOFILE`, getrlimit(2)).
     pub descriptors: Rlimit,
-    /// `APP/TENANT`, which is written into the datastore's lock file.
+    /// `APP/TENANT`, which has the claim of the datastore.
     pub label: &'a str,
     /// The folder of its syslog socket, which must exist; `None` if there is no log collector.
     pub syslog: Option<&'a Path>,
@@ -123,7 +126,7 @@ impl LaunchView {
 
 /// A child that has not yet executed its program, as far as is known.
 #[derive(Debug)]
-pub struct Child {
+pub struct Child<W> {
     /// What is known of its mounts.
     pub view: LaunchView,
     /// The process ID, which is also the session ID.
@@ -132,8 +135,8 @@ pub struct Child {
     pub pidfd: OwnedFd,
     /// Its registration, which keeps its exit status.
     pub known: Known,
-    /// Reports whether the program was executed.
-    pub report: Report,
+    /// By what the caller watches it.
+    pub watched: W,
 }
 
 /// Whether launches restrict writing with Landlock, see landlock(7).
@@ -154,13 +157,18 @@ pub(crate) fn devices(size: u64) -> Result<Vec<(PathBuf, OwnedFd)>, Failure> {
 /// Prepares and makes the child. The caller then waits for [`Report::outcome`]. Blocks for about a
 /// millisecond, so call it on a blocking thread; the child does not depend on that thread.
 ///
+/// `watch` gets a pidfd of the child, and its report. It does everything of the caller's that may fail,
+/// since the child does not continue before.
+///
 /// Returns `None` if the order is to initialize the datastore, and it is not new.
 ///
 /// # Errors
-/// A [`Failure`] of a stage before the child exists, or of the signature of its lock. Nothing is
-/// left behind then.
-pub fn launch(order: &Order<'_>) -> Result<Option<Child>, Failure> {
-    let Some(spec) = spec::Spec::new(order)? else {
+/// A [`Failure`] of a stage before the child continues. No process is left then.
+pub fn launch<W>(
+    order: &Order<'_>,
+    watch: impl FnOnce(&OwnedFd, Report) -> Result<W, Failure>,
+) -> Result<Option<Child<W>>, Failure> {
+    let Some(mut spec) = spec::Spec::new(order)? else {
         return Ok(None);
     };
     let cgroup = order.leaf.map(Leaf::fd).transpose()?;
@@ -168,44 +176,51 @@ pub fn launch(order: &Order<'_>) -> Result<Option<Child>, Failure> {
         limits::note_launch(leaf, &order.launch.limits)?;
     }
     let (read, write) = report::pipe()?;
+    let (waits, go) = report::go_pipe()?;
     let cgroup = cgroup.as_ref().map(AsFd::as_fd);
     crash::point("launch: before the clone", order.label);
-    let Cloned { pid, pidfd, known } = clone::clone(&spec, cgroup, write.as_fd())
+    let pipes = Pipes {
+        report: write.as_fd(),
+        go: Some(waits.as_fd()),
+        kept: &spec.descriptors(&[write.as_fd(), waits.as_fd()]),
+    };
+    let Cloned { pid, pidfd, known } = clone::clone(&spec, cgroup, &pipes)
         .map_err(|errno| Failure::errno(Stage::Clone, order.label, errno.raw_os_error()))?;
     crash::point("launch: cloned", order.label);
-    drop(write);
+    drop((write, waits));
     // The program does not run yet, so the child is in the namespace that it was made in.
     let namespace = MountNamespace::of(pid).ok().flatten();
     let view = LaunchView {
         lid: Some(spec.view.lid),
         mount_namespace: namespace.map_or(0, |namespace| namespace.inode()),
     };
-    if let Purpose::Launch { lock, .. } = &spec.purpose
-        && let Err(error) = lock.sign(order.label, pid)
-    {
-        let errno = error.raw_os_error().unwrap_or(libc::EIO);
-        let why = Failure::errno(Stage::Lock, lock.path(), errno);
-        return Err(abandon(&pidfd, &known, why));
-    }
-    crash::point("launch: lock signed", order.label);
+    let recorded = spec.record_process(pid);
+    crash::point("launch: process recorded", order.label);
+    let watched = recorded.and_then(|names| watch(&pidfd, Report::new(read, names)));
+    let watched = watched.map_err(|why| abandon(order.leaf, (&pidfd, &known), why))?;
+    // It fails only if the child was killed: its report will say so.
+    let _gone = rustix::io::write(&go, &[0]);
+    crash::point("launch: told to go on", order.label);
     Ok(Some(Child {
         view,
         pid,
         pidfd,
         known,
-        report: Report::new(read, spec.into_names()),
+        watched,
     }))
 }
 
-/// Kills and reaps a child whose launch failed. Returns `why`, with a note if the child could not
-/// be ended.
+/// Ends a launch that failed: kills all processes in its leaf, and kills and reaps the child. Returns
+/// `why`, with a note if they could not be ended.
 #[must_use]
-pub fn abandon(pidfd: &OwnedFd, known: &Known, why: Failure) -> Failure {
+pub fn abandon(leaf: Option<&Leaf>, (pidfd, known): (&OwnedFd, &Known), why: Failure) -> Failure {
+    let emptied = leaf.map_or(Ok(()), Leaf::kill);
     let ended = process::signal(pidfd.as_fd(), libc::SIGKILL)
         .and_then(|()| process::reap_within(pidfd.as_fd(), known, ABANDONED));
-    match ended {
-        Ok(Some(_)) => why,
-        Ok(None) => why.with("and the child has not ended after SIGKILL".to_owned()),
-        Err(errno) => why.with(format!("and cannot end the child: {errno}")),
+    match (ended, emptied) {
+        (Ok(Some(_)), Ok(())) => why,
+        (Ok(None), _) => why.with("and the child has not ended after SIGKILL".to_owned()),
+        (Err(errno), _) => why.with(format!("and cannot end the child: {errno}")),
+        (Ok(Some(_)), Err(failure)) => why.with(format!("and {failure}")),
     }
 }

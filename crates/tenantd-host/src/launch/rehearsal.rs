@@ -14,6 +14,7 @@ use rustix::process::Rlimit;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 
 use super::abandon;
+use super::child::Pipes;
 use super::clone::{self, Cloned};
 use super::report::{self, Names, Outcome};
 use super::spec::Spec;
@@ -87,7 +88,12 @@ fn rehearse_phase(
 ) -> Result<(), Failure> {
     let spec = Spec::rehearsal(executed, datastore, templates, descriptors)?;
     let (read, write) = report::pipe()?;
-    let child = clone::clone(&spec, None, write.as_fd())
+    let pipes = Pipes {
+        report: write.as_fd(),
+        go: None,
+        kept: &spec.descriptors(&[write.as_fd()]),
+    };
+    let child = clone::clone(&spec, None, &pipes)
         .map_err(|errno| Failure::errno(Stage::Clone, "", errno.raw_os_error()))?;
     drop(write);
     judge(spec.into_names(), &read, &child)
@@ -168,7 +174,7 @@ fn judge(names: Names, read: &OwnedFd, child: &Cloned) -> Result<(), Failure> {
             "the rehearsal of its launch took more than {} s",
             LIMIT.as_secs()
         );
-        return Err(abandon(pidfd, known, vanished(&why)));
+        return Err(abandon(None, (pidfd, known), vanished(&why)));
     }
     let mut bytes = [0_u8; report::ROOM];
     let len = match rustix::io::read(read, &mut bytes) {

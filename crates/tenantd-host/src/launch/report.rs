@@ -84,6 +84,12 @@ fn make_pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
     Ok((read, write))
 }
 
+/// The pipe by which the parent tells the child to continue: the reading end and the writing end.
+pub(super) fn go_pipe() -> Result<(OwnedFd, OwnedFd), Failure> {
+    pipe_with(PipeFlags::CLOEXEC)
+        .map_err(|errno| Failure::errno(Stage::Clone, "its pipe", errno.raw_os_error()))
+}
+
 /// The names of the objects, which a record only numbers.
 #[derive(Debug, Default)]
 pub(super) struct Names {
@@ -131,13 +137,38 @@ impl Names {
 /// The reading end of a child's report.
 #[derive(Debug)]
 pub struct Report {
-    fd: OwnedFd,
+    fd: End,
     names: Names,
+}
+
+#[derive(Debug)]
+enum End {
+    Plain(OwnedFd),
+    Watched(ReadyFd),
 }
 
 impl Report {
     pub(super) fn new(fd: OwnedFd, names: Names) -> Self {
+        let fd = End::Plain(fd);
         Self { fd, names }
+    }
+
+    /// Registers the report with the current tokio runtime, which may fail. Otherwise
+    /// [`Report::outcome`] does so.
+    ///
+    /// # Errors
+    /// A [`Failure`] of stage vanished.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn watched(self) -> Result<Self, Failure> {
+        let Self { fd, names } = self;
+        let fd = match fd {
+            End::Plain(fd) => ReadyFd::new(fd).map_err(unread(&names.program))?,
+            End::Watched(fd) => fd,
+        };
+        let fd = End::Watched(fd);
+        Ok(Self { fd, names })
     }
 
     /// Waits until the program was executed or the launch has failed. After a failure the caller
@@ -149,21 +180,19 @@ impl Report {
     /// # Panics
     /// Outside a tokio runtime.
     pub async fn outcome(self) -> Result<(), Failure> {
-        let unread = |error: std::io::Error| {
-            Failure::errno(
-                Stage::Vanished,
-                self.names.program.as_str(),
-                error.raw_os_error().unwrap_or(libc::EIO),
-            )
+        let program = self.names.program.clone();
+        let unread = unread(&program);
+        let fd = match self.fd {
+            End::Plain(fd) => ReadyFd::new(fd).map_err(&unread)?,
+            End::Watched(fd) => fd,
         };
-        let fd = ReadyFd::new(self.fd).map_err(unread)?;
         let mut bytes = [0_u8; ROOM];
         let mut len = 0;
         while let Some(room) = bytes.get_mut(len..).filter(|room| !room.is_empty()) {
             let read = fd
                 .read_with(|fd| rustix::io::read(fd, &mut *room))
                 .await
-                .map_err(unread)?;
+                .map_err(&unread)?;
             if read == 0 {
                 break;
             }
@@ -182,6 +211,13 @@ impl Report {
                 "the child was killed before it executed the program",
             )),
         }
+    }
+}
+
+fn unread(program: &str) -> impl Fn(std::io::Error) -> Failure {
+    move |error| {
+        let errno = error.raw_os_error().unwrap_or(libc::EIO);
+        Failure::errno(Stage::Vanished, program, errno)
     }
 }
 

@@ -1,11 +1,11 @@
-//! Prepares everything that the child needs before the child exists: lock, mounts, C strings,
+//! Prepares everything that the child needs before the child exists: claim, mounts, C strings,
 //! tables.
 //!
 //! The mounts made here are detached; the child only attaches each to its target. So the child
 //! formats no mount options and resolves each path once.
 
 use std::ffi::{CString, c_char};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -20,6 +20,8 @@ use super::report::Names;
 use super::templates::MountTemplates;
 use super::view::{self, View};
 use super::{Order, raw, rehearsal};
+use crate::claim::Claim;
+use crate::crash;
 use crate::datastore::{self, init};
 use crate::limits::{self, Setting};
 use crate::lock::Lock;
@@ -95,12 +97,12 @@ impl Strings {
 
 /// What the child does with the program.
 pub(super) enum Purpose {
-    /// Executes it in the network namespace, with the lock.
+    /// Executes it in the network namespace.
     Launch {
         /// The tenant's network namespace.
         netns: OwnedFd,
-        /// The lock of its datastore.
-        lock: Lock,
+        /// The claim of its datastore.
+        claim: Box<Claim>,
     },
     /// Executes it behind a filter that ends it at its first system call.
     Rehearsal {
@@ -133,7 +135,7 @@ pub(super) struct Spec {
 }
 
 impl Spec {
-    /// Takes the lock, makes the mounts, checks the program and builds all tables. Returns `None` if
+    /// Claims the datastore, makes the mounts, checks the program and builds all tables. Returns `None` if
     /// the order is to initialize the datastore, and it is not new.
     ///
     /// # Errors
@@ -141,7 +143,8 @@ impl Spec {
     pub(super) fn new(order: &Order<'_>) -> Result<Option<Self>, Failure> {
         let source = order.datastore.source.as_path();
         let folder = datastore::open(source).map_err(on(Stage::Tree, source))?;
-        let lock = Lock::take(folder.as_fd(), source)?;
+        let claim = Claim::take(folder.as_fd(), source, order.label, order.leaf)?;
+        crash::point("launch: claimed", order.label);
         if order.phase != Phase::Init {
             init::refuse_unfinished(order.datastore, folder.as_fd(), order.label)?;
         } else if !init::begin(order.datastore, folder.as_fd(), order.label)? {
@@ -156,7 +159,10 @@ impl Spec {
         view::notify(order, &mut mounts)?;
         let netns = above_stdio(order.netns).map_err(on(Stage::EnterNetns, Path::new("")))?;
         let outputs = [order.stdout, order.stderr];
-        let purpose = Purpose::Launch { netns, lock };
+        let purpose = Purpose::Launch {
+            netns,
+            claim: Box::new(claim),
+        };
         let executed = (order.launch, order.phase);
         let spec = Self::build(
             executed,
@@ -169,7 +175,7 @@ impl Spec {
         spec.map(Some)
     }
 
-    /// The same for a rehearsal: without the lock, and with a read-only datastore.
+    /// The same for a rehearsal: without a claim, and with a read-only datastore.
     ///
     /// # Errors
     /// See [`Spec::new`].
@@ -230,6 +236,44 @@ impl Spec {
             argv: argv(executed)?,
             environment: environment(executed)?,
         })
+    }
+
+    /// The lock that the program inherits.
+    pub(super) fn lock(&self) -> Option<&Lock> {
+        match &self.purpose {
+            Purpose::Launch { claim, .. } => claim.lock(),
+            Purpose::Rehearsal { .. } => None,
+        }
+    }
+
+    /// The descriptors that the child uses, in order: these and what `more` has. It closes all others.
+    pub(super) fn descriptors(&self, more: &[BorrowedFd<'_>]) -> Vec<u32> {
+        let mut used: Vec<BorrowedFd<'_>> = more.to_vec();
+        if let Purpose::Launch { netns, .. } = &self.purpose {
+            used.push(netns.as_fd());
+        }
+        used.extend(self.lock().map(AsFd::as_fd));
+        for mount in &self.mounts {
+            used.push(mount.tree.as_fd());
+            used.extend(mount.union.as_ref().map(|union| union.lower.as_fd()));
+        }
+        used.extend(self.view.ruleset.as_ref().map(AsFd::as_fd));
+        used.extend(self.stdio.iter().map(AsFd::as_fd));
+        let numbers = used.iter().map(|fd| fd.as_raw_fd().unsigned_abs());
+        let mut numbers: Vec<u32> = numbers.collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
+    /// Records the process of the launch in the claim. Returns the names, which the report needs.
+    ///
+    /// # Errors
+    /// A [`Failure`] of stage lock.
+    pub(super) fn record_process(&mut self, pid: i32) -> Result<Names, Failure> {
+        if let Purpose::Launch { claim, .. } = &mut self.purpose {
+            claim.set_process(pid)?;
+        }
+        Ok(std::mem::take(&mut self.names))
     }
 
     /// Drops everything but the names, which the report needs.

@@ -61,6 +61,18 @@ pub(crate) fn is_stopped(pid: i32) -> bool {
     stat.is_ok_and(|stat| field(&stat, 3) == Some("T"))
 }
 
+/// Whether the process with this number and start lives. A zombie does not, unless `threads` asks
+/// also for other threads of it.
+pub(crate) fn lives(pid: i32, start_ticks: u64, threads: bool) -> bool {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
+        return false;
+    };
+    let is_over = matches!(field(&stat, 3), Some("Z" | "X"));
+    let more: Option<u32> = field(&stat, 20).and_then(|count| count.parse().ok());
+    let has_more = threads && more.is_some_and(|count| count > 1);
+    parse_start_ticks(&stat) == Some(start_ticks) && (!is_over || has_more)
+}
+
 fn parse_start_ticks(stat: &str) -> Option<u64> {
     field(stat, 22)?.parse().ok()
 }

@@ -1,0 +1,99 @@
+//! The claims of datastores: proved before a provision and before a release, and continued when a
+//! launch of an earlier supervisor is adopted. A launch makes its own, see [`tenantd_host::claim`].
+
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use rustix::io::Errno;
+use tokio::sync::Semaphore;
+
+use tenantd_core::name::{AppName, TenantName};
+use tenantd_core::plan::model::TenantPlan;
+use tenantd_core::stage::{Failure, Stage};
+use tenantd_host::cgroup::Leaf;
+use tenantd_host::claim::Key;
+use tenantd_host::crash;
+use tenantd_host::{claim, datastore, lock};
+
+use crate::executor::blocking::blocking;
+use crate::executor::host::Host;
+use crate::executor::visitors;
+
+/// Claims that are continued at a time. A datastore may be on a filesystem that hangs: launches need
+/// the other blocking threads.
+static ADOPTIONS: Semaphore = Semaphore::const_new(1);
+
+impl Host {
+    /// Continues the claim of a launch that an earlier supervisor made, or makes one if an earlier
+    /// version of tenantd made the launch. The launch runs on in any case. Until the claim is written,
+    /// that of the earlier supervisor holds as long as a process of the launch lives.
+    pub(crate) fn adopt_claim(
+        self: &Rc<Self>,
+        tenant: &TenantName,
+        source: PathBuf,
+        (leaf, process): (Option<Leaf>, Option<Key>),
+    ) {
+        let (label, tenant) = (lock::label(&self.app, tenant), tenant.clone());
+        self.spawn(async move {
+            let _permit = ADOPTIONS.acquire().await;
+            let adopted = blocking(move || {
+                let datastore = match datastore::open(&source) {
+                    Ok(datastore) => datastore,
+                    Err(errno) => return Err(unopened(&source, errno)),
+                };
+                claim::adopt(datastore.as_fd(), &source, &label, (leaf.as_ref(), process))
+            });
+            if let Err(failure) = adopted.await {
+                tracing::warn!(%tenant, "{tenant}: its program runs on, but {failure}");
+            }
+        });
+    }
+}
+
+/// Makes the datastore if it is missing, and proves that no launch uses it. Other resources with
+/// the tenant's marks are then unused too.
+pub(crate) async fn ready_datastore(app: &AppName, plan: &Arc<TenantPlan>) -> Result<(), Failure> {
+    let (app, plan) = (app.clone(), Arc::clone(plan));
+    blocking(move || {
+        let datastore = datastore::claim(&app, &plan.name, &plan.datastore)?;
+        crash::point("provision: datastore made", plan.name.as_str());
+        let label = lock::label(&app, &plan.name);
+        claim::release(datastore.as_fd(), &plan.datastore.source, &label)?;
+        crash::point("provision: claim proved", plan.name.as_str());
+        Ok(())
+    })
+    .await
+}
+
+/// Proves that no process of a tenant is left: its cgroup is empty, and no process uses its datastore.
+/// Then gives up its claim. (The release proves later that no process is in the network namespace: the
+/// link disappears together with the namespace.)
+pub(crate) async fn prove_ended(
+    app: &AppName,
+    plan: &Arc<TenantPlan>,
+    leaf: Option<&Leaf>,
+) -> Result<(), Failure> {
+    if let Some(leaf) = leaf {
+        visitors::prove_empty(leaf).await?;
+    }
+    let (app, plan) = (app.clone(), Arc::clone(plan));
+    blocking(move || unclaimed(&app, &plan)).await
+}
+
+/// Proves that no process uses the datastore of a tenant, and gives up its claim.
+pub(crate) fn unclaimed(app: &AppName, plan: &TenantPlan) -> Result<(), Failure> {
+    let path = &plan.datastore.source;
+    match datastore::open(path) {
+        Ok(datastore) => claim::release(datastore.as_fd(), path, &lock::label(app, &plan.name)),
+        // A datastore that does not exist cannot be in use under this name.
+        Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(unopened(path, errno)),
+    }
+}
+
+fn unopened(path: &Path, errno: Errno) -> Failure {
+    let object = path.display().to_string();
+    Failure::errno(Stage::Lock, object, errno.raw_os_error())
+}
