@@ -149,9 +149,9 @@ fn a_magic_link_does_not_lead_to_the_working_directory() {
     std::os::unix::fs::symlink("/proc/self/root/tmp", "/run/work").unwrap();
     bench.launch.working_directory = "/run/work".into();
     let said = bench.failure();
-    let expected =
-        "cannot enter the working directory /run/work: Too many levels of symbolic links";
+    let expected = "cannot enter the working directory /run/work: ";
     assert!(said.starts_with(expected), "{said}");
+    assert!(said.contains("(ELOOP)"), "{said}");
     assert!(said.contains("leads out of the tenant"), "{said}");
 }
 
