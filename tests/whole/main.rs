@@ -12,6 +12,7 @@ mod support;
 #[path = "../pure/sim/random.rs"]
 mod random;
 
+mod alive;
 mod bad_days;
 mod before;
 mod bridge;

@@ -60,6 +60,7 @@ pub mod manifest;
 mod nonblocking_writer;
 pub mod notify;
 pub mod own_log;
+mod probes;
 mod readiness;
 pub mod ready;
 mod recovery;
@@ -283,6 +284,8 @@ impl Daemon {
                 let tenant = change.tenant().clone();
                 let event = self.executor.on_plan(change, &self.wants);
                 self.apply(Input::Event(event));
+                let inventory = self.executor.inventory();
+                self.readiness.on_plan(&tenant, &self.supervisor, inventory);
                 if is_new {
                     crash::point("plan: tenant handed over", tenant.as_str());
                 }
@@ -353,9 +356,9 @@ impl Daemon {
             let inventory = self.executor.inventory();
             self.targets.on_transition(transition, inventory);
             self.refusals.on_transition(transition);
-            let plan = self.executor.inventory().plan(&transition.tenant);
+            let entry = self.executor.inventory().get(&transition.tenant);
             self.readiness
-                .on_transition(transition, view.as_ref(), plan.map(AsRef::as_ref));
+                .on_transition(transition, view.as_ref(), entry);
         }
         let (subscriptions, tenants) = self.watched();
         subscriptions.publish_step(&step, tenants);

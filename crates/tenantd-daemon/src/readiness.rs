@@ -12,14 +12,16 @@ use std::net::SocketAddr;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, spawn_local};
 
-use tenantd_core::name::TenantName;
+use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::model::{Readiness as Policy, TenantPlan};
+use tenantd_core::stage::Failure;
 use tenantd_core::supervisor::event::{Event, LaunchId};
 use tenantd_core::supervisor::view::{StateWord, View};
 use tenantd_core::supervisor::{Supervisor, Transition};
 
-use crate::executor::inventory::Inventory;
+use crate::executor::inventory::{Entry, Inventory};
 use crate::input::Input;
+use crate::probes::Probes;
 use crate::ready;
 use crate::ready::notice::Notice;
 use crate::ready::notices::{Notices, Said};
@@ -37,12 +39,16 @@ pub(super) struct Readiness {
     /// Launches whose program sent `READY=1` while they were launching.
     early: BTreeMap<TenantName, LaunchId>,
     ready: VecDeque<LaunchId>,
+    probes: Probes,
+    dead: VecDeque<(LaunchId, Failure)>,
 }
 
 /// A sign that a program may be ready.
 pub(super) enum Sign {
     /// The port of this launch accepts connections.
     Answers(LaunchId),
+    /// The program of this launch no longer answers.
+    NotAlive(LaunchId, Failure),
     /// A process sent a notice.
     Said(Said),
 }
@@ -58,7 +64,10 @@ impl Drop for Watch {
 
 impl Readiness {
     /// Readiness with these sockets, and what is received from them.
-    pub(super) fn new((notices, said): (Notices, mpsc::UnboundedReceiver<Said>)) -> Self {
+    pub(super) fn new(
+        app: AppName,
+        (notices, said): (Notices, mpsc::UnboundedReceiver<Said>),
+    ) -> Self {
         let (answering, answered) = mpsc::unbounded_channel();
         Self {
             notices,
@@ -69,6 +78,8 @@ impl Readiness {
             answered,
             early: BTreeMap::new(),
             ready: VecDeque::new(),
+            probes: Probes::new(app),
+            dead: VecDeque::new(),
         }
     }
 
@@ -93,6 +104,7 @@ impl Readiness {
         tokio::select! {
             Some(launch) = self.answered.recv() => Sign::Answers(launch),
             Some(said) = self.said.recv() => Sign::Said(said),
+            Some((launch, why)) = self.probes.next() => Sign::NotAlive(launch, why),
             else => std::future::pending().await,
         }
     }
@@ -101,6 +113,7 @@ impl Readiness {
     pub(super) fn on_sign(&mut self, sign: Sign, inventory: &Inventory, supervisor: &Supervisor) {
         match sign {
             Sign::Answers(launch) => self.ready.push_back(launch),
+            Sign::NotAlive(launch, why) => self.dead.push_back((launch, why)),
             Sign::Said(Said::Paused) => self.quiet = true,
             Sign::Said(Said::Notice {
                 tenant,
@@ -148,14 +161,28 @@ impl Readiness {
         }
     }
 
+    /// The plan of a tenant has changed.
+    pub(super) fn on_plan(
+        &mut self,
+        tenant: &TenantName,
+        supervisor: &Supervisor,
+        inventory: &Inventory,
+    ) {
+        let view = supervisor.tenant(tenant);
+        self.probes
+            .look_at(tenant, view.as_ref(), inventory.get(tenant));
+    }
+
     /// Starts to watch a tenant that is up now, and stops to watch any other.
     pub(super) fn on_transition(
         &mut self,
         transition: &Transition,
         view: Option<&View>,
-        plan: Option<&TenantPlan>,
+        entry: Option<&Entry>,
     ) {
         let tenant = &transition.tenant;
+        self.probes.look_at(tenant, view, entry);
+        let plan = entry.map(|entry| &entry.plan);
         let ready_early = self.early.remove(tenant);
         self.watches.remove(tenant);
         let (StateWord::Up, Some(launch), Some(plan)) = (transition.to, transition.launch, plan)
@@ -189,7 +216,10 @@ impl Readiness {
 
     /// The next input for the loop.
     pub(super) fn poll(&mut self) -> Option<Input> {
-        let launch = self.ready.pop_front()?;
-        Some(Input::Event(Event::Ready { launch }))
+        if let Some(launch) = self.ready.pop_front() {
+            return Some(Input::Event(Event::Ready { launch }));
+        }
+        let (launch, why) = self.dead.pop_front()?;
+        Some(Input::Event(Event::NotAlive { launch, why }))
     }
 }

@@ -207,12 +207,13 @@ async fn open(
     let recovery = Recovery::new(Rc::clone(&host), inherited);
     recovery.remove_unplanned(&plan, &previous).await;
     let plans: Vec<_> = plan.tenants.into_iter().map(Arc::new).collect();
+    let readiness = Readiness::new(host.app.clone(), (notices, said));
     let mut daemon = Daemon {
         supervisor: Supervisor::new(Limits::default()),
         refusals: Refusals::of(&host.logs),
         executor: Executor::new(host, &plans, reports),
         state_file: StateFile::new(file),
-        readiness: Readiness::new((notices, said)),
+        readiness,
         requests: Requests::serve(control, stretch.clone()),
         wants,
         reloads: Reloads::new(manifest, plan.network, plan.control),

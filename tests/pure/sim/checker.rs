@@ -84,6 +84,7 @@ impl Checker {
             | Event::Exited { launch, .. }
             | Event::Emptied { launch }
             | Event::MountLost { launch, .. }
+            | Event::NotAlive { launch, .. }
             | Event::EndFailed { launch, .. } => !self.is_running(*launch),
         }
     }
@@ -160,6 +161,7 @@ impl Checker {
             }
             Event::Ready { launch }
             | Event::MountLost { launch, .. }
+            | Event::NotAlive { launch, .. }
             | Event::EndFailed { launch, .. } => !self.is_running(*launch),
         };
         expected

@@ -45,4 +45,29 @@ impl Checker {
         }
         Ok(())
     }
+
+    /// A ready program that no longer answers is ended, and one that is not ready is left.
+    pub(crate) fn check_alive(
+        event: &Event,
+        before: &[View],
+        after: impl Iterator<Item = View>,
+    ) -> Result<(), Violation> {
+        let Event::NotAlive { launch, .. } = event else {
+            return Ok(());
+        };
+        let after: Vec<View> = after.collect();
+        let of_launch = |view: &&View| view.launch == Some(*launch);
+        let Some(was) = before.iter().find(of_launch) else {
+            return Ok(());
+        };
+        let is = after.iter().find(|view| view.name == was.name);
+        let is_ready = was.state == StateWord::Up && was.ready == Some(true);
+        let holds = match is_ready {
+            true => is.is_some_and(|is| is.state == StateWord::Stopping && is.why.is_some()),
+            false => is == Some(was),
+        };
+        check(holds, Invariant::NotAliveIsEnded, || {
+            format!("{was:?}, {is:?}")
+        })
+    }
 }

@@ -83,7 +83,9 @@ impl World {
                 self.outcome.applied.1 += 1;
                 self.handle_event(event)
             }
-            Event::EndFailed { launch, .. } | Event::MountLost { launch, .. }
+            Event::EndFailed { launch, .. }
+            | Event::NotAlive { launch, .. }
+            | Event::MountLost { launch, .. }
                 if !self.programs.contains_key(launch) =>
             {
                 Ok(())
@@ -107,6 +109,11 @@ impl World {
             // The host takes away a folder that a mount hangs on.
             let why = Failure::detail(Stage::Mounted, "/var/lib/wiki", "removed on the host");
             self.schedule(50_000, Occurrence::Event(Event::MountLost { launch, why }));
+        }
+        if self.random.chance(10) {
+            // It hangs, and a probe notices.
+            let why = Failure::detail(Stage::Alive, "port 80", "no answer within 1 s");
+            self.schedule(50_000, Occurrence::Event(Event::NotAlive { launch, why }));
         }
         let longest = *self.random.pick(&[20, 2_000, 100_000, u64::MAX]);
         if longest < u64::MAX {

@@ -65,10 +65,12 @@ pub(crate) enum Invariant {
     WantIsRequested,
     /// A tenant whose program ended by itself and is not restarted is not started without a request.
     ExitedIsOver,
+    /// A ready program that no longer answers is ended, and no other.
+    NotAliveIsEnded,
 }
 
 impl Invariant {
-    pub(crate) const ALL: [Invariant; 30] = [
+    pub(crate) const ALL: [Invariant; 31] = [
         Invariant::OneLaunch,
         Invariant::UniqueLaunch,
         Invariant::ProvisionFirst,
@@ -99,6 +101,7 @@ impl Invariant {
         Invariant::BeforeEachStart,
         Invariant::WantIsRequested,
         Invariant::ExitedIsOver,
+        Invariant::NotAliveIsEnded,
     ];
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tenantd_core::name::TenantName;
+use tenantd_core::plan::alive::{Alive, Probe};
 use tenantd_core::plan::model::{
     Policy, Readiness, RestartPolicy, RestartWhen, StopSignal, SuccessExit,
 };
@@ -42,6 +43,7 @@ impl World {
             ready_within: Duration::from_secs(*random.pick(&[1, 30])),
             daemonizes: random.chance(30),
             phases: phases(random),
+            alive: random.chance(30).then(alive),
         }
     }
 
@@ -68,6 +70,15 @@ impl World {
             },
             None => policy,
         }
+    }
+}
+
+fn alive() -> Alive {
+    Alive {
+        probe: Probe::Tcp(80),
+        interval: Duration::from_secs(2),
+        timeout: Duration::from_secs(1),
+        failures: 2,
     }
 }
 

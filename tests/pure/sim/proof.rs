@@ -195,7 +195,9 @@ fn violations(invariant: Invariant) -> Vec<Result<(), Violation>> {
         | Invariant::ShutdownCompletes
         | Invariant::ComesToRest => rest_violations(invariant),
         Invariant::StateResumed => resume_violations(),
-        Invariant::WantIsRequested | Invariant::ExitedIsOver => want_violations(invariant),
+        Invariant::WantIsRequested | Invariant::ExitedIsOver | Invariant::NotAliveIsEnded => {
+            want_violations(invariant)
+        }
         Invariant::ApplyToRunningLaunch
         | Invariant::AppliedIfConfirmed
         | Invariant::RefusedIsRetried => live_violations(invariant),
@@ -230,6 +232,24 @@ fn want_violations(invariant: Invariant) -> Vec<Result<(), Violation>> {
     };
     match invariant {
         Invariant::WantIsRequested => vec![check(Want::Up, Want::Down, vec![])],
+        Invariant::NotAliveIsEnded => {
+            let (launch, why) = (LaunchId(1), Failure::errno(Stage::Alive, "", 0));
+            let event = Event::NotAlive { launch, why };
+            let up = |ready| View {
+                launch: Some(launch),
+                ready: Some(ready),
+                ..view(Want::Up, StateWord::Up)
+            };
+            let ended = View {
+                state: StateWord::Stopping,
+                ..up(false)
+            };
+            vec![
+                Checker::check_alive(&event, &[up(true)], [up(true)].into_iter()),
+                Checker::check_alive(&event, &[up(true)], [ended.clone()].into_iter()),
+                Checker::check_alive(&event, &[up(false)], [ended].into_iter()),
+            ]
+        }
         Invariant::ExitedIsOver => {
             let provision = Action::Provision { tenant: tenant() };
             vec![

@@ -293,6 +293,7 @@ impl World {
         let given = event.clone();
         let step = self.supervisor.handle(self.now, event);
         Checker::check_want(&given, &before, self.supervisor.tenants(), &step)?;
+        Checker::check_alive(&given, &before, self.supervisor.tenants())?;
         self.checker.step(self.now, &expected, &step)?;
         Checker::check_reloaded(&expected, &before, &step)?;
         self.checker

@@ -96,6 +96,8 @@ pub fn kind_words(kind: Kind) -> String {
         }
         Kind::Account => "a name or a number".to_owned(),
         Kind::Groups => "an array of names or numbers".to_owned(),
+        Kind::Argv => "an array of strings".to_owned(),
+        Kind::HttpPath => "the path of a request".to_owned(),
         Kind::Exits => "an array of exit statuses and names of signals".to_owned(),
         Kind::Flag => "`true` or `false`".to_owned(),
         Kind::Duration { min, max } => format!("a duration from {min} to {max}"),
@@ -212,6 +214,10 @@ fn kind_schema(kind: Kind) -> Value {
             json!({ "type": "string" })
         }
         Kind::Account => json!({ "type": ["string", "integer"] }),
+        Kind::Argv => json!({
+            "type": "array", "minItems": 1, "items": { "type": "string" },
+        }),
+        Kind::HttpPath => json!({ "type": "string", "pattern": "^/[!-~]*$" }),
         Kind::Groups | Kind::Exits => json!({
             "type": "array", "items": { "type": ["string", "integer"] },
         }),

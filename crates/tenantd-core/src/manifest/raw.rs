@@ -18,7 +18,8 @@ use super::reference::Table;
 use super::template::Template;
 use super::text::{Command, Environment, Vars};
 use super::value::{
-    Account, Decode, FileMode, HostAccess, Mode, Permissions, ProgramExit, Seed, Signal, When,
+    Account, Argv, Decode, FileMode, HostAccess, HttpPath, Mode, Permissions, ProgramExit, Seed,
+    Signal, When,
 };
 use crate::name::{AppName, TenantName};
 
@@ -116,6 +117,7 @@ tables! {
         stop: Stop,
         restart: Restart,
         ready: Ready,
+        alive: Alive,
         limits: Limits,
         process: Process,
     }
@@ -187,6 +189,17 @@ tables! {
         notify: Known<bool>,
         lived: Known<Duration>,
         within: Known<Duration>,
+    }
+
+    /// `[app.alive]`.
+    Alive in Alive {
+        tcp: Known<u32>,
+        http: Known<HttpPath>,
+        port: Known<u32>,
+        command: Known<Argv>,
+        interval: Known<Duration>,
+        timeout: Known<Duration>,
+        failures: Known<u32>,
     }
 
     /// `limits`, of the application, of `[defaults]` or of a tenant.

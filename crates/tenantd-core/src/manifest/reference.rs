@@ -169,6 +169,8 @@ keys! {
             "What happens when the program exits without a request, see [app.restart].";
         "ready", Kind::Table(Table::Ready), Value("{}"), "{ tcp = 80 }",
             "When a tenant is ready, see [app.ready].";
+        "alive", Kind::Table(Table::Alive), Value("{}"), "{ http = \"/health\", port = 80 }",
+            "How a program is asked whether it still works, see [app.alive].";
         "limits", Kind::Table(Table::Limits), Value("{}"), "{ open_files = 65536 }",
             "Resource limits of its processes, see [app.limits].";
         "process", Kind::Table(Table::Process), Value("{}"), "{ umask = \"0027\" }",
@@ -300,6 +302,22 @@ keys! {
         "within", Kind::Duration { min: "1ms", max: "1h" }, Value("\"30s\""), "\"2m\"",
             "The time limit to become ready. When it is over, the start has failed, which is a \
              strike.";
+    }
+    Alive {
+        "tcp", Kind::Count { min: 1, max: 65535 }, Derived("not used"), "80",
+            "Alive if this TCP port on the tenant's address accepts a connection.";
+        "http", Kind::HttpPath, Derived("not used"), "\"/health\"",
+            "Alive if a GET request for this path is answered with a status below 400.";
+        "port", Kind::Count { min: 1, max: 65535 }, Derived("required with `http`"), "80",
+            "The port for `http`.";
+        "command", Kind::Argv, Derived("not used"), "[\"redis-cli\", \"ping\"]",
+            "Alive if this command exits with status 0. It runs as with `tenantd exec`.";
+        "interval", Kind::Duration { min: "100ms", max: "1d" }, Value("\"10s\""), "\"1m\"",
+            "The time between two probes.";
+        "timeout", Kind::Duration { min: "10ms", max: "1h" }, Value("\"5s\""), "\"1s\"",
+            "How long an answer may take.";
+        "failures", Kind::Count { min: 1, max: 1000 }, Value("3"), "5",
+            "The program is stopped after this many failed probes in a row.";
     }
     Limits {
         "open_files", Kind::Limit { measure: Measure::Number, min: 64 }, INHERITED, "65536",

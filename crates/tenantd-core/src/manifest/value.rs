@@ -2,6 +2,7 @@
 
 mod exits;
 mod permissions;
+mod probe;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -20,6 +21,7 @@ use crate::name::AppName;
 
 pub use exits::ProgramExit;
 pub use permissions::{FileMode, Permissions};
+pub use probe::{Argv, HttpPath};
 
 /// A value of the manifest, with its key.
 #[derive(Clone, Copy)]

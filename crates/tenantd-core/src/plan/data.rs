@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::alive::Alive;
 use super::model::{
     ControlPlan, DatastorePlan, EndPlan, Identity, LaunchPlan, Limits, LinkPlan, NetworkPlan, Plan,
     Policy, Readiness, RestartPolicy, StopSignal, SuccessExit, TenantPlan, ViewPlan,
@@ -240,6 +241,7 @@ fn policy(policy: &Policy) -> Map<String, Value> {
         ready_within,
         daemonizes,
         phases: _,
+        alive,
     } = policy;
     let StopSignal { number, name } = stop_signal;
     let mut ready = match ready {
@@ -256,6 +258,7 @@ fn policy(policy: &Policy) -> Map<String, Value> {
         ("stop", stop),
         ("restart", self::restart(restart)),
         ("ready", Value::Object(ready)),
+        ("alive", alive.as_ref().map_or(Value::Null, Alive::data)),
     ])
 }
 
@@ -285,7 +288,7 @@ fn restart(restart: &RestartPolicy) -> Value {
 }
 
 /// A duration as in a manifest.
-fn said(duration: Duration) -> Value {
+pub(super) fn said(duration: Duration) -> Value {
     let printer = jiff::fmt::friendly::SpanPrinter::new();
     Value::String(printer.unsigned_duration_to_string(&duration))
 }

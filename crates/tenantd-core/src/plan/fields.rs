@@ -20,6 +20,7 @@
 //!
 //! Labels may change at any time. `tests/golden/fingerprints` checks these rules.
 
+mod alive;
 pub(super) mod field;
 mod files;
 mod phases;
@@ -288,6 +289,7 @@ fn policy(policy: &Policy, see: See<'_>) {
         ready_within,
         daemonizes,
         phases,
+        alive,
     } = policy;
     let StopSignal { number, name } = stop_signal;
     let stop = format_args!("{name} ({number})");
@@ -324,6 +326,7 @@ fn policy(policy: &Policy, see: See<'_>) {
         same,
     )
     .nested());
+    self::alive::alive(alive.as_ref(), see);
 }
 
 fn restart(restart: &RestartPolicy, default: &RestartPolicy, see: See<'_>) {

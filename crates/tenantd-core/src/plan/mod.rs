@@ -4,6 +4,7 @@
 //! code carries out the rest without further decisions. This module does no I/O and reads no clock.
 
 pub mod address;
+pub mod alive;
 mod build;
 pub mod changes;
 mod control;

@@ -14,6 +14,7 @@ use ipnetwork::Ipv4Network;
 use serde::{Serialize, Serializer};
 
 use super::address::Addresses;
+use super::alive::Alive;
 use super::phase::{Commands, PhasePolicies};
 pub use super::process::ProcessAttributes;
 pub use super::success::SuccessExit;
@@ -337,6 +338,8 @@ pub struct Policy {
     pub daemonizes: bool,
     /// The commands that run before the program.
     pub phases: PhasePolicies,
+    /// How it is asked whether it is alive, while it is ready.
+    pub alive: Option<Alive>,
 }
 
 /// A signal with its name.

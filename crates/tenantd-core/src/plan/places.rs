@@ -110,6 +110,7 @@ impl Looked<'_> {
             | Stage::Descriptors
             | Stage::Vanished
             | Stage::Ready
+            | Stage::Alive
             | Stage::Mounted
             | Stage::End
             | Stage::Release => None,

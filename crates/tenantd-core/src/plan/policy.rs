@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use toml::Spanned;
 
+use super::alive;
 use super::model::{Policy, Readiness, RestartPolicy, RestartWhen, StopSignal, SuccessExit};
 use super::phase::PhasePolicies;
 use crate::manifest::problem::{Problems, Span};
@@ -22,6 +23,7 @@ pub(super) fn policy(manifest: &Manifest, problems: &mut Problems) -> Option<Pol
         ..
     } = &manifest.app;
     let ready_policy = readiness(ready, problems);
+    let alive = alive::alive(&manifest.app.alive, problems);
     check_restart(restart, problems);
     let signal = stop.signal.as_ref()?.get_ref();
     Some(Policy {
@@ -49,6 +51,7 @@ pub(super) fn policy(manifest: &Manifest, problems: &mut Problems) -> Option<Pol
         daemonizes: *daemonizes.as_ref()?.get_ref(),
         // The commands are planned with the tenants.
         phases: PhasePolicies::default(),
+        alive: alive?,
     })
 }
 

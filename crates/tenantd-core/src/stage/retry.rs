@@ -69,6 +69,7 @@ impl Failure {
             | Stage::Init
             | Stage::Before
             | Stage::Ready
+            | Stage::Alive
             | Stage::Mounted
             | Stage::End
             | Stage::Release => Retry::Policy,

@@ -63,6 +63,9 @@ impl Supervisor {
             Event::Emptied { launch } => {
                 self.on_launch(now, launch, Cause::Emptied, step, Tenant::emptied);
             }
+            Event::NotAlive { launch, why } => {
+                self.on_launch_failure(now, launch, why, step, Tenant::not_alive);
+            }
             Event::MountLost { launch, why } => {
                 self.on_launch_failure(now, launch, why, step, Tenant::mount_lost);
             }

@@ -221,6 +221,13 @@ pub enum Event {
         /// The launch.
         launch: LaunchId,
     },
+    /// The program was ready, and no longer answers as its policy asks.
+    NotAlive {
+        /// The launch.
+        launch: LaunchId,
+        /// What was asked, and why that failed.
+        why: Failure,
+    },
     /// A mount of the launch is gone, because the host took away the folder that it hung on.
     MountLost {
         /// The launch.

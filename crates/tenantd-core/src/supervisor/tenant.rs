@@ -31,9 +31,10 @@
 //! the event is late or wrong, and must not harm the tenant. The transitions are divided by their
 //! cause: [`requested`] (operators), [`replanned`] (the manifest), [`host`] and [`stage_failed`] (reports
 //! of the host), [`due`] (deadlines), [`found`] (an earlier supervisor), [`live`] (live changes),
-//! [`mounts`] (folders that the host took away), [`exited`] (programs that ended by themselves), [`phases`] (the commands before the program), [`over`]
+//! [`mounts`] (folders that the host took away), [`exited`] (programs that ended by themselves), [`alive`] (programs that no longer answer), [`phases`] (the commands before the program), [`over`]
 //! (what follows on a launch). A tenant knows nothing of the others.
 
+mod alive;
 mod due;
 mod exited;
 mod found;

@@ -1,6 +1,7 @@
 //! The answers to each verb in each state. The paths between states are tested in `paths`, and those
 //! from one supervisor to the next in `found`.
 
+mod alive;
 mod exited;
 mod found;
 mod live;

@@ -160,6 +160,13 @@ impl Leaf {
         is_populated(&self.path)
     }
 
+    /// Whether its processes are frozen, see cgroups(7). A leaf that cannot be read is not.
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        let events = std::fs::read_to_string(self.path.join("cgroup.events"));
+        events.is_ok_and(|events| events.lines().any(|line| line == "frozen 1"))
+    }
+
     /// The processes of the program. Empty if the leaf does not exist.
     ///
     /// # Errors

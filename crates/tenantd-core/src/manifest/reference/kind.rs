@@ -78,6 +78,10 @@ pub enum Kind {
     Umask,
     /// The name of a signal.
     Signal,
+    /// A command and its arguments, without placeholders.
+    Argv,
+    /// The path of an HTTP request.
+    HttpPath,
     /// An array of exit statuses and names of signals.
     Exits,
     /// One of a few words.

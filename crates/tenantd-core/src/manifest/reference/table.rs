@@ -23,6 +23,8 @@ pub enum Table {
     Restart,
     /// `[app.ready]`.
     Ready,
+    /// `[app.alive]`.
+    Alive,
     /// `[app.limits]`, `[defaults.limits]` and a tenant's `limits`.
     Limits,
     /// `[app.process]`, `[defaults.process]` and a tenant's `process`.
@@ -60,6 +62,7 @@ impl Table {
         Table::Stop,
         Table::Restart,
         Table::Ready,
+        Table::Alive,
         Table::Limits,
         Table::Process,
         Table::Network,
@@ -82,6 +85,7 @@ impl Table {
             Table::Stop => "[app.stop]",
             Table::Restart => "[app.restart]",
             Table::Ready => "[app.ready]",
+            Table::Alive => "[app.alive]",
             Table::Limits => "[app.limits]",
             Table::Process => "[app.process]",
             Table::Network => "[network]",
@@ -119,6 +123,15 @@ impl Table {
             Table::Ready => {
                 "When a tenant is ready. Set at most one of `tcp`, `notify` and `lived`. Without \
                  them, a tenant is ready as soon as its program has been executed."
+            }
+            Table::Alive => {
+                "Whether a program that is ready still works. Set one of `tcp`, `http` and \
+                 `command`. A program that does not answer counts as one that ended by itself: it \
+                 is stopped, and [app.restart] decides. Without this table nothing is asked. The \
+                 kernel accepts connections for a program that hangs, until its queue is full: \
+                 `http` and `command` notice more than `tcp`. Tenants are asked at different \
+                 moments of the interval. A program is not asked while it is being stopped, and an answer does not count as missing \
+                 while the tenant is frozen. A change applies to the running program."
             }
             Table::Limits => {
                 "Resource limits of each process of a tenant, see getrlimit(2). A single value \

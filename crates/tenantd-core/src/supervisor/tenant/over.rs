@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::plan::alive::Alive;
 use crate::plan::model::{RestartWhen, SuccessExit};
 use crate::plan::phase::Phase;
 use crate::stage::Stage;
@@ -95,20 +96,30 @@ impl Tenant {
             (RestartWhen::Never, None) => return give_up(context, resources, why),
             (RestartWhen::Always, _) | (RestartWhen::OnFailure, None) => {}
         }
-        // A launch that did not become ready is not healthy, however long it ran.
         let lived = context.now.since(launch.started_at);
-        let was_ready = self.unready != Some(launch.id)
-            && match &why {
-                Why::Exit(_) => true,
-                Why::Failure(failure) => failure.stage == Stage::Mounted,
-            };
-        if was_ready && lived >= self.policy.restart.healthy_after {
+        let unhealthy = self.unhealthy(launch, &why, lived);
+        if unhealthy < lived && lived - unhealthy >= self.policy.restart.healthy_after {
             self.strikes.clear();
         }
-        let start = if was_ready { Duration::ZERO } else { lived };
+        let start = unhealthy;
         let restart = &self.policy.restart;
         let verdict = self.strikes.count_failure(context.now, start, restart);
         judged(context, verdict, launch.started_at, (resources, true), why)
+    }
+
+    /// For how much of its life a launch that ended so was not healthy. One that did not become ready
+    /// never was, however long it ran; one that no longer answers has hung for some time.
+    fn unhealthy(&self, launch: Live, why: &Why, lived: Duration) -> Duration {
+        let was_ready = self.unready != Some(launch.id);
+        match why {
+            Why::Failure(failure) if failure.stage == Stage::Alive => {
+                let alive = self.policy.alive.as_ref();
+                alive.map_or(Duration::ZERO, Alive::unnoticed).min(lived)
+            }
+            Why::Failure(failure) if failure.stage == Stage::Mounted && was_ready => Duration::ZERO,
+            Why::Exit(_) if was_ready => Duration::ZERO,
+            Why::Failure(_) | Why::Exit(_) => lived,
+        }
     }
 
     /// Whether an end of the program counts as success.

@@ -80,6 +80,7 @@ names! {
     Init = "exec", "init";
     Before = "exec", "before";
     Ready = "ready";
+    Alive = "ready", "alive";
     Mounted = "attach", "mounted";
     End = "end";
     Release = "release";

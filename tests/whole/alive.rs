@@ -1,0 +1,63 @@
+//! Programs that hang: `[app.alive]` notices it, and the restart policy decides.
+
+use nix::sys::signal::Signal;
+use tenantd_api::wire::TenantStatus;
+
+use crate::support::daemon::{Daemon, signal};
+use crate::support::place::{self, script};
+
+fn is_ready(tenant: &TenantStatus) -> bool {
+    tenant.ready == Some(true)
+}
+
+#[test]
+fn a_server_that_hangs_is_started_again() {
+    place::host();
+    place::folder("/var/lib/guestbook");
+    let program = place::example("guestbook");
+    let daemon = Daemon::start(&format!(
+        "[app]\nname = \"APP\"\ncommand = [{program:?}]\n\
+         datastore.path = \"/var/lib/guestbook\"\nready.tcp = 80\nstop.grace = \"200ms\"\n\
+         alive = {{ http = \"/\", port = 80, interval = \"200ms\", timeout = \"300ms\", \
+         failures = 2 }}\n[tenants]\n\
+         acme = {{ ip = \"10.77.0.11\" }}\nbeta = {{ ip = \"10.77.0.12\" }}\n",
+    ));
+    let beta = daemon.until_tenant("beta", is_ready);
+    let acme = daemon.until_tenant("acme", is_ready);
+    signal(acme.pid.unwrap(), Signal::SIGSTOP);
+    let again = daemon.until_tenant("acme", |t| t.restarts == 1 && is_ready(t));
+    assert_ne!(again.pid, acme.pid);
+    let log = daemon.output();
+    let why = "acme: up → stopping: cannot get an answer from / on port 80: 2 times in a row, the \
+               last time: no answer within 0.3 s";
+    assert!(log.contains(why), "{log}");
+    // Its neighbour answers all the time.
+    let is = daemon.tenant("beta");
+    assert_eq!((is.pid, is.restarts), (beta.pid, 0));
+    daemon.end();
+}
+
+#[test]
+fn a_command_in_the_tenant_asks() {
+    place::host();
+    place::folder("/srv/data");
+    script("app", "rm -f hangs\nexec sleep 1000000");
+    // It is asked with the tenant's user, environment, network and folders.
+    script("ask", "test ! -e \"$STATE/hangs\"");
+    let alive = "{ command = [\"/srv/ask\"], interval = \"100ms\", failures = 2 }";
+    let manifest = |when: &str, alive: &str| {
+        format!(
+            "[app]\nname = \"APP\"\ncommand = [\"/srv/app\"]\n\
+             datastore.path = \"/srv/data\"\nworking_directory = \"/srv/data\"\n\
+             environment = {{ STATE = \"/srv/data\" }}\nrestart.when = \"{when}\"\n\
+             alive = {alive}\n[tenants]\n\
+             acme = {{ ip = \"10.77.0.11\" }}\n"
+        )
+    };
+    let daemon = Daemon::start(&manifest("always", alive));
+    daemon.until_tenant("acme", is_ready);
+    std::fs::write(format!("/var/lib/tenantd/{}/acme/hangs", daemon.app), "").unwrap();
+    let acme = daemon.until_tenant("acme", |t| t.restarts == 1 && is_ready(t));
+    assert_eq!(acme.why, None);
+    daemon.end();
+}
