@@ -135,10 +135,10 @@ stages! {
     // Up.
     /// Wait until the program is ready.
     Ready = 70, "ready", "confirm readiness on";
-    /// Ask the program whether it is alive.
-    Alive = 72, "alive", "get an answer from";
     /// Keep the mounts: the host may take away the folders that they hang on.
     Mounted = 71, "mounted", "keep the mount at";
+    /// Ask the program whether it is alive.
+    Alive = 72, "alive", "get an answer from";
     // Release.
     /// End all processes.
     End = 80, "end", "end the processes";

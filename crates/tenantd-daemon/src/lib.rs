@@ -24,7 +24,7 @@
 //! * [`Supervisor`]: the want and the state of each tenant. Only the supervisor makes decisions.
 //! * [`Executor`]: the inventory of what exists on the host, and the tasks that act on the host.
 //! * [`StateFile`]: the records from which the next supervisor continues.
-//! * [`Readiness`]: the launches that are not ready yet.
+//! * [`Readiness`]: the launches that are not ready yet, and the probes of those that are.
 //! * [`Requests`]: the control socket, and the requests that are not answered yet.
 //! * [`Wants`]: the permanent wants of operators.
 //! * [`Reloads`]: the manifest, and the changes of a reload that are not applied yet.
@@ -38,9 +38,8 @@
 //! A method of an owner uses that owner and its arguments, never the loop. If it needs data of
 //! another owner, it gets a shared reference as an argument.
 //!
-//! The loop carries out the steps of the supervisor always in the same order: it first writes the
-//! records, then publishes the transitions, then performs the actions. So a supervisor that dies at
-//! any point leaves a record from which the next one can continue.
+//! The loop carries out each step of the supervisor in the same order: records, transitions, actions.
+//! So a supervisor that dies leaves a record from which the next one can continue.
 //!
 //! The loop's thread never enters another namespace and never blocks: tasks of the executor and
 //! other threads do all work that may take time. Without work, the loop sleeps without a timer.
@@ -284,8 +283,8 @@ impl Daemon {
                 let tenant = change.tenant().clone();
                 let event = self.executor.on_plan(change, &self.wants);
                 self.apply(Input::Event(event));
-                let inventory = self.executor.inventory();
-                self.readiness.on_plan(&tenant, &self.supervisor, inventory);
+                self.readiness
+                    .on_plan(&tenant, &self.supervisor, &self.executor);
                 if is_new {
                     crash::point("plan: tenant handed over", tenant.as_str());
                 }
@@ -356,9 +355,7 @@ impl Daemon {
             let inventory = self.executor.inventory();
             self.targets.on_transition(transition, inventory);
             self.refusals.on_transition(transition);
-            let entry = self.executor.inventory().get(&transition.tenant);
-            self.readiness
-                .on_transition(transition, view.as_ref(), entry);
+            self.readiness.on_transition(transition, view, inventory);
         }
         let (subscriptions, tenants) = self.watched();
         subscriptions.publish_step(&step, tenants);

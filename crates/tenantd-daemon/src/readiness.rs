@@ -19,7 +19,8 @@ use tenantd_core::supervisor::event::{Event, LaunchId};
 use tenantd_core::supervisor::view::{StateWord, View};
 use tenantd_core::supervisor::{Supervisor, Transition};
 
-use crate::executor::inventory::{Entry, Inventory};
+use crate::executor::Executor;
+use crate::executor::inventory::Inventory;
 use crate::input::Input;
 use crate::probes::Probes;
 use crate::ready;
@@ -166,22 +167,23 @@ impl Readiness {
         &mut self,
         tenant: &TenantName,
         supervisor: &Supervisor,
-        inventory: &Inventory,
+        executor: &Executor,
     ) {
         let view = supervisor.tenant(tenant);
-        self.probes
-            .look_at(tenant, view.as_ref(), inventory.get(tenant));
+        let entry = executor.inventory().get(tenant);
+        self.probes.look_at(tenant, view.as_ref(), entry);
     }
 
     /// Starts to watch a tenant that is up now, and stops to watch any other.
     pub(super) fn on_transition(
         &mut self,
         transition: &Transition,
-        view: Option<&View>,
-        entry: Option<&Entry>,
+        view: Option<View>,
+        inventory: &Inventory,
     ) {
         let tenant = &transition.tenant;
-        self.probes.look_at(tenant, view, entry);
+        let entry = inventory.get(tenant);
+        self.probes.look_at(tenant, view.as_ref(), entry);
         let plan = entry.map(|entry| &entry.plan);
         let ready_early = self.early.remove(tenant);
         self.watches.remove(tenant);

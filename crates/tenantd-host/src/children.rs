@@ -29,6 +29,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open, set_child_subreaper};
 
 use crate::launch::raw::{self, Stop};
+use crate::launch::ready_fd::ReadyFd;
 use crate::process::{self, Ended};
 
 /// What the thread of the children and all others share.
@@ -186,6 +187,21 @@ impl Spawned {
     /// Those of poll(2) and waitid(2).
     pub fn ends_within(&self, limit: Duration) -> Result<Option<Ended>, Errno> {
         process::reap_within(self.pidfd.as_fd(), &self.known, limit)
+    }
+
+    /// Waits for its end. Cancel-safe.
+    ///
+    /// # Errors
+    /// Those of dup(2), epoll_ctl(2) and waitid(2).
+    pub async fn ended(&self) -> io::Result<Ended> {
+        let pidfd = ReadyFd::new(self.pidfd.try_clone()?)?;
+        process::ended(&pidfd, &self.known).await
+    }
+
+    /// Asks it to end, with SIGTERM. Does not wait for its end.
+    pub fn terminate(&self) {
+        // It may have ended already.
+        let _ended = process::signal(self.pidfd.as_fd(), libc::SIGTERM);
     }
 
     /// Kills it. Does not wait for its end.

@@ -223,7 +223,6 @@ fn stale_violations() -> Vec<Result<(), Violation>> {
     ]
 }
 
-/// Violates an invariant about what is wanted.
 fn want_violations(invariant: Invariant) -> Vec<Result<(), Violation>> {
     let check = |was, is, actions| {
         let after = [view(is, StateWord::Down)].into_iter();

@@ -269,9 +269,8 @@ keys! {
     Restart {
         "when", WHEN, Value("\"always\""), "\"on-failure\"",
             "When the program is restarted after an exit: `always`; `on-failure`, unless it exited \
-             with success (see `success`); or `never`, also if it or a command before it cannot be \
-             executed. A program that is not restarted after a success leaves its tenant \
-             `exited`: still wanted up, but down until an operator or the next boot starts it.";
+             with success (see `success`); or `never`, also if it cannot be executed. Without a restart \
+             after success, the tenant is `exited` until an operator or the next boot starts it.";
         "delay", Kind::Duration { min: "0s", max: "1h" }, Value("\"100ms\""), "\"1s\"",
             "The delay after the first strike, counted from the previous start. It doubles with \
              each further strike. The default is short, so that users hardly notice one crash.";
@@ -279,17 +278,15 @@ keys! {
             "The maximum delay. With the default, a tenant returns within half a minute after the \
              cause of its failures is gone.";
         "healthy_after", Kind::Duration { min: "0s", max: "1d" }, Value("\"10s\""), "\"1m\"",
-            "A program that became ready and ran for this long clears the strikes. The default is \
-             longer than most failing starts take.";
+            "A program that became ready and ran for this long clears the strikes.";
         "strikes", Kind::Count { min: 0, max: 1000 }, Value("10"), "5",
             "A tenant becomes failed after this many strikes within `window`. 0 means never.";
         "window", Kind::Duration { min: "1s", max: "7d" }, Value("\"1m\""), "\"10m\"",
             "The window for `strikes`. The delays between that many strikes must fit into it; with \
-             the defaults, they add up to 51 seconds. Starts that fail are not counted: the window \
-             does not run while a program is started that then does not become ready.";
+             the defaults, they add up to 51 seconds. It does not run during a start that fails.";
         "success", Kind::Exits, Value("[]"), "[143, \"SIGINT\"]",
             "Exit statuses and signals that count as success, in addition to status 0, for `when`: \
-             such as 143 for a JVM that got SIGTERM. A requested stop always counts as success.";
+             such as 143 for a JVM that got SIGTERM. A requested stop is always a success.";
     }
     Ready {
         "tcp", Kind::Count { min: 1, max: 65535 }, Derived("not used"), "80",

@@ -112,6 +112,7 @@ fn before_reads(text: &str) {
         "\"phase\"",
         "\"success\"",
         "\"ended\"",
+        "\"exited\":",
     ];
     if !later.iter().any(|later| text.contains(later)) {
         assert_eq!(serde_json::to_string(&read).unwrap(), text);
