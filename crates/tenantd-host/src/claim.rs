@@ -215,7 +215,7 @@ fn new_record(label: &str, leaf: Option<&Leaf>, process: Option<Key>) -> io::Res
         app: app.to_owned(),
         tenant: tenant.to_owned(),
         supervisor: facts::own_key()?,
-        cgroup: leaf.map(Leaf::key).transpose()?,
+        cgroup: leaf.map(CgroupKey::of).transpose()?,
         process,
     })
 }

@@ -24,7 +24,7 @@ use tenantd_core::stage::{Failure, Stage};
 use tenantd_core::supervisor::checkpoint::{Checkpoint, Fate};
 use tenantd_core::supervisor::event::LaunchId;
 use tenantd_host::cgroup::Leaf;
-use tenantd_host::claim::{self, Holder};
+use tenantd_host::claim::{self, CgroupKey, Holder};
 use tenantd_host::netns::Netns;
 use tenantd_host::network::LinkTarget;
 use tenantd_host::{datastore, fifo, lock, process};
@@ -159,7 +159,7 @@ impl Recovery {
             return Err(Unproved::Foreign(holder.label));
         }
         if let (Some(claimed), Some(leaf)) = (&holder.cgroup, leaf)
-            && leaf.key()?.id != claimed.id
+            && CgroupKey::of(leaf)?.id != claimed.id
         {
             return Err(Unproved::OtherCgroup);
         }

@@ -4,7 +4,6 @@
 use std::collections::HashSet;
 use std::io::{Error, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, XattrFlags, getxattr, openat, removexattr, setxattr};
@@ -12,7 +11,6 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::failure;
-use crate::claim::CgroupKey;
 use crate::process::{self, NAMED};
 use tenantd_core::name::TenantName;
 use tenantd_core::stage::{Failure, Stage};
@@ -64,16 +62,6 @@ impl Leaf {
     #[must_use]
     pub fn tenant(&self) -> &TenantName {
         &self.tenant
-    }
-
-    /// The path and number of the cgroup that holds all processes of the tenant.
-    ///
-    /// # Errors
-    /// Those of statx(2).
-    pub fn key(&self) -> std::io::Result<CgroupKey> {
-        let path = self.path.clone();
-        let id = std::fs::metadata(&path)?.ino();
-        Ok(CgroupKey { path, id })
     }
 
     /// Opens the part of the program, for `CLONE_INTO_CGROUP` of clone(2). Makes it if it is missing.

@@ -1,8 +1,12 @@
 //! The record of a claim, as it is written into its file.
 
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+
+use crate::cgroup::Leaf;
 
 /// A process by its number and its start, which no later process of this boot shares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +24,18 @@ pub struct CgroupKey {
     pub path: PathBuf,
     /// The inode of its folder, which is the kernel's number of the cgroup.
     pub id: u64,
+}
+
+impl CgroupKey {
+    /// The key of the cgroup that holds all processes of a tenant.
+    ///
+    /// # Errors
+    /// Those of statx(2).
+    pub fn of(leaf: &Leaf) -> io::Result<Self> {
+        let path = leaf.path().to_owned();
+        let id = std::fs::metadata(&path)?.ino();
+        Ok(Self { path, id })
+    }
 }
 
 /// Who has a datastore. Only root can read or write it.
