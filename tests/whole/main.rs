@@ -63,5 +63,6 @@ mod terminal;
 mod unrecorded;
 mod upgrade;
 mod visitors;
+mod want_of_resources;
 mod wants;
 mod watch;

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::task::spawn_local;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use tenantd_core::name::TenantName;
 use tenantd_core::supervisor::event::LaunchId;
@@ -22,6 +22,9 @@ use crate::executor::report::{ReportKind, Reporter};
 /// How long the end of the first process may be reported after its cgroup became empty. The kernel
 /// needs microseconds for it.
 const SILENCE: Duration = Duration::from_millis(500);
+
+/// When to look again at a cgroup that cannot be read, for example because no descriptor is left.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 impl Executor {
     /// The processes of a tenant changed.
@@ -75,6 +78,15 @@ impl Executor {
             Err(failure) => tracing::warn!(%tenant, "{tenant}: its first process left: {failure}"),
         }
     }
+}
+
+/// Reports later that a cgroup may have changed, because it cannot be read now.
+pub(super) fn look_again(reporter: &Reporter, tenant: &TenantName) {
+    let (reporter, tenant) = (reporter.clone(), tenant.clone());
+    spawn_local(async move {
+        sleep(LOOK_AGAIN).await;
+        reporter.report(&tenant, ReportKind::CgroupChanged);
+    });
 }
 
 /// Reports that a process is still not reported as ended after a while.

@@ -14,6 +14,7 @@ use tenantd_host::crash;
 use tenantd_host::process;
 use tenantd_host::process::Ended;
 
+use crate::executor::emptied::look_again;
 use crate::executor::inventory::{Process, Provisioned};
 use crate::executor::report::{Report, ReportKind};
 use crate::executor::{Executor, Pending};
@@ -216,6 +217,7 @@ impl Executor {
         match &provisioned.leaf {
             Some(leaf) => leaf.is_populated().unwrap_or_else(|failure| {
                 tracing::warn!(%tenant, "{failure}");
+                look_again(&self.host.reporter, tenant);
                 true
             }),
             None => match process::in_netns(provisioned.inode) {
