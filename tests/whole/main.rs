@@ -60,6 +60,7 @@ mod survivors;
 mod syslog;
 mod taken_away;
 mod terminal;
+mod unexecuted;
 mod unrecorded;
 mod upgrade;
 mod visitors;

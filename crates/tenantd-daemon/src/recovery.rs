@@ -7,6 +7,7 @@
 
 pub(crate) mod orphans;
 pub(crate) mod survivors;
+mod unexecuted;
 mod unrecorded;
 
 use std::cell::RefCell;

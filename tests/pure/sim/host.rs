@@ -42,7 +42,11 @@ impl World {
             Occurrence::Empty(launch) => match self.programs.remove(&launch) {
                 Some(program) => {
                     if program.first {
-                        let exit = Exit::Signal(9);
+                        // Its cgroup is empty, and perhaps nothing else shows that it has ended.
+                        let exit = match launch.0.is_multiple_of(2) {
+                            true => Exit::Signal(9),
+                            false => Exit::Unknown,
+                        };
                         self.handle_event(Event::Exited {
                             launch,
                             exit,
@@ -114,6 +118,10 @@ impl World {
             // It hangs, and a probe notices.
             let why = Failure::detail(Stage::Alive, "port 80", "no answer within 1 s");
             self.schedule(50_000, Occurrence::Event(Event::NotAlive { launch, why }));
+        }
+        if self.random.chance(5) {
+            // All of its processes end at once.
+            self.schedule(100_000, Occurrence::Empty(launch));
         }
         let longest = *self.random.pick(&[20, 2_000, 100_000, u64::MAX]);
         if longest < u64::MAX {

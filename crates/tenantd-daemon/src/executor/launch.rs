@@ -10,9 +10,11 @@
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::process::Rlimit;
 use tokio::task::spawn_local;
+use tokio::time::timeout;
 
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::model::TenantPlan;
@@ -35,6 +37,12 @@ use crate::executor::visitors;
 
 /// A pidfd of a child, and its report.
 type Watched = (ReadyFd, launch::Report);
+
+/// How long a child may take to execute its program. It needs about a millisecond.
+pub(crate) const UNEXECUTED: Duration = Duration::from_secs(10);
+
+/// How long a killed process may take to end.
+const KILLED: Duration = Duration::from_secs(5);
 
 impl Host {
     /// Starts a tenant's program, or a command before it. Reports its process, its execution and its
@@ -112,7 +120,7 @@ impl Host {
         };
         let process = Rc::new(Process {
             pid,
-            // Nothing has waited for this child yet, so its process number is still in use.
+            // 0 if it was killed already: then its process number is free.
             start_ticks: process::start_ticks(pid).unwrap_or_default(),
             fd,
             known,
@@ -137,7 +145,10 @@ async fn watch_launch(
     let process = Rc::clone(&spawned.process);
     reporter.report(tenant, ReportKind::Spawned(launch, spawned));
     crash::point("launch: spawned", tenant.as_str());
-    let outcome = report.outcome().await;
+    let outcome = match timeout(UNEXECUTED, report.outcome()).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(unexecuted(process.pid)),
+    };
     crash::point("launch: program runs", tenant.as_str());
     if outcome.is_err() {
         // It has ended or is about to. A child whose report cannot be read may have executed its
@@ -258,14 +269,31 @@ fn order(
     })
 }
 
-/// Kills all processes of a launch that failed, and reaps the first.
-async fn end(leaf: Option<&Leaf>, process: &Process) {
+/// A child did not execute its program in time.
+fn unexecuted(pid: i32) -> Failure {
+    let why = format!(
+        "process {pid} was ended, because it had not executed the program after {} s: it was stopped, or \
+         a filesystem hangs",
+        UNEXECUTED.as_secs()
+    );
+    Failure::detail(Stage::Vanished, "", why)
+}
+
+/// Kills all processes of a launch that failed, and reaps the first. One that waits for a filesystem
+/// that hangs may not end: then the next launch finds the cgroup in use.
+pub(crate) async fn end(leaf: Option<&Leaf>, process: &Process) {
     if let Some(Err(failure)) = leaf.map(Leaf::kill) {
         tracing::warn!(pid = process.pid, "{failure}");
     }
     // It may have ended already.
     let _ended = process::signal(process.fd.as_fd(), libc::SIGKILL);
-    if let Err(error) = process::ended(&process.fd, &process.known).await {
-        tracing::warn!(pid = process.pid, %error, "cannot reap a child that failed to launch");
+    let pid = process.pid;
+    match timeout(KILLED, process::ended(&process.fd, &process.known)).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::warn!(pid, %error, "cannot reap a child that failed to launch"),
+        Err(_) => tracing::warn!(
+            pid,
+            "a child that failed to launch has not ended after SIGKILL"
+        ),
     }
 }

@@ -138,10 +138,17 @@ impl Executor {
     }
 
     fn kill(&mut self, tenant: &TenantName) {
-        if let Some(entry) = self.inventory.entry(tenant)
-            && let Some(provisioned) = &entry.provisioned
-        {
+        let Some(entry) = self.inventory.get(tenant) else {
+            return;
+        };
+        if let Some(provisioned) = &entry.provisioned {
             self.host.kill(tenant, provisioned);
+        }
+        // It may have left its cgroup, or not be in its network namespace yet.
+        let running = entry.running.as_ref();
+        if let Some(first) = running.and_then(|running| running.process.as_ref()) {
+            // It may have ended already.
+            let _ended = process::signal(first.fd.as_fd(), libc::SIGKILL);
         }
     }
 

@@ -34,7 +34,7 @@ use crate::executor::inventory::{Process, Provisioned, Running};
 use crate::executor::launch::await_end;
 use crate::executor::report::ReportKind;
 use crate::executor::store;
-use crate::recovery::Recovery;
+use crate::recovery::{Recovery, unexecuted};
 use crate::state_file::record::{Made, ProcessKey, Record};
 
 /// What was found of a tenant.
@@ -156,6 +156,7 @@ impl Recovery {
         self.host.give_name(tenant, &netns);
         crash::point("adopt: taken up", tenant.as_str());
         let process = first.map(Rc::new);
+        unexecuted::watch(record, process.as_ref(), leaf.as_ref());
         self.watch_survivor(plan, launch, process.clone());
         let (outdated, made) = record.outdated(plan).unzip();
         self.adopt_claim((plan, made.as_ref()), leaf.clone(), process.as_deref());

@@ -234,15 +234,6 @@ impl Leaf {
         ))
     }
 
-    /// Moves a process that has left the leaf back into it.
-    ///
-    /// # Errors
-    /// A [`Failure`] of stage cgroup.
-    pub fn put_back(&self, pid: i32) -> Result<(), Failure> {
-        let path = self.program().join("cgroup.procs");
-        std::fs::write(&path, pid.to_string()).map_err(|error| failure(&path, &error))
-    }
-
     /// Sends a signal to every process of the program. Returns the number of processes.
     ///
     /// # Errors

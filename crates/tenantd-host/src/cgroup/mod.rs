@@ -7,6 +7,7 @@
 //! A [`Leaf`] keeps its path and no descriptor, to need few descriptors per tenant. tenantd enables
 //! no controllers and sets no cgroup limits.
 
+mod escaped;
 mod leaf;
 pub mod scratch;
 mod visitors;

@@ -21,7 +21,7 @@ use rustix::mount::{
 };
 use rustix::mount::{fsconfig_create, fsconfig_set_string, fsmount, fsopen};
 use rustix::mount::{mount_change, move_mount};
-use rustix::process::{Resource, Rlimit, setrlimit, setsid};
+use rustix::process::{Resource, Rlimit, Uid, setrlimit, setsid};
 use rustix::thread::{
     LinkNameSpaceType, move_into_link_name_space, set_no_new_privs, set_thread_groups,
     set_thread_res_gid, set_thread_res_uid,
@@ -75,7 +75,8 @@ fn descend(spec: &Spec, report: BorrowedFd<'_>) -> Result<(), Fault> {
     attributes::set(&spec.attributes, &spec.oom_score_adj)?;
     set_thread_groups(&spec.groups).map_err(at(Stage::Groups))?;
     set_thread_res_gid(spec.gid, spec.gid, spec.gid).map_err(at(Stage::Group))?;
-    set_thread_res_uid(spec.uid, spec.uid, spec.uid).map_err(at(Stage::User))?;
+    // The real and the saved user stay root: no process of the tenant's user can stop this one.
+    set_thread_res_uid(Uid::ROOT, spec.uid, Uid::ROOT).map_err(at(Stage::User))?;
     set_no_new_privs(true).map_err(at(Stage::NoNewPrivs))?;
     folder::enter(&spec.working_directory).map_err(at(Stage::WorkingDirectory))?;
     put_stdio(spec)?;
@@ -84,6 +85,8 @@ fn descend(spec: &Spec, report: BorrowedFd<'_>) -> Result<(), Fault> {
         end_at_first_call(filter).map_err(at(Stage::Exec))?;
     }
     send(report, Stage::Exec, 0, 0);
+    // It also drops the permitted capabilities, see "Effect of user ID changes" in capabilities(7).
+    set_thread_res_uid(spec.uid, spec.uid, spec.uid).map_err(at(Stage::User))?;
     Err(Fault(Stage::Exec, 0, execute(spec)))
 }
 

@@ -29,7 +29,7 @@ use tenantd_core::stage::{Failure, Stage};
 /// The time limit. A file may be on a filesystem that hangs.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// The filter: executing the program, reporting a failure and exiting is allowed.
+/// The filter: changing the user, executing the program, reporting a failure and exiting is allowed.
 ///
 /// # Errors
 /// A [`Failure`] of stage exec if there is none for this architecture.
@@ -37,7 +37,12 @@ pub(super) fn filter() -> Result<BpfProgram, Failure> {
     let failed = |error: &dyn std::fmt::Display| {
         Failure::detail(Stage::Exec, "", format!("cannot make a filter: {error}"))
     };
-    let allowed = [libc::SYS_execve, libc::SYS_write, libc::SYS_exit_group];
+    let allowed = [
+        libc::SYS_setresuid,
+        libc::SYS_execve,
+        libc::SYS_write,
+        libc::SYS_exit_group,
+    ];
     let architecture = std::env::consts::ARCH.try_into();
     let filter = SeccompFilter::new(
         allowed.map(|number| (number, Vec::new())).into(),

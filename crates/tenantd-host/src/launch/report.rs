@@ -5,6 +5,7 @@
 //! | `(stage, errno)` | the stage failed |
 //! | `(exec, 0)` | execve(2) succeeded and closed the pipe |
 //! | `(exec, 0)`, `(exec, errno)` | execve(2) failed |
+//! | `(exec, 0)`, `(user, errno)` | the last change of the user failed |
 //! | none | the child was killed before execve(2) |
 
 use std::os::fd::OwnedFd;

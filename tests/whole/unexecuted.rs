@@ -1,0 +1,82 @@
+//! A child that does not get to its program, here because a filesystem hangs: nobody but root can stop
+//! it, and after a limit it is ended, by its supervisor or by the next one.
+
+use std::fs::{self, File};
+use std::os::fd::AsRawFd;
+use std::process::Command;
+use std::time::Duration;
+
+use nix::mount::{MsFlags, mount};
+
+use crate::support::daemon::{Daemon, ends, pidfd, until};
+use crate::support::place::{self, folder, unmount};
+
+/// Where a filesystem hangs, which this process answers nothing for.
+const HANGS: &str = "/srv/hangs";
+
+/// The user of the tenant.
+const NOBODY: &str = "65534";
+
+fn hang() -> File {
+    folder(HANGS);
+    let fuse = File::options().read(true).write(true).open("/dev/fuse");
+    let fuse = fuse.unwrap();
+    let fd = fuse.as_raw_fd();
+    let options = format!("fd={fd},rootmode=40000,user_id=0,group_id=0,allow_other");
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    mount(Some("hangs"), HANGS, Some("fuse"), flags, Some(&*options)).unwrap();
+    fuse
+}
+
+/// The first child that has become the tenant's user, but for its real and saved user.
+fn child(daemon: &Daemon, other_than: Option<u32>) -> u32 {
+    let procs = format!(
+        "/sys/fs/cgroup/tenantd/{}/acme/program/cgroup.procs",
+        daemon.app
+    );
+    until("a child waits for the filesystem", || {
+        let pid: u32 = fs::read_to_string(&procs).ok()?.trim().parse().ok()?;
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let is_there = status.contains(&format!("Uid:\t0\t{NOBODY}\t0\t{NOBODY}\n"));
+        (is_there && Some(pid) != other_than).then_some(pid)
+    })
+}
+
+#[test]
+fn a_child_that_hangs_before_its_program_is_ended() {
+    place::host();
+    folder("/srv/data");
+    let fuse = hang();
+    let mut daemon = Daemon::start(&format!(
+        "[app]\nname = \"APP\"\ncommand = [\"/bin/sleep\", \"1000000\"]\nuser = \"nobody\"\n\
+         working_directory = \"{HANGS}\"\ndatastore.path = \"/srv/data\"\n\
+         restart = {{ delay = \"1ms\", delay_max = \"1ms\", strikes = 0 }}\n\
+         [tenants]\nacme = {{ ip = \"10.77.0.11\" }}\n"
+    ));
+    let first = child(&daemon, None);
+    let as_nobody = Command::new("setpriv")
+        .args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"])
+        .args(["kill", "-STOP", &first.to_string()])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&as_nobody.stderr).into_owned();
+    assert!(!as_nobody.status.success(), "the child was stopped");
+    assert!(said.contains("Operation not permitted"), "{said}");
+
+    // Its own supervisor ends it.
+    let second = child(&daemon, Some(first));
+    let why = "had not executed the program after 10 s";
+    assert!(daemon.output().contains(why), "{}", daemon.output());
+
+    // It holds nothing of its supervisor, so the next one begins; and that ends it.
+    daemon.kill();
+    let left = pidfd(second);
+    daemon.again();
+    child(&daemon, Some(second));
+    assert!(ends(&left, Duration::ZERO));
+
+    // It does not delay the end of the supervisor for longer.
+    daemon.end();
+    drop(fuse);
+    unmount(HANGS);
+}
