@@ -281,25 +281,7 @@ pub enum Command {
         2026-11-26T17:30:00Z          with its offset from UTC")]
     Logs(Logs),
     /// Run a command in a tenant, with its namespaces, user, cgroup and environment
-    #[command(after_help = "EXAMPLES\n  \
-        tenantd exec acme sh\n  \
-        tenantd exec acme curl -s http://127.0.0.1/\n  \
-        tenantd exec --app wiki acme ls -l /var/lib/wiki\n\n\
-        What follows COMMAND belongs to it. Options of tenantd stand before it; `--` before\n\
-        COMMAND is allowed. The command gets the resource limits of the tenant too.\n\n\
-        The command never gets the terminal of the caller. If standard input and output are a\n\
-        terminal, it gets one of its own, and keys, size and output are passed on; a terminal on\n\
-        only one side is written to, but not read: use `cat | tenantd exec ... > FILE` to type.\n\
-        What is no terminal is passed as it is. All that the command has started ends with it.\n\n\
-        The command does not count as the program. When the program ends, also for a restart, the\n\
-        command and its children get SIGHUP, and SIGKILL a second later.\n\n\
-        EXIT CODES\n  \
-        125        tenantd could not run the command: no supervisor, no such tenant, the tenant\n             \
-        is down, or it cannot be joined\n  \
-        126        the command cannot be executed\n  \
-        127        the command was not found in the tenant\n  \
-        otherwise  that of the command; if a signal ends it, a shell shows 128 and the\n             \
-        number of the signal, as 130 after Ctrl-C")]
+    #[command(after_help = help::EXEC)]
     Exec(Exec),
     /// Replace the running supervisor by the program on disk; tenants keep running
     #[command(after_help = "EXAMPLES\n  \
@@ -340,6 +322,9 @@ pub enum Command {
 /// The arguments of `exec`.
 #[derive(Debug, Args)]
 pub struct Exec {
+    /// Run the command as this user of the host, such as root, instead of the tenant's
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
     /// Name of the tenant
     #[arg(add = ArgValueCandidates::new(complete::tenants))]
     pub tenant: TenantName,

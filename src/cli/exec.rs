@@ -5,6 +5,7 @@
 
 mod group;
 mod terminal;
+mod user;
 mod visit;
 
 use std::convert::Infallible;
@@ -23,7 +24,7 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{ioctl_tiocsctty, setsid};
 use serde::{Deserialize, Serialize};
 
-use super::End;
+use super::{End, args};
 use group::Group;
 use tenantd_api::client::app::{self, Selector};
 use tenantd_api::client::{ClientError, Connection, pattern};
@@ -84,20 +85,17 @@ struct Order {
 }
 
 /// Runs a command in a tenant, and waits until it and all that it has left have ended.
-pub(super) fn exec(
-    selector: &Selector,
-    tenant: &TenantName,
-    command: &[OsString],
-) -> anyhow::Result<End> {
-    match run(selector, tenant, command) {
+pub(super) fn exec(selector: &Selector, what: &args::Exec) -> anyhow::Result<End> {
+    match run(selector, what) {
         Err(error) => Err(NotRun(error).into()),
         Ok(code) => Ok(End::Exited(code)),
     }
 }
 
-fn run(selector: &Selector, tenant: &TenantName, command: &[OsString]) -> anyhow::Result<u8> {
+fn run(selector: &Selector, what: &args::Exec) -> anyhow::Result<u8> {
+    let tenant = &what.tenant;
     let app = app::find(selector)?;
-    let target = super::converse(async {
+    let mut target = super::converse(async {
         let mut connection = Connection::open(&app).await?;
         match connection.enter(tenant).await {
             Err(error @ ClientError::UnknownTenant { .. }) => {
@@ -111,7 +109,10 @@ fn run(selector: &Selector, tenant: &TenantName, command: &[OsString]) -> anyhow
             entered => Ok(entered?),
         }
     })?;
-    visit(tenant, target, command).with_context(|| tenant.to_string())
+    if let Some(user) = &what.user {
+        user::run_as(user, &mut target)?;
+    }
+    visit(tenant, target, &what.command).with_context(|| tenant.to_string())
 }
 
 /// Starts the command in a process of its own, so that this one can be left outside the tenant with the

@@ -155,7 +155,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<End> {
         Command::Gc(what) => gc::gc(&selector, &what),
         Command::List { json } => list::list(json),
         Command::Logs(what) => logs::logs(&app::find(&selector)?, &what),
-        Command::Exec(what) => exec::exec(&selector, &what.tenant, &what.command),
+        Command::Exec(what) => exec::exec(&selector, &what),
     }
 }
 

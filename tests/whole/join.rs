@@ -36,7 +36,39 @@ fn exec_runs_a_command_and_returns_its_exit_code() {
 }
 
 #[test]
-fn a_command_gets_the_callers_terminal() {
+fn a_command_of_root_stays_in_the_tenant() {
+    let daemon = three();
+    let sh = |user: &str, script: &str| {
+        daemon.tell(&["exec", "--user", user, "acme", "--", "sh", "-c", script])
+    };
+    let said = sh(
+        "root",
+        "id -u; id -G; echo $HOME $USER $PATH; env | grep -c .",
+    );
+    let lines: Vec<String> = said.expect(0).lines().map(str::to_owned).collect();
+    assert_eq!(lines[0], "0");
+    assert!(lines[2].starts_with("/root root /usr/"), "{lines:?}");
+    // It may change what is the tenant's, and nothing of the host or of another tenant.
+    let file = "/var/lib/guestbook/of-root";
+    sh("root", &format!("touch {file} && chown nobody {file}")).expect(0);
+    let on_host = format!("/var/lib/tenantd/{}/acme/of-root", daemon.app);
+    let owner = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(on_host).unwrap());
+    assert_eq!(owner, 65534);
+    let refused = "! touch /etc/x && ! mount -t tmpfs none /mnt && ! mount -o remount,rw / \
+                   && ! ls /var/lib/tenantd/*/globex && ip -br addr";
+    let said = sh("root", refused);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.out.contains("10.77.0.11"), "{said:?}");
+    assert!(!said.out.contains("10.77.0.12"), "{said:?}");
+    assert_eq!(sh("daemon", "id -un").expect(0), "daemon\n");
+    let unknown = sh("nobody-of-this-host", "true");
+    assert_eq!(unknown.code, 125, "{unknown:?}");
+    assert!(unknown.err.contains("no user"), "{unknown:?}");
+    daemon.end();
+}
+
+#[test]
+fn a_command_on_a_terminal_has_one() {
     let daemon = three();
     let app = &daemon.app;
     let typed = format!(

@@ -96,6 +96,39 @@ comment, and what you have to decide a comment that begins with DECIDE.
 Exit code 1: there is no such unit, or its program cannot be a tenant's. A script in
 /etc/init.d is no unit.";
 
+/// Of `exec`.
+pub(super) const EXEC: &str = "EXAMPLES
+  tenantd exec acme sh
+  tenantd exec acme curl -s http://127.0.0.1/
+  tenantd exec --app wiki acme ls -l /var/lib/wiki
+  tenantd exec --user root acme chown -R www-data /var/lib/wiki
+
+What follows COMMAND belongs to it. Options of tenantd stand before it; `--` before
+COMMAND is allowed. The command gets the resource limits of the tenant too.
+
+The command never gets the terminal of the caller. If standard input and output are a
+terminal, it gets one of its own, and keys, size and output are passed on; a terminal on
+only one side is written to, but not read: use `cat | tenantd exec ... > FILE` to type.
+What is no terminal is passed as it is. All that the command has started ends with it.
+
+The command does not count as the program. When the program ends, also for a restart, the
+command and its children get SIGHUP, and SIGKILL a second later.
+
+With --user, the command has the groups and the home of that user, a default PATH, and no
+variable of the tenant. It stays in the tenant's namespaces: the host is read-only for it
+where it is for the tenant, and other datastores are hidden. As root it has the
+capabilities of a tenant that runs as root: it can change any file that the tenant sees
+and may write to, and signal every process of the host. Do not let it execute what the
+tenant has written: programs, scripts and configuration in the datastore.
+
+EXIT CODES
+  125        tenantd could not run the command: no supervisor, no such tenant, the tenant
+             is down, or it cannot be joined
+  126        the command cannot be executed
+  127        the command was not found in the tenant
+  otherwise  that of the command; if a signal ends it, a shell shows 128 and the
+             number of the signal, as 130 after Ctrl-C";
+
 /// Of `learn`.
 pub(super) const LEARN: &str = "EXAMPLES
   tenantd learn -- /usr/sbin/cupsd -f
