@@ -10,9 +10,10 @@ use nix::sys::signal::Signal;
 use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
 use tenantd_api::wire::StateWord;
 
-use crate::support::daemon::{CommandOutput, Daemon, pidfd, signal, until};
+use crate::support::daemon::{CommandOutput, Daemon, LIMIT, ends, pidfd, signal, until};
 use crate::support::place::{self, unmount};
 use crate::support::residue::kill_and_wait;
+use crate::visitors::visit;
 
 /// Another path to the datastore of the first application.
 const ALIAS: &str = "/srv/alias/acme";
@@ -105,6 +106,32 @@ fn beside_a_program_that_closes_every_descriptor() {
 #[test]
 fn beside_a_program_that_unlocks_every_descriptor() {
     is_alone("for (3..1023) { if (open(F, \"<&=$_\")) { flock(F, 8) } }");
+}
+
+/// The program has ended, and so has its supervisor, which would have ended the visitor.
+#[test]
+fn beside_a_command_of_exec() {
+    let (mut first, second) = two("1");
+    let (mut command, visitor) = visit(&first, "acme", "exec sleep 1000");
+    let pid = first.tenant("acme").pid.unwrap();
+    first.kill();
+    kill_program(pid);
+    refused(&second, &first, visitor);
+    signal(visitor, Signal::SIGKILL);
+    command.wait().unwrap();
+    second.tell(&["start", "acme"]).expect(0);
+    second.tell(&["stop", "acme"]).expect(0);
+    first.again();
+    first.tell(&["start", "acme"]).expect(0);
+    unmount(ALIAS);
+    first.end();
+    second.end();
+}
+
+fn kill_program(pid: u32) {
+    let program = pidfd(pid);
+    signal(pid, Signal::SIGKILL);
+    assert!(ends(&program, LIMIT));
 }
 
 /// A copy of each descriptor of a process but its standard input and outputs.

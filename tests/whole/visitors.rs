@@ -16,7 +16,7 @@ use crate::support::daemon::{Daemon, LIMIT, PROGRAM, ends, pidfd, signal};
 const GRACE: Duration = Duration::from_secs(5);
 
 /// A visitor that runs this script, which says `in` first. It has an open standard input.
-fn visit(daemon: &Daemon, tenant: &str, script: &str) -> (Child, u32) {
+pub fn visit(daemon: &Daemon, tenant: &str, script: &str) -> (Child, u32) {
     let mut child = Command::new(PROGRAM)
         .args(["--app", &daemon.app, "exec", tenant, "--", "sh", "-c"])
         .arg(format!("echo $$; {script}"))

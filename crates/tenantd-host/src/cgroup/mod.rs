@@ -8,6 +8,7 @@
 //! no controllers and sets no cgroup limits.
 
 mod escaped;
+mod folders;
 mod leaf;
 pub mod scratch;
 mod visitors;

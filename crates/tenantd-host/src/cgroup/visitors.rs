@@ -4,7 +4,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::leaf::{VISITORS, folders, is_populated, pids_in, remove_folder};
+use super::folders::{folders, is_populated, pids_in, remove_folder};
+use super::leaf::VISITORS;
 use super::{Leaf, failure, is_in_use, make};
 use crate::process::start_ticks;
 use tenantd_core::name::TenantName;

@@ -73,10 +73,8 @@ fn look(key: &CgroupKey, record: &Record) -> io::Result<Cgroup> {
         Err(error) => return Err(error),
     }
     Ok(
-        match leaf(key, record)?
-            .is_populated()
-            .map_err(io::Error::other)?
-        {
+        // A command of `exec` uses the datastore too.
+        match leaf(key, record)?.is_occupied().map_err(io::Error::other)? {
             true => Cgroup::Populated,
             false => Cgroup::Empty,
         },
