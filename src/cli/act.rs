@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::Context;
+use jiff::Timestamp;
 
 use super::End;
 use super::args::Act;
@@ -23,9 +24,10 @@ pub(super) fn act(app: &AppName, verb: Verb, what: &Act, permanent: bool) -> any
         let typed = &what.which.names;
         let tenants = select::ask(&mut connection, typed).await;
         let tenants = tenants.map_err(|error| select::unchanged(error, typed))?;
+        let begun = Timestamp::now();
         let answers = connection.act(verb, &tenants, permanent).await?;
         let mut progress = Progress::new(app, verb.into(), answers.len(), what.show);
-        let going = Going::of(verb, &answers, &mut progress)?;
+        let going = Going::of((verb, begun), &answers, &mut progress)?;
         let names = going.names(&answers);
         if what.no_wait {
             for tenant in &names {
@@ -61,6 +63,8 @@ pub(super) fn until(verb: Verb) -> Until {
 /// The tenants whose request was not refused.
 pub(super) struct Going {
     verb: Verb,
+    /// When the request was sent.
+    begun: Timestamp,
     /// Those for which the request changed nothing.
     already: BTreeSet<TenantName>,
     refused: BTreeSet<TenantName>,
@@ -69,7 +73,7 @@ pub(super) struct Going {
 impl Going {
     /// Sorts the answers, and reports the refused requests.
     pub(super) fn of(
-        verb: Verb,
+        (verb, begun): (Verb, Timestamp),
         answers: &[TenantAnswer],
         progress: &mut Progress<'_>,
     ) -> anyhow::Result<Self> {
@@ -88,6 +92,7 @@ impl Going {
         }
         Ok(Self {
             verb,
+            begun,
             already,
             refused,
         })
@@ -132,12 +137,12 @@ impl Going {
 
     fn judge(&self, tenant: &TenantStatus) -> Outcome {
         if !reached(self.verb, tenant) {
-            return Outcome::of(tenant, Became::Failed);
+            return Outcome::of(tenant, Became::Failed).with_killed(tenant, self.begun);
         }
         match self.already.contains(&tenant.name) {
             true => Outcome::of(tenant, Became::NoChange)
                 .saying(format!("no change: {}", state(tenant))),
-            false => Outcome::of(tenant, Became::Done),
+            false => Outcome::of(tenant, Became::Done).with_killed(tenant, self.begun),
         }
     }
 }

@@ -225,6 +225,7 @@ mod tests {
             refused: Vec::new(),
             misfit: None,
             exit: None,
+            killed: None,
         }
     }
 

@@ -3,9 +3,10 @@
 
 use std::net::IpAddr;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
-use tenantd_api::wire::{Stage, StateWord, TenantStatus, Verb};
+use tenantd_api::wire::{Killed, Stage, StateWord, TenantStatus, Verb};
 use tenantd_core::name::{AppName, TenantName};
 
 /// What the summary says of a tenant for which nothing was changed.
@@ -53,6 +54,8 @@ pub(super) struct Outcome {
     pid: Option<u32>,
     addresses: Option<Vec<IpAddr>>,
     reason: Option<String>,
+    /// What was killed after its grace.
+    killed: Option<Killed>,
     /// The line for people, without the name.
     #[serde(skip)]
     pub(super) text: String,
@@ -75,6 +78,7 @@ impl Outcome {
             pid: None,
             addresses: None,
             reason: None,
+            killed: None,
             text,
             word: UNCHANGED,
             has_run: false,
@@ -91,6 +95,7 @@ impl Outcome {
             pid: tenant.pid,
             addresses: Some(tenant.addresses.iter().collect()),
             reason: tenant.why.clone(),
+            killed: None,
             text: state(tenant),
             word: UNCHANGED,
             has_run: has_run(tenant),
@@ -137,6 +142,31 @@ impl Outcome {
             became: Became::Failed,
             reason: Some(reason.to_owned()),
             text: format!("{}: {reason}", self.text),
+            ..self
+        }
+    }
+
+    /// Says what was killed since that time, if anything was.
+    pub(super) fn with_killed(self, tenant: &TenantStatus, since: Timestamp) -> Self {
+        let killed = tenant.killed.as_ref().filter(|it| it.time >= since);
+        let Some(killed) = killed else {
+            return self;
+        };
+        let when = match tenant.state {
+            StateWord::Up => "; before, it was ",
+            StateWord::Down
+            | StateWord::Provisioning
+            | StateWord::Launching
+            | StateWord::Stopping
+            | StateWord::Waiting
+            | StateWord::Failed
+            | StateWord::Releasing
+            | StateWord::Stuck
+            | StateWord::Exited => ", ",
+        };
+        Self {
+            text: format!("{}{when}{killed}", self.text),
+            killed: Some(killed.clone()),
             ..self
         }
     }
@@ -246,6 +276,7 @@ pub(super) mod tests {
             refused: Vec::new(),
             misfit: None,
             exit: None,
+            killed: None,
         }
     }
 
@@ -311,7 +342,8 @@ pub(super) mod tests {
               "addresses": [
                 "10.77.0.11"
               ],
-              "reason": null
+              "reason": null,
+              "killed": null
             },
             {
               "tenant": "acme",
@@ -322,7 +354,8 @@ pub(super) mod tests {
               "addresses": [
                 "10.77.0.11"
               ],
-              "reason": "no"
+              "reason": "no",
+              "killed": null
             },
             {
               "tenant": "acme",
@@ -331,7 +364,8 @@ pub(super) mod tests {
               "ready": null,
               "pid": null,
               "addresses": null,
-              "reason": "the supervisor is ending"
+              "reason": "the supervisor is ending",
+              "killed": null
             }
           ]
         }

@@ -150,6 +150,10 @@ const STATUS: &[Section] = &[
                 "exit",
                 "How the program of an exited tenant ended: `status`, or the number of the `signal`; else null.",
             ),
+            (
+                "killed",
+                "What was killed at the end of the last launch, when its grace was over: time, grace_ms (null if the supervisor was told not to wait), count, and the first processes, each with pid and name. Null if it ended by itself.",
+            ),
         ],
     ),
 ];
@@ -200,6 +204,10 @@ const OUTCOMES: &[Section] = &[(
             "As in tenantd-status(8), at the moment at which the outcome was known.",
         ),
         ("reason", "Why the outcome is not done."),
+        (
+            "killed",
+            "What the command killed since it was still running when its grace was over, as in tenantd-status(8); null otherwise.",
+        ),
     ],
 )];
 

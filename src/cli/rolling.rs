@@ -5,6 +5,7 @@
 //! Tenants that were restarted stay so.
 
 use anyhow::Context;
+use jiff::Timestamp;
 
 use super::End;
 use super::act::{Going, until};
@@ -86,8 +87,9 @@ impl Roll<'_> {
     async fn wave(&mut self, number: usize, wave: &[TenantName]) -> anyhow::Result<bool> {
         let note = format!("wave {number} of {}: restarting", self.waves);
         self.progress.note(note)?;
+        let begun = Timestamp::now();
         let answers = self.connection.act(VERB, wave, false).await?;
-        let going = Going::of(VERB, &answers, &mut self.progress)?;
+        let going = Going::of((VERB, begun), &answers, &mut self.progress)?;
         let mut waiting = Waiting::new(self.app, &going.names(&answers), until(VERB));
         let (progress, interrupts) = (&mut self.progress, &mut self.interrupts);
         while !progress::follow(progress, &mut waiting, interrupts, |it| going.became(it)).await? {

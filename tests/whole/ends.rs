@@ -108,3 +108,73 @@ fn a_frozen_program_is_thawed_for_its_stop_signal() {
     assert_eq!(data(&daemon, "saved").as_deref(), Some("saved\n"));
     assert_eq!(daemon.tenant("acme").state, StateWord::Down);
 }
+
+/// Ignores SIGTERM, and so does its child.
+const DEAF: &str = "trap '' TERM\nsleep 1000 & echo ready >> /srv/data/ready; wait";
+
+#[test]
+fn a_forced_kill_is_said_everywhere() {
+    let daemon = start(DEAF, "stop.grace = \"300ms\"");
+    is_ready(&daemon);
+    let pid = daemon.tenant("acme").pid.unwrap();
+    let said = daemon.tell(&["stop", "acme"]).expect(0);
+    let what = "killed after a grace of 300ms (2 processes: ";
+    assert!(
+        said.contains(&format!("acme: down, {what}{pid} program, ")),
+        "{said}"
+    );
+    assert!(said.contains(" sleep)"), "{said}");
+    assert!(
+        daemon.output().contains(&format!("acme: {what}")),
+        "{}",
+        daemon.output()
+    );
+    let shown = daemon.tell(&["status", "acme"]).expect(0);
+    assert!(
+        shown.contains(&format!("KILLED its last launch was {what}")),
+        "{shown}"
+    );
+    let log = daemon.tell(&["logs", "acme"]).expect(0);
+    assert!(log.contains(what), "{log}");
+    let killed = daemon.tenant("acme").killed.unwrap();
+    assert_eq!((killed.grace_ms, killed.count), (Some(300), Some(2)));
+    // A start says nothing of it, a restart does.
+    let said = daemon.tell(&["start", "acme"]).expect(0);
+    assert!(!said.contains("killed"), "{said}");
+    fs::remove_file(format!("/var/lib/tenantd/{}/acme/ready", daemon.app)).unwrap();
+    daemon.tell(&["restart", "acme"]).expect(0);
+    is_ready(&daemon);
+    let said = daemon.tell(&["restart", "acme", "--json"]).expect(0);
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let killed = &said["tenants"][0]["killed"];
+    assert_eq!(killed["count"], 2, "{said}");
+    assert_eq!(killed["processes"][0]["name"], "program", "{said}");
+}
+
+#[test]
+fn a_forced_kill_is_an_event_and_survives_the_supervisor() {
+    let mut daemon = start(DEAF, "stop.grace = \"300ms\"");
+    is_ready(&daemon);
+    daemon.tell(&["stop", "acme"]).expect(0);
+    let killed = daemon.tenant("acme").killed;
+    assert!(killed.is_some());
+    daemon.kill();
+    daemon.again();
+    let found = daemon.tenant("acme").killed.unwrap();
+    assert_eq!(found.processes, killed.unwrap().processes);
+}
+
+#[test]
+fn a_program_that_stops_in_time_was_not_killed() {
+    let daemon = start("saves", "");
+    is_ready(&daemon);
+    let said = daemon.tell(&["stop", "acme"]).expect(0);
+    assert!(!said.contains("killed"), "{said}");
+    assert_eq!(daemon.tenant("acme").killed, None);
+    assert!(
+        !daemon
+            .tell(&["status", "acme"])
+            .expect(0)
+            .contains("KILLED")
+    );
+}

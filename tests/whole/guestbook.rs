@@ -187,6 +187,7 @@ fn the_json_of_status_and_its_exit_code_are_as_documented() {
             "unapplied",
             "lid",
             "misfit",
+            "killed",
             "phase",
             "refused",
             "exit",

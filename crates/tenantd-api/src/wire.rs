@@ -17,12 +17,16 @@ pub use tenantd_core::supervisor::action::Answer;
 pub use tenantd_core::supervisor::event::Verb;
 use tenantd_core::supervisor::view;
 
+mod killed;
 mod phase;
+mod refused;
 mod residue;
 pub mod varlink;
 pub mod watch;
 
+pub use killed::{Killed, NamedProcess};
 pub use phase::Phase;
+pub use refused::RefusedWrite;
 pub use residue::{Residue, ResidueFate, ResidueKind, ResidueList};
 
 /// The name of the varlink interface.
@@ -142,16 +146,9 @@ pub struct TenantStatus {
     /// How the program ended, if it ended by itself and is not restarted; else null.
     #[serde(default)]
     pub exit: Option<watch::ProgramExit>,
-}
-
-/// A line of a tenant's log that says that a file of the host could not be written. The tenant can
-/// write any line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, CustomType)]
-pub struct RefusedWrite {
-    /// The path in the line; null if there is none.
-    pub path: Option<String>,
-    /// The line.
-    pub line: String,
+    /// What was killed at the end of its last launch, after its grace; null if that ended by itself.
+    #[serde(default)]
+    pub killed: Option<Killed>,
 }
 
 /// The file that a running program was started from, compared with the file that is now on disk.

@@ -205,10 +205,13 @@ impl Executor {
         Box::new(survivor.found)
     }
 
-    /// Marks in a tenant's log that its program ended while no supervisor was running.
+    /// Marks in a tenant's log that its program ended while no supervisor was running, or was killed.
     pub(super) fn on_transition(&self, Transition { tenant, cause, .. }: &Transition) {
         if let Cause::Found(Find::Died(exit)) = cause {
             self.host.logs.mark(tenant, Mark::EndedUnwatched(*exit));
+        }
+        if let Cause::Killed(forced) = cause {
+            self.host.logs.mark(tenant, Mark::Killed(forced.clone()));
         }
     }
 

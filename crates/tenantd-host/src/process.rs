@@ -15,7 +15,7 @@ use super::children::Known;
 use super::launch::raw;
 use super::launch::ready_fd::ReadyFd;
 use stat::zombie_status;
-pub use stat::{has_executed, is_dead, start_ticks};
+pub use stat::{has_executed, is_dead, name, start_ticks};
 pub(crate) use stat::{is_stopped, lives};
 use tenantd_core::stage::{Failure, Stage};
 

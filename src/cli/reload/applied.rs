@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context;
+use jiff::Timestamp;
 
 use crate::cli::End;
 use crate::cli::args::Wait;
@@ -87,6 +88,8 @@ struct Sorted<'a> {
     waited: BTreeMap<&'a TenantName, String>,
     /// The host has to apply a live change to running processes: to which fields.
     live: BTreeMap<&'a TenantName, String>,
+    /// When the changes began.
+    begun: Timestamp,
 }
 
 impl<'a> Sorted<'a> {
@@ -95,6 +98,7 @@ impl<'a> Sorted<'a> {
             done: BTreeMap::new(),
             waited: BTreeMap::new(),
             live: BTreeMap::new(),
+            begun: Timestamp::now(),
         };
         for change in &changes.tenants {
             let tenant = &change.tenant;
@@ -130,7 +134,8 @@ impl<'a> Sorted<'a> {
                 let change = self.waited.get(&tenant.name);
                 let change = change.map_or(CHANGING, String::as_str);
                 let text = format!("{change}; now {}", state(&tenant));
-                Outcome::of(&tenant, became).saying(text)
+                let outcome = Outcome::of(&tenant, became).saying(text);
+                outcome.with_killed(&tenant, self.begun)
             }
         }
     }

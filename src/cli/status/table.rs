@@ -82,6 +82,7 @@ pub(in crate::cli) fn write(
         if tenant.is_as_wanted() {
             writeln!(out, "{line}")?;
             if matches!(below, Lines::All(_)) {
+                write_killed(out, status, tenant, now)?;
                 host::below(out, status, tenant)?;
             }
             write_misfit(out, tenant)?;
@@ -105,12 +106,31 @@ pub(in crate::cli) fn write(
             let start = typed(&status.app, &format!("start {}", tenant.name));
             writeln!(out, "  NEXT `{start}` runs its program again")?;
         }
+        write_killed(out, status, tenant, now)?;
         if failed <= FEW && is_given_up(tenant) {
             write_next(out, status, tenant, known.missing.get(&tenant.name))?;
         }
         host::below(out, status, tenant)?;
     }
     Ok(())
+}
+
+/// Says what was killed at the end of the last launch: of a tenant that does not run, or that is the only
+/// one shown.
+fn write_killed(
+    out: &mut (impl Write + ?Sized),
+    status: &AppStatus,
+    tenant: &TenantStatus,
+    now: Timestamp,
+) -> io::Result<()> {
+    let is_shown = tenant.state != StateWord::Up || status.tenants.len() == 1;
+    match tenant.killed.as_ref().filter(|_| is_shown) {
+        Some(killed) => {
+            let ago = length(killed.time, now);
+            writeln!(out, "  KILLED its last launch was {killed}, {ago} ago")
+        }
+        None => Ok(()),
+    }
 }
 
 /// Says that the program cannot write to its data: it may be up and ready all the same.

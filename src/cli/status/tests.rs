@@ -28,6 +28,7 @@ fn sample() -> AppStatus {
         refused: Vec::new(),
         misfit: None,
         exit: None,
+        killed: None,
     };
     let failure = Failure::errno(Stage::Exec, "/opt/wiki/bin/wiki", libc::ENOEXEC);
     let waiting = TenantStatus {

@@ -74,6 +74,7 @@ fn status(app: &AppName, names: &[TenantName]) -> Result<AppStatus, Unknown> {
         refused: Vec::new(),
         misfit: None,
         exit: None,
+        killed: None,
     };
     let all = [
         one("acme", StateWord::Up, Some(123), None),

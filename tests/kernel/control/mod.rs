@@ -66,6 +66,15 @@ fn status(app: &AppName, tenants: &[TenantName]) -> AppStatus {
             status: Some(0),
             signal: None,
         }),
+        killed: Some(wire::Killed {
+            time: jiff::Timestamp::UNIX_EPOCH,
+            grace_ms: Some(10_000),
+            count: Some(2),
+            processes: vec![wire::NamedProcess {
+                pid: 4711,
+                name: "postgres".to_owned(),
+            }],
+        }),
     };
     AppStatus {
         app: app.clone(),

@@ -21,6 +21,8 @@ pub(crate) struct Expectation {
     pub(crate) stale: bool,
     /// The manifest was reloaded.
     pub(super) reloaded: bool,
+    /// Processes of this tenant were killed after their grace.
+    pub(super) forced: Option<TenantName>,
 }
 
 /// Checks the invariants. Holds everything that is known from outside.
@@ -52,6 +54,7 @@ impl Checker {
         Expectation {
             stale: false,
             reloaded: false,
+            forced: None,
         }
     }
 
@@ -85,6 +88,7 @@ impl Checker {
             | Event::Emptied { launch }
             | Event::MountLost { launch, .. }
             | Event::NotAlive { launch, .. }
+            | Event::Killed { launch, .. }
             | Event::EndFailed { launch, .. } => !self.is_running(*launch),
         }
     }
@@ -94,7 +98,7 @@ impl Checker {
     }
 
     /// Whether this launch is not over.
-    fn is_running(&self, launch: LaunchId) -> bool {
+    pub(super) fn is_running(&self, launch: LaunchId) -> bool {
         self.launches.contains_key(&launch)
     }
 
@@ -122,10 +126,7 @@ impl Checker {
                     .for_each(|model| model.end_requested = true);
                 false
             }
-            Event::Hurry => {
-                self.hurry = true;
-                false
-            }
+            Event::Hurry => self.hurries(),
             Event::Provisioned { tenant } => {
                 !self.change_network(tenant, Network::Provisioning, Network::Provisioned)
             }
@@ -150,19 +151,12 @@ impl Checker {
             Event::LaunchFailed { launch, .. } | Event::Emptied { launch } => {
                 !self.end_launch(now, *launch)
             }
-            Event::Exited {
-                launch,
-                exit,
-                others,
-                ..
-            } => {
-                self.exited_alone(now, *launch, *others);
-                !self.exited(*launch, *exit)
-            }
+            Event::Exited { .. } => !self.first_exited(now, event),
             Event::Ready { launch }
             | Event::MountLost { launch, .. }
             | Event::NotAlive { launch, .. }
             | Event::EndFailed { launch, .. } => !self.is_running(*launch),
+            Event::Killed { launch, .. } => !self.was_killed(*launch, &mut expected),
         };
         expected
     }
@@ -203,6 +197,7 @@ impl Checker {
             Invariant::StaleDoesNothing,
             || format!("{step:?}"),
         )?;
+        Self::check_forced(expected, step)?;
         for action in &step.actions {
             match action {
                 Action::Provision { tenant } => self.provision(now, tenant)?,
@@ -261,6 +256,8 @@ impl Checker {
             || format!("{model:?}"),
         )?;
         model.ending = None;
+        model.killed = false;
+        model.forced = false;
         model.live = Some(Live {
             id: launch,
             launched: false,

@@ -1,10 +1,11 @@
 //! How launches end: the stop signal, the grace, and SIGKILL.
 
 use tenantd_core::supervisor::action::Action;
-use tenantd_core::supervisor::event::LaunchId;
+use tenantd_core::supervisor::event::{Event, LaunchId};
 use tenantd_core::supervisor::time::Moment;
+use tenantd_core::supervisor::{Cause, Step, Transition};
 
-use super::checker::Checker;
+use super::checker::{Checker, Expectation};
 use super::invariant::{Invariant, Violation, check};
 use super::model::TenantModel;
 
@@ -19,12 +20,55 @@ impl TenantModel {
 }
 
 impl Checker {
+    /// Grace periods are over. This is no stale event.
+    pub(super) fn hurries(&mut self) -> bool {
+        self.hurry = true;
+        false
+    }
+
     /// The first process has exited. Without others nobody is left to get the stop signal.
-    pub(super) fn exited_alone(&mut self, now: Moment, launch: LaunchId, others: bool) {
-        let tenant = self.launches.get(&launch).filter(|_| !others);
+    pub(super) fn first_exited(&mut self, now: Moment, event: &Event) -> bool {
+        let Event::Exited {
+            launch,
+            exit,
+            others,
+            ..
+        } = event
+        else {
+            return false;
+        };
+        let tenant = self.launches.get(launch).filter(|_| !others);
         if let Some(model) = tenant.and_then(|tenant| self.tenants.get_mut(tenant)) {
-            model.end(now, launch);
+            model.end(now, *launch);
         }
+        self.exited(*launch, *exit)
+    }
+
+    /// The host has named what it killed. After a grace that must be said, once.
+    pub(super) fn was_killed(&mut self, launch: LaunchId, expected: &mut Expectation) -> bool {
+        let tenant = self.launches.get(&launch);
+        if let Some(tenant) = tenant
+            && let Some(model) = self.tenants.get_mut(tenant)
+            && std::mem::take(&mut model.forced)
+            // Its last process may have ended just before.
+            && model.live.is_some_and(|live| !live.over)
+        {
+            expected.forced = Some(tenant.clone());
+        }
+        self.is_running(launch)
+    }
+
+    /// A forced kill is said.
+    pub(super) fn check_forced(expected: &Expectation, step: &Step) -> Result<(), Violation> {
+        let Some(tenant) = &expected.forced else {
+            return Ok(());
+        };
+        let says = |it: &Transition| it.tenant == *tenant && matches!(it.cause, Cause::Killed(_));
+        check(
+            step.transitions.iter().any(says),
+            Invariant::ForcedKillSaid,
+            || format!("{tenant}: {step:?}"),
+        )
     }
 
     /// A launch gets the stop signal or is killed.
@@ -50,6 +94,9 @@ impl Checker {
                 let known = model.ending.filter(|(of, _)| of == launch);
                 let over = known.is_some_and(|(_, over)| now >= over);
                 let allowed = self.hurry || model.policy.grace.is_zero() || over;
+                let first = known.is_some() && !model.killed;
+                model.forced = over && first && !model.policy.grace.is_zero();
+                model.killed = true;
                 // It may be killed again.
                 model.ending = Some((*launch, now));
                 check(allowed, Invariant::KilledAfterGrace, || {
@@ -64,4 +111,13 @@ impl Checker {
             | Action::Remove { .. } => Ok(()),
         }
     }
+}
+
+/// A step after a forced kill that does not say so.
+pub(super) fn violations() -> Vec<Result<(), Violation>> {
+    let expected = Expectation {
+        forced: Some("acme".parse().unwrap()),
+        ..Checker::for_deadline()
+    };
+    vec![Checker::check_forced(&expected, &Step::default())]
 }

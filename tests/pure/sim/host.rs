@@ -3,6 +3,7 @@
 use tenantd_core::stage::{Failure, Stage};
 use tenantd_core::supervisor::action::Action;
 use tenantd_core::supervisor::event::{Event, Exit, LaunchId};
+use tenantd_core::supervisor::forced::Processes;
 
 use super::invariant::Violation;
 use super::world::{Occurrence, Program, World};
@@ -202,16 +203,7 @@ impl World {
             }
             Action::Apply { launch, .. } => self.apply(launch),
             Action::Terminate { launch, .. } => self.terminate(launch),
-            Action::Kill { launch, .. } => {
-                if !self.fault(25) {
-                    return self.schedule(50, Occurrence::Empty(launch));
-                }
-                self.schedule(120_000, Occurrence::Empty(launch));
-                if self.random.chance(50) {
-                    let why = Failure::detail(Stage::End, "", "a task hangs");
-                    self.schedule(5_000, Occurrence::Event(Event::EndFailed { launch, why }));
-                }
-            }
+            Action::Kill { launch, .. } => self.kill(launch),
             Action::Release { tenant } => {
                 let why = Failure::errno(Stage::Release, "", libc::EBUSY);
                 let event = if self.fault(40) {
@@ -222,6 +214,23 @@ impl World {
                 self.schedule(50, Occurrence::Event(event));
             }
             Action::Remove { .. } => {}
+        }
+    }
+
+    fn kill(&mut self, launch: LaunchId) {
+        let processes = Processes {
+            count: 1 + self.random.below(3),
+            named: Vec::new(),
+        };
+        let killed = Event::Killed { launch, processes };
+        self.schedule(0, Occurrence::Event(killed));
+        if !self.fault(25) {
+            return self.schedule(50, Occurrence::Empty(launch));
+        }
+        self.schedule(120_000, Occurrence::Empty(launch));
+        if self.random.chance(50) {
+            let why = Failure::detail(Stage::End, "", "a task hangs");
+            self.schedule(5_000, Occurrence::Event(Event::EndFailed { launch, why }));
         }
     }
 

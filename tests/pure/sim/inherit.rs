@@ -26,7 +26,7 @@ impl Checker {
             model.trying = false;
             model.awaits = false;
             model.applying = None;
-            model.continuing = false;
+            model.forced = false;
             if was_ending {
                 // A failed tenant is started again, and a policy may give up without a strike.
                 model.strikes = 0;

@@ -19,6 +19,8 @@ pub(crate) enum Invariant {
     SignalRunningLaunch,
     /// SIGKILL follows the stop signal and the grace, unless there is none.
     KilledAfterGrace,
+    /// A kill after the grace is said, with the processes.
+    ForcedKillSaid,
     /// A request that is refused, or changes nothing, causes no action. (The types ensure that each
     /// has exactly one answer.)
     RefusalDoesNothing,
@@ -79,6 +81,7 @@ impl Invariant {
         Invariant::ReleaseOnce,
         Invariant::SignalRunningLaunch,
         Invariant::KilledAfterGrace,
+        Invariant::ForcedKillSaid,
         Invariant::RefusalDoesNothing,
         Invariant::StaleDoesNothing,
         Invariant::NoTenantHangs,

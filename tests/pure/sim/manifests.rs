@@ -39,6 +39,8 @@ impl Checker {
                 end_unnoticed: false,
                 awaits: false,
                 ending: None,
+                killed: false,
+                forced: false,
                 applying: None,
             });
         }

@@ -59,6 +59,10 @@ pub(super) struct TenantModel {
     pub(super) awaits: bool,
     /// The launch that is being ended, and when it may be killed.
     pub(super) ending: Option<(LaunchId, Moment)>,
+    /// Whether it was killed.
+    pub(super) killed: bool,
+    /// Whether it was killed after its grace, and the host has not named its processes.
+    pub(super) forced: bool,
     /// The launch that a live change is being applied to.
     pub(super) applying: Option<LaunchId>,
 }

@@ -71,6 +71,7 @@ fn view(want: Want, state: StateWord) -> View {
         until: None,
         why: None,
         unapplied: None,
+        forced: None,
     }
 }
 
@@ -152,31 +153,9 @@ fn violations(invariant: Invariant) -> Vec<Result<(), Violation>> {
             up.handles(&Event::Hurry, vec![kill(2)]),
             up.handles(&emptied(1), vec![kill(1)]),
         ],
-        Invariant::KilledAfterGrace => {
-            let terminate = Action::Terminate {
-                tenant: tenant(),
-                launch: LaunchId(1),
-            };
-            let mut asked = Trace::up(second);
-            asked.handles(&Event::Reloaded, vec![terminate]).unwrap();
-            vec![
-                up.handles(&Event::Reloaded, vec![kill(1)]),
-                asked.handles(&Event::Reloaded, vec![kill(1)]),
-            ]
-        }
-        Invariant::RefusalDoesNothing => {
-            let reason = "no".to_owned();
-            let refused = Answer::Refused { reason };
-            let (was, is) = (
-                view(Want::Up, StateWord::Failed),
-                view(Want::Down, StateWord::Failed),
-            );
-            vec![
-                up.answers(&Answer::AlreadySo, vec![kill(1)]),
-                up.answers(&refused, release()),
-                Checker::check_refused(&refused, Some(&was), Some(&is)),
-            ]
-        }
+        Invariant::KilledAfterGrace => kill_violations(),
+        Invariant::ForcedKillSaid => super::ends::violations(),
+        Invariant::RefusalDoesNothing => refusal_violations(),
         Invariant::StaleDoesNothing => stale_violations(),
         Invariant::Backoff => vec![up.handles(&emptied(1), vec![launch(2)])],
         Invariant::Budget => {
@@ -209,6 +188,35 @@ fn violations(invariant: Invariant) -> Vec<Result<(), Violation>> {
             plan_violations(invariant)
         }
     }
+}
+
+/// SIGKILL without the stop signal, and before the grace is over.
+fn kill_violations() -> Vec<Result<(), Violation>> {
+    let terminate = Action::Terminate {
+        tenant: tenant(),
+        launch: LaunchId(1),
+    };
+    let mut up = Trace::up(Duration::from_secs(1));
+    let mut asked = Trace::up(Duration::from_secs(1));
+    asked.handles(&Event::Reloaded, vec![terminate]).unwrap();
+    vec![
+        up.handles(&Event::Reloaded, vec![kill(1)]),
+        asked.handles(&Event::Reloaded, vec![kill(1)]),
+    ]
+}
+
+/// A request without effect that has one.
+fn refusal_violations() -> Vec<Result<(), Violation>> {
+    let mut up = Trace::up(Duration::from_secs(1));
+    let reason = "no".to_owned();
+    let refused = Answer::Refused { reason };
+    let was = view(Want::Up, StateWord::Failed);
+    let is = view(Want::Down, StateWord::Failed);
+    vec![
+        up.answers(&Answer::AlreadySo, vec![kill(1)]),
+        up.answers(&refused, vec![Action::Release { tenant: tenant() }]),
+        Checker::check_refused(&refused, Some(&was), Some(&is)),
+    ]
 }
 
 /// A late event that changes a tenant, or causes an action.

@@ -277,6 +277,7 @@ mod tests {
             refused: Vec::new(),
             misfit: None,
             exit: None,
+            killed: None,
         }
     }
 

@@ -223,6 +223,24 @@ pub mod description {
         lid: Option<String>,
         refused: Option<Vec<RefusedWrite>>,
         misfit: Option<String>,
+        killed: Option<Killed>,
+    }
+
+    /// Processes that were killed after a grace: when (RFC 3339, UTC), the grace (null if there was no
+    /// time for it), their number, and the first of them.
+    #[derive(CustomType)]
+    pub struct Killed {
+        time: String,
+        grace_ms: Option<u64>,
+        count: Option<u64>,
+        processes: Vec<NamedProcess>,
+    }
+
+    /// A process and the name of its program.
+    #[derive(CustomType)]
+    pub struct NamedProcess {
+        pid: i32,
+        name: String,
     }
 
     /// A changed field of the manifest; before or after is null if the field was added or removed.

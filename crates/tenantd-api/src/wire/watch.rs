@@ -158,6 +158,7 @@ impl ProgramExit {
             | Cause::GivenUp(Why::Failure(_))
             | Cause::Due
             | Cause::GraceOver
+            | Cause::Killed(_)
             | Cause::Retry => None,
         }
     }

@@ -12,6 +12,7 @@ use crate::plan::phase::Phase;
 
 use super::Supervisor;
 use super::event::{Exit, LaunchId};
+use super::forced::ForcedKill;
 use super::time::Moment;
 use super::view::{StateWord, Want};
 
@@ -39,6 +40,8 @@ pub struct Checkpoint {
     /// How its program ended, if it ended by itself and is not restarted. Then `want` is down, so
     /// that a version without this field leaves it so.
     pub exited: Option<Exit>,
+    /// The forced kill at the end of its last launch, if there was one.
+    pub forced: Option<ForcedKill>,
 }
 
 impl Checkpoint {
@@ -54,6 +57,7 @@ impl Checkpoint {
             strikes: FailureCount::default(),
             budget: Moment::ZERO,
             exited: None,
+            forced: None,
         }
     }
 

@@ -5,6 +5,7 @@ use crate::stage::Failure;
 
 use super::Supervisor;
 use super::event::{Event, Exit, LaunchId};
+use super::forced::Processes;
 use super::step::{Cause, Step};
 use super::tenant::{Tenant, TransitionContext};
 use super::time::Moment;
@@ -51,9 +52,7 @@ impl Supervisor {
             }
             Event::Applied { launch } => self.applied(now, launch, None, step),
             Event::ApplyFailed { launch, why } => self.applied(now, launch, Some(why), step),
-            Event::Ready { launch } => {
-                self.on_launch(now, launch, Cause::Ready, step, |t, _| t.ready());
-            }
+            Event::Ready { launch } => self.ready(now, launch, step),
             Event::Exited {
                 launch,
                 exit,
@@ -63,9 +62,8 @@ impl Supervisor {
             Event::Emptied { launch } => {
                 self.on_launch(now, launch, Cause::Emptied, step, Tenant::emptied);
             }
-            Event::NotAlive { launch, why } => {
-                self.on_launch_failure(now, launch, why, step, Tenant::not_alive);
-            }
+            Event::NotAlive { launch, why } => self.not_alive(now, launch, why, step),
+            Event::Killed { launch, processes } => self.killed(now, launch, processes, step),
             Event::MountLost { launch, why } => {
                 self.on_launch_failure(now, launch, why, step, Tenant::mount_lost);
             }
@@ -77,6 +75,20 @@ impl Supervisor {
 
     fn launched(&mut self, now: Moment, launch: LaunchId, step: &mut Step) {
         self.on_launch(now, launch, Cause::Launched, step, Tenant::launched);
+    }
+
+    fn ready(&mut self, now: Moment, launch: LaunchId, step: &mut Step) {
+        self.on_launch(now, launch, Cause::Ready, step, |t, _| t.ready());
+    }
+
+    fn killed(&mut self, now: Moment, launch: LaunchId, processes: Processes, step: &mut Step) {
+        self.on_launch(now, launch, Cause::GraceOver, step, |t, context| {
+            t.killed(processes, context);
+        });
+    }
+
+    fn not_alive(&mut self, now: Moment, launch: LaunchId, why: Failure, step: &mut Step) {
+        self.on_launch_failure(now, launch, why, step, Tenant::not_alive);
     }
 
     fn skipped(&mut self, now: Moment, launch: LaunchId, step: &mut Step) {

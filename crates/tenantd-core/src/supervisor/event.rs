@@ -11,6 +11,7 @@ use crate::plan::model::Policy;
 use crate::stage::Failure;
 
 use super::checkpoint::Found;
+use super::forced::Processes;
 use super::view::Want;
 
 /// The number of a launch. Numbers are never reused, so an event of an earlier launch is recognized
@@ -234,6 +235,14 @@ pub enum Event {
         launch: LaunchId,
         /// Which mount, and what the host did.
         why: Failure,
+    },
+    /// Processes of the launch were sent SIGKILL: the result of a
+    /// [`Action::Kill`](super::action::Action::Kill).
+    Killed {
+        /// The launch.
+        launch: LaunchId,
+        /// The processes.
+        processes: Processes,
     },
     /// Processes of the launch survived SIGKILL.
     EndFailed {

@@ -51,6 +51,7 @@ mod budget;
 pub mod checkpoint;
 mod dispatch;
 pub mod event;
+pub mod forced;
 mod planned;
 mod step;
 mod tenant;
@@ -67,7 +68,7 @@ use action::Answer;
 use agenda::{Agenda, Entry, Index};
 use event::{Event, Exit, LaunchId, TenantRequest};
 use planned::Awaits;
-use tenant::{Tenant, TransitionContext};
+use tenant::{Ends, Tenant, TransitionContext};
 use time::Moment;
 use view::{View, Want};
 
@@ -246,8 +247,7 @@ impl Supervisor {
         let Some(Slot { tenant, .. }) = self.tenants.get_mut(&index) else {
             return;
         };
-        let (want_before, before) = (tenant.want(), tenant.state().clone());
-        let (removed_before, exited_before) = (tenant.is_removed(), tenant.exit());
+        let (kept_before, before) = (tenant.kept(), tenant.state().clone());
         let (from, launch_before) = (tenant.word(), before.launch());
         let (ready_before, finished_before) = (before.is_ready(), before.is_finished());
         let unapplied_before = tenant.unapplied();
@@ -258,14 +258,14 @@ impl Supervisor {
             next_launch: &mut self.next_launch,
             actions: &mut step.actions,
             cause,
+            ends: Ends::AsBefore,
         };
         tenant.note();
         act(tenant, &mut context);
-        let cause = context.cause;
+        let (cause, ends) = (context.cause, context.ends);
+        tenant.note_ends(now, ends);
         let after = tenant.state();
-        let wanted_before = (want_before, removed_before, exited_before);
-        let wanted = (tenant.want(), tenant.is_removed(), tenant.exit());
-        if *after != before || wanted != wanted_before {
+        if *after != before || tenant.kept() != kept_before {
             step.changed.push(tenant.name().clone());
         }
         let (to, launch) = (tenant.word(), after.launch());
@@ -275,8 +275,8 @@ impl Supervisor {
         if from != to && !matches!(cause, Cause::Found(_)) {
             tenant.entered(now);
         }
-        let finished_phase = matches!(cause, Cause::Finished(..));
-        if from != to || (ready && !ready_before) || finished_phase {
+        let is_said = matches!(cause, Cause::Finished(..) | Cause::Killed(_));
+        if from != to || (ready && !ready_before) || is_said {
             step.transitions.push(Transition {
                 tenant: tenant.name().clone(),
                 from,

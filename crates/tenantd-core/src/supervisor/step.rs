@@ -9,6 +9,7 @@ use crate::stage::Failure;
 
 use super::action::Action;
 use super::event::{Exit, LaunchId, Verb};
+use super::forced::ForcedKill;
 use super::view::{StateWord, Why};
 
 /// The result of one event.
@@ -24,7 +25,8 @@ pub struct Step {
 }
 
 /// A change of state. If a tenant became ready, or a live change was applied or refused, `from` and
-/// `to` are both `up`; they are equal too if a command before the program succeeded.
+/// `to` are both `up`; they are equal too if a command before the program succeeded, or processes
+/// were killed after their grace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transition {
     /// The tenant.
@@ -94,6 +96,8 @@ pub enum Cause {
     Due,
     /// Its grace period is over.
     GraceOver,
+    /// What was left of its launch after the grace was killed.
+    Killed(ForcedKill),
     /// A failed end or release is retried.
     Retry,
 }
@@ -152,6 +156,7 @@ impl fmt::Display for Cause {
             Cause::NotRestarted(exit) => {
                 return write!(f, "its program {exit} and is not restarted");
             }
+            Cause::Killed(forced) => return forced.fmt(f),
             Cause::Failed(failure) | Cause::NotApplied(failure) => return failure.fmt(f),
             Cause::GivenUp(Why::Exit(exit)) => return write!(f, "given up: its program {exit}"),
             Cause::GivenUp(Why::Failure(why)) => return write!(f, "given up: {why}"),

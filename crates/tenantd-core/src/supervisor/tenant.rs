@@ -31,7 +31,8 @@
 //! the event is late or wrong, and must not harm the tenant. The transitions are divided by their
 //! cause: [`requested`] (operators), [`replanned`] (the manifest), [`host`] and [`stage_failed`] (reports
 //! of the host), [`due`] (deadlines), [`found`] (an earlier supervisor), [`live`] (live changes),
-//! [`mounts`] (folders that the host took away), [`exited`] (programs that ended by themselves), [`alive`] (programs that no longer answer), [`phases`] (the commands before the program), [`over`]
+//! [`killed`] (forced kills), [`mounts`] (folders that the host took away), [`exited`] (programs that
+//! ended by themselves), [`alive`] (programs that no longer answer), [`phases`] (the commands before the program), [`over`]
 //! (what follows on a launch). A tenant knows nothing of the others.
 
 mod alive;
@@ -39,6 +40,7 @@ mod due;
 mod exited;
 mod found;
 mod host;
+mod killed;
 mod live;
 mod mounts;
 mod over;
@@ -61,11 +63,13 @@ use super::action::Action;
 use super::backoff::FailureCount;
 use super::checkpoint::Resources;
 use super::event::{Exit, LaunchId};
+use super::forced::ForcedKill;
 use super::step::Cause;
 use super::time::Moment;
 use super::view::{View, Want, Why};
 use live::Pending;
 
+pub(super) use killed::Ends;
 pub use state::{After, Ending, Left, Live, Making, Readying, RestartScope, State};
 
 /// The time from SIGKILL until a launch is stuck. A killed process normally exits within
@@ -93,6 +97,8 @@ pub(super) struct TransitionContext<'a> {
     pub(super) actions: &'a mut Vec<Action>,
     /// The cause, which the transition may refine.
     pub(super) cause: Cause,
+    /// What becomes of the note on the last forced kill.
+    pub(super) ends: Ends,
 }
 
 /// One tenant, see the head of this module.
@@ -119,6 +125,8 @@ pub(super) struct Tenant {
     last_failure: Option<Why>,
     /// How its program ended, if it ended by itself and is not restarted, see [`exited`].
     exited: Option<Exit>,
+    /// The forced kill at the end of its last launch, if there was one.
+    forced: Option<ForcedKill>,
 }
 
 impl Tenant {
@@ -138,6 +146,7 @@ impl Tenant {
             unready: None,
             last_failure: None,
             exited: None,
+            forced: None,
         }
     }
 
@@ -218,6 +227,7 @@ impl Tenant {
             until,
             why,
             unapplied: self.unapplied(),
+            forced: self.forced.clone(),
         }
     }
 
@@ -307,7 +317,11 @@ impl Tenant {
 
     /// Sends the stop signal; SIGKILL follows after the grace period.
     fn stop(&self, context: &mut TransitionContext, launch: Live, after: After) -> State {
+        context.ends = Ends::Begun;
         if context.hurry || self.policy.grace.is_zero() {
+            if !self.policy.grace.is_zero() {
+                context.ends = Ends::Forced(None);
+            }
             return self.kill(context, launch, after);
         }
         self.terminate(context, launch);
@@ -315,7 +329,8 @@ impl Tenant {
     }
 
     /// Waits for a launch to exit within its grace period.
-    fn ending(&self, context: &TransitionContext, launch: Live, after: After) -> State {
+    fn ending(&self, context: &mut TransitionContext, launch: Live, after: After) -> State {
+        context.ends = Ends::Begun;
         let kill_at = context.now + self.policy.grace;
         State::Stopping {
             launch,

@@ -8,6 +8,7 @@ use crate::name::TenantName;
 use crate::stage::Failure;
 
 use super::event::{Exit, LaunchId};
+use super::forced::ForcedKill;
 use super::time::Moment;
 
 /// What is wanted of a tenant.
@@ -132,4 +133,6 @@ pub struct View {
     pub why: Option<Why>,
     /// A live change that has not been applied; `None` if there is none.
     pub unapplied: Option<Unapplied>,
+    /// The forced kill at the end of its last launch, if there was one.
+    pub forced: Option<ForcedKill>,
 }

@@ -2,16 +2,16 @@
 //! does not delay the others. Each task sends its result to the loop as a report. Tasks do not use
 //! the inventory and make no decisions.
 
+mod ends;
 #[cfg(test)]
 mod tests;
 
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustix::process::Rlimit;
-use tokio::task::{spawn_blocking, spawn_local};
+use tokio::task::spawn_local;
 
 use tenantd_api::wire::LogPlace;
 use tenantd_core::name::{AppName, TenantName};
@@ -38,13 +38,6 @@ use crate::executor::visitors;
 use crate::logs::Logs;
 use crate::ready::notices::Notices;
 use crate::stretch::{Part, Stretch};
-
-/// How often to look for processes of a network namespace after its first process has ended. Used
-/// only without cgroups, because each look reads all of `/proc`.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
-
-/// How long the processes of a network namespace may take to end after SIGKILL.
-const KILL_LIMIT: Duration = Duration::from_secs(5);
 
 /// What all tasks on the host need.
 pub(crate) struct Host {
@@ -277,43 +270,6 @@ impl Host {
             crash::point("apply: applied", tenant.as_str());
             host.report(&tenant, ReportKind::Applied(launch, applied));
             drop(under_way);
-        });
-    }
-
-    /// Reports when no process is left in a network namespace. Used only without cgroups.
-    pub(crate) fn watch_netns(&self, tenant: &TenantName, inode: u64) {
-        let (reporter, tenant) = (self.reporter.clone(), tenant.clone());
-        self.spawn(async move {
-            loop {
-                match spawn_blocking(move || process::in_netns(inode)).await {
-                    Ok(Ok(pids)) if pids.is_empty() => break,
-                    Ok(Ok(_)) | Err(_) => tokio::time::sleep(LOOK_AGAIN).await,
-                    Ok(Err(error)) => {
-                        let failure = broken(Stage::End, &tenant, &error);
-                        return reporter.report(&tenant, ReportKind::EndFailed(failure));
-                    }
-                }
-            }
-            reporter.report(&tenant, ReportKind::CgroupChanged);
-        });
-    }
-
-    /// Kills every process of a tenant.
-    pub(crate) fn kill(&self, tenant: &TenantName, provisioned: &Provisioned) {
-        if let Some(leaf) = &provisioned.leaf {
-            if let Err(failure) = leaf.kill() {
-                self.report(tenant, ReportKind::EndFailed(failure));
-            }
-            crash::point("stop: killed", tenant.as_str());
-            return;
-        }
-        let (reporter, tenant) = (self.reporter.clone(), tenant.clone());
-        let inode = provisioned.inode;
-        self.spawn(async move {
-            let killed = blocking(move || process::kill_netns(inode, KILL_LIMIT)).await;
-            // A failed watch does not report that no process is left.
-            let kind = killed.map_or_else(ReportKind::EndFailed, |()| ReportKind::CgroupChanged);
-            reporter.report(&tenant, kind);
         });
     }
 }

@@ -55,7 +55,7 @@ impl Executor {
             } => self.conclude(&tenant, launch, success),
             Action::Apply { tenant, launch } => self.apply_live(&tenant, launch),
             Action::Terminate { tenant, launch } => self.terminate(&tenant, launch),
-            Action::Kill { tenant, launch: _ } => self.kill(&tenant),
+            Action::Kill { tenant, launch } => self.kill(&tenant, launch),
             Action::Release { tenant } => self.release(&tenant),
             Action::Remove { tenant } => drop(self.inventory.remove(&tenant)),
         }
@@ -137,12 +137,12 @@ impl Executor {
         }
     }
 
-    fn kill(&mut self, tenant: &TenantName) {
+    fn kill(&mut self, tenant: &TenantName, launch: LaunchId) {
         let Some(entry) = self.inventory.get(tenant) else {
             return;
         };
         if let Some(provisioned) = &entry.provisioned {
-            self.host.kill(tenant, provisioned);
+            self.host.kill(tenant, launch, provisioned);
         }
         // It may have left its cgroup, or not be in its network namespace yet.
         let running = entry.running.as_ref();
@@ -193,6 +193,9 @@ impl Executor {
             }
             ReportKind::CgroupChanged => self.cgroup_changed(&tenant),
             ReportKind::Silent(launch) => self.silent(&tenant, launch),
+            ReportKind::Killed(launch, processes) => {
+                self.dispatch(Event::Killed { launch, processes });
+            }
             ReportKind::EndFailed(why) => {
                 let running = self
                     .inventory

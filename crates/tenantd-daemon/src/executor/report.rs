@@ -9,6 +9,7 @@ use tenantd_core::name::TenantName;
 use tenantd_core::plan::phase::Phase;
 use tenantd_core::stage::Failure;
 use tenantd_core::supervisor::event::LaunchId;
+use tenantd_core::supervisor::forced::Processes;
 use tenantd_host::launch::LaunchView;
 use tenantd_host::process::Ended;
 use tenantd_host::program::ProgramFile;
@@ -71,6 +72,8 @@ pub(crate) enum ReportKind {
     CgroupChanged,
     /// A launch's cgroup is empty, but the end of its first process was not reported.
     Silent(LaunchId),
+    /// These processes of a launch were sent SIGKILL.
+    Killed(LaunchId, Processes),
     /// The tenant's processes could not be ended.
     EndFailed(Failure),
     /// A release ended; a failed one returns the resources that are left.

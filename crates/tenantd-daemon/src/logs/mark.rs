@@ -13,6 +13,7 @@ use tenantd_core::name::TenantName;
 use tenantd_core::plan::phase::Phase;
 use tenantd_core::stage::Failure;
 use tenantd_core::supervisor::event::Exit;
+use tenantd_core::supervisor::forced::ForcedKill;
 
 /// What a mark says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub enum Mark {
         /// Whether other processes of the tenant still run.
         others: bool,
     },
+    /// What was left of the program after its grace was killed.
+    Killed(ForcedKill),
     /// The program ended while no supervisor ran.
     EndedUnwatched(Exit),
     /// The command of a phase before the program was executed, in this process.
@@ -54,7 +57,7 @@ impl Mark {
             | Mark::NotLaunched(_)
             | Mark::PhaseLaunched(..)
             | Mark::PhaseNotLaunched(..) => None,
-            Mark::Ended { others: true, .. } => Some(Rest::WholeLines),
+            Mark::Ended { others: true, .. } | Mark::Killed(_) => Some(Rest::WholeLines),
             Mark::Ended { others: false, .. }
             | Mark::EndedUnwatched(_)
             | Mark::PhaseEnded { .. } => Some(Rest::All),
@@ -105,6 +108,7 @@ impl fmt::Display for Mark {
                     (false, None) => write!(f, "{phase} command {exit}"),
                 }
             }
+            Mark::Killed(forced) => forced.fmt(f),
             Mark::EndedUnwatched(exit) => {
                 write!(f, "program {exit} while no supervisor was running")
             }

@@ -7,6 +7,7 @@ use tenantd_core::name::TenantName;
 use tenantd_core::plan::model::Limits;
 use tenantd_core::plan::phase::Phase;
 use tenantd_core::supervisor::Supervisor;
+use tenantd_core::supervisor::forced::ForcedKill;
 use tenantd_core::supervisor::view::{StateWord, Unapplied, Want, Why};
 use tenantd_host::cgroup::Leaf;
 use tenantd_host::limits::{self, JoinLimit};
@@ -135,6 +136,7 @@ impl Tenants<'_> {
             refused: self.seen.refusals.of_tenant(&view.name).to_vec(),
             misfit: None,
             exit: self.supervisor.exit_of(tenant).map(Into::into),
+            killed: view.forced.as_ref().map(killed),
             name: view.name,
         })
     }
@@ -197,5 +199,20 @@ impl Tenants<'_> {
             working_directory: launch.working_directory.display().to_string(),
             limits: Some(self.exec_limits(&launch.limits)),
         })
+    }
+}
+
+fn killed(forced: &ForcedKill) -> wire::Killed {
+    let ForcedKill {
+        at,
+        grace,
+        processes,
+    } = forced;
+    let processes = processes.as_ref();
+    wire::Killed {
+        time: clock::date(*at),
+        grace_ms: grace.map(|grace| u64::try_from(grace.as_millis()).unwrap_or(u64::MAX)),
+        count: processes.map(|it| it.count),
+        processes: processes.map_or_else(Vec::new, |it| it.named.clone()),
     }
 }

@@ -7,6 +7,7 @@
 //! `docs/decisions/0017-state-file-versions.md` says what may be added to it, and when a new
 //! version is needed.
 
+mod forced;
 mod form;
 mod read;
 mod stage;

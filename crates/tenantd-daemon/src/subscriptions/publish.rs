@@ -139,6 +139,7 @@ fn kind(cause: &Cause, is_same_state: bool) -> EventKind {
         | Cause::GivenUp(_)
         | Cause::Due
         | Cause::GraceOver
+        | Cause::Killed(_)
         | Cause::Retry => EventKind::Transition,
     }
 }

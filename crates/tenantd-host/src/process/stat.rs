@@ -48,6 +48,16 @@ pub fn has_executed(pid: i32) -> bool {
     flags.is_none_or(|flags| flags & NOT_EXECUTED == 0)
 }
 
+/// The name of a process, see comm in proc(5), without control characters. `None` if there is no
+/// such process.
+#[must_use]
+pub fn name(pid: i32) -> Option<String> {
+    let name = std::fs::read(format!("/proc/{pid}/comm")).ok()?;
+    let name = String::from_utf8_lossy(&name);
+    let shown = |c: char| if c.is_control() { '?' } else { c };
+    Some(name.trim_end_matches('\n').chars().map(shown).collect())
+}
+
 /// When a process started, in clock ticks since boot: with its number, the name of a process
 /// that no later one shares. `None` if there is no such process.
 #[must_use]

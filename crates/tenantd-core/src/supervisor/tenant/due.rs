@@ -6,7 +6,7 @@ use crate::supervisor::action::Action;
 use crate::supervisor::step::Cause;
 use crate::supervisor::view::Why;
 
-use super::{After, Ending, KILL_LIMIT, Left, Readying, State};
+use super::{After, Ending, Ends, KILL_LIMIT, Left, Readying, State};
 use super::{Tenant, TransitionContext, stuck};
 
 impl Tenant {
@@ -36,6 +36,9 @@ impl Tenant {
             } => match ending {
                 Ending::Grace { .. } => {
                     context.cause = Cause::GraceOver;
+                    if !self.policy.grace.is_zero() {
+                        context.ends = Ends::Forced(Some(self.policy.grace));
+                    }
                     self.kill(context, launch, after)
                 }
                 Ending::Killed { .. } => {

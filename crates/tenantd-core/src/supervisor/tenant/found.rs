@@ -32,6 +32,7 @@ impl Tenant {
                 false => self.strikes.clone(),
             },
             exited: self.exited,
+            forced: self.forced.clone(),
             ..Checkpoint::none(self.since)
         }
     }
@@ -62,6 +63,7 @@ impl Tenant {
         };
         self.want = if up && allowed { Want::Up } else { Want::Down };
         self.restarts = checkpoint.restarts;
+        self.forced = checkpoint.forced;
         self.strikes = checkpoint.strikes;
         let scope = outdated.and_then(RestartScope::of);
         if scope.is_some() {

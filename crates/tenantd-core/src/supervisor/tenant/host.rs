@@ -9,7 +9,8 @@ use crate::supervisor::event::Exit;
 use crate::supervisor::view::{Want, Why};
 
 use super::{
-    After, Ending, Left, Making, Readying, RestartScope, State, Tenant, TransitionContext, stuck,
+    After, Ending, Ends, Left, Making, Readying, RestartScope, State, Tenant, TransitionContext,
+    stuck,
 };
 
 impl Tenant {
@@ -272,6 +273,7 @@ impl Tenant {
         self.state = match self.take() {
             // The last process of a program in the background. Its exit status is not known.
             State::Up { launch, .. } | State::Preparing { launch, .. } => {
+                context.ends = Ends::Begun;
                 let after = After::Judge(Why::Exit(Exit::Unknown));
                 self.over(context, launch, after, Resources::Full)
             }

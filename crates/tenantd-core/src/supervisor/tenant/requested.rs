@@ -4,7 +4,9 @@ use crate::supervisor::action::Answer;
 use crate::supervisor::event::Verb;
 use crate::supervisor::view::Want;
 
-use super::{After, Ending, Left, Live, Making, RestartScope, State, Tenant, TransitionContext};
+use super::{
+    After, Ending, Ends, Left, Live, Making, RestartScope, State, Tenant, TransitionContext,
+};
 
 impl Tenant {
     /// Handles a request, and returns the answer.
@@ -166,7 +168,10 @@ impl Tenant {
                 launch,
                 ending: Ending::Grace { .. },
                 after,
-            } => self.kill(context, launch, after),
+            } => {
+                context.ends = Ends::Forced(None);
+                self.kill(context, launch, after)
+            }
             state @ (State::Stopping {
                 ending: Ending::Killed { .. },
                 ..

@@ -251,6 +251,7 @@ mod tests {
             refused: Vec::new(),
             misfit: None,
             exit: None,
+            killed: None,
         };
         AppStatus {
             app: "wiki".parse().unwrap(),

@@ -20,7 +20,7 @@ use crate::requests::queue::{
     Closed, NoAnswer, NoExecTarget, NoReload, Request, RequestQueue, Unknown,
 };
 use tenantd_api::wire::varlink::description::{
-    Failure, FieldChange, FileDiff, KeyChange, TenantChange, Unlaunchable,
+    Failure, FieldChange, FileDiff, KeyChange, Killed, NamedProcess, TenantChange, Unlaunchable,
 };
 use tenantd_api::wire::varlink::{AnswerWord, Answered, Answers, Described, ManifestPath, Refusal};
 use tenantd_api::wire::watch::{EndReason, EventKind, ProgramExit, Snapshot, TenantEvent, Update};
@@ -202,6 +202,7 @@ fn sent<T>(
         TenantStatus, Want, StateWord, Program, Tracking, LogPlace, Failure, Answered, AnswerWord,
         FieldChange, KeyChange, TenantChange, FileDiff, Unlaunchable, Residue, ResidueKind, ResidueFate,
         Snapshot, TenantEvent, EventKind, ProgramExit, EndReason, ExecLimit,
+        Killed, NamedProcess,
     ],
     vendor = "tenantd",
     product = "tenantd",

@@ -7,6 +7,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
+use super::forced::Forced2;
+
 /// A record in the version that was chosen for it.
 #[derive(Debug)]
 pub(super) enum Written {
@@ -138,6 +140,9 @@ pub(super) struct Memory2 {
     /// leaves the tenant down: `want` is "down" and `asked` as after a stop.
     #[serde(rename = "exited", default, skip_serializing_if = "Option::is_none")]
     pub(super) exited: Option<Exit2>,
+    /// Programs of earlier versions do not read this.
+    #[serde(rename = "killed", default, skip_serializing_if = "Option::is_none")]
+    pub(super) forced: Option<Forced2>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

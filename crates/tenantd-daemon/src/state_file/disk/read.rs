@@ -21,6 +21,7 @@ use tenantd_core::supervisor::checkpoint::{
     State,
 };
 use tenantd_core::supervisor::event::{Exit, LaunchId};
+use tenantd_core::supervisor::forced::ForcedKill;
 use tenantd_core::supervisor::time::Moment;
 use tenantd_core::supervisor::view::{Want, Why};
 use tenantd_host::launch::LaunchView;
@@ -140,6 +141,7 @@ impl TryFrom<Memory2> for Checkpoint {
             strikes: Strikes2 { count, times },
             budget,
             exited,
+            forced,
         } = checkpoint;
         Ok(Self {
             want: match want {
@@ -156,6 +158,7 @@ impl TryFrom<Memory2> for Checkpoint {
             },
             budget: Moment(budget),
             exited: exited.map(Exit::from),
+            forced: forced.map(ForcedKill::from),
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Records round-trip, have the same bytes as ever, and are readable by the previous program.
 
 mod before;
+mod forced;
 mod phases;
 pub(crate) mod records;
 
@@ -109,6 +110,7 @@ fn before_reads(text: &str) {
     let later = [
         "\"later_stage\":",
         "\"view\":",
+        "\"killed\":",
         "\"phase\"",
         "\"success\"",
         "\"ended\"",

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::Path;
 
+use crate::state_file::disk::forced::Forced2;
 use crate::state_file::disk::form::{
     After2, Ended2, Ending2, Exit2, Failure2, Fingerprints2, Holding2, Holding3, Left2, Live2,
     Made2, Made3, Making2, Memory2, Phase2, Process2, Readying2, Record2, Record3, Resources2,
@@ -126,6 +127,7 @@ impl From<&Checkpoint> for Memory2 {
             strikes,
             budget: Moment(budget),
             exited,
+            forced,
         } = checkpoint;
         Self {
             want: match want {
@@ -139,6 +141,7 @@ impl From<&Checkpoint> for Memory2 {
             strikes: strikes.into(),
             budget: *budget,
             exited: exited.as_ref().map(Exit2::from),
+            forced: forced.as_ref().map(Forced2::from),
         }
     }
 }

@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 
-use super::phases;
+use super::{forced, phases};
 use crate::state_file::record::{Made, ProcessKey, Record};
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::address::Addresses;
@@ -170,6 +170,7 @@ pub(super) fn record(state: State) -> Record {
             },
             budget: Moment(999_500_000_000),
             exited: None,
+            forced: None,
         },
         process: Some(ProcessKey {
             pid: 4711,
@@ -279,10 +280,10 @@ fn any_memory(text: &'static str) -> impl Strategy<Value = Checkpoint> {
         any::<u32>(),
         strikes,
         moment(),
-        option::of(any_exit()),
+        (option::of(any_exit()), option::of(forced::any())),
     )
         .prop_map(
-            |(want, asked, state, since, restarts, strikes, budget, exited)| Checkpoint {
+            |(want, asked, state, since, restarts, strikes, budget, (exited, forced))| Checkpoint {
                 want,
                 requested: asked,
                 state,
@@ -291,11 +292,12 @@ fn any_memory(text: &'static str) -> impl Strategy<Value = Checkpoint> {
                 strikes,
                 budget,
                 exited,
+                forced,
             },
         )
 }
 
-fn moment() -> impl Strategy<Value = Moment> + Clone {
+pub(super) fn moment() -> impl Strategy<Value = Moment> + Clone {
     any::<u64>().prop_map(Moment)
 }
 

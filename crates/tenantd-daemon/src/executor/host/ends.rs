@@ -1,0 +1,91 @@
+//! How the processes of a launch are killed, and noticed to have ended without a cgroup.
+
+use std::time::Duration;
+
+use tokio::task::spawn_blocking;
+
+use tenantd_core::name::TenantName;
+use tenantd_core::stage::{Failure, Stage};
+use tenantd_core::supervisor::event::LaunchId;
+use tenantd_core::supervisor::forced::{NAMED, NamedProcess, Processes};
+use tenantd_host::{crash, process};
+
+use super::{Host, blocking, broken};
+use crate::executor::inventory::Provisioned;
+use crate::executor::report::ReportKind;
+
+/// How often to look for processes of a network namespace after its first process has ended. Used
+/// only without cgroups, because each look reads all of `/proc`.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// How long the processes of a network namespace may take to end after SIGKILL.
+const KILL_LIMIT: Duration = Duration::from_secs(5);
+
+impl Host {
+    /// Reports when no process is left in a network namespace. Used only without cgroups.
+    pub(crate) fn watch_netns(&self, tenant: &TenantName, inode: u64) {
+        let (reporter, tenant) = (self.reporter.clone(), tenant.clone());
+        self.spawn(async move {
+            loop {
+                match spawn_blocking(move || process::in_netns(inode)).await {
+                    Ok(Ok(pids)) if pids.is_empty() => break,
+                    Ok(Ok(_)) | Err(_) => tokio::time::sleep(LOOK_AGAIN).await,
+                    Ok(Err(error)) => {
+                        let failure = broken(Stage::End, &tenant, &error);
+                        return reporter.report(&tenant, ReportKind::EndFailed(failure));
+                    }
+                }
+            }
+            reporter.report(&tenant, ReportKind::CgroupChanged);
+        });
+    }
+
+    /// Kills every process of a launch, and reports which ones it has killed.
+    pub(crate) fn kill(&self, tenant: &TenantName, launch: LaunchId, provisioned: &Provisioned) {
+        if let Some(leaf) = &provisioned.leaf {
+            let killed = leaf.pids().and_then(|pids| {
+                let processes = named(&pids);
+                leaf.kill().map(|()| processes)
+            });
+            self.report(tenant, of_kill(launch, killed));
+            crash::point("stop: killed", tenant.as_str());
+            return;
+        }
+        let (reporter, tenant) = (self.reporter.clone(), tenant.clone());
+        let inode = provisioned.inode;
+        self.spawn(async move {
+            let looked = blocking(move || {
+                let pids = process::in_netns(inode);
+                let pids = pids.map_err(|error| broken(Stage::End, &tenant, &error));
+                Ok((pids.map(|pids| named(&pids)), tenant))
+            });
+            let Ok((found, tenant)) = looked.await else {
+                return;
+            };
+            reporter.report(&tenant, of_kill(launch, found));
+            let killed = blocking(move || process::kill_netns(inode, KILL_LIMIT)).await;
+            // A failed watch does not report that no process is left.
+            let kind = killed.map_or_else(ReportKind::EndFailed, |()| ReportKind::CgroupChanged);
+            reporter.report(&tenant, kind);
+        });
+    }
+}
+
+fn of_kill(launch: LaunchId, killed: Result<Processes, Failure>) -> ReportKind {
+    match killed {
+        Ok(processes) => ReportKind::Killed(launch, processes),
+        Err(failure) => ReportKind::EndFailed(failure),
+    }
+}
+
+/// These processes, the first of them with their names.
+fn named(pids: &[i32]) -> Processes {
+    let named = pids.iter().filter_map(|&pid| {
+        let name = process::name(pid)?;
+        Some(NamedProcess { pid, name })
+    });
+    Processes {
+        count: pids.len() as u64,
+        named: named.take(NAMED).collect(),
+    }
+}
