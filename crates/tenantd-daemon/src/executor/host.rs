@@ -39,6 +39,8 @@ use crate::logs::Logs;
 use crate::ready::notices::Notices;
 use crate::stretch::{Part, Stretch};
 
+pub(crate) use ends::named;
+
 /// What all tasks on the host need.
 pub(crate) struct Host {
     pub(crate) app: AppName,

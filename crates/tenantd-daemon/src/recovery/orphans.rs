@@ -10,12 +10,13 @@ use tokio::time::{Instant, sleep};
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::model::Plan;
 use tenantd_core::stage::{Failure, Stage};
+use tenantd_core::supervisor::forced;
 use tenantd_host::cgroup::{Leaf, Tree};
 use tenantd_host::crash;
 use tenantd_host::network::residue::Marked;
 use tenantd_host::{fifo, process};
 
-use crate::executor::host::{blocking, take_name};
+use crate::executor::host::{self, blocking, take_name};
 use crate::executor::visitors;
 use crate::recovery::Recovery;
 use crate::state_file::slots::Previous;
@@ -91,7 +92,10 @@ async fn end_leaf(leaf: &Leaf) -> Result<(), Failure> {
     leaf.signal(libc::SIGTERM)?;
     leaf.resume()?;
     if !empties(leaf, GRACE).await? {
+        let (tenant, processes) = (leaf.tenant(), host::named(&leaf.pids()?));
         leaf.kill_all()?;
+        let killed = forced::text(Some(GRACE), Some(&processes));
+        tracing::warn!(%tenant, "{tenant}: {killed}");
         if !empties(leaf, KILL_LIMIT).await? {
             let left = process::name_some(&leaf.all_pids()?);
             let object = leaf.path().display().to_string();

@@ -79,7 +79,7 @@ fn of_kill(launch: LaunchId, killed: Result<Processes, Failure>) -> ReportKind {
 }
 
 /// These processes, the first of them with their names.
-fn named(pids: &[i32]) -> Processes {
+pub(crate) fn named(pids: &[i32]) -> Processes {
     let named = pids.iter().filter_map(|&pid| {
         let name = process::name(pid)?;
         Some(NamedProcess { pid, name })
