@@ -226,6 +226,8 @@ mod tests {
             misfit: None,
             exit: None,
             killed: None,
+            main: None,
+            status_text: None,
         }
     }
 

@@ -277,6 +277,8 @@ pub(super) mod tests {
             misfit: None,
             exit: None,
             killed: None,
+            main: None,
+            status_text: None,
         }
     }
 

@@ -154,6 +154,14 @@ const STATUS: &[Section] = &[
                 "killed",
                 "What was killed at the end of the last launch, when its grace was over: time, grace_ms (null if the supervisor was told not to wait), count, and the first processes, each with pid and name. Null if it ended by itself.",
             ),
+            (
+                "main",
+                "How the main process is known, if it is not the one that was started, and `pid` is its number: notified (MAINPID), pid file, or guessed.",
+            ),
+            (
+                "status_text",
+                "What the program says of itself (STATUS, see sd_notify(3)); null if it says nothing.",
+            ),
         ],
     ),
 ];

@@ -1,6 +1,7 @@
 //! `status`: a table for people, JSON for programs, and an exit code for both.
 
 mod host;
+mod program;
 pub(super) mod table;
 pub(super) mod view;
 

@@ -188,6 +188,8 @@ fn the_json_of_status_and_its_exit_code_are_as_documented() {
             "lid",
             "misfit",
             "killed",
+            "main",
+            "status_text",
             "phase",
             "refused",
             "exit",

@@ -38,6 +38,7 @@ mod limits;
 mod lines;
 mod log_files;
 mod magic_links;
+mod main_process;
 mod names;
 mod namespaces;
 mod nginx;

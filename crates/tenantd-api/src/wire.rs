@@ -149,6 +149,14 @@ pub struct TenantStatus {
     /// What was killed at the end of its last launch, after its grace; null if that ended by itself.
     #[serde(default)]
     pub killed: Option<Killed>,
+    /// How the main process is known, if it is not the first one, and `pid` is its number: `notified` (by
+    /// `MAINPID`, see sd_notify(3)), `pid file` or `guessed`.
+    #[serde(default)]
+    pub main: Option<String>,
+    /// What the program says of itself (`STATUS`, see sd_notify(3)), at most 200 characters, with those
+    /// escaped that are not safe on a terminal.
+    #[serde(default)]
+    pub status_text: Option<String>,
 }
 
 /// The file that a running program was started from, compared with the file that is now on disk.

@@ -36,6 +36,7 @@ mod emptied;
 pub(crate) mod host;
 pub(crate) mod inventory;
 pub(crate) mod launch;
+pub(crate) mod main_process;
 mod perform;
 mod phases;
 pub(crate) mod report;

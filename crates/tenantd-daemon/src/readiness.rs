@@ -21,6 +21,7 @@ use tenantd_core::supervisor::{Supervisor, Transition};
 
 use crate::executor::Executor;
 use crate::executor::inventory::Inventory;
+use crate::executor::report::{MainReport, ReportKind, Reporter};
 use crate::input::Input;
 use crate::probes::Probes;
 use crate::ready;
@@ -31,6 +32,8 @@ use crate::ready::notices::{Notices, Said};
 pub(super) struct Readiness {
     notices: Notices,
     said: mpsc::UnboundedReceiver<Said>,
+    /// To the executor.
+    reporter: Reporter,
     /// Whether nothing more is received of programs, and all that was received is handled.
     quiet: bool,
     /// The tasks that wait for a port.
@@ -68,11 +71,13 @@ impl Readiness {
     pub(super) fn new(
         app: AppName,
         (notices, said): (Notices, mpsc::UnboundedReceiver<Said>),
+        reporter: Reporter,
     ) -> Self {
         let (answering, answered) = mpsc::unbounded_channel();
         Self {
             notices,
             said,
+            reporter,
             quiet: false,
             watches: BTreeMap::new(),
             answering,
@@ -132,8 +137,12 @@ impl Readiness {
         notice: &Notice,
         (inventory, supervisor): (&Inventory, &Supervisor),
     ) {
+        let report = |report| self.reporter.report(tenant, ReportKind::Main(report));
         if let Some(status) = &notice.status {
-            tracing::debug!(%tenant, "status of its program: {status}");
+            report(MainReport::Said(launch, status.clone()));
+        }
+        if let Some(pid) = notice.main_pid {
+            report(MainReport::Named(launch, pid));
         }
         let asked = |plan: &TenantPlan| matches!(plan.policy.ready, Policy::Notify);
         if !(notice.ready && inventory.plan(tenant).is_some_and(|plan| asked(plan))) {

@@ -236,7 +236,7 @@ async fn open(
     let recovery = Recovery::new(Rc::clone(&host), inherited);
     recovery.remove_unplanned(&plan, &previous).await;
     let plans: Vec<_> = plan.tenants.into_iter().map(Arc::new).collect();
-    let readiness = Readiness::new(host.app.clone(), (notices, said));
+    let readiness = Readiness::new(host.app.clone(), (notices, said), host.reporter.clone());
     let mut daemon = Daemon {
         supervisor: Supervisor::new(Limits::default()),
         refusals: Refusals::of(&host.logs),

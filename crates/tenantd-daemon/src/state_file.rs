@@ -20,6 +20,7 @@ use tenantd_host::crash;
 use tenantd_host::launch::LaunchView;
 
 use crate::executor::inventory::Entry;
+use crate::executor::main_process::MainBy;
 use crate::state_file::record::{Made, ProcessKey, Record};
 use crate::state_file::slots::{Slot, SlotFile};
 
@@ -65,6 +66,7 @@ impl StateFile {
                 tenant: tenant.clone(),
                 checkpoint,
                 process: entry.process_key(),
+                main: entry.main_key(),
                 netns: entry
                     .provisioned
                     .as_ref()
@@ -104,10 +106,11 @@ impl StateFile {
 
 impl Entry {
     fn process_key(&self) -> Option<ProcessKey> {
-        let first = self.running.as_ref()?.process.as_ref()?;
-        Some(ProcessKey {
-            pid: first.pid,
-            start_ticks: first.start_ticks,
-        })
+        Some(self.running.as_ref()?.process.as_ref()?.key())
+    }
+
+    fn main_key(&self) -> Option<(ProcessKey, MainBy)> {
+        let (main, by) = self.running.as_ref()?.found_main()?;
+        Some((main.key(), by))
     }
 }

@@ -13,6 +13,7 @@
 //! | [`launch`], [`join`] | start a program in a tenant; run a command in a running one |
 //! | [`cgroup`], [`process`], [`limits`] | track, signal, end and limit processes |
 //! | [`children`] | make, register and reap the children of this process |
+//! | [`main_process`] | the main process of a program in the background |
 //! | [`fifo`], [`program`] | the pipes of a program's output; the file of a program |
 //! | [`syslog`], [`notify`] | the sockets at `/dev/log` and in `NOTIFY_SOCKET` of a tenant |
 //! | [`inbox`], [`closer`] | messages of a tenant, and the descriptors that come with them |
@@ -41,6 +42,7 @@ pub mod join;
 pub mod launch;
 pub mod limits;
 pub mod lock;
+pub mod main_process;
 pub mod netns;
 pub mod network;
 pub mod notify;

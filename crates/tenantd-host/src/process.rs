@@ -16,7 +16,7 @@ use super::launch::raw;
 use super::launch::ready_fd::ReadyFd;
 use stat::zombie_status;
 pub use stat::{has_executed, is_dead, name, start_ticks};
-pub(crate) use stat::{is_stopped, lives};
+pub(crate) use stat::{is_stopped, lives, parent};
 use tenantd_core::stage::{Failure, Stage};
 
 /// The maximum number of processes that a message names.

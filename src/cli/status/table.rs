@@ -7,7 +7,7 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, ContentArrangement, Row, Table};
 use jiff::Timestamp;
 
-use super::host;
+use super::{host, program};
 use crate::cli::typed;
 use tenantd_api::wire::{AppStatus, LogPlace, Program, StateWord, TenantStatus, Tracking};
 use tenantd_core::name::TenantName;
@@ -83,6 +83,7 @@ pub(in crate::cli) fn write(
             writeln!(out, "{line}")?;
             if matches!(below, Lines::All(_)) {
                 write_killed(out, status, tenant, now)?;
+                program::below(out, tenant)?;
                 host::below(out, status, tenant)?;
             }
             write_misfit(out, tenant)?;
@@ -110,6 +111,7 @@ pub(in crate::cli) fn write(
         if failed <= FEW && is_given_up(tenant) {
             write_next(out, status, tenant, known.missing.get(&tenant.name))?;
         }
+        program::below(out, tenant)?;
         host::below(out, status, tenant)?;
     }
     Ok(())

@@ -29,6 +29,8 @@ fn sample() -> AppStatus {
         misfit: None,
         exit: None,
         killed: None,
+        main: None,
+        status_text: None,
     };
     let failure = Failure::errno(Stage::Exec, "/opt/wiki/bin/wiki", libc::ENOEXEC);
     let waiting = TenantStatus {
@@ -291,7 +293,9 @@ fn the_form_of_the_json_is_stable() {
           "lid": "landlock 7",
           "refused": [],
           "misfit": null,
-          "exit": null
+          "exit": null,
+          "main": null,
+          "status_text": null
         }
       ]
     }
@@ -330,7 +334,9 @@ fn the_form_of_a_failure_in_json_is_stable() {
       "lid": null,
       "refused": [],
       "misfit": null,
-      "exit": null
+      "exit": null,
+      "main": null,
+      "status_text": null
     }
     "#);
 }

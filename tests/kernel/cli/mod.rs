@@ -75,6 +75,8 @@ fn status(app: &AppName, names: &[TenantName]) -> Result<AppStatus, Unknown> {
         misfit: None,
         exit: None,
         killed: None,
+        main: None,
+        status_text: None,
     };
     let all = [
         one("acme", StateWord::Up, Some(123), None),

@@ -75,6 +75,8 @@ fn status(app: &AppName, tenants: &[TenantName]) -> AppStatus {
                 name: "postgres".to_owned(),
             }],
         }),
+        main: None,
+        status_text: None,
     };
     AppStatus {
         app: app.clone(),

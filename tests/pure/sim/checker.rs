@@ -23,6 +23,8 @@ pub(crate) struct Expectation {
     pub(super) reloaded: bool,
     /// Processes of this tenant were killed after their grace.
     pub(super) forced: Option<TenantName>,
+    /// The main process of this launch has ended.
+    pub(super) main_ended: Option<LaunchId>,
 }
 
 /// Checks the invariants. Holds everything that is known from outside.
@@ -55,6 +57,7 @@ impl Checker {
             stale: false,
             reloaded: false,
             forced: None,
+            main_ended: None,
         }
     }
 
@@ -85,6 +88,7 @@ impl Checker {
             | Event::LaunchFailed { launch, .. }
             | Event::Ready { launch }
             | Event::Exited { launch, .. }
+            | Event::MainExited { launch, .. }
             | Event::Emptied { launch }
             | Event::MountLost { launch, .. }
             | Event::NotAlive { launch, .. }
@@ -152,6 +156,11 @@ impl Checker {
                 !self.end_launch(now, *launch)
             }
             Event::Exited { .. } => !self.first_exited(now, event),
+            Event::MainExited { launch, others, .. } => {
+                expected.main_ended = Some(*launch);
+                self.exited_alone(now, *launch, *others);
+                !self.is_running(*launch)
+            }
             Event::Ready { launch }
             | Event::MountLost { launch, .. }
             | Event::NotAlive { launch, .. }
@@ -217,7 +226,10 @@ impl Checker {
                 Action::Remove { .. } => {}
             }
         }
-        Ok(())
+        match expected.main_ended {
+            Some(launch) if !expected.stale => self.main_ended(launch),
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn provision(&mut self, now: Moment, tenant: &TenantName) -> Result<(), Violation> {

@@ -173,6 +173,10 @@ impl World {
                 {
                     self.occurrences.insert((at, number), occurrence);
                 }
+                // The next supervisor notices it.
+                Occurrence::MainExit { .. } => {
+                    self.occurrences.insert((at.max(now), number), occurrence);
+                }
                 // The daemon's task has ended with it, and requests have no receiver.
                 Occurrence::Event(_)
                 | Occurrence::Request(_)

@@ -37,11 +37,16 @@ impl Checker {
         else {
             return false;
         };
-        let tenant = self.launches.get(launch).filter(|_| !others);
-        if let Some(model) = tenant.and_then(|tenant| self.tenants.get_mut(tenant)) {
-            model.end(now, *launch);
-        }
+        self.exited_alone(now, *launch, *others);
         self.exited(*launch, *exit)
+    }
+
+    /// The process of a launch that counts has ended, and it was the last one.
+    pub(super) fn exited_alone(&mut self, now: Moment, launch: LaunchId, others: bool) {
+        let tenant = self.launches.get(&launch).filter(|_| !others);
+        if let Some(model) = tenant.and_then(|tenant| self.tenants.get_mut(tenant)) {
+            model.end(now, launch);
+        }
     }
 
     /// The host has named what it killed. After a grace that must be said, once.
@@ -69,6 +74,13 @@ impl Checker {
             Invariant::ForcedKillSaid,
             || format!("{tenant}: {step:?}"),
         )
+    }
+
+    /// The main process of a launch has ended: the launch is being ended now.
+    pub(super) fn main_ended(&self, launch: LaunchId) -> Result<(), Violation> {
+        let model = self.launches.get(&launch).map(|name| &self.tenants[name]);
+        let ending = model.is_none_or(|model| model.ending.is_some_and(|(of, _)| of == launch));
+        check(ending, Invariant::MainEndsLaunch, || format!("{model:?}"))
     }
 
     /// A launch gets the stop signal or is killed.

@@ -40,6 +40,11 @@ impl World {
                 }
                 Some(_) | None => Ok(()),
             },
+            Occurrence::MainExit {
+                launch,
+                exit,
+                others,
+            } => self.main_exits(launch, exit, others),
             Occurrence::Empty(launch) => match self.programs.remove(&launch) {
                 Some(program) => {
                     if program.first {
@@ -60,6 +65,26 @@ impl World {
                 None => Ok(()),
             },
         }
+    }
+
+    /// The main process of a program in the background ends.
+    fn main_exits(&mut self, launch: LaunchId, exit: Exit, others: bool) -> Result<(), Violation> {
+        if self
+            .programs
+            .get(&launch)
+            .is_none_or(|program| program.first)
+        {
+            return Ok(());
+        }
+        self.handle_event(Event::MainExited {
+            launch,
+            exit,
+            others,
+        })?;
+        if !others {
+            self.schedule(5, Occurrence::Empty(launch));
+        }
+        Ok(())
     }
 
     /// Completes the operation that the event reports, and handles the event unless it is out of
@@ -140,6 +165,16 @@ impl World {
             );
             if others && self.random.chance(50) {
                 self.schedule(longest * 2, Occurrence::Empty(launch));
+            } else if others && self.random.chance(50) {
+                let others = self.random.chance(70);
+                self.schedule(
+                    longest * 2,
+                    Occurrence::MainExit {
+                        launch,
+                        exit,
+                        others,
+                    },
+                );
             }
         }
     }

@@ -21,6 +21,8 @@ pub(crate) enum Invariant {
     KilledAfterGrace,
     /// A kill after the grace is said, with the processes.
     ForcedKillSaid,
+    /// The end of its main process ends a launch.
+    MainEndsLaunch,
     /// A request that is refused, or changes nothing, causes no action. (The types ensure that each
     /// has exactly one answer.)
     RefusalDoesNothing,
@@ -72,7 +74,7 @@ pub(crate) enum Invariant {
 }
 
 impl Invariant {
-    pub(crate) const ALL: [Invariant; 31] = [
+    pub(crate) const ALL: [Invariant; 33] = [
         Invariant::OneLaunch,
         Invariant::UniqueLaunch,
         Invariant::ProvisionFirst,
@@ -82,6 +84,7 @@ impl Invariant {
         Invariant::SignalRunningLaunch,
         Invariant::KilledAfterGrace,
         Invariant::ForcedKillSaid,
+        Invariant::MainEndsLaunch,
         Invariant::RefusalDoesNothing,
         Invariant::StaleDoesNothing,
         Invariant::NoTenantHangs,

@@ -42,6 +42,7 @@ impl World {
             ready: random.pick(&ready).clone(),
             ready_within: Duration::from_secs(*random.pick(&[1, 30])),
             daemonizes: random.chance(30),
+            pid_file: None,
             phases: phases(random),
             alive: random.chance(30).then(alive),
         }

@@ -156,6 +156,7 @@ fn violations(invariant: Invariant) -> Vec<Result<(), Violation>> {
         Invariant::KilledAfterGrace => kill_violations(),
         Invariant::ForcedKillSaid => super::ends::violations(),
         Invariant::RefusalDoesNothing => refusal_violations(),
+        Invariant::MainEndsLaunch => vec![up.handles(&main_exited(), vec![])],
         Invariant::StaleDoesNothing => stale_violations(),
         Invariant::Backoff => vec![up.handles(&emptied(1), vec![launch(2)])],
         Invariant::Budget => {
@@ -404,5 +405,13 @@ fn each_invariant_detects_its_violation() {
             let violation = result.expect_err(&format!("{invariant:?} cannot be violated"));
             assert_eq!(violation.invariant, invariant, "{}", violation.cause);
         }
+    }
+}
+
+fn main_exited() -> Event {
+    Event::MainExited {
+        launch: LaunchId(1),
+        exit: tenantd_core::supervisor::event::Exit::Status(0),
+        others: true,
     }
 }

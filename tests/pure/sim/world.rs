@@ -36,6 +36,12 @@ pub(super) enum Occurrence {
         exit: Exit,
         others: bool,
     },
+    /// The main process of a launch ends, which is not its first one.
+    MainExit {
+        launch: LaunchId,
+        exit: Exit,
+        others: bool,
+    },
     /// The last process of a launch ends.
     Empty(LaunchId),
     /// The program of a launch is ready.

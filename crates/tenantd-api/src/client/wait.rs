@@ -278,6 +278,8 @@ mod tests {
             misfit: None,
             exit: None,
             killed: None,
+            main: None,
+            status_text: None,
         }
     }
 

@@ -223,6 +223,8 @@ pub mod description {
         lid: Option<String>,
         refused: Option<Vec<RefusedWrite>>,
         misfit: Option<String>,
+        main: Option<String>,
+        status_text: Option<String>,
         killed: Option<Killed>,
     }
 

@@ -104,6 +104,7 @@ tables! {
         user: Known<Account>,
         group: Known<Account>,
         daemonizes: Known<bool>,
+        pid_file: Known<Template>,
         private: Known<Vec<Spanned<Template>>>,
         private_size: Known<Size>,
         host: Known<HostAccess>,

@@ -131,6 +131,11 @@ keys! {
              groups are set as by initgroups(3).";
         "daemonizes", Kind::Flag, Value("false"), "true",
             "Whether the program forks and continues in the background.";
+        "pid_file", Kind::Path(OF_PROGRAM), Derived("not used"), "\"/run/guestbook.pid\"",
+            "The file, as the tenant sees it, into which a program with `daemonizes` writes the \
+             number of its main process. The end of that process is the end of the program. Without \
+             the file, the program can name it (`MAINPID`, see sd_notify(3)); else it is guessed: \
+             the only process whose parent has ended.";
         "private", Kind::Paths(OF_PROGRAM), Value("[]"), "[\"/run/redis\"]",
             "Empty folders that only the tenant sees, in memory, for example for pid files. They \
              have the owner and mode of the host's folder, or belong to the tenant's user.";

@@ -71,6 +71,7 @@ pub(super) fn plan(
         folders: folders?,
         program: app_paths.program.as_ref()?.get_ref(),
         working_directory: app_paths.working_directory.as_ref()?.get_ref(),
+        pid_file: app_paths.pid_file(),
         phases: phases?,
         view: view::view(manifest, &app_paths, problems).into(),
         private: private(&app_paths),
@@ -142,6 +143,7 @@ struct Parts<'a> {
     folders: Arc<[FolderPlan]>,
     program: &'a Path,
     working_directory: &'a Path,
+    pid_file: Option<&'a Path>,
     phases: phases::Phases<'a>,
     view: Arc<ViewPlan>,
     private: Arc<[PathBuf]>,
@@ -237,6 +239,7 @@ impl Parts<'_> {
             policy: last.policy.keep(Policy {
                 autostart: *autostart.get_ref(),
                 phases: self.phases.policies(),
+                pid_file: self.pid_file.map(Path::to_path_buf),
                 ..self.policy.clone()
             }),
             name,

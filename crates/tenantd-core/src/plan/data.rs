@@ -240,6 +240,7 @@ fn policy(policy: &Policy) -> Map<String, Value> {
         ready,
         ready_within,
         daemonizes,
+        pid_file,
         phases: _,
         alive,
     } = policy;
@@ -252,14 +253,18 @@ fn policy(policy: &Policy) -> Map<String, Value> {
     };
     ready.insert("within".to_owned(), said(*ready_within));
     let stop = json!({ "signal": name, "signal_number": number, "grace": said(*grace) });
-    members([
+    let mut policy = members([
         ("autostart", json!(autostart)),
         ("daemonizes", json!(daemonizes)),
         ("stop", stop),
         ("restart", self::restart(restart)),
         ("ready", Value::Object(ready)),
         ("alive", alive.as_ref().map_or(Value::Null, Alive::data)),
-    ])
+    ]);
+    if let Some(path) = pid_file {
+        policy.insert("pid_file".to_owned(), json!(path));
+    }
+    policy
 }
 
 fn restart(restart: &RestartPolicy) -> Value {

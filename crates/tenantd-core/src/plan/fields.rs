@@ -288,6 +288,7 @@ fn policy(policy: &Policy, see: See<'_>) {
         ready,
         ready_within,
         daemonizes,
+        pid_file,
         phases,
         alive,
     } = policy;
@@ -309,6 +310,9 @@ fn policy(policy: &Policy, see: See<'_>) {
         &yes(*daemonizes),
         same,
     ));
+    if let Some(path) = pid_file {
+        see(decides(Later("pid file"), "pid file", &path.display(), false).nested());
+    }
     let same = *stop_signal == default.stop_signal;
     see(decides(Later("stop"), "stop", &stop, same));
     let same = *grace == default.grace;

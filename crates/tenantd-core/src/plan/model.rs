@@ -334,8 +334,11 @@ pub struct Policy {
     /// The time limit to become ready. When it is over, the launch has failed.
     pub ready_within: Duration,
     /// Whether the program forks and continues in the background. Then an exit of the first process
-    /// with status 0 does not end the launch while other processes are running.
+    /// with status 0 does not end the launch while other processes are running. The end of its main
+    /// process does, if that is found.
     pub daemonizes: bool,
+    /// The file with the number of the main process, as the tenant sees it.
+    pub pid_file: Option<PathBuf>,
     /// The commands that run before the program.
     pub phases: PhasePolicies,
     /// How it is asked whether it is alive, while it is ready.

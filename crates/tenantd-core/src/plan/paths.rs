@@ -49,6 +49,15 @@ pub(super) struct AppPaths {
     pub(super) logs: Vec<Spanned<PathBuf>>,
     /// The folder that the program starts in.
     pub(super) working_directory: Option<Spanned<PathBuf>>,
+    /// The file with the number of the main process.
+    pub(super) pid_file: Option<Spanned<PathBuf>>,
+}
+
+impl AppPaths {
+    /// The file with the number of the main process.
+    pub(super) fn pid_file(&self) -> Option<&Path> {
+        Some(self.pid_file.as_ref()?.get_ref())
+    }
 }
 
 /// Normalizes an expanded path: absolute, without `..`, `.` or repeated slashes.
@@ -114,6 +123,8 @@ pub(super) fn app_paths(
     };
     let start = app.working_directory.as_ref();
     app_paths.working_directory = start.and_then(|text| fill(text, problems));
+    let file = app.pid_file.as_ref();
+    app_paths.pid_file = file.and_then(|text| fill(text, problems));
     let mut all = |texts: &Known<Vec<Spanned<Template>>>| -> Vec<Spanned<PathBuf>> {
         let texts = texts.iter().flat_map(Spanned::get_ref);
         texts.filter_map(|text| fill(text, problems)).collect()

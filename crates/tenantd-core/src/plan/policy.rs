@@ -25,6 +25,7 @@ pub(super) fn policy(manifest: &Manifest, problems: &mut Problems) -> Option<Pol
     let ready_policy = readiness(ready, problems);
     let alive = alive::alive(&manifest.app.alive, problems);
     check_restart(restart, problems);
+    check_pid_file(&manifest.app, problems);
     let signal = stop.signal.as_ref()?.get_ref();
     Some(Policy {
         autostart: true,
@@ -49,6 +50,8 @@ pub(super) fn policy(manifest: &Manifest, problems: &mut Problems) -> Option<Pol
         ready: ready_policy?,
         ready_within: *ready.within.as_ref()?.get_ref(),
         daemonizes: *daemonizes.as_ref()?.get_ref(),
+        // It is planned with the paths.
+        pid_file: None,
         // The commands are planned with the tenants.
         phases: PhasePolicies::default(),
         alive: alive?,
@@ -121,6 +124,17 @@ fn readiness(ready: &Ready, problems: &mut Problems) -> Option<Readiness> {
         (None, None, Some(lived)) => Readiness::Lived(*lived.get_ref()),
         (None, None, None) => Readiness::Started,
     })
+}
+
+/// A program in the foreground is its own main process.
+fn check_pid_file(app: &App, problems: &mut Problems) {
+    let daemonizes = app.daemonizes.as_ref().map(|it| *it.get_ref());
+    if let (Some(path), Some(false)) = (&app.pid_file, daemonizes) {
+        let message = "`pid_file` has no effect: the program stays in the foreground";
+        problems
+            .report(&path.span(), message)
+            .help("remove it, or set `daemonizes = true`");
+    }
 }
 
 fn check_restart(restart: &Restart, problems: &mut Problems) {

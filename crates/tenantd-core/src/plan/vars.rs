@@ -171,6 +171,7 @@ fn uses(manifest: &Manifest) -> Vec<Use<'_>> {
     let files = files.flat_map(|it| [&it.path, &it.template.value]);
     let single = [
         &app.working_directory,
+        &app.pid_file,
         &app.datastore.path.value,
         &app.datastore.root,
     ];

@@ -59,17 +59,18 @@ impl Supervisor {
                 others,
                 said,
             } => self.exited(now, launch, (exit, others, &said), step),
-            Event::Emptied { launch } => {
-                self.on_launch(now, launch, Cause::Emptied, step, Tenant::emptied);
-            }
+            Event::MainExited {
+                launch,
+                exit,
+                others,
+            } => self.main_exited(now, launch, (exit, others), step),
+            Event::Emptied { launch } => self.emptied(now, launch, step),
             Event::NotAlive { launch, why } => self.not_alive(now, launch, why, step),
             Event::Killed { launch, processes } => self.killed(now, launch, processes, step),
             Event::MountLost { launch, why } => {
                 self.on_launch_failure(now, launch, why, step, Tenant::mount_lost);
             }
-            Event::EndFailed { launch, why } => {
-                self.on_launch_failure(now, launch, why, step, Tenant::end_failed);
-            }
+            Event::EndFailed { launch, why } => self.end_failed(now, launch, why, step),
         }
     }
 
@@ -87,8 +88,28 @@ impl Supervisor {
         });
     }
 
+    fn emptied(&mut self, now: Moment, launch: LaunchId, step: &mut Step) {
+        self.on_launch(now, launch, Cause::Emptied, step, Tenant::emptied);
+    }
+
+    fn main_exited(
+        &mut self,
+        now: Moment,
+        launch: LaunchId,
+        (exit, others): (Exit, bool),
+        step: &mut Step,
+    ) {
+        self.on_launch(now, launch, Cause::Exited(exit), step, |t, context| {
+            t.main_exited(exit, others, context);
+        });
+    }
+
     fn not_alive(&mut self, now: Moment, launch: LaunchId, why: Failure, step: &mut Step) {
         self.on_launch_failure(now, launch, why, step, Tenant::not_alive);
+    }
+
+    fn end_failed(&mut self, now: Moment, launch: LaunchId, why: Failure, step: &mut Step) {
+        self.on_launch_failure(now, launch, why, step, Tenant::end_failed);
     }
 
     fn skipped(&mut self, now: Moment, launch: LaunchId, step: &mut Step) {

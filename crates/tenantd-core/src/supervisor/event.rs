@@ -217,6 +217,16 @@ pub enum Event {
         /// The last line of its output. Empty for the program, and if it is not known.
         said: String,
     },
+    /// The main process of the launch exited, which is not its first process: see
+    /// [`Policy::daemonizes`](crate::plan::model::Policy::daemonizes). It comes at most once.
+    MainExited {
+        /// The launch.
+        launch: LaunchId,
+        /// Its exit status.
+        exit: Exit,
+        /// Whether other processes of the launch are still running.
+        others: bool,
+    },
     /// The last process of the launch exited: its cgroup is empty. Comes after `Exited`.
     Emptied {
         /// The launch.

@@ -31,9 +31,9 @@
 //! the event is late or wrong, and must not harm the tenant. The transitions are divided by their
 //! cause: [`requested`] (operators), [`replanned`] (the manifest), [`host`] and [`stage_failed`] (reports
 //! of the host), [`due`] (deadlines), [`found`] (an earlier supervisor), [`live`] (live changes),
-//! [`killed`] (forced kills), [`mounts`] (folders that the host took away), [`exited`] (programs that
-//! ended by themselves), [`alive`] (programs that no longer answer), [`phases`] (the commands before the program), [`over`]
-//! (what follows on a launch). A tenant knows nothing of the others.
+//! [`killed`] (forced kills), [`mounts`] (folders that the host took away), [`main_process`] (its end), [`exited`] (programs that
+//! ended by themselves), [`alive`] (programs that no longer answer), [`phases`] (the commands before the
+//! program), [`over`] (what follows on a launch). A tenant knows nothing of the others.
 
 mod alive;
 mod due;
@@ -42,6 +42,7 @@ mod found;
 mod host;
 mod killed;
 mod live;
+mod main_process;
 mod mounts;
 mod over;
 mod phases;

@@ -225,6 +225,12 @@ impl Service<'_> {
                  use that, and remove `daemonizes`: then tenantd knows its exit status.",
             );
             page.key("daemonizes", "true");
+            if let Some(path) = self.settings.last("PIDFile") {
+                // systemd takes a relative path as one below /run.
+                let path = self.specifiers.replace(path, &mut BTreeSet::new());
+                let path = std::path::Path::new("/run").join(path);
+                page.string("pid_file", &literal(&path.display().to_string()));
+            }
         }
         if !self.folders.private.is_empty() {
             let paths = self.folders.private.iter().map(|it| literal(&it.path));

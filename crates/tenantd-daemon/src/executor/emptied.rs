@@ -16,7 +16,7 @@ use tenantd_core::supervisor::event::LaunchId;
 use tenantd_host::process::{self, Ended};
 
 use crate::executor::Executor;
-use crate::executor::inventory::{Process, Running};
+use crate::executor::inventory::Process;
 use crate::executor::report::{ReportKind, Reporter};
 
 /// How long the end of the first process may be reported after its cgroup became empty. The kernel
@@ -30,13 +30,10 @@ impl Executor {
     /// The processes of a tenant changed.
     pub(super) fn cgroup_changed(&mut self, tenant: &TenantName) {
         let running = self.inventory.get(tenant).and_then(|e| e.running.as_ref());
-        let Some(Running {
-            launch, process, ..
-        }) = running
-        else {
+        let Some(running) = running else {
             return;
         };
-        let (launch, process) = (*launch, process.clone());
+        let (launch, process) = (running.launch, running.watched().cloned());
         if self.other_is_alive(tenant) {
             return;
         }
@@ -53,7 +50,7 @@ impl Executor {
         let Some(running) = running.filter(|running| running.launch == launch) else {
             return;
         };
-        let Some(process) = running.process.clone() else {
+        let Some(process) = running.watched().cloned() else {
             return;
         };
         if self.other_is_alive(tenant) {
@@ -62,7 +59,11 @@ impl Executor {
         if process::is_dead(process.pid, &process.fd) {
             tracing::debug!(%tenant, pid = process.pid, "its cgroup is empty: it has ended");
             let how = process::how_it_ended(&process.fd, &process.known);
-            return self.ended(tenant, launch, how.ok().flatten().unwrap_or(Ended::Unknown));
+            let how = how.ok().flatten().unwrap_or(Ended::Unknown);
+            return match running.process {
+                Some(_) => self.ended(tenant, launch, how),
+                None => self.main_ended(tenant, launch, (process.pid, how)),
+            };
         }
         let leaf = entry
             .and_then(|entry| entry.provisioned.as_ref())

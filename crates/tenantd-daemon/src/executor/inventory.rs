@@ -20,7 +20,8 @@ use tenantd_host::launch::ready_fd::ReadyFd;
 use tenantd_host::netns::Netns;
 use tenantd_host::program::ProgramFile;
 
-use crate::state_file::record::Made;
+use crate::executor::main_process::MainBy;
+use crate::state_file::record::{Made, ProcessKey};
 
 /// The entries of all tenants.
 #[derive(Default)]
@@ -72,6 +73,16 @@ pub(crate) struct Process {
     pub(crate) known: Known,
 }
 
+impl Process {
+    /// What identifies it.
+    pub(crate) fn key(&self) -> ProcessKey {
+        ProcessKey {
+            pid: self.pid,
+            start_ticks: self.start_ticks,
+        }
+    }
+}
+
 /// A launch with processes that may be alive.
 pub(crate) struct Running {
     /// The number of the launch.
@@ -86,6 +97,49 @@ pub(crate) struct Running {
     pub(crate) executed: bool,
     /// What it executes.
     pub(crate) phase: Phase,
+    /// Its main process.
+    pub(crate) main: Main,
+    /// What the program says of itself (`STATUS`, see sd_notify(3)).
+    pub(crate) said: Option<String>,
+}
+
+/// The process whose end is the end of the launch.
+#[derive(Debug, Clone)]
+pub(crate) enum Main {
+    /// The first one; if that has left others, the last one.
+    First,
+    /// Another one.
+    Found(Rc<Process>, MainBy),
+    /// The one with this number has ended, which will be reported.
+    Gone(i32),
+    /// It has ended.
+    Over,
+}
+
+impl Running {
+    /// The process whose end will be reported: the first one, or else the main one. Without it, the
+    /// launch ends with its last process.
+    pub(crate) fn watched(&self) -> Option<&Rc<Process>> {
+        let main = self.found_main().map(|(main, _)| main);
+        self.process.as_ref().or(main)
+    }
+
+    /// The process that is asked to stop first; None if all are. A guess may be wrong.
+    pub(crate) fn stopped_first(&self) -> Option<&Rc<Process>> {
+        match &self.main {
+            Main::First => self.process.as_ref(),
+            Main::Found(main, MainBy::PidFile | MainBy::Notice) => Some(main),
+            Main::Found(_, MainBy::Guess) | Main::Gone(_) | Main::Over => None,
+        }
+    }
+
+    /// Its main process, and how that is known.
+    pub(crate) fn found_main(&self) -> Option<(&Rc<Process>, MainBy)> {
+        match &self.main {
+            Main::Found(main, by) => Some((main, *by)),
+            Main::First | Main::Gone(_) | Main::Over => None,
+        }
+    }
 }
 
 impl Entry {

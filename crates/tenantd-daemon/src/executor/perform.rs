@@ -120,7 +120,7 @@ impl Executor {
         let Some(running) = entry.running.as_ref().filter(|run| run.launch == launch) else {
             return;
         };
-        let sent = match (&running.process, &entry.provisioned) {
+        let sent = match (running.stopped_first(), &entry.provisioned) {
             (Some(first), provisioned) => {
                 let leaf = provisioned.as_ref().and_then(|it| it.leaf.as_ref());
                 stop_first(first, leaf, signal)
@@ -191,6 +191,7 @@ impl Executor {
             ReportKind::PhaseEnded(launch, how, said) => {
                 self.exited(&tenant, launch, exit(how), said);
             }
+            ReportKind::Main(report) => self.main_reported(&tenant, report),
             ReportKind::CgroupChanged => self.cgroup_changed(&tenant),
             ReportKind::Silent(launch) => self.silent(&tenant, launch),
             ReportKind::Killed(launch, processes) => {

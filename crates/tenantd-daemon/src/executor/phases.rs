@@ -1,6 +1,9 @@
 //! The launch of each phase of a start: its execution, its end and its result.
 
+use std::sync::Arc;
+
 use tenantd_core::name::TenantName;
+use tenantd_core::plan::model::TenantPlan;
 use tenantd_core::plan::phase::Phase;
 use tenantd_core::stage::Failure;
 use tenantd_core::supervisor::event::{Event, Exit, LaunchId};
@@ -8,7 +11,7 @@ use tenantd_host::crash;
 use tenantd_host::process::Ended;
 
 use crate::clock;
-use crate::executor::inventory::Running;
+use crate::executor::inventory::{Main, Running};
 use crate::executor::perform::exit;
 use crate::executor::report::Spawned;
 use crate::executor::{Executor, Pending};
@@ -25,6 +28,8 @@ impl Executor {
                 view: Some(spawned.view),
                 executed: false,
                 phase: spawned.phase,
+                main: Main::First,
+                said: None,
             });
         }
     }
@@ -113,8 +118,18 @@ impl Executor {
         let Some(running) = self.inventory.running(tenant, launch) else {
             return;
         };
-        // From here on, the launch ends with its last process.
+        // From here on, the launch ends with its main process, or with its last one.
         running.process = None;
+        let is_main = matches!(running.main, Main::First);
+        let is_found = matches!(running.main, Main::Found(..) | Main::Gone(_));
+        if is_found || (!is_main && others) {
+            // The end of the main process is reported by itself.
+            let record = Input::Record(tenant.clone());
+            return self.pending.push_back(Pending::Input(record));
+        }
+        if !is_main {
+            return self.emptied(tenant, launch);
+        }
         if running.phase == Phase::Main {
             self.host.logs.mark(tenant, Mark::Ended { exit, others });
         }
@@ -129,6 +144,10 @@ impl Executor {
             // now.
             self.pending
                 .push_back(Pending::Input(Input::Record(tenant.clone())));
+            let daemonizes = |plan: &Arc<TenantPlan>| plan.policy.daemonizes;
+            if exit.is_success() && self.inventory.plan(tenant).is_some_and(daemonizes) {
+                self.look_for_main(tenant, launch);
+            }
         } else {
             self.emptied(tenant, launch);
         }

@@ -15,6 +15,7 @@ use tenantd_host::process::Ended;
 use tenantd_host::program::ProgramFile;
 
 use crate::executor::inventory::{Process, Provisioned};
+use crate::executor::main_process::MainBy;
 
 /// One report about a tenant.
 pub(crate) struct Report {
@@ -50,6 +51,18 @@ pub(crate) struct Spawned {
     pub(crate) phase: Phase,
 }
 
+/// What a report about a main process is about.
+pub(crate) enum MainReport {
+    /// The program says that this is its main process.
+    Named(LaunchId, i32),
+    /// This is the main process.
+    Found(LaunchId, Rc<Process>, MainBy),
+    /// The main process with this number has ended.
+    Ended(LaunchId, i32, Ended),
+    /// The program says this of itself.
+    Said(LaunchId, String),
+}
+
 /// What a report is about.
 pub(crate) enum ReportKind {
     /// A provision ended.
@@ -68,6 +81,8 @@ pub(crate) enum ReportKind {
     Ended(LaunchId, Ended),
     /// The first process of a command before the program ended; and the last line of its output.
     PhaseEnded(LaunchId, Ended, String),
+    /// What concerns its main process, if that is not the first one.
+    Main(MainReport),
     /// The tenant's processes changed: perhaps none is left.
     CgroupChanged,
     /// A launch's cgroup is empty, but the end of its first process was not reported.

@@ -16,6 +16,8 @@ pub struct Notice {
     pub ready: bool,
     /// The status text, with unsafe characters escaped.
     pub status: Option<String>,
+    /// The number of the main process. Any number: the sender is not trusted.
+    pub main_pid: Option<i32>,
 }
 
 impl Notice {
@@ -32,6 +34,9 @@ impl Notice {
         for line in text.split(|byte| *byte == b'\n') {
             if line == b"READY=1" {
                 notice.ready = true;
+            } else if let Some(number) = line.strip_prefix(b"MAINPID=") {
+                let number = std::str::from_utf8(number).ok();
+                notice.main_pid = number.and_then(|number| number.parse().ok());
             } else if let Some(said) = line.strip_prefix(b"STATUS=") {
                 let said = String::from_utf8_lossy(said);
                 let said: String = said.chars().take(STATUS_MAX).collect();
@@ -54,6 +59,9 @@ mod tests {
             parse(b"MAINPID=4\nSTATUS=up \x1b[1m\nREADY=1"),
             Some((true, Some("up \\x1b[1m".to_owned())))
         );
+        let main = |text: &[u8]| Notice::parse(text).and_then(|it| it.main_pid);
+        assert_eq!(main(b"MAINPID=4\nREADY=1"), Some(4));
+        assert_eq!(main(b"READY=1\nMAINPID=99999999999\n"), None);
         assert_eq!(parse(b"READY=1\0"), Some((true, None)));
         assert_eq!(
             parse(b"STATUS=pr\xeat\nREADY=1"),

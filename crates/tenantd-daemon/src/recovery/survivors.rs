@@ -30,9 +30,10 @@ use tenantd_host::{fifo, limits};
 
 use crate::clock;
 use crate::executor::exit;
-use crate::executor::inventory::{Process, Provisioned, Running};
+use crate::executor::inventory::{Main, Process, Provisioned, Running};
 use crate::executor::launch::await_end;
-use crate::executor::report::ReportKind;
+use crate::executor::main_process::{self, MainBy};
+use crate::executor::report::{MainReport, ReportKind};
 use crate::executor::store;
 use crate::recovery::{Recovery, unexecuted};
 use crate::state_file::record::{Made, ProcessKey, Record};
@@ -157,7 +158,12 @@ impl Recovery {
         crash::point("adopt: taken up", tenant.as_str());
         let process = first.map(Rc::new);
         unexecuted::watch(record, process.as_ref(), leaf.as_ref());
-        self.watch_survivor(plan, launch, process.clone());
+        let main = self.adopt_main(plan, launch, (record, leaf.as_ref()))?;
+        if matches!(main, Main::First) {
+            self.watch_survivor(plan, launch, process.clone());
+        } else if let Some(first) = &process {
+            await_end(&self.host.reporter, tenant, launch, Rc::clone(first));
+        }
         let (outdated, made) = record.outdated(plan).unzip();
         self.adopt_claim((plan, made.as_ref()), leaf.clone(), process.as_deref());
         Ok(Survivor {
@@ -181,6 +187,8 @@ impl Recovery {
                 view: record.view,
                 executed: true,
                 phase: record.checkpoint.phase(),
+                main,
+                said: None,
             }),
             made,
         })
@@ -201,6 +209,30 @@ impl Recovery {
             start_ticks: first.start_ticks,
         });
         self.host.adopt_claim(&plan.name, source, (leaf, key));
+    }
+
+    /// The main process of a running launch, as the record says. Its end is reported, also if it has ended
+    /// while no supervisor was running.
+    fn adopt_main(
+        &self,
+        plan: &TenantPlan,
+        launch: LaunchId,
+        (record, leaf): (&Record, Option<&Leaf>),
+    ) -> io::Result<Main> {
+        let Some((key, by)) = record.main else {
+            return Ok(Main::First);
+        };
+        let (reporter, tenant) = (&self.host.reporter, &plan.name);
+        let Some(main) = open_process(key)? else {
+            let ended = MainReport::Ended(launch, key.pid, Ended::Unknown);
+            reporter.report(tenant, ReportKind::Main(ended));
+            return Ok(Main::Gone(key.pid));
+        };
+        let main = Rc::new(main);
+        let file = plan.policy.pid_file.clone().zip(leaf.cloned());
+        let file = file.filter(|_| by == MainBy::PidFile);
+        main_process::await_end(reporter, tenant, launch, (Rc::clone(&main), file));
+        Ok(Main::Found(main, by))
     }
 
     /// Whether the kernel confirms that all live settings of a running launch are as planned.

@@ -211,6 +211,7 @@ impl Recovery {
             made,
             program: None,
             view: None,
+            main: None,
         })
     }
 }

@@ -15,6 +15,7 @@ use tenantd_host::process;
 
 use crate::clock;
 use crate::executor::Executor;
+use crate::executor::inventory::Running;
 use crate::refusals::Refusals;
 use crate::reload::Reloads;
 use crate::requests::queue::{NoExecTarget, Unknown};
@@ -90,7 +91,12 @@ impl Tenants<'_> {
             Want::Down => Vec::new(),
         };
         let entry = self.executor.inventory().get(&view.name)?;
-        let process = entry.running.as_ref().and_then(|run| run.process.as_ref());
+        let running = entry.running.as_ref();
+        let main = running.and_then(Running::found_main);
+        let process = match main {
+            Some((main, _)) => Some(main),
+            None => running.and_then(|run| run.process.as_ref()),
+        };
         let phase = wire::Phase::of(view.state);
         // The command before it is not the program.
         let is_program = entry
@@ -137,6 +143,8 @@ impl Tenants<'_> {
             misfit: None,
             exit: self.supervisor.exit_of(tenant).map(Into::into),
             killed: view.forced.as_ref().map(killed),
+            main: main.map(|(_, by)| by.word().to_owned()),
+            status_text: running.and_then(|run| run.said.clone()),
             name: view.name,
         })
     }
@@ -164,7 +172,9 @@ impl Tenants<'_> {
         if view.state != StateWord::Up {
             return Err(down());
         }
-        let first = entry.running.as_ref().and_then(|run| run.process.as_ref());
+        let running = entry.running.as_ref();
+        let main = running.and_then(Running::found_main).map(|(main, _)| main);
+        let first = main.or(running.and_then(|run| run.process.as_ref()));
         let pid = match (first, &provisioned.leaf) {
             (Some(first), _) => Some(first.pid),
             // The tenant daemonizes: any of its processes will do.

@@ -9,6 +9,7 @@
 
 mod forced;
 mod form;
+mod main_process;
 mod read;
 mod stage;
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! uses it only as far as the kernel confirms it. [`disk`](crate::state_file::disk) defines its
 //! format.
 
+use crate::executor::main_process::MainBy;
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::effect::{self, Effect, Fingerprints};
 use tenantd_core::plan::holders::Holding;
@@ -20,6 +21,8 @@ pub(crate) struct Record {
     pub(crate) checkpoint: Checkpoint,
     /// The first process of its launch; None before that exists and after it has ended.
     pub(crate) process: Option<ProcessKey>,
+    /// The main process of its launch, if that is another one, and how it is known.
+    pub(crate) main: Option<(ProcessKey, MainBy)>,
     /// The inode of its network namespace; 0 if it has none.
     pub(crate) netns: u64,
     /// What is known of the plan that it was made from.

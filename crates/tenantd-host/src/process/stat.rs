@@ -83,6 +83,13 @@ pub(crate) fn lives(pid: i32, start_ticks: u64, threads: bool) -> bool {
     parse_start_ticks(&stat) == Some(start_ticks) && (!is_over || has_more)
 }
 
+/// The parent of a process; `None` if there is no such process, or it has ended.
+pub(crate) fn parent(pid: i32) -> Option<i32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let has_ended = matches!(field(&stat, 3)?, "Z" | "X");
+    field(&stat, 4)?.parse().ok().filter(|_| !has_ended)
+}
+
 fn parse_start_ticks(stat: &str) -> Option<u64> {
     field(stat, 22)?.parse().ok()
 }

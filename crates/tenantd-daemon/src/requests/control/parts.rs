@@ -252,6 +252,8 @@ mod tests {
             misfit: None,
             exit: None,
             killed: None,
+            main: None,
+            status_text: None,
         };
         AppStatus {
             app: "wiki".parse().unwrap(),

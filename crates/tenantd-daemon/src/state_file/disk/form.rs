@@ -38,6 +38,9 @@ pub(super) struct Record2 {
     /// Programs of earlier versions do not read this.
     #[serde(rename = "view", default, skip_serializing_if = "Option::is_none")]
     pub(super) view: Option<View2>,
+    /// The same.
+    #[serde(rename = "main", default, skip_serializing_if = "Option::is_none")]
+    pub(super) main: Option<Main2>,
 }
 
 /// Version 3: any addresses.
@@ -60,6 +63,18 @@ pub(super) struct Record3 {
     /// Programs of earlier versions do not read this.
     #[serde(rename = "view", default, skip_serializing_if = "Option::is_none")]
     pub(super) view: Option<View2>,
+    /// The same.
+    #[serde(rename = "main", default, skip_serializing_if = "Option::is_none")]
+    pub(super) main: Option<Main2>,
+}
+
+/// The main process of a launch, and the word for how it is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Main2 {
+    #[serde(rename = "process")]
+    pub(super) process: Process2,
+    #[serde(rename = "by")]
+    pub(super) by: String,
 }
 
 /// What is known of the mounts of a launch.

@@ -8,7 +8,7 @@ use crate::state_file::disk::form::{
     Made2, Made3, Making2, Memory2, Phase2, Process2, Readying2, Record2, Record3, Resources2,
     RestartScope2, State2, Strikes2, Want2, Why2,
 };
-use crate::state_file::disk::stage;
+use crate::state_file::disk::{main_process, stage};
 use crate::state_file::record::{Made, ProcessKey, Record};
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::address::Addresses;
@@ -39,6 +39,7 @@ impl TryFrom<Record2> for Record {
             made: Made2 { by, holds },
             program,
             view,
+            main,
         } = record;
         let holds = holds.map(|Holding2 { address, source }| Holding3 {
             addresses: vec![address.into()],
@@ -53,6 +54,7 @@ impl TryFrom<Record2> for Record {
             made: Made3 { by, holds },
             program,
             view,
+            main,
         }
         .try_into()
     }
@@ -70,11 +72,13 @@ impl TryFrom<Record3> for Record {
             made,
             program,
             view,
+            main,
         } = record;
         Ok(Record {
             tenant: named(tenant)?,
             checkpoint: checkpoint.try_into()?,
             process: process.map(ProcessKey::try_from).transpose()?,
+            main: main.map(main_process::read).transpose()?.flatten(),
             netns,
             made: made.try_into()?,
             program: program.map(ProgramFile::from_number),

@@ -93,6 +93,7 @@ fn what_is_known_of_the_mounts_is_kept_and_ignored_by_others() {
     };
     let with = Record {
         view: Some(view),
+        main: None,
         ..record(State::Down)
     };
     let (_, text) = written(&with);

@@ -9,7 +9,7 @@ use crate::state_file::disk::form::{
     Made2, Made3, Making2, Memory2, Phase2, Process2, Readying2, Record2, Record3, Resources2,
     RestartScope2, State2, Strikes2, View2, Want2, Why2, Written,
 };
-use crate::state_file::disk::stage;
+use crate::state_file::disk::{main_process, stage};
 use crate::state_file::record::{Made, ProcessKey, Record};
 use tenantd_core::plan::effect::Fingerprints;
 use tenantd_core::plan::holders::Holding;
@@ -31,6 +31,7 @@ pub(super) fn record(record: &Record) -> Written {
         tenant,
         checkpoint,
         process,
+        main,
         netns,
         made: Made { by, holds },
         program,
@@ -40,6 +41,7 @@ pub(super) fn record(record: &Record) -> Written {
     let (process, netns) = (process.map(Process2::from), *netns);
     let (by, program) = (by.into(), program.map(ProgramFile::number));
     let view = view.map(View2::from);
+    let main = main.map(main_process::write);
     match held(holds.as_ref()) {
         Failed::Two(holds) => Written::Two(Record2 {
             tenant,
@@ -50,6 +52,7 @@ pub(super) fn record(record: &Record) -> Written {
             made: Made2 { by, holds },
             program,
             view,
+            main,
         }),
         Failed::Three(holds) => Written::Three(Record3 {
             version: 3,
@@ -60,6 +63,7 @@ pub(super) fn record(record: &Record) -> Written {
             made: Made3 { by, holds },
             program,
             view,
+            main,
         }),
     }
 }

@@ -46,6 +46,7 @@ fn record(tenant: &str, source: PathBuf) -> Record {
         },
         program: None,
         view: None,
+        main: None,
     }
 }
 

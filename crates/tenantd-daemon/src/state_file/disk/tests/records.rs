@@ -8,6 +8,7 @@ use proptest::option;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 
 use super::{forced, phases};
+use crate::state_file::disk::main_process;
 use crate::state_file::record::{Made, ProcessKey, Record};
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::address::Addresses;
@@ -189,6 +190,7 @@ pub(super) fn record(state: State) -> Record {
         },
         program: Some(ProgramFile::from_number(33_333)),
         view: None,
+        main: None,
     }
 }
 
@@ -226,12 +228,14 @@ pub(crate) fn any_record(text: &'static str) -> impl Strategy<Value = Record> {
         any_made(),
         option::of(any::<u64>().prop_map(ProgramFile::from_number)),
         option::of(any_view()),
+        option::of(main_process::any()),
     )
         .prop_map(
-            |(tenant, checkpoint, process, netns, made, program, view)| Record {
+            |(tenant, checkpoint, process, netns, made, program, view, main)| Record {
                 tenant: tenant.parse::<TenantName>().unwrap(),
                 checkpoint,
                 process,
+                main,
                 netns,
                 made,
                 program,

@@ -1,0 +1,23 @@
+//! The lines about a tenant's program: how its main process is known, and what it says of itself.
+
+use std::io::{self, Write};
+
+use tenantd_api::wire::TenantStatus;
+
+/// Writes the lines below a tenant.
+pub(super) fn below(out: &mut (impl Write + ?Sized), tenant: &TenantStatus) -> io::Result<()> {
+    if let (Some(main), Some(pid)) = (tenant.main.as_deref(), tenant.pid) {
+        match main {
+            "guessed" => writeln!(
+                out,
+                "  MAIN {pid}, guessed: the only one whose parent has ended; see `pid_file`"
+            )?,
+            "pid file" => writeln!(out, "  MAIN {pid}, as its pid file says")?,
+            _ => writeln!(out, "  MAIN {pid}, as the program says")?,
+        }
+    }
+    match &tenant.status_text {
+        Some(text) => writeln!(out, "  SAYS {text}"),
+        None => Ok(()),
+    }
+}
