@@ -6,7 +6,9 @@ use std::path::Path;
 use anyhow::Context;
 
 use super::{End, plan};
+use tenantd_core::plan::model::Plan;
 use tenantd_daemon::handover::{preflight, rollback};
+use tenantd_daemon::manifest::ManifestFile;
 use tenantd_daemon::{self, Start, logs, own_log, signals};
 use tenantd_host::doctor::{self, Grade};
 use tenantd_host::inherited::Inherited;
@@ -16,7 +18,7 @@ use tenantd_host::limits;
 /// process as the preflight of an upgrade, only says whether it would run.
 pub(super) fn run(config: &Path) -> anyhow::Result<End> {
     if std::env::var_os(preflight::VARIABLE).is_some() {
-        let (plan, _) = plan::read(config)?;
+        let (plan, _) = read(config)?;
         writeln!(std::io::stdout(), "{}", preflight::answer(&plan.app)?)?;
         return Ok(End::Done);
     }
@@ -33,12 +35,24 @@ pub(super) fn run(config: &Path) -> anyhow::Result<End> {
     result
 }
 
+/// Reads the manifest. Refuses more tenants than the host has room for.
+fn read(config: &Path) -> anyhow::Result<(Plan, ManifestFile)> {
+    let (plan, manifest) = plan::read(config)?;
+    if let Some(why) = doctor::too_many(plan.tenants.len()) {
+        anyhow::bail!(
+            "{}: too many tenants for this host: {why}",
+            config.display()
+        );
+    }
+    Ok((plan, manifest))
+}
+
 fn supervise(
     config: &Path,
     inherited: Inherited,
     descriptors: rustix::process::Rlimit,
 ) -> anyhow::Result<End> {
-    let (plan, manifest) = plan::read(config)?;
+    let (plan, manifest) = read(config)?;
     let logs_go_to = logs::place();
     let log_guard = own_log::init(&plan.app, logs_go_to, false).context("cannot set up the log")?;
     let writers = doctor::manifest(manifest.path());

@@ -61,6 +61,7 @@ mod survivors;
 mod syslog;
 mod taken_away;
 mod terminal;
+mod too_many;
 mod unexecuted;
 mod unrecorded;
 mod upgrade;

@@ -7,6 +7,7 @@
 //! nothing, and neither does one with which a tenant could not be launched: the launches are
 //! rehearsed first.
 
+mod refusal;
 mod rehearsal;
 mod request;
 
@@ -166,21 +167,6 @@ pub(super) struct Present<'a> {
     pub(super) supervisor: &'a Supervisor,
 }
 
-impl Present<'_> {
-    /// Why tenants that these changes remove are not proved down. Without them in the manifest, no
-    /// command would show what still works on their datastores.
-    fn unproved(self, changes: &Changes) -> Option<String> {
-        let removed = changes.tenants.iter();
-        let removed = removed.filter(|change| change.change == Change::Remove);
-        let unproved = removed.filter_map(|change| {
-            let why = self.executor.unproved(&change.tenant, self.supervisor)?;
-            Some(format!("{} cannot be removed: {why}", change.tenant))
-        });
-        let unproved: Vec<String> = unproved.collect();
-        (!unproved.is_empty()).then(|| unproved.join("\n"))
-    }
-}
-
 impl Reloads {
     /// Queues a request, and reads the manifest once no other reading is running. Refuses the
     /// request if the supervisor is about to end.
@@ -331,7 +317,7 @@ impl Reloads {
         if !changes.unlaunchable.is_empty() {
             return Err(NoReload::Refused(changes::unlaunchable(changes)));
         }
-        if let Some(why) = present.unproved(changes) {
+        if let Some(why) = present.refusal(changes, &new) {
             return Err(NoReload::Refused(why));
         }
         self.keep_order(new.tenants.iter().map(|tenant| &tenant.name));

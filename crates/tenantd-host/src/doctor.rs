@@ -3,12 +3,13 @@
 //!
 //! It changes nothing on the host. It makes test links in a temporary network namespace.
 
+mod room;
+
 use std::fmt;
 use std::path::Path;
 
 use rtnetlink::{LinkBridge, LinkVeth};
 use rustix::io::Errno;
-use rustix::process::{Resource, getrlimit};
 use rustix::thread::{CapabilitySet, capabilities};
 
 use tenantd_core::plan::model::HostAccess;
@@ -17,6 +18,8 @@ use tenantd_core::stage::{Failure, Stage};
 use super::cgroup;
 use super::netns::{self, Sysctls};
 use super::{launch, limits, targets, writers};
+
+pub use room::too_many;
 
 /// The kernel features that tenantd uses, by the release that introduced them. docs/guide.md has
 /// the same table.
@@ -69,12 +72,6 @@ const NEEDED: [(CapabilitySet, &str); 9] = [
     (CapabilitySet::MKNOD, "CAP_MKNOD (a tenant's own /dev)"),
 ];
 
-/// Open descriptors of a supervisor without tenants.
-const DESCRIPTORS_OWN: u64 = 64;
-
-/// Additional descriptors per tenant.
-const DESCRIPTORS_PER_TENANT: u64 = 4;
-
 /// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Grade {
@@ -126,7 +123,7 @@ pub fn examine(tenants: usize, host: HostAccess) -> Vec<Finding> {
         links(),
         files(host, launch::has_landlock()),
         cgroups(),
-        descriptors(tenants as u64, getrlimit(Resource::Nofile).maximum),
+        room::descriptors(tenants as u64, room::limit()),
         changeable_limits(limits::is_privileged()),
     ];
     all.into_iter().chain(watches(targets::probe())).collect()
@@ -310,26 +307,6 @@ fn cgroups() -> Finding {
     }
 }
 
-fn descriptors(tenants: u64, limit: Option<u64>) -> Finding {
-    let subject = "descriptors";
-    let needed = DESCRIPTORS_OWN + DESCRIPTORS_PER_TENANT * tenants;
-    match limit {
-        Some(limit) if limit < needed => {
-            let found = format!(
-                "{tenants} tenants need {needed}, the hard limit is {limit}: raise LimitNOFILE= in \
-                 the unit, or `ulimit -Hn`"
-            );
-            Finding::new(Grade::Bad, subject, found)
-        }
-        Some(limit) => Finding::new(
-            Grade::Good,
-            subject,
-            format!("{needed} needed, the hard limit is {limit}"),
-        ),
-        None => Finding::new(Grade::Good, subject, "unlimited"),
-    }
-}
-
 fn changeable_limits(privileged: bool) -> Finding {
     let subject = "limits";
     match privileged {
@@ -389,12 +366,5 @@ mod tests {
         let found = watches(Err(Errno::NOSPC)).unwrap();
         assert_eq!(found.grade, Grade::Weak);
         assert!(found.found.contains("max_user_watches"), "{}", found.found);
-    }
-
-    #[test]
-    fn counts_descriptors() {
-        assert_eq!(descriptors(10, Some(103)).grade, Grade::Bad);
-        assert_eq!(descriptors(10, Some(104)).grade, Grade::Good);
-        assert_eq!(descriptors(10, None).grade, Grade::Good);
     }
 }

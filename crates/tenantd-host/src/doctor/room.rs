@@ -1,0 +1,56 @@
+//! Whether the host has room for the tenants of a manifest.
+
+use rustix::process::{Resource, getrlimit};
+
+use super::{Finding, Grade};
+
+/// Open descriptors of a supervisor without tenants.
+const OWN: u64 = 64;
+
+/// Additional descriptors per tenant.
+const PER_TENANT: u64 = 4;
+
+/// Why a supervisor cannot run this many tenants; `None` if it can. Otherwise tenant by tenant would
+/// fail, at any step and in thousands of lines.
+#[must_use]
+pub fn too_many(tenants: usize) -> Option<String> {
+    let finding = descriptors(tenants as u64, limit());
+    (finding.grade == Grade::Bad).then(|| format!("{}: {}", finding.subject, finding.found))
+}
+
+/// The hard limit of descriptors of this process, to which a supervisor raises its own.
+pub(super) fn limit() -> Option<u64> {
+    getrlimit(Resource::Nofile).maximum
+}
+
+pub(super) fn descriptors(tenants: u64, limit: Option<u64>) -> Finding {
+    let subject = "descriptors";
+    let needed = OWN + PER_TENANT * tenants;
+    match limit {
+        Some(limit) if limit < needed => {
+            let found = format!(
+                "{tenants} tenants need {needed}, the hard limit is {limit}: raise LimitNOFILE= in \
+                 the unit, or `ulimit -Hn`"
+            );
+            Finding::new(Grade::Bad, subject, found)
+        }
+        Some(limit) => Finding::new(
+            Grade::Good,
+            subject,
+            format!("{needed} needed, the hard limit is {limit}"),
+        ),
+        None => Finding::new(Grade::Good, subject, "unlimited"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_descriptors() {
+        assert_eq!(descriptors(10, Some(103)).grade, Grade::Bad);
+        assert_eq!(descriptors(10, Some(104)).grade, Grade::Good);
+        assert_eq!(descriptors(10, None).grade, Grade::Good);
+    }
+}
