@@ -196,7 +196,7 @@ fn kind_schema(kind: Kind) -> Value {
             "additionalProperties": table_schema(Table::Tenant),
         }),
         Kind::Name => name_schema(APP_NAME_MAX),
-        Kind::Command => json!({
+        Kind::Command | Kind::Argv => json!({
             "type": "array", "items": { "type": "string" }, "minItems": 1,
         }),
         Kind::Texts(_) | Kind::Paths(_) => json!({
@@ -214,9 +214,6 @@ fn kind_schema(kind: Kind) -> Value {
             json!({ "type": "string" })
         }
         Kind::Account => json!({ "type": ["string", "integer"] }),
-        Kind::Argv => json!({
-            "type": "array", "minItems": 1, "items": { "type": "string" },
-        }),
         Kind::HttpPath => json!({ "type": "string", "pattern": "^/[!-~]*$" }),
         Kind::Groups | Kind::Exits => json!({
             "type": "array", "items": { "type": ["string", "integer"] },

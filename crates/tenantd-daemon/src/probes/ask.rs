@@ -113,13 +113,12 @@ mod tests {
         });
         let mut builder = tokio::runtime::Builder::new_current_thread();
         let runtime = builder.enable_all().build().unwrap();
-        let asked = runtime.block_on(async {
+        runtime.block_on(async {
             let asked = http(address, "/health?full=1").await;
             // The connection is closed in its own task.
             let request = tokio::task::spawn_blocking(|| server.join().unwrap());
             (asked, request.await.unwrap())
-        });
-        asked
+        })
     }
 
     #[test]

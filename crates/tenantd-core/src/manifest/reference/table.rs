@@ -124,15 +124,7 @@ impl Table {
                 "When a tenant is ready. Set at most one of `tcp`, `notify` and `lived`. Without \
                  them, a tenant is ready as soon as its program has been executed."
             }
-            Table::Alive => {
-                "Whether a program that is ready still works. Set one of `tcp`, `http` and \
-                 `command`. A program that does not answer counts as one that ended by itself: it \
-                 is stopped, and [app.restart] decides. Without this table nothing is asked. The \
-                 kernel accepts connections for a program that hangs, until its queue is full: \
-                 `http` and `command` notice more than `tcp`. Tenants are asked at different \
-                 moments of the interval. A program is not asked while it is being stopped, and an answer does not count as missing \
-                 while the tenant is frozen. A change applies to the running program."
-            }
+            Table::Alive => ALIVE,
             Table::Limits => {
                 "Resource limits of each process of a tenant, see getrlimit(2). A single value \
                  sets both the soft and the hard limit. A string such as `\"1024:65536\"` sets \
@@ -172,6 +164,14 @@ const INIT: &str = "A command that initializes a new datastore, such as initdb(1
      tenant's settings, tries again. So it does if tenantd is killed meanwhile, with the \
      next start. A datastore that had data before is never initialized. A \
      change takes effect with a reload.";
+
+const ALIVE: &str = "Whether a program that is ready still works. Set one of `tcp`, `http` and \
+     `command`. A program that does not answer counts as one that ended by itself: it \
+     is stopped, and [app.restart] decides. Without this table nothing is asked. The \
+     kernel accepts connections for a program that hangs, until its queue is full: \
+     `http` and `command` notice more than `tcp`. Tenants are asked at different \
+     moments of the interval. A program is not asked while it is being stopped, and no \
+     failure counts while the tenant is frozen. A change applies to the running program.";
 
 const BEFORE: &str = "A command that runs in the tenant before each start of the program, for example to \
      migrate its data or to check its configuration. If it fails, the program is not \
