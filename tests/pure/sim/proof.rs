@@ -1,5 +1,7 @@
 //! Shows for each invariant that its check can fail, with hand-written traces.
 
+mod want;
+
 use std::time::Duration;
 
 use tenantd_core::name::TenantName;
@@ -176,7 +178,7 @@ fn violations(invariant: Invariant) -> Vec<Result<(), Violation>> {
         | Invariant::ComesToRest => rest_violations(invariant),
         Invariant::StateResumed => resume_violations(),
         Invariant::WantIsRequested | Invariant::ExitedIsOver | Invariant::NotAliveIsEnded => {
-            want_violations(invariant)
+            want::violations(invariant)
         }
         Invariant::ApplyToRunningLaunch
         | Invariant::AppliedIfConfirmed
@@ -230,43 +232,6 @@ fn stale_violations() -> Vec<Result<(), Violation>> {
         up.0.check_unchanged(&stale, &before, after.into_iter()),
         up.handles(&emptied(2), vec![kill(1)]),
     ]
-}
-
-fn want_violations(invariant: Invariant) -> Vec<Result<(), Violation>> {
-    let check = |was, is, actions| {
-        let after = [view(is, StateWord::Down)].into_iter();
-        let before = [view(was, StateWord::Exited)];
-        Checker::check_want(&Event::Reloaded, &before, after, &step(actions))
-    };
-    match invariant {
-        Invariant::WantIsRequested => vec![check(Want::Up, Want::Down, vec![])],
-        Invariant::NotAliveIsEnded => {
-            let (launch, why) = (LaunchId(1), Failure::errno(Stage::Alive, "", 0));
-            let event = Event::NotAlive { launch, why };
-            let up = |ready| View {
-                launch: Some(launch),
-                ready: Some(ready),
-                ..view(Want::Up, StateWord::Up)
-            };
-            let ended = View {
-                state: StateWord::Stopping,
-                ..up(false)
-            };
-            vec![
-                Checker::check_alive(&event, &[up(true)], [up(true)].into_iter()),
-                Checker::check_alive(&event, &[up(true)], [ended.clone()].into_iter()),
-                Checker::check_alive(&event, &[up(false)], [ended].into_iter()),
-            ]
-        }
-        Invariant::ExitedIsOver => {
-            let provision = Action::Provision { tenant: tenant() };
-            vec![
-                check(Want::Up, Want::Up, vec![provision]),
-                check(Want::Up, Want::Up, vec![launch(2)]),
-            ]
-        }
-        _ => Vec::new(),
-    }
 }
 
 /// Violates an invariant about coming to rest.
