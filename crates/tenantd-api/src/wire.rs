@@ -19,6 +19,7 @@ use tenantd_core::supervisor::view;
 
 mod killed;
 mod phase;
+mod program;
 mod refused;
 mod residue;
 pub mod varlink;
@@ -26,6 +27,7 @@ pub mod watch;
 
 pub use killed::{Killed, NamedProcess};
 pub use phase::Phase;
+pub use program::Program;
 pub use refused::RefusedWrite;
 pub use residue::{Residue, ResidueFate, ResidueKind, ResidueList};
 
@@ -157,28 +159,6 @@ pub struct TenantStatus {
     /// escaped that are not safe on a terminal.
     #[serde(default)]
     pub status_text: Option<String>,
-}
-
-/// The file that a running program was started from, compared with the file that is now on disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, CustomType)]
-#[serde(rename_all = "kebab-case")]
-#[zlink(rename_all = "lowercase")]
-pub enum Program {
-    /// The file is unchanged.
-    Current,
-    /// The file was replaced, changed or removed since the launch.
-    Older,
-}
-
-impl Program {
-    /// Its word, as in `--json`.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Current => "current",
-            Self::Older => "older",
-        }
-    }
 }
 
 impl StateWord {

@@ -294,6 +294,7 @@ fn the_form_of_the_json_is_stable() {
           "refused": [],
           "misfit": null,
           "exit": null,
+          "killed": null,
           "main": null,
           "status_text": null
         }
@@ -335,6 +336,7 @@ fn the_form_of_a_failure_in_json_is_stable() {
       "refused": [],
       "misfit": null,
       "exit": null,
+      "killed": null,
       "main": null,
       "status_text": null
     }

@@ -132,10 +132,8 @@ keys! {
         "daemonizes", Kind::Flag, Value("false"), "true",
             "Whether the program forks and continues in the background.";
         "pid_file", Kind::Path(OF_PROGRAM), Derived("not used"), "\"/run/guestbook.pid\"",
-            "The file, as the tenant sees it, into which a program with `daemonizes` writes the \
-             number of its main process. The end of that process is the end of the program. Without \
-             the file, the program can name it (`MAINPID`, see sd_notify(3)); else it is guessed: \
-             the only process whose parent has ended.";
+            "The file, as the tenant sees it, with the number of the main process of a program that \
+             `daemonizes`. Without it, `MAINPID` names that process (sd_notify(3)), or a guess.";
         "private", Kind::Paths(OF_PROGRAM), Value("[]"), "[\"/run/redis\"]",
             "Empty folders that only the tenant sees, in memory, for example for pid files. They \
              have the owner and mode of the host's folder, or belong to the tenant's user.";
@@ -277,21 +275,18 @@ keys! {
              with success (see `success`); or `never`, also if it cannot be executed. Without a restart \
              after success, the tenant is `exited` until an operator or the next boot starts it.";
         "delay", Kind::Duration { min: "0s", max: "1h" }, Value("\"100ms\""), "\"1s\"",
-            "The delay after the first strike, counted from the previous start. It doubles with \
-             each further strike. The default is short, so that users hardly notice one crash.";
+            "The delay after the first strike, from the start before. It doubles with each strike.";
         "delay_max", Kind::Duration { min: "0s", max: "1d" }, Value("\"30s\""), "\"5m\"",
-            "The maximum delay. With the default, a tenant returns within half a minute after the \
-             cause of its failures is gone.";
+            "The maximum delay.";
         "healthy_after", Kind::Duration { min: "0s", max: "1d" }, Value("\"10s\""), "\"1m\"",
             "A program that became ready and ran for this long clears the strikes.";
         "strikes", Kind::Count { min: 0, max: 1000 }, Value("10"), "5",
             "A tenant becomes failed after this many strikes within `window`. 0 means never.";
         "window", Kind::Duration { min: "1s", max: "7d" }, Value("\"1m\""), "\"10m\"",
-            "The window for `strikes`. The delays between that many strikes must fit into it; with \
-             the defaults, they add up to 51 seconds. It does not run during a start that fails.";
+            "The window for `strikes`. It does not run during a start that fails. The delays between \
+             that many strikes must fit into it: 51 seconds with the defaults.";
         "success", Kind::Exits, Value("[]"), "[143, \"SIGINT\"]",
-            "Exit statuses and signals that count as success, in addition to status 0, for `when`: \
-             such as 143 for a JVM that got SIGTERM. A requested stop is always a success.";
+            "Exits that are a success for `when`, besides status 0: 143 of a JVM that got SIGTERM.";
     }
     Ready {
         "tcp", Kind::Count { min: 1, max: 65535 }, Derived("not used"), "80",

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use tenantd_core::name::TenantName;
 use tenantd_core::plan::model::TenantPlan;
 use tenantd_core::supervisor::checkpoint::{Checkpoint, Fate, Found, Resources};
 use tenantd_core::supervisor::event::{Exit, LaunchId};
@@ -116,6 +117,20 @@ impl Recovery {
         self.adopt(plan, record, first, leaf).map(Some)
     }
 
+    /// The network namespace of a running launch, which any process of it is in.
+    fn adopt_netns(&self, tenant: &TenantName, record: &Record, anyone: i32) -> io::Result<Netns> {
+        let netns = Netns::from_fd(File::open(format!("/proc/{anyone}/ns/net"))?.into())?;
+        if record.netns != netns.inode() {
+            return Err(io::Error::other(
+                "its processes are in another network namespace",
+            ));
+        }
+        if self.inherited_netns(tenant, netns.inode()).is_none() {
+            store::store_netns(tenant, netns.as_fd());
+        }
+        Ok(netns)
+    }
+
     /// Adopts a running launch.
     fn adopt(
         &self,
@@ -135,15 +150,7 @@ impl Recovery {
             // The last process has ended just now.
             return Ok(self.ended(plan, Some(record.clone()), Exit::Unknown));
         };
-        let netns = Netns::from_fd(File::open(format!("/proc/{anyone}/ns/net"))?.into())?;
-        if record.netns != netns.inode() {
-            return Err(io::Error::other(
-                "its processes are in another network namespace",
-            ));
-        }
-        if self.inherited_netns(tenant, netns.inode()).is_none() {
-            store::store_netns(tenant, netns.as_fd());
-        }
+        let netns = self.adopt_netns(tenant, record, anyone)?;
         let Some(launch) = record.checkpoint.launch() else {
             return Err(io::Error::other(
                 "processes run in its cgroup, and its record has no launch",

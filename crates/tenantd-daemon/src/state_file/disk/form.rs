@@ -27,8 +27,7 @@ pub(super) struct Record2 {
     pub(super) process: Option<Process2>,
     #[serde(rename = "netns")]
     pub(super) netns: u64,
-    /// Always 0. The program of commit 2157092 does not read a record without this number, and
-    /// makes no use of it where there is `made`, which is everywhere. No other program reads it.
+    /// Always 0: the program of commit 2157092 needs it, and uses `made`. No other reads it.
     #[serde(rename = "plan", skip_deserializing)]
     pub(super) plan: u64,
     #[serde(rename = "made")]
@@ -151,8 +150,7 @@ pub(super) struct Memory2 {
     pub(super) strikes: Strikes2,
     #[serde(rename = "budget")]
     pub(super) budget: u64,
-    /// Set if the program ended by itself and is not restarted. A program that does not read this
-    /// leaves the tenant down: `want` is "down" and `asked` as after a stop.
+    /// Set if the program ended by itself and is not restarted; `want` is "down" then.
     #[serde(rename = "exited", default, skip_serializing_if = "Option::is_none")]
     pub(super) exited: Option<Exit2>,
     /// Programs of earlier versions do not read this.
