@@ -103,12 +103,8 @@ pub(in crate::cli) fn write(
         if let Some(line) = known.last_lines.get(&tenant.name) {
             writeln!(out, "  STDERR {line}")?;
         }
-        if tenant.state == StateWord::Exited && failed <= FEW {
-            let start = typed(&status.app, &format!("start {}", tenant.name));
-            writeln!(out, "  NEXT `{start}` runs its program again")?;
-        }
         write_killed(out, status, tenant, now)?;
-        if failed <= FEW && is_given_up(tenant) {
+        if failed <= FEW && (is_given_up(tenant) || tenant.state == StateWord::Exited) {
             write_next(out, status, tenant, known.missing.get(&tenant.name))?;
         }
         program::below(out, tenant)?;
@@ -188,6 +184,9 @@ fn next(status: &AppStatus, tenant: &TenantStatus) -> String {
     let command = |verb: &str| typed(&status.app, &format!("{verb} {}", tenant.name));
     if tenant.state == StateWord::Stuck {
         return format!("`{}`", command("stop"));
+    }
+    if tenant.state == StateWord::Exited {
+        return format!("`{}` runs its program again", command("start"));
     }
     let (logs, start) = (command("logs"), command("start"));
     let failure = tenant.failure.as_ref();
