@@ -178,6 +178,7 @@ pub mod description {
 
     use super::super::{LogPlace, RefusedWrite, Tracking};
     use super::{AnswerWord, CustomType, Phase, Program, StateWord, Type, Want};
+    use crate::wire::watch::ProgramExit;
 
     /// The answer to a request, for one tenant; reason is null unless it was refused.
     #[derive(CustomType)]
@@ -225,6 +226,7 @@ pub mod description {
         misfit: Option<String>,
         main: Option<String>,
         status_text: Option<String>,
+        exit: Option<ProgramExit>,
         killed: Option<Killed>,
     }
 

@@ -16,7 +16,6 @@ use tenantd_core::name::TenantName;
 use tenantd_core::supervisor::event::{Event, LaunchId};
 use tenantd_host::cgroup::Leaf;
 use tenantd_host::children::Known;
-use tenantd_host::crash;
 use tenantd_host::launch::ready_fd::ReadyFd;
 use tenantd_host::main_process::{guess, open_in, read_pid_file};
 use tenantd_host::process::{self, Ended};
@@ -173,7 +172,6 @@ impl Executor {
         if !is_it {
             return;
         }
-        crash::point("end: main process ended", tenant.as_str());
         running.main = Main::Over;
         let exit = exit(how);
         self.host.logs.mark(tenant, Mark::Ended { exit, others });
