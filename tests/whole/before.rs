@@ -124,6 +124,8 @@ fn tenants_recorded_by_2157092_are_adopted() {
     }
     let said = daemon.output().len();
     daemon.again();
+    // It knew no main process: the next one looks for it.
+    daemon.until_tenant("background", |t| t.main.is_some());
     assert_eq!(seen(&daemon), was);
     let said = &daemon.output()[said..];
     assert!(!said.contains("damaged"), "{said}");

@@ -101,7 +101,9 @@ impl Progress<'_> {
     fn hints(&self, interrupted: bool) -> Vec<String> {
         let to_type = |command: &str| typed(self.app, command);
         let failed = self.outcomes.iter().filter(|o| o.became == Became::Failed);
-        let failed: Vec<_> = failed.map(|outcome| &outcome.tenant).collect();
+        let mut failed: Vec<_> = failed.map(|outcome| &outcome.tenant).collect();
+        // Not in the order in which they failed, which differs each time.
+        failed.sort_unstable();
         let mut hints = Vec::new();
         let all = to_type("status --failed");
         if interrupted {

@@ -172,7 +172,8 @@ fn write_next(
     match &status.manifest {
         Some(manifest) if tenant.state == StateWord::Failed && is_unexplained => writeln!(
             out,
-            "  NEXT `tenantd learn --manifest {manifest} --for 10s {}` shows writes that are refused",
+            "  NEXT to see writes that are refused:\n       \
+             `tenantd learn --manifest {manifest} --for 10s {}`",
             tenant.name
         ),
         Some(_) | None => Ok(()),

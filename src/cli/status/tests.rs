@@ -208,8 +208,8 @@ fn a_failure_without_a_reason_is_explained_by_learn() {
     status.tenants[1].state = StateWord::Failed;
     status.tenants[1].why = Some("exited with status 1".to_owned());
     status.tenants[1].failure = None;
-    let learn = "  NEXT `tenantd learn --manifest /etc/tenantd/wiki.toml --for 10s big-customer` shows \
-                 writes that are refused\n";
+    let learn = "  NEXT to see writes that are refused:\n       \
+                 `tenantd learn --manifest /etc/tenantd/wiki.toml --for 10s big-customer`\n";
     assert!(plain(&status, None).contains(learn), "{status:?}");
 
     let folders = vec!["\"/var/log/wiki\"".to_owned(), "\"/etc/wiki\"".to_owned()];

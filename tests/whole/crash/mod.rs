@@ -9,5 +9,6 @@ mod drive;
 mod editing;
 mod folders;
 mod init;
+mod main_process;
 mod points;
 mod scene;

@@ -240,7 +240,9 @@ fn a_launch_that_failed_without_a_word_is_explained() {
     daemon.until_state("acme", StateWord::Failed);
     let manifest = daemon.status().manifest.unwrap();
     let said = daemon.tell(&["status"]).out;
-    let next = format!("NEXT `tenantd learn --manifest {manifest} --for 10s acme`");
+    let next = format!(
+        "NEXT to see writes that are refused:\n       `tenantd learn --manifest {manifest} --for 10s acme`"
+    );
     assert!(said.contains(&next), "{said}");
 
     let (_, err) = learn(1, &["--manifest", &manifest, "--for", "100ms", "acme"]);

@@ -16,6 +16,7 @@ use tenantd_core::name::TenantName;
 use tenantd_core::supervisor::event::{Event, LaunchId};
 use tenantd_host::cgroup::Leaf;
 use tenantd_host::children::Known;
+use tenantd_host::crash;
 use tenantd_host::launch::ready_fd::ReadyFd;
 use tenantd_host::main_process::{guess, open_in, read_pid_file};
 use tenantd_host::process::{self, Ended};
@@ -172,6 +173,7 @@ impl Executor {
         if !is_it {
             return;
         }
+        crash::point("end: main process ended", tenant.as_str());
         running.main = Main::Over;
         let exit = exit(how);
         self.host.logs.mark(tenant, Mark::Ended { exit, others });
@@ -215,7 +217,7 @@ impl Host {
         });
     }
 
-    fn look_for_main(
+    pub(crate) fn look_for_main(
         &self,
         tenant: &TenantName,
         launch: LaunchId,

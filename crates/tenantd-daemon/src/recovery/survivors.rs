@@ -17,6 +17,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::model::TenantPlan;
+use tenantd_core::plan::phase::Phase;
 use tenantd_core::supervisor::checkpoint::{Checkpoint, Fate, Found, Resources};
 use tenantd_core::supervisor::event::{Exit, LaunchId};
 use tenantd_core::supervisor::view::StateWord;
@@ -165,7 +166,7 @@ impl Recovery {
         crash::point("adopt: taken up", tenant.as_str());
         let process = first.map(Rc::new);
         unexecuted::watch(record, process.as_ref(), leaf.as_ref());
-        let main = self.adopt_main(plan, launch, (record, leaf.as_ref()))?;
+        let main = self.adopt_main(plan, launch, (record, leaf.as_ref()), process.is_some())?;
         if matches!(main, Main::First) {
             self.watch_survivor(plan, launch, process.clone());
         } else if let Some(first) = &process {
@@ -225,8 +226,17 @@ impl Recovery {
         plan: &TenantPlan,
         launch: LaunchId,
         (record, leaf): (&Record, Option<&Leaf>),
+        first_lives: bool,
     ) -> io::Result<Main> {
         let Some((key, by)) = record.main else {
+            // An earlier supervisor has not found it, or did not look for it.
+            let is_away = plan.policy.daemonizes && !first_lives;
+            if let Some(leaf) = leaf.filter(|_| is_away && record.checkpoint.phase() == Phase::Main)
+            {
+                let file = plan.policy.pid_file.clone();
+                self.host
+                    .look_for_main(&plan.name, launch, (leaf.clone(), file));
+            }
             return Ok(Main::First);
         };
         let (reporter, tenant) = (&self.host.reporter, &plan.name);
