@@ -16,7 +16,7 @@ nothing_clashes() {
     for tenant in acme bolt cato; do
         for app in shop wiki; do
             pid=$(pid_of $app $tenant)
-            holds "$(cat "/proc/$pid/cgroup")" "tenantd@$app\.service/.*/$tenant$"
+            holds "$(cat "/proc/$pid/cgroup")" "tenantd@$app\.service/.*/$tenant/program$"
             readlink "/proc/$pid/ns/net"
             test -p "/run/tenantd/$app/tenants/$tenant/stdout"
         done

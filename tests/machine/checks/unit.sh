@@ -43,7 +43,7 @@ delegated() {
     same cgroup "$(tenantd status --json | jq -r .tracking)"
     for tenant in acme bolt cato; do
         cgroup=$(sed -n 's/^0:://p' "/proc/$(pid_of shop $tenant)/cgroup")
-        holds "$cgroup" "^$(systemctl show -p ControlGroup --value $UNIT)/.*/$tenant$"
+        holds "$cgroup" "^$(systemctl show -p ControlGroup --value $UNIT)/.*/$tenant/program$"
     done
     saw "$cgroup"
     cgroup=$(sed -n 's/^0:://p' "/proc/$(main_pid shop)/cgroup")
