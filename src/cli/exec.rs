@@ -28,8 +28,9 @@ use super::{End, args};
 use group::Group;
 use tenantd_api::client::app::{self, Selector};
 use tenantd_api::client::{ClientError, Connection, pattern};
-use tenantd_api::wire::{ExecLimit, ExecTarget};
+use tenantd_api::wire::{ExecLimit, ExecPrivileges, ExecTarget};
 use tenantd_core::name::TenantName;
+use tenantd_core::plan::privileges::Privileges;
 use tenantd_host::cgroup;
 use tenantd_host::join::{self, JoinError, Target};
 use tenantd_host::limits::JoinLimit;
@@ -212,6 +213,7 @@ fn target(exec_target: ExecTarget, parent: u32) -> Target {
         environment,
         working_directory,
         limits,
+        privileges,
     } = exec_target;
     let limit = |limit: ExecLimit| JoinLimit {
         resource: limit.resource,
@@ -229,5 +231,11 @@ fn target(exec_target: ExecTarget, parent: u32) -> Target {
         environment,
         working_directory,
         limits: limits.into_iter().flatten().map(limit).collect(),
+        privileges: self::privileges(privileges.unwrap_or_default()),
     }
+}
+
+fn privileges(privileges: ExecPrivileges) -> Privileges {
+    let ExecPrivileges { set_id_programs } = privileges;
+    Privileges { set_id_programs }
 }

@@ -248,6 +248,7 @@ fn the_json_of_a_plan_has_the_keys_of_the_manifest() {
         (Table::Ready, &tenant["ready"]),
         (Table::Alive, &tenant["alive"]),
         (Table::Limits, &tenant["limits"]),
+        (Table::Wall, &tenant["wall"]),
         (Table::Network, &json["network"]),
         (Table::Defaults, tenant),
         (Table::Tenant, tenant),

@@ -19,6 +19,7 @@ use tenantd_core::supervisor::view;
 
 mod killed;
 mod phase;
+mod privileges;
 mod program;
 mod refused;
 mod residue;
@@ -27,6 +28,7 @@ pub mod watch;
 
 pub use killed::{Killed, NamedProcess};
 pub use phase::Phase;
+pub use privileges::ExecPrivileges;
 pub use program::Program;
 pub use refused::RefusedWrite;
 pub use residue::{Residue, ResidueFate, ResidueKind, ResidueList};
@@ -370,6 +372,10 @@ pub struct ExecTarget {
     /// does not report them.
     #[serde(default)]
     pub limits: Option<Vec<ExecLimit>>,
+    /// What a command may do beyond what every user may; null if the supervisor is of a version that
+    /// does not report it.
+    #[serde(default)]
+    pub privileges: Option<ExecPrivileges>,
 }
 
 /// A resource limit, see getrlimit(2).

@@ -23,6 +23,7 @@ use rustix::thread::CapabilitySet;
 use crate::launch::{Capability, DROPPED, folder};
 use crate::limits::{self, JoinLimit};
 use crate::process;
+use tenantd_core::plan::privileges::Privileges;
 
 /// The tenant to join, as its supervisor describes it.
 #[derive(Debug, Clone)]
@@ -47,6 +48,8 @@ pub struct Target {
     pub working_directory: String,
     /// The resource limits.
     pub limits: Vec<JoinLimit>,
+    /// What the command may do beyond what every user may.
+    pub privileges: Privileges,
 }
 
 /// Why the command could not be run in the tenant.
@@ -206,6 +209,9 @@ fn become_user(target: &Target) -> Result<(), JoinError> {
     let (gid, uid) = (Gid::from_raw(target.gid), Uid::from_raw(target.uid));
     step("set its group", nix::unistd::setresgid(gid, gid, gid))?;
     step("set its user", nix::unistd::setresuid(uid, uid, uid))?;
+    if target.privileges.set_id_programs {
+        return Ok(());
+    }
     step(
         "forbid new privileges",
         rustix::thread::set_no_new_privs(true),
@@ -254,6 +260,7 @@ mod tests {
             environment: std::collections::BTreeMap::new(),
             working_directory: "/".into(),
             limits: Vec::new(),
+            privileges: Privileges::default(),
         };
         assert!(matches!(open(&target), Err(JoinError::Gone { .. })));
         let own = i32::try_from(std::process::id()).unwrap();

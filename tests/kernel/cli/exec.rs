@@ -36,6 +36,7 @@ impl Tenant {
             .into(),
             working_directory: "/mnt".into(),
             limits: None,
+            privileges: None,
         };
         (Self(child), exec_target)
     }

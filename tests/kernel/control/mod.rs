@@ -100,6 +100,7 @@ fn exec_target() -> ExecTarget {
         environment: [("PATH".to_owned(), "/usr/bin".to_owned())].into(),
         working_directory: "/".into(),
         limits: None,
+        privileges: None,
     }
 }
 

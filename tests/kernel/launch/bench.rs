@@ -74,6 +74,7 @@ impl Bench {
                 files: Default::default(),
                 limits: Default::default(),
                 process: Default::default(),
+                wall: Default::default(),
                 commands: Default::default(),
             },
             datastore,

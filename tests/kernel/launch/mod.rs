@@ -12,6 +12,7 @@ mod locks;
 mod many;
 mod mounts;
 mod overlaid;
+mod privileges;
 mod rehearsal;
 mod stages;
 mod view;

@@ -23,6 +23,8 @@ const ALIASES: &[(&str, Table, &str)] = &[
     ("oom_score_adj", Table::App, "process"),
     ("oomscoreadjust", Table::Process, "oom_score_adj"),
     ("oom_score", Table::Process, "oom_score_adj"),
+    ("nonewprivileges", Table::Wall, "set_id_programs"),
+    ("no_new_privs", Table::Wall, "set_id_programs"),
     ("rlimits", Table::App, "limits"),
     ("rlimit", Table::App, "limits"),
     ("ulimits", Table::App, "limits"),

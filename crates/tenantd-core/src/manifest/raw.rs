@@ -121,6 +121,7 @@ tables! {
         alive: Alive,
         limits: Limits,
         process: Process,
+        wall: Wall,
     }
 
     /// `[app.datastore]`.
@@ -215,6 +216,11 @@ tables! {
         umask: Known<Umask>,
         nice: Known<Integer>,
         oom_score_adj: Known<Integer>,
+    }
+
+    /// `[app.wall]`.
+    Wall in Wall {
+        set_id_programs: Known<bool>,
     }
 
     /// `[network]`.

@@ -3,67 +3,16 @@
 //! The decoder takes its defaults and limits from it. The documentation and the JSON schema are
 //! generated from it, so they cannot disagree.
 
+mod key;
 mod kind;
 mod table;
 
 use super::limit::Measure;
 use super::template::{ALL, OF_APP, OF_PROGRAM, OF_TENANT};
 
+pub use key::{Fallback, Key};
 pub use kind::Kind;
 pub use table::Table;
-
-/// What applies if a key is not set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fallback {
-    /// The key is required.
-    Required,
-    /// This default, as TOML.
-    Value(&'static str),
-    /// A default that is described here in words.
-    Derived(&'static str),
-}
-
-/// One key.
-#[derive(Debug, Clone, Copy)]
-pub struct Key {
-    /// The table that it belongs to.
-    pub table: Table,
-    /// Its name.
-    pub name: &'static str,
-    /// The type of its value.
-    pub kind: Kind,
-    /// What applies without it.
-    pub fallback: Fallback,
-    /// Its description.
-    pub doc: &'static str,
-    /// An example value, as TOML.
-    pub example: &'static str,
-}
-
-impl Key {
-    /// Returns the key with this name in a table.
-    #[must_use]
-    pub fn find(table: Table, name: &str) -> Option<&'static Key> {
-        Key::of(table).find(|key| key.name == name)
-    }
-
-    /// Returns the first key with this name in any table.
-    #[must_use]
-    pub fn named(name: &str) -> Option<&'static Key> {
-        KEYS.iter().find(|key| key.name == name)
-    }
-
-    /// The keys of one table.
-    pub fn of(table: Table) -> impl Iterator<Item = &'static Key> {
-        KEYS.iter().filter(move |key| key.table == table)
-    }
-
-    /// The key with its example value, as in a manifest.
-    #[must_use]
-    pub fn usage(&self) -> String {
-        format!("{} = {}", self.name, self.example)
-    }
-}
 
 macro_rules! keys {
     ($($table:ident {
@@ -178,6 +127,8 @@ keys! {
             "Resource limits of its processes, see [app.limits].";
         "process", Kind::Table(Table::Process), Value("{}"), "{ umask = \"0027\" }",
             "Attributes of its processes, see [app.process].";
+        "wall", Kind::Table(Table::Wall), Value("{}"), "{ set_id_programs = true }",
+            "What separates the tenants, see [app.wall].";
     }
     Datastore {
         "path", Kind::Path(OF_APP), Derived("none"), "\"/var/lib/guestbook\"",
@@ -335,6 +286,13 @@ keys! {
         "oom_score_adj", Kind::Integer { min: -1000, max: 1000 }, Derived("0"), "500",
             "How likely the kernel kills the processes when memory is short, see \
              proc_pid_oom_score_adj(5). A value below that of tenantd needs CAP_SYS_RESOURCE.";
+    }
+    Wall {
+        "set_id_programs", Kind::Flag, Value("false"), "true",
+            "Whether programs with the set-user-ID or set-group-ID bit, or with file capabilities, get \
+             these rights: mail helpers such as postdrop(1), unix_chkpwd(8), sudo(8). Without it \
+             they run with the rights of who starts them (`no_new_privs`), and may not say so: PHP's \
+             mail() waits for ever for a postdrop that cannot write to its queue.";
     }
     Network {
         "mode", Kind::Choice(&["routed", "bridge"]), Value("\"routed\""), "\"bridge\"",

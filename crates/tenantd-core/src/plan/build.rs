@@ -19,7 +19,7 @@ use super::model::{
 };
 use super::paths::{self, AppPaths};
 use super::phase::Commands;
-use super::{control, derive, files, limits, logs, network, policy, process, vars, view};
+use super::{control, derive, files, limits, logs, network, policy, process, vars, view, wall};
 use crate::layout;
 use crate::manifest::problem::Problems;
 use crate::manifest::raw::{Known, Manifest, Overrides, Tenant};
@@ -272,6 +272,7 @@ impl Parts<'_> {
                     .keep(files::plan(&self.files, |text| self.fill(text, tenant))?),
                 limits: limits::of(self.manifest, tenant),
                 process: process::of(self.manifest, tenant),
+                wall: wall::of(&self.manifest.app.wall),
                 commands,
             }),
         )

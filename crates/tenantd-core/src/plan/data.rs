@@ -178,6 +178,7 @@ fn launch(launch: &LaunchPlan) -> Map<String, Value> {
         files,
         limits,
         process,
+        wall,
         commands: _,
     } = launch;
     let ViewPlan {
@@ -210,6 +211,7 @@ fn launch(launch: &LaunchPlan) -> Map<String, Value> {
         ("files", files.iter().map(file).collect()),
         ("limits", self::limits(limits)),
         ("process", super::process::data(process)),
+        ("wall", super::wall::data(wall)),
     ])
 }
 

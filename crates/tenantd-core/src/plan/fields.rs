@@ -187,6 +187,7 @@ fn launch(launch: &LaunchPlan, see: See<'_>) {
         files: _,
         limits,
         process,
+        wall,
         commands,
     } = launch;
     let program = program.display();
@@ -216,6 +217,7 @@ fn launch(launch: &LaunchPlan, see: See<'_>) {
     }
     self::limits(limits, see);
     super::process::fields(process, see);
+    super::wall::fields(wall, see);
     phases::commands(commands, identity, see);
 }
 

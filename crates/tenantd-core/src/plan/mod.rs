@@ -28,12 +28,14 @@ pub mod paths;
 pub mod phase;
 pub mod places;
 mod policy;
+pub mod privileges;
 pub mod process;
 pub mod render;
 pub mod success;
 mod unified;
 mod vars;
 mod view;
+pub mod wall;
 
 use crate::manifest::{self, problem::Problems};
 

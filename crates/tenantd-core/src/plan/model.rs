@@ -2,25 +2,27 @@
 //! run the tenants.
 
 mod files;
+mod mac;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnetwork::Ipv4Network;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::address::Addresses;
 use super::alive::Alive;
 use super::phase::{Commands, PhasePolicies};
 pub use super::process::ProcessAttributes;
 pub use super::success::SuccessExit;
+pub use super::wall::WallPlan;
 pub use crate::manifest::limit::{Bound, Limit, Measure};
 use crate::name::{AppName, IfName, TenantName};
 pub use files::{FilePlan, LogFiles};
+pub use mac::MacAddr;
 
 /// One application and all its tenants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,29 +97,6 @@ pub struct EndPlan {
     pub name: IfName,
     /// Its MAC address, derived from the names of application and tenant.
     pub mac: MacAddr,
-}
-
-/// A MAC address, locally administered and unicast where tenantd derived it (IEEE 802 §8.4).
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct MacAddr(pub [u8; 6]);
-
-impl fmt::Display for MacAddr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
-    }
-}
-
-impl fmt::Debug for MacAddr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl Serialize for MacAddr {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
 }
 
 /// The plan of one tenant. Parts that tenants have in common are stored once.
@@ -262,6 +241,8 @@ pub struct LaunchPlan {
     pub limits: Limits,
     /// Attributes of the first process, which others inherit.
     pub process: ProcessAttributes,
+    /// What separates its processes from others.
+    pub wall: WallPlan,
     /// The commands that run before it.
     pub commands: Arc<Commands>,
 }

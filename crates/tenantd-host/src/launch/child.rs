@@ -77,7 +77,9 @@ fn descend(spec: &Spec, report: BorrowedFd<'_>) -> Result<(), Fault> {
     set_thread_res_gid(spec.gid, spec.gid, spec.gid).map_err(at(Stage::Group))?;
     // The real and the saved user stay root: no process of the tenant's user can stop this one.
     set_thread_res_uid(Uid::ROOT, spec.uid, Uid::ROOT).map_err(at(Stage::User))?;
-    set_no_new_privs(true).map_err(at(Stage::NoNewPrivs))?;
+    if !spec.privileges.set_id_programs {
+        set_no_new_privs(true).map_err(at(Stage::NoNewPrivs))?;
+    }
     folder::enter(&spec.working_directory).map_err(at(Stage::WorkingDirectory))?;
     put_stdio(spec)?;
     pass_lock_only(spec).map_err(at(Stage::Descriptors))?;
@@ -290,6 +292,8 @@ fn put_stdio(spec: &Spec) -> Result<(), Fault> {
 
 /// Makes the program end with SIGSYS at its first system call, without a core file.
 fn end_at_first_call(filter: &BpfProgram) -> Result<(), Errno> {
+    // A filter needs it once CAP_SYS_ADMIN is gone.
+    set_no_new_privs(true)?;
     // 0 would not keep a core_pattern that is a pipe (core(5)) from running; 1 does, and is less than
     // the smallest core file.
     let none = Rlimit {

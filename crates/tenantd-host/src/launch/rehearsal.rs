@@ -147,6 +147,7 @@ fn is_alike(one: &TenantPlan, other: &TenantPlan) -> bool {
         && a.view == b.view
         && a.private == b.private
         && a.process == b.process
+        && a.wall == b.wall
         && a.hidden == b.hidden
         && files().eq(b.files.iter().map(|file| file.path.as_path()))
         && is_alike_before(one, other)

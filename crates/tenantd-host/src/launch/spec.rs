@@ -27,6 +27,7 @@ use crate::limits::{self, Setting};
 use crate::lock::Lock;
 use tenantd_core::plan::model::{DatastorePlan, LaunchPlan, ProcessAttributes};
 use tenantd_core::plan::phase::{Executed, Phase};
+use tenantd_core::plan::privileges::Privileges;
 use tenantd_core::stage::{Failure, Stage};
 
 /// A capability, see capabilities(7).
@@ -120,6 +121,7 @@ pub(super) struct Spec {
     pub(super) capabilities: Vec<&'static Capability>,
     pub(super) limits: Vec<Setting>,
     pub(super) attributes: ProcessAttributes,
+    pub(super) privileges: Privileges,
     /// One of the attributes as text.
     pub(super) oom_score_adj: Vec<u8>,
     pub(super) groups: Vec<Gid>,
@@ -226,6 +228,7 @@ impl Spec {
             limits,
             capabilities,
             attributes: launch.process,
+            privileges: launch.wall.privileges,
             oom_score_adj: launch.process.oom_score_adj.to_string().into_bytes(),
             groups: identity.groups.iter().copied().map(Gid::from_raw).collect(),
             gid: Gid::from_raw(identity.gid),

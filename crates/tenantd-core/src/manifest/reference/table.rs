@@ -29,6 +29,8 @@ pub enum Table {
     Limits,
     /// `[app.process]`, `[defaults.process]` and a tenant's `process`.
     Process,
+    /// `[app.wall]`.
+    Wall,
     /// `[network]`.
     Network,
     /// `[control]`.
@@ -65,6 +67,7 @@ impl Table {
         Table::Alive,
         Table::Limits,
         Table::Process,
+        Table::Wall,
         Table::Network,
         Table::Control,
         Table::Defaults,
@@ -88,6 +91,7 @@ impl Table {
             Table::Alive => "[app.alive]",
             Table::Limits => "[app.limits]",
             Table::Process => "[app.process]",
+            Table::Wall => "[app.wall]",
             Table::Network => "[network]",
             Table::Control => "[control]",
             Table::Defaults => "[defaults]",
@@ -139,6 +143,7 @@ impl Table {
                  tenant override these, one by one. Where tenantd lacks the privilege to set a \
                  default, the attribute is inherited from tenantd."
             }
+            Table::Wall => WALL,
             Table::Network => "The network that the tenants share.",
             Table::Control => {
                 "Who may use the control socket of the supervisor. Root always may, for all \
@@ -156,6 +161,9 @@ impl Table {
         }
     }
 }
+
+const WALL: &str = "What separates a tenant from the others and from the host, beyond its two namespaces. \
+     The same holds for the commands of [app.init] and [app.before] and for `tenantd exec`.";
 
 const INIT: &str = "A command that initializes a new datastore, such as initdb(1). It runs in the \
      tenant, before the first start of the program, and never again once it has \

@@ -25,8 +25,8 @@ use tenantd_api::wire::varlink::description::{
 use tenantd_api::wire::varlink::{AnswerWord, Answered, Answers, Described, ManifestPath, Refusal};
 use tenantd_api::wire::watch::{EndReason, EventKind, ProgramExit, Snapshot, TenantEvent, Update};
 use tenantd_api::wire::{
-    AppStatus, ExecLimit, ExecTarget, LogPlace, Program, Residue, ResidueFate, ResidueKind,
-    ResidueList, StateWord, TenantStatus, Tracking, Upgraded, Upgrading, Verb, Want,
+    AppStatus, ExecLimit, ExecPrivileges, ExecTarget, LogPlace, Program, Residue, ResidueFate,
+    ResidueKind, ResidueList, StateWord, TenantStatus, Tracking, Upgraded, Upgrading, Verb, Want,
 };
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::diff::Changes;
@@ -201,7 +201,7 @@ fn sent<T>(
     types = [
         TenantStatus, Want, StateWord, Program, Tracking, LogPlace, Failure, Answered, AnswerWord,
         FieldChange, KeyChange, TenantChange, FileDiff, Unlaunchable, Residue, ResidueKind, ResidueFate,
-        Snapshot, TenantEvent, EventKind, ProgramExit, EndReason, ExecLimit,
+        Snapshot, TenantEvent, EventKind, ProgramExit, EndReason, ExecLimit, ExecPrivileges,
         Killed, NamedProcess,
     ],
     vendor = "tenantd",

@@ -1,0 +1,56 @@
+//! One key of the reference.
+
+use super::{KEYS, Kind, Table};
+
+/// What applies if a key is not set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fallback {
+    /// The key is required.
+    Required,
+    /// This default, as TOML.
+    Value(&'static str),
+    /// A default that is described here in words.
+    Derived(&'static str),
+}
+
+/// One key.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// The table that it belongs to.
+    pub table: Table,
+    /// Its name.
+    pub name: &'static str,
+    /// The type of its value.
+    pub kind: Kind,
+    /// What applies without it.
+    pub fallback: Fallback,
+    /// Its description.
+    pub doc: &'static str,
+    /// An example value, as TOML.
+    pub example: &'static str,
+}
+
+impl Key {
+    /// Returns the key with this name in a table.
+    #[must_use]
+    pub fn find(table: Table, name: &str) -> Option<&'static Key> {
+        Key::of(table).find(|key| key.name == name)
+    }
+
+    /// Returns the first key with this name in any table.
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static Key> {
+        KEYS.iter().find(|key| key.name == name)
+    }
+
+    /// The keys of one table.
+    pub fn of(table: Table) -> impl Iterator<Item = &'static Key> {
+        KEYS.iter().filter(move |key| key.table == table)
+    }
+
+    /// The key with its example value, as in a manifest.
+    #[must_use]
+    pub fn usage(&self) -> String {
+        format!("{} = {}", self.name, self.example)
+    }
+}
