@@ -17,7 +17,7 @@ use tenantd_api::client::pattern::Pattern;
 use tenantd_core::name::{AppName, TenantName};
 
 pub use self::learn::Learn;
-pub use self::tenants::{Act, Restart, Show, StartStop, Status, Wait, Which};
+pub use self::tenants::{Act, Kill, Restart, Show, StartStop, Status, Wait, Which};
 
 /// Runs an unchanged single-tenant program once per tenant
 ///
@@ -127,6 +127,9 @@ pub enum Command {
     /// End the programs of tenants and start them again; their networks stay
     #[command(after_help = help::RESTART)]
     Restart(Restart),
+    /// Send a signal to the processes of tenants' programs
+    #[command(after_help = help::KILL)]
+    Kill(Kill),
     /// Add a tenant to the manifest, and reload
     #[command(after_help = "EXAMPLES\n  \
         tenantd add acme ip=10.77.0.14\n  \

@@ -36,6 +36,13 @@ pub(super) fn apps() -> Vec<CompletionCandidate> {
         .collect()
 }
 
+/// The names of signals.
+pub(super) fn signals() -> Vec<CompletionCandidate> {
+    let names = nix::sys::signal::Signal::iterator().map(|signal| signal.as_str());
+    let short = names.map(|name| name.trim_start_matches("SIG"));
+    short.map(CompletionCandidate::new).collect()
+}
+
 /// The recipes, with what they are for.
 pub(super) fn recipes() -> Vec<CompletionCandidate> {
     let candidate =

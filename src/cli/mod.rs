@@ -14,6 +14,7 @@ pub mod gc;
 mod import;
 mod init;
 mod interrupts;
+mod kill;
 mod last_line;
 pub mod learn;
 mod learned;
@@ -132,6 +133,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<End> {
         Command::Stop(what) => act(Verb::Stop, &what.act, what.permanent),
         Command::Restart(what) if what.rolling => rolling::roll(&app::find(&selector)?, &what),
         Command::Restart(what) => act(Verb::Restart, &what.act, false),
+        Command::Kill(what) => kill::kill(&app::find(&selector)?, &what),
         Command::Add { tenant, keys, wait } => edit::add(&selector, &tenant, &keys, wait),
         Command::Remove { tenant, wait } => edit::remove(&selector, &tenant, wait),
         Command::Reload { expect, wait } => {

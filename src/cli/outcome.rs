@@ -102,6 +102,11 @@ impl Outcome {
         }
     }
 
+    /// Names the process that it is about.
+    pub(super) fn with_pid(self, pid: Option<u32>) -> Self {
+        Self { pid, ..self }
+    }
+
     /// The supervisor refused the request.
     pub(super) fn refused(tenant: &TenantName, reason: &str) -> Self {
         Self {

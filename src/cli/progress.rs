@@ -31,6 +31,7 @@ pub(super) enum Doing {
     Start,
     Stop,
     Restart,
+    Kill,
     Reload,
     Add,
     Remove,
@@ -42,6 +43,7 @@ impl Doing {
             Self::Start => "start",
             Self::Stop => "stop",
             Self::Restart => "restart",
+            Self::Kill => "kill",
             Self::Reload => "reload",
             Self::Add => "add",
             Self::Remove => "remove",
@@ -54,6 +56,7 @@ impl Doing {
             Self::Start => "starting",
             Self::Stop => "stopping",
             Self::Restart => "restarting",
+            Self::Kill => "signalling",
             Self::Reload | Self::Add | Self::Remove => "changing",
         }
     }
@@ -64,6 +67,7 @@ impl Doing {
             Self::Start => "started",
             Self::Stop => "stopped",
             Self::Restart => "restarted",
+            Self::Kill => "signalled",
             Self::Reload | Self::Add | Self::Remove => "changed",
         }
     }

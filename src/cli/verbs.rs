@@ -38,7 +38,11 @@ const VERBS: &[(&[&str], &[&str])] = &[
         &["the exit code of `tenantd status NAME` is 0 if the tenant is as wanted"],
     ),
     (
-        &["kill", "signal", "terminate", "pause", "freeze"],
+        &["signal", "hup"],
+        &["`tenantd kill -s HUP NAME` sends a signal to the program of a tenant"],
+    ),
+    (
+        &["terminate", "pause", "freeze"],
         &[
             "`tenantd stop NAME` ends the processes of a tenant",
             "`tenantd restart NAME` ends them and starts the program again",
@@ -125,7 +129,11 @@ const OPTIONS: &[(&[&str], &[&str])] = &[
         &["a restart is never permanent: `tenantd start NAME --permanent`"],
     ),
     (
-        &["--force", "--signal", "--time", "--timeout"],
+        &["--signal"],
+        &["`tenantd kill -s HUP NAME` sends a signal"],
+    ),
+    (
+        &["--force", "--time", "--timeout"],
         &["`stop.grace` in the manifest is the time until SIGKILL"],
     ),
     (

@@ -32,6 +32,7 @@ mod guestbook;
 mod guide;
 mod hostile_syslog;
 mod join;
+mod kill;
 mod learn;
 mod lid;
 mod limits;

@@ -199,7 +199,7 @@ fn an_unknown_command_is_an_error() {
         "it says what to do: {none:?}"
     );
     for command in [
-        "run", "check", "plan", "start", "stop", "restart", "status", "logs", "exec",
+        "run", "check", "plan", "start", "stop", "restart", "kill", "status", "logs", "exec",
     ] {
         let help = tenantd(&[command, "--help"]).expect(0);
         assert!(help.contains(&format!("tenantd {command}")), "{help}");

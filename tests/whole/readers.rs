@@ -60,6 +60,7 @@ fn a_member_of_the_group_sees_the_state_and_changes_nothing() {
         &["stop", "acme"],
         &["restart", "acme"],
         &["restart", "--rolling", "acme"],
+        &["kill", "-s", "HUP", "acme"],
         &["reload"],
         &["diff"],
         &["upgrade"],

@@ -23,6 +23,7 @@ mod privileges;
 mod program;
 mod refused;
 mod residue;
+mod signalled;
 pub mod varlink;
 pub mod watch;
 
@@ -32,6 +33,7 @@ pub use privileges::ExecPrivileges;
 pub use program::Program;
 pub use refused::RefusedWrite;
 pub use residue::{Residue, ResidueFate, ResidueKind, ResidueList};
+pub use signalled::Signalled;
 
 /// The name of the varlink interface.
 pub const INTERFACE: &str = "io.tenantd.Supervisor";

@@ -29,7 +29,7 @@
 //! work, and [`Executor::is_idle`] reports whether the running tasks have ended. If the upgrade
 //! fails, [`Executor::resume`] starts the deferred work.
 
-mod blocking;
+pub(crate) mod blocking;
 pub(crate) mod cgroups;
 mod claims;
 mod emptied;

@@ -9,6 +9,7 @@ pub mod control;
 pub mod programs;
 pub mod queue;
 mod rehearsal;
+mod signal;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
@@ -160,6 +161,11 @@ impl Requests {
                 permanent,
                 reply,
             } => self.act(verb, &names, (permanent, reply), tenants),
+            Request::Signal {
+                tenants: names,
+                signal,
+                reply,
+            } => signal::send(tenants, &names, signal, reply),
             Request::Upgrade { reply } => handover.preflight(&executor.host().app, Some(reply)),
             Request::Upgraded { reply } => drop(reply.send(handover.upgraded())),
             Request::Detach { reply } => drop(reply.send(handover.detach())),

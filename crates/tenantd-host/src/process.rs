@@ -219,21 +219,24 @@ pub fn is_in_netns(inode: u64) -> Result<bool, Failure> {
     all_in(inode).map(|found| !found.is_empty())
 }
 
-/// Sends a signal to every process of a network namespace. Scans all of `/proc`.
+/// Sends a signal to every process of a network namespace. Scans all of `/proc`. Returns the number
+/// of processes.
 ///
 /// # Errors
 /// A [`Failure`] of stage end.
-pub fn signal_netns(inode: u64, number: i32) -> Result<(), Failure> {
+pub fn signal_netns(inode: u64, number: i32) -> Result<usize, Failure> {
     let held = all_in(inode)?
         .into_iter()
         .filter_map(|pid| open_in_netns(pid, inode));
+    let mut sent = 0;
     for pidfd in held {
         match signal(pidfd.as_fd(), number) {
-            Ok(()) | Err(Errno::SRCH) => {}
+            Ok(()) => sent += 1,
+            Err(Errno::SRCH) => {}
             Err(errno) => return Err(end_failure(inode, errno.raw_os_error())),
         }
     }
-    Ok(())
+    Ok(sent)
 }
 
 fn all_in(inode: u64) -> Result<Vec<i32>, Failure> {

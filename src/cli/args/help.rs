@@ -54,6 +54,27 @@ EXIT CODES
   0 all are up and ready   1 a tenant was refused or has failed   2 usage error
   130 Ctrl-C ended the waiting, or halted the waves";
 
+/// Of `kill`.
+pub(super) const KILL: &str = "EXAMPLES
+  tenantd kill -s HUP --main acme    many programs read their configuration again
+  tenantd kill -s USR1 'shop-*'      all tenants with such a name; quote the pattern
+  tenantd kill -s 10 --all --quiet
+  tenantd kill -s TERM acme --json | jq -r '.tenants[].outcome'
+
+Sends the signal, SIGTERM unless another is named, to every process of a tenant's program, but
+not to commands of `tenantd exec`. With --main, only the main process gets it. Its number is
+in the column PID of `tenantd status`.
+
+A signal that ends the program is not a stop: the tenant stays wanted up, and `restart` in
+tenantd.toml(5) decides whether it is started again. A stopped or frozen process handles the
+signal when it continues. Nothing is sent to a tenant whose program does not run.
+
+The output is as that of `tenantd start`. With --json, the outcome of a tenant is done or
+refused, and pid is the main process, if only that one got the signal.
+
+EXIT CODES
+  0 the signal was sent to all of them   1 a tenant was refused   2 usage error";
+
 /// Of `status`.
 pub(super) const STATUS: &str = "EXAMPLES
   tenantd status

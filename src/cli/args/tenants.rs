@@ -76,6 +76,24 @@ pub struct Restart {
     pub batch: NonZeroUsize,
 }
 
+/// The arguments of `kill`.
+#[derive(Debug, Args)]
+pub struct Kill {
+    /// Signal, by its name or number: HUP, SIGHUP, 1
+    #[arg(short, long, value_name = "SIGNAL", default_value = "TERM")]
+    #[arg(value_parser = crate::cli::kill::signal, add = ArgValueCandidates::new(complete::signals))]
+    pub signal: i32,
+    /// Signal only the main process, and not every process
+    #[arg(long)]
+    pub main: bool,
+    /// The tenants.
+    #[command(flatten)]
+    pub which: Which,
+    /// What to print.
+    #[command(flatten)]
+    pub show: Show,
+}
+
 /// Tenants by name, or all: exactly one of the two.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]

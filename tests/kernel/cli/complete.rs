@@ -65,7 +65,7 @@ fn bash_completes_verbs_and_tenants() {
     assert_eq!(bash(&["tenantd", "stat"]), ["status"]);
     assert_eq!(bash(&["tenantd", "start", "a"]), [""; 0], "nothing runs");
     script.serve();
-    for verb in ["start", "stop", "restart", "status", "logs", "exec"] {
+    for verb in ["start", "stop", "restart", "kill", "status", "logs", "exec"] {
         assert_eq!(bash(&["tenantd", verb, "a"]), ["acme"], "{verb}");
     }
     let both = bash(&["tenantd", "start", "acme", ""]);

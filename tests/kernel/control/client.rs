@@ -24,6 +24,10 @@ fn client_and_server_understand_each_other() {
             let answers = connection.act(verb, &acme, false).await.unwrap();
             assert_eq!(answers[0].answer, expected);
         }
+        for main in [true, false] {
+            let sent = connection.signal(&acme, 1, main).await.unwrap();
+            assert_eq!(sent, [signalled(main)]);
+        }
     });
 }
 

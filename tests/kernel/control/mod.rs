@@ -18,7 +18,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tenantd_api::client::{ClientError, Connection};
 use tenantd_api::wire::{
-    self, Answer, AppStatus, ExecTarget, StateWord, TenantAnswer, TenantStatus, Verb,
+    self, Answer, AppStatus, ExecTarget, Signalled, StateWord, TenantAnswer, TenantStatus, Verb,
 };
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::data::KeyChange;
@@ -101,6 +101,15 @@ fn exec_target() -> ExecTarget {
         working_directory: "/".into(),
         limits: None,
         privileges: None,
+    }
+}
+
+fn signalled(main: bool) -> Signalled {
+    Signalled {
+        tenant: tenant("acme"),
+        processes: if main { 1 } else { 0 },
+        pid: main.then_some(123),
+        refused: (!main).then(|| "it is down".to_owned()),
     }
 }
 
@@ -198,6 +207,13 @@ async fn answer_all(app: AppName, mut incoming: mpsc::Receiver<Request>) {
                 };
                 let tenant = acme.clone();
                 let _ = reply.send(Ok(vec![TenantAnswer { tenant, answer }]));
+            }
+            Request::Signal {
+                signal: (_, main),
+                reply,
+                ..
+            } => {
+                let _ = reply.send(Ok(vec![signalled(main)]));
             }
             Request::Reload { reply, .. } => {
                 let _ = reply.send(Err(NoReload::BadManifest("2 problems".into())));

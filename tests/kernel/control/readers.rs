@@ -84,12 +84,13 @@ fn a_reader_may_read_the_state_and_nothing_else() {
     with_readers(|app, incoming, _| async move {
         tokio::task::spawn_local(answer_all(app.clone(), incoming));
         let methods = methods(&app).await;
-        assert_eq!(methods.len(), 13, "{methods:?}");
+        assert_eq!(methods.len(), 14, "{methods:?}");
         let (mut allowed, mut refused) = (BTreeSet::new(), BTreeSet::new());
         for method in methods {
             let parameters = match method.as_str() {
                 "Collect" => json!({"dry_run": true}),
                 "Enter" => json!({"tenant": "acme"}),
+                "Signal" => json!({"signal": 1}),
                 _ => json!({}),
             };
             let bytes = match method.as_str() {
@@ -114,7 +115,8 @@ fn a_reader_may_read_the_state_and_nothing_else() {
             "{allowed:?}"
         );
         let root = [
-            "Collect", "Detach", "Diff", "Enter", "Reload", "Restart", "Start", "Stop", "Upgrade",
+            "Collect", "Detach", "Diff", "Enter", "Reload", "Restart", "Signal", "Start", "Stop",
+            "Upgrade",
         ];
         assert!(refused.iter().eq(root.iter()), "{refused:?}");
     });

@@ -30,9 +30,10 @@ fn requests_in_plain_varlink_work() {
         let unknown = json!({"tenants": ["typo"]});
         bytes.extend(call("io.tenantd.Supervisor.Stop", &json!({"tenants": []})));
         bytes.extend(call("io.tenantd.Supervisor.Status", &unknown));
+        bytes.extend(call("io.tenantd.Supervisor.Signal", &json!({"signal": 1})));
         bytes.extend(b"{\"method\":\"io.tenantd.Supervisor.Nonsense\"}\0");
         let answers = raw(&app, bytes, true).await;
-        let [info, description, all, stop, typo, nonsense] = &answers[..] else {
+        let [info, description, all, stop, typo, signal, nonsense] = &answers[..] else {
             panic!("{answers:#?}");
         };
         let interfaces = info["parameters"]["interfaces"].as_array().unwrap();
@@ -40,6 +41,7 @@ fn requests_in_plain_varlink_work() {
         describes(
             description["parameters"]["description"].as_str().unwrap(),
             &all["parameters"],
+            &signal["parameters"]["tenants"][0],
         );
         let stopped = &stop["parameters"]["answers"][0];
         assert_eq!(
@@ -94,7 +96,7 @@ fn a_long_answer_is_written_once() {
 }
 
 /// The description names exactly the fields that are sent.
-fn describes(description: &str, sent: &Value) {
+fn describes(description: &str, sent: &Value, signalled: &Value) {
     // A comment goes from its # to the end of the line.
     let description: String = description
         .split('\n')
@@ -126,6 +128,7 @@ fn describes(description: &str, sent: &Value) {
     let tenant = &sent["tenants"][0];
     assert_eq!(fields(&line("type TenantStatus ")), keys(tenant));
     assert_eq!(fields(&line("type Failure ")), keys(&tenant["failure"]));
+    assert_eq!(fields(&line("type Signalled ")), keys(signalled));
     let (_, answer) = description
         .split_once("method Status(tenants: ?[]string) -> ")
         .unwrap();

@@ -19,7 +19,9 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::wire::varlink::{Answers, Refusal, Supervisor};
-use crate::wire::{self, AppStatus, ExecTarget, Residue, TenantAnswer, Upgraded, Upgrading, Verb};
+use crate::wire::{
+    self, AppStatus, ExecTarget, Residue, Signalled, TenantAnswer, Upgraded, Upgrading, Verb,
+};
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::diff::Changes;
 
@@ -113,6 +115,21 @@ impl Connection {
             Verb::Stop => self.varlink.stop(tenants, permanent).await,
             Verb::Restart => self.varlink.restart(tenants).await,
         }
+    }
+
+    /// Sends a signal to every process of the programs of these tenants, or of all if the list is
+    /// empty; with `main`, to their main processes only. Returns when it has been sent.
+    ///
+    /// # Errors
+    /// See [`ClientError`]. If one tenant is unknown, no process gets the signal.
+    pub async fn signal(
+        &mut self,
+        tenants: &[TenantName],
+        signal: i32,
+        main: bool,
+    ) -> Result<Vec<Signalled>, ClientError> {
+        let answer = self.varlink.signal(tenants, signal, main).await;
+        Ok(self.understand(answer)?.tenants)
     }
 
     /// Ends the supervisor and keeps its tenants running. Returns when the supervisor has accepted

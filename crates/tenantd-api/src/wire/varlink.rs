@@ -10,7 +10,7 @@ use zlink::idl;
 use zlink::introspect::{CustomType, Type};
 
 use super::{
-    Answer, AppStatus, ExecTarget, Phase, Program, ResidueList, StateWord, TenantAnswer,
+    Answer, AppStatus, ExecTarget, Phase, Program, ResidueList, Signalled, StateWord, TenantAnswer,
     TenantStatus, Upgraded, Upgrading, Want,
 };
 use tenantd_core::name::TenantName;
@@ -104,6 +104,13 @@ pub struct Answered {
     pub answer: AnswerWord,
     /// Why the request was refused, and what to do; null otherwise.
     pub reason: Option<String>,
+}
+
+/// What became of a request to send a signal, in the order of the requested tenants.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type)]
+pub struct SignalledList {
+    /// One entry per tenant.
+    pub tenants: Vec<Signalled>,
 }
 
 /// Whether a request was accepted, changes nothing, or was refused.
@@ -230,6 +237,16 @@ pub mod description {
         killed: Option<Killed>,
     }
 
+    /// To how many processes a signal was sent; the main process, if it was sent to that one only; and
+    /// why it was not sent to all that it was meant for, or null.
+    #[derive(CustomType)]
+    pub struct Signalled {
+        tenant: String,
+        processes: u64,
+        pid: Option<u32>,
+        refused: Option<String>,
+    }
+
     /// Processes that were killed after a grace: when (RFC 3339, UTC), the grace (null if there was no
     /// time for it), their number, and the first of them.
     #[derive(CustomType)]
@@ -341,7 +358,7 @@ macro_rules! described {
     )*};
 }
 
-described!(TenantStatus, Answered);
+described!(TenantStatus, Answered, Signalled);
 
 impl Type for AppStatus {
     const TYPE: &'static idl::Type<'static> = description::AppStatus::TYPE;
@@ -367,6 +384,13 @@ pub trait Supervisor {
     ) -> zlink::Result<Result<Answers, Refusal>>;
     /// Restarts the programs of these tenants, or of all.
     async fn restart(&mut self, tenants: &[TenantName]) -> zlink::Result<Result<Answers, Refusal>>;
+    /// Sends a signal to the processes of these tenants, or of all.
+    async fn signal(
+        &mut self,
+        tenants: &[TenantName],
+        signal: i32,
+        main: bool,
+    ) -> zlink::Result<Result<SignalledList, Refusal>>;
     /// Ends the supervisor and keeps the tenants running.
     async fn detach(&mut self) -> zlink::Result<Result<(), Refusal>>;
     /// Reads the manifest again and applies the changes, with `expect` only those of this hash.

@@ -94,12 +94,18 @@ impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Exit::Status(status) => write!(f, "exited with status {status}"),
-            Exit::Signal(number) => match nix::sys::signal::Signal::try_from(*number) {
-                Ok(signal) => write!(f, "was killed by {signal}"),
-                Err(_) => write!(f, "was killed by signal {number}"),
-            },
+            Exit::Signal(number) => write!(f, "was killed by {}", signal_name(*number)),
             Exit::Unknown => f.write_str("ended with unknown status"),
         }
+    }
+}
+
+/// What a signal is called: `SIGHUP`, or `signal 40` if it has no name.
+#[must_use]
+pub fn signal_name(number: i32) -> String {
+    match nix::sys::signal::Signal::try_from(number) {
+        Ok(signal) => signal.as_str().to_owned(),
+        Err(_) => format!("signal {number}"),
     }
 }
 

@@ -308,7 +308,7 @@ fn stop_all(provisioned: &Provisioned, signal: i32) -> Result<(), Failure> {
         Some(leaf) => leaf.signal(signal).and_then(|_| leaf.resume()),
         None => [signal, libc::SIGCONT]
             .into_iter()
-            .try_for_each(|signal| process::signal_netns(provisioned.inode, signal)),
+            .try_for_each(|signal| process::signal_netns(provisioned.inode, signal).map(drop)),
     }
 }
 

@@ -8,6 +8,7 @@
 mod admission;
 mod guard;
 mod parts;
+mod refusals;
 mod service;
 
 use std::io;

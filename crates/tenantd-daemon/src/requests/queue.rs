@@ -8,7 +8,9 @@ use std::path::PathBuf;
 
 use tokio::sync::{mpsc, oneshot};
 
-use tenantd_api::wire::{ExecTarget, StateWord, TenantAnswer, Upgraded, Upgrading, Verb};
+use tenantd_api::wire::{
+    ExecTarget, Signalled, StateWord, TenantAnswer, Upgraded, Upgrading, Verb,
+};
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::diff::Changes;
 use tenantd_host::network::residue::Survey;
@@ -114,6 +116,15 @@ pub enum Request {
         /// Receives the answers, one per tenant.
         reply: oneshot::Sender<Result<Vec<TenantAnswer>, Unknown>>,
     },
+    /// Send a signal to the programs of these tenants.
+    Signal {
+        /// The tenants.
+        tenants: Vec<TenantName>,
+        /// The signal, and whether only the main process gets it.
+        signal: (i32, bool),
+        /// Receives the answers, one per tenant.
+        reply: oneshot::Sender<Result<Vec<Signalled>, Unknown>>,
+    },
     /// Detach: end the supervisor and leave the tenants running.
     Detach {
         /// Answered once it has begun.
@@ -176,6 +187,7 @@ impl Request {
             | Request::Upgraded { .. } => true,
             // The values of a diff and of an exec target contain environments.
             Request::Act { .. }
+            | Request::Signal { .. }
             | Request::Detach { .. }
             | Request::Reload { .. }
             | Request::Diff { .. }

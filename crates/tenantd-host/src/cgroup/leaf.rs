@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::io::Error;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, XattrFlags, getxattr, openat, removexattr, setxattr};
@@ -241,6 +242,26 @@ impl Leaf {
     /// A [`Failure`] of stage end or cgroup.
     pub fn signal(&self, signal: i32) -> Result<usize, Failure> {
         self.signal_those(|| self.pids(), signal, |_| true)
+    }
+
+    /// Sends a signal to every process of the program, also those that it forks meanwhile if that is
+    /// SIGKILL. Returns the number of processes.
+    ///
+    /// # Errors
+    /// A [`Failure`] of stage end or cgroup.
+    pub fn send(&self, signal: i32) -> Result<usize, Failure> {
+        if signal != libc::SIGKILL {
+            return self.signal(signal);
+        }
+        let count = self.pids()?.len();
+        self.kill().map(|()| count)
+    }
+
+    /// What tells the part of the program from that of the next launch; `None` if there is none.
+    #[must_use]
+    pub fn program_id(&self) -> Option<u64> {
+        let found = std::fs::metadata(self.program()).ok()?;
+        Some(found.ino())
     }
 
     /// Thaws the leaf and the cgroups below it, and sends SIGCONT to every process of the program that

@@ -16,17 +16,18 @@ use crate::gc;
 use crate::requests::control::admission::{Admitted, Role};
 use crate::requests::control::guard::Writer;
 use crate::requests::control::parts::{self, Unsent};
-use crate::requests::queue::{
-    Closed, NoAnswer, NoExecTarget, NoReload, Request, RequestQueue, Unknown,
-};
+use crate::requests::queue::{NoExecTarget, NoReload, Request, RequestQueue};
 use tenantd_api::wire::varlink::description::{
     Failure, FieldChange, FileDiff, KeyChange, Killed, NamedProcess, TenantChange, Unlaunchable,
 };
-use tenantd_api::wire::varlink::{AnswerWord, Answered, Answers, Described, ManifestPath, Refusal};
+use tenantd_api::wire::varlink::{
+    AnswerWord, Answered, Answers, Described, ManifestPath, Refusal, SignalledList,
+};
 use tenantd_api::wire::watch::{EndReason, EventKind, ProgramExit, Snapshot, TenantEvent, Update};
 use tenantd_api::wire::{
     AppStatus, ExecLimit, ExecPrivileges, ExecTarget, LogPlace, Program, Residue, ResidueFate,
-    ResidueKind, ResidueList, StateWord, TenantStatus, Tracking, Upgraded, Upgrading, Verb, Want,
+    ResidueKind, ResidueList, Signalled, StateWord, TenantStatus, Tracking, Upgraded, Upgrading,
+    Verb, Want,
 };
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::diff::Changes;
@@ -50,41 +51,6 @@ pub(crate) struct Service {
     /// The places for subscriptions of its kind of clients.
     subscriptions: Arc<Semaphore>,
     limit: u32,
-}
-
-impl From<Unknown> for Refusal {
-    fn from(Unknown { tenant }: Unknown) -> Self {
-        let tenant = tenant.to_string();
-        Refusal::UnknownTenant { tenant }
-    }
-}
-
-impl From<NoReload> for Refusal {
-    fn from(no_reload: NoReload) -> Self {
-        match no_reload {
-            NoReload::BadManifest(problems) => Refusal::BadManifest { problems },
-            NoReload::Refused(reason) => Refusal::NotReloaded { reason },
-            NoReload::OtherChanges { .. } => Refusal::NotReloaded {
-                reason: no_reload.to_string(),
-            },
-            NoReload::Closed => Refusal::ShuttingDown,
-        }
-    }
-}
-
-impl From<NoAnswer> for Refusal {
-    fn from(error: NoAnswer) -> Self {
-        match error {
-            NoAnswer::Closed(closed) => closed.into(),
-            NoAnswer::ReadOnly { uid } => Refusal::ReadOnly { uid },
-        }
-    }
-}
-
-impl From<Closed> for Refusal {
-    fn from(Closed: Closed) -> Self {
-        Refusal::ShuttingDown
-    }
 }
 
 impl Service {
@@ -139,6 +105,21 @@ impl Service {
         Ok(Answers {
             answers: answers.into_iter().map(Answered::from).collect(),
         })
+    }
+
+    async fn signalled(
+        &self,
+        tenants: Option<Names>,
+        signal: (i32, bool),
+    ) -> Result<SignalledList, Refusal> {
+        let tenants = named(tenants);
+        let request = |reply| Request::Signal {
+            tenants,
+            signal,
+            reply,
+        };
+        let tenants = self.queue.send(request).await??;
+        Ok(SignalledList { tenants })
     }
 
     async fn changes(
@@ -202,7 +183,7 @@ fn sent<T>(
         TenantStatus, Want, StateWord, Program, Tracking, LogPlace, Failure, Answered, AnswerWord,
         FieldChange, KeyChange, TenantChange, FileDiff, Unlaunchable, Residue, ResidueKind, ResidueFate,
         Snapshot, TenantEvent, EventKind, ProgramExit, EndReason, ExecLimit, ExecPrivileges,
-        Killed, NamedProcess,
+        Killed, NamedProcess, Signalled,
     ],
     vendor = "tenantd",
     product = "tenantd",
@@ -288,6 +269,23 @@ where
     ) -> impl Stream<Item = Result<Reply<Answers>, Refusal>> + Unpin {
         let answers = self.act(Verb::Restart, tenants, false).await;
         send_whole(more, answers, conn.write().write_half()).await
+    }
+
+    /// Sends a signal to every process of these tenants' programs, with `main` to their main processes
+    /// only. Returns to how many it was sent.
+    #[zlink(more)]
+    async fn signal(
+        &self,
+        more: bool,
+        tenants: Option<Names>,
+        signal: i32,
+        main: Option<bool>,
+        #[zlink(connection)] conn: &mut Connection<Sock>,
+    ) -> impl Stream<Item = Result<Reply<SignalledList>, Refusal>> + Unpin {
+        let signalled = self
+            .signalled(tenants, (signal, main.unwrap_or(false)))
+            .await;
+        send_whole(more, signalled, conn.write().write_half()).await
     }
 
     /// Detaches: ends the supervisor and leaves the tenants running. The answer comes when it has

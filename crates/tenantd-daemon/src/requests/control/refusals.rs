@@ -1,0 +1,40 @@
+//! The error reply for each reason why a request has no answer.
+
+use tenantd_api::wire::varlink::Refusal;
+
+use crate::requests::queue::{Closed, NoAnswer, NoReload, Unknown};
+
+impl From<Unknown> for Refusal {
+    fn from(Unknown { tenant }: Unknown) -> Self {
+        let tenant = tenant.to_string();
+        Refusal::UnknownTenant { tenant }
+    }
+}
+
+impl From<NoReload> for Refusal {
+    fn from(no_reload: NoReload) -> Self {
+        match no_reload {
+            NoReload::BadManifest(problems) => Refusal::BadManifest { problems },
+            NoReload::Refused(reason) => Refusal::NotReloaded { reason },
+            NoReload::OtherChanges { .. } => Refusal::NotReloaded {
+                reason: no_reload.to_string(),
+            },
+            NoReload::Closed => Refusal::ShuttingDown,
+        }
+    }
+}
+
+impl From<NoAnswer> for Refusal {
+    fn from(error: NoAnswer) -> Self {
+        match error {
+            NoAnswer::Closed(closed) => closed.into(),
+            NoAnswer::ReadOnly { uid } => Refusal::ReadOnly { uid },
+        }
+    }
+}
+
+impl From<Closed> for Refusal {
+    fn from(Closed: Closed) -> Self {
+        Refusal::ShuttingDown
+    }
+}
