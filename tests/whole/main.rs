@@ -40,6 +40,7 @@ mod lines;
 mod log_files;
 mod magic_links;
 mod main_process;
+mod more_time;
 mod names;
 mod namespaces;
 mod nginx;

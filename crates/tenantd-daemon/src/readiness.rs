@@ -40,12 +40,14 @@ pub(super) struct Readiness {
     watches: BTreeMap<TenantName, Watch>,
     answering: mpsc::UnboundedSender<LaunchId>,
     answered: mpsc::UnboundedReceiver<LaunchId>,
-    /// Launches whose program sent `READY=1` while they were launching.
-    early: BTreeMap<TenantName, LaunchId>,
-    ready: VecDeque<LaunchId>,
+    /// What programs sent while they were launching.
+    early: BTreeMap<TenantName, (LaunchId, Vec<Event>)>,
+    events: VecDeque<Event>,
     probes: Probes,
-    dead: VecDeque<(LaunchId, Failure)>,
 }
+
+/// How many events of a program that is launching are kept.
+const EARLY_MAX: usize = 8;
 
 /// A sign that a program may be ready.
 pub(super) enum Sign {
@@ -83,9 +85,8 @@ impl Readiness {
             answering,
             answered,
             early: BTreeMap::new(),
-            ready: VecDeque::new(),
+            events: VecDeque::new(),
             probes: Probes::new(app),
-            dead: VecDeque::new(),
         }
     }
 
@@ -118,8 +119,8 @@ impl Readiness {
     /// Handles a sign.
     pub(super) fn on_sign(&mut self, sign: Sign, inventory: &Inventory, supervisor: &Supervisor) {
         match sign {
-            Sign::Answers(launch) => self.ready.push_back(launch),
-            Sign::NotAlive(launch, why) => self.dead.push_back((launch, why)),
+            Sign::Answers(launch) => self.events.push_back(Event::Ready { launch }),
+            Sign::NotAlive(launch, why) => self.events.push_back(Event::NotAlive { launch, why }),
             Sign::Said(Said::Paused) => self.quiet = true,
             Sign::Said(Said::Notice {
                 tenant,
@@ -145,24 +146,28 @@ impl Readiness {
             report(MainReport::Named(launch, pid));
         }
         let asked = |plan: &TenantPlan| matches!(plan.policy.ready, Policy::Notify);
-        if !(notice.ready && inventory.plan(tenant).is_some_and(|plan| asked(plan))) {
-            return;
-        }
-        let Some(view) = supervisor.tenant(tenant) else {
+        let asked = inventory.plan(tenant).is_some_and(|plan| asked(plan));
+        let events = events(launch, notice, asked);
+        let Some(view) = supervisor.tenant(tenant).filter(|_| !events.is_empty()) else {
             return;
         };
         match view.state {
-            StateWord::Up => self.ready.push_back(launch),
+            StateWord::Up | StateWord::Stopping => self.events.extend(events),
             // A quick program sends it before the loop reads that the program was executed, or even
             // that its process exists.
             StateWord::Launching => {
-                self.early.insert(tenant.clone(), launch);
+                let fresh = || (launch, Vec::new());
+                let early = self.early.entry(tenant.clone()).or_insert_with(fresh);
+                if early.0 != launch {
+                    *early = fresh();
+                }
+                early.1.extend(events);
+                early.1.truncate(EARLY_MAX);
             }
             StateWord::Down
             | StateWord::Provisioning
             | StateWord::Initializing
             | StateWord::Preparing
-            | StateWord::Stopping
             | StateWord::Waiting
             | StateWord::Failed
             | StateWord::Exited
@@ -194,12 +199,15 @@ impl Readiness {
         let entry = inventory.get(tenant);
         self.probes.look_at(tenant, view.as_ref(), entry);
         let plan = entry.map(|entry| &entry.plan);
-        let ready_early = self.early.remove(tenant);
+        let early = self.early.remove(tenant);
         self.watches.remove(tenant);
         let (StateWord::Up, Some(launch), Some(plan)) = (transition.to, transition.launch, plan)
         else {
             return;
         };
+        if let Some((_, events)) = early.filter(|(of, _)| *of == launch) {
+            self.events.extend(events);
+        }
         if view.is_some_and(|view| view.ready == Some(true)) {
             return;
         }
@@ -208,7 +216,6 @@ impl Readiness {
                 let watch = self.watch(SocketAddr::new(plan.link.addresses.first(), port), launch);
                 self.watches.insert(tenant.clone(), watch);
             }
-            Policy::Notify if ready_early == Some(launch) => self.ready.push_back(launch),
             // The supervisor measures the time itself, or a notice will arrive.
             Policy::Started | Policy::Lived(_) | Policy::Notify => {}
         }
@@ -227,10 +234,13 @@ impl Readiness {
 
     /// The next input for the loop.
     pub(super) fn poll(&mut self) -> Option<Input> {
-        if let Some(launch) = self.ready.pop_front() {
-            return Some(Input::Event(Event::Ready { launch }));
-        }
-        let (launch, why) = self.dead.pop_front()?;
-        Some(Input::Event(Event::NotAlive { launch, why }))
+        self.events.pop_front().map(Input::Event)
     }
+}
+
+/// What a notice means for the supervisor. `READY=1` counts if that is `asked`.
+fn events(launch: LaunchId, notice: &Notice, asked: bool) -> Vec<Event> {
+    let extend = notice.extend.map(|by| Event::Extend { launch, by });
+    let ready = (notice.ready && asked).then_some(Event::Ready { launch });
+    extend.into_iter().chain(ready).collect()
 }

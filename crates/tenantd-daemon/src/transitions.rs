@@ -68,7 +68,9 @@ fn log(transition: &Transition, view: Option<&View>) {
         (Cause::NotApplied(_), _) => {
             tracing::warn!(%tenant, "{tenant}: live change not applied: {cause}");
         }
-        (Cause::Killed(_), _) => tracing::warn!(%tenant, "{tenant}: {cause}"),
+        (Cause::Killed(_) | Cause::NoMoreTime(..), _) => {
+            tracing::warn!(%tenant, "{tenant}: {cause}")
+        }
         (Cause::Ready, _) => tracing::info!(%tenant, "{tenant}: ready"),
         (
             Cause::Failed(_) | Cause::GivenUp(_) | Cause::Exited(_) | Cause::Found(Find::Died(_)),

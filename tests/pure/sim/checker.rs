@@ -92,6 +92,7 @@ impl Checker {
             | Event::Emptied { launch }
             | Event::MountLost { launch, .. }
             | Event::NotAlive { launch, .. }
+            | Event::Extend { launch, .. }
             | Event::Killed { launch, .. }
             | Event::EndFailed { launch, .. } => !self.is_running(*launch),
         }
@@ -164,6 +165,7 @@ impl Checker {
             Event::Ready { launch }
             | Event::MountLost { launch, .. }
             | Event::NotAlive { launch, .. }
+            | Event::Extend { launch, .. }
             | Event::EndFailed { launch, .. } => !self.is_running(*launch),
             Event::Killed { launch, .. } => !self.was_killed(*launch, &mut expected),
         };

@@ -115,6 +115,7 @@ impl World {
             }
             Event::EndFailed { launch, .. }
             | Event::NotAlive { launch, .. }
+            | Event::Extend { launch, .. }
             | Event::MountLost { launch, .. }
                 if !self.programs.contains_key(launch) =>
             {
@@ -145,6 +146,7 @@ impl World {
             let why = Failure::detail(Stage::Alive, "port 80", "no answer within 1 s");
             self.schedule(50_000, Occurrence::Event(Event::NotAlive { launch, why }));
         }
+        self.maybe_extend(launch);
         if self.random.chance(5) {
             // All of its processes end at once.
             self.schedule(100_000, Occurrence::Empty(launch));
@@ -318,6 +320,7 @@ impl World {
         let Some(first) = self.programs.get(&launch).map(|program| program.first) else {
             return;
         };
+        self.maybe_extend(launch);
         if self.random.chance(25) {
             return;
         }

@@ -71,10 +71,12 @@ pub(crate) enum Invariant {
     ExitedIsOver,
     /// A ready program that no longer answers is ended, and no other.
     NotAliveIsEnded,
+    /// A program that asks for more time gets it, up to a limit.
+    ExtendedToLimit,
 }
 
 impl Invariant {
-    pub(crate) const ALL: [Invariant; 33] = [
+    pub(crate) const ALL: [Invariant; 34] = [
         Invariant::OneLaunch,
         Invariant::UniqueLaunch,
         Invariant::ProvisionFirst,
@@ -108,6 +110,7 @@ impl Invariant {
         Invariant::WantIsRequested,
         Invariant::ExitedIsOver,
         Invariant::NotAliveIsEnded,
+        Invariant::ExtendedToLimit,
     ];
 }
 

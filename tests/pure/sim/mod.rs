@@ -4,6 +4,7 @@ pub(crate) mod checker;
 mod deaths;
 mod ends;
 mod exited;
+mod extend;
 mod host;
 mod inherit;
 pub(crate) mod invariant;

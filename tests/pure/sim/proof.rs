@@ -180,6 +180,7 @@ fn violations(invariant: Invariant) -> Vec<Result<(), Violation>> {
         Invariant::WantIsRequested | Invariant::ExitedIsOver | Invariant::NotAliveIsEnded => {
             want::violations(invariant)
         }
+        Invariant::ExtendedToLimit => super::extend::violations(),
         Invariant::ApplyToRunningLaunch
         | Invariant::AppliedIfConfirmed
         | Invariant::RefusedIsRetried => live_violations(invariant),

@@ -292,6 +292,7 @@ impl World {
         self.live_settings.event(&event);
         self.phases.event(&event, expected.stale);
         let before: Vec<View> = self.supervisor.tenants().collect();
+        let limits = self.limits(&event);
         let traced = self.tracing.then(|| event.clone());
         if self.random.chance(20) {
             self.past_events.push(event.clone());
@@ -300,6 +301,7 @@ impl World {
         let step = self.supervisor.handle(self.now, event);
         Checker::check_want(&given, &before, self.supervisor.tenants(), &step)?;
         Checker::check_alive(&given, &before, self.supervisor.tenants())?;
+        limits.check(self.now, self.limits(&given))?;
         self.checker.step(self.now, &expected, &step)?;
         Checker::check_reloaded(&expected, &before, &step)?;
         self.checker

@@ -1,5 +1,7 @@
 //! Passes each event to the tenant that it concerns.
 
+use std::time::Duration;
+
 use crate::name::TenantName;
 use crate::stage::Failure;
 
@@ -65,6 +67,7 @@ impl Supervisor {
                 others,
             } => self.main_exited(now, launch, (exit, others), step),
             Event::Emptied { launch } => self.emptied(now, launch, step),
+            Event::Extend { launch, by } => self.extend(now, launch, by, step),
             Event::NotAlive { launch, why } => self.not_alive(now, launch, why, step),
             Event::Killed { launch, processes } => self.killed(now, launch, processes, step),
             Event::MountLost { launch, why } => {
@@ -101,6 +104,12 @@ impl Supervisor {
     ) {
         self.on_launch(now, launch, Cause::Exited(exit), step, |t, context| {
             t.main_exited(exit, others, context);
+        });
+    }
+
+    fn extend(&mut self, now: Moment, launch: LaunchId, by: Duration, step: &mut Step) {
+        self.on_launch(now, launch, Cause::Extended, step, |t, context| {
+            t.extend(by, context);
         });
     }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -237,6 +238,14 @@ pub enum Event {
     Emptied {
         /// The launch.
         launch: LaunchId,
+    },
+    /// The program asks for more time to become ready or to stop (`EXTEND_TIMEOUT_USEC`, see
+    /// sd_notify(3)).
+    Extend {
+        /// The launch.
+        launch: LaunchId,
+        /// How much, from now on.
+        by: Duration,
     },
     /// The program was ready, and no longer answers as its policy asks.
     NotAlive {

@@ -74,8 +74,8 @@ use view::{View, Want};
 
 pub use backoff::STRIKES_MAX;
 pub use budget::Limits;
-pub use step::{Cause, Find, Step, Transition};
-pub use tenant::{KILL_LIMIT, STUCK_DELAY, STUCK_TRIES};
+pub use step::{Cause, Find, Step, TimeLimit, Transition};
+pub use tenant::{KILL_LIMIT, LIMIT_TIMES, STUCK_DELAY, STUCK_TRIES};
 
 /// A tenant, and its entry in the agenda.
 #[derive(Debug)]
@@ -275,8 +275,7 @@ impl Supervisor {
         if from != to && !matches!(cause, Cause::Found(_)) {
             tenant.entered(now);
         }
-        let is_said = matches!(cause, Cause::Finished(..) | Cause::Killed(_));
-        if from != to || (ready && !ready_before) || is_said {
+        if from != to || (ready && !ready_before) || cause.is_said() {
             step.transitions.push(Transition {
                 tenant: tenant.name().clone(),
                 from,

@@ -10,6 +10,7 @@ use crate::stage::Failure;
 use super::action::Action;
 use super::event::{Exit, LaunchId, Verb};
 use super::forced::ForcedKill;
+use super::tenant::LIMIT_TIMES;
 use super::view::{StateWord, Why};
 
 /// The result of one event.
@@ -25,8 +26,8 @@ pub struct Step {
 }
 
 /// A change of state. If a tenant became ready, or a live change was applied or refused, `from` and
-/// `to` are both `up`; they are equal too if a command before the program succeeded, or processes
-/// were killed after their grace.
+/// `to` are both `up`; they are equal too if a command before the program succeeded, processes were
+/// killed after their grace, or a program asked for more time than it can have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transition {
     /// The tenant.
@@ -100,6 +101,29 @@ pub enum Cause {
     Killed(ForcedKill),
     /// A failed end or release is retried.
     Retry,
+    /// Its program asked for more time.
+    Extended,
+    /// Its program asked for more time than it can have: this long in all.
+    NoMoreTime(TimeLimit, Duration),
+}
+
+impl Cause {
+    /// Whether a transition with this cause is logged although the state has the same name.
+    pub(super) fn is_said(&self) -> bool {
+        matches!(
+            self,
+            Cause::Finished(..) | Cause::Killed(_) | Cause::NoMoreTime(..)
+        )
+    }
+}
+
+/// A time limit of a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeLimit {
+    /// To become ready.
+    Start,
+    /// To stop.
+    Stop,
 }
 
 /// What a new supervisor found of a tenant.
@@ -134,6 +158,7 @@ impl fmt::Display for Cause {
             Cause::Due => "its restart delay is over",
             Cause::GraceOver => "its grace period is over",
             Cause::Retry => "it is retried",
+            Cause::Extended => "its program asked for more time",
             Cause::Found(Find::Lives) => "its program survived the previous supervisor",
             Cause::Found(Find::Died(exit)) => {
                 return write!(f, "its program {exit} while no supervisor was running");
@@ -157,9 +182,23 @@ impl fmt::Display for Cause {
                 return write!(f, "its program {exit} and is not restarted");
             }
             Cause::Killed(forced) => return forced.fmt(f),
+            Cause::NoMoreTime(limit, most) => return no_more_time(f, *limit, *most),
             Cause::Failed(failure) | Cause::NotApplied(failure) => return failure.fmt(f),
             Cause::GivenUp(Why::Exit(exit)) => return write!(f, "given up: its program {exit}"),
             Cause::GivenUp(Why::Failure(why)) => return write!(f, "given up: {why}"),
         })
     }
+}
+
+fn no_more_time(f: &mut fmt::Formatter<'_>, limit: TimeLimit, most: Duration) -> fmt::Result {
+    let (what, key) = match limit {
+        TimeLimit::Start => ("become ready", "ready.within"),
+        TimeLimit::Stop => ("stop", "stop.grace"),
+    };
+    let most = jiff::fmt::friendly::SpanPrinter::new().unsigned_duration_to_string(&most);
+    write!(
+        f,
+        "its program asks for more time to {what} (EXTEND_TIMEOUT_USEC), and gets no more than {most} \
+         in all: {LIMIT_TIMES} times `{key}`"
+    )
 }

@@ -32,12 +32,13 @@
 //! cause: [`requested`] (operators), [`replanned`] (the manifest), [`host`] and [`stage_failed`] (reports
 //! of the host), [`due`] (deadlines), [`found`] (an earlier supervisor), [`live`] (live changes),
 //! [`killed`] (forced kills), [`mounts`] (folders that the host took away), [`main_process`] (its end), [`exited`] (programs that
-//! ended by themselves), [`alive`] (programs that no longer answer), [`phases`] (the commands before the
+//! ended by themselves), [`alive`] (programs that no longer answer), [`extend`] (programs that ask for more time), [`phases`] (the commands before the
 //! program), [`over`] (what follows on a launch). A tenant knows nothing of the others.
 
 mod alive;
 mod due;
 mod exited;
+mod extend;
 mod found;
 mod host;
 mod killed;
@@ -70,6 +71,7 @@ use super::time::Moment;
 use super::view::{View, Want, Why};
 use live::Pending;
 
+pub use extend::LIMIT_TIMES;
 pub(super) use killed::Ends;
 pub use state::{After, Ending, Left, Live, Making, Readying, RestartScope, State};
 

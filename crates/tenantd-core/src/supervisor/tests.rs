@@ -3,6 +3,7 @@
 
 mod alive;
 mod exited;
+mod extend;
 mod found;
 mod live;
 mod mounts;

@@ -1,6 +1,9 @@
 //! Notices of programs about themselves: the text of a message to a tenant's `NOTIFY_SOCKET`, see
 //! sd_notify(3).
 
+use std::str::FromStr;
+use std::time::Duration;
+
 use crate::logs::split::shown;
 
 /// The longest message in bytes, that of systemd's own socket (`NOTIFY_BUFFER_MAX`).
@@ -18,6 +21,8 @@ pub struct Notice {
     pub status: Option<String>,
     /// The number of the main process. Any number: the sender is not trusted.
     pub main_pid: Option<i32>,
+    /// How much more time it asks for, to become ready or to stop.
+    pub extend: Option<Duration>,
 }
 
 impl Notice {
@@ -34,9 +39,10 @@ impl Notice {
         for line in text.split(|byte| *byte == b'\n') {
             if line == b"READY=1" {
                 notice.ready = true;
-            } else if let Some(number) = line.strip_prefix(b"MAINPID=") {
-                let number = std::str::from_utf8(number).ok();
-                notice.main_pid = number.and_then(|number| number.parse().ok());
+            } else if let Some(pid) = line.strip_prefix(b"MAINPID=") {
+                notice.main_pid = number(pid);
+            } else if let Some(time) = line.strip_prefix(b"EXTEND_TIMEOUT_USEC=") {
+                notice.extend = number(time).map(Duration::from_micros);
             } else if let Some(said) = line.strip_prefix(b"STATUS=") {
                 let said = String::from_utf8_lossy(said);
                 let said: String = said.chars().take(STATUS_MAX).collect();
@@ -45,6 +51,11 @@ impl Notice {
         }
         (notice != Self::default()).then_some(notice)
     }
+}
+
+/// A number in decimal.
+fn number<T: FromStr>(text: &[u8]) -> Option<T> {
+    std::str::from_utf8(text).ok()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -62,6 +73,16 @@ mod tests {
         let main = |text: &[u8]| Notice::parse(text).and_then(|it| it.main_pid);
         assert_eq!(main(b"MAINPID=4\nREADY=1"), Some(4));
         assert_eq!(main(b"READY=1\nMAINPID=99999999999\n"), None);
+        let extend = |text: &[u8]| Notice::parse(text).and_then(|it| it.extend);
+        let time = Some(Duration::from_millis(2_500));
+        assert_eq!(extend(b"STATUS=x\nEXTEND_TIMEOUT_USEC=2500000"), time);
+        assert!(extend(b"EXTEND_TIMEOUT_USEC=18446744073709551615").is_some());
+        for wrong in [
+            b"EXTEND_TIMEOUT_USEC=-1".as_slice(),
+            b"EXTEND_TIMEOUT_USEC=18446744073709551616",
+        ] {
+            assert_eq!(extend(wrong), None);
+        }
         assert_eq!(parse(b"READY=1\0"), Some((true, None)));
         assert_eq!(
             parse(b"STATUS=pr\xeat\nREADY=1"),

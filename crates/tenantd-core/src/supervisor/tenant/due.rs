@@ -1,5 +1,7 @@
 //! Transitions on deadlines. Each state has at most one deadline.
 
+use std::time::Duration;
+
 use crate::plan::model::Readiness;
 use crate::stage::{Failure, Stage};
 use crate::supervisor::action::Action;
@@ -22,8 +24,8 @@ impl Tenant {
                         ready: Readying::Ready,
                     }
                 }
-                Readying::Before(_) => {
-                    let why = self.never_ready();
+                Readying::Before(at) => {
+                    let why = self.never_ready(at.since(self.since));
                     context.cause = Cause::Failed(why.clone());
                     self.stop(context, launch, After::Judge(Why::Failure(why)))
                 }
@@ -34,10 +36,11 @@ impl Tenant {
                 ending,
                 after,
             } => match ending {
-                Ending::Grace { .. } => {
+                Ending::Grace { kill_at } => {
                     context.cause = Cause::GraceOver;
                     if !self.policy.grace.is_zero() {
-                        context.ends = Ends::Forced(Some(self.policy.grace));
+                        let grace = self.grace_until(launch.phase, kill_at);
+                        context.ends = Ends::Forced(Some(grace));
                     }
                     self.kill(context, launch, after)
                 }
@@ -104,8 +107,8 @@ impl Tenant {
         }
     }
 
-    fn never_ready(&self) -> Failure {
-        let within = self.policy.ready_within.as_secs_f64();
+    fn never_ready(&self, within: Duration) -> Failure {
+        let within = within.as_secs_f64();
         match self.policy.ready {
             Readiness::Tcp(port) => Failure::detail(
                 Stage::Ready,
