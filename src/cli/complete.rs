@@ -38,7 +38,7 @@ pub(super) fn apps() -> Vec<CompletionCandidate> {
 
 /// The names of signals.
 pub(super) fn signals() -> Vec<CompletionCandidate> {
-    let names = nix::sys::signal::Signal::iterator().map(|signal| signal.as_str());
+    let names = nix::sys::signal::Signal::iterator().map(nix::sys::signal::Signal::as_str);
     let short = names.map(|name| name.trim_start_matches("SIG"));
     short.map(CompletionCandidate::new).collect()
 }

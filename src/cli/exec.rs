@@ -231,11 +231,11 @@ fn target(exec_target: ExecTarget, parent: u32) -> Target {
         environment,
         working_directory,
         limits: limits.into_iter().flatten().map(limit).collect(),
-        privileges: self::privileges(privileges.unwrap_or_default()),
+        privileges: self::privileges(&privileges.unwrap_or_default()),
     }
 }
 
-fn privileges(privileges: ExecPrivileges) -> Privileges {
-    let ExecPrivileges { set_id_programs } = privileges;
+fn privileges(privileges: &ExecPrivileges) -> Privileges {
+    let ExecPrivileges { set_id_programs } = *privileges;
     Privileges { set_id_programs }
 }

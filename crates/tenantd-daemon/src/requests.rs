@@ -136,10 +136,7 @@ impl Requests {
         let serving = handover.is_serving();
         // If the client has disconnected, the answer is dropped.
         match request {
-            Request::Names {
-                tenants: names,
-                reply,
-            } => drop(reply.send(tenants.names(&names))),
+            Request::Names { tenants: of, reply } => drop(reply.send(tenants.names(&of))),
             Request::Part {
                 tenants: names,
                 watch,

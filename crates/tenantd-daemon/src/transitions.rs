@@ -69,7 +69,7 @@ fn log(transition: &Transition, view: Option<&View>) {
             tracing::warn!(%tenant, "{tenant}: live change not applied: {cause}");
         }
         (Cause::Killed(_) | Cause::NoMoreTime(..), _) => {
-            tracing::warn!(%tenant, "{tenant}: {cause}")
+            tracing::warn!(%tenant, "{tenant}: {cause}");
         }
         (Cause::Ready, _) => tracing::info!(%tenant, "{tenant}: ready"),
         (

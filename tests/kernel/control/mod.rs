@@ -180,6 +180,18 @@ fn known(tenants: &[TenantName]) -> Result<Vec<TenantName>, Unknown> {
     }
 }
 
+/// A start is accepted, a stop needs nothing, and a restart is refused.
+fn acted(verb: Verb, tenant: TenantName) -> TenantAnswer {
+    let answer = match verb {
+        Verb::Start => Answer::Accepted,
+        Verb::Stop => Answer::AlreadySo,
+        Verb::Restart => Answer::Refused {
+            reason: "no".into(),
+        },
+    };
+    TenantAnswer { tenant, answer }
+}
+
 /// A request queue that answers each request at once.
 async fn answer_all(app: AppName, mut incoming: mpsc::Receiver<Request>) {
     let acme = tenant("acme");
@@ -198,22 +210,10 @@ async fn answer_all(app: AppName, mut incoming: mpsc::Receiver<Request>) {
                 let _ = reply.send(feed);
             }
             Request::Act { verb, reply, .. } => {
-                let answer = match verb {
-                    Verb::Start => Answer::Accepted,
-                    Verb::Stop => Answer::AlreadySo,
-                    Verb::Restart => Answer::Refused {
-                        reason: "no".into(),
-                    },
-                };
-                let tenant = acme.clone();
-                let _ = reply.send(Ok(vec![TenantAnswer { tenant, answer }]));
+                let _ = reply.send(Ok(vec![acted(verb, acme.clone())]));
             }
-            Request::Signal {
-                signal: (_, main),
-                reply,
-                ..
-            } => {
-                let _ = reply.send(Ok(vec![signalled(main)]));
+            Request::Signal { signal, reply, .. } => {
+                let _ = reply.send(Ok(vec![signalled(signal.1)]));
             }
             Request::Reload { reply, .. } => {
                 let _ = reply.send(Err(NoReload::BadManifest("2 problems".into())));

@@ -45,9 +45,7 @@ impl Supervisor {
             }
             Event::Skipped { launch } => self.skipped(now, launch, step),
             Event::Concluded { launch } => self.concluded(now, launch, step),
-            Event::ConcludeFailed { launch, why } => {
-                self.on_launch_failure(now, launch, why, step, Tenant::conclude_failed);
-            }
+            Event::ConcludeFailed { launch, why } => self.conclude_failed(now, launch, why, step),
             Event::Launched { launch } => self.launched(now, launch, step),
             Event::LaunchFailed { launch, why } => {
                 self.on_launch_failure(now, launch, why, step, Tenant::launch_failed);
@@ -70,11 +68,17 @@ impl Supervisor {
             Event::Extend { launch, by } => self.extend(now, launch, by, step),
             Event::NotAlive { launch, why } => self.not_alive(now, launch, why, step),
             Event::Killed { launch, processes } => self.killed(now, launch, processes, step),
-            Event::MountLost { launch, why } => {
-                self.on_launch_failure(now, launch, why, step, Tenant::mount_lost);
-            }
+            Event::MountLost { launch, why } => self.mount_lost(now, launch, why, step),
             Event::EndFailed { launch, why } => self.end_failed(now, launch, why, step),
         }
+    }
+
+    fn conclude_failed(&mut self, now: Moment, launch: LaunchId, why: Failure, step: &mut Step) {
+        self.on_launch_failure(now, launch, why, step, Tenant::conclude_failed);
+    }
+
+    fn mount_lost(&mut self, now: Moment, launch: LaunchId, why: Failure, step: &mut Step) {
+        self.on_launch_failure(now, launch, why, step, Tenant::mount_lost);
     }
 
     fn launched(&mut self, now: Moment, launch: LaunchId, step: &mut Step) {
