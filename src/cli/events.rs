@@ -178,8 +178,12 @@ impl Line {
                     .unapplied
                     .as_ref()
                     .map(|why| format!("; not applied: {why}"));
+                let reloading = match status.reloading {
+                    Some(true) => "; its program reloads",
+                    Some(false) | None => "",
+                };
                 format!(
-                    "wanted {}{}",
+                    "wanted {}{}{reloading}",
                     status::want(status),
                     unapplied.unwrap_or_default()
                 )
@@ -228,6 +232,7 @@ mod tests {
             killed: None,
             main: None,
             status_text: None,
+            reloading: None,
         }
     }
 

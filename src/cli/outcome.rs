@@ -284,6 +284,7 @@ pub(super) mod tests {
             killed: None,
             main: None,
             status_text: None,
+            reloading: None,
         }
     }
 

@@ -162,6 +162,10 @@ const STATUS: &[Section] = &[
                 "status_text",
                 "What the program says of itself (STATUS, see sd_notify(3)); null if it says nothing.",
             ),
+            (
+                "reloading",
+                "True while the program reloads its configuration (RELOADING until READY, see sd_notify(3)), else null.",
+            ),
         ],
     ),
 ];

@@ -13,6 +13,7 @@ mod support;
 mod random;
 
 mod alive;
+mod announced;
 mod bad_days;
 mod before;
 mod bridge;
@@ -71,3 +72,4 @@ mod visitors;
 mod want_of_resources;
 mod wants;
 mod watch;
+mod watchdog;

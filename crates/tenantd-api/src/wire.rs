@@ -163,6 +163,10 @@ pub struct TenantStatus {
     /// escaped that are not safe on a terminal.
     #[serde(default)]
     pub status_text: Option<String>,
+    /// True while the program reloads its configuration (`RELOADING` until `READY`, see sd_notify(3)), else
+    /// null.
+    #[serde(default)]
+    pub reloading: Option<bool>,
 }
 
 impl StateWord {

@@ -9,6 +9,7 @@
 
 mod ask;
 mod command;
+pub(crate) mod watchdogs;
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};

@@ -24,6 +24,7 @@ use crate::executor::inventory::Inventory;
 use crate::executor::report::{MainReport, ReportKind, Reporter};
 use crate::input::Input;
 use crate::probes::Probes;
+use crate::probes::watchdogs::Watchdogs;
 use crate::ready;
 use crate::ready::notice::Notice;
 use crate::ready::notices::{Notices, Said};
@@ -44,6 +45,7 @@ pub(super) struct Readiness {
     early: BTreeMap<TenantName, (LaunchId, Vec<Event>)>,
     events: VecDeque<Event>,
     probes: Probes,
+    watchdogs: Watchdogs,
 }
 
 /// How many events of a program that is launching are kept.
@@ -87,6 +89,7 @@ impl Readiness {
             early: BTreeMap::new(),
             events: VecDeque::new(),
             probes: Probes::new(app),
+            watchdogs: Watchdogs::new(),
         }
     }
 
@@ -112,6 +115,7 @@ impl Readiness {
             Some(launch) = self.answered.recv() => Sign::Answers(launch),
             Some(said) = self.said.recv() => Sign::Said(said),
             Some((launch, why)) = self.probes.next() => Sign::NotAlive(launch, why),
+            Some((launch, why)) = self.watchdogs.next() => Sign::NotAlive(launch, why),
             else => std::future::pending().await,
         }
     }
@@ -139,11 +143,15 @@ impl Readiness {
         (inventory, supervisor): (&Inventory, &Supervisor),
     ) {
         let report = |report| self.reporter.report(tenant, ReportKind::Main(report));
-        if let Some(status) = &notice.status {
-            report(MainReport::Said(launch, status.clone()));
-        }
+        report(MainReport::Said(launch, notice.clone()));
         if let Some(pid) = notice.main_pid {
             report(MainReport::Named(launch, pid));
+        }
+        if let Some(period) = notice.period {
+            self.watchdogs.asks(tenant, launch, period);
+        }
+        if let Some(said) = notice.watchdog {
+            self.watchdogs.said(tenant, launch, said);
         }
         let asked = |plan: &TenantPlan| matches!(plan.policy.ready, Policy::Notify);
         let asked = inventory.plan(tenant).is_some_and(|plan| asked(plan));
@@ -186,6 +194,7 @@ impl Readiness {
         let view = supervisor.tenant(tenant);
         let entry = executor.inventory().get(tenant);
         self.probes.look_at(tenant, view.as_ref(), entry);
+        self.watchdogs.look_at(tenant, view.as_ref(), entry);
     }
 
     /// Starts to watch a tenant that is up now, and stops to watch any other.
@@ -198,6 +207,7 @@ impl Readiness {
         let tenant = &transition.tenant;
         let entry = inventory.get(tenant);
         self.probes.look_at(tenant, view.as_ref(), entry);
+        self.watchdogs.look_at(tenant, view.as_ref(), entry);
         let plan = entry.map(|entry| &entry.plan);
         let early = self.early.remove(tenant);
         self.watches.remove(tenant);
@@ -242,5 +252,7 @@ impl Readiness {
 fn events(launch: LaunchId, notice: &Notice, asked: bool) -> Vec<Event> {
     let extend = notice.extend.map(|by| Event::Extend { launch, by });
     let ready = (notice.ready && asked).then_some(Event::Ready { launch });
-    extend.into_iter().chain(ready).collect()
+    let stopping = notice.stopping.then_some(Event::SaysStopping { launch });
+    let all = [ready, stopping, extend];
+    all.into_iter().flatten().collect()
 }

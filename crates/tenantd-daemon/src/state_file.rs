@@ -21,6 +21,7 @@ use tenantd_host::launch::LaunchView;
 
 use crate::executor::inventory::Entry;
 use crate::executor::main_process::MainBy;
+use crate::ready::notice::Statement;
 use crate::state_file::record::{Made, ProcessKey, Record};
 use crate::state_file::slots::{Slot, SlotFile};
 
@@ -67,6 +68,10 @@ impl StateFile {
                 checkpoint,
                 process: entry.process_key(),
                 main: entry.main_key(),
+                statement: match &entry.running {
+                    Some(running) => running.statement.clone(),
+                    None => Statement::default(),
+                },
                 netns: entry
                     .provisioned
                     .as_ref()

@@ -68,7 +68,7 @@ fn log(transition: &Transition, view: Option<&View>) {
         (Cause::NotApplied(_), _) => {
             tracing::warn!(%tenant, "{tenant}: live change not applied: {cause}");
         }
-        (Cause::Killed(_) | Cause::NoMoreTime(..), _) => {
+        (Cause::Killed(_) | Cause::StillRuns(_) | Cause::NoMoreTime(..), _) => {
             tracing::warn!(%tenant, "{tenant}: {cause}");
         }
         (Cause::Ready, _) => tracing::info!(%tenant, "{tenant}: ready"),
@@ -86,7 +86,8 @@ fn log(transition: &Transition, view: Option<&View>) {
             let wait = until.map_or(Duration::ZERO, |until| until.since(clock::now()));
             tracing::info!(%tenant, "{tenant}: starting again in {:.1} s", wait.as_secs_f64());
         }
-        (Cause::NotRestarted(_), _) | (_, StateWord::Up | StateWord::Down | StateWord::Exited) => {
+        (Cause::NotRestarted(_) | Cause::SaysStopping, _)
+        | (_, StateWord::Up | StateWord::Down | StateWord::Exited) => {
             tracing::info!(%tenant, "{tenant}: {from} → {to}: {cause}");
         }
         _ => tracing::debug!(%tenant, "{tenant}: {from} → {to}: {cause}"),

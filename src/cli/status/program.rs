@@ -16,6 +16,9 @@ pub(super) fn below(out: &mut (impl Write + ?Sized), tenant: &TenantStatus) -> i
             _ => writeln!(out, "  MAIN {pid}, as the program says")?,
         }
     }
+    if tenant.reloading == Some(true) {
+        writeln!(out, "  RELOADING its configuration, as the program says")?;
+    }
     match &tenant.status_text {
         Some(text) => writeln!(out, "  SAYS {text}"),
         None => Ok(()),

@@ -31,6 +31,7 @@ fn sample() -> AppStatus {
         killed: None,
         main: None,
         status_text: None,
+        reloading: None,
     };
     let failure = Failure::errno(Stage::Exec, "/opt/wiki/bin/wiki", libc::ENOEXEC);
     let waiting = TenantStatus {
@@ -296,7 +297,8 @@ fn the_form_of_the_json_is_stable() {
           "exit": null,
           "killed": null,
           "main": null,
-          "status_text": null
+          "status_text": null,
+          "reloading": null
         }
       ]
     }
@@ -338,7 +340,8 @@ fn the_form_of_a_failure_in_json_is_stable() {
       "exit": null,
       "killed": null,
       "main": null,
-      "status_text": null
+      "status_text": null,
+      "reloading": null
     }
     "#);
 }

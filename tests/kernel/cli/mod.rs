@@ -77,6 +77,7 @@ fn status(app: &AppName, names: &[TenantName]) -> Result<AppStatus, Unknown> {
         killed: None,
         main: None,
         status_text: None,
+        reloading: None,
     };
     let all = [
         one("acme", StateWord::Up, Some(123), None),

@@ -77,6 +77,7 @@ fn status(app: &AppName, tenants: &[TenantName]) -> AppStatus {
         }),
         main: None,
         status_text: None,
+        reloading: None,
     };
     AppStatus {
         app: app.clone(),

@@ -93,6 +93,7 @@ impl Checker {
             | Event::MountLost { launch, .. }
             | Event::NotAlive { launch, .. }
             | Event::Extend { launch, .. }
+            | Event::SaysStopping { launch }
             | Event::Killed { launch, .. }
             | Event::EndFailed { launch, .. } => !self.is_running(*launch),
         }
@@ -166,6 +167,7 @@ impl Checker {
             | Event::MountLost { launch, .. }
             | Event::NotAlive { launch, .. }
             | Event::Extend { launch, .. }
+            | Event::SaysStopping { launch }
             | Event::EndFailed { launch, .. } => !self.is_running(*launch),
             Event::Killed { launch, .. } => !self.was_killed(*launch, &mut expected),
         };

@@ -23,8 +23,12 @@ pub(super) struct Limits {
 }
 
 impl World {
-    /// The program may ask for more time, more than once.
+    /// The program may say that it is stopping, and ask for more time, more than once.
     pub(super) fn maybe_extend(&mut self, launch: LaunchId) {
+        if !self.faults_over && self.random.chance(10) {
+            let event = Event::SaysStopping { launch };
+            self.schedule(30_000, Occurrence::Event(event));
+        }
         for _ in 0..3 {
             if self.faults_over || !self.random.chance(20) {
                 return;
@@ -57,7 +61,7 @@ impl World {
                 }
                 State::Stopping {
                     launch,
-                    ending: Ending::Grace { kill_at },
+                    ending: Ending::Own { until: at } | Ending::Grace { kill_at: at },
                     after,
                 } => {
                     let until = Moment::ZERO;
@@ -66,7 +70,7 @@ impl World {
                         ending: Ending::Killed { until },
                         after,
                     };
-                    (state, kill_at, policy.grace)
+                    (state, at, policy.grace)
                 }
                 _ => return None,
             };

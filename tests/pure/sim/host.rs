@@ -116,6 +116,7 @@ impl World {
             Event::EndFailed { launch, .. }
             | Event::NotAlive { launch, .. }
             | Event::Extend { launch, .. }
+            | Event::SaysStopping { launch }
             | Event::MountLost { launch, .. }
                 if !self.programs.contains_key(launch) =>
             {

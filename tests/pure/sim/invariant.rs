@@ -73,10 +73,12 @@ pub(crate) enum Invariant {
     NotAliveIsEnded,
     /// A program that asks for more time gets it, up to a limit.
     ExtendedToLimit,
+    /// A program that says that it is stopping is left alone for its grace.
+    StopsByItself,
 }
 
 impl Invariant {
-    pub(crate) const ALL: [Invariant; 34] = [
+    pub(crate) const ALL: [Invariant; 35] = [
         Invariant::OneLaunch,
         Invariant::UniqueLaunch,
         Invariant::ProvisionFirst,
@@ -111,6 +113,7 @@ impl Invariant {
         Invariant::ExitedIsOver,
         Invariant::NotAliveIsEnded,
         Invariant::ExtendedToLimit,
+        Invariant::StopsByItself,
     ];
 }
 

@@ -19,4 +19,5 @@ mod random;
 mod reload;
 mod requests;
 mod rest;
+mod stopping;
 pub(crate) mod world;

@@ -45,6 +45,7 @@ impl World {
             pid_file: None,
             phases: phases(random),
             alive: random.chance(30).then(alive),
+            watchdog: None,
         }
     }
 

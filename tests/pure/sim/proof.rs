@@ -177,9 +177,10 @@ fn violations(invariant: Invariant) -> Vec<Result<(), Violation>> {
         | Invariant::ShutdownCompletes
         | Invariant::ComesToRest => rest_violations(invariant),
         Invariant::StateResumed => resume_violations(),
-        Invariant::WantIsRequested | Invariant::ExitedIsOver | Invariant::NotAliveIsEnded => {
-            want::violations(invariant)
-        }
+        Invariant::WantIsRequested
+        | Invariant::ExitedIsOver
+        | Invariant::NotAliveIsEnded
+        | Invariant::StopsByItself => want::violations(invariant),
         Invariant::ExtendedToLimit => super::extend::violations(),
         Invariant::ApplyToRunningLaunch
         | Invariant::AppliedIfConfirmed

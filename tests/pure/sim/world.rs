@@ -300,7 +300,8 @@ impl World {
         let given = event.clone();
         let step = self.supervisor.handle(self.now, event);
         Checker::check_want(&given, &before, self.supervisor.tenants(), &step)?;
-        Checker::check_alive(&given, &before, self.supervisor.tenants())?;
+        let is = self.supervisor.tenants();
+        self.checker.check_programs(&given, &before, is, &step)?;
         limits.check(self.now, self.limits(&given))?;
         self.checker.step(self.now, &expected, &step)?;
         Checker::check_reloaded(&expected, &before, &step)?;

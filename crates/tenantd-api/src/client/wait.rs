@@ -280,6 +280,7 @@ mod tests {
             killed: None,
             main: None,
             status_text: None,
+            reloading: None,
         }
     }
 

@@ -159,6 +159,8 @@ impl ProgramExit {
             | Cause::Due
             | Cause::GraceOver
             | Cause::Killed(_)
+            | Cause::SaysStopping
+            | Cause::StillRuns(_)
             | Cause::Extended
             | Cause::NoMoreTime(..)
             | Cause::Retry => None,

@@ -191,6 +191,7 @@ tables! {
         notify: Known<bool>,
         lived: Known<Duration>,
         within: Known<Duration>,
+        watchdog: Known<Duration>,
     }
 
     /// `[app.alive]`.

@@ -218,7 +218,8 @@ keys! {
             "The signal that asks the program to stop, see signal(7).";
         "grace", Kind::Duration { min: "0s", max: "1h" }, Value("\"10s\""), "\"1m 30s\"",
             "The grace period. When it is over, all remaining processes are killed. What is left of a \
-             launch whose first process ends by itself gets it too.";
+             launch whose first process ends by itself gets it too. A program that asks for more \
+             time (`EXTEND_TIMEOUT_USEC`, see sd_notify(3)) gets up to ten times this.";
     }
     Restart {
         "when", WHEN, Value("\"always\""), "\"on-failure\"",
@@ -249,7 +250,13 @@ keys! {
             "Ready when the program has run for this long.";
         "within", Kind::Duration { min: "1ms", max: "1h" }, Value("\"30s\""), "\"2m\"",
             "The time limit to become ready. When it is over, the start has failed, which is a \
-             strike.";
+             strike. A program that asks for more time (`EXTEND_TIMEOUT_USEC`, see sd_notify(3)) gets \
+             up to ten times this.";
+        "watchdog", Kind::Duration { min: "100ms", max: "1d" }, Derived("not used"), "\"30s\"",
+            "A program that is ready has failed, as with [app.alive], when it has not sent `WATCHDOG=1` \
+             for this long. It finds this time in `WATCHDOG_USEC`, see sd_watchdog_enabled(3). The time \
+             begins again under the next supervisor, and when a program that was stopped or frozen goes \
+             on.";
     }
     Alive {
         "tcp", Kind::Count { min: 1, max: 65535 }, Derived("not used"), "80",

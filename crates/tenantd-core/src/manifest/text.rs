@@ -202,7 +202,12 @@ fn environment_name(name: &Spanned<Cow<'_, str>>, problems: &mut Problems) -> bo
     } else if text == "NOTIFY_SOCKET" {
         (
             "`NOTIFY_SOCKET` cannot be set by hand".to_owned(),
-            "tenantd sets it when `[app.ready]` has `notify = true`",
+            "tenantd sets it when `[app.ready]` has `notify = true` or `watchdog`",
+        )
+    } else if ["WATCHDOG_USEC", "WATCHDOG_PID"].contains(&text.as_ref()) {
+        (
+            format!("`{text}` cannot be set by hand"),
+            "tenantd sets it when `[app.ready]` has `watchdog`",
         )
     } else {
         return true;

@@ -15,8 +15,9 @@ use super::folders::{self, Folders};
 use super::identity::{People, Person};
 use super::model::{
     DatastorePlan, FilePlan, FolderPlan, HostAccess, Identity, LaunchPlan, LinkPlan, LogFiles,
-    Mode, NetworkPlan, Plan, Policy, Readiness, TenantPlan, ViewPlan,
+    Mode, NetworkPlan, Plan, Policy, TenantPlan, ViewPlan,
 };
+use super::notify::{NOTIFY_SOCKET, WATCHDOG_USEC};
 use super::paths::{self, AppPaths};
 use super::phase::Commands;
 use super::{control, derive, files, limits, logs, network, policy, process, vars, view, wall};
@@ -52,9 +53,9 @@ pub(super) fn plan(
     folders::check_placeholder(manifest, problems);
     let app = manifest.app.name.as_ref().map(Spanned::get_ref);
     let socket = app.map(layout::notify_socket);
-    let ready = policy.as_ref().map(|policy| &policy.ready);
+    let notifies = policy.as_ref().is_some_and(Policy::notifies);
     if view::access(manifest) == HostAccess::Writable {
-        paths::check_notify(&app_paths, ready, socket.as_deref(), problems);
+        paths::check_notify(&app_paths, socket.as_deref().filter(|_| notifies), problems);
     }
     limits::check(manifest, host, problems);
     let logs = logs::files(&app_paths, problems);
@@ -298,9 +299,13 @@ impl Parts<'_> {
         for (name, value) in layers.into_iter().flatten().flat_map(Spanned::get_ref) {
             whole.insert(name.clone(), self.fill(value, tenant)?);
         }
-        if self.policy.ready == Readiness::Notify {
+        if self.policy.notifies() {
             let socket = self.socket.display().to_string();
-            whole.insert("NOTIFY_SOCKET".to_owned(), socket);
+            whole.insert(NOTIFY_SOCKET.to_owned(), socket);
+        }
+        if let Some(time) = self.policy.watchdog {
+            let time = time.as_micros().to_string();
+            whole.insert(WATCHDOG_USEC.to_owned(), time);
         }
         Some(whole)
     }

@@ -245,6 +245,7 @@ fn policy(policy: &Policy) -> Map<String, Value> {
         pid_file,
         phases: _,
         alive,
+        watchdog,
     } = policy;
     let StopSignal { number, name } = stop_signal;
     let mut ready = match ready {
@@ -254,6 +255,9 @@ fn policy(policy: &Policy) -> Map<String, Value> {
         Readiness::Notify => members([("notify", json!(true))]),
     };
     ready.insert("within".to_owned(), said(*ready_within));
+    if let Some(time) = watchdog {
+        ready.insert("watchdog".to_owned(), said(*time));
+    }
     let stop = json!({ "signal": name, "signal_number": number, "grace": said(*grace) });
     let mut policy = members([
         ("autostart", json!(autostart)),

@@ -293,6 +293,7 @@ fn policy(policy: &Policy, see: See<'_>) {
         pid_file,
         phases,
         alive,
+        watchdog,
     } = policy;
     let StopSignal { number, name } = stop_signal;
     let stop = format_args!("{name} ({number})");
@@ -332,6 +333,9 @@ fn policy(policy: &Policy, see: See<'_>) {
         same,
     )
     .nested());
+    if let Some(time) = watchdog {
+        see(decides(Later("watchdog"), "watchdog", &Span(*time), false).nested());
+    }
     self::alive::alive(alive.as_ref(), see);
 }
 

@@ -24,6 +24,7 @@ mod limits;
 pub mod logs;
 pub mod model;
 mod network;
+pub mod notify;
 pub mod paths;
 pub mod phase;
 pub mod places;

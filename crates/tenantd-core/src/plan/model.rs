@@ -314,9 +314,8 @@ pub struct Policy {
     pub ready: Readiness,
     /// The time limit to become ready. When it is over, the launch has failed.
     pub ready_within: Duration,
-    /// Whether the program forks and continues in the background. Then an exit of the first process
-    /// with status 0 does not end the launch while other processes are running. The end of its main
-    /// process does, if that is found.
+    /// Whether the program forks and continues in the background. Then status 0 of the first process does
+    /// not end the launch while others run. The end of its main process does, if that is found.
     pub daemonizes: bool,
     /// The file with the number of the main process, as the tenant sees it.
     pub pid_file: Option<PathBuf>,
@@ -324,6 +323,8 @@ pub struct Policy {
     pub phases: PhasePolicies,
     /// How it is asked whether it is alive, while it is ready.
     pub alive: Option<Alive>,
+    /// How often it sends `WATCHDOG=1` to its notify socket at least, while it is ready.
+    pub watchdog: Option<Duration>,
 }
 
 /// A signal with its name.

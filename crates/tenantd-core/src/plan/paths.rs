@@ -6,7 +6,6 @@ use toml::Spanned;
 
 use super::facts::{HostFacts, ProgramFact};
 use super::folders;
-use super::model::Readiness;
 use super::vars;
 use crate::manifest::problem::{Problems, Span};
 use crate::manifest::raw::{Known, Manifest};
@@ -363,14 +362,9 @@ fn check_start(app_paths: &AppPaths, problems: &mut Problems) {
     }
 }
 
-/// The notify socket must not be hidden.
-pub(super) fn check_notify(
-    app_paths: &AppPaths,
-    ready: Option<&Readiness>,
-    socket: Option<&Path>,
-    problems: &mut Problems,
-) {
-    let (Some(Readiness::Notify), Some(socket)) = (ready, socket) else {
+/// The notify socket, if there is one, must not be hidden.
+pub(super) fn check_notify(app_paths: &AppPaths, socket: Option<&Path>, problems: &mut Problems) {
+    let Some(socket) = socket else {
         return;
     };
     let private = app_paths

@@ -55,6 +55,7 @@ pub(super) fn policy(manifest: &Manifest, problems: &mut Problems) -> Option<Pol
         // The commands are planned with the tenants.
         phases: PhasePolicies::default(),
         alive: alive?,
+        watchdog: ready.watchdog.as_ref().map(|time| *time.get_ref()),
     })
 }
 

@@ -66,6 +66,7 @@ impl Supervisor {
             } => self.main_exited(now, launch, (exit, others), step),
             Event::Emptied { launch } => self.emptied(now, launch, step),
             Event::Extend { launch, by } => self.extend(now, launch, by, step),
+            Event::SaysStopping { launch } => self.says_stopping(now, launch, step),
             Event::NotAlive { launch, why } => self.not_alive(now, launch, why, step),
             Event::Killed { launch, processes } => self.killed(now, launch, processes, step),
             Event::MountLost { launch, why } => self.mount_lost(now, launch, why, step),
@@ -115,6 +116,16 @@ impl Supervisor {
         self.on_launch(now, launch, Cause::Extended, step, |t, context| {
             t.extend(by, context);
         });
+    }
+
+    fn says_stopping(&mut self, now: Moment, launch: LaunchId, step: &mut Step) {
+        self.on_launch(
+            now,
+            launch,
+            Cause::SaysStopping,
+            step,
+            Tenant::says_stopping,
+        );
     }
 
     fn not_alive(&mut self, now: Moment, launch: LaunchId, why: Failure, step: &mut Step) {

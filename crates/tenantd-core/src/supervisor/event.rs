@@ -247,6 +247,11 @@ pub enum Event {
         /// How much, from now on.
         by: Duration,
     },
+    /// The program says that it is stopping (`STOPPING=1`, see sd_notify(3)).
+    SaysStopping {
+        /// The launch.
+        launch: LaunchId,
+    },
     /// The program was ready, and no longer answers as its policy asks.
     NotAlive {
         /// The launch.

@@ -101,6 +101,10 @@ pub enum Cause {
     Killed(ForcedKill),
     /// A failed end or release is retried.
     Retry,
+    /// Its program says that it is stopping.
+    SaysStopping,
+    /// Its program said that it is stopping, and still runs after this time.
+    StillRuns(Duration),
     /// Its program asked for more time.
     Extended,
     /// Its program asked for more time than it can have: this long in all.
@@ -112,7 +116,7 @@ impl Cause {
     pub(super) fn is_said(&self) -> bool {
         matches!(
             self,
-            Cause::Finished(..) | Cause::Killed(_) | Cause::NoMoreTime(..)
+            Cause::Finished(..) | Cause::Killed(_) | Cause::StillRuns(_) | Cause::NoMoreTime(..)
         )
     }
 }
@@ -158,6 +162,7 @@ impl fmt::Display for Cause {
             Cause::Due => "its restart delay is over",
             Cause::GraceOver => "its grace period is over",
             Cause::Retry => "it is retried",
+            Cause::SaysStopping => "its program says that it is stopping (STOPPING=1)",
             Cause::Extended => "its program asked for more time",
             Cause::Found(Find::Lives) => "its program survived the previous supervisor",
             Cause::Found(Find::Died(exit)) => {
@@ -182,6 +187,13 @@ impl fmt::Display for Cause {
                 return write!(f, "its program {exit} and is not restarted");
             }
             Cause::Killed(forced) => return forced.fmt(f),
+            Cause::StillRuns(time) => {
+                let time = time.as_secs_f64();
+                return write!(
+                    f,
+                    "still running {time} s after STOPPING=1: it is asked to stop"
+                );
+            }
             Cause::NoMoreTime(limit, most) => return no_more_time(f, *limit, *most),
             Cause::Failed(failure) | Cause::NotApplied(failure) => return failure.fmt(f),
             Cause::GivenUp(Why::Exit(exit)) => return write!(f, "given up: its program {exit}"),

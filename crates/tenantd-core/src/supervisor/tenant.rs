@@ -32,7 +32,7 @@
 //! cause: [`requested`] (operators), [`replanned`] (the manifest), [`host`] and [`stage_failed`] (reports
 //! of the host), [`due`] (deadlines), [`found`] (an earlier supervisor), [`live`] (live changes),
 //! [`killed`] (forced kills), [`mounts`] (folders that the host took away), [`main_process`] (its end), [`exited`] (programs that
-//! ended by themselves), [`alive`] (programs that no longer answer), [`extend`] (programs that ask for more time), [`phases`] (the commands before the
+//! ended by themselves), [`alive`] (programs that no longer answer), [`extend`] (programs that ask for more time), [`stopping`] (programs that say that they are stopping), [`phases`] (the commands before the
 //! program), [`over`] (what follows on a launch). A tenant knows nothing of the others.
 
 mod alive;
@@ -51,6 +51,7 @@ mod replanned;
 mod requested;
 mod stage_failed;
 mod state;
+mod stopping;
 
 use std::mem;
 use std::sync::Arc;
@@ -189,6 +190,11 @@ impl Tenant {
             State::Waiting { until, why, .. } => (Some(*until), Some(why.clone())),
             State::Failed { why, .. } => (None, Some(why.clone())),
             State::Stuck { why, retry_at, .. } => (*retry_at, Some(Why::Failure(why.clone()))),
+            // How it ends is not known yet.
+            State::Stopping {
+                ending: Ending::Own { .. },
+                ..
+            } => (None, None),
             State::Stopping {
                 after: After::Judge(why),
                 ..

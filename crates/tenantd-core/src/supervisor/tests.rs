@@ -12,6 +12,7 @@ mod paths;
 mod phases;
 mod replanned;
 mod retries;
+mod stopping;
 mod unready;
 
 use std::time::Duration;

@@ -5,7 +5,7 @@ use super::convert::Service;
 use super::page::{Page, quoted};
 
 /// The settings that the manifest has, or that mean nothing for a tenant.
-const KNOWN: [&str; 51] = [
+const KNOWN: [&str; 52] = [
     "AmbientCapabilities",
     "BusName",
     "CacheDirectory",
@@ -57,6 +57,7 @@ const KNOWN: [&str; 51] = [
     "UMask",
     "UnsetEnvironment",
     "User",
+    "WatchdogSec",
 ];
 
 /// Others that a tenant has anyhow, and that have a part of their own here.

@@ -169,6 +169,15 @@ impl Service<'_> {
                  on a TCP port: `tcp = PORT`.",
             ),
         }
+        let text = self.settings.last("WatchdogSec");
+        match text.map(|text| (text, span(text))) {
+            Some((_, Some(Span::Limited(time)))) if !time.is_zero() => {
+                page.string("watchdog", &said(time));
+            }
+            Some((text, None)) => page.decide(&format!("WatchdogSec={text} is no duration.")),
+            // systemd does not watch it.
+            Some((_, Some(Span::Limited(_) | Span::Unlimited))) | None => {}
+        }
     }
 
     pub(super) fn attributes(&self, page: &mut Page) {

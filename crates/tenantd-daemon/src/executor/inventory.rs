@@ -21,6 +21,7 @@ use tenantd_host::netns::Netns;
 use tenantd_host::program::ProgramFile;
 
 use crate::executor::main_process::MainBy;
+use crate::ready::notice::Statement;
 use crate::state_file::record::{Made, ProcessKey};
 
 /// The entries of all tenants.
@@ -99,8 +100,8 @@ pub(crate) struct Running {
     pub(crate) phase: Phase,
     /// Its main process.
     pub(crate) main: Main,
-    /// What the program says of itself (`STATUS`, see sd_notify(3)).
-    pub(crate) said: Option<String>,
+    /// What the program says of itself.
+    pub(crate) statement: Statement,
 }
 
 /// The process whose end is the end of the launch.

@@ -74,9 +74,11 @@ impl Executor {
             MainReport::Named(launch, pid) => self.main_named(tenant, launch, pid),
             MainReport::Found(launch, process, by) => self.main_found(tenant, launch, process, by),
             MainReport::Ended(launch, pid, how) => self.main_ended(tenant, launch, (pid, how)),
-            MainReport::Said(launch, text) => {
-                if let Some(running) = self.inventory.running(tenant, launch) {
-                    running.said = Some(text).filter(|text| !text.is_empty());
+            MainReport::Said(launch, notice) => {
+                let running = self.inventory.running(tenant, launch);
+                if running.is_some_and(|running| running.statement.add(&notice)) {
+                    let record = Input::Record(tenant.clone());
+                    self.pending.push_back(Pending::Input(record));
                     self.changed(tenant);
                 }
             }

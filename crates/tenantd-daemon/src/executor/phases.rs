@@ -17,6 +17,7 @@ use crate::executor::report::Spawned;
 use crate::executor::{Executor, Pending};
 use crate::input::Input;
 use crate::logs::Mark;
+use crate::ready::notice::Statement;
 
 impl Executor {
     pub(super) fn spawned(&mut self, tenant: &TenantName, launch: LaunchId, spawned: Spawned) {
@@ -29,7 +30,7 @@ impl Executor {
                 executed: false,
                 phase: spawned.phase,
                 main: Main::First,
-                said: None,
+                statement: Statement::default(),
             });
         }
     }

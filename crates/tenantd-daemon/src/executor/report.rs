@@ -16,6 +16,7 @@ use tenantd_host::program::ProgramFile;
 
 use crate::executor::inventory::{Process, Provisioned};
 use crate::executor::main_process::MainBy;
+use crate::ready::notice::Notice;
 
 /// One report about a tenant.
 pub(crate) struct Report {
@@ -60,7 +61,7 @@ pub(crate) enum MainReport {
     /// The main process with this number has ended.
     Ended(LaunchId, i32, Ended),
     /// The program says this of itself.
-    Said(LaunchId, String),
+    Said(LaunchId, Notice),
 }
 
 /// What a report is about.

@@ -23,6 +23,57 @@ pub struct Notice {
     pub main_pid: Option<i32>,
     /// How much more time it asks for, to become ready or to stop.
     pub extend: Option<Duration>,
+    /// Whether it contains `STOPPING=1`.
+    pub stopping: bool,
+    /// Whether it contains `RELOADING=1`.
+    pub reloading: bool,
+    /// What it says to its watchdog.
+    pub watchdog: Option<Watchdog>,
+    /// The period of its watchdog that it asks for; zero for none.
+    pub period: Option<Duration>,
+}
+
+/// What a program has said of itself, as far as it is kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Statement {
+    /// Its status text.
+    pub status: Option<String>,
+    /// Whether it is reloading its configuration: `RELOADING=1` until `READY=1`.
+    pub reloading: bool,
+    /// The period of its watchdog, if it asked for another one.
+    pub period: Option<Duration>,
+}
+
+impl Statement {
+    /// Adds a notice. Returns whether anything is different now.
+    pub fn add(&mut self, notice: &Notice) -> bool {
+        let before = self.clone();
+        if let Some(status) = &notice.status {
+            self.status = Some(status.clone()).filter(|text| !text.is_empty());
+        }
+        // As with systemd, a message that says both ends the reload.
+        self.reloading = (self.reloading || notice.reloading) && !notice.ready && !notice.stopping;
+        self.period = notice.period.or(self.period);
+        *self != before
+    }
+
+    /// Shortens the status text to this many characters.
+    pub fn shorten(&mut self, characters: usize) {
+        if let Some(text) = &mut self.status
+            && let Some((end, _)) = text.char_indices().nth(characters)
+        {
+            text.truncate(end);
+        }
+    }
+}
+
+/// What a program says to its watchdog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watchdog {
+    /// It works.
+    Works,
+    /// It has failed.
+    Failed,
 }
 
 impl Notice {
@@ -43,6 +94,16 @@ impl Notice {
                 notice.main_pid = number(pid);
             } else if let Some(time) = line.strip_prefix(b"EXTEND_TIMEOUT_USEC=") {
                 notice.extend = number(time).map(Duration::from_micros);
+            } else if line == b"STOPPING=1" {
+                notice.stopping = true;
+            } else if line == b"RELOADING=1" {
+                notice.reloading = true;
+            } else if line == b"WATCHDOG=1" {
+                notice.watchdog = Some(Watchdog::Works);
+            } else if line == b"WATCHDOG=trigger" {
+                notice.watchdog = Some(Watchdog::Failed);
+            } else if let Some(time) = line.strip_prefix(b"WATCHDOG_USEC=") {
+                notice.period = number(time).map(period);
             } else if let Some(said) = line.strip_prefix(b"STATUS=") {
                 let said = String::from_utf8_lossy(said);
                 let said: String = said.chars().take(STATUS_MAX).collect();
@@ -51,6 +112,11 @@ impl Notice {
         }
         (notice != Self::default()).then_some(notice)
     }
+}
+
+/// The period of this many microseconds. The largest number means none, as 0 does.
+fn period(micros: u64) -> Duration {
+    Duration::from_micros(if micros == u64::MAX { 0 } else { micros })
 }
 
 /// A number in decimal.
@@ -83,13 +149,26 @@ mod tests {
         ] {
             assert_eq!(extend(wrong), None);
         }
+        let is = |text: &[u8]| Notice::parse(text).map(|it| (it.stopping, it.reloading));
+        assert_eq!(is(b"STOPPING=1\nSTATUS=bye"), Some((true, false)));
+        assert_eq!(is(b"RELOADING=1\nMONOTONIC_USEC=7"), Some((false, true)));
+        let watchdog = |text: &[u8]| Notice::parse(text).map(|it| (it.watchdog, it.period));
+        assert_eq!(watchdog(b"WATCHDOG=1"), Some((Some(Watchdog::Works), None)));
+        let failed = Some(Watchdog::Failed);
+        assert_eq!(watchdog(b"WATCHDOG=trigger\n"), Some((failed, None)));
+        let second = Some(Duration::from_secs(1));
+        assert_eq!(watchdog(b"WATCHDOG_USEC=1000000"), Some((None, second)));
+        let none = Some((None, Some(Duration::ZERO)));
+        assert_eq!(watchdog(b"WATCHDOG_USEC=18446744073709551615"), none);
+        assert_eq!(watchdog(b"WATCHDOG=2"), None);
         assert_eq!(parse(b"READY=1\0"), Some((true, None)));
         assert_eq!(
             parse(b"STATUS=pr\xeat\nREADY=1"),
             Some((true, Some("pr\u{fffd}t".to_owned())))
         );
         for nothing in [
-            b"STOPPING=1".as_slice(),
+            b"STOPPING=0".as_slice(),
+            b"MONOTONIC_USEC=1",
             b"READY=0",
             b"",
             b"READY=1\0\nSTATUS=up",

@@ -196,7 +196,7 @@ impl Recovery {
                 executed: true,
                 phase: record.checkpoint.phase(),
                 main,
-                said: None,
+                statement: record.statement.clone(),
             }),
             made,
         })

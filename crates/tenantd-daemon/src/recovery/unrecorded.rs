@@ -212,6 +212,7 @@ impl Recovery {
             program: None,
             view: None,
             main: None,
+            statement: crate::ready::notice::Statement::default(),
         })
     }
 }

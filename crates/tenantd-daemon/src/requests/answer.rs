@@ -7,6 +7,7 @@ use tenantd_api::wire::{
 };
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::model::Limits;
+use tenantd_core::plan::notify;
 use tenantd_core::plan::phase::Phase;
 use tenantd_core::plan::privileges::Privileges;
 use tenantd_core::supervisor::Supervisor;
@@ -147,7 +148,8 @@ impl Tenants<'_> {
             exit: self.supervisor.exit_of(tenant).map(Into::into),
             killed: view.forced.as_ref().map(killed),
             main: main.map(|(_, by)| by.word().to_owned()),
-            status_text: running.and_then(|run| run.said.clone()),
+            status_text: running.and_then(|run| run.statement.status.clone()),
+            reloading: running.map(|run| run.statement.reloading).filter(|is| *is),
             name: view.name,
         })
     }
@@ -208,7 +210,7 @@ impl Tenants<'_> {
             uid: launch.identity.uid,
             gid: launch.identity.gid,
             groups: launch.identity.groups.clone(),
-            environment: (*launch.environment).clone().into_iter().collect(),
+            environment: notify::without(&launch.environment),
             working_directory: launch.working_directory.display().to_string(),
             limits: Some(self.exec_limits(&launch.limits)),
             privileges: Some(privileges(launch.wall.privileges)),

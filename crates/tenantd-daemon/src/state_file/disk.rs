@@ -7,10 +7,12 @@
 //! `docs/decisions/0017-state-file-versions.md` says what may be added to it, and when a new
 //! version is needed.
 
+mod ending;
 mod forced;
 mod form;
 mod main_process;
 mod read;
+mod says;
 mod stage;
 #[cfg(test)]
 pub(crate) mod tests;

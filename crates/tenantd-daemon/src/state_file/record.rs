@@ -3,6 +3,7 @@
 //! format.
 
 use crate::executor::main_process::MainBy;
+use crate::ready::notice::Statement;
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::effect::{self, Effect, Fingerprints};
 use tenantd_core::plan::holders::Holding;
@@ -23,6 +24,8 @@ pub(crate) struct Record {
     pub(crate) process: Option<ProcessKey>,
     /// The main process of its launch, if that is another one, and how it is known.
     pub(crate) main: Option<(ProcessKey, MainBy)>,
+    /// What its program says of itself.
+    pub(crate) statement: Statement,
     /// The inode of its network namespace; 0 if it has none.
     pub(crate) netns: u64,
     /// What is known of the plan that it was made from.

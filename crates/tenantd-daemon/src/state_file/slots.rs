@@ -242,6 +242,7 @@ impl SlotFile {
         let mut fits = Err(io::ErrorKind::FileTooLarge.into());
         for characters in SHORTER {
             record.checkpoint.shorten(characters);
+            record.statement.shorten(characters);
             fits = encoded(&record);
             if fits.is_ok() {
                 break;

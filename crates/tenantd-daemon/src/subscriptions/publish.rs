@@ -140,6 +140,8 @@ fn kind(cause: &Cause, is_same_state: bool) -> EventKind {
         | Cause::Due
         | Cause::GraceOver
         | Cause::Killed(_)
+        | Cause::SaysStopping
+        | Cause::StillRuns(_)
         | Cause::Extended
         | Cause::NoMoreTime(..)
         | Cause::Retry => EventKind::Transition,

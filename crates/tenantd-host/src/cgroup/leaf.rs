@@ -157,6 +157,21 @@ impl Leaf {
         events.is_ok_and(|events| events.lines().any(|line| line == "frozen 1"))
     }
 
+    /// Whether the program is paused: its cgroup or a part of it is frozen, or a process of it is
+    /// stopped, as by SIGSTOP.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        let frozen = |folder: &PathBuf| {
+            let events = std::fs::read_to_string(folder.join("cgroup.events"));
+            events.is_ok_and(|events| events.lines().any(|line| line == "frozen 1"))
+        };
+        let visitors = [self.visitors_path()];
+        let any = folders(&self.path, &visitors).is_ok_and(|all| all.iter().any(frozen));
+        any || self
+            .pids()
+            .is_ok_and(|pids| pids.into_iter().any(process::is_stopped))
+    }
+
     /// The processes of the program. Empty if the leaf does not exist.
     ///
     /// # Errors

@@ -319,6 +319,7 @@ fn end_at_first_call(filter: &BpfProgram) -> Result<(), Errno> {
 }
 
 fn execute(spec: &Spec) -> Errno {
+    spec.environment.set_number(std::process::id());
     // SAFETY: the path is a C string, and both tables end with a null pointer and hold pointers to
     // C strings that are valid as long as the spec. execve only returns when it has failed.
     unsafe {

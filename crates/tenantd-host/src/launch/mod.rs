@@ -45,6 +45,7 @@ pub mod ready_fd;
 mod rehearsal;
 mod report;
 mod spec;
+mod strings;
 mod templates;
 mod tmpfs;
 mod view;

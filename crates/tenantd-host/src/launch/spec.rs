@@ -4,7 +4,7 @@
 //! The mounts made here are detached; the child only attaches each to its target. So the child
 //! formats no mount options and resolves each path once.
 
-use std::ffi::{CString, c_char};
+use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
@@ -17,6 +17,7 @@ use seccompiler::BpfProgram;
 
 use super::mounts::{self, Mount, Mounts};
 use super::report::Names;
+use super::strings::Strings;
 use super::templates::MountTemplates;
 use super::view::{self, View};
 use super::{Order, raw, rehearsal};
@@ -26,6 +27,7 @@ use crate::datastore::{self, init};
 use crate::limits::{self, Setting};
 use crate::lock::Lock;
 use tenantd_core::plan::model::{DatastorePlan, LaunchPlan, ProcessAttributes};
+use tenantd_core::plan::notify::WATCHDOG_USEC;
 use tenantd_core::plan::phase::{Executed, Phase};
 use tenantd_core::plan::privileges::Privileges;
 use tenantd_core::stage::{Failure, Stage};
@@ -66,34 +68,6 @@ pub const DROPPED: &[Capability] = &[
 
 const fn capability(number: u32, name: &'static str) -> Capability {
     Capability { number, name }
-}
-
-/// C strings, and the table of their addresses that execve(2) wants.
-pub(super) struct Strings {
-    // Owns the bytes that the table points to.
-    _strings: Vec<CString>,
-    table: Vec<*const c_char>,
-}
-
-// SAFETY: the table points to the bytes of the strings that it owns, and nothing changes either.
-#[allow(unsafe_code)]
-unsafe impl Sync for Strings {}
-
-impl Strings {
-    fn new(strings: Vec<CString>) -> Self {
-        // Moving a CString does not move its bytes, which are on the heap.
-        let mut table: Vec<_> = strings.iter().map(|string| string.as_ptr()).collect();
-        table.push(std::ptr::null());
-        Self {
-            _strings: strings,
-            table,
-        }
-    }
-
-    /// The table. It ends with a null pointer and is valid as long as `self`.
-    pub(super) fn as_ptr(&self) -> *const *const c_char {
-        self.table.as_ptr()
-    }
 }
 
 /// What the child does with the program.
@@ -312,7 +286,12 @@ fn environment(executed: Executed<'_>) -> Result<Strings, Failure> {
     let pairs = executed.environment.iter();
     let strings =
         pairs.map(|(key, value)| c_string(Stage::Exec, format!("{key}={value}").as_bytes()));
-    strings.collect::<Result<_, _>>().map(Strings::new)
+    let strings = strings.collect::<Result<_, _>>().map(Strings::new)?;
+    // Only the child knows its number.
+    Ok(match executed.environment.contains_key(WATCHDOG_USEC) {
+        true => strings.with_number("WATCHDOG_PID="),
+        false => strings,
+    })
 }
 
 /// Checks the program as the host sees it. What the tenant's mounts change, execve(2) reports.

@@ -1,11 +1,13 @@
 //! Violates the invariants about what is wanted, and about programs that end by themselves or hang.
 
+use std::time::Duration;
+
 use tenantd_core::stage::{Failure, Stage};
 use tenantd_core::supervisor::action::Action;
 use tenantd_core::supervisor::event::{Event, LaunchId};
 use tenantd_core::supervisor::view::{StateWord, View, Want};
 
-use super::{launch, step, tenant, view};
+use super::{Trace, launch, step, tenant, view};
 use crate::sim::checker::Checker;
 use crate::sim::invariant::{Invariant, Violation};
 
@@ -33,6 +35,27 @@ pub(super) fn violations(invariant: Invariant) -> Vec<Result<(), Violation>> {
                 Checker::check_alive(&event, &[up(true)], [up(true)].into_iter()),
                 Checker::check_alive(&event, &[up(true)], [ended.clone()].into_iter()),
                 Checker::check_alive(&event, &[up(false)], [ended].into_iter()),
+            ]
+        }
+        Invariant::StopsByItself => {
+            let launch = LaunchId(1);
+            let is = |state| View {
+                launch: Some(launch),
+                ..view(Want::Up, state)
+            };
+            let check = |state, actions| {
+                let (before, after) = ([is(StateWord::Up)], [is(state)]);
+                let event = Event::SaysStopping { launch };
+                let up = Trace::up(Duration::from_secs(1));
+                up.0.check_programs(&event, &before, after.into_iter(), &step(actions))
+            };
+            let terminate = Action::Terminate {
+                tenant: tenant(),
+                launch,
+            };
+            vec![
+                check(StateWord::Up, vec![]),
+                check(StateWord::Stopping, vec![terminate]),
             ]
         }
         Invariant::ExitedIsOver => {

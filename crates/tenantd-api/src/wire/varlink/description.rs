@@ -52,6 +52,7 @@ pub struct TenantStatus {
     misfit: Option<String>,
     main: Option<String>,
     status_text: Option<String>,
+    reloading: Option<bool>,
     exit: Option<ProgramExit>,
     killed: Option<Killed>,
 }

@@ -14,6 +14,7 @@ use crate::manifest::text::Command;
 use crate::manifest::value::Account;
 use crate::plan::facts::HostFacts;
 use crate::plan::identity::{People, Person};
+use crate::plan::notify;
 use crate::plan::paths;
 use crate::plan::phase::{CommandPlan, Commands, PhasePolicies, PhasePolicy};
 
@@ -145,9 +146,8 @@ impl Parts<'_> {
         for text in &shared.command.arguments {
             argv.push(self.fill(text.get_ref(), tenant)?);
         }
-        let mut environment = self.environment(tenant, person)?;
         // It is the program that reports when it is ready.
-        environment.remove("NOTIFY_SOCKET");
+        let environment = notify::without(&self.environment(tenant, person)?);
         Some(CommandPlan {
             program: shared.program.clone(),
             argv,

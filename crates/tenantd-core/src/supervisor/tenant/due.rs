@@ -44,6 +44,7 @@ impl Tenant {
                     }
                     self.kill(context, launch, after)
                 }
+                Ending::Own { until } => self.not_stopped(context, launch, (after, until)),
                 Ending::Killed { .. } => {
                     stuck(context, Left::Processes { launch, after }, outlived(), 0)
                 }

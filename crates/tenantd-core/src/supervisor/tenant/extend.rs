@@ -46,6 +46,17 @@ impl Tenant {
                 },
                 after,
             },
+            State::Stopping {
+                launch,
+                ending: Ending::Own { until },
+                after,
+            } => State::Stopping {
+                launch,
+                ending: Ending::Own {
+                    until: self.later(until, by, TimeLimit::Stop, context),
+                },
+                after,
+            },
             // No limit of the program runs.
             state @ (State::Up {
                 ready: Readying::Ready | Readying::At(_),

@@ -193,7 +193,15 @@ impl Tenant {
                     after,
                 }
             }
-            Ending::Grace { .. } | Ending::Killed { .. } => self.kill(context, launch, after),
+            Ending::Own { .. } if self.want == Want::Down => self.stop(context, launch, after),
+            Ending::Own { until } if !context.hurry => State::Stopping {
+                launch,
+                ending: Ending::Own { until },
+                after,
+            },
+            Ending::Own { .. } | Ending::Grace { .. } | Ending::Killed { .. } => {
+                self.kill(context, launch, after)
+            }
         }
     }
 

@@ -229,20 +229,24 @@ impl Tenant {
         said: &str,
         context: &mut TransitionContext,
     ) {
+        let is_left = self.policy.daemonizes && exit.is_success() && others;
         self.state = match self.take() {
             State::Preparing { launch, .. } => {
                 self.phase_exited(context, launch, (exit, others), said)
             }
             State::Up { launch, ready } => {
-                if self.policy.daemonizes && exit.is_success() && others {
+                if is_left {
                     State::Up { launch, ready }
-                } else if others {
-                    // They may have to save data, as on a stop that was requested.
-                    self.stop(context, launch, After::Judge(Why::Exit(exit)))
                 } else {
-                    self.ending(context, launch, After::Judge(Why::Exit(exit)))
+                    let after = After::Judge(Why::Exit(exit));
+                    self.ended_itself(context, launch, (exit, others), after)
                 }
             }
+            State::Stopping {
+                launch,
+                ending: Ending::Own { .. },
+                after,
+            } if !is_left => self.ended_itself(context, launch, (exit, others), after),
             // The stop signal went to the first process only. It has exited, so the others get the
             // signal too, for the rest of the grace period.
             State::Stopping {
@@ -320,7 +324,7 @@ impl Tenant {
                 retry_at,
             },
             state @ (State::Stopping {
-                ending: Ending::Grace { .. },
+                ending: Ending::Own { .. } | Ending::Grace { .. },
                 ..
             }
             | State::Stuck {

@@ -52,7 +52,7 @@ impl Tenant {
                 ..
             } => {}
             State::Stopping {
-                ending: Ending::Grace { .. },
+                ending: Ending::Own { .. } | Ending::Grace { .. },
                 ..
             }
             | State::Down

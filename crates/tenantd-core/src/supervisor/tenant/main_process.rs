@@ -17,10 +17,15 @@ impl Tenant {
         context: &mut TransitionContext,
     ) {
         self.state = match self.take() {
-            State::Up { launch, .. } if others => {
-                self.stop(context, launch, After::Judge(Why::Exit(exit)))
+            State::Up { launch, .. } => {
+                let after = After::Judge(Why::Exit(exit));
+                self.ended_itself(context, launch, (exit, others), after)
             }
-            State::Up { launch, .. } => self.ending(context, launch, After::Judge(Why::Exit(exit))),
+            State::Stopping {
+                launch,
+                ending: Ending::Own { .. },
+                after,
+            } => self.ended_itself(context, launch, (exit, others), after),
             // The stop signal went to the main process only.
             State::Stopping {
                 launch,

@@ -114,9 +114,15 @@ impl Tenant {
         match why {
             Why::Failure(failure) if failure.stage == Stage::Alive => {
                 let alive = self.policy.alive.as_ref();
-                alive.map_or(Duration::ZERO, Alive::unnoticed).min(lived)
+                let probes = alive.map_or(Duration::ZERO, Alive::unnoticed);
+                let watchdog = self.policy.watchdog.unwrap_or_default();
+                probes.max(watchdog).min(lived)
             }
-            Why::Failure(failure) if failure.stage == Stage::Mounted && was_ready => Duration::ZERO,
+            Why::Failure(failure)
+                if was_ready && [Stage::Mounted, Stage::End].contains(&failure.stage) =>
+            {
+                Duration::ZERO
+            }
             Why::Exit(_) if was_ready => Duration::ZERO,
             Why::Failure(_) | Why::Exit(_) => lived,
         }

@@ -115,6 +115,12 @@ impl Tenant {
                 after: after.requested(),
                 resources,
             },
+            // Nobody has asked it yet.
+            State::Stopping {
+                launch,
+                ending: Ending::Own { .. },
+                after,
+            } => self.stop(context, launch, after.requested()),
             State::Stopping {
                 launch,
                 ending,
@@ -133,6 +139,12 @@ impl Tenant {
             State::Preparing { launch, .. } | State::Up { launch, .. } => {
                 self.stop(context, launch, After::Relaunch)
             }
+            // Nobody has asked it yet.
+            State::Stopping {
+                launch,
+                ending: Ending::Own { .. },
+                after,
+            } => self.stop(context, launch, after.requested()),
             State::Waiting { resources, .. } | State::Failed { resources, .. } => {
                 self.bring_down(context, resources)
             }
@@ -166,7 +178,7 @@ impl Tenant {
         self.state = match self.take() {
             State::Stopping {
                 launch,
-                ending: Ending::Grace { .. },
+                ending: Ending::Own { .. } | Ending::Grace { .. },
                 after,
             } => {
                 context.ends = Ends::Forced(None);

@@ -312,9 +312,9 @@ impl State {
                 }
             },
             State::Stopping { ending, .. } => match ending {
-                Ending::Grace { kill_at: moment } | Ending::Killed { until: moment } => {
-                    Some(*moment)
-                }
+                Ending::Own { until: moment }
+                | Ending::Grace { kill_at: moment }
+                | Ending::Killed { until: moment } => Some(*moment),
             },
             State::Preparing { until, .. } | State::Waiting { until, .. } => Some(*until),
             State::Stuck { retry_at, .. } => *retry_at,

@@ -254,6 +254,7 @@ mod tests {
             killed: None,
             main: None,
             status_text: None,
+            reloading: None,
         };
         AppStatus {
             app: "wiki".parse().unwrap(),

@@ -7,7 +7,9 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
+use super::ending::Ending2;
 use super::forced::Forced2;
+use super::says::Says2;
 
 /// A record in the version that was chosen for it.
 #[derive(Debug)]
@@ -40,6 +42,9 @@ pub(super) struct Record2 {
     /// The same.
     #[serde(rename = "main", default, skip_serializing_if = "Option::is_none")]
     pub(super) main: Option<Main2>,
+    /// The same.
+    #[serde(rename = "says", default, skip_serializing_if = "Option::is_none")]
+    pub(super) says: Option<Says2>,
 }
 
 /// Version 3: any addresses.
@@ -65,6 +70,9 @@ pub(super) struct Record3 {
     /// The same.
     #[serde(rename = "main", default, skip_serializing_if = "Option::is_none")]
     pub(super) main: Option<Main2>,
+    /// The same.
+    #[serde(rename = "says", default, skip_serializing_if = "Option::is_none")]
+    pub(super) says: Option<Says2>,
 }
 
 /// The main process of a launch, and the word for how it is known.
@@ -311,20 +319,6 @@ pub(super) enum Readying2 {
     At(u64),
     #[serde(rename = "unheard")]
     Unknown(u64),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Ending2 {
-    #[serde(rename = "grace")]
-    Grace {
-        #[serde(rename = "kill_at")]
-        kill_at: u64,
-    },
-    #[serde(rename = "killed")]
-    Killed {
-        #[serde(rename = "until")]
-        until: u64,
-    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use crate::state_file::disk::Unreadable;
 use crate::state_file::disk::form::{
-    After2, Ended2, Ending2, Exit2, Failure2, Fingerprints2, Holding2, Holding3, Left2, Live2,
-    Made2, Made3, Making2, Memory2, Phase2, Process2, Readying2, Record2, Record3, Resources2,
-    RestartScope2, State2, Strikes2, Want2, Why2,
+    After2, Ended2, Exit2, Failure2, Fingerprints2, Holding2, Holding3, Left2, Live2, Made2, Made3,
+    Making2, Memory2, Phase2, Process2, Readying2, Record2, Record3, Resources2, RestartScope2,
+    State2, Strikes2, Want2, Why2,
 };
-use crate::state_file::disk::{main_process, stage};
+use crate::state_file::disk::{main_process, says, stage};
 use crate::state_file::record::{Made, ProcessKey, Record};
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::address::Addresses;
@@ -17,8 +17,7 @@ use tenantd_core::plan::holders::Holding;
 use tenantd_core::plan::phase::Phase;
 use tenantd_core::stage::Failure;
 use tenantd_core::supervisor::checkpoint::{
-    After, Checkpoint, Ending, FailureCount, Left, Live, Making, Readying, Resources, RestartScope,
-    State,
+    After, Checkpoint, FailureCount, Left, Live, Making, Readying, Resources, RestartScope, State,
 };
 use tenantd_core::supervisor::event::{Exit, LaunchId};
 use tenantd_core::supervisor::forced::ForcedKill;
@@ -40,6 +39,7 @@ impl TryFrom<Record2> for Record {
             program,
             view,
             main,
+            says,
         } = record;
         let holds = holds.map(|Holding2 { address, source }| Holding3 {
             addresses: vec![address.into()],
@@ -55,6 +55,7 @@ impl TryFrom<Record2> for Record {
             program,
             view,
             main,
+            says,
         }
         .try_into()
     }
@@ -73,12 +74,14 @@ impl TryFrom<Record3> for Record {
             program,
             view,
             main,
+            says,
         } = record;
         Ok(Record {
             tenant: named(tenant)?,
             checkpoint: checkpoint.try_into()?,
             process: process.map(ProcessKey::try_from).transpose()?,
             main: main.map(main_process::read).transpose()?.flatten(),
+            statement: says::read(says),
             netns,
             made: made.try_into()?,
             program: program.map(ProgramFile::from_number),
@@ -304,19 +307,6 @@ impl From<Readying2> for Readying {
             Readying2::Before(moment) => Self::Before(Moment(moment)),
             Readying2::At(moment) => Self::At(Moment(moment)),
             Readying2::Unknown(moment) => Self::Unknown(Moment(moment)),
-        }
-    }
-}
-
-impl From<Ending2> for Ending {
-    fn from(ending: Ending2) -> Self {
-        match ending {
-            Ending2::Grace { kill_at } => Self::Grace {
-                kill_at: Moment(kill_at),
-            },
-            Ending2::Killed { until } => Self::Killed {
-                until: Moment(until),
-            },
         }
     }
 }

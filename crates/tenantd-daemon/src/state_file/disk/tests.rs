@@ -94,6 +94,7 @@ fn what_is_known_of_the_mounts_is_kept_and_ignored_by_others() {
     let with = Record {
         view: Some(view),
         main: None,
+        statement: crate::ready::notice::Statement::default(),
         ..record(State::Down)
     };
     let (_, text) = written(&with);

@@ -5,19 +5,18 @@ use std::path::Path;
 
 use crate::state_file::disk::forced::Forced2;
 use crate::state_file::disk::form::{
-    After2, Ended2, Ending2, Exit2, Failure2, Fingerprints2, Holding2, Holding3, Left2, Live2,
-    Made2, Made3, Making2, Memory2, Phase2, Process2, Readying2, Record2, Record3, Resources2,
-    RestartScope2, State2, Strikes2, View2, Want2, Why2, Written,
+    After2, Ended2, Exit2, Failure2, Fingerprints2, Holding2, Holding3, Left2, Live2, Made2, Made3,
+    Making2, Memory2, Phase2, Process2, Readying2, Record2, Record3, Resources2, RestartScope2,
+    State2, Strikes2, View2, Want2, Why2, Written,
 };
-use crate::state_file::disk::{main_process, stage};
+use crate::state_file::disk::{main_process, says, stage};
 use crate::state_file::record::{Made, ProcessKey, Record};
 use tenantd_core::plan::effect::Fingerprints;
 use tenantd_core::plan::holders::Holding;
 use tenantd_core::plan::phase::Phase;
 use tenantd_core::stage::Failure;
 use tenantd_core::supervisor::checkpoint::{
-    After, Checkpoint, Ending, FailureCount, Left, Live, Making, Readying, Resources, RestartScope,
-    State,
+    After, Checkpoint, FailureCount, Left, Live, Making, Readying, Resources, RestartScope, State,
 };
 use tenantd_core::supervisor::event::Exit;
 use tenantd_core::supervisor::time::Moment;
@@ -32,6 +31,7 @@ pub(super) fn record(record: &Record) -> Written {
         checkpoint,
         process,
         main,
+        statement,
         netns,
         made: Made { by, holds },
         program,
@@ -41,7 +41,7 @@ pub(super) fn record(record: &Record) -> Written {
     let (process, netns) = (process.map(Process2::from), *netns);
     let (by, program) = (by.into(), program.map(ProgramFile::number));
     let view = view.map(View2::from);
-    let main = main.map(main_process::write);
+    let (main, says) = (main.map(main_process::write), says::write(statement));
     match held(holds.as_ref()) {
         Failed::Two(holds) => Written::Two(Record2 {
             tenant,
@@ -53,6 +53,7 @@ pub(super) fn record(record: &Record) -> Written {
             program,
             view,
             main,
+            says,
         }),
         Failed::Three(holds) => Written::Three(Record3 {
             version: 3,
@@ -64,6 +65,7 @@ pub(super) fn record(record: &Record) -> Written {
             program,
             view,
             main,
+            says,
         }),
     }
 }
@@ -304,19 +306,6 @@ impl From<&Readying> for Readying2 {
             Readying::Before(Moment(moment)) => Self::Before(*moment),
             Readying::At(Moment(moment)) => Self::At(*moment),
             Readying::Unknown(Moment(moment)) => Self::Unknown(*moment),
-        }
-    }
-}
-
-impl From<&Ending> for Ending2 {
-    fn from(ending: &Ending) -> Self {
-        match ending {
-            Ending::Grace {
-                kill_at: Moment(kill_at),
-            } => Self::Grace { kill_at: *kill_at },
-            Ending::Killed {
-                until: Moment(until),
-            } => Self::Killed { until: *until },
         }
     }
 }

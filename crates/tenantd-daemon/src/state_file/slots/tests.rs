@@ -47,6 +47,7 @@ fn record(tenant: &str, source: PathBuf) -> Record {
         program: None,
         view: None,
         main: None,
+        statement: crate::ready::notice::Statement::default(),
     }
 }
 

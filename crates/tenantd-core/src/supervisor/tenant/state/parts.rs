@@ -70,6 +70,11 @@ pub enum Ending {
         /// When it is killed.
         kill_at: Moment,
     },
+    /// It said that it is stopping (`STOPPING=1`, see sd_notify(3)), and nobody has asked it to stop.
+    Own {
+        /// When it is asked to stop.
+        until: Moment,
+    },
     /// It was killed.
     Killed {
         /// When it counts as stuck.

@@ -8,7 +8,7 @@ use proptest::option;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 
 use super::{forced, phases};
-use crate::state_file::disk::main_process;
+use crate::state_file::disk::{ending, main_process, says};
 use crate::state_file::record::{Made, ProcessKey, Record};
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::address::Addresses;
@@ -191,6 +191,7 @@ pub(super) fn record(state: State) -> Record {
         program: Some(ProgramFile::from_number(33_333)),
         view: None,
         main: None,
+        statement: crate::ready::notice::Statement::default(),
     }
 }
 
@@ -228,14 +229,15 @@ pub(crate) fn any_record(text: &'static str) -> impl Strategy<Value = Record> {
         any_made(),
         option::of(any::<u64>().prop_map(ProgramFile::from_number)),
         option::of(any_view()),
-        option::of(main_process::any()),
+        (option::of(main_process::any()), says::any(text)),
     )
         .prop_map(
-            |(tenant, checkpoint, process, netns, made, program, view, main)| Record {
+            |(tenant, checkpoint, process, netns, made, program, view, (main, statement))| Record {
                 tenant: tenant.parse::<TenantName>().unwrap(),
                 checkpoint,
                 process,
                 main,
+                statement,
                 netns,
                 made,
                 program,
@@ -352,10 +354,7 @@ fn any_state(text: &'static str) -> impl Strategy<Value = State> {
         moment().prop_map(Readying::At),
         moment().prop_map(Readying::Unknown),
     ];
-    let ending = prop_oneof![
-        moment().prop_map(|kill_at| Ending::Grace { kill_at }),
-        moment().prop_map(|until| Ending::Killed { until }),
-    ];
+    let ending = ending::any();
     let left = prop_oneof![
         Just(Left::Network),
         (live(), after()).prop_map(|(launch, after)| Left::Processes { launch, after }),
