@@ -20,6 +20,7 @@ mod bridge;
 mod chaos;
 mod crash;
 mod crowd;
+mod daemons;
 mod deaths;
 mod detaching;
 mod downtime;

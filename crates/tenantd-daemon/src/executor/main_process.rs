@@ -39,6 +39,10 @@ const FILE_PAUSES: [u64; 12] = [
 /// second process.
 const GUESS_PAUSES: [u64; 5] = [100, 200, 500, 1_000, 2_000];
 
+/// The pauses between two looks at a file that a main process has removed before its end. gunicorn does,
+/// and the new main process writes it up to a second later.
+const HANDOVER_PAUSES: [u64; 7] = [10, 50, 100, 200, 400, 800, 1_500];
+
 /// How the main process is known. The last one counts most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum MainBy {
@@ -302,8 +306,22 @@ async fn guessed(leaf: &Leaf) -> Option<Process> {
     None
 }
 
+/// The process that the file names after this one has ended. A file that is gone is awaited for a moment.
+async fn successor(leaf: &Leaf, file: &Path, ended: i32) -> Option<Process> {
+    for pause in HANDOVER_PAUSES {
+        if let Some((pid, next)) = named(leaf, file).await.ok()? {
+            return next.filter(|_| pid != ended);
+        }
+        if !leaf.is_populated().unwrap_or(true) {
+            return None;
+        }
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+    }
+    None
+}
+
 /// Reports the end of a main process, unless its file names another one then: a program may hand over
-/// to a new main process if it writes the file before.
+/// to a new main process.
 pub(crate) fn await_end(
     reporter: &Reporter,
     tenant: &TenantName,
@@ -317,14 +335,12 @@ pub(crate) fn await_end(
             Ended::Unknown
         });
         let next = match file {
-            Some((file, leaf)) => named(&leaf, &file).await.ok().flatten(),
+            Some((file, leaf)) => successor(&leaf, &file, process.pid).await,
             None => None,
         };
         let report = match next {
-            Some((pid, Some(next))) if pid != process.pid => {
-                MainReport::Found(launch, Rc::new(next), MainBy::PidFile)
-            }
-            Some(_) | None => MainReport::Ended(launch, process.pid, how),
+            Some(next) => MainReport::Found(launch, Rc::new(next), MainBy::PidFile),
+            None => MainReport::Ended(launch, process.pid, how),
         };
         reporter.report(&tenant, ReportKind::Main(report));
     });
