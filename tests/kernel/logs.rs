@@ -168,7 +168,7 @@ fn numbers(lines: &[String]) -> Vec<usize> {
     let mut numbers = Vec::new();
     let mut text = String::new();
     for line in lines {
-        text.push_str(line.strip_suffix(" [cut, continues]").unwrap_or(line));
+        text.push_str(line.strip_suffix(" [no line end]").unwrap_or(line));
         if text == (numbers.len() + 1).to_string() {
             numbers.push(numbers.len() + 1);
             text.clear();

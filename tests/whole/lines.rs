@@ -66,7 +66,7 @@ impl Found {
             self.torn += 1;
             return;
         };
-        if let Some(part) = text.strip_suffix(" [cut, continues]") {
+        if let Some(part) = text.strip_suffix(" [no line end]") {
             begun.entry(stream.into()).or_default().push_str(part);
             return;
         }

@@ -13,7 +13,8 @@ use serde_json::Value;
 use super::Range;
 use super::print::{Entry, Printer, STREAMS};
 use tenantd_core::name::{AppName, TenantName};
-use tenantd_daemon::logs::{Origin, split};
+use tenantd_daemon::logs::Origin;
+use tenantd_daemon::logs::split::{self, Extent};
 
 /// A line as `journalctl --output=json` prints it.
 #[derive(Debug, Deserialize)]
@@ -29,6 +30,10 @@ struct Line {
     stream: String,
     #[serde(rename = "TENANTD_CONTINUES")]
     continues: Option<String>,
+    #[serde(rename = "TENANTD_TRUNCATED")]
+    truncated: Option<String>,
+    #[serde(rename = "TENANTD_OPEN")]
+    open: Option<String>,
     #[serde(rename = "TENANTD_FILE")]
     file: Option<String>,
     #[serde(rename = "SYSLOG_IDENTIFIER")]
@@ -60,6 +65,15 @@ impl Line {
         }
     }
 
+    fn extent(&self) -> Extent {
+        match (&self.continues, &self.truncated, &self.open) {
+            (Some(_), _, _) => Extent::Continues,
+            (None, Some(_), _) => Extent::Truncated,
+            (None, None, Some(_)) => Extent::Open,
+            (None, None, None) => Extent::Whole,
+        }
+    }
+
     fn entry(&self) -> Entry {
         let time = self.time.parse().ok();
         let time = time.and_then(|time| Timestamp::from_microsecond(time).ok());
@@ -74,7 +88,7 @@ impl Line {
         };
         let line = split::Line {
             text,
-            continues: self.continues.is_some(),
+            extent: self.extent(),
             origin: self.origin().map(Box::new),
         };
         Entry {
@@ -151,7 +165,7 @@ impl Drop for Reading {
 
 /// The fields that a line has.
 const FIELDS: &str = "--output-fields=MESSAGE,PRIORITY,SYSLOG_IDENTIFIER,SYSLOG_PID,TENANTD_TENANT,\
-    TENANTD_STREAM,TENANTD_CONTINUES,TENANTD_FILE";
+    TENANTD_STREAM,TENANTD_CONTINUES,TENANTD_TRUNCATED,TENANTD_OPEN,TENANTD_FILE";
 
 const FAILED: &str = "cannot read the journal with journalctl";
 

@@ -236,7 +236,8 @@ fn the_journal_is_read_with_journalctl() {
             "TENANTD_APP={app} {tenants} TENANTD_STREAM=stdout TENANTD_STREAM=stderr \
              TENANTD_STREAM=syslog TENANTD_STREAM=file TENANTD_STREAM=tenantd --output=json --all \
              --quiet --no-pager --output-fields=MESSAGE,PRIORITY,SYSLOG_IDENTIFIER,SYSLOG_PID,\
-             TENANTD_TENANT,TENANTD_STREAM,TENANTD_CONTINUES,TENANTD_FILE"
+             TENANTD_TENANT,TENANTD_STREAM,TENANTD_CONTINUES,TENANTD_TRUNCATED,TENANTD_OPEN,\
+             TENANTD_FILE"
         )
     };
     let both = matches("TENANTD_TENANT=acme TENANTD_TENANT=beta");

@@ -4,7 +4,7 @@
 //! also if the collector is killed. A line that is longer consists of several frames; all but its last
 //! say that more follows.
 
-use crate::logs::split::LINE_MAX;
+use crate::logs::split::{Extent, LINE_MAX};
 use crate::logs::{Line, Origin};
 use tenantd_core::name::TenantName;
 
@@ -22,6 +22,9 @@ const HEAD: usize = 1 + 2 + 1 + 1 + 1 + 4 + 1 + 1;
 const MORE: u8 = 1;
 /// The line was cut, and continues as another line.
 const CONTINUES: u8 = 2;
+
+/// The rest of the line is lost. Programs of earlier versions do not know this.
+const TRUNCATED: u8 = 4;
 
 const SYSLOG: u8 = 0;
 const FILE: u8 = 1;
@@ -55,7 +58,7 @@ pub(crate) fn encode(
     tenant: &TenantName,
     source: &Source,
     text: &[u8],
-    continues: bool,
+    extent: Extent,
     into: &mut Vec<u8>,
 ) {
     let (kind, priority, pid, name) = match source {
@@ -75,11 +78,16 @@ pub(crate) fn encode(
     // The end of a long path says more.
     let name = &name.as_bytes()[name.len().saturating_sub(SOURCE_MAX)..];
     let most = FRAME_MAX - HEAD - tenant.len() - name.len();
+    let flag = match extent {
+        Extent::Whole | Extent::Open => 0,
+        Extent::Continues => CONTINUES,
+        Extent::Truncated => TRUNCATED,
+    };
     let mut pieces = text.chunks(most).peekable();
     let mut piece = pieces.next().unwrap_or_default();
     loop {
         let more = pieces.peek().is_some();
-        let flags = (u8::from(more) * MORE) | (u8::from(continues) * CONTINUES);
+        let flags = (u8::from(more) * MORE) | flag;
         let len = u16::try_from(HEAD + tenant.len() + name.len() + piece.len()).unwrap_or(u16::MAX);
         into.push(BEGIN);
         into.extend(len.to_le_bytes());
@@ -169,7 +177,7 @@ pub(crate) fn decode(bytes: &[u8], entries: &mut Vec<Entry>) -> usize {
             }
             // Its collector was killed, or another one wrote meanwhile.
             Some((before, text)) => {
-                entries.push(entry(before, &text, true));
+                entries.push(entry(before, &text, Extent::Truncated));
                 frame.text.to_vec()
             }
             None => frame.text.to_vec(),
@@ -178,17 +186,21 @@ pub(crate) fn decode(bytes: &[u8], entries: &mut Vec<Entry>) -> usize {
             begun = Some((frame, text));
             continue;
         }
-        let continues = frame.flags & CONTINUES != 0;
-        entries.push(entry(frame, &text, continues));
+        let extent = match frame.flags & (CONTINUES | TRUNCATED) {
+            0 => Extent::Whole,
+            CONTINUES => Extent::Continues,
+            _ => Extent::Truncated,
+        };
+        entries.push(entry(frame, &text, extent));
         used = bytes.len() - rest.len();
     }
     used
 }
 
-fn entry(frame: Frame<'_>, text: &[u8], continues: bool) -> Entry {
+fn entry(frame: Frame<'_>, text: &[u8], extent: Extent) -> Entry {
     Entry {
         tenant: frame.tenant,
-        line: Line::new(text, continues),
+        line: Line::new(text, extent),
         source: frame.source,
     }
 }
@@ -249,13 +261,13 @@ mod tests {
         })
     }
 
-    fn frames(text: &[u8], continues: bool) -> Vec<u8> {
+    fn frames(text: &[u8], extent: Extent) -> Vec<u8> {
         let mut frames = Vec::new();
         encode(
             &"acme".parse().unwrap(),
             &origin("squid"),
             text,
-            continues,
+            extent,
             &mut frames,
         );
         frames
@@ -265,7 +277,12 @@ mod tests {
     fn a_line_comes_back_whole_wherever_it_is_split() {
         let long = vec![b'x'; LINE_MAX];
         for text in [b"".as_slice(), b"one", &long] {
-            let bytes = frames(text, text.is_empty());
+            let extent = match text.len() {
+                0 => Extent::Continues,
+                3 => Extent::Truncated,
+                _ => Extent::Whole,
+            };
+            let bytes = frames(text, extent);
             for at in [0, 1, 5, bytes.len() / 2, bytes.len() - 1] {
                 let mut entries = Vec::new();
                 assert_eq!(decode(&bytes[..at], &mut entries), 0);
@@ -275,20 +292,20 @@ mod tests {
             assert_eq!(decode(&bytes, &mut entries), bytes.len());
             assert_eq!(entries.len(), 1);
             assert_eq!(entries[0].line.text.as_bytes(), text);
-            assert_eq!(entries[0].line.continues, text.is_empty());
+            assert_eq!(entries[0].line.extent, extent);
             assert_eq!(entries[0].source, origin("squid"));
         }
         assert!(
-            frames(&long, false).len() <= crate::logs::READ_MAX,
+            frames(&long, Extent::Whole).len() <= crate::logs::READ_MAX,
             "it fits into one read"
         );
     }
 
     #[test]
     fn the_rest_of_a_line_may_be_missing() {
-        let long = frames(&[b'x'; 5000], false);
+        let long = frames(&[b'x'; 5000], Extent::Whole);
         let mut bytes = long[..FRAME_MAX].to_vec();
-        bytes.extend(frames(b"next", false));
+        bytes.extend(frames(b"next", Extent::Whole));
         // Joined, because it cannot be told apart from the rest.
         let mut entries = Vec::new();
         assert_eq!(decode(&bytes, &mut entries), bytes.len());
@@ -298,13 +315,14 @@ mod tests {
             &"acme".parse().unwrap(),
             &origin("other"),
             b"next",
-            false,
+            Extent::Whole,
             &mut bytes,
         );
         entries.clear();
         assert_eq!(decode(&bytes, &mut entries), bytes.len());
         assert_eq!(entries.len(), 2);
-        assert!(entries[0].line.continues && !entries[1].line.continues);
+        let extents = [entries[0].line.extent, entries[1].line.extent];
+        assert_eq!(extents, [Extent::Truncated, Extent::Whole]);
     }
 
     proptest! {

@@ -17,7 +17,8 @@ use rustix::io::Errno;
 
 use crate::collect::frame::{self, Source};
 use crate::logs::Origin;
-use crate::logs::{split, syslog};
+use crate::logs::split::{self, Extent};
+use crate::logs::syslog;
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_host::inbox::{Descriptors, Inbox, Received};
 use tenantd_host::syslog::{SOCKET, folder};
@@ -301,7 +302,7 @@ impl Out {
             tenant,
             &Source::Note,
             text.as_bytes(),
-            false,
+            Extent::Whole,
             &mut self.frames,
         );
         frame::write(&self.fifo, &self.frames)
@@ -316,9 +317,13 @@ fn encode(tenant: &TenantName, message: &[u8], is_cut: bool, frames: &mut Vec<u8
         identifier: parsed.identifier.map(str::to_owned),
         pid: parsed.pid,
     });
+    let cut = match is_cut {
+        true => Extent::Truncated,
+        false => Extent::Whole,
+    };
     if parsed.text.is_empty() {
         if parsed.identifier.is_some() {
-            frame::encode(tenant, &source, b"", is_cut, frames);
+            frame::encode(tenant, &source, b"", cut, frames);
         }
         return;
     }
@@ -339,8 +344,12 @@ fn encode(tenant: &TenantName, message: &[u8], is_cut: bool, frames: &mut Vec<u8
         };
         let is_last = lines.peek().is_none();
         for (piece, continues) in split::pieces(line) {
-            let continues = continues || (is_last && is_cut);
-            frame::encode(tenant, &source, piece, continues, frames);
+            let extent = match (continues, is_last) {
+                (true, _) => Extent::Continues,
+                (false, true) => cut,
+                (false, false) => Extent::Whole,
+            };
+            frame::encode(tenant, &source, piece, extent, frames);
         }
     }
 }

@@ -59,38 +59,48 @@ impl Files {
             // Writing into a String cannot fail.
             let _ = writeln!(text, "{now:.6} {} {}", batch.stream, line.shown());
         }
-        let path = self.path(&batch.tenant);
-        let mut file = self.open(&path)?;
-        let mut len = file.metadata()?.len();
-        if len > 0 && len + text.len() as u64 > self.generation_max {
-            // One rename, so that each kept line is in one of the two files at every moment.
-            std::fs::rename(&path, path.with_extension("log.1"))?;
-            file = self.open(&path)?;
-            len = 0;
-        }
-        if len > 0 && !ends_in_line_end(&file, len)? {
-            // The writer was killed in the middle of a line. The whole line is written again.
-            text.insert(0, '\n');
-        }
-        file.write_all(text.as_bytes()).inspect_err(|_| {
-            // Remove an incomplete line. If this fails too, the first error is reported.
-            let _ = file.set_len(len);
-        })
+        append(&self.path(&batch.tenant), text, self.generation_max)
     }
+}
 
-    fn open(&self, path: &Path) -> io::Result<File> {
-        let mut how = OpenOptions::new();
-        how.read(true).append(true).create(true).mode(0o640);
-        how.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
-        how.open(path).or_else(|error| {
-            if error.kind() != io::ErrorKind::NotFound {
-                return Err(error);
-            }
-            let mut folder = DirBuilder::new();
-            folder.recursive(true).mode(0o750).create(&self.folder)?;
-            how.open(path)
-        })
+/// Appends a text of whole lines to a file. If it would grow beyond `max` bytes, it becomes the older
+/// generation, and a new one begins. The folder is made where it is missing.
+///
+/// # Errors
+/// What open(2), write(2) or rename(2) reports; the file then has nothing of the text.
+pub(crate) fn append(path: &Path, mut text: String, max: u64) -> io::Result<()> {
+    let mut file = open(path)?;
+    let mut len = file.metadata()?.len();
+    if len > 0 && len + text.len() as u64 > max {
+        // One rename, so that each kept line is in one of the two files at every moment.
+        std::fs::rename(path, path.with_extension("log.1"))?;
+        file = open(path)?;
+        len = 0;
     }
+    if len > 0 && !ends_in_line_end(&file, len)? {
+        // The writer was killed in the middle of a line. The whole line is written again.
+        text.insert(0, '\n');
+    }
+    file.write_all(text.as_bytes()).inspect_err(|_| {
+        // Remove an incomplete line. If this fails too, the first error is reported.
+        let _ = file.set_len(len);
+    })
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let mut how = OpenOptions::new();
+    how.read(true).append(true).create(true).mode(0o640);
+    how.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    how.open(path).or_else(|error| {
+        let (true, Some(folder)) = (error.kind() == io::ErrorKind::NotFound, path.parent()) else {
+            return Err(error);
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o750)
+            .create(folder)?;
+        how.open(path)
+    })
 }
 
 fn ends_in_line_end(file: &File, len: u64) -> io::Result<bool> {
@@ -101,13 +111,14 @@ fn ends_in_line_end(file: &File, len: u64) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::split::Extent;
     use super::super::{Line, Stream};
     use super::*;
 
     fn batch(texts: impl IntoIterator<Item = String>) -> Batch {
         let line = |text| Line {
             text,
-            continues: false,
+            extent: Extent::Whole,
             origin: None,
         };
         Batch {

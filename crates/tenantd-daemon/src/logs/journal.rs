@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use tokio::net::UnixDatagram;
 
-use crate::logs::split::shown;
+use crate::logs::split::{Extent, shown};
 use crate::logs::{Batch, Line, Origin};
 use tenantd_core::name::AppName;
 
@@ -141,15 +141,16 @@ impl Journal {
                 )
             }
         };
-        let continues = if line.continues {
-            "TENANTD_CONTINUES=1\n"
-        } else {
-            ""
+        let extent = match line.extent {
+            Extent::Whole => "",
+            Extent::Continues => "TENANTD_CONTINUES=1\n",
+            Extent::Truncated => "TENANTD_TRUNCATED=1\n",
+            Extent::Open => "TENANTD_OPEN=1\n",
         };
         // No field contains a line end, so the protocol's short form is enough.
         format!(
             "MESSAGE={text}\n{fields}TENANTD_APP={app}\nTENANTD_TENANT={}\nTENANTD_STREAM={}\n\
-             {continues}",
+             {extent}",
             batch.tenant,
             batch.stream,
             app = self.app,
@@ -188,7 +189,10 @@ mod tests {
     fn batch(count: usize) -> Batch {
         let line = |number| Line {
             text: format!("<3>line {number}"),
-            continues: number == 1,
+            extent: match number {
+                1 => Extent::Continues,
+                _ => Extent::Whole,
+            },
             origin: None,
         };
         Batch {

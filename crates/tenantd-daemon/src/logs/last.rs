@@ -98,6 +98,7 @@ fn printable(line: &str) -> String {
 mod tests {
     use super::*;
     use crate::logs::Line;
+    use crate::logs::split::Extent;
 
     #[test]
     fn the_last_line_of_standard_error_is_kept() {
@@ -110,7 +111,7 @@ mod tests {
                 .iter()
                 .map(|text| Line {
                     text: (*text).to_owned(),
-                    continues: false,
+                    extent: Extent::Whole,
                     origin: None,
                 })
                 .collect(),

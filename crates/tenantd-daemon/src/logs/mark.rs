@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
+use crate::logs::split::Extent;
 use crate::logs::{Batch, Line, Stream};
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::phase::Phase;
@@ -68,7 +69,7 @@ impl Mark {
     pub(super) fn batch(&self, tenant: TenantName) -> Batch {
         let line = Line {
             text: self.to_string(),
-            continues: false,
+            extent: Extent::Whole,
             origin: None,
         };
         Batch {

@@ -137,6 +137,8 @@ fn paths(line: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::logs::Line;
+    use crate::logs::split::Extent;
 
     #[test]
     fn the_path_is_found_in_what_programs_write() {
@@ -203,7 +205,7 @@ mod tests {
         let batch = |text: &str| Batch {
             tenant: "acme".parse().unwrap(),
             stream: Stream::Stderr,
-            lines: vec![crate::logs::Line::new(text.as_bytes(), false)],
+            lines: vec![Line::new(text.as_bytes(), Extent::Whole)],
         };
         let lines = |path: &str| batch(&format!("{path}: Read-only file system\x1b"));
         search.search(&[lines("/a"), lines("/a")]);

@@ -13,13 +13,39 @@ use crate::logs::syslog::LEVELS;
 /// a datagram to the journal, and of the content of a pipe.
 pub const LINE_MAX: usize = 16 * 1024;
 
-/// One line, or a piece of one that is longer than [`LINE_MAX`].
+/// How much of a line a [`Line`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// All of it.
+    Whole,
+    /// A piece of one that is too long. The rest follows in the next one.
+    Continues,
+    /// The beginning. The rest is lost.
+    Truncated,
+    /// What there was before its end, and no more came for a while: a prompt, for example. More may
+    /// follow in the next one.
+    Open,
+}
+
+impl Extent {
+    /// What is shown after the text.
+    fn note(self) -> &'static str {
+        match self {
+            Extent::Whole => "",
+            Extent::Continues => " [cut, continues]",
+            Extent::Truncated => " [cut]",
+            Extent::Open => " [no line end]",
+        }
+    }
+}
+
+/// One line, or a part of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
     /// Its text, without its end. Bytes that are no UTF-8 have been replaced.
     pub text: String,
-    /// Whether it was cut and continues in the next one.
-    pub continues: bool,
+    /// How much of the line this is.
+    pub extent: Extent,
     /// Where it comes from, unless its stream says it.
     pub origin: Option<Box<Origin>>,
 }
@@ -34,16 +60,36 @@ pub fn whole_lines(bytes: &[u8], lines: &mut Vec<Line>) -> usize {
     }
     while bytes.len() - used > LINE_MAX {
         let at = cut(&bytes[used..]);
-        lines.push(Line::new(&bytes[used..used + at], true));
+        lines.push(Line::new(&bytes[used..used + at], Extent::Continues));
         used += at;
     }
     used
 }
 
-/// Adds an incomplete line as one that continues. Returns its length: all bytes.
+/// Adds an incomplete line, whose rest may follow. Returns its length: all bytes, except the first ones of
+/// a character that is incomplete too.
 pub fn beginning(bytes: &[u8], lines: &mut Vec<Line>) -> usize {
-    lines.push(Line::new(bytes, true));
-    bytes.len()
+    let len = whole_characters(bytes);
+    if len > 0 {
+        lines.push(Line::new(&bytes[..len], Extent::Open));
+    }
+    len
+}
+
+/// The length of the bytes without an incomplete character at their end, as UTF-8 has it.
+pub(crate) fn whole_characters(bytes: &[u8]) -> usize {
+    let last = bytes.len().saturating_sub(3)..bytes.len();
+    let Some(begin) = last
+        .rev()
+        .find(|&at| bytes[at] & 0b1100_0000 != 0b1000_0000)
+    else {
+        return bytes.len();
+    };
+    match std::str::from_utf8(&bytes[begin..]) {
+        // No more bytes can make a character of it otherwise.
+        Err(error) if error.error_len().is_none() => begin + error.valid_up_to(),
+        Ok(_) | Err(_) => bytes.len(),
+    }
 }
 
 /// Adds an incomplete line as a complete one, because no more bytes will come. Returns its length:
@@ -52,10 +98,11 @@ pub fn end(bytes: &[u8], lines: &mut Vec<Line>) -> usize {
     let mut rest = bytes;
     while rest.len() > LINE_MAX {
         let (head, tail) = rest.split_at(cut(rest));
-        lines.push(Line::new(head, true));
+        lines.push(Line::new(head, Extent::Continues));
         rest = tail;
     }
-    lines.push(Line::new(rest.strip_suffix(b"\r").unwrap_or(rest), false));
+    let last = rest.strip_suffix(b"\r").unwrap_or(rest);
+    lines.push(Line::new(last, Extent::Whole));
     bytes.len()
 }
 
@@ -74,10 +121,10 @@ pub(crate) fn pieces(line: &[u8]) -> impl Iterator<Item = (&[u8], bool)> {
 }
 
 impl Line {
-    pub(crate) fn new(bytes: &[u8], continues: bool) -> Self {
+    pub(crate) fn new(bytes: &[u8], extent: Extent) -> Self {
         Self {
             text: String::from_utf8_lossy(bytes).into_owned(),
-            continues,
+            extent,
             origin: None,
         }
     }
@@ -93,10 +140,10 @@ impl Line {
             None => text,
             Some(origin) => Cow::Owned(format!("{}: {text}", head(origin))),
         };
-        if self.continues {
-            return Cow::Owned(text.into_owned() + " [cut, continues]");
+        match self.extent.note() {
+            "" => text,
+            note => Cow::Owned(text.into_owned() + note),
         }
-        text
     }
 }
 
@@ -196,10 +243,33 @@ mod tests {
         let lines = lines(&[&long]);
         assert_eq!(lines.len(), 2);
         assert_eq!(lines[0].text.len(), LINE_MAX - 1);
-        assert!(lines[0].continues && lines[0].shown().ends_with("a [cut, continues]"));
-        assert_eq!((lines[1].text.as_str(), lines[1].continues), ("€!", false));
+        assert!(lines[0].shown().ends_with("a [cut, continues]"));
+        assert_eq!(lines[1], Line::new("€!".as_bytes(), Extent::Whole));
         let all_inside = vec![0x80; LINE_MAX + 5];
         assert_eq!(cut(&all_inside), LINE_MAX);
+    }
+
+    #[test]
+    fn an_incomplete_line_ends_with_a_whole_character() {
+        let beginning = |bytes: &[u8]| {
+            let mut lines = Vec::new();
+            let used = beginning(bytes, &mut lines);
+            let shown = lines.first().map(|line| line.shown().into_owned());
+            (used, shown)
+        };
+        let shown = |text: &str| Some(format!("{text} [no line end]"));
+        for whole in ["x", "x€", "x😀"] {
+            let bytes = whole.as_bytes();
+            assert_eq!(beginning(bytes), (bytes.len(), shown(whole)));
+            for len in 2..bytes.len() {
+                assert_eq!(beginning(&bytes[..len]), (1, shown("x")), "{whole} {len}");
+            }
+        }
+        assert_eq!(beginning(b"\xe2\x82"), (0, None));
+        // No bytes after these make a character of them.
+        for no_character in [b"x\xff".as_slice(), b"x\x80\x80\x80\x80", b"x\xe2A"] {
+            assert_eq!(beginning(no_character).0, no_character.len());
+        }
     }
 
     #[test]

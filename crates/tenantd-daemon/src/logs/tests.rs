@@ -254,7 +254,7 @@ fn an_unfinished_line_stays_in_its_pipe_until_the_pause_is_over() {
         let lines = bench.lines(&name(0));
         assert_eq!(
             lines,
-            ["stdout Go on? (yes/no)  [cut, continues]", "stdout yes"]
+            ["stdout Go on? (yes/no)  [no line end]", "stdout yes"]
         );
         assert_eq!(rustix::io::ioctl_fionread(&pipe).unwrap(), 0);
     });

@@ -12,7 +12,7 @@ use std::path::Path;
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
 use rustix::io::Errno;
 
-use crate::logs::split::LINE_MAX;
+use crate::logs::split::{LINE_MAX, whole_characters};
 
 /// How much of a file is read at a time.
 pub(super) const TURN: usize = 64 * 1024;
@@ -142,7 +142,9 @@ pub(super) fn read(file: &File, position: &mut Position, is_last: bool) -> io::R
         .map(|end| end + 1);
     let len = match whole {
         Some(len) => len,
-        None if count > LINE_MAX || is_last => count,
+        None if is_last => count,
+        // Not within a character: what is read next begins with a whole one.
+        None if count > LINE_MAX => whole_characters(&bytes),
         None => 0,
     };
     bytes.truncate(len);

@@ -20,6 +20,7 @@ use crate::collect::follow::tenant::{self, Tenant, unwatch};
 use crate::collect::follow::{Order, lines};
 use crate::collect::frame::{self, Source};
 use crate::collect::sockets::Sockets;
+use crate::logs::split::Extent;
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_host::fifo;
 
@@ -377,7 +378,13 @@ impl Following {
 
     fn note(&self, name: &TenantName, text: &str) {
         let mut frames = Vec::new();
-        frame::encode(name, &Source::Note, text.as_bytes(), false, &mut frames);
+        frame::encode(
+            name,
+            &Source::Note,
+            text.as_bytes(),
+            Extent::Whole,
+            &mut frames,
+        );
         self.pass_on(&frames);
     }
 

@@ -1,7 +1,8 @@
 //! The lines in what was read from a file.
 
 use crate::collect::frame::{self, Source};
-use crate::logs::{Origin, split};
+use crate::logs::Origin;
+use crate::logs::split::{self, Extent};
 use tenantd_core::name::TenantName;
 
 /// The frames of the lines of a file. With `is_last`, no rest of the last one will come.
@@ -23,7 +24,11 @@ pub(super) fn encode(
         let is_cut = !is_whole && !is_last && lines.peek().is_none();
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         for (piece, continues) in split::pieces(line) {
-            frame::encode(tenant, &source, piece, continues || is_cut, frames);
+            let extent = match continues || is_cut {
+                true => Extent::Continues,
+                false => Extent::Whole,
+            };
+            frame::encode(tenant, &source, piece, extent, frames);
         }
     }
 }
@@ -44,7 +49,10 @@ mod tests {
         );
         let mut entries = Vec::new();
         assert_eq!(frame::decode(&frames, &mut entries), frames.len());
-        let of = |it: frame::Entry| (it.line.text, it.line.continues);
+        let of = |it: frame::Entry| {
+            let continues = it.line.extent == Extent::Continues;
+            (it.line.text, continues)
+        };
         entries.into_iter().map(of).collect()
     }
 

@@ -80,20 +80,20 @@ fn descriptors_of_a_hostile_tenant_delay_nobody() {
     while sender.send_to(b"x", path("acme")).is_ok() {}
 }
 
-fn lines(message: &[u8], is_cut: bool) -> Vec<(String, bool)> {
+fn lines(message: &[u8], is_cut: bool) -> Vec<(String, Extent)> {
     let mut frames = Vec::new();
     encode(&"acme".parse().unwrap(), message, is_cut, &mut frames);
     let mut entries = Vec::new();
     assert_eq!(frame::decode(&frames, &mut entries), frames.len());
     entries
         .into_iter()
-        .map(|it| (it.line.text, it.line.continues))
+        .map(|it| (it.line.text, it.line.extent))
         .collect()
 }
 
 #[test]
 fn each_line_of_a_message_is_a_line() {
-    let line = |text: &str| (text.to_owned(), false);
+    let line = |text: &str| (text.to_owned(), Extent::Whole);
     assert_eq!(
         lines(b"<13>a[1]: one\n\ntwo\r\nthree\n\0", false),
         ["one", "two", "three"].map(line)
@@ -112,14 +112,15 @@ fn a_long_line_is_cut_as_those_of_stdout() {
     let pieces = lines(&long, true);
     let lengths: Vec<_> = pieces
         .iter()
-        .map(|(text, continues)| (text.len(), *continues))
+        .map(|(text, extent)| (text.len(), *extent))
         .collect();
     assert_eq!(
         lengths,
         [
-            (LINE_MAX, true),
-            (LINE_MAX, true),
-            (40_000 - 2 * LINE_MAX, true)
+            (LINE_MAX, Extent::Continues),
+            (LINE_MAX, Extent::Continues),
+            // The message was longer than what is received of one: the rest is lost.
+            (40_000 - 2 * LINE_MAX, Extent::Truncated)
         ]
     );
 }
