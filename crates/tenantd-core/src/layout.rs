@@ -5,6 +5,10 @@ use std::path::{Path, PathBuf};
 
 use crate::name::AppName;
 
+/// The maximum size in bytes of a manifest: that of some 40,000 tenants. Reading takes about eighty
+/// times as much memory.
+pub const MANIFEST_MAX: u64 = 4 << 20;
+
 /// The folder of the runtime folders of all applications.
 pub const RUNTIME: &str = "/run/tenantd";
 
@@ -25,6 +29,12 @@ pub const LOG: &str = "/run/tenantd/.log";
 #[must_use]
 pub fn folder(app: &AppName) -> PathBuf {
     Path::new(RUNTIME).join(app.as_str())
+}
+
+/// The log file of the supervisor of `app`, where there is no journal. No tenant's file has this name.
+#[must_use]
+pub fn own_log(app: &AppName) -> PathBuf {
+    PathBuf::from(format!("/var/log/tenantd/{app}.log"))
 }
 
 /// The control socket of `app`. The maximum length of an [`AppName`] ensures that the path fits

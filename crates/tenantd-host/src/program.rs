@@ -1,11 +1,15 @@
 //! Identifies the file of a program, to notice a launch whose program was replaced on disk.
 
+mod form;
+
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use tenantd_core::plan::derive;
+
+pub use form::explain;
 
 /// A fingerprint of the file that a path named: a hash of device, inode, size and modification
 /// time. A package manager replaces the file, which changes the inode; writing in place changes the

@@ -9,21 +9,32 @@ use std::path::Path;
 use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, open};
 use rustix::io::Errno;
 
-/// The maximum size in bytes of a manifest: that of some 40,000 tenants. Reading takes about eighty
-/// times as much memory.
-pub const MANIFEST_MAX: u64 = 4 << 20;
+pub use tenantd_core::layout::MANIFEST_MAX;
 
 /// Opens a regular file and reads at most `max` bytes.
 ///
 /// # Errors
 /// Those of open(2) and read(2). Another error, with a text, if it is not a regular file or is larger.
 pub fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
+    read_open(&open_regular(path)?, max)
+}
+
+/// Opens a regular file and reads at most its first `len` bytes.
+///
+/// # Errors
+/// See [`read`].
+pub fn read_begin(path: &Path, len: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_regular(path)?.take(len).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn open_regular(path: &Path) -> io::Result<File> {
     // Opening a pipe for reading would wait for its other end. With O_NONBLOCK, a file with a lease
     // (fcntl(2)) could not be opened.
     let found = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     check(&fstat(&found)?)?;
-    let file = File::open(format!("/proc/self/fd/{}", found.as_raw_fd()))?;
-    read_open(&file, max)
+    File::open(format!("/proc/self/fd/{}", found.as_raw_fd()))
 }
 
 fn check(found: &Stat) -> io::Result<()> {

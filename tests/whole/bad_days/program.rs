@@ -87,7 +87,24 @@ fn a_program_that_cannot_be_executed_is_reported() {
         ])
         .status();
     assert!(done.unwrap().success());
-    is_refused(&daemon, &[&program, "ENOEXEC"]);
+    is_refused(&daemon, &[&program, "ENOEXEC", "a script needs #!"]);
+    // The head of a 64-bit program for s390x, whose numbers have the first byte first.
+    let head = "\\177ELF\\2\\2\\1\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\2\\0\\26";
+    let text = format!("printf '{head}' > /srv/program");
+    let done = std::process::Command::new("sh")
+        .args(["-c", &text])
+        .status();
+    assert!(done.unwrap().success());
+    let machine = "it is a 64-bit program for s390x, and this machine is";
+    is_refused(&daemon, &[&program, "ENOEXEC", machine]);
+    let done = std::process::Command::new("sh")
+        .args(["-c", "printf '#!/bin/sh\\r\\n' > /srv/program"])
+        .status();
+    assert!(done.unwrap().success());
+    is_refused(
+        &daemon,
+        &[&program, "its interpreter \"/bin/sh\\r\" is not"],
+    );
     script("program", "exec /srv/idle");
     daemon.tell(&["start", "acme"]).expect(0);
 }

@@ -27,7 +27,7 @@ use tenantd_host::datastore::init;
 use tenantd_host::launch::ready_fd::ReadyFd;
 use tenantd_host::launch::{Child, MountTemplates, Order};
 use tenantd_host::process::Ended;
-use tenantd_host::program::ProgramFile;
+use tenantd_host::program::{self, ProgramFile};
 use tenantd_host::{fifo, launch, lock, notify, process, syslog};
 
 use crate::executor::host::{Host, blocking, broken};
@@ -150,11 +150,15 @@ async fn watch_launch(
         Err(_) => Err(unexecuted(process.pid)),
     };
     crash::point("launch: program runs", tenant.as_str());
-    if outcome.is_err() {
+    if let Err(why) = outcome {
         // It has ended or is about to. A child whose report cannot be read may have executed its
         // program, so it is killed with all that it forked.
         end(leaf, &process).await;
-        return reporter.report(tenant, ReportKind::Launched(launch, phase, outcome));
+        let why = blocking(move || Ok(program::explain(why))).await;
+        return reporter.report(
+            tenant,
+            ReportKind::Launched(launch, phase, why.and_then(Err)),
+        );
     }
     reporter.report(tenant, ReportKind::Launched(launch, phase, Ok(())));
     await_end(reporter, tenant, launch, process);

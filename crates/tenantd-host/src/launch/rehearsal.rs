@@ -192,7 +192,10 @@ fn judge(names: Names, read: &OwnedFd, child: &Cloned) -> Result<(), Failure> {
             stage,
             object,
             errno,
-        } => Err(Failure::errno(stage, names.of(stage, object), errno)),
+        } => {
+            let failure = Failure::errno(stage, names.of(stage, object), errno);
+            Err(crate::program::explain(failure))
+        }
         // The filter ended it: the kernel had loaded the program.
         Outcome::Running if ended == Some(Ended::Signal(libc::SIGSYS)) => Ok(()),
         Outcome::Running => Err(Failure::detail(
