@@ -15,6 +15,7 @@ use tenantd_core::manifest::suggest::closest;
 use tenantd_core::name::AppName;
 use tenantd_core::plan::facts::HostFacts;
 use tenantd_host::facts::Live;
+use tenantd_host::regular::{self, MANIFEST_MAX};
 
 /// The folder of the manifests that the unit reads.
 const MANIFESTS: &str = "/etc/tenantd";
@@ -172,9 +173,9 @@ fn subnets_of_manifests(folder: &Path) -> anyhow::Result<Vec<Ipv4Network>> {
         if path.extension().is_none_or(|end| end != "toml") {
             continue;
         }
-        let text = fs::read_to_string(&path)
+        let text = regular::read(&path, MANIFEST_MAX)
             .with_context(|| format!("{}: cannot read", path.display()))?;
-        found.push(subnet_of(&text));
+        found.push(subnet_of(&String::from_utf8_lossy(&text)));
     }
     Ok(found)
 }

@@ -2,7 +2,7 @@
 //! the only one that runs on this host.
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use serde::Deserialize;
 
 use crate::wire;
-use tenantd_core::layout;
+use tenantd_core::layout::{self, MANIFEST_MAX};
 use tenantd_core::name::{AppName, NameError};
 
 /// How an application is selected. If both fields are `None`, the only running one is meant.
@@ -103,7 +103,7 @@ pub fn find(selector: &Selector) -> Result<AppName, AppError> {
     }
     if running.len() > 1 {
         // The stale socket of a dead supervisor does not make the live one ambiguous.
-        let (living, dead): (Vec<_>, Vec<_>) = running.into_iter().partition(is_alive);
+        let (living, dead): (Vec<_>, Vec<_>) = running.into_iter().partition(is_served);
         running = if living.is_empty() { dead } else { living };
     }
     match running.len() {
@@ -115,8 +115,10 @@ pub fn find(selector: &Selector) -> Result<AppName, AppError> {
     }
 }
 
-/// Whether a process listens on the control socket. Does not block.
-fn is_alive(app: &AppName) -> bool {
+/// Whether a process listens on the control socket of an application, as far as the caller may know.
+/// Does not block.
+#[must_use]
+pub fn is_served(app: &AppName) -> bool {
     let Ok(address) = SocketAddrUnix::new(wire::control_socket(app)) else {
         return false;
     };
@@ -139,7 +141,7 @@ fn of_manifest(path: &Path) -> Result<AppName, AppError> {
         name: AppName,
     }
     let path = path.to_owned();
-    let text = match std::fs::read_to_string(&path) {
+    let text = match read_manifest(&path) {
         Ok(text) => text,
         Err(source) => return Err(AppError::Read { path, source }),
     };
@@ -149,6 +151,24 @@ fn of_manifest(path: &Path) -> Result<AppName, AppError> {
             path,
             source: Box::new(source),
         }),
+    }
+}
+
+/// Reads a manifest, which is a regular file of a limited size. Opening a FIFO would wait for its other
+/// end, and a device has no end.
+fn read_manifest(path: &Path) -> io::Result<String> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut text = String::new();
+    let mut limited = std::fs::File::open(path)?.take(MANIFEST_MAX + 1);
+    limited.read_to_string(&mut text)?;
+    match u64::try_from(text.len()) {
+        Ok(len) if len <= MANIFEST_MAX => Ok(text),
+        Ok(_) | Err(_) => {
+            let most = MANIFEST_MAX >> 20;
+            Err(io::Error::other(format!("it is larger than {most} MiB")))
+        }
     }
 }
 
@@ -269,6 +289,28 @@ mod tests {
         assert!(matches!(find(&selector), Err(AppError::Manifest { .. })));
         std::fs::remove_file(&path).unwrap();
         assert!(matches!(find(&selector), Err(AppError::Read { .. })));
+    }
+
+    #[test]
+    fn a_manifest_is_a_regular_file_of_a_limited_size() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("wiki.toml");
+        let find = |path: &Path| {
+            let config = Some(path.to_owned());
+            let error = of_selector(&Selector { app: None, config });
+            std::error::Error::source(&error).unwrap().to_string()
+        };
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR).unwrap();
+        for special in [&path, Path::new("/dev/zero"), folder.path()] {
+            assert_eq!(find(special), "it is not a regular file");
+        }
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "=".repeat(5 << 20)).unwrap();
+        assert_eq!(find(&path), "it is larger than 4 MiB");
+    }
+
+    fn of_selector(selector: &Selector) -> AppError {
+        find(selector).unwrap_err()
     }
 
     #[test]
