@@ -24,9 +24,9 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{ioctl_tiocsctty, setsid};
 use serde::{Deserialize, Serialize};
 
-use super::{End, args};
+use super::{End, args, starting};
 use group::Group;
-use tenantd_api::client::app::{self, Selector};
+use tenantd_api::client::app::Selector;
 use tenantd_api::client::{ClientError, Connection, pattern};
 use tenantd_api::wire::{ExecLimit, ExecPrivileges, ExecTarget};
 use tenantd_core::name::TenantName;
@@ -95,7 +95,7 @@ pub(super) fn exec(selector: &Selector, what: &args::Exec) -> anyhow::Result<End
 
 fn run(selector: &Selector, what: &args::Exec) -> anyhow::Result<u8> {
     let tenant = &what.tenant;
-    let app = app::find(selector)?;
+    let app = starting::find(selector)?;
     let mut target = super::converse(async {
         let mut connection = Connection::open(&app).await?;
         match connection.enter(tenant).await {

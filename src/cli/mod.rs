@@ -31,6 +31,7 @@ mod rolling;
 mod run;
 mod schema;
 mod select;
+mod starting;
 mod status;
 mod upgrade;
 mod verbs;
@@ -111,7 +112,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<End> {
     let Some(command) = command else {
         return run::run(&config(selector, None)?);
     };
-    let act = |verb, what, permanent| act::act(&app::find(&selector)?, verb, what, permanent);
+    let act = |verb, what, permanent| act::act(&starting::find(&selector)?, verb, what, permanent);
     match command {
         Command::Run => run::run(&config(selector, Some("run"))?),
         Command::Check { json } => check::check(&config(selector, Some("check"))?, json),
@@ -131,32 +132,38 @@ fn dispatch(cli: Cli) -> anyhow::Result<End> {
         },
         Command::Start(what) => act(Verb::Start, &what.act, what.permanent),
         Command::Stop(what) => act(Verb::Stop, &what.act, what.permanent),
-        Command::Restart(what) if what.rolling => rolling::roll(&app::find(&selector)?, &what),
+        Command::Restart(what) if what.rolling => rolling::roll(&starting::find(&selector)?, &what),
         Command::Restart(what) => act(Verb::Restart, &what.act, false),
         Command::Kill(what) => kill::kill(&app::find(&selector)?, &what),
         Command::Add { tenant, keys, wait } => edit::add(&selector, &tenant, &keys, wait),
         Command::Remove { tenant, wait } => edit::remove(&selector, &tenant, wait),
         Command::Reload { expect, wait } => {
-            reload::reload(&app::find(&selector)?, expect.as_deref(), wait)
+            reload::reload(&starting::find(&selector)?, expect.as_deref(), wait)
         }
-        Command::Diff { json } => reload::diff(&app::find(&selector)?, json),
+        Command::Diff { json } => reload::diff(&starting::find(&selector)?, json),
         Command::Status(what) if what.watch => {
-            watch::watch(&app::find(&selector)?, &what.names, &what.view())
+            watch::watch(&starting::find(&selector)?, &what.names, &what.view())
         }
         Command::Status(what) => {
             let view = what.view();
-            status::status(&app::find(&selector)?, &what.names, &view, what.json)
+            status::status(&starting::find(&selector)?, &what.names, &view, what.json)
         }
         Command::Events {
             names,
             follow,
             json,
-        } => events::events(&app::find(&selector)?, &names, follow, json),
+        } => events::events(&starting::find(&selector)?, &names, follow, json),
         Command::Upgrade => upgrade::upgrade(&app::find(&selector)?),
         Command::Detach { if_restarting } => detach::detach(&selector, if_restarting.as_deref()),
         Command::Gc(what) => gc::gc(&selector, &what),
         Command::List { json } => list::list(json),
-        Command::Logs(what) => logs::logs(&app::find(&selector)?, &what),
+        Command::Logs(what) => {
+            let app = match what.follow {
+                true => starting::find(&selector)?,
+                false => app::find(&selector)?,
+            };
+            logs::logs(&app, &what)
+        }
         Command::Exec(what) => exec::exec(&selector, &what),
     }
 }

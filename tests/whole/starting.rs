@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use tenantd_api::wire::StateWord;
 
-use crate::support::daemon::{Daemon, LIMIT, PROGRAM, ends, pidfd, signal};
+use crate::support::daemon::{Daemon, LIMIT, PROGRAM, ends, pidfd, signal, tenantd};
 use crate::support::place::{self, script};
 use crate::support::{clients, until};
 
@@ -126,4 +126,30 @@ fn an_interrupted_start_is_counted_and_continues() {
         states.all(|state| state == StateWord::Up)
     });
     daemon.end();
+}
+
+#[test]
+fn a_command_waits_for_a_supervisor_that_is_starting() {
+    place::host();
+    place::folder("/srv/data");
+    script("app", "exec sleep 1000000");
+    let manifest = "[app]\nname = \"APP\"\ncommand = [\"/srv/app\"]\n\
+        datastore.path = \"/srv/data\"\n[tenants]\nacme = { ip = \"10.77.0.11\" }\n";
+    let mut daemon = Daemon::spawn(manifest);
+    daemon.tell(&["start", "acme"]).expect(0);
+    // Its socket is there, and nobody listens.
+    daemon.kill();
+    daemon.again_armed("");
+    daemon.tell(&["status", "acme"]).expect(0);
+    let app = daemon.app.clone();
+    daemon.end();
+
+    // Without one it fails at once.
+    let begun = std::time::Instant::now();
+    let said = tenantd(&["start", "--app", &app, "acme"]);
+    assert!(
+        said.code == 1 && said.err.contains("supervisor not running"),
+        "{said:?}"
+    );
+    assert!(begun.elapsed() < std::time::Duration::from_secs(1));
 }
