@@ -30,6 +30,7 @@ pub(super) fn run(config: &Path) -> anyhow::Result<End> {
         .context("cannot prepare the rollback of the upgrade")?;
     let result = supervise(config, inherited, descriptors);
     if let Err(error) = &result {
+        own_log::ended(&format!("{error:#}"));
         rollback::run(&format!("{error:#}"));
     }
     result

@@ -133,13 +133,12 @@ fn the_commands_of_the_guide_work_on_a_host() {
             String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr)
         );
-        if fence.commands.ends_with("&\n") {
-            support::until("the supervisor answers", || {
-                let asked = bash(&["-eu"], "tenantd status", scratch.path()).output();
-                asked.is_ok_and(|asked| !asked.stdout.is_empty())
-            });
-        }
     }
+    let log = fs::read_to_string("/var/log/tenantd/shop.log").unwrap();
+    assert!(
+        log.contains(" acme: launching → up: its program was executed"),
+        "{log}"
+    );
     let json = bash(&["-eu"], "tenantd list --json", scratch.path()).output();
     let json: serde_json::Value = serde_json::from_slice(&json.unwrap().stdout).unwrap();
     assert_eq!(json["applications"][0]["app"], "shop");

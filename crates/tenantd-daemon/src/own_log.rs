@@ -1,8 +1,11 @@
 //! The supervisor's own log: where tracing's events go.
 //!
 //! If standard error is the journal, they go to the journal, with the same fields (`TENANTD_TENANT`
-//! and so on) as the tenants' lines. Otherwise they go to standard error through a
-//! [`NonblockingWriter`], so that a reader which stops reading does not block the loop.
+//! and so on) as the tenants' lines. Otherwise they go to standard error and to a file of limited size
+//! (see [`kept`]), each through a [`NonblockingWriter`], so that neither a reader which stops reading nor
+//! a disk that hangs blocks the loop.
+
+mod kept;
 
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
@@ -32,8 +35,8 @@ pub enum LogError {
     /// The journal's socket cannot be used.
     #[error("cannot reach the journal")]
     Journal(#[source] io::Error),
-    /// The thread that writes cannot be started.
-    #[error("cannot start the thread that writes to standard error")]
+    /// A thread that writes cannot be started.
+    #[error("cannot start the threads that write the log")]
     Thread(#[source] io::Error),
     /// [`init`] was called before.
     #[error("logging is already set up")]
@@ -43,12 +46,12 @@ pub enum LogError {
 /// Writes the last log lines when it is dropped. Keep it until the process ends.
 #[derive(Debug, Default)]
 #[must_use = "the last log lines are lost without it"]
-pub struct LogGuard(Option<NonblockingWriter>);
+pub struct LogGuard(Vec<NonblockingWriter>);
 
 impl LogGuard {
     /// Waits until all lines logged so far are written, at most [`FLUSH_LIMIT`].
     pub(super) fn flush(&self) {
-        if let Some(out) = &self.0 {
+        for out in &self.0 {
             out.flush(FLUSH_LIMIT);
         }
     }
@@ -76,7 +79,7 @@ pub fn init(app: &AppName, place: LogPlace, verbose: bool) -> Result<LogGuard, L
                 .with_field_prefix(Some("TENANTD".to_owned()))
                 .with_custom_fields([("TENANTD_APP", app.as_str())]);
             registry.with(journal).try_init().map_err(LogError::Twice)?;
-            Ok(LogGuard(None))
+            Ok(LogGuard(Vec::new()))
         }
         LogPlace::Files => {
             let out =
@@ -87,11 +90,20 @@ pub fn init(app: &AppName, place: LogPlace, verbose: bool) -> Result<LogGuard, L
                 .with_target(false)
                 .with_ansi(colours)
                 .with_writer(LogWriter(out.clone()));
-            registry.with(lines).try_init().map_err(LogError::Twice)?;
-            Ok(LogGuard(Some(out)))
+            let kept = kept::start(app).map_err(LogError::Thread)?;
+            let plain = tracing_subscriber::fmt::layer()
+                .compact()
+                .with_target(false)
+                .with_ansi(false)
+                .with_writer(LogWriter(kept.clone()));
+            let registry = registry.with(lines).with(plain);
+            registry.try_init().map_err(LogError::Twice)?;
+            Ok(LogGuard(vec![out, kept]))
         }
     }
 }
+
+pub use kept::ended;
 
 fn filter(asked: Option<&str>, verbose: bool) -> Result<EnvFilter, LogError> {
     let usual = if verbose {

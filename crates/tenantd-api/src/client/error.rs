@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::wire;
 use crate::wire::varlink::Refusal;
 use crate::wire::watch::EndReason;
+use tenantd_core::layout;
 use tenantd_core::name::AppName;
 
 /// Why a request has no result. The text of each error says what to do about it.
@@ -69,8 +70,8 @@ pub enum ClientError {
     },
     /// The supervisor did not answer in time.
     #[error(
-        "{app}: supervisor did not answer within {} s: see its log (`journalctl -u tenantd@{app}`)",
-        .limit.as_secs()
+        "{app}: supervisor did not answer within {} s: see its log ({})",
+        .limit.as_secs(), log_of(.app)
     )]
     Silent {
         /// The application.
@@ -79,9 +80,7 @@ pub enum ClientError {
         limit: Duration,
     },
     /// The connection closed before the answer was complete.
-    #[error(
-        "{app}: supervisor exited before it answered: see its log (`journalctl -u tenantd@{app}`)"
-    )]
+    #[error("{app}: supervisor exited before it answered: see its log ({})", log_of(.app))]
     Died {
         /// The application.
         app: AppName,
@@ -89,7 +88,8 @@ pub enum ClientError {
     /// The connection of a subscription closed without a reason, as when the supervisor is killed.
     #[error(
         "{app}: lost the connection to the supervisor, it may have been killed; its tenants keep \
-         running until it is started again: see its log (`journalctl -u tenantd@{app}`)"
+         running until it is started again: see its log ({})",
+        log_of(.app)
     )]
     Lost {
         /// The application.
@@ -193,6 +193,16 @@ impl ClientError {
             self,
             Self::NotRunning { .. } | Self::Detached { .. } | Self::Dead { .. }
         )
+    }
+}
+
+/// Where the log of a supervisor is. It has a file if it was started without a journal.
+fn log_of(app: &AppName) -> String {
+    let file = layout::own_log(app);
+    let journal = format!("`journalctl -u tenantd@{app}`");
+    match file.exists() {
+        true => format!("{journal}, or {}", file.display()),
+        false => journal,
     }
 }
 

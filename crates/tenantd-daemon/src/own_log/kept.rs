@@ -1,0 +1,63 @@
+//! The supervisor's own log in a file, where there is no journal: bounded, with one older generation, like
+//! the files of the tenants' output.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use crate::logs::files::{self, GENERATION_MAX};
+use crate::nonblocking_writer::NonblockingWriter;
+use tenantd_core::layout;
+use tenantd_core::name::AppName;
+
+/// The writer of this process.
+static KEPT: OnceLock<NonblockingWriter> = OnceLock::new();
+
+/// Starts the thread that writes the file.
+///
+/// # Errors
+/// What pthread_create(3) reports.
+pub(super) fn start(app: &AppName) -> io::Result<NonblockingWriter> {
+    let kept = Kept {
+        path: layout::own_log(app),
+        has_failed: false,
+    };
+    let writer = NonblockingWriter::start("own-log-file", kept)?;
+    Ok(KEPT.get_or_init(|| writer).clone())
+}
+
+/// Writes to the file alone why the supervisor ends. The caller writes it to standard error.
+pub fn ended(why: &str) {
+    if let Some(kept) = KEPT.get() {
+        let line = format!("{:.6} ERROR {why}\n", jiff::Timestamp::now());
+        kept.push(line.as_bytes(), 1, "tenantd", "");
+        kept.flush(super::FLUSH_LIMIT);
+    }
+}
+
+struct Kept {
+    path: PathBuf,
+    has_failed: bool,
+}
+
+impl Write for Kept {
+    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(lines).into_owned();
+        let written = files::append(&self.path, text, GENERATION_MAX);
+        if let (Err(error), false) = (&written, self.has_failed) {
+            let place = self.path.display();
+            // Not through the log, which ends here. If standard error is closed, no place is left.
+            let _said = writeln!(
+                io::stderr(),
+                "tenantd: cannot write its log to {place}; it is lost there until writing succeeds: \
+                 {error}"
+            );
+        }
+        self.has_failed = written.is_err();
+        Ok(lines.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
