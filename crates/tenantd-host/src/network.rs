@@ -17,6 +17,7 @@
 //! of tenants. Links without the application's mark are never changed. IPv6, address translation
 //! and published ports are not implemented; they belong beside `provision` and the tenant's batch.
 
+mod connection;
 mod hub;
 mod link;
 mod proof;
@@ -27,15 +28,11 @@ mod tenant;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::io;
 use std::sync::Arc;
 use std::thread;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::proto::Connection;
-use rtnetlink::sys::AsyncSocket;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::netns::{ClosedNetns, Netns};
@@ -76,6 +73,8 @@ enum Request {
 #[derive(Debug, Clone)]
 pub struct Network {
     requests: mpsc::Sender<Request>,
+    /// Whether the hub was made by [`Network::open`].
+    made_hub: bool,
 }
 
 impl Network {
@@ -92,8 +91,8 @@ impl Network {
             .name("net".into())
             .spawn(move || run(plan, queue, opened))
             .map_err(|error| broken(Stage::Link, "(the net thread)", &error))?;
-        outcome.await.map_err(|_| ended())??;
-        Ok(Network { requests })
+        let made_hub = outcome.await.map_err(|_| ended())??;
+        Ok(Network { requests, made_hub })
     }
 
     /// Makes a tenant's namespace, link, address and routes. May be called concurrently.
@@ -152,6 +151,18 @@ impl Network {
         closed.await.map_err(|failure| vec![failure])
     }
 
+    /// Ends the thread after a start of the supervisor that failed, and removes the hub if [`Network::open`]
+    /// has made it: another may be in use.
+    ///
+    /// # Errors
+    /// Why the hub could not be removed.
+    pub async fn abandon(self) -> Result<(), Vec<Failure>> {
+        match self.made_hub {
+            true => self.close().await,
+            false => Ok(()),
+        }
+    }
+
     async fn request(&self, request: Request) -> Result<(), Failure> {
         self.requests.send(request).await.map_err(|_| ended())
     }
@@ -165,7 +176,7 @@ fn ended() -> Failure {
 fn run(
     plan: NetworkPlan,
     queue: mpsc::Receiver<Request>,
-    opened: oneshot::Sender<Result<(), Failure>>,
+    opened: oneshot::Sender<Result<bool, Failure>>,
 ) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -179,8 +190,8 @@ fn run(
     };
     let closed = runtime.block_on(async {
         match start(plan).await {
-            Ok(provisioner) => {
-                let _gone = opened.send(Ok(()));
+            Ok((provisioner, made_hub)) => {
+                let _gone = opened.send(Ok(made_hub));
                 serve(&provisioner, queue).await
             }
             Err(why) => {
@@ -196,25 +207,17 @@ fn run(
     }
 }
 
-async fn start(network: NetworkPlan) -> Result<Provisioner, Failure> {
-    let (connection, links) = connect().map_err(|error| broken(Stage::Link, "", &error))?;
-    tokio::spawn(connection);
-    let hub = hub::ensure(&links, &network).await?;
-    Ok(Provisioner {
+/// Also returns whether the hub was made.
+async fn start(network: NetworkPlan) -> Result<(Provisioner, bool), Failure> {
+    let links = Links::connect().map_err(|error| broken(Stage::Link, "", &error))?;
+    let (hub, made_hub) = hub::ensure(&links, &network).await?;
+    let provisioner = Provisioner {
         links,
         network,
         hub,
         sysctls: RefCell::default(),
-    })
-}
-
-fn connect() -> io::Result<(Connection<RouteNetlinkMessage>, Links)> {
-    let (mut connection, handle, _) = rtnetlink::new_connection_with_strict_check()?;
-    let socket = connection.socket_mut().socket_mut();
-    // An error then includes the kernel's message, see netlink(7).
-    socket.set_cap_ack(true)?;
-    socket.set_ext_ack(true)?;
-    Ok((connection, Links(handle)))
+    };
+    Ok((provisioner, made_hub))
 }
 
 type Closing = (oneshot::Sender<Result<(), Failure>>, Result<(), Failure>);

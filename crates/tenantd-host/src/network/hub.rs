@@ -19,8 +19,9 @@ use tenantd_core::stage::{Failure, Stage};
 use super::link::{Found, Links, no_ipv6_address, runs_ipv6};
 use super::refusal::refused;
 
-/// Makes the hub, or takes over one with our mark and corrects its settings. Returns its index.
-pub(super) async fn ensure(links: &Links, network: &NetworkPlan) -> Result<u32, Failure> {
+/// Makes the hub, or takes over one with our mark and corrects its settings. Returns its index, and
+/// whether it was made.
+pub(super) async fn ensure(links: &Links, network: &NetworkPlan) -> Result<(u32, bool), Failure> {
     let name = network.hub.name.as_str();
     let found = links.find(name).await?;
     if let Some(found) = &found
@@ -32,10 +33,10 @@ pub(super) async fn ensure(links: &Links, network: &NetworkPlan) -> Result<u32, 
     links.refuse_own_address(network.gateway, known).await?;
     if let Some(index) = known {
         set_up(links, network, index).await?;
-        return Ok(index);
+        return Ok((index, false));
     }
     let bridge = LinkMessageBuilder::<LinkBridge>::new(name).address(network.hub.mac.0.to_vec());
-    let made = links.0.link().add(bridge.build()).execute().await;
+    let made = links.handle().link().add(bridge.build()).execute().await;
     made.map_err(|error| refused(Stage::Link, name, error))?;
     crash::point("hub: made", name);
     let Some(found) = links.find(name).await? else {
@@ -52,7 +53,7 @@ pub(super) async fn ensure(links: &Links, network: &NetworkPlan) -> Result<u32, 
             }
         });
     }
-    Ok(found.index)
+    Ok((found.index, true))
 }
 
 /// Removes the hub, if it bears our mark and no port is up.
@@ -84,7 +85,7 @@ async fn set_up(links: &Links, network: &NetworkPlan, index: u32) -> Result<(), 
     if runs_ipv6(network.mtu) {
         hub = hub.append_extra_attribute(no_ipv6_address());
     }
-    let changed = links.0.link().change(hub.build()).execute().await;
+    let changed = links.handle().link().change(hub.build()).execute().await;
     changed.map_err(|error| refused(Stage::Link, name, error))?;
     crash::point("hub: marked", name);
     ensure_address(links, network, index).await
@@ -98,7 +99,7 @@ async fn ensure_address(links: &Links, network: &NetworkPlan, index: u32) -> Res
     let object = format!("{}/{prefix}", network.gateway);
     let fail = |error| refused(Stage::Address, object.as_str(), error);
     // With strict checking, the kernel lists the addresses of this link only.
-    let mut request = links.0.address().get();
+    let mut request = links.handle().address().get();
     request.message_mut().header.index = index;
     request.message_mut().header.family = AddressFamily::Inet;
     let present: Vec<AddressMessage> = request.execute().try_collect().await.map_err(fail)?;
@@ -107,14 +108,14 @@ async fn ensure_address(links: &Links, network: &NetworkPlan, index: u32) -> Res
         if address.header.prefix_len == prefix && local(&address) == Some(network.gateway) {
             missing = false;
         } else {
-            let removed = links.0.address().del(address).execute().await;
+            let removed = links.handle().address().del(address).execute().await;
             removed.map_err(fail)?;
         }
     }
     if missing {
         let gateway = IpAddr::V4(network.gateway);
         let added = links
-            .0
+            .handle()
             .address()
             .add(index, gateway, prefix)
             .execute()

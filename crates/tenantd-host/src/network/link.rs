@@ -1,9 +1,11 @@
 //! The host's side of links. Links are looked up by name or index, never listed, and changed only
 //! if they bear the right mark.
 
+use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
+use std::rc::Rc;
 
 use futures_util::TryStreamExt;
 use rtnetlink::packet_route::AddressFamily;
@@ -14,7 +16,7 @@ use rtnetlink::packet_route::link::{
 use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteScope, RouteType,
 };
-use rtnetlink::{Handle, LinkBridgePort, LinkUnspec, LinkVeth, RouteMessageBuilder};
+use rtnetlink::{LinkBridgePort, LinkUnspec, LinkVeth, RouteMessageBuilder};
 use rustix::io::Errno;
 use rustix::net::netdevice::name_to_index;
 use rustix::net::{SocketFlags, SocketType, socket_with};
@@ -24,6 +26,7 @@ use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::model::{EndPlan, LinkPlan, MacAddr, NetworkPlan};
 use tenantd_core::stage::{Failure, Stage};
 
+use super::connection::Connected;
 use super::refusal::{errno, refused};
 
 /// The minimum MTU in bytes of a link with IPv6 (RFC 8200 §5).
@@ -152,19 +155,19 @@ pub(super) fn index_of(name: &str) -> Result<u32, Errno> {
     name_to_index(&any, name)
 }
 
-/// Access to the host's links through the net thread's connection.
+/// Access to the host's links through the net thread's connection, see [`Links::handle`].
 #[derive(Clone)]
-pub(super) struct Links(pub(super) Handle);
+pub(super) struct Links(pub(super) Rc<RefCell<Connected>>);
 
 impl Links {
     pub(super) async fn find(&self, name: &str) -> Result<Option<Found>, Failure> {
-        self.look_up(self.0.link().get().match_name(name), name)
+        self.look_up(self.handle().link().get().match_name(name), name)
             .await
     }
 
     pub(super) async fn find_index(&self, index: u32) -> Result<Option<Found>, Failure> {
         let object = format!("number {index}");
-        self.look_up(self.0.link().get().match_index(index), &object)
+        self.look_up(self.handle().link().get().match_index(index), &object)
             .await
     }
 
@@ -211,7 +214,7 @@ impl Links {
         if let Some(controller) = controller {
             pair = pair.controller(controller);
         }
-        self.0.link().add(pair.build()).execute().await
+        self.handle().link().add(pair.build()).execute().await
     }
 
     /// Marks the host end, isolates it if it is a port of the bridge, and sets it up. The tenant
@@ -236,12 +239,12 @@ impl Links {
         if runs_ipv6(network.mtu) {
             end.attributes.push(no_ipv6_address());
         }
-        let change = self.0.link().change(end).execute().await;
+        let change = self.handle().link().change(end).execute().await;
         change.map_err(|error| refused(Stage::Link, link.host.name.as_str(), error))
     }
 
     pub(super) async fn delete(&self, found: &Found) -> Result<(), Failure> {
-        match self.0.link().del(found.index).execute().await {
+        match self.handle().link().del(found.index).execute().await {
             Err(error) if errno(&error) != Some(libc::ENODEV) => {
                 Err(refused(Stage::Release, found.name.as_str(), error))
             }
@@ -264,7 +267,7 @@ impl Links {
             .output_interface(index)
             .scope(RouteScope::Link)
             .pref_source(gateway);
-        if let Err(error) = self.0.route().add(route.build()).execute().await {
+        if let Err(error) = self.handle().route().add(route.build()).execute().await {
             let failure = refused(Stage::Route, object, error);
             if failure.errno == libc::EEXIST
                 && let Some(route) = self.way_to(address).await?
@@ -274,7 +277,7 @@ impl Links {
             }
             return Err(failure);
         }
-        let neighbour = self.0.neighbours().add(index, IpAddr::V4(address));
+        let neighbour = self.handle().neighbours().add(index, IpAddr::V4(address));
         let neighbour = neighbour.link_layer_address(&tenant.mac.0).replace();
         neighbour.execute().await.map_err(|error| {
             refused(
@@ -315,7 +318,13 @@ impl Links {
         request.header.flags = RouteFlags::FibMatch | RouteFlags::LookupTable;
         let destination = RouteAttribute::Destination(RouteAddress::Inet(address));
         request.attributes.push(destination);
-        let answer: Result<Vec<_>, _> = self.0.route().get(request).execute().try_collect().await;
+        let answer: Result<Vec<_>, _> = self
+            .handle()
+            .route()
+            .get(request)
+            .execute()
+            .try_collect()
+            .await;
         match answer {
             Ok(routes) => Ok(routes.into_iter().next()),
             // No route, or one of the kinds unreachable, prohibit and blackhole.

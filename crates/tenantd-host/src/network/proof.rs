@@ -69,7 +69,7 @@ impl Links {
         let mut request = NetlinkMessage::from(RouteNetlinkMessage::GetNsId(message));
         request.header.flags = NLM_F_REQUEST;
         let refused = |error| refused(Stage::Netns, "(its number)", error);
-        let mut answers = self.0.clone().request(request).map_err(refused)?;
+        let mut answers = self.handle().request(request).map_err(refused)?;
         let mut number = None;
         while let Some(answer) = answers.next().await {
             match answer.payload {
@@ -95,7 +95,7 @@ impl Links {
         number: i32,
         wanted: &Addresses,
     ) -> Result<Option<Addresses>, Failure> {
-        let mut request = self.0.address().get();
+        let mut request = self.handle().address().get();
         let message = request.message_mut();
         message.header.family = AddressFamily::Inet;
         let target = AddressAttribute::TargetNetNsId(number);

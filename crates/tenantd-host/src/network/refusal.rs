@@ -16,6 +16,10 @@ const SENTENCE: u16 = 1;
 pub(super) fn refused(stage: Stage, object: impl Into<String>, error: rtnetlink::Error) -> Failure {
     match error {
         rtnetlink::Error::NetlinkError(message) => answered(stage, object, &message),
+        rtnetlink::Error::RequestFailed => {
+            let why = "the netlink socket failed, perhaps for want of memory: the next try uses a new one";
+            Failure::detail(stage, object, why)
+        }
         other => Failure::detail(stage, object, other.to_string()),
     }
 }

@@ -13,7 +13,6 @@ use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::derive;
 use tenantd_core::stage::{Failure, Stage};
 
-use super::connect;
 use super::link::{Found, Links};
 use super::refusal::{broken, refused};
 
@@ -44,7 +43,7 @@ pub struct Survey {
 /// The stage [`Stage::Link`].
 pub fn survey(app: &AppName, known: &BTreeSet<TenantName>) -> Result<Survey, Failure> {
     let links = inside(|links| async move {
-        let all = links.0.link().get().execute();
+        let all = links.handle().link().get().execute();
         let all: Result<Vec<_>, _> = all.map_ok(Found::new).try_collect().await;
         all.map_err(|error| refused(Stage::Link, "(all links)", error))
     })?;
@@ -115,8 +114,7 @@ fn inside<T, F: Future<Output = Result<T, Failure>>>(
         .build()
         .map_err(failed)?;
     runtime.block_on(async {
-        let (connection, links) = connect().map_err(failed)?;
-        tokio::spawn(connection);
+        let links = Links::connect().map_err(failed)?;
         work(links).await
     })
 }
