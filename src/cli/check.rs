@@ -126,7 +126,7 @@ fn object(path: &Path, plan: &Result<Plan, Unfit>, findings: &[Finding]) -> Valu
     let problems = match plan {
         Ok(_) => json!([]),
         Err(Unfit::Problems(problems)) => json!(problems),
-        Err(unreadable @ Unfit::Unreadable { .. }) => json!([{
+        Err(unreadable @ (Unfit::Unreadable { .. } | Unfit::Unknown { .. })) => json!([{
             "line": null,
             "column": null,
             "message": unreadable.to_string(),

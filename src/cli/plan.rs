@@ -106,6 +106,8 @@ pub(super) fn read_text(config: &Path) -> anyhow::Result<(Plan, Source, Manifest
         .with_context(|| format!("{}: cannot make the path absolute", config.display()))?;
     match manifest.read() {
         Ok((plan, source)) => Ok((plan, source, manifest)),
+        // Not the exit code of a bad manifest, after which the unit is not started again.
+        Err(unfit) if unfit.passes() => Err(unfit.into()),
         Err(unfit) => Err(bad(&unfit).into()),
     }
 }

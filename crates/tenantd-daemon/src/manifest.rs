@@ -1,5 +1,7 @@
 //! The manifest's file: reads it and derives the plan, or reports every problem in it.
 
+mod noting;
+
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +12,9 @@ use tenantd_core::plan::model::Plan;
 use tenantd_host::facts::Live;
 use tenantd_host::regular::{self, MANIFEST_MAX};
 use tenantd_host::replace;
+use tenantd_host::want;
+
+use noting::Noting;
 
 /// The file of a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +36,14 @@ pub enum Unfit {
         /// The error of read(2) or open(2).
         source: io::Error,
     },
+    /// The host has no descriptor or memory for now with which to look up what the manifest refers to.
+    #[error("{name}: cannot look up users, programs or addresses of the host: {source}")]
+    Unknown {
+        /// The path as the operator gave it.
+        name: String,
+        /// The first error.
+        source: io::Error,
+    },
     /// The manifest has problems.
     #[error("{0}")]
     Problems(Box<Problems>),
@@ -41,8 +54,19 @@ impl Unfit {
     #[must_use]
     pub fn render(&self, colours: bool) -> String {
         match self {
-            Unfit::Unreadable { .. } => self.to_string(),
+            Unfit::Unreadable { .. } | Unfit::Unknown { .. } => self.to_string(),
             Unfit::Problems(problems) => problems.render(colours),
+        }
+    }
+
+    /// Whether the host only lacks something for now: then nothing is known of the manifest.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        match self {
+            Unfit::Unreadable { source, .. } | Unfit::Unknown { source, .. } => {
+                want::error_passes(source)
+            }
+            Unfit::Problems(_) => false,
         }
     }
 }
@@ -110,9 +134,15 @@ impl ManifestFile {
             folder: self.path.parent().unwrap_or(&self.path).to_path_buf(),
             text,
         };
-        match plan::read(&source, &Live) {
-            Ok(plan) => Ok((plan, source)),
-            Err(problems) => Err(Unfit::Problems(Box::new(problems))),
+        let facts = Noting::new(&Live);
+        let read = plan::read(&source, &facts);
+        match (read, facts.wanting()) {
+            (Ok(plan), None) => Ok((plan, source)),
+            (Ok(_) | Err(_), Some(error)) => Err(Unfit::Unknown {
+                name: self.name.clone(),
+                source: error,
+            }),
+            (Err(problems), None) => Err(Unfit::Problems(Box::new(problems))),
         }
     }
 }

@@ -114,7 +114,7 @@ fn run_loop(plan: Plan, start: Start, recovering: Making) -> anyhow::Result<()> 
         .thread_keep_alive(Duration::MAX)
         .build()
         .context("cannot start the event loop")?;
-    start_threads(&runtime);
+    start_threads(&runtime)?;
     let ended = LocalSet::new().block_on(&runtime, supervise(plan, start, recovering));
     // Only a filesystem that hangs can still block a thread. It is not waited for.
     runtime.shutdown_background();
@@ -123,7 +123,14 @@ fn run_loop(plan: Plan, start: Start, recovering: Making) -> anyhow::Result<()> 
 
 /// Starts all threads for blocking work now, and the runtime keeps them: later there may be none to be
 /// had, for example because a tenant has used up all process numbers, and tokio panics without one.
-fn start_threads(runtime: &tokio::runtime::Runtime) {
+///
+/// # Errors
+/// If not one thread can be started. With fewer than all, the supervisor works more slowly.
+fn start_threads(runtime: &tokio::runtime::Runtime) -> anyhow::Result<()> {
+    // tokio panics if the first cannot be started.
+    let tried = std::thread::Builder::new().spawn(|| ());
+    let tried = tried.context("cannot start a thread for blocking work")?;
+    let _unit = tried.join();
     let busy = Arc::new(Mutex::new(()));
     let hold = busy.lock();
     let (begins, begun) = std::sync::mpsc::channel();
@@ -142,6 +149,7 @@ fn start_threads(runtime: &tokio::runtime::Runtime) {
         }
     }
     drop(hold);
+    Ok(())
 }
 
 async fn supervise(plan: Plan, mut start: Start, recovering: Making) -> anyhow::Result<()> {
@@ -214,10 +222,11 @@ async fn open(
     let (cgroups, network) = open_host(&plan).await?;
     crash::point("begin: hub there", "");
     rollback::test();
-    // After the cgroups, because it is to be in that of the supervisor.
-    let collector = start_collector(app).await?;
     let (under_way, stretch) = (UnderWay::default(), Stretch::default());
-    let wants = Wants::open(app, under_way.clone())?;
+    let (collector, wants) = match open_shared(app, &under_way).await {
+        Ok(opened) => opened,
+        Err(why) => return Err(close_host(why, cgroups, network).await),
+    };
     let (reporter, reports) = mpsc::unbounded_channel();
     let host = Rc::new(Host {
         app: app.clone(),
@@ -296,6 +305,27 @@ async fn start_collector(app: &AppName) -> anyhow::Result<Collector> {
     let collector = Collector::start(app).await;
     crash::point("begin: collector there", "");
     collector.context("cannot start the log collector")
+}
+
+/// What is opened after the cgroups, because the collector is to be in that of the supervisor.
+async fn open_shared(app: &AppName, under_way: &UnderWay) -> anyhow::Result<(Collector, Wants)> {
+    let collector = start_collector(app).await?;
+    let wants = Wants::open(app, under_way.clone())?;
+    Ok((collector, wants))
+}
+
+/// Removes what [`open_host`] has made, after a start that failed.
+async fn close_host(
+    why: anyhow::Error,
+    cgroups: Option<Cgroups>,
+    network: Network,
+) -> anyhow::Error {
+    let left = network.abandon().await.err();
+    let left = left.and_then(|failures| failures.into_iter().next());
+    let why = also(why, left);
+    // A tree with the cgroup of a tenant stays.
+    let tidied = cgroups.map_or(Ok(()), |Cgroups { tree, .. }| tree.remove());
+    also(why, tidied.err())
 }
 
 /// The first error, with the error of cleaning up after it, if there is one.

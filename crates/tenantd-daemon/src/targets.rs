@@ -330,7 +330,7 @@ impl Targets {
         self.under_way -= 1;
         match &checked.unwatched {
             Some(why) => self.cannot_watch(why.clone()),
-            None if self.watch.is_some() => self.unwatched = None,
+            None if self.watch.is_some() && checked.was_run => self.unwatched = None,
             None => {}
         }
         let mut missed = Vec::new();
@@ -342,13 +342,16 @@ impl Targets {
                 }
             }
         }
-        let paths = Arc::clone(&checked.paths);
+        let (paths, was_run) = (Arc::clone(&checked.paths), checked.was_run);
         if let Some(group) = self.groups.get_mut(&paths) {
             for (tenant, launch, target) in group.on_checked(checked, clock::now()) {
                 tracing::debug!(%tenant, "{tenant}: lost the mount at {}", target.display());
                 let why = group.why(&target);
                 let why = Failure::detail(Stage::Mounted, target.display().to_string(), why);
                 self.lost.push_back(Event::MountLost { launch, why });
+            }
+            if !was_run {
+                group.check_all();
             }
             if group.wants_check() {
                 self.to_check.insert(paths);

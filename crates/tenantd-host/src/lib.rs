@@ -21,6 +21,7 @@
 //! | [`runtime`], [`wants`], [`inherited`] | files and descriptors that outlive a supervisor |
 //! | [`acl`], [`writers`], [`replace`] | who may use or change a file; edits of the manifest's file |
 //! | [`facts`], [`doctor`] | facts about the host for a plan; what the host lacks |
+//! | [`want`] | errors that pass, since the host lacks something for now |
 //! | [`scratch`] | a copy of the host in which nothing that is written stays |
 //! | [`crash`] | points at which a test kills the process |
 //!
@@ -54,5 +55,6 @@ pub mod runtime;
 pub mod scratch;
 pub mod syslog;
 pub mod targets;
+pub mod want;
 pub mod wants;
 pub mod writers;

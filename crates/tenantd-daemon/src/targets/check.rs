@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::io::Errno;
 use tokio::sync::mpsc::UnboundedSender;
@@ -13,6 +14,7 @@ use tenantd_core::supervisor::event::LaunchId;
 use tenantd_host::cgroup::Leaf;
 use tenantd_host::process;
 use tenantd_host::targets::{self, HostWatch, MountNamespace, Scope, Sealed, Visit, Visited};
+use tenantd_host::want;
 
 use crate::executor::inventory::Entry;
 use crate::targets::Paths;
@@ -70,6 +72,9 @@ impl Candidate {
     }
 }
 
+/// When a check is made again for which there was no thread or descriptor.
+const AGAIN: Duration = Duration::from_secs(5);
+
 /// What is to be checked.
 pub(super) struct Check {
     /// None if the kernel refused it: then the tenants are only looked at.
@@ -90,6 +95,8 @@ pub(crate) struct Checked {
     pub(super) found: Vec<Found>,
     /// Whether all lost targets exist on the host now.
     pub(super) is_back: bool,
+    /// False if there was no thread or descriptor for the check: then it is to be made again.
+    pub(super) was_run: bool,
 }
 
 /// What was found of one launch.
@@ -108,10 +115,29 @@ impl Check {
         let send = done.clone();
         let thread = std::thread::Builder::new().name("targets".to_owned());
         // The loop closes the channel only when it ends.
-        let started = thread.spawn(move || drop(send.send(self.run())));
+        let started = thread.spawn(move || {
+            let checked = self.run();
+            if !checked.was_run {
+                std::thread::sleep(AGAIN);
+            }
+            drop(send.send(checked));
+        });
         if let Err(error) = started {
-            tracing::warn!(%error, "cannot look whether tenants have lost a mount");
-            drop(done.send(Checked::nothing(paths)));
+            tracing::warn!(
+                %error,
+                "cannot look whether tenants have lost a mount: no thread can be started; it is tried \
+                 again in {} s",
+                AGAIN.as_secs()
+            );
+            let done = done.clone();
+            tokio::task::spawn_local(async move {
+                tokio::time::sleep(AGAIN).await;
+                let not_run = Checked {
+                    was_run: false,
+                    ..Checked::nothing(paths)
+                };
+                drop(done.send(not_run));
+            });
         }
     }
 
@@ -142,6 +168,7 @@ impl Checked {
             unwatched: None,
             found: Vec::new(),
             is_back: true,
+            was_run: true,
         }
     }
 
@@ -187,6 +214,7 @@ impl Checked {
         let all = match targets::visit(&visits, &self.targets) {
             Ok(all) => all,
             Err(error) => {
+                self.was_run = !want::error_passes(&error);
                 return tracing::warn!(%error, "cannot look whether tenants have lost a mount");
             }
         };
