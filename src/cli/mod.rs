@@ -50,7 +50,7 @@ use tenantd_api::client::ClientError;
 use tenantd_api::client::app::{self, Selector};
 use tenantd_api::client::pattern::Unmatched;
 use tenantd_api::wire::Verb;
-use tenantd_core::name::AppName;
+use tenantd_core::name::{AppName, TenantName};
 
 /// How a command ended, if it did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,13 +116,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<End> {
     match command {
         Command::Run => run::run(&config(selector, Some("run"))?),
         Command::Check { json } => check::check(&config(selector, Some("check"))?, json),
-        Command::Plan { names, files, json } => {
-            let config = config(selector, Some("plan"))?;
-            match files {
-                true => overlays::list(&config, &names, json),
-                false => plan::plan(&config, &names, json),
-            }
-        }
+        Command::Plan { names, files, json } => planned(selector, &names, (files, json)),
         Command::Schema => schema::schema(),
         Command::ImportUnit { unit } => import::import(&unit),
         Command::Learn(what) => learn::learn(&what),
@@ -141,13 +135,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<End> {
             reload::reload(&starting::find(&selector)?, expect.as_deref(), wait)
         }
         Command::Diff { json } => reload::diff(&starting::find(&selector)?, json),
-        Command::Status(what) if what.watch => {
-            watch::watch(&starting::find(&selector)?, &what.names, &what.view())
-        }
-        Command::Status(what) => {
-            let view = what.view();
-            status::status(&starting::find(&selector)?, &what.names, &view, what.json)
-        }
+        Command::Status(what) => state(&selector, &what),
         Command::Events {
             names,
             follow,
@@ -157,15 +145,39 @@ fn dispatch(cli: Cli) -> anyhow::Result<End> {
         Command::Detach { if_restarting } => detach::detach(&selector, if_restarting.as_deref()),
         Command::Gc(what) => gc::gc(&selector, &what),
         Command::List { json } => list::list(json),
-        Command::Logs(what) => {
-            let app = match what.follow {
-                true => starting::find(&selector)?,
-                false => app::find(&selector)?,
-            };
-            logs::logs(&app, &what)
-        }
+        Command::Logs(what) => logged(&selector, &what),
         Command::Exec(what) => exec::exec(&selector, &what),
     }
+}
+
+/// Prints the plan, or with `files` the files that tenants changed of overlays.
+fn planned(
+    selector: Selector,
+    names: &[TenantName],
+    (files, json): (bool, bool),
+) -> anyhow::Result<End> {
+    let config = config(selector, Some("plan"))?;
+    match files {
+        true => overlays::list(&config, names, json),
+        false => plan::plan(&config, names, json),
+    }
+}
+
+fn state(selector: &Selector, what: &args::Status) -> anyhow::Result<End> {
+    let app = starting::find(selector)?;
+    match what.watch {
+        true => watch::watch(&app, &what.names, &what.view()),
+        false => status::status(&app, &what.names, &what.view(), what.json),
+    }
+}
+
+/// Who follows a log waits for its application to begin.
+fn logged(selector: &Selector, what: &logs::typed::Logs) -> anyhow::Result<End> {
+    let app = match what.follow {
+        true => starting::find(selector)?,
+        false => app::find(selector)?,
+    };
+    logs::logs(&app, what)
 }
 
 /// The path of the manifest, for commands that need one. `command` is `None` if none was typed.

@@ -127,23 +127,15 @@ impl Checker {
                 !self.on_apply_result(*launch)
             }
             Event::Shutdown => {
-                self.tenants
-                    .values_mut()
-                    .for_each(|model| model.end_requested = true);
+                let models = self.tenants.values_mut();
+                models.for_each(|model| model.end_requested = true);
                 false
             }
             Event::Hurry => self.hurries(),
             Event::Provisioned { tenant } => {
                 !self.change_network(tenant, Network::Provisioning, Network::Provisioned)
             }
-            Event::ProvisionFailed { tenant, .. } => {
-                let fits = self.change_network(tenant, Network::Provisioning, Network::None);
-                if let Some(model) = self.tenants.get_mut(tenant).filter(|_| fits) {
-                    model.trying = false;
-                    model.count_strike(now);
-                }
-                !fits
-            }
+            Event::ProvisionFailed { tenant, .. } => !self.provision_failed(now, tenant),
             Event::Released { tenant } => {
                 !self.change_network(tenant, Network::Releasing, Network::None)
             }
@@ -172,6 +164,15 @@ impl Checker {
             Event::Killed { launch, .. } => !self.was_killed(*launch, &mut expected),
         };
         expected
+    }
+
+    fn provision_failed(&mut self, now: Moment, tenant: &TenantName) -> bool {
+        let fits = self.change_network(tenant, Network::Provisioning, Network::None);
+        if let Some(model) = self.tenants.get_mut(tenant).filter(|_| fits) {
+            model.trying = false;
+            model.count_strike(now);
+        }
+        fits
     }
 
     fn change_network(&mut self, tenant: &TenantName, from: Network, to: Network) -> bool {

@@ -87,7 +87,7 @@ impl World {
 
 impl Limits {
     /// After the event, only the deadline may be later: as late as asked for, but not too late.
-    pub(super) fn check(&self, now: Moment, after: Limits) -> Result<(), Violation> {
+    pub(super) fn check(&self, now: Moment, after: &Limits) -> Result<(), Violation> {
         let wanted = self.by.map_or(now, |by| now + by);
         let holds = match (&self.limit, &after.limit) {
             (None, None) => true,
@@ -114,10 +114,10 @@ pub(super) fn violations() -> Vec<Result<(), Violation>> {
         limit: Some((State::Down, at(seconds), at(100))),
     };
     vec![
-        limit(10).check(at(5), limit(9)),
-        limit(10).check(at(5), limit(10)),
-        limit(10).check(at(5), limit(90)),
-        limit(90).check(at(50), limit(110)),
-        limit(10).check(at(5), Limits::default()),
+        limit(10).check(at(5), &limit(9)),
+        limit(10).check(at(5), &limit(10)),
+        limit(10).check(at(5), &limit(90)),
+        limit(90).check(at(50), &limit(110)),
+        limit(10).check(at(5), &Limits::default()),
     ]
 }

@@ -302,7 +302,7 @@ impl World {
         Checker::check_want(&given, &before, self.supervisor.tenants(), &step)?;
         let is = self.supervisor.tenants();
         self.checker.check_programs(&given, &before, is, &step)?;
-        limits.check(self.now, self.limits(&given))?;
+        limits.check(self.now, &self.limits(&given))?;
         self.checker.step(self.now, &expected, &step)?;
         Checker::check_reloaded(&expected, &before, &step)?;
         self.checker

@@ -136,31 +136,6 @@ mod tests {
             parse(b"MAINPID=4\nSTATUS=up \x1b[1m\nREADY=1"),
             Some((true, Some("up \\x1b[1m".to_owned())))
         );
-        let main = |text: &[u8]| Notice::parse(text).and_then(|it| it.main_pid);
-        assert_eq!(main(b"MAINPID=4\nREADY=1"), Some(4));
-        assert_eq!(main(b"READY=1\nMAINPID=99999999999\n"), None);
-        let extend = |text: &[u8]| Notice::parse(text).and_then(|it| it.extend);
-        let time = Some(Duration::from_millis(2_500));
-        assert_eq!(extend(b"STATUS=x\nEXTEND_TIMEOUT_USEC=2500000"), time);
-        assert!(extend(b"EXTEND_TIMEOUT_USEC=18446744073709551615").is_some());
-        for wrong in [
-            b"EXTEND_TIMEOUT_USEC=-1".as_slice(),
-            b"EXTEND_TIMEOUT_USEC=18446744073709551616",
-        ] {
-            assert_eq!(extend(wrong), None);
-        }
-        let is = |text: &[u8]| Notice::parse(text).map(|it| (it.stopping, it.reloading));
-        assert_eq!(is(b"STOPPING=1\nSTATUS=bye"), Some((true, false)));
-        assert_eq!(is(b"RELOADING=1\nMONOTONIC_USEC=7"), Some((false, true)));
-        let watchdog = |text: &[u8]| Notice::parse(text).map(|it| (it.watchdog, it.period));
-        assert_eq!(watchdog(b"WATCHDOG=1"), Some((Some(Watchdog::Works), None)));
-        let failed = Some(Watchdog::Failed);
-        assert_eq!(watchdog(b"WATCHDOG=trigger\n"), Some((failed, None)));
-        let second = Some(Duration::from_secs(1));
-        assert_eq!(watchdog(b"WATCHDOG_USEC=1000000"), Some((None, second)));
-        let none = Some((None, Some(Duration::ZERO)));
-        assert_eq!(watchdog(b"WATCHDOG_USEC=18446744073709551615"), none);
-        assert_eq!(watchdog(b"WATCHDOG=2"), None);
         assert_eq!(parse(b"READY=1\0"), Some((true, None)));
         assert_eq!(
             parse(b"STATUS=pr\xeat\nREADY=1"),
@@ -180,5 +155,37 @@ mod tests {
         let long = format!("STATUS={}", "x".repeat(1_000));
         let (_, status) = parse(long.as_bytes()).unwrap();
         assert_eq!(status.unwrap().len(), STATUS_MAX);
+    }
+    #[test]
+    fn a_program_names_its_main_process_and_asks_for_time() {
+        let main = |text: &[u8]| Notice::parse(text).and_then(|it| it.main_pid);
+        assert_eq!(main(b"MAINPID=4\nREADY=1"), Some(4));
+        assert_eq!(main(b"READY=1\nMAINPID=99999999999\n"), None);
+        let extend = |text: &[u8]| Notice::parse(text).and_then(|it| it.extend);
+        let time = Some(Duration::from_millis(2_500));
+        assert_eq!(extend(b"STATUS=x\nEXTEND_TIMEOUT_USEC=2500000"), time);
+        assert!(extend(b"EXTEND_TIMEOUT_USEC=18446744073709551615").is_some());
+        for wrong in [
+            b"EXTEND_TIMEOUT_USEC=-1".as_slice(),
+            b"EXTEND_TIMEOUT_USEC=18446744073709551616",
+        ] {
+            assert_eq!(extend(wrong), None);
+        }
+    }
+
+    #[test]
+    fn the_watchdog_and_the_words_of_a_change_are_read() {
+        let is = |text: &[u8]| Notice::parse(text).map(|it| (it.stopping, it.reloading));
+        assert_eq!(is(b"STOPPING=1\nSTATUS=bye"), Some((true, false)));
+        assert_eq!(is(b"RELOADING=1\nMONOTONIC_USEC=7"), Some((false, true)));
+        let watchdog = |text: &[u8]| Notice::parse(text).map(|it| (it.watchdog, it.period));
+        assert_eq!(watchdog(b"WATCHDOG=1"), Some((Some(Watchdog::Works), None)));
+        let failed = Some(Watchdog::Failed);
+        assert_eq!(watchdog(b"WATCHDOG=trigger\n"), Some((failed, None)));
+        let second = Some(Duration::from_secs(1));
+        assert_eq!(watchdog(b"WATCHDOG_USEC=1000000"), Some((None, second)));
+        let none = Some((None, Some(Duration::ZERO)));
+        assert_eq!(watchdog(b"WATCHDOG_USEC=18446744073709551615"), none);
+        assert_eq!(watchdog(b"WATCHDOG=2"), None);
     }
 }

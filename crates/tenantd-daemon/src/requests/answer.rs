@@ -103,10 +103,7 @@ impl Tenants<'_> {
         };
         let phase = wire::Phase::of(view.state);
         // The command before it is not the program.
-        let is_program = entry
-            .running
-            .as_ref()
-            .is_some_and(|run| run.phase == Phase::Main);
+        let is_program = running.is_some_and(|run| run.phase == Phase::Main);
         let process = process.filter(|_| is_program);
         let pid = process.and_then(|process| u32::try_from(process.pid).ok());
         // Without proof, no tenant is called down.

@@ -106,7 +106,7 @@ impl Elf {
     }
 
     /// The path of its interpreter, which loads it.
-    fn interpreter<'a>(self, begin: &'a [u8]) -> Option<&'a [u8]> {
+    fn interpreter(self, begin: &[u8]) -> Option<&[u8]> {
         // Where the numbers are: the table of segments, its entry size and count; in an entry, the place
         // and the length of the segment.
         let (word, table, entry, place, length) = match self.is_64 {
