@@ -61,9 +61,10 @@ fn one_that_does_not_stop_has_failed() {
     assert_eq!(*said, Cause::StillRuns(policy().grace));
     let step = world.wait();
     assert_eq!(words(&step), ["kill"]);
-    // Also if it exits with success now.
+    // Also if it exits with success now. Its delay is over already.
     let world = world.ended(Exit::Status(0));
-    assert_eq!(world.view().state, StateWord::Waiting);
+    assert_eq!(world.view().state, StateWord::Launching);
+    assert_eq!(world.view().restarts, 1);
 }
 
 #[test]

@@ -118,6 +118,8 @@ fn before_reads(text: &str) {
         "\"ended\"",
         "\"exited\":",
         "\"main\":",
+        "\"own\":",
+        "\"says\":",
     ];
     if !later.iter().any(|later| text.contains(later)) {
         assert_eq!(serde_json::to_string(&read).unwrap(), text);
