@@ -199,7 +199,12 @@ pub(super) fn reached(verb: Verb, tenant: &TenantStatus) -> bool {
 /// Whether its program was executed before it failed, so that its output may say why.
 pub(super) fn has_run(tenant: &TenantStatus) -> bool {
     let failure = tenant.failure.as_ref();
-    failure.is_none_or(|failure| matches!(failure.stage, Stage::Ready | Stage::Alive))
+    failure.is_none_or(|failure| {
+        matches!(
+            failure.stage,
+            Stage::Ready | Stage::Alive | Stage::Background
+        )
+    })
 }
 
 /// The state of the tenant, and why it is in it.

@@ -14,6 +14,7 @@ mod random;
 
 mod alive;
 mod announced;
+mod background;
 mod bad_days;
 mod before;
 mod bridge;

@@ -139,6 +139,8 @@ stages! {
     Mounted = 71, "mounted", "keep the mount at";
     /// Ask the program whether it is alive.
     Alive = 72, "alive", "get an answer from";
+    /// Not a step: the program put itself into the background, and its policy does not say so.
+    Background = 73, "background", "follow the program into the background";
     // Release.
     /// End all processes.
     End = 80, "end", "end the processes";
@@ -233,6 +235,12 @@ impl Failure {
             (Stage::Exec | Stage::Program, EACCES) => {
                 "it must be executable for the tenant's user, on a filesystem without noexec"
             }
+            (Stage::Exec, ENOENT) if !self.detail.is_empty() => {
+                "install the interpreter, or correct its path"
+            }
+            (Stage::Exec, ENOEXEC) if !self.detail.is_empty() => {
+                "install the program for this machine"
+            }
             (Stage::Exec | Stage::Program, ENOENT) => {
                 "check that the program, or the interpreter in its first line, is installed"
             }
@@ -287,6 +295,7 @@ impl Failure {
             (Stage::Propagation, ENOSYS) => {
                 "a read-only host needs Linux 5.12 or later; see `host` in tenantd.toml(5)"
             }
+            (Stage::Background, _) => "set daemonizes = true, or have it stay in the foreground",
             (Stage::Mounted, _) => {
                 "it is attached again with the next start; do not remove or rename this folder \
                  while tenants run"

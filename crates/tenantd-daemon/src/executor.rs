@@ -211,6 +211,9 @@ impl Executor {
         if let Cause::Found(Find::Died(exit)) = cause {
             self.host.logs.mark(tenant, Mark::EndedUnwatched(*exit));
         }
+        if let Cause::LeftOthers(_) = cause {
+            self.host.logs.mark(tenant, Mark::LeftOthers);
+        }
         if let Cause::Killed(forced) = cause {
             self.host.logs.mark(tenant, Mark::Killed(forced.clone()));
         }

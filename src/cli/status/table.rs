@@ -11,7 +11,7 @@ use super::{host, program};
 use crate::cli::typed;
 use tenantd_api::wire::{AppStatus, LogPlace, Program, StateWord, TenantStatus, Tracking};
 use tenantd_core::name::TenantName;
-use tenantd_core::stage::{Failure, Retry};
+use tenantd_core::stage::{Failure, Retry, Stage};
 
 /// The columns, from left to right.
 pub(in crate::cli) const COLUMNS: [&str; 9] = [
@@ -165,7 +165,8 @@ fn write_next(
         );
     }
     writeln!(out, "  NEXT {}", next(status, tenant))?;
-    let is_of_policy = |why: &Failure| why.retry() == Retry::Policy;
+    let is_of_policy =
+        |why: &Failure| why.retry() == Retry::Policy && why.stage != Stage::Background;
     let is_unexplained = tenant.refused.is_empty()
         && tenant.lid.as_deref() != Some("host writable")
         && tenant.failure.as_ref().is_none_or(is_of_policy);
@@ -186,11 +187,19 @@ fn next(status: &AppStatus, tenant: &TenantStatus) -> String {
     if tenant.state == StateWord::Stuck {
         return format!("`{}`", command("stop"));
     }
+    let failure = tenant.failure.as_ref();
+    if failure.is_some_and(|why| why.stage == Stage::Background) {
+        let reload = typed(&status.app, "reload");
+        let start = match tenant.state {
+            StateWord::Exited => format!(" and `{}`", command("start")),
+            _ => String::new(),
+        };
+        return format!("set `daemonizes = true` in [app], then `{reload}`{start}");
+    }
     if tenant.state == StateWord::Exited {
         return format!("`{}` runs its program again", command("start"));
     }
     let (logs, start) = (command("logs"), command("start"));
-    let failure = tenant.failure.as_ref();
     if failure.is_some_and(|why| why.retry() != Retry::Policy) {
         let reload = typed(&status.app, "reload");
         return format!("correct that, then `{start}`, or `{reload}` for a changed manifest");

@@ -131,6 +131,7 @@ impl ProgramExit {
     pub fn of(cause: &Cause) -> Option<Self> {
         match cause {
             Cause::Exited(exit)
+            | Cause::LeftOthers(exit)
             | Cause::NotRestarted(exit)
             | Cause::Finished(_, exit, _)
             | Cause::GivenUp(Why::Exit(exit))

@@ -112,6 +112,7 @@ impl Looked<'_> {
             | Stage::Ready
             | Stage::Alive
             | Stage::Mounted
+            | Stage::Background
             | Stage::End
             | Stage::Release => None,
         }

@@ -71,6 +71,7 @@ impl Failure {
             | Stage::Ready
             | Stage::Alive
             | Stage::Mounted
+            | Stage::Background
             | Stage::End
             | Stage::Release => Retry::Policy,
         }

@@ -40,6 +40,8 @@ pub struct Checkpoint {
     /// How its program ended, if it ended by itself and is not restarted. Then `want` is down, so
     /// that a version without this field leaves it so.
     pub exited: Option<Exit>,
+    /// Whether its first process did so and left others running.
+    pub left_others: bool,
     /// The forced kill at the end of its last launch, if there was one.
     pub forced: Option<ForcedKill>,
 }
@@ -57,6 +59,7 @@ impl Checkpoint {
             strikes: FailureCount::default(),
             budget: Moment::ZERO,
             exited: None,
+            left_others: false,
             forced: None,
         }
     }

@@ -83,6 +83,9 @@ pub enum Cause {
     NotApplied(Failure),
     /// The first process of its launch exited.
     Exited(Exit),
+    /// The first process of its launch exited so and left others running, as a program that puts itself
+    /// into the background does, and its policy does not say that it does.
+    LeftOthers(Exit),
     /// Its program ended by itself, and is not restarted.
     NotRestarted(Exit),
     /// The last process of its launch exited.
@@ -183,6 +186,13 @@ impl fmt::Display for Cause {
                 };
             }
             Cause::Exited(exit) => return write!(f, "its program {exit}"),
+            Cause::LeftOthers(exit) => {
+                return write!(
+                    f,
+                    "its first process {exit} and left others running: if it puts itself into the \
+                     background, set daemonizes = true"
+                );
+            }
             Cause::NotRestarted(exit) => {
                 return write!(f, "its program {exit} and is not restarted");
             }

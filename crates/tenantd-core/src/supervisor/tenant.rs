@@ -36,6 +36,7 @@
 //! program), [`over`] (what follows on a launch). A tenant knows nothing of the others.
 
 mod alive;
+mod background;
 mod due;
 mod exited;
 mod extend;
@@ -129,6 +130,8 @@ pub(super) struct Tenant {
     last_failure: Option<Why>,
     /// How its program ended, if it ended by itself and is not restarted, see [`exited`].
     exited: Option<Exit>,
+    /// Whether its first process did so and left others running, see [`background`].
+    left_others: bool,
     /// The forced kill at the end of its last launch, if there was one.
     forced: Option<ForcedKill>,
 }
@@ -150,6 +153,7 @@ impl Tenant {
             unready: None,
             last_failure: None,
             exited: None,
+            left_others: false,
             forced: None,
         }
     }

@@ -2,6 +2,7 @@
 //! from one supervisor to the next in `found`.
 
 mod alive;
+mod background;
 mod exited;
 mod extend;
 mod found;

@@ -30,6 +30,9 @@ pub enum Mark {
         /// Whether other processes of the tenant still run.
         others: bool,
     },
+    /// Those others are stopped, since the manifest does not say that the program puts itself into the
+    /// background.
+    LeftOthers,
     /// What was left of the program after its grace was killed.
     Killed(ForcedKill),
     /// The program ended while no supervisor ran.
@@ -58,7 +61,9 @@ impl Mark {
             | Mark::NotLaunched(_)
             | Mark::PhaseLaunched(..)
             | Mark::PhaseNotLaunched(..) => None,
-            Mark::Ended { others: true, .. } | Mark::Killed(_) => Some(Rest::WholeLines),
+            Mark::Ended { others: true, .. } | Mark::LeftOthers | Mark::Killed(_) => {
+                Some(Rest::WholeLines)
+            }
             Mark::Ended { others: false, .. }
             | Mark::EndedUnwatched(_)
             | Mark::PhaseEnded { .. } => Some(Rest::All),
@@ -93,6 +98,10 @@ impl fmt::Display for Mark {
             Mark::Ended { exit, others: true } => {
                 write!(f, "first process {exit}, others still run")
             }
+            Mark::LeftOthers => f.write_str(
+                "others are stopped: if the program puts itself into the background, set \
+                 daemonizes = true",
+            ),
             Mark::PhaseLaunched(phase, Some(pid)) => {
                 write!(f, "{phase} command started, pid {pid}")
             }

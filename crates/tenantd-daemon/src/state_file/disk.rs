@@ -8,6 +8,7 @@
 //! version is needed.
 
 mod ending;
+mod exit;
 mod forced;
 mod form;
 mod main_process;

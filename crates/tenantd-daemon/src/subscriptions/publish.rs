@@ -132,6 +132,7 @@ fn kind(cause: &Cause, is_same_state: bool) -> EventKind {
         | Cause::Finished(..)
         | Cause::Concluded
         | Cause::Exited(_)
+        | Cause::LeftOthers(_)
         | Cause::NotRestarted(_)
         | Cause::Emptied
         | Cause::Released

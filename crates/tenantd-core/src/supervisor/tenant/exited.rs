@@ -10,6 +10,7 @@ use crate::supervisor::event::Exit;
 use crate::supervisor::step::Cause;
 use crate::supervisor::view::{StateWord, Want, Why};
 
+use super::background;
 use super::{Resources, State, Tenant, TransitionContext};
 
 impl Tenant {
@@ -17,10 +18,11 @@ impl Tenant {
     pub(super) fn ended_by_itself(
         &mut self,
         context: &mut TransitionContext,
-        exit: Exit,
+        (exit, why): (Exit, Why),
         resources: Resources,
     ) -> State {
         self.want = Want::Down;
+        self.left_others = matches!(why, Why::Failure(_));
         self.exited = Some(exit);
         context.cause = Cause::NotRestarted(exit);
         self.bring_down(context, resources)
@@ -50,7 +52,11 @@ impl Tenant {
 
     /// Why it is down although it is wanted up.
     pub(super) fn why_down(&self) -> Option<Why> {
-        self.exit().map(Why::Exit)
+        let exit = self.exit()?;
+        Some(match self.left_others {
+            true => background::why(exit),
+            false => Why::Exit(exit),
+        })
     }
 
     /// The policy has changed to one that restarts every program: it is started.

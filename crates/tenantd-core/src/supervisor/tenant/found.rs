@@ -32,6 +32,7 @@ impl Tenant {
                 false => self.strikes.clone(),
             },
             exited: self.exited,
+            left_others: self.left_others,
             forced: self.forced.clone(),
             ..Checkpoint::none(self.since)
         }
@@ -56,6 +57,7 @@ impl Tenant {
         // Without a request, the manifest decides, which may have changed.
         let always = self.policy.restart.when == RestartWhen::Always;
         self.exited = checkpoint.exited.filter(|_| !always);
+        self.left_others = checkpoint.left_others;
         let up = match (checkpoint.exited, checkpoint.requested) {
             (Some(_), _) => always,
             (None, true) => checkpoint.want == Want::Up,

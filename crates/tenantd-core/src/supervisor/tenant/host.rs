@@ -237,6 +237,10 @@ impl Tenant {
             State::Up { launch, ready } => {
                 if is_left {
                     State::Up { launch, ready }
+                } else if others {
+                    // They may have to save data, as on a stop that was requested.
+                    let why = self.why_left(launch, exit, context);
+                    self.stop(context, launch, After::Judge(why))
                 } else {
                     let after = After::Judge(Why::Exit(exit));
                     self.ended_itself(context, launch, (exit, others), after)

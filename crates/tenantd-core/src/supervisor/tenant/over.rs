@@ -14,6 +14,7 @@ use crate::supervisor::step::Cause;
 use crate::supervisor::time::Moment;
 use crate::supervisor::view::{Want, Why};
 
+use super::background;
 use super::phases::is_of_command;
 use super::{After, Live, Readying, RestartScope, State, Tenant, TransitionContext};
 
@@ -85,13 +86,11 @@ impl Tenant {
                 );
             }
         }
-        let success = match &why {
-            Why::Exit(exit) => Some(*exit).filter(|exit| self.is_success(*exit)),
-            Why::Failure(_) => None,
-        };
+        let exit = background::exit(&why);
+        let success = exit.filter(|exit| self.is_success(*exit));
         match (self.policy.restart.when, success) {
             (RestartWhen::OnFailure | RestartWhen::Never, Some(exit)) => {
-                return self.ended_by_itself(context, exit, resources);
+                return self.ended_by_itself(context, (exit, why), resources);
             }
             (RestartWhen::Never, None) => return give_up(context, resources, why),
             (RestartWhen::Always, _) | (RestartWhen::OnFailure, None) => {}
@@ -123,7 +122,7 @@ impl Tenant {
             {
                 Duration::ZERO
             }
-            Why::Exit(_) if was_ready => Duration::ZERO,
+            _ if was_ready && background::exit(why).is_some() => Duration::ZERO,
             Why::Failure(_) | Why::Exit(_) => lived,
         }
     }

@@ -23,6 +23,9 @@ impl Tenant {
             if before.phases.any() || self.policy.phases.any() {
                 self.retry_phases(context);
             }
+            if self.policy.daemonizes && !before.daemonizes {
+                self.retry_in_background(context);
+            }
             return self.restart_exited(context);
         };
         self.strikes.clear();

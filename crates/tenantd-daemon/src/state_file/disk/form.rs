@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use serde::{Deserialize, Serialize};
 
 use super::ending::Ending2;
+use super::exit::Exit2;
 use super::forced::Forced2;
 use super::says::Says2;
 
@@ -161,6 +162,8 @@ pub(super) struct Memory2 {
     /// Set if the program ended by itself and is not restarted; `want` is "down" then.
     #[serde(rename = "exited", default, skip_serializing_if = "Option::is_none")]
     pub(super) exited: Option<Exit2>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) left_others: bool,
     /// Programs of earlier versions do not read this.
     #[serde(rename = "killed", default, skip_serializing_if = "Option::is_none")]
     pub(super) forced: Option<Forced2>,
@@ -360,16 +363,6 @@ pub(super) enum Why2 {
     Failure(Failure2),
     #[serde(rename = "exit")]
     Exit(Exit2),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Exit2 {
-    #[serde(rename = "status")]
-    Status(i32),
-    #[serde(rename = "signal")]
-    Signal(i32),
-    #[serde(rename = "unknown")]
-    Unknown,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

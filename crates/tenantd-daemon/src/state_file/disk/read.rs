@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::state_file::disk::Unreadable;
 use crate::state_file::disk::form::{
-    After2, Ended2, Exit2, Failure2, Fingerprints2, Holding2, Holding3, Left2, Live2, Made2, Made3,
+    After2, Ended2, Failure2, Fingerprints2, Holding2, Holding3, Left2, Live2, Made2, Made3,
     Making2, Memory2, Phase2, Process2, Readying2, Record2, Record3, Resources2, RestartScope2,
     State2, Strikes2, Want2, Why2,
 };
@@ -148,6 +148,7 @@ impl TryFrom<Memory2> for Checkpoint {
             strikes: Strikes2 { count, times },
             budget,
             exited,
+            left_others,
             forced,
         } = checkpoint;
         Ok(Self {
@@ -165,6 +166,7 @@ impl TryFrom<Memory2> for Checkpoint {
             },
             budget: Moment(budget),
             exited: exited.map(Exit::from),
+            left_others,
             forced: forced.map(ForcedKill::from),
         })
     }
@@ -352,16 +354,6 @@ impl TryFrom<Why2> for Why {
             Why2::Failure(failure) => Self::Failure(failure.try_into()?),
             Why2::Exit(exit) => Self::Exit(exit.into()),
         })
-    }
-}
-
-impl From<Exit2> for Exit {
-    fn from(exit: Exit2) -> Self {
-        match exit {
-            Exit2::Status(status) => Self::Status(status),
-            Exit2::Signal(signal) => Self::Signal(signal),
-            Exit2::Unknown => Self::Unknown,
-        }
     }
 }
 

@@ -82,6 +82,7 @@ names! {
     Ready = "ready";
     Alive = "ready", "alive";
     Mounted = "attach", "mounted";
+    Background = "ready", "background";
     End = "end";
     Release = "release";
 }

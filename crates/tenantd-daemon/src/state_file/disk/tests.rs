@@ -117,6 +117,7 @@ fn before_reads(text: &str) {
         "\"success\"",
         "\"ended\"",
         "\"exited\":",
+        "\"left_others\":",
         "\"main\":",
         "\"own\":",
         "\"says\":",

@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 use std::path::Path;
 
+use crate::state_file::disk::exit::Exit2;
 use crate::state_file::disk::forced::Forced2;
 use crate::state_file::disk::form::{
-    After2, Ended2, Exit2, Failure2, Fingerprints2, Holding2, Holding3, Left2, Live2, Made2, Made3,
+    After2, Ended2, Failure2, Fingerprints2, Holding2, Holding3, Left2, Live2, Made2, Made3,
     Making2, Memory2, Phase2, Process2, Readying2, Record2, Record3, Resources2, RestartScope2,
     State2, Strikes2, View2, Want2, Why2, Written,
 };
@@ -18,7 +19,6 @@ use tenantd_core::stage::Failure;
 use tenantd_core::supervisor::checkpoint::{
     After, Checkpoint, FailureCount, Left, Live, Making, Readying, Resources, RestartScope, State,
 };
-use tenantd_core::supervisor::event::Exit;
 use tenantd_core::supervisor::time::Moment;
 use tenantd_core::supervisor::view::{Want, Why};
 use tenantd_host::launch::LaunchView;
@@ -133,6 +133,7 @@ impl From<&Checkpoint> for Memory2 {
             strikes,
             budget: Moment(budget),
             exited,
+            left_others,
             forced,
         } = checkpoint;
         Self {
@@ -147,6 +148,7 @@ impl From<&Checkpoint> for Memory2 {
             strikes: strikes.into(),
             budget: *budget,
             exited: exited.as_ref().map(Exit2::from),
+            left_others: *left_others,
             forced: forced.as_ref().map(Forced2::from),
         }
     }
@@ -348,16 +350,6 @@ impl From<&Why> for Why2 {
         match why {
             Why::Failure(failure) => Self::Failure(failure.into()),
             Why::Exit(exit) => Self::Exit(exit.into()),
-        }
-    }
-}
-
-impl From<&Exit> for Exit2 {
-    fn from(exit: &Exit) -> Self {
-        match exit {
-            Exit::Status(status) => Self::Status(*status),
-            Exit::Signal(signal) => Self::Signal(*signal),
-            Exit::Unknown => Self::Unknown,
         }
     }
 }

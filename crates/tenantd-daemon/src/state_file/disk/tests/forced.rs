@@ -1,12 +1,14 @@
-//! Random forced kills.
+//! Random ends of programs, and forced kills.
 
 use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::option;
-use proptest::prelude::{self, Strategy};
+use proptest::prelude::{self, Just, Strategy};
+use proptest::prop_oneof;
 
 use super::records::moment;
+use tenantd_core::supervisor::event::Exit;
 use tenantd_core::supervisor::forced::{ForcedKill, NAMED, NamedProcess, Processes};
 
 pub(super) fn any() -> impl Strategy<Value = ForcedKill> {
@@ -19,4 +21,17 @@ pub(super) fn any() -> impl Strategy<Value = ForcedKill> {
         grace,
         processes,
     })
+}
+
+pub(super) fn any_exit() -> impl Strategy<Value = Exit> {
+    prop_oneof![
+        prelude::any::<i32>().prop_map(Exit::Status),
+        prelude::any::<i32>().prop_map(Exit::Signal),
+        Just(Exit::Unknown),
+    ]
+}
+
+/// How the program of an exited tenant ended, and whether it left others running.
+pub(super) fn ended() -> impl Strategy<Value = (Option<Exit>, bool)> {
+    (option::of(any_exit()), prelude::any::<bool>())
 }

@@ -171,6 +171,7 @@ pub(super) fn record(state: State) -> Record {
             },
             budget: Moment(999_500_000_000),
             exited: None,
+            left_others: false,
             forced: None,
         },
         process: Some(ProcessKey {
@@ -286,10 +287,10 @@ fn any_memory(text: &'static str) -> impl Strategy<Value = Checkpoint> {
         any::<u32>(),
         strikes,
         moment(),
-        (option::of(any_exit()), option::of(forced::any())),
+        (forced::ended(), option::of(forced::any())),
     )
         .prop_map(
-            |(want, asked, state, since, restarts, strikes, budget, (exited, forced))| Checkpoint {
+            |(want, asked, state, since, restarts, strikes, budget, (ended, forced))| Checkpoint {
                 want,
                 requested: asked,
                 state,
@@ -297,7 +298,8 @@ fn any_memory(text: &'static str) -> impl Strategy<Value = Checkpoint> {
                 restarts,
                 strikes,
                 budget,
-                exited,
+                exited: ended.0,
+                left_others: ended.1,
                 forced,
             },
         )
@@ -329,15 +331,7 @@ fn failure(text: &'static str) -> impl Strategy<Value = Failure> {
 fn why(text: &'static str) -> impl Strategy<Value = Why> {
     prop_oneof![
         failure(text).prop_map(Why::Failure),
-        any_exit().prop_map(Why::Exit),
-    ]
-}
-
-fn any_exit() -> impl Strategy<Value = Exit> {
-    prop_oneof![
-        any::<i32>().prop_map(Exit::Status),
-        any::<i32>().prop_map(Exit::Signal),
-        Just(Exit::Unknown),
+        forced::any_exit().prop_map(Why::Exit),
     ]
 }
 
