@@ -1,5 +1,6 @@
 //! What the view of the host, several folders and files cost a launch, from its begin to execve(2),
-//! beside a launch with one folder on a writable host in the same run; and what rehearsals cost.
+//! beside a launch with one folder on a writable host in the same run; the same for capabilities and
+//! filters of system calls; and what rehearsals cost.
 //!
 //! `cargo bench --bench launch` needs root, and makes its own test hosts.
 
@@ -15,9 +16,11 @@ use std::fs::create_dir_all;
 use std::time::Instant;
 
 use rustix::process::{Resource, getrlimit};
+use tenantd_core::capability::Capabilities;
 use tenantd_core::manifest::Source;
 use tenantd_core::plan;
 use tenantd_core::plan::model::{FilePlan, FolderPlan, Seed};
+use tenantd_core::system_calls::Preset;
 use tenantd_host::facts::Live;
 use tenantd_host::launch::rehearse_all;
 
@@ -32,7 +35,7 @@ const TENANTS: usize = 100;
 /// A row: its name, the change to the launch, and the goal in ms above the first row.
 type Row = (&'static str, fn(&mut Bench), Option<f64>);
 
-const ROWS: [Row; 4] = [
+const ROWS: [Row; 8] = [
     (
         "one folder, writable host",
         |it| {
@@ -54,6 +57,26 @@ const ROWS: [Row; 4] = [
             several(it, 8, 2);
         },
         Some(0.5),
+    ),
+    (
+        "one folder, without a filter of system calls",
+        |it| it.launch.wall.privileges.system_calls = Preset::None,
+        None,
+    ),
+    (
+        "one folder, strict system calls",
+        |it| it.launch.wall.privileges.system_calls = Preset::Strict,
+        None,
+    ),
+    (
+        "one folder, ambient capabilities",
+        |it| it.launch.wall.privileges.capabilities = Some(Capabilities::SERVICE),
+        None,
+    ),
+    (
+        "one folder, set-id programs",
+        |it| it.launch.wall.privileges.set_id_programs = true,
+        None,
     ),
 ];
 

@@ -28,9 +28,8 @@ use super::{End, args, starting};
 use group::Group;
 use tenantd_api::client::app::Selector;
 use tenantd_api::client::{ClientError, Connection, pattern};
-use tenantd_api::wire::{ExecLimit, ExecPrivileges, ExecTarget};
+use tenantd_api::wire::{ExecLimit, ExecTarget};
 use tenantd_core::name::TenantName;
-use tenantd_core::plan::privileges::Privileges;
 use tenantd_host::cgroup;
 use tenantd_host::join::{self, JoinError, Target};
 use tenantd_host::limits::JoinLimit;
@@ -231,11 +230,6 @@ fn target(exec_target: ExecTarget, parent: u32) -> Target {
         environment,
         working_directory,
         limits: limits.into_iter().flatten().map(limit).collect(),
-        privileges: self::privileges(&privileges.unwrap_or_default()),
+        privileges: privileges.unwrap_or_default().into(),
     }
-}
-
-fn privileges(privileges: &ExecPrivileges) -> Privileges {
-    let ExecPrivileges { set_id_programs } = *privileges;
-    Privileges { set_id_programs }
 }

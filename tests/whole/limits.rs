@@ -186,9 +186,10 @@ fn limits_changed_without_a_supervisor_are_set_by_the_next_one() {
     assert_eq!(acme.unapplied, None);
     assert_eq!(pids(&daemon), before);
     assert_eq!(limit(pid, "Max locked memory"), "4096 4096");
-    // Limits that are no longer planned are reset to those that the supervisor was started with.
-    for label in ["Max open files", "Max core file size"] {
-        assert_eq!(limit(pid, label), limit(std::process::id(), label));
-    }
+    // Limits that are no longer planned are reset to those that the supervisor was started with, and that
+    // of core files to none.
+    let label = "Max open files";
+    assert_eq!(limit(pid, label), limit(std::process::id(), label));
+    assert_eq!(limit(pid, "Max core file size"), "1 1");
     daemon.end();
 }

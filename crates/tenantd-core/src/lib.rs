@@ -3,6 +3,7 @@
 //! | module | purpose |
 //! |---|---|
 //! | [`name`], [`stage`] | validated names; the steps of a launch and their failures |
+//! | [`capability`], [`system_calls`] | what processes may do; the filter of system calls |
 //! | [`manifest`] | parses TOML into valid values, or reports every problem with its position |
 //! | [`plan`] | derives the plan from the manifest and facts about the host |
 //! | [`supervisor`] | decides: takes events, returns actions |
@@ -15,6 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod capability;
 pub mod layout;
 pub mod learn;
 pub mod manifest;
@@ -22,4 +24,5 @@ pub mod name;
 pub mod plan;
 pub mod stage;
 pub mod supervisor;
+pub mod system_calls;
 pub mod unit;

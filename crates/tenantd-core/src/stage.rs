@@ -103,7 +103,7 @@ stages! {
     Hide = 50, "hide", "hide the folder of datastores";
     /// Restrict writing to what is the tenant's own, see landlock(7).
     Landlock = 51, "landlock", "restrict writing with Landlock";
-    /// Drop capabilities that could undo the mounts from the bounding set.
+    /// Drop all capabilities but those of the plan from the bounding set.
     Capabilities = 52, "capabilities", "drop the capability";
     /// Set resource limits: at the launch, and later on each running process.
     Limits = 53, "limits", "set the limit on";
@@ -113,25 +113,27 @@ stages! {
     Groups = 55, "groups", "set the groups";
     /// Set the group.
     Group = 56, "group", "set the group";
-    /// Set the user.
-    User = 57, "user", "set the user";
     /// Set no_new_privs, see prctl(2).
-    NoNewPrivs = 58, "no-new-privs", "set no_new_privs";
+    NoNewPrivs = 57, "no-new-privs", "set no_new_privs";
+    /// Load the filter of system calls, see seccomp(2).
+    SystemCalls = 58, "system-calls", "load the filter of system calls";
+    /// Set the user.
+    User = 59, "user", "set the user";
     /// Change to the working directory.
-    WorkingDirectory = 59, "working-directory", "enter the working directory";
+    WorkingDirectory = 60, "working-directory", "enter the working directory";
     /// Redirect standard input, output and error.
-    Stdio = 60, "stdio", "redirect standard input and output";
+    Stdio = 61, "stdio", "redirect standard input and output";
     /// Mark every other descriptor except the lock's as close-on-exec.
-    Descriptors = 61, "descriptors", "close the other descriptors";
+    Descriptors = 62, "descriptors", "close the other descriptors";
     /// Execute the program.
-    Exec = 62, "exec", "execute the program";
+    Exec = 63, "exec", "execute the program";
     /// Not a step: the child process was killed before it executed the program.
-    Vanished = 63, "vanished", "start the program";
+    Vanished = 64, "vanished", "start the program";
     // Before the program: a command that ran and failed.
     /// Initialize the datastore.
-    Init = 64, "init", "initialize the datastore with";
+    Init = 65, "init", "initialize the datastore with";
     /// Prepare the start of the program.
-    Before = 65, "before", "prepare the start with";
+    Before = 66, "before", "prepare the start with";
     // Up.
     /// Wait until the program is ready.
     Ready = 70, "ready", "confirm readiness on";
@@ -249,6 +251,9 @@ impl Failure {
             }
             (Stage::Exec, ETXTBSY) => {
                 "the file is open for writing: wait until its installation is complete"
+            }
+            (Stage::SystemCalls, EINVAL | ENOSYS) => {
+                "the kernel has no filters (CONFIG_SECCOMP_FILTER): set `wall.system_calls = \"none\"`"
             }
             (Stage::Exec, ENODEV) => "the filesystem of the file is no longer available",
             (Stage::Limits, EPERM) => {

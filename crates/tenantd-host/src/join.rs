@@ -18,9 +18,8 @@ use nix::sched::CloneFlags;
 use nix::unistd::{Gid, Uid};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, set_parent_process_death_signal};
-use rustix::thread::CapabilitySet;
 
-use crate::launch::{Capability, DROPPED, folder};
+use crate::launch::{Rights, folder};
 use crate::limits::{self, JoinLimit};
 use crate::process;
 use tenantd_core::plan::privileges::Privileges;
@@ -196,26 +195,19 @@ fn open(target: &Target) -> Result<OwnedFd, JoinError> {
 }
 
 fn become_user(target: &Target) -> Result<(), JoinError> {
-    for &Capability { number, name } in DROPPED {
-        let capability = CapabilitySet::from_bits_retain(1 << number);
-        match rustix::thread::remove_capability_from_bounding_set(capability) {
-            // The kernel does not know this capability, so no process has it.
-            Err(rustix::io::Errno::INVAL) => {}
-            dropped => step(&format!("drop the capability {name}"), dropped)?,
-        }
-    }
+    let rights = Rights::new(&target.privileges, target.uid);
+    let rights = step("load its filter", rights.map_err(io::Error::other))?;
+    step("drop capabilities", rights.drop_capabilities())?;
     let groups: Vec<Gid> = target.groups.iter().copied().map(Gid::from_raw).collect();
     step("set its groups", nix::unistd::setgroups(&groups))?;
     let (gid, uid) = (Gid::from_raw(target.gid), Uid::from_raw(target.uid));
     step("set its group", nix::unistd::setresgid(gid, gid, gid))?;
-    step("set its user", nix::unistd::setresuid(uid, uid, uid))?;
-    if target.privileges.set_id_programs {
-        return Ok(());
-    }
-    step(
-        "forbid new privileges",
-        rustix::thread::set_no_new_privs(true),
-    )
+    step("restrict its system calls", rights.restrict_calls())?;
+    let change = || {
+        let changed = nix::unistd::setresuid(uid, uid, uid);
+        changed.map_err(|errno| Errno::from_raw_os_error(errno as i32))
+    };
+    step("set its user", rights.changing_user(change))
 }
 
 fn execute(target: &Target, command: &OsString, arguments: &[OsString]) -> JoinError {

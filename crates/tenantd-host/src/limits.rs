@@ -73,11 +73,36 @@ impl Kind {
     }
 
     /// The limit of a process if none is planned: the one that the supervisor was started with. For
-    /// open files that is `descriptors`, because the supervisor has raised its own.
+    /// open files that is `descriptors`, because the supervisor has raised its own. There are no core
+    /// files.
     fn inherited(&self, descriptors: Rlimit) -> Rlimit {
         match self.resource {
             Resource::Nofile => descriptors,
+            Resource::Core => NO_CORE,
             other => getrlimit(other),
+        }
+    }
+}
+
+/// The limit for no core files: 1 byte is less than the smallest one. Unlike 0, it also keeps a program
+/// that `kernel.core_pattern` names (core(5)) from getting one.
+pub(super) const NO_CORE: Rlimit = Rlimit {
+    current: Some(1),
+    maximum: Some(1),
+};
+
+impl Setting {
+    /// Sets the limit of this process.
+    ///
+    /// # Errors
+    /// Those of setrlimit(2).
+    pub(super) fn set(&self) -> Result<(), Errno> {
+        let Rlimit { current, maximum } = self.value;
+        let is_no_core = self.resource == Resource::Core && maximum == NO_CORE.maximum;
+        match setrlimit(self.resource, Rlimit { current, maximum }) {
+            // The limit is 0 already, and this process may not raise it.
+            Err(Errno::PERM) if is_no_core => Ok(()),
+            set => set,
         }
     }
 }
@@ -97,13 +122,14 @@ fn bound(value: Option<u64>) -> Bound {
     value.map_or(Bound::Unlimited, Bound::Number)
 }
 
-/// The limits that a launch sets before it executes the program: the planned ones, and always the
-/// one on open files.
+/// The limits that a launch sets before it executes the program: the planned ones, and always those
+/// on open files and core files.
 pub(super) fn at_launch(limits: &Limits, descriptors: Rlimit) -> Vec<Setting> {
     let setting = |kind: &Kind| {
         let planned = kind.planned(limits);
-        let nofile = (kind.resource == Resource::Nofile).then_some(descriptors);
-        planned.or(nofile).map(|value| kind.set_to(value))
+        let is_always = matches!(kind.resource, Resource::Nofile | Resource::Core);
+        let other = is_always.then(|| kind.inherited(descriptors));
+        planned.or(other).map(|value| kind.set_to(value))
     };
     KINDS.iter().filter_map(setting).collect()
 }
@@ -142,11 +168,11 @@ pub fn at_join(limits: &Limits, descriptors: Rlimit) -> Vec<JoinLimit> {
 pub(super) fn set(limit: &JoinLimit) -> io::Result<()> {
     let kind = KINDS.iter().find(|kind| kind.key == limit.resource);
     let kind = kind.ok_or(io::ErrorKind::Unsupported)?;
-    let value = Rlimit {
+    let setting = kind.set_to(Rlimit {
         current: limit.soft,
         maximum: limit.hard,
-    };
-    Ok(setrlimit(kind.resource, value)?)
+    });
+    Ok(setting.set()?)
 }
 
 /// Records in a leaf that a program launched in it has these limits.

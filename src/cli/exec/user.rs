@@ -21,6 +21,12 @@ pub(super) fn run_as(name: &str, target: &mut ExecTarget) -> anyhow::Result<()> 
     let user = found.with_context(|| format!("there is no user {name} on this host"))?;
     let groups = getgrouplist(&CString::new(name)?, user.gid)
         .with_context(|| format!("cannot read the groups of the user {name}"))?;
+    if user.uid.as_raw() != target.uid
+        && let Some(privileges) = &mut target.privileges
+    {
+        // What the manifest lists is for the program.
+        privileges.capabilities = None;
+    }
     target.uid = user.uid.as_raw();
     target.gid = user.gid.as_raw();
     target.groups = groups.into_iter().map(nix::unistd::Gid::as_raw).collect();

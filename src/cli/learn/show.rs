@@ -6,6 +6,7 @@ use std::path::Path;
 
 use textwrap::Options;
 
+use tenantd_core::capability::{Capabilities, Capability};
 use tenantd_core::learn::{Client, Findings, Folder, Port, Ready, Seen, What};
 
 /// The width of the lines.
@@ -120,14 +121,17 @@ fn port(port: &Port) -> String {
 }
 
 fn capability(name: &str, call: &str) -> String {
-    let dropped = tenantd_host::launch::DROPPED;
+    let known = Capability::named(name);
     match name {
-        _ if dropped.iter().any(|it| it.name == name) => {
+        _ if known.is_some_and(|it| it.danger().is_some()) => {
             format!("{name} ({call}), which no tenant has")
         }
         // Every port is free to every user there.
         "CAP_NET_BIND_SERVICE" => format!("{call}: allowed to every user of a tenant"),
-        _ => format!("{name} ({call}), which a tenant of root has"),
+        _ if known.is_some_and(|it| Capabilities::SERVICE.has(it)) => {
+            format!("{name} ({call}), which a tenant of root has")
+        }
+        _ => format!("{name} ({call}), which `wall.capabilities` must list"),
     }
 }
 

@@ -118,7 +118,7 @@ fn user_groups_and_capabilities_are_complete() {
     assert_eq!(running.status("Gid"), "1001\t1001\t1001\t1001");
     assert_eq!(running.status("Groups"), "1000 2000");
     assert_eq!(running.status("NoNewPrivs"), "1");
-    for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+    for set in ["CapInh", "CapPrm", "CapEff", "CapAmb", "CapBnd"] {
         assert_eq!(running.status(set), "0000000000000000", "{set}");
     }
 }

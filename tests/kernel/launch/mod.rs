@@ -6,6 +6,7 @@ mod converting;
 mod files;
 mod filesystems;
 mod folders;
+mod inherited;
 mod inside;
 mod limits;
 mod locks;

@@ -150,7 +150,7 @@ const REFUSED: &[Refusal] = &[
         Stage::Capabilities,
         libc::SYS_prctl,
         Some(libc::PR_CAPBSET_DROP),
-        "cannot drop the capability CAP_DAC_READ_SEARCH",
+        "cannot drop the capability CAP_CHOWN",
     ),
     (
         Stage::Limits,
@@ -169,6 +169,12 @@ const REFUSED: &[Refusal] = &[
         libc::SYS_setresgid,
         None,
         "cannot set the group 1000",
+    ),
+    (
+        Stage::SystemCalls,
+        libc::SYS_seccomp,
+        None,
+        "cannot load the filter of system calls",
     ),
     (
         Stage::User,

@@ -37,6 +37,9 @@ pub fn of_program(program: &Program, tenant: &str) -> String {
     page.string("within", "1h");
     page.table("app.restart");
     page.string("when", "never");
+    // A refused call would not be seen.
+    page.table("app.wall");
+    page.string("system_calls", "none");
     page.table("network");
     page.string("subnet", &program.subnet.to_string());
     page.table("tenants");
@@ -58,6 +61,11 @@ pub fn of_manifest(text: &str, tenant: &str) -> Result<String, ScratchManifestEr
     let mut restart = InlineTable::new();
     restart.insert("when", "never".into());
     app.insert("restart", value(restart));
+    let wall = app.entry("wall").or_insert(Item::Table(Table::new()));
+    if let Some(wall) = wall.as_table_like_mut() {
+        // A refused call would not be seen.
+        wall.insert("system_calls", value("none"));
+    }
     if let Some(datastore) = app.get_mut("datastore").and_then(Item::as_table_like_mut) {
         for key in ["root", "must_exist", "mounted"] {
             datastore.remove(key);
@@ -112,6 +120,7 @@ mod tests {
         let parsed: toml::Table = text.parse().unwrap();
         let app = &parsed["app"];
         assert_eq!(app["host"].as_str(), Some("writable"));
+        assert_eq!(app["wall"]["system_calls"].as_str(), Some("none"));
         assert_eq!(app["restart"]["when"].as_str(), Some("never"));
         assert!(app.get("shared").is_none() && app["datastore"].get("root").is_none());
         let tenants = parsed["tenants"].as_table().unwrap();

@@ -98,6 +98,7 @@ pub fn kind_words(kind: Kind) -> String {
         Kind::Groups => "an array of names or numbers".to_owned(),
         Kind::Argv => "an array of strings".to_owned(),
         Kind::HttpPath => "the path of a request".to_owned(),
+        Kind::Capabilities => "an array of names of capabilities".to_owned(),
         Kind::Exits => "an array of exit statuses and names of signals".to_owned(),
         Kind::Flag => "`true` or `false`".to_owned(),
         Kind::Duration { min, max } => format!("a duration from {min} to {max}"),
@@ -215,6 +216,7 @@ fn kind_schema(kind: Kind) -> Value {
         }
         Kind::Account => json!({ "type": ["string", "integer"] }),
         Kind::HttpPath => json!({ "type": "string", "pattern": "^/[!-~]*$" }),
+        Kind::Capabilities => json!({ "type": "array", "items": { "type": "string" } }),
         Kind::Groups | Kind::Exits => json!({
             "type": "array", "items": { "type": ["string", "integer"] },
         }),

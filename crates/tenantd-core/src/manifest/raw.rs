@@ -21,7 +21,9 @@ use super::value::{
     Account, Argv, Decode, FileMode, HostAccess, HttpPath, Mode, Permissions, ProgramExit, Seed,
     Signal, When,
 };
+use crate::capability::Capabilities;
 use crate::name::{AppName, TenantName};
+use crate::system_calls::Preset;
 
 /// A value with its position, or `None`.
 pub type Known<T> = Option<Spanned<T>>;
@@ -221,7 +223,10 @@ tables! {
 
     /// `[app.wall]`.
     Wall in Wall {
+        capabilities: Known<Capabilities>,
         set_id_programs: Known<bool>,
+        system_calls: Known<Preset>,
+        log_system_calls: Known<bool>,
     }
 
     /// `[network]`.

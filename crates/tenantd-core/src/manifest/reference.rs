@@ -278,9 +278,10 @@ keys! {
         "open_files", Kind::Limit { measure: Measure::Number, min: 64 }, INHERITED, "65536",
             "The maximum number of open files of a process (`RLIMIT_NOFILE`), at most fs.nr_open. \
              `\"1024:65536\"` suits programs that use select(2) and need a soft limit of 1024.";
-        "core", BYTES, INHERITED, "\"0:unlimited\"",
+        "core", BYTES, Derived("no core files"), "\"0:unlimited\"",
             "The maximum size of a core file (`RLIMIT_CORE`): bytes, or a size such as \
-             `\"64 MiB\"`. 0 disables core files.";
+             `\"64 MiB\"`. Without it there is none, and a program that kernel.core_pattern names, \
+             such as systemd-coredump, gets none (the limit is 1 byte); with 0 it gets one.";
         "locked_memory", BYTES, INHERITED, "\"64 MiB\"",
             "The maximum of memory that a process may lock into RAM (`RLIMIT_MEMLOCK`): bytes, or \
              a size such as `\"64 MiB\"`.";
@@ -295,11 +296,29 @@ keys! {
              proc_pid_oom_score_adj(5). A value below that of tenantd needs CAP_SYS_RESOURCE.";
     }
     Wall {
+        "capabilities", Kind::Capabilities,
+            Derived("`[\"@service\"]` for a program that starts as root, otherwise none"),
+            "[\"@service\", \"sys_nice\"]",
+            "The capabilities that the program can have, see capabilities(7). A program that starts as \
+             root has them, and one that starts as another user too (as ambient capabilities). \
+             `@service` stands for chown, dac_override, fowner, fsetid, kill, setgid, setuid, \
+             setpcap, net_bind_service, sys_chroot and audit_write. A program needs none to use a \
+             port below 1024. Those that lead out of a tenant cannot be listed: sys_admin, \
+             sys_ptrace, net_admin, mknod and others.";
         "set_id_programs", Kind::Flag, Value("false"), "true",
             "Whether programs with the set-user-ID or set-group-ID bit, or with file capabilities, get \
              these rights: mail helpers such as postdrop(1), unix_chkpwd(8), sudo(8). Without it \
              they run with the rights of who starts them (`no_new_privs`), and may not say so: PHP's \
              mail() waits for ever for a postdrop that cannot write to its queue.";
+        "system_calls", Kind::Choice(&["service", "strict", "none"]), Value("\"service\""), "\"strict\"",
+            "Which system calls fail with EPERM. `service`: those that mount, make or enter namespaces, \
+             load or trace code of the kernel, use io_uring or keys, or change what the host has \
+             once; sockets other than unix, IPv4, IPv6 and netlink; and all calls of programs of \
+             another architecture, such as 32-bit programs, which cannot run. `strict`: also those \
+             that change priority, limits or processors of another process. `none`: no call.";
+        "log_system_calls", Kind::Flag, Value("false"), "true",
+            "Whether what `system_calls` refuses is written to the log of the kernel, as a message of \
+             type SECCOMP, and is not refused. For finding out what a program needs.";
     }
     Network {
         "mode", Kind::Choice(&["routed", "bridge"]), Value("\"routed\""), "\"bridge\"",

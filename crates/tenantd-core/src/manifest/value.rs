@@ -2,6 +2,7 @@
 
 mod exits;
 mod permissions;
+mod privileges;
 mod probe;
 
 use std::net::{Ipv4Addr, Ipv6Addr};

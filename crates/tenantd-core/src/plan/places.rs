@@ -106,6 +106,7 @@ impl Looked<'_> {
             | Stage::Landlock
             | Stage::Capabilities
             | Stage::NoNewPrivs
+            | Stage::SystemCalls
             | Stage::Stdio
             | Stage::Descriptors
             | Stage::Vanished

@@ -45,7 +45,8 @@ impl Failure {
             | Stage::Groups
             | Stage::Group
             | Stage::User
-            | Stage::NoNewPrivs => match self.errno {
+            | Stage::NoNewPrivs
+            | Stage::SystemCalls => match self.errno {
                 libc::EINVAL => Retry::Never,
                 errno => of_host(errno),
             },

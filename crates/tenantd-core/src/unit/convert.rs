@@ -157,6 +157,7 @@ impl Service<'_> {
         self.restart(&mut body);
         self.ready(&mut body);
         self.limits(&mut body);
+        self.wall(&mut body);
         self.attributes(&mut body);
         body.table("network");
         body.comment("A network that nothing else uses: no interface of this host may be in it.");

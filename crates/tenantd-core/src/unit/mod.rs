@@ -16,6 +16,7 @@ mod syntax;
 mod tables;
 mod time;
 mod tmpfiles;
+mod wall;
 mod words;
 
 use std::path::{Path, PathBuf};

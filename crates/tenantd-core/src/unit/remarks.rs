@@ -5,11 +5,12 @@ use super::convert::Service;
 use super::page::{Page, quoted};
 
 /// The settings that the manifest has, or that mean nothing for a tenant.
-const KNOWN: [&str; 52] = [
+const KNOWN: [&str; 55] = [
     "AmbientCapabilities",
     "BusName",
     "CacheDirectory",
     "CacheDirectoryMode",
+    "CapabilityBoundingSet",
     "ConfigurationDirectory",
     "ConfigurationDirectoryMode",
     "DynamicUser",
@@ -31,6 +32,7 @@ const KNOWN: [&str; 52] = [
     "LogsDirectory",
     "LogsDirectoryMode",
     "Nice",
+    "NoNewPrivileges",
     "NotifyAccess",
     "OOMScoreAdjust",
     "PIDFile",
@@ -50,6 +52,7 @@ const KNOWN: [&str; 52] = [
     "StateDirectoryMode",
     "SupplementaryGroups",
     "SyslogIdentifier",
+    "SystemCallFilter",
     "TimeoutSec",
     "TimeoutStartSec",
     "TimeoutStopSec",
@@ -234,28 +237,8 @@ fn sockets(service: &Service<'_>, page: &mut Page) {
     }
 }
 
-/// Capabilities and all settings that have no part here.
+/// All settings that have no part here.
 fn rights(service: &Service<'_>, page: &mut Page) {
-    let ambient = service.settings.all("AmbientCapabilities").join(" ");
-    let ports = "CAP_NET_BIND_SERVICE";
-    if ambient
-        .split_whitespace()
-        .any(|it| it.eq_ignore_ascii_case(ports))
-    {
-        page.comment(&format!(
-            "{ports} is not needed: every port of a tenant is free to its user."
-        ));
-    }
-    let others: Vec<&str> = ambient
-        .split_whitespace()
-        .filter(|it| !it.eq_ignore_ascii_case(ports))
-        .collect();
-    if !others.is_empty() {
-        page.decide(&format!(
-            "AmbientCapabilities={}: the program of a tenant whose user is not root has none.",
-            others.join(" ")
-        ));
-    }
     let keys = service.settings.keys();
     let is_left = |key: &&str| !KNOWN.contains(key) && !COVERED.contains(key);
     let left: Vec<String> = keys

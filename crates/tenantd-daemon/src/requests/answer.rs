@@ -2,14 +2,11 @@
 
 use std::collections::HashSet;
 
-use tenantd_api::wire::{
-    self, AppStatus, ExecLimit, ExecPrivileges, ExecTarget, TenantStatus, Tracking,
-};
+use tenantd_api::wire::{self, AppStatus, ExecLimit, ExecTarget, TenantStatus, Tracking};
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::model::Limits;
 use tenantd_core::plan::notify;
 use tenantd_core::plan::phase::Phase;
-use tenantd_core::plan::privileges::Privileges;
 use tenantd_core::supervisor::Supervisor;
 use tenantd_core::supervisor::forced::ForcedKill;
 use tenantd_core::supervisor::view::{StateWord, Unapplied, Want, Why};
@@ -210,14 +207,9 @@ impl Tenants<'_> {
             environment: notify::without(&launch.environment),
             working_directory: launch.working_directory.display().to_string(),
             limits: Some(self.exec_limits(&launch.limits)),
-            privileges: Some(privileges(launch.wall.privileges)),
+            privileges: Some(launch.wall.privileges.into()),
         })
     }
-}
-
-fn privileges(privileges: Privileges) -> ExecPrivileges {
-    let Privileges { set_id_programs } = privileges;
-    ExecPrivileges { set_id_programs }
 }
 
 fn killed(forced: &ForcedKill) -> wire::Killed {

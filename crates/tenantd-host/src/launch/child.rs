@@ -8,6 +8,7 @@
 pub(super) mod attributes;
 mod descriptors;
 pub(crate) mod folder;
+pub(super) mod privileges;
 
 use std::ffi::CStr;
 use std::mem::{ManuallyDrop, MaybeUninit};
@@ -21,22 +22,20 @@ use rustix::mount::{
 };
 use rustix::mount::{fsconfig_create, fsconfig_set_string, fsmount, fsopen};
 use rustix::mount::{mount_change, move_mount};
-use rustix::process::{Resource, Rlimit, Uid, setrlimit, setsid};
+use rustix::process::{Resource, Uid, setrlimit, setsid};
 use rustix::thread::{
     LinkNameSpaceType, move_into_link_name_space, set_no_new_privs, set_thread_groups,
     set_thread_res_gid, set_thread_res_uid,
 };
-
-use seccompiler::BpfProgram;
 
 pub(super) use self::descriptors::Pipes;
 use self::descriptors::{close_others, duplicate, may_go, pass_lock_only};
 use super::mounts::{Mount, Union};
 use super::raw::{landlock_restrict_self, last_errno, mount_setattr_at, outcome};
 use super::report::record;
-use super::spec::{Capability, Purpose, Spec};
+use super::spec::{Purpose, Spec};
 use super::view::View;
-use crate::limits::Setting;
+use crate::limits::{NO_CORE, Setting};
 use tenantd_core::stage::Stage;
 
 /// The highest signal number of the kernel (`_NSIG`), and the bytes of its signal set.
@@ -68,27 +67,26 @@ fn descend(spec: &Spec, report: BorrowedFd<'_>) -> Result<(), Fault> {
     separate_mounts(&spec.view).map_err(at(Stage::Propagation))?;
     attach_all(&spec.mounts)?;
     restrict_writing(&spec.view).map_err(at(Stage::Landlock))?;
-    each(Stage::Capabilities, &spec.capabilities, |one| {
-        drop_capability(one)
-    })?;
-    each(Stage::Limits, &spec.limits, limit)?;
+    privileges::drop_capabilities(&spec.rights)?;
+    // The program may later lower them, and raise a soft limit up to the hard limit.
+    each(Stage::Limits, &spec.limits, Setting::set)?;
     attributes::set(&spec.attributes, &spec.oom_score_adj)?;
     set_thread_groups(&spec.groups).map_err(at(Stage::Groups))?;
     set_thread_res_gid(spec.gid, spec.gid, spec.gid).map_err(at(Stage::Group))?;
+    privileges::restrict_calls(&spec.rights)?;
     // The real and the saved user stay root: no process of the tenant's user can stop this one.
     set_thread_res_uid(Uid::ROOT, spec.uid, Uid::ROOT).map_err(at(Stage::User))?;
-    if !spec.privileges.set_id_programs {
-        set_no_new_privs(true).map_err(at(Stage::NoNewPrivs))?;
-    }
     folder::enter(&spec.working_directory).map_err(at(Stage::WorkingDirectory))?;
     put_stdio(spec)?;
     pass_lock_only(spec).map_err(at(Stage::Descriptors))?;
+    privileges::keep_for_user(&spec.rights)?;
     if let Purpose::Rehearsal { filter } = &spec.purpose {
         end_at_first_call(filter).map_err(at(Stage::Exec))?;
     }
     send(report, Stage::Exec, 0, 0);
     // It also drops the permitted capabilities, see "Effect of user ID changes" in capabilities(7).
     set_thread_res_uid(spec.uid, spec.uid, spec.uid).map_err(at(Stage::User))?;
+    privileges::give_to_user(&spec.rights)?;
     Err(Fault(Stage::Exec, 0, execute(spec)))
 }
 
@@ -260,27 +258,6 @@ fn move_to(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Errno> {
     move_mount(tree, c"", target, c"", by_fd)
 }
 
-fn drop_capability(capability: &Capability) -> Result<(), Errno> {
-    let unused: libc::c_ulong = 0;
-    // SAFETY: PR_CAPBSET_DROP takes a number and touches no memory of ours.
-    outcome(unsafe {
-        libc::syscall(
-            libc::SYS_prctl,
-            libc::PR_CAPBSET_DROP,
-            libc::c_ulong::from(capability.number),
-            unused,
-            unused,
-            unused,
-        )
-    })
-}
-
-/// Sets one limit. The program may later lower it, and raise the soft limit up to the hard limit.
-fn limit(limit: &Setting) -> Result<(), Errno> {
-    let Rlimit { current, maximum } = limit.value;
-    setrlimit(limit.resource, Rlimit { current, maximum })
-}
-
 fn put_stdio(spec: &Spec) -> Result<(), Fault> {
     let [stdin, stdout, stderr] = &spec.stdio;
     for (number, fd) in [(0, stdin), (1, stdout), (2, stderr)] {
@@ -291,31 +268,11 @@ fn put_stdio(spec: &Spec) -> Result<(), Fault> {
 }
 
 /// Makes the program end with SIGSYS at its first system call, without a core file.
-fn end_at_first_call(filter: &BpfProgram) -> Result<(), Errno> {
+fn end_at_first_call(filter: &[libc::sock_filter]) -> Result<(), Errno> {
     // A filter needs it once CAP_SYS_ADMIN is gone.
     set_no_new_privs(true)?;
-    // 0 would not keep a core_pattern that is a pipe (core(5)) from running; 1 does, and is less than
-    // the smallest core file.
-    let none = Rlimit {
-        current: Some(1),
-        maximum: Some(1),
-    };
-    setrlimit(Resource::Core, none)?;
-    let program = libc::sock_fprog {
-        len: u16::try_from(filter.len()).map_err(|_| Errno::INVAL)?,
-        // The kernel only reads it, and both types are a C struct of the same four integers.
-        filter: filter.as_ptr().cast_mut().cast(),
-    };
-    // SAFETY: `program` points to as many instructions as it says, and both are only read during
-    // the call.
-    outcome(unsafe {
-        libc::syscall(
-            libc::SYS_seccomp,
-            libc::SECCOMP_SET_MODE_FILTER,
-            0,
-            &raw const program,
-        )
-    })
+    setrlimit(Resource::Core, NO_CORE)?;
+    privileges::load(filter)
 }
 
 fn execute(spec: &Spec) -> Errno {

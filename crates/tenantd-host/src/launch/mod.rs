@@ -40,6 +40,7 @@ mod clone;
 mod lid;
 mod mounts;
 pub mod observe;
+mod privileges;
 pub(super) mod raw;
 pub mod ready_fd;
 mod rehearsal;
@@ -70,9 +71,9 @@ use child::Pipes;
 pub(crate) use child::folder;
 use clone::Cloned;
 pub use lid::Lid;
+pub use privileges::Rights;
 pub use rehearsal::{rehearse, rehearse_all};
 pub use report::Report;
-pub use spec::{Capability, DROPPED};
 pub use templates::MountTemplates;
 
 /// How long a killed child may take to end. One that waits for a filesystem that hangs is reaped

@@ -29,16 +29,18 @@ use tenantd_core::stage::{Failure, Stage};
 /// The time limit. A file may be on a filesystem that hangs.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// The filter: changing the user, executing the program, reporting a failure and exiting is allowed.
+/// The filter: changing the user and its capabilities, executing the program, reporting a failure and exiting is allowed.
 ///
 /// # Errors
 /// A [`Failure`] of stage exec if there is none for this architecture.
-pub(super) fn filter() -> Result<BpfProgram, Failure> {
+pub(super) fn filter() -> Result<Vec<libc::sock_filter>, Failure> {
     let failed = |error: &dyn std::fmt::Display| {
         Failure::detail(Stage::Exec, "", format!("cannot make a filter: {error}"))
     };
     let allowed = [
         libc::SYS_setresuid,
+        libc::SYS_capset,
+        libc::SYS_prctl,
         libc::SYS_execve,
         libc::SYS_write,
         libc::SYS_exit_group,
@@ -51,9 +53,15 @@ pub(super) fn filter() -> Result<BpfProgram, Failure> {
         architecture.map_err(|error| failed(&error))?,
     );
     let filter = filter.map_err(|error| failed(&error))?;
-    filter
-        .try_into()
-        .map_err(|error: seccompiler::BackendError| failed(&error))
+    let program: Result<BpfProgram, _> = filter.try_into();
+    let program = program.map_err(|error: seccompiler::BackendError| failed(&error))?;
+    let as_libc = |one: seccompiler::sock_filter| libc::sock_filter {
+        code: one.code,
+        jt: one.jt,
+        jf: one.jf,
+        k: one.k,
+    };
+    Ok(program.into_iter().map(as_libc).collect())
 }
 
 /// Rehearses the launch of a tenant, on the present host. Blocks for less than a millisecond, unless

@@ -13,14 +13,14 @@ use std::path::Path;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::process::{Gid, Rlimit, Uid};
-use seccompiler::BpfProgram;
 
 use super::mounts::{self, Mount, Mounts};
+pub(super) use super::privileges::Rights;
 use super::report::Names;
 use super::strings::Strings;
 use super::templates::MountTemplates;
 use super::view::{self, View};
-use super::{Order, raw, rehearsal};
+use super::{Order, rehearsal};
 use crate::claim::Claim;
 use crate::crash;
 use crate::datastore::{self, init};
@@ -29,46 +29,7 @@ use crate::lock::Lock;
 use tenantd_core::plan::model::{DatastorePlan, LaunchPlan, ProcessAttributes};
 use tenantd_core::plan::notify::WATCHDOG_USEC;
 use tenantd_core::plan::phase::{Executed, Phase};
-use tenantd_core::plan::privileges::Privileges;
 use tenantd_core::stage::{Failure, Stage};
-
-/// A capability, see capabilities(7).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Capability {
-    /// The kernel's number of the capability.
-    pub number: u32,
-    /// The name, such as `CAP_MKNOD`.
-    pub name: &'static str,
-}
-
-/// The capabilities that are dropped from the bounding set of a tenant's processes. With one of
-/// them, a process that runs as root could undo its mounts or reach other tenants. A process of
-/// another user has none of them anyway.
-pub const DROPPED: &[Capability] = &[
-    // Opens any file of a filesystem by its handle, below the covered folders too.
-    capability(2, "CAP_DAC_READ_SEARCH"),
-    // Makes interfaces in other network namespaces, the host's among them (IFLA_NET_NS_PID).
-    capability(12, "CAP_NET_ADMIN"),
-    // Loads code into the kernel.
-    capability(16, "CAP_SYS_MODULE"),
-    // Reads and writes memory and ports of the machine.
-    capability(17, "CAP_SYS_RAWIO"),
-    // Goes through /proc/PID/root of a process with more capabilities, and into its memory.
-    capability(19, "CAP_SYS_PTRACE"),
-    // Unmounts the covers, and enters other namespaces.
-    capability(21, "CAP_SYS_ADMIN"),
-    // Starts another kernel.
-    capability(22, "CAP_SYS_BOOT"),
-    // Makes a device file of the disk that all datastores lie on.
-    capability(27, "CAP_MKNOD"),
-    // Reads kernel memory through tracing, and packets of other namespaces through BPF.
-    capability(38, "CAP_PERFMON"),
-    capability(39, "CAP_BPF"),
-];
-
-const fn capability(number: u32, name: &'static str) -> Capability {
-    Capability { number, name }
-}
 
 /// What the child does with the program.
 pub(super) enum Purpose {
@@ -82,7 +43,7 @@ pub(super) enum Purpose {
     /// Executes it behind a filter that ends it at its first system call.
     Rehearsal {
         /// The filter.
-        filter: BpfProgram,
+        filter: Vec<libc::sock_filter>,
     },
 }
 
@@ -92,10 +53,9 @@ pub(super) struct Spec {
     /// In the order in which they are attached.
     pub(super) mounts: Vec<Mount>,
     pub(super) view: View,
-    pub(super) capabilities: Vec<&'static Capability>,
+    pub(super) rights: Rights,
     pub(super) limits: Vec<Setting>,
     pub(super) attributes: ProcessAttributes,
-    pub(super) privileges: Privileges,
     /// One of the attributes as text.
     pub(super) oom_score_adj: Vec<u8>,
     pub(super) groups: Vec<Gid>,
@@ -192,17 +152,18 @@ impl Spec {
         let view = view::view(launch, templates, outputs, is_rehearsal, &mut mounts)?;
         check_program(executed.program)?;
         let mounts = mounts.in_order();
-        let capabilities = known_capabilities();
+        let uid = identity.uid;
+        let privileges = launch.wall.privileges.of_user(uid, launch.identity.uid);
+        let rights = Rights::new(&privileges, uid)?;
         let limits = limits::at_launch(&launch.limits, descriptors);
         Ok(Self {
-            names: names(launch, executed, &mounts, &capabilities, &limits),
+            names: names(launch, executed, &mounts, &rights, &limits),
             purpose,
             mounts,
             view,
             limits,
-            capabilities,
+            rights,
             attributes: launch.process,
-            privileges: launch.wall.privileges,
             oom_score_adj: launch.process.oom_score_adj.to_string().into_bytes(),
             groups: identity.groups.iter().copied().map(Gid::from_raw).collect(),
             gid: Gid::from_raw(identity.gid),
@@ -317,12 +278,6 @@ fn check_program(program: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The capabilities to drop that this kernel knows. It refuses an unknown number.
-fn known_capabilities() -> Vec<&'static Capability> {
-    let known = |one: &&Capability| raw::knows_capability(one.number);
-    DROPPED.iter().filter(known).collect()
-}
-
 /// Duplicates a descriptor to a number above 2, because the child overwrites 0 to 2.
 fn above_stdio(fd: impl AsFd) -> Result<OwnedFd, Errno> {
     fcntl_dupfd_cloexec(fd, 3)
@@ -349,7 +304,7 @@ fn names(
     launch: &LaunchPlan,
     executed: Executed<'_>,
     mounts: &[Mount],
-    capabilities: &[&Capability],
+    rights: &Rights,
     limits: &[Setting],
 ) -> Names {
     let shown = |path: &Path| path.display().to_string();
@@ -359,7 +314,7 @@ fn names(
     Names {
         program: shown(executed.program),
         targets: targets.map(std::borrow::Cow::into_owned).collect(),
-        capabilities: capabilities.iter().map(|one| one.name.to_owned()).collect(),
+        capabilities: rights.dropped().map(|one| one.to_string()).collect(),
         limits: limits.iter().map(|limit| limit.what).collect(),
         user: identity.user.clone(),
         group: identity.gid.to_string(),

@@ -82,6 +82,8 @@ pub enum Kind {
     Argv,
     /// The path of an HTTP request.
     HttpPath,
+    /// An array of names of capabilities.
+    Capabilities,
     /// An array of exit statuses and names of signals.
     Exits,
     /// One of a few words.

@@ -135,7 +135,7 @@ impl Table {
                  the soft limit, which the program may raise itself, and the hard limit. \
                  `\"unlimited\"` means no limit. `limits` in `[defaults]` and of a tenant override \
                  these, one by one. A change is applied to running processes, without a restart. \
-                 A limit that is not set is inherited from tenantd."
+                 A limit that is not set is inherited from tenantd, except that of core files."
             }
             Table::Process => {
                 "Attributes of the processes of a tenant. They are set at each start, so that a \

@@ -137,7 +137,7 @@ impl<'a> Field<'a> {
         Self { item, ..self }
     }
 
-    pub(super) fn nested(self) -> Self {
+    pub(in crate::plan) fn nested(self) -> Self {
         let nested = true;
         Self { nested, ..self }
     }

@@ -72,6 +72,7 @@ names! {
     Group = "group";
     User = "user";
     NoNewPrivs = "no-new-privs";
+    SystemCalls = "no-new-privs", "system-calls";
     WorkingDirectory = "working-directory";
     Stdio = "stdio";
     Descriptors = "descriptors";

@@ -20,7 +20,7 @@ use tenantd_core::plan::model::ProcessAttributes;
 use tenantd_core::stage::Stage;
 
 /// The names of the attributes, in the order in which they are set.
-pub(in crate::launch) const NAMES: [&str; 10] = [
+pub(in crate::launch) const NAMES: [&str; 13] = [
     "session keyring",
     "file mode creation mask",
     "scheduling policy",
@@ -31,7 +31,15 @@ pub(in crate::launch) const NAMES: [&str; 10] = [
     "timer slack",
     "execution domain",
     "OOM score adjustment",
+    "secure bits",
+    "inheritable capabilities",
+    "ambient capabilities",
 ];
+
+/// The places of those names that are not set here.
+pub(super) const SECURE_BITS: u16 = 10;
+pub(super) const INHERITABLE: u16 = 11;
+pub(super) const AMBIENT: u16 = 12;
 
 /// The timer slack in nanoseconds of a process that nobody has changed, see prctl(2).
 const TIMER_SLACK: Option<NonZeroU64> = NonZeroU64::new(50_000);
@@ -41,7 +49,7 @@ const PROCESSORS: usize = 1024;
 
 /// Sets all of them, as root. `oom_score_adj` is the adjustment as text.
 pub(super) fn set(planned: &ProcessAttributes, oom_score_adj: &[u8]) -> Result<(), Fault> {
-    let all: [(bool, Result<(), Errno>); NAMES.len()] = [
+    let all: [(bool, Result<(), Errno>); SECURE_BITS as usize] = [
         (true, join_keyring()),
         (false, set_umask(planned.umask)),
         (true, plain_scheduling()),
