@@ -202,8 +202,7 @@ impl Failure {
     /// A suggestion what to do, where the errno alone is not clear enough.
     #[must_use]
     pub fn remedy(&self) -> Option<&'static str> {
-        use libc::{EACCES, EEXIST, EINVAL, ELOOP, ENODEV, ENOENT, ENOEXEC, ENOSPC, ENOSYS};
-        use libc::{EPERM, EROFS, ETXTBSY, EWOULDBLOCK};
+        use libc::{EACCES, EEXIST, EINVAL, ELOOP, ENOSPC, ENOSYS, EPERM, EROFS, EWOULDBLOCK};
         Some(match (self.stage, self.errno) {
             (Stage::Netns | Stage::Clone, EPERM) => {
                 "run tenantd as root: creating namespaces requires CAP_SYS_ADMIN"
@@ -234,6 +233,29 @@ impl Failure {
             (Stage::Datastore, EROFS) => "the filesystem is mounted read-only: remount it",
             (Stage::Lock, ENOSPC) => "the filesystem of /run is full: free some space",
             (Stage::Datastore, ENOSPC) => "the filesystem is full: free some space",
+            (Stage::SystemCalls, EINVAL | ENOSYS) => {
+                "the kernel has no filters (CONFIG_SECCOMP_FILTER): set `wall.system_calls = \"none\"`"
+            }
+            (Stage::Limits, EPERM) => {
+                "raising a hard limit, or the limits of another user's process, requires \
+                 CAP_SYS_RESOURCE; restarting the tenant sets the limit too"
+            }
+            (Stage::Attributes, EACCES | EPERM) => {
+                "a more favoured value than tenantd's own requires CAP_SYS_NICE, or CAP_SYS_RESOURCE \
+                 for the OOM score"
+            }
+            (Stage::WorkingDirectory, EACCES) => {
+                "the tenant's user needs execute permission on the folder"
+            }
+            (Stage::Exec | Stage::Program, _) => return self.remedy_of_program(),
+            _ => return self.remedy_of_mount(),
+        })
+    }
+
+    /// The same for a program that cannot be executed.
+    fn remedy_of_program(&self) -> Option<&'static str> {
+        use libc::{EACCES, ENODEV, ENOENT, ENOEXEC, ETXTBSY};
+        Some(match (self.stage, self.errno) {
             (Stage::Exec | Stage::Program, EACCES) => {
                 "it must be executable for the tenant's user, on a filesystem without noexec"
             }
@@ -252,22 +274,8 @@ impl Failure {
             (Stage::Exec, ETXTBSY) => {
                 "the file is open for writing: wait until its installation is complete"
             }
-            (Stage::SystemCalls, EINVAL | ENOSYS) => {
-                "the kernel has no filters (CONFIG_SECCOMP_FILTER): set `wall.system_calls = \"none\"`"
-            }
             (Stage::Exec, ENODEV) => "the filesystem of the file is no longer available",
-            (Stage::Limits, EPERM) => {
-                "raising a hard limit, or the limits of another user's process, requires \
-                 CAP_SYS_RESOURCE; restarting the tenant sets the limit too"
-            }
-            (Stage::Attributes, EACCES | EPERM) => {
-                "a more favoured value than tenantd's own requires CAP_SYS_NICE, or CAP_SYS_RESOURCE \
-                 for the OOM score"
-            }
-            (Stage::WorkingDirectory, EACCES) => {
-                "the tenant's user needs execute permission on the folder"
-            }
-            _ => return self.remedy_of_mount(),
+            _ => return None,
         })
     }
 

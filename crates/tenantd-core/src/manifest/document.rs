@@ -200,7 +200,7 @@ fn kind_schema(kind: Kind) -> Value {
         Kind::Command | Kind::Argv => json!({
             "type": "array", "items": { "type": "string" }, "minItems": 1,
         }),
-        Kind::Texts(_) | Kind::Paths(_) => json!({
+        Kind::Texts(_) | Kind::Paths(_) | Kind::Capabilities => json!({
             "type": "array", "items": { "type": "string" },
         }),
         Kind::Folders => json!({
@@ -216,7 +216,6 @@ fn kind_schema(kind: Kind) -> Value {
         }
         Kind::Account => json!({ "type": ["string", "integer"] }),
         Kind::HttpPath => json!({ "type": "string", "pattern": "^/[!-~]*$" }),
-        Kind::Capabilities => json!({ "type": "array", "items": { "type": "string" } }),
         Kind::Groups | Kind::Exits => json!({
             "type": "array", "items": { "type": ["string", "integer"] },
         }),

@@ -167,13 +167,7 @@ impl fmt::Display for Cause {
             Cause::Retry => "it is retried",
             Cause::SaysStopping => "its program says that it is stopping (STOPPING=1)",
             Cause::Extended => "its program asked for more time",
-            Cause::Found(Find::Lives) => "its program survived the previous supervisor",
-            Cause::Found(Find::Died(exit)) => {
-                return write!(f, "its program {exit} while no supervisor was running");
-            }
-            Cause::Found(Find::AsItWas(state)) => {
-                return write!(f, "it was {state} under the previous supervisor");
-            }
+            Cause::Found(find) => return found(f, find),
             Cause::Requested(verb) => {
                 return write!(f, "an operator requested a {}", verb.word());
             }
@@ -209,6 +203,14 @@ impl fmt::Display for Cause {
             Cause::GivenUp(Why::Exit(exit)) => return write!(f, "given up: its program {exit}"),
             Cause::GivenUp(Why::Failure(why)) => return write!(f, "given up: {why}"),
         })
+    }
+}
+
+fn found(f: &mut fmt::Formatter<'_>, find: &Find) -> fmt::Result {
+    match find {
+        Find::Lives => f.write_str("its program survived the previous supervisor"),
+        Find::Died(exit) => write!(f, "its program {exit} while no supervisor was running"),
+        Find::AsItWas(state) => write!(f, "it was {state} under the previous supervisor"),
     }
 }
 

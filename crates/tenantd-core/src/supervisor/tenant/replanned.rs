@@ -20,13 +20,7 @@ impl Tenant {
     ) {
         let before = std::mem::replace(&mut self.policy, policy);
         let Some(scope) = RestartScope::of(effect) else {
-            if before.phases.any() || self.policy.phases.any() {
-                self.retry_phases(context);
-            }
-            if self.policy.daemonizes && !before.daemonizes {
-                self.retry_in_background(context);
-            }
-            return self.restart_exited(context);
+            return self.continue_with(&before, context);
         };
         self.strikes.clear();
         self.state = match self.take() {
@@ -80,6 +74,17 @@ impl Tenant {
                 ..
             }) => state,
         };
+        self.restart_exited(context);
+    }
+
+    /// The new plan restarts nothing that runs. What the old one had failed with is tried again.
+    fn continue_with(&mut self, before: &Policy, context: &mut TransitionContext) {
+        if before.phases.any() || self.policy.phases.any() {
+            self.retry_phases(context);
+        }
+        if self.policy.daemonizes && !before.daemonizes {
+            self.retry_in_background(context);
+        }
         self.restart_exited(context);
     }
 
