@@ -17,7 +17,7 @@ use tenantd_api::client::pattern::Pattern;
 use tenantd_core::name::{AppName, TenantName};
 
 pub use self::learn::Learn;
-pub use self::tenants::{Act, Kill, Restart, Show, StartStop, Status, Wait, Which};
+pub use self::tenants::{Act, Kill, ReloadApp, Restart, Show, StartStop, Status, Wait, Which};
 
 /// Runs an unchanged single-tenant program once per tenant
 ///
@@ -130,6 +130,9 @@ pub enum Command {
     /// Send a signal to the processes of tenants' programs
     #[command(after_help = help::KILL)]
     Kill(Kill),
+    /// Make the programs of tenants read their configuration again, without a restart
+    #[command(after_help = help::RELOAD_APP)]
+    ReloadApp(ReloadApp),
     /// Add a tenant to the manifest, and reload
     #[command(after_help = "EXAMPLES\n  \
         tenantd add acme ip=10.77.0.14\n  \

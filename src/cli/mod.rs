@@ -27,6 +27,7 @@ mod progress;
 pub mod recipes;
 pub mod reference;
 mod reload;
+mod reload_app;
 mod rolling;
 mod run;
 mod schema;
@@ -128,6 +129,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<End> {
         Command::Stop(what) => act(Verb::Stop, &what.act, what.permanent),
         Command::Restart(what) if what.rolling => rolling::roll(&starting::find(&selector)?, &what),
         Command::Restart(what) => act(Verb::Restart, &what.act, false),
+        Command::ReloadApp(what) => reload_app::reload(&app::find(&selector)?, &what),
         Command::Kill(what) => kill::kill(&app::find(&selector)?, &what),
         Command::Add { tenant, keys, wait } => edit::add(&selector, &tenant, &keys, wait),
         Command::Remove { tenant, wait } => edit::remove(&selector, &tenant, wait),

@@ -32,6 +32,7 @@ pub(super) enum Doing {
     Stop,
     Restart,
     Kill,
+    ReloadApp,
     Reload,
     Add,
     Remove,
@@ -44,6 +45,7 @@ impl Doing {
             Self::Stop => "stop",
             Self::Restart => "restart",
             Self::Kill => "kill",
+            Self::ReloadApp => "reload-app",
             Self::Reload => "reload",
             Self::Add => "add",
             Self::Remove => "remove",
@@ -57,6 +59,7 @@ impl Doing {
             Self::Stop => "stopping",
             Self::Restart => "restarting",
             Self::Kill => "signalling",
+            Self::ReloadApp => "reloading",
             Self::Reload | Self::Add | Self::Remove => "changing",
         }
     }
@@ -68,6 +71,7 @@ impl Doing {
             Self::Stop => "stopped",
             Self::Restart => "restarted",
             Self::Kill => "signalled",
+            Self::ReloadApp => "reloaded",
             Self::Reload | Self::Add | Self::Remove => "changed",
         }
     }

@@ -10,7 +10,9 @@ pub fn of(command: &str) -> &'static [Section] {
     match command {
         "status" => STATUS,
         "list" => LIST,
-        "start" | "stop" | "restart" | "kill" | "reload" | "add" | "remove" => OUTCOMES,
+        "start" | "stop" | "restart" | "kill" | "reload-app" | "reload" | "add" | "remove" => {
+            OUTCOMES
+        }
         "diff" => DIFF,
         "check" => CHECK,
         "plan" => PLAN,

@@ -74,7 +74,6 @@ const VERBS: &[(&[&str], &[&str])] = &[
     ),
     (
         &[
-            "reload-or-restart",
             "try-restart",
             "daemon-reload",
             "reread",
@@ -84,6 +83,13 @@ const VERBS: &[(&[&str], &[&str])] = &[
             "sync",
         ],
         &["`tenantd reload` applies what has changed in the manifest"],
+    ),
+    (
+        &["reload-or-restart", "hot-reload", "graceful"],
+        &[
+            "`tenantd reload-app NAME` makes a program read its configuration again",
+            "`tenantd reload` applies what has changed in the manifest",
+        ],
     ),
     (
         &["daemon", "serve", "supervise", "server"],

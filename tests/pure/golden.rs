@@ -247,6 +247,7 @@ fn the_json_of_a_plan_has_the_keys_of_the_manifest() {
         (Table::Restart, &tenant["restart"]),
         (Table::Ready, &tenant["ready"]),
         (Table::Alive, &tenant["alive"]),
+        (Table::Reload, &tenant["reload"]),
         (Table::Limits, &tenant["limits"]),
         (Table::Wall, &tenant["wall"]),
         (Table::Network, &json["network"]),
@@ -255,7 +256,8 @@ fn the_json_of_a_plan_has_the_keys_of_the_manifest() {
     ] {
         let is_alternative = |key: &Key| {
             let of_alive = table == Table::Alive && key.name == "command";
-            of_alive || alternatives.contains(&key.name)
+            let of_reload = table == Table::Reload && key.name == "signal";
+            of_alive || of_reload || alternatives.contains(&key.name)
         };
         for key in Key::of(table).filter(|key| !is_alternative(key)) {
             assert!(

@@ -57,6 +57,7 @@ mod recipes;
 mod redis;
 mod rehearsal;
 mod reload;
+mod reload_app;
 mod rolling;
 mod screens;
 mod starting;

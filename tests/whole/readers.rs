@@ -61,6 +61,7 @@ fn a_member_of_the_group_sees_the_state_and_changes_nothing() {
         &["restart", "acme"],
         &["restart", "--rolling", "acme"],
         &["kill", "-s", "HUP", "acme"],
+        &["reload-app", "acme"],
         &["reload"],
         &["diff"],
         &["upgrade"],

@@ -17,6 +17,7 @@ pub use tenantd_core::supervisor::action::Answer;
 pub use tenantd_core::supervisor::event::Verb;
 use tenantd_core::supervisor::view;
 
+mod app_reload;
 mod killed;
 mod phase;
 mod privileges;
@@ -27,6 +28,7 @@ mod signalled;
 pub mod varlink;
 pub mod watch;
 
+pub use app_reload::AppReloaded;
 pub use killed::{Killed, NamedProcess};
 pub use phase::Phase;
 pub use privileges::ExecPrivileges;

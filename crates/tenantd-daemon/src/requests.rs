@@ -5,6 +5,7 @@
 //! answer. A task prepares an answer that needs the disk, so that the loop does not wait.
 
 pub(crate) mod answer;
+mod app_reload;
 pub mod control;
 pub mod programs;
 pub mod queue;
@@ -30,6 +31,7 @@ use crate::handover::Handover;
 use crate::input::Input;
 use crate::reload::{ReloadRequest, Reloads};
 use crate::requests::answer::{Seen, Tenants};
+use crate::requests::app_reload::AppReloads;
 use crate::requests::control::{Listener, Readers, Served};
 use crate::requests::queue::{Request, RequestQueue, Unknown};
 use crate::requests::rehearsal::{Rehearsals, Rehearsed};
@@ -46,6 +48,7 @@ pub(super) struct Requests {
     readers: Readers,
     rehearsals: Rehearsals,
     acts: VecDeque<Act>,
+    app_reloads: AppReloads,
 }
 
 /// What the loop receives.
@@ -91,6 +94,7 @@ impl Requests {
             queue,
             rehearsals: Rehearsals::new(),
             acts: VecDeque::new(),
+            app_reloads: AppReloads::new(),
         }
     }
 
@@ -163,6 +167,10 @@ impl Requests {
                 signal,
                 reply,
             } => signal::send(tenants, &names, signal, reply),
+            Request::ReloadApp {
+                tenants: names,
+                reply,
+            } => self.app_reloads.begin(tenants, &names, reply),
             Request::Upgrade { reply } => handover.preflight(&executor.host().app, Some(reply)),
             Request::Upgraded { reply } => drop(reply.send(handover.upgraded())),
             Request::Detach { reply } => drop(reply.send(handover.detach())),
@@ -251,11 +259,13 @@ impl Requests {
 
     /// Accepts no new connection, and answers the requests that have arrived.
     pub(super) fn close(&mut self) {
+        self.app_reloads.end();
         self.control.close();
     }
 
     /// Accepts connections again, first those that were made meanwhile.
     pub(super) fn reopen(&mut self) {
+        self.app_reloads.resume();
         self.control.reopen(self.queue.clone());
         crash::point("upgrade: socket reopened", "");
     }
@@ -267,7 +277,7 @@ impl Requests {
 
     /// Ends the service: waiting clients get an error before the socket is removed.
     pub(super) async fn end(self) {
-        drop((self.acts, self.incoming));
+        drop((self.acts, self.incoming, self.app_reloads));
         self.control.end().await;
     }
 }

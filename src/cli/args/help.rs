@@ -75,6 +75,23 @@ refused, and pid is the main process, if only that one got the signal.
 EXIT CODES
   0 the signal was sent to all of them   1 a tenant was refused   2 usage error";
 
+/// Of `reload-app`.
+pub(super) const RELOAD_APP: &str = "EXAMPLES
+  tenantd reload-app acme
+  tenantd reload-app 'shop-*'        all tenants with such a name; quote the pattern
+  tenantd reload-app --all --json | jq -e '.ok'
+
+Does what [app.reload] of the manifest says: sends a signal to the main process, or runs a
+command in the tenant. A signal is done when it is sent. A command is waited for; its output is
+in the tenant's log. The tenant must be up and ready.
+
+`tenantd reload` is something else: it reads the manifest of tenantd again.
+
+The output is as that of `tenantd start`, with the outcomes done, failed and refused.
+
+EXIT CODES
+  0 done for all of them   1 a tenant was refused or it failed   2 usage error";
+
 /// Of `status`.
 pub(super) const STATUS: &str = "EXAMPLES
   tenantd status

@@ -94,6 +94,17 @@ pub struct Kill {
     pub show: Show,
 }
 
+/// The arguments of `reload-app`.
+#[derive(Debug, Args)]
+pub struct ReloadApp {
+    /// The tenants.
+    #[command(flatten)]
+    pub which: Which,
+    /// What to print.
+    #[command(flatten)]
+    pub show: Show,
+}
+
 /// Tenants by name, or all: exactly one of the two.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]

@@ -198,7 +198,9 @@ impl Script {
                 let _gone = reply.send(Err("not here".to_owned()));
             }
             Request::Upgraded { .. } => unreachable!("it follows an upgrade"),
-            Request::Signal { .. } => unreachable!("nothing sends a signal"),
+            Request::Signal { .. } | Request::ReloadApp { .. } => {
+                unreachable!("nothing sends a signal")
+            }
             Request::Detach { reply } => {
                 let _gone = reply.send(Ok(()));
             }

@@ -18,7 +18,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tenantd_api::client::{ClientError, Connection};
 use tenantd_api::wire::{
-    self, Answer, AppStatus, ExecTarget, Signalled, StateWord, TenantAnswer, TenantStatus, Verb,
+    self, Answer, AppReloaded, AppStatus, ExecTarget, Signalled, StateWord, TenantAnswer,
+    TenantStatus, Verb,
 };
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::data::KeyChange;
@@ -111,6 +112,16 @@ fn signalled(main: bool) -> Signalled {
         processes: if main { 1 } else { 0 },
         pid: main.then_some(123),
         refused: (!main).then(|| "it is down".to_owned()),
+    }
+}
+
+fn app_reloaded() -> AppReloaded {
+    AppReloaded {
+        tenant: tenant("acme"),
+        by: Some("rndc reload".to_owned()),
+        pid: None,
+        refused: None,
+        failed: Some("no".to_owned()),
     }
 }
 
@@ -215,6 +226,9 @@ async fn answer_all(app: AppName, mut incoming: mpsc::Receiver<Request>) {
             }
             Request::Signal { signal, reply, .. } => {
                 let _ = reply.send(Ok(vec![signalled(signal.1)]));
+            }
+            Request::ReloadApp { reply, .. } => {
+                let _ = reply.send(Ok(vec![app_reloaded()]));
             }
             Request::Reload { reply, .. } => {
                 let _ = reply.send(Err(NoReload::BadManifest("2 problems".into())));

@@ -84,7 +84,7 @@ fn a_reader_may_read_the_state_and_nothing_else() {
     with_readers(|app, incoming, _| async move {
         tokio::task::spawn_local(answer_all(app.clone(), incoming));
         let methods = methods(&app).await;
-        assert_eq!(methods.len(), 14, "{methods:?}");
+        assert_eq!(methods.len(), 15, "{methods:?}");
         let (mut allowed, mut refused) = (BTreeSet::new(), BTreeSet::new());
         for method in methods {
             let parameters = match method.as_str() {
@@ -115,7 +115,16 @@ fn a_reader_may_read_the_state_and_nothing_else() {
             "{allowed:?}"
         );
         let root = [
-            "Collect", "Detach", "Diff", "Enter", "Reload", "Restart", "Signal", "Start", "Stop",
+            "Collect",
+            "Detach",
+            "Diff",
+            "Enter",
+            "Reload",
+            "ReloadApp",
+            "Restart",
+            "Signal",
+            "Start",
+            "Stop",
             "Upgrade",
         ];
         assert!(refused.iter().eq(root.iter()), "{refused:?}");

@@ -31,9 +31,10 @@ fn requests_in_plain_varlink_work() {
         bytes.extend(call("io.tenantd.Supervisor.Stop", &json!({"tenants": []})));
         bytes.extend(call("io.tenantd.Supervisor.Status", &unknown));
         bytes.extend(call("io.tenantd.Supervisor.Signal", &json!({"signal": 1})));
+        bytes.extend(call("io.tenantd.Supervisor.ReloadApp", &json!({})));
         bytes.extend(b"{\"method\":\"io.tenantd.Supervisor.Nonsense\"}\0");
         let answers = raw(&app, bytes, true).await;
-        let [info, description, all, stop, typo, signal, nonsense] = &answers[..] else {
+        let [info, description, all, stop, typo, signal, reload, nonsense] = &answers[..] else {
             panic!("{answers:#?}");
         };
         let interfaces = info["parameters"]["interfaces"].as_array().unwrap();
@@ -41,7 +42,7 @@ fn requests_in_plain_varlink_work() {
         describes(
             description["parameters"]["description"].as_str().unwrap(),
             &all["parameters"],
-            &signal["parameters"]["tenants"][0],
+            [signal, reload].map(|it| &it["parameters"]["tenants"][0]),
         );
         let stopped = &stop["parameters"]["answers"][0];
         assert_eq!(
@@ -96,7 +97,7 @@ fn a_long_answer_is_written_once() {
 }
 
 /// The description names exactly the fields that are sent.
-fn describes(description: &str, sent: &Value, signalled: &Value) {
+fn describes(description: &str, sent: &Value, others: [&Value; 2]) {
     // A comment goes from its # to the end of the line.
     let description: String = description
         .split('\n')
@@ -128,7 +129,8 @@ fn describes(description: &str, sent: &Value, signalled: &Value) {
     let tenant = &sent["tenants"][0];
     assert_eq!(fields(&line("type TenantStatus ")), keys(tenant));
     assert_eq!(fields(&line("type Failure ")), keys(&tenant["failure"]));
-    assert_eq!(fields(&line("type Signalled ")), keys(signalled));
+    assert_eq!(fields(&line("type Signalled ")), keys(others[0]));
+    assert_eq!(fields(&line("type AppReloaded ")), keys(others[1]));
     let (_, answer) = description
         .split_once("method Status(tenants: ?[]string) -> ")
         .unwrap();

@@ -46,6 +46,7 @@ impl World {
             phases: phases(random),
             alive: random.chance(30).then(alive),
             watchdog: None,
+            reload: None,
         }
     }
 

@@ -20,7 +20,8 @@ use std::path::PathBuf;
 
 use crate::wire::varlink::{Answers, Refusal, Supervisor};
 use crate::wire::{
-    self, AppStatus, ExecTarget, Residue, Signalled, TenantAnswer, Upgraded, Upgrading, Verb,
+    self, AppReloaded, AppStatus, ExecTarget, Residue, Signalled, TenantAnswer, Upgraded,
+    Upgrading, Verb,
 };
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::diff::Changes;
@@ -129,6 +130,19 @@ impl Connection {
         main: bool,
     ) -> Result<Vec<Signalled>, ClientError> {
         let answer = self.varlink.signal(tenants, signal, main).await;
+        Ok(self.understand(answer)?.tenants)
+    }
+
+    /// Makes the programs of these tenants, or of all if the list is empty, read their configuration
+    /// again, as `[app.reload]` of the manifest says. Returns when that is done.
+    ///
+    /// # Errors
+    /// See [`ClientError`]. If one tenant is unknown, nothing is done to any of them.
+    pub async fn reload_app(
+        &mut self,
+        tenants: &[TenantName],
+    ) -> Result<Vec<AppReloaded>, ClientError> {
+        let answer = self.varlink.reload_app(tenants).await;
         Ok(self.understand(answer)?.tenants)
     }
 

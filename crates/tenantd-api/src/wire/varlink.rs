@@ -10,8 +10,8 @@ use zlink::idl;
 use zlink::introspect::{CustomType, Type};
 
 use super::{
-    Answer, AppStatus, ExecTarget, Phase, Program, ResidueList, Signalled, StateWord, TenantAnswer,
-    TenantStatus, Upgraded, Upgrading, Want,
+    Answer, AppReloaded, AppStatus, ExecTarget, Phase, Program, ResidueList, Signalled, StateWord,
+    TenantAnswer, TenantStatus, Upgraded, Upgrading, Want,
 };
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::diff::Changes;
@@ -113,6 +113,14 @@ pub struct SignalledList {
     pub tenants: Vec<Signalled>,
 }
 
+/// What became of a request to make programs read their configuration again, in the order of the
+/// requested tenants.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type)]
+pub struct AppReloadedList {
+    /// One entry per tenant.
+    pub tenants: Vec<AppReloaded>,
+}
+
 /// Whether a request was accepted, changes nothing, or was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, CustomType)]
 #[serde(rename_all = "snake_case")]
@@ -192,7 +200,7 @@ macro_rules! described {
     )*};
 }
 
-described!(TenantStatus, Answered, Signalled);
+described!(TenantStatus, Answered, Signalled, AppReloaded);
 
 impl Type for AppStatus {
     const TYPE: &'static idl::Type<'static> = description::AppStatus::TYPE;
@@ -225,6 +233,11 @@ pub trait Supervisor {
         signal: i32,
         main: bool,
     ) -> zlink::Result<Result<SignalledList, Refusal>>;
+    /// Makes the programs of these tenants, or of all, read their configuration again.
+    async fn reload_app(
+        &mut self,
+        tenants: &[TenantName],
+    ) -> zlink::Result<Result<AppReloadedList, Refusal>>;
     /// Ends the supervisor and keeps the tenants running.
     async fn detach(&mut self) -> zlink::Result<Result<(), Refusal>>;
     /// Reads the manifest again and applies the changes, with `expect` only those of this hash.

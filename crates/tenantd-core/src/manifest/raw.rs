@@ -121,6 +121,7 @@ tables! {
         restart: Restart,
         ready: Ready,
         alive: Alive,
+        reload: Reload,
         limits: Limits,
         process: Process,
         wall: Wall,
@@ -205,6 +206,13 @@ tables! {
         interval: Known<Duration>,
         timeout: Known<Duration>,
         failures: Known<u32>,
+    }
+
+    /// `[app.reload]`.
+    Reload in Reload {
+        signal: Known<Signal>,
+        command: Known<Argv>,
+        within: Known<Duration>,
     }
 
     /// `limits`, of the application, of `[defaults]` or of a tenant.

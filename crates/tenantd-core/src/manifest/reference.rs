@@ -123,6 +123,8 @@ keys! {
             "When a tenant is ready, see [app.ready].";
         "alive", Kind::Table(Table::Alive), Value("{}"), "{ http = \"/health\", port = 80 }",
             "How a program is asked whether it still works, see [app.alive].";
+        "reload", Kind::Table(Table::Reload), Value("{}"), "{ signal = \"SIGHUP\" }",
+            "How the program is made to read its configuration again, see [app.reload].";
         "limits", Kind::Table(Table::Limits), Value("{}"), "{ open_files = 65536 }",
             "Resource limits of its processes, see [app.limits].";
         "process", Kind::Table(Table::Process), Value("{}"), "{ umask = \"0027\" }",
@@ -273,6 +275,15 @@ keys! {
             "How long an answer may take.";
         "failures", Kind::Count { min: 1, max: 1000 }, Value("3"), "5",
             "The program is stopped after this many failed probes in a row.";
+    }
+    Reload {
+        "signal", Kind::Signal, Derived("none is sent"), "\"SIGHUP\"",
+            "The signal for the main process, see signal(7).";
+        "command", Kind::Argv, Derived("nothing is run"), "[\"/usr/sbin/rndc\", \"reload\"]",
+            "The command, which succeeds with status 0. It runs as with `tenantd exec`, and its output \
+             is in the tenant's log.";
+        "within", Kind::Duration { min: "1ms", max: "1h" }, Value("\"1m\""), "\"10s\"",
+            "The time limit of the command. When it is over, the command is ended, and has failed.";
     }
     Limits {
         "open_files", Kind::Limit { measure: Measure::Number, min: 64 }, INHERITED, "65536",

@@ -18,6 +18,7 @@ use super::model::{
     ControlPlan, DatastorePlan, EndPlan, Identity, LaunchPlan, Limits, LinkPlan, NetworkPlan, Plan,
     Policy, Readiness, RestartPolicy, StopSignal, SuccessExit, TenantPlan, ViewPlan,
 };
+use super::reload::AppReload;
 use crate::name::AppName;
 use files::{file, folder};
 
@@ -246,6 +247,7 @@ fn policy(policy: &Policy) -> Map<String, Value> {
         phases: _,
         alive,
         watchdog,
+        reload,
     } = policy;
     let StopSignal { number, name } = stop_signal;
     let mut ready = match ready {
@@ -266,6 +268,10 @@ fn policy(policy: &Policy) -> Map<String, Value> {
         ("restart", self::restart(restart)),
         ("ready", Value::Object(ready)),
         ("alive", alive.as_ref().map_or(Value::Null, Alive::data)),
+        (
+            "reload",
+            reload.as_ref().map_or(Value::Null, AppReload::data),
+        ),
     ]);
     if let Some(path) = pid_file {
         policy.insert("pid_file".to_owned(), json!(path));

@@ -24,6 +24,7 @@ mod alive;
 pub(super) mod field;
 mod files;
 mod phases;
+mod reload;
 mod words;
 
 use std::path::Path;
@@ -294,6 +295,7 @@ fn policy(policy: &Policy, see: See<'_>) {
         phases,
         alive,
         watchdog,
+        reload,
     } = policy;
     let StopSignal { number, name } = stop_signal;
     let stop = format_args!("{name} ({number})");
@@ -337,6 +339,7 @@ fn policy(policy: &Policy, see: See<'_>) {
         see(decides(Later("watchdog"), "watchdog", &Span(*time), false).nested());
     }
     self::alive::alive(alive.as_ref(), see);
+    self::reload::reload(reload.as_ref(), see);
 }
 
 fn restart(restart: &RestartPolicy, default: &RestartPolicy, see: See<'_>) {

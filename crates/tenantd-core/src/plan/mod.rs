@@ -31,6 +31,7 @@ pub mod places;
 mod policy;
 pub mod privileges;
 pub mod process;
+pub mod reload;
 pub mod render;
 pub mod success;
 mod unified;

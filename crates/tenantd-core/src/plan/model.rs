@@ -17,7 +17,8 @@ use super::address::Addresses;
 use super::alive::Alive;
 use super::phase::{Commands, PhasePolicies};
 pub use super::process::ProcessAttributes;
-pub use super::success::SuccessExit;
+use super::reload::AppReload;
+pub use super::success::{StopSignal, SuccessExit};
 pub use super::wall::WallPlan;
 pub use crate::manifest::limit::{Bound, Limit, Measure};
 use crate::name::{AppName, IfName, TenantName};
@@ -325,15 +326,8 @@ pub struct Policy {
     pub alive: Option<Alive>,
     /// How often it sends `WATCHDOG=1` to its notify socket at least, while it is ready.
     pub watchdog: Option<Duration>,
-}
-
-/// A signal with its name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StopSignal {
-    /// Its number, such as 15.
-    pub number: i32,
-    /// Its name, such as `SIGTERM`.
-    pub name: String,
+    /// How it is made to read its configuration again.
+    pub reload: Option<AppReload>,
 }
 
 /// What happens when a program exits without a request.

@@ -8,6 +8,7 @@ use toml::Spanned;
 use super::alive;
 use super::model::{Policy, Readiness, RestartPolicy, RestartWhen, StopSignal, SuccessExit};
 use super::phase::PhasePolicies;
+use super::reload;
 use crate::manifest::problem::{Problems, Span};
 use crate::manifest::raw::{App, Manifest, Ready, Restart};
 use crate::manifest::value::{ProgramExit, When};
@@ -24,6 +25,7 @@ pub(super) fn policy(manifest: &Manifest, problems: &mut Problems) -> Option<Pol
     } = &manifest.app;
     let ready_policy = readiness(ready, problems);
     let alive = alive::alive(&manifest.app.alive, problems);
+    let reload = reload::reload(&manifest.app.reload, problems);
     check_restart(restart, problems);
     check_pid_file(&manifest.app, problems);
     let signal = stop.signal.as_ref()?.get_ref();
@@ -56,6 +58,7 @@ pub(super) fn policy(manifest: &Manifest, problems: &mut Problems) -> Option<Pol
         phases: PhasePolicies::default(),
         alive: alive?,
         watchdog: ready.watchdog.as_ref().map(|time| *time.get_ref()),
+        reload: reload?,
     })
 }
 

@@ -8,7 +8,7 @@ use super::folders::{Asked, Folders, MADE, made};
 use super::page::{Page, literal, quoted};
 use super::specifier::Specifiers;
 use super::syntax::Settings;
-use super::{ImportError, Source, Surroundings, UnitName, before, remarks};
+use super::{ImportError, Source, Surroundings, UnitName, before, reload, remarks};
 use crate::name::APP_NAME_MAX;
 
 /// How the program says that it is ready.
@@ -156,6 +156,7 @@ impl Service<'_> {
         self.stop(&mut body);
         self.restart(&mut body);
         self.ready(&mut body);
+        reload::reload(self, &mut body);
         self.limits(&mut body);
         self.wall(&mut body);
         self.attributes(&mut body);

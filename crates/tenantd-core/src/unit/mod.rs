@@ -10,6 +10,7 @@ mod environment;
 mod folders;
 mod name;
 pub(crate) mod page;
+mod reload;
 mod remarks;
 mod specifier;
 mod syntax;

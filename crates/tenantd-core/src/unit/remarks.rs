@@ -137,18 +137,6 @@ fn others(service: &Service<'_>, page: &mut Page) {
             ));
         }
     }
-    for value in all("ExecReload") {
-        page.comment(&match Command::signal(value) {
-            Some(signal) => format!(
-                "To make a program read its configuration again: {signal} to the process that \
-                 `tenantd status` shows."
-            ),
-            None => format!(
-                "To make a program read its configuration again: `tenantd exec TENANT {}`.",
-                typed(service, value)
-            ),
-        });
-    }
 }
 
 /// A command as it is typed in a shell, with the values of its variables.

@@ -192,6 +192,7 @@ impl Executor {
                 self.exited(&tenant, launch, exit(how), said);
             }
             ReportKind::Main(report) => self.main_reported(&tenant, report),
+            ReportKind::Mark(mark) => self.host.logs.mark(&tenant, mark),
             ReportKind::CgroupChanged => self.cgroup_changed(&tenant),
             ReportKind::Silent(launch) => self.silent(&tenant, launch),
             ReportKind::Killed(launch, processes) => {

@@ -16,6 +16,7 @@ use tenantd_host::program::ProgramFile;
 
 use crate::executor::inventory::{Process, Provisioned};
 use crate::executor::main_process::MainBy;
+use crate::logs::Mark;
 use crate::ready::notice::Notice;
 
 /// One report about a tenant.
@@ -84,6 +85,8 @@ pub(crate) enum ReportKind {
     PhaseEnded(LaunchId, Ended, String),
     /// What concerns its main process, if that is not the first one.
     Main(MainReport),
+    /// What the supervisor did, for the tenant's log.
+    Mark(Mark),
     /// The tenant's processes changed: perhaps none is left.
     CgroupChanged,
     /// A launch's cgroup is empty, but the end of its first process was not reported.

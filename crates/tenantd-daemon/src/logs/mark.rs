@@ -35,6 +35,8 @@ pub enum Mark {
     LeftOthers,
     /// What was left of the program after its grace was killed.
     Killed(ForcedKill),
+    /// The program was told to read its configuration again, or that has ended.
+    Reload(String),
     /// The program ended while no supervisor ran.
     EndedUnwatched(Exit),
     /// The command of a phase before the program was executed, in this process.
@@ -61,9 +63,10 @@ impl Mark {
             | Mark::NotLaunched(_)
             | Mark::PhaseLaunched(..)
             | Mark::PhaseNotLaunched(..) => None,
-            Mark::Ended { others: true, .. } | Mark::LeftOthers | Mark::Killed(_) => {
-                Some(Rest::WholeLines)
-            }
+            Mark::Ended { others: true, .. }
+            | Mark::LeftOthers
+            | Mark::Killed(_)
+            | Mark::Reload(_) => Some(Rest::WholeLines),
             Mark::Ended { others: false, .. }
             | Mark::EndedUnwatched(_)
             | Mark::PhaseEnded { .. } => Some(Rest::All),
@@ -119,6 +122,7 @@ impl fmt::Display for Mark {
                 }
             }
             Mark::Killed(forced) => forced.fmt(f),
+            Mark::Reload(what) => write!(f, "reload: {what}"),
             Mark::EndedUnwatched(exit) => {
                 write!(f, "program {exit} while no supervisor was running")
             }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use tokio::sync::{mpsc, oneshot};
 
 use tenantd_api::wire::{
-    ExecTarget, Signalled, StateWord, TenantAnswer, Upgraded, Upgrading, Verb,
+    AppReloaded, ExecTarget, Signalled, StateWord, TenantAnswer, Upgraded, Upgrading, Verb,
 };
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::diff::Changes;
@@ -125,6 +125,13 @@ pub enum Request {
         /// Receives the answers, one per tenant.
         reply: oneshot::Sender<Result<Vec<Signalled>, Unknown>>,
     },
+    /// Make the programs of these tenants read their configuration again.
+    ReloadApp {
+        /// The tenants.
+        tenants: Vec<TenantName>,
+        /// Receives the answers, one per tenant, once all is done.
+        reply: oneshot::Sender<Result<Vec<AppReloaded>, Unknown>>,
+    },
     /// Detach: end the supervisor and leave the tenants running.
     Detach {
         /// Answered once it has begun.
@@ -188,6 +195,7 @@ impl Request {
             // The values of a diff and of an exec target contain environments.
             Request::Act { .. }
             | Request::Signal { .. }
+            | Request::ReloadApp { .. }
             | Request::Detach { .. }
             | Request::Reload { .. }
             | Request::Diff { .. }

@@ -57,6 +57,17 @@ pub struct TenantStatus {
     killed: Option<Killed>,
 }
 
+/// A program that was to read its configuration again: the signal that was sent or the command that
+/// was run, the main process that got the signal, why nothing was done, and why it failed.
+#[derive(CustomType)]
+pub struct AppReloaded {
+    tenant: String,
+    by: Option<String>,
+    pid: Option<u32>,
+    refused: Option<String>,
+    failed: Option<String>,
+}
+
 /// To how many processes a signal was sent; the main process, if it was sent to that one only; and
 /// why it was not sent to all that it was meant for, or null.
 #[derive(CustomType)]

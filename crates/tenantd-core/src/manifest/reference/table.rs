@@ -25,6 +25,8 @@ pub enum Table {
     Ready,
     /// `[app.alive]`.
     Alive,
+    /// `[app.reload]`.
+    Reload,
     /// `[app.limits]`, `[defaults.limits]` and a tenant's `limits`.
     Limits,
     /// `[app.process]`, `[defaults.process]` and a tenant's `process`.
@@ -65,6 +67,7 @@ impl Table {
         Table::Restart,
         Table::Ready,
         Table::Alive,
+        Table::Reload,
         Table::Limits,
         Table::Process,
         Table::Wall,
@@ -89,6 +92,7 @@ impl Table {
             Table::Restart => "[app.restart]",
             Table::Ready => "[app.ready]",
             Table::Alive => "[app.alive]",
+            Table::Reload => "[app.reload]",
             Table::Limits => "[app.limits]",
             Table::Process => "[app.process]",
             Table::Wall => "[app.wall]",
@@ -129,6 +133,7 @@ impl Table {
                  them, a tenant is ready as soon as its program has been executed."
             }
             Table::Alive => ALIVE,
+            Table::Reload => RELOAD,
             Table::Limits => {
                 "Resource limits of each process of a tenant, see getrlimit(2). A single value \
                  sets both the soft and the hard limit. A string such as `\"1024:65536\"` sets \
@@ -180,6 +185,11 @@ const ALIVE: &str = "Whether a program that is ready still works. Set one of `tc
      `http` and `command` notice more than `tcp`. Tenants are asked at different \
      moments of the interval. A program is not asked while it is being stopped, and no \
      failure counts while the tenant is frozen. A change applies to the running program.";
+
+const RELOAD: &str = "How `tenantd reload-app` makes a program read its configuration again. Set either \
+     `signal` or `command`. The tenant must be up and ready. What the program does then, \
+     and how long it takes, is its own business: a signal counts as done when it is sent. A \
+     change of this table takes effect with a reload of the manifest, and interrupts nothing.";
 
 const BEFORE: &str = "A command that runs in the tenant before each start of the program, for example to \
      migrate its data or to check its configuration. If it fails, the program is not \

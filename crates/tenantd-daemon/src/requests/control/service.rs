@@ -21,13 +21,13 @@ use tenantd_api::wire::varlink::description::{
     Failure, FieldChange, FileDiff, KeyChange, Killed, NamedProcess, TenantChange, Unlaunchable,
 };
 use tenantd_api::wire::varlink::{
-    AnswerWord, Answered, Answers, Described, ManifestPath, Refusal, SignalledList,
+    AnswerWord, Answered, Answers, AppReloadedList, Described, ManifestPath, Refusal, SignalledList,
 };
 use tenantd_api::wire::watch::{EndReason, EventKind, ProgramExit, Snapshot, TenantEvent, Update};
 use tenantd_api::wire::{
-    AppStatus, ExecLimit, ExecPrivileges, ExecTarget, LogPlace, Program, Residue, ResidueFate,
-    ResidueKind, ResidueList, Signalled, StateWord, TenantStatus, Tracking, Upgraded, Upgrading,
-    Verb, Want,
+    AppReloaded, AppStatus, ExecLimit, ExecPrivileges, ExecTarget, LogPlace, Program, Residue,
+    ResidueFate, ResidueKind, ResidueList, Signalled, StateWord, TenantStatus, Tracking, Upgraded,
+    Upgrading, Verb, Want,
 };
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::diff::Changes;
@@ -122,6 +122,13 @@ impl Service {
         Ok(SignalledList { tenants })
     }
 
+    async fn app_reloaded(&self, tenants: Option<Names>) -> Result<AppReloadedList, Refusal> {
+        let tenants = named(tenants);
+        let request = |reply| Request::ReloadApp { tenants, reply };
+        let tenants = self.queue.send(request).await??;
+        Ok(AppReloadedList { tenants })
+    }
+
     async fn changes(
         &self,
         request: impl FnOnce(oneshot::Sender<Result<Changes, NoReload>>) -> Request,
@@ -183,7 +190,7 @@ fn sent<T>(
         TenantStatus, Want, StateWord, Program, Tracking, LogPlace, Failure, Answered, AnswerWord,
         FieldChange, KeyChange, TenantChange, FileDiff, Unlaunchable, Residue, ResidueKind, ResidueFate,
         Snapshot, TenantEvent, EventKind, ProgramExit, EndReason, ExecLimit, ExecPrivileges,
-        Killed, NamedProcess, Signalled,
+        Killed, NamedProcess, Signalled, AppReloaded,
     ],
     vendor = "tenantd",
     product = "tenantd",
@@ -286,6 +293,19 @@ where
             .signalled(tenants, (signal, main.unwrap_or(false)))
             .await;
         send_whole(more, signalled, conn.write().write_half()).await
+    }
+
+    /// Makes the programs of these tenants read their configuration again, as `[app.reload]` of the
+    /// manifest says. Returns when that is done.
+    #[zlink(more)]
+    async fn reload_app(
+        &self,
+        more: bool,
+        tenants: Option<Names>,
+        #[zlink(connection)] conn: &mut Connection<Sock>,
+    ) -> impl Stream<Item = Result<Reply<AppReloadedList>, Refusal>> + Unpin {
+        let reloaded = self.app_reloaded(tenants).await;
+        send_whole(more, reloaded, conn.write().write_half()).await
     }
 
     /// Detaches: ends the supervisor and leaves the tenants running. The answer comes when it has
