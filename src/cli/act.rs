@@ -1,7 +1,7 @@
 //! `start`, `stop` and `restart`: sends the request, and prints what becomes of each tenant until all
 //! have settled.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -68,6 +68,8 @@ pub(super) struct Going {
     /// Those for which the request changed nothing.
     already: BTreeSet<TenantName>,
     refused: BTreeSet<TenantName>,
+    /// Those for which it is not permanent, though it was to be, and why.
+    unkept: BTreeMap<TenantName, String>,
 }
 
 impl Going {
@@ -78,7 +80,16 @@ impl Going {
         progress: &mut Progress<'_>,
     ) -> anyhow::Result<Self> {
         let (mut already, mut refused) = (BTreeSet::new(), BTreeSet::new());
-        for TenantAnswer { tenant, answer } in answers {
+        let mut unkept = BTreeMap::new();
+        for TenantAnswer {
+            tenant,
+            answer,
+            unkept: why,
+        } in answers
+        {
+            if let Some(why) = why {
+                unkept.insert(tenant.clone(), why.clone());
+            }
             match answer {
                 Answer::Accepted => {}
                 Answer::AlreadySo => {
@@ -95,6 +106,7 @@ impl Going {
             begun,
             already,
             refused,
+            unkept,
         })
     }
 
@@ -109,9 +121,17 @@ impl Going {
     fn accepted(&self, tenant: &TenantName) -> Outcome {
         if self.already.contains(tenant) {
             let text = format!("no change: {}", already(self.verb));
-            return Outcome::without_state(tenant, Became::NoChange, text);
+            return self.kept(Outcome::without_state(tenant, Became::NoChange, text));
         }
-        self.left(tenant)
+        self.kept(self.left(tenant))
+    }
+
+    /// A failure, if the tenant is as requested and that is not permanent, though it was to be.
+    fn kept(&self, outcome: Outcome) -> Outcome {
+        match self.unkept.get(&outcome.tenant) {
+            Some(why) if !outcome.became.is_failure() => outcome.not_permanent(why),
+            Some(_) | None => outcome,
+        }
     }
 
     /// The outcome of a tenant that had not settled when the waiting was interrupted.
@@ -123,15 +143,18 @@ impl Going {
     /// The outcome of a tenant that was waited for.
     pub(super) fn became(&self, became: watch::Became) -> Outcome {
         match became {
-            watch::Became::Gone(tenant) => {
+            watch::Became::Gone(tenant, killed) => {
                 // A stop is done then; a start is not.
-                let outcome = Outcome::removed(&tenant);
+                let outcome = Outcome::removed(&tenant, killed.as_deref(), self.begun);
                 match self.verb {
                     Verb::Stop => outcome,
                     Verb::Start | Verb::Restart => outcome.failed("a reload removed it"),
                 }
             }
-            watch::Became::Reached(tenant) => self.judge(&tenant),
+            watch::Became::Reached(tenant) => {
+                let outcome = self.judge(&tenant);
+                self.kept(outcome)
+            }
         }
     }
 

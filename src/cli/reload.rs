@@ -39,8 +39,9 @@ pub(super) async fn apply(
     expect: Option<&str>,
     (doing, wait): (Doing, Wait),
 ) -> anyhow::Result<End> {
+    let begun = jiff::Timestamp::now();
     let changes = understood(connection.reload(expect).await)?;
-    applied::report(app, connection, &changes, doing, wait).await
+    applied::report(app, connection, (&changes, begun), doing, wait).await
 }
 
 /// Shows what a reload would do, or why it would be refused.

@@ -113,6 +113,29 @@ fn a_frozen_program_is_thawed_for_its_stop_signal() {
 const DEAF: &str = "trap '' TERM\nsleep 1000 & echo ready >> /srv/data/ready; wait";
 
 #[test]
+fn a_reload_that_removes_or_restarts_says_what_was_killed() {
+    let daemon = start(DEAF, "stop.grace = \"300ms\"");
+    is_ready(&daemon);
+    let what = "killed after a grace of 300ms (2 processes: ";
+    let text = fs::read_to_string(&daemon.manifest).unwrap();
+    fs::write(
+        &daemon.manifest,
+        text.replace("[tenants]", "environment.A = \"1\"\n[tenants]"),
+    )
+    .unwrap();
+    let said = daemon.tell(&["reload"]).expect(0);
+    assert!(said.contains(&format!("; before, it was {what}")), "{said}");
+    until("it is ready again", || {
+        let ready = data(&daemon, "ready")?;
+        (ready.lines().count() == 2).then_some(())
+    });
+    let said = daemon.tell(&["remove", "acme"]).expect(0);
+    let line = format!("acme: stopped and removed, datastore kept, {what}");
+    assert!(said.contains(&line), "{said}");
+    daemon.end();
+}
+
+#[test]
 fn a_forced_kill_is_said_everywhere() {
     let daemon = start(DEAF, "stop.grace = \"300ms\"");
     is_ready(&daemon);

@@ -93,14 +93,45 @@ fn a_want_that_cannot_be_written_is_an_error() {
     fresh("/var/lib/tenantd/.wants", "ro");
     let said = daemon.tell(&["stop", "acme", "--permanent"]);
     assert_eq!(said.code, 1, "{said:?}");
-    assert!(
-        said.out.contains("not permanently: cannot make"),
-        "{said:?}"
-    );
+    // It has waited, and says what is done and what is not.
+    let line = "acme: down, but not permanent, since it could not be written: cannot make \
+                /var/lib/tenantd/.wants/";
+    assert!(said.out.starts_with(line), "{said:?}");
     assert!(said.out.contains("Read-only"), "{said:?}");
-    let acme = daemon.until_state("acme", StateWord::Down);
-    assert_eq!(acme.permanent, None);
+    let acme = daemon.tenant("acme");
+    assert_eq!((acme.state, acme.permanent), (StateWord::Down, None));
+    let said = daemon.tell(&["start", "manual", "--permanent", "--no-wait", "--json"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    let json: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(json["tenants"][0]["outcome"], "failed");
+    let reason = json["tenants"][0]["reason"].as_str().unwrap();
+    assert!(reason.starts_with("not permanent, since it could not be written"));
     daemon.tell(&["start", "acme"]).expect(0);
+    place::unmount("/var/lib/tenantd/.wants");
+    daemon.end();
+}
+
+#[test]
+fn a_want_that_does_not_fit_on_the_disk_leaves_nothing() {
+    let daemon = two();
+    folder("/var/lib/tenantd/.wants");
+    fresh("/var/lib/tenantd/.wants", "size=16k");
+    let kept = format!("/var/lib/tenantd/.wants/{}", daemon.app);
+    daemon.tell(&["stop", "acme", "--permanent"]).expect(0);
+    // Until nothing more can be written.
+    let _full = fs::write("/var/lib/tenantd/.wants/filler", vec![0; 65536]);
+    let said = daemon.tell(&["start", "manual", "--permanent"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.out.contains("No space left"), "{said:?}");
+    assert!(said.out.starts_with("manual: up, ready"), "{said:?}");
+    let names = fs::read_dir(&kept)
+        .unwrap()
+        .map(|it| it.unwrap().file_name());
+    assert_eq!(names.collect::<Vec<_>>(), ["acme"]);
+    assert_eq!(
+        fs::read_to_string(format!("{kept}/acme")).unwrap(),
+        "down\n"
+    );
     place::unmount("/var/lib/tenantd/.wants");
     daemon.end();
 }

@@ -17,6 +17,7 @@ pub use tenantd_core::supervisor::action::Answer;
 pub use tenantd_core::supervisor::event::Verb;
 use tenantd_core::supervisor::view;
 
+mod answer;
 mod app_reload;
 mod killed;
 mod phase;
@@ -28,6 +29,7 @@ mod signalled;
 pub mod varlink;
 pub mod watch;
 
+pub use answer::TenantAnswer;
 pub use app_reload::AppReloaded;
 pub use killed::{Killed, NamedProcess};
 pub use phase::Phase;
@@ -325,15 +327,6 @@ pub enum StateWord {
     Releasing,
     /// Processes could not be ended, or resources could not be released.
     Stuck,
-}
-
-/// The answer to a request, for one tenant.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TenantAnswer {
-    /// The tenant that the answer is about.
-    pub tenant: TenantName,
-    /// Whether the request was accepted, changes nothing, or was refused.
-    pub answer: Answer,
 }
 
 /// The program on disk has passed its preflight and is about to be executed.

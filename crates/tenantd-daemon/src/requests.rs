@@ -235,7 +235,11 @@ impl Requests {
             return;
         };
         if let Some(tenant) = act.left.pop_front() {
-            act.answers.push(TenantAnswer { tenant, answer });
+            act.answers.push(TenantAnswer {
+                tenant,
+                answer,
+                unkept: None,
+            });
         }
         if !act.left.is_empty() {
             self.acts.push_front(act);

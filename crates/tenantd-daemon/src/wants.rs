@@ -88,7 +88,7 @@ impl Wants {
         inventory: &Inventory,
     ) {
         let mut changes = Vec::new();
-        for TenantAnswer { tenant, answer } in &answers {
+        for TenantAnswer { tenant, answer, .. } in &answers {
             if !matches!(answer, Answer::Refused { .. })
                 && let Some(plan) = inventory.plan(tenant)
                 && let Some(change) = self.change(verb, plan)
@@ -108,8 +108,7 @@ impl Wants {
             for (Change { tenant, before, .. }, why) in failed {
                 let answer = answers.iter_mut().find(|answer| answer.tenant == tenant);
                 if let Some(answer) = answer {
-                    let reason = format!("done, but not permanently: {why:#}");
-                    answer.answer = Answer::Refused { reason };
+                    answer.unkept = Some(format!("{why:#}"));
                 }
                 // The loop closes the channel only when it ends.
                 let _ended = failing.send(NotKept { tenant, before });

@@ -101,7 +101,11 @@ pub fn keep(app: &AppName, tenant: &TenantName, up: bool) -> Result<(), WantErro
         file.sync_all()?;
         fs::rename(&new, &path)
     };
-    write().map_err(failed("write", &path))?;
+    write().map_err(|error| {
+        // What is on the disk is as before. If this cannot be removed, it is no tenant's name.
+        let _left = fs::remove_file(&new);
+        failed("write", &path)(error)
+    })?;
     sync(&folder)?;
     // Both folders may be new.
     sync(Path::new(ROOT))

@@ -100,7 +100,8 @@ impl Progress<'_> {
     /// The commands to type next.
     fn hints(&self, interrupted: bool) -> Vec<String> {
         let to_type = |command: &str| typed(self.app, command);
-        let failed = self.outcomes.iter().filter(|o| o.became == Became::Failed);
+        let failed = self.outcomes.iter();
+        let failed = failed.filter(|o| o.became == Became::Failed && !o.is_told);
         let mut failed: Vec<_> = failed.map(|outcome| &outcome.tenant).collect();
         // Not in the order in which they failed, which differs each time.
         failed.sort_unstable();

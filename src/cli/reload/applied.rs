@@ -25,7 +25,7 @@ const CHANGING: &str = "changing";
 pub(super) async fn report(
     app: &AppName,
     connection: &mut Connection,
-    changes: &Changes,
+    (changes, begun): (&Changes, Timestamp),
     doing: Doing,
     how: Wait,
 ) -> anyhow::Result<End> {
@@ -37,7 +37,7 @@ pub(super) async fn report(
     if changes.is_empty() {
         progress.say(&changes::summary(changes))?;
     }
-    let mut sorted = Sorted::of(changes);
+    let mut sorted = Sorted::of(changes, begun);
     for (tenant, text) in std::mem::take(&mut sorted.done) {
         progress.settled(Outcome::without_state(tenant, Became::Done, text))?;
     }
@@ -88,17 +88,17 @@ struct Sorted<'a> {
     waited: BTreeMap<&'a TenantName, String>,
     /// The host has to apply a live change to running processes: to which fields.
     live: BTreeMap<&'a TenantName, String>,
-    /// When the changes began.
+    /// When the reload was requested.
     begun: Timestamp,
 }
 
 impl<'a> Sorted<'a> {
-    fn of(changes: &'a Changes) -> Self {
+    fn of(changes: &'a Changes, begun: Timestamp) -> Self {
         let mut sorted = Self {
             done: BTreeMap::new(),
             waited: BTreeMap::new(),
             live: BTreeMap::new(),
-            begun: Timestamp::now(),
+            begun,
         };
         for change in &changes.tenants {
             let tenant = &change.tenant;
@@ -125,7 +125,9 @@ impl<'a> Sorted<'a> {
 
     fn judge(&self, became: watch::Became) -> Outcome {
         match became {
-            watch::Became::Gone(tenant) => Outcome::removed(&tenant),
+            watch::Became::Gone(tenant, killed) => {
+                Outcome::removed(&tenant, killed.as_deref(), self.begun)
+            }
             watch::Became::Reached(tenant) => {
                 let became = match tenant.is_as_wanted() {
                     true => Became::Done,

@@ -188,6 +188,7 @@ impl Script {
                 let answer = |tenant: TenantStatus| TenantAnswer {
                     tenant: tenant.name,
                     answer: Answer::Accepted,
+                    unkept: None,
                 };
                 let answers = status(&self.app, &tenants)
                     .map(|status| status.tenants.into_iter().map(answer).collect());

@@ -201,7 +201,11 @@ fn acted(verb: Verb, tenant: TenantName) -> TenantAnswer {
             reason: "no".into(),
         },
     };
-    TenantAnswer { tenant, answer }
+    TenantAnswer {
+        tenant,
+        answer,
+        unkept: None,
+    }
 }
 
 /// A request queue that answers each request at once.

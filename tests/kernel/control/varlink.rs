@@ -47,7 +47,7 @@ fn requests_in_plain_varlink_work() {
         let stopped = &stop["parameters"]["answers"][0];
         assert_eq!(
             stopped,
-            &json!({"tenant": "acme", "answer": "already_so", "reason": null})
+            &json!({"tenant": "acme", "answer": "already_so", "reason": null, "unkept": null})
         );
         let error = json!({
             "error": "io.tenantd.Supervisor.UnknownTenant",

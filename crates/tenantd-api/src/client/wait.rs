@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::ClientError;
 use super::watch::{Subscription, Watched};
 use crate::wire::watch::{EventKind, TenantEvent};
-use crate::wire::{LogPlace, StateWord, TenantStatus};
+use crate::wire::{Killed, LogPlace, StateWord, TenantStatus};
 use tenantd_core::name::{AppName, TenantName};
 
 /// What [`Waiting`] and [`wait`] wait for.
@@ -33,8 +33,8 @@ pub struct Outcome {
 pub enum Became {
     /// It reached the state, and was like this at that moment.
     Reached(Box<TenantStatus>),
-    /// A reload removed it.
-    Gone(TenantName),
+    /// A reload removed it. What was killed at the end of its last launch, if that was seen.
+    Gone(TenantName, Option<Box<Killed>>),
 }
 
 /// Waits until each of some tenants has reached a state or was removed, and returns them one by one
@@ -49,7 +49,7 @@ pub enum Became {
 /// while let Some(became) = waiting.next().await? {
 ///     match became {
 ///         Became::Reached(tenant) => println!("{}: {}", tenant.name, tenant.state.word()),
-///         Became::Gone(tenant) => println!("{tenant}: removed"),
+///         Became::Gone(tenant, _) => println!("{tenant}: removed"),
 ///     }
 /// }
 /// # Ok(())
@@ -91,7 +91,7 @@ impl Waiting {
     pub fn left(&self) -> impl Iterator<Item = &TenantName> {
         let became = self.became.iter().map(|became| match became {
             Became::Reached(tenant) => &tenant.name,
-            Became::Gone(tenant) => tenant,
+            Became::Gone(tenant, _) => tenant,
         });
         self.left.iter().chain(became)
     }
@@ -166,7 +166,9 @@ impl Waiting {
 
     fn is_gone(&mut self, tenant: &TenantName) {
         if self.left.remove(tenant) {
-            self.became.push_back(Became::Gone(tenant.clone()));
+            let killed = self.attempts.killed.remove(tenant);
+            let killed = killed.map(Box::new);
+            self.became.push_back(Became::Gone(tenant.clone(), killed));
         }
     }
 
@@ -196,7 +198,7 @@ pub async fn wait(
             Became::Reached(tenant) => {
                 reached.insert(tenant.name.clone(), *tenant);
             }
-            Became::Gone(tenant) => gone.push(tenant),
+            Became::Gone(tenant, _) => gone.push(tenant),
         }
     }
     let reached = tenants.iter().filter_map(|name| reached.remove(name));
@@ -215,6 +217,8 @@ struct Attempts {
     why: BTreeMap<TenantName, String>,
     /// The number of restarts of each tenant when it was seen first.
     restarts: BTreeMap<TenantName, u32>,
+    /// What was killed at the end of the last launch of each tenant.
+    killed: BTreeMap<TenantName, Killed>,
 }
 
 impl Attempts {
@@ -224,6 +228,9 @@ impl Attempts {
             .restarts
             .entry(tenant.name.clone())
             .or_insert(tenant.restarts);
+        if let Some(killed) = &tenant.killed {
+            self.killed.insert(tenant.name.clone(), killed.clone());
+        }
         if let Some(why) = &tenant.why {
             self.why.insert(tenant.name.clone(), why.clone());
         }

@@ -104,6 +104,9 @@ pub struct Answered {
     pub answer: AnswerWord,
     /// Why the request was refused, and what to do; null otherwise.
     pub reason: Option<String>,
+    /// Why it is not permanent, although it was not refused; null otherwise.
+    #[serde(default)]
+    pub unkept: Option<String>,
 }
 
 /// What became of a request to send a signal, in the order of the requested tenants.
@@ -135,7 +138,12 @@ pub enum AnswerWord {
 }
 
 impl From<TenantAnswer> for Answered {
-    fn from(TenantAnswer { tenant, answer }: TenantAnswer) -> Self {
+    fn from(answered: TenantAnswer) -> Self {
+        let TenantAnswer {
+            tenant,
+            answer,
+            unkept,
+        } = answered;
         let (answer, reason) = match answer {
             Answer::Accepted => (AnswerWord::Accepted, None),
             Answer::AlreadySo => (AnswerWord::AlreadySo, None),
@@ -145,6 +153,7 @@ impl From<TenantAnswer> for Answered {
             tenant,
             answer,
             reason,
+            unkept,
         }
     }
 }
@@ -161,6 +170,7 @@ impl From<Answered> for TenantAnswer {
         Self {
             tenant: answered.tenant,
             answer,
+            unkept: answered.unkept,
         }
     }
 }

@@ -6,12 +6,14 @@ use super::super::{LogPlace, RefusedWrite, Tracking};
 use super::{AnswerWord, CustomType, Phase, Program, StateWord, Type, Want};
 use crate::wire::watch::ProgramExit;
 
-/// The answer to a request, for one tenant; reason is null unless it was refused.
+/// The answer to a request, for one tenant; reason is null unless it was refused, unkept unless it was
+/// to be permanent and is not.
 #[derive(CustomType)]
 pub struct Answered {
     tenant: String,
     answer: AnswerWord,
     reason: Option<String>,
+    unkept: Option<String>,
 }
 
 /// The state of an application.
