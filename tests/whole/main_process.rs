@@ -83,20 +83,34 @@ fn nginx_whose_master_is_killed_is_restarted() {
     daemon.end();
 }
 
-/// The operator upgrades nginx: a new master takes over, as its pid file says.
-#[test]
-fn nginx_is_upgraded() {
-    let daemon = nginx("pid_file = \"/run/nginx.pid\"");
-    let old = known(&daemon, "pid file").pid.unwrap();
+/// Has this master of nginx replaced by a new one, whose number is returned.
+fn upgrade(old: u32) -> u32 {
     signal(old, Signal::SIGUSR2);
-    let new: u32 = until("there is a new master", || {
+    let new = until("there is a new master", || {
         let text = fs::read_to_string(format!("/proc/{old}/root/run/nginx.pid")).ok()?;
         text.trim().parse().ok().filter(|pid| *pid != old)
     });
     signal(old, Signal::SIGQUIT);
+    new
+}
+
+/// The operator upgrades nginx: a new master takes over, as its pid file says.
+#[test]
+fn nginx_is_upgraded() {
+    let mut daemon = nginx("pid_file = \"/run/nginx.pid\"");
+    let old = known(&daemon, "pid file").pid.unwrap();
+    let new = upgrade(old);
     let acme = daemon.until_tenant("acme", |acme| acme.pid == Some(new));
     assert_eq!((acme.restarts, acme.main.as_deref()), (0, Some("pid file")));
     assert_eq!(get(ACME, "/").1, "a page");
+    // Also while no supervisor runs.
+    daemon.kill();
+    let process = pidfd(new);
+    let newest = upgrade(new);
+    assert!(ends(&process, LIMIT));
+    daemon.again();
+    let acme = daemon.until_tenant("acme", |acme| acme.pid == Some(newest));
+    assert_eq!((acme.restarts, acme.main.as_deref()), (0, Some("pid file")));
     is_restarted(&daemon, "pid file");
     daemon.tell(&["stop", "acme"]).expect(0);
     assert!(daemon.tenant("acme").killed.is_none());

@@ -147,9 +147,10 @@ impl Executor {
             return;
         };
         match &running.main {
-            Main::Gone(_) | Main::Over => return,
+            Main::Over => return,
             Main::Found(_, known) if *known > by => return,
-            Main::Found(..) | Main::First => {}
+            // It has handed over while no supervisor was running.
+            Main::Gone(_) | Main::Found(..) | Main::First => {}
         }
         let word = by.word();
         tracing::info!(%tenant, "{tenant}: its main process is {} ({word})", process.pid);
@@ -334,14 +335,36 @@ pub(crate) fn await_end(
             tracing::error!(%tenant, pid = process.pid, %error, "cannot wait for the main process");
             Ended::Unknown
         });
-        let next = match file {
-            Some((file, leaf)) => successor(&leaf, &file, process.pid).await,
-            None => None,
-        };
-        let report = match next {
-            Some(next) => MainReport::Found(launch, Rc::new(next), MainBy::PidFile),
-            None => MainReport::Ended(launch, process.pid, how),
-        };
-        reporter.report(&tenant, ReportKind::Main(report));
+        report_end(&reporter, &tenant, launch, (process.pid, how, file)).await;
     });
+}
+
+/// Reports the end of a main process that has ended while no supervisor was running, see [`await_end`].
+pub(crate) fn ended_unwatched(
+    reporter: &Reporter,
+    tenant: &TenantName,
+    launch: LaunchId,
+    (pid, file): (i32, Option<(std::path::PathBuf, Leaf)>),
+) {
+    let (reporter, tenant) = (reporter.clone(), tenant.clone());
+    spawn_local(async move {
+        report_end(&reporter, &tenant, launch, (pid, Ended::Unknown, file)).await;
+    });
+}
+
+async fn report_end(
+    reporter: &Reporter,
+    tenant: &TenantName,
+    launch: LaunchId,
+    (pid, how, file): (i32, Ended, Option<(std::path::PathBuf, Leaf)>),
+) {
+    let next = match file {
+        Some((file, leaf)) => successor(&leaf, &file, pid).await,
+        None => None,
+    };
+    let report = match next {
+        Some(next) => MainReport::Found(launch, Rc::new(next), MainBy::PidFile),
+        None => MainReport::Ended(launch, pid, how),
+    };
+    reporter.report(tenant, ReportKind::Main(report));
 }

@@ -35,7 +35,7 @@ use crate::executor::exit;
 use crate::executor::inventory::{Main, Process, Provisioned, Running};
 use crate::executor::launch::await_end;
 use crate::executor::main_process::{self, MainBy};
-use crate::executor::report::{MainReport, ReportKind};
+use crate::executor::report::ReportKind;
 use crate::executor::store;
 use crate::recovery::{Recovery, unexecuted};
 use crate::state_file::record::{Made, ProcessKey, Record};
@@ -240,14 +240,13 @@ impl Recovery {
             return Ok(Main::First);
         };
         let (reporter, tenant) = (&self.host.reporter, &plan.name);
+        let file = plan.policy.pid_file.clone().zip(leaf.cloned());
+        let file = file.filter(|_| by == MainBy::PidFile);
         let Some(main) = open_process(key)? else {
-            let ended = MainReport::Ended(launch, key.pid, Ended::Unknown);
-            reporter.report(tenant, ReportKind::Main(ended));
+            main_process::ended_unwatched(reporter, tenant, launch, (key.pid, file));
             return Ok(Main::Gone(key.pid));
         };
         let main = Rc::new(main);
-        let file = plan.policy.pid_file.clone().zip(leaf.cloned());
-        let file = file.filter(|_| by == MainBy::PidFile);
         main_process::await_end(reporter, tenant, launch, (Rc::clone(&main), file));
         Ok(Main::Found(main, by))
     }
