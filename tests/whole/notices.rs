@@ -131,8 +131,8 @@ fn time_of(pid: u32) -> u64 {
 #[test]
 fn a_flood_takes_little_time_and_another_tenant_is_heard() {
     let daemon = two("");
-    // Four processes, which end with the tenant.
-    let flood = "def flood():\n while True:\n  try: say('STATUS=' + 'x' * 4000)\n  \
+    // Four processes, which end with the tenant. Each text is another one, which is recorded.
+    let flood = "def flood():\n while True:\n  try: say(f'STATUS={time.time()}' + 'x' * 4000)\n  \
                  except OSError: pass\nout = [apart(flood) for _ in range(4)]";
     puppet::tell(ACME, flood);
     let begun = Instant::now();
