@@ -79,6 +79,7 @@ fn descend(spec: &Spec, report: BorrowedFd<'_>) -> Result<(), Fault> {
     folder::enter(&spec.working_directory).map_err(at(Stage::WorkingDirectory))?;
     put_stdio(spec)?;
     pass_lock_only(spec).map_err(at(Stage::Descriptors))?;
+    spec.environment.set_number(std::process::id());
     privileges::keep_for_user(&spec.rights)?;
     if let Purpose::Rehearsal { filter } = &spec.purpose {
         end_at_first_call(filter).map_err(at(Stage::Exec))?;
@@ -276,7 +277,6 @@ fn end_at_first_call(filter: &[libc::sock_filter]) -> Result<(), Errno> {
 }
 
 fn execute(spec: &Spec) -> Errno {
-    spec.environment.set_number(std::process::id());
     // SAFETY: the path is a C string, and both tables end with a null pointer and hold pointers to
     // C strings that are valid as long as the spec. execve only returns when it has failed.
     unsafe {
