@@ -16,7 +16,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use tokio::sync::{mpsc, oneshot};
 
-use tenantd_api::wire::{TenantAnswer, Verb};
+use tenantd_api::wire::{AppReloaded, TenantAnswer, Verb};
 use tenantd_core::name::TenantName;
 use tenantd_core::supervisor::Supervisor;
 use tenantd_core::supervisor::action::Answer;
@@ -70,7 +70,7 @@ pub(super) struct Owners<'a> {
     pub(super) seen: Seen<'a>,
 }
 
-type Replies = oneshot::Sender<Result<Vec<TenantAnswer>, Unknown>>;
+type Replies<T> = oneshot::Sender<Result<Vec<T>, Unknown>>;
 
 /// A verb for several tenants. The supervisor handles it for one tenant after the other.
 struct Act {
@@ -80,7 +80,7 @@ struct Act {
     /// Why the rehearsal refused some of them.
     refused: HashMap<TenantName, String>,
     answers: Vec<TenantAnswer>,
-    reply: Replies,
+    reply: Replies<TenantAnswer>,
 }
 
 impl Requests {
@@ -137,17 +137,16 @@ impl Requests {
             wants,
             seen,
         };
-        let serving = handover.is_serving();
+        let is_serving = handover.is_serving();
         // If the client has disconnected, the answer is dropped.
         match request {
             Request::Names { tenants: of, reply } => drop(reply.send(tenants.names(&of))),
             Request::Part {
-                tenants: names,
+                tenants: of,
                 watch,
                 reply,
             } => {
-                let names = subscriptions.part_of(watch, names);
-                drop(reply.send(tenants.part(&names)));
+                drop(reply.send(tenants.part(&subscriptions.part_of(watch, of))));
             }
             // The client connects to the next supervisor.
             Request::Watch { .. } if handover.exit().is_some() => {}
@@ -167,17 +166,14 @@ impl Requests {
                 signal,
                 reply,
             } => signal::send(tenants, &names, signal, reply),
-            Request::ReloadApp {
-                tenants: names,
-                reply,
-            } => self.app_reloads.begin(tenants, &names, reply),
+            Request::ReloadApp { tenants: of, reply } => self.reload_apps(tenants, &of, reply),
             Request::Upgrade { reply } => handover.preflight(&executor.host().app, Some(reply)),
             Request::Upgraded { reply } => drop(reply.send(handover.upgraded())),
             Request::Detach { reply } => drop(reply.send(handover.detach())),
             Request::Reload { expect, reply } => {
-                reloads.want(ReloadRequest::Apply { expect, reply }, serving);
+                reloads.want(ReloadRequest::Apply { expect, reply }, is_serving);
             }
-            Request::Diff { reply } => reloads.want(ReloadRequest::Show(reply), serving),
+            Request::Diff { reply } => reloads.want(ReloadRequest::Show(reply), is_serving),
             Request::Manifest { reply } => drop(reply.send(reloads.manifest().path().to_owned())),
             Request::Collect {
                 survey,
@@ -188,12 +184,21 @@ impl Requests {
         }
     }
 
+    fn reload_apps(
+        &mut self,
+        tenants: Tenants<'_>,
+        names: &[TenantName],
+        reply: Replies<AppReloaded>,
+    ) {
+        self.app_reloads.begin(tenants, names, reply);
+    }
+
     /// Queues a verb for these tenants, if all of them exist, once its launches are rehearsed.
     fn act(
         &mut self,
         verb: Verb,
         names: &[TenantName],
-        (permanent, reply): (bool, Replies),
+        (permanent, reply): (bool, Replies<TenantAnswer>),
         tenants: Tenants<'_>,
     ) {
         let names = match tenants.names(names) {
