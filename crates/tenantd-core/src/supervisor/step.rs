@@ -172,13 +172,7 @@ impl fmt::Display for Cause {
                 return write!(f, "an operator requested a {}", verb.word());
             }
             Cause::Executed(phase) => return write!(f, "its {phase} command was executed"),
-            Cause::Finished(phase, exit, time) => {
-                let time = time.as_secs_f64();
-                return match exit.is_success() {
-                    true => write!(f, "its {phase} command finished in {time:.1} s"),
-                    false => write!(f, "its {phase} command {exit} after {time:.1} s"),
-                };
-            }
+            Cause::Finished(phase, exit, time) => return finished(f, *phase, *exit, *time),
             Cause::Exited(exit) => return write!(f, "its program {exit}"),
             Cause::LeftOthers(exit) => {
                 return write!(
@@ -225,4 +219,12 @@ fn no_more_time(f: &mut fmt::Formatter<'_>, limit: TimeLimit, most: Duration) ->
         "its program asks for more time to {what} (EXTEND_TIMEOUT_USEC), and gets no more than {most} \
          in all: {LIMIT_TIMES} times `{key}`"
     )
+}
+
+fn finished(f: &mut fmt::Formatter<'_>, phase: Phase, exit: Exit, time: Duration) -> fmt::Result {
+    let time = time.as_secs_f64();
+    match exit.is_success() {
+        true => write!(f, "its {phase} command finished in {time:.1} s"),
+        false => write!(f, "its {phase} command {exit} after {time:.1} s"),
+    }
 }
