@@ -134,6 +134,7 @@ impl Bench {
             label: "wiki/acme",
             syslog: self.syslog.as_deref(),
             notify: None,
+            watchdog_pid: false,
         };
         let child = launch(&order, |_, report| Ok(report))?;
         Ok(child.expect("the program is always launched"))

@@ -7,8 +7,8 @@ use super::model::{Policy, Readiness};
 /// The variable with the path of the notify socket.
 pub const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
 
-/// The variable with the period of the watchdog, in microseconds. Where it is set, the program finds its
-/// own number in `WATCHDOG_PID`, see sd_watchdog_enabled(3).
+/// The variable with the period of the watchdog, in microseconds. A program that stays in the foreground
+/// finds its own number in `WATCHDOG_PID` then, see sd_watchdog_enabled(3).
 pub const WATCHDOG_USEC: &str = "WATCHDOG_USEC";
 
 impl Policy {

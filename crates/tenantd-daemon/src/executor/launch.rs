@@ -231,6 +231,11 @@ impl Host {
     }
 }
 
+/// Whether the process of a launch has a watchdog. In a program that daemonizes, another one heeds it.
+fn has_watchdog(plan: &TenantPlan, phase: Phase) -> bool {
+    phase == Phase::Main && plan.policy.watchdog.is_some() && !plan.policy.daemonizes
+}
+
 /// Whether the program gets a notify socket.
 fn uses_notices(plan: &TenantPlan) -> bool {
     plan.launch.environment.contains_key("NOTIFY_SOCKET")
@@ -265,6 +270,7 @@ fn order(
         label: &label,
         syslog: Some(&syslog::folder(app, &plan.name)),
         notify: notify.as_deref(),
+        watchdog_pid: has_watchdog(plan, phase),
     };
     launch::launch(&order, |pidfd, report| {
         let watched = pidfd.try_clone().and_then(ReadyFd::new);

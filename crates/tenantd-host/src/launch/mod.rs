@@ -107,6 +107,9 @@ pub struct Order<'a> {
     pub syslog: Option<&'a Path>,
     /// The folder of its notify socket, which must exist; `None` if its program uses none.
     pub notify: Option<&'a Path>,
+    /// Whether the program gets its own number in `WATCHDOG_PID`. Only the process with that number heeds its
+    /// watchdog, see sd_watchdog_enabled(3).
+    pub watchdog_pid: bool,
 }
 
 /// What is known of the mounts of a launch.

@@ -27,7 +27,6 @@ use crate::datastore::{self, init};
 use crate::limits::{self, Setting};
 use crate::lock::Lock;
 use tenantd_core::plan::model::{DatastorePlan, LaunchPlan, ProcessAttributes};
-use tenantd_core::plan::notify::WATCHDOG_USEC;
 use tenantd_core::plan::phase::{Executed, Phase};
 use tenantd_core::stage::{Failure, Stage};
 
@@ -108,7 +107,12 @@ impl Spec {
             order.descriptors,
             purpose,
         );
-        spec.map(Some)
+        let mut spec = spec?;
+        if order.watchdog_pid {
+            // Only the child knows its number.
+            spec.environment = spec.environment.with_number("WATCHDOG_PID=");
+        }
+        Ok(Some(spec))
     }
 
     /// The same for a rehearsal: without a claim, and with a read-only datastore.
@@ -247,12 +251,7 @@ fn environment(executed: Executed<'_>) -> Result<Strings, Failure> {
     let pairs = executed.environment.iter();
     let strings =
         pairs.map(|(key, value)| c_string(Stage::Exec, format!("{key}={value}").as_bytes()));
-    let strings = strings.collect::<Result<_, _>>().map(Strings::new)?;
-    // Only the child knows its number.
-    Ok(match executed.environment.contains_key(WATCHDOG_USEC) {
-        true => strings.with_number("WATCHDOG_PID="),
-        false => strings,
-    })
+    strings.collect::<Result<_, _>>().map(Strings::new)
 }
 
 /// Checks the program as the host sees it. What the tenant's mounts change, execve(2) reports.
