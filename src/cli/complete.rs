@@ -13,6 +13,7 @@ use super::args::Cli;
 use super::recipes::{RECIPES, Recipe};
 use tenantd_api::client::app::{self, Selector};
 use tenantd_api::client::survey::survey;
+use tenantd_api::wire::TenantStatus;
 
 /// The variable that the shell's completion script sets.
 pub const VARIABLE: &str = "TENANTD_COMPLETE";
@@ -50,31 +51,36 @@ pub(super) fn recipes() -> Vec<CompletionCandidate> {
     RECIPES.iter().map(candidate).collect()
 }
 
-/// The tenants of the application that the unfinished line selects, with state and addresses.
+/// The tenants of the application that the unfinished line selects, with state and addresses. The line
+/// comes after the first `--`.
 pub(super) fn tenants() -> Vec<CompletionCandidate> {
-    let selector = app::selector(typed(std::env::args_os()), |name| std::env::var_os(name));
+    let line = std::env::args_os().skip_while(|word| word != "--").skip(1);
+    let candidate = |tenant: TenantStatus| {
+        let help = format!("{}, {}", tenant.state_word(), tenant.addresses);
+        CompletionCandidate::new(tenant.name.as_str()).help(Some(help.into()))
+    };
+    found(line).into_iter().map(candidate).collect()
+}
+
+/// The names of the tenants of the application that a line selects, if a supervisor answers soon.
+pub(super) fn names(line: impl Iterator<Item = OsString>) -> Vec<String> {
+    let tenants = found(line).into_iter();
+    tenants.map(|tenant| tenant.name.to_string()).collect()
+}
+
+fn found(line: impl Iterator<Item = OsString>) -> Vec<TenantStatus> {
+    let selector = app::selector(typed(line), |name| std::env::var_os(name));
     let Ok(app) = app::find(&selector) else {
         return Vec::new();
     };
     let found = super::converse(async { Ok(survey(vec![app], LIMIT).await) });
     let status = found.ok().and_then(|mut found| found.pop()?.status.ok());
-    let tenants = status.into_iter().flat_map(|status| status.tenants);
-    tenants
-        .map(|tenant| {
-            let help = format!("{}, {}", tenant.state_word(), tenant.addresses);
-            CompletionCandidate::new(tenant.name.as_str()).help(Some(help.into()))
-        })
-        .collect()
+    status.map_or_else(Vec::new, |status| status.tenants)
 }
 
-/// The application that an unfinished line selects. The line comes after the first `--`; arguments
-/// after a second one belong to the command of `exec`.
-fn typed(arguments: impl Iterator<Item = OsString>) -> Selector {
-    let is_end = |word: &OsString| word == "--";
-    let mut words = arguments
-        .skip_while(|word| !is_end(word))
-        .skip(1)
-        .take_while(|word| !is_end(word));
+/// The application that a line selects. Arguments after a `--` belong to the command of `exec`.
+fn typed(line: impl Iterator<Item = OsString>) -> Selector {
+    let mut words = line.take_while(|word| word != "--");
     let mut selector = Selector::default();
     while let Some(word) = words.next() {
         let word = word.to_string_lossy();
@@ -99,7 +105,7 @@ mod tests {
     use super::*;
 
     fn selector(line: &str) -> (Option<String>, Option<String>) {
-        let Selector { app, config } = typed(line.split(' ').map(OsString::from));
+        let Selector { app, config } = typed(line.split(' ').skip(2).map(OsString::from));
         (app, config.map(|path| path.display().to_string()))
     }
 

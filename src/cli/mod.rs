@@ -20,6 +20,7 @@ pub mod learn;
 mod learned;
 mod list;
 pub mod logs;
+mod names;
 mod outcome;
 mod overlays;
 mod plan;

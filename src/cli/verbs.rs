@@ -1,5 +1,6 @@
 //! Verbs of other tools: what to type instead. They are no aliases, so that one thing has one name.
 
+use super::names;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 /// The verbs of systemctl(1), supervisorctl, podman(1), incus(1), nomad and shells, each group with
@@ -70,7 +71,7 @@ const VERBS: &[(&[&str], &[&str])] = &[
     ),
     (
         &["rollout", "roll", "rolling-restart", "rolling", "redeploy"],
-        &["`tenantd restart --all --rolling` restarts the tenants in waves"],
+        &["`tenantd restart --all --rolling` restarts the tenants in batches"],
     ),
     (
         &[
@@ -160,6 +161,7 @@ const OPTIONS: &[(&[&str], &[&str])] = &[
 /// the command that is spelled alike, which may do something else.
 pub(super) fn explain(mut error: clap::Error) -> clap::Error {
     let tips = match error.kind() {
+        ErrorKind::ValueValidation => return names::explain(error),
         ErrorKind::InvalidSubcommand => {
             let Some(tips) = tips_for(&error, ContextKind::InvalidSubcommand, VERBS) else {
                 return error;
