@@ -222,11 +222,18 @@ fn show(
         writeln!(out, "{item}")?;
     }
     if found.iter().any(is_living) {
-        writeln!(
-            out,
-            "tenants with running processes were kept: the next supervisor adopts those in its \
-             manifest, and `tenantd gc --app {app} --kill` ends them"
-        )?;
+        let next = match basis {
+            Basis::Supervisor => format!(
+                "end the supervisor with `{}`, which leaves its tenants running, and then these with \
+                 `tenantd gc --config FILE --kill`",
+                super::typed(app, "detach")
+            ),
+            Basis::Manifest(..) | Basis::Nothing => format!(
+                "the next supervisor adopts those in its manifest, and `tenantd gc --app {app} \
+                 --kill` ends them"
+            ),
+        };
+        writeln!(out, "tenants with running processes were kept: {next}")?;
     }
     if found.is_empty() {
         writeln!(out, "{app}: nothing to remove")?;
