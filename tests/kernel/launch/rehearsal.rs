@@ -71,7 +71,9 @@ fn a_rehearsal_fails_as_the_launch_does() {
         let mut bench = Bench::new();
         make(&mut bench);
         let rehearsed = bench.rehearse().map_err(|why| why.to_string());
-        assert_eq!(rehearsed, Err(bench.failure()), "{what}");
+        // As the daemon shows the failure of a launch.
+        let launched = tenantd_host::program::explain(bench.run().map(drop).unwrap_err());
+        assert_eq!(rehearsed, Err(launched.to_string()), "{what}");
     }
 }
 
