@@ -121,6 +121,20 @@ impl Bench {
     }
 
     pub(crate) fn start(&self, stdout: &File) -> Result<Child<Report>, Failure> {
+        self.start_watched(stdout, |report| report)
+    }
+
+    /// Launches; nobody reads the report, as if the supervisor had died.
+    pub(crate) fn start_unread(&self) -> Child<()> {
+        let stdout = File::create("/run/out").unwrap();
+        self.start_watched(&stdout, drop).unwrap()
+    }
+
+    fn start_watched<W>(
+        &self,
+        stdout: &File,
+        watch: impl Fn(Report) -> W,
+    ) -> Result<Child<W>, Failure> {
         let order = Order {
             launch: &self.launch,
             phase: Phase::Main,
@@ -136,7 +150,7 @@ impl Bench {
             notify: None,
             watchdog_pid: false,
         };
-        let child = launch(&order, |_, report| Ok(report))?;
+        let child = launch(&order, |_, report| Ok(watch(report)))?;
         Ok(child.expect("the program is always launched"))
     }
 

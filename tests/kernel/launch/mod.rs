@@ -16,4 +16,5 @@ mod overlaid;
 mod privileges;
 mod rehearsal;
 mod stages;
+mod unread;
 mod view;

@@ -82,9 +82,13 @@ fn descend(spec: &Spec, report: BorrowedFd<'_>) -> Result<(), Fault> {
     spec.environment.set_number(std::process::id());
     privileges::keep_for_user(&spec.rights)?;
     if let Purpose::Rehearsal { filter } = &spec.purpose {
+        reset_signal(libc::SIGPIPE).map_err(at(Stage::Signals))?;
         end_at_first_call(filter).map_err(at(Stage::Exec))?;
     }
     send(report, Stage::Exec, 0, 0);
+    if let Purpose::Launch { .. } = &spec.purpose {
+        reset_signal(libc::SIGPIPE).map_err(at(Stage::Signals))?;
+    }
     // It also drops the permitted capabilities, see "Effect of user ID changes" in capabilities(7).
     set_thread_res_uid(spec.uid, spec.uid, spec.uid).map_err(at(Stage::User))?;
     privileges::give_to_user(&spec.rights)?;
@@ -125,27 +129,13 @@ fn send(report: BorrowedFd<'_>, stage: Stage, object: u16, errno: i32) {
 }
 
 /// Resets ignored signals and the signal mask, which are inherited through clone and exec.
-/// `CLONE_CLEAR_SIGHAND` has reset the handlers already.
+/// `CLONE_CLEAR_SIGHAND` has reset the handlers already. SIGPIPE stays ignored until the report is
+/// written: if the supervisor has died by then, the launch continues.
 fn reset_signals() -> Result<(), Errno> {
-    // SAFETY: kernel_sigaction consists of integers and optional pointers, for which all-zero
-    // bytes are a value: SIG_DFL, no flags, no restorer, an empty mask.
-    let default: kernel_sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
-    let old: *mut kernel_sigaction = std::ptr::null_mut();
     for signal in 1..=SIGNALS {
-        if signal == libc::SIGKILL || signal == libc::SIGSTOP {
-            continue;
+        if ![libc::SIGKILL, libc::SIGSTOP, libc::SIGPIPE].contains(&signal) {
+            reset_signal(signal)?;
         }
-        // SAFETY: `default` is a sigaction of the kernel's own layout, the old one is not asked
-        // for, and the size is that of the kernel's signal set. SIG_DFL runs none of our code.
-        outcome(unsafe {
-            libc::syscall(
-                libc::SYS_rt_sigaction,
-                signal,
-                &raw const default,
-                old,
-                SIGNAL_SET,
-            )
-        })?;
     }
     let none: u64 = 0;
     let old: *mut u64 = std::ptr::null_mut();
@@ -155,6 +145,25 @@ fn reset_signals() -> Result<(), Errno> {
             libc::SYS_rt_sigprocmask,
             libc::SIG_SETMASK,
             &raw const none,
+            old,
+            SIGNAL_SET,
+        )
+    })
+}
+
+/// Resets one signal that may be ignored.
+fn reset_signal(signal: libc::c_int) -> Result<(), Errno> {
+    // SAFETY: kernel_sigaction consists of integers and optional pointers, for which all-zero
+    // bytes are a value: SIG_DFL, no flags, no restorer, an empty mask.
+    let default: kernel_sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
+    let old: *mut kernel_sigaction = std::ptr::null_mut();
+    // SAFETY: `default` is a sigaction of the kernel's own layout, the old one is not asked
+    // for, and the size is that of the kernel's signal set. SIG_DFL runs none of our code.
+    outcome(unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigaction,
+            signal,
+            &raw const default,
             old,
             SIGNAL_SET,
         )
