@@ -189,7 +189,8 @@ impl Outcome {
             | StateWord::Failed
             | StateWord::Releasing
             | StateWord::Stuck
-            | StateWord::Exited => ", ",
+            | StateWord::Exited
+            | StateWord::Unknown => ", ",
         };
         Self {
             text: format!("{}{when}{killed}", self.text),

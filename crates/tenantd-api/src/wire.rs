@@ -174,7 +174,7 @@ pub struct TenantStatus {
 }
 
 impl StateWord {
-    /// All states.
+    /// All states that this version knows.
     pub const ALL: [Self; 10] = [
         Self::Down,
         Self::Provisioning,
@@ -202,6 +202,7 @@ impl StateWord {
             Self::Exited => "exited",
             Self::Releasing => "releasing",
             Self::Stuck => "stuck",
+            Self::Unknown => "unknown",
         }
     }
 }
@@ -327,6 +328,9 @@ pub enum StateWord {
     Releasing,
     /// Processes could not be ended, or resources could not be released.
     Stuck,
+    /// A state that only a later version knows. The supervisor never sends this.
+    #[serde(other)]
+    Unknown,
 }
 
 /// The program on disk has passed its preflight and is about to be executed.

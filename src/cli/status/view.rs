@@ -71,13 +71,14 @@ pub(super) fn urgency(state: StateWord) -> u8 {
         StateWord::Failed => 0,
         StateWord::Stuck => 1,
         StateWord::Waiting => 2,
-        StateWord::Exited => 3,
-        StateWord::Provisioning => 4,
-        StateWord::Launching => 5,
-        StateWord::Stopping => 6,
-        StateWord::Releasing => 7,
-        StateWord::Up => 8,
-        StateWord::Down => 9,
+        StateWord::Unknown => 3,
+        StateWord::Exited => 4,
+        StateWord::Provisioning => 5,
+        StateWord::Launching => 6,
+        StateWord::Stopping => 7,
+        StateWord::Releasing => 8,
+        StateWord::Up => 9,
+        StateWord::Down => 10,
     }
 }
 
