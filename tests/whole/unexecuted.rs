@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::mount::{MsFlags, mount};
 
@@ -67,6 +67,15 @@ fn a_child_that_hangs_before_its_program_is_ended() {
     let second = child(&daemon, Some(first));
     let why = "had not executed the program after 10 s";
     assert!(daemon.output().contains(why), "{}", daemon.output());
+
+    // A stop does not wait for the limit.
+    let begun = Instant::now();
+    daemon.tell(&["stop", "acme"]).expect(0);
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(daemon.output().contains("it is no longer wanted"));
+    daemon.tell(&["start", "acme"]);
+    let second = child(&daemon, Some(second));
 
     // It holds nothing of its supervisor, so the next one begins; and that ends it.
     daemon.kill();

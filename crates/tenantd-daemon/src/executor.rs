@@ -42,6 +42,7 @@ mod phases;
 pub(crate) mod report;
 pub(crate) mod store;
 pub(crate) mod under_way;
+pub(crate) mod unwanted;
 pub(crate) mod visit;
 pub(crate) mod visitors;
 

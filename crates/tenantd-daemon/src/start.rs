@@ -36,6 +36,7 @@ use crate::executor::cgroups::Cgroups;
 use crate::executor::host::Host;
 use crate::executor::report::Reporter;
 use crate::executor::under_way::UnderWay;
+use crate::executor::unwanted::Unwanted;
 use crate::handover::rollback;
 use crate::handover::upgrade::Upgrade;
 use crate::handover::{Exit, Handover};
@@ -241,6 +242,7 @@ async fn open(
         descriptors,
         templates: Arc::default(),
         stretch: stretch.clone(),
+        unwanted: Unwanted::default(),
     });
     let recovery = Recovery::new(Rc::clone(&host), inherited);
     recovery.remove_unplanned(&plan, &previous).await;

@@ -226,6 +226,7 @@ impl Checker {
                     success,
                 } => self.conclude(tenant, *launch, *success)?,
                 Action::Terminate { .. } | Action::Kill { .. } => self.ended(now, action)?,
+                Action::Abandon { tenant, launch } => self.abandoned(tenant, *launch)?,
                 Action::Apply { tenant, launch } => self.apply(tenant, *launch)?,
                 Action::Release { tenant } => self.release(tenant)?,
                 Action::Remove { .. } => {}

@@ -1,5 +1,6 @@
 //! How launches end: the stop signal, the grace, and SIGKILL.
 
+use tenantd_core::name::TenantName;
 use tenantd_core::supervisor::action::Action;
 use tenantd_core::supervisor::event::{Event, LaunchId};
 use tenantd_core::supervisor::time::Moment;
@@ -83,6 +84,15 @@ impl Checker {
         check(ending, Invariant::MainEndsLaunch, || format!("{model:?}"))
     }
 
+    /// A launch is abandoned: only before it is reported as executed.
+    pub(super) fn abandoned(&self, tenant: &TenantName, launch: LaunchId) -> Result<(), Violation> {
+        let live = self.tenants[tenant].live;
+        let is_begun = live.is_some_and(|live| live.id == launch && !live.launched);
+        check(is_begun, Invariant::AbandonUnexecuted, || {
+            format!("{launch:?} of {tenant}: {live:?}")
+        })
+    }
+
     /// A launch gets the stop signal or is killed.
     pub(super) fn ended(&mut self, now: Moment, action: &Action) -> Result<(), Violation> {
         let is_running = |tenant, launch| {
@@ -117,6 +127,7 @@ impl Checker {
             }
             Action::Provision { .. }
             | Action::Launch { .. }
+            | Action::Abandon { .. }
             | Action::Conclude { .. }
             | Action::Apply { .. }
             | Action::Release { .. }
@@ -132,4 +143,12 @@ pub(super) fn violations() -> Vec<Result<(), Violation>> {
         ..Checker::for_deadline()
     };
     vec![Checker::check_forced(&expected, &Step::default())]
+}
+
+/// A program that runs is abandoned.
+pub(super) fn abandon() -> Action {
+    Action::Abandon {
+        tenant: "acme".parse().unwrap(),
+        launch: LaunchId(1),
+    }
 }

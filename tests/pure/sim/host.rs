@@ -251,7 +251,8 @@ impl World {
                 };
                 self.schedule(50, Occurrence::Event(event));
             }
-            Action::Remove { .. } => {}
+            // Each child executes its program or fails, sooner than it would be ended.
+            Action::Abandon { .. } | Action::Remove { .. } => {}
         }
     }
 
@@ -294,6 +295,7 @@ impl World {
             Action::Launch { .. } => 10,
             Action::Apply { .. } => 40,
             Action::Provision { .. }
+            | Action::Abandon { .. }
             | Action::Conclude { .. }
             | Action::Terminate { .. }
             | Action::Kill { .. }

@@ -15,6 +15,8 @@ pub(crate) enum Invariant {
     ReleaseLast,
     /// Nothing is released that does not exist, or twice at the same time.
     ReleaseOnce,
+    /// Only a launch that has not executed its program is abandoned.
+    AbandonUnexecuted,
     /// A signal names the running launch.
     SignalRunningLaunch,
     /// SIGKILL follows the stop signal and the grace, unless there is none.
@@ -85,6 +87,7 @@ impl Invariant {
         Invariant::ProvisionOnce,
         Invariant::ReleaseLast,
         Invariant::ReleaseOnce,
+        Invariant::AbandonUnexecuted,
         Invariant::SignalRunningLaunch,
         Invariant::KilledAfterGrace,
         Invariant::ForcedKillSaid,

@@ -68,6 +68,7 @@ impl Phases {
                 )
             }
             Action::Conclude { .. }
+            | Action::Abandon { .. }
             | Action::Provision { .. }
             | Action::Apply { .. }
             | Action::Terminate { .. }
@@ -135,6 +136,7 @@ impl Checker {
         match action {
             Action::Provision { tenant }
             | Action::Launch { tenant, .. }
+            | Action::Abandon { tenant, .. }
             | Action::Conclude { tenant, .. }
             | Action::Apply { tenant, .. }
             | Action::Terminate { tenant, .. }

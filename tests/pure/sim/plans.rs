@@ -126,6 +126,7 @@ impl Plans {
                 )
             }
             Action::Apply { .. }
+            | Action::Abandon { .. }
             | Action::Conclude { .. }
             | Action::Terminate { .. }
             | Action::Kill { .. }

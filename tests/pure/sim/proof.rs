@@ -151,6 +151,9 @@ fn violations(invariant: Invariant) -> Vec<Result<(), Violation>> {
         }
         Invariant::ReleaseLast => vec![up.handles(&Event::Hurry, release())],
         Invariant::ReleaseOnce => vec![planned.handles(&Event::Hurry, release())],
+        Invariant::AbandonUnexecuted => {
+            vec![up.handles(&Event::Hurry, vec![super::ends::abandon()])]
+        }
         Invariant::SignalRunningLaunch => vec![
             up.handles(&Event::Hurry, vec![kill(2)]),
             up.handles(&emptied(1), vec![kill(1)]),

@@ -29,6 +29,7 @@ impl Checker {
         let of_it = |action: &&Action| match action {
             Action::Provision { tenant: whose }
             | Action::Launch { tenant: whose, .. }
+            | Action::Abandon { tenant: whose, .. }
             | Action::Conclude { tenant: whose, .. }
             | Action::Apply { tenant: whose, .. }
             | Action::Terminate { tenant: whose, .. }

@@ -41,6 +41,14 @@ pub enum Action {
         /// What is started.
         phase: Phase,
     },
+    /// End the launch soon if it has not executed what it starts: it is no longer wanted. Otherwise do
+    /// nothing, since it is ended as any other once it is reported.
+    Abandon {
+        /// The tenant.
+        tenant: TenantName,
+        /// The launch.
+        launch: LaunchId,
+    },
     /// Record that the datastore is initialized, or make it empty again if it is not. No process of
     /// the launch of phase init is left.
     Conclude {

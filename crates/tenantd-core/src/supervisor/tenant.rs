@@ -123,10 +123,9 @@ pub(super) struct Tenant {
     /// A live change that has not been applied. Not part of the checkpoint: the next supervisor
     /// checks the launch itself.
     pending: Option<Pending>,
-    /// The launch that was up when its tenant was looked at last, and had not become ready. Not part
-    /// of the checkpoint: a launch that ends under the next supervisor counts as one that was ready.
+    /// The launch that was up when its tenant was looked at last, and had not become ready.
     unready: Option<LaunchId>,
-    /// Why it waited last. Not part of the checkpoint.
+    /// Why it waited last.
     last_failure: Option<Why>,
     /// How its program ended, if it ended by itself and is not restarted, see [`exited`].
     exited: Option<Exit>,
@@ -266,6 +265,15 @@ impl Tenant {
     /// Begins a start with its first phase.
     fn launch_now(&self, context: &mut TransitionContext) -> State {
         self.launch_phase(context, self.policy.phases.first())
+    }
+
+    /// A launch that is being started is no longer wanted: if its child hangs before the program, it is
+    /// not waited for.
+    fn abandon(&self, context: &mut TransitionContext, launch: Live) {
+        context.actions.push(Action::Abandon {
+            tenant: self.name.clone(),
+            launch: launch.id,
+        });
     }
 
     fn launch_phase(&self, context: &mut TransitionContext, phase: Phase) -> State {

@@ -170,6 +170,7 @@ fn word(action: &Action) -> &'static str {
     match action {
         Action::Provision { .. } => "provision",
         Action::Launch { .. } => "launch",
+        Action::Abandon { .. } => "abandon",
         Action::Conclude { success: true, .. } => "conclude",
         Action::Conclude { success: false, .. } => "clear",
         Action::Apply { .. } => "apply",
@@ -231,8 +232,8 @@ fn every_verb_has_an_answer_in_every_state() {
 down | ok provision provisioning | so - down | ok provision provisioning
 provisioning | so - provisioning | ok - provisioning | ok - provisioning
 provisioning, unwanted | ok - provisioning | ok - provisioning | ok - provisioning
-launching | so - launching | ok - launching | ok - launching
-launching, unwanted | ok - launching | ok - launching | ok - launching
+launching | so - launching | ok abandon launching | ok abandon launching
+launching, unwanted | ok - launching | ok abandon launching | ok abandon launching
 up | so - up | ok terminate stopping | ok terminate stopping
 stopping | ok - stopping | ok - stopping | ok - stopping
 restarting | ok - stopping | ok - stopping | ok - stopping

@@ -34,12 +34,13 @@ use crate::executor::inventory::Provisioned;
 use crate::executor::report::{ReportKind, Reporter};
 use crate::executor::store;
 use crate::executor::under_way::UnderWay;
+use crate::executor::unwanted::Unwanted;
 use crate::executor::visitors;
 use crate::logs::Logs;
 use crate::ready::notices::Notices;
 use crate::stretch::{Part, Stretch};
 
-pub(crate) use ends::named;
+pub(crate) use ends::{named, said};
 
 /// What all tasks on the host need.
 pub(crate) struct Host {
@@ -59,6 +60,7 @@ pub(crate) struct Host {
     /// The mounts that all launches share.
     pub(crate) templates: Arc<MountTemplates>,
     pub(crate) stretch: Stretch,
+    pub(crate) unwanted: Unwanted,
 }
 
 impl Host {

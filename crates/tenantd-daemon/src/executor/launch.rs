@@ -8,13 +8,14 @@
 //! are killed, the first is reaped, and the second report names the stage that failed.
 
 use std::os::fd::AsFd;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::Rlimit;
 use tokio::task::spawn_local;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::model::TenantPlan;
@@ -33,6 +34,7 @@ use tenantd_host::{fifo, launch, lock, notify, process, syslog};
 use crate::executor::host::{Host, blocking, broken};
 use crate::executor::inventory::{Process, Provisioned};
 use crate::executor::report::{ReportKind, Reporter, Spawned};
+use crate::executor::unwanted::Unwanted;
 use crate::executor::visitors;
 
 /// A pidfd of a child, and its report.
@@ -40,6 +42,10 @@ type Watched = (ReadyFd, launch::Report);
 
 /// How long a child may take to execute its program. It needs about a millisecond.
 pub(crate) const UNEXECUTED: Duration = Duration::from_secs(10);
+
+/// How long it may take if it is no longer wanted. Then it is ended as a running program: with its stop
+/// signal.
+const UNWANTED: Duration = Duration::from_millis(250);
 
 /// How long a killed process may take to end.
 const KILLED: Duration = Duration::from_secs(5);
@@ -60,19 +66,21 @@ impl Host {
         self.spawn(async move {
             let reporter = host.reporter.clone();
             let leaf = provisioned.leaf.clone();
+            let unwanted = host.unwanted.clone();
             let started = host.start(&plan, provisioned, (launch, phase)).await;
             // The loop may end while this still waits for a process that cannot be killed.
             drop((host, task));
             match started {
                 Ok(Some(spawned)) => {
-                    let leaf = leaf.as_ref();
-                    watch_launch(&reporter, (&plan.name, leaf), (launch, phase), spawned).await;
+                    let of = (&plan.name, leaf.as_ref());
+                    watch_launch((&reporter, &unwanted), of, (launch, phase), spawned).await;
                 }
                 Ok(None) => reporter.report(&plan.name, ReportKind::Skipped(launch)),
                 Err(why) => {
                     reporter.report(&plan.name, ReportKind::Launched(launch, phase, Err(why)));
                 }
             }
+            unwanted.forget(launch);
         });
     }
 
@@ -137,7 +145,7 @@ impl Host {
 
 /// Reports what happens to a child, until its process has ended.
 async fn watch_launch(
-    reporter: &Reporter,
+    (reporter, unwanted): (&Reporter, &Unwanted),
     (tenant, leaf): (&TenantName, Option<&Leaf>),
     (launch, phase): (LaunchId, Phase),
     (spawned, report): (Spawned, launch::Report),
@@ -145,10 +153,7 @@ async fn watch_launch(
     let process = Rc::clone(&spawned.process);
     reporter.report(tenant, ReportKind::Spawned(launch, spawned));
     crash::point("launch: spawned", tenant.as_str());
-    let outcome = match timeout(UNEXECUTED, report.outcome()).await {
-        Ok(outcome) => outcome,
-        Err(_) => Err(unexecuted(process.pid)),
-    };
+    let outcome = execution(report, (process.pid, launch), unwanted).await;
     crash::point("launch: program runs", tenant.as_str());
     if let Err(why) = outcome {
         // It has ended or is about to. A child whose report cannot be read may have executed its
@@ -162,6 +167,28 @@ async fn watch_launch(
     }
     reporter.report(tenant, ReportKind::Launched(launch, phase, Ok(())));
     await_end(reporter, tenant, launch, process);
+}
+
+/// Waits until the child has executed its program, or has failed to; for a while only, if it is no
+/// longer wanted.
+async fn execution(
+    report: launch::Report,
+    (pid, launch): (i32, LaunchId),
+    unwanted: &Unwanted,
+) -> Result<(), Failure> {
+    let mut outcome = pin!(report.outcome());
+    tokio::select! {
+        outcome = &mut outcome => return outcome,
+        () = sleep(UNEXECUTED) => return Err(unexecuted(pid)),
+        () = unwanted.told(launch) => {}
+    }
+    timeout(UNWANTED, outcome).await.unwrap_or_else(|_| {
+        let why = format!(
+            "process {pid} was ended, because it is no longer wanted and had not executed the program: it \
+             was stopped, or a filesystem hangs"
+        );
+        Err(Failure::detail(Stage::Vanished, "", why))
+    })
 }
 
 /// Reports the end of a launch's first process. This is a small task of its own, because it stays

@@ -15,7 +15,8 @@ use tenantd_host::process;
 use tenantd_host::process::Ended;
 
 use crate::executor::emptied::look_again;
-use crate::executor::inventory::{Process, Provisioned};
+use crate::executor::host::said;
+use crate::executor::inventory::Process;
 use crate::executor::report::{Report, ReportKind};
 use crate::executor::{Executor, Pending};
 use crate::input::Input;
@@ -48,6 +49,7 @@ impl Executor {
                 launch,
                 phase,
             } => self.launch(&tenant, launch, phase),
+            Action::Abandon { launch, .. } => self.host.unwanted.add(launch),
             Action::Conclude {
                 tenant,
                 launch,
@@ -120,21 +122,24 @@ impl Executor {
         let Some(running) = entry.running.as_ref().filter(|run| run.launch == launch) else {
             return;
         };
-        let sent = match (running.stopped_first(), &entry.provisioned) {
+        match (running.stopped_first(), &entry.provisioned) {
             (Some(first), provisioned) => {
                 let leaf = provisioned.as_ref().and_then(|it| it.leaf.as_ref());
-                stop_first(first, leaf, signal)
+                match (send(first, signal), leaf) {
+                    (Ok(()), Some(leaf)) => self.host.on_leaf(tenant, leaf, Leaf::resume),
+                    (Ok(()), None) => said(tenant, send(first, libc::SIGCONT)),
+                    (failed @ Err(_), _) => said(tenant, failed),
+                }
             }
-            (None, Some(provisioned)) => stop_all(provisioned, signal),
-            (None, None) => Ok(()),
-        };
-        crash::point("stop: signal sent", tenant.as_str());
-        match sent {
-            Ok(()) => {}
-            // It has just ended by itself, and a report of that will arrive.
-            Err(failure) if failure.errno == libc::ESRCH => {}
-            Err(failure) => tracing::warn!(%tenant, "{failure}"),
+            (None, Some(provisioned)) => match &provisioned.leaf {
+                Some(leaf) => self.host.on_leaf(tenant, leaf, move |leaf| {
+                    leaf.signal(signal).and_then(|_| leaf.resume())
+                }),
+                None => said(tenant, stop_netns(provisioned.inode, signal)),
+            },
+            (None, None) => {}
         }
+        crash::point("stop: signal sent", tenant.as_str());
     }
 
     fn kill(&mut self, tenant: &TenantName, launch: LaunchId) {
@@ -286,31 +291,20 @@ impl Executor {
     }
 }
 
-/// Sends the stop signal to the first process of a launch. Whatever of the launch is stopped or
-/// frozen continues, or the signal would have no effect.
-fn stop_first(first: &Process, leaf: Option<&Leaf>, signal: i32) -> Result<(), Failure> {
-    let send = |signal| {
-        process::signal(first.fd.as_fd(), signal).map_err(|errno| {
-            let object = format!("of process {}", first.pid);
-            Failure::errno(Stage::End, object, errno.raw_os_error())
-        })
-    };
-    send(signal)?;
-    match leaf {
-        Some(leaf) => leaf.resume(),
-        None => send(libc::SIGCONT),
-    }
+/// Sends a signal to the first process of a launch.
+fn send(first: &Process, signal: i32) -> Result<(), Failure> {
+    process::signal(first.fd.as_fd(), signal).map_err(|errno| {
+        let object = format!("of process {}", first.pid);
+        Failure::errno(Stage::End, object, errno.raw_os_error())
+    })
 }
 
 /// Sends the stop signal to all processes of a launch whose first process has exited. Without a
 /// cgroup, processes that have joined the tenant cannot be told from those of the launch.
-fn stop_all(provisioned: &Provisioned, signal: i32) -> Result<(), Failure> {
-    match &provisioned.leaf {
-        Some(leaf) => leaf.signal(signal).and_then(|_| leaf.resume()),
-        None => [signal, libc::SIGCONT]
-            .into_iter()
-            .try_for_each(|signal| process::signal_netns(provisioned.inode, signal).map(drop)),
-    }
+fn stop_netns(inode: u64, signal: i32) -> Result<(), Failure> {
+    [signal, libc::SIGCONT]
+        .into_iter()
+        .try_for_each(|signal| process::signal_netns(inode, signal).map(drop))
 }
 
 /// Converts the end of a process to the type of the supervisor.

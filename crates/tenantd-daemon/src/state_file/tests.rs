@@ -93,6 +93,7 @@ fn adopted(supervisor: &mut Supervisor, now: Moment, plan: &TenantPlan, record: 
     let done = step.actions.iter().map(|action| match action {
         Action::Provision { .. } => "provision",
         Action::Launch { .. } => "launch",
+        Action::Abandon { .. } => "abandon",
         Action::Conclude { .. } => "conclude",
         Action::Apply { .. } => "apply",
         Action::Terminate { .. } => "terminate",

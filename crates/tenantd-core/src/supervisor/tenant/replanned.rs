@@ -34,10 +34,13 @@ impl Tenant {
                 started_at,
                 making: Making::Outdated,
             },
-            State::Launching { launch, again } => State::Launching {
-                launch,
-                again: again.max(Some(scope)),
-            },
+            State::Launching { launch, again } => {
+                self.abandon(context, launch);
+                State::Launching {
+                    launch,
+                    again: again.max(Some(scope)),
+                }
+            }
             State::Preparing { launch, .. } | State::Up { launch, .. } => {
                 self.stop(context, launch, scope.into())
             }

@@ -99,10 +99,13 @@ impl Tenant {
             State::Waiting { resources, .. } | State::Failed { resources, .. } => {
                 self.bring_up(context, resources)
             }
-            State::Launching { launch, again } => State::Launching {
-                launch,
-                again: again.max(Some(RestartScope::Relaunch)),
-            },
+            State::Launching { launch, again } => {
+                self.abandon(context, launch);
+                State::Launching {
+                    launch,
+                    again: again.max(Some(RestartScope::Relaunch)),
+                }
+            }
             State::Preparing { launch, .. } | State::Up { launch, .. } => {
                 self.stop(context, launch, After::Relaunch)
             }
@@ -153,13 +156,16 @@ impl Tenant {
                 ..
             } => State::Down,
             State::Stuck { left, .. } => self.try_again(context, &left, 0),
+            State::Launching { launch, again } => {
+                self.abandon(context, launch);
+                State::Launching { launch, again }
+            }
             // Already stopping, or continued on the answer of the host.
             state @ (State::Down
             | State::Provisioning {
                 making: Making::Begun | Making::Outdated,
                 ..
             }
-            | State::Launching { .. }
             | State::Concluding { .. }
             | State::Stopping { .. }
             | State::Releasing { .. }) => state,

@@ -8,9 +8,10 @@ use tenantd_core::name::TenantName;
 use tenantd_core::stage::{Failure, Stage};
 use tenantd_core::supervisor::event::LaunchId;
 use tenantd_core::supervisor::forced::{NAMED, NamedProcess, Processes};
+use tenantd_host::cgroup::Leaf;
 use tenantd_host::{crash, process};
 
-use super::{Host, blocking, broken};
+use super::{Host, blocking, blocking_change, broken};
 use crate::executor::inventory::Provisioned;
 use crate::executor::report::ReportKind;
 
@@ -20,6 +21,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// How long the processes of a network namespace may take to end after SIGKILL.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
+
+/// How many processes the loop itself looks at and signals: about a millisecond.
+const AT_ONCE: usize = 64;
 
 impl Host {
     /// Reports when no process is left in a network namespace. Used only without cgroups.
@@ -37,6 +41,24 @@ impl Host {
                 }
             }
             reporter.report(&tenant, ReportKind::CgroupChanged);
+        });
+    }
+
+    /// Sends signals to the processes of a launch: at once to a few, and from another thread to many,
+    /// since that takes the loop's time.
+    pub(crate) fn on_leaf(
+        &self,
+        tenant: &TenantName,
+        leaf: &Leaf,
+        signal: impl FnOnce(&Leaf) -> Result<(), Failure> + Send + 'static,
+    ) {
+        if leaf.pids().is_ok_and(|pids| pids.len() <= AT_ONCE) {
+            return said(tenant, signal(leaf));
+        }
+        let (tenant, leaf, task) = (tenant.clone(), leaf.clone(), self.under_way.begin());
+        self.spawn(async move {
+            said(&tenant, blocking_change(move || signal(&leaf)).await);
+            drop(task);
         });
     }
 
@@ -68,6 +90,16 @@ impl Host {
             let kind = killed.map_or_else(ReportKind::EndFailed, |()| ReportKind::CgroupChanged);
             reporter.report(&tenant, kind);
         });
+    }
+}
+
+/// Logs that a signal could not be sent.
+pub(crate) fn said(tenant: &TenantName, sent: Result<(), Failure>) {
+    match sent {
+        Ok(()) => {}
+        // It has just ended by itself, and a report of that will arrive.
+        Err(failure) if failure.errno == libc::ESRCH => {}
+        Err(failure) => tracing::warn!(%tenant, "{failure}"),
     }
 }
 
