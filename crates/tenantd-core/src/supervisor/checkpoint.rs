@@ -14,7 +14,7 @@ use super::Supervisor;
 use super::event::{Exit, LaunchId};
 use super::forced::ForcedKill;
 use super::time::Moment;
-use super::view::{StateWord, Want};
+use super::view::{StateWord, Want, Why};
 
 pub use super::backoff::FailureCount;
 pub use super::tenant::{After, Ending, Left, Live, Making, Readying, RestartScope, State};
@@ -44,6 +44,10 @@ pub struct Checkpoint {
     pub left_others: bool,
     /// The forced kill at the end of its last launch, if there was one.
     pub forced: Option<ForcedKill>,
+    /// Its launch, if that had not become ready.
+    pub unready: Option<LaunchId>,
+    /// Why its last start failed, while it is being started again.
+    pub last_failure: Option<Why>,
 }
 
 impl Checkpoint {
@@ -61,6 +65,8 @@ impl Checkpoint {
             exited: None,
             left_others: false,
             forced: None,
+            unready: None,
+            last_failure: None,
         }
     }
 
@@ -121,7 +127,11 @@ impl Checkpoint {
 
     /// Truncates the texts of a failure to this many characters, for storage of limited size.
     pub fn shorten(&mut self, characters: usize) {
-        if let Some(failure) = self.state.failure_mut() {
+        let last = match &mut self.last_failure {
+            Some(Why::Failure(failure)) => Some(failure),
+            Some(Why::Exit(_)) | None => None,
+        };
+        for failure in self.state.failure_mut().into_iter().chain(last) {
             for text in [&mut failure.object, &mut failure.detail] {
                 if let Some((end, _)) = text.char_indices().nth(characters) {
                     text.truncate(end);

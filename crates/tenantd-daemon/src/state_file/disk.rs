@@ -11,6 +11,7 @@ mod ending;
 mod exit;
 mod forced;
 mod form;
+mod last;
 mod main_process;
 mod read;
 mod says;

@@ -34,6 +34,8 @@ impl Tenant {
             exited: self.exited,
             left_others: self.left_others,
             forced: self.forced.clone(),
+            unready: self.unready_now(),
+            last_failure: self.last_failure_now(),
             ..Checkpoint::none(self.since)
         }
     }
@@ -66,6 +68,10 @@ impl Tenant {
         self.want = if up && allowed { Want::Up } else { Want::Down };
         self.restarts = checkpoint.restarts;
         self.forced = checkpoint.forced;
+        self.unready = checkpoint
+            .unready
+            .or_else(|| checkpoint.state.unready_launch());
+        self.last_failure = checkpoint.last_failure;
         self.strikes = checkpoint.strikes;
         let scope = outdated.and_then(RestartScope::of);
         if scope.is_some() {

@@ -9,14 +9,14 @@ use crate::plan::phase::Phase;
 use crate::stage::Stage;
 use crate::supervisor::backoff::Verdict;
 use crate::supervisor::checkpoint::Resources;
-use crate::supervisor::event::Exit;
+use crate::supervisor::event::{Exit, LaunchId};
 use crate::supervisor::step::Cause;
 use crate::supervisor::time::Moment;
 use crate::supervisor::view::{Want, Why};
 
 use super::background;
 use super::phases::is_of_command;
-use super::{After, Live, Readying, RestartScope, State, Tenant, TransitionContext};
+use super::{After, Live, RestartScope, State, Tenant, TransitionContext};
 
 impl Tenant {
     /// The last process of a launch has exited.
@@ -155,9 +155,7 @@ impl Tenant {
     /// Notes what the next transition forgets: whether its launch became ready, and why it waits.
     pub(in crate::supervisor) fn note(&mut self) {
         match &self.state {
-            State::Up { launch, ready } => {
-                self.unready = (*ready != Readying::Ready).then_some(launch.id);
-            }
+            State::Up { .. } => self.unready = self.state.unready_launch(),
             State::Waiting { why, .. } => self.last_failure = Some(why.clone()),
             State::Down
             | State::Provisioning { .. }
@@ -168,6 +166,39 @@ impl Tenant {
             | State::Failed { .. }
             | State::Releasing { .. }
             | State::Stuck { .. } => {}
+        }
+    }
+
+    /// Its launch, if that has not become ready. What is said of an earlier launch is over.
+    pub(super) fn unready_now(&self) -> Option<LaunchId> {
+        let noted = self.unready.filter(|id| self.state.launch() == Some(*id));
+        match &self.state {
+            State::Up { .. } => self.state.unready_launch(),
+            State::Stopping { .. } | State::Stuck { .. } => noted,
+            State::Down
+            | State::Provisioning { .. }
+            | State::Launching { .. }
+            | State::Preparing { .. }
+            | State::Concluding { .. }
+            | State::Waiting { .. }
+            | State::Failed { .. }
+            | State::Releasing { .. } => None,
+        }
+    }
+
+    /// [`Tenant::last_failure`] for the checkpoint: a state that has the failure itself needs no other.
+    pub(super) fn last_failure_now(&self) -> Option<Why> {
+        match &self.state {
+            State::Waiting { .. } | State::Failed { .. } => None,
+            State::Down
+            | State::Provisioning { .. }
+            | State::Launching { .. }
+            | State::Preparing { .. }
+            | State::Concluding { .. }
+            | State::Up { .. }
+            | State::Stopping { .. }
+            | State::Releasing { .. }
+            | State::Stuck { .. } => self.last_failure(),
         }
     }
 

@@ -20,7 +20,7 @@ impl World {
     }
 
     /// The next supervisor, with what it found.
-    fn next(&self, policy: Policy, fate: Fate) -> (World, Step) {
+    pub(super) fn next(&self, policy: Policy, fate: Fate) -> (World, Step) {
         self.next_on(policy, fate, Resources::Partial)
     }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::plan::model::Readiness;
+use crate::supervisor::checkpoint::Fate;
 use crate::supervisor::view::Why;
 
 /// With the strikes and the window of a manifest that does not set them.
@@ -45,6 +46,32 @@ fn a_program_that_ends_before_it_is_ready_is_given_up() {
         world.ended(Exit::Status(1))
     });
     assert_eq!(tries, Policy::default().restart.strikes);
+}
+
+#[test]
+fn the_next_supervisor_knows_the_last_failure_and_what_was_not_ready() {
+    let failed = || {
+        let mut world = World::new(deaf()).provisioned().launched();
+        world.wait();
+        let world = world.ended(Exit::Signal(15));
+        assert_eq!(world.view().state, StateWord::Launching);
+        world
+    };
+    let (world, _) = failed().next(deaf(), Fate::Over(Exit::Unknown));
+    assert!(matches!(&world.view().why, Some(Why::Failure(why)) if why.stage == Stage::Ready));
+
+    // Longer than `healthy_after`, but it never was ready.
+    let mut world = failed().launched();
+    world.now = world.now + Duration::from_secs(15);
+    let strikes = world.checkpoint().strikes.count;
+    let (world, _) = world.next(deaf(), Fate::Over(Exit::Status(1)));
+    assert_eq!(world.checkpoint().strikes.count, strikes + 1);
+    let mut world = failed().launched();
+    let launch = world.launch();
+    world.handle(Event::Ready { launch });
+    world.now = world.now + Duration::from_secs(15);
+    let (world, _) = world.next(deaf(), Fate::Over(Exit::Status(1)));
+    assert_eq!(world.checkpoint().strikes.count, 1);
 }
 
 #[test]

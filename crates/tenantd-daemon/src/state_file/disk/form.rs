@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::ending::Ending2;
 use super::exit::Exit2;
 use super::forced::Forced2;
+use super::last::Last2;
+use super::main_process::Main2;
 use super::says::Says2;
 
 /// A record in the version that was chosen for it.
@@ -74,15 +76,6 @@ pub(super) struct Record3 {
     /// The same.
     #[serde(rename = "says", default, skip_serializing_if = "Option::is_none")]
     pub(super) says: Option<Says2>,
-}
-
-/// The main process of a launch, and the word for how it is known.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Main2 {
-    #[serde(rename = "process")]
-    pub(super) process: Process2,
-    #[serde(rename = "by")]
-    pub(super) by: String,
 }
 
 /// What is known of the mounts of a launch.
@@ -167,6 +160,9 @@ pub(super) struct Memory2 {
     /// Programs of earlier versions do not read this.
     #[serde(rename = "killed", default, skip_serializing_if = "Option::is_none")]
     pub(super) forced: Option<Forced2>,
+    /// The same.
+    #[serde(rename = "last", default, skip_serializing_if = "Option::is_none")]
+    pub(super) last: Option<Last2>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

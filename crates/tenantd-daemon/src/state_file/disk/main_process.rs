@@ -1,9 +1,20 @@
 //! The main process in a record.
 
+use serde::{Deserialize, Serialize};
+
 use crate::executor::main_process::MainBy;
 use crate::state_file::disk::Unreadable;
-use crate::state_file::disk::form::Main2;
+use crate::state_file::disk::form::Process2;
 use crate::state_file::record::ProcessKey;
+
+/// The main process of a launch, and the word for how it is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Main2 {
+    #[serde(rename = "process")]
+    pub(super) process: Process2,
+    #[serde(rename = "by")]
+    pub(super) by: String,
+}
 
 /// None if it is known in a way that only a later version knows.
 pub(super) fn read(

@@ -6,9 +6,9 @@ use crate::state_file::disk::Unreadable;
 use crate::state_file::disk::form::{
     After2, Ended2, Failure2, Fingerprints2, Holding2, Holding3, Left2, Live2, Made2, Made3,
     Making2, Memory2, Phase2, Process2, Readying2, Record2, Record3, Resources2, RestartScope2,
-    State2, Strikes2, Want2, Why2,
+    State2, Strikes2, Want2,
 };
-use crate::state_file::disk::{main_process, says, stage};
+use crate::state_file::disk::{last, main_process, says, stage};
 use crate::state_file::record::{Made, ProcessKey, Record};
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::address::Addresses;
@@ -22,7 +22,7 @@ use tenantd_core::supervisor::checkpoint::{
 use tenantd_core::supervisor::event::{Exit, LaunchId};
 use tenantd_core::supervisor::forced::ForcedKill;
 use tenantd_core::supervisor::time::Moment;
-use tenantd_core::supervisor::view::{Want, Why};
+use tenantd_core::supervisor::view::Want;
 use tenantd_host::launch::LaunchView;
 use tenantd_host::program::ProgramFile;
 
@@ -150,7 +150,9 @@ impl TryFrom<Memory2> for Checkpoint {
             exited,
             left_others,
             forced,
+            last,
         } = checkpoint;
+        let (unready, last_failure) = last::read(last)?;
         Ok(Self {
             want: match want {
                 Want2::Up => Want::Up,
@@ -168,6 +170,8 @@ impl TryFrom<Memory2> for Checkpoint {
             exited: exited.map(Exit::from),
             left_others,
             forced: forced.map(ForcedKill::from),
+            unready,
+            last_failure,
         })
     }
 }
@@ -344,16 +348,6 @@ impl From<Resources2> for Resources {
             Resources2::Remains => Self::Partial,
             Resources2::Whole => Self::Full,
         }
-    }
-}
-
-impl TryFrom<Why2> for Why {
-    type Error = Unreadable;
-    fn try_from(why: Why2) -> Result<Self, Unreadable> {
-        Ok(match why {
-            Why2::Failure(failure) => Self::Failure(failure.try_into()?),
-            Why2::Exit(exit) => Self::Exit(exit.into()),
-        })
     }
 }
 

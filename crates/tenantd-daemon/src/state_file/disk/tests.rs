@@ -121,6 +121,7 @@ fn before_reads(text: &str) {
         "\"main\":",
         "\"own\":",
         "\"says\":",
+        "\"last\":",
     ];
     if !later.iter().any(|later| text.contains(later)) {
         assert_eq!(serde_json::to_string(&read).unwrap(), text);

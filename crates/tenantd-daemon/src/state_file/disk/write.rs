@@ -8,9 +8,9 @@ use crate::state_file::disk::forced::Forced2;
 use crate::state_file::disk::form::{
     After2, Ended2, Failure2, Fingerprints2, Holding2, Holding3, Left2, Live2, Made2, Made3,
     Making2, Memory2, Phase2, Process2, Readying2, Record2, Record3, Resources2, RestartScope2,
-    State2, Strikes2, View2, Want2, Why2, Written,
+    State2, Strikes2, View2, Want2, Written,
 };
-use crate::state_file::disk::{main_process, says, stage};
+use crate::state_file::disk::{last, main_process, says, stage};
 use crate::state_file::record::{Made, ProcessKey, Record};
 use tenantd_core::plan::effect::Fingerprints;
 use tenantd_core::plan::holders::Holding;
@@ -20,7 +20,7 @@ use tenantd_core::supervisor::checkpoint::{
     After, Checkpoint, FailureCount, Left, Live, Making, Readying, Resources, RestartScope, State,
 };
 use tenantd_core::supervisor::time::Moment;
-use tenantd_core::supervisor::view::{Want, Why};
+use tenantd_core::supervisor::view::Want;
 use tenantd_host::launch::LaunchView;
 use tenantd_host::program::ProgramFile;
 
@@ -135,6 +135,8 @@ impl From<&Checkpoint> for Memory2 {
             exited,
             left_others,
             forced,
+            unready,
+            last_failure,
         } = checkpoint;
         Self {
             want: match want {
@@ -150,6 +152,7 @@ impl From<&Checkpoint> for Memory2 {
             exited: exited.as_ref().map(Exit2::from),
             left_others: *left_others,
             forced: forced.as_ref().map(Forced2::from),
+            last: last::write(*unready, last_failure.as_ref()),
         }
     }
 }
@@ -341,15 +344,6 @@ impl From<&Resources> for Resources2 {
             Resources::None => Self::Nothing,
             Resources::Partial => Self::Remains,
             Resources::Full => Self::Whole,
-        }
-    }
-}
-
-impl From<&Why> for Why2 {
-    fn from(why: &Why) -> Self {
-        match why {
-            Why::Failure(failure) => Self::Failure(failure.into()),
-            Why::Exit(exit) => Self::Exit(exit.into()),
         }
     }
 }

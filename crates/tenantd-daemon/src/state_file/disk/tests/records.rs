@@ -170,9 +170,7 @@ pub(super) fn record(state: State) -> Record {
                 times: [Moment(998_000_000_000), Moment(999_000_000_000)].into(),
             },
             budget: Moment(999_500_000_000),
-            exited: None,
-            left_others: false,
-            forced: None,
+            ..Checkpoint::none(Moment(0))
         },
         process: Some(ProcessKey {
             pid: 4711,
@@ -288,19 +286,24 @@ fn any_memory(text: &'static str) -> impl Strategy<Value = Checkpoint> {
         strikes,
         moment(),
         (forced::ended(), option::of(forced::any())),
+        (option::of(any::<u64>()), option::of(why(text))),
     )
         .prop_map(
-            |(want, asked, state, since, restarts, strikes, budget, (ended, forced))| Checkpoint {
-                want,
-                requested: asked,
-                state,
-                since,
-                restarts,
-                strikes,
-                budget,
-                exited: ended.0,
-                left_others: ended.1,
-                forced,
+            |(want, asked, state, since, restarts, strikes, budget, (ended, forced), last)| {
+                Checkpoint {
+                    want,
+                    requested: asked,
+                    state,
+                    since,
+                    restarts,
+                    strikes,
+                    budget,
+                    exited: ended.0,
+                    left_others: ended.1,
+                    forced,
+                    unready: last.0.map(LaunchId),
+                    last_failure: last.1,
+                }
             },
         )
 }
