@@ -5,6 +5,7 @@
 //! runs: from its record, or without a record from what the kernel shows. The supervisor gets the
 //! result and continues from there. Recovery ends when the loop begins.
 
+mod again;
 pub(crate) mod orphans;
 pub(crate) mod survivors;
 mod unexecuted;
@@ -27,6 +28,7 @@ use tenantd_host::inherited::Inherited;
 
 use crate::executor::host::Host;
 use crate::input::{Input, PlanChange};
+use crate::recovery::again::TRIES;
 use crate::recovery::survivors::Survivor;
 use crate::recovery::unrecorded::UnrecordedLaunch;
 use crate::state_file::StateFile;
@@ -113,10 +115,11 @@ impl Recovery {
         let records = known.iter().filter_map(|(_, record)| record.as_ref());
         let launches = records.filter_map(|record| record.checkpoint.launch());
         let LaunchId(mut last) = launches.max().unwrap_or(LaunchId(0));
+        let mut tries = TRIES;
         let mut found = Vec::with_capacity(known.len());
         for (plan, record) in known {
             let survivor = match record {
-                Some(record) => self.survivor(&plan, Some(record)),
+                Some(record) => self.survivor_in_time(&plan, record, &mut tries).await,
                 None => {
                     last += 1;
                     let unrecorded = UnrecordedLaunch {

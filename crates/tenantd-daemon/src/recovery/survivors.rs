@@ -49,28 +49,37 @@ pub(crate) struct Survivor {
     pub(crate) made: Option<Made>,
 }
 
+pub(super) fn cannot_adopt(TenantPlan { name, .. }: &TenantPlan, error: &io::Error) {
+    tracing::warn!(tenant = %name, "{name}: cannot adopt what an earlier supervisor left: {error}");
+}
+
 impl Recovery {
-    /// What an earlier supervisor left of a tenant, if it left anything. If a launch cannot be
-    /// adopted, the reason is logged, and reported again when the tenant is provisioned or
-    /// released.
+    /// What an earlier supervisor left of a tenant, if it left anything. If a launch cannot be adopted, the
+    /// reason is logged, and reported again by its provision or release.
     pub(crate) fn survivor(&self, plan: &TenantPlan, record: Option<Record>) -> Option<Survivor> {
-        let tenant = &plan.name;
-        let cannot = |error: &io::Error| {
-            tracing::warn!(
-                %tenant,
-                "{tenant}: cannot adopt what an earlier supervisor left: {error}"
-            );
-        };
-        match self.find(plan, record.as_ref()) {
+        self.as_found(plan, record.clone(), self.find(plan, record.as_ref()))
+    }
+
+    pub(super) fn as_found(
+        &self,
+        plan: &TenantPlan,
+        record: Option<Record>,
+        found: io::Result<Option<Survivor>>,
+    ) -> Option<Survivor> {
+        match found {
             Ok(survivor) => survivor,
             Err(error) => {
-                cannot(&error);
+                cannot_adopt(plan, &error);
                 record.map(|record| self.ended(plan, Some(record), Exit::Unknown))
             }
         }
     }
 
-    fn find(&self, plan: &TenantPlan, record: Option<&Record>) -> io::Result<Option<Survivor>> {
+    pub(super) fn find(
+        &self,
+        plan: &TenantPlan,
+        record: Option<&Record>,
+    ) -> io::Result<Option<Survivor>> {
         let tenant = &plan.name;
         let leaf = self
             .host
