@@ -269,11 +269,17 @@ impl Tenant {
 
     /// A launch that is being started is no longer wanted: if its child hangs before the program, it is
     /// not waited for.
-    fn abandon(&self, context: &mut TransitionContext, launch: Live) {
+    fn abandon(
+        &self,
+        context: &mut TransitionContext,
+        launch: Live,
+        again: Option<RestartScope>,
+    ) -> State {
         context.actions.push(Action::Abandon {
             tenant: self.name.clone(),
             launch: launch.id,
         });
+        State::Launching { launch, again }
     }
 
     fn launch_phase(&self, context: &mut TransitionContext, phase: Phase) -> State {

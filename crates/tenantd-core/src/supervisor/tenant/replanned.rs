@@ -35,11 +35,7 @@ impl Tenant {
                 making: Making::Outdated,
             },
             State::Launching { launch, again } => {
-                self.abandon(context, launch);
-                State::Launching {
-                    launch,
-                    again: again.max(Some(scope)),
-                }
+                self.abandon(context, launch, again.max(Some(scope)))
             }
             State::Preparing { launch, .. } | State::Up { launch, .. } => {
                 self.stop(context, launch, scope.into())

@@ -100,11 +100,7 @@ impl Tenant {
                 self.bring_up(context, resources)
             }
             State::Launching { launch, again } => {
-                self.abandon(context, launch);
-                State::Launching {
-                    launch,
-                    again: again.max(Some(RestartScope::Relaunch)),
-                }
+                self.abandon(context, launch, again.max(Some(RestartScope::Relaunch)))
             }
             State::Preparing { launch, .. } | State::Up { launch, .. } => {
                 self.stop(context, launch, After::Relaunch)
@@ -156,10 +152,7 @@ impl Tenant {
                 ..
             } => State::Down,
             State::Stuck { left, .. } => self.try_again(context, &left, 0),
-            State::Launching { launch, again } => {
-                self.abandon(context, launch);
-                State::Launching { launch, again }
-            }
+            State::Launching { launch, again } => self.abandon(context, launch, again),
             // Already stopping, or continued on the answer of the host.
             state @ (State::Down
             | State::Provisioning {
