@@ -331,6 +331,9 @@ pub struct Exec {
     /// Run the command as this user of the host, such as root, instead of the tenant's
     #[arg(long, value_name = "NAME")]
     pub user: Option<String>,
+    /// The command is one of the manifest, which may signal the program
+    #[arg(long, hide = true)]
+    pub may_signal: bool,
     /// Name of the tenant
     #[arg(add = ArgValueCandidates::new(complete::tenants))]
     pub tenant: TenantName,

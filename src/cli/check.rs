@@ -83,6 +83,7 @@ fn examine(plan: &Plan, manifest: &Path) -> Vec<Finding> {
     let host = first.map_or(HostAccess::ReadOnly, |tenant| tenant.launch.view.host);
     let mut findings = vec![doctor::manifest(manifest)];
     findings.extend(doctor::examine(plan.tenants.len(), host));
+    findings.push(doctor::wall(plan));
     findings.extend(survey::examine(plan));
     findings.extend(learned::examine(plan, manifest));
     findings

@@ -233,6 +233,7 @@ mod tests {
             main: None,
             status_text: None,
             reloading: None,
+            confined: None,
         }
     }
 

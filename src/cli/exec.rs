@@ -32,6 +32,7 @@ use tenantd_api::wire::{ExecLimit, ExecTarget};
 use tenantd_core::name::TenantName;
 use tenantd_host::cgroup;
 use tenantd_host::join::{self, JoinError, Target};
+use tenantd_host::launch::domain::CommandDomain;
 use tenantd_host::limits::JoinLimit;
 use terminal::{Raw, Streams};
 use visit::Visit;
@@ -80,6 +81,8 @@ struct Order {
     command: Vec<OsString>,
     /// The process that starts it, with which it ends.
     parent: u32,
+    /// Whether it is a command of the manifest, which may signal the program.
+    may_signal: bool,
     /// The number of a standard stream that becomes its controlling terminal.
     terminal: Option<usize>,
 }
@@ -112,12 +115,13 @@ fn run(selector: &Selector, what: &args::Exec) -> anyhow::Result<u8> {
     if let Some(user) = &what.user {
         user::run_as(user, &mut target)?;
     }
-    visit(tenant, target, &what.command).with_context(|| tenant.to_string())
+    visit(what, target).with_context(|| tenant.to_string())
 }
 
 /// Starts the command in a process of its own, so that this one can be left outside the tenant with the
 /// operator's terminal.
-fn visit(tenant: &TenantName, mut target: ExecTarget, command: &[OsString]) -> anyhow::Result<u8> {
+fn visit(what: &args::Exec, mut target: ExecTarget) -> anyhow::Result<u8> {
+    let tenant = &what.tenant;
     let pid = target.pid;
     let group = match &target.cgroup {
         None => None,
@@ -140,7 +144,8 @@ fn visit(tenant: &TenantName, mut target: ExecTarget, command: &[OsString]) -> a
     let order = Order {
         tenant: tenant.clone(),
         target,
-        command: command.to_vec(),
+        command: what.command.clone(),
+        may_signal: what.may_signal,
         parent: std::process::id(),
         terminal,
     };
@@ -197,7 +202,10 @@ fn enter(order: &Order) -> anyhow::Result<Infallible> {
         Some(1) => ioctl_tiocsctty(io::stdout())?,
         Some(_) => ioctl_tiocsctty(io::stderr())?,
     }
-    let target = target(order.target.clone(), order.parent);
+    let mut target = target(order.target.clone(), order.parent);
+    if target.domain == CommandDomain::Whole && order.may_signal {
+        target.domain = CommandDomain::MaySignal;
+    }
     Ok(join::join(&target, program, arguments)?)
 }
 
@@ -213,6 +221,7 @@ fn target(exec_target: ExecTarget, parent: u32) -> Target {
         working_directory,
         limits,
         privileges,
+        landlock,
     } = exec_target;
     let limit = |limit: ExecLimit| JoinLimit {
         resource: limit.resource,
@@ -231,5 +240,9 @@ fn target(exec_target: ExecTarget, parent: u32) -> Target {
         working_directory,
         limits: limits.into_iter().flatten().map(limit).collect(),
         privileges: privileges.unwrap_or_default().into(),
+        domain: match landlock.as_deref() {
+            Some(user::ALWAYS) => CommandDomain::Whole,
+            Some(_) | None => CommandDomain::None,
+        },
     }
 }

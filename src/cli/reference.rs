@@ -141,6 +141,10 @@ const STATUS: &[Section] = &[
                 "What protects the host's files from the running program: landlock with its version, mount watch (a new mount of the host is made read-only a moment later), or host writable.",
             ),
             (
+                "confined",
+                "What confines the running program: landlock with its version (before version 6, signals are not confined), uid (only its user, which is neither root nor that of another tenant), or none. Null if that is not known.",
+            ),
+            (
                 "refused",
                 "Writes to the host's files that were refused since the last start, as the tenant's log says: path (null if the line has none) and line.",
             ),

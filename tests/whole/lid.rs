@@ -40,7 +40,7 @@ fn host() {
 }
 
 fn without_landlock(manifest: &str) -> Daemon {
-    let daemon = Daemon::spawn_with(PROGRAM, manifest, &[("TENANTD_WITHOUT_LANDLOCK", "1")]);
+    let daemon = Daemon::spawn_with(PROGRAM, manifest, &[("TENANTD_LANDLOCK", "0")]);
     daemon.settles();
     daemon
 }
@@ -76,7 +76,9 @@ fn status_says_what_protects_the_hosts_files() {
     // It is that of the running launch, also for the next supervisor.
     daemon.kill();
     daemon.again();
-    assert_eq!(daemon.settles().tenants[0].lid, Some(lid.clone()));
+    let adopted = daemon.settles().tenants;
+    assert_eq!(adopted[0].lid, Some(lid.clone()));
+    assert_eq!(adopted[0].confined, Some(lid.clone()));
     let said = daemon.tell(&["status", "acme"]).expect(0);
     assert!(
         said.contains(&format!("\n  HOST read-only ({lid})\n")),
@@ -107,6 +109,8 @@ fn without_landlock_a_new_mount_of_the_host_becomes_read_only() {
     let mut daemon = without_landlock(MANIFEST);
     let tenants = daemon.status().tenants;
     assert_eq!(tenants[0].lid.as_deref(), Some("mount watch"));
+    // Both run as root.
+    assert_eq!(tenants[0].confined.as_deref(), Some("none"));
     mount_disk();
     for tenant in &tenants {
         is_sealed(tenant);

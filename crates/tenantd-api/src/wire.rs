@@ -3,8 +3,6 @@
 //! The protocol is varlink (<https://varlink.org>) with the interface [`INTERFACE`]. Types that
 //! implement `Serialize` have the same form on the socket and in the output of `--json`.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use zlink::introspect::{CustomType, Type};
 
@@ -19,6 +17,7 @@ use tenantd_core::supervisor::view;
 
 mod answer;
 mod app_reload;
+mod exec;
 mod killed;
 mod phase;
 mod privileges;
@@ -31,6 +30,7 @@ pub mod watch;
 
 pub use answer::TenantAnswer;
 pub use app_reload::AppReloaded;
+pub use exec::{ExecLimit, ExecTarget};
 pub use killed::{Killed, NamedProcess};
 pub use phase::Phase;
 pub use privileges::ExecPrivileges;
@@ -171,6 +171,11 @@ pub struct TenantStatus {
     /// null.
     #[serde(default)]
     pub reloading: Option<bool>,
+    /// What confines the running program: `landlock` with its version (a domain of its own), `uid` (only its
+    /// user, which is neither root nor that of another tenant) or `none`. Null while none runs, and if that
+    /// is unknown, as for a program that an earlier version started.
+    #[serde(default)]
+    pub confined: Option<String>,
 }
 
 impl StateWord {
@@ -351,45 +356,4 @@ pub struct Upgraded {
     pub pid: u32,
     /// Why the last upgrade was rolled back to this version; null if it was not.
     pub refused: Option<String>,
-}
-
-/// What a process needs to join a tenant, as `tenantd exec` does.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type)]
-pub struct ExecTarget {
-    /// The process ID of a process in the tenant's namespaces.
-    pub pid: u32,
-    /// The start time of that process in clock ticks since boot, field 22 of proc_pid_stat(5). A
-    /// process with the same ID and another start time is a different one.
-    pub start_ticks: u64,
-    /// The path of the cgroup that the process enters; null if it enters none.
-    pub cgroup: Option<String>,
-    /// The user ID of the tenant.
-    pub uid: u32,
-    /// The group ID of the tenant.
-    pub gid: u32,
-    /// The supplementary group IDs of the tenant.
-    pub groups: Vec<u32>,
-    /// The environment of the tenant's program.
-    pub environment: BTreeMap<String, String>,
-    /// The working directory of the tenant's program, as seen inside the tenant.
-    pub working_directory: String,
-    /// The resource limits of the tenant's program; null if the supervisor is of a version that
-    /// does not report them.
-    #[serde(default)]
-    pub limits: Option<Vec<ExecLimit>>,
-    /// What a command may do beyond what every user may; null if the supervisor is of a version that
-    /// does not report it.
-    #[serde(default)]
-    pub privileges: Option<ExecPrivileges>,
-}
-
-/// A resource limit, see getrlimit(2).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, CustomType)]
-pub struct ExecLimit {
-    /// The resource, by its key in `limits` of the manifest.
-    pub resource: String,
-    /// The soft limit; null if there is none.
-    pub soft: Option<u64>,
-    /// The hard limit; null if there is none.
-    pub hard: Option<u64>,
 }

@@ -101,8 +101,8 @@ stages! {
     Visible = 49, "visible", "mount the visible path";
     /// Hide the folders that contain datastores.
     Hide = 50, "hide", "hide the folder of datastores";
-    /// Restrict writing to what is the tenant's own, see landlock(7).
-    Landlock = 51, "landlock", "restrict writing with Landlock";
+    /// Enter a domain of its own, which also restricts writing to what is the tenant's own, see landlock(7).
+    Landlock = 51, "landlock", "confine the program with Landlock";
     /// Drop all capabilities but those of the plan from the bounding set.
     Capabilities = 52, "capabilities", "drop the capability";
     /// Set resource limits: at the launch, and later on each running process.

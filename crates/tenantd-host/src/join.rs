@@ -19,6 +19,7 @@ use nix::unistd::{Gid, Uid};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, set_parent_process_death_signal};
 
+use crate::launch::domain::{self, CommandDomain};
 use crate::launch::{Rights, folder};
 use crate::limits::{self, JoinLimit};
 use crate::process;
@@ -49,6 +50,8 @@ pub struct Target {
     pub limits: Vec<JoinLimit>,
     /// What the command may do beyond what every user may.
     pub privileges: Privileges,
+    /// The Landlock domain that the command gets.
+    pub domain: CommandDomain,
 }
 
 /// Why the command could not be run in the tenant.
@@ -129,6 +132,8 @@ pub fn join(
         let what = &limit.resource;
         step(&format!("set the limit `{what}`"), limits::set(limit))?;
     }
+    let confined = domain::confine_command(target.domain).map_err(io::Error::other);
+    step("confine the command", confined)?;
     become_user(target)?;
     // As the tenant's user, who may not pass each folder that root passes.
     enter_folder(&target.working_directory)?;
@@ -253,6 +258,7 @@ mod tests {
             working_directory: "/".into(),
             limits: Vec::new(),
             privileges: Privileges::default(),
+            domain: CommandDomain::None,
         };
         assert!(matches!(open(&target), Err(JoinError::Gone { .. })));
         let own = i32::try_from(std::process::id()).unwrap();

@@ -7,7 +7,7 @@
 //!
 //! Only the outermost targets matter: a mount inside another one hangs on that one.
 
-mod table;
+pub(crate) mod table;
 #[cfg(test)]
 mod tests;
 

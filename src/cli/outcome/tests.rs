@@ -35,6 +35,7 @@ pub(in crate::cli) fn tenant(
         main: None,
         status_text: None,
         reloading: None,
+        confined: None,
     }
 }
 

@@ -21,6 +21,7 @@ pub(super) fn below(
     let is_up = tenant.state == StateWord::Up;
     if status.tenants.len() == 1 && is_up {
         writeln!(out, "  HOST {}", host(tenant.lid.as_deref()))?;
+        writeln!(out, "  CONFINED {}", confined(tenant.confined.as_deref()))?;
     }
     let refused = status.tenants.iter().filter(|it| !it.refused.is_empty());
     if tenant.refused.is_empty() || refused.count() > FEW {
@@ -59,6 +60,17 @@ fn host(lid: Option<&str>) -> String {
                 .to_owned()
         }
         Some(lid) => format!("read-only ({lid})"),
+    }
+}
+
+fn confined(confined: Option<&str>) -> String {
+    match confined {
+        None => "unknown: an earlier version of tenantd started its program".to_owned(),
+        Some("uid") => "by its user alone, which no other tenant has".to_owned(),
+        Some("none") => {
+            "not at all: it reaches the processes of its user, see `tenantd check`".to_owned()
+        }
+        Some(domain) => format!("by a domain of its own ({domain})"),
     }
 }
 

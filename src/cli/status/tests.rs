@@ -32,6 +32,7 @@ fn sample() -> AppStatus {
         main: None,
         status_text: None,
         reloading: None,
+        confined: Some("landlock 7".to_owned()),
     };
     let failure = Failure::errno(Stage::Exec, "/opt/wiki/bin/wiki", libc::ENOEXEC);
     let waiting = TenantStatus {
@@ -126,7 +127,9 @@ fn a_live_change_that_was_refused_is_shown() {
                 `tenantd reload` tries again\n";
     assert!(shown.contains(line), "{shown}");
     assert!(
-        shown.ends_with("  HOST read-only (landlock 7)\n"),
+        shown.ends_with(
+            "  HOST read-only (landlock 7)\n  CONFINED by a domain of its own (landlock 7)\n"
+        ),
         "{shown}"
     );
     status.tenants[0].applying = true;
@@ -298,7 +301,8 @@ fn the_form_of_the_json_is_stable() {
           "killed": null,
           "main": null,
           "status_text": null,
-          "reloading": null
+          "reloading": null,
+          "confined": "landlock 7"
         }
       ]
     }
@@ -341,7 +345,8 @@ fn the_form_of_a_failure_in_json_is_stable() {
       "killed": null,
       "main": null,
       "status_text": null,
-      "reloading": null
+      "reloading": null,
+      "confined": null
     }
     "#);
 }

@@ -37,6 +37,7 @@ impl Tenant {
             working_directory: "/mnt".into(),
             limits: None,
             privileges: None,
+            landlock: None,
         };
         (Self(child), exec_target)
     }

@@ -78,6 +78,7 @@ fn status(app: &AppName, names: &[TenantName]) -> Result<AppStatus, Unknown> {
         main: None,
         status_text: None,
         reloading: None,
+        confined: None,
     };
     let all = [
         one("acme", StateWord::Up, Some(123), None),

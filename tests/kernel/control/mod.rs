@@ -79,6 +79,7 @@ fn status(app: &AppName, tenants: &[TenantName]) -> AppStatus {
         main: None,
         status_text: None,
         reloading: None,
+        confined: None,
     };
     AppStatus {
         app: app.clone(),
@@ -103,6 +104,7 @@ fn exec_target() -> ExecTarget {
         working_directory: "/".into(),
         limits: None,
         privileges: None,
+        landlock: None,
     }
 }
 

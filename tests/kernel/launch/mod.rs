@@ -18,3 +18,4 @@ mod rehearsal;
 mod stages;
 mod unread;
 mod view;
+mod wall;

@@ -232,7 +232,7 @@ const READ_ONLY: &[Refusal] = &[
         Stage::Landlock,
         libc::SYS_landlock_restrict_self,
         None,
-        "cannot restrict writing with Landlock",
+        "cannot confine the program with Landlock",
     ),
 ];
 
@@ -248,6 +248,8 @@ fn each_refused_system_call_names_its_stage() {
         let failed = move || {
             let mut bench = Bench::new();
             bench.view().host = host;
+            // Otherwise `/proc` is the first mount.
+            bench.launch.wall.hidepid = false;
             deny(syscall, first, libc::EUCLEAN);
             bench.run().err()
         };

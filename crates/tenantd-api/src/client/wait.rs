@@ -288,6 +288,7 @@ mod tests {
             main: None,
             status_text: None,
             reloading: None,
+            confined: None,
         }
     }
 

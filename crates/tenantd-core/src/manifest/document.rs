@@ -118,13 +118,16 @@ pub fn kind_words(kind: Kind) -> String {
         }
         Kind::Permissions => "a string of three or four octal digits".to_owned(),
         Kind::Signal => "a signal name".to_owned(),
-        Kind::Choice(words) => {
-            let words: Vec<_> = words.iter().map(|word| format!("`{word:?}`")).collect();
-            format!("one of {}", words.join(", "))
-        }
+        Kind::Choice(words) => format!("one of {}", listed(words)),
+        Kind::Choices(words) => format!("an array of {}", listed(words)),
         Kind::Address => "an IPv4 address".to_owned(),
         Kind::Subnet => "an IPv4 network".to_owned(),
     }
+}
+
+fn listed(words: &[&str]) -> String {
+    let words: Vec<_> = words.iter().map(|word| format!("`{word:?}`")).collect();
+    words.join(", ")
 }
 
 /// The JSON schema (draft 2020-12) of a manifest, for editors.
@@ -243,9 +246,8 @@ fn kind_schema(kind: Kind) -> Value {
         ] }),
         Kind::Permissions => json!({ "type": "string", "pattern": "^[0-7]?[0-7]{3,4}$" }),
         Kind::Choice(words) => json!({ "enum": words }),
+        Kind::Choices(words) => json!({ "type": "array", "items": { "enum": words } }),
         Kind::Address => json!({ "type": "string", "format": "ipv4" }),
-        Kind::Subnet => json!({
-            "type": "string", "pattern": "^[0-9]+(\\.[0-9]+){3}/[0-9]+$",
-        }),
+        Kind::Subnet => json!({ "type": "string", "pattern": "^[0-9]+(\\.[0-9]+){3}/[0-9]+$" }),
     }
 }

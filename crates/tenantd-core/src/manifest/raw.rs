@@ -18,8 +18,8 @@ use super::reference::Table;
 use super::template::Template;
 use super::text::{Command, Environment, Vars};
 use super::value::{
-    Account, Argv, Decode, FileMode, HostAccess, HttpPath, Mode, Permissions, ProgramExit, Seed,
-    Signal, When,
+    Account, Argv, Decode, FileMode, Guard, HostAccess, HttpPath, Mode, Permissions, ProgramExit,
+    Seed, Signal, When,
 };
 use crate::capability::Capabilities;
 use crate::name::{AppName, TenantName};
@@ -231,6 +231,9 @@ tables! {
 
     /// `[app.wall]`.
     Wall in Wall {
+        landlock: Known<bool>,
+        hidepid: Known<bool>,
+        require: Known<Vec<Spanned<Guard>>>,
         capabilities: Known<Capabilities>,
         set_id_programs: Known<bool>,
         system_calls: Known<Preset>,

@@ -307,6 +307,18 @@ keys! {
              proc_pid_oom_score_adj(5). A value below that of tenantd needs CAP_SYS_RESOURCE.";
     }
     Wall {
+        "landlock", Kind::Flag, Value("true"), "false",
+            "Whether the program runs in a Landlock domain of its own, see landlock(7). Then it can neither \
+             trace nor signal a process outside of the domain, whatever its user. `false` is for a \
+             program that must signal processes that it did not start.";
+        "hidepid", Kind::Flag, Value("true"), "false",
+            "Whether the tenant has a `/proc` of its own that lists only processes that the reader may \
+             trace (`hidepid=4`, see proc(5)). A program that starts as root does not see there its \
+             processes of another user.";
+        "require", Kind::Choices(&["landlock", "uid"]), Value("[]"), "[\"landlock\", \"uid\"]",
+            "What the program is not started without. `\"landlock\"`: a domain that confines signals \
+             too (Linux 6.12). `\"uid\"`: a user that is neither root nor that of another tenant of \
+             the application.";
         "capabilities", Kind::Capabilities,
             Derived("`[\"@service\"]` for a program that starts as root, otherwise none"),
             "[\"@service\", \"sys_nice\"]",

@@ -1,6 +1,7 @@
 //! The types of values that a key can have, and how each is decoded from TOML.
 
 mod exits;
+mod guard;
 mod permissions;
 mod privileges;
 mod probe;
@@ -21,6 +22,7 @@ use super::suggest::retyped;
 use crate::name::AppName;
 
 pub use exits::ProgramExit;
+pub use guard::Guard;
 pub use permissions::{FileMode, Permissions};
 pub use probe::{Argv, HttpPath};
 
@@ -348,7 +350,7 @@ choice! {
 }
 
 fn one_of<'a>(at: At<'a, '_>, problems: &mut Problems) -> Option<&'a str> {
-    let Kind::Choice(words) = at.key.kind else {
+    let (Kind::Choice(words) | Kind::Choices(words)) = at.key.kind else {
         unreachable!("{} is a choice", at.key.name)
     };
     let text = at.text(problems, "a string")?;

@@ -93,7 +93,7 @@ pub(super) fn plan(
         .collect();
     Some(Plan {
         app: parts.app.clone(),
-        tenants: tenants?,
+        tenants: wall::checked(&manifest.app.wall, tenants?, problems),
         network: network?,
         control: control?,
     })

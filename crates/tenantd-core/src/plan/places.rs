@@ -89,6 +89,7 @@ impl Looked<'_> {
             }
             Stage::Limits => set(&self.tenant.overrides.limits.at, &app.limits.at),
             Stage::Attributes => set(&self.tenant.overrides.process.at, &app.process.at),
+            Stage::Landlock => set(&app.wall.at, &app.wall.at),
             // What the host lacks, not what the manifest says.
             Stage::Netns
             | Stage::Link
@@ -103,7 +104,6 @@ impl Looked<'_> {
             | Stage::EnterNetns
             | Stage::Propagation
             | Stage::Own
-            | Stage::Landlock
             | Stage::Capabilities
             | Stage::NoNewPrivs
             | Stage::SystemCalls

@@ -4,7 +4,8 @@
 //! process numbers. It holds two descriptors per tenant: the network namespace and the first
 //! process. Only the loop's thread uses it.
 
-use std::collections::BTreeMap;
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -28,6 +29,8 @@ use crate::state_file::record::{Made, ProcessKey};
 #[derive(Default)]
 pub(crate) struct Inventory {
     entries: BTreeMap<TenantName, Entry>,
+    /// The users that several tenants have, once somebody has asked since a plan changed.
+    shared_users: OnceCell<BTreeSet<u32>>,
 }
 
 /// What exists of one tenant, and its plans.
@@ -188,17 +191,30 @@ impl Inventory {
         });
         Self {
             entries: entries.collect(),
+            shared_users: OnceCell::new(),
         }
+    }
+
+    /// Whether this user is root or that of several tenants.
+    pub(crate) fn is_shared_user(&self, uid: u32) -> bool {
+        let shared = self.shared_users.get_or_init(|| {
+            let mut seen = BTreeSet::new();
+            let users = self.planned().map(|plan| plan.launch.identity.uid);
+            users.filter(|uid| !seen.insert(*uid)).collect()
+        });
+        uid == 0 || shared.contains(&uid)
     }
 
     /// Enters a tenant without resources, unless it has an entry.
     pub(crate) fn add(&mut self, plan: &Arc<TenantPlan>) {
         let entry = || Entry::new(plan);
         self.entries.entry(plan.name.clone()).or_insert_with(entry);
+        self.shared_users.take();
     }
 
     /// Removes the entry of a tenant without resources.
     pub(crate) fn remove(&mut self, tenant: &TenantName) -> Option<Entry> {
+        self.shared_users.take();
         self.entries.remove(tenant)
     }
 
@@ -216,6 +232,7 @@ impl Inventory {
 
     /// Enters the new plan of a tenant.
     pub(crate) fn replan(&mut self, plan: &Arc<TenantPlan>, effect: Effect) {
+        self.shared_users.take();
         let Some(entry) = self.entries.get_mut(&plan.name) else {
             return;
         };
@@ -230,6 +247,7 @@ impl Inventory {
 
     /// Notes that a tenant was removed from the manifest.
     pub(crate) fn mark_removed(&mut self, tenant: &TenantName) {
+        self.shared_users.take();
         if let Some(entry) = self.entries.get_mut(tenant) {
             entry.removed = true;
         }

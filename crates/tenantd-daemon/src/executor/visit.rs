@@ -41,7 +41,8 @@ pub(crate) async fn run(
     let mut command = Command::new("/proc/self/exe");
     command
         .arg0("tenantd")
-        .args(["exec", "--app", app.as_str(), tenant.as_str()])
+        .args(["exec", "--may-signal", "--app", app.as_str()])
+        .arg(tenant.as_str())
         .args(argv)
         .env_clear()
         .current_dir("/")

@@ -4,19 +4,20 @@ use std::collections::HashSet;
 
 use tenantd_api::wire::{self, AppStatus, ExecLimit, ExecTarget, TenantStatus, Tracking};
 use tenantd_core::name::TenantName;
-use tenantd_core::plan::model::Limits;
+use tenantd_core::plan::model::{LaunchPlan, Limits};
 use tenantd_core::plan::notify;
 use tenantd_core::plan::phase::Phase;
 use tenantd_core::supervisor::Supervisor;
 use tenantd_core::supervisor::forced::ForcedKill;
 use tenantd_core::supervisor::view::{StateWord, Unapplied, Want, Why};
 use tenantd_host::cgroup::Leaf;
+use tenantd_host::launch::Domain;
 use tenantd_host::limits::{self, JoinLimit};
 use tenantd_host::process;
 
 use crate::clock;
 use crate::executor::Executor;
-use crate::executor::inventory::Running;
+use crate::executor::inventory::{Entry, Running};
 use crate::refusals::Refusals;
 use crate::reload::Reloads;
 use crate::requests::queue::{NoExecTarget, Unknown};
@@ -144,7 +145,19 @@ impl Tenants<'_> {
             main: main.map(|(_, by)| by.word().to_owned()),
             status_text: running.and_then(|run| run.statement.status.clone()),
             reloading: running.map(|run| run.statement.reloading).filter(|is| *is),
+            confined: self.confined(entry),
             name: view.name,
+        })
+    }
+
+    /// What confines the processes of the launch.
+    fn confined(self, entry: &Entry) -> Option<String> {
+        let domain = entry.running.as_ref()?.view?.domain?;
+        let uid = entry.plan.launch.identity.uid;
+        Some(match domain {
+            Domain::Landlock(_) => domain.to_string(),
+            Domain::None if self.executor.inventory().is_shared_user(uid) => domain.to_string(),
+            Domain::None => "uid".to_owned(),
         })
     }
 
@@ -156,6 +169,20 @@ impl Tenants<'_> {
             hard: limit.hard,
         };
         limits.into_iter().map(limit).collect()
+    }
+
+    /// When a command is confined. A user that nobody else has is a wall already, and the command can signal
+    /// the program then.
+    fn exec_landlock(self, launch: &LaunchPlan) -> &'static str {
+        let is_shared = self
+            .executor
+            .inventory()
+            .is_shared_user(launch.identity.uid);
+        match (launch.wall.landlock, is_shared) {
+            (false, _) => "never",
+            (true, true) => "always",
+            (true, false) => "other user",
+        }
     }
 
     /// What a process needs to join a tenant.
@@ -208,6 +235,7 @@ impl Tenants<'_> {
             working_directory: launch.working_directory.display().to_string(),
             limits: Some(self.exec_limits(&launch.limits)),
             privileges: Some(launch.wall.privileges.into()),
+            landlock: Some(self.exec_landlock(launch).to_owned()),
         })
     }
 }

@@ -18,6 +18,7 @@ mod says;
 mod stage;
 #[cfg(test)]
 pub(crate) mod tests;
+mod view;
 mod write;
 
 use serde::{Deserialize, Serialize};

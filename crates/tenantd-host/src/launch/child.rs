@@ -10,7 +10,7 @@ mod descriptors;
 pub(crate) mod folder;
 pub(super) mod privileges;
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -66,7 +66,7 @@ fn descend(spec: &Spec, report: BorrowedFd<'_>) -> Result<(), Fault> {
     enter_netns(spec).map_err(at(Stage::EnterNetns))?;
     separate_mounts(&spec.view).map_err(at(Stage::Propagation))?;
     attach_all(&spec.mounts)?;
-    restrict_writing(&spec.view).map_err(at(Stage::Landlock))?;
+    enter_domain(&spec.view).map_err(at(Stage::Landlock))?;
     privileges::drop_capabilities(&spec.rights)?;
     // The program may later lower them, and raise a soft limit up to the hard limit.
     each(Stage::Limits, &spec.limits, Setting::set)?;
@@ -181,18 +181,21 @@ fn enter_netns(spec: &Spec) -> Result<(), Errno> {
 }
 
 /// Makes all mounts slaves, not private, so that what the host unmounts later disappears here too,
-/// and read-only, if the host is read-only for the tenant.
+/// and read-only, if the host is read-only for the tenant; the cgroup file systems in any case.
 fn separate_mounts(view: &View) -> Result<(), Errno> {
-    if !view.read_only {
-        let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
-        return mount_change(c"/", slave);
-    }
-    let read_only = mount_attr {
+    let mut read_only = mount_attr {
         attr_set: MOUNT_ATTR_RDONLY.into(),
         attr_clr: 0,
-        propagation: MS_SLAVE.into(),
+        propagation: 0,
         userns_fd: 0,
     };
+    if !view.read_only {
+        let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+        mount_change(c"/", slave)?;
+        // A process of root could leave its cgroup, and so a stop of its tenant.
+        return each_mount(view.cgroups.iter().map(CString::as_c_str), &read_only);
+    }
+    read_only.propagation = MS_SLAVE.into();
     mount_setattr_at(libc::AT_FDCWD, c"/", libc::AT_RECURSIVE, &read_only)?;
     let writable = mount_attr {
         attr_set: 0,
@@ -200,8 +203,16 @@ fn separate_mounts(view: &View) -> Result<(), Errno> {
         propagation: 0,
         userns_fd: 0,
     };
-    for path in view.writable {
-        match mount_setattr_at(libc::AT_FDCWD, path, 0, &writable) {
+    each_mount(view.writable.iter().copied(), &writable)
+}
+
+/// Sets the attributes of the mounts at these paths.
+fn each_mount<'p>(
+    paths: impl Iterator<Item = &'p CStr>,
+    attributes: &mount_attr,
+) -> Result<(), Errno> {
+    for path in paths {
+        match mount_setattr_at(libc::AT_FDCWD, path, 0, attributes) {
             // Nothing is mounted there.
             Ok(()) | Err(Errno::NOENT | Errno::INVAL) => {}
             Err(errno) => return Err(errno),
@@ -210,8 +221,9 @@ fn separate_mounts(view: &View) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Before the user changes: later it would need no_new_privs.
-fn restrict_writing(view: &View) -> Result<(), Errno> {
+/// After the mounts, which a domain that restricts writing prevents, and before the user changes: later it
+/// would need no_new_privs.
+fn enter_domain(view: &View) -> Result<(), Errno> {
     match &view.ruleset {
         Some(ruleset) => landlock_restrict_self(ruleset.as_fd()),
         None => Ok(()),

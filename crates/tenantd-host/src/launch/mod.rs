@@ -37,6 +37,7 @@
 
 mod child;
 mod clone;
+pub mod domain;
 mod lid;
 mod mounts;
 pub mod observe;
@@ -70,6 +71,7 @@ use super::{limits, process};
 use child::Pipes;
 pub(crate) use child::folder;
 use clone::Cloned;
+pub use domain::Domain;
 pub use lid::Lid;
 pub use privileges::Rights;
 pub use rehearsal::{rehearse, rehearse_all};
@@ -117,6 +119,8 @@ pub struct Order<'a> {
 pub struct LaunchView {
     /// What prevents writing to the host's files; `None` if the supervisor ended during the launch.
     pub lid: Option<Lid>,
+    /// The domain of its processes; `None` if it is not known.
+    pub domain: Option<Domain>,
     /// The inode of its mount namespace; 0 if it is not known.
     pub mount_namespace: u64,
 }
@@ -125,6 +129,7 @@ impl LaunchView {
     /// A launch by this version of which no more is known yet.
     pub const BEGUN: Self = Self {
         lid: None,
+        domain: None,
         mount_namespace: 0,
     };
 }
@@ -144,10 +149,10 @@ pub struct Child<W> {
     pub watched: W,
 }
 
-/// Whether launches restrict writing with Landlock, see landlock(7).
+/// Whether the kernel has a Landlock that a launch can use, see landlock(7).
 #[must_use]
 pub fn has_landlock() -> bool {
-    view::lid::is_available()
+    domain::version() >= domain::RENAMES
 }
 
 /// Makes a small `/dev`, as a tenant has it, with the folders that are mounted in it. Each is a detached
@@ -197,6 +202,7 @@ pub fn launch<W>(
     let namespace = MountNamespace::of(pid).ok().flatten();
     let view = LaunchView {
         lid: Some(spec.view.lid),
+        domain: Some(spec.view.domain),
         mount_namespace: namespace.map_or(0, |namespace| namespace.inode()),
     };
     let recorded = spec.record_process(pid);

@@ -14,16 +14,18 @@
 //! contain them, see [`missing`].
 
 mod files;
-pub(super) mod lid;
+mod lid;
 mod missing;
 pub(super) mod own;
 
+use std::ffi::CString;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2, stat};
 use rustix::io::Errno;
 
+use super::domain::Domain;
 use super::mounts::{self, Mounts};
 use super::templates::MountTemplates;
 use super::tmpfs::{Owner, Tmpfs};
@@ -39,8 +41,12 @@ pub(super) struct View {
     pub(super) read_only: bool,
     /// The mounts that it makes writable again.
     pub(super) writable: &'static [&'static std::ffi::CStr],
-    /// The Landlock rules that it applies to itself; `None` if the kernel has no Landlock.
+    /// The mount points of the cgroup file systems, which it makes read-only.
+    pub(super) cgroups: Vec<CString>,
+    /// The Landlock rules that it applies to itself; `None` if it has no domain.
     pub(super) ruleset: Option<OwnedFd>,
+    /// The domain that these make.
+    pub(super) domain: Domain,
     /// What prevents writing to the host's files.
     pub(super) lid: Lid,
 }
@@ -105,18 +111,17 @@ pub(super) fn view(
         .filter(|(_, target)| read_only && !own.holds(target));
     missing::add(elsewhere, &added, mounts)?;
     own.attach(mounts)?;
-    let ruleset = match read_only {
-        true => lid::rules(outputs, mounts)?,
-        false => None,
-    };
+    if launch.wall.hidepid {
+        let (stage, proc) = (Stage::Own, Path::new("/proc"));
+        mounts.add(stage, templates.proc().map_err(on(stage, proc))?, proc)?;
+    }
+    let (ruleset, domain) = lid::rules(&launch.wall, read_only, outputs, mounts)?;
     Ok(View {
         read_only,
         writable: WRITABLE,
-        lid: match (read_only, &ruleset) {
-            (false, _) => Lid::HostWritable,
-            (true, Some(_)) => Lid::Landlock(lid::version()),
-            (true, None) => Lid::MountWatch,
-        },
+        cgroups: templates.cgroups()?,
+        lid: lid::of(read_only, domain),
+        domain,
         ruleset,
     })
 }

@@ -100,6 +100,14 @@ fn writable_copy(line: &[u8]) -> Option<PathBuf> {
     (is_writable && is_copy).then(|| unescaped(point))
 }
 
+/// The mount point of a line of the table, if the mount has one of these types.
+pub(crate) fn mount_of(line: &[u8], types: &[&[u8]]) -> Option<PathBuf> {
+    let mut fields = line.split(|byte| *byte == b' ');
+    let point = fields.nth(4)?;
+    let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
+    types.contains(&kind).then(|| unescaped(point))
+}
+
 /// A path of the table, in which a space is `\040`.
 fn unescaped(text: &[u8]) -> PathBuf {
     let mut path = Vec::with_capacity(text.len());
@@ -152,6 +160,9 @@ mod tests {
         assert_eq!(copy(&line("rw", "shared:1")), None);
         assert_eq!(copy("36 35 98:0 / /own rw - tmpfs tmpfs rw,master:1"), None);
         assert_eq!(copy(""), None);
+        let of = |types| mount_of(line("rw", "master:1").as_bytes(), types);
+        assert_eq!(of(&[b"ext2", b"ext3"]), path);
+        assert_eq!(of(&[b"ext"]), None);
         assert_eq!(unescaped(b"a\\134b\\"), PathBuf::from("a\\b\\"));
     }
 }

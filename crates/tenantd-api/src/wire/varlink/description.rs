@@ -57,6 +57,7 @@ pub struct TenantStatus {
     reloading: Option<bool>,
     exit: Option<ProgramExit>,
     killed: Option<Killed>,
+    confined: Option<String>,
 }
 
 /// A program that was to read its configuration again: the signal that was sent or the command that

@@ -88,6 +88,8 @@ pub enum Kind {
     Exits,
     /// One of a few words.
     Choice(&'static [&'static str]),
+    /// An array of a few words.
+    Choices(&'static [&'static str]),
     /// An IPv4 address.
     Address,
     /// An IPv4 network.

@@ -168,7 +168,9 @@ impl Table {
 }
 
 const WALL: &str = "What separates a tenant from the others and from the host, beyond its two namespaces. \
-     The same holds for the commands of [app.init] and [app.before] and for `tenantd exec`.";
+     The same holds for the commands of [app.init] and [app.before] and for `tenantd exec`. \
+     `tenantd status` shows by what a running program is confined, and `tenantd check` what is \
+     not apart.";
 
 const INIT: &str = "A command that initializes a new datastore, such as initdb(1). It runs in the \
      tenant, before the first start of the program, and never again once it has \

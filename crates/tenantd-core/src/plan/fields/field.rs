@@ -132,7 +132,7 @@ impl<'a> Field<'a> {
         Named(self.label, self.item)
     }
 
-    pub(super) fn item(self, item: &'a dyn Display) -> Self {
+    pub(in crate::plan) fn item(self, item: &'a dyn Display) -> Self {
         let item = Some(item);
         Self { item, ..self }
     }
@@ -169,7 +169,11 @@ pub(in crate::plan) fn relaunches<'a>(
 }
 
 /// A field that only the next provision uses.
-pub(super) fn touches_nothing<'a>(key: Key, label: &'static str, value: Value<'a>) -> Field<'a> {
+pub(in crate::plan) fn touches_nothing<'a>(
+    key: Key,
+    label: &'static str,
+    value: Value<'a>,
+) -> Field<'a> {
     Field::new(key, label, value, Takes::Live(Touches::Nothing))
 }
 

@@ -255,6 +255,7 @@ mod tests {
             main: None,
             status_text: None,
             reloading: None,
+            confined: None,
         };
         AppStatus {
             app: "wiki".parse().unwrap(),

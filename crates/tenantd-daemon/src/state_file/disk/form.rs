@@ -13,6 +13,7 @@ use super::forced::Forced2;
 use super::last::Last2;
 use super::main_process::Main2;
 use super::says::Says2;
+use super::view::View2;
 
 /// A record in the version that was chosen for it.
 #[derive(Debug)]
@@ -76,15 +77,6 @@ pub(super) struct Record3 {
     /// The same.
     #[serde(rename = "says", default, skip_serializing_if = "Option::is_none")]
     pub(super) says: Option<Says2>,
-}
-
-/// What is known of the mounts of a launch.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct View2 {
-    #[serde(rename = "lid")]
-    pub(super) lid: Option<String>,
-    #[serde(rename = "mounts")]
-    pub(super) mount_namespace: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,7 +8,7 @@ use crate::state_file::disk::form::{
     Making2, Memory2, Phase2, Process2, Readying2, Record2, Record3, Resources2, RestartScope2,
     State2, Strikes2, Want2,
 };
-use crate::state_file::disk::{last, main_process, says, stage};
+use crate::state_file::disk::{last, main_process, says, stage, view};
 use crate::state_file::record::{Made, ProcessKey, Record};
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::address::Addresses;
@@ -23,7 +23,6 @@ use tenantd_core::supervisor::event::{Exit, LaunchId};
 use tenantd_core::supervisor::forced::ForcedKill;
 use tenantd_core::supervisor::time::Moment;
 use tenantd_core::supervisor::view::Want;
-use tenantd_host::launch::LaunchView;
 use tenantd_host::program::ProgramFile;
 
 impl TryFrom<Record2> for Record {
@@ -85,11 +84,7 @@ impl TryFrom<Record3> for Record {
             netns,
             made: made.try_into()?,
             program: program.map(ProgramFile::from_number),
-            view: view.map(|view| LaunchView {
-                // That of a later version may not be understood.
-                lid: view.lid.and_then(|lid| lid.parse().ok()),
-                mount_namespace: view.mount_namespace,
-            }),
+            view: view.map(view::read),
         })
     }
 }

@@ -17,7 +17,7 @@ use records::{STATES, addresses, any_record, least, number, record, states};
 use tenantd_core::plan::derive;
 use tenantd_core::stage::Stage;
 use tenantd_core::supervisor::checkpoint::State;
-use tenantd_host::launch::{LaunchView, Lid};
+use tenantd_host::launch::{Domain, LaunchView, Lid};
 
 /// Compares texts with the golden file of a version, which has each of them with its checksum. Its
 /// lines never change, because such records exist on disks. `UPDATE=1` adds lines at its end.
@@ -89,6 +89,7 @@ fn the_previous_program_reads_version_2() {
 fn what_is_known_of_the_mounts_is_kept_and_ignored_by_others() {
     let view = LaunchView {
         lid: Some(Lid::Landlock(7)),
+        domain: Some(Domain::Landlock(7)),
         mount_namespace: 4_026_532_009,
     };
     let with = Record {
@@ -98,12 +99,19 @@ fn what_is_known_of_the_mounts_is_kept_and_ignored_by_others() {
         ..record(State::Down)
     };
     let (_, text) = written(&with);
-    assert!(text.ends_with(r#","view":{"lid":"landlock 7","mounts":4026532009}}"#));
+    assert!(
+        text.ends_with(
+            r#","view":{"lid":"landlock 7","mounts":4026532009,"domain":"landlock 7"}}"#
+        )
+    );
     before_reads(&text);
     // A lid of a later version is not known.
     let later = changed(|value| value["view"] = json!({"lid": "lead 1", "mounts": 1}));
     let view = later.unwrap().1.view.unwrap();
-    assert_eq!((view.lid, view.mount_namespace), (None, 1));
+    assert_eq!(
+        (view.lid, view.domain, view.mount_namespace),
+        (None, None, 1)
+    );
 }
 
 fn before_reads(text: &str) {

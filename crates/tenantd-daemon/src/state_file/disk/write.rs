@@ -8,9 +8,9 @@ use crate::state_file::disk::forced::Forced2;
 use crate::state_file::disk::form::{
     After2, Ended2, Failure2, Fingerprints2, Holding2, Holding3, Left2, Live2, Made2, Made3,
     Making2, Memory2, Phase2, Process2, Readying2, Record2, Record3, Resources2, RestartScope2,
-    State2, Strikes2, View2, Want2, Written,
+    State2, Strikes2, Want2, Written,
 };
-use crate::state_file::disk::{last, main_process, says, stage};
+use crate::state_file::disk::{last, main_process, says, stage, view};
 use crate::state_file::record::{Made, ProcessKey, Record};
 use tenantd_core::plan::effect::Fingerprints;
 use tenantd_core::plan::holders::Holding;
@@ -21,7 +21,6 @@ use tenantd_core::supervisor::checkpoint::{
 };
 use tenantd_core::supervisor::time::Moment;
 use tenantd_core::supervisor::view::Want;
-use tenantd_host::launch::LaunchView;
 use tenantd_host::program::ProgramFile;
 
 /// A record in the oldest version that can hold it.
@@ -40,7 +39,7 @@ pub(super) fn record(record: &Record) -> Written {
     let (tenant, checkpoint) = (tenant.to_string(), checkpoint.into());
     let (process, netns) = (process.map(Process2::from), *netns);
     let (by, program) = (by.into(), program.map(ProgramFile::number));
-    let view = view.map(View2::from);
+    let view = view.map(view::write);
     let (main, says) = (main.map(main_process::write), says::write(statement));
     match held(holds.as_ref()) {
         Failed::Two(holds) => Written::Two(Record2 {
@@ -86,19 +85,6 @@ fn held(holds: Option<&Holding>) -> Failed {
     match *addresses.as_slice() {
         [IpAddr::V4(address)] => Failed::Two(Some(Holding2 { address, source })),
         _ => Failed::Three(Some(Holding3 { addresses, source })),
-    }
-}
-
-impl From<LaunchView> for View2 {
-    fn from(view: LaunchView) -> Self {
-        let LaunchView {
-            lid,
-            mount_namespace,
-        } = view;
-        Self {
-            lid: lid.map(|lid| lid.to_string()),
-            mount_namespace,
-        }
     }
 }
 

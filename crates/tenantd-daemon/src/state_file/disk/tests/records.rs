@@ -23,7 +23,7 @@ use tenantd_core::supervisor::checkpoint::{
 use tenantd_core::supervisor::event::{Exit, LaunchId};
 use tenantd_core::supervisor::time::Moment;
 use tenantd_core::supervisor::view::{Want, Why};
-use tenantd_host::launch::{LaunchView, Lid};
+use tenantd_host::launch::{Domain, LaunchView, Lid};
 use tenantd_host::program::ProgramFile;
 
 /// The number of states, and the index of this one.
@@ -248,8 +248,11 @@ pub(crate) fn any_record(text: &'static str) -> impl Strategy<Value = Record> {
 fn any_view() -> impl Strategy<Value = LaunchView> {
     let version = any::<u32>().prop_map(Lid::Landlock);
     let lid = prop_oneof![version, Just(Lid::MountWatch), Just(Lid::HostWritable)];
-    (option::of(lid), any::<u64>()).prop_map(|(lid, mount_namespace)| LaunchView {
+    let domain = prop_oneof![any::<u32>().prop_map(Domain::Landlock), Just(Domain::None)];
+    let all = (option::of(lid), option::of(domain), any::<u64>());
+    all.prop_map(|(lid, domain, mount_namespace)| LaunchView {
         lid,
+        domain,
         mount_namespace,
     })
 }

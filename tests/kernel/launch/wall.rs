@@ -1,0 +1,189 @@
+//! What a tenant's program can do to the program of another tenant of the same user.
+
+use std::collections::BTreeSet;
+
+use tenantd_core::plan::model::{HostAccess, WallPlan};
+use tenantd_core::system_calls::Preset;
+use tenantd_host::datastore;
+use tenantd_host::launch::domain;
+
+use crate::launch::bench::{Bench, Running};
+use crate::support::until;
+
+/// Signals, which a domain confines from version 6 on.
+const SIGNALS: [&str; 4] = ["kill", "pidfd_send_signal", "sigqueue", "killpg"];
+
+/// What the right to trace is needed for.
+const TRACING: [&str; 17] = [
+    "process_vm_readv",
+    "pidfd_getfd",
+    "kcmp",
+    "get_robust_list",
+    "move_pages",
+    "root",
+    "cwd",
+    "fd",
+    "exe",
+    "ns",
+    "environ",
+    "maps",
+    "auxv",
+    "mem",
+    "io",
+    "syscall",
+    "ptrace",
+];
+
+/// What everybody reads in `/proc`, and its owner writes.
+const SEEN: [&str; 7] = [
+    "listed",
+    "cmdline",
+    "status",
+    "mountinfo",
+    "net/tcp",
+    "oom_score_adj",
+    "coredump_filter",
+];
+
+/// The program of the one: it lets everybody trace it whom nothing else prevents (`PR_SET_PTRACER`).
+const VICTIM: &str = "import ctypes, signal; ctypes.CDLL(None).prctl(0x59616d61, ctypes.c_ulong(-1)); \
+                      print('up', flush=True); signal.pause()";
+
+fn python(bench: &mut Bench, arguments: &[&str]) {
+    bench.launch.program = "/usr/bin/python3".into();
+    let argv = ["python3", "-I", "-c"].iter().chain(arguments);
+    bench.launch.argv = argv.map(|&it| it.to_owned()).collect();
+}
+
+/// Launches the one tenant. The bench is the other one's then.
+fn victim(bench: &mut Bench) -> Running {
+    python(bench, &[VICTIM]);
+    let running = bench.run().unwrap();
+    until("the program runs", || {
+        std::fs::read_to_string("/run/out").unwrap() == "up\n"
+    });
+    bench.datastore.source = "/var/lib/tenantd/wiki/globex".into();
+    datastore::ensure(&bench.datastore).unwrap();
+    running
+}
+
+/// What the program of the other tenant can do to that of the one.
+fn reached(bench: &mut Bench) -> BTreeSet<String> {
+    let victim = victim(bench);
+    python(bench, &[include_str!("reach.py"), &victim.pid.to_string()]);
+    let output = bench.output();
+    output.lines().map(str::to_owned).collect()
+}
+
+fn of(parts: &[&[&str]]) -> BTreeSet<String> {
+    let all = parts.iter().flat_map(|part| part.iter());
+    all.map(|&name| name.to_owned()).collect()
+}
+
+fn guards(landlock: bool, hidepid: bool) -> WallPlan {
+    let mut guards = WallPlan {
+        landlock,
+        hidepid,
+        ..WallPlan::default()
+    };
+    // Which refuse some of it themselves.
+    guards.privileges.system_calls = Preset::None;
+    guards
+}
+
+#[test]
+fn without_guards_a_tenant_reaches_another_one_of_its_user() {
+    let mut bench = Bench::new();
+    bench.launch.wall = guards(false, false);
+    assert_eq!(reached(&mut bench), of(&[&SIGNALS, &TRACING, &SEEN]));
+}
+
+#[test]
+fn a_proc_of_its_own_closes_nothing_within_a_user() {
+    let mut bench = Bench::new();
+    bench.launch.wall = guards(false, true);
+    assert_eq!(reached(&mut bench), of(&[&SIGNALS, &TRACING, &SEEN]));
+}
+
+#[test]
+fn a_domain_closes_signals_and_tracing() {
+    assert!(domain::version() >= domain::SIGNALS, "Linux 6.12");
+    let mut bench = Bench::new();
+    bench.launch.wall = guards(true, false);
+    assert_eq!(reached(&mut bench), of(&[&SEEN]));
+}
+
+#[test]
+fn a_domain_of_an_older_kernel_closes_tracing() {
+    for host in [HostAccess::ReadOnly, HostAccess::Writable] {
+        let older = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "--ignored", "launch::wall::older"])
+            .env("TENANTD_LANDLOCK", "5")
+            .env("HOST", format!("{host:?}"))
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&older.stdout).into_owned();
+        assert!(older.status.success(), "{host:?}: {said}");
+        assert!(said.contains("1 passed"), "{said}");
+    }
+}
+
+#[test]
+#[ignore = "a_domain_of_an_older_kernel_closes_tracing runs it"]
+fn older() {
+    let mut bench = Bench::new();
+    if std::env::var("HOST").unwrap() == "Writable" {
+        bench = bench.on_a_writable_host();
+    }
+    bench.launch.wall = guards(true, false);
+    assert_eq!(reached(&mut bench), of(&[&SIGNALS, &SEEN]));
+    // As on a kernel whose domains prevented it.
+    bench.set_script("cd /run/expected && mkdir -p a b && touch a/f && mv a/f b/ && ln b/f a/g");
+    bench.output();
+}
+
+#[test]
+fn both_close_all_of_it() {
+    let mut bench = Bench::new();
+    bench.launch.wall = guards(true, true);
+    assert_eq!(reached(&mut bench), of(&[]));
+}
+
+#[test]
+fn so_on_a_writable_host() {
+    let mut bench = Bench::new().on_a_writable_host();
+    bench.launch.wall = guards(true, true);
+    assert_eq!(reached(&mut bench), of(&[]));
+}
+
+#[test]
+fn so_for_root() {
+    let mut bench = Bench::new().for_root();
+    bench.launch.wall = guards(true, true);
+    assert_eq!(reached(&mut bench), of(&[]));
+}
+
+#[test]
+fn a_program_reaches_its_own_processes() {
+    let script = "sleep 1000 & kill -CONT $! && cat /proc/$!/environ >/dev/null && ls -d /proc/$! && \
+                  ls -d /proc/1 2>/dev/null; kill $!";
+    let said = Bench::script(script).output();
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+/// A process of root that moves itself out of its cgroup would survive a stop.
+fn cannot_leave_its_cgroup(mut bench: Bench) {
+    bench.set_script("echo 0 >/sys/fs/cgroup/cgroup.procs || true");
+    let said = bench.for_root().output();
+    assert!(said.contains("Read-only file system"), "{said}");
+}
+
+#[test]
+fn a_tenant_of_root_cannot_leave_its_cgroup() {
+    cannot_leave_its_cgroup(Bench::new());
+}
+
+#[test]
+fn nor_on_a_writable_host() {
+    cannot_leave_its_cgroup(Bench::new().on_a_writable_host());
+}
