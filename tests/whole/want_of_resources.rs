@@ -1,6 +1,10 @@
 //! The supervisor serves on while there are no threads or descriptors to be had: what fails for the want
 //! of one is said, and tried again.
 
+mod each_call;
+mod faulty;
+mod lasting;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::time::{Duration, Instant};
