@@ -147,7 +147,10 @@ fn begin(faulty: &mut Faulty, want: Want, number: usize) -> bool {
         let is_up = || {
             let status = faulty.daemon.try_status()?;
             let tenants = &status.tenants;
-            tenants.iter().all(|it| it.is_as_wanted()).then_some(())
+            tenants
+                .iter()
+                .all(tenantd_api::wire::TenantStatus::is_as_wanted)
+                .then_some(())
         };
         (faulty.daemon.has_ended() || is_up().is_some()).then_some(())
     });

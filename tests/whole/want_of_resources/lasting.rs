@@ -53,7 +53,7 @@ fn disk_space() {
     faulty.fail("none");
     faulty
         .daemon
-        .until_tenant("acme", |tenant| tenant.is_as_wanted());
+        .until_tenant("acme", tenantd_api::wire::TenantStatus::is_as_wanted);
     faulty.daemon.end();
 }
 

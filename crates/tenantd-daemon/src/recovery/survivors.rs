@@ -56,8 +56,8 @@ pub(super) fn cannot_adopt(TenantPlan { name, .. }: &TenantPlan, error: &io::Err
 impl Recovery {
     /// What an earlier supervisor left of a tenant, if it left anything. If a launch cannot be adopted, the
     /// reason is logged, and reported again by its provision or release.
-    pub(crate) fn survivor(&self, plan: &TenantPlan, record: Option<Record>) -> Option<Survivor> {
-        self.as_found(plan, record.clone(), self.find(plan, record.as_ref()))
+    pub(crate) fn survivor(&self, plan: &TenantPlan, record: Option<&Record>) -> Option<Survivor> {
+        self.as_found(plan, record.cloned(), self.find(plan, record))
     }
 
     pub(super) fn as_found(

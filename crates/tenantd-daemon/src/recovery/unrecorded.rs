@@ -86,7 +86,7 @@ impl Recovery {
             Ok(Some((first, holder))) => {
                 let claim = (leaf.as_ref(), holder);
                 match self.prove(plan, &first, claim, unrecorded).await {
-                    Ok(record) => return self.adopt_proved(plan, record),
+                    Ok(record) => return self.adopt_proved(plan, &record),
                     Err(why) => (Some(first.pid), why),
                 }
             }
@@ -101,7 +101,7 @@ impl Recovery {
         None
     }
 
-    fn adopt_proved(&self, plan: &TenantPlan, record: Record) -> Option<Survivor> {
+    fn adopt_proved(&self, plan: &TenantPlan, record: &Record) -> Option<Survivor> {
         let tenant = &plan.name;
         let survivor = self.survivor(plan, Some(record));
         if let Some(survivor) = &survivor
