@@ -35,6 +35,11 @@ fn main() -> ExitCode {
             Err(error) => failed(&error),
         };
     }
+    match tenantd_host::hold::asked() {
+        Ok(false) => {}
+        Ok(true) => return ExitCode::SUCCESS,
+        Err(error) => return failed(&error.into()),
+    }
     if let Some(error) = cli::exec::asked() {
         return failed(&error);
     }

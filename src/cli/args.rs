@@ -328,6 +328,9 @@ pub enum Command {
 /// The arguments of `exec`.
 #[derive(Debug, Args)]
 pub struct Exec {
+    /// Run the command while the tenant is down or has failed, for repairs
+    #[arg(long)]
+    pub offline: bool,
     /// Run the command as this user of the host, such as root, instead of the tenant's
     #[arg(long, value_name = "NAME")]
     pub user: Option<String>,

@@ -234,6 +234,7 @@ mod tests {
             status_text: None,
             reloading: None,
             confined: None,
+            offline: None,
         }
     }
 

@@ -4,6 +4,7 @@
 //! session enters the tenant. This process stays outside and waits.
 
 mod group;
+mod offline;
 mod terminal;
 mod user;
 mod visit;
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{End, args, starting};
 use group::Group;
+use offline::Held;
 use tenantd_api::client::app::Selector;
 use tenantd_api::client::{ClientError, Connection, pattern};
 use tenantd_api::wire::{ExecLimit, ExecTarget};
@@ -100,7 +102,15 @@ fn run(selector: &Selector, what: &args::Exec) -> anyhow::Result<u8> {
     let app = starting::find(selector)?;
     let mut target = super::converse(async {
         let mut connection = Connection::open(&app).await?;
-        match connection.enter(tenant).await {
+        let entered = match what.offline {
+            true => {
+                connection
+                    .exec_offline(tenant, &offline::text(&what.command))
+                    .await
+            }
+            false => connection.enter(tenant).await,
+        };
+        match entered {
             Err(error @ ClientError::UnknownTenant { .. }) => {
                 let tenants = connection.status(&[]).await?.tenants;
                 let names: Vec<TenantName> = tenants.into_iter().map(|t| t.name).collect();
@@ -115,7 +125,12 @@ fn run(selector: &Selector, what: &args::Exec) -> anyhow::Result<u8> {
     if let Some(user) = &what.user {
         user::run_as(user, &mut target)?;
     }
-    visit(what, target).with_context(|| tenant.to_string())
+    let held = what.offline.then(|| Held::new(&app, tenant, &target));
+    let visited = visit(what, target).with_context(|| tenant.to_string());
+    if let Some(held) = held {
+        held.release()?;
+    }
+    visited
 }
 
 /// Starts the command in a process of its own, so that this one can be left outside the tenant with the

@@ -172,6 +172,10 @@ const STATUS: &[Section] = &[
                 "reloading",
                 "True while the program reloads its configuration (RELOADING until READY, see sd_notify(3)), else null.",
             ),
+            (
+                "offline",
+                "The command of `exec --offline` that runs while the tenant is not up, and the pid of its tenantd; null if none does. The state is launching meanwhile.",
+            ),
         ],
     ),
 ];

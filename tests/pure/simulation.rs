@@ -59,7 +59,7 @@ fn every_history_keeps_the_invariants() {
     assert!(interrupted > 0 && offline_edits > 0);
     assert!(applied > 0 && refused > 0);
     println!("states: {states:?}");
-    assert_eq!(states.len(), 12, "each state must occur: {states:?}");
+    assert_eq!(states.len(), 13, "each state must occur: {states:?}");
 }
 
 #[test]

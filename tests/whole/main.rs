@@ -48,6 +48,7 @@ mod names;
 mod namespaces;
 mod nginx;
 mod notices;
+mod offline;
 mod one_writer;
 mod paper;
 mod papers;

@@ -19,6 +19,7 @@ mod answer;
 mod app_reload;
 mod exec;
 mod killed;
+mod offline;
 mod phase;
 mod privileges;
 mod program;
@@ -32,6 +33,7 @@ pub use answer::TenantAnswer;
 pub use app_reload::AppReloaded;
 pub use exec::{ExecLimit, ExecTarget};
 pub use killed::{Killed, NamedProcess};
+pub use offline::Offline;
 pub use phase::Phase;
 pub use privileges::ExecPrivileges;
 pub use program::Program;
@@ -176,6 +178,10 @@ pub struct TenantStatus {
     /// is unknown, as for a program that an earlier version started.
     #[serde(default)]
     pub confined: Option<String>,
+    /// The command of `exec --offline` that runs in the tenant, which is not up; null if none does. The
+    /// state is `launching` meanwhile.
+    #[serde(default)]
+    pub offline: Option<Offline>,
 }
 
 impl StateWord {
@@ -238,6 +244,7 @@ impl From<view::StateWord> for StateWord {
             view::StateWord::Down => Self::Down,
             view::StateWord::Provisioning => Self::Provisioning,
             view::StateWord::Launching
+            | view::StateWord::Offline
             | view::StateWord::Initializing
             | view::StateWord::Preparing => Self::Launching,
             view::StateWord::Up => Self::Up,

@@ -67,7 +67,7 @@ use tenantd_host::netns::name;
 
 use crate::executor::cgroups::Cgroups;
 use crate::executor::host::Host;
-use crate::executor::inventory::Inventory;
+use crate::executor::inventory::{Inventory, Running};
 use crate::executor::report::{Report, ReportKind};
 use crate::input::{Input, PlanChange};
 use crate::logs::Mark;
@@ -197,7 +197,8 @@ impl Executor {
         }
         if let Some(entry) = self.inventory.entry(tenant) {
             let running = survivor.running;
-            if running.as_ref().is_some_and(|run| run.phase != Phase::Main) {
+            let is_command = |run: &Running| matches!(run.phase, Phase::Init | Phase::Before);
+            if running.as_ref().is_some_and(is_command) {
                 self.host.logs.listen(tenant);
             }
             entry.running = running;

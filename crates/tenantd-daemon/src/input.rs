@@ -7,6 +7,7 @@ use tenantd_core::name::TenantName;
 use tenantd_core::plan::effect::Effect;
 use tenantd_core::plan::model::TenantPlan;
 use tenantd_core::supervisor::event::{Event, TenantRequest};
+use tenantd_core::supervisor::offline::Offline;
 
 use crate::recovery::survivors::Survivor;
 
@@ -17,6 +18,8 @@ pub(super) enum Input {
     /// A request of an operator: the supervisor decides, and
     /// [`Requests`](crate::requests::Requests) gets its answer.
     TenantRequest(TenantRequest),
+    /// A command of `exec --offline` in this tenant.
+    Offline(TenantName, Offline),
     /// The plan of a tenant is new, changed or gone.
     Plan(PlanChange),
     /// Whether a supervisor without a record of this tenant starts it.

@@ -58,6 +58,7 @@ pub mod logs;
 pub mod manifest;
 mod nonblocking_writer;
 pub mod notify;
+mod offline;
 pub mod own_log;
 mod probes;
 mod readiness;
@@ -81,7 +82,6 @@ use std::io;
 use tenantd_api::wire::watch::EndReason;
 use tenantd_core::name::TenantName;
 use tenantd_core::supervisor::action::Action;
-use tenantd_core::supervisor::event::TenantRequest;
 use tenantd_core::supervisor::{Step, Supervisor};
 use tenantd_host::crash;
 use tenantd_host::runtime::Runtime;
@@ -278,6 +278,7 @@ impl Daemon {
                 self.carry_out(step);
             }
             Input::TenantRequest(request) => self.request(&request),
+            Input::Offline(tenant, offline) => self.exec_offline(&tenant, offline),
             Input::Plan(change) => {
                 let is_new = matches!(change, PlanChange::New(..));
                 let tenant = change.tenant().clone();
@@ -327,21 +328,6 @@ impl Daemon {
         }
     }
 
-    /// Has the supervisor handle a request, unless it is refused before, and answers it.
-    fn request(&mut self, request: &TenantRequest) {
-        let refused = self.requests.refusal();
-        let answer = match refused.or_else(|| self.executor.refusal(request, &self.supervisor)) {
-            Some(refused) => refused,
-            None => {
-                let (answer, step) = self.supervisor.handle_request(clock::now(), request);
-                self.carry_out(step);
-                answer
-            }
-        };
-        let inventory = self.executor.inventory();
-        self.requests.on_answer(answer, inventory, &mut self.wants);
-    }
-
     /// Carries out a step of the supervisor: records, transitions, actions.
     fn carry_out(&mut self, step: Step) {
         self.executor.use_next_plan(&step.actions);
@@ -356,6 +342,7 @@ impl Daemon {
             self.targets.on_transition(transition, inventory);
             self.refusals.on_transition(transition);
             self.readiness.on_transition(transition, view, inventory);
+            self.tell_client(transition);
         }
         let (subscriptions, tenants) = self.watched();
         subscriptions.publish_step(&step, tenants);

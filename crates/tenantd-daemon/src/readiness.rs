@@ -176,6 +176,7 @@ impl Readiness {
             | StateWord::Provisioning
             | StateWord::Initializing
             | StateWord::Preparing
+            | StateWord::Offline
             | StateWord::Waiting
             | StateWord::Failed
             | StateWord::Exited

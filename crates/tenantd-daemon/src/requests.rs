@@ -7,6 +7,7 @@
 pub(crate) mod answer;
 mod app_reload;
 pub mod control;
+mod offline;
 pub mod programs;
 pub mod queue;
 mod rehearsal;
@@ -33,6 +34,7 @@ use crate::reload::{ReloadRequest, Reloads};
 use crate::requests::answer::{Seen, Tenants};
 use crate::requests::app_reload::AppReloads;
 use crate::requests::control::{Listener, Readers, Served};
+use crate::requests::offline::Clients;
 use crate::requests::queue::{Request, RequestQueue, Unknown};
 use crate::requests::rehearsal::{Rehearsals, Rehearsed};
 use crate::stretch::Stretch;
@@ -49,6 +51,7 @@ pub(super) struct Requests {
     rehearsals: Rehearsals,
     acts: VecDeque<Act>,
     app_reloads: AppReloads,
+    clients: Clients,
 }
 
 /// What the loop receives.
@@ -95,6 +98,7 @@ impl Requests {
             rehearsals: Rehearsals::new(),
             acts: VecDeque::new(),
             app_reloads: AppReloads::new(),
+            clients: Clients::default(),
         }
     }
 
@@ -181,6 +185,7 @@ impl Requests {
                 reply,
             } => drop(reply.send(collect(executor, survey, dry_run))),
             Request::Enter { tenant, reply } => drop(reply.send(tenants.exec_target(&tenant))),
+            Request::Offline(asked) => self.clients.ask(asked, tenants),
         }
     }
 
@@ -219,7 +224,9 @@ impl Requests {
 
     /// The next input for the loop.
     pub(super) fn poll(&mut self) -> Option<Input> {
-        let act = self.acts.front()?;
+        let Some(act) = self.acts.front() else {
+            return self.clients.poll();
+        };
         let request = TenantRequest {
             tenant: act.left.front()?.clone(),
             verb: act.verb,
@@ -269,6 +276,7 @@ impl Requests {
     /// Accepts no new connection, and answers the requests that have arrived.
     pub(super) fn close(&mut self) {
         self.app_reloads.end();
+        self.forget_offline();
         self.control.close();
     }
 

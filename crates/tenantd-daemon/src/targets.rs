@@ -178,7 +178,7 @@ impl Targets {
         let tenant = &transition.tenant;
         let entry = inventory.get(tenant).filter(|entry| {
             // One that was made from an unknown plan is launched again anyway.
-            transition.to == StateWord::Up && entry.made.is_none()
+            matches!(transition.to, StateWord::Up | StateWord::Offline) && entry.made.is_none()
         });
         match (entry, transition.launch) {
             (Some(entry), Some(launch)) => self.guard(tenant, launch, entry),

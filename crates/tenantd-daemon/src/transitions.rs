@@ -6,6 +6,7 @@ pub(crate) mod state_counts;
 use std::time::Duration;
 
 use tenantd_core::name::TenantName;
+use tenantd_core::plan::phase::Phase;
 use tenantd_core::supervisor::event::Event;
 use tenantd_core::supervisor::view::{StateWord, View};
 use tenantd_core::supervisor::{Cause, Find, Supervisor, Transition};
@@ -86,7 +87,13 @@ fn log(transition: &Transition, view: Option<&View>) {
             let wait = until.map_or(Duration::ZERO, |until| until.since(clock::now()));
             tracing::info!(%tenant, "{tenant}: starting again in {:.1} s", wait.as_secs_f64());
         }
-        (Cause::NotRestarted(_) | Cause::SaysStopping, _)
+        (
+            Cause::NotRestarted(_)
+            | Cause::SaysStopping
+            | Cause::Offline(_)
+            | Cause::Finished(Phase::Offline, ..),
+            _,
+        )
         | (_, StateWord::Up | StateWord::Down | StateWord::Exited) => {
             tracing::info!(%tenant, "{tenant}: {from} → {to}: {cause}");
         }

@@ -13,6 +13,7 @@
 //! | [`launch`], [`join`] | start a program in a tenant; run a command in a running one |
 //! | [`cgroup`], [`process`], [`limits`] | track, signal, end and limit processes |
 //! | [`children`] | make, register and reap the children of this process |
+//! | [`hold`] | the process of a launch for a command of `exec --offline` |
 //! | [`main_process`] | the main process of a program in the background |
 //! | [`fifo`], [`program`] | the pipes of a program's output; the file of a program |
 //! | [`syslog`], [`notify`] | the sockets at `/dev/log` and in `NOTIFY_SOCKET` of a tenant |
@@ -37,6 +38,7 @@ pub mod datastore;
 pub mod doctor;
 pub mod facts;
 pub mod fifo;
+pub mod hold;
 pub mod inbox;
 pub mod inherited;
 pub mod join;

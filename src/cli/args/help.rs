@@ -140,6 +140,7 @@ pub(super) const EXEC: &str = "EXAMPLES
   tenantd exec acme curl -s http://127.0.0.1/
   tenantd exec --app wiki acme ls -l /var/lib/wiki
   tenantd exec --user root acme chown -R www-data /var/lib/wiki
+  tenantd exec --offline acme initdb -D /var/lib/postgresql/data
 
 What follows COMMAND belongs to it. Options of tenantd stand before it; `--` before
 COMMAND is allowed. The command gets the resource limits of the tenant too.
@@ -159,9 +160,17 @@ capabilities of a tenant that runs as root: it can change any file that the tena
 and may write to, and signal every process of the host. Do not let it execute what the
 tenant has written: programs, scripts and configuration in the datastore.
 
+With --offline, the tenant must be down, exited or failed. The command gets what a launch of
+the program would have: network, mounts, user, limits and the claim of the datastore. All of
+it is made for the command and removed after it. Nothing else is started in the tenant
+meanwhile: `start` is refused and names the command. `stop`, the end of this tenantd, even by
+SIGKILL, and the end of the supervisor with all its tenants end the command; an upgrade, a
+detachment or a crash of the supervisor does not. Afterwards the tenant is as it was: a failed
+one is started again by `tenantd start`.
+
 EXIT CODES
   125        tenantd could not run the command: no supervisor, no such tenant, the tenant
-             is down, or it cannot be joined
+             is down (with --offline: it is not), or it cannot be joined
   126        the command cannot be executed
   127        the command was not found in the tenant
   otherwise  that of the command; if a signal ends it, a shell shows 128 and the

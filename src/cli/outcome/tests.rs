@@ -36,6 +36,7 @@ pub(in crate::cli) fn tenant(
         status_text: None,
         reloading: None,
         confined: None,
+        offline: None,
     }
 }
 

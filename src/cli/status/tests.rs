@@ -33,6 +33,7 @@ fn sample() -> AppStatus {
         status_text: None,
         reloading: None,
         confined: Some("landlock 7".to_owned()),
+        offline: None,
     };
     let failure = Failure::errno(Stage::Exec, "/opt/wiki/bin/wiki", libc::ENOEXEC);
     let waiting = TenantStatus {
@@ -302,7 +303,8 @@ fn the_form_of_the_json_is_stable() {
           "main": null,
           "status_text": null,
           "reloading": null,
-          "confined": "landlock 7"
+          "confined": "landlock 7",
+          "offline": null
         }
       ]
     }
@@ -346,7 +348,8 @@ fn the_form_of_a_failure_in_json_is_stable() {
       "main": null,
       "status_text": null,
       "reloading": null,
-      "confined": null
+      "confined": null,
+      "offline": null
     }
     "#);
 }

@@ -79,6 +79,7 @@ fn status(app: &AppName, names: &[TenantName]) -> Result<AppStatus, Unknown> {
         status_text: None,
         reloading: None,
         confined: None,
+        offline: None,
     };
     let all = [
         one("acme", StateWord::Up, Some(123), None),
@@ -203,6 +204,7 @@ impl Script {
             Request::Signal { .. } | Request::ReloadApp { .. } => {
                 unreachable!("nothing sends a signal")
             }
+            Request::Offline(_) => unreachable!("no command is for a tenant that is down"),
             Request::Detach { reply } => {
                 let _gone = reply.send(Ok(()));
             }

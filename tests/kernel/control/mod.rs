@@ -29,7 +29,7 @@ use tenantd_core::stage::{Failure, Stage};
 use tenantd_daemon::requests::control::{self, ControlError, OPERATORS};
 use tenantd_daemon::requests::programs::Part;
 use tenantd_daemon::requests::queue::{
-    self, NoExecTarget, NoReload, Request, RequestQueue, Unknown,
+    self, AskedOffline, NoExecTarget, NoReload, Request, RequestQueue, Unknown,
 };
 use tenantd_daemon::subscriptions::Subscriptions;
 use tokio::sync::mpsc;
@@ -80,6 +80,7 @@ fn status(app: &AppName, tenants: &[TenantName]) -> AppStatus {
         status_text: None,
         reloading: None,
         confined: None,
+        offline: None,
     };
     AppStatus {
         app: app.clone(),
@@ -210,6 +211,12 @@ fn acted(verb: Verb, tenant: TenantName) -> TenantAnswer {
     }
 }
 
+/// No command is for a tenant that is down.
+fn is_up(AskedOffline { tenant, reply, .. }: AskedOffline) {
+    let refused = format!("{tenant} is up");
+    let _gone = reply.send(Err(NoExecTarget::Lost(refused)));
+}
+
 /// A request queue that answers each request at once.
 async fn answer_all(app: AppName, mut incoming: mpsc::Receiver<Request>) {
     let acme = tenant("acme");
@@ -230,6 +237,7 @@ async fn answer_all(app: AppName, mut incoming: mpsc::Receiver<Request>) {
             Request::Act { verb, reply, .. } => {
                 let _ = reply.send(Ok(vec![acted(verb, acme.clone())]));
             }
+            Request::Offline(asked) => is_up(asked),
             Request::Signal { signal, reply, .. } => {
                 let _ = reply.send(Ok(vec![signalled(signal.1)]));
             }

@@ -357,6 +357,7 @@ impl Checker {
                     }
                     StateWord::Launching => model.live.is_some() && !launched,
                     StateWord::Up => launched && (view.ready == Some(true) || next.is_some()),
+                    StateWord::Offline => launched,
                     StateWord::Initializing | StateWord::Preparing => {
                         launched && (next.is_some() || concluding)
                     }

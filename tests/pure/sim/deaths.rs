@@ -168,6 +168,7 @@ impl World {
                 }
                 Occurrence::Event(Event::Shutdown | Event::Hurry)
                 | Occurrence::Request(_)
+                | Occurrence::Offline(_)
                 | Occurrence::Death
                     if !soon =>
                 {
@@ -180,6 +181,7 @@ impl World {
                 // The daemon's task has ended with it, and requests have no receiver.
                 Occurrence::Event(_)
                 | Occurrence::Request(_)
+                | Occurrence::Offline(_)
                 | Occurrence::Reload
                 | Occurrence::Death => {}
                 Occurrence::Exit { launch, others, .. } if soon => {

@@ -16,6 +16,7 @@ impl World {
             Occurrence::Death => self.die(),
             Occurrence::Event(event) => self.complete(event),
             Occurrence::Request(request) => self.request(request),
+            Occurrence::Offline(tenant) => self.exec_offline(&tenant),
             Occurrence::Ready(launch) if self.programs.contains_key(&launch) => {
                 self.handle_event(Event::Ready { launch })
             }
@@ -188,7 +189,9 @@ impl World {
             true => Exit::Status(0),
             false => *self.random.pick(&[Exit::Status(1), Exit::Signal(11)]),
         };
+        // The process of a command of `exec --offline` makes no others, and has no time limit.
         let others = !self.faults_over && self.random.chance(20);
+        let others = others && !self.phases.is_offline(launch);
         let most = match self.faults_over {
             true => 500,
             false => *self.random.pick(&[20, 500, 60_000]),

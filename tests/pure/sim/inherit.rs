@@ -52,7 +52,7 @@ impl Checker {
                         Phase::Main => over.known,
                         Phase::Before => over.known && !success,
                         // Its result is still to be recorded.
-                        Phase::Init => false,
+                        Phase::Init | Phase::Offline => false,
                     };
                 }
                 None => {}
@@ -136,8 +136,8 @@ impl Checker {
     /// still runs.
     pub(crate) fn check_resumed(was: &View, is: &View, alive: bool) -> Result<(), Violation> {
         use StateWord::{
-            Down, Exited, Failed, Initializing, Launching, Preparing, Provisioning, Releasing,
-            Stopping, Stuck, Up, Waiting,
+            Down, Exited, Failed, Initializing, Launching, Offline, Preparing, Provisioning,
+            Releasing, Stopping, Stuck, Up, Waiting,
         };
         // A tenant that must wait for others after its delay first releases its residue.
         let released = !alive && is.state == Releasing;
@@ -149,12 +149,12 @@ impl Checker {
             Waiting => again || (is.state == Waiting && is.until == was.until),
             Failed | Exited => is.state == was.state && is.why == was.why,
             Up if alive => is.state == Up && is.since == was.since,
-            Initializing | Preparing if alive => is.state == was.state,
+            Initializing | Preparing | Offline if alive => is.state == was.state,
             Stopping if alive => is.state == Stopping,
             // An operation that was under way is repeated or undone; an exit is handled by the
             // policy.
-            Up | Initializing | Preparing | Stopping | Launching | Provisioning | Releasing
-            | Stuck => true,
+            Up | Initializing | Preparing | Offline | Stopping | Launching | Provisioning
+            | Releasing | Stuck => true,
         };
         let wanted = is.want == was.want;
         check(wanted && counted && state, Invariant::StateResumed, || {

@@ -77,10 +77,13 @@ pub(crate) enum Invariant {
     ExtendedToLimit,
     /// A program that says that it is stopping is left alone for its grace.
     StopsByItself,
+    /// A command of `exec --offline` begins only in a tenant at rest, changes no want, and is alone until
+    /// it has ended.
+    OfflineAlone,
 }
 
 impl Invariant {
-    pub(crate) const ALL: [Invariant; 36] = [
+    pub(crate) const ALL: [Invariant; 37] = [
         Invariant::OneLaunch,
         Invariant::UniqueLaunch,
         Invariant::ProvisionFirst,
@@ -117,6 +120,7 @@ impl Invariant {
         Invariant::NotAliveIsEnded,
         Invariant::ExtendedToLimit,
         Invariant::StopsByItself,
+        Invariant::OfflineAlone,
     ];
 }
 

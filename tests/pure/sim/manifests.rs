@@ -42,6 +42,7 @@ impl Checker {
                 killed: false,
                 forced: false,
                 applying: None,
+                repairing: false,
             });
         }
         if let Event::Replanned {

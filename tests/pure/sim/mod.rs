@@ -11,6 +11,7 @@ pub(crate) mod invariant;
 mod live;
 mod manifests;
 mod model;
+mod offline;
 mod phases;
 pub(crate) mod plans;
 mod policies;

@@ -65,11 +65,13 @@ pub(super) struct TenantModel {
     pub(super) forced: bool,
     /// The launch that a live change is being applied to.
     pub(super) applying: Option<LaunchId>,
+    /// A command of `exec --offline` runs in it, or is being set up.
+    pub(super) repairing: bool,
 }
 
 impl TenantModel {
     pub(super) fn count_strike(&mut self, now: Moment) {
-        if self.end_requested {
+        if self.end_requested || self.repairing {
             return;
         }
         let healthy = now.since(self.tried_at) >= self.policy.restart.healthy_after;

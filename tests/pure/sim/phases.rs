@@ -43,8 +43,9 @@ impl Phases {
                 let phases = policy.map(|policy| &policy.phases);
                 let has_init = phases.is_some_and(|phases| phases.init.is_some());
                 let has_before = phases.is_some_and(|phases| phases.before.is_some());
-                let is_initialized =
-                    *phase == Phase::Init || !has_init || self.initialized.contains_key(tenant);
+                let is_initialized = matches!(phase, Phase::Init | Phase::Offline)
+                    || !has_init
+                    || self.initialized.contains_key(tenant);
                 check(is_initialized, Invariant::InitFirst, || {
                     format!("{tenant}: {phase}")
                 })?;
@@ -114,6 +115,11 @@ impl Phases {
     pub(super) fn is_command(&self, launch: LaunchId) -> bool {
         let found = self.launches.get(&launch);
         found.is_some_and(|(_, phase)| *phase != Phase::Main)
+    }
+
+    pub(super) fn is_offline(&self, launch: LaunchId) -> bool {
+        let found = self.launches.get(&launch);
+        found.is_some_and(|(_, phase)| *phase == Phase::Offline)
     }
 
     pub(super) fn on_conclude(&mut self, launch: LaunchId, success: bool) {
@@ -209,7 +215,7 @@ impl Checker {
         let succeeded = live.exit.is_some_and(Exit::is_success);
         let model = self.model(launch)?;
         match live.phase {
-            Phase::Main => None,
+            Phase::Main | Phase::Offline => None,
             Phase::Before if succeeded => {
                 model.live = None;
                 model.continuing = true;

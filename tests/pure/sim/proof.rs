@@ -74,14 +74,15 @@ fn view(want: Want, state: StateWord) -> View {
         why: None,
         unapplied: None,
         forced: None,
+        offline: None,
     }
 }
 
-struct Trace(Checker);
+pub(super) struct Trace(pub(super) Checker);
 
 impl Trace {
     /// A tenant that has only been planned.
-    fn planned(delay: Duration) -> Self {
+    pub(super) fn planned(delay: Duration) -> Self {
         let one = std::num::NonZeroU32::MIN;
         let mut checker = Checker::new(Limits {
             restarts_per_second: one,
@@ -183,7 +184,8 @@ fn violations(invariant: Invariant) -> Vec<Result<(), Violation>> {
         Invariant::WantIsRequested
         | Invariant::ExitedIsOver
         | Invariant::NotAliveIsEnded
-        | Invariant::StopsByItself => want::violations(invariant),
+        | Invariant::StopsByItself
+        | Invariant::OfflineAlone => want::violations(invariant),
         Invariant::ExtendedToLimit => super::extend::violations(),
         Invariant::ApplyToRunningLaunch
         | Invariant::AppliedIfConfirmed

@@ -7,6 +7,7 @@ use tenantd_core::supervisor::view::View;
 
 use super::checker::Checker;
 use super::invariant::{Invariant, Violation, check};
+use super::world::{Occurrence, World};
 
 impl Checker {
     /// The answer of the supervisor to a request, before its step is checked.
@@ -59,5 +60,18 @@ impl Checker {
         check(same, Invariant::RefusalDoesNothing, || {
             format!("{answer:?}: {before:?} became {after:?}")
         })
+    }
+}
+
+impl World {
+    /// Makes a random request, sometimes for an unknown tenant.
+    pub(super) fn schedule_request(&mut self, most: u64) {
+        let verb = *self.random.pick(&[Verb::Start, Verb::Stop, Verb::Restart]);
+        let tenant = if self.random.chance(5) {
+            "unknown".parse().unwrap()
+        } else {
+            self.random.pick(&self.names).clone()
+        };
+        self.schedule(most, Occurrence::Request(TenantRequest { tenant, verb }));
     }
 }

@@ -21,7 +21,7 @@ use super::plans::{Plans, Revision};
 use super::random::Random;
 
 /// How long faults occur, in milliseconds.
-const FAULTS_FOR: u64 = 200_000;
+pub(super) const FAULTS_FOR: u64 = 200_000;
 
 /// An occurrence in the world.
 #[derive(Debug)]
@@ -46,6 +46,8 @@ pub(super) enum Occurrence {
     Empty(LaunchId),
     /// The program of a launch is ready.
     Ready(LaunchId),
+    /// An operator runs a command in a tenant that is not up.
+    Offline(TenantName),
     /// The manifest is edited and reloaded.
     Reload,
     /// The supervisor is killed.
@@ -311,7 +313,11 @@ impl World {
     }
 
     /// Carries out a step, and checks it against its event.
-    fn apply_step(&mut self, from: Option<&dyn Debug>, step: &Step) -> Result<(), Violation> {
+    pub(super) fn apply_step(
+        &mut self,
+        from: Option<&dyn Debug>,
+        step: &Step,
+    ) -> Result<(), Violation> {
         if self.tracing {
             writeln!(self.outcome.trace, "{:?} {from:?} -> {step:?}", self.now).unwrap();
         }
@@ -325,8 +331,10 @@ impl World {
         }
         self.record(&step.changed);
         let dies = self.dies_before(step.actions.len());
+        self.checker.note_offline(&views);
         for action in &step.actions[..dies.unwrap_or(step.actions.len())] {
             self.plans.action(action)?;
+            self.checker.check_offline(action)?;
             let policy = self.checker.policy_of(action);
             self.phases.action(action, policy)?;
             self.live_settings.on_action(action);
@@ -351,21 +359,11 @@ impl World {
         self.occurrences.insert((at, self.sequence), occurrence);
     }
 
-    /// Makes a random request, sometimes for an unknown tenant.
-    pub(super) fn schedule_request(&mut self, most: u64) {
-        let verb = *self.random.pick(&[Verb::Start, Verb::Stop, Verb::Restart]);
-        let tenant = if self.random.chance(5) {
-            "unknown".parse().unwrap()
-        } else {
-            self.random.pick(&self.names).clone()
-        };
-        self.schedule(most, Occurrence::Request(TenantRequest { tenant, verb }));
-    }
-
     fn schedule_operators(&mut self) {
         for _ in 0..self.random.below(20) {
             self.schedule_request(FAULTS_FOR);
         }
+        self.schedule_offline();
         if self.random.chance(60) {
             self.deaths = 1 + self.random.below(6);
             for _ in 0..self.random.below(4) {

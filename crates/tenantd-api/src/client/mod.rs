@@ -241,6 +241,21 @@ impl Connection {
         self.understand(answer)
     }
 
+    /// Makes what the program of this tenant would have, for a command of this process, and returns what a
+    /// process needs to join it. The tenant must be down or have failed, and is so again once this process
+    /// or the one that is returned has ended.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn exec_offline(
+        &mut self,
+        tenant: &TenantName,
+        command: &str,
+    ) -> Result<ExecTarget, ClientError> {
+        let answer = self.varlink.exec_offline(tenant, command).await;
+        self.understand(answer)
+    }
+
     /// Whether the supervisor exited without an answer and another one accepts connections. If so,
     /// this becomes a connection to that one.
     async fn is_succeeded<T>(&mut self, answer: &zlink::Result<Result<T, Refusal>>) -> bool {

@@ -289,6 +289,7 @@ mod tests {
             status_text: None,
             reloading: None,
             confined: None,
+            offline: None,
         }
     }
 

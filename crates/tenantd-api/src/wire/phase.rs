@@ -28,6 +28,7 @@ impl Phase {
             | view::StateWord::Provisioning
             | view::StateWord::Launching
             | view::StateWord::Up
+            | view::StateWord::Offline
             | view::StateWord::Stopping
             | view::StateWord::Waiting
             | view::StateWord::Failed
@@ -40,9 +41,12 @@ impl Phase {
 
 impl TenantStatus {
     /// The state in one word, for people: `initializing` and `preparing` while a command runs
-    /// before the program.
+    /// before the program, `offline` while one of `exec --offline` does.
     #[must_use]
     pub fn state_word(&self) -> &'static str {
+        if self.state == StateWord::Launching && self.offline.is_some() {
+            return "offline";
+        }
         match (self.state, self.phase) {
             (StateWord::Launching, Some(Phase::Init)) => "initializing",
             (StateWord::Launching, Some(Phase::Before)) => "preparing",

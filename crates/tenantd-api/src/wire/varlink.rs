@@ -264,4 +264,10 @@ pub trait Supervisor {
     async fn upgraded(&mut self) -> zlink::Result<Result<Upgraded, Refusal>>;
     /// Returns what a process needs to join a tenant.
     async fn enter(&mut self, tenant: &TenantName) -> zlink::Result<Result<ExecTarget, Refusal>>;
+    /// Launches what a command needs in a tenant that is not up, and returns what it needs to join.
+    async fn exec_offline(
+        &mut self,
+        tenant: &TenantName,
+        command: &str,
+    ) -> zlink::Result<Result<ExecTarget, Refusal>>;
 }

@@ -137,6 +137,7 @@ impl ProgramExit {
             | Cause::GivenUp(Why::Exit(exit))
             | Cause::Found(Find::Died(exit)) => Some((*exit).into()),
             Cause::Planned
+            | Cause::Offline(_)
             | Cause::Found(Find::Lives | Find::AsItWas(_))
             | Cause::Replanned
             | Cause::Reloaded

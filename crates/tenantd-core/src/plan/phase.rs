@@ -18,6 +18,9 @@ pub enum Phase {
     Before,
     /// The program.
     Main,
+    /// A command of an operator while the tenant is not up, see [`offline`](crate::supervisor::offline). It is
+    /// no part of a start.
+    Offline,
 }
 
 impl Phase {
@@ -28,6 +31,7 @@ impl Phase {
             Phase::Init => "init",
             Phase::Before => "before",
             Phase::Main => "program",
+            Phase::Offline => "offline",
         }
     }
 }
@@ -54,7 +58,7 @@ impl Commands {
         match phase {
             Phase::Init => self.init.as_ref(),
             Phase::Before => self.before.as_ref(),
-            Phase::Main => None,
+            Phase::Main | Phase::Offline => None,
         }
     }
 }
@@ -97,7 +101,7 @@ impl PhasePolicies {
         match phase {
             Phase::Init => self.init.as_ref(),
             Phase::Before => self.before.as_ref(),
-            Phase::Main => None,
+            Phase::Main | Phase::Offline => None,
         }
     }
 
@@ -121,7 +125,7 @@ impl PhasePolicies {
     pub fn after(&self, phase: Phase) -> Phase {
         match (phase, &self.before) {
             (Phase::Init, Some(_)) => Phase::Before,
-            (Phase::Init, None) | (Phase::Before | Phase::Main, _) => Phase::Main,
+            (Phase::Init, None) | (Phase::Before | Phase::Main | Phase::Offline, _) => Phase::Main,
         }
     }
 }
@@ -140,10 +144,11 @@ pub struct Executed<'a> {
 }
 
 impl LaunchPlan {
-    /// What a phase executes; `None` if the plan has no such command.
+    /// What a phase executes; `None` if the plan has no such command. For phase `offline`, the plan is
+    /// one with the process that waits in place of the program.
     #[must_use]
     pub fn executed(&self, phase: Phase) -> Option<Executed<'_>> {
-        if phase == Phase::Main {
+        if matches!(phase, Phase::Main | Phase::Offline) {
             return Some(Executed {
                 program: &self.program,
                 argv: &self.argv,

@@ -13,6 +13,7 @@ use crate::plan::phase::Phase;
 use super::Supervisor;
 use super::event::{Exit, LaunchId};
 use super::forced::ForcedKill;
+use super::offline::Repair;
 use super::time::Moment;
 use super::view::{StateWord, Want, Why};
 
@@ -48,6 +49,8 @@ pub struct Checkpoint {
     pub unready: Option<LaunchId>,
     /// Why its last start failed, while it is being started again.
     pub last_failure: Option<Why>,
+    /// The command of `exec --offline` that ran in it, if one did.
+    pub repair: Option<Repair>,
 }
 
 impl Checkpoint {
@@ -67,6 +70,7 @@ impl Checkpoint {
             forced: None,
             unready: None,
             last_failure: None,
+            repair: None,
         }
     }
 

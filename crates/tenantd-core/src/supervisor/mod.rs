@@ -52,6 +52,7 @@ pub mod checkpoint;
 mod dispatch;
 pub mod event;
 pub mod forced;
+pub mod offline;
 mod planned;
 mod step;
 mod tenant;
@@ -264,6 +265,7 @@ impl Supervisor {
         act(tenant, &mut context);
         let (cause, ends) = (context.cause, context.ends);
         tenant.note_ends(now, ends);
+        tenant.settle_offline();
         let after = tenant.state();
         if *after != before || tenant.kept() != kept_before {
             step.changed.push(tenant.name().clone());

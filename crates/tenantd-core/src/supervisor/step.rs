@@ -10,6 +10,7 @@ use crate::stage::Failure;
 use super::action::Action;
 use super::event::{Exit, LaunchId, Verb};
 use super::forced::ForcedKill;
+use super::offline::Offline;
 use super::tenant::LIMIT_TIMES;
 use super::view::{StateWord, Why};
 
@@ -59,6 +60,8 @@ pub enum Cause {
     Unblocked,
     /// A request of an operator.
     Requested(Verb),
+    /// An operator runs a command in it while it is not up.
+    Offline(Offline),
     /// The supervisor shuts down.
     Shutdown,
     /// The supervisor shuts down without grace periods.
@@ -171,6 +174,11 @@ impl fmt::Display for Cause {
             Cause::Requested(verb) => {
                 return write!(f, "an operator requested a {}", verb.word());
             }
+            Cause::Offline(offline) => {
+                return write!(f, "`exec --offline` was requested ({offline})");
+            }
+            Cause::Executed(Phase::Offline) => "it is ready for the command of `exec --offline`",
+            Cause::Finished(Phase::Offline, ..) => "the command of `exec --offline` has ended",
             Cause::Executed(phase) => return write!(f, "its {phase} command was executed"),
             Cause::Finished(phase, exit, time) => return finished(f, *phase, *exit, *time),
             Cause::Exited(exit) => return write!(f, "its program {exit}"),

@@ -33,7 +33,7 @@
 //! of the host), [`due`] (deadlines), [`found`] (an earlier supervisor), [`live`] (live changes),
 //! [`killed`] (forced kills), [`mounts`] (folders that the host took away), [`main_process`] (its end), [`exited`] (programs that
 //! ended by themselves), [`alive`] (programs that no longer answer), [`extend`] (programs that ask for more time), [`stopping`] (programs that say that they are stopping), [`phases`] (the commands before the
-//! program), [`over`] (what follows on a launch). A tenant knows nothing of the others.
+//! program), [`offline`] (commands of operators in a tenant that is not up), [`over`] (what follows on a launch). A tenant knows nothing of the others.
 
 mod alive;
 mod background;
@@ -46,6 +46,7 @@ mod killed;
 mod live;
 mod main_process;
 mod mounts;
+mod offline;
 mod over;
 mod phases;
 mod replanned;
@@ -68,6 +69,7 @@ use super::backoff::FailureCount;
 use super::checkpoint::Resources;
 use super::event::{Exit, LaunchId};
 use super::forced::ForcedKill;
+use super::offline::Repair;
 use super::step::Cause;
 use super::time::Moment;
 use super::view::{View, Want, Why};
@@ -133,6 +135,8 @@ pub(super) struct Tenant {
     left_others: bool,
     /// The forced kill at the end of its last launch, if there was one.
     forced: Option<ForcedKill>,
+    /// The command of `exec --offline`, if one runs, see [`offline`].
+    repair: Option<Repair>,
 }
 
 impl Tenant {
@@ -154,6 +158,7 @@ impl Tenant {
             exited: None,
             left_others: false,
             forced: None,
+            repair: None,
         }
     }
 
@@ -237,9 +242,10 @@ impl Tenant {
             since: self.since,
             ready: launch.map(|_| self.state.is_ready()),
             until,
-            why,
+            why: why.or_else(|| self.repair.as_ref()?.failed.clone()),
             unapplied: self.unapplied(),
             forced: self.forced.clone(),
+            offline: self.offline().cloned(),
         }
     }
 
@@ -264,7 +270,7 @@ impl Tenant {
 
     /// Begins a start with its first phase.
     fn launch_now(&self, context: &mut TransitionContext) -> State {
-        self.launch_phase(context, self.policy.phases.first())
+        self.launch_phase(context, self.first_phase())
     }
 
     /// A launch that is being started is no longer wanted: if its child hangs before the program, it is

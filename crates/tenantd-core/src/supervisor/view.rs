@@ -9,6 +9,7 @@ use crate::stage::Failure;
 
 use super::event::{Exit, LaunchId};
 use super::forced::ForcedKill;
+use super::offline::Offline;
 use super::time::Moment;
 
 /// What is wanted of a tenant.
@@ -46,6 +47,8 @@ pub enum StateWord {
     Preparing,
     /// Its program runs.
     Up,
+    /// Its program does not run, and a command of `exec --offline` does.
+    Offline,
     /// Its processes are being ended.
     Stopping,
     /// It is waiting for its next provision or launch.
@@ -70,6 +73,7 @@ impl fmt::Display for StateWord {
             StateWord::Initializing => "initializing",
             StateWord::Preparing => "preparing",
             StateWord::Up => "up",
+            StateWord::Offline => "offline",
             StateWord::Stopping => "stopping",
             StateWord::Waiting => "waiting",
             StateWord::Failed => "failed",
@@ -135,4 +139,6 @@ pub struct View {
     pub unapplied: Option<Unapplied>,
     /// The forced kill at the end of its last launch, if there was one.
     pub forced: Option<ForcedKill>,
+    /// The command of `exec --offline` that runs in it, or for which it is being set up.
+    pub offline: Option<Offline>,
 }

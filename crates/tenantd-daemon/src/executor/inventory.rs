@@ -49,6 +49,8 @@ pub(crate) struct Entry {
     pub(crate) provisioned: Option<Provisioned>,
     /// Its launch, while any process of it may be alive.
     pub(crate) running: Option<Running>,
+    /// The client whose command of `exec --offline` the next launch is for.
+    pub(crate) client: Option<u32>,
 }
 
 /// The resources that a provision makes and a release removes.
@@ -155,6 +157,7 @@ impl Entry {
             removed: false,
             provisioned: None,
             running: None,
+            client: None,
         }
     }
 

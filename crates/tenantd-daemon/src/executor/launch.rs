@@ -109,7 +109,7 @@ impl Host {
             let program = match phase {
                 Phase::Main => ProgramFile::at(&ordered.launch.program).ok(),
                 // `status` compares that of the program only.
-                Phase::Init | Phase::Before => None,
+                Phase::Init | Phase::Before | Phase::Offline => None,
             };
             let how = (descriptors, phase);
             let child = order(&app, &ordered, &provisioned, &templates, how)?;

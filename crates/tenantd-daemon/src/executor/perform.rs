@@ -3,14 +3,17 @@
 //! [`executor`](crate::executor) for the order.
 
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use tenantd_core::name::TenantName;
+use tenantd_core::plan::model::TenantPlan;
 use tenantd_core::plan::phase::Phase;
 use tenantd_core::stage::{Failure, Stage};
 use tenantd_core::supervisor::action::Action;
 use tenantd_core::supervisor::event::{Event, Exit, LaunchId};
 use tenantd_host::cgroup::Leaf;
 use tenantd_host::crash;
+use tenantd_host::hold;
 use tenantd_host::process;
 use tenantd_host::process::Ended;
 
@@ -25,6 +28,15 @@ use crate::input::Input;
 /// more would save no time, and a start of a thousand tenants would need the memory of a thousand
 /// tasks.
 const PROVISIONS_MAX: usize = 16;
+
+/// The plan of a launch that holds what the program would have, until a client ends.
+fn holding(plan: &TenantPlan, client: u32) -> Arc<TenantPlan> {
+    let launch = hold::instead_of(&plan.launch, client);
+    Arc::new(TenantPlan {
+        launch: Arc::new(launch),
+        ..plan.clone()
+    })
+}
 
 impl Executor {
     /// Performs one action. An action for a tenant without the resources that it needs is a defect;
@@ -86,9 +98,13 @@ impl Executor {
             return;
         };
         entry.use_next_plan();
+        let plan = match (phase, entry.client) {
+            (Phase::Offline, client) => holding(&entry.plan, client.unwrap_or_default()),
+            (Phase::Init | Phase::Before | Phase::Main, _) => Arc::clone(&entry.plan),
+        };
         match &mut entry.provisioned {
             Some(provisioned) => {
-                self.host.launch(&entry.plan, provisioned, (launch, phase));
+                self.host.launch(&plan, provisioned, (launch, phase));
                 provisioned.used = true;
             }
             None => {
@@ -96,6 +112,13 @@ impl Executor {
                 self.host
                     .report(tenant, ReportKind::Launched(launch, phase, Err(why)));
             }
+        }
+    }
+
+    /// The client whose command of `exec --offline` the next launch of a tenant is for.
+    pub(crate) fn set_client(&mut self, tenant: &TenantName, client: u32) {
+        if let Some(entry) = self.inventory.entry(tenant) {
+            entry.client = Some(client);
         }
     }
 

@@ -59,7 +59,9 @@ impl Executor {
     ) {
         let mark = match phase {
             Phase::Main => Mark::NotLaunched(why.clone()),
-            Phase::Init | Phase::Before => Mark::PhaseNotLaunched(phase, why.clone()),
+            Phase::Init | Phase::Before | Phase::Offline => {
+                Mark::PhaseNotLaunched(phase, why.clone())
+            }
         };
         self.host.logs.mark(tenant, mark);
         if let Some(entry) = self.inventory.entry(tenant) {
@@ -80,6 +82,8 @@ impl Executor {
                 self.host.logs.listen(tenant);
                 Mark::PhaseLaunched(phase, pid)
             }
+            // The process is not the command.
+            Phase::Offline => Mark::PhaseLaunched(phase, None),
         };
         self.host.logs.mark(tenant, mark);
         crash::point("launch: before the record", tenant.as_str());
@@ -103,6 +107,9 @@ impl Executor {
             time: started.map(|started| clock::now().since(started)),
         };
         self.host.logs.mark(tenant, mark);
+        if phase == Phase::Offline {
+            return self.exited(tenant, launch, exit(how), String::new());
+        }
         self.host.report_phase_end(tenant, launch, how);
     }
 

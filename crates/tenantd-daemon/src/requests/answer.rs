@@ -9,6 +9,7 @@ use tenantd_core::plan::notify;
 use tenantd_core::plan::phase::Phase;
 use tenantd_core::supervisor::Supervisor;
 use tenantd_core::supervisor::forced::ForcedKill;
+use tenantd_core::supervisor::offline::Offline;
 use tenantd_core::supervisor::view::{StateWord, Unapplied, Want, Why};
 use tenantd_host::cgroup::Leaf;
 use tenantd_host::launch::Domain;
@@ -101,16 +102,16 @@ impl Tenants<'_> {
         };
         let phase = wire::Phase::of(view.state);
         // The command before it is not the program.
-        let is_program = running.is_some_and(|run| run.phase == Phase::Main);
-        let process = process.filter(|_| is_program);
+        let process = process.filter(|_| running.is_some_and(|run| run.phase == Phase::Main));
         let pid = process.and_then(|process| u32::try_from(process.pid).ok());
         // Without proof, no tenant is called down.
         let unproved = match view.state == StateWord::Down {
             true => self.executor.unproved(tenant, self.supervisor),
             false => None,
         };
+        let offline = view.offline.as_ref().map(running_offline);
         let why = view.why.as_ref().map(ToString::to_string);
-        let lid = entry.running.as_ref().and_then(|run| run.view?.lid);
+        let lid = running.and_then(|run| run.view?.lid);
         Some(TenantStatus {
             pid,
             addresses: entry.plan.link.addresses.clone(),
@@ -127,7 +128,9 @@ impl Tenants<'_> {
             program: None,
             awaits,
             until: view.until.map(clock::date),
-            why: unproved.or(why),
+            why: unproved
+                .or(offline.as_ref().map(ToString::to_string))
+                .or(why),
             failure: match view.why {
                 Some(Why::Failure(failure)) => Some(failure),
                 Some(Why::Exit(_)) | None => None,
@@ -146,6 +149,7 @@ impl Tenants<'_> {
             status_text: running.and_then(|run| run.statement.status.clone()),
             reloading: running.map(|run| run.statement.reloading).filter(|is| *is),
             confined: self.confined(entry),
+            offline,
             name: view.name,
         })
     }
@@ -185,8 +189,26 @@ impl Tenants<'_> {
         }
     }
 
-    /// What a process needs to join a tenant.
+    /// What a process needs to join a tenant that is up.
     pub(crate) fn exec_target(self, tenant: &TenantName) -> Result<ExecTarget, NoExecTarget> {
+        let view = self.supervisor.tenant(tenant);
+        if let Some(offline) = view.as_ref().and_then(|view| view.offline.as_ref()) {
+            let reason = format!("its program does not run: `exec --offline` does ({offline})");
+            return Err(NoExecTarget::Lost(reason));
+        }
+        self.join_target(tenant, StateWord::Up)
+    }
+
+    /// What the command of `exec --offline` needs to join a tenant.
+    pub(crate) fn offline_target(self, tenant: &TenantName) -> Result<ExecTarget, NoExecTarget> {
+        self.join_target(tenant, StateWord::Offline)
+    }
+
+    fn join_target(
+        self,
+        tenant: &TenantName,
+        state: StateWord,
+    ) -> Result<ExecTarget, NoExecTarget> {
         let Some(view) = self.supervisor.tenant(tenant) else {
             return Err(NoExecTarget::Unknown(Unknown {
                 tenant: tenant.clone(),
@@ -195,7 +217,7 @@ impl Tenants<'_> {
         let down = || NoExecTarget::Down(view.state.into());
         let entry = self.executor.inventory().get(tenant).ok_or_else(down)?;
         let provisioned = entry.provisioned.as_ref().ok_or_else(down)?;
-        if view.state != StateWord::Up {
+        if view.state != state {
             return Err(down());
         }
         let running = entry.running.as_ref();
@@ -237,6 +259,14 @@ impl Tenants<'_> {
             privileges: Some(launch.wall.privileges.into()),
             landlock: Some(self.exec_landlock(launch).to_owned()),
         })
+    }
+}
+
+fn running_offline(offline: &Offline) -> wire::Offline {
+    let Offline { client, command } = offline;
+    wire::Offline {
+        pid: *client,
+        command: command.clone(),
     }
 }
 

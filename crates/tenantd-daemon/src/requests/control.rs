@@ -9,6 +9,7 @@ mod admission;
 mod guard;
 mod parts;
 mod refusals;
+mod sent;
 mod service;
 
 use std::io;

@@ -13,6 +13,7 @@ use tenantd_api::wire::{
 };
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::diff::Changes;
+use tenantd_core::supervisor::offline::Offline;
 use tenantd_host::network::residue::Survey;
 
 use crate::gc::Sorted;
@@ -173,6 +174,8 @@ pub enum Request {
         /// Receives the answer.
         reply: oneshot::Sender<Upgraded>,
     },
+    /// Launch what a command needs in this tenant, which is not up, until the client ends.
+    Offline(AskedOffline),
     /// Return what a process needs to join this tenant.
     Enter {
         /// The tenant.
@@ -180,6 +183,17 @@ pub enum Request {
         /// Receives the answer.
         reply: oneshot::Sender<Result<ExecTarget, NoExecTarget>>,
     },
+}
+
+/// A command for a tenant that is not up.
+#[derive(Debug)]
+pub struct AskedOffline {
+    /// The tenant.
+    pub tenant: TenantName,
+    /// The client and the command.
+    pub offline: Offline,
+    /// Receives what a process needs to join the tenant.
+    pub reply: oneshot::Sender<Result<ExecTarget, NoExecTarget>>,
 }
 
 impl Request {
@@ -201,6 +215,7 @@ impl Request {
             | Request::Diff { .. }
             | Request::Collect { .. }
             | Request::Upgrade { .. }
+            | Request::Offline(_)
             | Request::Enter { .. } => false,
         }
     }

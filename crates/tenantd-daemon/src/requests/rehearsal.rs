@@ -108,6 +108,7 @@ fn is_started(view: &View) -> bool {
             | StateWord::Preparing
             | StateWord::Up => true,
             StateWord::Down
+            | StateWord::Offline
             | StateWord::Stopping
             | StateWord::Waiting
             | StateWord::Failed

@@ -25,6 +25,9 @@ use crate::requests::queue::Unknown;
 /// The highest number of a signal, see signal(7).
 const SIGNAL_MAX: i32 = 64;
 
+/// No program runs in such a tenant.
+const OFFLINE: &str = "a command of `exec --offline` runs in it, and not its program";
+
 /// What gets a signal.
 pub(super) enum Target {
     /// This process.
@@ -103,6 +106,7 @@ fn target(tenants: Tenants<'_>, tenant: &TenantName, main: bool) -> Result<Targe
                 return Err("it is launching, and its program does not run yet".to_owned());
             }
         }
+        StateWord::Offline => return Err(OFFLINE.to_owned()),
         StateWord::Stuck => return Err("it is stuck: SIGKILL did not end it".to_owned()),
         StateWord::Down
         | StateWord::Provisioning
@@ -112,6 +116,9 @@ fn target(tenants: Tenants<'_>, tenant: &TenantName, main: bool) -> Result<Targe
         | StateWord::Releasing => return Err(format!("{}: no program of it runs", is())),
     }
     let running = running.ok_or("its program has just ended")?;
+    if running.phase == Phase::Offline {
+        return Err(OFFLINE.to_owned());
+    }
     match main {
         true => main_process(running).map(Target::Process),
         false => all_processes(entry),
@@ -122,6 +129,7 @@ fn target(tenants: Tenants<'_>, tenant: &TenantName, main: bool) -> Result<Targe
 pub(super) fn main_process(running: &Running) -> Result<Rc<Process>, String> {
     match running.phase {
         Phase::Main => {}
+        Phase::Offline => return Err(OFFLINE.to_owned()),
         Phase::Init | Phase::Before => {
             let phase = running.phase;
             return Err(format!("its {phase} runs, and not yet its program"));

@@ -12,8 +12,10 @@ mod exit;
 mod forced;
 mod form;
 mod last;
+mod live;
 mod main_process;
 mod read;
+mod repair;
 mod says;
 mod stage;
 #[cfg(test)]

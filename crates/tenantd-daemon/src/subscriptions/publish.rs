@@ -117,6 +117,7 @@ fn kind(cause: &Cause, is_same_state: bool) -> EventKind {
         Cause::Applied | Cause::NotApplied(_) => EventKind::Changed,
         Cause::Ready
         | Cause::Planned
+        | Cause::Offline(_)
         | Cause::Found(_)
         | Cause::Replanned
         | Cause::Reloaded

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use tenantd_core::stage::{Failure, Stage};
-use tenantd_core::supervisor::action::Action;
+use tenantd_core::supervisor::action::{Action, Answer};
 use tenantd_core::supervisor::event::{Event, LaunchId};
+use tenantd_core::supervisor::offline::Offline;
 use tenantd_core::supervisor::view::{StateWord, View, Want};
 
 use super::{Trace, launch, step, tenant, view};
@@ -58,6 +59,7 @@ pub(super) fn violations(invariant: Invariant) -> Vec<Result<(), Violation>> {
                 check(StateWord::Stopping, vec![terminate]),
             ]
         }
+        Invariant::OfflineAlone => offline_violations(),
         Invariant::ExitedIsOver => {
             let provision = Action::Provision { tenant: tenant() };
             vec![
@@ -67,4 +69,33 @@ pub(super) fn violations(invariant: Invariant) -> Vec<Result<(), Violation>> {
         }
         _ => Vec::new(),
     }
+}
+
+fn offline_violations() -> Vec<Result<(), Violation>> {
+    let mut checker = Trace::planned(Duration::ZERO).0;
+    let offline = || {
+        Some(Offline {
+            client: 1,
+            command: String::new(),
+        })
+    };
+    let with = |state, offline| View {
+        offline,
+        ..view(Want::Up, state)
+    };
+    let (up, failed) = (with(StateWord::Up, None), with(StateWord::Failed, None));
+    let begun = with(StateWord::Launching, offline());
+    let second = with(StateWord::Failed, offline());
+    let refused = Answer::Refused {
+        reason: String::new(),
+    };
+    let step = step(vec![]);
+    checker.note_offline(std::slice::from_ref(&begun));
+    vec![
+        checker.on_offline((&up, &begun), &Answer::Accepted, &step),
+        checker.on_offline((&second, &begun), &Answer::Accepted, &step),
+        checker.on_offline((&failed, &failed), &Answer::Accepted, &step),
+        checker.on_offline((&failed, &begun), &refused, &step),
+        checker.check_offline(&launch(2)),
+    ]
 }

@@ -2,7 +2,7 @@
 //! interface description. They have no other use.
 #![allow(dead_code, missing_docs, reason = "only their descriptions are used")]
 
-use super::super::{LogPlace, RefusedWrite, Tracking};
+use super::super::{LogPlace, Offline, RefusedWrite, Tracking};
 use super::{AnswerWord, CustomType, Phase, Program, StateWord, Type, Want};
 use crate::wire::watch::ProgramExit;
 
@@ -58,6 +58,7 @@ pub struct TenantStatus {
     exit: Option<ProgramExit>,
     killed: Option<Killed>,
     confined: Option<String>,
+    offline: Option<Offline>,
 }
 
 /// A program that was to read its configuration again: the signal that was sent or the command that

@@ -108,7 +108,7 @@ impl Tenant {
     pub(super) fn grace_until(&self, phase: Phase, kill_at: Moment) -> Duration {
         match phase {
             Phase::Main => kill_at.since(self.since),
-            Phase::Init | Phase::Before => self.policy.grace,
+            Phase::Init | Phase::Before | Phase::Offline => self.policy.grace,
         }
     }
 }

@@ -36,6 +36,7 @@ impl Tenant {
             forced: self.forced.clone(),
             unready: self.unready_now(),
             last_failure: self.last_failure_now(),
+            repair: self.repair.clone(),
             ..Checkpoint::none(self.since)
         }
     }
@@ -77,9 +78,15 @@ impl Tenant {
         if scope.is_some() {
             self.strikes.clear();
         }
+        self.found_offline(checkpoint.repair, scope, allowed);
+        // A command of `exec --offline` continues whatever changed.
+        let scope = scope.filter(|_| self.repair.is_none());
         context.cause = Cause::Found(Find::AsItWas(word));
         self.state = match fate {
             Fate::Lives => self.outlived(checkpoint.state, scope, context),
+            Fate::Over(_) if self.is_set_up_offline(&checkpoint.state) => {
+                self.offline_over(context, resources)
+            }
             Fate::Over(exit) => self.resumed(checkpoint.state, exit, resources, scope, context),
         };
         if self.word() == word {
@@ -126,7 +133,7 @@ impl Tenant {
             }
             State::Launching { launch, again } => match again.max(scope) {
                 Some(scope) => self.stop(context, launch, scope.into()),
-                None if self.want == Want::Down => self.stop(context, launch, After::Relaunch),
+                None if self.goal() == Want::Down => self.stop(context, launch, After::Relaunch),
                 None if launch.phase != Phase::Main => {
                     let state = self.running(context, launch);
                     context.cause = Cause::Found(Find::Lives);
@@ -136,12 +143,12 @@ impl Tenant {
             },
             State::Preparing { launch, until } => match scope {
                 Some(scope) => self.stop(context, launch, scope.into()),
-                None if self.want == Want::Down => self.stop(context, launch, After::Relaunch),
+                None if self.goal() == Want::Down => self.stop(context, launch, After::Relaunch),
                 None => State::Preparing { launch, until },
             },
             State::Up { launch, ready } => match scope {
                 Some(scope) => self.stop(context, launch, scope.into()),
-                None if self.want == Want::Down => self.stop(context, launch, After::Relaunch),
+                None if self.goal() == Want::Down => self.stop(context, launch, After::Relaunch),
                 None => self.up_readiness_unknown(context, launch, Some(ready)),
             },
             // These states have no launch, so the checkpoint is wrong. The processes that run are

@@ -15,7 +15,7 @@ use super::{
 
 impl Tenant {
     pub(in crate::supervisor) fn provisioned(&mut self, context: &mut TransitionContext) {
-        self.state = match (self.take(), self.want) {
+        self.state = match (self.take(), self.goal()) {
             (
                 State::Provisioning {
                     making: Making::Begun,
@@ -56,7 +56,10 @@ impl Tenant {
         why: Failure,
         context: &mut TransitionContext,
     ) {
-        self.state = match (self.take(), self.want) {
+        self.state = match (self.take(), self.goal()) {
+            (State::Provisioning { .. }, Want::Up) if self.repair.is_some() => {
+                self.offline_failed(context, Resources::None, why)
+            }
             (
                 State::Provisioning {
                     making: Making::Begun,
@@ -109,7 +112,7 @@ impl Tenant {
     }
 
     fn executed(&mut self, context: &mut TransitionContext) {
-        self.state = match (self.take(), self.want) {
+        self.state = match (self.take(), self.goal()) {
             (
                 State::Launching {
                     launch,
@@ -144,6 +147,11 @@ impl Tenant {
         context: &mut TransitionContext,
     ) {
         self.state = match (self.take(), self.want) {
+            (State::Launching { launch, .. }, Want::Up | Want::Down)
+                if launch.phase == Phase::Offline =>
+            {
+                self.offline_failed(context, Resources::Full, why)
+            }
             // The datastore may have been made already.
             (State::Launching { launch, again }, Want::Up | Want::Down)
                 if launch.phase == Phase::Init =>

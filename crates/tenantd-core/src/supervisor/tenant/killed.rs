@@ -4,11 +4,15 @@ use std::time::Duration;
 
 use crate::supervisor::event::Exit;
 use crate::supervisor::forced::{ForcedKill, Processes};
+use crate::supervisor::offline::Repair;
 use crate::supervisor::step::Cause;
 use crate::supervisor::time::Moment;
 use crate::supervisor::view::Want;
 
 use super::{Ending, State, Tenant, TransitionContext};
+
+/// See [`Tenant::kept`].
+type Kept = (Want, bool, Option<Exit>, Option<ForcedKill>, Option<Repair>);
 
 /// What a transition does to the note on the last forced kill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,9 +27,10 @@ pub(in crate::supervisor) enum Ends {
 
 impl Tenant {
     /// What its checkpoint keeps besides the state: the want, whether it was removed, how its program
-    /// ended by itself, and the note.
-    pub(in crate::supervisor) fn kept(&self) -> (Want, bool, Option<Exit>, Option<ForcedKill>) {
-        (self.want(), self.removed, self.exit(), self.forced.clone())
+    /// ended by itself, the note, and the command of `exec --offline`.
+    pub(in crate::supervisor) fn kept(&self) -> Kept {
+        let (forced, repair) = (self.forced.clone(), self.repair.clone());
+        (self.want(), self.removed, self.exit(), forced, repair)
     }
 
     pub(in crate::supervisor) fn note_ends(&mut self, now: Moment, ends: Ends) {

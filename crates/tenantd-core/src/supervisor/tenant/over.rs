@@ -29,6 +29,7 @@ impl Tenant {
     ) -> State {
         match launch.phase {
             Phase::Init => self.conclude(context, launch, after, resources),
+            Phase::Offline => self.offline_over(context, resources),
             Phase::Before | Phase::Main => self.follow(context, launch, after, resources),
         }
     }
@@ -67,7 +68,8 @@ impl Tenant {
         resources: Resources,
     ) -> State {
         match (launch.phase, &why) {
-            (Phase::Main, _) => {}
+            // The launch of a command of `exec --offline` is not judged.
+            (Phase::Main | Phase::Offline, _) => {}
             (Phase::Init, Why::Failure(failure)) if is_of_command(failure) => {
                 return give_up(context, resources, why);
             }

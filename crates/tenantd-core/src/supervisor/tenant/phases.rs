@@ -42,6 +42,7 @@ impl Tenant {
         let policy = self.policy.phases.of(launch.phase);
         State::Preparing {
             launch,
+            // That of phase offline has none, see `State::deadline`.
             until: context.now + policy.map_or(WITHIN, |policy| policy.within),
         }
     }
@@ -91,6 +92,9 @@ impl Tenant {
 
     /// What follows on a command that has ended so.
     pub(super) fn after_phase(&self, phase: Phase, exit: Exit, said: &str) -> After {
+        if phase == Phase::Offline {
+            return After::Proceed;
+        }
         let how = match exit {
             Exit::Status(0) => return After::Proceed,
             Exit::Status(_) | Exit::Signal(_) if said.is_empty() => exit.to_string(),
@@ -120,7 +124,7 @@ impl Tenant {
         let stage = match phase {
             Phase::Init => Stage::Init,
             Phase::Before => Stage::Before,
-            Phase::Main => Stage::Exec,
+            Phase::Main | Phase::Offline => Stage::Exec,
         };
         let policy = self.policy.phases.of(phase);
         let program = policy.map(|policy| policy.program.display().to_string());

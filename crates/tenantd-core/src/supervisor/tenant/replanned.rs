@@ -19,7 +19,7 @@ impl Tenant {
         context: &mut TransitionContext,
     ) {
         let before = std::mem::replace(&mut self.policy, policy);
-        let Some(scope) = RestartScope::of(effect) else {
+        let Some(scope) = self.scope_now(effect) else {
             return self.continue_with(&before, context);
         };
         self.strikes.clear();

@@ -19,6 +19,9 @@ impl Tenant {
             let reason = "it was removed from the manifest and is being stopped".to_owned();
             return Answer::Refused { reason };
         }
+        if let Some(refused) = self.refused_by_offline(verb) {
+            return refused;
+        }
         // During a shutdown, only a stop gets here.
         if let Some(want) = &mut self.want_before_end {
             *want = Want::Down;
@@ -134,6 +137,7 @@ impl Tenant {
     /// Wants it down.
     pub(in crate::supervisor) fn want_down(&mut self, context: &mut TransitionContext) {
         self.want = Want::Down;
+        self.end_offline();
         self.state = match self.take() {
             State::Preparing { launch, .. } | State::Up { launch, .. } => {
                 self.stop(context, launch, After::Relaunch)

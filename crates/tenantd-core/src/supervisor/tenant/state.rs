@@ -322,6 +322,7 @@ impl State {
                 | Ending::Grace { kill_at: moment }
                 | Ending::Killed { until: moment } => Some(*moment),
             },
+            State::Preparing { launch, .. } if launch.phase == Phase::Offline => None,
             State::Preparing { until, .. } | State::Waiting { until, .. } => Some(*until),
             State::Stuck { retry_at, .. } => *retry_at,
             State::Down

@@ -256,6 +256,7 @@ mod tests {
             status_text: None,
             reloading: None,
             confined: None,
+            offline: None,
         };
         AppStatus {
             app: "wiki".parse().unwrap(),

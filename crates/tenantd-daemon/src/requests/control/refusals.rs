@@ -2,7 +2,8 @@
 
 use tenantd_api::wire::varlink::Refusal;
 
-use crate::requests::queue::{Closed, NoAnswer, NoReload, Unknown};
+use crate::requests::queue::{Closed, NoAnswer, NoExecTarget, NoReload, Unknown};
+use tenantd_core::name::TenantName;
 
 impl From<Unknown> for Refusal {
     fn from(Unknown { tenant }: Unknown) -> Self {
@@ -36,5 +37,15 @@ impl From<NoAnswer> for Refusal {
 impl From<Closed> for Refusal {
     fn from(Closed: Closed) -> Self {
         Refusal::ShuttingDown
+    }
+}
+
+/// Why a tenant cannot be joined.
+pub(super) fn not_joined(tenant: &TenantName, error: NoExecTarget) -> Refusal {
+    let tenant = tenant.to_string();
+    match error {
+        NoExecTarget::Unknown(unknown) => unknown.into(),
+        NoExecTarget::Down(state) => Refusal::TenantDown { tenant, state },
+        NoExecTarget::Lost(reason) => Refusal::NoExecTarget { tenant, reason },
     }
 }

@@ -5,10 +5,7 @@
 
 use std::sync::Arc;
 
-use futures_util::stream::{self, Stream};
-use serde::Serialize;
 use tokio::sync::{Semaphore, oneshot};
-use zlink::Reply;
 use zlink::connection::Socket;
 
 use crate::executor::host::blocking;
@@ -16,7 +13,10 @@ use crate::gc;
 use crate::requests::control::admission::{Admitted, Role};
 use crate::requests::control::guard::Writer;
 use crate::requests::control::parts::{self, Unsent};
-use crate::requests::queue::{NoExecTarget, NoReload, Request, RequestQueue};
+use crate::requests::control::refusals::not_joined;
+use crate::requests::control::sent::{send_whole, sent};
+use crate::requests::queue::{AskedOffline, NoReload, Request, RequestQueue};
+use tenantd_api::wire::Offline as Running;
 use tenantd_api::wire::varlink::description::{
     Failure, FieldChange, FileDiff, KeyChange, Killed, NamedProcess, TenantChange, Unlaunchable,
 };
@@ -32,6 +32,7 @@ use tenantd_api::wire::{
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::diff::Changes;
 use tenantd_core::stage;
+use tenantd_core::supervisor::offline::Offline;
 
 /// The tenants that a request names.
 type Names = Vec<Described<TenantName>>;
@@ -155,33 +156,6 @@ impl Service {
     }
 }
 
-/// Sends an answer about any number of tenants, see [`parts`]; zlink has nothing left to send. There
-/// is one reply, also for a call with `more`.
-async fn send_whole<T: Serialize>(
-    _more: bool,
-    answer: Result<T, Refusal>,
-    writer: &Writer,
-) -> impl Stream<Item = Result<Reply<T>, Refusal>> + Unpin + use<T> {
-    sent(parts::whole(&answer, writer).await, writer)
-}
-
-/// What zlink still has to send after an answer in parts: nothing, or a refusal.
-fn sent<T>(
-    result: Result<(), Unsent>,
-    writer: &Writer,
-) -> impl Stream<Item = Result<Reply<T>, Refusal>> + Unpin + use<T> {
-    let refusal = match result {
-        Ok(()) => None,
-        Err(Unsent::Refused(refusal)) => Some(refusal),
-        Err(Unsent::Broken(error)) => {
-            tracing::debug!(%error, "the rest of an answer was not sent");
-            writer.hang_up();
-            None
-        }
-    };
-    stream::iter(refusal.map(Err))
-}
-
 /// The supervisor of one application. An absent or empty list of tenants means all of them. A
 /// list with an unknown name is refused as a whole.
 #[zlink::service(
@@ -190,7 +164,7 @@ fn sent<T>(
         TenantStatus, Want, StateWord, Program, Tracking, LogPlace, Failure, Answered, AnswerWord,
         FieldChange, KeyChange, TenantChange, FileDiff, Unlaunchable, Residue, ResidueKind, ResidueFate,
         Snapshot, TenantEvent, EventKind, ProgramExit, EndReason, ExecLimit, ExecPrivileges,
-        Killed, NamedProcess, Signalled, AppReloaded,
+        Killed, NamedProcess, Signalled, AppReloaded, Running,
     ],
     vendor = "tenantd",
     product = "tenantd",
@@ -380,14 +354,34 @@ where
             tenant: asked,
             reply,
         };
-        let tenant = tenant.to_string();
-        self.queue
-            .send(request)
-            .await?
-            .map_err(|error| match error {
-                NoExecTarget::Unknown(unknown) => unknown.into(),
-                NoExecTarget::Down(state) => Refusal::TenantDown { tenant, state },
-                NoExecTarget::Lost(reason) => Refusal::NoExecTarget { tenant, reason },
+        let target = self.queue.send(request).await?;
+        target.map_err(|error| not_joined(&tenant, error))
+    }
+
+    /// Launches what the program of this tenant would have, for a command of the client, and returns what
+    /// a process needs to join it. The tenant must be down or have failed. It is as before once the
+    /// client's process has ended.
+    async fn exec_offline(
+        &self,
+        tenant: Described<TenantName>,
+        command: String,
+    ) -> Result<ExecTarget, Refusal> {
+        let Described(tenant) = tenant;
+        let unknown = || Refusal::NoExecTarget {
+            tenant: tenant.to_string(),
+            reason: "the process of the client is not known".to_owned(),
+        };
+        let client = self.peer.and_then(|pid| u32::try_from(pid).ok());
+        let client = client.ok_or_else(unknown)?;
+        let asked = tenant.clone();
+        let request = |reply| {
+            Request::Offline(AskedOffline {
+                tenant: asked,
+                offline: Offline { client, command },
+                reply,
             })
+        };
+        let target = self.queue.send(request).await?;
+        target.map_err(|error| not_joined(&tenant, error))
     }
 }

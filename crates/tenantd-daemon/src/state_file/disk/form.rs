@@ -11,7 +11,9 @@ use super::ending::Ending2;
 use super::exit::Exit2;
 use super::forced::Forced2;
 use super::last::Last2;
+use super::live::Live2;
 use super::main_process::Main2;
+use super::repair::Repair2;
 use super::says::Says2;
 use super::view::View2;
 
@@ -155,6 +157,8 @@ pub(super) struct Memory2 {
     /// The same.
     #[serde(rename = "last", default, skip_serializing_if = "Option::is_none")]
     pub(super) last: Option<Last2>,
+    #[serde(rename = "repair", default, skip_serializing_if = "Option::is_none")]
+    pub(super) repair: Option<Repair2>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -250,21 +254,6 @@ pub(super) enum State2 {
     },
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Live2 {
-    #[serde(rename = "id")]
-    pub(super) id: u64,
-    #[serde(rename = "started_at")]
-    pub(super) started_at: u64,
-    /// The phase, if it is not the program.
-    #[serde(rename = "phase", default, skip_serializing_if = "Option::is_none")]
-    pub(super) phase: Option<Phase2>,
-    /// Set if the command of the phase has succeeded, so that the next one follows. What follows is
-    /// "relaunch" then.
-    #[serde(rename = "success", default, skip_serializing_if = "Option::is_none")]
-    pub(super) success: Option<bool>,
-}
-
 /// The end of a launch of phase init.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Ended2 {
@@ -272,14 +261,6 @@ pub(super) struct Ended2 {
     pub(super) after: After2,
     #[serde(rename = "footing")]
     pub(super) resources: Resources2,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Phase2 {
-    #[serde(rename = "init")]
-    Init,
-    #[serde(rename = "before")]
-    Before,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,23 +4,24 @@ use std::path::PathBuf;
 
 use crate::state_file::disk::Unreadable;
 use crate::state_file::disk::form::{
-    After2, Ended2, Failure2, Fingerprints2, Holding2, Holding3, Left2, Live2, Made2, Made3,
-    Making2, Memory2, Phase2, Process2, Readying2, Record2, Record3, Resources2, RestartScope2,
-    State2, Strikes2, Want2,
+    After2, Ended2, Failure2, Fingerprints2, Holding2, Holding3, Left2, Made2, Made3, Making2,
+    Memory2, Process2, Readying2, Record2, Record3, Resources2, RestartScope2, State2, Strikes2,
+    Want2,
 };
+use crate::state_file::disk::live::Live2;
 use crate::state_file::disk::{last, main_process, says, stage, view};
 use crate::state_file::record::{Made, ProcessKey, Record};
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::address::Addresses;
 use tenantd_core::plan::effect::Fingerprints;
 use tenantd_core::plan::holders::Holding;
-use tenantd_core::plan::phase::Phase;
 use tenantd_core::stage::Failure;
 use tenantd_core::supervisor::checkpoint::{
-    After, Checkpoint, FailureCount, Left, Live, Making, Readying, Resources, RestartScope, State,
+    After, Checkpoint, FailureCount, Left, Making, Readying, Resources, RestartScope, State,
 };
-use tenantd_core::supervisor::event::{Exit, LaunchId};
+use tenantd_core::supervisor::event::Exit;
 use tenantd_core::supervisor::forced::ForcedKill;
+use tenantd_core::supervisor::offline::Repair;
 use tenantd_core::supervisor::time::Moment;
 use tenantd_core::supervisor::view::Want;
 use tenantd_host::program::ProgramFile;
@@ -146,6 +147,7 @@ impl TryFrom<Memory2> for Checkpoint {
             left_others,
             forced,
             last,
+            repair,
         } = checkpoint;
         let (unready, last_failure) = last::read(last)?;
         Ok(Self {
@@ -167,6 +169,7 @@ impl TryFrom<Memory2> for Checkpoint {
             forced: forced.map(ForcedKill::from),
             unready,
             last_failure,
+            repair: repair.map(Repair::try_from).transpose()?,
         })
     }
 }
@@ -243,7 +246,7 @@ fn launching(
             launch: launch.into(),
             resources: resources.into(),
         },
-        (None, Some(until)) if launch.phase.is_some() => State::Preparing {
+        (None, Some(until)) if launch.is_command() => State::Preparing {
             launch: launch.into(),
             until: Moment(until),
         },
@@ -259,26 +262,6 @@ fn follows(launch: &Live2, after: After2) -> Result<After, Unreadable> {
     match (launch.success, after) {
         (Some(true), After2::Relaunch) => Ok(After::Proceed),
         (_, after) => after.try_into(),
-    }
-}
-
-impl From<Live2> for Live {
-    fn from(live: Live2) -> Self {
-        let Live2 {
-            id,
-            started_at,
-            phase,
-            success: _,
-        } = live;
-        Self {
-            id: LaunchId(id),
-            started_at: Moment(started_at),
-            phase: match phase {
-                Some(Phase2::Init) => Phase::Init,
-                Some(Phase2::Before) => Phase::Before,
-                None => Phase::Main,
-            },
-        }
     }
 }
 

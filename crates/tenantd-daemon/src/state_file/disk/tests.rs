@@ -4,6 +4,7 @@ mod before;
 mod forced;
 mod phases;
 pub(crate) mod records;
+mod repair;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -57,6 +58,7 @@ fn the_bytes_of_each_state_are_stable() {
     let texts: Vec<String> = all
         .chain([least()])
         .chain(phases.into_iter().map(record))
+        .chain(repair::records())
         .map(|record| {
             let (version, text) = written(&record);
             assert_eq!(version, 2);
@@ -78,7 +80,8 @@ fn the_previous_program_reads_version_2() {
         })
     });
     let states = states().into_iter().chain(phases::states());
-    for record in states.map(record).chain(stages) {
+    let records = states.map(record).chain(stages).chain(repair::records());
+    for record in records {
         let (version, text) = written(&record);
         assert_eq!(version, 2);
         before_reads(&text);
@@ -130,6 +133,8 @@ fn before_reads(text: &str) {
         "\"own\":",
         "\"says\":",
         "\"last\":",
+        "\"repair\":",
+        "\"offline\":",
     ];
     if !later.iter().any(|later| text.contains(later)) {
         assert_eq!(serde_json::to_string(&read).unwrap(), text);

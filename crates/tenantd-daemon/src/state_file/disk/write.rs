@@ -6,15 +6,16 @@ use std::path::Path;
 use crate::state_file::disk::exit::Exit2;
 use crate::state_file::disk::forced::Forced2;
 use crate::state_file::disk::form::{
-    After2, Ended2, Failure2, Fingerprints2, Holding2, Holding3, Left2, Live2, Made2, Made3,
-    Making2, Memory2, Phase2, Process2, Readying2, Record2, Record3, Resources2, RestartScope2,
-    State2, Strikes2, Want2, Written,
+    After2, Ended2, Failure2, Fingerprints2, Holding2, Holding3, Left2, Made2, Made3, Making2,
+    Memory2, Process2, Readying2, Record2, Record3, Resources2, RestartScope2, State2, Strikes2,
+    Want2, Written,
 };
+use crate::state_file::disk::live::Live2;
+use crate::state_file::disk::repair::Repair2;
 use crate::state_file::disk::{last, main_process, says, stage, view};
 use crate::state_file::record::{Made, ProcessKey, Record};
 use tenantd_core::plan::effect::Fingerprints;
 use tenantd_core::plan::holders::Holding;
-use tenantd_core::plan::phase::Phase;
 use tenantd_core::stage::Failure;
 use tenantd_core::supervisor::checkpoint::{
     After, Checkpoint, FailureCount, Left, Live, Making, Readying, Resources, RestartScope, State,
@@ -123,6 +124,7 @@ impl From<&Checkpoint> for Memory2 {
             forced,
             unready,
             last_failure,
+            repair,
         } = checkpoint;
         Self {
             want: match want {
@@ -139,6 +141,7 @@ impl From<&Checkpoint> for Memory2 {
             left_others: *left_others,
             forced: forced.as_ref().map(Forced2::from),
             last: last::write(*unready, last_failure.as_ref()),
+            repair: repair.as_ref().map(Repair2::from),
         }
     }
 }
@@ -249,26 +252,6 @@ fn ended(launch: &Live, after: &After) -> Live2 {
     let mut launch = Live2::from(launch);
     launch.success = (*after == After::Proceed).then_some(true);
     launch
-}
-
-impl From<&Live> for Live2 {
-    fn from(launch: &Live) -> Self {
-        let Live {
-            id,
-            started_at: Moment(started_at),
-            phase,
-        } = launch;
-        Self {
-            id: id.0,
-            started_at: *started_at,
-            phase: match phase {
-                Phase::Init => Some(Phase2::Init),
-                Phase::Before => Some(Phase2::Before),
-                Phase::Main => None,
-            },
-            success: None,
-        }
-    }
 }
 
 impl From<&Making> for Making2 {

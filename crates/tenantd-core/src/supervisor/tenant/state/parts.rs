@@ -24,6 +24,7 @@ impl Live {
             Phase::Init => StateWord::Initializing,
             Phase::Before => StateWord::Preparing,
             Phase::Main => StateWord::Up,
+            Phase::Offline => StateWord::Offline,
         }
     }
 }

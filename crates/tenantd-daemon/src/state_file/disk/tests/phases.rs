@@ -46,7 +46,7 @@ pub(super) fn states() -> Vec<State> {
 
 /// A phase before the program.
 pub(super) fn command() -> impl Strategy<Value = Phase> {
-    prop_oneof![Just(Phase::Init), Just(Phase::Before)]
+    prop_oneof![Just(Phase::Init), Just(Phase::Before), Just(Phase::Offline)]
 }
 
 /// The progress of a provision.

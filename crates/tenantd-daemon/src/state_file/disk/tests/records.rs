@@ -7,6 +7,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 
+use super::repair::{failure, repair, why};
 use super::{forced, phases};
 use crate::state_file::disk::{ending, main_process, says};
 use crate::state_file::record::{Made, ProcessKey, Record};
@@ -288,11 +289,25 @@ fn any_memory(text: &'static str) -> impl Strategy<Value = Checkpoint> {
         any::<u32>(),
         strikes,
         moment(),
-        (forced::ended(), option::of(forced::any())),
+        (
+            forced::ended(),
+            option::of(forced::any()),
+            option::of(repair(text)),
+        ),
         (option::of(any::<u64>()), option::of(why(text))),
     )
         .prop_map(
-            |(want, asked, state, since, restarts, strikes, budget, (ended, forced), last)| {
+            |(
+                want,
+                asked,
+                state,
+                since,
+                restarts,
+                strikes,
+                budget,
+                (ended, forced, repair),
+                last,
+            )| {
                 Checkpoint {
                     want,
                     requested: asked,
@@ -306,6 +321,7 @@ fn any_memory(text: &'static str) -> impl Strategy<Value = Checkpoint> {
                     forced,
                     unready: last.0.map(LaunchId),
                     last_failure: last.1,
+                    repair,
                 }
             },
         )
@@ -322,23 +338,6 @@ fn live() -> impl Strategy<Value = Live> {
         started_at,
         phase,
     })
-}
-
-fn failure(text: &'static str) -> impl Strategy<Value = Failure> {
-    let stage = (0..Stage::ALL.len()).prop_map(|at| Stage::ALL[at]);
-    (stage, text, any::<i32>(), text).prop_map(|(stage, object, errno, detail)| Failure {
-        stage,
-        object,
-        errno,
-        detail,
-    })
-}
-
-fn why(text: &'static str) -> impl Strategy<Value = Why> {
-    prop_oneof![
-        failure(text).prop_map(Why::Failure),
-        forced::any_exit().prop_map(Why::Exit),
-    ]
 }
 
 fn any_state(text: &'static str) -> impl Strategy<Value = State> {

@@ -1,0 +1,36 @@
+//! What is left to send of an answer in parts.
+
+use futures_util::stream::{self, Stream};
+use serde::Serialize;
+use zlink::Reply;
+
+use crate::requests::control::guard::Writer;
+use crate::requests::control::parts::{self, Unsent};
+use tenantd_api::wire::varlink::Refusal;
+
+/// Sends an answer about any number of tenants, see [`parts`]; zlink has nothing left to send. There
+/// is one reply, also for a call with `more`.
+pub(super) async fn send_whole<T: Serialize>(
+    _more: bool,
+    answer: Result<T, Refusal>,
+    writer: &Writer,
+) -> impl Stream<Item = Result<Reply<T>, Refusal>> + Unpin + use<T> {
+    sent(parts::whole(&answer, writer).await, writer)
+}
+
+/// What zlink still has to send after an answer in parts: nothing, or a refusal.
+pub(super) fn sent<T>(
+    result: Result<(), Unsent>,
+    writer: &Writer,
+) -> impl Stream<Item = Result<Reply<T>, Refusal>> + Unpin + use<T> {
+    let refusal = match result {
+        Ok(()) => None,
+        Err(Unsent::Refused(refusal)) => Some(refusal),
+        Err(Unsent::Broken(error)) => {
+            tracing::debug!(%error, "the rest of an answer was not sent");
+            writer.hang_up();
+            None
+        }
+    };
+    stream::iter(refusal.map(Err))
+}
