@@ -131,10 +131,7 @@ impl Tenants<'_> {
             why: unproved
                 .or(offline.as_ref().map(ToString::to_string))
                 .or(why),
-            failure: match view.why {
-                Some(Why::Failure(failure)) => Some(failure),
-                Some(Why::Exit(_)) | None => None,
-            },
+            failure: failure(view.why),
             applying: view.unapplied == Some(Unapplied::Underway),
             unapplied: match view.unapplied {
                 Some(Unapplied::Refused(failure)) => Some(failure),
@@ -282,5 +279,12 @@ fn killed(forced: &ForcedKill) -> wire::Killed {
         grace_ms: grace.map(|grace| u64::try_from(grace.as_millis()).unwrap_or(u64::MAX)),
         count: processes.map(|it| it.count),
         processes: processes.map_or_else(Vec::new, |it| it.named.clone()),
+    }
+}
+
+fn failure(why: Option<Why>) -> Option<tenantd_core::stage::Failure> {
+    match why? {
+        Why::Failure(failure) => Some(failure),
+        Why::Exit(_) => None,
     }
 }
