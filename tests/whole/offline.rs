@@ -323,7 +323,7 @@ fn a_command_that_meets_a_restart_fails_no_launch() {
     daemon.end();
 }
 
-/// A reload that changes the tenant meanwhile does not touch the command.
+/// A stop of the supervisor ends the command.
 #[test]
 fn a_stop_of_the_supervisor_ends_it() {
     let mut daemon = three();

@@ -348,7 +348,7 @@ fn the_form_of_a_failure_in_json_is_stable() {
       "main": null,
       "status_text": null,
       "reloading": null,
-      "confined": null,
+      "confined": "landlock 7",
       "offline": null
     }
     "#);

@@ -84,12 +84,13 @@ fn a_reader_may_read_the_state_and_nothing_else() {
     with_readers(|app, incoming, _| async move {
         tokio::task::spawn_local(answer_all(app.clone(), incoming));
         let methods = methods(&app).await;
-        assert_eq!(methods.len(), 15, "{methods:?}");
+        assert_eq!(methods.len(), 16, "{methods:?}");
         let (mut allowed, mut refused) = (BTreeSet::new(), BTreeSet::new());
         for method in methods {
             let parameters = match method.as_str() {
                 "Collect" => json!({"dry_run": true}),
                 "Enter" => json!({"tenant": "acme"}),
+                "ExecOffline" => json!({"tenant": "acme", "command": "fsck"}),
                 "Signal" => json!({"signal": 1}),
                 _ => json!({}),
             };
@@ -119,6 +120,7 @@ fn a_reader_may_read_the_state_and_nothing_else() {
             "Detach",
             "Diff",
             "Enter",
+            "ExecOffline",
             "Reload",
             "ReloadApp",
             "Restart",

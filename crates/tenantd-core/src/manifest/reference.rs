@@ -6,6 +6,7 @@
 mod key;
 mod kind;
 mod table;
+mod wall;
 
 use super::limit::Measure;
 use super::template::{ALL, OF_APP, OF_PROGRAM, OF_TENANT};
@@ -16,7 +17,7 @@ pub use table::Table;
 
 macro_rules! keys {
     ($($table:ident {
-        $($name:literal, $kind:expr, $fallback:expr, $example:literal, $doc:literal;)*
+        $($name:literal, $kind:expr, $fallback:expr, $example:literal, $doc:expr;)*
     })*) => {
         /// Every key, by table, in the order of the reference.
         pub const KEYS: &[Key] = &[$($(
@@ -322,23 +323,14 @@ keys! {
         "capabilities", Kind::Capabilities,
             Derived("`[\"@service\"]` for a program that starts as root, otherwise none"),
             "[\"@service\", \"sys_nice\"]",
-            "The capabilities that the program can have, see capabilities(7). A program that starts as \
-             root has them, and one that starts as another user too (as ambient capabilities). \
-             `@service` stands for chown, dac_override, fowner, fsetid, kill, setgid, setuid, \
-             setpcap, net_bind_service, sys_chroot and audit_write. A program needs none to use a \
-             port below 1024. Those that lead out of a tenant cannot be listed: sys_admin, \
-             sys_ptrace, net_admin, mknod and others.";
+            wall::CAPABILITIES;
         "set_id_programs", Kind::Flag, Value("false"), "true",
             "Whether programs with the set-user-ID or set-group-ID bit, or with file capabilities, get \
              these rights: mail helpers such as postdrop(1), unix_chkpwd(8), sudo(8). Without it \
              they run with the rights of who starts them (`no_new_privs`), and may not say so: PHP's \
              mail() waits for ever for a postdrop that cannot write to its queue.";
         "system_calls", Kind::Choice(&["service", "strict", "none"]), Value("\"service\""), "\"strict\"",
-            "Which system calls fail with EPERM. `service`: those that mount, make or enter namespaces, \
-             load or trace code of the kernel, use io_uring or keys, or change what the host has \
-             once; sockets other than unix, IPv4, IPv6 and netlink; and all calls of programs of \
-             another architecture, such as 32-bit programs, which cannot run. `strict`: also those \
-             that change priority, limits or processors of another process. `none`: no call.";
+            wall::SYSTEM_CALLS;
         "log_system_calls", Kind::Flag, Value("false"), "true",
             "Whether what `system_calls` refuses is written to the log of the kernel, as a message of \
              type SECCOMP, and is not refused. For finding out what a program needs.";

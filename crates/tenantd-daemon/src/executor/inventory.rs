@@ -29,7 +29,7 @@ use crate::state_file::record::{Made, ProcessKey};
 #[derive(Default)]
 pub(crate) struct Inventory {
     entries: BTreeMap<TenantName, Entry>,
-    /// The users that several tenants have, once somebody has asked since a plan changed.
+    /// The users that several tenants have, once it was asked for since a plan changed.
     shared_users: OnceCell<BTreeSet<u32>>,
 }
 

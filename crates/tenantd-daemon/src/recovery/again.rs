@@ -1,5 +1,5 @@
 //! Adoptions that fail for want of something are tried again for a while: a launch that is not adopted
-//! keeps its tenant out until somebody ends it.
+//! keeps its tenant out until it is ended by hand.
 
 use std::io;
 use std::time::Duration;

@@ -6,7 +6,7 @@ use super::{Finding, Grade};
 use crate::launch::domain;
 use tenantd_core::plan::model::{Plan, TenantPlan};
 
-/// Checks what separates the processes of tenants of one application. A domain confines whoever is in it, so
+/// Checks what separates the processes of tenants of one application. A domain confines the process that is in it, so
 /// other applications and the host's own processes of the same user are not looked at: they are in none
 /// unless something else put them there.
 #[must_use]

@@ -292,9 +292,9 @@ fn any_memory(text: &'static str) -> impl Strategy<Value = Checkpoint> {
         (
             forced::ended(),
             option::of(forced::any()),
-            option::of(repair(text)),
+            option::of(repair(text).boxed()),
         ),
-        (option::of(any::<u64>()), option::of(why(text))),
+        (option::of(any::<u64>()), option::of(why(text).boxed())),
     )
         .prop_map(
             |(
