@@ -26,7 +26,9 @@ fn replaced(user: &str) -> (Daemon, Outside) {
     }
     let text = manifest(&example("guestbook")).replace("APP", &daemon.app);
     let line = "[tenants]";
-    let with = "working_directory = \"/var/lib/guestbook/work\"\n[tenants]";
+    // A `/proc` of its own would not show acme the process.
+    let with =
+        "working_directory = \"/var/lib/guestbook/work\"\nwall = { hidepid = false }\n[tenants]";
     fs::write(&daemon.manifest, text.replace(line, with)).unwrap();
     daemon.tell(&["reload"]).expect(0);
     daemon.settles();
