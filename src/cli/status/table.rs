@@ -294,7 +294,8 @@ pub(in crate::cli) fn or_dash(value: Option<impl ToString>) -> String {
 /// Whether the tenant is being started again, so that its reason is that of an earlier start.
 pub(in crate::cli) fn has_failed_before(tenant: &TenantStatus) -> bool {
     let states = [StateWord::Provisioning, StateWord::Launching, StateWord::Up];
-    states.contains(&tenant.state) && tenant.why.is_some()
+    // With `exec --offline` the reason is that command.
+    states.contains(&tenant.state) && tenant.why.is_some() && tenant.offline.is_none()
 }
 
 /// Why a tenant is not as wanted, and when that changes by itself.

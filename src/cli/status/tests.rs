@@ -83,6 +83,26 @@ fn plain(status: &AppStatus, width: Option<usize>) -> String {
 }
 
 #[test]
+fn a_command_while_the_tenant_is_down_is_no_failure() {
+    let offline = tenantd_api::wire::Offline {
+        pid: 4711,
+        command: "fsck".to_owned(),
+    };
+    let tenant = TenantStatus {
+        want: Want::Down,
+        state: StateWord::Launching,
+        why: Some(offline.to_string()),
+        offline: Some(offline),
+        ..sample().tenants[0].clone()
+    };
+    let now = tenant.since;
+    assert_eq!(
+        why(&tenant, now),
+        "`exec --offline` is running (pid 4711: fsck)"
+    );
+}
+
+#[test]
 fn a_stuck_tenant_shows_no_restart() {
     let now = "2026-11-22T10:00:00Z".parse().unwrap();
     let mut tenant = sample().tenants.remove(1);
