@@ -187,3 +187,29 @@ fn a_tenant_of_root_cannot_leave_its_cgroup() {
 fn nor_on_a_writable_host() {
     cannot_leave_its_cgroup(Bench::new().on_a_writable_host());
 }
+
+/// What root could write there: `core_pattern`, for one, names a program that the kernel runs as root of the
+/// host. The files are opened and not written.
+fn cannot_set_the_kernel(mut bench: Bench) {
+    bench.set_script(
+        "for file in sys/kernel/core_pattern sys/vm/drop_caches irq/default_smp_affinity; do
+            (: >>/proc/$file) && echo open: $file
+         done 2>&1; (: >>/proc/self/oom_score_adj) && echo own",
+    );
+    let said = bench.for_root().output();
+    assert!(!said.contains("open:"), "{said}");
+    assert_eq!(said.matches("Read-only file system").count(), 3, "{said}");
+    assert!(said.contains("own"), "{said}");
+}
+
+#[test]
+fn a_tenant_of_root_cannot_set_the_kernel() {
+    cannot_set_the_kernel(Bench::new());
+}
+
+#[test]
+fn nor_without_a_proc_of_its_own_on_a_writable_host() {
+    let mut bench = Bench::new().on_a_writable_host();
+    bench.launch.wall.hidepid = false;
+    cannot_set_the_kernel(bench);
+}

@@ -33,6 +33,7 @@ use super::{Lid, Order};
 use own::OwnFolders;
 use tenantd_core::layout;
 use tenantd_core::plan::model::{HostAccess, Identity, LaunchPlan};
+use tenantd_core::plan::phase::Phase;
 use tenantd_core::stage::{Failure, Stage};
 
 /// What the child does with the host's files.
@@ -115,6 +116,7 @@ pub(super) fn view(
         let (stage, proc) = (Stage::Own, Path::new("/proc"));
         mounts.add(stage, templates.proc().map_err(on(stage, proc))?, proc)?;
     }
+    kernel_settings(launch, mounts)?;
     let (ruleset, domain) = lid::rules(&launch.wall, read_only, outputs, mounts)?;
     Ok(View {
         read_only,
@@ -140,6 +142,25 @@ fn exists(path: &Path) -> bool {
 
 fn on(stage: Stage, object: &Path) -> impl Fn(Errno) -> Failure {
     move |errno| Failure::errno(stage, object.display().to_string(), errno.raw_os_error())
+}
+
+/// The files below `/proc` by which root sets the whole kernel: only its user and mode protect them.
+const KERNEL_SETTINGS: [&str; 4] = ["/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus"];
+
+/// Makes these read-only for a launch that has a process of root.
+fn kernel_settings(launch: &LaunchPlan, mounts: &mut Mounts) -> Result<(), Failure> {
+    let phases = [Phase::Init, Phase::Before, Phase::Main];
+    let mut executed = phases.iter().filter_map(|phase| launch.executed(*phase));
+    if !launch.wall.privileges.set_id_programs && executed.all(|it| it.identity.uid != 0) {
+        return Ok(());
+    }
+    let stage = Stage::Visible;
+    let paths = KERNEL_SETTINGS.iter().map(Path::new);
+    for path in paths.filter(|path| exists(path)) {
+        let tree = host_tree(path, true).map_err(on(stage, path))?;
+        mounts.add(stage, tree, path)?;
+    }
+    Ok(())
 }
 
 /// Adds the private folders. Those in one of the tenant's own folders are folders there, except in
