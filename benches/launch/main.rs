@@ -9,6 +9,7 @@
 #[allow(dead_code, reason = "the tests of launches use the rest")]
 #[path = "../../tests/kernel/launch/bench.rs"]
 mod bench;
+mod floor;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
@@ -32,23 +33,34 @@ const LAUNCHES: usize = 300;
 /// How many tenants are rehearsed.
 const TENANTS: usize = 100;
 
-/// A row: its name, the change to the launch, and the goal in ms above the first row.
-type Row = (&'static str, fn(&mut Bench), Option<f64>);
+/// A row: its name, the change to the launch, what the kernel does for it, and the goal in ms above the
+/// first row.
+type Row = (&'static str, fn(&mut Bench), floor::Row, Option<f64>);
 
-const ROWS: [Row; 8] = [
+const fn mounts(plain: usize, overlays: usize, read_only: bool) -> floor::Row {
+    floor::Row {
+        plain,
+        overlays,
+        read_only,
+    }
+}
+
+const ROWS: [Row; 9] = [
     (
         "one folder, writable host",
         |it| {
             it.view().host = tenantd_core::plan::model::HostAccess::Writable;
         },
+        mounts(1, 0, false),
         None,
     ),
-    ("one folder", |_| (), None),
+    ("one folder", |_| (), mounts(1, 0, true), None),
     (
         "ten folders, three private ones, three files",
         |it| {
             several(it, 10, 0);
         },
+        mounts(10, 0, true),
         Some(0.3),
     ),
     (
@@ -56,62 +68,89 @@ const ROWS: [Row; 8] = [
         |it| {
             several(it, 8, 2);
         },
+        mounts(8, 2, true),
         Some(0.5),
     ),
     (
         "one folder, without a filter of system calls",
         |it| it.launch.wall.privileges.system_calls = Preset::None,
+        mounts(1, 0, true),
         None,
     ),
     (
         "one folder, strict system calls",
         |it| it.launch.wall.privileges.system_calls = Preset::Strict,
+        mounts(1, 0, true),
         None,
     ),
     (
         "one folder, ambient capabilities",
         |it| it.launch.wall.privileges.capabilities = Some(Capabilities::SERVICE),
+        mounts(1, 0, true),
         None,
     ),
     (
         "one folder, set-id programs",
         |it| it.launch.wall.privileges.set_id_programs = true,
+        mounts(1, 0, true),
+        None,
+    ),
+    (
+        "one folder, without the wall",
+        |it| {
+            let wall = &mut it.launch.wall;
+            (wall.landlock, wall.hidepid) = (false, false);
+            wall.privileges.system_calls = Preset::None;
+        },
+        mounts(1, 0, true),
         None,
     ),
 ];
 
+/// The rows with and without the wall, and the goal in ms for their difference.
+const WALL: ([usize; 2], f64) = ([1, 8], 0.4);
+
 fn main() {
     println!(
-        "{:<50} {:>10} {:>10} {:>10}",
-        "TO EXECVE(2), MS", "MEDIAN", "ABOVE", "GOAL"
+        "{:<50} {:>8} {:>8} {:>8} {:>8} {:>10}",
+        "TO EXECVE(2), MS", "MEDIAN", "ABOVE", "FLOOR", "RATIO", "GOAL"
     );
     // One thread per row, because a thread stays in its test host; in turn, so that a busy moment
     // concerns all rows.
     let mut rows: Vec<_> = ROWS
         .iter()
-        .map(|(_, change, _)| measurer(*change))
+        .map(|(_, change, floor, _)| (measurer(*change), floor_measurer(*floor)))
         .collect();
-    let mut times: Vec<Vec<f64>> = vec![Vec::new(); rows.len()];
+    let mut times: Vec<[Vec<f64>; 2]> = vec![Default::default(); rows.len()];
     for _ in 0..LAUNCHES {
-        for (measure, times) in rows.iter_mut().zip(&mut times) {
-            times.push(measure());
+        for ((launch, floor), [launches, floors]) in rows.iter_mut().zip(&mut times) {
+            launches.push(launch());
+            floors.push(floor());
         }
     }
-    let medians: Vec<f64> = times.into_iter().map(median).collect();
-    for ((name, _, goal), measured) in ROWS.iter().zip(&medians) {
-        let above = measured - medians[0];
+    let medians: Vec<[f64; 2]> = times.into_iter().map(|both| both.map(median)).collect();
+    for ((name, _, _, goal), both) in ROWS.iter().zip(&medians) {
+        let [above, floor] = [0, 1].map(|column| both[column] - medians[0][column]);
         let goal = goal.map_or("-".to_owned(), |goal| {
             let judged = if above <= goal { "met" } else { "missed" };
             format!("{goal} {judged}")
         });
-        println!("{name:<50} {measured:>10.3} {above:>10.3} {goal:>10}");
+        println!(
+            "{name:<50} {:>8.3} {above:>8.3} {floor:>8.3} {:>8.2} {goal:>10}",
+            both[0],
+            if floor > 0.0 { above / floor } else { 0.0 }
+        );
     }
+    let ([with, without], goal) = WALL;
     println!(
-        "{:<50} {:>10.1} {:>10} {:>10}",
-        "rehearsal of 100 tenants, ms",
-        rehearsed(),
-        "-",
-        "200"
+        "{:<50} {:>8.3} ms, goal {goal}",
+        "the whole wall",
+        medians[with][0] - medians[without][0],
+    );
+    println!(
+        "{:<50} {:>8.1} ms, goal 200",
+        "rehearsal of 100 tenants",
+        rehearsed()
     );
 }
 
@@ -127,8 +166,8 @@ fn several(bench: &mut Bench, plain: usize, overlays: usize) {
             } else {
                 Seed::Overlay
             },
-            uid: None,
-            gid: None,
+            uid: Some(1000),
+            gid: Some(1000),
             mode: None,
         }
     });
@@ -173,6 +212,23 @@ fn measurer(change: fn(&mut Bench)) -> impl FnMut() -> f64 {
             let took = begun.elapsed().as_secs_f64() * 1000.0;
             running.end();
             tell.send(took).unwrap();
+        }
+    });
+    move || {
+        ask.send(()).unwrap();
+        told.recv().unwrap()
+    }
+}
+
+/// The same for the floor of a row.
+fn floor_measurer(row: floor::Row) -> impl FnMut() -> f64 {
+    let (ask, asked) = std::sync::mpsc::channel::<()>();
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        support::enter();
+        floor::prepare(row);
+        for () in asked {
+            tell.send(floor::measure(row)).unwrap();
         }
     });
     move || {
