@@ -4,6 +4,7 @@ use toml::Spanned;
 
 use super::{At, Decode};
 use crate::manifest::problem::Problems;
+use crate::manifest::template::ALL;
 
 /// The path of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +37,13 @@ impl Decode for Argv {
         let texts: Vec<Option<String>> = array
             .iter()
             .map(|value: &Spanned<_>| {
-                let text = At { value, ..at }.text(problems, "an array of strings")?;
+                let at = At { value, ..at };
+                let text = at.text(problems, "an array of strings")?;
+                if let Some(placeholder) = placeholder(text) {
+                    at.wrong(problems, format!("{placeholder} is not replaced here"))
+                        .note("this command is the same for all tenants; it runs in the tenant, where 127.0.0.1 is the tenant's own");
+                    return None;
+                }
                 Some(text.to_owned())
             })
             .collect();
@@ -48,4 +55,16 @@ impl Decode for Argv {
         }
         Some(Self(argv))
     }
+}
+
+/// The first placeholder in a text. Other braces are the command's own.
+fn placeholder(text: &str) -> Option<String> {
+    let words = ALL.iter().map(|slot| format!("{{{}}}", slot.word()));
+    let mut found = words.filter(|word| text.contains(word.as_str()));
+    let variable = || {
+        let begin = text.find("{vars.")?;
+        let end = text[begin..].find('}')?;
+        Some(text[begin..=begin + end].to_owned())
+    };
+    found.next().or_else(variable)
 }
