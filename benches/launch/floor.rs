@@ -33,7 +33,7 @@ const ROOT: &str = "/var/lib/tenantd/floor";
 /// Makes the folders of a row.
 pub fn prepare(row: Row) {
     for number in 0..row.plain + row.overlays {
-        for part in ["data", "work", "target"] {
+        for part in ["data", "scratch", "target"] {
             create_dir_all(format!("{ROOT}/{part}/{number}")).unwrap();
         }
     }
@@ -73,7 +73,7 @@ fn mounts(row: Row) -> Vec<OwnedFd> {
         let tree = match number < row.plain {
             true => clone_tree(&data),
             false => {
-                let work = open(&format!("{ROOT}/work/{number}"));
+                let work = open(&format!("{ROOT}/scratch/{number}"));
                 let lower = open(&format!("{ROOT}/target/{number}"));
                 let [lower, upper, work] = [&lower, &data, &work].map(by_descriptor);
                 made(
