@@ -208,33 +208,15 @@ mod tests {
 
     fn status(name: &str, pid: u32) -> TenantStatus {
         TenantStatus {
-            name: name.parse().unwrap(),
-            want: Want::Up,
             permanent: Some(Want::Up),
-            phase: None,
-            state: StateWord::Up,
             pid: Some(pid),
-            addresses: std::net::Ipv4Addr::new(10, 77, 0, 11).into(),
-            restarts: 0,
             since: "2026-11-22T10:00:00.1Z".parse().unwrap(),
             ready: Some(true),
-            program: None,
-            awaits: Vec::new(),
-            until: None,
-            why: None,
-            failure: None,
-            applying: false,
-            unapplied: None,
-            lid: None,
-            refused: Vec::new(),
-            misfit: None,
-            exit: None,
-            killed: None,
-            main: None,
-            status_text: None,
-            reloading: None,
-            confined: None,
-            offline: None,
+            ..TenantStatus::bare(
+                name.parse().unwrap(),
+                std::net::Ipv4Addr::new(10, 77, 0, 11).into(),
+                StateWord::Up,
+            )
         }
     }
 

@@ -1,7 +1,6 @@
 //! What becomes of tenants, in words and in JSON.
 
 use super::*;
-use tenantd_api::wire::Want;
 
 /// A tenant in this state.
 pub(in crate::cli) fn tenant(
@@ -10,33 +9,14 @@ pub(in crate::cli) fn tenant(
     why: Option<&str>,
 ) -> TenantStatus {
     TenantStatus {
-        name: "acme".parse().unwrap(),
-        want: Want::Up,
-        permanent: None,
-        phase: None,
-        state,
         pid: ready.map(|_| 123),
-        addresses: std::net::Ipv4Addr::new(10, 77, 0, 11).into(),
-        restarts: 0,
-        since: jiff::Timestamp::UNIX_EPOCH,
         ready,
-        program: None,
-        awaits: Vec::new(),
-        until: None,
         why: why.map(Into::into),
-        failure: None,
-        applying: false,
-        unapplied: None,
-        lid: None,
-        refused: Vec::new(),
-        misfit: None,
-        exit: None,
-        killed: None,
-        main: None,
-        status_text: None,
-        reloading: None,
-        confined: None,
-        offline: None,
+        ..TenantStatus::bare(
+            "acme".parse().unwrap(),
+            std::net::Ipv4Addr::new(10, 77, 0, 11).into(),
+            state,
+        )
     }
 }
 

@@ -7,33 +7,18 @@ use tenantd_core::stage::{Failure, Stage};
 
 fn sample() -> AppStatus {
     let up = TenantStatus {
-        name: "acme".parse().unwrap(),
-        want: Want::Up,
-        permanent: None,
-        phase: None,
-        state: StateWord::Up,
         pid: Some(4711),
-        addresses: std::net::Ipv4Addr::new(10, 77, 0, 11).into(),
         restarts: 12,
         since: "2026-11-22T09:56:48Z".parse().unwrap(),
         ready: Some(true),
         program: Some(Program::Current),
-        awaits: Vec::new(),
-        until: None,
-        why: None,
-        failure: None,
-        applying: false,
-        unapplied: None,
         lid: Some("landlock 7".to_owned()),
-        refused: Vec::new(),
-        misfit: None,
-        exit: None,
-        killed: None,
-        main: None,
-        status_text: None,
-        reloading: None,
         confined: Some("landlock 7".to_owned()),
-        offline: None,
+        ..TenantStatus::bare(
+            "acme".parse().unwrap(),
+            std::net::Ipv4Addr::new(10, 77, 0, 11).into(),
+            StateWord::Up,
+        )
     };
     let failure = Failure::errno(Stage::Exec, "/opt/wiki/bin/wiki", libc::ENOEXEC);
     let waiting = TenantStatus {

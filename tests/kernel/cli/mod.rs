@@ -53,33 +53,14 @@ fn expect(output: &Output, code: i32, stdout: &str, stderr: &str) {
 /// Two tenants: acme follows requests, beta can neither be started nor stopped.
 fn status(app: &AppName, names: &[TenantName]) -> Result<AppStatus, Unknown> {
     let one = |name: &str, state, pid: Option<u32>, why: Option<&str>| TenantStatus {
-        name: name.parse().unwrap(),
-        want: Want::Up,
-        permanent: None,
-        phase: None,
-        state,
         pid,
-        addresses: std::net::Ipv4Addr::new(10, 77, 0, 11).into(),
-        restarts: 0,
-        since: jiff::Timestamp::UNIX_EPOCH,
         ready: pid.map(|_| true),
-        program: None,
-        awaits: Vec::new(),
-        until: None,
         why: why.map(Into::into),
-        failure: None,
-        applying: false,
-        unapplied: None,
-        lid: None,
-        refused: Vec::new(),
-        misfit: None,
-        exit: None,
-        killed: None,
-        main: None,
-        status_text: None,
-        reloading: None,
-        confined: None,
-        offline: None,
+        ..TenantStatus::bare(
+            name.parse().unwrap(),
+            std::net::Ipv4Addr::new(10, 77, 0, 11).into(),
+            state,
+        )
     };
     let all = [
         one("acme", StateWord::Up, Some(123), None),

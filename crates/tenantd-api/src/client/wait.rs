@@ -259,37 +259,17 @@ impl Attempts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::Want;
 
     fn tenant(state: StateWord, restarts: u32, why: Option<&str>) -> TenantStatus {
         TenantStatus {
-            name: "acme".parse().unwrap(),
-            want: Want::Up,
-            permanent: None,
-            phase: None,
-            state,
-            pid: None,
-            addresses: std::net::Ipv4Addr::new(10, 77, 0, 11).into(),
             restarts,
-            since: jiff::Timestamp::UNIX_EPOCH,
             ready: Some(false),
-            program: None,
-            awaits: Vec::new(),
-            until: None,
             why: why.map(Into::into),
-            failure: None,
-            applying: false,
-            unapplied: None,
-            lid: None,
-            refused: Vec::new(),
-            misfit: None,
-            exit: None,
-            killed: None,
-            main: None,
-            status_text: None,
-            reloading: None,
-            confined: None,
-            offline: None,
+            ..TenantStatus::bare(
+                "acme".parse().unwrap(),
+                std::net::Ipv4Addr::new(10, 77, 0, 11).into(),
+                state,
+            )
         }
     }
 

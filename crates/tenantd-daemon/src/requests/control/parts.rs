@@ -226,37 +226,19 @@ async fn send_updates(queue: &RequestQueue, feed: &mut Feed, writer: &Writer) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tenantd_api::wire::{LogPlace, StateWord, TenantStatus, Tracking, Want};
+    use tenantd_api::wire::{LogPlace, StateWord, TenantStatus, Tracking};
 
     fn status(names: &[&str]) -> AppStatus {
         let tenant = |name: &&str| TenantStatus {
-            name: name.parse().unwrap(),
-            want: Want::Up,
-            permanent: None,
-            phase: None,
-            state: StateWord::Up,
             pid: Some(4711),
-            addresses: std::net::Ipv4Addr::new(10, 77, 0, 11).into(),
             restarts: 12,
-            since: jiff::Timestamp::UNIX_EPOCH,
             ready: Some(true),
-            program: None,
-            awaits: Vec::new(),
-            until: None,
             why: Some("[]}".to_owned()),
-            failure: None,
-            applying: false,
-            unapplied: None,
-            lid: None,
-            refused: Vec::new(),
-            misfit: None,
-            exit: None,
-            killed: None,
-            main: None,
-            status_text: None,
-            reloading: None,
-            confined: None,
-            offline: None,
+            ..TenantStatus::bare(
+                name.parse().unwrap(),
+                std::net::Ipv4Addr::new(10, 77, 0, 11).into(),
+                StateWord::Up,
+            )
         };
         AppStatus {
             app: "wiki".parse().unwrap(),
