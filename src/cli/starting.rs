@@ -1,7 +1,9 @@
 //! Supervisors that are starting: a command that follows on `tenantd run ... &` waits a moment for the
 //! control socket instead of failing.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -32,30 +34,29 @@ pub(super) fn find(selector: &Selector) -> Result<AppName, AppError> {
     let begun = Instant::now();
     loop {
         let found = app::find(selector);
-        let is_served = match &found {
-            Ok(app) => app::is_served(app),
-            Err(AppError::None) => false,
+        let waits_for = match &found {
+            Ok(app) if !app::is_served(app) => Some(app),
+            Err(AppError::None) => None,
             // It runs already, or no waiting helps.
-            Err(_) => true,
+            Ok(_) | Err(_) => return found,
         };
         let waited = begun.elapsed();
-        if is_served || waited > LIMIT || (waited > UNKNOWN && !any()) {
+        if waited > LIMIT || (waited > UNKNOWN && !any(waits_for)) {
             return found;
         }
         std::thread::sleep(PAUSE);
     }
 }
 
-/// Whether a supervisor has been started a moment ago. Of which application is not asked: its manifest
-/// says that.
-fn any() -> bool {
+/// Whether a supervisor of the application, or of any, has been started a moment ago.
+fn any(app: Option<&AppName>) -> bool {
     let Ok(processes) = fs::read_dir("/proc") else {
         return false;
     };
     let mut names = processes.flatten().map(|entry| entry.file_name());
     names.any(|name| {
         let pid = name.to_str().and_then(|name| name.parse().ok());
-        pid.is_some_and(|pid| is_young(pid) && is_supervisor(pid))
+        pid.is_some_and(|pid| is_young(pid) && is_supervisor(pid, app))
     })
 }
 
@@ -64,21 +65,39 @@ fn is_young(pid: i32) -> bool {
     started.is_some_and(|started| clock::now().since(started) < YOUNG)
 }
 
-/// Whether the process is `tenantd run`, by its arguments.
-fn is_supervisor(pid: i32) -> bool {
+/// Whether the process is `tenantd run`, by its arguments, and not of another application.
+fn is_supervisor(pid: i32, app: Option<&AppName>) -> bool {
     let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let mut arguments = arguments.split(|&byte| byte == 0);
-    let program = arguments.next().unwrap_or_default();
-    let program = String::from_utf8_lossy(program);
-    let is_tenantd = Path::new(program.as_ref()).file_name() == Some("tenantd".as_ref());
-    // `run` is the command if none is given; then the manifest is.
-    let (mut run, mut config, mut other) = (false, false, false);
-    for argument in arguments.filter(|argument| !argument.is_empty()) {
-        match argument {
+    let arguments = arguments.split(|&byte| byte == 0);
+    let mut arguments = arguments.map(|argument| Path::new(OsStr::from_bytes(argument)));
+    let program = arguments.next().and_then(Path::file_name);
+    let (mut run, mut manifest, mut other) = (false, None, false);
+    while let Some(argument) = arguments.next() {
+        let text = argument.as_os_str().as_bytes();
+        match text {
+            b"" => {}
             b"run" => run = true,
-            _ if argument.starts_with(b"--config") => config = true,
-            _ => other |= !argument.ends_with(b".toml"),
+            b"--config" => manifest = arguments.next(),
+            _ => match text.strip_prefix(b"--config=") {
+                Some(path) => manifest = Some(Path::new(OsStr::from_bytes(path))),
+                None => other = true,
+            },
         }
     }
-    is_tenantd && (run || config && !other)
+    // `run` is the command if none is given; then the manifest is.
+    let is_run = program == Some("tenantd".as_ref()) && (run || manifest.is_some() && !other);
+    is_run && (app.is_none() || manifest.is_none_or(|path| may_be_of(pid, path, app)))
+}
+
+/// Whether a manifest, as the process sees it, is that of the application, or cannot be read.
+fn may_be_of(pid: i32, manifest: &Path, app: Option<&AppName>) -> bool {
+    let folder = match manifest.strip_prefix("/") {
+        Ok(below) => Path::new(&format!("/proc/{pid}/root")).join(below),
+        Err(_) => Path::new(&format!("/proc/{pid}/cwd")).join(manifest),
+    };
+    let named = app::find(&Selector {
+        app: None,
+        config: Some(folder),
+    });
+    named.is_err() || named.as_ref().ok() == app
 }

@@ -144,7 +144,9 @@ fn a_command_waits_for_a_supervisor_that_is_starting() {
     let app = daemon.app.clone();
     daemon.end();
 
-    // Without one it fails at once.
+    // Without one it fails at once, also beside a young supervisor of another application.
+    let other = Daemon::spawn(&manifest.replace("10.77.0.11", "10.77.0.12"));
+    other.tell(&["start", "acme"]).expect(0);
     let begun = std::time::Instant::now();
     let said = tenantd(&["start", "--app", &app, "acme"]);
     assert!(
@@ -152,4 +154,5 @@ fn a_command_waits_for_a_supervisor_that_is_starting() {
         "{said:?}"
     );
     assert!(begun.elapsed() < std::time::Duration::from_secs(1));
+    other.end();
 }
