@@ -1,5 +1,6 @@
 //! `exec` and `logs`: commands inside a tenant, and the output of its program.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
@@ -33,6 +34,27 @@ fn exec_runs_a_command_and_returns_its_exit_code() {
     let down = sh("true");
     assert_eq!(down.code, 125, "{down:?}");
     assert!(down.err.contains("globex"), "{down:?}");
+}
+
+/// A command without a filter could otherwise read the keys of the operator.
+#[test]
+fn a_command_has_a_session_keyring_of_its_own() {
+    let daemon = three();
+    let text = fs::read_to_string(&daemon.manifest).unwrap();
+    let with = "wall = { system_calls = \"none\" }\n[tenants]";
+    fs::write(&daemon.manifest, text.replace("[tenants]", with)).unwrap();
+    daemon.tell(&["reload"]).expect(0);
+    daemon.settles();
+    // KEYCTL_GET_KEYRING_ID of KEY_SPEC_SESSION_KEYRING.
+    let script = format!("print syscall({}, 0, -3, 0)", libc::SYS_keyctl);
+    let of_command = || {
+        let said = daemon.tell(&["exec", "acme", "--", "perl", "-e", &script]);
+        said.expect(0).parse::<i64>().unwrap()
+    };
+    let first = of_command();
+    assert!(first > 0, "{first}");
+    assert_ne!(first, of_command());
+    daemon.end();
 }
 
 #[test]

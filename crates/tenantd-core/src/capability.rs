@@ -93,6 +93,9 @@ impl Capability {
             "mknod" => "it makes a device of the disk with all data",
             "perfmon" | "bpf" => "it reads the kernel's memory and the packets of others",
             "mac_override" | "mac_admin" => "it turns off the rules of a security module",
+            "ipc_owner" => "it uses the shared memory and the queues of others",
+            "sys_time" => "it sets the clock of the host",
+            "audit_control" | "audit_read" => "it reads or turns off the audit of the host",
             "checkpoint_restore" => "it opens the files of other processes",
             _ => return None,
         })

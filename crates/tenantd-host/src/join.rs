@@ -20,7 +20,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, set_parent_process_death_signal};
 
 use crate::launch::domain::{self, CommandDomain};
-use crate::launch::{Rights, folder};
+use crate::launch::{Rights, folder, join_keyring};
 use crate::limits::{self, JoinLimit};
 use crate::process;
 use tenantd_core::plan::privileges::Privileges;
@@ -200,6 +200,8 @@ fn open(target: &Target) -> Result<OwnedFd, JoinError> {
 }
 
 fn become_user(target: &Target) -> Result<(), JoinError> {
+    // Otherwise it has the keys of the operator.
+    step("join a session keyring of its own", join_keyring())?;
     let rights = Rights::new(&target.privileges, target.uid);
     let rights = step("load its filter", rights.map_err(io::Error::other))?;
     step("drop capabilities", rights.drop_capabilities())?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use tenantd_core::capability::Capabilities;
 use tenantd_core::plan::model::{HostAccess, WallPlan};
 use tenantd_core::system_calls::Preset;
 use tenantd_host::datastore;
@@ -190,13 +191,13 @@ fn nor_on_a_writable_host() {
 
 /// What root could write there: `core_pattern`, for one, names a program that the kernel runs as root of the
 /// host. The files are opened and not written.
-fn cannot_set_the_kernel(mut bench: Bench) {
-    bench.set_script(
-        "for file in sys/kernel/core_pattern sys/vm/drop_caches irq/default_smp_affinity; do
+fn cannot_set_the_kernel(mut bench: Bench, before: &str) {
+    bench.set_script(&format!(
+        "{before} sh -c 'for file in sys/kernel/core_pattern sys/vm/drop_caches irq/default_smp_affinity; do
             (: >>/proc/$file) && echo open: $file
-         done 2>&1; (: >>/proc/self/oom_score_adj) && echo own",
-    );
-    let said = bench.for_root().output();
+         done 2>&1; (: >>/proc/self/oom_score_adj) && echo own'"
+    ));
+    let said = bench.output();
     assert!(!said.contains("open:"), "{said}");
     assert_eq!(said.matches("Read-only file system").count(), 3, "{said}");
     assert!(said.contains("own"), "{said}");
@@ -204,12 +205,19 @@ fn cannot_set_the_kernel(mut bench: Bench) {
 
 #[test]
 fn a_tenant_of_root_cannot_set_the_kernel() {
-    cannot_set_the_kernel(Bench::new());
+    cannot_set_the_kernel(Bench::new().for_root(), "");
 }
 
 #[test]
 fn nor_without_a_proc_of_its_own_on_a_writable_host() {
     let mut bench = Bench::new().on_a_writable_host();
     bench.launch.wall.hidepid = false;
-    cannot_set_the_kernel(bench);
+    cannot_set_the_kernel(bench.for_root(), "");
+}
+
+#[test]
+fn nor_one_that_becomes_root_by_a_capability() {
+    let mut bench = Bench::new();
+    bench.launch.wall.privileges.capabilities = Some(Capabilities::SERVICE);
+    cannot_set_the_kernel(bench, "setpriv --reuid 0");
 }

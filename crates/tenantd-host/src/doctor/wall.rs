@@ -30,7 +30,8 @@ fn judge(plan: &Plan, version: u32) -> Finding {
         let user = &first.launch.identity.user;
         if *uid == 0 {
             found.push(format!(
-                "{} {} as root, and can change the host's kernel settings: set `user`",
+                "{} {} as root, and can change owner and mode of files in file systems that the host mounts later, \
+                 and without a Landlock domain signal every process: set `user`",
                 named(first, others),
                 if others.is_empty() { "runs" } else { "run" }
             ));

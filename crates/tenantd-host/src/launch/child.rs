@@ -5,7 +5,7 @@
 //! lock, log, panic or drop.
 #![allow(unsafe_code)]
 
-pub(super) mod attributes;
+pub(crate) mod attributes;
 mod descriptors;
 pub(crate) mod folder;
 pub(super) mod privileges;

@@ -69,6 +69,7 @@ use super::targets::MountNamespace;
 use super::{limits, process};
 
 use child::Pipes;
+pub(crate) use child::attributes::join_keyring;
 pub(crate) use child::folder;
 use clone::Cloned;
 pub use domain::Domain;

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use linux_raw_sys::general::{
-    MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, MS_SLAVE, mount_attr,
+    MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, MS_PRIVATE, MS_SLAVE, mount_attr,
 };
 use rustix::fs::{FileType, fstat};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
@@ -162,6 +162,21 @@ pub(super) fn clone_host(path: &OwnedFd, read_only: bool) -> Result<OwnedFd, Err
             true => READ_ONLY.attr_set,
             false => 0,
         },
+        ..READ_ONLY
+    };
+    raw::mount_setattr(tree.as_fd(), &attr)?;
+    Ok(tree)
+}
+
+/// Makes a read-only mount of a path of the host, without the mounts below it: neither those that are there
+/// nor later ones appear.
+pub(super) fn clone_alone(path: &OwnedFd) -> Result<OwnedFd, Errno> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    let tree = open_tree(path, c"", flags)?;
+    let attr = mount_attr {
+        propagation: MS_PRIVATE.into(),
         ..READ_ONLY
     };
     raw::mount_setattr(tree.as_fd(), &attr)?;

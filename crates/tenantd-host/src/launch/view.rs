@@ -31,9 +31,11 @@ use super::templates::MountTemplates;
 use super::tmpfs::{Owner, Tmpfs};
 use super::{Lid, Order};
 use own::OwnFolders;
+use tenantd_core::capability::Capabilities;
 use tenantd_core::layout;
 use tenantd_core::plan::model::{HostAccess, Identity, LaunchPlan};
 use tenantd_core::plan::phase::Phase;
+use tenantd_core::plan::privileges::Privileges;
 use tenantd_core::stage::{Failure, Stage};
 
 /// What the child does with the host's files.
@@ -144,21 +146,41 @@ fn on(stage: Stage, object: &Path) -> impl Fn(Errno) -> Failure {
     move |errno| Failure::errno(stage, object.display().to_string(), errno.raw_os_error())
 }
 
-/// The files below `/proc` by which root sets the whole kernel: only its user and mode protect them.
-const KERNEL_SETTINGS: [&str; 4] = ["/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus"];
+/// What lies below `/proc` by which root sets the whole kernel: only its user and mode protect it.
+const KERNEL_SETTINGS: [&str; 11] = [
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+    "/proc/irq",
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/scsi",
+    "/proc/acpi",
+    "/proc/driver",
+    "/proc/asound",
+    "/proc/dynamic_debug",
+    "/proc/mtrr",
+];
 
-/// Makes these read-only for a launch that has a process of root.
+/// Makes these read-only for a launch that has a process of root, or may have one: by a set-id program, or
+/// by a capability such as CAP_SETUID. What the host mounts below them later, such as binfmt_misc, does not
+/// appear.
 fn kernel_settings(launch: &LaunchPlan, mounts: &mut Mounts) -> Result<(), Failure> {
     let phases = [Phase::Init, Phase::Before, Phase::Main];
     let mut executed = phases.iter().filter_map(|phase| launch.executed(*phase));
-    if !launch.wall.privileges.set_id_programs && executed.all(|it| it.identity.uid != 0) {
+    let Privileges {
+        set_id_programs,
+        capabilities,
+        ..
+    } = launch.wall.privileges;
+    let has_more = set_id_programs || capabilities.is_some_and(|set| set != Capabilities::NONE);
+    if !has_more && executed.all(|it| it.identity.uid != 0) {
         return Ok(());
     }
     let stage = Stage::Visible;
     let paths = KERNEL_SETTINGS.iter().map(Path::new);
     for path in paths.filter(|path| exists(path)) {
-        let tree = host_tree(path, true).map_err(on(stage, path))?;
-        mounts.add(stage, tree, path)?;
+        let tree = opened(path).and_then(|found| mounts::clone_alone(&found));
+        mounts.add(stage, tree.map_err(on(stage, path))?, path)?;
     }
     Ok(())
 }
@@ -229,14 +251,13 @@ fn bound(launch: &LaunchPlan, own: &OwnFolders) -> Vec<(Stage, PathBuf)> {
 
 /// Makes a mount of a path of the host, with the mounts below it, as a slave of the host's.
 fn host_tree(path: &Path, read_only: bool) -> Result<OwnedFd, Errno> {
-    let found = openat2(
-        CWD,
-        path,
-        OFlags::PATH | OFlags::CLOEXEC,
-        Mode::empty(),
-        ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
-    )?;
-    mounts::clone_host(&found, read_only)
+    mounts::clone_host(&opened(path)?, read_only)
+}
+
+fn opened(path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    openat2(CWD, path, flags, Mode::empty(), resolve)
 }
 
 /// Adds the covers of the folders that contain datastores, except those below the tenant's own

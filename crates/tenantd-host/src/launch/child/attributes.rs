@@ -78,7 +78,7 @@ pub(super) fn set(planned: &ProcessAttributes, oom_score_adj: &[u8]) -> Result<(
 }
 
 /// A new session keyring, see keyctl_join_session_keyring(3). It counts for root, whose quota is large.
-fn join_keyring() -> Result<(), Errno> {
+pub(crate) fn join_keyring() -> Result<(), Errno> {
     let name: *const libc::c_char = std::ptr::null();
     let operation = libc::c_long::from(libc::KEYCTL_JOIN_SESSION_KEYRING);
     // SAFETY: without a name the call only takes a number.
