@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::daemon::{CommandOutput, Daemon, PROGRAM, until};
+use crate::support::daemon::{CommandOutput, Daemon, LIMIT, PROGRAM, ends, pidfd, until};
 use crate::support::place::{self, folder, script};
 use crate::support::visit::get;
 
@@ -69,7 +69,7 @@ fn a_signal_reaches_the_main_process() {
     assert_eq!(json["tenants"][0]["outcome"], "done");
     assert_eq!(json["tenants"][0]["pid"], pid);
     assert_eq!(json["tenants"][1]["outcome"], "refused");
-    let reason = "it is down, and reads its configuration when it starts";
+    let reason = "it is down: no program runs that could read it, and a start reads it anyway";
     assert_eq!(json["tenants"][1]["reason"], reason);
     assert_eq!(daemon.tenant("acme").pid, Some(pid));
     assert_eq!(daemon.tenant("acme").restarts, 0);
@@ -161,6 +161,30 @@ fn a_command_does_not_delay_a_detachment() {
     );
     daemon.again();
     daemon.tenant("acme").pid.unwrap();
+    daemon.end();
+}
+
+/// Otherwise commands that hang would hold up those of all tenants for as long as they may take.
+#[test]
+fn a_command_ends_with_its_client() {
+    let daemon = start("reload = { command = [\"/bin/sleep\", \"600\"], within = \"1h\" }");
+    let mut asking = Command::new(PROGRAM)
+        .args(["--app", &daemon.app, "reload-app", "acme"])
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    logged(&daemon, "reload: /bin/sleep 600 started");
+    let visitors = format!("/sys/fs/cgroup/tenantd/{}/acme/visitors", daemon.app);
+    // Each has a cgroup of its own.
+    let pid = until("the command runs", || {
+        let own = fs::read_dir(&visitors).ok()?.flatten();
+        let mut own = own.map(|it| it.path().join("cgroup.procs"));
+        own.find_map(|procs| fs::read_to_string(procs).ok()?.lines().next()?.parse().ok())
+    });
+    let command = pidfd(pid);
+    asking.kill().unwrap();
+    asking.wait().unwrap();
+    assert!(ends(&command, LIMIT), "the command still runs");
     daemon.end();
 }
 

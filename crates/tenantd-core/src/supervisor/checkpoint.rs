@@ -129,18 +129,24 @@ impl Checkpoint {
         is_down && !self.requested && self.restarts == 0
     }
 
-    /// Truncates the texts of a failure to this many characters, for storage of limited size.
+    /// Truncates the texts of failures, and of the command of `exec --offline`, to this many characters, for
+    /// storage of limited size.
     pub fn shorten(&mut self, characters: usize) {
-        let last = match &mut self.last_failure {
-            Some(Why::Failure(failure)) => Some(failure),
-            Some(Why::Exit(_)) | None => None,
+        let (command, before) = match &mut self.repair {
+            Some(repair) => (Some(&mut repair.offline.command), repair.failed.as_mut()),
+            None => (None, None),
         };
-        for failure in self.state.failure_mut().into_iter().chain(last) {
-            for text in [&mut failure.object, &mut failure.detail] {
-                if let Some((end, _)) = text.char_indices().nth(characters) {
-                    text.truncate(end);
-                    text.push('…');
-                }
+        let others = self.last_failure.iter_mut().chain(before);
+        let others = others.filter_map(|why| match why {
+            Why::Failure(failure) => Some(failure),
+            Why::Exit(_) => None,
+        });
+        let failures = self.state.failure_mut().into_iter().chain(others);
+        let texts = failures.flat_map(|it| [&mut it.object, &mut it.detail]);
+        for text in texts.chain(command) {
+            if let Some((end, _)) = text.char_indices().nth(characters) {
+                text.truncate(end);
+                text.push('…');
             }
         }
     }

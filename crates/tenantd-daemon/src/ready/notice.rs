@@ -114,9 +114,15 @@ impl Notice {
     }
 }
 
+/// The shortest period that a program can ask for, as in the manifest: each end of one costs work.
+const PERIOD_MIN: Duration = Duration::from_millis(100);
+
 /// The period of this many microseconds. The largest number means none, as 0 does.
 fn period(micros: u64) -> Duration {
-    Duration::from_micros(if micros == u64::MAX { 0 } else { micros })
+    match micros {
+        0 | u64::MAX => Duration::ZERO,
+        some => Duration::from_micros(some).max(PERIOD_MIN),
+    }
 }
 
 /// A number in decimal.
@@ -184,6 +190,7 @@ mod tests {
         assert_eq!(watchdog(b"WATCHDOG=trigger\n"), Some((failed, None)));
         let second = Some(Duration::from_secs(1));
         assert_eq!(watchdog(b"WATCHDOG_USEC=1000000"), Some((None, second)));
+        assert_eq!(watchdog(b"WATCHDOG_USEC=2"), Some((None, Some(PERIOD_MIN))));
         let none = Some((None, Some(Duration::ZERO)));
         assert_eq!(watchdog(b"WATCHDOG_USEC=18446744073709551615"), none);
         assert_eq!(watchdog(b"WATCHDOG=2"), None);

@@ -25,7 +25,7 @@ use crate::executor::visit;
 use crate::logs::Mark;
 use crate::requests::answer::Tenants;
 use crate::requests::queue::Unknown;
-use crate::requests::signal::main_process;
+use crate::requests::signal::{OFFLINE, main_process};
 
 /// How many commands run at the same time.
 const COMMANDS_MAX: usize = 8;
@@ -78,7 +78,7 @@ impl AppReloads {
         &self,
         tenants: Tenants<'_>,
         names: &[TenantName],
-        reply: oneshot::Sender<Result<Vec<AppReloaded>, Unknown>>,
+        mut reply: oneshot::Sender<Result<Vec<AppReloaded>, Unknown>>,
     ) {
         let names = match tenants.names(names) {
             Ok(names) => names,
@@ -105,8 +105,11 @@ impl AppReloads {
                     },
                 }
             });
-            // The client may have disconnected.
-            let _gone = reply.send(Ok(join_all(each).await));
+            // Without its client, the commands that run are ended, and no other begins.
+            tokio::select! {
+                all = join_all(each) => drop(reply.send(Ok(all))),
+                () = reply.closed() => {}
+            }
         });
     }
 }
@@ -117,16 +120,19 @@ fn order(tenants: Tenants<'_>, tenant: &TenantName) -> Result<Order, String> {
     let state = view.as_ref().map_or(StateWord::Down, |view| view.state);
     let entry = tenants.executor.inventory().get(tenant);
     let (StateWord::Up, Some(entry)) = (state, entry) else {
+        if state == StateWord::Offline {
+            return Err(OFFLINE.to_owned());
+        }
         let state = wire::StateWord::from(state).word();
         return Err(format!(
-            "it is {state}, and reads its configuration when it starts"
+            "it is {state}: no program runs that could read it, and a start reads it anyway"
         ));
     };
     let Some(reload) = entry.planned().policy.reload.clone() else {
         return Err("the manifest has no [app.reload], see tenantd.toml(5)".to_owned());
     };
     if view.and_then(|view| view.ready) != Some(true) {
-        return Err("it is not ready yet: try again".to_owned());
+        return Err("it is not ready yet: see `tenantd status`".to_owned());
     }
     let main = match &reload {
         AppReload::Command { .. } => None,

@@ -26,7 +26,8 @@ use crate::requests::queue::Unknown;
 const SIGNAL_MAX: i32 = 64;
 
 /// No program runs in such a tenant.
-const OFFLINE: &str = "a command of `exec --offline` runs in it, and not its program";
+pub(super) const OFFLINE: &str =
+    "a command of `exec --offline` runs in it, and not its program: see `tenantd stop`";
 
 /// What gets a signal.
 pub(super) enum Target {
@@ -107,7 +108,7 @@ fn target(tenants: Tenants<'_>, tenant: &TenantName, main: bool) -> Result<Targe
             }
         }
         StateWord::Offline => return Err(OFFLINE.to_owned()),
-        StateWord::Stuck => return Err("it is stuck: SIGKILL did not end it".to_owned()),
+        StateWord::Stuck => return Err("it is stuck: see WHY in `tenantd status`".to_owned()),
         StateWord::Down
         | StateWord::Provisioning
         | StateWord::Waiting

@@ -165,13 +165,13 @@ impl State {
         }
     }
 
-    /// The failure that is the reason of this state.
     /// Its launch, if it is up and not ready.
     pub(in crate::supervisor) fn unready_launch(&self) -> Option<LaunchId> {
         self.launch()
             .filter(|_| self.word() == StateWord::Up && !self.is_ready())
     }
 
+    /// The failure that is the reason of this state.
     pub(in crate::supervisor) fn failure_mut(&mut self) -> Option<&mut Failure> {
         match self {
             State::Stuck { why, .. }

@@ -2,6 +2,9 @@
 
 use proptest::prelude::proptest;
 use rustix::fs::{MemfdFlags, memfd_create};
+use tenantd_core::stage::{Failure, Stage};
+use tenantd_core::supervisor::offline::{Offline, Repair};
+use tenantd_core::supervisor::view::Why;
 
 use crate::state_file::disk::tests::records::{addresses, any_record};
 use crate::state_file::record::Made;
@@ -69,6 +72,29 @@ fn records_round_trip_except_for_paths_that_are_too_long() {
     let made = records[1].made.clone();
     assert_eq!(made.holds.unwrap().source, None);
     assert_eq!(made.by, long.made.by);
+}
+
+/// Over the control socket a command may be longer than a slot, and so may be why its tenant had failed.
+#[test]
+fn a_long_command_of_exec_offline_is_shortened() {
+    let mut state_file = empty();
+    let mut record = record("acme", "/srv/data".into());
+    let long = || "x".repeat(4000);
+    record.checkpoint.repair = Some(Repair {
+        offline: Offline {
+            client: 4711,
+            command: long(),
+        },
+        failed: Some(Why::Failure(Failure::detail(Stage::Exec, long(), long()))),
+        stopped: false,
+        outdated: None,
+    });
+    state_file.write(&mut None, record.clone()).unwrap();
+    let (records, damaged) = written(&state_file);
+    assert_eq!(damaged, 0);
+    let repair = records[0].checkpoint.repair.as_ref().unwrap();
+    assert!(repair.offline.command.starts_with("xxx"));
+    assert_eq!(records[0].made.holds, record.made.holds);
 }
 
 #[test]
