@@ -33,7 +33,8 @@ pub use self::tenants::{Act, Kill, ReloadApp, Restart, Show, StartStop, Status, 
         tenantd status                            show their state\n  \
         tenantd restart acme                      restart one of them\n\n\
         ENVIRONMENT\n  \
-        TENANTD_APP, TENANTD_CONFIG   used if neither --app nor --config is given\n\n\
+        TENANTD_APP, TENANTD_CONFIG   used if neither --app nor --config is given\n  \
+        TENANTD_LOG                   level of a supervisor's log, such as tenantd=debug\n\n\
         EXIT CODES\n  \
         0 done   1 refused, failed or not as wanted   2 usage error\n  \
         3 `diff`: a reload would change something   78 manifest has problems\n  \

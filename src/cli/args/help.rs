@@ -157,8 +157,10 @@ With --user, the command has the groups and the home of that user, a default PAT
 variable of the tenant. It stays in the tenant's namespaces: the host is read-only for it
 where it is for the tenant, and other datastores are hidden. As root it has the
 capabilities of a tenant that runs as root: it can change any file that the tenant sees
-and may write to, and signal every process of the host. Do not let it execute what the
-tenant has written: programs, scripts and configuration in the datastore.
+and may write to and, in a tenant of another user, the host's kernel settings in /proc/sys.
+Do not let it execute what the tenant has written: programs, scripts and configuration in
+the datastore. With --user, and where the tenant's user is root or that of another of its
+tenants, the command can neither see nor signal the program (Linux 6.12): use `tenantd kill`.
 
 With --offline, the tenant must be down, exited or failed. The command gets what a launch of
 the program would have: network, mounts, user, limits and the claim of the datastore. All of
@@ -166,7 +168,8 @@ it is made for the command and removed after it. Nothing else is started in the 
 meanwhile: `start` is refused and names the command. `stop`, the end of this tenantd, even by
 SIGKILL, and the end of the supervisor with all its tenants end the command; an upgrade, a
 detachment or a crash of the supervisor does not. Afterwards the tenant is as it was: a failed
-one is started again by `tenantd start`.
+one is started again by `tenantd start`, or when the command ends, if the manifest was
+reloaded meanwhile with a change that would have started it.
 
 EXIT CODES
   125        tenantd could not run the command: no supervisor, no such tenant, the tenant

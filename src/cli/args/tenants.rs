@@ -127,7 +127,8 @@ pub struct Status {
     #[arg(long)]
     pub failed: bool,
     /// Show only tenants in one of these states, as `failed,waiting`: down, provisioning, launching,
-    /// up, stopping, waiting, failed, releasing, stuck
+    /// up, stopping, waiting, failed, exited, releasing, stuck. Offline, initializing and preparing
+    /// count as launching
     #[arg(long, value_name = "STATE", value_delimiter = ',', value_parser = states())]
     #[arg(hide_possible_values = true)]
     pub state: Vec<StateWord>,

@@ -7,7 +7,7 @@ pub(super) const CAPABILITIES: &str = "The capabilities that the program can hav
      port below 1024. Those that lead out of a tenant cannot be listed: sys_admin, \
      sys_ptrace, net_admin, mknod and others.";
 
-pub(super) const SYSTEM_CALLS: &str = "Which system calls fail with EPERM. `service`: those that mount, make or enter namespaces, \
+pub(super) const SYSTEM_CALLS: &str = "Which system calls are refused, with EPERM (clone3(2) and other architectures: ENOSYS). `service`: those that mount, make or enter namespaces, \
      load or trace code of the kernel, use io_uring or keys, or change what the host has \
      once; sockets other than unix, IPv4, IPv6 and netlink; and all calls of programs of \
      another architecture, such as 32-bit programs, which cannot run. `strict`: also those \
