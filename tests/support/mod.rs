@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::Signal;
 
 /// Moves the calling thread into a test host of its own: no interface but `lo` (which is up), an
 /// empty `/run`, `/var/lib/tenantd` and `/var/log/tenantd`, its own `/sys` and the unified cgroup
@@ -73,7 +74,7 @@ pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// How many clients are connected to a supervisor, see `/proc/net/unix` in proc_net(5), of the test host.
-pub fn clients(app: &str) -> usize {
+fn clients(app: &str) -> usize {
     let sockets = std::fs::read_to_string("/proc/thread-self/net/unix").unwrap();
     let path = format!("/run/tenantd/{app}/control");
     let is_client = |line: &&str| {
@@ -82,6 +83,25 @@ pub fn clients(app: &str) -> usize {
         fields.get(5) == Some(&"03") && fields.get(7).is_some_and(|it| it.starts_with(&path))
     };
     sockets.lines().filter(is_client).count()
+}
+
+/// Waits until a command (its process) waits for tenants: it catches SIGINT and watches them by a second
+/// connection. Connections alone prove nothing: one of a command that has ended counts until the
+/// supervisor closes it.
+///
+/// # Panics
+/// After ten seconds.
+pub fn until_it_waits(app: &str, pid: u32) {
+    until("it catches SIGINT", || catches(pid, Signal::SIGINT));
+    until("it watches tenants", || clients(app) == 2);
+}
+
+/// Whether a process has a handler for a signal, see `SigCgt` in proc_pid_status(5).
+fn catches(pid: u32, signal: Signal) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = u64::from_str_radix(caught.unwrap().trim(), 16).unwrap();
+    caught & (1 << (signal as u32 - 1)) != 0
 }
 
 /// An application name that no other test on this machine uses or has used. All test hosts share

@@ -82,14 +82,20 @@ fn once(datastore: &str) {
     daemon.tell(&["restart", "acme"]).expect(0);
     daemon.tell(&["stop", "acme"]).expect(0);
     daemon.tell(&["start", "acme"]).expect(0);
+    // A mark that is not written when the supervisor is killed is lost with it.
+    until("its log is written", || {
+        let text = logs(&daemon, "acme");
+        (count(&text, "made for acme") == 4 && count(&text, "program started") == 4).then_some(())
+    });
     daemon.kill();
     daemon.again();
     daemon.settles();
     daemon.tell(&["restart", "acme"]).expect(0);
     for (tenant, starts) in [("acme", 5), ("bolt", 1)] {
         let made = format!("stdout  made for {tenant}");
+        // The supervisor that was killed may have written a line that the next one wrote again.
         let text = until("its output is in the log", || {
-            Some(logs(&daemon, tenant)).filter(|text| count(text, &made) == starts)
+            Some(logs(&daemon, tenant)).filter(|text| count(text, &made) >= starts)
         });
         assert_eq!(count(&text, "init command started"), 1, "{text}");
         assert_eq!(count(&text, "init command finished in "), 1, "{text}");

@@ -10,7 +10,7 @@ use tenantd_api::wire::{Program, StateWord, TenantStatus};
 
 use crate::support::daemon::{Daemon, LIMIT, PROGRAM, ends, pidfd, signal};
 use crate::support::place::{self, script};
-use crate::support::{clients, until};
+use crate::support::until_it_waits;
 
 const FOUR: &str = r#"
 [app]
@@ -144,7 +144,7 @@ impl Roll {
 
     /// Interrupts it once it waits for a wave.
     fn interrupt(&self, daemon: &Daemon) {
-        until("it waits for a wave", || clients(&daemon.app) == 2);
+        until_it_waits(&daemon.app, self.child.id());
         signal(self.child.id(), Signal::SIGINT);
     }
 

@@ -10,7 +10,7 @@ use tenantd_api::wire::StateWord;
 
 use crate::support::daemon::{Daemon, LIMIT, PROGRAM, ends, pidfd, signal, tenantd};
 use crate::support::place::{self, script};
-use crate::support::{clients, until};
+use crate::support::until_it_waits;
 
 /// Tenants whose program never listens on its port.
 fn deaf(within: &str, tenants: u8) -> Daemon {
@@ -104,7 +104,7 @@ fn an_interrupted_start_is_counted_and_continues() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    until("it waits", || clients(&daemon.app) == 2);
+    until_it_waits(&daemon.app, child.id());
     signal(child.id(), Signal::SIGINT);
     assert!(ends(&pidfd(child.id()), LIMIT));
     let output = child.wait_with_output().unwrap();

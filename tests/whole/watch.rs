@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::support::daemon::{Daemon, LIMIT, PROGRAM, ends, pidfd, signal};
 use crate::support::place::{self, install, script};
-use crate::support::{clients, until};
+use crate::support::until_it_waits;
 
 const TWO: &str = r#"
 [app]
@@ -211,7 +211,7 @@ fn a_waiting_start_continues_through_an_upgrade() {
     let daemon = Daemon::start_with(place::INSTALLED, &never);
     let mut start = Watching::start(&daemon, &["start", "acme"]);
     // Its request is answered, and it waits.
-    until("it subscribes", || clients(&daemon.app) == 2);
+    until_it_waits(&daemon.app, start.child.id());
     daemon.tell(&["upgrade"]).expect(0);
     daemon.tell(&["stop", "acme"]).expect(0);
     start.until("acme: down");
