@@ -104,7 +104,7 @@ impl Crew {
         let count = u32::try_from(count).unwrap();
         let addresses: Vec<_> = (first..first + count).map(Ipv4Addr::from).collect();
         let mut manifest = format!(
-            "[app]\nname = \"APP\"\ncommand = [\"{IDLE}\"]\ndatastore.path = \"{SRV}/data\"\n\
+            "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [\"{IDLE}\"]\ndatastore.path = \"{SRV}/data\"\n\
              ready.tcp = 80\n[network]\nsubnet = \"10.77.0.0/16\"\n[tenants]\n"
         );
         for (number, ip) in addresses.iter().enumerate() {

@@ -250,7 +250,7 @@ fn rehearsed() -> f64 {
         .map(|number| format!("t{number} = {{ ip = \"10.77.1.{}\" }}\n", number + 1))
         .collect();
     let text = format!(
-        "[app]\nname = \"bench\"\ncommand = [\"/bin/true\", \"{{ip}}\"]\n\
+        "[app]\nname = \"bench\"\nuser = \"root\"\ncommand = [\"/bin/true\", \"{{ip}}\"]\n\
          datastore.path = \"/var/log/tenantd/data\"\n[network]\nsubnet = \"10.77.0.0/16\"\n\
          [tenants]\n{tenants}"
     );

@@ -22,7 +22,7 @@ use tenantd_core::plan::derive::{host_end, tenant_hash};
 fn taken_over() -> (Daemon, u32) {
     place::folder("/srv/data");
     let manifest = format!(
-        "[app]\nname = \"APP\"\ncommand = [\"{}\"]\ndatastore.path = \"/srv/data\"\n\
+        "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [\"{}\"]\ndatastore.path = \"/srv/data\"\n\
          restart = {{ delay = \"10ms\" }}\n\
          [tenants]\nacme = {{ ip = \"10.77.0.11\" }}\nbeta = {{ ip = \"10.77.0.12\" }}\n",
         example("idle")
@@ -99,7 +99,7 @@ fn unclaimed_residue_is_removed_at_the_end() {
     daemon.end();
 }
 
-const ONE: &str = "[app]\nname = \"APP\"\ncommand = [\"/srv/idle\"]\ndatastore.path = \"/srv/data\"\n\
+const ONE: &str = "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [\"/srv/idle\"]\ndatastore.path = \"/srv/data\"\n\
     [tenants]\nacme = { ip = \"10.77.0.11\" }\n";
 
 fn one() -> Daemon {

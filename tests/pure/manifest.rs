@@ -168,7 +168,7 @@ fn the_schema_has_every_key() {
 
 #[test]
 fn explicit_defaults_give_the_same_plan() {
-    let least = "[app]\nname = \"wiki\"\ncommand = \
+    let least = "[app]\nname = \"wiki\"\nuser = \"root\"\ncommand = \
                  [\"/opt/guestbook/guestbook\"]\n[app.datastore]\npath = \"/d\"\n";
     let tenant = "[tenants]\na = { ip = \"10.77.0.11\" }\n";
     let mut whole: toml::Table = toml::from_str(&format!("{least}{tenant}")).unwrap();

@@ -16,7 +16,7 @@ fn a_server_that_hangs_is_started_again() {
     place::folder("/var/lib/guestbook");
     let program = place::example("guestbook");
     let daemon = Daemon::start(&format!(
-        "[app]\nname = \"APP\"\ncommand = [{program:?}]\n\
+        "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [{program:?}]\n\
          datastore.path = \"/var/lib/guestbook\"\nready.tcp = 80\nstop.grace = \"200ms\"\n\
          alive = {{ http = \"/\", port = 80, interval = \"200ms\", timeout = \"300ms\", \
          failures = 2 }}\n[tenants]\n\
@@ -47,7 +47,7 @@ fn a_command_in_the_tenant_asks() {
     let alive = "{ command = [\"/srv/ask\"], interval = \"100ms\", failures = 2 }";
     let manifest = |when: &str, alive: &str| {
         format!(
-            "[app]\nname = \"APP\"\ncommand = [\"/srv/app\"]\n\
+            "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [\"/srv/app\"]\n\
              datastore.path = \"/srv/data\"\nworking_directory = \"/srv/data\"\n\
              environment = {{ STATE = \"/srv/data\" }}\nrestart.when = \"{when}\"\n\
              alive = {alive}\n[tenants]\n\

@@ -14,7 +14,7 @@ fn start(more: &str) -> Daemon {
     puppet::make();
     let command = puppet::COMMAND;
     let daemon = Daemon::start_settled(&format!(
-        "[app]\nname = \"APP\"\ncommand = {command}\ndatastore.path = \"/srv/data\"\n{more}\n\
+        "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = {command}\ndatastore.path = \"/srv/data\"\n{more}\n\
          ready = {{ notify = true, within = \"1m\" }}\nrestart.delay = \"10ms\"\n\
          environment = {{ FIRST = \"say('READY=1')\" }}\n[tenants]\nacme = {{ ip = \"{ACME}\" }}\n"
     ));

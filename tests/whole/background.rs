@@ -11,7 +11,7 @@ fn tenant(app: &str) -> Daemon {
     place::folder("/srv/data");
     script("app", "sleep 1000000 &\nsleep 0.2");
     Daemon::start(&format!(
-        "[app]\nname = \"APP\"\ncommand = [\"/srv/app\"]\ndatastore.path = \"/srv/data\"\nready.lived = \"1s\"\n\
+        "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [\"/srv/app\"]\ndatastore.path = \"/srv/data\"\nready.lived = \"1s\"\n\
          {app}\n         [defaults]\nautostart = false\n[tenants]\nacme = {{ ip = \"10.77.0.11\" }}\n"
     ))
 }

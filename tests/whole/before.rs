@@ -58,6 +58,7 @@ fn tenants() -> Daemon {
             r#"
 [app]
 name = "APP"
+user = "root"
 command = ["{program}"]
 daemonizes = true
 datastore.path = "/srv/data"

@@ -9,6 +9,7 @@ use crate::support::visit::accepts;
 const MANIFEST: &str = r#"
 [app]
 name = "APP"
+user = "root"
 command = ["/srv/idle"]
 datastore.path = "/srv/data"
 ready.tcp = 80

@@ -13,6 +13,7 @@ use crate::support::visit::accepts;
 const FLOOD: &str = r#"
 [app]
 name = "APP"
+user = "root"
 command = ["/srv/writer"]
 datastore.path = "/srv/data"
 [defaults]
@@ -62,6 +63,7 @@ fn a_flood_of_lines_delays_no_other_tenant_and_stays_bounded() {
 const TRACKED: &str = r#"
 [app]
 name = "APP"
+user = "root"
 command = ["/srv/leaver"]
 daemonizes = true
 datastore.path = "/srv/data"

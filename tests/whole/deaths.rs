@@ -22,17 +22,15 @@ fn program() -> String {
 
 /// A tenant whose program dies in this way, once it waits for its signal.
 fn start(how: &str) -> Daemon {
-    start_with(how, "user = \"root\"\n", |manifest| {
-        Daemon::start_settled(manifest)
-    })
+    start_with(how, Daemon::start_settled)
 }
 
-fn start_with(how: &str, more: &str, start: impl Fn(&str) -> Daemon) -> Daemon {
+fn start_with(how: &str, start: impl Fn(&str) -> Daemon) -> Daemon {
     place::host();
     folder("/srv/data");
     let program = program();
     start(&format!(
-        "[app]\nname = \"APP\"\ncommand = [\"{program}\", \"{how}\"]\n{more}\
+        "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [\"{program}\", \"{how}\"]\n\
          datastore.path = \"/srv/data\"\nstop.grace = \"10s\"\n\
          restart = {{ delay = \"1ms\", delay_max = \"1ms\", strikes = 0 }}\n\
          [tenants]\nacme = {{ ip = \"10.77.0.11\" }}\n"
@@ -181,7 +179,7 @@ fn kill_orphan(pid: u32) {
 
 #[test]
 fn orphans_are_reaped_also_after_an_upgrade() {
-    let daemon = start_with("orphans", "", |manifest| {
+    let daemon = start_with("orphans", |manifest| {
         install(PROGRAM);
         Daemon::start_with(INSTALLED, manifest)
     });

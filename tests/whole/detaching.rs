@@ -86,7 +86,7 @@ fn slow_to_start() -> Daemon {
         .map(|i| format!("t{i} = {{ ip = \"10.77.0.{}\" }}\n", 11 + i))
         .collect();
     Daemon::start(&format!(
-        "[app]\nname = \"APP\"\ncommand = [\"/srv/app\"]\ndatastore.path = \"/srv/data\"\n\
+        "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [\"/srv/app\"]\ndatastore.path = \"/srv/data\"\n\
          [tenants]\n{tenants}"
     ))
 }

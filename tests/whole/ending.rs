@@ -13,6 +13,7 @@ use crate::support::visit::get;
 const DEAF: &str = r#"
 [app]
 name = "APP"
+user = "root"
 command = ["/srv/deaf"]
 datastore.path = "/srv/data"
 stop.grace = "1h"

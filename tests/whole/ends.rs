@@ -27,6 +27,7 @@ fn start(program: &str, app: &str) -> Daemon {
         r#"
 [app]
 name = "APP"
+user = "root"
 command = ["{program}"]
 datastore.path = "/srv/data"
 {app}

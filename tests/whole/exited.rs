@@ -15,7 +15,7 @@ fn tenant(restart: &str) -> Daemon {
         "until [ -e end ]; do sleep 0.02; done\nread -r status <end\nrm end\nexit \"$status\"",
     );
     Daemon::start(&format!(
-        "[app]\nname = \"APP\"\ncommand = [\"/srv/app\"]\ndatastore.path = \"/srv/data\"\n\
+        "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [\"/srv/app\"]\ndatastore.path = \"/srv/data\"\n\
          working_directory = \"/srv/data\"\nrestart = {{ {restart} }}\n[tenants]\n\
          acme = {{ ip = \"10.77.0.11\" }}\n"
     ))
@@ -89,7 +89,7 @@ fn never_also_holds_for_a_program_that_cannot_be_executed() {
     script("app", "exec sleep 1000000");
     script("first", "echo no >&2\nexit 4");
     let daemon = Daemon::start(
-        "[app]\nname = \"APP\"\ncommand = [\"/srv/app\"]\ndatastore.path = \"/srv/data\"\n\
+        "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [\"/srv/app\"]\ndatastore.path = \"/srv/data\"\n\
          restart.when = \"never\"\nbefore.command = [\"/srv/first\"]\n[tenants]\n\
          acme = { ip = \"10.77.0.11\" }\n",
     );

@@ -11,6 +11,7 @@ use crate::support::visit::get;
 const MANIFEST: &str = r#"
 [app]
 name = "APP"
+user = "root"
 command = ["/usr/sbin/nginx", "-g", "daemon off;"]
 private = ["/var/log/nginx", "/var/lib/nginx"]
 files = [{ path = "/etc/nginx/conf.d/site.conf", template = "site.conf.in" }]

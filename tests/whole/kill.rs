@@ -29,7 +29,7 @@ fn start(helpers: usize) -> Daemon {
     let program = PROGRAM.replace("HELPERS", &helpers.to_string());
     fs::write("/srv/program.py", program).unwrap();
     let daemon = Daemon::start_settled(
-        "[app]\nname = \"APP\"\ncommand = [\"/usr/bin/python3\", \"/srv/program.py\"]\n\
+        "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [\"/usr/bin/python3\", \"/srv/program.py\"]\n\
          datastore.path = \"/srv/data\"\nrestart.delay = \"10ms\"\n[tenants]\n\
          acme = { ip = \"10.77.0.11\" }\nbolt = { ip = \"10.77.0.12\", autostart = false }\n",
     );
@@ -173,7 +173,7 @@ fn nginx_reopens_its_logs() {
     place::host();
     folder("/var/lib/nginx");
     let daemon = Daemon::start_settled(
-        "[app]\nname = \"APP\"\ncommand = [\"/usr/sbin/nginx\"]\ndaemonizes = true\n\
+        "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [\"/usr/sbin/nginx\"]\ndaemonizes = true\n\
          pid_file = \"/run/nginx.pid\"\nprivate = [\"/run\", \"/var/lib/nginx\"]\n\
          datastore = { path = \"/var/log/nginx\", mode = \"0755\" }\n\
          ready.tcp = 80\nstop = { signal = \"SIGQUIT\", grace = \"5s\" }\n\

@@ -14,7 +14,7 @@ fn start(limits: &str) -> Daemon {
     folder("/var/lib/guestbook");
     let program = example("guestbook");
     Daemon::start_settled(&format!(
-        "[app]\nname = \"APP\"\ncommand = [\"{program}\"]\n\
+        "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [\"{program}\"]\n\
          datastore.path = \"/var/lib/guestbook\"\nready.tcp = 80\nstop.grace = \"5s\"\n\
          [app.limits]\n{limits}\n[tenants]\nacme = {{ ip = \"10.77.0.11\" }}\n\
          globex = {{ ip = \"10.77.0.12\", limits = {{ open_files = 900 }} }}\n"

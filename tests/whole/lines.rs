@@ -14,6 +14,7 @@ use crate::support::place::{self, script};
 const WRITERS: &str = r#"
 [app]
 name = "APP"
+user = "root"
 command = ["/srv/writer"]
 datastore.path = "/srv/data"
 [tenants]

@@ -17,6 +17,7 @@ use crate::syslog::{found_collector, logged};
 const TWO: &str = r#"
 [app]
 name = "APP"
+user = "root"
 command = ["/srv/idle"]
 datastore.path = "/srv/data"
 logs = ["/srv/data/log/*.log", "{datastore}/top.txt"]

@@ -15,7 +15,7 @@ const ACME: &str = "10.77.0.11";
 
 fn manifest(command: &str, more: &str) -> String {
     format!(
-        "[app]\nname = \"APP\"\ncommand = {command}\ndatastore.path = \"/srv/data\"\n{more}\n\
+        "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = {command}\ndatastore.path = \"/srv/data\"\n{more}\n\
          restart.delay = \"10ms\"\n[tenants]\nacme = {{ ip = \"{ACME}\" }}\n"
     )
 }
@@ -24,7 +24,7 @@ fn nginx(more: &str) -> Daemon {
     place::host();
     folder("/var/lib/nginx");
     let daemon = Daemon::start_settled(&format!(
-        "[app]\nname = \"APP\"\ncommand = [\"/usr/sbin/nginx\"]\ndaemonizes = true\n{more}\n\
+        "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [\"/usr/sbin/nginx\"]\ndaemonizes = true\n{more}\n\
          private = [\"/run\", \"/var/log/nginx\", \"/var/lib/nginx\"]\n\
          datastore = {{ path = \"/var/www/html\", mode = \"0755\" }}\nready.tcp = 80\n\
          restart.delay = \"10ms\"\nstop = {{ signal = \"SIGQUIT\", grace = \"5s\" }}\n\

@@ -12,7 +12,7 @@ fn start(more: &str) -> Daemon {
     puppet::make();
     let command = puppet::COMMAND;
     Daemon::start_settled(&format!(
-        "[app]\nname = \"APP\"\ncommand = {command}\ndatastore.path = \"/srv/data\"\n{more}\n\
+        "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = {command}\ndatastore.path = \"/srv/data\"\n{more}\n\
          [tenants]\nacme = {{ ip = \"{ACME}\" }}\n"
     ))
 }

@@ -9,7 +9,7 @@ use crate::support::place::{self, example};
 fn start(autostart: bool) -> Daemon {
     place::folder("/srv/data");
     Daemon::start_settled(&format!(
-        "[app]\nname = \"APP\"\ncommand = [\"{}\"]\ndatastore.path = \"/srv/data\"\n\
+        "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [\"{}\"]\ndatastore.path = \"/srv/data\"\n\
          [defaults]\nautostart = {autostart}\n[tenants]\nacme = {{ ip = \"10.77.0.11\" }}\nbeta = {{ ip = \"10.77.0.12\" }}\n",
         example("idle")
     ))

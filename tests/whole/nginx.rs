@@ -20,7 +20,7 @@ fn manifest(command: &str, more: &str) -> String {
         .map(|(name, ip)| format!("{name} = {{ ip = \"{ip}\" }}\n"))
         .collect();
     format!(
-        "[app]\nname = \"APP\"\ncommand = {command}\n{more}\n\
+        "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = {command}\n{more}\n\
          private = [\"/run\", \"/var/log/nginx\", \"/var/lib/nginx\"]\n\
          datastore = {{ path = \"/var/www/html\", mode = \"0755\" }}\nready.tcp = 80\n\
          stop = {{ signal = \"SIGQUIT\", grace = \"5s\" }}\n[tenants]\n{tenants}"

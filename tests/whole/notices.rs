@@ -22,7 +22,7 @@ const SOON: Duration = Duration::from_secs(5);
 fn manifest(more: &str) -> String {
     let command = puppet::COMMAND;
     format!(
-        "[app]\nname = \"APP\"\ncommand = {command}\ndatastore.path = \"/srv/data\"\n{more}\n\
+        "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = {command}\ndatastore.path = \"/srv/data\"\n{more}\n\
          ready = {{ notify = true, within = \"5m\" }}\n[tenants]\nacme = {{ ip = \"{ACME}\" }}\n\
          bolt = {{ ip = \"{BOLT}\" }}\n"
     )

@@ -161,7 +161,7 @@ fn another_application_with_the_datastore_is_refused_meanwhile() {
     let manifest = |ip: &str, more: &str| {
         let subnet = ip.replace(".11", ".0/24");
         format!(
-            "[app]\nname = \"APP\"\ncommand = [\"/bin/sleep\", \"1000\"]\ndatastore.path = \"/srv/data\"\n\
+            "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [\"/bin/sleep\", \"1000\"]\ndatastore.path = \"/srv/data\"\n\
              restart = {{ strikes = 1 }}\n[network]\nsubnet = \"{subnet}\"\n\
              [tenants]\nacme = {{ ip = \"{ip}\", autostart = false{more} }}\n"
         )

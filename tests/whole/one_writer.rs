@@ -27,7 +27,7 @@ fn manifest(script: &str, ip: &str, more: &str) -> String {
     );
     let subnet = ip.replace(".11", ".0/24");
     format!(
-        "[app]\nname = \"APP\"\ncommand = [\"{program}\"]\ndatastore.path = \"/srv/data\"\n\
+        "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [\"{program}\"]\ndatastore.path = \"/srv/data\"\n\
          restart = {{ strikes = 1 }}\n[network]\nsubnet = \"{subnet}\"\n\
          [tenants]\nacme = {{ ip = \"{ip}\"{more} }}\n"
     )

@@ -10,6 +10,7 @@ use crate::support::place;
 const GOOD: &str = r#"
 [app]
 name = "wiki"
+user = "root"
 command = ["/bin/sh"]
 datastore.path = "/srv/data"
 [tenants]
@@ -21,6 +22,7 @@ beta = { ip = "10.77.0.12" }
 const BAD: &str = r#"
 [app]
 name = "wiki"
+user = "root"
 command = ["/no/such/program"]
 usr = "nobody"
 datastore.path = "/"

@@ -26,7 +26,7 @@ const PROGRAM_TEXT: &str = "cat /srv/data/base; exec sleep 1000000";
 
 fn manifest(datastore: &str, phases: &str) -> String {
     format!(
-        "[app]\nname = \"APP\"\ncommand = [\"/srv/app\"]\nenvironment = {{ WHO = \"{{tenant}}\" }}\n\
+        "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [\"/srv/app\"]\nenvironment = {{ WHO = \"{{tenant}}\" }}\n\
          datastore.{datastore}\nrestart = {{ delay = \"1ms\", delay_max = \"1ms\" }}\n{phases}\n\
          [tenants]\nacme = {{ ip = \"10.77.0.11\" }}\nbolt = {{ ip = \"10.77.0.12\" }}\n"
     )
@@ -314,8 +314,8 @@ fn the_command_runs_as_its_user_in_the_tenant() {
         "init = { command = [\"/srv/init\"], user = \"root\" }",
     );
     let text = text.replace(
-        "command = [\"/srv/app\"]",
-        "command = [\"/srv/app\"]\nuser = 1000\ngroup = 1000",
+        "user = \"root\"\ncommand",
+        "user = 1000\ngroup = 1000\ncommand",
     );
     script("app", "id -u; exec sleep 1000000");
     let daemon = Daemon::start_settled(&text);

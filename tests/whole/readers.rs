@@ -12,6 +12,7 @@ use crate::support::place::{self, script};
 const MANIFEST: &str = r#"
 [app]
 name = "APP"
+user = "root"
 command = ["/srv/app"]
 environment = { TOKEN = "hush" }
 datastore.path = "/srv/data"

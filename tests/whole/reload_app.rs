@@ -197,7 +197,7 @@ fn nginx_reads_its_configuration_again() {
     let configuration = "daemon off; pid /run/nginx.pid; events {} http { server { listen 80; \
         location / { return 200 'PAGE'; } } }";
     let daemon = Daemon::start_settled(
-        "[app]\nname = \"APP\"\n\
+        "[app]\nname = \"APP\"\nuser = \"root\"\n\
          command = [\"/usr/sbin/nginx\", \"-c\", \"/etc/nginx-own/nginx.conf\"]\n\
          private = [\"/run\", \"/var/log/nginx\", \"/var/lib/nginx\"]\nready.tcp = 80\n\
          datastore = { path = \"/etc/nginx-own\", mode = \"0755\" }\n\

@@ -15,6 +15,7 @@ use crate::support::until_it_waits;
 const FOUR: &str = r#"
 [app]
 name = "APP"
+user = "root"
 command = ["/srv/app"]
 datastore.path = "/srv/data"
 ready.lived = "200ms"

@@ -37,6 +37,7 @@ exec /srv/idle
 const HEAD: &str = r#"
 [app]
 name = "APP"
+user = "root"
 command = ["/srv/app", "{tenant}"]
 ready.tcp = 80
 restart.when = "never"

@@ -18,7 +18,7 @@ fn deaf(within: &str, tenants: u8) -> Daemon {
     place::folder("/srv/data");
     script("app", "echo still loading >&2\nexec sleep 1000000");
     let mut manifest = format!(
-        "[app]\nname = \"APP\"\ncommand = [\"/srv/app\"]\ndatastore.path = \"/srv/data\"\n\
+        "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [\"/srv/app\"]\ndatastore.path = \"/srv/data\"\n\
          ready = {{ tcp = 81, within = \"{within}\" }}\n[tenants]\n"
     );
     for number in 1..=tenants {
@@ -69,7 +69,7 @@ fn a_program_that_never_listens_is_given_up() {
     place::folder("/srv/data");
     script("app", "exec sleep 1000000");
     let daemon = Daemon::start(
-        "[app]\nname = \"APP\"\ncommand = [\"/srv/app\"]\ndatastore.path = \"/srv/data\"\n\
+        "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [\"/srv/app\"]\ndatastore.path = \"/srv/data\"\n\
          ready = { tcp = 81, within = \"700ms\" }\n\
          restart = { strikes = 3, window = \"1s\" }\n[tenants]\nt1 = { ip = \"10.77.0.11\" }\n",
     );
@@ -133,7 +133,7 @@ fn a_command_waits_for_a_supervisor_that_is_starting() {
     place::host();
     place::folder("/srv/data");
     script("app", "exec sleep 1000000");
-    let manifest = "[app]\nname = \"APP\"\ncommand = [\"/srv/app\"]\n\
+    let manifest = "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [\"/srv/app\"]\n\
         datastore.path = \"/srv/data\"\n[tenants]\nacme = { ip = \"10.77.0.11\" }\n";
     let mut daemon = Daemon::spawn(manifest);
     daemon.tell(&["start", "acme"]).expect(0);

@@ -30,7 +30,7 @@ fn tenants(restart: &str) -> Daemon {
         .map(|(name, n)| format!("{name} = {{ ip = \"10.77.0.{n}\", arguments = [\"{name}\"] }}\n"))
         .collect();
     Daemon::start(&format!(
-        "[app]\nname = \"APP\"\ncommand = [\"{program}\"]\ndatastore.path = \"/srv/data\"\n\
+        "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [\"{program}\"]\ndatastore.path = \"/srv/data\"\n\
          ready.tcp = 80\nstop.grace = \"1s\"\nrestart = {{ {restart} }}\n[tenants]\n{lines}\
          manual = {{ ip = \"10.77.0.30\", autostart = false }}\n"
     ))

@@ -23,7 +23,7 @@ fn manifest() -> String {
     let tenant = |number| format!("t{number} = {{ ip = \"10.77.0.{}\" }}\n", number + 11);
     let tenants: String = (0..TENANTS).map(tenant).collect();
     format!(
-        "[app]\nname = \"APP\"\ncommand = [\"/srv/app\"]\ndatastore.path = \"/srv/data\"\n[tenants]\n{tenants}"
+        "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [\"/srv/app\"]\ndatastore.path = \"/srv/data\"\n[tenants]\n{tenants}"
     )
 }
 

@@ -251,7 +251,7 @@ fn tenants_with_swapped_addresses_wait_for_each_other() {
     );
     let manifest = |acme: u8, globex: u8| {
         format!(
-            "[app]\nname = \"APP\"\ncommand = [\"/srv/app\"]\nstop.grace = \"300ms\"\n\
+            "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [\"/srv/app\"]\nstop.grace = \"300ms\"\n\
              environment = {{ WHO = \"{{tenant}}\" }}\ndatastore.path = \"/srv/data\"\n[tenants]\n\
              acme = {{ ip = \"10.77.0.{acme}\" }}\nglobex = {{ ip = \"10.77.0.{globex}\" }}\n"
         )

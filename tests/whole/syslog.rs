@@ -17,6 +17,7 @@ use crate::support::place::{self, script};
 const TWO: &str = r#"
 [app]
 name = "APP"
+user = "root"
 command = ["/srv/idle"]
 datastore.path = "/srv/data"
 [tenants]
@@ -322,8 +323,7 @@ fn a_program_in_a_tenant_has_a_dev_log_of_its_own() {
         "idle",
         "logger -t inside hello from $(stat -c %F /dev/log)\nexec sleep 600",
     );
-    let mut daemon =
-        Daemon::start_settled(&TWO.replace("[tenants]", "user = \"nobody\"\n[tenants]"));
+    let mut daemon = Daemon::start_settled(&TWO.replace("\"root\"", "\"nobody\""));
     for tenant in ["acme", "bolt"] {
         let line = "inside notice: hello from symbolic link".to_owned();
         until("it is logged", || {

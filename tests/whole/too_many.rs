@@ -9,7 +9,7 @@ use crate::support::place::{self, script};
 /// A manifest with this many tenants, none of which starts by itself.
 fn tenants(count: u8) -> String {
     let mut manifest =
-        "[app]\nname = \"APP\"\ncommand = [\"/srv/app\"]\ndatastore.path = \"/srv/data\"\n\
+        "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [\"/srv/app\"]\ndatastore.path = \"/srv/data\"\n\
          [defaults]\nautostart = false\n[tenants]\n"
             .to_owned();
     for number in 1..=count {

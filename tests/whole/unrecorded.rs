@@ -135,7 +135,7 @@ fn without_cgroups() -> Daemon {
     place::folder("/srv/data");
     let program = place::example("idle");
     Daemon::start_settled(&format!(
-        "[app]\nname = \"APP\"\ncommand = [\"{program}\"]\ndatastore.path = \"/srv/data\"\n\
+        "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [\"{program}\"]\ndatastore.path = \"/srv/data\"\n\
          [tenants]\nacme = {{ ip = \"10.77.0.11\" }}\n"
     ))
 }
@@ -184,7 +184,7 @@ fn a_daemonized_program_is_adopted_without_its_first_process() {
     let idle = place::example("idle");
     let program = place::script("program", &format!("{idle} 80 & exit 0"));
     let mut daemon = Daemon::start_settled(&format!(
-        "[app]\nname = \"APP\"\ncommand = [\"{program}\"]\ndatastore.path = \"/srv/data\"\n\
+        "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [\"{program}\"]\ndatastore.path = \"/srv/data\"\n\
          daemonizes = true\nready.tcp = 80\n[tenants]\nacme = {{ ip = \"10.77.0.11\" }}\n"
     ));
     let leaf = format!(

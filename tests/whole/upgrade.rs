@@ -19,6 +19,7 @@ use crate::support::visit::accepts;
 const MANIFEST: &str = r#"
 [app]
 name = "APP"
+user = "root"
 command = ["/srv/app"]
 environment = { WHO = "{tenant}" }
 datastore.path = "/srv/data"

@@ -20,7 +20,7 @@ fn start() -> Daemon {
     folder("/srv/data");
     script("app", "echo begins; exec sleep 1000000");
     Daemon::start_settled(
-        "[app]\nname = \"APP\"\ncommand = [\"/srv/app\"]\ndatastore.path = \"/srv/data\"\n\
+        "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [\"/srv/app\"]\ndatastore.path = \"/srv/data\"\n\
          restart = { delay = \"100ms\", delay_max = \"100ms\", strikes = 0 }\n\
          [tenants]\nacme = { ip = \"10.77.0.11\" }\nbeta = { ip = \"10.77.0.12\" }\n",
     )

@@ -14,7 +14,7 @@ fn two() -> Daemon {
     place::host();
     folder("/srv/data");
     Daemon::start_settled(&format!(
-        "[app]\nname = \"APP\"\ncommand = [\"{}\"]\ndatastore.path = \"/srv/data\"\n\
+        "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [\"{}\"]\ndatastore.path = \"/srv/data\"\n\
          ready.tcp = 80\n[tenants]\nacme = {{ ip = \"10.77.0.11\" }}\n\
          manual = {{ ip = \"10.77.0.12\", autostart = false }}\n",
         example("idle")

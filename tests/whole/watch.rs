@@ -14,6 +14,7 @@ use crate::support::until_it_waits;
 const TWO: &str = r#"
 [app]
 name = "APP"
+user = "root"
 command = ["/srv/app"]
 datastore.path = "/srv/data"
 [tenants]

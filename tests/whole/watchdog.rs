@@ -32,7 +32,7 @@ fn start() -> Daemon {
     puppet::make();
     let command = puppet::COMMAND;
     Daemon::start_settled(&format!(
-        "[app]\nname = \"APP\"\ncommand = {command}\ndatastore.path = \"/srv/data\"\n\
+        "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = {command}\ndatastore.path = \"/srv/data\"\n\
          ready = {{ notify = true, within = \"1m\", watchdog = \"2s\" }}\nrestart.delay = \"10ms\"\n\
          environment = {{ FIRST = '''{FIRST}''' }}\n[tenants]\nacme = {{ ip = \"{ACME}\" }}\n\
          bolt = {{ ip = \"{BOLT}\" }}\n"

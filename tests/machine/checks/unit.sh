@@ -53,7 +53,7 @@ delegated() {
 
 # Checked with a program that sets no limits itself, as redis does.
 limits() {
-    printf '[app]\nname = "idle"\ncommand = ["/bin/sleep", "infinity"]\ndatastore = { path = "/mnt" }\n' >/etc/tenantd/idle.toml
+    printf '[app]\nname = "idle"\ncommand = ["/bin/sleep", "infinity"]\nuser = "root"\ndatastore = { path = "/mnt" }\n' >/etc/tenantd/idle.toml
     printf '[network]\nsubnet = "10.79.0.0/24"\n[tenants]\nacme = { ip = "10.79.0.11" }\n' >>/etc/tenantd/idle.toml
     systemctl start tenantd@idle
     wait_for up idle
@@ -134,6 +134,7 @@ store_keeps_what_nobody_holds() {
 [app]
 name = "frail"
 command = ["/bin/sh", "-c", "[ {tenant} = late ] || exit 1; trap 'echo last words; exit 3' TERM; while :; do sleep 0.1; done"]
+user = "root"
 datastore = { path = "/mnt" }
 [app.restart]
 delay = "10m"

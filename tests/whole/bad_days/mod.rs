@@ -21,7 +21,7 @@ fn host() {
 /// A manifest of two tenants with short time limits.
 fn manifest(command: &str, app: &str, acme: &str) -> String {
     format!(
-        "[app]\nname = \"APP\"\ncommand = [\"{command}\"]\ndatastore.path = \"/srv/data\"\n{app}\n\
+        "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [\"{command}\"]\ndatastore.path = \"/srv/data\"\n{app}\n\
          restart = {{ delay = \"10ms\", strikes = 3 }}\n\
          [tenants]\nacme = {{ ip = \"10.77.0.11\"{acme} }}\nbeta = {{ ip = \"10.77.0.12\" }}\n"
     )

@@ -27,8 +27,7 @@ pub(super) fn points() -> impl Iterator<Item = &'static str> {
 
 const TENANTS: &str = "[tenants]\nacme = { ip = \"10.77.0.11\" }\n";
 const ADDED: &str = "beta = { ip = \"10.77.0.12\" }\n";
-const APP: &str =
-    "\n[app]\nname = \"edited\"\ncommand = [\"/bin/true\"]\ndatastore = { path = \"/srv\" }\n";
+const APP: &str = "\n[app]\nname = \"edited\"\nuser = \"root\"\ncommand = [\"/bin/true\"]\ndatastore = { path = \"/srv\" }\n";
 
 /// The tenants are in the first half, so that half of an edit differs from both texts.
 fn manifest() -> (tempfile::TempDir, PathBuf, String) {

@@ -67,7 +67,7 @@ fn dies_at(point: &str, time: u32) {
     }
     let program = example("idle");
     let plain = format!(
-        "[app]\nname = \"APP\"\ncommand = [\"{program}\", \"80\"]\n\
+        "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [\"{program}\", \"80\"]\n\
          ready.tcp = 80\nrestart.delay = \"0s\"\n[tenants]\nacme = {{ ip = \"10.77.0.11\" }}\n\
          [app.datastore]\npath = \"{DATA}\"\n"
     );

@@ -43,7 +43,7 @@ fn dies_at(point: &str, fails: bool) {
     let init = "mkdir /srv/data/half && test ! -e /srv/fail && mv /srv/data/half /srv/data/made";
     let mut daemon = Daemon::spawn_armed(
         &format!(
-            "[app]\nname = \"APP\"\ncommand = [\"{program}\", \"80\"]\nready.tcp = 80\n\
+            "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [\"{program}\", \"80\"]\nready.tcp = 80\n\
              restart.delay = \"0s\"\ndatastore.path = \"/srv/data\"\n\
              [app.init]\ncommand = [\"/bin/sh\", \"-c\", \"{init}\"]\n\
              [tenants]\nacme = {{ ip = \"10.77.0.11\" }}\n"

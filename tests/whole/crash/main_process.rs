@@ -32,7 +32,7 @@ fn main_process_ended() {
     let guard = guard(DATA, "");
     let mut daemon = Daemon::spawn_armed(
         &format!(
-            "[app]\nname = \"APP\"\ncommand = [\"{guard}\", \"{program}\"]\ndaemonizes = true\n\
+            "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [\"{guard}\", \"{program}\"]\ndaemonizes = true\n\
              pid_file = \"/run/it.pid\"\nready.tcp = 80\nrestart.delay = \"0s\"\n\
              datastore.path = \"{DATA}\"\n[tenants]\nacme = {{ ip = \"10.77.0.11\" }}\n"
         ),

@@ -37,7 +37,7 @@ pub fn manifest(deaf: bool) -> String {
         .map(|(name, ip)| format!("{name} = {{ ip = \"{ip}\" }}\n"))
         .collect();
     format!(
-        "[app]\nname = \"APP\"\ncommand = [\"{guard}\", \"{program}\", \"80\"]\ndatastore.path = \"{DATA}\"\n\
+        "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [\"{guard}\", \"{program}\", \"80\"]\ndatastore.path = \"{DATA}\"\n\
          ready.tcp = 80\nrestart.delay = \"0s\"\nstop.grace = \"{}\"\n[tenants]\n{tenants}",
         if deaf { "50ms" } else { "10s" },
     )

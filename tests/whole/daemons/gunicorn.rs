@@ -20,7 +20,7 @@ fn the_new_master_counts_after_an_upgrade() {
     folder("/srv/data");
     fs::write("/srv/page.py", APPLICATION).unwrap();
     let daemon = start(
-        "command = [\"/usr/bin/gunicorn\", \"--daemon\", \"--bind\", \"0.0.0.0:80\", \"--pid\", \
+        "user = \"root\"\ncommand = [\"/usr/bin/gunicorn\", \"--daemon\", \"--bind\", \"0.0.0.0:80\", \"--pid\", \
          \"/run/gunicorn.pid\", \"--chdir\", \"/srv\", \"page:application\"]\nprivate = [\"/run\"]\n\
          environment = { PYTHONDONTWRITEBYTECODE = \"1\" }\ndatastore.path = \"/srv/data\"\n\
          daemonizes = true\npid_file = \"/run/gunicorn.pid\"\nready.tcp = 80",

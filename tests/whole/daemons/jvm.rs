@@ -25,7 +25,7 @@ fn status_143_is_no_crash() {
     folder("/srv/data");
     fs::write("/srv/Serve.java", SERVE).unwrap();
     let daemon = start(
-        "command = [\"/usr/bin/java\", \"-XX:+UseSerialGC\", \"-XX:TieredStopAtLevel=1\", \
+        "user = \"root\"\ncommand = [\"/usr/bin/java\", \"-XX:+UseSerialGC\", \"-XX:TieredStopAtLevel=1\", \
          \"-XX:-UsePerfData\", \"/srv/Serve.java\"]\ndatastore.path = \"/srv/data\"\n\
          ready = { tcp = 80, within = \"2m\" }\nrestart.when = \"on-failure\"\nrestart.success = [143]",
     );

@@ -16,7 +16,7 @@ fn fpm(option: &str, more: &str) -> Daemon {
                 listen = 9000\npm = static\npm.max_children = 2\n";
     fs::write("/srv/fpm.conf", pool).unwrap();
     start(&format!(
-        "command = [\"/usr/sbin/php-fpm8.2\", \"{option}\", \"--fpm-config\", \"/srv/fpm.conf\"]\n\
+        "user = \"root\"\ncommand = [\"/usr/sbin/php-fpm8.2\", \"{option}\", \"--fpm-config\", \"/srv/fpm.conf\"]\n\
          datastore.path = \"/srv/data\"\nprivate = [\"/run\"]\nstop.signal = \"SIGQUIT\"\n{more}"
     ))
 }

@@ -198,7 +198,7 @@ fn a_manifest_is_compared_with_what_was_written() {
     );
     let manifest = |folders: &str| {
         let text = format!(
-            "[app]\nname = \"compared\"\ncommand = [\"{program}\"]\nprivate = [\"/run/compared\"]\n\
+            "[app]\nname = \"compared\"\nuser = \"root\"\ncommand = [\"{program}\"]\nprivate = [\"/run/compared\"]\n\
              [app.datastore]\nfolders = [{folders}]\n[tenants]\nacme = {{ ip = \"10.77.0.11\" }}\n"
         );
         fs::write("/srv/compared.toml", text).unwrap();
@@ -234,7 +234,7 @@ fn a_launch_that_failed_without_a_word_is_explained() {
         "mkdir -p /var/lib/silent 2>/dev/null || exit 1\necho x >/var/lib/silent/db; exec sleep 1000",
     );
     let daemon = Daemon::start(&format!(
-        "[app]\nname = \"APP\"\ncommand = [\"{program}\"]\nrestart.strikes = 1\n\
+        "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [\"{program}\"]\nrestart.strikes = 1\n\
          [tenants]\nacme = {{ ip = \"10.77.0.11\" }}\n"
     ));
     daemon.until_state("acme", StateWord::Failed);

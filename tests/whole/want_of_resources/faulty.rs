@@ -104,10 +104,11 @@ pub(super) struct Faulty {
 
 /// The manifest, with these tenants.
 fn manifest(tenants: &[&str]) -> String {
-    let mut text = "[app]\nname = \"APP\"\ncommand = [\"/bin/sleep\", \"1000000\"]\n\
+    let mut text =
+        "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [\"/bin/sleep\", \"1000000\"]\n\
          datastore.path = \"/srv/data\"\n\
          restart = { delay = \"20ms\", delay_max = \"20ms\", strikes = 0 }\n[tenants]\n"
-        .to_owned();
+            .to_owned();
     for (number, tenant) in tenants.iter().enumerate() {
         text += &format!("{tenant} = {{ ip = \"10.77.0.{}\" }}\n", 11 + number);
     }

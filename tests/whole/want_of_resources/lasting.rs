@@ -80,7 +80,7 @@ fn a_begin_ends_with_1() {
 
 fn start() -> Daemon {
     Daemon::start_settled(
-        "[app]\nname = \"APP\"\ncommand = [\"/bin/sleep\", \"1000000\"]\n\
+        "[app]\nname = \"APP\"\nuser = \"root\"\ncommand = [\"/bin/sleep\", \"1000000\"]\n\
          datastore.path = \"/srv/data\"\n\
          restart = { delay = \"20ms\", delay_max = \"20ms\", strikes = 0 }\n\
          [tenants]\nacme = { ip = \"10.77.0.11\" }\nbeta = { ip = \"10.77.0.12\" }\n",

@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn a_scratch_run_has_one_tenant_and_a_writable_host() {
         let text = of_manifest(
-            "[app]\nname = \"x\"\nshared = [\"/a\"]\n[app.datastore]\npath = \"/x\"\nroot = \"/y\"\n\
+            "[app]\nname = \"x\"\nuser = \"root\"\nshared = [\"/a\"]\n[app.datastore]\npath = \"/x\"\nroot = \"/y\"\n\
              [tenants]\nacme = { ip = \"10.77.0.11\", datastore = \"/z\" }\n\
              bolt = { ip = \"10.77.0.12\" }\n",
             "acme",

@@ -94,9 +94,7 @@ fn app(program: &Program, seen: &Seen, findings: &Findings, page: &mut Page) {
     page.string("name", &program.name);
     let words: Vec<String> = program.command.iter().map(|it| escaped(it)).collect();
     page.list("command", &words);
-    if let Some(user) = &program.user {
-        page.string("user", user);
-    }
+    page.string("user", program.user.as_deref().unwrap_or("root"));
     if seen.daemonized {
         page.comment(
             "It continues in the background. An option that keeps it in the foreground is",

@@ -74,7 +74,7 @@ keys! {
              not have is an error, and so is one that nothing uses. In values that are the same \
              for all tenants, such as the paths of folders, only variables are available that are \
              set here alone.";
-        "user", Kind::Account, Value("\"root\""), "\"www-data\"",
+        "user", Kind::Account, Derived("none: it must be set here, in [defaults] or for each tenant"), "\"www-data\"",
             "The user that the program runs as, by name or number.";
         "group", Kind::Account, Derived("the user's primary group"), "\"www-data\"",
             "The group that the program runs as, by name or number. The user's supplementary \

@@ -12,7 +12,7 @@ use super::datastore::{self, Source};
 use super::facts::HostFacts;
 use super::files::Contents;
 use super::folders::{self, Folders};
-use super::identity::{People, Person};
+use super::identity::{self, People, Person};
 use super::model::{
     DatastorePlan, FilePlan, FolderPlan, HostAccess, Identity, LaunchPlan, LinkPlan, LogFiles,
     Mode, NetworkPlan, Plan, Policy, TenantPlan, ViewPlan,
@@ -106,12 +106,13 @@ fn each_person(
     problems: &mut Problems,
 ) -> Vec<Option<Person>> {
     let (app, defaults) = (&manifest.app, &manifest.defaults);
+    identity::check_user(manifest, problems);
     let mut of = |overrides: Option<&Overrides>, problems: &mut Problems| {
         let overridden = |of: fn(&Overrides) -> &Known<_>| {
             let own = overrides.and_then(|overrides| of(overrides).as_ref());
             own.or(of(defaults).as_ref())
         };
-        let user = overridden(|overrides| &overrides.user).or(app.user.as_ref())?;
+        let user = overridden(|overrides| &overrides.user.value).or(app.user.value.as_ref())?;
         let group = overridden(|overrides| &overrides.group).or(app.group.as_ref());
         people.resolve(user, group, problems)
     };

@@ -274,8 +274,7 @@ fn identity(identity: &Identity, see: See<'_>) {
         gid,
         groups,
     } = identity;
-    let at_default = user == "root";
-    see(relaunches(First("user"), "user", user).default_is(at_default));
+    see(relaunches(First("user"), "user", user));
     // The user owns the output pipes, which the provision creates.
     see(renews(First("user number"), "user number", uid).nested());
     see(relaunches(First("group"), "group", gid).nested());

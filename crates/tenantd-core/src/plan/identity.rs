@@ -8,7 +8,12 @@ use toml::Spanned;
 use super::facts::{HostFacts, User};
 use super::model::Identity;
 use crate::manifest::problem::Problems;
+use crate::manifest::raw::Manifest;
 use crate::manifest::value::Account;
+
+/// What to write for a program without a user.
+const NO_USER: &str = "add the user that the program runs as: `user = \"www-data\"`, or the one that \
+                       its package made. If it must start as root, write `user = \"root\"`";
 
 /// An identity, with its home folder for the environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,6 +116,27 @@ impl<'h> People<'h> {
         if self.reported.insert(at.span().start) {
             problems.report(&at.span(), why).help(help);
         }
+    }
+}
+
+/// Reports tenants whose user is set nowhere. Root is no default: a program that can do without it would
+/// run as root only because nothing was written.
+pub(super) fn check_user(manifest: &Manifest, problems: &mut Problems) {
+    let app = &manifest.app;
+    if app.user.is_set || manifest.defaults.user.is_set {
+        return;
+    }
+    let tenants = &manifest.tenants;
+    let without = tenants.iter().find(|it| !it.overrides.user.is_set);
+    if without.is_none() && !tenants.is_empty() {
+        return;
+    }
+    let problem = problems.report(&app.at, "`user` is missing in [app]");
+    problem.help(NO_USER);
+    if let Some(tenant) = without
+        && tenants.iter().any(|it| it.overrides.user.is_set)
+    {
+        problem.also(&tenant.at, "this tenant has no `user` of its own");
     }
 }
 

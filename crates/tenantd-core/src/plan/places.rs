@@ -82,7 +82,10 @@ impl Looked<'_> {
                 self.first(files.filter_map(|file| file.path.as_ref()), object)
             }
             Stage::Hide => self.hidden(object),
-            Stage::User => self.overridden(|it| it.user.as_ref().map(Spanned::span), &app.user),
+            Stage::User => self.overridden(
+                |it| it.user.value.as_ref().map(Spanned::span),
+                &app.user.value,
+            ),
             Stage::Group | Stage::Groups => {
                 let group = self.overridden(|it| it.group.as_ref().map(Spanned::span), &app.group);
                 group.or_else(|| self.span(Stage::User, object))

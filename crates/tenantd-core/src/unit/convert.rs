@@ -208,9 +208,7 @@ impl Service<'_> {
                  `adduser --system --group {user}`, or name another one."
             ));
         }
-        if let Some(user) = &self.user {
-            page.string("user", user);
-        }
+        page.string("user", self.user.as_deref().unwrap_or("root"));
         if let Some(group) = self
             .settings
             .last("Group")
