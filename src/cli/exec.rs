@@ -45,6 +45,9 @@ const ORDER: &str = "TENANTD_EXEC_ORDER";
 /// tenantd could not run the command: no tenant, no supervisor, or it could not be joined.
 const NOT_RUN: u8 = 125;
 
+/// What the supervisor says of a tenant whose commands are in no Landlock domain, see [`ExecTarget`].
+const UNCONFINED: &str = "never";
+
 /// The exit codes of a shell for a command that it cannot run.
 const NOT_EXECUTABLE: u8 = 126;
 const NOT_FOUND: u8 = 127;
@@ -256,8 +259,9 @@ fn target(exec_target: ExecTarget, parent: u32) -> Target {
         limits: limits.into_iter().flatten().map(limit).collect(),
         privileges: privileges.unwrap_or_default().into(),
         domain: match landlock.as_deref() {
-            Some(user::ALWAYS) => CommandDomain::Whole,
-            Some(_) | None => CommandDomain::None,
+            Some(UNCONFINED) | None => CommandDomain::None,
+            // Also where an earlier supervisor would not confine it.
+            Some(_) => CommandDomain::Whole,
         },
     }
 }

@@ -134,6 +134,7 @@ pub fn passes_alone(path: &str, before: &mut Command) -> bool {
 pub mod daemon;
 pub mod place;
 pub mod puppet;
+pub mod reach;
 pub mod residue;
 pub mod state_file;
 pub mod store;

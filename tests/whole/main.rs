@@ -53,6 +53,7 @@ mod one_writer;
 mod paper;
 mod papers;
 mod phases;
+mod reach;
 mod readers;
 mod recipes;
 mod redis;

@@ -157,10 +157,12 @@ With --user, the command has the groups and the home of that user, a default PAT
 variable of the tenant. It stays in the tenant's namespaces: the host is read-only for it
 where it is for the tenant, and other datastores are hidden. As root it has the
 capabilities of a tenant that runs as root: it can change any file that the tenant sees
-and may write to and, in a tenant of another user, the host's kernel settings in /proc/sys.
+and may write to.
 Do not let it execute what the tenant has written: programs, scripts and configuration in
-the datastore. With --user, and where the tenant's user is root or that of another of its
-tenants, the command can neither see nor signal the program (Linux 6.12): use `tenantd kill`.
+the datastore.
+
+The command is in a Landlock domain of its own, unless the manifest has wall.landlock = false:
+it can neither see nor signal the program (Linux 6.12). Use `tenantd kill` for that.
 
 With --offline, the tenant must be down, exited or failed. The command gets what a launch of
 the program would have: network, mounts, user, limits and the claim of the datastore. All of

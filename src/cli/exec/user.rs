@@ -11,10 +11,6 @@ use tenantd_api::wire::ExecTarget;
 /// The programs that such a command finds: none that a tenant can have put there.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// When a command is confined by a Landlock domain, see [`ExecTarget`].
-pub(super) const ALWAYS: &str = "always";
-const OTHER_USER: &str = "other user";
-
 /// Makes a command run as this user. It gets that user's environment and not the tenant's, whose variables
 /// may name files that the tenant can write, for a shell to read.
 ///
@@ -30,9 +26,6 @@ pub(super) fn run_as(name: &str, target: &mut ExecTarget) -> anyhow::Result<()> 
     {
         // What the manifest lists is for the program.
         privileges.capabilities = None;
-    }
-    if target.landlock.as_deref() == Some(OTHER_USER) {
-        target.landlock = Some(ALWAYS.to_owned());
     }
     target.uid = user.uid.as_raw();
     target.gid = user.gid.as_raw();

@@ -9,42 +9,8 @@ use tenantd_host::datastore;
 use tenantd_host::launch::domain;
 
 use crate::launch::bench::{Bench, Running};
+use crate::support::reach::{self, SEEN, SIGNALS, TRACING, of};
 use crate::support::until;
-
-/// Signals, which a domain confines from version 6 on.
-const SIGNALS: [&str; 4] = ["kill", "pidfd_send_signal", "sigqueue", "killpg"];
-
-/// What the right to trace is needed for.
-const TRACING: [&str; 17] = [
-    "process_vm_readv",
-    "pidfd_getfd",
-    "kcmp",
-    "get_robust_list",
-    "move_pages",
-    "root",
-    "cwd",
-    "fd",
-    "exe",
-    "ns",
-    "environ",
-    "maps",
-    "auxv",
-    "mem",
-    "io",
-    "syscall",
-    "ptrace",
-];
-
-/// What everybody reads in `/proc`, and its owner writes.
-const SEEN: [&str; 7] = [
-    "listed",
-    "cmdline",
-    "status",
-    "mountinfo",
-    "net/tcp",
-    "oom_score_adj",
-    "coredump_filter",
-];
 
 /// The program of the one: it lets everybody trace it whom nothing else prevents (`PR_SET_PTRACER`).
 const VICTIM: &str = "import ctypes, signal; ctypes.CDLL(None).prctl(0x59616d61, ctypes.c_ulong(-1)); \
@@ -71,14 +37,8 @@ fn victim(bench: &mut Bench) -> Running {
 /// What the program of the other tenant can do to that of the one.
 fn reached(bench: &mut Bench) -> BTreeSet<String> {
     let victim = victim(bench);
-    python(bench, &[include_str!("reach.py"), &victim.pid.to_string()]);
-    let output = bench.output();
-    output.lines().map(str::to_owned).collect()
-}
-
-fn of(parts: &[&[&str]]) -> BTreeSet<String> {
-    let all = parts.iter().flat_map(|part| part.iter());
-    all.map(|&name| name.to_owned()).collect()
+    python(bench, &[reach::SCRIPT, &victim.pid.to_string()]);
+    reach::printed(&bench.output())
 }
 
 fn guards(landlock: bool, hidepid: bool) -> WallPlan {

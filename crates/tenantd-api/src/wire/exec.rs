@@ -34,9 +34,9 @@ pub struct ExecTarget {
     /// does not report it.
     #[serde(default)]
     pub privileges: Option<ExecPrivileges>,
-    /// When a command is confined by a Landlock domain: `always`, `never`, or `other user` (only if it does
-    /// not run as the tenant's user, which nobody else has); null if the supervisor is of a version that
-    /// does not report it.
+    /// When a command is confined by a Landlock domain: `always` or `never`. An earlier version also says
+    /// `other user` (only if it does not run as the tenant's user). Null if the supervisor is of a version
+    /// that does not report it.
     #[serde(default)]
     pub landlock: Option<String>,
 }

@@ -172,20 +172,6 @@ impl Tenants<'_> {
         limits.into_iter().map(limit).collect()
     }
 
-    /// When a command is confined. A user that nobody else has is a wall already, and the command can signal
-    /// the program then.
-    fn exec_landlock(self, launch: &LaunchPlan) -> &'static str {
-        let is_shared = self
-            .executor
-            .inventory()
-            .is_shared_user(launch.identity.uid);
-        match (launch.wall.landlock, is_shared) {
-            (false, _) => "never",
-            (true, true) => "always",
-            (true, false) => "other user",
-        }
-    }
-
     /// What a process needs to join a tenant that is up.
     pub(crate) fn exec_target(self, tenant: &TenantName) -> Result<ExecTarget, NoExecTarget> {
         let view = self.supervisor.tenant(tenant);
@@ -254,8 +240,17 @@ impl Tenants<'_> {
             working_directory: launch.working_directory.display().to_string(),
             limits: Some(self.exec_limits(&launch.limits)),
             privileges: Some(launch.wall.privileges.into()),
-            landlock: Some(self.exec_landlock(launch).to_owned()),
+            landlock: Some(exec_landlock(launch).to_owned()),
         })
+    }
+}
+
+/// When a command is confined. Also with a user that no other tenant of the application has: one of another
+/// application may.
+fn exec_landlock(launch: &LaunchPlan) -> &'static str {
+    match launch.wall.landlock {
+        true => "always",
+        false => "never",
     }
 }
 
