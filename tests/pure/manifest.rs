@@ -54,6 +54,41 @@ fn address(number: u32) -> std::net::Ipv4Addr {
     (u32::from(std::net::Ipv4Addr::new(10, 64, 0, 2)) + number).into()
 }
 
+/// With each of these, a program leaves its tenant.
+const DANGEROUS: [&str; 17] = [
+    "audit_control",
+    "audit_read",
+    "bpf",
+    "checkpoint_restore",
+    "dac_read_search",
+    "ipc_owner",
+    "mac_admin",
+    "mac_override",
+    "mknod",
+    "net_admin",
+    "perfmon",
+    "sys_admin",
+    "sys_boot",
+    "sys_module",
+    "sys_ptrace",
+    "sys_rawio",
+    "sys_time",
+];
+
+#[test]
+fn a_dangerous_capability_is_refused() {
+    for name in DANGEROUS {
+        let text = EXAMPLE.replace(
+            "[app]",
+            &format!("[app]\nwall.capabilities = [\"chown\", \"{name}\"]"),
+        );
+        let refused = format!("no tenant can have CAP_{}", name.to_uppercase());
+        assert_eq!(messages(&text), [refused], "{name}");
+        let allowed = text.replace(&format!(", \"{name}\""), "");
+        assert_eq!(messages(&allowed), [""; 0]);
+    }
+}
+
 #[test]
 fn a_manifest_of_ten_thousand_tenants_is_read() {
     let text = with_tenants(10_000, |n| format!("t{n} = {{ ip = \"{}\" }}", address(n)));

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use nix::mount::{MsFlags, mount};
 use tenantd_core::capability::Capabilities;
 use tenantd_core::plan::model::{HostAccess, WallPlan};
 use tenantd_core::system_calls::Preset;
 use tenantd_host::datastore;
 use tenantd_host::launch::domain;
 
-use crate::launch::bench::{Bench, Running};
+use crate::launch::bench::{Bench, Running, write_file};
 use crate::support::reach::{self, SEEN, SIGNALS, TRACING, of};
 use crate::support::until;
 
@@ -149,6 +150,101 @@ fn nor_on_a_writable_host() {
     cannot_leave_its_cgroup(Bench::new().on_a_writable_host());
 }
 
+/// Version 1, also where it is mounted after the first launch.
+fn cannot_leave_an_old_cgroup(mut bench: Bench) {
+    bench.set_script("true");
+    bench.output();
+    // A hierarchy without controllers, as of a hybrid host. It goes with its last mount.
+    mount(
+        Some("old"),
+        "/mnt",
+        Some("cgroup"),
+        MsFlags::empty(),
+        Some("none,name=tenantd-test"),
+    )
+    .unwrap();
+    bench.set_script("test -e /mnt/cgroup.procs && echo 0 >/mnt/cgroup.procs || true");
+    let said = bench.for_root().output();
+    assert!(said.contains("Read-only file system"), "{said}");
+}
+
+#[test]
+fn a_tenant_of_root_cannot_leave_an_old_cgroup() {
+    cannot_leave_an_old_cgroup(Bench::new());
+}
+
+#[test]
+fn nor_one_that_is_mounted_later_on_a_writable_host() {
+    cannot_leave_an_old_cgroup(Bench::new().on_a_writable_host());
+}
+
+/// Tries to open all files below `/proc` that root may write to, but for those of processes, and prints those
+/// that it could open. Nothing is written. What is written to `pressure` concerns that descriptor alone.
+const WRITABLE_IN_PROC: &str = r#"
+import os, stat
+for folder, folders, files in os.walk("/proc"):
+    if folder == "/proc":
+        folders[:] = [it for it in folders if not it.isdigit() and it not in ("self", "thread-self", "net", "pressure")]
+    for name in files:
+        path = f"{folder}/{name}"
+        mode = os.lstat(path).st_mode
+        if not stat.S_ISREG(mode) or not mode & 0o222:
+            continue
+        try:
+            os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+            print(path)
+        except OSError:
+            pass
+"#;
+
+fn writable_in_proc(mut bench: Bench) -> BTreeSet<String> {
+    python(&mut bench, &[WRITABLE_IN_PROC]);
+    reach::printed(&bench.for_root().output())
+}
+
+/// Whatever this kernel has there. On the host, root could write to the first.
+#[test]
+fn root_sets_nothing_below_proc() {
+    for hidepid in [true, false] {
+        let mut bench = Bench::new();
+        bench.launch.wall.hidepid = hidepid;
+        assert_eq!(writable_in_proc(bench), of(&[]), "{hidepid}");
+    }
+    let host = std::process::Command::new("python3")
+        .args(["-I", "-c", WRITABLE_IN_PROC])
+        .output()
+        .unwrap();
+    let host = reach::printed(&String::from_utf8(host.stdout).unwrap());
+    assert!(host.contains("/proc/sys/kernel/core_pattern"), "{host:?}");
+}
+
+/// Such as binfmt_misc, by which root makes the kernel execute a program.
+#[test]
+fn what_the_host_mounts_below_the_settings_does_not_appear() {
+    let script =
+        "while test ! -e /var/log/tenantd/ready; do :; done; ls /proc/fs /proc/sys/fs/inotify";
+    for hidepid in [true, false] {
+        let mut bench = Bench::script(script);
+        bench.launch.wall.hidepid = hidepid;
+        let none: Option<&str> = None;
+        mount(none, "/proc", none, MsFlags::MS_SHARED, none).unwrap();
+        let late = |point: &str| {
+            mount(Some("late"), point, Some("tmpfs"), MsFlags::empty(), none).unwrap();
+            write_file(format!("{point}/seen"), "", 0o666);
+        };
+        late("/proc/sys/fs/inotify");
+        let mut running = bench.run().unwrap();
+        late("/proc/fs");
+        write_file("/var/log/tenantd/ready", "", 0o644);
+        assert_eq!(running.end(), tenantd_host::process::Ended::Status(0));
+        let said = std::fs::read_to_string("/run/out").unwrap();
+        assert!(!said.contains("seen"), "{said}");
+        // Nor does the host get what the tenant has there.
+        let table = std::fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
+        assert!(!table.contains(" /proc/irq "), "{table}");
+    }
+}
+
 /// What root could write there: `core_pattern`, for one, names a program that the kernel runs as root of the
 /// host. The files are opened and not written.
 fn cannot_set_the_kernel(mut bench: Bench, before: &str) {
@@ -180,4 +276,18 @@ fn nor_one_that_becomes_root_by_a_capability() {
     let mut bench = Bench::new();
     bench.launch.wall.privileges.capabilities = Some(Capabilities::SERVICE);
     cannot_set_the_kernel(bench, "setpriv --reuid 0");
+}
+
+/// `exec --user root` makes one of root in it.
+#[test]
+fn nor_a_command_of_root_in_a_tenant_of_another_user() {
+    let bench = Bench::new();
+    let running = bench.run().unwrap();
+    let opened = std::process::Command::new("nsenter")
+        .args(["--mount", "-t", &running.pid.to_string(), "sh", "-c"])
+        .arg("exec 3>>/proc/sys/kernel/core_pattern")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&opened.stderr).into_owned();
+    assert!(said.contains("Read-only file system"), "{said}");
 }

@@ -168,15 +168,19 @@ pub(super) fn clone_host(path: &OwnedFd, read_only: bool) -> Result<OwnedFd, Err
     Ok(tree)
 }
 
-/// Makes a read-only mount of a path of the host, without the mounts below it: neither those that are there
-/// nor later ones appear.
-pub(super) fn clone_alone(path: &OwnedFd) -> Result<OwnedFd, Errno> {
+/// Makes a mount of a path of the host, without the mounts below it: neither those that are there nor later
+/// ones appear, and what is mounted on it does not appear on the host.
+pub(super) fn clone_alone(path: &OwnedFd, read_only: bool) -> Result<OwnedFd, Errno> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_EMPTY_PATH;
     let tree = open_tree(path, c"", flags)?;
     let attr = mount_attr {
         propagation: MS_PRIVATE.into(),
+        attr_set: match read_only {
+            true => READ_ONLY.attr_set,
+            false => 0,
+        },
         ..READ_ONLY
     };
     raw::mount_setattr(tree.as_fd(), &attr)?;

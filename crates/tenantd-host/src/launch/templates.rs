@@ -4,24 +4,31 @@
 //! The copies, but for that of `/proc`, are read-only, so that no tenant can change what the others see. That saves about a
 //! third of what a tenant's view of the host costs a launch.
 
+mod proc;
+
 use std::ffi::CString;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::sync::OnceLock;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_string,
-    fsmount, fsopen, open_tree,
-};
+use rustix::mount::{OpenTreeFlags, open_tree};
 
 use super::mounts::READ_ONLY;
 use super::raw;
-use super::tmpfs::{PLAIN, Tmpfs};
+use super::tmpfs::Tmpfs;
 use super::view::own;
 use crate::targets::table;
 use tenantd_core::stage::{Failure, Stage};
+
+/// Copies a mount that is open.
+const CLONE: OpenTreeFlags = OpenTreeFlags::OPEN_TREE_CLONE
+    .union(OpenTreeFlags::OPEN_TREE_CLOEXEC)
+    .union(OpenTreeFlags::AT_EMPTY_PATH);
 
 /// The mounts that launches share. They belong to the mount namespace of the thread that launches
 /// first.
@@ -29,8 +36,9 @@ use tenantd_core::stage::{Failure, Stage};
 pub struct MountTemplates {
     dev: OnceLock<OwnedFd>,
     cover: OnceLock<OwnedFd>,
-    proc: OnceLock<OwnedFd>,
-    cgroups: OnceLock<Vec<CString>>,
+    hiding_proc: OnceLock<Option<OwnedFd>>,
+    hosts_proc: OnceLock<Option<OwnedFd>>,
+    cgroups: Mutex<Option<CgroupMounts>>,
 }
 
 impl MountTemplates {
@@ -48,40 +56,93 @@ impl MountTemplates {
         copy(&self.cover, || Tmpfs::cover().mount())
     }
 
-    /// A `/proc` that shows only processes that the reader may trace (`hidepid=4`, proc(5)). It shows each
-    /// process what that one may see, and so is one for all.
-    pub(super) fn proc(&self) -> Result<OwnedFd, Errno> {
-        copy(&self.proc, || {
-            let proc = fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
-            fsconfig_set_string(&proc, c"source", c"proc")?;
-            fsconfig_set_string(&proc, c"hidepid", c"ptraceable")?;
-            fsconfig_create(&proc)?;
-            let attributes = PLAIN.union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
-            fsmount(&proc, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
-        })
+    /// The mounts of `/proc`, with their paths: see [`proc`].
+    ///
+    /// # Errors
+    /// A [`Failure`] of stage own.
+    pub(super) fn proc(&self, hides: bool) -> Result<Vec<(PathBuf, OwnedFd)>, Failure> {
+        let made = match hides {
+            true => &self.hiding_proc,
+            false => &self.hosts_proc,
+        };
+        let whole = match made.get() {
+            Some(whole) => whole,
+            None => {
+                let new = proc::whole(hides)?;
+                made.get_or_init(|| new)
+            }
+        };
+        let Some(whole) = whole else {
+            return proc::parts(hides);
+        };
+        match open_tree(whole, c"", CLONE.union(OpenTreeFlags::AT_RECURSIVE)) {
+            Err(Errno::INVAL) => proc::parts(hides),
+            copied => {
+                let copied = copied.map_err(proc::failed(Path::new(proc::PROC)))?;
+                Ok(vec![(PathBuf::from(proc::PROC), copied)])
+            }
+        }
     }
 
-    /// The mount points of the cgroup file systems of the host, as they were at the first launch.
+    /// The mount points of the cgroup file systems of the host. The mount table is read again only if it has
+    /// changed.
     ///
     /// # Errors
     /// A [`Failure`] of stage propagation.
     pub(super) fn cgroups(&self) -> Result<Vec<CString>, Failure> {
-        if let Some(found) = self.cgroups.get() {
-            return Ok(found.clone());
-        }
-        let found = cgroup_mounts().map_err(|error| {
+        let read = || {
+            let mut known = self.cgroups.lock().unwrap_or_else(PoisonError::into_inner);
+            let table = match known.take() {
+                Some(table) => table.refreshed()?,
+                None => CgroupMounts::read()?,
+            };
+            Ok(known.insert(table).points.clone())
+        };
+        read().map_err(|error: io::Error| {
             let errno = error.raw_os_error().unwrap_or(libc::EIO);
-            Failure::errno(Stage::Propagation, "/proc/thread-self/mountinfo", errno)
-        })?;
-        Ok(self.cgroups.get_or_init(|| found).clone())
+            Failure::errno(Stage::Propagation, MOUNT_TABLE, errno)
+        })
     }
 }
 
 /// The file systems of cgroups(7), version 1 and 2.
 const CGROUPS: [&[u8]; 2] = [b"cgroup", b"cgroup2"];
 
-fn cgroup_mounts() -> io::Result<Vec<CString>> {
-    let text = std::fs::read("/proc/thread-self/mountinfo")?;
+/// The mount table of the calling thread.
+const MOUNT_TABLE: &str = "/proc/thread-self/mountinfo";
+
+/// The mount points of the cgroup file systems, and the table in which they were found.
+#[derive(Debug)]
+struct CgroupMounts {
+    table: File,
+    points: Vec<CString>,
+}
+
+impl CgroupMounts {
+    fn read() -> io::Result<Self> {
+        let table = File::open(MOUNT_TABLE)?;
+        let points = cgroup_mounts(&table)?;
+        Ok(Self { table, points })
+    }
+
+    /// Reads the table again if something was mounted or unmounted since, see proc_pid_mounts(5).
+    fn refreshed(mut self) -> io::Result<Self> {
+        let now = Timespec::default();
+        let changed = PollFlags::PRI | PollFlags::ERR;
+        let mut polled = [PollFd::new(&self.table, changed)];
+        poll(&mut polled, Some(&now))?;
+        let [is_changed] = polled.map(|table| table.revents().intersects(changed));
+        if is_changed {
+            self.points = cgroup_mounts(&self.table)?;
+        }
+        Ok(self)
+    }
+}
+
+fn cgroup_mounts(mut table: &File) -> io::Result<Vec<CString>> {
+    let mut text = Vec::new();
+    table.rewind()?;
+    table.read_to_end(&mut text)?;
     let lines = text.split(|byte| *byte == b'\n');
     let points = lines.filter_map(|line| table::mount_of(line, &CGROUPS));
     let points = points.filter_map(|point| CString::new(point.as_os_str().as_bytes()).ok());
@@ -100,10 +161,7 @@ fn copy(
             made.get_or_init(|| new)
         }
     };
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_EMPTY_PATH;
-    match open_tree(first, c"", flags) {
+    match open_tree(first, c"", CLONE) {
         // Before Linux 6.15 a mount that is not attached cannot be copied.
         Err(Errno::INVAL) => make(),
         copied => copied,

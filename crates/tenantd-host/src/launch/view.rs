@@ -31,11 +31,8 @@ use super::templates::MountTemplates;
 use super::tmpfs::{Owner, Tmpfs};
 use super::{Lid, Order};
 use own::OwnFolders;
-use tenantd_core::capability::Capabilities;
 use tenantd_core::layout;
 use tenantd_core::plan::model::{HostAccess, Identity, LaunchPlan};
-use tenantd_core::plan::phase::Phase;
-use tenantd_core::plan::privileges::Privileges;
 use tenantd_core::stage::{Failure, Stage};
 
 /// What the child does with the host's files.
@@ -44,7 +41,7 @@ pub(super) struct View {
     pub(super) read_only: bool,
     /// The mounts that it makes writable again.
     pub(super) writable: &'static [&'static std::ffi::CStr],
-    /// The mount points of the cgroup file systems, which it makes read-only.
+    /// The mount points of the cgroup file systems, which it makes read-only if all others are not.
     pub(super) cgroups: Vec<CString>,
     /// The Landlock rules that it applies to itself; `None` if it has no domain.
     pub(super) ruleset: Option<OwnedFd>,
@@ -114,16 +111,17 @@ pub(super) fn view(
         .filter(|(_, target)| read_only && !own.holds(target));
     missing::add(elsewhere, &added, mounts)?;
     own.attach(mounts)?;
-    if launch.wall.hidepid {
-        let (stage, proc) = (Stage::Own, Path::new("/proc"));
-        mounts.add(stage, templates.proc().map_err(on(stage, proc))?, proc)?;
+    for (path, tree) in templates.proc(launch.wall.hidepid)? {
+        mounts.add(Stage::Own, tree, &path)?;
     }
-    kernel_settings(launch, mounts)?;
     let (ruleset, domain) = lid::rules(&launch.wall, read_only, outputs, mounts)?;
     Ok(View {
         read_only,
         writable: WRITABLE,
-        cgroups: templates.cgroups()?,
+        cgroups: match read_only {
+            true => Vec::new(),
+            false => templates.cgroups()?,
+        },
         lid: lid::of(read_only, domain),
         domain,
         ruleset,
@@ -144,45 +142,6 @@ fn exists(path: &Path) -> bool {
 
 fn on(stage: Stage, object: &Path) -> impl Fn(Errno) -> Failure {
     move |errno| Failure::errno(stage, object.display().to_string(), errno.raw_os_error())
-}
-
-/// What lies below `/proc` by which root sets the whole kernel: only its user and mode protect it.
-const KERNEL_SETTINGS: [&str; 11] = [
-    "/proc/sys",
-    "/proc/sysrq-trigger",
-    "/proc/irq",
-    "/proc/bus",
-    "/proc/fs",
-    "/proc/scsi",
-    "/proc/acpi",
-    "/proc/driver",
-    "/proc/asound",
-    "/proc/dynamic_debug",
-    "/proc/mtrr",
-];
-
-/// Makes these read-only for a launch that has a process of root, or may have one: by a set-id program, or
-/// by a capability such as CAP_SETUID. What the host mounts below them later, such as binfmt_misc, does not
-/// appear.
-fn kernel_settings(launch: &LaunchPlan, mounts: &mut Mounts) -> Result<(), Failure> {
-    let phases = [Phase::Init, Phase::Before, Phase::Main];
-    let mut executed = phases.iter().filter_map(|phase| launch.executed(*phase));
-    let Privileges {
-        set_id_programs,
-        capabilities,
-        ..
-    } = launch.wall.privileges;
-    let has_more = set_id_programs || capabilities.is_some_and(|set| set != Capabilities::NONE);
-    if !has_more && executed.all(|it| it.identity.uid != 0) {
-        return Ok(());
-    }
-    let stage = Stage::Visible;
-    let paths = KERNEL_SETTINGS.iter().map(Path::new);
-    for path in paths.filter(|path| exists(path)) {
-        let tree = opened(path).and_then(|found| mounts::clone_alone(&found));
-        mounts.add(stage, tree.map_err(on(stage, path))?, path)?;
-    }
-    Ok(())
 }
 
 /// Adds the private folders. Those in one of the tenant's own folders are folders there, except in
@@ -254,7 +213,8 @@ fn host_tree(path: &Path, read_only: bool) -> Result<OwnedFd, Errno> {
     mounts::clone_host(&opened(path)?, read_only)
 }
 
-fn opened(path: &Path) -> Result<OwnedFd, Errno> {
+/// Opens a path of the host that leads through no symbolic link.
+pub(super) fn opened(path: &Path) -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     openat2(CWD, path, flags, Mode::empty(), resolve)
