@@ -132,6 +132,7 @@ pub fn passes_alone(path: &str, before: &mut Command) -> bool {
 }
 
 pub mod daemon;
+pub mod netns;
 pub mod place;
 pub mod puppet;
 pub mod reach;

@@ -1,8 +1,10 @@
 //! Each tenant has exactly two namespaces of its own, and the supervisor has none.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 use crate::guestbook::{TENANTS, three};
+use crate::support::netns;
 
 /// All eight kinds, see namespaces(7).
 const KINDS: [&str; 8] = ["cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"];
@@ -23,14 +25,29 @@ fn a_tenant_has_two_namespaces_of_its_own_and_never_a_third() {
     let daemon = three();
     let host = namespaces("thread-self");
     assert_eq!(namespaces(&daemon.pid().to_string()), host);
+    let mut holders = 0;
     for task in fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap() {
-        let task = task.unwrap().file_name().into_string().unwrap();
+        let task = task.unwrap();
+        let name = fs::read_to_string(task.path().join("comm")).unwrap();
+        let task = namespaces(&task.file_name().into_string().unwrap());
+        if name == "netns-mounts\n" {
+            holders += 1;
+            let others = task
+                .iter()
+                .zip(&host)
+                .filter(|(own, of_host)| own != of_host);
+            assert_eq!(
+                others.map(|((kind, _), _)| *kind).collect::<Vec<_>>(),
+                ["mnt"]
+            );
+            continue;
+        }
         assert_eq!(
-            namespaces(&task),
-            host,
-            "no thread of the supervisor leaves the host"
+            task, host,
+            "no other thread of the supervisor leaves the host"
         );
     }
+    assert_eq!(holders, 1, "one thread keeps the network namespaces");
     let tenants: Vec<_> = daemon
         .status()
         .tenants
@@ -52,6 +69,30 @@ fn a_tenant_has_two_namespaces_of_its_own_and_never_a_third() {
             TENANTS.len(),
             "{kind}: none shares one with another"
         );
+    }
+}
+
+#[test]
+fn the_mounts_that_keep_network_namespaces_are_in_no_other_mount_table() {
+    let daemon = three();
+    let kept = netns::kept(daemon.pid());
+    let tenants = daemon.status().tenants;
+    assert_eq!(kept.len(), TENANTS.len());
+    for tenant in tenants {
+        let pid = tenant.pid.unwrap();
+        let own = fs::metadata(format!("/proc/{pid}/ns/net")).unwrap().ino();
+        assert_eq!(kept[&tenant.name.to_string()], own);
+        let named = format!("/run/netns/{}-{}", daemon.app, tenant.name);
+        assert_eq!(
+            fs::metadata(named).unwrap().ino(),
+            own,
+            "as ip-netns(8) opens it"
+        );
+    }
+    let tenant = daemon.status().tenants[0].pid.unwrap();
+    for process in [daemon.pid(), tenant] {
+        let table = fs::read_to_string(format!("/proc/{process}/mountinfo")).unwrap();
+        assert!(!table.contains(" nsfs "), "{process}: {table}");
     }
 }
 

@@ -19,7 +19,7 @@ fn tenants(count: u8) -> String {
     manifest
 }
 
-const WHY: &str = "too many tenants for this host: descriptors: 10 tenants need 104, the hard limit \
+const WHY: &str = "too many tenants for this host: descriptors: 13 tenants need 103, the hard limit \
                    is 100: raise LimitNOFILE= in the unit, or `ulimit -Hn`";
 
 #[test]
@@ -27,7 +27,7 @@ fn a_supervisor_does_not_begin_with_too_many_tenants() {
     place::host();
     place::folder("/srv/data");
     script("app", "exec sleep 1000000");
-    let path = daemon::write_manifest("too-many", &tenants(10));
+    let path = daemon::write_manifest("too-many", &tenants(13));
     let mut command = in_time("prlimit");
     command.args(["--nofile=100:100", PROGRAM, "run", "--config"]);
     let said = run(command.arg(path));
@@ -40,16 +40,16 @@ fn a_reload_with_too_many_tenants_changes_nothing() {
     place::host();
     place::folder("/srv/data");
     script("app", "exec sleep 1000000");
-    let daemon = Daemon::start(&tenants(9));
+    let daemon = Daemon::start(&tenants(12));
     let pid = daemon.pid().to_string();
     let limited = Command::new("prlimit")
         .args(["--nofile=100:100", "--pid", &pid])
         .status();
     assert!(limited.unwrap().success());
-    daemon::write_manifest(&daemon.app, &tenants(10));
+    daemon::write_manifest(&daemon.app, &tenants(13));
     let said = daemon.tell(&["reload"]);
     assert_eq!(said.code, 1, "{said:?}");
     assert!(said.err.contains(WHY) || said.out.contains(WHY), "{said:?}");
-    assert_eq!(daemon.status().tenants.len(), 9);
+    assert_eq!(daemon.status().tenants.len(), 12);
     daemon.end();
 }

@@ -13,6 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tenantd_api::wire::{StateWord, TenantStatus};
 
 use crate::support::daemon::{Daemon, PROGRAM, ends, pidfd, signal, tenantd, until};
+use crate::support::netns;
 use crate::support::place::{self, INSTALLED, example, install, script};
 use crate::support::visit::accepts;
 
@@ -56,20 +57,13 @@ fn seen(daemon: &Daemon) -> Vec<(Option<u32>, StateWord, u32, Option<String>)> {
     tenants.into_iter().map(seen).collect()
 }
 
-/// The network namespaces that the supervisor holds, and its program's file.
+/// The network namespaces that the supervisor keeps, and its program's file.
 fn held(daemon: &Daemon) -> (Vec<String>, u64) {
-    let folder = format!("/proc/{}/fd", daemon.pid());
-    let mut netns: Vec<String> = fs::read_dir(folder)
-        .unwrap()
-        .filter_map(|fd| fs::read_link(fd.unwrap().path()).ok())
-        .map(|link| link.display().to_string())
-        .filter(|link| link.starts_with("net:"))
-        .collect();
-    netns.sort();
-    netns.dedup();
+    let netns = netns::kept(daemon.pid()).into_iter();
+    let netns = netns.map(|(tenant, inode)| format!("{tenant} {inode}"));
     let exe = format!("/proc/{}/exe", daemon.pid());
     let inode = std::os::unix::fs::MetadataExt::ino(&fs::metadata(exe).unwrap());
-    (netns, inode)
+    (netns.collect(), inode)
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! The log collector: a process that receives what the tenants' programs write to syslog and to their own
 //! log files, and passes it on to the supervisor, line by line.
 //!
-//! There is one collector per application. It is a process of its own for three reasons:
+//! There is one collector per application. It is a process of its own for four reasons:
 //!
 //! * It survives the supervisor, so that programs that log meanwhile lose no line. Nothing else could keep
 //!   a socket with its messages without a service manager.
 //! * A tenant is hostile. It can make a process that receives its messages hang, or let a file system hang
 //!   in which its log files are. The supervisor neither receives nor opens anything of a tenant.
+//! * It holds the tenants' output, so that what is in a pipe outlives the program and the supervisor. It
+//!   never reads it.
 //! * It has a network namespace of its own, in which more than ten messages may wait in a socket
 //!   (`net.unix.max_dgram_qlen`), and it holds the descriptors, which the supervisor would need otherwise.
 //!
@@ -25,6 +27,7 @@
 pub(crate) mod client;
 mod follow;
 pub(crate) mod frame;
+mod link;
 mod serve;
 mod sockets;
 
@@ -58,7 +61,8 @@ const WAITING_MAX: &str = "512";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Ask {
-    /// Makes the socket of a tenant, unless it exists, and follows its log files, instead of others.
+    /// Makes the socket of a tenant, unless it exists, and follows its log files, instead of others. Holds
+    /// the descriptors of its output that come with the request, if any do.
     Add {
         /// The tenant.
         tenant: TenantName,
@@ -66,7 +70,7 @@ pub(crate) enum Ask {
         #[serde(default)]
         files: Option<Vec<Files>>,
     },
-    /// Passes on what a tenant's socket and log files have, and closes them.
+    /// Passes on what a tenant's socket and log files have, and closes them and its output.
     Remove {
         /// The tenant.
         tenant: TenantName,
@@ -119,6 +123,10 @@ pub(crate) struct Answer {
     /// Why the request failed.
     #[serde(default)]
     pub(crate) error: Option<String>,
+    /// Whether the collector holds the descriptors that came with the request. An earlier version
+    /// does not.
+    #[serde(default)]
+    pub(crate) holds: bool,
     /// The tenants, if they were asked for.
     #[serde(default)]
     pub(crate) tenants: Vec<TenantName>,

@@ -322,6 +322,7 @@ impl Executor {
         left.extend(name::remove_folder().err().map(anyhow::Error::from));
         left.extend(host.collector.end().await.err().map(anyhow::Error::from));
         crash::point("finish: collector gone", "");
+        store::unstore_namespaces();
         host.logs.end().await;
     }
 }

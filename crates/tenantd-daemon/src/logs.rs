@@ -43,6 +43,7 @@ use journal::Journal;
 use last::LastLines;
 pub use mark::Mark;
 use mark::Marks;
+pub(crate) use pipes::{Ends, Held};
 pub use pipes::{PAUSE_MAX, READ_MAX};
 use pipes::{Pipe, Pipes};
 use sink::Sink;
@@ -98,7 +99,7 @@ impl Logs {
             }
             LogPlace::Files => Sink::files(Files::of(app), io::stdout())?,
         };
-        let reader = Rc::new(LogReader::new(sink)?);
+        let reader = Rc::new(LogReader::new(app.clone(), sink)?);
         let task = tokio::task::spawn_local(Rc::clone(&reader).read());
         Ok(Self { reader, task })
     }
@@ -156,7 +157,7 @@ impl Logs {
         sink
     }
 
-    /// Another descriptor of each pipe, for an upgrade.
+    /// Another descriptor of each pipe that the log collector does not hold, for an upgrade.
     ///
     /// # Errors
     /// What fcntl(2) reports.
@@ -178,7 +179,7 @@ impl Drop for Logs {
 }
 
 impl LogReader {
-    fn new(sink: Sink) -> io::Result<Self> {
+    fn new(app: AppName, sink: Sink) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         #[expect(
             deprecated,
@@ -188,7 +189,7 @@ impl LogReader {
         let epoll = AsyncFd::with_interest(epoll, tokio::io::Interest::READABLE)?;
         Ok(Self {
             epoll,
-            pipes: RefCell::new(Pipes::new()?),
+            pipes: RefCell::new(Pipes::new(app)?),
             collected: RefCell::default(),
             marks: RefCell::default(),
             last: RefCell::default(),
@@ -330,14 +331,16 @@ impl LogReader {
     }
 
     fn add(&self, tenant: &TenantName, read_ends: ReadEnds) -> io::Result<()> {
+        let watch = |fd: &OwnedFd, key| self.watch(fd, key);
+        self.pipes.borrow_mut().add(tenant, read_ends, watch)
+    }
+
+    /// Bytes that are already in a pipe are reported at once.
+    fn watch(&self, fd: &OwnedFd, key: u64) -> io::Result<()> {
         // Edge-triggered: a pipe with an incomplete line would otherwise be reported all the time.
         let how = epoll::EventFlags::IN | epoll::EventFlags::ET;
-        let watch = |fd: &OwnedFd, key| {
-            let data = epoll::EventData::new_u64(key);
-            epoll::add(&self.epoll, fd, data, how).map_err(io::Error::from)
-        };
-        // Bytes that are already in a pipe are reported at once.
-        self.pipes.borrow_mut().add(tenant, read_ends, watch)
+        let data = epoll::EventData::new_u64(key);
+        Ok(epoll::add(&self.epoll, fd, data, how)?)
     }
 
     async fn remove(&self, tenant: &TenantName) {
@@ -358,10 +361,11 @@ impl LogReader {
         pipe: &Pipe,
         sink: &mut Sink,
     ) -> io::Result<()> {
+        let pipe = self.pipes.borrow().descriptor(tenant, stream, pipe)?;
         let mut left = DRAIN_MAX;
         while left > 0 {
             let mut lines = Vec::new();
-            let used = self.pipes.borrow_mut().drain(pipe, &mut lines)?;
+            let used = self.pipes.borrow_mut().drain(&pipe, &mut lines)?;
             if used == 0 {
                 break;
             }
@@ -372,7 +376,7 @@ impl LogReader {
                 lines,
             };
             sink.put(batch).await;
-            self.pipes.borrow_mut().drained(pipe, used)?;
+            self.pipes.borrow_mut().drained(&pipe, used)?;
             left = left.saturating_sub(used);
         }
         Ok(())

@@ -36,6 +36,10 @@ use crate::state_file::record::Record;
 use crate::state_file::slots::{Previous, Slot};
 use crate::wants::Wants;
 
+/// After how many tenants to wait until the log collector holds their output. Until then, this process has two
+/// more descriptors for each.
+const HELD_MAX: usize = 32;
+
 /// The recovery of one application.
 pub(super) struct Recovery {
     pub(super) host: Rc<Host>,
@@ -88,6 +92,7 @@ impl Recovery {
             known.push((plan, record));
         }
         let found = self.found(known, wants).await;
+        self.end_unused(&with_netns(&found)).await;
         for (slot, record) in records.into_values() {
             // Its failures still count towards the budget of restarts.
             let checkpoint = std::iter::once(&record.checkpoint);
@@ -130,9 +135,21 @@ impl Recovery {
                 }
             };
             found.push((plan, survivor));
+            if found.len().is_multiple_of(HELD_MAX) {
+                self.host.collector.settle().await;
+            }
         }
         found
     }
+}
+
+/// The tenants whose network namespace is used again.
+fn with_netns(found: &Findings) -> BTreeSet<TenantName> {
+    let using = found.iter().filter(|(_, survivor)| {
+        let provisioned = survivor.as_ref().and_then(|it| it.provisioned.as_ref());
+        provisioned.is_some_and(|provisioned| provisioned.has_netns)
+    });
+    using.map(|(plan, _)| plan.name.clone()).collect()
 }
 
 /// What a tenant holds and releases soon, because it is reprovisioned.

@@ -22,12 +22,10 @@ use tenantd_core::supervisor::view::{StateWord, View};
 use tenantd_core::supervisor::{Limits, Supervisor};
 use tenantd_host::cgroup::{Tree, Watch};
 use tenantd_host::children::{Children, Making};
-use tenantd_host::crash;
-use tenantd_host::fifo;
 use tenantd_host::inherited::Inherited;
 use tenantd_host::network::Network;
-use tenantd_host::notify;
 use tenantd_host::runtime::Runtime;
+use tenantd_host::{crash, fifo, notify};
 
 use crate::Daemon;
 use crate::collect::client::{self, Collector};
@@ -35,6 +33,7 @@ use crate::executor::Executor;
 use crate::executor::cgroups::Cgroups;
 use crate::executor::host::Host;
 use crate::executor::report::Reporter;
+use crate::executor::store;
 use crate::executor::under_way::UnderWay;
 use crate::executor::unwanted::Unwanted;
 use crate::handover::rollback;
@@ -217,6 +216,7 @@ async fn open(
     let app = &plan.app;
     let upgrade = Upgrade::new(inherited.header.take()).context("cannot find this program")?;
     let (notices, said) = open_notices(app)?;
+    let netns = store::open_netns(app, &mut inherited)?;
     let control = open_control(&plan, &mut inherited)?;
     crash::point("begin: sockets bound", "");
     let logs = open_logs(app, logs_go_to)?;
@@ -224,7 +224,7 @@ async fn open(
     crash::point("begin: hub there", "");
     rollback::test();
     let (under_way, stretch) = (UnderWay::default(), Stretch::default());
-    let (collector, wants) = match open_shared(app, &under_way).await {
+    let (collector, wants) = match open_shared(app, &logs, &under_way).await {
         Ok(opened) => opened,
         Err(why) => return Err(close_host(why, cgroups, network).await),
     };
@@ -232,6 +232,7 @@ async fn open(
     let host = Rc::new(Host {
         app: app.clone(),
         network,
+        netns,
         cgroups,
         logs,
         logs_go_to,
@@ -303,15 +304,15 @@ fn open_logs(app: &AppName, place: LogPlace) -> anyhow::Result<Logs> {
     Ok(logs)
 }
 
-async fn start_collector(app: &AppName) -> anyhow::Result<Collector> {
-    let collector = Collector::start(app).await;
-    crash::point("begin: collector there", "");
-    collector.context("cannot start the log collector")
-}
-
 /// What is opened after the cgroups, because the collector is to be in that of the supervisor.
-async fn open_shared(app: &AppName, under_way: &UnderWay) -> anyhow::Result<(Collector, Wants)> {
-    let collector = start_collector(app).await?;
+async fn open_shared(
+    app: &AppName,
+    logs: &Logs,
+    under_way: &UnderWay,
+) -> anyhow::Result<(Collector, Wants)> {
+    let collector = Collector::start(app, logs.ends()).await;
+    crash::point("begin: collector there", "");
+    let collector = collector.context("cannot start the log collector")?;
     let wants = Wants::open(app, under_way.clone())?;
     Ok((collector, wants))
 }

@@ -7,8 +7,8 @@
 //! report such a hang-up again and again. This module makes, opens and removes pipes; it never
 //! reads or writes them.
 //!
-//! The kernel discards the content of a FIFO when its last descriptor is closed. The last output of
-//! a program that ends while no supervisor runs is therefore lost.
+//! The kernel discards the content of a FIFO when its last descriptor is closed. The log collector holds one
+//! of each, so that the last output of a program stays that ends while no supervisor runs.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -157,6 +157,29 @@ fn make_one(path: &Path, uid: u32) -> Result<OwnedFd, Failure> {
     rustix::fs::fchown(&fd, owner, Some(Gid::ROOT)).map_err(failed(path))?;
     rustix::fs::fchmod(&fd, mode).map_err(failed(path))?;
     Ok(fd)
+}
+
+/// Opens the supervisor's end of one of a tenant's pipes again: `stdout` or `stderr`.
+///
+/// # Errors
+/// What open(2) reports.
+pub fn open_read_end(app: &AppName, tenant: &TenantName, name: &str) -> io::Result<OwnedFd> {
+    open(&folder(app, tenant).join(name), OFlags::NONBLOCK).map_err(|failure| match failure.errno {
+        0 => io::Error::other(failure),
+        errno => io::Error::from_raw_os_error(errno),
+    })
+}
+
+/// Opens the supervisor's ends of a tenant's pipes again.
+///
+/// # Errors
+/// What open(2) reports.
+pub fn open_read_ends(app: &AppName, tenant: &TenantName) -> io::Result<ReadEnds> {
+    let [stdout, stderr] = NAMES.map(|name| open_read_end(app, tenant, name));
+    Ok(ReadEnds {
+        stdout: stdout?,
+        stderr: stderr?,
+    })
 }
 
 /// Opens the program's ends for one launch. Each launch needs its own: whether a descriptor blocks

@@ -125,6 +125,11 @@ impl Inherited {
         Some(taken)
     }
 
+    /// Takes back a descriptor that [`Inherited::claim`] has returned, so that it can be claimed again.
+    pub fn give_back(&mut self, name: String, fd: OwnedFd) {
+        self.left.entry(name).or_default().push(fd);
+    }
+
     /// Duplicates all unclaimed descriptors, for another handoff.
     ///
     /// # Errors

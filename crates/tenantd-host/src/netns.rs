@@ -1,10 +1,11 @@
-//! Network namespaces: made here, kept alive by a descriptor, identified by an inode.
+//! Network namespaces: made here, kept alive as mounts of a mount namespace, identified by an inode.
 //!
 //! Only a temporary thread enters a tenant's namespace, and it returns before it ends. The caller's
 //! thread stays in the host's namespace. It can still configure the tenant's, because a socket
 //! belongs to the namespace in which it was opened.
 
 mod forwarding;
+mod mounts;
 pub mod name;
 mod sysctls;
 
@@ -20,6 +21,7 @@ use rtnetlink::packet_route::AddressFamily;
 
 use tenantd_core::stage::{Failure, Stage};
 
+pub use mounts::NetnsMounts;
 pub(super) use sysctls::Sysctls;
 
 /// The namespace of the thread that opens it, see namespaces(7).
@@ -35,7 +37,8 @@ const FORWARDING: [(AddressFamily, &str); 2] = [
 /// The first unprivileged port. It is 0 in a tenant, so that its program may bind every port.
 const PORT_START: &str = "net/ipv4/ip_unprivileged_port_start";
 
-/// A tenant's network namespace. The descriptor keeps it alive and is close-on-exec.
+/// An open network namespace. The descriptor keeps it alive and is close-on-exec. Between two uses a
+/// tenant's is kept by [`NetnsMounts`].
 #[derive(Debug)]
 pub struct Netns {
     fd: OwnedFd,
@@ -67,6 +70,12 @@ impl Netns {
     #[must_use]
     pub fn close(self) -> ClosedNetns {
         ClosedNetns { inode: self.inode }
+    }
+}
+
+impl From<Netns> for OwnedFd {
+    fn from(netns: Netns) -> Self {
+        netns.fd
     }
 }
 

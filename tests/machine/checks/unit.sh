@@ -149,13 +149,13 @@ TOML
     state() { tenantd status --app frail --json | jq -r '[.tenants[].state] | join(" ")'; }
     # Inode of a namespace, index of its link.
     stands() {
-        readlink /proc/"$(main_pid frail)"/fd/* | grep '^net:' | sort -u
+        stat -L -c %i /run/netns/frail-acme /run/netns/frail-late
         ip -o link | grep -E '^[0-9]+: td' | cut -d: -f1
     }
     waits() { same "waiting up" "$(state)"; }
     systemctl start tenantd@frail
     wait_for waits
-    same 6 "$(systemctl show -P NFileDescriptorStore tenantd@frail)"
+    same 1 "$(systemctl show -P NFileDescriptorStore tenantd@frail)"
     stands >/run/stands
     test -s /run/stands
     for how in killed restarted; do
@@ -169,7 +169,7 @@ TOML
         wait_for again
         same "$(cat /run/stands)" "$(stands)"
         same "$last" "$(pid_of frail late)"
-        same 6 "$(systemctl show -P NFileDescriptorStore tenantd@frail)"
+        same 1 "$(systemctl show -P NFileDescriptorStore tenantd@frail)"
     done
     # It ends while no supervisor runs; the next one reads its last output.
     kill -9 "$(main_pid frail)"
@@ -179,8 +179,8 @@ TOML
     # A release removes everything.
     wait_for eval 'tenantd status --app frail --json >/dev/null; true'
     tenantd stop --app frail --all
-    same 0 "$(systemctl show -P NFileDescriptorStore tenantd@frail)"
     systemctl stop tenantd@frail
+    same 0 "$(systemctl show -P NFileDescriptorStore tenantd@frail)"
     nothing_left frail
 }
 

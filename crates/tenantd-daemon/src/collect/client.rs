@@ -2,20 +2,12 @@
 //! sends it requests. If the collector ends unexpectedly, it is started again, with the same tenants.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
-};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::UnixStream;
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{spawn_blocking, spawn_local};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -24,13 +16,12 @@ use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::model::TenantPlan;
 use tenantd_core::stage::{Failure, Stage};
 use tenantd_core::supervisor::event::Exit;
-use tenantd_host::children;
+use tenantd_host::{children, fifo};
 
-use crate::collect::{Answer, Ask, Files, VARIABLE, control};
+use crate::collect::link::{LIMIT, Link};
+use crate::collect::{Answer, Ask, Files, VARIABLE};
 use crate::executor::exit;
-
-/// How long the collector may take to start, or to answer.
-const LIMIT: Duration = Duration::from_secs(10);
+use crate::logs::{Ends, Held};
 
 /// How long to wait before the collector is started again, if it has just been started.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -43,6 +34,8 @@ pub(crate) struct Collector {
 
 type Asked = (Ask, oneshot::Sender<io::Result<Answer>>);
 
+type Reply = oneshot::Receiver<io::Result<Answer>>;
+
 impl Collector {
     /// Starts the collector of an application, or takes over that of an earlier supervisor. One of another
     /// program is replaced, and no message is lost meanwhile. A task of the current `LocalSet` then sends
@@ -50,12 +43,13 @@ impl Collector {
     ///
     /// # Errors
     /// If it cannot be started.
-    pub(crate) async fn start(app: &AppName) -> io::Result<Self> {
+    pub(crate) async fn start(app: &AppName, ends: Ends) -> io::Result<Self> {
         let link = open(app).await?;
         let (asks, asked) = mpsc::unbounded_channel();
         let client = Client {
             app: app.clone(),
             link,
+            ends,
             tenants: BTreeMap::new(),
         };
         spawn_local(client.run(asked));
@@ -73,10 +67,11 @@ impl Collector {
 
     /// Does the same for a tenant that runs already, and does not wait for it. What exists stays.
     pub(crate) fn adopt(&self, plan: &TenantPlan) {
-        let (collector, tenant) = (self.clone(), plan.name.clone());
-        let ask = add(&tenant, Some(Files::of(plan)));
+        let tenant = plan.name.clone();
+        // In the order of the calls.
+        let answer = self.post(add(&tenant, Some(Files::of(plan))));
         spawn_local(async move {
-            if let Err(failure) = collector.tell(ask).await {
+            if let Err(failure) = answered(answer).await {
                 tracing::error!(%tenant, "{tenant}: cannot make the socket at its /dev/log: {failure}");
             }
         });
@@ -93,6 +88,13 @@ impl Collector {
         self.tell(ask).await.map_err(|error| failed(&error))
     }
 
+    /// Waits until the collector has what it was asked for before.
+    pub(crate) async fn settle(&self) {
+        if let Err(error) = self.tell(Ask::List).await {
+            tracing::warn!(%error, "no answer from the log collector");
+        }
+    }
+
     /// Ends the collector. What was sent to all sockets is in the FIFO then.
     ///
     /// # Errors
@@ -102,13 +104,23 @@ impl Collector {
     }
 
     async fn tell(&self, ask: Ask) -> io::Result<()> {
+        answered(self.post(ask)).await
+    }
+
+    /// Sends a request. Those after it are sent later.
+    fn post(&self, ask: Ask) -> Reply {
         let (reply, answer) = oneshot::channel();
-        let gone = || io::Error::other("the log collector is not used any more");
-        self.asks.send((ask, reply)).map_err(|_| gone())?;
-        match answer.await.map_err(|_| gone())??.error {
-            None => Ok(()),
-            Some(why) => Err(io::Error::other(why)),
-        }
+        // If it is not used any more, this drops the sender of the answer.
+        let _gone = self.asks.send((ask, reply));
+        answer
+    }
+}
+
+async fn answered(answer: Reply) -> io::Result<()> {
+    let gone = |_| io::Error::other("the log collector is not used any more");
+    match answer.await.map_err(gone)??.error {
+        None => Ok(()),
+        Some(why) => Err(io::Error::other(why)),
     }
 }
 
@@ -127,6 +139,8 @@ fn failed(error: &io::Error) -> Failure {
 struct Client {
     app: AppName,
     link: Link,
+    /// The tenants' pipes, which the collector holds.
+    ends: Ends,
     tenants: BTreeMap<TenantName, Vec<Files>>,
 }
 
@@ -159,22 +173,59 @@ impl Client {
                 let files = files.clone().unwrap_or_default();
                 self.tenants.insert(tenant.clone(), files);
             }
-            Ask::Remove { tenant } => drop(self.tenants.remove(tenant)),
+            Ask::Remove { tenant } => {
+                self.tenants.remove(tenant);
+                // What is in its pipes is read after this.
+                if let Err(error) = self.ends.take_back(tenant) {
+                    tracing::error!(%tenant, %error, "{tenant}: cannot open its output again");
+                }
+            }
             Ask::End => return self.end().await,
             Ask::List => {}
         }
-        match self.link.ask(&ask).await {
+        match self.exchange(&ask).await {
             Ok(answer) => Ok(answer),
             Err(error) => {
                 tracing::warn!(%error, "no answer from the log collector: starting another one");
                 self.again().await?;
-                self.link.ask(&ask).await
+                self.exchange(&ask).await
+            }
+        }
+    }
+
+    /// Sends a request. That for a tenant has its pipes with it, which the collector holds from then on.
+    async fn exchange(&mut self, ask: &Ask) -> io::Result<Answer> {
+        let held = match ask {
+            Ask::Add { tenant, .. } => self.held(tenant),
+            Ask::Remove { .. } | Ask::List | Ask::End => None,
+        };
+        let fds = held.as_ref().map_or(&[][..], |held| &held.fds);
+        let answer = self.link.ask(ask, fds).await?;
+        if let Some(held) = held.filter(|_| answer.holds) {
+            self.ends.handed(&held);
+        }
+        Ok(answer)
+    }
+
+    fn held(&self, tenant: &TenantName) -> Option<Held> {
+        self.ends.held(tenant).unwrap_or_else(|error| {
+            tracing::warn!(%tenant, %error, "{tenant}: cannot pass its output to the log collector");
+            None
+        })
+    }
+
+    /// Opens the tenants' pipes, which the collector holds no longer. Without descriptors for all of them,
+    /// the others are opened one by one for the next collector.
+    fn watch_again(&self) {
+        for tenant in self.tenants.keys() {
+            if let Err(error) = self.ends.watch_again(tenant) {
+                return tracing::warn!(%tenant, %error, "{tenant}: cannot read its output for now");
             }
         }
     }
 
     async fn end(&mut self) -> io::Result<Answer> {
-        let answer = self.link.ask(&Ask::End).await;
+        let answer = self.link.ask(&Ask::End, &[]).await;
         if answer.is_err() {
             self.link.kill();
         }
@@ -184,97 +235,23 @@ impl Client {
 
     /// Starts another collector, with the same tenants.
     async fn again(&mut self) -> io::Result<()> {
+        self.watch_again();
         self.link.kill();
         self.link.reap().await;
         sleep_until(self.link.begun + AGAIN).await;
         self.link.begun = Instant::now();
         self.link = start(&self.app).await?;
-        for (tenant, files) in &self.tenants {
-            let again = add(tenant, Some(files.clone()));
-            let answer = self.link.ask(&again).await?;
+        for (tenant, files) in self.tenants.clone() {
+            if let Err(error) = self.ends.watch_again(&tenant) {
+                tracing::error!(%tenant, %error, "{tenant}: cannot read its output");
+            }
+            let again = add(&tenant, Some(files));
+            let answer = self.exchange(&again).await?;
             if let Some(why) = answer.error {
                 tracing::error!(%tenant, "{tenant}: cannot make the socket at its /dev/log: {why}");
             }
         }
         Ok(())
-    }
-}
-
-/// A connection to a collector.
-struct Link {
-    stream: BufReader<UnixStream>,
-    /// Its process, if it lives.
-    process: Option<(i32, OwnedFd)>,
-    begun: Instant,
-}
-
-impl Link {
-    async fn connect(app: &AppName) -> io::Result<Self> {
-        let stream = UnixStream::connect(control(app)).await?;
-        let process = stream.peer_cred()?.pid().and_then(|number| {
-            let pidfd = pidfd_open(Pid::from_raw(number)?, PidfdFlags::empty());
-            Some((number, pidfd.ok()?))
-        });
-        Ok(Self {
-            stream: BufReader::new(stream),
-            process,
-            begun: Instant::now(),
-        })
-    }
-
-    async fn ask(&mut self, ask: &Ask) -> io::Result<Answer> {
-        let mut text = serde_json::to_vec(ask)?;
-        text.push(b'\n');
-        let exchange = async {
-            self.stream.write_all(&text).await?;
-            let mut line = String::new();
-            self.stream.read_line(&mut line).await?;
-            Ok(serde_json::from_str(&line)?)
-        };
-        timeout(LIMIT, exchange).await?
-    }
-
-    /// Waits until the collector closes the connection, which it only does when it ends.
-    async fn closed(&mut self) {
-        // It sends nothing that was not asked for.
-        let _ = self.stream.fill_buf().await;
-    }
-
-    /// Whether it runs the same program as this process.
-    fn is_same_program(&self) -> bool {
-        let identity = |path: &str| {
-            fs::metadata(path)
-                .map(|found| (found.dev(), found.ino()))
-                .ok()
-        };
-        let Some((pid, _)) = &self.process else {
-            return false;
-        };
-        identity(&format!("/proc/{pid}/exe")) == identity("/proc/self/exe")
-    }
-
-    /// Kills it, if it is still there.
-    fn kill(&self) {
-        if let Some((_, process)) = &self.process {
-            let _gone = pidfd_send_signal(process, Signal::KILL);
-        }
-    }
-
-    /// Waits for its end, also if an earlier supervisor started it: then it is no child of this one,
-    /// and the unit's cgroup would outlive this process.
-    async fn reap(&mut self) {
-        self.closed().await;
-        if let Some((_, process)) = self.process.take() {
-            let wait = move || {
-                let mut ends = [PollFd::new(&process, PollFlags::IN)];
-                let limit = Timespec::try_from(LIMIT).ok();
-                if poll(&mut ends, limit.as_ref()).is_ok_and(|ready| ready > 0) {
-                    let _no_child = waitid(WaitId::PidFd(process.as_fd()), WaitIdOptions::EXITED);
-                }
-            };
-            // It cannot fail, unless it panics.
-            let _ended = spawn_blocking(wait).await;
-        }
     }
 }
 
@@ -302,12 +279,20 @@ async fn open(app: &AppName) -> io::Result<Link> {
         Err(error) => return Err(error),
     };
     // Messages to the old sockets are refused once there are new ones, and programs connect again.
-    let tenants = old.ask(&Ask::List).await.map(|answer| answer.tenants);
+    let tenants = old.ask(&Ask::List, &[]).await.map(|answer| answer.tenants);
     let mut link = start(app).await?;
     for tenant in tenants.unwrap_or_default() {
-        link.ask(&add(&tenant, None)).await?;
+        // What the old one holds stays in the pipes.
+        let held = match fifo::open_read_ends(app, &tenant) {
+            Ok(ends) => vec![ends.stdout, ends.stderr],
+            Err(error) => {
+                tracing::warn!(%tenant, %error, "{tenant}: cannot keep its output");
+                Vec::new()
+            }
+        };
+        link.ask(&add(&tenant, None), &held).await?;
     }
-    if old.ask(&Ask::End).await.is_err() {
+    if old.ask(&Ask::End, &[]).await.is_err() {
         old.kill();
     }
     old.reap().await;

@@ -1,11 +1,25 @@
 //! Answers the supervisor's requests: one connection after the other, as there is one supervisor.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 
 use crate::collect::follow::Follower;
 use crate::collect::sockets::Sockets;
 use crate::collect::{Answer, Ask};
+use tenantd_core::name::TenantName;
+use tenantd_host::inbox;
+
+/// How many bytes to receive at once.
+const PIECE: usize = 4096;
+
+/// The descriptors of the tenants' output. Nothing is done with them: what is in a pipe stays as long as one
+/// is open.
+type Output = HashMap<TenantName, Vec<OwnedFd>>;
 
 /// Answers requests until one asks for the end.
 ///
@@ -16,9 +30,10 @@ pub(super) fn serve(
     sockets: &Sockets,
     follower: &Follower,
 ) -> io::Result<()> {
+    let mut output = Output::new();
     loop {
         let (connection, _) = listener.accept()?;
-        match converse(connection, sockets, follower) {
+        match converse(connection, (sockets, follower), &mut output) {
             Ok(true) => return Ok(()),
             Ok(false) => {}
             // The supervisor has died; the next one connects.
@@ -28,17 +43,21 @@ pub(super) fn serve(
 }
 
 /// Answers the requests of one connection. Returns whether it asked for the end.
-fn converse(connection: UnixStream, sockets: &Sockets, follower: &Follower) -> io::Result<bool> {
-    let mut out = connection.try_clone()?;
-    for line in BufReader::new(connection).lines() {
-        let ask = serde_json::from_str(&line?);
+fn converse(
+    connection: UnixStream,
+    parts: (&Sockets, &Follower),
+    output: &mut Output,
+) -> io::Result<bool> {
+    let mut requests = Requests::of(connection);
+    while let Some((line, fds)) = requests.next()? {
+        let ask = serde_json::from_slice(&line);
         let (answer, ends) = match ask {
-            Ok(ask) => answer(&ask, sockets, follower),
+            Ok(ask) => answer(ask, fds, parts, output),
             Err(error) => (failed(&error), false),
         };
         let mut text = serde_json::to_vec(&answer)?;
         text.push(b'\n');
-        out.write_all(&text)?;
+        requests.connection.write_all(&text)?;
         if ends {
             return Ok(true);
         }
@@ -46,37 +65,92 @@ fn converse(connection: UnixStream, sockets: &Sockets, follower: &Follower) -> i
     Ok(false)
 }
 
-fn answer(ask: &Ask, sockets: &Sockets, follower: &Follower) -> (Answer, bool) {
+/// The requests of one connection, a line each.
+struct Requests {
+    connection: UnixStream,
+    received: Vec<u8>,
+    fds: Vec<OwnedFd>,
+}
+
+impl Requests {
+    fn of(connection: UnixStream) -> Self {
+        Self {
+            connection,
+            received: Vec::new(),
+            fds: Vec::new(),
+        }
+    }
+
+    /// The next request, with the descriptors that came with it. The supervisor sends it after the answer to
+    /// the one before.
+    fn next(&mut self) -> io::Result<Option<(Vec<u8>, Vec<OwnedFd>)>> {
+        let mut piece = [0; PIECE];
+        while !self.received.contains(&b'\n') {
+            let mut ready = [PollFd::new(&self.connection, PollFlags::IN)];
+            match poll(&mut ready, None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+            let Some(more) = inbox::receive(self.connection.as_fd(), &mut piece)? else {
+                continue;
+            };
+            if more.len == 0 {
+                return Ok(None);
+            }
+            self.received.extend(&piece[..more.len]);
+            self.fds.extend(more.descriptors);
+        }
+        Ok(Some((
+            std::mem::take(&mut self.received),
+            std::mem::take(&mut self.fds),
+        )))
+    }
+}
+
+fn answer(
+    ask: Ask,
+    fds: Vec<OwnedFd>,
+    (sockets, follower): (&Sockets, &Follower),
+    output: &mut Output,
+) -> (Answer, bool) {
     let mut answer = Answer::default();
+    let mut ends = false;
     let done = match ask {
         Ask::Add { tenant, files } => {
             if let Some(files) = files {
-                follower.follow(tenant, files.clone());
+                follower.follow(&tenant, files);
             }
-            sockets.add(tenant)
+            let added = sockets.add(&tenant);
+            if !fds.is_empty() {
+                output.insert(tenant, fds);
+                answer.holds = true;
+            }
+            added
         }
         Ask::Remove { tenant } => {
-            let read = follower.remove(tenant);
-            sockets.remove(tenant).and(read)
+            let read = follower.remove(&tenant);
+            output.remove(&tenant);
+            sockets.remove(&tenant).and(read)
         }
         Ask::List => {
             answer.tenants = sockets.tenants();
             Ok(())
         }
         Ask::End => {
+            ends = true;
             let read = follower.end();
             sockets.end().and(read)
         }
     };
-    match done {
-        Ok(()) => (answer, *ask == Ask::End),
-        Err(error) => (failed(&error), *ask == Ask::End),
+    if let Err(error) = done {
+        answer.error = Some(error.to_string());
     }
+    (answer, ends)
 }
 
 fn failed(error: &dyn std::fmt::Display) -> Answer {
     Answer {
         error: Some(error.to_string()),
-        tenants: Vec::new(),
+        ..Answer::default()
     }
 }

@@ -6,7 +6,6 @@ mod ends;
 #[cfg(test)]
 mod tests;
 
-use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -21,7 +20,7 @@ use tenantd_core::supervisor::event::LaunchId;
 use tenantd_host::cgroup::Leaf;
 use tenantd_host::crash;
 use tenantd_host::launch::MountTemplates;
-use tenantd_host::netns::{self, ClosedNetns, Netns};
+use tenantd_host::netns::{self, ClosedNetns, NetnsMounts};
 use tenantd_host::network::Network;
 use tenantd_host::{fifo, limits, process};
 
@@ -32,7 +31,6 @@ use crate::executor::cgroups::Cgroups;
 use crate::executor::claims::{prove_ended, ready_datastore, unclaimed};
 use crate::executor::inventory::Provisioned;
 use crate::executor::report::{ReportKind, Reporter};
-use crate::executor::store;
 use crate::executor::under_way::UnderWay;
 use crate::executor::unwanted::Unwanted;
 use crate::executor::visitors;
@@ -46,6 +44,8 @@ pub(crate) use ends::{named, said};
 pub(crate) struct Host {
     pub(crate) app: AppName,
     pub(crate) network: Network,
+    /// Keeps the tenants' network namespaces alive.
+    pub(crate) netns: Arc<NetnsMounts>,
     /// The cgroups; None if tenants are tracked by network namespace.
     pub(crate) cgroups: Option<Cgroups>,
     pub(crate) logs: Logs,
@@ -99,9 +99,9 @@ impl Host {
             return Err(why);
         }
         match self.make_resources(plan).await {
-            Ok((inode, netns)) => Ok(Provisioned {
+            Ok(inode) => Ok(Provisioned {
                 inode,
-                netns: Some(netns),
+                has_netns: true,
                 leaf,
                 used: false,
             }),
@@ -118,26 +118,44 @@ impl Host {
         }
     }
 
-    async fn make_resources(&self, plan: &TenantPlan) -> Result<(u64, Arc<Netns>), Failure> {
+    /// Returns the inode of the network namespace.
+    async fn make_resources(&self, plan: &TenantPlan) -> Result<u64, Failure> {
         let read_ends = fifo::make(&self.app, &plan.name, plan.launch.identity.uid)?;
-        store::store_pipes(&plan.name, &read_ends);
         crash::point("provision: pipes made", plan.name.as_str());
         self.logs
             .add(&plan.name, read_ends)
             .map_err(|error| broken(Stage::Log, &plan.name, &error))?;
         self.collector.add(plan).await?;
         crash::point("provision: collected", plan.name.as_str());
+        // One that an earlier supervisor made would keep the link of that name.
+        self.let_go(&plan.name).await?;
         let netns = self.network.provision(plan.link.clone()).await?;
-        store::store_netns(&plan.name, netns.as_fd());
+        let inode = netns.inode();
+        let kept = self.netns.keep(&plan.name, &netns).await;
+        drop(netns);
+        if let Err(error) = kept {
+            // The kernel destroys it, and with it the link.
+            let closed = ClosedNetns::from_inode(inode);
+            let left = self.network.release(plan.link.clone(), closed).await;
+            self.warn(plan, left.err().into_iter().collect());
+            return Err(broken(Stage::Netns, &plan.name, &error));
+        }
         crash::point("provision: network made", plan.name.as_str());
-        self.give_name(&plan.name, &netns);
+        self.give_name(&plan.name);
         crash::point("provision: name given", plan.name.as_str());
-        Ok((netns.inode(), Arc::new(netns)))
+        Ok(inode)
+    }
+
+    /// Keeps the network namespace of a tenant alive no longer. The kernel destroys it, and with it the
+    /// link, once no process is in it and nobody has it open.
+    async fn let_go(&self, tenant: &TenantName) -> Result<(), Failure> {
+        let removed = self.netns.remove(tenant).await;
+        removed.map_err(|error| broken(Stage::Release, tenant, &error))
     }
 
     /// Makes the tenant's name for ip-netns(8). A failure is logged and has no other effect.
-    pub(crate) fn give_name(&self, tenant: &TenantName, netns: &Netns) {
-        if let Err(error) = netns::name::give(&self.app, tenant, netns) {
+    pub(crate) fn give_name(&self, tenant: &TenantName) {
+        if let Err(error) = netns::name::give(&self.app, tenant, &self.netns) {
             let error = anyhow::Error::from(error);
             tracing::warn!(%tenant, "{tenant}: cannot make its name for ip-netns(8): {error:#}");
         }
@@ -151,7 +169,6 @@ impl Host {
         failures.extend(self.collector.remove(&plan.name).await.err());
         self.notices.remove(&plan.name);
         self.logs.remove(&plan.name).await;
-        store::unstore_pipes(&plan.name);
         crash::point("release: logs closed", plan.name.as_str());
         failures.extend(fifo::remove(&self.app, &plan.name).err());
         crash::point("release: pipes removed", plan.name.as_str());
@@ -229,10 +246,10 @@ impl Host {
             return Err((why, provisioned));
         }
         crash::point("release: nobody left", plan.name.as_str());
-        // The kernel destroys the namespace, and with it the link, when the last descriptor is
-        // closed.
-        store::unstore_netns(&plan.name);
-        provisioned.netns = None;
+        if let Err(why) = self.let_go(&plan.name).await {
+            return Err((why, provisioned));
+        }
+        provisioned.has_netns = false;
         crash::point("release: namespace let go", plan.name.as_str());
         let closed = ClosedNetns::from_inode(provisioned.inode);
         if let Err(why) = self.network.release(plan.link.clone(), closed).await {

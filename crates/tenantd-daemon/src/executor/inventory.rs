@@ -1,8 +1,8 @@
 //! The inventory: what exists on the host, tenant by tenant.
 //!
 //! The supervisor has the state of each tenant; the inventory has the descriptors, folders and
-//! process numbers. It holds two descriptors per tenant: the network namespace and the first
-//! process. Only the loop's thread uses it.
+//! process numbers. It holds one descriptor per tenant: the first process of its launch. Only the loop's
+//! thread uses it.
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +18,6 @@ use tenantd_host::cgroup::Leaf;
 use tenantd_host::children::Known;
 use tenantd_host::launch::LaunchView;
 use tenantd_host::launch::ready_fd::ReadyFd;
-use tenantd_host::netns::Netns;
 use tenantd_host::program::ProgramFile;
 
 use crate::executor::main_process::MainBy;
@@ -58,8 +57,8 @@ pub(crate) struct Entry {
 pub(crate) struct Provisioned {
     /// The inode of its network namespace.
     pub(crate) inode: u64,
-    /// The namespace itself; None once a release has closed it.
-    pub(crate) netns: Option<Arc<Netns>>,
+    /// Whether this supervisor keeps that alive. A release ends that.
+    pub(crate) has_netns: bool,
     /// Its cgroup leaf, if cgroups are used.
     pub(crate) leaf: Option<Leaf>,
     /// Whether a launch has used the cgroup leaf, so that the next one needs a new leaf.
@@ -287,14 +286,6 @@ impl Inventory {
     /// Takes the resources out of the entry, for a release.
     pub(crate) fn take_provisioned(&mut self, tenant: &TenantName) -> Option<Provisioned> {
         self.entries.get_mut(tenant)?.provisioned.take()
-    }
-
-    /// The open network namespaces.
-    pub(crate) fn namespaces(&self) -> impl Iterator<Item = (&TenantName, &Netns)> {
-        let entries = self.entries.iter();
-        entries.filter_map(|(tenant, entry)| {
-            Some((tenant, entry.provisioned.as_ref()?.netns.as_deref()?))
-        })
     }
 
     /// Whether the program of each launch is known to have been executed.

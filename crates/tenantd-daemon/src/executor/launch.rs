@@ -27,6 +27,7 @@ use tenantd_host::crash;
 use tenantd_host::datastore::init;
 use tenantd_host::launch::ready_fd::ReadyFd;
 use tenantd_host::launch::{Child, MountTemplates, Order};
+use tenantd_host::netns::{Netns, NetnsMounts};
 use tenantd_host::process::Ended;
 use tenantd_host::program::{self, ProgramFile};
 use tenantd_host::{fifo, launch, lock, notify, process, syslog};
@@ -100,7 +101,7 @@ impl Host {
         if phase == Phase::Main {
             self.notices_of(plan, launch)?;
         }
-        let templates = Arc::clone(&self.templates);
+        let (templates, namespaces) = (Arc::clone(&self.templates), Arc::clone(&self.netns));
         let ordered = Arc::clone(plan);
         let (program, child) = blocking(move || {
             // Before the launch: a file that is replaced meanwhile then counts as older, never as
@@ -111,8 +112,9 @@ impl Host {
                 // `status` compares that of the program only.
                 Phase::Init | Phase::Before | Phase::Offline => None,
             };
-            let how = (descriptors, phase);
-            let child = order(&app, &ordered, &provisioned, &templates, how)?;
+            let netns = open_netns(&namespaces, &ordered.name, &provisioned)?;
+            let made = (&netns, provisioned.leaf.as_ref());
+            let child = order(&app, &ordered, made, &templates, (descriptors, phase))?;
             Ok((program, child))
         })
         .await?;
@@ -268,18 +270,26 @@ fn uses_notices(plan: &TenantPlan) -> bool {
     plan.launch.environment.contains_key("NOTIFY_SOCKET")
 }
 
+/// Opens the network namespace that was made for a tenant.
+fn open_netns(
+    namespaces: &NetnsMounts,
+    tenant: &TenantName,
+    provisioned: &Provisioned,
+) -> Result<Netns, Failure> {
+    let opened = namespaces.open(tenant);
+    let opened = opened.map_err(|error| broken(Stage::EnterNetns, tenant, &error))?;
+    let its = opened.filter(|netns| netns.inode() == provisioned.inode);
+    its.ok_or_else(|| Failure::detail(Stage::EnterNetns, "", "the tenant is being released"))
+}
+
 /// Starts the child. Runs on a thread for blocking work: a file may be on a filesystem that hangs.
 fn order(
     app: &AppName,
     plan: &TenantPlan,
-    provisioned: &Provisioned,
+    (netns, leaf): (&Netns, Option<&Leaf>),
     templates: &MountTemplates,
     (descriptors, phase): (Rlimit, Phase),
 ) -> Result<Option<Child<Watched>>, Failure> {
-    let Some(netns) = &provisioned.netns else {
-        let released = "the tenant is being released";
-        return Err(Failure::detail(Stage::EnterNetns, "", released));
-    };
     let write_ends = fifo::open_for_tenant(app, &plan.name)?;
     let label = lock::label(app, &plan.name);
     let uses = phase == Phase::Main && uses_notices(plan);
@@ -290,7 +300,7 @@ fn order(
         datastore: &plan.datastore,
         templates,
         netns: netns.as_fd(),
-        leaf: provisioned.leaf.as_ref(),
+        leaf,
         stdout: write_ends.stdout.as_fd(),
         stderr: write_ends.stderr.as_fd(),
         descriptors,

@@ -1,25 +1,34 @@
-//! The descriptor store: the service manager keeps a copy of each tenant's network namespace and
-//! pipes, and passes them to the next supervisor, see sd_pid_notify_with_fds(3).
+//! The descriptor store: the service manager keeps a descriptor of the mount namespace that has the tenants'
+//! network namespaces, and passes it to the next supervisor, see sd_pid_notify_with_fds(3).
 //!
-//! Without a store, a namespace without processes ends with its supervisor, and the next supervisor
-//! makes a new one. The unit limits the number of stored descriptors. A descriptor that does not
-//! fit is not stored, with the same effect.
+//! Without a store, a network namespace without processes ends with its supervisor, and the next supervisor
+//! makes a new one. Earlier versions had three descriptors of each tenant in the store, and passed them to the
+//! next program. They are used once, and leave the store.
 
+use std::collections::BTreeSet;
+use std::io;
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::sync::Arc;
 
-use tenantd_core::name::TenantName;
+use anyhow::Context;
+
+use tenantd_core::layout;
+use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::supervisor::event::LaunchId;
 use tenantd_host::fifo::{self, ReadEnds};
 use tenantd_host::inbox::Inbox;
-use tenantd_host::inherited;
-use tenantd_host::netns::{self, Netns};
+use tenantd_host::inherited::{self, Inherited};
+use tenantd_host::netns::{self, Netns, NetnsMounts};
 use tenantd_host::notify;
 
 use crate::recovery::Recovery;
 
-/// The kinds of descriptors that a tenant has in the store.
+/// The name of the descriptor of the mount namespace.
+pub(crate) const NAMESPACES: &str = "namespaces";
+
+/// The kinds of descriptors that earlier versions have in the store for each tenant.
 const KINDS: [&str; 3] = ["netns", "stdout", "stderr"];
 
 /// The kind of a notify socket, which is inherited and never in the store: there, nobody would receive
@@ -45,47 +54,85 @@ fn unstore(name: &str) {
     }
 }
 
-/// Stores the network namespace of a tenant.
-pub(crate) fn store_netns(tenant: &TenantName, netns: BorrowedFd<'_>) {
-    store(&name("netns", tenant), netns);
+/// Takes over the mount namespace of an earlier supervisor, or makes one, and stores it.
+///
+/// # Errors
+/// If none can be made.
+pub(crate) fn open_netns(
+    app: &AppName,
+    inherited: &mut Inherited,
+) -> anyhow::Result<Arc<NetnsMounts>> {
+    let passed = inherited.claim(NAMESPACES, |_| true);
+    let taken = passed.and_then(|namespace| match NetnsMounts::from_fd(app, namespace) {
+        Ok(taken) => Some(taken),
+        Err(error) => {
+            tracing::warn!(%error, "cannot use the inherited network namespaces");
+            unstore(NAMESPACES);
+            None
+        }
+    });
+    let opened = match taken {
+        Some(taken) => taken,
+        None => NetnsMounts::new(app, &layout::folder(app))
+            .context("cannot make a mount namespace for the tenants' networks")?,
+    };
+    // One that is in the store already is not stored twice.
+    store(NAMESPACES, opened.namespace());
+    Ok(Arc::new(opened))
 }
 
-/// Stores the pipes of a tenant, and with them the output that is in them.
-pub(crate) fn store_pipes(tenant: &TenantName, read_ends: &ReadEnds) {
-    for (kind, fd) in read_ends.named() {
-        store(&name(kind, tenant), fd);
-    }
-}
-
-/// Removes the network namespace of a tenant from the store, so that a release can destroy it.
-pub(crate) fn unstore_netns(tenant: &TenantName) {
-    unstore(&name("netns", tenant));
-}
-
-/// Removes the pipes of a tenant from the store.
-pub(crate) fn unstore_pipes(tenant: &TenantName) {
-    for kind in &KINDS[1..] {
-        unstore(&name(kind, tenant));
-    }
+/// Removes the mount namespace from the store: all tenants are released.
+pub(crate) fn unstore_namespaces() {
+    unstore(NAMESPACES);
 }
 
 impl Recovery {
-    /// The inherited network namespace of a tenant, if there is one.
-    pub(crate) fn inherited_netns(&self, tenant: &TenantName, inode: u64) -> Option<Netns> {
+    /// Whether the network namespace of a tenant is kept: since an earlier supervisor, or from now on,
+    /// because it was inherited.
+    ///
+    /// # Errors
+    /// If it was inherited and cannot be kept.
+    pub(crate) fn inherited_netns(&self, tenant: &TenantName, inode: u64) -> io::Result<bool> {
+        let kept = self.host.netns.open(tenant)?;
+        if kept.is_some_and(|netns| netns.inode() == inode) {
+            return Ok(true);
+        }
+        let name = name("netns", tenant);
         let mut inherited = self.inherited.borrow_mut();
-        let fd = inherited.claim(&name("netns", tenant), |fd| netns::is_one(fd, inode))?;
-        Netns::from_fd(fd).ok()
+        let Some(fd) = inherited.claim(&name, |fd| netns::is_one(fd, inode)) else {
+            return Ok(false);
+        };
+        let netns = Netns::from_fd(fd)?;
+        if let Err(error) = self.host.netns.keep_now(tenant, &netns) {
+            inherited.give_back(name, netns.into());
+            return Err(error);
+        }
+        unstore(&name);
+        Ok(true)
     }
 
-    /// Stores the pipes of a tenant, unless they were inherited and so are in the store already.
-    /// The output in them stays as long as they are open, and `read_ends` keeps them open.
+    /// Ends the network namespaces that an earlier supervisor kept and no tenant uses.
+    pub(crate) async fn end_unused(&self, used: &BTreeSet<TenantName>) {
+        let kept = match self.host.netns.tenants() {
+            Ok(kept) => kept,
+            Err(error) => return tracing::warn!(%error, "cannot read which namespaces are kept"),
+        };
+        for tenant in kept.iter().filter(|tenant| !used.contains(*tenant)) {
+            if let Err(error) = self.host.netns.remove(tenant).await {
+                tracing::warn!(%tenant, %error, "{tenant}: cannot end its unused network namespace");
+            }
+        }
+    }
+
+    /// Closes inherited descriptors of a tenant's pipes. The output in them stays as long as they are open,
+    /// and `read_ends` keeps them open.
     pub(crate) fn inherit_pipes(&self, tenant: &TenantName, read_ends: &ReadEnds) {
         let mut inherited = self.inherited.borrow_mut();
-        for (kind, fd) in read_ends.named() {
+        for (kind, _) in read_ends.named() {
             let path = fifo::folder(&self.host.app, tenant).join(kind);
             let name = name(kind, tenant);
-            if inherited.claim(&name, |fd| is_at(fd, &path)).is_none() {
-                store(&name, fd);
+            if inherited.claim(&name, |fd| is_at(fd, &path)).is_some() {
+                unstore(&name);
             }
         }
     }

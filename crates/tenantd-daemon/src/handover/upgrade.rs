@@ -169,9 +169,8 @@ impl Upgrade {
         for (tenant, inbox) in &notices {
             inherited.push((store::name(store::NOTIFY, tenant), inbox.as_fd()));
         }
-        for (tenant, netns) in executor.inventory().namespaces() {
-            inherited.push((store::name("netns", tenant), netns.as_fd()));
-        }
+        let namespaces = executor.host().netns.namespace();
+        inherited.push((store::NAMESPACES.to_owned(), namespaces));
         let arguments: Vec<_> = std::env::args_os().collect();
         let header = Header {
             version: VERSION.to_owned(),

@@ -10,6 +10,8 @@
 //! a write to a pipe that is not empty (a write that fills the pipe waits for room without an
 //! event, see pipe_write in `fs/pipe.c`), so a pause has a time limit.
 
+mod held;
+
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -21,8 +23,11 @@ use crate::logs::mark::Rest;
 use crate::logs::scratch::Scratch;
 use crate::logs::split::{self, LINE_MAX};
 use crate::logs::{Batch, Line, Stream};
-use tenantd_core::name::TenantName;
+use tenantd_core::name::{AppName, TenantName};
 use tenantd_host::fifo::ReadEnds;
+use tenantd_host::want;
+
+pub(crate) use held::{Ends, Held};
 
 /// The most bytes to read from a pipe at once: more than the longest line. It limits the memory
 /// needed, the output that is repeated after a kill, and the time that other pipes wait.
@@ -35,6 +40,7 @@ pub const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// The pipes, by their keys in epoll(7).
 #[derive(Debug)]
 pub(super) struct Pipes {
+    app: AppName,
     open: HashMap<u64, Pair>,
     of: HashMap<TenantName, u64>,
     next: u64,
@@ -57,7 +63,8 @@ struct Pair {
 
 #[derive(Debug)]
 pub(super) struct Pipe {
-    fd: OwnedFd,
+    /// None if the log collector holds it: then it is opened for each read.
+    fd: Option<OwnedFd>,
     is_ready: bool,
     pause: Pause,
 }
@@ -75,10 +82,11 @@ enum Pause {
 pub(super) struct Taken {
     key: u64,
     used: usize,
+    fd: OwnedFd,
 }
 
 impl Pipes {
-    /// Another descriptor of each pipe.
+    /// Another descriptor of each pipe that the log collector does not hold.
     pub(super) fn copy(&self) -> io::Result<Vec<(TenantName, Stream, OwnedFd)>> {
         let mut copies = Vec::with_capacity(2 * self.open.len());
         for pair in self.open.values() {
@@ -86,8 +94,8 @@ impl Pipes {
                 .into_iter()
                 .zip(&pair.pipes)
             {
-                if let Some(pipe) = pipe {
-                    copies.push((pair.tenant.clone(), stream, pipe.fd.try_clone()?));
+                if let Some(fd) = pipe.as_ref().and_then(|pipe| pipe.fd.as_ref()) {
+                    copies.push((pair.tenant.clone(), stream, fd.try_clone()?));
                 }
             }
         }
@@ -96,8 +104,9 @@ impl Pipes {
 
     /// # Errors
     /// What pipe2(2) reports.
-    pub(super) fn new() -> io::Result<Self> {
+    pub(super) fn new(app: AppName) -> io::Result<Self> {
         Ok(Self {
+            app,
             open: HashMap::new(),
             of: HashMap::new(),
             next: 0,
@@ -124,7 +133,7 @@ impl Pipes {
         }
         let pipe = |fd| {
             Some(Pipe {
-                fd,
+                fd: Some(fd),
                 is_ready: false,
                 pause: Pause::None,
             })
@@ -226,8 +235,12 @@ impl Pipes {
         };
         let mut lines = Vec::new();
         match self.look(key, &mut lines) {
-            Ok(0) => None,
-            Ok(used) => Some((self.batch(key, lines)?, Taken { key, used })),
+            Ok(None) => None,
+            Ok(Some(taken)) => Some((self.batch(key, lines)?, taken)),
+            Err(error) if want::error_passes(&error) => {
+                self.postpone(key, &error);
+                None
+            }
             Err(error) => {
                 self.give_up(key, &error);
                 None
@@ -237,11 +250,11 @@ impl Pipes {
 
     /// Consumes what was read. The pipe becomes ready again, behind all others.
     pub(super) fn consume(&mut self, taken: &Taken) {
-        let &Taken { key, used } = taken;
-        let Some(pipe) = pipe(&mut self.open, key) else {
+        let &Taken { key, used, ref fd } = taken;
+        if pipe(&mut self.open, key).is_none() {
             return;
-        };
-        match self.scratch.consume(&pipe.fd, used) {
+        }
+        match self.scratch.consume(fd, used) {
             Ok(()) => self.ready.push_back(key),
             Err(error) => self.give_up(key, &error),
         }
@@ -256,15 +269,20 @@ impl Pipes {
                 continue;
             };
             let mut lines = Vec::new();
-            let used = self.scratch.copy(&pipe.fd).map(|bytes| {
-                match (split::whole_lines(bytes, &mut lines), rest) {
+            let opened = pipe.descriptor((&self.app, tenant), stream(key));
+            let taken = opened.and_then(|fd| {
+                let bytes = self.scratch.copy(&fd)?;
+                let used = match (split::whole_lines(bytes, &mut lines), rest) {
                     (0, Rest::All) if !bytes.is_empty() => split::end(bytes, &mut lines),
                     (used, _) => used,
-                }
+                };
+                Ok(Taken { key, used, fd })
             });
-            match used {
-                Ok(0) => {}
-                Ok(used) => return Some((self.batch(key, lines)?, Taken { key, used })),
+            match taken {
+                Ok(Taken { used: 0, .. }) => {}
+                Ok(taken) => return Some((self.batch(key, lines)?, taken)),
+                // It is read later.
+                Err(error) if want::error_passes(&error) => {}
                 Err(error) => self.give_up(key, &error),
             }
         }
@@ -273,22 +291,23 @@ impl Pipes {
 
     /// Consumes what [`Pipes::take_rest`] read. The pipe stays ready or not. Returns the number of
     /// bytes.
-    pub(super) fn consume_rest(&mut self, &Taken { key, used }: &Taken) -> usize {
-        if let Some(pipe) = pipe(&mut self.open, key)
-            && let Err(error) = self.scratch.consume(&pipe.fd, used)
-        {
-            self.give_up(key, &error);
+    pub(super) fn consume_rest(&mut self, taken: &Taken) -> usize {
+        if let Err(error) = self.scratch.consume(&taken.fd, taken.used) {
+            self.give_up(taken.key, &error);
         }
-        used
+        taken.used
     }
 
-    /// Reads the lines of one pipe, and returns their length in bytes. If there are none, the pipe
-    /// is not ready any more.
-    fn look(&mut self, key: u64, lines: &mut Vec<Line>) -> io::Result<usize> {
-        let Some(pipe) = pipe(&mut self.open, key) else {
-            return Ok(0);
+    /// Reads the lines of one pipe. If there are none, the pipe is not ready any more.
+    fn look(&mut self, key: u64, lines: &mut Vec<Line>) -> io::Result<Option<Taken>> {
+        let Some(pair) = self.open.get_mut(&(key / 2)) else {
+            return Ok(None);
         };
-        let bytes = self.scratch.copy(&pipe.fd)?;
+        let Some(pipe) = &mut pair.pipes[usize::from(key % 2 == 1)] else {
+            return Ok(None);
+        };
+        let fd = pipe.descriptor((&self.app, &pair.tenant), stream(key))?;
+        let bytes = self.scratch.copy(&fd)?;
         let mut used = split::whole_lines(bytes, lines);
         let count = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         match pipe.pause {
@@ -304,12 +323,23 @@ impl Pipes {
             Pause::Since(_) | Pause::None => {}
         }
         pipe.is_ready = used > 0;
-        Ok(used)
+        Ok((used > 0).then_some(Taken { key, used, fd }))
+    }
+
+    /// A pipe cannot be opened for now: it is read later.
+    fn postpone(&mut self, key: u64, error: &io::Error) {
+        if let Some(pipe) = pipe(&mut self.open, key) {
+            pipe.is_ready = false;
+            // No beginning of a line has this length.
+            pipe.pause = Pause::Since(u32::MAX);
+            self.pauses.push_back((Instant::now() + PAUSE_MAX, key));
+            tracing::warn!(%error, "cannot read a tenant's {} for now", stream(key));
+        }
     }
 
     /// Reads the next lines of a pipe without a writer, and at the end an incomplete line.
-    pub(super) fn drain(&mut self, pipe: &Pipe, lines: &mut Vec<Line>) -> io::Result<usize> {
-        let bytes = self.scratch.copy(&pipe.fd)?;
+    pub(super) fn drain(&mut self, pipe: &OwnedFd, lines: &mut Vec<Line>) -> io::Result<usize> {
+        let bytes = self.scratch.copy(pipe)?;
         match split::whole_lines(bytes, lines) {
             0 => Ok(split::end(bytes, lines)),
             used => Ok(used),
@@ -317,8 +347,8 @@ impl Pipes {
     }
 
     /// Consumes what was drained.
-    pub(super) fn drained(&mut self, pipe: &Pipe, used: usize) -> io::Result<()> {
-        self.scratch.consume(&pipe.fd, used)
+    pub(super) fn drained(&mut self, pipe: &OwnedFd, used: usize) -> io::Result<()> {
+        self.scratch.consume(pipe, used)
     }
 
     fn batch(&self, key: u64, lines: Vec<Line>) -> Option<Batch> {

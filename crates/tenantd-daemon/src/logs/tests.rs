@@ -35,7 +35,9 @@ impl Bench {
     fn new(own: impl Write + Send + 'static) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let files = Files::new(folder.path().to_owned(), u64::MAX);
-        let reader = Rc::new(LogReader::new(Sink::files(files, own).unwrap()).unwrap());
+        let reader = Rc::new(
+            LogReader::new("wiki".parse().unwrap(), Sink::files(files, own).unwrap()).unwrap(),
+        );
         Self { folder, reader }
     }
 
@@ -204,7 +206,7 @@ fn a_supervisor_that_dies_before_writing_lines_loses_none() {
         // It is not read, so it is full soon.
         let _journal = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
         let sink = Sink::journal(Journal::new("wiki".parse().unwrap(), &path));
-        let dying = LogReader::new(sink).unwrap();
+        let dying = LogReader::new("wiki".parse().unwrap(), sink).unwrap();
         let (read_ends, [mut out, _err]) = pipes();
         let next = read_ends.stdout.try_clone().unwrap();
         dying.add(&name(0), read_ends).unwrap();

@@ -9,9 +9,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
@@ -36,7 +34,6 @@ use crate::executor::inventory::{Main, Process, Provisioned, Running};
 use crate::executor::launch::await_end;
 use crate::executor::main_process::{self, MainBy};
 use crate::executor::report::ReportKind;
-use crate::executor::store;
 use crate::recovery::{Recovery, unexecuted};
 use crate::state_file::record::{Made, ProcessKey, Record};
 
@@ -128,17 +125,17 @@ impl Recovery {
     }
 
     /// The network namespace of a running launch, which any process of it is in.
-    fn adopt_netns(&self, tenant: &TenantName, record: &Record, anyone: i32) -> io::Result<Netns> {
+    fn adopt_netns(&self, tenant: &TenantName, record: &Record, anyone: i32) -> io::Result<()> {
         let netns = Netns::from_fd(File::open(format!("/proc/{anyone}/ns/net"))?.into())?;
         if record.netns != netns.inode() {
             return Err(io::Error::other(
                 "its processes are in another network namespace",
             ));
         }
-        if self.inherited_netns(tenant, netns.inode()).is_none() {
-            store::store_netns(tenant, netns.as_fd());
+        match self.inherited_netns(tenant, netns.inode())? {
+            true => Ok(()),
+            false => self.host.netns.keep_now(tenant, &netns),
         }
-        Ok(netns)
     }
 
     /// Adopts a running launch.
@@ -160,7 +157,7 @@ impl Recovery {
             // The last process has ended just now.
             return Ok(self.ended(plan, Some(record.clone()), Exit::Unknown));
         };
-        let netns = self.adopt_netns(tenant, record, anyone)?;
+        self.adopt_netns(tenant, record, anyone)?;
         let Some(launch) = record.checkpoint.launch() else {
             return Err(io::Error::other(
                 "processes run in its cgroup, and its record has no launch",
@@ -171,7 +168,7 @@ impl Recovery {
         if let (Some(cgroups), Some(leaf)) = (&self.host.cgroups, &leaf) {
             cgroups.watch.add(leaf).map_err(io::Error::other)?;
         }
-        self.host.give_name(tenant, &netns);
+        self.host.give_name(tenant);
         crash::point("adopt: taken up", tenant.as_str());
         let process = first.map(Rc::new);
         unexecuted::watch(record, process.as_ref(), leaf.as_ref());
@@ -192,8 +189,8 @@ impl Recovery {
                 applied: self.is_applied(plan, leaf.as_ref()),
             },
             provisioned: Some(Provisioned {
-                inode: netns.inode(),
-                netns: Some(Arc::new(netns)),
+                inode: record.netns,
+                has_netns: true,
                 leaf,
                 used: true,
             }),
@@ -283,8 +280,8 @@ impl Recovery {
             return Ok(survivor);
         }
         self.continue_reading(plan)?;
-        let netns = self.inherited_netns(tenant, record.netns);
-        let (Some(netns), Some(provisioned)) = (netns, &mut survivor.provisioned) else {
+        let is_kept = self.inherited_netns(tenant, record.netns)?;
+        let Some(provisioned) = survivor.provisioned.as_mut().filter(|_| is_kept) else {
             return Ok(survivor);
         };
         if let Some(cgroups) = &self.host.cgroups {
@@ -296,7 +293,9 @@ impl Recovery {
                 cgroups.watch.add(leaf).map_err(io::Error::other)?;
             }
         }
-        provisioned.netns = Some(Arc::new(netns));
+        // Earlier names lead to a descriptor of that supervisor.
+        self.host.give_name(tenant);
+        provisioned.has_netns = true;
         survivor.found.resources = Resources::Full;
         Ok(survivor)
     }
@@ -325,7 +324,7 @@ impl Recovery {
         let any = leaf.is_some() || fifo::folder(&self.host.app, tenant).exists();
         let provisioned = any.then(|| Provisioned {
             inode: record.as_ref().map_or(0, |record| record.netns),
-            netns: None,
+            has_netns: false,
             leaf,
             used: true,
         });

@@ -1,5 +1,6 @@
 //! Names for the tenants' network namespaces, so that `ip netns exec` works: a symbolic link each,
-//! from `/run/netns/APP-TENANT` to the supervisor's descriptor in `/proc`.
+//! from `/run/netns/APP-TENANT` through a descriptor of the supervisor in `/proc` to the namespace, which is
+//! mounted in the folder that this descriptor is open on, see [`NetnsMounts`].
 //!
 //! ip-netns(8) itself bind-mounts each namespace to a file. That would add a mount per tenant to
 //! the host's mount table, which every new mount namespace copies. A symbolic link needs none. It
@@ -11,11 +12,11 @@
 
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use super::Netns;
+use super::NetnsMounts;
 use crate::fifo;
 use tenantd_core::name::{AppName, TenantName};
 
@@ -64,10 +65,10 @@ pub fn path(app: &AppName, tenant: &TenantName) -> PathBuf {
 ///
 /// # Errors
 /// If the name is in use by something else, or cannot be made.
-pub fn give(app: &AppName, tenant: &TenantName, netns: &Netns) -> Result<(), NameError> {
+pub fn give(app: &AppName, tenant: &TenantName, kept: &NetnsMounts) -> Result<(), NameError> {
     let path = path(app, tenant);
-    let (pid, fd) = (std::process::id(), netns.as_fd().as_raw_fd());
-    let target = mark(app, tenant).join(format!("{pid}/fd/{fd}"));
+    let (pid, fd) = (std::process::id(), kept.folder().as_raw_fd());
+    let target = mark(app, tenant).join(format!("{pid}/fd/{fd}/{tenant}"));
     match symlink(&target, &path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             // ip-netns(8) may make it at the same time; that is not an error.

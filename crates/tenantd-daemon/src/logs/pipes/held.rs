@@ -1,0 +1,142 @@
+//! Who has the tenants' pipes open: the log collector, so that a tenant needs no descriptor of the supervisor
+//! for its output.
+//!
+//! epoll(7) watches an open file description until its last descriptor is closed, in whatever process. So the
+//! supervisor opens and watches a pipe, passes the descriptor to the log collector, and closes its own. It is
+//! notified as before, and opens the pipe by its name for each read. If the collector ends, so do the watches:
+//! the supervisor opens and watches all pipes again, for the next collector.
+//!
+//! The collector survives the supervisor, and with it what is in the pipes.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+use super::{Pair, Pipe, Pipes, keys};
+use crate::logs::{LogReader, Logs, Stream};
+use tenantd_core::name::{AppName, TenantName};
+use tenantd_host::fifo;
+
+/// The ends of the tenants' pipes, for the client of the log collector.
+#[derive(Clone)]
+pub(crate) struct Ends(Rc<LogReader>);
+
+/// Descriptors of a tenant's pipes that this process holds too.
+#[derive(Debug)]
+pub(crate) struct Held {
+    number: u64,
+    pub(crate) fds: Vec<OwnedFd>,
+}
+
+impl Logs {
+    /// The ends of the tenants' pipes.
+    pub(crate) fn ends(&self) -> Ends {
+        Ends(Rc::clone(&self.reader))
+    }
+}
+
+impl Ends {
+    /// Copies of the descriptors of a tenant's pipes that this process holds. None if it holds none.
+    ///
+    /// # Errors
+    /// What fcntl(2) reports.
+    pub(crate) fn held(&self, tenant: &TenantName) -> io::Result<Option<Held>> {
+        self.0.pipes.borrow().held(tenant)
+    }
+
+    /// The log collector has these: this process closes its own.
+    pub(crate) fn handed(&self, held: &Held) {
+        self.0.pipes.borrow_mut().handed(held);
+    }
+
+    /// Opens the pipes of a tenant that the collector held, without a watch, so that nothing in them is
+    /// lost when the collector closes them.
+    ///
+    /// # Errors
+    /// What open(2) reports.
+    pub(crate) fn take_back(&self, tenant: &TenantName) -> io::Result<()> {
+        self.0.pipes.borrow_mut().reopen(tenant, |_, _| Ok(()))
+    }
+
+    /// Opens and watches the pipes of a tenant that the collector held: it has ended, or will.
+    ///
+    /// # Errors
+    /// What open(2) or epoll_ctl(2) reports.
+    pub(crate) fn watch_again(&self, tenant: &TenantName) -> io::Result<()> {
+        let reader = &self.0;
+        let watch = |fd: &OwnedFd, key| reader.watch(fd, key);
+        reader.pipes.borrow_mut().reopen(tenant, watch)
+    }
+}
+
+impl Pipe {
+    /// A descriptor of the pipe, for one read.
+    pub(super) fn descriptor(
+        &self,
+        (app, tenant): (&AppName, &TenantName),
+        stream: Stream,
+    ) -> io::Result<OwnedFd> {
+        match &self.fd {
+            Some(fd) => fd.try_clone(),
+            None => fifo::open_read_end(app, tenant, &stream.to_string()),
+        }
+    }
+}
+
+impl Pipes {
+    /// A descriptor of a pipe that was taken out.
+    pub(in crate::logs) fn descriptor(
+        &self,
+        tenant: &TenantName,
+        stream: Stream,
+        pipe: &Pipe,
+    ) -> io::Result<OwnedFd> {
+        pipe.descriptor((&self.app, tenant), stream)
+    }
+
+    fn held(&self, tenant: &TenantName) -> io::Result<Option<Held>> {
+        let number = self.of.get(tenant).copied();
+        let Some((number, pair)) = number.and_then(|it| Some((it, self.open.get(&it)?))) else {
+            return Ok(None);
+        };
+        let open = pair
+            .pipes
+            .iter()
+            .flatten()
+            .filter_map(|pipe| pipe.fd.as_ref());
+        let fds: Vec<OwnedFd> = open.map(OwnedFd::try_clone).collect::<io::Result<_>>()?;
+        Ok((!fds.is_empty()).then_some(Held { number, fds }))
+    }
+
+    fn handed(&mut self, held: &Held) {
+        // Others, if the tenant was provisioned again meanwhile, are not closed.
+        if let Some(pair) = self.open.get_mut(&held.number) {
+            for pipe in pair.pipes.iter_mut().flatten() {
+                pipe.fd = None;
+            }
+        }
+    }
+
+    fn reopen(
+        &mut self,
+        tenant: &TenantName,
+        watch: impl Fn(&OwnedFd, u64) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let Some(&number) = self.of.get(tenant) else {
+            return Ok(());
+        };
+        let Some(Pair { pipes, .. }) = self.open.get_mut(&number) else {
+            return Ok(());
+        };
+        let streams = [Stream::Stdout, Stream::Stderr];
+        for ((pipe, stream), key) in pipes.iter_mut().zip(streams).zip(keys(number)) {
+            let Some(pipe) = pipe.as_mut().filter(|pipe| pipe.fd.is_none()) else {
+                continue;
+            };
+            let fd = fifo::open_read_end(&self.app, tenant, &stream.to_string())?;
+            watch(&fd, key)?;
+            pipe.fd = Some(fd);
+        }
+        Ok(())
+    }
+}
