@@ -51,6 +51,8 @@
 pub mod clock;
 pub mod collect;
 mod executor;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod gc;
 pub mod handover;
 mod input;

@@ -6,6 +6,8 @@
 //! keeps running, and the next supervisor has an older record.
 
 mod disk;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 pub(crate) mod record;
 pub(crate) mod slots;
 #[cfg(test)]

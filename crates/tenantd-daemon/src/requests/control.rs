@@ -6,6 +6,8 @@
 //! decides who may connect, who may only read, and how many connections each kind may have.
 
 mod admission;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod guard;
 mod parts;
 mod refusals;

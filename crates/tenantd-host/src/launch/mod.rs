@@ -77,6 +77,8 @@ pub use lid::Lid;
 pub use privileges::Rights;
 pub use rehearsal::{rehearse, rehearse_all};
 pub use report::Report;
+#[cfg(fuzzing)]
+pub use report::fuzz as fuzz_report;
 pub use templates::MountTemplates;
 
 /// How long a killed child may take to end. One that waits for a filesystem that hangs is reaped

@@ -68,6 +68,40 @@ pub(super) fn decode(bytes: &[u8]) -> Outcome {
     }
 }
 
+/// Decodes bytes that a child may have written, for the fuzzer.
+///
+/// # Panics
+/// If a report that is not one of those that [`record`] writes counts as a success or a failure.
+#[cfg(fuzzing)]
+pub fn fuzz(bytes: &[u8]) {
+    let last = bytes.last_chunk::<RECORD>().map(|last| {
+        let mut last = *last;
+        // The child writes 0 there; the parent ignores it.
+        last[1] = 0;
+        last
+    });
+    match decode(bytes) {
+        Outcome::Vanished => {}
+        Outcome::Running => assert_eq!(last, Some(record(Stage::Exec, object(bytes), 0))),
+        Outcome::Failed {
+            stage,
+            object,
+            errno,
+        } => {
+            assert!(errno > 0);
+            assert_eq!(last, Some(record(stage, object, errno)));
+        }
+    }
+}
+
+#[cfg(fuzzing)]
+fn object(bytes: &[u8]) -> u16 {
+    match bytes.last_chunk::<RECORD>() {
+        Some(&[_, _, o0, o1, ..]) => u16::from_ne_bytes([o0, o1]),
+        None => 0,
+    }
+}
+
 /// The pipe of a report: the reading end, which does not block, and the writing end.
 pub(super) fn pipe() -> Result<(OwnedFd, OwnedFd), Failure> {
     make_pipe()

@@ -1,0 +1,5 @@
+//! Messages of syslog(3).
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| tenantd_daemon::fuzzing::syslog(bytes));
