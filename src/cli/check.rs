@@ -84,6 +84,7 @@ fn examine(plan: &Plan, manifest: &Path) -> Vec<Finding> {
     let mut findings = vec![doctor::manifest(manifest)];
     findings.extend(doctor::examine(plan.tenants.len(), host));
     findings.push(doctor::wall(plan));
+    findings.extend(doctor::uids(plan));
     findings.extend(survey::examine(plan));
     findings.extend(learned::examine(plan, manifest));
     findings
@@ -127,7 +128,11 @@ fn object(path: &Path, plan: &Result<Plan, Unfit>, findings: &[Finding]) -> Valu
     let problems = match plan {
         Ok(_) => json!([]),
         Err(Unfit::Problems(problems)) => json!(problems),
-        Err(unreadable @ (Unfit::Unreadable { .. } | Unfit::Unknown { .. })) => json!([{
+        Err(
+            unreadable @ (Unfit::Unreadable { .. }
+            | Unfit::Unknown { .. }
+            | Unfit::Unrecorded { .. }),
+        ) => json!([{
             "line": null,
             "column": null,
             "message": unreadable.to_string(),

@@ -122,10 +122,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<End> {
         Command::Schema => schema::schema(),
         Command::ImportUnit { unit } => import::import(&unit),
         Command::Learn(what) => learn::learn(&what),
-        Command::Init(what) => match what.recipe {
-            Some(recipe) => init::init(recipe, what.name, what.to.as_deref()),
-            None => init::list(),
-        },
+        Command::Init(what) => begun(what),
         Command::Start(what) => act(Verb::Start, &what.act, what.permanent),
         Command::Stop(what) => act(Verb::Stop, &what.act, what.permanent),
         Command::Restart(what) if what.rolling => rolling::roll(&starting::find(&selector)?, &what),
@@ -163,6 +160,14 @@ fn planned(
     match files {
         true => overlays::list(&config, names, json),
         false => plan::plan(&config, names, json),
+    }
+}
+
+/// Writes a manifest from a recipe, or lists the recipes.
+fn begun(what: args::Init) -> anyhow::Result<End> {
+    match what.recipe {
+        Some(recipe) => init::init(recipe, what.name, what.to.as_deref()),
+        None => init::list(),
     }
 }
 

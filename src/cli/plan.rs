@@ -102,9 +102,22 @@ pub(super) fn read(config: &Path) -> anyhow::Result<(Plan, ManifestFile)> {
 
 /// The same, with the text of the manifest.
 pub(super) fn read_text(config: &Path) -> anyhow::Result<(Plan, Source, ManifestFile)> {
+    read_by(config, ManifestFile::read)
+}
+
+/// The same as [`read`], for the supervisor: the users of tenants are recorded.
+pub(super) fn read_to_run(config: &Path) -> anyhow::Result<(Plan, ManifestFile)> {
+    let (plan, _, manifest) = read_by(config, ManifestFile::read_to_run)?;
+    Ok((plan, manifest))
+}
+
+fn read_by(
+    config: &Path,
+    read: fn(&ManifestFile) -> Result<(Plan, Source), Unfit>,
+) -> anyhow::Result<(Plan, Source, ManifestFile)> {
     let manifest = ManifestFile::at(config)
         .with_context(|| format!("{}: cannot make the path absolute", config.display()))?;
-    match manifest.read() {
+    match read(&manifest) {
         Ok((plan, source)) => Ok((plan, source, manifest)),
         // Not the exit code of a bad manifest, after which the unit is not started again.
         Err(unfit) if unfit.passes() => Err(unfit.into()),

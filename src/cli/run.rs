@@ -18,7 +18,7 @@ use tenantd_host::limits;
 /// process as the preflight of an upgrade, only says whether it would run.
 pub(super) fn run(config: &Path) -> anyhow::Result<End> {
     if std::env::var_os(preflight::VARIABLE).is_some() {
-        let (plan, _) = read(config)?;
+        let (plan, _) = fitting(config, plan::read(config)?)?;
         writeln!(std::io::stdout(), "{}", preflight::answer(&plan.app)?)?;
         return Ok(End::Done);
     }
@@ -36,9 +36,11 @@ pub(super) fn run(config: &Path) -> anyhow::Result<End> {
     result
 }
 
-/// Reads the manifest. Refuses more tenants than the host has room for.
-fn read(config: &Path) -> anyhow::Result<(Plan, ManifestFile)> {
-    let (plan, manifest) = plan::read(config)?;
+/// Refuses more tenants than the host has room for.
+fn fitting(
+    config: &Path,
+    (plan, manifest): (Plan, ManifestFile),
+) -> anyhow::Result<(Plan, ManifestFile)> {
     if let Some(why) = doctor::too_many(plan.tenants.len()) {
         anyhow::bail!(
             "{}: too many tenants for this host: {why}",
@@ -53,7 +55,7 @@ fn supervise(
     inherited: Inherited,
     descriptors: rustix::process::Rlimit,
 ) -> anyhow::Result<End> {
-    let (plan, manifest) = read(config)?;
+    let (plan, manifest) = fitting(config, plan::read_to_run(config)?)?;
     let logs_go_to = logs::place();
     let log_guard = own_log::init(&plan.app, logs_go_to, false).context("cannot set up the log")?;
     let writers = doctor::manifest(manifest.path());

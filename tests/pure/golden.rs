@@ -237,7 +237,16 @@ fn the_json_of_a_plan_has_the_keys_of_the_manifest() {
     let tenant = &json["tenants"][0];
     // A tenant is ready by one of these; `arguments` are part of `command`; a datastore has only
     // the folder that is made.
-    let alternatives = ["tcp", "notify", "lived", "arguments", "root", "name"];
+    // `uids` says which numbers are recorded for `user`.
+    let alternatives = [
+        "tcp",
+        "notify",
+        "lived",
+        "arguments",
+        "root",
+        "name",
+        "uids",
+    ];
     for (table, object) in [
         (Table::App, tenant),
         (Table::Datastore, &tenant["datastore"]),

@@ -10,7 +10,10 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use tenantd_core::manifest;
 use tenantd_core::plan;
-use tenantd_core::plan::facts::{Ceilings, HostAddress, HostFacts, ProgramFact, TextFact, User};
+use tenantd_core::plan::facts::{
+    Ceilings, HostAddress, HostFacts, NoOwnUser, OwnUser, ProgramFact, Table, TextFact, User,
+    WantedUsers,
+};
 use tenantd_core::unit::{self, FolderFact, ImportError, Source, Surroundings, UnitName};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/units");
@@ -101,6 +104,10 @@ impl HostFacts for Complete {
 
     fn groups(&self, _user: &str, gid: u32) -> Result<Vec<u32>, Errno> {
         Ok(vec![gid])
+    }
+
+    fn own_users(&self, wanted: &WantedUsers<'_>) -> Result<Vec<OwnUser>, NoOwnUser> {
+        Table::default().own_users(wanted)
     }
 
     fn program(&self, path: &Path) -> ProgramFact {

@@ -51,6 +51,7 @@ mod nginx;
 mod notices;
 mod offline;
 mod one_writer;
+mod own_users;
 mod paper;
 mod papers;
 mod phases;

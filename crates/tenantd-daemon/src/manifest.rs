@@ -12,9 +12,13 @@ use tenantd_core::plan::model::Plan;
 use tenantd_host::facts::Live;
 use tenantd_host::regular::{self, MANIFEST_MAX};
 use tenantd_host::replace;
+use tenantd_host::uids::{self, RecordError, Recorded};
 use tenantd_host::want;
 
 use noting::Noting;
+
+/// How often the manifest is read again because another application has got a number meanwhile.
+const TRIES: u32 = 10;
 
 /// The file of a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +48,14 @@ pub enum Unfit {
         /// The first error.
         source: io::Error,
     },
+    /// The users of its tenants cannot be recorded.
+    #[error("{name}: cannot record the users of tenants: {source}")]
+    Unrecorded {
+        /// The path as the operator gave it.
+        name: String,
+        /// The error.
+        source: io::Error,
+    },
     /// The manifest has problems.
     #[error("{0}")]
     Problems(Box<Problems>),
@@ -54,7 +66,9 @@ impl Unfit {
     #[must_use]
     pub fn render(&self, colours: bool) -> String {
         match self {
-            Unfit::Unreadable { .. } | Unfit::Unknown { .. } => self.to_string(),
+            Unfit::Unreadable { .. } | Unfit::Unknown { .. } | Unfit::Unrecorded { .. } => {
+                self.to_string()
+            }
             Unfit::Problems(problems) => problems.render(colours),
         }
     }
@@ -63,9 +77,9 @@ impl Unfit {
     #[must_use]
     pub fn passes(&self) -> bool {
         match self {
-            Unfit::Unreadable { source, .. } | Unfit::Unknown { source, .. } => {
-                want::error_passes(source)
-            }
+            Unfit::Unreadable { source, .. }
+            | Unfit::Unknown { source, .. }
+            | Unfit::Unrecorded { source, .. } => want::error_passes(source),
             Unfit::Problems(_) => false,
         }
     }
@@ -107,6 +121,44 @@ impl ManifestFile {
             source,
         };
         self.derive(self.text().map_err(unreadable)?)
+    }
+
+    /// The same, for a supervisor that runs the tenants: records the users of those that have one of their own, and
+    /// writes that to disk.
+    ///
+    /// # Errors
+    /// See [`Unfit`].
+    pub fn read_to_run(&self) -> Result<(Plan, Source), Unfit> {
+        for _ in 0..TRIES {
+            let (plan, source) = self.read()?;
+            match uids::record(&plan) {
+                Ok(Recorded::All) => return Ok((plan, source)),
+                // Now it is read that they are taken.
+                Ok(Recorded::Taken) => {}
+                Err(why) => return Err(self.unrecorded(why)),
+            }
+        }
+        let source = io::Error::other("other applications record users all the time: try again");
+        Err(Unfit::Unrecorded {
+            name: self.name.clone(),
+            source,
+        })
+    }
+
+    fn unrecorded(&self, why: RecordError) -> Unfit {
+        let source = match why {
+            RecordError::Read(why) => io::Error::other(why),
+            RecordError::Write { path, source } => {
+                return Unfit::Unrecorded {
+                    name: format!("{}: {}", self.name, path.display()),
+                    source,
+                };
+            }
+        };
+        Unfit::Unrecorded {
+            name: self.name.clone(),
+            source,
+        }
     }
 
     fn text(&self) -> io::Result<String> {

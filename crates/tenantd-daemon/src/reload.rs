@@ -127,9 +127,10 @@ impl Reloads {
     fn read(&mut self) {
         self.reading = true;
         let requests = std::mem::take(&mut self.waiting);
+        let runs = requests.iter().any(|request| !request.is_show());
         let (manifest, reread) = (self.manifest.clone(), self.reread.clone());
         spawn_local(async move {
-            let read = match spawn_blocking(move || read(&manifest)).await {
+            let read = match spawn_blocking(move || read(&manifest, runs)).await {
                 Ok(read) => read,
                 // It is never cancelled, so it panicked: a defect, which must not be hidden.
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
@@ -143,9 +144,13 @@ impl Reloads {
     }
 }
 
-/// Reads the manifest, and makes the digests by which the loop compares changes. Blocks.
-fn read(manifest: &ManifestFile) -> Result<Read, Unfit> {
-    let (plan, source) = manifest.read()?;
+/// Reads the manifest, and makes the digests by which the loop compares changes. If a request `runs` the new plan,
+/// the users of new tenants are recorded, also if the reload is refused later. Blocks.
+fn read(manifest: &ManifestFile, runs: bool) -> Result<Read, Unfit> {
+    let (plan, source) = match runs {
+        true => manifest.read_to_run()?,
+        false => manifest.read()?,
+    };
     Ok(Read {
         digests: hash::digests(&plan),
         plan,

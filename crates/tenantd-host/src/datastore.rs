@@ -28,6 +28,7 @@ use rustix::fs::{fchmod, fchown, mkdirat, openat2, unlinkat};
 use rustix::io::Errno;
 
 pub(crate) use folders::{Part, parts};
+pub(crate) use record::owners;
 
 use crate::crash;
 use record::Record;

@@ -4,6 +4,7 @@
 //! It changes nothing on the host. It makes test links in a temporary network namespace.
 
 mod room;
+mod uids;
 mod wall;
 
 use std::fmt;
@@ -21,6 +22,7 @@ use super::netns::{self, Sysctls};
 use super::{launch, limits, targets, writers};
 
 pub use room::too_many;
+pub use uids::uids;
 pub use wall::wall;
 
 /// The kernel features that tenantd uses, by the release that introduced them. docs/guide.md has

@@ -14,8 +14,10 @@ use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
 use nix::unistd;
 
-use super::limits;
-use tenantd_core::plan::facts::{Ceilings, HostAddress, HostFacts, ProgramFact, TextFact, User};
+use super::{limits, uids};
+use tenantd_core::plan::facts::{
+    Ceilings, HostAddress, HostFacts, NoOwnUser, OwnUser, ProgramFact, TextFact, User, WantedUsers,
+};
 
 /// The facts of the host that this process runs on.
 #[derive(Debug, Clone, Copy, Default)]
@@ -54,6 +56,10 @@ impl HostFacts for Live {
         groups.sort_unstable();
         groups.dedup();
         Ok(groups)
+    }
+
+    fn own_users(&self, wanted: &WantedUsers<'_>) -> Result<Vec<OwnUser>, NoOwnUser> {
+        uids::find(wanted)
     }
 
     fn program(&self, path: &Path) -> ProgramFact {

@@ -14,12 +14,14 @@
 //! | [`cgroup`], [`process`], [`limits`] | track, signal, end and limit processes |
 //! | [`children`] | make, register and reap the children of this process |
 //! | [`hold`] | the process of a launch for a command of `exec --offline` |
+//! | [`ipc`] | objects of System V IPC and message queues of a tenant's own user |
 //! | [`main_process`] | the main process of a program in the background |
 //! | [`fifo`], [`program`] | the pipes of a program's output; the file of a program |
 //! | [`syslog`], [`notify`] | the sockets at `/dev/log` and in `NOTIFY_SOCKET` of a tenant |
 //! | [`inbox`], [`closer`] | messages of a tenant, and the descriptors that come with them |
 //! | [`targets`] | the folders of the host that the mounts of a launch hang on |
 //! | [`runtime`], [`wants`], [`inherited`] | files and descriptors that outlive a supervisor |
+//! | [`uids`] | the users of tenants that have one of their own |
 //! | [`acl`], [`writers`], [`replace`] | who may use or change a file; edits of the manifest's file |
 //! | [`facts`], [`doctor`] | facts about the host for a plan; what the host lacks |
 //! | [`want`] | errors that pass, since the host lacks something for now |
@@ -41,6 +43,7 @@ pub mod fifo;
 pub mod hold;
 pub mod inbox;
 pub mod inherited;
+pub mod ipc;
 pub mod join;
 pub mod launch;
 pub mod limits;
@@ -57,6 +60,7 @@ pub mod runtime;
 pub mod scratch;
 pub mod syslog;
 pub mod targets;
+pub mod uids;
 pub mod want;
 pub mod wants;
 pub mod writers;

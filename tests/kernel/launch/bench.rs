@@ -60,6 +60,7 @@ impl Bench {
                     uid: 1000,
                     gid: 1000,
                     groups: vec![1000],
+                    own: false,
                 }
                 .into(),
                 view: ViewPlan {
@@ -115,6 +116,7 @@ impl Bench {
             uid: 0,
             gid: 0,
             groups: vec![],
+            own: false,
         }
         .into();
         self

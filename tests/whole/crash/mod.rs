@@ -12,3 +12,4 @@ mod init;
 mod main_process;
 mod points;
 mod scene;
+mod uids;

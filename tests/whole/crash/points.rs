@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::crash::drive::{Drive, dies_at};
-use crate::crash::{collect, editing, folders, init, main_process};
+use crate::crash::{collect, editing, folders, init, main_process, uids};
 
 macro_rules! points {
     ($($test:ident: $point:literal, $drive:ident $(, $time:literal)?;)*) => {
@@ -86,6 +86,7 @@ points! {
     release_namespace_let_go: "release: namespace let go", Stopping;
     release_network_gone: "release: network gone", Stopping;
     release_name_taken: "release: name taken", Stopping;
+    release_objects_removed: "release: objects removed", Stopping;
     release_logs_closed: "release: logs closed", Stopping;
     release_one_pipe_removed: "pipes: one removed", Stopping;
     release_pipes_removed: "release: pipes removed", Stopping;
@@ -187,7 +188,7 @@ fn every_crash_point_of_the_sources_is_tested() {
     let driven = POINTS.iter().copied();
     let driven = driven.chain(collect::points()).chain(editing::points());
     let driven = driven.chain(folders::points()).chain(init::points());
-    let driven = driven.chain(main_process::points());
+    let driven = driven.chain(main_process::points()).chain(uids::points());
     let driven: BTreeSet<_> = driven.map(str::to_owned).collect();
     assert_eq!(in_sources, driven);
 }

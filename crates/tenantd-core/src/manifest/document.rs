@@ -95,6 +95,7 @@ pub fn kind_words(kind: Kind) -> String {
             "an array of paths with `{app}`, `{manifest_dir}`, or of tables".to_owned()
         }
         Kind::Account => "a name or a number".to_owned(),
+        Kind::Uids => "a range of numbers".to_owned(),
         Kind::Groups => "an array of names or numbers".to_owned(),
         Kind::Argv => "an array of strings".to_owned(),
         Kind::HttpPath => "the path of a request".to_owned(),
@@ -218,6 +219,7 @@ fn kind_schema(kind: Kind) -> Value {
             json!({ "type": "string" })
         }
         Kind::Account => json!({ "type": ["string", "integer"] }),
+        Kind::Uids => json!({ "type": "string", "pattern": "^[0-9]+-[0-9]+$" }),
         Kind::HttpPath => json!({ "type": "string", "pattern": "^/[!-~]*$" }),
         Kind::Groups | Kind::Exits => json!({
             "type": "array", "items": { "type": ["string", "integer"] },

@@ -19,7 +19,7 @@ use super::template::Template;
 use super::text::{Command, Environment, Vars};
 use super::value::{
     Account, Argv, Decode, FileMode, Guard, HostAccess, HttpPath, Mode, Permissions, ProgramExit,
-    Seed, Signal, When,
+    Seed, Signal, UidRange, When,
 };
 use crate::capability::Capabilities;
 use crate::name::{AppName, TenantName};
@@ -105,6 +105,7 @@ tables! {
         vars: Known<Vars>,
         user: Optional<Account>,
         group: Known<Account>,
+        uids: Uids,
         daemonizes: Known<bool>,
         pid_file: Known<Template>,
         private: Known<Vec<Spanned<Template>>>,
@@ -125,6 +126,11 @@ tables! {
         limits: Limits,
         process: Process,
         wall: Wall,
+    }
+
+    /// `[app.uids]`.
+    Uids in Uids {
+        range: Known<UidRange>,
     }
 
     /// `[app.datastore]`.

@@ -3,6 +3,7 @@
 //! The decoder takes its defaults and limits from it. The documentation and the JSON schema are
 //! generated from it, so they cannot disagree.
 
+mod app;
 mod key;
 mod kind;
 mod table;
@@ -68,14 +69,11 @@ keys! {
             "The program's environment, in addition to `PATH`, `HOME`, `USER` and `LOGNAME`. The \
              environment of tenantd itself is not passed on.";
         "vars", Kind::Vars, Value("{}"), "{ colour = \"blue\" }",
-            "Variables: `{vars.colour}` stands for the value of `colour` wherever placeholders are \
-             available. A value may contain all placeholders, but no variable. `vars` in [defaults] \
-             and of a tenant override these, one by one. A variable that a tenant uses and does \
-             not have is an error, and so is one that nothing uses. In values that are the same \
-             for all tenants, such as the paths of folders, only variables are available that are \
-             set here alone.";
+            app::VARS;
         "user", Kind::Account, Derived("none: it must be set here, in [defaults] or for each tenant"), "\"www-data\"",
-            "The user that the program runs as, by name or number.";
+            app::USER;
+        "uids", Kind::Table(Table::Uids), Value("{}"), "{ range = \"70000-99999\" }",
+            "The users of tenants with `user = \"per-tenant\"`, see [app.uids].";
         "group", Kind::Account, Derived("the user's primary group"), "\"www-data\"",
             "The group that the program runs as, by name or number. The user's supplementary \
              groups are set as by initgroups(3).";
@@ -133,18 +131,17 @@ keys! {
         "wall", Kind::Table(Table::Wall), Value("{}"), "{ set_id_programs = true }",
             "What separates the tenants, see [app.wall].";
     }
+    Uids {
+        "range", Kind::Uids, Value("\"70000-99999\""), "\"70000-99999\"",
+            app::RANGE;
+    }
     Datastore {
         "path", Kind::Path(OF_APP), Derived("none"), "\"/var/lib/guestbook\"",
             "The folder in which the program expects its data. Each tenant sees its own datastore \
              there.";
         "folders", Kind::Folders, Value("[]"),
             "[\"/var/lib/ldap\", { path = \"/etc/ldap/slapd.d\", seed = \"copy\" }]",
-            "Further folders of the program that each tenant has for itself, beside or instead of \
-             `path`: paths, or tables, see [[app.datastore.folders]]. Each is a folder in the \
-             tenant's datastore, with the same path: `/var/lib/ldap` is `DATASTORE/var/lib/ldap`. \
-             With `folders`, `path` is one of them. A datastore that was made without `folders` is \
-             converted at the next start. A folder that is removed from the list stays in the \
-             datastore. No folder may contain another one.";
+            app::FOLDERS;
         "root", Kind::Path(OF_APP), Value("\"/var/lib/tenantd/{app}\""), "\"/srv/guestbooks\"",
             "The folder on the host that contains the datastores. It is hidden from every tenant. \
              If it is below `/var/lib/tenantd`, that whole folder is hidden.";

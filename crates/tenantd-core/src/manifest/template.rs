@@ -26,6 +26,12 @@ pub enum Slot {
     Ip,
     /// The host's address as the tenant sees it.
     Gateway,
+    /// The name of the tenant's user.
+    User,
+    /// The number of the tenant's user.
+    Uid,
+    /// The number of the tenant's group.
+    Gid,
 }
 
 impl Slot {
@@ -39,6 +45,9 @@ impl Slot {
             Slot::Tenant => "tenant",
             Slot::Ip => "ip",
             Slot::Gateway => "gateway",
+            Slot::User => "user",
+            Slot::Uid => "uid",
+            Slot::Gid => "gid",
         }
     }
 
@@ -67,6 +76,9 @@ pub const ALL: &[Slot] = &[
     Slot::Tenant,
     Slot::Ip,
     Slot::Gateway,
+    Slot::User,
+    Slot::Uid,
+    Slot::Gid,
 ];
 
 /// The prefix of the placeholder of a variable.

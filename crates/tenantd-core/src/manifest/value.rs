@@ -5,6 +5,7 @@ mod guard;
 mod permissions;
 mod privileges;
 mod probe;
+mod uids;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -25,6 +26,7 @@ pub use exits::ProgramExit;
 pub use guard::Guard;
 pub use permissions::{FileMode, Permissions};
 pub use probe::{Argv, HttpPath};
+pub use uids::UidRange;
 
 /// A value of the manifest, with its key.
 #[derive(Clone, Copy)]

@@ -1,5 +1,6 @@
 //! Builds a plan from its parts.
 
+mod people;
 mod phases;
 
 use std::collections::BTreeMap;
@@ -8,11 +9,13 @@ use std::sync::Arc;
 
 use toml::Spanned;
 
+use people::each_person;
+
 use super::datastore::{self, Source};
 use super::facts::HostFacts;
 use super::files::Contents;
 use super::folders::{self, Folders};
-use super::identity::{self, People, Person};
+use super::identity::{People, Person};
 use super::model::{
     DatastorePlan, FilePlan, FolderPlan, HostAccess, Identity, LaunchPlan, LinkPlan, LogFiles,
     Mode, NetworkPlan, Plan, Policy, TenantPlan, ViewPlan,
@@ -23,7 +26,7 @@ use super::phase::Commands;
 use super::{control, derive, files, limits, logs, network, policy, process, vars, view, wall};
 use crate::layout;
 use crate::manifest::problem::Problems;
-use crate::manifest::raw::{Known, Manifest, Overrides, Tenant};
+use crate::manifest::raw::{Known, Manifest, Tenant};
 use crate::manifest::template::{Slot, Template};
 use crate::manifest::text::Environment;
 use crate::name::AppName;
@@ -61,7 +64,12 @@ pub(super) fn plan(
     let logs = logs::files(&app_paths, problems);
     let mut people = People::new(host);
     let phases = phases::read(manifest, folder, host, &mut people, problems);
-    let people = each_person(manifest, &mut people, problems);
+    let people = each_person(
+        manifest,
+        target(manifest, &app_paths),
+        &mut people,
+        problems,
+    );
     let files = files::read(manifest, &app_paths, folder, host, problems);
     let is_damaged = folders::is_damaged(problems);
     vars::check(manifest, &files, is_damaged, problems);
@@ -97,32 +105,6 @@ pub(super) fn plan(
         network: network?,
         control: control?,
     })
-}
-
-/// Resolves the user and group of each tenant.
-fn each_person(
-    manifest: &Manifest,
-    people: &mut People<'_>,
-    problems: &mut Problems,
-) -> Vec<Option<Person>> {
-    let (app, defaults) = (&manifest.app, &manifest.defaults);
-    identity::check_user(manifest, problems);
-    let mut of = |overrides: Option<&Overrides>, problems: &mut Problems| {
-        let overridden = |of: fn(&Overrides) -> &Known<_>| {
-            let own = overrides.and_then(|overrides| of(overrides).as_ref());
-            own.or(of(defaults).as_ref())
-        };
-        let user = overridden(|overrides| &overrides.user.value).or(app.user.value.as_ref())?;
-        let group = overridden(|overrides| &overrides.group).or(app.group.as_ref());
-        people.resolve(user, group, problems)
-    };
-    // The settings of the application are checked even if there are no tenants.
-    if manifest.tenants.is_empty() {
-        of(None, problems);
-    }
-    let each = manifest.tenants.iter();
-    each.map(|tenant| of(Some(&tenant.overrides), problems))
-        .collect()
 }
 
 /// The path that the program expects. Returns `None` if it is not valid, which has been reported.
@@ -228,15 +210,15 @@ impl Parts<'_> {
                 source: source.path.clone(),
                 root: last.root(&source.root),
                 target: self.target.clone(),
-                folders: Arc::clone(&self.folders),
+                folders: people::folders(&self.folders, &person.identity),
                 uid: person.identity.uid,
                 gid: person.identity.gid,
                 mode: datastore.mode.as_ref()?.get_ref().0,
                 must_exist: *datastore.must_exist.as_ref()?.get_ref(),
                 mounted: *datastore.mounted.as_ref()?.get_ref(),
             },
+            vars: last.vars.keep(self.vars(tenant, &person.identity)?),
             launch: self.launch(tenant, person, last)?,
-            vars: last.vars.keep(self.vars(tenant)?),
             logs: Arc::clone(&self.logs),
             policy: last.policy.keep(Policy {
                 autostart: *autostart.get_ref(),
@@ -249,38 +231,45 @@ impl Parts<'_> {
     }
 
     fn launch(&self, tenant: &Tenant, person: Person, last: &mut Last) -> Option<Arc<LaunchPlan>> {
+        let identity = &person.identity;
         let command = self.manifest.app.command.as_ref()?.get_ref();
         let own = tenant.overrides.arguments.as_ref();
         let more = own.or(self.manifest.defaults.arguments.as_ref())?;
         let mut argv = vec![self.program.display().to_string()];
         for text in command.arguments.iter().chain(more.get_ref()) {
-            argv.push(self.fill(text.get_ref(), tenant)?);
+            argv.push(self.fill(text.get_ref(), tenant, identity)?);
         }
-        let environment = last.environment.keep(self.environment(tenant, &person)?);
+        let environment = last
+            .environment
+            .keep(self.environment(tenant, &person, identity)?);
         let commands = self.commands(tenant, &person)?;
         let commands = last.commands.keep(commands);
-        Some(
-            last.launch.keep(LaunchPlan {
-                program: self.program.to_path_buf(),
-                argv,
-                environment,
-                working_directory: self.working_directory.to_path_buf(),
-                identity: last.identity.keep(person.identity),
-                view: Arc::clone(&self.view),
-                private: Arc::clone(&self.private),
-                hidden: Arc::clone(&self.hidden),
-                files: last
-                    .files
-                    .keep(files::plan(&self.files, |text| self.fill(text, tenant))?),
-                limits: limits::of(self.manifest, tenant),
-                process: process::of(self.manifest, tenant),
-                wall: wall::of(&self.manifest.app.wall),
-                commands,
-            }),
-        )
+        let files = files::plan(&self.files, |text| self.fill(text, tenant, identity))?;
+        let files = people::files(files, identity);
+        Some(last.launch.keep(LaunchPlan {
+            program: self.program.to_path_buf(),
+            argv,
+            environment,
+            working_directory: self.working_directory.to_path_buf(),
+            identity: last.identity.keep(person.identity),
+            view: Arc::clone(&self.view),
+            private: Arc::clone(&self.private),
+            hidden: Arc::clone(&self.hidden),
+            files: last.files.keep(files),
+            limits: limits::of(self.manifest, tenant),
+            process: process::of(self.manifest, tenant),
+            wall: wall::of(&self.manifest.app.wall),
+            commands,
+        }))
     }
 
-    fn environment(&self, tenant: &Tenant, person: &Person) -> Option<BTreeMap<String, String>> {
+    /// The environment of a process that runs as `person`. Placeholders stand for the tenant's user.
+    fn environment(
+        &self,
+        tenant: &Tenant,
+        person: &Person,
+        identity: &Identity,
+    ) -> Option<BTreeMap<String, String>> {
         let user = &person.identity.user;
         let fixed = [
             ("PATH", PATH),
@@ -298,7 +287,7 @@ impl Parts<'_> {
             &tenant.overrides.environment,
         ];
         for (name, value) in layers.into_iter().flatten().flat_map(Spanned::get_ref) {
-            whole.insert(name.clone(), self.fill(value, tenant)?);
+            whole.insert(name.clone(), self.fill(value, tenant, identity)?);
         }
         if self.policy.notifies() {
             let socket = self.socket.display().to_string();
@@ -312,17 +301,17 @@ impl Parts<'_> {
     }
 
     /// The variables of a tenant.
-    fn vars(&self, tenant: &Tenant) -> Option<BTreeMap<String, String>> {
+    fn vars(&self, tenant: &Tenant, identity: &Identity) -> Option<BTreeMap<String, String>> {
         let names = vars::names(self.manifest, tenant).into_iter();
         names
             .map(|name| {
                 let template = vars::of(self.manifest, tenant, name)?;
-                Some((name.to_owned(), self.fill(template, tenant)?))
+                Some((name.to_owned(), self.fill(template, tenant, identity)?))
             })
             .collect()
     }
 
-    fn fill(&self, template: &Template, tenant: &Tenant) -> Option<String> {
+    fn fill(&self, template: &Template, tenant: &Tenant, identity: &Identity) -> Option<String> {
         let name = tenant.name.as_ref()?;
         let ip = tenant.ip.as_ref()?.get_ref();
         let slot = |slot| {
@@ -336,6 +325,9 @@ impl Parts<'_> {
                 Slot::Tenant => name.to_string(),
                 Slot::Ip => ip.to_string(),
                 Slot::Gateway => self.network.gateway.to_string(),
+                Slot::User => identity.user.clone(),
+                Slot::Uid => identity.uid.to_string(),
+                Slot::Gid => identity.gid.to_string(),
             })
         };
         vars::fill(template, slot, |name| vars::of(self.manifest, tenant, name))

@@ -193,6 +193,7 @@ fn launch(launch: &LaunchPlan) -> Map<String, Value> {
         uid,
         gid,
         groups,
+        own: _,
     } = &**identity;
     members([
         ("program", json!(program)),

@@ -66,7 +66,9 @@ fn source(
                 Slot::App => Some(app.to_string()),
                 Slot::Tenant => Some(name.to_string()),
                 Slot::ManifestDir => Some(folder.to_owned()),
-                Slot::Datastore | Slot::Ip | Slot::Gateway => None,
+                Slot::Datastore | Slot::Ip | Slot::Gateway | Slot::User | Slot::Uid | Slot::Gid => {
+                    None
+                }
             };
             let var = |name: &str| vars::of(manifest, tenant, name);
             let text = vars::fill(template.get_ref(), slot, var)?;

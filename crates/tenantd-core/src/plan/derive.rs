@@ -50,6 +50,17 @@ pub fn tenant_hash(app: &AppName, tenant: &TenantName) -> u64 {
     hash(&format!("{app}/{tenant}"))
 }
 
+/// The name of the user that only this tenant has, if that is neither too long nor taken.
+#[must_use]
+pub fn own_user_name(app: &AppName, tenant: &TenantName) -> String {
+    let name = format!("{app}-{tenant}");
+    // A name that begins with a digit may be taken for a number.
+    match name.starts_with(|c: char| c.is_ascii_alphabetic()) {
+        true => name,
+        false => format!("t{name}"),
+    }
+}
+
 /// The host end of a tenant's link.
 #[must_use]
 pub fn host_end(hash: u64) -> EndPlan {

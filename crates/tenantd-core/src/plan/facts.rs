@@ -9,7 +9,10 @@ use std::path::{Path, PathBuf};
 use ipnetwork::Ipv4Network;
 use nix::errno::Errno;
 
+use super::derive::own_user_name;
 use super::model::Bound;
+use crate::manifest::value::UidRange;
+use crate::name::{AppName, TenantName};
 
 /// A user, as passwd(5) has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +25,63 @@ pub struct User {
     pub gid: u32,
     /// The home folder.
     pub home: String,
+}
+
+/// Tenants that have a user of their own.
+#[derive(Debug, Clone)]
+pub struct WantedUsers<'a> {
+    /// Their application.
+    pub app: &'a AppName,
+    /// Their names, in the order in which numbers are found for them.
+    pub tenants: Vec<&'a TenantName>,
+    /// The numbers from which one is found for each that has none yet.
+    pub range: UidRange,
+}
+
+/// The user that only one tenant of the host has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnUser {
+    /// Its name.
+    pub name: String,
+    /// Its number, which is that of its group too.
+    pub uid: u32,
+}
+
+/// Why it is not known which user a tenant has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoOwnUser {
+    /// What is recorded cannot be read.
+    #[error("cannot read {}: {}", path.display(), errno.desc())]
+    Unreadable {
+        /// The file or folder.
+        path: PathBuf,
+        /// The error.
+        errno: Errno,
+    },
+    /// A record has no meaning.
+    #[error("{} is damaged: {why}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The users of the host cannot be looked up.
+    #[error("cannot look up user {uid}: {}", errno.desc())]
+    Unknown {
+        /// The number.
+        uid: u32,
+        /// The error.
+        errno: Errno,
+    },
+    /// No number is left for a tenant.
+    #[error("no number from {} to {} is free for tenant {tenant}", range.first, range.last)]
+    Exhausted {
+        /// The tenant.
+        tenant: TenantName,
+        /// The range.
+        range: UidRange,
+    },
 }
 
 /// What exists at a program's path.
@@ -116,6 +176,13 @@ pub trait HostFacts {
     /// If the group database cannot be read.
     fn groups(&self, user: &str, gid: u32) -> Result<Vec<u32>, Errno>;
 
+    /// The users of these tenants, in their order: those that are recorded, and for the others those that
+    /// would be recorded now. Records nothing.
+    ///
+    /// # Errors
+    /// If records or users cannot be read, or no number is left.
+    fn own_users(&self, wanted: &WantedUsers<'_>) -> Result<Vec<OwnUser>, NoOwnUser>;
+
     /// Examines a program's path.
     fn program(&self, path: &Path) -> ProgramFact;
 
@@ -170,6 +237,23 @@ impl HostFacts for Table {
         Ok(std::iter::once(gid)
             .chain(others.map(|(_, gid)| *gid))
             .collect())
+    }
+
+    fn own_users(&self, wanted: &WantedUsers<'_>) -> Result<Vec<OwnUser>, NoOwnUser> {
+        let numbers = wanted.range.first..=wanted.range.last;
+        let mut numbers = numbers.filter(|uid| self.users.iter().all(|user| user.uid != *uid));
+        let each = wanted.tenants.iter();
+        each.map(|tenant| {
+            let exhausted = || NoOwnUser::Exhausted {
+                tenant: (*tenant).clone(),
+                range: wanted.range,
+            };
+            Ok(OwnUser {
+                name: own_user_name(wanted.app, tenant),
+                uid: numbers.next().ok_or_else(exhausted)?,
+            })
+        })
+        .collect()
     }
 
     fn program(&self, path: &Path) -> ProgramFact {

@@ -273,6 +273,8 @@ fn identity(identity: &Identity, see: See<'_>) {
         uid,
         gid,
         groups,
+        // Its name and number are.
+        own: _,
     } = identity;
     see(relaunches(First("user"), "user", user));
     // The user owns the output pipes, which the provision creates.

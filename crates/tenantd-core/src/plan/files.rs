@@ -186,7 +186,13 @@ impl Reading<'_> {
                 .as_ref()
                 .map(|name| name.get_ref().to_string()),
             Slot::ManifestDir => Some(self.folder.to_owned()),
-            Slot::Datastore | Slot::Tenant | Slot::Ip | Slot::Gateway => None,
+            Slot::Datastore
+            | Slot::Tenant
+            | Slot::Ip
+            | Slot::Gateway
+            | Slot::User
+            | Slot::Uid
+            | Slot::Gid => None,
         };
         let text = vars::fill(name.get_ref(), slot, |name| vars::shared(manifest, name))?;
         let whole = Path::new(self.folder).join(text);

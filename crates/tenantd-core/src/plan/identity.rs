@@ -5,11 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use nix::errno::Errno;
 use toml::Spanned;
 
-use super::facts::{HostFacts, User};
+use super::facts::{HostFacts, NoOwnUser, OwnUser, User, WantedUsers};
 use super::model::Identity;
-use crate::manifest::problem::Problems;
-use crate::manifest::raw::Manifest;
+use crate::manifest::problem::{Problems, Span};
+use crate::manifest::raw::{Known, Manifest};
 use crate::manifest::value::Account;
+use crate::name::TenantName;
+
+/// The word that gives each tenant a user of its own.
+const PER_TENANT: &str = "per-tenant";
 
 /// What to write for a program without a user.
 const NO_USER: &str = "add the user that the program runs as: `user = \"www-data\"`, or the one that \
@@ -54,18 +58,11 @@ impl<'h> People<'h> {
         let account = user.get_ref();
         let found = self.users.entry(account.clone());
         let found = found.or_insert_with(|| find_user(host, account)).clone();
-        let gid = group.map(|group| {
-            let entry = self.groups.entry(group.get_ref().clone());
-            let gid = entry
-                .or_insert_with(|| find_group(host, group.get_ref()))
-                .clone();
-            let help = "for example `group = \"www-data\"`";
-            gid.map_err(|why| self.report(group, &why, help, problems))
-        });
+        let gid = group.map(|group| self.group(group, problems));
         let found = match (found, account, &gid) {
             (Ok(found), _, _) => found,
             // A number needs no passwd entry if the group is given.
-            (Err(_), Account::Number(uid), Some(Ok(gid))) => User {
+            (Err(_), Account::Number(uid), Some(Some(gid))) => User {
                 name: uid.to_string(),
                 uid: *uid,
                 gid: *gid,
@@ -76,18 +73,17 @@ impl<'h> People<'h> {
                 self.report(user, &why, help, problems);
                 return None;
             }
-            (Err(why), Account::Name(_), _) => {
-                self.report(
-                    user,
-                    &why,
-                    "create it with useradd(8), or use an existing user",
-                    problems,
-                );
+            (Err(why), Account::Name(name), _) => {
+                let help = match name.as_str() {
+                    PER_TENANT => "leave `user` out here for the tenant's own user",
+                    _ => "create it with useradd(8), or use an existing user",
+                };
+                self.report(user, &why, help, problems);
                 return None;
             }
         };
         let gid = match gid {
-            Some(gid) => gid.ok()?,
+            Some(gid) => gid?,
             None => found.gid,
         };
         let key = (found.name.clone(), gid);
@@ -108,8 +104,74 @@ impl<'h> People<'h> {
                 uid: found.uid,
                 gid,
                 groups,
+                own: false,
             },
         })
+    }
+
+    /// The users of their own of these tenants. Each is at the position of its setting `user`. If they are not
+    /// known, that is reported once.
+    pub(super) fn own_users(
+        &mut self,
+        wanted: &WantedUsers<'_>,
+        at: &Span,
+        problems: &mut Problems,
+    ) -> BTreeMap<TenantName, OwnUser> {
+        if wanted.tenants.is_empty() {
+            return BTreeMap::new();
+        }
+        let names = wanted.tenants.iter().map(|name| (*name).clone());
+        match self.host.own_users(wanted) {
+            Ok(users) => names.zip(users).collect(),
+            Err(why) => {
+                let help = match why {
+                    NoOwnUser::Unreadable { .. } | NoOwnUser::Unknown { .. } => {
+                        "run this command as root"
+                    }
+                    NoOwnUser::Damaged { .. } => "correct the file, or restore it from a backup",
+                    NoOwnUser::Exhausted { .. } => "set a larger `range` in [app.uids]",
+                };
+                let message = format!("the users of the tenants are not known: {why}");
+                problems.report(at, message).help(help);
+                BTreeMap::new()
+            }
+        }
+    }
+
+    /// The identity of a tenant that has a user of its own. The group may be another one.
+    pub(super) fn own(
+        &mut self,
+        user: &OwnUser,
+        group: Option<&Spanned<Account>>,
+        home: String,
+        problems: &mut Problems,
+    ) -> Option<Person> {
+        let gid = match group {
+            Some(group) => self.group(group, problems)?,
+            None => user.uid,
+        };
+        Some(Person {
+            home,
+            identity: Identity {
+                user: user.name.clone(),
+                uid: user.uid,
+                gid,
+                groups: vec![gid],
+                own: true,
+            },
+        })
+    }
+
+    /// Resolves a group.
+    fn group(&mut self, group: &Spanned<Account>, problems: &mut Problems) -> Option<u32> {
+        let host = self.host;
+        let entry = self.groups.entry(group.get_ref().clone());
+        let gid = entry
+            .or_insert_with(|| find_group(host, group.get_ref()))
+            .clone();
+        let help = "for example `group = \"www-data\"`";
+        gid.map_err(|why| self.report(group, &why, help, problems))
+            .ok()
     }
 
     fn report(&mut self, at: &Spanned<Account>, why: &str, help: &str, problems: &mut Problems) {
@@ -138,6 +200,12 @@ pub(super) fn check_user(manifest: &Manifest, problems: &mut Problems) {
     {
         problem.also(&tenant.at, "this tenant has no `user` of its own");
     }
+}
+
+/// Whether each tenant has a user of its own.
+pub(super) fn is_per_tenant(user: &Known<Account>) -> bool {
+    let is_word = |user: &Account| matches!(user, Account::Name(name) if name == PER_TENANT);
+    user.as_ref().is_some_and(|user| is_word(user.get_ref()))
 }
 
 fn find_user(host: &dyn HostFacts, account: &Account) -> Result<User, String> {

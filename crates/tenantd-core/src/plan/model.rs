@@ -298,6 +298,8 @@ pub struct Identity {
     pub gid: u32,
     /// Supplementary groups, as initgroups(3) would set them.
     pub groups: Vec<u32>,
+    /// Whether no other tenant of the host and no other user has this user: `per-tenant`.
+    pub own: bool,
 }
 
 /// When a tenant starts, stops, restarts and is ready. The supervisor decides by it.

@@ -228,7 +228,8 @@ impl Looked<'_> {
                     .unwrap_or_default()
             }
             // In no path that a launch fails on.
-            Name::Slot(Slot::Ip | Slot::Gateway) | Name::Var(_) => String::new(),
+            Name::Slot(Slot::Ip | Slot::Gateway | Slot::User | Slot::Uid | Slot::Gid)
+            | Name::Var(_) => String::new(),
         });
         Path::new(&text).components().collect()
     }

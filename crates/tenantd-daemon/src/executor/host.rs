@@ -22,7 +22,7 @@ use tenantd_host::crash;
 use tenantd_host::launch::MountTemplates;
 use tenantd_host::netns::{self, ClosedNetns, NetnsMounts};
 use tenantd_host::network::Network;
-use tenantd_host::{fifo, limits, process};
+use tenantd_host::{fifo, ipc, limits, process};
 
 use crate::collect::client::Collector;
 use crate::executor::blocking::blocking_change;
@@ -166,6 +166,8 @@ impl Host {
         let mut failures = Vec::new();
         failures.extend(take_name(&self.app, &plan.name).err());
         crash::point("release: name taken", plan.name.as_str());
+        failures.extend(remove_objects(plan).await);
+        crash::point("release: objects removed", plan.name.as_str());
         failures.extend(self.collector.remove(&plan.name).await.err());
         self.notices.remove(&plan.name);
         self.logs.remove(&plan.name).await;
@@ -293,6 +295,21 @@ impl Host {
             drop(under_way);
         });
     }
+}
+
+/// Removes the objects that the tenant's processes have left in the kernel, if its user is its own.
+async fn remove_objects(plan: &TenantPlan) -> Vec<Failure> {
+    let identity = &plan.launch.identity;
+    if !identity.own {
+        return Vec::new();
+    }
+    let (uid, tenant) = (identity.uid, plan.name.clone());
+    let removed = blocking_change(move || Ok(ipc::remove(uid))).await;
+    let (number, failures) = removed.unwrap_or_else(|why| (0, vec![why]));
+    if number > 0 {
+        tracing::info!(%tenant, "{tenant}: removed {number} IPC objects that its program left");
+    }
+    failures
 }
 
 /// Removes a tenant's name for ip-netns(8), unless tenantd did not make it.

@@ -7,7 +7,9 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use tenantd_core::plan::facts::{Ceilings, HostAddress, HostFacts, ProgramFact, TextFact, User};
+use tenantd_core::plan::facts::{
+    Ceilings, HostAddress, HostFacts, NoOwnUser, OwnUser, ProgramFact, TextFact, User, WantedUsers,
+};
 use tenantd_host::want;
 
 /// Other facts, and the first error that passes.
@@ -58,6 +60,17 @@ impl HostFacts for Noting<'_> {
         self.noted(self.facts.groups(user, gid))
     }
 
+    fn own_users(&self, wanted: &WantedUsers<'_>) -> Result<Vec<OwnUser>, NoOwnUser> {
+        let found = self.facts.own_users(wanted);
+        match &found {
+            Err(NoOwnUser::Unreadable { errno, .. } | NoOwnUser::Unknown { errno, .. }) => {
+                self.note(*errno);
+            }
+            Ok(_) | Err(NoOwnUser::Damaged { .. } | NoOwnUser::Exhausted { .. }) => {}
+        }
+        found
+    }
+
     fn program(&self, path: &Path) -> ProgramFact {
         let found = self.facts.program(path);
         if let ProgramFact::Unknown(errno) = &found {
@@ -106,6 +119,10 @@ mod tests {
 
         fn groups(&self, user: &str, gid: u32) -> Result<Vec<u32>, Errno> {
             Table::default().groups(user, gid)
+        }
+
+        fn own_users(&self, wanted: &WantedUsers<'_>) -> Result<Vec<OwnUser>, NoOwnUser> {
+            Table::default().own_users(wanted)
         }
 
         fn program(&self, path: &Path) -> ProgramFact {

@@ -55,6 +55,9 @@ pub(super) struct Record {
     /// disk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     init: Option<Mark>,
+    /// The owner that a new one would have had, when it was used last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    uid: Option<u32>,
 }
 
 fn file(app: &str, tenant: &str) -> PathBuf {
@@ -85,6 +88,15 @@ pub(super) fn of_others(app: &AppName) -> Vec<(PathBuf, String)> {
     let mut others: Vec<_> = others.collect();
     others.sort();
     others
+}
+
+/// The last owner of each datastore that is remembered, with its `APP/TENANT`.
+pub(crate) fn owners() -> Vec<(String, u32)> {
+    let each = all().filter_map(|(app, tenant, record)| {
+        let uid = record.uid?;
+        Some((format!("{app}/{tenant}"), uid))
+    });
+    each.collect()
 }
 
 /// All records that can be read, with the names of application and tenant.
@@ -182,6 +194,7 @@ impl Record {
             init: before
                 .filter(|before| before.source == plan.source)
                 .and_then(|before| before.init),
+            uid: Some(plan.uid),
         })
     }
 

@@ -80,6 +80,7 @@ pub use report::Report;
 #[cfg(fuzzing)]
 pub use report::fuzz as fuzz_report;
 pub use templates::MountTemplates;
+pub(crate) use view::names::FILES as NAME_FILES;
 
 /// How long a killed child may take to end. One that waits for a filesystem that hangs is reaped
 /// later.

@@ -184,6 +184,27 @@ pub(crate) fn filesystem_uuid(file: BorrowedFd<'_>) -> Result<Option<[u8; 16]>, 
     }
 }
 
+/// A kind of objects of System V IPC, see sysvipc(7).
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum SysV {
+    Memory,
+    Semaphores,
+    Messages,
+}
+
+/// Removes an object of System V IPC: `IPC_RMID` of shmctl(2), semctl(2) or msgctl(2).
+pub(crate) fn remove_sysv(kind: SysV, number: i32) -> Result<(), Errno> {
+    // SAFETY: these calls take a number and a command, and with IPC_RMID the kernel does not use the pointer.
+    let result = unsafe {
+        match kind {
+            SysV::Memory => libc::shmctl(number, libc::IPC_RMID, std::ptr::null_mut()),
+            SysV::Semaphores => libc::semctl(number, 0, libc::IPC_RMID),
+            SysV::Messages => libc::msgctl(number, libc::IPC_RMID, std::ptr::null_mut()),
+        }
+    };
+    outcome(result.into())
+}
+
 /// Refuses messages with descriptors on a unix socket that is not bound yet: `SO_PASSRIGHTS`, since
 /// Linux 6.16.
 pub(crate) fn refuse_descriptors(socket: BorrowedFd<'_>) -> Result<(), Errno> {

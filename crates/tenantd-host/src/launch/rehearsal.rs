@@ -22,7 +22,7 @@ use super::templates::MountTemplates;
 use crate::datastore::{init, rehearsal};
 use crate::process::{self, Ended};
 use tenantd_core::name::AppName;
-use tenantd_core::plan::model::{DatastorePlan, LaunchPlan, TenantPlan};
+use tenantd_core::plan::model::{DatastorePlan, Identity, LaunchPlan, TenantPlan};
 use tenantd_core::plan::phase::Phase;
 use tenantd_core::stage::{Failure, Stage};
 
@@ -139,7 +139,13 @@ pub fn rehearse_all<'a>(
     failed
 }
 
-/// Whether two tenants differ only in arguments, environment, limits, and the place of their data.
+/// Whether two users differ at most in being each the only tenant's.
+fn is_alike_user(one: &Identity, other: &Identity) -> bool {
+    one == other || (one.own && other.own)
+}
+
+/// Whether two tenants differ only in arguments, environment, limits, the place of their data, and the number of
+/// a user of their own.
 fn is_alike(one: &TenantPlan, other: &TenantPlan) -> bool {
     let (a, b) = (&one.launch, &other.launch);
     let (data, others) = (&one.datastore, &other.datastore);
@@ -151,7 +157,7 @@ fn is_alike(one: &TenantPlan, other: &TenantPlan) -> bool {
     !needs_data
         && a.program == b.program
         && a.working_directory == b.working_directory
-        && a.identity == b.identity
+        && is_alike_user(&a.identity, &b.identity)
         && a.view == b.view
         && a.private == b.private
         && a.process == b.process

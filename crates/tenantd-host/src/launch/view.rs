@@ -16,6 +16,7 @@
 mod files;
 mod lid;
 mod missing;
+pub(crate) mod names;
 pub(super) mod own;
 
 use std::ffi::CString;
@@ -30,6 +31,7 @@ use super::mounts::{self, Mounts};
 use super::templates::MountTemplates;
 use super::tmpfs::{Owner, Tmpfs};
 use super::{Lid, Order};
+pub(super) use names::names;
 use own::OwnFolders;
 use tenantd_core::layout;
 use tenantd_core::plan::model::{HostAccess, Identity, LaunchPlan};
@@ -170,7 +172,7 @@ fn private(
 }
 
 /// The owner and mode of a private folder: those of the host's folder that it covers. If there is
-/// none, or only root can write to it, it belongs to the tenant's user.
+/// none, only root can write to it, or the tenant has a user of its own, it belongs to the tenant's user.
 fn covered(target: &Path, identity: &Identity) -> Result<Owner, Errno> {
     let tenants = Owner {
         uid: identity.uid,
@@ -181,7 +183,7 @@ fn covered(target: &Path, identity: &Identity) -> Result<Owner, Errno> {
         Ok(found) => {
             let mode = found.st_mode & 0o7777;
             let only_root = found.st_uid == 0 && mode & 0o022 == 0;
-            Ok(match only_root {
+            Ok(match only_root || identity.own {
                 true => Owner { mode, ..tenants },
                 false => Owner {
                     uid: found.st_uid,

@@ -33,6 +33,8 @@ pub enum Kind {
     Files,
     /// The name or the number of a user or group.
     Account,
+    /// A range of user numbers.
+    Uids,
     /// An array of names or numbers of groups.
     Groups,
     /// A boolean.

@@ -7,6 +7,8 @@ pub enum Table {
     Top,
     /// `[app]`.
     App,
+    /// `[app.uids]`.
+    Uids,
     /// `[app.datastore]`.
     Datastore,
     /// One entry of `folders` in `[app.datastore]`.
@@ -58,6 +60,7 @@ impl Table {
     pub const EACH: &'static [Table] = &[
         Table::Top,
         Table::App,
+        Table::Uids,
         Table::Datastore,
         Table::Folder,
         Table::File,
@@ -83,6 +86,7 @@ impl Table {
         match self {
             Table::Top => "the manifest",
             Table::App => "[app]",
+            Table::Uids => "[app.uids]",
             Table::Datastore => "[app.datastore]",
             Table::Folder => "[[app.datastore.folders]]",
             Table::File => "[[app.files]]",
@@ -109,6 +113,7 @@ impl Table {
         match self {
             Table::Top => "One manifest describes one application and all its tenants.",
             Table::App => "The program, the same for all tenants.",
+            Table::Uids => UIDS,
             Table::Datastore => {
                 "Where the program's data is on the host, and where the program expects it. A \
                  program without data needs neither `path` nor `folders`."
@@ -166,6 +171,16 @@ impl Table {
         }
     }
 }
+
+const UIDS: &str = "The users of tenants with `user = \"per-tenant\"`: one number per tenant, for its user and its \
+     group. It is recorded in `/var/lib/tenantd/.uids/APP/TENANT` before the tenant's first start, \
+     stays the tenant's, also if the tenant is removed from the manifest and added again, and \
+     is never given to another tenant. Nothing removes the record: once the data of a former \
+     tenant is gone, you may remove its file there and in `/var/lib/tenantd/.datastores`. \
+     The user's name is `APP-TENANT`, or shorter with the number if that name is too long or taken; \
+     its home is `path` of [app.datastore]. What the host's folders and files give to \
+     another user than root (copies of folders, private folders, groups of files) belongs to \
+     the tenant's user instead, unless `user` or `group` is set there.";
 
 const WALL: &str = "What separates a tenant from the others and from the host, beyond its two namespaces. \
      The commands of [app.init] and [app.before] have the same, but for `capabilities`, which is \

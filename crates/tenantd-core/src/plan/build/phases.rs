@@ -141,13 +141,15 @@ impl Parts<'_> {
         tenant: &Tenant,
         person: &Person,
     ) -> Option<CommandPlan> {
+        // Placeholders stand for the tenant's user also if the command runs as another one.
+        let identity = &person.identity;
         let person = shared.person.as_ref().unwrap_or(person);
         let mut argv = vec![shared.program.display().to_string()];
         for text in &shared.command.arguments {
-            argv.push(self.fill(text.get_ref(), tenant)?);
+            argv.push(self.fill(text.get_ref(), tenant, identity)?);
         }
         // It is the program that reports when it is ready.
-        let environment = notify::without(&self.environment(tenant, person)?);
+        let environment = notify::without(&self.environment(tenant, person, identity)?);
         Some(CommandPlan {
             program: shared.program.clone(),
             argv,

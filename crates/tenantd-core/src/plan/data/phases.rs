@@ -25,6 +25,7 @@ pub(super) fn members(launch: &LaunchPlan, policy: &Policy) -> Map<String, Value
             uid,
             gid,
             groups,
+            own: _,
         } = &**identity;
         Some(json!({
             "command": argv,

@@ -35,6 +35,7 @@ pub(super) fn commands(commands: &Commands, tenant: &Identity, see: See<'_>) {
                 uid,
                 gid,
                 groups,
+                own: _,
             } = &**identity;
             let groups = Groups(groups);
             let account = format_args!("{account} ({uid}:{gid}, groups {groups})").to_string();

@@ -1,0 +1,25 @@
+//! Long descriptions of keys of `[app]`, `[app.uids]` and `[app.datastore]`.
+
+pub(super) const VARS: &str = "Variables: `{vars.colour}` stands for the value of `colour` wherever placeholders are \
+     available. A value may contain all placeholders, but no variable. `vars` in [defaults] \
+     and of a tenant override these, one by one. A variable that a tenant uses and does \
+     not have is an error, and so is one that nothing uses. In values that are the same \
+     for all tenants, such as the paths of folders, only variables are available that are \
+     set here alone.";
+
+pub(super) const USER: &str = "The user that the program runs as, by name or number. \
+     `per-tenant`: each tenant has a user and a group of its own, which no other tenant of the \
+     host and no other user has, see [app.uids].";
+
+pub(super) const RANGE: &str = "The numbers for users that are recorded from now on. A tenant keeps the user that it \
+     has, whatever this says. A number is passed over if it is recorded for another tenant, if \
+     a datastore that tenantd remembers had it, if the host has such a user or group, or if it \
+     is in /etc/subuid or /etc/subgid. The default is below what containers (/etc/subuid, \
+     systemd-nspawn) and above what DynamicUser= of systemd use.";
+
+pub(super) const FOLDERS: &str = "Further folders of the program that each tenant has for itself, beside or instead of \
+     `path`: paths, or tables, see [[app.datastore.folders]]. Each is a folder in the \
+     tenant's datastore, with the same path: `/var/lib/ldap` is `DATASTORE/var/lib/ldap`. \
+     With `folders`, `path` is one of them. A datastore that was made without `folders` is \
+     converted at the next start. A folder that is removed from the list stays in the \
+     datastore. No folder may contain another one.";
