@@ -17,7 +17,9 @@ use tenantd_api::client::pattern::Pattern;
 use tenantd_core::name::{AppName, TenantName};
 
 pub use self::learn::Learn;
-pub use self::tenants::{Act, Kill, ReloadApp, Restart, Show, StartStop, Status, Wait, Which};
+pub use self::tenants::{
+    Act, Chown, Kill, ReloadApp, Restart, Show, StartStop, Status, Wait, Which,
+};
 
 /// Runs an unchanged single-tenant program once per tenant
 ///
@@ -107,6 +109,9 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Give the datastores of tenants to their users
+    #[command(after_help = help::CHOWN)]
+    Chown(Chown),
     /// Write a manifest from a recipe, or list the recipes
     #[command(after_help = "EXAMPLES\n  \
         tenantd init --list\n  \

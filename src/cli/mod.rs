@@ -5,6 +5,7 @@
 mod act;
 pub mod args;
 mod check;
+mod chown;
 pub mod complete;
 mod detach;
 mod edit;
@@ -118,6 +119,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<End> {
     match command {
         Command::Run => run::run(&config(selector, Some("run"))?),
         Command::Check { json } => check::check(&config(selector, Some("check"))?, json),
+        Command::Chown(what) => chown::chown(&config(selector, Some("chown"))?, &what),
         Command::Plan { names, files, json } => planned(selector, &names, (files, json)),
         Command::Schema => schema::schema(),
         Command::ImportUnit { unit } => import::import(&unit),

@@ -1,5 +1,6 @@
 //! Tenants with a user of their own.
 
+mod chown;
 mod inside;
 
 use std::fs;

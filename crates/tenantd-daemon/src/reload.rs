@@ -211,10 +211,11 @@ impl Reloads {
                     Some(changes) => changes,
                     None => {
                         let changes = self.changes(&read.plan, present);
-                        let launched = present.launched(&changes, &read.plan);
-                        if !launched.is_empty() {
+                        let concerned = present.concerned(&changes, &read.plan);
+                        if !concerned.is_empty() {
                             let descriptors = present.executor.host().descriptors;
-                            return self.rehearse(requests, read, (changes, launched), descriptors);
+                            let concerned = (changes, concerned);
+                            return self.rehearse(requests, read, concerned, descriptors);
                         }
                         changes
                     }

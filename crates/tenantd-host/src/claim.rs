@@ -76,6 +76,30 @@ impl Claim {
         })
     }
 
+    /// Claims a datastore for work of the calling process itself, until [`give_up`](Claim::give_up) or its end.
+    ///
+    /// # Errors
+    /// A [`Failure`] of stage lock; with `EBUSY`, and who has it, if it is in use.
+    pub(crate) fn hold(
+        datastore: BorrowedFd<'_>,
+        path: &Path,
+        label: &str,
+    ) -> Result<Self, Failure> {
+        let mut claim = Self::take(datastore, path, label, None)?;
+        claim.set_process(rustix::process::getpid().as_raw_pid())?;
+        Ok(claim)
+    }
+
+    /// Ends it. Only for a claim without a launch.
+    ///
+    /// # Errors
+    /// A [`Failure`] of stage lock.
+    pub(crate) fn give_up(self) -> Result<(), Failure> {
+        let failed = |error: io::Error| self.files.failure(&error);
+        let _guard = Guard::take().map_err(failed)?;
+        self.files.remove().map_err(failed)
+    }
+
     /// The lock that the launch inherits, if it has no cgroup.
     pub(crate) fn lock(&self) -> Option<&Lock> {
         self.lock.as_ref()

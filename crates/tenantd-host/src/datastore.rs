@@ -6,6 +6,7 @@
 //! [`ensure`] makes the datastore itself, at the provision. A launch makes what is in it: see
 //! `layout` for the two layouts that a datastore can have.
 
+pub mod chown;
 mod convert;
 mod copy;
 mod folders;

@@ -205,3 +205,16 @@ The folders are kept beside the manifest, with --output and with --manifest, in 
 Nothing of it stays on the host. It needs root and a cgroup tree of version 2.
 
 Exit code 1: the program or the command of --run failed, or the second run was not good.";
+
+pub(super) const CHOWN: &str = "EXAMPLES
+  tenantd chown --config /etc/tenantd/wiki.toml --dry-run acme
+  tenantd chown --config /etc/tenantd/wiki.toml acme globex
+
+After `user` was changed, the data of a tenant still belongs to the user before. The tenant
+must be down: stop it, give its data away, reload the manifest, start it. The datastore is
+claimed meanwhile, so the tenant cannot be started.
+
+Everything in the datastore gets the tenant's user and group, but what tenantd keeps there
+itself. No link is followed. Left are files that have another name outside of the datastore
+too, and filesystems that are mounted in it; then the exit code is 1. If the command is
+interrupted, the same command continues. Set-user-ID bits and capabilities of files go.";

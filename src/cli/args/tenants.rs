@@ -10,6 +10,7 @@ use crate::cli::complete;
 use crate::cli::status::view::{Sort, View};
 use tenantd_api::client::pattern::Pattern;
 use tenantd_api::wire::StateWord;
+use tenantd_core::name::TenantName;
 
 /// Which tenants to start, stop or restart, and whether to wait.
 #[derive(Debug, Args)]
@@ -26,6 +27,20 @@ pub struct Act {
     /// What to print.
     #[command(flatten)]
     pub show: Show,
+}
+
+/// Whose datastores to give away.
+#[derive(Debug, Args)]
+pub struct Chown {
+    /// Names of tenants
+    #[arg(value_name = "NAME", required = true, add = ArgValueCandidates::new(complete::tenants))]
+    pub names: Vec<TenantName>,
+    /// Change nothing, only count
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print JSON, one object per tenant
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What a command prints that changes tenants.

@@ -11,6 +11,7 @@ use tenantd_core::plan::diff::{Change, Changes, TenantChange, Unlaunchable};
 use tenantd_core::plan::model::{Plan, TenantPlan};
 use tenantd_core::plan::places::Places;
 use tenantd_core::supervisor::view::Want;
+use tenantd_host::datastore::survey;
 use tenantd_host::launch::rehearse_all;
 
 use super::{Present, Read, ReloadRequest, Reloads, Reread};
@@ -21,13 +22,13 @@ impl Reloads {
         &self,
         requests: Vec<ReloadRequest>,
         read: Read,
-        (changes, tenants): (Changes, BTreeSet<TenantName>),
+        (changes, concerned): (Changes, Concerned),
         descriptors: Rlimit,
     ) {
         let reread = self.reread.clone();
         spawn_local(async move {
             let rehearsed = spawn_blocking(move || {
-                let unlaunchable = rehearsed(&read, &tenants, descriptors);
+                let unlaunchable = rehearsed(&read, &concerned, descriptors);
                 (read, unlaunchable)
             });
             let (read, unlaunchable) = match rehearsed.await {
@@ -46,9 +47,37 @@ impl Reloads {
     }
 }
 
+/// The tenants that are looked at before a reload.
+pub(super) struct Concerned {
+    /// Those that are launched.
+    launched: BTreeSet<TenantName>,
+    /// Those that get another user.
+    changed_users: BTreeSet<TenantName>,
+}
+
+impl Concerned {
+    pub(super) fn is_empty(&self) -> bool {
+        self.launched.is_empty() && self.changed_users.is_empty()
+    }
+}
+
 impl Present<'_> {
+    /// The tenants of these changes that are looked at before.
+    pub(super) fn concerned(&self, changes: &Changes, plan: &Plan) -> Concerned {
+        let inventory = self.executor.inventory();
+        let has_other = |it: &&TenantPlan| {
+            let old = inventory.plan(&it.name);
+            old.is_some_and(|old| old.launch.identity.uid != it.launch.identity.uid)
+        };
+        let changed = plan.tenants.iter().filter(has_other);
+        Concerned {
+            launched: self.launched(changes, plan),
+            changed_users: changed.map(|it| it.name.clone()).collect(),
+        }
+    }
+
     /// The tenants that these changes launch: they are wanted up.
-    pub(super) fn launched(&self, changes: &Changes, plan: &Plan) -> BTreeSet<TenantName> {
+    fn launched(&self, changes: &Changes, plan: &Plan) -> BTreeSet<TenantName> {
         let is_launch = |change: &&TenantChange| match change.change {
             Change::Add | Change::Reprovision | Change::Relaunch => true,
             Change::Remove | Change::Live => false,
@@ -68,15 +97,29 @@ impl Present<'_> {
     }
 }
 
-/// Rehearses launches, and returns those that would fail. Blocks.
+/// Rehearses launches, and returns those that would fail; those too that get another user, to which their data does
+/// not belong. Blocks.
 fn rehearsed(
     read: &Read,
-    tenants: &BTreeSet<TenantName>,
+    Concerned {
+        launched,
+        changed_users,
+    }: &Concerned,
     descriptors: Rlimit,
 ) -> Vec<Unlaunchable> {
     let Read { plan, source, .. } = read;
-    let concerned = plan.tenants.iter().filter(|it| tenants.contains(&it.name));
-    let failed = rehearse_all(&plan.app, concerned, descriptors);
+    let concerned = plan.tenants.iter().filter(|it| launched.contains(&it.name));
+    let mut failed = rehearse_all(&plan.app, concerned, descriptors);
+    let given = plan
+        .tenants
+        .iter()
+        .filter(|it| changed_users.contains(&it.name));
+    let given = given.filter(|it| failed.iter().all(|(other, _)| other.name != it.name));
+    failed.extend(
+        given
+            .filter_map(|it| Some((it, survey::owned_otherwise(it)?)))
+            .collect::<Vec<_>>(),
+    );
     if failed.is_empty() {
         return Vec::new();
     }

@@ -27,7 +27,7 @@ pub(super) fn misfit(
     let (owner, group) = (stat.st_uid, stat.st_gid);
     Ok(Some(format!(
         "{path} belongs to {owner}:{group} with mode {mode:04o}, so user {user} cannot write to \
-         it: chown -R {uid}:{gid} {path}"
+         it: `tenantd chown` gives it {uid}:{gid} while the tenant is down"
     )))
 }
 

@@ -13,7 +13,7 @@ use super::{folders, init, open, owner};
 use crate::doctor::{Finding, Grade};
 use tenantd_core::name::AppName;
 use tenantd_core::plan::model::{Plan, Seed, TenantPlan};
-use tenantd_core::stage::Failure;
+use tenantd_core::stage::{Failure, Stage};
 
 /// At most this many tenants are named.
 const NAMED: usize = 10;
@@ -155,6 +155,14 @@ pub fn misfits(tenant: &TenantPlan) -> Vec<String> {
         // Its provision says that.
         Err(_) => Vec::new(),
     }
+}
+
+/// Why the data of a tenant does not fit its user, if it does not, as the failure of a launch.
+#[must_use]
+pub fn owned_otherwise(tenant: &TenantPlan) -> Option<Failure> {
+    let why = misfits(tenant).into_iter().next()?;
+    let path = tenant.datastore.source.display().to_string();
+    Some(Failure::detail(Stage::Datastore, path, why))
 }
 
 fn misfits_in(tenant: &TenantPlan, datastore: &OwnedFd) -> Vec<String> {

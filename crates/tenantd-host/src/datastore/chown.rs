@@ -1,0 +1,263 @@
+//! Gives everything in a datastore to its tenant's user.
+//!
+//! A tenant, which is hostile, has made what is in it. So nothing is done by path: each entry is opened below
+//! the folder that contains it, without following a link or leaving the filesystem, and exactly what is
+//! open gets the owner. A file that has a name outside of the datastore too is left: to give it away would give
+//! away what that name stands for. The kernel takes the set-user-ID bit and capabilities from each
+//! file that gets another owner, see chown(2).
+//!
+//! The caller has claimed the datastore, so no process of the tenant runs. A folder gets its owner after
+//! what is in it, so the folder of the datastore comes last: if this is interrupted, its owner still says
+//! so, and doing it again continues.
+
+use std::collections::HashMap;
+use std::ffi::{CStr, CString, OsStr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Uid};
+use rustix::fs::{chownat, fstat, openat2};
+use rustix::io::Errno;
+use serde::Serialize;
+
+use super::layout::{self, open_folder};
+use super::{failure, open};
+use crate::claim::Claim;
+use tenantd_core::name::AppName;
+use tenantd_core::plan::model::TenantPlan;
+use tenantd_core::stage::Failure;
+
+/// How many entries that were left are named.
+const NAMED: usize = 20;
+
+/// What was done, or would be.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Given {
+    /// How many entries got the owner.
+    pub changed: u64,
+    /// How many had it already.
+    pub unchanged: u64,
+    /// How many were left.
+    pub left: u64,
+    /// Those of them that come first, each with the reason.
+    pub reasons: Vec<Left>,
+}
+
+/// An entry that was left as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Left {
+    /// Its path.
+    pub path: PathBuf,
+    /// Why.
+    pub reason: String,
+}
+
+/// Gives the datastore of a tenant to its user. With `dry_run`, only counts. The claim is held meanwhile, so the
+/// tenant cannot be started.
+///
+/// # Errors
+/// A [`Failure`] of stage lock if a launch uses the datastore, and of stage datastore with the folder that
+/// cannot be read or changed.
+pub fn give(app: &AppName, tenant: &TenantPlan, dry_run: bool) -> Result<Given, Failure> {
+    let plan = &tenant.datastore;
+    let source = plan.source.as_path();
+    let root = open(source).map_err(|errno| failure(source, errno))?;
+    let label = format!("{app}/{}", tenant.name);
+    let claim = Claim::hold(root.as_fd(), source, &label)?;
+    let mut walk = Walk {
+        owner: (plan.uid, plan.gid),
+        dry_run,
+        links: HashMap::new(),
+        given: Given::default(),
+    };
+    let walked = walk
+        .all(&root, Pass::Count)
+        .and_then(|()| walk.all(&root, Pass::Give));
+    let walked = walked.map_err(|(below, errno)| failure(&source.join(below), errno));
+    claim.give_up()?;
+    walked?;
+    for left in &mut walk.given.reasons {
+        left.path = source.join(&left.path);
+    }
+    Ok(walk.given)
+}
+
+/// What a walk does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    /// Counts the names of each file that has several.
+    Count,
+    /// Gives away.
+    Give,
+}
+
+/// A folder on the way from the root to where the walk is.
+struct Level {
+    stat: Stat,
+    names: Vec<CString>,
+}
+
+struct Walk {
+    owner: (u32, u32),
+    dry_run: bool,
+    /// How many names in the datastore a file has, by device and inode.
+    links: HashMap<(u64, u64), u64>,
+    given: Given,
+}
+
+/// An error, and where below the datastore.
+type Broken = (PathBuf, Errno);
+
+impl Walk {
+    /// Visits everything, folders after what they contain. Holds only one folder open at a time, however deep.
+    fn all(&mut self, root: &OwnedFd, pass: Pass) -> Result<(), Broken> {
+        let mut path = PathBuf::new();
+        let at = |path: &PathBuf| {
+            let path = path.clone();
+            move |errno| (path, errno)
+        };
+        let mut folder = open_folder(root.as_fd(), ".").map_err(at(&path))?;
+        let stat = fstat(&folder).map_err(at(&path))?;
+        let names = names(&folder, true).map_err(at(&path))?;
+        let mut levels = vec![Level { stat, names }];
+        while let Some(level) = levels.last_mut() {
+            let Some(name) = level.names.pop() else {
+                let stat = level.stat;
+                levels.pop();
+                self.entry(&folder, &stat, &path, pass).map_err(at(&path))?;
+                let Some(above) = levels.last() else {
+                    break;
+                };
+                folder = parent(&folder, &above.stat).map_err(at(&path))?;
+                path.pop();
+                continue;
+            };
+            path.push(OsStr::from_bytes(name.to_bytes()));
+            match self.visit(&folder, &name, &path, pass).map_err(at(&path))? {
+                Some((inner, level)) => {
+                    folder = inner;
+                    levels.push(level);
+                }
+                None => {
+                    path.pop();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Visits an entry. Returns a folder to walk through.
+    fn visit(
+        &mut self,
+        folder: &OwnedFd,
+        name: &CStr,
+        path: &Path,
+        pass: Pass,
+    ) -> Result<Option<(OwnedFd, Level)>, Errno> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS;
+        let entry = match openat2(folder, name, flags, Mode::empty(), resolve) {
+            Ok(entry) => entry,
+            // Something is mounted there.
+            Err(Errno::XDEV) => {
+                self.leave(path, "another filesystem is mounted there", pass);
+                return Ok(None);
+            }
+            // A process of that user that is not the tenant's has removed it.
+            Err(Errno::NOENT) => return Ok(None),
+            Err(errno) => return Err(errno),
+        };
+        let stat = fstat(&entry)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+            self.entry(&entry, &stat, path, pass)?;
+            return Ok(None);
+        }
+        let inner = open_folder(entry.as_fd(), ".")?;
+        let names = names(&inner, false)?;
+        Ok(Some((inner, Level { stat, names })))
+    }
+
+    fn entry(
+        &mut self,
+        entry: &OwnedFd,
+        stat: &Stat,
+        path: &Path,
+        pass: Pass,
+    ) -> Result<(), Errno> {
+        let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        let key = (stat.st_dev, stat.st_ino);
+        if pass == Pass::Count {
+            if !is_folder && stat.st_nlink > 1 {
+                *self.links.entry(key).or_insert(0) += 1;
+            }
+            return Ok(());
+        }
+        if (stat.st_uid, stat.st_gid) == self.owner {
+            self.given.unchanged += 1;
+            return Ok(());
+        }
+        let names = self.links.get(&key).copied().unwrap_or(1);
+        let links = u64::from(stat.st_nlink);
+        if !is_folder && names < links {
+            let reason = format!("it has {links} names, {} of them elsewhere", links - names);
+            self.leave(path, &reason, pass);
+            return Ok(());
+        }
+        if !self.dry_run {
+            let (uid, gid) = self.owner;
+            let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+            chownat(entry, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
+        }
+        self.given.changed += 1;
+        Ok(())
+    }
+
+    fn leave(&mut self, path: &Path, reason: &str, pass: Pass) {
+        if pass == Pass::Count {
+            return;
+        }
+        self.given.left += 1;
+        if self.given.reasons.len() < NAMED {
+            self.given.reasons.push(Left {
+                path: path.to_owned(),
+                reason: reason.to_owned(),
+            });
+        }
+    }
+}
+
+/// The names in a folder. What tenantd itself keeps in the datastore is root's and stays so.
+fn names(folder: &OwnedFd, is_root: bool) -> Result<Vec<CString>, Errno> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if [c".", c".."].contains(&name) {
+            continue;
+        }
+        if is_root && name.to_bytes() == layout::OWN.as_bytes() && is_roots(folder.as_fd())? {
+            continue;
+        }
+        names.push(name.to_owned());
+    }
+    Ok(names)
+}
+
+/// Whether the folder of tenantd in a datastore is root's. A tenant may have made one in a plain datastore.
+fn is_roots(root: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW;
+    Ok(rustix::fs::statat(root, layout::OWN, flags)?.st_uid == 0)
+}
+
+/// The folder above, if it is the one from which the walk came.
+fn parent(folder: &OwnedFd, above: &Stat) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let found = openat2(folder, c"..", flags, Mode::empty(), ResolveFlags::NO_XDEV)?;
+    let stat = fstat(&found)?;
+    match (stat.st_dev, stat.st_ino) == (above.st_dev, above.st_ino) {
+        true => Ok(found),
+        // Somebody has moved it meanwhile: what is above is not the tenant's.
+        false => Err(Errno::STALE),
+    }
+}
