@@ -112,6 +112,9 @@ pub enum Command {
     /// Give the datastores of tenants to their users
     #[command(after_help = help::CHOWN)]
     Chown(Chown),
+    /// Tell the host the names of the tenants' own users
+    #[command(after_help = help::USERDB)]
+    Userdb,
     /// Write a manifest from a recipe, or list the recipes
     #[command(after_help = "EXAMPLES\n  \
         tenantd init --list\n  \

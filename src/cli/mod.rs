@@ -37,6 +37,7 @@ mod select;
 mod starting;
 mod status;
 mod upgrade;
+mod userdb;
 mod verbs;
 mod watch;
 pub mod wrap;
@@ -120,6 +121,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<End> {
         Command::Run => run::run(&config(selector, Some("run"))?),
         Command::Check { json } => check::check(&config(selector, Some("check"))?, json),
         Command::Chown(what) => chown::chown(&config(selector, Some("chown"))?, &what),
+        Command::Userdb => userdb::userdb(),
         Command::Plan { names, files, json } => planned(selector, &names, (files, json)),
         Command::Schema => schema::schema(),
         Command::ImportUnit { unit } => import::import(&unit),

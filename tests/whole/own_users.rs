@@ -2,6 +2,7 @@
 
 mod chown;
 mod inside;
+mod userdb;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

@@ -218,3 +218,12 @@ Everything in the datastore gets the tenant's user and group, but what tenantd k
 itself. No link is followed. Left are files that have another name outside of the datastore
 too, and filesystems that are mounted in it; then the exit code is 1. If the command is
 interrupted, the same command continues. Set-user-ID bits and capabilities of files go.";
+
+pub(super) const USERDB: &str = "EXAMPLES
+  systemctl enable --now tenantd-userdb
+  getent passwd 70000
+
+Answers look-ups of users and groups that tenants have of their own, for all applications of
+the host, at /run/systemd/userdb/io.tenantd. Programs ask there if /etc/nsswitch.conf has
+`systemd` in the lines `passwd` and `group` (package libnss-systemd). A tenant needs neither:
+it finds its own user in /etc/passwd.";
