@@ -167,9 +167,9 @@ fn numbers_of_others_are_passed_over_and_reported() {
         let flags = nix::mount::MsFlags::MS_BIND;
         nix::mount::mount(Some(&*copy), path, none, flags, none).unwrap();
     };
-    bound("/etc/passwd", "somebody:x:70000:70000::/:/bin/false\n");
+    bound("/etc/passwd", "other:x:70000:70000::/:/bin/false\n");
     bound("/etc/group", "some:x:70001:\n");
-    bound("/etc/subuid", "somebody:70002:3\n");
+    bound("/etc/subuid", "other:70002:3\n");
     let daemon = Daemon::start_settled(&manifest("per-tenant"));
     assert_eq!(uid(&daemon, "acme"), 70005);
     let config = daemon.manifest.display().to_string();

@@ -15,10 +15,10 @@ use nix::errno::Errno;
 use nix::unistd::{Group, User};
 
 use crate::crash;
-use tenantd_core::manifest::value::UidRange;
+
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::derive::own_user_name;
-use tenantd_core::plan::facts::{NoOwnUser, OwnUser, WantedUsers};
+use tenantd_core::plan::facts::{NoOwnUser, OwnUser, UidRange, WantedUsers};
 use tenantd_core::plan::model::{Plan, TenantPlan};
 
 use records::Records;

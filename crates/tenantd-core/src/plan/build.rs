@@ -64,19 +64,15 @@ pub(super) fn plan(
     let logs = logs::files(&app_paths, problems);
     let mut people = People::new(host);
     let phases = phases::read(manifest, folder, host, &mut people, problems);
-    let people = each_person(
-        manifest,
-        target(manifest, &app_paths),
-        &mut people,
-        problems,
-    );
+    let target = target(manifest, &app_paths);
+    let people = each_person(manifest, target.as_ref(), &mut people, problems);
     let files = files::read(manifest, &app_paths, folder, host, problems);
     let is_damaged = folders::is_damaged(problems);
     vars::check(manifest, &files, is_damaged, problems);
     let parts = Parts {
         manifest,
         folder,
-        target: target(manifest, &app_paths)?,
+        target: target?,
         folders: folders?,
         program: app_paths.program.as_ref()?.get_ref(),
         working_directory: app_paths.working_directory.as_ref()?.get_ref(),

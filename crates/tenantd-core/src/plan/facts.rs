@@ -11,7 +11,7 @@ use nix::errno::Errno;
 
 use super::derive::own_user_name;
 use super::model::Bound;
-use crate::manifest::value::UidRange;
+pub use crate::manifest::value::UidRange;
 use crate::name::{AppName, TenantName};
 
 /// A user, as passwd(5) has it.

@@ -102,7 +102,7 @@ struct Walk {
     owner: (u32, u32),
     dry_run: bool,
     /// How many names in the datastore a file has, by device and inode.
-    links: HashMap<(u64, u64), u64>,
+    links: HashMap<(u64, u64), libc::nlink_t>,
     given: Given,
 }
 
@@ -198,7 +198,7 @@ impl Walk {
             return Ok(());
         }
         let names = self.links.get(&key).copied().unwrap_or(1);
-        let links = u64::from(stat.st_nlink);
+        let links = stat.st_nlink;
         if !is_folder && names < links {
             let reason = format!("it has {links} names, {} of them elsewhere", links - names);
             self.leave(path, &reason, pass);
@@ -257,7 +257,7 @@ fn parent(folder: &OwnedFd, above: &Stat) -> Result<OwnedFd, Errno> {
     let stat = fstat(&found)?;
     match (stat.st_dev, stat.st_ino) == (above.st_dev, above.st_ino) {
         true => Ok(found),
-        // Somebody has moved it meanwhile: what is above is not the tenant's.
+        // It was moved meanwhile: what is above is not the tenant's.
         false => Err(Errno::STALE),
     }
 }

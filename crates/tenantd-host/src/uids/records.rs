@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::taken::{SubIds, subordinate};
 use super::{ROOT, RecordError, contains, is_of_host, unreadable};
 use crate::datastore;
-use tenantd_core::manifest::value::UidRange;
-use tenantd_core::plan::facts::{NoOwnUser, OwnUser};
+
+use tenantd_core::plan::facts::{NoOwnUser, OwnUser, UidRange};
 
 /// The contents of a file.
 #[derive(Serialize, Deserialize)]

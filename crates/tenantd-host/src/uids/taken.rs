@@ -53,7 +53,7 @@ pub(super) fn subordinate() -> Result<Vec<SubIds>, NoOwnUser> {
     Ok(all)
 }
 
-/// A number of a tenant's own user that is also somebody else's.
+/// A number of a tenant's own user that another user or group has too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Taken {
     /// The number.
@@ -64,7 +64,7 @@ pub struct Taken {
     pub by: String,
 }
 
-/// The numbers of a plan's own users that are also somebody else's.
+/// The numbers of a plan's own users that another user or group has too.
 ///
 /// # Errors
 /// If records or users cannot be read.

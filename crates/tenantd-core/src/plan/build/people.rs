@@ -28,7 +28,7 @@ fn account<'a>(
 /// tenants with a user of their own; `None` if it is not known.
 pub(super) fn each_person(
     manifest: &Manifest,
-    target: Option<Option<Arc<Path>>>,
+    target: Option<&Option<Arc<Path>>>,
     people: &mut People<'_>,
     problems: &mut Problems,
 ) -> Vec<Option<Person>> {
@@ -61,7 +61,7 @@ pub(super) fn each_person(
         (Some(wanted), Some(at)) => people.own_users(wanted, &at.span(), problems),
         (Some(_) | None, _) => Default::default(),
     };
-    let home = target.flatten();
+    let home = target.and_then(Option::as_ref);
     let home = home.map_or_else(|| "/".to_owned(), |path| path.display().to_string());
     let each = manifest.tenants.iter().map(|tenant| {
         let (user, group) = (user(Some(tenant)), group(Some(tenant)));

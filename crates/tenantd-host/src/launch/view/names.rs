@@ -50,7 +50,7 @@ pub(in crate::launch) fn names(order: &Order<'_>, mounts: &mut Mounts) -> Result
         };
         let own = folder(order.label).join(name);
         write(&own, text, &line).map_err(|error| failed(&own, &error))?;
-        let tree = opened(&own).and_then(|found| mounts::clone_alone(&found));
+        let tree = opened(&own).and_then(|found| mounts::clone_alone(&found, true));
         mounts.add(STAGE, tree.map_err(on(STAGE, path))?, path)?;
     }
     Ok(())
