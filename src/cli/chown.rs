@@ -28,7 +28,7 @@ pub(super) fn chown(config: &Path, asked: &Chown) -> anyhow::Result<End> {
         is_done &= given.as_ref().is_ok_and(|given| given.left == 0);
         let text = match (&given, asked.json) {
             (Ok(given), true) => as_json(tenant, Ok(given)),
-            (Err(why), true) => as_json(tenant, Err(why.to_string())),
+            (Err(why), true) => as_json(tenant, Err(&why.to_string())),
             (Ok(given), false) => said(tenant, given, asked.dry_run),
             (Err(why), false) => format!("{}: {why}\n", tenant.name),
         };
@@ -40,7 +40,7 @@ pub(super) fn chown(config: &Path, asked: &Chown) -> anyhow::Result<End> {
     }
 }
 
-fn as_json(tenant: &TenantPlan, given: Result<&Given, String>) -> String {
+fn as_json(tenant: &TenantPlan, given: Result<&Given, &str>) -> String {
     let Identity { user, uid, gid, .. } = &*tenant.launch.identity;
     let mut whole = json!({
         "tenant": tenant.name,
@@ -48,7 +48,7 @@ fn as_json(tenant: &TenantPlan, given: Result<&Given, String>) -> String {
         "user": user,
         "uid": uid,
         "gid": gid,
-        "error": given.as_ref().err(),
+        "error": given.err(),
     });
     if let Ok(given) = given {
         whole["changed"] = json!(given.changed);

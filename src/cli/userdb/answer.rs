@@ -72,7 +72,7 @@ pub(super) fn answers(call: &Call, users: &Users) -> Vec<Value> {
     let has_name = |user: &OwnUser| name.as_ref().is_none_or(|name| user.name == *name);
     let mut found = users.iter();
     if let Some((label, user)) = found.find(|(_, user)| has_number(user) && has_name(user)) {
-        return vec![one(record(label, user), false)];
+        return vec![one(&record(label, user), false)];
     }
     let one_of_both = |user: &OwnUser| {
         number.is_some_and(|number| user.uid == number)
@@ -94,7 +94,7 @@ fn all(more: bool, users: &Users, record: fn(&str, &OwnUser) -> Value) -> Vec<Va
     }
     let last = users.len() - 1;
     let each = users.iter().enumerate();
-    each.map(|(at, (label, user))| one(record(label, user), at < last))
+    each.map(|(at, (label, user))| one(&record(label, user), at < last))
         .collect()
 }
 
@@ -102,7 +102,7 @@ fn error(name: &str) -> Value {
     json!({ "error": format!("{INTERFACE}.{name}"), "parameters": {} })
 }
 
-fn one(record: Value, continues: bool) -> Value {
+fn one(record: &Value, continues: bool) -> Value {
     let mut answer = json!({ "parameters": { "record": record, "incomplete": false } });
     if continues {
         answer["continues"] = json!(true);
