@@ -1,5 +1,7 @@
 //! `check`: checks a manifest and the host, and rehearses the launch of each tenant. Changes nothing.
 
+mod others;
+
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
@@ -83,7 +85,9 @@ fn examine(plan: &Plan, manifest: &Path) -> Vec<Finding> {
     let host = first.map_or(HostAccess::ReadOnly, |tenant| tenant.launch.view.host);
     let mut findings = vec![doctor::manifest(manifest)];
     findings.extend(doctor::examine(plan.tenants.len(), host));
-    findings.push(doctor::wall(plan));
+    let mut unconfined = doctor::of_host(plan);
+    unconfined.extend(others::unconfined(plan, manifest));
+    findings.push(doctor::wall(plan, &unconfined));
     findings.extend(doctor::uids(plan));
     findings.extend(survey::examine(plan));
     findings.extend(learned::examine(plan, manifest));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::support::daemon::Daemon;
+use crate::support::daemon::{Daemon, tenantd};
 use crate::support::place;
 use crate::support::puppet;
 use crate::support::reach::{self, SEEN, SIGNALS, TRACING, of};
@@ -120,4 +120,57 @@ fn a_program_does_not_reach_the_commands_in_its_tenant() {
         command.wait().unwrap();
         daemon.end();
     }
+}
+
+/// What `check` finds about the wall.
+fn finding(daemon: &Daemon) -> (String, String) {
+    let config = daemon.manifest.to_str().unwrap();
+    let said = tenantd(&["check", "--json", "--config", config]).expect(0);
+    let json: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let host = json["host"].as_array().unwrap();
+    let found = host.iter().find(|it| it["subject"] == "wall").unwrap();
+    let text = |key: &str| found[key].as_str().unwrap().to_owned();
+    (text("grade"), text("found"))
+}
+
+#[test]
+fn check_names_what_else_has_the_user_of_a_tenant() {
+    host();
+    let acme = app(77, &["acme"], "");
+    assert_eq!(finding(&acme).0, "good", "{:?}", finding(&acme));
+    let open = app(78, &["initech"], "landlock = false");
+    let (grade, found) = finding(&acme);
+    assert_eq!(grade, "weak");
+    let app_of = |daemon: &Daemon| daemon.app.clone();
+    for named in [
+        "have the user daemon too, and reach the processes and data of tenant acme",
+        &format!("the application {} (wall.landlock = false)", app_of(&open)),
+        &format!("the running program of {}/initech", app_of(&open)),
+    ] {
+        assert!(found.contains(named), "{named} is not in {found}");
+    }
+    // The manifest is better now, and what runs is not.
+    let text = std::fs::read_to_string(&open.manifest).unwrap();
+    std::fs::write(&open.manifest, text.replace("landlock = false", "")).unwrap();
+    let (_, found) = finding(&acme);
+    assert!(!found.contains("wall.landlock = false"), "{found}");
+    assert!(found.contains("the running program of"), "{found}");
+    open.tell(&["reload"]).expect(0);
+    open.settles();
+    assert_eq!(finding(&acme).0, "good", "{:?}", finding(&acme));
+    open.end();
+    acme.end();
+}
+
+#[test]
+fn check_names_set_id_programs() {
+    host();
+    let daemon = app(77, &["acme", "globex"], "set_id_programs = true");
+    let (grade, found) = finding(&daemon);
+    assert_eq!(grade, "weak");
+    assert!(
+        found.starts_with("tenants acme and globex may execute set-id programs"),
+        "{found}"
+    );
+    daemon.end();
 }

@@ -23,7 +23,7 @@ use super::{launch, limits, targets, writers};
 
 pub use room::too_many;
 pub use uids::uids;
-pub use wall::wall;
+pub use wall::{Unconfined, of_host, wall};
 
 /// The kernel features that tenantd uses, by the release that introduced them. docs/guide.md has
 /// the same table.
