@@ -19,7 +19,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
 
 /// Moves the calling thread into a test host of its own: no interface but `lo` (which is up), an
-/// empty `/run`, `/var/lib/tenantd` and `/var/log/tenantd`, its own `/sys` and the unified cgroup
+/// empty `/run`, `/mnt`, `/var/lib/tenantd` and `/var/log/tenantd`, its own `/sys` and the unified cgroup
 /// tree at `/sys/fs/cgroup`.
 ///
 /// # Panics
@@ -40,7 +40,7 @@ pub fn enter() {
         none,
     )
     .unwrap();
-    for folder in ["/run", "/var/lib/tenantd", "/var/log/tenantd"] {
+    for folder in ["/run", "/mnt", "/var/lib/tenantd", "/var/log/tenantd"] {
         if !Path::new(folder).exists() {
             // Two tests may make it at the same time.
             std::fs::create_dir_all(folder).unwrap();

@@ -11,7 +11,7 @@ use crate::launch::folders::{folder, look};
 use crate::support::until;
 
 /// A folder of the host that is this test's alone.
-const HOST: &str = "/var/log/tenantd/conf";
+const HOST: &str = "/mnt/conf";
 
 /// The datastore of the bench.
 const DATASTORE: &str = "/var/lib/tenantd/wiki/acme";
@@ -42,7 +42,7 @@ fn bench<const N: usize>(script: &str, files: [FilePlan; N]) -> Bench {
 fn a_file_stays_the_tenants_own_when_the_host_replaces_its() {
     let script = format!(
         "cat {HOST}/site.conf {HOST}/other; echo >/run/expected/began; \
-         while ! test -e /var/log/tenantd/replaced; do :; done; cat {HOST}/site.conf"
+         while ! test -e /mnt/replaced; do :; done; cat {HOST}/site.conf"
     );
     let site = format!("{HOST}/site.conf");
     let bench = bench(&script, [file(&site, "the tenant's\n")]);
@@ -52,7 +52,7 @@ fn a_file_stays_the_tenants_own_when_the_host_replaces_its() {
     // As a package is upgraded.
     write_file(format!("{HOST}/new"), "upgraded\n", 0o644);
     rename(format!("{HOST}/new"), &site).unwrap();
-    write_file("/var/log/tenantd/replaced", "", 0o644);
+    write_file("/mnt/replaced", "", 0o644);
     assert_eq!(running.end(), tenantd_host::process::Ended::Status(0));
     let said = fs::read_to_string("/run/out").unwrap();
     assert_eq!(said, "the tenant's\nother\nthe tenant's\n");
@@ -128,17 +128,17 @@ fn a_file_in_a_folder_of_the_tenant_is_written_into_it() {
         file(&stored, "stored\n"),
         file("/run/wiki/conf", "run\n"),
         file("/tmp/conf", "tmp\n"),
-        file("/var/log/tenantd/private/conf", "private\n"),
+        file("/mnt/private/conf", "private\n"),
     ];
-    let read = format!("cat {stored} /run/wiki/conf /tmp/conf /var/log/tenantd/private/conf");
+    let read = format!("cat {stored} /run/wiki/conf /tmp/conf /mnt/private/conf");
     let mut bench = bench(&read, files);
-    bench.launch.private = ["/var/log/tenantd/private".into()].into();
+    bench.launch.private = ["/mnt/private".into()].into();
     let expected = "stored\nrun\ntmp\nprivate\n";
     assert_eq!(bench.output(), expected);
     let on_host = format!("{DATASTORE}/sub/site.conf");
     assert_eq!(look(&on_host), (0, 1000, 0o640));
     assert_eq!(look(format!("{DATASTORE}/sub")), (1000, 1000, 0o755));
-    for absent in ["/run/wiki", "/tmp/conf", "/var/log/tenantd/private"] {
+    for absent in ["/run/wiki", "/tmp/conf", "/mnt/private"] {
         assert!(!Path::new(absent).exists(), "{absent}");
     }
     // What the tenant has made of it does not last: it may replace the file in its own folder.
@@ -251,16 +251,16 @@ fn a_file_that_cannot_be_there_is_refused_before() {
              [its folder must exist on the host: create it, or install the program]",
         ),
         (
-            "/var/log/tenantd/conf/other/below",
-            "cannot write the file /var/log/tenantd/conf/other/below: Not a directory (ENOTDIR)",
+            "/mnt/conf/other/below",
+            "cannot write the file /mnt/conf/other/below: Not a directory (ENOTDIR)",
         ),
         (
-            "/var/log/tenantd/link/site.conf",
-            "cannot write the file /var/log/tenantd/link: Too many symbolic links encountered \
+            "/mnt/link/site.conf",
+            "cannot write the file /mnt/link: Too many symbolic links encountered \
              (ELOOP) [symbolic links are not allowed here: use the real path]",
         ),
     ] {
-        let _made_before = symlink(HOST, "/var/log/tenantd/link");
+        let _made_before = symlink(HOST, "/mnt/link");
         bench.launch.files = vec![file(path, "")].into();
         assert_eq!(bench.rehearse().unwrap_err().to_string(), why);
         assert_eq!(bench.failure(), why);

@@ -16,6 +16,7 @@ mod overlaid;
 mod privileges;
 mod rehearsal;
 mod stages;
+mod sys;
 mod unread;
 mod view;
 mod wall;

@@ -8,7 +8,7 @@ use tenantd_host::datastore;
 use crate::launch::bench::{Bench, write_file};
 
 /// A folder of the test host that tenants see.
-const HOST: &str = "/var/log/tenantd";
+const HOST: &str = "/mnt";
 
 fn program(bench: &mut Bench, bytes: &[u8], mode: u32) {
     let path = format!("{HOST}/program");
@@ -48,11 +48,11 @@ const BROKEN: &[(&str, Break)] = &[
     }),
     ("a link at the datastore's path", |it| {
         symlink("/etc", format!("{HOST}/link")).unwrap();
-        it.datastore.target = Some(Path::new("/var/log/tenantd/link").into());
+        it.datastore.target = Some(Path::new("/mnt/link").into());
     }),
     ("a file at the datastore's path", |it| {
         write_file(format!("{HOST}/file"), "", 0o644);
-        it.datastore.target = Some(Path::new("/var/log/tenantd/file").into());
+        it.datastore.target = Some(Path::new("/mnt/file").into());
     }),
     ("a missing folder in /etc", |it| {
         it.datastore.target = Some(Path::new("/etc/none/at-all").into());
@@ -84,14 +84,14 @@ fn a_program_that_the_kernel_cannot_load_fails() {
     program(&mut bench, &whole[..4096], 0o755);
     let why = bench.rehearse().unwrap_err().to_string();
     assert!(
-        why.starts_with("cannot execute the program /var/log/tenantd/program: "),
+        why.starts_with("cannot execute the program /mnt/program: "),
         "{why}"
     );
 }
 
 #[test]
 fn a_rehearsal_runs_nothing_and_changes_nothing() {
-    let mut bench = Bench::script("touch /var/log/tenantd/ran /run/expected/ran").for_root();
+    let mut bench = Bench::script("touch /mnt/ran /run/expected/ran").for_root();
     bench.view().host = tenantd_core::plan::model::HostAccess::Writable;
     // Beside a running launch, which holds the lock.
     let running = Bench::new().run();
@@ -99,7 +99,7 @@ fn a_rehearsal_runs_nothing_and_changes_nothing() {
     let before = std::fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
     let children = || std::fs::read_to_string("/proc/thread-self/children").unwrap();
     bench.rehearse().unwrap();
-    assert!(!Path::new("/var/log/tenantd/ran").exists());
+    assert!(!Path::new("/mnt/ran").exists());
     assert!(!Path::new("/var/lib/tenantd/wiki/acme/ran").exists());
     assert_eq!(
         std::fs::read_to_string("/proc/thread-self/mountinfo").unwrap(),

@@ -13,7 +13,7 @@ use crate::support::until;
 const NONE: Option<&str> = None;
 
 /// A folder of the test host that everybody may write to.
-const HOST: &str = "/var/log/tenantd";
+const HOST: &str = "/mnt";
 
 fn open_to_all(path: &str) {
     std::fs::create_dir_all(path).unwrap();
@@ -23,9 +23,9 @@ fn open_to_all(path: &str) {
 
 #[test]
 fn the_host_is_read_only() {
-    let write = "touch /var/log/tenantd/new; mkdir /var/log/tenantd/folder; \
-                 echo more >>/var/log/tenantd/file; mv /var/log/tenantd/file /var/log/tenantd/x; \
-                 rm /var/log/tenantd/file; chmod 700 /var/log/tenantd/file; true";
+    let write = "touch /mnt/new; mkdir /mnt/folder; \
+                 echo more >>/mnt/file; mv /mnt/file /mnt/x; \
+                 rm /mnt/file; chmod 700 /mnt/file; true";
     let mut bench = Bench::script(write).for_root();
     open_to_all(HOST);
     write_file(format!("{HOST}/file"), "the host's\n", 0o666);
@@ -41,8 +41,8 @@ fn the_host_is_read_only() {
 #[test]
 fn a_later_mount_of_the_host_is_read_only_too() {
     // Written by the program itself, and by one that is not restricted by Landlock.
-    let script = "while test ! -e /var/log/tenantd/disk/ready; do :; done; \
-                  echo mixed >/var/log/tenantd/disk/file || exec sleep 1000";
+    let script = "while test ! -e /mnt/disk/ready; do :; done; \
+                  echo mixed >/mnt/disk/file || exec sleep 1000";
     let bench = Bench::script(script).for_root();
     mount(NONE, HOST, NONE, MsFlags::MS_SHARED, NONE).unwrap();
     std::fs::create_dir(format!("{HOST}/disk")).unwrap();
@@ -155,13 +155,13 @@ fn no_launch_changes_the_dev_of_the_next() {
 
 #[test]
 fn a_shared_path_is_the_hosts_and_writable() {
-    let mut bench = Bench::script("echo from >/var/log/tenantd/media/it && ls /run/of-the-host");
-    open_to_all("/var/log/tenantd/media");
+    let mut bench = Bench::script("echo from >/mnt/media/it && ls /run/of-the-host");
+    open_to_all("/mnt/media");
     open_to_all("/run/of-the-host");
     write_file("/run/of-the-host/seen", "", 0o644);
-    bench.view().shared = vec!["/var/log/tenantd/media".into(), "/run/of-the-host".into()];
+    bench.view().shared = vec!["/mnt/media".into(), "/run/of-the-host".into()];
     assert_eq!(bench.output(), "seen\n");
-    let kept = std::fs::read_to_string("/var/log/tenantd/media/it").unwrap();
+    let kept = std::fs::read_to_string("/mnt/media/it").unwrap();
     assert_eq!(kept, "from\n");
 }
 
@@ -183,15 +183,15 @@ fn a_visible_socket_is_the_hosts() {
 
 #[test]
 fn missing_mount_points_are_made_inside_alone() {
-    let script = "echo data >/var/log/tenantd/new/deep/file && ls -A /var/log/tenantd && \
+    let script = "echo data >/mnt/new/deep/file && ls -A /mnt && \
                   touch /run/private/mine && stat -c %u /run/private";
     let mut bench = Bench::script(script);
     open_to_all(HOST);
     write_file(format!("{HOST}/of-the-host"), "", 0o644);
-    bench.datastore.target = Some(Path::new("/var/log/tenantd/new/deep").into());
+    bench.datastore.target = Some(Path::new("/mnt/new/deep").into());
     bench.launch.private = ["/run/private".into()].into();
     assert_eq!(bench.output(), "new\nof-the-host\n1000\n");
-    assert!(!Path::new("/var/log/tenantd/new").exists());
+    assert!(!Path::new("/mnt/new").exists());
     assert!(!Path::new("/run/private").exists());
     let kept = std::fs::read_to_string("/var/lib/tenantd/wiki/acme/file").unwrap();
     assert_eq!(kept, "data\n");
@@ -206,42 +206,31 @@ fn missing_mount_points_are_made_inside_alone() {
 
 #[test]
 fn a_folder_of_datastores_that_is_made_later_is_hidden() {
-    let script = "while test ! -e /var/log/tenantd/ready; do :; done; \
-                  ls -A /var/log/tenantd/disk /var/log/tenantd/disk/not";
+    let script = "while test ! -e /mnt/ready; do :; done; \
+                  ls -A /mnt/disk /mnt/disk/not";
     let mut bench = Bench::script(script).for_root();
-    open_to_all("/var/log/tenantd/disk");
-    bench.launch.hidden = [
-        "/var/lib/tenantd".into(),
-        "/var/log/tenantd/disk/not".into(),
-    ]
-    .into();
+    open_to_all("/mnt/disk");
+    bench.launch.hidden = ["/var/lib/tenantd".into(), "/mnt/disk/not".into()].into();
     let mut running = bench.run().unwrap();
-    std::fs::create_dir_all("/var/log/tenantd/disk/not/mounted/acme").unwrap();
-    write_file("/var/log/tenantd/ready", "", 0o644);
+    std::fs::create_dir_all("/mnt/disk/not/mounted/acme").unwrap();
+    write_file("/mnt/ready", "", 0o644);
     assert_eq!(running.end(), tenantd_host::process::Ended::Status(0));
     let said = std::fs::read_to_string("/run/out").unwrap();
-    assert_eq!(
-        said,
-        "/var/log/tenantd/disk:\nnot\n\n/var/log/tenantd/disk/not:\n"
-    );
+    assert_eq!(said, "/mnt/disk:\nnot\n\n/mnt/disk/not:\n");
     // It is covered also where it exists when the program starts.
-    bench.set_script("ls -A /var/log/tenantd/disk/not");
+    bench.set_script("ls -A /mnt/disk/not");
     assert_eq!(bench.output(), "");
 }
 
 #[test]
 fn private_folders_have_the_mode_of_what_they_cover() {
-    let mut bench = Bench::script("stat -c '%a %u %g' /var/log/tenantd/spool /var/log/tenantd/log");
+    let mut bench = Bench::script("stat -c '%a %u %g' /mnt/spool /mnt/log");
     open_to_all(HOST);
-    std::fs::create_dir("/var/log/tenantd/log").unwrap();
-    open_to_all("/var/log/tenantd/spool");
+    std::fs::create_dir("/mnt/log").unwrap();
+    open_to_all("/mnt/spool");
     let sticky = std::os::unix::fs::PermissionsExt::from_mode(0o1777);
-    std::fs::set_permissions("/var/log/tenantd/spool", sticky).unwrap();
-    bench.launch.private = [
-        "/var/log/tenantd/spool".into(),
-        "/var/log/tenantd/log".into(),
-    ]
-    .into();
+    std::fs::set_permissions("/mnt/spool", sticky).unwrap();
+    bench.launch.private = ["/mnt/spool".into(), "/mnt/log".into()].into();
     assert_eq!(bench.output(), "1777 0 0\n755 1000 1000\n");
 }
 

@@ -221,8 +221,7 @@ fn root_sets_nothing_below_proc() {
 /// Such as binfmt_misc, by which root makes the kernel execute a program.
 #[test]
 fn what_the_host_mounts_below_the_settings_does_not_appear() {
-    let script =
-        "while test ! -e /var/log/tenantd/ready; do :; done; ls /proc/fs /proc/sys/fs/inotify";
+    let script = "while test ! -e /mnt/ready; do :; done; ls /proc/fs /proc/sys/fs/inotify";
     for hidepid in [true, false] {
         let mut bench = Bench::script(script);
         bench.launch.wall.hidepid = hidepid;
@@ -235,10 +234,12 @@ fn what_the_host_mounts_below_the_settings_does_not_appear() {
         late("/proc/sys/fs/inotify");
         let mut running = bench.run().unwrap();
         late("/proc/fs");
-        write_file("/var/log/tenantd/ready", "", 0o644);
+        write_file("/mnt/ready", "", 0o644);
         assert_eq!(running.end(), tenantd_host::process::Ended::Status(0));
         let said = std::fs::read_to_string("/run/out").unwrap();
         assert!(!said.contains("seen"), "{said}");
+        // Otherwise the next test host has a copy of it.
+        nix::mount::umount("/proc/fs").unwrap();
         // Nor does the host get what the tenant has there.
         let table = std::fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
         assert!(!table.contains(" /proc/irq "), "{table}");

@@ -206,6 +206,18 @@ fn separate_mounts(view: &View) -> Result<(), Errno> {
     each_mount(view.writable.iter().copied(), &writable)
 }
 
+/// Makes a mount with the interfaces of the network namespace that this process is in. What is not closed
+/// here is closed by exec.
+fn sysfs() -> Result<OwnedFd, Errno> {
+    let sysfs = ManuallyDrop::new(fsopen(c"sysfs", FsOpenFlags::FSOPEN_CLOEXEC)?);
+    fsconfig_create(sysfs.as_fd())?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
+        .union(MountAttrFlags::MOUNT_ATTR_NOSUID)
+        .union(MountAttrFlags::MOUNT_ATTR_NODEV)
+        .union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
+    fsmount(sysfs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+}
+
 /// Sets the attributes of the mounts at these paths.
 fn each_mount<'p>(
     paths: impl Iterator<Item = &'p CStr>,
@@ -251,6 +263,11 @@ fn union(mount: &Mount, union: &Union) -> Result<OwnedFd, Errno> {
 /// Attaches a mount to its target. The target is resolved in this mount namespace and must not
 /// contain a symbolic link.
 fn attach(mount: &Mount) -> Result<(), Errno> {
+    if mount.is_sysfs {
+        let tree = ManuallyDrop::new(sysfs()?);
+        let target = ManuallyDrop::new(open_target(&mount.target, true)?);
+        return move_to(tree.as_fd(), target.as_fd());
+    }
     let Some(layers) = &mount.union else {
         let target = ManuallyDrop::new(open_target(&mount.target, mount.is_folder)?);
         return move_to(mount.tree.as_fd(), target.as_fd());

@@ -36,6 +36,8 @@ pub(super) struct Mount {
     pub(super) stage: Stage,
     pub(super) tree: OwnedFd,
     pub(super) target: CString,
+    /// Whether the child mounts a sysfs instead of the tree.
+    pub(super) is_sysfs: bool,
     /// If the tree is the upper layer of a union with the folder at the target.
     pub(super) union: Option<Union>,
 }
@@ -87,6 +89,23 @@ impl Mounts {
         self.add_as(stage, layer, folder, Some(Union { layers, lower }))
     }
 
+    /// Adds a sysfs, which the child mounts, over a folder.
+    ///
+    /// # Errors
+    /// A [`Failure`] of `stage`.
+    pub(super) fn add_sysfs(
+        &mut self,
+        stage: Stage,
+        folder: OwnedFd,
+        target: &Path,
+    ) -> Result<(), Failure> {
+        self.add(stage, folder, target)?;
+        if let Some((_, mount)) = self.all.last_mut() {
+            mount.is_sysfs = true;
+        }
+        Ok(())
+    }
+
     fn add_as(
         &mut self,
         stage: Stage,
@@ -107,6 +126,7 @@ impl Mounts {
             stage,
             tree,
             target: c_target,
+            is_sysfs: false,
             union,
         };
         self.all.push((target.to_owned(), mount));
@@ -136,7 +156,7 @@ impl Mounts {
         let mounts = self.all.iter().map(|(_, mount)| mount);
         let mounts = mounts.filter(|mount| {
             let stages = [Stage::Own, Stage::Attach, Stage::Private, Stage::Shared];
-            stages.contains(&mount.stage)
+            stages.contains(&mount.stage) && !mount.is_sysfs
         });
         mounts.map(|mount| mount.tree.as_fd())
     }
@@ -181,6 +201,21 @@ pub(super) fn clone_alone(path: &OwnedFd, read_only: bool) -> Result<OwnedFd, Er
             true => READ_ONLY.attr_set,
             false => 0,
         },
+        ..READ_ONLY
+    };
+    raw::mount_setattr(tree.as_fd(), &attr)?;
+    Ok(tree)
+}
+
+/// Makes a read-only mount of a path of the host with the mounts below it, but not with later ones.
+pub(super) fn clone_sealed(path: &OwnedFd) -> Result<OwnedFd, Errno> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH
+        | OpenTreeFlags::AT_RECURSIVE;
+    let tree = open_tree(path, c"", flags)?;
+    let attr = mount_attr {
+        propagation: MS_PRIVATE.into(),
         ..READ_ONLY
     };
     raw::mount_setattr(tree.as_fd(), &attr)?;

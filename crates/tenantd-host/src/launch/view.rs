@@ -18,6 +18,7 @@ mod lid;
 mod missing;
 pub(crate) mod names;
 pub(super) mod own;
+mod sys;
 
 use std::ffi::CString;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -35,6 +36,7 @@ pub(super) use names::names;
 use own::OwnFolders;
 use tenantd_core::layout;
 use tenantd_core::plan::model::{HostAccess, Identity, LaunchPlan};
+use tenantd_core::plan::phase::Phase;
 use tenantd_core::stage::{Failure, Stage};
 
 /// What the child does with the host's files.
@@ -113,6 +115,7 @@ pub(super) fn view(
         .filter(|(_, target)| read_only && !own.holds(target));
     missing::add(elsewhere, &added, mounts)?;
     own.attach(mounts)?;
+    sys::add(templates, mounts)?;
     for (path, tree) in templates.proc(launch.wall.hidepid)? {
         mounts.add(Stage::Own, tree, &path)?;
     }
@@ -233,7 +236,8 @@ fn hide(
     wanted: &mut Vec<(Stage, PathBuf)>,
 ) -> Result<(), Failure> {
     let stage = Stage::Hide;
-    for target in &*launch.hidden {
+    let ours = ours(launch, wanted);
+    for target in launch.hidden.iter().chain(&ours) {
         if !own.is_one(target) && !own.holds(target) {
             let tree = templates.cover().map_err(on(stage, target))?;
             mounts.add(stage, tree, target)?;
@@ -241,6 +245,39 @@ fn hide(
         }
     }
     Ok(())
+}
+
+/// Manifests, which may hold secrets of all tenants, their logs, and datastores of other applications.
+const OURS: [&str; 3] = ["/etc/tenantd", "/var/log/tenantd", "/var/lib/tenantd"];
+
+/// Folders of tenantd to hide besides those of the plan, where they exist. Not one that the launch refers to,
+/// as by `{manifest_dir}`.
+fn ours(launch: &LaunchPlan, wanted: &[(Stage, PathBuf)]) -> Vec<PathBuf> {
+    let hidden = |folder: &Path| launch.hidden.iter().any(|outer| folder.starts_with(outer));
+    let mounted = |folder: &Path| wanted.iter().any(|(_, target)| target.starts_with(folder));
+    let folders = OURS.iter().map(Path::new);
+    folders
+        .filter(|folder| exists(folder) && !hidden(folder) && !mounted(folder))
+        .filter(|folder| !refers_to(launch, folder))
+        .map(Path::to_path_buf)
+        .collect()
+}
+
+fn refers_to(launch: &LaunchPlan, folder: &Path) -> bool {
+    let paths = launch.view.shared.iter().chain(&launch.view.visible);
+    let mut paths = paths.chain([&launch.working_directory]);
+    if paths.any(|path| path.starts_with(folder)) {
+        return true;
+    }
+    let text = format!("{}/", folder.display());
+    let phases = [Phase::Main, Phase::Init, Phase::Before];
+    phases.iter().any(|phase| {
+        launch.executed(*phase).is_some_and(|it| {
+            it.program.starts_with(folder)
+                || it.argv.iter().any(|word| word.contains(&text))
+                || it.environment.values().any(|word| word.contains(&text))
+        })
+    })
 }
 
 /// The notify socket of a program that uses it, and where the tenant sees its folder.
