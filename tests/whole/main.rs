@@ -64,6 +64,7 @@ mod reload;
 mod reload_app;
 mod rolling;
 mod screens;
+mod secrets;
 mod starting;
 mod state_file;
 mod stretch;

@@ -51,6 +51,12 @@ pub fn notify_socket(app: &AppName) -> PathBuf {
     folder(app).join("notify")
 }
 
+/// Where a tenant of `app` sees its secrets.
+#[must_use]
+pub fn credentials(app: &AppName) -> PathBuf {
+    Path::new("/run/credentials").join(app.as_str())
+}
+
 /// Where a tenant of `app` sees the folder of its notify socket, which contains nothing else: unlike the
 /// socket, a folder shows the socket of a later supervisor too. On the host it is empty. Its name is not
 /// the name of an application.

@@ -54,6 +54,7 @@ impl Bench {
                 program: "/bin/sleep".into(),
                 argv: vec!["sleep".into(), "1000".into()],
                 environment: BTreeMap::from([("PATH".into(), "/usr/bin:/bin".into())]).into(),
+                secrets: Default::default(),
                 working_directory: "/".into(),
                 identity: Identity {
                     user: "1000".into(),

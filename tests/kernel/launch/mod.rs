@@ -15,6 +15,7 @@ mod mounts;
 mod overlaid;
 mod privileges;
 mod rehearsal;
+mod secrets;
 mod stages;
 mod sys;
 mod unread;

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::limit::{Bound, Measure};
 use super::reference::{Fallback, Key, Kind, Table};
-use super::template::{ALL, Slot};
+use super::template::{ALL, OF_TENANT, Slot};
 
 /// `docs/manifest.md`.
 #[must_use]
@@ -86,6 +86,7 @@ pub fn kind_words(kind: Kind) -> String {
             format!("a table of strings with {}", placeholders(slots))
         }
         Kind::Vars => "a table of strings with all placeholders except variables".to_owned(),
+        Kind::Secrets => format!("a table of paths with {}", placeholders(OF_TENANT)),
         Kind::Text(slots) => format!("a string with {}", placeholders(slots)),
         Kind::Files => "an array of tables".to_owned(),
         Kind::FileMode => "a string of three or four octal digits".to_owned(),
@@ -191,6 +192,17 @@ fn strings_schema(names: &str) -> Value {
     })
 }
 
+fn limit_schema(measure: Measure, min: u64) -> Value {
+    let one = match measure {
+        Measure::Number => "([0-9]+|unlimited)",
+        Measure::Bytes => "([0-9]+ ?([KMGT]iB|B)?|unlimited)",
+    };
+    json!({ "anyOf": [
+        { "type": "integer", "minimum": min },
+        { "type": "string", "pattern": format!("^{one}(:{one})?$") },
+    ] })
+}
+
 fn kind_schema(kind: Kind) -> Value {
     use crate::name::{APP_NAME_MAX, TENANT_NAME_MAX};
     match kind {
@@ -212,6 +224,7 @@ fn kind_schema(kind: Kind) -> Value {
             "items": { "anyOf": [{ "type": "string" }, table_schema(Table::Folder)] },
         }),
         Kind::Environment(_) => strings_schema("^[^=]+$"),
+        Kind::Secrets => strings_schema("^[A-Za-z0-9][A-Za-z0-9._-]*$"),
         Kind::Files => json!({ "type": "array", "items": table_schema(Table::File) }),
         Kind::Vars => strings_schema("^[a-z_][a-z0-9_]*$"),
         Kind::FileMode => json!({ "type": "string", "pattern": "^0?[0-7]{3}$" }),
@@ -232,16 +245,7 @@ fn kind_schema(kind: Kind) -> Value {
             "type": "integer", "minimum": min, "maximum": max,
         }),
         Kind::Umask => json!({ "type": "string", "pattern": "^[0-7]?[0-7]{3}$" }),
-        Kind::Limit { measure, min } => {
-            let one = match measure {
-                Measure::Number => "([0-9]+|unlimited)",
-                Measure::Bytes => "([0-9]+ ?([KMGT]iB|B)?|unlimited)",
-            };
-            json!({ "anyOf": [
-                { "type": "integer", "minimum": min },
-                { "type": "string", "pattern": format!("^{one}(:{one})?$") },
-            ] })
-        }
+        Kind::Limit { measure, min } => limit_schema(measure, min),
         Kind::Size { min } => json!({ "anyOf": [
             { "type": "integer", "minimum": min },
             { "type": "string", "pattern": "^[0-9]+ ?([KMGT]iB|B)?$" },

@@ -13,7 +13,7 @@ use super::suggest::closest;
 use crate::name::TenantName;
 
 /// Tables of a tenant in which all values are strings: `vars.port=80` is `"80"`.
-const STRINGS: [&str; 2] = ["environment", "vars"];
+const STRINGS: [&str; 3] = ["environment", "vars", "secrets"];
 
 /// Why a manifest cannot be edited.
 #[derive(Debug, thiserror::Error)]

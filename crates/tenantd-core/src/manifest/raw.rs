@@ -103,6 +103,7 @@ tables! {
         working_directory: Known<Template>,
         environment: Known<Environment>,
         vars: Known<Vars>,
+        secrets: Known<Vars>,
         user: Optional<Account>,
         group: Known<Account>,
         uids: Uids,
@@ -263,6 +264,7 @@ tables! {
     Overrides in Defaults {
         environment: Known<Environment>,
         vars: Optional<Vars>,
+        secrets: Known<Vars>,
         arguments: Known<Vec<Spanned<Template>>>,
         user: Optional<Account>,
         group: Known<Account>,

@@ -70,6 +70,8 @@ keys! {
              environment of tenantd itself is not passed on.";
         "vars", Kind::Vars, Value("{}"), "{ colour = \"blue\" }",
             app::VARS;
+        "secrets", Kind::Secrets, Value("{}"), "{ token = \"/etc/tenantd/secrets/{tenant}.token\" }",
+            wall::SECRETS;
         "user", Kind::Account, Derived("none: it must be set here, in [defaults] or for each tenant"), "\"www-data\"",
             app::USER;
         "uids", Kind::Table(Table::Uids), Value("{}"), "{ range = \"70000-99999\" }",
@@ -306,13 +308,9 @@ keys! {
     }
     Wall {
         "landlock", Kind::Flag, Value("true"), "false",
-            "Whether the program runs in a Landlock domain of its own, see landlock(7). Then it can neither \
-             trace nor signal a process outside of the domain, whatever its user. `false` is for a \
-             program that must signal processes that it did not start.";
+            wall::LANDLOCK;
         "hidepid", Kind::Flag, Value("true"), "false",
-            "Whether the tenant has a `/proc` of its own that lists only processes that the reader may \
-             trace (`hidepid=4`, see proc(5)). A program that starts as root does not see there its \
-             processes of another user.";
+            wall::HIDEPID;
         "require", Kind::Choices(&["landlock", "uid"]), Value("[]"), "[\"landlock\", \"uid\"]",
             "What the program is not started without. `\"landlock\"`: a domain that confines signals \
              too (Linux 6.12). `\"uid\"`: a user that is neither root nor that of another tenant of \
@@ -322,10 +320,7 @@ keys! {
             "[\"@service\", \"sys_nice\"]",
             wall::CAPABILITIES;
         "set_id_programs", Kind::Flag, Value("false"), "true",
-            "Whether programs with the set-user-ID or set-group-ID bit, or with file capabilities, get \
-             these rights: mail helpers such as postdrop(1), unix_chkpwd(8), sudo(8). Without it \
-             they run with the rights of who starts them (`no_new_privs`), and may not say so: PHP's \
-             mail() waits for ever for a postdrop that cannot write to its queue.";
+            wall::SET_ID_PROGRAMS;
         "system_calls", Kind::Choice(&["service", "strict", "none"]), Value("\"service\""), "\"strict\"",
             wall::SYSTEM_CALLS;
         "log_system_calls", Kind::Flag, Value("false"), "true",
@@ -355,6 +350,8 @@ keys! {
             "Added to the program's environment.";
         "vars", Kind::Vars, Value("{}"), "{ colour = \"blue\" }",
             "Variables, in addition to those of [app], see there.";
+        "secrets", Kind::Secrets, Value("{}"), "{ token = \"/etc/tenantd/secrets/token\" }",
+            "Secrets, in addition to those of [app], see there.";
         "arguments", Kind::Texts(ALL), Value("[]"), "[\"--site={tenant}\"]",
             "Appended to the command of every tenant that has no `arguments` of its own.";
         "user", Kind::Account, Derived("that of [app]"), "\"www-data\"",
@@ -375,6 +372,8 @@ keys! {
             "Added to the program's environment.";
         "vars", Kind::Vars, Derived("none"), "{ colour = \"green\" }",
             "Variables, in addition to those of [app] and [defaults], see [app].";
+        "secrets", Kind::Secrets, Derived("none"), "{ token = \"/etc/tenantd/secrets/acme\" }",
+            "Secrets, in addition to those of [app] and [defaults], see [app].";
         "arguments", Kind::Texts(ALL), Derived("those of [defaults]"), "[\"--verbose\"]",
             "Appended to the command.";
         "datastore", Kind::Path(OF_TENANT), Derived("the tenant's name"), "\"legacy-7\"",

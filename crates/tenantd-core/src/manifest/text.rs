@@ -13,7 +13,7 @@ use toml::de::DeValue;
 
 use super::problem::Problems;
 use super::reference::{Key, Kind};
-use super::template::{ALL, OF_APP, Rules, Style, Template};
+use super::template::{ALL, OF_APP, OF_TENANT, Rules, Style, Template};
 use super::value::{At, Decode, type_words};
 
 /// What the value of a key may contain.
@@ -22,6 +22,7 @@ fn rules(key: &Key) -> Rules<'static> {
         Kind::Text(slots) => (slots, Style::File, true),
         Kind::Texts(slots) | Kind::Environment(slots) => (slots, Style::Text, true),
         Kind::Vars => (ALL, Style::Text, false),
+        Kind::Secrets => (OF_TENANT, Style::Path, true),
         Kind::Path(slots) | Kind::Paths(slots) => (slots, Style::Path, true),
         _ => unreachable!("{} has no placeholders", key.name),
     };

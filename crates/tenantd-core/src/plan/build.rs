@@ -23,7 +23,9 @@ use super::model::{
 use super::notify::{NOTIFY_SOCKET, WATCHDOG_USEC};
 use super::paths::{self, AppPaths};
 use super::phase::Commands;
-use super::{control, derive, files, limits, logs, network, policy, process, vars, view, wall};
+use super::{
+    control, derive, files, limits, logs, network, policy, process, secrets, vars, view, wall,
+};
 use crate::layout;
 use crate::manifest::problem::Problems;
 use crate::manifest::raw::{Known, Manifest, Tenant};
@@ -141,6 +143,7 @@ struct Parts<'a> {
 struct Last {
     launch: Kept<LaunchPlan>,
     environment: Kept<BTreeMap<String, String>>,
+    secrets: Kept<BTreeMap<String, PathBuf>>,
     vars: Kept<BTreeMap<String, String>>,
     files: Kept<Vec<FilePlan>>,
     commands: Kept<Commands>,
@@ -246,6 +249,7 @@ impl Parts<'_> {
             program: self.program.to_path_buf(),
             argv,
             environment,
+            secrets: last.secrets.keep(self.secrets(tenant, identity)?),
             working_directory: self.working_directory.to_path_buf(),
             identity: last.identity.keep(person.identity),
             view: Arc::clone(&self.view),
@@ -289,11 +293,21 @@ impl Parts<'_> {
             let socket = self.socket.display().to_string();
             whole.insert(NOTIFY_SOCKET.to_owned(), socket);
         }
+        if !self.secrets(tenant, identity)?.is_empty() {
+            let folder = layout::credentials(self.app).display().to_string();
+            whole.insert(secrets::CREDENTIALS_DIRECTORY.to_owned(), folder);
+        }
         if let Some(time) = self.policy.watchdog {
             let time = time.as_micros().to_string();
             whole.insert(WATCHDOG_USEC.to_owned(), time);
         }
         Some(whole)
+    }
+
+    fn secrets(&self, tenant: &Tenant, identity: &Identity) -> Option<BTreeMap<String, PathBuf>> {
+        secrets::of(self.manifest, tenant, self.folder, |text| {
+            self.fill(text, tenant, identity)
+        })
     }
 
     /// The variables of a tenant.

@@ -179,6 +179,7 @@ fn launch(launch: &LaunchPlan, see: See<'_>) {
         program,
         argv,
         environment,
+        secrets,
         working_directory,
         identity,
         view,
@@ -200,6 +201,9 @@ fn launch(launch: &LaunchPlan, see: See<'_>) {
     for (name, value) in &**environment {
         let value = format_args!("{value:?}");
         see(relaunches(First("environment"), "environment", &value).item(name));
+    }
+    for (name, path) in &**secrets {
+        see(relaunches(Later("secret"), "secret", &path.display()).item(name));
     }
     let at_default = working_directory == Path::new("/");
     let start = working_directory.display();

@@ -33,6 +33,7 @@ pub mod privileges;
 pub mod process;
 pub mod reload;
 pub mod render;
+pub mod secrets;
 pub mod success;
 mod unified;
 mod vars;

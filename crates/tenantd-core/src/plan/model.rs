@@ -226,6 +226,8 @@ pub struct LaunchPlan {
     pub argv: Vec<String>,
     /// Its complete environment.
     pub environment: Arc<BTreeMap<String, String>>,
+    /// Its secrets: the files of the host, by name.
+    pub secrets: Arc<BTreeMap<String, PathBuf>>,
     /// Its working directory, as seen inside the mount namespace.
     pub working_directory: PathBuf,
     /// Who it runs as.

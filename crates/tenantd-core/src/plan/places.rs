@@ -72,7 +72,7 @@ impl Looked<'_> {
             Stage::Attach => self.data(object),
             Stage::Private => self.listed(&app.private, object),
             Stage::Shared => self.listed(&app.shared, object),
-            Stage::Visible => self.listed(&app.visible, object),
+            Stage::Visible => (self.secret(object)).or_else(|| self.listed(&app.visible, object)),
             Stage::Missing => [&app.private, &app.shared, &app.visible]
                 .into_iter()
                 .find_map(|list| self.listed(list, object))
@@ -172,6 +172,20 @@ impl Looked<'_> {
     fn datastore(&self) -> Span {
         let own = self.tenant.datastore.as_ref().map(Spanned::span);
         own.unwrap_or_else(|| self.tenant.at.clone())
+    }
+
+    /// The secret that is the file `object`.
+    fn secret(&self, object: &Path) -> Option<Span> {
+        let all = [
+            &self.tenant.overrides.secrets,
+            &self.all.defaults.secrets,
+            &self.all.app.secrets,
+        ];
+        let mut all = all.into_iter().flatten().flat_map(Spanned::get_ref);
+        let is_it = |template: &Template| {
+            Path::new(self.folder).join(self.filled(template, self.tenant)) == object
+        };
+        all.find_map(|(_, secret)| is_it(secret.get_ref()).then(|| secret.span()))
     }
 
     /// The entry of a list that is at `object`, contains it or is in it.

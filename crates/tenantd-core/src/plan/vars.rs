@@ -188,6 +188,7 @@ fn uses(manifest: &Manifest) -> Vec<Use<'_>> {
         uses.add(template.get_ref(), Scope::Tenants, ALL);
     }
     uses.environment(&app.environment, Scope::Tenants);
+    uses.secrets(&app.secrets, Scope::Tenants);
     uses.overrides(&manifest.defaults, Scope::Tenants, Scope::Arguments);
     for tenant in &manifest.tenants {
         let scope = Scope::One(tenant);
@@ -219,8 +220,15 @@ impl<'a> Uses<'a> {
         }
     }
 
+    fn secrets(&mut self, secrets: &'a Known<Vars>, scope: Scope<'a>) {
+        for template in secrets.iter().flat_map(|all| all.get_ref().values()) {
+            self.add(template.get_ref(), scope, OF_TENANT);
+        }
+    }
+
     fn overrides(&mut self, overrides: &'a Overrides, scope: Scope<'a>, arguments: Scope<'a>) {
         self.environment(&overrides.environment, scope);
+        self.secrets(&overrides.secrets, scope);
         for template in overrides.arguments.iter().flat_map(Spanned::get_ref) {
             self.add(template.get_ref(), arguments, ALL);
         }

@@ -6,6 +6,7 @@ use toml::Spanned;
 
 use super::model::{HostAccess, OWN, ViewPlan};
 use super::paths::{AppPaths, outermost};
+use super::secrets;
 use crate::manifest::problem::Problems;
 use crate::manifest::raw::Manifest;
 use crate::manifest::value;
@@ -26,6 +27,7 @@ pub(super) fn view(manifest: &Manifest, app_paths: &AppPaths, problems: &mut Pro
     let host = access(manifest);
     check_shared(host, app_paths, problems);
     check_visible(host, app_paths, problems);
+    secrets::check(manifest, problems);
     if host == HostAccess::ReadOnly {
         check_program(app_paths, problems);
     }

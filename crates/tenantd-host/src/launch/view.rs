@@ -18,6 +18,7 @@ mod lid;
 mod missing;
 pub(crate) mod names;
 pub(super) mod own;
+mod secrets;
 mod sys;
 
 use std::ffi::CString;
@@ -108,6 +109,7 @@ pub(super) fn view(
         wanted.retain(|(stage, target)| *stage != Stage::Hide || exists(target));
         mounts.retain(|stage, target| stage != Stage::Hide || exists(target));
     }
+    secrets::add(launch, &own, mounts)?;
     let added = files::write(launch, &own, mounts, is_rehearsal)?;
     // A writable host must have the mount points.
     let elsewhere = wanted

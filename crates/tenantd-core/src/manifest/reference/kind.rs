@@ -21,6 +21,8 @@ pub enum Kind {
     Environment(&'static [Slot]),
     /// A table of strings with placeholders, the variables.
     Vars,
+    /// A table of paths with placeholders, the secrets.
+    Secrets,
     /// The text of a file, with placeholders.
     Text(&'static [Slot]),
     /// A path with placeholders.
