@@ -35,7 +35,7 @@ use tenantd_host::{fifo, launch, lock, notify, process, syslog};
 use crate::executor::host::{Host, blocking, broken};
 use crate::executor::inventory::{Process, Provisioned};
 use crate::executor::report::{ReportKind, Reporter, Spawned};
-use crate::executor::unwanted::Unwanted;
+use crate::executor::unwanted::Starting;
 use crate::executor::visitors;
 
 /// A pidfd of a child, and its report.
@@ -64,24 +64,23 @@ impl Host {
         self.logs.hold(&plan.name);
         let (host, plan) = (Rc::clone(self), Arc::clone(plan));
         let (provisioned, task) = (provisioned.clone(), self.under_way.begin());
+        let starting = self.unwanted.begin(launch);
         self.spawn(async move {
             let reporter = host.reporter.clone();
             let leaf = provisioned.leaf.clone();
-            let unwanted = host.unwanted.clone();
             let started = host.start(&plan, provisioned, (launch, phase)).await;
             // The loop may end while this still waits for a process that cannot be killed.
             drop((host, task));
             match started {
                 Ok(Some(spawned)) => {
                     let of = (&plan.name, leaf.as_ref());
-                    watch_launch((&reporter, &unwanted), of, (launch, phase), spawned).await;
+                    watch_launch((&reporter, starting), of, (launch, phase), spawned).await;
                 }
                 Ok(None) => reporter.report(&plan.name, ReportKind::Skipped(launch)),
                 Err(why) => {
                     reporter.report(&plan.name, ReportKind::Launched(launch, phase, Err(why)));
                 }
             }
-            unwanted.forget(launch);
         });
     }
 
@@ -147,7 +146,7 @@ impl Host {
 
 /// Reports what happens to a child, until its process has ended.
 async fn watch_launch(
-    (reporter, unwanted): (&Reporter, &Unwanted),
+    (reporter, starting): (&Reporter, Starting),
     (tenant, leaf): (&TenantName, Option<&Leaf>),
     (launch, phase): (LaunchId, Phase),
     (spawned, report): (Spawned, launch::Report),
@@ -155,7 +154,8 @@ async fn watch_launch(
     let process = Rc::clone(&spawned.process);
     reporter.report(tenant, ReportKind::Spawned(launch, spawned));
     crash::point("launch: spawned", tenant.as_str());
-    let outcome = execution(report, (process.pid, launch), unwanted).await;
+    let outcome = execution(report, process.pid, &starting).await;
+    drop(starting);
     crash::point("launch: program runs", tenant.as_str());
     if let Err(why) = outcome {
         // It has ended or is about to. A child whose report cannot be read may have executed its
@@ -173,16 +173,12 @@ async fn watch_launch(
 
 /// Waits until the child has executed its program, or has failed to; for a while only, if it is no
 /// longer wanted.
-async fn execution(
-    report: launch::Report,
-    (pid, launch): (i32, LaunchId),
-    unwanted: &Unwanted,
-) -> Result<(), Failure> {
+async fn execution(report: launch::Report, pid: i32, starting: &Starting) -> Result<(), Failure> {
     let mut outcome = pin!(report.outcome());
     tokio::select! {
         outcome = &mut outcome => return outcome,
         () = sleep(UNEXECUTED) => return Err(unexecuted(pid)),
-        () = unwanted.told(launch) => {}
+        () = starting.unwanted() => {}
     }
     timeout(UNWANTED, outcome).await.unwrap_or_else(|_| {
         let why = format!(

@@ -52,6 +52,10 @@ impl Executor {
             {
                 self.deferred.push(action);
             }
+            // It is told after it has begun.
+            Action::Abandon { launch, .. } if self.is_deferred(launch) => {
+                self.deferred.push(action);
+            }
             Action::Provision { tenant } => {
                 self.to_provision.push_back(tenant);
                 self.provision_next();
@@ -73,6 +77,12 @@ impl Executor {
             Action::Release { tenant } => self.release(&tenant),
             Action::Remove { tenant } => drop(self.inventory.remove(&tenant)),
         }
+    }
+
+    fn is_deferred(&self, wanted: LaunchId) -> bool {
+        let is_it =
+            |action: &Action| matches!(action, Action::Launch { launch, .. } if *launch == wanted);
+        self.paused && self.deferred.iter().any(is_it)
     }
 
     /// Starts waiting provisions, up to the limit.
