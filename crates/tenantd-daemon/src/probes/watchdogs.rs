@@ -21,6 +21,7 @@ use tenantd_core::supervisor::event::LaunchId;
 use tenantd_core::supervisor::view::{StateWord, View};
 use tenantd_host::cgroup::Leaf;
 
+use crate::executor::host::blocking;
 use crate::executor::inventory::Entry;
 use crate::ready::notice::Watchdog;
 
@@ -170,7 +171,12 @@ async fn silent(heard: &Cell<Instant>, period: Duration, leaf: Option<&Leaf>) ->
         sleep_until(due).await;
         if heard.get() != begun {
             half = true;
-        } else if due.elapsed() > LATE || leaf.is_some_and(Leaf::is_paused) {
+            continue;
+        }
+        let is_paused = due.elapsed() > LATE || is_paused(leaf).await;
+        if heard.get() != begun {
+            half = true;
+        } else if is_paused {
             heard.set(Instant::now());
             half = true;
         } else if half {
@@ -181,6 +187,16 @@ async fn silent(heard: &Cell<Instant>, period: Duration, leaf: Option<&Leaf>) ->
             return failure(&format!("no WATCHDOG=1 for {period}"));
         }
     }
+}
+
+/// Whether the program is paused. It may have many processes, so another thread looks at them.
+async fn is_paused(leaf: Option<&Leaf>) -> bool {
+    let Some(leaf) = leaf.cloned() else {
+        return false;
+    };
+    let looked = blocking(move || Ok(leaf.is_paused())).await;
+    // It cannot fail, unless it panics.
+    looked.unwrap_or(false)
 }
 
 fn failure(why: &str) -> Failure {
