@@ -174,12 +174,8 @@ impl Target {
                 });
             }
             Self::Leaf(leaf, program) => {
-                blocking_change(move || match leaf.program_id() == program {
-                    true => leaf.send(signal),
-                    // The next launch must not get it.
-                    false => Ok(0),
-                })
-                .await
+                let send = move |leaf: &Leaf| leaf.send(signal);
+                blocking_change(move || leaf.unless_next(program, send)).await
             }
             Self::Netns(inode) => {
                 blocking_change(move || process::signal_netns(inode, signal)).await

@@ -279,6 +279,22 @@ impl Leaf {
         Some(found.ino())
     }
 
+    /// Does something with the processes of the program that had this [`Leaf::program_id`]. Those of the next
+    /// launch are spared.
+    ///
+    /// # Errors
+    /// Those of `act`.
+    pub fn unless_next<T: Default>(
+        &self,
+        program: Option<u64>,
+        act: impl FnOnce(&Self) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        match self.program_id() == program {
+            true => act(self),
+            false => Ok(T::default()),
+        }
+    }
+
     /// Thaws the leaf and the cgroups below it, and sends SIGCONT to every process of the program that
     /// is stopped, so that a stop signal reaches it.
     ///
@@ -359,5 +375,25 @@ impl Leaf {
     fn end_failure(&self, error: &Error) -> Failure {
         let errno = error.raw_os_error().unwrap_or(libc::EIO);
         Failure::errno(Stage::End, self.path.display().to_string(), errno)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_launch_is_spared() {
+        let folder = tempfile::tempdir().unwrap();
+        let leaf = Leaf::new(folder.path().to_owned(), "acme".parse().unwrap());
+        std::fs::create_dir(leaf.program()).unwrap();
+        let first = leaf.program_id();
+        assert!(leaf.unless_next(first, |_| Ok(true)).unwrap());
+        let next = folder.path().join("next");
+        std::fs::create_dir(&next).unwrap();
+        std::fs::remove_dir(leaf.program()).unwrap();
+        assert!(!leaf.unless_next(first, |_| Ok(true)).unwrap());
+        std::fs::rename(next, leaf.program()).unwrap();
+        assert!(!leaf.unless_next(first, |_| Ok(true)).unwrap());
     }
 }

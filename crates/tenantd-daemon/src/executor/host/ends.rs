@@ -56,8 +56,10 @@ impl Host {
             return said(tenant, signal(leaf));
         }
         let (tenant, leaf, task) = (tenant.clone(), leaf.clone(), self.under_way.begin());
+        let program = leaf.program_id();
         self.spawn(async move {
-            said(&tenant, blocking_change(move || signal(&leaf)).await);
+            let sent = blocking_change(move || leaf.unless_next(program, signal));
+            said(&tenant, sent.await);
             drop(task);
         });
     }
