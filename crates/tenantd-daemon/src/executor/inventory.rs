@@ -4,8 +4,10 @@
 //! process numbers. It holds one descriptor per tenant: the first process of its launch. Only the loop's
 //! thread uses it.
 
-use std::cell::OnceCell;
-use std::collections::{BTreeMap, BTreeSet};
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -28,8 +30,8 @@ use crate::state_file::record::{Made, ProcessKey};
 #[derive(Default)]
 pub(crate) struct Inventory {
     entries: BTreeMap<TenantName, Entry>,
-    /// The users that several tenants have, once it was asked for since a plan changed.
-    shared_users: OnceCell<BTreeSet<u32>>,
+    /// How many tenants in the manifest have each user.
+    users: BTreeMap<u32, usize>,
 }
 
 /// What exists of one tenant, and its plans.
@@ -165,6 +167,11 @@ impl Entry {
         self.next.as_ref().unwrap_or(&self.plan)
     }
 
+    /// Its user in the manifest; None if it was removed from that.
+    fn user(&self) -> Option<u32> {
+        (!self.removed).then(|| self.planned().launch.identity.uid)
+    }
+
     /// A provision or launch begins: it uses the newest plan.
     pub(crate) fn use_next_plan(&mut self) {
         if let Some(next) = self.next.take() {
@@ -187,37 +194,57 @@ impl Entry {
 impl Inventory {
     /// An inventory with an entry for each tenant, without resources.
     pub(crate) fn open(plans: &[Arc<TenantPlan>]) -> Self {
-        let entries = plans.iter().map(|plan| {
-            let entry = Entry::new(plan);
-            (entry.plan.name.clone(), entry)
-        });
-        Self {
-            entries: entries.collect(),
-            shared_users: OnceCell::new(),
+        let mut inventory = Self::default();
+        for plan in plans {
+            inventory.add(plan);
         }
+        inventory
     }
 
     /// Whether this user is root or that of several tenants.
     pub(crate) fn is_shared_user(&self, uid: u32) -> bool {
-        let shared = self.shared_users.get_or_init(|| {
-            let mut seen = BTreeSet::new();
-            let users = self.planned().map(|plan| plan.launch.identity.uid);
-            users.filter(|uid| !seen.insert(*uid)).collect()
-        });
-        uid == 0 || shared.contains(&uid)
+        uid == 0 || self.users.get(&uid).is_some_and(|count| *count > 1)
+    }
+
+    /// Changes what is planned of a tenant, and with it the counts of users.
+    fn plan_change(&mut self, tenant: &TenantName, change: impl FnOnce(&mut Entry)) {
+        let Some(entry) = self.entries.get_mut(tenant) else {
+            return;
+        };
+        let before = entry.user();
+        change(entry);
+        let after = entry.user();
+        self.count(after, before);
+    }
+
+    fn count(&mut self, more: Option<u32>, fewer: Option<u32>) {
+        if let Some(uid) = more {
+            *self.users.entry(uid).or_default() += 1;
+        }
+        if let Some(uid) = fewer
+            && let Some(count) = self.users.get_mut(&uid)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.users.remove(&uid);
+            }
+        }
     }
 
     /// Enters a tenant without resources, unless it has an entry.
     pub(crate) fn add(&mut self, plan: &Arc<TenantPlan>) {
-        let entry = || Entry::new(plan);
-        self.entries.entry(plan.name.clone()).or_insert_with(entry);
-        self.shared_users.take();
+        if !self.entries.contains_key(&plan.name) {
+            let entry = Entry::new(plan);
+            self.count(entry.user(), None);
+            self.entries.insert(plan.name.clone(), entry);
+        }
     }
 
     /// Removes the entry of a tenant without resources.
     pub(crate) fn remove(&mut self, tenant: &TenantName) -> Option<Entry> {
-        self.shared_users.take();
-        self.entries.remove(tenant)
+        let removed = self.entries.remove(tenant)?;
+        self.count(None, removed.user());
+        Some(removed)
     }
 
     /// The newest plan of each tenant in the manifest.
@@ -234,25 +261,20 @@ impl Inventory {
 
     /// Enters the new plan of a tenant.
     pub(crate) fn replan(&mut self, plan: &Arc<TenantPlan>, effect: Effect) {
-        self.shared_users.take();
-        let Some(entry) = self.entries.get_mut(&plan.name) else {
-            return;
-        };
-        entry.removed = false;
-        match (&entry.next, effect) {
-            (None, Effect::Live) => entry.plan = Arc::clone(plan),
-            (Some(_), Effect::Live) | (_, Effect::Relaunch | Effect::Reprovision) => {
-                entry.next = Some(Arc::clone(plan));
+        self.plan_change(&plan.name, |entry| {
+            entry.removed = false;
+            match (&entry.next, effect) {
+                (None, Effect::Live) => entry.plan = Arc::clone(plan),
+                (Some(_), Effect::Live) | (_, Effect::Relaunch | Effect::Reprovision) => {
+                    entry.next = Some(Arc::clone(plan));
+                }
             }
-        }
+        });
     }
 
     /// Notes that a tenant was removed from the manifest.
     pub(crate) fn mark_removed(&mut self, tenant: &TenantName) {
-        self.shared_users.take();
-        if let Some(entry) = self.entries.get_mut(tenant) {
-            entry.removed = true;
-        }
+        self.plan_change(tenant, |entry| entry.removed = true);
     }
 
     /// The plans of all tenants without resources.
