@@ -153,7 +153,8 @@ impl Host {
         removed.map_err(|error| broken(Stage::Release, tenant, &error))
     }
 
-    /// Makes the tenant's name for ip-netns(8). A failure is logged and has no other effect.
+    /// Makes the tenant's name for ip-netns(8), also after an adoption: an earlier name leads to a descriptor of
+    /// that supervisor. A failure is logged and has no other effect.
     pub(crate) fn give_name(&self, tenant: &TenantName) {
         if let Err(error) = netns::name::give(&self.app, tenant, &self.netns) {
             let error = anyhow::Error::from(error);

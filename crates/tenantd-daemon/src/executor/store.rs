@@ -17,7 +17,7 @@ use anyhow::Context;
 use tenantd_core::layout;
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::supervisor::event::LaunchId;
-use tenantd_host::fifo::{self, ReadEnds};
+use tenantd_host::fifo;
 use tenantd_host::inbox::Inbox;
 use tenantd_host::inherited::{self, Inherited};
 use tenantd_host::netns::{self, Netns, NetnsMounts};
@@ -124,11 +124,11 @@ impl Recovery {
         }
     }
 
-    /// Closes inherited descriptors of a tenant's pipes. The output in them stays as long as they are open,
-    /// and `read_ends` keeps them open.
-    pub(crate) fn inherit_pipes(&self, tenant: &TenantName, read_ends: &ReadEnds) {
+    /// Closes inherited descriptors of a tenant's pipes, which are read now. The output in a pipe stays as long
+    /// as one is open.
+    pub(crate) fn inherit_pipes(&self, tenant: &TenantName) {
         let mut inherited = self.inherited.borrow_mut();
-        for (kind, _) in read_ends.named() {
+        for kind in &KINDS[1..] {
             let path = fifo::folder(&self.host.app, tenant).join(kind);
             let name = name(kind, tenant);
             if inherited.claim(&name, |fd| is_at(fd, &path)).is_some() {

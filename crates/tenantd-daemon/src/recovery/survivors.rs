@@ -22,11 +22,10 @@ use tenantd_core::supervisor::view::StateWord;
 use tenantd_host::cgroup::Leaf;
 use tenantd_host::children::Known;
 use tenantd_host::claim::Key;
-use tenantd_host::crash;
 use tenantd_host::launch::ready_fd::ReadyFd;
 use tenantd_host::netns::Netns;
 use tenantd_host::process::{self, Ended};
-use tenantd_host::{fifo, limits};
+use tenantd_host::{crash, fifo, limits};
 
 use crate::clock;
 use crate::executor::exit;
@@ -164,15 +163,16 @@ impl Recovery {
             ));
         };
         self.continue_reading(plan)?;
-        self.inherit_notices(tenant, launch);
         if let (Some(cgroups), Some(leaf)) = (&self.host.cgroups, &leaf) {
             cgroups.watch.add(leaf).map_err(io::Error::other)?;
         }
         self.host.give_name(tenant);
         crash::point("adopt: taken up", tenant.as_str());
         let process = first.map(Rc::new);
-        unexecuted::watch(record, process.as_ref(), leaf.as_ref());
         let main = self.adopt_main(plan, launch, (record, leaf.as_ref()), process.is_some())?;
+        // Nothing fails after this: a second try would not have the inherited socket.
+        self.inherit_notices(tenant, launch);
+        unexecuted::watch(record, process.as_ref(), leaf.as_ref());
         if matches!(main, Main::First) {
             self.watch_survivor(plan, launch, process.clone());
         } else if let Some(first) = &process {
@@ -293,7 +293,6 @@ impl Recovery {
                 cgroups.watch.add(leaf).map_err(io::Error::other)?;
             }
         }
-        // Earlier names lead to a descriptor of that supervisor.
         self.host.give_name(tenant);
         provisioned.has_netns = true;
         survivor.found.resources = Resources::Full;
@@ -305,9 +304,10 @@ impl Recovery {
         let tenant = &plan.name;
         let read_ends = fifo::make(&self.host.app, tenant, plan.launch.identity.uid)
             .map_err(io::Error::other)?;
-        self.inherit_pipes(tenant, &read_ends);
+        self.host.logs.add(tenant, read_ends)?;
+        self.inherit_pipes(tenant);
         self.host.collector.adopt(plan);
-        self.host.logs.add(tenant, read_ends)
+        Ok(())
     }
 
     /// No process of the launch is left. The next provision or release handles its resources.
