@@ -40,6 +40,7 @@ pub(crate) mod main_process;
 mod perform;
 mod phases;
 pub(crate) mod report;
+pub(crate) mod said;
 pub(crate) mod store;
 pub(crate) mod under_way;
 pub(crate) mod unwanted;

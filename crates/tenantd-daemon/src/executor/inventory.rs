@@ -23,6 +23,7 @@ use tenantd_host::launch::ready_fd::ReadyFd;
 use tenantd_host::program::ProgramFile;
 
 use crate::executor::main_process::MainBy;
+use crate::executor::said::Recorded;
 use crate::ready::notice::Statement;
 use crate::state_file::record::{Made, ProcessKey};
 
@@ -108,6 +109,8 @@ pub(crate) struct Running {
     pub(crate) main: Main,
     /// What the program says of itself.
     pub(crate) statement: Statement,
+    /// When that was last recorded.
+    pub(crate) recorded: Recorded,
 }
 
 /// The process whose end is the end of the launch.

@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::task::{spawn_blocking, spawn_local};
+use tokio::time::Instant;
 
 use tenantd_core::name::TenantName;
 use tenantd_core::supervisor::event::{Event, LaunchId};
@@ -78,18 +79,17 @@ impl Executor {
             MainReport::Named(launch, pid) => self.main_named(tenant, launch, pid),
             MainReport::Found(launch, process, by) => self.main_found(tenant, launch, process, by),
             MainReport::Ended(launch, pid, how) => self.main_ended(tenant, launch, (pid, how)),
-            MainReport::Said(launch, notice) => {
+            MainReport::Said(launch, notice) => self.said(tenant, launch, &notice),
+            MainReport::SaidBefore(launch) => {
                 let running = self.inventory.running(tenant, launch);
-                if running.is_some_and(|running| running.statement.add(&notice)) {
-                    let record = Input::Record(tenant.clone());
-                    self.pending.push_back(Pending::Input(record));
-                    self.changed(tenant);
+                if running.is_some_and(|running| running.recorded.is_due_now(Instant::now())) {
+                    self.record(tenant);
                 }
             }
         }
     }
 
-    fn changed(&mut self, tenant: &TenantName) {
+    pub(super) fn changed(&mut self, tenant: &TenantName) {
         let changed = Input::Changed(tenant.clone());
         self.pending.push_back(Pending::Input(changed));
     }

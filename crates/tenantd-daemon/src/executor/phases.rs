@@ -14,6 +14,7 @@ use crate::clock;
 use crate::executor::inventory::{Main, Running};
 use crate::executor::perform::exit;
 use crate::executor::report::Spawned;
+use crate::executor::said::Recorded;
 use crate::executor::{Executor, Pending};
 use crate::input::Input;
 use crate::logs::Mark;
@@ -31,6 +32,7 @@ impl Executor {
                 phase: spawned.phase,
                 main: Main::First,
                 statement: Statement::default(),
+                recorded: Recorded::default(),
             });
         }
     }

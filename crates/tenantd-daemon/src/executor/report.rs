@@ -63,6 +63,8 @@ pub(crate) enum MainReport {
     Ended(LaunchId, i32, Ended),
     /// The program says this of itself.
     Said(LaunchId, Notice),
+    /// The last status text is to be recorded now.
+    SaidBefore(LaunchId),
 }
 
 /// What a report is about.

@@ -33,6 +33,7 @@ use crate::executor::inventory::{Main, Process, Provisioned, Running};
 use crate::executor::launch::await_end;
 use crate::executor::main_process::{self, MainBy};
 use crate::executor::report::ReportKind;
+use crate::executor::said::Recorded;
 use crate::recovery::{Recovery, unexecuted};
 use crate::state_file::record::{Made, ProcessKey, Record};
 
@@ -203,6 +204,7 @@ impl Recovery {
                 phase: record.checkpoint.phase(),
                 main,
                 statement: record.statement.clone(),
+                recorded: Recorded::default(),
             }),
             made,
         })
