@@ -71,7 +71,11 @@ pub enum Command {
     #[command(after_help = "EXAMPLES\n  \
         tenantd run --config tenants.toml\n  \
         tenantd --config tenants.toml\n  \
-        systemctl start tenantd@wiki       runs /etc/tenantd/wiki.toml")]
+        systemctl start tenantd@wiki       runs /etc/tenantd/wiki.toml\n  \
+        TENANTD_LOG=tenantd=debug tenantd run --config tenants.toml\n\n\
+        ENVIRONMENT\n  \
+        TENANTD_LOG   what the supervisor logs: a level (error, warn, info, debug, trace), or one\n                \
+        for a part of it, as `tenantd=debug,tenantd_host=trace` [default: info]")]
     Run,
     /// Check a manifest and this host, and report every problem
     #[command(after_help = "EXAMPLES\n  \
@@ -286,9 +290,10 @@ pub enum Command {
         A line has a time, a stream (`stdout`, `stderr`; `syslog` for what the program writes to\n\
         /dev/log, with its name, process and level; `file` for the log files that the manifest\n\
         names; `tenantd` for launches and ends of the program) and a text. Lines of several tenants begin with the name of the tenant and are\n\
-        merged by time. With --follow, tenants that are added later are not shown. The lines\n\
-        come from the journal if the supervisor writes there, else from /var/log/tenantd. If no\n\
-        supervisor runs, patterns and --all mean the tenants that have lines there.\n\n\
+        merged by time. With --follow, a tenant without a line yet is waited for, and patterns and\n\
+        --all also show tenants that are added later. The lines come from the journal if the\n\
+        supervisor writes there, else from /var/log/tenantd. If no supervisor runs, patterns and\n\
+        --all mean the tenants that have lines there.\n\n\
         TIMES for --since\n  \
         10m, 2h, 1h30m, 1d            that long ago\n  \
         18:30, 2026-11-26             today at that time; the beginning of that day\n  \

@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use self::choose::Chosen;
+use self::follow::Others;
 use self::print::Printer;
 use self::typed::Logs;
 use super::End;
@@ -43,7 +44,11 @@ struct Range {
 }
 
 pub(super) fn logs(app: &AppName, what: &Logs) -> anyhow::Result<End> {
-    let Chosen { tenants, place } = choose::choose(app, &what.logged)?;
+    let Chosen {
+        tenants,
+        place,
+        later,
+    } = choose::choose(app, &what.logged)?;
     let zone = match what.utc {
         true => TimeZone::UTC,
         false => TimeZone::system(),
@@ -56,27 +61,49 @@ pub(super) fn logs(app: &AppName, what: &Logs) -> anyhow::Result<End> {
         since: since.transpose().context("--since")?,
     };
     let mut printer = Printer {
+        named: tenants.len() > 1 || what.follow && !later.is_empty(),
         out: BufWriter::new(io::stdout().lock()),
-        tenants: &tenants,
+        tenants,
         zone: (!what.utc).then_some(zone),
         colours: io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
     };
     match place {
-        LogPlace::Journal => journal::show(app, range, what.follow, &mut printer)?,
+        LogPlace::Journal => {
+            let followed = what.follow.then_some(later.as_slice());
+            journal::show(app, range, followed, &mut printer)?;
+        }
         LogPlace::Files => {
-            if tenants.len() > MANY {
+            if printer.tenants.len() > MANY {
                 tenantd_host::limits::raise().context("cannot open so many files")?;
             }
             let folder = Path::new(FOLDER).join(app.as_str());
+            let others =
+                Others::of(&folder, &later).map_err(|error| unread(app, &folder, "show", error))?;
             let shown = files::past(&folder, range, &mut printer)
-                .with_context(|| format!("{}: cannot show the logs", folder.display()))?;
+                .map_err(|error| unread(app, &folder, "show", error))?;
             printer.out.flush()?;
             if what.follow {
-                follow::follow(&folder, shown, &mut printer)
-                    .with_context(|| format!("{}: cannot follow the logs", folder.display()))?;
+                follow::follow(&folder, shown, &others, &mut printer)
+                    .map_err(|error| unread(app, &folder, "follow", error))?;
             }
         }
     }
     printer.out.flush()?;
     Ok(End::Done)
+}
+
+/// Why the log files cannot be read.
+fn unread(app: &AppName, folder: &Path, what: &str, error: io::Error) -> anyhow::Error {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => needs_root(app),
+        _ => anyhow::Error::new(error)
+            .context(format!("{}: cannot {what} the logs", folder.display())),
+    }
+}
+
+fn needs_root(app: &AppName) -> anyhow::Error {
+    anyhow::anyhow!(
+        "{app}: permission denied: only root may read the log files: try again with sudo (groups in \
+         `control.read` of the manifest may read the state, but not the logs)"
+    )
 }

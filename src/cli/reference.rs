@@ -162,7 +162,7 @@ const STATUS: &[Section] = &[
             ),
             (
                 "main",
-                "How the main process is known, if it is not the one that was started, and `pid` is its number: notified (MAINPID), pid file, or guessed.",
+                "How the main process is known, if it is not the one that was started, and `pid` is its number: notified (MAINPID), pid file, or guessed; or oldest: it is not known, and `pid` is the oldest process.",
             ),
             (
                 "status_text",

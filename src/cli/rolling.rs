@@ -1,7 +1,7 @@
-//! `restart --rolling`: restarts tenants in waves, and halts at the first wave that does not become
+//! `restart --rolling`: restarts tenants in batches, and halts at the first batch that does not become
 //! ready.
 //!
-//! This process, not the supervisor, drives the waves: if it is interrupted, no further wave begins.
+//! This process, not the supervisor, drives the batches: if it is interrupted, no further batch begins.
 //! Tenants that were restarted stay so.
 
 use anyhow::Context;
@@ -42,7 +42,7 @@ pub(super) fn roll(app: &AppName, what: &Restart) -> anyhow::Result<End> {
         let names: Vec<TenantName> = up.iter().map(|tenant| tenant.name.clone()).collect();
         let roll = Roll {
             app,
-            waves: names.len().div_ceil(what.batch.get()),
+            batches: names.len().div_ceil(what.batch.get()),
             connection,
             interrupts: Interrupts::catch().context("cannot catch signals")?,
             interrupted: false,
@@ -54,11 +54,11 @@ pub(super) fn roll(app: &AppName, what: &Restart) -> anyhow::Result<End> {
 
 struct Roll<'a> {
     app: &'a AppName,
-    waves: usize,
+    batches: usize,
     connection: Connection,
     interrupts: Interrupts,
-    /// After the first interrupt the wave that is under way is the last one; the second ends the
-    /// command without waiting for that wave.
+    /// After the first interrupt the batch that is under way is the last one; the second ends the
+    /// command without waiting for that batch.
     interrupted: bool,
     progress: Progress<'a>,
 }
@@ -66,14 +66,14 @@ struct Roll<'a> {
 impl Roll<'_> {
     async fn roll(mut self, names: &[TenantName], batch: usize) -> anyhow::Result<End> {
         let mut done = 0;
-        for (number, wave) in (1..).zip(names.chunks(batch)) {
-            let complete = self.wave(number, wave).await?;
-            done += wave.len();
+        for (number, batch) in (1..).zip(names.chunks(batch)) {
+            let complete = self.batch(number, batch).await?;
+            done += batch.len();
             let now = self.connection.status(&[]).await?.tenants;
             if complete {
                 self.look_back(&now, &names[..done])?;
             }
-            let interrupted = !complete || self.interrupted && number < self.waves;
+            let interrupted = !complete || self.interrupted && number < self.batches;
             if interrupted || self.progress.failed().next().is_some() {
                 self.say_halted(number, interrupted)?;
                 self.say_where(&now, names, done)?;
@@ -83,12 +83,12 @@ impl Roll<'_> {
         Ok(self.progress.finish(false)?)
     }
 
-    /// Restarts one wave. Returns false if its end was not waited for.
-    async fn wave(&mut self, number: usize, wave: &[TenantName]) -> anyhow::Result<bool> {
-        let note = format!("wave {number} of {}: restarting", self.waves);
+    /// Restarts one batch. Returns false if its end was not waited for.
+    async fn batch(&mut self, number: usize, batch: &[TenantName]) -> anyhow::Result<bool> {
+        let note = format!("batch {number} of {}: restarting", self.batches);
         self.progress.note(note)?;
         let begun = Timestamp::now();
-        let answers = self.connection.act(VERB, wave, false).await?;
+        let answers = self.connection.act(VERB, batch, false).await?;
         let going = Going::of((VERB, begun), &answers, &mut self.progress)?;
         let mut waiting = Waiting::new(self.app, &going.names(&answers), until(VERB));
         let (progress, interrupts) = (&mut self.progress, &mut self.interrupts);
@@ -101,14 +101,14 @@ impl Roll<'_> {
             }
             self.interrupted = true;
             progress.notice(&format!(
-                "halting: waiting for wave {number} (interrupt again to stop waiting)"
+                "halting: waiting for batch {number} (interrupt again to stop waiting)"
             ))?;
         }
         progress.logs_in(waiting.logs());
         Ok(true)
     }
 
-    /// A program may become ready and fail soon after: looks at the earlier waves as well.
+    /// A program may become ready and fail soon after: looks at the earlier batches as well.
     fn look_back(&mut self, now: &[TenantStatus], restarted: &[TenantName]) -> anyhow::Result<()> {
         let failed: Vec<TenantName> = self.progress.failed().cloned().collect();
         for tenant in now {
@@ -128,7 +128,7 @@ impl Roll<'_> {
             (false, _) => format!("not ready: {failed}"),
             (true, _) => "interrupted".to_owned(),
         };
-        let line = format!("halted after wave {number} of {}: {why}", self.waves);
+        let line = format!("halted after batch {number} of {}: {why}", self.batches);
         Ok(self.progress.say_failure(&line)?)
     }
 

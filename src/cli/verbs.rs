@@ -71,7 +71,7 @@ const VERBS: &[(&[&str], &[&str])] = &[
     ),
     (
         &["rollout", "roll", "rolling-restart", "rolling", "redeploy"],
-        &["`tenantd restart --all --rolling` restarts the tenants in waves"],
+        &["`tenantd restart --all --rolling` restarts the tenants in batches"],
     ),
     (
         &[

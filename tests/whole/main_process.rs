@@ -133,6 +133,26 @@ fn the_master_of_nginx_is_guessed() {
     daemon.end();
 }
 
+/// Two processes without a parent in the tenant: neither can be guessed.
+#[test]
+fn without_a_main_process_the_oldest_is_shown() {
+    place::host();
+    folder("/srv/data");
+    let program = script("app", "setsid sleep 1001 & setsid sleep 1002 & exit 0");
+    let command = format!("[\"{program}\"]");
+    let daemon = Daemon::start_settled(&manifest(&command, "daemonizes = true"));
+    let acme = known(&daemon, "oldest");
+    let pid = acme.pid.unwrap();
+    let processes = processes(&format!("/sys/fs/cgroup/tenantd/{}/acme", daemon.app));
+    assert_eq!(processes.len(), 2);
+    let started = |pid: &u32| tenantd_host::process::start_ticks(i32::try_from(*pid).unwrap());
+    assert_eq!(started(&pid), processes.iter().filter_map(started).min());
+    let said = daemon.tell(&["status", "acme"]).expect(0);
+    let line = format!("  MAIN not known, {pid} is the oldest process; see `pid_file`");
+    assert!(said.contains(&line), "{said}");
+    daemon.end();
+}
+
 #[test]
 fn a_main_process_that_ended_without_a_supervisor_is_noticed() {
     let mut daemon = nginx("pid_file = \"/run/nginx.pid\"");

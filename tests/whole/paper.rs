@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::support::daemon::{tenantd, write_manifest};
+use crate::support::daemon::{PROGRAM, run, tenantd, write_manifest};
 use crate::support::place;
 
 const GOOD: &str = r#"
@@ -96,6 +96,23 @@ fn problems_are_one_object_for_a_program() {
         missing.out.contains("cannot read the manifest"),
         "{missing:?}"
     );
+}
+
+#[test]
+fn a_user_who_may_not_read_the_manifest_is_told_so() {
+    let path = written(GOOD);
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&path, mode).unwrap();
+    for (verb, code) in [("check", 78), ("status", 1)] {
+        let said = run(std::process::Command::new("setpriv")
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups", PROGRAM])
+            .args(["--config", &path, verb]));
+        assert_eq!(said.code, code, "{said:?}");
+        let why = "this user may not read the file or enter its folder";
+        for part in ["cannot read the manifest", why, "try again with sudo"] {
+            assert!(said.err.contains(part), "{said:?}");
+        }
+    }
 }
 
 #[test]

@@ -97,7 +97,7 @@ fn a_roll_halts_at_the_first_wave_that_does_not_become_ready() {
         .expect(1);
     assert!(
         said.contains(
-            "halted after wave 1 of 2: not ready: acme, beta\n  \
+            "halted after batch 1 of 2: not ready: acme, beta\n  \
              restarted: acme, beta\n  \
              not restarted: crm, delta\n  \
              still running an older program: crm, delta\n  \
@@ -143,7 +143,7 @@ impl Roll {
         Self { child, seen }
     }
 
-    /// Interrupts it once it waits for a wave.
+    /// Interrupts it once it waits for a batch.
     fn interrupt(&self, daemon: &Daemon) {
         until_it_waits(&daemon.app, self.child.id());
         signal(self.child.id(), Signal::SIGINT);
@@ -202,7 +202,7 @@ fn who_waits_for_a_program_that_never_listens_learns_of_its_first_failure() {
     // The roll goes by it.
     let roll = daemon.tell(&["restart", "--rolling", "acme", "beta"]);
     assert_eq!(roll.code, 1, "{roll:?}");
-    assert!(roll.out.contains("halted after wave 1"), "{roll:?}");
+    assert!(roll.out.contains("halted after batch 1"), "{roll:?}");
     assert!(
         roll.out.contains("no connection accepted within 1 s"),
         "{roll:?}"
@@ -220,8 +220,8 @@ fn an_interrupted_roll_ends_after_its_wave_and_lists_the_rest() {
     let said = roll.ends();
     for line in [
         "acme: up, ready",
-        "halting: waiting for wave 1",
-        "halted after wave 1 of 4: interrupted\n  restarted: acme\n  \
+        "halting: waiting for batch 1",
+        "halted after batch 1 of 4: interrupted\n  restarted: acme\n  \
          not restarted: beta, crm, delta\n  still running an older program: beta, crm, delta\n\
          interrupted: 4 tenants: 1 restarted, 3 not restarted\n\
          `tenantd restart --rolling beta crm delta` restarts the rest.\n",
@@ -244,10 +244,10 @@ fn a_second_interrupt_ends_a_roll_at_once() {
     let daemon = Daemon::start(&never);
     let mut roll = Roll::start(&daemon);
     roll.interrupt(&daemon);
-    roll.interrupt_at("halting: waiting for wave 1");
+    roll.interrupt_at("halting: waiting for batch 1");
     let said = roll.ends();
     let counts = "interrupted: 4 tenants: 3 not restarted, 1 restarting\n";
     assert!(said.contains(counts), "{said}");
-    assert!(!said.contains("wave 2"), "{said}");
+    assert!(!said.contains("batch 2"), "{said}");
     daemon.end();
 }

@@ -185,7 +185,7 @@ impl Day {
             .spawn()
             .unwrap();
         if interrupt {
-            // The gate is closed, so the first wave is under way until it opens.
+            // The gate is closed, so the first batch is under way until it opens.
             self.daemon.until("a launch waits", |status| {
                 status.tenants.iter().any(|t| t.ready == Some(false))
             });
@@ -241,7 +241,7 @@ fn day(name: &str, crew: &Crew, way: Way) {
     day.run(&[&["stop"], crew.all_failing].concat());
     close_gate();
     let roll = ["restart", "--all", "--rolling", "--batch", crew.batch];
-    day.run_and(&roll, Some(("wave 1", "interrupt again")));
+    day.run_and(&roll, Some(("batch 1", "interrupt again")));
     let logs = [&["logs"], crew.logs].concat();
     until("all lines are in the logs", || {
         let text = day.daemon.tell(&logs).expect(0);

@@ -163,7 +163,8 @@ pub struct TenantStatus {
     #[serde(default)]
     pub killed: Option<Killed>,
     /// How the main process is known, if it is not the first one, and `pid` is its number: `notified` (by
-    /// `MAINPID`, see sd_notify(3)), `pid file` or `guessed`.
+    /// `MAINPID`, see sd_notify(3)), `pid file`, `guessed`, or `oldest` if it is not known: then `pid` is the
+    /// oldest process.
     #[serde(default)]
     pub main: Option<String>,
     /// What the program says of itself (`STATUS`, see sd_notify(3)), at most 200 characters, with those

@@ -63,8 +63,8 @@ stages! {
     Route = 4, "route", "set the route";
     /// Find the datastore, or create it with its owner and mode.
     Datastore = 5, "datastore", "prepare the datastore";
-    /// Create the cgroup that tracks the tenant's processes.
-    Cgroup = 6, "cgroup", "create the cgroup";
+    /// Create the cgroup that tracks the tenant's processes; later, read it.
+    Cgroup = 6, "cgroup", "use the cgroup";
     /// Create the pipes for standard output and standard error.
     Log = 7, "log", "open the log";
     // Launch, in the supervisor, before the child process exists.

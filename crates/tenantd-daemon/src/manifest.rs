@@ -33,32 +33,42 @@ pub struct ManifestFile {
 #[derive(Debug, thiserror::Error)]
 pub enum Unfit {
     /// The file cannot be read.
-    #[error("{name}: cannot read the manifest: {source}")]
+    #[error("{name}: cannot read the manifest: {error}{}", remedy(.error))]
     Unreadable {
         /// The path as the operator gave it.
         name: String,
         /// The error of read(2) or open(2).
-        source: io::Error,
+        error: io::Error,
     },
     /// The host has no descriptor or memory for now with which to look up what the manifest refers to.
-    #[error("{name}: cannot look up users, programs or addresses of the host: {source}")]
+    #[error("{name}: cannot look up users, programs or addresses of the host: {error}")]
     Unknown {
         /// The path as the operator gave it.
         name: String,
         /// The first error.
-        source: io::Error,
+        error: io::Error,
     },
     /// The users of its tenants cannot be recorded.
-    #[error("{name}: cannot record the users of tenants: {source}")]
+    #[error("{name}: cannot record the users of tenants: {error}")]
     Unrecorded {
         /// The path as the operator gave it.
         name: String,
         /// The error.
-        source: io::Error,
+        error: io::Error,
     },
     /// The manifest has problems.
     #[error("{0}")]
     Problems(Box<Problems>),
+}
+
+/// What to do about an error of reading the manifest.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            ": this user may not read the file or enter its folder: try again with sudo"
+        }
+        _ => "",
+    }
 }
 
 impl Unfit {
@@ -77,9 +87,9 @@ impl Unfit {
     #[must_use]
     pub fn passes(&self) -> bool {
         match self {
-            Unfit::Unreadable { source, .. }
-            | Unfit::Unknown { source, .. }
-            | Unfit::Unrecorded { source, .. } => want::error_passes(source),
+            Unfit::Unreadable { error, .. }
+            | Unfit::Unknown { error, .. }
+            | Unfit::Unrecorded { error, .. } => want::error_passes(error),
             Unfit::Problems(_) => false,
         }
     }
@@ -116,9 +126,9 @@ impl ManifestFile {
     /// # Errors
     /// See [`Unfit`].
     pub fn read(&self) -> Result<(Plan, Source), Unfit> {
-        let unreadable = |source| Unfit::Unreadable {
+        let unreadable = |error| Unfit::Unreadable {
             name: self.name.clone(),
-            source,
+            error,
         };
         self.derive(self.text().map_err(unreadable)?)
     }
@@ -192,7 +202,7 @@ impl ManifestFile {
             (Ok(plan), None) => Ok((plan, source)),
             (Ok(_) | Err(_), Some(error)) => Err(Unfit::Unknown {
                 name: self.name.clone(),
-                source: error,
+                error,
             }),
             (Err(problems), None) => Err(Unfit::Problems(Box::new(problems))),
         }

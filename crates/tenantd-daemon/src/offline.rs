@@ -51,9 +51,12 @@ impl Daemon {
             return;
         }
         let target = match transition.to {
-            StateWord::Provisioning | StateWord::Launching => return,
+            StateWord::Provisioning | StateWord::Launching if self.is_offline(tenant) => return,
             StateWord::Offline => self.watched().1.offline_target(tenant),
-            StateWord::Down
+            // It has failed. The program is launched instead, as after a reload.
+            StateWord::Provisioning
+            | StateWord::Launching
+            | StateWord::Down
             | StateWord::Initializing
             | StateWord::Preparing
             | StateWord::Up
@@ -65,5 +68,11 @@ impl Daemon {
             | StateWord::Stuck => Err(NoExecTarget::Lost(transition.cause.to_string())),
         };
         self.requests.answer_offline(tenant, target);
+    }
+
+    /// Whether such a command runs in the tenant, or is being launched.
+    fn is_offline(&self, tenant: &TenantName) -> bool {
+        let view = self.supervisor.tenant(tenant);
+        view.is_some_and(|view| view.offline.is_some())
     }
 }

@@ -46,13 +46,13 @@ pub(super) const RESTART: &str = "EXAMPLES
 Waits until the first attempt to start each tenant again is decided: it is up and ready, or
 has failed. The output is as that of `tenantd start`.
 
-With --rolling, the command halts after the first wave with a failure. After the first Ctrl-C
-it halts after the wave that is under way, after the second at once. It then prints which
+With --rolling, the command halts after the first batch with a failure. After the first Ctrl-C
+it halts after the batch that is under way, after the second at once. It then prints which
 tenants run which program.
 
 EXIT CODES
   0 all are up and ready   1 a tenant was refused or has failed   2 usage error
-  130 Ctrl-C ended the waiting, or halted the waves";
+  130 Ctrl-C ended the waiting, or halted the batches";
 
 /// Of `kill`.
 pub(super) const KILL: &str = "EXAMPLES
@@ -105,6 +105,17 @@ pub(super) const STATUS: &str = "EXAMPLES
 A tenant is as wanted if it is up and ready, or down, and no live change was refused. For
 others, further lines say WHY, the last line of STDERR, and what to type NEXT. The last line
 counts the named tenants. A terminal that is too narrow shows fewer columns; a pipe gets all.
+
+COLUMNS
+  WANT      what an operator or `autostart` wants: up or down. `(permanent)` also holds after a
+            reboot, see --permanent of `start` and `stop`; `(permanent: up)` is what a reboot
+            brings back, if that differs
+  PID       the main process; a line MAIN says how it is known, if it is not the first one
+  RESTARTS  how often the program was started again by the restart policy
+  SINCE     how long the tenant has been in its state
+  READY     whether the program is ready, as `ready` in the manifest defines it
+  PROGRAM   current: it runs the file on disk; older: that file was replaced after the start, as
+            by an upgrade of its package, and `tenantd restart` runs the new one
 
 --sort: by name; by state, those that need an operator first; by restarts, the most first; by
 since, the last change first; by address. Patterns: * is any text, ? one character.

@@ -82,11 +82,11 @@ pub struct Restart {
     /// The tenants, and whether to wait.
     #[command(flatten)]
     pub act: Act,
-    /// Restart in waves: each begins when all tenants of the previous one are ready; halt after a
-    /// wave that does not become ready. Tenants that are wanted down are skipped
+    /// Restart in batches: each begins when all tenants of the previous one are ready; halt after a
+    /// batch that does not become ready. Tenants that are wanted down are skipped
     #[arg(long, conflicts_with = "no_wait")]
     pub rolling: bool,
-    /// Number of tenants per wave
+    /// Number of tenants per batch
     #[arg(long, value_name = "N", requires = "rolling", default_value = "1")]
     pub batch: NonZeroUsize,
 }

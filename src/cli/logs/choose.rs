@@ -5,9 +5,9 @@ use std::io;
 use std::path::Path;
 
 use super::typed::Logged;
-use super::{FOLDER, journal};
+use super::{FOLDER, journal, unread};
 use crate::cli::{converse, unmatched};
-use tenantd_api::client::pattern::{self, Unmatched};
+use tenantd_api::client::pattern::{self, Pattern, Unmatched};
 use tenantd_api::client::{ClientError, Connection};
 use tenantd_api::wire::LogPlace;
 use tenantd_core::name::{AppName, TenantName};
@@ -19,6 +19,8 @@ const JOURNAL: &str = "/run/systemd/journal/socket";
 pub(super) struct Chosen {
     pub(super) tenants: Vec<TenantName>,
     pub(super) place: LogPlace,
+    /// Patterns of the tenants that are shown too if they are added while the logs are followed.
+    pub(super) later: Vec<Pattern>,
 }
 
 pub(super) fn choose(app: &AppName, logged: &Logged) -> anyhow::Result<Chosen> {
@@ -33,7 +35,7 @@ pub(super) fn choose(app: &AppName, logged: &Logged) -> anyhow::Result<Chosen> {
             let names: Vec<TenantName> = status.tenants.into_iter().map(|t| t.name).collect();
             let tenants = meant(&names, logged).map_err(|none| unmatched(app, &none))?;
             let place = status.logs;
-            Ok(Chosen { tenants, place })
+            Ok(chosen(tenants, place, logged))
         }
         Err(
             error @ (ClientError::NotRunning { .. }
@@ -42,6 +44,19 @@ pub(super) fn choose(app: &AppName, logged: &Logged) -> anyhow::Result<Chosen> {
             | ClientError::NotAllowed { .. }),
         ) => alone(app, logged, error),
         Err(error) => Err(error.into()),
+    }
+}
+
+fn chosen(tenants: Vec<TenantName>, place: LogPlace, logged: &Logged) -> Chosen {
+    let is_pattern = |typed: &&Pattern| typed.name().is_none();
+    let mut later: Vec<Pattern> = logged.names.iter().filter(is_pattern).cloned().collect();
+    if logged.all {
+        later.push(Pattern::any());
+    }
+    Chosen {
+        tenants,
+        place,
+        later,
     }
 }
 
@@ -61,12 +76,11 @@ fn alone(app: &AppName, logged: &Logged, error: ClientError) -> anyhow::Result<C
         Ok(names) if !names.is_empty() || !has_journal => names,
         Ok(_) => return in_journal(app, logged),
         Err(_) if has_journal => return in_journal(app, logged),
-        // As for another user than root. The error of the supervisor says what to do.
-        Err(_) => Vec::new(),
+        Err(error) => return Err(unread(app, &folder, "show", error)),
     };
     let place = LogPlace::Files;
     match meant(&names, logged) {
-        Ok(tenants) if !names.is_empty() => Ok(Chosen { tenants, place }),
+        Ok(tenants) if !names.is_empty() => Ok(chosen(tenants, place, logged)),
         Ok(_) => {
             let text = format!("no log file in {}", folder.display());
             Err(anyhow::Error::new(error).context(text))
@@ -91,12 +105,12 @@ fn alone(app: &AppName, logged: &Logged, error: ClientError) -> anyhow::Result<C
 /// A name is taken as it is: the journal of another boot may have it.
 fn in_journal(app: &AppName, logged: &Logged) -> anyhow::Result<Chosen> {
     let place = LogPlace::Journal;
-    let exact: Option<Vec<TenantName>> = logged.names.iter().map(pattern::Pattern::name).collect();
+    let exact: Option<Vec<TenantName>> = logged.names.iter().map(Pattern::name).collect();
     if let Some(tenants) = exact.filter(|_| !logged.all) {
-        return Ok(Chosen { tenants, place });
+        return Ok(chosen(tenants, place, logged));
     }
     let tenants = meant(&journal::tenants()?, logged).map_err(|none| unmatched(app, &none))?;
-    Ok(Chosen { tenants, place })
+    Ok(chosen(tenants, place, logged))
 }
 
 /// The tenants that have a log file, sorted by name.

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::Range;
 use super::print::{Entry, Printer, STREAMS};
+use tenantd_api::client::pattern::Pattern;
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_daemon::logs::Origin;
 use tenantd_daemon::logs::split::{self, Extent};
@@ -169,17 +170,18 @@ const FIELDS: &str = "--output-fields=MESSAGE,PRIORITY,SYSLOG_IDENTIFIER,SYSLOG_
 
 const FAILED: &str = "cannot read the journal with journalctl";
 
-/// Shows the past of these tenants' lines, and with `follow` those that are added.
+/// Shows the past of these tenants' lines, and with `followed` those that are added, also of tenants that
+/// are added and that one of its patterns matches.
 pub(super) fn show(
     app: &AppName,
     range: Range,
-    follow: bool,
-    printer: &mut Printer<'_, impl Write>,
+    followed: Option<&[Pattern]>,
+    printer: &mut Printer<impl Write>,
 ) -> anyhow::Result<()> {
     let begun = Timestamp::now();
-    let tenants = printer.tenants;
-    let indexes: HashMap<&str, usize> = tenants.iter().map(TenantName::as_str).zip(0..).collect();
-    let index = |line: &Line| indexes.get(line.tenant.as_str()).copied();
+    let tenants = printer.tenants.clone();
+    let mut indexes: HashMap<String, usize> =
+        tenants.iter().map(ToString::to_string).zip(0..).collect();
     // With a beginning, --lines would count from there, so the last ones are selected here.
     let mut options = match (range.since, range.lines) {
         (Some(since), _) => vec![since_option(since)],
@@ -188,9 +190,9 @@ pub(super) fn show(
     };
     let most = range.lines.filter(|_| range.since.is_some());
     let (mut cursor, mut last) = (None, VecDeque::new());
-    let mut reading = Reading::start(app, tenants, &options)?;
+    let mut reading = Reading::start(app, &tenants, &options)?;
     while let Some(line) = reading.next()? {
-        if let Some(index) = index(&line) {
+        if let Some(&index) = indexes.get(&line.tenant) {
             last.push_back((index, line.entry()));
         }
         cursor = Some(line.cursor);
@@ -202,17 +204,26 @@ pub(super) fn show(
     }
     print(&mut last, printer)?;
     printer.out.flush()?;
-    if !follow {
+    let Some(later) = followed else {
         return Ok(());
-    }
+    };
     options = vec!["--follow".to_owned(), "--no-tail".to_owned()];
     options.push(match cursor {
         Some(cursor) => format!("--after-cursor={cursor}"),
         None => since_option(begun),
     });
-    let mut reading = Reading::start(app, tenants, &options)?;
+    // The lines of tenants that are not known yet are asked for too.
+    let asked = if later.is_empty() { &tenants[..] } else { &[] };
+    let mut reading = Reading::start(app, asked, &options)?;
     while let Some(line) = reading.next()? {
-        if let Some(index) = index(&line) {
+        let new = line.tenant.parse().ok().filter(|name| {
+            !indexes.contains_key(&line.tenant) && later.iter().any(|it| it.matches(name))
+        });
+        if let Some(name) = new {
+            indexes.insert(line.tenant.clone(), printer.tenants.len());
+            printer.tenants.push(name);
+        }
+        if let Some(&index) = indexes.get(&line.tenant) {
             printer.print(index, &line.entry())?;
         }
         if reading.lines.buffer().is_empty() {
@@ -224,7 +235,7 @@ pub(super) fn show(
 
 fn print(
     entries: &mut VecDeque<(usize, Entry)>,
-    printer: &mut Printer<'_, impl Write>,
+    printer: &mut Printer<impl Write>,
 ) -> io::Result<()> {
     for (index, entry) in entries.drain(..) {
         printer.print(index, &entry)?;

@@ -40,22 +40,24 @@ pub(super) struct Entry {
 }
 
 /// Shows lines on standard output, or elsewhere in a test.
-pub(super) struct Printer<'a, W> {
+pub(super) struct Printer<W> {
     pub(super) out: W,
     /// The tenants, by whose indexes lines are given.
-    pub(super) tenants: &'a [TenantName],
+    pub(super) tenants: Vec<TenantName>,
+    /// Whether each line begins with the name of its tenant.
+    pub(super) named: bool,
     /// The time zone; None for UTC in its full form.
     pub(super) zone: Option<TimeZone>,
     pub(super) colours: bool,
 }
 
-impl<W: Write> Printer<'_, W> {
+impl<W: Write> Printer<W> {
     /// Shows a line of the tenant with this index.
     ///
     /// # Errors
     /// Those of writing.
     pub(super) fn print(&mut self, index: usize, entry: &Entry) -> io::Result<()> {
-        if self.tenants.len() > 1 {
+        if self.named {
             self.name(index)?;
         }
         let out = &mut self.out;
@@ -101,7 +103,8 @@ mod tests {
         let tenants: Vec<TenantName> = tenants.iter().map(|name| name.parse().unwrap()).collect();
         let mut printer = Printer {
             out: Vec::new(),
-            tenants: &tenants,
+            named: tenants.len() > 1,
+            tenants,
             zone,
             colours,
         };
@@ -113,7 +116,7 @@ mod tests {
         let (stream, text) = (None, b"as it is".to_vec());
         let raw = Entry { time, stream, text };
         for (index, entry) in [line, mark, raw].iter().enumerate() {
-            printer.print(index % tenants.len(), entry).unwrap();
+            printer.print(index % printer.tenants.len(), entry).unwrap();
         }
         String::from_utf8(printer.out).unwrap()
     }

@@ -12,6 +12,10 @@ pub(super) fn below(out: &mut (impl Write + ?Sized), tenant: &TenantStatus) -> i
                 out,
                 "  MAIN {pid}, guessed: the only one whose parent has ended; see `pid_file`"
             )?,
+            "oldest" => writeln!(
+                out,
+                "  MAIN not known, {pid} is the oldest process; see `pid_file`"
+            )?,
             "pid file" => writeln!(out, "  MAIN {pid}, as its pid file says")?,
             _ => writeln!(out, "  MAIN {pid}, as the program says")?,
         }

@@ -6,13 +6,13 @@ use std::path::Path;
 use super::*;
 
 /// The lines that a child writes, one by one.
-struct Lines {
+pub(super) struct Lines {
     child: Child,
     lines: Receiver<String>,
 }
 
 impl Lines {
-    fn of(mut child: Child) -> Self {
+    pub(super) fn of(mut child: Child) -> Self {
         let (sender, lines): (Sender<String>, _) = channel();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         std::thread::spawn(move || {
@@ -26,7 +26,7 @@ impl Lines {
     }
 
     #[track_caller]
-    fn next(&self, expected: &str) {
+    pub(super) fn next(&self, expected: &str) {
         assert_eq!(self.lines.recv_timeout(LIMIT).unwrap(), expected);
     }
 }
@@ -38,13 +38,13 @@ impl Drop for Lines {
     }
 }
 
-fn log_file(app: &str) -> PathBuf {
+pub(super) fn log_file(app: &str) -> PathBuf {
     let folder = PathBuf::from("/var/log/tenantd").join(app);
     std::fs::create_dir_all(&folder).unwrap();
     folder.join("acme.log")
 }
 
-fn append(path: &PathBuf, text: &str) {
+pub(super) fn append(path: &PathBuf, text: &str) {
     let mut file = std::fs::OpenOptions::new()
         .append(true)
         .create(true)
@@ -173,7 +173,7 @@ fn a_closed_output_is_not_an_error() {
 }
 
 /// A journalctl that notes how it was called and has these lines: the past, and what follows it.
-fn journalctl(folder: &Path, past: &str, next: &str) {
+pub(super) fn journalctl(folder: &Path, past: &str, next: &str) {
     let [past_file, next_file] = ["past", "next"].map(|name| folder.join(name));
     std::fs::write(&past_file, past).unwrap();
     std::fs::write(&next_file, next).unwrap();
@@ -189,7 +189,12 @@ fn journalctl(folder: &Path, past: &str, next: &str) {
     std::fs::set_permissions(&stand_in, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-fn journal_line(second: u64, tenant: &str, stream: &str, message: &serde_json::Value) -> String {
+pub(super) fn journal_line(
+    second: u64,
+    tenant: &str,
+    stream: &str,
+    message: &serde_json::Value,
+) -> String {
     let time = (1_794_995_200 + second) * 1_000_000;
     let line = serde_json::json!({
         "__CURSOR": format!("c{second}"),
@@ -266,7 +271,7 @@ fn the_journal_is_read_with_journalctl() {
 
 const LONG_AGO: &str = "2026-11-18T09:46:4";
 
-fn line(second: u32, stream: &str, text: &str) -> String {
+pub(super) fn line(second: u32, stream: &str, text: &str) -> String {
     format!("{LONG_AGO}{second}.000000Z {stream} {text}\n")
 }
 

@@ -4,6 +4,7 @@ mod ask;
 mod complete;
 mod exec;
 mod import;
+mod later;
 mod list;
 mod logs;
 mod mistakes;

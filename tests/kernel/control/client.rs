@@ -201,6 +201,7 @@ fn a_supervisor_that_dies_is_distinguished_from_one_that_answers() {
         let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
         let dying = tokio::task::spawn_blocking(move || {
             let (mut peer, _) = listener.accept().unwrap();
+            drop(listener);
             // The supervisor has read the request, and dies.
             let mut byte = [0; 256];
             assert!(peer.read(&mut byte).unwrap() > 0);
@@ -213,6 +214,25 @@ fn a_supervisor_that_dies_is_distinguished_from_one_that_answers() {
             error.to_string().contains("exited before it answered"),
             "{error}"
         );
+    });
+}
+
+#[test]
+fn a_connection_that_is_closed_does_not_mean_that_the_supervisor_has_exited() {
+    with_app(|app| async move {
+        let path = wire::control_socket(&app);
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let closing = tokio::task::spawn_blocking(move || {
+            let (mut peer, _) = listener.accept().unwrap();
+            assert!(peer.read(&mut [0; 256]).unwrap() > 0);
+            listener
+        });
+        let mut connection = Connection::open(&app).await.unwrap();
+        let error = connection.manifest().await.unwrap_err();
+        drop(closing.await.unwrap());
+        assert!(matches!(error, ClientError::Closed { .. }), "{error:?}");
+        let said = "closed the connection before it answered";
+        assert!(error.to_string().contains(said), "{error}");
     });
 }
 

@@ -58,6 +58,34 @@ fn requests_in_plain_varlink_work() {
     });
 }
 
+#[test]
+fn a_call_that_wants_no_answer_gets_none() {
+    with_server(|app, incoming| async move {
+        tokio::task::spawn_local(answer_all(app.clone(), incoming));
+        let mut bytes = Vec::new();
+        for (method, parameters) in [
+            ("Status", json!({})),
+            ("Status", json!({"tenants": ["typo"]})),
+            ("Stop", json!({"tenants": []})),
+            ("Stop", json!({"tenants": ["typo"]})),
+            ("Watch", json!({})),
+            ("Manifest", json!({})),
+        ] {
+            let method = format!("{}.{method}", wire::INTERFACE);
+            let call = json!({"method": method, "parameters": parameters, "oneway": true});
+            bytes.extend(serde_json::to_vec(&call).unwrap());
+            bytes.push(0);
+        }
+        // The next one on the same connection is answered.
+        bytes.extend(call("io.tenantd.Supervisor.Stop", &json!({"tenants": []})));
+        let answers = raw(&app, bytes, true).await;
+        let [answer] = &answers[..] else {
+            panic!("{answers:#?}");
+        };
+        assert!(answer["parameters"]["answers"].is_array(), "{answer}");
+    });
+}
+
 /// The processor time that this thread has used.
 fn processor_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);

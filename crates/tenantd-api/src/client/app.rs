@@ -35,7 +35,7 @@ pub enum AppError {
         source: NameError,
     },
     /// The manifest cannot be read.
-    #[error("{}: cannot read the manifest", .path.display())]
+    #[error("{}: cannot read the manifest{}", .path.display(), remedy(.source))]
     Read {
         /// The path of the manifest.
         path: PathBuf,
@@ -62,6 +62,16 @@ pub enum AppError {
     /// The runtime folder cannot be read.
     #[error("{}: cannot list the running applications", wire::RUNTIME)]
     List(#[source] io::Error),
+}
+
+/// What to do about an error of reading the manifest. The error itself follows.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            ", this user may not read the file or enter its folder (try again with sudo)"
+        }
+        _ => "",
+    }
 }
 
 /// Completes what was typed on the command line: if it selects nothing, `TENANTD_APP` and then

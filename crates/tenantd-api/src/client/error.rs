@@ -85,6 +85,24 @@ pub enum ClientError {
         /// The application.
         app: AppName,
     },
+    /// The supervisor closed the connection before the answer was complete, and still runs.
+    #[error(
+        "{app}: the supervisor closed the connection before it answered, and may have done what it was \
+         asked for: see `tenantd status --app {app}`, and its log ({})",
+        log_of(.app)
+    )]
+    Closed {
+        /// The application.
+        app: AppName,
+    },
+    /// The request cannot be sent, or the answer not received.
+    #[error("{app}: lost the connection to the supervisor: see `tenantd status --app {app}`")]
+    Broken {
+        /// The application.
+        app: AppName,
+        /// The error of the operating system.
+        source: io::Error,
+    },
     /// The connection of a subscription closed without a reason, as when the supervisor is killed.
     #[error(
         "{app}: lost the connection to the supervisor, it may have been killed; its tenants keep \

@@ -216,7 +216,7 @@ impl Connection {
             *self = Self::open(&self.app).await?;
             let answer = self.varlink.upgraded().await;
             let answered = match self.understand(answer) {
-                Err(ClientError::Died { .. }) => continue,
+                Err(ClientError::Died { .. } | ClientError::Closed { .. }) => continue,
                 answered => answered?,
             };
             return match answered.refused {
@@ -281,8 +281,9 @@ impl Connection {
         match answer {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(refusal)) => Err(ClientError::refused(app, refusal)),
-            Err(zlink::Error::UnexpectedEof) => Err(ClientError::Died { app }),
-            Err(zlink::Error::Io(error)) if is_closed(&error) => Err(ClientError::Died { app }),
+            Err(zlink::Error::UnexpectedEof) => Err(unanswered(app)),
+            Err(zlink::Error::Io(error)) if is_closed(&error) => Err(unanswered(app)),
+            Err(zlink::Error::Io(source)) => Err(ClientError::Broken { app, source }),
             Err(source) => Err(ClientError::Protocol { app, source }),
         }
     }
@@ -302,6 +303,14 @@ fn not_connected(app: &AppName, source: io::Error) -> ClientError {
         io::ErrorKind::ConnectionRefused => ClientError::Dead { app },
         io::ErrorKind::PermissionDenied => ClientError::NotAllowed { app },
         _ => ClientError::Connect { app, source },
+    }
+}
+
+/// Why a connection closed without an answer.
+fn unanswered(app: AppName) -> ClientError {
+    match app::is_served(&app) {
+        true => ClientError::Closed { app },
+        false => ClientError::Died { app },
     }
 }
 

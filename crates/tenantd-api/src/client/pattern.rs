@@ -17,6 +17,12 @@ const EDITS_MAX: usize = 2;
 pub struct Pattern(String);
 
 impl Pattern {
+    /// The pattern for all names.
+    #[must_use]
+    pub fn any() -> Self {
+        Self("*".to_owned())
+    }
+
     /// The text as it was typed.
     #[must_use]
     pub fn as_str(&self) -> &str {

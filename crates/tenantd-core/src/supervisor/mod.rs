@@ -251,7 +251,7 @@ impl Supervisor {
         let (kept_before, before) = (tenant.kept(), tenant.state().clone());
         let (from, launch_before) = (tenant.word(), before.launch());
         let (ready_before, finished_before) = (before.is_ready(), before.is_finished());
-        let unapplied_before = tenant.unapplied();
+        let (unapplied_before, was_offline) = (tenant.unapplied(), tenant.offline().is_some());
         let mut context = TransitionContext {
             now,
             hurry: self.hurry,
@@ -274,10 +274,13 @@ impl Supervisor {
         let (ready, finished) = (after.is_ready(), after.is_finished());
         let released = before.has_released_all(after);
         let gone = tenant.is_gone();
-        if from != to && !matches!(cause, Cause::Found(_)) {
+        // A program that said that it is stopping is asked to stop only now.
+        if (from != to || before.is_asked_only_in(after)) && !matches!(cause, Cause::Found(_)) {
             tenant.entered(now);
         }
-        if from != to || (ready && !ready_before) || cause.is_said() {
+        // The client of a command waits for its end, also if the next launch follows at once.
+        let offline_over = was_offline && tenant.offline().is_none();
+        if from != to || (ready && !ready_before) || cause.is_said() || offline_over {
             step.transitions.push(Transition {
                 tenant: tenant.name().clone(),
                 from,

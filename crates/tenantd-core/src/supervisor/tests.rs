@@ -8,6 +8,7 @@ mod extend;
 mod found;
 mod live;
 mod mounts;
+mod offline;
 mod outdated;
 mod paths;
 mod phases;

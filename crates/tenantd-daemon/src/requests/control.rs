@@ -9,6 +9,7 @@ mod admission;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod guard;
+mod oneway;
 mod parts;
 mod refusals;
 mod sent;
@@ -30,6 +31,7 @@ use zlink::{ReadyListener, Server};
 use crate::requests::control::admission::{Admission, Admitted};
 pub use crate::requests::control::admission::{OPERATORS, Places, READERS, Readers};
 use crate::requests::control::guard::{Guarded, Sending, hung_up};
+use crate::requests::control::oneway::Answering;
 pub use crate::requests::control::parts::PART;
 use crate::requests::control::service::Service;
 use crate::requests::queue::RequestQueue;
@@ -252,7 +254,7 @@ async fn serve(
     };
     let sending = Sending::default();
     let guarded = Guarded::new(stream, sending.clone());
-    let server = Server::new(ReadyListener::new(guarded), service);
+    let server = Server::new(ReadyListener::new(guarded), Answering(service));
     let mut served = pin!(server.run());
     let mut open = true;
     let mut drain = pin!(drained(closed.clone(), sending));

@@ -18,6 +18,7 @@ use tenantd_core::name::TenantName;
 use tenantd_core::plan::model::TenantPlan;
 use tenantd_host::cgroup::Leaf;
 use tenantd_host::datastore::survey;
+use tenantd_host::process::start_ticks;
 use tenantd_host::program::{self, ProgramFile};
 
 use crate::requests::answer::Tenants;
@@ -27,6 +28,12 @@ const LOOK_LIMIT: Duration = Duration::from_secs(1);
 
 /// How many processes of a tenant are looked at. A tenant can have any number.
 const LOOKED_AT: usize = 8;
+
+/// Among how many processes of a tenant the oldest is looked for.
+const COMPARED: usize = 1000;
+
+/// How the process that the status shows is known, if it is only the oldest one.
+const OLDEST: &str = "oldest";
 
 /// The path of the program that a tenant was started from, and its file at that time.
 pub(crate) type Started = Option<(PathBuf, ProgramFile)>;
@@ -48,6 +55,8 @@ struct Runs {
     first: Option<i32>,
     /// The cgroup of its processes, if there is one.
     leaf: Option<Leaf>,
+    /// Whether its main process is known.
+    has_main: bool,
 }
 
 /// What is found of a tenant that runs.
@@ -57,6 +66,8 @@ struct Seen {
     misfit: Option<String>,
     /// Whether one of its processes runs a file that was replaced.
     is_replaced: bool,
+    /// Its oldest process, if its main process is not known.
+    oldest: Option<u32>,
 }
 
 impl Part {
@@ -89,6 +100,7 @@ impl Tenants<'_> {
                 plan: Arc::clone(&entry.plan),
                 first: process.map(|process| process.pid),
                 leaf: entry.provisioned.as_ref()?.leaf.clone(),
+                has_main: tenant.pid.is_some(),
             })
         });
         Part {
@@ -142,8 +154,12 @@ impl Disk {
                 let Seen {
                     misfit,
                     is_replaced,
+                    oldest,
                 } = seen.remove(&tenant.name).unwrap_or_default();
                 tenant.misfit = misfit;
+                if oldest.is_some() {
+                    (tenant.pid, tenant.main) = (oldest, Some(OLDEST.to_owned()));
+                }
                 if is_replaced {
                     tenant.program = Some(Program::Older);
                 }
@@ -184,6 +200,7 @@ fn seen(running: &[Runs]) -> HashMap<TenantName, Seen> {
         Seen {
             misfit: (!misfits.is_empty()).then(|| misfits.join("; ")),
             is_replaced: is_replaced(tenant),
+            oldest: oldest(tenant),
         }
     };
     let seen = running.iter();
@@ -202,6 +219,15 @@ fn is_replaced(tenant: &Runs) -> bool {
     let mut pids = pids.unwrap_or_default();
     pids.sort_unstable();
     pids.into_iter().take(LOOKED_AT).any(program::is_replaced)
+}
+
+/// The oldest process of a tenant whose main process is not known.
+fn oldest(tenant: &Runs) -> Option<u32> {
+    let leaf = tenant.leaf.as_ref().filter(|_| !tenant.has_main)?;
+    // A cgroup that is gone has no processes.
+    let pids = leaf.pids().ok()?.into_iter().take(COMPARED);
+    let ages = pids.filter_map(|pid| Some((start_ticks(pid)?, pid)));
+    ages.min().and_then(|(_, pid)| u32::try_from(pid).ok())
 }
 
 /// The file at each path now: `Some(None)` if there is no file, None if the path cannot be looked

@@ -104,7 +104,7 @@ impl Tenant {
     }
 
     /// The command that runs in it, if it is not up.
-    pub(super) fn offline(&self) -> Option<&Offline> {
+    pub(in crate::supervisor) fn offline(&self) -> Option<&Offline> {
         self.repair.as_ref().map(|repair| &repair.offline)
     }
 

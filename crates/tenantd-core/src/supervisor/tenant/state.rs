@@ -308,6 +308,22 @@ impl State {
         }
     }
 
+    /// Whether the program said that it is stopping, and was not asked to.
+    fn is_stopping_itself(&self) -> bool {
+        matches!(
+            self,
+            State::Stopping {
+                ending: Ending::Own { .. },
+                ..
+            }
+        )
+    }
+
+    /// Whether the program, which said that it is stopping, is asked to stop or killed in the next state.
+    pub(in crate::supervisor) fn is_asked_only_in(&self, next: &State) -> bool {
+        self.is_stopping_itself() && !next.is_stopping_itself()
+    }
+
     /// When it is due.
     pub(in crate::supervisor) fn deadline(&self) -> Option<Moment> {
         match self {

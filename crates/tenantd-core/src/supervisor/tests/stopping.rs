@@ -61,6 +61,9 @@ fn one_that_does_not_stop_has_failed() {
     assert_eq!(*said, Cause::StillRuns(policy().grace));
     let step = world.wait();
     assert_eq!(words(&step), ["kill"]);
+    // Its own time before does not count.
+    let forced = world.view().forced.unwrap();
+    assert_eq!(forced.grace, Some(policy().grace));
     // Also if it exits with success now. Its delay is over already.
     let world = world.ended(Exit::Status(0));
     assert_eq!(world.view().state, StateWord::Launching);

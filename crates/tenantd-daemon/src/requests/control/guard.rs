@@ -25,14 +25,20 @@ pub(crate) struct Guarded {
     sending: Sending,
 }
 
-/// Whether an answer is being sent. Clones share it.
+/// Whether an answer is being sent, and whether the peer wants one. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Sending(Arc<AtomicBool>);
+pub(crate) struct Sending(Arc<Answering>);
+
+#[derive(Debug, Default)]
+struct Answering {
+    under_way: AtomicBool,
+    unwanted: AtomicBool,
+}
 
 impl Sending {
     /// Whether an answer is being sent: the peer has not read the earlier part of it.
     pub(crate) fn is_under_way(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.under_way.load(Ordering::Relaxed)
     }
 }
 
@@ -113,18 +119,27 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
+    /// Whether the call that is handled now is to be answered. Nothing is sent otherwise.
+    pub(crate) fn answer(&self, is_wanted: bool) {
+        let unwanted = &self.sending.0.unwanted;
+        unwanted.store(!is_wanted, Ordering::Relaxed);
+    }
+
     /// Sends all bytes. Waits for the peer to read while the buffer of the socket is full.
     pub(crate) async fn send(&self, mut rest: &[u8]) -> io::Result<()> {
+        if self.sending.0.unwanted.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         while !rest.is_empty() {
             match self.write.try_write(rest) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.sending.0.store(true, Ordering::Relaxed);
+                    self.sending.0.under_way.store(true, Ordering::Relaxed);
                     self.write.writable().await?;
                 }
                 written => rest = &rest[written?..],
             }
         }
-        self.sending.0.store(false, Ordering::Relaxed);
+        self.sending.0.under_way.store(false, Ordering::Relaxed);
         Ok(())
     }
 

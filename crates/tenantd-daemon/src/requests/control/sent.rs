@@ -1,5 +1,7 @@
 //! What is left to send of an answer in parts.
 
+use std::io;
+
 use futures_util::stream::{self, Stream};
 use serde::Serialize;
 use zlink::Reply;
@@ -27,10 +29,24 @@ pub(super) fn sent<T>(
         Ok(()) => None,
         Err(Unsent::Refused(refusal)) => Some(refusal),
         Err(Unsent::Broken(error)) => {
-            tracing::debug!(%error, "the rest of an answer was not sent");
+            match is_of_peer(&error) {
+                true => tracing::debug!(%error, "the rest of an answer was not sent"),
+                false => tracing::warn!(
+                    %error,
+                    "cannot send an answer to a client of the control socket: its connection is closed"
+                ),
+            }
             writer.hang_up();
             None
         }
     };
     stream::iter(refusal.map(Err))
+}
+
+/// Whether an error of sending means that the peer has gone.
+fn is_of_peer(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+    )
 }
