@@ -16,7 +16,7 @@ use crate::guestbook::three;
 use crate::support::daemon::{Daemon, LIMIT, PROGRAM, ends, pidfd, signal, until};
 
 /// The terminal of an operator, on which one command runs in a session of its own.
-struct Terminal {
+pub(super) struct Terminal {
     master: File,
     slave: OwnedFd,
     shown: Arc<Mutex<String>>,
@@ -25,7 +25,7 @@ struct Terminal {
 
 impl Terminal {
     /// Runs a shell script. `TENANTD` in it is the program for this daemon.
-    fn run(daemon: &Daemon, script: &str) -> Self {
+    pub(super) fn run(daemon: &Daemon, script: &str) -> Self {
         let pair = openpty(None, None).unwrap();
         resize(&pair.slave, 30, 90);
         let script = script.replace("TENANTD", &format!("{PROGRAM} --app {}", daemon.app));
@@ -57,13 +57,13 @@ impl Terminal {
         }
     }
 
-    fn types(&mut self, text: &str) {
+    pub(super) fn types(&mut self, text: &str) {
         self.master.write_all(text.as_bytes()).unwrap();
     }
 
     /// Waits until the terminal shows a text, and returns all that it shows.
     #[track_caller]
-    fn shows(&self, wanted: &str) -> String {
+    pub(super) fn shows(&self, wanted: &str) -> String {
         until(&format!("the terminal shows {wanted}"), || {
             let shown = self.shown.lock().unwrap().clone();
             shown.contains(wanted).then_some(shown)
@@ -80,7 +80,7 @@ impl Terminal {
         })
     }
 
-    fn code(&mut self) -> Option<i32> {
+    pub(super) fn code(&mut self) -> Option<i32> {
         self.command.wait().unwrap().code()
     }
 
