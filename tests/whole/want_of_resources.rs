@@ -1,6 +1,7 @@
 //! The supervisor serves on while there are no threads or descriptors to be had: what fails for the want
 //! of one is said, and tried again.
 
+mod begins;
 mod each_call;
 mod faulty;
 mod lasting;

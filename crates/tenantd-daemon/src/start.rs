@@ -5,8 +5,10 @@
 //! a state file with records, a failed start leaves everything for the next one. After a stop, the
 //! daemon removes everything that the tenants shared. After a detachment it removes nothing.
 
+mod threads;
+
 use std::rc::Rc;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -66,9 +68,6 @@ const BLOCKING_MAX: usize = 4;
 /// The stack of the loop's thread in bytes: that of a main thread.
 const LOOP_STACK: usize = 8 << 20;
 
-/// How long a thread may take to start.
-const THREAD_LIMIT: Duration = Duration::from_secs(1);
-
 /// What a supervisor starts with, in addition to its plan.
 pub struct Start {
     /// The manifest of the plan, which a reload reads again.
@@ -114,42 +113,11 @@ fn run_loop(plan: Plan, start: Start, recovering: Making) -> anyhow::Result<()> 
         .thread_keep_alive(Duration::MAX)
         .build()
         .context("cannot start the event loop")?;
-    start_threads(&runtime)?;
+    threads::start(&runtime)?;
     let ended = LocalSet::new().block_on(&runtime, supervise(plan, start, recovering));
     // Only a filesystem that hangs can still block a thread. It is not waited for.
     runtime.shutdown_background();
     ended
-}
-
-/// Starts all threads for blocking work now, and the runtime keeps them: later there may be none to be
-/// had, for example because a tenant has used up all process numbers, and tokio panics without one.
-///
-/// # Errors
-/// If not one thread can be started. With fewer than all, the supervisor works more slowly.
-fn start_threads(runtime: &tokio::runtime::Runtime) -> anyhow::Result<()> {
-    // tokio panics if the first cannot be started.
-    let tried = std::thread::Builder::new().spawn(|| ());
-    let tried = tried.context("cannot start a thread for blocking work")?;
-    let _unit = tried.join();
-    let busy = Arc::new(Mutex::new(()));
-    let hold = busy.lock();
-    let (begins, begun) = std::sync::mpsc::channel();
-    for _ in 0..BLOCKING_MAX {
-        let (busy, begins) = (Arc::clone(&busy), begins.clone());
-        // It stays busy until each of the others is.
-        runtime.spawn_blocking(move || {
-            let _gone = begins.send(());
-            drop(busy.lock());
-        });
-    }
-    for _ in 0..BLOCKING_MAX {
-        if begun.recv_timeout(THREAD_LIMIT).is_err() {
-            tracing::warn!("cannot start all threads: fewer tenants are started at the same time");
-            break;
-        }
-    }
-    drop(hold);
-    Ok(())
 }
 
 async fn supervise(plan: Plan, mut start: Start, recovering: Making) -> anyhow::Result<()> {

@@ -7,16 +7,13 @@
 //! sudo TENANTD_WANT_EVERY=1 cargo test --test whole each_call -- --nocapture
 //! ```
 
-use nix::sys::signal::Signal;
-
 use super::faulty::{Faulty, Want};
-use crate::support::daemon::{CommandOutput, Daemon, until};
-use crate::support::place::traces;
+use crate::support::daemon::{CommandOutput, until};
 
 const UPGRADE: &str = "upgrade";
 
 /// Every how many-th call is tried.
-fn every() -> usize {
+pub(super) fn every() -> usize {
     let every = std::env::var("TENANTD_WANT_EVERY").ok();
     every.map_or(17, |every| every.parse().unwrap())
 }
@@ -128,60 +125,4 @@ fn no_memory() {
 #[test]
 fn no_disk_space() {
     each_step(Want::Disk);
-}
-
-/// Starts the supervisor while one call fails. Returns whether that call was made.
-fn begin(faulty: &mut Faulty, want: Want, number: usize) -> bool {
-    let leaves = |daemon: &Daemon| {
-        let mut traces = traces(&daemon.app);
-        // The folder of a supervisor that cannot know whether there was one before stays.
-        traces.remove("/run");
-        traces
-    };
-    faulty.daemon.signal(Signal::SIGTERM);
-    faulty.daemon.wait();
-    let before = leaves(&faulty.daemon);
-    faulty.fail(&number.to_string());
-    faulty.daemon.again_armed("");
-    until("it serves or has ended", || {
-        let is_up = || {
-            let status = faulty.daemon.try_status()?;
-            let tenants = &status.tenants;
-            tenants
-                .iter()
-                .all(tenantd_api::wire::TenantStatus::is_as_wanted)
-                .then_some(())
-        };
-        (faulty.daemon.has_ended() || is_up().is_some()).then_some(())
-    });
-    let failed = faulty.failed();
-    faulty.fail("none");
-    if faulty.daemon.has_ended() {
-        let status = faulty.daemon.wait();
-        let output = faulty.daemon.output();
-        let last = output.lines().last().unwrap_or_default();
-        assert_eq!(status.code(), Some(1), "{failed:?}: {output}");
-        assert!(
-            want.said().iter().any(|said| last.contains(said)) || last.contains("log collector"),
-            "{failed:?}: {last}"
-        );
-        until("nothing is left", || {
-            (leaves(&faulty.daemon) == before).then_some(())
-        });
-        faulty.daemon.again();
-        faulty.daemon.settles();
-    }
-    !failed.is_empty()
-}
-
-#[test]
-fn a_begin_fails_with_its_reason_or_succeeds() {
-    // A first thread of tokio that cannot be started makes it panic; the other wants have no such place.
-    let want = Want::Descriptors;
-    let mut faulty = Faulty::start(want);
-    let mut number = 5;
-    while begin(&mut faulty, want, number) {
-        number += every();
-    }
-    faulty.daemon.end();
 }

@@ -90,7 +90,13 @@ impl Want {
         match self {
             Self::Processes => &["EAGAIN", "Resource temporarily unavailable"],
             Self::Descriptors => &["EMFILE", "Too many open files"],
-            Self::Memory => &["ENOMEM", "want of memory"],
+            // The C library says of a thread that it can be tried again.
+            Self::Memory => &[
+                "ENOMEM",
+                "want of memory",
+                "Cannot allocate memory",
+                "Resource temporarily",
+            ],
             Self::Disk => &["ENOSPC", "No space left on device"],
         }
     }
