@@ -186,7 +186,7 @@ fn the_schema_has_every_key() {
             }
             if key.table == reference::Table::Folder {
                 table = &table["items"]["anyOf"][1];
-            } else if key.table == reference::Table::File {
+            } else if [reference::Table::File, reference::Table::Operator].contains(&key.table) {
                 table = &table["items"];
             }
         }

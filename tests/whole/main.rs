@@ -52,6 +52,8 @@ mod nginx;
 mod notices;
 mod offline;
 mod one_writer;
+mod operators;
+mod orders;
 mod own_users;
 mod paper;
 mod papers;

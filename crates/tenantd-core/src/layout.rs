@@ -37,6 +37,12 @@ pub fn own_log(app: &AppName) -> PathBuf {
     PathBuf::from(format!("/var/log/tenantd/{app}.log"))
 }
 
+/// The audit log of `app`. No tenant's file has this name.
+#[must_use]
+pub fn audit_log(app: &AppName) -> PathBuf {
+    PathBuf::from(format!("/var/log/tenantd/{app}.audit"))
+}
+
 /// The control socket of `app`. The maximum length of an [`AppName`] ensures that the path fits
 /// into `sun_path` (108 bytes, unix(7)).
 #[must_use]

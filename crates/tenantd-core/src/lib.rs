@@ -22,6 +22,7 @@ pub mod learn;
 pub mod manifest;
 pub mod name;
 pub mod plan;
+pub mod rights;
 pub mod stage;
 pub mod supervisor;
 pub mod system_calls;

@@ -211,6 +211,9 @@ impl Handover {
     ) {
         crash::point("upgrade: quiet", "");
         self.log_guard.flush();
+        if let Some(control) = control {
+            control.flush_audit();
+        }
         self.upgrade.execute_next(executor, control, runtime).await;
         self.resume();
     }

@@ -1,11 +1,10 @@
 //! Inputs: what the owners return to the loop. The loop applies them one after the other.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::effect::Effect;
-use tenantd_core::plan::model::TenantPlan;
+use tenantd_core::plan::model::{ControlPlan, TenantPlan};
 use tenantd_core::supervisor::event::{Event, TenantRequest};
 use tenantd_core::supervisor::offline::Offline;
 
@@ -35,8 +34,8 @@ pub(super) enum Input {
     Record(TenantName),
     /// Something of a tenant changed that subscribers see and that is in no record.
     Changed(TenantName),
-    /// The members of these groups may read the state, and no others.
-    Readers(BTreeSet<u32>),
+    /// Who may use the control socket, besides root.
+    Control(ControlPlan),
     /// Begin to drain: start no new work and accept no connection.
     Drain,
     /// Cancel [`Input::Drain`].

@@ -48,6 +48,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod audit;
 pub mod clock;
 pub mod collect;
 mod executor;
@@ -309,7 +310,7 @@ impl Daemon {
                 let (subscriptions, tenants) = self.watched();
                 subscriptions.publish_changed(&tenant, tenants);
             }
-            Input::Readers(groups) => self.requests.set_readers(groups),
+            Input::Control(control) => self.requests.set_readers(&control),
             Input::Drain => {
                 self.executor.pause();
                 self.readiness.pause();

@@ -330,7 +330,7 @@ impl Reloads {
         if self.control != new.control {
             self.control = new.control.clone();
             self.todo
-                .push_back(Todo::Apply(Input::Readers(new.control.groups())));
+                .push_back(Todo::Apply(Input::Control(new.control.clone())));
         }
         let plans = new.tenants.into_iter().map(Arc::new);
         let plans: BTreeMap<TenantName, Arc<TenantPlan>> =

@@ -13,12 +13,13 @@ pub mod queue;
 mod rehearsal;
 mod signal;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use tokio::sync::{mpsc, oneshot};
 
 use tenantd_api::wire::{AppReloaded, TenantAnswer, Verb};
 use tenantd_core::name::TenantName;
+use tenantd_core::plan::model::ControlPlan;
 use tenantd_core::supervisor::Supervisor;
 use tenantd_core::supervisor::action::Answer;
 use tenantd_core::supervisor::event::TenantRequest;
@@ -262,13 +263,13 @@ impl Requests {
         }
     }
 
-    /// Lets the members of these groups read the state, and no others.
-    pub(super) fn set_readers(&self, groups: BTreeSet<u32>) {
-        if let Err(error) = self.readers.set(groups) {
+    /// Lets the members of groups use the control socket as this says, and no others.
+    pub(super) fn set_readers(&self, control: &ControlPlan) {
+        if let Err(error) = self.readers.set(control.into()) {
             tracing::error!(
                 %error,
                 "cannot set the access control list of the control socket: groups in \
-                 `control.read` may be unable to connect"
+                 `[control]` may be unable to connect"
             );
         }
     }

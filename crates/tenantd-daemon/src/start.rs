@@ -5,6 +5,7 @@
 //! a state file with records, a failed start leaves everything for the next one. After a stop, the
 //! daemon removes everything that the tenants shared. After a detachment it removes nothing.
 
+mod control;
 mod threads;
 
 use std::rc::Rc;
@@ -50,7 +51,6 @@ use crate::recovery::Recovery;
 use crate::refusals::Refusals;
 use crate::reload::Reloads;
 use crate::requests::Requests;
-use crate::requests::control::Listener;
 use crate::signals::Signals;
 use crate::state_file::StateFile;
 use crate::state_file::slots::{Previous, SlotFile};
@@ -159,15 +159,6 @@ async fn supervise(plan: Plan, mut start: Start, recovering: Making) -> anyhow::
     bail!("resources are left on the host: {}", left.join("; "))
 }
 
-fn open_control(plan: &Plan, inherited: &mut Inherited) -> anyhow::Result<Listener> {
-    let control = Listener::inherit(&plan.app, inherited)?;
-    control
-        .readers()
-        .set(plan.control.groups())
-        .context("cannot set the access control list of the control socket")?;
-    Ok(control)
-}
-
 /// Opens everything that the loop needs, and recovers what an earlier supervisor left.
 async fn open(
     plan: Plan,
@@ -185,7 +176,7 @@ async fn open(
     let upgrade = Upgrade::new(inherited.header.take()).context("cannot find this program")?;
     let (notices, said) = open_notices(app)?;
     let netns = store::open_netns(app, &mut inherited)?;
-    let control = open_control(&plan, &mut inherited)?;
+    let control = control::open(&plan, logs_go_to, &mut inherited)?;
     crash::point("begin: sockets bound", "");
     let logs = open_logs(app, logs_go_to)?;
     let (cgroups, network) = open_host(&plan).await?;

@@ -51,6 +51,8 @@ pub struct Received {
     pub is_cut: bool,
     /// Descriptors that came with it. Closing one may take long.
     pub descriptors: Vec<OwnedFd>,
+    /// The process that sent it, if the socket [asks](name_senders) the kernel for that.
+    pub sender: Option<i32>,
 }
 
 impl Inbox {
@@ -112,13 +114,23 @@ pub fn refuse(socket: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
+/// Has the kernel say of each message which process sent it (`SO_PASSCRED`, unix(7)). Connections to a
+/// listening socket inherit that.
+///
+/// # Errors
+/// What setsockopt(2) reports.
+pub fn name_senders(socket: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(rustix::net::sockopt::set_socket_passcred(socket, true)?)
+}
+
 /// Receives from a socket, with all descriptors, and without waiting; None if there is nothing. At the
 /// end of a stream, the length is 0.
 ///
 /// # Errors
 /// What recvmsg(2) reports.
 pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Option<Received>> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+    let mut space =
+        [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX), ScmCredentials(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
     let slice = &mut [IoSliceMut::new(buffer)];
@@ -127,16 +139,21 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Option<R
         Err(Errno::AGAIN) => return Ok(None),
         Err(errno) => return Err(errno.into()),
     };
-    let mut descriptors = Vec::new();
+    let (mut descriptors, mut sender) = (Vec::new(), None);
     for piece in control.drain() {
-        if let RecvAncillaryMessage::ScmRights(received) = piece {
-            descriptors.extend(received);
+        match piece {
+            RecvAncillaryMessage::ScmRights(received) => descriptors.extend(received),
+            RecvAncillaryMessage::ScmCredentials(named) => {
+                sender = Some(named.pid.as_raw_nonzero().get());
+            }
+            _ => {}
         }
     }
     Ok(Some(Received {
         len: message.bytes,
         is_cut: message.flags.contains(ReturnFlags::TRUNC),
         descriptors,
+        sender,
     }))
 }
 

@@ -18,6 +18,7 @@
 //! | [`main_process`] | the main process of a program in the background |
 //! | [`fifo`], [`program`] | the pipes of a program's output; the file of a program |
 //! | [`syslog`], [`notify`] | the sockets at `/dev/log` and in `NOTIFY_SOCKET` of a tenant |
+//! | [`peer`] | where the process at the other end of a socket lives |
 //! | [`inbox`], [`closer`] | messages of a tenant, and the descriptors that come with them |
 //! | [`targets`] | the folders of the host that the mounts of a launch hang on |
 //! | [`runtime`], [`wants`], [`inherited`] | files and descriptors that outlive a supervisor |
@@ -52,6 +53,7 @@ pub mod main_process;
 pub mod netns;
 pub mod network;
 pub mod notify;
+pub mod peer;
 pub mod process;
 pub mod program;
 pub mod regular;

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::os::linux::fs::MetadataExt as _;
 
 use rustix::process::{Gid, Uid};
+use tenantd_core::plan::model::{ControlPlan, Reader};
+use tenantd_daemon::requests::control::grants::Grants;
 use tenantd_daemon::requests::control::{READERS, Readers};
 
 use super::*;
@@ -21,11 +23,23 @@ where
         let folder = wire::control_socket(&app).parent().unwrap().to_owned();
         std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o711)).unwrap();
         let readers = listener.readers().clone();
-        readers.set([GROUP].into()).unwrap();
+        readers.set(readers_of(&[GROUP])).unwrap();
         let (queue, incoming) = queue::open();
         tokio::task::spawn_local(listener.serve(queue));
         test(app, incoming, readers).await;
     });
+}
+
+/// The members of these groups may read the state.
+fn readers_of(groups: &[u32]) -> Grants {
+    let reader = |gid: &u32| Reader {
+        group: gid.to_string(),
+        gid: *gid,
+    };
+    Grants::from(&ControlPlan {
+        readers: groups.iter().map(reader).collect(),
+        operators: Vec::new(),
+    })
 }
 
 /// Connects as another user with these supplementary groups. The credentials of a socket are those
@@ -105,6 +119,10 @@ fn a_reader_may_read_the_state_and_nothing_else() {
                     assert_eq!(reply["parameters"]["uid"], NOBODY);
                     refused.insert(method);
                 }
+                Some("io.tenantd.Supervisor.NoRight") => {
+                    assert_eq!(reply["parameters"]["tenant"], Value::Null);
+                    refused.insert(method);
+                }
                 None if reply["parameters"].is_object() => drop(allowed.insert(method)),
                 _ => panic!("{method}: {reply}"),
             }
@@ -141,14 +159,14 @@ fn the_primary_group_counts_too_and_no_other_group_connects() {
         let kind = std::io::ErrorKind::PermissionDenied;
         assert_eq!(denied(&[]), kind);
         assert_eq!(denied(&[7, 8]), kind);
-        readers.set([NOBODY, 8].into()).unwrap();
+        readers.set(readers_of(&[NOBODY, 8])).unwrap();
         let status = call("io.tenantd.Supervisor.Status", &json!({}));
         for groups in [&[][..], &[8]] {
             let stream = connect_as(&app, NOBODY, groups).unwrap();
             let (reply, _) = ask(stream, status.clone()).await;
             assert_eq!(reply["parameters"]["app"], *app.as_str());
         }
-        readers.set(BTreeSet::new()).unwrap();
+        readers.set(readers_of(&[])).unwrap();
         assert_eq!(denied(&[]), kind);
         let mode = std::fs::metadata(wire::control_socket(&app))
             .unwrap()
@@ -175,13 +193,13 @@ fn a_reader_who_is_none_any_more_is_disconnected() {
     with_readers(|app, incoming, readers| async move {
         tokio::task::spawn_local(answer_all(app.clone(), incoming));
         let [one, other] = [GROUP, 7].map(|group| {
-            readers.set([GROUP, 7].into()).unwrap();
+            readers.set(readers_of(&[GROUP, 7])).unwrap();
             connect_as(&app, NOBODY, &[group]).unwrap()
         });
         let (snapshot, mut one) = ask(one, watch()).await;
         assert!(snapshot["parameters"]["snapshot"].is_object(), "{snapshot}");
         let (_, other) = ask(other, watch()).await;
-        readers.set([7].into()).unwrap();
+        readers.set(readers_of(&[7])).unwrap();
         let ended = tokio::task::spawn_blocking(move || one.read(&mut [0; 64]).unwrap());
         assert_eq!(ended.await.unwrap(), 0, "it is closed");
         other.set_nonblocking(true).unwrap();

@@ -12,8 +12,12 @@ pub(crate) const MODULES: &[(&str, &[&str])] = &[
     ("stage", &[]),
     ("layout", &["name"]),
     ("capability", &[]),
+    ("rights", &[]),
     ("system_calls", &[]),
-    ("manifest", &["name", "stage", "capability", "system_calls"]),
+    (
+        "manifest",
+        &["name", "stage", "capability", "rights", "system_calls"],
+    ),
     ("unit", &["name", "capability"]),
     (
         "plan",
@@ -22,6 +26,7 @@ pub(crate) const MODULES: &[(&str, &[&str])] = &[
             "stage",
             "layout",
             "capability",
+            "rights",
             "system_calls",
             "manifest",
         ],

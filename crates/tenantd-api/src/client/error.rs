@@ -44,18 +44,15 @@ pub enum ClientError {
     },
     /// The caller is neither root nor the supervisor's user, and in no group that may read.
     #[error(
-        "{app}: permission denied: try again with sudo (members of a group in `control.read` of \
-         the manifest may read the state without)"
+        "{app}: permission denied: try again with sudo (members of the groups in `[control]` of \
+         the manifest may do without what it allows them)"
     )]
     NotAllowed {
         /// The application.
         app: AppName,
     },
-    /// The caller may only read the state.
-    #[error(
-        "{app}: permission denied: you may only read the state (`control.read` of the manifest), \
-         this needs root: try again with sudo"
-    )]
+    /// The request is for root.
+    #[error("{app}: permission denied: this needs root: try again with sudo")]
     ReadOnly {
         /// The application.
         app: AppName,
@@ -172,6 +169,17 @@ impl ClientError {
             Refusal::NotReloaded { reason } => (app.to_string(), reason),
             Refusal::NotAllowed { .. } => return Self::NotAllowed { app },
             Refusal::ReadOnly { .. } => return Self::ReadOnly { app },
+            Refusal::NoRight { right, tenant } => {
+                let whom = tenant.as_ref().map_or("all tenants", String::as_str);
+                let reason = format!(
+                    "permission denied: none of your groups may {right} {whom} \
+                     (`control.operators` of the manifest): try again with sudo"
+                );
+                (app.to_string(), reason)
+            }
+            Refusal::WrongPlace { reason } => {
+                (app.to_string(), format!("permission denied: {reason}"))
+            }
             Refusal::TenantDown { tenant, state } => {
                 let hint = format!("start it with `tenantd start --app {app} {tenant}`");
                 let state = state.word();

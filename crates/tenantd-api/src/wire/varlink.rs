@@ -64,15 +64,28 @@ pub enum Refusal {
         reason: String,
     },
     /// The supervisor serves only root, its own user, and members of the groups in `control.read`
-    /// of the manifest.
+    /// and `control.operators` of the manifest.
     NotAllowed {
         /// The user ID of the caller.
         uid: u32,
     },
-    /// The caller may only read the state of the tenants: the request is for root.
+    /// The request is for root.
     ReadOnly {
         /// The user ID of the caller.
         uid: u32,
+    },
+    /// The caller is not root, and its groups have not the right to do this with this tenant, by
+    /// `control.operators` of the manifest.
+    NoRight {
+        /// The right.
+        right: String,
+        /// The tenant; null if all tenants are meant.
+        tenant: Option<String>,
+    },
+    /// The supervisor serves only processes of the host, and none inside a tenant, whatever its user is.
+    WrongPlace {
+        /// Where the process is.
+        reason: String,
     },
     /// The caller, or all callers of its kind (root, readers), have the maximum number of
     /// connections.

@@ -89,6 +89,8 @@ pub fn kind_words(kind: Kind) -> String {
         Kind::Secrets => format!("a table of paths with {}", placeholders(OF_TENANT)),
         Kind::Text(slots) => format!("a string with {}", placeholders(slots)),
         Kind::Files => "an array of tables".to_owned(),
+        Kind::Operators => "an array of tables".to_owned(),
+        Kind::Tenancies => "an array of names of tenants".to_owned(),
         Kind::FileMode => "a string of three or four octal digits".to_owned(),
         Kind::Path(slots) => format!("a path with {}", placeholders(slots)),
         Kind::Paths(slots) => format!("an array of paths with {}", placeholders(slots)),
@@ -216,7 +218,7 @@ fn kind_schema(kind: Kind) -> Value {
         Kind::Command | Kind::Argv => json!({
             "type": "array", "items": { "type": "string" }, "minItems": 1,
         }),
-        Kind::Texts(_) | Kind::Paths(_) | Kind::Capabilities => json!({
+        Kind::Texts(_) | Kind::Paths(_) | Kind::Capabilities | Kind::Tenancies => json!({
             "type": "array", "items": { "type": "string" },
         }),
         Kind::Folders => json!({
@@ -226,6 +228,7 @@ fn kind_schema(kind: Kind) -> Value {
         Kind::Environment(_) => strings_schema("^[^=]+$"),
         Kind::Secrets => strings_schema("^[A-Za-z0-9][A-Za-z0-9._-]*$"),
         Kind::Files => json!({ "type": "array", "items": table_schema(Table::File) }),
+        Kind::Operators => json!({ "type": "array", "items": table_schema(Table::Operator) }),
         Kind::Vars => strings_schema("^[a-z_][a-z0-9_]*$"),
         Kind::FileMode => json!({ "type": "string", "pattern": "^0?[0-7]{3}$" }),
         Kind::Path(_) | Kind::Text(_) | Kind::Signal | Kind::Duration { .. } => {

@@ -23,6 +23,7 @@ use super::value::{
 };
 use crate::capability::Capabilities;
 use crate::name::{AppName, TenantName};
+use crate::rights::Right;
 use crate::system_calls::Preset;
 
 /// A value with its position, or `None`.
@@ -258,6 +259,14 @@ tables! {
     /// `[control]`.
     Control in Control {
         read: Known<Vec<Spanned<Account>>>,
+        operators: Vec<Operator>,
+    }
+
+    /// One entry of `operators` in `[control]`.
+    Operator in Operator {
+        group: Known<Account>,
+        rights: Known<Vec<Right>>,
+        tenants: Known<Vec<Spanned<TenantName>>>,
     }
 
     /// Settings that `[defaults]` and every tenant may have.

@@ -4,6 +4,7 @@
 
 mod files;
 mod folders;
+mod operators;
 
 use std::borrow::Cow;
 use std::net::Ipv4Addr;
@@ -261,6 +262,7 @@ impl<'v, 's> Reader<'_, 'v, 's> {
             (Table::Process, Owner::Defaults) => "[defaults.process]".to_owned(),
             (Table::Folder, _) => "the folder".to_owned(),
             (Table::File, _) => "the file".to_owned(),
+            (Table::Operator, _) => "the entry of `operators`".to_owned(),
             (table, _) => table.header().to_owned(),
         }
     }

@@ -4,8 +4,10 @@
 //! generated from it, so they cannot disagree.
 
 mod app;
+mod control;
 mod key;
 mod kind;
+mod long;
 mod table;
 mod wall;
 
@@ -41,6 +43,7 @@ const BYTES: Kind = Kind::Limit {
     min: 0,
 };
 const INHERITED: Fallback = Derived("inherited from tenantd");
+const RIGHTS: &[&str] = &["status", "start", "stop", "restart", "reload-app", "kill"];
 const WHEN: Kind = Kind::Choice(&["always", "on-failure", "never"]);
 
 keys! {
@@ -88,13 +91,9 @@ keys! {
             "Empty folders that only the tenant sees, in memory, for example for pid files. They \
              have the owner and mode of the host's folder, or belong to the tenant's user.";
         "private_size", Kind::Size { min: 4096 }, Value("\"1 GiB\""), "\"64 MiB\"",
-            "The maximum size of each private folder, and of `/tmp`, `/var/tmp`, `/run` and \
-             `/dev/shm`, which are a tenant's own.";
+            long::PRIVATE_SIZE;
         "host", Kind::Choice(&["read-only", "writable"]), Value("\"read-only\""), "\"writable\"",
-            "What tenants may do with the files of the host. `read-only`: they can write only to \
-             what is their own: the datastore, private folders, `/tmp`, `/var/tmp`, `/run` and \
-             `/dev/shm`. `writable`: they can write wherever their user can; what they write \
-             outside of the datastore is not separate, and `tenantd check` reports that.";
+            long::HOST;
         "shared", Kind::Paths(OF_PROGRAM), Value("[]"), "[\"/srv/media\"]",
             "Paths of the host that all tenants may write to, as far as their user can. What they \
              write there is not separate.";
@@ -102,10 +101,7 @@ keys! {
             "Paths of the host below `/run`, `/dev`, `/tmp`, `/var/tmp` or a private folder that \
              tenants see, such as the socket of a service.";
         "logs", Kind::Paths(OF_PROGRAM), Value("[]"), "[\"/var/log/squid/*.log\"]",
-            "Log files that the program writes itself, in folders of the datastore. Their new lines \
-             are added to the tenant's log, through rotations too; the files stay. `*` and `?` are \
-             wildcards in the last part of a path. What is written to standard output, standard \
-             error and syslog is in the log anyway. A change takes effect with a reload.";
+            long::LOGS;
         "files", Kind::Files, Value("[]"),
             "[{ path = \"/etc/guestbook/site.conf\", template = \"site.conf.in\" }]",
             "Files that the program reads and that each tenant has for itself, see \
@@ -341,9 +337,16 @@ keys! {
     }
     Control {
         "read", Kind::Groups, Value("[]"), "[\"adm\"]",
-            "Groups, by name or number, whose members may see the state of the tenants: `status`, \
-             `list` and `events` work for them without root. They can change nothing, and see \
-             neither environments nor output. A change takes effect with a reload.";
+            control::READ;
+        "operators", Kind::Operators, Value("[]"),
+            "[{ group = \"support\", rights = [\"restart\"], tenants = [\"acme\"] }]", control::OPERATORS;
+    }
+    Operator {
+        "group", Kind::Account, Required, "\"support\"",
+            "The group, by name or number.";
+        "rights", Kind::Choices(RIGHTS), Required, "[\"restart\", \"kill\"]", control::RIGHTS;
+        "tenants", Kind::Tenancies, Derived("all tenants"), "[\"acme\"]",
+            "The tenants that the rights are for.";
     }
     Defaults {
         "environment", Kind::Environment(ALL), Value("{}"), "{ LANG = \"C.UTF-8\" }",

@@ -5,6 +5,7 @@ mod guard;
 mod permissions;
 mod privileges;
 mod probe;
+mod rights;
 mod uids;
 
 use std::net::{Ipv4Addr, Ipv6Addr};

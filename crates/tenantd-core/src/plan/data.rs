@@ -5,6 +5,7 @@
 //! a tenant, a tenant's object has the keys of `[app]`, `[defaults]` and of its own line. Numbers of
 //! users and groups, links and the like have other names. Nothing of a plan is left out.
 
+mod control;
 mod files;
 mod phases;
 
@@ -15,8 +16,8 @@ use serde_json::{Map, Value, json};
 
 use super::alive::Alive;
 use super::model::{
-    ControlPlan, DatastorePlan, EndPlan, Identity, LaunchPlan, Limits, LinkPlan, NetworkPlan, Plan,
-    Policy, Readiness, RestartPolicy, StopSignal, SuccessExit, TenantPlan, ViewPlan,
+    DatastorePlan, EndPlan, Identity, LaunchPlan, Limits, LinkPlan, NetworkPlan, Plan, Policy,
+    Readiness, RestartPolicy, StopSignal, SuccessExit, TenantPlan, ViewPlan,
 };
 use super::reload::AppReload;
 use crate::name::AppName;
@@ -45,12 +46,10 @@ pub fn plan(plan: &Plan) -> Value {
         control,
         tenants,
     } = plan;
-    let ControlPlan { readers } = control;
-    let read: Vec<&str> = readers.iter().map(|one| one.group.as_str()).collect();
     json!({
         "app": app,
         "network": self::network(network),
-        "control": { "read": read },
+        "control": control::control(control),
         "tenants": tenants.iter().map(tenant).collect::<Vec<_>>(),
     })
 }

@@ -79,9 +79,13 @@ pub fn shared(app: &AppName, network: &NetworkPlan, control: &ControlPlan, see: 
     see(renews(Later("hub"), "hub", &End(hub)));
     see(renews(Later("mark"), "mark", mark));
     see(renews(Later("mtu"), "mtu", mtu));
-    let ControlPlan { readers } = control;
+    let ControlPlan { readers, operators } = control;
     for Reader { group, gid } in readers {
         see(admits(Later("read by"), "read by", gid).item(group));
+    }
+    for operator in operators {
+        let (name, text) = (operator.name(), operator.text());
+        see(admits(Later("operators"), "operators", &text).item(&name));
     }
 }
 

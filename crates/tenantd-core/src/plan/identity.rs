@@ -16,8 +16,9 @@ use crate::name::TenantName;
 const PER_TENANT: &str = "per-tenant";
 
 /// What to write for a program without a user.
-const NO_USER: &str = "add the user that the program runs as: `user = \"www-data\"`, or the one that \
-                       its package made. If it must start as root, write `user = \"root\"`";
+const NO_USER: &str = "add the user that the program runs as: `user = \"per-tenant\"` gives each tenant one \
+                       of its own; `user = \"www-data\"` is the same one for all. If the program must start \
+                       as root, write `user = \"root\"`";
 
 /// An identity, with its home folder for the environment.
 #[derive(Debug, Clone, PartialEq, Eq)]

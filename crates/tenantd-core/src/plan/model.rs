@@ -1,10 +1,11 @@
 //! The types of a plan. A [`Plan`] contains every name, number, path and mount that is needed to
 //! run the tenants.
 
+mod control;
 mod files;
 mod mac;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub use super::success::{StopSignal, SuccessExit};
 pub use super::wall::WallPlan;
 pub use crate::manifest::limit::{Bound, Limit, Measure};
 use crate::name::{AppName, IfName, TenantName};
+pub use control::{ControlPlan, Operator, Reader};
 pub use files::{FilePlan, LogFiles};
 pub use mac::MacAddr;
 
@@ -65,30 +67,6 @@ pub struct NetworkPlan {
     pub mark: String,
     /// The MTU in bytes of the hub and of both ends of every link.
     pub mtu: u32,
-}
-
-/// Who may use the control socket, besides root. A reload changes it live.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct ControlPlan {
-    /// The groups whose members may read the state, by number, without repetitions.
-    pub readers: Vec<Reader>,
-}
-
-impl ControlPlan {
-    /// The numbers of the groups whose members may read the state.
-    #[must_use]
-    pub fn groups(&self) -> BTreeSet<u32> {
-        self.readers.iter().map(|reader| reader.gid).collect()
-    }
-}
-
-/// A group whose members may read the state.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Reader {
-    /// The group's name, or its number as text.
-    pub group: String,
-    /// The group.
-    pub gid: u32,
 }
 
 /// One end of a link.

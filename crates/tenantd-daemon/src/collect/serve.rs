@@ -13,6 +13,7 @@ use crate::collect::sockets::Sockets;
 use crate::collect::{Answer, Ask};
 use tenantd_core::name::TenantName;
 use tenantd_host::inbox;
+use tenantd_host::peer::{Peer, Place};
 
 /// How many bytes to receive at once.
 const PIECE: usize = 4096;
@@ -33,12 +34,34 @@ pub(super) fn serve(
     let mut output = Output::new();
     loop {
         let (connection, _) = listener.accept()?;
+        if let Err(why) = is_supervisor(&connection) {
+            tracing::warn!("a connection to the collector's socket was refused: {why}");
+            continue;
+        }
         match converse(connection, (sockets, follower), &mut output) {
             Ok(true) => return Ok(()),
             Ok(false) => {}
             // The supervisor has died; the next one connects.
             Err(error) => tracing::debug!(%error, "lost the connection to the supervisor"),
         }
+    }
+}
+
+/// Checks that a process of the host connected, with the user of the supervisor: no tenant, even one that
+/// runs as root and found a way to the socket, asks for the logs of others.
+fn is_supervisor(connection: &UnixStream) -> Result<(), String> {
+    let peer = rustix::net::sockopt::socket_peercred(connection).map_err(|it| it.to_string())?;
+    let pid = peer.pid.as_raw_nonzero().get();
+    if peer.uid != rustix::process::geteuid() {
+        return Err(format!("process {pid} is of user {}", peer.uid.as_raw()));
+    }
+    let peer = Peer::of(connection.as_fd(), pid).map_err(|it| it.to_string())?;
+    match peer.place_by_cgroup() {
+        Place::Host => Ok(()),
+        Place::Tenant(tenant) => Err(format!("process {pid} is in the tenant {tenant}")),
+        Place::OtherNetwork => Err(format!("process {pid} is in another network namespace")),
+        Place::Gone => Err(format!("process {pid} has ended")),
+        Place::Unknown(why) => Err(format!("cannot see where process {pid} is: {why}")),
     }
 }
 

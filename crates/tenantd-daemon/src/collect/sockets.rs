@@ -244,6 +244,7 @@ impl Sockets {
                 len,
                 is_cut,
                 descriptors,
+                sender: _,
             } = received;
             out.pass_on(&socket.tenant, len, is_cut)?;
             if !descriptors.is_empty() {

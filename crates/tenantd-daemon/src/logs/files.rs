@@ -73,7 +73,9 @@ pub(crate) fn append(path: &Path, mut text: String, max: u64) -> io::Result<()> 
     let mut len = file.metadata()?.len();
     if len > 0 && len + text.len() as u64 > max {
         // One rename, so that each kept line is in one of the two files at every moment.
-        std::fs::rename(path, path.with_extension("log.1"))?;
+        let mut older = path.as_os_str().to_owned();
+        older.push(".1");
+        std::fs::rename(path, older)?;
         file = open(path)?;
         len = 0;
     }

@@ -8,7 +8,9 @@
 mod admission;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+pub mod grants;
 mod guard;
+mod judge;
 mod oneway;
 mod parts;
 mod refusals;
@@ -28,6 +30,7 @@ use tokio::sync::watch::{Receiver, Sender, channel};
 use tokio::task::JoinHandle;
 use zlink::{ReadyListener, Server};
 
+use crate::audit::Audit;
 use crate::requests::control::admission::{Admission, Admitted};
 pub use crate::requests::control::admission::{OPERATORS, Places, READERS, Readers};
 use crate::requests::control::guard::{Guarded, Sending, hung_up};
@@ -45,6 +48,9 @@ use tenantd_host::inherited::Inherited;
 /// The pause after accept(2) failed for lack of descriptors or memory. The connection is still
 /// pending, so trying again at once would be a busy loop.
 const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long writing the last lines of the audit log may take.
+const AUDIT_FLUSH: Duration = Duration::from_secs(1);
 
 /// Why there is no control socket.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +84,7 @@ pub struct Listener {
     socket: UnixListener,
     path: PathBuf,
     readers: Readers,
+    audit: Audit,
 }
 
 /// Makes the control socket `/run/tenantd/<app>/control`, readable and writable by its owner only.
@@ -117,6 +124,7 @@ pub fn bind(app: &AppName) -> Result<Listener, ControlError> {
     }
     let socket = UnixListener::bind(&new).map_err(failed("bind"))?;
     inbox::refuse(socket.as_fd()).map_err(failed("refuse descriptors at"))?;
+    inbox::name_senders(socket.as_fd()).map_err(failed("name the senders of"))?;
     std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o600))
         .map_err(failed("set the permissions of"))?;
     std::fs::rename(&new, &path).map_err(failed("rename"))?;
@@ -124,6 +132,7 @@ pub fn bind(app: &AppName) -> Result<Listener, ControlError> {
         app: app.clone(),
         socket,
         readers: Readers::of(&path),
+        audit: Audit::default(),
         path,
     })
 }
@@ -161,18 +170,30 @@ impl Listener {
         };
         let socket = UnixListener::from_std(socket.into())?;
         inbox::refuse(socket.as_fd())?;
+        inbox::name_senders(socket.as_fd())?;
         Ok(Some(Self {
             app: app.clone(),
             socket,
             readers: Readers::of(&path),
+            audit: Audit::default(),
             path,
         }))
     }
 
-    /// The groups whose members may read the state. At first there are none.
+    /// The groups whose members may use the socket. At first there are none.
     #[must_use]
     pub fn readers(&self) -> &Readers {
         &self.readers
+    }
+
+    /// Sets where requests are noted. Without it, nowhere.
+    pub fn set_audit(&mut self, audit: Audit) {
+        self.audit = audit;
+    }
+
+    /// Waits until all requests are noted, for a moment at most.
+    pub(crate) fn flush_audit(&self) {
+        self.audit.flush(AUDIT_FLUSH);
     }
 
     /// The socket, for an upgrade.
@@ -184,6 +205,7 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
+        self.flush_audit();
         if let Err(error) = std::fs::remove_file(&self.path) {
             tracing::warn!(path = %self.path.display(), %error, "cannot remove the control socket");
         }
@@ -207,7 +229,7 @@ impl Listener {
         stretch: Stretch,
     ) -> Self {
         let service = Service::new(self.app.clone(), queue);
-        let admission = Admission::new(self.readers.clone());
+        let admission = Admission::new(self.readers.clone(), self.audit.clone());
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -253,7 +275,7 @@ async fn serve(
         }
     };
     let sending = Sending::default();
-    let guarded = Guarded::new(stream, sending.clone());
+    let guarded = Guarded::new(stream, sending.clone(), admitted.judge.clone());
     let server = Server::new(ReadyListener::new(guarded), Answering(service));
     let mut served = pin!(server.run());
     let mut open = true;

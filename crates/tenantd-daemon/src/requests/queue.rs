@@ -4,19 +4,22 @@
 //! If the client disconnects before the answer is ready, the answer is dropped. Before preparing an
 //! expensive answer, [`oneshot::Sender::is_closed`] tells whether a client waits for it.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use tenantd_api::wire::{
     AppReloaded, ExecTarget, Signalled, StateWord, TenantAnswer, Upgraded, Upgrading, Verb,
 };
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::diff::Changes;
+use tenantd_core::rights::Right;
 use tenantd_core::supervisor::offline::Offline;
 use tenantd_host::network::residue::Survey;
 
 use crate::gc::Sorted;
+use crate::requests::control::grants::{Grants, Missing};
 use crate::requests::programs::Part;
 use crate::subscriptions::{Feed, WatchId};
 
@@ -196,42 +199,70 @@ pub struct AskedOffline {
     pub reply: oneshot::Sender<Result<ExecTarget, NoExecTarget>>,
 }
 
+/// What a client needs to send a request.
+enum Needs<'a> {
+    /// Any right: it reveals nothing about a tenant that the client has not been told.
+    Any,
+    /// This right for these tenants.
+    Right(Right, &'a mut Vec<TenantName>),
+    /// To be root.
+    Root,
+}
+
 impl Request {
-    /// Whether it only reads the state, and reveals nothing but that: members of the groups in
-    /// `[control] read` may send it.
-    fn is_for_readers(&self) -> bool {
+    fn needs(&mut self) -> Needs<'_> {
         match self {
-            Request::Names { .. }
-            | Request::Part { .. }
-            | Request::Watch { .. }
-            | Request::Manifest { .. }
-            | Request::Upgraded { .. } => true,
-            // The values of a diff and of an exec target contain environments.
-            Request::Act { .. }
-            | Request::Signal { .. }
-            | Request::ReloadApp { .. }
-            | Request::Detach { .. }
+            // The names in a part are those of an earlier answer.
+            Request::Part { .. } | Request::Manifest { .. } | Request::Upgraded { .. } => {
+                Needs::Any
+            }
+            Request::Names { tenants, .. } | Request::Watch { tenants, .. } => {
+                Needs::Right(Right::Status, tenants)
+            }
+            Request::Act { verb, tenants, .. } => {
+                let right = match verb {
+                    Verb::Start => Right::Start,
+                    Verb::Stop => Right::Stop,
+                    Verb::Restart => Right::Restart,
+                };
+                Needs::Right(right, tenants)
+            }
+            Request::Signal { tenants, .. } => Needs::Right(Right::Kill, tenants),
+            Request::ReloadApp { tenants, .. } => Needs::Right(Right::ReloadApp, tenants),
+            // The values of a diff and of an exec target contain environments, and the others concern
+            // more than a tenant.
+            Request::Detach { .. }
             | Request::Reload { .. }
             | Request::Diff { .. }
             | Request::Collect { .. }
             | Request::Upgrade { .. }
             | Request::Offline(_)
-            | Request::Enter { .. } => false,
+            | Request::Enter { .. } => Needs::Root,
         }
     }
 }
 
 /// Why a request has no answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoAnswer {
     /// See [`Closed`].
     #[error(transparent)]
     Closed(#[from] Closed),
-    /// The client may only read the state.
-    #[error("user {uid} may only read the state")]
+    /// The request is for root.
+    #[error("user {uid} is not root")]
     ReadOnly {
         /// The user of the client.
         uid: u32,
+    },
+    /// The groups of the client have not this right.
+    #[error("user {uid} has not the right to {right}")]
+    NoRight {
+        /// The user of the client.
+        uid: u32,
+        /// The right.
+        right: Right,
+        /// For this tenant; None: for all.
+        tenant: Option<TenantName>,
     },
 }
 
@@ -244,53 +275,79 @@ pub struct Closed;
 #[derive(Debug, Clone)]
 pub struct RequestQueue {
     sender: mpsc::Sender<Request>,
-    /// The user, if only requests that read the state are accepted.
-    reader: Option<u32>,
+    /// None: root.
+    client: Option<Client>,
+}
+
+/// A client that is not root.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    pub(crate) uid: u32,
+    pub(crate) groups: BTreeSet<u32>,
+    /// The grants as they are at each moment.
+    pub(crate) grants: watch::Receiver<Grants>,
 }
 
 /// Opens a request queue: the sending side, and the side that the loop reads.
 #[must_use]
 pub fn open() -> (RequestQueue, mpsc::Receiver<Request>) {
     let (sender, received) = mpsc::channel(QUEUE);
-    let reader = None;
-    (RequestQueue { sender, reader }, received)
+    let client = None;
+    (RequestQueue { sender, client }, received)
 }
 
 impl RequestQueue {
-    /// The queue for a user who may only read the state.
+    /// The queue for a client that is not root.
     #[must_use]
-    pub fn for_reader(&self, uid: u32) -> Self {
+    pub(crate) fn of(&self, client: Client) -> Self {
         Self {
             sender: self.sender.clone(),
-            reader: Some(uid),
+            client: Some(client),
         }
     }
 
-    /// Checks that requests that change something are accepted.
+    /// Checks that the client is root.
     ///
     /// # Errors
-    /// [`NoAnswer::ReadOnly`] if they are not.
-    pub fn may_change(&self) -> Result<(), NoAnswer> {
-        match self.reader {
+    /// [`NoAnswer::ReadOnly`] if it is not.
+    pub fn is_root(&self) -> Result<(), NoAnswer> {
+        match &self.client {
             None => Ok(()),
-            Some(uid) => Err(NoAnswer::ReadOnly { uid }),
+            Some(Client { uid, .. }) => Err(NoAnswer::ReadOnly { uid: *uid }),
         }
+    }
+
+    /// Checks that the client may send this request.
+    fn may_send(&self, request: &mut Request) -> Result<(), NoAnswer> {
+        let Some(client) = &self.client else {
+            return Ok(());
+        };
+        let (right, tenants) = match request.needs() {
+            Needs::Any => return Ok(()),
+            Needs::Root => return self.is_root(),
+            Needs::Right(right, tenants) => (right, tenants),
+        };
+        let grants = client.grants.borrow().of(&client.groups);
+        let checked = grants.check(right, tenants);
+        checked.map_err(|Missing { right, tenant }| NoAnswer::NoRight {
+            uid: client.uid,
+            right,
+            tenant,
+        })
     }
 
     /// Sends one request and waits for its answer.
     ///
     /// # Errors
-    /// [`Closed`] if the loop will not answer, [`NoAnswer::ReadOnly`] if the client may not send
+    /// [`Closed`] if the loop will not answer, the others of [`NoAnswer`] if the client may not send
     /// this request.
     pub async fn send<T>(
         &self,
         request: impl FnOnce(oneshot::Sender<T>) -> Request,
     ) -> Result<T, NoAnswer> {
         let (reply, answer) = oneshot::channel();
-        let request = request(reply);
-        if !request.is_for_readers() {
-            self.may_change()?;
-        }
+        let mut request = request(reply);
+        self.may_send(&mut request)?;
         self.sender.send(request).await.map_err(|_| Closed)?;
         Ok(answer.await.map_err(|_| Closed)?)
     }

@@ -36,13 +36,13 @@ const MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 
 /// The folder of the supervisor itself in a delegated cgroup: a cgroup that has children with
 /// controllers may hold no process of its own (cgroups(7), "no internal processes").
-const SUPERVISOR: &str = "supervisor";
+pub(crate) const SUPERVISOR: &str = "supervisor";
 
 /// The folder of the leaves in a delegated cgroup.
-const TENANTS: &str = "tenants";
+pub(crate) const TENANTS: &str = "tenants";
 
 /// The folder of all applications if no cgroup was delegated.
-const TOP: &str = "tenantd";
+pub(crate) const TOP: &str = "tenantd";
 
 /// The part of the cgroup tree that belongs to one application.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -229,7 +229,7 @@ fn is_in_use(error: &Error) -> bool {
 }
 
 /// This process's cgroup in the v2 tree: the line `0::PATH` of proc_pid_cgroup(5).
-fn own_cgroup(text: &str) -> Option<&str> {
+pub(crate) fn own_cgroup(text: &str) -> Option<&str> {
     text.lines().find_map(|line| line.strip_prefix("0::"))
 }
 

@@ -33,6 +33,10 @@ pub enum Kind {
     Folders,
     /// An array of tables with the keys of [`Table::File`].
     Files,
+    /// An array of tables with the keys of [`Table::Operator`].
+    Operators,
+    /// An array of names of tenants.
+    Tenancies,
     /// The name or the number of a user or group.
     Account,
     /// A range of user numbers.

@@ -39,6 +39,8 @@ pub enum Table {
     Network,
     /// `[control]`.
     Control,
+    /// One entry of `operators` in `[control]`.
+    Operator,
     /// `[defaults]`.
     Defaults,
     /// One entry of `[tenants]`.
@@ -76,6 +78,7 @@ impl Table {
         Table::Wall,
         Table::Network,
         Table::Control,
+        Table::Operator,
         Table::Defaults,
         Table::Tenant,
     ];
@@ -102,6 +105,7 @@ impl Table {
             Table::Wall => "[app.wall]",
             Table::Network => "[network]",
             Table::Control => "[control]",
+            Table::Operator => "[[control.operators]]",
             Table::Defaults => "[defaults]",
             Table::Tenant => "[tenants]",
         }
@@ -157,7 +161,10 @@ impl Table {
             Table::Network => "The network that the tenants share.",
             Table::Control => {
                 "Who may use the control socket of the supervisor. Root always may, for all \
-                 requests."
+                 requests. No process inside a tenant does, whatever its user is."
+            }
+            Table::Operator => {
+                "One group, and what its members may do without root. A group may have several entries."
             }
             Table::Defaults => {
                 "Defaults for all tenants. A tenant's own settings override them. Environments are \

@@ -1,9 +1,9 @@
 //! Who may use the control socket, for what, and with how many connections.
 //!
 //! Operators are root and the supervisor's own user: they may do everything. Readers are the
-//! members of the groups in `[control] read`: they may read the state. The permissions of the socket
-//! let only these connect, and the credentials of each peer are checked again, because a reload may
-//! have changed the groups.
+//! members of the groups in `[control]`: they may read the state, or what their groups may do with
+//! tenants. The permissions of the socket let only these connect, and the credentials of each peer are
+//! checked again, because a reload may have changed the groups. No process inside a tenant is admitted.
 //!
 //! Operators and readers have separate places, and only a part of them may be subscriptions: neither
 //! readers nor clients that watch can keep an operator's command from being served.
@@ -20,6 +20,10 @@ use tokio::net::UnixStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use zlink::connection::socket::{FetchPeerCredentials, UnixSocket};
 
+use crate::audit::Audit;
+use crate::requests::control::grants::Grants;
+use crate::requests::control::judge::Judge;
+use crate::requests::queue::Client;
 use tenantd_api::wire::varlink::Refusal;
 use tenantd_host::acl;
 
@@ -48,11 +52,11 @@ pub const READERS: Places = Places {
     per_user: 16,
 };
 
-/// The groups whose members may read the state. Clones are the same set.
+/// The groups whose members may use the socket without being root. Clones are the same set.
 #[derive(Debug, Clone)]
 pub struct Readers {
     socket: PathBuf,
-    groups: Arc<watch::Sender<BTreeSet<u32>>>,
+    grants: Arc<watch::Sender<Grants>>,
 }
 
 impl Readers {
@@ -60,19 +64,19 @@ impl Readers {
     pub(super) fn of(socket: &Path) -> Self {
         Self {
             socket: socket.to_owned(),
-            groups: Arc::new(watch::Sender::new(BTreeSet::new())),
+            grants: Arc::new(watch::Sender::new(Grants::default())),
         }
     }
 
-    /// Replaces the groups, in the permissions of the socket too. Connections of readers who are in
-    /// none of the new groups are closed.
+    /// Replaces what the groups may do, in the permissions of the socket too. Connections of clients whose
+    /// rights change are closed.
     ///
     /// # Errors
-    /// If the permissions of the socket cannot be changed. The groups are replaced nevertheless, so
+    /// If the permissions of the socket cannot be changed. The rights are replaced nevertheless, so
     /// that no other reader is served.
-    pub fn set(&self, groups: BTreeSet<u32>) -> io::Result<()> {
-        let set = acl::admit(&self.socket, &groups);
-        self.groups.send_replace(groups);
+    pub fn set(&self, grants: Grants) -> io::Result<()> {
+        let set = acl::admit(&self.socket, &grants.groups());
+        self.grants.send_replace(grants);
         set
     }
 }
@@ -81,7 +85,7 @@ impl Readers {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     Operator,
-    /// It may only read the state.
+    /// It may do what its groups may.
     Reader,
 }
 
@@ -97,6 +101,7 @@ struct Kind {
 /// Admits peers.
 pub(super) struct Admission {
     readers: Readers,
+    audit: Audit,
     operators: Kind,
     others: Kind,
 }
@@ -107,12 +112,14 @@ pub(super) struct Admitted {
     pub(super) uid: u32,
     /// The process of the peer.
     pub(super) pid: Option<i32>,
+    pub(super) judge: Judge,
     /// The places for subscriptions.
     pub(super) subscriptions: Arc<Semaphore>,
     pub(super) limit: Places,
-    /// The groups of a reader.
+    /// The groups of a reader, and what they could do when it connected.
     groups: BTreeSet<u32>,
-    readers: watch::Receiver<BTreeSet<u32>>,
+    rights: Grants,
+    readers: watch::Receiver<Grants>,
     users: Rc<RefCell<BTreeMap<u32, u32>>>,
     _place: OwnedSemaphorePermit,
 }
@@ -142,9 +149,10 @@ impl Kind {
 }
 
 impl Admission {
-    pub(super) fn new(readers: Readers) -> Self {
+    pub(super) fn new(readers: Readers, audit: Audit) -> Self {
         Self {
             readers,
+            audit,
             operators: Kind::new(OPERATORS),
             others: Kind::new(READERS),
         }
@@ -160,14 +168,22 @@ impl Admission {
             }
         };
         let (uid, pid) = (peer.uid(), peer.pid());
-        let readers = self.readers.groups.subscribe();
+        let judge = match Judge::of(stream, &peer, &self.audit) {
+            Ok(judge) => judge,
+            Err(refusal) => {
+                refuse(stream, &refusal);
+                return None;
+            }
+        };
+        let readers = self.readers.grants.subscribe();
         let (role, groups) = if is_operator(uid) {
             (Role::Operator, BTreeSet::new())
         } else {
             (Role::Reader, groups(stream).await)
         };
-        if role == Role::Reader && groups.is_disjoint(&readers.borrow()) {
-            tracing::warn!(pid, uid, "connection to the control socket refused");
+        let rights = readers.borrow().of(&groups);
+        if role == Role::Reader && rights.is_empty() {
+            judge.refused("connect", &[], "its user is in no group of `[control]`");
             refuse(stream, &Refusal::NotAllowed { uid });
             return None;
         }
@@ -180,9 +196,11 @@ impl Admission {
                 role,
                 uid,
                 pid,
+                judge,
                 subscriptions: Arc::clone(&kind.subscriptions),
                 limit: kind.limit,
                 groups,
+                rights,
                 readers,
                 users: Rc::clone(&kind.users),
                 _place: place,
@@ -203,10 +221,22 @@ impl Admission {
 }
 
 impl Admitted {
-    /// Waits until the peer may no longer use the socket, because the groups of readers changed.
+    /// The client, unless it is root.
+    pub(super) fn client(&self) -> Option<Client> {
+        match self.role {
+            Role::Operator => None,
+            Role::Reader => Some(Client {
+                uid: self.uid,
+                groups: self.groups.clone(),
+                grants: self.readers.clone(),
+            }),
+        }
+    }
+
+    /// Waits until the peer must connect again, because its rights changed.
     pub(super) async fn expelled(&mut self) {
-        let groups = &self.groups;
-        let gone = |readers: &BTreeSet<u32>| groups.is_disjoint(readers);
+        let (groups, rights) = (&self.groups, &self.rights);
+        let gone = |readers: &Grants| readers.of(groups) != *rights;
         match self.role {
             Role::Operator => std::future::pending().await,
             // An error means that the socket is closed, and with it every connection.
@@ -259,7 +289,7 @@ async fn groups(stream: &UnixStream) -> BTreeSet<u32> {
 
 /// Sends one error without a request, and closes. The error fits into the socket's empty buffer, so
 /// sending fails only if the peer has disconnected.
-fn refuse(stream: &UnixStream, refusal: &Refusal) {
+pub(super) fn refuse(stream: &UnixStream, refusal: &Refusal) {
     match serde_json::to_vec(refusal) {
         Ok(mut message) => {
             message.push(0);

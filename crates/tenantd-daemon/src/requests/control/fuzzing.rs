@@ -1,5 +1,6 @@
 //! A client that sends anything, for the fuzzer.
 
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -8,7 +9,9 @@ use tokio::sync::watch::channel;
 use tokio::task::{LocalSet, spawn_local};
 
 use super::{Admission, Readers, Service, serve};
+use crate::audit::Audit;
 use crate::requests::queue;
+use tenantd_host::inbox;
 
 /// Serves a client that sends these bytes, and reads its answers to their end. Requests are not carried
 /// out: each is answered as by a supervisor that ends.
@@ -32,7 +35,8 @@ async fn conversation(bytes: Vec<u8>) -> Vec<u8> {
     let (client, served) = UnixStream::pair().expect("a pair of sockets");
     let (queue, mut asked) = queue::open();
     let app = "fuzz".parse().expect("a valid name");
-    let admission = Admission::new(Readers::of(Path::new("/nonexistent")));
+    let admission = Admission::new(Readers::of(Path::new("/nonexistent")), Audit::default());
+    inbox::name_senders(served.as_fd()).expect("a socket");
     let admitted = admission.admit(&served).await.expect("a place");
     let service = Service::new(app, queue).of(&admitted);
     let (_open, closed) = channel(());

@@ -13,6 +13,8 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use zlink::connection::PassedCredentials;
 use zlink::connection::socket::{ReadHalf, ReadResult, Socket, WriteHalf};
 
+use crate::requests::control::admission::refuse;
+use crate::requests::control::judge::Judge;
 use tenantd_api::wire::REQUEST_MAX;
 use tenantd_host::closer::{self, Unclosed};
 use tenantd_host::inbox;
@@ -23,6 +25,7 @@ use tenantd_host::inbox;
 pub(crate) struct Guarded {
     stream: UnixStream,
     sending: Sending,
+    judge: Judge,
 }
 
 /// Whether an answer is being sent, and whether the peer wants one. Clones share it.
@@ -43,8 +46,12 @@ impl Sending {
 }
 
 impl Guarded {
-    pub(crate) fn new(stream: UnixStream, sending: Sending) -> Self {
-        Self { stream, sending }
+    pub(super) fn new(stream: UnixStream, sending: Sending, judge: Judge) -> Self {
+        Self {
+            stream,
+            sending,
+            judge,
+        }
     }
 }
 
@@ -58,6 +65,7 @@ impl Socket for Guarded {
         let reader = Reader {
             read,
             pending: 0,
+            judge: self.judge,
             unclosed: Unclosed::default(),
         };
         (reader, Writer { write, sending })
@@ -70,6 +78,8 @@ pub(crate) struct Reader {
     read: OwnedReadHalf,
     /// The bytes since the last NUL: the length of the incomplete request.
     pending: usize,
+    /// Whether what is received counts.
+    judge: Judge,
     /// The descriptors that the peer sent.
     unclosed: Unclosed,
 }
@@ -84,6 +94,12 @@ impl Reader {
             received.ok_or_else(|| io::ErrorKind::WouldBlock.into())
         })?;
         closer::close(received.descriptors, &self.unclosed);
+        if received.len > 0
+            && let Err(refusal) = self.judge.received(received.sender)
+        {
+            refuse(stream, &refusal);
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
         match self.unclosed.is_full() {
             true => Err(io::ErrorKind::ConnectionAborted.into()),
             false => Ok(received.len),
@@ -197,6 +213,7 @@ mod tests {
     use tokio::net::UnixListener;
 
     use super::*;
+    use crate::audit::Audit;
 
     fn send(stream: &Plain, descriptor: impl AsFd) -> Result<usize, Errno> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -216,12 +233,16 @@ mod tests {
             let path = place.path().join("socket");
             for refuses in [true, false] {
                 let listener = UnixListener::bind(&path).unwrap();
+                inbox::name_senders(listener.as_fd()).unwrap();
                 if refuses {
                     inbox::refuse(listener.as_fd()).unwrap();
                 }
                 let client = Plain::connect(&path).unwrap();
                 let (stream, _) = listener.accept().await.unwrap();
-                let (mut reader, _writer) = Guarded::new(stream, Sending::default()).split();
+                let peer = stream.peer_cred().unwrap();
+                let judge = Judge::of(&stream, &peer, &Audit::default()).unwrap();
+                let guarded = Guarded::new(stream, Sending::default(), judge);
+                let (mut reader, _writer) = guarded.split();
                 let (pipe, writer) = rustix::pipe::pipe().unwrap();
                 let sent = send(&client, &writer);
                 drop(writer);

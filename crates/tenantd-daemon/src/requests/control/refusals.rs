@@ -30,6 +30,10 @@ impl From<NoAnswer> for Refusal {
         match error {
             NoAnswer::Closed(closed) => closed.into(),
             NoAnswer::ReadOnly { uid } => Refusal::ReadOnly { uid },
+            NoAnswer::NoRight { right, tenant, .. } => Refusal::NoRight {
+                right: right.word().to_owned(),
+                tenant: tenant.map(|tenant| tenant.to_string()),
+            },
         }
     }
 }

@@ -3,19 +3,21 @@
 
 #![allow(missing_docs, reason = "the macro makes a public enum without any")]
 
+mod asked;
+mod audited;
+
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 use zlink::connection::Socket;
 
-use crate::executor::host::blocking;
-use crate::gc;
-use crate::requests::control::admission::{Admitted, Role};
+use crate::requests::control::admission::Admitted;
 use crate::requests::control::guard::Writer;
+use crate::requests::control::judge::Judge;
 use crate::requests::control::parts::{self, Unsent};
 use crate::requests::control::refusals::not_joined;
 use crate::requests::control::sent::{send_whole, sent};
-use crate::requests::queue::{AskedOffline, NoReload, Request, RequestQueue};
+use crate::requests::queue::{AskedOffline, Request, RequestQueue};
 use tenantd_api::wire::Offline as Running;
 use tenantd_api::wire::varlink::description::{
     Failure, FieldChange, FileDiff, KeyChange, Killed, NamedProcess, TenantChange, Unlaunchable,
@@ -31,7 +33,6 @@ use tenantd_api::wire::{
 };
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::diff::Changes;
-use tenantd_core::stage;
 use tenantd_core::supervisor::offline::Offline;
 
 /// The tenants that a request names.
@@ -49,6 +50,8 @@ pub(crate) struct Service {
     queue: RequestQueue,
     /// The process of the client.
     peer: Option<i32>,
+    /// Who it is, for the audit log.
+    judge: Option<Judge>,
     /// The places for subscriptions of its kind of clients.
     subscriptions: Arc<Semaphore>,
     limit: u32,
@@ -60,6 +63,7 @@ impl Service {
             app,
             queue,
             peer: None,
+            judge: None,
             subscriptions: Arc::new(Semaphore::new(0)),
             limit: 0,
         }
@@ -69,90 +73,15 @@ impl Service {
     pub(super) fn of(&self, peer: &Admitted) -> Self {
         Self {
             app: self.app.clone(),
-            queue: match peer.role {
-                Role::Operator => self.queue.clone(),
-                Role::Reader => self.queue.for_reader(peer.uid),
+            queue: match peer.client() {
+                None => self.queue.clone(),
+                Some(client) => self.queue.of(client),
             },
             peer: peer.pid,
+            judge: Some(peer.judge.clone()),
             subscriptions: Arc::clone(&peer.subscriptions),
             limit: peer.limit.subscriptions,
         }
-    }
-
-    /// Subscribes a client, if a place for a subscription is free.
-    async fn subscribe(&self, tenants: Vec<TenantName>, writer: &Writer) -> Result<(), Unsent> {
-        let Ok(_place) = self.subscriptions.try_acquire() else {
-            return Err(Unsent::Refused(Refusal::TooManySubscriptions {
-                limit: self.limit,
-            }));
-        };
-        parts::watch(&self.queue, tenants, self.peer, writer).await
-    }
-
-    async fn act(
-        &self,
-        verb: Verb,
-        tenants: Option<Names>,
-        permanent: bool,
-    ) -> Result<Answers, Refusal> {
-        let tenants = named(tenants);
-        let request = |reply| Request::Act {
-            verb,
-            tenants,
-            permanent,
-            reply,
-        };
-        let answers = self.queue.send(request).await??;
-        Ok(Answers {
-            answers: answers.into_iter().map(Answered::from).collect(),
-        })
-    }
-
-    async fn signalled(
-        &self,
-        tenants: Option<Names>,
-        signal: (i32, bool),
-    ) -> Result<SignalledList, Refusal> {
-        let tenants = named(tenants);
-        let request = |reply| Request::Signal {
-            tenants,
-            signal,
-            reply,
-        };
-        let tenants = self.queue.send(request).await??;
-        Ok(SignalledList { tenants })
-    }
-
-    async fn app_reloaded(&self, tenants: Option<Names>) -> Result<AppReloadedList, Refusal> {
-        let tenants = named(tenants);
-        let request = |reply| Request::ReloadApp { tenants, reply };
-        let tenants = self.queue.send(request).await??;
-        Ok(AppReloadedList { tenants })
-    }
-
-    async fn changes(
-        &self,
-        request: impl FnOnce(oneshot::Sender<Result<Changes, NoReload>>) -> Request,
-    ) -> Result<Described<Changes>, Refusal> {
-        Ok(Described(self.queue.send(request).await??))
-    }
-
-    async fn residue(&self, dry_run: bool) -> Result<ResidueList, Refusal> {
-        self.queue.may_change()?;
-        let app = self.app.clone();
-        let failed = |why: stage::Failure| Refusal::NotCollected {
-            reason: why.to_string(),
-        };
-        let survey = blocking(move || gc::look(&app)).await.map_err(failed)?;
-        let request = |reply| Request::Collect {
-            survey,
-            dry_run,
-            reply,
-        };
-        let sorted = self.queue.send(request).await?;
-        let residue = blocking(move || Ok(gc::finish(sorted))).await;
-        let residue = residue.map_err(failed)?;
-        Ok(ResidueList { residue })
     }
 }
 
@@ -187,10 +116,8 @@ where
     ) -> impl Stream<Item = Result<Reply<AppStatus>, Refusal>> + Unpin {
         let writer = conn.write().write_half();
         let tenants = named(tenants);
-        sent(
-            parts::status(&self.queue, tenants, more, writer).await,
-            writer,
-        )
+        let result = parts::status(&self.queue, tenants.clone(), more, writer).await;
+        sent(self.noted("status", &tenants, result), writer)
     }
 
     /// Subscribes to these tenants: returns a snapshot, and then every event, until the connection
@@ -205,10 +132,10 @@ where
         let writer = conn.write().write_half();
         let tenants = named(tenants);
         let result = match more {
-            true => self.subscribe(tenants, writer).await,
+            true => self.subscribe(tenants.clone(), writer).await,
             false => Err(Unsent::Refused(Refusal::OnlyMore)),
         };
-        sent(result, writer)
+        sent(self.noted("events", &tenants, result), writer)
     }
 
     /// Wants these tenants up. A tenant that is waiting or failed is started at once. A permanent
@@ -285,7 +212,8 @@ where
     /// Detaches: ends the supervisor and leaves the tenants running. The answer comes when it has
     /// begun; it is complete when the supervisor's process has ended.
     async fn detach(&self) -> Result<(), Refusal> {
-        Ok(self.queue.send(|reply| Request::Detach { reply }).await??)
+        let answering = async { Ok(self.queue.send(|reply| Request::Detach { reply }).await??) };
+        self.audited("detach", Vec::new(), answering).await
     }
 
     /// Reads the manifest again and begins to apply the changes. Returns the changes, or every
@@ -299,7 +227,8 @@ where
         #[zlink(connection)] conn: &mut Connection<Sock>,
     ) -> impl Stream<Item = Result<Reply<Described<Changes>>, Refusal>> + Unpin {
         let request = |reply| Request::Reload { expect, reply };
-        let changes = self.changes(request).await;
+        let changes = self.audited("reload", Vec::new(), self.changes(request));
+        let changes = changes.await;
         send_whole(more, changes, conn.write().write_half()).await
     }
 
@@ -311,6 +240,9 @@ where
         #[zlink(connection)] conn: &mut Connection<Sock>,
     ) -> impl Stream<Item = Result<Reply<Described<Changes>>, Refusal>> + Unpin {
         let changes = self.changes(|reply| Request::Diff { reply }).await;
+        if let Err(refusal) = &changes {
+            self.note_refusal("diff", &[], refusal);
+        }
         send_whole(more, changes, conn.write().write_half()).await
     }
 
@@ -330,15 +262,19 @@ where
         dry_run: bool,
         #[zlink(connection)] conn: &mut Connection<Sock>,
     ) -> impl Stream<Item = Result<Reply<ResidueList>, Refusal>> + Unpin {
-        let residue = self.residue(dry_run).await;
+        let verb = if dry_run { "gc --dry-run" } else { "gc" };
+        let residue = self.audited(verb, Vec::new(), self.residue(dry_run)).await;
         send_whole(more, residue, conn.write().write_half()).await
     }
 
     /// Executes the program on disk in the supervisor's process, after a successful preflight. The
     /// answer comes after the preflight; the new program answers later connections.
     async fn upgrade(&self) -> Result<Upgrading, Refusal> {
-        let begun = self.queue.send(|reply| Request::Upgrade { reply }).await?;
-        begun.map_err(|reason| Refusal::NotUpgraded { reason })
+        let answering = async {
+            let begun = self.queue.send(|reply| Request::Upgrade { reply }).await?;
+            begun.map_err(|reason| Refusal::NotUpgraded { reason })
+        };
+        self.audited("upgrade", Vec::new(), answering).await
     }
 
     /// Returns the version of the running program and the result of the last upgrade.
@@ -354,8 +290,11 @@ where
             tenant: asked,
             reply,
         };
-        let target = self.queue.send(request).await?;
-        target.map_err(|error| not_joined(&tenant, error))
+        let answering = async {
+            let target = self.queue.send(request).await?;
+            target.map_err(|error| not_joined(&tenant, error))
+        };
+        self.audited("exec", vec![tenant.clone()], answering).await
     }
 
     /// Launches what the program of this tenant would have, for a command of the client, and returns what
@@ -381,7 +320,11 @@ where
                 reply,
             })
         };
-        let target = self.queue.send(request).await?;
-        target.map_err(|error| not_joined(&tenant, error))
+        let answering = async {
+            let target = self.queue.send(request).await?;
+            target.map_err(|error| not_joined(&tenant, error))
+        };
+        let of = vec![tenant.clone()];
+        self.audited("exec --offline", of, answering).await
     }
 }

@@ -1,0 +1,54 @@
+//! What a group may do with tenants, by `[[control.operators]]` of the manifest.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// One right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Right {
+    /// See the state. Each other right includes it.
+    Status,
+    /// Start a tenant.
+    Start,
+    /// Stop a tenant.
+    Stop,
+    /// Restart a tenant.
+    Restart,
+    /// Make its program read its configuration again.
+    ReloadApp,
+    /// Send a signal to its program.
+    Kill,
+}
+
+impl Right {
+    /// All rights.
+    pub const EACH: [Self; 6] = [
+        Self::Status,
+        Self::Start,
+        Self::Stop,
+        Self::Restart,
+        Self::ReloadApp,
+        Self::Kill,
+    ];
+
+    /// Its word in the manifest: the command that it allows.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Restart => "restart",
+            Self::ReloadApp => "reload-app",
+            Self::Kill => "kill",
+        }
+    }
+}
+
+impl fmt::Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}

@@ -1,0 +1,255 @@
+//! The audit log: every request that changes something, and every request that was refused, with who
+//! asked. It is a file of JSON lines, bounded, with one older generation; under systemd it is
+//! in the journal too, with fields.
+//!
+//! Refusals, and requests of peers that are not root, are written at a limited rate: a flood of them neither
+//! fills the log nor costs the loop more than a comparison. The next line says how many are missing.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::logs::files;
+use crate::nonblocking_writer::NonblockingWriter;
+use tenantd_core::layout;
+use tenantd_core::name::{AppName, TenantName};
+
+/// The maximum size of one generation of the file in bytes: some ten thousand requests.
+const GENERATION_MAX: u64 = 4 * 1024 * 1024;
+
+/// How many lines of a flood are written at once, and the time in which one more may be.
+const BURST: u32 = 32;
+const PER_LINE: Duration = Duration::from_millis(500);
+
+/// How many tenants a line names.
+const NAMED: usize = 32;
+
+/// The audit log of an application. Clones write to the same.
+#[derive(Debug, Clone, Default)]
+pub struct Audit(Option<Arc<Log>>);
+
+#[derive(Debug)]
+struct Log {
+    file: NonblockingWriter,
+    journal: bool,
+    bound: Mutex<Bound>,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Who {
+    /// The process.
+    pub pid: i32,
+    /// Its user when it connected.
+    pub uid: u32,
+    /// Its group when it connected.
+    pub gid: u32,
+    /// The name of its program, which it chooses itself.
+    pub comm: Option<String>,
+    /// The file of its program.
+    pub exe: Option<String>,
+    /// The tenant that it is inside of.
+    pub inside: Option<String>,
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// It was carried out, or is being.
+    Done,
+    /// It was refused for some of its tenants, or could not be carried out.
+    Failed,
+    /// The peer may not do it.
+    Refused,
+    /// The peer disconnected before the answer.
+    Unanswered,
+}
+
+/// One line.
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    time: Timestamp,
+    outcome: Outcome,
+    verb: &'a str,
+    /// No tenant: all, or none in particular.
+    tenants: &'a [TenantName],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    more_tenants: Option<usize>,
+    #[serde(flatten)]
+    who: &'a Who,
+    detail: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missing_before: Option<u64>,
+}
+
+impl Audit {
+    /// Starts the thread that writes the file. With `journal`, lines go to the journal too.
+    ///
+    /// # Errors
+    /// What pthread_create(3) reports.
+    pub fn start(app: &AppName, journal: bool) -> io::Result<Self> {
+        let file = Kept {
+            path: layout::audit_log(app),
+            has_failed: false,
+        };
+        let file = NonblockingWriter::start("audit", file)?;
+        let bound = Mutex::new(Bound::default());
+        Ok(Self(Some(Arc::new(Log {
+            file,
+            journal,
+            bound,
+        }))))
+    }
+
+    /// Whether a line about this outcome may be written now. If not, it is counted.
+    pub(crate) fn has_room(&self, outcome: Outcome, uid: u32) -> bool {
+        let Some(log) = &self.0 else {
+            return false;
+        };
+        if uid == 0 && outcome != Outcome::Refused {
+            return true;
+        }
+        let mut bound = log.bound.lock().unwrap_or_else(PoisonError::into_inner);
+        bound.take(Instant::now())
+    }
+
+    /// Writes a line.
+    pub(crate) fn write(
+        &self,
+        who: &Who,
+        (verb, tenants): (&str, &[TenantName]),
+        (outcome, detail): (Outcome, Option<&str>),
+    ) {
+        let Some(log) = &self.0 else {
+            return;
+        };
+        let missing = {
+            let mut bound = log.bound.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut bound.missing)
+        };
+        let more = tenants.len().saturating_sub(NAMED);
+        let line = Line {
+            time: Timestamp::now(),
+            outcome,
+            verb,
+            tenants: &tenants[..tenants.len() - more],
+            more_tenants: (more > 0).then_some(more),
+            who,
+            detail,
+            missing_before: (missing > 0).then_some(missing),
+        };
+        match serde_json::to_string(&line) {
+            Ok(text) => log
+                .file
+                .push(format!("{text}\n").as_bytes(), 1, "the audit log", ""),
+            Err(error) => tracing::error!(%error, "cannot write a line of the audit log"),
+        }
+        if log.journal {
+            journal(&line);
+        }
+    }
+
+    /// Waits until all lines are written, at most this long.
+    pub(crate) fn flush(&self, limit: Duration) {
+        if let Some(log) = &self.0 {
+            log.file.flush(limit);
+        }
+    }
+}
+
+/// Writes a line to the journal.
+fn journal(line: &Line<'_>) {
+    let Line { verb, who, .. } = line;
+    let tenants: Vec<&str> = line.tenants.iter().map(TenantName::as_str).collect();
+    let (pid, uid, gid) = (who.pid, who.uid, who.gid);
+    let outcome = format!("{:?}", line.outcome).to_lowercase();
+    tracing::info!(
+        audit = *verb,
+        outcome = %outcome,
+        targets = %tenants.join(" "),
+        peer_pid = pid,
+        peer_uid = uid,
+        peer_gid = gid,
+        peer_comm = who.comm.as_deref().unwrap_or_default(),
+        peer_exe = who.exe.as_deref().unwrap_or_default(),
+        peer_tenant = who.inside.as_deref().unwrap_or_default(),
+        detail = line.detail.unwrap_or_default(),
+        missing_before = line.missing_before.unwrap_or(0),
+        "{verb} of process {pid}, user {uid}: {outcome}"
+    );
+}
+
+/// How many lines may be written: some at once, and then one after the other.
+#[derive(Debug, Default)]
+struct Bound {
+    used: u32,
+    since: Option<Instant>,
+    missing: u64,
+}
+
+impl Bound {
+    fn take(&mut self, now: Instant) -> bool {
+        let since = *self.since.get_or_insert(now);
+        let passed = now.saturating_duration_since(since).as_millis() / PER_LINE.as_millis();
+        if passed > 0 {
+            self.used = self
+                .used
+                .saturating_sub(u32::try_from(passed).unwrap_or(u32::MAX));
+            self.since = Some(now);
+        }
+        let has_room = self.used < BURST;
+        match has_room {
+            true => self.used += 1,
+            false => self.missing += 1,
+        }
+        has_room
+    }
+}
+
+/// The file.
+struct Kept {
+    path: PathBuf,
+    has_failed: bool,
+}
+
+impl Write for Kept {
+    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(lines).into_owned();
+        let written = files::append(&self.path, text, GENERATION_MAX);
+        if let (Err(error), false) = (&written, self.has_failed) {
+            let path = self.path.display();
+            tracing::error!(
+                "cannot write the audit log {path}; lines are lost until writing succeeds: {error}"
+            );
+        }
+        self.has_failed = written.is_err();
+        Ok(lines.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_is_bounded_and_counted() {
+        let (mut bound, begun) = (Bound::default(), Instant::now());
+        let taken = (0..1000).filter(|_| bound.take(begun)).count();
+        assert_eq!(taken, BURST as usize);
+        assert_eq!(bound.missing, 1000 - u64::from(BURST));
+        let later = begun + PER_LINE * 3;
+        assert_eq!((0..1000).filter(|_| bound.take(later)).count(), 3);
+        let much_later = later + PER_LINE * 1000;
+        let taken = (0..1000).filter(|_| bound.take(much_later)).count();
+        assert_eq!(taken, BURST as usize);
+    }
+}

@@ -1,0 +1,121 @@
+//! What the methods ask the loop.
+
+use tokio::sync::oneshot;
+
+use super::{Names, Service, named};
+use crate::executor::host::blocking;
+use crate::gc;
+use crate::requests::control::guard::Writer;
+use crate::requests::control::parts::{self, Unsent};
+use crate::requests::queue::{NoReload, Request};
+use tenantd_api::wire::varlink::{
+    Answered, Answers, AppReloadedList, Described, Refusal, SignalledList,
+};
+use tenantd_api::wire::{ResidueList, Verb};
+use tenantd_core::name::TenantName;
+use tenantd_core::plan::diff::Changes;
+use tenantd_core::stage;
+
+impl Service {
+    /// Subscribes a client, if a place for a subscription is free.
+    pub(super) async fn subscribe(
+        &self,
+        tenants: Vec<TenantName>,
+        writer: &Writer,
+    ) -> Result<(), Unsent> {
+        let Ok(_place) = self.subscriptions.try_acquire() else {
+            return Err(Unsent::Refused(Refusal::TooManySubscriptions {
+                limit: self.limit,
+            }));
+        };
+        parts::watch(&self.queue, tenants, self.peer, writer).await
+    }
+
+    pub(super) async fn act(
+        &self,
+        verb: Verb,
+        tenants: Option<Names>,
+        permanent: bool,
+    ) -> Result<Answers, Refusal> {
+        let tenants = named(tenants);
+        let word = match (verb, permanent) {
+            (Verb::Start, false) => "start",
+            (Verb::Start, true) => "start --permanent",
+            (Verb::Stop, false) => "stop",
+            (Verb::Stop, true) => "stop --permanent",
+            (Verb::Restart, _) => "restart",
+        };
+        let of = tenants.clone();
+        let request = |reply| Request::Act {
+            verb,
+            tenants,
+            permanent,
+            reply,
+        };
+        let answering = async {
+            let answers = self.queue.send(request).await??;
+            Ok(Answers {
+                answers: answers.into_iter().map(Answered::from).collect(),
+            })
+        };
+        self.audited(word, of, answering).await
+    }
+
+    pub(super) async fn signalled(
+        &self,
+        tenants: Option<Names>,
+        signal: (i32, bool),
+    ) -> Result<SignalledList, Refusal> {
+        let tenants = named(tenants);
+        let (verb, of) = (format!("kill -s {}", signal.0), tenants.clone());
+        let request = |reply| Request::Signal {
+            tenants,
+            signal,
+            reply,
+        };
+        let answering = async {
+            let tenants = self.queue.send(request).await??;
+            Ok(SignalledList { tenants })
+        };
+        self.audited(&verb, of, answering).await
+    }
+
+    pub(super) async fn app_reloaded(
+        &self,
+        tenants: Option<Names>,
+    ) -> Result<AppReloadedList, Refusal> {
+        let tenants = named(tenants);
+        let of = tenants.clone();
+        let request = |reply| Request::ReloadApp { tenants, reply };
+        let answering = async {
+            let tenants = self.queue.send(request).await??;
+            Ok(AppReloadedList { tenants })
+        };
+        self.audited("reload-app", of, answering).await
+    }
+
+    pub(super) async fn changes(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Result<Changes, NoReload>>) -> Request,
+    ) -> Result<Described<Changes>, Refusal> {
+        Ok(Described(self.queue.send(request).await??))
+    }
+
+    pub(super) async fn residue(&self, dry_run: bool) -> Result<ResidueList, Refusal> {
+        self.queue.is_root()?;
+        let app = self.app.clone();
+        let failed = |why: stage::Failure| Refusal::NotCollected {
+            reason: why.to_string(),
+        };
+        let survey = blocking(move || gc::look(&app)).await.map_err(failed)?;
+        let request = |reply| Request::Collect {
+            survey,
+            dry_run,
+            reply,
+        };
+        let sorted = self.queue.send(request).await?;
+        let residue = blocking(move || Ok(gc::finish(sorted))).await;
+        let residue = residue.map_err(failed)?;
+        Ok(ResidueList { residue })
+    }
+}
