@@ -18,7 +18,7 @@ use tenantd_core::name::{AppName, TenantName};
 
 pub use self::learn::Learn;
 pub use self::tenants::{
-    Act, Chown, Kill, ReloadApp, Restart, Show, StartStop, Status, Wait, Which,
+    Act, Chown, Kill, LeakTest, ReloadApp, Restart, Show, StartStop, Status, Wait, Which,
 };
 
 /// Runs an unchanged single-tenant program once per tenant
@@ -303,6 +303,9 @@ pub enum Command {
     /// Run a command in a tenant, with its namespaces, user, cgroup and environment
     #[command(after_help = help::EXEC)]
     Exec(Exec),
+    /// Try what a process of a tenant can do to its neighbours, the supervisor and the host
+    #[command(after_help = help::LEAK_TEST)]
+    LeakTest(LeakTest),
     /// Replace the running supervisor by the program on disk; tenants keep running
     #[command(after_help = "EXAMPLES\n  \
         tenantd upgrade\n  \
@@ -313,12 +316,7 @@ pub enum Command {
         continues, and the command prints the reason.")]
     Upgrade,
     /// End the supervisor but not its tenants; the next supervisor adopts them
-    #[command(after_help = "EXAMPLES\n  \
-        tenantd detach\n  \
-        tenantd detach --app wiki --if-restarting tenantd@wiki.service\n\n\
-        Waits until the supervisor has ended. Until the next one runs, `tenantd list` shows the\n\
-        application as detached, and a tenant that ends is not restarted. To end the tenants\n\
-        too, stop the supervisor: `systemctl stop tenantd@wiki`.")]
+    #[command(after_help = help::DETACH)]
     Detach {
         /// Detach only while systemd restarts this unit; otherwise do nothing and exit with 0
         #[arg(long, value_name = "UNIT")]

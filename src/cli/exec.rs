@@ -227,7 +227,8 @@ fn enter(order: &Order) -> anyhow::Result<Infallible> {
     Ok(join::join(&target, program, arguments)?)
 }
 
-fn target(exec_target: ExecTarget, parent: u32) -> Target {
+/// What a process needs to join a tenant, by what the supervisor says.
+pub(super) fn target(exec_target: ExecTarget, parent: u32) -> Target {
     let ExecTarget {
         pid,
         start_ticks,

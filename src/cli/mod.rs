@@ -17,6 +17,7 @@ mod init;
 mod interrupts;
 mod kill;
 mod last_line;
+pub mod leak_test;
 pub mod learn;
 mod learned;
 mod list;
@@ -151,6 +152,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<End> {
         Command::List { json } => list::list(json),
         Command::Logs(what) => logged(&selector, &what),
         Command::Exec(what) => exec::exec(&selector, &what),
+        Command::LeakTest(what) => leak_test::leak_test(&selector, &what),
     }
 }
 

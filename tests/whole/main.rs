@@ -38,6 +38,7 @@ mod guide;
 mod hostile_syslog;
 mod join;
 mod kill;
+mod leak_test;
 mod learn;
 mod lid;
 mod limits;

@@ -192,6 +192,43 @@ EXIT CODES
   otherwise  that of the command; if a signal ends it, a shell shows 128 and the
              number of the signal, as 130 after Ctrl-C";
 
+/// Of `detach`.
+pub(super) const DETACH: &str = "EXAMPLES
+  tenantd detach
+  tenantd detach --app wiki --if-restarting tenantd@wiki.service
+
+Waits until the supervisor has ended. Until the next one runs, `tenantd list` shows the
+application as detached, and a tenant that ends is not restarted. To end the tenants
+too, stop the supervisor: `systemctl stop tenantd@wiki`.";
+
+/// Of `leak-test`.
+pub(super) const LEAK_TEST: &str = "EXAMPLES
+  tenantd leak-test                  the first two tenants that run
+  tenantd leak-test acme             acme, with every other tenant that runs
+  tenantd leak-test acme globex
+  tenantd leak-test --json | jq '.groups[].ways[] | select(.result == \"leak\")'
+
+Enters a tenant with exactly the rights of its program, and tries one by one what would read,
+change, signal, trace, imitate or starve a neighbour, the supervisor or the host, or outlive a
+stop. Nothing of others is touched: each attempt is on objects and processes that the command
+places for it, in both datastores (a folder .tenantd-leak-test-PID-NUMBER), in /var/lib and
+in /run, and removes at the end. A process of root outside of all tenants stands for the
+supervisor. A tenant that is hostile already can forge the results: try it before.
+
+OUTPUT
+  closed  by the guard that is named, or by the kernel with this error
+  open    the manifest has no guard against it: needs the key that is named; or by design, as
+          SECURITY.md lists it
+  LEAK    open although the manifest has this guard: please report it
+  ?       could not be tried
+
+With --json, one object: app, tenant, ok, and groups with neighbour and ways; a way has way,
+against, gain, result (closed, open, by-design, leak or untried), by, remedies and error.
+
+EXIT CODES
+  0 all is closed that the manifest has a guard against   1 it is not, or was not tried
+  2 usage error";
+
 /// Of `learn`.
 pub(super) const LEARN: &str = "EXAMPLES
   tenantd learn -- /usr/sbin/cupsd -f

@@ -120,6 +120,20 @@ pub struct ReloadApp {
     pub show: Show,
 }
 
+/// The arguments of `leak-test`.
+#[derive(Debug, Args)]
+pub struct LeakTest {
+    /// Tenant whose rights are tried [default: the first that runs]
+    #[arg(value_name = "TENANT", add = ArgValueCandidates::new(complete::tenants))]
+    pub tenant: Option<TenantName>,
+    /// Tenant that is its neighbour [default: each other that runs]
+    #[arg(value_name = "NEIGHBOUR", add = ArgValueCandidates::new(complete::tenants))]
+    pub neighbour: Option<TenantName>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Tenants by name, or all: exactly one of the two.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]

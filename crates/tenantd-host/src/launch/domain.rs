@@ -13,6 +13,8 @@
 //! | 2 to 5 | 5.19 | confines tracing, but not signals |
 //! | 6 and later | 6.12 | confines signals and abstract sockets too |
 
+mod joined;
+
 use std::fmt;
 use std::fs::File;
 use std::io;
@@ -33,7 +35,7 @@ use tenantd_core::stage::{Failure, Stage};
 const STAGE: Stage = Stage::Landlock;
 
 /// The first version that can permit renames between folders.
-pub(crate) const RENAMES: u32 = 2;
+pub const RENAMES: u32 = 2;
 
 /// The first version that can restrict truncating.
 const TRUNCATES: u32 = 3;
@@ -102,6 +104,12 @@ pub enum CommandDomain {
     Whole,
     /// One in which it can signal processes outside: a command of the manifest is there to do it.
     MaySignal,
+    /// One with the rules of a launch: neither signals nor abstract sockets, and with `writing` only writing
+    /// beneath the mounts that are writable in the tenant.
+    Launch {
+        /// Whether the launch restricts writing.
+        writing: bool,
+    },
 }
 
 /// A ruleset, which restricts writing if `writing`. `None` if the kernel has none that harms no program.
@@ -177,8 +185,17 @@ pub(crate) fn confine_command(domain: CommandDomain) -> Result<(), Failure> {
         CommandDomain::None => return Ok(()),
         CommandDomain::Whole => Scope::Signal.into(),
         CommandDomain::MaySignal => BitFlags::EMPTY,
+        CommandDomain::Launch { .. } => Scope::Signal | Scope::AbstractUnixSocket,
     };
-    let ruleset: Option<OwnedFd> = ruleset(scopes, false)?.and_then(Into::into);
+    let writing = domain == CommandDomain::Launch { writing: true };
+    let Some(made) = ruleset(scopes, writing)? else {
+        return Ok(());
+    };
+    let made = match writing {
+        true => joined::permit_writing(made)?,
+        false => made,
+    };
+    let ruleset: Option<OwnedFd> = made.into();
     let Some(ruleset) = ruleset else {
         return Ok(());
     };

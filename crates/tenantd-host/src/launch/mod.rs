@@ -35,6 +35,7 @@
 //! killed during a launch, a child that may continue does so on its own; the claim, the cgroup leaf and
 //! the network namespace lead the next supervisor to it.
 
+pub mod attempt;
 mod child;
 mod clone;
 pub mod domain;

@@ -1,0 +1,159 @@
+//! `leak-test` on manifests with all guards, with some and with none: the whole table of each is a golden file,
+//! and each way is open in one of them, or named here with what always closes it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::daemon::Daemon;
+use crate::support::place;
+
+/// No guard that a manifest can leave out.
+const NO_GUARDS: &str = "host = \"writable\"\nwall = { landlock = false, hidepid = false, \
+                         system_calls = \"none\", set_id_programs = true, \
+                         capabilities = [\"net_raw\", \"sys_nice\"] }";
+
+/// The least that a manifest says: all guards are on by default.
+const DEFAULT: &str = "";
+
+const STRICT: &str = "wall.system_calls = \"strict\"";
+
+fn manifest(user: &str, more: &str, mode: &str, users: [&str; 2]) -> String {
+    let [first, second] = users;
+    format!(
+        "[app]\nname = \"APP\"\ncommand = [\"/bin/sleep\", \"100000\"]\nuser = \"{user}\"\n{more}\n\
+         datastore.path = \"/var/lib/store\"\n[network]\nmode = \"{mode}\"\n[tenants]\n\
+         acme = {{ ip = \"10.77.0.11\"{first} }}\nglobex = {{ ip = \"10.77.0.12\"{second} }}\n"
+    )
+}
+
+/// Starts two tenants and tests them. Compares the text, and returns the result of each way.
+#[track_caller]
+fn tested(golden: &str, manifest: &str) -> BTreeMap<String, String> {
+    place::host();
+    place::folder("/var/lib/store");
+    let daemon = Daemon::start_settled(manifest);
+    let text = daemon.tell(&["leak-test"]);
+    let left = fs::read_dir(format!("/var/lib/tenantd/{}/globex", daemon.app)).unwrap();
+    assert_eq!(left.count(), 0, "it left something in the datastore");
+    for folder in ["/var/lib", "/run"] {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut names = entries.map(|it| it.unwrap().file_name().into_string().unwrap());
+        assert!(names.all(|name| !name.contains("leak-test")), "{folder}");
+    }
+    let said = text.out.replace(&daemon.app, "APP");
+    let mut lines = said.lines();
+    assert!(lines.all(|line| line.chars().count() <= 80), "{said}");
+    compare(golden, &said);
+    assert_eq!(text.code, 0, "{}", text.err);
+    daemon.end();
+    results(&said)
+}
+
+/// The first word of each line, by the group and the way.
+fn results(said: &str) -> BTreeMap<String, String> {
+    let (mut group, mut found) = ("", BTreeMap::new());
+    for line in said.lines() {
+        match line.strip_prefix("  ") {
+            None => group = line,
+            Some(line) => {
+                let (word, way) = line.split_at(6);
+                let way = way.get(..39).unwrap_or(way).trim();
+                found.insert(format!("{group}: {way}"), word.trim().to_owned());
+            }
+        }
+    }
+    assert!(found.len() >= 100, "{}", found.len());
+    found
+}
+
+#[track_caller]
+fn compare(golden: &str, said: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/leak-test");
+    let path = path.join(format!("{golden}.txt"));
+    if std::env::var_os("UPDATE").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, said).unwrap();
+    }
+    let expected = fs::read_to_string(&path).unwrap();
+    assert_eq!(expected, said, "{}", path.display());
+}
+
+const OWN_USERS: [&str; 2] = [", user = \"nobody\"", ", user = \"daemon\""];
+const ONE_USER: [&str; 2] = ["", ""];
+
+#[test]
+fn one_user_with_all_guards() {
+    let manifest = manifest("nobody", DEFAULT, "routed", ONE_USER);
+    tested("one-user", &manifest);
+}
+
+#[test]
+fn one_user_with_the_strict_filter_on_a_bridge() {
+    let manifest = manifest("nobody", STRICT, "bridge", ONE_USER);
+    tested("strict", &manifest);
+}
+
+#[test]
+fn a_user_for_each_tenant_with_all_guards() {
+    let manifest = manifest("nobody", DEFAULT, "routed", OWN_USERS);
+    tested("own-users", &manifest);
+}
+
+#[test]
+fn root_with_all_guards() {
+    let manifest = manifest("root", DEFAULT, "routed", ONE_USER);
+    tested("root", &manifest);
+}
+
+/// Each way is open without the guards, or always closed by what is listed in the golden file.
+#[test]
+fn each_way_is_open_without_its_guards() {
+    let one = manifest("nobody", NO_GUARDS, "routed", ONE_USER);
+    let root = manifest("root", NO_GUARDS, "routed", ONE_USER);
+    let results = [tested("no-guards", &one), tested("root-no-guards", &root)];
+    let closed = |results: &BTreeMap<String, String>| -> BTreeSet<String> {
+        let closed = results.iter().filter(|(_, result)| *result == "closed");
+        closed.map(|(way, _)| way.clone()).collect()
+    };
+    let [one, root] = results.each_ref().map(closed);
+    let always: Vec<&String> = one.intersection(&root).collect();
+    let mut text = String::new();
+    for way in always {
+        text.push_str(way);
+        text.push('\n');
+    }
+    compare("always-closed", &text);
+}
+
+#[test]
+fn the_json_has_each_way_and_the_named_neighbour() {
+    place::host();
+    place::folder("/var/lib/store");
+    let daemon = Daemon::start_settled(&manifest("nobody", DEFAULT, "routed", ONE_USER));
+    let said = daemon.tell(&["leak-test", "globex", "acme", "--json"]);
+    let json: Value = serde_json::from_str(&said.expect(0)).unwrap();
+    assert_eq!(json["ok"], true);
+    assert_eq!(json["tenant"], "globex");
+    let groups = json["groups"].as_array().unwrap();
+    assert_eq!(groups.len(), 3);
+    assert_eq!(groups[0]["neighbour"], "acme");
+    let ways = groups
+        .iter()
+        .flat_map(|group| group["ways"].as_array().unwrap());
+    let named = |name: &str| ways.clone().find(|way| way["way"] == name).unwrap();
+    let signal = named("signal it (kill)");
+    assert_eq!(signal["result"], "closed");
+    assert_eq!(signal["by"], "Landlock domain");
+    assert_eq!(signal["error"], "EPERM");
+    let memory = named("open its SysV shared memory");
+    assert_eq!(memory["result"], "open");
+    assert_eq!(memory["remedies"][0], "a user per tenant");
+    let unknown = daemon.tell(&["leak-test", "acme", "initech"]);
+    assert_eq!(unknown.code, 1, "{unknown:?}");
+    let itself = daemon.tell(&["leak-test", "acme", "acme"]);
+    assert!(itself.err.contains("no neighbour of itself"), "{itself:?}");
+    daemon.end();
+}
