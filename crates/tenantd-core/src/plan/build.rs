@@ -45,7 +45,7 @@ pub(super) fn plan(
 ) -> Option<Plan> {
     let app_paths = paths::app_paths(manifest, folder, host, problems);
     let network = network::network(manifest, host, problems);
-    let control = control::control(&manifest.control, &manifest.tenants, host, problems);
+    let control = control::control(manifest, host, problems);
     let policy = policy::policy(manifest, problems);
     let stores = datastore::stores(manifest, &app_paths, folder, problems);
     let folders = Folders {

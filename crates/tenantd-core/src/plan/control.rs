@@ -8,17 +8,17 @@ use super::facts::HostFacts;
 use super::identity::find_group;
 use super::model::{ControlPlan, Operator, Reader};
 use crate::manifest::problem::Problems;
-use crate::manifest::raw::{self, Control, Tenant};
+use crate::manifest::raw::{self, Manifest, Tenant};
 
 const NO_GROUP: &str = "create it with groupadd(8), or use an existing group";
 
 /// Builds the plan of the control socket. Returns `None` if a problem has been reported.
 pub(super) fn control(
-    control: &Control,
-    tenants: &[Tenant],
+    manifest: &Manifest,
     host: &dyn HostFacts,
     problems: &mut Problems,
 ) -> Option<ControlPlan> {
+    let (control, tenants) = (&manifest.control, &manifest.tenants);
     let mut readers = BTreeMap::new();
     let mut complete = true;
     for group in control.read.as_ref()?.get_ref() {

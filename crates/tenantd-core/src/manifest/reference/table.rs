@@ -163,9 +163,7 @@ impl Table {
                 "Who may use the control socket of the supervisor. Root always may, for all \
                  requests. No process inside a tenant does, whatever its user is."
             }
-            Table::Operator => {
-                "One group, and what its members may do without root. A group may have several entries."
-            }
+            Table::Operator => OPERATOR,
             Table::Defaults => {
                 "Defaults for all tenants. A tenant's own settings override them. Environments are \
                  merged: variables of the tenant override those of `[defaults]`, which override \
@@ -188,6 +186,9 @@ const UIDS: &str = "The users of tenants with `user = \"per-tenant\"`: one numbe
      its home is `path` of [app.datastore]. What the host's folders and files give to \
      another user than root (copies of folders, private folders, groups of files) belongs to \
      the tenant's user instead, unless `user` or `group` is set there.";
+
+const OPERATOR: &str = "One group, and what its members may do without root. A group may have several \
+     entries.";
 
 const WALL: &str = "What separates a tenant from the others and from the host, beyond its two namespaces. \
      The commands of [app.init] and [app.before] have the same, but for `capabilities`, which is \
