@@ -16,7 +16,7 @@ use crate::support::daemon::{Daemon, LIMIT, until};
 use crate::support::place::{self, folder, script};
 use crate::support::visit::accepts;
 
-const GOOD: &str = "10.77.0.10:80";
+const GOOD: &str = "10.77.0.10:8080";
 
 /// The pause between two requests to the good tenant.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -31,11 +31,11 @@ fn start(count: usize) -> Daemon {
         "app",
         "[ \"$1\" = good ] || { sleep 0.2; exit 1; }\n\
          exec /usr/bin/python3 -c 'import socket\n\
-         server = socket.create_server((\"\", 80), backlog=64)\n\
+         server = socket.create_server((\"\", 8080), backlog=64)\n\
          while True:\n    peer, _ = server.accept()\n    peer.sendall(peer.recv(16))\n    peer.close()'",
     );
     let mut manifest = "[app]\nname = \"APP\"\ncommand = [\"/srv/app\", \"{tenant}\"]\n\
-         datastore.path = \"/srv/data\"\n\
+         user = \"nobody\"\ndatastore.path = \"/srv/data\"\n\
          restart = { delay = \"500ms\", delay_max = \"1s\", strikes = 0 }\n\
          [network]\nsubnet = \"10.77.0.0/16\"\n[tenants]\n\
          good = { ip = \"10.77.0.10\" }\n"
@@ -49,7 +49,7 @@ fn start(count: usize) -> Daemon {
     }
     let daemon = Daemon::start_settled(&manifest);
     until("the good one accepts connections", || {
-        accepts("10.77.0.10", 80).then_some(())
+        accepts("10.77.0.10", 8080).then_some(())
     });
     daemon
 }

@@ -148,26 +148,26 @@ impl ManifestFile {
                 Err(why) => return Err(self.unrecorded(why)),
             }
         }
-        let source = io::Error::other("other applications record users all the time: try again");
+        let error = io::Error::other("other applications record users all the time: try again");
         Err(Unfit::Unrecorded {
             name: self.name.clone(),
-            source,
+            error,
         })
     }
 
     fn unrecorded(&self, why: RecordError) -> Unfit {
-        let source = match why {
+        let error = match why {
             RecordError::Read(why) => io::Error::other(why),
             RecordError::Write { path, source } => {
                 return Unfit::Unrecorded {
                     name: format!("{}: {}", self.name, path.display()),
-                    source,
+                    error: source,
                 };
             }
         };
         Unfit::Unrecorded {
             name: self.name.clone(),
-            source,
+            error,
         }
     }
 

@@ -35,7 +35,7 @@ fn stressed(more: &str) {
         .collect();
     let daemon = Daemon::start(&format!(
         "[app]\nname = \"APP\"\ncommand = [\"/usr/bin/stress-ng\", \"--timeout\", \"4s\", \"--temp-path\", \
-         \"/srv/data\", {}]\ndatastore.path = \"/srv/data\"\nprivate = [\"/tmp\"]\n\
+         \"/srv/data\", {}]\ndatastore.path = \"/srv/data\"\nuser = \"nobody\"\nprivate = [\"/tmp\"]\n\
          stop.grace = \"10s\"\nrestart.when = \"on-failure\"\n{more}\n\
          [tenants]\nacme = {{ ip = \"10.77.0.11\" }}\nbeta = {{ ip = \"10.77.0.12\" }}\n",
         stressors.join(", ")

@@ -23,7 +23,7 @@ fn sweep(more: &str) {
     let program = program();
     let daemon = Daemon::start_settled(&format!(
         "[app]\nname = \"APP\"\ncommand = [\"{program}\"]\ndatastore.path = \"/srv/data\"\n\
-         private = [\"/tmp\"]\nstop.grace = \"10s\"\nrestart.when = \"never\"\n{more}\n\
+         user = \"nobody\"\nprivate = [\"/tmp\"]\nstop.grace = \"10s\"\nrestart.when = \"never\"\n{more}\n\
          [tenants]\nacme = {{ ip = \"10.77.0.11\" }}\nbeta = {{ ip = \"10.77.0.12\", autostart = false }}\n"
     ));
     let swept = |times| {
