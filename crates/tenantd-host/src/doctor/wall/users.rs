@@ -19,23 +19,21 @@ const NO_SHELLS: [&str; 5] = ["nologin", "false", "true", "sync", "halt"];
 /// that start with the host. What cannot be read is left out.
 #[must_use]
 pub fn of_host(plan: &Plan) -> BTreeSet<Unconfined> {
-    in_folders(plan, Path::new(ENABLED), shell)
+    let identities = plan.tenants.iter().map(|tenant| &*tenant.launch.identity);
+    // Root reaches everything, by what it is.
+    let others = identities.filter(|identity| identity.uid != 0);
+    let users = others.map(|Identity { user, uid, .. }| (*uid, user.as_str()));
+    with_users(&users.collect(), Path::new(ENABLED), shell)
 }
 
-fn in_folders(
-    plan: &Plan,
+fn with_users(
+    users: &BTreeSet<(u32, &str)>,
     enabled: &Path,
     shell: impl Fn(u32) -> Option<PathBuf>,
 ) -> BTreeSet<Unconfined> {
     let units = units(enabled);
     let mut all = BTreeSet::new();
-    let identities = plan.tenants.iter().map(|tenant| &*tenant.launch.identity);
-    // Root reaches everything, by what it is.
-    let others = identities.filter(|identity| identity.uid != 0);
-    let others: BTreeSet<(u32, &str)> = others
-        .map(|Identity { user, uid, .. }| (*uid, user.as_str()))
-        .collect();
-    for (uid, user) in others {
+    for &(uid, user) in users {
         let mut add = |who: String| all.insert(Unconfined { uid, who });
         if let Some(shell) = shell(uid).filter(|shell| is_login(shell)) {
             add(format!("logins (the shell is {})", shell.display()));
@@ -87,36 +85,6 @@ fn user_of(text: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tenantd_core::manifest::Source;
-    use tenantd_core::plan::facts::{ProgramFact, Table, User};
-
-    /// A plan whose tenants have these users.
-    fn plan(users: &[(&str, u32)]) -> Plan {
-        let program = PathBuf::from("/bin/wiki");
-        let user = |&(name, uid): &(&str, u32)| User {
-            name: name.to_owned(),
-            uid,
-            gid: uid,
-            home: "/".to_owned(),
-        };
-        let host = Table {
-            users: users.iter().map(user).collect(),
-            programs: [(program.clone(), ProgramFact::Executable(program))].into(),
-            ..Table::default()
-        };
-        let lines = users.iter().zip(11..).map(|((name, uid), last)| {
-            format!("t{uid} = {{ ip = \"10.77.0.{last}\", user = \"{name}\" }}\n")
-        });
-        let source = Source {
-            name: "wiki.toml".to_owned(),
-            folder: "/".into(),
-            text: format!(
-                "[app]\nname = \"wiki\"\ncommand = [\"/bin/wiki\"]\n[tenants]\n{}",
-                lines.collect::<String>()
-            ),
-        };
-        tenantd_core::plan::read(&source, &host).unwrap_or_else(|problems| panic!("{problems}"))
-    }
 
     #[test]
     fn logins_and_enabled_units_of_a_tenants_user_are_named() {
@@ -139,8 +107,8 @@ mod tests {
                 "/bin/false"
             }))
         };
-        let plan = plan(&[("redis", 106), ("www-data", 33), ("root", 0)]);
-        let found = in_folders(&plan, folder.path(), shell);
+        let users = [(106, "redis"), (33, "www-data")].into();
+        let found = with_users(&users, folder.path(), shell);
         let named: Vec<(u32, &str)> = found.iter().map(|it| (it.uid, it.who.as_str())).collect();
         assert_eq!(
             named,
