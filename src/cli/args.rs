@@ -307,13 +307,7 @@ pub enum Command {
     #[command(after_help = help::LEAK_TEST)]
     LeakTest(LeakTest),
     /// Replace the running supervisor by the program on disk; tenants keep running
-    #[command(after_help = "EXAMPLES\n  \
-        tenantd upgrade\n  \
-        systemctl reload tenantd@wiki      does the same\n\n\
-        The new program is executed in the supervisor's process and reads the manifest again. A\n\
-        preflight checks first whether it would run. If the preflight fails, for example because\n\
-        the manifest has problems, or if the new program fails before it is ready, the old one\n\
-        continues, and the command prints the reason.")]
+    #[command(after_help = help::UPGRADE)]
     Upgrade,
     /// End the supervisor but not its tenants; the next supervisor adopts them
     #[command(after_help = help::DETACH)]

@@ -192,6 +192,16 @@ EXIT CODES
   otherwise  that of the command; if a signal ends it, a shell shows 128 and the
              number of the signal, as 130 after Ctrl-C";
 
+/// Of `upgrade`.
+pub(super) const UPGRADE: &str = "EXAMPLES
+  tenantd upgrade
+  systemctl reload tenantd@wiki      does the same
+
+The new program is executed in the supervisor's process and reads the manifest again. A
+preflight checks first whether it would run. If the preflight fails, for example because
+the manifest has problems, or if the new program fails before it is ready, the old one
+continues, and the command prints the reason.";
+
 /// Of `detach`.
 pub(super) const DETACH: &str = "EXAMPLES
   tenantd detach
