@@ -115,6 +115,7 @@ pub(super) enum Guard {
     KernelSettings,
     Isolated,
     NoMagicLinks,
+    Orders,
 }
 
 impl fmt::Display for Guard {
@@ -137,6 +138,7 @@ impl fmt::Display for Guard {
             Self::KernelSettings => "read-only kernel settings",
             Self::Isolated => "isolated ports of the bridge",
             Self::NoMagicLinks => "paths without magic links",
+            Self::Orders => "no orders from inside a tenant",
         })
     }
 }
@@ -160,7 +162,8 @@ impl Guard {
             | Self::Session
             | Self::Keyring
             | Self::KernelSettings
-            | Self::NoMagicLinks => return None,
+            | Self::NoMagicLinks
+            | Self::Orders => return None,
         })
     }
 }
@@ -223,7 +226,8 @@ impl Facts {
             | Guard::Session
             | Guard::Keyring
             | Guard::KernelSettings
-            | Guard::NoMagicLinks => true,
+            | Guard::NoMagicLinks
+            | Guard::Orders => true,
             Guard::OwnFolders | Guard::ReadOnlyHost => self.host == HostAccess::ReadOnly,
             Guard::Domain => confines,
             Guard::Signals => self.landlock >= domain::SIGNALS,

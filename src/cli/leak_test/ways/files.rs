@@ -142,7 +142,7 @@ fn devices() -> Vec<Way> {
         way(
             Against::Supervisor,
             ("give it orders by the control socket", Impersonate),
-            &[Guard::OwnFolders, Guard::User],
+            &[Guard::OwnFolders, Guard::User, Guard::Orders],
             order,
         ),
         way(
