@@ -172,7 +172,10 @@ fn plan_and_check_say_which_datastores_are_new_missing_or_not_writable() {
     let belongs = format!("host: datastore: weak: acme: {store} belongs to");
     assert!(said.contains(&belongs), "{said}");
     let misfit = "so user nobody cannot write to it: `tenantd chown` gives it 65534:65534";
-    assert!(said.contains(&format!("{misfit} {store}\n")), "{said}");
+    assert!(
+        said.contains(&format!("{misfit} while the tenant is down\n")),
+        "{said}"
+    );
 
     // Another application with the same folder.
     folder("/var/lib/tenantd/.datastores/crm");
