@@ -65,17 +65,6 @@ fn heading(table: Table) -> String {
 /// Describes the type of a value.
 #[must_use]
 pub fn kind_words(kind: Kind) -> String {
-    let placeholders = |slots: &[Slot]| {
-        if slots == ALL {
-            "all placeholders".to_owned()
-        } else {
-            let words: Vec<_> = slots
-                .iter()
-                .map(|s| format!("`{{{}}}`", s.word()))
-                .collect();
-            words.join(", ")
-        }
-    };
     match kind {
         Kind::Table(_) => "a table".to_owned(),
         Kind::Tenants => "a table with one entry per tenant".to_owned(),
@@ -88,10 +77,8 @@ pub fn kind_words(kind: Kind) -> String {
         Kind::Vars => "a table of strings with all placeholders except variables".to_owned(),
         Kind::Secrets => format!("a table of paths with {}", placeholders(OF_TENANT)),
         Kind::Text(slots) => format!("a string with {}", placeholders(slots)),
-        Kind::Files => "an array of tables".to_owned(),
-        Kind::Operators => "an array of tables".to_owned(),
+        Kind::Files | Kind::Operators => "an array of tables".to_owned(),
         Kind::Tenancies => "an array of names of tenants".to_owned(),
-        Kind::FileMode => "a string of three or four octal digits".to_owned(),
         Kind::Path(slots) => format!("a path with {}", placeholders(slots)),
         Kind::Paths(slots) => format!("an array of paths with {}", placeholders(slots)),
         Kind::Folders => {
@@ -108,7 +95,9 @@ pub fn kind_words(kind: Kind) -> String {
         Kind::Duration { min, max } => format!("a duration from {min} to {max}"),
         Kind::Count { min, max } => format!("an integer from {min} to {max}"),
         Kind::Integer { min, max } => format!("an integer from {min} to {max}"),
-        Kind::Umask => "a string of three or four octal digits".to_owned(),
+        Kind::FileMode | Kind::Permissions | Kind::Umask => {
+            "a string of three or four octal digits".to_owned()
+        }
         Kind::Limit { measure, min } => {
             let what = match measure {
                 Measure::Number => format!("an integer from {min}"),
@@ -120,13 +109,23 @@ pub fn kind_words(kind: Kind) -> String {
             let min = Bound::Number(min).shown(Measure::Bytes);
             format!("a size such as `\"64 MiB\"`, at least {min}")
         }
-        Kind::Permissions => "a string of three or four octal digits".to_owned(),
         Kind::Signal => "a signal name".to_owned(),
         Kind::Choice(words) => format!("one of {}", listed(words)),
         Kind::Choices(words) => format!("an array of {}", listed(words)),
         Kind::Address => "an IPv4 address".to_owned(),
         Kind::Subnet => "an IPv4 network".to_owned(),
     }
+}
+
+fn placeholders(slots: &[Slot]) -> String {
+    if slots == ALL {
+        return "all placeholders".to_owned();
+    }
+    let words: Vec<_> = slots
+        .iter()
+        .map(|slot| format!("`{{{}}}`", slot.word()))
+        .collect();
+    words.join(", ")
 }
 
 fn listed(words: &[&str]) -> String {
