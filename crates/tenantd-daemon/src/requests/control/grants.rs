@@ -98,7 +98,7 @@ mod tests {
     }
 
     fn grants() -> Grants {
-        let operator = |gid, right, some: &[&str]| Operator {
+        let operator = |gid: u32, right, some: &[&str]| Operator {
             group: gid.to_string(),
             gid,
             rights: [right].into(),
