@@ -225,3 +225,14 @@ fn the_program_outlives_the_thread_that_launched_it() {
     let by_term = tenantd_host::process::Ended::Signal(libc::SIGTERM);
     assert_eq!(running.end(), by_term);
 }
+
+/// The mode that it has: without the guard, the call succeeds and the machine does not notice.
+#[test]
+fn root_cannot_change_the_device_that_is_its_standard_input() {
+    let mut bench = Bench::new().for_root();
+    bench.set_script(
+        "exec python3 -I -c 'import os\nprint(os.readlink(\"/proc/self/fd/0\"))\n\
+         try: os.fchmod(0, 0o666)\nexcept OSError as error: print(error.strerror)'",
+    );
+    assert_eq!(bench.output(), "/dev/null\nRead-only file system\n");
+}

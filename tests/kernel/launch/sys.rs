@@ -112,7 +112,7 @@ fn reached(host: HostAccess, visible: &[&str]) -> BTreeSet<String> {
     let abstract_one = SocketAddr::from_abstract_name("/tmp/.X11-unix/X0").unwrap();
     let _abstract = UnixListener::bind_addr(&abstract_one).unwrap();
     bench.view().host = host;
-    bench.view().visible = visible.iter().map(|path| path.into()).collect();
+    bench.view().visible = visible.iter().map(Into::into).collect();
     bench.launch.program = "/usr/bin/python3".into();
     let all = ["python3", "-I", "-c", CONNECT, "@/tmp/.X11-unix/X0"];
     let all = all.iter().chain(&SOCKETS);

@@ -157,6 +157,7 @@ impl Spec {
         let view = view::view(launch, templates, outputs, is_rehearsal, &mut mounts)?;
         check_program(executed.program)?;
         let mounts = mounts.in_order();
+        let [input, output, error] = stdio(&mounts, outputs)?;
         let uid = identity.uid;
         let privileges = launch.wall.privileges.of_user(uid, launch.identity.uid);
         let rights = Rights::new(&privileges, uid)?;
@@ -174,7 +175,7 @@ impl Spec {
             gid: Gid::from_raw(identity.gid),
             uid: Uid::from_raw(identity.uid),
             working_directory: path(Stage::WorkingDirectory, &launch.working_directory)?,
-            stdio: stdio(outputs)?,
+            stdio: [input, output, error],
             program: path(Stage::Exec, executed.program)?,
             argv: argv(executed)?,
             environment: environment(executed)?,
@@ -289,12 +290,27 @@ fn null() -> Result<OwnedFd, Failure> {
     null.map_err(|errno| Failure::errno(Stage::Stdio, "/dev/null", errno.raw_os_error()))
 }
 
-fn stdio([stdout, stderr]: [BorrowedFd<'_>; 2]) -> Result<[OwnedFd; 3], Failure> {
+/// The standard input: `/dev/null` of the tenant's own `/dev`, if it has one. The host's would let a program of root
+/// change its owner and mode for everybody (fchmod(2)), as it was not opened through a read-only mount.
+fn input(mounts: &[Mount]) -> Result<OwnedFd, Failure> {
+    let Some(dev) = mounts.iter().find(|it| &*it.target == c"/dev") else {
+        return null();
+    };
+    let null = openat(
+        &dev.tree,
+        c"null",
+        OFlags::RDWR | OFlags::CLOEXEC,
+        Mode::empty(),
+    );
+    null.map_err(|errno| Failure::errno(Stage::Stdio, "/dev/null", errno.raw_os_error()))
+}
+
+fn stdio(mounts: &[Mount], [stdout, stderr]: [BorrowedFd<'_>; 2]) -> Result<[OwnedFd; 3], Failure> {
     let failed = |object: &'static str| {
         move |errno: Errno| Failure::errno(Stage::Stdio, object, errno.raw_os_error())
     };
     Ok([
-        above_stdio(null()?).map_err(failed("at 0"))?,
+        above_stdio(input(mounts)?).map_err(failed("at 0"))?,
         above_stdio(stdout).map_err(failed("at 1"))?,
         above_stdio(stderr).map_err(failed("at 2"))?,
     ])
