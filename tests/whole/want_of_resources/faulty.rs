@@ -95,6 +95,7 @@ impl Want {
                 "ENOMEM",
                 "want of memory",
                 "Cannot allocate memory",
+                "EAGAIN",
                 "Resource temporarily",
             ],
             Self::Disk => &["ENOSPC", "No space left on device"],
