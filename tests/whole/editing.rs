@@ -14,7 +14,7 @@ use crate::support::daemon::{PROGRAM, tenantd};
 fn manifest() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("wiki.toml");
-    let text = "\u{feff}[app]\r\nname = \"edited\"\r\ncommand = [\"/bin/true\"]\r\n\
+    let text = "\u{feff}[app]\r\nname = \"edited\"\r\ncommand = [\"/bin/true\"]\r\nuser = \"root\"\r\n\
                 datastore = { path = \"/srv\" }\r\n[tenants]\r\nacme = { ip = \"10.77.0.11\" }";
     fs::write(&path, text).unwrap();
     (folder, path)
@@ -48,13 +48,13 @@ fn processes_that_add_at_the_same_time_all_succeed() {
         text.starts_with('\u{feff}') && !text.ends_with('\n'),
         "{text:?}"
     );
-    assert_eq!(lines(&path).len(), 12, "{text:?}");
+    assert_eq!(lines(&path).len(), 13, "{text:?}");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     for number in 20..26 {
         let config = path.to_str().unwrap();
         tenantd(&["remove", &format!("t{number}"), "--config", config]).expect(0);
     }
-    assert_eq!(lines(&path).len(), 6);
+    assert_eq!(lines(&path).len(), 7);
 }
 
 #[test]

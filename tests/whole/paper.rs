@@ -183,10 +183,10 @@ fn all_problems_of_a_manifest_are_reported_at_once() {
             "/no/such/program",
             "usr",
             "10.77.0.11",
-            "wiki.toml:4",
             "wiki.toml:5",
             "wiki.toml:6",
-            "wiki.toml:9",
+            "wiki.toml:7",
+            "wiki.toml:10",
         ] {
             let text = format!("{}{}", said.out, said.err);
             assert!(text.contains(wanted), "{wanted:?} is not in\n{text}");

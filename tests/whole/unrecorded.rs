@@ -191,15 +191,17 @@ fn a_daemonized_program_is_adopted_without_its_first_process() {
         "/sys/fs/cgroup/tenantd/{}/acme/program/cgroup.procs",
         daemon.app
     );
-    daemon.until_tenant("acme", |acme| acme.pid.is_none());
+    // The first process has left, and another one is known as the main one.
+    let main = daemon.until_tenant("acme", |acme| acme.main.is_some()).pid;
     let before = fs::read_to_string(&leaf).unwrap();
     daemon.kill();
     fs::remove_file(state_file_of(&daemon)).unwrap();
     daemon.again();
-    let acme = daemon.settles().tenants.remove(0);
+    daemon.settles();
+    let acme = daemon.until_tenant("acme", |acme| acme.main.is_some());
     assert_eq!(
         (acme.state, acme.pid, acme.restarts),
-        (StateWord::Up, None, 0)
+        (StateWord::Up, main, 0)
     );
     assert_eq!(fs::read_to_string(&leaf).unwrap(), before);
     daemon.end();

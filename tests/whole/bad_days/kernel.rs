@@ -6,7 +6,8 @@ use crate::bad_days::{host, manifest};
 use crate::refuse;
 use crate::support::daemon::Daemon;
 
-/// As on a kernel before 5.2, which has no `open_tree`: no program runs without its datastore.
+/// As on a kernel before 5.2, which has no `open_tree`: no program runs, and the first step that needs it is
+/// named.
 #[test]
 fn a_refused_system_call_stops_the_launch_and_names_the_stage() {
     host();
@@ -20,6 +21,9 @@ fn a_refused_system_call_stops_the_launch_and_names_the_stage() {
     });
     for tenant in status.tenants {
         let why = tenant.why.unwrap();
-        assert!(why.contains("ENOSYS") && why.contains("datastore"), "{why}");
+        assert!(
+            why.contains("ENOSYS") && why.contains("network namespace"),
+            "{why}"
+        );
     }
 }

@@ -25,9 +25,7 @@ pub fn of_program(program: &Program, tenant: &str) -> String {
     page.string("name", &program.name);
     let words: Vec<String> = program.command.iter().map(|it| escaped(it)).collect();
     page.list("command", &words);
-    if let Some(user) = &program.user {
-        page.string("user", user);
-    }
+    page.string("user", program.user.as_deref().unwrap_or("root"));
     page.string("host", "writable");
     // Whether it daemonizes is not known yet: then an end of the first process is no end of the program.
     page.key("daemonizes", "true");
