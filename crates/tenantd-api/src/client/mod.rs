@@ -188,8 +188,7 @@ impl Connection {
     /// # Errors
     /// See [`ClientError`].
     pub async fn manifest(&mut self) -> Result<PathBuf, ClientError> {
-        let answer = self.varlink.manifest().await;
-        self.understand(answer).map(|manifest| manifest.path.into())
+        follow!(self.manifest()).map(|manifest| manifest.path.into())
     }
 
     /// Removes residue: what bears the application's mark on the host and belongs to no tenant of
