@@ -171,8 +171,9 @@ impl ClientError {
             Refusal::ReadOnly { .. } => return Self::ReadOnly { app },
             Refusal::NoRight { right, tenant } => {
                 let whom = tenant.as_ref().map_or("all tenants", String::as_str);
+                let what = if right == "status" { "see" } else { &*right };
                 let reason = format!(
-                    "permission denied: none of your groups may {right} {whom} \
+                    "permission denied: none of your groups may {what} {whom} \
                      (`control.operators` of the manifest): try again with sudo"
                 );
                 (app.to_string(), reason)
