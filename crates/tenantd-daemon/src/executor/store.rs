@@ -158,7 +158,8 @@ impl Recovery {
         }
     }
 
-    /// Closes inherited descriptors that no tenant uses, and removes them from the store.
+    /// Closes inherited descriptors that no tenant uses, and removes them from the store, which has room for the
+    /// mount namespace then.
     pub(crate) fn close_unclaimed(&self) {
         let left = self.inherited.borrow_mut().close();
         for name in left {
@@ -167,6 +168,8 @@ impl Recovery {
                 unstore(&name);
             }
         }
+        // The descriptors of an earlier version may have filled the store, and then it refused this one.
+        store(NAMESPACES, self.host.netns.namespace());
     }
 }
 
