@@ -43,7 +43,10 @@ impl Recovery {
         let orphans = found.iter().filter(|tenant| !planned.contains(tenant));
         let tree = self.host.cgroups.as_ref().map(|cgroups| &cgroups.tree);
         join_all(orphans.map(|tenant| async move {
-            match end(&self.host.app, tree, tenant, previous.netns_of(tenant)).await {
+            match self
+                .end_orphan(tree, tenant, previous.netns_of(tenant))
+                .await
+            {
                 Ok(()) => {
                     tracing::info!(%tenant, "{tenant}: not in the manifest any more, was ended");
                 }
@@ -52,11 +55,36 @@ impl Recovery {
         }))
         .await;
     }
+
+    async fn end_orphan(
+        &self,
+        tree: Option<&Tree>,
+        tenant: &TenantName,
+        netns: Option<u64>,
+    ) -> Result<(), Failure> {
+        let app = &self.host.app;
+        end_processes(app, tree, tenant, netns).await?;
+        // It would hold the pipes, the socket and the log files as long as it lives.
+        if let Err(failure) = self.host.collector.remove(tenant).await {
+            tracing::warn!(%tenant, "{tenant}: {failure}");
+        }
+        remove(app, tenant)
+    }
 }
 
 /// Ends a tenant that no supervisor runs, and removes its resources except the datastore. Its link
 /// disappears with its last process. `netns` is the inode of its network namespace, if recorded.
 pub(crate) async fn end(
+    app: &AppName,
+    tree: Option<&Tree>,
+    tenant: &TenantName,
+    netns: Option<u64>,
+) -> Result<(), Failure> {
+    end_processes(app, tree, tenant, netns).await?;
+    remove(app, tenant)
+}
+
+async fn end_processes(
     app: &AppName,
     tree: Option<&Tree>,
     tenant: &TenantName,
@@ -70,6 +98,10 @@ pub(crate) async fn end(
         (None, None) => {}
     }
     crash::point("orphan: ended", tenant.as_str());
+    Ok(())
+}
+
+fn remove(app: &AppName, tenant: &TenantName) -> Result<(), Failure> {
     take_name(app, tenant)?;
     fifo::remove(app, tenant)
 }
