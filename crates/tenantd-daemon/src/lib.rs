@@ -155,7 +155,7 @@ impl Daemon {
             let is_done = self.follow();
             let is_quiet = self.requests.closed().is_some() && self.readiness.is_quiet();
             let is_idle = is_done && is_quiet && self.executor.is_idle();
-            match self.handover.exit_now(is_idle) {
+            match self.exit_now(is_idle) {
                 Some(Exit::Detach) => return Some(Exit::Detach),
                 Some(Exit::Upgrade) => {
                     let (executor, control) = (&self.executor, self.requests.closed());
@@ -191,6 +191,15 @@ impl Daemon {
                 tokio::task::yield_now().await;
             }
         }
+    }
+
+    /// How the loop ends, if it may end now. A status text that waits is recorded before.
+    fn exit_now(&mut self, is_idle: bool) -> Option<Exit> {
+        let exit = self.handover.exit_now(is_idle)?;
+        for tenant in self.executor.take_said() {
+            self.record(&tenant);
+        }
+        Some(exit)
     }
 
     /// Passes an event to the owner that is responsible for it.

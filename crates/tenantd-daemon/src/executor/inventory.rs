@@ -319,6 +319,12 @@ impl Inventory {
         running.all(|running| running.executed)
     }
 
+    /// The launches of all tenants.
+    pub(crate) fn all_running(&mut self) -> impl Iterator<Item = (&TenantName, &mut Running)> {
+        let entries = self.entries.iter_mut();
+        entries.filter_map(|(tenant, entry)| Some((tenant, entry.running.as_mut()?)))
+    }
+
     /// The launch of a tenant, if it is this one.
     pub(crate) fn running(
         &mut self,

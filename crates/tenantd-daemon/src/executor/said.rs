@@ -88,6 +88,15 @@ impl Executor {
         self.changed(tenant);
     }
 
+    /// The tenants with a status text that is to be written later: before this process ends, it is written
+    /// now.
+    pub(crate) fn take_said(&mut self) -> Vec<TenantName> {
+        let now = Instant::now();
+        let all = self.inventory.all_running();
+        all.filter_map(|(tenant, running)| running.recorded.is_due_now(now).then(|| tenant.clone()))
+            .collect()
+    }
+
     pub(super) fn record(&mut self, tenant: &TenantName) {
         let record = Input::Record(tenant.clone());
         self.pending.push_back(Pending::Input(record));
