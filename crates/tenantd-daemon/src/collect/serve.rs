@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::thread::sleep;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -12,11 +14,14 @@ use crate::collect::follow::Follower;
 use crate::collect::sockets::Sockets;
 use crate::collect::{Answer, Ask};
 use tenantd_core::name::TenantName;
-use tenantd_host::inbox;
 use tenantd_host::peer::{Peer, Place};
+use tenantd_host::{inbox, want};
 
 /// How many bytes to receive at once.
 const PIECE: usize = 4096;
+
+/// How long a connection waits if there is no descriptor for it.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The descriptors of the tenants' output. Nothing is done with them: what is in a pipe stays as long as one
 /// is open.
@@ -33,7 +38,16 @@ pub(super) fn serve(
 ) -> io::Result<()> {
     let mut output = Output::new();
     loop {
-        let (connection, _) = listener.accept()?;
+        let connection = match listener.accept() {
+            Ok((connection, _)) => connection,
+            // The end of this process would lose all output that nobody has read yet.
+            Err(error) if want::error_passes(&error) => {
+                tracing::debug!(%error, "cannot accept a connection for now");
+                sleep(PAUSE);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         if let Err(why) = is_supervisor(&connection) {
             tracing::warn!("a connection to the collector's socket was refused: {why}");
             continue;
