@@ -348,7 +348,7 @@ impl LogReader {
         self.write_marks(&mut sink).await;
         let pipes: Vec<_> = self.pipes.borrow_mut().take_out(tenant).collect();
         for (stream, pipe) in pipes {
-            if let Err(error) = self.drain(tenant, stream, &pipe, &mut sink).await {
+            if let Err(error) = self.drain(tenant, stream, pipe, &mut sink).await {
                 tracing::error!(%tenant, %error, "{tenant}: cannot read the rest of its {stream}");
             }
         }
@@ -358,7 +358,7 @@ impl LogReader {
         &self,
         tenant: &TenantName,
         stream: Stream,
-        pipe: &Pipe,
+        pipe: Pipe,
         sink: &mut Sink,
     ) -> io::Result<()> {
         let pipe = self.pipes.borrow().descriptor(tenant, stream, pipe)?;

@@ -16,7 +16,7 @@ use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::model::TenantPlan;
 use tenantd_core::stage::{Failure, Stage};
 use tenantd_core::supervisor::event::Exit;
-use tenantd_host::{children, fifo};
+use tenantd_host::{children, fifo, want};
 
 use crate::collect::link::{LIMIT, Link};
 use crate::collect::{Answer, Ask, Files, VARIABLE};
@@ -80,7 +80,7 @@ impl Collector {
     /// Closes a tenant's socket. What was sent to it is in the FIFO then.
     ///
     /// # Errors
-    /// The stage [`Stage::Log`].
+    /// The stage [`Stage::Log`]. Without a descriptor to read the last output, nothing is closed.
     pub(crate) async fn remove(&self, tenant: &TenantName) -> Result<(), Failure> {
         let ask = Ask::Remove {
             tenant: tenant.clone(),
@@ -132,7 +132,11 @@ fn add(tenant: &TenantName, files: Option<Vec<Files>>) -> Ask {
 }
 
 fn failed(error: &io::Error) -> Failure {
-    Failure::detail(Stage::Log, "of the log collector", error.to_string())
+    let what = "of the log collector";
+    match error.raw_os_error() {
+        Some(errno) => Failure::errno(Stage::Log, what, errno),
+        None => Failure::detail(Stage::Log, what, error.to_string()),
+    }
 }
 
 /// The connection to the collector, and what it was told.
@@ -174,11 +178,16 @@ impl Client {
                 self.tenants.insert(tenant.clone(), files);
             }
             Ask::Remove { tenant } => {
-                self.tenants.remove(tenant);
                 // What is in its pipes is read after this.
-                if let Err(error) = self.ends.take_back(tenant) {
-                    tracing::error!(%tenant, %error, "{tenant}: cannot open its output again");
+                match self.ends.take_back(tenant) {
+                    Ok(()) => {}
+                    // The collector would close them with the last output in them.
+                    Err(error) if want::error_passes(&error) => return Err(error),
+                    Err(error) => {
+                        tracing::error!(%tenant, %error, "{tenant}: cannot open its output again");
+                    }
                 }
+                self.tenants.remove(tenant);
             }
             Ask::End => return self.end().await,
             Ask::List => {}

@@ -6,6 +6,7 @@ mod ends;
 #[cfg(test)]
 mod tests;
 
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ use tenantd_host::crash;
 use tenantd_host::launch::MountTemplates;
 use tenantd_host::netns::{self, ClosedNetns, NetnsMounts};
 use tenantd_host::network::Network;
-use tenantd_host::{fifo, ipc, limits, process};
+use tenantd_host::{fifo, ipc, limits, process, want};
 
 use crate::collect::client::Collector;
 use crate::executor::blocking::blocking_change;
@@ -169,12 +170,17 @@ impl Host {
         crash::point("release: name taken", plan.name.as_str());
         failures.extend(remove_objects(plan).await);
         crash::point("release: objects removed", plan.name.as_str());
-        failures.extend(self.collector.remove(&plan.name).await.err());
+        let closed = self.collector.remove(&plan.name).await;
+        // Its last output cannot be read for now: it stays in the pipes.
+        let stays = closed.as_ref().is_err_and(passes);
+        failures.extend(closed.err());
         self.notices.remove(&plan.name);
-        self.logs.remove(&plan.name).await;
-        crash::point("release: logs closed", plan.name.as_str());
-        failures.extend(fifo::remove(&self.app, &plan.name).err());
-        crash::point("release: pipes removed", plan.name.as_str());
+        if !stays {
+            self.logs.remove(&plan.name).await;
+            crash::point("release: logs closed", plan.name.as_str());
+            failures.extend(fifo::remove(&self.app, &plan.name).err());
+            crash::point("release: pipes removed", plan.name.as_str());
+        }
         failures.extend(self.remove_leaf(plan, leaf));
         crash::point("release: leaf removed", plan.name.as_str());
         failures
@@ -321,4 +327,9 @@ pub(crate) fn take_name(app: &AppName, tenant: &TenantName) -> Result<(), Failur
         Failure::detail(Stage::Release, path, why)
     };
     netns::name::take(app, tenant).map(drop).map_err(failed)
+}
+
+/// Whether the host lacks something for now.
+fn passes(failure: &Failure) -> bool {
+    want::error_passes(&io::Error::from_raw_os_error(failure.errno))
 }

@@ -84,14 +84,17 @@ impl Pipe {
 }
 
 impl Pipes {
-    /// A descriptor of a pipe that was taken out.
+    /// The descriptor of a pipe that was taken out. If it is open, none is needed in addition.
     pub(in crate::logs) fn descriptor(
         &self,
         tenant: &TenantName,
         stream: Stream,
-        pipe: &Pipe,
+        pipe: Pipe,
     ) -> io::Result<OwnedFd> {
-        pipe.descriptor((&self.app, tenant), stream)
+        match pipe.fd {
+            Some(fd) => Ok(fd),
+            None => pipe.descriptor((&self.app, tenant), stream),
+        }
     }
 
     fn held(&self, tenant: &TenantName) -> io::Result<Option<Held>> {
