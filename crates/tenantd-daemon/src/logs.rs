@@ -43,7 +43,7 @@ use journal::Journal;
 use last::LastLines;
 pub use mark::Mark;
 use mark::Marks;
-pub(crate) use pipes::{Ends, Held};
+pub(crate) use pipes::{BOTH, Ends, Held};
 pub use pipes::{PAUSE_MAX, READ_MAX};
 use pipes::{Pipe, Pipes};
 use sink::Sink;

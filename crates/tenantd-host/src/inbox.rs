@@ -51,6 +51,9 @@ pub struct Received {
     pub is_cut: bool,
     /// Descriptors that came with it. Closing one may take long.
     pub descriptors: Vec<OwnedFd>,
+    /// Whether the kernel closed some of the descriptors, because this process may not open more
+    /// (`MSG_CTRUNC`).
+    pub lost: bool,
     /// The process that sent it, if the socket [asks](name_senders) the kernel for that.
     pub sender: Option<i32>,
 }
@@ -153,6 +156,7 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Option<R
         len: message.bytes,
         is_cut: message.flags.contains(ReturnFlags::TRUNC),
         descriptors,
+        lost: message.flags.contains(ReturnFlags::CTRUNC),
         sender,
     }))
 }
@@ -210,6 +214,11 @@ fn gone(result: rustix::io::Result<()>) -> rustix::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::IoSlice;
+
+    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
     use super::*;
 
     #[test]
@@ -235,5 +244,36 @@ mod tests {
         let received = new.receive(&mut buffer).unwrap().unwrap();
         assert_eq!(&buffer[..received.len], b"two");
         assert!(new.receive(&mut buffer).unwrap().is_none());
+    }
+
+    #[test]
+    fn descriptors_that_the_kernel_had_no_room_for_are_lost() {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let send = || {
+            let fds = [theirs.as_fd(), theirs.as_fd()];
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+            let mut more = SendAncillaryBuffer::new(&mut space);
+            assert!(more.push(SendAncillaryMessage::ScmRights(&fds)));
+            let text = [IoSlice::new(b"x")];
+            sendmsg(&theirs, &text, &mut more, SendFlags::NOSIGNAL).unwrap();
+            receive(ours.as_fd(), &mut [0; 8]).unwrap().unwrap()
+        };
+        let received = send();
+        assert_eq!((received.descriptors.len(), received.lost), (2, false));
+        drop(received);
+        let before = getrlimit(Resource::Nofile);
+        let limit = Rlimit {
+            current: Some(64),
+            ..before
+        };
+        setrlimit(Resource::Nofile, limit).unwrap();
+        let mut open = Vec::new();
+        while let Ok(copy) = theirs.try_clone() {
+            open.push(copy);
+        }
+        open.pop();
+        let received = send();
+        setrlimit(Resource::Nofile, before).unwrap();
+        assert_eq!((received.descriptors.len(), received.lost), (1, true));
     }
 }

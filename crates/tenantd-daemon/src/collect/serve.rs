@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use crate::collect::follow::Follower;
 use crate::collect::sockets::Sockets;
 use crate::collect::{Answer, Ask};
+use crate::logs::BOTH;
 use tenantd_core::name::TenantName;
 use tenantd_host::peer::{Peer, Place};
 use tenantd_host::{inbox, want};
@@ -86,10 +87,10 @@ fn converse(
     output: &mut Output,
 ) -> io::Result<bool> {
     let mut requests = Requests::of(connection);
-    while let Some((line, fds)) = requests.next()? {
+    while let Some((line, passed)) = requests.next()? {
         let ask = serde_json::from_slice(&line);
         let (answer, ends) = match ask {
-            Ok(ask) => answer(ask, fds, parts, output),
+            Ok(ask) => answer(ask, passed, parts, output),
             Err(error) => (failed(&error), false),
         };
         let mut text = serde_json::to_vec(&answer)?;
@@ -106,7 +107,22 @@ fn converse(
 struct Requests {
     connection: UnixStream,
     received: Vec<u8>,
+    passed: Passed,
+}
+
+/// The descriptors that came with a request.
+#[derive(Default)]
+struct Passed {
     fds: Vec<OwnedFd>,
+    /// Whether the kernel had no room for some of them.
+    lost: bool,
+}
+
+impl Passed {
+    /// Both pipes of a tenant; None if they are not both there.
+    fn both(self) -> Option<Vec<OwnedFd>> {
+        (!self.lost && self.fds.len() == BOTH).then_some(self.fds)
+    }
 }
 
 impl Requests {
@@ -114,13 +130,13 @@ impl Requests {
         Self {
             connection,
             received: Vec::new(),
-            fds: Vec::new(),
+            passed: Passed::default(),
         }
     }
 
     /// The next request, with the descriptors that came with it. The supervisor sends it after the answer to
     /// the one before.
-    fn next(&mut self) -> io::Result<Option<(Vec<u8>, Vec<OwnedFd>)>> {
+    fn next(&mut self) -> io::Result<Option<(Vec<u8>, Passed)>> {
         let mut piece = [0; PIECE];
         while !self.received.contains(&b'\n') {
             let mut ready = [PollFd::new(&self.connection, PollFlags::IN)];
@@ -135,18 +151,19 @@ impl Requests {
                 return Ok(None);
             }
             self.received.extend(&piece[..more.len]);
-            self.fds.extend(more.descriptors);
+            self.passed.fds.extend(more.descriptors);
+            self.passed.lost |= more.lost;
         }
         Ok(Some((
             std::mem::take(&mut self.received),
-            std::mem::take(&mut self.fds),
+            std::mem::take(&mut self.passed),
         )))
     }
 }
 
 fn answer(
     ask: Ask,
-    fds: Vec<OwnedFd>,
+    passed: Passed,
     (sockets, follower): (&Sockets, &Follower),
     output: &mut Output,
 ) -> (Answer, bool) {
@@ -158,7 +175,7 @@ fn answer(
                 follower.follow(&tenant, files);
             }
             let added = sockets.add(&tenant);
-            if !fds.is_empty() {
+            if let Some(fds) = passed.both() {
                 output.insert(tenant, fds);
                 answer.holds = true;
             }

@@ -244,6 +244,8 @@ impl Sockets {
                 len,
                 is_cut,
                 descriptors,
+                // The kernel has closed them: nothing is left to do.
+                lost: _,
                 sender: _,
             } = received;
             out.pass_on(&socket.tenant, len, is_cut)?;

@@ -27,7 +27,7 @@ use tenantd_core::name::{AppName, TenantName};
 use tenantd_host::fifo::ReadEnds;
 use tenantd_host::want;
 
-pub(crate) use held::{Ends, Held};
+pub(crate) use held::{BOTH, Ends, Held};
 
 /// The most bytes to read from a pipe at once: more than the longest line. It limits the memory
 /// needed, the output that is repeated after a kill, and the time that other pipes wait.

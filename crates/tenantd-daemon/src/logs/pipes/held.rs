@@ -17,6 +17,9 @@ use crate::logs::{LogReader, Logs, Stream};
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_host::fifo;
 
+/// How many pipes a tenant has. The log collector holds both or none.
+pub(crate) const BOTH: usize = 2;
+
 /// The ends of the tenants' pipes, for the client of the log collector.
 #[derive(Clone)]
 pub(crate) struct Ends(Rc<LogReader>);
