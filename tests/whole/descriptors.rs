@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::fs;
 
 use nix::sys::signal::Signal;
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use tenantd_api::wire::StateWord;
 
 use crate::support::daemon::{Daemon, ends, pidfd, signal, until};
@@ -125,4 +126,38 @@ fn no_line_is_lost_or_doubled_if_the_log_collector_dies() {
         assert_eq!(found, all, "{tenant}");
     }
     daemon.end();
+}
+
+#[test]
+fn another_log_collector_starts_although_few_descriptors_are_left() {
+    const TENANTS: usize = 60;
+    let daemon = start("echo ready\nexec sleep 1000000", TENANTS);
+    until("the collector holds the output", || {
+        (open(daemon.pid()) <= OWN + TENANTS).then_some(())
+    });
+    let (before, old) = (open(daemon.pid()), collector(&daemon));
+    // Too few for the pipes of all tenants.
+    let had = limit(daemon.pid(), u64::try_from(before + 100).unwrap());
+    signal(old, Signal::SIGKILL);
+    let new = until("another collector runs", || {
+        found_collector(&daemon).filter(|pid| pid.cast_unsigned() != old)
+    });
+    limit(daemon.pid(), had);
+    limit(new.cast_unsigned(), had);
+    until("it holds the output of all", || {
+        let held = open(new.cast_unsigned()) >= 2 * TENANTS;
+        (held && open(daemon.pid()) <= before).then_some(())
+    });
+    daemon.end();
+}
+
+/// Sets the soft limit on open files of a process. Returns the one before.
+fn limit(process: u32, soft: u64) -> u64 {
+    let pid = Pid::from_raw(process.cast_signed()).unwrap();
+    let limit = Rlimit {
+        current: Some(soft),
+        maximum: getrlimit(Resource::Nofile).maximum,
+    };
+    let before = prlimit(Some(pid), Resource::Nofile, limit).unwrap();
+    before.current.unwrap()
 }

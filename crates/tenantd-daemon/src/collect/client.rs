@@ -1,7 +1,9 @@
 //! The supervisor's side: starts the collector, or continues to use the one of an earlier supervisor, and
 //! sends it requests. If the collector ends unexpectedly, it is started again, with the same tenants.
 
-use std::collections::BTreeMap;
+mod reopen;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -51,6 +53,8 @@ impl Collector {
             link,
             ends,
             tenants: BTreeMap::new(),
+            later: BTreeSet::new(),
+            tried: Instant::now(),
         };
         spawn_local(client.run(asked));
         Ok(Self { asks })
@@ -146,6 +150,10 @@ struct Client {
     /// The tenants' pipes, which the collector holds.
     ends: Ends,
     tenants: BTreeMap<TenantName, Vec<Files>>,
+    /// Those whose pipes the collector does not hold yet, because something failed.
+    later: BTreeSet<TenantName>,
+    /// When that was last tried again.
+    tried: Instant,
 }
 
 impl Client {
@@ -166,6 +174,9 @@ impl Client {
                     if let Err(error) = self.again().await {
                         tracing::error!(%error, "cannot start the log collector");
                     }
+                }
+                () = sleep_until(self.tried + AGAIN), if !self.later.is_empty() => {
+                    self.try_again().await;
                 }
             }
         }
@@ -188,6 +199,7 @@ impl Client {
                     }
                 }
                 self.tenants.remove(tenant);
+                self.later.remove(tenant);
             }
             Ask::End => return self.end().await,
             Ask::List => {}
@@ -204,33 +216,29 @@ impl Client {
 
     /// Sends a request. That for a tenant has its pipes with it, which the collector holds from then on.
     async fn exchange(&mut self, ask: &Ask) -> io::Result<Answer> {
-        let held = match ask {
-            Ask::Add { tenant, .. } => self.held(tenant),
+        let tenant = match ask {
+            Ask::Add { tenant, .. } => Some(tenant),
             Ask::Remove { .. } | Ask::List | Ask::End => None,
         };
-        let fds = held.as_ref().map_or(&[][..], |held| &held.fds);
+        let held = tenant.and_then(|tenant| Some((tenant, self.held(tenant)?)));
+        let fds = held.as_ref().map_or(&[][..], |(_, held)| &held.fds);
         let answer = self.link.ask(ask, fds).await?;
-        if let Some(held) = held.filter(|_| answer.holds) {
-            self.ends.handed(&held);
+        match held {
+            Some((tenant, held)) if answer.holds => {
+                self.ends.handed(&held);
+                self.later.remove(tenant);
+            }
+            Some((tenant, _)) => self.postpone(tenant, &"the log collector did not receive it"),
+            None => {}
         }
         Ok(answer)
     }
 
-    fn held(&self, tenant: &TenantName) -> Option<Held> {
+    fn held(&mut self, tenant: &TenantName) -> Option<Held> {
         self.ends.held(tenant).unwrap_or_else(|error| {
-            tracing::warn!(%tenant, %error, "{tenant}: cannot pass its output to the log collector");
+            self.postpone(tenant, &error);
             None
         })
-    }
-
-    /// Opens the tenants' pipes, which the collector holds no longer. Without descriptors for all of them,
-    /// the others are opened one by one for the next collector.
-    fn watch_again(&self) {
-        for tenant in self.tenants.keys() {
-            if let Err(error) = self.ends.watch_again(tenant) {
-                return tracing::warn!(%tenant, %error, "{tenant}: cannot read its output for now");
-            }
-        }
     }
 
     async fn end(&mut self) -> io::Result<Answer> {
@@ -240,27 +248,6 @@ impl Client {
         }
         self.link.reap().await;
         answer
-    }
-
-    /// Starts another collector, with the same tenants.
-    async fn again(&mut self) -> io::Result<()> {
-        self.watch_again();
-        self.link.kill();
-        self.link.reap().await;
-        sleep_until(self.link.begun + AGAIN).await;
-        self.link.begun = Instant::now();
-        self.link = start(&self.app).await?;
-        for (tenant, files) in self.tenants.clone() {
-            if let Err(error) = self.ends.watch_again(&tenant) {
-                tracing::error!(%tenant, %error, "{tenant}: cannot read its output");
-            }
-            let again = add(&tenant, Some(files));
-            let answer = self.exchange(&again).await?;
-            if let Some(why) = answer.error {
-                tracing::error!(%tenant, "{tenant}: cannot make the socket at its /dev/log: {why}");
-            }
-        }
-        Ok(())
     }
 }
 

@@ -39,12 +39,24 @@ impl Logs {
 }
 
 impl Ends {
-    /// Copies of the descriptors of a tenant's pipes that this process holds. None if it holds none.
+    /// Copies of the descriptors of a tenant's pipes. None if this process does not hold both.
     ///
     /// # Errors
     /// What fcntl(2) reports.
     pub(crate) fn held(&self, tenant: &TenantName) -> io::Result<Option<Held>> {
         self.0.pipes.borrow().held(tenant)
+    }
+
+    /// Whether this process holds both pipes of a tenant.
+    pub(crate) fn has_both(&self, tenant: &TenantName) -> bool {
+        let pipes = self.0.pipes.borrow();
+        pipes.each(tenant).filter(|pipe| pipe.fd.is_some()).count() == BOTH
+    }
+
+    /// Whether this process does not hold a pipe of a tenant that it reads.
+    pub(crate) fn lacks(&self, tenant: &TenantName) -> bool {
+        let pipes = self.0.pipes.borrow();
+        pipes.each(tenant).any(|pipe| pipe.fd.is_none())
     }
 
     /// The log collector has these: this process closes its own.
@@ -111,7 +123,14 @@ impl Pipes {
             .flatten()
             .filter_map(|pipe| pipe.fd.as_ref());
         let fds: Vec<OwnedFd> = open.map(OwnedFd::try_clone).collect::<io::Result<_>>()?;
-        Ok((!fds.is_empty()).then_some(Held { number, fds }))
+        Ok((fds.len() == BOTH).then_some(Held { number, fds }))
+    }
+
+    /// The pipes of a tenant that are read.
+    fn each(&self, tenant: &TenantName) -> impl Iterator<Item = &Pipe> {
+        let pair = self.of.get(tenant).and_then(|it| self.open.get(it));
+        pair.into_iter()
+            .flat_map(|pair| pair.pipes.iter().flatten())
     }
 
     fn handed(&mut self, held: &Held) {
