@@ -67,5 +67,23 @@ fn a_secret_is_in_its_tenant_and_nowhere_else() {
         "{open:?}"
     );
     assert!(open.out.contains("secrets = {"), "its place: {open:?}");
+
+    // Those of each tenant count, also if it is like the one before.
+    write("changed", 0o600);
+    let other = "/srv/secrets/globex";
+    fs::write(other, "other").unwrap();
+    fs::set_permissions(other, fs::Permissions::from_mode(0o644)).unwrap();
+    let mut text = fs::read_to_string(&daemon.manifest).unwrap();
+    text.push_str("globex = { ip = \"10.77.0.12\" }\n");
+    fs::write(&daemon.manifest, text).unwrap();
+    let open = tenantd(&["check", "--config", config]);
+    assert_eq!(open.code, 1, "{open:?}");
+    assert!(
+        open.out.contains(other) && open.out.contains("mode 0644"),
+        "{open:?}"
+    );
+    fs::set_permissions(other, fs::Permissions::from_mode(0o600)).unwrap();
+    let good = tenantd(&["check", "--config", config]);
+    assert!(!good.out.contains(other), "{good:?}");
     daemon.end();
 }

@@ -19,6 +19,7 @@ use super::clone::{self, Cloned};
 use super::report::{self, Names, Outcome};
 use super::spec::Spec;
 use super::templates::MountTemplates;
+use super::view;
 use crate::datastore::{init, rehearsal};
 use crate::process::{self, Ended};
 use tenantd_core::name::AppName;
@@ -128,7 +129,9 @@ pub fn rehearse_all<'a>(
         let is_alike = launched.is_some_and(|other| is_alike(other, plan));
         let known = rehearsal::claim(app, &plan.name, &plan.datastore);
         let rehearsed = known.and_then(|()| match is_alike {
-            true => rehearsal::shown(&plan.datastore).map(drop),
+            true => rehearsal::shown(&plan.datastore)
+                .map(drop)
+                .and_then(|()| view::secrets::rehearse(&plan.launch)),
             false => rehearse_with(&templates, &plan.launch, &plan.datastore, descriptors),
         });
         match rehearsed {
@@ -144,8 +147,8 @@ fn is_alike_user(one: &Identity, other: &Identity) -> bool {
     one == other || (one.own && other.own)
 }
 
-/// Whether two tenants differ only in arguments, environment, limits, the place of their data, and the number of
-/// a user of their own.
+/// Whether two tenants differ only in arguments, environment, limits, the place of their data, the files of their
+/// secrets, and the number of a user of their own.
 fn is_alike(one: &TenantPlan, other: &TenantPlan) -> bool {
     let (a, b) = (&one.launch, &other.launch);
     let (data, others) = (&one.datastore, &other.datastore);
@@ -163,6 +166,7 @@ fn is_alike(one: &TenantPlan, other: &TenantPlan) -> bool {
         && a.process == b.process
         && a.wall == b.wall
         && a.hidden == b.hidden
+        && a.secrets.keys().eq(b.secrets.keys())
         && files().eq(b.files.iter().map(|file| file.path.as_path()))
         && is_alike_before(one, other)
         && data.targets().eq(others.targets())

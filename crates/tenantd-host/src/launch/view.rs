@@ -18,7 +18,7 @@ mod lid;
 mod missing;
 pub(crate) mod names;
 pub(super) mod own;
-mod secrets;
+pub(super) mod secrets;
 mod sys;
 
 use std::ffi::CString;

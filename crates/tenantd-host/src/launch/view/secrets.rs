@@ -69,6 +69,17 @@ pub(super) fn add(
     mounts.add(STAGE, tree, folder)
 }
 
+/// Reads each secret as a launch would.
+///
+/// # Errors
+/// The [`Failure`] that a launch would have.
+pub(in crate::launch) fn rehearse(launch: &LaunchPlan) -> Result<(), Failure> {
+    for (name, path) in &*launch.secrets {
+        read(name, path)?.fill(0);
+    }
+    Ok(())
+}
+
 /// Reads a file that only root can read.
 fn read(name: &str, path: &Path) -> Result<Vec<u8>, Failure> {
     // If it is a FIFO, it must not keep us waiting.
