@@ -67,6 +67,16 @@ fn other_datastores_cannot_be_reached() {
 }
 
 #[test]
+fn a_hidden_folder_may_lie_in_another_one() {
+    let look = "ls -A /var/lib/tenantd; cat /run/expected/file";
+    let mut bench = Bench::script(look);
+    write_file("/var/lib/tenantd/wiki/acme/file", "own\n", 0o644);
+    bench.launch.hidden = ["/mnt".into(), "/var/lib/tenantd/wiki".into()].into();
+    assert_eq!(bench.output(), "own\n");
+    assert_eq!(bench.rehearse(), Ok(()));
+}
+
+#[test]
 fn the_lock_gives_no_access_to_the_host() {
     let bench = Bench::script("ls -A /proc/self/fd/63/..; echo forged > /proc/self/fd/63; true");
     let output = bench.output();

@@ -239,7 +239,10 @@ fn hide(
 ) -> Result<(), Failure> {
     let stage = Stage::Hide;
     let ours = ours(launch, wanted);
-    for target in launch.hidden.iter().chain(&ours) {
+    // In a cover is nothing, and so no mount point of another one.
+    let inner = |target: &Path| ours.iter().any(|outer| target.starts_with(outer));
+    let hidden = launch.hidden.iter().filter(|target| !inner(target));
+    for target in hidden.chain(&ours) {
         if !own.is_one(target) && !own.holds(target) {
             let tree = templates.cover().map_err(on(stage, target))?;
             mounts.add(stage, tree, target)?;
