@@ -78,6 +78,7 @@ impl Bench {
                 process: Default::default(),
                 wall: Default::default(),
                 commands: Default::default(),
+                visits: Default::default(),
             },
             datastore,
             netns: new_netns(),

@@ -77,6 +77,15 @@ fn a_hidden_folder_may_lie_in_another_one() {
 }
 
 #[test]
+fn a_command_beside_the_program_is_not_hidden() {
+    let mut bench = Bench::script("ls /var/log/tenantd");
+    write_file("/var/log/tenantd/alive", "#!/bin/sh\n", 0o755);
+    assert_eq!(bench.output(), "");
+    bench.launch.visits = vec!["/var/log/tenantd/alive".to_owned()].into();
+    assert_eq!(bench.output(), "alive\n");
+}
+
+#[test]
 fn the_lock_gives_no_access_to_the_host() {
     let bench = Bench::script("ls -A /proc/self/fd/63/..; echo forged > /proc/self/fd/63; true");
     let output = bench.output();

@@ -147,6 +147,7 @@ struct Last {
     vars: Kept<BTreeMap<String, String>>,
     files: Kept<Vec<FilePlan>>,
     commands: Kept<Commands>,
+    visits: Kept<Vec<String>>,
     identity: Kept<Identity>,
     policy: Kept<Policy>,
     root: Option<Arc<Path>>,
@@ -260,6 +261,7 @@ impl Parts<'_> {
             process: process::of(self.manifest, tenant),
             wall: wall::of(&self.manifest.app.wall),
             commands,
+            visits: last.visits.keep(self.policy.visits()),
         }))
     }
 

@@ -181,6 +181,7 @@ fn launch(launch: &LaunchPlan) -> Map<String, Value> {
         process,
         wall,
         commands: _,
+        visits: _,
     } = launch;
     let ViewPlan {
         host,

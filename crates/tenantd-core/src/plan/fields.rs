@@ -195,6 +195,8 @@ fn launch(launch: &LaunchPlan, see: See<'_>) {
         process,
         wall,
         commands,
+        // With the policy.
+        visits: _,
     } = launch;
     let program = program.display();
     see(relaunches(First("program"), "program", &program));

@@ -226,6 +226,9 @@ pub struct LaunchPlan {
     pub wall: WallPlan,
     /// The commands that run before it.
     pub commands: Arc<Commands>,
+    /// The words of the commands that run in the tenant beside it, of `[app.alive]` and `[app.reload]`: a launch
+    /// does not hide what they name. What they are is in the policy.
+    pub visits: Arc<Vec<String>>,
 }
 
 /// What a tenant sees of the host's files.

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::model::{Identity, LaunchPlan};
+use super::alive::Probe;
+use super::model::{Identity, LaunchPlan, Policy};
+use super::reload::AppReload;
 
 /// A phase of a start. Each runs in a process of its own, after the one before has succeeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -127,6 +129,22 @@ impl PhasePolicies {
             (Phase::Init, Some(_)) => Phase::Before,
             (Phase::Init, None) | (Phase::Before | Phase::Main | Phase::Offline, _) => Phase::Main,
         }
+    }
+}
+
+impl Policy {
+    /// The words of the commands that run in a tenant beside its program.
+    pub(super) fn visits(&self) -> Vec<String> {
+        let alive = self.alive.as_ref().map(|alive| &alive.probe);
+        let alive = match alive {
+            Some(Probe::Command(argv)) => argv.as_slice(),
+            Some(Probe::Tcp(_) | Probe::Http { .. }) | None => &[],
+        };
+        let reload = match &self.reload {
+            Some(AppReload::Command { argv, .. }) => argv.as_slice(),
+            Some(AppReload::Signal(_)) | None => &[],
+        };
+        [alive, reload].concat()
     }
 }
 

@@ -275,6 +275,9 @@ fn refers_to(launch: &LaunchPlan, folder: &Path) -> bool {
         return true;
     }
     let text = format!("{}/", folder.display());
+    if launch.visits.iter().any(|word| word.contains(&text)) {
+        return true;
+    }
     let phases = [Phase::Main, Phase::Init, Phase::Before];
     phases.iter().any(|phase| {
         launch.executed(*phase).is_some_and(|it| {
