@@ -273,7 +273,8 @@ must be down: stop it, give its data away, reload the manifest, start it. The da
 claimed meanwhile, so the tenant cannot be started.
 
 Everything in the datastore gets the tenant's user and group, but what tenantd keeps there
-itself. No link is followed. Left are files that have another name outside of the datastore
+itself, and folders with `user` or `group` of their own, which get these. Root's folders stay
+as they are. For a tenant that runs as root, use chown(1). No link is followed. Left are files that have another name outside of the datastore
 too, and filesystems that are mounted in it; then the exit code is 1. If the command is
 interrupted, the same command continues. Set-user-ID bits and capabilities of files go.";
 

@@ -6,6 +6,9 @@
 //! away what that name stands for. The kernel takes the set-user-ID bit and capabilities from each
 //! file that gets another owner, see chown(2).
 //!
+//! What the manifest gives to another user with `user` or `group` of a folder is that user's afterwards, and what is
+//! root's so stays as it is. In a datastore with several folders, those above them stay root's.
+//!
 //! The caller has claimed the datastore, so no process of the tenant runs. A folder gets its owner after
 //! what is in it, so the folder of the datastore comes last: if this is interrupted, its owner still says
 //! so, and doing it again continues.
@@ -21,12 +24,13 @@ use rustix::fs::{chownat, fstat, openat2};
 use rustix::io::Errno;
 use serde::Serialize;
 
+use super::folders::below;
 use super::layout::{self, open_folder};
 use super::{failure, open};
 use crate::claim::Claim;
 use tenantd_core::name::AppName;
-use tenantd_core::plan::model::TenantPlan;
-use tenantd_core::stage::Failure;
+use tenantd_core::plan::model::{DatastorePlan, TenantPlan};
+use tenantd_core::stage::{Failure, Stage};
 
 /// How many entries that were left are named.
 const NAMED: usize = 20;
@@ -62,11 +66,22 @@ pub struct Left {
 pub fn give(app: &AppName, tenant: &TenantPlan, dry_run: bool) -> Result<Given, Failure> {
     let plan = &tenant.datastore;
     let source = plan.source.as_path();
+    if plan.uid == 0 {
+        let why = "the tenant runs as root, which may have given files to other users: use chown(1) for those that \
+                   are to be root's";
+        return Err(Failure::detail(
+            Stage::Datastore,
+            source.display().to_string(),
+            why,
+        ));
+    }
     let root = open(source).map_err(|errno| failure(source, errno))?;
     let label = format!("{app}/{}", tenant.name);
+    let own = layout::open_own(root.as_fd()).map_err(|errno| failure(source, errno))?;
     let claim = Claim::hold(root.as_fd(), source, &label)?;
     let mut walk = Walk {
-        owner: (plan.uid, plan.gid),
+        plan,
+        is_tree: plan.is_tree() && own.is_some(),
         dry_run,
         links: HashMap::new(),
         given: Given::default(),
@@ -98,8 +113,10 @@ struct Level {
     names: Vec<CString>,
 }
 
-struct Walk {
-    owner: (u32, u32),
+struct Walk<'a> {
+    plan: &'a DatastorePlan,
+    /// Whether each path that the program expects has a folder of its own.
+    is_tree: bool,
     dry_run: bool,
     /// How many names in the datastore a file has, by device and inode.
     links: HashMap<(u64, u64), libc::nlink_t>,
@@ -109,7 +126,7 @@ struct Walk {
 /// An error, and where below the datastore.
 type Broken = (PathBuf, Errno);
 
-impl Walk {
+impl Walk<'_> {
     /// Visits everything, folders after what they contain. Holds only one folder open at a time, however deep.
     fn all(&mut self, root: &OwnedFd, pass: Pass) -> Result<(), Broken> {
         let mut path = PathBuf::new();
@@ -193,10 +210,13 @@ impl Walk {
             }
             return Ok(());
         }
-        if (stat.st_uid, stat.st_gid) == self.owner {
+        let Some((uid, gid)) = self
+            .owner(path)
+            .filter(|it| *it != (stat.st_uid, stat.st_gid))
+        else {
             self.given.unchanged += 1;
             return Ok(());
-        }
+        };
         let names = self.links.get(&key).copied().unwrap_or(1);
         let links = stat.st_nlink;
         if !is_folder && names < links {
@@ -205,12 +225,28 @@ impl Walk {
             return Ok(());
         }
         if !self.dry_run {
-            let (uid, gid) = self.owner;
             let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
             chownat(entry, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
         }
         self.given.changed += 1;
         Ok(())
+    }
+
+    /// The owner that a path in the datastore gets; `None` if it keeps its own.
+    fn owner(&self, path: &Path) -> Option<(u32, u32)> {
+        let plan = self.plan;
+        let is_above = |target: &Path| below(target) != path && below(target).starts_with(path);
+        let is_in = |target: &Path| path.starts_with(below(target));
+        if self.is_tree && plan.targets().any(is_above) && !plan.targets().any(is_in) {
+            return None;
+        }
+        let folders = plan.folders.iter();
+        let folder = folders
+            .filter(|folder| path.starts_with(below(&folder.target)))
+            .max_by_key(|folder| folder.target.components().count());
+        let uid = folder.and_then(|it| it.uid).unwrap_or(plan.uid);
+        let gid = folder.and_then(|it| it.gid).unwrap_or(plan.gid);
+        (uid != 0).then_some((uid, gid))
     }
 
     fn leave(&mut self, path: &Path, reason: &str, pass: Pass) {
@@ -259,5 +295,65 @@ fn parent(folder: &OwnedFd, above: &Stat) -> Result<OwnedFd, Errno> {
         true => Ok(found),
         // It was moved meanwhile: what is above is not the tenant's.
         false => Err(Errno::STALE),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tenantd_core::plan::model::{FolderPlan, Seed};
+
+    fn folder(target: &str, uid: Option<u32>, gid: Option<u32>) -> FolderPlan {
+        FolderPlan {
+            target: target.into(),
+            seed: Seed::Empty,
+            uid,
+            gid,
+            mode: None,
+        }
+    }
+
+    #[test]
+    fn what_the_manifest_gives_to_others_stays_theirs() {
+        let plan = DatastorePlan {
+            source: "/data/acme".into(),
+            root: Path::new("/data").into(),
+            target: None,
+            folders: [
+                folder("/srv/wiki", None, None),
+                folder("/srv/wiki/mail", Some(8), None),
+                folder("/srv/wiki/mail/shared", None, Some(9)),
+                folder("/etc/wiki", Some(0), Some(5)),
+            ]
+            .into(),
+            uid: 70000,
+            gid: 70000,
+            mode: 0o750,
+            must_exist: false,
+            mounted: false,
+        };
+        let mut walk = Walk {
+            plan: &plan,
+            is_tree: true,
+            dry_run: true,
+            links: HashMap::new(),
+            given: Given::default(),
+        };
+        let tenants = Some((70000, 70000));
+        for (path, owner) in [
+            ("", None),
+            ("srv", None),
+            ("srv/wiki", tenants),
+            ("srv/wiki/mailbox", tenants),
+            ("srv/wiki/mail", Some((8, 70000))),
+            ("srv/wiki/mail/deep/file", Some((8, 70000))),
+            ("srv/wiki/mail/shared/file", Some((70000, 9))),
+            ("etc/wiki/file", None),
+            ("var/no/longer/listed", tenants),
+        ] {
+            assert_eq!(walk.owner(Path::new(path)), owner, "{path}");
+        }
+        walk.is_tree = false;
+        assert_eq!(walk.owner(Path::new("srv")), tenants);
     }
 }
