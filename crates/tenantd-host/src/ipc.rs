@@ -118,9 +118,7 @@ fn queues(uid: u32) -> Result<usize, Errno> {
     for entry in Dir::read_from(&root)? {
         let name = entry?.file_name().to_owned();
         match statat(&root, &*name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(found) if found.st_uid == uid && !name.to_bytes().starts_with(b".") => {
-                own.push(name);
-            }
+            Ok(found) if found.st_uid == uid && ![c".", c".."].contains(&&*name) => own.push(name),
             Ok(_) | Err(Errno::NOENT) => {}
             Err(errno) => return Err(errno),
         }

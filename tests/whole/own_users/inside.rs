@@ -70,7 +70,7 @@ fn placeholders_stand_for_the_user() {
 const MAKE: &str = "import ctypes; libc = ctypes.CDLL(None, use_errno=True); \
     librt = ctypes.CDLL('librt.so.1', use_errno=True); \
     print(libc.shmget(0, 64, 0o1600), libc.semget(0, 1, 0o1600), libc.msgget(0, 0o1600), \
-          librt.mq_open(b'/QUEUE', 0o102, 0o600, None))";
+          [librt.mq_open(name, 0o102, 0o600, None) for name in (b'/QUEUE', b'/.QUEUE')])";
 
 /// The lines of objects that a user has made.
 fn left(uid: u32) -> Vec<String> {
@@ -88,12 +88,14 @@ fn left(uid: u32) -> Vec<String> {
     all.collect()
 }
 
+/// Whether there is a queue of this name, or with a dot before it.
 fn queues(name: &str) -> bool {
     fs::create_dir_all("/srv/mqueue").unwrap();
     let none: Option<&str> = None;
     let flags = nix::mount::MsFlags::empty();
     nix::mount::mount(Some("test"), "/srv/mqueue", Some("mqueue"), flags, none).unwrap();
-    let found = fs::metadata(format!("/srv/mqueue/{name}")).is_ok();
+    let paths = [name.to_owned(), format!(".{name}")].map(|name| format!("/srv/mqueue/{name}"));
+    let found = paths.iter().any(|path| fs::metadata(path).is_ok());
     unmount("/srv/mqueue");
     found
 }
