@@ -136,7 +136,8 @@ pub(super) fn lock() -> Result<File, RecordError> {
     open().map_err(failed(&path))
 }
 
-/// Writes a record, at once for its readers. It is on disk after [`sync`].
+/// Writes a record. It is on disk before another process can find it, and so is its name when this returns; new
+/// folders above it are after [`sync`].
 pub(super) fn write(label: &str, user: &OwnUser) -> Result<(), RecordError> {
     let path = Path::new(ROOT).join(label);
     let folder = path.parent().unwrap_or(Path::new(ROOT));
@@ -151,13 +152,17 @@ pub(super) fn write(label: &str, user: &OwnUser) -> Result<(), RecordError> {
         };
         let mut text = serde_json::to_vec(&record)?;
         text.push(b'\n');
-        options.open(&new)?.write_all(&text)?;
-        fs::rename(&new, &path)
+        let mut file = options.open(&new)?;
+        file.write_all(&text)?;
+        // Another process uses what it finds, without waiting for us.
+        file.sync_all()?;
+        fs::rename(&new, &path)?;
+        File::open(folder)?.sync_all()
     };
     write().map_err(failed(&path))
 }
 
-/// Writes all records to disk. They are in the filesystem of the lock.
+/// Writes all records and the folders above them to disk. They are in the filesystem of the lock.
 pub(super) fn sync(lock: &File) -> Result<(), RecordError> {
     syncfs(lock).map_err(|errno| failed(Path::new(ROOT))(errno.into()))
 }
