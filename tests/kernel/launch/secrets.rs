@@ -69,3 +69,35 @@ fn a_secret_that_is_missing_or_open_to_others_is_refused() {
     std::fs::set_permissions(TOKEN, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     assert!(bench.failure().contains("cannot read the secret `token`"));
 }
+
+#[test]
+fn a_secret_that_others_can_replace_is_refused() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let mut bench = bench("cat $CREDENTIALS_DIRECTORY/token");
+    let mut at = |path: &str| {
+        bench.launch.secrets = Arc::new([("token".to_owned(), path.into())].into());
+        bench.rehearse().map_err(|why| why.to_string())
+    };
+    for (folder, mode) in [("/mnt/open", 0o1777), ("/mnt/safe", 0o755)] {
+        std::fs::create_dir(folder).unwrap();
+        std::fs::set_permissions(folder, PermissionsExt::from_mode(mode)).unwrap();
+    }
+    symlink("../token", "/mnt/safe/link").unwrap();
+    assert_eq!(at("/mnt/safe/link"), Ok(()));
+    assert_eq!(at("/mnt/safe/../safe/link"), Ok(()));
+    let refused = "the folder /mnt/open (user 0, mode 1777) not only root can write";
+    // The folder of the link, that of a link to a link, and the one with the file.
+    symlink("/mnt/safe/link", "/mnt/open/link").unwrap();
+    symlink("/mnt/open/link", "/mnt/safe/far").unwrap();
+    write_file("/mnt/open/token", "theirs\n", 0o600);
+    for path in ["/mnt/open/link", "/mnt/safe/far", "/mnt/open/token"] {
+        let why = at(path).unwrap_err();
+        assert!(why.contains(refused), "{path}: {why}");
+    }
+    std::fs::set_permissions("/mnt/open", PermissionsExt::from_mode(0o755)).unwrap();
+    assert_eq!(at("/mnt/safe/far"), Ok(()));
+    std::os::unix::fs::chown("/mnt/open", Some(1000), None).unwrap();
+    assert!(at("/mnt/open/token").unwrap_err().contains("(user 1000, "));
+    symlink("turn", "/mnt/safe/turn").unwrap();
+    assert!(at("/mnt/safe/turn").unwrap_err().contains("symbolic link"));
+}

@@ -4,7 +4,8 @@
 pub(super) const SECRETS: &str = "Files of the host that the program reads and no other user may: passwords, keys. Each is a file \
      of this name, for the tenant's user alone, in the folder that `CREDENTIALS_DIRECTORY` names, \
      as with `LoadCredential=` in systemd.exec(5). A file is read when the program starts: after a \
-     change, type `tenantd restart`. It must be root's with the mode 0600 or 0400, and has at most 1 \
+     change, type `tenantd restart`. It must be root's with the mode 0600 or 0400, in folders in \
+     which only root can write, also where the path leads through symbolic links, and has at most 1 \
      MiB. A relative path begins at the folder of the manifest. Secrets of [defaults] and of a \
      tenant are added, or replace those of the same name. They need `host = \"read-only\"`.";
 

@@ -2,12 +2,15 @@
 //!
 //! They are read at each start, and are in neither the plan nor the environment.
 
+mod trusted;
+
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{CWD, Gid, Mode, OFlags, Uid, fchmod, fchown, fstat, openat};
+use rustix::fs::{CWD, Gid, Mode, OFlags, ResolveFlags, Uid};
+use rustix::fs::{fchmod, fchown, fstat, openat, openat2};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
@@ -20,6 +23,7 @@ use crate::regular;
 use tenantd_core::plan::model::{Identity, LaunchPlan};
 use tenantd_core::plan::secrets::CREDENTIALS_DIRECTORY;
 use tenantd_core::stage::{Failure, Stage};
+use trusted::Untrusted;
 
 const STAGE: Stage = Stage::Visible;
 
@@ -80,13 +84,22 @@ pub(in crate::launch) fn rehearse(launch: &LaunchPlan) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Reads a file that only root can read.
+/// Reads a file that only root can read, and that only root can put there.
 fn read(name: &str, path: &Path) -> Result<Vec<u8>, Failure> {
     // If it is a FIFO, it must not keep us waiting.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let opened = openat(CWD, path, flags, Mode::empty()).map_err(on(STAGE, path))?;
-    let found = fstat(&opened).map_err(on(STAGE, path))?;
     let refused = |why: String| Failure::detail(STAGE, path.display().to_string(), why);
+    let place = trusted::resolve(path).map_err(|error| match error {
+        Untrusted::Failed(errno) => on(STAGE, path)(errno),
+        Untrusted::Folder { folder, uid, mode } => refused(format!(
+            "others can replace the secret `{name}`: in the folder {} (user {uid}, mode {mode:04o}) not only root can \
+             write: type `chown root` and `chmod go-w` for it, or move the secret",
+            folder.display()
+        )),
+    })?;
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let opened = openat2(CWD, &place, flags, Mode::empty(), resolve).map_err(on(STAGE, path))?;
+    let found = fstat(&opened).map_err(on(STAGE, path))?;
     if found.st_uid != 0 || found.st_mode & 0o077 != 0 {
         return Err(refused(format!(
             "the secret `{name}` is not for root alone (user {}, mode {:04o}): type `chown root` and `chmod \
