@@ -193,8 +193,7 @@ const OPERATOR: &str = "One group, and what its members may do without root. A g
 const WALL: &str = "What separates a tenant from the others and from the host, beyond its two namespaces. \
      The commands of [app.init] and [app.before] have the same, but for `capabilities`, which is \
      for the user of the program: for root otherwise, `@service`. A command of `tenantd exec` has \
-     the same filter of system calls, and a domain if it runs as root, as a user that another \
-     tenant has too, or with `--user`. \
+     the same filter of system calls, and a domain of its own. \
      `tenantd status` shows by what a running program is confined, and `tenantd check` what is \
      not apart.";
 

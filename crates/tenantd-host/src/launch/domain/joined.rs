@@ -1,5 +1,8 @@
 //! The rules about writing of a launch, for a process that has joined the tenant: a launch permits it beneath
 //! the mounts that it makes writable, and these are in the mount table of the tenant.
+//!
+//! So are file systems that the host has mounted after the launch, as the host mounted them. Nothing distinguishes
+//! these, so a command of `exec`, `[app.alive]` or `[app.reload]` may write to them as far as its user may.
 
 use std::ffi::{CString, OsString};
 use std::io;
