@@ -11,7 +11,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use rustix::io::Errno;
 use rustix::process::getuid;
 use serde::{Deserialize, Serialize};
@@ -46,8 +46,15 @@ impl Places {
     /// Places the objects, says where they are, and holds them until standard input ends.
     ///
     /// # Errors
-    /// If one cannot be made. What has been made is removed.
+    /// If one cannot be made. What has been made is removed, and nothing that others have made.
     pub(super) fn hold(&self) -> anyhow::Result<()> {
+        match attempt::make_objects(self.key) {
+            Err(Errno::EXIST) => bail!(
+                "another program has SysV objects with the key {:#x}: try again",
+                self.key
+            ),
+            made => made.context("cannot make its SysV objects")?,
+        }
         let held = self.make();
         let told = held.and_then(|(placed, held)| {
             let mut out = io::stdout();
@@ -106,9 +113,6 @@ impl Places {
 
     fn make_objects(&self) -> anyhow::Result<Vec<(Keyring, i64)>> {
         let name = CString::new(self.id.as_str())?;
-        Call::SharedMemory(self.key, true).make()?;
-        Call::Semaphores(self.key, true).make()?;
-        Call::MessageQueue(self.key, true).make()?;
         match Call::PosixQueue(&name, true).make() {
             // A domain that restricts writing refuses it.
             Ok(_) | Err(Errno::ACCESS) => {}
