@@ -3,11 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::support::daemon::Daemon;
+use crate::support::daemon::{Daemon, PROGRAM, until};
 use crate::support::place;
 
 /// No guard that a manifest can leave out.
@@ -126,6 +130,47 @@ fn each_way_is_open_without_its_guards() {
         text.push('\n');
     }
     compare("always-closed", &text);
+}
+
+/// The folders that the command has placed in the datastores and on the host.
+fn placed(app: &str) -> Vec<String> {
+    let stores = ["acme", "globex"].map(|it| format!("/var/lib/tenantd/{app}/{it}"));
+    let folders = [&stores[0], &stores[1], "/var/lib", "/run"];
+    let entries = folders.iter().flat_map(|it| fs::read_dir(it).unwrap());
+    let names = entries.map(|it| it.unwrap().path().display().to_string());
+    names.filter(|it| it.contains("leak-test")).collect()
+}
+
+/// Ctrl-C in the middle leaves nothing: neither files nor SysV objects.
+#[test]
+fn an_interrupted_test_leaves_nothing() {
+    place::host();
+    place::folder("/var/lib/store");
+    let daemon = Daemon::start_settled(&manifest("nobody", DEFAULT, "routed", ONE_USER));
+    let mut test = Command::new(PROGRAM);
+    test.args(["--app", &daemon.app, "leak-test"]);
+    // A terminal signals the whole group.
+    let mut test = test.process_group(0).stdout(Stdio::null()).spawn().unwrap();
+    let group = Pid::from_raw(i32::try_from(test.id()).unwrap());
+    until("the objects are placed", || {
+        (placed(&daemon.app).len() == 4).then_some(())
+    });
+    killpg(group, Signal::SIGINT).unwrap();
+    assert!(!test.wait().unwrap().success());
+    until("the objects are removed", || {
+        placed(&daemon.app).is_empty().then_some(())
+    });
+    let key = (test.id() & 0x003f_ffff) << 8;
+    until("the SysV objects are removed", || {
+        let all = ["shm", "sem", "msg"].map(|it| fs::read_to_string(format!("/proc/sysvipc/{it}")));
+        let all = all.map(Result::unwrap).concat();
+        let mut keys = all
+            .lines()
+            .filter_map(|line| line.split_whitespace().next());
+        let is_left = keys.any(|it| it.parse::<u32>().is_ok_and(|it| it & !0xff == key));
+        (!is_left).then_some(())
+    });
+    daemon.end();
 }
 
 #[test]

@@ -12,6 +12,7 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use nix::sys::signal::SigSet;
 use rustix::io::Errno;
 use rustix::process::getuid;
 use serde::{Deserialize, Serialize};
@@ -48,6 +49,9 @@ impl Places {
     /// # Errors
     /// If one cannot be made. What has been made is removed, and nothing that others have made.
     pub(super) fn hold(&self) -> anyhow::Result<()> {
+        // Neither Ctrl-C nor the end of its parent ends it before it has removed them: its standard input
+        // ends then.
+        SigSet::all().thread_block()?;
         match attempt::make_objects(self.key) {
             Err(Errno::EXIST) => bail!(
                 "another program has SysV objects with the key {:#x}: try again",

@@ -12,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use nix::sys::signal::SigSet;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
@@ -66,6 +67,8 @@ struct Order {
     /// Whether it enters a domain, and whether that restricts writing.
     domain: Option<bool>,
     parent: u32,
+    /// Whether it ends with its standard input alone, and not with its parent, see [`Places::hold`].
+    holds: bool,
     task: String,
 }
 
@@ -82,6 +85,10 @@ pub fn asked() -> Option<anyhow::Result<()>> {
 fn enter(number: &str) -> anyhow::Result<Infallible> {
     let file = File::open(format!("/proc/self/fd/{number}")).context("cannot read its order")?;
     let order: Order = serde_json::from_reader(io::BufReader::new(file))?;
+    if order.holds {
+        // Before it is told to end with its parent by a signal.
+        SigSet::all().thread_block()?;
+    }
     setsid().context("cannot begin a session")?;
     let mut target = exec::target(order.target, order.parent);
     target.environment = BTreeMap::from([(TASK.to_owned(), order.task)]);
@@ -174,6 +181,10 @@ impl Inside {
             target,
             domain: self.domain,
             parent: std::process::id(),
+            holds: match task {
+                Task::Place(_) => true,
+                Task::Try { .. } => false,
+            },
             task: serde_json::to_string(task)?,
         };
         let mut file = File::from(memfd_create("tenantd-leak-test", MemfdFlags::CLOEXEC)?);
