@@ -44,6 +44,26 @@ impl Places {
         self.within.join(&self.id)
     }
 
+    /// Whether a process of this user that was to place this would say so.
+    pub(super) fn fits(&self, placed: &Placed, by: u32) -> bool {
+        let Placed {
+            pid: _,
+            uid,
+            id,
+            key,
+            folder,
+            on_host,
+            descriptor,
+            port: _,
+            addresses,
+            runtime,
+        } = placed;
+        (*uid, id, *key) == (by, &self.id, self.key)
+            && (folder, on_host, runtime) == (&self.folder(), &self.on_host, &self.runtime)
+            && *descriptor > 2
+            && addresses.is_empty()
+    }
+
     /// Places the objects, says where they are, and holds them until standard input ends.
     ///
     /// # Errors
@@ -208,4 +228,53 @@ fn listen(folder: &Path, mode: u32) -> anyhow::Result<UnixListener> {
     let socket = UnixListener::bind(Placed::SOCKET).context("cannot make a socket")?;
     fs::set_permissions(Placed::SOCKET, Permissions::from_mode(mode))?;
     Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_process_says_must_be_what_it_was_asked_for() {
+        let places = Places {
+            id: "id".to_owned(),
+            key: 7,
+            within: "/var/lib/store".into(),
+            on_host: "/var/lib/tenantd/shop/acme/id".into(),
+            runtime: None,
+            open: false,
+            link: None,
+        };
+        let said = Placed {
+            pid: 42,
+            uid: 1000,
+            id: "id".to_owned(),
+            key: 7,
+            folder: "/var/lib/store/id".into(),
+            on_host: places.on_host.clone(),
+            descriptor: 3,
+            port: 80,
+            addresses: Vec::new(),
+            runtime: None,
+        };
+        assert!(places.fits(&said, 1000));
+        assert!(!places.fits(&said, 0));
+        let key = Placed {
+            key: 8,
+            ..said.clone()
+        };
+        let folder = Placed {
+            folder: "/etc".into(),
+            ..said.clone()
+        };
+        let runtime = Placed {
+            runtime: Some("/run/x".into()),
+            ..said
+        };
+        assert!(
+            [key, folder, runtime]
+                .iter()
+                .all(|it| !places.fits(it, 1000))
+        );
+    }
 }

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::aim::{Aim, Placed};
 use super::place::Places;
-use super::way::{Attempted, Shut};
+use super::way::{Attempted, Shut, plain};
 use super::ways;
 use crate::cli::exec;
 use tenantd_api::wire::ExecTarget;
@@ -39,6 +39,9 @@ const TASK: &str = "TENANTD_LEAK_TASK";
 
 /// How long a process may take for one task.
 const LIMIT: Duration = Duration::from_secs(10);
+
+/// How much a process may write: one of the tenant's user may be made to write anything.
+const ANSWER_MAX: usize = 64 * 1024;
 
 /// How long processes may take to end after SIGKILL.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
@@ -153,8 +156,8 @@ impl Inside {
         let aim = Box::new(aim.clone());
         let child = self.spawn(&Task::Try { way, aim }, folder, Stdio::null())?;
         let (answer, errors) = outcome(child)?;
-        match serde_json::from_slice(&answer) {
-            Ok(attempted) => Ok(attempted),
+        match serde_json::from_slice::<Attempted>(&answer) {
+            Ok(attempted) => Ok(attempted.map_err(Shut::plain)),
             Err(_) if enters && errors.contains("cannot enter the folder") => {
                 Ok(Err(Shut::Refused("refused".to_owned())))
             }
@@ -169,7 +172,7 @@ impl Inside {
     /// If they cannot be placed.
     pub(super) fn place(&self, places: Places) -> anyhow::Result<Holder> {
         let child = self.spawn(&Task::Place(places.clone()), None, Stdio::piped())?;
-        Holder::begin(child, places)
+        Holder::begin(child, places, self.target.uid)
     }
 
     fn spawn(&self, task: &Task, folder: Option<PathBuf>, stdin: Stdio) -> anyhow::Result<Child> {
@@ -220,7 +223,7 @@ impl Inside {
 /// If they cannot be placed.
 pub(super) fn place_on_host(places: Places) -> anyhow::Result<Holder> {
     let task = serde_json::to_string(&Task::Place(places.clone()))?;
-    Holder::begin(start(TASK, &task, Stdio::piped())?, places)
+    Holder::begin(start(TASK, &task, Stdio::piped())?, places, 0)
 }
 
 fn start(name: &str, value: &str, stdin: Stdio) -> anyhow::Result<Child> {
@@ -242,17 +245,25 @@ pub(super) struct Holder {
 }
 
 impl Holder {
-    fn begin(mut child: Child, places: Places) -> anyhow::Result<Self> {
+    fn begin(mut child: Child, places: Places, uid: u32) -> anyhow::Result<Self> {
         let line = read(child.stdout.as_mut(), |read| read.ends_with(b"\n"))?;
-        match serde_json::from_slice(&line) {
-            Ok(placed) => Ok(Self {
+        let placed: Option<Placed> = serde_json::from_slice(&line).ok();
+        // A process of the tenant may have made it say something else, where no domain denies that.
+        let fits = |it: &Placed| Ok(it.pid) == i32::try_from(child.id()) && places.fits(it, uid);
+        match placed {
+            Some(placed) if fits(&placed) => Ok(Self {
                 placed,
                 places,
                 child,
             }),
-            Err(_) => {
+            other => {
+                // It removes what it has placed.
+                drop(child.stdin.take());
                 let (_, errors) = outcome(child)?;
-                bail!("cannot place the objects of the test: {errors}")
+                match other {
+                    Some(_) => bail!("the process that places the objects of the test was changed"),
+                    None => bail!("cannot place the objects of the test: {errors}"),
+                }
             }
         }
     }
@@ -277,9 +288,9 @@ fn outcome(mut child: Child) -> anyhow::Result<(Vec<u8>, String)> {
     let errors = read(child.stderr.as_mut(), |_| false);
     child.kill()?;
     child.wait()?;
-    let errors = String::from_utf8_lossy(&errors?).trim().to_owned();
-    let errors = errors.trim_start_matches("tenantd: error: ").to_owned();
-    Ok((written.unwrap_or_default(), errors))
+    let errors = String::from_utf8_lossy(&errors?).into_owned();
+    let errors = errors.trim().trim_start_matches("tenantd: error: ");
+    Ok((written.unwrap_or_default(), plain(errors)))
 }
 
 /// Reads until the end, or until `enough`.
@@ -301,6 +312,9 @@ fn read(
         }
         match from.read(&mut bytes)? {
             0 => break,
+            length if read.len() + length > ANSWER_MAX => {
+                bail!("a process of the test writes more than {ANSWER_MAX} bytes")
+            }
             length => read.extend_from_slice(bytes.get(..length).unwrap_or_default()),
         }
     }

@@ -12,6 +12,9 @@ use tenantd_core::plan::model::{HostAccess, Mode, Plan, TenantPlan};
 use tenantd_core::system_calls::Preset;
 use tenantd_host::launch::domain;
 
+/// How much of a text is printed.
+const TEXT: usize = 400;
+
 /// Against what a way is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -64,6 +67,28 @@ pub(super) enum Shut {
     Refused(String),
     /// It could not be tried.
     Untried(String),
+}
+
+impl Shut {
+    /// As it may be printed: a tenant may have written it.
+    pub(super) fn plain(self) -> Self {
+        match self {
+            Self::Refused(text) => Self::Refused(plain(&text)),
+            Self::Untried(text) => Self::Untried(plain(&text)),
+        }
+    }
+}
+
+/// A text that a tenant may have written, without what a terminal would obey.
+pub(super) fn plain(text: &str) -> String {
+    let mut shown = String::new();
+    for letter in text.chars().take(TEXT) {
+        match letter {
+            '\'' | '"' | '\\' => shown.push(letter),
+            other => shown.extend(other.escape_debug()),
+        }
+    }
+    shown
 }
 
 /// `Ok` if the way is open.
@@ -325,5 +350,17 @@ impl Judged {
             Verdict::Closed | Verdict::Open | Verdict::ByDesign => true,
             Verdict::Leak | Verdict::Untried => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_escaped() {
+        assert_eq!(plain("it's \"so\""), "it's \"so\"");
+        assert_eq!(plain("a\u{1b}[2J\n\u{202e}b"), "a\\u{1b}[2J\\n\\u{202e}b");
+        assert_eq!(plain(&"x".repeat(TEXT * 2)).len(), TEXT);
     }
 }
