@@ -21,6 +21,7 @@ mod way;
 mod ways;
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use anyhow::{Context, bail};
 
@@ -28,7 +29,7 @@ use self::aim::{Aim, Placed};
 use self::place::Places;
 use self::show::Report;
 pub use self::visit::asked;
-use self::visit::{Holder, Inside};
+use self::visit::{Holder, Inside, SealedCopy};
 use self::way::{Against, Facts, Judged, Way};
 use super::args::LeakTest;
 use super::{End, plan, starting};
@@ -116,17 +117,20 @@ struct Test<'p> {
     inside: Inside,
     own: Holder,
     host: Holder,
+    program: Rc<SealedCopy>,
     ways: Vec<Way>,
 }
 
 impl<'p> Test<'p> {
     fn begin(app: AppName, plan: &'p Plan, name: &TenantName) -> anyhow::Result<Self> {
         let tenant = planned(plan, name)?;
+        let program = SealedCopy::make().context("cannot copy the program for the tenants")?;
+        let program = Rc::new(program);
         let mut on_host = places(0, Path::new(ON_HOST), Path::new(ON_HOST));
         on_host.open = true;
         on_host.runtime = Some(Path::new(RUNTIME).join(&on_host.id));
         let host = visit::place_on_host(on_host)?;
-        let begun = Self::enter(&app, tenant, 1, &host);
+        let begun = Self::enter(&app, tenant, (1, &program), &host);
         let (inside, own) = match begun {
             Ok(begun) => begun,
             Err(error) => {
@@ -141,6 +145,7 @@ impl<'p> Test<'p> {
             inside,
             own,
             host,
+            program,
             ways: ways::all(),
         })
     }
@@ -149,11 +154,11 @@ impl<'p> Test<'p> {
     fn enter(
         app: &AppName,
         tenant: &TenantPlan,
-        number: i32,
+        (number, program): (i32, &Rc<SealedCopy>),
         host: &Holder,
     ) -> anyhow::Result<(Inside, Holder)> {
         let target = enter(app, &tenant.name)?;
-        let inside = Inside::new(&tenant.name, target, &tenant.launch)?;
+        let inside = Inside::new(&tenant.name, target, &tenant.launch, program)?;
         let placed = store(&tenant.datastore).and_then(|(within, on_host)| {
             let mut places = places(number, within, &on_host);
             places.link = Some(host.placed.proc("root"));
@@ -171,7 +176,8 @@ impl<'p> Test<'p> {
     fn all(&self, neighbours: &[TenantName], report: &mut Report) -> anyhow::Result<()> {
         for name in neighbours {
             let neighbour = planned(self.plan, name)?;
-            let (inside, mut holder) = Self::enter(&self.app, neighbour, 2, &self.host)?;
+            let (inside, mut holder) =
+                Self::enter(&self.app, neighbour, (2, &self.program), &self.host)?;
             holder.placed.addresses = neighbour.link.addresses.iter().collect();
             let tried = self.against(Against::Neighbour, Some(neighbour), &holder.placed);
             let ended = [holder.end(), inside.end()];

@@ -7,14 +7,16 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use nix::sys::signal::SigSet;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use rustix::process::setsid;
 use serde::{Deserialize, Serialize};
@@ -30,6 +32,9 @@ use tenantd_core::plan::model::{HostAccess, LaunchPlan};
 use tenantd_host::cgroup::{self, Leaf};
 use tenantd_host::join::join;
 use tenantd_host::launch::domain::CommandDomain;
+
+/// The file of the program that this process executes.
+const ITSELF: &str = "/proc/self/exe";
 
 /// The variable with the number of the descriptor of an [`Order`].
 const ORDER: &str = "TENANTD_LEAK_ORDER";
@@ -99,7 +104,8 @@ fn enter(number: &str) -> anyhow::Result<Infallible> {
         Some(writing) => CommandDomain::Launch { writing },
         None => CommandDomain::None,
     };
-    Ok(join(&target, &OsString::from("/proc/self/exe"), &[])?)
+    // A sealed copy.
+    Ok(join(&target, &OsString::from(ITSELF), &[])?)
 }
 
 fn perform(task: &str) -> anyhow::Result<()> {
@@ -120,6 +126,7 @@ pub(super) struct Inside {
     target: ExecTarget,
     group: Option<Leaf>,
     domain: Option<bool>,
+    program: Rc<SealedCopy>,
 }
 
 impl Inside {
@@ -129,6 +136,7 @@ impl Inside {
         tenant: &TenantName,
         mut target: ExecTarget,
         launch: &LaunchPlan,
+        program: &Rc<SealedCopy>,
     ) -> anyhow::Result<Self> {
         let group = target.cgroup.as_ref().map(Path::new);
         let group = group.map(|visitors| cgroup::begin_visit(visitors, tenant));
@@ -139,6 +147,7 @@ impl Inside {
             target,
             group,
             domain: launch.wall.landlock.then_some(writing),
+            program: Rc::clone(program),
         })
     }
 
@@ -194,7 +203,8 @@ impl Inside {
         serde_json::to_writer(&mut file, &order)?;
         file.rewind()?;
         fcntl_setfd(&file, FdFlags::empty())?;
-        start(ORDER, &file.as_raw_fd().to_string(), stdin)
+        let program = self.program.path();
+        start(&program, (ORDER, &file.as_raw_fd().to_string()), stdin)
     }
 
     /// Ends all processes that have entered, and removes their cgroup.
@@ -223,11 +233,40 @@ impl Inside {
 /// If they cannot be placed.
 pub(super) fn place_on_host(places: Places) -> anyhow::Result<Holder> {
     let task = serde_json::to_string(&Task::Place(places.clone()))?;
-    Holder::begin(start(TASK, &task, Stdio::piped())?, places, 0)
+    let child = start(Path::new(ITSELF), (TASK, &task), Stdio::piped())?;
+    Holder::begin(child, places, 0)
 }
 
-fn start(name: &str, value: &str, stdin: Stdio) -> anyhow::Result<Child> {
-    let child = Command::new("/proc/self/exe")
+/// A copy of this program that nobody can write to. A tenant of root without a domain can open the file of
+/// each program that runs in it by `/proc/PID/exe`, and would write to that of the host (CVE-2019-5736).
+pub(super) struct SealedCopy(File);
+
+impl SealedCopy {
+    /// # Errors
+    /// Those of memfd_create(2), and of reading and writing.
+    pub(super) fn make() -> io::Result<Self> {
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        // Before Linux 6.3 each such file can be executed, and the flag does not exist.
+        let made = match memfd_create("tenantd", flags | MemfdFlags::EXEC) {
+            Err(Errno::INVAL) => memfd_create("tenantd", flags),
+            made => made,
+        };
+        let mut copy = File::from(made?);
+        io::copy(&mut File::open(ITSELF)?, &mut copy)?;
+        let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+        fcntl_add_seals(&copy, seals)?;
+        Ok(Self(copy))
+    }
+
+    /// Its path, for this process and one that it starts.
+    fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
+    }
+}
+
+fn start(program: &Path, (name, value): (&str, &str), stdin: Stdio) -> anyhow::Result<Child> {
+    let child = Command::new(program)
+        .arg0("tenantd")
         .env_clear()
         .env(name, value)
         .stdin(stdin)
@@ -319,4 +358,19 @@ fn read(
         }
     }
     Ok(read)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_can_write_to_the_copy() {
+        let copy = SealedCopy::make().unwrap();
+        let reopened = File::options().write(true).open(copy.path());
+        let written = reopened.and_then(|mut file| io::Write::write_all(&mut file, b"x"));
+        assert_eq!(written.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        let length = File::open(ITSELF).unwrap().metadata().unwrap().len();
+        assert_eq!(copy.0.metadata().unwrap().len(), length);
+    }
 }
