@@ -2,9 +2,11 @@
 //! asked. It is a file of JSON lines, bounded, with one older generation; under systemd it is
 //! in the journal too, with fields.
 //!
-//! Refusals, and requests of peers that are not root, are written at a limited rate: a flood of them neither
-//! fills the log nor costs the loop more than a comparison. The next line says how many are missing.
+//! What changes something is always written; users that are not root wait for their turn before it is
+//! carried out, see [`Audit::turn`]. Refusals are written at a limited rate for each user: a flood of them
+//! neither fills the log nor costs the loop more than a comparison. The next line says how many are missing.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,9 +23,13 @@ use tenantd_core::name::{AppName, TenantName};
 /// The maximum size of one generation of the file in bytes: some ten thousand requests.
 const GENERATION_MAX: u64 = 4 * 1024 * 1024;
 
-/// How many lines of a flood are written at once, and the time in which one more may be.
+/// How many lines of a flood are written at once, and the time in which one more may be. The same for
+/// requests that are carried out.
 const BURST: u32 = 32;
 const PER_LINE: Duration = Duration::from_millis(500);
+
+/// How many users have a bound of their own. The others share one.
+const USERS: usize = 256;
 
 /// How many tenants a line names.
 const NAMED: usize = 32;
@@ -36,7 +42,8 @@ pub struct Audit(Option<Arc<Log>>);
 struct Log {
     file: NonblockingWriter,
     journal: bool,
-    bound: Mutex<Bound>,
+    bounds: Mutex<Bounds>,
+    turns: Mutex<Bounds>,
 }
 
 /// Who asks.
@@ -98,11 +105,11 @@ impl Audit {
             has_failed: false,
         };
         let file = NonblockingWriter::start("audit", file)?;
-        let bound = Mutex::new(Bound::default());
         Ok(Self(Some(Arc::new(Log {
             file,
             journal,
-            bound,
+            bounds: Mutex::default(),
+            turns: Mutex::default(),
         }))))
     }
 
@@ -111,11 +118,34 @@ impl Audit {
         let Some(log) = &self.0 else {
             return false;
         };
-        if uid == 0 && outcome != Outcome::Refused {
-            return true;
+        match outcome {
+            Outcome::Done | Outcome::Failed | Outcome::Unanswered => true,
+            Outcome::Refused => {
+                let mut bounds = log.bounds.lock().unwrap_or_else(PoisonError::into_inner);
+                let has_room = bounds.of(uid, Instant::now()).take(Instant::now());
+                if !has_room {
+                    bounds.missing += 1;
+                }
+                has_room
+            }
         }
-        let mut bound = log.bound.lock().unwrap_or_else(PoisonError::into_inner);
-        bound.take(Instant::now())
+    }
+
+    /// Waits until a request of this user may be carried out, so that a flood of them does not push the
+    /// lines of others out of the log.
+    pub(crate) async fn turn(&self, uid: u32) {
+        while let Some(wait) = self.wait(uid) {
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// How long this user has to wait; `None` if it is its turn.
+    fn wait(&self, uid: u32) -> Option<Duration> {
+        let log = self.0.as_ref()?;
+        let now = Instant::now();
+        let mut turns = log.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        let bound = turns.of(uid, now);
+        (!bound.take(now)).then(|| bound.wait(now))
     }
 
     /// Writes a line.
@@ -129,8 +159,8 @@ impl Audit {
             return;
         };
         let missing = {
-            let mut bound = log.bound.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::take(&mut bound.missing)
+            let mut bounds = log.bounds.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut bounds.missing)
         };
         let more = tenants.len().saturating_sub(NAMED);
         let line = Line {
@@ -189,11 +219,54 @@ fn journal(line: &Line<'_>) {
 struct Bound {
     used: u32,
     since: Option<Instant>,
+}
+
+/// A bound for each user, so that no user uses up what another has.
+#[derive(Debug, Default)]
+struct Bounds {
+    of: BTreeMap<u32, Bound>,
+    /// For those that have none of their own.
+    others: Bound,
+    /// How many lines were not written since the last one.
     missing: u64,
+}
+
+impl Bounds {
+    fn of(&mut self, uid: u32, now: Instant) -> &mut Bound {
+        if !self.of.contains_key(&uid) && self.of.len() >= USERS {
+            self.of.retain(|_, bound| !bound.is_idle(now));
+        }
+        match self.of.contains_key(&uid) || self.of.len() < USERS {
+            true => self.of.entry(uid).or_default(),
+            false => &mut self.others,
+        }
+    }
 }
 
 impl Bound {
     fn take(&mut self, now: Instant) -> bool {
+        self.refill(now);
+        let has_room = self.used < BURST;
+        if has_room {
+            self.used += 1;
+        }
+        has_room
+    }
+
+    /// Whether it is as one that was never used.
+    fn is_idle(&mut self, now: Instant) -> bool {
+        self.refill(now);
+        self.used == 0
+    }
+
+    /// How long it takes until there is room.
+    fn wait(&self, now: Instant) -> Duration {
+        let since = self.since.unwrap_or(now);
+        let left = PER_LINE.saturating_sub(now.saturating_duration_since(since));
+        left.max(Duration::from_millis(1))
+    }
+
+    fn refill(&mut self, now: Instant) {
         let since = *self.since.get_or_insert(now);
         let passed = now.saturating_duration_since(since).as_millis() / PER_LINE.as_millis();
         if passed > 0 {
@@ -202,12 +275,6 @@ impl Bound {
                 .saturating_sub(u32::try_from(passed).unwrap_or(u32::MAX));
             self.since = Some(now);
         }
-        let has_room = self.used < BURST;
-        match has_room {
-            true => self.used += 1,
-            false => self.missing += 1,
-        }
-        has_room
     }
 }
 
@@ -241,15 +308,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flood_is_bounded_and_counted() {
+    fn a_flood_is_bounded() {
         let (mut bound, begun) = (Bound::default(), Instant::now());
         let taken = (0..1000).filter(|_| bound.take(begun)).count();
         assert_eq!(taken, BURST as usize);
-        assert_eq!(bound.missing, 1000 - u64::from(BURST));
+        assert!(bound.wait(begun) <= PER_LINE);
         let later = begun + PER_LINE * 3;
         assert_eq!((0..1000).filter(|_| bound.take(later)).count(), 3);
         let much_later = later + PER_LINE * 1000;
         let taken = (0..1000).filter(|_| bound.take(much_later)).count();
         assert_eq!(taken, BURST as usize);
+    }
+
+    #[test]
+    fn a_flood_of_one_user_costs_another_nothing() {
+        let (mut bounds, begun) = (Bounds::default(), Instant::now());
+        while bounds.of(1000, begun).take(begun) {}
+        assert!(bounds.of(1001, begun).take(begun));
+        assert!(!bounds.of(1000, begun).take(begun));
+        // Users without a flood are forgotten once there are too many.
+        let users = u32::try_from(USERS).unwrap();
+        for uid in 2000..2000 + users * 2 {
+            bounds.of(uid, begun).take(begun);
+        }
+        assert_eq!(bounds.of.len(), USERS);
+        let later = begun + PER_LINE * 2;
+        bounds.of(1, later);
+        assert_eq!(bounds.of.keys().copied().collect::<Vec<u32>>(), [1, 1000]);
+        assert!(
+            (0..10)
+                .filter(|_| bounds.of(1000, later).take(later))
+                .count()
+                <= 2
+        );
     }
 }

@@ -245,8 +245,8 @@ impl Listener {
                         continue;
                     }
                     if let Some(admitted) = admission.admit(&stream).await {
-                        let serving =
-                            serve(stream, service.of(&admitted), admitted, closed.clone());
+                        let service = service.of(&admitted, &closed);
+                        let serving = serve(stream, service, admitted, closed.clone());
                         let stretch = stretch.clone();
                         tokio::task::spawn_local(async move {
                             stretch.share(Part::Clients, serving).await;

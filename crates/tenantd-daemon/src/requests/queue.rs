@@ -209,6 +209,15 @@ enum Needs<'a> {
     Root,
 }
 
+/// The right that a verb needs.
+pub(crate) fn right_to(verb: Verb) -> Right {
+    match verb {
+        Verb::Start => Right::Start,
+        Verb::Stop => Right::Stop,
+        Verb::Restart => Right::Restart,
+    }
+}
+
 impl Request {
     fn needs(&mut self) -> Needs<'_> {
         match self {
@@ -219,14 +228,7 @@ impl Request {
             Request::Names { tenants, .. } | Request::Watch { tenants, .. } => {
                 Needs::Right(Right::Status, tenants)
             }
-            Request::Act { verb, tenants, .. } => {
-                let right = match verb {
-                    Verb::Start => Right::Start,
-                    Verb::Stop => Right::Stop,
-                    Verb::Restart => Right::Restart,
-                };
-                Needs::Right(right, tenants)
-            }
+            Request::Act { verb, tenants, .. } => Needs::Right(right_to(*verb), tenants),
             Request::Signal { tenants, .. } => Needs::Right(Right::Kill, tenants),
             Request::ReloadApp { tenants, .. } => Needs::Right(Right::ReloadApp, tenants),
             // The values of a diff and of an exec target contain environments, and the others concern
@@ -315,6 +317,14 @@ impl RequestQueue {
             None => Ok(()),
             Some(Client { uid, .. }) => Err(NoAnswer::ReadOnly { uid: *uid }),
         }
+    }
+
+    /// Whether the client is not root, and has this right for these tenants.
+    pub(crate) fn is_of_operator(&self, right: Right, tenants: &[TenantName]) -> bool {
+        self.client.as_ref().is_some_and(|client| {
+            let grants = client.grants.borrow().of(&client.groups);
+            grants.check(right, &mut tenants.to_vec()).is_ok()
+        })
     }
 
     /// Checks that the client may send this request.

@@ -38,8 +38,8 @@ async fn conversation(bytes: Vec<u8>) -> Vec<u8> {
     let admission = Admission::new(Readers::of(Path::new("/nonexistent")), Audit::default());
     inbox::name_senders(served.as_fd()).expect("a socket");
     let admitted = admission.admit(&served).await.expect("a place");
-    let service = Service::new(app, queue).of(&admitted);
     let (_open, closed) = channel(());
+    let service = Service::new(app, queue).of(&admitted, &closed);
     let serving = spawn_local(serve(served, service, admitted, closed));
     let ignoring = spawn_local(async move { while asked.recv().await.is_some() {} });
     let (mut read, mut write) = client.into_split();

@@ -50,7 +50,7 @@ impl Judge {
                 gid,
                 ..Who::default()
             };
-            refused(audit, who, ("connect", &[]), &reason);
+            refused((audit, uid), who, ("connect", &[]), &reason);
             Refusal::WrongPlace { reason }
         })?;
         let audit = audit.clone();
@@ -101,7 +101,13 @@ impl Judge {
 
     /// Notes a refused request.
     pub(super) fn refused(&self, verb: &str, tenants: &[TenantName], reason: &str) {
-        refused(&self.0.audit, || self.who(), (verb, tenants), reason);
+        let of = (&self.0.audit, self.0.uid);
+        refused(of, || self.who(), (verb, tenants), reason);
+    }
+
+    /// Waits until a request of its user may be carried out.
+    pub(super) async fn turn(&self) {
+        self.0.audit.turn(self.0.uid).await;
     }
 
     /// Notes what became of a request.
@@ -134,8 +140,13 @@ impl Judge {
     }
 }
 
-fn refused(audit: &Audit, who: impl FnOnce() -> Who, about: (&str, &[TenantName]), reason: &str) {
-    let who = audit.has_room(Outcome::Refused, u32::MAX).then(who);
+fn refused(
+    (audit, uid): (&Audit, u32),
+    who: impl FnOnce() -> Who,
+    about: (&str, &[TenantName]),
+    reason: &str,
+) {
+    let who = audit.has_room(Outcome::Refused, uid).then(who);
     if let Some(who) = who {
         audit.write(&who, about, (Outcome::Refused, Some(reason)));
     }

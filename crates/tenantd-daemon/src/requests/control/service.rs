@@ -9,6 +9,7 @@ mod audited;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
+use tokio::sync::watch::Receiver;
 use zlink::connection::Socket;
 
 use crate::requests::control::admission::Admitted;
@@ -52,6 +53,8 @@ pub(crate) struct Service {
     peer: Option<i32>,
     /// Who it is, for the audit log.
     judge: Option<Judge>,
+    /// Changes when the socket is closed.
+    closed: Option<Receiver<()>>,
     /// The places for subscriptions of its kind of clients.
     subscriptions: Arc<Semaphore>,
     limit: u32,
@@ -64,13 +67,14 @@ impl Service {
             queue,
             peer: None,
             judge: None,
+            closed: None,
             subscriptions: Arc::new(Semaphore::new(0)),
             limit: 0,
         }
     }
 
     /// The service for a connection of this peer.
-    pub(super) fn of(&self, peer: &Admitted) -> Self {
+    pub(super) fn of(&self, peer: &Admitted, closed: &Receiver<()>) -> Self {
         Self {
             app: self.app.clone(),
             queue: match peer.client() {
@@ -79,6 +83,7 @@ impl Service {
             },
             peer: peer.pid,
             judge: Some(peer.judge.clone()),
+            closed: Some(closed.clone()),
             subscriptions: Arc::clone(&peer.subscriptions),
             limit: peer.limit.subscriptions,
         }

@@ -7,13 +7,14 @@ use crate::executor::host::blocking;
 use crate::gc;
 use crate::requests::control::guard::Writer;
 use crate::requests::control::parts::{self, Unsent};
-use crate::requests::queue::{NoReload, Request};
+use crate::requests::queue::{NoReload, Request, right_to};
 use tenantd_api::wire::varlink::{
     Answered, Answers, AppReloadedList, Described, Refusal, SignalledList,
 };
 use tenantd_api::wire::{ResidueList, Verb};
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::diff::Changes;
+use tenantd_core::rights::Right;
 use tenantd_core::stage;
 
 impl Service {
@@ -46,6 +47,7 @@ impl Service {
             (Verb::Restart, _) => "restart",
         };
         let of = tenants.clone();
+        self.turn(right_to(verb), &of).await?;
         let request = |reply| Request::Act {
             verb,
             tenants,
@@ -68,6 +70,7 @@ impl Service {
     ) -> Result<SignalledList, Refusal> {
         let tenants = named(tenants);
         let (verb, of) = (format!("kill -s {}", signal.0), tenants.clone());
+        self.turn(Right::Kill, &of).await?;
         let request = |reply| Request::Signal {
             tenants,
             signal,
@@ -86,6 +89,7 @@ impl Service {
     ) -> Result<AppReloadedList, Refusal> {
         let tenants = named(tenants);
         let of = tenants.clone();
+        self.turn(Right::ReloadApp, &of).await?;
         let request = |reply| Request::ReloadApp { tenants, reply };
         let answering = async {
             let tenants = self.queue.send(request).await??;

@@ -6,6 +6,7 @@ use crate::requests::control::parts::Unsent;
 use crate::requests::control::service::Service;
 use tenantd_api::wire::varlink::{AnswerWord, Answers, AppReloadedList, Refusal, SignalledList};
 use tenantd_core::name::TenantName;
+use tenantd_core::rights::Right;
 
 /// What became of a request that was not refused as a whole: why it failed for some tenant, if it did.
 pub(super) trait Failed {
@@ -76,6 +77,26 @@ impl Drop for Entry<'_> {
 }
 
 impl Service {
+    /// Waits until a request may be carried out: a user that is not root has its turn. Before the request
+    /// is noted: if the client disconnects meanwhile, nothing has happened.
+    ///
+    /// # Errors
+    /// If the socket is closed: the next program must not wait for that.
+    pub(super) async fn turn(&self, right: Right, tenants: &[TenantName]) -> Result<(), Refusal> {
+        let (Some(judge), Some(closed)) = (&self.judge, &self.closed) else {
+            return Ok(());
+        };
+        if !self.queue.is_of_operator(right, tenants) {
+            return Ok(());
+        }
+        let mut closed = closed.clone();
+        tokio::select! {
+            biased;
+            () = judge.turn() => Ok(()),
+            _ = closed.changed() => Err(Refusal::ShuttingDown),
+        }
+    }
+
     /// Answers a request that changes something.
     pub(super) async fn audited<T: Failed>(
         &self,
