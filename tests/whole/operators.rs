@@ -86,6 +86,17 @@ fn a_group_does_what_it_may_with_its_tenants_and_nothing_else() {
     told(&daemon, "4343", &["start", "acme"]).expect(0);
     assert_eq!(told(&daemon, "4343", &["restart", "acme"]).code, 1);
 
+    // A restart of what is stopped would be a start.
+    told(&daemon, "4343", &["stop", "acme"]).expect(0);
+    let refused = of_acme(&["restart", "acme"]);
+    let why = "it is stopped: starting it needs the right `start`";
+    assert!(
+        refused.code == 1 && (refused.out + &refused.err).contains(why),
+        "{why}"
+    );
+    assert_eq!(daemon.tenant("acme").pid, None);
+    told(&daemon, "4343", &["start", "acme"]).expect(0);
+
     // Both groups together.
     told(&daemon, "4242,4343", &["restart", "acme"]).expect(0);
     daemon.end();

@@ -20,9 +20,11 @@ use tokio::sync::{mpsc, oneshot};
 use tenantd_api::wire::{AppReloaded, TenantAnswer, Verb};
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::model::ControlPlan;
+use tenantd_core::rights::Right;
 use tenantd_core::supervisor::Supervisor;
 use tenantd_core::supervisor::action::Answer;
 use tenantd_core::supervisor::event::TenantRequest;
+use tenantd_core::supervisor::view::Want;
 use tenantd_host::crash;
 use tenantd_host::network::residue::Survey;
 
@@ -34,6 +36,7 @@ use crate::input::Input;
 use crate::reload::{ReloadRequest, Reloads};
 use crate::requests::answer::{Seen, Tenants};
 use crate::requests::app_reload::AppReloads;
+use crate::requests::control::grants::Grants;
 use crate::requests::control::{Listener, Readers, Served};
 use crate::requests::offline::Clients;
 use crate::requests::queue::{Request, RequestQueue, Unknown};
@@ -74,6 +77,9 @@ pub(super) struct Owners<'a> {
     pub(super) seen: Seen<'a>,
 }
 
+/// Why a restart is refused that would be a start.
+const STOPPED: &str = "it is stopped: starting it needs the right `start`";
+
 type Replies<T> = oneshot::Sender<Result<Vec<T>, Unknown>>;
 
 /// A verb for several tenants. The supervisor handles it for one tenant after the other.
@@ -81,10 +87,28 @@ struct Act {
     verb: Verb,
     permanent: bool,
     left: VecDeque<TenantName>,
-    /// Why the rehearsal refused some of them.
+    /// What the client may do, unless it is root.
+    grants: Option<Grants>,
+    /// Why some of them are refused.
     refused: HashMap<TenantName, String>,
     answers: Vec<TenantAnswer>,
     reply: Replies<TenantAnswer>,
+}
+
+impl Act {
+    /// Refuses to restart what is stopped, if the client may not start it.
+    fn refuse_starts(&mut self, supervisor: &Supervisor) {
+        let Some(grants) = self.grants.as_ref().filter(|_| self.verb == Verb::Restart) else {
+            return;
+        };
+        for name in &self.left {
+            let tenant = supervisor.tenant(name);
+            let is_stopped = tenant.is_some_and(|tenant| tenant.want == Want::Down);
+            if is_stopped && grants.check(Right::Start, &mut vec![name.clone()]).is_err() {
+                self.refused.insert(name.clone(), STOPPED.to_owned());
+            }
+        }
+    }
 }
 
 impl Requests {
@@ -119,6 +143,7 @@ impl Requests {
             Arrived::Request(request) => self.on_request(request, owners),
             Arrived::Rehearsed(Rehearsed { mut act, refused }) => {
                 act.refused = refused;
+                act.refuse_starts(owners.supervisor);
                 self.acts.push_back(act);
             }
         }
@@ -150,9 +175,7 @@ impl Requests {
                 tenants: of,
                 watch,
                 reply,
-            } => {
-                drop(reply.send(tenants.part(&subscriptions.part_of(watch, of))));
-            }
+            } => drop(reply.send(tenants.part(&subscriptions.part_of(watch, of)))),
             // The client connects to the next supervisor.
             Request::Watch { .. } if handover.exit().is_some() => {}
             Request::Watch {
@@ -164,8 +187,9 @@ impl Requests {
                 verb,
                 tenants: names,
                 permanent,
+                grants,
                 reply,
-            } => self.act(verb, &names, (permanent, reply), tenants),
+            } => self.act(verb, &names, (permanent, grants, reply), tenants),
             Request::Signal {
                 tenants: names,
                 signal,
@@ -204,7 +228,7 @@ impl Requests {
         &mut self,
         verb: Verb,
         names: &[TenantName],
-        (permanent, reply): (bool, Replies<TenantAnswer>),
+        (permanent, grants, reply): (bool, Option<Grants>, Replies<TenantAnswer>),
         tenants: Tenants<'_>,
     ) {
         let names = match tenants.names(names) {
@@ -217,10 +241,15 @@ impl Requests {
             permanent,
             answers: Vec::with_capacity(names.len()),
             left: names.into(),
+            grants,
             refused: HashMap::new(),
             reply,
         };
-        self.acts.extend(self.rehearsals.begin(act, tenants));
+        let mut begun = self.rehearsals.begin(act, tenants);
+        if let Some(act) = &mut begun {
+            act.refuse_starts(tenants.supervisor);
+        }
+        self.acts.extend(begun);
     }
 
     /// The next input for the loop.

@@ -166,6 +166,7 @@ impl Script {
                 verb,
                 tenants,
                 permanent: _,
+                grants: _,
                 reply,
             } => {
                 self.down = verb == Verb::Stop;

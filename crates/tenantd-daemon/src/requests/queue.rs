@@ -117,6 +117,8 @@ pub enum Request {
         tenants: Vec<TenantName>,
         /// Whether the want also holds after the supervisor's end and a reboot.
         permanent: bool,
+        /// What the client may do, unless it is root.
+        grants: Option<Grants>,
         /// Receives the answers, one per tenant.
         reply: oneshot::Sender<Result<Vec<TenantAnswer>, Unknown>>,
     },
@@ -343,7 +345,11 @@ impl RequestQueue {
             uid: client.uid,
             right,
             tenant,
-        })
+        })?;
+        if let Request::Act { grants: of, .. } = request {
+            *of = Some(grants);
+        }
+        Ok(())
     }
 
     /// Sends one request and waits for its answer.

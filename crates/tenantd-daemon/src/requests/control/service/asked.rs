@@ -52,6 +52,7 @@ impl Service {
             verb,
             tenants,
             permanent,
+            grants: None,
             reply,
         };
         let answering = async {
