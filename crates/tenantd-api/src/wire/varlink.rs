@@ -4,6 +4,10 @@
 //! data nor names with dashes, so types that have those are represented here by types of their own.
 //! Those in [`description`] are only used for the interface description; `tests/kernel/control`
 //! compares them with what is sent.
+//!
+//! A client must live until its request is answered: the supervisor looks at the process that sent a request
+//! when it receives it, and refuses that of a process that has ended. This holds for a `oneway` call too,
+//! which has no answer: shut down the sending side and wait until the supervisor closes the connection.
 
 use serde::{Deserialize, Serialize};
 use zlink::idl;

@@ -288,7 +288,8 @@ async fn serve(
     let mut drain = pin!(drained(closed.clone(), sending));
     loop {
         tokio::select! {
-            // First, so that a request that was sent before a disconnect is still queued.
+            // First, so that a request that was sent before a disconnect is still queued, if the process
+            // that sent it lives: `judge` refuses that of one that has ended.
             biased;
             ended = &mut served => {
                 if let Err(error) = ended {

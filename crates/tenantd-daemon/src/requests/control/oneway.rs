@@ -1,5 +1,6 @@
 //! Calls whose client wants no answer (`oneway`, see <https://varlink.org/Method-Call>). zlink leaves out
-//! the answers that it writes itself; this leaves out those that are written in parts, and refusals.
+//! the answers that it writes itself; this leaves out those that are written in parts, and refusals. The
+//! client lives until the connection is closed: the request of one that has ended is refused.
 
 use std::os::fd::OwnedFd;
 
