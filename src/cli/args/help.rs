@@ -280,7 +280,7 @@ interrupted, the same command continues. Set-user-ID bits and capabilities of fi
 
 pub(super) const USERDB: &str = "EXAMPLES
   systemctl enable --now tenantd-userdb
-  tenantd userdb & # without systemd
+  tenantd userdb
   getent passwd 70000
 
 Answers look-ups of users and groups that tenants have of their own, for all applications of

@@ -228,7 +228,7 @@ fn a_connection_that_is_closed_does_not_mean_that_the_supervisor_has_exited() {
             listener
         });
         let mut connection = Connection::open(&app).await.unwrap();
-        let error = connection.manifest().await.unwrap_err();
+        let error = connection.enter(&tenant("acme")).await.unwrap_err();
         drop(closing.await.unwrap());
         assert!(matches!(error, ClientError::Closed { .. }), "{error:?}");
         let said = "closed the connection before it answered";

@@ -42,7 +42,7 @@ fn set_user_id_and_device_files_have_no_effect_in_a_datastore() {
 
 #[test]
 fn other_datastores_cannot_be_reached() {
-    let look = "ls -A /var/lib/tenantd; cat /var/lib/tenantd/wiki/*/file; true";
+    let look = "ls -A /var/lib/tenantd 2>/dev/null; cat /var/lib/tenantd/wiki/*/file; true";
     let mut bench = Bench::script(look).for_root();
     let mut other = bench.datastore.clone();
     other.source = "/var/lib/tenantd/wiki/other".into();
@@ -78,7 +78,7 @@ fn a_hidden_folder_may_lie_in_another_one() {
 
 #[test]
 fn a_command_beside_the_program_is_not_hidden() {
-    let mut bench = Bench::script("ls /var/log/tenantd");
+    let mut bench = Bench::script("ls /var/log/tenantd 2>/dev/null; true");
     write_file("/var/log/tenantd/alive", "#!/bin/sh\n", 0o755);
     assert_eq!(bench.output(), "");
     bench.launch.visits = vec!["/var/log/tenantd/alive".to_owned()].into();

@@ -238,12 +238,6 @@ impl Listener {
             };
             match accepted {
                 Ok((stream, _)) => {
-                    // From Linux 6.16 on, a connection inherits this when it is made: one that waited for a
-                    // program of an earlier version, which did not ask for it, has not.
-                    if let Err(error) = inbox::name_senders(stream.as_fd()) {
-                        tracing::warn!(%error, "cannot name the sender of a control connection");
-                        continue;
-                    }
                     if let Some(admitted) = admission.admit(&stream).await {
                         let service = service.of(&admitted, &closed);
                         let serving = serve(stream, service, admitted, closed.clone());

@@ -25,7 +25,7 @@ use crate::requests::control::grants::Grants;
 use crate::requests::control::judge::Judge;
 use crate::requests::queue::Client;
 use tenantd_api::wire::varlink::Refusal;
-use tenantd_host::acl;
+use tenantd_host::{acl, inbox};
 
 /// How many connections one kind of peers may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,6 +168,12 @@ impl Admission {
             }
         };
         let (uid, pid) = (peer.uid(), peer.pid());
+        // From Linux 6.16 on, a connection inherits this when it is made: one that waited for a program
+        // of an earlier version, which did not ask for it, has not.
+        if let Err(error) = inbox::name_senders(stream.as_fd()) {
+            tracing::warn!(%error, "cannot name the sender of a control connection");
+            return None;
+        }
         let judge = match Judge::of(stream, &peer, &self.audit) {
             Ok(judge) => judge,
             Err(refusal) => {

@@ -13,7 +13,7 @@ const LINKS: usize = 40;
 /// Why nothing is known of where a path leads.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Untrusted {
-    /// Somebody else than root may write to a folder on the way.
+    /// Another user than root may write to a folder on the way.
     Folder {
         /// The folder.
         folder: PathBuf,
