@@ -50,7 +50,7 @@ fn braces_of_other_languages_are_text() {
         "{{ x }}{{.Name}}",
         "{{}}",
         "{{name}}",
-        "%{user}",
+        "%{colour}",
         "{print}",
         "{id}",
     ] {
