@@ -36,6 +36,7 @@ use std::io::{self, Write};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use anyhow::Context;
 use nix::sched::{CloneFlags, unshare};
@@ -69,6 +70,9 @@ pub(crate) enum Ask {
         /// Its log files; None leaves them as they are.
         #[serde(default)]
         files: Option<Vec<Files>>,
+        /// When that was decided: files that were made later are read from their beginning.
+        #[serde(default)]
+        since: Option<SystemTime>,
     },
     /// Passes on what a tenant's socket and log files have, and closes them and its output.
     Remove {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::sync::{mpsc, oneshot};
@@ -65,7 +65,7 @@ impl Collector {
     /// # Errors
     /// The stage [`Stage::Log`].
     pub(crate) async fn add(&self, plan: &TenantPlan) -> Result<(), Failure> {
-        let ask = add(&plan.name, Some(Files::of(plan)));
+        let ask = add(&plan.name, Some(Files::of(plan)), Some(SystemTime::now()));
         self.tell(ask).await.map_err(|error| failed(&error))
     }
 
@@ -73,7 +73,8 @@ impl Collector {
     pub(crate) fn adopt(&self, plan: &TenantPlan) {
         let tenant = plan.name.clone();
         // In the order of the calls.
-        let answer = self.post(add(&tenant, Some(Files::of(plan))));
+        let ask = add(&tenant, Some(Files::of(plan)), Some(SystemTime::now()));
+        let answer = self.post(ask);
         spawn_local(async move {
             if let Err(failure) = answered(answer).await {
                 tracing::error!(%tenant, "{tenant}: cannot make the socket at its /dev/log: {failure}");
@@ -128,10 +129,11 @@ async fn answered(answer: Reply) -> io::Result<()> {
     }
 }
 
-fn add(tenant: &TenantName, files: Option<Vec<Files>>) -> Ask {
+fn add(tenant: &TenantName, files: Option<Vec<Files>>, since: Option<SystemTime>) -> Ask {
     Ask::Add {
         tenant: tenant.clone(),
         files,
+        since,
     }
 }
 
@@ -184,7 +186,7 @@ impl Client {
 
     async fn ask(&mut self, ask: Ask) -> io::Result<Answer> {
         match &ask {
-            Ask::Add { tenant, files } => {
+            Ask::Add { tenant, files, .. } => {
                 let files = files.clone().unwrap_or_default();
                 self.tenants.insert(tenant.clone(), files);
             }
@@ -286,7 +288,7 @@ async fn open(app: &AppName) -> io::Result<Link> {
                 Vec::new()
             }
         };
-        link.ask(&add(&tenant, None), &held).await?;
+        link.ask(&add(&tenant, None, None), &held).await?;
     }
     if old.ask(&Ask::End, &[]).await.is_err() {
         old.kill();

@@ -10,13 +10,14 @@ mod following;
 mod lines;
 mod positions;
 mod tenant;
+mod watch;
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustix::event::{EventfdFlags, eventfd};
 
@@ -33,11 +34,13 @@ const LIMIT: Duration = Duration::from_secs(5);
 pub(super) struct Follower {
     orders: Mutex<Sender<Order>>,
     wake: Arc<OwnedFd>,
+    /// What the thread was late with.
+    late: Mutex<Option<Receiver<()>>>,
 }
 
 #[derive(Debug)]
 enum Order {
-    Follow(TenantName, Vec<Files>),
+    Follow(TenantName, Vec<Files>, Option<SystemTime>, SyncSender<()>),
     /// Reads the rest of a tenant's files, or of all, and follows them no longer.
     Remove(Option<TenantName>, SyncSender<()>),
 }
@@ -61,12 +64,32 @@ impl Follower {
         };
         thread::Builder::new().name("follow".into()).spawn(run)?;
         let orders = Mutex::new(orders);
-        Ok(Self { orders, wake })
+        Ok(Self {
+            orders,
+            wake,
+            late: Mutex::default(),
+        })
     }
 
-    /// Follows these files of a tenant, instead of others.
-    pub(super) fn follow(&self, tenant: &TenantName, files: Vec<Files>) {
-        self.order(Order::Follow(tenant.clone(), files));
+    /// Follows these files of a tenant, instead of others. They are followed when this returns: what a program
+    /// that starts then adds to one that it had before is new. A file system that hangs delays this once.
+    pub(super) fn follow(&self, tenant: &TenantName, files: Vec<Files>, since: Option<SystemTime>) {
+        let is_none = files.is_empty();
+        let (say, done) = sync_channel(1);
+        self.order(Order::Follow(tenant.clone(), files, since, say));
+        let mut late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
+        let hangs = late
+            .as_ref()
+            .is_some_and(|late| late.try_recv() == Err(TryRecvError::Empty));
+        if !is_none && !hangs {
+            *late = match done.recv_timeout(LIMIT) {
+                Ok(()) => None,
+                Err(_) => {
+                    tracing::warn!(%tenant, "{tenant}: its log files cannot be looked at in time");
+                    Some(done)
+                }
+            };
+        }
     }
 
     /// Passes on the rest of a tenant's files, and follows them no longer.

@@ -15,7 +15,7 @@ use crate::collect::sockets::Sockets;
 use crate::collect::{Answer, Ask};
 use crate::logs::BOTH;
 use tenantd_core::name::TenantName;
-use tenantd_host::peer::{Peer, Place};
+use tenantd_host::peer::Peer;
 use tenantd_host::{inbox, want};
 
 /// How many bytes to receive at once.
@@ -71,13 +71,7 @@ fn is_supervisor(connection: &UnixStream) -> Result<(), String> {
         return Err(format!("process {pid} is of user {}", peer.uid.as_raw()));
     }
     let peer = Peer::of(connection.as_fd(), pid).map_err(|it| it.to_string())?;
-    match peer.place_by_cgroup() {
-        Place::Host => Ok(()),
-        Place::Tenant(tenant) => Err(format!("process {pid} is in the tenant {tenant}")),
-        Place::OtherNetwork => Err(format!("process {pid} is in another network namespace")),
-        Place::Gone => Err(format!("process {pid} has ended")),
-        Place::Unknown(why) => Err(format!("cannot see where process {pid} is: {why}")),
-    }
+    peer.place_by_cgroup().refusal(pid).map_or(Ok(()), Err)
 }
 
 /// Answers the requests of one connection. Returns whether it asked for the end.
@@ -170,9 +164,13 @@ fn answer(
     let mut answer = Answer::default();
     let mut ends = false;
     let done = match ask {
-        Ask::Add { tenant, files } => {
+        Ask::Add {
+            tenant,
+            files,
+            since,
+        } => {
             if let Some(files) = files {
-                follower.follow(&tenant, files);
+                follower.follow(&tenant, files, since);
             }
             let added = sockets.add(&tenant);
             if let Some(fds) = passed.both() {

@@ -328,13 +328,21 @@ impl Pipes {
 
     /// A pipe cannot be opened for now: it is read later.
     fn postpone(&mut self, key: u64, error: &io::Error) {
-        if let Some(pipe) = pipe(&mut self.open, key) {
-            pipe.is_ready = false;
-            // No beginning of a line has this length.
-            pipe.pause = Pause::Since(u32::MAX);
-            self.pauses.push_back((Instant::now() + PAUSE_MAX, key));
-            tracing::warn!(%error, "cannot read a tenant's {} for now", stream(key));
+        let Some(pair) = self.open.get_mut(&(key / 2)) else {
+            return;
+        };
+        let (tenant, stream) = (&pair.tenant, stream(key));
+        let Some(pipe) = pair.pipes[usize::from(key % 2 == 1)].as_mut() else {
+            return;
+        };
+        // No beginning of a line has this length.
+        let postponed = [Pause::Since(u32::MAX), Pause::Over(u32::MAX)];
+        if !postponed.contains(&pipe.pause) {
+            tracing::warn!(%tenant, %error, "{tenant}: cannot read its {stream} for now, trying again every second");
         }
+        pipe.is_ready = false;
+        pipe.pause = Pause::Since(u32::MAX);
+        self.pauses.push_back((Instant::now() + PAUSE_MAX, key));
     }
 
     /// Reads the next lines of a pipe without a writer, and at the end an incomplete line.

@@ -27,7 +27,7 @@ impl Client {
             if let Err(error) = self.open_again(&tenant) {
                 self.postpone(&tenant, &error);
             }
-            let again = add(&tenant, Some(files));
+            let again = add(&tenant, Some(files), None);
             let answer = self.exchange(&again).await?;
             if let Some(why) = answer.error {
                 tracing::error!(%tenant, "{tenant}: cannot make the socket at its /dev/log: {why}");
@@ -76,7 +76,7 @@ impl Client {
                 tracing::debug!(%tenant, %error, "{tenant}: still cannot read its output");
                 continue;
             }
-            if let Err(error) = self.exchange(&add(&tenant, None)).await {
+            if let Err(error) = self.exchange(&add(&tenant, None, None)).await {
                 tracing::warn!(%error, "no answer from the log collector");
                 break;
             }

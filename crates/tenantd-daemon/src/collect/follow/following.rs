@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, ReadFlags, Reader};
@@ -16,7 +16,8 @@ use rustix::io::Errno;
 
 use crate::collect::Files;
 use crate::collect::follow::file::{self, Key};
-use crate::collect::follow::tenant::{self, Tenant, unwatch};
+use crate::collect::follow::tenant::{self, Tenant};
+use crate::collect::follow::watch::unwatch;
 use crate::collect::follow::{Order, lines};
 use crate::collect::frame::{self, Source};
 use crate::collect::sockets::Sockets;
@@ -123,7 +124,10 @@ impl Following {
 
     fn obey(&mut self, order: Order) {
         match order {
-            Order::Follow(tenant, files) => self.follow(&tenant, files),
+            Order::Follow(tenant, files, since, done) => {
+                self.follow(&tenant, files, since);
+                let _gone = done.send(());
+            }
             Order::Remove(Some(tenant), done) => {
                 self.remove(&tenant);
                 let _gone = done.send(());
@@ -137,7 +141,7 @@ impl Following {
         }
     }
 
-    fn follow(&mut self, name: &TenantName, files: Vec<Files>) {
+    fn follow(&mut self, name: &TenantName, files: Vec<Files>, since: Option<SystemTime>) {
         let same = self
             .tenants
             .get(name)
@@ -150,7 +154,7 @@ impl Following {
             return;
         }
         let count = files.len();
-        let tenant = Tenant::new(files, fifo::positions(&self.app, name));
+        let tenant = Tenant::new(files, fifo::positions(&self.app, name), since);
         self.tenants.insert(name.clone(), tenant);
         for index in 0..count {
             self.resolve(name, index);

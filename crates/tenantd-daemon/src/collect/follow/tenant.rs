@@ -5,15 +5,14 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use rustix::fs::inotify::{self, WatchFlags};
 use rustix::fs::{AtFlags, statat};
-use rustix::io::Errno;
 
 use crate::collect::Files;
 use crate::collect::follow::file::{self, Key, Position};
 use crate::collect::follow::positions::{Known, Positions};
+use crate::collect::follow::watch::{ABOVE, EVENTS, watch};
 use tenantd_core::plan::logs::matches;
 
 /// The mark of a datastore with several folders, see [`tenantd_host::datastore`].
@@ -29,24 +28,8 @@ const ENTRIES_MAX: usize = 10_000;
 /// program has opened the new one.
 const KEPT: Duration = Duration::from_secs(10);
 
-/// What a folder is watched for.
-const EVENTS: WatchFlags = WatchFlags::MODIFY
-    .union(WatchFlags::CREATE)
-    .union(WatchFlags::MOVED_TO)
-    .union(WatchFlags::MOVED_FROM)
-    .union(WatchFlags::DELETE)
-    .union(WatchFlags::DELETE_SELF)
-    .union(WatchFlags::MOVE_SELF)
-    .union(WatchFlags::ONLYDIR);
-
-/// What a folder is watched for while a folder in it is missing. Another folder of the tenant may be the
-/// same one, and watched for more.
-const ABOVE: WatchFlags = WatchFlags::CREATE
-    .union(WatchFlags::MOVED_TO)
-    .union(WatchFlags::DELETE_SELF)
-    .union(WatchFlags::MOVE_SELF)
-    .union(WatchFlags::ONLYDIR)
-    .union(WatchFlags::MASK_ADD);
+/// How much earlier than it is the kernel takes the time for a file, at most.
+const TICK: Duration = Duration::from_millis(10);
 
 /// The files of a tenant that are followed.
 #[derive(Debug)]
@@ -54,6 +37,8 @@ pub(super) struct Tenant {
     pub(super) folders: Vec<Folder>,
     pub(super) files: Vec<Followed>,
     positions: PathBuf,
+    /// Files that were made later are all new, wherever they are.
+    since: Option<SystemTime>,
     /// Whether it was said that there are too many files.
     pub(super) said_many: Many,
 }
@@ -96,7 +81,7 @@ pub(super) struct Followed {
 }
 
 impl Tenant {
-    pub(super) fn new(files: Vec<Files>, positions: PathBuf) -> Self {
+    pub(super) fn new(files: Vec<Files>, positions: PathBuf, since: Option<SystemTime>) -> Self {
         let folder = |files| Folder {
             files,
             dir: None,
@@ -106,6 +91,7 @@ impl Tenant {
             folders: files.into_iter().map(folder).collect(),
             files: Vec::new(),
             positions,
+            since,
             said_many: Many::No,
         }
     }
@@ -212,7 +198,7 @@ impl Tenant {
         }
         let position = match position.filter(|position| position.holds(&file)) {
             Some(position) => position,
-            None if from_begin => Position::BEGIN,
+            None if from_begin || self.is_new(&file) => Position::BEGIN,
             None => Position::end(&file).unwrap_or(Position::BEGIN),
         };
         self.files.push(Followed {
@@ -230,6 +216,15 @@ impl Tenant {
             left: None,
             is_gone: false,
         });
+    }
+
+    /// Whether a file was made after it was decided to follow it. The time of a file may be a tick earlier.
+    fn is_new(&self, file: &File) -> bool {
+        let made = file.metadata().and_then(|found| found.created());
+        let (Some(since), Ok(made)) = (self.since, made) else {
+            return false;
+        };
+        made + TICK >= since
     }
 
     fn drop_oldest_left(&mut self) -> bool {
@@ -351,21 +346,6 @@ impl Tenant {
             saved => saved,
         }
     }
-}
-
-/// Stops watching.
-pub(super) fn unwatch(inotify: &OwnedFd, wd: i32) {
-    match inotify::remove_watch(inotify, wd) {
-        // The folder is gone, and the watch with it.
-        Ok(()) | Err(Errno::INVAL) => {}
-        Err(error) => tracing::debug!(%error, "cannot stop watching a folder"),
-    }
-}
-
-fn watch(inotify: &OwnedFd, folder: &OwnedFd, events: WatchFlags) -> io::Result<i32> {
-    // Exactly this folder, whatever has its name now.
-    let path = format!("/proc/self/fd/{}", folder.as_raw_fd());
-    Ok(inotify::add_watch(inotify, path, events)?)
 }
 
 impl Files {
