@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::args::Chown;
+use super::plain::plain;
 use super::{End, plan};
 use tenantd_core::plan::model::{Identity, TenantPlan};
 use tenantd_host::datastore::chown::{self, Given};
@@ -30,7 +31,7 @@ pub(super) fn chown(config: &Path, asked: &Chown) -> anyhow::Result<End> {
             (Ok(given), true) => as_json(tenant, Ok(given)),
             (Err(why), true) => as_json(tenant, Err(&why.to_string())),
             (Ok(given), false) => said(tenant, given, asked.dry_run),
-            (Err(why), false) => format!("{}: {why}\n", tenant.name),
+            (Err(why), false) => format!("{}: {}\n", tenant.name, shown(&why.to_string())),
         };
         out.write_all(text.as_bytes())?;
     }
@@ -59,6 +60,11 @@ fn as_json(tenant: &TenantPlan, given: Result<&Given, &str>) -> String {
     format!("{whole}\n")
 }
 
+/// A tenant may have chosen the names of its files.
+fn shown(text: &str) -> String {
+    plain(text, usize::MAX)
+}
+
 fn said(tenant: &TenantPlan, given: &Given, dry_run: bool) -> String {
     let Identity { user, uid, gid, .. } = &*tenant.launch.identity;
     let Given {
@@ -76,7 +82,11 @@ fn said(tenant: &TenantPlan, given: &Given, dry_run: bool) -> String {
         "{name}: {changed} files and folders {verb} the owner {user} ({uid}:{gid}), {unchanged} had it\n"
     );
     for one in reasons {
-        text += &format!("{name}: left {}: {}\n", one.path.display(), one.reason);
+        text += &format!(
+            "{name}: left {}: {}\n",
+            shown(&one.path.display().to_string()),
+            one.reason
+        );
     }
     let more = usize::try_from(*left).map_or(0, |left| left.saturating_sub(reasons.len()));
     if more > 0 {

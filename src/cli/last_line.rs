@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::logs::FOLDER;
+use super::plain::plain;
 use tenantd_api::wire::LogPlace;
 use tenantd_core::name::{AppName, TenantName};
 
@@ -110,15 +111,7 @@ fn end_of(path: &PathBuf) -> io::Result<String> {
 
 /// A program may write anything: a terminal must not obey it.
 fn printable(line: &str) -> String {
-    let line = line.trim_end().chars().take(LENGTH_MAX);
-    let mut shown = String::new();
-    for letter in line {
-        match letter.is_control() {
-            true => shown.extend(letter.escape_default()),
-            false => shown.push(letter),
-        }
-    }
-    shown
+    plain(line.trim_end(), LENGTH_MAX)
 }
 
 #[cfg(test)]

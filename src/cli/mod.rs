@@ -25,6 +25,7 @@ pub mod logs;
 mod names;
 mod outcome;
 mod overlays;
+mod plain;
 mod plan;
 mod progress;
 pub mod recipes;

@@ -13,7 +13,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use rustix::net::sockopt::socket_peercred;
@@ -93,12 +93,17 @@ fn serve(mut client: UnixStream, known: &Mutex<Known>) -> anyhow::Result<()> {
     client.set_read_timeout(Some(LIMIT))?;
     client.set_write_timeout(Some(LIMIT))?;
     let mut bytes = Vec::new();
+    let mut begun = Instant::now();
     loop {
         let mut part = [0_u8; 1024];
         let len = client.read(&mut part)?;
         if len == 0 {
             return Ok(());
         }
+        if bytes.is_empty() {
+            begun = Instant::now();
+        }
+        anyhow::ensure!(begun.elapsed() < LIMIT, "the call takes too long");
         bytes.extend_from_slice(part.get(..len).unwrap_or_default());
         while let Some(end) = bytes.iter().position(|byte| *byte == 0) {
             let call: Vec<u8> = bytes.drain(..=end).collect();

@@ -77,6 +77,8 @@ fn a_group_does_what_it_may_with_its_tenants_and_nothing_else() {
     ] {
         let refused = of_acme(arguments);
         assert_ne!(refused.code, 0, "{arguments:?}: {refused:?}");
+        let says_why = refused.err.contains("permission denied") || refused.err.contains("root");
+        assert!(says_why, "{arguments:?}: {refused:?}");
     }
     let refused = of_acme(&["stop", "acme"]);
     let why = "permission denied: none of your groups may stop acme";

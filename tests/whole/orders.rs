@@ -30,8 +30,10 @@ const ASK: &str = "import json, os, socket, sys, time
 def ask(s, method, **parameters):
     call = {'method': 'io.tenantd.Supervisor.' + method, 'parameters': parameters}
     reply = b''
+    try: s.sendall(json.dumps(call).encode() + b'\\0')
+    # It may have been refused before it has asked: the reply is there then.
+    except BrokenPipeError: pass
     try:
-        s.sendall(json.dumps(call).encode() + b'\\0')
         while not reply.endswith(b'\\0'):
             piece = s.recv(65536)
             if not piece: break

@@ -110,6 +110,8 @@ fn a_user_is_recorded_shown_and_stays_the_tenants() {
             .contains("2 of 2 tenants have a user of their own"),
         "{check:?}"
     );
+    // Its own programs are no strangers.
+    assert!(!check.out.contains("the running program of"), "{check:?}");
 
     // The supervisor dies, and is upgraded: the same processes with the same users.
     daemon.kill();

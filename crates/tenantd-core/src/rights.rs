@@ -33,9 +33,20 @@ impl Right {
         Self::Kill,
     ];
 
+    /// The words of all, in the same order.
+    pub const WORDS: [&'static str; Self::EACH.len()] = {
+        let mut words = [""; Self::EACH.len()];
+        let mut at = 0;
+        while at < words.len() {
+            words[at] = Self::EACH[at].word();
+            at += 1;
+        }
+        words
+    };
+
     /// Its word in the manifest: the command that it allows.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub const fn word(self) -> &'static str {
         match self {
             Self::Status => "status",
             Self::Start => "start",

@@ -7,15 +7,15 @@
 //! neither fills the log nor costs the loop more than a comparison. The next line says how many are missing.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
-use std::path::PathBuf;
+use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::logs::files;
+use crate::logs::files::Bounded;
 use crate::nonblocking_writer::NonblockingWriter;
 use tenantd_core::layout;
 use tenantd_core::name::{AppName, TenantName};
@@ -32,7 +32,7 @@ const PER_LINE: Duration = Duration::from_millis(500);
 const USERS: usize = 256;
 
 /// How many tenants a line names.
-const NAMED: usize = 32;
+const NAMED: usize = 8;
 
 /// The audit log of an application. Clones write to the same.
 #[derive(Debug, Clone, Default)]
@@ -100,10 +100,7 @@ impl Audit {
     /// # Errors
     /// What pthread_create(3) reports.
     pub fn start(app: &AppName, journal: bool) -> io::Result<Self> {
-        let file = Kept {
-            path: layout::audit_log(app),
-            has_failed: false,
-        };
+        let file = Bounded::new(layout::audit_log(app), GENERATION_MAX, lost);
         let file = NonblockingWriter::start("audit", file)?;
         Ok(Self(Some(Arc::new(Log {
             file,
@@ -278,29 +275,11 @@ impl Bound {
     }
 }
 
-/// The file.
-struct Kept {
-    path: PathBuf,
-    has_failed: bool,
-}
-
-impl Write for Kept {
-    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
-        let text = String::from_utf8_lossy(lines).into_owned();
-        let written = files::append(&self.path, text, GENERATION_MAX);
-        if let (Err(error), false) = (&written, self.has_failed) {
-            let path = self.path.display();
-            tracing::error!(
-                "cannot write the audit log {path}; lines are lost until writing succeeds: {error}"
-            );
-        }
-        self.has_failed = written.is_err();
-        Ok(lines.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+fn lost(path: &Path, error: &io::Error) {
+    let path = path.display();
+    tracing::error!(
+        "cannot write the audit log {path}; lines are lost until writing succeeds: {error}"
+    );
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod noting;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use tenantd_api::client::app::remedy;
 use tenantd_core::manifest::Source;
 use tenantd_core::manifest::problem::Problems;
 use tenantd_core::plan;
@@ -59,16 +60,6 @@ pub enum Unfit {
     /// The manifest has problems.
     #[error("{0}")]
     Problems(Box<Problems>),
-}
-
-/// What to do about an error of reading the manifest.
-fn remedy(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => {
-            ": this user may not read the file or enter its folder: try again with sudo"
-        }
-        _ => "",
-    }
 }
 
 impl Unfit {

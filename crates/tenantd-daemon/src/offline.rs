@@ -17,7 +17,7 @@ use crate::requests::queue::NoExecTarget;
 impl Daemon {
     /// Has the supervisor handle a request, unless it is refused before, and answers it.
     pub(super) fn request(&mut self, request: &TenantRequest) {
-        let refused = self.requests.refusal();
+        let refused = self.requests.refusal(&self.supervisor);
         let answer = match refused.or_else(|| self.executor.refusal(request, &self.supervisor)) {
             Some(refused) => refused,
             None => {

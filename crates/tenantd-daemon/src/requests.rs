@@ -96,18 +96,14 @@ struct Act {
 }
 
 impl Act {
-    /// Refuses to restart what is stopped, if the client may not start it.
-    fn refuse_starts(&mut self, supervisor: &Supervisor) {
+    /// Whether a tenant is stopped, and the client that restarts it may not start it.
+    fn may_not_start(&self, name: &TenantName, supervisor: &Supervisor) -> bool {
         let Some(grants) = self.grants.as_ref().filter(|_| self.verb == Verb::Restart) else {
-            return;
+            return false;
         };
-        for name in &self.left {
-            let tenant = supervisor.tenant(name);
-            let is_stopped = tenant.is_some_and(|tenant| tenant.want == Want::Down);
-            if is_stopped && grants.check(Right::Start, &mut vec![name.clone()]).is_err() {
-                self.refused.insert(name.clone(), STOPPED.to_owned());
-            }
-        }
+        let tenant = supervisor.tenant(name);
+        tenant.is_some_and(|tenant| tenant.want == Want::Down)
+            && grants.check(Right::Start, &mut vec![name.clone()]).is_err()
     }
 }
 
@@ -143,7 +139,6 @@ impl Requests {
             Arrived::Request(request) => self.on_request(request, owners),
             Arrived::Rehearsed(Rehearsed { mut act, refused }) => {
                 act.refused = refused;
-                act.refuse_starts(owners.supervisor);
                 self.acts.push_back(act);
             }
         }
@@ -245,11 +240,7 @@ impl Requests {
             refused: HashMap::new(),
             reply,
         };
-        let mut begun = self.rehearsals.begin(act, tenants);
-        if let Some(act) = &mut begun {
-            act.refuse_starts(tenants.supervisor);
-        }
-        self.acts.extend(begun);
+        self.acts.extend(self.rehearsals.begin(act, tenants));
     }
 
     /// The next input for the loop.
@@ -264,10 +255,15 @@ impl Requests {
         Some(Input::TenantRequest(request))
     }
 
-    /// The answer to the input that [`Requests::poll`] returned last, if the rehearsal refused it.
-    pub(super) fn refusal(&mut self) -> Option<Answer> {
+    /// The answer to the input that [`Requests::poll`] returned last, if the rehearsal refused it, or if it would
+    /// start what is stopped by now and the client has not the right to.
+    pub(super) fn refusal(&mut self, supervisor: &Supervisor) -> Option<Answer> {
         let act = self.acts.front_mut()?;
-        let reason = act.refused.remove(act.left.front()?)?;
+        let name = act.left.front()?;
+        let reason = match act.refused.remove(name) {
+            None if act.may_not_start(name, supervisor) => STOPPED.to_owned(),
+            refused => refused?,
+        };
         Some(Answer::Refused { reason })
     }
 

@@ -17,6 +17,9 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::cgroup;
 
+/// How many characters of a program's path are told.
+const PATH_MAX: usize = 256;
+
 /// The process that connected a socket.
 #[derive(Debug)]
 pub struct Peer {
@@ -39,6 +42,25 @@ pub enum Place {
     Gone,
     /// It cannot be read.
     Unknown(String),
+}
+
+impl Place {
+    /// Why a process `pid` there gives no orders. None on the host.
+    #[must_use]
+    pub fn refusal(&self, pid: i32) -> Option<String> {
+        Some(match self {
+            Self::Host => return None,
+            Self::Tenant(tenant) => {
+                format!("process {pid} is inside the tenant {tenant}: run the command on the host")
+            }
+            Self::OtherNetwork => format!(
+                "process {pid} is in another network namespace, as tenants are: run the command on the \
+                 host (`nsenter --target 1 --net` leads there)"
+            ),
+            Self::Gone => format!("process {pid} has ended"),
+            Self::Unknown(why) => format!("cannot see where process {pid} is: {why}"),
+        })
+    }
 }
 
 /// A tenant of some application.
@@ -129,14 +151,18 @@ impl Peer {
     }
 
     /// The name of its program and the path of the program's file, as far as they can be read: for a log,
-    /// since it chooses the first itself.
+    /// since it chooses both itself. The path is cut, and without characters that would need more room.
     #[must_use]
     pub fn program(&self) -> (Option<String>, Option<String>) {
         let process = Path::new("/proc").join(self.pid.to_string());
         let name = fs::read_to_string(process.join("comm"));
         let name = name.ok().map(|name| name.trim_end().to_owned());
         let file = fs::read_link(process.join("exe"));
-        let file = file.ok().map(|file| file.display().to_string());
+        let file = file.ok().map(|file| {
+            let file = file.display().to_string();
+            let shown = file.chars().filter(|letter| !letter.is_control());
+            shown.take(PATH_MAX).collect()
+        });
         match self.has_ended() {
             true => (None, None),
             false => (name, file),

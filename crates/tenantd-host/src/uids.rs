@@ -60,7 +60,7 @@ pub enum RecordError {
 /// # Errors
 /// If a record cannot be read.
 pub fn all() -> Result<BTreeMap<String, OwnUser>, NoOwnUser> {
-    Ok(Records::read()?.users)
+    Ok(Records::read()?.into_users())
 }
 
 /// The users of tenants: those that are recorded, and for the others those that are free. Records nothing.
@@ -72,7 +72,7 @@ pub fn find(wanted: &WantedUsers<'_>) -> Result<Vec<OwnUser>, NoOwnUser> {
     let mut numbers = wanted.range.first..=wanted.range.last;
     let each = wanted.tenants.iter().map(|tenant| {
         let label = label(wanted.app, tenant);
-        if let Some(user) = records.users.get(&label) {
+        if let Some(user) = records.of(&label) {
             return Ok(user.clone());
         }
         let uid = match records.former(&label, wanted.range)? {
@@ -84,7 +84,7 @@ pub fn find(wanted: &WantedUsers<'_>) -> Result<Vec<OwnUser>, NoOwnUser> {
         };
         let name = name(&records, wanted.app, tenant, uid)?;
         let user = OwnUser { name, uid };
-        records.users.insert(label, user.clone());
+        records.add(label, user.clone());
         Ok(user)
     });
     each.collect()
@@ -125,7 +125,7 @@ fn name(
     let unknown = |errno| NoOwnUser::Unknown { uid, errno };
     let name = own_user_name(app, tenant);
     let is_free = name.len() <= NAME_MAX
-        && records.users.values().all(|user| user.name != name)
+        && !records.has_name(&name)
         && User::from_name(&name).map_err(unknown)?.is_none()
         && Group::from_name(&name).map_err(unknown)?.is_none();
     if is_free {
@@ -160,7 +160,7 @@ pub fn record(plan: &Plan) -> Result<Recorded, RecordError> {
             name: identity.user.clone(),
             uid: identity.uid,
         };
-        match records.users.get(&label) {
+        match records.of(&label) {
             Some(recorded) if *recorded == user => continue,
             Some(_) => return Ok(Recorded::Taken),
             None => {}
@@ -171,7 +171,7 @@ pub fn record(plan: &Plan) -> Result<Recorded, RecordError> {
         crash::point("uids: before the record", tenant.name.as_str());
         records::write(&label, &user)?;
         crash::point("uids: recorded", tenant.name.as_str());
-        records.users.insert(label, user);
+        records.add(label, user);
     }
     records::sync(&lock)?;
     Ok(Recorded::All)

@@ -9,7 +9,7 @@ use tenantd_api::client::app;
 use tenantd_api::client::survey::{PATIENCE, survey};
 use tenantd_api::wire::{AppStatus, TenantStatus};
 use tenantd_core::name::AppName;
-use tenantd_core::plan::model::Plan;
+use tenantd_core::plan::model::{Plan, TenantPlan};
 use tenantd_daemon::manifest::ManifestFile;
 use tenantd_host::doctor::Unconfined;
 
@@ -32,7 +32,13 @@ pub(super) fn unconfined(plan: &Plan, own: &Path) -> BTreeSet<Unconfined> {
     let launches = running
         .iter()
         .flat_map(|status| status.tenants.iter().map(|tenant| (&status.app, tenant)));
-    let launches = launches.filter_map(|(app, tenant)| launched(app, tenant));
+    let launches = launches.filter_map(|(app, tenant)| {
+        let found = launched(app, tenant)?;
+        // A tenant is no stranger to itself; its neighbours of the same user are told.
+        let is_neighbour =
+            |it: &TenantPlan| it.name != tenant.name && it.launch.identity.uid == found.uid;
+        (*app != plan.app || plan.tenants.iter().any(is_neighbour)).then_some(found)
+    });
     of_plans.into_iter().chain(launches).collect()
 }
 

@@ -74,6 +74,9 @@ fn running(app: &AppName) -> anyhow::Result<(PathBuf, Vec<TenantName>)> {
     super::converse(async {
         let mut connection = Connection::open(app).await?;
         let manifest = connection.manifest().await?;
+        if !connection.diff().await?.is_empty() {
+            bail!("{app}: the manifest is not what runs: `tenantd reload` first");
+        }
         let tenants = connection.status(&[]).await?.tenants;
         let up = tenants.into_iter().filter(|it| it.state == StateWord::Up);
         Ok((manifest, up.map(|it| it.name).collect()))

@@ -79,16 +79,9 @@ impl Shut {
     }
 }
 
-/// A text that a tenant may have written, without what a terminal would obey.
+/// A text that a tenant may have written, as it may be printed.
 pub(super) fn plain(text: &str) -> String {
-    let mut shown = String::new();
-    for letter in text.chars().take(TEXT) {
-        match letter {
-            '\'' | '"' | '\\' => shown.push(letter),
-            other => shown.extend(other.escape_debug()),
-        }
-    }
-    shown
+    crate::cli::plain::plain(text, TEXT)
 }
 
 /// `Ok` if the way is open.

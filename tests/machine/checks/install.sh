@@ -14,11 +14,12 @@ apt_installs() {
 }
 
 verbs() {
-    tenantd --help | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p' | grep -vx help
+    tenantd --help | sed -n '/^Commands:/,/^$/s/^  \([a-z-]*\) .*/\1/p' | grep -vx help
 }
 
 files_are_where_they_belong() {
     for file in /usr/bin/tenantd /usr/lib/systemd/system/tenantd@.service \
+        /usr/lib/systemd/system/tenantd-userdb.service /usr/share/doc/tenantd/SECURITY.md \
         /usr/share/man/man8/tenantd.8.gz /usr/share/man/man5/tenantd.toml.5.gz \
         /usr/share/bash-completion/completions/tenantd /usr/share/zsh/vendor-completions/_tenantd \
         /usr/share/fish/vendor_completions.d/tenantd.fish \

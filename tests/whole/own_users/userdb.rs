@@ -131,7 +131,7 @@ fn clients_that_say_nothing_keep_nobody_from_an_answer() {
         .map(|_| UnixStream::connect(SOCKET).unwrap())
         .collect();
     let mut last = many.last().unwrap();
-    last.set_read_timeout(Some(Duration::from_secs(30)))
-        .unwrap();
-    assert!(matches!(last.read(&mut [0]), Ok(0) | Err(_)));
+    // Less than a silent one is kept for.
+    last.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    assert_eq!(last.read(&mut [0]).unwrap(), 0);
 }

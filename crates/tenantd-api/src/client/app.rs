@@ -65,7 +65,8 @@ pub enum AppError {
 }
 
 /// What to do about an error of reading the manifest. The error itself follows.
-fn remedy(error: &io::Error) -> &'static str {
+#[must_use]
+pub fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::PermissionDenied => {
             ", this user may not read the file or enter its folder (try again with sudo)"

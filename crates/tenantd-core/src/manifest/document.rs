@@ -43,7 +43,8 @@ check` reports every error in it, and `tenantd plan` shows everything that follo
 
 Strings that allow placeholders may contain `{app}` (the application's name), `{manifest_dir}`
 (the folder of the manifest), `{datastore}` (the path where the program finds its data),
-`{tenant}` (the tenant's name), `{ip}` (its address), `{gateway}` (the host's address) and
+`{tenant}` (the tenant's name), `{ip}` (its address), `{gateway}` (the host's address), `{user}`,
+`{uid}` and `{gid}` (the tenant's user, its number and that of its group) and
 `{vars.NAME}` (a variable, see `vars`). In a path, write `{{` and `}}` for literal braces. In an
 argument or a variable of the environment, braces are literal unless they enclose a word:
 `{\"a\": 1}`, `${HOME}` and `{}` stay as they are. For the text `{word}` itself, write `{{word}}`. A

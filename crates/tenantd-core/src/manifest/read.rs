@@ -5,6 +5,7 @@
 mod files;
 mod folders;
 mod operators;
+mod tables;
 
 use std::borrow::Cow;
 use std::net::Ipv4Addr;

@@ -7,12 +7,12 @@ mod app;
 mod control;
 mod key;
 mod kind;
-mod long;
 mod table;
 mod wall;
 
 use super::limit::Measure;
 use super::template::{ALL, OF_APP, OF_PROGRAM, OF_TENANT};
+use crate::rights::Right;
 
 pub use key::{Fallback, Key};
 pub use kind::Kind;
@@ -43,7 +43,7 @@ const BYTES: Kind = Kind::Limit {
     min: 0,
 };
 const INHERITED: Fallback = Derived("inherited from tenantd");
-const RIGHTS: &[&str] = &["status", "start", "stop", "restart", "reload-app", "kill"];
+const RIGHTS: &[&str] = &Right::WORDS;
 const WHEN: Kind = Kind::Choice(&["always", "on-failure", "never"]);
 
 keys! {
@@ -91,9 +91,9 @@ keys! {
             "Empty folders that only the tenant sees, in memory, for example for pid files. They \
              have the owner and mode of the host's folder, or belong to the tenant's user.";
         "private_size", Kind::Size { min: 4096 }, Value("\"1 GiB\""), "\"64 MiB\"",
-            long::PRIVATE_SIZE;
+            app::PRIVATE_SIZE;
         "host", Kind::Choice(&["read-only", "writable"]), Value("\"read-only\""), "\"writable\"",
-            long::HOST;
+            app::HOST;
         "shared", Kind::Paths(OF_PROGRAM), Value("[]"), "[\"/srv/media\"]",
             "Paths of the host that all tenants may write to, as far as their user can. What they \
              write there is not separate.";
@@ -101,7 +101,7 @@ keys! {
             "Paths of the host below `/run`, `/dev`, `/tmp`, `/var/tmp` or a private folder that \
              tenants see, such as the socket of a service.";
         "logs", Kind::Paths(OF_PROGRAM), Value("[]"), "[\"/var/log/squid/*.log\"]",
-            long::LOGS;
+            app::LOGS;
         "files", Kind::Files, Value("[]"),
             "[{ path = \"/etc/guestbook/site.conf\", template = \"site.conf.in\" }]",
             "Files that the program reads and that each tenant has for itself, see \

@@ -63,6 +63,43 @@ impl Files {
     }
 }
 
+/// A file of whole lines, bounded as in [`append`]. Errors do not stop its writer: the first is passed to `lost`,
+/// and the next one after writing has succeeded again.
+pub(crate) struct Bounded {
+    path: PathBuf,
+    max: u64,
+    lost: fn(&Path, &io::Error),
+    has_failed: bool,
+}
+
+impl Bounded {
+    /// The file at this path, with at most `max` bytes in a generation.
+    pub(crate) fn new(path: PathBuf, max: u64, lost: fn(&Path, &io::Error)) -> Self {
+        Self {
+            path,
+            max,
+            lost,
+            has_failed: false,
+        }
+    }
+}
+
+impl Write for Bounded {
+    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(lines).into_owned();
+        let written = append(&self.path, text, self.max);
+        if let (Err(error), false) = (&written, self.has_failed) {
+            (self.lost)(&self.path, error);
+        }
+        self.has_failed = written.is_err();
+        Ok(lines.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Appends a text of whole lines to a file. If it would grow beyond `max` bytes, it becomes the older
 /// generation, and a new one begins. The folder is made where it is missing.
 ///

@@ -2,10 +2,10 @@
 //! the files of the tenants' output.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::OnceLock;
 
-use crate::logs::files::{self, GENERATION_MAX};
+use crate::logs::files::{Bounded, GENERATION_MAX};
 use crate::nonblocking_writer::NonblockingWriter;
 use tenantd_core::layout;
 use tenantd_core::name::AppName;
@@ -18,10 +18,7 @@ static KEPT: OnceLock<NonblockingWriter> = OnceLock::new();
 /// # Errors
 /// What pthread_create(3) reports.
 pub(super) fn start(app: &AppName) -> io::Result<NonblockingWriter> {
-    let kept = Kept {
-        path: layout::own_log(app),
-        has_failed: false,
-    };
+    let kept = Bounded::new(layout::own_log(app), GENERATION_MAX, lost);
     let writer = NonblockingWriter::start("own-log-file", kept)?;
     Ok(KEPT.get_or_init(|| writer).clone())
 }
@@ -35,29 +32,11 @@ pub fn ended(why: &str) {
     }
 }
 
-struct Kept {
-    path: PathBuf,
-    has_failed: bool,
-}
-
-impl Write for Kept {
-    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
-        let text = String::from_utf8_lossy(lines).into_owned();
-        let written = files::append(&self.path, text, GENERATION_MAX);
-        if let (Err(error), false) = (&written, self.has_failed) {
-            let place = self.path.display();
-            // Not through the log, which ends here. If standard error is closed, no place is left.
-            let _said = writeln!(
-                io::stderr(),
-                "tenantd: cannot write its log to {place}; it is lost there until writing succeeds: \
-                 {error}"
-            );
-        }
-        self.has_failed = written.is_err();
-        Ok(lines.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+fn lost(path: &Path, error: &io::Error) {
+    let place = path.display();
+    // Not through the log, which ends here. If standard error is closed, no place is left.
+    let _said = writeln!(
+        io::stderr(),
+        "tenantd: cannot write its log to {place}; it is lost there until writing succeeds: {error}"
+    );
 }

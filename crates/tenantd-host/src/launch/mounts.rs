@@ -171,51 +171,36 @@ impl Mounts {
 /// Makes a mount of a path of the host with the mounts below it. It is a slave of the host's: what
 /// the host mounts there later appears, and nothing propagates back.
 pub(super) fn clone_host(path: &OwnedFd, read_only: bool) -> Result<OwnedFd, Errno> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_EMPTY_PATH
-        | OpenTreeFlags::AT_RECURSIVE;
-    let tree = open_tree(path, c"", flags)?;
-    let attr = mount_attr {
-        propagation: MS_SLAVE.into(),
-        attr_set: match read_only {
-            true => READ_ONLY.attr_set,
-            false => 0,
-        },
-        ..READ_ONLY
-    };
-    raw::mount_setattr(tree.as_fd(), &attr)?;
-    Ok(tree)
+    clone_path(path, OpenTreeFlags::AT_RECURSIVE, MS_SLAVE, read_only)
 }
 
 /// Makes a mount of a path of the host, without the mounts below it: neither those that are there nor later
 /// ones appear, and what is mounted on it does not appear on the host.
 pub(super) fn clone_alone(path: &OwnedFd, read_only: bool) -> Result<OwnedFd, Errno> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_EMPTY_PATH;
-    let tree = open_tree(path, c"", flags)?;
-    let attr = mount_attr {
-        propagation: MS_PRIVATE.into(),
-        attr_set: match read_only {
-            true => READ_ONLY.attr_set,
-            false => 0,
-        },
-        ..READ_ONLY
-    };
-    raw::mount_setattr(tree.as_fd(), &attr)?;
-    Ok(tree)
+    clone_path(path, OpenTreeFlags::empty(), MS_PRIVATE, read_only)
 }
 
 /// Makes a read-only mount of a path of the host with the mounts below it, but not with later ones.
 pub(super) fn clone_sealed(path: &OwnedFd) -> Result<OwnedFd, Errno> {
+    clone_path(path, OpenTreeFlags::AT_RECURSIVE, MS_PRIVATE, true)
+}
+
+fn clone_path(
+    path: &OwnedFd,
+    below: OpenTreeFlags,
+    propagation: u32,
+    read_only: bool,
+) -> Result<OwnedFd, Errno> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_EMPTY_PATH
-        | OpenTreeFlags::AT_RECURSIVE;
-    let tree = open_tree(path, c"", flags)?;
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    let tree = open_tree(path, c"", flags | below)?;
     let attr = mount_attr {
-        propagation: MS_PRIVATE.into(),
+        propagation: propagation.into(),
+        attr_set: match read_only {
+            true => READ_ONLY.attr_set,
+            false => 0,
+        },
         ..READ_ONLY
     };
     raw::mount_setattr(tree.as_fd(), &attr)?;

@@ -274,16 +274,22 @@ fn refers_to(launch: &LaunchPlan, folder: &Path) -> bool {
     if paths.any(|path| path.starts_with(folder)) {
         return true;
     }
-    let text = format!("{}/", folder.display());
-    if launch.visits.iter().any(|word| word.contains(&text)) {
+    let folder_itself = folder.display().to_string();
+    let below = format!("{folder_itself}/");
+    // Also `DIR`, `--dir=DIR` and the last of `DIR:DIR`.
+    let is_value = |before: &str| before.is_empty() || before.ends_with(['=', ':', ',']);
+    let names = |word: &String| {
+        word.contains(&below) || word.strip_suffix(&folder_itself).is_some_and(is_value)
+    };
+    if launch.visits.iter().any(names) {
         return true;
     }
     let phases = [Phase::Main, Phase::Init, Phase::Before];
     phases.iter().any(|phase| {
         launch.executed(*phase).is_some_and(|it| {
             it.program.starts_with(folder)
-                || it.argv.iter().any(|word| word.contains(&text))
-                || it.environment.values().any(|word| word.contains(&text))
+                || it.argv.iter().any(names)
+                || it.environment.values().any(names)
         })
     })
 }

@@ -12,7 +12,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
 use nix::sched::{CloneFlags, setns, unshare};
@@ -37,15 +37,13 @@ const OWN: &str = "/proc/thread-self/ns/mnt";
 /// The stack of the thread in bytes: it needs little.
 const STACK: usize = 128 << 10;
 
-/// How many requests may wait. A provision, release or adoption has one at a time.
-const QUEUE_MAX: usize = 64;
-
 /// The network namespaces of an application.
 #[derive(Debug)]
 pub struct NetnsMounts {
     namespace: OwnedFd,
     folder: OwnedFd,
-    requests: SyncSender<Request>,
+    /// At most one per tenant waits: that of its provision, release or adoption. Sending never does.
+    requests: Sender<Request>,
 }
 
 /// What the thread does.
@@ -96,7 +94,7 @@ impl NetnsMounts {
 
     /// Starts the thread. `enter` enters the mount namespace and returns its descriptor.
     fn start(enter: impl FnOnce() -> io::Result<OwnedFd> + Send + 'static) -> io::Result<Self> {
-        let (requests, queue) = mpsc::sync_channel(QUEUE_MAX);
+        let (requests, queue) = mpsc::channel();
         let (entered, begun) = mpsc::sync_channel(1);
         let thread = thread::Builder::new().name(THREAD.to_owned());
         thread.stack_size(STACK).spawn(move || {

@@ -89,15 +89,20 @@ pub(super) fn seal(proc: &OwnedFd, targets: &[PathBuf]) -> io::Result<Vec<Sealed
 
 /// The mount point of a line of the table, if the mount is writable and the copy of one of the host.
 fn writable_copy(line: &[u8]) -> Option<PathBuf> {
-    let mut fields = line.split(|byte| *byte == b' ');
-    let point = fields.nth(4)?;
-    let is_writable = fields
-        .next()?
-        .split(|byte| *byte == b',')
-        .any(|it| it == b"rw");
-    let mut optional = fields.take_while(|field| *field != b"-");
+    let mut optional = line.split(|byte| *byte == b' ').skip(6);
+    let mut optional = optional.by_ref().take_while(|field| *field != b"-");
     let is_copy = optional.any(|field| field.starts_with(b"master:"));
-    (is_writable && is_copy).then(|| unescaped(point))
+    writable(line).filter(|_| is_copy)
+}
+
+/// The mount point of a line of the table, if the mount is writable.
+pub(crate) fn writable(line: &[u8]) -> Option<PathBuf> {
+    let mut fields = line.split(|byte| *byte == b' ').skip(4);
+    let point = fields.next()?;
+    let mut options = fields.next()?.split(|byte| *byte == b',');
+    options
+        .any(|option| option == b"rw")
+        .then(|| unescaped(point))
 }
 
 /// The mount point of a line of the table, if the mount has one of these types.
@@ -164,5 +169,17 @@ mod tests {
         assert_eq!(of(&[b"ext2", b"ext3"]), path);
         assert_eq!(of(&[b"ext"]), None);
         assert_eq!(unescaped(b"a\\134b\\"), PathBuf::from("a\\b\\"));
+    }
+
+    #[test]
+    fn writable_mounts_are_found() {
+        let line = |point: &str, options: &str| {
+            format!("36 35 98:0 / {point} {options} master:1 - ext3 /dev/root rw").into_bytes()
+        };
+        let found = |point: &str, options: &str| writable(&line(point, options));
+        assert_eq!(found("/tmp", "rw,nosuid"), Some("/tmp".into()));
+        assert_eq!(found("/a\\040b", "nosuid,rw"), Some("/a b".into()));
+        assert_eq!(found("/", "ro,rwx"), None);
+        assert_eq!(writable(b""), None);
     }
 }

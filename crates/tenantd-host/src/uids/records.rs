@@ -1,6 +1,6 @@
 //! The files with the users of tenants.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -25,7 +25,12 @@ struct Record {
 /// All numbers that are or were a tenant's, or are to be left alone.
 pub(super) struct Records {
     /// The recorded users, with their `APP/TENANT`.
-    pub(super) users: BTreeMap<String, OwnUser>,
+    users: BTreeMap<String, OwnUser>,
+    /// How many users have a number, and a name.
+    numbers: BTreeMap<u32, usize>,
+    names: BTreeMap<String, usize>,
+    /// The numbers of `owners`.
+    owned: BTreeSet<u32>,
     /// The last owners of all datastores that are remembered.
     owners: Vec<(String, u32)>,
     /// Numbers for user namespaces.
@@ -35,17 +40,47 @@ pub(super) struct Records {
 impl Records {
     /// Reads everything.
     pub(super) fn read() -> Result<Self, NoOwnUser> {
-        Ok(Self {
-            users: users()?,
-            owners: datastore::owners(),
+        let owners = datastore::owners();
+        let mut records = Self {
+            users: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            names: BTreeMap::new(),
+            owned: owners.iter().map(|(_, uid)| *uid).collect(),
+            owners,
             subordinate: subordinate()?,
-        })
+        };
+        for (label, user) in users()? {
+            records.add(label, user);
+        }
+        Ok(records)
+    }
+
+    /// Adds the user of a tenant that has none.
+    pub(super) fn add(&mut self, label: String, user: OwnUser) {
+        *self.numbers.entry(user.uid).or_default() += 1;
+        *self.names.entry(user.name.clone()).or_default() += 1;
+        self.users.insert(label, user);
+    }
+
+    /// The user of a tenant.
+    pub(super) fn of(&self, label: &str) -> Option<&OwnUser> {
+        self.users.get(label)
+    }
+
+    /// All of them.
+    pub(super) fn into_users(self) -> BTreeMap<String, OwnUser> {
+        self.users
+    }
+
+    /// Whether a tenant's user has this name.
+    pub(super) fn has_name(&self, name: &str) -> bool {
+        self.names.contains_key(name)
     }
 
     /// Whether a number is a tenant's, was one's, or is to be left alone.
     pub(super) fn has(&self, uid: u32) -> bool {
-        self.users.values().any(|user| user.uid == uid)
-            || self.owners.iter().any(|(_, owner)| *owner == uid)
+        self.numbers.contains_key(&uid)
+            || self.owned.contains(&uid)
             || self.subordinate.iter().any(|ids| ids.contains(uid))
     }
 
@@ -57,15 +92,21 @@ impl Records {
             return Ok(None);
         };
         let others = self.owners.iter().filter(|(tenant, _)| tenant != label);
-        let is_others = self.users.values().any(|user| user.uid == *uid)
-            || others.into_iter().any(|(_, owner)| owner == uid);
+        let is_others =
+            self.numbers.contains_key(uid) || others.into_iter().any(|(_, owner)| owner == uid);
         Ok((!is_others && !is_of_host(*uid)?).then_some(*uid))
     }
 
     /// Whether another tenant has the number or the name of a user.
     pub(super) fn is_other(&self, label: &str, user: &OwnUser) -> bool {
-        let mut users = self.users.iter().filter(|(tenant, _)| *tenant != label);
-        users.any(|(_, other)| other.uid == user.uid || other.name == user.name)
+        let own = self.users.get(label);
+        let more_than = |own: bool, all: Option<&usize>| *all.unwrap_or(&0) > usize::from(own);
+        let (has_uid, has_name) = (
+            own.is_some_and(|own| own.uid == user.uid),
+            own.is_some_and(|own| own.name == user.name),
+        );
+        more_than(has_uid, self.numbers.get(&user.uid))
+            || more_than(has_name, self.names.get(&user.name))
     }
 }
 
@@ -118,7 +159,7 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> RecordError {
 }
 
 fn make(folder: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o755).create(folder)
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 /// Keeps others from recording users until the file is dropped.

@@ -1,5 +1,6 @@
 //! Numbers that others use too.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -70,6 +71,10 @@ pub struct Taken {
 /// If records or users cannot be read.
 pub fn taken(plan: &Plan) -> Result<Vec<Taken>, NoOwnUser> {
     let (recorded, subordinate) = (all()?, subordinate()?);
+    let mut of_number: BTreeMap<u32, Vec<&String>> = BTreeMap::new();
+    for (label, user) in &recorded {
+        of_number.entry(user.uid).or_default().push(label);
+    }
     let own = plan.tenants.iter();
     let own = own.filter(|tenant| tenant.launch.identity.own);
     let mut found = Vec::new();
@@ -87,8 +92,8 @@ pub fn taken(plan: &Plan) -> Result<Vec<Taken>, NoOwnUser> {
         let user = user.filter(|name| *name != identity.user);
         let group = group.map(|group| group.name);
         let group = group.filter(|name| *name != identity.user);
-        let others = recorded.iter();
-        let other = others.filter(|(other, user)| **other != label && user.uid == uid);
+        let others = of_number.get(&uid).into_iter().flatten();
+        let other = others.filter(|other| ***other != label);
         let ids = subordinate.iter().filter(|ids| ids.contains(uid));
         let ids = ids.map(|ids| format!("a number of {} in {}", ids.user, ids.file));
         let by = user
@@ -96,7 +101,7 @@ pub fn taken(plan: &Plan) -> Result<Vec<Taken>, NoOwnUser> {
             .into_iter()
             .chain(group.map(|name| format!("the host's group {name}")))
             .chain(ids)
-            .chain(other.map(|(label, _)| format!("the user of tenant {label}")));
+            .chain(other.map(|label| format!("the user of tenant {label}")));
         found.extend(by.map(|by| Taken {
             uid,
             tenant: tenant.name.to_string(),

@@ -184,7 +184,7 @@ const UIDS: &str = "The users of tenants with `user = \"per-tenant\"`: one numbe
      tenant is gone, you may remove its file there and in `/var/lib/tenantd/.datastores`. \
      The user's name is `APP-TENANT`, or shorter with the number if that name is too long or taken; \
      its home is `path` of [app.datastore]. What the host's folders and files give to \
-     another user than root (copies of folders, private folders, groups of files) belongs to \
+     another user (copies of folders, private folders, groups of files) belongs to \
      the tenant's user instead, unless `user` or `group` is set there.";
 
 const OPERATOR: &str = "One group, and what its members may do without root. A group may have several \

@@ -83,17 +83,8 @@ impl Judge {
 
     fn on_host(&self, verb: &str) -> Result<(), Refusal> {
         let pid = self.0.peer.pid;
-        let reason = match self.0.peer.place() {
-            Place::Host => return Ok(()),
-            Place::Tenant(tenant) => {
-                format!("process {pid} is inside the tenant {tenant}: run the command on the host")
-            }
-            Place::OtherNetwork => format!(
-                "process {pid} is in another network namespace, as tenants are: run the command on the \
-                 host (`nsenter --target 1 --net` leads there)"
-            ),
-            Place::Gone => format!("process {pid} has ended"),
-            Place::Unknown(why) => format!("cannot see where process {pid} is: {why}"),
+        let Some(reason) = self.0.peer.place().refusal(pid) else {
+            return Ok(());
         };
         self.refused(verb, &[], &reason);
         Err(Refusal::WrongPlace { reason })

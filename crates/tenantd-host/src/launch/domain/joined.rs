@@ -4,7 +4,7 @@
 //! So are file systems that the host has mounted after the launch, as the host mounted them. Nothing distinguishes
 //! these, so a command of `exec`, `[app.alive]` or `[app.reload]` may write to them as far as its user may.
 
-use std::ffi::{CString, OsString};
+use std::ffi::CString;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
@@ -15,6 +15,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 
 use super::STAGE;
+use crate::targets::table::writable;
 use tenantd_core::stage::Failure;
 
 /// Permits writing beneath each mount of this namespace that is writable.
@@ -43,50 +44,5 @@ fn permit(ruleset: RulesetCreated, point: PathBuf) -> Result<RulesetCreated, Fai
         // Another mount covers it, so no process can reach it by a path.
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(ruleset),
         Err(errno) => Err(failed(errno)),
-    }
-}
-
-/// The mount point in a line of proc_pid_mountinfo(5), if the mount is writable.
-fn writable(line: &[u8]) -> Option<PathBuf> {
-    let mut fields = line.split(|byte| *byte == b' ').skip(4);
-    let point = fields.next()?;
-    let mut options = fields.next()?.split(|byte| *byte == b',');
-    options
-        .any(|option| option == b"rw")
-        .then(|| PathBuf::from(OsString::from_vec(unescaped(point))))
-}
-
-/// Blanks, line ends and backslashes are written as three octal digits.
-fn unescaped(point: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(point.len());
-    let mut rest = point;
-    while let Some((first, after)) = rest.split_first() {
-        let digits = after.get(..3).filter(|_| *first == b'\\');
-        let code = digits
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        bytes.push(code.unwrap_or(*first));
-        rest = match code {
-            Some(_) => after.get(3..).unwrap_or_default(),
-            None => after,
-        };
-    }
-    bytes
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn writable_mounts_are_found() {
-        let line = |point: &str, options: &str| {
-            format!("36 35 98:0 / {point} {options} master:1 - ext3 /dev/root rw").into_bytes()
-        };
-        let found = |point: &str, options: &str| writable(&line(point, options));
-        assert_eq!(found("/tmp", "rw,nosuid"), Some("/tmp".into()));
-        assert_eq!(found("/a\\040b", "nosuid,rw"), Some("/a b".into()));
-        assert_eq!(found("/", "ro,rwx"), None);
-        assert_eq!(writable(b""), None);
     }
 }
