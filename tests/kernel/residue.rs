@@ -68,6 +68,8 @@ fn check_survivor() {
     assert!(has_its_link(), "its link is left alone");
 
     kill_and_wait(&daemon.app, "acme", acme);
+    // The kernel destroys its namespace, and with it the link, some time after the process has ended.
+    until("its link is gone", || (!has_its_link()).then_some(()));
     daemon.again();
     daemon.tell(&["start", "acme"]).expect(0);
     daemon.tell(&["stop", "acme"]).expect(0);
