@@ -25,5 +25,6 @@ pub mod plan;
 pub mod rights;
 pub mod stage;
 pub mod supervisor;
+pub mod sysctl;
 pub mod system_calls;
 pub mod unit;

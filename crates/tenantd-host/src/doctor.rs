@@ -7,6 +7,7 @@ mod room;
 mod uids;
 mod wall;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
@@ -235,7 +236,7 @@ fn kernel(release: &str) -> Finding {
 
 /// Makes a bridge and a veth pair in a temporary network namespace.
 fn links() -> Finding {
-    match netns::make(&mut Sysctls::default(), make_links) {
+    match netns::make(&mut Sysctls::default(), &BTreeMap::new(), make_links) {
         Ok(_) => Finding::new(
             Grade::Good,
             "links",

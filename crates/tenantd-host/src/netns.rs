@@ -9,6 +9,7 @@ mod mounts;
 pub mod name;
 mod sysctls;
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -20,6 +21,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 use rtnetlink::packet_route::AddressFamily;
 
 use tenantd_core::stage::{Failure, Stage};
+use tenantd_core::sysctl::Sysctl;
 
 pub use mounts::NetnsMounts;
 pub(super) use sysctls::Sysctls;
@@ -133,16 +135,17 @@ fn numbers(folder: &Path) -> impl Iterator<Item = u32> {
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }
 
-/// Makes a namespace and calls `inside` in it, on a temporary thread. `inside` must not leave
-/// anything open in the namespace except in its result.
+/// Makes a namespace with the host's settings of the kernel and those of the tenant, and calls `inside` in it, on
+/// a temporary thread. `inside` must not leave anything open in the namespace except in its result.
 pub(super) fn make<T: Send>(
     sysctls: &mut Sysctls,
+    own: &BTreeMap<Sysctl, String>,
     inside: impl FnOnce() -> Result<T, Failure> + Send,
 ) -> Result<(Netns, T), Failure> {
     thread::scope(|scope| {
         let maker = thread::Builder::new()
             .name("netns".into())
-            .spawn_scoped(scope, || visit_new(sysctls, inside))
+            .spawn_scoped(scope, || visit_new(sysctls, own, inside))
             .map_err(|error| failure("(its thread)", &error))?;
         maker
             .join()
@@ -152,11 +155,12 @@ pub(super) fn make<T: Send>(
 
 fn visit_new<T>(
     sysctls: &mut Sysctls,
+    own: &BTreeMap<Sysctl, String>,
     inside: impl FnOnce() -> Result<T, Failure>,
 ) -> Result<(Netns, T), Failure> {
     let home = File::open(OWN).map_err(|error| failure(OWN, &error))?;
     unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| failure("", &errno.into()))?;
-    let made = set_up(sysctls, inside);
+    let made = set_up(sysctls, own, inside);
     // The kernel may still be ending a thread that was joined, and the thread would keep the
     // namespace alive for that long. So it leaves the namespace first.
     setns(&home, CloneFlags::CLONE_NEWNET).map_err(|errno| failure("(way back)", &errno.into()))?;
@@ -165,6 +169,7 @@ fn visit_new<T>(
 
 fn set_up<T>(
     sysctls: &mut Sysctls,
+    own: &BTreeMap<Sysctl, String>,
     inside: impl FnOnce() -> Result<T, Failure>,
 ) -> Result<(Netns, T), Failure> {
     let netns = File::open(OWN)
@@ -183,6 +188,9 @@ fn set_up<T>(
     }
     let every_port = sysctls.set(PORT_START, "0");
     every_port.map_err(|error| failed(PORT_START, error))?;
+    sysctls
+        .settings(own)
+        .map_err(|(one, error)| failed(&one.path(), error))?;
     Ok((netns, inside()?))
 }
 

@@ -35,7 +35,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use crate::netns::{ClosedNetns, Netns};
+use crate::netns::{ClosedNetns, Netns, Sysctls};
 use tenantd_core::name::IfName;
 use tenantd_core::plan::model::{LinkPlan, NetworkPlan};
 use tenantd_core::stage::{Failure, Stage};
@@ -210,12 +210,14 @@ fn run(
 /// Also returns whether the hub was made.
 async fn start(network: NetworkPlan) -> Result<(Provisioner, bool), Failure> {
     let links = Links::connect().map_err(|error| broken(Stage::Link, "", &error))?;
+    let sysctls =
+        Sysctls::of_host().map_err(|(one, error)| broken(Stage::Netns, one.name(), &error))?;
     let (hub, made_hub) = hub::ensure(&links, &network).await?;
     let provisioner = Provisioner {
         links,
         network,
         hub,
-        sysctls: RefCell::default(),
+        sysctls: RefCell::new(sysctls),
     };
     Ok((provisioner, made_hub))
 }

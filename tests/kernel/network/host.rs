@@ -45,6 +45,7 @@ pub fn link(mode: Mode, n: u16) -> LinkPlan {
             mac: MacAddr([2, 0, 0, 2, high, low]),
         },
         mark: format!("tenantd:wiki/t{n}"),
+        sysctls: std::sync::Arc::default(),
     }
 }
 

@@ -4,3 +4,4 @@ mod failing;
 mod host;
 mod release;
 mod shape;
+mod sysctls;

@@ -12,11 +12,19 @@ pub(crate) const MODULES: &[(&str, &[&str])] = &[
     ("stage", &[]),
     ("layout", &["name"]),
     ("capability", &[]),
+    ("sysctl", &[]),
     ("rights", &[]),
     ("system_calls", &[]),
     (
         "manifest",
-        &["name", "stage", "capability", "rights", "system_calls"],
+        &[
+            "name",
+            "stage",
+            "capability",
+            "rights",
+            "sysctl",
+            "system_calls",
+        ],
     ),
     ("unit", &["name", "capability"]),
     (
@@ -26,6 +34,7 @@ pub(crate) const MODULES: &[(&str, &[&str])] = &[
             "stage",
             "layout",
             "capability",
+            "sysctl",
             "rights",
             "system_calls",
             "manifest",

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::limit::{Bound, Measure};
 use super::reference::{Fallback, Key, Kind, Table};
 use super::template::{ALL, OF_TENANT, Slot};
+use crate::sysctl::Sysctl;
 
 /// `docs/manifest.md`.
 #[must_use]
@@ -91,6 +92,7 @@ pub fn kind_words(kind: Kind) -> String {
         Kind::Argv => "an array of strings".to_owned(),
         Kind::HttpPath => "the path of a request".to_owned(),
         Kind::Capabilities => "an array of names of capabilities".to_owned(),
+        Kind::Sysctls => "a table of numbers and strings".to_owned(),
         Kind::Exits => "an array of exit statuses and names of signals".to_owned(),
         Kind::Flag => "`true` or `false`".to_owned(),
         Kind::Duration { min, max } => format!("a duration from {min} to {max}"),
@@ -227,6 +229,11 @@ fn kind_schema(kind: Kind) -> Value {
         }),
         Kind::Environment(_) => strings_schema("^[^=]+$"),
         Kind::Secrets => strings_schema("^[A-Za-z0-9][A-Za-z0-9._-]*$"),
+        Kind::Sysctls => json!({
+            "type": "object",
+            "propertyNames": { "enum": Sysctl::all().map(Sysctl::name).collect::<Vec<_>>() },
+            "additionalProperties": { "type": ["integer", "string"] },
+        }),
         Kind::Files => json!({ "type": "array", "items": table_schema(Table::File) }),
         Kind::Operators => json!({ "type": "array", "items": table_schema(Table::Operator) }),
         Kind::Vars => strings_schema("^[a-z_][a-z0-9_]*$"),

@@ -19,7 +19,7 @@ use super::template::Template;
 use super::text::{Command, Environment, Vars};
 use super::value::{
     Account, Argv, Decode, FileMode, Guard, HostAccess, HttpPath, Mode, Permissions, ProgramExit,
-    Seed, Signal, UidRange, When,
+    Seed, Signal, Sysctls, UidRange, When,
 };
 use crate::capability::Capabilities;
 use crate::name::{AppName, TenantName};
@@ -127,6 +127,7 @@ tables! {
         reload: Reload,
         limits: Limits,
         process: Process,
+        sysctls: Known<Sysctls>,
         wall: Wall,
     }
 
@@ -278,6 +279,7 @@ tables! {
         user: Optional<Account>,
         group: Known<Account>,
         autostart: Known<bool>,
+        sysctls: Known<Sysctls>,
         limits: Limits,
         process: Process,
     }

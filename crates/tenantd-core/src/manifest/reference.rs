@@ -7,6 +7,7 @@ mod app;
 mod control;
 mod key;
 mod kind;
+mod network;
 mod table;
 mod wall;
 
@@ -64,8 +65,7 @@ keys! {
             "The application's name: at most 32 lower-case letters, digits and dashes. It is part \
              of the name of everything that tenantd creates on the host.";
         "command", Kind::Command, Required, "[\"/usr/sbin/guestbook\", \"--foreground\"]",
-            "The absolute path of the program, and its arguments. No shell is used. In the path, \
-             only `{app}` and `{manifest_dir}` are available.";
+            app::COMMAND;
         "working_directory", Kind::Path(OF_PROGRAM), Value("\"/\""), "\"/var/lib/guestbook\"",
             "The folder in which the program starts, as the tenant sees it.";
         "environment", Kind::Environment(ALL), Value("{}"), "{ LANG = \"C.UTF-8\" }",
@@ -85,21 +85,17 @@ keys! {
         "daemonizes", Kind::Flag, Value("false"), "true",
             "Whether the program forks and continues in the background.";
         "pid_file", Kind::Path(OF_PROGRAM), Derived("not used"), "\"/run/guestbook.pid\"",
-            "The file, as the tenant sees it, with the number of the main process of a program that \
-             `daemonizes`. Without it, `MAINPID` names that process (sd_notify(3)), or a guess.";
+            app::PID_FILE;
         "private", Kind::Paths(OF_PROGRAM), Value("[]"), "[\"/run/redis\"]",
-            "Empty folders that only the tenant sees, in memory, for example for pid files. They \
-             have the owner and mode of the host's folder, or belong to the tenant's user.";
+            app::PRIVATE;
         "private_size", Kind::Size { min: 4096 }, Value("\"1 GiB\""), "\"64 MiB\"",
             app::PRIVATE_SIZE;
         "host", Kind::Choice(&["read-only", "writable"]), Value("\"read-only\""), "\"writable\"",
             app::HOST;
         "shared", Kind::Paths(OF_PROGRAM), Value("[]"), "[\"/srv/media\"]",
-            "Paths of the host that all tenants may write to, as far as their user can. What they \
-             write there is not separate.";
+            app::SHARED;
         "visible", Kind::Paths(OF_PROGRAM), Value("[]"), "[\"/run/dbus/system_bus_socket\"]",
-            "Paths of the host below `/run`, `/dev`, `/tmp`, `/var/tmp` or a private folder that \
-             tenants see, such as the socket of a service.";
+            app::VISIBLE;
         "logs", Kind::Paths(OF_PROGRAM), Value("[]"), "[\"/var/log/squid/*.log\"]",
             app::LOGS;
         "files", Kind::Files, Value("[]"),
@@ -126,6 +122,8 @@ keys! {
             "Resource limits of its processes, see [app.limits].";
         "process", Kind::Table(Table::Process), Value("{}"), "{ umask = \"0027\" }",
             "Attributes of its processes, see [app.process].";
+        "sysctls", Kind::Sysctls, Value("{}"), "{ \"net.core.somaxconn\" = 8192 }",
+            network::SYSCTLS;
         "wall", Kind::Table(Table::Wall), Value("{}"), "{ set_id_programs = true }",
             "What separates the tenants, see [app.wall].";
     }
@@ -325,11 +323,9 @@ keys! {
     }
     Network {
         "mode", Kind::Choice(&["routed", "bridge"]), Value("\"routed\""), "\"bridge\"",
-            "`routed`: each tenant has a separate link; there is no limit on their number. \
-             `bridge`: tenants are isolated ports of one bridge, at most 1,023.";
+            network::MODE;
         "subnet", Kind::Subnet, Value("\"10.77.0.0/24\""), "\"10.77.0.0/16\"",
-            "The network of all tenants' addresses. It must not be used by anything else: no \
-             interface of the host may have an address in it.";
+            network::SUBNET;
         "gateway", Kind::Address, Derived("the first address of the subnet"), "\"10.77.0.254\"",
             "The host's address in the subnet, which all tenants can reach.";
         "mtu", Kind::Count { min: 1280, max: 65535 }, Value("1500"), "9000",
@@ -367,6 +363,8 @@ keys! {
             "Resource limits of the tenants' processes, see [app.limits].";
         "process", Kind::Table(Table::Process), Derived("those of [app]"), "{ nice = 5 }",
             "Attributes of the tenants' processes, see [app.process].";
+        "sysctls", Kind::Sysctls, Value("{}"), "{ \"net.core.somaxconn\" = 8192 }",
+            "Settings of the kernel for the tenants, in addition to those of [app], see there.";
     }
     Tenant {
         "ip", Kind::Address, Required, "\"10.77.0.11\"",
@@ -394,5 +392,7 @@ keys! {
             "Resource limits of the tenant's processes, see [app.limits].";
         "process", Kind::Table(Table::Process), Derived("those of [defaults], or of [app]"), "{ nice = 5 }",
             "Attributes of the tenant's processes, see [app.process].";
+        "sysctls", Kind::Sysctls, Derived("none"), "{ \"net.core.somaxconn\" = 8192 }",
+            "Settings of the kernel for the tenant, in addition to those of [app] and [defaults], see [app].";
     }
 }

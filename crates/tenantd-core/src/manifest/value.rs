@@ -6,6 +6,7 @@ mod permissions;
 mod privileges;
 mod probe;
 mod rights;
+mod sysctls;
 mod uids;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -27,6 +28,7 @@ pub use exits::ProgramExit;
 pub use guard::Guard;
 pub use permissions::{FileMode, Permissions};
 pub use probe::{Argv, HttpPath};
+pub use sysctls::Sysctls;
 pub use uids::UidRange;
 
 /// A value of the manifest, with its key.

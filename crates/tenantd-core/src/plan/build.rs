@@ -31,6 +31,7 @@ use crate::manifest::problem::Problems;
 use crate::manifest::raw::{Known, Manifest, Tenant};
 use crate::manifest::template::{Slot, Template};
 use crate::manifest::text::Environment;
+use crate::manifest::value::Sysctls;
 use crate::name::AppName;
 
 /// The `PATH` of all tenants, independent of the environment of tenantd.
@@ -144,6 +145,7 @@ struct Last {
     launch: Kept<LaunchPlan>,
     environment: Kept<BTreeMap<String, String>>,
     secrets: Kept<BTreeMap<String, PathBuf>>,
+    sysctls: Kept<Sysctls>,
     vars: Kept<BTreeMap<String, String>>,
     files: Kept<Vec<FilePlan>>,
     commands: Kept<Commands>,
@@ -205,6 +207,7 @@ impl Parts<'_> {
                 host: derive::host_end(hash),
                 tenant: derive::tenant_end(hash),
                 mark: derive::link_mark(self.app, &name),
+                sysctls: last.sysctls.keep(network::sysctls(self.manifest, tenant)),
             },
             datastore: DatastorePlan {
                 source: source.path.clone(),

@@ -9,6 +9,7 @@ mod control;
 mod files;
 mod phases;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -125,7 +126,10 @@ fn link(link: &LinkPlan) -> Map<String, Value> {
         host,
         tenant,
         mark,
+        sysctls,
     } = link;
+    let sysctls: BTreeMap<&str, &String> =
+        sysctls.iter().map(|(one, to)| (one.name(), to)).collect();
     members([
         ("ip", json!(addresses.first())),
         ("addresses", addresses.iter().map(|a| json!(a)).collect()),
@@ -133,6 +137,7 @@ fn link(link: &LinkPlan) -> Map<String, Value> {
             "link",
             json!({ "prefix": prefix, "host": end(host), "tenant": end(tenant), "mark": mark }),
         ),
+        ("sysctls", json!(sysctls)),
     ])
 }
 

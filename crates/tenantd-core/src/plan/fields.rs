@@ -23,6 +23,7 @@
 mod alive;
 pub(super) mod field;
 mod files;
+mod link;
 mod phases;
 mod reload;
 mod words;
@@ -30,13 +31,13 @@ mod words;
 use std::path::Path;
 
 use super::model::{
-    Bound, ControlPlan, DatastorePlan, HostAccess, Identity, LaunchPlan, Limits, LinkPlan, Measure,
+    Bound, ControlPlan, DatastorePlan, HostAccess, Identity, LaunchPlan, Limits, Measure,
     NetworkPlan, OWN, Policy, Reader, RestartPolicy, StopSignal, TenantPlan, ViewPlan,
 };
 use super::policy;
 use crate::name::AppName;
 use field::{admits, decides, limits_processes, relaunches, renews, touches_nothing};
-use words::{Address, End, Groups, Span, yes};
+use words::{End, Groups, Span, yes};
 
 pub use field::{Field, Key, See, Takes, Touches};
 
@@ -101,7 +102,7 @@ pub fn tenant(plan: &TenantPlan, see: See<'_>) {
         logs,
         policy,
     } = plan;
-    self::link(link, see);
+    link::link(link, see);
     self::datastore(datastore, see);
     self::launch(launch, see);
     for file in &**launch.files {
@@ -118,26 +119,6 @@ pub fn tenant(plan: &TenantPlan, see: See<'_>) {
         see(decides(Later("logs"), "logs", &"followed", false).item(&path));
     }
     self::policy(policy, see);
-}
-
-fn link(link: &LinkPlan, see: See<'_>) {
-    let LinkPlan {
-        addresses,
-        prefix,
-        host,
-        tenant,
-        mark,
-    } = link;
-    let first = Address(addresses.first(), *prefix);
-    see(renews(First("address"), LABEL_ADDRESS, &first));
-    for (at, address) in addresses.others().iter().enumerate() {
-        let (at, address) = (at + 2, Address(*address, *prefix));
-        see(renews(Later("address"), LABEL_ADDRESS, &address).item(&at));
-    }
-    let (host, tenant) = (End(host), End(tenant));
-    see(renews(First("host end"), "host end", &host));
-    see(renews(First("tenant end"), "tenant end", &tenant));
-    see(renews(First("mark"), "mark", mark));
 }
 
 fn datastore(datastore: &DatastorePlan, see: See<'_>) {

@@ -23,6 +23,7 @@ pub use super::success::{StopSignal, SuccessExit};
 pub use super::wall::WallPlan;
 pub use crate::manifest::limit::{Bound, Limit, Measure};
 use crate::name::{AppName, IfName, TenantName};
+use crate::sysctl::Sysctl;
 pub use control::{ControlPlan, Operator, Reader};
 pub use files::{FilePlan, LogFiles};
 pub use mac::MacAddr;
@@ -111,6 +112,8 @@ pub struct LinkPlan {
     pub tenant: EndPlan,
     /// The ownership mark (the host end's alias), `tenantd:APP/TENANT`.
     pub mark: String,
+    /// Settings of the kernel in the tenant's network namespace, and their values. Others are the host's.
+    pub sysctls: Arc<BTreeMap<Sysctl, String>>,
 }
 
 /// Where a tenant's data is on the host, and where its program expects it.

@@ -12,7 +12,7 @@ use super::model::{Mode, NetworkPlan};
 use crate::manifest::free::Free;
 use crate::manifest::problem::{Problems, Span};
 use crate::manifest::raw::{Manifest, Network, Tenant};
-use crate::manifest::value;
+use crate::manifest::value::{self, Sysctls};
 use crate::name::AppName;
 
 /// The most ports of a bridge: `BR_MAX_PORTS` of net/bridge/br_private.h is 1,024, and port
@@ -68,6 +68,18 @@ pub(super) fn network(
         mark: derive::hub_mark(app),
         mtu: *network.mtu.as_ref()?.get_ref(),
     })
+}
+
+/// The settings of the kernel for a tenant. Its own take precedence over `[defaults]`, and those over
+/// `[app]`.
+pub(super) fn sysctls(manifest: &Manifest, tenant: &Tenant) -> Sysctls {
+    let layers = [
+        &manifest.app.sysctls,
+        &manifest.defaults.sysctls,
+        &tenant.overrides.sysctls,
+    ];
+    let layers = layers.into_iter().flatten().flat_map(Spanned::get_ref);
+    layers.map(|(one, value)| (*one, value.clone())).collect()
 }
 
 fn mode(mode: value::Mode) -> Mode {

@@ -48,7 +48,11 @@ impl Provisioner {
         for address in &addresses {
             self.links.refuse_own_address(*address, None).await?;
         }
-        let (netns, socket) = netns::make(&mut self.sysctls.borrow_mut(), TenantSocket::open)?;
+        let (netns, socket) = netns::make(
+            &mut self.sysctls.borrow_mut(),
+            &link.sysctls,
+            TenantSocket::open,
+        )?;
         crash::point("network: namespace made", &link.mark);
         let made = self.create_pair(link, &netns).await?;
         crash::point("network: link made", &link.mark);

@@ -36,3 +36,18 @@ pub(super) const HOST: &str = "What tenants may do with the files of the host. `
 
 pub(super) const PRIVATE_SIZE: &str = "The maximum size of each private folder, and of `/tmp`, `/var/tmp`, `/run` and \
      `/dev/shm`, which are a tenant's own.";
+
+pub(super) const PID_FILE: &str = "The file, as the tenant sees it, with the number of the main process of a program that \
+     `daemonizes`. Without it, `MAINPID` names that process (sd_notify(3)), or a guess.";
+
+pub(super) const PRIVATE: &str = "Empty folders that only the tenant sees, in memory, for example for pid files. They \
+     have the owner and mode of the host's folder, or belong to the tenant's user.";
+
+pub(super) const SHARED: &str = "Paths of the host that all tenants may write to, as far as their user can. What they \
+     write there is not separate.";
+
+pub(super) const VISIBLE: &str = "Paths of the host below `/run`, `/dev`, `/tmp`, `/var/tmp` or a private folder that \
+     tenants see, such as the socket of a service.";
+
+pub(super) const COMMAND: &str = "The absolute path of the program, and its arguments. No shell is used. In the path, \
+     only `{app}` and `{manifest_dir}` are available.";

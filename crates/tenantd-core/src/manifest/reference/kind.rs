@@ -92,6 +92,8 @@ pub enum Kind {
     HttpPath,
     /// An array of names of capabilities.
     Capabilities,
+    /// A table of sysctls and their values.
+    Sysctls,
     /// An array of exit statuses and names of signals.
     Exits,
     /// One of a few words.

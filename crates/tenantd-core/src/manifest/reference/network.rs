@@ -1,0 +1,35 @@
+//! Long descriptions of keys about the network.
+
+pub(super) const MODE: &str = "`routed`: each tenant has a separate link; there is no limit on their number. \
+     `bridge`: tenants are isolated ports of one bridge, at most 1,023.";
+
+pub(super) const SUBNET: &str = "The network of all tenants' addresses. It must not be used by anything else: no \
+     interface of the host may have an address in it.";
+
+pub(super) const SYSCTLS: &str = "Settings of the kernel (sysctls) that a tenant has for itself. Without a value here, a \
+     tenant has the host's, as it is when the tenant is provisioned: what an administrator has tuned in \
+     sysctl.d(5) holds for tenants too. `net.ipv4.ip_unprivileged_port_start` is 0 in tenants, so that a \
+     program without root may use every port. Possible are `net.core.somaxconn`, \
+     `net.unix.max_dgram_qlen`, and in `net.ipv4`: `icmp_echo_ignore_all`, `ip_default_ttl`, \
+     `ip_local_port_range`, `ip_nonlocal_bind`, `ip_unprivileged_port_start`, `ping_group_range`, \
+     `tcp_congestion_control`, `tcp_ecn`, `tcp_fastopen`, `tcp_fin_timeout`, `tcp_keepalive_intvl`, \
+     `tcp_keepalive_probes`, `tcp_keepalive_time`, `tcp_max_syn_backlog`, `tcp_max_tw_buckets`, \
+     `tcp_mtu_probing`, `tcp_notsent_lowat`, `tcp_retries1`, `tcp_retries2`, `tcp_rmem`, `tcp_sack`, \
+     `tcp_slow_start_after_idle`, `tcp_syn_retries`, `tcp_synack_retries`, `tcp_syncookies`, \
+     `tcp_timestamps`, `tcp_tw_reuse`, `tcp_wmem`. Values of several numbers are strings: \
+     `\"net.ipv4.ip_local_port_range\" = \"20000 30000\"`. Settings of [defaults] and of a tenant are added, or \
+     replace those of the same name.";
+
+#[cfg(test)]
+mod tests {
+    use super::SYSCTLS;
+    use crate::sysctl::Sysctl;
+
+    #[test]
+    fn the_description_names_each_sysctl() {
+        for one in Sysctl::all() {
+            let name = one.name().trim_start_matches("net.ipv4.");
+            assert!(SYSCTLS.contains(&format!("`{name}`")), "{name}");
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! The fields of a tenant's link.
+
+use super::Key::{First, Later};
+use super::field::renews;
+use super::words::{Address, End};
+use super::{LABEL_ADDRESS, See};
+use crate::plan::model::LinkPlan;
+
+/// Visits them.
+pub(super) fn link(link: &LinkPlan, see: See<'_>) {
+    let LinkPlan {
+        addresses,
+        prefix,
+        host,
+        tenant,
+        mark,
+        sysctls,
+    } = link;
+    let first = Address(addresses.first(), *prefix);
+    see(renews(First("address"), LABEL_ADDRESS, &first));
+    for (at, address) in addresses.others().iter().enumerate() {
+        let (at, address) = (at + 2, Address(*address, *prefix));
+        see(renews(Later("address"), LABEL_ADDRESS, &address).item(&at));
+    }
+    let (host, tenant) = (End(host), End(tenant));
+    see(renews(First("host end"), "host end", &host));
+    see(renews(First("tenant end"), "tenant end", &tenant));
+    see(renews(First("mark"), "mark", mark));
+    for (one, value) in &**sysctls {
+        see(renews(Later("sysctl"), "sysctl", value).item(&one.name()));
+    }
+}
