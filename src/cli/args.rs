@@ -18,7 +18,7 @@ use tenantd_core::name::{AppName, TenantName};
 
 pub use self::learn::Learn;
 pub use self::tenants::{
-    Act, Chown, Kill, LeakTest, ReloadApp, Restart, Show, StartStop, Status, Wait, Which,
+    Act, Chown, Doctor, Kill, LeakTest, ReloadApp, Restart, Show, StartStop, Status, Wait, Which,
 };
 
 /// Runs an unchanged single-tenant program once per tenant
@@ -84,7 +84,7 @@ pub enum Command {
         Exit code 78: the manifest has problems. 1: the host lacks something that tenantd needs.\n\n\
         With --json it prints one object: manifest (its path), good, app, tenants (their number),\n\
         problems (line, column, message, note, help, and related: line, column, note), and host\n\
-        (subject, grade, found).")]
+        (subject, grade, found, fix).")]
     Check {
         /// Print JSON
         #[arg(long)]
@@ -113,6 +113,9 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Hold the limits and settings of this host against the number of its tenants
+    #[command(after_help = help::DOCTOR)]
+    Doctor(Doctor),
     /// Give the datastores of tenants to their users
     #[command(after_help = help::CHOWN)]
     Chown(Chown),

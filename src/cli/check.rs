@@ -38,11 +38,7 @@ pub(super) fn check(config: &Path, json: bool) -> anyhow::Result<End> {
     )?;
     let findings = examine(&plan, file.path());
     for finding in &findings {
-        let style = Style::new().fg_color(Some(match finding.grade {
-            Grade::Good => AnsiColor::Green.into(),
-            Grade::Weak => AnsiColor::Yellow.into(),
-            Grade::Bad => AnsiColor::Red.into(),
-        }));
+        let style = style(finding.grade);
         let (grade, subject, found) = (finding.grade, finding.subject, &finding.found);
         writeln!(out, "host: {subject}: {style}{grade}{style:#}: {found}")?;
     }
@@ -58,6 +54,26 @@ pub(super) fn check(config: &Path, json: bool) -> anyhow::Result<End> {
         }
     }
     Ok(end(&findings, &failed))
+}
+
+/// The colour of a grade.
+pub(super) fn style(grade: Grade) -> Style {
+    Style::new().fg_color(Some(match grade {
+        Grade::Good => AnsiColor::Green.into(),
+        Grade::Weak => AnsiColor::Yellow.into(),
+        Grade::Bad => AnsiColor::Red.into(),
+    }))
+}
+
+/// A finding as JSON.
+pub(super) fn finding(finding: &Finding) -> Value {
+    let Finding {
+        grade,
+        subject,
+        found,
+        fix,
+    } = finding;
+    json!({ "subject": subject, "grade": grade.to_string(), "found": found, "fix": fix })
 }
 
 /// The tenants that could not be launched, each with the reason. Empty without the privileges that a
@@ -146,14 +162,7 @@ fn object(path: &Path, plan: &Result<Plan, Unfit>, findings: &[Finding]) -> Valu
         }]),
     };
     let plan = plan.as_ref().ok();
-    let host = findings.iter().map(|finding| {
-        let Finding {
-            grade,
-            subject,
-            found,
-        } = finding;
-        json!({ "subject": subject, "grade": grade.to_string(), "found": found })
-    });
+    let host = findings.iter().map(finding);
     json!({
         "manifest": path,
         "good": plan.is_some(),

@@ -18,11 +18,11 @@ const SUBJECT: &str = "learned";
 pub(super) fn examine(plan: &Plan, manifest: &Path) -> Option<Finding> {
     let path = Learned::beside(manifest);
     let weak = |found: String| {
-        Some(Finding {
-            grade: Grade::Weak,
-            subject: SUBJECT,
-            found: format!("{}: {found}", path.display()),
-        })
+        Some(Finding::new(
+            Grade::Weak,
+            SUBJECT,
+            format!("{}: {found}", path.display()),
+        ))
     };
     let text = match text(&path) {
         Ok(text) => text,
@@ -44,11 +44,11 @@ pub(super) fn examine(plan: &Plan, manifest: &Path) -> Option<Finding> {
     }
     let missing = missing(&learned, tenant);
     if missing.is_empty() {
-        return Some(Finding {
-            grade: Grade::Good,
-            subject: SUBJECT,
-            found: "each folder that `tenantd learn` saw is the tenant's own".to_owned(),
-        });
+        return Some(Finding::new(
+            Grade::Good,
+            SUBJECT,
+            "each folder that `tenantd learn` saw is the tenant's own".to_owned(),
+        ));
     }
     let missing = missing.join(", ");
     weak(format!(

@@ -3,11 +3,13 @@
 //! `main.rs` turns the result into the exit code.
 
 mod act;
+mod applications;
 pub mod args;
 mod check;
 mod chown;
 pub mod complete;
 mod detach;
+mod doctor;
 mod edit;
 mod events;
 pub mod exec;
@@ -123,6 +125,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<End> {
         Command::Run => run::run(&config(selector, Some("run"))?),
         Command::Check { json } => check::check(&config(selector, Some("check"))?, json),
         Command::Chown(what) => chown::chown(&config(selector, Some("chown"))?, &what),
+        Command::Doctor(what) => doctor::doctor(&what),
         Command::Userdb => userdb::userdb(),
         Command::Plan { names, files, json } => planned(selector, &names, (files, json)),
         Command::Schema => schema::schema(),

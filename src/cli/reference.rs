@@ -15,6 +15,7 @@ pub fn of(command: &str) -> &'static [Section] {
         }
         "diff" => DIFF,
         "check" => CHECK,
+        "doctor" => DOCTOR,
         "plan" => PLAN,
         "gc" => GC,
         _ => &[],
@@ -278,11 +279,25 @@ const CHECK: &[Section] = &[(
         ),
         (
             "host",
-            "What the host has or lacks: a list of objects with subject, grade and found.",
+            "What the host has or lacks: a list of objects with subject, grade, found and fix (a command that mends it, or null).",
         ),
         (
             "unlaunchable",
             "The tenants that could not be launched: a list of objects with tenant, why and, if there is one, place (file, line, column, excerpt). Empty if the host lacks what a launch needs.",
+        ),
+    ],
+)];
+
+const DOCTOR: &[Section] = &[(
+    "JSON",
+    &[
+        (
+            "tenants",
+            "The number of tenants that the host is examined for.",
+        ),
+        (
+            "findings",
+            "A list of objects with subject, grade (good, weak, bad), found and fix (a command that mends it, or null).",
         ),
     ],
 )];

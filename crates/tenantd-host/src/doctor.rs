@@ -4,6 +4,7 @@
 //! It changes nothing on the host. It makes test links in a temporary network namespace.
 
 mod room;
+mod settings;
 mod uids;
 mod wall;
 
@@ -23,6 +24,7 @@ use super::netns::{self, Sysctls};
 use super::{launch, limits, targets, writers};
 
 pub use room::too_many;
+pub use settings::{Load, link_programs, settings};
 pub use uids::uids;
 pub use wall::{Unconfined, of_host, wall};
 
@@ -107,15 +109,25 @@ pub struct Finding {
     pub subject: &'static str,
     /// The result, and what to do about it.
     pub found: String,
+    /// A command that mends it.
+    pub fix: Option<String>,
 }
 
 impl Finding {
-    fn new(grade: Grade, subject: &'static str, found: impl Into<String>) -> Self {
+    /// A finding without a command that mends it.
+    pub fn new(grade: Grade, subject: &'static str, found: impl Into<String>) -> Self {
         Self {
             grade,
             subject,
             found: found.into(),
+            fix: None,
         }
+    }
+
+    /// With a command that mends it.
+    fn fix(mut self, command: impl Into<String>) -> Self {
+        self.fix = Some(command.into());
+        self
     }
 }
 

@@ -239,6 +239,25 @@ EXIT CODES
   0 all is closed that the manifest has a guard against   1 it is not, or was not tried
   2 usage error";
 
+pub(super) const DOCTOR: &str = "EXAMPLES
+  tenantd doctor
+  tenantd doctor --tenants 5000
+  tenantd doctor --json | jq -r '.findings[].fix | values'
+
+Compares what the kernel allows on the whole host with what all its tenants need together:
+processes, watches, mounts, namespaces, keyrings, neighbours; how much is used of connection
+tracking, asynchronous I/O and open files; forwarding, router advertisements, iptables on
+bridges; and whether a program that configures links leaves those of tenants alone. The tenants
+are those of the applications that run and of the manifests in /etc/tenantd. It changes nothing:
+below what is weak is a command that mends it until the next boot; a file in /etc/sysctl.d keeps
+it, see sysctl.d(5). `tenantd check` examines the host for one manifest.
+
+With --json, one object: tenants and findings, a list of objects with subject, grade (good, weak,
+bad), found and fix.
+
+EXIT CODES
+  0 tenants can run   1 they cannot: a finding is bad   2 usage error";
+
 /// Of `learn`.
 pub(super) const LEARN: &str = "EXAMPLES
   tenantd learn -- /usr/sbin/cupsd -f

@@ -120,6 +120,17 @@ pub struct ReloadApp {
     pub show: Show,
 }
 
+/// The arguments of `doctor`.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Examine the host for this many tenants instead of those that it has
+    #[arg(long, value_name = "NUMBER")]
+    pub tenants: Option<u64>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// The arguments of `leak-test`.
 #[derive(Debug, Args)]
 pub struct LeakTest {

@@ -3,31 +3,21 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use tenantd_api::client::app;
-use tenantd_api::client::survey::{PATIENCE, survey};
-use tenantd_api::wire::{AppStatus, TenantStatus};
+use crate::cli::applications;
+use tenantd_api::wire::TenantStatus;
 use tenantd_core::name::AppName;
 use tenantd_core::plan::model::{Plan, TenantPlan};
-use tenantd_daemon::manifest::ManifestFile;
 use tenantd_host::doctor::Unconfined;
-
-/// The folder of manifests.
-const MANIFESTS: &str = "/etc/tenantd";
 
 /// Tenants of other applications, and running programs, that are in no domain. What cannot be read, as
 /// without root, is left out: `tenantd check` of that manifest says why.
 pub(super) fn unconfined(plan: &Plan, own: &Path) -> BTreeSet<Unconfined> {
-    let running = running();
-    let of_running = running.iter().filter_map(|status| status.manifest.clone());
-    let manifests: BTreeSet<PathBuf> = in_folder(Path::new(MANIFESTS))
-        .chain(of_running.map(PathBuf::from))
-        .filter(|path| path != own)
-        .collect();
-    let plans = manifests.iter().filter_map(|path| planned(path));
-    let plans = plans.filter(|other| other.app != plan.app);
-    let of_plans = plans.flat_map(|other| without_domain(&other));
+    let running = applications::running();
+    let plans = applications::plans(&running).filter(|(path, _)| path != own);
+    let plans = plans.filter(|(_, other)| other.app != plan.app);
+    let of_plans = plans.flat_map(|(_, other)| without_domain(&other));
     let of_plans: Vec<Unconfined> = of_plans.collect();
     let launches = running
         .iter()
@@ -42,16 +32,6 @@ pub(super) fn unconfined(plan: &Plan, own: &Path) -> BTreeSet<Unconfined> {
     of_plans.into_iter().chain(launches).collect()
 }
 
-fn in_folder(folder: &Path) -> impl Iterator<Item = PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let paths = entries.map(|entry| entry.path());
-    paths.filter(|path| path.extension().is_some_and(|it| it == "toml"))
-}
-
-fn planned(path: &Path) -> Option<Plan> {
-    ManifestFile::at(path).ok()?.plan().ok()
-}
-
 fn without_domain(plan: &Plan) -> BTreeSet<Unconfined> {
     let app = &plan.app;
     let tenants = plan.tenants.iter().map(|tenant| &tenant.launch);
@@ -62,16 +42,6 @@ fn without_domain(plan: &Plan) -> BTreeSet<Unconfined> {
             who: format!("the application {app} (wall.landlock = false)"),
         })
         .collect()
-}
-
-/// What the supervisors that run say.
-fn running() -> Vec<AppStatus> {
-    let Ok(apps) = app::running() else {
-        return Vec::new();
-    };
-    let asked = super::super::converse(async { Ok(survey(apps, PATIENCE).await) });
-    let found = asked.into_iter().flatten();
-    found.filter_map(|found| found.status.ok()).collect()
 }
 
 /// A program without a domain: its manifest has none, or an earlier version launched it.

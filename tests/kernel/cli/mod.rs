@@ -2,6 +2,7 @@
 
 mod ask;
 mod complete;
+mod doctor;
 mod exec;
 mod import;
 mod later;

@@ -64,10 +64,9 @@ pub fn examine(plan: &Plan) -> Vec<Finding> {
             )],
         };
         problems.extend(shared(&tenant.datastore.source, &others));
-        wrong.extend(problems.into_iter().map(|(grade, found)| Finding {
-            grade,
-            subject: "datastore",
-            found: format!("{}: {found}", tenant.name),
+        wrong.extend(problems.into_iter().map(|(grade, found)| {
+            let found = format!("{}: {found}", tenant.name);
+            Finding::new(grade, "datastore", found)
         }));
     }
     if wrong.len() > NAMED {
@@ -76,22 +75,16 @@ pub fn examine(plan: &Plan) -> Vec<Finding> {
         wrong.sort_by_key(|finding| std::cmp::Reverse(finding.grade));
         let grade = wrong[NAMED].grade;
         wrong.truncate(NAMED);
-        wrong.push(Finding {
-            grade,
-            subject: "datastore",
-            found: format!("and {more} more"),
-        });
+        let found = format!("and {more} more");
+        wrong.push(Finding::new(grade, "datastore", found));
     }
     if wrong.is_empty() {
         let new = plan.tenants.len() - there;
-        wrong.push(Finding {
-            grade: Grade::Good,
-            subject: "datastores",
-            found: match new {
-                0 => format!("{there} exist"),
-                _ => format!("{there} exist, {new} to be made at the first start"),
-            },
-        });
+        let found = match new {
+            0 => format!("{there} exist"),
+            _ => format!("{there} exist, {new} to be made at the first start"),
+        };
+        wrong.push(Finding::new(Grade::Good, "datastores", found));
     }
     wrong
 }
