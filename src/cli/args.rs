@@ -1,6 +1,7 @@
 //! The command line: commands, options and their help texts. The terms are those of LEXICON.md.
 
 mod help;
+mod host;
 mod learn;
 mod tenants;
 
@@ -10,15 +11,15 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::engine::ArgValueCandidates;
 
+use super::complete;
 use super::logs::typed::Logs;
-use super::recipes::Recipe;
-use super::{complete, init};
 use tenantd_api::client::pattern::Pattern;
-use tenantd_core::name::{AppName, TenantName};
+use tenantd_core::name::TenantName;
 
+pub use self::host::{Doctor, Gc, Init};
 pub use self::learn::Learn;
 pub use self::tenants::{
-    Act, Chown, Doctor, Kill, LeakTest, ReloadApp, Restart, Show, StartStop, Status, Wait, Which,
+    Act, Chown, Kill, LeakTest, ReloadApp, Restart, Show, StartStop, Status, Verify, Wait, Which,
 };
 
 /// Runs an unchanged single-tenant program once per tenant
@@ -306,6 +307,9 @@ pub enum Command {
     /// Run a command in a tenant, with its namespaces, user, cgroup and environment
     #[command(after_help = help::EXEC)]
     Exec(Exec),
+    /// Compare what running tenants have with their plans
+    #[command(after_help = help::VERIFY)]
+    Verify(Verify),
     /// Try what a process of a tenant can do to its neighbours, the supervisor and the host
     #[command(after_help = help::LEAK_TEST)]
     LeakTest(LeakTest),
@@ -352,42 +356,6 @@ pub struct Exec {
     /// Command and its arguments
     #[arg(trailing_var_arg = true, required = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
-}
-
-/// The arguments of `init`.
-#[derive(Debug, Args)]
-pub struct Init {
-    /// Recipe, see --list
-    #[arg(value_parser = init::parse, add = ArgValueCandidates::new(complete::recipes))]
-    #[arg(conflicts_with = "list")]
-    pub recipe: Option<&'static Recipe>,
-    /// Name of the application [default: that of the recipe]
-    #[arg(conflicts_with = "list")]
-    pub name: Option<AppName>,
-    /// File to write instead of /etc/tenantd/NAME.toml; - for standard output
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    #[arg(conflicts_with = "list")]
-    pub to: Option<PathBuf>,
-    /// List the recipes, as without RECIPE
-    #[arg(long)]
-    pub list: bool,
-}
-
-/// The arguments of `gc`.
-#[derive(Debug, Args)]
-pub struct Gc {
-    /// Only show what would be removed
-    #[arg(long)]
-    pub dry_run: bool,
-    /// End the processes of its tenants first, if no supervisor runs
-    #[arg(long, conflicts_with = "dry_run")]
-    pub kill: bool,
-    /// Do not ask before ending processes
-    #[arg(long, requires = "kill")]
-    pub yes: bool,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// Parses KEY=VALUE.

@@ -4,6 +4,7 @@
 
 mod act;
 mod applications;
+mod applied;
 pub mod args;
 mod check;
 mod chown;
@@ -43,6 +44,7 @@ mod status;
 mod upgrade;
 mod userdb;
 mod verbs;
+mod verify;
 mod watch;
 pub mod wrap;
 
@@ -156,6 +158,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<End> {
         Command::List { json } => list::list(json),
         Command::Logs(what) => logged(&selector, &what),
         Command::Exec(what) => exec::exec(&selector, &what),
+        Command::Verify(what) => verify::verify(&selector, &what),
         Command::LeakTest(what) => leak_test::leak_test(&selector, &what),
     }
 }

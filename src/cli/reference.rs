@@ -17,6 +17,7 @@ pub fn of(command: &str) -> &'static [Section] {
         "check" => CHECK,
         "doctor" => DOCTOR,
         "plan" => PLAN,
+        "verify" => VERIFY,
         "gc" => GC,
         _ => &[],
     }
@@ -298,6 +299,17 @@ const DOCTOR: &[Section] = &[(
         (
             "findings",
             "A list of objects with subject, grade (good, weak, bad), found and fix (a command that mends it, or null).",
+        ),
+    ],
+)];
+
+const VERIFY: &[Section] = &[(
+    "JSON",
+    &[
+        ("app", "The application."),
+        (
+            "tenants",
+            "A list with an object per tenant: tenant, drifts (a list of objects with what, planned and found; empty if all is as planned), and error (why it could not be verified, or null).",
         ),
     ],
 )];

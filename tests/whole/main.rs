@@ -81,6 +81,7 @@ mod too_many;
 mod unexecuted;
 mod unrecorded;
 mod upgrade;
+mod verify;
 mod visitors;
 mod want_of_resources;
 mod wants;

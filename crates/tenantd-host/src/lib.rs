@@ -63,6 +63,7 @@ pub mod scratch;
 pub mod syslog;
 pub mod targets;
 pub mod uids;
+pub mod verify;
 pub mod want;
 pub mod wants;
 pub mod writers;

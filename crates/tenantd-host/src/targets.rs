@@ -107,7 +107,7 @@ impl MountNamespace {
 
     /// The calling thread enters the namespace and can never be used for anything else: call it in
     /// [`on_own_thread`].
-    fn enter(&self) -> io::Result<()> {
+    pub(crate) fn enter(&self) -> io::Result<()> {
         Ok(nix::sched::setns(&self.file, CloneFlags::CLONE_NEWNS)?)
     }
 }
@@ -163,7 +163,7 @@ pub fn visit(visits: &[Visit], targets: &[PathBuf]) -> io::Result<Vec<io::Result
 ///
 /// # Errors
 /// Those of pthread_create(3) and unshare(2).
-fn on_own_thread<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
+pub(crate) fn on_own_thread<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("mounts".to_owned());
         let running = thread.spawn_scoped(scope, || {

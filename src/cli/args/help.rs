@@ -258,6 +258,23 @@ bad), found and fix.
 EXIT CODES
   0 tenants can run   1 they cannot: a finding is bad   2 usage error";
 
+pub(super) const VERIFY: &str = "EXAMPLES
+  tenantd verify
+  tenantd verify acme
+  tenantd verify --json | jq '.tenants[] | select(.drifts != [])'
+
+Reads from the kernel what each running tenant has, and compares it with the plan: both ends of
+its link (state, MAC address, MTU, mark), its addresses, the routes on both sides; the namespaces
+of its program, its user, privileges, capabilities, filter of system calls, cgroup and limits; and
+whether the folders of its datastore and its own folders are mounted where the program looks. It
+changes nothing. It needs root, and a manifest that is applied: `tenantd diff` says whether it is.
+
+With --json, one object: app and tenants, a list of objects with tenant, drifts (what, planned,
+found), and error, why it could not be verified, or null.
+
+EXIT CODES
+  0 all is as planned   1 something is not, or could not be verified   2 usage error";
+
 /// Of `learn`.
 pub(super) const LEARN: &str = "EXAMPLES
   tenantd learn -- /usr/sbin/cupsd -f

@@ -120,12 +120,12 @@ pub struct ReloadApp {
     pub show: Show,
 }
 
-/// The arguments of `doctor`.
+/// The arguments of `verify`.
 #[derive(Debug, Args)]
-pub struct Doctor {
-    /// Examine the host for this many tenants instead of those that it has
-    #[arg(long, value_name = "NUMBER")]
-    pub tenants: Option<u64>,
+pub struct Verify {
+    /// Names of tenants, or patterns [default: all that run]
+    #[arg(value_name = "NAME", add = ArgValueCandidates::new(complete::tenants))]
+    pub names: Vec<Pattern>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -32,10 +32,10 @@ pub use self::visit::asked;
 use self::visit::{Holder, Inside, SealedCopy};
 use self::way::{Against, Facts, Judged, Way};
 use super::args::LeakTest;
-use super::{End, plan, starting};
+use super::{End, applied, plan, starting};
 use tenantd_api::client::Connection;
 use tenantd_api::client::app::Selector;
-use tenantd_api::wire::{ExecTarget, StateWord};
+use tenantd_api::wire::ExecTarget;
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::model::{DatastorePlan, Plan, Seed, TenantPlan};
 
@@ -51,7 +51,8 @@ pub(super) fn leak_test(selector: &Selector, what: &LeakTest) -> anyhow::Result<
         bail!("`leak-test` enters a tenant, which needs root: try again with sudo");
     }
     let app = starting::find(selector)?;
-    let (manifest, running) = running(&app)?;
+    let (manifest, tenants) = applied::running(&app)?;
+    let running = tenants.into_iter().map(|it| it.name).collect();
     let (plan, _) = plan::read(&manifest)?;
     let (tenant, neighbours) = chosen(&app, running, what)?;
     let mut report = Report::new(app.clone(), tenant.clone());
@@ -67,20 +68,6 @@ pub(super) fn leak_test(selector: &Selector, what: &LeakTest) -> anyhow::Result<
         true => Ok(End::Done),
         false => Ok(End::NotAsWanted),
     }
-}
-
-/// The path of the manifest, and the tenants that run, in its order.
-fn running(app: &AppName) -> anyhow::Result<(PathBuf, Vec<TenantName>)> {
-    super::converse(async {
-        let mut connection = Connection::open(app).await?;
-        let manifest = connection.manifest().await?;
-        if !connection.diff().await?.is_empty() {
-            bail!("{app}: the manifest is not what runs: `tenantd reload` first");
-        }
-        let tenants = connection.status(&[]).await?.tenants;
-        let up = tenants.into_iter().filter(|it| it.state == StateWord::Up);
-        Ok((manifest, up.map(|it| it.name).collect()))
-    })
 }
 
 /// The tenant whose rights are tried, and its neighbours: the named one, or all that run; without names the

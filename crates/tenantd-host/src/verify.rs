@@ -1,0 +1,57 @@
+//! Compares what a running tenant has with its plan. Changes nothing.
+//!
+//! What is compared is read from the kernel: from proc(5), by netlink on the host and in the tenant's network
+//! namespace, and in its mount namespace. A tenant influences none of it but its own addresses, if it runs as root.
+
+mod mounts;
+mod network;
+mod process;
+
+use std::io;
+
+use tenantd_core::name::AppName;
+use tenantd_core::plan::model::{NetworkPlan, TenantPlan};
+
+/// One thing that is not as planned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drift {
+    /// What it is, in a word or two.
+    pub what: &'static str,
+    /// What the plan says.
+    pub planned: String,
+    /// What is there.
+    pub found: String,
+}
+
+impl Drift {
+    /// `None` if both are the same.
+    fn between(
+        what: &'static str,
+        planned: impl Into<String>,
+        found: impl Into<String>,
+    ) -> Option<Self> {
+        let (planned, found) = (planned.into(), found.into());
+        (planned != found).then_some(Self {
+            what,
+            planned,
+            found,
+        })
+    }
+}
+
+/// What of a tenant is not as planned. `pid` is the first process of its program. Needs root. Blocks, also if a file
+/// system of the host hangs.
+///
+/// # Errors
+/// What cannot be read: [`io::ErrorKind::NotFound`] and `ESRCH` if the process has ended meanwhile.
+pub fn verify(
+    app: &AppName,
+    network: &NetworkPlan,
+    tenant: &TenantPlan,
+    pid: u32,
+) -> io::Result<Vec<Drift>> {
+    let mut drifts = process::verify(app, tenant, pid)?;
+    drifts.extend(network::verify(network, &tenant.link, pid)?);
+    drifts.extend(mounts::verify(tenant, pid)?);
+    Ok(drifts)
+}

@@ -1,0 +1,213 @@
+//! The network of a tenant: both ends of its link, its addresses, and the routes on both sides.
+
+use std::fs::File;
+use std::io;
+use std::net::IpAddr;
+use std::thread;
+
+use futures_util::TryStreamExt;
+use nix::sched::{CloneFlags, setns};
+use rtnetlink::packet_route::AddressFamily;
+use rtnetlink::packet_route::address::AddressAttribute;
+use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
+use rtnetlink::{Handle, RouteMessageBuilder};
+
+use super::Drift;
+use tenantd_core::plan::model::{EndPlan, LinkPlan, Mode, NetworkPlan};
+
+pub(super) fn verify(network: &NetworkPlan, link: &LinkPlan, pid: u32) -> io::Result<Vec<Drift>> {
+    let netns = File::open(format!("/proc/{pid}/ns/net"))?;
+    let inside = thread::scope(|scope| {
+        let visit = thread::Builder::new().name("verify".to_owned());
+        let visit = visit.spawn_scoped(scope, || {
+            setns(&netns, CloneFlags::CLONE_NEWNET)?;
+            asked(async |handle| of_tenant(handle, network, link).await)
+        })?;
+        visit
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })?;
+    let mut drifts = asked(async |handle| of_host(handle, network, link).await)?;
+    drifts.extend(inside);
+    Ok(drifts)
+}
+
+/// Asks the kernel in the network namespace of the calling thread.
+fn asked(
+    questions: impl AsyncFnOnce(&Handle) -> Result<Vec<Drift>, rtnetlink::Error>,
+) -> io::Result<Vec<Drift>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let (connection, handle, _) = rtnetlink::new_connection()?;
+        tokio::spawn(connection);
+        questions(&handle).await.map_err(io::Error::other)
+    })
+}
+
+/// The host end, the hub, and the routes to the addresses.
+async fn of_host(
+    handle: &Handle,
+    network: &NetworkPlan,
+    link: &LinkPlan,
+) -> Result<Vec<Drift>, rtnetlink::Error> {
+    let mut drifts = Vec::new();
+    let hub = find(handle, &network.hub).await?;
+    let index = hub.as_ref().map(|hub| hub.header.index);
+    drifts.extend(end("hub", &network.hub, network.mtu, hub.as_ref()));
+    let host = find(handle, &link.host).await?;
+    drifts.extend(end("host end", &link.host, network.mtu, host.as_ref()));
+    let Some(host) = host else {
+        return Ok(drifts);
+    };
+    let mark = host.attributes.iter().find_map(|part| match part {
+        LinkAttribute::IfAlias(alias) => Some(alias.as_str()),
+        _ => None,
+    });
+    drifts.extend(Drift::between(
+        "mark",
+        link.mark.as_str(),
+        mark.unwrap_or("none"),
+    ));
+    let controller = host.attributes.iter().find_map(|part| match part {
+        LinkAttribute::Controller(index) => Some(*index),
+        _ => None,
+    });
+    if network.mode == Mode::Bridge && controller != index {
+        let hub = network.hub.name.as_str();
+        drifts.extend(Drift::between(
+            "host end",
+            format!("port of {hub}"),
+            "no port of it",
+        ));
+    }
+    let way = match network.mode {
+        Mode::Routed => host.header.index,
+        Mode::Bridge => index.unwrap_or_default(),
+    };
+    for address in link.addresses.iter() {
+        let found = way_to(handle, address).await?;
+        if found != Some(way) {
+            let name = match network.mode {
+                Mode::Routed => link.host.name.as_str(),
+                Mode::Bridge => network.hub.name.as_str(),
+            };
+            let planned = format!("{address} by {name}");
+            let found = found.map_or("none", |_| "by another link");
+            drifts.extend(Drift::between("route on the host", planned, found));
+        }
+    }
+    Ok(drifts)
+}
+
+/// The tenant end, its addresses, and the default route.
+async fn of_tenant(
+    handle: &Handle,
+    network: &NetworkPlan,
+    link: &LinkPlan,
+) -> Result<Vec<Drift>, rtnetlink::Error> {
+    let mut drifts = Vec::new();
+    let tenant = find(handle, &link.tenant).await?;
+    drifts.extend(end(
+        "tenant end",
+        &link.tenant,
+        network.mtu,
+        tenant.as_ref(),
+    ));
+    let Some(tenant) = tenant else {
+        return Ok(drifts);
+    };
+    let mut found: Vec<IpAddr> = Vec::new();
+    let addresses = handle
+        .address()
+        .get()
+        .set_link_index_filter(tenant.header.index);
+    let mut addresses = addresses.execute();
+    while let Some(message) = addresses.try_next().await? {
+        found.extend(message.attributes.iter().find_map(|part| match part {
+            AddressAttribute::Local(address) => Some(*address),
+            _ => None,
+        }));
+    }
+    for address in link.addresses.iter().filter(|one| !found.contains(one)) {
+        drifts.extend(Drift::between("address", address.to_string(), "not there"));
+    }
+    for address in found
+        .iter()
+        .filter(|one| link.addresses.iter().all(|it| it != **one))
+    {
+        drifts.extend(Drift::between("address", "none", address.to_string()));
+    }
+    let outside = IpAddr::V4([192, 0, 2, 1].into());
+    if way_to(handle, outside).await? != Some(tenant.header.index) {
+        let planned = format!("by {}", network.gateway);
+        drifts.extend(Drift::between("default route", planned, "none, or another"));
+    }
+    Ok(drifts)
+}
+
+/// One end of a link, which must be up.
+fn end(what: &'static str, planned: &EndPlan, mtu: u32, found: Option<&LinkMessage>) -> Vec<Drift> {
+    let Some(found) = found else {
+        return Drift::between(what, planned.name.as_str(), "missing")
+            .into_iter()
+            .collect();
+    };
+    let is_up = found.header.flags.contains(LinkFlags::Up);
+    let words = |is_up| if is_up { "up" } else { "down" };
+    let mut drifts: Vec<Drift> = Drift::between(what, words(true), words(is_up))
+        .into_iter()
+        .collect();
+    for part in &found.attributes {
+        drifts.extend(match part {
+            LinkAttribute::Address(mac) if *mac != planned.mac.0 => {
+                let found: Vec<String> = mac.iter().map(|byte| format!("{byte:02x}")).collect();
+                Drift::between(
+                    what,
+                    format!("MAC {}", planned.mac),
+                    format!("MAC {}", found.join(":")),
+                )
+            }
+            LinkAttribute::Mtu(found) => {
+                Drift::between(what, format!("MTU {mtu}"), format!("MTU {found}"))
+            }
+            _ => None,
+        });
+    }
+    drifts
+}
+
+async fn find(handle: &Handle, end: &EndPlan) -> Result<Option<LinkMessage>, rtnetlink::Error> {
+    let request = handle.link().get().match_name(end.name.as_str().to_owned());
+    match request.execute().try_next().await {
+        Err(error) if is(&error, libc::ENODEV) => Ok(None),
+        found => found,
+    }
+}
+
+/// The index of the link by which packets go to an address.
+async fn way_to(handle: &Handle, address: IpAddr) -> Result<Option<u32>, rtnetlink::Error> {
+    let IpAddr::V4(address) = address else {
+        return Ok(None);
+    };
+    let mut request: RouteMessage = RouteMessageBuilder::<std::net::Ipv4Addr>::new().build();
+    request.header.address_family = AddressFamily::Inet;
+    request.header.destination_prefix_length = 32;
+    let destination = RouteAttribute::Destination(RouteAddress::Inet(address));
+    request.attributes.push(destination);
+    let found = match handle.route().get(request).execute().try_next().await {
+        Err(error) if is(&error, libc::ENETUNREACH) || is(&error, libc::EHOSTUNREACH) => None,
+        found => found?,
+    };
+    let parts = found.into_iter().flat_map(|route| route.attributes);
+    Ok(parts.into_iter().find_map(|part| match part {
+        RouteAttribute::Oif(index) => Some(index),
+        _ => None,
+    }))
+}
+
+fn is(error: &rtnetlink::Error, errno: i32) -> bool {
+    matches!(error, rtnetlink::Error::NetlinkError(answer) if answer.raw_code() == -errno)
+}
