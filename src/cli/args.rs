@@ -229,22 +229,7 @@ pub enum Command {
     #[command(after_help = help::STATUS)]
     Status(Status),
     /// Show the state of each tenant, and events as they happen
-    #[command(after_help = "EXAMPLES\n  \
-        tenantd events -f\n  \
-        tenantd events -f acme 'shop-*'    quote patterns\n  \
-        tenantd events -f --json | jq -r 'select(.exit.signal) | .tenant'\n\n\
-        Prints one line per tenant: its state, and since when. With --follow it then prints one\n\
-        line per event as it happens: transitions between states with their reason, `ready`,\n\
-        `added` and `removed` (by a reload), and `changed` (what is wanted, or the\n\
-        result of a live change). The supervisor does not keep past events; its log has them:\n\
-        `journalctl -u tenantd@wiki`.\n\n\
-        With --json each line is an object: app, tenant, kind (snapshot, transition, ready,\n\
-        added, changed or removed), from, state, reason, exit (status or signal of a program\n\
-        that ended), time, and status: the tenant after the event, as in `tenantd status\n\
-        --json`.\n\n\
-        --follow continues across an upgrade of the supervisor, and then prints a line for each\n\
-        tenant that has changed. If the supervisor ends, the exit code is 1, and the message\n\
-        says whether the tenants still run.")]
+    #[command(after_help = help::EVENTS)]
     Events {
         /// Names of tenants, or patterns in quotes: 'shop-*' [default: all, including tenants
         /// added later]

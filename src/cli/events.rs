@@ -1,4 +1,7 @@
-//! `events`: prints the state of each tenant and then each event, one per line, as text or as JSON.
+//! `events`: prints the state of each tenant, and then each event and each request, one per line, as text or as
+//! JSON.
+
+mod asked;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -22,7 +25,7 @@ pub(super) fn events(
 ) -> anyhow::Result<End> {
     super::converse(async {
         let names = select::ask(&mut Connection::open(app).await?, names).await?;
-        let mut subscription = Subscription::open(app, &names).await?;
+        let mut subscription = Subscription::with_requests(app, &names).await?;
         let mut out = anstream::stdout();
         let mut known: Option<Known> = None;
         loop {
@@ -32,6 +35,10 @@ pub(super) fn events(
                         known.note(&event);
                     }
                     vec![Line::of_event(*event)]
+                }
+                Watched::Request(request) => {
+                    asked::write(&mut out, app, &request, json)?;
+                    Vec::new()
                 }
                 Watched::Snapshot(snapshot) => {
                     let lines = match &known {

@@ -53,6 +53,8 @@ async fn print_on(view: &View, subscription: &mut Subscription) -> anyhow::Resul
                 status::show(&mut out, &status_of(snapshot), view, Timestamp::now())?;
             }
             Watched::Event(event) => writeln!(out, "{}", Line::of_event(*event).text())?,
+            // Not asked for.
+            Watched::Request(_) => {}
         }
     }
 }
@@ -81,6 +83,7 @@ async fn draw_on(
         match update {
             Watched::Snapshot(snapshot) => board.status = Some(status_of(snapshot)),
             Watched::Event(event) => board.apply(*event),
+            Watched::Request(_) => {}
         }
     }
 }

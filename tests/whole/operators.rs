@@ -1,6 +1,8 @@
 //! Groups with rights for some tenants, and the audit log of what they and others asked for.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use serde_json::Value;
 
@@ -159,6 +161,8 @@ fn what_changes_something_and_what_is_refused_is_noted() {
 #[test]
 fn a_flood_of_refused_requests_is_counted() {
     let daemon = start();
+    let mut root = Following::start(&daemon, &["--keep-groups"], &[]);
+    root.until("snapshot");
     let text = format!(
         "import socket\nfor n in range(2000):\n  s = socket.socket(socket.AF_UNIX)\n  \
          s.connect('/run/tenantd/{}/control')\n  \
@@ -179,5 +183,121 @@ fn a_flood_of_refused_requests_is_counted() {
     let missing = |line: &Value| line["missing_before"].as_u64().unwrap_or(0);
     let all = lines.len() as u64 - 1 + lines.iter().map(missing).sum::<u64>();
     assert_eq!(all, 2000);
+    // The events are the lines.
+    for line in &lines {
+        let (_, event) = root.until("request");
+        assert_eq!(event["verb"], line["verb"]);
+        assert_eq!(event["missing_before"].as_u64().unwrap(), missing(line));
+    }
+    root.end();
+    daemon.end();
+}
+
+/// `events -f --json` of this user and group.
+struct Following {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+}
+
+impl Following {
+    fn start(daemon: &Daemon, identity: &[&str], names: &[&str]) -> Self {
+        let mut command = Command::new("setpriv");
+        command.args(identity).args([PROGRAM, "--app", &daemon.app]);
+        command.args(["events", "-f", "--json"]).args(names);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap());
+        Self { child, lines }
+    }
+
+    /// Reads up to the line of this kind, and returns the kinds of those before it too.
+    fn until(&mut self, kind: &str) -> (Vec<String>, Value) {
+        let mut before = Vec::new();
+        loop {
+            let mut line = String::new();
+            assert!(self.lines.read_line(&mut line).unwrap() > 0, "{before:?}");
+            let line: Value = serde_json::from_str(&line).unwrap();
+            if line["kind"] == kind {
+                return (before, line);
+            }
+            before.push(line["kind"].as_str().unwrap().to_owned());
+        }
+    }
+
+    fn end(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+const NOBODY: [&str; 6] = ["--reuid", "65534", "--regid", "65534", "--groups", "4242"];
+
+#[test]
+fn events_tell_root_of_requests_and_nobody_else() {
+    let daemon = start();
+    let mut root = Following::start(&daemon, &["--keep-groups"], &[]);
+    let mut of_acme = Following::start(&daemon, &["--keep-groups"], &["acme"]);
+    let mut nobody = Following::start(&daemon, &NOBODY, &["acme"]);
+    for following in [&mut root, &mut of_acme, &mut nobody] {
+        following.until("snapshot");
+    }
+    told(&daemon, "4242", &["status", "bolt"]);
+    told(&daemon, "4242", &["detach"]);
+    daemon.tell(&["stop", "bolt", "acme"]).expect(0);
+    told(&daemon, "4242", &["status"]).expect(0);
+
+    let (_, refused) = root.until("request");
+    let text = |line: &Value, key: &str| line[key].as_str().unwrap().to_owned();
+    assert_eq!(text(&refused, "app"), daemon.app);
+    assert_eq!(text(&refused, "verb"), "status");
+    assert_eq!(refused["tenants"], serde_json::json!(["bolt"]));
+    assert_eq!(text(&refused, "outcome"), "refused");
+    assert!(text(&refused, "detail").contains("no group of it has the right to"));
+    let who = ["uid", "gid", "missing_before"].map(|key| refused[key].as_u64().unwrap());
+    assert_eq!(who, [65534, 65534, 0]);
+    assert!(refused["pid"].as_u64().unwrap() > 1);
+    assert_eq!(text(&refused, "exe"), PROGRAM);
+    assert_eq!(refused["inside"], Value::Null);
+    let (_, detach) = root.until("request");
+    assert_eq!(text(&detach, "verb"), "detach");
+    let (before, stop) = root.until("request");
+    let what = ["verb", "outcome"].map(|key| text(&stop, key));
+    assert_eq!(what, ["stop", "done"]);
+    assert!(before.contains(&"transition".to_owned()), "{before:?}");
+    // It is not told about a request for another tenant.
+    let (_, detach) = of_acme.until("request");
+    assert_eq!(text(&detach, "verb"), "detach");
+    assert_eq!(text(&of_acme.until("request").1, "verb"), "stop");
+    // Each tenant's events have come by then, and no request.
+    let (mut kinds, _) = nobody.until("transition");
+    daemon.tell(&["start", "acme"]).expect(0);
+    loop {
+        let (before, line) = nobody.until("transition");
+        kinds.extend(before);
+        if line["state"] == "up" {
+            break;
+        }
+    }
+    assert!(!kinds.contains(&"request".to_owned()), "{kinds:?}");
+    for following in [root, of_acme, nobody] {
+        following.end();
+    }
+    daemon.end();
+}
+
+/// A connection from inside of a tenant is refused, and root is told of which tenant it was.
+#[test]
+fn events_tell_of_a_connection_from_inside_a_tenant() {
+    let daemon = start();
+    let mut root = Following::start(&daemon, &["--keep-groups"], &[]);
+    root.until("snapshot");
+    let pid = daemon.tenant("acme").pid.unwrap().to_string();
+    let mut inside = in_time("nsenter");
+    inside.args(["--target", &pid, "--net", PROGRAM, "--app", &daemon.app]);
+    assert_ne!(run(inside.arg("status")).code, 0);
+    let (_, refused) = root.until("request");
+    let what = ["verb", "outcome"].map(|key| refused[key].as_str().unwrap());
+    assert_eq!(what, ["connect", "refused"]);
+    assert_eq!(refused["inside"], "another network namespace");
+    root.end();
     daemon.end();
 }

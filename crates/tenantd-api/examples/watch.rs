@@ -59,6 +59,8 @@ async fn watch(app: &AppName, restarted: Option<&TenantName>) -> Result<(), Clie
     loop {
         let event = match subscription.next().await? {
             Watched::Event(event) => event,
+            // Not asked for.
+            Watched::Request(_) => continue,
             Watched::Snapshot(_) => {
                 println!("a new supervisor has taken over");
                 continue;

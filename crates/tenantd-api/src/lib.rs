@@ -36,6 +36,7 @@
 //!     match subscription.next().await? {
 //!         Watched::Snapshot(snapshot) => println!("{} tenants", snapshot.tenants.len()),
 //!         Watched::Event(event) => println!("{}: {}", event.tenant, event.state.word()),
+//!         Watched::Request(request) => println!("{}", request.verb),
 //!     }
 //! }
 //! # }

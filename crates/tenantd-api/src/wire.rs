@@ -17,6 +17,7 @@ use tenantd_core::supervisor::view;
 
 mod answer;
 mod app_reload;
+pub mod asked;
 mod bare;
 mod exec;
 mod killed;

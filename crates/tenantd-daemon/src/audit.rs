@@ -14,9 +14,13 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde::Serialize;
+use tokio::sync::mpsc::UnboundedSender;
 
 use crate::logs::files::Bounded;
 use crate::nonblocking_writer::NonblockingWriter;
+pub(crate) use tenantd_api::wire::asked::RequestOutcome as Outcome;
+
+use tenantd_api::wire::asked::RequestEvent;
 use tenantd_core::layout;
 use tenantd_core::name::{AppName, TenantName};
 
@@ -36,7 +40,11 @@ const NAMED: usize = 8;
 
 /// The audit log of an application. Clones write to the same.
 #[derive(Debug, Clone, Default)]
-pub struct Audit(Option<Arc<Log>>);
+pub struct Audit {
+    log: Option<Arc<Log>>,
+    /// Where each line is told to the loop, for its subscribers.
+    notes: Option<UnboundedSender<Noted>>,
+}
 
 #[derive(Debug)]
 struct Log {
@@ -63,18 +71,13 @@ pub struct Who {
     pub inside: Option<String>,
 }
 
-/// What became of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Outcome {
-    /// It was carried out, or is being.
-    Done,
-    /// It was refused for some of its tenants, or could not be carried out.
-    Failed,
-    /// The peer may not do it.
-    Refused,
-    /// The peer disconnected before the answer.
-    Unanswered,
+/// A request that was noted.
+#[derive(Debug)]
+pub(crate) struct Noted {
+    /// What subscribers get.
+    pub(crate) event: RequestEvent,
+    /// All tenants that it names.
+    pub(crate) tenants: Vec<TenantName>,
 }
 
 /// One line.
@@ -102,17 +105,26 @@ impl Audit {
     pub fn start(app: &AppName, journal: bool) -> io::Result<Self> {
         let file = Bounded::new(layout::audit_log(app), GENERATION_MAX, lost);
         let file = NonblockingWriter::start("audit", file)?;
-        Ok(Self(Some(Arc::new(Log {
+        let log = Log {
             file,
             journal,
             bounds: Mutex::default(),
             turns: Mutex::default(),
-        }))))
+        };
+        Ok(Self {
+            log: Some(Arc::new(log)),
+            notes: None,
+        })
+    }
+
+    /// Sends what is noted from now on, by this and later clones.
+    pub(crate) fn tell(&mut self, notes: UnboundedSender<Noted>) {
+        self.notes = Some(notes);
     }
 
     /// Whether a line about this outcome may be written now. If not, it is counted.
     pub(crate) fn has_room(&self, outcome: Outcome, uid: u32) -> bool {
-        let Some(log) = &self.0 else {
+        let Some(log) = &self.log else {
             return false;
         };
         match outcome {
@@ -138,7 +150,7 @@ impl Audit {
 
     /// How long this user has to wait; `None` if it is its turn.
     fn wait(&self, uid: u32) -> Option<Duration> {
-        let log = self.0.as_ref()?;
+        let log = self.log.as_ref()?;
         let now = Instant::now();
         let mut turns = log.turns.lock().unwrap_or_else(PoisonError::into_inner);
         let bound = turns.of(uid, now);
@@ -152,7 +164,7 @@ impl Audit {
         (verb, tenants): (&str, &[TenantName]),
         (outcome, detail): (Outcome, Option<&str>),
     ) {
-        let Some(log) = &self.0 else {
+        let Some(log) = &self.log else {
             return;
         };
         let missing = {
@@ -179,13 +191,42 @@ impl Audit {
         if log.journal {
             journal(&line);
         }
+        if let Some(notes) = &self.notes {
+            let event = event(&line);
+            let tenants = tenants.to_vec();
+            // The loop ends only with the supervisor.
+            let _sent = notes.send(Noted { event, tenants });
+        }
     }
 
     /// Waits until all lines are written, at most this long.
     pub(crate) fn flush(&self, limit: Duration) {
-        if let Some(log) = &self.0 {
+        if let Some(log) = &self.log {
             log.file.flush(limit);
         }
+    }
+}
+
+/// A line as subscribers get it.
+fn event(line: &Line<'_>) -> RequestEvent {
+    let who = line.who.clone();
+    RequestEvent {
+        verb: line.verb.to_owned(),
+        tenants: line.tenants.to_vec(),
+        more_tenants: line.more_tenants.unwrap_or(0) as u64,
+        outcome: line.outcome,
+        detail: line.detail.map(str::to_owned),
+        pid: who.pid,
+        uid: who.uid,
+        gid: who.gid,
+        comm: who.comm,
+        exe: who.exe,
+        inside: who.inside,
+        missing_before: line.missing_before.unwrap_or(0),
+        time: line
+            .time
+            .round(jiff::Unit::Millisecond)
+            .unwrap_or(line.time),
     }
 }
 

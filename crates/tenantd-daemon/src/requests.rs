@@ -28,6 +28,7 @@ use tenantd_core::supervisor::view::Want;
 use tenantd_host::crash;
 use tenantd_host::network::residue::Survey;
 
+use crate::audit::Noted;
 use crate::executor::Executor;
 use crate::executor::inventory::Inventory;
 use crate::gc;
@@ -42,7 +43,7 @@ use crate::requests::offline::Clients;
 use crate::requests::queue::{Request, RequestQueue, Unknown};
 use crate::requests::rehearsal::{Rehearsals, Rehearsed};
 use crate::stretch::Stretch;
-use crate::subscriptions::{Feed, Subscriptions};
+use crate::subscriptions::{Feed, Scope, Subscriptions};
 use crate::wants::Wants;
 
 /// The control socket, and the requests that are not answered yet.
@@ -56,6 +57,8 @@ pub(super) struct Requests {
     acts: VecDeque<Act>,
     app_reloads: AppReloads,
     clients: Clients,
+    /// The requests that were noted in the audit log.
+    noted: mpsc::UnboundedReceiver<Noted>,
 }
 
 /// What the loop receives.
@@ -64,6 +67,8 @@ pub(super) enum Arrived {
     Request(Request),
     /// A request whose launches have been rehearsed.
     Rehearsed(Rehearsed),
+    /// A request was noted in the audit log.
+    Noted(Box<Noted>),
 }
 
 /// The other owners that a request may concern.
@@ -109,8 +114,11 @@ impl Act {
 
 impl Requests {
     /// Serves a control socket while the loop runs with these stretches.
-    pub(super) fn serve(listener: Listener, stretch: Stretch) -> Self {
+    pub(super) fn serve(mut listener: Listener, stretch: Stretch) -> Self {
         let (queue, incoming) = queue::open();
+        // Refusals are noted at a limited rate, and all else is answered by the loop: it needs no bound.
+        let (notes, noted) = mpsc::unbounded_channel();
+        listener.audit.tell(notes);
         Self {
             incoming,
             readers: listener.readers().clone(),
@@ -120,6 +128,7 @@ impl Requests {
             acts: VecDeque::new(),
             app_reloads: AppReloads::new(),
             clients: Clients::default(),
+            noted,
         }
     }
 
@@ -128,6 +137,7 @@ impl Requests {
     pub(super) async fn next(&mut self) -> Option<Arrived> {
         tokio::select! {
             Some(request) = self.incoming.recv() => Some(Arrived::Request(request)),
+            Some(noted) = self.noted.recv() => Some(Arrived::Noted(Box::new(noted))),
             rehearsed = self.rehearsals.next() => Some(Arrived::Rehearsed(rehearsed)),
             () = self.control.closed() => None,
         }
@@ -137,6 +147,10 @@ impl Requests {
     pub(super) fn on_arrived(&mut self, arrived: Arrived, owners: Owners<'_>) {
         match arrived {
             Arrived::Request(request) => self.on_request(request, owners),
+            Arrived::Noted(noted) => {
+                let Noted { event, tenants } = *noted;
+                owners.subscriptions.publish_request(event, &tenants);
+            }
             Arrived::Rehearsed(Rehearsed { mut act, refused }) => {
                 act.refused = refused;
                 self.acts.push_back(act);
@@ -175,9 +189,10 @@ impl Requests {
             Request::Watch { .. } if handover.exit().is_some() => {}
             Request::Watch {
                 tenants: names,
+                requests,
                 pid,
                 reply,
-            } => drop(reply.send(watch(&names, pid, tenants, subscriptions))),
+            } => drop(reply.send(watch((&names, requests), pid, tenants, subscriptions))),
             Request::Act {
                 verb,
                 tenants: names,
@@ -327,13 +342,14 @@ impl Requests {
 
 /// Subscribes a client to these tenants, or to all if none is named.
 fn watch(
-    names: &[TenantName],
+    (names, requests): (&[TenantName], bool),
     pid: Option<i32>,
     tenants: Tenants<'_>,
     subscriptions: &mut Subscriptions,
 ) -> Result<Feed, Unknown> {
     let watched = tenants.names(names)?;
-    Ok(subscriptions.subscribe(watched, names.is_empty(), pid))
+    let all = names.is_empty();
+    Ok(subscriptions.subscribe(watched, Scope { all, requests }, pid))
 }
 
 /// Finds residue, and removes it unless this is a dry run.

@@ -18,6 +18,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 
+use tenantd_api::wire::asked::RequestEvent;
 use tenantd_api::wire::watch::{EndReason, TenantEvent, Update};
 use tenantd_core::name::TenantName;
 
@@ -45,6 +46,15 @@ pub struct Subscriptions {
     last: u64,
 }
 
+/// What a subscriber watches besides the tenants that it names.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Scope {
+    /// Tenants that are added later.
+    pub all: bool,
+    /// Requests that concern its tenants, or all tenants.
+    pub requests: bool,
+}
+
 /// An event in the form in which it is sent, shared by all subscribers.
 type Message = Arc<[u8]>;
 
@@ -53,6 +63,8 @@ struct Subscriber {
     id: WatchId,
     /// The process of the client, for the log.
     pid: Option<i32>,
+    /// Whether it is told about requests.
+    requests: bool,
     /// The watched tenants; None for all.
     names: Option<BTreeSet<TenantName>>,
     /// The tenants whose part of the snapshot is not taken yet.
@@ -73,8 +85,8 @@ pub struct Feed {
 }
 
 impl Subscriptions {
-    /// Adds a subscriber that watches `tenants` and, with `all`, also tenants that are added later.
-    pub fn subscribe(&mut self, tenants: Vec<TenantName>, all: bool, pid: Option<i32>) -> Feed {
+    /// Adds a subscriber that watches `tenants` and what else this scope says.
+    pub fn subscribe(&mut self, tenants: Vec<TenantName>, scope: Scope, pid: Option<i32>) -> Feed {
         // Subscribers may have disconnected while there was no event.
         self.subscribers.retain(|one| !one.queue.is_closed());
         self.last += 1;
@@ -85,7 +97,8 @@ impl Subscriptions {
         self.subscribers.push(Subscriber {
             id,
             pid,
-            names: (!all).then(|| tenants.iter().cloned().collect()),
+            requests: scope.requests,
+            names: (!scope.all).then(|| tenants.iter().cloned().collect()),
             pending: tenants.iter().cloned().collect(),
             queue,
             end,
@@ -127,10 +140,24 @@ impl Subscriptions {
     /// Queues an event for all subscribers that watch its tenant.
     pub fn publish(&mut self, event: TenantEvent) {
         let tenant = event.tenant.clone();
-        let message = message(&Update::Event(Box::new(event)), true);
+        let update = Update::Event(Box::new(event));
+        self.queue(&update, |one| one.watches(&tenant));
+    }
+
+    /// Queues a request for all subscribers that watch requests and one of these tenants, which are all
+    /// that it names. One that names none concerns all.
+    pub fn publish_request(&mut self, request: RequestEvent, tenants: &[TenantName]) {
+        let is_watched = |one: &Subscriber| one.requests && one.names_any(tenants);
+        if self.subscribers.iter().any(is_watched) {
+            self.queue(&Update::Request(Box::new(request)), is_watched);
+        }
+    }
+
+    fn queue(&mut self, update: &Update, is_for: impl Fn(&Subscriber) -> bool) {
+        let message = message(update, true);
         let mut left = Vec::new();
         self.subscribers.retain(|one| {
-            if !one.watches(&tenant) {
+            if !is_for(one) {
                 return true;
             }
             match one.queue.try_send(Arc::clone(&message)) {
@@ -177,6 +204,11 @@ impl Subscriptions {
 }
 
 impl Subscriber {
+    fn names_any(&self, tenants: &[TenantName]) -> bool {
+        let named = |names: &BTreeSet<TenantName>| tenants.iter().any(|it| names.contains(it));
+        tenants.is_empty() || self.names.as_ref().is_none_or(named)
+    }
+
     fn watches(&self, tenant: &TenantName) -> bool {
         let watched = self
             .names

@@ -323,3 +323,27 @@ Answers look-ups of users and groups that tenants have of their own, for all app
 the host, at /run/systemd/userdb/io.tenantd. Programs ask there if /etc/nsswitch.conf has
 `systemd` in the lines `passwd` and `group` (package libnss-systemd). A tenant needs neither:
 it finds its own user in /etc/passwd.";
+
+/// Of `events`.
+pub(super) const EVENTS: &str = "EXAMPLES\n  \
+    tenantd events -f\n  \
+    tenantd events -f acme 'shop-*'    quote patterns\n  \
+    tenantd events -f --json | jq -r 'select(.exit.signal) | .tenant'\n\n\
+    Prints one line per tenant: its state, and since when. With --follow it then prints one\n\
+    line per event as it happens: transitions between states with their reason, `ready`,\n\
+    `added` and `removed` (by a reload), and `changed` (what is wanted, or the\n\
+    result of a live change). The supervisor does not keep past events; its log has them:\n\
+    `journalctl -u tenantd@wiki`.\n\n\
+    For root it also prints a line per request that changes something in these tenants or\n\
+    is refused, as in the audit log (/var/log/tenantd/APP.audit): what was asked, what\n\
+    became of it, the process, its user, its group, and the tenant that it is inside of.\n\
+    `upgrade` and `detach` end the subscription first: they are in the audit log only.\n\n\
+    With --json each line is an object: app, tenant, kind (snapshot, transition, ready,\n\
+    added, changed or removed), from, state, reason, exit (status or signal of a program\n\
+    that ended), time, and status: the tenant after the event, as in `tenantd status\n\
+    --json`. The kind `request` has verb, tenants, more_tenants, outcome (done, failed,\n\
+    refused or unanswered), detail, pid, uid, gid, comm, exe, inside, missing_before (how\n\
+    many refused requests are in no line) and time.\n\n\
+    --follow continues across an upgrade of the supervisor, and then prints a line for each\n\
+    tenant that has changed. If the supervisor ends, the exit code is 1, and the message\n\
+    says whether the tenants still run.";

@@ -99,6 +99,8 @@ impl Held {
                     EventKind::Removed => None,
                     _ => event.status,
                 },
+                // Not asked for.
+                Watched::Request(_) => continue,
             };
             if tenant.is_none_or(|tenant| is_over(&tenant)) {
                 return Ok(());

@@ -26,7 +26,7 @@ use tenantd_core::name::{AppName, TenantName};
 use tenantd_daemon::requests::control;
 use tenantd_daemon::requests::programs::Part;
 use tenantd_daemon::requests::queue::{self, NoExecTarget, Request, Unknown};
-use tenantd_daemon::subscriptions::Subscriptions;
+use tenantd_daemon::subscriptions::{Scope, Subscriptions};
 
 /// The limit of each wait, far above the time that anything here needs.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -97,6 +97,13 @@ fn names(status: &Result<AppStatus, Unknown>) -> Result<Vec<TenantName>, Unknown
     names.map_err(Clone::clone)
 }
 
+fn scope(tenants: &[TenantName]) -> Scope {
+    Scope {
+        all: tenants.is_empty(),
+        requests: false,
+    }
+}
+
 struct Script {
     app: AppName,
     exec_target: Option<ExecTarget>,
@@ -157,10 +164,8 @@ impl Script {
                     return false;
                 }
                 let names = names(&self.status(&tenants));
-                let feed = names.map(|names| {
-                    let all = tenants.is_empty();
-                    self.subscriptions.subscribe(names, all, None)
-                });
+                let scope = scope(&tenants);
+                let feed = names.map(|names| self.subscriptions.subscribe(names, scope, None));
                 drop(reply.send(feed));
             }
             Request::Act {

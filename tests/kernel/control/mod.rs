@@ -31,7 +31,7 @@ use tenantd_daemon::requests::programs::Part;
 use tenantd_daemon::requests::queue::{
     self, AskedOffline, NoExecTarget, NoReload, Request, RequestQueue, Unknown,
 };
-use tenantd_daemon::subscriptions::Subscriptions;
+use tenantd_daemon::subscriptions::{Scope, Subscriptions};
 use tokio::sync::mpsc;
 
 /// The limit of each wait, far above the time that anything here needs.
@@ -217,6 +217,12 @@ fn is_up(AskedOffline { tenant, reply, .. }: AskedOffline) {
     let _gone = reply.send(Err(NoExecTarget::Lost(refused)));
 }
 
+/// All tenants.
+const ALL: Scope = Scope {
+    all: true,
+    requests: false,
+};
+
 /// A request queue that answers each request at once.
 async fn answer_all(app: AppName, mut incoming: mpsc::Receiver<Request>) {
     let acme = tenant("acme");
@@ -231,7 +237,7 @@ async fn answer_all(app: AppName, mut incoming: mpsc::Receiver<Request>) {
                 let _ = reply.send(Part::without_programs(status(&app, &tenants)));
             }
             Request::Watch { tenants, reply, .. } => {
-                let feed = known(&tenants).map(|names| subscriptions.subscribe(names, true, None));
+                let feed = known(&tenants).map(|names| subscriptions.subscribe(names, ALL, None));
                 let _ = reply.send(feed);
             }
             Request::Act { verb, reply, .. } => {

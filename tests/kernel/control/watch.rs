@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use tenantd_api::client::watch::{Subscription, Until, Watched, wait};
 use tenantd_api::wire::watch::{EndReason, EventKind, TenantEvent};
-use tenantd_daemon::subscriptions::DRAIN_LIMIT;
+use tenantd_daemon::subscriptions::{DRAIN_LIMIT, Scope};
 use tokio::task::{spawn_local, yield_now};
 
 use super::*;
@@ -58,12 +58,14 @@ impl Model {
             }
             Request::Watch {
                 tenants,
+                requests,
                 pid,
                 reply,
             } => {
                 let all = tenants.is_empty();
+                let scope = Scope { all, requests };
                 let names = self.names(&tenants);
-                let feed = names.map(|names| self.subscriptions.subscribe(names, all, pid));
+                let feed = names.map(|names| self.subscriptions.subscribe(names, scope, pid));
                 drop(reply.send(feed));
                 if let Some(tenant) = self.to_remove.take() {
                     self.remove(&tenant);
@@ -153,6 +155,7 @@ async fn follow(
                     assert_eq!(before, None, "each tenant is in it once");
                 }
             }
+            Watched::Request(request) => panic!("nobody asked for it: {request:?}"),
             Watched::Event(event) => {
                 let now = event.status.unwrap().restarts;
                 let before = counts.insert(event.tenant.clone(), now);

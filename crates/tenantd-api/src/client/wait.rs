@@ -121,6 +121,8 @@ impl Waiting {
                 Ok(Watched::Event(event)) if event.kind == EventKind::Removed => {
                     self.is_gone(&event.tenant);
                 }
+                // Not asked for.
+                Ok(Watched::Request(_)) => {}
                 Ok(Watched::Event(event)) => {
                     if let Some((tenant, failed)) = self.attempts.event(*event) {
                         self.look_at(tenant, failed);

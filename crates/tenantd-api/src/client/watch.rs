@@ -10,6 +10,7 @@
 //!     match subscription.next().await? {
 //!         Watched::Snapshot(snapshot) => println!("{} tenants", snapshot.tenants.len()),
 //!         Watched::Event(event) => println!("{}: {}", event.tenant, event.state.word()),
+//!         Watched::Request(request) => println!("{}", request.verb),
 //!     }
 //! }
 //! # }
@@ -22,6 +23,7 @@ use super::framing::{Framing, NoReply};
 pub use super::wait::{Became, Outcome, Until, Waiting, wait};
 use super::{ClientError, SUCCESSORS_MAX, not_connected};
 use crate::wire;
+use crate::wire::asked::RequestEvent;
 use crate::wire::varlink::Refusal;
 use crate::wire::watch::{EndReason, Snapshot, TenantEvent, Update};
 use tenantd_core::name::{AppName, TenantName};
@@ -34,6 +36,9 @@ pub enum Watched {
     Snapshot(Snapshot),
     /// Something happened to one of the tenants.
     Event(Box<TenantEvent>),
+    /// A request was answered that changed something or was refused. Only in a subscription of root that
+    /// was opened with [`Subscription::with_requests`].
+    Request(Box<RequestEvent>),
 }
 
 /// A subscription to the events of tenants. Dropping it ends it.
@@ -44,6 +49,7 @@ pub enum Watched {
 pub struct Subscription {
     app: AppName,
     tenants: Vec<TenantName>,
+    requests: bool,
     framing: Framing,
     /// The parts of the snapshot that is being read.
     snapshot: Option<Snapshot>,
@@ -53,6 +59,8 @@ pub struct Subscription {
 #[derive(Serialize)]
 struct Parameters<'a> {
     tenants: &'a [TenantName],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    requests: Option<bool>,
 }
 
 impl Subscription {
@@ -63,6 +71,23 @@ impl Subscription {
     /// [`ClientError::UnknownTenant`] if a tenant does not exist. See [`ClientError`] for the
     /// others.
     pub async fn open(app: &AppName, tenants: &[TenantName]) -> Result<Self, ClientError> {
+        Self::opened(app, tenants, false).await
+    }
+
+    /// Watches these tenants, and the requests that concern them or all tenants. Only root is told about
+    /// requests: to others this is [`Subscription::open`].
+    ///
+    /// # Errors
+    /// Those of [`Subscription::open`].
+    pub async fn with_requests(app: &AppName, tenants: &[TenantName]) -> Result<Self, ClientError> {
+        Self::opened(app, tenants, true).await
+    }
+
+    async fn opened(
+        app: &AppName,
+        tenants: &[TenantName],
+        requests: bool,
+    ) -> Result<Self, ClientError> {
         let mut before = None;
         for _ in 0..SUCCESSORS_MAX {
             let stream = match UnixStream::connect(wire::control_socket(app)).await {
@@ -76,11 +101,12 @@ impl Subscription {
                 }
             };
             let mut framing = Framing::new(stream);
-            match Self::begin(&mut framing, tenants).await {
+            match Self::begin(&mut framing, tenants, requests).await {
                 Ok(first) => {
                     return Ok(Self {
                         app: app.clone(),
                         tenants: tenants.to_vec(),
+                        requests,
                         framing,
                         snapshot: None,
                         first: Some(first),
@@ -96,9 +122,15 @@ impl Subscription {
         Err(Self::failed(app, before.unwrap_or(NoReply::Closed)))
     }
 
-    async fn begin(framing: &mut Framing, tenants: &[TenantName]) -> Result<Update, NoReply> {
+    async fn begin(
+        framing: &mut Framing,
+        tenants: &[TenantName],
+        requests: bool,
+    ) -> Result<Update, NoReply> {
         let method = format!("{}.Watch", wire::INTERFACE);
-        framing.call(&method, Parameters { tenants }).await?;
+        let requests = requests.then_some(true);
+        let parameters = Parameters { tenants, requests };
+        framing.call(&method, parameters).await?;
         framing.reply().await
     }
 
@@ -134,9 +166,10 @@ impl Subscription {
                     self.snapshot = Some(snapshot);
                 }
                 Update::Event(event) => return Ok(Watched::Event(event)),
+                Update::Request(request) => return Ok(Watched::Request(request)),
                 // The new program accepts the next connection, or the old one if the upgrade fails.
                 Update::End(EndReason::Upgrading) => {
-                    *self = Self::open(&self.app, &self.tenants).await?;
+                    *self = Self::opened(&self.app, &self.tenants, self.requests).await?;
                 }
                 Update::End(reason) => {
                     let app = self.app.clone();

@@ -11,14 +11,15 @@ use serde::{Deserialize, Serialize};
 use zlink::idl;
 use zlink::introspect::{CustomType, Type};
 
+use super::asked::RequestEvent;
 use super::{LogPlace, StateWord, TenantStatus, Tracking};
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::supervisor::event::Exit;
 use tenantd_core::supervisor::view::Why;
 use tenantd_core::supervisor::{Cause, Find};
 
-/// One reply to `Watch`: a JSON object with exactly one of the fields `snapshot`, `event` and
-/// `end`.
+/// One reply to `Watch`: a JSON object with exactly one of the fields `snapshot`, `event`, `request`
+/// and `end`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Update {
@@ -26,6 +27,9 @@ pub enum Update {
     Snapshot(Snapshot),
     /// Something happened to a tenant.
     Event(Box<TenantEvent>),
+    /// A request was answered that changed something or was refused. Only for a client that is root and
+    /// has asked for requests.
+    Request(Box<RequestEvent>),
     /// The subscription ends with this reply.
     End(EndReason),
 }
@@ -195,6 +199,7 @@ mod mirror {
     pub(super) struct Update {
         snapshot: Option<super::Snapshot>,
         event: Option<super::TenantEvent>,
+        request: Option<super::RequestEvent>,
         end: Option<EndReason>,
     }
 

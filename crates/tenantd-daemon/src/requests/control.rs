@@ -84,7 +84,7 @@ pub struct Listener {
     socket: UnixListener,
     path: PathBuf,
     readers: Readers,
-    audit: Audit,
+    pub(super) audit: Audit,
 }
 
 /// Makes the control socket `/run/tenantd/<app>/control`, readable and writable by its owner only.

@@ -104,6 +104,8 @@ pub enum Request {
     Watch {
         /// The tenants.
         tenants: Vec<TenantName>,
+        /// Whether requests are asked for.
+        requests: bool,
         /// The process of the client.
         pid: Option<i32>,
         /// Receives the subscription.

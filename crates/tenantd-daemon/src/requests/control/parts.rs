@@ -174,12 +174,13 @@ impl Whole {
 /// Serves a subscription until it ends: sends the snapshot, and then the events.
 pub(crate) async fn watch(
     queue: &RequestQueue,
-    tenants: Vec<TenantName>,
+    (tenants, requests): (Vec<TenantName>, bool),
     pid: Option<i32>,
     writer: &Writer,
 ) -> Result<(), Unsent> {
     let ask = |reply| Request::Watch {
         tenants,
+        requests,
         pid,
         reply,
     };

@@ -20,6 +20,7 @@ use crate::requests::control::refusals::not_joined;
 use crate::requests::control::sent::{send_whole, sent};
 use crate::requests::queue::{AskedOffline, Request, RequestQueue};
 use tenantd_api::wire::Offline as Running;
+use tenantd_api::wire::asked::{RequestEvent, RequestOutcome};
 use tenantd_api::wire::varlink::description::{
     Failure, FieldChange, FileDiff, KeyChange, Killed, NamedProcess, TenantChange, Unlaunchable,
 };
@@ -97,7 +98,7 @@ impl Service {
     types = [
         TenantStatus, Want, StateWord, Program, Tracking, LogPlace, Failure, Answered, AnswerWord,
         FieldChange, KeyChange, TenantChange, FileDiff, Unlaunchable, Residue, ResidueKind, ResidueFate,
-        Snapshot, TenantEvent, EventKind, ProgramExit, EndReason, ExecLimit, ExecPrivileges,
+        Snapshot, TenantEvent, RequestEvent, RequestOutcome, EventKind, ProgramExit, EndReason, ExecLimit, ExecPrivileges,
         Killed, NamedProcess, Signalled, AppReloaded, Running,
     ],
     vendor = "tenantd",
@@ -126,18 +127,23 @@ where
     }
 
     /// Subscribes to these tenants: returns a snapshot, and then every event, until the connection
-    /// or the supervisor ends. Must be called with `more`.
+    /// or the supervisor ends. Must be called with `more`. With `requests`, root also gets each request
+    /// that changes something in these tenants or is refused; others get none.
     #[zlink(more)]
     async fn watch(
         &self,
         more: bool,
         tenants: Option<Names>,
+        requests: Option<bool>,
         #[zlink(connection)] conn: &mut Connection<Sock>,
     ) -> impl Stream<Item = Result<Reply<Update>, Refusal>> + Unpin {
         let writer = conn.write().write_half();
         let tenants = named(tenants);
         let result = match more {
-            true => self.subscribe(tenants.clone(), writer).await,
+            true => {
+                let requests = requests.unwrap_or(false);
+                self.subscribe(tenants.clone(), requests, writer).await
+            }
             false => Err(Unsent::Refused(Refusal::OnlyMore)),
         };
         sent(self.noted("events", &tenants, result), writer)

@@ -22,6 +22,7 @@ impl Service {
     pub(super) async fn subscribe(
         &self,
         tenants: Vec<TenantName>,
+        requests: bool,
         writer: &Writer,
     ) -> Result<(), Unsent> {
         let Ok(_place) = self.subscriptions.try_acquire() else {
@@ -29,7 +30,9 @@ impl Service {
                 limit: self.limit,
             }));
         };
-        parts::watch(&self.queue, tenants, self.peer, writer).await
+        // Requests say who has asked what: that is for root, as the audit log is.
+        let requests = requests && self.queue.is_root().is_ok();
+        parts::watch(&self.queue, (tenants, requests), self.peer, writer).await
     }
 
     pub(super) async fn act(
