@@ -162,6 +162,12 @@ fn devices() -> Vec<Way> {
             &[Guard::OwnFolders, Guard::Lacks("sys_rawio")],
             |_| Ok(File::open("/dev/mem").map(drop)?),
         ),
+        way(
+            Host,
+            ("read the kernel log (/dev/kmsg)", Read),
+            &[Guard::OwnFolders, Guard::Lacks("syslog")],
+            |_| Ok(File::open("/dev/kmsg").map(drop)?),
+        ),
     ]
 }
 

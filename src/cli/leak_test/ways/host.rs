@@ -48,7 +48,16 @@ fn changed() -> Vec<Way> {
         host(
             ("raise its own limits (memory.max)", Starve),
             &[Guard::Cgroups],
-            |_| write(&own_cgroup()?.join("memory.max")),
+            |_| {
+                let own = own_cgroup()?;
+                match write(&own.join("memory.max")) {
+                    // Its cgroup counts no memory. Each has this limit.
+                    Err(Shut::Refused(why)) if why == "ENOENT" => {
+                        write(&own.join("cgroup.max.descendants"))
+                    }
+                    written => written,
+                }
+            },
         ),
     ]
 }
@@ -100,6 +109,7 @@ fn seen() -> Vec<Way> {
         host(("read the load of the host", Read), &[], |_| {
             Ok(fs::read("/proc/loadavg").map(drop)?)
         }),
+        host(("list the cgroups of others", Read), &[], |_| others()),
         host(("use memory without a limit", Starve), &[], |_| {
             let limit = own_cgroup()?.join("memory.max");
             match fs::read_to_string(limit) {
@@ -119,6 +129,21 @@ fn own_cgroup() -> Result<PathBuf, Shut> {
     let path = text.lines().find_map(|line| line.strip_prefix("0::/"));
     let path = path.ok_or_else(|| Shut::Refused("ENOENT".to_owned()))?;
     Ok(Path::new(CGROUPS).join(path))
+}
+
+/// Lists the folders of all cgroups in which its own one is, for one in which it is not.
+fn others() -> Attempted {
+    let own = own_cgroup()?;
+    let lists = own.ancestors().skip(1);
+    for folder in lists.take_while(|folder| folder.starts_with(CGROUPS)) {
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() && !own.starts_with(entry.path()) {
+                return Ok(());
+            }
+        }
+    }
+    refused("only its own are there")
 }
 
 /// Opens a file of the kernel to write, and writes nothing.

@@ -56,7 +56,7 @@ const CALLS: &[Row] = &[
     ("set the host's name", Write, Some("sys_admin"), |_| {
         called(Call::SetHostName)
     }),
-    ("read the kernel log (syslog)", Read, None, |_| {
+    ("read the kernel log (syslog)", Read, Some("syslog"), |_| {
         called(Call::KernelLog)
     }),
 ];
