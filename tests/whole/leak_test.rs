@@ -85,7 +85,6 @@ fn compare(golden: &str, said: &str) {
     assert_eq!(expected, said, "{}", path.display());
 }
 
-const OWN_USERS: [&str; 2] = [", user = \"nobody\"", ", user = \"daemon\""];
 const ONE_USER: [&str; 2] = ["", ""];
 
 #[test]
@@ -104,7 +103,7 @@ fn one_user_with_the_strict_filter_on_a_bridge() {
 
 #[test]
 fn a_user_for_each_tenant_with_all_guards() {
-    let manifest = manifest("nobody", DEFAULT, "routed", OWN_USERS);
+    let manifest = manifest("per-tenant", DEFAULT, "routed", ONE_USER);
     tested("own-users", &manifest);
 }
 

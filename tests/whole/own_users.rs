@@ -2,6 +2,7 @@
 
 mod chown;
 mod inside;
+mod queues;
 mod userdb;
 
 use std::fs;

@@ -7,6 +7,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::os::fd::OwnedFd;
 
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, openat, statat, unlinkat};
 use rustix::io::Errno;
@@ -102,16 +103,25 @@ fn listed(text: &str, number: &str, uid: u32) -> Vec<i32> {
         .collect()
 }
 
-/// Removes the POSIX message queues of a user, see mq_overview(7).
-fn queues(uid: u32) -> Result<usize, Errno> {
+/// The folder of all POSIX message queues, see mq_overview(7), mounted nowhere. `None` if the kernel has none.
+///
+/// # Errors
+/// Those of fsopen(2), fsconfig(2) and fsmount(2).
+pub(crate) fn queue_folder() -> Result<Option<OwnedFd>, Errno> {
     let filesystem = match fsopen(c"mqueue", FsOpenFlags::FSOPEN_CLOEXEC) {
-        // The kernel has none.
-        Err(Errno::NODEV) => return Ok(0),
+        Err(Errno::NODEV) => return Ok(None),
         found => found?,
     };
     fsconfig_create(&filesystem)?;
     let flags = FsMountFlags::FSMOUNT_CLOEXEC;
-    let mount = fsmount(&filesystem, flags, MountAttrFlags::MOUNT_ATTR_NOEXEC)?;
+    fsmount(&filesystem, flags, MountAttrFlags::MOUNT_ATTR_NOEXEC).map(Some)
+}
+
+/// Removes the POSIX message queues of a user, see mq_overview(7).
+fn queues(uid: u32) -> Result<usize, Errno> {
+    let Some(mount) = queue_folder()? else {
+        return Ok(0);
+    };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = openat(&mount, ".", flags, Mode::empty())?;
     let mut own = Vec::new();

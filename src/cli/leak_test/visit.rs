@@ -68,12 +68,21 @@ pub(super) enum Task {
     },
 }
 
+/// What the domain of a launch permits.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Rules {
+    /// Whether it restricts writing.
+    writing: bool,
+    /// Whether it permits POSIX message queues nevertheless.
+    queues: bool,
+}
+
 /// What the process that enters a tenant needs to know.
 #[derive(Debug, Serialize, Deserialize)]
 struct Order {
     target: ExecTarget,
-    /// Whether it enters a domain, and whether that restricts writing.
-    domain: Option<bool>,
+    /// The domain that it enters, if any.
+    domain: Option<Rules>,
     parent: u32,
     /// Whether it ends with its standard input alone, and not with its parent, see [`Places::hold`].
     holds: bool,
@@ -101,7 +110,7 @@ fn enter(number: &str) -> anyhow::Result<Infallible> {
     let mut target = exec::target(order.target, order.parent);
     target.environment = BTreeMap::from([(TASK.to_owned(), order.task)]);
     target.domain = match order.domain {
-        Some(writing) => CommandDomain::Launch { writing },
+        Some(Rules { writing, queues }) => CommandDomain::Launch { writing, queues },
         None => CommandDomain::None,
     };
     // A sealed copy.
@@ -125,7 +134,7 @@ fn perform(task: &str) -> anyhow::Result<()> {
 pub(super) struct Inside {
     target: ExecTarget,
     group: Option<Leaf>,
-    domain: Option<bool>,
+    domain: Option<Rules>,
     program: Rc<SealedCopy>,
 }
 
@@ -142,11 +151,14 @@ impl Inside {
         let group = group.map(|visitors| cgroup::begin_visit(visitors, tenant));
         let group = group.transpose().context("cannot make its cgroup")?;
         target.cgroup = group.as_ref().map(|it| it.path().display().to_string());
-        let writing = launch.view.host == HostAccess::ReadOnly;
+        let rules = Rules {
+            writing: launch.view.host == HostAccess::ReadOnly,
+            queues: launch.identity.own,
+        };
         Ok(Self {
             target,
             group,
-            domain: launch.wall.landlock.then_some(writing),
+            domain: launch.wall.landlock.then_some(rules),
             program: Rc::clone(program),
         })
     }

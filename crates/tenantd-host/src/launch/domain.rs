@@ -29,6 +29,7 @@ use rustix::fs::{FileType, fstat};
 use rustix::io::Errno;
 
 use super::raw;
+use crate::ipc;
 use tenantd_core::plan::model::WallPlan;
 use tenantd_core::stage::{Failure, Stage};
 
@@ -109,6 +110,8 @@ pub enum CommandDomain {
     Launch {
         /// Whether the launch restricts writing.
         writing: bool,
+        /// Whether it permits POSIX message queues nevertheless.
+        queues: bool,
     },
 }
 
@@ -187,7 +190,10 @@ pub(crate) fn confine_command(domain: CommandDomain) -> Result<(), Failure> {
         CommandDomain::MaySignal => BitFlags::EMPTY,
         CommandDomain::Launch { .. } => Scope::Signal | Scope::AbstractUnixSocket,
     };
-    let writing = domain == CommandDomain::Launch { writing: true };
+    let (writing, queues) = match domain {
+        CommandDomain::Launch { writing, queues } => (writing, queues),
+        CommandDomain::None | CommandDomain::Whole | CommandDomain::MaySignal => (false, false),
+    };
     let Some(made) = ruleset(scopes, writing)? else {
         return Ok(());
     };
@@ -195,12 +201,28 @@ pub(crate) fn confine_command(domain: CommandDomain) -> Result<(), Failure> {
         true => joined::permit_writing(made)?,
         false => made,
     };
+    let made = match message_queues(writing && queues)? {
+        Some(folder) => permit_writing(made, folder.as_fd())?,
+        None => made,
+    };
     let ruleset: Option<OwnedFd> = made.into();
     let Some(ruleset) = ruleset else {
         return Ok(());
     };
     raw::landlock_restrict_self(ruleset.as_fd())
         .map_err(|errno| Failure::errno(STAGE, "", errno.raw_os_error()))
+}
+
+/// The folder of all POSIX message queues, if a domain is to permit writing to them: it permits what is
+/// beneath a folder, and they have none in the tenant. Their modes keep other users out.
+///
+/// # Errors
+/// A [`Failure`] of stage landlock.
+pub(super) fn message_queues(is_permitted: bool) -> Result<Option<OwnedFd>, Failure> {
+    let found = is_permitted.then(ipc::queue_folder).transpose();
+    let found =
+        found.map_err(|errno| Failure::errno(STAGE, "the message queues", errno.raw_os_error()))?;
+    Ok(found.flatten())
 }
 
 fn permit_writing(

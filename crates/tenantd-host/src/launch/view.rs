@@ -121,7 +121,7 @@ pub(super) fn view(
     for (path, tree) in templates.proc(launch.wall.hidepid)? {
         mounts.add(Stage::Own, tree, &path)?;
     }
-    let (ruleset, domain) = lid::rules(&launch.wall, read_only, outputs, mounts)?;
+    let (ruleset, domain) = lid::rules(launch, read_only, outputs, mounts)?;
     Ok(View {
         read_only,
         writable: WRITABLE,

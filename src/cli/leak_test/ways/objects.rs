@@ -45,7 +45,7 @@ pub(super) fn ways() -> Vec<Way> {
         all.push(way(
             against,
             ("open its POSIX message queue", Gain::Write),
-            &[Guard::Writing, Guard::User],
+            &[Guard::User, Guard::Writing],
             |aim| called(Call::PosixQueue(&name(aim)?, false)),
         ));
         all.push(way(

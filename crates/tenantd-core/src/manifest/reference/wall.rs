@@ -24,7 +24,9 @@ pub(super) const SYSTEM_CALLS: &str = "Which system calls are refused, with EPER
 
 pub(super) const LANDLOCK: &str = "Whether the program runs in a Landlock domain of its own, see landlock(7). Then it can neither \
      trace nor signal a process outside of the domain, whatever its user. `false` is for a \
-     program that must signal processes that it did not start.";
+     program that must signal processes that it did not start, or that sends by POSIX message \
+     queues (mq_overview(7)) and has a user that others have too: it gets EACCES, unless \
+     `user = \"per-tenant\"` or `host = \"writable\"`.";
 
 pub(super) const HIDEPID: &str = "Whether the tenant has a `/proc` of its own that lists only processes that the reader may \
      trace (`hidepid=4`, see proc(5)). A program that starts as root does not see there its \

@@ -8,27 +8,31 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use crate::launch::Lid;
 use crate::launch::domain::{self, Domain};
 use crate::launch::mounts::Mounts;
-use tenantd_core::plan::model::WallPlan;
+use tenantd_core::plan::model::LaunchPlan;
 use tenantd_core::stage::Failure;
 
 /// Makes the ruleset of a launch and says which domain it makes; `None` if it has none. With `read_only`, its processes may write
-/// only beneath what is their own.
+/// only beneath what is their own, and with a user of their own to POSIX message queues.
 ///
 /// # Errors
 /// A [`Failure`] of stage landlock.
 pub(super) fn rules(
-    wall: &WallPlan,
+    launch: &LaunchPlan,
     read_only: bool,
     outputs: [BorrowedFd<'_>; 2],
     mounts: &Mounts,
 ) -> Result<(Option<OwnedFd>, Domain), Failure> {
     // Without one of its own, that of the host is writable.
     let proc = domain::open("/proc")?;
+    let wall = &launch.wall;
+    let may_use_queues = launch.identity.own && wall.landlock && read_only;
+    let queues = domain::message_queues(may_use_queues)?;
     // A program may open /dev/stdout again.
     let beneath = mounts
         .writable()
         .chain(outputs)
-        .chain(std::iter::once(proc.as_fd()));
+        .chain(std::iter::once(proc.as_fd()))
+        .chain(queues.as_ref().map(AsFd::as_fd));
     let ruleset = domain::of_launch(wall, read_only.then_some(beneath))?;
     let domain = match ruleset {
         Some(_) => Domain::Landlock(domain::version()),
