@@ -7,6 +7,7 @@
 mod guestbook;
 
 mod conventions;
+mod dependencies;
 mod golden;
 mod learned;
 mod manifest;
