@@ -106,7 +106,9 @@ impl Notice {
                 notice.period = number(time).map(period);
             } else if let Some(said) = line.strip_prefix(b"STATUS=") {
                 let said = String::from_utf8_lossy(said);
-                let said: String = said.chars().take(STATUS_MAX).collect();
+                // A tab is safe in a log, but would move the columns of a table.
+                let said = said.chars().map(|c| if c == '\t' { ' ' } else { c });
+                let said: String = said.take(STATUS_MAX).collect();
                 notice.status = Some(shown(&said).into_owned());
             }
         }
@@ -142,6 +144,7 @@ mod tests {
             parse(b"MAINPID=4\nSTATUS=up \x1b[1m\nREADY=1"),
             Some((true, Some("up \\x1b[1m".to_owned())))
         );
+        assert_eq!(parse(b"STATUS=a\tb"), Some((false, Some("a b".to_owned()))));
         assert_eq!(parse(b"READY=1\0"), Some((true, None)));
         assert_eq!(
             parse(b"STATUS=pr\xeat\nREADY=1"),
