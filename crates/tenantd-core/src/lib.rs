@@ -17,6 +17,8 @@
 #![forbid(unsafe_code)]
 
 pub mod capability;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod layout;
 pub mod learn;
 pub mod manifest;

@@ -40,3 +40,40 @@ pub fn frames(bytes: &[u8]) {
     let mut entries = Vec::new();
     assert!(frame::decode(bytes, &mut entries) <= bytes.len());
 }
+
+#[cfg(test)]
+#[path = "../../../tests/support/replay.rs"]
+mod replay;
+
+#[cfg(test)]
+mod tests {
+    use super::replay::replay;
+    use super::*;
+
+    #[test]
+    fn kept_and_changed_notices_are_read() {
+        replay("notice", 20_000, notice);
+    }
+
+    #[test]
+    fn kept_and_changed_messages_of_syslog_are_read() {
+        replay("syslog", 20_000, syslog);
+    }
+
+    #[test]
+    fn kept_and_changed_frames_are_read() {
+        replay("frames", 20_000, frames);
+    }
+
+    #[test]
+    fn kept_and_changed_records_are_read() {
+        replay("state_record", 5000, |bytes| {
+            state_record(&String::from_utf8_lossy(bytes));
+        });
+    }
+
+    #[test]
+    fn kept_and_changed_requests_are_answered() {
+        replay("requests", 500, requests);
+    }
+}

@@ -52,7 +52,7 @@ pub mod audit;
 pub mod clock;
 pub mod collect;
 mod executor;
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod gc;
 pub mod handover;

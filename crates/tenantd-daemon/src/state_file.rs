@@ -6,7 +6,7 @@
 //! keeps running, and the next supervisor has an older record.
 
 mod disk;
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 pub(crate) mod record;
 pub(crate) mod slots;

@@ -42,6 +42,7 @@ pub(crate) const MODULES: &[(&str, &[&str])] = &[
     ),
     ("learn", &["unit", "plan"]),
     ("supervisor", &["name", "stage", "plan"]),
+    ("fuzzing", &["manifest", "plan"]),
 ];
 const CORE: &str = "crates/tenantd-core/src/";
 const HOST: &str = "crates/tenantd-host/src/";

@@ -6,7 +6,7 @@
 //! decides who may connect, who may only read, and how many connections each kind may have.
 
 mod admission;
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod grants;
 mod guard;

@@ -78,7 +78,7 @@ pub use lid::Lid;
 pub use privileges::Rights;
 pub use rehearsal::{rehearse, rehearse_all};
 pub use report::Report;
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub use report::fuzz as fuzz_report;
 pub use templates::MountTemplates;
 pub(crate) use view::names::FILES as NAME_FILES;

@@ -72,7 +72,7 @@ pub(super) fn decode(bytes: &[u8]) -> Outcome {
 ///
 /// # Panics
 /// If a report that is not one of those that [`record`] writes counts as a success or a failure.
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub fn fuzz(bytes: &[u8]) {
     let last = bytes.last_chunk::<RECORD>().map(|last| {
         let mut last = *last;
@@ -94,7 +94,7 @@ pub fn fuzz(bytes: &[u8]) {
     }
 }
 
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 fn object(bytes: &[u8]) -> u16 {
     match bytes.last_chunk::<RECORD>() {
         Some(&[_, _, o0, o1, ..]) => u16::from_ne_bytes([o0, o1]),
@@ -257,10 +257,19 @@ fn unread(program: &str) -> impl Fn(std::io::Error) -> Failure {
 }
 
 #[cfg(test)]
+#[path = "../../../../tests/support/replay.rs"]
+mod replay;
+
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn kept_and_changed_reports_are_read() {
+        super::replay::replay("report", 50_000, fuzz);
+    }
 
     fn joined(records: &[[u8; RECORD]]) -> Vec<u8> {
         records.concat()
