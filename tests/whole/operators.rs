@@ -301,3 +301,24 @@ fn events_tell_of_a_connection_from_inside_a_tenant() {
     root.end();
     daemon.end();
 }
+
+/// A request that ends the subscription is its last event.
+#[test]
+fn events_tell_of_an_upgrade_and_of_a_detachment() {
+    let mut daemon = start();
+    let mut following = Following::start(&daemon, &["--keep-groups"], &[]);
+    following.until("snapshot");
+    for verb in ["upgrade", "detach"] {
+        daemon.tell(&[verb]).expect(0);
+        let (_, event) = following.until("request");
+        let what = ["verb", "outcome"].map(|key| event[key].as_str().unwrap());
+        assert_eq!(what, [verb, "done"]);
+    }
+    let mut rest = String::new();
+    following.lines.read_line(&mut rest).unwrap();
+    assert_eq!(rest, "");
+    following.end();
+    daemon.wait();
+    daemon.again();
+    daemon.end();
+}

@@ -57,10 +57,17 @@ impl Watching {
         }
     }
 
+    /// The next event of a tenant. Requests are in `operators`.
     fn json(&mut self) -> Value {
-        let mut line = String::new();
-        self.lines.read_line(&mut line).unwrap();
-        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+        loop {
+            let mut line = String::new();
+            self.lines.read_line(&mut line).unwrap();
+            let event: Value =
+                serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
+            if event["kind"] != "request" {
+                return event;
+            }
+        }
     }
 
     /// Its standard error and its exit code.
@@ -181,9 +188,12 @@ fn events_continue_through_an_upgrade_and_report_a_dead_supervisor() {
     let mut events = Watching::start(&daemon, &["events", "-f"]);
     events.until(" beta: up, ready");
     daemon.tell(&["upgrade"]).expect(0);
-    // No tenant has changed, so this is the first event.
-    daemon.tell(&["stop", "acme"]).expect(0);
     let mut line = String::new();
+    events.lines.read_line(&mut line).unwrap();
+    assert!(line.contains(" request: upgrade: done "), "{line}");
+    // No tenant has changed, so this is the next event.
+    daemon.tell(&["stop", "acme"]).expect(0);
+    line.clear();
     events.lines.read_line(&mut line).unwrap();
     assert!(line.contains(" acme: up → stopping: "), "{line}");
     events.until(" acme: releasing → down: ");

@@ -184,7 +184,7 @@ impl Daemon {
                 refused = self.refusals.next() => Next::Refused(refused),
                 () = clock::pause(wait) => Next::Due,
                 () = self.unit.next() => Next::Watchdog,
-                () = tokio::task::yield_now(), if !is_done => Next::Follow,
+                () = tokio::task::yield_now(), if !is_done || self.subscriptions.end_soon() => Next::Follow,
             };
             self.route(next);
             if self.stretch.is_over() {
@@ -246,7 +246,8 @@ impl Daemon {
                 self.carry_out(step);
             }
             Next::Watchdog => self.unit.alive(),
-            Next::Arrived(None) | Next::Follow => {}
+            Next::Follow => self.requests.last_noted(&mut self.subscriptions),
+            Next::Arrived(None) => {}
         }
     }
 
@@ -325,8 +326,8 @@ impl Daemon {
                 self.readiness.pause();
                 // The subscribers connect to the next supervisor.
                 match self.handover.exit() {
-                    Some(Exit::Detach) => self.subscriptions.end(EndReason::Detached),
-                    Some(Exit::Upgrade) => self.subscriptions.end(EndReason::Upgrading),
+                    Some(Exit::Detach) => self.subscriptions.end_after(EndReason::Detached),
+                    Some(Exit::Upgrade) => self.subscriptions.end_after(EndReason::Upgrading),
                     None => {}
                 }
                 self.requests.close();

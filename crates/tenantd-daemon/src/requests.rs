@@ -314,6 +314,14 @@ impl Requests {
         }
     }
 
+    /// Tells the subscribers of the requests that are noted by now, before the subscriptions end that are to.
+    pub(super) fn last_noted(&mut self, subscriptions: &mut Subscriptions) {
+        while let Ok(Noted { event, tenants }) = self.noted.try_recv() {
+            subscriptions.publish_request(event, &tenants);
+        }
+        subscriptions.end_now();
+    }
+
     /// Accepts no new connection, and answers the requests that have arrived.
     pub(super) fn close(&mut self) {
         self.app_reloads.end();

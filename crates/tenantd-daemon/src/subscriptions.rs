@@ -43,6 +43,8 @@ pub struct Subscriptions {
     subscribers: Vec<Subscriber>,
     /// The queues of ended subscriptions, until they are empty.
     removed: Vec<mpsc::Sender<Message>>,
+    /// Why all subscriptions end, once the requests are noted that are answered.
+    ending: Option<EndReason>,
     last: u64,
 }
 
@@ -184,6 +186,24 @@ impl Subscriptions {
     pub fn remove_pending(&mut self, tenant: &TenantName) {
         for one in &mut self.subscribers {
             one.pending.remove(tenant);
+        }
+    }
+
+    /// Ends all subscriptions for this reason once [`Subscriptions::end_now`] is called: the request that is
+    /// the reason is noted as soon as its connection has its turn.
+    pub(crate) fn end_after(&mut self, reason: EndReason) {
+        self.ending = Some(reason);
+    }
+
+    /// Whether they are to end.
+    pub(crate) fn end_soon(&self) -> bool {
+        self.ending.is_some()
+    }
+
+    /// Ends them, if they are to end.
+    pub(crate) fn end_now(&mut self) {
+        if let Some(reason) = self.ending.take() {
+            self.end(reason);
         }
     }
 

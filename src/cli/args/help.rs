@@ -336,8 +336,7 @@ pub(super) const EVENTS: &str = "EXAMPLES\n  \
     `journalctl -u tenantd@wiki`.\n\n\
     For root it also prints a line per request that changes something in these tenants or\n\
     is refused, as in the audit log (/var/log/tenantd/APP.audit): what was asked, what\n\
-    became of it, the process, its user, its group, and the tenant that it is inside of.\n\
-    `upgrade` and `detach` end the subscription first: they are in the audit log only.\n\n\
+    became of it, the process, its user, its group, and the tenant that it is inside of.\n\n\
     With --json each line is an object: app, tenant, kind (snapshot, transition, ready,\n\
     added, changed or removed), from, state, reason, exit (status or signal of a program\n\
     that ended), time, and status: the tenant after the event, as in `tenantd status\n\
