@@ -1,7 +1,8 @@
 //! `leak-test` on manifests with all guards, with some and with none: the whole list of each is a golden file.
 //! `table` shows of each way where it is open and where it is closed, and `on_host` that those which no manifest
-//! opens are open to the same code outside of tenants.
+//! opens are open to the same code outside of tenants. `alone` has one guard at a time.
 
+mod alone;
 mod on_host;
 mod table;
 

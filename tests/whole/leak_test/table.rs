@@ -21,9 +21,9 @@ const WITH: [(&str, &str); 4] = [
 ];
 
 /// A result and what is said of it, by the group and the way.
-type Found = BTreeMap<(String, String), (String, String)>;
+pub(super) type Found = BTreeMap<(String, String), (String, String)>;
 
-fn found(golden: &str) -> Found {
+pub(super) fn found(golden: &str) -> Found {
     let path = golden_file(golden);
     let text = fs::read_to_string(&path).unwrap();
     let (mut group, mut found) = (String::new(), BTreeMap::new());
