@@ -55,6 +55,8 @@ const ALIASES: &[(&str, Table, &str)] = &[
     ("chdir", Table::App, "working_directory"),
     ("envs", Table::App, "environment"),
     ("tmpfs", Table::App, "private"),
+    ("host_sockets", Table::App, "visible"),
+    ("sockets", Table::App, "visible"),
     ("volume", Table::App, "datastore"),
     ("data", Table::App, "datastore"),
     ("data_dir", Table::App, "datastore"),

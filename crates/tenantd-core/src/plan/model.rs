@@ -261,6 +261,16 @@ pub enum HostAccess {
 /// programs expect to be able to write there. `/dev` has the usual devices.
 pub const OWN: [&str; 5] = ["/dev", "/dev/shm", "/run", "/tmp", "/var/tmp"];
 
+/// Folders elsewhere in which services of the host have sockets by which they take orders. They are covered for
+/// each tenant, with what `visible` or `shared` names in them.
+pub const CONTROL: [&str; 5] = [
+    "/var/lib/incus",
+    "/var/lib/kubelet",
+    "/var/lib/libvirt",
+    "/var/lib/lxd",
+    "/var/snap",
+];
+
 /// Resource limits, see getrlimit(2). A limit that is `None` is inherited from the supervisor, as
 /// it was started.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 
-use super::model::{HostAccess, OWN, ViewPlan};
+use super::model::{CONTROL, HostAccess, OWN, ViewPlan};
 use super::paths::{AppPaths, outermost};
 use super::secrets;
 use crate::manifest::problem::Problems;
@@ -86,13 +86,19 @@ fn check_visible(host: HostAccess, app_paths: &AppPaths, problems: &mut Problems
         let path = visible.get_ref();
         let inside = |outer: &Path| path.starts_with(outer) && path != outer;
         let own = host == HostAccess::ReadOnly && OWN.iter().any(|own| inside(Path::new(own)));
-        if own || app_paths.private.iter().any(|it| inside(it.get_ref())) {
+        let control = CONTROL.iter().any(|folder| path.starts_with(folder));
+        if own || control || app_paths.private.iter().any(|it| inside(it.get_ref())) {
             continue;
         }
         let message = format!("{} is in no private folder", path.display());
-        problems
-            .report(&visible.span(), message)
-            .help("remove it: tenants see the rest of the host anyway");
+        let problem = problems.report(&visible.span(), message);
+        match path.strip_prefix("/var/run") {
+            Ok(below) if host == HostAccess::ReadOnly => problem.help(format!(
+                "name it by its path below `/run`: `/run/{}`",
+                below.display()
+            )),
+            Ok(_) | Err(_) => problem.help("remove it: tenants see the rest of the host anyway"),
+        };
     }
 }
 

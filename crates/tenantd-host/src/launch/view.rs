@@ -13,6 +13,7 @@
 //! `/run` and the like in the tenant's own folder, elsewhere in a union over the folder that would
 //! contain them, see [`missing`].
 
+mod control;
 mod files;
 mod lid;
 mod missing;
@@ -79,7 +80,7 @@ pub(super) fn view(
         .targets()
         .map(|(stage, target)| (stage, target.to_owned()))
         .collect();
-    let own = match read_only {
+    let mut own = match read_only {
         true => {
             let others = launch
                 .private
@@ -91,6 +92,7 @@ pub(super) fn view(
         }
         false => OwnFolders::default(),
     };
+    control::seal(launch, &wanted, &mut own)?;
     private(launch, &own, mounts, &mut wanted)?;
     for (stage, path) in bound(launch, &own) {
         let tree = host_tree(&path, stage == Stage::Visible).map_err(on(stage, &path))?;
@@ -259,7 +261,11 @@ const OURS: [&str; 3] = ["/etc/tenantd", "/var/log/tenantd", "/var/lib/tenantd"]
 /// as by `{manifest_dir}`.
 fn ours(launch: &LaunchPlan, wanted: &[(Stage, PathBuf)]) -> Vec<PathBuf> {
     let hidden = |folder: &Path| launch.hidden.iter().any(|outer| folder.starts_with(outer));
-    let mounted = |folder: &Path| wanted.iter().any(|(_, target)| target.starts_with(folder));
+    // A folder in one of the tenant's is not the host's, and one with something of the tenant's is needed.
+    let mounted = |folder: &Path| {
+        let mut targets = wanted.iter().map(|(_, target)| target);
+        targets.any(|target| target.starts_with(folder) || folder.starts_with(target))
+    };
     let folders = OURS.iter().map(Path::new);
     folders
         .filter(|folder| exists(folder) && !hidden(folder) && !mounted(folder))

@@ -47,7 +47,12 @@ pub(super) const SHARED: &str = "Paths of the host that all tenants may write to
      write there is not separate.";
 
 pub(super) const VISIBLE: &str = "Paths of the host below `/run`, `/dev`, `/tmp`, `/var/tmp` or a private folder that \
-     tenants see, such as the socket of a service.";
+     tenants see, such as the socket of a service. Without it, no tenant reaches the sockets of \
+     D-Bus, docker, podman, containerd, systemd, snapd, libvirt, cups or an X server there, \
+     nor those in `/var/lib/incus`, `/var/lib/kubelet`, `/var/lib/libvirt`, `/var/lib/lxd` and \
+     `/var/snap`, which are covered with `host = \"writable\"` too. A socket has the same path on \
+     the host and in the tenant. Name its folder instead if the service makes the socket again \
+     when it restarts.";
 
 pub(super) const COMMAND: &str = "The absolute path of the program, and its arguments. No shell is used. In the path, \
      only `{app}` and `{manifest_dir}` are available.";

@@ -56,6 +56,8 @@ const TTY: &str = "5";
 struct OwnFolder {
     path: PathBuf,
     tree: OwnedFd,
+    /// Whether it becomes read-only once it is complete.
+    is_sealed: bool,
 }
 
 /// The tenant's own folders.
@@ -87,7 +89,8 @@ impl OwnFolders {
                 false => templates.dev(),
             },
         )?;
-        for path in ["/run", "/tmp", "/var/tmp"] {
+        // The last one is a link to the first, where it is not a folder that services use instead.
+        for path in ["/run", "/tmp", "/var/tmp", "/var/run"] {
             own.make_one(Path::new(path), size, is_stored)?;
         }
         // Programs look for their lock files there, which is not always a mount point.
@@ -126,7 +129,26 @@ impl OwnFolders {
         }
         let tree = Tmpfs::writable(owner, size).mount();
         let tree = tree.map_err(on(STAGE, &real))?;
-        self.folders.push(OwnFolder { path: real, tree });
+        self.folders.push(OwnFolder {
+            path: real,
+            tree,
+            is_sealed: false,
+        });
+        Ok(())
+    }
+
+    /// Covers a folder with one in which is nothing but the mount points that are made there.
+    ///
+    /// # Errors
+    /// A [`Failure`] of stage hide.
+    pub(super) fn seal(&mut self, path: PathBuf) -> Result<(), Failure> {
+        let tmpfs = Tmpfs::writable(Owner::ROOT, DEV_SIZE);
+        let tree = tmpfs.mount().map_err(on(Stage::Hide, &path))?;
+        self.folders.push(OwnFolder {
+            path,
+            tree,
+            is_sealed: true,
+        });
         Ok(())
     }
 
@@ -151,8 +173,11 @@ impl OwnFolders {
         let memory = Tmpfs::writable(all, size).mount().map_err(on(STAGE, shm))?;
         let terminals = terminals().map_err(on(STAGE, pts))?;
         for (path, tree) in [(dev, tree), (shm, memory), (pts, terminals)] {
-            let path = path.to_owned();
-            self.folders.push(OwnFolder { path, tree });
+            self.folders.push(OwnFolder {
+                path: path.to_owned(),
+                tree,
+                is_sealed: path == dev,
+            });
         }
         Ok(())
     }
@@ -170,7 +195,7 @@ impl OwnFolders {
     /// Whether a path lies in one of the folders to which the tenant may write.
     pub(super) fn is_writable_at(&self, path: &Path) -> bool {
         let place = self.place_of(path);
-        place.is_some_and(|(own, _)| own.path != Path::new("/dev"))
+        place.is_some_and(|(own, _)| !own.is_sealed)
     }
 
     /// The innermost folder that contains a path, and the path within it.
@@ -191,8 +216,7 @@ impl OwnFolders {
     /// within it.
     pub(super) fn tree_of<'a>(&self, path: &'a Path) -> Option<(BorrowedFd<'_>, &'a Path)> {
         let (own, rest) = self.place_of(path)?;
-        let is_writable = own.path != Path::new("/dev");
-        is_writable.then(|| (own.tree.as_fd(), rest))
+        (!own.is_sealed).then(|| (own.tree.as_fd(), rest))
     }
 
     /// Makes a folder, and those above it, if it lies in one of the tenant's own.
@@ -245,13 +269,18 @@ impl OwnFolders {
         }
     }
 
-    /// Adds all of them to the mounts. `/dev` is complete now and becomes read-only.
+    /// Adds all of them to the mounts. `/dev` and the sealed ones are complete now and become read-only.
     ///
     /// # Errors
     /// A [`Failure`] of stage own.
     pub(super) fn attach(self, mounts: &mut Mounts) -> Result<(), Failure> {
-        for OwnFolder { path, tree } in self.folders {
-            if path == Path::new("/dev") {
+        for OwnFolder {
+            path,
+            tree,
+            is_sealed,
+        } in self.folders
+        {
+            if is_sealed {
                 raw::mount_setattr(tree.as_fd(), &READ_ONLY).map_err(on(STAGE, &path))?;
             }
             mounts.add(STAGE, tree, &path)?;
