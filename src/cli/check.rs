@@ -105,6 +105,7 @@ fn examine(plan: &Plan, manifest: &Path) -> Vec<Finding> {
     unconfined.extend(others::unconfined(plan, manifest));
     findings.push(doctor::wall(plan, &unconfined));
     findings.extend(doctor::uids(plan));
+    findings.extend(doctor::private(plan));
     findings.extend(survey::examine(plan));
     findings.extend(learned::examine(plan, manifest));
     findings

@@ -184,7 +184,7 @@ fn the_schema_has_every_key() {
             for part in key.table.header().trim_matches(['[', ']']).split('.') {
                 table = &table["properties"][part];
             }
-            if key.table == reference::Table::Folder {
+            if [reference::Table::Folder, reference::Table::Private].contains(&key.table) {
                 table = &table["items"]["anyOf"][1];
             } else if [reference::Table::File, reference::Table::Operator].contains(&key.table) {
                 table = &table["items"];

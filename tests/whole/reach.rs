@@ -174,3 +174,25 @@ fn check_names_set_id_programs() {
     );
     daemon.end();
 }
+
+#[test]
+fn check_says_which_private_folders_are_a_tenants_anyway() {
+    host();
+    let found = |private: &str| {
+        let text = format!(
+            "[app]\nname = \"wiki\"\ncommand = [\"/bin/sleep\", \"9\"]\nuser = \"daemon\"\nprivate = {private}\n\
+             [tenants]\nacme = {{ ip = \"10.77.0.11\" }}\n"
+        );
+        let manifest = format!("{}/wiki.toml", place::SRV);
+        std::fs::write(&manifest, text).unwrap();
+        let said = tenantd(&["check", "--json", "--config", &manifest]).expect(0);
+        let json: serde_json::Value = serde_json::from_str(&said).unwrap();
+        let host = json["host"].as_array().unwrap();
+        let one = host.iter().find(|it| it["subject"] == "private");
+        one.map(|it| it["found"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(found("true"), None);
+    assert_eq!(found("[{ path = \"/tmp\", mode = \"0700\" }]"), None);
+    let said = "/run and /tmp are a tenant's own without being listed in `private`";
+    assert_eq!(found("[\"/tmp\", \"/run\"]"), Some(said.to_owned()));
+}

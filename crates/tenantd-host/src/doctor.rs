@@ -3,6 +3,7 @@
 //!
 //! It changes nothing on the host. It makes test links in a temporary network namespace.
 
+mod private;
 mod room;
 mod settings;
 mod uids;
@@ -23,6 +24,7 @@ use super::cgroup;
 use super::netns::{self, Sysctls};
 use super::{launch, limits, targets, writers};
 
+pub use private::private;
 pub use room::too_many;
 pub use settings::{Load, link_programs, settings};
 pub use uids::uids;

@@ -69,6 +69,7 @@ impl Bench {
                     shared: vec![],
                     visible: vec![],
                     private_size: 1 << 20,
+                    private_modes: BTreeMap::new(),
                 }
                 .into(),
                 private: [].into(),

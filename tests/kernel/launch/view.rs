@@ -274,3 +274,50 @@ fn a_tenant_is_not_launched_without_its_syslog_socket() {
     std::fs::create_dir("/run/none").unwrap();
     bench.run().unwrap();
 }
+
+/// Below a folder of the host, in one of the tenant's own, and one of these itself.
+#[test]
+fn private_folders_have_the_mode_that_the_manifest_says() {
+    let look = "stat -c '%n %a %u' /mnt/spool /run/app /tmp /run/plain";
+    let mut bench = Bench::script(look);
+    open_to_all("/mnt/spool");
+    bench.launch.private = ["/mnt/spool", "/run/app", "/run/plain", "/tmp"]
+        .map(Into::into)
+        .into();
+    assert_eq!(
+        bench.output(),
+        "/mnt/spool 777 0\n/run/app 755 1000\n/tmp 1777 0\n/run/plain 755 1000\n"
+    );
+    bench.view().private_modes = [
+        ("/mnt/spool".into(), 0o1770),
+        ("/run/app".into(), 0o700),
+        ("/tmp".into(), 0o777),
+    ]
+    .into();
+    assert_eq!(
+        bench.output(),
+        "/mnt/spool 1770 0\n/run/app 700 1000\n/tmp 777 0\n/run/plain 755 1000\n"
+    );
+}
+
+/// What `private = true` stands for there.
+#[test]
+fn on_a_writable_host_places_of_all_programs_can_be_private() {
+    let places = ["/dev/shm", "/mnt/tmp"];
+    let write = "touch /dev/shm/of-the-tenant /mnt/tmp/of-the-tenant; ls -A /mnt/tmp";
+    let mut bench = Bench::script(write).on_a_writable_host();
+    crate::support::place::fresh("/dev/shm", "mode=1777");
+    open_to_all("/mnt/tmp");
+    write_file("/mnt/tmp/of-the-host", "", 0o644);
+    bench.launch.private = places.map(Into::into).into();
+    assert_eq!(bench.output(), "of-the-tenant\n");
+    let mixed = || places.map(|place| Path::new(place).join("of-the-tenant").exists());
+    assert_eq!(mixed(), [false, false]);
+    bench.launch.private = [].into();
+    bench.output();
+    assert_eq!(
+        mixed(),
+        [true, true],
+        "without the guard there is no hole to close"
+    );
+}

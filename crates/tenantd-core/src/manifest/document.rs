@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::limit::{Bound, Measure};
 use super::reference::{Fallback, Key, Kind, Table};
-use super::template::{ALL, OF_TENANT, Slot};
+use super::template::{ALL, OF_PROGRAM, OF_TENANT, Slot};
 use crate::sysctl::Sysctl;
 
 /// `docs/manifest.md`.
@@ -85,6 +85,10 @@ pub fn kind_words(kind: Kind) -> String {
         Kind::Paths(slots) => format!("an array of paths with {}", placeholders(slots)),
         Kind::Folders => {
             "an array of paths with `{app}`, `{manifest_dir}`, or of tables".to_owned()
+        }
+        Kind::Private => {
+            let all = placeholders(OF_PROGRAM);
+            format!("`true`, or an array of paths with {all}, or of tables")
         }
         Kind::Account => "a name or a number".to_owned(),
         Kind::Uids => "a range of numbers".to_owned(),
@@ -226,6 +230,10 @@ fn kind_schema(kind: Kind) -> Value {
         Kind::Folders => json!({
             "type": "array",
             "items": { "anyOf": [{ "type": "string" }, table_schema(Table::Folder)] },
+        }),
+        Kind::Private => json!({
+            "type": ["boolean", "array"],
+            "items": { "anyOf": [{ "type": "string" }, table_schema(Table::Private)] },
         }),
         Kind::Environment(_) => strings_schema("^[^=]+$"),
         Kind::Secrets => strings_schema("^[A-Za-z0-9][A-Za-z0-9._-]*$"),

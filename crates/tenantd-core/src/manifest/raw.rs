@@ -110,7 +110,7 @@ tables! {
         uids: Uids,
         daemonizes: Known<bool>,
         pid_file: Known<Template>,
-        private: Known<Vec<Spanned<Template>>>,
+        private: Private,
         private_size: Known<Size>,
         host: Known<HostAccess>,
         shared: Known<Vec<Spanned<Template>>>,
@@ -153,6 +153,12 @@ tables! {
         template: Known<Template>,
         user: Known<Account>,
         group: Known<Account>,
+        mode: Known<Permissions>,
+    }
+
+    /// One entry of `private` in `[app]`.
+    PrivateFolder in Private {
+        path: Known<Template>,
         mode: Known<Permissions>,
     }
 
@@ -282,6 +288,22 @@ tables! {
         sysctls: Known<Sysctls>,
         limits: Limits,
         process: Process,
+    }
+}
+
+/// `private` of `[app]`.
+#[derive(Debug, Default)]
+pub struct Private {
+    /// Where it is `true`.
+    pub usual: Option<Span>,
+    /// The folders that it lists instead.
+    pub folders: Vec<PrivateFolder>,
+}
+
+impl Private {
+    /// The paths that it lists.
+    pub fn paths(&self) -> impl Iterator<Item = &Spanned<Template>> {
+        self.folders.iter().filter_map(|it| it.path.as_ref())
     }
 }
 

@@ -262,6 +262,7 @@ impl<'v, 's> Reader<'_, 'v, 's> {
             (Table::Limits, Owner::Defaults) => "[defaults.limits]".to_owned(),
             (Table::Process, Owner::Defaults) => "[defaults.process]".to_owned(),
             (Table::Folder, _) => "the folder".to_owned(),
+            (Table::Private, _) => "the private folder".to_owned(),
             (Table::File, _) => "the file".to_owned(),
             (Table::Operator, _) => "the entry of `operators`".to_owned(),
             (table, _) => table.header().to_owned(),

@@ -86,7 +86,7 @@ keys! {
             "Whether the program forks and continues in the background.";
         "pid_file", Kind::Path(OF_PROGRAM), Derived("not used"), "\"/run/guestbook.pid\"",
             app::PID_FILE;
-        "private", Kind::Paths(OF_PROGRAM), Value("[]"), "[\"/run/redis\"]",
+        "private", Kind::Private, Value("[]"), "[\"/run/redis\", { path = \"/srv/spool\", mode = \"1777\" }]",
             app::PRIVATE;
         "private_size", Kind::Size { min: 4096 }, Value("\"1 GiB\""), "\"64 MiB\"",
             app::PRIVATE_SIZE;
@@ -133,8 +133,7 @@ keys! {
     }
     Datastore {
         "path", Kind::Path(OF_APP), Derived("none"), "\"/var/lib/guestbook\"",
-            "The folder in which the program expects its data. Each tenant sees its own datastore \
-             there.";
+            app::DATA;
         "folders", Kind::Folders, Value("[]"),
             "[\"/var/lib/ldap\", { path = \"/etc/ldap/slapd.d\", seed = \"copy\" }]",
             app::FOLDERS;
@@ -188,6 +187,12 @@ keys! {
             "The mode, in octal. If the contents have variables, which may be secret, and neither \
              this nor `user` or `group` is set, nobody but root and the tenant's group can read \
              the file, even if the host's is for all.";
+    }
+    Private {
+        "path", Kind::Path(OF_PROGRAM), Required, "\"/srv/spool\"",
+            "The folder as the program sees it.";
+        "mode", Kind::Permissions, Derived("that of the host's folder; if it has none, 0755"), "\"1777\"",
+            "The mode of the folder, in octal.";
     }
     Init {
         "command", Kind::Command, Derived("nothing is run"), "[\"/usr/share/guestbook/init\", \"{datastore}\"]",

@@ -63,9 +63,11 @@ pub(super) fn retyped(key: &Key, value: &DeValue<'_>) -> Option<String> {
         },
         (Kind::Flag, None, Some("0")) => "false".to_owned(),
         (Kind::Flag, None, Some("1")) => "true".to_owned(),
-        (Kind::Command | Kind::Texts(_) | Kind::Paths(_) | Kind::Folders, Some(text), None) => {
-            array(text)
-        }
+        (
+            Kind::Command | Kind::Texts(_) | Kind::Paths(_) | Kind::Folders | Kind::Private,
+            Some(text),
+            None,
+        ) => array(text),
         (Kind::Table(table), text, number) => {
             let inner = inner(table, text.is_some())?;
             let written = match (text, number) {

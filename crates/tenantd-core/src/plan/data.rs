@@ -193,6 +193,7 @@ fn launch(launch: &LaunchPlan) -> Map<String, Value> {
         shared,
         visible,
         private_size,
+        private_modes: _,
     } = &**view;
     let Identity {
         user,
@@ -215,7 +216,7 @@ fn launch(launch: &LaunchPlan) -> Map<String, Value> {
         ("shared", json!(shared)),
         ("visible", json!(visible)),
         ("private_size", json!(private_size)),
-        ("private", json!(&**private)),
+        ("private", super::view::private_data(private, view)),
         ("hidden", json!(&**hidden)),
         ("files", files.iter().map(file).collect()),
         ("limits", self::limits(limits)),

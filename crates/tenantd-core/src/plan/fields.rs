@@ -31,8 +31,8 @@ mod words;
 use std::path::Path;
 
 use super::model::{
-    Bound, ControlPlan, DatastorePlan, HostAccess, Identity, LaunchPlan, Limits, Measure,
-    NetworkPlan, OWN, Policy, Reader, RestartPolicy, StopSignal, TenantPlan, ViewPlan,
+    ControlPlan, DatastorePlan, Identity, LaunchPlan, Limits, Measure, NetworkPlan, Policy, Reader,
+    RestartPolicy, StopSignal, TenantPlan,
 };
 use super::policy;
 use crate::name::AppName;
@@ -196,11 +196,8 @@ fn launch(launch: &LaunchPlan, see: See<'_>) {
     let start = working_directory.display();
     see(relaunches(First("starts in"), "starts in", &start).default_is(at_default));
     self::identity(identity, see);
-    self::view(view, see);
-    for path in &**private {
-        let path = path.display();
-        see(relaunches(First("private"), "private", &"empty").item(&path));
-    }
+    super::view::fields(view, see);
+    super::view::private_fields(private, view, see);
     for path in &**hidden {
         let path = path.display();
         let field = relaunches(First("hidden"), "hidden", &"covered").item(&path);
@@ -211,33 +208,6 @@ fn launch(launch: &LaunchPlan, see: See<'_>) {
     super::process::fields(process, see);
     super::wall::fields(wall, see);
     phases::commands(commands, identity, see);
-}
-
-fn view(view: &ViewPlan, see: See<'_>) {
-    let ViewPlan {
-        host,
-        shared,
-        visible,
-        private_size,
-    } = view;
-    let read_only = *host == HostAccess::ReadOnly;
-    let own = OWN.join(", ");
-    let value = match host {
-        HostAccess::ReadOnly => format!("read-only, with own {own}"),
-        HostAccess::Writable => "writable".to_owned(),
-    };
-    see(relaunches(Later("host"), "host", &value).default_is(read_only));
-    for path in shared {
-        let path = path.display();
-        see(relaunches(Later("shared"), "shared", &"the host's").item(&path));
-    }
-    for path in visible {
-        let path = path.display();
-        see(relaunches(Later("visible"), "visible", &"the host's").item(&path));
-    }
-    let at_default = *private_size == super::view::PRIVATE_SIZE;
-    let size = Bound::Number(*private_size).shown(Measure::Bytes);
-    see(relaunches(Later("private size"), "private size", &size).default_is(at_default));
 }
 
 /// A limit that is not set is not listed: it is inherited from the supervisor.

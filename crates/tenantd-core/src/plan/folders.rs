@@ -223,7 +223,7 @@ pub(super) fn check_placeholder(manifest: &Manifest, problems: &mut Problems) {
     let mut texts: Vec<&Spanned<Template>> = Vec::new();
     texts.extend(&app.working_directory);
     texts.extend(&app.pid_file);
-    texts.extend(app.private.iter().flat_map(Spanned::get_ref));
+    texts.extend(app.private.paths());
     texts.extend(app.logs.iter().flat_map(Spanned::get_ref));
     if let Some(command) = &app.command {
         texts.extend(&command.get_ref().arguments);

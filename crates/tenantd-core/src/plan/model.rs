@@ -245,6 +245,8 @@ pub struct ViewPlan {
     pub visible: Vec<PathBuf>,
     /// The maximum size in bytes of each private folder and of each of [`OWN`].
     pub private_size: u64,
+    /// The modes of private folders that do not have that of what they cover.
+    pub private_modes: BTreeMap<PathBuf, u32>,
 }
 
 /// What tenants may do with the files of the host.

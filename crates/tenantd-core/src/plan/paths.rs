@@ -1,5 +1,8 @@
 //! Checks the paths of an application, each alone and against each other.
 
+mod private;
+
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use toml::Spanned;
@@ -40,6 +43,8 @@ pub(super) struct AppPaths {
     pub(super) datastores: Option<Spanned<PathBuf>>,
     /// Private folders.
     pub(super) private: Vec<Spanned<PathBuf>>,
+    /// The modes of those that have one in the manifest.
+    pub(super) private_modes: BTreeMap<PathBuf, u32>,
     /// Paths of the host that tenants may write to.
     pub(super) shared: Vec<Spanned<PathBuf>>,
     /// Paths of the host that tenants see below private folders.
@@ -124,17 +129,27 @@ pub(super) fn app_paths(
     app_paths.working_directory = start.and_then(|text| fill(text, problems));
     let file = app.pid_file.as_ref();
     app_paths.pid_file = file.and_then(|text| fill(text, problems));
+    for private in &app.private.folders {
+        let Some(path) = private.path.as_ref().and_then(|it| fill(it, problems)) else {
+            continue;
+        };
+        let mode = private.mode.as_ref().map(|mode| mode.get_ref().0);
+        let modes = mode.map(|mode| (path.get_ref().clone(), mode));
+        app_paths.private_modes.extend(modes);
+        app_paths.private.push(path);
+    }
+    let usual = private::usual(manifest, &app_paths);
+    app_paths.private.extend(usual);
     let mut all = |texts: &Known<Vec<Spanned<Template>>>| -> Vec<Spanned<PathBuf>> {
         let texts = texts.iter().flat_map(Spanned::get_ref);
         texts.filter_map(|text| fill(text, problems)).collect()
     };
-    app_paths.private = all(&app.private);
     app_paths.shared = all(&app.shared);
     app_paths.visible = all(&app.visible);
     app_paths.logs = all(&app.logs);
     check_target(&app_paths, problems);
     check_datastores(&app_paths, problems);
-    check_private(&app_paths, problems);
+    private::check(&app_paths, problems);
     folders::check(&app_paths, problems);
     check_start(&app_paths, problems);
     app_paths
@@ -286,56 +301,6 @@ fn check_datastores(app_paths: &AppPaths, problems: &mut Problems) {
                 format!("{name} contains all datastores and {what}, so it cannot be hidden"),
             )
             .help("keep the datastores in a folder that contains nothing else");
-    }
-}
-
-fn check_private(app_paths: &AppPaths, problems: &mut Problems) {
-    for private in &app_paths.private {
-        let path = private.get_ref();
-        let name = path.display();
-        let overlaps = |other: &Option<Spanned<PathBuf>>| {
-            let other = other.as_ref().map(Spanned::get_ref);
-            other.is_some_and(|other| other.starts_with(path) || path.starts_with(other))
-        };
-        let (message, help) = if path == Path::new("/") {
-            ("`/` cannot be private".to_owned(), "use a folder below it")
-        } else if app_paths.holds_program(path) {
-            let message = format!("the private folder {name} would hide the program");
-            (message, "use a folder that does not contain the program")
-        } else if overlaps(&app_paths.target) {
-            let message = format!("the private folder {name} and the datastore overlap");
-            (
-                message,
-                "use a folder outside the datastore, which is private already",
-            )
-        } else if overlaps(&app_paths.datastores) {
-            let message = format!("the private folder {name} and the folder of datastores overlap");
-            (
-                message,
-                "remove it: the folder of datastores is hidden already",
-            )
-        } else {
-            continue;
-        };
-        problems.report(&private.span(), message).help(help);
-    }
-    check_nested(app_paths, problems);
-}
-
-/// Private folders must not be nested: the outer one is empty, so the inner one would be missing.
-fn check_nested(app_paths: &AppPaths, problems: &mut Problems) {
-    let mut sorted: Vec<_> = app_paths.private.iter().collect();
-    sorted.sort_by_key(|path| path.get_ref());
-    for pair in sorted.windows(2) {
-        let [outer, inner] = pair else { continue };
-        let (above, path) = (outer.get_ref(), inner.get_ref());
-        if path != above && path.starts_with(above) && above != Path::new("/") {
-            let message = format!("{} is inside another private folder", path.display());
-            problems
-                .report(&inner.span(), message)
-                .also(&outer.span(), "this folder is empty")
-                .help("remove one of the two");
-        }
     }
 }
 

@@ -70,12 +70,12 @@ impl Looked<'_> {
             },
             Stage::Datastore | Stage::Tree => self.data(object).or_else(|| Some(self.datastore())),
             Stage::Attach => self.data(object),
-            Stage::Private => self.listed(&app.private, object),
+            Stage::Private => self.private(object),
             Stage::Shared => self.listed(&app.shared, object),
             Stage::Visible => (self.secret(object)).or_else(|| self.listed(&app.visible, object)),
-            Stage::Missing => [&app.private, &app.shared, &app.visible]
-                .into_iter()
-                .find_map(|list| self.listed(list, object))
+            Stage::Missing => (self.private(object))
+                .or_else(|| self.listed(&app.shared, object))
+                .or_else(|| self.listed(&app.visible, object))
                 .or_else(|| self.data(object)),
             Stage::Files => {
                 let files = app.files.iter();
@@ -186,6 +186,14 @@ impl Looked<'_> {
             Path::new(self.folder).join(self.filled(template, self.tenant)) == object
         };
         all.find_map(|(_, secret)| is_it(secret.get_ref()).then(|| secret.span()))
+    }
+
+    /// The private folder that is at `object`, contains it or is in it.
+    fn private(&self, object: &Path) -> Option<Span> {
+        let private = &self.all.app.private;
+        let is_its = self.plan.launch.private.iter().any(|it| it == object);
+        let usual = private.usual.clone().filter(|_| is_its);
+        usual.or_else(|| self.first(private.paths(), object))
     }
 
     /// The entry of a list that is at `object`, contains it or is in it.

@@ -176,8 +176,9 @@ fn uses(manifest: &Manifest) -> Vec<Use<'_>> {
         &app.datastore.root,
     ];
     let single = single.into_iter().chain(folders).chain(files).flatten();
-    let lists = [&app.private, &app.shared, &app.visible, &app.logs];
+    let lists = [&app.shared, &app.visible, &app.logs];
     let lists = lists.into_iter().flatten().flat_map(Spanned::get_ref);
+    let lists = lists.chain(app.private.paths());
     let command = app.command.iter().map(Spanned::get_ref);
     let program = command.clone().map(|it| &it.program);
     let mut uses = Uses::default();

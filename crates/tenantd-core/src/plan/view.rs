@@ -2,9 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::{Value, json};
 use toml::Spanned;
 
-use super::model::{CONTROL, HostAccess, OWN, ViewPlan};
+use super::fields::See;
+use super::fields::field::Key::{First, Later};
+use super::fields::field::relaunches;
+use super::model::{Bound, CONTROL, HostAccess, Measure, OWN, ViewPlan};
 use super::paths::{AppPaths, outermost};
 use super::secrets;
 use crate::manifest::problem::Problems;
@@ -38,7 +42,61 @@ pub(super) fn view(manifest: &Manifest, app_paths: &AppPaths, problems: &mut Pro
         shared: outermost(plain(&app_paths.shared)),
         visible: outermost(plain(&app_paths.visible)),
         private_size: size.map_or(PRIVATE_SIZE, |size| size.get_ref().0),
+        private_modes: app_paths.private_modes.clone(),
     }
+}
+
+/// Visits its parts.
+pub(super) fn fields(view: &ViewPlan, see: See<'_>) {
+    let ViewPlan {
+        host,
+        shared,
+        visible,
+        private_size,
+        // Part of the private folders.
+        private_modes: _,
+    } = view;
+    let read_only = *host == HostAccess::ReadOnly;
+    let own = OWN.join(", ");
+    let value = match host {
+        HostAccess::ReadOnly => format!("read-only, with own {own}"),
+        HostAccess::Writable => "writable".to_owned(),
+    };
+    see(relaunches(Later("host"), "host", &value).default_is(read_only));
+    for path in shared {
+        let path = path.display();
+        see(relaunches(Later("shared"), "shared", &"the host's").item(&path));
+    }
+    for path in visible {
+        let path = path.display();
+        see(relaunches(Later("visible"), "visible", &"the host's").item(&path));
+    }
+    let at_default = *private_size == PRIVATE_SIZE;
+    let size = Bound::Number(*private_size).shown(Measure::Bytes);
+    see(relaunches(Later("private size"), "private size", &size).default_is(at_default));
+}
+
+/// Visits the private folders.
+pub(super) fn private_fields(private: &[PathBuf], view: &ViewPlan, see: See<'_>) {
+    for path in private {
+        let value = match view.private_modes.get(path) {
+            Some(mode) => format!("empty, mode {mode:04o}"),
+            None => "empty".to_owned(),
+        };
+        let path = path.display();
+        see(relaunches(First("private"), "private", &value).item(&path));
+    }
+}
+
+/// The private folders as JSON: paths, and tables where the manifest sets a mode.
+pub(super) fn private_data(private: &[PathBuf], view: &ViewPlan) -> Value {
+    let each = private
+        .iter()
+        .map(|path| match view.private_modes.get(path) {
+            Some(mode) => json!({ "path": path, "mode": format!("{mode:04o}") }),
+            None => json!(path),
+        });
+    each.collect()
 }
 
 fn check_shared(host: HostAccess, app_paths: &AppPaths, problems: &mut Problems) {

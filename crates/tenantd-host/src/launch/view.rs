@@ -163,10 +163,15 @@ fn private(
 ) -> Result<(), Failure> {
     let stage = Stage::Private;
     for target in &*launch.private {
+        let mode = launch.view.private_modes.get(target).copied();
         if own.is_one(target) {
+            if let Some(mode) = mode {
+                own.set_mode(target, mode).map_err(on(stage, target))?;
+            }
             continue;
         }
-        let owner = covered(target, &launch.identity).map_err(on(stage, target))?;
+        let mut owner = covered(target, &launch.identity).map_err(on(stage, target))?;
+        owner.mode = mode.unwrap_or(owner.mode);
         if own.is_writable_at(target) {
             own.folder(stage, target, owner)?;
             continue;

@@ -41,7 +41,10 @@ pub(super) const PID_FILE: &str = "The file, as the tenant sees it, with the num
      `daemonizes`. Without it, `MAINPID` names that process (sd_notify(3)), or a guess.";
 
 pub(super) const PRIVATE: &str = "Empty folders that only the tenant sees, in memory, for example for pid files. They \
-     have the owner and mode of the host's folder, or belong to the tenant's user.";
+     have the owner and mode of the host's folder, or belong to the tenant's user. `true` stands for \
+     what programs usually need: `/run/{app}`, beside `/tmp`, `/var/tmp` and `/dev/shm`, which are a \
+     tenant's own anyway; with `host = \"writable\"`, where they are not, for these three without \
+     `/run/{app}`, which the host would have to have. A list may contain tables, see [[app.private]].";
 
 pub(super) const SHARED: &str = "Paths of the host that all tenants may write to, as far as their user can. What they \
      write there is not separate.";
@@ -56,3 +59,6 @@ pub(super) const VISIBLE: &str = "Paths of the host below `/run`, `/dev`, `/tmp`
 
 pub(super) const COMMAND: &str = "The absolute path of the program, and its arguments. No shell is used. In the path, \
      only `{app}` and `{manifest_dir}` are available.";
+
+pub(super) const DATA: &str =
+    "The folder in which the program expects its data. Each tenant sees its own datastore there.";

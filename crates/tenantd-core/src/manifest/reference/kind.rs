@@ -31,6 +31,8 @@ pub enum Kind {
     Paths(&'static [Slot]),
     /// An array of folders: paths, or tables with the keys of [`Table::Folder`].
     Folders,
+    /// A boolean, or an array of folders: paths, or tables with the keys of [`Table::Private`].
+    Private,
     /// An array of tables with the keys of [`Table::File`].
     Files,
     /// An array of tables with the keys of [`Table::Operator`].

@@ -13,6 +13,8 @@ pub enum Table {
     Datastore,
     /// One entry of `folders` in `[app.datastore]`.
     Folder,
+    /// One entry of `private` in `[app]`.
+    Private,
     /// One entry of `files` in `[app]`.
     File,
     /// `[app.init]`.
@@ -47,6 +49,13 @@ pub enum Table {
     Tenant,
 }
 
+/// What is said of one entry of `folders`.
+const FOLDER: &str = "One folder of `folders`: its path as a string, or a table with these keys. They \
+     apply when the folder is made, at the first start of a tenant that has it.";
+
+/// What is said of one entry of `private`.
+const PRIVATE: &str = "One folder of `private`: its path as a string, or a table with these keys.";
+
 /// What is said of one entry of `files`.
 const FILE: &str = "One file of `files`. Braces that are no placeholder are part of the contents: \
      JSON, or the configuration of nginx, is written as it is. Only a word in braces \
@@ -65,6 +74,7 @@ impl Table {
         Table::Uids,
         Table::Datastore,
         Table::Folder,
+        Table::Private,
         Table::File,
         Table::Init,
         Table::Before,
@@ -92,6 +102,7 @@ impl Table {
             Table::Uids => "[app.uids]",
             Table::Datastore => "[app.datastore]",
             Table::Folder => "[[app.datastore.folders]]",
+            Table::Private => "[[app.private]]",
             Table::File => "[[app.files]]",
             Table::Init => "[app.init]",
             Table::Before => "[app.before]",
@@ -122,10 +133,8 @@ impl Table {
                 "Where the program's data is on the host, and where the program expects it. A \
                  program without data needs neither `path` nor `folders`."
             }
-            Table::Folder => {
-                "One folder of `folders`: its path as a string, or a table with these keys. They \
-                 apply when the folder is made, at the first start of a tenant that has it."
-            }
+            Table::Folder => FOLDER,
+            Table::Private => PRIVATE,
             Table::File => FILE,
             Table::Init => INIT,
             Table::Before => BEFORE,

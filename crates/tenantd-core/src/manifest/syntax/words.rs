@@ -148,7 +148,10 @@ fn quoted(scalar: &Scalar, key: Option<&Key>, word: &str) -> Option<String> {
     Some(match key.map(|key| key.kind) {
         Some(Kind::Flag) if ["true", "yes", "on"].contains(&lower.as_str()) => "true".to_owned(),
         Some(Kind::Flag) if ["false", "no", "off"].contains(&lower.as_str()) => "false".to_owned(),
-        Some(Kind::Command | Kind::Texts(_) | Kind::Paths(_) | Kind::Folders) if !scalar.item => {
+        Some(Kind::Private) if ["true", "yes", "on"].contains(&lower.as_str()) => "true".to_owned(),
+        Some(Kind::Command | Kind::Texts(_) | Kind::Paths(_) | Kind::Folders | Kind::Private)
+            if !scalar.item =>
+        {
             array(word)
         }
         _ => format!("\"{word}\""),

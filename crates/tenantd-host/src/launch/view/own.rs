@@ -182,6 +182,13 @@ impl OwnFolders {
         Ok(())
     }
 
+    /// Sets the mode of one of the folders.
+    pub(super) fn set_mode(&self, path: &Path, mode: u32) -> Result<(), Errno> {
+        let mut found = self.folders.iter().filter(|own| own.path == path);
+        let mode = Mode::from_raw_mode(mode);
+        found.try_for_each(|own| chmodat(&own.tree, ".", mode, AtFlags::empty()))
+    }
+
     /// Whether a path is that of one of the folders.
     pub(super) fn is_one(&self, path: &Path) -> bool {
         self.folders.iter().any(|own| own.path == path)
