@@ -15,6 +15,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind, Seek};
 use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -36,6 +37,7 @@ use tenantd_host::cgroup;
 use tenantd_host::join::{self, JoinError, Target};
 use tenantd_host::launch::domain::CommandDomain;
 use tenantd_host::limits::JoinLimit;
+use tenantd_host::sealed::{ITSELF, SealedCopy};
 use terminal::{Raw, Streams};
 use visit::Visit;
 
@@ -178,7 +180,12 @@ fn spawn(order: &Order, [stdin, stdout, stderr]: [Stdio; 3]) -> io::Result<Child
     serde_json::to_writer(&mut file, order)?;
     file.rewind()?;
     fcntl_setfd(&file, FdFlags::empty())?;
-    let mut child = Command::new("/proc/self/exe");
+    let copy = is_exposed(&order.target)
+        .then(SealedCopy::make)
+        .transpose()?;
+    let itself = copy.as_ref().map_or(ITSELF.into(), SealedCopy::path);
+    let mut child = Command::new(itself);
+    child.arg0("tenantd");
     // The tenant is hostile, and the operator's environment is none of its business.
     child
         .env_clear()
@@ -188,6 +195,12 @@ fn spawn(order: &Order, [stdin, stdout, stderr]: [Stdio; 3]) -> io::Result<Child
         .stdout(stdout)
         .stderr(stderr)
         .spawn()
+}
+
+/// Whether a process of the tenant may be able to open the file of a program that enters it, and to write to it: one
+/// of root, or one that becomes root, where no domain prevents it.
+fn is_exposed(target: &ExecTarget) -> bool {
+    target.uid == 0 || matches!(target.landlock.as_deref(), Some(UNCONFINED) | None)
 }
 
 /// In the process that [`spawn`] starts: becomes the command. Returns only if that fails; `None` in any

@@ -337,3 +337,57 @@ fn a_stop_of_the_supervisor_ends_it() {
     until("the client ends", || shell.try_wait().unwrap());
     daemon.left_nothing();
 }
+
+/// Opens the file of each process of tenantd that it may, by `/proc/PID/exe`. Then it ends the process that holds the
+/// tenant, so that no process executes the file, and writes to it.
+const OVERWRITE: &str = r#"
+import os, select, signal
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+for pid in filter(str.isdigit, os.listdir("/proc")):
+    try:
+        if not open(f"/proc/{pid}/cmdline", "rb").read().startswith(b"tenantd\0exec --offline of"):
+            continue
+        program = os.open(f"/proc/{pid}/exe", os.O_RDONLY)
+        ended = os.pidfd_open(int(pid))
+        os.kill(int(pid), signal.SIGKILL)
+        select.select([ended], [], [])
+        while True:
+            try:
+                written = os.open(f"/proc/self/fd/{program}", os.O_WRONLY)
+                os.write(written, b"changed")
+                break
+            except OSError as error:
+                # Until the process has released its file.
+                if error.errno != 26:
+                    raise
+    except OSError as error:
+        print(error.strerror, flush=True)
+"#;
+
+/// A command of root without a domain. Without the copy, nothing but the supervisor prevents it, as long as it executes
+/// the same file.
+#[test]
+fn a_tenant_of_root_cannot_write_to_the_file_of_tenantd() {
+    place::host();
+    place::install(PROGRAM);
+    let daemon = Daemon::start_with(
+        place::INSTALLED,
+        "[app]\nname = \"APP\"\ncommand = [\"/bin/sleep\", \"1000\"]\nuser = \"root\"\n\
+         wall = { landlock = false, hidepid = false, system_calls = \"none\" }\n\
+         [tenants]\nacme = { ip = \"10.77.0.11\", autostart = false }\n",
+    );
+    let before = fs::read(place::INSTALLED).unwrap();
+    let command = [
+        "exec",
+        "--offline",
+        "acme",
+        "python3",
+        "-I",
+        "-c",
+        OVERWRITE,
+    ];
+    let said = daemon.tell(&command);
+    assert!(before == fs::read(place::INSTALLED).unwrap(), "{said:?}");
+    assert_eq!(said.out, "Operation not permitted\n", "{said:?}");
+    daemon.end();
+}

@@ -16,18 +16,19 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tenantd_core::plan::model::LaunchPlan;
 
 use crate::process::start_ticks;
+use crate::sealed::ITSELF;
 
 /// The variable with the process number of the client, and when that process started.
 const CLIENT: &str = "TENANTD_OFFLINE_CLIENT";
 
-/// The plan of a launch that holds what the program would have, until this client ends. The file is found
-/// whatever the tenant sees of the host, and also if a package has replaced it.
+/// The plan of a launch that holds what the program would have, until this client ends. A sealed
+/// copy of the file is executed, whatever the tenant sees of the host, and also if a package has replaced it.
 #[must_use]
 pub fn instead_of(launch: &LaunchPlan, client: u32) -> LaunchPlan {
     let pid = i32::try_from(client).unwrap_or_default();
     let started = start_ticks(pid).unwrap_or_default();
     LaunchPlan {
-        program: PathBuf::from("/proc/self/exe"),
+        program: PathBuf::from(ITSELF),
         argv: vec!["tenantd".to_owned(), format!("exec --offline of {client}")],
         environment: Arc::new(BTreeMap::from([(
             CLIENT.to_owned(),

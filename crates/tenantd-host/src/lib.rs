@@ -27,6 +27,7 @@
 //! | [`facts`], [`doctor`] | facts about the host for a plan; what the host lacks |
 //! | [`want`] | errors that pass, since the host lacks something for now |
 //! | [`scratch`] | a copy of the host in which nothing that is written stays |
+//! | [`sealed`] | a copy of this program that nobody can change |
 //! | [`crash`] | points at which a test kills the process |
 //!
 //! All `unsafe` code of tenantd is in [`launch`].
@@ -60,6 +61,7 @@ pub mod regular;
 pub mod replace;
 pub mod runtime;
 pub mod scratch;
+pub mod sealed;
 pub mod syslog;
 pub mod targets;
 pub mod uids;

@@ -29,7 +29,7 @@ use self::aim::{Aim, Placed};
 use self::place::Places;
 use self::show::Report;
 pub use self::visit::asked;
-use self::visit::{Holder, Inside, SealedCopy};
+use self::visit::{Holder, Inside};
 use self::way::{Against, Facts, Judged, Way};
 use super::args::LeakTest;
 use super::{End, applied, plan, starting};
@@ -38,6 +38,7 @@ use tenantd_api::client::app::Selector;
 use tenantd_api::wire::ExecTarget;
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::model::{DatastorePlan, Plan, Seed, TenantPlan};
+use tenantd_host::sealed::SealedCopy;
 
 /// Where the objects on the host are placed: tenants see it, unless the manifest hides it.
 const ON_HOST: &str = "/var/lib";

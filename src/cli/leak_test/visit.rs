@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use nix::sys::signal::SigSet;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use rustix::process::setsid;
 use serde::{Deserialize, Serialize};
@@ -32,9 +32,7 @@ use tenantd_core::plan::model::{HostAccess, LaunchPlan};
 use tenantd_host::cgroup::{self, Leaf};
 use tenantd_host::join::join;
 use tenantd_host::launch::domain::CommandDomain;
-
-/// The file of the program that this process executes.
-const ITSELF: &str = "/proc/self/exe";
+use tenantd_host::sealed::{ITSELF, SealedCopy};
 
 /// The variable with the number of the descriptor of an [`Order`].
 const ORDER: &str = "TENANTD_LEAK_ORDER";
@@ -249,33 +247,6 @@ pub(super) fn place_on_host(places: Places) -> anyhow::Result<Holder> {
     Holder::begin(child, places, 0)
 }
 
-/// A copy of this program that nobody can write to. A tenant of root without a domain can open the file of
-/// each program that runs in it by `/proc/PID/exe`, and would write to that of the host (CVE-2019-5736).
-pub(super) struct SealedCopy(File);
-
-impl SealedCopy {
-    /// # Errors
-    /// Those of memfd_create(2), and of reading and writing.
-    pub(super) fn make() -> io::Result<Self> {
-        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        // Before Linux 6.3 each such file can be executed, and the flag does not exist.
-        let made = match memfd_create("tenantd", flags | MemfdFlags::EXEC) {
-            Err(Errno::INVAL) => memfd_create("tenantd", flags),
-            made => made,
-        };
-        let mut copy = File::from(made?);
-        io::copy(&mut File::open(ITSELF)?, &mut copy)?;
-        let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
-        fcntl_add_seals(&copy, seals)?;
-        Ok(Self(copy))
-    }
-
-    /// Its path, for this process and one that it starts.
-    fn path(&self) -> PathBuf {
-        PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
-    }
-}
-
 fn start(program: &Path, (name, value): (&str, &str), stdin: Stdio) -> anyhow::Result<Child> {
     let child = Command::new(program)
         .arg0("tenantd")
@@ -370,19 +341,4 @@ fn read(
         }
     }
     Ok(read)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nobody_can_write_to_the_copy() {
-        let copy = SealedCopy::make().unwrap();
-        let reopened = File::options().write(true).open(copy.path());
-        let written = reopened.and_then(|mut file| io::Write::write_all(&mut file, b"x"));
-        assert_eq!(written.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
-        let length = File::open(ITSELF).unwrap().metadata().unwrap().len();
-        assert_eq!(copy.0.metadata().unwrap().len(), length);
-    }
 }

@@ -26,6 +26,7 @@ use crate::crash;
 use crate::datastore::{self, init};
 use crate::limits::{self, Setting};
 use crate::lock::Lock;
+use crate::sealed::{self, SealedCopy};
 use tenantd_core::plan::model::{DatastorePlan, LaunchPlan, ProcessAttributes};
 use tenantd_core::plan::phase::{Executed, Phase};
 use tenantd_core::stage::{Failure, Stage};
@@ -64,6 +65,8 @@ pub(super) struct Spec {
     /// Standard input, output and error, each at a number above them.
     pub(super) stdio: [OwnedFd; 3],
     pub(super) program: CString,
+    /// The file of the program, if that is this one.
+    sealed: Option<SealedCopy>,
     pub(super) argv: Strings,
     pub(super) environment: Strings,
     names: Names,
@@ -162,6 +165,7 @@ impl Spec {
         let privileges = launch.wall.privileges.of_user(uid, launch.identity.uid);
         let rights = Rights::new(&privileges, uid)?;
         let limits = limits::at_launch(&launch.limits, descriptors);
+        let sealed = sealed(executed.program)?;
         Ok(Self {
             names: names(launch, executed, &mounts, &rights, &limits),
             purpose,
@@ -176,7 +180,11 @@ impl Spec {
             uid: Uid::from_raw(identity.uid),
             working_directory: path(Stage::WorkingDirectory, &launch.working_directory)?,
             stdio: [input, output, error],
-            program: path(Stage::Exec, executed.program)?,
+            program: match &sealed {
+                Some(copy) => path(Stage::Exec, &copy.path())?,
+                None => path(Stage::Exec, executed.program)?,
+            },
+            sealed,
             argv: argv(executed)?,
             environment: environment(executed)?,
         })
@@ -202,6 +210,7 @@ impl Spec {
             used.extend(mount.union.as_ref().map(|union| union.lower.as_fd()));
         }
         used.extend(self.view.ruleset.as_ref().map(AsFd::as_fd));
+        used.extend(self.sealed.as_ref().map(AsFd::as_fd));
         used.extend(self.stdio.iter().map(AsFd::as_fd));
         let numbers = used.iter().map(|fd| fd.as_raw_fd().unsigned_abs());
         let mut numbers: Vec<u32> = numbers.collect();
@@ -277,6 +286,16 @@ fn check_program(program: &Path) -> Result<(), Failure> {
         return Err(Failure::errno(Stage::Program, object, libc::EACCES));
     }
     Ok(())
+}
+
+/// A copy of this program, if that is what is executed in the tenant.
+fn sealed(program: &Path) -> Result<Option<SealedCopy>, Failure> {
+    let is_itself = program == Path::new(sealed::ITSELF);
+    let made = is_itself.then(SealedCopy::make).transpose();
+    made.map_err(|error| {
+        let why = format!("cannot copy it for the tenant: {error}");
+        Failure::detail(Stage::Program, program.display().to_string(), why)
+    })
 }
 
 /// Duplicates a descriptor to a number above 2, because the child overwrites 0 to 2.
