@@ -3,6 +3,7 @@
 //! | module | purpose |
 //! |---|---|
 //! | [`name`], [`stage`] | validated names; the steps of a launch and their failures |
+//! | [`machine_id`] | ids of tenants in place of that of the host |
 //! | [`capability`], [`system_calls`] | what processes may do; the filter of system calls |
 //! | [`manifest`] | parses TOML into valid values, or reports every problem with its position |
 //! | [`plan`] | derives the plan from the manifest and facts about the host |
@@ -21,6 +22,7 @@ pub mod capability;
 pub mod fuzzing;
 pub mod layout;
 pub mod learn;
+pub mod machine_id;
 pub mod manifest;
 pub mod name;
 pub mod plan;

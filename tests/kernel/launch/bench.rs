@@ -37,6 +37,8 @@ impl Bench {
     pub(crate) fn new() -> Self {
         support::enter();
         std::fs::create_dir(TARGET).unwrap();
+        // A provision makes it.
+        std::fs::create_dir_all("/run/tenantd/wiki/tenants/acme").unwrap();
         let datastore = DatastorePlan {
             source: "/var/lib/tenantd/wiki/acme".into(),
             root: Path::new("/var/lib/tenantd/wiki").into(),

@@ -10,6 +10,7 @@ mod inherited;
 mod inside;
 mod limits;
 mod locks;
+mod machine;
 mod many;
 mod mounts;
 mod overlaid;

@@ -144,7 +144,7 @@ const REFUSED: &[Refusal] = &[
         Stage::Attach,
         libc::SYS_move_mount,
         None,
-        "cannot mount the datastore at /mnt",
+        "cannot mount the datastore at /etc",
     ),
     (
         Stage::Capabilities,
@@ -248,8 +248,8 @@ fn each_refused_system_call_names_its_stage() {
         let failed = move || {
             let mut bench = Bench::new();
             bench.view().host = host;
-            // Otherwise `/proc` is the first mount that a launch on a writable host attaches.
-            bench.datastore.target = Some(std::path::Path::new("/mnt").into());
+            // Otherwise a file in it is the first mount that a launch on a writable host attaches.
+            bench.datastore.target = Some(std::path::Path::new("/etc").into());
             // It makes what all launches share, which is not what is refused.
             drop(bench.run().unwrap());
             deny(syscall, first, libc::EUCLEAN);

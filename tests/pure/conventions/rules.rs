@@ -41,6 +41,7 @@ pub(crate) const MODULES: &[(&str, &[&str])] = &[
         ],
     ),
     ("learn", &["unit", "plan"]),
+    ("machine_id", &[]),
     ("supervisor", &["name", "stage", "plan"]),
     ("fuzzing", &["manifest", "plan"]),
 ];

@@ -273,6 +273,12 @@ pub const CONTROL: [&str; 5] = [
     "/var/snap",
 ];
 
+/// Files with the id of the machine, see machine-id(5). A tenant sees one of its own, unless they are visible.
+pub const MACHINE_IDS: [&str; 2] = ["/etc/machine-id", "/var/lib/dbus/machine-id"];
+
+/// The devices of the machine. A tenant does not see them, unless this folder is visible.
+pub const DEVICES: &str = "/sys/devices";
+
 /// Resource limits, see getrlimit(2). A limit that is `None` is inherited from the supervisor, as
 /// it was started.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use toml::Spanned;
 use super::fields::See;
 use super::fields::field::Key::{First, Later};
 use super::fields::field::relaunches;
-use super::model::{Bound, CONTROL, HostAccess, Measure, OWN, ViewPlan};
+use super::model::{Bound, CONTROL, DEVICES, HostAccess, MACHINE_IDS, Measure, OWN, ViewPlan};
 use super::paths::{AppPaths, outermost};
 use super::secrets;
 use crate::manifest::problem::Problems;
@@ -145,7 +145,8 @@ fn check_visible(host: HostAccess, app_paths: &AppPaths, problems: &mut Problems
         let inside = |outer: &Path| path.starts_with(outer) && path != outer;
         let own = host == HostAccess::ReadOnly && OWN.iter().any(|own| inside(Path::new(own)));
         let control = CONTROL.iter().any(|folder| path.starts_with(folder));
-        if own || control || app_paths.private.iter().any(|it| inside(it.get_ref())) {
+        let machine = (MACHINE_IDS.iter().chain([&DEVICES])).any(|it| path == Path::new(it));
+        if own || control || machine || app_paths.private.iter().any(|it| inside(it.get_ref())) {
             continue;
         }
         let message = format!("{} is in no private folder", path.display());

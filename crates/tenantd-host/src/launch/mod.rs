@@ -81,6 +81,7 @@ pub use report::Report;
 #[cfg(any(test, fuzzing))]
 pub use report::fuzz as fuzz_report;
 pub use templates::MountTemplates;
+pub(crate) use view::machine::FILE as MACHINE_ID;
 pub(crate) use view::names::FILES as NAME_FILES;
 
 /// How long a killed child may take to end. One that waits for a filesystem that hangs is reaped

@@ -96,6 +96,7 @@ impl Spec {
         view::syslog(order, &mut mounts)?;
         view::notify(order, &mut mounts)?;
         view::names(order, &mut mounts)?;
+        view::machine::id(order, &mut mounts)?;
         let netns = above_stdio(order.netns).map_err(on(Stage::EnterNetns, Path::new("")))?;
         let outputs = [order.stdout, order.stderr];
         let purpose = Purpose::Launch {

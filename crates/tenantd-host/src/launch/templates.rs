@@ -4,6 +4,7 @@
 //! The copies, but for that of `/proc`, are read-only, so that no tenant can change what the others see. That saves about a
 //! third of what a tenant's view of the host costs a launch.
 
+mod machine;
 mod proc;
 
 use std::ffi::CString;

@@ -16,6 +16,7 @@
 mod control;
 mod files;
 mod lid;
+pub(crate) mod machine;
 mod missing;
 pub(crate) mod names;
 pub(super) mod own;
@@ -37,7 +38,7 @@ use super::{Lid, Order};
 pub(super) use names::names;
 use own::OwnFolders;
 use tenantd_core::layout;
-use tenantd_core::plan::model::{HostAccess, Identity, LaunchPlan};
+use tenantd_core::plan::model::{DEVICES, HostAccess, Identity, LaunchPlan};
 use tenantd_core::plan::phase::Phase;
 use tenantd_core::stage::{Failure, Stage};
 
@@ -119,7 +120,7 @@ pub(super) fn view(
         .filter(|(_, target)| read_only && !own.holds(target));
     missing::add(elsewhere, &added, mounts)?;
     own.attach(mounts)?;
-    sys::add(templates, mounts)?;
+    sys::add(launch, templates, mounts)?;
     for (path, tree) in templates.proc(launch.wall.hidepid)? {
         mounts.add(Stage::Own, tree, &path)?;
     }
@@ -218,6 +219,7 @@ fn bound(launch: &LaunchPlan, own: &OwnFolders) -> Vec<(Stage, PathBuf)> {
         .visible
         .iter()
         .map(|path| (Stage::Visible, path.clone()));
+    let visible = visible.filter(|(_, path)| path != Path::new(DEVICES));
     let resolver = own::resolver(own).map(|path| (Stage::Visible, path));
     shared.chain(visible).chain(resolver).collect()
 }

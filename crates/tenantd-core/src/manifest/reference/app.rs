@@ -55,7 +55,8 @@ pub(super) const VISIBLE: &str = "Paths of the host below `/run`, `/dev`, `/tmp`
      nor those in `/var/lib/incus`, `/var/lib/kubelet`, `/var/lib/libvirt`, `/var/lib/lxd` and \
      `/var/snap`, which are covered with `host = \"writable\"` too. A socket has the same path on \
      the host and in the tenant. Name its folder instead if the service makes the socket again \
-     when it restarts.";
+     when it restarts. `/etc/machine-id` and `/sys/devices` can be listed too: otherwise a tenant \
+     has an id of its own, and sees no device of the machine but processors and memory.";
 
 pub(super) const COMMAND: &str = "The absolute path of the program, and its arguments. No shell is used. In the path, \
      only `{app}` and `{manifest_dir}` are available.";

@@ -43,7 +43,15 @@ pub(super) fn whole(hides: bool) -> Result<Option<OwnedFd>, Failure> {
         false => hosts(),
     };
     let proc = proc.map_err(failed(Path::new(PROC)))?;
-    for (path, tree) in settings()? {
+    let machine = super::machine::files().map_err(|error| {
+        failed(Path::new(PROC))(Errno::from_io_error(&error).unwrap_or(Errno::IO))
+    })?;
+    let Some(machine) = machine else {
+        return Ok(None);
+    };
+    let machine = machine.into_iter();
+    let machine = machine.map(|(below, tree)| (Path::new(PROC).join(below), tree));
+    for (path, tree) in settings()?.into_iter().chain(machine) {
         let below = path.strip_prefix(PROC).unwrap_or(&path);
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let target = openat(&proc, below, flags, Mode::empty()).map_err(failed(&path))?;

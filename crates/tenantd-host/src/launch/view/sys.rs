@@ -1,31 +1,99 @@
 //! A tenant's `/sys`: with the interfaces of its own network namespace alone, see sysfs(5), and without what
 //! identifies the machine.
 //!
+//! What identifies the machine are serial numbers, tables of the firmware, and names of disks and file systems. They
+//! are spread over the folders of its buses, so of `/sys/devices` only processors, memory and what is virtual is there.
+//!
 //! That of the host shows the names of all links, and the alias of each names a tenant. Which interfaces a
 //! sysfs shows depends on the namespace of who mounts it, so the child does that. What the host has mounted
 //! below its `/sys`, such as debugfs, is not in it, but for the cgroup file systems.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::{fs, io};
+
+use rustix::io::Errno;
 
 use super::{exists, on, opened};
 use crate::launch::mounts::{self, Mounts};
 use crate::launch::templates::MountTemplates;
+use tenantd_core::plan::model::{DEVICES, LaunchPlan};
 use tenantd_core::stage::{Failure, Stage};
 
 /// Where programs look for the limits of their cgroup.
 const CGROUPS: &str = "/sys/fs/cgroup";
 
-/// Serial numbers and tables of the firmware, and the disks.
-const HIDDEN: [&str; 5] = [
+/// Serial numbers and tables of the firmware, the disks, and file systems by name.
+const HIDDEN: [&str; 9] = [
     "/sys/firmware",
-    "/sys/devices/virtual/dmi",
+    "/sys/hypervisor",
     "/sys/block",
     "/sys/class/block",
     "/sys/dev/block",
+    "/sys/fs/btrfs",
+    "/sys/fs/ext4",
+    "/sys/fs/f2fs",
+    "/sys/fs/xfs",
 ];
 
+/// Of the virtual devices, those that tell of the machine or its disks.
+const VIRTUAL: [&str; 4] = [
+    "/sys/devices/virtual/block",
+    "/sys/devices/virtual/dmi",
+    "/sys/devices/virtual/nvme-subsystem",
+    "/sys/devices/virtual/nvme-fabrics",
+];
+
+/// What of `/sys/devices` is visible, besides the units that count events of processors, of which big machines have many.
+const SHOWN: [&str; 2] = ["system", "virtual"];
+
+/// The folders of buses, as at the first launch. What is plugged in later is in one of them.
+static BUSES: OnceLock<Vec<PathBuf>> = OnceLock::new();
+
+fn buses() -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(DEVICES)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let subsystem = fs::read_link(entry.path().join("subsystem")).unwrap_or_default();
+        let counts = subsystem.ends_with("event_source");
+        if entry.file_type()?.is_dir() && !counts && !SHOWN.iter().any(|it| name == *it) {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
+}
+
+/// What is covered.
+fn hidden(launch: &LaunchPlan) -> Result<Vec<PathBuf>, Failure> {
+    let mut all: Vec<PathBuf> = HIDDEN.iter().map(PathBuf::from).collect();
+    let devices = Path::new(DEVICES);
+    if launch.view.visible.iter().any(|path| path == devices) {
+        return Ok(all);
+    }
+    all.extend(VIRTUAL.iter().map(PathBuf::from));
+    let known = match BUSES.get() {
+        Some(known) => known,
+        None => {
+            let found = buses().map_err(|error| {
+                on(Stage::Hide, devices)(Errno::from_io_error(&error).unwrap_or(Errno::IO))
+            })?;
+            BUSES.get_or_init(|| found)
+        }
+    };
+    all.extend(known.iter().cloned());
+    Ok(all)
+}
+
 /// Adds what the child attaches below it.
-pub(super) fn add(templates: &MountTemplates, mounts: &mut Mounts) -> Result<(), Failure> {
+///
+/// # Errors
+/// A [`Failure`] of the stage of the mount.
+pub(super) fn add(
+    launch: &LaunchPlan,
+    templates: &MountTemplates,
+    mounts: &mut Mounts,
+) -> Result<(), Failure> {
     let (stage, sys) = (Stage::Own, Path::new("/sys"));
     mounts.add_sysfs(stage, opened(sys).map_err(on(stage, sys))?, sys)?;
     let cgroups = Path::new(CGROUPS);
@@ -35,7 +103,7 @@ pub(super) fn add(templates: &MountTemplates, mounts: &mut Mounts) -> Result<(),
         mounts.add(stage, tree.map_err(on(stage, cgroups))?, cgroups)?;
     }
     let stage = Stage::Hide;
-    for path in HIDDEN.iter().map(Path::new).filter(|path| exists(path)) {
+    for path in hidden(launch)?.iter().filter(|path| exists(path)) {
         let cover = templates.cover().map_err(on(stage, path))?;
         mounts.add(stage, cover, path)?;
     }
