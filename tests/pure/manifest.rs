@@ -162,7 +162,7 @@ fn with_key(key: &reference::Key) -> String {
 
 #[test]
 fn every_key_of_the_reference_is_read_and_has_a_valid_example() {
-    for key in reference::KEYS {
+    for key in reference::Key::all() {
         let said = messages(&with_key(key)).join("\n");
         let other = with_key(key).replace(key.example, "2001-01-01");
         let wrong = messages(&other).join("\n");
@@ -176,7 +176,7 @@ fn every_key_of_the_reference_is_read_and_has_a_valid_example() {
 #[test]
 fn the_schema_has_every_key() {
     let schema = manifest::schema();
-    for key in reference::KEYS {
+    for key in reference::Key::all() {
         let mut table = &schema;
         if key.table == reference::Table::Tenant {
             table = &schema["properties"]["tenants"]["additionalProperties"];
@@ -207,7 +207,7 @@ fn explicit_defaults_give_the_same_plan() {
                  [\"/opt/guestbook/guestbook\"]\n[app.datastore]\npath = \"/d\"\n";
     let tenant = "[tenants]\na = { ip = \"10.77.0.11\" }\n";
     let mut whole: toml::Table = toml::from_str(&format!("{least}{tenant}")).unwrap();
-    for key in reference::KEYS {
+    for key in reference::Key::all() {
         let reference::Fallback::Value(text) = key.fallback else {
             continue;
         };

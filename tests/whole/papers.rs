@@ -11,7 +11,7 @@ use std::process::Command;
 use clap::CommandFactory;
 use tenantd::cli::args::Cli;
 use tenantd_core::manifest::Source;
-use tenantd_core::manifest::reference::{self, Fallback, KEYS};
+use tenantd_core::manifest::reference::{self, Fallback, Key};
 use tenantd_core::plan;
 use tenantd_core::plan::facts::{ProgramFact, Table, User};
 
@@ -89,7 +89,7 @@ fn the_manifest_page_names_every_key() {
         .iter()
         .find(|(path, _)| path.to_str() == Some("tenantd.toml.5"))
         .unwrap();
-    for key in KEYS {
+    for key in Key::all() {
         if key.table != reference::Table::Top {
             assert!(page.contains(key.table.header()), "{:?}", key.table);
         }

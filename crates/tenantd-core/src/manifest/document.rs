@@ -200,6 +200,14 @@ fn strings_schema(names: &str) -> Value {
     })
 }
 
+fn sysctls_schema() -> Value {
+    json!({
+        "type": "object",
+        "propertyNames": { "enum": Sysctl::all().map(Sysctl::name).collect::<Vec<_>>() },
+        "additionalProperties": { "type": ["integer", "string"] },
+    })
+}
+
 fn limit_schema(measure: Measure, min: u64) -> Value {
     let one = match measure {
         Measure::Number => "([0-9]+|unlimited)",
@@ -237,11 +245,7 @@ fn kind_schema(kind: Kind) -> Value {
         }),
         Kind::Environment(_) => strings_schema("^[^=]+$"),
         Kind::Secrets => strings_schema("^[A-Za-z0-9][A-Za-z0-9._-]*$"),
-        Kind::Sysctls => json!({
-            "type": "object",
-            "propertyNames": { "enum": Sysctl::all().map(Sysctl::name).collect::<Vec<_>>() },
-            "additionalProperties": { "type": ["integer", "string"] },
-        }),
+        Kind::Sysctls => sysctls_schema(),
         Kind::Files => json!({ "type": "array", "items": table_schema(Table::File) }),
         Kind::Operators => json!({ "type": "array", "items": table_schema(Table::Operator) }),
         Kind::Vars => strings_schema("^[a-z_][a-z0-9_]*$"),

@@ -1,6 +1,6 @@
 //! One key of the reference.
 
-use super::{KEYS, Kind, Table};
+use super::{Kind, Table, program, tenants};
 
 /// What applies if a key is not set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,15 +37,20 @@ impl Key {
         Key::of(table).find(|key| key.name == name)
     }
 
+    /// Every key, by table, in the order of the reference.
+    pub fn all() -> impl Iterator<Item = &'static Key> {
+        program::KEYS.iter().chain(tenants::KEYS)
+    }
+
     /// Returns the first key with this name in any table.
     #[must_use]
     pub fn named(name: &str) -> Option<&'static Key> {
-        KEYS.iter().find(|key| key.name == name)
+        Key::all().find(|key| key.name == name)
     }
 
     /// The keys of one table.
     pub fn of(table: Table) -> impl Iterator<Item = &'static Key> {
-        KEYS.iter().filter(move |key| key.table == table)
+        Key::all().filter(move |key| key.table == table)
     }
 
     /// The key with its example value, as in a manifest.

@@ -1,0 +1,133 @@
+//! The keys of what tenants have in common or of their own: limits, wall, network, control, defaults, tenants.
+
+use super::Fallback::{Derived, Required, Value};
+use super::{Fallback, Key, Kind, Table, control, keys, network, wall};
+use crate::manifest::limit::Measure;
+use crate::manifest::template::{ALL, OF_TENANT};
+use crate::rights::Right;
+
+const BYTES: Kind = Kind::Limit {
+    measure: Measure::Bytes,
+    min: 0,
+};
+const INHERITED: Fallback = Derived("inherited from tenantd");
+const RIGHTS: &[&str] = &Right::WORDS;
+
+keys! {
+    Limits {
+        "open_files", Kind::Limit { measure: Measure::Number, min: 64 }, INHERITED, "65536",
+            "The maximum number of open files of a process (`RLIMIT_NOFILE`), at most fs.nr_open. \
+             `\"1024:65536\"` suits programs that use select(2) and need a soft limit of 1024.";
+        "core", BYTES, Derived("no core files"), "\"0:unlimited\"",
+            "The maximum size of a core file (`RLIMIT_CORE`): bytes, or a size such as \
+             `\"64 MiB\"`. Without it there is none, and a program that kernel.core_pattern names, \
+             such as systemd-coredump, gets none (the limit is 1 byte); with 0 it gets one.";
+        "locked_memory", BYTES, INHERITED, "\"64 MiB\"",
+            "The maximum of memory that a process may lock into RAM (`RLIMIT_MEMLOCK`): bytes, or \
+             a size such as `\"64 MiB\"`.";
+    }
+    Process {
+        "umask", Kind::Umask, Derived("0022"), "\"0027\"",
+            "The file mode creation mask in octal, see umask(2).";
+        "nice", Kind::Integer { min: -20, max: 19 }, Derived("0"), "5",
+            "The nice value, see setpriority(2): a higher one leaves more processor time to others.";
+        "oom_score_adj", Kind::Integer { min: -1000, max: 1000 }, Derived("0"), "500",
+            "How likely the kernel kills the processes when memory is short, see \
+             proc_pid_oom_score_adj(5). A value below that of tenantd needs CAP_SYS_RESOURCE.";
+    }
+    Wall {
+        "landlock", Kind::Flag, Value("true"), "false",
+            wall::LANDLOCK;
+        "hidepid", Kind::Flag, Value("true"), "false",
+            wall::HIDEPID;
+        "require", Kind::Choices(&["landlock", "uid"]), Value("[]"), "[\"landlock\", \"uid\"]",
+            "What the program is not started without. `\"landlock\"`: a domain that confines signals \
+             too (Linux 6.12). `\"uid\"`: a user that is neither root nor that of another tenant of \
+             the application.";
+        "capabilities", Kind::Capabilities,
+            Derived("`[\"@service\"]` for a program that starts as root, otherwise none"),
+            "[\"@service\", \"sys_nice\"]",
+            wall::CAPABILITIES;
+        "set_id_programs", Kind::Flag, Value("false"), "true",
+            wall::SET_ID_PROGRAMS;
+        "system_calls", Kind::Choice(&["service", "strict", "none"]), Value("\"service\""), "\"strict\"",
+            wall::SYSTEM_CALLS;
+        "log_system_calls", Kind::Flag, Value("false"), "true",
+            "Whether what `system_calls` refuses is written to the log of the kernel, as a message of \
+             type SECCOMP, and is not refused. For finding out what a program needs.";
+    }
+    Network {
+        "mode", Kind::Choice(&["routed", "bridge"]), Value("\"routed\""), "\"bridge\"",
+            network::MODE;
+        "subnet", Kind::Subnet, Value("\"10.77.0.0/24\""), "\"10.77.0.0/16\"",
+            network::SUBNET;
+        "gateway", Kind::Address, Derived("the first address of the subnet"), "\"10.77.0.254\"",
+            "The host's address in the subnet, which all tenants can reach.";
+        "mtu", Kind::Count { min: 1280, max: 65535 }, Value("1500"), "9000",
+            "The MTU of every link in bytes. At least 1280, which IPv6 requires.";
+    }
+    Control {
+        "read", Kind::Groups, Value("[]"), "[\"adm\"]",
+            control::READ;
+        "operators", Kind::Operators, Value("[]"),
+            "[{ group = \"support\", rights = [\"restart\"], tenants = [\"acme\"] }]", control::OPERATORS;
+    }
+    Operator {
+        "group", Kind::Account, Required, "\"support\"",
+            "The group, by name or number.";
+        "rights", Kind::Choices(RIGHTS), Required, "[\"restart\", \"kill\"]", control::RIGHTS;
+        "tenants", Kind::Tenancies, Derived("all tenants"), "[\"acme\"]",
+            "The tenants that the rights are for.";
+    }
+    Defaults {
+        "environment", Kind::Environment(ALL), Value("{}"), "{ LANG = \"C.UTF-8\" }",
+            "Added to the program's environment.";
+        "vars", Kind::Vars, Value("{}"), "{ colour = \"blue\" }",
+            "Variables, in addition to those of [app], see there.";
+        "secrets", Kind::Secrets, Value("{}"), "{ token = \"/etc/tenantd/secrets/token\" }",
+            "Secrets, in addition to those of [app], see there.";
+        "arguments", Kind::Texts(ALL), Value("[]"), "[\"--site={tenant}\"]",
+            "Appended to the command of every tenant that has no `arguments` of its own.";
+        "user", Kind::Account, Derived("that of [app]"), "\"www-data\"",
+            "The user that the program runs as.";
+        "group", Kind::Account, Derived("that of [app]"), "\"www-data\"",
+            "The group that the program runs as.";
+        "autostart", Kind::Flag, Value("true"), "false",
+            "Whether the tenants start with tenantd.";
+        "limits", Kind::Table(Table::Limits), Derived("those of [app]"), "{ open_files = 65536 }",
+            "Resource limits of the tenants' processes, see [app.limits].";
+        "process", Kind::Table(Table::Process), Derived("those of [app]"), "{ nice = 5 }",
+            "Attributes of the tenants' processes, see [app.process].";
+        "sysctls", Kind::Sysctls, Value("{}"), "{ \"net.core.somaxconn\" = 8192 }",
+            "Settings of the kernel for the tenants, in addition to those of [app], see there.";
+    }
+    Tenant {
+        "ip", Kind::Address, Required, "\"10.77.0.11\"",
+            "The tenant's address, within the subnet.";
+        "environment", Kind::Environment(ALL), Derived("none"), "{ TITLE = \"Acme\" }",
+            "Added to the program's environment.";
+        "vars", Kind::Vars, Derived("none"), "{ colour = \"green\" }",
+            "Variables, in addition to those of [app] and [defaults], see [app].";
+        "secrets", Kind::Secrets, Derived("none"), "{ token = \"/etc/tenantd/secrets/acme\" }",
+            "Secrets, in addition to those of [app] and [defaults], see [app].";
+        "arguments", Kind::Texts(ALL), Derived("those of [defaults]"), "[\"--verbose\"]",
+            "Appended to the command.";
+        "datastore", Kind::Path(OF_TENANT), Derived("the tenant's name"), "\"legacy-7\"",
+            "The folder with the tenant's data: absolute, or relative to the `root` of the \
+             datastores. Tenants must not share a datastore, and datastores must not be nested. \
+             The parent folder of an absolute datastore is hidden from every tenant.";
+        "user", Kind::Account, Derived("that of [defaults], or of [app]"), "\"acme\"",
+            "The user that the program runs as.";
+        "group", Kind::Account, Derived("that of [defaults] or of [app], or the user's primary group"),
+            "\"acme\"",
+            "The group that the program runs as.";
+        "autostart", Kind::Flag, Derived("that of [defaults]"), "false",
+            "Whether the tenant starts with tenantd.";
+        "limits", Kind::Table(Table::Limits), Derived("those of [defaults], or of [app]"), "{ open_files = 65536 }",
+            "Resource limits of the tenant's processes, see [app.limits].";
+        "process", Kind::Table(Table::Process), Derived("those of [defaults], or of [app]"), "{ nice = 5 }",
+            "Attributes of the tenant's processes, see [app.process].";
+        "sysctls", Kind::Sysctls, Derived("none"), "{ \"net.core.somaxconn\" = 8192 }",
+            "Settings of the kernel for the tenant, in addition to those of [app] and [defaults], see [app].";
+    }
+}
