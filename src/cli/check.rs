@@ -106,6 +106,7 @@ fn examine(plan: &Plan, manifest: &Path) -> Vec<Finding> {
     findings.push(doctor::wall(plan, &unconfined));
     findings.extend(doctor::uids(plan));
     findings.extend(doctor::private(plan));
+    findings.extend(doctor::sockets(plan));
     findings.extend(survey::examine(plan));
     findings.extend(learned::examine(plan, manifest));
     findings

@@ -175,24 +175,57 @@ fn check_names_set_id_programs() {
     daemon.end();
 }
 
+/// What `check` finds about a subject, of an application with this in `[app]`.
+fn found(subject: &str, app: &str) -> Option<String> {
+    let text = format!(
+        "[app]\nname = \"wiki\"\ncommand = [\"/bin/sleep\", \"9\"]\nuser = \"daemon\"\n{app}\n\
+         [tenants]\nacme = {{ ip = \"10.77.0.11\" }}\n"
+    );
+    let manifest = format!("{}/wiki.toml", place::SRV);
+    std::fs::write(&manifest, text).unwrap();
+    let said = tenantd(&["check", "--json", "--config", &manifest]).expect(0);
+    let json: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let host = json["host"].as_array().unwrap();
+    let one = host.iter().find(|it| it["subject"] == subject);
+    one.map(|it| it["found"].as_str().unwrap().to_owned())
+}
+
 #[test]
 fn check_says_which_private_folders_are_a_tenants_anyway() {
     host();
-    let found = |private: &str| {
-        let text = format!(
-            "[app]\nname = \"wiki\"\ncommand = [\"/bin/sleep\", \"9\"]\nuser = \"daemon\"\nprivate = {private}\n\
-             [tenants]\nacme = {{ ip = \"10.77.0.11\" }}\n"
-        );
-        let manifest = format!("{}/wiki.toml", place::SRV);
-        std::fs::write(&manifest, text).unwrap();
-        let said = tenantd(&["check", "--json", "--config", &manifest]).expect(0);
-        let json: serde_json::Value = serde_json::from_str(&said).unwrap();
-        let host = json["host"].as_array().unwrap();
-        let one = host.iter().find(|it| it["subject"] == "private");
-        one.map(|it| it["found"].as_str().unwrap().to_owned())
-    };
+    let found = |private: &str| found("private", &format!("private = {private}"));
     assert_eq!(found("true"), None);
     assert_eq!(found("[{ path = \"/tmp\", mode = \"0700\" }]"), None);
     let said = "/run and /tmp are a tenant's own without being listed in `private`";
     assert_eq!(found("[\"/tmp\", \"/run\"]"), Some(said.to_owned()));
+}
+
+#[test]
+fn check_names_sockets_of_the_host_that_tenants_reach() {
+    host();
+    let listen = |path: &str, mode: u32| {
+        let folder = std::path::Path::new(path).parent().unwrap();
+        std::fs::create_dir_all(folder).unwrap();
+        let listener = std::os::unix::net::UnixListener::bind(path).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(path, mode).unwrap();
+        listener
+    };
+    let _apart = [
+        listen("/run/docker.sock", 0o777),
+        listen("/var/lib/libvirt/socket", 0o777),
+        listen("/srv/closed/socket", 0o700),
+    ];
+    assert_eq!(found("sockets", ""), None);
+    let _open = listen("/srv/mysql/mysql.sock", 0o777);
+    let said = found("sockets", "").unwrap();
+    let begin = "tenants can connect to services of the host at /srv/mysql/mysql.sock: if";
+    assert!(said.starts_with(begin), "{said}");
+    assert_eq!(found("sockets", "private = [\"/srv/mysql\"]"), None);
+    assert_eq!(found("sockets", "shared = [\"/srv/mysql\"]"), None);
+    let said = found("sockets", "host = \"writable\"").unwrap();
+    assert!(
+        said.contains("/run/docker.sock, /srv/mysql/mysql.sock"),
+        "{said}"
+    );
 }

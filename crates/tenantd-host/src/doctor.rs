@@ -6,6 +6,7 @@
 mod private;
 mod room;
 mod settings;
+mod sockets;
 mod uids;
 mod wall;
 
@@ -27,6 +28,7 @@ use super::{launch, limits, targets, writers};
 pub use private::private;
 pub use room::too_many;
 pub use settings::{Load, link_programs, settings};
+pub use sockets::sockets;
 pub use uids::uids;
 pub use wall::{Unconfined, of_host, wall};
 
