@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{Mode, OFlags, openat};
+use rustix::fs::{Mode, OFlags, openat, stat};
 use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, OpenTreeFlags, open_tree};
 
@@ -53,6 +53,10 @@ pub(super) fn files() -> io::Result<Option<Vec<(&'static str, OwnedFd)>>> {
     let all = EMPTY.map(|path| (path, empty)).into_iter();
     let mut made = Vec::new();
     for (path, name) in all.chain([(BOOT_ID, boot_id)]) {
+        // A kernel without block devices has no file for them.
+        if matches!(stat(format!("/proc/{path}")), Err(Errno::NOENT)) {
+            continue;
+        }
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
         match open_tree(&tree, name, flags) {
             Err(Errno::INVAL) => return Ok(None),
