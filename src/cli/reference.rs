@@ -178,6 +178,10 @@ const STATUS: &[Section] = &[
                 "offline",
                 "The command of `exec --offline` that runs while the tenant is not up, and the pid of its tenantd; null if none does. The state is launching meanwhile.",
             ),
+            (
+                "network",
+                "The host's side of its network: mended (how often it was corrected since the supervisor started) and drift (what differs from the plan and could not be corrected, a failure; null if nothing does). Beside app: the same for what all tenants share.",
+            ),
         ],
     ),
 ];

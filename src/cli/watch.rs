@@ -18,7 +18,7 @@ use tenantd_api::client::pattern::Pattern;
 use tenantd_api::client::watch::{Subscription, Watched};
 use tenantd_api::client::{ClientError, Connection};
 use tenantd_api::wire::watch::{EventKind, Snapshot, TenantEvent};
-use tenantd_api::wire::{AppStatus, TenantStatus};
+use tenantd_api::wire::{AppStatus, NetworkState, TenantStatus};
 use tenantd_core::name::{AppName, TenantName};
 
 /// How long events are collected before the table is drawn again.
@@ -95,6 +95,7 @@ fn status_of(snapshot: Snapshot) -> AppStatus {
         tracking: snapshot.tracking,
         logs: snapshot.logs,
         unwatched: None,
+        network: NetworkState::default(),
         manifest: None,
         tenants: snapshot.tenants,
     }
@@ -229,6 +230,7 @@ fn shortened(status: &AppStatus, lines: usize) -> AppStatus {
         tenants: status.tenants.iter().filter(is_shown).cloned().collect(),
         app: status.app.clone(),
         unwatched: status.unwatched.clone(),
+        network: status.network.clone(),
         manifest: status.manifest.clone(),
         ..*status
     }
@@ -293,6 +295,7 @@ mod tests {
             tracking: Tracking::Cgroup,
             logs: LogPlace::Files,
             unwatched: None,
+            network: NetworkState::default(),
             manifest: None,
             tenants: (0..count).map(tenant).collect(),
         }

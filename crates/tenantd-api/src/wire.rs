@@ -21,6 +21,7 @@ pub mod asked;
 mod bare;
 mod exec;
 mod killed;
+mod network;
 mod offline;
 mod phase;
 mod privileges;
@@ -35,6 +36,7 @@ pub use answer::TenantAnswer;
 pub use app_reload::AppReloaded;
 pub use exec::{ExecLimit, ExecTarget};
 pub use killed::{Killed, NamedProcess};
+pub use network::NetworkState;
 pub use offline::Offline;
 pub use phase::Phase;
 pub use privileges::ExecPrivileges;
@@ -67,6 +69,9 @@ pub struct AppStatus {
     /// have mounts on; null if it does.
     #[serde(default)]
     pub unwatched: Option<String>,
+    /// What the tenants share of the network on the host.
+    #[serde(default)]
+    pub network: NetworkState,
     /// The path of the manifest; null if an earlier version answers.
     #[serde(default)]
     pub manifest: Option<String>,
@@ -185,6 +190,9 @@ pub struct TenantStatus {
     /// state is `launching` meanwhile.
     #[serde(default)]
     pub offline: Option<Offline>,
+    /// The host's side of its network.
+    #[serde(default)]
+    pub network: NetworkState,
 }
 
 impl StateWord {
@@ -278,10 +286,10 @@ impl TenantStatus {
         is_as_wanted(self.want, self.state, self.ready)
     }
 
-    /// Whether the tenant is in the wanted state and every live change is applied.
+    /// Whether the tenant is in the wanted state, every live change is applied, and its network is as planned.
     #[must_use]
     pub fn is_as_wanted(&self) -> bool {
-        self.is_in_wanted_state() && self.unapplied.is_none()
+        self.is_in_wanted_state() && self.unapplied.is_none() && self.network.drift.is_none()
     }
 
     /// Whether the supervisor has nothing left to do for the tenant: it is in the wanted state,

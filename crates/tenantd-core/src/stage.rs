@@ -143,6 +143,8 @@ stages! {
     Alive = 72, "alive", "get an answer from";
     /// Not a step: the program put itself into the background, and its policy does not say so.
     Background = 73, "background", "follow the program into the background";
+    /// Keep the link to the tenant: something on the host may delete it.
+    Linked = 74, "linked", "keep the link";
     // Release.
     /// End all processes.
     End = 80, "end", "end the processes";
@@ -312,6 +314,9 @@ impl Failure {
             (Stage::Mounted, _) => {
                 "it is attached again with the next start; do not remove or rename this folder \
                  while tenants run"
+            }
+            (Stage::Linked, _) => {
+                "the tenant gets a new one; keep the host's network programs away from links of tenantd"
             }
             (Stage::Attach, EBUSY | EXDEV) => "check whether the path is already a mount point",
             _ => return None,

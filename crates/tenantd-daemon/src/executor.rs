@@ -195,6 +195,10 @@ impl Executor {
     fn adopt(&mut self, tenant: &TenantName, survivor: Survivor) -> Box<Found> {
         if let Some(provisioned) = survivor.provisioned {
             self.inventory.set_provisioned(tenant, provisioned);
+            // One that is made again by another plan may have other addresses.
+            if survivor.found.outdated != Some(Effect::Reprovision) {
+                self.host.keep_network(self.inventory.plan(tenant));
+            }
         }
         if let Some(entry) = self.inventory.entry(tenant) {
             let running = survivor.running;

@@ -33,6 +33,7 @@
 //! * [`Subscriptions`]: the clients that watch tenants, and the events queued for each of them.
 //! * [`Targets`]: the folders of the host that the tenants' mounts hang on.
 //! * [`Refusals`]: the refused writes that the tenants' logs mention.
+//! * [`Drifts`]: what other programs of the host took from the tenants' networks.
 //! * [`Unit`]: the notifications to the service manager.
 //!
 //! A method of an owner uses that owner and its arguments, never the loop. If it needs data of
@@ -51,6 +52,7 @@
 pub mod audit;
 pub mod clock;
 pub mod collect;
+mod drifts;
 mod executor;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
@@ -73,6 +75,7 @@ pub mod requests;
 pub mod signals;
 mod start;
 mod state_file;
+mod step;
 mod stretch;
 pub mod subscriptions;
 mod targets;
@@ -83,12 +86,12 @@ mod wants;
 use std::io;
 
 use tenantd_api::wire::watch::EndReason;
-use tenantd_core::name::TenantName;
-use tenantd_core::supervisor::action::Action;
-use tenantd_core::supervisor::{Step, Supervisor};
+use tenantd_core::supervisor::Supervisor;
 use tenantd_host::crash;
+use tenantd_host::network::Note;
 use tenantd_host::runtime::Runtime;
 
+use self::drifts::Drifts;
 use self::executor::Executor;
 use self::executor::report::Report;
 use self::handover::{Exit, Handover};
@@ -96,7 +99,7 @@ use self::input::{Input, PlanChange};
 use self::readiness::{Readiness, Sign};
 use self::refusals::{Refusals, Refused};
 use self::reload::{Present, ReloadRequest, Reloads, Reread};
-use self::requests::answer::{Seen, Tenants};
+use self::requests::answer::Seen;
 use self::requests::{Arrived, Owners, Requests};
 use self::signals::{Signal, Signals};
 use self::state_file::StateFile;
@@ -123,6 +126,7 @@ struct Daemon {
     subscriptions: Subscriptions,
     targets: Targets,
     refusals: Refusals,
+    drifts: Drifts,
     unit: Unit,
     signals: Signals,
     stretch: Stretch,
@@ -140,6 +144,7 @@ enum Next {
     Signal(io::Result<Signal>),
     Host(io::Result<Notice>),
     Refused(Refused),
+    Network(Note),
     Due,
     Watchdog,
     /// Nothing has arrived, and inputs are left to apply.
@@ -182,6 +187,7 @@ impl Daemon {
                 signal = self.signals.next() => Next::Signal(signal),
                 notice = self.targets.next() => Next::Host(notice),
                 refused = self.refusals.next() => Next::Refused(refused),
+                note = self.drifts.next() => Next::Network(note),
                 () = clock::pause(wait) => Next::Due,
                 () = self.unit.next() => Next::Watchdog,
                 () = tokio::task::yield_now(), if !is_done || self.subscriptions.end_soon() => Next::Follow,
@@ -221,6 +227,7 @@ impl Daemon {
                     seen: Seen {
                         targets: &self.targets,
                         refusals: &self.refusals,
+                        drifts: &self.drifts,
                     },
                 },
             ),
@@ -240,6 +247,7 @@ impl Daemon {
             Next::Signal(Err(error)) => tracing::error!(%error, "cannot read the signals"),
             Next::Host(notice) => self.targets.on_notice(notice, inventory),
             Next::Refused(refused) => self.refusals.on_refused(refused, inventory),
+            Next::Network(note) => self.drifts.on_note(note),
             Next::Due => {
                 self.targets.on_due(clock::now(), inventory);
                 let step = self.supervisor.handle_deadline(clock::now());
@@ -271,6 +279,7 @@ impl Daemon {
         let input = self.readiness.poll();
         let input = input.or_else(|| self.targets.poll());
         let input = input.or_else(|| self.refusals.poll());
+        let input = input.or_else(|| self.drifts.poll());
         let input = input.or_else(|| self.handover.poll());
         let input = input.or_else(|| self.wants.poll());
         let input = input.or_else(|| self.requests.poll());
@@ -339,62 +348,5 @@ impl Daemon {
                 self.readiness.resume();
             }
         }
-    }
-
-    /// Carries out a step of the supervisor: records, transitions, actions.
-    fn carry_out(&mut self, step: Step) {
-        self.executor.use_next_plan(&step.actions);
-        for tenant in &step.changed {
-            self.record(tenant);
-        }
-        for transition in &step.transitions {
-            let view = self.supervisor.tenant(&transition.tenant);
-            self.transitions.publish(transition, view.as_ref());
-            self.executor.on_transition(transition);
-            let inventory = self.executor.inventory();
-            self.targets.on_transition(transition, inventory);
-            self.refusals.on_transition(transition);
-            self.readiness.on_transition(transition, view, inventory);
-            self.tell_client(transition);
-        }
-        let (subscriptions, tenants) = self.watched();
-        subscriptions.publish_step(&step, tenants);
-        for action in step.actions {
-            if let Action::Remove { tenant } = &action {
-                self.remove_tenant(tenant);
-            }
-            self.executor.perform(action);
-        }
-    }
-
-    /// The subscriptions, with the view of the tenants that events are made from.
-    fn watched(&mut self) -> (&mut Subscriptions, Tenants<'_>) {
-        let tenants = Tenants {
-            supervisor: &self.supervisor,
-            executor: &self.executor,
-            reloads: &self.reloads,
-            wants: &self.wants,
-            seen: Seen {
-                targets: &self.targets,
-                refusals: &self.refusals,
-            },
-        };
-        (&mut self.subscriptions, tenants)
-    }
-
-    fn record(&mut self, tenant: &TenantName) {
-        if let Some(checkpoint) = self.supervisor.checkpoint(tenant)
-            && let Some(entry) = self.executor.inventory().get(tenant)
-        {
-            self.state_file.write(tenant, checkpoint, entry);
-        }
-    }
-
-    /// Drops all data of a tenant that was removed from the manifest and is released.
-    fn remove_tenant(&mut self, tenant: &TenantName) {
-        self.wants.on_removed(tenant);
-        self.state_file.on_removed(tenant);
-        self.transitions.on_removed();
-        self.subscriptions.publish_removed(tenant);
     }
 }

@@ -26,12 +26,13 @@ use tenantd_core::supervisor::{Limits, Supervisor};
 use tenantd_host::cgroup::{Tree, Watch};
 use tenantd_host::children::{Children, Making};
 use tenantd_host::inherited::Inherited;
-use tenantd_host::network::Network;
+use tenantd_host::network::{Network, Note};
 use tenantd_host::runtime::Runtime;
 use tenantd_host::{crash, fifo, notify};
 
 use crate::Daemon;
 use crate::collect::client::{self, Collector};
+use crate::drifts::Drifts;
 use crate::executor::Executor;
 use crate::executor::cgroups::Cgroups;
 use crate::executor::host::Host;
@@ -179,7 +180,7 @@ async fn open(
     let control = control::open(&plan, logs_go_to, &mut inherited)?;
     crash::point("begin: sockets bound", "");
     let logs = open_logs(app, logs_go_to)?;
-    let (cgroups, network) = open_host(&plan).await?;
+    let (cgroups, network, notes) = open_host(&plan).await?;
     crash::point("begin: hub there", "");
     rollback::test();
     let (under_way, stretch) = (UnderWay::default(), Stretch::default());
@@ -211,6 +212,7 @@ async fn open(
     let mut daemon = Daemon {
         supervisor: Supervisor::new(Limits::default()),
         refusals: Refusals::of(&host.logs),
+        drifts: Drifts::new(host.app.clone(), notes),
         executor: Executor::new(host, &plans, reports),
         state_file: StateFile::new(file),
         readiness,
@@ -299,10 +301,13 @@ fn also(first: anyhow::Error, left: Option<impl Into<anyhow::Error>>) -> anyhow:
 }
 
 /// The cgroups that track the tenants, and the network that they share.
-async fn open_host(plan: &Plan) -> anyhow::Result<(Option<Cgroups>, Network)> {
+async fn open_host(
+    plan: &Plan,
+) -> anyhow::Result<(Option<Cgroups>, Network, UnboundedReceiver<Note>)> {
     let cgroups = find_cgroups(&plan.app)?;
-    match Network::open(plan.network.clone()).await {
-        Ok(network) => Ok((cgroups, network)),
+    let (noted, notes) = mpsc::unbounded_channel();
+    match Network::open_noting(plan.network.clone(), noted).await {
+        Ok(network) => Ok((cgroups, network, notes)),
         Err(why) => {
             let tidied = cgroups.map_or(Ok(()), |Cgroups { tree, .. }| tree.remove());
             Err(also(why.into(), tidied.err()))

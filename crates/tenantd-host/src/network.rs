@@ -3,7 +3,8 @@
 //! One thread, named `net`, does all of this. It owns the netlink socket and has a runtime of its
 //! own, because the kernel does the work inside sendto(2) and blocks the sender for that long. The
 //! thread stays in the network namespace in which [`Network::open`] was called. It sleeps while
-//! there is no request.
+//! there is no request and no other program changes what it made: that is noticed and mended (`watch`,
+//! `mend`).
 //!
 //! ```text
 //!            host                          tenant
@@ -20,13 +21,15 @@
 mod connection;
 mod hub;
 mod link;
+mod mend;
 mod proof;
 mod provision;
 mod refusal;
 pub mod residue;
 mod tenant;
+mod watch;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::thread;
@@ -40,11 +43,13 @@ use tenantd_core::name::IfName;
 use tenantd_core::plan::model::{LinkPlan, NetworkPlan};
 use tenantd_core::stage::{Failure, Stage};
 
-use link::Links;
+use link::{Found, Links, index_of};
 use provision::Provisioner;
 use refusal::broken;
+use watch::Watch;
 
 pub use proof::LinkTarget;
+pub use watch::{News, Note};
 
 /// The maximum number of queued requests. A caller waits while the queue is full.
 const QUEUE_MAX: usize = 64;
@@ -65,6 +70,8 @@ enum Request {
         Arc<Netns>,
         oneshot::Sender<Result<LinkTarget, Failure>>,
     ),
+    Keep(Box<LinkPlan>),
+    Forget(Box<LinkPlan>, oneshot::Sender<()>),
     Close(oneshot::Sender<Result<(), Failure>>),
 }
 
@@ -85,11 +92,23 @@ impl Network {
     /// [`Stage::Link`] or [`Stage::Address`] if the hub's name or the gateway's address is in use
     /// by another link, or the kernel refuses. Nothing was changed then.
     pub async fn open(plan: NetworkPlan) -> Result<Network, Failure> {
+        Self::open_noting(plan, mpsc::unbounded_channel().0).await
+    }
+
+    /// As [`Network::open`], and sends a note for all that happens to what this thread and earlier
+    /// supervisors made, see [`Network::keep`].
+    ///
+    /// # Errors
+    /// Those of [`Network::open`].
+    pub async fn open_noting(
+        plan: NetworkPlan,
+        notes: mpsc::UnboundedSender<Note>,
+    ) -> Result<Network, Failure> {
         let (requests, queue) = mpsc::channel(QUEUE_MAX);
         let (opened, outcome) = oneshot::channel();
         thread::Builder::new()
             .name("net".into())
-            .spawn(move || run(plan, queue, opened))
+            .spawn(move || run(plan, queue, notes, opened))
             .map_err(|error| broken(Stage::Link, "(the net thread)", &error))?;
         let made_hub = outcome.await.map_err(|_| ended())??;
         Ok(Network { requests, made_hub })
@@ -119,6 +138,25 @@ impl Network {
         self.request(Request::Release(Box::new(link), closed, reply))
             .await?;
         outcome.await.map_err(|_| ended())?
+    }
+
+    /// Watches a tenant that an earlier supervisor has provisioned, and mends at once what is different.
+    ///
+    /// # Errors
+    /// If the net thread has ended.
+    pub async fn keep(&self, link: LinkPlan) -> Result<(), Failure> {
+        self.request(Request::Keep(Box::new(link))).await
+    }
+
+    /// Watches a tenant no longer: its namespace is about to be closed.
+    ///
+    /// # Errors
+    /// If the net thread has ended.
+    pub async fn forget(&self, link: LinkPlan) -> Result<(), Failure> {
+        let (reply, done) = oneshot::channel();
+        let request = Request::Forget(Box::new(link), reply);
+        self.request(request).await?;
+        done.await.map_err(|_| ended())
     }
 
     /// Finds out whether a tenant's link leads into this network namespace. Changes nothing.
@@ -176,6 +214,7 @@ fn ended() -> Failure {
 fn run(
     plan: NetworkPlan,
     queue: mpsc::Receiver<Request>,
+    notes: mpsc::UnboundedSender<Note>,
     opened: oneshot::Sender<Result<bool, Failure>>,
 ) {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -192,7 +231,7 @@ fn run(
         match start(plan).await {
             Ok((provisioner, made_hub)) => {
                 let _gone = opened.send(Ok(made_hub));
-                serve(&provisioner, queue).await
+                serve(&provisioner, queue, notes).await
             }
             Err(why) => {
                 let _gone = opened.send(Err(why));
@@ -216,7 +255,7 @@ async fn start(network: NetworkPlan) -> Result<(Provisioner, bool), Failure> {
     let provisioner = Provisioner {
         links,
         network,
-        hub,
+        hub: Cell::new(hub),
         sysctls: RefCell::new(sysctls),
     };
     Ok((provisioner, made_hub))
@@ -226,7 +265,12 @@ type Closing = (oneshot::Sender<Result<(), Failure>>, Result<(), Failure>);
 
 /// Serves requests until the last handle is dropped or the thread is asked to close, then completes
 /// pending requests.
-async fn serve(provisioner: &Provisioner, mut queue: mpsc::Receiver<Request>) -> Option<Closing> {
+async fn serve(
+    provisioner: &Provisioner,
+    mut queue: mpsc::Receiver<Request>,
+    notes: mpsc::UnboundedSender<Note>,
+) -> Option<Closing> {
+    let mut watch = Watch::new(provisioner, notes);
     let room = Semaphore::new(PROVISIONS_MAX);
     let mut under_way = FuturesUnordered::new();
     // By host end, because a tenant of an earlier supervisor may be released here.
@@ -235,15 +279,25 @@ async fn serve(provisioner: &Provisioner, mut queue: mpsc::Receiver<Request>) ->
         tokio::select! {
             request = queue.recv() => match request {
                 Some(Request::Close(reply)) => break Some(reply),
-                Some(request) => under_way.push(answer(provisioner, &room, request)),
+                Some(Request::Forget(link, reply)) => {
+                    watch.forget(&link);
+                    let _gone = reply.send(());
+                }
+                Some(request) => {
+                    if let Request::Release(link, ..) = &request {
+                        watch.forget(link);
+                    }
+                    under_way.push(answer(provisioner, &room, request));
+                }
                 None => break None,
             },
-            Some(change) = under_way.next() => change.note(&mut tenants),
+            Some(change) = under_way.next() => change.note(&mut tenants, &mut watch),
+            part = watch.next() => watch.mend(provisioner, part).await,
         }
     };
     queue.close();
     while let Some(change) = under_way.next().await {
-        change.note(&mut tenants);
+        change.note(&mut tenants, &mut watch);
     }
     let reply = close?;
     let removed = if tenants.is_empty() {
@@ -256,17 +310,25 @@ async fn serve(provisioner: &Provisioner, mut queue: mpsc::Receiver<Request>) ->
 
 /// What a request changed.
 enum Change {
-    Provisioned(IfName),
+    Provisioned(Box<LinkPlan>),
     Released(IfName),
+    /// A link of an earlier supervisor, with its index.
+    Found(Box<LinkPlan>, Option<u32>),
     Nothing,
 }
 
 impl Change {
-    fn note(self, tenants: &mut BTreeSet<IfName>) {
+    fn note(self, tenants: &mut BTreeSet<IfName>, watch: &mut Watch) {
         match self {
-            Change::Provisioned(name) => {
-                tenants.insert(name);
+            Change::Provisioned(link) => {
+                tenants.insert(link.host.name.clone());
+                match index_of(link.host.name.as_str()) {
+                    Ok(index) => watch.keep(*link, index, true),
+                    Err(_) => watch.missing(&link),
+                }
             }
+            Change::Found(link, Some(index)) => watch.keep(*link, index, false),
+            Change::Found(link, None) => watch.missing(&link),
             Change::Released(name) => {
                 tenants.remove(&name);
             }
@@ -284,7 +346,7 @@ async fn answer(provisioner: &Provisioner, room: &Semaphore, request: Request) -
             let whole = made.is_ok();
             // If the caller no longer waits, dropping the answer closes the namespace.
             if reply.send(made).is_ok() && whole {
-                return Change::Provisioned(link.host.name);
+                return Change::Provisioned(link);
             }
         }
         Request::Release(link, closed, reply) => {
@@ -300,6 +362,24 @@ async fn answer(provisioner: &Provisioner, room: &Semaphore, request: Request) -
             // Do not keep the namespace alive any longer.
             drop(netns);
             let _gone = reply.send(target);
+        }
+        Request::Keep(link) => {
+            let found = provisioner.links.find(link.host.name.as_str()).await;
+            return match found {
+                Ok(found) => {
+                    let is_ours =
+                        |it: &Found| it.mac == link.host.mac.0 || it.is_marked_as(&link.mark);
+                    let index = found.filter(is_ours).map(|found| found.index);
+                    Change::Found(link, index)
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot watch the link {}", link.host.name);
+                    Change::Nothing
+                }
+            };
+        }
+        Request::Forget(_, reply) => {
+            let _gone = reply.send(());
         }
         Request::Close(reply) => {
             let _gone = reply.send(Ok(()));

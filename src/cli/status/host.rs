@@ -1,5 +1,5 @@
-//! The lines about the host's files: what prevents a tenant from writing to them, and what it tried to
-//! write, as its log says.
+//! The lines about the host: what prevents a tenant from writing to its files, what it tried to write, as its
+//! log says, and what differs from the plan in the host's network.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -22,6 +22,9 @@ pub(super) fn below(
     if status.tenants.len() == 1 && is_up {
         writeln!(out, "  HOST {}", host(tenant.lid.as_deref()))?;
         writeln!(out, "  CONFINED {}", confined(tenant.confined.as_deref()))?;
+    }
+    if let Some(drift) = &tenant.network.drift {
+        writeln!(out, "  DRIFT {drift}")?;
     }
     let refused = status.tenants.iter().filter(|it| !it.refused.is_empty());
     if tenant.refused.is_empty() || refused.count() > FEW {
@@ -99,6 +102,11 @@ pub(super) fn end(status: &AppStatus) -> Vec<String> {
             "{} can write to a new mount of the host for a moment, since Landlock is missing: see \
              `tenantd check`",
             crate::cli::outcome::tenants(watched)
+        ));
+    }
+    if let Some(drift) = &status.network.drift {
+        lines.push(format!(
+            "The network that all tenants share differs from the plan: {drift}"
         ));
     }
     if let Some(why) = &status.unwatched {

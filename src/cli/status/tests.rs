@@ -2,7 +2,7 @@
 
 use super::table::{length, why};
 use super::*;
-use tenantd_api::wire::{LogPlace, RefusedWrite, Tracking, Want};
+use tenantd_api::wire::{LogPlace, NetworkState, RefusedWrite, Tracking, Want};
 use tenantd_core::stage::{Failure, Stage};
 
 fn sample() -> AppStatus {
@@ -40,6 +40,7 @@ fn sample() -> AppStatus {
         tracking: Tracking::Cgroup,
         logs: LogPlace::Files,
         unwatched: None,
+        network: NetworkState::default(),
         manifest: None,
         tenants: vec![up, waiting],
     }
@@ -277,6 +278,10 @@ fn the_form_of_the_json_is_stable() {
       "tracking": "cgroup",
       "logs": "files",
       "unwatched": null,
+      "network": {
+        "mended": 0,
+        "drift": null
+      },
       "manifest": null,
       "tenants": [
         {
@@ -309,7 +314,11 @@ fn the_form_of_the_json_is_stable() {
           "status_text": null,
           "reloading": null,
           "confined": "landlock 7",
-          "offline": null
+          "offline": null,
+          "network": {
+            "mended": 0,
+            "drift": null
+          }
         }
       ]
     }
@@ -354,7 +363,11 @@ fn the_form_of_a_failure_in_json_is_stable() {
       "status_text": null,
       "reloading": null,
       "confined": "landlock 7",
-      "offline": null
+      "offline": null,
+      "network": {
+        "mended": 0,
+        "drift": null
+      }
     }
     "#);
 }

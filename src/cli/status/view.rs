@@ -58,6 +58,7 @@ impl View {
         AppStatus {
             app: status.app.clone(),
             unwatched: status.unwatched.clone(),
+            network: status.network.clone(),
             manifest: status.manifest.clone(),
             tenants,
             ..*status
@@ -86,7 +87,7 @@ pub(super) fn urgency(state: StateWord) -> u8 {
 mod tests {
     use super::*;
     use crate::cli::outcome::tests::tenant;
-    use tenantd_api::wire::{LogPlace, Tracking};
+    use tenantd_api::wire::{LogPlace, NetworkState, Tracking};
 
     fn status() -> AppStatus {
         let of = |name: &str, state, ready, last: u8, restarts| TenantStatus {
@@ -102,6 +103,7 @@ mod tests {
             tracking: Tracking::Cgroup,
             logs: LogPlace::Files,
             unwatched: None,
+            network: NetworkState::default(),
             manifest: None,
             tenants: vec![
                 of("cato", StateWord::Up, Some(true), 9, 0),

@@ -19,8 +19,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use tenantd_api::wire::{
-    self, Answer, AppStatus, ExecLimit, ExecTarget, LogPlace, StateWord, TenantAnswer,
-    TenantStatus, Tracking, Verb, Want,
+    self, Answer, AppStatus, ExecLimit, ExecTarget, LogPlace, NetworkState, StateWord,
+    TenantAnswer, TenantStatus, Tracking, Verb, Want,
 };
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_daemon::requests::control;
@@ -86,6 +86,7 @@ fn status(app: &AppName, names: &[TenantName]) -> Result<AppStatus, Unknown> {
         tracking: Tracking::Cgroup,
         logs: LogPlace::Files,
         unwatched: None,
+        network: NetworkState::default(),
         manifest: None,
         tenants: all.into_iter().filter(wanted).collect(),
     })

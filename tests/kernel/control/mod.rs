@@ -18,8 +18,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tenantd_api::client::{ClientError, Connection};
 use tenantd_api::wire::{
-    self, Answer, AppReloaded, AppStatus, ExecTarget, Signalled, StateWord, TenantAnswer,
-    TenantStatus, Verb,
+    self, Answer, AppReloaded, AppStatus, ExecTarget, NetworkState, Signalled, StateWord,
+    TenantAnswer, TenantStatus, Verb,
 };
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::data::KeyChange;
@@ -81,6 +81,7 @@ fn status(app: &AppName, tenants: &[TenantName]) -> AppStatus {
         reloading: None,
         confined: None,
         offline: None,
+        network: NetworkState::default(),
     };
     AppStatus {
         app: app.clone(),
@@ -88,6 +89,7 @@ fn status(app: &AppName, tenants: &[TenantName]) -> AppStatus {
         tracking: wire::Tracking::Cgroup,
         logs: wire::LogPlace::Files,
         unwatched: None,
+        network: NetworkState::default(),
         manifest: None,
         tenants: tenants.iter().map(one).collect(),
     }

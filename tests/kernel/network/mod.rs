@@ -2,6 +2,8 @@
 
 mod failing;
 mod host;
+mod load;
 mod release;
 mod shape;
 mod sysctls;
+mod watch;

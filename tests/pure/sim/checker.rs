@@ -74,6 +74,7 @@ impl Checker {
             Event::Provisioned { tenant } | Event::ProvisionFailed { tenant, .. } => {
                 self.tenants[tenant].network != Network::Provisioning
             }
+            Event::LinkLost { tenant, .. } => self.has_no_link(tenant),
             Event::Released { tenant } | Event::ReleaseFailed { tenant, .. } => {
                 self.tenants[tenant].network != Network::Releasing
             }
@@ -136,6 +137,7 @@ impl Checker {
                 !self.change_network(tenant, Network::Provisioning, Network::Provisioned)
             }
             Event::ProvisionFailed { tenant, .. } => !self.provision_failed(now, tenant),
+            Event::LinkLost { tenant, .. } => !self.link_lost(tenant),
             Event::Released { tenant } => {
                 !self.change_network(tenant, Network::Releasing, Network::None)
             }
@@ -175,7 +177,12 @@ impl Checker {
         fits
     }
 
-    fn change_network(&mut self, tenant: &TenantName, from: Network, to: Network) -> bool {
+    pub(super) fn change_network(
+        &mut self,
+        tenant: &TenantName,
+        from: Network,
+        to: Network,
+    ) -> bool {
         match self.tenants.get_mut(tenant) {
             Some(model) if model.network == from => {
                 model.network = to;

@@ -229,6 +229,11 @@ impl World {
             } => {
                 let skipped = self.phases.on_launch(&tenant, launch, phase);
                 self.launch(launch, skipped);
+                if !self.faults_over && self.random.chance(5) {
+                    // Something on the host deletes the link.
+                    let why = Failure::detail(Stage::Linked, "td12", "deleted on the host");
+                    self.schedule(50_000, Occurrence::Event(Event::LinkLost { tenant, why }));
+                }
             }
             Action::Conclude {
                 launch, success, ..

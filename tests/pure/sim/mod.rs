@@ -8,6 +8,7 @@ mod extend;
 mod host;
 mod inherit;
 pub(crate) mod invariant;
+mod link;
 mod live;
 mod manifests;
 mod model;

@@ -38,6 +38,7 @@ impl TenantStatus {
             reloading: None,
             confined: None,
             offline: None,
+            network: super::NetworkState::default(),
         }
     }
 }

@@ -94,6 +94,13 @@ pub fn link_mark(app: &AppName, tenant: &TenantName) -> String {
     format!("tenantd:{app}/{tenant}")
 }
 
+/// The tenant of `app` with this mark of a link; `None` if it is another one's.
+#[must_use]
+pub fn tenant_of_mark(app: &AppName, mark: &str) -> Option<TenantName> {
+    let tenant = mark.strip_prefix(&hub_mark(app))?.strip_prefix('/')?;
+    tenant.parse().ok()
+}
+
 /// Whether an interface's name is one that a host end or hub could have.
 #[must_use]
 pub fn is_derived(prefix: &str, interface: &str) -> bool {

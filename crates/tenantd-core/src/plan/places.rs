@@ -116,6 +116,7 @@ impl Looked<'_> {
             | Stage::Ready
             | Stage::Alive
             | Stage::Mounted
+            | Stage::Linked
             | Stage::Background
             | Stage::End
             | Stage::Release => None,

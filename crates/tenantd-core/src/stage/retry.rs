@@ -72,6 +72,7 @@ impl Failure {
             | Stage::Ready
             | Stage::Alive
             | Stage::Mounted
+            | Stage::Linked
             | Stage::Background
             | Stage::End
             | Stage::Release => Retry::Policy,

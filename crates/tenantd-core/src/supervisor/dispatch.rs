@@ -70,6 +70,7 @@ impl Supervisor {
             Event::NotAlive { launch, why } => self.not_alive(now, launch, why, step),
             Event::Killed { launch, processes } => self.killed(now, launch, processes, step),
             Event::MountLost { launch, why } => self.mount_lost(now, launch, why, step),
+            Event::LinkLost { tenant, why } => self.link_lost(now, &tenant, why, step),
             Event::EndFailed { launch, why } => self.end_failed(now, launch, why, step),
         }
     }
@@ -80,6 +81,10 @@ impl Supervisor {
 
     fn mount_lost(&mut self, now: Moment, launch: LaunchId, why: Failure, step: &mut Step) {
         self.on_launch_failure(now, launch, why, step, Tenant::mount_lost);
+    }
+
+    fn link_lost(&mut self, now: Moment, tenant: &TenantName, why: Failure, step: &mut Step) {
+        self.on_tenant_failure(now, tenant, why, step, Tenant::link_lost);
     }
 
     fn launched(&mut self, now: Moment, launch: LaunchId, step: &mut Step) {

@@ -266,6 +266,13 @@ pub enum Event {
         /// Which mount, and what the host did.
         why: Failure,
     },
+    /// The link of a provisioned tenant is gone, because something on the host deleted it.
+    LinkLost {
+        /// The tenant.
+        tenant: TenantName,
+        /// Which link, and what happened to it.
+        why: Failure,
+    },
     /// Processes of the launch were sent SIGKILL: the result of a
     /// [`Action::Kill`](super::action::Action::Kill).
     Killed {

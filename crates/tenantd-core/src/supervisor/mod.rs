@@ -265,7 +265,7 @@ impl Supervisor {
         act(tenant, &mut context);
         let (cause, ends) = (context.cause, context.ends);
         tenant.note_ends(now, ends);
-        tenant.settle_offline();
+        tenant.settle();
         let after = tenant.state();
         if *after != before || tenant.kept() != kept_before {
             step.changed.push(tenant.name().clone());

@@ -43,6 +43,7 @@ mod extend;
 mod found;
 mod host;
 mod killed;
+mod link;
 mod live;
 mod main_process;
 mod mounts;
@@ -137,6 +138,8 @@ pub(super) struct Tenant {
     forced: Option<ForcedKill>,
     /// The command of `exec --offline`, if one runs, see [`offline`].
     repair: Option<Repair>,
+    /// Why the link of its resources is gone, see [`link`]. The next supervisor looks itself.
+    link_lost: Option<Failure>,
 }
 
 impl Tenant {
@@ -159,6 +162,7 @@ impl Tenant {
             left_others: false,
             forced: None,
             repair: None,
+            link_lost: None,
         }
     }
 
@@ -303,24 +307,6 @@ impl Tenant {
         State::Launching {
             launch,
             again: None,
-        }
-    }
-
-    /// Launches the program, after a provision if necessary.
-    fn bring_up(&self, context: &mut TransitionContext, resources: Resources) -> State {
-        match resources {
-            Resources::Full => self.launch_now(context),
-            // A tenant that waits for others must hold nothing itself.
-            Resources::Partial if context.blocked => self.release(context, 0),
-            Resources::None | Resources::Partial => self.provision(context),
-        }
-    }
-
-    /// Releases what exists.
-    fn bring_down(&self, context: &mut TransitionContext, resources: Resources) -> State {
-        match resources {
-            Resources::Full | Resources::Partial => self.release(context, 0),
-            Resources::None => State::Down,
         }
     }
 

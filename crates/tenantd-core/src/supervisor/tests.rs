@@ -6,6 +6,7 @@ mod background;
 mod exited;
 mod extend;
 mod found;
+mod link;
 mod live;
 mod mounts;
 mod offline;

@@ -129,7 +129,7 @@ impl Host {
         self.collector.add(plan).await?;
         crash::point("provision: collected", plan.name.as_str());
         // One that an earlier supervisor made would keep the link of that name.
-        self.let_go(&plan.name).await?;
+        self.let_go(plan).await?;
         let netns = self.network.provision(plan.link.clone()).await?;
         let inode = netns.inode();
         let kept = self.netns.keep(&plan.name, &netns).await;
@@ -147,11 +147,26 @@ impl Host {
         Ok(inode)
     }
 
+    /// Has the network of a tenant watched that an earlier supervisor provisioned.
+    pub(crate) fn keep_network(&self, plan: Option<&Arc<TenantPlan>>) {
+        let Some(plan) = plan else {
+            return;
+        };
+        let (network, link) = (self.network.clone(), plan.link.clone());
+        self.spawn(async move {
+            if let Err(why) = network.keep(link).await {
+                tracing::warn!("{why}");
+            }
+        });
+    }
+
     /// Keeps the network namespace of a tenant alive no longer. The kernel destroys it, and with it the
     /// link, once no process is in it and nobody has it open.
-    async fn let_go(&self, tenant: &TenantName) -> Result<(), Failure> {
-        let removed = self.netns.remove(tenant).await;
-        removed.map_err(|error| broken(Stage::Release, tenant, &error))
+    async fn let_go(&self, plan: &TenantPlan) -> Result<(), Failure> {
+        // Its end is no loss.
+        self.network.forget(plan.link.clone()).await?;
+        let removed = self.netns.remove(&plan.name).await;
+        removed.map_err(|error| broken(Stage::Release, &plan.name, &error))
     }
 
     /// Makes the tenant's name for ip-netns(8), also after an adoption: an earlier name leads to a descriptor of
@@ -255,7 +270,7 @@ impl Host {
             return Err((why, provisioned));
         }
         crash::point("release: nobody left", plan.name.as_str());
-        if let Err(why) = self.let_go(&plan.name).await {
+        if let Err(why) = self.let_go(plan).await {
             return Err((why, provisioned));
         }
         provisioned.has_netns = false;

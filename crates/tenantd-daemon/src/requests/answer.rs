@@ -17,6 +17,7 @@ use tenantd_host::limits::{self, JoinLimit};
 use tenantd_host::process;
 
 use crate::clock;
+use crate::drifts::Drifts;
 use crate::executor::Executor;
 use crate::executor::inventory::{Entry, Running};
 use crate::refusals::Refusals;
@@ -40,6 +41,7 @@ pub(crate) struct Tenants<'a> {
 pub(crate) struct Seen<'a> {
     pub(crate) targets: &'a Targets,
     pub(crate) refusals: &'a Refusals,
+    pub(crate) drifts: &'a Drifts,
 }
 
 impl Tenants<'_> {
@@ -78,6 +80,7 @@ impl Tenants<'_> {
             },
             logs: self.executor.host().logs_go_to,
             unwatched: self.seen.targets.unwatched().map(str::to_owned),
+            network: self.seen.drifts.shared().clone(),
             manifest: Some(self.reloads.manifest().path().display().to_string()),
             tenants: tenants
                 .iter()
@@ -147,6 +150,7 @@ impl Tenants<'_> {
             reloading: running.map(|run| run.statement.reloading).filter(|is| *is),
             confined: self.confined(entry),
             offline,
+            network: self.seen.drifts.of_tenant(&view.name),
             name: view.name,
         })
     }

@@ -17,6 +17,8 @@ use super::link::Links;
 pub(super) struct Connected {
     handle: Handle,
     task: JoinHandle<()>,
+    /// The socket's address: the kernel names it in what it reports of a change.
+    port: u32,
 }
 
 impl Connected {
@@ -26,9 +28,11 @@ impl Connected {
         // An error then includes the kernel's message, see netlink(7).
         socket.set_cap_ack(true)?;
         socket.set_ext_ack(true)?;
+        let port = socket.bind_auto()?.port_number();
         Ok(Self {
             handle,
             task: tokio::spawn(connection),
+            port,
         })
     }
 }
@@ -40,6 +44,11 @@ impl Links {
     /// Those of socket(2) and setsockopt(2).
     pub(super) fn connect() -> io::Result<Self> {
         Ok(Self(Rc::new(RefCell::new(Connected::open()?))))
+    }
+
+    /// The address of the socket, see netlink(7).
+    pub(super) fn port(&self) -> u32 {
+        self.0.borrow().port
     }
 
     /// The handle for one request. After an error of the socket it is that of a new one.

@@ -71,6 +71,12 @@ fn is_hub(found: &Found, network: &NetworkPlan) -> bool {
 }
 
 async fn set_up(links: &Links, network: &NetworkPlan, index: u32) -> Result<(), Failure> {
+    change(links, network, index).await?;
+    crash::point("hub: marked", network.hub.name.as_str());
+    ensure_address(links, network, index, true).await.map(drop)
+}
+
+async fn change(links: &Links, network: &NetworkPlan, index: u32) -> Result<(), Failure> {
     let name = network.hub.name.as_str();
     let mut hub = LinkMessageBuilder::<LinkBridge>::new(name)
         .index(index)
@@ -86,17 +92,64 @@ async fn set_up(links: &Links, network: &NetworkPlan, index: u32) -> Result<(), 
         hub = hub.append_extra_attribute(no_ipv6_address());
     }
     let changed = links.handle().link().change(hub.build()).execute().await;
-    changed.map_err(|error| refused(Stage::Link, name, error))?;
-    crash::point("hub: marked", name);
-    ensure_address(links, network, index).await
+    changed.map_err(|error| refused(Stage::Link, name, error))
 }
 
-async fn ensure_address(links: &Links, network: &NetworkPlan, index: u32) -> Result<(), Failure> {
-    let prefix = match network.mode {
+/// Compares the hub with the plan, and corrects what is different. Returns its index, which is another one if
+/// the hub was deleted, and what was corrected.
+pub(super) async fn mend(
+    links: &Links,
+    network: &NetworkPlan,
+    index: u32,
+) -> Result<(u32, Vec<String>), Failure> {
+    let name = network.hub.name.as_str();
+    let found = links.find_index(index).await?;
+    let found = found.filter(|found| found.kind == Some(InfoKind::Bridge));
+    let Some(found) = found else {
+        let (index, _) = ensure(links, network).await?;
+        return Ok((index, vec![format!("the link {name}")]));
+    };
+    let mut mended = Vec::new();
+    let differences = [
+        (found.name != name, "name"),
+        (!found.up, "state up"),
+        (!found.is_marked_as(&network.mark), "alias"),
+        (found.mac != network.hub.mac.0, "MAC address"),
+    ];
+    for (is_different, what) in differences {
+        if is_different {
+            mended.push(format!("the {what} of {name}"));
+        }
+    }
+    if !mended.is_empty() {
+        change(links, network, index).await?;
+    }
+    if ensure_address(links, network, index, false).await? {
+        mended.push(format!("the address {}", address_of(network)));
+    }
+    Ok((index, mended))
+}
+
+fn prefix(network: &NetworkPlan) -> u8 {
+    match network.mode {
         Mode::Routed => 32,
         Mode::Bridge => network.subnet.prefix(),
-    };
-    let object = format!("{}/{prefix}", network.gateway);
+    }
+}
+
+fn address_of(network: &NetworkPlan) -> String {
+    format!("{}/{}", network.gateway, prefix(network))
+}
+
+/// Sets the hub's address. Removes others if it is to be the `only` one. Returns whether it was missing.
+async fn ensure_address(
+    links: &Links,
+    network: &NetworkPlan,
+    index: u32,
+    only: bool,
+) -> Result<bool, Failure> {
+    let prefix = prefix(network);
+    let object = address_of(network);
     let fail = |error| refused(Stage::Address, object.as_str(), error);
     // With strict checking, the kernel lists the addresses of this link only.
     let mut request = links.handle().address().get();
@@ -107,7 +160,7 @@ async fn ensure_address(links: &Links, network: &NetworkPlan, index: u32) -> Res
     for address in present {
         if address.header.prefix_len == prefix && local(&address) == Some(network.gateway) {
             missing = false;
-        } else {
+        } else if only {
             let removed = links.handle().address().del(address).execute().await;
             removed.map_err(fail)?;
         }
@@ -122,7 +175,7 @@ async fn ensure_address(links: &Links, network: &NetworkPlan, index: u32) -> Res
             .await;
         added.map_err(fail)?;
     }
-    Ok(())
+    Ok(missing)
 }
 
 fn local(address: &AddressMessage) -> Option<Ipv4Addr> {

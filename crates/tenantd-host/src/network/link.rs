@@ -10,8 +10,8 @@ use std::rc::Rc;
 use futures_util::TryStreamExt;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVeth, LinkAttribute,
-    LinkExtentMask, LinkFlags, LinkInfo, LinkMessage, State,
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridgePort, InfoData, InfoKind, InfoPortData,
+    InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage, State,
 };
 use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteScope, RouteType,
@@ -56,8 +56,13 @@ pub(super) struct Found {
     pub(super) operational: bool,
     /// The kernel's number of the network namespace of its peer.
     pub(super) peer: Option<i32>,
-    mac: Vec<u8>,
-    alias: Option<String>,
+    pub(super) mac: Vec<u8>,
+    pub(super) alias: Option<String>,
+    pub(super) up: bool,
+    /// The index of the bridge that it is a port of.
+    pub(super) controller: Option<u32>,
+    /// Whether it is a port that reaches no other isolated one.
+    pub(super) isolated: bool,
 }
 
 impl Found {
@@ -74,6 +79,7 @@ impl Found {
         let mut found = Self {
             index: message.header.index,
             carrier: message.header.flags.contains(LinkFlags::LowerUp),
+            up: message.header.flags.contains(LinkFlags::Up),
             ..Self::default()
         };
         for attribute in message.attributes {
@@ -83,16 +89,24 @@ impl Found {
                 LinkAttribute::Address(mac) => found.mac = mac,
                 LinkAttribute::LinkNetNsId(number) => found.peer = Some(number),
                 LinkAttribute::OperState(state) => found.operational = state == State::Up,
-                LinkAttribute::LinkInfo(parts) => {
-                    found.kind = parts.into_iter().find_map(|part| match part {
-                        LinkInfo::Kind(kind) => Some(kind),
-                        _ => None,
-                    });
-                }
+                LinkAttribute::Controller(index) => found.controller = Some(index),
+                LinkAttribute::LinkInfo(parts) => found.note_parts(parts),
                 _ => {}
             }
         }
         found
+    }
+
+    fn note_parts(&mut self, parts: Vec<LinkInfo>) {
+        for part in parts {
+            match part {
+                LinkInfo::Kind(kind) => self.kind = Some(kind),
+                LinkInfo::PortData(InfoPortData::BridgePort(settings)) => {
+                    self.isolated = settings.contains(&InfoBridgePort::Isolated(true));
+                }
+                _ => {}
+            }
+        }
     }
 
     /// Whether the link belongs to the owner of this mark. The alias cannot be set at creation, so
@@ -262,12 +276,8 @@ impl Links {
         tenant: &EndPlan,
     ) -> Result<(), Failure> {
         let object = format!("{address}/32");
-        let route = RouteMessageBuilder::<Ipv4Addr>::new()
-            .destination_prefix(address, 32)
-            .output_interface(index)
-            .scope(RouteScope::Link)
-            .pref_source(gateway);
-        if let Err(error) = self.handle().route().add(route.build()).execute().await {
+        let route = host_route(index, gateway, address);
+        if let Err(error) = self.handle().route().add(route).execute().await {
             let failure = refused(Stage::Route, object, error);
             if failure.errno == libc::EEXIST
                 && let Some(route) = self.way_to(address).await?
@@ -310,7 +320,7 @@ impl Links {
     }
 
     /// The host's route to an address, by one lookup.
-    async fn way_to(&self, address: Ipv4Addr) -> Result<Option<RouteMessage>, Failure> {
+    pub(super) async fn way_to(&self, address: Ipv4Addr) -> Result<Option<RouteMessage>, Failure> {
         let mut request = RouteMessage::default();
         request.header.address_family = AddressFamily::Inet;
         request.header.destination_prefix_length = 32;
@@ -341,7 +351,7 @@ impl Links {
     }
 
     /// The name of a route's link.
-    async fn owner(&self, route: &RouteMessage) -> Result<String, Failure> {
+    pub(super) async fn owner(&self, route: &RouteMessage) -> Result<String, Failure> {
         let link = match outgoing(route) {
             Some(index) => self.find_index(index).await?,
             None => None,
@@ -350,7 +360,17 @@ impl Links {
     }
 }
 
-fn outgoing(route: &RouteMessage) -> Option<u32> {
+/// The host's route to a tenant's address.
+pub(super) fn host_route(index: u32, gateway: Ipv4Addr, address: Ipv4Addr) -> RouteMessage {
+    let route = RouteMessageBuilder::<Ipv4Addr>::new()
+        .destination_prefix(address, 32)
+        .output_interface(index)
+        .scope(RouteScope::Link)
+        .pref_source(gateway);
+    route.build()
+}
+
+pub(super) fn outgoing(route: &RouteMessage) -> Option<u32> {
     route.attributes.iter().find_map(|part| match part {
         RouteAttribute::Oif(index) => Some(*index),
         _ => None,

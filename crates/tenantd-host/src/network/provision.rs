@@ -1,6 +1,6 @@
 //! Makes the network of one tenant, completely or not at all, and waits until it is destroyed.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ pub(super) struct Provisioner {
     pub(super) links: Links,
     pub(super) network: NetworkPlan,
     /// The interface index of the hub.
-    pub(super) hub: u32,
+    pub(super) hub: Cell<u32>,
     /// Access to the sysctls of a tenant's namespace.
     pub(super) sysctls: RefCell<Sysctls>,
 }
@@ -101,7 +101,7 @@ impl Provisioner {
     /// if it does not.
     async fn create_pair(&self, link: &LinkPlan, netns: &Netns) -> Result<Found, Failure> {
         let name = link.host.name.as_str();
-        let controller = (self.network.mode == Mode::Bridge).then_some(self.hub);
+        let controller = (self.network.mode == Mode::Bridge).then_some(self.hub.get());
         let mut residue = 0;
         loop {
             let network = &self.network;
@@ -156,7 +156,7 @@ impl Provisioner {
         crash::point("network: tenant end up", &link.mark);
         self.carries(made.index).await?;
         if port {
-            self.carries(self.hub).await?;
+            self.carries(self.hub.get()).await?;
         }
         Ok(())
     }

@@ -24,6 +24,7 @@ pub struct AppStatus {
     tracking: Tracking,
     logs: LogPlace,
     unwatched: Option<String>,
+    network: Option<NetworkState>,
     manifest: Option<String>,
     tenants: Vec<TenantStatus>,
 }
@@ -59,6 +60,14 @@ pub struct TenantStatus {
     killed: Option<Killed>,
     confined: Option<String>,
     offline: Option<Offline>,
+    network: Option<NetworkState>,
+}
+
+/// How often something on the host was different from the plan and was corrected, and what could not be.
+#[derive(CustomType)]
+pub struct NetworkState {
+    mended: u64,
+    drift: Option<Failure>,
 }
 
 /// A program that was to read its configuration again: the signal that was sent or the command that

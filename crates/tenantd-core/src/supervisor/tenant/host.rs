@@ -119,7 +119,10 @@ impl Tenant {
                     again: None,
                 },
                 Want::Up,
-            ) => self.running(context, launch),
+            ) => match self.link_lost.clone() {
+                Some(why) => self.stop(context, launch, After::Judge(Why::Failure(why))),
+                None => self.running(context, launch),
+            },
             (State::Launching { launch, again }, Want::Up | Want::Down) => {
                 let scope = again.unwrap_or(RestartScope::Relaunch);
                 self.stop(context, launch, scope.into())

@@ -54,6 +54,9 @@ impl Tenant {
             (State::Down | State::Failed { .. }, _) if blocked => {
                 "another tenant still holds its address or datastore: stop that one first"
             }
+            (State::Failed { .. }, _) if self.link_lost.is_some() => {
+                "its link was deleted on the host: stop it first"
+            }
             (State::Down | State::Failed { .. }, _) => return None,
             (State::Up { .. }, Want::Up) => {
                 "it is up: use `exec` without --offline, or stop it first"

@@ -47,7 +47,9 @@ impl Tenant {
                 Want::Down,
                 After::Relaunch | After::Judge(_) | After::Reprovision | After::Proceed,
             ) => self.bring_down(context, resources),
-            (Want::Up, After::Proceed) if resources == Resources::Full => {
+            (Want::Up, After::Proceed)
+                if resources == Resources::Full && self.link_lost.is_none() =>
+            {
                 self.launch_phase(context, self.policy.phases.after(launch.phase))
             }
             (Want::Up, After::Proceed) => self.bring_up(context, resources),
@@ -56,6 +58,29 @@ impl Tenant {
             }
             (Want::Up, After::Relaunch) => self.bring_up(context, resources),
             (Want::Up, After::Judge(why)) => self.judge(context, launch, why, resources),
+        }
+    }
+
+    /// Launches the program, after a provision if necessary.
+    pub(super) fn bring_up(&self, context: &mut TransitionContext, resources: Resources) -> State {
+        match resources {
+            Resources::Full if self.link_lost.is_some() => self.release(context, 0),
+            Resources::Full => self.launch_now(context),
+            // A tenant that waits for others must hold nothing itself.
+            Resources::Partial if context.blocked => self.release(context, 0),
+            Resources::None | Resources::Partial => self.provision(context),
+        }
+    }
+
+    /// Releases what exists.
+    pub(super) fn bring_down(
+        &self,
+        context: &mut TransitionContext,
+        resources: Resources,
+    ) -> State {
+        match resources {
+            Resources::Full | Resources::Partial => self.release(context, 0),
+            Resources::None => State::Down,
         }
     }
 
@@ -120,7 +145,8 @@ impl Tenant {
                 probes.max(watchdog).min(lived)
             }
             Why::Failure(failure)
-                if was_ready && [Stage::Mounted, Stage::End].contains(&failure.stage) =>
+                if was_ready
+                    && [Stage::Mounted, Stage::Linked, Stage::End].contains(&failure.stage) =>
             {
                 Duration::ZERO
             }

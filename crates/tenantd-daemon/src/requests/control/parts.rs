@@ -227,7 +227,7 @@ async fn send_updates(queue: &RequestQueue, feed: &mut Feed, writer: &Writer) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tenantd_api::wire::{LogPlace, StateWord, TenantStatus, Tracking};
+    use tenantd_api::wire::{LogPlace, NetworkState, StateWord, TenantStatus, Tracking};
 
     fn status(names: &[&str]) -> AppStatus {
         let tenant = |name: &&str| TenantStatus {
@@ -247,6 +247,7 @@ mod tests {
             tracking: Tracking::Cgroup,
             logs: LogPlace::Files,
             unwatched: None,
+            network: NetworkState::default(),
             manifest: None,
             tenants: names.iter().map(tenant).collect(),
         }

@@ -22,7 +22,8 @@ use crate::requests::queue::{AskedOffline, Request, RequestQueue};
 use tenantd_api::wire::Offline as Running;
 use tenantd_api::wire::asked::{RequestEvent, RequestOutcome};
 use tenantd_api::wire::varlink::description::{
-    Failure, FieldChange, FileDiff, KeyChange, Killed, NamedProcess, TenantChange, Unlaunchable,
+    Failure, FieldChange, FileDiff, KeyChange, Killed, NamedProcess, NetworkState, TenantChange,
+    Unlaunchable,
 };
 use tenantd_api::wire::varlink::{
     AnswerWord, Answered, Answers, AppReloadedList, Described, ManifestPath, Refusal, SignalledList,
@@ -97,6 +98,7 @@ impl Service {
     interface = "io.tenantd.Supervisor",
     types = [
         TenantStatus, Want, StateWord, Program, Tracking, LogPlace, Failure, Answered, AnswerWord,
+        NetworkState,
         FieldChange, KeyChange, TenantChange, FileDiff, Unlaunchable, Residue, ResidueKind, ResidueFate,
         Snapshot, TenantEvent, RequestEvent, RequestOutcome, EventKind, ProgramExit, EndReason, ExecLimit, ExecPrivileges,
         Killed, NamedProcess, Signalled, AppReloaded, Running,

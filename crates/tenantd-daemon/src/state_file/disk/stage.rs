@@ -83,6 +83,7 @@ names! {
     Ready = "ready";
     Alive = "ready", "alive";
     Mounted = "attach", "mounted";
+    Linked = "link", "linked";
     Background = "ready", "background";
     End = "end";
     Release = "release";

@@ -1,0 +1,71 @@
+//! Carries out a step of the supervisor: records, transitions, actions.
+
+use tenantd_core::name::TenantName;
+use tenantd_core::supervisor::Step;
+use tenantd_core::supervisor::action::Action;
+
+use crate::Daemon;
+use crate::requests::answer::{Seen, Tenants};
+use crate::subscriptions::Subscriptions;
+
+impl Daemon {
+    /// Carries out a step of the supervisor: records, transitions, actions.
+    pub(crate) fn carry_out(&mut self, step: Step) {
+        self.executor.use_next_plan(&step.actions);
+        for tenant in &step.changed {
+            self.record(tenant);
+        }
+        for transition in &step.transitions {
+            let view = self.supervisor.tenant(&transition.tenant);
+            self.transitions.publish(transition, view.as_ref());
+            self.executor.on_transition(transition);
+            let inventory = self.executor.inventory();
+            self.targets.on_transition(transition, inventory);
+            self.refusals.on_transition(transition);
+            self.drifts.on_transition(transition);
+            self.readiness.on_transition(transition, view, inventory);
+            self.tell_client(transition);
+        }
+        let (subscriptions, tenants) = self.watched();
+        subscriptions.publish_step(&step, tenants);
+        for action in step.actions {
+            if let Action::Remove { tenant } = &action {
+                self.remove_tenant(tenant);
+            }
+            self.executor.perform(action);
+        }
+    }
+
+    /// The subscriptions, with the view of the tenants that events are made from.
+    pub(crate) fn watched(&mut self) -> (&mut Subscriptions, Tenants<'_>) {
+        let tenants = Tenants {
+            supervisor: &self.supervisor,
+            executor: &self.executor,
+            reloads: &self.reloads,
+            wants: &self.wants,
+            seen: Seen {
+                targets: &self.targets,
+                refusals: &self.refusals,
+                drifts: &self.drifts,
+            },
+        };
+        (&mut self.subscriptions, tenants)
+    }
+
+    pub(crate) fn record(&mut self, tenant: &TenantName) {
+        if let Some(checkpoint) = self.supervisor.checkpoint(tenant)
+            && let Some(entry) = self.executor.inventory().get(tenant)
+        {
+            self.state_file.write(tenant, checkpoint, entry);
+        }
+    }
+
+    /// Drops all data of a tenant that was removed from the manifest and is released.
+    fn remove_tenant(&mut self, tenant: &TenantName) {
+        self.wants.on_removed(tenant);
+        self.state_file.on_removed(tenant);
+        self.transitions.on_removed();
+        self.drifts.on_removed(tenant);
+        self.subscriptions.publish_removed(tenant);
+    }
+}

@@ -1,0 +1,246 @@
+//! Compares what the host has with what tenantd made, and corrects what is different.
+//!
+//! The cost of a comparison is that of a few queries about one link, one address and one neighbour. Nothing
+//! is listed.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use futures_util::StreamExt;
+use rtnetlink::packet_core::{NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use rtnetlink::packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
+};
+use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteType};
+use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
+use rtnetlink::{LinkBridgePort, LinkUnspec};
+
+use tenantd_core::plan::model::{LinkPlan, MacAddr, Mode};
+use tenantd_core::stage::{Failure, Stage};
+
+use super::link::{Found, Links, host_route, outgoing};
+use super::provision::Provisioner;
+use super::refusal::{answered, refused};
+use super::tenant::ipv4;
+
+/// What a comparison found.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// Everything is as planned now. What was different.
+    Whole(Vec<String>),
+    /// The link is gone.
+    Lost(Failure),
+}
+
+/// How a host end differs from its plan.
+pub(super) fn differences(
+    found: &Found,
+    link: &LinkPlan,
+    controller: Option<u32>,
+) -> Vec<&'static str> {
+    let host = &link.host;
+    let all = [
+        (found.name != host.name.as_str(), "name"),
+        (!found.up, "state up"),
+        (found.alias.as_ref() != Some(&link.mark), "alias"),
+        (found.mac != host.mac.0, "MAC address"),
+        (found.controller != controller, "bridge"),
+        (controller.is_some() && !found.isolated, "isolation"),
+    ];
+    let different = all.into_iter().filter(|(is_different, _)| *is_different);
+    different.map(|(_, what)| what).collect()
+}
+
+/// Whether a neighbour is the permanent one with this MAC address.
+pub(super) fn is_permanent(message: &NeighbourMessage, mac: MacAddr) -> bool {
+    let has = |attribute: &NeighbourAttribute| matches!(attribute, NeighbourAttribute::LinkLayerAddress(found) if *found == mac.0);
+    message.header.state == NeighbourState::Permanent && message.attributes.iter().any(has)
+}
+
+impl Provisioner {
+    /// The bridge that a host end is a port of.
+    pub(super) fn controller(&self) -> Option<u32> {
+        (self.network.mode == Mode::Bridge).then_some(self.hub.get())
+    }
+
+    /// Compares the host's side of a tenant's link with its plan, and corrects what is different.
+    pub(super) async fn mend(&self, index: u32, link: &LinkPlan) -> Result<Outcome, Failure> {
+        let name = link.host.name.as_str();
+        let Some(found) = self.links.find_index(index).await? else {
+            let lost = Failure::detail(Stage::Linked, name, "it was deleted on the host");
+            return Ok(Outcome::Lost(lost));
+        };
+        let controller = self.controller();
+        let different = differences(&found, link, controller);
+        let mut mended: Vec<String> = different
+            .iter()
+            .map(|what| format!("the {what} of {name}"))
+            .collect();
+        if !different.is_empty() {
+            self.links.correct(&found, link, controller).await?;
+            // The kernel notices the carrier of a link that was down up to a second later, unless it is asked.
+            self.links.find_index(index).await?;
+        }
+        if self.network.mode == Mode::Routed {
+            for address in ipv4(&link.addresses)? {
+                if self.mend_route(index, address).await? {
+                    mended.push(format!("the route {address}/32"));
+                }
+                if self
+                    .links
+                    .mend_neighbour(index, address, link.tenant.mac)
+                    .await?
+                {
+                    mended.push(format!("the neighbour entry of {address}"));
+                }
+            }
+        }
+        Ok(Outcome::Whole(mended))
+    }
+
+    /// Returns whether the route had to be set.
+    async fn mend_route(&self, index: u32, address: Ipv4Addr) -> Result<bool, Failure> {
+        let links = &self.links;
+        if is_ours(links.way_to(address).await?.as_ref(), index) {
+            return Ok(false);
+        }
+        let object = format!("{address}/32");
+        let route = host_route(index, self.network.gateway, address);
+        let set = links.handle().route().add(route).replace();
+        set.execute()
+            .await
+            .map_err(|error| refused(Stage::Route, object.as_str(), error))?;
+        let now = links.way_to(address).await?;
+        if is_ours(now.as_ref(), index) {
+            return Ok(true);
+        }
+        let who = match &now {
+            Some(route) if route.header.kind == RouteType::Local => {
+                format!("the host has this address on {}", links.owner(route).await?)
+            }
+            Some(route) => format!(
+                "the host routes it to {} by table {}",
+                links.owner(route).await?,
+                table(route)
+            ),
+            None => "a rule or a route of the host refuses it".to_owned(),
+        };
+        let why = format!("{who}: remove that, see `ip rule` and `ip route get {address}`");
+        Err(Failure::detail(Stage::Route, object, why))
+    }
+}
+
+fn is_ours(route: Option<&RouteMessage>, index: u32) -> bool {
+    route.is_some_and(|route| {
+        route.header.kind == RouteType::Unicast
+            && route.header.destination_prefix_length == 32
+            && outgoing(route) == Some(index)
+    })
+}
+
+/// The number of a route's table.
+pub(super) fn table(route: &RouteMessage) -> u32 {
+    let long = route.attributes.iter().find_map(|part| match part {
+        RouteAttribute::Table(table) => Some(*table),
+        _ => None,
+    });
+    long.unwrap_or_else(|| u32::from(route.header.table))
+}
+
+impl Links {
+    /// Sets what differs at a host end.
+    async fn correct(
+        &self,
+        found: &Found,
+        link: &LinkPlan,
+        controller: Option<u32>,
+    ) -> Result<(), Failure> {
+        let name = link.host.name.as_str();
+        let fail = |error| refused(Stage::Link, name, error);
+        let mut end = LinkUnspec::new_with_index(found.index).up();
+        if found.name != name {
+            end = end.name(name);
+        }
+        if found.mac != link.host.mac.0 {
+            end = end.address(link.host.mac.0.to_vec());
+        }
+        if found.alias.as_ref() != Some(&link.mark) {
+            end = end.alias(link.mark.as_str());
+        }
+        end = match controller {
+            _ if found.controller == controller => end,
+            Some(index) => end.controller(index),
+            None => end.nocontroller(),
+        };
+        let changed = self.handle().link().change(end.build()).execute().await;
+        changed.map_err(fail)?;
+        if controller.is_some() && !(found.isolated && found.controller == controller) {
+            // Only once it is a port.
+            let port = LinkBridgePort::new(found.index).isolated(true).build();
+            let changed = self.handle().link().change(port).execute().await;
+            changed.map_err(fail)?;
+        }
+        Ok(())
+    }
+
+    /// Returns whether the permanent neighbour entry had to be set.
+    pub(super) async fn mend_neighbour(
+        &self,
+        index: u32,
+        address: Ipv4Addr,
+        mac: MacAddr,
+    ) -> Result<bool, Failure> {
+        let found = self.neighbour(index, address).await?;
+        if found.is_some_and(|found| is_permanent(&found, mac)) {
+            return Ok(false);
+        }
+        self.set_neighbour(index, address, mac).await?;
+        Ok(true)
+    }
+
+    /// Looks up a neighbour entry.
+    async fn neighbour(
+        &self,
+        index: u32,
+        address: Ipv4Addr,
+    ) -> Result<Option<NeighbourMessage>, Failure> {
+        let object = format!("{address} (its neighbour entry)");
+        let mut message = NeighbourMessage::default();
+        message.header.family = AddressFamily::Inet;
+        message.header.ifindex = index;
+        let destination = NeighbourAddress::Inet(address);
+        message.attributes = vec![NeighbourAttribute::Destination(destination)];
+        let mut request = NetlinkMessage::from(RouteNetlinkMessage::GetNeighbour(message));
+        request.header.flags = NLM_F_REQUEST;
+        let answers = self.handle().request(request);
+        let mut answers = answers.map_err(|error| refused(Stage::Route, object.as_str(), error))?;
+        let mut found = None;
+        while let Some(answer) = answers.next().await {
+            match answer.payload {
+                NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewNeighbour(message)) => {
+                    found = Some(message);
+                }
+                NetlinkPayload::Error(answer) if answer.raw_code() == -libc::ENOENT => {}
+                NetlinkPayload::Error(answer) if answer.code.is_some() => {
+                    return Err(answered(Stage::Route, object, &answer));
+                }
+                _ => {}
+            }
+        }
+        Ok(found)
+    }
+
+    /// Sets a permanent neighbour entry.
+    pub(super) async fn set_neighbour(
+        &self,
+        index: u32,
+        address: Ipv4Addr,
+        mac: MacAddr,
+    ) -> Result<(), Failure> {
+        let neighbour = self.handle().neighbours().add(index, IpAddr::V4(address));
+        let neighbour = neighbour.link_layer_address(&mac.0).replace();
+        neighbour.execute().await.map_err(|error| {
+            let object = format!("{address} (its neighbour entry)");
+            refused(Stage::Route, object, error)
+        })
+    }
+}

@@ -1,0 +1,344 @@
+//! What the application must have on the host, and which of it a message of the kernel casts doubt on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnetwork::Ipv4Network;
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::address::AddressAttribute;
+use rtnetlink::packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage};
+use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
+use rtnetlink::packet_route::rule::{RuleAttribute, RuleMessage};
+
+use tenantd_core::plan::model::{LinkPlan, Mode, NetworkPlan};
+
+use super::wire::{self, Raw};
+use crate::network::link::{Found, outgoing};
+use crate::network::mend::{differences, is_permanent, table};
+
+/// The table that all routes of tenantd are in.
+const MAIN: u32 = 254;
+
+/// The table of the host's own addresses.
+const LOCAL: u32 = 255;
+
+/// The flag of a link that is up.
+const UP: u32 = 1;
+
+/// The address family of messages about ports of a bridge.
+const BRIDGE: u8 = 7;
+
+/// A part of the application's network. The hub comes first: the others need it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::network) enum Part {
+    /// The hub.
+    Hub,
+    /// The host's side of a tenant, by the index of its host end.
+    Tenant(u32),
+    /// All that could not be mended.
+    Drifted,
+}
+
+/// What must be there.
+#[derive(Debug)]
+pub(super) struct Model {
+    network: NetworkPlan,
+    hub: u32,
+    tenants: BTreeMap<u32, LinkPlan>,
+    indices: BTreeMap<String, u32>,
+    addresses: BTreeMap<Ipv4Addr, u32>,
+    /// Links of nobody that are down, or that have lost something: a provision may be making one of them.
+    early: BTreeSet<u32>,
+}
+
+impl Model {
+    pub(super) fn new(network: NetworkPlan, hub: u32) -> Self {
+        Self {
+            network,
+            hub,
+            tenants: BTreeMap::new(),
+            indices: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+            early: BTreeSet::new(),
+        }
+    }
+
+    /// Adds a tenant. Returns whether it has lost something already.
+    pub(super) fn add(&mut self, link: LinkPlan, index: u32) -> bool {
+        self.remove(&link.mark);
+        self.indices.insert(link.mark.clone(), index);
+        for address in addresses(&link) {
+            self.addresses.insert(address, index);
+        }
+        self.tenants.insert(index, link);
+        self.early.remove(&index)
+    }
+
+    /// Removes the tenant with this mark. Returns the index of its host end.
+    pub(super) fn remove(&mut self, mark: &str) -> Option<u32> {
+        let index = self.indices.remove(mark)?;
+        self.remove_index(index);
+        Some(index)
+    }
+
+    /// Removes the tenant with this host end.
+    pub(super) fn remove_index(&mut self, index: u32) {
+        if let Some(link) = self.tenants.remove(&index) {
+            self.indices.remove(&link.mark);
+            for address in addresses(&link) {
+                if self.addresses.get(&address) == Some(&index) {
+                    self.addresses.remove(&address);
+                }
+            }
+        }
+    }
+
+    pub(super) fn link(&self, index: u32) -> Option<&LinkPlan> {
+        self.tenants.get(&index)
+    }
+
+    pub(super) fn set_hub(&mut self, index: u32) {
+        self.hub = index;
+    }
+
+    /// The mark of a part.
+    pub(super) fn mark(&self, part: Part) -> Option<String> {
+        match part {
+            Part::Hub => Some(self.network.mark.clone()),
+            Part::Tenant(index) => self.tenants.get(&index).map(|link| link.mark.clone()),
+            Part::Drifted => None,
+        }
+    }
+
+    /// All parts.
+    pub(super) fn parts(&self) -> Vec<Part> {
+        let tenants = self.tenants.keys().map(|index| Part::Tenant(*index));
+        std::iter::once(Part::Hub).chain(tenants).collect()
+    }
+
+    /// Adds the parts that a message casts doubt on.
+    pub(super) fn hear(&mut self, message: Raw<'_>, suspects: &mut Vec<Part>) {
+        match message.kind {
+            wire::NEW_LINK => self.on_link(message, suspects),
+            wire::DEL_LINK => self.on_link_gone(message, suspects),
+            wire::NEW_ADDRESS | wire::DEL_ADDRESS => self.on_address(message, suspects),
+            wire::NEW_ROUTE | wire::DEL_ROUTE => {
+                if let Some(
+                    RouteNetlinkMessage::NewRoute(route) | RouteNetlinkMessage::DelRoute(route),
+                ) = message.parse()
+                {
+                    match message.kind {
+                        wire::NEW_ROUTE => self.on_route(&route, suspects),
+                        _ => self.on_route_gone(&route, suspects),
+                    }
+                }
+            }
+            wire::NEW_NEIGHBOUR | wire::DEL_NEIGHBOUR => self.on_neighbour(message, suspects),
+            wire::NEW_RULE | wire::DEL_RULE => {
+                if let Some(
+                    RouteNetlinkMessage::NewRule(rule) | RouteNetlinkMessage::DelRule(rule),
+                ) = message.parse()
+                {
+                    self.on_rule(&rule, suspects);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn part_of(&self, index: u32) -> Option<Part> {
+        match index {
+            index if index == self.hub => Some(Part::Hub),
+            index if self.tenants.contains_key(&index) => Some(Part::Tenant(index)),
+            _ => None,
+        }
+    }
+
+    fn on_link(&mut self, message: Raw<'_>, suspects: &mut Vec<Part>) {
+        let Some(index) = message.index() else {
+            return;
+        };
+        let Some(part) = self.part_of(index) else {
+            match message.flags() {
+                Some(flags) if flags & UP != 0 => self.early.remove(&index),
+                Some(_) | None => self.early.insert(index),
+            };
+            return;
+        };
+        // One about a port says less.
+        if message.family() == Some(BRIDGE) {
+            return;
+        }
+        let Some(RouteNetlinkMessage::NewLink(link)) = message.parse() else {
+            return suspects.push(part);
+        };
+        let found = Found::new(link);
+        let is_whole = match self.tenants.get(&index) {
+            Some(link) => {
+                let controller = (self.network.mode == Mode::Bridge).then_some(self.hub);
+                differences(&found, link, controller).is_empty()
+            }
+            None => {
+                found.up
+                    && found.name == self.network.hub.name.as_str()
+                    && found.mac == self.network.hub.mac.0
+                    && found.is_marked_as(&self.network.mark)
+            }
+        };
+        if !is_whole {
+            suspects.push(part);
+        }
+    }
+
+    fn on_link_gone(&mut self, message: Raw<'_>, suspects: &mut Vec<Part>) {
+        let Some(index) = message.index() else {
+            return;
+        };
+        match self.part_of(index) {
+            Some(part) => suspects.push(part),
+            None if message.family() == Some(BRIDGE) => {}
+            None => {
+                self.early.remove(&index);
+            }
+        }
+    }
+
+    fn on_address(&self, message: Raw<'_>, suspects: &mut Vec<Part>) {
+        let Some(
+            RouteNetlinkMessage::NewAddress(address) | RouteNetlinkMessage::DelAddress(address),
+        ) = message.parse()
+        else {
+            return;
+        };
+        let local = address.attributes.iter().find_map(|part| match part {
+            AddressAttribute::Local(IpAddr::V4(local)) => Some(*local),
+            _ => None,
+        });
+        let Some(local) = local else {
+            return;
+        };
+        let is_of_hub = address.header.index == self.hub;
+        if local == self.network.gateway {
+            // The hub's own is told when it is set, too.
+            if message.kind == wire::DEL_ADDRESS || !is_of_hub {
+                suspects.push(Part::Hub);
+            }
+        } else if let Some(index) = self.addresses.get(&local) {
+            suspects.push(Part::Tenant(*index));
+        }
+    }
+
+    fn on_route(&self, route: &RouteMessage, suspects: &mut Vec<Part>) {
+        let Some(network) = destination(route) else {
+            return;
+        };
+        let to = outgoing(route);
+        if is_inside(network, self.network.subnet) {
+            for (address, index) in self
+                .addresses
+                .range(network.network()..=network.broadcast())
+            {
+                let is_own = to == Some(*index) && network.prefix() == 32;
+                if !is_own && network.contains(*address) {
+                    suspects.push(Part::Tenant(*index));
+                }
+            }
+        } else if ![MAIN, LOCAL].contains(&table(route)) && is_inside(self.network.subnet, network)
+        {
+            // A rule may lead there. One tenant stands for all.
+            suspects.extend(self.addresses.values().next().copied().map(Part::Tenant));
+        }
+    }
+
+    fn on_route_gone(&mut self, route: &RouteMessage, suspects: &mut Vec<Part>) {
+        let to = outgoing(route);
+        let network = destination(route);
+        let address = network.filter(|it| it.prefix() == 32).map(Ipv4Network::ip);
+        let owner = address.and_then(|address| self.addresses.get(&address));
+        if let Some(owner) = owner {
+            suspects.push(Part::Tenant(*owner));
+        } else if network == Some(self.network.subnet) || to == Some(self.hub) {
+            suspects.push(Part::Hub);
+        } else if let Some(to) = to
+            && network.is_some_and(|it| is_inside(it, self.network.subnet))
+        {
+            self.early.insert(to);
+        }
+        suspects.push(Part::Drifted);
+    }
+
+    fn on_neighbour(&mut self, message: Raw<'_>, suspects: &mut Vec<Part>) {
+        let Some(index) = message.index() else {
+            return;
+        };
+        if self.part_of(index).is_none() {
+            return;
+        }
+        let Some(
+            RouteNetlinkMessage::NewNeighbour(neighbour)
+            | RouteNetlinkMessage::DelNeighbour(neighbour),
+        ) = message.parse()
+        else {
+            return;
+        };
+        let Some(owner) = address_of(&neighbour).and_then(|it| self.addresses.get(&it)) else {
+            return;
+        };
+        let mac = self.tenants.get(owner).map(|link| link.tenant.mac);
+        let is_whole = message.kind == wire::NEW_NEIGHBOUR
+            && mac.is_some_and(|mac| is_permanent(&neighbour, mac));
+        if !is_whole {
+            suspects.push(Part::Tenant(*owner));
+        }
+    }
+
+    /// A rule that came or went.
+    fn on_rule(&self, rule: &RuleMessage, suspects: &mut Vec<Part>) {
+        let to = rule.attributes.iter().find_map(|part| match part {
+            RuleAttribute::Destination(IpAddr::V4(to)) => {
+                Ipv4Network::new(*to, rule.header.dst_len).ok()
+            }
+            _ => None,
+        });
+        match to {
+            Some(to) => {
+                let within = self.addresses.range(to.network()..=to.broadcast());
+                suspects.extend(within.map(|(_, index)| Part::Tenant(*index)));
+            }
+            // One tenant stands for all.
+            None => suspects.extend(self.addresses.values().next().copied().map(Part::Tenant)),
+        }
+        suspects.push(Part::Drifted);
+    }
+}
+
+fn addresses(link: &LinkPlan) -> impl Iterator<Item = Ipv4Addr> {
+    link.addresses.iter().filter_map(|address| match address {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    })
+}
+
+/// Where a route leads to, if it is one of IPv4.
+fn destination(route: &RouteMessage) -> Option<Ipv4Network> {
+    let to = route.attributes.iter().find_map(|part| match part {
+        RouteAttribute::Destination(RouteAddress::Inet(to)) => Some(*to),
+        _ => None,
+    });
+    let is_ipv4 = route.header.address_family == rtnetlink::packet_route::AddressFamily::Inet;
+    let to = to.unwrap_or(Ipv4Addr::UNSPECIFIED);
+    Ipv4Network::new(to, route.header.destination_prefix_length)
+        .ok()
+        .filter(|_| is_ipv4)
+}
+
+fn is_inside(inner: Ipv4Network, outer: Ipv4Network) -> bool {
+    inner.prefix() >= outer.prefix() && outer.contains(inner.network())
+}
+
+fn address_of(neighbour: &NeighbourMessage) -> Option<Ipv4Addr> {
+    neighbour.attributes.iter().find_map(|part| match part {
+        NeighbourAttribute::Destination(NeighbourAddress::Inet(address)) => Some(*address),
+        _ => None,
+    })
+}
