@@ -153,6 +153,28 @@ pub(super) fn make<T: Send>(
     })
 }
 
+/// Calls `inside` in a namespace, on a temporary thread. `inside` must not leave anything open there.
+pub(super) fn visit<T: Send>(
+    netns: &Netns,
+    inside: impl FnOnce() -> io::Result<T> + Send,
+) -> io::Result<T> {
+    thread::scope(|scope| {
+        let visitor = thread::Builder::new()
+            .name("netns".into())
+            .spawn_scoped(scope, || {
+                let home = File::open(OWN)?;
+                setns(netns, CloneFlags::CLONE_NEWNET)?;
+                let done = inside();
+                // As after making one.
+                setns(&home, CloneFlags::CLONE_NEWNET)?;
+                done
+            })?;
+        visitor
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
 fn visit_new<T>(
     sysctls: &mut Sysctls,
     own: &BTreeMap<Sysctl, String>,

@@ -11,13 +11,15 @@
 //!   hub: gateway's address
 //!     (bridge: controller of)
 //!   host end, marked by its alias  ═════  eth0: the tenant's address
-//!     (routed: address/32 → host end)       default via the gateway
+//!     (address/32 → host end, bridge: → hub) default via the gateway
+//!   the rest of the subnet → unreachable
 //! ```
 //!
 //! No step lists links, routes or neighbours, so the cost of a tenant does not depend on the number
 //! of tenants. Links without the application's mark are never changed. IPv6, address translation
 //! and published ports are not implemented; they belong beside `provision` and the tenant's batch.
 
+mod announce;
 mod connection;
 mod hub;
 mod link;
@@ -26,6 +28,7 @@ mod proof;
 mod provision;
 mod refusal;
 pub mod residue;
+mod subnet;
 mod tenant;
 mod watch;
 

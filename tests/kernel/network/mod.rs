@@ -6,4 +6,5 @@ mod load;
 mod release;
 mod shape;
 mod sysctls;
+mod unused;
 mod watch;

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use futures_util::TryStreamExt;
 use rtnetlink::packet_route::AddressFamily;
-use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
+use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use rtnetlink::packet_route::link::{BridgeStpState, InfoKind};
 use rtnetlink::{LinkBridge, LinkMessageBuilder};
 
@@ -18,6 +18,7 @@ use tenantd_core::stage::{Failure, Stage};
 
 use super::link::{Found, Links, no_ipv6_address, runs_ipv6};
 use super::refusal::refused;
+use super::subnet;
 
 /// Makes the hub, or takes over one with our mark and corrects its settings. Returns its index, and
 /// whether it was made.
@@ -61,8 +62,12 @@ pub(super) async fn remove(links: &Links, network: &NetworkPlan) -> Result<(), F
     match links.find(network.hub.name.as_str()).await? {
         // A bridge has a carrier if one of its ports has, and a tenant's port always has. Listing
         // the ports would list all links.
-        Some(found) if is_hub(&found, network) && !found.carrier => links.delete(&found).await,
-        _ => Ok(()),
+        Some(found) if is_hub(&found, network) && !found.carrier => {
+            links.delete(&found).await?;
+            subnet::remove(links, network.subnet).await
+        }
+        None => subnet::remove(links, network.subnet).await,
+        Some(_) => Ok(()),
     }
 }
 
@@ -73,7 +78,8 @@ fn is_hub(found: &Found, network: &NetworkPlan) -> bool {
 async fn set_up(links: &Links, network: &NetworkPlan, index: u32) -> Result<(), Failure> {
     change(links, network, index).await?;
     crash::point("hub: marked", network.hub.name.as_str());
-    ensure_address(links, network, index, true).await.map(drop)
+    ensure_address(links, network, index, true).await?;
+    subnet::ensure(links, network.subnet).await.map(drop)
 }
 
 async fn change(links: &Links, network: &NetworkPlan, index: u32) -> Result<(), Failure> {
@@ -127,6 +133,9 @@ pub(super) async fn mend(
     if ensure_address(links, network, index, false).await? {
         mended.push(format!("the address {}", address_of(network)));
     }
+    if subnet::ensure(links, network.subnet).await? {
+        mended.push(subnet::name(network.subnet));
+    }
     Ok((index, mended))
 }
 
@@ -167,13 +176,13 @@ async fn ensure_address(
     }
     if missing {
         let gateway = IpAddr::V4(network.gateway);
-        let added = links
-            .handle()
-            .address()
-            .add(index, gateway, prefix)
-            .execute()
-            .await;
-        added.map_err(fail)?;
+        let mut added = links.handle().address().add(index, gateway, prefix);
+        if network.mode == Mode::Bridge {
+            // Each tenant has a route of its own: the others are refused.
+            let flags = AddressAttribute::Flags(AddressFlags::Noprefixroute);
+            added.message_mut().attributes.push(flags);
+        }
+        added.execute().await.map_err(fail)?;
     }
     Ok(missing)
 }

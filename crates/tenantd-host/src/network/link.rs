@@ -279,13 +279,19 @@ impl Links {
         let route = host_route(index, gateway, address);
         if let Err(error) = self.handle().route().add(route).execute().await {
             let failure = refused(Stage::Route, object, error);
-            if failure.errno == libc::EEXIST
-                && let Some(route) = self.way_to(address).await?
-            {
-                let owner = self.owner(&route).await?;
-                return Err(failure.with(format!("already routed to {owner}")));
+            let route = match failure.errno {
+                libc::EEXIST => self.way_to(address).await?,
+                _ => None,
+            };
+            match route {
+                // Through the hub: a supervisor that died has left it.
+                Some(route) if outgoing(&route) == Some(index) => {}
+                Some(route) => {
+                    let owner = self.owner(&route).await?;
+                    return Err(failure.with(format!("already routed to {owner}")));
+                }
+                None => return Err(failure),
             }
-            return Err(failure);
         }
         let neighbour = self.handle().neighbours().add(index, IpAddr::V4(address));
         let neighbour = neighbour.link_layer_address(&tenant.mac.0).replace();

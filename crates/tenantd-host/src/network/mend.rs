@@ -19,7 +19,7 @@ use tenantd_core::stage::{Failure, Stage};
 
 use super::link::{Found, Links, host_route, outgoing};
 use super::provision::Provisioner;
-use super::refusal::{answered, refused};
+use super::refusal::{answered, errno, refused};
 use super::tenant::ipv4;
 
 /// What a comparison found.
@@ -77,24 +77,45 @@ impl Provisioner {
             .collect();
         if !different.is_empty() {
             self.links.correct(&found, link, controller).await?;
-            // The kernel notices the carrier of a link that was down up to a second later, unless it is asked.
-            self.links.find_index(index).await?;
+            // The kernel notices a carrier up to a second later, unless it is asked. The hub has none without a
+            // port that has one.
+            for asked in [Some(index), controller, Some(index)].into_iter().flatten() {
+                self.links.find_index(asked).await?;
+            }
         }
-        if self.network.mode == Mode::Routed {
-            for address in ipv4(&link.addresses)? {
-                if self.mend_route(index, address).await? {
-                    mended.push(format!("the route {address}/32"));
-                }
-                if self
-                    .links
-                    .mend_neighbour(index, address, link.tenant.mac)
-                    .await?
-                {
-                    mended.push(format!("the neighbour entry of {address}"));
-                }
+        let (through, mac) = (self.way(index), link.tenant.mac);
+        for address in ipv4(&link.addresses)? {
+            if self.mend_route(through, address).await? {
+                mended.push(format!("the route {address}/32"));
+            }
+            if self.links.mend_neighbour(through, address, mac).await? {
+                mended.push(format!("the neighbour entry of {address}"));
             }
         }
         Ok(Outcome::Whole(mended))
+    }
+
+    /// The link that the host reaches a tenant by.
+    pub(super) fn way(&self, host_end: u32) -> u32 {
+        self.controller().unwrap_or(host_end)
+    }
+
+    /// Removes what the hub has for a tenant, in mode bridge. Else it goes with the host end.
+    pub(super) async fn unroute(&self, link: &LinkPlan) -> Result<(), Failure> {
+        let Some(hub) = self.controller() else {
+            return Ok(());
+        };
+        for address in ipv4(&link.addresses)? {
+            let found = self.links.neighbour(hub, address).await?;
+            // Another tenant may have the address now.
+            if found.is_some_and(|found| !is_permanent(&found, link.tenant.mac)) {
+                continue;
+            }
+            self.links
+                .unroute(hub, self.network.gateway, address)
+                .await?;
+        }
+        Ok(())
     }
 
     /// Returns whether the route had to be set.
@@ -144,6 +165,16 @@ pub(super) fn table(route: &RouteMessage) -> u32 {
         _ => None,
     });
     long.unwrap_or_else(|| u32::from(route.header.table))
+}
+
+/// Names a neighbour entry.
+fn neighbour(index: u32, address: Ipv4Addr) -> NeighbourMessage {
+    let mut message = NeighbourMessage::default();
+    message.header.family = AddressFamily::Inet;
+    message.header.ifindex = index;
+    let destination = NeighbourAddress::Inet(address);
+    message.attributes = vec![NeighbourAttribute::Destination(destination)];
+    message
 }
 
 impl Links {
@@ -204,11 +235,7 @@ impl Links {
         address: Ipv4Addr,
     ) -> Result<Option<NeighbourMessage>, Failure> {
         let object = format!("{address} (its neighbour entry)");
-        let mut message = NeighbourMessage::default();
-        message.header.family = AddressFamily::Inet;
-        message.header.ifindex = index;
-        let destination = NeighbourAddress::Inet(address);
-        message.attributes = vec![NeighbourAttribute::Destination(destination)];
+        let message = neighbour(index, address);
         let mut request = NetlinkMessage::from(RouteNetlinkMessage::GetNeighbour(message));
         request.header.flags = NLM_F_REQUEST;
         let answers = self.handle().request(request);
@@ -227,6 +254,26 @@ impl Links {
             }
         }
         Ok(found)
+    }
+
+    /// Removes the route and the neighbour entry of an address.
+    async fn unroute(
+        &self,
+        index: u32,
+        gateway: Ipv4Addr,
+        address: Ipv4Addr,
+    ) -> Result<(), Failure> {
+        let object = format!("{address}/32");
+        let gone = |error: rtnetlink::Error| match errno(&error) {
+            Some(libc::ESRCH | libc::ENOENT | libc::ENODEV) => Ok(()),
+            Some(_) | None => Err(refused(Stage::Release, object.as_str(), error)),
+        };
+        let route = host_route(index, gateway, address);
+        let removed = self.handle().route().del(route).execute().await;
+        removed.or_else(gone)?;
+        let message = neighbour(index, address);
+        let removed = self.handle().neighbours().del(message).execute().await;
+        removed.or_else(gone)
     }
 
     /// Sets a permanent neighbour entry.

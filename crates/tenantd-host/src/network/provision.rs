@@ -12,6 +12,7 @@ use crate::netns::{self, ClosedNetns, Netns, Sysctls};
 use tenantd_core::plan::model::{LinkPlan, Mode, NetworkPlan};
 use tenantd_core::stage::{Failure, Stage};
 
+use super::announce::announce;
 use super::link::{Found, Links, index_of};
 use super::refusal::{errno, refused};
 use super::tenant::{TenantSocket, ipv4};
@@ -56,7 +57,12 @@ impl Provisioner {
         crash::point("network: namespace made", &link.mark);
         let made = self.create_pair(link, &netns).await?;
         crash::point("network: link made", &link.mark);
-        match self.set_up(link, &addresses, &made, socket).await {
+        let made_up = self.set_up(link, &addresses, &made, socket).await;
+        let told = made_up.and_then(|()| match self.network.mode {
+            Mode::Bridge => announce(&netns, link, &addresses),
+            Mode::Routed => Ok(()),
+        });
+        match told {
             Ok(()) => Ok(netns),
             Err(why) => {
                 let left = self.undo(link, &made, netns.close()).await;
@@ -78,6 +84,7 @@ impl Provisioner {
         link: &LinkPlan,
         closed: ClosedNetns,
     ) -> Result<(), Failure> {
+        self.unroute(link).await?;
         let Some(found) = self.links.find(link.host.name.as_str()).await? else {
             return Ok(());
         };
@@ -143,15 +150,14 @@ impl Provisioner {
         let raised = self.links.raise_host_end(made.index, network, link, port);
         raised.await?;
         crash::point("network: host end up", &link.mark);
-        if !port {
-            for address in addresses {
-                let routed =
-                    self.links
-                        .route_to(made.index, network.gateway, *address, &link.tenant);
-                routed.await?;
-            }
-            crash::point("network: routed", &link.mark);
+        let through = self.way(made.index);
+        for address in addresses {
+            let routed = self
+                .links
+                .route_to(through, network.gateway, *address, &link.tenant);
+            routed.await?;
         }
+        crash::point("network: routed", &link.mark);
         socket.set_up(network, link, addresses)?;
         crash::point("network: tenant end up", &link.mark);
         self.carries(made.index).await?;
@@ -183,6 +189,7 @@ impl Provisioner {
     /// Waits until a half-made link is destroyed with its namespace, else deletes it. Its routes
     /// and neighbour entries are removed with it.
     async fn undo(&self, link: &LinkPlan, made: &Found, _: ClosedNetns) -> Result<(), Failure> {
+        self.unroute(link).await?;
         if self.vanishes(made, link).await? {
             return Ok(());
         }

@@ -15,6 +15,7 @@ use tenantd_core::stage::{Failure, Stage};
 
 use super::link::{Found, Links};
 use super::refusal::{broken, refused};
+use super::subnet;
 
 /// A link that bears an application's mark.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +74,9 @@ pub fn remove(link: &Marked) -> Result<(), Failure> {
     inside(|links| async move {
         match links.find_index(link.index).await? {
             Some(found) if found.name == link.name && !found.is_marked_otherwise(&link.mark) => {
+                if link.tenant.is_none() {
+                    subnet::remove_of_hub(&links, found.index).await?;
+                }
                 links.delete(&found).await
             }
             Some(_) | None => Ok(()),

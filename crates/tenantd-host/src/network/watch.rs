@@ -191,14 +191,38 @@ impl Watch {
     /// Looks at a part, and mends it.
     pub(super) async fn mend(&mut self, provisioner: &Provisioner, part: Part) {
         self.due.remove(&part);
-        let outcome = match part {
-            Part::Hub => self.mend_hub(provisioner).await,
-            Part::Tenant(index) => match self.model.link(index) {
-                Some(link) => provisioner.mend(index, link).await,
-                None => return self.forget_part(part),
-            },
-            Part::Drifted => return,
+        let outcome = match (part, self.look_at(provisioner, part).await) {
+            (Part::Tenant(_), Some(Err(_))) => {
+                // It needs the hub, whose loss may be told after its own.
+                let hub = self.mend_hub(provisioner).await;
+                self.conclude(Part::Hub, hub);
+                self.look_at(provisioner, part).await
+            }
+            (_, outcome) => outcome,
         };
+        match outcome {
+            Some(outcome) => self.conclude(part, outcome),
+            None => self.forget_part(part),
+        }
+    }
+
+    /// None if there is no such part.
+    async fn look_at(
+        &mut self,
+        provisioner: &Provisioner,
+        part: Part,
+    ) -> Option<Result<Outcome, Failure>> {
+        match part {
+            Part::Hub => Some(self.mend_hub(provisioner).await),
+            Part::Tenant(index) => {
+                let link = self.model.link(index)?;
+                Some(provisioner.mend(index, link).await)
+            }
+            Part::Drifted => None,
+        }
+    }
+
+    fn conclude(&mut self, part: Part, outcome: Result<Outcome, Failure>) {
         match outcome {
             Ok(Outcome::Lost(why)) => {
                 self.note(part, News::Lost(why));

@@ -238,7 +238,11 @@ impl Model {
                 .addresses
                 .range(network.network()..=network.broadcast())
             {
-                let is_own = to == Some(*index) && network.prefix() == 32;
+                let own = match self.network.mode {
+                    Mode::Routed => *index,
+                    Mode::Bridge => self.hub,
+                };
+                let is_own = to == Some(own) && network.prefix() == 32;
                 if !is_own && network.contains(*address) {
                     suspects.push(Part::Tenant(*index));
                 }

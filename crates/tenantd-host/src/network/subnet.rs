@@ -1,0 +1,100 @@
+//! The route for all addresses of the subnet that no tenant has now: the host refuses them.
+//!
+//! Without it, what is sent to a tenant that is down would follow the host's default route, to the machine that has the
+//! address out there. Its metric is the highest, so that each tenant's route comes first.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use futures_util::TryStreamExt;
+use ipnetwork::Ipv4Network;
+use rtnetlink::RouteMessageBuilder;
+use rtnetlink::packet_route::AddressFamily;
+use rtnetlink::packet_route::route::{
+    RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteType,
+};
+
+use tenantd_core::stage::{Failure, Stage};
+
+use super::link::Links;
+use super::refusal::{errno, refused};
+
+/// The mark of a route without a link: the number of the protocol, see `rtm_protocol` in rtnetlink(7), that no
+/// other program has registered.
+const PROTOCOL: RouteProtocol = RouteProtocol::Other(126);
+
+fn route(subnet: Ipv4Network) -> RouteMessage {
+    let mut route = RouteMessageBuilder::<Ipv4Addr>::new()
+        .destination_prefix(subnet.network(), subnet.prefix())
+        .priority(u32::MAX)
+        .protocol(PROTOCOL)
+        .build();
+    route.header.kind = RouteType::Unreachable;
+    route
+}
+
+/// What the route is called in messages.
+pub(super) fn name(subnet: Ipv4Network) -> String {
+    format!("the route that refuses unused addresses of {subnet}")
+}
+
+/// Makes the route. Returns whether it was missing.
+pub(super) async fn ensure(links: &Links, subnet: Ipv4Network) -> Result<bool, Failure> {
+    match links.handle().route().add(route(subnet)).execute().await {
+        Ok(()) => Ok(true),
+        Err(error) if errno(&error) == Some(libc::EEXIST) => Ok(false),
+        Err(error) => Err(refused(
+            Stage::Route,
+            format!("unreachable {subnet}"),
+            error,
+        )),
+    }
+}
+
+/// Removes the route.
+pub(super) async fn remove(links: &Links, subnet: Ipv4Network) -> Result<(), Failure> {
+    match links.handle().route().del(route(subnet)).execute().await {
+        Err(error) if errno(&error) != Some(libc::ESRCH) => {
+            let object = format!("unreachable {subnet}");
+            Err(refused(Stage::Release, object, error))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Removes those of a hub that is residue, by the addresses that it has. Lists the routes of this kind only.
+pub(super) async fn remove_of_hub(links: &Links, hub: u32) -> Result<(), Failure> {
+    let fail = |error| refused(Stage::Release, "(routes of the hub)", error);
+    let mut request = links.handle().address().get();
+    request.message_mut().header.index = hub;
+    request.message_mut().header.family = AddressFamily::Inet;
+    let addresses: Vec<_> = request.execute().try_collect().await.map_err(fail)?;
+    let gateways: Vec<Ipv4Addr> = addresses
+        .into_iter()
+        .flat_map(|address| address.attributes)
+        .filter_map(|part| match part {
+            rtnetlink::packet_route::address::AddressAttribute::Local(IpAddr::V4(it)) => Some(it),
+            _ => None,
+        })
+        .collect();
+    let mut wanted = RouteMessageBuilder::<Ipv4Addr>::new()
+        .protocol(PROTOCOL)
+        .build();
+    wanted.header.kind = RouteType::Unreachable;
+    let routes = links.handle().route().get(wanted).execute();
+    let routes: Vec<RouteMessage> = routes.try_collect().await.map_err(fail)?;
+    for route in routes {
+        let to = route.attributes.iter().find_map(|part| match part {
+            RouteAttribute::Destination(RouteAddress::Inet(to)) => Some(*to),
+            _ => None,
+        });
+        let prefix = route.header.destination_prefix_length;
+        let subnet = to.and_then(|to| Ipv4Network::new(to, prefix).ok());
+        let is_ours = route.header.kind == RouteType::Unreachable
+            && route.header.protocol == PROTOCOL
+            && subnet.is_some_and(|subnet| gateways.iter().any(|it| subnet.contains(*it)));
+        if let Some(subnet) = subnet.filter(|_| is_ours) {
+            remove(links, subnet).await?;
+        }
+    }
+    Ok(())
+}
