@@ -10,7 +10,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use tenantd_core::manifest::{self, Source, problem::Problems};
-use tenantd_core::plan::facts::{Ceilings, HostAddress, ProgramFact, Table, TextFact, User};
+use tenantd_core::plan::facts::{
+    Ceilings, Claim, Claimant, HostAddress, ProgramFact, Table, TextFact, User,
+};
 use tenantd_core::plan::{
     self, diff, effect,
     model::{Bound, Plan},
@@ -57,6 +59,15 @@ fn host() -> Table {
             locked_memory: Bound::Number(1 << 30),
             ..Ceilings::default()
         },
+        claims: vec![Claim {
+            network: "10.90.0.0/16".parse().unwrap(),
+            by: Claimant::Route {
+                interface: Some("wg0".to_owned()),
+                table: 254,
+                mark: None,
+                is_first: false,
+            },
+        }],
         addresses: vec![
             address("lo", "127.0.0.1/8"),
             address("wan0", "192.0.2.10/24"),

@@ -11,8 +11,8 @@ use nix::errno::Errno;
 use tenantd_core::manifest;
 use tenantd_core::plan;
 use tenantd_core::plan::facts::{
-    Ceilings, HostAddress, HostFacts, NoOwnUser, OwnUser, ProgramFact, Table, TextFact, User,
-    WantedUsers,
+    Ceilings, Claim, HostAddress, HostFacts, NoOwnUser, OwnUser, ProgramFact, Table, TextFact,
+    User, WantedUsers,
 };
 use tenantd_core::unit::{self, FolderFact, ImportError, Source, Surroundings, UnitName};
 
@@ -119,6 +119,10 @@ impl HostFacts for Complete {
     }
 
     fn addresses(&self) -> Result<Vec<HostAddress>, Errno> {
+        Ok(Vec::new())
+    }
+
+    fn claims(&self) -> Result<Vec<Claim>, Errno> {
         Ok(Vec::new())
     }
 

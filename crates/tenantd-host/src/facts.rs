@@ -3,6 +3,8 @@
 //! They are read when a manifest is read, and never while a tenant is provisioned or launched: the
 //! cost grows with the number of addresses on the host.
 
+mod claims;
+
 use std::ffi::CString;
 use std::fs::File;
 use std::io::Read;
@@ -16,7 +18,8 @@ use nix::unistd;
 
 use super::{limits, uids};
 use tenantd_core::plan::facts::{
-    Ceilings, HostAddress, HostFacts, NoOwnUser, OwnUser, ProgramFact, TextFact, User, WantedUsers,
+    Ceilings, Claim, HostAddress, HostFacts, NoOwnUser, OwnUser, ProgramFact, TextFact, User,
+    WantedUsers,
 };
 
 /// The facts of the host that this process runs on.
@@ -104,6 +107,10 @@ impl HostFacts for Live {
             });
         }
         Ok(found)
+    }
+
+    fn claims(&self) -> Result<Vec<Claim>, Errno> {
+        claims::all()
     }
 
     fn ceilings(&self) -> Ceilings {

@@ -128,6 +128,49 @@ pub struct HostAddress {
     pub network: Ipv4Network,
 }
 
+/// A network that something has on the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The network.
+    pub network: Ipv4Network,
+    /// What has it.
+    pub by: Claimant,
+}
+
+/// What has a network on the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claimant {
+    /// A route, in a table that a rule names.
+    Route {
+        /// The name of the interface that it leads to; `None` if it leads to none.
+        interface: Option<String>,
+        /// The number of the table.
+        table: u32,
+        /// The alias of the interface.
+        mark: Option<String>,
+        /// Whether the table comes before the main one, for all packets.
+        is_first: bool,
+    },
+    /// The manifest of an application, whether it runs or not.
+    Manifest {
+        /// The application.
+        app: String,
+        /// The path of the manifest.
+        path: String,
+    },
+}
+
+impl Claimant {
+    /// The interface that a route leads to.
+    #[must_use]
+    pub fn interface(&self) -> Option<&String> {
+        match self {
+            Self::Route { interface, .. } => interface.as_ref(),
+            Self::Manifest { .. } => None,
+        }
+    }
+}
+
 /// The maximum hard limits that this process may set, see getrlimit(2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ceilings {
@@ -195,6 +238,12 @@ pub trait HostFacts {
     /// If they cannot be read.
     fn addresses(&self) -> Result<Vec<HostAddress>, Errno>;
 
+    /// The networks that routes of the host lead to, and that other applications have. Called once per plan.
+    ///
+    /// # Errors
+    /// If the routes cannot be read.
+    fn claims(&self) -> Result<Vec<Claim>, Errno>;
+
     /// The maximum hard limits that this process may set.
     fn ceilings(&self) -> Ceilings;
 }
@@ -214,6 +263,8 @@ pub struct Table {
     pub texts: BTreeMap<PathBuf, TextFact>,
     /// The addresses.
     pub addresses: Vec<HostAddress>,
+    /// The networks that something has.
+    pub claims: Vec<Claim>,
     /// The maximum limits.
     pub ceilings: Ceilings,
 }
@@ -269,6 +320,10 @@ impl HostFacts for Table {
 
     fn addresses(&self) -> Result<Vec<HostAddress>, Errno> {
         Ok(self.addresses.clone())
+    }
+
+    fn claims(&self) -> Result<Vec<Claim>, Errno> {
+        Ok(self.claims.clone())
     }
 
     fn ceilings(&self) -> Ceilings {

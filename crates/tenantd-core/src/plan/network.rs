@@ -1,5 +1,7 @@
 //! Checks and derives the network: the subnet, the gateway and the tenants' addresses.
 
+mod claims;
+
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
@@ -58,6 +60,7 @@ pub(super) fn network(
         problems.report(&subnet.span(), message);
     }
     let around = (&subnet, &gateway);
+    claims::check(host, &subnet, (app, &foreign), problems);
     check_host(&foreign, around, &manifest.tenants, &mut free, problems);
     let app = app?;
     Some(NetworkPlan {

@@ -8,7 +8,8 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use tenantd_core::plan::facts::{
-    Ceilings, HostAddress, HostFacts, NoOwnUser, OwnUser, ProgramFact, TextFact, User, WantedUsers,
+    Ceilings, Claim, HostAddress, HostFacts, NoOwnUser, OwnUser, ProgramFact, TextFact, User,
+    WantedUsers,
 };
 use tenantd_host::want;
 
@@ -91,6 +92,10 @@ impl HostFacts for Noting<'_> {
         self.noted(self.facts.addresses())
     }
 
+    fn claims(&self) -> Result<Vec<Claim>, Errno> {
+        self.noted(self.facts.claims())
+    }
+
     fn ceilings(&self) -> Ceilings {
         self.facts.ceilings()
     }
@@ -135,6 +140,10 @@ mod tests {
 
         fn addresses(&self) -> Result<Vec<HostAddress>, Errno> {
             Table::default().addresses()
+        }
+
+        fn claims(&self) -> Result<Vec<Claim>, Errno> {
+            Table::default().claims()
         }
 
         fn ceilings(&self) -> Ceilings {

@@ -1,0 +1,88 @@
+//! Reports what else has addresses of the subnet: routes of the host, and other applications.
+
+use ipnetwork::Ipv4Network;
+use toml::Spanned;
+
+use super::PREFIX_MIN;
+use crate::manifest::problem::Problems;
+use crate::name::AppName;
+use crate::plan::derive;
+use crate::plan::facts::{Claim, Claimant, HostAddress, HostFacts};
+
+/// Reports the first of each other party. The interfaces of `foreign` addresses are reported already.
+pub(super) fn check(
+    host: &dyn HostFacts,
+    subnet: &Spanned<Ipv4Network>,
+    (app, foreign): (Option<&AppName>, &[&HostAddress]),
+    problems: &mut Problems,
+) {
+    let claims = match host.claims() {
+        Ok(claims) => claims,
+        Err(errno) => {
+            let message = format!("cannot read the host's routes: {}", errno.desc());
+            problems.report(&subnet.span(), message);
+            return;
+        }
+    };
+    let own = *subnet.get_ref();
+    let mut said: Vec<String> = Vec::new();
+    for claim in claims {
+        let Some(party) = party(&claim, own, app) else {
+            continue;
+        };
+        let is_reported = foreign.iter().any(|address| {
+            claim.by.interface() == Some(&address.interface) && address.network.overlaps(own)
+        });
+        if is_reported || said.contains(&party) {
+            continue;
+        }
+        let message = format!("the subnet {own} overlaps {}, {party}", claim.network);
+        problems
+            .report(&subnet.span(), message)
+            .help("use a subnet that is free, or remove that: see `ip rule` and `ip route show table all`");
+        said.push(party);
+    }
+}
+
+/// Who has addresses of the subnet by this claim, unless it is this application or claims nothing of it.
+fn party(claim: &Claim, subnet: Ipv4Network, app: Option<&AppName>) -> Option<String> {
+    let Claim { network, by } = claim;
+    if !network.overlaps(subnet) {
+        return None;
+    }
+    match by {
+        Claimant::Route {
+            interface,
+            table,
+            mark,
+            is_first,
+        } => {
+            // A default route, perhaps as two halves, claims nothing unless it comes before those of tenants.
+            if network.prefix() < PREFIX_MIN && !is_first {
+                return None;
+            }
+            let owner = mark
+                .as_deref()
+                .and_then(|mark| mark.strip_prefix("tenantd:"));
+            let owner = owner.map(|owner| owner.split('/').next().unwrap_or(owner));
+            let is_own = |app: &AppName| {
+                owner == Some(app.as_str())
+                    || interface.as_deref() == Some(derive::hub(app).name.as_str())
+            };
+            if app.is_some_and(is_own) {
+                return None;
+            }
+            Some(match (owner, interface) {
+                (Some(owner), _) => format!("which the application {owner} has"),
+                (None, Some(interface)) => {
+                    format!("which the host routes to {interface} (table {table})")
+                }
+                (None, None) => format!("which the host routes elsewhere (table {table})"),
+            })
+        }
+        Claimant::Manifest { app: other, path } => {
+            let is_own = app.is_some_and(|app| app.as_str() == other);
+            (!is_own).then(|| format!("which the application {other} has ({path})"))
+        }
+    }
+}
