@@ -2,7 +2,8 @@
 //! beside a launch with one folder on a writable host in the same run; the same for capabilities and
 //! filters of system calls; and what rehearsals cost.
 //!
-//! `cargo bench --bench launch` needs root, and makes its own test hosts.
+//! `cargo bench --bench launch` needs root, and makes its own test hosts. `cargo bench --bench launch -- ten` measures only
+//! the first row and those whose names contain `ten`.
 
 #![allow(unreachable_pub, reason = "the shared modules are private here")]
 
@@ -117,7 +118,20 @@ fn main() {
     );
     // One thread per row, because a thread stays in its test host; in turn, so that a busy moment
     // concerns all rows.
-    let mut rows: Vec<_> = ROWS
+    let asked: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|it| it != "--bench")
+        .collect();
+    let is_asked = |number: usize, name: &str| {
+        number == 0 || asked.is_empty() || asked.iter().any(|word| name.contains(word.as_str()))
+    };
+    let chosen: Vec<&Row> = ROWS
+        .iter()
+        .enumerate()
+        .filter(|(number, row)| is_asked(*number, row.0))
+        .map(|(_, row)| row)
+        .collect();
+    let mut rows: Vec<_> = chosen
         .iter()
         .map(|(_, change, floor, _)| (measurer(*change), floor_measurer(*floor)))
         .collect();
@@ -129,7 +143,7 @@ fn main() {
         }
     }
     let medians: Vec<[f64; 2]> = times.into_iter().map(|both| both.map(median)).collect();
-    for ((name, _, _, goal), both) in ROWS.iter().zip(&medians) {
+    for ((name, _, _, goal), both) in chosen.iter().zip(&medians) {
         let [above, floor] = [0, 1].map(|column| both[column] - medians[0][column]);
         let goal = goal.map_or("-".to_owned(), |goal| {
             let judged = if above <= goal { "met" } else { "missed" };
@@ -140,6 +154,9 @@ fn main() {
             both[0],
             if floor > 0.0 { above / floor } else { 0.0 }
         );
+    }
+    if !asked.is_empty() {
+        return;
     }
     let ([with, without], goal) = WALL;
     println!(

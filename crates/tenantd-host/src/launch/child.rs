@@ -50,22 +50,31 @@ pub(super) fn run(spec: &Spec, pipes: &Pipes<'_>) -> ! {
     let report = pipes.report;
     if let Err(errno) = close_others(pipes.kept) {
         send(report, Stage::Descriptors, 0, errno.raw_os_error());
-    } else if !may_go(pipes.go) {
-        // The parent has died, or the launch has failed: nothing may run that has no record.
-    } else if let Err(Fault(stage, object, errno)) = descend(spec, report) {
-        send(report, stage, object, errno.raw_os_error());
+    } else {
+        // That changes nothing outside of this process, which the parent records meanwhile.
+        let separated = separate(spec);
+        // Else the parent has died, or the launch has failed: nothing may run that has no record.
+        if may_go(pipes.go)
+            && let Err(Fault(stage, object, errno)) = separated.and_then(|()| descend(spec, report))
+        {
+            send(report, stage, object, errno.raw_os_error());
+        }
     }
     // SAFETY: _exit only ends the process; unlike exit(3) it runs nothing that was registered in
     // the parent. 127 is what shells give for a program that could not be started.
     unsafe { libc::_exit(127) }
 }
 
-fn descend(spec: &Spec, report: BorrowedFd<'_>) -> Result<(), Fault> {
+/// Leaves the supervisor's session and network namespace, and attaches the mounts.
+fn separate(spec: &Spec) -> Result<(), Fault> {
     reset_signals().map_err(at(Stage::Signals))?;
     setsid().map_err(at(Stage::Session))?;
     enter_netns(spec).map_err(at(Stage::EnterNetns))?;
     separate_mounts(&spec.view).map_err(at(Stage::Propagation))?;
-    attach_all(&spec.mounts)?;
+    attach_all(&spec.mounts)
+}
+
+fn descend(spec: &Spec, report: BorrowedFd<'_>) -> Result<(), Fault> {
     enter_domain(&spec.view).map_err(at(Stage::Landlock))?;
     privileges::drop_capabilities(&spec.rights)?;
     // The program may later lower them, and raise a soft limit up to the hard limit.

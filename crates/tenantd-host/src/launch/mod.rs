@@ -10,8 +10,10 @@
 //! ```text
 //! parent                                        child
 //! spec: claim, mounts, C strings, tables
-//! clone: clone3 ──────────────────────────────▶ child: closes what it does not need, and waits
+//! clone: clone3 ──────────────────────────────▶ child: closes what it does not need, enters the
+//!                                               namespace, attaches the mounts, and waits
 //! claim: record the process ──── go ──────────▶ one line per stage, in order
+//! templates: mounts for the next launch
 //! report: read to end of file  ◀── 8 bytes ──── (stage, object, errno), or (exec, 0) and execve
 //! ```
 //!
@@ -19,10 +21,11 @@
 //! the datastore, makes detached mounts and builds all C strings and tables. `clone` makes
 //! the child with one clone3(2), which puts it into its cgroup and a new mount namespace and
 //! returns a pidfd. The parent records the process in the claim, and does everything else that may
-//! fail, before it writes a byte for which the child waits. If the supervisor dies before that, the
-//! child exits. `child` then runs the remaining stages in a fixed order (enter the namespace,
-//! attach the mounts, drop capabilities, set limits and identity, put the descriptors in place) and
-//! executes the program. If a stage fails, the child writes the stage, the index of the object and
+//! fail, before it writes a byte for which the child waits. Meanwhile the child enters the network
+//! namespace and attaches the mounts, which changes nothing outside of it. If the supervisor dies
+//! before it has written the byte, the child exits. `child` then runs the remaining stages in a fixed
+//! order (enter the domain, drop capabilities, set limits and identity, put the descriptors in place)
+//! and executes the program. If a stage fails, the child writes the stage, the index of the object and
 //! the errno to a pipe and exits; a successful execve(2) closes the pipe. `report` reads that pipe
 //! in the parent and turns it into success or a [`Failure`] that names the stage.
 //!
@@ -218,6 +221,7 @@ pub fn launch<W>(
     // It fails only if the child was killed: its report will say so.
     let _gone = rustix::io::write(&go, &[0]);
     crash::point("launch: told to go on", order.label);
+    order.templates.replenish(&spec.view.taken);
     Ok(Some(Child {
         view,
         pid,

@@ -3,9 +3,12 @@
 //! Each is made once, and a launch attaches a copy of the mount (`OPEN_TREE_CLONE`, open_tree(2)).
 //! The copies, but for that of `/proc`, are read-only, so that no tenant can change what the others see. That saves about a
 //! third of what a tenant's view of the host costs a launch.
+//!
+//! Mounts that no two tenants share are made before they are needed: see [`spares`].
 
 mod machine;
 mod proc;
+pub(super) mod spares;
 
 use std::ffi::CString;
 use std::fs::File;
@@ -24,6 +27,7 @@ use super::raw;
 use super::tmpfs::Tmpfs;
 use super::view::own;
 use crate::targets::table;
+use spares::{Kind, Spares};
 use tenantd_core::stage::{Failure, Stage};
 
 /// Copies a mount that is open.
@@ -40,6 +44,7 @@ pub struct MountTemplates {
     hiding_proc: OnceLock<Option<OwnedFd>>,
     hosts_proc: OnceLock<Option<OwnedFd>>,
     cgroups: Mutex<Option<CgroupMounts>>,
+    spares: Spares,
 }
 
 impl MountTemplates {
@@ -55,6 +60,11 @@ impl MountTemplates {
     /// A cover, see [`Tmpfs::cover`].
     pub(super) fn cover(&self) -> Result<OwnedFd, Errno> {
         copy(&self.cover, || Tmpfs::cover().mount())
+    }
+
+    /// Makes for the next launch what one has taken, see [`spares`].
+    pub(super) fn replenish(&self, kinds: &[Kind]) {
+        self.spares.replenish(kinds);
     }
 
     /// The mounts of `/proc`, with their paths: see [`proc`].
@@ -103,6 +113,29 @@ impl MountTemplates {
             let errno = error.raw_os_error().unwrap_or(libc::EIO);
             Failure::errno(Stage::Propagation, MOUNT_TABLE, errno)
         })
+    }
+}
+
+/// The mounts that a launch takes from those made before.
+pub(super) struct Taken<'a> {
+    /// Where it takes them from.
+    pub(super) templates: &'a MountTemplates,
+    /// Those that it has taken.
+    pub(super) kinds: Vec<Kind>,
+}
+
+impl<'a> Taken<'a> {
+    pub(super) fn none(templates: &'a MountTemplates) -> Self {
+        Self {
+            templates,
+            kinds: Vec::new(),
+        }
+    }
+
+    /// A mount of this kind, which no other launch has.
+    pub(super) fn own(&mut self, kind: Kind) -> Result<OwnedFd, Errno> {
+        self.kinds.push(kind);
+        self.templates.spares.take(kind)
     }
 }
 

@@ -26,6 +26,7 @@ impl Owner {
 }
 
 /// A tmpfs that is to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Tmpfs {
     pub(super) owner: Owner,
     /// The maximum size in bytes.

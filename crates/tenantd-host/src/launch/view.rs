@@ -32,7 +32,8 @@ use rustix::io::Errno;
 
 use super::domain::Domain;
 use super::mounts::{self, Mounts};
-use super::templates::MountTemplates;
+use super::templates::spares::Kind;
+use super::templates::{MountTemplates, Taken};
 use super::tmpfs::{Owner, Tmpfs};
 use super::{Lid, Order};
 pub(super) use names::names;
@@ -56,6 +57,8 @@ pub(super) struct View {
     pub(super) domain: Domain,
     /// What prevents writing to the host's files.
     pub(super) lid: Lid,
+    /// What it has taken of the mounts that were made before.
+    pub(super) taken: Vec<Kind>,
 }
 
 /// Mounts of the kernel's own state, which has its own permissions: `/proc/self/oom_score_adj` and
@@ -81,6 +84,7 @@ pub(super) fn view(
         .targets()
         .map(|(stage, target)| (stage, target.to_owned()))
         .collect();
+    let mut taken = Taken::none(templates);
     let mut own = match read_only {
         true => {
             let others = launch
@@ -89,7 +93,7 @@ pub(super) fn view(
                 .chain(&plan.shared)
                 .chain(&plan.visible);
             let others = others.map(PathBuf::as_path);
-            OwnFolders::make(templates, plan.private_size, &wanted, others)?
+            OwnFolders::make(&mut taken, plan.private_size, &wanted, others)?
         }
         false => OwnFolders::default(),
     };
@@ -118,7 +122,7 @@ pub(super) fn view(
     let elsewhere = wanted
         .iter()
         .filter(|(_, target)| read_only && !own.holds(target));
-    missing::add(elsewhere, &added, mounts)?;
+    missing::add(elsewhere, &added, &mut taken, mounts)?;
     own.attach(mounts)?;
     sys::add(launch, templates, mounts)?;
     for (path, tree) in templates.proc(launch.wall.hidepid)? {
@@ -135,6 +139,7 @@ pub(super) fn view(
         lid: lid::of(read_only, domain),
         domain,
         ruleset,
+        taken: taken.kinds,
     })
 }
 

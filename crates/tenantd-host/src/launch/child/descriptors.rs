@@ -13,7 +13,7 @@ use crate::lock::LOCK_FD;
 pub(in crate::launch) struct Pipes<'a> {
     /// The writing end of the report.
     pub(in crate::launch) report: BorrowedFd<'a>,
-    /// From which the child reads one byte before it does anything; `None` for a rehearsal.
+    /// From which the child reads one byte before it confines itself and executes anything; `None` for a rehearsal.
     pub(in crate::launch) go: Option<BorrowedFd<'a>>,
     /// All descriptors that the child uses, in order.
     pub(in crate::launch) kept: &'a [u32],

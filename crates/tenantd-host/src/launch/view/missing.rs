@@ -19,6 +19,8 @@ use super::files::Added;
 use super::on;
 use super::own::make_folders;
 use crate::launch::mounts::Mounts;
+use crate::launch::templates::Taken;
+use crate::launch::templates::spares::Kind;
 use crate::launch::tmpfs::{Owner, PLAIN, Tmpfs};
 use tenantd_core::stage::{Failure, Stage};
 
@@ -27,7 +29,8 @@ const STAGE: Stage = Stage::Missing;
 /// Folders over which no union is made, see the head of this module.
 const NEVER: [&str; 6] = ["/", "/etc", "/dev", "/run", "/proc", "/sys"];
 
-/// The bytes of the folder in memory, for the names of the folders.
+/// The bytes of the folder in memory for the names of the folders. The size of the whole is rounded up to a
+/// power of two, so that one that was made before fits most tenants.
 const SIZE: u64 = 64 << 10;
 
 /// What is added to a folder of the host.
@@ -44,6 +47,7 @@ struct Layer<'a> {
 pub(super) fn add<'a>(
     targets: impl Iterator<Item = &'a (Stage, PathBuf)>,
     files: &'a [Added<'a>],
+    taken: &mut Taken<'_>,
     mounts: &mut Mounts,
 ) -> Result<(), Failure> {
     let mut layers: BTreeMap<PathBuf, Layer<'_>> = BTreeMap::new();
@@ -76,7 +80,7 @@ pub(super) fn add<'a>(
             true => Stage::Files,
             false => STAGE,
         };
-        let tree = made(&folder, &layer).map_err(on(stage, &folder))?;
+        let tree = made(&folder, &layer, taken).map_err(on(stage, &folder))?;
         mounts.add_union(stage, tree, &folder)?;
     }
     Ok(())
@@ -100,7 +104,7 @@ fn existing(target: &Path) -> Result<Option<PathBuf>, Errno> {
 }
 
 /// Makes the folder in memory with the missing folders and the files below `folder`.
-fn made(folder: &Path, added: &Layer<'_>) -> Result<OwnedFd, Errno> {
+fn made(folder: &Path, added: &Layer<'_>, taken: &mut Taken<'_>) -> Result<OwnedFd, Errno> {
     let found = stat(folder)?;
     // The root of the union has the owner and mode of the first layer.
     let owner = Owner {
@@ -108,13 +112,14 @@ fn made(folder: &Path, added: &Layer<'_>) -> Result<OwnedFd, Errno> {
         gid: found.st_gid,
         mode: found.st_mode & 0o7777,
     };
+    let size = SIZE + added.files.iter().map(|file| file.size()).sum::<u64>();
     let layer = Tmpfs {
         owner,
-        size: SIZE + added.files.iter().map(|file| file.size()).sum::<u64>(),
+        size: size.next_power_of_two(),
         inodes: None,
         attributes: PLAIN,
     };
-    let layer = layer.mount()?;
+    let layer = taken.own(Kind::Memory(layer))?;
     let below = |path: &'_ Path| path.strip_prefix(folder).map(Path::to_owned);
     for (_, target) in &added.folders {
         let below = below(target).map_err(|_| Errno::NOTDIR)?;

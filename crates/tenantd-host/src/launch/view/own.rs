@@ -19,7 +19,8 @@ use rustix::mount::{
 use super::on;
 use crate::launch::mounts::{Mounts, READ_ONLY};
 use crate::launch::raw;
-use crate::launch::templates::MountTemplates;
+use crate::launch::templates::Taken;
+use crate::launch::templates::spares::Kind;
 use crate::launch::tmpfs::{Owner, Tmpfs};
 use tenantd_core::stage::{Failure, Stage};
 
@@ -73,7 +74,7 @@ impl OwnFolders {
     /// # Errors
     /// A [`Failure`] of stage own.
     pub(super) fn make<'a>(
-        templates: &MountTemplates,
+        taken: &mut Taken<'_>,
         size: u64,
         stored: &[(Stage, PathBuf)],
         mut others: impl Iterator<Item = &'a Path>,
@@ -82,16 +83,14 @@ impl OwnFolders {
         let is_stored = |path: &Path| stored.iter().any(|(_, folder)| path.starts_with(folder));
         let adds_to_dev =
             stored.iter().any(|(_, path)| is_new_in_dev(path)) || others.any(is_new_in_dev);
-        own.make_dev(
-            size,
-            match adds_to_dev {
-                true => device_folder(),
-                false => templates.dev(),
-            },
-        )?;
+        let dev = match adds_to_dev {
+            true => device_folder(),
+            false => taken.templates.dev(),
+        };
+        own.make_dev(size, dev, |kind| taken.own(kind))?;
         // The last one is a link to the first, where it is not a folder that services use instead.
         for path in ["/run", "/tmp", "/var/tmp", "/var/run"] {
-            own.make_one(Path::new(path), size, is_stored)?;
+            own.make_one(Path::new(path), size, is_stored, taken)?;
         }
         // Programs look for their lock files there, which is not always a mount point.
         let lock = Path::new("/run/lock");
@@ -111,6 +110,7 @@ impl OwnFolders {
         path: &Path,
         size: u64,
         is_stored: impl Fn(&Path) -> bool,
+        taken: &mut Taken<'_>,
     ) -> Result<(), Failure> {
         let real = match std::fs::canonicalize(path) {
             Ok(real) => real,
@@ -127,7 +127,7 @@ impl OwnFolders {
         if self.holds(&real) {
             return self.folder(STAGE, &real, owner);
         }
-        let tree = Tmpfs::writable(owner, size).mount();
+        let tree = taken.own(Kind::Memory(Tmpfs::writable(owner, size)));
         let tree = tree.map_err(on(STAGE, &real))?;
         self.folders.push(OwnFolder {
             path: real,
@@ -158,20 +158,25 @@ impl OwnFolders {
     /// A [`Failure`] of stage own.
     pub(super) fn devices(size: u64) -> Result<Vec<(PathBuf, OwnedFd)>, Failure> {
         let mut own = Self::default();
-        own.make_dev(size, device_folder())?;
+        own.make_dev(size, device_folder(), Kind::make)?;
         let folders = own.folders.into_iter();
         Ok(folders.map(|own| (own.path, own.tree)).collect())
     }
 
-    fn make_dev(&mut self, size: u64, made: Result<OwnedFd, Errno>) -> Result<(), Failure> {
+    fn make_dev(
+        &mut self,
+        size: u64,
+        made: Result<OwnedFd, Errno>,
+        mut make: impl FnMut(Kind) -> Result<OwnedFd, Errno>,
+    ) -> Result<(), Failure> {
         let [dev, shm, pts] = ["/dev", "/dev/shm", "/dev/pts"].map(Path::new);
         let tree = made.map_err(on(STAGE, dev))?;
         let all = Owner {
             mode: 0o1777,
             ..Owner::ROOT
         };
-        let memory = Tmpfs::writable(all, size).mount().map_err(on(STAGE, shm))?;
-        let terminals = terminals().map_err(on(STAGE, pts))?;
+        let memory = make(Kind::Memory(Tmpfs::writable(all, size))).map_err(on(STAGE, shm))?;
+        let terminals = make(Kind::Terminals).map_err(on(STAGE, pts))?;
         for (path, tree) in [(dev, tree), (shm, memory), (pts, terminals)] {
             self.folders.push(OwnFolder {
                 path: path.to_owned(),
@@ -364,7 +369,7 @@ pub(in crate::launch) fn device_folder() -> Result<OwnedFd, Errno> {
 }
 
 /// Makes a set of pseudoterminals, see pts(4): other tenants' and the host's are not in it.
-fn terminals() -> Result<OwnedFd, Errno> {
+pub(in crate::launch) fn terminals() -> Result<OwnedFd, Errno> {
     let devpts = fsopen(c"devpts", FsOpenFlags::FSOPEN_CLOEXEC)?;
     for (key, value) in [("mode", "0620"), ("ptmxmode", "0666"), ("gid", TTY)] {
         fsconfig_set_string(&devpts, key, value)?;
