@@ -1,8 +1,9 @@
 //! What the kernel alone takes for the mounts of a launch: the system calls without which they cannot be
-//! had, by a thread in a mount namespace of its own. No process, no checks, no claim, no program.
+//! had, by a thread in a mount namespace of its own. No process, no checks, no claim, no program. File systems in
+//! memory are there before, as for a launch.
 
 use std::fs::{create_dir_all, write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Instant;
 
@@ -13,7 +14,8 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
 };
 use rustix::mount::{
-    fsconfig_create, fsconfig_set_string, fsmount, fsopen, mount_change, move_mount, open_tree,
+    fsconfig_create, fsconfig_set_fd, fsconfig_set_string, fsmount, fsopen, mount_change,
+    move_mount, open_tree,
 };
 
 /// The mounts of a row.
@@ -47,11 +49,12 @@ pub fn prepare(row: Row) {
 /// all of it at the end of the thread, after others may see that it has ended.
 pub fn measure(row: Row) -> f64 {
     let thread = std::thread::spawn(move || {
+        let spares = if row.read_only { spares() } else { Vec::new() };
         let begun = Instant::now();
         unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS).unwrap();
         let slave = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
         mount_change(c"/", slave).unwrap();
-        let kept = mounts(row);
+        let kept = mounts(row, spares);
         let took = begun.elapsed().as_secs_f64() * 1000.0;
         drop(kept);
         (took, rustix::thread::gettid())
@@ -64,8 +67,18 @@ pub fn measure(row: Row) -> f64 {
     took
 }
 
+/// The tenant's own folders, its terminals, and the layer for a file.
+fn spares() -> Vec<OwnedFd> {
+    let options = [("mode", "1777"), ("size", "1048576"), ("nr_inodes", "1024")];
+    let mut made_before: Vec<OwnedFd> = (0..4).map(|_| made(c"tmpfs", &options)).collect();
+    let options = [("mode", "0620"), ("ptmxmode", "0666"), ("gid", "5")];
+    made_before.push(made(c"devpts", &options));
+    made_before.push(made(c"tmpfs", &[("mode", "0755"), ("size", "65536")]));
+    made_before
+}
+
 /// Makes and attaches them. Returns the descriptors, which the launch's parent closes later.
-fn mounts(row: Row) -> Vec<OwnedFd> {
+fn mounts(row: Row, mut spares: Vec<OwnedFd>) -> Vec<OwnedFd> {
     let mut kept = Vec::new();
     let mut to_write = Vec::new();
     for number in 0..row.plain + row.overlays {
@@ -75,61 +88,47 @@ fn mounts(row: Row) -> Vec<OwnedFd> {
             false => {
                 let work = open(&format!("{ROOT}/scratch/{number}"));
                 let lower = open(&format!("{ROOT}/target/{number}"));
-                let [lower, upper, work] = [&lower, &data, &work].map(by_descriptor);
-                made(
-                    c"overlay",
-                    &[
-                        ("lowerdir", &lower),
-                        ("upperdir", &upper),
-                        ("workdir", &work),
-                    ],
-                )
+                overlay(&[
+                    ("lowerdir+", &lower),
+                    ("upperdir", &data),
+                    ("workdir", &work),
+                ])
             }
         };
         attach(&tree, &format!("{ROOT}/target/{number}"));
         to_write.push(tree);
     }
     if row.read_only {
-        for folder in ["run", "tmp", "vartmp", "shm"] {
-            let tree = made(
-                c"tmpfs",
-                &[("mode", "1777"), ("size", "1048576"), ("nr_inodes", "1024")],
-            );
+        let layer = spares.pop().unwrap();
+        for (folder, tree) in ["run", "tmp", "vartmp", "shm", "pts"].iter().zip(spares) {
             attach(&tree, &format!("{ROOT}/{folder}"));
             to_write.push(tree);
         }
-        let terminals = made(
-            c"devpts",
-            &[("mode", "0620"), ("ptmxmode", "0666"), ("gid", "5")],
-        );
-        attach(&terminals, &format!("{ROOT}/pts"));
-        to_write.push(terminals);
         for folder in ["dev", "cover"] {
             let tree = clone_tree(&open(&format!("{ROOT}/{folder}")));
             attach(&tree, &format!("{ROOT}/{folder}"));
             kept.push(tree);
         }
         if row.plain > 1 {
-            union(&mut kept);
+            union(&layer, &mut kept);
         }
         restrict(&to_write);
+        kept.push(layer);
     }
     kept.append(&mut to_write);
     kept
 }
 
 /// A file in a read-only union over a folder of the host.
-fn union(kept: &mut Vec<OwnedFd>) {
+fn union(layer: &OwnedFd, kept: &mut Vec<OwnedFd>) {
     let folder = format!("{ROOT}/conf");
-    let layer = made(c"tmpfs", &[("mode", "0755"), ("size", "65536")]);
     let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC;
-    let file = openat2(&layer, "conf", flags, Mode::RUSR, ResolveFlags::empty()).unwrap();
+    let file = openat2(layer, "conf", flags, Mode::RUSR, ResolveFlags::empty()).unwrap();
     rustix::io::write(&file, b"key = value\n").unwrap();
     let host = open(&folder);
-    let layers = [&layer, &host].map(by_descriptor).join(":");
-    let tree = made(c"overlay", &[("lowerdir", layers.as_str())]);
+    let tree = overlay(&[("lowerdir+", layer), ("lowerdir+", &host)]);
     attach(&tree, &folder);
-    kept.extend([layer, tree]);
+    kept.push(tree);
 }
 
 /// Landlock, with a rule for each.
@@ -155,10 +154,6 @@ fn open(path: &str) -> OwnedFd {
     .unwrap()
 }
 
-fn by_descriptor(folder: &OwnedFd) -> String {
-    format!("/proc/self/fd/{}", folder.as_raw_fd())
-}
-
 fn clone_tree(folder: &OwnedFd) -> OwnedFd {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
@@ -171,9 +166,22 @@ fn made(kind: &std::ffi::CStr, options: &[(&str, &str)]) -> OwnedFd {
     for (key, value) in options {
         fsconfig_set_string(&filesystem, *key, *value).unwrap();
     }
-    fsconfig_create(&filesystem).unwrap();
+    mounted(&filesystem)
+}
+
+/// A union of these folders.
+fn overlay(folders: &[(&str, &OwnedFd)]) -> OwnedFd {
+    let filesystem = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC).unwrap();
+    for (key, folder) in folders {
+        fsconfig_set_fd(&filesystem, *key, folder).unwrap();
+    }
+    mounted(&filesystem)
+}
+
+fn mounted(filesystem: &OwnedFd) -> OwnedFd {
+    fsconfig_create(filesystem).unwrap();
     fsmount(
-        &filesystem,
+        filesystem,
         FsMountFlags::FSMOUNT_CLOEXEC,
         MountAttrFlags::MOUNT_ATTR_NOSUID,
     )

@@ -13,6 +13,7 @@ mod locks;
 mod machine;
 mod many;
 mod mounts;
+mod older;
 mod overlaid;
 mod privileges;
 mod rehearsal;

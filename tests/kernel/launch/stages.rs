@@ -52,13 +52,6 @@ fn tree_through_a_symbolic_link() {
 }
 
 #[test]
-fn tree_that_cannot_be_cloned() {
-    let bench = Bench::new().on_a_writable_host();
-    deny(libc::SYS_open_tree, None, libc::ENOSYS);
-    assert!(bench.failure().contains("(ENOSYS) [tenantd needs Linux "));
-}
-
-#[test]
 fn program_missing() {
     let mut bench = Bench::new().on_a_writable_host();
     bench.launch.program = "/run/nothing".into();

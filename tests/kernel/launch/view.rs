@@ -96,6 +96,40 @@ fn own_folders_are_empty_and_have_the_modes_of_the_hosts() {
 }
 
 #[test]
+fn each_launch_has_folders_in_memory_of_its_own() {
+    // A launch makes those of the next one.
+    let fill = "for at in /run /tmp /var/tmp /dev/shm; do ls -A $at/mine; touch $at/mine; done 2>&1; \
+                exec sleep 1000";
+    let mut bench = Bench::script(fill).for_root();
+    let missing = "No such file or directory\n";
+    let mut running = Vec::new();
+    for size in [1 << 20, 1 << 20, 2 << 20, 1 << 20] {
+        bench.view().private_size = size;
+        let one = bench.run().unwrap();
+        until("the program has looked", || {
+            one.link("exe").ends_with("sleep")
+        });
+        let said = std::fs::read_to_string("/run/out").unwrap();
+        assert_eq!(said.matches(missing).count(), 4, "{said}");
+        let mounts = one.proc("mountinfo");
+        let sizes = mounts.matches(&format!("size={}k", size >> 10)).count();
+        assert_eq!(sizes, 4, "{mounts}");
+        running.push(one);
+        bench.datastore.source = format!("/var/lib/tenantd/wiki/acme{}", running.len()).into();
+        tenantd_host::datastore::ensure(&bench.datastore).unwrap();
+    }
+    let terminals = |running: &crate::launch::bench::Running| {
+        std::fs::metadata(format!("/proc/{}/root/dev/pts", running.pid))
+            .unwrap()
+            .dev()
+    };
+    let mut all: Vec<u64> = running.iter().map(terminals).collect();
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!(all.len(), running.len());
+}
+
+#[test]
 fn own_folders_are_limited_in_size() {
     let fill = "dd if=/dev/zero of=/tmp/fill bs=64k count=64 2>&1; stat -c %s /tmp/fill";
     let said = Bench::script(fill).output();

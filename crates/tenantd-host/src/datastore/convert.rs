@@ -34,7 +34,8 @@ const PREPARING: &str = "preparing";
 /// The folder that ext4 has at its root.
 const LOST: &CStr = c"lost+found";
 
-/// Brings a datastore into its layout. Returns `None` if it is plain, else its `.tenantd` and mark.
+/// Brings a datastore into its layout. Returns `None` if it is plain, else its `.tenantd` and mark, which are `known`
+/// if the caller has just read them.
 ///
 /// # Errors
 /// A [`Failure`] of stage datastore. If it is because of one entry, nothing was moved.
@@ -42,15 +43,21 @@ pub(super) fn settled(
     plan: &DatastorePlan,
     root: BorrowedFd<'_>,
     label: &str,
+    known: Option<(OwnedFd, Layout)>,
 ) -> Result<Option<(OwnedFd, Layout)>, Failure> {
     let failed = |errno| failure(&plan.source, errno);
     let own_path = plan.source.join(OWN);
-    let own = layout::open_own(root).map_err(|errno| failure(&own_path, errno))?;
-    let (mut mark, mut converting) = (None, false);
-    if let Some(own) = &own {
-        mark = layout::read(own.as_fd()).map_err(|errno| unreadable(plan, errno))?;
-        converting = layout::has(own.as_fd(), CONVERTING).map_err(failed)?;
-    }
+    let (own, mut mark) = match known {
+        Some((own, mark)) => (Some(own), Some(mark)),
+        None => {
+            let own = layout::open_own(root).map_err(|errno| failure(&own_path, errno))?;
+            let mark = own.as_ref().map(|own| layout::read(own.as_fd()));
+            let mark = mark.transpose().map_err(|errno| unreadable(plan, errno))?;
+            (own, mark.flatten())
+        }
+    };
+    let converting = own.as_ref().map(|own| layout::has(own.as_fd(), CONVERTING));
+    let mut converting = converting.transpose().map_err(failed)?.unwrap_or_default();
     if mark.is_none() && !converting && !plan.is_tree() {
         return Ok(None);
     }

@@ -47,8 +47,11 @@ pub(crate) struct Lower {
     pub(crate) work: OwnedFd,
 }
 
+/// The `.tenantd` and the mark of a tree.
+pub(crate) type Known = (OwnedFd, Layout);
+
 /// The mounts of the datastore of a tenant, `APP/TENANT`. Folders that are missing are made. A folder
-/// to which its user cannot write is logged.
+/// to which its user cannot write is logged. `known` is what the caller has just read.
 ///
 /// # Errors
 /// A [`Failure`] of stage datastore that names the folder.
@@ -57,8 +60,9 @@ pub(crate) fn parts(
     root: OwnedFd,
     label: &str,
     identity: &Identity,
+    known: Option<Known>,
 ) -> Result<Vec<Part>, Failure> {
-    let parts = found(plan, root, label)?;
+    let parts = found(plan, root, label, known)?;
     let empty = |part: &&Part| {
         let folder = plan.folders.iter().find(|it| it.target == part.target);
         folder.is_none_or(|folder| folder.seed == Seed::Empty)
@@ -72,8 +76,13 @@ pub(crate) fn parts(
     Ok(parts)
 }
 
-fn found(plan: &DatastorePlan, root: OwnedFd, label: &str) -> Result<Vec<Part>, Failure> {
-    let Some((own, layout)) = convert::settled(plan, root.as_fd(), label)? else {
+fn found(
+    plan: &DatastorePlan,
+    root: OwnedFd,
+    label: &str,
+    known: Option<Known>,
+) -> Result<Vec<Part>, Failure> {
+    let Some((own, layout)) = convert::settled(plan, root.as_fd(), label, known)? else {
         let target = plan.target.as_deref().unwrap_or(Path::new("/"));
         return Ok(vec![Part {
             target: target.to_owned(),

@@ -77,7 +77,8 @@ pub(crate) fn begin(
     }
 }
 
-/// Refuses a datastore whose initialization was interrupted, before its program is launched.
+/// Refuses a datastore whose initialization was interrupted, before its program is launched. Returns the
+/// `.tenantd` and the mark of a tree.
 ///
 /// # Errors
 /// A [`Failure`] of stage datastore.
@@ -85,18 +86,22 @@ pub(crate) fn refuse_unfinished(
     plan: &DatastorePlan,
     root: BorrowedFd<'_>,
     label: &str,
-) -> Result<(), Failure> {
+) -> Result<Option<(OwnedFd, Layout)>, Failure> {
     let own = layout::open_own(root).map_err(|errno| failure(&plan.source, errno))?;
-    let layout = match own {
-        Some(own) => layout::read(own.as_fd()).map_err(|errno| convert::unreadable(plan, errno))?,
+    let tree = match own {
+        Some(own) => {
+            let layout = layout::read(own.as_fd());
+            let layout = layout.map_err(|errno| convert::unreadable(plan, errno))?;
+            layout.map(|layout| (own, layout))
+        }
         None => None,
     };
-    let (mark, place) = match layout {
-        Some(layout) => (layout.init, plan.source.join(layout::OWN).join("layout")),
+    let (mark, place) = match &tree {
+        Some((_, layout)) => (layout.init, plan.source.join(layout::OWN).join("layout")),
         None => (record::init(label, &plan.source)?, record::path(label)),
     };
     if !matches!(mark, Some(Mark::Begun(_))) {
-        return Ok(());
+        return Ok(tree);
     }
     let why = format!(
         "its init command was interrupted, so it is not complete: put [app.init] back into the \
@@ -185,7 +190,7 @@ impl<'a> Store<'a> {
             plan,
             root,
             label,
-            tree: convert::settled(plan, root, label)?,
+            tree: convert::settled(plan, root, label, None)?,
         })
     }
 

@@ -56,7 +56,7 @@ pub(super) enum Form {
 
 /// The mark of a tree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Layout {
+pub(crate) struct Layout {
     version: u32,
     /// Each folder that was ever made.
     pub(super) folders: BTreeMap<PathBuf, Form>,
@@ -126,10 +126,13 @@ pub(super) fn read(own: BorrowedFd<'_>) -> Result<Option<Layout>, Errno> {
         Err(Errno::NOENT) => return Ok(None),
         Err(errno) => return Err(errno),
     };
-    if FileType::from_raw_mode(fstat(&file)?.st_mode) != FileType::RegularFile {
+    let found = fstat(&file)?;
+    if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
         return Err(Errno::BADMSG);
     }
-    let mut text = Vec::new();
+    // One byte more, so that the end is found without more memory.
+    let size = u64::try_from(found.st_size).map_or(0, |size| size.min(LAYOUT_MAX) + 1);
+    let mut text = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
     File::from(file)
         .take(LAYOUT_MAX)
         .read_to_end(&mut text)

@@ -8,8 +8,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount,
-    fsopen,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_fd,
+    fsconfig_set_string, fsmount, fsopen,
 };
 
 use super::folders::Lower;
@@ -45,10 +45,17 @@ pub(crate) fn of_layers(
 ) -> Result<OwnedFd, Errno> {
     let overlay = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(&overlay, c"source", c"tenantd")?;
-    for (key, folder) in [("lowerdir", lower), ("upperdir", upper), ("workdir", work)] {
-        // By descriptor: the folders are those that were opened, and no character needs escaping.
-        let path = format!("/proc/self/fd/{}", folder.as_raw_fd());
-        fsconfig_set_string(&overlay, key, path.as_str())?;
+    for (by_fd, key, folder) in [
+        ("lowerdir+", "lowerdir", lower),
+        ("upperdir", "upperdir", upper),
+        ("workdir", "workdir", work),
+    ] {
+        // The folders are those that were opened, and no character needs escaping.
+        if fsconfig_set_fd(&overlay, by_fd, folder).is_err() {
+            // Before Linux 6.15; and what else is wrong, this fails for too.
+            let path = format!("/proc/self/fd/{}", folder.as_raw_fd());
+            fsconfig_set_string(&overlay, key, path.as_str())?;
+        }
     }
     for (key, value) in OPTIONS {
         fsconfig_set_string(&overlay, *key, *value)?;

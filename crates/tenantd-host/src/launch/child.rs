@@ -20,7 +20,7 @@ use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
 };
-use rustix::mount::{fsconfig_create, fsconfig_set_string, fsmount, fsopen};
+use rustix::mount::{fsconfig_create, fsconfig_set_fd, fsconfig_set_string, fsmount, fsopen};
 use rustix::mount::{mount_change, move_mount};
 use rustix::process::{Resource, Uid, setrlimit, setsid};
 use rustix::thread::{
@@ -245,8 +245,8 @@ fn each_mount<'p>(
 /// After the mounts, which a domain that restricts writing prevents, and before the user changes: later it
 /// would need no_new_privs.
 fn enter_domain(view: &View) -> Result<(), Errno> {
-    match &view.ruleset {
-        Some(ruleset) => landlock_restrict_self(ruleset.as_fd()),
+    match &view.rules {
+        Some(rules) => landlock_restrict_self(rules.ruleset.as_fd()),
         None => Ok(()),
     }
 }
@@ -257,16 +257,27 @@ fn enter_domain(view: &View) -> Result<(), Errno> {
 fn union(mount: &Mount, union: &Union) -> Result<OwnedFd, Errno> {
     // What is not dropped here is closed by exec.
     let target = ManuallyDrop::new(open_target(&mount.target, true)?);
-    duplicate(target.as_fd(), union.lower.as_raw_fd())?;
     move_to(mount.tree.as_fd(), target.as_fd())?;
     let overlay = ManuallyDrop::new(fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?);
     fsconfig_set_string(overlay.as_fd(), c"source", c"tenantd")?;
-    fsconfig_set_string(overlay.as_fd(), c"lowerdir", union.layers.as_c_str())?;
+    if set_layers(overlay.as_fd(), [mount.tree.as_fd(), target.as_fd()]).is_err() {
+        // Before Linux 6.15; and what else is wrong, this fails for too.
+        duplicate(target.as_fd(), union.lower.as_raw_fd())?;
+        fsconfig_set_string(overlay.as_fd(), c"lowerdir", union.layers.as_c_str())?;
+    }
     fsconfig_create(overlay.as_fd())?;
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
         .union(MountAttrFlags::MOUNT_ATTR_NODEV)
         .union(MountAttrFlags::MOUNT_ATTR_RDONLY);
     fsmount(overlay.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+}
+
+/// Sets the layers of a union, the uppermost first.
+fn set_layers(overlay: BorrowedFd<'_>, layers: [BorrowedFd<'_>; 2]) -> Result<(), Errno> {
+    for layer in layers {
+        fsconfig_set_fd(overlay, c"lowerdir+", layer)?;
+    }
+    Ok(())
 }
 
 /// Attaches a mount to its target. The target is resolved in this mount namespace and must not

@@ -147,15 +147,54 @@ fn ruleset(scopes: BitFlags<Scope>, writing: bool) -> Result<Option<RulesetCreat
     permit(made, open("/")?.as_fd(), AccessFs::Refer.into()).map(Some)
 }
 
-/// The ruleset of a launch: `None` if it has no domain. If `writing` is given, its processes may write only
-/// beneath what it yields.
+/// The rules of a launch.
+pub(super) struct Rules {
+    /// By which the child enters the domain.
+    pub(super) ruleset: OwnedFd,
+    /// By which writing is permitted; `None` if it is not restricted.
+    permitting: Option<RulesetCreated>,
+    /// Whether writing to POSIX message queues is permitted.
+    pub(super) queues: bool,
+}
+
+impl Rules {
+    fn new(made: RulesetCreated, writing: bool) -> Result<Option<Self>, Failure> {
+        let permitting = match writing {
+            true => {
+                let same = made.try_clone();
+                Some(same.map_err(|error| Failure::detail(STAGE, "", error.to_string()))?)
+            }
+            false => None,
+        };
+        let ruleset: Option<OwnedFd> = made.into();
+        Ok(ruleset.map(|ruleset| Self {
+            ruleset,
+            permitting,
+            queues: false,
+        }))
+    }
+
+    /// Permits writing beneath what `beneath` yields. Until the child enters the domain, this holds for it too.
+    ///
+    /// # Errors
+    /// A [`Failure`] of stage landlock.
+    pub(super) fn permit_writing<'fd>(
+        &mut self,
+        mut beneath: impl Iterator<Item = BorrowedFd<'fd>>,
+    ) -> Result<(), Failure> {
+        match self.permitting.take() {
+            Some(ruleset) => beneath.try_fold(ruleset, permit_writing).map(drop),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The rules of a launch: `None` if it has no domain. With `writing`, its processes may write only beneath
+/// what [`Rules::permit_writing`] permits.
 ///
 /// # Errors
 /// A [`Failure`] of stage landlock, also if the plan requires more than the kernel can.
-pub(super) fn of_launch<'fd>(
-    wall: &WallPlan,
-    writing: Option<impl Iterator<Item = BorrowedFd<'fd>>>,
-) -> Result<Option<OwnedFd>, Failure> {
+pub(super) fn of_launch(wall: &WallPlan, writing: bool) -> Result<Option<Rules>, Failure> {
     if wall.requires.landlock && version() < SIGNALS {
         let why = format!(
             "the kernel's Landlock has version {}, and the manifest requires {SIGNALS}: use Linux 6.12 or \
@@ -169,14 +208,10 @@ pub(super) fn of_launch<'fd>(
         return Ok(None);
     }
     let scopes = Scope::Signal | Scope::AbstractUnixSocket;
-    let Some(made) = ruleset(scopes, writing.is_some())? else {
-        return Ok(None);
-    };
-    let made = match writing {
-        Some(mut beneath) => beneath.try_fold(made, permit_writing)?,
-        None => made,
-    };
-    Ok(made.into())
+    match ruleset(scopes, writing)? {
+        Some(made) => Rules::new(made, writing),
+        None => Ok(None),
+    }
 }
 
 /// Confines the calling thread. It can connect to the program's abstract sockets.
@@ -287,11 +322,11 @@ mod tests {
             },
             ..WallPlan::default()
         };
-        let made = of_launch(&required, None::<std::iter::Empty<BorrowedFd<'_>>>);
+        let made = of_launch(&required, false);
         match version() {
             SIGNALS.. => assert!(made.unwrap().is_some()),
             older => {
-                let why = made.unwrap_err().to_string();
+                let why = made.err().map(|why| why.to_string()).unwrap_or_default();
                 assert!(why.contains(&format!("version {older}")), "{why}");
             }
         }

@@ -11,7 +11,7 @@
 //! parent                                        child
 //! spec: claim, mounts, C strings, tables
 //! clone: clone3 ──────────────────────────────▶ child: closes what it does not need, enters the
-//!                                               namespace, attaches the mounts, and waits
+//! landlock: permit writing                      namespace, attaches the mounts, and waits
 //! claim: record the process ──── go ──────────▶ one line per stage, in order
 //! templates: mounts for the next launch
 //! report: read to end of file  ◀── 8 bytes ──── (stage, object, errno), or (exec, 0) and execve
@@ -214,7 +214,8 @@ pub fn launch<W>(
         domain: Some(spec.view.domain),
         mount_namespace: namespace.map_or(0, |namespace| namespace.inode()),
     };
-    let recorded = spec.record_process(pid);
+    let permitted = spec.permit_writing();
+    let recorded = permitted.and_then(|()| spec.record_process(pid));
     crash::point("launch: process recorded", order.label);
     let watched = recorded.and_then(|names| watch(&pidfd, Report::new(read, names)));
     let watched = watched.map_err(|why| abandon(order.leaf, (&pidfd, &known), why))?;

@@ -42,6 +42,14 @@ pub(super) struct Mount {
     pub(super) union: Option<Union>,
 }
 
+impl Mount {
+    /// Whether the tenant may write to it.
+    pub(super) fn is_writable(&self) -> bool {
+        let stages = [Stage::Own, Stage::Attach, Stage::Private, Stage::Shared];
+        stages.contains(&self.stage) && !self.is_sysfs
+    }
+}
+
 /// A union that the child makes.
 pub(super) struct Union {
     /// The layers, as overlayfs takes them: the tree and `lower`.
@@ -67,7 +75,25 @@ impl Mounts {
         tree: OwnedFd,
         target: &Path,
     ) -> Result<(), Failure> {
-        self.add_as(stage, tree, target, None)
+        let failed = |errno: Errno| {
+            Failure::errno(stage, target.display().to_string(), errno.raw_os_error())
+        };
+        let found = fstat(&tree).map_err(failed)?;
+        let is_folder = FileType::from_raw_mode(found.st_mode) == FileType::Directory;
+        self.add_as(stage, tree, target, (is_folder, None))
+    }
+
+    /// Adds a mount that is known to be a folder.
+    ///
+    /// # Errors
+    /// A [`Failure`] of `stage` if the path contains a NUL byte.
+    pub(super) fn add_folder(
+        &mut self,
+        stage: Stage,
+        tree: OwnedFd,
+        target: &Path,
+    ) -> Result<(), Failure> {
+        self.add_as(stage, tree, target, (true, None))
     }
 
     /// Adds a read-only union of `layer` and the host's folder, at the path of the folder.
@@ -86,7 +112,7 @@ impl Mounts {
         let lower = fcntl_dupfd_cloexec(&layer, 3).map_err(failed)?;
         let [upper, below] = [&layer, &lower].map(|it| format!("/proc/self/fd/{}", it.as_raw_fd()));
         let layers = CString::new(format!("{upper}:{below}")).map_err(|_| failed(Errno::INVAL))?;
-        self.add_as(stage, layer, folder, Some(Union { layers, lower }))
+        self.add_as(stage, layer, folder, (true, Some(Union { layers, lower })))
     }
 
     /// Adds a sysfs, which the child mounts, over a folder.
@@ -99,7 +125,7 @@ impl Mounts {
         folder: OwnedFd,
         target: &Path,
     ) -> Result<(), Failure> {
-        self.add(stage, folder, target)?;
+        self.add_folder(stage, folder, target)?;
         if let Some((_, mount)) = self.all.last_mut() {
             mount.is_sysfs = true;
         }
@@ -111,18 +137,14 @@ impl Mounts {
         stage: Stage,
         tree: OwnedFd,
         target: &Path,
-        union: Option<Union>,
+        (is_folder, union): (bool, Option<Union>),
     ) -> Result<(), Failure> {
         let c_target = CString::new(target.as_os_str().as_bytes()).map_err(|_| {
             let shown = target.display().to_string().replace('\0', "\\0");
             Failure::detail(stage, shown, "contains a NUL byte")
         })?;
-        let failed = |errno: Errno| {
-            Failure::errno(stage, target.display().to_string(), errno.raw_os_error())
-        };
-        let found = fstat(&tree).map_err(failed)?;
         let mount = Mount {
-            is_folder: FileType::from_raw_mode(found.st_mode) == FileType::Directory,
+            is_folder,
             stage,
             tree,
             target: c_target,
@@ -149,16 +171,6 @@ impl Mounts {
     /// Removes the mounts that `keep` does not keep.
     pub(super) fn retain(&mut self, keep: impl Fn(Stage, &Path) -> bool) {
         self.all.retain(|(target, mount)| keep(mount.stage, target));
-    }
-
-    /// The mounts to which the tenant may write.
-    pub(super) fn writable(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let mounts = self.all.iter().map(|(_, mount)| mount);
-        let mounts = mounts.filter(|mount| {
-            let stages = [Stage::Own, Stage::Attach, Stage::Private, Stage::Shared];
-            stages.contains(&mount.stage) && !mount.is_sysfs
-        });
-        mounts.map(|mount| mount.tree.as_fd())
     }
 
     /// The mounts in the order in which to attach them: each after those that contain its target.
@@ -191,10 +203,6 @@ fn clone_path(
     propagation: u32,
     read_only: bool,
 ) -> Result<OwnedFd, Errno> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_EMPTY_PATH;
-    let tree = open_tree(path, c"", flags | below)?;
     let attr = mount_attr {
         propagation: propagation.into(),
         attr_set: match read_only {
@@ -203,8 +211,29 @@ fn clone_path(
         },
         ..READ_ONLY
     };
-    raw::mount_setattr(tree.as_fd(), &attr)?;
-    Ok(tree)
+    let (tree, set) = copy(path, below, &attr)?;
+    set.map(|()| tree)
+}
+
+/// Copies a mount, and sets its attributes. Returns it with the outcome of that.
+fn copy(
+    path: &OwnedFd,
+    below: OpenTreeFlags,
+    attr: &mount_attr,
+) -> Result<(OwnedFd, Result<(), Errno>), Errno> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH
+        | below;
+    match raw::open_tree_attr(path.as_fd(), flags.bits(), attr) {
+        // The kernel has no such call, or a filter permits only what it knows.
+        Err(Errno::NOSYS | Errno::PERM) => {
+            let tree = open_tree(path, c"", flags)?;
+            let set = raw::mount_setattr(tree.as_fd(), attr);
+            Ok((tree, set))
+        }
+        copied => Ok((copied?, Ok(()))),
+    }
 }
 
 /// Makes a read-only mount of what a tenant would see, for a rehearsal.
@@ -256,18 +285,14 @@ pub(super) fn of_datastore(part: &Part) -> Result<OwnedFd, Failure> {
 /// Set-user-ID files and device files have no effect, except in what the host mounts later: a
 /// tenant's data needs neither, and root in another tenant could have made them.
 fn clone_tree(folder: &OwnedFd) -> Result<OwnedFd, Errno> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_RECURSIVE
-        | OpenTreeFlags::AT_EMPTY_PATH;
-    let tree = open_tree(folder, c"", flags)?;
     let attr = mount_attr {
         attr_set: (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV).into(),
         attr_clr: 0,
         propagation: libc::MS_SLAVE,
         userns_fd: 0,
     };
-    match raw::mount_setattr(tree.as_fd(), &attr) {
+    let (tree, set) = copy(folder, OpenTreeFlags::AT_RECURSIVE, &attr)?;
+    match set {
         // Linux before 5.12 has no such call; no-new-privs and the lack of CAP_MKNOD still hold.
         Ok(()) | Err(Errno::NOSYS) => Ok(tree),
         Err(errno) => Err(errno),

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use linux_raw_sys::general::mount_attr;
 use rustix::io::Errno;
@@ -252,6 +252,32 @@ pub(crate) fn mount_setattr_at(
         )
     };
     outcome(result)
+}
+
+/// open_tree_attr(2), since Linux 6.15: opens a copy of what is mounted at `folder`, with these attributes.
+pub(super) fn open_tree_attr(
+    folder: BorrowedFd<'_>,
+    flags: u32,
+    attr: &mount_attr,
+) -> Result<OwnedFd, Errno> {
+    /// Its number, the same for all architectures, which libc does not have.
+    const OPEN_TREE_ATTR: libc::c_long = 467;
+    // SAFETY: the descriptor is open as long as it is borrowed, the path is a C string, `attr` points to a
+    // mount_attr of exactly the size that is given, and both are only read during the call.
+    let result = unsafe {
+        libc::syscall(
+            OPEN_TREE_ATTR,
+            folder.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            std::ptr::from_ref(attr),
+            size_of::<mount_attr>(),
+        )
+    };
+    outcome(result)?;
+    let opened = i32::try_from(result).map_err(|_| Errno::OVERFLOW)?;
+    // SAFETY: the call succeeded, so the kernel has stored a new descriptor that nothing else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(opened) })
 }
 
 /// landlock_restrict_self(2). Allocates nothing: the child calls it.

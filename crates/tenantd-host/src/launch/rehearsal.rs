@@ -100,7 +100,9 @@ fn rehearse_phase(
     datastore: &DatastorePlan,
     descriptors: Rlimit,
 ) -> Result<(), Failure> {
-    let spec = Spec::rehearsal(executed, datastore, templates, descriptors)?;
+    let mut spec = Spec::rehearsal(executed, datastore, templates, descriptors)?;
+    // Its child does not wait.
+    spec.permit_writing()?;
     let (read, write) = report::pipe()?;
     let pipes = Pipes {
         report: write.as_fd(),

@@ -83,15 +83,19 @@ impl Spec {
         let folder = datastore::open(source).map_err(on(Stage::Tree, source))?;
         let claim = Claim::take(folder.as_fd(), source, order.label, order.leaf)?;
         crash::point("launch: claimed", order.label);
-        if order.phase != Phase::Init {
-            init::refuse_unfinished(order.datastore, folder.as_fd(), order.label)?;
-        } else if !init::begin(order.datastore, folder.as_fd(), order.label)? {
-            return Ok(None);
-        }
+        let known = match order.phase {
+            Phase::Init if !init::begin(order.datastore, folder.as_fd(), order.label)? => {
+                return Ok(None);
+            }
+            Phase::Init => None,
+            Phase::Before | Phase::Main | Phase::Offline => {
+                init::refuse_unfinished(order.datastore, folder.as_fd(), order.label)?
+            }
+        };
         let mut mounts = Mounts::default();
         let identity = &order.launch.identity;
-        for part in datastore::parts(order.datastore, folder, order.label, identity)? {
-            mounts.add(Stage::Attach, mounts::of_datastore(&part)?, &part.target)?;
+        for part in datastore::parts(order.datastore, folder, order.label, identity, known)? {
+            mounts.add_folder(Stage::Attach, mounts::of_datastore(&part)?, &part.target)?;
         }
         view::syslog(order, &mut mounts)?;
         view::notify(order, &mut mounts)?;
@@ -158,7 +162,7 @@ impl Spec {
         })?;
         let identity = executed.identity;
         let is_rehearsal = matches!(purpose, Purpose::Rehearsal { .. });
-        let view = view::view(launch, templates, outputs, is_rehearsal, &mut mounts)?;
+        let view = view::view(launch, templates, is_rehearsal, &mut mounts)?;
         check_program(executed.program)?;
         let mounts = mounts.in_order();
         let [input, output, error] = stdio(&mounts, outputs)?;
@@ -210,13 +214,26 @@ impl Spec {
             used.push(mount.tree.as_fd());
             used.extend(mount.union.as_ref().map(|union| union.lower.as_fd()));
         }
-        used.extend(self.view.ruleset.as_ref().map(AsFd::as_fd));
+        used.extend(self.view.rules.as_ref().map(|it| it.ruleset.as_fd()));
         used.extend(self.sealed.as_ref().map(AsFd::as_fd));
         used.extend(self.stdio.iter().map(AsFd::as_fd));
         let numbers = used.iter().map(|fd| fd.as_raw_fd().unsigned_abs());
         let mut numbers: Vec<u32> = numbers.collect();
         numbers.sort_unstable();
         numbers
+    }
+
+    /// Permits the program to write to what is the tenant's own. Needed before the child enters its domain,
+    /// not before there is a child.
+    ///
+    /// # Errors
+    /// A [`Failure`] of stage landlock.
+    pub(super) fn permit_writing(&mut self) -> Result<(), Failure> {
+        let [_, stdout, stderr] = &self.stdio;
+        match &mut self.view.rules {
+            Some(rules) => view::lid::permit(rules, &self.mounts, [stdout.as_fd(), stderr.as_fd()]),
+            None => Ok(()),
+        }
     }
 
     /// Records the process of the launch in the claim. Returns the names, which the report needs.

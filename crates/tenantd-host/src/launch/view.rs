@@ -15,7 +15,7 @@
 
 mod control;
 mod files;
-mod lid;
+pub(super) mod lid;
 pub(crate) mod machine;
 mod missing;
 pub(crate) mod names;
@@ -24,13 +24,13 @@ pub(super) mod secrets;
 mod sys;
 
 use std::ffi::CString;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2, stat};
 use rustix::io::Errno;
 
-use super::domain::Domain;
+use super::domain::{Domain, Rules};
 use super::mounts::{self, Mounts};
 use super::templates::spares::Kind;
 use super::templates::{MountTemplates, Taken};
@@ -52,7 +52,7 @@ pub(super) struct View {
     /// The mount points of the cgroup file systems, which it makes read-only if all others are not.
     pub(super) cgroups: Vec<CString>,
     /// The Landlock rules that it applies to itself; `None` if it has no domain.
-    pub(super) ruleset: Option<OwnedFd>,
+    pub(super) rules: Option<Rules>,
     /// The domain that these make.
     pub(super) domain: Domain,
     /// What prevents writing to the host's files.
@@ -66,35 +66,24 @@ pub(super) struct View {
 const WRITABLE: &[&std::ffi::CStr] = &[c"/proc"];
 
 /// Adds to `mounts`, which contains those of the datastore, all others: private and hidden folders, files,
-/// and the tenant's own where the host is read-only. The program may write to `outputs`, its standard
-/// output and error.
+/// and the tenant's own where the host is read-only.
 ///
 /// # Errors
 /// A [`Failure`] of the stage to which the mount belongs.
 pub(super) fn view(
     launch: &LaunchPlan,
     templates: &MountTemplates,
-    outputs: [BorrowedFd<'_>; 2],
     is_rehearsal: bool,
     mounts: &mut Mounts,
 ) -> Result<View, Failure> {
-    let plan = &launch.view;
-    let read_only = plan.host == HostAccess::ReadOnly;
+    let read_only = launch.view.host == HostAccess::ReadOnly;
     let mut wanted: Vec<(Stage, PathBuf)> = mounts
         .targets()
         .map(|(stage, target)| (stage, target.to_owned()))
         .collect();
     let mut taken = Taken::none(templates);
     let mut own = match read_only {
-        true => {
-            let others = launch
-                .private
-                .iter()
-                .chain(&plan.shared)
-                .chain(&plan.visible);
-            let others = others.map(PathBuf::as_path);
-            OwnFolders::make(&mut taken, plan.private_size, &wanted, others)?
-        }
+        true => own_folders(launch, &wanted, &mut taken)?,
         false => OwnFolders::default(),
     };
     control::seal(launch, &wanted, &mut own)?;
@@ -128,7 +117,7 @@ pub(super) fn view(
     for (path, tree) in templates.proc(launch.wall.hidepid)? {
         mounts.add(Stage::Own, tree, &path)?;
     }
-    let (ruleset, domain) = lid::rules(launch, read_only, outputs, mounts)?;
+    let (rules, domain) = lid::rules(launch, read_only)?;
     Ok(View {
         read_only,
         writable: WRITABLE,
@@ -138,9 +127,21 @@ pub(super) fn view(
         },
         lid: lid::of(read_only, domain),
         domain,
-        ruleset,
+        rules,
         taken: taken.kinds,
     })
+}
+
+/// The tenant's own folders on a read-only host.
+fn own_folders(
+    launch: &LaunchPlan,
+    wanted: &[(Stage, PathBuf)],
+    taken: &mut Taken<'_>,
+) -> Result<OwnFolders, Failure> {
+    let plan = &launch.view;
+    let others = launch.private.iter().chain(&plan.shared);
+    let others = others.chain(&plan.visible).map(PathBuf::as_path);
+    OwnFolders::make(taken, plan.private_size, wanted, others)
 }
 
 /// The tenant's `/dev` alone.
@@ -259,7 +260,7 @@ fn hide(
     for target in hidden.chain(&ours) {
         if !own.is_one(target) && !own.holds(target) {
             let tree = templates.cover().map_err(on(stage, target))?;
-            mounts.add(stage, tree, target)?;
+            mounts.add_folder(stage, tree, target)?;
             wanted.push((stage, target.clone()));
         }
     }

@@ -86,7 +86,7 @@ pub(super) fn write<'a>(
         };
         let written = match is_rehearsal && stage == Stage::Attach {
             true => look(tree, below),
-            false => replace(tree, below, file, owner, folder),
+            false => put(stage, tree, below, (file, owner, folder)),
         };
         written.map_err(on(STAGE, path))?;
     }
@@ -174,6 +174,26 @@ fn look(tree: BorrowedFd<'_>, below: &Path) -> Result<(), Errno> {
         true => Err(Errno::ISDIR),
         false => Ok(()),
     }
+}
+
+/// Writes a file in a folder of the tenant. Nobody sees one in memory yet, and mostly it has nothing of this
+/// name.
+fn put(
+    stage: Stage,
+    tree: BorrowedFd<'_>,
+    below: &Path,
+    (file, owner, folder): (&FilePlan, Owner, Owner),
+) -> Result<(), Errno> {
+    let is_new = stage != Stage::Attach && below.components().count() == 1;
+    if is_new {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        match openat2(tree, below, flags, Mode::RUSR | Mode::WUSR, BENEATH) {
+            Ok(made) => return fill(made, &file.contents, owner),
+            Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    replace(tree, below, file, owner, folder)
 }
 
 /// Writes a file in a folder of the tenant, at once for its readers, unless it is there already.

@@ -3,42 +3,56 @@
 //! They are needed although all mounts of the host are read-only: a mount that the host makes later
 //! arrives with the host's flags. Reading and executing is not restricted.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::launch::Lid;
-use crate::launch::domain::{self, Domain};
-use crate::launch::mounts::Mounts;
+use crate::launch::domain::{self, Domain, Rules};
+use crate::launch::mounts::Mount;
 use tenantd_core::plan::model::LaunchPlan;
 use tenantd_core::stage::Failure;
 
-/// Makes the ruleset of a launch and says which domain it makes; `None` if it has none. With `read_only`, its processes may write
-/// only beneath what is their own, and with a user of their own to POSIX message queues.
+/// Makes the rules of a launch and says which domain they make; `None` if it has none. With `read_only`, its
+/// processes may write only beneath what [`permit`] permits.
 ///
 /// # Errors
 /// A [`Failure`] of stage landlock.
 pub(super) fn rules(
     launch: &LaunchPlan,
     read_only: bool,
-    outputs: [BorrowedFd<'_>; 2],
-    mounts: &Mounts,
-) -> Result<(Option<OwnedFd>, Domain), Failure> {
-    // Without one of its own, that of the host is writable.
-    let proc = domain::open("/proc")?;
+) -> Result<(Option<Rules>, Domain), Failure> {
     let wall = &launch.wall;
-    let may_use_queues = launch.identity.own && wall.landlock && read_only;
-    let queues = domain::message_queues(may_use_queues)?;
-    // A program may open /dev/stdout again.
-    let beneath = mounts
-        .writable()
-        .chain(outputs)
-        .chain(std::iter::once(proc.as_fd()))
-        .chain(queues.as_ref().map(AsFd::as_fd));
-    let ruleset = domain::of_launch(wall, read_only.then_some(beneath))?;
-    let domain = match ruleset {
+    let mut rules = domain::of_launch(wall, read_only)?;
+    if let Some(rules) = &mut rules {
+        rules.queues = launch.identity.own && wall.landlock && read_only;
+    }
+    let domain = match rules {
         Some(_) => Domain::Landlock(domain::version()),
         None => Domain::None,
     };
-    Ok((ruleset, domain))
+    Ok((rules, domain))
+}
+
+/// Permits writing beneath the mounts of the tenant and to `outputs`, its standard output and error, and with a user of
+/// its own to POSIX message queues.
+///
+/// # Errors
+/// A [`Failure`] of stage landlock.
+pub(in crate::launch) fn permit(
+    rules: &mut Rules,
+    mounts: &[Mount],
+    outputs: [BorrowedFd<'_>; 2],
+) -> Result<(), Failure> {
+    // Without one of its own, that of the host is writable.
+    let proc = domain::open("/proc")?;
+    let queues = domain::message_queues(rules.queues)?;
+    let mounts = mounts.iter().filter(|mount| mount.is_writable());
+    // A program may open /dev/stdout again.
+    let beneath = mounts
+        .map(|mount| mount.tree.as_fd())
+        .chain(outputs)
+        .chain(std::iter::once(proc.as_fd()))
+        .chain(queues.as_ref().map(AsFd::as_fd));
+    rules.permit_writing(beneath)
 }
 
 /// What prevents writing to the host's files.

@@ -295,7 +295,7 @@ impl OwnFolders {
             if is_sealed {
                 raw::mount_setattr(tree.as_fd(), &READ_ONLY).map_err(on(STAGE, &path))?;
             }
-            mounts.add(STAGE, tree, &path)?;
+            mounts.add_folder(STAGE, tree, &path)?;
         }
         Ok(())
     }
@@ -314,16 +314,16 @@ pub(super) fn make_folders(tree: &OwnedFd, path: &Path, owner: Owner) -> Result<
     let mut above: Vec<&Path> = path.ancestors().filter(|it| *it != Path::new("")).collect();
     above.reverse();
     for folder in above {
+        let is_last = folder == path;
         match mkdirat(tree, folder, Mode::RWXU) {
+            Ok(()) if is_last => set_owner(tree, folder, owner)?,
             Ok(()) => set_owner(tree, folder, Owner::ROOT)?,
+            Err(Errno::EXIST) if is_last && owner != Owner::ROOT => set_owner(tree, path, owner)?,
             Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno),
         }
     }
-    match path == Path::new("") || owner == Owner::ROOT {
-        true => Ok(()),
-        false => set_owner(tree, path, owner),
-    }
+    Ok(())
 }
 
 /// Sets owner and mode; the umask applies to what mkdirat(2) and mknodat(2) make.

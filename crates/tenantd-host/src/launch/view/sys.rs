@@ -105,7 +105,7 @@ pub(super) fn add(
     let stage = Stage::Hide;
     for path in hidden(launch)?.iter().filter(|path| exists(path)) {
         let cover = templates.cover().map_err(on(stage, path))?;
-        mounts.add(stage, cover, path)?;
+        mounts.add_folder(stage, cover, path)?;
     }
     Ok(())
 }
