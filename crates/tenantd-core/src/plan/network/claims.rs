@@ -69,7 +69,10 @@ fn party(claim: &Claim, subnet: Ipv4Network, app: Option<&AppName>) -> Option<St
                 owner == Some(app.as_str())
                     || interface.as_deref() == Some(derive::hub(app).name.as_str())
             };
-            if app.is_some_and(is_own) {
+            // A host end that has lost its alias is still found by its name.
+            let is_host_end = |name: &String| derive::is_derived(derive::HOST_END, name);
+            let is_unmarked = owner.is_none() && interface.as_ref().is_some_and(is_host_end);
+            if app.is_some_and(is_own) || is_unmarked {
                 return None;
             }
             Some(match (owner, interface) {
