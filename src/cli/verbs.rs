@@ -97,7 +97,7 @@ const VERBS: &[(&[&str], &[&str])] = &[
         &["`tenantd run --config FILE` supervises the tenants of a manifest"],
     ),
     (
-        &["validate", "verify", "lint", "configtest", "test"],
+        &["validate", "lint", "configtest", "test"],
         &["`tenantd check --config FILE` checks a manifest"],
     ),
     (
