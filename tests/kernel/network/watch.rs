@@ -122,6 +122,19 @@ fn what_is_taken_from_a_routed_tenant_is_put_back() {
     );
 }
 
+/// All that is told of a permanent entry that is deleted while a packet uses it.
+#[test]
+fn a_neighbour_that_is_not_permanent_any_longer_is_made_so() {
+    each_is_mended(
+        Mode::Routed,
+        &[(
+            "neigh change 10.77.0.2 dev vt-2 nud reachable",
+            TENANT,
+            "the neighbour entry of 10.77.0.2",
+        )],
+    );
+}
+
 #[test]
 fn what_is_changed_at_the_host_end_is_put_back() {
     each_is_mended(

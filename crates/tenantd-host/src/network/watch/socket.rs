@@ -2,7 +2,7 @@
 //! rules of the host.
 //!
 //! A filter in the kernel drops most of what concerns nobody here: what this thread's own requests cause,
-//! and neighbours that are not permanent, which change all the time.
+//! and neighbours that grow old, which happens all the time.
 
 use std::io;
 
@@ -26,8 +26,9 @@ const MESSAGE_MAX: usize = 1 << 16;
 /// How many messages are read before other work gets its turn.
 const BATCH: usize = 256;
 
-/// The state of a permanent neighbour, `NUD_PERMANENT`.
-const PERMANENT: u32 = 0x80;
+/// The states of a neighbour that are heard of: `NUD_PERMANENT`, and what a permanent one may be in when its
+/// deletion is told while a packet uses it: `NUD_FAILED`, `NUD_INCOMPLETE` or `NUD_REACHABLE`.
+const HEARD: u32 = 0x80 | 0x20 | 0x01 | 0x02;
 
 /// What was received.
 pub(super) enum Received {
@@ -131,7 +132,7 @@ fn filter(own: u32) -> [SockFilter; 8] {
         jump(libc::BPF_JEQ, u32::from(neighbour), 0, 2),
         // The lower byte of `ndm_state`.
         load(libc::BPF_B, state_at),
-        jump(libc::BPF_JSET, PERMANENT, 0, 1),
+        jump(libc::BPF_JSET, HEARD, 0, 1),
         end(u32::MAX),
         end(0),
     ]
