@@ -103,6 +103,10 @@ pub fn traces(app: &str) -> Traces {
     leaves.retain(|name| name == app);
     BTreeMap::from([
         ("links", ip("-j link show")),
+        (
+            "tables of nftables",
+            run(in_time("nft").args(["list", "tables"])).expect(0),
+        ),
         ("routes", ip("-j route show table all")),
         ("neighbours", ip("-j neigh show")),
         ("namespaces that links led to", ip("-j netns list-id")),

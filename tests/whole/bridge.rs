@@ -1,4 +1,4 @@
-//! Mode bridge: all tenants are ports of one bridge, and each reaches only the gateway.
+//! Mode bridge: all tenants are ports of one bridge, and each reaches only listed services of the gateway.
 
 use std::net::TcpListener;
 
@@ -15,6 +15,8 @@ datastore.path = "/srv/data"
 ready.tcp = 80
 [network]
 mode = "MODE"
+[defaults]
+host_services = ["4000/tcp"]
 [tenants]
 acme = { ip = "10.77.0.11" }
 beta = { ip = "10.77.0.12" }
@@ -34,10 +36,14 @@ fn with_mode(mode: &str) -> Daemon {
     for ip in ["10.77.0.11", "10.77.0.12"] {
         assert!(accepts(ip, 80), "the host reaches {ip}");
     }
-    let _host_service = TcpListener::bind("10.77.0.1:4000").unwrap();
+    let _services = [4000, 4001].map(|port| TcpListener::bind(("10.77.0.1", port)).unwrap());
     assert!(
         reaches(&daemon, "10.77.0.1", 4000),
         "a tenant reaches the gateway"
+    );
+    assert!(
+        !reaches(&daemon, "10.77.0.1", 4001),
+        "and no service there that is not listed"
     );
     assert!(reaches(&daemon, "127.0.0.1", 80), "its own loopback is up");
     daemon

@@ -86,6 +86,9 @@ fn compare(golden: &str, said: &str) {
     assert_eq!(expected, said, "{}", path.display());
 }
 
+/// As a mode: also without the firewall.
+const NO_FIREWALL: &str = "routed\"\nfirewall = \"off";
+
 const ONE_USER: [&str; 2] = ["", ""];
 
 #[test]
@@ -121,7 +124,7 @@ fn forward() {
 
 #[test]
 fn one_user_with_no_guards() {
-    let manifest = manifest("nobody", NO_GUARDS, "routed", ONE_USER);
+    let manifest = manifest("nobody", NO_GUARDS, NO_FIREWALL, ONE_USER);
     place::host();
     forward();
     tested_here("no-guards", &manifest);
@@ -129,7 +132,7 @@ fn one_user_with_no_guards() {
 
 #[test]
 fn root_with_no_guards() {
-    let manifest = manifest("root", NO_GUARDS, "routed", ONE_USER);
+    let manifest = manifest("root", NO_GUARDS, NO_FIREWALL, ONE_USER);
     tested("root-no-guards", &manifest);
 }
 

@@ -67,6 +67,8 @@ stages! {
     Cgroup = 6, "cgroup", "use the cgroup";
     /// Create the pipes for standard output and standard error.
     Log = 7, "log", "open the log";
+    /// Let the tenant have its traffic, and no other, in the tables of nftables.
+    Firewall = 8, "firewall", "set up the firewall";
     // Launch, in the supervisor, before the child process exists.
     /// Claim the datastore.
     Lock = 20, "lock", "claim the datastore";

@@ -177,6 +177,7 @@ impl Executor {
                 if effect != Effect::Reprovision && entry.is_some_and(|it| it.provisioned.is_some())
                 {
                     self.host.collector.adopt(&plan);
+                    self.host.admit(&plan);
                 }
                 Event::Replanned {
                     tenant: plan.name.clone(),

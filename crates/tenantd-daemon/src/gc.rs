@@ -6,8 +6,7 @@
 //! use again.
 //!
 //! Nothing of a tenant with a running process is removed. The host has no other residue: the
-//! tenants' mounts are in their own mount namespaces and disappear with them, and tenantd makes no
-//! firewall rules.
+//! tenants' mounts are in their own mount namespaces and disappear with them.
 
 mod alone;
 
@@ -81,6 +80,7 @@ impl Alive {
 pub struct Sorted {
     residue: Vec<Residue>,
     links: Vec<Marked>,
+    tables: Vec<(AppName, &'static str)>,
     dry_run: bool,
 }
 
@@ -97,6 +97,7 @@ pub(super) fn finish(sorted: Sorted) -> Vec<Residue> {
     let Sorted {
         mut residue,
         links,
+        tables,
         dry_run,
     } = sorted;
     for link in links {
@@ -107,10 +108,16 @@ pub(super) fn finish(sorted: Sorted) -> Vec<Residue> {
             link.tenant.as_ref().map_or("hub", TenantName::as_str),
         );
     }
+    for (app, family) in tables {
+        let name = residue::table_name(&app, family);
+        let done = taken(dry_run, || residue::remove_table(&app, family));
+        residue.push(outcome(ResidueKind::Table, &name, done));
+        crash::point("gc: table taken", family);
+    }
     residue
 }
 
-/// Finds residue, and removes all of it except links.
+/// Finds residue, and removes all of it except links and tables.
 pub(super) fn sort(
     host: &Host,
     survey: Survey,
@@ -216,11 +223,14 @@ impl Collector<'_> {
         ] {
             residue.extend(paths.iter().map(|path| stranger(kind, &path.display())));
         }
+        let is_over = !self.hub && theirs.is_empty();
         let is_left = |link: &Marked| match &link.tenant {
             Some(tenant) => !theirs.contains(tenant),
-            None => !self.hub && theirs.is_empty(),
+            None => is_over,
         };
+        let tables = survey.tables.into_iter().filter(|_| is_over);
         Sorted {
+            tables: tables.map(|family| (self.app.clone(), family)).collect(),
             residue,
             links: survey.ours.into_iter().filter(is_left).collect(),
             dry_run: self.dry_run,

@@ -93,6 +93,7 @@ impl Recovery {
         }
         let found = self.found(known, wants).await;
         self.end_unused(&with_netns(&found)).await;
+        self.admit_found(&found).await;
         for (slot, record) in records.into_values() {
             // Its failures still count towards the budget of restarts.
             let checkpoint = std::iter::once(&record.checkpoint);
@@ -113,6 +114,28 @@ impl Recovery {
             Input::Plan(change)
         }));
         inputs
+    }
+
+    /// Lets each tenant that keeps its network have the traffic of its plan, and removes what the firewall has of
+    /// others.
+    async fn admit_found(&self, found: &Findings) {
+        let mut marks = BTreeSet::new();
+        let kept = with_netns(found);
+        for (plan, survivor) in found.iter().filter(|(plan, _)| kept.contains(&plan.name)) {
+            let made = survivor.as_ref().and_then(|it| it.made.as_ref());
+            let holds = made.and_then(|made| made.holds.clone());
+            let link = match holds {
+                Some(holds) => holds.instead_of(plan).link,
+                None => plan.link.clone(),
+            };
+            marks.insert(link.mark.clone());
+            if let Err(failure) = self.host.network.admit(link).await {
+                tracing::error!(tenant = %plan.name, "{}: cannot change its traffic: {failure}", plan.name);
+            }
+        }
+        if let Err(failure) = self.host.network.retain(marks).await {
+            tracing::error!("cannot remove the traffic of former tenants: {failure}");
+        }
     }
 
     /// What the host has of each tenant, by its record or without one.

@@ -16,11 +16,13 @@
 //! ```
 //!
 //! No step lists links, routes or neighbours, so the cost of a tenant does not depend on the number
-//! of tenants. Links without the application's mark are never changed. IPv6, address translation
-//! and published ports are not implemented; they belong beside `provision` and the tenant's batch.
+//! of tenants. Links without the application's mark are never changed. The firewall lets each tenant
+//! have the traffic of its plan. IPv6 is not implemented.
 
 mod announce;
+mod arrival;
 mod connection;
+mod firewall;
 mod hub;
 mod link;
 mod mend;
@@ -28,6 +30,7 @@ mod proof;
 mod provision;
 mod refusal;
 pub mod residue;
+mod serve;
 mod subnet;
 mod tenant;
 mod watch;
@@ -37,19 +40,18 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::thread;
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
+use crate::crash;
 use crate::netns::{ClosedNetns, Netns, Sysctls};
-use tenantd_core::name::IfName;
-use tenantd_core::plan::model::{LinkPlan, NetworkPlan};
+use tenantd_core::plan::model::{self, LinkPlan, NetworkPlan};
 use tenantd_core::stage::{Failure, Stage};
 
-use link::{Found, Links, index_of};
+use firewall::Firewall;
+use link::Links;
 use provision::Provisioner;
 use refusal::broken;
-use watch::Watch;
+use serve::serve;
 
 pub use proof::LinkTarget;
 pub use watch::{News, Note};
@@ -75,6 +77,8 @@ enum Request {
     ),
     Keep(Box<LinkPlan>),
     Forget(Box<LinkPlan>, oneshot::Sender<()>),
+    Admit(Box<LinkPlan>, oneshot::Sender<Result<(), Failure>>),
+    Retain(BTreeSet<String>, oneshot::Sender<Result<(), Failure>>),
     Close(oneshot::Sender<Result<(), Failure>>),
 }
 
@@ -160,6 +164,27 @@ impl Network {
         let request = Request::Forget(Box::new(link), reply);
         self.request(request).await?;
         done.await.map_err(|_| ended())
+    }
+
+    /// Lets a provisioned tenant have the traffic of this plan, and no other, from now on. Connections that are
+    /// established continue.
+    ///
+    /// # Errors
+    /// [`Stage::Firewall`] or [`Stage::Link`]. The tenant has the traffic that it had then.
+    pub async fn admit(&self, link: LinkPlan) -> Result<(), Failure> {
+        let (reply, outcome) = oneshot::channel();
+        self.request(Request::Admit(Box::new(link), reply)).await?;
+        outcome.await.map_err(|_| ended())?
+    }
+
+    /// Removes what the firewall has of tenants of the application whose links have none of these marks.
+    ///
+    /// # Errors
+    /// [`Stage::Release`].
+    pub async fn retain(&self, marks: BTreeSet<String>) -> Result<(), Failure> {
+        let (reply, outcome) = oneshot::channel();
+        self.request(Request::Retain(marks, reply)).await?;
+        outcome.await.map_err(|_| ended())?
     }
 
     /// Finds out whether a tenant's link leads into this network namespace. Changes nothing.
@@ -254,139 +279,32 @@ async fn start(network: NetworkPlan) -> Result<(Provisioner, bool), Failure> {
     let links = Links::connect().map_err(|error| broken(Stage::Link, "", &error))?;
     let sysctls =
         Sysctls::of_host().map_err(|(one, error)| broken(Stage::Netns, one.name(), &error))?;
-    let (hub, made_hub) = hub::ensure(&links, &network).await?;
+    // First the firewall, because the hub takes packets from tenants.
+    let firewall = match network.firewall {
+        model::Firewall::On => Some(Firewall::open(&network)?),
+        model::Firewall::Off => None,
+    };
+    crash::point("firewall: made", &network.mark);
+    let (hub, made_hub) = match hub::ensure(&links, &network).await {
+        Ok(hub) => hub,
+        Err(why) => {
+            // One that has tenants is in use.
+            let unused = firewall.filter(|firewall| firewall.marks().is_empty());
+            return Err(match unused.map_or(Ok(()), |firewall| firewall.remove()) {
+                Ok(()) => why,
+                Err(left) => {
+                    let both = format!("{} (and {left})", why.detail);
+                    why.with(both)
+                }
+            });
+        }
+    };
     let provisioner = Provisioner {
         links,
         network,
         hub: Cell::new(hub),
         sysctls: RefCell::new(sysctls),
+        firewall,
     };
     Ok((provisioner, made_hub))
-}
-
-type Closing = (oneshot::Sender<Result<(), Failure>>, Result<(), Failure>);
-
-/// Serves requests until the last handle is dropped or the thread is asked to close, then completes
-/// pending requests.
-async fn serve(
-    provisioner: &Provisioner,
-    mut queue: mpsc::Receiver<Request>,
-    notes: mpsc::UnboundedSender<Note>,
-) -> Option<Closing> {
-    let mut watch = Watch::new(provisioner, notes);
-    let room = Semaphore::new(PROVISIONS_MAX);
-    let mut under_way = FuturesUnordered::new();
-    // By host end, because a tenant of an earlier supervisor may be released here.
-    let mut tenants = BTreeSet::new();
-    let close = loop {
-        tokio::select! {
-            request = queue.recv() => match request {
-                Some(Request::Close(reply)) => break Some(reply),
-                Some(Request::Forget(link, reply)) => {
-                    watch.forget(&link);
-                    let _gone = reply.send(());
-                }
-                Some(request) => {
-                    if let Request::Release(link, ..) = &request {
-                        watch.forget(link);
-                    }
-                    under_way.push(answer(provisioner, &room, request));
-                }
-                None => break None,
-            },
-            Some(change) = under_way.next() => change.note(&mut tenants, &mut watch),
-            part = watch.next() => watch.mend(provisioner, part).await,
-        }
-    };
-    queue.close();
-    while let Some(change) = under_way.next().await {
-        change.note(&mut tenants, &mut watch);
-    }
-    let reply = close?;
-    let removed = if tenants.is_empty() {
-        hub::remove(&provisioner.links, &provisioner.network).await
-    } else {
-        Ok(())
-    };
-    Some((reply, removed))
-}
-
-/// What a request changed.
-enum Change {
-    Provisioned(Box<LinkPlan>),
-    Released(IfName),
-    /// A link of an earlier supervisor, with its index.
-    Found(Box<LinkPlan>, Option<u32>),
-    Nothing,
-}
-
-impl Change {
-    fn note(self, tenants: &mut BTreeSet<IfName>, watch: &mut Watch) {
-        match self {
-            Change::Provisioned(link) => {
-                tenants.insert(link.host.name.clone());
-                match index_of(link.host.name.as_str()) {
-                    Ok(index) => watch.keep(*link, index, true),
-                    Err(_) => watch.missing(&link),
-                }
-            }
-            Change::Found(link, Some(index)) => watch.keep(*link, index, false),
-            Change::Found(link, None) => watch.missing(&link),
-            Change::Released(name) => {
-                tenants.remove(&name);
-            }
-            Change::Nothing => {}
-        }
-    }
-}
-
-/// Carries out one request.
-async fn answer(provisioner: &Provisioner, room: &Semaphore, request: Request) -> Change {
-    match request {
-        Request::Provision(link, reply) => {
-            let _permit = room.acquire().await;
-            let made = provisioner.provision(&link).await;
-            let whole = made.is_ok();
-            // If the caller no longer waits, dropping the answer closes the namespace.
-            if reply.send(made).is_ok() && whole {
-                return Change::Provisioned(link);
-            }
-        }
-        Request::Release(link, closed, reply) => {
-            let released = provisioner.release(&link, closed).await;
-            let gone = released.is_ok();
-            let _gone = reply.send(released);
-            if gone {
-                return Change::Released(link.host.name);
-            }
-        }
-        Request::LinkTarget(link, netns, reply) => {
-            let target = provisioner.link_target(&link, &netns).await;
-            // Do not keep the namespace alive any longer.
-            drop(netns);
-            let _gone = reply.send(target);
-        }
-        Request::Keep(link) => {
-            let found = provisioner.links.find(link.host.name.as_str()).await;
-            return match found {
-                Ok(found) => {
-                    let is_ours =
-                        |it: &Found| it.mac == link.host.mac.0 || it.is_marked_as(&link.mark);
-                    let index = found.filter(is_ours).map(|found| found.index);
-                    Change::Found(link, index)
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot watch the link {}", link.host.name);
-                    Change::Nothing
-                }
-            };
-        }
-        Request::Forget(_, reply) => {
-            let _gone = reply.send(());
-        }
-        Request::Close(reply) => {
-            let _gone = reply.send(Ok(()));
-        }
-    }
-    Change::Nothing
 }

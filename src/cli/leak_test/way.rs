@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::aim::Aim;
 use tenantd_core::capability::{Capabilities, Capability};
-use tenantd_core::plan::model::{HostAccess, Mode, Plan, TenantPlan};
+use tenantd_core::plan::model::{Firewall, HostAccess, Mode, Plan, TenantPlan};
 use tenantd_core::system_calls::Preset;
 use tenantd_host::launch::domain;
 
@@ -132,6 +132,8 @@ pub(super) enum Guard {
     Keyring,
     KernelSettings,
     Isolated,
+    /// The firewall, as far as the manifest does not let the tenant connect to the neighbour.
+    Firewall,
     NoMagicLinks,
     Orders,
 }
@@ -155,6 +157,7 @@ impl fmt::Display for Guard {
             Self::Keyring => "own session keyring",
             Self::KernelSettings => "read-only kernel settings",
             Self::Isolated => "isolated ports of the bridge",
+            Self::Firewall => "firewall",
             Self::NoMagicLinks => "paths without magic links",
             Self::Orders => "no orders from inside a tenant",
         })
@@ -173,6 +176,7 @@ impl Guard {
             Self::NoNewPrivileges => "set_id_programs = false".to_owned(),
             Self::OwnFolders | Self::ReadOnlyHost => "host = \"read-only\"".to_owned(),
             Self::Isolated => "network.mode = \"bridge\"".to_owned(),
+            Self::Firewall => "network.firewall".to_owned(),
             Self::Lacks(name) => format!("no capability {name}"),
             Self::Network
             | Self::Mounts
@@ -200,6 +204,9 @@ pub(super) struct Facts {
     has: Capabilities,
     host: HostAccess,
     mode: Mode,
+    firewall: Firewall,
+    /// Whether the manifest lets the tenant connect to the neighbour.
+    is_peer: bool,
 }
 
 impl Facts {
@@ -227,6 +234,11 @@ impl Facts {
             },
             host: launch.view.host,
             mode: plan.network.mode,
+            firewall: plan.network.firewall,
+            is_peer: neighbour.is_some_and(|it| {
+                let peers = &tenant.link.traffic.peers;
+                peers.all || peers.named.contains_key(&it.name)
+            }),
         }
     }
 
@@ -260,7 +272,8 @@ impl Facts {
             Guard::UserLacking(name) => has_own_user && self.lacks(name),
             Guard::Lacks(name) => self.lacks(name),
             Guard::NoNewPrivileges => !self.set_id_programs,
-            Guard::Isolated => self.mode == Mode::Bridge,
+            Guard::Isolated => self.mode == Mode::Bridge && !self.is_peer,
+            Guard::Firewall => self.firewall == Firewall::On && !self.is_peer,
         }
     }
 

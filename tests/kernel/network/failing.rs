@@ -4,7 +4,7 @@ use std::process::Command;
 
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use tenantd_core::plan::address::Addresses;
-use tenantd_core::plan::model::{LinkPlan, Mode};
+use tenantd_core::plan::model::{Firewall, LinkPlan, Mode, NetworkPlan};
 use tenantd_core::stage::{Failure, Stage};
 use tenantd_host::network::Network;
 
@@ -186,6 +186,13 @@ fn missing_privileges_are_named() {
     without(CapabilitySet::NET_ADMIN);
     let before = everything();
     let why = block_on(Network::open(plan(Mode::Routed))).unwrap_err();
+    assert_eq!((why.stage, why.errno), (Stage::Firewall, libc::EPERM));
+    assert!(why.detail.contains("CAP_NET_ADMIN"), "{why}");
+    let open = NetworkPlan {
+        firewall: Firewall::Off,
+        ..plan(Mode::Routed)
+    };
+    let why = block_on(Network::open(open)).unwrap_err();
     assert_eq!((why.stage, why.errno), (Stage::Link, libc::EPERM));
     assert_eq!(why.object, "td-wiki");
     assert_eq!(everything(), before);

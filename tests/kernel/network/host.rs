@@ -5,12 +5,13 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::process::Command;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns};
 use serde_json::Value;
-use tenantd_core::plan::model::{EndPlan, LinkPlan, MacAddr, Mode, NetworkPlan};
+use tenantd_core::plan::model::{EndPlan, Firewall, LinkPlan, MacAddr, Mode, NetworkPlan};
 use tenantd_host::netns::Netns;
 
 pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
@@ -27,6 +28,7 @@ pub fn plan(mode: Mode) -> NetworkPlan {
         },
         mark: "tenantd:wiki".into(),
         mtu: 1400,
+        firewall: Firewall::On,
     }
 }
 
@@ -46,6 +48,7 @@ pub fn link(mode: Mode, n: u16) -> LinkPlan {
         },
         mark: format!("tenantd:wiki/t{n}"),
         sysctls: std::sync::Arc::default(),
+        traffic: Arc::default(),
     }
 }
 

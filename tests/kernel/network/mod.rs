@@ -1,8 +1,10 @@
 //! Networks of tenants on the real kernel, each test in its own test host.
 
 mod failing;
+mod firewall;
 mod host;
 mod load;
+mod outside;
 mod release;
 mod shape;
 mod sysctls;

@@ -122,7 +122,7 @@ fn armed(point: &str, time: u32) -> String {
     let (what, _) = point.split_once(": ").unwrap();
     match what {
         _ if point == "reload: manifest read" => format!("{point}#{time}"),
-        "begin" | "hub" | "finish" | "detach" | "upgrade" | "handoff" | "rollback" => {
+        "begin" | "firewall" | "hub" | "finish" | "detach" | "upgrade" | "handoff" | "rollback" => {
             format!("{point}#{time}")
         }
         _ => format!("{point}@{ACME}#{time}"),

@@ -25,6 +25,7 @@ points! {
     begin_folder_taken: "begin: folder taken", Cold;
     begin_ledger_opened: "begin: state file opened", Adopting;
     begin_sockets_bound: "begin: sockets bound", Cold;
+    begin_firewall_made: "firewall: made", Cold;
     begin_hub_made: "hub: made", Cold;
     begin_hub_marked: "hub: marked", Cold;
     begin_hub_there: "begin: hub there", Adopting;
@@ -47,6 +48,7 @@ points! {
     provision_namespace_made: "network: namespace made", Cold;
     provision_link_made: "network: link made", Cold;
     provision_host_end_up: "network: host end up", Cold;
+    provision_admitted: "network: admitted", Cold;
     provision_routed: "network: routed", Cold;
     provision_tenant_end_up: "network: tenant end up", Cold;
     provision_network_made: "provision: network made", Cold;
@@ -115,6 +117,7 @@ points! {
 
     apply_asked_for: "apply: asked for", Limiting;
     apply_one_process_set: "apply: one process set", Limiting;
+    apply_admitted: "apply: admitted", Limiting;
     apply_applied: "apply: applied", Limiting;
 
     upgrade_on_trial: "upgrade: in preflight", Upgrading;

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::table::{Found, found};
-use super::{ONE_USER, forward, manifest};
+use super::{NO_FIREWALL, ONE_USER, forward, manifest};
 use crate::support::daemon::Daemon;
 use crate::support::place;
 
@@ -42,7 +42,7 @@ fn closes(golden: &str, user: &str, guard: &str, by: &[&str], least: usize) {
     place::folder("/var/lib/store");
     forward();
     let more = without_all_but(guard);
-    let daemon = Daemon::start_settled(&manifest(user, &more, "routed", ONE_USER));
+    let daemon = Daemon::start_settled(&manifest(user, &more, NO_FIREWALL, ONE_USER));
     let said = daemon.tell(&["leak-test", "acme", "globex", "--json"]);
     let json: Value = serde_json::from_str(&said.out).unwrap();
     assert_eq!(json["ok"], true, "{}", said.out);

@@ -35,6 +35,8 @@ pub enum ResidueKind {
     Tenant,
     /// A network interface.
     Link,
+    /// A table of nftables.
+    Table,
     /// A cgroup leaf.
     Cgroup,
     /// The name of a network namespace, see ip-netns(8).
@@ -67,6 +69,7 @@ impl fmt::Display for Residue {
         let kind = match self.kind {
             ResidueKind::Tenant => "tenant",
             ResidueKind::Link => "link",
+            ResidueKind::Table => "table",
             ResidueKind::Cgroup => "cgroup",
             ResidueKind::Name => "name",
             ResidueKind::Folder => "folder",

@@ -81,6 +81,12 @@ pub fn kind_words(kind: Kind) -> String {
         Kind::Text(slots) => format!("a string with {}", placeholders(slots)),
         Kind::Files | Kind::Operators => "an array of tables".to_owned(),
         Kind::Tenancies => "an array of names of tenants".to_owned(),
+        Kind::Peers => "an array of names of tenants, or `[\"*\"]`".to_owned(),
+        Kind::Services => "an array of ports with a protocol, or `\"dns\"`".to_owned(),
+        Kind::Published => "an array of `\"[ADDRESS:]PORT -> PORT[/PROTOCOL]\"`".to_owned(),
+        Kind::Egress => {
+            "an array of `\"allow|deny any|ADDRESS[/PREFIX][:PORT[-PORT]][/PROTOCOL]\"`".to_owned()
+        }
         Kind::Path(slots) => format!("a path with {}", placeholders(slots)),
         Kind::Paths(slots) => format!("an array of paths with {}", placeholders(slots)),
         Kind::Folders => {
@@ -105,13 +111,7 @@ pub fn kind_words(kind: Kind) -> String {
         Kind::FileMode | Kind::Permissions | Kind::Umask => {
             "a string of three or four octal digits".to_owned()
         }
-        Kind::Limit { measure, min } => {
-            let what = match measure {
-                Measure::Number => format!("an integer from {min}"),
-                Measure::Bytes => "bytes or a size such as `\"64 MiB\"`".to_owned(),
-            };
-            format!("{what}, `\"unlimited\"`, or `\"SOFT:HARD\"`")
-        }
+        Kind::Limit { measure, min } => limit_words(measure, min),
         Kind::Size { min } => {
             let min = Bound::Number(min).shown(Measure::Bytes);
             format!("a size such as `\"64 MiB\"`, at least {min}")
@@ -122,6 +122,14 @@ pub fn kind_words(kind: Kind) -> String {
         Kind::Address => "an IPv4 address".to_owned(),
         Kind::Subnet => "an IPv4 network".to_owned(),
     }
+}
+
+fn limit_words(measure: Measure, min: u64) -> String {
+    let what = match measure {
+        Measure::Number => format!("an integer from {min}"),
+        Measure::Bytes => "bytes or a size such as `\"64 MiB\"`".to_owned(),
+    };
+    format!("{what}, `\"unlimited\"`, or `\"SOFT:HARD\"`")
 }
 
 fn placeholders(slots: &[Slot]) -> String {
@@ -219,6 +227,17 @@ fn limit_schema(measure: Measure, min: u64) -> Value {
     ] })
 }
 
+/// The schema of an array of strings of this form.
+fn items_schema(pattern: &str) -> Value {
+    json!({ "type": "array", "items": { "type": "string", "pattern": pattern } })
+}
+
+/// The schema of an array of paths or tables.
+fn paths_schema(table: Table) -> Value {
+    let items = json!({ "anyOf": [{ "type": "string" }, table_schema(table)] });
+    json!({ "type": "array", "items": items })
+}
+
 fn kind_schema(kind: Kind) -> Value {
     use crate::name::{APP_NAME_MAX, TENANT_NAME_MAX};
     match kind {
@@ -232,17 +251,18 @@ fn kind_schema(kind: Kind) -> Value {
         Kind::Command | Kind::Argv => json!({
             "type": "array", "items": { "type": "string" }, "minItems": 1,
         }),
-        Kind::Texts(_) | Kind::Paths(_) | Kind::Capabilities | Kind::Tenancies => json!({
-            "type": "array", "items": { "type": "string" },
-        }),
-        Kind::Folders => json!({
-            "type": "array",
-            "items": { "anyOf": [{ "type": "string" }, table_schema(Table::Folder)] },
-        }),
-        Kind::Private => json!({
-            "type": ["boolean", "array"],
-            "items": { "anyOf": [{ "type": "string" }, table_schema(Table::Private)] },
-        }),
+        Kind::Texts(_) | Kind::Paths(_) | Kind::Capabilities | Kind::Tenancies | Kind::Peers => {
+            json!({ "type": "array", "items": { "type": "string" } })
+        }
+        Kind::Services => items_schema("^(dns|[0-9]+/(tcp|udp))$"),
+        Kind::Published => items_schema("^([0-9.]+:)?[0-9]+ *-> *[0-9]+(/(tcp|udp))?$"),
+        Kind::Egress => items_schema("^(allow|deny) +[^ ]+$"),
+        Kind::Folders => paths_schema(Table::Folder),
+        Kind::Private => {
+            let mut whole = paths_schema(Table::Private);
+            whole["type"] = json!(["boolean", "array"]);
+            whole
+        }
         Kind::Environment(_) => strings_schema("^[^=]+$"),
         Kind::Secrets => strings_schema("^[A-Za-z0-9][A-Za-z0-9._-]*$"),
         Kind::Sysctls => sysctls_schema(),

@@ -18,8 +18,9 @@ use super::reference::Table;
 use super::template::Template;
 use super::text::{Command, Environment, Vars};
 use super::value::{
-    Account, Argv, Decode, FileMode, Guard, HostAccess, HttpPath, Mode, Permissions, ProgramExit,
-    Seed, Signal, Sysctls, UidRange, When,
+    Account, Argv, Decode, EgressRule, FileMode, Firewall, Guard, HostAccess, HttpPath, Mode,
+    Outbound, Peer, Permissions, ProgramExit, Publish, Seed, Service, Signal, Sysctls, UidRange,
+    When,
 };
 use crate::capability::Capabilities;
 use crate::name::{AppName, TenantName};
@@ -261,6 +262,7 @@ tables! {
         subnet: Known<Ipv4Network>,
         gateway: Known<Ipv4Addr>,
         mtu: Known<u32>,
+        firewall: Known<Firewall>,
     }
 
     /// `[control]`.
@@ -288,6 +290,11 @@ tables! {
         sysctls: Known<Sysctls>,
         limits: Limits,
         process: Process,
+        outbound: Known<Outbound>,
+        egress: Known<Vec<Spanned<EgressRule>>>,
+        outbound_from: Known<Ipv4Addr>,
+        peers: Known<Vec<Spanned<Peer>>>,
+        host_services: Known<Vec<Spanned<Service>>>,
     }
 }
 
@@ -337,6 +344,8 @@ pub struct Tenant {
     pub datastore: Known<Template>,
     /// Whether `datastore` is set, even if its value is invalid.
     pub datastore_said: bool,
+    /// `publish`.
+    pub publish: Known<Vec<Spanned<Publish>>>,
     /// Its other settings.
     pub overrides: Overrides,
 }

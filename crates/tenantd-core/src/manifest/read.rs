@@ -140,6 +140,7 @@ fn tenant<'v, 's>(
         ip: ip(&mut reader, free),
         datastore_said: table.contains_key("datastore"),
         datastore: reader.value("datastore"),
+        publish: reader.value("publish"),
         overrides: Overrides::keys(&mut reader),
     };
     reader.finish();

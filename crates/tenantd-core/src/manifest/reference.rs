@@ -11,6 +11,7 @@ mod network;
 mod program;
 mod table;
 mod tenants;
+mod traffic;
 mod wall;
 
 pub use key::{Fallback, Key};

@@ -7,6 +7,7 @@ mod privileges;
 mod probe;
 mod rights;
 mod sysctls;
+mod traffic;
 mod uids;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -29,6 +30,7 @@ pub use guard::Guard;
 pub use permissions::{FileMode, Permissions};
 pub use probe::{Argv, HttpPath};
 pub use sysctls::Sysctls;
+pub use traffic::{EgressRule, Firewall, Outbound, Peer, Protocol, Publish, Service};
 pub use uids::UidRange;
 
 /// A value of the manifest, with its key.

@@ -18,13 +18,14 @@ use super::folders::{self, Folders};
 use super::identity::{People, Person};
 use super::model::{
     DatastorePlan, FilePlan, FolderPlan, HostAccess, Identity, LaunchPlan, LinkPlan, LogFiles,
-    Mode, NetworkPlan, Plan, Policy, TenantPlan, ViewPlan,
+    Mode, NetworkPlan, Plan, Policy, TenantPlan, TrafficPlan, ViewPlan,
 };
 use super::notify::{NOTIFY_SOCKET, WATCHDOG_USEC};
 use super::paths::{self, AppPaths};
 use super::phase::Commands;
 use super::{
-    control, derive, files, limits, logs, network, policy, process, secrets, vars, view, wall,
+    control, derive, files, limits, logs, network, policy, process, secrets, traffic, vars, view,
+    wall,
 };
 use crate::layout;
 use crate::manifest::problem::Problems;
@@ -152,6 +153,7 @@ struct Last {
     visits: Kept<Vec<String>>,
     identity: Kept<Identity>,
     policy: Kept<Policy>,
+    traffic: Kept<TrafficPlan>,
     root: Option<Arc<Path>>,
 }
 
@@ -208,6 +210,7 @@ impl Parts<'_> {
                 tenant: derive::tenant_end(hash),
                 mark: derive::link_mark(self.app, &name),
                 sysctls: last.sysctls.keep(network::sysctls(self.manifest, tenant)),
+                traffic: last.traffic.keep(traffic::of(self.manifest, tenant)),
             },
             datastore: DatastorePlan {
                 source: source.path.clone(),

@@ -310,6 +310,7 @@ fn touched(touches: Touches) -> &'static str {
         Touches::Nothing => "nothing that is running",
         Touches::Policy => "the supervisor's policy",
         Touches::Processes => "running processes, without a restart",
+        Touches::Firewall => "the firewall, without a restart",
     }
 }
 

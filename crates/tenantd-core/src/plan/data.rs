@@ -64,6 +64,7 @@ fn network(network: &NetworkPlan) -> Value {
         hub,
         mark,
         mtu,
+        firewall,
     } = network;
     json!({
         "mode": mode,
@@ -72,6 +73,7 @@ fn network(network: &NetworkPlan) -> Value {
         "hub": end(hub),
         "mark": mark,
         "mtu": mtu,
+        "firewall": firewall,
     })
 }
 
@@ -127,10 +129,11 @@ fn link(link: &LinkPlan) -> Map<String, Value> {
         tenant,
         mark,
         sysctls,
+        traffic,
     } = link;
     let sysctls: BTreeMap<&str, &String> =
         sysctls.iter().map(|(one, to)| (one.name(), to)).collect();
-    members([
+    let mut whole = members([
         ("ip", json!(addresses.first())),
         ("addresses", addresses.iter().map(|a| json!(a)).collect()),
         (
@@ -138,7 +141,9 @@ fn link(link: &LinkPlan) -> Map<String, Value> {
             json!({ "prefix": prefix, "host": end(host), "tenant": end(tenant), "mark": mark }),
         ),
         ("sysctls", json!(sysctls)),
-    ])
+    ]);
+    super::traffic::data(traffic, &mut whole);
+    whole
 }
 
 fn datastore(datastore: &DatastorePlan) -> Map<String, Value> {

@@ -82,6 +82,33 @@ pub fn hub(app: &AppName) -> EndPlan {
     end(HUB, HUB_OCTET, hash(app.as_str()))
 }
 
+/// The upper half of the groups of all links of tenantd.
+pub const GROUPS: u32 = 0x7e4a_0000;
+
+/// The group of the links of an application, see the `group` of ip-link(8). Two applications may have the
+/// same: then each refuses what it does not know of the other's.
+#[must_use]
+pub fn group(mark: &str) -> u32 {
+    let [_, _, _, _, _, _, high, low] = hash(mark).to_be_bytes();
+    GROUPS | u32::from(u16::from_be_bytes([high, low]))
+}
+
+/// The name of an application's tables of nftables. The names of applications have no `_`, and those of
+/// tables no `-`.
+#[must_use]
+pub fn nft_table(app: &str) -> String {
+    format!("{NFT_TABLE}{}", app.replace('-', "_"))
+}
+
+/// The application that a table of nftables belongs to, by its name.
+#[must_use]
+pub fn app_of_table(table: &str) -> Option<AppName> {
+    let app = table.strip_prefix(NFT_TABLE)?;
+    app.replace('_', "-").parse().ok()
+}
+
+const NFT_TABLE: &str = "tenantd_";
+
 /// The mark of an application's hub.
 #[must_use]
 pub fn hub_mark(app: &AppName) -> String {
@@ -99,6 +126,13 @@ pub fn link_mark(app: &AppName, tenant: &TenantName) -> String {
 pub fn tenant_of_mark(app: &AppName, mark: &str) -> Option<TenantName> {
     let tenant = mark.strip_prefix(&hub_mark(app))?.strip_prefix('/')?;
     tenant.parse().ok()
+}
+
+/// The application and the tenant that a link's mark names.
+#[must_use]
+pub fn of_link_mark(mark: &str) -> Option<(AppName, TenantName)> {
+    let (app, tenant) = mark.strip_prefix("tenantd:")?.split_once('/')?;
+    Some((app.parse().ok()?, tenant.parse().ok()?))
 }
 
 /// Whether an interface's name is one that a host end or hub could have.
@@ -136,6 +170,15 @@ mod tests {
         assert_eq!(tenant_end(hash).mac.to_string(), "02:9e:e0:42:9a:9f");
         assert_eq!(hub(&app).name.as_str(), "tg2aff4b11b042");
         assert_eq!(hub(&app).mac.to_string(), "0a:ff:4b:11:b0:42");
+    }
+
+    #[test]
+    fn tables_have_names_from_which_the_application_follows() {
+        assert_eq!(nft_table("a-b"), "tenantd_a_b");
+        let app: AppName = "a-b".parse().unwrap();
+        assert_eq!(app_of_table("tenantd_a_b"), Some(app));
+        assert_eq!(app_of_table("filter"), None);
+        assert_eq!(group("tenantd:guestbook") & 0xffff_0000, GROUPS);
     }
 
     #[test]

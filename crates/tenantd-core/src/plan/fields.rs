@@ -31,8 +31,8 @@ mod words;
 use std::path::Path;
 
 use super::model::{
-    ControlPlan, DatastorePlan, Identity, LaunchPlan, Limits, Measure, NetworkPlan, Policy, Reader,
-    RestartPolicy, StopSignal, TenantPlan,
+    ControlPlan, DatastorePlan, Firewall, Identity, LaunchPlan, Limits, Measure, NetworkPlan,
+    Policy, Reader, RestartPolicy, StopSignal, TenantPlan,
 };
 use super::policy;
 use crate::name::AppName;
@@ -71,6 +71,7 @@ pub fn shared(app: &AppName, network: &NetworkPlan, control: &ControlPlan, see: 
         hub,
         mark,
         mtu,
+        firewall,
     } = network;
     let mode = words::mode(*mode);
     see(renews(Later("name"), "name", app));
@@ -80,6 +81,7 @@ pub fn shared(app: &AppName, network: &NetworkPlan, control: &ControlPlan, see: 
     see(renews(Later("hub"), "hub", &End(hub)));
     see(renews(Later("mark"), "mark", mark));
     see(renews(Later("mtu"), "mtu", mtu));
+    see(renews(Later("firewall"), "firewall", firewall).default_is(*firewall == Firewall::On));
     let ControlPlan { readers, operators } = control;
     for Reader { group, gid } in readers {
         see(admits(Later("read by"), "read by", gid).item(group));

@@ -35,6 +35,7 @@ pub mod reload;
 pub mod render;
 pub mod secrets;
 pub mod success;
+pub mod traffic;
 mod unified;
 mod vars;
 mod view;

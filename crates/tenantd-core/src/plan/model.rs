@@ -20,6 +20,7 @@ use super::phase::{Commands, PhasePolicies};
 pub use super::process::ProcessAttributes;
 use super::reload::AppReload;
 pub use super::success::{StopSignal, SuccessExit};
+pub use super::traffic::{Firewall, TrafficPlan};
 pub use super::wall::WallPlan;
 pub use crate::manifest::limit::{Bound, Limit, Measure};
 use crate::name::{AppName, IfName, TenantName};
@@ -68,6 +69,25 @@ pub struct NetworkPlan {
     pub mark: String,
     /// The MTU in bytes of the hub and of both ends of every link.
     pub mtu: u32,
+    /// Whether the firewall is made.
+    pub firewall: Firewall,
+}
+
+impl NetworkPlan {
+    /// The upper half of the groups of all links of tenantd.
+    pub const GROUPS: u32 = super::derive::GROUPS;
+
+    /// The group of the hub and of the host ends.
+    #[must_use]
+    pub fn group(&self) -> u32 {
+        super::derive::group(&self.mark)
+    }
+
+    /// The name of the application.
+    #[must_use]
+    pub fn app(&self) -> &str {
+        self.mark.strip_prefix("tenantd:").unwrap_or(&self.mark)
+    }
 }
 
 /// One end of a link.
@@ -114,6 +134,8 @@ pub struct LinkPlan {
     pub mark: String,
     /// Settings of the kernel in the tenant's network namespace, and their values. Others are the host's.
     pub sysctls: Arc<BTreeMap<Sysctl, String>>,
+    /// What traffic the firewall lets pass.
+    pub traffic: Arc<TrafficPlan>,
 }
 
 /// Where a tenant's data is on the host, and where its program expects it.

@@ -8,9 +8,9 @@ use std::net::Ipv4Addr;
 use ipnetwork::Ipv4Network;
 use toml::Spanned;
 
-use super::derive;
 use super::facts::{HostAddress, HostFacts};
 use super::model::{Mode, NetworkPlan};
+use super::{derive, traffic};
 use crate::manifest::free::Free;
 use crate::manifest::problem::{Problems, Span};
 use crate::manifest::raw::{Manifest, Network, Tenant};
@@ -36,6 +36,7 @@ pub(super) fn network(
     let network = &manifest.network;
     check_count(manifest, problems);
     link_clashes(manifest, problems);
+    traffic::check(manifest, problems);
     let app = manifest.app.name.as_ref().map(Spanned::get_ref);
     let addresses = host.addresses();
     let foreign: Vec<&HostAddress> = match &addresses {
@@ -70,6 +71,7 @@ pub(super) fn network(
         hub: derive::hub(app),
         mark: derive::hub_mark(app),
         mtu: *network.mtu.as_ref()?.get_ref(),
+        firewall: *network.firewall.as_ref()?.get_ref(),
     })
 }
 

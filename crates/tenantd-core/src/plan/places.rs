@@ -98,6 +98,7 @@ impl Looked<'_> {
             | Stage::Link
             | Stage::Address
             | Stage::Route
+            | Stage::Firewall
             | Stage::Cgroup
             | Stage::Log
             | Stage::Lock

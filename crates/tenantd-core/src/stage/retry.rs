@@ -54,6 +54,7 @@ impl Failure {
             | Stage::Link
             | Stage::Address
             | Stage::Route
+            | Stage::Firewall
             | Stage::Cgroup
             | Stage::Log
             | Stage::Lock

@@ -291,6 +291,20 @@ impl Host {
         }
     }
 
+    /// Lets a provisioned tenant have the traffic of its new plan. A failure is logged: then it has the traffic that
+    /// it had, until the next change or provision.
+    pub(crate) fn admit(self: &Rc<Self>, plan: &Arc<TenantPlan>) {
+        let (host, plan) = (Rc::clone(self), Arc::clone(plan));
+        let under_way = self.under_way.begin();
+        self.spawn(async move {
+            if let Err(failure) = host.network.admit(plan.link.clone()).await {
+                tracing::error!(tenant = %plan.name, "{}: cannot change its traffic: {failure}", plan.name);
+            }
+            crash::point("apply: admitted", plan.name.as_str());
+            drop(under_way);
+        });
+    }
+
     /// Applies to the running launch everything in the plan that needs no relaunch.
     pub(crate) fn apply(
         self: &Rc<Self>,

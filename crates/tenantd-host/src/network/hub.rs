@@ -6,18 +6,23 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use futures_util::TryStreamExt;
-use rtnetlink::packet_route::AddressFamily;
+use futures_util::{StreamExt, TryStreamExt};
+use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use rtnetlink::packet_route::link::{BridgeStpState, InfoKind};
+use rtnetlink::packet_route::neighbour_table::{
+    NeighbourTableAttribute, NeighbourTableMessage, NeighbourTableParameter,
+};
+use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{LinkBridge, LinkMessageBuilder};
 
 use crate::crash;
-use tenantd_core::plan::model::{Mode, NetworkPlan};
+use tenantd_core::plan::model::{Firewall, Mode, NetworkPlan};
 use tenantd_core::stage::{Failure, Stage};
 
-use super::link::{Found, Links, no_ipv6_address, runs_ipv6};
-use super::refusal::refused;
+use super::arrival::arrival;
+use super::link::{Found, Links};
+use super::refusal::{answered, refused};
 use super::subnet;
 
 /// Makes the hub, or takes over one with our mark and corrects its settings. Returns its index, and
@@ -94,11 +99,47 @@ async fn change(links: &Links, network: &NetworkPlan, index: u32) -> Result<(), 
         // Its queries would need timers.
         .mcast_snooping(false)
         .up();
-    if runs_ipv6(network.mtu) {
-        hub = hub.append_extra_attribute(no_ipv6_address());
+    // In mode bridge, what tenants publish arrives here.
+    for attribute in arrival(network, network.mode == Mode::Bridge) {
+        hub = hub.append_extra_attribute(attribute);
     }
     let changed = links.handle().link().change(hub.build()).execute().await;
-    changed.map_err(|error| refused(Stage::Link, name, error))
+    changed.map_err(|error| refused(Stage::Link, name, error))?;
+    match network.mode == Mode::Bridge && network.firewall == Firewall::On {
+        true => answer_at_once(links, network, index).await,
+        false => Ok(()),
+    }
+}
+
+/// Lets the hub answer ARP requests for others at once. By default the kernel waits up to 0.8 s, in case the
+/// others answer themselves, but no port of the hub hears another one.
+async fn answer_at_once(links: &Links, network: &NetworkPlan, index: u32) -> Result<(), Failure> {
+    let name = network.hub.name.as_str();
+    let mut table = NeighbourTableMessage::default();
+    table.header.family = AddressFamily::Inet;
+    table.attributes = vec![
+        NeighbourTableAttribute::Name("arp_cache".to_owned()),
+        NeighbourTableAttribute::Parms(vec![
+            NeighbourTableParameter::Ifindex(index),
+            NeighbourTableParameter::ProxyDelay(0),
+        ]),
+    ];
+    let mut request = NetlinkMessage::from(RouteNetlinkMessage::SetNeighbourTable(table));
+    request.header.flags = NLM_F_REQUEST | NLM_F_ACK;
+    let refused = |error| refused(Stage::Link, format!("{name} (its proxy_delay)"), error);
+    let mut answers = links.handle().request(request).map_err(refused)?;
+    while let Some(answer) = answers.next().await {
+        if let NetlinkPayload::Error(answer) = answer.payload
+            && answer.code.is_some()
+        {
+            return Err(answered(
+                Stage::Link,
+                format!("{name} (its proxy_delay)"),
+                &answer,
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Compares the hub with the plan, and corrects what is different. Returns its index, which is another one if

@@ -26,6 +26,7 @@ use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::model::{EndPlan, LinkPlan, MacAddr, NetworkPlan};
 use tenantd_core::stage::{Failure, Stage};
 
+use super::arrival::arrival;
 use super::connection::Connected;
 use super::refusal::{errno, refused};
 
@@ -250,9 +251,8 @@ impl Links {
         end.header.change_mask |= LinkFlags::Up;
         end.attributes
             .push(LinkAttribute::IfAlias(link.mark.clone()));
-        if runs_ipv6(network.mtu) {
-            end.attributes.push(no_ipv6_address());
-        }
+        let is_published = !link.traffic.publish.is_empty();
+        end.attributes.extend(arrival(network, is_published));
         let change = self.handle().link().change(end).execute().await;
         change.map_err(|error| refused(Stage::Link, link.host.name.as_str(), error))
     }

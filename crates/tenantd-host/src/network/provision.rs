@@ -1,6 +1,7 @@
 //! Makes the network of one tenant, completely or not at all, and waits until it is destroyed.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -9,10 +10,12 @@ use tokio::time::{Instant, sleep};
 
 use crate::crash;
 use crate::netns::{self, ClosedNetns, Netns, Sysctls};
+use tenantd_core::plan::derive;
 use tenantd_core::plan::model::{LinkPlan, Mode, NetworkPlan};
 use tenantd_core::stage::{Failure, Stage};
 
 use super::announce::announce;
+use super::firewall::Firewall;
 use super::link::{Found, Links, index_of};
 use super::refusal::{errno, refused};
 use super::tenant::{TenantSocket, ipv4};
@@ -40,6 +43,8 @@ pub(super) struct Provisioner {
     pub(super) hub: Cell<u32>,
     /// Access to the sysctls of a tenant's namespace.
     pub(super) sysctls: RefCell<Sysctls>,
+    /// The firewall, unless the manifest has none.
+    pub(super) firewall: Option<Firewall>,
 }
 
 impl Provisioner {
@@ -86,10 +91,10 @@ impl Provisioner {
     ) -> Result<(), Failure> {
         self.unroute(link).await?;
         let Some(found) = self.links.find(link.host.name.as_str()).await? else {
-            return Ok(());
+            return self.dismiss(link);
         };
         if !found.is_ours(&link.mark, link.host.mac) || self.vanishes(&found, link).await? {
-            return Ok(());
+            return self.dismiss(link);
         }
         let holders = closed.holders();
         let pids: Vec<String> = holders.iter().map(u32::to_string).collect();
@@ -150,6 +155,10 @@ impl Provisioner {
         let raised = self.links.raise_host_end(made.index, network, link, port);
         raised.await?;
         crash::point("network: host end up", &link.mark);
+        if let Some(firewall) = &self.firewall {
+            firewall.admit(link, made.index)?;
+            crash::point("network: admitted", &link.mark);
+        }
         let through = self.way(made.index);
         for address in addresses {
             let routed = self
@@ -190,10 +199,54 @@ impl Provisioner {
     /// and neighbour entries are removed with it.
     async fn undo(&self, link: &LinkPlan, made: &Found, _: ClosedNetns) -> Result<(), Failure> {
         self.unroute(link).await?;
-        if self.vanishes(made, link).await? {
+        if !self.vanishes(made, link).await? {
+            self.links.delete(made).await?;
+        }
+        self.dismiss(link)
+    }
+
+    /// Removes what the firewall has of a tenant, whose link is gone.
+    fn dismiss(&self, link: &LinkPlan) -> Result<(), Failure> {
+        match &self.firewall {
+            Some(firewall) => firewall.dismiss(&link.mark, link.host.name.as_str()),
+            None => Ok(()),
+        }
+    }
+
+    /// Lets a tenant that has its link have the traffic of its plan, and no other. Does nothing without a link:
+    /// then a provision does it.
+    pub(super) async fn admit(&self, link: &LinkPlan) -> Result<(), Failure> {
+        let Some(firewall) = &self.firewall else {
+            return Ok(());
+        };
+        let Some(found) = self.links.find(link.host.name.as_str()).await? else {
+            return Ok(());
+        };
+        if !found.is_marked_as(&link.mark) {
             return Ok(());
         }
-        self.links.delete(made).await
+        let port = self.network.mode == Mode::Bridge;
+        let raised = self
+            .links
+            .raise_host_end(found.index, &self.network, link, port);
+        raised.await?;
+        firewall.admit(link, found.index)
+    }
+
+    /// Removes what the firewall has of tenants other than those with these marks.
+    pub(super) fn retain(&self, used: &BTreeSet<String>) -> Result<(), Failure> {
+        let Some(firewall) = &self.firewall else {
+            return Ok(());
+        };
+        for mark in firewall.marks() {
+            if !used.contains(&mark)
+                && let Some((app, tenant)) = derive::of_link_mark(&mark)
+            {
+                let end = derive::host_end(derive::tenant_hash(&app, &tenant));
+                firewall.dismiss(&mark, end.name.as_str())?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether the link is removed within [`GONE_WITHIN`]. It polls, because a subscription would

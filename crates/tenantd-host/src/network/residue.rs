@@ -2,7 +2,7 @@
 //! only used to collect residue.
 //!
 //! The functions block, and use a socket and a runtime of their own: call them on a blocking
-//! thread. There is no firewall residue, because tenantd makes no firewall rules.
+//! thread.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -13,6 +13,7 @@ use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::derive;
 use tenantd_core::stage::{Failure, Stage};
 
+use super::firewall;
 use super::link::{Found, Links};
 use super::refusal::{broken, refused};
 use super::subnet;
@@ -35,6 +36,8 @@ pub struct Survey {
     pub ours: Vec<Marked>,
     /// The names of links that look like tenantd's but bear no mark.
     pub strangers: Vec<String>,
+    /// The families of the tables of nftables that belong to the application.
+    pub tables: Vec<&'static str>,
 }
 
 /// Lists all links. A link of one of the tenants `known` belongs to the application even if it has
@@ -48,7 +51,10 @@ pub fn survey(app: &AppName, known: &BTreeSet<TenantName>) -> Result<Survey, Fai
         let all: Result<Vec<_>, _> = all.map_ok(Found::new).try_collect().await;
         all.map_err(|error| refused(Stage::Link, "(all links)", error))
     })?;
-    let mut survey = Survey::default();
+    let mut survey = Survey {
+        tables: firewall::residue::found(app)?,
+        ..Survey::default()
+    };
     for found in links {
         match owner(app, known, &found) {
             Some((tenant, mark)) => survey.ours.push(Marked {
@@ -64,6 +70,20 @@ pub fn survey(app: &AppName, known: &BTreeSet<TenantName>) -> Result<Survey, Fai
         }
     }
     Ok(survey)
+}
+
+/// The name of the application's table of a family, as nft(8) takes it.
+#[must_use]
+pub fn table_name(app: &AppName, family: &str) -> String {
+    format!("{family} {}", derive::nft_table(app.as_str()))
+}
+
+/// Deletes the application's table of a family.
+///
+/// # Errors
+/// The stage [`Stage::Release`].
+pub fn remove_table(app: &AppName, family: &str) -> Result<(), Failure> {
+    firewall::residue::remove(app, family)
 }
 
 /// Deletes a link, unless another link has its name or index meanwhile.

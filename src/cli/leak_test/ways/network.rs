@@ -30,7 +30,7 @@ pub(super) fn ways() -> Vec<Way> {
     all.push(way(
         Against::Host,
         ("connect to a port of the gateway", Gain::Read),
-        &[],
+        &[Guard::Firewall],
         |aim| connect(SocketAddr::new(aim.gateway.into(), aim.to.port)),
     ));
     all
@@ -45,9 +45,10 @@ fn of_neighbour() -> Vec<Way> {
             attempt,
         )
     };
+    let of_link = [Guard::Isolated, Guard::Firewall];
     let [raw, admin] = ["net_raw", "net_admin"].map(Guard::Lacks);
     vec![
-        named("connect to a port of it", &[Guard::Isolated], |aim| {
+        named("connect to a port of it", &of_link, |aim| {
             let address = aim.to.addresses.first().ok_or(no_address())?;
             connect(SocketAddr::new(*address, aim.to.port))
         }),

@@ -39,6 +39,14 @@ pub enum Kind {
     Operators,
     /// An array of names of tenants.
     Tenancies,
+    /// An array of names of tenants, or `"*"`.
+    Peers,
+    /// An array of services of the host.
+    Services,
+    /// An array of published ports.
+    Published,
+    /// An array of rules of what may be reached.
+    Egress,
     /// The name or the number of a user or group.
     Account,
     /// A range of user numbers.

@@ -1,7 +1,7 @@
 //! The keys of what tenants have in common or of their own: limits, wall, network, control, defaults, tenants.
 
 use super::Fallback::{Derived, Required, Value};
-use super::{Fallback, Key, Kind, Table, control, keys, network, wall};
+use super::{Fallback, Key, Kind, Table, control, keys, network, traffic, wall};
 use crate::manifest::limit::Measure;
 use crate::manifest::template::{ALL, OF_TENANT};
 use crate::rights::Right;
@@ -11,6 +11,9 @@ const BYTES: Kind = Kind::Limit {
     min: 0,
 };
 const INHERITED: Fallback = Derived("inherited from tenantd");
+const OUTBOUND: Kind = Kind::Choice(&["none", "nat", "routed"]);
+const NONE: Fallback = Derived("none");
+const DEFAULTS: Fallback = Derived("that of [defaults]");
 const RIGHTS: &[&str] = &Right::WORDS;
 
 keys! {
@@ -63,6 +66,7 @@ keys! {
             network::SUBNET;
         "gateway", Kind::Address, Derived("the first address of the subnet"), "\"10.77.0.254\"",
             "The host's address in the subnet, which all tenants can reach.";
+        "firewall", Kind::Choice(&["on", "off"]), Value("\"on\""), "\"off\"", traffic::FIREWALL;
         "mtu", Kind::Count { min: 1280, max: 65535 }, Value("1500"), "9000",
             "The MTU of every link in bytes. At least 1280, which IPv6 requires.";
     }
@@ -100,6 +104,12 @@ keys! {
             "Attributes of the tenants' processes, see [app.process].";
         "sysctls", Kind::Sysctls, Value("{}"), "{ \"net.core.somaxconn\" = 8192 }",
             "Settings of the kernel for the tenants, in addition to those of [app], see there.";
+        "outbound", OUTBOUND, Derived("`\"none\"`"), "\"nat\"", traffic::OUTBOUND;
+        "egress", Kind::Egress, Derived("everything"), "[\"allow 198.51.100.0/24:443/tcp\"]", traffic::EGRESS;
+        "outbound_from", Kind::Address, Derived("that of the link by which a packet leaves"), "\"203.0.113.9\"",
+            traffic::OUTBOUND_FROM;
+        "peers", Kind::Peers, NONE, "[\"*\"]", traffic::PEERS;
+        "host_services", Kind::Services, NONE, "[\"dns\"]", traffic::HOST_SERVICES;
     }
     Tenant {
         "ip", Kind::Address, Required, "\"10.77.0.11\"",
@@ -129,5 +139,11 @@ keys! {
             "Attributes of the tenant's processes, see [app.process].";
         "sysctls", Kind::Sysctls, Derived("none"), "{ \"net.core.somaxconn\" = 8192 }",
             "Settings of the kernel for the tenant, in addition to those of [app] and [defaults], see [app].";
+        "outbound", OUTBOUND, DEFAULTS, "\"nat\"", traffic::OUTBOUND_OWN;
+        "egress", Kind::Egress, DEFAULTS, "[\"deny any:25\", \"allow any\"]", traffic::EGRESS_OWN;
+        "outbound_from", Kind::Address, DEFAULTS, "\"203.0.113.9\"", traffic::OUTBOUND_FROM_OWN;
+        "peers", Kind::Peers, DEFAULTS, "[\"globex\"]", traffic::PEERS_OWN;
+        "host_services", Kind::Services, DEFAULTS, "[\"5432/tcp\"]", traffic::HOST_SERVICES_OWN;
+        "publish", Kind::Published, NONE, "[\"203.0.113.7:8080 -> 80/tcp\"]", traffic::PUBLISH;
     }
 }

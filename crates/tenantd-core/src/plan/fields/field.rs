@@ -58,6 +58,8 @@ pub enum Touches {
     Policy,
     /// Running processes. The host may refuse the change.
     Processes,
+    /// The elements of the firewall.
+    Firewall,
 }
 
 impl Touches {
@@ -65,7 +67,7 @@ impl Touches {
     #[must_use]
     pub fn is_applied(self) -> bool {
         match self {
-            Touches::Nothing | Touches::Policy => false,
+            Touches::Nothing | Touches::Policy | Touches::Firewall => false,
             Touches::Processes => true,
         }
     }
@@ -195,4 +197,9 @@ pub(super) fn decides<'a>(
     at_default: bool,
 ) -> Field<'a> {
     Field::new(key, label, value, Takes::Live(Touches::Policy)).default_is(at_default)
+}
+
+/// A field of the firewall.
+pub(in crate::plan) fn filters<'a>(key: Key, label: &'static str, value: Value<'a>) -> Field<'a> {
+    Field::new(key, label, value, Takes::Live(Touches::Firewall))
 }

@@ -5,6 +5,7 @@ use super::field::renews;
 use super::words::{Address, End};
 use super::{LABEL_ADDRESS, See};
 use crate::plan::model::LinkPlan;
+use crate::plan::traffic;
 
 /// Visits them.
 pub(super) fn link(link: &LinkPlan, see: See<'_>) {
@@ -15,6 +16,7 @@ pub(super) fn link(link: &LinkPlan, see: See<'_>) {
         tenant,
         mark,
         sysctls,
+        traffic,
     } = link;
     let first = Address(addresses.first(), *prefix);
     see(renews(First("address"), LABEL_ADDRESS, &first));
@@ -29,4 +31,5 @@ pub(super) fn link(link: &LinkPlan, see: See<'_>) {
     for (one, value) in &**sysctls {
         see(renews(Later("sysctl"), "sysctl", value).item(&one.name()));
     }
+    traffic::fields(traffic, see);
 }

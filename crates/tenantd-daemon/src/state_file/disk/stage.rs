@@ -45,6 +45,7 @@ names! {
     Link = "link";
     Address = "address";
     Route = "route";
+    Firewall = "route", "firewall";
     Datastore = "datastore";
     Cgroup = "cgroup";
     Log = "log";

@@ -1,0 +1,366 @@
+//! The firewall of an application: two tables of nftables, `tenantd_APP`, made by netlink.
+//!
+//! The table of the family `netdev` drops the frames of a tenant that have another's MAC or IP address. The
+//! one of the family `inet` refuses what the manifest does not allow. Their rules depend on nothing but the
+//! application's network; a tenant is elements of their sets. Each change is one transaction.
+//!
+//! Where the kernel has the flags `owner` and `persist` of tables (Linux 6.9), no other process can change
+//! the tables, also not by `nft flush ruleset`. If the supervisor ends without removing them, they stay, and
+//! the next one takes them over: it gives them its rules in one transaction, and the elements stay. Each
+//! table and each element bears its owner's mark as a comment.
+
+mod elements;
+mod expressions;
+mod found;
+mod missing;
+mod ports;
+pub(super) mod residue;
+mod rules;
+mod sets;
+mod socket;
+mod wire;
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use netlink_packet_netfilter::nftables::{
+    NfTablesMessage, SetElementList, SetElementMessage, TableFlags,
+};
+
+use tenantd_core::plan::derive;
+use tenantd_core::plan::model::{LinkPlan, NetworkPlan};
+use tenantd_core::plan::traffic::EgressRule;
+use tenantd_core::stage::{Failure, Stage};
+
+use elements::Element;
+use found::elements_in;
+use missing::{lacking, unavailable};
+use ports::Ports;
+use rules::{BASES, CHAINS, DENIED, Facts, GUARD, SPOOFED};
+use sets::{Family, SETS, Set};
+use socket::{NftSocket, Refused, Transaction};
+use wire::Change;
+
+/// How long the tables of a process that has ended may still have an owner: the kernel ends it when it closes
+/// the socket.
+const OWNED_FOR: Duration = Duration::from_secs(2);
+
+/// The chain that guards all host ends.
+const GUARD_CHAIN: &str = "guard";
+
+/// The firewall of one application.
+pub(super) struct Firewall {
+    socket: NftSocket,
+    table: String,
+    mark: String,
+    facts: Facts,
+    network: NetworkPlan,
+    /// The elements of each tenant, by its mark.
+    tenants: RefCell<BTreeMap<String, BTreeSet<Element>>>,
+    /// The ports of the host that each tenant publishes.
+    ports: RefCell<BTreeMap<String, Ports>>,
+    /// Whether one chain guards all host ends. Before Linux 6.4, each has a chain.
+    shares_guard: Cell<bool>,
+}
+
+impl Firewall {
+    /// Makes the tables, or takes over those of an earlier supervisor.
+    ///
+    /// # Errors
+    /// [`Stage::Firewall`], with what the kernel lacks, or who owns the tables.
+    pub(super) fn open(network: &NetworkPlan) -> Result<Self, Failure> {
+        let table = derive::nft_table(network.app());
+        let fail = |error: std::io::Error| unavailable(&table, error.raw_os_error().unwrap_or(0));
+        let socket = NftSocket::open().map_err(fail)?;
+        let firewall = Self {
+            socket,
+            mark: network.mark.clone(),
+            facts: Facts::of(network),
+            network: network.clone(),
+            tenants: RefCell::default(),
+            ports: RefCell::default(),
+            shares_guard: Cell::new(true),
+            table,
+        };
+        firewall.make()?;
+        firewall.read_tenants()?;
+        Ok(firewall)
+    }
+
+    /// Makes the tables with their rules, or gives existing ones today's rules.
+    fn make(&self) -> Result<(), Failure> {
+        let begun = Instant::now();
+        let mut flags = TableFlags::Owner | TableFlags::Persisent;
+        let mut fresh = false;
+        loop {
+            let whole = self.whole(flags, fresh);
+            let Err(refused) = self.socket.commit(&whole) else {
+                return Ok(());
+            };
+            let at = refused.at.and_then(|at| whole.get(at));
+            let is_chain = |(_, change): &(Family, Change)| {
+                matches!(change.message, NfTablesMessage::NewChain(_))
+            };
+            match refused.errno {
+                libc::EPERM if refused.at.is_none() => {
+                    let failure = Failure::errno(Stage::Firewall, &self.table, libc::EPERM);
+                    return Err(failure.with("CAP_NET_ADMIN is missing"));
+                }
+                // Before Linux 6.4, a chain cannot get further devices.
+                libc::EOPNOTSUPP | libc::EINVAL | libc::ENOENT
+                    if self.shares_guard.get() && at.is_some_and(is_chain) =>
+                {
+                    self.shares_guard.set(false);
+                }
+                // A kernel without these flags, or a table that was made without them.
+                libc::EOPNOTSUPP | libc::EINVAL if !flags.is_empty() => flags = TableFlags::empty(),
+                // Sets of another version.
+                libc::EEXIST if !fresh => fresh = true,
+                libc::EPERM if begun.elapsed() < OWNED_FOR => sleep(Duration::from_millis(1)),
+                errno => {
+                    let failure = unavailable(&self.table, errno);
+                    let what = at.map(|(_, change)| lacking(&change.message));
+                    return Err(match what.filter(|_| errno != libc::EPERM) {
+                        Some(what) => failure.with(what),
+                        None => failure,
+                    });
+                }
+            }
+        }
+    }
+
+    /// All changes that make the tables with their rules.
+    fn whole(&self, flags: TableFlags, fresh: bool) -> Transaction {
+        let table = self.table.as_str();
+        let mut all: Transaction = Vec::new();
+        for family in [Family::Netdev, Family::Inet] {
+            all.push((family, wire::new_table(table, flags, &self.mark)));
+            if fresh {
+                all.push((family, wire::delete_table(table)));
+                all.push((family, wire::new_table(table, flags, &self.mark)));
+            }
+        }
+        all.push((Family::Netdev, wire::new_counter(table, SPOOFED)));
+        all.push((Family::Inet, wire::new_counter(table, DENIED)));
+        for (id, set) in (1..).zip(SETS) {
+            all.push((set.family, wire::new_set(table, set, id)));
+        }
+        for chain in CHAINS {
+            all.push((Family::Inet, wire::new_chain(table, chain)));
+        }
+        for base in &BASES {
+            all.push((
+                Family::Inet,
+                wire::new_base_chain(table, base.name, base, &[]),
+            ));
+        }
+        if self.shares_guard.get() {
+            all.push((
+                Family::Netdev,
+                wire::new_base_chain(table, GUARD_CHAIN, &GUARD, &[]),
+            ));
+            all.push((Family::Netdev, wire::flush_chain(table, GUARD_CHAIN)));
+            all.extend(guard_rules(table, GUARD_CHAIN));
+        }
+        let chains = self.facts.rules();
+        for (chain, _) in &chains {
+            all.push((Family::Inet, wire::flush_chain(table, chain)));
+        }
+        for (chain, rules) in chains {
+            for rule in rules {
+                all.push((Family::Inet, wire::new_rule(table, chain, rule)));
+            }
+        }
+        let gateway = elements::of_gateway(self.network.gateway);
+        all.push((Family::Inet, wire::add_element(table, &gateway, &self.mark)));
+        all
+    }
+
+    /// Lets a tenant's host end, which has this index, have the traffic of its plan, and no other. Does
+    /// nothing if that is so already.
+    ///
+    /// # Errors
+    /// [`Stage::Firewall`]. Nothing was changed then.
+    pub(super) fn admit(&self, link: &LinkPlan, index: u32) -> Result<(), Failure> {
+        let wanted = elements::of(link, index);
+        let mut ports = self.ports.borrow_mut();
+        let held = ports.entry(link.mark.clone()).or_default();
+        let added = held.added(link)?;
+        let device = link.host.name.as_str();
+        let mut all = self.on_device(device);
+        let tenants = self.tenants.borrow();
+        let none = BTreeSet::new();
+        let present = tenants.get(&link.mark).unwrap_or(&none);
+        all.extend(self.difference(
+            &tenants,
+            (&link.mark, present),
+            &wanted,
+            &link.traffic.egress,
+        ));
+        drop(tenants);
+        let committed = self.socket.commit(&all);
+        committed.map_err(|refused| self.refused(&link.mark, &refused))?;
+        let mut tenants = self.tenants.borrow_mut();
+        tenants.insert(link.mark.clone(), wanted);
+        held.change(added, link);
+        Ok(())
+    }
+
+    /// The changes that put the guard on a host end.
+    fn on_device(&self, device: &str) -> Transaction {
+        let table = self.table.as_str();
+        if self.shares_guard.get() {
+            let added = wire::new_base_chain(table, GUARD_CHAIN, &GUARD, &[device]);
+            return vec![(Family::Netdev, added)];
+        }
+        let chain = own_guard(device);
+        let mut all = vec![
+            (
+                Family::Netdev,
+                wire::new_base_chain(table, &chain, &GUARD, &[device]),
+            ),
+            (Family::Netdev, wire::flush_chain(table, &chain)),
+        ];
+        all.extend(guard_rules(table, &chain));
+        all
+    }
+
+    /// The changes from the elements that a tenant has to those that it is to have.
+    fn difference(
+        &self,
+        tenants: &BTreeMap<String, BTreeSet<Element>>,
+        (mark, present): (&str, &BTreeSet<Element>),
+        wanted: &BTreeSet<Element>,
+        egress: &[EgressRule],
+    ) -> Transaction {
+        let table = self.table.as_str();
+        let mut all: Transaction = Vec::new();
+        let is_used = |chain: &str, by_others: bool| {
+            let mut users = tenants
+                .iter()
+                .filter(|(other, _)| !by_others || *other != mark);
+            users.any(|(_, elements)| elements.iter().any(|it| it.list() == Some(chain)))
+        };
+        let (old, new) = (list_in(present), list_in(wanted));
+        if let Some(list) = new.filter(|list| !is_used(list, false)) {
+            all.push((Family::Inet, wire::new_chain(table, list)));
+            all.push((Family::Inet, wire::flush_chain(table, list)));
+            let rules = rules::list(egress).into_iter();
+            all.extend(rules.map(|rule| (Family::Inet, wire::new_rule(table, list, rule))));
+        }
+        for gone in present.difference(wanted) {
+            all.push((family_of(gone), wire::remove_element(table, gone)));
+        }
+        for added in wanted.difference(present) {
+            all.push((family_of(added), wire::add_element(table, added, mark)));
+        }
+        if let Some(list) = old.filter(|list| new != Some(*list) && !is_used(list, true)) {
+            all.push((Family::Inet, wire::delete_chain(table, list)));
+        }
+        all
+    }
+
+    /// Removes what the tables have of a tenant.
+    ///
+    /// # Errors
+    /// [`Stage::Release`]. Nothing was changed then.
+    pub(super) fn dismiss(&self, mark: &str, device: &str) -> Result<(), Failure> {
+        self.ports.borrow_mut().remove(mark);
+        let mut tenants = self.tenants.borrow_mut();
+        if let Some(present) = tenants.get(mark) {
+            let all = self.difference(&tenants, (mark, present), &BTreeSet::new(), &[]);
+            if !all.is_empty() {
+                let committed = self.socket.commit(&all);
+                committed.map_err(|refused| self.refused(mark, &refused))?;
+            }
+            tenants.remove(mark);
+        }
+        let table = self.table.as_str();
+        let change = match self.shares_guard.get() {
+            true => wire::delete_devices(table, GUARD_CHAIN, &GUARD, &[device]),
+            false => wire::delete_chain(table, &own_guard(device)),
+        };
+        match self.socket.commit(&vec![(Family::Netdev, change)]) {
+            Ok(()) => Ok(()),
+            // Before Linux 6.16, a device leaves its chain when it ends.
+            Err(refused) if refused.errno == libc::ENOENT => Ok(()),
+            Err(refused) => Err(self.refused(mark, &refused)),
+        }
+    }
+
+    /// The marks of the tenants that the tables have.
+    pub(super) fn marks(&self) -> Vec<String> {
+        self.tenants.borrow().keys().cloned().collect()
+    }
+
+    /// Removes the tables.
+    ///
+    /// # Errors
+    /// [`Stage::Release`].
+    pub(super) fn remove(&self) -> Result<(), Failure> {
+        let all = [Family::Netdev, Family::Inet];
+        let all = all.map(|family| (family, wire::delete_table(&self.table)));
+        let removed = self.socket.commit(&all.into());
+        removed.map_err(|refused| Failure::errno(Stage::Release, &self.table, refused.errno))
+    }
+
+    fn refused(&self, mark: &str, refused: &Refused) -> Failure {
+        let failure = Failure::errno(Stage::Firewall, mark, refused.errno);
+        match refused.errno {
+            libc::ENOENT => failure.with(format!(
+                "another process has removed the nftables table {} or a part of it: restart the supervisor \
+                 with `tenantd upgrade`, which makes it again",
+                self.table
+            )),
+            _ => failure,
+        }
+    }
+
+    /// Reads which elements of which tenants an earlier supervisor has left.
+    fn read_tenants(&self) -> Result<(), Failure> {
+        let mut tenants = self.tenants.borrow_mut();
+        for set in SETS {
+            let question = SetElementMessage {
+                attributes: vec![
+                    SetElementList::Table(self.table.clone()),
+                    SetElementList::Set(set.name.to_owned()),
+                ],
+            };
+            let question = NfTablesMessage::GetSetElement(question);
+            let read = self.socket.dump(set.family, question, |answer| {
+                let NfTablesMessage::NewSetElement(answer) = answer else {
+                    return;
+                };
+                for (mark, element) in elements_in(set, answer) {
+                    if mark != self.mark {
+                        tenants.entry(mark).or_default().insert(element);
+                    }
+                }
+            });
+            read.map_err(|refused| unavailable(&self.table, refused.errno))?;
+        }
+        Ok(())
+    }
+}
+
+fn guard_rules(table: &str, chain: &str) -> Transaction {
+    let rules = rules::guard().into_iter();
+    rules
+        .map(|rule| (Family::Netdev, wire::new_rule(table, chain, rule)))
+        .collect()
+}
+
+/// The chain that guards one host end.
+fn own_guard(device: &str) -> String {
+    format!("guard_{}", device.replace('-', "_"))
+}
+
+fn family_of(element: &Element) -> Family {
+    Set::named(element.set).map_or(Family::Inet, |set| set.family)
+}
+
+fn list_in(elements: &BTreeSet<Element>) -> Option<&str> {
+    elements.iter().find_map(Element::list)
+}

@@ -1,0 +1,177 @@
+//! The elements that stand for one tenant.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+
+use tenantd_core::plan::address::Addresses;
+use tenantd_core::plan::derive;
+use tenantd_core::plan::model::LinkPlan;
+use tenantd_core::plan::traffic::{EgressRule, Outbound, Protocol, Publish, TrafficPlan};
+
+/// One element of a set or map.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Element {
+    pub(super) set: &'static str,
+    pub(super) key: Vec<u8>,
+    pub(super) data: Data,
+}
+
+impl Element {
+    /// The chain of rules that it leads to.
+    pub(super) fn list(&self) -> Option<&str> {
+        match &self.data {
+            Data::Goto(chain) => Some(chain),
+            Data::None | Data::Value(_) | Data::Return => None,
+        }
+    }
+}
+
+/// What an element holds for its key.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Data {
+    /// Nothing.
+    None,
+    /// A value.
+    Value(Vec<u8>),
+    /// The verdict `return`.
+    Return,
+    /// The verdict `goto` a chain.
+    Goto(String),
+}
+
+/// Parts of a key or value, each padded to a multiple of four bytes.
+#[derive(Default)]
+struct Joined(Vec<u8>);
+
+impl Joined {
+    fn with(mut self, part: &[u8]) -> Self {
+        self.0.extend(part);
+        let length = self.0.len().next_multiple_of(4);
+        self.0.resize(length, 0);
+        self
+    }
+
+    fn and(self, address: Ipv4Addr) -> Self {
+        self.with(&address.octets())
+    }
+
+    fn port(self, port: u16) -> Self {
+        self.with(&port.to_be_bytes())
+    }
+
+    fn protocol(self, protocol: Protocol) -> Self {
+        self.with(&[number(protocol)])
+    }
+}
+
+/// The number of a protocol in an IP header.
+pub(super) fn number(protocol: Protocol) -> u8 {
+    match protocol {
+        Protocol::Tcp => 6,
+        Protocol::Udp => 17,
+    }
+}
+
+fn key(set: &'static str, key: Joined) -> Element {
+    element(set, key, Data::None)
+}
+
+fn element(set: &'static str, key: Joined, data: Data) -> Element {
+    Element {
+        set,
+        key: key.0,
+        data,
+    }
+}
+
+/// The elements of the application itself: the gateway's address is in use.
+pub(super) fn of_gateway(gateway: Ipv4Addr) -> Element {
+    key("own4", Joined::default().and(gateway))
+}
+
+/// The elements of a tenant whose host end has this index.
+pub(super) fn of(link: &LinkPlan, index: u32) -> BTreeSet<Element> {
+    let mut all = BTreeSet::new();
+    for address in ipv4(link) {
+        guard(link, index, address, &mut all);
+        traffic(&link.traffic, address, &mut all);
+    }
+    if let Some(first) = ipv4(link).next() {
+        all.extend(link.traffic.publish.iter().map(|it| published(it, first)));
+    }
+    all
+}
+
+fn ipv4(link: &LinkPlan) -> impl Iterator<Item = Ipv4Addr> {
+    link.addresses.iter().filter_map(|address| match address {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    })
+}
+
+fn guard(link: &LinkPlan, index: u32, address: Ipv4Addr, all: &mut BTreeSet<Element>) {
+    let mac = link.tenant.mac.0;
+    let sender = || Joined::default().with(&index.to_ne_bytes()).with(&mac);
+    all.insert(key("ok4", sender().and(address)));
+    all.insert(key("arps", sender().with(&mac).and(address)));
+    all.insert(key("own4", Joined::default().and(address)));
+}
+
+fn traffic(traffic: &TrafficPlan, address: Ipv4Addr, all: &mut BTreeSet<Element>) {
+    let TrafficPlan {
+        outbound,
+        egress,
+        source,
+        peers,
+        host_services,
+        publish,
+    } = traffic;
+    let own = || Joined::default().and(address);
+    if *outbound != Outbound::None {
+        let verdict = match list_of(egress) {
+            None => Data::Return,
+            Some(list) => Data::Goto(list),
+        };
+        all.insert(element("egress4", own(), verdict));
+    }
+    match (outbound, source) {
+        (Outbound::None, _) => {}
+        (Outbound::Routed, _) => drop(all.insert(key("direct4", own()))),
+        (Outbound::Nat, Some(source)) => {
+            let value = Joined::default().and(*source);
+            all.insert(element("snat4", own(), Data::Value(value.0)));
+        }
+        (Outbound::Nat, None) => drop(all.insert(key("masq4", own()))),
+    }
+    if peers.all {
+        all.insert(key("all4", own()));
+    }
+    for peer in peers.named.values().flat_map(Addresses::iter) {
+        if let IpAddr::V4(peer) = peer {
+            all.insert(key("peers4", own().and(peer)));
+        }
+    }
+    for service in host_services {
+        let service = own().protocol(service.protocol).port(service.port);
+        all.insert(key("host4", service));
+    }
+    if !publish.is_empty() {
+        all.insert(key("self4", own().and(address)));
+    }
+}
+
+fn published(publish: &Publish, to: Ipv4Addr) -> Element {
+    let value = Data::Value(Joined::default().and(to).port(publish.to).0);
+    let service = |key: Joined| key.protocol(publish.protocol).port(publish.port);
+    match publish.address {
+        Some(address) => element("pub4", service(Joined::default().and(address)), value),
+        None => element("any4", service(Joined::default()), value),
+    }
+}
+
+/// The name of the chain with these rules, which all tenants with the same rules share. `None` if there
+/// are no rules.
+pub(super) fn list_of(rules: &[EgressRule]) -> Option<String> {
+    let text: Vec<String> = rules.iter().map(ToString::to_string).collect();
+    (!rules.is_empty()).then(|| format!("list_{:012x}", derive::hash(&text.join("\n"))))
+}

@@ -1,0 +1,386 @@
+//! The rules of an application. They depend on nothing but the network of the application: a tenant is
+//! elements of the sets that they name.
+//!
+//! All host ends and hubs of tenantd have link groups whose upper half is the same, and those of one
+//! application have one group. So a rule sees by one comparison whether a packet is from or for a tenant,
+//! and the application of its receiver decides.
+
+use std::net::Ipv4Addr;
+
+use ipnetwork::Ipv4Network;
+use netlink_packet_netfilter::nftables::{
+    DevHookNumber, ExpressionAttribute, HookNumber, InetHookNumber, ListAttribute, RuleAttribute,
+    RuleMessage,
+};
+
+use tenantd_core::plan::model::NetworkPlan;
+use tenantd_core::plan::traffic::{EgressRule, Protocol};
+
+use super::elements::number;
+use super::expressions::{
+    ARP_ETHER, ARP_SOURCE, Compare, DESTINATION4, DESTINATION6, ETHER_SOURCE, ETHER_TYPE, ETHERNET,
+    ICMP_TYPE, IIF, IIFGROUP, IIFTYPE, L4PROTO, LOOPBACK, Nat, OIFGROUP, PORT, SOURCE4, SOURCE6,
+};
+pub(super) use super::expressions::{Field, Rule};
+
+/// Bits of `ct state`: invalid; established or related.
+const INVALID: u32 = 1;
+const KNOWN: u32 = 2 | 4;
+
+const TCP: u8 = 6;
+const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
+
+/// A chain that the kernel calls.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Base {
+    pub(super) name: &'static str,
+    pub(super) kind: &'static str,
+    pub(super) hook: HookNumber,
+    pub(super) priority: i32,
+    /// What happens to a packet that reaches its end.
+    pub(super) accepts: bool,
+}
+
+/// The guard on the host end of each tenant.
+pub(super) const GUARD: Base = Base {
+    name: "guard",
+    kind: "filter",
+    hook: HookNumber::Dev(DevHookNumber::Ingress),
+    priority: -500,
+    accepts: false,
+};
+
+const fn base(name: &'static str, kind: &'static str, hook: InetHookNumber, priority: i32) -> Base {
+    Base {
+        name,
+        kind,
+        hook: HookNumber::Inet(hook),
+        priority,
+        accepts: true,
+    }
+}
+
+/// The chains that the kernel calls for packets of IP. They run before those of firewalld and Docker, which have
+/// the usual priorities, so that a refusal is final.
+pub(super) const BASES: [Base; 6] = [
+    base("early", "filter", InetHookNumber::PreRouting, -300),
+    base("forwarded", "filter", InetHookNumber::Forward, -5),
+    base("input", "filter", InetHookNumber::LocalIn, -5),
+    base("dnat_in", "nat", InetHookNumber::PreRouting, -105),
+    base("dnat_out", "nat", InetHookNumber::LocalOut, -105),
+    base("source", "nat", InetHookNumber::PostRouting, 95),
+];
+
+/// The other chains.
+pub(super) const CHAINS: [&str; 7] = [
+    "outbound", "inbound", "between", "services", "refuse", "publish", "local_in",
+];
+
+/// The names of the counters: of frames that the guard dropped, and of packets that were refused.
+pub(super) const SPOOFED: &str = "spoofed";
+pub(super) const DENIED: &str = "denied";
+
+fn rule() -> Rule {
+    Rule::new()
+}
+
+/// The rules of the table of frames.
+pub(super) fn guard() -> Vec<Rule> {
+    let of_type = |kind: u16| {
+        rule()
+            .is(IIFTYPE, &ETHERNET.to_ne_bytes())
+            .is(ETHER_TYPE, &kind.to_be_bytes())
+    };
+    vec![
+        // Routers and neighbours of IPv6 are what the host says, never what a tenant says.
+        of_type(0x86dd)
+            .is(L4PROTO, &[ICMPV6])
+            .within(ICMP_TYPE, &[133], &[137])
+            .counted(SPOOFED)
+            .drop(),
+        of_type(0x0800)
+            .in_set("ok4", &[IIF, ETHER_SOURCE, SOURCE4])
+            .accept(),
+        of_type(0x86dd)
+            .in_set("ok6", &[IIF, ETHER_SOURCE, SOURCE6])
+            .accept(),
+        of_type(0x0806)
+            .in_set("arps", &[IIF, ETHER_SOURCE, ARP_ETHER, ARP_SOURCE])
+            .accept(),
+        rule().counted(SPOOFED),
+    ]
+}
+
+/// What the rules need to know of an application.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Facts {
+    /// The link group of its host ends and its hub.
+    pub(super) group: u32,
+    subnet: Ipv4Network,
+    gateway: Ipv4Addr,
+}
+
+impl Facts {
+    pub(super) fn of(network: &NetworkPlan) -> Self {
+        Self {
+            group: network.group(),
+            subnet: network.subnet,
+            gateway: network.gateway,
+        }
+    }
+
+    /// The rules of the table of packets, by chain.
+    pub(super) fn rules(&self) -> Vec<(&'static str, Vec<Rule>)> {
+        vec![
+            ("early", self.early()),
+            ("forwarded", self.forwarded()),
+            ("outbound", outbound()),
+            ("inbound", inbound()),
+            ("between", between()),
+            ("input", vec![self.by_ours(rule()).jump("services")]),
+            ("services", services()),
+            ("refuse", refuse()),
+            ("dnat_in", vec![rule().goto("publish")]),
+            ("dnat_out", vec![rule().goto("publish")]),
+            ("publish", publish()),
+            ("source", self.source()),
+            ("local_in", self.local_in()),
+        ]
+    }
+
+    fn by_ours(&self, rule: Rule) -> Rule {
+        rule.is(IIFGROUP, &self.group.to_ne_bytes())
+    }
+
+    fn for_ours(&self, rule: Rule) -> Rule {
+        rule.is(OIFGROUP, &self.group.to_ne_bytes())
+    }
+
+    fn early(&self) -> Vec<Rule> {
+        let foreign = || any_tenant(rule(), IIFGROUP, Compare::NotEqual);
+        let subnet = |rule: Rule| {
+            let (mask, network) = (self.subnet.mask(), self.subnet.network());
+            rule.ipv4().bits(
+                DESTINATION4,
+                &mask.octets(),
+                Compare::Equal,
+                &network.octets(),
+            )
+        };
+        let loopback = (&[255, 0, 0, 0], &[127, 0, 0, 0]);
+        vec![
+            rule().is(IIFTYPE, &LOOPBACK.to_ne_bytes()).accept(),
+            self.by_ours(rule())
+                .ipv4()
+                .bits(DESTINATION4, loopback.0, Compare::Equal, loopback.1)
+                .counted(DENIED)
+                .drop(),
+            foreign()
+                .ipv4()
+                .in_set("own4", &[SOURCE4])
+                .counted(DENIED)
+                .drop(),
+            foreign()
+                .ipv6()
+                .in_set("own6", &[SOURCE6])
+                .counted(DENIED)
+                .drop(),
+            // An address that no tenant uses: others do not have it, and the client learns it at once.
+            subnet(rule())
+                .not_in_set("own4", DESTINATION4)
+                .goto("refuse"),
+        ]
+    }
+
+    fn forwarded(&self) -> Vec<Rule> {
+        vec![
+            self.by_ours(rule()).jump("outbound"),
+            self.for_ours(rule()).jump("inbound"),
+        ]
+    }
+
+    fn source(&self) -> Vec<Rule> {
+        let to = |rule: Rule, is_ipv4, map, field| {
+            rule.nat_to_value_of((Nat::Source, is_ipv4), (map, &[field]))
+        };
+        vec![
+            self.for_ours(rule()).goto("local_in"),
+            any_tenant(rule(), OIFGROUP, Compare::Equal).returns(),
+            to(rule().ipv4(), true, "snat4", SOURCE4),
+            to(rule().ipv6(), false, "snat6", SOURCE6),
+            rule().ipv4().in_set("masq4", &[SOURCE4]).masquerade(),
+            rule().ipv6().in_set("masq6", &[SOURCE6]).masquerade(),
+        ]
+    }
+
+    /// What a tenant gets from the host's loopback address, or from itself, is answered to the gateway.
+    fn local_in(&self) -> Vec<Rule> {
+        let gateway = self.gateway.octets();
+        vec![
+            rule()
+                .ipv4()
+                .bits(SOURCE4, &[255, 0, 0, 0], Compare::Equal, &[127, 0, 0, 0])
+                .source_to(gateway),
+            rule()
+                .ipv4()
+                .in_set("self4", &[SOURCE4, DESTINATION4])
+                .source_to(gateway),
+        ]
+    }
+}
+
+/// The packet is, or is not, from or for a tenant of any application.
+fn any_tenant(rule: Rule, group: Field, how: Compare) -> Rule {
+    let (mask, ours) = (!0xffff_u32, NetworkPlan::GROUPS);
+    rule.bits(group, &mask.to_ne_bytes(), how, &ours.to_ne_bytes())
+}
+
+fn known() -> [Rule; 2] {
+    [rule().state(KNOWN).returns(), rule().state(INVALID).drop()]
+}
+
+fn outbound() -> Vec<Rule> {
+    let mut rules = Vec::from(known());
+    rules.extend([
+        // The application of the receiver decides.
+        any_tenant(rule(), OIFGROUP, Compare::Equal).returns(),
+        rule().ipv4().verdict_of("egress4", SOURCE4),
+        rule().ipv6().verdict_of("egress6", SOURCE6),
+        rule().goto("refuse"),
+    ]);
+    rules
+}
+
+fn inbound() -> Vec<Rule> {
+    let mut rules = Vec::from(known());
+    rules.extend([
+        rule().translated().returns(),
+        any_tenant(rule(), IIFGROUP, Compare::Equal).goto("between"),
+        rule().ipv4().in_set("direct4", &[DESTINATION4]).returns(),
+        rule().ipv6().in_set("direct6", &[DESTINATION6]).returns(),
+        rule().goto("refuse"),
+    ]);
+    rules
+}
+
+fn between() -> Vec<Rule> {
+    vec![
+        rule().ipv4().in_set("all4", &[SOURCE4]).returns(),
+        rule().ipv6().in_set("all6", &[SOURCE6]).returns(),
+        rule()
+            .ipv4()
+            .in_set("peers4", &[SOURCE4, DESTINATION4])
+            .returns(),
+        rule()
+            .ipv6()
+            .in_set("peers6", &[SOURCE6, DESTINATION6])
+            .returns(),
+        rule().goto("refuse"),
+    ]
+}
+
+fn services() -> Vec<Rule> {
+    let mut rules = Vec::from(known());
+    let ping = |rule: Rule, protocol, kind| {
+        rule.is(L4PROTO, &[protocol])
+            .is(ICMP_TYPE, &[kind])
+            .returns()
+    };
+    rules.extend([
+        ping(rule().ipv4(), ICMP, 8),
+        ping(rule().ipv6(), ICMPV6, 128),
+        rule()
+            .ipv4()
+            .in_set("host4", &[SOURCE4, L4PROTO, PORT])
+            .returns(),
+        rule()
+            .ipv6()
+            .in_set("host6", &[SOURCE6, L4PROTO, PORT])
+            .returns(),
+        rule().goto("refuse"),
+    ]);
+    rules
+}
+
+/// A reset is never limited in its rate, as errors of ICMP are.
+fn refuse() -> Vec<Rule> {
+    vec![
+        rule().counted(DENIED),
+        rule().is(L4PROTO, &[TCP]).reset(),
+        rule().prohibited(),
+    ]
+}
+
+fn publish() -> Vec<Rule> {
+    let to = |rule: Rule, is_ipv4, map, fields: &[Field]| {
+        rule.nat_to_value_of((Nat::Destination, is_ipv4), (map, fields))
+    };
+    let local = [L4PROTO, PORT];
+    vec![
+        to(rule().ipv4(), true, "pub4", &[DESTINATION4, L4PROTO, PORT]),
+        to(rule().ipv6(), false, "pub6", &[DESTINATION6, L4PROTO, PORT]),
+        to(rule().ipv4().for_local(), true, "any4", &local),
+        to(rule().ipv6().for_local(), false, "any6", &local),
+    ]
+}
+
+/// The names of the expressions of a rule.
+pub(super) fn expressions_of(rule: &RuleMessage) -> Vec<String> {
+    let lists = rule.attributes.iter().filter_map(|part| match part {
+        RuleAttribute::Expressions(list) => Some(list),
+        _ => None,
+    });
+    let parts = lists.flatten().filter_map(|part| match part {
+        ListAttribute::Element(parts) => Some(parts),
+        _ => None,
+    });
+    let names = parts.flatten().filter_map(|part| match part {
+        ExpressionAttribute::Name(name) => Some(name.clone()),
+        _ => None,
+    });
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// The rules of a list of what a tenant may reach outside.
+pub(super) fn list(rules: &[EgressRule]) -> Vec<Rule> {
+    let mut all = Vec::new();
+    for egress in rules {
+        let protocols: &[Option<Protocol>] = match (egress.protocol, egress.ports) {
+            (Some(Protocol::Tcp), _) => &[Some(Protocol::Tcp)],
+            (Some(Protocol::Udp), _) => &[Some(Protocol::Udp)],
+            (None, None) => &[None],
+            (None, Some(_)) => &[Some(Protocol::Tcp), Some(Protocol::Udp)],
+        };
+        all.extend(protocols.iter().map(|protocol| listed(egress, *protocol)));
+    }
+    all.push(rule().goto("refuse"));
+    all
+}
+
+fn listed(egress: &EgressRule, protocol: Option<Protocol>) -> Rule {
+    let mut rule = rule();
+    if let Some(network) = egress.network {
+        let (mask, base) = (network.mask(), network.network());
+        rule = rule
+            .ipv4()
+            .bits(DESTINATION4, &mask.octets(), Compare::Equal, &base.octets());
+    }
+    if let Some(protocol) = protocol {
+        rule = rule.is(L4PROTO, &[number(protocol)]);
+    }
+    match egress.ports {
+        Some((first, last)) if first == last => rule = rule.is(PORT, &first.to_be_bytes()),
+        Some((first, last)) => {
+            rule = rule.within(PORT, &first.to_be_bytes(), &last.to_be_bytes());
+        }
+        None => {}
+    }
+    match egress.allow {
+        true => rule.returns(),
+        false => rule.goto("refuse"),
+    }
+}

@@ -1,0 +1,35 @@
+"""Sends one frame by eth0: frame.py KIND SOURCE_MAC DESTINATION_MAC SOURCE DESTINATION"""
+import socket
+import struct
+import sys
+
+kind, source_mac, destination_mac, source, destination = sys.argv[1:]
+ether = bytes.fromhex(destination_mac.replace(":", "")) + bytes.fromhex(source_mac.replace(":", ""))
+
+
+def checksum(data):
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total = (total >> 16) + (total & 0xFFFF)
+    return ~(total + (total >> 16)) & 0xFFFF
+
+
+def ipv4():
+    datagram = struct.pack("!HHHH", 4444, 5000, 8 + 6, 0) + b"forged"
+    addresses = socket.inet_aton(source) + socket.inet_aton(destination)
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(datagram), 0, 0, 64, 17, 0) + addresses
+    return head[:10] + struct.pack("!H", checksum(head)) + head[12:] + datagram
+
+
+def arp():
+    claims = bytes.fromhex(source_mac.replace(":", "")) + socket.inet_aton(source)
+    return struct.pack("!HHBBH", 1, 0x0800, 6, 4, 2) + claims + ether[:6] + socket.inet_aton(destination)
+
+
+frame = {
+    "ipv4": lambda: ether + struct.pack("!H", 0x0800) + ipv4(),
+    "vlan": lambda: ether + struct.pack("!HHH", 0x8100, 5, 0x0800) + ipv4(),
+    "arp": lambda: ether + struct.pack("!H", 0x0806) + arp(),
+}[kind]()
+link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+link.bind(("eth0", 0))
+link.send(frame)

@@ -1,0 +1,146 @@
+//! The firewall towards another machine: what a tenant reaches there, and what is published to it.
+
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+
+use tenantd_core::plan::traffic::Outbound;
+use tenantd_host::netns::Netns;
+use tenantd_host::network::Network;
+
+use crate::network::firewall::{
+    BOTH, REFUSED, Server, address, ask, end, nft, refuses_datagram, with,
+};
+use crate::network::host::{GATEWAY, block_on, inside, ip, link, plan};
+use crate::support;
+
+/// A network namespace beside the host, as another machine: it has 192.0.2.2, and the host 192.0.2.1.
+fn outside() -> Netns {
+    for words in [
+        "netns add outside",
+        "link add up0 type veth peer name eth0 netns outside",
+        "address add 192.0.2.1/24 dev up0",
+        "link set up0 up",
+        "-n outside address add 192.0.2.2/24 dev eth0",
+        "-n outside link set eth0 up",
+        "-n outside route add 10.77.0.0/24 via 192.0.2.1",
+    ] {
+        ip(words);
+    }
+    std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
+    let netns = std::fs::File::open("/run/netns/outside").unwrap();
+    Netns::from_fd(netns.into()).unwrap()
+}
+
+const OUTSIDE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+const UPLINK: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+
+#[test]
+fn a_tenant_reaches_others_as_its_outbound_says() {
+    support::enter();
+    let outside = outside();
+    let _servers = [80, 81].map(|port| Server::inside(&outside, port));
+    for mode in BOTH {
+        block_on(async {
+            let network = Network::open(plan(mode)).await.unwrap();
+            let tenant = link(mode, 2);
+            let own = address(&tenant);
+            let netns = network.provision(tenant.clone()).await.unwrap();
+            let server = Server::inside(&netns, 80);
+            let out = |port| inside(&netns, || ask((OUTSIDE, port)));
+            let back = || inside(&outside, || ask(SocketAddr::new(own, 80)));
+            assert_eq!((out(80), back()), (REFUSED, REFUSED), "{mode:?}");
+            assert!(inside(&netns, || refuses_datagram((OUTSIDE, 53).into())));
+            let change = |outbound, egress: &[&str]| {
+                let egress = egress.iter().map(|rule| rule.parse().unwrap()).collect();
+                with(tenant.clone(), |traffic| {
+                    (traffic.outbound, traffic.egress) = (outbound, egress);
+                })
+            };
+            network.admit(change(Outbound::Nat, &[])).await.unwrap();
+            assert_eq!(
+                (out(80), back()),
+                (Ok(UPLINK.to_string()), REFUSED),
+                "{mode:?}"
+            );
+            let routed = change(Outbound::Routed, &["allow 192.0.2.0/24:80/tcp"]);
+            network.admit(routed).await.unwrap();
+            assert_eq!(
+                (out(80), out(81)),
+                (Ok(own.to_string()), REFUSED),
+                "{mode:?}"
+            );
+            assert_eq!(back(), Ok(OUTSIDE.to_string()), "{mode:?}");
+            let denied = change(Outbound::Nat, &["deny any:80-80", "allow any"]);
+            network.admit(denied).await.unwrap();
+            assert_eq!(
+                (out(80), out(81)),
+                (REFUSED, Ok(UPLINK.to_string())),
+                "{mode:?}"
+            );
+            let lists = nft("list table inet tenantd_wiki")
+                .matches("chain list_")
+                .count();
+            assert_eq!(lists, 1, "the former list is gone");
+            network.admit(tenant.clone()).await.unwrap();
+            assert_eq!(out(81), REFUSED, "{mode:?}");
+            drop(server);
+            end(network, vec![(tenant, netns)]).await;
+        });
+    }
+}
+
+#[test]
+fn a_published_port_leads_to_its_tenant_from_everywhere() {
+    support::enter();
+    let outside = outside();
+    // A frame between ports of one bridge would not be translated otherwise.
+    let bridged = "/proc/sys/net/bridge/bridge-nf-call-iptables";
+    if std::path::Path::new(bridged).exists() {
+        std::fs::write(bridged, "0").unwrap();
+    }
+    for mode in BOTH {
+        block_on(async {
+            let network = Network::open(plan(mode)).await.unwrap();
+            let published = |text: &str| {
+                with(link(mode, 2), |traffic| {
+                    traffic.publish.push(text.parse().unwrap());
+                })
+            };
+            let (tenant, other) = (published("8080 -> 80"), link(mode, 3));
+            let netns = network.provision(tenant.clone()).await.unwrap();
+            let neighbour = network.provision(other.clone()).await.unwrap();
+            let server = Server::inside(&netns, 80);
+            let at_uplink = || ask((UPLINK, 8080));
+            assert_eq!(
+                inside(&outside, at_uplink),
+                Ok(OUTSIDE.to_string()),
+                "{mode:?}"
+            );
+            assert!(at_uplink().is_ok(), "{mode:?}");
+            let loopback = || ask((Ipv4Addr::LOCALHOST, 8080));
+            assert_eq!(loopback(), Ok(GATEWAY.to_string()), "{mode:?}");
+            for from in [&neighbour, &netns] {
+                assert!(inside(from, at_uplink).is_ok(), "{mode:?}");
+            }
+            let taken = TcpListener::bind(("0.0.0.0", 8080)).unwrap_err();
+            assert_eq!(taken.kind(), ErrorKind::AddrInUse);
+            // A port that a process of the host has is refused, and nothing changes.
+            let _process = TcpListener::bind(("0.0.0.0", 9090)).unwrap();
+            let why = network.admit(published("9090 -> 80")).await.unwrap_err();
+            assert_eq!(
+                (why.errno, why.object.as_str()),
+                (libc::EADDRINUSE, "port 9090/tcp")
+            );
+            assert!(at_uplink().is_ok(), "{mode:?}");
+            network
+                .admit(published("192.0.2.1:8081 -> 80"))
+                .await
+                .unwrap();
+            assert_eq!(inside(&outside, at_uplink), REFUSED, "{mode:?}");
+            let said = inside(&outside, || ask((UPLINK, 8081)));
+            assert_eq!(said, Ok(OUTSIDE.to_string()), "{mode:?}");
+            drop(server);
+            end(network, vec![(tenant, netns), (other, neighbour)]).await;
+        });
+    }
+}
