@@ -31,6 +31,7 @@ mod ending;
 mod ends;
 mod exited;
 mod files;
+mod firewall;
 mod flapping;
 mod folders;
 mod guestbook;

@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
+use tenantd_core::plan::model::Mode;
 use tenantd_core::plan::traffic::Outbound;
 use tenantd_host::netns::Netns;
 use tenantd_host::network::Network;
@@ -143,4 +144,47 @@ fn a_published_port_leads_to_its_tenant_from_everywhere() {
             end(network, vec![(tenant, netns), (other, neighbour)]).await;
         });
     }
+}
+
+/// The entries of conntrack that name an address, of the test host.
+fn connections(of: &str) -> usize {
+    let output = std::process::Command::new("conntrack")
+        .args(["-L"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let word = format!("={of} ");
+    text.lines().filter(|line| line.contains(&word)).count()
+}
+
+#[test]
+fn the_connections_of_a_released_tenant_are_forgotten_and_no_others() {
+    support::enter();
+    let outside = outside();
+    let _server = Server::inside(&outside, 80);
+    block_on(async {
+        let network = Network::open(plan(Mode::Routed)).await.unwrap();
+        let tenants = [2, 3].map(|n| {
+            with(link(Mode::Routed, n), |traffic| {
+                traffic.outbound = Outbound::Nat;
+                traffic.publish = vec![format!("808{n} -> 80").parse().unwrap()];
+            })
+        });
+        let [one, two] = tenants;
+        let first = network.provision(one.clone()).await.unwrap();
+        let second = network.provision(two.clone()).await.unwrap();
+        for (netns, port) in [(&first, 8082), (&second, 8083)] {
+            let server = Server::inside(netns, 80);
+            assert!(inside(netns, || ask((OUTSIDE, 80))).is_ok());
+            assert!(inside(&outside, || ask((UPLINK, port))).is_ok());
+            drop(server);
+        }
+        for of in ["10.77.0.2", "10.77.0.3"] {
+            assert_eq!(connections(of), 2, "one out, one in: {of}");
+        }
+        network.release(one, first.close()).await.unwrap();
+        assert_eq!((connections("10.77.0.2"), connections("10.77.0.3")), (0, 2));
+        end(network, vec![(two, second)]).await;
+    });
 }

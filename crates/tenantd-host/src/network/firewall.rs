@@ -9,6 +9,7 @@
 //! the next one takes them over: it gives them its rules in one transaction, and the elements stay. Each
 //! table and each element bears its owner's mark as a comment.
 
+mod conntrack;
 mod elements;
 mod expressions;
 mod found;
@@ -275,7 +276,8 @@ impl Firewall {
                 let committed = self.socket.commit(&all);
                 committed.map_err(|refused| self.refused(mark, &refused))?;
             }
-            tenants.remove(mark);
+            let elements = tenants.remove(mark).unwrap_or_default();
+            forget(mark, &elements);
         }
         let table = self.table.as_str();
         let change = match self.shares_guard.get() {
@@ -363,4 +365,13 @@ fn family_of(element: &Element) -> Family {
 
 fn list_in(elements: &BTreeSet<Element>) -> Option<&str> {
     elements.iter().find_map(Element::list)
+}
+
+/// Deletes the connections of a tenant's addresses. Without it they expire.
+fn forget(mark: &str, elements: &BTreeSet<Element>) {
+    for address in elements.iter().filter_map(Element::own_address) {
+        if let Err(error) = conntrack::forget(address) {
+            tracing::debug!(%error, "{mark}: cannot delete the connections of {address}");
+        }
+    }
 }

@@ -17,6 +17,12 @@ pub(super) struct Element {
 }
 
 impl Element {
+    /// The tenant's address, if this is the element that says that it is in use.
+    pub(super) fn own_address(&self) -> Option<Ipv4Addr> {
+        let octets: [u8; 4] = self.key.as_slice().try_into().ok()?;
+        (self.set == "own4").then(|| octets.into())
+    }
+
     /// The chain of rules that it leads to.
     pub(super) fn list(&self) -> Option<&str> {
         match &self.data {
