@@ -8,7 +8,10 @@
 //! ```
 
 use super::faulty::{Faulty, Want};
-use crate::support::daemon::{CommandOutput, until};
+use nix::sys::signal::Signal;
+use tenantd_api::wire::TenantStatus;
+
+use crate::support::daemon::{CommandOutput, signal, until};
 
 const UPGRADE: &str = "upgrade";
 
@@ -26,8 +29,23 @@ fn is_done(said: &CommandOutput) -> bool {
     said.code == 0
 }
 
+/// The status of acme; `None` if a call of this request failed.
+fn acme(faulty: &Faulty) -> Option<TenantStatus> {
+    let tenants = faulty.daemon.try_status()?.tenants;
+    tenants
+        .into_iter()
+        .find(|tenant| tenant.name.as_str() == "acme")
+}
+
 fn restart_after_a_crash(faulty: &Faulty) -> bool {
-    faulty.daemon.kill_tenant("acme");
+    let Some(before) = acme(faulty) else {
+        return false;
+    };
+    signal(before.pid.unwrap(), Signal::SIGKILL);
+    until("it is restarted", || {
+        let now = acme(faulty)?;
+        (now.restarts > before.restarts && now.is_as_wanted()).then_some(())
+    });
     true
 }
 
