@@ -188,3 +188,38 @@ fn the_connections_of_a_released_tenant_are_forgotten_and_no_others() {
         end(network, vec![(two, second)]).await;
     });
 }
+
+/// The chains of Docker refuse after ours what they do not know. Its chain for users has the lines of the guide.
+#[test]
+fn beside_docker_its_chain_for_users_needs_our_links() {
+    support::enter();
+    let outside = outside();
+    let _server = Server::inside(&outside, 80);
+    block_on(async {
+        let network = Network::open(plan(Mode::Routed)).await.unwrap();
+        let tenant = with(link(Mode::Routed, 2), |traffic| {
+            traffic.outbound = Outbound::Nat;
+            traffic.publish.push("8080 -> 80".parse().unwrap());
+        });
+        let netns = network.provision(tenant.clone()).await.unwrap();
+        let server = Server::inside(&netns, 80);
+        let out = || inside(&netns, || ask((OUTSIDE, 80)));
+        let back = || inside(&outside, || ask((UPLINK, 8080)));
+        assert!(out().is_ok() && back().is_ok());
+        nft("add table ip filter");
+        nft("add chain ip filter FORWARD { type filter hook forward priority 0 ; policy drop ; }");
+        nft("add chain ip filter DOCKER-USER");
+        nft("add rule ip filter FORWARD jump DOCKER-USER");
+        let lost = Err(ErrorKind::TimedOut);
+        assert_eq!((out(), back()), (lost.clone(), lost));
+        assert!(ask(SocketAddr::new(address(&tenant), 80)).is_ok());
+        for group in ["iifgroup", "oifgroup"] {
+            let ours = format!("meta {group} and 0xffff0000 == 0x7e4a0000 accept");
+            nft(&format!("insert rule ip filter DOCKER-USER {ours}"));
+        }
+        assert!(out().is_ok() && back().is_ok());
+        nft("delete table ip filter");
+        drop(server);
+        end(network, vec![(tenant, netns)]).await;
+    });
+}
