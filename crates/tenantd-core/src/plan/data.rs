@@ -7,9 +7,9 @@
 
 mod control;
 mod files;
+mod link;
 mod phases;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -17,8 +17,8 @@ use serde_json::{Map, Value, json};
 
 use super::alive::Alive;
 use super::model::{
-    DatastorePlan, EndPlan, Identity, LaunchPlan, Limits, LinkPlan, NetworkPlan, Plan, Policy,
-    Readiness, RestartPolicy, StopSignal, SuccessExit, TenantPlan, ViewPlan,
+    DatastorePlan, Identity, LaunchPlan, Limits, NetworkPlan, Plan, Policy, Readiness,
+    RestartPolicy, StopSignal, SuccessExit, TenantPlan, ViewPlan,
 };
 use super::reload::AppReload;
 use crate::name::AppName;
@@ -70,7 +70,7 @@ fn network(network: &NetworkPlan) -> Value {
         "mode": mode,
         "subnet": subnet,
         "gateway": gateway,
-        "hub": end(hub),
+        "hub": link::end(hub),
         "mark": mark,
         "mtu": mtu,
         "firewall": firewall,
@@ -92,7 +92,7 @@ pub fn tenant(plan: &TenantPlan) -> Value {
     let mut whole = Map::new();
     whole.insert("name".to_owned(), json!(name));
     for part in [
-        self::link(link),
+        link::link(link),
         self::datastore(datastore),
         self::launch(launch),
         members([("vars", json!(&**vars))]),
@@ -114,36 +114,6 @@ fn members<const N: usize>(members: [(&str, Value); N]) -> Map<String, Value> {
         .into_iter()
         .map(|(key, value)| (key.to_owned(), value))
         .collect()
-}
-
-fn end(end: &EndPlan) -> Value {
-    let EndPlan { name, mac } = end;
-    json!({ "name": name, "mac": mac })
-}
-
-fn link(link: &LinkPlan) -> Map<String, Value> {
-    let LinkPlan {
-        addresses,
-        prefix,
-        host,
-        tenant,
-        mark,
-        sysctls,
-        traffic,
-    } = link;
-    let sysctls: BTreeMap<&str, &String> =
-        sysctls.iter().map(|(one, to)| (one.name(), to)).collect();
-    let mut whole = members([
-        ("ip", json!(addresses.first())),
-        ("addresses", addresses.iter().map(|a| json!(a)).collect()),
-        (
-            "link",
-            json!({ "prefix": prefix, "host": end(host), "tenant": end(tenant), "mark": mark }),
-        ),
-        ("sysctls", json!(sysctls)),
-    ]);
-    super::traffic::data(traffic, &mut whole);
-    whole
 }
 
 fn datastore(datastore: &DatastorePlan) -> Map<String, Value> {
@@ -338,7 +308,7 @@ pub(super) fn tenant_changes(old: &TenantPlan, new: &TenantPlan) -> Vec<KeyChang
     let parts = |plan: &TenantPlan| {
         let mut parts = Map::new();
         if old.link != new.link {
-            parts.extend(link(&plan.link));
+            parts.extend(link::link(&plan.link));
         }
         if old.datastore != new.datastore {
             parts.extend(datastore(&plan.datastore));

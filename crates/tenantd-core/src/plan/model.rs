@@ -3,6 +3,7 @@
 
 mod control;
 mod files;
+mod link;
 mod mac;
 
 use std::collections::BTreeMap;
@@ -14,7 +15,6 @@ use std::time::Duration;
 use ipnetwork::Ipv4Network;
 use serde::Serialize;
 
-use super::address::Addresses;
 use super::alive::Alive;
 use super::phase::{Commands, PhasePolicies};
 pub use super::process::ProcessAttributes;
@@ -23,10 +23,10 @@ pub use super::success::{StopSignal, SuccessExit};
 pub use super::traffic::{Firewall, TrafficPlan};
 pub use super::wall::WallPlan;
 pub use crate::manifest::limit::{Bound, Limit, Measure};
-use crate::name::{AppName, IfName, TenantName};
-use crate::sysctl::Sysctl;
+use crate::name::{AppName, TenantName};
 pub use control::{ControlPlan, Operator, Reader};
 pub use files::{FilePlan, LogFiles};
+pub use link::{EndPlan, LinkPlan};
 pub use mac::MacAddr;
 
 /// One application and all its tenants.
@@ -90,15 +90,6 @@ impl NetworkPlan {
     }
 }
 
-/// One end of a link.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EndPlan {
-    /// The interface's name.
-    pub name: IfName,
-    /// Its MAC address, derived from the names of application and tenant.
-    pub mac: MacAddr,
-}
-
 /// The plan of one tenant. Parts that tenants have in common are stored once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TenantPlan {
@@ -116,26 +107,6 @@ pub struct TenantPlan {
     pub logs: Arc<[LogFiles]>,
     /// When it starts, stops, restarts and is ready.
     pub policy: Arc<Policy>,
-}
-
-/// A tenant's veth pair.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LinkPlan {
-    /// The tenant's addresses.
-    pub addresses: Addresses,
-    /// The prefix length of IPv4 addresses on the tenant end: 32 in mode routed, that of the subnet
-    /// in mode bridge.
-    pub prefix: u8,
-    /// The host end.
-    pub host: EndPlan,
-    /// The tenant end, `eth0`.
-    pub tenant: EndPlan,
-    /// The ownership mark (the host end's alias), `tenantd:APP/TENANT`.
-    pub mark: String,
-    /// Settings of the kernel in the tenant's network namespace, and their values. Others are the host's.
-    pub sysctls: Arc<BTreeMap<Sysctl, String>>,
-    /// What traffic the firewall lets pass.
-    pub traffic: Arc<TrafficPlan>,
 }
 
 /// Where a tenant's data is on the host, and where its program expects it.

@@ -1,0 +1,41 @@
+//! The link of a tenant.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::members;
+use crate::plan::model::{EndPlan, LinkPlan};
+use crate::plan::traffic;
+
+/// One end.
+pub(super) fn end(end: &EndPlan) -> Value {
+    let EndPlan { name, mac } = end;
+    json!({ "name": name, "mac": mac })
+}
+
+/// The members of a tenant.
+pub(super) fn link(link: &LinkPlan) -> Map<String, Value> {
+    let LinkPlan {
+        addresses,
+        prefix,
+        host,
+        tenant,
+        mark,
+        sysctls,
+        traffic,
+    } = link;
+    let sysctls: BTreeMap<&str, &String> =
+        sysctls.iter().map(|(one, to)| (one.name(), to)).collect();
+    let mut whole = members([
+        ("ip", json!(addresses.first())),
+        ("addresses", addresses.iter().map(|a| json!(a)).collect()),
+        (
+            "link",
+            json!({ "prefix": prefix, "host": end(host), "tenant": end(tenant), "mark": mark }),
+        ),
+        ("sysctls", json!(sysctls)),
+    ]);
+    traffic::data(traffic, &mut whole);
+    whole
+}

@@ -1,0 +1,39 @@
+//! The link of a tenant.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::MacAddr;
+use crate::name::IfName;
+use crate::plan::address::Addresses;
+use crate::plan::traffic::TrafficPlan;
+use crate::sysctl::Sysctl;
+
+/// One end of a link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndPlan {
+    /// The interface's name.
+    pub name: IfName,
+    /// Its MAC address, derived from the names of application and tenant.
+    pub mac: MacAddr,
+}
+
+/// A tenant's veth pair.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkPlan {
+    /// The tenant's addresses.
+    pub addresses: Addresses,
+    /// The prefix length of IPv4 addresses on the tenant end: 32 in mode routed, that of the subnet
+    /// in mode bridge.
+    pub prefix: u8,
+    /// The host end.
+    pub host: EndPlan,
+    /// The tenant end, `eth0`.
+    pub tenant: EndPlan,
+    /// The ownership mark (the host end's alias), `tenantd:APP/TENANT`.
+    pub mark: String,
+    /// Settings of the kernel in the tenant's network namespace, and their values. Others are the host's.
+    pub sysctls: Arc<BTreeMap<Sysctl, String>>,
+    /// What traffic the firewall lets pass.
+    pub traffic: Arc<TrafficPlan>,
+}
