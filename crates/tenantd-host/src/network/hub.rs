@@ -84,7 +84,7 @@ async fn set_up(links: &Links, network: &NetworkPlan, index: u32) -> Result<(), 
     change(links, network, index).await?;
     crash::point("hub: marked", network.hub.name.as_str());
     ensure_address(links, network, index, true).await?;
-    subnet::ensure(links, network.subnet).await.map(drop)
+    subnet::ensure(links, network, index).await.map(drop)
 }
 
 async fn change(links: &Links, network: &NetworkPlan, index: u32) -> Result<(), Failure> {
@@ -174,7 +174,7 @@ pub(super) async fn mend(
     if ensure_address(links, network, index, false).await? {
         mended.push(format!("the address {}", address_of(network)));
     }
-    if subnet::ensure(links, network.subnet).await? {
+    if subnet::ensure(links, network, index).await? {
         mended.push(subnet::name(network.subnet));
     }
     Ok((index, mended))

@@ -10,9 +10,10 @@ use ipnetwork::Ipv4Network;
 use rtnetlink::RouteMessageBuilder;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::route::{
-    RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteType,
+    RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
 
+use tenantd_core::plan::model::{Firewall, Mode, NetworkPlan};
 use tenantd_core::stage::{Failure, Stage};
 
 use super::link::Links;
@@ -22,14 +23,30 @@ use super::refusal::{errno, refused};
 /// other program has registered.
 const PROTOCOL: RouteProtocol = RouteProtocol::Other(126);
 
-fn route(subnet: Ipv4Network) -> RouteMessage {
-    let mut route = RouteMessageBuilder::<Ipv4Addr>::new()
+/// Whether the firewall refuses these addresses instead of the kernel. In mode bridge tenants look for their neighbours
+/// by ARP, and the hub answers for what is routed, not for what is unreachable.
+fn is_refused_by_firewall(network: &NetworkPlan) -> bool {
+    network.mode == Mode::Bridge && network.firewall == Firewall::On
+}
+
+fn route(network: &NetworkPlan, hub: u32) -> RouteMessage {
+    let subnet = network.subnet;
+    let route = RouteMessageBuilder::<Ipv4Addr>::new()
         .destination_prefix(subnet.network(), subnet.prefix())
         .priority(u32::MAX)
-        .protocol(PROTOCOL)
-        .build();
-    route.header.kind = RouteType::Unreachable;
-    route
+        .protocol(PROTOCOL);
+    match is_refused_by_firewall(network) {
+        true => route
+            .output_interface(hub)
+            .scope(RouteScope::Link)
+            .pref_source(network.gateway)
+            .build(),
+        false => {
+            let mut route = route.build();
+            route.header.kind = RouteType::Unreachable;
+            route
+        }
+    }
 }
 
 /// What the route is called in messages.
@@ -38,21 +55,32 @@ pub(super) fn name(subnet: Ipv4Network) -> String {
 }
 
 /// Makes the route. Returns whether it was missing.
-pub(super) async fn ensure(links: &Links, subnet: Ipv4Network) -> Result<bool, Failure> {
-    match links.handle().route().add(route(subnet)).execute().await {
+pub(super) async fn ensure(
+    links: &Links,
+    network: &NetworkPlan,
+    hub: u32,
+) -> Result<bool, Failure> {
+    let added = links.handle().route().add(route(network, hub));
+    match added.execute().await {
         Ok(()) => Ok(true),
         Err(error) if errno(&error) == Some(libc::EEXIST) => Ok(false),
         Err(error) => Err(refused(
             Stage::Route,
-            format!("unreachable {subnet}"),
+            format!("unreachable {}", network.subnet),
             error,
         )),
     }
 }
 
-/// Removes the route.
+/// Removes the route that refuses. One by a hub goes with it.
 pub(super) async fn remove(links: &Links, subnet: Ipv4Network) -> Result<(), Failure> {
-    match links.handle().route().del(route(subnet)).execute().await {
+    let mut route = RouteMessageBuilder::<Ipv4Addr>::new()
+        .destination_prefix(subnet.network(), subnet.prefix())
+        .priority(u32::MAX)
+        .protocol(PROTOCOL)
+        .build();
+    route.header.kind = RouteType::Unreachable;
+    match links.handle().route().del(route).execute().await {
         Err(error) if errno(&error) != Some(libc::ESRCH) => {
             let object = format!("unreachable {subnet}");
             Err(refused(Stage::Release, object, error))

@@ -63,10 +63,11 @@ const fn base(name: &'static str, kind: &'static str, hook: InetHookNumber, prio
 
 /// The chains that the kernel calls for packets of IP. They run before those of firewalld and Docker, which have
 /// the usual priorities, so that a refusal is final.
-pub(super) const BASES: [Base; 6] = [
+pub(super) const BASES: [Base; 7] = [
     base("early", "filter", InetHookNumber::PreRouting, -300),
     base("forwarded", "filter", InetHookNumber::Forward, -5),
     base("input", "filter", InetHookNumber::LocalIn, -5),
+    base("unused", "filter", InetHookNumber::LocalOut, -5),
     base("dnat_in", "nat", InetHookNumber::PreRouting, -105),
     base("dnat_out", "nat", InetHookNumber::LocalOut, -105),
     base("source", "nat", InetHookNumber::PostRouting, 95),
@@ -140,6 +141,7 @@ impl Facts {
             ("between", between()),
             ("input", vec![self.by_ours(rule()).jump("services")]),
             ("services", services()),
+            ("unused", vec![self.unused()]),
             ("refuse", refuse()),
             ("dnat_in", vec![rule().goto("publish")]),
             ("dnat_out", vec![rule().goto("publish")]),
@@ -159,15 +161,6 @@ impl Facts {
 
     fn early(&self) -> Vec<Rule> {
         let foreign = || any_tenant(rule(), IIFGROUP, Compare::NotEqual);
-        let subnet = |rule: Rule| {
-            let (mask, network) = (self.subnet.mask(), self.subnet.network());
-            rule.ipv4().bits(
-                DESTINATION4,
-                &mask.octets(),
-                Compare::Equal,
-                &network.octets(),
-            )
-        };
         let loopback = (&[255, 0, 0, 0], &[127, 0, 0, 0]);
         vec![
             rule().is(IIFTYPE, &LOOPBACK.to_ne_bytes()).accept(),
@@ -186,11 +179,18 @@ impl Facts {
                 .in_set("own6", &[SOURCE6])
                 .counted(DENIED)
                 .drop(),
-            // An address that no tenant uses: others do not have it, and the client learns it at once.
-            subnet(rule())
-                .not_in_set("own4", DESTINATION4)
-                .goto("refuse"),
+            self.unused(),
         ]
+    }
+
+    /// An address that no tenant uses: others do not have it, and the client learns it at once.
+    fn unused(&self) -> Rule {
+        let (mask, network) = (self.subnet.mask().octets(), self.subnet.network().octets());
+        rule()
+            .ipv4()
+            .bits(DESTINATION4, &mask, Compare::Equal, &network)
+            .not_in_set("own4", DESTINATION4)
+            .goto("refuse")
     }
 
     fn forwarded(&self) -> Vec<Rule> {
