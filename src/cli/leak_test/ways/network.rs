@@ -45,7 +45,7 @@ fn of_neighbour() -> Vec<Way> {
             attempt,
         )
     };
-    let of_link = [Guard::Isolated, Guard::Firewall];
+    let of_link = [Guard::Firewall, Guard::Isolated];
     let [raw, admin] = ["net_raw", "net_admin"].map(Guard::Lacks);
     vec![
         named("connect to a port of it", &of_link, |aim| {
