@@ -345,7 +345,10 @@ import os, select, signal
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
 for pid in filter(str.isdigit, os.listdir("/proc")):
     try:
-        if not open(f"/proc/{pid}/cmdline", "rb").read().startswith(b"tenantd\0exec --offline of"):
+        try: line = open(f"/proc/{pid}/cmdline", "rb").read()
+        # It has ended meanwhile.
+        except (FileNotFoundError, ProcessLookupError): continue
+        if not line.startswith(b"tenantd\0exec --offline of"):
             continue
         program = os.open(f"/proc/{pid}/exe", os.O_RDONLY)
         ended = os.pidfd_open(int(pid))

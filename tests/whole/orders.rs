@@ -46,8 +46,9 @@ def connect(path):
     return s
 ";
 
-/// What the tenant's program does: it asks for the state, and has its neighbour stopped.
-const INSIDE: &str = "replies = [ask(connect('/srv/door/control'), 'Status'),
+/// What a tenant's program does once it sees the socket: it asks for the state, and has the other tenant stopped.
+const INSIDE: &str = "while not os.path.exists('/srv/door/control'): time.sleep(0.01)
+replies = [ask(connect('/srv/door/control'), 'Status'),
     ask(connect('/srv/door/control'), 'Stop', tenants=['bolt'])]
 with open('/srv/data/new', 'w') as f: f.write('\\n'.join(replies))
 os.rename('/srv/data/new', '/srv/data/replies')

@@ -19,7 +19,7 @@ fn tenants(count: u8) -> String {
     manifest
 }
 
-const WHY: &str = "too many tenants for this host: descriptors: 13 tenants need 103, the hard limit \
+const WHY: &str = "too many tenants for this host: descriptors: 13 tenants need 135, the hard limit \
                    is 100: raise LimitNOFILE= in the unit, or `ulimit -Hn`";
 
 #[test]

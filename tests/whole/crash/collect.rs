@@ -61,6 +61,8 @@ points! {
     all_but_the_links_taken: "gc: folder taken@gone", All;
     all_hub_taken: "gc: link taken@hub", All;
     all_last_link_taken: "gc: link taken@gone", All;
+    all_one_table_taken: "gc: table taken@netdev", All;
+    all_tables_taken: "gc: table taken@inet", All;
     all_one_socket_gone: "gc: socket gone@control", All;
     all_sockets_gone: "gc: socket gone@notify", All;
     all_tenants_folder_gone: "finish: tenants' folder gone", All;

@@ -39,7 +39,6 @@ fn route(network: &NetworkPlan, hub: u32) -> RouteMessage {
         true => route
             .output_interface(hub)
             .scope(RouteScope::Link)
-            .pref_source(network.gateway)
             .build(),
         false => {
             let mut route = route.build();
