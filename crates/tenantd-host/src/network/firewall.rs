@@ -14,6 +14,7 @@ mod elements;
 mod expressions;
 mod found;
 mod missing;
+mod parts;
 mod ports;
 pub(super) mod residue;
 mod rules;
@@ -38,9 +39,10 @@ use tenantd_core::stage::{Failure, Stage};
 use elements::Element;
 use found::elements_in;
 use missing::{lacking, unavailable};
+use parts::{family_of, forget, guard_rules, list_in, own_guard};
 use ports::Ports;
 use rules::{BASES, CHAINS, DENIED, Facts, GUARD, SPOOFED};
-use sets::{Family, SETS, Set};
+use sets::{Family, SETS};
 use socket::{NftSocket, Refused, Transaction};
 use wire::Change;
 
@@ -72,10 +74,23 @@ impl Firewall {
     /// # Errors
     /// [`Stage::Firewall`], with what the kernel lacks, or who owns the tables.
     pub(super) fn open(network: &NetworkPlan) -> Result<Self, Failure> {
+        let firewall = Self::connected(network)?;
+        let made = firewall.make().and_then(|()| firewall.read_tenants());
+        match made {
+            Ok(()) => Ok(firewall),
+            Err(why) => {
+                // Another socket: this one may have answers that were not read, and owns the tables.
+                drop(firewall);
+                Err(Self::undone(network, why))
+            }
+        }
+    }
+
+    fn connected(network: &NetworkPlan) -> Result<Self, Failure> {
         let table = derive::nft_table(network.app());
         let fail = |error: std::io::Error| unavailable(&table, error.raw_os_error().unwrap_or(0));
         let socket = NftSocket::open().map_err(fail)?;
-        let firewall = Self {
+        Ok(Self {
             socket,
             mark: network.mark.clone(),
             facts: Facts::of(network),
@@ -84,10 +99,26 @@ impl Firewall {
             ports: RefCell::default(),
             shares_guard: Cell::new(true),
             table,
-        };
-        firewall.make()?;
-        firewall.read_tenants()?;
-        Ok(firewall)
+        })
+    }
+
+    /// Removes tables that have no tenants, after they could not be made as a whole. Returns why they could not, and
+    /// what is left.
+    fn undone(network: &NetworkPlan, why: Failure) -> Failure {
+        let removed = Self::connected(network).and_then(|firewall| {
+            firewall.read_tenants()?;
+            match firewall.marks().is_empty() {
+                true => firewall.remove(),
+                false => Ok(()),
+            }
+        });
+        match removed {
+            Ok(()) => why,
+            Err(left) => {
+                let both = format!("{} (and {left})", why.detail);
+                why.with(both)
+            }
+        }
     }
 
     /// Makes the tables with their rules, or gives existing ones today's rules.
@@ -344,34 +375,5 @@ impl Firewall {
             read.map_err(|refused| unavailable(&self.table, refused.errno))?;
         }
         Ok(())
-    }
-}
-
-fn guard_rules(table: &str, chain: &str) -> Transaction {
-    let rules = rules::guard().into_iter();
-    rules
-        .map(|rule| (Family::Netdev, wire::new_rule(table, chain, rule)))
-        .collect()
-}
-
-/// The chain that guards one host end.
-fn own_guard(device: &str) -> String {
-    format!("guard_{}", device.replace('-', "_"))
-}
-
-fn family_of(element: &Element) -> Family {
-    Set::named(element.set).map_or(Family::Inet, |set| set.family)
-}
-
-fn list_in(elements: &BTreeSet<Element>) -> Option<&str> {
-    elements.iter().find_map(Element::list)
-}
-
-/// Deletes the connections of a tenant's addresses. Without it they expire.
-fn forget(mark: &str, elements: &BTreeSet<Element>) {
-    for address in elements.iter().filter_map(Element::own_address) {
-        if let Err(error) = conntrack::forget(address) {
-            tracing::debug!(%error, "{mark}: cannot delete the connections of {address}");
-        }
     }
 }

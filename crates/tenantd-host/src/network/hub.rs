@@ -41,11 +41,20 @@ pub(super) async fn ensure(links: &Links, network: &NetworkPlan) -> Result<(u32,
         set_up(links, network, index).await?;
         return Ok((index, false));
     }
-    let bridge = LinkMessageBuilder::<LinkBridge>::new(name).address(network.hub.mac.0.to_vec());
-    let made = links.handle().link().add(bridge.build()).execute().await;
-    made.map_err(|error| refused(Stage::Link, name, error))?;
-    crash::point("hub: made", name);
-    let Some(found) = links.find(name).await? else {
+    let mut found = None;
+    // A request that the socket could not send, for want of memory, ends without an answer, like one that is done.
+    for _ in 0..2 {
+        let bridge =
+            LinkMessageBuilder::<LinkBridge>::new(name).address(network.hub.mac.0.to_vec());
+        let made = links.handle().link().add(bridge.build()).execute().await;
+        made.map_err(|error| refused(Stage::Link, name, error))?;
+        crash::point("hub: made", name);
+        found = links.find(name).await?;
+        if found.is_some() {
+            break;
+        }
+    }
+    let Some(found) = found else {
         return Err(
             Failure::errno(Stage::Link, name, libc::ENODEV).with("the link was removed at once")
         );

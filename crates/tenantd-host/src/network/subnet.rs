@@ -36,10 +36,7 @@ fn route(network: &NetworkPlan, hub: u32) -> RouteMessage {
         .priority(u32::MAX)
         .protocol(PROTOCOL);
     match is_refused_by_firewall(network) {
-        true => route
-            .output_interface(hub)
-            .scope(RouteScope::Link)
-            .build(),
+        true => route.output_interface(hub).scope(RouteScope::Link).build(),
         false => {
             let mut route = route.build();
             route.header.kind = RouteType::Unreachable;
