@@ -51,6 +51,21 @@ impl Links {
         self.0.borrow().port
     }
 
+    /// The outcome of a request that is acknowledged. One that the socket could not send, or whose answer it could not
+    /// read, ends like one that is done: the task has ended then.
+    ///
+    /// # Errors
+    /// That of the request; [`rtnetlink::Error::RequestFailed`] if it may be lost.
+    pub(super) fn done(
+        &self,
+        outcome: Result<(), rtnetlink::Error>,
+    ) -> Result<(), rtnetlink::Error> {
+        match outcome {
+            Ok(()) if self.0.borrow().task.is_finished() => Err(rtnetlink::Error::RequestFailed),
+            outcome => outcome,
+        }
+    }
+
     /// The handle for one request. After an error of the socket it is that of a new one.
     pub(super) fn handle(&self) -> Handle {
         let mut connected = self.0.borrow_mut();

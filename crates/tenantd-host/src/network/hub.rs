@@ -41,24 +41,7 @@ pub(super) async fn ensure(links: &Links, network: &NetworkPlan) -> Result<(u32,
         set_up(links, network, index).await?;
         return Ok((index, false));
     }
-    let mut found = None;
-    // A request that the socket could not send, for want of memory, ends without an answer, like one that is done.
-    for _ in 0..2 {
-        let bridge =
-            LinkMessageBuilder::<LinkBridge>::new(name).address(network.hub.mac.0.to_vec());
-        let made = links.handle().link().add(bridge.build()).execute().await;
-        made.map_err(|error| refused(Stage::Link, name, error))?;
-        crash::point("hub: made", name);
-        found = links.find(name).await?;
-        if found.is_some() {
-            break;
-        }
-    }
-    let Some(found) = found else {
-        return Err(
-            Failure::errno(Stage::Link, name, libc::ENODEV).with("the link was removed at once")
-        );
-    };
+    let found = make(links, network).await?;
     if let Err(why) = set_up(links, network, found.index).await {
         return Err(match links.delete(&found).await {
             Ok(()) => why,
@@ -69,6 +52,28 @@ pub(super) async fn ensure(links: &Links, network: &NetworkPlan) -> Result<(u32,
         });
     }
     Ok((found.index, true))
+}
+
+/// Makes the hub. A request that is lost, for want of memory, ends like one that is done, so it is looked for, and made
+/// once more; a question that is lost is asked again, so that nothing is left behind.
+async fn make(links: &Links, network: &NetworkPlan) -> Result<Found, Failure> {
+    let name = network.hub.name.as_str();
+    for _ in 0..2 {
+        let bridge =
+            LinkMessageBuilder::<LinkBridge>::new(name).address(network.hub.mac.0.to_vec());
+        let made = links.handle().link().add(bridge.build()).execute().await;
+        // Whether it was lost is found out.
+        made.map_err(|error| refused(Stage::Link, name, error))?;
+        crash::point("hub: made", name);
+        let found = match links.find(name).await {
+            Ok(found) => found,
+            Err(_) => links.find(name).await?,
+        };
+        if let Some(found) = found {
+            return Ok(found);
+        }
+    }
+    Err(Failure::errno(Stage::Link, name, libc::ENODEV).with("the link was removed at once"))
 }
 
 /// Removes the hub, if it bears our mark and no port is up.
@@ -113,7 +118,9 @@ async fn change(links: &Links, network: &NetworkPlan, index: u32) -> Result<(), 
         hub = hub.append_extra_attribute(attribute);
     }
     let changed = links.handle().link().change(hub.build()).execute().await;
-    changed.map_err(|error| refused(Stage::Link, name, error))?;
+    links
+        .done(changed)
+        .map_err(|error| refused(Stage::Link, name, error))?;
     match network.mode == Mode::Bridge && network.firewall == Firewall::On {
         true => answer_at_once(links, network, index).await,
         false => Ok(()),
@@ -215,13 +222,14 @@ async fn ensure_address(
     request.message_mut().header.index = index;
     request.message_mut().header.family = AddressFamily::Inet;
     let present: Vec<AddressMessage> = request.execute().try_collect().await.map_err(fail)?;
+    links.done(Ok(())).map_err(fail)?;
     let mut missing = true;
     for address in present {
         if address.header.prefix_len == prefix && local(&address) == Some(network.gateway) {
             missing = false;
         } else if only {
             let removed = links.handle().address().del(address).execute().await;
-            removed.map_err(fail)?;
+            links.done(removed).map_err(fail)?;
         }
     }
     if missing {
@@ -232,7 +240,7 @@ async fn ensure_address(
             let flags = AddressAttribute::Flags(AddressFlags::Noprefixroute);
             added.message_mut().attributes.push(flags);
         }
-        added.execute().await.map_err(fail)?;
+        links.done(added.execute().await).map_err(fail)?;
     }
     Ok(missing)
 }

@@ -28,7 +28,7 @@ use tenantd_core::stage::{Failure, Stage};
 
 use super::arrival::arrival;
 use super::connection::Connected;
-use super::refusal::{errno, refused};
+use super::refusal::{errno, lost, refused};
 
 /// The minimum MTU in bytes of a link with IPv6 (RFC 8200 §5).
 const IPV6_MTU_MIN: u32 = 1280;
@@ -195,6 +195,8 @@ impl Links {
         let request = request.set_filter_mask(AddressFamily::Unspec, brief);
         let answer: Result<Vec<_>, _> = request.execute().try_collect().await;
         match answer {
+            // The kernel answers with a link or an error: the question was lost.
+            Ok(links) if links.is_empty() => Err(lost(Stage::Link, object)),
             Ok(links) => Ok(links.into_iter().next().map(Found::new)),
             Err(error) if errno(&error) == Some(libc::ENODEV) => Ok(None),
             Err(error) => Err(refused(Stage::Link, object, error)),
@@ -229,7 +231,7 @@ impl Links {
         if let Some(controller) = controller {
             pair = pair.controller(controller);
         }
-        self.handle().link().add(pair.build()).execute().await
+        self.done(self.handle().link().add(pair.build()).execute().await)
     }
 
     /// Marks the host end, isolates it if it is a port of the bridge, and sets it up. The tenant
@@ -254,11 +256,12 @@ impl Links {
         let is_published = !link.traffic.publish.is_empty();
         end.attributes.extend(arrival(network, is_published));
         let change = self.handle().link().change(end).execute().await;
+        let change = self.done(change);
         change.map_err(|error| refused(Stage::Link, link.host.name.as_str(), error))
     }
 
     pub(super) async fn delete(&self, found: &Found) -> Result<(), Failure> {
-        match self.handle().link().del(found.index).execute().await {
+        match self.done(self.handle().link().del(found.index).execute().await) {
             Err(error) if errno(&error) != Some(libc::ENODEV) => {
                 Err(refused(Stage::Release, found.name.as_str(), error))
             }
@@ -277,7 +280,8 @@ impl Links {
     ) -> Result<(), Failure> {
         let object = format!("{address}/32");
         let route = host_route(index, gateway, address);
-        if let Err(error) = self.handle().route().add(route).execute().await {
+        let added = self.handle().route().add(route).execute().await;
+        if let Err(error) = self.done(added) {
             let failure = refused(Stage::Route, object, error);
             let route = match failure.errno {
                 libc::EEXIST => self.way_to(address).await?,
@@ -295,7 +299,8 @@ impl Links {
         }
         let neighbour = self.handle().neighbours().add(index, IpAddr::V4(address));
         let neighbour = neighbour.link_layer_address(&tenant.mac.0).replace();
-        neighbour.execute().await.map_err(|error| {
+        let set = neighbour.execute().await;
+        self.done(set).map_err(|error| {
             refused(
                 Stage::Route,
                 format!("{address} (its neighbour entry)"),

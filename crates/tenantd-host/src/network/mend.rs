@@ -127,8 +127,9 @@ impl Provisioner {
         let object = format!("{address}/32");
         let route = host_route(index, self.network.gateway, address);
         let set = links.handle().route().add(route).replace();
-        set.execute()
-            .await
+        let set = set.execute().await;
+        links
+            .done(set)
             .map_err(|error| refused(Stage::Route, object.as_str(), error))?;
         let now = links.way_to(address).await?;
         if is_ours(now.as_ref(), index) {
@@ -203,12 +204,12 @@ impl Links {
             None => end.nocontroller(),
         };
         let changed = self.handle().link().change(end.build()).execute().await;
-        changed.map_err(fail)?;
+        self.done(changed).map_err(fail)?;
         if controller.is_some() && !(found.isolated && found.controller == controller) {
             // Only once it is a port.
             let port = LinkBridgePort::new(found.index).isolated(true).build();
             let changed = self.handle().link().change(port).execute().await;
-            changed.map_err(fail)?;
+            self.done(changed).map_err(fail)?;
         }
         Ok(())
     }
@@ -270,10 +271,10 @@ impl Links {
         };
         let route = host_route(index, gateway, address);
         let removed = self.handle().route().del(route).execute().await;
-        removed.or_else(gone)?;
+        self.done(removed).or_else(gone)?;
         let message = neighbour(index, address);
         let removed = self.handle().neighbours().del(message).execute().await;
-        removed.or_else(gone)
+        self.done(removed).or_else(gone)
     }
 
     /// Sets a permanent neighbour entry.
@@ -285,7 +286,8 @@ impl Links {
     ) -> Result<(), Failure> {
         let neighbour = self.handle().neighbours().add(index, IpAddr::V4(address));
         let neighbour = neighbour.link_layer_address(&mac.0).replace();
-        neighbour.execute().await.map_err(|error| {
+        let set = neighbour.execute().await;
+        self.done(set).map_err(|error| {
             let object = format!("{address} (its neighbour entry)");
             refused(Stage::Route, object, error)
         })

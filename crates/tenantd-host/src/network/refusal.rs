@@ -16,12 +16,15 @@ const SENTENCE: u16 = 1;
 pub(super) fn refused(stage: Stage, object: impl Into<String>, error: rtnetlink::Error) -> Failure {
     match error {
         rtnetlink::Error::NetlinkError(message) => answered(stage, object, &message),
-        rtnetlink::Error::RequestFailed => {
-            let why = "the netlink socket failed, perhaps for want of memory: the next try uses a new one";
-            Failure::detail(stage, object, why)
-        }
+        rtnetlink::Error::RequestFailed => lost(stage, object),
         other => Failure::detail(stage, object, other.to_string()),
     }
+}
+
+/// The failure for a request that the socket could not send, or whose answer it could not read.
+pub(super) fn lost(stage: Stage, object: impl Into<String>) -> Failure {
+    let why = "the netlink socket failed, perhaps for want of memory: the next try uses a new one";
+    Failure::detail(stage, object, why)
 }
 
 /// The failure for an error reply to a request that was sent without rtnetlink.

@@ -57,7 +57,7 @@ pub(super) async fn ensure(
     hub: u32,
 ) -> Result<bool, Failure> {
     let added = links.handle().route().add(route(network, hub));
-    match added.execute().await {
+    match links.done(added.execute().await) {
         Ok(()) => Ok(true),
         Err(error) if errno(&error) == Some(libc::EEXIST) => Ok(false),
         Err(error) => Err(refused(
@@ -76,7 +76,7 @@ pub(super) async fn remove(links: &Links, subnet: Ipv4Network) -> Result<(), Fai
         .protocol(PROTOCOL)
         .build();
     route.header.kind = RouteType::Unreachable;
-    match links.handle().route().del(route).execute().await {
+    match links.done(links.handle().route().del(route).execute().await) {
         Err(error) if errno(&error) != Some(libc::ESRCH) => {
             let object = format!("unreachable {subnet}");
             Err(refused(Stage::Release, object, error))
