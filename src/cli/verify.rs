@@ -53,7 +53,7 @@ fn examine(app: &AppName, what: &Verify) -> anyhow::Result<Vec<Verified>> {
         }
         let status = running.iter().find(|it| it.name == tenant.name);
         let found = match status.and_then(|it| it.pid) {
-            Some(pid) => verify::verify(app, &plan.network, tenant, pid)
+            Some(pid) => verify::verify(&plan.network, tenant, pid)
                 .map_err(|error| format!("cannot be verified: {error}")),
             None if what.names.is_empty() => continue,
             None => Err(format!(

@@ -9,7 +9,6 @@ mod process;
 
 use std::io;
 
-use tenantd_core::name::AppName;
 use tenantd_core::plan::model::{NetworkPlan, TenantPlan};
 
 /// One thing that is not as planned.
@@ -44,13 +43,8 @@ impl Drift {
 ///
 /// # Errors
 /// What cannot be read: [`io::ErrorKind::NotFound`] and `ESRCH` if the process has ended meanwhile.
-pub fn verify(
-    app: &AppName,
-    network: &NetworkPlan,
-    tenant: &TenantPlan,
-    pid: u32,
-) -> io::Result<Vec<Drift>> {
-    let mut drifts = process::verify(app, tenant, pid)?;
+pub fn verify(network: &NetworkPlan, tenant: &TenantPlan, pid: u32) -> io::Result<Vec<Drift>> {
+    let mut drifts = process::verify(tenant, pid)?;
     drifts.extend(network::verify(network, &tenant.link, pid)?);
     drifts.extend(mounts::verify(tenant, pid)?);
     Ok(drifts)

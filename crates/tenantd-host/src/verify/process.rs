@@ -7,7 +7,6 @@ use std::os::unix::fs::MetadataExt;
 use super::Drift;
 use crate::launch::Rights;
 use tenantd_core::capability::Capability;
-use tenantd_core::name::AppName;
 use tenantd_core::plan::model::{Bound, LaunchPlan, Limit, TenantPlan};
 use tenantd_core::system_calls::Preset;
 
@@ -26,7 +25,7 @@ const NAMESPACES: [(&str, bool); 8] = [
 /// `SECCOMP_MODE_FILTER`, see proc_pid_status(5).
 const FILTER: u64 = 2;
 
-pub(super) fn verify(app: &AppName, tenant: &TenantPlan, pid: u32) -> io::Result<Vec<Drift>> {
+pub(super) fn verify(tenant: &TenantPlan, pid: u32) -> io::Result<Vec<Drift>> {
     let launch = &tenant.launch;
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let limits = fs::read_to_string(format!("/proc/{pid}/limits"))?;
@@ -36,7 +35,7 @@ pub(super) fn verify(app: &AppName, tenant: &TenantPlan, pid: u32) -> io::Result
         user(launch, &status),
         privileges(launch, &status),
         system_calls(launch, &status),
-        self::cgroup(app, tenant, &cgroup),
+        self::cgroup(tenant, &cgroup),
     ];
     let capabilities = capabilities(launch, &status)?;
     let found = found.into_iter().chain([capabilities]).flatten();
@@ -119,15 +118,15 @@ fn capabilities(launch: &LaunchPlan, status: &str) -> io::Result<Option<Drift>> 
     }))
 }
 
-/// Without a cgroup tree, the tenant has no cgroup of its own.
-fn cgroup(app: &AppName, tenant: &TenantPlan, cgroup: &str) -> Option<Drift> {
+/// Without a cgroup tree, the tenant has no cgroup of its own. Under systemd the tree is below the unit's.
+fn cgroup(tenant: &TenantPlan, cgroup: &str) -> Option<Drift> {
     crate::cgroup::probe()?;
     let path = cgroup.lines().find_map(|line| line.strip_prefix("0::"))?;
-    let own = format!("/{app}/{}/", tenant.name);
+    let own = format!("/{}/program/", tenant.name);
     let is_own = format!("{path}/").contains(&own);
     (!is_own).then(|| Drift {
         what: "cgroup",
-        planned: format!("{}program", own.trim_start_matches('/')),
+        planned: format!("in {}", own.trim_matches('/')),
         found: path.to_owned(),
     })
 }
