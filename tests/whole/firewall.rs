@@ -1,6 +1,7 @@
 //! The firewall of a running application: changed by a reload, and without its supervisor.
 
 use std::fs;
+use std::net::TcpListener;
 use std::process::Command;
 
 use crate::support::daemon::{Daemon, in_time, run, write_manifest};
@@ -87,5 +88,28 @@ fn the_firewall_stands_without_its_supervisor_and_against_a_flush() {
     daemon.tell(&["upgrade"]).expect(0);
     flush();
     assert!(!passes(acme), "they have an owner again");
+    daemon.end();
+}
+
+#[test]
+fn a_port_that_another_process_has_is_told_as_drift() {
+    let daemon = start();
+    let before = daemon.tenant("acme").pid;
+    let taken = TcpListener::bind("0.0.0.0:9100").unwrap();
+    let publish = ", publish = [\"9100 -> 80\"]";
+    write_manifest(&daemon.app, &manifest(publish));
+    daemon.tell(&["reload"]).expect(0);
+    daemon.until_tenant("acme", |acme| acme.network.drift.is_some());
+    let said = daemon.tell(&["status", "acme"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    let drift = said.out.lines().find(|line| line.contains("DRIFT"));
+    let drift = drift.unwrap_or_else(|| panic!("{said:?}"));
+    assert!(drift.contains("9100/tcp"), "{drift}");
+    assert_eq!(daemon.tenant("acme").pid, before);
+    drop(taken);
+    daemon.tell(&["stop", "acme"]).expect(0);
+    daemon.tell(&["start", "acme"]).expect(0);
+    assert!(daemon.tenant("acme").network.drift.is_none());
+    daemon.tell(&["status", "acme"]).expect(0);
     daemon.end();
 }

@@ -70,6 +70,8 @@ pub(super) async fn serve(
 enum Change {
     Provisioned(Box<LinkPlan>),
     Released(IfName),
+    /// The traffic of a tenant, or why it could not be changed.
+    Admitted(Box<LinkPlan>, Option<Failure>),
     /// A link of an earlier supervisor, with its index.
     Found(Box<LinkPlan>, Option<u32>),
     Nothing,
@@ -90,6 +92,7 @@ impl Change {
             Change::Released(name) => {
                 tenants.remove(&name);
             }
+            Change::Admitted(link, why) => watch.admitted(&link, why),
             Change::Nothing => {}
         }
     }
@@ -140,7 +143,10 @@ async fn answer(provisioner: &Provisioner, room: &Semaphore, request: Request) -
             let _gone = reply.send(());
         }
         Request::Admit(link, reply) => {
-            let _gone = reply.send(provisioner.admit(&link).await);
+            let outcome = provisioner.admit(&link).await;
+            let why = outcome.as_ref().err().cloned();
+            let _gone = reply.send(outcome);
+            return Change::Admitted(link, why);
         }
         Request::Retain(marks, reply) => {
             let _gone = reply.send(provisioner.retain(&marks));

@@ -52,6 +52,8 @@ pub(super) struct Watch {
     due: BTreeMap<Part, Instant>,
     paces: BTreeMap<Part, Pace>,
     drifts: BTreeMap<Part, Failure>,
+    /// Why the traffic of tenants is not that of their plans. It lasts until it is set anew.
+    unadmitted: BTreeMap<Part, Failure>,
     notes: UnboundedSender<Note>,
 }
 
@@ -64,6 +66,7 @@ impl Watch {
             due: BTreeMap::new(),
             paces: BTreeMap::new(),
             drifts: BTreeMap::new(),
+            unadmitted: BTreeMap::new(),
             notes,
         };
         match Subscription::open(provisioner.links.port()) {
@@ -114,7 +117,20 @@ impl Watch {
         }
     }
 
+    /// Notes whether the traffic of a tenant could be changed.
+    pub(super) fn admitted(&mut self, link: &LinkPlan, why: Option<Failure>) {
+        let Some(part) = self.model.part(&link.mark) else {
+            return;
+        };
+        match &why {
+            Some(why) => self.unadmitted.insert(part, why.clone()),
+            None => self.unadmitted.remove(&part),
+        };
+        self.set_drift(part, why);
+    }
+
     fn forget_part(&mut self, part: Part) {
+        self.unadmitted.remove(&part);
         self.due.remove(&part);
         self.paces.remove(&part);
         self.drifts.remove(&part);
@@ -298,6 +314,7 @@ impl Watch {
     }
 
     fn set_drift(&mut self, part: Part, drift: Option<Failure>) {
+        let drift = drift.or_else(|| self.unadmitted.get(&part).cloned());
         if self.drifts.get(&part) == drift.as_ref() {
             return;
         }

@@ -101,6 +101,11 @@ impl Model {
         self.hub = index;
     }
 
+    /// The part of the tenant with this mark.
+    pub(super) fn part(&self, mark: &str) -> Option<Part> {
+        self.indices.get(mark).copied().map(Part::Tenant)
+    }
+
     /// The mark of a part.
     pub(super) fn mark(&self, part: Part) -> Option<String> {
         match part {
