@@ -141,10 +141,10 @@ delay = "10m"
 delay_max = "10m"
 strikes = 0
 [network]
-subnet = "10.79.0.0/24"
+subnet = "10.81.0.0/24"
 [tenants]
-acme = { ip = "10.79.0.11" }
-late = { ip = "10.79.0.12" }
+acme = { ip = "10.81.0.11" }
+late = { ip = "10.81.0.12" }
 TOML
     state() { tenantd status --app frail --json | jq -r '[.tenants[].state] | join(" ")'; }
     # Inode of a namespace, index of its link.
