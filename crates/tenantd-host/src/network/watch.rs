@@ -52,7 +52,7 @@ pub(super) struct Watch {
     due: BTreeMap<Part, Instant>,
     paces: BTreeMap<Part, Pace>,
     drifts: BTreeMap<Part, Failure>,
-    /// Why the traffic of tenants is not that of their plans. It lasts until it is set anew.
+    /// Why the traffic of tenants is not that of their plans. It lasts until it is set again.
     unadmitted: BTreeMap<Part, Failure>,
     notes: UnboundedSender<Note>,
 }
