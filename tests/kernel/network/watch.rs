@@ -16,6 +16,9 @@ use crate::support;
 /// The longest time without an answer. It is a few milliseconds; a machine under load needs more.
 const GAP_MAX: Duration = Duration::from_millis(250);
 
+/// The same for a port of a bridge, whose carrier the kernel may tell the bridge a second late on a busy host.
+const GAP_MAX_OF_PORT: Duration = Duration::from_millis(1500);
+
 struct Lab {
     network: Network,
     notes: UnboundedReceiver<Note>,
@@ -89,7 +92,11 @@ fn each_is_mended(mode: Mode, faults: &[(&str, &str, &str)]) {
             lab.mended(mark, what).await;
             let gap = load.end();
             println!("{mode:?}: ip {fault}: no answer for {gap:?}");
-            assert!(gap < GAP_MAX, "ip {fault}: {gap:?}");
+            let most = match mode {
+                Mode::Routed => GAP_MAX,
+                Mode::Bridge => GAP_MAX_OF_PORT,
+            };
+            assert!(gap < most, "ip {fault}: {gap:?}");
             while lab.notes.try_recv().is_ok() {}
         }
         lab.close().await;
@@ -190,6 +197,16 @@ fn what_is_taken_from_a_bridge_is_put_back() {
                 "the isolation of vt-2",
             ),
             ("link set vt-2 down", TENANT, "the state up of vt-2"),
+        ],
+    );
+}
+
+/// In a lab of its own: what is taken away six times is mended slowly.
+#[test]
+fn what_is_taken_from_the_hub_of_a_bridge_is_put_back() {
+    each_is_mended(
+        Mode::Bridge,
+        &[
             ("addr flush dev td-wiki", HUB, "the address 10.77.0.1/24"),
             ("link set td-wiki down", HUB, "the state up of td-wiki"),
             ("link del td-wiki", TENANT, "the bridge of vt-2"),

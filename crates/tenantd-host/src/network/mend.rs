@@ -4,6 +4,7 @@
 //! is listed.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use rtnetlink::packet_core::{NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
@@ -14,6 +15,8 @@ use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteType};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{LinkBridgePort, LinkUnspec};
 
+use tokio::time::{Instant, sleep};
+
 use tenantd_core::plan::model::{LinkPlan, MacAddr, Mode};
 use tenantd_core::stage::{Failure, Stage};
 
@@ -21,6 +24,10 @@ use super::link::{Found, Links, host_route, outgoing};
 use super::provision::Provisioner;
 use super::refusal::{answered, errno, refused};
 use super::tenant::ipv4;
+
+/// How long a link that was corrected is waited for to have a carrier, and how often it is looked at.
+const CARRIES_WITHIN: Duration = Duration::from_millis(100);
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 /// What a comparison found.
 #[derive(Debug)]
@@ -77,11 +84,7 @@ impl Provisioner {
             .collect();
         if !different.is_empty() {
             self.links.correct(&found, link, controller).await?;
-            // The kernel notices a carrier up to a second later, unless it is asked. The hub has none without a
-            // port that has one.
-            for asked in [Some(index), controller, Some(index)].into_iter().flatten() {
-                self.links.find_index(asked).await?;
-            }
+            self.carries_soon(index, controller).await?;
         }
         let (through, mac) = (self.way(index), link.tenant.mac);
         for address in ipv4(&link.addresses)? {
@@ -93,6 +96,24 @@ impl Provisioner {
             }
         }
         Ok(Outcome::Whole(mended))
+    }
+
+    /// Asks for the carrier of a host end and of its bridge until both have one, for a moment: the kernel notices it up
+    /// to a second later, unless it is asked, and the bridge has none before its port has one.
+    async fn carries_soon(&self, index: u32, controller: Option<u32>) -> Result<(), Failure> {
+        let begun = Instant::now();
+        loop {
+            let mut carries = true;
+            for asked in [Some(index), controller].into_iter().flatten() {
+                let found = self.links.find_index(asked).await?;
+                carries &= found.is_some_and(|found| found.carrier && found.operational);
+            }
+            // A tenant may have set its own end down.
+            if carries || begun.elapsed() > CARRIES_WITHIN {
+                return Ok(());
+            }
+            sleep(LOOK_AGAIN).await;
+        }
     }
 
     /// The link that the host reaches a tenant by.
