@@ -16,9 +16,6 @@ use crate::support;
 /// The longest time without an answer. It is a few milliseconds; a machine under load needs more.
 const GAP_MAX: Duration = Duration::from_millis(250);
 
-/// The same for a port of a bridge, whose carrier the kernel may tell the bridge a second late on a busy host.
-const GAP_MAX_OF_PORT: Duration = Duration::from_millis(1500);
-
 struct Lab {
     network: Network,
     notes: UnboundedReceiver<Note>,
@@ -92,11 +89,7 @@ fn each_is_mended(mode: Mode, faults: &[(&str, &str, &str)]) {
             lab.mended(mark, what).await;
             let gap = load.end();
             println!("{mode:?}: ip {fault}: no answer for {gap:?}");
-            let most = match mode {
-                Mode::Routed => GAP_MAX,
-                Mode::Bridge => GAP_MAX_OF_PORT,
-            };
-            assert!(gap < most, "ip {fault}: {gap:?}");
+            assert!(gap < GAP_MAX, "ip {fault}: {gap:?}");
             while lab.notes.try_recv().is_ok() {}
         }
         lab.close().await;
