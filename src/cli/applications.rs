@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use tenantd_api::client::Connection;
 use tenantd_api::client::app;
 use tenantd_api::client::survey::{PATIENCE, survey};
 use tenantd_api::wire::AppStatus;
+use tenantd_core::name::AppName;
 use tenantd_core::plan::model::Plan;
 use tenantd_daemon::manifest::ManifestFile;
 
@@ -21,6 +23,15 @@ pub(super) fn running() -> Vec<AppStatus> {
     let asked = super::converse(async { Ok(survey(apps, PATIENCE).await) });
     let found = asked.into_iter().flatten();
     found.filter_map(|found| found.status.ok()).collect()
+}
+
+/// The process of the supervisor of an application, if one runs and answers.
+pub(super) fn supervisor(app: &AppName) -> Option<u32> {
+    let asked = super::converse(async {
+        let mut connection = Connection::open(app).await?;
+        Ok(connection.status(&[]).await?.pid)
+    });
+    asked.ok()
 }
 
 /// The plans of all manifests: those in the folder, and those of these supervisors. What cannot be read or has problems

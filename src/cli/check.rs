@@ -11,7 +11,7 @@ use anyhow::Context;
 use rustix::process::{Resource, getrlimit};
 use serde_json::{Value, json};
 
-use super::{BadManifest, End, learned, plan};
+use super::{BadManifest, End, applications, learned, plan};
 use tenantd_core::manifest::Source;
 use tenantd_core::plan::diff::Unlaunchable;
 use tenantd_core::plan::model::{HostAccess, Plan};
@@ -20,6 +20,7 @@ use tenantd_daemon::manifest::{ManifestFile, Unfit};
 use tenantd_host::datastore::survey;
 use tenantd_host::doctor::{self, Finding, Grade};
 use tenantd_host::launch::rehearse_all;
+use tenantd_host::network::published;
 
 /// Prints all problems of a manifest, and what the host lacks.
 pub(super) fn check(config: &Path, json: bool) -> anyhow::Result<End> {
@@ -84,7 +85,9 @@ fn rehearsed(plan: &Plan, source: &Source, findings: &[Finding]) -> Vec<Unlaunch
     if findings.iter().any(lacks) {
         return Vec::new();
     }
-    let failed = rehearse_all(&plan.app, &plan.tenants, getrlimit(Resource::Nofile));
+    let mut failed = rehearse_all(&plan.app, &plan.tenants, getrlimit(Resource::Nofile));
+    let own = applications::supervisor(&plan.app);
+    failed.extend(published::taken(&plan.tenants, |_| false, own));
     if failed.is_empty() {
         return Vec::new();
     }
@@ -107,6 +110,7 @@ fn examine(plan: &Plan, manifest: &Path) -> Vec<Finding> {
     findings.extend(doctor::uids(plan));
     findings.extend(doctor::private(plan));
     findings.extend(doctor::sockets(plan));
+    findings.extend(doctor::traffic(plan));
     findings.extend(survey::examine(plan));
     findings.extend(learned::examine(plan, manifest));
     findings

@@ -1,10 +1,12 @@
 //! The firewall of a running application: changed by a reload, and without its supervisor.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
 
-use crate::support::daemon::{Daemon, in_time, run, write_manifest};
+use tenantd_api::wire::TenantStatus;
+
+use crate::support::daemon::{Daemon, in_time, run, tenantd, write_manifest};
 use crate::support::place::{self, example};
 
 const MANIFEST: &str = r#"
@@ -91,25 +93,96 @@ fn the_firewall_stands_without_its_supervisor_and_against_a_flush() {
     daemon.end();
 }
 
+/// What names the process with this listener.
+fn holder() -> String {
+    let name = fs::read_to_string("/proc/self/comm").unwrap();
+    format!(
+        "{} (pid {}) of the host has it",
+        name.trim_end(),
+        std::process::id()
+    )
+}
+
 #[test]
-fn a_port_that_another_process_has_is_told_as_drift() {
+fn a_port_that_another_process_has_is_refused_before_anything_changes() {
     let daemon = start();
-    let before = daemon.tenant("acme").pid;
-    let taken = TcpListener::bind("0.0.0.0:9100").unwrap();
+    let before = daemon.tenant("acme");
+    let taken = TcpListener::bind("127.0.0.1:9100").unwrap();
     let publish = ", publish = [\"9100 -> 80\"]";
     write_manifest(&daemon.app, &manifest(publish));
-    daemon.tell(&["reload"]).expect(0);
-    daemon.until_tenant("acme", |acme| acme.network.drift.is_some());
-    let said = daemon.tell(&["status", "acme"]);
-    assert_eq!(said.code, 1, "{said:?}");
-    let drift = said.out.lines().find(|line| line.contains("DRIFT"));
-    let drift = drift.unwrap_or_else(|| panic!("{said:?}"));
-    assert!(drift.contains("9100/tcp"), "{drift}");
-    assert_eq!(daemon.tenant("acme").pid, before);
+    let config = daemon.manifest.to_str().unwrap().to_owned();
+    for said in [
+        daemon.tell(&["reload"]),
+        daemon.tell(&["diff"]),
+        tenantd(&["check", "--config", &config]),
+    ] {
+        let all = format!("{}{}", said.out, said.err);
+        for word in ["port 9100/tcp", &holder(), "publish = ["] {
+            assert!(all.contains(word), "{word} is not in {all}");
+        }
+    }
+    assert_eq!(daemon.tell(&["reload"]).code, 1);
+    let now = daemon.tenant("acme");
+    assert_eq!((now.pid, now.network.drift), (before.pid, None));
     drop(taken);
-    daemon.tell(&["stop", "acme"]).expect(0);
-    daemon.tell(&["start", "acme"]).expect(0);
-    assert!(daemon.tenant("acme").network.drift.is_none());
-    daemon.tell(&["status", "acme"]).expect(0);
+    daemon.tell(&["reload"]).expect(0);
+    // Its own port is no fault.
+    tenantd(&["check", "--config", &config]).expect(0);
+    assert!(TcpListener::bind("0.0.0.0:9100").is_err());
+    // A port may go from one tenant to another that comes before it.
+    let moved = MANIFEST
+        .replace("PEERS", "")
+        .replace("10.77.0.12\"", &format!("10.77.0.12\"{publish}"));
+    write_manifest(&daemon.app, &moved);
+    daemon.tell(&["reload"]).expect(0);
+    write_manifest(&daemon.app, &manifest(publish));
+    daemon.tell(&["reload"]).expect(0);
+    let leads = || TcpStream::connect("127.0.0.1:9100").is_ok();
+    crate::support::until("the port leads to acme", leads);
+    daemon.until_tenant("acme", |acme| acme.network.drift.is_none());
     daemon.end();
+}
+
+#[test]
+fn a_port_that_is_taken_at_a_start_is_told_and_taken_once_it_is_free() {
+    let daemon = start();
+    let publish = ", publish = [\"9100 -> 80\"]";
+    daemon.tell(&["stop", "acme"]).expect(0);
+    write_manifest(&daemon.app, &manifest(publish));
+    daemon.tell(&["reload"]).expect(0);
+    let taken = UdpSocket::bind("0.0.0.0:9101").unwrap();
+    let listener = TcpListener::bind("0.0.0.0:9100").unwrap();
+    let said = daemon.tell(&["start", "acme"]);
+    let all = format!("{}{}", said.out, said.err);
+    assert!(said.code != 0 && all.contains(&holder()), "{said:?}");
+    drop(listener);
+    daemon.until_tenant("acme", TenantStatus::is_as_wanted);
+    // One that is taken between the check and the change is drift until it is free.
+    let both = ", publish = [\"9100 -> 80\", \"9101 -> 80/udp\"]";
+    write_manifest(&daemon.app, &manifest(both));
+    assert_eq!(daemon.tell(&["reload"]).code, 1);
+    drop(taken);
+    daemon.tell(&["reload"]).expect(0);
+    daemon.end();
+}
+
+#[test]
+fn check_says_that_the_host_does_not_forward() {
+    place::host();
+    place::folder("/srv/data");
+    example("idle");
+    let found = |tenant: &str, forward: &str| {
+        fs::write("/proc/sys/net/ipv4/ip_forward", forward).unwrap();
+        let path = write_manifest("wiki", &manifest(tenant));
+        let said = tenantd(&["check", "--config", path.to_str().unwrap()]).expect(0);
+        said.lines().any(|line| {
+            line.contains("host: forwarding: weak")
+                && line.ends_with("sysctl -w net.ipv4.ip_forward=1")
+        })
+    };
+    assert!(found(", outbound = \"nat\"", "0"));
+    assert!(!found(", outbound = \"nat\"", "1"));
+    assert!(found(", publish = [\"9100 -> 80\"]", "0"));
+    assert!(!found(", publish = [\"127.0.0.1:9100 -> 80\"]", "0"));
+    assert!(!found("", "0"));
 }

@@ -7,6 +7,7 @@ mod private;
 mod room;
 mod settings;
 mod sockets;
+mod traffic;
 mod uids;
 mod wall;
 
@@ -29,6 +30,7 @@ pub use private::private;
 pub use room::too_many;
 pub use settings::{Load, link_programs, settings};
 pub use sockets::sockets;
+pub use traffic::traffic;
 pub use uids::uids;
 pub use wall::{Unconfined, of_host, wall};
 

@@ -28,6 +28,7 @@ mod link;
 mod mend;
 mod proof;
 mod provision;
+pub mod published;
 mod refusal;
 pub mod residue;
 mod serve;

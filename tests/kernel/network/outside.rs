@@ -1,7 +1,7 @@
 //! The firewall towards another machine: what a tenant reaches there, and what is published to it.
 
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 
 use tenantd_core::plan::model::Mode;
 use tenantd_core::plan::traffic::Outbound;
@@ -11,7 +11,7 @@ use tenantd_host::network::Network;
 use crate::network::firewall::{
     BOTH, REFUSED, Server, address, ask, end, nft, refuses_datagram, with,
 };
-use crate::network::host::{GATEWAY, block_on, inside, ip, link, plan};
+use crate::network::host::{GATEWAY, LIMIT, block_on, inside, ip, link, plan};
 use crate::support;
 
 /// A network namespace beside the host, as another machine: it has 192.0.2.2, and the host 192.0.2.1.
@@ -85,6 +85,65 @@ fn a_tenant_reaches_others_as_its_outbound_says() {
             network.admit(tenant.clone()).await.unwrap();
             assert_eq!(out(81), REFUSED, "{mode:?}");
             drop(server);
+            end(network, vec![(tenant, netns)]).await;
+        });
+    }
+}
+
+#[test]
+fn others_see_a_tenant_by_the_address_of_outbound_from() {
+    support::enter();
+    let outside = outside();
+    ip("address add 192.0.2.7/24 dev up0");
+    let _server = Server::inside(&outside, 80);
+    let datagrams = inside(&outside, || UdpSocket::bind((OUTSIDE, 53)).unwrap());
+    datagrams.set_read_timeout(Some(LIMIT)).unwrap();
+    for mode in BOTH {
+        block_on(async {
+            let network = Network::open(plan(mode)).await.unwrap();
+            let tenant = with(link(mode, 2), |traffic| traffic.outbound = Outbound::Nat);
+            let netns = network.provision(tenant.clone()).await.unwrap();
+            let out = || inside(&netns, || ask((OUTSIDE, 80)));
+            assert_eq!(out(), Ok(UPLINK.to_string()), "{mode:?}");
+            let other = Ipv4Addr::new(192, 0, 2, 7);
+            let from = with(tenant.clone(), |traffic| traffic.source = Some(other));
+            network.admit(from).await.unwrap();
+            assert_eq!(out(), Ok(other.to_string()), "{mode:?}");
+            inside(&netns, || {
+                let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+                socket.send_to(b"x", (OUTSIDE, 53)).unwrap();
+            });
+            let (_, seen) = datagrams.recv_from(&mut [0; 8]).unwrap();
+            assert_eq!(seen.ip(), other, "{mode:?}");
+            network.admit(tenant.clone()).await.unwrap();
+            assert_eq!(out(), Ok(UPLINK.to_string()), "{mode:?}");
+            end(network, vec![(tenant, netns)]).await;
+        });
+    }
+}
+
+#[test]
+fn without_a_route_a_packet_that_is_not_allowed_is_refused_at_once() {
+    support::enter();
+    std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
+    for mode in BOTH {
+        block_on(async {
+            let network = Network::open(plan(mode)).await.unwrap();
+            let tenant = link(mode, 2);
+            let netns = network.provision(tenant.clone()).await.unwrap();
+            // More than the kernel sends errors of ICMP in a second.
+            for _ in 0..20 {
+                assert_eq!(inside(&netns, || ask((OUTSIDE, 80))), REFUSED, "{mode:?}");
+            }
+            assert!(inside(&netns, || refuses_datagram((OUTSIDE, 53).into())));
+            let listed = with(tenant.clone(), |traffic| {
+                traffic.outbound = Outbound::Nat;
+                traffic.egress = vec!["allow 192.0.2.0/24:81/tcp".parse().unwrap()];
+            });
+            network.admit(listed).await.unwrap();
+            for _ in 0..20 {
+                assert_eq!(inside(&netns, || ask((OUTSIDE, 80))), REFUSED, "{mode:?}");
+            }
             end(network, vec![(tenant, netns)]).await;
         });
     }

@@ -9,6 +9,7 @@ use toml::Spanned;
 
 use super::model::TenantPlan;
 use super::phase::CommandPlan;
+use super::traffic::Publish;
 use crate::manifest::problem::{Place, Problems, Span};
 use crate::manifest::raw::{Known, Manifest, Tenant};
 use crate::manifest::template::{Name, Slot, Template};
@@ -93,12 +94,12 @@ impl Looked<'_> {
             Stage::Limits => set(&self.tenant.overrides.limits.at, &app.limits.at),
             Stage::Attributes => set(&self.tenant.overrides.process.at, &app.process.at),
             Stage::Landlock => set(&app.wall.at, &app.wall.at),
+            Stage::Firewall => self.published(object),
             // What the host lacks, not what the manifest says.
             Stage::Netns
             | Stage::Link
             | Stage::Address
             | Stage::Route
-            | Stage::Firewall
             | Stage::Cgroup
             | Stage::Log
             | Stage::Lock
@@ -122,6 +123,14 @@ impl Looked<'_> {
             | Stage::End
             | Stage::Release => None,
         }
+    }
+
+    /// The published port with this name.
+    fn published(&self, object: &Path) -> Option<Span> {
+        let mut published = self.tenant.publish.iter().flat_map(Spanned::get_ref);
+        let is_it =
+            |it: &&Spanned<Publish>| object == Path::new(&format!("port {}", it.get_ref().from()));
+        published.find(is_it).map(Spanned::span)
     }
 
     /// The command with this program.

@@ -10,9 +10,11 @@ use tenantd_core::name::TenantName;
 use tenantd_core::plan::diff::{Change, Changes, TenantChange, Unlaunchable};
 use tenantd_core::plan::model::{Plan, TenantPlan};
 use tenantd_core::plan::places::Places;
+use tenantd_core::plan::traffic::Publish;
 use tenantd_core::supervisor::view::Want;
 use tenantd_host::datastore::survey;
 use tenantd_host::launch::rehearse_all;
+use tenantd_host::network::published;
 
 use super::{Present, Read, ReloadRequest, Reloads, Reread};
 
@@ -53,11 +55,15 @@ pub(super) struct Concerned {
     launched: BTreeSet<TenantName>,
     /// Those that get another user.
     changed_users: BTreeSet<TenantName>,
+    /// Those that publish what no tenant publishes now.
+    publishing: BTreeSet<TenantName>,
+    /// What tenants publish now.
+    published: BTreeSet<Publish>,
 }
 
 impl Concerned {
     pub(super) fn is_empty(&self) -> bool {
-        self.launched.is_empty() && self.changed_users.is_empty()
+        self.launched.is_empty() && self.changed_users.is_empty() && self.publishing.is_empty()
     }
 }
 
@@ -70,19 +76,45 @@ impl Present<'_> {
             old.is_some_and(|old| old.launch.identity.uid != it.launch.identity.uid)
         };
         let changed = plan.tenants.iter().filter(has_other);
+        let published = inventory.current_plans();
+        let published = published.flat_map(|it| it.link.traffic.publish.iter().cloned());
+        let published: BTreeSet<Publish> = published.collect();
+        let mut publishing = self.used(changes, plan, |_| true);
+        publishing.retain(|name| {
+            let mut tenants = plan.tenants.iter().filter(|it| it.name == *name);
+            let of = |it: &TenantPlan| {
+                it.link
+                    .traffic
+                    .publish
+                    .iter()
+                    .any(|it| !published.contains(it))
+            };
+            tenants.any(of)
+        });
         Concerned {
             launched: self.launched(changes, plan),
             changed_users: changed.map(|it| it.name.clone()).collect(),
+            publishing,
+            published,
         }
     }
 
     /// The tenants that these changes launch: they are wanted up.
     fn launched(&self, changes: &Changes, plan: &Plan) -> BTreeSet<TenantName> {
-        let is_launch = |change: &&TenantChange| match change.change {
+        self.used(changes, plan, |change| match change.change {
             Change::Add | Change::Reprovision | Change::Relaunch => true,
             Change::Remove | Change::Live => false,
-        };
-        let launches = changes.tenants.iter().filter(is_launch);
+        })
+    }
+
+    /// The tenants of some of these changes that are wanted up.
+    fn used(
+        &self,
+        changes: &Changes,
+        plan: &Plan,
+        is_one: impl Fn(&TenantChange) -> bool,
+    ) -> BTreeSet<TenantName> {
+        let launches = changes.tenants.iter().filter(|change| is_one(change));
         let launches: BTreeSet<&TenantName> = launches.map(|change| &change.tenant).collect();
         let is_wanted = |it: &&TenantPlan| match self.supervisor.tenant(&it.name) {
             Some(view) => view.want == Want::Up,
@@ -104,6 +136,8 @@ fn rehearsed(
     Concerned {
         launched,
         changed_users,
+        publishing,
+        published,
     }: &Concerned,
     descriptors: Rlimit,
 ) -> Vec<Unlaunchable> {
@@ -120,6 +154,16 @@ fn rehearsed(
             .filter_map(|it| Some((it, survey::owned_otherwise(it)?)))
             .collect::<Vec<_>>(),
     );
+    let publishing = plan
+        .tenants
+        .iter()
+        .filter(|it| publishing.contains(&it.name));
+    let taken = published::taken(
+        publishing,
+        |it| published.contains(it),
+        Some(std::process::id()),
+    );
+    failed.extend(taken);
     if failed.is_empty() {
         return Vec::new();
     }

@@ -13,6 +13,7 @@ mod conntrack;
 mod elements;
 mod expressions;
 mod found;
+mod lists;
 mod missing;
 mod parts;
 mod ports;
@@ -240,6 +241,16 @@ impl Firewall {
         Ok(())
     }
 
+    /// Whether the ports of the host that a plan publishes are this tenant's or no process's.
+    pub(super) fn has_free_ports(&self, link: &LinkPlan) -> bool {
+        let ports = self.ports.borrow();
+        let held = ports.get(&link.mark);
+        held.map_or_else(
+            || Ports::default().are_free(link),
+            |held| held.are_free(link),
+        )
+    }
+
     /// The changes that put the guard on a host end.
     fn on_device(&self, device: &str) -> Transaction {
         let table = self.table.as_str();
@@ -279,7 +290,7 @@ impl Firewall {
         if let Some(list) = new.filter(|list| !is_used(list, false)) {
             all.push((Family::Inet, wire::new_chain(table, list)));
             all.push((Family::Inet, wire::flush_chain(table, list)));
-            let rules = rules::list(egress).into_iter();
+            let rules = lists::list(egress).into_iter();
             all.extend(rules.map(|rule| (Family::Inet, wire::new_rule(table, list, rule))));
         }
         for gone in present.difference(wanted) {

@@ -233,6 +233,12 @@ impl Provisioner {
         firewall.admit(link, found.index)
     }
 
+    /// Whether the ports that a tenant publishes are free for it. Looks for nothing else.
+    pub(super) fn is_admissible(&self, link: &LinkPlan) -> bool {
+        let firewall = self.firewall.as_ref();
+        firewall.is_none_or(|firewall| firewall.has_free_ports(link))
+    }
+
     /// Removes what the firewall has of tenants other than those with these marks.
     pub(super) fn retain(&self, used: &BTreeSet<String>) -> Result<(), Failure> {
         let Some(firewall) = &self.firewall else {

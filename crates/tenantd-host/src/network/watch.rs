@@ -11,7 +11,7 @@ mod socket;
 mod wire;
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -45,6 +45,10 @@ pub enum News {
     Lost(Failure),
 }
 
+/// After so long is it tried again to give a tenant the traffic of its plan: the kernel does not tell that a port
+/// is free.
+const ADMIT_AGAIN: Duration = Duration::from_secs(1);
+
 /// The watch, and what is to be looked at.
 pub(super) struct Watch {
     socket: Option<Subscription>,
@@ -52,7 +56,7 @@ pub(super) struct Watch {
     due: BTreeMap<Part, Instant>,
     paces: BTreeMap<Part, Pace>,
     drifts: BTreeMap<Part, Failure>,
-    /// Why the traffic of tenants is not that of their plans. It lasts until it is set again.
+    /// Why the traffic of tenants is not that of their plans. It is tried again.
     unadmitted: BTreeMap<Part, Failure>,
     notes: UnboundedSender<Note>,
 }
@@ -119,14 +123,57 @@ impl Watch {
 
     /// Notes whether the traffic of a tenant could be changed.
     pub(super) fn admitted(&mut self, link: &LinkPlan, why: Option<Failure>) {
+        let now = Instant::now();
         let Some(part) = self.model.part(&link.mark) else {
             return;
         };
-        match &why {
-            Some(why) => self.unadmitted.insert(part, why.clone()),
-            None => self.unadmitted.remove(&part),
+        self.model.replan(link);
+        match why {
+            Some(why) => {
+                self.unadmitted.insert(part, why);
+                self.look_at_least(part, now + ADMIT_AGAIN);
+            }
+            // What others wait for may be free now.
+            None => {
+                self.unadmitted.remove(&part);
+                let others = self.unadmitted.keys().map(|other| (*other, now));
+                self.due.extend(others);
+            }
+        }
+        if self.unadmitted.contains_key(&part) || self.drifts.contains_key(&part) {
+            let why = self.unadmitted.get(&part).cloned();
+            self.set_drift(part, why);
+        }
+    }
+
+    /// Has a part looked at then, or earlier.
+    fn look_at_least(&mut self, part: Part, then: Instant) {
+        let at = self.due.entry(part).or_insert(then);
+        *at = then.min(*at);
+    }
+
+    /// Tries again to give a tenant the traffic of its plan.
+    async fn admit_again(&mut self, provisioner: &Provisioner, part: Part) {
+        let Part::Tenant(index) = part else {
+            return;
         };
-        self.set_drift(part, why);
+        let Some(link) = self.model.link(index) else {
+            return;
+        };
+        if !self.unadmitted.contains_key(&part) {
+            return;
+        }
+        let admitted = match provisioner.is_admissible(link) {
+            true => provisioner.admit(link).await,
+            false => return self.look_at_least(part, Instant::now() + ADMIT_AGAIN),
+        };
+        match admitted {
+            Ok(()) => drop(self.unadmitted.remove(&part)),
+            Err(why) => {
+                self.unadmitted.insert(part, why);
+                self.look_at_least(part, Instant::now() + ADMIT_AGAIN);
+            }
+        }
     }
 
     fn forget_part(&mut self, part: Part) {
@@ -207,6 +254,7 @@ impl Watch {
     /// Looks at a part, and mends it.
     pub(super) async fn mend(&mut self, provisioner: &Provisioner, part: Part) {
         self.due.remove(&part);
+        self.admit_again(provisioner, part).await;
         let outcome = match (part, self.look_at(provisioner, part).await) {
             (Part::Tenant(_), Some(Err(_))) => {
                 // It needs the hub, whose loss may be told after its own.

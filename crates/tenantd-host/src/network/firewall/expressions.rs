@@ -186,6 +186,31 @@ impl Rule {
             .compare(Compare::Equal, &2_u32.to_ne_bytes())
     }
 
+    /// The destination is no address of the host, and not for many.
+    pub(super) fn not_for_local(self) -> Self {
+        let (by_type, destination) = (3, 2);
+        let parts = [
+            number(1, register(0)),
+            number(2, by_type),
+            number(3, destination),
+        ];
+        // `RTN_UNICAST`.
+        self.with("fib", &parts)
+            .compare(Compare::Equal, &1_u32.to_ne_bytes())
+    }
+
+    /// The host has no route to the destination: no link by which it goes (`NFT_FIB_RESULT_OIF`, with
+    /// `NFTA_FIB_F_DADDR` and `NFTA_FIB_F_PRESENT`).
+    pub(super) fn without_route(self) -> Self {
+        let (by_link, destination, present) = (1, 2, 32);
+        let parts = [
+            number(1, register(0)),
+            number(2, by_link),
+            number(3, destination | present),
+        ];
+        self.with("fib", &parts).compare(Compare::Equal, &[0; 4])
+    }
+
     /// The fields are in a set.
     pub(super) fn in_set(self, set: &str, fields: &[Field]) -> Self {
         let parts = [text(1, set), number(2, register(0))];

@@ -2,15 +2,13 @@
 //! and waits for connections that the firewall leads elsewhere.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::os::fd::OwnedFd;
 
-use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
-
 use tenantd_core::plan::model::LinkPlan;
-use tenantd_core::plan::traffic::{Protocol, Publish};
-use tenantd_core::stage::{Failure, Stage};
+use tenantd_core::plan::traffic::Publish;
+use tenantd_core::stage::Failure;
+
+use crate::network::published::{hold, refused};
 
 /// The sockets of one tenant.
 #[derive(Debug, Default)]
@@ -24,8 +22,18 @@ impl Ports {
     pub(super) fn added(&self, link: &LinkPlan) -> Result<Ports, Failure> {
         let published = link.traffic.publish.iter();
         let missing = published.filter(|publish| !self.0.contains_key(publish));
-        let added = missing.map(|publish| Ok((publish.clone(), hold(publish)?)));
+        let added = missing.map(|publish| {
+            let held = hold(publish).map_err(|errno| refused(publish, errno))?;
+            Ok((publish.clone(), held))
+        });
         Ok(Ports(added.collect::<Result<_, Failure>>()?))
+    }
+
+    /// Whether all ports that a plan publishes are held or could be.
+    pub(super) fn are_free(&self, link: &LinkPlan) -> bool {
+        let published = link.traffic.publish.iter();
+        let mut missing = published.filter(|publish| !self.0.contains_key(publish));
+        missing.all(|publish| hold(publish).is_ok())
     }
 
     /// Holds the added ports too, and no longer those that a plan does not publish.
@@ -34,32 +42,4 @@ impl Ports {
         self.0
             .retain(|publish, _| link.traffic.publish.contains(publish));
     }
-}
-
-fn hold(publish: &Publish) -> Result<OwnedFd, Failure> {
-    let address = publish.address.unwrap_or(Ipv4Addr::UNSPECIFIED);
-    let address = SocketAddrV4::new(address, publish.port);
-    let held = match publish.protocol {
-        // It does not listen: what the firewall does not lead on is refused.
-        Protocol::Tcp => {
-            let flags = SocketFlags::CLOEXEC;
-            socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)
-                .and_then(|socket| bind(&socket, &address).map(|()| socket))
-                .map_err(Errno::raw_os_error)
-        }
-        Protocol::Udp => UdpSocket::bind(address)
-            .map(OwnedFd::from)
-            .map_err(|error| error.raw_os_error().unwrap_or(libc::EIO)),
-    };
-    held.map_err(|errno| {
-        let object = format!("port {}", publish.from());
-        let failure = Failure::errno(Stage::Firewall, object, errno);
-        match errno {
-            libc::EADDRINUSE => {
-                failure.with("a process of the host has it: `ss -tulpn` shows which")
-            }
-            libc::EADDRNOTAVAIL => failure.with("the host does not have this address"),
-            _ => failure,
-        }
-    })
 }

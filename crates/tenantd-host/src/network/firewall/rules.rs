@@ -14,9 +14,7 @@ use netlink_packet_netfilter::nftables::{
 };
 
 use tenantd_core::plan::model::NetworkPlan;
-use tenantd_core::plan::traffic::{EgressRule, Protocol};
 
-use super::elements::number;
 use super::expressions::{
     ARP_ETHER, ARP_SOURCE, Compare, DESTINATION4, DESTINATION6, ETHER_SOURCE, ETHER_TYPE, ETHERNET,
     ICMP_TYPE, IIF, IIFGROUP, IIFTYPE, L4PROTO, LOOPBACK, Nat, OIFGROUP, PORT, SOURCE4, SOURCE6,
@@ -74,15 +72,15 @@ pub(super) const BASES: [Base; 7] = [
 ];
 
 /// The other chains.
-pub(super) const CHAINS: [&str; 7] = [
-    "outbound", "inbound", "between", "services", "refuse", "publish", "local_in",
+pub(super) const CHAINS: [&str; 8] = [
+    "outbound", "inbound", "between", "services", "refuse", "publish", "local_in", "no_way",
 ];
 
 /// The names of the counters: of frames that the guard dropped, and of packets that were refused.
 pub(super) const SPOOFED: &str = "spoofed";
 pub(super) const DENIED: &str = "denied";
 
-fn rule() -> Rule {
+pub(super) fn rule() -> Rule {
     Rule::new()
 }
 
@@ -142,6 +140,7 @@ impl Facts {
             ("input", vec![self.by_ours(rule()).jump("services")]),
             ("services", services()),
             ("unused", vec![self.unused()]),
+            ("no_way", no_way()),
             ("refuse", refuse()),
             ("dnat_in", vec![rule().goto("publish")]),
             ("dnat_out", vec![rule().goto("publish")]),
@@ -180,6 +179,10 @@ impl Facts {
                 .counted(DENIED)
                 .drop(),
             self.unused(),
+            self.by_ours(rule())
+                .not_for_local()
+                .without_route()
+                .jump("no_way"),
         ]
     }
 
@@ -250,6 +253,16 @@ fn outbound() -> Vec<Rule> {
         rule().goto("refuse"),
     ]);
     rules
+}
+
+/// The host has no route to the receiver, so the packet does not come to the chain `outbound`: the kernel drops it, and
+/// tells so at most once a second. What is not allowed is refused here.
+fn no_way() -> Vec<Rule> {
+    vec![
+        rule().ipv4().verdict_of("egress4", SOURCE4),
+        rule().ipv6().verdict_of("egress6", SOURCE6),
+        rule().goto("refuse"),
+    ]
 }
 
 fn inbound() -> Vec<Rule> {
@@ -343,44 +356,4 @@ pub(super) fn expressions_of(rule: &RuleMessage) -> Vec<String> {
     names.sort();
     names.dedup();
     names
-}
-
-/// The rules of a list of what a tenant may reach outside.
-pub(super) fn list(rules: &[EgressRule]) -> Vec<Rule> {
-    let mut all = Vec::new();
-    for egress in rules {
-        let protocols: &[Option<Protocol>] = match (egress.protocol, egress.ports) {
-            (Some(Protocol::Tcp), _) => &[Some(Protocol::Tcp)],
-            (Some(Protocol::Udp), _) => &[Some(Protocol::Udp)],
-            (None, None) => &[None],
-            (None, Some(_)) => &[Some(Protocol::Tcp), Some(Protocol::Udp)],
-        };
-        all.extend(protocols.iter().map(|protocol| listed(egress, *protocol)));
-    }
-    all.push(rule().goto("refuse"));
-    all
-}
-
-fn listed(egress: &EgressRule, protocol: Option<Protocol>) -> Rule {
-    let mut rule = rule();
-    if let Some(network) = egress.network {
-        let (mask, base) = (network.mask(), network.network());
-        rule = rule
-            .ipv4()
-            .bits(DESTINATION4, &mask.octets(), Compare::Equal, &base.octets());
-    }
-    if let Some(protocol) = protocol {
-        rule = rule.is(L4PROTO, &[number(protocol)]);
-    }
-    match egress.ports {
-        Some((first, last)) if first == last => rule = rule.is(PORT, &first.to_be_bytes()),
-        Some((first, last)) => {
-            rule = rule.within(PORT, &first.to_be_bytes(), &last.to_be_bytes());
-        }
-        None => {}
-    }
-    match egress.allow {
-        true => rule.returns(),
-        false => rule.goto("refuse"),
-    }
 }

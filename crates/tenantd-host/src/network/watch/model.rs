@@ -93,6 +93,14 @@ impl Model {
         }
     }
 
+    /// Enters another plan of a tenant that has the same link and addresses.
+    pub(super) fn replan(&mut self, link: &LinkPlan) {
+        if let Some(index) = self.indices.get(&link.mark) {
+            self.tenants.insert(*index, link.clone());
+        }
+    }
+
+    /// The plan of the tenant with this host end.
     pub(super) fn link(&self, index: u32) -> Option<&LinkPlan> {
         self.tenants.get(&index)
     }
