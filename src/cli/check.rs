@@ -16,9 +16,10 @@ use tenantd_core::manifest::Source;
 use tenantd_core::plan::diff::Unlaunchable;
 use tenantd_core::plan::model::{HostAccess, Plan};
 use tenantd_core::plan::places::Places;
+use tenantd_core::plan::traffic::Peers;
 use tenantd_daemon::manifest::{ManifestFile, Unfit};
 use tenantd_host::datastore::survey;
-use tenantd_host::doctor::{self, Finding, Grade};
+use tenantd_host::doctor::{self, Finding, Grade, Load};
 use tenantd_host::launch::rehearse_all;
 use tenantd_host::network::published;
 
@@ -110,9 +111,21 @@ fn examine(plan: &Plan, manifest: &Path) -> Vec<Finding> {
     findings.extend(doctor::uids(plan));
     findings.extend(doctor::private(plan));
     findings.extend(doctor::sockets(plan));
-    findings.extend(doctor::traffic(plan));
+    findings.extend(traffic(plan));
     findings.extend(survey::examine(plan));
     findings.extend(learned::examine(plan, manifest));
+    findings
+}
+
+/// What of the host keeps the tenants from what the manifest allows them outside.
+fn traffic(plan: &Plan) -> Vec<Finding> {
+    let load = Load::of(plan);
+    let mut findings = doctor::network(&load);
+    let mut links = plan.tenants.iter().map(|tenant| &tenant.link.traffic.peers);
+    let has_peers = links.any(|peers| *peers != Peers::default());
+    if has_peers || load.forwarded + load.forwarded6 > 0 {
+        findings.extend(doctor::filters());
+    }
     findings
 }
 

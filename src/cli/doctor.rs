@@ -9,22 +9,19 @@ use serde_json::json;
 use super::args::Doctor;
 use super::{End, applications, check};
 use tenantd_core::name::AppName;
-use tenantd_core::plan::model::{HostAccess, Mode};
+use tenantd_core::plan::model::HostAccess;
 use tenantd_host::doctor::{self, Finding, Grade, Load};
 
 /// Prints what the host lacks for its tenants, and how to mend it.
 pub(super) fn doctor(what: &Doctor) -> anyhow::Result<End> {
     let load = match what.tenants {
-        // Mode bridge needs more.
-        Some(tenants) => Load {
-            tenants,
-            bridged: tenants,
-        },
+        Some(tenants) => Load::any(tenants),
         None => of_host(),
     };
     let tenants = usize::try_from(load.tenants).unwrap_or(usize::MAX);
     let mut findings = doctor::examine(tenants, HostAccess::ReadOnly);
     findings.extend(doctor::settings(&load));
+    findings.extend(doctor::filters());
     findings.extend(doctor::link_programs());
     match what.json {
         true => print_json(&load, &findings)?,
@@ -44,25 +41,14 @@ fn of_host() -> Load {
         .iter()
         .map(|status| {
             let tenants = status.tenants.len() as u64;
-            let load = Load {
-                tenants,
-                bridged: tenants,
-            };
-            (status.app.clone(), load)
+            (status.app.clone(), Load::any(tenants))
         })
         .collect();
     for (_, plan) in applications::plans(&running) {
-        let tenants = plan.tenants.len() as u64;
-        let bridged = match plan.network.mode {
-            Mode::Bridge => tenants,
-            Mode::Routed => 0,
-        };
-        apps.insert(plan.app, Load { tenants, bridged });
+        let load = Load::of(&plan);
+        apps.insert(plan.app, load);
     }
-    apps.values().fold(Load::default(), |sum, one| Load {
-        tenants: sum.tenants + one.tenants,
-        bridged: sum.bridged + one.bridged,
-    })
+    apps.values().fold(Load::default(), |sum, one| sum + *one)
 }
 
 fn print(load: &Load, findings: &[Finding]) -> anyhow::Result<()> {

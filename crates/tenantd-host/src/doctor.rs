@@ -3,11 +3,11 @@
 //!
 //! It changes nothing on the host. It makes test links in a temporary network namespace.
 
+mod filters;
 mod private;
 mod room;
 mod settings;
 mod sockets;
-mod traffic;
 mod uids;
 mod wall;
 
@@ -26,11 +26,11 @@ use super::cgroup;
 use super::netns::{self, Sysctls};
 use super::{launch, limits, targets, writers};
 
+pub use filters::filters;
 pub use private::private;
 pub use room::too_many;
-pub use settings::{Load, link_programs, settings};
+pub use settings::{Load, link_programs, network, settings};
 pub use sockets::sockets;
-pub use traffic::traffic;
 pub use uids::uids;
 pub use wall::{Unconfined, of_host, wall};
 

@@ -15,7 +15,7 @@ use crate::network::host::{GATEWAY, LIMIT, block_on, inside, ip, link, plan};
 use crate::support;
 
 /// A network namespace beside the host, as another machine: it has 192.0.2.2, and the host 192.0.2.1.
-fn outside() -> Netns {
+pub fn outside() -> Netns {
     for words in [
         "netns add outside",
         "link add up0 type veth peer name eth0 netns outside",
@@ -32,8 +32,8 @@ fn outside() -> Netns {
     Netns::from_fd(netns.into()).unwrap()
 }
 
-const OUTSIDE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
-const UPLINK: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+pub const OUTSIDE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+pub const UPLINK: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
 #[test]
 fn a_tenant_reaches_others_as_its_outbound_says() {

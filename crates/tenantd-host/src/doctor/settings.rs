@@ -9,6 +9,8 @@ use std::fs;
 use std::path::Path;
 
 use super::{Finding, Grade};
+use tenantd_core::plan::model::{LinkPlan, Mode, Plan};
+use tenantd_core::plan::traffic::Outbound;
 
 pub use link_programs::link_programs;
 
@@ -19,6 +21,67 @@ pub struct Load {
     pub tenants: u64,
     /// The number of those in mode bridge.
     pub bridged: u64,
+    /// The number of those that have traffic with others which the host forwards, by IPv4.
+    pub forwarded: u64,
+    /// The number of those that have such traffic by IPv6.
+    pub forwarded6: u64,
+    /// The number of those in mode bridge that publish ports.
+    pub published: u64,
+}
+
+impl Load {
+    /// So many tenants, of which nothing is known: each may need all.
+    #[must_use]
+    pub fn any(tenants: u64) -> Self {
+        Self {
+            tenants,
+            bridged: tenants,
+            forwarded: tenants,
+            forwarded6: 0,
+            published: tenants,
+        }
+    }
+
+    /// The tenants of a plan.
+    #[must_use]
+    pub fn of(plan: &Plan) -> Self {
+        let count = |is: &dyn Fn(&LinkPlan) -> bool| {
+            let links = plan.tenants.iter().map(|tenant| &tenant.link);
+            links.filter(|link| is(link)).count() as u64
+        };
+        let tenants = plan.tenants.len() as u64;
+        let is_bridge = plan.network.mode == Mode::Bridge;
+        let is_forwarded = |link: &LinkPlan| {
+            let traffic = &link.traffic;
+            traffic.outbound != Outbound::None || !traffic.publish.is_empty()
+        };
+        let of_family = |link: &LinkPlan, four: bool| {
+            link.addresses
+                .iter()
+                .any(|address| address.is_ipv4() == four)
+        };
+        Self {
+            tenants,
+            bridged: if is_bridge { tenants } else { 0 },
+            forwarded: count(&|link| is_forwarded(link) && of_family(link, true)),
+            forwarded6: count(&|link| is_forwarded(link) && of_family(link, false)),
+            published: count(&|link| is_bridge && !link.traffic.publish.is_empty()),
+        }
+    }
+}
+
+impl std::ops::Add for Load {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            tenants: self.tenants + other.tenants,
+            bridged: self.bridged + other.bridged,
+            forwarded: self.forwarded + other.forwarded,
+            forwarded6: self.forwarded6 + other.forwarded6,
+            published: self.published + other.published,
+        }
+    }
 }
 
 /// A number that the kernel allows of something on the whole host.
@@ -36,6 +99,8 @@ struct Ceiling {
 /// that needs more is not refused; the host's limit is then reached earlier.
 const TASKS: u64 = 8;
 const FOLDERS: u64 = 4;
+/// The tracked connections that a tenant is reckoned with, those that have ended lately included.
+const CONNECTIONS: u64 = 256;
 
 const CEILINGS: &[Ceiling] = &[
     Ceiling {
@@ -86,6 +151,18 @@ const CEILINGS: &[Ceiling] = &[
         counts: "temporary entries",
         // Those of mode routed are permanent and do not count.
         need: |load| 128 + 2 * load.bridged,
+    },
+    Ceiling {
+        path: "net/ipv6/neigh/default/gc_thresh3",
+        subject: "IPv6 neighbours",
+        counts: "temporary entries",
+        need: |load| 128 + 2 * load.bridged,
+    },
+    Ceiling {
+        path: "net/netfilter/nf_conntrack_max",
+        subject: "connections",
+        counts: "tracked connections",
+        need: |load| 4096 + CONNECTIONS * load.tenants,
     },
 ];
 
@@ -149,6 +226,13 @@ pub fn settings(load: &Load) -> Vec<Finding> {
     of(load, Settings(Path::new("/proc/sys")))
 }
 
+/// Which settings of this host's network keep the tenants of a load from what their manifest allows.
+#[must_use]
+pub fn network(load: &Load) -> Vec<Finding> {
+    let all = network::network(load, Settings(Path::new("/proc/sys")));
+    all.filter(|finding| finding.grade != Grade::Good).collect()
+}
+
 fn of(load: &Load, settings: Settings<'_>) -> Vec<Finding> {
     let ceilings = CEILINGS
         .iter()
@@ -205,6 +289,7 @@ pub(super) mod tests {
         Load {
             tenants,
             bridged: tenants,
+            ..Load::default()
         }
     }
 
@@ -230,7 +315,7 @@ pub(super) mod tests {
         assert_eq!(grade(bridged(449)), Grade::Weak);
         let routed = Load {
             tenants: 9000,
-            bridged: 0,
+            ..Load::default()
         };
         assert_eq!(grade(routed), Grade::Good);
     }

@@ -31,8 +31,8 @@
 //!
 //! The child is a copy of one thread of a threaded process: another thread may have held any lock
 //! at that moment. Until execve(2) it only makes system calls, and never allocates, locks, logs or
-//! panics. All `unsafe` code of tenantd is in this folder: these system calls, and descriptors in
-//! tokio's epoll ([`ready_fd`]).
+//! panics. All `unsafe` code of tenantd is in this folder: these system calls, descriptors in
+//! tokio's epoll ([`ready_fd`]), and options of sockets ([`option`](self::option)).
 //!
 //! A launch does not wait for the program to become ready and does not end it. If the supervisor is
 //! killed during a launch, a child that may continue does so on its own; the claim, the cgroup leaf and
@@ -45,6 +45,7 @@ pub mod domain;
 mod lid;
 mod mounts;
 pub mod observe;
+pub(super) mod option;
 mod privileges;
 pub(super) mod raw;
 pub mod ready_fd;
