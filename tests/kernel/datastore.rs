@@ -20,6 +20,7 @@ fn plan(source: &str) -> DatastorePlan {
         uid: 1000,
         gid: 2000,
         mode: 0o750,
+        map: None,
         must_exist: false,
         mounted: false,
     }

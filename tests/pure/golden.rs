@@ -248,7 +248,8 @@ fn the_json_of_a_plan_has_the_keys_of_the_manifest() {
     let tenant = &json["tenants"][0];
     // A tenant is ready by one of these; `arguments` are part of `command`; a datastore has only
     // the folder that is made.
-    // `uids` says which numbers are recorded for `user`.
+    // `uids` says which numbers are recorded for `user`; `uid` and `gid` of a datastore are those of `owner`, which
+    // may be seen as others.
     let alternatives = [
         "tcp",
         "notify",
@@ -257,6 +258,8 @@ fn the_json_of_a_plan_has_the_keys_of_the_manifest() {
         "root",
         "name",
         "uids",
+        "owner",
+        "seen_as",
     ];
     for (table, object) in [
         (Table::App, tenant),

@@ -173,7 +173,7 @@ fn plan_and_check_say_which_datastores_are_new_missing_or_not_writable() {
     assert!(said.contains(&belongs), "{said}");
     let misfit = "so user nobody cannot write to it: `tenantd chown` gives it 65534:65534";
     assert!(
-        said.contains(&format!("{misfit} while the tenant is down\n")),
+        said.contains(&format!("{misfit} while the tenant is down, and `owner = ")),
         "{said}"
     );
 

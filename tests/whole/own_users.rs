@@ -2,6 +2,7 @@
 
 mod chown;
 mod inside;
+mod mapped;
 mod queues;
 mod userdb;
 

@@ -28,7 +28,7 @@ use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::fs::{fchmod, fchown, mkdirat, openat2, unlinkat};
 use rustix::io::Errno;
 
-pub(crate) use folders::{Part, parts};
+pub(crate) use folders::{Lower, Part, parts};
 pub(crate) use record::owners;
 
 use crate::crash;

@@ -142,24 +142,17 @@ fn name(
 /// # Errors
 /// See [`RecordError`]. Some of them may be recorded.
 pub fn record(plan: &Plan) -> Result<Recorded, RecordError> {
-    let own = |tenant: &&TenantPlan| tenant.launch.identity.own;
-    let own: Vec<&TenantPlan> = plan.tenants.iter().filter(own).collect();
-    if own.is_empty()
-        || own
-            .iter()
-            .all(|it| is_recorded(&plan.app, it).unwrap_or(false))
+    let own = |tenant: &TenantPlan| Some((label(&plan.app, &tenant.name), tenant.own_user()?));
+    let own: Vec<(String, OwnUser)> = plan.tenants.iter().filter_map(own).collect();
+    if own
+        .iter()
+        .all(|(label, user)| is_recorded(label, user).unwrap_or(false))
     {
         return Ok(Recorded::All);
     }
     let lock = records::lock()?;
     let mut records = Records::read()?;
-    for tenant in own {
-        let identity = &tenant.launch.identity;
-        let label = label(&plan.app, &tenant.name);
-        let user = OwnUser {
-            name: identity.user.clone(),
-            uid: identity.uid,
-        };
+    for (label, user) in own {
         match records.of(&label) {
             Some(recorded) if *recorded == user => continue,
             Some(_) => return Ok(Recorded::Taken),
@@ -168,9 +161,10 @@ pub fn record(plan: &Plan) -> Result<Recorded, RecordError> {
         if records.is_other(&label, &user) {
             return Ok(Recorded::Taken);
         }
-        crash::point("uids: before the record", tenant.name.as_str());
+        let tenant = label.rsplit('/').next().unwrap_or_default().to_owned();
+        crash::point("uids: before the record", &tenant);
         records::write(&label, &user)?;
-        crash::point("uids: recorded", tenant.name.as_str());
+        crash::point("uids: recorded", &tenant);
         records.add(label, user);
     }
     records::sync(&lock)?;
@@ -178,10 +172,9 @@ pub fn record(plan: &Plan) -> Result<Recorded, RecordError> {
 }
 
 /// Whether the user of a tenant is recorded as the plan has it.
-fn is_recorded(app: &AppName, tenant: &TenantPlan) -> Result<bool, NoOwnUser> {
-    let identity = &tenant.launch.identity;
-    let found = records::read_at(&Path::new(ROOT).join(label(app, &tenant.name)))?;
-    Ok(found.is_some_and(|user| user.uid == identity.uid && user.name == identity.user))
+fn is_recorded(label: &str, user: &OwnUser) -> Result<bool, NoOwnUser> {
+    let found = records::read_at(&Path::new(ROOT).join(label))?;
+    Ok(found.is_some_and(|found| found == *user))
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> NoOwnUser {

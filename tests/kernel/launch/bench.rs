@@ -47,6 +47,7 @@ impl Bench {
             uid: 1000,
             gid: 1000,
             mode: 0o750,
+            map: None,
             must_exist: false,
             mounted: false,
         };

@@ -65,7 +65,7 @@ pub fn of_manifest(text: &str, tenant: &str) -> Result<String, ScratchManifestEr
         wall.insert("system_calls", value("none"));
     }
     if let Some(datastore) = app.get_mut("datastore").and_then(Item::as_table_like_mut) {
-        for key in ["root", "must_exist", "mounted"] {
+        for key in ["root", "owner", "seen_as", "must_exist", "mounted"] {
             datastore.remove(key);
         }
     }

@@ -143,6 +143,8 @@ tables! {
         folders: Vec<Folder>,
         root: Known<Template>,
         mode: Known<Permissions>,
+        owner: Known<Account>,
+        seen_as: Known<Account>,
         must_exist: Known<bool>,
         mounted: Known<bool>,
     }

@@ -16,6 +16,7 @@ use super::facts::HostFacts;
 use super::files::Contents;
 use super::folders::{self, Folders};
 use super::identity::{People, Person};
+use super::idmap::Owner;
 use super::model::{
     DatastorePlan, FilePlan, FolderPlan, HostAccess, Identity, LaunchPlan, LinkPlan, LogFiles,
     Mode, NetworkPlan, Plan, Policy, TenantPlan, TrafficPlan, ViewPlan,
@@ -187,7 +188,7 @@ impl Parts<'_> {
     fn tenant(
         &self,
         tenant: &Tenant,
-        person: Person,
+        (person, owner): (Person, Owner),
         source: &Source,
         last: &mut Last,
     ) -> Option<TenantPlan> {
@@ -216,9 +217,10 @@ impl Parts<'_> {
                 source: source.path.clone(),
                 root: last.root(&source.root),
                 target: self.target.clone(),
-                folders: people::folders(&self.folders, &person.identity),
-                uid: person.identity.uid,
-                gid: person.identity.gid,
+                folders: people::folders(&self.folders, &person.identity, &owner),
+                uid: owner.uid,
+                gid: owner.gid,
+                map: owner.map,
                 mode: datastore.mode.as_ref()?.get_ref().0,
                 must_exist: *datastore.must_exist.as_ref()?.get_ref(),
                 mounted: *datastore.mounted.as_ref()?.get_ref(),

@@ -124,6 +124,7 @@ fn datastore(datastore: &DatastorePlan) -> Map<String, Value> {
         folders,
         uid,
         gid,
+        map,
         mode,
         must_exist,
         mounted,
@@ -141,6 +142,7 @@ fn datastore(datastore: &DatastorePlan) -> Map<String, Value> {
             "made_from": &**root,
             "uid": uid,
             "gid": gid,
+            "seen_as": map.as_ref().map(|it| json!({ "uid": it.uid.seen, "gid": it.gid.seen })),
         }),
     )])
 }

@@ -131,6 +131,7 @@ fn datastore(datastore: &DatastorePlan, see: See<'_>) {
         folders,
         uid,
         gid,
+        map,
         mode,
         must_exist,
         mounted,
@@ -147,6 +148,9 @@ fn datastore(datastore: &DatastorePlan, see: See<'_>) {
             let place = datastore.place(target);
             see(touches_nothing(Later("lies at"), "lies at", &place.display()).nested());
         }
+    }
+    if let Some(map) = map {
+        see(relaunches(Later("seen as"), "seen as", map).nested());
     }
     // These apply only when a datastore is created.
     see(touches_nothing(Later("made from"), "made from", &root).nested());

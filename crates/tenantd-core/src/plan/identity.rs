@@ -175,7 +175,34 @@ impl<'h> People<'h> {
             .ok()
     }
 
-    fn report(&mut self, at: &Spanned<Account>, why: &str, help: &str, problems: &mut Problems) {
+    /// The number of a user and of its group. A number without a passwd entry has the group of that number.
+    pub(super) fn pair(
+        &mut self,
+        account: &Spanned<Account>,
+        problems: &mut Problems,
+    ) -> Option<(u32, u32)> {
+        let host = self.host;
+        let found = self.users.entry(account.get_ref().clone());
+        let found = found.or_insert_with(|| find_user(host, account.get_ref()));
+        match (found.clone(), account.get_ref()) {
+            (Ok(found), _) => Some((found.uid, found.gid)),
+            (Err(_), Account::Number(uid)) => Some((*uid, *uid)),
+            (Err(why), Account::Name(_)) => {
+                let help = "create it with useradd(8), or use an existing user";
+                self.report(account, &why, help, problems);
+                None
+            }
+        }
+    }
+
+    /// Reports a problem once for each place.
+    pub(super) fn report(
+        &mut self,
+        at: &Spanned<Account>,
+        why: &str,
+        help: &str,
+        problems: &mut Problems,
+    ) {
         if self.reported.insert(at.span().start) {
             problems.report(&at.span(), why).help(help);
         }

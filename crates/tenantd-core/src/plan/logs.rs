@@ -158,6 +158,7 @@ mod tests {
             uid: 0,
             gid: 0,
             mode: 0o750,
+            map: None,
             must_exist: false,
             mounted: false,
         }

@@ -20,6 +20,7 @@ mod folders;
 pub mod hash;
 pub mod holders;
 mod identity;
+mod idmap;
 mod limits;
 pub mod logs;
 pub mod model;

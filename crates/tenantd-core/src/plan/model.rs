@@ -16,6 +16,7 @@ use ipnetwork::Ipv4Network;
 use serde::Serialize;
 
 use super::alive::Alive;
+pub use super::idmap::{IdMap, Swap};
 use super::phase::{Commands, PhasePolicies};
 pub use super::process::ProcessAttributes;
 use super::reload::AppReload;
@@ -120,10 +121,12 @@ pub struct DatastorePlan {
     pub target: Option<Arc<Path>>,
     /// Further folders that the program expects.
     pub folders: Arc<[FolderPlan]>,
-    /// The owner of a new datastore.
+    /// The owner of a new datastore, as the host sees it.
     pub uid: u32,
-    /// The group of a new datastore.
+    /// The group of a new datastore, as the host sees it.
     pub gid: u32,
+    /// As whose the tenant sees the files, if not as the host does.
+    pub map: Option<IdMap>,
     /// The mode of a new datastore, such as 0o750.
     pub mode: u32,
     /// Whether it is never made.

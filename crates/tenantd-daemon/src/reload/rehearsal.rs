@@ -53,7 +53,7 @@ impl Reloads {
 pub(super) struct Concerned {
     /// Those that are launched.
     launched: BTreeSet<TenantName>,
-    /// Those that get another user.
+    /// Those that get another user, or see their data as another one's.
     changed_users: BTreeSet<TenantName>,
     /// Those that publish what no tenant publishes now.
     publishing: BTreeSet<TenantName>,
@@ -73,7 +73,10 @@ impl Present<'_> {
         let inventory = self.executor.inventory();
         let has_other = |it: &&TenantPlan| {
             let old = inventory.plan(&it.name);
-            old.is_some_and(|old| old.launch.identity.uid != it.launch.identity.uid)
+            old.is_some_and(|old| {
+                old.launch.identity.uid != it.launch.identity.uid
+                    || old.datastore.map != it.datastore.map
+            })
         };
         let changed = plan.tenants.iter().filter(has_other);
         let published = inventory.current_plans();

@@ -329,6 +329,7 @@ mod tests {
             uid: 70000,
             gid: 70000,
             mode: 0o750,
+            map: None,
             must_exist: false,
             mounted: false,
         };

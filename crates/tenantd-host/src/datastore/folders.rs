@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, Stat};
 use rustix::fs::{fchmod, fchown, fstat, mkdirat, openat2, syncfs};
-use rustix::io::Errno;
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
 
 use super::copy::{self, Owner};
 use super::layout::{self, Form, Layout, open_folder};
@@ -45,6 +45,12 @@ pub(crate) struct Lower {
     pub(crate) folder: OwnedFd,
     /// The working folder, see the kernel's Documentation/filesystems/overlayfs.rst.
     pub(crate) work: OwnedFd,
+    /// The datastore.
+    pub(crate) root: OwnedFd,
+    /// Where the folder of the tenant's changes is in it.
+    pub(crate) upper_at: PathBuf,
+    /// Where the working folder is in it.
+    pub(crate) work_at: PathBuf,
 }
 
 /// The `.tenantd` and the mark of a tree.
@@ -68,7 +74,7 @@ pub(crate) fn parts(
         folder.is_none_or(|folder| folder.seed == Seed::Empty)
     };
     for part in parts.iter().filter(empty) {
-        let misfit = owner::misfit(part.folder.as_fd(), &part.place, identity);
+        let misfit = owner::misfit(part.folder.as_fd(), &part.place, plan, identity);
         if let Some(why) = misfit.map_err(|errno| failure(&part.place, errno))? {
             tracing::warn!("{label}: {why}");
         }
@@ -258,9 +264,17 @@ impl Tree<'_> {
     fn lower(&self, folder: &FolderPlan, below: &Path) -> Result<Lower, Failure> {
         let host = open_host(&folder.target).map_err(|errno| no_seed(&folder.target, errno))?;
         let path = Path::new(WORK).join(below);
-        let work = layout::make_all(self.own.as_fd(), &path)
-            .map_err(|errno| failure(&self.plan.source.join(layout::OWN).join(path), errno))?;
-        Ok(Lower { folder: host, work })
+        let work_at = Path::new(layout::OWN).join(&path);
+        let failed = |errno| failure(&self.plan.source.join(&work_at), errno);
+        let work = layout::make_all(self.own.as_fd(), &path).map_err(failed)?;
+        let root = fcntl_dupfd_cloexec(&self.root, 3).map_err(failed)?;
+        Ok(Lower {
+            folder: host,
+            work,
+            root,
+            upper_at: below.to_owned(),
+            work_at,
+        })
     }
 }
 

@@ -10,34 +10,43 @@ use rustix::fs::{Mode, Stat, fgetxattr, fstat};
 use rustix::io::Errno;
 
 use super::layout::open_folder;
-use tenantd_core::plan::model::Identity;
+use tenantd_core::plan::model::{DatastorePlan, IdMap, Identity};
 
 /// Why the user cannot write to a folder, and what to do about it; `None` if it can.
 pub(super) fn misfit(
     folder: BorrowedFd<'_>,
     path: &Path,
+    plan: &DatastorePlan,
     identity: &Identity,
 ) -> Result<Option<String>, Errno> {
     let stat = fstat(folder)?;
-    if may_write(&stat, identity) || has_list(folder)? {
+    if may_write(&stat, plan.map.as_ref(), identity) || has_list(folder)? {
         return Ok(None);
     }
-    let Identity { user, uid, gid, .. } = identity;
+    let (user, DatastorePlan { uid, gid, .. }) = (&identity.user, plan);
     let (path, mode) = (path.display(), stat.st_mode & 0o7777);
     let (owner, group) = (stat.st_uid, stat.st_gid);
+    let or = match owner {
+        0 => String::new(),
+        _ => format!(", and `owner = {owner}` in [app.datastore] leaves it as it is"),
+    };
     Ok(Some(format!(
         "{path} belongs to {owner}:{group} with mode {mode:04o}, so user {user} cannot write to \
-         it: `tenantd chown` gives it {uid}:{gid} while the tenant is down"
+         it: `tenantd chown` gives it {uid}:{gid} while the tenant is down{or}"
     )))
 }
 
 /// Whether owner, group and mode permit writing.
-fn may_write(stat: &Stat, identity: &Identity) -> bool {
+fn may_write(stat: &Stat, map: Option<&IdMap>, identity: &Identity) -> bool {
     let mode = Mode::from_raw_mode(stat.st_mode);
-    let in_group = stat.st_gid == identity.gid || identity.groups.contains(&stat.st_gid);
+    let (uid, gid) = match map {
+        Some(map) => (map.uid.other(stat.st_uid), map.gid.other(stat.st_gid)),
+        None => (stat.st_uid, stat.st_gid),
+    };
+    let in_group = gid == identity.gid || identity.groups.contains(&gid);
     let needed = if identity.uid == 0 {
         return true;
-    } else if stat.st_uid == identity.uid {
+    } else if uid == identity.uid {
         Mode::WUSR | Mode::XUSR
     } else if in_group {
         Mode::WGRP | Mode::XGRP

@@ -21,6 +21,8 @@ pub(crate) struct Shown {
     /// The folders whose contents it would see there, the uppermost first; none if it would be a new
     /// and empty one.
     pub(crate) layers: Vec<OwnedFd>,
+    /// Whether the lowest of them is the host's, not the datastore's.
+    pub(crate) of_host: bool,
 }
 
 /// Checks that the provision would take the datastore for the one that the tenant had before.
@@ -75,6 +77,7 @@ pub(crate) fn shown(plan: &DatastorePlan) -> Result<Vec<Shown>, Failure> {
         all.push(Shown {
             target: target.to_owned(),
             layers: existing(&place)?.into_iter().collect(),
+            of_host: false,
         });
     }
     for folder in &*plan.folders {
@@ -83,8 +86,10 @@ pub(crate) fn shown(plan: &DatastorePlan) -> Result<Vec<Shown>, Failure> {
             true => None,
             false => existing(&plan.place(&folder.target))?,
         };
+        let of_host = found.is_none() || folder.seed == Seed::Overlay;
         all.push(Shown {
             target: folder.target.clone(),
+            of_host,
             layers: layers(folder, found)?,
         });
     }

@@ -161,7 +161,12 @@ pub fn owned_otherwise(tenant: &TenantPlan) -> Option<Failure> {
 fn misfits_in(tenant: &TenantPlan, datastore: &OwnedFd) -> Vec<String> {
     let written = written(tenant, datastore).into_iter();
     let why = written.filter_map(|(folder, path)| {
-        let found = owner::misfit(folder.as_fd(), &path, &tenant.launch.identity);
+        let found = owner::misfit(
+            folder.as_fd(),
+            &path,
+            &tenant.datastore,
+            &tenant.launch.identity,
+        );
         found.unwrap_or_else(|errno| Some(text(&super::failure(&path, errno))))
     });
     why.collect()

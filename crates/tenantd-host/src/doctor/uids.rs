@@ -2,7 +2,7 @@
 
 use super::{Finding, Grade};
 use crate::uids;
-use tenantd_core::plan::model::Plan;
+use tenantd_core::plan::model::{Plan, TenantPlan};
 
 /// How many are named.
 const NAMED: usize = 5;
@@ -10,8 +10,7 @@ const NAMED: usize = 5;
 /// Checks the numbers of the tenants' own users. `None` if no tenant has one.
 #[must_use]
 pub fn uids(plan: &Plan) -> Option<Finding> {
-    let own = plan.tenants.iter().map(|tenant| &tenant.launch.identity);
-    let own = own.filter(|identity| identity.own).count();
+    let own = plan.tenants.iter().filter_map(TenantPlan::own_user).count();
     if own == 0 {
         return None;
     }

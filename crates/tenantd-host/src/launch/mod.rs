@@ -42,6 +42,7 @@ pub mod attempt;
 mod child;
 mod clone;
 pub mod domain;
+mod idmap;
 mod lid;
 mod mounts;
 pub mod observe;

@@ -16,6 +16,7 @@ use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 use super::abandon;
 use super::child::Pipes;
 use super::clone::{self, Cloned};
+use super::idmap;
 use super::report::{self, Names, Outcome};
 use super::spec::Spec;
 use super::templates::MountTemplates;
@@ -132,7 +133,7 @@ pub fn rehearse_all<'a>(
         let known = rehearsal::claim(app, &plan.name, &plan.datastore);
         let rehearsed = known.and_then(|()| match is_alike {
             true => rehearsal::shown(&plan.datastore)
-                .map(drop)
+                .and_then(|_| idmap::rehearse(&plan.datastore))
                 .and_then(|()| view::secrets::rehearse(&plan.launch)),
             false => rehearse_with(&templates, &plan.launch, &plan.datastore, descriptors),
         });

@@ -20,7 +20,7 @@ use super::report::Names;
 use super::strings::Strings;
 use super::templates::MountTemplates;
 use super::view::{self, View};
-use super::{Order, rehearsal};
+use super::{Order, idmap, rehearsal};
 use crate::claim::Claim;
 use crate::crash;
 use crate::datastore::{self, init};
@@ -94,8 +94,10 @@ impl Spec {
         };
         let mut mounts = Mounts::default();
         let identity = &order.launch.identity;
+        let map = idmap::of(order.datastore)?;
         for part in datastore::parts(order.datastore, folder, order.label, identity, known)? {
-            mounts.add_folder(Stage::Attach, mounts::of_datastore(&part)?, &part.target)?;
+            let tree = mounts::of_datastore(&part, map.as_ref())?;
+            mounts.add_folder(Stage::Attach, tree, &part.target)?;
         }
         view::syslog(order, &mut mounts)?;
         view::notify(order, &mut mounts)?;
@@ -135,8 +137,10 @@ impl Spec {
         descriptors: Rlimit,
     ) -> Result<Self, Failure> {
         let mut mounts = Mounts::default();
+        idmap::rehearse(datastore)?;
+        let map = idmap::of(datastore)?;
         for shown in datastore::rehearsal::shown(datastore)? {
-            let tree = mounts::of_rehearsal(&shown, datastore);
+            let tree = mounts::of_rehearsal(&shown, datastore, map.as_ref());
             let tree = tree.map_err(on(Stage::Tree, &shown.target))?;
             mounts.add(Stage::Attach, tree, &shown.target)?;
         }

@@ -76,22 +76,19 @@ pub fn taken(plan: &Plan) -> Result<Vec<Taken>, NoOwnUser> {
         of_number.entry(user.uid).or_default().push(label);
     }
     let own = plan.tenants.iter();
-    let own = own.filter(|tenant| tenant.launch.identity.own);
+    let own = own.filter_map(|tenant| Some((tenant, tenant.own_user()?)));
     let mut found = Vec::new();
-    for tenant in own {
-        let (identity, label) = (
-            &tenant.launch.identity,
-            super::label(&plan.app, &tenant.name),
-        );
-        let uid = identity.uid;
+    for (tenant, own) in own {
+        let label = super::label(&plan.app, &tenant.name);
+        let uid = own.uid;
         let unknown = |errno| NoOwnUser::Unknown { uid, errno };
         let user = User::from_uid(uid.into()).map_err(unknown)?;
         let group = Group::from_gid(uid.into()).map_err(unknown)?;
         // A provider of tenantd's own may tell the host its name.
         let user = user.map(|user| user.name);
-        let user = user.filter(|name| *name != identity.user);
+        let user = user.filter(|name| *name != own.name);
         let group = group.map(|group| group.name);
-        let group = group.filter(|name| *name != identity.user);
+        let group = group.filter(|name| *name != own.name);
         let others = of_number.get(&uid).into_iter().flatten();
         let other = others.filter(|other| ***other != label);
         let ids = subordinate.iter().filter(|ids| ids.contains(uid));

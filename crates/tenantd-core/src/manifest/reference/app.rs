@@ -24,6 +24,14 @@ pub(super) const FOLDERS: &str = "Further folders of the program that each tenan
      converted at the next start. A folder that is removed from the list stays in the \
      datastore. No folder may contain another one.";
 
+pub(super) const OWNER: &str = "Whose files the datastores have on the host, by name or number, if that is not the \
+     tenant's user: each tenant sees them as its own user's, through an idmapped mount, and what it \
+     makes is `owner`'s on the host. So data of a former user needs no `tenantd chown`. `per-tenant`: \
+     each tenant's files are those of a user of its own on the host, see [app.uids], although its \
+     program has a user that others have too. The group is that of the user, or the same number. Root \
+     cannot be the owner. The file system must support it, as ext4, xfs, btrfs and tmpfs do: \
+     `tenantd check` tries it. A change restarts the program with a reload.";
+
 pub(super) const LOGS: &str = "Log files that the program writes itself, in folders of the datastore. Their new lines \
      are added to the tenant's log, through rotations too; the files stay. `*` and `?` are \
      wildcards in the last part of a path. What is written to standard output, standard \

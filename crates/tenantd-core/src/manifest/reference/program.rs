@@ -102,6 +102,11 @@ keys! {
         "mode", Kind::Permissions, Value("\"0750\""), "\"0700\"",
             "The mode, in octal, of a datastore that tenantd creates. Its owner is the tenant's \
              user and group.";
+        "owner", Kind::Account, Derived("the tenant's user"), "\"wiki\"",
+            app::OWNER;
+        "seen_as", Kind::Account, Derived("the tenant's user"), "\"wiki\"",
+            "The user, by name or number, whose files a tenant sees those of `owner` as, where that is \
+             not the tenant's user: what a program that starts as root becomes.";
         "must_exist", Kind::Flag, Value("false"), "true",
             "Whether datastores must exist: a missing one is an error, and none is created. Without \
              it, only a datastore that was used before must exist.";

@@ -8,6 +8,7 @@ use crate::manifest::raw::{Known, Manifest, Overrides, Tenant};
 use crate::manifest::value::Account;
 use crate::plan::facts::WantedUsers;
 use crate::plan::identity::{People, Person, check_user, is_per_tenant};
+use crate::plan::idmap::{self, Owner, owns_per_tenant};
 use crate::plan::model::{FilePlan, FolderPlan, Identity};
 
 /// A setting that a tenant, `[defaults]` or `[app]` has.
@@ -31,7 +32,7 @@ pub(super) fn each_person(
     target: Option<&Option<Arc<Path>>>,
     people: &mut People<'_>,
     problems: &mut Problems,
-) -> Vec<Option<Person>> {
+) -> Vec<Option<(Person, Owner)>> {
     let app = &manifest.app;
     check_user(manifest, problems);
     let user = |tenant| account(manifest, tenant, |it| &it.user.value, &app.user.value);
@@ -44,7 +45,8 @@ pub(super) fn each_person(
         return Vec::new();
     }
     let owners = manifest.tenants.iter();
-    let owners = owners.filter(|tenant| is_per_tenant(user(Some(tenant))));
+    let of_files = owns_per_tenant(manifest);
+    let owners = owners.filter(|tenant| of_files || is_per_tenant(user(Some(tenant))));
     let owners: Vec<_> = owners
         .filter_map(|tenant| Some((tenant, tenant.name.as_ref()?)))
         .collect();
@@ -54,9 +56,10 @@ pub(super) fn each_person(
         tenants: owners.iter().map(|(_, name)| *name).collect(),
         range: *range.get_ref(),
     });
-    let at = owners
-        .first()
-        .and_then(|(tenant, _)| user(Some(tenant)).as_ref());
+    let at = owners.first().and_then(|(tenant, _)| match of_files {
+        true => app.datastore.owner.as_ref(),
+        false => user(Some(tenant)).as_ref(),
+    });
     let owned = match (&wanted, at) {
         (Some(wanted), Some(at)) => people.own_users(wanted, &at.span(), problems),
         (Some(_) | None, _) => Default::default(),
@@ -65,24 +68,31 @@ pub(super) fn each_person(
     let home = home.map_or_else(|| "/".to_owned(), |path| path.display().to_string());
     let each = manifest.tenants.iter().map(|tenant| {
         let (user, group) = (user(Some(tenant)), group(Some(tenant)));
-        if is_per_tenant(user) {
-            let own = owned.get(tenant.name.as_ref()?)?;
-            return people.own(own, group, home.clone(), problems);
-        }
-        people.resolve(user.as_ref()?, group, problems)
+        let own = tenant.name.as_ref().and_then(|name| owned.get(name));
+        let person = match is_per_tenant(user) {
+            true => people.own(own?, group, home.clone(), problems)?,
+            false => people.resolve(user.as_ref()?, group, problems)?,
+        };
+        let owner = idmap::owner(manifest, &person.identity, own, people, problems)?;
+        Some((person, owner))
     });
     each.collect()
 }
 
 /// The folders of a tenant's datastore. What is copied from the host belongs to a user that the tenant does not
-/// have if it has one of its own.
-pub(super) fn folders(all: &Arc<[FolderPlan]>, identity: &Identity) -> Arc<[FolderPlan]> {
-    if !identity.own || all.is_empty() {
+/// have if it has one of its own. Users and groups of the manifest are those that the tenant sees.
+pub(super) fn folders(
+    all: &Arc<[FolderPlan]>,
+    identity: &Identity,
+    owner: &Owner,
+) -> Arc<[FolderPlan]> {
+    let is_as_on_host = !identity.own && owner.map.is_none();
+    if is_as_on_host || all.is_empty() {
         return Arc::clone(all);
     }
     let own = all.iter().map(|folder| FolderPlan {
-        uid: folder.uid.or(Some(identity.uid)),
-        gid: folder.gid.or(Some(identity.gid)),
+        uid: Some(folder.uid.map_or(owner.uid, |id| owner.uid_of(id))),
+        gid: Some(folder.gid.map_or(owner.gid, |id| owner.gid_of(id))),
         ..folder.clone()
     });
     own.collect()
