@@ -234,6 +234,13 @@ pub(super) fn make_parents(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd,
 
 /// Opens the folder `path` below `root`, and makes what is missing of it for root only.
 pub(super) fn make_all(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> {
+    // After the first launch it is there.
+    if path != Path::new("") {
+        match open_folder(root, path) {
+            Err(Errno::NOENT) => {}
+            found => return found,
+        }
+    }
     let mut folder = open_folder(root, ".")?;
     for name in path {
         match mkdirat(&folder, name, Mode::RWXU) {

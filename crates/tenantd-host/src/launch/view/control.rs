@@ -28,7 +28,9 @@ pub(super) fn seal(
     own: &mut OwnFolders,
 ) -> Result<(), Failure> {
     for folder in CONTROL.map(Path::new) {
-        let real = match std::fs::canonicalize(folder) {
+        // Most hosts have few of them, and one call tells that.
+        let found = std::fs::metadata(folder).and_then(|_| std::fs::canonicalize(folder));
+        let real = match found {
             Ok(real) => real,
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
             Err(error) => {

@@ -28,6 +28,7 @@ pub(crate) const FILE: &str = "machine-id";
 /// A [`Failure`] of stage files.
 pub(in crate::launch) fn id(order: &Order<'_>, mounts: &mut Mounts) -> Result<(), Failure> {
     let mut added: Vec<PathBuf> = Vec::new();
+    let mut written = None;
     for path in MACHINE_IDS.map(Path::new) {
         let failed =
             |error: io::Error| on(STAGE, path)(Errno::from_io_error(&error).unwrap_or(Errno::IO));
@@ -47,7 +48,11 @@ pub(in crate::launch) fn id(order: &Order<'_>, mounts: &mut Mounts) -> Result<()
         }
         let own = super::names::folder(order.label).join(FILE);
         let id = machine_id::derived(host, &format!("tenantd:{}", order.label));
-        write(&own, &format!("{}\n", machine_id::plain(id))).map_err(failed)?;
+        // Both files of the host have the same id, mostly.
+        if written != Some(id) {
+            write(&own, &format!("{}\n", machine_id::plain(id))).map_err(failed)?;
+            written = Some(id);
+        }
         let tree = opened(&own).and_then(|found| mounts::clone_alone(&found, true));
         mounts.add(STAGE, tree.map_err(on(STAGE, path))?, &real)?;
         added.push(real);
