@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use ipnetwork::Ipv4Network;
+use ipnetwork::{IpNetwork, Ipv4Network};
 
 use super::End;
 use super::recipes::{RECIPES, Recipe};
@@ -147,7 +147,12 @@ pub(super) fn free_subnet() -> anyhow::Result<Ipv4Network> {
     let addresses = Live
         .addresses()
         .context("cannot read the host's addresses")?;
-    let mut taken: Vec<Ipv4Network> = addresses.into_iter().map(|it| it.network).collect();
+    let ipv4 = |network| match network {
+        IpNetwork::V4(network) => Some(network),
+        IpNetwork::V6(_) => None,
+    };
+    let addresses = addresses.into_iter();
+    let mut taken: Vec<Ipv4Network> = addresses.filter_map(|it| ipv4(it.network)).collect();
     taken.extend(subnets_of_manifests(Path::new(MANIFESTS))?);
     let mut all = (DEFAULT..=255).map(candidate);
     let free = all.find(|free| !taken.iter().any(|taken| taken.overlaps(*free)));

@@ -59,19 +59,22 @@ fn host() -> Table {
             locked_memory: Bound::Number(1 << 30),
             ..Ceilings::default()
         },
-        claims: vec![Claim {
-            network: "10.90.0.0/16".parse().unwrap(),
-            by: Claimant::Route {
-                interface: Some("wg0".to_owned()),
-                table: 254,
-                mark: None,
-                is_first: false,
-            },
-        }],
+        claims: ["10.90.0.0/16", "fd00:91::/48"]
+            .map(|network| Claim {
+                network: network.parse().unwrap(),
+                by: Claimant::Route {
+                    interface: Some("wg0".to_owned()),
+                    table: 254,
+                    mark: None,
+                    is_first: false,
+                },
+            })
+            .into(),
         addresses: vec![
             address("lo", "127.0.0.1/8"),
             address("wan0", "192.0.2.10/24"),
             address("lan0", "10.20.0.5/16"),
+            address("lan0", "fd00:91::5/80"),
             // Another application's hub, and this one's own from an earlier run.
             address("tg0123456789ab", "10.99.0.1/24"),
             address("tg257df4793555", "10.78.0.1/24"),

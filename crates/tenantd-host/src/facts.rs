@@ -8,12 +8,14 @@ mod claims;
 use std::ffi::CString;
 use std::fs::File;
 use std::io::Read;
+use std::net::IpAddr;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use ipnetwork::Ipv4Network;
+use ipnetwork::IpNetwork;
 use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
+use nix::sys::socket::SockaddrStorage;
 use nix::unistd;
 
 use super::{limits, uids};
@@ -33,6 +35,11 @@ fn user(found: unistd::User) -> User {
         home: found.dir.to_string_lossy().into_owned(),
         name: found.name,
     }
+}
+
+fn ip(address: &SockaddrStorage) -> Option<IpAddr> {
+    let ipv4 = address.as_sockaddr_in().map(|it| it.ip().into());
+    ipv4.or_else(|| address.as_sockaddr_in6().map(|it| it.ip().into()))
 }
 
 impl HostFacts for Live {
@@ -95,12 +102,11 @@ impl HostFacts for Live {
     fn addresses(&self) -> Result<Vec<HostAddress>, Errno> {
         let mut found = Vec::new();
         for entry in getifaddrs()? {
-            let address = entry.address.as_ref().and_then(|a| a.as_sockaddr_in());
-            let mask = entry.netmask.as_ref().and_then(|a| a.as_sockaddr_in());
-            let (Some(address), Some(mask)) = (address, mask) else {
+            let ends = (entry.address.as_ref(), entry.netmask.as_ref());
+            let (Some(address), Some(mask)) = (ends.0.and_then(ip), ends.1.and_then(ip)) else {
                 continue;
             };
-            let network = Ipv4Network::with_netmask(address.ip(), mask.ip());
+            let network = IpNetwork::with_netmask(address, mask);
             found.push(HostAddress {
                 interface: entry.interface_name,
                 network: network.map_err(|_| Errno::EINVAL)?,

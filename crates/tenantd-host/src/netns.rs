@@ -36,6 +36,13 @@ const FORWARDING: [(AddressFamily, &str); 2] = [
     (AddressFamily::Inet6, "net/ipv6/conf/all/forwarding"),
 ];
 
+/// Settings of IPv6 for links that come later. A tenant's addresses and routes are those of its plan, never what a
+/// router says.
+const NO_ROUTERS: [&str; 2] = [
+    "net/ipv6/conf/default/accept_ra",
+    "net/ipv6/conf/default/autoconf",
+];
+
 /// The first unprivileged port. It is 0 in a tenant, so that its program may bind every port.
 const PORT_START: &str = "net/ipv4/ip_unprivileged_port_start";
 
@@ -206,6 +213,13 @@ fn set_up<T>(
             sysctls
                 .set(name, "0")
                 .map_err(|error| failed(name, error))?;
+        }
+    }
+    for name in NO_ROUTERS {
+        match sysctls.set(name, "0") {
+            // A kernel without IPv6.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+            outcome => outcome.map_err(|error| failed(name, error))?,
         }
     }
     let every_port = sysctls.set(PORT_START, "0");

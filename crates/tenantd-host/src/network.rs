@@ -8,22 +8,28 @@
 //!
 //! ```text
 //!            host                          tenant
-//!   hub: gateway's address
+//!   hub: gateway's addresses
 //!     (bridge: controller of)
-//!   host end, marked by its alias  ═════  eth0: the tenant's address
-//!     (address/32 → host end, bridge: → hub) default via the gateway
-//!   the rest of the subnet → unreachable
+//!   host end, marked by its alias  ═════  eth0: the tenant's addresses
+//!     (each address → host end, bridge: → hub) default via the gateway
+//!   the rest of the subnets → unreachable
 //! ```
 //!
 //! No step lists links, routes or neighbours, so the cost of a tenant does not depend on the number
 //! of tenants. Links without the application's mark are never changed. The firewall lets each tenant
-//! have the traffic of its plan. IPv6 is not implemented.
+//! have the traffic of its plan.
+//!
+//! Addresses of IPv6 are as those of IPv4: both ends have permanent neighbour entries, so neither ARP nor neighbour
+//! discovery is used, and no link has a link-local address. In mode bridge tenants have /128 addresses too, and reach
+//! each other through the hub.
 
 mod announce;
 mod arrival;
 mod connection;
+mod family;
 mod firewall;
 mod hub;
+mod ipv6;
 mod link;
 mod mend;
 mod proof;

@@ -95,7 +95,7 @@ fn an_address_of_the_host_is_refused() {
 
 /// A tenant is started only with all of its addresses.
 #[test]
-fn an_ipv6_address_is_refused_before_anything_is_made() {
+fn an_ipv6_address_without_a_subnet_is_refused_before_anything_is_made() {
     support::enter();
     for mode in [Mode::Routed, Mode::Bridge] {
         let mut tenant = link(mode, 2);
@@ -103,7 +103,7 @@ fn an_ipv6_address_is_refused_before_anything_is_made() {
         tenant.addresses = Addresses::new(first, vec!["fd00::2".parse().unwrap()]);
         let why = refused(mode, tenant, || ());
         assert_eq!((why.stage, why.errno), (Stage::Address, 0));
-        let said = "cannot set the address fd00::2: tenantd cannot provision IPv6 addresses yet";
+        let said = "cannot set the address fd00::2: the application has no IPv6 subnet";
         assert_eq!(why.to_string(), said);
     }
 }

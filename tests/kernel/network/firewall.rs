@@ -18,7 +18,7 @@ use crate::support;
 pub const BOTH: [Mode; 2] = [Mode::Routed, Mode::Bridge];
 
 /// Long for a refusal, which comes at once.
-const AT_ONCE: Duration = Duration::from_millis(500);
+pub const AT_ONCE: Duration = Duration::from_millis(500);
 
 pub fn with(link: LinkPlan, change: impl FnOnce(&mut TrafficPlan)) -> LinkPlan {
     let mut traffic = TrafficPlan::clone(&link.traffic);
@@ -75,7 +75,8 @@ pub fn ask(to: impl Into<SocketAddr>) -> Result<String, ErrorKind> {
 
 /// Whether a datagram is refused at once.
 pub fn refuses_datagram(to: SocketAddr) -> bool {
-    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let socket = UdpSocket::bind(any).unwrap();
     socket.set_read_timeout(Some(AT_ONCE)).unwrap();
     socket.connect(to).unwrap();
     socket.send(b"x").unwrap();

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::process::Command;
 use std::sync::Arc;
@@ -11,10 +11,12 @@ use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns};
 use serde_json::Value;
-use tenantd_core::plan::model::{EndPlan, Firewall, LinkPlan, MacAddr, Mode, NetworkPlan};
+use tenantd_core::plan::address::Addresses;
+use tenantd_core::plan::model::{EndPlan, Firewall, LinkPlan, MacAddr, Mode, NetworkPlan, Subnet6};
 use tenantd_host::netns::Netns;
 
 pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+pub const GATEWAY6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x77, 0, 0, 0, 0, 0, 1);
 pub const LIMIT: Duration = Duration::from_secs(10);
 
 pub fn plan(mode: Mode) -> NetworkPlan {
@@ -22,6 +24,7 @@ pub fn plan(mode: Mode) -> NetworkPlan {
         mode,
         subnet: "10.77.0.0/24".parse().unwrap(),
         gateway: GATEWAY,
+        ipv6: None,
         hub: EndPlan {
             name: "td-wiki".parse().unwrap(),
             mac: MacAddr([2, 0, 0, 0, 0, 1]),
@@ -49,6 +52,27 @@ pub fn link(mode: Mode, n: u16) -> LinkPlan {
         mark: format!("tenantd:wiki/t{n}"),
         sysctls: std::sync::Arc::default(),
         traffic: Arc::default(),
+    }
+}
+
+/// The same with an IPv6 subnet.
+pub fn plan6(mode: Mode) -> NetworkPlan {
+    NetworkPlan {
+        ipv6: Some(Subnet6 {
+            network: "fd00:77::/64".parse().unwrap(),
+            gateway: GATEWAY6,
+        }),
+        ..plan(mode)
+    }
+}
+
+/// The same with an address of each family.
+pub fn link6(mode: Mode, n: u16) -> LinkPlan {
+    let link = link(mode, n);
+    let other = Ipv6Addr::new(0xfd00, 0x77, 0, 0, 0, 0, 0, n);
+    LinkPlan {
+        addresses: Addresses::new(link.addresses.first(), vec![other.into()]),
+        ..link
     }
 }
 

@@ -25,7 +25,10 @@ impl Load {
         let server = inside(netns, || UdpSocket::bind(at).unwrap());
         let is_over = Arc::new(AtomicBool::new(false));
         let answers = Arc::new(AtomicU64::new(0));
-        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        let socket = match address {
+            IpAddr::V4(_) => UdpSocket::bind("0.0.0.0:0").unwrap(),
+            IpAddr::V6(_) => UdpSocket::bind("[::]:0").unwrap(),
+        };
         socket
             .set_read_timeout(Some(Duration::from_millis(1)))
             .unwrap();

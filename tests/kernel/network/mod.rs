@@ -4,6 +4,8 @@ mod failing;
 mod filters;
 mod firewall;
 mod host;
+mod ipv6;
+mod ipv6_watch;
 mod load;
 mod outside;
 mod release;

@@ -3,13 +3,13 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use tenantd_core::plan::model::{LinkPlan, Mode};
+use tenantd_core::plan::model::{LinkPlan, Mode, NetworkPlan};
 use tenantd_core::stage::Stage;
 use tenantd_host::netns::Netns;
 use tenantd_host::network::{Network, News, Note};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use crate::network::host::{LIMIT, block_on, ip, ip_json, link, plan, show};
+use crate::network::host::{LIMIT, block_on, ip, ip_json, link, link6, plan, plan6, show};
 use crate::network::load::Load;
 use crate::support;
 
@@ -25,9 +25,12 @@ struct Lab {
 
 impl Lab {
     async fn new(mode: Mode) -> Self {
+        Self::with(plan(mode), link(mode, 2)).await
+    }
+
+    async fn with(plan: NetworkPlan, tenant: LinkPlan) -> Self {
         let (noted, notes) = unbounded_channel();
-        let network = Network::open_noting(plan(mode), noted).await.unwrap();
-        let tenant = link(mode, 2);
+        let network = Network::open_noting(plan, noted).await.unwrap();
         let netns = network.provision(tenant.clone()).await.unwrap();
         Self {
             network,
@@ -38,7 +41,9 @@ impl Lab {
     }
 
     fn address(&self) -> IpAddr {
-        self.tenant.addresses.first()
+        let mut all = self.tenant.addresses.iter();
+        let of_ipv6 = all.find(IpAddr::is_ipv6);
+        of_ipv6.unwrap_or(self.tenant.addresses.first())
     }
 
     async fn note(&mut self) -> (String, News) {
@@ -75,14 +80,23 @@ impl Lab {
     }
 }
 
-const TENANT: &str = "tenantd:wiki/t2";
-const HUB: &str = "tenantd:wiki";
+pub const TENANT: &str = "tenantd:wiki/t2";
+pub const HUB: &str = "tenantd:wiki";
 
 /// Each fault, by the distribution's own program: what is mended, of whom.
 fn each_is_mended(mode: Mode, faults: &[(&str, &str, &str)]) {
+    each(mode, (plan(mode), link(mode, 2)), faults);
+}
+
+/// The same of a tenant with IPv6, with that load.
+pub fn each_is_mended_in_ipv6(mode: Mode, faults: &[(&str, &str, &str)]) {
+    each(mode, (plan6(mode), link6(mode, 2)), faults);
+}
+
+fn each(mode: Mode, (plan, link): (NetworkPlan, LinkPlan), faults: &[(&str, &str, &str)]) {
     support::enter();
     block_on(async {
-        let mut lab = Lab::new(mode).await;
+        let mut lab = Lab::with(plan, link).await;
         for (fault, mark, what) in faults {
             let load = Load::on(&lab.netns, lab.address());
             fault.split("; ").for_each(|words| drop(ip(words)));

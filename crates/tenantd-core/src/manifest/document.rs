@@ -44,7 +44,8 @@ check` reports every error in it, and `tenantd plan` shows everything that follo
 
 Strings that allow placeholders may contain `{app}` (the application's name), `{manifest_dir}`
 (the folder of the manifest), `{datastore}` (the path where the program finds its data),
-`{tenant}` (the tenant's name), `{ip}` (its address), `{gateway}` (the host's address), `{user}`,
+`{tenant}` (the tenant's name), `{ip}` (its first address), `{gateway}` (the host's address of that
+family), `{ip6}` and `{gateway6}` (its first IPv6 address, and the host's), `{user}`,
 `{uid}` and `{gid}` (the tenant's user, its number and that of its group) and
 `{vars.NAME}` (a variable, see `vars`). In a path, write `{{` and `}}` for literal braces. In an
 argument or a variable of the environment, braces are literal unless they enclose a word:
@@ -120,7 +121,10 @@ pub fn kind_words(kind: Kind) -> String {
         Kind::Choice(words) => format!("one of {}", listed(words)),
         Kind::Choices(words) => format!("an array of {}", listed(words)),
         Kind::Address => "an IPv4 address".to_owned(),
+        Kind::Address6 => "an IPv6 address".to_owned(),
+        Kind::Addresses => "an IP address, or an array of them".to_owned(),
         Kind::Subnet => "an IPv4 network".to_owned(),
+        Kind::Subnet6 => "an IPv6 network".to_owned(),
     }
 }
 
@@ -288,14 +292,26 @@ fn kind_schema(kind: Kind) -> Value {
         }),
         Kind::Umask => json!({ "type": "string", "pattern": "^[0-7]?[0-7]{3}$" }),
         Kind::Limit { measure, min } => limit_schema(measure, min),
-        Kind::Size { min } => json!({ "anyOf": [
-            { "type": "integer", "minimum": min },
-            { "type": "string", "pattern": "^[0-9]+ ?([KMGT]iB|B)?$" },
-        ] }),
+        Kind::Size { min } => size_schema(min),
         Kind::Permissions => json!({ "type": "string", "pattern": "^[0-7]?[0-7]{3,4}$" }),
         Kind::Choice(words) => json!({ "enum": words }),
         Kind::Choices(words) => json!({ "type": "array", "items": { "enum": words } }),
         Kind::Address => json!({ "type": "string", "format": "ipv4" }),
+        Kind::Address6 => json!({ "type": "string", "format": "ipv6" }),
+        Kind::Addresses => addresses_schema(),
         Kind::Subnet => json!({ "type": "string", "pattern": "^[0-9]+(\\.[0-9]+){3}/[0-9]+$" }),
+        Kind::Subnet6 => json!({ "type": "string", "pattern": "^[0-9a-fA-F:.]+/[0-9]+$" }),
     }
+}
+
+fn size_schema(min: u64) -> Value {
+    json!({ "anyOf": [
+        { "type": "integer", "minimum": min },
+        { "type": "string", "pattern": "^[0-9]+ ?([KMGT]iB|B)?$" },
+    ] })
+}
+
+fn addresses_schema() -> Value {
+    let one = json!({ "type": "string", "pattern": "^[0-9a-fA-F:.]+$" });
+    json!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1 }] })
 }

@@ -3,10 +3,10 @@
 //! A value is `None` if the key is not set and has no default, or if the value is invalid. In the
 //! latter case a problem has been reported, so later checks skip it silently.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use ipnetwork::Ipv4Network;
+use ipnetwork::{Ipv4Network, Ipv6Network};
 use toml::Spanned;
 
 use super::free::Free;
@@ -263,6 +263,8 @@ tables! {
         mode: Known<Mode>,
         subnet: Known<Ipv4Network>,
         gateway: Known<Ipv4Addr>,
+        subnet6: Optional<Ipv6Network>,
+        gateway6: Known<Ipv6Addr>,
         mtu: Known<u32>,
         firewall: Known<Firewall>,
     }
@@ -341,7 +343,7 @@ pub struct Tenant {
     /// Its name.
     pub name: Option<TenantName>,
     /// `ip`.
-    pub ip: Known<Ipv4Addr>,
+    pub ip: Known<Vec<Spanned<IpAddr>>>,
     /// `datastore`.
     pub datastore: Known<Template>,
     /// Whether `datastore` is set, even if its value is invalid.
@@ -350,4 +352,11 @@ pub struct Tenant {
     pub publish: Known<Vec<Spanned<Publish>>>,
     /// Its other settings.
     pub overrides: Overrides,
+}
+
+impl Tenant {
+    /// Its addresses, with their positions.
+    pub fn ips(&self) -> impl Iterator<Item = &Spanned<IpAddr>> {
+        self.ip.iter().flat_map(Spanned::get_ref)
+    }
 }

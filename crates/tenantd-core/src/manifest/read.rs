@@ -8,7 +8,7 @@ mod operators;
 mod tables;
 
 use std::borrow::Cow;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -68,14 +68,17 @@ fn tables<'v, 's>(
 }
 
 /// The addresses that tenants have.
-fn addresses(whole: &DeTable<'_>) -> impl Iterator<Item = Ipv4Addr> {
+fn addresses(whole: &DeTable<'_>) -> impl Iterator<Item = IpAddr> {
     let tenants = whole
         .get("tenants")
         .and_then(|value| value.get_ref().as_table());
-    tenants.into_iter().flatten().filter_map(|(_, tenant)| {
-        let ip = tenant.get_ref().as_table()?.get("ip")?;
-        ip.get_ref().as_str()?.parse().ok()
-    })
+    let ips = tenants.into_iter().flatten();
+    let ips = ips.filter_map(|(_, tenant)| tenant.get_ref().as_table()?.get("ip"));
+    let ips = ips.flat_map(|ip| match ip.get_ref().as_array() {
+        Some(items) => items.as_ref(),
+        None => std::slice::from_ref(ip),
+    });
+    ips.filter_map(|ip| ip.get_ref().as_str()?.parse().ok())
 }
 
 fn tenants(top: &mut Reader<'_, '_, '_>, free: &mut Free) -> Vec<Tenant> {
@@ -147,8 +150,8 @@ fn tenant<'v, 's>(
     Some(tenant)
 }
 
-/// Reads the address of a tenant. The help text of a problem names a free one.
-fn ip(reader: &mut Reader<'_, '_, '_>, free: &mut Free) -> Known<Ipv4Addr> {
+/// Reads the addresses of a tenant. The help text of a problem names a free one.
+fn ip(reader: &mut Reader<'_, '_, '_>, free: &mut Free) -> Known<Vec<Spanned<IpAddr>>> {
     let before = reader.problems.len();
     let ip = reader.value("ip");
     if reader.problems.len() > before

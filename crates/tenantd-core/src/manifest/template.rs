@@ -22,10 +22,14 @@ pub enum Slot {
     Datastore,
     /// The tenant's name.
     Tenant,
-    /// The tenant's address.
+    /// The tenant's first address.
     Ip,
-    /// The host's address as the tenant sees it.
+    /// The host's address of that family, as the tenant sees it.
     Gateway,
+    /// The tenant's first IPv6 address.
+    Ip6,
+    /// The host's IPv6 address, as the tenant sees it.
+    Gateway6,
     /// The name of the tenant's user.
     User,
     /// The number of the tenant's user.
@@ -45,6 +49,8 @@ impl Slot {
             Slot::Tenant => "tenant",
             Slot::Ip => "ip",
             Slot::Gateway => "gateway",
+            Slot::Ip6 => "ip6",
+            Slot::Gateway6 => "gateway6",
             Slot::User => "user",
             Slot::Uid => "uid",
             Slot::Gid => "gid",
@@ -76,6 +82,8 @@ pub const ALL: &[Slot] = &[
     Slot::Tenant,
     Slot::Ip,
     Slot::Gateway,
+    Slot::Ip6,
+    Slot::Gateway6,
     Slot::User,
     Slot::Uid,
     Slot::Gid,

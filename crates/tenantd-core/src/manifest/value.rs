@@ -1,5 +1,6 @@
 //! The types of values that a key can have, and how each is decoded from TOML.
 
+mod address;
 mod exits;
 mod guard;
 mod permissions;
@@ -182,7 +183,7 @@ impl Decode for Ipv4Addr {
         let address = text.parse().ok();
         if address.is_none() {
             let message = if text.parse::<Ipv6Addr>().is_ok() {
-                format!("{text:?} is an IPv6 address, and tenantd supports only IPv4 so far")
+                format!("{text:?} is an IPv6 address, not an IPv4 address")
             } else {
                 format!("{text:?} is not an IPv4 address")
             };

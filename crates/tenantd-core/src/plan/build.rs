@@ -3,7 +3,9 @@
 mod people;
 mod phases;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -29,7 +31,7 @@ use super::{
     wall,
 };
 use crate::layout;
-use crate::manifest::problem::Problems;
+use crate::manifest::problem::{Problems, Span};
 use crate::manifest::raw::{Known, Manifest, Tenant};
 use crate::manifest::template::{Slot, Template};
 use crate::manifest::text::Environment;
@@ -72,8 +74,7 @@ pub(super) fn plan(
     let target = target(manifest, &app_paths);
     let people = each_person(manifest, target.as_ref(), &mut people, problems);
     let files = files::read(manifest, &app_paths, folder, host, problems);
-    let is_damaged = folders::is_damaged(problems);
-    vars::check(manifest, &files, is_damaged, problems);
+    vars::check(manifest, &files, folders::is_damaged(problems), problems);
     let parts = Parts {
         manifest,
         folder,
@@ -92,14 +93,10 @@ pub(super) fn plan(
         network: network.as_ref()?,
         policy: policy.as_ref()?,
         socket: socket?,
+        lacking: RefCell::default(),
     };
-    let mut last = Last::default();
-    let each = manifest.tenants.iter().zip(people).zip(&stores.sources);
-    let tenants: Option<Vec<TenantPlan>> = each
-        .map(|((tenant, person), source)| {
-            parts.tenant(tenant, person?, source.as_ref()?, &mut last)
-        })
-        .collect();
+    let tenants = parts.tenants(people, &stores.sources);
+    network::lacking(parts.manifest, &parts.lacking.borrow(), problems);
     Some(Plan {
         app: parts.app.clone(),
         tenants: wall::checked(&manifest.app.wall, tenants?, problems),
@@ -139,6 +136,8 @@ struct Parts<'a> {
     network: &'a NetworkPlan,
     policy: &'a Policy,
     socket: PathBuf,
+    /// Tenants that lack an IPv6 address for a placeholder.
+    lacking: RefCell<Vec<(Span, Slot)>>,
 }
 
 /// Parts of the previous tenant. Most tenants have equal parts, which are then stored only once.
@@ -185,6 +184,19 @@ impl<T: PartialEq> Kept<T> {
 }
 
 impl Parts<'_> {
+    fn tenants(
+        &self,
+        people: Vec<Option<Person>>,
+        sources: &[Option<Source>],
+    ) -> Option<Vec<TenantPlan>> {
+        let mut last = Last::default();
+        let each = self.manifest.tenants.iter().zip(people).zip(sources);
+        each.map(|((tenant, person), source)| {
+            self.tenant(tenant, person?, source.as_ref()?, &mut last)
+        })
+        .collect()
+    }
+
     fn tenant(
         &self,
         tenant: &Tenant,
@@ -202,7 +214,7 @@ impl Parts<'_> {
             .or(defaults.autostart.as_ref())?;
         Some(TenantPlan {
             link: LinkPlan {
-                addresses: (*tenant.ip.as_ref()?.get_ref()).into(),
+                addresses: network::addresses(tenant)?,
                 prefix: match self.network.mode {
                     Mode::Routed => 32,
                     Mode::Bridge => self.network.subnet.prefix(),
@@ -333,7 +345,16 @@ impl Parts<'_> {
 
     fn fill(&self, template: &Template, tenant: &Tenant, identity: &Identity) -> Option<String> {
         let name = tenant.name.as_ref()?;
-        let ip = tenant.ip.as_ref()?.get_ref();
+        let addresses = network::addresses(tenant)?;
+        let ip = addresses.first();
+        let ip6 = addresses.iter().find(IpAddr::is_ipv6);
+        // It is reported.
+        let of_ip6 = |slot: Slot, address: Option<IpAddr>| {
+            if ip6.is_none() {
+                self.lacking.borrow_mut().push((tenant.at.clone(), slot));
+            }
+            address.map_or_else(String::new, |address| address.to_string())
+        };
         let slot = |slot| {
             Some(match slot {
                 Slot::App => self.app.to_string(),
@@ -344,7 +365,12 @@ impl Parts<'_> {
                 }
                 Slot::Tenant => name.to_string(),
                 Slot::Ip => ip.to_string(),
-                Slot::Gateway => self.network.gateway.to_string(),
+                Slot::Gateway => {
+                    let gateway = self.network.gateway_of(ip);
+                    gateway.map_or_else(String::new, |gateway| gateway.to_string())
+                }
+                Slot::Ip6 => of_ip6(slot, ip6),
+                Slot::Gateway6 => of_ip6(slot, self.network.ipv6.map(|it| it.gateway.into())),
                 Slot::User => identity.user.clone(),
                 Slot::Uid => identity.uid.to_string(),
                 Slot::Gid => identity.gid.to_string(),

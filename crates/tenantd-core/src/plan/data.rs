@@ -61,6 +61,7 @@ fn network(network: &NetworkPlan) -> Value {
         mode,
         subnet,
         gateway,
+        ipv6,
         hub,
         mark,
         mtu,
@@ -70,6 +71,8 @@ fn network(network: &NetworkPlan) -> Value {
         "mode": mode,
         "subnet": subnet,
         "gateway": gateway,
+        "subnet6": ipv6.map(|it| it.network),
+        "gateway6": ipv6.map(|it| it.gateway),
         "hub": link::end(hub),
         "mark": mark,
         "mtu": mtu,
@@ -335,7 +338,7 @@ pub(super) fn tenant_changes(old: &TenantPlan, new: &TenantPlan) -> Vec<KeyChang
 /// The values by which an added or removed tenant is shown.
 pub(super) fn shown(plan: &TenantPlan) -> [(String, Value); 2] {
     [
-        ("ip".to_owned(), json!(plan.link.addresses.first())),
+        ("ip".to_owned(), link::ip(&plan.link.addresses)),
         ("datastore.source".to_owned(), json!(plan.datastore.source)),
     ]
 }

@@ -66,13 +66,17 @@ fn source(
                 Slot::App => Some(app.to_string()),
                 Slot::Tenant => Some(name.to_string()),
                 Slot::ManifestDir => Some(folder.to_owned()),
-                Slot::Datastore | Slot::Ip | Slot::Gateway | Slot::User | Slot::Uid | Slot::Gid => {
-                    None
-                }
+                Slot::Datastore
+                | Slot::Ip
+                | Slot::Gateway
+                | Slot::Ip6
+                | Slot::Gateway6
+                | Slot::User
+                | Slot::Uid
+                | Slot::Gid => None,
             };
             let var = |name: &str| vars::of(manifest, tenant, name);
-            let text = vars::fill(template.get_ref(), slot, var)?;
-            (text, template.span())
+            (vars::fill(template.get_ref(), slot, var)?, template.span())
         }
         None if tenant.datastore_said => return None,
         None => (tenant.name.as_ref()?.to_string(), tenant.at.clone()),
@@ -87,11 +91,7 @@ fn source(
             return None;
         }
         let inside = path.starts_with(datastores) && path != *datastores;
-        let root = if inside {
-            datastores.clone()
-        } else {
-            path.clone()
-        };
+        let root = if inside { datastores } else { &path }.clone();
         return Some(Source { path, root, at });
     }
     if !written

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use ipnetwork::Ipv4Network;
+use ipnetwork::IpNetwork;
 use nix::errno::Errno;
 
 use super::derive::own_user_name;
@@ -125,14 +125,14 @@ pub struct HostAddress {
     /// The interface that has it.
     pub interface: String,
     /// The address with its prefix.
-    pub network: Ipv4Network,
+    pub network: IpNetwork,
 }
 
 /// A network that something has on the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     /// The network.
-    pub network: Ipv4Network,
+    pub network: IpNetwork,
     /// What has it.
     pub by: Claimant,
 }

@@ -32,7 +32,7 @@ use std::path::Path;
 
 use super::model::{
     ControlPlan, DatastorePlan, Firewall, Identity, LaunchPlan, Limits, Measure, NetworkPlan,
-    Policy, Reader, RestartPolicy, StopSignal, TenantPlan,
+    Policy, Reader, RestartPolicy, StopSignal, Subnet6, TenantPlan,
 };
 use super::policy;
 use crate::name::AppName;
@@ -68,6 +68,7 @@ pub fn shared(app: &AppName, network: &NetworkPlan, control: &ControlPlan, see: 
         mode,
         subnet,
         gateway,
+        ipv6,
         hub,
         mark,
         mtu,
@@ -78,6 +79,10 @@ pub fn shared(app: &AppName, network: &NetworkPlan, control: &ControlPlan, see: 
     see(renews(Later("mode"), "mode", &mode));
     see(renews(Later("subnet"), "subnet", subnet));
     see(renews(Later("gateway"), "gateway", gateway));
+    if let Some(Subnet6 { network, gateway }) = ipv6 {
+        see(renews(Later("subnet6"), "subnet6", network));
+        see(renews(Later("gateway6"), "gateway6", gateway));
+    }
     see(renews(Later("hub"), "hub", &End(hub)));
     see(renews(Later("mark"), "mark", mark));
     see(renews(Later("mtu"), "mtu", mtu));

@@ -190,6 +190,8 @@ impl Reading<'_> {
             | Slot::Tenant
             | Slot::Ip
             | Slot::Gateway
+            | Slot::Ip6
+            | Slot::Gateway6
             | Slot::User
             | Slot::Uid
             | Slot::Gid => None,

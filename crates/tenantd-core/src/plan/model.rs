@@ -5,6 +5,7 @@ mod control;
 mod files;
 mod link;
 mod mac;
+mod subnet;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -29,6 +30,7 @@ pub use control::{ControlPlan, Operator, Reader};
 pub use files::{FilePlan, LogFiles};
 pub use link::{EndPlan, LinkPlan};
 pub use mac::MacAddr;
+pub use subnet::Subnet6;
 
 /// One application and all its tenants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +65,8 @@ pub struct NetworkPlan {
     pub subnet: Ipv4Network,
     /// The host's address in the subnet, which all tenants can reach.
     pub gateway: Ipv4Addr,
+    /// The same of IPv6, if tenants can have such addresses.
+    pub ipv6: Option<Subnet6>,
     /// The link with the gateway's address on the host: a bridge, which has ports only in mode
     /// bridge.
     pub hub: EndPlan,

@@ -1,13 +1,15 @@
 //! Checks and derives the network: the subnet, the gateway and the tenants' addresses.
 
 mod claims;
+mod ipv6;
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use ipnetwork::Ipv4Network;
+use ipnetwork::{IpNetwork, Ipv4Network};
 use toml::Spanned;
 
+use super::address::Addresses;
 use super::facts::{HostAddress, HostFacts};
 use super::model::{Mode, NetworkPlan};
 use super::{derive, traffic};
@@ -16,6 +18,7 @@ use crate::manifest::problem::{Problems, Span};
 use crate::manifest::raw::{Manifest, Network, Tenant};
 use crate::manifest::value::{self, Sysctls};
 use crate::name::AppName;
+pub(super) use ipv6::lacking;
 
 /// The most ports of a bridge: `BR_MAX_PORTS` of net/bridge/br_private.h is 1,024, and port
 /// number 0 is not used.
@@ -51,28 +54,65 @@ pub(super) fn network(
     let subnet = subnet(network, problems)?;
     let gateway = gateway(network, *subnet.get_ref(), problems);
     check_room(&subnet, manifest.tenants.len(), problems);
-    for tenant in &manifest.tenants {
-        if let Some(ip) = &tenant.ip {
-            check_address(ip, *subnet.get_ref(), &gateway, &mut free, problems);
+    let six = ipv6::read(network, problems);
+    for ip in manifest.tenants.iter().flat_map(Tenant::ips) {
+        let around = (*subnet.get_ref(), &gateway);
+        match *ip.get_ref() {
+            IpAddr::V4(address) => check_address((ip, address), around, &mut free, problems),
+            IpAddr::V6(address) => {
+                let six = six.as_ref();
+                ipv6::check_address(manifest, (ip, address), six, &mut free, problems);
+            }
         }
     }
     if let Err(errno) = addresses {
         let message = format!("cannot read the host's addresses: {}", errno.desc());
         problems.report(&subnet.span(), message);
     }
-    let around = (&subnet, &gateway);
-    claims::check(host, &subnet, (app, &foreign), problems);
-    check_host(&foreign, around, &manifest.tenants, &mut free, problems);
+    let around = Around::of(&subnet, &gateway, six.as_ref());
+    claims::check(host, &around.subnets, (app, &foreign), problems);
+    check_host(&foreign, &around, &manifest.tenants, &mut free, problems);
     let app = app?;
     Some(NetworkPlan {
         mode: mode(*network.mode.as_ref()?.get_ref()),
         subnet: *subnet.get_ref(),
         gateway: *gateway.get_ref(),
+        ipv6: six.map(|six| six.plan()),
         hub: derive::hub(app),
         mark: derive::hub_mark(app),
         mtu: *network.mtu.as_ref()?.get_ref(),
         firewall: *network.firewall.as_ref()?.get_ref(),
     })
+}
+
+/// The subnets and the gateways of both families, with their positions.
+struct Around {
+    subnets: Vec<(IpNetwork, Span)>,
+    gateways: Vec<(IpAddr, Span)>,
+}
+
+impl Around {
+    fn of(
+        subnet: &Spanned<Ipv4Network>,
+        gateway: &Spanned<Ipv4Addr>,
+        six: Option<&ipv6::Written>,
+    ) -> Self {
+        let mut around = Self {
+            subnets: vec![((*subnet.get_ref()).into(), subnet.span())],
+            gateways: vec![((*gateway.get_ref()).into(), gateway.span())],
+        };
+        if let Some(ipv6::Written { subnet, gateway }) = six {
+            let (network, address) = (*subnet.get_ref(), *gateway.get_ref());
+            around.subnets.push((network.into(), subnet.span()));
+            around.gateways.push((address.into(), gateway.span()));
+        }
+        around
+    }
+}
+
+/// Whether two networks have addresses in common.
+fn overlap(one: IpNetwork, other: IpNetwork) -> bool {
+    one.contains(other.network()) || other.contains(one.network())
 }
 
 /// The settings of the kernel for a tenant. Its own take precedence over `[defaults]`, and those over
@@ -85,6 +125,11 @@ pub(super) fn sysctls(manifest: &Manifest, tenant: &Tenant) -> Sysctls {
     ];
     let layers = layers.into_iter().flatten().flat_map(Spanned::get_ref);
     layers.map(|(one, value)| (*one, value.clone())).collect()
+}
+
+/// The addresses of a tenant. None if none is valid.
+pub(super) fn addresses(tenant: &Tenant) -> Option<Addresses> {
+    Addresses::of(tenant.ips().map(|ip| *ip.get_ref()))
 }
 
 fn mode(mode: value::Mode) -> Mode {
@@ -189,13 +234,11 @@ fn check_room(subnet: &Spanned<Ipv4Network>, count: usize, problems: &mut Proble
 }
 
 fn check_address(
-    ip: &Spanned<Ipv4Addr>,
-    subnet: Ipv4Network,
-    gateway: &Spanned<Ipv4Addr>,
+    (ip, address): (&Spanned<IpAddr>, Ipv4Addr),
+    (subnet, gateway): (Ipv4Network, &Spanned<Ipv4Addr>),
     free: &mut Free,
     problems: &mut Problems,
 ) {
-    let address = *ip.get_ref();
     if let Some(why) = no_host(address, subnet) {
         let first = Ipv4Addr::from(u32::from(subnet.network()) + 1);
         let last = Ipv4Addr::from(u32::from(subnet.broadcast()) - 1);
@@ -209,7 +252,7 @@ fn check_address(
     } else if address == *gateway.get_ref() {
         let message = format!("{address} is the gateway, the host's own address in the subnet");
         let problem = problems.report(&ip.span(), message);
-        problem.help(instead(free));
+        problem.help(instead(*ip.get_ref(), free));
         // Without a key for it, there is no place to show.
         if !gateway.span().is_empty() {
             problem.also(&gateway.span(), "the gateway's address comes from this");
@@ -218,28 +261,39 @@ fn check_address(
 }
 
 /// The help text for an address that cannot be used.
-fn instead(free: &mut Free) -> String {
-    match free.suggest() {
+fn instead(address: IpAddr, free: &mut Free) -> String {
+    match free.suggest_instead_of(address) {
         Some(address) => format!("use another address: {address} is free"),
         None => "use another address".to_owned(),
     }
 }
 
-/// Reports tenants with the same address. After sorting, they are adjacent.
+/// Reports addresses that are given twice. After sorting, they are adjacent.
 fn duplicates(tenants: &[Tenant], free: &mut Free, problems: &mut Problems) {
-    let mut sorted: Vec<&Spanned<Ipv4Addr>> =
-        tenants.iter().filter_map(|t| t.ip.as_ref()).collect();
-    sorted.sort_by_key(|ip| (*ip.get_ref(), ip.span().start));
-    for same in sorted.chunk_by(|a, b| a.get_ref() == b.get_ref()) {
-        for ip in &same[1..] {
+    let each = tenants.iter().enumerate();
+    let mut sorted: Vec<(usize, &Spanned<IpAddr>)> = each
+        .flat_map(|(tenant, it)| it.ips().map(move |ip| (tenant, ip)))
+        .collect();
+    sorted.sort_by_key(|(_, ip)| (*ip.get_ref(), ip.span().start));
+    for same in sorted.chunk_by(|(_, a), (_, b)| a.get_ref() == b.get_ref()) {
+        let (tenant, first) = same[0];
+        for (other, ip) in &same[1..] {
+            let address = ip.get_ref();
+            if *other == tenant {
+                problems
+                    .report(&ip.span(), format!("the address {address} is given twice"))
+                    .also(&first.span(), "the first one")
+                    .help("remove one of them");
+                continue;
+            }
             problems
                 .report(
                     &ip.span(),
-                    format!("two tenants have the address {}", ip.get_ref()),
+                    format!("two tenants have the address {address}"),
                 )
                 .note("second tenant")
-                .also(&same[0].span(), "first tenant")
-                .help(instead(free));
+                .also(&first.span(), "first tenant")
+                .help(instead(*address, free));
         }
     }
 }
@@ -282,40 +336,42 @@ fn is_foreign(address: &HostAddress, app: Option<&AppName>) -> bool {
 /// the tenants and the host's addresses, not their product.
 fn check_host(
     foreign: &[&HostAddress],
-    (subnet, gateway): (&Spanned<Ipv4Network>, &Spanned<Ipv4Addr>),
+    around: &Around,
     tenants: &[Tenant],
     free: &mut Free,
     problems: &mut Problems,
 ) {
-    let owners: BTreeMap<Ipv4Addr, &Spanned<Ipv4Addr>> = tenants
-        .iter()
-        .filter_map(|tenant| tenant.ip.as_ref())
-        .map(|ip| (*ip.get_ref(), ip))
-        .collect();
+    let ips = tenants.iter().flat_map(Tenant::ips);
+    let mut owners: BTreeMap<IpAddr, Span> = ips.map(|ip| (*ip.get_ref(), ip.span())).collect();
+    owners.extend(around.gateways.iter().cloned());
     for taken in foreign {
         let (address, interface) = (taken.network.ip(), &taken.interface);
-        let owner = if address == *gateway.get_ref() {
-            Some(gateway)
-        } else {
-            owners.get(&address).copied()
-        };
+        let owner = owners.get(&address);
         if let Some(owner) = owner {
             let message = format!("the host already has the address {address}, on {interface}");
-            let problem = problems.report(&owner.span(), message);
-            problem.help(instead(free));
+            let problem = problems.report(owner, message);
+            problem.help(instead(address, free));
         }
-        // An address with prefix 32 claims no network, so it cannot overlap the subnet.
-        let alone = owner.is_some() && taken.network.prefix() == 32;
-        if subnet.get_ref().overlaps(taken.network) && !alone {
+        // An address with a prefix of its whole length claims no network, so it cannot overlap the subnet.
+        let alone = owner.is_some() && is_whole(taken.network);
+        let overlapping = around.subnets.iter();
+        for (subnet, at) in overlapping.filter(|(subnet, _)| overlap(*subnet, taken.network)) {
+            if alone {
+                continue;
+            }
+            let other = taken.network;
             let message = format!(
-                "the subnet {} overlaps {} on the host's interface {interface}",
-                subnet.get_ref(),
-                Ipv4Network::new(taken.network.network(), taken.network.prefix())
-                    .unwrap_or(taken.network),
+                "the subnet {subnet} overlaps {} on the host's interface {interface}",
+                IpNetwork::new(other.network(), other.prefix()).unwrap_or(other),
             );
             problems
-                .report(&subnet.span(), message)
+                .report(at, message)
                 .help("use a subnet that is free");
         }
     }
+}
+
+/// Whether a network is one address.
+fn is_whole(network: IpNetwork) -> bool {
+    network.prefix() == if network.is_ipv4() { 32 } else { 128 }
 }

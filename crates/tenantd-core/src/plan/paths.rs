@@ -168,7 +168,14 @@ pub(super) fn filled(
         Slot::App => name.map(|name| name.get_ref().to_string()),
         Slot::ManifestDir => Some(folder.to_owned()),
         Slot::Datastore => target.map(|path| path.display().to_string()),
-        Slot::Tenant | Slot::Ip | Slot::Gateway | Slot::User | Slot::Uid | Slot::Gid => None,
+        Slot::Tenant
+        | Slot::Ip
+        | Slot::Gateway
+        | Slot::Ip6
+        | Slot::Gateway6
+        | Slot::User
+        | Slot::Uid
+        | Slot::Gid => None,
     };
     let text = vars::fill(template.get_ref(), slot, |name| {
         vars::shared(manifest, name)

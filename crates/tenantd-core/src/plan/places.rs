@@ -261,7 +261,15 @@ impl Looked<'_> {
                     .unwrap_or_default()
             }
             // In no path that a launch fails on.
-            Name::Slot(Slot::Ip | Slot::Gateway | Slot::User | Slot::Uid | Slot::Gid)
+            Name::Slot(
+                Slot::Ip
+                | Slot::Gateway
+                | Slot::Ip6
+                | Slot::Gateway6
+                | Slot::User
+                | Slot::Uid
+                | Slot::Gid,
+            )
             | Name::Var(_) => String::new(),
         });
         Path::new(&text).components().collect()

@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
-use ipnetwork::Ipv4Network;
+use ipnetwork::IpNetwork;
 use nix::errno::Errno;
 use nix::net::if_::if_indextoname;
 use rtnetlink::packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
@@ -32,14 +32,18 @@ const MAIN: u32 = 254;
 /// All of them. The cost grows with the number of routes.
 pub(super) fn all() -> Result<Vec<Claim>, Errno> {
     let errno = |error: std::io::Error| Errno::try_from(error).unwrap_or(Errno::EIO);
-    let mut found = routes().map_err(errno)?;
+    let mut found = routes(AddressFamily::Inet).map_err(errno)?;
+    // A kernel without IPv6 answers for IPv4 instead.
+    if Path::new("/proc/self/net/if_inet6").exists() {
+        found.extend(routes(AddressFamily::Inet6).map_err(errno)?);
+    }
     found.extend(manifests(Path::new(MANIFESTS)));
     Ok(found)
 }
 
-fn routes() -> std::io::Result<Vec<Claim>> {
+fn routes(family: AddressFamily) -> std::io::Result<Vec<Claim>> {
     let mut rule = RuleMessage::default();
-    rule.header.family = AddressFamily::Inet;
+    rule.header.family = family;
     let rules = dump(RouteNetlinkMessage::GetRule(rule))?;
     let rules = rules.into_iter().filter_map(|message| match message {
         RouteNetlinkMessage::NewRule(rule) => Some(rule),
@@ -49,7 +53,7 @@ fn routes() -> std::io::Result<Vec<Claim>> {
     let of_rules: Vec<Claim> = rules.iter().filter_map(claim_of_rule).collect();
     let tables = tables(rules);
     let mut route = RouteMessage::default();
-    route.header.address_family = AddressFamily::Inet;
+    route.header.address_family = family;
     let mut links = BTreeMap::new();
     let routes = dump(RouteNetlinkMessage::GetRoute(route))?.into_iter();
     let of_routes = routes.filter_map(|message| match message {
@@ -62,11 +66,11 @@ fn routes() -> std::io::Result<Vec<Claim>> {
 /// A rule for packets to some addresses, unless it leads to the main table.
 fn claim_of_rule(rule: &RuleMessage) -> Option<Claim> {
     let to = rule.attributes.iter().find_map(|part| match part {
-        RuleAttribute::Destination(IpAddr::V4(to)) => Some(*to),
+        RuleAttribute::Destination(to) => Some(*to),
         _ => None,
     })?;
     let table = table_of(rule);
-    let network = Ipv4Network::new(to, rule.header.dst_len).ok()?;
+    let network = IpNetwork::new(to, rule.header.dst_len).ok()?;
     (table != MAIN && table != LOCAL).then_some(Claim {
         network,
         by: Claimant::Route {
@@ -147,18 +151,22 @@ fn claim(
     if !kinds.contains(&route.header.kind) || route.header.protocol == RouteProtocol::Other(126) {
         return None;
     }
-    let (mut to, mut index) = (Ipv4Addr::UNSPECIFIED, None);
+    let (mut to, mut index) = match route.header.address_family {
+        AddressFamily::Inet6 => (IpAddr::V6(Ipv6Addr::UNSPECIFIED), None),
+        _ => (IpAddr::V4(Ipv4Addr::UNSPECIFIED), None),
+    };
     let mut table = u32::from(route.header.table);
     for part in &route.attributes {
         match part {
-            RouteAttribute::Destination(RouteAddress::Inet(address)) => to = *address,
+            RouteAttribute::Destination(RouteAddress::Inet(address)) => to = (*address).into(),
+            RouteAttribute::Destination(RouteAddress::Inet6(address)) => to = (*address).into(),
             RouteAttribute::Oif(oif) => index = Some(*oif),
             RouteAttribute::Table(long) => table = *long,
             _ => {}
         }
     }
     let is_first = *tables.get(&table)?;
-    let network = Ipv4Network::new(to, route.header.destination_prefix_length).ok()?;
+    let network = IpNetwork::new(to, route.header.destination_prefix_length).ok()?;
     let link = index.map(|index| links.entry(index).or_insert_with(|| link(index)).clone());
     let (interface, mark) = link.map_or((None, None), |(name, mark)| (Some(name), mark));
     Some(Claim {
@@ -226,17 +234,21 @@ fn manifests(folder: &Path) -> Vec<Claim> {
             let text = regular::read(&path, MANIFEST_MAX).ok()?;
             let table: toml::Table = String::from_utf8(text).ok()?.parse().ok()?;
             let app = table.get("app")?.get("name")?.as_str()?.to_owned();
-            let subnet = table
-                .get("network")
-                .and_then(|network| network.get("subnet"));
-            let network = match subnet {
-                Some(subnet) => subnet.as_str()?.parse().ok()?,
-                None => "10.77.0.0/24".parse().ok()?,
-            };
+            let written = |key: &str| table.get("network")?.get(key)?.as_str();
+            let subnets = [
+                written("subnet").or(Some("10.77.0.0/24")),
+                written("subnet6"),
+            ];
             let path = path.display().to_string();
-            let by = Claimant::Manifest { app, path };
-            Some(Claim { network, by })
+            let networks = subnets.into_iter().flatten();
+            let networks: Vec<IpNetwork> = networks.filter_map(|it| it.parse().ok()).collect();
+            Some(networks.into_iter().map(move |network| {
+                let (app, path) = (app.clone(), path.clone());
+                let by = Claimant::Manifest { app, path };
+                Claim { network, by }
+            }))
         })
+        .flatten()
         .collect()
 }
 
@@ -250,7 +262,7 @@ mod tests {
         let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
         write(
             "a.toml",
-            "[app]\nname = \"shop\"\n[network]\nsubnet = \"10.80.0.0/16\"\n",
+            "[app]\nname = \"shop\"\n[network]\nsubnet = \"10.80.0.0/16\"\nsubnet6 = \"fd00:80::/64\"\n",
         );
         write("b.toml", "[app]\nname = \"wiki\"\n");
         write("c.toml", "[network]\nsubnet = \"10.81.0.0/16\"\n");
@@ -265,7 +277,11 @@ mod tests {
         let of = |app: &str, subnet: &str| (app.to_owned(), subnet.to_owned());
         assert_eq!(
             found,
-            [of("shop", "10.80.0.0/16"), of("wiki", "10.77.0.0/24")]
+            [
+                of("shop", "10.80.0.0/16"),
+                of("shop", "fd00:80::/64"),
+                of("wiki", "10.77.0.0/24")
+            ]
         );
         assert_eq!(manifests(&folder.path().join("none")), []);
     }

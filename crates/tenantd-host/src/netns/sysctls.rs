@@ -128,7 +128,7 @@ impl Sysctls {
     ///
     /// # Errors
     /// Those of open(2) and write(2).
-    pub(super) fn set(&self, name: &str, value: &str) -> io::Result<()> {
+    pub(crate) fn set(&self, name: &str, value: &str) -> io::Result<()> {
         let flags = OFlags::WRONLY | OFlags::CLOEXEC;
         let file = match &self.procfs {
             Some(procfs) => openat(procfs, format!("sys/{name}"), flags, Mode::empty())?,

@@ -4,7 +4,7 @@
 //! The kernel's own announcement (`arp_notify`) comes before the link carries, and is lost.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsRawFd;
 
 use nix::ifaddrs::getifaddrs;
@@ -16,12 +16,8 @@ use tenantd_core::stage::{Failure, Stage};
 use super::refusal::broken;
 use crate::netns::{self, Netns};
 
-/// Sends one frame for each address.
-pub(super) fn announce(
-    netns: &Netns,
-    link: &LinkPlan,
-    addresses: &[Ipv4Addr],
-) -> Result<(), Failure> {
+/// Sends one frame for each IPv4 address.
+pub(super) fn announce(netns: &Netns, link: &LinkPlan) -> Result<(), Failure> {
     let name = link.tenant.name.as_str();
     let sent = netns::visit(netns, || {
         let socket = socket(
@@ -31,8 +27,11 @@ pub(super) fn announce(
             None,
         )?;
         let to = packet_address(name)?;
-        for address in addresses {
-            let frame = frame(link.tenant.mac, *address);
+        for address in link.addresses.iter() {
+            let IpAddr::V4(address) = address else {
+                continue;
+            };
+            let frame = frame(link.tenant.mac, address);
             sendto(socket.as_raw_fd(), &frame, &to, MsgFlags::MSG_DONTWAIT)?;
         }
         Ok(())

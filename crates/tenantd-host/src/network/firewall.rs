@@ -13,6 +13,7 @@ mod conntrack;
 mod elements;
 mod expressions;
 mod found;
+mod guard;
 mod lists;
 mod missing;
 mod parts;
@@ -206,8 +207,9 @@ impl Firewall {
                 all.push((Family::Inet, wire::new_rule(table, chain, rule)));
             }
         }
-        let gateway = elements::of_gateway(self.network.gateway);
-        all.push((Family::Inet, wire::add_element(table, &gateway, &self.mark)));
+        for gateway in self.network.gateways().map(elements::of_gateway) {
+            all.push((Family::Inet, wire::add_element(table, &gateway, &self.mark)));
+        }
         all
     }
 

@@ -4,26 +4,37 @@
 //! every kernel has dummy links. In mode bridge its ports are the tenants' host ends; in mode
 //! routed it has no ports.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
+use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt};
 use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
-use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
+use rtnetlink::packet_route::address::{
+    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage,
+};
 use rtnetlink::packet_route::link::{BridgeStpState, InfoKind};
 use rtnetlink::packet_route::neighbour_table::{
     NeighbourTableAttribute, NeighbourTableMessage, NeighbourTableParameter,
 };
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{LinkBridge, LinkMessageBuilder};
+use tokio::time::{Instant, sleep};
 
 use crate::crash;
+use crate::netns::Sysctls;
 use tenantd_core::plan::model::{Firewall, Mode, NetworkPlan};
 use tenantd_core::stage::{Failure, Stage};
 
 use super::arrival::arrival;
+use super::family::{family, local};
+use super::ipv6;
 use super::link::{Found, Links};
 use super::refusal::{answered, refused};
 use super::subnet;
+
+/// How long an IPv6 address is waited for, and how often it is looked at.
+const SETTLES_WITHIN: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// Makes the hub, or takes over one with our mark and corrects its settings. Returns its index, and
 /// whether it was made.
@@ -36,7 +47,9 @@ pub(super) async fn ensure(links: &Links, network: &NetworkPlan) -> Result<(u32,
         return Err(found.in_the_way(name, &network.mark));
     }
     let known = found.as_ref().map(|found| found.index);
-    links.refuse_own_address(network.gateway, known).await?;
+    for gateway in network.gateways() {
+        links.refuse_own_address(gateway, known).await?;
+    }
     if let Some(index) = known {
         set_up(links, network, index).await?;
         return Ok((index, false));
@@ -83,11 +96,14 @@ pub(super) async fn remove(links: &Links, network: &NetworkPlan) -> Result<(), F
         // the ports would list all links.
         Some(found) if is_hub(&found, network) && !found.carrier => {
             links.delete(&found).await?;
-            subnet::remove(links, network.subnet).await
         }
-        None => subnet::remove(links, network.subnet).await,
-        Some(_) => Ok(()),
+        None => {}
+        Some(_) => return Ok(()),
     }
+    for subnet in network.subnets() {
+        subnet::remove(links, subnet).await?;
+    }
+    Ok(())
 }
 
 fn is_hub(found: &Found, network: &NetworkPlan) -> bool {
@@ -97,8 +113,14 @@ fn is_hub(found: &Found, network: &NetworkPlan) -> bool {
 async fn set_up(links: &Links, network: &NetworkPlan, index: u32) -> Result<(), Failure> {
     change(links, network, index).await?;
     crash::point("hub: marked", network.hub.name.as_str());
-    ensure_address(links, network, index, true).await?;
-    subnet::ensure(links, network, index).await.map(drop)
+    ipv6::settle(&Sysctls::default(), network, network.hub.name.as_str())?;
+    for gateway in network.gateways() {
+        ensure_address(links, (network, gateway), index, true).await?;
+    }
+    for subnet in network.subnets() {
+        subnet::ensure(links, (network, subnet), index).await?;
+    }
+    Ok(())
 }
 
 async fn change(links: &Links, network: &NetworkPlan, index: u32) -> Result<(), Failure> {
@@ -187,45 +209,44 @@ pub(super) async fn mend(
     if !mended.is_empty() {
         change(links, network, index).await?;
     }
-    if ensure_address(links, network, index, false).await? {
-        mended.push(format!("the address {}", address_of(network)));
+    for gateway in network.gateways() {
+        if ensure_address(links, (network, gateway), index, false).await? {
+            let prefix = prefix(network, gateway);
+            mended.push(format!("the address {gateway}/{prefix}"));
+        }
     }
-    if subnet::ensure(links, network, index).await? {
-        mended.push(subnet::name(network.subnet));
+    for subnet in network.subnets() {
+        if subnet::ensure(links, (network, subnet), index).await? {
+            mended.push(subnet::name(subnet));
+        }
     }
     Ok((index, mended))
 }
 
-fn prefix(network: &NetworkPlan) -> u8 {
-    match network.mode {
-        Mode::Routed => 32,
-        Mode::Bridge => network.subnet.prefix(),
+/// The prefix of an address of the hub. Tenants ask each other for MAC addresses only in IPv4.
+fn prefix(network: &NetworkPlan, gateway: IpAddr) -> u8 {
+    match (network.mode, gateway) {
+        (Mode::Bridge, IpAddr::V4(_)) => network.subnet.prefix(),
+        (Mode::Routed, IpAddr::V4(_)) => 32,
+        (_, IpAddr::V6(_)) => 128,
     }
 }
 
-fn address_of(network: &NetworkPlan) -> String {
-    format!("{}/{}", network.gateway, prefix(network))
-}
-
-/// Sets the hub's address. Removes others if it is to be the `only` one. Returns whether it was missing.
+/// Sets the hub's address of a family. Removes others if it is to be the `only` one. Returns whether it was missing.
 async fn ensure_address(
     links: &Links,
-    network: &NetworkPlan,
+    (network, gateway): (&NetworkPlan, IpAddr),
     index: u32,
     only: bool,
 ) -> Result<bool, Failure> {
-    let prefix = prefix(network);
-    let object = address_of(network);
+    let prefix = prefix(network, gateway);
+    let object = format!("{gateway}/{prefix}");
     let fail = |error| refused(Stage::Address, object.as_str(), error);
-    // With strict checking, the kernel lists the addresses of this link only.
-    let mut request = links.handle().address().get();
-    request.message_mut().header.index = index;
-    request.message_mut().header.family = AddressFamily::Inet;
-    let present: Vec<AddressMessage> = request.execute().try_collect().await.map_err(fail)?;
+    let present = present(links, index, gateway).await.map_err(fail)?;
     links.done(Ok(())).map_err(fail)?;
     let mut missing = true;
     for address in present {
-        if address.header.prefix_len == prefix && local(&address) == Some(network.gateway) {
+        if address.header.prefix_len == prefix && local(&address) == Some(gateway) {
             missing = false;
         } else if only {
             let removed = links.handle().address().del(address).execute().await;
@@ -233,21 +254,54 @@ async fn ensure_address(
         }
     }
     if missing {
-        let gateway = IpAddr::V4(network.gateway);
         let mut added = links.handle().address().add(index, gateway, prefix);
-        if network.mode == Mode::Bridge {
-            // Each tenant has a route of its own: the others are refused.
-            let flags = AddressAttribute::Flags(AddressFlags::Noprefixroute);
-            added.message_mut().attributes.push(flags);
-        }
+        // Each tenant has a route of its own: the others are refused.
+        let flags = match (network.mode, gateway) {
+            (Mode::Routed, IpAddr::V4(_)) => None,
+            (Mode::Bridge, IpAddr::V4(_)) => Some(AddressFlags::Noprefixroute),
+            (_, IpAddr::V6(_)) => Some(AddressFlags::Noprefixroute | AddressFlags::Nodad),
+        };
+        let flags = flags.map(AddressAttribute::Flags);
+        added.message_mut().attributes.extend(flags);
         links.done(added.execute().await).map_err(fail)?;
+        settled(links, index, gateway).await?;
     }
     Ok(missing)
 }
 
-fn local(address: &AddressMessage) -> Option<Ipv4Addr> {
-    address.attributes.iter().find_map(|part| match part {
-        AddressAttribute::Local(IpAddr::V4(local)) => Some(*local),
-        _ => None,
-    })
+/// The addresses of the same family on the hub. With strict checking, the kernel lists those of this link only.
+async fn present(
+    links: &Links,
+    index: u32,
+    like: IpAddr,
+) -> Result<Vec<AddressMessage>, rtnetlink::Error> {
+    let mut request = links.handle().address().get();
+    request.message_mut().header.index = index;
+    request.message_mut().header.family = family(like);
+    request.execute().try_collect().await
+}
+
+/// Waits until the host can send from an IPv6 address: the kernel completes it by a work queue.
+async fn settled(links: &Links, index: u32, gateway: IpAddr) -> Result<(), Failure> {
+    let begun = Instant::now();
+    while gateway.is_ipv6() {
+        let present = present(links, index, gateway).await;
+        let present =
+            present.map_err(|error| refused(Stage::Address, gateway.to_string(), error))?;
+        let is_tentative = |it: &AddressMessage| {
+            local(it) == Some(gateway) && it.header.flags.contains(AddressHeaderFlags::Tentative)
+        };
+        // It may be gone again, and then that is noticed.
+        if !present.iter().any(is_tentative) {
+            break;
+        }
+        if begun.elapsed() > SETTLES_WITHIN {
+            let why = "the kernel has not made it usable";
+            return Err(
+                Failure::errno(Stage::Address, gateway.to_string(), libc::ETIMEDOUT).with(why),
+            );
+        }
+        sleep(LOOK_AGAIN).await;
+    }
+    Ok(())
 }

@@ -2,7 +2,7 @@
 //! if they bear the right mark.
 
 use std::cell::RefCell;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 use std::rc::Rc;
@@ -14,9 +14,9 @@ use rtnetlink::packet_route::link::{
     InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage, State,
 };
 use rtnetlink::packet_route::route::{
-    RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteScope, RouteType,
+    RouteAttribute, RouteFlags, RouteMessage, RouteScope, RouteType,
 };
-use rtnetlink::{LinkBridgePort, LinkUnspec, LinkVeth, RouteMessageBuilder};
+use rtnetlink::{LinkBridgePort, LinkUnspec, LinkVeth};
 use rustix::io::Errno;
 use rustix::net::netdevice::name_to_index;
 use rustix::net::{SocketFlags, SocketType, socket_with};
@@ -28,6 +28,7 @@ use tenantd_core::stage::{Failure, Stage};
 
 use super::arrival::arrival;
 use super::connection::Connected;
+use super::family::{alone, preferring, route_to};
 use super::refusal::{errno, lost, refused};
 
 /// The minimum MTU in bytes of a link with IPv6 (RFC 8200 §5).
@@ -274,12 +275,12 @@ impl Links {
     pub(super) async fn route_to(
         &self,
         index: u32,
-        gateway: Ipv4Addr,
-        address: Ipv4Addr,
+        network: &NetworkPlan,
+        address: IpAddr,
         tenant: &EndPlan,
     ) -> Result<(), Failure> {
-        let object = format!("{address}/32");
-        let route = host_route(index, gateway, address);
+        let object = alone(address).to_string();
+        let route = host_route(index, network, address);
         let added = self.handle().route().add(route).execute().await;
         if let Err(error) = self.done(added) {
             let failure = refused(Stage::Route, object, error);
@@ -297,7 +298,7 @@ impl Links {
                 None => return Err(failure),
             }
         }
-        let neighbour = self.handle().neighbours().add(index, IpAddr::V4(address));
+        let neighbour = self.handle().neighbours().add(index, address);
         let neighbour = neighbour.link_layer_address(&tenant.mac.0).replace();
         let set = neighbour.execute().await;
         self.done(set).map_err(|error| {
@@ -312,7 +313,7 @@ impl Links {
     /// Fails if the address belongs to the host, unless it is on the link with index `allowed`.
     pub(super) async fn refuse_own_address(
         &self,
-        address: Ipv4Addr,
+        address: IpAddr,
         allowed: Option<u32>,
     ) -> Result<(), Failure> {
         match self.way_to(address).await? {
@@ -331,14 +332,18 @@ impl Links {
     }
 
     /// The host's route to an address, by one lookup.
-    pub(super) async fn way_to(&self, address: Ipv4Addr) -> Result<Option<RouteMessage>, Failure> {
+    pub(super) async fn way_to(&self, address: IpAddr) -> Result<Option<RouteMessage>, Failure> {
+        let asked = route_to(alone(address)).build();
         let mut request = RouteMessage::default();
-        request.header.address_family = AddressFamily::Inet;
-        request.header.destination_prefix_length = 32;
+        request.header.address_family = asked.header.address_family;
+        request.header.destination_prefix_length = asked.header.destination_prefix_length;
+        request.attributes = asked.attributes;
         // Ask for the table entry; the resolved route of a local address always names `lo`.
-        request.header.flags = RouteFlags::FibMatch | RouteFlags::LookupTable;
-        let destination = RouteAttribute::Destination(RouteAddress::Inet(address));
-        request.attributes.push(destination);
+        request.header.flags = match address {
+            IpAddr::V4(_) => RouteFlags::FibMatch | RouteFlags::LookupTable,
+            // The table is always in the answer.
+            IpAddr::V6(_) => RouteFlags::FibMatch,
+        };
         let answer: Result<Vec<_>, _> = self
             .handle()
             .route()
@@ -372,13 +377,14 @@ impl Links {
 }
 
 /// The host's route to a tenant's address.
-pub(super) fn host_route(index: u32, gateway: Ipv4Addr, address: Ipv4Addr) -> RouteMessage {
-    let route = RouteMessageBuilder::<Ipv4Addr>::new()
-        .destination_prefix(address, 32)
-        .output_interface(index)
-        .scope(RouteScope::Link)
-        .pref_source(gateway);
-    route.build()
+pub(super) fn host_route(index: u32, network: &NetworkPlan, address: IpAddr) -> RouteMessage {
+    let route = route_to(alone(address)).output_interface(index);
+    let mut route = route.scope(RouteScope::Link).build();
+    // For IPv6, the kernel prefers the address that is most like the destination: the gateway's (RFC 6724).
+    if address.is_ipv4() {
+        route.attributes.push(preferring(network.gateway.into()));
+    }
+    route
 }
 
 pub(super) fn outgoing(route: &RouteMessage) -> Option<u32> {

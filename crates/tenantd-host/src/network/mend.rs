@@ -3,27 +3,25 @@
 //! The cost of a comparison is that of a few queries about one link, one address and one neighbour. Nothing
 //! is listed.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use rtnetlink::packet_core::{NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
-use rtnetlink::packet_route::neighbour::{
-    NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
-};
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::neighbour::{NeighbourAttribute, NeighbourMessage, NeighbourState};
 use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteType};
-use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{LinkBridgePort, LinkUnspec};
 
 use tokio::time::{Instant, sleep};
 
-use tenantd_core::plan::model::{LinkPlan, MacAddr, Mode};
+use tenantd_core::plan::model::{LinkPlan, MacAddr, Mode, NetworkPlan};
 use tenantd_core::stage::{Failure, Stage};
 
+use super::family::{alone, neighbour, whole};
 use super::link::{Found, Links, host_route, outgoing};
 use super::provision::Provisioner;
 use super::refusal::{answered, errno, refused};
-use super::tenant::ipv4;
 
 /// How long a link that was corrected is waited for to have a carrier, and how often it is looked at.
 const CARRIES_WITHIN: Duration = Duration::from_millis(100);
@@ -87,9 +85,9 @@ impl Provisioner {
             self.carries_soon(index, controller).await?;
         }
         let (through, mac) = (self.way(index), link.tenant.mac);
-        for address in ipv4(&link.addresses)? {
+        for address in link.addresses.iter() {
             if self.mend_route(through, address).await? {
-                mended.push(format!("the route {address}/32"));
+                mended.push(format!("the route {}", alone(address)));
             }
             if self.links.mend_neighbour(through, address, mac).await? {
                 mended.push(format!("the neighbour entry of {address}"));
@@ -126,34 +124,32 @@ impl Provisioner {
         let Some(hub) = self.controller() else {
             return Ok(());
         };
-        for address in ipv4(&link.addresses)? {
+        for address in link.addresses.iter() {
             let found = self.links.neighbour(hub, address).await?;
             // Another tenant may have the address now.
             if found.is_some_and(|found| !is_permanent(&found, link.tenant.mac)) {
                 continue;
             }
-            self.links
-                .unroute(hub, self.network.gateway, address)
-                .await?;
+            self.links.unroute(hub, &self.network, address).await?;
         }
         Ok(())
     }
 
     /// Returns whether the route had to be set.
-    async fn mend_route(&self, index: u32, address: Ipv4Addr) -> Result<bool, Failure> {
+    async fn mend_route(&self, index: u32, address: IpAddr) -> Result<bool, Failure> {
         let links = &self.links;
-        if is_ours(links.way_to(address).await?.as_ref(), index) {
+        if is_ours(links.way_to(address).await?.as_ref(), address, index) {
             return Ok(false);
         }
-        let object = format!("{address}/32");
-        let route = host_route(index, self.network.gateway, address);
+        let object = alone(address).to_string();
+        let route = host_route(index, &self.network, address);
         let set = links.handle().route().add(route).replace();
         let set = set.execute().await;
         links
             .done(set)
             .map_err(|error| refused(Stage::Route, object.as_str(), error))?;
         let now = links.way_to(address).await?;
-        if is_ours(now.as_ref(), index) {
+        if is_ours(now.as_ref(), address, index) {
             return Ok(true);
         }
         let who = match &now {
@@ -167,15 +163,20 @@ impl Provisioner {
             ),
             None => "a rule or a route of the host refuses it".to_owned(),
         };
-        let why = format!("{who}: remove that, see `ip rule` and `ip route get {address}`");
+        let rule = if address.is_ipv4() {
+            "ip rule"
+        } else {
+            "ip -6 rule"
+        };
+        let why = format!("{who}: remove that, see `{rule}` and `ip route get {address}`");
         Err(Failure::detail(Stage::Route, object, why))
     }
 }
 
-fn is_ours(route: Option<&RouteMessage>, index: u32) -> bool {
+fn is_ours(route: Option<&RouteMessage>, address: IpAddr, index: u32) -> bool {
     route.is_some_and(|route| {
         route.header.kind == RouteType::Unicast
-            && route.header.destination_prefix_length == 32
+            && route.header.destination_prefix_length == whole(address)
             && outgoing(route) == Some(index)
     })
 }
@@ -187,16 +188,6 @@ pub(super) fn table(route: &RouteMessage) -> u32 {
         _ => None,
     });
     long.unwrap_or_else(|| u32::from(route.header.table))
-}
-
-/// Names a neighbour entry.
-fn neighbour(index: u32, address: Ipv4Addr) -> NeighbourMessage {
-    let mut message = NeighbourMessage::default();
-    message.header.family = AddressFamily::Inet;
-    message.header.ifindex = index;
-    let destination = NeighbourAddress::Inet(address);
-    message.attributes = vec![NeighbourAttribute::Destination(destination)];
-    message
 }
 
 impl Links {
@@ -239,7 +230,7 @@ impl Links {
     pub(super) async fn mend_neighbour(
         &self,
         index: u32,
-        address: Ipv4Addr,
+        address: IpAddr,
         mac: MacAddr,
     ) -> Result<bool, Failure> {
         let found = self.neighbour(index, address).await?;
@@ -254,7 +245,7 @@ impl Links {
     async fn neighbour(
         &self,
         index: u32,
-        address: Ipv4Addr,
+        address: IpAddr,
     ) -> Result<Option<NeighbourMessage>, Failure> {
         let object = format!("{address} (its neighbour entry)");
         let message = neighbour(index, address);
@@ -282,15 +273,15 @@ impl Links {
     async fn unroute(
         &self,
         index: u32,
-        gateway: Ipv4Addr,
-        address: Ipv4Addr,
+        network: &NetworkPlan,
+        address: IpAddr,
     ) -> Result<(), Failure> {
-        let object = format!("{address}/32");
+        let object = alone(address).to_string();
         let gone = |error: rtnetlink::Error| match errno(&error) {
             Some(libc::ESRCH | libc::ENOENT | libc::ENODEV) => Ok(()),
             Some(_) | None => Err(refused(Stage::Release, object.as_str(), error)),
         };
-        let route = host_route(index, gateway, address);
+        let route = host_route(index, network, address);
         let removed = self.handle().route().del(route).execute().await;
         self.done(removed).or_else(gone)?;
         let message = neighbour(index, address);
@@ -302,10 +293,10 @@ impl Links {
     pub(super) async fn set_neighbour(
         &self,
         index: u32,
-        address: Ipv4Addr,
+        address: IpAddr,
         mac: MacAddr,
     ) -> Result<(), Failure> {
-        let neighbour = self.handle().neighbours().add(index, IpAddr::V4(address));
+        let neighbour = self.handle().neighbours().add(index, address);
         let neighbour = neighbour.link_layer_address(&mac.0).replace();
         let set = neighbour.execute().await;
         self.done(set).map_err(|error| {

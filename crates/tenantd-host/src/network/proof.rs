@@ -19,6 +19,7 @@ use tenantd_core::plan::address::Addresses;
 use tenantd_core::plan::model::LinkPlan;
 use tenantd_core::stage::{Failure, Stage};
 
+use super::family::local;
 use super::link::Links;
 use super::provision::Provisioner;
 use super::refusal::{answered, refused};
@@ -89,30 +90,34 @@ impl Links {
     }
 
     /// The addresses in the network namespace with this number: first the wanted ones that exist
-    /// there, then others, at most as many as are wanted. IPv4 only.
+    /// there, then others, at most as many as are wanted.
     async fn addresses_in(
         &self,
         number: i32,
         wanted: &Addresses,
     ) -> Result<Option<Addresses>, Failure> {
-        let mut request = self.handle().address().get();
-        let message = request.message_mut();
-        message.header.family = AddressFamily::Inet;
-        let target = AddressAttribute::TargetNetNsId(number);
-        message.attributes.push(target);
-        let all: Result<Vec<_>, _> = request.execute().try_collect().await;
-        let all = all.map_err(|error| refused(Stage::Address, wanted.to_string(), error))?;
-        let all = all.into_iter().flat_map(|message| message.attributes);
-        let found = all.filter_map(|part| match part {
-            AddressAttribute::Local(address @ IpAddr::V4(_)) if !address.is_loopback() => {
-                Some(address)
+        let mut found: Vec<IpAddr> = Vec::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            if family == AddressFamily::Inet6 && wanted.iter().all(|address| address.is_ipv4()) {
+                continue;
             }
-            _ => None,
-        });
-        let found: Vec<IpAddr> = found.collect();
+            let mut request = self.handle().address().get();
+            let message = request.message_mut();
+            message.header.family = family;
+            let target = AddressAttribute::TargetNetNsId(number);
+            message.attributes.push(target);
+            let all: Result<Vec<_>, _> = request.execute().try_collect().await;
+            let all = all.map_err(|error| refused(Stage::Address, wanted.to_string(), error))?;
+            let all = all.iter().filter_map(local);
+            found.extend(all.filter(|address| !address.is_loopback() && !is_link_local(*address)));
+        }
         let planned = wanted.iter().filter(|address| found.contains(address));
         let is_other = |address: &&IpAddr| wanted.iter().all(|wanted| wanted != **address);
         let others = found.iter().filter(is_other).copied();
         Ok(Addresses::of(planned.chain(others).take(wanted.count())))
     }
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }

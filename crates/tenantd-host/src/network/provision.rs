@@ -2,7 +2,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -16,9 +15,10 @@ use tenantd_core::stage::{Failure, Stage};
 
 use super::announce::announce;
 use super::firewall::Firewall;
+use super::ipv6;
 use super::link::{Found, Links, index_of};
 use super::refusal::{errno, refused};
-use super::tenant::{TenantSocket, ipv4};
+use super::tenant::TenantSocket;
 
 /// The time limit for the kernel to destroy an unused namespace. It takes 15 to 50 ms, and was seen
 /// to take some hundred ms on a host under load.
@@ -50,21 +50,22 @@ pub(super) struct Provisioner {
 impl Provisioner {
     /// Makes the tenant's namespace, link, addresses and routes.
     pub(super) async fn provision(&self, link: &LinkPlan) -> Result<Netns, Failure> {
-        let addresses = ipv4(&link.addresses)?;
-        for address in &addresses {
-            self.links.refuse_own_address(*address, None).await?;
+        for address in link.addresses.iter() {
+            if self.network.gateway_of(address).is_none() {
+                let why = "the application has no IPv6 subnet";
+                return Err(Failure::detail(Stage::Address, address.to_string(), why));
+            }
+            self.links.refuse_own_address(address, None).await?;
         }
-        let (netns, socket) = netns::make(
-            &mut self.sysctls.borrow_mut(),
-            &link.sysctls,
-            TenantSocket::open,
-        )?;
+        let (netns, socket) = netns::make(&mut self.sysctls.borrow_mut(), &link.sysctls, || {
+            TenantSocket::open(link)
+        })?;
         crash::point("network: namespace made", &link.mark);
         let made = self.create_pair(link, &netns).await?;
         crash::point("network: link made", &link.mark);
-        let made_up = self.set_up(link, &addresses, &made, socket).await;
+        let made_up = self.set_up(link, &made, socket).await;
         let told = made_up.and_then(|()| match self.network.mode {
-            Mode::Bridge => announce(&netns, link, &addresses),
+            Mode::Bridge => announce(&netns, link),
             Mode::Routed => Ok(()),
         });
         match told {
@@ -146,7 +147,6 @@ impl Provisioner {
     async fn set_up(
         &self,
         link: &LinkPlan,
-        addresses: &[Ipv4Addr],
         made: &Found,
         socket: TenantSocket,
     ) -> Result<(), Failure> {
@@ -154,20 +154,19 @@ impl Provisioner {
         let port = network.mode == Mode::Bridge;
         let raised = self.links.raise_host_end(made.index, network, link, port);
         raised.await?;
+        ipv6::settle(&self.sysctls.borrow(), network, link.host.name.as_str())?;
         crash::point("network: host end up", &link.mark);
         if let Some(firewall) = &self.firewall {
             firewall.admit(link, made.index)?;
             crash::point("network: admitted", &link.mark);
         }
         let through = self.way(made.index);
-        for address in addresses {
-            let routed = self
-                .links
-                .route_to(through, network.gateway, *address, &link.tenant);
+        for address in link.addresses.iter() {
+            let routed = self.links.route_to(through, network, address, &link.tenant);
             routed.await?;
         }
         crash::point("network: routed", &link.mark);
-        socket.set_up(network, link, addresses)?;
+        socket.set_up(network, link).await?;
         crash::point("network: tenant end up", &link.mark);
         self.carries(made.index).await?;
         if port {

@@ -4,31 +4,43 @@
 //! The kernel has carried out every request and queued every reply when the send returns. So
 //! nothing here blocks, and no async runtime is needed.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::collections::BTreeSet;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
+use ipnetwork::IpNetwork;
 use rtnetlink::packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage,
     NetlinkPayload,
 };
 use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::packet_route::neighbour::{
-    NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
-};
-use rtnetlink::packet_route::route::RouteScope;
-use rtnetlink::packet_route::{AddressFamily, link::LinkMessage};
+use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags};
+use rtnetlink::packet_route::link::LinkMessage;
+use rtnetlink::packet_route::neighbour::{NeighbourAttribute, NeighbourState};
+use rtnetlink::packet_route::route::{RouteScope, RouteType};
 use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use rtnetlink::{AddressMessageBuilder, LinkUnspec, RouteMessageBuilder};
 use rustix::net::netdevice::name_to_index;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::time::timeout;
 
-use tenantd_core::plan::address::Addresses;
 use tenantd_core::plan::model::{LinkPlan, Mode, NetworkPlan};
 use tenantd_core::stage::{Failure, Stage};
 
+use super::family::{alone, destination, neighbour, route_to, via, whole};
 use super::link::{no_ipv6_address, runs_ipv6};
 use super::refusal::{answered, broken};
 
 /// The loopback interface's index, the same in every namespace.
 const LOOPBACK: u32 = 1;
+
+/// The multicast group of routes of IPv6, see rtnetlink(7).
+const ROUTES6: u32 = 11;
+
+/// How long an IPv6 address is waited for. It takes about a millisecond.
+const USABLE_WITHIN: Duration = Duration::from_secs(5);
 
 /// A route socket in a tenant's namespace. It is dropped once the link is set up, because it holds
 /// 72 KiB of buffers.
@@ -43,28 +55,32 @@ struct Step {
 }
 
 impl TenantSocket {
-    /// Opens a socket in the namespace of the calling thread.
-    pub(super) fn open() -> Result<Self, Failure> {
+    /// Opens a socket in the namespace of the calling thread, for a tenant with these addresses.
+    pub(super) fn open(link: &LinkPlan) -> Result<Self, Failure> {
         let open = || {
-            let socket = Socket::new(NETLINK_ROUTE)?;
+            let mut socket = Socket::new(NETLINK_ROUTE)?;
             socket.set_non_blocking(true)?;
             socket.set_cap_ack(true)?;
             socket.set_ext_ack(true)?;
+            socket.bind_auto()?;
+            if link.addresses.iter().any(|address| address.is_ipv6()) {
+                socket.add_membership(ROUTES6)?;
+            }
             socket.connect(&SocketAddr::new(0, 0))?;
             Ok(Self(socket))
         };
         open().map_err(|error| broken(Stage::Netns, "", &error))
     }
 
-    /// Sets up the tenant's side: `lo`, the addresses, the link, then the routes.
-    pub(super) fn set_up(
+    /// Sets up the tenant's side: `lo`, the addresses, the link, then the routes. Waits until the addresses are usable.
+    pub(super) async fn set_up(
         self,
         network: &NetworkPlan,
         link: &LinkPlan,
-        addresses: &[Ipv4Addr],
     ) -> Result<(), Failure> {
         let eth0 = self.find(link.tenant.name.as_str())?;
-        let steps = steps(network, link, addresses, eth0);
+        let steps = steps(network, link, eth0);
+        let mut unusable: BTreeSet<Ipv6Addr> = ipv6(link).collect();
         let mut batch = Vec::new();
         for (step, sequence) in steps.iter().zip(1..) {
             let mut message = NetlinkMessage::from(step.message.clone());
@@ -78,7 +94,38 @@ impl TenantSocket {
         self.send(&batch)?;
         let mut answers = 0;
         while answers < steps.len() {
-            answers += read_answers(&steps, &self.receive()?)?;
+            answers += read_answers(&steps, &self.receive()?, &mut unusable)?;
+        }
+        if unusable.is_empty() {
+            return Ok(());
+        }
+        let object = format!("{} (in the tenant)", link.addresses);
+        match timeout(USABLE_WITHIN, self.usable(&steps, unusable)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Failure::errno(Stage::Address, object, libc::ETIMEDOUT)
+                .with("the kernel has not made an IPv6 address usable")),
+        }
+    }
+
+    /// Waits until the kernel has made all IPv6 addresses usable. It completes each by a work queue, also without
+    /// duplicate address detection: until then packets to it are lost.
+    async fn usable(self, steps: &[Step], mut unusable: BTreeSet<Ipv6Addr>) -> Result<(), Failure> {
+        let fail = |error: io::Error| broken(Stage::Address, "(in the tenant)", &error);
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe for the sake of types that may change their \
+                      descriptor; a Socket keeps its own open until it is dropped"
+        )]
+        let socket = AsyncFd::with_interest(self.0, Interest::READABLE).map_err(fail)?;
+        while !unusable.is_empty() {
+            let mut ready = socket.readable().await.map_err(fail)?;
+            match ready.try_io(|socket| socket.get_ref().recv_from_full()) {
+                Ok(Ok((datagram, _))) => {
+                    read_answers(steps, &datagram, &mut unusable)?;
+                }
+                Ok(Err(error)) => return Err(fail(error)),
+                Err(_would_block) => {}
+            }
         }
         Ok(())
     }
@@ -105,19 +152,11 @@ impl TenantSocket {
     }
 }
 
-/// The addresses of a tenant as IPv4 addresses.
-///
-/// # Errors
-/// If one of them is IPv6, which tenantd cannot provision yet.
-pub(super) fn ipv4(addresses: &Addresses) -> Result<Vec<Ipv4Addr>, Failure> {
-    let each = addresses.iter().map(|address| match address {
-        IpAddr::V4(address) => Ok(address),
-        IpAddr::V6(address) => {
-            let why = "tenantd cannot provision IPv6 addresses yet";
-            Err(Failure::detail(Stage::Address, address.to_string(), why))
-        }
-    });
-    each.collect()
+fn ipv6(link: &LinkPlan) -> impl Iterator<Item = Ipv6Addr> {
+    link.addresses.iter().filter_map(|address| match address {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(address) => Some(address),
+    })
 }
 
 fn parse(bytes: &[u8]) -> Result<NetlinkMessage<RouteNetlinkMessage>, Failure> {
@@ -125,19 +164,34 @@ fn parse(bytes: &[u8]) -> Result<NetlinkMessage<RouteNetlinkMessage>, Failure> {
         .map_err(|error| Failure::detail(Stage::Link, "(in the tenant)", error.to_string()))
 }
 
-/// Counts the replies in a datagram. The first error reply becomes the failure.
-fn read_answers(steps: &[Step], datagram: &[u8]) -> Result<usize, Failure> {
+/// Counts the replies in a datagram. The first error reply becomes the failure. Removes addresses that the kernel has
+/// made usable: it has made the route for what is sent to them.
+fn read_answers(
+    steps: &[Step],
+    datagram: &[u8],
+    unusable: &mut BTreeSet<Ipv6Addr>,
+) -> Result<usize, Failure> {
     let mut answers = 0;
     let mut rest = datagram;
     while !rest.is_empty() {
         let message = parse(rest)?;
-        if let NetlinkPayload::Error(answer) = &message.payload {
-            answers += 1;
-            if answer.code.is_some() {
-                let number = message.header.sequence_number as usize;
-                let step = &steps[number.clamp(1, steps.len()) - 1];
-                return Err(answered(step.stage, step.object.as_str(), answer));
+        match &message.payload {
+            NetlinkPayload::Error(answer) => {
+                answers += 1;
+                if answer.code.is_some() {
+                    let number = message.header.sequence_number as usize;
+                    let step = &steps[number.clamp(1, steps.len()) - 1];
+                    return Err(answered(step.stage, step.object.as_str(), answer));
+                }
             }
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(route))
+                if route.header.kind == RouteType::Local =>
+            {
+                if let Some(IpAddr::V6(address)) = destination(route).map(|it| it.ip()) {
+                    unusable.remove(&address);
+                }
+            }
+            _ => {}
         }
         let length = (message.header.length as usize).next_multiple_of(4);
         rest = rest.get(length.max(4)..).unwrap_or_default();
@@ -145,8 +199,7 @@ fn read_answers(steps: &[Step], datagram: &[u8]) -> Result<usize, Failure> {
     Ok(answers)
 }
 
-fn steps(network: &NetworkPlan, link: &LinkPlan, addresses: &[Ipv4Addr], eth0: u32) -> Vec<Step> {
-    let gateway = network.gateway;
+fn steps(network: &NetworkPlan, link: &LinkPlan, eth0: u32) -> Vec<Step> {
     let mut steps = vec![change(
         "lo",
         LinkUnspec::new_with_index(LOOPBACK).up().build(),
@@ -156,46 +209,85 @@ fn steps(network: &NetworkPlan, link: &LinkPlan, addresses: &[Ipv4Addr], eth0: u
         let silent = LinkUnspec::new_with_index(eth0).append_extra_attribute(no_ipv6_address());
         steps.push(change("eth0", silent.build()));
     }
-    steps.extend(addresses.iter().map(|address| {
-        Step {
-            stage: Stage::Address,
-            object: format!("{address}/{}", link.prefix),
-            flags: NLM_F_CREATE | NLM_F_EXCL,
-            message: RouteNetlinkMessage::NewAddress(
-                AddressMessageBuilder::<Ipv4Addr>::new()
-                    .index(eth0)
-                    .address(*address, link.prefix)
-                    .build(),
-            ),
-        }
-    }));
+    let addresses = link.addresses.iter();
+    steps.extend(addresses.map(|address| add_address(link, address, eth0)));
     steps.push(change(
         "eth0",
         LinkUnspec::new_with_index(eth0).up().build(),
     ));
-    if network.mode == Mode::Routed {
-        // With a permanent entry the tenant sends no ARP requests, so the host's ARP settings do
-        // not matter.
+    for gateway in gateways(network, link) {
+        steps.extend(towards(network, link, gateway, eth0));
+    }
+    steps
+}
+
+/// The host's addresses of the families that the tenant has addresses of.
+fn gateways(network: &NetworkPlan, link: &LinkPlan) -> Vec<IpAddr> {
+    let all = network.gateways();
+    let has = |gateway: &IpAddr| {
+        link.addresses
+            .iter()
+            .any(|it| it.is_ipv4() == gateway.is_ipv4())
+    };
+    all.filter(has).collect()
+}
+
+fn add_address(link: &LinkPlan, address: IpAddr, eth0: u32) -> Step {
+    let (prefix, message) = match address {
+        IpAddr::V4(address) => {
+            let message = AddressMessageBuilder::<Ipv4Addr>::new().index(eth0);
+            (link.prefix, message.address(address, link.prefix).build())
+        }
+        IpAddr::V6(address) => {
+            let message = AddressMessageBuilder::<Ipv6Addr>::new().index(eth0);
+            let mut message = message.address(address, 128).build();
+            // No other can have the address: what is sent to it comes here.
+            let flags = AddressFlags::Nodad | AddressFlags::Noprefixroute;
+            message.attributes.push(AddressAttribute::Flags(flags));
+            (128, message)
+        }
+    };
+    Step {
+        stage: Stage::Address,
+        object: format!("{address}/{prefix}"),
+        flags: NLM_F_CREATE | NLM_F_EXCL,
+        message: RouteNetlinkMessage::NewAddress(message),
+    }
+}
+
+/// The way to a gateway, and to all others through it.
+fn towards(network: &NetworkPlan, link: &LinkPlan, gateway: IpAddr, eth0: u32) -> Vec<Step> {
+    let mut steps = Vec::new();
+    // With a permanent entry the tenant sends no requests for MAC addresses, so the host's settings for them do not
+    // matter.
+    let mac = match (network.mode, gateway) {
+        (Mode::Routed, _) => Some(link.host.mac),
+        (Mode::Bridge, IpAddr::V6(_)) => Some(network.hub.mac),
+        (Mode::Bridge, IpAddr::V4(_)) => None,
+    };
+    if let Some(mac) = mac {
+        let mut entry = neighbour(eth0, gateway);
+        entry.header.state = NeighbourState::Permanent;
+        let mac = NeighbourAttribute::LinkLayerAddress(mac.0.to_vec());
+        entry.attributes.push(mac);
         steps.push(Step {
             stage: Stage::Route,
             object: format!("{gateway} (its neighbour entry)"),
             flags: NLM_F_CREATE | NLM_F_REPLACE,
-            message: RouteNetlinkMessage::NewNeighbour(neighbour(eth0, gateway, link.host.mac.0)),
+            message: RouteNetlinkMessage::NewNeighbour(entry),
         });
-        steps.push(route(
-            &format!("{gateway}/32"),
-            RouteMessageBuilder::<Ipv4Addr>::new()
-                .destination_prefix(gateway, 32)
-                .output_interface(eth0)
-                .scope(RouteScope::Link),
-        ));
+        let to = format!("{gateway}/{}", whole(gateway));
+        let direct = route_to(alone(gateway)).output_interface(eth0);
+        steps.push(route(&to, direct.scope(RouteScope::Link)));
     }
-    steps.push(route(
-        &format!("default via {gateway}"),
-        RouteMessageBuilder::<Ipv4Addr>::new()
-            .gateway(gateway)
-            .output_interface(eth0),
-    ));
+    let everything = match gateway {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    let mut by_default = route_to(IpNetwork::new(everything, 0).unwrap_or(alone(everything)));
+    by_default.get_mut().attributes.push(via(gateway));
+    let by_default = by_default.output_interface(eth0);
+    steps.push(route(&format!("default via {gateway}"), by_default));
     steps
 }
 
@@ -208,23 +300,11 @@ fn change(object: &str, message: LinkMessage) -> Step {
     }
 }
 
-fn route(object: &str, route: RouteMessageBuilder<Ipv4Addr>) -> Step {
+fn route(object: &str, route: RouteMessageBuilder<IpAddr>) -> Step {
     Step {
         stage: Stage::Route,
         object: format!("{object} (in the tenant)"),
         flags: NLM_F_CREATE | NLM_F_EXCL,
         message: RouteNetlinkMessage::NewRoute(route.build()),
     }
-}
-
-fn neighbour(index: u32, address: Ipv4Addr, mac: [u8; 6]) -> NeighbourMessage {
-    let mut message = NeighbourMessage::default();
-    message.header.family = AddressFamily::Inet;
-    message.header.ifindex = index;
-    message.header.state = NeighbourState::Permanent;
-    message.attributes = vec![
-        NeighbourAttribute::Destination(NeighbourAddress::Inet(address)),
-        NeighbourAttribute::LinkLayerAddress(mac.to_vec()),
-    ];
-    message
 }

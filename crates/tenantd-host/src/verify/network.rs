@@ -128,6 +128,7 @@ async fn of_tenant(
     while let Some(message) = addresses.try_next().await? {
         found.extend(message.attributes.iter().find_map(|part| match part {
             AddressAttribute::Local(address) => Some(*address),
+            AddressAttribute::Address(address @ IpAddr::V6(_)) => Some(*address),
             _ => None,
         }));
     }
@@ -140,10 +141,20 @@ async fn of_tenant(
     {
         drifts.extend(Drift::between("address", "none", address.to_string()));
     }
-    let outside = IpAddr::V4([192, 0, 2, 1].into());
-    if way_to(handle, outside).await? != Some(tenant.header.index) {
-        let planned = format!("by {}", network.gateway);
-        drifts.extend(Drift::between("default route", planned, "none, or another"));
+    for gateway in network.gateways() {
+        // TEST-NET-1 and the documentation prefix: no host has them.
+        let outside = match gateway {
+            IpAddr::V4(_) => IpAddr::V4([192, 0, 2, 1].into()),
+            IpAddr::V6(_) => IpAddr::V6([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into()),
+        };
+        let mut addresses = link.addresses.iter();
+        if addresses.all(|address| address.is_ipv4() != gateway.is_ipv4()) {
+            continue;
+        }
+        if way_to(handle, outside).await? != Some(tenant.header.index) {
+            let planned = format!("by {gateway}");
+            drifts.extend(Drift::between("default route", planned, "none, or another"));
+        }
     }
     Ok(drifts)
 }
@@ -189,13 +200,14 @@ async fn find(handle: &Handle, end: &EndPlan) -> Result<Option<LinkMessage>, rtn
 
 /// The index of the link by which packets go to an address.
 async fn way_to(handle: &Handle, address: IpAddr) -> Result<Option<u32>, rtnetlink::Error> {
-    let IpAddr::V4(address) = address else {
-        return Ok(None);
+    let mut request: RouteMessage = RouteMessageBuilder::<IpAddr>::new().build();
+    let (family, length, destination) = match address {
+        IpAddr::V4(address) => (AddressFamily::Inet, 32, RouteAddress::Inet(address)),
+        IpAddr::V6(address) => (AddressFamily::Inet6, 128, RouteAddress::Inet6(address)),
     };
-    let mut request: RouteMessage = RouteMessageBuilder::<std::net::Ipv4Addr>::new().build();
-    request.header.address_family = AddressFamily::Inet;
-    request.header.destination_prefix_length = 32;
-    let destination = RouteAttribute::Destination(RouteAddress::Inet(address));
+    request.header.address_family = family;
+    request.header.destination_prefix_length = length;
+    let destination = RouteAttribute::Destination(destination);
     request.attributes.push(destination);
     let found = match handle.route().get(request).execute().try_next().await {
         Err(error) if is(&error, libc::ENETUNREACH) || is(&error, libc::EHOSTUNREACH) => None,

@@ -112,6 +112,12 @@ pub enum Kind {
     Choices(&'static [&'static str]),
     /// An IPv4 address.
     Address,
+    /// An IPv6 address.
+    Address6,
+    /// An address of either family, or an array of them.
+    Addresses,
     /// An IPv4 network.
     Subnet,
+    /// An IPv6 network.
+    Subnet6,
 }

@@ -6,6 +6,14 @@ pub(super) const MODE: &str = "`routed`: each tenant has a separate link; there 
 pub(super) const SUBNET: &str = "The network of all tenants' addresses. It must not be used by anything else: no \
      interface of the host may have an address in it.";
 
+pub(super) const SUBNET6: &str = "The network of all tenants' IPv6 addresses, as `subnet` is that of their IPv4 \
+     addresses. Without it, no tenant has an IPv6 address. Use one of your own from fd00::/8 (RFC 4193), with \
+     digits at random, or a part of what your provider routes to the host.";
+
+pub(super) const IP: &str = "The tenant's address within `subnet` or `subnet6`, or an array of several: \
+     `ip = [\"10.77.0.11\", \"fd00:77::11\"]`. The first one is `{ip}`, and the one that is looked at for \
+     `ready.tcp`. An address that comes after it can be added and removed while the program runs.";
+
 pub(super) const SYSCTLS: &str = "Settings of the kernel (sysctls) that a tenant has for itself. Without a value here, a \
      tenant has the host's, as it is when the tenant is provisioned: what an administrator has tuned in \
      sysctl.d(5) holds for tenants too. `net.ipv4.ip_unprivileged_port_start` is 0 in tenants, so that a \

@@ -66,6 +66,10 @@ keys! {
             network::SUBNET;
         "gateway", Kind::Address, Derived("the first address of the subnet"), "\"10.77.0.254\"",
             "The host's address in the subnet, which all tenants can reach.";
+        "subnet6", Kind::Subnet6, Derived("no IPv6"), "\"fd00:77::/64\"",
+            network::SUBNET6;
+        "gateway6", Kind::Address6, Derived("the first address of `subnet6`"), "\"fd00:77::fe\"",
+            "The host's IPv6 address in `subnet6`, which all tenants with an IPv6 address can reach.";
         "firewall", Kind::Choice(&["on", "off"]), Value("\"on\""), "\"off\"", traffic::FIREWALL;
         "mtu", Kind::Count { min: 1280, max: 65535 }, Value("1500"), "9000",
             "The MTU of every link in bytes. At least 1280, which IPv6 requires.";
@@ -112,8 +116,8 @@ keys! {
         "host_services", Kind::Services, NONE, "[\"dns\"]", traffic::HOST_SERVICES;
     }
     Tenant {
-        "ip", Kind::Address, Required, "\"10.77.0.11\"",
-            "The tenant's address, within the subnet.";
+        "ip", Kind::Addresses, Required, "\"10.77.0.11\"",
+            network::IP;
         "environment", Kind::Environment(ALL), Derived("none"), "{ TITLE = \"Acme\" }",
             "Added to the program's environment.";
         "vars", Kind::Vars, Derived("none"), "{ colour = \"green\" }",

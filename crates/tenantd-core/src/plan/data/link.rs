@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::members;
+use crate::plan::address::Addresses;
 use crate::plan::model::{EndPlan, LinkPlan};
 use crate::plan::traffic;
 
@@ -12,6 +13,14 @@ use crate::plan::traffic;
 pub(super) fn end(end: &EndPlan) -> Value {
     let EndPlan { name, mac } = end;
     json!({ "name": name, "mac": mac })
+}
+
+/// The addresses as in a manifest.
+pub(super) fn ip(addresses: &Addresses) -> Value {
+    match addresses.others() {
+        [] => json!(addresses.first()),
+        _ => addresses.iter().map(|address| json!(address)).collect(),
+    }
 }
 
 /// The members of a tenant.
@@ -28,7 +37,7 @@ pub(super) fn link(link: &LinkPlan) -> Map<String, Value> {
     let sysctls: BTreeMap<&str, &String> =
         sysctls.iter().map(|(one, to)| (one.name(), to)).collect();
     let mut whole = members([
-        ("ip", json!(addresses.first())),
+        ("ip", ip(addresses)),
         ("addresses", addresses.iter().map(|a| json!(a)).collect()),
         (
             "link",

@@ -1,10 +1,9 @@
 //! Reports what else has addresses of the subnet: routes of the host, and other applications.
 
-use ipnetwork::Ipv4Network;
-use toml::Spanned;
+use ipnetwork::IpNetwork;
 
-use super::PREFIX_MIN;
-use crate::manifest::problem::Problems;
+use super::{PREFIX_MIN, overlap};
+use crate::manifest::problem::{Problems, Span};
 use crate::name::AppName;
 use crate::plan::derive;
 use crate::plan::facts::{Claim, Claimant, HostAddress, HostFacts};
@@ -12,7 +11,7 @@ use crate::plan::facts::{Claim, Claimant, HostAddress, HostFacts};
 /// Reports the first of each other party. The interfaces of `foreign` addresses are reported already.
 pub(super) fn check(
     host: &dyn HostFacts,
-    subnet: &Spanned<Ipv4Network>,
+    subnets: &[(IpNetwork, Span)],
     (app, foreign): (Option<&AppName>, &[&HostAddress]),
     problems: &mut Problems,
 ) {
@@ -20,34 +19,49 @@ pub(super) fn check(
         Ok(claims) => claims,
         Err(errno) => {
             let message = format!("cannot read the host's routes: {}", errno.desc());
-            problems.report(&subnet.span(), message);
+            if let Some((_, at)) = subnets.first() {
+                problems.report(at, message);
+            }
             return;
         }
     };
-    let own = *subnet.get_ref();
+    for (own, at) in subnets {
+        check_one(&claims, (*own, at), (app, foreign), problems);
+    }
+}
+
+fn check_one(
+    claims: &[Claim],
+    (own, at): (IpNetwork, &Span),
+    (app, foreign): (Option<&AppName>, &[&HostAddress]),
+    problems: &mut Problems,
+) {
     let mut said: Vec<String> = Vec::new();
     for claim in claims {
-        let Some(party) = party(&claim, own, app) else {
+        let Some(party) = party(claim, own, app) else {
             continue;
         };
         let is_reported = foreign.iter().any(|address| {
-            claim.by.interface() == Some(&address.interface) && address.network.overlaps(own)
+            claim.by.interface() == Some(&address.interface) && overlap(address.network, own)
         });
         if is_reported || said.contains(&party) {
             continue;
         }
         let message = format!("the subnet {own} overlaps {}, {party}", claim.network);
-        problems
-            .report(&subnet.span(), message)
-            .help("use a subnet that is free, or remove that: see `ip rule` and `ip route show table all`");
+        let see = match own {
+            IpNetwork::V4(_) => "`ip rule` and `ip route show table all`",
+            IpNetwork::V6(_) => "`ip -6 rule` and `ip -6 route show table all`",
+        };
+        let help = format!("use a subnet that is free, or remove that: see {see}");
+        problems.report(at, message).help(help);
         said.push(party);
     }
 }
 
 /// Who has addresses of the subnet by this claim, unless it is this application or claims nothing of it.
-fn party(claim: &Claim, subnet: Ipv4Network, app: Option<&AppName>) -> Option<String> {
+fn party(claim: &Claim, subnet: IpNetwork, app: Option<&AppName>) -> Option<String> {
     let Claim { network, by } = claim;
-    if !network.overlaps(subnet) {
+    if !overlap(*network, subnet) {
         return None;
     }
     match by {

@@ -1,12 +1,11 @@
 //! Derives a tenant's traffic from the manifest.
 
-use std::net::IpAddr;
-
 use toml::Spanned;
 
 use super::{Outbound, Peers, TrafficPlan};
 use crate::manifest::raw::{Known, Manifest, Overrides, Tenant};
 use crate::manifest::value::Peer;
+use crate::plan::network;
 
 /// The value of the tenant, or else that of `[defaults]`.
 fn said<'a, T>(
@@ -52,9 +51,8 @@ fn peers(manifest: &Manifest, tenant: &Tenant) -> Peers {
             Peer::Named(name) if tenant.name.as_ref() != Some(&name) => {
                 let mut others = manifest.tenants.iter();
                 let other = others.find(|other| other.name.as_ref() == Some(&name));
-                if let Some(ip) = other.and_then(|other| other.ip.as_ref()) {
-                    let address = IpAddr::V4(*ip.get_ref());
-                    peers.named.insert(name, address.into());
+                if let Some(addresses) = other.and_then(network::addresses) {
+                    peers.named.insert(name, addresses);
                 }
             }
             // In `[defaults]`, a list may name the tenant itself.

@@ -1,7 +1,7 @@
 //! The elements that stand for one tenant.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use tenantd_core::plan::address::Addresses;
 use tenantd_core::plan::derive;
@@ -90,9 +90,12 @@ fn element(set: &'static str, key: Joined, data: Data) -> Element {
     }
 }
 
-/// The elements of the application itself: the gateway's address is in use.
-pub(super) fn of_gateway(gateway: Ipv4Addr) -> Element {
-    key("own4", Joined::default().and(gateway))
+/// The elements of the application itself: a gateway's address is in use.
+pub(super) fn of_gateway(gateway: IpAddr) -> Element {
+    match gateway {
+        IpAddr::V4(gateway) => key("own4", Joined::default().and(gateway)),
+        IpAddr::V6(gateway) => key("own6", Joined::default().with(&gateway.octets())),
+    }
 }
 
 /// The elements of a tenant whose host end has this index.
@@ -101,6 +104,11 @@ pub(super) fn of(link: &LinkPlan, index: u32) -> BTreeSet<Element> {
     for address in ipv4(link) {
         guard(link, index, address, &mut all);
         traffic(&link.traffic, address, &mut all);
+    }
+    for address in link.addresses.iter() {
+        if let IpAddr::V6(address) = address {
+            guard6(link, index, address, &mut all);
+        }
     }
     if let Some(first) = ipv4(link).next() {
         all.extend(link.traffic.publish.iter().map(|it| published(it, first)));
@@ -121,6 +129,14 @@ fn guard(link: &LinkPlan, index: u32, address: Ipv4Addr, all: &mut BTreeSet<Elem
     all.insert(key("ok4", sender().and(address)));
     all.insert(key("arps", sender().with(&mac).and(address)));
     all.insert(key("own4", Joined::default().and(address)));
+}
+
+/// The host and the tenant reach each other; what else the manifest allows is of IPv4.
+fn guard6(link: &LinkPlan, index: u32, address: Ipv6Addr, all: &mut BTreeSet<Element>) {
+    let sender = Joined::default().with(&index.to_ne_bytes());
+    let sender = sender.with(&link.tenant.mac.0);
+    all.insert(key("ok6", sender.with(&address.octets())));
+    all.insert(key("own6", Joined::default().with(&address.octets())));
 }
 
 fn traffic(traffic: &TrafficPlan, address: Ipv4Addr, all: &mut BTreeSet<Element>) {

@@ -40,6 +40,8 @@ pub(super) const DESTINATION6: Field = Field::Payload(1, 24, 16);
 pub(super) const ARP_ETHER: Field = Field::Payload(1, 8, 6);
 pub(super) const ARP_SOURCE: Field = Field::Payload(1, 14, 4);
 pub(super) const ICMP_TYPE: Field = Field::Payload(2, 0, 1);
+/// The target of a message of neighbour discovery.
+pub(super) const TARGET6: Field = Field::Payload(2, 8, 16);
 pub(super) const PORT: Field = Field::Payload(2, 2, 2);
 
 /// The kernel's number of the register that begins at a slot of four bytes, as nft(8) chooses it.

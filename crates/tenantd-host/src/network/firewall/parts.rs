@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use super::elements::Element;
 use super::sets::{Family, Set};
 use super::socket::Transaction;
-use super::{conntrack, rules, wire};
+use super::{conntrack, guard, wire};
 
 /// The rules of a chain that guards host ends.
 pub(super) fn guard_rules(table: &str, chain: &str) -> Transaction {
-    let rules = rules::guard().into_iter();
+    let rules = guard::guard().into_iter();
     rules
         .map(|rule| (Family::Netdev, wire::new_rule(table, chain, rule)))
         .collect()

@@ -7,7 +7,7 @@
 
 use std::net::Ipv4Addr;
 
-use ipnetwork::Ipv4Network;
+use ipnetwork::{Ipv4Network, Ipv6Network};
 use netlink_packet_netfilter::nftables::{
     DevHookNumber, ExpressionAttribute, HookNumber, InetHookNumber, ListAttribute, RuleAttribute,
     RuleMessage,
@@ -16,10 +16,11 @@ use netlink_packet_netfilter::nftables::{
 use tenantd_core::plan::model::NetworkPlan;
 
 use super::expressions::{
-    ARP_ETHER, ARP_SOURCE, Compare, DESTINATION4, DESTINATION6, ETHER_SOURCE, ETHER_TYPE, ETHERNET,
-    ICMP_TYPE, IIF, IIFGROUP, IIFTYPE, L4PROTO, LOOPBACK, Nat, OIFGROUP, PORT, SOURCE4, SOURCE6,
+    Compare, DESTINATION4, DESTINATION6, ICMP_TYPE, IIFGROUP, IIFTYPE, L4PROTO, LOOPBACK, Nat,
+    OIFGROUP, PORT, SOURCE4, SOURCE6,
 };
 pub(super) use super::expressions::{Field, Rule};
+use super::guard::{ADVERTISEMENT, SOLICITATION};
 
 /// Bits of `ct state`: invalid; established or related.
 const INVALID: u32 = 1;
@@ -27,7 +28,7 @@ const KNOWN: u32 = 2 | 4;
 
 const TCP: u8 = 6;
 const ICMP: u8 = 1;
-const ICMPV6: u8 = 58;
+pub(super) const ICMPV6: u8 = 58;
 
 /// A chain that the kernel calls.
 #[derive(Debug, Clone, Copy)]
@@ -84,33 +85,6 @@ pub(super) fn rule() -> Rule {
     Rule::new()
 }
 
-/// The rules of the table of frames.
-pub(super) fn guard() -> Vec<Rule> {
-    let of_type = |kind: u16| {
-        rule()
-            .is(IIFTYPE, &ETHERNET.to_ne_bytes())
-            .is(ETHER_TYPE, &kind.to_be_bytes())
-    };
-    vec![
-        // Routers and neighbours of IPv6 are what the host says, never what a tenant says.
-        of_type(0x86dd)
-            .is(L4PROTO, &[ICMPV6])
-            .within(ICMP_TYPE, &[133], &[137])
-            .counted(SPOOFED)
-            .drop(),
-        of_type(0x0800)
-            .in_set("ok4", &[IIF, ETHER_SOURCE, SOURCE4])
-            .accept(),
-        of_type(0x86dd)
-            .in_set("ok6", &[IIF, ETHER_SOURCE, SOURCE6])
-            .accept(),
-        of_type(0x0806)
-            .in_set("arps", &[IIF, ETHER_SOURCE, ARP_ETHER, ARP_SOURCE])
-            .accept(),
-        rule().counted(SPOOFED),
-    ]
-}
-
 /// What the rules need to know of an application.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Facts {
@@ -118,6 +92,7 @@ pub(super) struct Facts {
     pub(super) group: u32,
     subnet: Ipv4Network,
     gateway: Ipv4Addr,
+    subnet6: Option<Ipv6Network>,
 }
 
 impl Facts {
@@ -126,6 +101,7 @@ impl Facts {
             group: network.group(),
             subnet: network.subnet,
             gateway: network.gateway,
+            subnet6: network.ipv6.map(|it| it.network),
         }
     }
 
@@ -139,7 +115,7 @@ impl Facts {
             ("between", between()),
             ("input", vec![self.by_ours(rule()).jump("services")]),
             ("services", services()),
-            ("unused", vec![self.unused()]),
+            ("unused", self.unused()),
             ("no_way", no_way()),
             ("refuse", refuse()),
             ("dnat_in", vec![rule().goto("publish")]),
@@ -161,7 +137,7 @@ impl Facts {
     fn early(&self) -> Vec<Rule> {
         let foreign = || any_tenant(rule(), IIFGROUP, Compare::NotEqual);
         let loopback = (&[255, 0, 0, 0], &[127, 0, 0, 0]);
-        vec![
+        let mut rules = vec![
             rule().is(IIFTYPE, &LOOPBACK.to_ne_bytes()).accept(),
             self.by_ours(rule())
                 .ipv4()
@@ -178,22 +154,34 @@ impl Facts {
                 .in_set("own6", &[SOURCE6])
                 .counted(DENIED)
                 .drop(),
-            self.unused(),
+        ];
+        rules.extend(self.unused());
+        rules.push(
             self.by_ours(rule())
                 .not_for_local()
                 .without_route()
                 .jump("no_way"),
-        ]
+        );
+        rules
     }
 
     /// An address that no tenant uses: others do not have it, and the client learns it at once.
-    fn unused(&self) -> Rule {
+    fn unused(&self) -> Vec<Rule> {
         let (mask, network) = (self.subnet.mask().octets(), self.subnet.network().octets());
-        rule()
+        let ipv4 = rule()
             .ipv4()
             .bits(DESTINATION4, &mask, Compare::Equal, &network)
             .not_in_set("own4", DESTINATION4)
-            .goto("refuse")
+            .goto("refuse");
+        let ipv6 = self.subnet6.map(|subnet| {
+            let (mask, network) = (subnet.mask().octets(), subnet.network().octets());
+            rule()
+                .ipv6()
+                .bits(DESTINATION6, &mask, Compare::Equal, &network)
+                .not_in_set("own6", DESTINATION6)
+                .goto("refuse")
+        });
+        std::iter::once(ipv4).chain(ipv6).collect()
     }
 
     fn forwarded(&self) -> Vec<Rule> {
@@ -303,6 +291,9 @@ fn services() -> Vec<Rule> {
     rules.extend([
         ping(rule().ipv4(), ICMP, 8),
         ping(rule().ipv6(), ICMPV6, 128),
+        // The guard lets nothing pass of these but about its own addresses.
+        ping(rule().ipv6(), ICMPV6, SOLICITATION),
+        ping(rule().ipv6(), ICMPV6, ADVERTISEMENT),
         rule()
             .ipv4()
             .in_set("host4", &[SOURCE4, L4PROTO, PORT])

@@ -1,18 +1,17 @@
 //! What the application must have on the host, and which of it a message of the kernel casts doubt on.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
-use ipnetwork::Ipv4Network;
-use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::packet_route::address::AddressAttribute;
-use rtnetlink::packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage};
-use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
+use ipnetwork::IpNetwork;
+use rtnetlink::packet_route::route::RouteMessage;
 use rtnetlink::packet_route::rule::{RuleAttribute, RuleMessage};
+use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use tenantd_core::plan::model::{LinkPlan, Mode, NetworkPlan};
 
 use super::wire::{self, Raw};
+use crate::network::family::{destination, local, neighbour_address, whole};
 use crate::network::link::{Found, outgoing};
 use crate::network::mend::{differences, is_permanent, table};
 
@@ -46,7 +45,7 @@ pub(super) struct Model {
     hub: u32,
     tenants: BTreeMap<u32, LinkPlan>,
     indices: BTreeMap<String, u32>,
-    addresses: BTreeMap<Ipv4Addr, u32>,
+    addresses: BTreeMap<IpAddr, u32>,
     /// Links of nobody that are down, or that have lost something: a provision may be making one of them.
     early: BTreeSet<u32>,
 }
@@ -67,7 +66,7 @@ impl Model {
     pub(super) fn add(&mut self, link: LinkPlan, index: u32) -> bool {
         self.remove(&link.mark);
         self.indices.insert(link.mark.clone(), index);
-        for address in addresses(&link) {
+        for address in link.addresses.iter() {
             self.addresses.insert(address, index);
         }
         self.tenants.insert(index, link);
@@ -85,7 +84,7 @@ impl Model {
     pub(super) fn remove_index(&mut self, index: u32) {
         if let Some(link) = self.tenants.remove(&index) {
             self.indices.remove(&link.mark);
-            for address in addresses(&link) {
+            for address in link.addresses.iter() {
                 if self.addresses.get(&address) == Some(&index) {
                     self.addresses.remove(&address);
                 }
@@ -159,6 +158,13 @@ impl Model {
         }
     }
 
+    /// One tenant with an address of this subnet, which stands for all.
+    fn one_of(&self, subnet: IpNetwork) -> Option<Part> {
+        let within = subnet.network()..=subnet.broadcast();
+        let mut within = self.addresses.range(within);
+        within.next().map(|(_, index)| Part::Tenant(*index))
+    }
+
     fn part_of(&self, index: u32) -> Option<Part> {
         match index {
             index if index == self.hub => Some(Part::Hub),
@@ -223,15 +229,11 @@ impl Model {
         else {
             return;
         };
-        let local = address.attributes.iter().find_map(|part| match part {
-            AddressAttribute::Local(IpAddr::V4(local)) => Some(*local),
-            _ => None,
-        });
-        let Some(local) = local else {
+        let Some(local) = local(&address) else {
             return;
         };
         let is_of_hub = address.header.index == self.hub;
-        if local == self.network.gateway {
+        if self.network.gateways().any(|it| it == local) {
             // The hub's own is told when it is set, too.
             if message.kind == wire::DEL_ADDRESS || !is_of_hub {
                 suspects.push(Part::Hub);
@@ -246,38 +248,38 @@ impl Model {
             return;
         };
         let to = outgoing(route);
-        if is_inside(network, self.network.subnet) {
-            for (address, index) in self
-                .addresses
-                .range(network.network()..=network.broadcast())
-            {
+        if self.network.subnets().any(|it| is_inside(network, it)) {
+            let within = network.network()..=network.broadcast();
+            for (address, index) in self.addresses.range(within) {
                 let own = match self.network.mode {
                     Mode::Routed => *index,
                     Mode::Bridge => self.hub,
                 };
-                let is_own = to == Some(own) && network.prefix() == 32;
+                let is_own = to == Some(own) && network.prefix() == whole(network.ip());
                 if !is_own && network.contains(*address) {
                     suspects.push(Part::Tenant(*index));
                 }
             }
-        } else if ![MAIN, LOCAL].contains(&table(route)) && is_inside(self.network.subnet, network)
+        } else if ![MAIN, LOCAL].contains(&table(route))
+            && let Some(subnet) = self.network.subnets().find(|it| is_inside(*it, network))
         {
-            // A rule may lead there. One tenant stands for all.
-            suspects.extend(self.addresses.values().next().copied().map(Part::Tenant));
+            // A rule may lead there.
+            suspects.extend(self.one_of(subnet));
         }
     }
 
     fn on_route_gone(&mut self, route: &RouteMessage, suspects: &mut Vec<Part>) {
         let to = outgoing(route);
         let network = destination(route);
-        let address = network.filter(|it| it.prefix() == 32).map(Ipv4Network::ip);
-        let owner = address.and_then(|address| self.addresses.get(&address));
+        let address = network.filter(|it| it.prefix() == whole(it.ip()));
+        let owner = address.and_then(|address| self.addresses.get(&address.ip()));
+        let is_subnet = |network| self.network.subnets().any(|it| it == network);
         if let Some(owner) = owner {
             suspects.push(Part::Tenant(*owner));
-        } else if network == Some(self.network.subnet) || to == Some(self.hub) {
+        } else if network.is_some_and(is_subnet) || to == Some(self.hub) {
             suspects.push(Part::Hub);
         } else if let Some(to) = to
-            && network.is_some_and(|it| is_inside(it, self.network.subnet))
+            && network.is_some_and(|it| self.network.subnets().any(|subnet| is_inside(it, subnet)))
         {
             self.early.insert(to);
         }
@@ -298,7 +300,8 @@ impl Model {
         else {
             return;
         };
-        let Some(owner) = address_of(&neighbour).and_then(|it| self.addresses.get(&it)) else {
+        let Some(owner) = neighbour_address(&neighbour).and_then(|it| self.addresses.get(&it))
+        else {
             return;
         };
         let mac = self.tenants.get(owner).map(|link| link.tenant.mac);
@@ -312,9 +315,7 @@ impl Model {
     /// A rule that came or went.
     fn on_rule(&self, rule: &RuleMessage, suspects: &mut Vec<Part>) {
         let to = rule.attributes.iter().find_map(|part| match part {
-            RuleAttribute::Destination(IpAddr::V4(to)) => {
-                Ipv4Network::new(*to, rule.header.dst_len).ok()
-            }
+            RuleAttribute::Destination(to) => IpNetwork::new(*to, rule.header.dst_len).ok(),
             _ => None,
         });
         match to {
@@ -322,40 +323,17 @@ impl Model {
                 let within = self.addresses.range(to.network()..=to.broadcast());
                 suspects.extend(within.map(|(_, index)| Part::Tenant(*index)));
             }
-            // One tenant stands for all.
-            None => suspects.extend(self.addresses.values().next().copied().map(Part::Tenant)),
+            None => {
+                let is_ipv4 = rule.header.family == AddressFamily::Inet;
+                let subnets = self.network.subnets();
+                let of_family = subnets.filter(|subnet| subnet.is_ipv4() == is_ipv4);
+                suspects.extend(of_family.filter_map(|subnet| self.one_of(subnet)));
+            }
         }
         suspects.push(Part::Drifted);
     }
 }
 
-fn addresses(link: &LinkPlan) -> impl Iterator<Item = Ipv4Addr> {
-    link.addresses.iter().filter_map(|address| match address {
-        IpAddr::V4(address) => Some(address),
-        IpAddr::V6(_) => None,
-    })
-}
-
-/// Where a route leads to, if it is one of IPv4.
-fn destination(route: &RouteMessage) -> Option<Ipv4Network> {
-    let to = route.attributes.iter().find_map(|part| match part {
-        RouteAttribute::Destination(RouteAddress::Inet(to)) => Some(*to),
-        _ => None,
-    });
-    let is_ipv4 = route.header.address_family == rtnetlink::packet_route::AddressFamily::Inet;
-    let to = to.unwrap_or(Ipv4Addr::UNSPECIFIED);
-    Ipv4Network::new(to, route.header.destination_prefix_length)
-        .ok()
-        .filter(|_| is_ipv4)
-}
-
-fn is_inside(inner: Ipv4Network, outer: Ipv4Network) -> bool {
+fn is_inside(inner: IpNetwork, outer: IpNetwork) -> bool {
     inner.prefix() >= outer.prefix() && outer.contains(inner.network())
-}
-
-fn address_of(neighbour: &NeighbourMessage) -> Option<Ipv4Addr> {
-    neighbour.attributes.iter().find_map(|part| match part {
-        NeighbourAttribute::Destination(NeighbourAddress::Inet(address)) => Some(*address),
-        _ => None,
-    })
 }

@@ -1,0 +1,76 @@
+//! Addresses and networks of IPv6, and lists of addresses of both families.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnetwork::{Ipv4Network, Ipv6Network};
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::{At, Decode};
+use crate::manifest::problem::Problems;
+
+impl Decode for Ipv6Addr {
+    fn decode(at: At<'_, '_>, problems: &mut Problems) -> Option<Self> {
+        let text = at.text(problems, "an IPv6 address")?;
+        let address = text.parse().ok();
+        if address.is_none() {
+            let message = if text.parse::<Ipv4Addr>().is_ok() {
+                format!("{text:?} is an IPv4 address, not an IPv6 address")
+            } else {
+                format!("{text:?} is not an IPv6 address")
+            };
+            at.wrong(problems, message);
+        }
+        address
+    }
+}
+
+impl Decode for Ipv6Network {
+    fn decode(at: At<'_, '_>, problems: &mut Problems) -> Option<Self> {
+        let text = at.text(problems, "an IPv6 network")?;
+        // ipnetwork accepts a bare address as a network of one address.
+        let network = text.parse::<Ipv6Network>().ok();
+        let network = network.filter(|_| text.contains('/'));
+        if network.is_none() {
+            let message = if text.parse::<Ipv4Network>().is_ok() {
+                format!("{text:?} is not an IPv6 network: that of IPv4 is `subnet`")
+            } else {
+                format!("{text:?} is not an IPv6 network")
+            };
+            at.wrong(problems, message);
+        }
+        network
+    }
+}
+
+/// One address, or an array of at least one.
+impl Decode for Vec<Spanned<IpAddr>> {
+    fn decode(at: At<'_, '_>, problems: &mut Problems) -> Option<Self> {
+        let items = match at.value.get_ref() {
+            DeValue::String(_) => std::slice::from_ref(at.value),
+            DeValue::Array(items) if !items.is_empty() => items.as_ref(),
+            DeValue::Array(_) => {
+                let message = format!("`{}` has no address", at.key.name);
+                at.wrong(problems, message);
+                return None;
+            }
+            _ => {
+                at.wrong_type(problems, "an IP address, or an array of them");
+                return None;
+            }
+        };
+        let items = items.iter().map(|value| At { value, ..at });
+        let decoded: Vec<_> = items.filter_map(|item| address(item, problems)).collect();
+        // The others are checked all the same.
+        (!decoded.is_empty()).then_some(decoded)
+    }
+}
+
+fn address(at: At<'_, '_>, problems: &mut Problems) -> Option<Spanned<IpAddr>> {
+    let text = at.text(problems, "an IP address")?;
+    let address: Option<IpAddr> = text.parse().ok();
+    if address.is_none() {
+        at.wrong(problems, format!("{text:?} is not an IP address"));
+    }
+    address.map(|address| Spanned::new(at.span(), address))
+}

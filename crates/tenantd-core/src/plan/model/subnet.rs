@@ -1,0 +1,37 @@
+//! The networks of the tenants' addresses, of both families.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use ipnetwork::{IpNetwork, Ipv6Network};
+
+use super::NetworkPlan;
+
+/// The IPv6 network of an application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subnet6 {
+    /// The network of all tenants' IPv6 addresses.
+    pub network: Ipv6Network,
+    /// The host's address in it, which all tenants can reach.
+    pub gateway: Ipv6Addr,
+}
+
+impl NetworkPlan {
+    /// The networks of the tenants' addresses: that of IPv4, and that of IPv6 if there is one.
+    pub fn subnets(&self) -> impl Iterator<Item = IpNetwork> {
+        let ipv6 = self.ipv6.map(|it| IpNetwork::V6(it.network));
+        std::iter::once(IpNetwork::V4(self.subnet)).chain(ipv6)
+    }
+
+    /// The host's addresses in them.
+    pub fn gateways(&self) -> impl Iterator<Item = IpAddr> {
+        let ipv6 = self.ipv6.map(|it| IpAddr::V6(it.gateway));
+        std::iter::once(IpAddr::V4(self.gateway)).chain(ipv6)
+    }
+
+    /// The host's address of the same family as another address.
+    #[must_use]
+    pub fn gateway_of(&self, address: IpAddr) -> Option<IpAddr> {
+        self.gateways()
+            .find(|gateway| gateway.is_ipv4() == address.is_ipv4())
+    }
+}
