@@ -112,6 +112,7 @@ fn examine(plan: &Plan, manifest: &Path) -> Vec<Finding> {
     findings.extend(doctor::private(plan));
     findings.extend(doctor::sockets(plan));
     findings.extend(traffic(plan));
+    findings.extend(doctor::names(plan));
     findings.extend(survey::examine(plan));
     findings.extend(learned::examine(plan, manifest));
     findings

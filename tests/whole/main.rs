@@ -45,6 +45,7 @@ mod lid;
 mod limits;
 mod lines;
 mod log_files;
+mod lookups;
 mod magic_links;
 mod main_process;
 mod more_time;

@@ -33,6 +33,7 @@
 //! * [`Subscriptions`]: the clients that watch tenants, and the events queued for each of them.
 //! * [`Targets`]: the folders of the host that the tenants' mounts hang on.
 //! * [`Refusals`]: the refused writes that the tenants' logs mention.
+//! * [`Lookups`]: the files by which tenants look names up.
 //! * [`Drifts`]: what other programs of the host took from the tenants' networks.
 //! * [`Unit`]: the notifications to the service manager.
 //!
@@ -60,6 +61,7 @@ pub mod gc;
 pub mod handover;
 mod input;
 pub mod logs;
+mod lookups;
 pub mod manifest;
 mod nonblocking_writer;
 pub mod notify;
@@ -96,6 +98,7 @@ use self::executor::Executor;
 use self::executor::report::Report;
 use self::handover::{Exit, Handover};
 use self::input::{Input, PlanChange};
+use self::lookups::Lookups;
 use self::readiness::{Readiness, Sign};
 use self::refusals::{Refusals, Refused};
 use self::reload::{Present, ReloadRequest, Reloads, Reread};
@@ -126,6 +129,7 @@ struct Daemon {
     subscriptions: Subscriptions,
     targets: Targets,
     refusals: Refusals,
+    lookups: Lookups,
     drifts: Drifts,
     unit: Unit,
     signals: Signals,
@@ -144,6 +148,7 @@ enum Next {
     Signal(io::Result<Signal>),
     Host(io::Result<Notice>),
     Refused(Refused),
+    Lookups(lookups::Notice),
     Network(Note),
     Due,
     Watchdog,
@@ -185,7 +190,7 @@ impl Daemon {
                 verdict = self.handover.next() => Next::Verdict(verdict),
                 sign = self.readiness.next() => Next::Sign(sign),
                 signal = self.signals.next() => Next::Signal(signal),
-                notice = self.targets.next() => Next::Host(notice),
+                next = changed(&mut self.targets, &mut self.lookups) => next,
                 refused = self.refusals.next() => Next::Refused(refused),
                 note = self.drifts.next() => Next::Network(note),
                 () = clock::pause(wait) => Next::Due,
@@ -247,6 +252,7 @@ impl Daemon {
             Next::Signal(Err(error)) => tracing::error!(%error, "cannot read the signals"),
             Next::Host(notice) => self.targets.on_notice(notice, inventory),
             Next::Refused(refused) => self.refusals.on_refused(refused, inventory),
+            Next::Lookups(notice) => self.lookups.on_notice(notice, inventory),
             Next::Network(note) => self.drifts.on_note(note),
             Next::Due => {
                 self.targets.on_due(clock::now(), inventory);
@@ -306,6 +312,8 @@ impl Daemon {
                 let tenant = change.tenant().clone();
                 let event = self.executor.on_plan(change, &self.wants);
                 self.apply(Input::Event(event));
+                let inventory = self.executor.inventory();
+                self.lookups.on_plan(&tenant, inventory);
                 self.readiness
                     .on_plan(&tenant, &self.supervisor, &self.executor);
                 if is_new {
@@ -348,5 +356,13 @@ impl Daemon {
                 self.readiness.resume();
             }
         }
+    }
+}
+
+/// What has changed on the host. Cancelling this loses nothing.
+async fn changed(targets: &mut Targets, lookups: &mut Lookups) -> Next {
+    tokio::select! {
+        notice = targets.next() => Next::Host(notice),
+        notice = lookups.next() => Next::Lookups(notice),
     }
 }

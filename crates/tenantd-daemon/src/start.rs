@@ -44,6 +44,7 @@ use crate::handover::rollback;
 use crate::handover::upgrade::Upgrade;
 use crate::handover::{Exit, Handover};
 use crate::logs::Logs;
+use crate::lookups::Lookups;
 use crate::manifest::ManifestFile;
 use crate::own_log::LogGuard;
 use crate::readiness::Readiness;
@@ -208,14 +209,14 @@ async fn open(
     let recovery = Recovery::new(Rc::clone(&host), inherited);
     recovery.remove_unplanned(&plan, &previous).await;
     let plans: Vec<_> = plan.tenants.into_iter().map(Arc::new).collect();
-    let readiness = Readiness::new(host.app.clone(), (notices, said), host.reporter.clone());
     let mut daemon = Daemon {
         supervisor: Supervisor::new(Limits::default()),
         refusals: Refusals::of(&host.logs),
+        lookups: Lookups::new(host.app.clone()),
+        readiness: Readiness::new(host.app.clone(), (notices, said), host.reporter.clone()),
         drifts: Drifts::new(host.app.clone(), notes),
         executor: Executor::new(host, &plans, reports),
         state_file: StateFile::new(file),
-        readiness,
         requests: Requests::serve(control, stretch.clone()),
         wants,
         reloads: Reloads::new(manifest, plan.network, plan.control),

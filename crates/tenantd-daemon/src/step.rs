@@ -21,6 +21,7 @@ impl Daemon {
             self.executor.on_transition(transition);
             let inventory = self.executor.inventory();
             self.targets.on_transition(transition, inventory);
+            self.lookups.on_transition(transition, inventory);
             self.refusals.on_transition(transition);
             self.drifts.on_transition(transition);
             self.readiness.on_transition(transition, view, inventory);

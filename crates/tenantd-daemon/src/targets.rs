@@ -14,7 +14,7 @@
 //! While a tenant runs without Landlock, the same checks make read-only what the host has mounted since
 //! the tenant's start, whenever the host's mount table changes.
 
-mod check;
+pub(crate) mod check;
 mod group;
 mod watched;
 

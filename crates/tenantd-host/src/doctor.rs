@@ -4,6 +4,7 @@
 //! It changes nothing on the host. It makes test links in a temporary network namespace.
 
 mod filters;
+mod names;
 mod private;
 mod room;
 mod settings;
@@ -27,6 +28,7 @@ use super::netns::{self, Sysctls};
 use super::{launch, limits, targets, writers};
 
 pub use filters::filters;
+pub use names::names;
 pub use private::private;
 pub use room::too_many;
 pub use settings::{Load, link_programs, network, settings};

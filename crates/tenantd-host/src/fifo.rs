@@ -18,7 +18,7 @@ use rustix::fs::{FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
 use crate::crash;
-use crate::launch::{MACHINE_ID, NAME_FILES};
+use crate::launch::{LOOKUP_FILES, MACHINE_ID, NAME_FILES};
 use crate::{notify, syslog};
 use tenantd_core::layout;
 use tenantd_core::name::{AppName, TenantName};
@@ -222,7 +222,9 @@ pub fn remove(app: &AppName, tenant: &TenantName) -> Result<(), Failure> {
     let mut outcome = syslog::remove(app, tenant).and(notify::remove(app, tenant));
     let positions = positions(app, tenant);
     let names = NAME_FILES.map(|(_, name)| own.join(name));
-    for path in [positions, own.join(MACHINE_ID)].iter().chain(&names) {
+    let lookup = LOOKUP_FILES.map(|(_, name)| own.join(name));
+    let known = [positions, own.join(MACHINE_ID)];
+    for path in known.iter().chain(&names).chain(&lookup) {
         for path in [&path.with_extension("new"), path] {
             outcome = outcome.and(gone(path, rustix::fs::unlink(path)));
         }

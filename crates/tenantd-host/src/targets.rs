@@ -224,6 +224,8 @@ pub enum Scope {
     Entries,
     /// Also what appears in it.
     NewEntries,
+    /// Also what is written in it.
+    Written,
 }
 
 impl Scope {
@@ -236,6 +238,7 @@ impl Scope {
             Self::Itself => itself | WatchFlags::MASK_ADD,
             Self::Entries => entries,
             Self::NewEntries => entries | WatchFlags::CREATE,
+            Self::Written => entries | WatchFlags::CREATE | WatchFlags::CLOSE_WRITE,
         }
     }
 }

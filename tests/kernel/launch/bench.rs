@@ -14,6 +14,7 @@ use tenantd_core::plan::model::{DatastorePlan, HostAccess, Identity, LaunchPlan,
 use tenantd_core::plan::phase::Phase;
 use tenantd_core::stage::Failure;
 use tenantd_host::cgroup::Leaf;
+use tenantd_host::launch::lookup::OwnFile;
 use tenantd_host::launch::{Child, MountTemplates, Order, Report, launch};
 use tenantd_host::{datastore, process};
 
@@ -30,6 +31,7 @@ pub(crate) struct Bench {
     pub(crate) templates: MountTemplates,
     pub(crate) descriptors: Rlimit,
     pub(crate) syslog: Option<PathBuf>,
+    pub(crate) lookup: Vec<OwnFile>,
 }
 
 impl Bench {
@@ -90,6 +92,7 @@ impl Bench {
             templates: MountTemplates::default(),
             descriptors: getrlimit(Resource::Nofile),
             syslog: None,
+            lookup: Vec::new(),
         }
     }
 
@@ -155,6 +158,7 @@ impl Bench {
             descriptors: self.descriptors,
             label: "wiki/acme",
             syslog: self.syslog.as_deref(),
+            lookup: &self.lookup,
             notify: None,
             watchdog_pid: false,
         };

@@ -13,6 +13,7 @@ use nix::sched::{CloneFlags, setns};
 use serde_json::Value;
 use tenantd_core::plan::address::Addresses;
 use tenantd_core::plan::model::{EndPlan, Firewall, LinkPlan, MacAddr, Mode, NetworkPlan, Subnet6};
+use tenantd_core::plan::names::NamesPlan;
 use tenantd_host::netns::Netns;
 
 pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
@@ -52,6 +53,7 @@ pub fn link(mode: Mode, n: u16) -> LinkPlan {
         mark: format!("tenantd:wiki/t{n}"),
         sysctls: std::sync::Arc::default(),
         traffic: Arc::default(),
+        names: NamesPlan::usual(GATEWAY, "10.77.0.0/24".parse().unwrap(), true).into(),
     }
 }
 

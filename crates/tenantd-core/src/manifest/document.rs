@@ -125,6 +125,8 @@ pub fn kind_words(kind: Kind) -> String {
         Kind::Addresses => "an IP address, or an array of them".to_owned(),
         Kind::Subnet => "an IPv4 network".to_owned(),
         Kind::Subnet6 => "an IPv6 network".to_owned(),
+        Kind::NameServers => "an array of IP addresses".to_owned(),
+        Kind::Words => "an array of strings".to_owned(),
     }
 }
 
@@ -231,6 +233,11 @@ fn limit_schema(measure: Measure, min: u64) -> Value {
     ] })
 }
 
+/// The schema of an array of strings.
+fn texts_schema() -> Value {
+    json!({ "type": "array", "items": { "type": "string" } })
+}
+
 /// The schema of an array of strings of this form.
 fn items_schema(pattern: &str) -> Value {
     json!({ "type": "array", "items": { "type": "string", "pattern": pattern } })
@@ -255,9 +262,8 @@ fn kind_schema(kind: Kind) -> Value {
         Kind::Command | Kind::Argv => json!({
             "type": "array", "items": { "type": "string" }, "minItems": 1,
         }),
-        Kind::Texts(_) | Kind::Paths(_) | Kind::Capabilities | Kind::Tenancies | Kind::Peers => {
-            json!({ "type": "array", "items": { "type": "string" } })
-        }
+        Kind::Texts(_) | Kind::Paths(_) | Kind::Capabilities => texts_schema(),
+        Kind::Tenancies | Kind::Peers | Kind::NameServers | Kind::Words => texts_schema(),
         Kind::Services => items_schema("^(dns|[0-9]+/(tcp|udp))$"),
         Kind::Published => items_schema("^([0-9.]+:)?[0-9]+ *-> *[0-9]+(/(tcp|udp))?$"),
         Kind::Egress => items_schema("^(allow|deny) +[^ ]+$"),

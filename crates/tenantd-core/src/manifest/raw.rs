@@ -19,8 +19,8 @@ use super::template::Template;
 use super::text::{Command, Environment, Vars};
 use super::value::{
     Account, Argv, Decode, EgressRule, FileMode, Firewall, Guard, HostAccess, HttpPath, Mode,
-    Outbound, Peer, Permissions, ProgramExit, Publish, Seed, Service, Signal, Sysctls, UidRange,
-    When,
+    NameFile, Outbound, Peer, Permissions, ProgramExit, Publish, Seed, Service, Signal, Sysctls,
+    UidRange, When,
 };
 use crate::capability::Capabilities;
 use crate::name::{AppName, TenantName};
@@ -299,6 +299,16 @@ tables! {
         outbound_from: Known<Ipv4Addr>,
         peers: Known<Vec<Spanned<Peer>>>,
         host_services: Known<Vec<Spanned<Service>>>,
+        resolv: Resolv,
+        hosts: Known<NameFile>,
+    }
+
+    /// `resolv`, of `[defaults]` or of a tenant.
+    Resolv in Resolv {
+        nameservers: Known<Vec<Spanned<IpAddr>>>,
+        search: Known<Vec<Spanned<String>>>,
+        options: Known<Vec<Spanned<String>>>,
+        file: Known<NameFile>,
     }
 }
 

@@ -3,6 +3,7 @@
 mod address;
 mod exits;
 mod guard;
+mod names;
 mod permissions;
 mod privileges;
 mod probe;
@@ -28,6 +29,7 @@ use crate::name::AppName;
 
 pub use exits::ProgramExit;
 pub use guard::Guard;
+pub use names::NameFile;
 pub use permissions::{FileMode, Permissions};
 pub use probe::{Argv, HttpPath};
 pub use sysctls::Sysctls;

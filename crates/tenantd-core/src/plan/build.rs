@@ -23,6 +23,7 @@ use super::model::{
     DatastorePlan, FilePlan, FolderPlan, HostAccess, Identity, LaunchPlan, LinkPlan, LogFiles,
     Mode, NetworkPlan, Plan, Policy, TenantPlan, TrafficPlan, ViewPlan,
 };
+use super::names::{self, NamesPlan};
 use super::notify::{NOTIFY_SOCKET, WATCHDOG_USEC};
 use super::paths::{self, AppPaths};
 use super::phase::Commands;
@@ -154,6 +155,7 @@ struct Last {
     identity: Kept<Identity>,
     policy: Kept<Policy>,
     traffic: Kept<TrafficPlan>,
+    names: Kept<NamesPlan>,
     root: Option<Arc<Path>>,
 }
 
@@ -224,6 +226,9 @@ impl Parts<'_> {
                 mark: derive::link_mark(self.app, &name),
                 sysctls: last.sysctls.keep(network::sysctls(self.manifest, tenant)),
                 traffic: last.traffic.keep(traffic::of(self.manifest, tenant)),
+                names: last
+                    .names
+                    .keep(names::of(self.manifest, tenant, self.network)),
             },
             datastore: DatastorePlan {
                 source: source.path.clone(),

@@ -24,6 +24,7 @@ mod idmap;
 mod limits;
 pub mod logs;
 pub mod model;
+pub mod names;
 mod network;
 pub mod notify;
 pub mod paths;

@@ -286,6 +286,15 @@ impl Inventory {
         unprovisioned.map(|entry| &entry.plan)
     }
 
+    /// The tenants whose program is executed.
+    pub(crate) fn executed(&self) -> impl Iterator<Item = &TenantName> {
+        let entries = self.entries.iter();
+        let running = |entry: &Entry| entry.running.as_ref().is_some_and(|it| it.executed);
+        entries
+            .filter(move |(_, entry)| running(entry))
+            .map(|(tenant, _)| tenant)
+    }
+
     /// The entry of a tenant.
     pub(crate) fn get(&self, tenant: &TenantName) -> Option<&Entry> {
         self.entries.get(tenant)

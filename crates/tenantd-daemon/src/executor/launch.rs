@@ -25,6 +25,7 @@ use tenantd_core::supervisor::event::LaunchId;
 use tenantd_host::cgroup::Leaf;
 use tenantd_host::crash;
 use tenantd_host::datastore::init;
+use tenantd_host::launch::lookup::OwnFile;
 use tenantd_host::launch::ready_fd::ReadyFd;
 use tenantd_host::launch::{Child, MountTemplates, Order};
 use tenantd_host::netns::{Netns, NetnsMounts};
@@ -290,6 +291,7 @@ fn order(
     let label = lock::label(app, &plan.name);
     let uses = phase == Phase::Main && uses_notices(plan);
     let notify = uses.then(|| notify::folder(app, &plan.name));
+    let lookup = lookup(&label, plan)?;
     let order = Order {
         launch: &plan.launch,
         phase,
@@ -302,6 +304,7 @@ fn order(
         descriptors,
         label: &label,
         syslog: Some(&syslog::folder(app, &plan.name)),
+        lookup: &lookup,
         notify: notify.as_deref(),
         watchdog_pid: has_watchdog(plan, phase),
     };
@@ -310,6 +313,13 @@ fn order(
         let watched = watched.map_err(|error| broken(Stage::Clone, &plan.name, &error))?;
         Ok((watched, report.watched()?))
     })
+}
+
+/// Writes the files by which a tenant looks names up.
+fn lookup(label: &str, plan: &TenantPlan) -> Result<Vec<OwnFile>, Failure> {
+    let host = launch::lookup::host_names();
+    let host = host.map_err(|error| broken(Stage::Files, &plan.name, &error))?;
+    launch::lookup::write(label, &host, &plan.link)
 }
 
 /// A child did not execute its program in time.

@@ -20,38 +20,52 @@ use crate::executor::inventory::Entry;
 use crate::targets::Paths;
 use crate::targets::group::Guarded;
 
-/// A launch to check, and how to find a process of it.
+/// How to find a process of a launch.
 #[derive(Debug)]
-pub(super) struct Candidate {
-    tenant: TenantName,
-    launch: LaunchId,
+pub(crate) struct Launched {
+    pub(crate) tenant: TenantName,
     /// The number and the start time of its first process.
     first: Option<(i32, u64)>,
     leaf: Option<Leaf>,
     /// The inode of its mount namespace, if it is known.
     namespace: Option<u64>,
+}
+
+/// A launch to check.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    launched: Launched,
+    launch: LaunchId,
     /// Whether it runs without Landlock, so that new mounts of the host are made read-only.
     seal: bool,
 }
 
 impl Candidate {
     pub(super) fn new(tenant: TenantName, guarded: &Guarded, entry: &Entry) -> Self {
+        Self {
+            launched: Launched::new(tenant, entry),
+            launch: guarded.launch,
+            seal: guarded.seal,
+        }
+    }
+}
+
+impl Launched {
+    pub(crate) fn new(tenant: TenantName, entry: &Entry) -> Self {
         let running = entry.running.as_ref();
         let first = running.and_then(|running| running.process.as_ref());
         let view = running.and_then(|running| running.view);
         Self {
             tenant,
-            launch: guarded.launch,
             first: first.map(|first| (first.pid, first.start_ticks)),
             leaf: entry.provisioned.as_ref().and_then(|it| it.leaf.clone()),
             namespace: view.map(|it| it.mount_namespace).filter(|it| *it != 0),
-            seal: guarded.seal,
         }
     }
 
     /// The mount namespace of the launch. None if no process of it is found: it is ending, or tenants
     /// are tracked by network namespace and its first process has ended.
-    fn namespace(&self) -> Option<MountNamespace> {
+    pub(crate) fn namespace(&self) -> Option<MountNamespace> {
         let open = |pid: i32| {
             MountNamespace::of(pid).unwrap_or_else(|error| {
                 tracing::debug!(tenant = %self.tenant, %error, "cannot open a mount namespace");
@@ -206,7 +220,7 @@ impl Checked {
     /// Looks which launches have lost a mount.
     fn look(&mut self, candidates: &[Candidate]) {
         let with = candidates.iter().filter_map(|candidate| {
-            let namespace = candidate.namespace()?;
+            let namespace = candidate.launched.namespace()?;
             let seal = candidate.seal;
             Some((candidate, Visit { namespace, seal }))
         });
@@ -219,7 +233,10 @@ impl Checked {
             }
         };
         for (candidate, visited) in candidates.into_iter().zip(all) {
-            let Candidate { tenant, launch, .. } = candidate;
+            let Candidate {
+                launched, launch, ..
+            } = candidate;
+            let tenant = &launched.tenant;
             match visited {
                 Ok(Visited { unmounted, sealed }) => {
                     sealed.iter().for_each(|sealed| log(tenant, sealed));

@@ -44,6 +44,7 @@ mod clone;
 pub mod domain;
 mod idmap;
 mod lid;
+pub mod lookup;
 mod mounts;
 pub mod observe;
 pub(super) mod option;
@@ -80,6 +81,7 @@ pub(crate) use child::folder;
 use clone::Cloned;
 pub use domain::Domain;
 pub use lid::Lid;
+pub(crate) use lookup::FILES as LOOKUP_FILES;
 pub use privileges::Rights;
 pub use rehearsal::{rehearse, rehearse_all};
 pub use report::Report;
@@ -118,6 +120,8 @@ pub struct Order<'a> {
     pub label: &'a str,
     /// The folder of its syslog socket, which must exist; `None` if there is no log collector.
     pub syslog: Option<&'a Path>,
+    /// The files by which it looks names up.
+    pub lookup: &'a [lookup::OwnFile],
     /// The folder of its notify socket, which must exist; `None` if its program uses none.
     pub notify: Option<&'a Path>,
     /// Whether the program gets its own number in `WATCHDOG_PID`. Only the process with that number heeds its

@@ -169,6 +169,13 @@ impl Mounts {
         folders.map(|(target, mount)| (mount.stage, target.as_path(), mount.tree.as_fd()))
     }
 
+    /// The stages, the targets and the mounts of the files that a tenant has for itself.
+    pub(super) fn files(&self) -> impl Iterator<Item = (Stage, &Path, &OwnedFd)> {
+        let files = self.all.iter();
+        let files = files.filter(|(_, it)| it.stage == Stage::Files && !it.is_folder);
+        files.map(|(target, mount)| (mount.stage, target.as_path(), &mount.tree))
+    }
+
     /// Removes the mounts that `keep` does not keep.
     pub(super) fn retain(&mut self, keep: impl Fn(Stage, &Path) -> bool) {
         self.all.retain(|(target, mount)| keep(mount.stage, target));

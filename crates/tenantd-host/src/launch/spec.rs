@@ -20,7 +20,7 @@ use super::report::Names;
 use super::strings::Strings;
 use super::templates::MountTemplates;
 use super::view::{self, View};
-use super::{Order, idmap, rehearsal};
+use super::{Order, idmap, lookup, rehearsal};
 use crate::claim::Claim;
 use crate::crash;
 use crate::datastore::{self, init};
@@ -103,6 +103,7 @@ impl Spec {
         view::notify(order, &mut mounts)?;
         view::names(order, &mut mounts)?;
         view::machine::id(order, &mut mounts)?;
+        lookup::add(order, &mut mounts)?;
         let netns = above_stdio(order.netns).map_err(on(Stage::EnterNetns, Path::new("")))?;
         let outputs = [order.stdout, order.stderr];
         let purpose = Purpose::Launch {

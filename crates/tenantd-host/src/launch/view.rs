@@ -88,12 +88,15 @@ pub(super) fn view(
     };
     control::seal(launch, &wanted, &mut own)?;
     private(launch, &own, mounts, &mut wanted)?;
-    for (stage, path) in bound(launch, &own) {
+    for (stage, path) in bound(launch, &own, mounts) {
         let tree = host_tree(&path, stage == Stage::Visible).map_err(on(stage, &path))?;
         own.place(stage, &path, &tree)?;
         mounts.add(stage, tree, &path)?;
     }
-    for (stage, target) in &wanted {
+    for (stage, target, tree) in mounts.files() {
+        own.place(stage, target, tree)?;
+    }
+    for (stage, target) in wanted.iter().filter(|(stage, _)| *stage != Stage::Files) {
         own.folder(*stage, target, Owner::ROOT)?;
     }
     if let Some((socket, folder)) = notify_socket(launch) {
@@ -156,7 +159,7 @@ fn exists(path: &Path) -> bool {
     stat(path).is_ok()
 }
 
-fn on(stage: Stage, object: &Path) -> impl Fn(Errno) -> Failure {
+pub(super) fn on(stage: Stage, object: &Path) -> impl Fn(Errno) -> Failure {
     move |errno| Failure::errno(stage, object.display().to_string(), errno.raw_os_error())
 }
 
@@ -217,8 +220,8 @@ fn covered(target: &Path, identity: &Identity) -> Result<Owner, Errno> {
 }
 
 /// The paths of the host that the tenant sees at the same path: shared and visible ones, and the
-/// folder of the file to which resolv.conf(5) is a link.
-fn bound(launch: &LaunchPlan, own: &OwnFolders) -> Vec<(Stage, PathBuf)> {
+/// folder of the file to which resolv.conf(5) is a link, unless the tenant has one of its own.
+fn bound(launch: &LaunchPlan, own: &OwnFolders, mounts: &Mounts) -> Vec<(Stage, PathBuf)> {
     let view = &launch.view;
     let shared = view.shared.iter().map(|path| (Stage::Shared, path.clone()));
     let visible = view
@@ -226,7 +229,9 @@ fn bound(launch: &LaunchPlan, own: &OwnFolders) -> Vec<(Stage, PathBuf)> {
         .iter()
         .map(|path| (Stage::Visible, path.clone()));
     let visible = visible.filter(|(_, path)| path != Path::new(DEVICES));
-    let resolver = own::resolver(own).map(|path| (Stage::Visible, path));
+    let is_own = |folder: &PathBuf| mounts.files().any(|(_, file, _)| file.starts_with(folder));
+    let resolver = own::resolver(own).filter(|path| !is_own(path));
+    let resolver = resolver.map(|path| (Stage::Visible, path));
     shared.chain(visible).chain(resolver).collect()
 }
 

@@ -104,6 +104,10 @@ pub enum Kind {
     Capabilities,
     /// A table of sysctls and their values.
     Sysctls,
+    /// An array of addresses of name servers.
+    NameServers,
+    /// An array of words, without white space.
+    Words,
     /// An array of exit statuses and names of signals.
     Exits,
     /// One of a few words.

@@ -37,6 +37,8 @@ pub enum Table {
     Process,
     /// `[app.wall]`.
     Wall,
+    /// `resolv` in `[defaults]` and of a tenant.
+    Resolv,
     /// `[network]`.
     Network,
     /// `[control]`.
@@ -90,6 +92,7 @@ impl Table {
         Table::Control,
         Table::Operator,
         Table::Defaults,
+        Table::Resolv,
         Table::Tenant,
     ];
 
@@ -114,6 +117,7 @@ impl Table {
             Table::Limits => "[app.limits]",
             Table::Process => "[app.process]",
             Table::Wall => "[app.wall]",
+            Table::Resolv => "[defaults.resolv]",
             Table::Network => "[network]",
             Table::Control => "[control]",
             Table::Operator => "[[control.operators]]",
@@ -167,6 +171,7 @@ impl Table {
                  default, the attribute is inherited from tenantd."
             }
             Table::Wall => WALL,
+            Table::Resolv => super::names::TABLE,
             Table::Network => "The network that the tenants share.",
             Table::Control => {
                 "Who may use the control socket of the supervisor. Root always may, for all \

@@ -1,7 +1,7 @@
 //! The keys of what tenants have in common or of their own: limits, wall, network, control, defaults, tenants.
 
 use super::Fallback::{Derived, Required, Value};
-use super::{Fallback, Key, Kind, Table, control, keys, network, traffic, wall};
+use super::{Fallback, Key, Kind, Table, control, keys, names, network, traffic, wall};
 use crate::manifest::limit::Measure;
 use crate::manifest::template::{ALL, OF_TENANT};
 use crate::rights::Right;
@@ -114,6 +114,18 @@ keys! {
             traffic::OUTBOUND_FROM;
         "peers", Kind::Peers, NONE, "[\"*\"]", traffic::PEERS;
         "host_services", Kind::Services, NONE, "[\"dns\"]", traffic::HOST_SERVICES;
+        "resolv", Kind::Table(Table::Resolv), Derived("the name servers of the host"),
+            "{ nameservers = [\"198.51.100.53\"] }", names::RESOLV;
+        "hosts", names::FILE, names::OWN, "\"host\"", names::HOSTS;
+    }
+    Resolv {
+        "nameservers", Kind::NameServers, Derived("those of the host"), "[\"198.51.100.53\"]",
+            names::NAMESERVERS;
+        "search", Kind::Words, Derived("that of the host"), "[\"example.com\"]",
+            "The domains in which a short name is looked up.";
+        "options", Kind::Words, Derived("those of the host"), "[\"timeout:2\", \"rotate\"]",
+            "Options of resolv.conf(5).";
+        "file", names::FILE, names::OWN, "\"host\"", names::RESOLV_FILE;
     }
     Tenant {
         "ip", Kind::Addresses, Required, "\"10.77.0.11\"",
@@ -148,6 +160,9 @@ keys! {
         "outbound_from", Kind::Address, DEFAULTS, "\"203.0.113.9\"", traffic::OUTBOUND_FROM_OWN;
         "peers", Kind::Peers, DEFAULTS, "[\"globex\"]", traffic::PEERS_OWN;
         "host_services", Kind::Services, DEFAULTS, "[\"5432/tcp\"]", traffic::HOST_SERVICES_OWN;
+        "resolv", Kind::Table(Table::Resolv), DEFAULTS, "{ search = [\"acme.example.com\"] }",
+            "How the tenant looks names up, see [defaults.resolv]. Overrides that of [defaults], key by key.";
+        "hosts", names::FILE, DEFAULTS, "\"host\"", "Whose `/etc/hosts` the tenant has, see [defaults].";
         "publish", Kind::Published, NONE, "[\"203.0.113.7:8080 -> 80/tcp\"]", traffic::PUBLISH;
     }
 }

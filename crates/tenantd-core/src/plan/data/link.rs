@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::members;
 use crate::plan::address::Addresses;
 use crate::plan::model::{EndPlan, LinkPlan};
-use crate::plan::traffic;
+use crate::plan::{names, traffic};
 
 /// One end.
 pub(super) fn end(end: &EndPlan) -> Value {
@@ -33,6 +33,7 @@ pub(super) fn link(link: &LinkPlan) -> Map<String, Value> {
         mark,
         sysctls,
         traffic,
+        names,
     } = link;
     let sysctls: BTreeMap<&str, &String> =
         sysctls.iter().map(|(one, to)| (one.name(), to)).collect();
@@ -46,5 +47,6 @@ pub(super) fn link(link: &LinkPlan) -> Map<String, Value> {
         ("sysctls", json!(sysctls)),
     ]);
     traffic::data(traffic, &mut whole);
+    names::data(names, &mut whole);
     whole
 }

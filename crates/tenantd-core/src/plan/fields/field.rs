@@ -60,6 +60,8 @@ pub enum Touches {
     Processes,
     /// The elements of the firewall.
     Firewall,
+    /// The files by which a tenant looks names up.
+    Names,
 }
 
 impl Touches {
@@ -67,7 +69,7 @@ impl Touches {
     #[must_use]
     pub fn is_applied(self) -> bool {
         match self {
-            Touches::Nothing | Touches::Policy | Touches::Firewall => false,
+            Touches::Nothing | Touches::Policy | Touches::Firewall | Touches::Names => false,
             Touches::Processes => true,
         }
     }
@@ -202,4 +204,9 @@ pub(super) fn decides<'a>(
 /// A field of the firewall.
 pub(in crate::plan) fn filters<'a>(key: Key, label: &'static str, value: Value<'a>) -> Field<'a> {
     Field::new(key, label, value, Takes::Live(Touches::Firewall))
+}
+
+/// A field of the files by which a tenant looks names up.
+pub(in crate::plan) fn looks_up<'a>(key: Key, label: &'static str, value: Value<'a>) -> Field<'a> {
+    Field::new(key, label, value, Takes::Live(Touches::Names))
 }

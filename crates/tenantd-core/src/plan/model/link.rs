@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::MacAddr;
 use crate::name::IfName;
 use crate::plan::address::Addresses;
+use crate::plan::names::NamesPlan;
 use crate::plan::traffic::TrafficPlan;
 use crate::sysctl::Sysctl;
 
@@ -36,4 +37,6 @@ pub struct LinkPlan {
     pub sysctls: Arc<BTreeMap<Sysctl, String>>,
     /// What traffic the firewall lets pass.
     pub traffic: Arc<TrafficPlan>,
+    /// How the tenant looks names up.
+    pub names: Arc<NamesPlan>,
 }

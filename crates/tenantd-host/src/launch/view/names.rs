@@ -57,7 +57,7 @@ pub(in crate::launch) fn names(order: &Order<'_>, mounts: &mut Mounts) -> Result
 }
 
 /// The folder of a tenant, which exists while it is provisioned.
-pub(super) fn folder(label: &str) -> PathBuf {
+pub(in crate::launch) fn folder(label: &str) -> PathBuf {
     let (app, tenant) = label.split_once('/').unwrap_or_default();
     let app = Path::new(layout::RUNTIME).join(app);
     app.join("tenants").join(tenant)
