@@ -40,6 +40,12 @@ fn main() -> ExitCode {
         Ok(true) => return ExitCode::SUCCESS,
         Err(error) => return failed(&error.into()),
     }
+    if let Some(done) = cli::deputy::asked() {
+        return match done {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed(&error),
+        };
+    }
     if let Some(done) = cli::leak_test::asked() {
         return match done {
             Ok(()) => ExitCode::SUCCESS,

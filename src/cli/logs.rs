@@ -1,11 +1,14 @@
 //! `logs`: prints the output of tenants' programs, from the journal or from their log files. Works
 //! without a supervisor too.
 
+mod access;
 mod choose;
 mod files;
 mod follow;
 mod journal;
 mod print;
+mod received;
+pub(super) mod sent;
 mod since;
 pub mod typed;
 
@@ -18,9 +21,10 @@ use jiff::tz::TimeZone;
 
 use self::choose::Chosen;
 use self::follow::Others;
-use self::print::Printer;
+use self::print::{Form, Printer};
 use self::typed::Logs;
 use super::End;
+use tenantd_api::client::pattern::Pattern;
 use tenantd_api::wire::LogPlace;
 use tenantd_core::name::AppName;
 
@@ -63,33 +67,50 @@ pub(super) fn logs(app: &AppName, what: &Logs) -> anyhow::Result<End> {
     let mut printer = Printer {
         named: tenants.len() > 1 || what.follow && !later.is_empty(),
         out: BufWriter::new(io::stdout().lock()),
+        form: Form::Shown {
+            zone: (!what.utc).then_some(zone),
+            colours: io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+        },
         tenants,
-        zone: (!what.utc).then_some(zone),
-        colours: io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
     };
-    match place {
-        LogPlace::Journal => {
-            let followed = what.follow.then_some(later.as_slice());
-            journal::show(app, range, followed, &mut printer)?;
+    match access::needs_deputy(app, place, &printer.tenants) {
+        true => received::show(app, range, what.follow, &mut printer)?,
+        false => {
+            let later = what.follow.then_some(later.as_slice());
+            show((app, place), range, later, &mut printer)?;
         }
+    }
+    printer.out.flush()?;
+    Ok(End::Done)
+}
+
+/// Shows logs, and with `followed` what is added to them, and to those of tenants that are added and that one of
+/// its patterns matches.
+fn show(
+    (app, place): (&AppName, LogPlace),
+    range: Range,
+    followed: Option<&[Pattern]>,
+    printer: &mut Printer<impl Write>,
+) -> anyhow::Result<()> {
+    match place {
+        LogPlace::Journal => journal::show(app, range, followed, printer),
         LogPlace::Files => {
             if printer.tenants.len() > MANY {
                 tenantd_host::limits::raise().context("cannot open so many files")?;
             }
             let folder = Path::new(FOLDER).join(app.as_str());
-            let others =
-                Others::of(&folder, &later).map_err(|error| unread(app, &folder, "show", error))?;
-            let shown = files::past(&folder, range, &mut printer)
+            let others = Others::of(&folder, followed.unwrap_or_default())
+                .map_err(|error| unread(app, &folder, "show", error))?;
+            let shown = files::past(&folder, range, printer)
                 .map_err(|error| unread(app, &folder, "show", error))?;
             printer.out.flush()?;
-            if what.follow {
-                follow::follow(&folder, shown, &others, &mut printer)
+            if followed.is_some() {
+                follow::follow(&folder, shown, &others, printer)
                     .map_err(|error| unread(app, &folder, "follow", error))?;
             }
+            Ok(())
         }
     }
-    printer.out.flush()?;
-    Ok(End::Done)
 }
 
 /// Why the log files cannot be read.
@@ -103,7 +124,7 @@ fn unread(app: &AppName, folder: &Path, what: &str, error: io::Error) -> anyhow:
 
 fn needs_root(app: &AppName) -> anyhow::Error {
     anyhow::anyhow!(
-        "{app}: permission denied: only root may read the log files: try again with sudo (groups in \
-         `control.read` of the manifest may read the state, but not the logs)"
+        "{app}: permission denied: only root may read the log files: try again with sudo (while a supervisor \
+         runs, a group with the right `logs` in `control.operators` of the manifest may read those of its tenants)"
     )
 }

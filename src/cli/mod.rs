@@ -9,6 +9,7 @@ pub mod args;
 mod check;
 mod chown;
 pub mod complete;
+pub mod deputy;
 mod detach;
 mod doctor;
 mod edit;

@@ -23,6 +23,7 @@ mod crash;
 mod crowd;
 mod daemons;
 mod deaths;
+mod deputies;
 mod descriptors;
 mod detaching;
 mod downtime;

@@ -19,6 +19,7 @@ mod answer;
 mod app_reload;
 pub mod asked;
 mod bare;
+mod deputy;
 mod exec;
 mod killed;
 mod network;
@@ -34,6 +35,7 @@ pub mod watch;
 
 pub use answer::TenantAnswer;
 pub use app_reload::AppReloaded;
+pub use deputy::{Deputy, LOG_LINES_MAX};
 pub use exec::{ExecLimit, ExecTarget};
 pub use killed::{Killed, NamedProcess};
 pub use network::NetworkState;

@@ -20,17 +20,20 @@ pub enum Right {
     ReloadApp,
     /// Send a signal to its program.
     Kill,
+    /// Read its log.
+    Logs,
 }
 
 impl Right {
     /// All rights.
-    pub const EACH: [Self; 6] = [
+    pub const EACH: [Self; 7] = [
         Self::Status,
         Self::Start,
         Self::Stop,
         Self::Restart,
         Self::ReloadApp,
         Self::Kill,
+        Self::Logs,
     ];
 
     /// The words of all, in the same order.
@@ -54,6 +57,7 @@ impl Right {
             Self::Restart => "restart",
             Self::ReloadApp => "reload-app",
             Self::Kill => "kill",
+            Self::Logs => "logs",
         }
     }
 }

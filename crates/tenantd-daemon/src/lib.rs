@@ -53,6 +53,7 @@
 pub mod audit;
 pub mod clock;
 pub mod collect;
+pub mod deputy;
 mod drifts;
 mod executor;
 #[cfg(any(test, fuzzing))]

@@ -169,13 +169,7 @@ impl Requests {
             subscriptions,
             seen,
         } = owners;
-        let tenants = Tenants {
-            supervisor,
-            executor,
-            reloads,
-            wants,
-            seen,
-        };
+        let tenants = Tenants::of((supervisor, executor), reloads, wants, seen);
         let is_serving = handover.is_serving();
         // If the client has disconnected, the answer is dropped.
         match request {
@@ -206,6 +200,7 @@ impl Requests {
                 reply,
             } => signal::send(tenants, &names, signal, reply),
             Request::ReloadApp { tenants: of, reply } => self.reload_apps(tenants, &of, reply),
+            Request::Logs { tenants: of, reply } => drop(reply.send(tenants.logged(&of))),
             Request::Upgrade { reply } => handover.preflight(&executor.host().app, Some(reply)),
             Request::Upgraded { reply } => drop(reply.send(handover.upgraded())),
             Request::Detach { reply } => drop(reply.send(handover.detach())),

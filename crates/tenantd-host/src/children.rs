@@ -171,6 +171,12 @@ pub fn spawn(command: &mut Command) -> io::Result<Spawned> {
 }
 
 impl Spawned {
+    /// Its process number.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its standard output, if that is a pipe and was not taken before.
     pub fn stdout(&mut self) -> Option<ChildStdout> {
         self.child.stdout.take()

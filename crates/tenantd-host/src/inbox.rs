@@ -9,7 +9,7 @@
 //! a message that is received without its descriptors makes the receiving thread close them. So they are
 //! always received, and [`closer`](crate::closer) closes them; or the kernel refuses such messages.
 
-use std::io::{self, IoSliceMut};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
@@ -18,8 +18,9 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, Shutdown,
-    SocketAddrUnix, SocketFlags, SocketType, recvmsg, socket_with,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, SocketAddrUnix, SocketFlags,
+    SocketType, recvmsg, socket_with,
 };
 
 use crate::launch::raw::refuse_descriptors;
@@ -161,6 +162,26 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Option<R
     }))
 }
 
+/// Sends bytes of a stream, or a message, with these descriptors, and without waiting. Returns how many bytes were
+/// sent; the descriptors came with the first of them.
+///
+/// # Errors
+/// What sendmsg(2) reports.
+pub fn send(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    let bytes = &[IoSlice::new(bytes)];
+    Ok(rustix::net::sendmsg(socket, bytes, &mut control, flags)?)
+}
+
 /// Any bound socket, such as an inherited one.
 impl From<UnixDatagram> for Inbox {
     fn from(socket: UnixDatagram) -> Self {
@@ -214,9 +235,6 @@ fn gone(result: rustix::io::Result<()>) -> rustix::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::IoSlice;
-
-    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
     use super::*;
@@ -249,16 +267,11 @@ mod tests {
     #[test]
     fn descriptors_that_the_kernel_had_no_room_for_are_lost() {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
-        let send = || {
-            let fds = [theirs.as_fd(), theirs.as_fd()];
-            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
-            let mut more = SendAncillaryBuffer::new(&mut space);
-            assert!(more.push(SendAncillaryMessage::ScmRights(&fds)));
-            let text = [IoSlice::new(b"x")];
-            sendmsg(&theirs, &text, &mut more, SendFlags::NOSIGNAL).unwrap();
+        let sent = || {
+            send(theirs.as_fd(), b"x", &[theirs.as_fd(), theirs.as_fd()]).unwrap();
             receive(ours.as_fd(), &mut [0; 8]).unwrap().unwrap()
         };
-        let received = send();
+        let received = sent();
         assert_eq!((received.descriptors.len(), received.lost), (2, false));
         drop(received);
         let before = getrlimit(Resource::Nofile);
@@ -272,7 +285,7 @@ mod tests {
             open.push(copy);
         }
         open.pop();
-        let received = send();
+        let received = sent();
         setrlimit(Resource::Nofile, before).unwrap();
         assert_eq!((received.descriptors.len(), received.lost), (1, true));
     }

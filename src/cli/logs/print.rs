@@ -6,6 +6,7 @@ use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::sent;
 use tenantd_core::name::TenantName;
 
 /// The streams that a line can be of, see [`tenantd_daemon::logs::Stream`]; the last one is the
@@ -46,9 +47,19 @@ pub(super) struct Printer<W> {
     pub(super) tenants: Vec<TenantName>,
     /// Whether each line begins with the name of its tenant.
     pub(super) named: bool,
-    /// The time zone; None for UTC in its full form.
-    pub(super) zone: Option<TimeZone>,
-    pub(super) colours: bool,
+    pub(super) form: Form,
+}
+
+/// The form of a line.
+pub(super) enum Form {
+    /// For a person.
+    Shown {
+        /// The time zone; None for UTC in its full form.
+        zone: Option<TimeZone>,
+        colours: bool,
+    },
+    /// For the client of a deputy, see [`super::sent`].
+    Sent,
 }
 
 impl<W: Write> Printer<W> {
@@ -57,19 +68,24 @@ impl<W: Write> Printer<W> {
     /// # Errors
     /// Those of writing.
     pub(super) fn print(&mut self, index: usize, entry: &Entry) -> io::Result<()> {
+        let Form::Shown { colours, .. } = self.form else {
+            return sent::write(&mut self.out, index, entry);
+        };
         if self.named {
-            self.name(index)?;
+            self.name(index, colours)?;
         }
-        let out = &mut self.out;
+        let (out, form) = (&mut self.out, &self.form);
         if let (Some(stream), Some(time)) = (entry.stream, entry.time) {
-            match &self.zone {
-                None => write!(out, "{time:.6}")?,
-                Some(zone) => {
+            match form {
+                Form::Shown {
+                    zone: Some(zone), ..
+                } => {
                     let local = time.to_zoned(zone.clone());
                     write!(out, "{}", local.strftime("%Y-%m-%d %H:%M:%S%.3f"))?;
                 }
+                Form::Shown { zone: None, .. } | Form::Sent => write!(out, "{time:.6}")?,
             }
-            let dim = match self.colours && stream == MARK {
+            let dim = match colours && stream == MARK {
                 true => Style::new().dimmed(),
                 false => Style::new(),
             };
@@ -82,11 +98,11 @@ impl<W: Write> Printer<W> {
         }
     }
 
-    fn name(&mut self, index: usize) -> io::Result<()> {
+    fn name(&mut self, index: usize, colours: bool) -> io::Result<()> {
         let longest = self.tenants.iter().map(|name| name.as_str().len()).max();
         let width = longest.unwrap_or(0).min(WIDTH_MAX);
         let colour = COLOURS[index % COLOURS.len()];
-        let style = match self.colours {
+        let style = match colours {
             true => Style::new().fg_color(Some(colour.into())),
             false => Style::new(),
         };
@@ -105,8 +121,7 @@ mod tests {
             out: Vec::new(),
             named: tenants.len() > 1,
             tenants,
-            zone,
-            colours,
+            form: Form::Shown { zone, colours },
         };
         let time = "2026-11-26T17:30:00.123456Z".parse().ok();
         let (stream, text) = (Some("stderr"), b"no".to_vec());

@@ -186,6 +186,7 @@ impl Script {
                     .map(|status| status.tenants.into_iter().map(answer).collect());
                 drop(reply.send(answers));
             }
+            Request::Logs { reply, .. } => drop(reply),
             Request::Collect { reply, .. } => drop(reply),
             Request::Upgrade { reply } => {
                 let _gone = reply.send(Err("not here".to_owned()));

@@ -171,7 +171,11 @@ impl ClientError {
             Refusal::ReadOnly { .. } => return Self::ReadOnly { app },
             Refusal::NoRight { right, tenant } => {
                 let whom = tenant.as_ref().map_or("all tenants", String::as_str);
-                let what = if right == "status" { "see" } else { &*right };
+                let what = match &*right {
+                    "status" => "see",
+                    "logs" => "read the log of",
+                    right => right,
+                };
                 let reason = format!(
                     "permission denied: none of your groups may {what} {whom} \
                      (`control.operators` of the manifest): try again with sudo"
@@ -188,6 +192,7 @@ impl ClientError {
                 (tenant, reason)
             }
             Refusal::NoExecTarget { tenant, reason } => (tenant, reason),
+            Refusal::NoDeputy { reason } => (app.to_string(), reason),
             Refusal::NotCollected { reason } => (app.to_string(), reason),
             Refusal::NotUpgraded { reason } => {
                 (app.to_string(), format!("upgrade refused: {reason}"))

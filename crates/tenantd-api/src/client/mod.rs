@@ -8,6 +8,7 @@
 //! again to the new program, and a subscription continues with a new snapshot.
 
 pub mod app;
+pub mod deputy;
 mod error;
 mod framing;
 pub mod pattern;

@@ -9,13 +9,15 @@
 //! when it receives it, and refuses that of a process that has ended. This holds for a `oneway` call too,
 //! which has no answer: shut down the sending side and wait until the supervisor closes the connection.
 
+use std::os::fd::OwnedFd;
+
 use serde::{Deserialize, Serialize};
 use zlink::idl;
 use zlink::introspect::{CustomType, Type};
 
 use super::{
-    Answer, AppReloaded, AppStatus, ExecTarget, Phase, Program, ResidueList, Signalled, StateWord,
-    TenantAnswer, TenantStatus, Upgraded, Upgrading, Want,
+    Answer, AppReloaded, AppStatus, Deputy, ExecTarget, Phase, Program, ResidueList, Signalled,
+    StateWord, TenantAnswer, TenantStatus, Upgraded, Upgrading, Want,
 };
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::diff::Changes;
@@ -96,6 +98,12 @@ pub enum Refusal {
     TooManyConnections {
         /// The maximum number.
         limit: u32,
+    },
+    /// The process of root could not be started that would carry this out, or the caller has the maximum
+    /// number of them.
+    NoDeputy {
+        /// Why not.
+        reason: String,
     },
     /// All callers of this kind (root, readers) have the maximum number of subscriptions. Other
     /// requests are still answered.
@@ -287,4 +295,13 @@ pub trait Supervisor {
         tenant: &TenantName,
         command: &str,
     ) -> zlink::Result<Result<ExecTarget, Refusal>>;
+    /// Starts a deputy that sends the logs of these tenants.
+    #[zlink(return_fds)]
+    async fn logs(
+        &mut self,
+        tenants: &[TenantName],
+        lines: Option<u64>,
+        since: Option<i64>,
+        follow: bool,
+    ) -> zlink::Result<(Result<Deputy, Refusal>, Vec<OwnedFd>)>;
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use tenantd_api::wire::{self, AppStatus, ExecLimit, ExecTarget, TenantStatus, Tracking};
+use tenantd_api::wire::{self, AppStatus, ExecLimit, ExecTarget, LogPlace, TenantStatus, Tracking};
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::model::{LaunchPlan, Limits};
 use tenantd_core::plan::notify;
@@ -44,7 +44,22 @@ pub(crate) struct Seen<'a> {
     pub(crate) drifts: &'a Drifts,
 }
 
-impl Tenants<'_> {
+impl<'a> Tenants<'a> {
+    pub(super) fn of(
+        (supervisor, executor): (&'a Supervisor, &'a Executor),
+        reloads: &'a Reloads,
+        wants: &'a Wants,
+        seen: Seen<'a>,
+    ) -> Self {
+        Self {
+            supervisor,
+            executor,
+            reloads,
+            wants,
+            seen,
+        }
+    }
+
     /// These tenants, each once, if all of them exist. If none is named: all, in the order of the
     /// manifest.
     pub(crate) fn names(self, tenants: &[TenantName]) -> Result<Vec<TenantName>, Unknown> {
@@ -66,6 +81,15 @@ impl Tenants<'_> {
                 Ok(once.cloned().collect())
             }
         }
+    }
+
+    /// These tenants, as [`Tenants::names`] returns them, and where their logs are.
+    pub(crate) fn logged(
+        self,
+        tenants: &[TenantName],
+    ) -> Result<(Vec<TenantName>, LogPlace), Unknown> {
+        let names = self.names(tenants)?;
+        Ok((names, self.executor.host().logs_go_to))
     }
 
     /// The state of the supervisor and of those of these tenants that exist, without the state of

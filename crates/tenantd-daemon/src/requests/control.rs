@@ -6,6 +6,7 @@
 //! decides who may connect, who may only read, and how many connections each kind may have.
 
 mod admission;
+mod deputies;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod grants;
@@ -228,7 +229,7 @@ impl Listener {
         mut closed: Receiver<()>,
         stretch: Stretch,
     ) -> Self {
-        let service = Service::new(self.app.clone(), queue);
+        let service = Service::new(self.app.clone(), queue, self.readers.deputies.clone());
         let admission = Admission::new(self.readers.clone(), self.audit.clone());
         loop {
             let accepted = tokio::select! {

@@ -10,7 +10,8 @@ use std::path::PathBuf;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use tenantd_api::wire::{
-    AppReloaded, ExecTarget, Signalled, StateWord, TenantAnswer, Upgraded, Upgrading, Verb,
+    AppReloaded, ExecTarget, LogPlace, Signalled, StateWord, TenantAnswer, Upgraded, Upgrading,
+    Verb,
 };
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::diff::Changes;
@@ -140,6 +141,13 @@ pub enum Request {
         /// Receives the answers, one per tenant, once all is done.
         reply: oneshot::Sender<Result<Vec<AppReloaded>, Unknown>>,
     },
+    /// Return the names of these tenants, and where their logs are, for a client that may read them.
+    Logs {
+        /// The tenants.
+        tenants: Vec<TenantName>,
+        /// Receives the answer.
+        reply: oneshot::Sender<Result<(Vec<TenantName>, LogPlace), Unknown>>,
+    },
     /// Detach: end the supervisor and leave the tenants running.
     Detach {
         /// Answered once it has begun.
@@ -235,6 +243,7 @@ impl Request {
             Request::Act { verb, tenants, .. } => Needs::Right(right_to(*verb), tenants),
             Request::Signal { tenants, .. } => Needs::Right(Right::Kill, tenants),
             Request::ReloadApp { tenants, .. } => Needs::Right(Right::ReloadApp, tenants),
+            Request::Logs { tenants, .. } => Needs::Right(Right::Logs, tenants),
             // The values of a diff and of an exec target contain environments, and the others concern
             // more than a tenant.
             Request::Detach { .. }
@@ -321,6 +330,11 @@ impl RequestQueue {
             None => Ok(()),
             Some(Client { uid, .. }) => Err(NoAnswer::ReadOnly { uid: *uid }),
         }
+    }
+
+    /// The client, unless it is root.
+    pub(crate) fn client(&self) -> Option<&Client> {
+        self.client.as_ref()
     }
 
     /// Whether the client is not root, and has this right for these tenants.

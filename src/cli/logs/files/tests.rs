@@ -1,5 +1,6 @@
 //! Which lines of log files are shown, and in which order.
 
+use super::super::print::Form;
 use super::*;
 
 fn shown(folder: &Path, tenants: &[&str], range: Range) -> String {
@@ -8,8 +9,10 @@ fn shown(folder: &Path, tenants: &[&str], range: Range) -> String {
         out: Vec::new(),
         named: tenants.len() > 1,
         tenants,
-        zone: None,
-        colours: false,
+        form: Form::Shown {
+            zone: None,
+            colours: false,
+        },
     };
     past(folder, range, &mut printer).unwrap();
     String::from_utf8(printer.out).unwrap()

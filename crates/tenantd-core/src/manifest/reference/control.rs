@@ -7,8 +7,7 @@ pub(super) const READ: &str = "Groups, by name or number, whose members may see 
 pub(super) const OPERATORS: &str = "Groups that may do more with tenants without root, see \
      [[control.operators]]. A change takes effect with a reload.";
 
-pub(super) const RIGHTS: &str = "The commands that the members may use: `start`, `stop`, `restart`, `reload-app` and \
-     `kill`, on these tenants only. `status`, which also stands for `list` and `events`, is \
+pub(super) const RIGHTS: &str = "The commands that the members may use: `start`, `stop`, `restart`, `reload-app`, \
+     `kill` and `logs`, on these tenants only. `status`, which also stands for `list` and `events`, is \
      included in each of them. What can change another tenant, or who may do what, needs root: the \
-     manifest, `reload`, `upgrade`, `detach`, `gc`, `exec`, and `diff`, which shows environments. \
-     Logs are read as the journal or the files allow.";
+     manifest, `reload`, `upgrade`, `detach`, `gc`, `exec`, and `diff`, which shows environments.";

@@ -8,16 +8,11 @@ use crate::name::TenantName;
 use crate::rights::Right;
 
 /// Commands that need root, whatever a supervisor allows.
-const NEED_ROOT: [(&str, &str); 3] = [
+const NEED_ROOT: [(&str, &str); 2] = [
     (
         "exec",
         "it enters the tenant's namespaces: allow it with sudoers(5), for example \
          `%acme-admins ALL=(root) /usr/bin/tenantd --app shop exec acme -- /usr/bin/psql`",
-    ),
-    (
-        "logs",
-        "the journal lets the groups `adm` and `systemd-journal` read it, and the files in \
-         /var/log/tenantd are for root and their group",
     ),
     (
         "reload",

@@ -21,6 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use zlink::connection::socket::{FetchPeerCredentials, UnixSocket};
 
 use crate::audit::Audit;
+use crate::requests::control::deputies::Deputies;
 use crate::requests::control::grants::Grants;
 use crate::requests::control::judge::Judge;
 use crate::requests::queue::Client;
@@ -57,6 +58,8 @@ pub const READERS: Places = Places {
 pub struct Readers {
     socket: PathBuf,
     grants: Arc<watch::Sender<Grants>>,
+    /// The deputies that work for them.
+    pub(super) deputies: Deputies,
 }
 
 impl Readers {
@@ -65,6 +68,7 @@ impl Readers {
         Self {
             socket: socket.to_owned(),
             grants: Arc::new(watch::Sender::new(Grants::default())),
+            deputies: Deputies::default(),
         }
     }
 

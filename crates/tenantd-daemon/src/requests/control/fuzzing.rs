@@ -8,6 +8,7 @@ use tokio::net::UnixStream;
 use tokio::sync::watch::channel;
 use tokio::task::{LocalSet, spawn_local};
 
+use super::deputies::Deputies;
 use super::{Admission, Readers, Service, serve};
 use crate::audit::Audit;
 use crate::requests::queue;
@@ -39,7 +40,7 @@ async fn conversation(bytes: Vec<u8>) -> Vec<u8> {
     inbox::name_senders(served.as_fd()).expect("a socket");
     let admitted = admission.admit(&served).await.expect("a place");
     let (_open, closed) = channel(());
-    let service = Service::new(app, queue).of(&admitted, &closed);
+    let service = Service::new(app, queue, Deputies::default()).of(&admitted, &closed);
     let serving = spawn_local(serve(served, service, admitted, closed));
     let ignoring = spawn_local(async move { while asked.recv().await.is_some() {} });
     let (mut read, mut write) = client.into_split();

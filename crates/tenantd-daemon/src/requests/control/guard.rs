@@ -2,7 +2,7 @@
 //! peer has disconnected while its request waits.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -159,6 +159,26 @@ impl Writer {
         Ok(())
     }
 
+    /// Sends all bytes, and descriptors with the first of them.
+    async fn send_with(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        if self.sending.0.unwanted.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let stream: &UnixStream = self.write.as_ref();
+        loop {
+            let sent = stream.try_io(Interest::WRITABLE, || {
+                inbox::send(stream.as_fd(), bytes, descriptors)
+            });
+            match sent {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.sending.0.under_way.store(true, Ordering::Relaxed);
+                    self.write.writable().await?;
+                }
+                sent => return self.send(bytes.get(sent?..).unwrap_or_default()).await,
+            }
+        }
+    }
+
     /// Ends the connection in the middle of an answer. The peer can still read what was sent.
     pub(crate) fn hang_up(&self) {
         let stream: &UnixStream = self.write.as_ref();
@@ -172,10 +192,14 @@ impl WriteHalf for Writer {
     async fn write(
         &mut self,
         bytes: &[u8],
-        _fds: &[impl AsFd],
+        fds: &[impl AsFd],
         _credentials: Option<&PassedCredentials>,
     ) -> zlink::Result<()> {
-        Ok(self.send(bytes).await?)
+        if fds.is_empty() {
+            return Ok(self.send(bytes).await?);
+        }
+        let fds: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
+        Ok(self.send_with(bytes, &fds).await?)
     }
 }
 

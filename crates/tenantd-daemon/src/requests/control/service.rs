@@ -5,7 +5,9 @@
 
 mod asked;
 mod audited;
+mod deputized;
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
@@ -13,6 +15,7 @@ use tokio::sync::watch::Receiver;
 use zlink::connection::Socket;
 
 use crate::requests::control::admission::Admitted;
+use crate::requests::control::deputies::Deputies;
 use crate::requests::control::guard::Writer;
 use crate::requests::control::judge::Judge;
 use crate::requests::control::parts::{self, Unsent};
@@ -30,9 +33,9 @@ use tenantd_api::wire::varlink::{
 };
 use tenantd_api::wire::watch::{EndReason, EventKind, ProgramExit, Snapshot, TenantEvent, Update};
 use tenantd_api::wire::{
-    AppReloaded, AppStatus, ExecLimit, ExecPrivileges, ExecTarget, LogPlace, Program, Residue,
-    ResidueFate, ResidueKind, ResidueList, Signalled, StateWord, TenantStatus, Tracking, Upgraded,
-    Upgrading, Verb, Want,
+    AppReloaded, AppStatus, Deputy, ExecLimit, ExecPrivileges, ExecTarget, LogPlace, Program,
+    Residue, ResidueFate, ResidueKind, ResidueList, Signalled, StateWord, TenantStatus, Tracking,
+    Upgraded, Upgrading, Verb, Want,
 };
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::diff::Changes;
@@ -46,11 +49,21 @@ fn named(tenants: Option<Names>) -> Vec<TenantName> {
     tenants.map(|Described(tenant)| tenant).collect()
 }
 
+fn with_descriptor(
+    answer: Result<(Deputy, OwnedFd), Refusal>,
+) -> (Result<Deputy, Refusal>, Vec<OwnedFd>) {
+    match answer {
+        Ok((deputy, descriptor)) => (Ok(deputy), vec![descriptor]),
+        Err(refusal) => (Err(refusal), Vec::new()),
+    }
+}
+
 /// The requests of one connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Service {
     app: AppName,
     queue: RequestQueue,
+    deputies: Deputies,
     /// The process of the client.
     peer: Option<i32>,
     /// Who it is, for the audit log.
@@ -63,10 +76,11 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    pub(crate) fn new(app: AppName, queue: RequestQueue) -> Self {
+    pub(super) fn new(app: AppName, queue: RequestQueue, deputies: Deputies) -> Self {
         Self {
             app,
             queue,
+            deputies,
             peer: None,
             judge: None,
             closed: None,
@@ -83,6 +97,7 @@ impl Service {
                 None => self.queue.clone(),
                 Some(client) => self.queue.of(client),
             },
+            deputies: self.deputies.clone(),
             peer: peer.pid,
             judge: Some(peer.judge.clone()),
             closed: Some(closed.clone()),
@@ -220,6 +235,21 @@ where
     ) -> impl Stream<Item = Result<Reply<AppReloadedList>, Refusal>> + Unpin {
         let reloaded = self.app_reloaded(tenants).await;
         send_whole(more, reloaded, conn.write().write_half()).await
+    }
+
+    /// Starts a process of root that sends the logs of these tenants to a client with the right `logs`, and
+    /// returns a stream from which they are read: the last lines of all tenants together, at most 10000, or all,
+    /// those since a time in microseconds since 1970, and with `follow` those that are added.
+    #[zlink(return_fds)]
+    async fn logs(
+        &self,
+        tenants: Option<Names>,
+        lines: Option<u64>,
+        since: Option<i64>,
+        follow: Option<bool>,
+    ) -> (Result<Deputy, Refusal>, Vec<OwnedFd>) {
+        let follow = follow.unwrap_or(false);
+        with_descriptor(self.logged(tenants, (lines, since, follow)).await)
     }
 
     /// Detaches: ends the supervisor and leaves the tenants running. The answer comes when it has

@@ -1,5 +1,7 @@
 //! Requests that are noted in the audit log: all that change something, and all that are refused.
 
+use std::os::fd::OwnedFd;
+
 use crate::audit::Outcome;
 use crate::requests::control::judge::Judge;
 use crate::requests::control::parts::Unsent;
@@ -24,6 +26,8 @@ impl Failed for tenantd_api::wire::ResidueList {}
 impl Failed for tenantd_api::wire::Upgrading {}
 
 impl Failed for tenantd_api::wire::ExecTarget {}
+
+impl<T> Failed for (T, OwnedFd) {}
 
 impl Failed for Answers {
     fn failed(&self) -> Option<String> {
@@ -162,6 +166,7 @@ fn said(refusal: &Refusal) -> (Outcome, String) {
         Refusal::TenantDown { .. } => failed("the tenant is not up"),
         Refusal::BadManifest { .. } => failed("the manifest has problems"),
         Refusal::NoExecTarget { reason, .. }
+        | Refusal::NoDeputy { reason }
         | Refusal::NotReloaded { reason }
         | Refusal::NotCollected { reason }
         | Refusal::NotUpgraded { reason } => failed(reason),

@@ -1,0 +1,62 @@
+//! Requests that a deputy carries out: a process of root, which the supervisor starts.
+
+use std::os::fd::OwnedFd;
+
+use crate::client::{ClientError, Connection};
+use crate::wire::Deputy;
+use crate::wire::varlink::{Refusal, Supervisor};
+use tenantd_core::name::TenantName;
+
+/// Which lines of logs are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lines {
+    /// The most lines, the last ones of all tenants together, at most
+    /// [`LOG_LINES_MAX`](crate::wire::LOG_LINES_MAX); None if there is no limit.
+    pub lines: Option<u64>,
+    /// Only those since this time, in microseconds since 1970.
+    pub since: Option<i64>,
+    /// Whether later ones are sent too.
+    pub follow: bool,
+}
+
+impl Connection {
+    /// Asks for the logs of these tenants, or of all if the list is empty. Returns a stream of items. Each
+    /// begins with a line of words: `line INDEX TIME STREAM LENGTH` is a line of the tenant with this index in
+    /// the list, whose text follows in so many bytes (`-`: time or stream are unknown); `error LENGTH` says with
+    /// its text why the rest is missing; `done` is the end. It is closed without `done` if the right was
+    /// taken away meanwhile.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn logs(
+        &mut self,
+        tenants: &[TenantName],
+        what: Lines,
+    ) -> Result<OwnedFd, ClientError> {
+        let Lines {
+            lines,
+            since,
+            follow,
+        } = what;
+        let answer = self.varlink.logs(tenants, lines, since, follow).await;
+        self.descriptor(answer)
+    }
+
+    fn descriptor(
+        &self,
+        answer: zlink::Result<(Result<Deputy, Refusal>, Vec<OwnedFd>)>,
+    ) -> Result<OwnedFd, ClientError> {
+        let (answer, descriptors) = match answer {
+            Ok((answer, descriptors)) => (Ok(answer), descriptors),
+            Err(error) => (Err(error), Vec::new()),
+        };
+        self.understand(answer)?;
+        let app = self.app.clone();
+        let missing = || ClientError::Refused {
+            subject: app.to_string(),
+            reason: "the answer came without a descriptor: this process may open no more"
+                .to_owned(),
+        };
+        descriptors.into_iter().next().ok_or_else(missing)
+    }
+}
