@@ -43,6 +43,9 @@ pub(super) fn check(config: &Path, json: bool) -> anyhow::Result<End> {
         let style = style(finding.grade);
         let (grade, subject, found) = (finding.grade, finding.subject, &finding.found);
         writeln!(out, "host: {subject}: {style}{grade}{style:#}: {found}")?;
+        if let Some(fix) = &finding.fix {
+            writeln!(out, "  mend it: {fix}")?;
+        }
     }
     let failed = rehearsed(&plan, &source, &findings);
     let mut seen = BTreeSet::new();

@@ -25,7 +25,7 @@ beta = { ip = "10.77.0.12" }
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 const HOSTS: &str = "/etc/hosts";
 
-/// A name server to which the host drops all packets in silence.
+/// A name server that does not answer.
 const SILENT: &str = "198.51.100.53";
 
 fn manifest(defaults: &str, of_acme: &str) -> String {
@@ -45,7 +45,14 @@ fn host() {
     run(in_time("cp").args(["-a", "/etc/.", "/srv/etc"])).expect(0);
     run(in_time("mount").args(["-n", "--bind", "/srv/etc", "/etc"])).expect(0);
     example("idle");
-    ip("route add blackhole 198.51.100.0/24");
+    ip("link add uplink type veth peer name nobody");
+    ip("link set uplink up");
+    ip("link set nobody up");
+    ip("route add 198.51.100.0/24 dev uplink");
+    ip(&format!(
+        "neigh add {SILENT} lladdr 02:00:00:00:00:53 dev uplink"
+    ));
+    fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
     replace(
         RESOLV_CONF,
         &format!("nameserver {SILENT}\noptions timeout:2 attempts:1\n"),
@@ -81,7 +88,8 @@ fn look_up(daemon: &Daemon) -> Duration {
 #[test]
 fn without_a_name_server_a_look_up_fails_at_once() {
     host();
-    let daemon = Daemon::start_settled(&manifest("resolv = { file = \"host\" }", ""));
+    let asks = "resolv = { file = \"host\" }\noutbound = \"nat\"";
+    let daemon = Daemon::start_settled(&manifest(asks, ""));
     let waited = look_up(&daemon);
     assert!(waited > Duration::from_secs(1), "{waited:?}");
     write_manifest(&daemon.app, &manifest("", ""));

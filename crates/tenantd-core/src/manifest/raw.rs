@@ -19,8 +19,8 @@ use super::template::Template;
 use super::text::{Command, Environment, Vars};
 use super::value::{
     Account, Argv, Decode, EgressRule, FileMode, Firewall, Guard, HostAccess, HttpPath, Mode,
-    NameFile, Outbound, Peer, Permissions, ProgramExit, Publish, Seed, Service, Signal, Sysctls,
-    UidRange, When,
+    NameFile, NameServer, Outbound, Peer, Permissions, ProgramExit, Publish, Seed, Service, Signal,
+    Sysctls, UidRange, When,
 };
 use crate::capability::Capabilities;
 use crate::name::{AppName, TenantName};
@@ -305,7 +305,7 @@ tables! {
 
     /// `resolv`, of `[defaults]` or of a tenant.
     Resolv in Resolv {
-        nameservers: Known<Vec<Spanned<IpAddr>>>,
+        nameservers: Known<Vec<Spanned<NameServer>>>,
         search: Known<Vec<Spanned<String>>>,
         options: Known<Vec<Spanned<String>>>,
         file: Known<NameFile>,

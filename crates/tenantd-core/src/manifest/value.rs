@@ -29,7 +29,7 @@ use crate::name::AppName;
 
 pub use exits::ProgramExit;
 pub use guard::Guard;
-pub use names::NameFile;
+pub use names::{NameFile, NameServer};
 pub use permissions::{FileMode, Permissions};
 pub use probe::{Argv, HttpPath};
 pub use sysctls::Sysctls;

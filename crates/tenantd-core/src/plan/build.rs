@@ -188,7 +188,7 @@ impl<T: PartialEq> Kept<T> {
 impl Parts<'_> {
     fn tenants(
         &self,
-        people: Vec<Option<Person>>,
+        people: Vec<Option<(Person, Owner)>>,
         sources: &[Option<Source>],
     ) -> Option<Vec<TenantPlan>> {
         let mut last = Last::default();

@@ -72,7 +72,8 @@ pub(super) fn of(manifest: &Manifest, tenant: &Tenant, network: &NetworkPlan) ->
     let hosts = layers.iter().find_map(|it| it.hosts.as_ref());
     NamesPlan {
         resolv: file(|it| &it.file),
-        nameservers: list(layers.map(|it| &it.resolv.nameservers)),
+        nameservers: list(layers.map(|it| &it.resolv.nameservers))
+            .map(|servers| servers.into_iter().map(|server| server.0).collect()),
         search: list(layers.map(|it| &it.resolv.search)),
         options: list(layers.map(|it| &it.resolv.options)),
         hosts: hosts.map_or(NameFile::Own, |it| *it.get_ref()),

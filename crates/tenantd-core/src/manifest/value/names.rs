@@ -66,7 +66,11 @@ fn texts<T>(
     Some(all)
 }
 
-impl Decode for Vec<Spanned<IpAddr>> {
+/// The address of a name server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NameServer(pub IpAddr);
+
+impl Decode for Vec<Spanned<NameServer>> {
     fn decode(at: At<'_, '_>, problems: &mut Problems) -> Option<Self> {
         let servers = texts(at, problems, |text| {
             let address: IpAddr = text
@@ -74,7 +78,7 @@ impl Decode for Vec<Spanned<IpAddr>> {
                 .map_err(|_| format!("{text:?} is not the address of a name server"))?;
             match address.is_unspecified() || address.is_multicast() {
                 true => Err(format!("{address} cannot be a name server")),
-                false => Ok(address),
+                false => Ok(NameServer(address)),
             }
         })?;
         if let Some(excess) = servers.get(SERVERS_MAX) {
