@@ -312,8 +312,12 @@ const VERIFY: &[Section] = &[(
     &[
         ("app", "The application."),
         (
+            "drifts, mended, error",
+            "Of what all tenants share: what is not as planned, what --repair has mended, and what it could not, or null.",
+        ),
+        (
             "tenants",
-            "A list with an object per tenant: tenant, drifts (a list of objects with what, planned and found; empty if all is as planned), and error (why it could not be verified, or null).",
+            "A list with an object per tenant: tenant, drifts (a list of objects with what, planned, found, and needs, which is repair or restart; empty if all is as planned), mended (the same, of what --repair has mended), and error (why it could not be verified or mended, or null).",
         ),
     ],
 )];

@@ -1,26 +1,54 @@
-//! `verify`: compares what running tenants have with their plans. Changes nothing.
+//! `verify`: compares what running tenants have with their plans. Changes nothing itself: with `--repair` the supervisor
+//! mends what can be mended while tenants run, and what it could not is compared again.
 
+use std::fmt;
 use std::io::Write;
 
 use anyhow::{Context, bail};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::args::Verify;
-use super::{End, applied, plan, starting, unmatched};
+use super::{End, applied, converse, plan, starting, unmatched};
+use tenantd_api::client::Connection;
 use tenantd_api::client::app::Selector;
 use tenantd_api::client::pattern;
+use tenantd_api::wire::varlink::RepairedList;
 use tenantd_core::name::{AppName, TenantName};
-use tenantd_host::verify::{self, Drift};
+use tenantd_host::verify::{self, Drift, Mends};
 
 /// What was found of a tenant: what is not as planned, or why it could not be verified.
 struct Verified {
     tenant: TenantName,
     found: Result<Vec<Drift>, String>,
+    repair: Repair,
+}
+
+/// What was mended, and what could not be.
+#[derive(Default)]
+struct Repair {
+    mended: Vec<Drift>,
+    failed: Option<String>,
 }
 
 impl Verified {
     fn is_good(&self) -> bool {
-        matches!(&self.found, Ok(drifts) if drifts.is_empty())
+        matches!(&self.found, Ok(drifts) if drifts.is_empty()) && self.repair.failed.is_none()
+    }
+}
+
+/// What was found of an application.
+struct Found {
+    /// Of what all tenants share.
+    shared: Vec<Drift>,
+    repair: Repair,
+    tenants: Vec<Verified>,
+}
+
+impl Found {
+    fn is_good(&self) -> bool {
+        self.shared.is_empty()
+            && self.repair.failed.is_none()
+            && self.tenants.iter().all(Verified::is_good)
     }
 }
 
@@ -30,18 +58,72 @@ pub(super) fn verify(selector: &Selector, what: &Verify) -> anyhow::Result<End> 
         bail!("`verify` looks into tenants, which needs root: try again with sudo");
     }
     let app = starting::find(selector)?;
-    let all = examine(&app, what)?;
-    match what.json {
-        true => print_json(&app, &all)?,
-        false => print(&all)?,
+    let mut found = examine(&app, what)?;
+    if what.repair && !found.is_good() {
+        let repaired = repair(&app, &found)?;
+        found = mended(found, examine(&app, what)?, repaired);
     }
-    Ok(match all.iter().all(Verified::is_good) {
+    match what.json {
+        true => print_json(&app, &found)?,
+        false => print(&app, &found)?,
+    }
+    Ok(match found.is_good() {
         true => End::Done,
         false => End::NotAsWanted,
     })
 }
 
-fn examine(app: &AppName, what: &Verify) -> anyhow::Result<Vec<Verified>> {
+/// Has the supervisor mend the tenants with a difference, and what all tenants share.
+fn repair(app: &AppName, found: &Found) -> anyhow::Result<RepairedList> {
+    let differing = found.tenants.iter().filter(|it| !it.is_good());
+    let running = differing.filter(|it| it.found.is_ok());
+    let mut names: Vec<TenantName> = running.map(|it| it.tenant.clone()).collect();
+    if names.is_empty() {
+        // An empty list stands for all.
+        names.extend(found.tenants.first().map(|it| it.tenant.clone()));
+    }
+    converse(async {
+        let mut connection = Connection::open(app).await?;
+        Ok(connection.repair(&names).await?)
+    })
+}
+
+/// What was mended is what is found no longer.
+fn mended(before: Found, now: Found, repaired: RepairedList) -> Found {
+    let gone = |before: Vec<Drift>, now: &[Drift]| {
+        let gone = before.into_iter().filter(|drift| !now.contains(drift));
+        gone.collect()
+    };
+    let RepairedList { shared, tenants } = repaired;
+    let failed = |tenant: &TenantName| {
+        let mut of = tenants.iter().filter(|it| it.tenant == *tenant);
+        of.find_map(|it| it.failed.clone())
+    };
+    let mut befores = before.tenants.into_iter();
+    let tenants = now.tenants.into_iter().map(|now| {
+        let before = befores.find(|it| it.tenant == now.tenant);
+        let before = before.and_then(|it| it.found.ok()).unwrap_or_default();
+        let mended = match &now.found {
+            Ok(drifts) => gone(before, drifts),
+            Err(_) => Vec::new(),
+        };
+        let failed = failed(&now.tenant);
+        Verified {
+            repair: Repair { mended, failed },
+            ..now
+        }
+    });
+    Found {
+        tenants: tenants.collect(),
+        repair: Repair {
+            mended: gone(before.shared, &now.shared),
+            failed: shared,
+        },
+        shared: now.shared,
+    }
+}
+
+fn examine(app: &AppName, what: &Verify) -> anyhow::Result<Found> {
     let (manifest, running) = applied::running(app)?;
     let (plan, _) = plan::read(&manifest)?;
     let names: Vec<TenantName> = plan.tenants.iter().map(|it| it.name.clone()).collect();
@@ -64,56 +146,128 @@ fn examine(app: &AppName, what: &Verify) -> anyhow::Result<Vec<Verified>> {
         all.push(Verified {
             tenant: tenant.name.clone(),
             found,
+            repair: Repair::default(),
         });
     }
-    Ok(all)
+    let shared = verify::shared(&plan.network)
+        .with_context(|| format!("{app}: cannot verify what all tenants share"))?;
+    Ok(Found {
+        shared,
+        repair: Repair::default(),
+        tenants: all,
+    })
 }
 
-fn print(all: &[Verified]) -> anyhow::Result<()> {
+/// A drift in words.
+struct Said<'a>(&'a Drift);
+
+impl fmt::Display for Said<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Drift {
+            what,
+            planned,
+            found,
+        } = self.0;
+        write!(f, "{what}: planned {planned}; found {found}")
+    }
+}
+
+/// Prints what is said of something: what was mended, what is not as planned, and why it could not be mended.
+fn print_one(
+    out: &mut impl Write,
+    who: &str,
+    drifts: &[Drift],
+    repair: &Repair,
+    is_tenant: bool,
+) -> std::io::Result<()> {
+    for drift in &repair.mended {
+        writeln!(out, "{who}: mended: {}", Said(drift))?;
+    }
+    for drift in drifts {
+        let needs = match drift.mends() {
+            Mends::Restart if is_tenant => format!("; needs `tenantd restart {who}`"),
+            Mends::Restart | Mends::Live => String::new(),
+        };
+        writeln!(out, "{who}: {}{needs}", Said(drift))?;
+    }
+    match &repair.failed {
+        Some(why) => writeln!(out, "{who}: could not be mended: {why}"),
+        None => Ok(()),
+    }
+}
+
+fn print(app: &AppName, found: &Found) -> anyhow::Result<()> {
     let mut out = anstream::stdout().lock();
-    for Verified { tenant, found } in all {
+    print_one(&mut out, app.as_str(), &found.shared, &found.repair, false)?;
+    let all = &found.tenants;
+    for Verified {
+        tenant,
+        found,
+        repair,
+    } in all
+    {
         match found {
-            Ok(drifts) => {
-                for Drift {
-                    what,
-                    planned,
-                    found,
-                } in drifts
-                {
-                    writeln!(out, "{tenant}: {what}: planned {planned}; found {found}")?;
-                }
-            }
+            Ok(drifts) => print_one(&mut out, tenant.as_str(), drifts, repair, true)?,
             Err(why) => writeln!(out, "{tenant}: {why}")?,
         }
     }
     let good = all.iter().filter(|it| it.is_good()).count();
     let s = if all.len() == 1 { "" } else { "s" };
-    match all.len() - good {
-        0 => writeln!(out, "{} tenant{s} verified: all is as planned", all.len())?,
-        bad => writeln!(
+    let shared = match found.shared.is_empty() && found.repair.failed.is_none() {
+        true => "",
+        false => ", and what all tenants share",
+    };
+    match (all.len() - good, shared) {
+        (0, "") => writeln!(out, "{} tenant{s} verified: all is as planned", all.len())?,
+        (bad, _) => writeln!(
             out,
-            "{} tenant{s} verified: {bad} not as planned",
+            "{} tenant{s} verified: {bad} not as planned{shared}",
             all.len()
         )?,
     }
     Ok(())
 }
 
-fn print_json(app: &AppName, all: &[Verified]) -> anyhow::Result<()> {
-    let tenants = all.iter().map(|Verified { tenant, found }| {
-        let drifts = found.iter().flatten().map(|drift| {
-            let Drift {
-                what,
-                planned,
-                found,
-            } = drift;
-            json!({ "what": what, "planned": planned, "found": found })
-        });
-        let drifts: Vec<_> = drifts.collect();
-        json!({ "tenant": tenant, "drifts": drifts, "error": found.as_ref().err() })
+fn drifts_json(drifts: &[Drift]) -> Vec<Value> {
+    let drifts = drifts.iter().map(|drift| {
+        let Drift {
+            what,
+            planned,
+            found,
+        } = drift;
+        let mends = match drift.mends() {
+            Mends::Live => "repair",
+            Mends::Restart => "restart",
+        };
+        json!({ "what": what, "planned": planned, "found": found, "needs": mends })
     });
+    drifts.collect()
+}
+
+fn print_json(app: &AppName, all: &Found) -> anyhow::Result<()> {
+    let tenants = all.tenants.iter().map(
+        |Verified {
+             tenant,
+             found,
+             repair,
+         }| {
+            let drifts = found.as_deref().unwrap_or_default();
+            json!({
+                "tenant": tenant,
+                "drifts": drifts_json(drifts),
+                "mended": drifts_json(&repair.mended),
+                "error": found.as_ref().err().or(repair.failed.as_ref()),
+            })
+        },
+    );
     let tenants: Vec<_> = tenants.collect();
-    let whole = json!({ "app": app, "tenants": tenants });
+    let whole = json!({
+        "app": app,
+        "drifts": drifts_json(&all.shared),
+        "mended": drifts_json(&all.repair.mended),
+        "error": all.repair.failed,
+        "tenants": tenants,
+    });
     let text = serde_json::to_string_pretty(&whole).context("cannot write the result as JSON")?;
     writeln!(anstream::stdout(), "{text}")?;
     Ok(())

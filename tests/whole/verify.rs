@@ -80,6 +80,79 @@ fn each_difference_of_the_network_is_named() {
     daemon.end();
 }
 
+/// Changes what a tenant has of its network, and the MTU of links of the host.
+fn break_network(pid: u32, links: [&str; 2]) {
+    for link in links {
+        run(in_time("ip").args(["link", "set", link, "mtu", "1400"])).expect(0);
+    }
+    inside(pid, "-n", "ip link set eth0 mtu 1300");
+    inside(pid, "-n", "ip address add 10.9.9.9/32 dev eth0");
+    inside(pid, "-n", "ip address del 10.77.0.11/32 dev eth0");
+    inside(pid, "-n", "ip route del default");
+    inside(pid, "-n", "ip link set eth0 down");
+}
+
+#[test]
+fn what_can_be_mended_live_is_mended_and_the_rest_needs_a_restart() {
+    let daemon = three();
+    let acme = daemon.tenant("acme");
+    let pid = acme.pid.unwrap();
+    let hash = tenant_hash(&daemon.app.parse().unwrap(), &"acme".parse().unwrap());
+    let end = host_end(hash).name;
+    let hub = format!("td-{}", daemon.app);
+    let hub = run(in_time("ip").args(["-br", "link", "show", "type", "bridge"]))
+        .out
+        .split_whitespace()
+        .next()
+        .map_or(hub, str::to_owned);
+    let break_all = || break_network(pid, [end.as_str(), &hub]);
+    break_all();
+    let said = daemon.tell(&["verify"]);
+    assert!(
+        said.out
+            .ends_with("not as planned, and what all tenants share\n"),
+        "{said:?}"
+    );
+    let said = daemon.tell(&["verify", "--repair"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    for line in [
+        "acme: mended: host end: planned MTU 1500; found MTU 1400",
+        "acme: mended: tenant end: planned up; found down",
+        "acme: mended: tenant end: planned MTU 1500; found MTU 1300",
+        "acme: mended: address: planned none; found 10.9.9.9",
+        "acme: mended: address: planned 10.77.0.11; found not there",
+        "acme: mended: default route: planned by 10.77.0.1; found none, or another",
+        &format!(
+            "{}: mended: hub: planned MTU 1500; found MTU 1400",
+            daemon.app
+        ),
+        "3 tenants verified: all is as planned",
+    ] {
+        assert!(said.out.lines().any(|it| it == line), "{line}: {said:?}");
+    }
+    daemon.tell(&["verify"]).expect(0);
+    std::net::TcpStream::connect("10.77.0.11:80").unwrap();
+    break_all();
+    inside(pid, "-m", "umount -l /var/lib/guestbook");
+    let said = daemon.tell(&["verify", "--repair", "--json", "acme"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    let whole: Value = serde_json::from_str(&said.out).unwrap();
+    let one = &whole["tenants"][0];
+    assert!(one["mended"].as_array().unwrap().len() >= 6, "{whole}");
+    assert_eq!(one["drifts"].as_array().unwrap().len(), 1, "{whole}");
+    assert_eq!(one["drifts"][0]["needs"], "restart", "{whole}");
+    assert_eq!(whole["mended"][0]["what"], "hub", "{whole}");
+    let said = daemon.tell(&["verify", "--repair"]);
+    assert!(
+        said.out.contains("needs `tenantd restart acme`"),
+        "{said:?}"
+    );
+    assert_eq!(daemon.tenant("acme").pid, acme.pid);
+    daemon.tell(&["restart", "acme"]).expect(0);
+    daemon.tell(&["verify"]).expect(0);
+    daemon.end();
+}
+
 #[test]
 fn each_difference_of_mounts_and_processes_is_named() {
     let daemon = three();

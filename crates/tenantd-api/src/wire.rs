@@ -28,6 +28,7 @@ mod phase;
 mod privileges;
 mod program;
 mod refused;
+mod repaired;
 mod residue;
 mod signalled;
 pub mod varlink;
@@ -44,6 +45,7 @@ pub use phase::Phase;
 pub use privileges::ExecPrivileges;
 pub use program::Program;
 pub use refused::RefusedWrite;
+pub use repaired::Repaired;
 pub use residue::{Residue, ResidueFate, ResidueKind, ResidueList};
 pub use signalled::Signalled;
 

@@ -11,6 +11,7 @@ mod offline;
 pub mod programs;
 pub mod queue;
 mod rehearsal;
+mod repair;
 mod signal;
 
 use std::collections::{HashMap, VecDeque};
@@ -199,6 +200,7 @@ impl Requests {
                 signal,
                 reply,
             } => signal::send(tenants, &names, signal, reply),
+            Request::Repair { tenants: of, reply } => repair::begin(tenants, &of, reply),
             Request::ReloadApp { tenants: of, reply } => self.reload_apps(tenants, &of, reply),
             Request::Logs { tenants: of, reply } => drop(reply.send(tenants.logged(&of))),
             Request::Upgrade { reply } => handover.preflight(&executor.host().app, Some(reply)),
@@ -209,11 +211,7 @@ impl Requests {
             }
             Request::Diff { reply } => reloads.want(ReloadRequest::Show(reply), is_serving),
             Request::Manifest { reply } => drop(reply.send(reloads.manifest().path().to_owned())),
-            Request::Collect {
-                survey,
-                dry_run,
-                reply,
-            } => drop(reply.send(collect(executor, survey, dry_run))),
+            Request::Collect { of, reply } => drop(reply.send(collect(executor, of))),
             Request::Enter { tenant, reply } => drop(reply.send(tenants.exec_target(&tenant))),
             Request::Offline(asked) => self.clients.ask(asked, tenants),
         }
@@ -356,7 +354,7 @@ fn watch(
 }
 
 /// Finds residue, and removes it unless this is a dry run.
-fn collect(executor: &Executor, survey: Survey, dry_run: bool) -> gc::Sorted {
+fn collect(executor: &Executor, (survey, dry_run): (Survey, bool)) -> gc::Sorted {
     let planned = |tenant: &TenantName| executor.inventory().plan(tenant).is_some();
     gc::sort(executor.host(), survey, planned, dry_run)
 }

@@ -36,6 +36,7 @@ mod proof;
 mod provision;
 pub mod published;
 mod refusal;
+mod repair;
 pub mod residue;
 mod serve;
 mod subnet;
@@ -60,6 +61,7 @@ use provision::Provisioner;
 use refusal::broken;
 use serve::serve;
 
+pub(crate) use firewall::survey::{Difference, Tables};
 pub use proof::LinkTarget;
 pub use watch::{News, Note};
 
@@ -85,6 +87,8 @@ enum Request {
     Keep(Box<LinkPlan>),
     Forget(Box<LinkPlan>, oneshot::Sender<()>),
     Admit(Box<LinkPlan>, oneshot::Sender<Result<(), Failure>>),
+    Restore(oneshot::Sender<Result<(), Failure>>),
+    Repair(Box<LinkPlan>, Netns, oneshot::Sender<Result<(), Failure>>),
     Retain(BTreeSet<String>, oneshot::Sender<Result<(), Failure>>),
     Close(oneshot::Sender<Result<(), Failure>>),
 }
@@ -181,6 +185,28 @@ impl Network {
     pub async fn admit(&self, link: LinkPlan) -> Result<(), Failure> {
         let (reply, outcome) = oneshot::channel();
         self.request(Request::Admit(Box::new(link), reply)).await?;
+        outcome.await.map_err(|_| ended())?
+    }
+
+    /// Makes what all tenants share as planned, and what the firewall has of each: whatever another process has made of
+    /// it.
+    ///
+    /// # Errors
+    /// What could not be mended.
+    pub async fn restore(&self) -> Result<(), Failure> {
+        let (reply, outcome) = oneshot::channel();
+        self.request(Request::Restore(reply)).await?;
+        outcome.await.map_err(|_| ended())?
+    }
+
+    /// Makes both sides of a provisioned tenant's link as planned.
+    ///
+    /// # Errors
+    /// What could not be mended.
+    pub async fn repair(&self, link: LinkPlan, netns: Netns) -> Result<(), Failure> {
+        let (reply, outcome) = oneshot::channel();
+        let request = Request::Repair(Box::new(link), netns, reply);
+        self.request(request).await?;
         outcome.await.map_err(|_| ended())?
     }
 

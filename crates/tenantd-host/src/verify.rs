@@ -3,13 +3,14 @@
 //! What is compared is read from the kernel: from proc(5), by netlink on the host and in the tenant's network
 //! namespace, and in its mount namespace. A tenant influences none of it but its own addresses, if it runs as root.
 
+mod firewall;
 mod mounts;
 mod network;
 mod process;
 
 use std::io;
 
-use tenantd_core::plan::model::{NetworkPlan, TenantPlan};
+use tenantd_core::plan::model::{LinkPlan, NetworkPlan, TenantPlan};
 
 /// One thing that is not as planned.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +23,25 @@ pub struct Drift {
     pub found: String,
 }
 
+/// What mends a drift.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mends {
+    /// The supervisor, while the tenant runs.
+    Live,
+    /// The next start of the tenant's program.
+    Restart,
+}
+
 impl Drift {
+    /// What mends it.
+    #[must_use]
+    pub fn mends(&self) -> Mends {
+        match LIVE.contains(&self.what) || self.what.starts_with("limit") {
+            true => Mends::Live,
+            false => Mends::Restart,
+        }
+    }
+
     /// `None` if both are the same.
     fn between(
         what: &'static str,
@@ -38,6 +57,37 @@ impl Drift {
     }
 }
 
+/// What is mended while a tenant runs; and its limits.
+const LIVE: [&str; 9] = [
+    "firewall",
+    "hub",
+    "host end",
+    "tenant end",
+    "mark",
+    "address",
+    "neighbour",
+    "default route",
+    "route on the host",
+];
+
+/// What the tenants of an application share and is not as planned. Needs root.
+///
+/// # Errors
+/// What cannot be read.
+pub fn shared(network: &NetworkPlan) -> io::Result<Vec<Drift>> {
+    let mut drifts = network::shared(network)?;
+    drifts.extend(firewall::shared(network)?);
+    Ok(drifts)
+}
+
+/// What the firewall has of a tenant and is not as planned. Needs root.
+///
+/// # Errors
+/// What cannot be read.
+pub fn of_firewall(network: &NetworkPlan, link: &LinkPlan) -> io::Result<Vec<Drift>> {
+    firewall::verify(network, link)
+}
+
 /// What of a tenant is not as planned. `pid` is the first process of its program. Needs root. Blocks, also if a file
 /// system of the host hangs.
 ///
@@ -46,6 +96,7 @@ impl Drift {
 pub fn verify(network: &NetworkPlan, tenant: &TenantPlan, pid: u32) -> io::Result<Vec<Drift>> {
     let mut drifts = process::verify(tenant, pid)?;
     drifts.extend(network::verify(network, &tenant.link, pid)?);
+    drifts.extend(of_firewall(network, &tenant.link)?);
     drifts.extend(mounts::verify(tenant, pid)?);
     Ok(drifts)
 }

@@ -262,15 +262,23 @@ pub(super) const VERIFY: &str = "EXAMPLES
   tenantd verify
   tenantd verify acme
   tenantd verify --json | jq '.tenants[] | select(.drifts != [])'
+  tenantd verify --repair
 
 Reads from the kernel what each running tenant has, and compares it with the plan: both ends of
-its link (state, MAC address, MTU, mark), its addresses, the routes on both sides; the namespaces
+its link (state, MAC address, MTU, mark), its addresses, the routes on both sides and its entry
+among the host's neighbours; what the firewall has of it, and the guard on its link; the namespaces
 of its program, its user, privileges, capabilities, filter of system calls, cgroup and limits; and
-whether the folders of its datastore and its own folders are mounted where the program looks. It
-changes nothing. It needs root, and a manifest that is applied: `tenantd diff` says whether it is.
+whether the folders of its datastore and its own folders are mounted where the program looks. Of
+what all tenants share: the hub with its address, and the tables and chains of the firewall, and
+whether another process could change them. It changes nothing. It needs root, and a manifest that
+is applied: `tenantd diff` says whether it is.
 
-With --json, one object: app and tenants, a list of objects with tenant, drifts (what, planned,
-found), and error, why it could not be verified, or null.
+With --repair the supervisor mends the network, the firewall and the limits, which interrupts no
+program; then all is compared again. Of what is left, each line says if a restart mends it.
+
+With --json, one object: app, drifts, mended and error of what all tenants share, and tenants, a
+list of objects with tenant, drifts (what, planned, found, and needs: repair or restart), mended
+(the same), and error, why it could not be verified or mended, or null.
 
 EXIT CODES
   0 all is as planned   1 something is not, or could not be verified   2 usage error";

@@ -126,6 +126,9 @@ pub struct Verify {
     /// Names of tenants, or patterns [default: all that run]
     #[arg(value_name = "NAME", add = ArgValueCandidates::new(complete::tenants))]
     pub names: Vec<Pattern>,
+    /// Mend what can be mended while the tenants run
+    #[arg(long)]
+    pub repair: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -187,6 +187,7 @@ impl Script {
                 drop(reply.send(answers));
             }
             Request::Logs { reply, .. } => drop(reply),
+            Request::Repair { reply, .. } => drop(reply),
             Request::Collect { reply, .. } => drop(reply),
             Request::Upgrade { reply } => {
                 let _gone = reply.send(Err("not here".to_owned()));

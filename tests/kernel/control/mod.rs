@@ -262,6 +262,7 @@ async fn answer_all(app: AppName, mut incoming: mpsc::Receiver<Request>) {
                 let _ = reply.send("/etc/tenantd/wiki.toml".into());
             }
             Request::Logs { reply, .. } => drop(reply),
+            Request::Repair { reply, .. } => drop(reply),
             Request::Collect { reply, .. } => drop(reply),
             Request::Upgrade { reply } => {
                 let _gone = reply.send(Err("not here".to_owned()));

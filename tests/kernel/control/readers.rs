@@ -142,6 +142,7 @@ fn a_reader_may_read_the_state_and_nothing_else() {
             "Logs",
             "Reload",
             "ReloadApp",
+            "Repair",
             "Restart",
             "Signal",
             "Start",

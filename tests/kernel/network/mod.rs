@@ -12,4 +12,5 @@ mod release;
 mod shape;
 mod sysctls;
 mod unused;
+mod verify;
 mod watch;

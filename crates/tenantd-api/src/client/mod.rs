@@ -19,7 +19,7 @@ pub mod watch;
 use std::io;
 use std::path::PathBuf;
 
-use crate::wire::varlink::{Answers, Refusal, Supervisor};
+use crate::wire::varlink::{Answers, Refusal, RepairedList, Supervisor};
 use crate::wire::{
     self, AppReloaded, AppStatus, ExecTarget, Residue, Signalled, TenantAnswer, Upgraded,
     Upgrading, Verb,
@@ -145,6 +145,16 @@ impl Connection {
     ) -> Result<Vec<AppReloaded>, ClientError> {
         let answer = self.varlink.reload_app(tenants).await;
         Ok(self.understand(answer)?.tenants)
+    }
+
+    /// Mends what of these tenants, or of all if the list is empty, differs from the plan, as far as it can be while
+    /// they run. Returns when that is done.
+    ///
+    /// # Errors
+    /// See [`ClientError`]. If one tenant is unknown, nothing is mended.
+    pub async fn repair(&mut self, tenants: &[TenantName]) -> Result<RepairedList, ClientError> {
+        let answer = self.varlink.repair(tenants).await;
+        self.understand(answer)
     }
 
     /// Ends the supervisor and keeps its tenants running. Returns when the supervisor has accepted

@@ -16,8 +16,8 @@ use zlink::idl;
 use zlink::introspect::{CustomType, Type};
 
 use super::{
-    Answer, AppReloaded, AppStatus, Deputy, ExecTarget, Phase, Program, ResidueList, Signalled,
-    StateWord, TenantAnswer, TenantStatus, Upgraded, Upgrading, Want,
+    Answer, AppReloaded, AppStatus, Deputy, ExecTarget, Phase, Program, Repaired, ResidueList,
+    Signalled, StateWord, TenantAnswer, TenantStatus, Upgraded, Upgrading, Want,
 };
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::diff::Changes;
@@ -149,6 +149,15 @@ pub struct AppReloadedList {
     pub tenants: Vec<AppReloaded>,
 }
 
+/// What became of a request to mend what differs from the plan, in the order of the requested tenants.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type)]
+pub struct RepairedList {
+    /// Why what all tenants share could not be mended; null if nothing failed.
+    pub shared: Option<String>,
+    /// One entry per tenant.
+    pub tenants: Vec<Repaired>,
+}
+
 /// Whether a request was accepted, changes nothing, or was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, CustomType)]
 #[serde(rename_all = "snake_case")]
@@ -235,7 +244,7 @@ macro_rules! described {
     )*};
 }
 
-described!(TenantStatus, Answered, Signalled, AppReloaded);
+described!(TenantStatus, Answered, Signalled, AppReloaded, Repaired);
 
 impl Type for AppStatus {
     const TYPE: &'static idl::Type<'static> = description::AppStatus::TYPE;
@@ -273,6 +282,11 @@ pub trait Supervisor {
         &mut self,
         tenants: &[TenantName],
     ) -> zlink::Result<Result<AppReloadedList, Refusal>>;
+    /// Mends what of these tenants, or of all, differs from the plan, without a restart.
+    async fn repair(
+        &mut self,
+        tenants: &[TenantName],
+    ) -> zlink::Result<Result<RepairedList, Refusal>>;
     /// Ends the supervisor and keeps the tenants running.
     async fn detach(&mut self) -> zlink::Result<Result<(), Refusal>>;
     /// Reads the manifest again and applies the changes, with `expect` only those of this hash.

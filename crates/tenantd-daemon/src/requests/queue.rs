@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use tenantd_api::wire::varlink::RepairedList;
 use tenantd_api::wire::{
     AppReloaded, ExecTarget, LogPlace, Signalled, StateWord, TenantAnswer, Upgraded, Upgrading,
     Verb,
@@ -148,6 +149,13 @@ pub enum Request {
         /// Receives the answer.
         reply: oneshot::Sender<Result<(Vec<TenantName>, LogPlace), Unknown>>,
     },
+    /// Mend what of these tenants differs from the plan.
+    Repair {
+        /// The tenants.
+        tenants: Vec<TenantName>,
+        /// Receives the answers, one per tenant, once all is done.
+        reply: oneshot::Sender<Result<RepairedList, Unknown>>,
+    },
     /// Detach: end the supervisor and leave the tenants running.
     Detach {
         /// Answered once it has begun.
@@ -172,10 +180,8 @@ pub enum Request {
     },
     /// Find residue, and remove all of it except links.
     Collect {
-        /// The links of the host.
-        survey: Survey,
-        /// Whether to remove nothing.
-        dry_run: bool,
+        /// The links of the host, and whether to remove nothing.
+        of: (Survey, bool),
         /// Receives the answer.
         reply: oneshot::Sender<Sorted>,
     },
@@ -246,7 +252,8 @@ impl Request {
             Request::Logs { tenants, .. } => Needs::Right(Right::Logs, tenants),
             // The values of a diff and of an exec target contain environments, and the others concern
             // more than a tenant.
-            Request::Detach { .. }
+            Request::Repair { .. }
+            | Request::Detach { .. }
             | Request::Reload { .. }
             | Request::Diff { .. }
             | Request::Collect { .. }

@@ -19,9 +19,11 @@ mod missing;
 mod parts;
 mod ports;
 pub(super) mod residue;
+mod restore;
 mod rules;
 mod sets;
 mod socket;
+pub(crate) mod survey;
 mod wire;
 
 use std::cell::{Cell, RefCell};
@@ -126,7 +128,7 @@ impl Firewall {
     /// Makes the tables with their rules, or gives existing ones today's rules.
     fn make(&self) -> Result<(), Failure> {
         let begun = Instant::now();
-        let mut flags = TableFlags::Owner | TableFlags::Persisent;
+        let mut flags = restore::flags();
         let mut fresh = false;
         loop {
             let whole = self.whole(flags, fresh);

@@ -36,6 +36,10 @@ pub(super) async fn serve(
                     watch.forget(&link);
                     let _gone = reply.send(());
                 }
+                Some(Request::Restore(reply)) => {
+                    let restored = watch.restore(provisioner).await;
+                    let _gone = reply.send(restored);
+                }
                 Some(request) => {
                     if let Request::Release(link, ..) = &request {
                         watch.forget(link);
@@ -139,21 +143,20 @@ async fn answer(provisioner: &Provisioner, room: &Semaphore, request: Request) -
                 }
             };
         }
-        Request::Forget(_, reply) => {
-            let _gone = reply.send(());
-        }
         Request::Admit(link, reply) => {
             let outcome = provisioner.admit(&link).await;
             let why = outcome.as_ref().err().cloned();
             let _gone = reply.send(outcome);
             return Change::Admitted(link, why);
         }
+        Request::Repair(link, netns, reply) => {
+            let _gone = reply.send(provisioner.repair(&link, &netns).await);
+        }
         Request::Retain(marks, reply) => {
             let _gone = reply.send(provisioner.retain(&marks));
         }
-        Request::Close(reply) => {
-            let _gone = reply.send(Ok(()));
-        }
+        // The caller of this function has answered these.
+        Request::Forget(..) | Request::Restore(_) | Request::Close(_) => {}
     }
     Change::Nothing
 }

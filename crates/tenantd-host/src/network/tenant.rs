@@ -79,8 +79,33 @@ impl TenantSocket {
         link: &LinkPlan,
     ) -> Result<(), Failure> {
         let eth0 = self.find(link.tenant.name.as_str())?;
+        let unusable: BTreeSet<Ipv6Addr> = ipv6(link).collect();
         let steps = steps(network, link, eth0);
-        let mut unusable: BTreeSet<Ipv6Addr> = ipv6(link).collect();
+        self.carry_out(link, &steps, unusable).await
+    }
+
+    /// The same for a tenant that has its link: what is there stays, and what is missing is added.
+    pub(super) async fn set_up_again(
+        self,
+        network: &NetworkPlan,
+        link: &LinkPlan,
+    ) -> Result<(), Failure> {
+        let eth0 = self.find(link.tenant.name.as_str())?;
+        let mut steps = steps(network, link, eth0);
+        for step in &mut steps {
+            if step.flags & NLM_F_EXCL != 0 {
+                step.flags = NLM_F_CREATE | NLM_F_REPLACE;
+            }
+        }
+        self.carry_out(link, &steps, BTreeSet::new()).await
+    }
+
+    async fn carry_out(
+        self,
+        link: &LinkPlan,
+        steps: &[Step],
+        mut unusable: BTreeSet<Ipv6Addr>,
+    ) -> Result<(), Failure> {
         let mut batch = Vec::new();
         for (step, sequence) in steps.iter().zip(1..) {
             let mut message = NetlinkMessage::from(step.message.clone());
@@ -94,13 +119,13 @@ impl TenantSocket {
         self.send(&batch)?;
         let mut answers = 0;
         while answers < steps.len() {
-            answers += read_answers(&steps, &self.receive()?, &mut unusable)?;
+            answers += read_answers(steps, &self.receive()?, &mut unusable)?;
         }
         if unusable.is_empty() {
             return Ok(());
         }
         let object = format!("{} (in the tenant)", link.addresses);
-        match timeout(USABLE_WITHIN, self.usable(&steps, unusable)).await {
+        match timeout(USABLE_WITHIN, self.usable(steps, unusable)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(Failure::errno(Stage::Address, object, libc::ETIMEDOUT)
                 .with("the kernel has not made an IPv6 address usable")),

@@ -152,6 +152,16 @@ impl Watch {
         *at = then.min(*at);
     }
 
+    /// Makes what all tenants share as planned, with the firewall's elements of each.
+    pub(super) async fn restore(&mut self, provisioner: &Provisioner) -> Result<(), Failure> {
+        let before = provisioner.hub.get();
+        let restored = provisioner.restore(&self.model.links()).await;
+        if provisioner.hub.get() != before {
+            self.model.set_hub(provisioner.hub.get());
+        }
+        restored
+    }
+
     /// Tries again to give a tenant the traffic of its plan.
     async fn admit_again(&mut self, provisioner: &Provisioner, part: Part) {
         let Part::Tenant(index) = part else {

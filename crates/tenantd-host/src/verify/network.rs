@@ -5,12 +5,16 @@ use std::io;
 use std::net::IpAddr;
 use std::thread;
 
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use nix::sched::{CloneFlags, setns};
-use rtnetlink::packet_route::AddressFamily;
+use rtnetlink::packet_core::{NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::address::AddressAttribute;
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use rtnetlink::packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
+};
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
+use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{Handle, RouteMessageBuilder};
 
 use super::Drift;
@@ -31,6 +35,44 @@ pub(super) fn verify(network: &NetworkPlan, link: &LinkPlan, pid: u32) -> io::Re
     let mut drifts = asked(async |handle| of_host(handle, network, link).await)?;
     drifts.extend(inside);
     Ok(drifts)
+}
+
+/// The hub with its address, and the route that refuses unused addresses.
+pub(super) fn shared(network: &NetworkPlan) -> io::Result<Vec<Drift>> {
+    asked(async |handle| {
+        let hub = find(handle, &network.hub).await?;
+        let mut drifts = end("hub", &network.hub, network.mtu, hub.as_ref());
+        let Some(hub) = hub else {
+            return Ok(drifts);
+        };
+        let addresses = addresses_of(handle, hub.header.index).await?;
+        if !addresses.contains(&IpAddr::V4(network.gateway)) {
+            drifts.extend(Drift::between(
+                "hub",
+                network.gateway.to_string(),
+                "no such address",
+            ));
+        }
+        Ok(drifts)
+    })
+}
+
+/// The addresses of a link.
+async fn addresses_of(handle: &Handle, index: u32) -> Result<Vec<IpAddr>, rtnetlink::Error> {
+    let mut found: Vec<IpAddr> = Vec::new();
+    let mut addresses = handle
+        .address()
+        .get()
+        .set_link_index_filter(index)
+        .execute();
+    while let Some(message) = addresses.try_next().await? {
+        found.extend(message.attributes.iter().find_map(|part| match part {
+            AddressAttribute::Local(address) => Some(*address),
+            AddressAttribute::Address(address @ IpAddr::V6(_)) => Some(*address),
+            _ => None,
+        }));
+    }
+    Ok(found)
 }
 
 /// Asks the kernel in the network namespace of the calling thread.
@@ -56,7 +98,6 @@ async fn of_host(
     let mut drifts = Vec::new();
     let hub = find(handle, &network.hub).await?;
     let index = hub.as_ref().map(|hub| hub.header.index);
-    drifts.extend(end("hub", &network.hub, network.mtu, hub.as_ref()));
     let host = find(handle, &link.host).await?;
     drifts.extend(end("host end", &link.host, network.mtu, host.as_ref()));
     let Some(host) = host else {
@@ -98,8 +139,50 @@ async fn of_host(
             let found = found.map_or("none", |_| "by another link");
             drifts.extend(Drift::between("route on the host", planned, found));
         }
+        let planned = format!("{address} at {}, permanent", link.tenant.mac);
+        let found = neighbour(handle, way, address).await?;
+        drifts.extend(Drift::between("neighbour", planned, found));
     }
     Ok(drifts)
+}
+
+/// What the host has of a neighbour, in words.
+async fn neighbour(
+    handle: &Handle,
+    index: u32,
+    address: IpAddr,
+) -> Result<String, rtnetlink::Error> {
+    let mut message = NeighbourMessage::default();
+    message.header.family = match address {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
+    };
+    message.header.ifindex = index;
+    message.attributes = vec![NeighbourAttribute::Destination(match address {
+        IpAddr::V4(address) => NeighbourAddress::Inet(address),
+        IpAddr::V6(address) => NeighbourAddress::Inet6(address),
+    })];
+    let mut request = NetlinkMessage::from(RouteNetlinkMessage::GetNeighbour(message));
+    request.header.flags = NLM_F_REQUEST;
+    let mut answers = handle.clone().request(request)?;
+    while let Some(answer) = answers.next().await {
+        if let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewNeighbour(found)) =
+            answer.payload
+        {
+            let mac = found.attributes.iter().find_map(|part| match part {
+                NeighbourAttribute::LinkLayerAddress(mac) => Some(mac),
+                _ => None,
+            });
+            let mac = mac.into_iter().flatten().map(|byte| format!("{byte:02x}"));
+            let mac = mac.collect::<Vec<_>>().join(":");
+            let kept = match found.header.state {
+                NeighbourState::Permanent => "permanent",
+                _ => "not permanent",
+            };
+            return Ok(format!("{address} at {mac}, {kept}"));
+        }
+    }
+    Ok("none".to_owned())
 }
 
 /// The tenant end, its addresses, and the default route.
@@ -119,19 +202,7 @@ async fn of_tenant(
     let Some(tenant) = tenant else {
         return Ok(drifts);
     };
-    let mut found: Vec<IpAddr> = Vec::new();
-    let addresses = handle
-        .address()
-        .get()
-        .set_link_index_filter(tenant.header.index);
-    let mut addresses = addresses.execute();
-    while let Some(message) = addresses.try_next().await? {
-        found.extend(message.attributes.iter().find_map(|part| match part {
-            AddressAttribute::Local(address) => Some(*address),
-            AddressAttribute::Address(address @ IpAddr::V6(_)) => Some(*address),
-            _ => None,
-        }));
-    }
+    let found = addresses_of(handle, tenant.header.index).await?;
     for address in link.addresses.iter().filter(|one| !found.contains(one)) {
         drifts.extend(Drift::between("address", address.to_string(), "not there"));
     }

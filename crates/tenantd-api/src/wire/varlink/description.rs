@@ -81,6 +81,13 @@ pub struct AppReloaded {
     failed: Option<String>,
 }
 
+/// What of a tenant could not be mended, or null.
+#[derive(CustomType)]
+pub struct Repaired {
+    tenant: String,
+    failed: Option<String>,
+}
+
 /// To how many processes a signal was sent; the main process, if it was sent to that one only; and
 /// why it was not sent to all that it was meant for, or null.
 #[derive(CustomType)]

@@ -29,13 +29,14 @@ use tenantd_api::wire::varlink::description::{
     Unlaunchable,
 };
 use tenantd_api::wire::varlink::{
-    AnswerWord, Answered, Answers, AppReloadedList, Described, ManifestPath, Refusal, SignalledList,
+    AnswerWord, Answered, Answers, AppReloadedList, Described, ManifestPath, Refusal, RepairedList,
+    SignalledList,
 };
 use tenantd_api::wire::watch::{EndReason, EventKind, ProgramExit, Snapshot, TenantEvent, Update};
 use tenantd_api::wire::{
     AppReloaded, AppStatus, Deputy, ExecLimit, ExecPrivileges, ExecTarget, LogPlace, Program,
-    Residue, ResidueFate, ResidueKind, ResidueList, Signalled, StateWord, TenantStatus, Tracking,
-    Upgraded, Upgrading, Verb, Want,
+    Repaired, Residue, ResidueFate, ResidueKind, ResidueList, Signalled, StateWord, TenantStatus,
+    Tracking, Upgraded, Upgrading, Verb, Want,
 };
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::diff::Changes;
@@ -116,7 +117,7 @@ impl Service {
         NetworkState,
         FieldChange, KeyChange, TenantChange, FileDiff, Unlaunchable, Residue, ResidueKind, ResidueFate,
         Snapshot, TenantEvent, RequestEvent, RequestOutcome, EventKind, ProgramExit, EndReason, ExecLimit, ExecPrivileges,
-        Killed, NamedProcess, Signalled, AppReloaded, Running,
+        Killed, NamedProcess, Signalled, AppReloaded, Repaired, Running,
     ],
     vendor = "tenantd",
     product = "tenantd",
@@ -250,6 +251,19 @@ where
     ) -> (Result<Deputy, Refusal>, Vec<OwnedFd>) {
         let follow = follow.unwrap_or(false);
         with_descriptor(self.logged(tenants, (lines, since, follow)).await)
+    }
+
+    /// Mends what of these tenants differs from the plan, and what all tenants share, as far as it can be while the
+    /// tenants run. Returns when that is done.
+    #[zlink(more)]
+    async fn repair(
+        &self,
+        more: bool,
+        tenants: Option<Names>,
+        #[zlink(connection)] conn: &mut Connection<Sock>,
+    ) -> impl Stream<Item = Result<Reply<RepairedList>, Refusal>> + Unpin {
+        let repaired = self.repaired(tenants).await;
+        send_whole(more, repaired, conn.write().write_half()).await
     }
 
     /// Detaches: ends the supervisor and leaves the tenants running. The answer comes when it has

@@ -1,12 +1,15 @@
 //! The elements that stand for one tenant.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use tenantd_core::plan::address::Addresses;
 use tenantd_core::plan::derive;
 use tenantd_core::plan::model::LinkPlan;
 use tenantd_core::plan::traffic::{EgressRule, Outbound, Protocol, Publish, TrafficPlan};
+
+use super::sets::Set;
 
 /// One element of a set or map.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +32,25 @@ impl Element {
             Data::Goto(chain) => Some(chain),
             Data::None | Data::Value(_) | Data::Return => None,
         }
+    }
+}
+
+impl fmt::Display for Element {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { set, key, data } = self;
+        let known = Set::named(set);
+        let key = known.map(|known| known.words(key)).unwrap_or_default();
+        write!(f, "{set} {{ {key}")?;
+        match data {
+            Data::None => {}
+            Data::Value(value) => {
+                let value = known.map(|known| known.value(value)).unwrap_or_default();
+                write!(f, " : {value}")?;
+            }
+            Data::Return => f.write_str(" : return")?,
+            Data::Goto(chain) => write!(f, " : goto {chain}")?,
+        }
+        f.write_str(" }")
     }
 }
 

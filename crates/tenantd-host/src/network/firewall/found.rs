@@ -11,6 +11,16 @@ use super::wire;
 
 /// The elements of an answer that bear a mark, each with its mark.
 pub(super) fn elements_in(set: &Set, answer: SetElementMessage) -> Vec<(String, Element)> {
+    let all = all_elements_in(set, answer).into_iter();
+    all.filter_map(|(mark, element)| Some((mark?, element)))
+        .collect()
+}
+
+/// All elements of an answer, each with its mark if it has one.
+pub(super) fn all_elements_in(
+    set: &Set,
+    answer: SetElementMessage,
+) -> Vec<(Option<String>, Element)> {
     let lists = answer.attributes.into_iter().filter_map(|part| match part {
         SetElementList::Elements(list) => Some(list),
         _ => None,
@@ -22,7 +32,7 @@ pub(super) fn elements_in(set: &Set, answer: SetElementMessage) -> Vec<(String, 
     parts.filter_map(|parts| element_of(set, parts)).collect()
 }
 
-fn element_of(set: &Set, parts: Vec<SetElementAttribute>) -> Option<(String, Element)> {
+fn element_of(set: &Set, parts: Vec<SetElementAttribute>) -> Option<(Option<String>, Element)> {
     let (mut key, mut mark, mut data) = (None, None, Data::None);
     for part in parts {
         match part {
@@ -40,7 +50,7 @@ fn element_of(set: &Set, parts: Vec<SetElementAttribute>) -> Option<(String, Ele
         key: key?,
         data,
     };
-    Some((mark?, element))
+    Some((mark, element))
 }
 
 fn verdict_of(parts: Vec<VerdictAttribute>) -> Data {

@@ -329,13 +329,9 @@ fn publish() -> Vec<Rule> {
     ]
 }
 
-/// The names of the expressions of a rule.
-pub(super) fn expressions_of(rule: &RuleMessage) -> Vec<String> {
-    let lists = rule.attributes.iter().filter_map(|part| match part {
-        RuleAttribute::Expressions(list) => Some(list),
-        _ => None,
-    });
-    let parts = lists.flatten().filter_map(|part| match part {
+/// The names of expressions, in their order.
+pub(super) fn names(expressions: &[ListAttribute<ExpressionAttribute>]) -> Vec<String> {
+    let parts = expressions.iter().filter_map(|part| match part {
         ListAttribute::Element(parts) => Some(parts),
         _ => None,
     });
@@ -343,7 +339,16 @@ pub(super) fn expressions_of(rule: &RuleMessage) -> Vec<String> {
         ExpressionAttribute::Name(name) => Some(name.clone()),
         _ => None,
     });
-    let mut names: Vec<String> = names.collect();
+    names.collect()
+}
+
+/// The names of the expressions of a rule, each once.
+pub(super) fn expressions_of(rule: &RuleMessage) -> Vec<String> {
+    let lists = rule.attributes.iter().filter_map(|part| match part {
+        RuleAttribute::Expressions(list) => Some(list),
+        _ => None,
+    });
+    let mut names: Vec<String> = lists.flat_map(|list| names(list)).collect();
     names.sort();
     names.dedup();
     names

@@ -1,5 +1,7 @@
 //! The sets and maps of an application's tables. A tenant is elements of them.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 /// The table that a set is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Family {
@@ -56,10 +58,51 @@ impl Set {
         }
     }
 
+    /// A key in words, such as `10.77.0.2 . tcp . 80`.
+    pub(super) fn words(&self, key: &[u8]) -> String {
+        words(self.types, key)
+    }
+
+    /// A value in words.
+    pub(super) fn value(&self, value: &[u8]) -> String {
+        match self.holds {
+            Holds::Values(types) => words(types, value),
+            Holds::Keys | Holds::Verdicts => String::new(),
+        }
+    }
+
     /// The set with this name.
     pub(super) fn named(name: &str) -> Option<&'static Set> {
         SETS.iter().find(|set| set.name == name)
     }
+}
+
+fn words(types: &[Type], mut bytes: &[u8]) -> String {
+    let parts = types.iter().map(|kind| {
+        let length = kind.1 as usize;
+        let part = bytes.get(..length).unwrap_or_default();
+        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
+        word(*kind, part)
+    });
+    parts.collect::<Vec<_>>().join(" . ")
+}
+
+/// One part of a key.
+fn word(kind: Type, part: &[u8]) -> String {
+    let mac = || {
+        let bytes = part.iter().map(|byte| format!("{byte:02x}"));
+        bytes.collect::<Vec<_>>().join(":")
+    };
+    let known = match kind {
+        IPV4 => <[u8; 4]>::try_from(part).map(|it| Ipv4Addr::from(it).to_string()),
+        IPV6 => <[u8; 16]>::try_from(part).map(|it| Ipv6Addr::from(it).to_string()),
+        SERVICE => <[u8; 2]>::try_from(part).map(|it| u16::from_be_bytes(it).to_string()),
+        INTERFACE => <[u8; 4]>::try_from(part).map(|it| format!("link {}", u32::from_ne_bytes(it))),
+        PROTOCOL if part == [6] => Ok("tcp".to_owned()),
+        PROTOCOL if part == [17] => Ok("udp".to_owned()),
+        _ => Ok(mac()),
+    };
+    known.unwrap_or_default()
 }
 
 const fn set(name: &'static str, family: Family, types: &'static [Type], holds: Holds) -> Set {

@@ -99,6 +99,12 @@ impl Model {
         }
     }
 
+    /// The plans of all tenants, each with the index of its host end.
+    pub(super) fn links(&self) -> Vec<(LinkPlan, u32)> {
+        let all = self.tenants.iter();
+        all.map(|(index, link)| (link.clone(), *index)).collect()
+    }
+
     /// The plan of the tenant with this host end.
     pub(super) fn link(&self, index: u32) -> Option<&LinkPlan> {
         self.tenants.get(&index)

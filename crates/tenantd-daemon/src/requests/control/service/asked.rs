@@ -9,7 +9,7 @@ use crate::requests::control::guard::Writer;
 use crate::requests::control::parts::{self, Unsent};
 use crate::requests::queue::{NoReload, Request, right_to};
 use tenantd_api::wire::varlink::{
-    Answered, Answers, AppReloadedList, Described, Refusal, SignalledList,
+    Answered, Answers, AppReloadedList, Described, Refusal, RepairedList, SignalledList,
 };
 use tenantd_api::wire::{ResidueList, Verb};
 use tenantd_core::name::TenantName;
@@ -102,6 +102,14 @@ impl Service {
         self.audited("reload-app", of, answering).await
     }
 
+    pub(super) async fn repaired(&self, tenants: Option<Names>) -> Result<RepairedList, Refusal> {
+        let tenants = named(tenants);
+        let of = tenants.clone();
+        let request = |reply| Request::Repair { tenants, reply };
+        let answering = async { Ok(self.queue.send(request).await??) };
+        self.audited("verify --repair", of, answering).await
+    }
+
     pub(super) async fn changes(
         &self,
         request: impl FnOnce(oneshot::Sender<Result<Changes, NoReload>>) -> Request,
@@ -117,8 +125,7 @@ impl Service {
         };
         let survey = blocking(move || gc::look(&app)).await.map_err(failed)?;
         let request = |reply| Request::Collect {
-            survey,
-            dry_run,
+            of: (survey, dry_run),
             reply,
         };
         let sorted = self.queue.send(request).await?;

@@ -6,7 +6,9 @@ use crate::audit::Outcome;
 use crate::requests::control::judge::Judge;
 use crate::requests::control::parts::Unsent;
 use crate::requests::control::service::Service;
-use tenantd_api::wire::varlink::{AnswerWord, Answers, AppReloadedList, Refusal, SignalledList};
+use tenantd_api::wire::varlink::{
+    AnswerWord, Answers, AppReloadedList, Refusal, RepairedList, SignalledList,
+};
 use tenantd_core::name::TenantName;
 use tenantd_core::rights::Right;
 
@@ -52,6 +54,14 @@ impl Failed for AppReloadedList {
             let why = one.refused.as_ref().or(one.failed.as_ref())?;
             Some(format!("{}: {why}", one.tenant))
         })
+    }
+}
+
+impl Failed for RepairedList {
+    fn failed(&self) -> Option<String> {
+        let mut each = self.tenants.iter();
+        let first = each.find_map(|one| Some(format!("{}: {}", one.tenant, one.failed.as_ref()?)));
+        self.shared.clone().or(first)
     }
 }
 

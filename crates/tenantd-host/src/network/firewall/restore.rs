@@ -1,0 +1,112 @@
+//! Puts back what was taken from the tables: by `nft flush ruleset` where the kernel has no owners, or by another
+//! process while no supervisor ran.
+
+use std::collections::BTreeSet;
+
+use netlink_packet_netfilter::nftables::TableFlags;
+
+use tenantd_core::plan::model::LinkPlan;
+use tenantd_core::stage::Failure;
+
+use super::elements::list_of;
+use super::missing::unavailable;
+use super::parts::family_of;
+use super::sets::Family;
+use super::socket::Transaction;
+use super::survey::Tables;
+use super::{Firewall, lists, wire};
+
+/// The variable that has tables made as before Linux 6.9, in builds with debug assertions.
+const PLAIN: &str = "TENANTD_PLAIN_TABLES";
+
+/// The first release with tables that persist without their owner.
+const OWNED_SINCE: (u32, u32) = (6, 9);
+
+/// Whether the tables have no owner, so that any process can change them.
+pub(crate) fn is_plain() -> bool {
+    let chosen = cfg!(debug_assertions) && std::env::var_os(PLAIN).is_some();
+    let release = rustix::system::uname()
+        .release()
+        .to_string_lossy()
+        .into_owned();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    let version = match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor),
+        _ => OWNED_SINCE,
+    };
+    chosen || version < OWNED_SINCE
+}
+
+/// The flags of the tables that are tried first.
+pub(super) fn flags() -> TableFlags {
+    match is_plain() {
+        true => TableFlags::empty(),
+        false => TableFlags::Owner | TableFlags::Persisent,
+    }
+}
+
+impl Firewall {
+    /// Whether the tables are as they were made. Reads all of them.
+    ///
+    /// # Errors
+    /// [`Stage::Firewall`](tenantd_core::stage::Stage::Firewall).
+    pub(in crate::network) fn is_whole(
+        &self,
+        tenants: &[(LinkPlan, u32)],
+    ) -> Result<bool, Failure> {
+        let found = self.survey()?;
+        let mut all = tenants.iter();
+        Ok(found.shared(&self.network).is_empty()
+            && all.all(|(link, index)| found.of_tenant(link, *index).is_empty()))
+    }
+
+    fn survey(&self) -> Result<Tables, Failure> {
+        let found = Tables::read(self.network.app());
+        found.map_err(|errno| unavailable(&self.table, errno))
+    }
+
+    /// Makes the tables, their rules and the elements of these tenants as they are to be, whatever is there.
+    ///
+    /// # Errors
+    /// [`Stage::Firewall`](tenantd_core::stage::Stage::Firewall).
+    pub(in crate::network) fn restore(&self, tenants: &[(LinkPlan, u32)]) -> Result<(), Failure> {
+        self.make()?;
+        let mut found = self.survey()?.take();
+        found.remove(&self.mark);
+        let foreign = found.remove("").unwrap_or_default();
+        let foreign: Transaction = foreign
+            .iter()
+            .map(|element| {
+                (
+                    family_of(element),
+                    wire::remove_element(&self.table, element),
+                )
+            })
+            .collect();
+        if !foreign.is_empty() {
+            let removed = self.socket.commit(&foreign);
+            removed.map_err(|refused| self.refused(&self.mark, &refused))?;
+        }
+        *self.tenants.borrow_mut() = found;
+        let mut seen = BTreeSet::new();
+        for (link, index) in tenants {
+            self.admit(link, *index)?;
+            if let Some(list) =
+                list_of(&link.traffic.egress).filter(|list| seen.insert(list.clone()))
+            {
+                self.list_again(link, &list)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a chain of a list its rules again.
+    fn list_again(&self, link: &LinkPlan, list: &str) -> Result<(), Failure> {
+        let table = self.table.as_str();
+        let mut all: Transaction = vec![(Family::Inet, wire::flush_chain(table, list))];
+        let rules = lists::list(&link.traffic.egress).into_iter();
+        all.extend(rules.map(|rule| (Family::Inet, wire::new_rule(table, list, rule))));
+        let set = self.socket.commit(&all);
+        set.map_err(|refused| self.refused(&link.mark, &refused))
+    }
+}
