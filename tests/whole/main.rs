@@ -47,6 +47,7 @@ mod limits;
 mod lines;
 mod log_files;
 mod lookups;
+mod macs;
 mod magic_links;
 mod main_process;
 mod more_time;

@@ -84,6 +84,8 @@ const ALIASES: &[(&str, Table, &str)] = &[
     ("timeout", Table::Before, "within"),
     ("cidr", Table::Network, "subnet"),
     ("range", Table::Network, "subnet"),
+    ("hwaddr", Table::Tenant, "mac"),
+    ("mac_address", Table::Tenant, "mac"),
     ("dns", Table::Tenant, "resolv"),
     ("nameservers", Table::Tenant, "resolv"),
     ("resolvconf", Table::Tenant, "resolv"),

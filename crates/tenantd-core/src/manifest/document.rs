@@ -127,6 +127,7 @@ pub fn kind_words(kind: Kind) -> String {
         Kind::Subnet6 => "an IPv6 network".to_owned(),
         Kind::NameServers => "an array of IP addresses".to_owned(),
         Kind::Words => "an array of strings".to_owned(),
+        Kind::Mac => "a MAC address".to_owned(),
     }
 }
 
@@ -280,7 +281,7 @@ fn kind_schema(kind: Kind) -> Value {
         Kind::Operators => json!({ "type": "array", "items": table_schema(Table::Operator) }),
         Kind::Vars => strings_schema("^[a-z_][a-z0-9_]*$"),
         Kind::FileMode => json!({ "type": "string", "pattern": "^0?[0-7]{3}$" }),
-        Kind::Path(_) | Kind::Text(_) | Kind::Signal | Kind::Duration { .. } => {
+        Kind::Path(_) | Kind::Text(_) | Kind::Signal | Kind::Duration { .. } | Kind::Mac => {
             json!({ "type": "string" })
         }
         Kind::Account => json!({ "type": ["string", "integer"] }),

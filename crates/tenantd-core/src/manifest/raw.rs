@@ -18,7 +18,7 @@ use super::reference::Table;
 use super::template::Template;
 use super::text::{Command, Environment, Vars};
 use super::value::{
-    Account, Argv, Decode, EgressRule, FileMode, Firewall, Guard, HostAccess, HttpPath, Mode,
+    Account, Argv, Decode, EgressRule, FileMode, Firewall, Guard, HostAccess, HttpPath, Mac, Mode,
     NameFile, NameServer, Outbound, Peer, Permissions, ProgramExit, Publish, Seed, Service, Signal,
     Sysctls, UidRange, When,
 };
@@ -354,6 +354,8 @@ pub struct Tenant {
     pub name: Option<TenantName>,
     /// `ip`.
     pub ip: Known<Vec<Spanned<IpAddr>>>,
+    /// `mac`.
+    pub mac: Known<Mac>,
     /// `datastore`.
     pub datastore: Known<Template>,
     /// Whether `datastore` is set, even if its value is invalid.

@@ -141,6 +141,7 @@ fn tenant<'v, 's>(
         at,
         name: checked,
         ip: ip(&mut reader, free),
+        mac: reader.value("mac"),
         datastore_said: table.contains_key("datastore"),
         datastore: reader.value("datastore"),
         publish: reader.value("publish"),

@@ -3,6 +3,7 @@
 mod address;
 mod exits;
 mod guard;
+mod mac;
 mod names;
 mod permissions;
 mod privileges;
@@ -29,6 +30,7 @@ use crate::name::AppName;
 
 pub use exits::ProgramExit;
 pub use guard::Guard;
+pub use mac::Mac;
 pub use names::{NameFile, NameServer};
 pub use permissions::{FileMode, Permissions};
 pub use probe::{Argv, HttpPath};

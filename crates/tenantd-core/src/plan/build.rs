@@ -222,7 +222,7 @@ impl Parts<'_> {
                     Mode::Bridge => self.network.subnet.prefix(),
                 },
                 host: derive::host_end(hash),
-                tenant: derive::tenant_end(hash),
+                tenant: network::macs::tenant_end(tenant, hash),
                 mark: derive::link_mark(self.app, &name),
                 sysctls: last.sysctls.keep(network::sysctls(self.manifest, tenant)),
                 traffic: last.traffic.keep(traffic::of(self.manifest, tenant)),

@@ -2,6 +2,7 @@
 
 mod claims;
 mod ipv6;
+pub(super) mod macs;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -14,7 +15,7 @@ use super::facts::{HostAddress, HostFacts};
 use super::model::{Mode, NetworkPlan};
 use super::{derive, traffic};
 use crate::manifest::free::Free;
-use crate::manifest::problem::{Problems, Span};
+use crate::manifest::problem::Problems;
 use crate::manifest::raw::{Manifest, Network, Tenant};
 use crate::manifest::value::{self, Sysctls};
 use crate::name::AppName;
@@ -38,7 +39,7 @@ pub(super) fn network(
 ) -> Option<NetworkPlan> {
     let network = &manifest.network;
     check_count(manifest, problems);
-    link_clashes(manifest, problems);
+    macs::check(manifest, problems);
     traffic::check(manifest, problems);
     let app = manifest.app.name.as_ref().map(Spanned::get_ref);
     let addresses = host.addresses();
@@ -294,32 +295,6 @@ fn duplicates(tenants: &[Tenant], free: &mut Free, problems: &mut Problems) {
                 .note("second tenant")
                 .also(&first.span(), "first tenant")
                 .help(instead(*address, free));
-        }
-    }
-}
-
-/// Reports tenants whose links would have the same derived name or MAC address.
-fn link_clashes(manifest: &Manifest, problems: &mut Problems) {
-    let Some(app) = &manifest.app.name else {
-        return;
-    };
-    let mut sorted: Vec<(u64, &Span, &str)> = Vec::new();
-    for tenant in &manifest.tenants {
-        if let Some(name) = &tenant.name {
-            let hash = derive::tenant_hash(app.get_ref(), name);
-            sorted.push((derive::mac_part(hash), &tenant.at, name.as_str()));
-        }
-    }
-    sorted.sort_by_key(|(part, at, _)| (*part, at.start));
-    for same in sorted.chunk_by(|a, b| a.0 == b.0) {
-        let (_, first, first_name) = same[0];
-        for (_, at, name) in &same[1..] {
-            let message =
-                format!("the links of {name} and {first_name} would get the same MAC address");
-            problems
-                .report(at, message)
-                .also(first, "the other tenant")
-                .help("rename one of them: MAC addresses are derived from tenant names");
         }
     }
 }

@@ -108,6 +108,8 @@ pub enum Kind {
     NameServers,
     /// An array of words, without white space.
     Words,
+    /// A MAC address.
+    Mac,
     /// An array of exit statuses and names of signals.
     Exits,
     /// One of a few words.

@@ -3,6 +3,10 @@
 pub(super) const MODE: &str = "`routed`: each tenant has a separate link; there is no limit on their number. \
      `bridge`: tenants are isolated ports of one bridge, at most 1,023.";
 
+pub(super) const MAC: &str = "The MAC address of the tenant's `eth0`, for programs whose licence is bound to one. Without it, \
+     it is always the same on every host. It must be an address of one interface (unicast) that nothing else in \
+     the application has. A change releases the tenant's network and makes it again.";
+
 pub(super) const SUBNET: &str = "The network of all tenants' addresses. It must not be used by anything else: no \
      interface of the host may have an address in it.";
 

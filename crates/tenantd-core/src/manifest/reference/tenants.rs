@@ -130,6 +130,8 @@ keys! {
     Tenant {
         "ip", Kind::Addresses, Required, "\"10.77.0.11\"",
             network::IP;
+        "mac", Kind::Mac, Derived("made from the names of application and tenant"), "\"02:00:00:12:34:56\"",
+            network::MAC;
         "environment", Kind::Environment(ALL), Derived("none"), "{ TITLE = \"Acme\" }",
             "Added to the program's environment.";
         "vars", Kind::Vars, Derived("none"), "{ colour = \"green\" }",

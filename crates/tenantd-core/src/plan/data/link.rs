@@ -39,6 +39,7 @@ pub(super) fn link(link: &LinkPlan) -> Map<String, Value> {
         sysctls.iter().map(|(one, to)| (one.name(), to)).collect();
     let mut whole = members([
         ("ip", ip(addresses)),
+        ("mac", json!(tenant.mac)),
         ("addresses", addresses.iter().map(|a| json!(a)).collect()),
         (
             "link",
