@@ -248,7 +248,7 @@ const DIFF: &[Section] = &[(
         ),
         (
             "shared",
-            "The keys that concern all tenants and change live.",
+            "The keys that concern all tenants and change live; and those of [network], which is exchanged once all tenants are released.",
         ),
         (
             "tenants",

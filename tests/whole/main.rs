@@ -53,6 +53,7 @@ mod main_process;
 mod more_time;
 mod names;
 mod namespaces;
+mod network_exchange;
 mod network_taken;
 mod network_watch;
 mod nginx;

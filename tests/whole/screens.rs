@@ -252,7 +252,7 @@ fn day(name: &str, crew: &Crew, way: Way) {
     let manifest = fs::read_to_string(&day.daemon.manifest).unwrap();
     fs::write(
         &day.daemon.manifest,
-        manifest.replace("10.77.0.0/24", "10.77.0.0/16"),
+        manifest.replace("10.77.0.0/24", "10.77.0.0/33"),
     )
     .unwrap();
     day.run(&["diff"]);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::effect::Effect;
-use tenantd_core::plan::model::{ControlPlan, TenantPlan};
+use tenantd_core::plan::model::{ControlPlan, NetworkPlan, TenantPlan};
 use tenantd_core::supervisor::event::{Event, TenantRequest};
 use tenantd_core::supervisor::offline::Offline;
 
@@ -36,6 +36,8 @@ pub(super) enum Input {
     Changed(TenantName),
     /// Who may use the control socket, besides root.
     Control(ControlPlan),
+    /// The network that all tenants share is to be exchanged for this one.
+    Network(Box<NetworkPlan>),
     /// Begin to drain: start no new work and accept no connection.
     Drain,
     /// Cancel [`Input::Drain`].

@@ -338,6 +338,7 @@ impl Daemon {
                 let (subscriptions, tenants) = self.watched();
                 subscriptions.publish_changed(&tenant, tenants);
             }
+            Input::Network(network) => self.executor.host().network.exchange(*network),
             Input::Control(control) => self.requests.set_readers(&control),
             Input::Drain => {
                 self.executor.pause();

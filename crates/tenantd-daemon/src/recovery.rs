@@ -6,6 +6,7 @@
 //! result and continues from there. Recovery ends when the loop begins.
 
 mod again;
+mod exchanged;
 pub(crate) mod orphans;
 pub(crate) mod survivors;
 mod unexecuted;
@@ -91,7 +92,10 @@ impl Recovery {
             }
             known.push((plan, record));
         }
-        let found = self.found(known, wants).await;
+        let mut found = self.found(known, wants).await;
+        if self.host.network.is_another() {
+            exchanged::reprovision(&mut found);
+        }
         self.end_unused(&with_netns(&found)).await;
         self.admit_found(&found).await;
         for (slot, record) in records.into_values() {

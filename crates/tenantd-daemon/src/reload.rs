@@ -10,6 +10,7 @@
 mod refusal;
 mod rehearsal;
 mod request;
+mod shared;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -68,7 +69,7 @@ enum Todo {
 /// The manifest, the requests for readings, and the remaining steps of a reload.
 pub(super) struct Reloads {
     manifest: ManifestFile,
-    /// The network that all tenants share. No reload changes it.
+    /// The network that all tenants share.
     network: NetworkPlan,
     /// Who may use the control socket.
     control: ControlPlan,
@@ -327,11 +328,7 @@ impl Reloads {
             return Err(NoReload::Refused(why));
         }
         self.keep_order(new.tenants.iter().map(|tenant| &tenant.name));
-        if self.control != new.control {
-            self.control = new.control.clone();
-            self.todo
-                .push_back(Todo::Apply(Input::Control(new.control.clone())));
-        }
+        self.change_shared(&new);
         let plans = new.tenants.into_iter().map(Arc::new);
         let plans: BTreeMap<TenantName, Arc<TenantPlan>> =
             plans.map(|plan| (plan.name.clone(), plan)).collect();

@@ -26,6 +26,7 @@
 mod announce;
 mod arrival;
 mod connection;
+mod exchange;
 mod family;
 mod firewall;
 mod hub;
@@ -48,19 +49,22 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::thread;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch as latest};
 
 use crate::crash;
 use crate::netns::{ClosedNetns, Netns, Sysctls};
 use tenantd_core::plan::model::{self, LinkPlan, NetworkPlan};
 use tenantd_core::stage::{Failure, Stage};
 
+use exchange::Wanted;
 use firewall::Firewall;
+use hub::Opened;
 use link::Links;
 use provision::Provisioner;
 use refusal::broken;
 use serve::serve;
 
+pub use exchange::Generation;
 pub(crate) use firewall::survey::{Difference, Tables};
 pub use proof::LinkTarget;
 pub use watch::{News, Note};
@@ -73,7 +77,11 @@ const QUEUE_MAX: usize = 64;
 const PROVISIONS_MAX: usize = 4;
 
 enum Request {
-    Provision(Box<LinkPlan>, oneshot::Sender<Result<Netns, Failure>>),
+    Provision(
+        Box<LinkPlan>,
+        Generation,
+        oneshot::Sender<Result<Netns, Failure>>,
+    ),
     Release(
         Box<LinkPlan>,
         ClosedNetns,
@@ -98,8 +106,10 @@ enum Request {
 #[derive(Debug, Clone)]
 pub struct Network {
     requests: mpsc::Sender<Request>,
-    /// Whether the hub was made by [`Network::open`].
-    made_hub: bool,
+    /// What [`Network::open`] did with the hub.
+    opened: Opened,
+    /// The network that is wanted now.
+    wanted: Arc<latest::Sender<Wanted>>,
 }
 
 impl Network {
@@ -124,12 +134,39 @@ impl Network {
     ) -> Result<Network, Failure> {
         let (requests, queue) = mpsc::channel(QUEUE_MAX);
         let (opened, outcome) = oneshot::channel();
+        let (wanted, seen) = latest::channel((Generation::default(), plan));
         thread::Builder::new()
             .name("net".into())
-            .spawn(move || run(plan, queue, notes, opened))
+            .spawn(move || run(seen, queue, notes, opened))
             .map_err(|error| broken(Stage::Link, "(the net thread)", &error))?;
-        let made_hub = outcome.await.map_err(|_| ended())??;
-        Ok(Network { requests, made_hub })
+        let opened = outcome.await.map_err(|_| ended())??;
+        Ok(Network {
+            requests,
+            opened,
+            wanted: Arc::new(wanted),
+        })
+    }
+
+    /// Whether the hub that [`Network::open`] has found was that of another network: with the gateway's address of
+    /// another plan. Tenants that an earlier supervisor has provisioned have links that fit that one.
+    #[must_use]
+    pub fn is_another(&self) -> bool {
+        self.opened == Opened::Changed
+    }
+
+    /// Exchanges the network for one with this plan, once all tenants of the present one are released. Tenants that are
+    /// provisioned from now on wait for it. If it cannot be made, they fail, and each later one tries again.
+    pub fn exchange(&self, plan: NetworkPlan) {
+        self.wanted.send_modify(|(generation, wanted)| {
+            *generation = generation.next();
+            *wanted = plan;
+        });
+    }
+
+    /// The network that is wanted now.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        self.wanted.borrow().0
     }
 
     /// Makes a tenant's namespace, link, address and routes. May be called concurrently.
@@ -138,8 +175,20 @@ impl Network {
     /// The stage that failed ([`Stage::Netns`], [`Stage::Link`], [`Stage::Address`],
     /// [`Stage::Route`]), its object and the errno. Everything made before it was removed again.
     pub async fn provision(&self, link: LinkPlan) -> Result<Netns, Failure> {
+        self.provision_in(link, self.generation()).await
+    }
+
+    /// As [`Network::provision`], with the network for which the link was planned.
+    ///
+    /// # Errors
+    /// Those of [`Network::provision`], and why the network could not be exchanged.
+    pub async fn provision_in(
+        &self,
+        link: LinkPlan,
+        generation: Generation,
+    ) -> Result<Netns, Failure> {
         let (reply, outcome) = oneshot::channel();
-        self.request(Request::Provision(Box::new(link), reply))
+        self.request(Request::Provision(Box::new(link), generation, reply))
             .await?;
         outcome.await.map_err(|_| ended())?
     }
@@ -256,9 +305,9 @@ impl Network {
     /// # Errors
     /// Why the hub could not be removed.
     pub async fn abandon(self) -> Result<(), Vec<Failure>> {
-        match self.made_hub {
-            true => self.close().await,
-            false => Ok(()),
+        match self.opened {
+            Opened::Made => self.close().await,
+            Opened::Found | Opened::Changed => Ok(()),
         }
     }
 
@@ -273,10 +322,10 @@ fn ended() -> Failure {
 
 /// The main function of the net thread.
 fn run(
-    plan: NetworkPlan,
+    wanted: latest::Receiver<Wanted>,
     queue: mpsc::Receiver<Request>,
     notes: mpsc::UnboundedSender<Note>,
-    opened: oneshot::Sender<Result<bool, Failure>>,
+    opened: oneshot::Sender<Result<Opened, Failure>>,
 ) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -289,10 +338,11 @@ fn run(
         }
     };
     let closed = runtime.block_on(async {
+        let plan = wanted.borrow().1.clone();
         match start(plan).await {
-            Ok((provisioner, made_hub)) => {
-                let _gone = opened.send(Ok(made_hub));
-                serve(&provisioner, queue, notes).await
+            Ok((provisioner, how)) => {
+                let _gone = opened.send(Ok(how));
+                serve(provisioner, queue, wanted, notes).await
             }
             Err(why) => {
                 let _gone = opened.send(Err(why));
@@ -308,7 +358,7 @@ fn run(
 }
 
 /// Also returns whether the hub was made.
-async fn start(network: NetworkPlan) -> Result<(Provisioner, bool), Failure> {
+async fn start(network: NetworkPlan) -> Result<(Provisioner, Opened), Failure> {
     let links = Links::connect().map_err(|error| broken(Stage::Link, "", &error))?;
     let sysctls =
         Sysctls::of_host().map_err(|(one, error)| broken(Stage::Netns, one.name(), &error))?;
@@ -318,7 +368,7 @@ async fn start(network: NetworkPlan) -> Result<(Provisioner, bool), Failure> {
         model::Firewall::Off => None,
     };
     crash::point("firewall: made", &network.mark);
-    let (hub, made_hub) = match hub::ensure(&links, &network).await {
+    let (hub, opened) = match hub::ensure(&links, &network).await {
         Ok(hub) => hub,
         Err(why) => {
             // One that has tenants is in use.
@@ -339,5 +389,5 @@ async fn start(network: NetworkPlan) -> Result<(Provisioner, bool), Failure> {
         sysctls: RefCell::new(sysctls),
         firewall,
     };
-    Ok((provisioner, made_hub))
+    Ok((provisioner, opened))
 }

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 
 use super::data::KeyChange;
 use super::diff::{Change, Changes, FieldChange, FileDiff, TenantChange, Unlaunchable};
-use super::fields::{LABEL_DATASTORE, LABEL_FILE_AT, LABEL_FOLDER, LABEL_TARGET, Touches};
+use super::fields::{
+    LABEL_DATASTORE, LABEL_FILE_AT, LABEL_FOLDER, LABEL_TARGET, LABELS_NETWORK, Touches,
+};
 use crate::name::{AppName, TenantName};
 
 /// How many tenants that could not be launched are shown: often all fail for the same reason.
@@ -25,10 +27,20 @@ pub fn text(changes: &Changes) -> String {
         out += "\nput the old values back, or restart the supervisor, which stops all tenants\n";
         return out;
     }
-    if !changes.shared.is_empty() {
-        out += "application, live\n";
-        write_fields(&mut out, &changes.shared, "");
-        out += "\n";
+    let (exchanged, live): (Vec<_>, Vec<_>) =
+        changes.shared.iter().cloned().partition(is_of_network);
+    for (head, fields) in [
+        ("application, live", live),
+        (
+            "network, exchanged once its tenants are released",
+            exchanged,
+        ),
+    ] {
+        if !fields.is_empty() {
+            let _ = writeln!(out, "{head}");
+            write_fields(&mut out, &fields, "");
+            out += "\n";
+        }
     }
     for change in &changes.tenants {
         let _ = writeln!(out, "{} {}", verb(change.change), change.tenant);
@@ -134,8 +146,15 @@ pub fn summary(changes: &Changes) -> String {
         (Change::Add, "to add"),
     ];
     let mut words: Vec<String> = Vec::new();
-    if !changes.shared.is_empty() {
-        words.push("application to change live".to_owned());
+    let (exchanged, live): (Vec<_>, Vec<_>) =
+        changes.shared.iter().partition(|it| is_of_network(it));
+    for (fields, word) in [
+        (live, "application to change live"),
+        (exchanged, "network to exchange"),
+    ] {
+        if !fields.is_empty() {
+            words.push(word.to_owned());
+        }
     }
     for (kind, word) in kinds {
         let count = changes.tenants.iter().filter(|c| c.change == kind).count();
@@ -186,8 +205,28 @@ pub fn line(change: &TenantChange) -> String {
 /// One line that says what changed for all tenants, if anything did.
 #[must_use]
 pub fn shared_line(app: &AppName, changes: &Changes) -> Option<String> {
-    let fields: Vec<&str> = changes.shared.iter().map(|f| f.field.as_str()).collect();
-    (!fields.is_empty()).then(|| format!("{app}: changed live: {}", fields.join(", ")))
+    let (exchanged, live): (Vec<_>, Vec<_>) =
+        changes.shared.iter().partition(|it| is_of_network(it));
+    let said = [
+        (live, "changed live"),
+        (
+            exchanged,
+            "its network is exchanged once its tenants are released, because of",
+        ),
+    ]
+    .into_iter()
+    .filter(|(fields, _)| !fields.is_empty())
+    .map(|(fields, what)| {
+        let fields: Vec<&str> = fields.iter().map(|it| it.field.as_str()).collect();
+        format!("{what}: {}", fields.join(", "))
+    });
+    let said: Vec<String> = said.collect();
+    (!said.is_empty()).then(|| format!("{app}: {}", said.join("; ")))
+}
+
+/// Whether a field that all tenants share is one of their network.
+fn is_of_network(change: &FieldChange) -> bool {
+    LABELS_NETWORK.contains(&change.field.as_str())
 }
 
 /// One line that says that a live change, refused before, is retried.

@@ -3,6 +3,7 @@
 //!
 //! [`fields`] defines what a change of each field requires.
 
+mod exchange;
 #[cfg(test)]
 mod tests;
 
@@ -13,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::data::{self, KeyChange};
 use super::effect::Effect;
-use super::fields::{self, Field, LABEL_ADDRESS, LABEL_DATASTORE, Takes, Touches};
+use super::fields::{self, Field, LABEL_ADDRESS, LABEL_DATASTORE, LABELS_NETWORK, Takes, Touches};
 use super::holders::Holders;
 use super::model::{ControlPlan, NetworkPlan, Plan, TenantPlan};
 use super::places::Places;
@@ -21,6 +22,7 @@ use super::unified;
 use crate::manifest::problem::Place;
 use crate::name::{AppName, TenantName};
 use crate::stage::Failure;
+use exchange::Exchange;
 
 /// How a change of a tenant takes effect. The order is that in which changes are carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -97,7 +99,7 @@ pub struct Changes {
     /// and nothing is applied.
     pub fixed: Vec<FieldChange>,
     /// Changes of what all tenants share that a running supervisor makes, without touching a
-    /// tenant.
+    /// tenant; and those of their network, for which all of them are reprovisioned.
     #[serde(default)]
     pub shared: Vec<FieldChange>,
     /// The changes of tenants, in the order in which they begin.
@@ -180,7 +182,9 @@ impl Side<'_> {
     fn shared(&self) -> (Vec<Part>, Vec<Part>) {
         let mut parts = Vec::new();
         fields::shared(self.app, self.network, self.control, &mut |field| {
-            parts.push(Part::of(&field));
+            if !LABELS_NETWORK.contains(&field.label) {
+                parts.push(Part::of(&field));
+            }
         });
         parts.into_iter().partition(|part| match part.takes {
             Takes::Relaunch | Takes::Reprovision => true,
@@ -221,6 +225,8 @@ pub fn diff<'a>(old: impl Into<Side<'a>>, new: impl Into<Side<'a>>) -> Changes {
         return changes;
     }
     changes.shared = compare(live, new_live).1;
+    let exchange = Exchange::between(&old, &new);
+    changes.shared.extend(exchange.fields.iter().cloned());
     let named = old.tenants.iter().map(|tenant| (&tenant.name, *tenant));
     let mut before: BTreeMap<&TenantName, &TenantPlan> = named.collect();
     let holders = Holders::new(old.tenants.iter().copied());
@@ -231,7 +237,7 @@ pub fn diff<'a>(old: impl Into<Side<'a>>, new: impl Into<Side<'a>>) -> Changes {
                 let fields = shown(tenant, |value| (None, Some(value)));
                 (Change::Add, fields, keys_of(tenant, Change::Add))
             }
-            Some(old) if old == *tenant => {
+            Some(old) if old == *tenant && exchange.fields.is_empty() => {
                 changes.unchanged += 1;
                 continue;
             }
@@ -243,7 +249,7 @@ pub fn diff<'a>(old: impl Into<Side<'a>>, new: impl Into<Side<'a>>) -> Changes {
                 };
                 let keys = data::tenant_changes(old, tenant);
                 files = file_diffs(old, tenant);
-                (takes.effect().into(), fields, keys)
+                exchange.on((takes.effect().into(), fields, keys), &mut touches)
             }
         };
         let after = match change {

@@ -46,6 +46,10 @@ use Key::{First, Later};
 /// The label of a tenant's addresses.
 pub(super) const LABEL_ADDRESS: &str = "address";
 
+/// The labels of what makes the network that all tenants share. A running supervisor exchanges the network for another
+/// one, for which all tenants are reprovisioned.
+pub(super) const LABELS_NETWORK: [&str; 5] = ["mode", "subnet", "gateway", "mtu", "firewall"];
+
 /// The label of the path at which a datastore is mounted.
 pub(super) const LABEL_TARGET: &str = "bound at";
 
@@ -62,7 +66,7 @@ pub(super) const LABEL_FILE_AT: &str = "lies at";
 pub(super) const LABEL_DATASTORE: &str = "datastore";
 
 /// Visits the fields that all tenants share. They are in no fingerprint. A running supervisor can
-/// change those that are live, and no others.
+/// change those that are live, and those of [`LABELS_NETWORK`], and no others.
 pub fn shared(app: &AppName, network: &NetworkPlan, control: &ControlPlan, see: See<'_>) {
     let NetworkPlan {
         mode,

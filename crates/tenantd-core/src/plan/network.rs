@@ -15,7 +15,7 @@ use super::facts::{HostAddress, HostFacts};
 use super::model::{Mode, NetworkPlan};
 use super::{derive, traffic};
 use crate::manifest::free::Free;
-use crate::manifest::problem::Problems;
+use crate::manifest::problem::{Problems, Span};
 use crate::manifest::raw::{Manifest, Network, Tenant};
 use crate::manifest::value::{self, Sysctls};
 use crate::name::AppName;

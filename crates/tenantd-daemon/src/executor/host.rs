@@ -22,7 +22,7 @@ use tenantd_host::cgroup::Leaf;
 use tenantd_host::crash;
 use tenantd_host::launch::MountTemplates;
 use tenantd_host::netns::{self, ClosedNetns, NetnsMounts};
-use tenantd_host::network::Network;
+use tenantd_host::network::{Generation, Network};
 use tenantd_host::{fifo, ipc, limits, process, want};
 
 use crate::collect::client::Collector;
@@ -80,15 +80,21 @@ impl Host {
     pub(crate) fn provision(self: &Rc<Self>, plan: &Arc<TenantPlan>) {
         let (host, plan) = (Rc::clone(self), Arc::clone(plan));
         let task = self.under_way.begin();
+        // The link is planned for this network: a reload may change it meanwhile.
+        let generation = self.network.generation();
         self.spawn(async move {
             let _task = task;
-            let result = host.build(&plan).await;
+            let result = host.build(&plan, generation).await;
             host.report(&plan.name, ReportKind::Provisioned(result));
             crash::point("provision: reported", plan.name.as_str());
         });
     }
 
-    async fn build(&self, plan: &Arc<TenantPlan>) -> Result<Provisioned, Failure> {
+    async fn build(
+        &self,
+        plan: &Arc<TenantPlan>,
+        generation: Generation,
+    ) -> Result<Provisioned, Failure> {
         let leaf = match &self.cgroups {
             Some(cgroups) => Some(visitors::leaf(cgroups, &plan.name).await?),
             None => None,
@@ -99,7 +105,7 @@ impl Host {
             self.warn(plan, self.remove_leaf(plan, leaf.as_ref()));
             return Err(why);
         }
-        match self.make_resources(plan).await {
+        match self.make_resources(plan, generation).await {
             Ok(inode) => Ok(Provisioned {
                 inode,
                 has_netns: true,
@@ -120,7 +126,11 @@ impl Host {
     }
 
     /// Returns the inode of the network namespace.
-    async fn make_resources(&self, plan: &TenantPlan) -> Result<u64, Failure> {
+    async fn make_resources(
+        &self,
+        plan: &TenantPlan,
+        generation: Generation,
+    ) -> Result<u64, Failure> {
         let read_ends = fifo::make(&self.app, &plan.name, plan.launch.identity.uid)?;
         crash::point("provision: pipes made", plan.name.as_str());
         self.logs
@@ -130,7 +140,8 @@ impl Host {
         crash::point("provision: collected", plan.name.as_str());
         // One that an earlier supervisor made would keep the link of that name.
         self.let_go(plan).await?;
-        let netns = self.network.provision(plan.link.clone()).await?;
+        let link = plan.link.clone();
+        let netns = self.network.provision_in(link, generation).await?;
         let inode = netns.inode();
         let kept = self.netns.keep(&plan.name, &netns).await;
         drop(netns);

@@ -36,9 +36,19 @@ use super::subnet;
 const SETTLES_WITHIN: Duration = Duration::from_secs(2);
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
-/// Makes the hub, or takes over one with our mark and corrects its settings. Returns its index, and
-/// whether it was made.
-pub(super) async fn ensure(links: &Links, network: &NetworkPlan) -> Result<(u32, bool), Failure> {
+/// What was done with the hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opened {
+    /// It was made.
+    Made,
+    /// It was there.
+    Found,
+    /// It was there, with another address than that of the plan.
+    Changed,
+}
+
+/// Makes the hub, or takes over one with our mark and corrects its settings. Returns its index.
+pub(super) async fn ensure(links: &Links, network: &NetworkPlan) -> Result<(u32, Opened), Failure> {
     let name = network.hub.name.as_str();
     let found = links.find(name).await?;
     if let Some(found) = &found
@@ -51,8 +61,11 @@ pub(super) async fn ensure(links: &Links, network: &NetworkPlan) -> Result<(u32,
         links.refuse_own_address(gateway, known).await?;
     }
     if let Some(index) = known {
-        set_up(links, network, index).await?;
-        return Ok((index, false));
+        let opened = match set_up(links, network, index).await? {
+            Address::Replaced => Opened::Changed,
+            Address::There | Address::Missing => Opened::Found,
+        };
+        return Ok((index, opened));
     }
     let found = make(links, network).await?;
     if let Err(why) = set_up(links, network, found.index).await {
@@ -64,7 +77,7 @@ pub(super) async fn ensure(links: &Links, network: &NetworkPlan) -> Result<(u32,
             }
         });
     }
-    Ok((found.index, true))
+    Ok((found.index, Opened::Made))
 }
 
 /// Makes the hub. A request that is lost, for want of memory, ends like one that is done, so it is looked for, and made
@@ -110,17 +123,23 @@ fn is_hub(found: &Found, network: &NetworkPlan) -> bool {
     found.is_ours(&network.mark, network.hub.mac) && found.kind == Some(InfoKind::Bridge)
 }
 
-async fn set_up(links: &Links, network: &NetworkPlan, index: u32) -> Result<(), Failure> {
+async fn set_up(links: &Links, network: &NetworkPlan, index: u32) -> Result<Address, Failure> {
     change(links, network, index).await?;
     crash::point("hub: marked", network.hub.name.as_str());
     ipv6::settle(&Sysctls::default(), network, network.hub.name.as_str())?;
+    let mut found = Address::There;
     for gateway in network.gateways() {
-        ensure_address(links, (network, gateway), index, true).await?;
+        let one = ensure_address(links, (network, gateway), index, true).await?;
+        found = match (found, one) {
+            (Address::Replaced, _) | (_, Address::Replaced) => Address::Replaced,
+            (Address::Missing, _) | (_, Address::Missing) => Address::Missing,
+            (Address::There, Address::There) => Address::There,
+        };
     }
     for subnet in network.subnets() {
         subnet::ensure(links, (network, subnet), index).await?;
     }
-    Ok(())
+    Ok(found)
 }
 
 async fn change(links: &Links, network: &NetworkPlan, index: u32) -> Result<(), Failure> {
@@ -210,9 +229,9 @@ pub(super) async fn mend(
         change(links, network, index).await?;
     }
     for gateway in network.gateways() {
-        if ensure_address(links, (network, gateway), index, false).await? {
-            let prefix = prefix(network, gateway);
-            mended.push(format!("the address {gateway}/{prefix}"));
+        let found = ensure_address(links, (network, gateway), index, false).await?;
+        if found != Address::There {
+            mended.push(format!("the address {}", address_of(network, gateway)));
         }
     }
     for subnet in network.subnets() {
@@ -232,28 +251,44 @@ fn prefix(network: &NetworkPlan, gateway: IpAddr) -> u8 {
     }
 }
 
-/// Sets the hub's address of a family. Removes others if it is to be the `only` one. Returns whether it was missing.
+/// The hub's address of a family, with its prefix.
+fn address_of(network: &NetworkPlan, gateway: IpAddr) -> String {
+    format!("{gateway}/{}", prefix(network, gateway))
+}
+
+/// How the hub's address of a family was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Address {
+    There,
+    Missing,
+    /// Another one was in its place.
+    Replaced,
+}
+
+/// Sets the hub's address of a family. Removes others if it is to be the `only` one.
 async fn ensure_address(
     links: &Links,
     (network, gateway): (&NetworkPlan, IpAddr),
     index: u32,
     only: bool,
-) -> Result<bool, Failure> {
+) -> Result<Address, Failure> {
     let prefix = prefix(network, gateway);
-    let object = format!("{gateway}/{prefix}");
+    let object = address_of(network, gateway);
     let fail = |error| refused(Stage::Address, object.as_str(), error);
     let present = present(links, index, gateway).await.map_err(fail)?;
     links.done(Ok(())).map_err(fail)?;
-    let mut missing = true;
+    let mut found = Address::Missing;
+    let mut removed_any = false;
     for address in present {
         if address.header.prefix_len == prefix && local(&address) == Some(gateway) {
-            missing = false;
+            found = Address::There;
         } else if only {
+            removed_any = true;
             let removed = links.handle().address().del(address).execute().await;
             links.done(removed).map_err(fail)?;
         }
     }
-    if missing {
+    if found == Address::Missing {
         let mut added = links.handle().address().add(index, gateway, prefix);
         // Each tenant has a route of its own: the others are refused.
         let flags = match (network.mode, gateway) {
@@ -266,7 +301,10 @@ async fn ensure_address(
         links.done(added.execute().await).map_err(fail)?;
         settled(links, index, gateway).await?;
     }
-    Ok(missing)
+    Ok(match found {
+        Address::Missing if removed_any => Address::Replaced,
+        found => found,
+    })
 }
 
 /// The addresses of the same family on the hub. With strict checking, the kernel lists those of this link only.

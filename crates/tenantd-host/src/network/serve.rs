@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch as latest};
 
+use super::exchange::{NoExchange, Waiting, Wanted, exchange, remove};
 use super::link::{Found, index_of};
 use super::provision::Provisioner;
 use super::watch::{Note, Watch};
-use super::{PROVISIONS_MAX, Request, hub};
+use super::{PROVISIONS_MAX, Request};
 use tenantd_core::name::IfName;
 use tenantd_core::plan::model::LinkPlan;
 use tenantd_core::stage::Failure;
@@ -19,16 +20,74 @@ pub(super) type Closing = (oneshot::Sender<Result<(), Failure>>, Result<(), Fail
 /// Serves requests until the last handle is dropped or the thread is asked to close, then completes
 /// pending requests.
 pub(super) async fn serve(
-    provisioner: &Provisioner,
+    first: Provisioner,
     mut queue: mpsc::Receiver<Request>,
+    mut wanted: latest::Receiver<Wanted>,
     notes: mpsc::UnboundedSender<Note>,
 ) -> Option<Closing> {
-    let mut watch = Watch::new(provisioner, notes);
+    let mut provisioner = first;
+    let mut waiting = Waiting::new(wanted.borrow().0);
+    loop {
+        match one(
+            &provisioner,
+            &mut queue,
+            (&mut wanted, &mut waiting),
+            &notes,
+        )
+        .await
+        {
+            Until::Closed(closing) => return closing,
+            Until::Released => {
+                let (generation, plan) = wanted.borrow_and_update().clone();
+                provisioner = match exchange(provisioner, plan).await {
+                    Ok(exchanged) => {
+                        waiting.exchanged(generation);
+                        exchanged
+                    }
+                    Err(NoExchange { why, again }) => {
+                        waiting.refuse(generation, &why);
+                        again?
+                    }
+                };
+            }
+        }
+    }
+}
+
+/// Why one network is not served any longer.
+enum Until {
+    /// The thread ends.
+    Closed(Option<Closing>),
+    /// All tenants are released, and another network is wanted.
+    Released,
+}
+
+/// Serves requests for one network.
+async fn one(
+    provisioner: &Provisioner,
+    queue: &mut mpsc::Receiver<Request>,
+    (wanted, waiting): (&mut latest::Receiver<Wanted>, &mut Waiting),
+    notes: &mpsc::UnboundedSender<Note>,
+) -> Until {
+    let mut watch = Watch::new(provisioner, notes.clone());
     let room = Semaphore::new(PROVISIONS_MAX);
     let mut under_way = FuturesUnordered::new();
-    // By host end, because a tenant of an earlier supervisor may be released here.
-    let mut tenants = BTreeSet::new();
+    let mut tenants = Tenants::default();
+    let mut begun = waiting.take();
     let close = loop {
+        // What was asked for before another network was wanted is for this one.
+        let is_exchange = waiting.is_for_another(wanted.borrow().0);
+        while let Some(request) = begun.pop() {
+            under_way.push(answer(provisioner, &room, request));
+        }
+        if is_exchange
+            && waiting.is_due()
+            && tenants.are_none()
+            && under_way.is_empty()
+            && queue.is_empty()
+        {
+            return Until::Released;
+        }
         tokio::select! {
             request = queue.recv() => match request {
                 Some(Request::Close(reply)) => break Some(reply),
@@ -44,30 +103,44 @@ pub(super) async fn serve(
                     if let Request::Release(link, ..) = &request {
                         watch.forget(link);
                     }
-                    under_way.push(answer(provisioner, &room, request));
+                    begun.extend(waiting.unless_for_another(request));
                 }
                 None => break None,
             },
             Some(change) = under_way.next() => change.note(&mut tenants, &mut watch),
             part = watch.next() => watch.mend(provisioner, part).await,
+            Ok(()) = wanted.changed() => {
+                tracing::info!("the network is exchanged once all tenants are released");
+            }
         }
     };
     queue.close();
     while let Some(change) = under_way.next().await {
         change.note(&mut tenants, &mut watch);
     }
-    let reply = close?;
-    let removed = if tenants.is_empty() {
-        let hub = hub::remove(&provisioner.links, &provisioner.network).await;
-        match (&provisioner.firewall, hub) {
-            // A tenant that an earlier supervisor provisioned may be left.
-            (Some(firewall), Ok(())) if firewall.marks().is_empty() => firewall.remove(),
-            (_, outcome) => outcome,
-        }
-    } else {
-        Ok(())
+    let Some(reply) = close else {
+        return Until::Closed(None);
     };
-    Some((reply, removed))
+    let removed = match tenants.provisioned.is_empty() {
+        true => remove(provisioner).await,
+        false => Ok(()),
+    };
+    Until::Closed(Some((reply, removed)))
+}
+
+/// The tenants with links, by host end.
+#[derive(Default)]
+struct Tenants {
+    /// Those that this thread has provisioned. One of an earlier supervisor may be released here too.
+    provisioned: BTreeSet<IfName>,
+    /// Those that an earlier supervisor has.
+    adopted: BTreeSet<IfName>,
+}
+
+impl Tenants {
+    fn are_none(&self) -> bool {
+        self.provisioned.is_empty() && self.adopted.is_empty()
+    }
 }
 
 /// What a request changed.
@@ -82,19 +155,23 @@ enum Change {
 }
 
 impl Change {
-    fn note(self, tenants: &mut BTreeSet<IfName>, watch: &mut Watch) {
+    fn note(self, tenants: &mut Tenants, watch: &mut Watch) {
         match self {
             Change::Provisioned(link) => {
-                tenants.insert(link.host.name.clone());
+                tenants.provisioned.insert(link.host.name.clone());
                 match index_of(link.host.name.as_str()) {
                     Ok(index) => watch.keep(*link, index, true),
                     Err(_) => watch.missing(&link),
                 }
             }
-            Change::Found(link, Some(index)) => watch.keep(*link, index, false),
+            Change::Found(link, Some(index)) => {
+                tenants.adopted.insert(link.host.name.clone());
+                watch.keep(*link, index, false);
+            }
             Change::Found(link, None) => watch.missing(&link),
             Change::Released(name) => {
-                tenants.remove(&name);
+                tenants.provisioned.remove(&name);
+                tenants.adopted.remove(&name);
             }
             Change::Admitted(link, why) => watch.admitted(&link, why),
             Change::Nothing => {}
@@ -105,7 +182,7 @@ impl Change {
 /// Carries out one request.
 async fn answer(provisioner: &Provisioner, room: &Semaphore, request: Request) -> Change {
     match request {
-        Request::Provision(link, reply) => {
+        Request::Provision(link, _, reply) => {
             let _permit = room.acquire().await;
             let made = provisioner.provision(&link).await;
             let whole = made.is_ok();

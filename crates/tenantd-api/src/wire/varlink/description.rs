@@ -154,7 +154,7 @@ pub struct FileDiff {
 }
 
 /// The changes of a reload: fields that cannot change while the supervisor runs (if there are
-/// any, the rest is empty), fields that tenants share and that change live, the changes per tenant, the number of unchanged tenants, and those
+/// any, the rest is empty), fields that tenants share and that change live or with their network, the changes per tenant, the number of unchanged tenants, and those
 /// among them for which an earlier live change is tried again. Tenants that could not be launched
 /// (if there are any, nothing is changed). The hash identifies the changes, for `Reload`; it is
 /// null if they cannot be made.
