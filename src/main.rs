@@ -46,6 +46,11 @@ fn main() -> ExitCode {
             Err(error) => failed(&error),
         };
     }
+    match tenantd_host::keeper::asked() {
+        None => {}
+        Some(Ok(())) => return ExitCode::SUCCESS,
+        Some(Err(error)) => return failed(&error.into()),
+    }
     if let Some(done) = cli::leak_test::asked() {
         return match done {
             Ok(()) => ExitCode::SUCCESS,

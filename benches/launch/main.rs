@@ -21,7 +21,7 @@ use rustix::process::{Resource, getrlimit};
 use tenantd_core::capability::Capabilities;
 use tenantd_core::manifest::Source;
 use tenantd_core::plan;
-use tenantd_core::plan::model::{FilePlan, FolderPlan, Seed};
+use tenantd_core::plan::model::{FilePlan, FolderPlan, IdMap, Seed, Swap};
 use tenantd_core::system_calls::Preset;
 use tenantd_host::facts::Live;
 use tenantd_host::launch::rehearse_all;
@@ -46,7 +46,7 @@ const fn mounts(plain: usize, overlays: usize, read_only: bool) -> floor::Row {
     }
 }
 
-const ROWS: [Row; 9] = [
+const ROWS: [Row; 10] = [
     (
         "one folder, writable host",
         |it| {
@@ -102,6 +102,23 @@ const ROWS: [Row; 9] = [
             let wall = &mut it.launch.wall;
             (wall.landlock, wall.hidepid) = (false, false);
             wall.privileges.system_calls = Preset::None;
+        },
+        mounts(1, 0, true),
+        None,
+    ),
+    (
+        "one folder of another owner",
+        |it| {
+            let swap = Swap {
+                disk: it.datastore.uid,
+                seen: 2000,
+            };
+            it.datastore.map = Some(IdMap {
+                uid: swap,
+                gid: swap,
+                of_host: true,
+                own: None,
+            });
         },
         mounts(1, 0, true),
         None,

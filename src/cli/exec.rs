@@ -5,6 +5,7 @@
 
 mod group;
 mod offline;
+mod started;
 mod terminal;
 mod user;
 mod visit;
@@ -14,10 +15,8 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind, Seek};
-use std::os::fd::AsRawFd;
-use std::os::unix::process::CommandExt;
+use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
 use anyhow::Context;
 use nix::sys::signal::SigSet;
@@ -29,20 +28,19 @@ use serde::{Deserialize, Serialize};
 use super::{End, args, starting};
 use group::Group;
 use offline::Held;
+use started::Started;
 use tenantd_api::client::app::Selector;
 use tenantd_api::client::{ClientError, Connection, pattern};
 use tenantd_api::wire::{ExecLimit, ExecTarget};
 use tenantd_core::name::TenantName;
 use tenantd_host::cgroup;
 use tenantd_host::join::{self, JoinError, Target};
+use tenantd_host::keeper::{ORDER, Offer};
 use tenantd_host::launch::domain::CommandDomain;
 use tenantd_host::limits::JoinLimit;
-use tenantd_host::sealed::{ITSELF, SealedCopy};
+use tenantd_host::sealed::SealedCopy;
 use terminal::{Raw, Streams};
 use visit::Visit;
-
-/// The variable with the number of the descriptor of an [`Order`].
-const ORDER: &str = "TENANTD_EXEC_ORDER";
 
 /// tenantd could not run the command: no tenant, no supervisor, or it could not be joined.
 const NOT_RUN: u8 = 125;
@@ -92,6 +90,8 @@ struct Order {
     may_signal: bool,
     /// The number of a standard stream that becomes its controlling terminal.
     terminal: Option<usize>,
+    /// Whether the keeper of the launch starts it, in whose domain it stays.
+    is_kept: bool,
 }
 
 /// Runs a command in a tenant, and waits until it and all that it has left have ended.
@@ -156,26 +156,30 @@ fn visit(what: &args::Exec, mut target: ExecTarget) -> anyhow::Result<u8> {
     target.cgroup = group.as_ref().map(|it| it.path().display().to_string());
     let signals = visit::signals().context("cannot handle signals")?;
     let prepared = terminal::prepare().context("cannot make a terminal")?;
-    let (Streams { stdio, terminal }, own) = prepared;
+    let (Streams { streams, terminal }, own) = prepared;
     let raw = match own.as_ref().is_some_and(|it| it.is_interactive) {
         true => Some(Raw::enter().context("cannot set up the terminal")?),
         false => None,
     };
+    // A command of the manifest may signal as it is, and asks nobody.
+    let keeper = target.keeper.take().filter(|_| !what.may_signal);
+    let offer = started::offer(tenant, keeper);
     let order = Order {
+        is_kept: offer.is_some(),
+        parent: offer.as_ref().map_or_else(std::process::id, Offer::keeper),
         tenant: tenant.clone(),
         target,
         command: what.command.clone(),
         may_signal: what.may_signal,
-        parent: std::process::id(),
         terminal,
     };
-    let child = spawn(&order, stdio).context("cannot start a process")?;
+    let child = spawn(&order, streams, offer).context("cannot start a process")?;
     let group = group.map(Group::Cgroup);
     Visit::begin(child, group, signals, own, raw)?.wait()
 }
 
-/// Starts this program again, as the process that enters the tenant and becomes the command.
-fn spawn(order: &Order, [stdin, stdout, stderr]: [Stdio; 3]) -> io::Result<Child> {
+/// Starts the process that enters the tenant and becomes the command.
+fn spawn(order: &Order, streams: [OwnedFd; 3], offer: Option<Offer>) -> io::Result<Started> {
     let mut file = File::from(memfd_create("tenantd-exec", MemfdFlags::CLOEXEC)?);
     serde_json::to_writer(&mut file, order)?;
     file.rewind()?;
@@ -183,18 +187,7 @@ fn spawn(order: &Order, [stdin, stdout, stderr]: [Stdio; 3]) -> io::Result<Child
     let copy = is_exposed(&order.target)
         .then(SealedCopy::make)
         .transpose()?;
-    let itself = copy.as_ref().map_or(ITSELF.into(), SealedCopy::path);
-    let mut child = Command::new(itself);
-    child.arg0("tenantd");
-    // The tenant is hostile, and the operator's environment is none of its business.
-    child
-        .env_clear()
-        .env(ORDER, file.as_raw_fd().to_string())
-        .envs(std::env::var_os("TERM").map(|term| ("TERM", term)))
-        .stdin(stdin)
-        .stdout(stdout)
-        .stderr(stderr)
-        .spawn()
+    started::start(&file, streams, copy.as_ref(), offer)
 }
 
 /// Whether a process of the tenant may be able to open the file of a program that enters it, and to write to it: one
@@ -234,9 +227,11 @@ fn enter(order: &Order) -> anyhow::Result<Infallible> {
         Some(_) => ioctl_tiocsctty(io::stderr())?,
     }
     let mut target = target(order.target.clone(), order.parent);
-    if target.domain == CommandDomain::Whole && order.may_signal {
-        target.domain = CommandDomain::MaySignal;
-    }
+    target.domain = match target.domain {
+        CommandDomain::Whole if order.is_kept => CommandDomain::None,
+        CommandDomain::Whole if order.may_signal => CommandDomain::MaySignal,
+        domain => domain,
+    };
     Ok(join::join(&target, program, arguments)?)
 }
 
@@ -254,6 +249,7 @@ pub(super) fn target(exec_target: ExecTarget, parent: u32) -> Target {
         limits,
         privileges,
         landlock,
+        keeper: _,
     } = exec_target;
     let limit = |limit: ExecLimit| JoinLimit {
         resource: limit.resource,

@@ -39,6 +39,7 @@ mod guestbook;
 mod guide;
 mod hostile_syslog;
 mod join;
+mod keeper;
 mod kill;
 mod leak_test;
 mod learn;

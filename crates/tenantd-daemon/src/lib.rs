@@ -295,6 +295,20 @@ impl Daemon {
         input.or_else(|| self.executor.poll())
     }
 
+    fn on_plan(&mut self, change: PlanChange) {
+        let is_new = matches!(change, PlanChange::New(..));
+        let tenant = change.tenant().clone();
+        let event = self.executor.on_plan(change, &self.wants);
+        self.apply(Input::Event(event));
+        let inventory = self.executor.inventory();
+        self.lookups.on_plan(&tenant, inventory);
+        self.readiness
+            .on_plan(&tenant, &self.supervisor, &self.executor);
+        if is_new {
+            crash::point("plan: tenant handed over", tenant.as_str());
+        }
+    }
+
     fn apply(&mut self, input: Input) {
         match input {
             Input::Event(event) => {
@@ -308,19 +322,7 @@ impl Daemon {
             }
             Input::TenantRequest(request) => self.request(&request),
             Input::Offline(tenant, offline) => self.exec_offline(&tenant, offline),
-            Input::Plan(change) => {
-                let is_new = matches!(change, PlanChange::New(..));
-                let tenant = change.tenant().clone();
-                let event = self.executor.on_plan(change, &self.wants);
-                self.apply(Input::Event(event));
-                let inventory = self.executor.inventory();
-                self.lookups.on_plan(&tenant, inventory);
-                self.readiness
-                    .on_plan(&tenant, &self.supervisor, &self.executor);
-                if is_new {
-                    crash::point("plan: tenant handed over", tenant.as_str());
-                }
-            }
+            Input::Plan(change) => self.on_plan(change),
             Input::Autostart {
                 tenant,
                 autostart,

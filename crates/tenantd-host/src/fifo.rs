@@ -19,7 +19,7 @@ use rustix::io::Errno;
 
 use crate::crash;
 use crate::launch::{LOOKUP_FILES, MACHINE_ID, NAME_FILES};
-use crate::{notify, syslog};
+use crate::{keeper, notify, syslog};
 use tenantd_core::layout;
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::stage::{Failure, Stage};
@@ -223,8 +223,8 @@ pub fn remove(app: &AppName, tenant: &TenantName) -> Result<(), Failure> {
     let positions = positions(app, tenant);
     let names = NAME_FILES.map(|(_, name)| own.join(name));
     let lookup = LOOKUP_FILES.map(|(_, name)| own.join(name));
-    let known = [positions, own.join(MACHINE_ID)];
-    for path in known.iter().chain(&names).chain(&lookup) {
+    let kept = [positions, own.join(MACHINE_ID), own.join(keeper::SOCKET)];
+    for path in kept.iter().chain(&names).chain(&lookup) {
         for path in [&path.with_extension("new"), path] {
             outcome = outcome.and(gone(path, rustix::fs::unlink(path)));
         }

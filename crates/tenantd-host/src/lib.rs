@@ -47,6 +47,7 @@ pub mod inbox;
 pub mod inherited;
 pub mod ipc;
 pub mod join;
+pub mod keeper;
 pub mod launch;
 pub mod limits;
 pub mod lock;

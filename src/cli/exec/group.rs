@@ -1,7 +1,6 @@
 //! All processes of one command of `exec`.
 
 use std::io;
-use std::process::Child;
 
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
@@ -71,7 +70,7 @@ fn to_group(leader: Pid, signal: Signal) -> io::Result<()> {
 ///
 /// # Errors
 /// Those of kill(2).
-pub(super) fn pass(child: &Child, signal: nix::sys::signal::Signal) -> io::Result<()> {
+pub(super) fn pass(leader: Pid, signal: nix::sys::signal::Signal) -> io::Result<()> {
     let number = Signal::from_named_raw(signal as i32).ok_or(io::ErrorKind::InvalidInput)?;
-    to_group(Pid::from_child(child), number)
+    to_group(leader, number)
 }

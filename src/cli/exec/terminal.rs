@@ -4,10 +4,10 @@
 //! operator types next, and can type for him (`TIOCSTI`, see `ioctl_tty(2)`). The command gets the slave
 //! of a pseudo-terminal, and this process copies between its master and the operator's terminal.
 
+use std::fs::File;
 use std::io::{self, stderr, stdin, stdout};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic;
-use std::process::Stdio;
 use std::sync::Arc;
 
 use nix::sys::signal::{SigSet, Signal};
@@ -18,7 +18,7 @@ use rustix::termios::{
 
 /// What the command gets as its standard input, output and error.
 pub(super) struct Streams {
-    pub(super) stdio: [Stdio; 3],
+    pub(super) streams: [OwnedFd; 3],
     /// The number of one that is the pseudo-terminal.
     pub(super) terminal: Option<usize>,
 }
@@ -39,15 +39,18 @@ pub(super) struct Terminal {
 /// Those of openpty(3).
 pub(super) fn prepare() -> io::Result<(Streams, Option<Terminal>)> {
     let is_terminal = [isatty(stdin()), isatty(stdout()), isatty(stderr())];
-    let inherited = || [Stdio::inherit(), Stdio::inherit(), Stdio::inherit()];
     let [typed, shown, told] = is_terminal;
-    let mut stdio = inherited();
+    let mut streams = [
+        stdin().as_fd().try_clone_to_owned()?,
+        stdout().as_fd().try_clone_to_owned()?,
+        stderr().as_fd().try_clone_to_owned()?,
+    ];
     if typed {
-        stdio[0] = Stdio::null();
+        streams[0] = File::open("/dev/null")?.into();
     }
     if !shown && !told {
         let terminal = None;
-        return Ok((Streams { stdio, terminal }, None));
+        return Ok((Streams { streams, terminal }, None));
     }
     let pair = nix::pty::openpty(None, None)?;
     for fd in [&pair.master, &pair.slave] {
@@ -68,12 +71,12 @@ pub(super) fn prepare() -> io::Result<(Streams, Option<Terminal>)> {
     tcsetattr(&pair.slave, OptionalActions::Now, &settings)?;
     terminal.resize()?;
     let replaced = [terminal.is_interactive, shown, told];
-    for (stream, _) in stdio.iter_mut().zip(replaced).filter(|(_, it)| *it) {
-        *stream = pair.slave.try_clone()?.into();
+    for (stream, _) in streams.iter_mut().zip(replaced).filter(|(_, it)| *it) {
+        *stream = pair.slave.try_clone()?;
     }
     let number = replaced.iter().position(|it| *it);
     let streams = Streams {
-        stdio,
+        streams,
         terminal: number,
     };
     Ok((streams, Some(terminal)))

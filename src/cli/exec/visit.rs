@@ -4,16 +4,17 @@
 use std::io::{self, Write, stdin};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, ExitStatus};
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::group::{self, Group};
+use super::started::Started;
 use super::terminal::{Raw, Terminal};
 
 /// The time from SIGHUP to SIGKILL for what is left of a command.
@@ -54,7 +55,7 @@ pub(super) fn signals() -> io::Result<SignalFd> {
 
 /// A command that runs in the tenant.
 pub(super) struct Visit {
-    child: Child,
+    child: Started,
     pidfd: OwnedFd,
     group: Group,
     signals: SignalFd,
@@ -75,19 +76,18 @@ impl Visit {
     /// # Errors
     /// Those of pidfd_open(2) and tcsetattr(3). The command ends then.
     pub(super) fn begin(
-        mut child: Child,
+        mut child: Started,
         group: Option<Group>,
         signals: SignalFd,
         terminal: Option<Terminal>,
         raw: Option<Raw>,
     ) -> io::Result<Self> {
-        let pid = Pid::from_child(&child);
+        let pid = child.pid();
         let group = group.unwrap_or(Group::Session(pid));
         let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(pidfd) => pidfd,
             Err(errno) => {
                 child.kill()?;
-                child.wait()?;
                 return Err(errno.into());
             }
         };
@@ -204,7 +204,7 @@ impl Visit {
                 self.ended_by.get_or_insert(signal);
                 Ok(())
             }
-            signal => group::pass(&self.child, signal),
+            signal => group::pass(self.child.pid(), signal),
         }
     }
 

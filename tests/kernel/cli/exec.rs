@@ -38,6 +38,7 @@ impl Tenant {
             limits: None,
             privileges: None,
             landlock: None,
+            keeper: None,
         };
         (Self(child), exec_target)
     }

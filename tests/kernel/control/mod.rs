@@ -108,6 +108,7 @@ fn exec_target() -> ExecTarget {
         limits: None,
         privileges: None,
         landlock: None,
+        keeper: None,
     }
 }
 

@@ -160,6 +160,7 @@ impl Bench {
             syslog: self.syslog.as_deref(),
             lookup: &self.lookup,
             notify: None,
+            keeper: None,
             watchdog_pid: false,
         };
         let child = launch(&order, |_, report| Ok(watch(report)))?;

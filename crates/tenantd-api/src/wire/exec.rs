@@ -39,6 +39,10 @@ pub struct ExecTarget {
     /// that does not report it.
     #[serde(default)]
     pub landlock: Option<String>,
+    /// The path of the socket of a process that starts commands which reach the tenant's program; null if there
+    /// is none, or if the supervisor is of a version that does not report it.
+    #[serde(default)]
+    pub keeper: Option<String>,
 }
 
 /// A resource limit, see getrlimit(2).

@@ -100,7 +100,7 @@ pub fn kind_words(kind: Kind) -> String {
         Kind::Account => "a name or a number".to_owned(),
         Kind::Uids => "a range of numbers".to_owned(),
         Kind::Groups => "an array of names or numbers".to_owned(),
-        Kind::Argv => "an array of strings".to_owned(),
+        Kind::Argv | Kind::Words => "an array of strings".to_owned(),
         Kind::HttpPath => "the path of a request".to_owned(),
         Kind::Capabilities => "an array of names of capabilities".to_owned(),
         Kind::Sysctls => "a table of numbers and strings".to_owned(),
@@ -126,7 +126,6 @@ pub fn kind_words(kind: Kind) -> String {
         Kind::Subnet => "an IPv4 network".to_owned(),
         Kind::Subnet6 => "an IPv6 network".to_owned(),
         Kind::NameServers => "an array of IP addresses".to_owned(),
-        Kind::Words => "an array of strings".to_owned(),
         Kind::Mac => "a MAC address".to_owned(),
     }
 }

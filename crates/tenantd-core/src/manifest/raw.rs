@@ -251,6 +251,7 @@ tables! {
     Wall in Wall {
         landlock: Known<bool>,
         hidepid: Known<bool>,
+        exec_reaches: Known<bool>,
         require: Known<Vec<Spanned<Guard>>>,
         capabilities: Known<Capabilities>,
         set_id_programs: Known<bool>,

@@ -21,6 +21,8 @@ pub struct WallPlan {
     pub landlock: bool,
     /// Whether they see a `/proc` without the processes that they may not trace.
     pub hidepid: bool,
+    /// Whether commands of `exec` reach the program.
+    pub exec_reaches: bool,
     /// What the program is not started without.
     pub requires: Requires,
     /// What the processes may do beyond what every user may.
@@ -41,6 +43,7 @@ impl Default for WallPlan {
         Self {
             landlock: true,
             hidepid: true,
+            exec_reaches: false,
             requires: Requires::default(),
             privileges: Privileges::default(),
         }
@@ -55,6 +58,7 @@ pub(super) fn of(wall: &Wall) -> WallPlan {
     WallPlan {
         landlock: is_set(&wall.landlock, default.landlock),
         hidepid: is_set(&wall.hidepid, default.hidepid),
+        exec_reaches: is_set(&wall.exec_reaches, default.exec_reaches),
         requires: Requires {
             landlock: requires(Guard::Landlock),
             uid: requires(Guard::Uid),
@@ -87,6 +91,18 @@ fn check(wall: &Wall, tenants: &[TenantPlan], problems: &mut Problems) {
             .report(&at, "Landlock is required, and off")
             .help("remove `landlock = false`, or \"landlock\" from `require`");
     }
+    if let Some(exec) = wall
+        .exec_reaches
+        .as_ref()
+        .filter(|it| is_off && *it.get_ref())
+    {
+        problems
+            .report(
+                &exec.span(),
+                "`exec_reaches` needs a Landlock domain, which is off",
+            )
+            .help("remove one of the two: without a domain, commands reach the program anyway");
+    }
     let Some(at) = place(wall, Guard::Uid) else {
         return;
     };
@@ -114,6 +130,7 @@ pub(super) fn fields(wall: &WallPlan, see: See<'_>) {
     let WallPlan {
         landlock,
         hidepid,
+        exec_reaches,
         requires,
         privileges,
     } = wall;
@@ -127,6 +144,10 @@ pub(super) fn fields(wall: &WallPlan, see: See<'_>) {
         false => "all processes",
     };
     see(relaunches(Later("hidepid"), "/proc shows", &value).default_is(*hidepid));
+    if *exec_reaches {
+        let value = "the program and its processes";
+        see(relaunches(Later("exec reaches"), "exec reaches", &value));
+    }
     let Requires { landlock, uid } = requires;
     for (name, is_required) in [("landlock", landlock), ("uid", uid)] {
         if *is_required {
@@ -142,6 +163,7 @@ pub(super) fn data(wall: &WallPlan) -> Value {
     let WallPlan {
         landlock,
         hidepid,
+        exec_reaches,
         requires,
         privileges,
     } = wall;
@@ -155,6 +177,7 @@ pub(super) fn data(wall: &WallPlan) -> Value {
     let mut whole = Map::new();
     whole.insert("landlock".to_owned(), json!(landlock));
     whole.insert("hidepid".to_owned(), json!(hidepid));
+    whole.insert("exec_reaches".to_owned(), json!(exec_reaches));
     whole.insert("require".to_owned(), json!(require));
     privileges::data(privileges, &mut whole);
     Value::Object(whole)

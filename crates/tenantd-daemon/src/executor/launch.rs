@@ -306,6 +306,7 @@ fn order(
         syslog: Some(&syslog::folder(app, &plan.name)),
         lookup: &lookup,
         notify: notify.as_deref(),
+        keeper: Some(&fifo::folder(app, &plan.name)),
         watchdog_pid: has_watchdog(plan, phase),
     };
     launch::launch(&order, |pidfd, report| {

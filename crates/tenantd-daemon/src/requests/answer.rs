@@ -14,7 +14,7 @@ use tenantd_core::supervisor::view::{StateWord, Unapplied, Want, Why};
 use tenantd_host::cgroup::Leaf;
 use tenantd_host::launch::Domain;
 use tenantd_host::limits::{self, JoinLimit};
-use tenantd_host::process;
+use tenantd_host::{fifo, keeper, process};
 
 use crate::clock;
 use crate::drifts::Drifts;
@@ -269,6 +269,18 @@ impl<'a> Tenants<'a> {
             limits: Some(self.exec_limits(&launch.limits)),
             privileges: Some(launch.wall.privileges.into()),
             landlock: Some(exec_landlock(launch).to_owned()),
+            keeper: self.keeper(entry, state),
+        })
+    }
+}
+
+impl Tenants<'_> {
+    /// The socket of a tenant's keeper, if its launch has one.
+    fn keeper(self, entry: &Entry, state: StateWord) -> Option<String> {
+        let has_one = entry.plan.launch.wall.exec_reaches && state == StateWord::Up;
+        has_one.then(|| {
+            let folder = fifo::folder(&self.executor.host().app, &entry.plan.name);
+            folder.join(keeper::SOCKET).display().to_string()
         })
     }
 }

@@ -10,9 +10,11 @@ use linux_raw_sys::general::{
 use rustix::io::Errno;
 
 use super::child::{self, Pipes};
+use super::outer::Outer;
 use super::raw::outcome;
 use super::spec::Spec;
 use crate::children::{self, Known};
+use tenantd_core::stage::{Failure, Stage};
 
 /// The child of a launch or rehearsal.
 #[derive(Debug)]
@@ -22,24 +24,32 @@ pub(super) struct Cloned {
     pub(super) known: Known,
 }
 
-/// Makes and registers the child, on the thread of the children.
+/// Makes and registers the child, on the thread of the children, or in an outer domain while that thread waits.
+/// `label` names it.
 ///
 /// # Errors
-/// Those of clone3(2).
+/// A [`Failure`] of stage clone, or of stage landlock if it cannot be in that domain.
 pub(super) fn clone(
     spec: &Spec,
+    outer: Option<&Outer>,
     cgroup: Option<BorrowedFd<'_>>,
     pipes: &Pipes<'_>,
-) -> Result<Cloned, Errno> {
-    on_their_thread(|| {
-        let (pid, pidfd) = clone_here(spec, cgroup, pipes)?;
+    label: &str,
+) -> Result<Cloned, Failure> {
+    let failed = |errno: Errno| Failure::errno(Stage::Clone, label, errno.raw_os_error());
+    let make = || {
+        let (pid, pidfd) = clone_here(spec, cgroup, pipes).map_err(failed)?;
         Ok(Cloned {
             pid,
             pidfd,
             known: Known::register(pid),
         })
-    })
-    .unwrap_or(Err(Errno::CANCELED))
+    };
+    let made = on_their_thread(|| match outer {
+        Some(outer) => outer.within(make),
+        None => make(),
+    });
+    made.unwrap_or_else(|| Err(failed(Errno::CANCELED)))
 }
 
 /// Calls `work` on the thread of the children, and waits for it. `None` if it panicked.

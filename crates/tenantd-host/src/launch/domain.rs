@@ -214,6 +214,18 @@ pub(super) fn of_launch(wall: &WallPlan, writing: bool) -> Result<Option<Rules>,
     }
 }
 
+/// The rules of the domain that a launch shares with its keeper, see [`keeper`](crate::keeper): they confine signals,
+/// and restrict nothing else. `None` if the kernel cannot confine signals.
+///
+/// # Errors
+/// A [`Failure`] of stage landlock.
+pub(super) fn of_keeper() -> Result<Option<OwnedFd>, Failure> {
+    if version() < SIGNALS {
+        return Ok(None);
+    }
+    Ok(ruleset(Scope::Signal.into(), false)?.and_then(Into::into))
+}
+
 /// Confines the calling thread. It can connect to the program's abstract sockets.
 ///
 /// # Errors

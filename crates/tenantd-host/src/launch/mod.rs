@@ -48,6 +48,7 @@ pub mod lookup;
 mod mounts;
 pub mod observe;
 pub(super) mod option;
+mod outer;
 mod privileges;
 pub(super) mod raw;
 pub mod ready_fd;
@@ -69,7 +70,7 @@ use crate::children::Known;
 use crate::crash;
 use tenantd_core::plan::model::{DatastorePlan, LaunchPlan};
 use tenantd_core::plan::phase::Phase;
-use tenantd_core::stage::{Failure, Stage};
+use tenantd_core::stage::Failure;
 
 use super::cgroup::Leaf;
 use super::targets::MountNamespace;
@@ -124,6 +125,8 @@ pub struct Order<'a> {
     pub lookup: &'a [lookup::OwnFile],
     /// The folder of its notify socket, which must exist; `None` if its program uses none.
     pub notify: Option<&'a Path>,
+    /// The folder for the socket of its keeper, which must exist; `None` if it has none in any case.
+    pub keeper: Option<&'a Path>,
     /// Whether the program gets its own number in `WATCHDOG_PID`. Only the process with that number heeds its
     /// watchdog, see sd_watchdog_enabled(3).
     pub watchdog_pid: bool,
@@ -209,8 +212,9 @@ pub fn launch<W>(
         go: Some(waits.as_fd()),
         kept: &spec.descriptors(&[write.as_fd(), waits.as_fd()]),
     };
-    let Cloned { pid, pidfd, known } = clone::clone(&spec, cgroup, &pipes)
-        .map_err(|errno| Failure::errno(Stage::Clone, order.label, errno.raw_os_error()))?;
+    let outer = outer::prepare(order)?;
+    let Cloned { pid, pidfd, known } =
+        clone::clone(&spec, outer.as_ref(), cgroup, &pipes, order.label)?;
     crash::point("launch: cloned", order.label);
     drop((write, waits));
     // The program does not run yet, so the child is in the namespace that it was made in.

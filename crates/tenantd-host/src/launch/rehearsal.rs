@@ -110,8 +110,7 @@ fn rehearse_phase(
         go: None,
         kept: &spec.descriptors(&[write.as_fd()]),
     };
-    let child = clone::clone(&spec, None, &pipes)
-        .map_err(|errno| Failure::errno(Stage::Clone, "", errno.raw_os_error()))?;
+    let child = clone::clone(&spec, None, None, &pipes, "")?;
     drop(write);
     judge(spec.into_names(), &read, &child)
 }

@@ -43,6 +43,8 @@ keys! {
             wall::LANDLOCK;
         "hidepid", Kind::Flag, Value("true"), "false",
             wall::HIDEPID;
+        "exec_reaches", Kind::Flag, Value("false"), "true",
+            wall::EXEC_REACHES;
         "require", Kind::Choices(&["landlock", "uid"]), Value("[]"), "[\"landlock\", \"uid\"]",
             "What the program is not started without. `\"landlock\"`: a domain that confines signals \
              too (Linux 6.12). `\"uid\"`: a user that is neither root nor that of another tenant of \
