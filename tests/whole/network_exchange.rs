@@ -1,6 +1,8 @@
 //! `[network]` is changed while tenants run: it is exchanged once they are released.
 
 use std::fs;
+use std::io::ErrorKind;
+use std::net::TcpStream;
 use std::process::Command;
 
 use nix::sys::signal::Signal;
@@ -129,7 +131,21 @@ fn each_key_of_the_network_changes_with_all_that_depends_on_it() {
     apply("mtu = 1400\ngateway = \"10.77.0.254\"\nfirewall = \"off\"");
     assert!(own(&daemon).contains("10.77.0.11/32") && own(&daemon).contains("mtu 1400"));
     assert!(inside(&daemon, &["ip", "route"]).starts_with("default via 10.77.0.254"));
+    apply("subnet6 = \"fd00:77::/64\"");
+    assert!(ip("-6 route show table all").contains("fd00:77::/64"));
+    // A tenant gets an address of it by the same reload.
+    let text = manifest("subnet6 = \"fd00:78::/64\"", 77);
+    let text = text.replace("\"10.77.0.11\"", "[\"10.77.0.11\", \"fd00:78::11\"]");
+    write_manifest(&daemon.app, &text);
+    daemon.tell(&["reload"]).expect(0);
+    is_verified(&daemon);
+    // It answers that nothing listens there; the host would say that it has no route.
+    let refused = TcpStream::connect("[fd00:78::11]:80").unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    assert!(accepts("10.77.0.11", 80));
+    assert!(!ip("-6 route show table all").contains("fd00:77::"));
     apply("");
+    assert!(!ip("-6 route show table all").contains("fd00:"));
     assert_eq!(tables().lines().count(), 2);
     assert!(own(&daemon).contains("mtu 1500"));
     daemon.end();

@@ -48,7 +48,9 @@ pub(super) const LABEL_ADDRESS: &str = "address";
 
 /// The labels of what makes the network that all tenants share. A running supervisor exchanges the network for another
 /// one, for which all tenants are reprovisioned.
-pub(super) const LABELS_NETWORK: [&str; 5] = ["mode", "subnet", "gateway", "mtu", "firewall"];
+pub(super) const LABELS_NETWORK: [&str; 7] = [
+    "mode", "subnet", "gateway", "subnet6", "gateway6", "mtu", "firewall",
+];
 
 /// The label of the path at which a datastore is mounted.
 pub(super) const LABEL_TARGET: &str = "bound at";
