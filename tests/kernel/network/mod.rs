@@ -9,6 +9,7 @@ mod ipv6;
 mod ipv6_watch;
 mod load;
 mod outside;
+mod probe;
 mod release;
 mod shape;
 mod sysctls;

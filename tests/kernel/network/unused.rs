@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use tenantd_core::plan::model::Mode;
 use tenantd_host::network::Network;
 
-use crate::network::host::{LIMIT, block_on, connect, inside, ip, ip_json, link, plan};
+use crate::network::host::{
+    LIMIT, block_on, connect, inside, ip, ip_json, link, link6, plan, plan6,
+};
 use crate::support;
 
 const BOTH: [Mode; 2] = [Mode::Routed, Mode::Bridge];
@@ -140,22 +142,28 @@ fn a_client_that_asked_before_gets_its_answer_at_once() {
 
 /// A machine on the bridge has another MAC address for the tenant's.
 #[test]
-fn a_tenant_on_a_bridge_announces_its_address() {
+fn a_tenant_on_a_bridge_announces_its_addresses() {
     support::enter();
     block_on(async {
-        let network = Network::open(plan(Mode::Bridge)).await.unwrap();
+        let network = Network::open(plan6(Mode::Bridge)).await.unwrap();
         ip("netns add lan");
         ip("link add lan0 master td-wiki up type veth peer name lan1 netns lan");
         ip("-n lan link set lan1 up");
         ip("-n lan addr add 10.77.0.200/24 dev lan1");
-        ip("-n lan neigh add 10.77.0.2 lladdr 02:09:09:09:09:09 dev lan1 nud stale");
+        ip("-n lan addr add fd00:77::200/64 dev lan1 nodad");
+        for address in ["10.77.0.2", "fd00:77::2"] {
+            let entry = format!("{address} lladdr 02:09:09:09:09:09 dev lan1 nud stale");
+            ip(&format!("-n lan neigh add {entry}"));
+        }
         support::until("the port of the LAN forwards", || {
             ip("link show lan0").contains("state UP")
         });
-        let tenant = link(Mode::Bridge, 2);
+        let tenant = link6(Mode::Bridge, 2);
         let netns = network.provision(tenant.clone()).await.unwrap();
         support::until("the machine has the new MAC address", || {
-            ip("-n lan neigh show 10.77.0.2").contains("02:00:00:02:00:02")
+            let has = |address| ip(&format!("-n lan neigh show {address}"));
+            let all = ["10.77.0.2", "fd00:77::2"].map(has);
+            all.iter().all(|entry| entry.contains("02:00:00:02:00:02"))
         });
         network.forget(tenant.clone()).await.unwrap();
         network.release(tenant, netns.close()).await.unwrap();

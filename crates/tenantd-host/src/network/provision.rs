@@ -65,7 +65,7 @@ impl Provisioner {
         crash::point("network: link made", &link.mark);
         let made_up = self.set_up(link, &made, socket).await;
         let told = made_up.and_then(|()| match self.network.mode {
-            Mode::Bridge => announce(&netns, link),
+            Mode::Bridge => announce(&netns, link, link.addresses.iter()),
             Mode::Routed => Ok(()),
         });
         match told {

@@ -231,8 +231,18 @@ fn known() -> [Rule; 2] {
     [rule().state(KNOWN).returns(), rule().state(INVALID).drop()]
 }
 
+/// Neighbour discovery: it is forwarded only where br_netfilter passes bridged frames here, and the guard lets nothing
+/// pass of it but about a tenant's own addresses.
+fn discovery() -> [Rule; 2] {
+    [SOLICITATION, ADVERTISEMENT].map(|kind| {
+        let rule = rule().ipv6().is(L4PROTO, &[ICMPV6]);
+        rule.is(ICMP_TYPE, &[kind]).returns()
+    })
+}
+
 fn outbound() -> Vec<Rule> {
     let mut rules = Vec::from(known());
+    rules.extend(discovery());
     rules.extend([
         // The application of the receiver decides.
         any_tenant(rule(), OIFGROUP, Compare::Equal).returns(),
@@ -255,6 +265,7 @@ fn no_way() -> Vec<Rule> {
 
 fn inbound() -> Vec<Rule> {
     let mut rules = Vec::from(known());
+    rules.extend(discovery());
     rules.extend([
         rule().translated().returns(),
         any_tenant(rule(), IIFGROUP, Compare::Equal).goto("between"),
@@ -288,12 +299,10 @@ fn services() -> Vec<Rule> {
             .is(ICMP_TYPE, &[kind])
             .returns()
     };
+    rules.extend(discovery());
     rules.extend([
         ping(rule().ipv4(), ICMP, 8),
         ping(rule().ipv6(), ICMPV6, 128),
-        // The guard lets nothing pass of these but about its own addresses.
-        ping(rule().ipv6(), ICMPV6, SOLICITATION),
-        ping(rule().ipv6(), ICMPV6, ADVERTISEMENT),
         rule()
             .ipv4()
             .in_set("host4", &[SOURCE4, L4PROTO, PORT])
