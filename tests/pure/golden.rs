@@ -19,6 +19,19 @@ use tenantd_core::plan::{
 };
 
 /// A host that is the same on every machine.
+/// A network that the host routes to another link.
+fn claim(network: &str) -> Claim {
+    Claim {
+        network: network.parse().unwrap(),
+        by: Claimant::Route {
+            interface: Some("wg0".to_owned()),
+            table: 254,
+            mark: None,
+            is_first: false,
+        },
+    }
+}
+
 fn host() -> Table {
     let user = |name: &str, uid, home: &str| User {
         name: name.to_owned(),
@@ -53,23 +66,16 @@ fn host() -> Table {
             ("/usr/bin".into(), ProgramFact::NoFile),
         ]
         .into(),
+        given: [("kept", "10.77.0.99"), ("former", "10.77.0.98")]
+            .map(|(name, address)| (name.parse().unwrap(), vec![address.parse().unwrap()]))
+            .into(),
         texts: templates(),
         ceilings: Ceilings {
             open_files: Bound::Number(1_048_576),
             locked_memory: Bound::Number(1 << 30),
             ..Ceilings::default()
         },
-        claims: ["10.90.0.0/16", "fd00:91::/48"]
-            .map(|network| Claim {
-                network: network.parse().unwrap(),
-                by: Claimant::Route {
-                    interface: Some("wg0".to_owned()),
-                    table: 254,
-                    mark: None,
-                    is_first: false,
-                },
-            })
-            .into(),
+        claims: ["10.90.0.0/16", "fd00:91::/48"].map(claim).into(),
         addresses: vec![
             address("lo", "127.0.0.1/8"),
             address("wan0", "192.0.2.10/24"),

@@ -4,15 +4,18 @@
 //!
 //! `UPDATE=1 cargo test --test pure units` updates the files; then read the diff.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use tenantd_core::manifest;
+use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan;
 use tenantd_core::plan::facts::{
-    Ceilings, Claim, HostAddress, HostFacts, NoOwnUser, OwnUser, ProgramFact, Table, TextFact,
-    User, WantedUsers,
+    Ceilings, Claim, HostAddress, HostFacts, NoOwnUser, NoRecord, OwnUser, ProgramFact, Table,
+    TextFact, User, WantedUsers,
 };
 use tenantd_core::unit::{self, FolderFact, ImportError, Source, Surroundings, UnitName};
 
@@ -124,6 +127,10 @@ impl HostFacts for Complete {
 
     fn claims(&self) -> Result<Vec<Claim>, Errno> {
         Ok(Vec::new())
+    }
+
+    fn given(&self, app: &AppName) -> Result<BTreeMap<TenantName, Vec<IpAddr>>, NoRecord> {
+        Table::default().given(app)
     }
 
     fn ceilings(&self) -> Ceilings {

@@ -17,6 +17,7 @@ mod announced;
 mod background;
 mod bad_days;
 mod before;
+mod both_families;
 mod bridge;
 mod chaos;
 mod crash;

@@ -11,6 +11,7 @@ use tenantd_core::manifest::problem::Problems;
 use tenantd_core::plan;
 use tenantd_core::plan::model::Plan;
 use tenantd_host::facts::Live;
+use tenantd_host::given::{self, NotRecorded};
 use tenantd_host::regular::{self, MANIFEST_MAX};
 use tenantd_host::replace;
 use tenantd_host::uids::{self, RecordError, Recorded};
@@ -49,8 +50,8 @@ pub enum Unfit {
         /// The first error.
         error: io::Error,
     },
-    /// The users of its tenants cannot be recorded.
-    #[error("{name}: cannot record the users of tenants: {error}")]
+    /// The users or addresses of its tenants cannot be recorded.
+    #[error("{name}: cannot record the users and addresses of tenants: {error}")]
     Unrecorded {
         /// The path as the operator gave it.
         name: String,
@@ -125,7 +126,7 @@ impl ManifestFile {
     }
 
     /// The same, for a supervisor that runs the tenants: records the users of those that have one of their own, and
-    /// writes that to disk.
+    /// the addresses that were found for them, and writes that to disk.
     ///
     /// # Errors
     /// See [`Unfit`].
@@ -133,7 +134,10 @@ impl ManifestFile {
         for _ in 0..TRIES {
             let (plan, source) = self.read()?;
             match uids::record(&plan) {
-                Ok(Recorded::All) => return Ok((plan, source)),
+                Ok(Recorded::All) => {
+                    given::record(&plan).map_err(|why| self.not_given(why))?;
+                    return Ok((plan, source));
+                }
                 // Now it is read that they are taken.
                 Ok(Recorded::Taken) => {}
                 Err(why) => return Err(self.unrecorded(why)),
@@ -144,6 +148,13 @@ impl ManifestFile {
             name: self.name.clone(),
             error,
         })
+    }
+
+    fn not_given(&self, NotRecorded { path, source }: NotRecorded) -> Unfit {
+        Unfit::Unrecorded {
+            name: format!("{}: {}", self.name, path.display()),
+            error: source,
+        }
     }
 
     fn unrecorded(&self, why: RecordError) -> Unfit {

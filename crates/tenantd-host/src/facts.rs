@@ -5,6 +5,7 @@
 
 mod claims;
 
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fs::File;
 use std::io::Read;
@@ -18,10 +19,11 @@ use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::SockaddrStorage;
 use nix::unistd;
 
-use super::{limits, uids};
+use super::{given, limits, uids};
+use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::facts::{
-    Ceilings, Claim, HostAddress, HostFacts, NoOwnUser, OwnUser, ProgramFact, TextFact, User,
-    WantedUsers,
+    Ceilings, Claim, HostAddress, HostFacts, NoOwnUser, NoRecord, OwnUser, ProgramFact, TextFact,
+    User, WantedUsers,
 };
 
 /// The facts of the host that this process runs on.
@@ -117,6 +119,10 @@ impl HostFacts for Live {
 
     fn claims(&self) -> Result<Vec<Claim>, Errno> {
         claims::all()
+    }
+
+    fn given(&self, app: &AppName) -> Result<BTreeMap<TenantName, Vec<IpAddr>>, NoRecord> {
+        given::of(app)
     }
 
     fn ceilings(&self) -> Ceilings {

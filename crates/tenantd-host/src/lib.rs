@@ -42,6 +42,7 @@ pub mod datastore;
 pub mod doctor;
 pub mod facts;
 pub mod fifo;
+pub mod given;
 pub mod hold;
 pub mod inbox;
 pub mod inherited;

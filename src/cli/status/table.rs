@@ -81,6 +81,9 @@ pub(in crate::cli) fn write(
     for (tenant, line) in status.tenants.iter().zip(lines) {
         if tenant.is_as_wanted() {
             writeln!(out, "{line}")?;
+            if width.is_some() && status.tenants.len() == 1 && tenant.addresses.count() > 1 {
+                writeln!(out, "  ADDRESSES {}", tenant.addresses)?;
+            }
             if matches!(below, Lines::All(_)) {
                 write_killed(out, status, tenant, now)?;
                 program::below(out, tenant)?;
@@ -212,7 +215,7 @@ fn fitting(status: &AppStatus, now: Timestamp, width: Option<usize>) -> Vec<Stri
     let rows: Vec<_> = status
         .tenants
         .iter()
-        .map(|tenant| row(tenant, now))
+        .map(|tenant| row(tenant, now, width.is_some()))
         .collect();
     let mut dropped = 0;
     loop {
@@ -237,13 +240,21 @@ fn fitting(status: &AppStatus, now: Timestamp, width: Option<usize>) -> Vec<Stri
     }
 }
 
-fn row(tenant: &TenantStatus, now: Timestamp) -> [String; 9] {
+/// The cells of a tenant. Of several addresses, a terminal shows the first and their number: the others are below a
+/// tenant that is shown alone.
+fn row(tenant: &TenantStatus, now: Timestamp, is_terminal: bool) -> [String; 9] {
+    let addresses = match tenant.addresses.others() {
+        others if is_terminal && !others.is_empty() => {
+            format!("{} +{}", tenant.addresses.first(), others.len())
+        }
+        _ => tenant.addresses.to_string(),
+    };
     [
         tenant.name.to_string(),
         want(tenant),
         tenant.state_word().to_owned(),
         or_dash(tenant.pid),
-        tenant.addresses.to_string(),
+        addresses,
         tenant.restarts.to_string(),
         length(tenant.since, now),
         or_dash(tenant.ready.map(|ready| if ready { "yes" } else { "no" })),

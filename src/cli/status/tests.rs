@@ -1,5 +1,7 @@
 //! The table, its columns, the lines below a tenant, and the summary.
 
+mod addresses;
+
 use super::table::{length, why};
 use super::*;
 use tenantd_api::wire::{LogPlace, NetworkState, RefusedWrite, Tracking, Want};

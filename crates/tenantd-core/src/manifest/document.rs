@@ -122,7 +122,7 @@ pub fn kind_words(kind: Kind) -> String {
         Kind::Choices(words) => format!("an array of {}", listed(words)),
         Kind::Address => "an IPv4 address".to_owned(),
         Kind::Address6 => "an IPv6 address".to_owned(),
-        Kind::Addresses => "an IP address, or an array of them".to_owned(),
+        Kind::Addresses => "an IP address or `\"auto\"`, or an array of them".to_owned(),
         Kind::Subnet => "an IPv4 network".to_owned(),
         Kind::Subnet6 => "an IPv6 network".to_owned(),
         Kind::NameServers => "an array of IP addresses".to_owned(),
@@ -318,6 +318,6 @@ fn size_schema(min: u64) -> Value {
 }
 
 fn addresses_schema() -> Value {
-    let one = json!({ "type": "string", "pattern": "^[0-9a-fA-F:.]+$" });
+    let one = json!({ "type": "string", "pattern": "^(auto|[0-9a-fA-F:.]+)$" });
     json!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1 }] })
 }

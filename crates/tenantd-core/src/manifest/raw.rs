@@ -18,9 +18,9 @@ use super::reference::Table;
 use super::template::Template;
 use super::text::{Command, Environment, Vars};
 use super::value::{
-    Account, Argv, Decode, EgressRule, FileMode, Firewall, Guard, HostAccess, HttpPath, Mac, Mode,
-    NameFile, NameServer, Outbound, Peer, Permissions, ProgramExit, Publish, Seed, Service, Signal,
-    Sysctls, UidRange, When,
+    Account, Argv, Decode, EgressRule, FileMode, Firewall, Guard, HostAccess, HttpPath, Ips, Mac,
+    Mode, NameFile, NameServer, Outbound, Peer, Permissions, ProgramExit, Publish, Seed, Service,
+    Signal, Sysctls, UidRange, When,
 };
 use crate::capability::Capabilities;
 use crate::name::{AppName, TenantName};
@@ -354,7 +354,7 @@ pub struct Tenant {
     /// Its name.
     pub name: Option<TenantName>,
     /// `ip`.
-    pub ip: Known<Vec<Spanned<IpAddr>>>,
+    pub ip: Known<Ips>,
     /// `mac`.
     pub mac: Known<Mac>,
     /// `datastore`.
@@ -370,6 +370,6 @@ pub struct Tenant {
 impl Tenant {
     /// Its addresses, with their positions.
     pub fn ips(&self) -> impl Iterator<Item = &Spanned<IpAddr>> {
-        self.ip.iter().flat_map(Spanned::get_ref)
+        self.ip.iter().flat_map(|ips| &ips.get_ref().known)
     }
 }

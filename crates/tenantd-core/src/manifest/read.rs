@@ -19,7 +19,7 @@ use super::raw::{Known, Manifest, Network, Overrides, Read, Tenant};
 use super::reference::{Fallback, Key, Kind, Table};
 use super::suggest::nearest;
 use super::syntax::{self, Mended};
-use super::value::{At, Decode, type_words};
+use super::value::{At, Decode, Ips, type_words};
 use crate::name::TenantName;
 
 /// Reads a manifest and adds what is wrong with it to `problems`.
@@ -152,7 +152,7 @@ fn tenant<'v, 's>(
 }
 
 /// Reads the addresses of a tenant. The help text of a problem names a free one.
-fn ip(reader: &mut Reader<'_, '_, '_>, free: &mut Free) -> Known<Vec<Spanned<IpAddr>>> {
+fn ip(reader: &mut Reader<'_, '_, '_>, free: &mut Free) -> Known<Ips> {
     let before = reader.problems.len();
     let ip = reader.value("ip");
     if reader.problems.len() > before

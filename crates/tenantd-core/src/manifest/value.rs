@@ -28,6 +28,7 @@ use super::reference::{Key, Kind};
 use super::suggest::retyped;
 use crate::name::AppName;
 
+pub use address::Ips;
 pub use exits::ProgramExit;
 pub use guard::Guard;
 pub use mac::Mac;

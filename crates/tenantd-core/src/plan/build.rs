@@ -24,6 +24,7 @@ use super::model::{
     Mode, NetworkPlan, Plan, Policy, TenantPlan, TrafficPlan, ViewPlan,
 };
 use super::names::{self, NamesPlan};
+use super::network::Given;
 use super::notify::{NOTIFY_SOCKET, WATCHDOG_USEC};
 use super::paths::{self, AppPaths};
 use super::phase::Commands;
@@ -44,7 +45,7 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 /// Builds the plan. Returns `None` if a problem has been reported.
 pub(super) fn plan(
-    manifest: &Manifest,
+    (manifest, given): (&Manifest, Given),
     folder: &str,
     host: &dyn HostFacts,
     problems: &mut Problems,
@@ -103,6 +104,7 @@ pub(super) fn plan(
         tenants: wall::checked(&manifest.app.wall, tenants?, problems),
         network: network?,
         control: control?,
+        given,
     })
 }
 

@@ -46,6 +46,8 @@ pub fn plan(plan: &Plan) -> Value {
         network,
         control,
         tenants,
+        // With the tenants' other addresses.
+        given: _,
     } = plan;
     json!({
         "app": app,

@@ -200,6 +200,7 @@ impl<'a> From<&'a Plan> for Side<'a> {
             network,
             control,
             tenants,
+            given: _,
         } = plan;
         Self {
             app,

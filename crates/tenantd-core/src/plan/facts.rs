@@ -4,6 +4,7 @@
 //! implements it with fixed answers, for tests.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use ipnetwork::IpNetwork;
@@ -82,6 +83,16 @@ pub enum NoOwnUser {
         /// The range.
         range: UidRange,
     },
+}
+
+/// A record cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("cannot read {}: {}", path.display(), errno.desc())]
+pub struct NoRecord {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// The error; EINVAL if it has no meaning.
+    pub errno: Errno,
 }
 
 /// What exists at a program's path.
@@ -244,6 +255,12 @@ pub trait HostFacts {
     /// If the routes cannot be read.
     fn claims(&self) -> Result<Vec<Claim>, Errno>;
 
+    /// The addresses that are recorded as given to tenants of an application. Those of former ones too.
+    ///
+    /// # Errors
+    /// If a record cannot be read.
+    fn given(&self, app: &AppName) -> Result<BTreeMap<TenantName, Vec<IpAddr>>, NoRecord>;
+
     /// The maximum hard limits that this process may set.
     fn ceilings(&self) -> Ceilings;
 }
@@ -265,6 +282,8 @@ pub struct Table {
     pub addresses: Vec<HostAddress>,
     /// The networks that something has.
     pub claims: Vec<Claim>,
+    /// The addresses that tenants were given.
+    pub given: BTreeMap<TenantName, Vec<IpAddr>>,
     /// The maximum limits.
     pub ceilings: Ceilings,
 }
@@ -324,6 +343,10 @@ impl HostFacts for Table {
 
     fn claims(&self) -> Result<Vec<Claim>, Errno> {
         Ok(self.claims.clone())
+    }
+
+    fn given(&self, _app: &AppName) -> Result<BTreeMap<TenantName, Vec<IpAddr>>, NoRecord> {
+        Ok(self.given.clone())
     }
 
     fn ceilings(&self) -> Ceilings {

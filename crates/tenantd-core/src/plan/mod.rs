@@ -68,8 +68,9 @@ pub fn read(
             .help("move the manifest to another folder");
         return Err(problems);
     };
-    let manifest = manifest::read(source, &mut problems);
-    let plan = build::plan(&manifest, folder, host, &mut problems);
+    let mut manifest = manifest::read(source, &mut problems);
+    let given = network::give(&mut manifest, host, &mut problems);
+    let plan = build::plan((&manifest, given), folder, host, &mut problems);
     if !problems.is_empty() {
         problems.sort();
         return Err(problems);

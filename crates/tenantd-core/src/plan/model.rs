@@ -16,6 +16,7 @@ use std::time::Duration;
 use ipnetwork::Ipv4Network;
 use serde::Serialize;
 
+use super::address::Addresses;
 use super::alive::Alive;
 pub use super::idmap::{IdMap, Swap};
 use super::phase::{Commands, PhasePolicies};
@@ -43,6 +44,8 @@ pub struct Plan {
     pub control: ControlPlan,
     /// The tenants, in the order of the manifest.
     pub tenants: Vec<TenantPlan>,
+    /// Which of their addresses were found for them, because the manifest says `auto`.
+    pub given: BTreeMap<TenantName, Addresses>,
 }
 
 /// How tenants are connected to the host.

@@ -1,5 +1,6 @@
 //! Checks and derives the network: the subnet, the gateway and the tenants' addresses.
 
+mod auto;
 mod claims;
 mod ipv6;
 pub(super) mod macs;
@@ -19,6 +20,7 @@ use crate::manifest::problem::{Problems, Span};
 use crate::manifest::raw::{Manifest, Network, Tenant};
 use crate::manifest::value::{self, Sysctls};
 use crate::name::AppName;
+pub(super) use auto::{Given, give};
 pub(super) use ipv6::lacking;
 
 /// The most ports of a bridge: `BR_MAX_PORTS` of net/bridge/br_private.h is 1,024, and port

@@ -18,6 +18,7 @@ pub fn text(plan: &Plan) -> String {
         network,
         control,
         tenants,
+        given: _,
     } = plan;
     let _ = writeln!(out, "application {app}");
     fields::shared(app, network, control, &mut |field| line(&mut out, &field));

@@ -2,14 +2,17 @@
 //! memory. A plan that was derived without a fact says nothing about the manifest.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::io;
+use std::net::IpAddr;
 use std::path::Path;
 
 use nix::errno::Errno;
 
+use tenantd_core::name::{AppName, TenantName};
 use tenantd_core::plan::facts::{
-    Ceilings, Claim, HostAddress, HostFacts, NoOwnUser, OwnUser, ProgramFact, TextFact, User,
-    WantedUsers,
+    Ceilings, Claim, HostAddress, HostFacts, NoOwnUser, NoRecord, OwnUser, ProgramFact, TextFact,
+    User, WantedUsers,
 };
 use tenantd_host::want;
 
@@ -96,6 +99,11 @@ impl HostFacts for Noting<'_> {
         self.noted(self.facts.claims())
     }
 
+    fn given(&self, app: &AppName) -> Result<BTreeMap<TenantName, Vec<IpAddr>>, NoRecord> {
+        let found = self.facts.given(app);
+        found.inspect_err(|why| self.note(why.errno))
+    }
+
     fn ceilings(&self) -> Ceilings {
         self.facts.ceilings()
     }
@@ -144,6 +152,10 @@ mod tests {
 
         fn claims(&self) -> Result<Vec<Claim>, Errno> {
             Table::default().claims()
+        }
+
+        fn given(&self, app: &AppName) -> Result<BTreeMap<TenantName, Vec<IpAddr>>, NoRecord> {
+            Table::default().given(app)
         }
 
         fn ceilings(&self) -> Ceilings {

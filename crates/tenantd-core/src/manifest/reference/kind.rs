@@ -120,7 +120,7 @@ pub enum Kind {
     Address,
     /// An IPv6 address.
     Address6,
-    /// An address of either family, or an array of them.
+    /// An address of either family or `"auto"`, or an array of them.
     Addresses,
     /// An IPv4 network.
     Subnet,

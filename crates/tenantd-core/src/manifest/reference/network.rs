@@ -16,7 +16,10 @@ pub(super) const SUBNET6: &str = "The network of all tenants' IPv6 addresses, as
 
 pub(super) const IP: &str = "The tenant's address within `subnet` or `subnet6`, or an array of several: \
      `ip = [\"10.77.0.11\", \"fd00:77::11\"]`. The first one is `{ip}`, and the one that is looked at for \
-     `ready.tcp`. An address that comes after it can be added and removed while the program runs.";
+     `ready.tcp`. `\"auto\"` stands for an \
+     address of each family that has a subnet and that the array does not name. tenantd finds it: the first time \
+     at a place in the subnet that depends on the names of application and tenant, or after it if another tenant \
+     has that. It is recorded in `/var/lib/tenantd/.addresses`, and the tenant keeps it.";
 
 pub(super) const SYSCTLS: &str = "Settings of the kernel (sysctls) that a tenant has for itself. Without a value here, a \
      tenant has the host's, as it is when the tenant is provisioned: what an administrator has tuned in \

@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::{At, Decode};
-use crate::manifest::problem::Problems;
+use crate::manifest::problem::{Problems, Span};
 
 impl Decode for Ipv6Addr {
     fn decode(at: At<'_, '_>, problems: &mut Problems) -> Option<Self> {
@@ -43,8 +43,20 @@ impl Decode for Ipv6Network {
     }
 }
 
+/// The addresses of a tenant.
+#[derive(Debug)]
+pub struct Ips {
+    /// Those that are known, with their positions.
+    pub known: Vec<Spanned<IpAddr>>,
+    /// Where `"auto"` is written, and how many addresses come before it.
+    pub auto: Option<(usize, Span)>,
+}
+
+/// The word that stands for addresses that tenantd finds.
+const AUTO: &str = "auto";
+
 /// One address, or an array of at least one.
-impl Decode for Vec<Spanned<IpAddr>> {
+impl Decode for Ips {
     fn decode(at: At<'_, '_>, problems: &mut Problems) -> Option<Self> {
         let items = match at.value.get_ref() {
             DeValue::String(_) => std::slice::from_ref(at.value),
@@ -59,10 +71,24 @@ impl Decode for Vec<Spanned<IpAddr>> {
                 return None;
             }
         };
-        let items = items.iter().map(|value| At { value, ..at });
-        let decoded: Vec<_> = items.filter_map(|item| address(item, problems)).collect();
-        // The others are checked all the same.
-        (!decoded.is_empty()).then_some(decoded)
+        let mut ips = Ips {
+            known: Vec::new(),
+            auto: None,
+        };
+        for value in items {
+            let item = At { value, ..at };
+            match value.get_ref().as_str() {
+                Some(AUTO) if ips.auto.is_none() => ips.auto = Some((ips.known.len(), item.span())),
+                Some(AUTO) => {
+                    let message = "`\"auto\"` is given twice";
+                    let problem = problems.report(&item.span(), message);
+                    problem.help("remove one of them: it stands for an address of each family");
+                }
+                // The others are checked all the same.
+                Some(_) | None => ips.known.extend(address(item, problems)),
+            }
+        }
+        (!ips.known.is_empty() || ips.auto.is_some()).then_some(ips)
     }
 }
 
