@@ -279,14 +279,17 @@ async fn answer_all(app: AppName, mut incoming: mpsc::Receiver<Request>) {
                 let _gone = reply.send(Ok(()));
             }
             Request::Enter { tenant, reply } => {
-                let answer = match tenant.as_str() {
-                    "acme" => Ok(exec_target()),
-                    "down" => Err(NoExecTarget::Down(StateWord::Waiting)),
-                    _ => Err(NoExecTarget::Unknown(Unknown { tenant })),
-                };
-                let _ = reply.send(answer);
+                let _ = reply.send(target_of(tenant));
             }
         }
+    }
+}
+
+fn target_of(tenant: TenantName) -> Result<ExecTarget, NoExecTarget> {
+    match tenant.as_str() {
+        "acme" => Ok(exec_target()),
+        "down" => Err(NoExecTarget::Down(StateWord::Waiting)),
+        _ => Err(NoExecTarget::Unknown(Unknown { tenant })),
     }
 }
 
