@@ -4,6 +4,7 @@ mod exchange;
 mod failing;
 mod filters;
 mod firewall;
+mod firewall6;
 mod host;
 mod ipv6;
 mod ipv6_watch;

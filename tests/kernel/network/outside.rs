@@ -106,7 +106,9 @@ fn others_see_a_tenant_by_the_address_of_outbound_from() {
             let out = || inside(&netns, || ask((OUTSIDE, 80)));
             assert_eq!(out(), Ok(UPLINK.to_string()), "{mode:?}");
             let other = Ipv4Addr::new(192, 0, 2, 7);
-            let from = with(tenant.clone(), |traffic| traffic.source = Some(other));
+            let from = with(tenant.clone(), |traffic| {
+                traffic.sources = vec![other.into()];
+            });
             network.admit(from).await.unwrap();
             assert_eq!(out(), Ok(other.to_string()), "{mode:?}");
             inside(&netns, || {
@@ -206,15 +208,17 @@ fn a_published_port_leads_to_its_tenant_from_everywhere() {
 }
 
 /// The entries of conntrack that name an address, of the test host.
-fn connections(of: &str) -> usize {
+pub fn connections(of: &str, family: &str) -> usize {
     let output = std::process::Command::new("conntrack")
-        .args(["-L"])
+        .args(["-L", "-f", family])
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
     let word = format!("={of} ");
-    text.lines().filter(|line| line.contains(&word)).count()
+    let named = text.lines().filter(|line| line.contains(&word));
+    // Shown if the test fails.
+    named.inspect(|line| eprintln!("{line}")).count()
 }
 
 #[test]
@@ -240,10 +244,16 @@ fn the_connections_of_a_released_tenant_are_forgotten_and_no_others() {
             drop(server);
         }
         for of in ["10.77.0.2", "10.77.0.3"] {
-            assert_eq!(connections(of), 2, "one out, one in: {of}");
+            assert_eq!(connections(of, "ipv4"), 2, "one out, one in: {of}");
         }
         network.release(one, first.close()).await.unwrap();
-        assert_eq!((connections("10.77.0.2"), connections("10.77.0.3")), (0, 2));
+        assert_eq!(
+            (
+                connections("10.77.0.2", "ipv4"),
+                connections("10.77.0.3", "ipv4")
+            ),
+            (0, 2)
+        );
         end(network, vec![(two, second)]).await;
     });
 }

@@ -115,7 +115,7 @@ fn an_independent_reader_agrees_with_verify_about_each_element() {
             for (planned, there) in [
                 ("none", "all4 { 10.77.0.9 }"),
                 ("chain between with 5 rules", "0 rules"),
-                ("chain guard with 5 rules", "0 rules"),
+                ("chain guard with 7 rules", "0 rules"),
                 ("own4 { 10.77.0.1 }", "missing"),
                 ("chain list_28a06af07841 with 2 rules", "0 rules"),
             ] {

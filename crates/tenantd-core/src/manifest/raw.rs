@@ -297,7 +297,7 @@ tables! {
         process: Process,
         outbound: Known<Outbound>,
         egress: Known<Vec<Spanned<EgressRule>>>,
-        outbound_from: Known<Ipv4Addr>,
+        outbound_from: Known<Vec<Spanned<IpAddr>>>,
         peers: Known<Vec<Spanned<Peer>>>,
         host_services: Known<Vec<Spanned<Service>>>,
         resolv: Resolv,

@@ -5,7 +5,7 @@ mod build;
 mod check;
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use serde_json::{Map, Value, json};
 
@@ -27,9 +27,9 @@ pub struct TrafficPlan {
     /// What of that it may reach; everything if it is empty. The first rule that matches decides,
     /// and what matches none is refused.
     pub egress: Vec<EgressRule>,
-    /// The address of the host that others see it by, with [`Outbound::Nat`]. `None`: that of the link
-    /// by which a packet leaves.
-    pub source: Option<Ipv4Addr>,
+    /// The addresses of the host that others see it by, with [`Outbound::Nat`], at most one of each family. Without
+    /// one: that of the link by which a packet leaves.
+    pub sources: Vec<IpAddr>,
     /// The tenants of the application that it may connect to.
     pub peers: Peers,
     /// The services of the host that it may use.
@@ -52,7 +52,7 @@ pub(super) fn fields(traffic: &TrafficPlan, see: See<'_>) {
     let TrafficPlan {
         outbound,
         egress,
-        source,
+        sources,
         peers: Peers { all, named },
         host_services,
         publish,
@@ -64,7 +64,7 @@ pub(super) fn fields(traffic: &TrafficPlan, see: See<'_>) {
             .item(&(at + 1))
             .nested());
     }
-    if let Some(source) = source {
+    for source in sources {
         see(filters(Later("outbound from"), "outbound from", source).nested());
     }
     if *all {
@@ -86,7 +86,7 @@ pub(super) fn data(traffic: &TrafficPlan, whole: &mut Map<String, Value>) {
     let TrafficPlan {
         outbound,
         egress,
-        source,
+        sources,
         peers: Peers { all, named },
         host_services,
         publish,
@@ -100,7 +100,14 @@ pub(super) fn data(traffic: &TrafficPlan, whole: &mut Map<String, Value>) {
             "egress",
             texts(egress.iter().map(ToString::to_string).collect()),
         ),
-        ("outbound_from", json!(source)),
+        (
+            "outbound_from",
+            match sources.as_slice() {
+                [] => Value::Null,
+                [one] => json!(one),
+                all => json!(all),
+            },
+        ),
         ("peers", texts(peers)),
         (
             "host_services",

@@ -3,11 +3,11 @@
 mod sockets;
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
 
 use tenantd_core::plan::model::TenantPlan;
 use tenantd_core::plan::traffic::{Protocol, Publish};
@@ -21,13 +21,20 @@ use sockets::Holder;
 /// # Errors
 /// Those of bind(2).
 pub(super) fn hold(publish: &Publish) -> Result<OwnedFd, Errno> {
-    let address = publish.address.unwrap_or(Ipv4Addr::UNSPECIFIED);
-    let address = SocketAddrV4::new(address, publish.port);
+    let address = SocketAddr::new(publish.address, publish.port);
     let kind = match publish.protocol {
         Protocol::Tcp => SocketType::STREAM,
         Protocol::Udp => SocketType::DGRAM,
     };
-    let socket = socket_with(AddressFamily::INET, kind, SocketFlags::CLOEXEC, None)?;
+    let family = match publish.address {
+        IpAddr::V4(_) => AddressFamily::INET,
+        IpAddr::V6(_) => AddressFamily::INET6,
+    };
+    let socket = socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
+    if publish.address.is_ipv6() {
+        // The same port of IPv4 is published by itself.
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
     bind(&socket, &address)?;
     Ok(socket)
 }

@@ -18,7 +18,8 @@ pub(super) const OUTBOUND_OWN: &str =
 
 /// Of `[defaults]`.
 pub(super) const EGRESS: &str = "What `outbound` allows; everything if it is not set. Rules in order: the first that matches \
-     decides, and what matches none is refused. `any` stands for all addresses. Name servers \
+     decides, and what matches none is refused. `any` stands for all addresses; networks of IPv6 are in brackets: \
+     `allow [2001:db8::/32]:443`. Name servers \
      count too: without a rule for them, names are not resolved. A change takes effect with a \
      reload, for new connections.";
 
@@ -26,12 +27,10 @@ pub(super) const EGRESS: &str = "What `outbound` allows; everything if it is not
 pub(super) const EGRESS_OWN: &str = "What `outbound` allows, see [defaults].";
 
 /// Of `[defaults]`.
-pub(super) const OUTBOUND_FROM: &str =
-    "The address of the host that others see with `outbound = \"nat\"`. The host must have it.";
+pub(super) const OUTBOUND_FROM: &str = "The address of the host that others see with `outbound = \"nat\"`, at most one of each family. The host must have it.";
 
 /// Of a tenant.
-pub(super) const OUTBOUND_FROM_OWN: &str =
-    "The address of the host that others see with `outbound = \"nat\"`. The host must have it.";
+pub(super) const OUTBOUND_FROM_OWN: &str = "The address of the host that others see with `outbound = \"nat\"`, at most one of each family. The host must have it.";
 
 /// Of `[defaults]`.
 pub(super) const PEERS: &str = "The tenants of the application that each tenant may connect to, by their addresses; `\"*\"` stands \
@@ -52,6 +51,7 @@ pub(super) const HOST_SERVICES_OWN: &str =
 
 /// Of a tenant.
 pub(super) const PUBLISH: &str = "Ports of the host that lead to ports of the tenant: from outside, from the host, also by \
-     127.0.0.1, and from other tenants. Without an address, on all IPv4 addresses of the host. Without \
+     127.0.0.1, and from other tenants. Without an address, on all IPv4 addresses of the host; `[::]` \
+     stands for all of IPv6, except `::1`, which leads to no tenant. The tenant needs an address of the same family. Without \
      a protocol, TCP. A socket of tenantd holds the port of the host. A change takes effect with a \
      reload.";

@@ -58,19 +58,7 @@ const AUTO: &str = "auto";
 /// One address, or an array of at least one.
 impl Decode for Ips {
     fn decode(at: At<'_, '_>, problems: &mut Problems) -> Option<Self> {
-        let items = match at.value.get_ref() {
-            DeValue::String(_) => std::slice::from_ref(at.value),
-            DeValue::Array(items) if !items.is_empty() => items.as_ref(),
-            DeValue::Array(_) => {
-                let message = format!("`{}` has no address", at.key.name);
-                at.wrong(problems, message);
-                return None;
-            }
-            _ => {
-                at.wrong_type(problems, "an IP address, or an array of them");
-                return None;
-            }
-        };
+        let items = items(at, problems)?;
         let mut ips = Ips {
             known: Vec::new(),
             auto: None,
@@ -89,6 +77,33 @@ impl Decode for Ips {
             }
         }
         (!ips.known.is_empty() || ips.auto.is_some()).then_some(ips)
+    }
+}
+
+/// One address, or an array of at least one.
+impl Decode for Vec<Spanned<IpAddr>> {
+    fn decode(at: At<'_, '_>, problems: &mut Problems) -> Option<Self> {
+        let items = items(at, problems)?.iter().map(|value| At { value, ..at });
+        let decoded: Vec<_> = items.filter_map(|item| address(item, problems)).collect();
+        // The others are checked all the same.
+        (!decoded.is_empty()).then_some(decoded)
+    }
+}
+
+/// The value alone, or the items of an array of at least one.
+fn items<'a, 'de>(at: At<'a, 'de>, problems: &mut Problems) -> Option<&'a [Spanned<DeValue<'de>>]> {
+    match at.value.get_ref() {
+        DeValue::String(_) => Some(std::slice::from_ref(at.value)),
+        DeValue::Array(items) if !items.is_empty() => Some(items.as_ref()),
+        DeValue::Array(_) => {
+            let message = format!("`{}` has no address", at.key.name);
+            at.wrong(problems, message);
+            None
+        }
+        _ => {
+            at.wrong_type(problems, "an IP address, or an array of them");
+            None
+        }
     }
 }
 

@@ -3,9 +3,9 @@
 mod decode;
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use ipnetwork::Ipv4Network;
+use ipnetwork::IpNetwork;
 use serde::Serialize;
 
 use crate::name::TenantName;
@@ -54,8 +54,8 @@ pub struct Service {
 /// A service of a tenant that is published on an address of the host.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Publish {
-    /// The address of the host; `None` for all.
-    pub address: Option<Ipv4Addr>,
+    /// The address of the host; the unspecified one of a family stands for all of that family.
+    pub address: IpAddr,
     /// The port of the host.
     pub port: u16,
     /// The port of the tenant.
@@ -70,7 +70,7 @@ pub struct EgressRule {
     /// Whether it may.
     pub allow: bool,
     /// Their addresses; `None` for all.
-    pub network: Option<Ipv4Network>,
+    pub network: Option<IpNetwork>,
     /// The first and the last of their ports; `None` for all.
     pub ports: Option<(u16, u16)>,
     /// The protocol; `None` for all.
@@ -124,10 +124,27 @@ impl Publish {
     /// Where it is published, such as `203.0.113.7:8080/tcp`.
     #[must_use]
     pub fn from(&self) -> String {
+        format!("{}{}/{}", self.at(), self.port, self.protocol)
+    }
+
+    /// Its address with a colon; nothing for all of IPv4.
+    fn at(&self) -> String {
         match self.address {
-            Some(address) => format!("{address}:{}/{}", self.port, self.protocol),
-            None => format!("{}/{}", self.port, self.protocol),
+            IpAddr::V4(address) if address.is_unspecified() => String::new(),
+            IpAddr::V4(address) => format!("{address}:"),
+            IpAddr::V6(address) => format!("[{address}]:"),
         }
+    }
+
+    /// Whether both need the same port of the host.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.port == other.port
+            && self.protocol == other.protocol
+            && self.address.is_ipv4() == other.address.is_ipv4()
+            && (self.address == other.address
+                || self.address.is_unspecified()
+                || other.address.is_unspecified())
     }
 
     /// What is published, such as `port 80`.
@@ -139,10 +156,8 @@ impl Publish {
 
 impl fmt::Display for Publish {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(address) = self.address {
-            write!(f, "{address}:")?;
-        }
-        write!(f, "{} -> {}/{}", self.port, self.to, self.protocol)
+        let at = self.at();
+        write!(f, "{at}{} -> {}/{}", self.port, self.to, self.protocol)
     }
 }
 
@@ -150,7 +165,9 @@ impl fmt::Display for EgressRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.allow { "allow " } else { "deny " })?;
         match self.network {
-            Some(network) => write!(f, "{network}")?,
+            Some(IpNetwork::V4(network)) => write!(f, "{network}")?,
+            // A port may follow.
+            Some(IpNetwork::V6(network)) => write!(f, "[{network}]")?,
             None => f.write_str("any")?,
         }
         match self.ports {

@@ -5,7 +5,9 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
 
 use crate::plan::model::LinkPlan;
 use crate::plan::traffic::{EgressRule, Outbound, Protocol, Service};
@@ -110,30 +112,24 @@ fn reaches(server: IpAddr, host: &HostNames, link: &LinkPlan) -> bool {
     if is_stub(&server) || link.addresses.iter().any(|it| it == server) {
         return true;
     }
-    let IpAddr::V4(address) = server else {
-        let has_one = link.addresses.iter().any(|it| it.is_ipv6());
-        return has_one && (!names.is_filtered || is_open(link));
-    };
+    if server.is_ipv6() && !link.addresses.iter().any(|it| it.is_ipv6()) {
+        return false;
+    }
     if server == names.gateway || host.addresses.contains(&server) {
         return serves(link);
     }
     if !names.is_filtered {
         return true;
     }
-    if names.subnet.contains(address) {
+    if IpNetwork::V4(names.subnet).contains(server) {
         let mut named = traffic.peers.named.values();
         return traffic.peers.all || named.any(|peer| peer.iter().any(|it| it == server));
     }
-    traffic.outbound != Outbound::None && allows(&traffic.egress, address)
-}
-
-/// Whether everything outside may be reached.
-fn is_open(link: &LinkPlan) -> bool {
-    link.traffic.outbound != Outbound::None && link.traffic.egress.is_empty()
+    traffic.outbound != Outbound::None && allows(&traffic.egress, server)
 }
 
 /// Whether the first rule that matches allows to ask a server.
-fn allows(rules: &[EgressRule], server: Ipv4Addr) -> bool {
+fn allows(rules: &[EgressRule], server: IpAddr) -> bool {
     let matches = |rule: &&EgressRule| {
         rule.network.is_none_or(|it| it.contains(server))
             && rule

@@ -36,7 +36,7 @@ pub(in crate::plan) fn of(manifest: &Manifest, tenant: &Tenant) -> TrafficPlan {
     TrafficPlan {
         outbound: said(manifest, tenant, |it| &it.outbound).map_or(Outbound::None, |it| *it),
         egress: list(manifest, tenant, |it| &it.egress),
-        source: said(manifest, tenant, |it| &it.outbound_from).copied(),
+        sources: list(manifest, tenant, |it| &it.outbound_from),
         peers: peers(manifest, tenant),
         host_services: services,
         publish: publish.map(|it| it.get_ref().clone()).collect(),

@@ -1,13 +1,13 @@
 //! Reports traffic that cannot be allowed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use toml::Spanned;
 
 use super::{Firewall, Outbound, Protocol, Publish};
 use crate::manifest::problem::{Problems, Span};
-use crate::manifest::raw::{Known, Manifest, Overrides};
+use crate::manifest::raw::{Known, Manifest, Overrides, Tenant};
 use crate::manifest::suggest::closest;
 use crate::manifest::value::Peer;
 use crate::name::TenantName;
@@ -30,6 +30,7 @@ pub(in crate::plan) fn check(manifest: &Manifest, problems: &mut Problems) {
 }
 
 fn peers(overrides: &Overrides, names: &BTreeSet<&TenantName>, problems: &mut Problems) {
+    sources(overrides, problems);
     for peer in overrides.peers.iter().flat_map(Spanned::get_ref) {
         let Peer::Named(name) = peer.get_ref() else {
             continue;
@@ -46,9 +47,7 @@ fn peers(overrides: &Overrides, names: &BTreeSet<&TenantName>, problems: &mut Pr
     }
 }
 
-type Place<'a> = (Option<Ipv4Addr>, &'a Span);
-
-/// Reports ports that are published twice. An address and all addresses overlap.
+/// Reports ports that are published twice, or where no tenant can have them. An address and all addresses overlap.
 fn published(manifest: &Manifest, problems: &mut Problems) {
     let spans: Vec<(&Publish, Span)> = manifest
         .tenants
@@ -56,18 +55,11 @@ fn published(manifest: &Manifest, problems: &mut Problems) {
         .flat_map(|tenant| tenant.publish.iter().flat_map(Spanned::get_ref))
         .map(|publish| (publish.get_ref(), publish.span()))
         .collect();
-    let mut seen: BTreeMap<(Protocol, u16), Vec<Place<'_>>> = BTreeMap::new();
+    let mut seen: BTreeMap<(Protocol, u16), Vec<(&Publish, &Span)>> = BTreeMap::new();
     for (publish, span) in &spans {
-        let Publish {
-            address,
-            port,
-            protocol,
-            ..
-        } = *publish;
-        let places = seen.entry((*protocol, *port)).or_default();
-        let overlaps =
-            |other: &&Place<'_>| other.0.is_none() || address.is_none() || other.0 == *address;
-        match places.iter().find(overlaps) {
+        let (port, protocol) = (publish.port, publish.protocol);
+        let places = seen.entry((protocol, port)).or_default();
+        match places.iter().find(|(other, _)| publish.overlaps(other)) {
             Some((_, first)) => {
                 let message = format!("{port}/{protocol} of the host is published twice");
                 problems
@@ -75,7 +67,52 @@ fn published(manifest: &Manifest, problems: &mut Problems) {
                     .also(first, "the first one")
                     .help("use another port, or another address, of the host");
             }
-            None => places.push((*address, span)),
+            None => places.push((publish, span)),
+        }
+    }
+    for tenant in &manifest.tenants {
+        families(tenant, problems);
+    }
+}
+
+/// Reports a second address of a family that others are to see.
+fn sources(overrides: &Overrides, problems: &mut Problems) {
+    let mut sources = overrides.outbound_from.iter().flat_map(Spanned::get_ref);
+    let Some(first) = sources.next() else {
+        return;
+    };
+    for other in sources.filter(|it| it.get_ref().is_ipv4() == first.get_ref().is_ipv4()) {
+        problems
+            .report(
+                &other.span(),
+                "`outbound_from` has two addresses of one family",
+            )
+            .also(&first.span(), "the first one")
+            .help("remove one of them");
+    }
+}
+
+/// Reports what a tenant publishes in a family of which it has no address, or on `::1`.
+fn families(tenant: &Tenant, problems: &mut Problems) {
+    let has = |is_ipv4| tenant.ips().any(|ip| ip.get_ref().is_ipv4() == is_ipv4);
+    for publish in tenant.publish.iter().flat_map(Spanned::get_ref) {
+        let (span, address) = (publish.span(), publish.get_ref().address);
+        if address == IpAddr::from(Ipv6Addr::LOCALHOST) {
+            problems
+                .report(&span, "a port cannot be published on ::1")
+                .note("the kernel forwards nothing that is sent from or to ::1")
+                .help("publish it on 127.0.0.1, or on another address of the host");
+        } else if tenant.ip.is_some() && !has(address.is_ipv4()) {
+            let (family, other) = match address.is_ipv4() {
+                true => ("IPv4", "[::]:"),
+                false => ("IPv6", ""),
+            };
+            problems
+                .report(&span, format!("the tenant has no {family} address"))
+                .help(format!(
+                    "give it one, or publish it as \"{other}{} -> …\"",
+                    publish.get_ref().port
+                ));
         }
     }
 }

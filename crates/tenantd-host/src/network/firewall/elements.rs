@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use tenantd_core::plan::address::Addresses;
 use tenantd_core::plan::derive;
@@ -21,9 +21,13 @@ pub(super) struct Element {
 
 impl Element {
     /// The tenant's address, if this is the element that says that it is in use.
-    pub(super) fn own_address(&self) -> Option<Ipv4Addr> {
-        let octets: [u8; 4] = self.key.as_slice().try_into().ok()?;
-        (self.set == "own4").then(|| octets.into())
+    pub(super) fn own_address(&self) -> Option<IpAddr> {
+        let key = self.key.as_slice();
+        match self.set {
+            "own4" => Some(IpAddr::from(<[u8; 4]>::try_from(key).ok()?)),
+            "own6" => Some(IpAddr::from(<[u8; 16]>::try_from(key).ok()?)),
+            _ => None,
+        }
     }
 
     /// The chain of rules that it leads to.
@@ -79,8 +83,11 @@ impl Joined {
         self
     }
 
-    fn and(self, address: Ipv4Addr) -> Self {
-        self.with(&address.octets())
+    fn and(self, address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(address) => self.with(&address.octets()),
+            IpAddr::V6(address) => self.with(&address.octets()),
+        }
     }
 
     fn port(self, port: u16) -> Self {
@@ -114,102 +121,107 @@ fn element(set: &'static str, key: Joined, data: Data) -> Element {
 
 /// The elements of the application itself: a gateway's address is in use.
 pub(super) fn of_gateway(gateway: IpAddr) -> Element {
-    match gateway {
-        IpAddr::V4(gateway) => key("own4", Joined::default().and(gateway)),
-        IpAddr::V6(gateway) => key("own6", Joined::default().with(&gateway.octets())),
-    }
+    let set = of_family(gateway, ["own4", "own6"]);
+    key(set, Joined::default().and(gateway))
 }
 
 /// The elements of a tenant whose host end has this index.
 pub(super) fn of(link: &LinkPlan, index: u32) -> BTreeSet<Element> {
     let mut all = BTreeSet::new();
-    for address in ipv4(link) {
+    for address in link.addresses.iter() {
         guard(link, index, address, &mut all);
         traffic(&link.traffic, address, &mut all);
     }
-    for address in link.addresses.iter() {
-        if let IpAddr::V6(address) = address {
-            guard6(link, index, address, &mut all);
-        }
-    }
-    if let Some(first) = ipv4(link).next() {
-        all.extend(link.traffic.publish.iter().map(|it| published(it, first)));
+    for publish in &link.traffic.publish {
+        let mut of_family = link.addresses.iter();
+        let to = of_family.find(|it| it.is_ipv4() == publish.address.is_ipv4());
+        all.extend(to.map(|to| published(publish, to)));
     }
     all
 }
 
-fn ipv4(link: &LinkPlan) -> impl Iterator<Item = Ipv4Addr> {
-    link.addresses.iter().filter_map(|address| match address {
-        IpAddr::V4(address) => Some(address),
-        IpAddr::V6(_) => None,
-    })
+/// The set for the family of an address.
+fn of_family(address: IpAddr, [of4, of6]: [&'static str; 2]) -> &'static str {
+    match address {
+        IpAddr::V4(_) => of4,
+        IpAddr::V6(_) => of6,
+    }
 }
 
-fn guard(link: &LinkPlan, index: u32, address: Ipv4Addr, all: &mut BTreeSet<Element>) {
+fn guard(link: &LinkPlan, index: u32, address: IpAddr, all: &mut BTreeSet<Element>) {
     let mac = link.tenant.mac.0;
     let sender = || Joined::default().with(&index.to_ne_bytes()).with(&mac);
-    all.insert(key("ok4", sender().and(address)));
-    all.insert(key("arps", sender().with(&mac).and(address)));
-    all.insert(key("own4", Joined::default().and(address)));
+    all.insert(key(
+        of_family(address, ["ok4", "ok6"]),
+        sender().and(address),
+    ));
+    if address.is_ipv4() {
+        all.insert(key("arps", sender().with(&mac).and(address)));
+    }
+    let own = Joined::default().and(address);
+    all.insert(key(of_family(address, ["own4", "own6"]), own));
 }
 
-/// The host and the tenant reach each other; what else the manifest allows is of IPv4.
-fn guard6(link: &LinkPlan, index: u32, address: Ipv6Addr, all: &mut BTreeSet<Element>) {
-    let sender = Joined::default().with(&index.to_ne_bytes());
-    let sender = sender.with(&link.tenant.mac.0);
-    all.insert(key("ok6", sender.with(&address.octets())));
-    all.insert(key("own6", Joined::default().with(&address.octets())));
-}
-
-fn traffic(traffic: &TrafficPlan, address: Ipv4Addr, all: &mut BTreeSet<Element>) {
+fn traffic(traffic: &TrafficPlan, address: IpAddr, all: &mut BTreeSet<Element>) {
     let TrafficPlan {
         outbound,
         egress,
-        source,
+        sources,
         peers,
         host_services,
         publish,
     } = traffic;
     let own = || Joined::default().and(address);
+    let set = |sets| of_family(address, sets);
+    let is_same = |other: &IpAddr| other.is_ipv4() == address.is_ipv4();
     if *outbound != Outbound::None {
         let verdict = match list_of(egress) {
             None => Data::Return,
             Some(list) => Data::Goto(list),
         };
-        all.insert(element("egress4", own(), verdict));
+        all.insert(element(set(["egress4", "egress6"]), own(), verdict));
     }
-    match (outbound, source) {
+    match (outbound, sources.iter().copied().find(is_same)) {
         (Outbound::None, _) => {}
-        (Outbound::Routed, _) => drop(all.insert(key("direct4", own()))),
+        (Outbound::Routed, _) => drop(all.insert(key(set(["direct4", "direct6"]), own()))),
         (Outbound::Nat, Some(source)) => {
-            let value = Joined::default().and(*source);
-            all.insert(element("snat4", own(), Data::Value(value.0)));
+            let value = Data::Value(Joined::default().and(source).0);
+            all.insert(element(set(["snat4", "snat6"]), own(), value));
         }
-        (Outbound::Nat, None) => drop(all.insert(key("masq4", own()))),
+        (Outbound::Nat, None) => drop(all.insert(key(set(["masq4", "masq6"]), own()))),
     }
     if peers.all {
-        all.insert(key("all4", own()));
+        all.insert(key(set(["all4", "all6"]), own()));
     }
-    for peer in peers.named.values().flat_map(Addresses::iter) {
-        if let IpAddr::V4(peer) = peer {
-            all.insert(key("peers4", own().and(peer)));
-        }
+    for peer in peers
+        .named
+        .values()
+        .flat_map(Addresses::iter)
+        .filter(is_same)
+    {
+        all.insert(key(set(["peers4", "peers6"]), own().and(peer)));
     }
     for service in host_services {
         let service = own().protocol(service.protocol).port(service.port);
-        all.insert(key("host4", service));
+        all.insert(key(set(["host4", "host6"]), service));
     }
-    if !publish.is_empty() {
-        all.insert(key("self4", own().and(address)));
+    if publish.iter().any(|it| is_same(&it.address)) {
+        all.insert(key(set(["self4", "self6"]), own().and(address)));
     }
 }
 
-fn published(publish: &Publish, to: Ipv4Addr) -> Element {
+fn published(publish: &Publish, to: IpAddr) -> Element {
     let value = Data::Value(Joined::default().and(to).port(publish.to).0);
     let service = |key: Joined| key.protocol(publish.protocol).port(publish.port);
-    match publish.address {
-        Some(address) => element("pub4", service(Joined::default().and(address)), value),
-        None => element("any4", service(Joined::default()), value),
+    match publish.address.is_unspecified() {
+        false => {
+            let key = service(Joined::default().and(publish.address));
+            element(of_family(to, ["pub4", "pub6"]), key, value)
+        }
+        true => {
+            let set = of_family(to, ["any4", "any6"]);
+            element(set, service(Joined::default()), value)
+        }
     }
 }
 

@@ -13,6 +13,11 @@ const ACCEPT: u32 = 1;
 const IPV4: u8 = 2;
 const IPV6: u8 = 10;
 
+/// `RTN_UNICAST`, `RTN_LOCAL` and `RTN_UNREACHABLE`.
+pub(super) const UNICAST: u32 = 1;
+const LOCAL: u32 = 2;
+pub(super) const UNREACHABLE: u32 = 7;
+
 /// `ARPHRD_LOOPBACK` and `ARPHRD_ETHER`.
 pub(super) const LOOPBACK: u16 = 772;
 pub(super) const ETHERNET: u16 = 1;
@@ -176,8 +181,8 @@ impl Rule {
             .compare(Compare::NotEqual, &[0; 4])
     }
 
-    /// The destination is an address of the host (`RTN_LOCAL`).
-    pub(super) fn for_local(self) -> Self {
+    /// The destination is of this type, `RTN_*` in rtnetlink(7).
+    pub(super) fn destination_is(self, kind: u32) -> Self {
         let (by_type, destination) = (3, 2);
         let parts = [
             number(1, register(0)),
@@ -185,20 +190,17 @@ impl Rule {
             number(3, destination),
         ];
         self.with("fib", &parts)
-            .compare(Compare::Equal, &2_u32.to_ne_bytes())
+            .compare(Compare::Equal, &kind.to_ne_bytes())
     }
 
-    /// The destination is no address of the host, and not for many.
-    pub(super) fn not_for_local(self) -> Self {
-        let (by_type, destination) = (3, 2);
-        let parts = [
-            number(1, register(0)),
-            number(2, by_type),
-            number(3, destination),
-        ];
-        // `RTN_UNICAST`.
-        self.with("fib", &parts)
-            .compare(Compare::Equal, &1_u32.to_ne_bytes())
+    /// The destination is an address of the host.
+    pub(super) fn for_local(self) -> Self {
+        self.destination_is(LOCAL)
+    }
+
+    /// A field does not have this value.
+    pub(super) fn differs(self, field: Field, value: &[u8]) -> Self {
+        self.load(&[field]).compare(Compare::NotEqual, value)
     }
 
     /// The host has no route to the destination: no link by which it goes (`NFT_FIB_RESULT_OIF`, with
@@ -251,12 +253,13 @@ impl Rule {
         rule.with("nat", &parts)
     }
 
-    /// Translates the source to this IPv4 address.
-    pub(super) fn source_to(self, address: [u8; 4]) -> Self {
-        let parts = [number(1, register(0)), data(2, &address)];
+    /// Translates the source to this address, of the length of its family.
+    pub(super) fn source_to(self, address: &[u8]) -> Self {
+        let family = if address.len() == 4 { IPV4 } else { IPV6 };
+        let parts = [number(1, register(0)), data(2, address)];
         let nat = [
             number(1, Nat::Source as u32),
-            number(2, IPV4.into()),
+            number(2, family.into()),
             number(3, register(0)),
         ];
         self.with("immediate", &parts).with("nat", &nat)

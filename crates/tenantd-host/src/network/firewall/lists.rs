@@ -1,9 +1,10 @@
 //! The rules of a list of what a tenant may reach outside: a chain, which all tenants with the same list share.
 
+use ipnetwork::IpNetwork;
 use tenantd_core::plan::traffic::{EgressRule, Protocol};
 
 use super::elements::number;
-use super::expressions::{Compare, DESTINATION4, L4PROTO, PORT};
+use super::expressions::{Compare, DESTINATION4, DESTINATION6, L4PROTO, PORT};
 use super::rules::{Rule, rule};
 
 /// The rules of a list of what a tenant may reach outside.
@@ -24,11 +25,16 @@ pub(super) fn list(rules: &[EgressRule]) -> Vec<Rule> {
 
 fn listed(egress: &EgressRule, protocol: Option<Protocol>) -> Rule {
     let mut rule = rule();
-    if let Some(network) = egress.network {
-        let (mask, base) = (network.mask(), network.network());
-        rule = rule
-            .ipv4()
-            .bits(DESTINATION4, &mask.octets(), Compare::Equal, &base.octets());
+    match egress.network {
+        None => {}
+        Some(IpNetwork::V4(network)) => {
+            let (mask, base) = (network.mask().octets(), network.network().octets());
+            rule = rule.ipv4().bits(DESTINATION4, &mask, Compare::Equal, &base);
+        }
+        Some(IpNetwork::V6(network)) => {
+            let (mask, base) = (network.mask().octets(), network.network().octets());
+            rule = rule.ipv6().bits(DESTINATION6, &mask, Compare::Equal, &base);
+        }
     }
     if let Some(protocol) = protocol {
         rule = rule.is(L4PROTO, &[number(protocol)]);

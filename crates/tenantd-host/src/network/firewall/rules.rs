@@ -5,19 +5,19 @@
 //! application have one group. So a rule sees by one comparison whether a packet is from or for a tenant,
 //! and the application of its receiver decides.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use ipnetwork::{Ipv4Network, Ipv6Network};
+use ipnetwork::Ipv4Network;
 use netlink_packet_netfilter::nftables::{
     DevHookNumber, ExpressionAttribute, HookNumber, InetHookNumber, ListAttribute, RuleAttribute,
     RuleMessage,
 };
 
-use tenantd_core::plan::model::NetworkPlan;
+use tenantd_core::plan::model::{NetworkPlan, Subnet6};
 
 use super::expressions::{
     Compare, DESTINATION4, DESTINATION6, ICMP_TYPE, IIFGROUP, IIFTYPE, L4PROTO, LOOPBACK, Nat,
-    OIFGROUP, PORT, SOURCE4, SOURCE6,
+    OIFGROUP, PORT, SOURCE4, SOURCE6, UNICAST, UNREACHABLE,
 };
 pub(super) use super::expressions::{Field, Rule};
 use super::guard::{ADVERTISEMENT, SOLICITATION};
@@ -92,7 +92,7 @@ pub(super) struct Facts {
     pub(super) group: u32,
     subnet: Ipv4Network,
     gateway: Ipv4Addr,
-    subnet6: Option<Ipv6Network>,
+    ipv6: Option<Subnet6>,
 }
 
 impl Facts {
@@ -101,7 +101,7 @@ impl Facts {
             group: network.group(),
             subnet: network.subnet,
             gateway: network.gateway,
-            subnet6: network.ipv6.map(|it| it.network),
+            ipv6: network.ipv6,
         }
     }
 
@@ -156,12 +156,11 @@ impl Facts {
                 .drop(),
         ];
         rules.extend(self.unused());
-        rules.push(
-            self.by_ours(rule())
-                .not_for_local()
-                .without_route()
-                .jump("no_way"),
-        );
+        // For IPv4 the kernel tells by the type only whether it is the host's.
+        let ours = || self.by_ours(rule());
+        let stranded4 = ours().ipv4().destination_is(UNICAST).without_route();
+        let stranded6 = ours().ipv6().destination_is(UNREACHABLE);
+        rules.extend([stranded4, stranded6].map(|rule| rule.jump("no_way")));
         rules
     }
 
@@ -173,8 +172,8 @@ impl Facts {
             .bits(DESTINATION4, &mask, Compare::Equal, &network)
             .not_in_set("own4", DESTINATION4)
             .goto("refuse");
-        let ipv6 = self.subnet6.map(|subnet| {
-            let (mask, network) = (subnet.mask().octets(), subnet.network().octets());
+        let ipv6 = self.ipv6.map(|Subnet6 { network, .. }| {
+            let (mask, network) = (network.mask().octets(), network.network().octets());
             rule()
                 .ipv6()
                 .bits(DESTINATION6, &mask, Compare::Equal, &network)
@@ -207,8 +206,8 @@ impl Facts {
 
     /// What a tenant gets from the host's loopback address, or from itself, is answered to the gateway.
     fn local_in(&self) -> Vec<Rule> {
-        let gateway = self.gateway.octets();
-        vec![
+        let gateway = &self.gateway.octets();
+        let mut rules = vec![
             rule()
                 .ipv4()
                 .bits(SOURCE4, &[255, 0, 0, 0], Compare::Equal, &[127, 0, 0, 0])
@@ -217,7 +216,12 @@ impl Facts {
                 .ipv4()
                 .in_set("self4", &[SOURCE4, DESTINATION4])
                 .source_to(gateway),
-        ]
+        ];
+        rules.extend(self.ipv6.map(|it| {
+            let itself = rule().ipv6().in_set("self6", &[SOURCE6, DESTINATION6]);
+            itself.source_to(&it.gateway.octets())
+        }));
+        rules
     }
 }
 
@@ -334,7 +338,16 @@ fn publish() -> Vec<Rule> {
         to(rule().ipv4(), true, "pub4", &[DESTINATION4, L4PROTO, PORT]),
         to(rule().ipv6(), false, "pub6", &[DESTINATION6, L4PROTO, PORT]),
         to(rule().ipv4().for_local(), true, "any4", &local),
-        to(rule().ipv6().for_local(), false, "any6", &local),
+        // The kernel sends nothing from its loopback address to others.
+        to(
+            rule()
+                .ipv6()
+                .differs(DESTINATION6, &Ipv6Addr::LOCALHOST.octets())
+                .for_local(),
+            false,
+            "any6",
+            &local,
+        ),
     ]
 }
 

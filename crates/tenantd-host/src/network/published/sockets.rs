@@ -132,11 +132,12 @@ fn inode(message: &[u8], publish: &Publish) -> Option<u64> {
         libc::AF_INET => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(&message[8..12]).ok()?)),
         _ => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(&message[8..24]).ok()?)),
     };
-    let overlaps = match (own.to_canonical(), publish.address) {
-        (own, _) if own.is_unspecified() => true,
-        (IpAddr::V4(_), None) => true,
-        (IpAddr::V4(own), Some(address)) => own == address,
-        (IpAddr::V6(_), _) => false,
+    let own = own.to_canonical();
+    let is_same = own.is_ipv4() == publish.address.is_ipv4();
+    // One that is for all of IPv6 may be for all of IPv4 too.
+    let overlaps = match own.is_unspecified() {
+        true => is_same || own.is_ipv6(),
+        false => is_same && (publish.address.is_unspecified() || own == publish.address),
     };
     overlaps.then(|| u64::from(u32_at(message, 68)))
 }

@@ -1,9 +1,9 @@
 //! Reads what traffic a tenant may have.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use ipnetwork::Ipv4Network;
+use ipnetwork::{IpNetwork, Ipv6Network};
 use toml::Spanned;
 
 use super::super::{At, Decode, one_of};
@@ -44,13 +44,12 @@ impl FromStr for Publish {
             let (from, to) = text.split_once("->")?;
             let (from, to) = (from.trim(), to.trim());
             let (address, from) = match from.rsplit_once(':') {
-                Some((address, from)) => (Some(address.parse::<Ipv4Addr>().ok()?), from),
-                None => (None, from),
+                Some((address, from)) => (host_address(address)?, from),
+                None => (Ipv4Addr::UNSPECIFIED.into(), from),
             };
             let (to, protocol) = port_of(to)?;
             Some(Publish {
-                // All addresses.
-                address: address.filter(|address| !address.is_unspecified()),
+                address,
                 port: port(from)?,
                 to,
                 protocol: protocol.unwrap_or(Protocol::Tcp),
@@ -58,6 +57,18 @@ impl FromStr for Publish {
         };
         parse().ok_or(())
     }
+}
+
+/// An address of the host; one of IPv6 is in brackets.
+fn host_address(text: &str) -> Option<IpAddr> {
+    match in_brackets(text) {
+        Some(inner) => inner.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
+        None => text.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
+    }
+}
+
+fn in_brackets(text: &str) -> Option<&str> {
+    text.strip_prefix('[')?.strip_suffix(']')
 }
 
 impl FromStr for EgressRule {
@@ -78,8 +89,10 @@ impl FromStr for EgressRule {
                 }
                 Some(_) | None => (target, None),
             };
-            let (addresses, ports) = match target.split_once(':') {
-                Some((addresses, ports)) => (addresses, Some(range(ports)?)),
+            // The colons in brackets are those of an address.
+            let end = target.find(']').unwrap_or(0);
+            let (addresses, ports) = match target[end..].find(':') {
+                Some(at) => (&target[..end + at], Some(range(&target[end + at + 1..])?)),
                 None => (target, None),
             };
             let network = match addresses {
@@ -103,8 +116,11 @@ fn range(text: &str) -> Option<(u16, u16)> {
     (first <= last).then_some((first, last))
 }
 
-fn network(text: &str) -> Option<Ipv4Network> {
-    let network: Ipv4Network = text.parse().ok()?;
+fn network(text: &str) -> Option<IpNetwork> {
+    let network: IpNetwork = match in_brackets(text) {
+        Some(inner) => inner.parse::<Ipv6Network>().ok()?.into(),
+        None => text.parse::<ipnetwork::Ipv4Network>().ok()?.into(),
+    };
     (network.ip() == network.network()).then_some(network)
 }
 
@@ -204,8 +220,9 @@ impl Decode for Vec<Spanned<Publish>> {
     fn decode(at: At<'_, '_>, problems: &mut Problems) -> Option<Self> {
         let wrong = |text: &str| {
             let message = format!("{text:?} is not a published port");
-            let help = "write the host's port, with an IPv4 address of the host or without, and the \
-                        tenant's: \"203.0.113.7:8080 -> 80/tcp\" or \"8443 -> 443\"";
+            let help = "write the host's port, with an address of the host or without, and the \
+                        tenant's: \"203.0.113.7:8080 -> 80/tcp\", \"8443 -> 443\" or, for IPv6, \
+                        \"[::]:8443 -> 443\"";
             (message, help)
         };
         items(at, problems, |text| Some(vec![text.parse().ok()?]), wrong)
@@ -234,6 +251,8 @@ mod tests {
             ("203.0.113.7:8080 -> 80/tcp", "203.0.113.7:8080 -> 80/tcp"),
             ("8443->443", "8443 -> 443/tcp"),
             ("0.0.0.0:53 -> 53/udp", "53 -> 53/udp"),
+            ("[::]:8443 -> 443", "[::]:8443 -> 443/tcp"),
+            ("[2001:db8::7]:53->53/udp", "[2001:db8::7]:53 -> 53/udp"),
         ] {
             let publish: Publish = text.parse().unwrap();
             assert_eq!(publish.to_string(), shown);
@@ -243,6 +262,8 @@ mod tests {
             "8080",
             "0 -> 80",
             "x:1 -> 2",
+            "::1:8080 -> 2",
+            "[192.0.2.1]:8080 -> 2",
             "1 -> 2/sctp",
             "+1 -> 2",
             "1 -> 65536",
@@ -258,6 +279,8 @@ mod tests {
             "deny any:25-26",
             "allow any",
             "deny 198.51.100.9/32/udp",
+            "allow [2001:db8::/32]:443/tcp",
+            "deny [2001:db8::9/128]",
         ] {
             let rule: EgressRule = text.parse().unwrap();
             assert_eq!(rule.to_string(), text);
@@ -266,6 +289,8 @@ mod tests {
             "any",
             "permit any",
             "allow 10.0.0.1/8",
+            "allow [2001:db8::1/32]",
+            "allow 2001:db8::/32",
             "allow any:9-8",
             "allow any:",
         ] {

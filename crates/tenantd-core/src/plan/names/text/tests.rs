@@ -1,6 +1,8 @@
 //! Texts of resolv.conf(5) and hosts(5) for tenants with different traffic.
 
 use super::super::NamesPlan;
+use std::net::Ipv4Addr;
+
 use super::*;
 use crate::plan::derive;
 use crate::plan::traffic::{Peers, TrafficPlan};
