@@ -1,6 +1,5 @@
 //! `[network]` is changed while tenants run: it is exchanged once they are released.
 
-use std::fs;
 use std::io::ErrorKind;
 use std::net::TcpStream;
 use std::process::Command;
@@ -235,6 +234,16 @@ fn a_network_that_changed_while_no_supervisor_ran_reprovisions_what_it_finds() {
     assert_ne!(pids(&daemon), before);
     let route = inside(&daemon, &["ip", "route"]);
     assert!(route.starts_with("default via 10.77.0.254"), "{route}");
-    assert!(fs::metadata("/srv/data").is_ok());
+    for mode in ["bridge", "routed"] {
+        daemon.kill();
+        let net = if mode == "bridge" { 78 } else { 79 };
+        let network = format!("subnet = \"10.{net}.0.0/24\"\nmode = \"{mode}\"");
+        write_manifest(&daemon.app, &manifest(&network, net));
+        daemon.again();
+        daemon.settles();
+        is_verified(&daemon);
+        let routes = ip("route show table all");
+        assert!(!routes.contains(&format!("10.{}.", net - 1)), "{routes}");
+    }
     daemon.end();
 }

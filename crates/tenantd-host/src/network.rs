@@ -149,8 +149,8 @@ impl Network {
         })
     }
 
-    /// Whether the hub that [`Network::open`] has found was that of another network: with the gateway's address of
-    /// another plan. Tenants that an earlier supervisor has provisioned have links that fit that one.
+    /// Whether the hub that [`Network::open`] has found was that of another network, with the gateway's address of
+    /// another plan, and was replaced. Tenants that an earlier supervisor has provisioned have links that fit that one.
     #[must_use]
     pub fn is_another(&self) -> bool {
         self.opened == Opened::Changed

@@ -170,7 +170,6 @@ fn the_hub_is_marked_reused_and_repaired() {
             assert_eq!(hub["linkinfo"]["info_data"]["stp_state"], 0);
             let index = hub["ifindex"].clone();
             drop(first);
-            ip("address flush dev td-wiki");
             ip("address add 10.78.0.9/16 dev td-wiki");
             ip("link set td-wiki mtu 1300 down");
             let second = Network::open(plan(mode)).await.unwrap();

@@ -7,6 +7,7 @@
 mod collect;
 mod drive;
 mod editing;
+mod exchange;
 mod folders;
 mod init;
 mod main_process;

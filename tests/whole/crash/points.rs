@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::crash::drive::{Drive, dies_at};
-use crate::crash::{collect, editing, folders, init, main_process, uids};
+use crate::crash::{collect, editing, exchange, folders, init, main_process, uids};
 
 macro_rules! points {
     ($($test:ident: $point:literal, $drive:ident $(, $time:literal)?;)*) => {
@@ -190,6 +190,7 @@ fn every_crash_point_of_the_sources_is_tested() {
     }
     let driven = POINTS.iter().copied();
     let driven = driven.chain(collect::points()).chain(editing::points());
+    let driven = driven.chain(exchange::points());
     let driven = driven.chain(folders::points()).chain(init::points());
     let driven = driven.chain(main_process::points()).chain(uids::points());
     let driven: BTreeSet<_> = driven.map(str::to_owned).collect();

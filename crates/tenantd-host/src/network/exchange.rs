@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::provision::Provisioner;
 use super::{Request, hub, start, subnet};
+use crate::crash;
 use tenantd_core::plan::model::NetworkPlan;
 use tenantd_core::stage::Failure;
 
@@ -118,10 +119,7 @@ pub(super) async fn remove(provisioner: &Provisioner) -> Result<(), Failure> {
     }
 }
 
-/// Removes a network of which no tenant is left.
-async fn removed(former: &Provisioner) -> Result<(), Failure> {
-    remove(former).await?;
-    // The hub stays if a port of it is not ours; its subnets do not.
+async fn remove_routes(former: &Provisioner) -> Result<(), Failure> {
     for subnet in former.network.subnets() {
         subnet::remove(&former.links, subnet).await?;
     }
@@ -134,13 +132,22 @@ pub(super) async fn exchange(
     plan: NetworkPlan,
 ) -> Result<Provisioner, NoExchange> {
     let before = former.network.clone();
-    if let Err(why) = removed(&former).await {
+    crash::point("exchange: begun", &before.mark);
+    let removed = remove(&former).await;
+    // It stays if a port of the hub is not ours; its subnet does not.
+    let removed = match removed {
+        Ok(()) => remove_routes(&former).await,
+        Err(why) => Err(why),
+    };
+    if let Err(why) = removed {
         let again = Some(former);
         return Err(NoExchange { why, again });
     }
     drop(former);
+    crash::point("exchange: removed", &before.mark);
     let why = match start(plan).await {
         Ok((exchanged, _)) => {
+            crash::point("exchange: made", &before.mark);
             tracing::info!("the network was exchanged");
             return Ok(exchanged);
         }

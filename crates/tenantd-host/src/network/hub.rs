@@ -43,7 +43,7 @@ pub(super) enum Opened {
     Made,
     /// It was there.
     Found,
-    /// It was there, with another address than that of the plan.
+    /// One with another address than that of the plan was there. It was removed, and this one made.
     Changed,
 }
 
@@ -60,13 +60,19 @@ pub(super) async fn ensure(links: &Links, network: &NetworkPlan) -> Result<(u32,
     for gateway in network.gateways() {
         links.refuse_own_address(gateway, known).await?;
     }
-    if let Some(index) = known {
-        let opened = match set_up(links, network, index).await? {
-            Address::Replaced => Opened::Changed,
-            Address::There | Address::Missing => Opened::Found,
-        };
-        return Ok((index, opened));
-    }
+    let opened = match found {
+        None => Opened::Made,
+        Some(found) if is_another(links, network, found.index).await? => {
+            // The routes of its subnet that name it go with it.
+            subnet::remove_of_hub(links, found.index).await?;
+            links.delete(&found).await?;
+            Opened::Changed
+        }
+        Some(found) => {
+            set_up(links, network, found.index).await?;
+            return Ok((found.index, Opened::Found));
+        }
+    };
     let found = make(links, network).await?;
     if let Err(why) = set_up(links, network, found.index).await {
         return Err(match links.delete(&found).await {
@@ -77,7 +83,23 @@ pub(super) async fn ensure(links: &Links, network: &NetworkPlan) -> Result<(u32,
             }
         });
     }
-    Ok((found.index, Opened::Made))
+    Ok((found.index, opened))
+}
+
+/// Whether a hub is that of another plan: it has another address in the place of a gateway's. An address that is only
+/// missing was taken by another program.
+async fn is_another(links: &Links, network: &NetworkPlan, index: u32) -> Result<bool, Failure> {
+    for gateway in network.gateways() {
+        let fail = |error| refused(Stage::Address, gateway.to_string(), error);
+        let present = present(links, index, gateway).await.map_err(fail)?;
+        let prefix = prefix(network, gateway);
+        let is_it =
+            |it: &AddressMessage| it.header.prefix_len == prefix && local(it) == Some(gateway);
+        if !present.is_empty() && !present.iter().any(is_it) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Makes the hub. A request that is lost, for want of memory, ends like one that is done, so it is looked for, and made
@@ -123,23 +145,17 @@ fn is_hub(found: &Found, network: &NetworkPlan) -> bool {
     found.is_ours(&network.mark, network.hub.mac) && found.kind == Some(InfoKind::Bridge)
 }
 
-async fn set_up(links: &Links, network: &NetworkPlan, index: u32) -> Result<Address, Failure> {
+async fn set_up(links: &Links, network: &NetworkPlan, index: u32) -> Result<(), Failure> {
     change(links, network, index).await?;
     crash::point("hub: marked", network.hub.name.as_str());
     ipv6::settle(&Sysctls::default(), network, network.hub.name.as_str())?;
-    let mut found = Address::There;
     for gateway in network.gateways() {
-        let one = ensure_address(links, (network, gateway), index, true).await?;
-        found = match (found, one) {
-            (Address::Replaced, _) | (_, Address::Replaced) => Address::Replaced,
-            (Address::Missing, _) | (_, Address::Missing) => Address::Missing,
-            (Address::There, Address::There) => Address::There,
-        };
+        ensure_address(links, (network, gateway), index, true).await?;
     }
     for subnet in network.subnets() {
         subnet::ensure(links, (network, subnet), index).await?;
     }
-    Ok(found)
+    Ok(())
 }
 
 async fn change(links: &Links, network: &NetworkPlan, index: u32) -> Result<(), Failure> {
@@ -229,9 +245,9 @@ pub(super) async fn mend(
         change(links, network, index).await?;
     }
     for gateway in network.gateways() {
-        let found = ensure_address(links, (network, gateway), index, false).await?;
-        if found != Address::There {
-            mended.push(format!("the address {}", address_of(network, gateway)));
+        if ensure_address(links, (network, gateway), index, false).await? {
+            let prefix = prefix(network, gateway);
+            mended.push(format!("the address {gateway}/{prefix}"));
         }
     }
     for subnet in network.subnets() {
@@ -251,44 +267,28 @@ fn prefix(network: &NetworkPlan, gateway: IpAddr) -> u8 {
     }
 }
 
-/// The hub's address of a family, with its prefix.
-fn address_of(network: &NetworkPlan, gateway: IpAddr) -> String {
-    format!("{gateway}/{}", prefix(network, gateway))
-}
-
-/// How the hub's address of a family was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Address {
-    There,
-    Missing,
-    /// Another one was in its place.
-    Replaced,
-}
-
-/// Sets the hub's address of a family. Removes others if it is to be the `only` one.
+/// Sets the hub's address of a family. Removes others if it is to be the `only` one. Returns whether it was missing.
 async fn ensure_address(
     links: &Links,
     (network, gateway): (&NetworkPlan, IpAddr),
     index: u32,
     only: bool,
-) -> Result<Address, Failure> {
+) -> Result<bool, Failure> {
     let prefix = prefix(network, gateway);
-    let object = address_of(network, gateway);
+    let object = format!("{gateway}/{prefix}");
     let fail = |error| refused(Stage::Address, object.as_str(), error);
     let present = present(links, index, gateway).await.map_err(fail)?;
     links.done(Ok(())).map_err(fail)?;
-    let mut found = Address::Missing;
-    let mut removed_any = false;
+    let mut missing = true;
     for address in present {
         if address.header.prefix_len == prefix && local(&address) == Some(gateway) {
-            found = Address::There;
+            missing = false;
         } else if only {
-            removed_any = true;
             let removed = links.handle().address().del(address).execute().await;
             links.done(removed).map_err(fail)?;
         }
     }
-    if found == Address::Missing {
+    if missing {
         let mut added = links.handle().address().add(index, gateway, prefix);
         // Each tenant has a route of its own: the others are refused.
         let flags = match (network.mode, gateway) {
@@ -301,10 +301,7 @@ async fn ensure_address(
         links.done(added.execute().await).map_err(fail)?;
         settled(links, index, gateway).await?;
     }
-    Ok(match found {
-        Address::Missing if removed_any => Address::Replaced,
-        found => found,
-    })
+    Ok(missing)
 }
 
 /// The addresses of the same family on the hub. With strict checking, the kernel lists those of this link only.
