@@ -3,8 +3,11 @@
 //! The command is a process of its own, in a session of its own: nothing of the operator's terminal or
 //! session enters the tenant. This process stays outside and waits.
 
+mod client;
+pub(super) mod deputy;
 mod group;
 mod offline;
+mod running;
 mod started;
 mod terminal;
 mod user;
@@ -15,7 +18,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind, Seek};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
 use anyhow::Context;
@@ -28,6 +31,7 @@ use serde::{Deserialize, Serialize};
 use super::{End, args, starting};
 use group::Group;
 use offline::Held;
+use running::Running;
 use started::Started;
 use tenantd_api::client::app::Selector;
 use tenantd_api::client::{ClientError, Connection, pattern};
@@ -60,6 +64,9 @@ impl NotRun {
     /// The exit code for it.
     #[must_use]
     pub fn code(&self) -> u8 {
+        if let Some(Deputized { code, .. }) = self.0.downcast_ref() {
+            return *code;
+        }
         match self.0.downcast_ref::<JoinError>() {
             Some(JoinError::NotFound { .. }) => NOT_FOUND,
             Some(JoinError::NotExecutable { .. }) => NOT_EXECUTABLE,
@@ -92,6 +99,17 @@ struct Order {
     terminal: Option<usize>,
     /// Whether the keeper of the launch starts it, in whose domain it stays.
     is_kept: bool,
+    /// The number of a descriptor to which it writes why it could not execute the command, instead of standard
+    /// error.
+    report: Option<RawFd>,
+}
+
+/// A deputy could not run the command.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+struct Deputized {
+    code: u8,
+    text: String,
 }
 
 /// Runs a command in a tenant, and waits until it and all that it has left have ended.
@@ -105,6 +123,9 @@ pub(super) fn exec(selector: &Selector, what: &args::Exec) -> anyhow::Result<End
 fn run(selector: &Selector, what: &args::Exec) -> anyhow::Result<u8> {
     let tenant = &what.tenant;
     let app = starting::find(selector)?;
+    if !rustix::process::geteuid().is_root() {
+        return client::run(&app, what);
+    }
     let mut target = super::converse(async {
         let mut connection = Connection::open(&app).await?;
         let entered = match what.offline {
@@ -141,45 +162,57 @@ fn run(selector: &Selector, what: &args::Exec) -> anyhow::Result<u8> {
 /// Starts the command in a process of its own, so that this one can be left outside the tenant with the
 /// operator's terminal.
 fn visit(what: &args::Exec, mut target: ExecTarget) -> anyhow::Result<u8> {
-    let tenant = &what.tenant;
-    let pid = target.pid;
-    let group = match &target.cgroup {
-        None => None,
-        Some(visitors) => match cgroup::begin_visit(Path::new(visitors), tenant) {
-            // The supervisor has removed it, because the program has ended.
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Err(JoinError::Gone { pid }.into());
-            }
-            begun => Some(begun.context("cannot make its cgroup")?),
-        },
-    };
-    target.cgroup = group.as_ref().map(|it| it.path().display().to_string());
+    let group = begin_group(&what.tenant, &mut target)?;
     let signals = visit::signals().context("cannot handle signals")?;
     let prepared = terminal::prepare().context("cannot make a terminal")?;
-    let (Streams { streams, terminal }, own) = prepared;
+    let (Streams { stdio, terminal }, own) = prepared;
     let raw = match own.as_ref().is_some_and(|it| it.is_interactive) {
         true => Some(Raw::enter().context("cannot set up the terminal")?),
         false => None,
     };
     // A command of the manifest may signal as it is, and asks nobody.
     let keeper = target.keeper.take().filter(|_| !what.may_signal);
-    let offer = started::offer(tenant, keeper);
+    let offer = started::offer(&what.tenant, keeper);
     let order = Order {
         is_kept: offer.is_some(),
         parent: offer.as_ref().map_or_else(std::process::id, Offer::keeper),
-        tenant: tenant.clone(),
+        tenant: what.tenant.clone(),
         target,
         command: what.command.clone(),
         may_signal: what.may_signal,
         terminal,
+        report: None,
     };
-    let child = spawn(&order, streams, offer).context("cannot start a process")?;
-    let group = group.map(Group::Cgroup);
-    Visit::begin(child, group, signals, own, raw)?.wait()
+    let streams = terminal::owned(stdio).context("cannot pass standard input and output on")?;
+    let term = std::env::var_os("TERM");
+    let child = spawn(&order, streams, offer, term).context("cannot start a process")?;
+    Visit::begin(Running::own(child, group)?, signals, own, raw).wait()
+}
+
+/// Makes the cgroup of the command, if there are cgroups.
+fn begin_group(tenant: &TenantName, target: &mut ExecTarget) -> anyhow::Result<Option<Group>> {
+    let Some(visitors) = &target.cgroup else {
+        return Ok(None);
+    };
+    let pid = target.pid;
+    let leaf = match cgroup::begin_visit(Path::new(visitors), tenant) {
+        // The supervisor has removed it, because the program has ended.
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Err(JoinError::Gone { pid }.into());
+        }
+        begun => begun.context("cannot make its cgroup")?,
+    };
+    target.cgroup = Some(leaf.path().display().to_string());
+    Ok(Some(Group::Cgroup(leaf)))
 }
 
 /// Starts the process that enters the tenant and becomes the command.
-fn spawn(order: &Order, streams: [OwnedFd; 3], offer: Option<Offer>) -> io::Result<Started> {
+fn spawn(
+    order: &Order,
+    streams: [OwnedFd; 3],
+    offer: Option<Offer>,
+    term: Option<OsString>,
+) -> io::Result<Started> {
     let mut file = File::from(memfd_create("tenantd-exec", MemfdFlags::CLOEXEC)?);
     serde_json::to_writer(&mut file, order)?;
     file.rewind()?;
@@ -187,7 +220,7 @@ fn spawn(order: &Order, streams: [OwnedFd; 3], offer: Option<Offer>) -> io::Resu
     let copy = is_exposed(&order.target)
         .then(SealedCopy::make)
         .transpose()?;
-    started::start(&file, streams, copy.as_ref(), offer)
+    started::start(&file, streams, copy.as_ref(), offer, term)
 }
 
 /// Whether a process of the tenant may be able to open the file of a program that enters it, and to write to it: one
@@ -210,11 +243,23 @@ pub fn asked() -> Option<anyhow::Error> {
 fn become_command(number: &str) -> anyhow::Result<Infallible> {
     let file = File::open(format!("/proc/self/fd/{number}")).context("cannot read its order")?;
     let order: Order = serde_json::from_reader(io::BufReader::new(file))?;
-    let Order { tenant, .. } = &order;
-    enter(&order).with_context(|| tenant.to_string())
+    let Order { tenant, report, .. } = &order;
+    let open = |number: &RawFd| {
+        File::options()
+            .write(true)
+            .open(format!("/proc/self/fd/{number}"))
+    };
+    let report = report.as_ref().map(open).transpose()?;
+    let kept = report.as_ref().map(AsRawFd::as_raw_fd);
+    let Err(error) = enter(&order, kept).with_context(|| tenant.to_string());
+    match report {
+        None => Err(error),
+        // Standard error is the client's, and this process may still be root.
+        Some(report) => deputy::report(report, &NotRun(error)),
+    }
 }
 
-fn enter(order: &Order) -> anyhow::Result<Infallible> {
+fn enter(order: &Order, kept: Option<RawFd>) -> anyhow::Result<Infallible> {
     let Some((program, arguments)) = order.command.split_first() else {
         anyhow::bail!("no command given");
     };
@@ -227,6 +272,7 @@ fn enter(order: &Order) -> anyhow::Result<Infallible> {
         Some(_) => ioctl_tiocsctty(io::stderr())?,
     }
     let mut target = target(order.target.clone(), order.parent);
+    target.kept = kept;
     target.domain = match target.domain {
         CommandDomain::Whole if order.is_kept => CommandDomain::None,
         CommandDomain::Whole if order.may_signal => CommandDomain::MaySignal,
@@ -273,5 +319,6 @@ pub(super) fn target(exec_target: ExecTarget, parent: u32) -> Target {
             // Also where an earlier supervisor would not confine it.
             Some(_) => CommandDomain::Whole,
         },
+        kept: None,
     }
 }

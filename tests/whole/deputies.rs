@@ -1,5 +1,7 @@
 //! What groups without root may read and run in tenants: a deputy, a process of root, does it for them.
 
+mod attack;
+mod exec;
 mod logs;
 
 use std::fs;
@@ -8,16 +10,16 @@ use std::process::Command;
 use crate::support::daemon::{CommandOutput, Daemon, PROGRAM, in_time, run};
 use crate::support::place::{self, folder, script};
 
-/// Two tenants of one user.
+/// Two tenants, each with a user of its own.
 const MANIFEST: &str = r#"
 [app]
 name = "APP"
 command = ["/srv/app", "{tenant}"]
-user = "games"
+user = "per-tenant"
 datastore.path = "/srv/data"
 [control]
 operators = [
-    { group = 4242, rights = ["logs"], tenants = ["acme"] },
+    { group = 4242, rights = ["logs", "exec"], tenants = ["acme"] },
     { group = 4343, rights = ["status"] },
 ]
 [tenants]

@@ -57,6 +57,10 @@ impl Terminal {
         }
     }
 
+    pub(super) fn resizes(&self, rows: u16, columns: u16) {
+        resize(&self.slave, rows, columns);
+    }
+
     pub(super) fn types(&mut self, text: &str) {
         self.master.write_all(text.as_bytes()).unwrap();
     }

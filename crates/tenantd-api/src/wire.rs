@@ -36,7 +36,7 @@ pub mod watch;
 
 pub use answer::TenantAnswer;
 pub use app_reload::AppReloaded;
-pub use deputy::{Deputy, LOG_LINES_MAX};
+pub use deputy::{CommandEnd, Deputy, LOG_LINES_MAX, Streams};
 pub use exec::{ExecLimit, ExecTarget};
 pub use killed::{Killed, NamedProcess};
 pub use network::NetworkState;

@@ -22,11 +22,13 @@ pub enum Right {
     Kill,
     /// Read its log.
     Logs,
+    /// Run commands in it, as its user.
+    Exec,
 }
 
 impl Right {
     /// All rights.
-    pub const EACH: [Self; 7] = [
+    pub const EACH: [Self; 8] = [
         Self::Status,
         Self::Start,
         Self::Stop,
@@ -34,6 +36,7 @@ impl Right {
         Self::ReloadApp,
         Self::Kill,
         Self::Logs,
+        Self::Exec,
     ];
 
     /// The words of all, in the same order.
@@ -58,6 +61,7 @@ impl Right {
             Self::ReloadApp => "reload-app",
             Self::Kill => "kill",
             Self::Logs => "logs",
+            Self::Exec => "exec",
         }
     }
 }

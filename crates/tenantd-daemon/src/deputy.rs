@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use rustix::fs::{MemfdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
 
-use tenantd_api::wire::LogPlace;
+use tenantd_api::wire::{ExecTarget, LogPlace};
 use tenantd_core::name::{AppName, TenantName};
 use tenantd_host::children::{self, Spawned};
 
@@ -33,6 +33,21 @@ pub struct Order {
 pub enum What {
     /// Send the logs of tenants.
     Logs(Logs),
+    /// Run a command in a tenant.
+    Exec(Box<Exec>),
+}
+
+/// What is run, and where.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Exec {
+    /// The tenant.
+    pub tenant: TenantName,
+    /// What a process needs to join it.
+    pub target: ExecTarget,
+    /// The command and its arguments.
+    pub command: Vec<String>,
+    /// The value of `TERM`.
+    pub term: Option<String>,
 }
 
 /// Which logs are sent, and what of them.
@@ -78,6 +93,7 @@ impl What {
     fn word(&self) -> &'static str {
         match self {
             Self::Logs(_) => "logs",
+            Self::Exec(_) => "exec",
         }
     }
 }

@@ -203,6 +203,7 @@ impl Requests {
             Request::Repair { tenants: of, reply } => repair::begin(tenants, &of, reply),
             Request::ReloadApp { tenants: of, reply } => self.reload_apps(tenants, &of, reply),
             Request::Logs { tenants: of, reply } => drop(reply.send(tenants.logged(&of))),
+            Request::Exec(asked) => tenants.answer_exec(asked),
             Request::Upgrade { reply } => handover.preflight(&executor.host().app, Some(reply)),
             Request::Upgraded { reply } => drop(reply.send(handover.upgraded())),
             Request::Detach { reply } => drop(reply.send(handover.detach())),

@@ -20,7 +20,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, set_parent_process_death_signal};
 
 use crate::launch::domain::{self, CommandDomain};
-use crate::launch::{Rights, folder, join_keyring};
+use crate::launch::{Rights, folder, join_keyring, reset_signals};
 use crate::limits::{self, JoinLimit};
 use crate::process;
 use tenantd_core::plan::privileges::Privileges;
@@ -52,6 +52,9 @@ pub struct Target {
     pub privileges: Privileges,
     /// The Landlock domain that the command gets.
     pub domain: CommandDomain,
+    /// A descriptor of the caller that stays open until the command is executed, for its errors: the caller is a
+    /// deputy.
+    pub kept: Option<RawFd>,
 }
 
 /// Why the command could not be run in the tenant.
@@ -115,7 +118,10 @@ pub fn join(
     command: &OsString,
     arguments: &[OsString],
 ) -> Result<Infallible, JoinError> {
-    step("close the caller's descriptors", close_inherited())?;
+    step(
+        "close the caller's descriptors",
+        close_inherited(target.kept),
+    )?;
     let process = open(target)?;
     // Before the namespaces, because the tenant may not see the cgroup tree.
     if let Some(cgroup) = &target.cgroup {
@@ -134,6 +140,10 @@ pub fn join(
     }
     let confined = domain::confine_command(target.domain).map_err(io::Error::other);
     step("confine the command", confined)?;
+    // An operator's nohup(1) holds for the command. What the supervisor ignores does not.
+    if target.kept.is_some() {
+        step("reset its signals", reset_signals())?;
+    }
     become_user(target)?;
     // As the tenant's user, who may not pass each folder that root passes.
     enter_folder(&target.working_directory)?;
@@ -167,11 +177,11 @@ fn end_with(parent: u32) -> Result<(), JoinError> {
 
 /// Closes all descriptors but standard input, output and error: one that the caller's shell left
 /// open would give the tenant access to the host (runc CVE-2024-21626).
-fn close_inherited() -> io::Result<()> {
+fn close_inherited(kept: Option<RawFd>) -> io::Result<()> {
     let mut numbers: Vec<RawFd> = Vec::new();
     for entry in fs::read_dir("/proc/self/fd")? {
         let number = entry?.file_name().to_str().and_then(|n| n.parse().ok());
-        numbers.extend(number.filter(|&number: &RawFd| number > 2));
+        numbers.extend(number.filter(|&number: &RawFd| number > 2 && Some(number) != kept));
     }
     for number in numbers {
         match nix::unistd::close(number) {
@@ -261,6 +271,7 @@ mod tests {
             limits: Vec::new(),
             privileges: Privileges::default(),
             domain: CommandDomain::None,
+            kept: None,
         };
         assert!(matches!(open(&target), Err(JoinError::Gone { .. })));
         let own = i32::try_from(std::process::id()).unwrap();

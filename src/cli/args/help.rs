@@ -175,6 +175,11 @@ the datastore.
 The command is in a Landlock domain of its own, unless the manifest has wall.landlock = false:
 it can neither see nor signal the program (Linux 6.12). Use `tenantd kill` for that.
 
+Without root, a group with the right `exec` of `operators` in the manifest runs commands in
+its tenants, as their users and without --user and --offline; not in a tenant of root, nor in
+one whose user other tenants have for which it has not the right. Standard input, output and
+error are copied, so some input may be read that the command does not take.
+
 With --offline, the tenant must be down, exited or failed. The command gets what a launch of
 the program would have: network, mounts, user, limits and the claim of the datastore. All of
 it is made for the command and removed after it. Nothing else is started in the tenant

@@ -1,6 +1,7 @@
 //! The process that becomes a command: started by this one, or by the keeper of the launch, whose commands reach
 //! the program.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -75,8 +76,8 @@ pub(super) fn start(
     streams: [OwnedFd; 3],
     copy: Option<&SealedCopy>,
     offer: Option<Offer>,
+    term: Option<OsString>,
 ) -> io::Result<Started> {
-    let term = std::env::var_os("TERM");
     if let Some(offer) = offer {
         let itself = File::open(ITSELF)?;
         let program = copy.map_or(itself.as_fd(), AsFd::as_fd);

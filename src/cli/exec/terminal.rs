@@ -18,9 +18,40 @@ use rustix::termios::{
 
 /// What the command gets as its standard input, output and error.
 pub(super) struct Streams {
-    pub(super) streams: [OwnedFd; 3],
+    pub(super) stdio: [Stream; 3],
     /// The number of one that is the pseudo-terminal.
     pub(super) terminal: Option<usize>,
+}
+
+/// One of them.
+pub(super) enum Stream {
+    /// That of this process.
+    Own,
+    /// Nothing to read.
+    Nothing,
+    /// The slave of the pseudo-terminal.
+    Terminal(OwnedFd),
+}
+
+/// The descriptors that they stand for.
+///
+/// # Errors
+/// Those of fcntl(2), and of opening `/dev/null`.
+pub(super) fn owned(stdio: [Stream; 3]) -> io::Result<[OwnedFd; 3]> {
+    let [input, output, error] = stdio;
+    Ok([
+        owned_or(input, stdin().as_fd())?,
+        owned_or(output, stdout().as_fd())?,
+        owned_or(error, stderr().as_fd())?,
+    ])
+}
+
+fn owned_or(stream: Stream, own: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    match stream {
+        Stream::Own => own.try_clone_to_owned(),
+        Stream::Nothing => Ok(File::open("/dev/null")?.into()),
+        Stream::Terminal(slave) => Ok(slave),
+    }
 }
 
 /// The pseudo-terminal of a command, as this process has it.
@@ -40,17 +71,13 @@ pub(super) struct Terminal {
 pub(super) fn prepare() -> io::Result<(Streams, Option<Terminal>)> {
     let is_terminal = [isatty(stdin()), isatty(stdout()), isatty(stderr())];
     let [typed, shown, told] = is_terminal;
-    let mut streams = [
-        stdin().as_fd().try_clone_to_owned()?,
-        stdout().as_fd().try_clone_to_owned()?,
-        stderr().as_fd().try_clone_to_owned()?,
-    ];
+    let mut stdio = [Stream::Own, Stream::Own, Stream::Own];
     if typed {
-        streams[0] = File::open("/dev/null")?.into();
+        stdio[0] = Stream::Nothing;
     }
     if !shown && !told {
         let terminal = None;
-        return Ok((Streams { streams, terminal }, None));
+        return Ok((Streams { stdio, terminal }, None));
     }
     let pair = nix::pty::openpty(None, None)?;
     for fd in [&pair.master, &pair.slave] {
@@ -71,12 +98,12 @@ pub(super) fn prepare() -> io::Result<(Streams, Option<Terminal>)> {
     tcsetattr(&pair.slave, OptionalActions::Now, &settings)?;
     terminal.resize()?;
     let replaced = [terminal.is_interactive, shown, told];
-    for (stream, _) in streams.iter_mut().zip(replaced).filter(|(_, it)| *it) {
-        *stream = pair.slave.try_clone()?;
+    for (stream, _) in stdio.iter_mut().zip(replaced).filter(|(_, it)| *it) {
+        *stream = Stream::Terminal(pair.slave.try_clone()?);
     }
     let number = replaced.iter().position(|it| *it);
     let streams = Streams {
-        streams,
+        stdio,
         terminal: number,
     };
     Ok((streams, Some(terminal)))

@@ -2,20 +2,17 @@
 //! passes signals on, and ends all that is left of the command.
 
 use std::io::{self, Write, stdin};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
+use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{PidfdFlags, pidfd_open};
 
-use super::group::{self, Group};
-use super::started::Started;
+use super::running::Running;
 use super::terminal::{Raw, Terminal};
+use tenantd_host::inbox;
 
 /// The time from SIGHUP to SIGKILL for what is left of a command.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -42,6 +39,24 @@ const HANDLED: [Signal; 8] = [
     Signal::SIGCONT,
 ];
 
+/// Those that a deputy takes from its client.
+const PASSED: [Signal; 6] = [
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+];
+
+/// Leaves descriptors of a client open: to close one may take as long as the client likes, but not when this process
+/// ends.
+pub(super) fn leave_open(descriptors: Vec<OwnedFd>) {
+    for descriptor in descriptors {
+        let _number = descriptor.into_raw_fd();
+    }
+}
+
 /// The signals for this process, as a descriptor.
 ///
 /// # Errors
@@ -55,17 +70,18 @@ pub(super) fn signals() -> io::Result<SignalFd> {
 
 /// A command that runs in the tenant.
 pub(super) struct Visit {
-    child: Started,
-    pidfd: OwnedFd,
-    group: Group,
+    running: Running,
     signals: SignalFd,
     terminal: Option<Terminal>,
     raw: Option<Raw>,
+    /// The client of this deputy, with which the command ends.
+    client: Option<BorrowedFd<'static>>,
     /// What was typed and is not yet taken.
     typed: Vec<u8>,
     /// Whether the operator's terminal can still be read.
     reads: bool,
-    ended: Option<ExitStatus>,
+    /// The exit code of the command.
+    ended: Option<i32>,
     /// The signal that ended this process.
     ended_by: Option<Signal>,
     /// When the rest was told to go, and whether it was killed.
@@ -73,37 +89,30 @@ pub(super) struct Visit {
 }
 
 impl Visit {
-    /// # Errors
-    /// Those of pidfd_open(2) and tcsetattr(3). The command ends then.
     pub(super) fn begin(
-        mut child: Started,
-        group: Option<Group>,
+        running: Running,
         signals: SignalFd,
         terminal: Option<Terminal>,
         raw: Option<Raw>,
-    ) -> io::Result<Self> {
-        let pid = child.pid();
-        let group = group.unwrap_or(Group::Session(pid));
-        let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
-            Ok(pidfd) => pidfd,
-            Err(errno) => {
-                child.kill()?;
-                return Err(errno.into());
-            }
-        };
-        Ok(Self {
+    ) -> Self {
+        Self {
             reads: raw.is_some(),
-            child,
-            pidfd,
-            group,
+            running,
             signals,
             terminal,
             raw,
+            client: None,
             typed: Vec::new(),
             ended: None,
             ended_by: None,
             told: None,
-        })
+        }
+    }
+
+    /// In a deputy: takes signals from its client, at the other end of this socket, and ends with it.
+    pub(super) fn of(mut self, client: BorrowedFd<'static>) -> Self {
+        self.client = Some(client);
+        self
     }
 
     /// Waits until the command and all that it has left have ended. Returns its exit code.
@@ -115,30 +124,26 @@ impl Visit {
             self.turn()?;
         }
         self.show()?;
-        self.group.remove()?;
-        let status = self.ended.unwrap_or_default();
-        let signal = self.ended_by.map(|signal| signal as i32);
-        let code = match signal.or(status.signal()) {
-            Some(signal) => 128 + signal,
-            None => status.code().unwrap_or_default(),
-        };
+        self.running.remove()?;
+        let by_signal = self.ended_by.map(|signal| 128 + signal as i32);
+        let code = by_signal.or(self.ended).unwrap_or_default();
         Ok(u8::try_from(code).unwrap_or(u8::MAX))
     }
 
     /// Whether nothing is left. Tells what is left to go, and ends it.
     fn is_over(&mut self) -> anyhow::Result<bool> {
-        let is_left = self.ended.is_none() || self.group.is_occupied()?;
+        let is_left = self.ended.is_none() || self.running.is_left()?;
         let must_go = self.ended.is_some() || self.ended_by.is_some();
         if !must_go || !is_left {
             return Ok(!is_left);
         }
         match self.told {
             None => {
-                self.group.hang_up()?;
+                self.running.hang_up()?;
                 self.told = Some((Instant::now(), false));
             }
             Some((told, false)) if told.elapsed() >= PATIENCE => {
-                self.group.kill()?;
+                self.running.kill()?;
                 self.told = Some((told, true));
             }
             Some((told, true)) if told.elapsed() >= PATIENCE + KILL_LIMIT => {
@@ -153,7 +158,13 @@ impl Visit {
     fn turn(&mut self) -> anyhow::Result<()> {
         let mut fds = vec![PollFd::new(&self.signals, PollFlags::IN)];
         if self.ended.is_none() {
-            fds.push(PollFd::new(&self.pidfd, PollFlags::IN));
+            fds.push(PollFd::from_borrowed_fd(
+                self.running.end_fd(),
+                PollFlags::IN,
+            ));
+        }
+        if let Some(client) = self.client {
+            fds.push(PollFd::from_borrowed_fd(client, PollFlags::IN));
         }
         let input = stdin();
         if self.reads && self.typed.is_empty() {
@@ -181,9 +192,41 @@ impl Visit {
         }
         self.write_typed()?;
         self.show()?;
-        if self.ended.is_none() {
-            self.ended = self.child.try_wait()?;
+        if self.client.is_some() {
+            self.hear()?;
         }
+        if self.ended.is_none() {
+            self.ended = self.running.ended()?;
+        }
+        Ok(())
+    }
+
+    /// Takes a signal from the client of this deputy.
+    fn hear(&mut self) -> io::Result<()> {
+        let Some(client) = self.client else {
+            return Ok(());
+        };
+        let mut bytes = [0; 2];
+        let told = match inbox::receive(client, &mut bytes) {
+            Ok(None) => return Ok(()),
+            Ok(Some(told)) => told,
+            Err(_) => return self.leave(),
+        };
+        let signal = Signal::try_from(i32::from(bytes[0])).ok();
+        let signal = signal.filter(|it| told.len == 1 && PASSED.contains(it));
+        match (signal, told.descriptors.is_empty()) {
+            (Some(signal), true) => self.running.pass(signal),
+            // It has gone, or sent what no client sends.
+            (_, false) | (None, true) => {
+                leave_open(told.descriptors);
+                self.leave()
+            }
+        }
+    }
+
+    fn leave(&mut self) -> io::Result<()> {
+        self.client = None;
+        self.ended_by.get_or_insert(Signal::SIGHUP);
         Ok(())
     }
 
@@ -198,13 +241,15 @@ impl Visit {
                 self.resize()
             }
             // The operator's terminal is gone, or he wants an end: what runs on a terminal ends with it.
-            signal @ (Signal::SIGHUP | Signal::SIGTERM) if self.raw.is_some() => {
+            signal @ (Signal::SIGHUP | Signal::SIGTERM)
+                if self.raw.is_some() || self.client.is_some() =>
+            {
                 self.raw = None;
                 self.reads = false;
                 self.ended_by.get_or_insert(signal);
                 Ok(())
             }
-            signal => group::pass(self.child.pid(), signal),
+            signal => self.running.pass(signal),
         }
     }
 

@@ -153,9 +153,7 @@ impl Script {
     fn answer(&mut self, ask: Request) -> bool {
         // A client that has disconnected needs no answer.
         match ask {
-            Request::Names { tenants, reply } => {
-                drop(reply.send(names(&self.status(&tenants))));
-            }
+            Request::Names { tenants, reply } => drop(reply.send(names(&self.status(&tenants)))),
             Request::Part { tenants, reply, .. } => {
                 let status = self.status(&tenants).unwrap();
                 drop(reply.send(Part::without_programs(status)));
@@ -188,6 +186,7 @@ impl Script {
             }
             Request::Logs { reply, .. } => drop(reply),
             Request::Repair { reply, .. } => drop(reply),
+            Request::Exec(asked) => drop(asked),
             Request::Collect { reply, .. } => drop(reply),
             Request::Upgrade { reply } => {
                 let _gone = reply.send(Err("not here".to_owned()));
@@ -207,8 +206,7 @@ impl Script {
                 let _gone = reply.send("/etc/tenantd/wiki.toml".into());
             }
             Request::Enter { tenant, reply } => {
-                let answer = self.enter(tenant);
-                drop(reply.send(answer));
+                drop(reply.send(self.enter(tenant)));
             }
         }
         true

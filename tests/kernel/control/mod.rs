@@ -264,6 +264,7 @@ async fn answer_all(app: AppName, mut incoming: mpsc::Receiver<Request>) {
             }
             Request::Logs { reply, .. } => drop(reply),
             Request::Repair { reply, .. } => drop(reply),
+            Request::Exec(asked) => drop(asked),
             Request::Collect { reply, .. } => drop(reply),
             Request::Upgrade { reply } => {
                 let _gone = reply.send(Err("not here".to_owned()));
@@ -275,9 +276,7 @@ async fn answer_all(app: AppName, mut incoming: mpsc::Receiver<Request>) {
                     refused: None,
                 });
             }
-            Request::Detach { reply } => {
-                let _gone = reply.send(Ok(()));
-            }
+            Request::Detach { reply } => drop(reply.send(Ok(()))),
             Request::Enter { tenant, reply } => {
                 let _ = reply.send(target_of(tenant));
             }

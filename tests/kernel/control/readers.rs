@@ -98,12 +98,13 @@ fn a_reader_may_read_the_state_and_nothing_else() {
     with_readers(|app, incoming, _| async move {
         tokio::task::spawn_local(answer_all(app.clone(), incoming));
         let methods = methods(&app).await;
-        assert_eq!(methods.len(), 17, "{methods:?}");
+        assert_eq!(methods.len(), 18, "{methods:?}");
         let (mut allowed, mut refused) = (BTreeSet::new(), BTreeSet::new());
         for method in methods {
             let parameters = match method.as_str() {
                 "Collect" => json!({"dry_run": true}),
                 "Enter" => json!({"tenant": "acme"}),
+                "Exec" => json!({"tenant": "acme", "command": ["id"]}),
                 "ExecOffline" => json!({"tenant": "acme", "command": "fsck"}),
                 "Signal" => json!({"signal": 1}),
                 _ => json!({}),
@@ -120,7 +121,8 @@ fn a_reader_may_read_the_state_and_nothing_else() {
                     refused.insert(method);
                 }
                 Some("io.tenantd.Supervisor.NoRight") => {
-                    assert_eq!(reply["parameters"]["tenant"], Value::Null);
+                    let of = (method == "Exec").then_some("acme");
+                    assert_eq!(reply["parameters"]["tenant"].as_str(), of);
                     refused.insert(method);
                 }
                 None if reply["parameters"].is_object() => drop(allowed.insert(method)),
@@ -138,6 +140,7 @@ fn a_reader_may_read_the_state_and_nothing_else() {
             "Detach",
             "Diff",
             "Enter",
+            "Exec",
             "ExecOffline",
             "Logs",
             "Reload",

@@ -129,7 +129,7 @@ fn a_log_is_followed_until_the_client_ends_or_the_right_is_taken() {
     });
 
     let text = fs::read_to_string(&daemon.manifest).unwrap();
-    fs::write(&daemon.manifest, text.replace("[\"logs\"]", "[\"status\"]")).unwrap();
+    fs::write(&daemon.manifest, text.replace("\"logs\"", "\"status\"")).unwrap();
     daemon.tell(&["reload"]).expect(0);
     let mut rest = String::new();
     while three.lines.read_line(&mut rest).unwrap() > 0 {}

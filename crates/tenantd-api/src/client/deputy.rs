@@ -42,6 +42,23 @@ impl Connection {
         self.descriptor(answer)
     }
 
+    /// Asks for a command in this tenant, as its user. `term` is the value of `TERM` for it. Returns a socket
+    /// of the type `SOCK_SEQPACKET`, at which the deputy waits some seconds for
+    /// [`Streams`](crate::wire::Streams), and sends a [`CommandEnd`](crate::wire::CommandEnd) once all of
+    /// the command has ended. Closing the socket ends the command.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn exec(
+        &mut self,
+        tenant: &TenantName,
+        command: &[String],
+        term: Option<&str>,
+    ) -> Result<OwnedFd, ClientError> {
+        let answer = self.varlink.exec(tenant, command, term).await;
+        self.descriptor(answer)
+    }
+
     fn descriptor(
         &self,
         answer: zlink::Result<(Result<Deputy, Refusal>, Vec<OwnedFd>)>,

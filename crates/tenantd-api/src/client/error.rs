@@ -174,6 +174,7 @@ impl ClientError {
                 let what = match &*right {
                     "status" => "see",
                     "logs" => "read the log of",
+                    "exec" => "run commands in",
                     right => right,
                 };
                 let reason = format!(

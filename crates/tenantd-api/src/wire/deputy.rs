@@ -13,3 +13,21 @@ pub struct Deputy {
 
 /// The most lines that `Logs` can be asked for by their number.
 pub const LOG_LINES_MAX: u64 = 10_000;
+
+/// What the client of `Exec` sends to the deputy first, with three descriptors: standard input, output and error
+/// of the command. Each is a pipe or the slave of a pseudo-terminal. Further messages are one byte: the
+/// number of a signal for the command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Streams {
+    /// The number of the one that becomes its controlling terminal; null if none does.
+    pub terminal: Option<usize>,
+}
+
+/// What the deputy of `Exec` sends at the end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandEnd {
+    /// The exit code of `tenantd exec`.
+    pub code: u8,
+    /// Why the command could not be run; null if it was.
+    pub error: Option<String>,
+}

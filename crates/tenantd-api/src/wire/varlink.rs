@@ -318,4 +318,12 @@ pub trait Supervisor {
         since: Option<i64>,
         follow: bool,
     ) -> zlink::Result<(Result<Deputy, Refusal>, Vec<OwnedFd>)>;
+    /// Starts a deputy that runs a command in a tenant.
+    #[zlink(return_fds)]
+    async fn exec(
+        &mut self,
+        tenant: &TenantName,
+        command: &[String],
+        term: Option<&str>,
+    ) -> zlink::Result<(Result<Deputy, Refusal>, Vec<OwnedFd>)>;
 }

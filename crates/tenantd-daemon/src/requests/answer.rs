@@ -22,7 +22,7 @@ use crate::executor::Executor;
 use crate::executor::inventory::{Entry, Running};
 use crate::refusals::Refusals;
 use crate::reload::Reloads;
-use crate::requests::queue::{NoExecTarget, Unknown};
+use crate::requests::queue::{AskedExec, NoExecTarget, Unknown};
 use crate::targets::Targets;
 use crate::wants::Wants;
 
@@ -208,6 +208,34 @@ impl<'a> Tenants<'a> {
             return Err(NoExecTarget::Lost(reason));
         }
         self.join_target(tenant, StateWord::Up)
+    }
+
+    pub(crate) fn answer_exec(self, asked: AskedExec) {
+        let target = self.visited(&asked.tenants, asked.apart);
+        drop(asked.reply.send(target));
+    }
+
+    /// What a command of a client without root needs to join a tenant: that of the first name. With a user of
+    /// several tenants, it could set limits of the others' processes and use their objects (prlimit(2), shmget(2)).
+    fn visited(self, tenants: &[TenantName], apart: bool) -> Result<ExecTarget, NoExecTarget> {
+        let lost = |why: &str| Err(NoExecTarget::Lost(format!("this needs root: {why}")));
+        let Some(tenant) = tenants.first() else {
+            return lost("no tenant is named");
+        };
+        let target = self.exec_target(tenant)?;
+        if target.uid == 0 {
+            return lost("its program runs as root, whose processes the command could signal");
+        }
+        if target.cgroup.is_none() {
+            return lost("without a cgroup, what the command leaves behind cannot be found");
+        }
+        if apart && self.executor.inventory().is_shared_user(target.uid) {
+            return lost(
+                "other tenants have the same user, and the right `exec` is not for all tenants: give each \
+                 tenant a user of its own with `user = \"per-tenant\"`",
+            );
+        }
+        Ok(target)
     }
 
     /// What the command of `exec --offline` needs to join a tenant.

@@ -156,6 +156,8 @@ pub enum Request {
         /// Receives the answers, one per tenant, once all is done.
         reply: oneshot::Sender<Result<RepairedList, Unknown>>,
     },
+    /// Return what a command of a client without root needs to join this tenant.
+    Exec(AskedExec),
     /// Detach: end the supervisor and leave the tenants running.
     Detach {
         /// Answered once it has begun.
@@ -217,6 +219,17 @@ pub struct AskedOffline {
     pub reply: oneshot::Sender<Result<ExecTarget, NoExecTarget>>,
 }
 
+/// A command of a client without root.
+#[derive(Debug)]
+pub struct AskedExec {
+    /// The tenant alone.
+    pub tenants: Vec<TenantName>,
+    /// Whether a user is refused that other tenants have too.
+    pub apart: bool,
+    /// Receives what a process needs to join the tenant.
+    pub reply: oneshot::Sender<Result<ExecTarget, NoExecTarget>>,
+}
+
 /// What a client needs to send a request.
 enum Needs<'a> {
     /// Any right: it reveals nothing about a tenant that the client has not been told.
@@ -250,6 +263,7 @@ impl Request {
             Request::Signal { tenants, .. } => Needs::Right(Right::Kill, tenants),
             Request::ReloadApp { tenants, .. } => Needs::Right(Right::ReloadApp, tenants),
             Request::Logs { tenants, .. } => Needs::Right(Right::Logs, tenants),
+            Request::Exec(asked) => Needs::Right(Right::Exec, &mut asked.tenants),
             // The values of a diff and of an exec target contain environments, and the others concern
             // more than a tenant.
             Request::Repair { .. }

@@ -140,7 +140,7 @@ fn send(report: BorrowedFd<'_>, stage: Stage, object: u16, errno: i32) {
 /// Resets ignored signals and the signal mask, which are inherited through clone and exec.
 /// `CLONE_CLEAR_SIGHAND` has reset the handlers already. SIGPIPE stays ignored until the report is
 /// written: if the supervisor has died by then, the launch continues.
-fn reset_signals() -> Result<(), Errno> {
+pub(crate) fn reset_signals() -> Result<(), Errno> {
     for signal in 1..=SIGNALS {
         if ![libc::SIGKILL, libc::SIGSTOP, libc::SIGPIPE].contains(&signal) {
             reset_signal(signal)?;

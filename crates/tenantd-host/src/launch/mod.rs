@@ -79,6 +79,7 @@ use super::{limits, process};
 use child::Pipes;
 pub(crate) use child::attributes::join_keyring;
 pub(crate) use child::folder;
+pub(crate) use child::reset_signals;
 use clone::Cloned;
 pub use domain::Domain;
 pub use lid::Lid;

@@ -8,17 +8,10 @@ use crate::name::TenantName;
 use crate::rights::Right;
 
 /// Commands that need root, whatever a supervisor allows.
-const NEED_ROOT: [(&str, &str); 2] = [
-    (
-        "exec",
-        "it enters the tenant's namespaces: allow it with sudoers(5), for example \
-         `%acme-admins ALL=(root) /usr/bin/tenantd --app shop exec acme -- /usr/bin/psql`",
-    ),
-    (
-        "reload",
-        "the manifest decides which programs run as which user",
-    ),
-];
+const NEED_ROOT: [(&str, &str); 1] = [(
+    "reload",
+    "the manifest decides which programs run as which user",
+)];
 
 impl Decode for Vec<Right> {
     fn decode(at: At<'_, '_>, problems: &mut Problems) -> Option<Self> {

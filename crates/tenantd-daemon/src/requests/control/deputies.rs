@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use tokio::task::{spawn_blocking, spawn_local};
 
 use crate::deputy::{Order, What};
@@ -91,6 +92,10 @@ impl Deputies {
 fn ends(what: &What) -> io::Result<(OwnedFd, OwnedFd)> {
     match what {
         What::Logs(_) => UnixStream::pair().map(|(ours, theirs)| (ours.into(), theirs.into())),
+        What::Exec(_) => {
+            let (unix, kind) = (AddressFamily::UNIX, SocketType::SEQPACKET);
+            Ok(socketpair(unix, kind, SocketFlags::CLOEXEC, None)?)
+        }
     }
 }
 

@@ -266,6 +266,19 @@ where
         send_whole(more, repaired, conn.write().write_half()).await
     }
 
+    /// Starts a process of root that runs a command in this tenant, as its user, for a client with the right
+    /// `exec`, and returns a socket of the type `SOCK_SEQPACKET`: see `Streams` and `CommandEnd` of the crate
+    /// tenantd-api. `term` is the value of `TERM` for it.
+    #[zlink(return_fds)]
+    async fn exec(
+        &self,
+        tenant: Described<TenantName>,
+        command: Vec<String>,
+        term: Option<String>,
+    ) -> (Result<Deputy, Refusal>, Vec<OwnedFd>) {
+        with_descriptor(self.visited(tenant.0, command, term).await)
+    }
+
     /// Detaches: ends the supervisor and leaves the tenants running. The answer comes when it has
     /// begun; it is complete when the supervisor's process has ended.
     async fn detach(&self) -> Result<(), Refusal> {

@@ -3,13 +3,33 @@
 use std::os::fd::OwnedFd;
 
 use super::{Names, Service, named};
-use crate::deputy::{Logs, What};
+use crate::deputy::{Exec, Logs, What};
 use crate::requests::control::deputies::Mandate;
-use crate::requests::queue::Request;
+use crate::requests::control::refusals::not_joined;
+use crate::requests::queue::{AskedExec, Request};
 use tenantd_api::wire::varlink::Refusal;
 use tenantd_api::wire::{Deputy, LOG_LINES_MAX};
 use tenantd_core::name::TenantName;
 use tenantd_core::rights::Right;
+
+/// How many characters of a command are noted.
+const SHOWN: usize = 80;
+
+/// The longest name of a terminal.
+const TERM_MAX: usize = 64;
+
+/// A command, for the audit log.
+fn shown(command: &[String]) -> String {
+    let words = command.iter().flat_map(|word| [" ", word]).skip(1);
+    let text = words.flat_map(str::chars).filter(|it| !it.is_control());
+    text.take(SHOWN).collect()
+}
+
+/// Whether a text can be the name of a terminal. Programs make a path of it.
+fn is_terminal(term: &str) -> bool {
+    let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-_+.".contains(&byte);
+    term.len() <= TERM_MAX && term.bytes().all(is_fine) && !term.starts_with('.')
+}
 
 impl Service {
     pub(super) async fn logged(
@@ -38,6 +58,41 @@ impl Service {
             self.deputies.send((self.app.clone(), what), mandate).await
         };
         self.audited("logs", of, answering).await
+    }
+
+    pub(super) async fn visited(
+        &self,
+        tenant: TenantName,
+        command: Vec<String>,
+        term: Option<String>,
+    ) -> Result<(Deputy, OwnedFd), Refusal> {
+        let of = vec![tenant.clone()];
+        self.turn(Right::Exec, &of).await?;
+        let verb = format!("exec {}", shown(&command));
+        let tenants = of.clone();
+        let answering = async {
+            // Who may run commands in all tenants may reach all of them.
+            let of_all = self.queue.is_of_operator(Right::Exec, &[]);
+            let apart = self.queue.client().is_some() && !of_all;
+            let request = |reply| {
+                Request::Exec(AskedExec {
+                    tenants,
+                    apart,
+                    reply,
+                })
+            };
+            let target = self.queue.send(request).await?;
+            let target = target.map_err(|error| not_joined(&tenant, error))?;
+            let mandate = self.mandate(Right::Exec, vec![tenant.clone()]);
+            let what = What::Exec(Box::new(Exec {
+                tenant,
+                target,
+                command,
+                term: term.filter(|term| is_terminal(term)),
+            }));
+            self.deputies.send((self.app.clone(), what), mandate).await
+        };
+        self.audited(&verb, of, answering).await
     }
 
     fn mandate(&self, right: Right, tenants: Vec<TenantName>) -> Mandate {
