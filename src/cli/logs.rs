@@ -52,6 +52,7 @@ pub(super) fn logs(app: &AppName, what: &Logs) -> anyhow::Result<End> {
         tenants,
         place,
         later,
+        is_served,
     } = choose::choose(app, &what.logged)?;
     let zone = match what.utc {
         true => TimeZone::UTC,
@@ -73,7 +74,7 @@ pub(super) fn logs(app: &AppName, what: &Logs) -> anyhow::Result<End> {
         },
         tenants,
     };
-    match access::needs_deputy(app, place, &printer.tenants) {
+    match is_served && access::needs_deputy(app, place, &printer.tenants) {
         true => received::show(app, range, what.follow, &mut printer)?,
         false => {
             let later = what.follow.then_some(later.as_slice());

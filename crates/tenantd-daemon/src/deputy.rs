@@ -80,6 +80,8 @@ impl Order {
             .args(["deputy", self.app.as_str(), self.what.word()])
             .env_clear()
             .env(VARIABLE, "1")
+            // Of journalctl(1). A command of a tenant has its own.
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .current_dir("/")
             .stdin(file)
             .stdout(end)

@@ -21,6 +21,8 @@ pub(super) struct Chosen {
     pub(super) place: LogPlace,
     /// Patterns of the tenants that are shown too if they are added while the logs are followed.
     pub(super) later: Vec<Pattern>,
+    /// Whether a supervisor has said so.
+    pub(super) is_served: bool,
 }
 
 pub(super) fn choose(app: &AppName, logged: &Logged) -> anyhow::Result<Chosen> {
@@ -35,7 +37,10 @@ pub(super) fn choose(app: &AppName, logged: &Logged) -> anyhow::Result<Chosen> {
             let names: Vec<TenantName> = status.tenants.into_iter().map(|t| t.name).collect();
             let tenants = meant(&names, logged).map_err(|none| unmatched(app, &none))?;
             let place = status.logs;
-            Ok(chosen(tenants, place, logged))
+            Ok(Chosen {
+                is_served: true,
+                ..chosen(tenants, place, logged)
+            })
         }
         Err(
             error @ (ClientError::NotRunning { .. }
@@ -57,6 +62,7 @@ fn chosen(tenants: Vec<TenantName>, place: LogPlace, logged: &Logged) -> Chosen 
         tenants,
         place,
         later,
+        is_served: false,
     }
 }
 

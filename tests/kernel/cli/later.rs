@@ -63,8 +63,8 @@ fn a_user_who_may_not_read_the_logs_is_told_so() {
             .output()
             .unwrap();
         let said = "tenantd: error: wiki: permission denied: only root may read the log files: try again \
-                    with sudo (groups in `control.read` of the manifest may read the state, but not the \
-                    logs)\n";
+                    with sudo (while a supervisor runs, a group with the right `logs` in `control.operators` of \
+                    the manifest may read those of its tenants)\n";
         expect(&output, 1, "", said);
     }
 }

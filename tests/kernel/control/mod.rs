@@ -4,6 +4,7 @@
 mod client;
 mod random;
 mod readers;
+mod rights;
 mod varlink;
 mod watch;
 

@@ -10,11 +10,11 @@ use tenantd_daemon::requests::control::{READERS, Readers};
 
 use super::*;
 
-const GROUP: u32 = 4242;
-const NOBODY: u32 = 65534;
+pub(super) const GROUP: u32 = 4242;
+pub(super) const NOBODY: u32 = 65534;
 
 /// Runs `test` beside a server that everyone in `GROUP` may read from.
-fn with_readers<F>(test: impl FnOnce(AppName, mpsc::Receiver<Request>, Readers) -> F)
+pub(super) fn with_readers<F>(test: impl FnOnce(AppName, mpsc::Receiver<Request>, Readers) -> F)
 where
     F: Future<Output = ()>,
 {
@@ -44,7 +44,7 @@ fn readers_of(groups: &[u32]) -> Grants {
 
 /// Connects as another user with these supplementary groups. The credentials of a socket are those
 /// of the moment when it was connected.
-fn connect_as(app: &AppName, uid: u32, groups: &[u32]) -> std::io::Result<UnixStream> {
+pub(super) fn connect_as(app: &AppName, uid: u32, groups: &[u32]) -> std::io::Result<UnixStream> {
     let (path, groups) = (wire::control_socket(app), groups.to_vec());
     let connecting = std::thread::spawn(move || {
         // Of this thread alone, see setuid(2), "C library/kernel differences".
@@ -59,7 +59,7 @@ fn connect_as(app: &AppName, uid: u32, groups: &[u32]) -> std::io::Result<UnixSt
 }
 
 /// Sends a request, and returns the first reply; null if the server closes.
-async fn ask(mut stream: UnixStream, bytes: Vec<u8>) -> (Value, UnixStream) {
+pub(super) async fn ask(mut stream: UnixStream, bytes: Vec<u8>) -> (Value, UnixStream) {
     let asked = tokio::task::spawn_blocking(move || {
         stream.set_read_timeout(Some(LIMIT)).unwrap();
         // The server may have refused the connection already.
@@ -74,7 +74,7 @@ async fn ask(mut stream: UnixStream, bytes: Vec<u8>) -> (Value, UnixStream) {
     asked.await.unwrap()
 }
 
-fn watch() -> Vec<u8> {
+pub(super) fn watch() -> Vec<u8> {
     let mut bytes = call("io.tenantd.Supervisor.Watch", &json!({}));
     bytes.truncate(bytes.len() - 2);
     bytes.extend(b",\"more\":true}\0");
@@ -82,7 +82,7 @@ fn watch() -> Vec<u8> {
 }
 
 /// The methods of the interface, from its description.
-async fn methods(app: &AppName) -> Vec<String> {
+pub(super) async fn methods(app: &AppName) -> Vec<String> {
     let ask = call(
         "org.varlink.service.GetInterfaceDescription",
         &json!({"interface": wire::INTERFACE}),
