@@ -133,7 +133,12 @@ impl Recovery {
                 None => plan.link.clone(),
             };
             marks.insert(link.mark.clone());
-            if let Err(failure) = self.host.network.admit(link).await {
+            let limits = link.rate.outward.is_some() && link == plan.link;
+            let mut admitted = self.host.network.admit(link).await;
+            if admitted.is_ok() && limits {
+                admitted = self.host.limit_outward(plan).await;
+            }
+            if let Err(failure) = admitted {
                 tracing::error!(tenant = %plan.name, "{}: cannot change its traffic: {failure}", plan.name);
             }
         }

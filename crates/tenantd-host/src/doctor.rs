@@ -4,6 +4,7 @@
 //! It changes nothing on the host. It makes test links in a temporary network namespace.
 
 mod filters;
+mod mtu;
 mod names;
 mod private;
 mod room;
@@ -28,6 +29,7 @@ use super::netns::{self, Sysctls};
 use super::{launch, limits, targets, writers};
 
 pub use filters::filters;
+pub use mtu::mtu;
 pub use names::names;
 pub use private::private;
 pub use room::too_many;

@@ -17,7 +17,7 @@
 //!
 //! No step lists links, routes or neighbours, so the cost of a tenant does not depend on the number
 //! of tenants. Links without the application's mark are never changed. The firewall lets each tenant
-//! have the traffic of its plan.
+//! have the traffic of its plan. Packets pass at most at its rates (`rate`).
 //!
 //! Addresses of IPv6 are as those of IPv4: both ends have permanent neighbour entries, so neither ARP nor neighbour
 //! discovery is used, and no link has a link-local address. In mode bridge tenants have /128 addresses too, and reach
@@ -38,6 +38,7 @@ pub mod probe;
 mod proof;
 mod provision;
 pub mod published;
+pub(crate) mod rate;
 mod refusal;
 mod repair;
 pub mod residue;
@@ -69,6 +70,7 @@ use serve::serve;
 pub use exchange::Generation;
 pub(crate) use firewall::survey::{Difference, Tables};
 pub use proof::LinkTarget;
+pub use rate::limit_outward;
 pub use watch::{News, Note};
 
 /// The maximum number of queued requests. A caller waits while the queue is full.

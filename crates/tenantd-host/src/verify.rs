@@ -100,3 +100,11 @@ pub fn verify(network: &NetworkPlan, tenant: &TenantPlan, pid: u32) -> io::Resul
     drifts.extend(mounts::verify(tenant, pid)?);
     Ok(drifts)
 }
+
+/// The MTU in bytes of a link of the calling thread's network namespace. `None` if there is no such link.
+///
+/// # Errors
+/// Those of the netlink socket.
+pub(crate) fn mtu_of(name: &str) -> io::Result<Option<u32>> {
+    network::mtu_of(name)
+}

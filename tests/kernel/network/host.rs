@@ -53,6 +53,7 @@ pub fn link(mode: Mode, n: u16) -> LinkPlan {
         mark: format!("tenantd:wiki/t{n}"),
         sysctls: std::sync::Arc::default(),
         traffic: Arc::default(),
+        rate: Default::default(),
         names: NamesPlan::usual(GATEWAY, "10.77.0.0/24".parse().unwrap(), true).into(),
     }
 }

@@ -86,6 +86,8 @@ const ALIASES: &[(&str, Table, &str)] = &[
     ("range", Table::Network, "subnet"),
     ("hwaddr", Table::Tenant, "mac"),
     ("mac_address", Table::Tenant, "mac"),
+    ("bandwidth", Table::Tenant, "rate"),
+    ("rate_limit", Table::Tenant, "rate"),
     ("dns", Table::Tenant, "resolv"),
     ("nameservers", Table::Tenant, "resolv"),
     ("resolvconf", Table::Tenant, "resolv"),

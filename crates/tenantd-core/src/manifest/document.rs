@@ -82,9 +82,6 @@ pub fn kind_words(kind: Kind) -> String {
         Kind::Text(slots) => format!("a string with {}", placeholders(slots)),
         Kind::Files | Kind::Operators => "an array of tables".to_owned(),
         Kind::Tenancies => "an array of names of tenants".to_owned(),
-        Kind::Peers => "an array of names of tenants, or `[\"*\"]`".to_owned(),
-        Kind::Services => "an array of ports with a protocol, or `\"dns\"`".to_owned(),
-        Kind::Published => "an array of `\"[ADDRESS:]PORT -> PORT[/PROTOCOL]\"`".to_owned(),
         Kind::Egress => {
             "an array of `\"allow|deny any|ADDRESS[/PREFIX][:PORT[-PORT]][/PROTOCOL]\"`".to_owned()
         }
@@ -120,13 +117,25 @@ pub fn kind_words(kind: Kind) -> String {
         Kind::Signal => "a signal name".to_owned(),
         Kind::Choice(words) => format!("one of {}", listed(words)),
         Kind::Choices(words) => format!("an array of {}", listed(words)),
-        Kind::Address => "an IPv4 address".to_owned(),
-        Kind::Address6 => "an IPv6 address".to_owned(),
-        Kind::Addresses => "an IP address or `\"auto\"`, or an array of them".to_owned(),
-        Kind::Subnet => "an IPv4 network".to_owned(),
-        Kind::Subnet6 => "an IPv6 network".to_owned(),
-        Kind::NameServers => "an array of IP addresses".to_owned(),
-        Kind::Mac => "a MAC address".to_owned(),
+        // The reference has every kind, and its test reads it.
+        of_network => network_words(of_network).to_owned(),
+    }
+}
+
+fn network_words(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Address => "an IPv4 address",
+        Kind::Address6 => "an IPv6 address",
+        Kind::Addresses => "an IP address or `\"auto\"`, or an array of them",
+        Kind::Subnet => "an IPv4 network",
+        Kind::Subnet6 => "an IPv6 network",
+        Kind::NameServers => "an array of IP addresses",
+        Kind::Mac => "a MAC address",
+        Kind::Rates => "a rate, or a table with `in` and `out`",
+        Kind::Peers => "an array of names of tenants, or `[\"*\"]`",
+        Kind::Services => "an array of ports with a protocol, or `\"dns\"`",
+        Kind::Published => "an array of `\"[ADDRESS:]PORT -> PORT[/PROTOCOL]\"`",
+        other => unreachable!("{other:?} has no words"),
     }
 }
 
@@ -284,6 +293,7 @@ fn kind_schema(kind: Kind) -> Value {
             json!({ "type": "string" })
         }
         Kind::Account => json!({ "type": ["string", "integer"] }),
+        Kind::Rates => json!({ "type": ["string", "object"] }),
         Kind::Uids => json!({ "type": "string", "pattern": "^[0-9]+-[0-9]+$" }),
         Kind::HttpPath => json!({ "type": "string", "pattern": "^/[!-~]*$" }),
         Kind::Groups | Kind::Exits => json!({

@@ -19,8 +19,8 @@ use super::template::Template;
 use super::text::{Command, Environment, Vars};
 use super::value::{
     Account, Argv, Decode, EgressRule, FileMode, Firewall, Guard, HostAccess, HttpPath, Ips, Mac,
-    Mode, NameFile, NameServer, Outbound, Peer, Permissions, ProgramExit, Publish, Seed, Service,
-    Signal, Sysctls, UidRange, When,
+    Mode, NameFile, NameServer, Outbound, Peer, Permissions, ProgramExit, Publish, Rates, Seed,
+    Service, Signal, Sysctls, UidRange, When,
 };
 use crate::capability::Capabilities;
 use crate::name::{AppName, TenantName};
@@ -300,6 +300,7 @@ tables! {
         outbound_from: Known<Vec<Spanned<IpAddr>>>,
         peers: Known<Vec<Spanned<Peer>>>,
         host_services: Known<Vec<Spanned<Service>>>,
+        rate: Known<Rates>,
         resolv: Resolv,
         hosts: Known<NameFile>,
     }

@@ -29,8 +29,8 @@ use super::notify::{NOTIFY_SOCKET, WATCHDOG_USEC};
 use super::paths::{self, AppPaths};
 use super::phase::Commands;
 use super::{
-    control, derive, files, limits, logs, network, policy, process, secrets, traffic, vars, view,
-    wall,
+    control, derive, files, limits, logs, network, policy, process, rate, secrets, traffic, vars,
+    view, wall,
 };
 use crate::layout;
 use crate::manifest::problem::{Problems, Span};
@@ -228,6 +228,7 @@ impl Parts<'_> {
                 mark: derive::link_mark(self.app, &name),
                 sysctls: last.sysctls.keep(network::sysctls(self.manifest, tenant)),
                 traffic: last.traffic.keep(traffic::of(self.manifest, tenant)),
+                rate: rate::of(self.manifest, tenant),
                 names: last
                     .names
                     .keep(names::of(self.manifest, tenant, self.network)),

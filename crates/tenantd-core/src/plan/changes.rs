@@ -350,6 +350,7 @@ fn touched(touches: Touches) -> &'static str {
         Touches::Policy => "the supervisor's policy",
         Touches::Processes => "running processes, without a restart",
         Touches::Firewall => "the firewall, without a restart",
+        Touches::Rate => "the rates of the tenant's link, without a restart",
         Touches::Names => "/etc/hosts and resolv.conf of the tenant, without a restart",
     }
 }

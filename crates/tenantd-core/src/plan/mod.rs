@@ -33,6 +33,7 @@ pub mod places;
 mod policy;
 pub mod privileges;
 pub mod process;
+pub mod rate;
 pub mod reload;
 pub mod render;
 pub mod secrets;

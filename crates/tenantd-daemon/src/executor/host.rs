@@ -308,12 +308,27 @@ impl Host {
         let (host, plan) = (Rc::clone(self), Arc::clone(plan));
         let under_way = self.under_way.begin();
         self.spawn(async move {
-            if let Err(failure) = host.network.admit(plan.link.clone()).await {
+            let admitted = host.network.admit(plan.link.clone()).await;
+            for failure in [admitted, host.limit_outward(&plan).await].into_iter().filter_map(Result::err) {
                 tracing::error!(tenant = %plan.name, "{}: cannot change its traffic: {failure}", plan.name);
             }
             crash::point("apply: admitted", plan.name.as_str());
             drop(under_way);
         });
+    }
+
+    /// Lets a provisioned tenant send at the rate of its plan.
+    pub(crate) async fn limit_outward(&self, plan: &Arc<TenantPlan>) -> Result<(), Failure> {
+        let (namespaces, plan) = (Arc::clone(&self.netns), Arc::clone(plan));
+        let limited = blocking(move || {
+            let opened = namespaces.open(&plan.name);
+            let opened = opened.map_err(|error| broken(Stage::EnterNetns, &plan.name, &error))?;
+            match opened {
+                Some(netns) => tenantd_host::network::limit_outward(&netns, &plan.link),
+                None => Ok(()),
+            }
+        });
+        limited.await
     }
 
     /// Applies to the running launch everything in the plan that needs no relaunch.

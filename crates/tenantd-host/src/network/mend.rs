@@ -21,6 +21,7 @@ use tenantd_core::stage::{Failure, Stage};
 use super::family::{alone, neighbour, whole};
 use super::link::{Found, Links, host_route, outgoing};
 use super::provision::Provisioner;
+use super::rate;
 use super::refusal::{answered, errno, refused};
 
 /// How long a link that was corrected is waited for to have a carrier, and how often it is looked at.
@@ -92,6 +93,9 @@ impl Provisioner {
             if self.links.mend_neighbour(through, address, mac).await? {
                 mended.push(format!("the neighbour entry of {address}"));
             }
+        }
+        if link.rate.inward.is_some() && rate::limit_inward(link)? {
+            mended.push(format!("the rate of {name}"));
         }
         Ok(Outcome::Whole(mended))
     }

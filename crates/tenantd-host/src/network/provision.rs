@@ -17,6 +17,7 @@ use super::announce::announce;
 use super::firewall::Firewall;
 use super::ipv6;
 use super::link::{Found, Links, index_of};
+use super::rate;
 use super::refusal::{errno, refused};
 use super::tenant::TenantSocket;
 
@@ -47,6 +48,17 @@ pub(super) struct Provisioner {
     pub(super) firewall: Option<Firewall>,
 }
 
+/// Limits what a tenant receives and sends, if its plan does.
+fn limit(netns: &Netns, link: &LinkPlan) -> Result<(), Failure> {
+    if link.rate.inward.is_some() {
+        rate::limit_inward(link)?;
+    }
+    match link.rate.outward {
+        Some(_) => rate::limit_outward(netns, link),
+        None => Ok(()),
+    }
+}
+
 impl Provisioner {
     /// Makes the tenant's namespace, link, addresses and routes.
     pub(super) async fn provision(&self, link: &LinkPlan) -> Result<Netns, Failure> {
@@ -64,6 +76,7 @@ impl Provisioner {
         let made = self.create_pair(link, &netns).await?;
         crash::point("network: link made", &link.mark);
         let made_up = self.set_up(link, &made, socket).await;
+        let made_up = made_up.and_then(|()| limit(&netns, link));
         let told = made_up.and_then(|()| match self.network.mode {
             Mode::Bridge => announce(&netns, link, link.addresses.iter()),
             Mode::Routed => Ok(()),
@@ -215,15 +228,16 @@ impl Provisioner {
     /// Lets a tenant that has its link have the traffic of its plan, and no other. Does nothing without a link:
     /// then a provision does it.
     pub(super) async fn admit(&self, link: &LinkPlan) -> Result<(), Failure> {
-        let Some(firewall) = &self.firewall else {
-            return Ok(());
-        };
         let Some(found) = self.links.find(link.host.name.as_str()).await? else {
             return Ok(());
         };
         if !found.is_marked_as(&link.mark) {
             return Ok(());
         }
+        rate::limit_inward(link)?;
+        let Some(firewall) = &self.firewall else {
+            return Ok(());
+        };
         let port = self.network.mode == Mode::Bridge;
         let raised = self
             .links

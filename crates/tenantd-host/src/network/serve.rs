@@ -102,6 +102,8 @@ async fn one(
                 Some(request) => {
                     if let Request::Release(link, ..) = &request {
                         watch.forget(link);
+                    } else if let Request::Admit(link, _) = &request {
+                        watch.planned(link);
                     }
                     begun.extend(waiting.unless_for_another(request));
                 }

@@ -121,6 +121,11 @@ impl Watch {
         }
     }
 
+    /// A tenant is about to have the rates of this plan: the kernel tells of it before it is done.
+    pub(super) fn planned(&mut self, link: &LinkPlan) {
+        self.model.set_rate(link);
+    }
+
     /// Notes whether the traffic of a tenant could be changed.
     pub(super) fn admitted(&mut self, link: &LinkPlan, why: Option<Failure>) {
         let now = Instant::now();

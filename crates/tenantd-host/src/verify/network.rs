@@ -18,7 +18,9 @@ use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{Handle, RouteMessageBuilder};
 
 use super::Drift;
+use crate::network::rate;
 use tenantd_core::plan::model::{EndPlan, LinkPlan, Mode, NetworkPlan};
+use tenantd_core::plan::rate::Rate;
 
 pub(super) fn verify(network: &NetworkPlan, link: &LinkPlan, pid: u32) -> io::Result<Vec<Drift>> {
     let netns = File::open(format!("/proc/{pid}/ns/net"))?;
@@ -26,13 +28,21 @@ pub(super) fn verify(network: &NetworkPlan, link: &LinkPlan, pid: u32) -> io::Re
         let visit = thread::Builder::new().name("verify".to_owned());
         let visit = visit.spawn_scoped(scope, || {
             setns(&netns, CloneFlags::CLONE_NEWNET)?;
-            asked(async |handle| of_tenant(handle, network, link).await)
+            let mut inside = asked(async |handle| of_tenant(handle, network, link).await)?;
+            let name = link.tenant.name.as_str();
+            inside.extend(rate_of("rate out", name, link.rate.outward)?);
+            Ok::<_, io::Error>(inside)
         })?;
         visit
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })?;
     let mut drifts = asked(async |handle| of_host(handle, network, link).await)?;
+    drifts.extend(rate_of(
+        "rate in",
+        link.host.name.as_str(),
+        link.rate.inward,
+    )?);
     drifts.extend(inside);
     Ok(drifts)
 }
@@ -40,7 +50,7 @@ pub(super) fn verify(network: &NetworkPlan, link: &LinkPlan, pid: u32) -> io::Re
 /// The hub with its address, and the route that refuses unused addresses.
 pub(super) fn shared(network: &NetworkPlan) -> io::Result<Vec<Drift>> {
     asked(async |handle| {
-        let hub = find(handle, &network.hub).await?;
+        let hub = find(handle, network.hub.name.as_str()).await?;
         let mut drifts = end("hub", &network.hub, network.mtu, hub.as_ref());
         let Some(hub) = hub else {
             return Ok(drifts);
@@ -75,10 +85,17 @@ async fn addresses_of(handle: &Handle, index: u32) -> Result<Vec<IpAddr>, rtnetl
     Ok(found)
 }
 
+/// The rate at which packets leave by an end, in the network namespace of the calling thread.
+fn rate_of(what: &'static str, name: &str, planned: Option<Rate>) -> io::Result<Option<Drift>> {
+    let shown = |rate: Option<Rate>| rate.map_or("unlimited".to_owned(), |rate| rate.to_string());
+    // The kernel counts bytes.
+    let planned = planned.map(|rate| Rate::of_bytes(rate.bits() / 8));
+    let found = rate::found(name)?.map(Rate::of_bytes);
+    Ok(Drift::between(what, shown(planned), shown(found)))
+}
+
 /// Asks the kernel in the network namespace of the calling thread.
-fn asked(
-    questions: impl AsyncFnOnce(&Handle) -> Result<Vec<Drift>, rtnetlink::Error>,
-) -> io::Result<Vec<Drift>> {
+fn asked<T>(questions: impl AsyncFnOnce(&Handle) -> Result<T, rtnetlink::Error>) -> io::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -89,6 +106,16 @@ fn asked(
     })
 }
 
+/// The MTU in bytes of a link of the calling thread's namespace. `None` if there is no such link.
+pub(super) fn mtu_of(name: &str) -> io::Result<Option<u32>> {
+    let found = asked(async |handle| find(handle, name).await)?;
+    let parts = found.into_iter().flat_map(|link| link.attributes);
+    Ok(parts.into_iter().find_map(|part| match part {
+        LinkAttribute::Mtu(mtu) => Some(mtu),
+        _ => None,
+    }))
+}
+
 /// The host end, the hub, and the routes to the addresses.
 async fn of_host(
     handle: &Handle,
@@ -96,9 +123,9 @@ async fn of_host(
     link: &LinkPlan,
 ) -> Result<Vec<Drift>, rtnetlink::Error> {
     let mut drifts = Vec::new();
-    let hub = find(handle, &network.hub).await?;
+    let hub = find(handle, network.hub.name.as_str()).await?;
     let index = hub.as_ref().map(|hub| hub.header.index);
-    let host = find(handle, &link.host).await?;
+    let host = find(handle, link.host.name.as_str()).await?;
     drifts.extend(end("host end", &link.host, network.mtu, host.as_ref()));
     let Some(host) = host else {
         return Ok(drifts);
@@ -192,7 +219,7 @@ async fn of_tenant(
     link: &LinkPlan,
 ) -> Result<Vec<Drift>, rtnetlink::Error> {
     let mut drifts = Vec::new();
-    let tenant = find(handle, &link.tenant).await?;
+    let tenant = find(handle, link.tenant.name.as_str()).await?;
     drifts.extend(end(
         "tenant end",
         &link.tenant,
@@ -261,8 +288,8 @@ fn end(what: &'static str, planned: &EndPlan, mtu: u32, found: Option<&LinkMessa
     drifts
 }
 
-async fn find(handle: &Handle, end: &EndPlan) -> Result<Option<LinkMessage>, rtnetlink::Error> {
-    let request = handle.link().get().match_name(end.name.as_str().to_owned());
+async fn find(handle: &Handle, name: &str) -> Result<Option<LinkMessage>, rtnetlink::Error> {
+    let request = handle.link().get().match_name(name.to_owned());
     match request.execute().try_next().await {
         Err(error) if is(&error, libc::ENODEV) => Ok(None),
         found => found,

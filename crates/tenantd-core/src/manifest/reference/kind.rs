@@ -110,6 +110,8 @@ pub enum Kind {
     Words,
     /// A MAC address.
     Mac,
+    /// A rate for both directions, or a table with one for each.
+    Rates,
     /// An array of exit statuses and names of signals.
     Exits,
     /// One of a few words.

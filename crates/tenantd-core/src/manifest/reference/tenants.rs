@@ -74,7 +74,8 @@ keys! {
             "The host's IPv6 address in `subnet6`, which all tenants with an IPv6 address can reach.";
         "firewall", Kind::Choice(&["on", "off"]), Value("\"on\""), "\"off\"", traffic::FIREWALL;
         "mtu", Kind::Count { min: 1280, max: 65535 }, Value("1500"), "9000",
-            "The MTU of every link in bytes. At least 1280, which IPv6 requires.";
+            "The MTU of every link in bytes. At least 1280, which IPv6 requires. `tenantd check` names a link of the \
+             host by which tenants reach others and that has a smaller one, such as a VPN.";
     }
     Control {
         "read", Kind::Groups, Value("[]"), "[\"adm\"]",
@@ -116,6 +117,7 @@ keys! {
             traffic::OUTBOUND_FROM;
         "peers", Kind::Peers, NONE, "[\"*\"]", traffic::PEERS;
         "host_services", Kind::Services, NONE, "[\"dns\"]", traffic::HOST_SERVICES;
+        "rate", Kind::Rates, Derived("no limit"), "{ in = \"100 Mbit/s\", out = \"20 Mbit/s\" }", traffic::RATE;
         "resolv", Kind::Table(Table::Resolv), Derived("the name servers of the host"),
             "{ nameservers = [\"198.51.100.53\"] }", names::RESOLV;
         "hosts", names::FILE, names::OWN, "\"host\"", names::HOSTS;
@@ -164,6 +166,7 @@ keys! {
         "outbound_from", Kind::Addresses, DEFAULTS, "\"203.0.113.9\"", traffic::OUTBOUND_FROM_OWN;
         "peers", Kind::Peers, DEFAULTS, "[\"globex\"]", traffic::PEERS_OWN;
         "host_services", Kind::Services, DEFAULTS, "[\"5432/tcp\"]", traffic::HOST_SERVICES_OWN;
+        "rate", Kind::Rates, DEFAULTS, "\"100 Mbit/s\"", traffic::RATE_OWN;
         "resolv", Kind::Table(Table::Resolv), DEFAULTS, "{ search = [\"acme.example.com\"] }",
             "How the tenant looks names up, see [defaults.resolv]. Overrides that of [defaults], key by key.";
         "hosts", names::FILE, DEFAULTS, "\"host\"", "Whose `/etc/hosts` the tenant has, see [defaults].";

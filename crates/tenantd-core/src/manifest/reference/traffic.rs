@@ -55,3 +55,12 @@ pub(super) const PUBLISH: &str = "Ports of the host that lead to ports of the te
      stands for all of IPv6, except `::1`, which leads to no tenant. The tenant needs an address of the same family. Without \
      a protocol, TCP. A socket of tenantd holds the port of the host. A change takes effect with a \
      reload.";
+
+/// Of `[defaults]`.
+pub(super) const RATE: &str = "The most that each tenant receives (`in`) and sends (`out`) by its link, headers included: a number and \
+     `bit/s`, `kbit/s`, `Mbit/s` or `Gbit/s` (multiples of 1,000), from 64 kbit/s to 32 Gbit/s. A string alone is \
+     for both. 80 kB, or what the rate passes in 10 ms, may be sent at once. A change takes effect with a \
+     reload, without a restart.";
+
+/// Of a tenant.
+pub(super) const RATE_OWN: &str = "The most that the tenant receives and sends, see [defaults]. `\"unlimited\"`: without a limit.";

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::members;
 use crate::plan::address::Addresses;
 use crate::plan::model::{EndPlan, LinkPlan};
-use crate::plan::{names, traffic};
+use crate::plan::{names, rate, traffic};
 
 /// One end.
 pub(super) fn end(end: &EndPlan) -> Value {
@@ -33,6 +33,7 @@ pub(super) fn link(link: &LinkPlan) -> Map<String, Value> {
         mark,
         sysctls,
         traffic,
+        rate,
         names,
     } = link;
     let sysctls: BTreeMap<&str, &String> =
@@ -48,6 +49,7 @@ pub(super) fn link(link: &LinkPlan) -> Map<String, Value> {
         ("sysctls", json!(sysctls)),
     ]);
     traffic::data(traffic, &mut whole);
+    rate::data(rate, &mut whole);
     names::data(names, &mut whole);
     whole
 }

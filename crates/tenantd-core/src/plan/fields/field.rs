@@ -62,6 +62,8 @@ pub enum Touches {
     Firewall,
     /// The files by which a tenant looks names up.
     Names,
+    /// The rates of a tenant's link.
+    Rate,
 }
 
 impl Touches {
@@ -69,7 +71,11 @@ impl Touches {
     #[must_use]
     pub fn is_applied(self) -> bool {
         match self {
-            Touches::Nothing | Touches::Policy | Touches::Firewall | Touches::Names => false,
+            Touches::Nothing
+            | Touches::Policy
+            | Touches::Firewall
+            | Touches::Names
+            | Touches::Rate => false,
             Touches::Processes => true,
         }
     }
@@ -209,4 +215,9 @@ pub(in crate::plan) fn filters<'a>(key: Key, label: &'static str, value: Value<'
 /// A field of the files by which a tenant looks names up.
 pub(in crate::plan) fn looks_up<'a>(key: Key, label: &'static str, value: Value<'a>) -> Field<'a> {
     Field::new(key, label, value, Takes::Live(Touches::Names))
+}
+
+/// A field of the rates of a tenant's link.
+pub(in crate::plan) fn shapes<'a>(key: Key, label: &'static str, value: Value<'a>) -> Field<'a> {
+    Field::new(key, label, value, Takes::Live(Touches::Rate))
 }

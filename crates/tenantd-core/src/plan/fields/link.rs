@@ -5,7 +5,7 @@ use super::field::renews;
 use super::words::{Address, End};
 use super::{LABEL_ADDRESS, See};
 use crate::plan::model::LinkPlan;
-use crate::plan::{names, traffic};
+use crate::plan::{names, rate, traffic};
 
 /// Visits them.
 pub(super) fn link(link: &LinkPlan, see: See<'_>) {
@@ -17,6 +17,7 @@ pub(super) fn link(link: &LinkPlan, see: See<'_>) {
         mark,
         sysctls,
         traffic,
+        rate,
         names,
     } = link;
     let first = Address(addresses.first(), *prefix);
@@ -33,5 +34,6 @@ pub(super) fn link(link: &LinkPlan, see: See<'_>) {
         see(renews(Later("sysctl"), "sysctl", value).item(&one.name()));
     }
     traffic::fields(traffic, see);
+    rate::fields(rate, see);
     names::fields(names, see);
 }

@@ -7,6 +7,7 @@ use super::MacAddr;
 use crate::name::IfName;
 use crate::plan::address::Addresses;
 use crate::plan::names::NamesPlan;
+use crate::plan::rate::RatePlan;
 use crate::plan::traffic::TrafficPlan;
 use crate::sysctl::Sysctl;
 
@@ -37,6 +38,8 @@ pub struct LinkPlan {
     pub sysctls: Arc<BTreeMap<Sysctl, String>>,
     /// What traffic the firewall lets pass.
     pub traffic: Arc<TrafficPlan>,
+    /// How much it receives and sends.
+    pub rate: RatePlan,
     /// How the tenant looks names up.
     pub names: Arc<NamesPlan>,
 }

@@ -14,6 +14,7 @@ use super::wire::{self, Raw};
 use crate::network::family::{destination, local, neighbour_address, whole};
 use crate::network::link::{Found, outgoing};
 use crate::network::mend::{differences, is_permanent, table};
+use crate::network::rate;
 
 /// The table that all routes of tenantd are in.
 const MAIN: u32 = 254;
@@ -152,6 +153,7 @@ impl Model {
                 }
             }
             wire::NEW_NEIGHBOUR | wire::DEL_NEIGHBOUR => self.on_neighbour(message, suspects),
+            wire::NEW_QDISC | wire::DEL_QDISC => self.on_rate(message, suspects),
             wire::NEW_RULE | wire::DEL_RULE => {
                 if let Some(
                     RouteNetlinkMessage::NewRule(rule) | RouteNetlinkMessage::DelRule(rule),
@@ -290,6 +292,29 @@ impl Model {
             self.early.insert(to);
         }
         suspects.push(Part::Drifted);
+    }
+
+    /// What limits a link came or went. A question of this thread is told too.
+    fn on_rate(&self, message: Raw<'_>, suspects: &mut Vec<Part>) {
+        let Some(index) = message.index() else {
+            return;
+        };
+        let link = self.tenants.get(&index);
+        let Some(rate) = link.and_then(|link| link.rate.inward) else {
+            return;
+        };
+        match message.parse() {
+            Some(RouteNetlinkMessage::NewQueueDiscipline(found)) if rate::is_at(&found, rate) => {}
+            _ => suspects.push(Part::Tenant(index)),
+        }
+    }
+
+    /// A tenant has the rates of this plan.
+    pub(super) fn set_rate(&mut self, link: &LinkPlan) {
+        let index = self.indices.get(&link.mark);
+        if let Some(known) = index.and_then(|index| self.tenants.get_mut(index)) {
+            known.rate = link.rate;
+        }
     }
 
     fn on_neighbour(&mut self, message: Raw<'_>, suspects: &mut Vec<Part>) {

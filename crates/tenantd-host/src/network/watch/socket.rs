@@ -14,8 +14,9 @@ use tokio::io::unix::AsyncFd;
 
 use super::wire::NEW_NEIGHBOUR;
 
-/// The multicast groups, see rtnetlink(7): link, neighbour, and of both families address, route and rule.
-const GROUPS: [u32; 8] = [1, 3, 5, 7, 8, 9, 11, 19];
+/// The multicast groups, see rtnetlink(7): link, neighbour, traffic control, and of both families address, route and
+/// rule.
+const GROUPS: [u32; 9] = [1, 3, 4, 5, 7, 8, 9, 11, 19];
 
 /// The size of the receive buffer in bytes: about a thousand changes of links.
 const BUFFER: usize = 4 << 20;

@@ -11,6 +11,8 @@ pub(super) const NEW_ROUTE: u16 = 24;
 pub(super) const DEL_ROUTE: u16 = 25;
 pub(super) const NEW_NEIGHBOUR: u16 = 28;
 pub(super) const DEL_NEIGHBOUR: u16 = 29;
+pub(super) const NEW_QDISC: u16 = 36;
+pub(super) const DEL_QDISC: u16 = 37;
 pub(super) const NEW_RULE: u16 = 32;
 pub(super) const DEL_RULE: u16 = 33;
 

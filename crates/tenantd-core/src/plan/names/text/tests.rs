@@ -19,6 +19,7 @@ fn link(traffic: TrafficPlan) -> LinkPlan {
         mark: derive::link_mark(&app, &tenant),
         sysctls: Default::default(),
         traffic: traffic.into(),
+        rate: Default::default(),
         names: NamesPlan::usual(
             Ipv4Addr::new(10, 77, 0, 1),
             "10.77.0.0/24".parse().unwrap(),
