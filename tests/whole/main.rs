@@ -39,6 +39,7 @@ mod folders;
 mod guestbook;
 mod guide;
 mod hostile_syslog;
+mod hosts_folder;
 mod join;
 mod keeper;
 mod kill;

@@ -25,6 +25,9 @@ pub const COLLECTED: &str = "collected";
 /// has this name.
 pub const LOG: &str = "/run/tenantd/.log";
 
+/// The folder of the tenants' names for dnsmasq(8) on the host. No application has this name.
+pub const HOSTS: &str = "/run/tenantd/.hosts";
+
 /// The runtime folder of `app`.
 #[must_use]
 pub fn folder(app: &AppName) -> PathBuf {

@@ -44,6 +44,7 @@ pub mod facts;
 pub mod fifo;
 pub mod given;
 pub mod hold;
+pub mod hosts_folder;
 pub mod inbox;
 pub mod inherited;
 pub mod ipc;

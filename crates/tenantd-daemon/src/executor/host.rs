@@ -23,7 +23,7 @@ use tenantd_host::crash;
 use tenantd_host::launch::MountTemplates;
 use tenantd_host::netns::{self, ClosedNetns, NetnsMounts};
 use tenantd_host::network::{Generation, Network};
-use tenantd_host::{fifo, ipc, limits, process, want};
+use tenantd_host::{fifo, hosts_folder, ipc, limits, process, want};
 
 use crate::collect::client::Collector;
 use crate::executor::blocking::blocking_change;
@@ -154,6 +154,11 @@ impl Host {
         }
         crash::point("provision: network made", plan.name.as_str());
         self.give_name(&plan.name);
+        let published = hosts_folder::publish(&self.app, &plan.name, &plan.link.addresses);
+        if let Err(error) = published {
+            let path = hosts_folder::path(&self.app, &plan.name);
+            tracing::warn!(tenant = %plan.name, %error, "cannot write {}", path.display());
+        }
         crash::point("provision: name given", plan.name.as_str());
         Ok(inode)
     }
@@ -374,14 +379,19 @@ async fn remove_objects(plan: &TenantPlan) -> Vec<Failure> {
     failures
 }
 
-/// Removes a tenant's name for ip-netns(8), unless tenantd did not make it.
+/// Removes a tenant's name for ip-netns(8), unless tenantd did not make it, and that for dnsmasq(8).
 pub(crate) fn take_name(app: &AppName, tenant: &TenantName) -> Result<(), Failure> {
     let failed = |error| {
         let path = netns::name::path(app, tenant).display().to_string();
         let why = format!("{:#}", anyhow::Error::from(error));
         Failure::detail(Stage::Release, path, why)
     };
-    netns::name::take(app, tenant).map(drop).map_err(failed)
+    let taken = netns::name::take(app, tenant).map(drop).map_err(failed);
+    let withdrawn = hosts_folder::withdraw(app, tenant).map_err(|error| {
+        let path = hosts_folder::path(app, tenant).display().to_string();
+        Failure::detail(Stage::Release, path, error.to_string())
+    });
+    taken.and(withdrawn)
 }
 
 /// Whether the host lacks something for now.
