@@ -245,5 +245,21 @@ fn a_network_that_changed_while_no_supervisor_ran_reprovisions_what_it_finds() {
         let routes = ip("route show table all");
         assert!(!routes.contains(&format!("10.{}.", net - 1)), "{routes}");
     }
+    // The same gateway: nothing of the tenants depends on it.
+    let before = pids(&daemon);
+    daemon.kill();
+    write_manifest(
+        &daemon.app,
+        &manifest("subnet = \"10.79.0.0/16\"\nfirewall = \"off\"", 79),
+    );
+    daemon.again();
+    daemon.settles();
+    assert_eq!(pids(&daemon), before);
+    let routes = ip("route show table all");
+    assert!(
+        routes.contains("10.79.0.0/16") && !routes.contains("10.79.0.0/24"),
+        "{routes}"
+    );
+    assert_eq!(run(in_time("nft").args(["list", "tables"])).expect(0), "");
     daemon.end();
 }

@@ -369,7 +369,11 @@ async fn start(network: NetworkPlan) -> Result<(Provisioner, Opened), Failure> {
     // First the firewall, because the hub takes packets from tenants.
     let firewall = match network.firewall {
         model::Firewall::On => Some(Firewall::open(&network)?),
-        model::Firewall::Off => None,
+        model::Firewall::Off => {
+            // Those of a supervisor whose manifest had one.
+            firewall::residue::remove_all(&network)?;
+            None
+        }
     };
     crash::point("firewall: made", &network.mark);
     let (hub, opened) = match hub::ensure(&links, &network).await {

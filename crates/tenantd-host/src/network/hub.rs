@@ -64,11 +64,14 @@ pub(super) async fn ensure(links: &Links, network: &NetworkPlan) -> Result<(u32,
         None => Opened::Made,
         Some(found) if is_another(links, network, found.index).await? => {
             // The routes of its subnet that name it go with it.
-            subnet::remove_of_hub(links, found.index).await?;
+            subnet::remove_of_hub(links, found.index, &[]).await?;
             links.delete(&found).await?;
             Opened::Changed
         }
         Some(found) => {
+            // That of another subnet with the same gateway.
+            let present: Vec<_> = network.subnets().collect();
+            subnet::remove_of_hub(links, found.index, &present).await?;
             set_up(links, network, found.index).await?;
             return Ok((found.index, Opened::Found));
         }

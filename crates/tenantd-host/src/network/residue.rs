@@ -95,7 +95,7 @@ pub fn remove(link: &Marked) -> Result<(), Failure> {
         match links.find_index(link.index).await? {
             Some(found) if found.name == link.name && !found.is_marked_otherwise(&link.mark) => {
                 if link.tenant.is_none() {
-                    subnet::remove_of_hub(&links, found.index).await?;
+                    subnet::remove_of_hub(&links, found.index, &[]).await?;
                 }
                 links.delete(&found).await
             }

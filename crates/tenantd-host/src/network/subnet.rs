@@ -76,7 +76,11 @@ pub(super) async fn remove(links: &Links, subnet: IpNetwork) -> Result<(), Failu
 }
 
 /// Removes those of a hub that is residue, by the addresses that it has. Lists the routes of this kind only.
-pub(super) async fn remove_of_hub(links: &Links, hub: u32) -> Result<(), Failure> {
+pub(super) async fn remove_of_hub(
+    links: &Links,
+    hub: u32,
+    except: &[IpNetwork],
+) -> Result<(), Failure> {
     let fail = |error| refused(Stage::Release, "(routes of the hub)", error);
     for family in [AddressFamily::Inet, AddressFamily::Inet6] {
         let mut request = links.handle().address().get();
@@ -96,7 +100,7 @@ pub(super) async fn remove_of_hub(links: &Links, hub: u32) -> Result<(), Failure
             let is_ours = route.header.kind == RouteType::Unreachable
                 && route.header.protocol == PROTOCOL
                 && subnet.is_some_and(|subnet| gateways.iter().any(|it| subnet.contains(*it)));
-            if let Some(subnet) = subnet.filter(|_| is_ours) {
+            if let Some(subnet) = subnet.filter(|it| is_ours && !except.contains(it)) {
                 remove(links, subnet).await?;
             }
         }

@@ -4,6 +4,7 @@ use netlink_packet_netfilter::nftables::{NfTablesMessage, TableAttribute, TableM
 
 use tenantd_core::name::AppName;
 use tenantd_core::plan::derive;
+use tenantd_core::plan::model::NetworkPlan;
 use tenantd_core::stage::{Failure, Stage};
 
 use super::sets::Family;
@@ -50,6 +51,21 @@ fn is_ours(answer: &TableMessage, table: &str, mark: &str) -> bool {
         }
     }
     is_named && is_marked
+}
+
+/// Removes the tables of an application that has no firewall now.
+pub(in crate::network) fn remove_all(network: &NetworkPlan) -> Result<(), Failure> {
+    let Ok(app) = network.app().parse::<AppName>() else {
+        return Ok(());
+    };
+    let found = match found(&app) {
+        // Then the hub cannot be made either, which says so.
+        Err(failure) if failure.errno == libc::EPERM => Vec::new(),
+        found => found?,
+    };
+    found
+        .into_iter()
+        .try_for_each(|family| remove(&app, family))
 }
 
 /// Removes the application's table of a family.
