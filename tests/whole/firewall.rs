@@ -1,9 +1,11 @@
 //! The firewall of a running application: changed by a reload, and without its supervisor.
 
 use std::fs;
+use std::io::Write;
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
 
+use nix::sys::signal::Signal;
 use tenantd_api::wire::TenantStatus;
 
 use crate::support::daemon::{Daemon, in_time, run, tenantd, write_manifest};
@@ -163,6 +165,63 @@ fn a_port_that_is_taken_at_a_start_is_told_and_taken_once_it_is_free() {
     assert_eq!(daemon.tell(&["reload"]).code, 1);
     drop(taken);
     daemon.tell(&["reload"]).expect(0);
+    daemon.end();
+}
+
+/// A connection from acme to beta, begun in a thread that enters the namespace of acme.
+fn connect_inside(acme: u32) -> TcpStream {
+    std::thread::scope(|scope| {
+        let visit = scope.spawn(|| {
+            let netns = fs::File::open(format!("/proc/{acme}/ns/net")).unwrap();
+            nix::sched::setns(netns, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+            TcpStream::connect("10.77.0.12:80").unwrap()
+        });
+        visit.join().unwrap()
+    })
+}
+
+#[test]
+fn without_owners_the_tables_are_made_again_and_what_began_meanwhile_is_cut() {
+    place::host();
+    place::folder("/srv/data");
+    example("idle");
+    fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
+    let plain = [("TENANTD_PLAIN_TABLES", "1")];
+    let daemon = Daemon::spawn_with(crate::support::daemon::PROGRAM, &manifest(""), &plain);
+    daemon.settles();
+    let acme = daemon.tenant("acme").pid.unwrap();
+    assert!(!passes(acme));
+    for tenant in ["acme", "beta"] {
+        // What is cut is not answered: its socket would keep the namespace for minutes.
+        let pid = daemon.tenant(tenant).pid.unwrap().to_string();
+        let few = "echo 1 > /proc/sys/net/ipv4/tcp_orphan_retries";
+        run(in_time("nsenter").args(["-t", &pid, "-n", "sh", "-c", few])).expect(0);
+    }
+    let tables = || run(in_time("nft").args(["list", "ruleset"])).out;
+    let before = tables();
+    assert!(!before.contains("flags owner"), "{before}");
+    let mut check = in_time(crate::support::daemon::PROGRAM);
+    check.args(["check", "--config"]).arg(&daemon.manifest);
+    let said = run(check.env(plain[0].0, plain[0].1)).expect(0);
+    assert!(said.contains("host: firewall: weak"), "{said}");
+    // The supervisor cannot act for a while.
+    daemon.signal(Signal::SIGSTOP);
+    flush();
+    let mut begun = connect_inside(acme);
+    daemon.signal(Signal::SIGCONT);
+    crate::support::until("the tables are there again", || !passes(acme));
+    let mut is_cut = || begun.write_all(b"x").is_err();
+    crate::support::until("what began meanwhile is cut", &mut is_cut);
+    // It would keep the namespace of acme.
+    drop(begun);
+    for _ in 0..10 {
+        flush();
+        crate::support::until("the tables are there again", || !passes(acme));
+    }
+    let named = |text: &str| text.lines().filter(|it| it.contains("tenantd:")).count();
+    assert_eq!(named(&tables()), named(&before));
+    assert!(daemon.status().network.mended >= 11);
+    assert_eq!(daemon.tenant("acme").pid, Some(acme));
     daemon.end();
 }
 

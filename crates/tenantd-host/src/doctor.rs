@@ -10,6 +10,7 @@ mod private;
 mod room;
 mod settings;
 mod sockets;
+mod tables;
 mod uids;
 mod wall;
 
@@ -35,6 +36,7 @@ pub use private::private;
 pub use room::too_many;
 pub use settings::{Load, link_programs, network, settings};
 pub use sockets::sockets;
+pub use tables::tables;
 pub use uids::uids;
 pub use wall::{Unconfined, of_host, wall};
 

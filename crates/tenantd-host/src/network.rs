@@ -68,6 +68,7 @@ use refusal::broken;
 use serve::serve;
 
 pub use exchange::Generation;
+pub(crate) use firewall::is_plain;
 pub(crate) use firewall::survey::{Difference, Tables};
 pub use proof::LinkTarget;
 pub use rate::limit_outward;

@@ -23,6 +23,7 @@ mod restore;
 mod rules;
 mod sets;
 mod socket;
+pub(crate) use restore::is_plain;
 pub(crate) mod survey;
 mod wire;
 

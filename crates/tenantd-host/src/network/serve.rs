@@ -9,6 +9,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch as latest};
 use super::exchange::{NoExchange, Waiting, Wanted, exchange, remove};
 use super::link::{Found, index_of};
 use super::provision::Provisioner;
+use super::watch::tables::TablesWatch;
 use super::watch::{Note, Watch};
 use super::{PROVISIONS_MAX, Request};
 use tenantd_core::name::IfName;
@@ -70,6 +71,7 @@ async fn one(
     notes: &mpsc::UnboundedSender<Note>,
 ) -> Until {
     let mut watch = Watch::new(provisioner, notes.clone());
+    let tables = TablesWatch::open(provisioner);
     let room = Semaphore::new(PROVISIONS_MAX);
     let mut under_way = FuturesUnordered::new();
     let mut tenants = Tenants::default();
@@ -110,6 +112,7 @@ async fn one(
                 None => break None,
             },
             Some(change) = under_way.next() => change.note(&mut tenants, &mut watch),
+            () = tables.changed() => watch.restore_tables(provisioner),
             part = watch.next() => watch.mend(provisioner, part).await,
             Ok(()) = wanted.changed() => {
                 tracing::info!("the network is exchanged once all tenants are released");

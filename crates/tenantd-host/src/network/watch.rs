@@ -8,6 +8,7 @@
 mod model;
 mod pace;
 mod socket;
+pub(super) mod tables;
 mod wire;
 
 use std::collections::BTreeMap;

@@ -1,8 +1,9 @@
 //! Forgets the connections of a tenant that has ended: an entry would lead packets of an earlier client to
 //! whatever has the address next, and past the rules. Entries of others stay.
 
+use std::collections::BTreeSet;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
 use netlink_packet_netfilter::{
     NetfilterHeader, NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily,
@@ -25,8 +26,9 @@ const REPLY: u16 = 2;
 const FILTER: u16 = 25;
 const BY_SOURCE: u32 = 1;
 
-/// `CTA_ID`, and `CTA_IP_V6_SRC`.
+/// `CTA_ID`, `CTA_IP_V4_SRC` and `CTA_IP_V6_SRC`.
 const ID: u16 = 12;
+const SOURCE4: u16 = 1;
 const SOURCE6: u16 = 3;
 
 /// The lengths of `struct nlmsghdr` and `struct nfgenmsg`.
@@ -52,14 +54,39 @@ pub(super) fn forget(address: IpAddr) -> io::Result<()> {
             }
         }
         // The filter of the kernel is the wrong way round for IPv6: it deletes the entries of all others.
-        IpAddr::V6(address) => {
-            for entry in entries(&socket, address)? {
-                match ask(&socket, &entry) {
-                    // It has expired meanwhile.
-                    Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
-                    outcome => outcome?,
-                }
-            }
+        IpAddr::V6(_) => {
+            let own = [address].into();
+            delete(&socket, NetfilterProtoFamily::IPv6, &own)?;
+        }
+    }
+    Ok(())
+}
+
+/// The same for many addresses, with two lists of all connections.
+///
+/// # Errors
+/// The kernel's.
+pub(super) fn forget_all(addresses: &BTreeSet<IpAddr>) -> io::Result<()> {
+    let socket = Socket::new(NETLINK_NETFILTER)?;
+    socket.set_non_blocking(true)?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    for family in [NetfilterProtoFamily::IPv4, NetfilterProtoFamily::IPv6] {
+        delete(&socket, family, addresses)?;
+    }
+    Ok(())
+}
+
+/// Deletes the entries of a family that have one of these addresses as a source, one by one.
+fn delete(
+    socket: &Socket,
+    family: NetfilterProtoFamily,
+    addresses: &BTreeSet<IpAddr>,
+) -> io::Result<()> {
+    for entry in entries(socket, family, addresses)? {
+        match ask(socket, &entry) {
+            // It has expired meanwhile.
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
+            outcome => outcome?,
         }
     }
     Ok(())
@@ -92,9 +119,13 @@ fn filtered(address: Ipv4Addr, tuple: u16) -> Vec<u8> {
     request((NetfilterProtoFamily::IPv4, DELETE), NLM_F_ACK, attributes)
 }
 
-/// Requests that delete the entries of an address, one each.
-fn entries(socket: &Socket, address: Ipv6Addr) -> io::Result<Vec<Vec<u8>>> {
-    let question = request((NetfilterProtoFamily::IPv6, GET), NLM_F_DUMP, vec![]);
+/// Requests that delete the entries of addresses, one each.
+fn entries(
+    socket: &Socket,
+    family: NetfilterProtoFamily,
+    addresses: &BTreeSet<IpAddr>,
+) -> io::Result<Vec<Vec<u8>>> {
+    let question = request((family, GET), NLM_F_DUMP, vec![]);
     socket.send(&question, 0)?;
     let mut found = Vec::new();
     loop {
@@ -110,7 +141,10 @@ fn entries(socket: &Socket, address: Ipv6Addr) -> io::Result<Vec<Vec<u8>>> {
                     let errno = i32::from_ne_bytes(errno.unwrap_or_default());
                     return Err(io::Error::from_raw_os_error(errno.abs()));
                 }
-                _ => found.extend(deletion(message.get(FAMILY..).unwrap_or_default(), address)),
+                _ => {
+                    let entry = message.get(FAMILY..).unwrap_or_default();
+                    found.extend(deletion(entry, family, addresses));
+                }
             }
             let length = length.max(HEADER).next_multiple_of(4);
             rest = rest.get(length..).unwrap_or_default();
@@ -118,13 +152,17 @@ fn entries(socket: &Socket, address: Ipv6Addr) -> io::Result<Vec<Vec<u8>>> {
     }
 }
 
-/// The request that deletes an entry, if it is one of this address.
-fn deletion(entry: &[u8], address: Ipv6Addr) -> Option<Vec<u8>> {
+/// The request that deletes an entry, if it is one of these addresses.
+fn deletion(
+    entry: &[u8],
+    family: NetfilterProtoFamily,
+    addresses: &BTreeSet<IpAddr>,
+) -> Option<Vec<u8>> {
     let parts = [ORIGINAL, REPLY, ID].map(|kind| part(entry, kind));
     let [original, reply, id] = parts;
     let is_its = |tuple: &[u8]| {
-        let source = part(tuple, 1).and_then(|ip| part(ip, SOURCE6));
-        source == Some(&address.octets())
+        let source = part(tuple, 1).and_then(source);
+        source.is_some_and(|source| addresses.contains(&source))
     };
     if ![original?, reply?].into_iter().any(is_its) {
         return None;
@@ -133,8 +171,16 @@ fn deletion(entry: &[u8], address: Ipv6Addr) -> Option<Vec<u8>> {
         DefaultNla::new(ORIGINAL | NLA_F_NESTED, original?.to_vec()),
         DefaultNla::new(ID, id?.to_vec()),
     ];
-    let (family, kind) = (NetfilterProtoFamily::IPv6, DELETE);
-    Some(request((family, kind), NLM_F_ACK, attributes))
+    Some(request((family, DELETE), NLM_F_ACK, attributes))
+}
+
+/// The source in the addresses of a tuple.
+fn source(addresses: &[u8]) -> Option<IpAddr> {
+    match (part(addresses, SOURCE4), part(addresses, SOURCE6)) {
+        (Some(source), _) => Some(<[u8; 4]>::try_from(source).ok()?.into()),
+        (None, Some(source)) => Some(<[u8; 16]>::try_from(source).ok()?.into()),
+        (None, None) => None,
+    }
 }
 
 /// The value of an attribute.

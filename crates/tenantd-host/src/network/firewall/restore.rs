@@ -14,7 +14,7 @@ use super::parts::family_of;
 use super::sets::Family;
 use super::socket::Transaction;
 use super::survey::Tables;
-use super::{Firewall, lists, wire};
+use super::{Firewall, conntrack, lists, wire};
 
 /// The variable that has tables made as before Linux 6.9, in builds with debug assertions.
 const PLAIN: &str = "TENANTD_PLAIN_TABLES";
@@ -108,5 +108,20 @@ impl Firewall {
         all.extend(rules.map(|rule| (Family::Inet, wire::new_rule(table, list, rule))));
         let set = self.socket.commit(&all);
         set.map_err(|refused| self.refused(&link.mark, &refused))
+    }
+
+    /// Ends the connections of these tenants: one that began while the tables were gone would stay open. What is
+    /// allowed continues: the kernel takes up its next packet as a new connection.
+    pub(in crate::network) fn cut(&self, tenants: &[(LinkPlan, u32)]) {
+        let links = tenants.iter().map(|(link, _)| link);
+        let addresses = links.flat_map(|link| link.addresses.iter()).collect();
+        if let Err(error) = conntrack::forget_all(&addresses) {
+            tracing::warn!(%error, "cannot end the connections that began without the firewall");
+        }
+    }
+
+    /// The name of its tables, and the port of the socket that makes them.
+    pub(in crate::network) fn identity(&self) -> (&str, u32) {
+        (&self.table, self.socket.port())
     }
 }

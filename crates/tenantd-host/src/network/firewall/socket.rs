@@ -53,7 +53,7 @@ pub(super) type Transaction = Vec<(Family, Change)>;
 
 /// The socket. It owns the tables that it has made with the flag `owner`.
 #[derive(Debug)]
-pub(super) struct NftSocket(Socket);
+pub(super) struct NftSocket(Socket, u32);
 
 impl NftSocket {
     /// Opens a socket in the network namespace of this thread.
@@ -61,9 +61,14 @@ impl NftSocket {
         let mut socket = Socket::new(NETLINK_NETFILTER)?;
         socket.set_non_blocking(true)?;
         socket.set_cap_ack(true)?;
-        socket.bind_auto()?;
+        let port = socket.bind_auto()?.port_number();
         socket.connect(&SocketAddr::new(0, 0))?;
-        Ok(Self(socket))
+        Ok(Self(socket, port))
+    }
+
+    /// Its port, see netlink(7), which is in the reports of its changes.
+    pub(super) fn port(&self) -> u32 {
+        self.1
     }
 
     /// Makes all changes of a transaction, or none.
