@@ -242,4 +242,21 @@ fn check_says_that_the_host_does_not_forward() {
     assert!(found(", publish = [\"9100 -> 80\"]", "0"));
     assert!(!found(", publish = [\"127.0.0.1:9100 -> 80\"]", "0"));
     assert!(!found("", "0"));
+    // Each family is told apart.
+    fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "0").unwrap();
+    let both = manifest(", publish = [\"[::]:9100 -> 80\"]")
+        .replace(
+            "ip = \"10.77.0.11\"",
+            "ip = [\"10.77.0.11\", \"fd00:77::11\"]",
+        )
+        .replace(
+            "[tenants]",
+            "[network]\nsubnet6 = \"fd00:77::/64\"\n[tenants]",
+        );
+    let path = write_manifest("wiki", &both);
+    let said = tenantd(&["check", "--config", path.to_str().unwrap()]).expect(0);
+    assert!(
+        said.contains("off for IPv6") && !said.contains("off for IPv4,"),
+        "{said}"
+    );
 }
