@@ -18,7 +18,6 @@ use tenantd_core::plan::{
     model::{Bound, Plan},
 };
 
-/// A host that is the same on every machine.
 /// A network that the host routes to another link.
 fn claim(network: &str) -> Claim {
     Claim {
@@ -32,6 +31,7 @@ fn claim(network: &str) -> Claim {
     }
 }
 
+/// A host that is the same on every machine.
 fn host() -> Table {
     let user = |name: &str, uid, home: &str| User {
         name: name.to_owned(),

@@ -180,3 +180,45 @@ fn addresses_that_are_found_are_kept() {
     assert_eq!(of("acme"), acme);
     daemon.end();
 }
+
+#[test]
+fn addresses_are_added_and_removed_by_a_reload_without_a_relaunch() {
+    let mut daemon = start(
+        "bridge",
+        "acme = { ip = \"10.77.0.11\" }\nglobex = { ip = [\"10.77.0.12\", \"fd00:77::11\"] }\n",
+    );
+    let pids = |daemon: &Daemon| ["acme", "globex"].map(|name| daemon.tenant(name).pid);
+    let before = pids(&daemon);
+    let text = fs::read_to_string(&daemon.manifest).unwrap();
+    // One address goes from one tenant to the other, and one is new.
+    let new = text
+        .replace(
+            "ip = \"10.77.0.11\"",
+            "ip = [\"10.77.0.11\", \"fd00:77::11\", \"10.77.0.20\"]",
+        )
+        .replace("[\"10.77.0.12\", \"fd00:77::11\"]", "\"10.77.0.12\"");
+    fs::write(&daemon.manifest, new).unwrap();
+    let diff = daemon.tell(&["diff"]).expect(3);
+    assert!(
+        diff.contains("live acme\n") && diff.contains("its addresses, without a restart"),
+        "{diff}"
+    );
+    daemon.tell(&["reload"]).expect(0);
+    for address in ["10.77.0.11", "10.77.0.20", "fd00:77::11", "10.77.0.12"] {
+        let at = SocketAddr::new(address.parse().unwrap(), 80);
+        until(address, || TcpStream::connect_timeout(&at, LIMIT).ok());
+    }
+    assert_eq!(pids(&daemon), before);
+    assert_eq!(addresses(&daemon.tenant("acme")).len(), 3);
+    assert_eq!(verified(&daemon), serde_json::json!([[], []]));
+    // The next supervisor finds them, and nothing to change.
+    daemon.kill();
+    daemon.again();
+    daemon.until("both are adopted", |status| {
+        status.tenants.iter().all(TenantStatus::is_as_wanted)
+    });
+    assert_eq!(pids(&daemon), before);
+    assert_eq!(daemon.tell(&["diff"]).expect(0), "no changes\n");
+    assert_eq!(verified(&daemon), serde_json::json!([[], []]));
+    daemon.end();
+}

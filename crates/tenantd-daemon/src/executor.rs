@@ -174,8 +174,9 @@ impl Executor {
             } => {
                 self.inventory.replan(&plan, effect);
                 let entry = self.inventory.get(&plan.name);
-                if effect != Effect::Reprovision && entry.is_some_and(|it| it.provisioned.is_some())
-                {
+                // Else it is released first.
+                let keeps = entry.is_some_and(|it| it.plan.link == plan.link);
+                if keeps && entry.is_some_and(|it| it.provisioned.is_some()) {
                     self.host.collector.adopt(&plan);
                     self.host.admit(&plan);
                 }

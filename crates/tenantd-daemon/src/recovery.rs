@@ -126,20 +126,20 @@ impl Recovery {
         let mut marks = BTreeSet::new();
         let kept = with_netns(found);
         for (plan, survivor) in found.iter().filter(|(plan, _)| kept.contains(&plan.name)) {
-            let made = survivor.as_ref().and_then(|it| it.made.as_ref());
-            let holds = made.and_then(|made| made.holds.clone());
-            let link = match holds {
-                Some(holds) => holds.instead_of(plan).link,
+            // Addresses change at once, except those of a tenant that is made again.
+            let link = match moves(survivor.as_ref()) {
+                Some(holds) => holds.clone().instead_of(plan).link,
                 None => plan.link.clone(),
             };
             marks.insert(link.mark.clone());
             let limits = link.rate.outward.is_some() && link == plan.link;
-            let mut admitted = self.host.network.admit(link).await;
+            let mut admitted = self.host.admit_now(&plan.name, link).await;
             if admitted.is_ok() && limits {
                 admitted = self.host.limit_outward(plan).await;
             }
             if let Err(failure) = admitted {
-                tracing::error!(tenant = %plan.name, "{}: cannot change its traffic: {failure}", plan.name);
+                let name = &plan.name;
+                tracing::error!(tenant = %name, "{name}: cannot change its addresses or traffic: {failure}");
             }
         }
         if let Err(failure) = self.host.network.retain(marks).await {

@@ -25,7 +25,7 @@ use tenantd_core::plan::diff::{Change, Changes, Side, TenantChange, diff};
 use tenantd_core::plan::effect::Effect;
 use tenantd_core::plan::fields::Touches;
 use tenantd_core::plan::hash::{self, Digests};
-use tenantd_core::plan::holders::Holders;
+use tenantd_core::plan::holders::{Holders, meanwhile};
 use tenantd_core::plan::model::{ControlPlan, NetworkPlan, Plan, TenantPlan};
 use tenantd_core::supervisor::Supervisor;
 use tenantd_core::supervisor::event::Event;
@@ -333,7 +333,9 @@ impl Reloads {
         let plans: BTreeMap<TenantName, Arc<TenantPlan>> =
             plans.map(|plan| (plan.name.clone(), plan)).collect();
         // The present resources count, not the newest plan: they may not be released yet.
-        let holders = Holders::new(inventory.current_plans());
+        let present = inventory.current_plans();
+        let present = present.map(|old| meanwhile(old, plans.get(&old.name).map(Arc::as_ref)));
+        let holders = Holders::new(present);
         let takers = changes.tenants.iter().filter(|change| match change.change {
             Change::Add | Change::Reprovision => true,
             Change::Remove | Change::Relaunch | Change::Live => false,

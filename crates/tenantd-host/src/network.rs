@@ -33,6 +33,7 @@ mod frame;
 mod hub;
 mod ipv6;
 mod link;
+mod live;
 mod mend;
 pub mod probe;
 mod proof;
@@ -99,7 +100,11 @@ enum Request {
     ),
     Keep(Box<LinkPlan>),
     Forget(Box<LinkPlan>, oneshot::Sender<()>),
-    Admit(Box<LinkPlan>, oneshot::Sender<Result<(), Failure>>),
+    Admit(
+        Box<LinkPlan>,
+        Option<Netns>,
+        oneshot::Sender<Result<(), Failure>>,
+    ),
     Restore(oneshot::Sender<Result<(), Failure>>),
     Repair(Box<LinkPlan>, Netns, oneshot::Sender<Result<(), Failure>>),
     Retain(BTreeSet<String>, oneshot::Sender<Result<(), Failure>>),
@@ -231,14 +236,17 @@ impl Network {
         done.await.map_err(|_| ended())
     }
 
-    /// Lets a provisioned tenant have the traffic of this plan, and no other, from now on. Connections that are
-    /// established continue.
+    /// Gives a provisioned tenant the addresses of this plan, in its namespace, and lets it have the traffic of this
+    /// plan, and no other, from now on. Connections that are established continue. An address that another tenant has
+    /// is waited for.
     ///
     /// # Errors
-    /// [`Stage::Firewall`] or [`Stage::Link`]. The tenant has the traffic that it had then.
-    pub async fn admit(&self, link: LinkPlan) -> Result<(), Failure> {
+    /// [`Stage::Firewall`], [`Stage::Link`], [`Stage::Address`] or [`Stage::Route`]. The tenant has the traffic that it
+    /// had then.
+    pub async fn admit(&self, link: LinkPlan, netns: Option<Netns>) -> Result<(), Failure> {
         let (reply, outcome) = oneshot::channel();
-        self.request(Request::Admit(Box::new(link), reply)).await?;
+        let request = Request::Admit(Box::new(link), netns, reply);
+        self.request(request).await?;
         outcome.await.map_err(|_| ended())?
     }
 
@@ -397,6 +405,7 @@ async fn start(network: NetworkPlan) -> Result<(Provisioner, Opened), Failure> {
         hub: Cell::new(hub),
         sysctls: RefCell::new(sysctls),
         firewall,
+        held: RefCell::default(),
     };
     Ok((provisioner, opened))
 }

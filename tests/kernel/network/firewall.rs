@@ -132,15 +132,15 @@ fn a_tenant_connects_to_no_other_unless_it_is_a_peer() {
                 let name = "t3".parse().unwrap();
                 traffic.peers.named.insert(name, two.addresses.clone());
             });
-            network.admit(peers.clone()).await.unwrap();
+            network.admit(peers.clone(), None).await.unwrap();
             let said = inside(&first, || ask(to(&two)));
             assert_eq!(said, Ok(address(&one).to_string()), "{mode:?}");
             assert_eq!(inside(&second, || ask(to(&one))), REFUSED, "{mode:?}");
             let all = with(two.clone(), |traffic| traffic.peers.all = true);
-            network.admit(all.clone()).await.unwrap();
+            network.admit(all.clone(), None).await.unwrap();
             let said = inside(&second, || ask(to(&one)));
             assert_eq!(said, Ok(address(&two).to_string()), "{mode:?}");
-            network.admit(one.clone()).await.unwrap();
+            network.admit(one.clone(), None).await.unwrap();
             assert_eq!(inside(&first, || ask(to(&two))), REFUSED, "{mode:?}");
             drop(servers);
             end(network, vec![(one, first), (two, second)]).await;
@@ -178,7 +178,7 @@ fn a_tenant_uses_no_service_of_the_host_unless_it_is_listed() {
                 let (port, protocol) = (5432, Protocol::Tcp);
                 traffic.host_services.push(Service { port, protocol });
             });
-            network.admit(listed).await.unwrap();
+            network.admit(listed, None).await.unwrap();
             for to in both {
                 let said = inside(&netns, || ask(to));
                 assert_eq!(said, Ok(address(&tenant).to_string()), "{mode:?}");
@@ -243,7 +243,7 @@ fn the_next_supervisor_takes_over_the_tables_with_their_elements() {
             after.contains("tenantd:wiki/t2") && !after.contains("tenantd:wiki/t3"),
             "{after}"
         );
-        network.admit(two.clone()).await.unwrap();
+        network.admit(two.clone(), None).await.unwrap();
         end(network, vec![(one, first), (two, second)]).await;
     });
 }

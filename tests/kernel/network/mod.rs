@@ -8,6 +8,7 @@ mod firewall6;
 mod host;
 mod ipv6;
 mod ipv6_watch;
+mod live;
 mod load;
 mod outside;
 mod probe;

@@ -57,14 +57,17 @@ fn a_tenant_reaches_others_as_its_outbound_says() {
                     (traffic.outbound, traffic.egress) = (outbound, egress);
                 })
             };
-            network.admit(change(Outbound::Nat, &[])).await.unwrap();
+            network
+                .admit(change(Outbound::Nat, &[]), None)
+                .await
+                .unwrap();
             assert_eq!(
                 (out(80), back()),
                 (Ok(UPLINK.to_string()), REFUSED),
                 "{mode:?}"
             );
             let routed = change(Outbound::Routed, &["allow 192.0.2.0/24:80/tcp"]);
-            network.admit(routed).await.unwrap();
+            network.admit(routed, None).await.unwrap();
             assert_eq!(
                 (out(80), out(81)),
                 (Ok(own.to_string()), REFUSED),
@@ -72,7 +75,7 @@ fn a_tenant_reaches_others_as_its_outbound_says() {
             );
             assert_eq!(back(), Ok(OUTSIDE.to_string()), "{mode:?}");
             let denied = change(Outbound::Nat, &["deny any:80-80", "allow any"]);
-            network.admit(denied).await.unwrap();
+            network.admit(denied, None).await.unwrap();
             assert_eq!(
                 (out(80), out(81)),
                 (REFUSED, Ok(UPLINK.to_string())),
@@ -82,7 +85,7 @@ fn a_tenant_reaches_others_as_its_outbound_says() {
                 .matches("chain list_")
                 .count();
             assert_eq!(lists, 1, "the former list is gone");
-            network.admit(tenant.clone()).await.unwrap();
+            network.admit(tenant.clone(), None).await.unwrap();
             assert_eq!(out(81), REFUSED, "{mode:?}");
             drop(server);
             end(network, vec![(tenant, netns)]).await;
@@ -188,14 +191,17 @@ fn a_published_port_leads_to_its_tenant_from_everywhere() {
             assert_eq!(taken.kind(), ErrorKind::AddrInUse);
             // A port that a process of the host has is refused, and nothing changes.
             let _process = TcpListener::bind(("0.0.0.0", 9090)).unwrap();
-            let why = network.admit(published("9090 -> 80")).await.unwrap_err();
+            let why = network
+                .admit(published("9090 -> 80"), None)
+                .await
+                .unwrap_err();
             assert_eq!(
                 (why.errno, why.object.as_str()),
                 (libc::EADDRINUSE, "port 9090/tcp")
             );
             assert!(at_uplink().is_ok(), "{mode:?}");
             network
-                .admit(published("192.0.2.1:8081 -> 80"))
+                .admit(published("192.0.2.1:8081 -> 80"), None)
                 .await
                 .unwrap();
             assert_eq!(inside(&outside, at_uplink), REFUSED, "{mode:?}");

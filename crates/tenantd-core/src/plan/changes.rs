@@ -352,6 +352,7 @@ fn touched(touches: Touches) -> &'static str {
         Touches::Firewall => "the firewall, without a restart",
         Touches::Rate => "the rates of the tenant's link, without a restart",
         Touches::Names => "/etc/hosts and resolv.conf of the tenant, without a restart",
+        Touches::Addresses => "its addresses, without a restart",
     }
 }
 

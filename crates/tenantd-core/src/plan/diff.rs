@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::data::{self, KeyChange};
 use super::effect::Effect;
 use super::fields::{self, Field, LABEL_ADDRESS, LABEL_DATASTORE, LABELS_NETWORK, Takes, Touches};
-use super::holders::Holders;
+use super::holders::{Holders, meanwhile};
 use super::model::{ControlPlan, NetworkPlan, Plan, TenantPlan};
 use super::places::Places;
 use super::unified;
@@ -211,6 +211,14 @@ impl<'a> From<&'a Plan> for Side<'a> {
     }
 }
 
+/// What tenants hold that others may need, while a reload applies the changes.
+fn holders<'a>(old: &Side<'a>, new: &Side<'a>) -> Holders<'a> {
+    let new = new.tenants.iter().map(|tenant| (&tenant.name, *tenant));
+    let new: BTreeMap<&TenantName, &'a TenantPlan> = new.collect();
+    let all = old.tenants.iter();
+    Holders::new(all.map(|old| meanwhile(old, new.get(&old.name).copied())))
+}
+
 /// The changes from `old` to `new`.
 #[must_use]
 pub fn diff<'a>(old: impl Into<Side<'a>>, new: impl Into<Side<'a>>) -> Changes {
@@ -230,7 +238,7 @@ pub fn diff<'a>(old: impl Into<Side<'a>>, new: impl Into<Side<'a>>) -> Changes {
     changes.shared.extend(exchange.fields.iter().cloned());
     let named = old.tenants.iter().map(|tenant| (&tenant.name, *tenant));
     let mut before: BTreeMap<&TenantName, &TenantPlan> = named.collect();
-    let holders = Holders::new(old.tenants.iter().copied());
+    let holders = holders(&old, &new);
     for tenant in &new.tenants {
         let (mut touches, mut files) = (None, Vec::new());
         let (change, fields, keys) = match before.remove(&tenant.name) {

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use super::address::Addresses;
+use super::effect::fingerprints;
 use super::model::TenantPlan;
 use crate::name::TenantName;
 
@@ -38,6 +39,20 @@ impl Holding {
         }
         current
     }
+}
+
+/// The plan by which a tenant holds its addresses while a reload changes `old` to `new`: an address that needs no
+/// release is taken away at once.
+#[must_use]
+pub fn meanwhile<'a>(old: &'a TenantPlan, new: Option<&'a TenantPlan>) -> &'a TenantPlan {
+    new.filter(|new| new.link.addresses != old.link.addresses && keeps_network(old, new))
+        .unwrap_or(old)
+}
+
+/// Whether a change needs no other network.
+#[must_use]
+pub fn keeps_network(old: &TenantPlan, new: &TenantPlan) -> bool {
+    fingerprints(old).reprovision == fingerprints(new).reprovision
 }
 
 /// An index of what tenants hold.

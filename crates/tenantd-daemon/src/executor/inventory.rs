@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use tenantd_core::name::TenantName;
 use tenantd_core::plan::effect::Effect;
+use tenantd_core::plan::holders::keeps_network;
 use tenantd_core::plan::model::TenantPlan;
 use tenantd_core::plan::phase::Phase;
 use tenantd_core::supervisor::event::LaunchId;
@@ -266,6 +267,13 @@ impl Inventory {
     pub(crate) fn replan(&mut self, plan: &Arc<TenantPlan>, effect: Effect) {
         self.plan_change(&plan.name, |entry| {
             entry.removed = false;
+            if effect != Effect::Reprovision
+                && entry.plan.link != plan.link
+                && keeps_network(&entry.plan, plan)
+            {
+                // It changes at once, whatever else waits for a launch.
+                Arc::make_mut(&mut entry.plan).link = plan.link.clone();
+            }
             match (&entry.next, effect) {
                 (None, Effect::Live) => entry.plan = Arc::clone(plan),
                 (Some(_), Effect::Live) | (_, Effect::Relaunch | Effect::Reprovision) => {

@@ -128,7 +128,7 @@ impl Provisioner {
         let Some(hub) = self.controller() else {
             return Ok(());
         };
-        for address in link.addresses.iter() {
+        for address in self.all_held(link) {
             let found = self.links.neighbour(hub, address).await?;
             // Another tenant may have the address now.
             if found.is_some_and(|found| !is_permanent(&found, link.tenant.mac)) {
@@ -274,7 +274,7 @@ impl Links {
     }
 
     /// Removes the route and the neighbour entry of an address.
-    async fn unroute(
+    pub(super) async fn unroute(
         &self,
         index: u32,
         network: &NetworkPlan,

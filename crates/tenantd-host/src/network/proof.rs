@@ -63,7 +63,7 @@ impl Provisioner {
 
 impl Links {
     /// The number that the kernel has given to a network namespace.
-    async fn number_of(&self, netns: BorrowedFd<'_>) -> Result<Option<i32>, Failure> {
+    pub(super) async fn number_of(&self, netns: BorrowedFd<'_>) -> Result<Option<i32>, Failure> {
         let mut message = NsidMessage::default();
         let fd = u32::try_from(netns.as_raw_fd()).unwrap_or(u32::MAX);
         message.attributes.push(NsidAttribute::Fd(fd));
@@ -96,25 +96,28 @@ impl Links {
         number: i32,
         wanted: &Addresses,
     ) -> Result<Option<Addresses>, Failure> {
+        let found = self.all_addresses_in(number).await?;
+        let planned = wanted.iter().filter(|address| found.contains(address));
+        let is_other = |address: &&IpAddr| wanted.iter().all(|wanted| wanted != **address);
+        let others = found.iter().filter(is_other).copied();
+        Ok(Addresses::of(planned.chain(others).take(wanted.count())))
+    }
+
+    /// All addresses in the network namespace with this number, except loopback and link-local ones.
+    pub(super) async fn all_addresses_in(&self, number: i32) -> Result<Vec<IpAddr>, Failure> {
         let mut found: Vec<IpAddr> = Vec::new();
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-            if family == AddressFamily::Inet6 && wanted.iter().all(|address| address.is_ipv4()) {
-                continue;
-            }
             let mut request = self.handle().address().get();
             let message = request.message_mut();
             message.header.family = family;
             let target = AddressAttribute::TargetNetNsId(number);
             message.attributes.push(target);
             let all: Result<Vec<_>, _> = request.execute().try_collect().await;
-            let all = all.map_err(|error| refused(Stage::Address, wanted.to_string(), error))?;
+            let all = all.map_err(|error| refused(Stage::Address, "(in a tenant)", error))?;
             let all = all.iter().filter_map(local);
             found.extend(all.filter(|address| !address.is_loopback() && !is_link_local(*address)));
         }
-        let planned = wanted.iter().filter(|address| found.contains(address));
-        let is_other = |address: &&IpAddr| wanted.iter().all(|wanted| wanted != **address);
-        let others = found.iter().filter(is_other).copied();
-        Ok(Addresses::of(planned.chain(others).take(wanted.count())))
+        Ok(found)
     }
 }
 

@@ -1,7 +1,8 @@
 //! Makes the network of one tenant, completely or not at all, and waits until it is destroyed.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -46,6 +47,8 @@ pub(super) struct Provisioner {
     pub(super) sysctls: RefCell<Sysctls>,
     /// The firewall, unless the manifest has none.
     pub(super) firewall: Option<Firewall>,
+    /// The addresses of each tenant, by its mark.
+    pub(super) held: RefCell<BTreeMap<String, BTreeSet<IpAddr>>>,
 }
 
 /// Limits what a tenant receives and sends, if its plan does.
@@ -69,6 +72,9 @@ impl Provisioner {
             }
             self.links.refuse_own_address(address, None).await?;
         }
+        let all: Vec<IpAddr> = link.addresses.iter().collect();
+        self.until_free(link, &all).await?;
+        self.hold(link);
         let (netns, socket) = netns::make(&mut self.sysctls.borrow_mut(), &link.sysctls, || {
             TenantSocket::open(link)
         })?;
@@ -225,9 +231,13 @@ impl Provisioner {
         }
     }
 
-    /// Lets a tenant that has its link have the traffic of its plan, and no other. Does nothing without a link:
-    /// then a provision does it.
-    pub(super) async fn admit(&self, link: &LinkPlan) -> Result<(), Failure> {
+    /// Gives a tenant that has its link the addresses of its plan, and lets it have the traffic of that, and no other.
+    /// Does nothing without a link: then a provision does it.
+    pub(super) async fn admit(
+        &self,
+        link: &LinkPlan,
+        netns: Option<&Netns>,
+    ) -> Result<(), Failure> {
         let Some(found) = self.links.find(link.host.name.as_str()).await? else {
             return Ok(());
         };
@@ -235,15 +245,19 @@ impl Provisioner {
             return Ok(());
         }
         rate::limit_inward(link)?;
-        let Some(firewall) = &self.firewall else {
-            return Ok(());
-        };
         let port = self.network.mode == Mode::Bridge;
         let raised = self
             .links
             .raise_host_end(found.index, &self.network, link, port);
         raised.await?;
-        firewall.admit(link, found.index)
+        let admit = |link: &LinkPlan| match &self.firewall {
+            Some(firewall) => firewall.admit(link, found.index),
+            None => Ok(()),
+        };
+        match netns {
+            Some(netns) => self.readdress(link, &found, netns, admit).await,
+            None => admit(link),
+        }
     }
 
     /// Whether the ports that a tenant publishes are free for it. Looks for nothing else.

@@ -65,7 +65,8 @@ impl Provisioner {
             .await;
         let set = self.links.done(set);
         set.map_err(|error| refused(Stage::Link, name, error))?;
-        self.admit(link).await?;
+        // The addresses inside are corrected below.
+        self.admit(link, None).await?;
         let network = &self.network;
         inside(netns, || repair_inside(network, link))?;
         // The link was perhaps down inside.

@@ -102,10 +102,15 @@ async fn one(
                     let _gone = reply.send(restored);
                 }
                 Some(request) => {
-                    if let Request::Release(link, ..) = &request {
-                        watch.forget(link);
-                    } else if let Request::Admit(link, _) = &request {
-                        watch.planned(link);
+                    match &request {
+                        Request::Release(link, ..) => watch.forget(link),
+                        Request::Admit(link, netns, _) => {
+                            watch.planned(link);
+                            if netns.is_some() {
+                                watch.narrow(link);
+                            }
+                        }
+                        _ => {}
                     }
                     begun.extend(waiting.unless_for_another(request));
                 }
@@ -195,12 +200,14 @@ async fn answer(provisioner: &Provisioner, room: &Semaphore, request: Request) -
             if reply.send(made).is_ok() && whole {
                 return Change::Provisioned(link);
             }
+            provisioner.let_go(&link);
         }
         Request::Release(link, closed, reply) => {
             let released = provisioner.release(&link, closed).await;
             let gone = released.is_ok();
             let _gone = reply.send(released);
             if gone {
+                provisioner.let_go(&link);
                 return Change::Released(link.host.name);
             }
         }
@@ -225,8 +232,10 @@ async fn answer(provisioner: &Provisioner, room: &Semaphore, request: Request) -
                 }
             };
         }
-        Request::Admit(link, reply) => {
-            let outcome = provisioner.admit(&link).await;
+        Request::Admit(link, netns, reply) => {
+            let outcome = provisioner.admit(&link, netns.as_ref()).await;
+            // Do not keep the namespace alive any longer.
+            drop(netns);
             let why = outcome.as_ref().err().cloned();
             let _gone = reply.send(outcome);
             return Change::Admitted(link, why);

@@ -79,9 +79,8 @@ impl TenantSocket {
         link: &LinkPlan,
     ) -> Result<(), Failure> {
         let eth0 = self.find(link.tenant.name.as_str())?;
-        let unusable: BTreeSet<Ipv6Addr> = ipv6(link).collect();
         let steps = steps(network, link, eth0);
-        self.carry_out(link, &steps, unusable).await
+        self.carry_out(&steps, link.addresses.iter()).await
     }
 
     /// The same for a tenant that has its link: what is there stays, and what is missing is added.
@@ -97,15 +96,49 @@ impl TenantSocket {
                 step.flags = NLM_F_CREATE | NLM_F_REPLACE;
             }
         }
-        self.carry_out(link, &steps, BTreeSet::new()).await
+        self.carry_out(&steps, std::iter::empty()).await
+    }
+
+    /// Removes addresses and adds others, and the way to the gateways of their families. Waits until they are usable.
+    pub(super) async fn change(
+        self,
+        network: &NetworkPlan,
+        link: &LinkPlan,
+        gone: &[IpAddr],
+        new: &[IpAddr],
+    ) -> Result<(), Failure> {
+        let eth0 = self.find(link.tenant.name.as_str())?;
+        let mut steps = Vec::new();
+        for address in gone {
+            let mut step = add_address(link, *address, eth0);
+            if let RouteNetlinkMessage::NewAddress(message) = step.message {
+                step.message = RouteNetlinkMessage::DelAddress(message);
+                step.flags = 0;
+                steps.push(step);
+            }
+        }
+        steps.extend(new.iter().map(|address| add_address(link, *address, eth0)));
+        for gateway in network.gateways() {
+            if new
+                .iter()
+                .any(|address| address.is_ipv4() == gateway.is_ipv4())
+            {
+                let way = towards(network, link, gateway, eth0).into_iter();
+                steps.extend(way.map(|step| Step {
+                    flags: NLM_F_CREATE | NLM_F_REPLACE,
+                    ..step
+                }));
+            }
+        }
+        self.carry_out(&steps, new.iter().copied()).await
     }
 
     async fn carry_out(
         self,
-        link: &LinkPlan,
         steps: &[Step],
-        mut unusable: BTreeSet<Ipv6Addr>,
+        new: impl Iterator<Item = IpAddr>,
     ) -> Result<(), Failure> {
+        let mut unusable: BTreeSet<Ipv6Addr> = new.filter_map(ipv6).collect();
         let mut batch = Vec::new();
         for (step, sequence) in steps.iter().zip(1..) {
             let mut message = NetlinkMessage::from(step.message.clone());
@@ -124,7 +157,8 @@ impl TenantSocket {
         if unusable.is_empty() {
             return Ok(());
         }
-        let object = format!("{} (in the tenant)", link.addresses);
+        let all: Vec<String> = unusable.iter().map(ToString::to_string).collect();
+        let object = format!("{} (in the tenant)", all.join(", "));
         match timeout(USABLE_WITHIN, self.usable(steps, unusable)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(Failure::errno(Stage::Address, object, libc::ETIMEDOUT)
@@ -177,11 +211,11 @@ impl TenantSocket {
     }
 }
 
-fn ipv6(link: &LinkPlan) -> impl Iterator<Item = Ipv6Addr> {
-    link.addresses.iter().filter_map(|address| match address {
+fn ipv6(address: IpAddr) -> Option<Ipv6Addr> {
+    match address {
         IpAddr::V4(_) => None,
         IpAddr::V6(address) => Some(address),
-    })
+    }
 }
 
 fn parse(bytes: &[u8]) -> Result<NetlinkMessage<RouteNetlinkMessage>, Failure> {

@@ -12,10 +12,12 @@ pub(super) mod tables;
 mod wire;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 
+use tenantd_core::plan::address::Addresses;
 use tenantd_core::plan::model::LinkPlan;
 use tenantd_core::stage::{Failure, Stage};
 
@@ -127,6 +129,24 @@ impl Watch {
         self.model.set_rate(link);
     }
 
+    /// Watches those addresses of a tenant no longer that another plan does not have: they are about to be taken away.
+    pub(super) fn narrow(&mut self, link: &LinkPlan) {
+        let Some(part @ Part::Tenant(index)) = self.model.part(&link.mark) else {
+            return;
+        };
+        let Some(old) = self.model.link(index).cloned() else {
+            return;
+        };
+        let stays = |address: &IpAddr| link.addresses.iter().any(|other| other == *address);
+        let addresses = Addresses::of(old.addresses.iter().filter(stays));
+        if let Some(addresses) = addresses.filter(|addresses| *addresses != old.addresses) {
+            let narrowed = LinkPlan { addresses, ..old };
+            if self.model.add(narrowed, index) {
+                self.suspect(part, Instant::now());
+            }
+        }
+    }
+
     /// Notes whether the traffic of a tenant could be changed.
     pub(super) fn admitted(&mut self, link: &LinkPlan, why: Option<Failure>) {
         let now = Instant::now();
@@ -144,6 +164,12 @@ impl Watch {
                 self.unadmitted.remove(&part);
                 let others = self.unadmitted.keys().map(|other| (*other, now));
                 self.due.extend(others);
+                // Its addresses may be others now.
+                if let Part::Tenant(index) = part
+                    && self.model.add(link.clone(), index)
+                {
+                    self.suspect(part, now);
+                }
             }
         }
         if self.unadmitted.contains_key(&part) || self.drifts.contains_key(&part) {
@@ -180,7 +206,7 @@ impl Watch {
             return;
         }
         let admitted = match provisioner.is_admissible(link) {
-            true => provisioner.admit(link).await,
+            true => provisioner.admit(link, None).await,
             false => return self.look_at_least(part, Instant::now() + ADMIT_AGAIN),
         };
         match admitted {

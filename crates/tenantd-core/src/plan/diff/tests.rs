@@ -250,11 +250,27 @@ fn a_tenant_waits_for_any_of_its_addresses() {
         ("address 3", "fd00::13"),
     ];
     assert_eq!(shown[..3], addresses);
-    // Another address is a reprovision, and the next supervisor finds the same.
+    // Another address is given to it while it runs, and the next supervisor finds the same.
     let one = plan("c = { ip = \"10.0.0.13\" }");
-    assert_eq!(diff(&one, &new).tenants[0].change, Change::Reprovision);
+    assert_eq!(diff(&one, &new).tenants[0].change, Change::Live);
     let [one, new] = [&one, &new].map(|plan| fingerprints(&plan.tenants[0]));
-    assert_eq!(one.effect(new), Some(Effect::Reprovision));
+    assert_eq!(one.effect(new), None);
+}
+
+#[test]
+fn a_tenant_does_not_wait_for_an_address_that_is_taken_away_from_a_running_one() {
+    let mut old = plan("a = { ip = \"10.0.0.11\" }");
+    let link = &mut old.tenants[0].link;
+    link.addresses = Addresses::new(link.addresses.first(), vec!["10.0.0.12".parse().unwrap()]);
+    let keeps = old.tenants[0].clone();
+    let mut new = plan("a = { ip = \"10.0.0.11\" }\nb = { ip = \"10.0.0.12\" }");
+    assert_eq!(diff(&old, &new).tenants[1].after, []);
+    // It still has the address until it is released.
+    let mut moves = keeps;
+    moves.link.addresses = "10.0.0.14".parse::<std::net::Ipv4Addr>().unwrap().into();
+    new.tenants[0] = moves;
+    let a: TenantName = "a".parse().unwrap();
+    assert_eq!(diff(&old, &new).tenants[1].after, [a]);
 }
 
 #[test]

@@ -64,6 +64,8 @@ pub enum Touches {
     Names,
     /// The rates of a tenant's link.
     Rate,
+    /// The addresses of the link, except the first.
+    Addresses,
 }
 
 impl Touches {
@@ -75,7 +77,8 @@ impl Touches {
             | Touches::Policy
             | Touches::Firewall
             | Touches::Names
-            | Touches::Rate => false,
+            | Touches::Rate
+            | Touches::Addresses => false,
             Touches::Processes => true,
         }
     }
@@ -220,4 +223,9 @@ pub(in crate::plan) fn looks_up<'a>(key: Key, label: &'static str, value: Value<
 /// A field of the rates of a tenant's link.
 pub(in crate::plan) fn shapes<'a>(key: Key, label: &'static str, value: Value<'a>) -> Field<'a> {
     Field::new(key, label, value, Takes::Live(Touches::Rate))
+}
+
+/// An address that is added and removed while the program runs.
+pub(super) fn readdresses<'a>(key: Key, label: &'static str, value: Value<'a>) -> Field<'a> {
+    Field::new(key, label, value, Takes::Live(Touches::Addresses))
 }

@@ -1,7 +1,7 @@
 //! The fields of a tenant's link.
 
 use super::Key::{First, Later};
-use super::field::renews;
+use super::field::{readdresses, renews};
 use super::words::{Address, End};
 use super::{LABEL_ADDRESS, See};
 use crate::plan::model::LinkPlan;
@@ -24,7 +24,7 @@ pub(super) fn link(link: &LinkPlan, see: See<'_>) {
     see(renews(First("address"), LABEL_ADDRESS, &first));
     for (at, address) in addresses.others().iter().enumerate() {
         let (at, address) = (at + 2, Address(*address, *prefix));
-        see(renews(Later("address"), LABEL_ADDRESS, &address).item(&at));
+        see(readdresses(Later("address"), LABEL_ADDRESS, &address).item(&at));
     }
     let (host, tenant) = (End(host), End(tenant));
     see(renews(First("host end"), "host end", &host));

@@ -1,0 +1,155 @@
+//! Adds and removes addresses of a tenant that runs.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::netns::{self, Netns};
+use tenantd_core::plan::address::Addresses;
+use tenantd_core::plan::model::{LinkPlan, Mode};
+use tenantd_core::stage::{Failure, Stage};
+
+use super::announce::announce;
+use super::ipv6;
+use super::link::Found;
+use super::provision::Provisioner;
+use super::refusal::broken;
+use super::tenant::TenantSocket;
+
+/// How long another tenant may still have an address: it is about to be changed, or stopped.
+const FREE_WITHIN: Duration = Duration::from_secs(60);
+
+/// How often is looked whether it has.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+impl Provisioner {
+    /// Notes which addresses a tenant has.
+    pub(super) fn hold(&self, link: &LinkPlan) {
+        let mut held = self.held.borrow_mut();
+        held.insert(link.mark.clone(), link.addresses.iter().collect());
+    }
+
+    /// The addresses of the plan, and those that the tenant has by another one.
+    pub(super) fn all_held(&self, link: &LinkPlan) -> BTreeSet<IpAddr> {
+        let held = self.held.borrow();
+        let held = held.get(&link.mark).into_iter().flatten().copied();
+        held.chain(link.addresses.iter()).collect()
+    }
+
+    /// Notes that a tenant has no address any longer.
+    pub(super) fn let_go(&self, link: &LinkPlan) {
+        self.held.borrow_mut().remove(&link.mark);
+    }
+
+    /// Gives a tenant the addresses of its plan, and takes those of an earlier one away. Its traffic must be admitted
+    /// between the two: `admit` does it.
+    pub(super) async fn readdress(
+        &self,
+        link: &LinkPlan,
+        found: &Found,
+        netns: &Netns,
+        admit: impl Fn(&LinkPlan) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let planned: BTreeSet<IpAddr> = link.addresses.iter().collect();
+        if self.held.borrow().get(&link.mark) == Some(&planned) {
+            return admit(link);
+        }
+        let Some(number) = self.links.number_of(netns.as_fd()).await? else {
+            return admit(link);
+        };
+        let present = self.links.all_addresses_in(number).await?;
+        let is_ours = |it: &&IpAddr| self.network.subnets().any(|subnet| subnet.contains(**it));
+        let present: BTreeSet<IpAddr> = present.iter().filter(is_ours).copied().collect();
+        let gone: Vec<IpAddr> = present.difference(&planned).copied().collect();
+        let new: Vec<IpAddr> = planned.difference(&present).copied().collect();
+        let way = self.way(found.index);
+        for address in &gone {
+            self.links.unroute(way, &self.network, *address).await?;
+        }
+        self.change_inside(link, netns, &gone, &[]).await?;
+        // In a transaction of its own: another tenant may get the same elements in the next.
+        let stays = link
+            .addresses
+            .iter()
+            .filter(|address| present.contains(address));
+        if let Some(addresses) = Addresses::of(stays).filter(|_| !gone.is_empty()) {
+            admit(&LinkPlan {
+                addresses,
+                ..link.clone()
+            })?;
+        }
+        self.keep_of(link, &gone);
+        self.until_free(link, &new).await?;
+        admit(link)?;
+        self.hold(link);
+        for address in &new {
+            self.links.refuse_own_address(*address, None).await?;
+        }
+        ipv6::settle(
+            &self.sysctls.borrow(),
+            &self.network,
+            link.host.name.as_str(),
+        )?;
+        self.change_inside(link, netns, &[], &new).await?;
+        for address in &new {
+            let routed = self
+                .links
+                .route_to(way, &self.network, *address, &link.tenant);
+            routed.await?;
+        }
+        match self.network.mode {
+            Mode::Bridge if !new.is_empty() => announce(netns, link, new.into_iter()),
+            Mode::Bridge | Mode::Routed => Ok(()),
+        }
+    }
+
+    async fn change_inside(
+        &self,
+        link: &LinkPlan,
+        netns: &Netns,
+        gone: &[IpAddr],
+        new: &[IpAddr],
+    ) -> Result<(), Failure> {
+        if gone.is_empty() && new.is_empty() {
+            return Ok(());
+        }
+        let open =
+            || TenantSocket::open(link).map_err(|why| std::io::Error::other(why.to_string()));
+        let socket = netns::visit(netns, open);
+        let socket = socket.map_err(|error| broken(Stage::Address, "(in the tenant)", &error))?;
+        socket.change(&self.network, link, gone, new).await
+    }
+
+    /// Notes that a tenant does not have these addresses any longer.
+    fn keep_of(&self, link: &LinkPlan, gone: &[IpAddr]) {
+        let mut held = self.held.borrow_mut();
+        if let Some(held) = held.get_mut(&link.mark) {
+            held.retain(|address| !gone.contains(address));
+        }
+    }
+
+    /// Waits until no other tenant has one of these addresses.
+    pub(super) async fn until_free(&self, link: &LinkPlan, new: &[IpAddr]) -> Result<(), Failure> {
+        let begun = Instant::now();
+        loop {
+            let other = self.held.borrow().iter().find_map(|(mark, held)| {
+                let address = new.iter().find(|address| held.contains(address));
+                address
+                    .filter(|_| *mark != link.mark)
+                    .map(|it| (*it, mark.clone()))
+            });
+            let Some((address, mark)) = other else {
+                return Ok(());
+            };
+            if begun.elapsed() > FREE_WITHIN {
+                let why = format!("{mark} has it still");
+                let object = address.to_string();
+                return Err(Failure::errno(Stage::Address, object, libc::EADDRINUSE).with(why));
+            }
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+}
