@@ -43,6 +43,9 @@ const NO_ROUTERS: [&str; 2] = [
     "net/ipv6/conf/default/autoconf",
 ];
 
+/// Without it, the removal of the first of several IPv4 addresses of a link removes the others of its network too.
+const PROMOTE: &str = "net/ipv4/conf/default/promote_secondaries";
+
 /// The first unprivileged port. It is 0 in a tenant, so that its program may bind every port.
 const PORT_START: &str = "net/ipv4/ip_unprivileged_port_start";
 
@@ -222,6 +225,9 @@ fn set_up<T>(
             outcome => outcome.map_err(|error| failed(name, error))?,
         }
     }
+    sysctls
+        .set(PROMOTE, "1")
+        .map_err(|error| failed(PROMOTE, error))?;
     let every_port = sysctls.set(PORT_START, "0");
     every_port.map_err(|error| failed(PORT_START, error))?;
     sysctls

@@ -81,7 +81,7 @@ fn peers_and_services_of_the_host_are_reached_only_if_they_are_listed() {
                 let (port, protocol) = (5432, Protocol::Tcp);
                 traffic.host_services.push(Service { port, protocol });
             });
-            network.admit(allowed).await.unwrap();
+            network.admit(allowed, None).await.unwrap();
             let said = Ok(own(&one).to_string());
             assert_eq!(inside(&first, || ask(peer)), said, "{mode:?}");
             assert_eq!(inside(&first, || ask(host)), said, "{mode:?}");
@@ -97,7 +97,7 @@ fn peers_and_services_of_the_host_are_reached_only_if_they_are_listed() {
                 own(&one)
             );
             let all = with(two.clone(), |traffic| traffic.peers.all = true);
-            network.admit(all).await.unwrap();
+            network.admit(all, None).await.unwrap();
             assert_eq!(
                 inside(&second, || ask(back)),
                 Ok(own(&two).to_string()),
@@ -134,13 +134,13 @@ fn others_are_reached_as_outbound_says_and_see_the_address_that_it_says() {
                 })
             };
             network
-                .admit(change(Outbound::Nat, &[], None))
+                .admit(change(Outbound::Nat, &[], None), None)
                 .await
                 .unwrap();
             assert_eq!(out(80), Ok(UPLINK6.to_string()), "{mode:?}");
             assert_eq!(back(), REFUSED, "{mode:?}");
             network
-                .admit(change(Outbound::Nat, &[], Some(OTHER6)))
+                .admit(change(Outbound::Nat, &[], Some(OTHER6)), None)
                 .await
                 .unwrap();
             assert_eq!(out(80), Ok(OTHER6.to_string()), "{mode:?}");
@@ -151,7 +151,7 @@ fn others_are_reached_as_outbound_says_and_see_the_address_that_it_says() {
                 "{mode:?}"
             );
             let listed = change(Outbound::Routed, &["allow [2001:db8:5::/64]:80/tcp"], None);
-            network.admit(listed).await.unwrap();
+            network.admit(listed, None).await.unwrap();
             assert_eq!(
                 (out(80), out(81)),
                 (Ok(own(&tenant).to_string()), REFUSED),
@@ -250,12 +250,18 @@ fn a_published_port_of_ipv6_is_held_apart_from_that_of_ipv4() {
             })
         };
         let netns = network.provision(publish("9090 -> 80")).await.unwrap();
-        let why = network.admit(publish("[::]:9090 -> 80")).await.unwrap_err();
+        let why = network
+            .admit(publish("[::]:9090 -> 80"), None)
+            .await
+            .unwrap_err();
         let name = fs::read_to_string("/proc/self/comm").unwrap();
         let holder = format!("{} (pid {})", name.trim_end(), std::process::id());
         assert!(why.to_string().contains(&holder), "{why}");
         drop(taken);
-        network.admit(publish("[::]:9090 -> 80")).await.unwrap();
+        network
+            .admit(publish("[::]:9090 -> 80"), None)
+            .await
+            .unwrap();
         end(network, vec![(publish("9090 -> 80"), netns)]).await;
     });
 }

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use serde_json::Value;
 use tenantd_core::plan::address::Addresses;
-use tenantd_core::plan::model::LinkPlan;
+use tenantd_core::plan::model::{LinkPlan, Mode};
 use tenantd_host::netns::Netns;
 use tenantd_host::network::Network;
 
@@ -135,4 +135,29 @@ fn two_tenants_swap_addresses_while_they_run() {
             assert_eq!(ip_json("link").len(), 1, "lo alone");
         });
     }
+}
+
+/// The first IPv4 address of a link is the one that the others of its network depend on, unless the kernel promotes them.
+#[test]
+fn the_loss_of_the_first_ipv4_address_takes_no_other_along() {
+    support::enter();
+    block_on(async {
+        let network = Network::open(plan6(Mode::Bridge)).await.unwrap();
+        let tenant = link(Mode::Bridge, 2);
+        let all = |texts: &[&str]| {
+            let all = texts.iter().map(|text| text.parse().unwrap());
+            LinkPlan {
+                addresses: Addresses::of(all).unwrap(),
+                ..tenant.clone()
+            }
+        };
+        let before = all(&["fd00:77::2", "10.77.0.2", "10.77.0.20"]);
+        let netns = network.provision(before).await.unwrap();
+        let after = all(&["fd00:77::2", "10.77.0.20"]);
+        network.admit(after.clone(), again(&netns)).await.unwrap();
+        is_served(&netns, "10.77.0.20".parse().unwrap());
+        network.forget(after.clone()).await.unwrap();
+        network.release(after, netns.close()).await.unwrap();
+        network.close().await.unwrap();
+    });
 }

@@ -112,7 +112,7 @@ fn others_see_a_tenant_by_the_address_of_outbound_from() {
             let from = with(tenant.clone(), |traffic| {
                 traffic.sources = vec![other.into()];
             });
-            network.admit(from).await.unwrap();
+            network.admit(from, None).await.unwrap();
             assert_eq!(out(), Ok(other.to_string()), "{mode:?}");
             inside(&netns, || {
                 let socket = UdpSocket::bind("0.0.0.0:0").unwrap();

@@ -102,16 +102,7 @@ async fn one(
                     let _gone = reply.send(restored);
                 }
                 Some(request) => {
-                    match &request {
-                        Request::Release(link, ..) => watch.forget(link),
-                        Request::Admit(link, netns, _) => {
-                            watch.planned(link);
-                            if netns.is_some() {
-                                watch.narrow(link);
-                            }
-                        }
-                        _ => {}
-                    }
+                    tell(&mut watch, &request);
                     begun.extend(waiting.unless_for_another(request));
                 }
                 None => break None,
@@ -136,6 +127,20 @@ async fn one(
         false => Ok(()),
     };
     Until::Closed(Some((reply, removed)))
+}
+
+/// Tells the watch what a request is about to change.
+fn tell(watch: &mut Watch, request: &Request) {
+    match request {
+        Request::Release(link, ..) => watch.forget(link),
+        Request::Admit(link, netns, _) => {
+            watch.planned(link);
+            if netns.is_some() {
+                watch.narrow(link);
+            }
+        }
+        _ => {}
+    }
 }
 
 /// The tenants with links, by host end.
