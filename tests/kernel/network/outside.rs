@@ -120,7 +120,7 @@ fn others_see_a_tenant_by_the_address_of_outbound_from() {
             });
             let (_, seen) = datagrams.recv_from(&mut [0; 8]).unwrap();
             assert_eq!(seen.ip(), other, "{mode:?}");
-            network.admit(tenant.clone()).await.unwrap();
+            network.admit(tenant.clone(), None).await.unwrap();
             assert_eq!(out(), Ok(UPLINK.to_string()), "{mode:?}");
             end(network, vec![(tenant, netns)]).await;
         });
@@ -145,7 +145,7 @@ fn without_a_route_a_packet_that_is_not_allowed_is_refused_at_once() {
                 traffic.outbound = Outbound::Nat;
                 traffic.egress = vec!["allow 192.0.2.0/24:81/tcp".parse().unwrap()];
             });
-            network.admit(listed).await.unwrap();
+            network.admit(listed, None).await.unwrap();
             for _ in 0..20 {
                 assert_eq!(inside(&netns, || ask((OUTSIDE, 80))), REFUSED, "{mode:?}");
             }
