@@ -42,6 +42,7 @@ pub mod published;
 pub(crate) mod rate;
 mod refusal;
 mod repair;
+mod request;
 pub mod residue;
 mod serve;
 mod subnet;
@@ -66,6 +67,7 @@ use hub::Opened;
 use link::Links;
 use provision::Provisioner;
 use refusal::broken;
+use request::Request;
 use serve::serve;
 
 pub use exchange::Generation;
@@ -81,35 +83,6 @@ const QUEUE_MAX: usize = 64;
 /// The maximum number of concurrent provisions. Each holds two descriptors, and more would only
 /// wait for the kernel's lock on all links.
 const PROVISIONS_MAX: usize = 4;
-
-enum Request {
-    Provision(
-        Box<LinkPlan>,
-        Generation,
-        oneshot::Sender<Result<Netns, Failure>>,
-    ),
-    Release(
-        Box<LinkPlan>,
-        ClosedNetns,
-        oneshot::Sender<Result<(), Failure>>,
-    ),
-    LinkTarget(
-        Box<LinkPlan>,
-        Arc<Netns>,
-        oneshot::Sender<Result<LinkTarget, Failure>>,
-    ),
-    Keep(Box<LinkPlan>),
-    Forget(Box<LinkPlan>, oneshot::Sender<()>),
-    Admit(
-        Box<LinkPlan>,
-        Option<Netns>,
-        oneshot::Sender<Result<(), Failure>>,
-    ),
-    Restore(oneshot::Sender<Result<(), Failure>>),
-    Repair(Box<LinkPlan>, Netns, oneshot::Sender<Result<(), Failure>>),
-    Retain(BTreeSet<String>, oneshot::Sender<Result<(), Failure>>),
-    Close(oneshot::Sender<Result<(), Failure>>),
-}
 
 /// A handle to the net thread. If the last clone is dropped without [`Network::close`], the thread
 /// ends and everything that it made is kept for the next supervisor.

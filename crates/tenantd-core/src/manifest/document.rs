@@ -126,6 +126,7 @@ fn network_words(kind: Kind) -> &'static str {
     match kind {
         Kind::Address => "an IPv4 address",
         Kind::Address6 => "an IPv6 address",
+        Kind::HostAddresses => "an IP address, or an array of them",
         Kind::Addresses => "an IP address or `\"auto\"`, or an array of them",
         Kind::Subnet => "an IPv4 network",
         Kind::Subnet6 => "an IPv6 network",
@@ -314,7 +315,8 @@ fn kind_schema(kind: Kind) -> Value {
         Kind::Choices(words) => json!({ "type": "array", "items": { "enum": words } }),
         Kind::Address => json!({ "type": "string", "format": "ipv4" }),
         Kind::Address6 => json!({ "type": "string", "format": "ipv6" }),
-        Kind::Addresses => addresses_schema(),
+        Kind::Addresses => addresses_schema("^(auto|[0-9a-fA-F:.]+)$"),
+        Kind::HostAddresses => addresses_schema("^[0-9a-fA-F:.]+$"),
         Kind::Subnet => json!({ "type": "string", "pattern": "^[0-9]+(\\.[0-9]+){3}/[0-9]+$" }),
         Kind::Subnet6 => json!({ "type": "string", "pattern": "^[0-9a-fA-F:.]+/[0-9]+$" }),
     }
@@ -327,7 +329,7 @@ fn size_schema(min: u64) -> Value {
     ] })
 }
 
-fn addresses_schema() -> Value {
-    let one = json!({ "type": "string", "pattern": "^(auto|[0-9a-fA-F:.]+)$" });
+fn addresses_schema(pattern: &str) -> Value {
+    let one = json!({ "type": "string", "pattern": pattern });
     json!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1 }] })
 }

@@ -1,5 +1,6 @@
 //! Builds a plan from its parts.
 
+mod last;
 mod people;
 mod phases;
 
@@ -20,14 +21,13 @@ use super::folders::{self, Folders};
 use super::identity::{People, Person};
 use super::idmap::Owner;
 use super::model::{
-    DatastorePlan, FilePlan, FolderPlan, HostAccess, Identity, LaunchPlan, LinkPlan, LogFiles,
-    Mode, NetworkPlan, Plan, Policy, TenantPlan, TrafficPlan, ViewPlan,
+    DatastorePlan, FolderPlan, HostAccess, Identity, LaunchPlan, LinkPlan, LogFiles, Mode,
+    NetworkPlan, Plan, Policy, TenantPlan, ViewPlan,
 };
-use super::names::{self, NamesPlan};
+use super::names;
 use super::network::Given;
 use super::notify::{NOTIFY_SOCKET, WATCHDOG_USEC};
 use super::paths::{self, AppPaths};
-use super::phase::Commands;
 use super::{
     control, derive, files, limits, logs, network, policy, process, rate, secrets, traffic, vars,
     view, wall,
@@ -37,8 +37,8 @@ use crate::manifest::problem::{Problems, Span};
 use crate::manifest::raw::{Known, Manifest, Tenant};
 use crate::manifest::template::{Slot, Template};
 use crate::manifest::text::Environment;
-use crate::manifest::value::Sysctls;
 use crate::name::AppName;
+use last::Last;
 
 /// The `PATH` of all tenants, independent of the environment of tenantd.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -141,50 +141,6 @@ struct Parts<'a> {
     socket: PathBuf,
     /// Tenants that lack an IPv6 address for a placeholder.
     lacking: RefCell<Vec<(Span, Slot)>>,
-}
-
-/// Parts of the previous tenant. Most tenants have equal parts, which are then stored only once.
-#[derive(Default)]
-struct Last {
-    launch: Kept<LaunchPlan>,
-    environment: Kept<BTreeMap<String, String>>,
-    secrets: Kept<BTreeMap<String, PathBuf>>,
-    sysctls: Kept<Sysctls>,
-    vars: Kept<BTreeMap<String, String>>,
-    files: Kept<Vec<FilePlan>>,
-    commands: Kept<Commands>,
-    visits: Kept<Vec<String>>,
-    identity: Kept<Identity>,
-    policy: Kept<Policy>,
-    traffic: Kept<TrafficPlan>,
-    names: Kept<NamesPlan>,
-    root: Option<Arc<Path>>,
-}
-
-impl Last {
-    fn root(&mut self, root: &Path) -> Arc<Path> {
-        match &self.root {
-            Some(kept) if **kept == *root => Arc::clone(kept),
-            Some(_) | None => Arc::clone(self.root.insert(root.into())),
-        }
-    }
-}
-
-struct Kept<T>(Option<Arc<T>>);
-
-impl<T> Default for Kept<T> {
-    fn default() -> Self {
-        Self(None)
-    }
-}
-
-impl<T: PartialEq> Kept<T> {
-    fn keep(&mut self, value: T) -> Arc<T> {
-        match &self.0 {
-            Some(kept) if **kept == value => Arc::clone(kept),
-            Some(_) | None => Arc::clone(self.0.insert(Arc::new(value))),
-        }
-    }
 }
 
 impl Parts<'_> {
@@ -385,18 +341,5 @@ impl Parts<'_> {
             })
         };
         vars::fill(template, slot, |name| vars::of(self.manifest, tenant, name))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn equal_values_are_shared() {
-        let mut kept = Kept::default();
-        let [first, same, other] = ["a", "a", "b"].map(|value| kept.keep(value.to_owned()));
-        assert!(Arc::ptr_eq(&first, &same));
-        assert_eq!((same.as_str(), other.as_str()), ("a", "b"));
     }
 }

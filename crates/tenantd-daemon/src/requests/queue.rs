@@ -4,6 +4,8 @@
 //! If the client disconnects before the answer is ready, the answer is dropped. Before preparing an
 //! expensive answer, [`oneshot::Sender::is_closed`] tells whether a client waits for it.
 
+mod needs;
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -19,6 +21,9 @@ use tenantd_core::plan::diff::Changes;
 use tenantd_core::rights::Right;
 use tenantd_core::supervisor::offline::Offline;
 use tenantd_host::network::residue::Survey;
+
+use needs::Needs;
+pub(crate) use needs::right_to;
 
 use crate::gc::Sorted;
 use crate::requests::control::grants::{Grants, Missing};
@@ -228,54 +233,6 @@ pub struct AskedExec {
     pub apart: bool,
     /// Receives what a process needs to join the tenant.
     pub reply: oneshot::Sender<Result<ExecTarget, NoExecTarget>>,
-}
-
-/// What a client needs to send a request.
-enum Needs<'a> {
-    /// Any right: it reveals nothing about a tenant that the client has not been told.
-    Any,
-    /// This right for these tenants.
-    Right(Right, &'a mut Vec<TenantName>),
-    /// To be root.
-    Root,
-}
-
-/// The right that a verb needs.
-pub(crate) fn right_to(verb: Verb) -> Right {
-    match verb {
-        Verb::Start => Right::Start,
-        Verb::Stop => Right::Stop,
-        Verb::Restart => Right::Restart,
-    }
-}
-
-impl Request {
-    fn needs(&mut self) -> Needs<'_> {
-        match self {
-            // The names in a part are those of an earlier answer.
-            Request::Part { .. } | Request::Manifest { .. } | Request::Upgraded { .. } => {
-                Needs::Any
-            }
-            Request::Names { tenants, .. } | Request::Watch { tenants, .. } => {
-                Needs::Right(Right::Status, tenants)
-            }
-            Request::Act { verb, tenants, .. } => Needs::Right(right_to(*verb), tenants),
-            Request::Signal { tenants, .. } => Needs::Right(Right::Kill, tenants),
-            Request::ReloadApp { tenants, .. } => Needs::Right(Right::ReloadApp, tenants),
-            Request::Logs { tenants, .. } => Needs::Right(Right::Logs, tenants),
-            Request::Exec(asked) => Needs::Right(Right::Exec, &mut asked.tenants),
-            // The values of a diff and of an exec target contain environments, and the others concern
-            // more than a tenant.
-            Request::Repair { .. }
-            | Request::Detach { .. }
-            | Request::Reload { .. }
-            | Request::Diff { .. }
-            | Request::Collect { .. }
-            | Request::Upgrade { .. }
-            | Request::Offline(_)
-            | Request::Enter { .. } => Needs::Root,
-        }
-    }
 }
 
 /// Why a request has no answer.

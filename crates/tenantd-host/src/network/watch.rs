@@ -5,6 +5,7 @@
 //! silence). So the changes of this thread itself cause at most a look, and most of them not even that. There
 //! is no timer unless something has to be looked at again.
 
+mod admission;
 mod model;
 mod pace;
 mod socket;
@@ -12,18 +13,17 @@ pub(super) mod tables;
 mod wire;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use tenantd_core::plan::address::Addresses;
 use tenantd_core::plan::model::LinkPlan;
 use tenantd_core::stage::{Failure, Stage};
 
 use super::hub;
 use super::mend::Outcome;
 use super::provision::Provisioner;
+use admission::Unadmitted;
 use model::{Model, Part};
 use pace::Pace;
 use socket::{Received, Subscription};
@@ -60,7 +60,7 @@ pub(super) struct Watch {
     paces: BTreeMap<Part, Pace>,
     drifts: BTreeMap<Part, Failure>,
     /// Why the traffic of tenants is not that of their plans. It is tried again.
-    unadmitted: BTreeMap<Part, Failure>,
+    unadmitted: BTreeMap<Part, Unadmitted>,
     notes: UnboundedSender<Note>,
 }
 
@@ -124,66 +124,6 @@ impl Watch {
         }
     }
 
-    /// A tenant is about to have the rates of this plan: the kernel tells of it before it is done.
-    pub(super) fn planned(&mut self, link: &LinkPlan) {
-        self.model.set_rate(link);
-    }
-
-    /// Watches those addresses of a tenant no longer that another plan does not have: they are about to be taken away.
-    pub(super) fn narrow(&mut self, link: &LinkPlan) {
-        let Some(part @ Part::Tenant(index)) = self.model.part(&link.mark) else {
-            return;
-        };
-        let Some(old) = self.model.link(index).cloned() else {
-            return;
-        };
-        let stays = |address: &IpAddr| link.addresses.iter().any(|other| other == *address);
-        let addresses = Addresses::of(old.addresses.iter().filter(stays));
-        if let Some(addresses) = addresses.filter(|addresses| *addresses != old.addresses) {
-            let narrowed = LinkPlan { addresses, ..old };
-            if self.model.add(narrowed, index) {
-                self.suspect(part, Instant::now());
-            }
-        }
-    }
-
-    /// Notes whether the traffic of a tenant could be changed.
-    pub(super) fn admitted(&mut self, link: &LinkPlan, why: Option<Failure>) {
-        let now = Instant::now();
-        let Some(part) = self.model.part(&link.mark) else {
-            return;
-        };
-        self.model.replan(link);
-        match why {
-            Some(why) => {
-                self.unadmitted.insert(part, why);
-                self.look_at_least(part, now + ADMIT_AGAIN);
-            }
-            // What others wait for may be free now.
-            None => {
-                self.unadmitted.remove(&part);
-                let others = self.unadmitted.keys().map(|other| (*other, now));
-                self.due.extend(others);
-                // Its addresses may be others now.
-                if let Part::Tenant(index) = part
-                    && self.model.add(link.clone(), index)
-                {
-                    self.suspect(part, now);
-                }
-            }
-        }
-        if self.unadmitted.contains_key(&part) || self.drifts.contains_key(&part) {
-            let why = self.unadmitted.get(&part).cloned();
-            self.set_drift(part, why);
-        }
-    }
-
-    /// Has a part looked at then, or earlier.
-    fn look_at_least(&mut self, part: Part, then: Instant) {
-        let at = self.due.entry(part).or_insert(then);
-        *at = then.min(*at);
-    }
-
     /// Makes what all tenants share as planned, with the firewall's elements of each.
     pub(super) async fn restore(&mut self, provisioner: &Provisioner) -> Result<(), Failure> {
         let before = provisioner.hub.get();
@@ -192,30 +132,6 @@ impl Watch {
             self.model.set_hub(provisioner.hub.get());
         }
         restored
-    }
-
-    /// Tries again to give a tenant the traffic of its plan.
-    async fn admit_again(&mut self, provisioner: &Provisioner, part: Part) {
-        let Part::Tenant(index) = part else {
-            return;
-        };
-        let Some(link) = self.model.link(index) else {
-            return;
-        };
-        if !self.unadmitted.contains_key(&part) {
-            return;
-        }
-        let admitted = match provisioner.is_admissible(link) {
-            true => provisioner.admit(link, None).await,
-            false => return self.look_at_least(part, Instant::now() + ADMIT_AGAIN),
-        };
-        match admitted {
-            Ok(()) => drop(self.unadmitted.remove(&part)),
-            Err(why) => {
-                self.unadmitted.insert(part, why);
-                self.look_at_least(part, Instant::now() + ADMIT_AGAIN);
-            }
-        }
     }
 
     fn forget_part(&mut self, part: Part) {
@@ -404,7 +320,7 @@ impl Watch {
     }
 
     fn set_drift(&mut self, part: Part, drift: Option<Failure>) {
-        let drift = drift.or_else(|| self.unadmitted.get(&part).cloned());
+        let drift = drift.or_else(|| self.unadmitted.get(&part).map(|it| it.why.clone()));
         if self.drifts.get(&part) == drift.as_ref() {
             return;
         }

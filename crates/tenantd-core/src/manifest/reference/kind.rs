@@ -124,6 +124,8 @@ pub enum Kind {
     Address6,
     /// An address of either family or `"auto"`, or an array of them.
     Addresses,
+    /// Addresses of the host, of both families: one, or an array.
+    HostAddresses,
     /// An IPv4 network.
     Subnet,
     /// An IPv6 network.

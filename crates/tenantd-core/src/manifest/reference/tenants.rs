@@ -113,7 +113,7 @@ keys! {
             "Settings of the kernel for the tenants, in addition to those of [app], see there.";
         "outbound", OUTBOUND, Derived("`\"none\"`"), "\"nat\"", traffic::OUTBOUND;
         "egress", Kind::Egress, Derived("everything"), "[\"allow 198.51.100.0/24:443/tcp\"]", traffic::EGRESS;
-        "outbound_from", Kind::Addresses, Derived("that of the link by which a packet leaves"), "\"203.0.113.9\"",
+        "outbound_from", Kind::HostAddresses, Derived("that of the link by which a packet leaves"), "\"203.0.113.9\"",
             traffic::OUTBOUND_FROM;
         "peers", Kind::Peers, NONE, "[\"*\"]", traffic::PEERS;
         "host_services", Kind::Services, NONE, "[\"dns\"]", traffic::HOST_SERVICES;
@@ -163,7 +163,7 @@ keys! {
             "Settings of the kernel for the tenant, in addition to those of [app] and [defaults], see [app].";
         "outbound", OUTBOUND, DEFAULTS, "\"nat\"", traffic::OUTBOUND_OWN;
         "egress", Kind::Egress, DEFAULTS, "[\"deny any:25\", \"allow any\"]", traffic::EGRESS_OWN;
-        "outbound_from", Kind::Addresses, DEFAULTS, "\"203.0.113.9\"", traffic::OUTBOUND_FROM_OWN;
+        "outbound_from", Kind::HostAddresses, DEFAULTS, "\"203.0.113.9\"", traffic::OUTBOUND_FROM_OWN;
         "peers", Kind::Peers, DEFAULTS, "[\"globex\"]", traffic::PEERS_OWN;
         "host_services", Kind::Services, DEFAULTS, "[\"5432/tcp\"]", traffic::HOST_SERVICES_OWN;
         "rate", Kind::Rates, DEFAULTS, "\"100 Mbit/s\"", traffic::RATE_OWN;
