@@ -93,6 +93,7 @@ mod too_many;
 mod unexecuted;
 mod unrecorded;
 mod upgrade;
+mod vanished;
 mod verify;
 mod visitors;
 mod want_of_resources;

@@ -7,6 +7,7 @@
 mod forwarding;
 mod mounts;
 pub mod name;
+mod orphans;
 mod sysctls;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ use tenantd_core::stage::{Failure, Stage};
 use tenantd_core::sysctl::Sysctl;
 
 pub use mounts::NetnsMounts;
+pub use orphans::end_connections;
 pub(super) use sysctls::Sysctls;
 
 /// The namespace of the thread that opens it, see namespaces(7).

@@ -180,10 +180,31 @@ impl Host {
     /// Keeps the network namespace of a tenant alive no longer. The kernel destroys it, and with it the
     /// link, once no process is in it and nobody has it open.
     async fn let_go(&self, plan: &TenantPlan) -> Result<(), Failure> {
+        self.end_connections(plan).await;
         // Its end is no loss.
         self.network.forget(plan.link.clone()).await?;
         let removed = self.netns.remove(&plan.name).await;
         removed.map_err(|error| broken(Stage::Release, &plan.name, &error))
+    }
+
+    /// Ends the connections that the processes of a tenant have left: they would keep its namespace alive as long as a
+    /// peer that is gone does not answer. A failure is logged: then the release takes that long.
+    async fn end_connections(&self, plan: &TenantPlan) {
+        let (namespaces, name) = (Arc::clone(&self.netns), plan.name.clone());
+        let ended = tokio::task::spawn_blocking(move || {
+            let netns = namespaces.open(&name)?;
+            netns.map_or(Ok(0), |netns| netns::end_connections(&netns))
+        });
+        let tenant = &plan.name;
+        match ended.await.unwrap_or_else(|error| Err(error.into())) {
+            Ok(0) => {}
+            Ok(ended) => {
+                tracing::info!(%tenant, "{tenant}: ended {ended} connections that its program left");
+            }
+            Err(error) => {
+                tracing::warn!(%tenant, "{tenant}: cannot end connections that its program left: {error}");
+            }
+        }
     }
 
     /// Makes the tenant's name for ip-netns(8), also after an adoption: an earlier name leads to a descriptor of
