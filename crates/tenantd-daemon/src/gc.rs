@@ -25,7 +25,7 @@ use tenantd_host::crash;
 use tenantd_host::netns::name;
 use tenantd_host::network::residue::{self, Marked, Survey};
 use tenantd_host::runtime::{self, Named};
-use tenantd_host::{fifo, process};
+use tenantd_host::{fifo, hosts_folder, process};
 
 use crate::executor::host::{Host, blocking};
 use crate::recovery::Recovery;
@@ -239,6 +239,12 @@ impl Collector<'_> {
 
     /// Removes the residue of one tenant, except its link.
     fn take(&self, tenant: &TenantName, residue: &mut Vec<Residue>) {
+        let hosts = hosts_folder::path(self.app, tenant);
+        if hosts.exists() {
+            let done = taken(self.dry_run, || hosts_folder::withdraw(self.app, tenant));
+            residue.push(outcome(ResidueKind::Name, &hosts.display(), done));
+            crash::point("gc: hosts file taken", tenant.as_str());
+        }
         let path = name::path(self.app, tenant);
         if fs::symlink_metadata(&path).is_ok() && name::is_ours(self.app, tenant) {
             let done = taken(self.dry_run, || name::take(self.app, tenant).map(drop));

@@ -55,6 +55,7 @@ points! {
     alone_folder_taken: "gc: folder taken@gone", Alone;
     alone_link_taken: "gc: link taken@gone", Alone;
 
+    all_hosts_file_taken: "gc: hosts file taken@acme", All;
     all_name_taken: "gc: name taken@acme", All;
     all_cgroup_taken: "gc: cgroup taken@acme", All;
     all_folder_taken: "gc: folder taken@acme", All;
