@@ -18,5 +18,5 @@ fn reads_the_addresses_of_all_interfaces() {
         .iter()
         .map(|address| format!("{} {}", address.interface, address.network))
         .collect();
-    assert_eq!(found, ["lo 127.0.0.1/8", "lo 192.0.2.7/28"]);
+    assert_eq!(found, ["lo 127.0.0.1/8", "lo 192.0.2.7/28", "lo ::1/128"]);
 }

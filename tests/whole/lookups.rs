@@ -46,6 +46,10 @@ fn host() {
     run(in_time("mount").args(["-n", "--bind", "/srv/etc", "/etc"])).expect(0);
     example("idle");
     ip("link add uplink type veth peer name nobody");
+    for end in ["uplink", "nobody"] {
+        // Its routes come and go late.
+        fs::write(format!("/proc/sys/net/ipv6/conf/{end}/disable_ipv6"), "1").unwrap();
+    }
     ip("link set uplink up");
     ip("link set nobody up");
     ip("route add 198.51.100.0/24 dev uplink");

@@ -98,7 +98,7 @@ fn a_reader_may_read_the_state_and_nothing_else() {
     with_readers(|app, incoming, _| async move {
         tokio::task::spawn_local(answer_all(app.clone(), incoming));
         let methods = methods(&app).await;
-        assert_eq!(methods.len(), 18, "{methods:?}");
+        assert_eq!(methods.len(), 19, "{methods:?}");
         let (mut allowed, mut refused) = (BTreeSet::new(), BTreeSet::new());
         for method in methods {
             let parameters = match method.as_str() {

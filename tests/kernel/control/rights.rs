@@ -28,9 +28,8 @@ fn need(method: &str) -> Need {
         "Signal" => Need::Right(Right::Kill),
         "Logs" => Need::Right(Right::Logs),
         "Exec" => Need::Right(Right::Exec),
-        "Collect" | "Detach" | "Diff" | "Enter" | "ExecOffline" | "Reload" | "Upgrade" => {
-            Need::Root
-        }
+        "Collect" | "Detach" | "Diff" | "Enter" | "ExecOffline" | "Reload" | "Repair"
+        | "Upgrade" => Need::Root,
         other => panic!("{other}: say which right it needs"),
     }
 }

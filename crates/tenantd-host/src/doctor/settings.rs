@@ -51,20 +51,17 @@ impl Load {
         };
         let tenants = plan.tenants.len() as u64;
         let is_bridge = plan.network.mode == Mode::Bridge;
-        let is_forwarded = |link: &LinkPlan| {
-            let traffic = &link.traffic;
-            traffic.outbound != Outbound::None || !traffic.publish.is_empty()
-        };
-        let of_family = |link: &LinkPlan, four: bool| {
-            link.addresses
-                .iter()
-                .any(|address| address.is_ipv4() == four)
+        let is_forwarded = |link: &LinkPlan, four: bool| {
+            let has_one = link.addresses.iter().any(|it| it.is_ipv4() == four);
+            let mut published = link.traffic.publish.iter().map(|port| port.address);
+            let others = |it: std::net::IpAddr| it.is_ipv4() == four && !it.is_loopback();
+            has_one && (link.traffic.outbound != Outbound::None || published.any(others))
         };
         Self {
             tenants,
             bridged: if is_bridge { tenants } else { 0 },
-            forwarded: count(&|link| is_forwarded(link) && of_family(link, true)),
-            forwarded6: count(&|link| is_forwarded(link) && of_family(link, false)),
+            forwarded: count(&|link| is_forwarded(link, true)),
+            forwarded6: count(&|link| is_forwarded(link, false)),
             published: count(&|link| is_bridge && !link.traffic.publish.is_empty()),
         }
     }
