@@ -139,7 +139,7 @@ fn is_for_all(rule: &RuleMessage) -> bool {
 fn claim(
     route: &RouteMessage,
     tables: &BTreeMap<u32, bool>,
-    links: &mut BTreeMap<u32, (String, Option<String>)>,
+    links: &mut BTreeMap<u32, Option<(String, Option<String>)>>,
 ) -> Option<Claim> {
     let kinds = [
         RouteType::Unicast,
@@ -167,8 +167,15 @@ fn claim(
     }
     let is_first = *tables.get(&table)?;
     let network = IpNetwork::new(to, route.header.destination_prefix_length).ok()?;
-    let link = index.map(|index| links.entry(index).or_insert_with(|| link(index)).clone());
-    let (interface, mark) = link.map_or((None, None), |(name, mark)| (Some(name), mark));
+    let (interface, mark) = match index {
+        None => (None, None),
+        Some(index) => {
+            let found = links.entry(index).or_insert_with(|| link(index));
+            // Its routes go with a link that another program removes meanwhile.
+            let (name, mark) = found.clone()?;
+            (Some(name), mark)
+        }
+    };
     Some(Claim {
         network,
         by: Claimant::Route {
@@ -180,15 +187,16 @@ fn claim(
     })
 }
 
-/// The name of a link and its alias.
-fn link(index: u32) -> (String, Option<String>) {
-    let Ok(name) = if_indextoname(index) else {
-        return (format!("number {index}"), None);
-    };
+/// The name of a link and its alias; `None` if it is gone by now.
+fn link(index: u32) -> Option<(String, Option<String>)> {
+    let name = if_indextoname(index).ok()?;
     let name = name.to_string_lossy().into_owned();
+    if name.is_empty() {
+        return None;
+    }
     let alias = fs::read_to_string(format!("/sys/class/net/{name}/ifalias")).ok();
     let alias = alias.map(|alias| alias.trim_end().to_owned());
-    (name, alias.filter(|alias| !alias.is_empty()))
+    Some((name, alias.filter(|alias| !alias.is_empty())))
 }
 
 /// The answers to a request for a list.
