@@ -71,4 +71,5 @@ pub mod uids;
 pub mod verify;
 pub mod want;
 pub mod wants;
+mod within;
 pub mod writers;

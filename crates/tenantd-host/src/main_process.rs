@@ -6,15 +6,16 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
+use rustix::fs::{FileType, Mode, OFlags, fstat};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::cgroup::Leaf;
 use crate::process;
+use crate::within;
 
 /// The longest file with a process number, in bytes. Some have more lines, as PostgreSQL's.
 const FILE_MAX: usize = 4096;
@@ -67,8 +68,7 @@ fn read_below(root: &OwnedFd, path: &Path) -> io::Result<Option<i32>> {
     let below = path.strip_prefix("/").unwrap_or(path);
     // Without waiting, if it is a FIFO.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let file = match openat2(root, below, flags, Mode::empty(), resolve) {
+    let file = match within::open(root.as_fd(), below, flags) {
         Ok(file) => file,
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
         Err(errno) => return Err(errno.into()),

@@ -5,11 +5,12 @@ use std::ffi::CStr;
 use std::mem::ManuallyDrop;
 use std::os::fd::AsFd;
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::process::fchdir;
 
 use crate::launch::raw::outcome;
+use crate::within;
 
 /// Enters a folder below the root of this process. Call it as the tenant's user. Allocates nothing: the
 /// child calls it.
@@ -25,8 +26,7 @@ pub(crate) fn enter(path: &CStr) -> Result<(), Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     // Closed by exec.
     let root = ManuallyDrop::new(openat(CWD, c"/", flags, Mode::empty())?);
-    let within = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
-    let folder = openat2(root.as_fd(), path, flags, Mode::empty(), within)?;
+    let folder = within::open(root.as_fd(), path, flags)?;
     let folder = ManuallyDrop::new(folder);
     fchdir(folder.as_fd())?;
     let mut buffer = [0_u8; libc::PATH_MAX as usize];
