@@ -15,7 +15,7 @@ use tenantd_core::plan::phase::Phase;
 use tenantd_core::stage::Failure;
 use tenantd_host::cgroup::Leaf;
 use tenantd_host::launch::lookup::OwnFile;
-use tenantd_host::launch::{Child, MountTemplates, Order, Report, launch};
+use tenantd_host::launch::{Child, MountTemplates, Order, Report, Used, launch};
 use tenantd_host::{datastore, process};
 
 use crate::support;
@@ -174,11 +174,17 @@ impl Bench {
         let running = Running {
             pid: child.pid,
             pidfd: child.pidfd,
+            used: child.used,
         };
         let limit = Duration::from_secs(10);
         let outcome = async { tokio::time::timeout(limit, child.watched.outcome()).await };
         wait(outcome).expect("the child hangs on its way to its program")?;
         Ok(running)
+    }
+
+    /// Makes for the next launch what this one has taken, as the supervisor does when the program runs.
+    pub(crate) fn replenish(&self, running: &Running) {
+        self.templates.replenish(&running.used);
     }
 
     /// Launches, waits for an exit with status 0 and returns the output.
@@ -208,6 +214,7 @@ impl Bench {
 pub(crate) struct Running {
     pub(crate) pid: i32,
     pub(crate) pidfd: OwnedFd,
+    pub(crate) used: Used,
 }
 
 impl Running {

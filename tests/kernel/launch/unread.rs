@@ -10,6 +10,7 @@ fn a_launch_goes_on_without_anybody_to_report_to() {
     let running = Running {
         pid: child.pid,
         pidfd: child.pidfd,
+        used: child.used,
     };
     until("it runs", || running.link("exe").ends_with("sleep"));
     // The program has the default action of SIGPIPE.

@@ -355,3 +355,14 @@ fn on_a_writable_host_places_of_all_programs_can_be_private() {
         "without the guard there is no hole to close"
     );
 }
+
+#[test]
+fn mounts_that_were_made_for_the_next_launch_are_empty() {
+    let bench = Bench::script("ls -A /tmp; echo mine >/tmp/mine");
+    for _ in 0..2 {
+        let mut running = bench.run().unwrap();
+        running.end();
+        assert_eq!(std::fs::read_to_string("/run/out").unwrap(), "");
+        bench.replenish(&running);
+    }
+}

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::Rlimit;
-use tokio::task::spawn_local;
+use tokio::task::{spawn_blocking, spawn_local};
 use tokio::time::{sleep, timeout};
 
 use tenantd_core::name::{AppName, TenantName};
@@ -27,7 +27,7 @@ use tenantd_host::crash;
 use tenantd_host::datastore::init;
 use tenantd_host::launch::lookup::OwnFile;
 use tenantd_host::launch::ready_fd::ReadyFd;
-use tenantd_host::launch::{Child, MountTemplates, Order};
+use tenantd_host::launch::{Child, MountTemplates, Order, Used};
 use tenantd_host::netns::{Netns, NetnsMounts};
 use tenantd_host::process::Ended;
 use tenantd_host::program::{self, ProgramFile};
@@ -69,13 +69,19 @@ impl Host {
         self.spawn(async move {
             let reporter = host.reporter.clone();
             let leaf = provisioned.leaf.clone();
+            let templates = Arc::clone(&host.templates);
             let started = host.start(&plan, provisioned, (launch, phase)).await;
             // The loop may end while this still waits for a process that cannot be killed.
             drop((host, task));
             match started {
-                Ok(Some(spawned)) => {
+                Ok(Some((spawned, report, used))) => {
                     let of = (&plan.name, leaf.as_ref());
-                    watch_launch((&reporter, starting), of, (launch, phase), spawned).await;
+                    let child = (spawned, report);
+                    let runs =
+                        watch_launch((&reporter, starting), of, (launch, phase), child).await;
+                    if runs {
+                        drop(spawn_blocking(move || templates.replenish(&used)));
+                    }
                 }
                 Ok(None) => reporter.report(&plan.name, ReportKind::Skipped(launch)),
                 Err(why) => {
@@ -90,7 +96,7 @@ impl Host {
         plan: &Arc<TenantPlan>,
         provisioned: Provisioned,
         (launch, phase): (LaunchId, Phase),
-    ) -> Result<Option<(Spawned, launch::Report)>, Failure> {
+    ) -> Result<Option<(Spawned, launch::Report, Used)>, Failure> {
         if let (true, Some(cgroups), Some(leaf)) =
             (provisioned.used, &self.cgroups, provisioned.leaf.as_ref())
         {
@@ -124,6 +130,7 @@ impl Host {
             pidfd: _,
             known,
             watched: (fd, report),
+            used,
         }) = child
         else {
             return Ok(None);
@@ -141,17 +148,17 @@ impl Host {
             view,
             phase,
         };
-        Ok(Some((spawned, report)))
+        Ok(Some((spawned, report, used)))
     }
 }
 
-/// Reports what happens to a child, until its process has ended.
+/// Reports what happens to a child, until its process has ended. Returns whether its program runs.
 async fn watch_launch(
     (reporter, starting): (&Reporter, Starting),
     (tenant, leaf): (&TenantName, Option<&Leaf>),
     (launch, phase): (LaunchId, Phase),
     (spawned, report): (Spawned, launch::Report),
-) {
+) -> bool {
     let process = Rc::clone(&spawned.process);
     reporter.report(tenant, ReportKind::Spawned(launch, spawned));
     crash::point("launch: spawned", tenant.as_str());
@@ -163,13 +170,15 @@ async fn watch_launch(
         // program, so it is killed with all that it forked.
         end(leaf, &process).await;
         let why = blocking(move || Ok(program::explain(why))).await;
-        return reporter.report(
+        reporter.report(
             tenant,
             ReportKind::Launched(launch, phase, why.and_then(Err)),
         );
+        return false;
     }
     reporter.report(tenant, ReportKind::Launched(launch, phase, Ok(())));
     await_end(reporter, tenant, launch, process);
+    true
 }
 
 /// Waits until the child has executed its program, or has failed to; for a while only, if it is no

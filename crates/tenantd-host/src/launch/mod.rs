@@ -90,6 +90,7 @@ pub use report::Report;
 #[cfg(any(test, fuzzing))]
 pub use report::fuzz as fuzz_report;
 pub use templates::MountTemplates;
+pub use templates::spares::Used;
 pub(crate) use view::machine::FILE as MACHINE_ID;
 pub(crate) use view::names::FILES as NAME_FILES;
 
@@ -166,6 +167,8 @@ pub struct Child<W> {
     pub known: Known,
     /// By what the caller watches it.
     pub watched: W,
+    /// What the caller has made for the next launch, see [`MountTemplates::replenish`].
+    pub used: Used,
 }
 
 /// Whether the kernel has a Landlock that a launch can use, see landlock(7).
@@ -233,13 +236,14 @@ pub fn launch<W>(
     // It fails only if the child was killed: its report will say so.
     let _gone = rustix::io::write(&go, &[0]);
     crash::point("launch: told to go on", order.label);
-    order.templates.replenish(&spec.view.taken);
+    let used = Used(std::mem::take(&mut spec.view.taken));
     Ok(Some(Child {
         view,
         pid,
         pidfd,
         known,
         watched,
+        used,
     }))
 }
 

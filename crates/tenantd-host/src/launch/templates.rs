@@ -27,7 +27,7 @@ use super::raw;
 use super::tmpfs::Tmpfs;
 use super::view::own;
 use crate::targets::table;
-use spares::{Kind, Spares};
+use spares::{Kind, Spares, Used};
 use tenantd_core::stage::{Failure, Stage};
 
 /// Copies a mount that is open.
@@ -62,9 +62,10 @@ impl MountTemplates {
         copy(&self.cover, || Tmpfs::cover().mount())
     }
 
-    /// Makes for the next launch what one has taken, see [`spares`].
-    pub(super) fn replenish(&self, kinds: &[Kind]) {
-        self.spares.replenish(kinds);
+    /// Makes for the next launch what one has taken. Takes as long as a tenth of a launch: call it when its program runs.
+    /// What cannot be made, the next launch makes for itself, and says why if it cannot.
+    pub fn replenish(&self, used: &Used) {
+        self.spares.replenish(&used.0);
     }
 
     /// The mounts of `/proc`, with their paths: see [`proc`].

@@ -2,7 +2,7 @@
 //!
 //! Each tenant has folders in memory, and a set of pseudoterminals, that no other has. To make them takes a
 //! fifth of what the mounts of a launch cost. So a launch takes those that are there, and makes others like
-//! them for the next launch while its child attaches the mounts. There are never more than one launch
+//! them for the next launch once its program runs. There are never more than one launch
 //! takes, however many tenants there are, and no tenant has seen one.
 
 use std::os::fd::OwnedFd;
@@ -31,6 +31,10 @@ impl Kind {
         }
     }
 }
+
+/// What a launch has taken, which is to be made for the next one.
+#[derive(Debug, Default)]
+pub struct Used(pub(in crate::launch) Vec<Kind>);
 
 /// The mounts that the next launch takes.
 #[derive(Debug, Default)]
