@@ -128,6 +128,8 @@ fn examine(app: &AppName, what: &Verify) -> anyhow::Result<Found> {
     let (plan, _) = plan::read(&manifest)?;
     let names: Vec<TenantName> = plan.tenants.iter().map(|it| it.name.clone()).collect();
     let named = pattern::resolve(&names, &what.names).map_err(|error| unmatched(app, &error))?;
+    let firewall = verify::firewall(&plan.network)
+        .with_context(|| format!("{app}: cannot read its firewall"))?;
     let mut all = Vec::new();
     for tenant in &plan.tenants {
         if !(what.names.is_empty() || named.contains(&tenant.name)) {
@@ -135,7 +137,7 @@ fn examine(app: &AppName, what: &Verify) -> anyhow::Result<Found> {
         }
         let status = running.iter().find(|it| it.name == tenant.name);
         let found = match status.and_then(|it| it.pid) {
-            Some(pid) => verify::verify(&plan.network, tenant, pid)
+            Some(pid) => verify::verify(&plan.network, tenant, pid, &firewall)
                 .map_err(|error| format!("cannot be verified: {error}")),
             None if what.names.is_empty() => continue,
             None => Err(format!(
@@ -149,7 +151,7 @@ fn examine(app: &AppName, what: &Verify) -> anyhow::Result<Found> {
             repair: Repair::default(),
         });
     }
-    let shared = verify::shared(&plan.network)
+    let shared = verify::shared(&plan.network, &firewall)
         .with_context(|| format!("{app}: cannot verify what all tenants share"))?;
     Ok(Found {
         shared,

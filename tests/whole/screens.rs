@@ -236,6 +236,7 @@ fn day(name: &str, crew: &Crew, way: Way) {
         day.daemon.until_state(name, StateWord::Failed);
     }
     day.run(&["status"]);
+    day.run(&["verify"]);
     day.run(&["status", "--failed"]);
     day.run(&["status", crew.failing]);
     day.run(&[&["stop"], crew.all_failing].concat());

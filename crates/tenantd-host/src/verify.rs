@@ -12,6 +12,8 @@ use std::io;
 
 use tenantd_core::plan::model::{LinkPlan, NetworkPlan, TenantPlan};
 
+pub use firewall::FirewallFound;
+
 /// One thing that is not as planned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drift {
@@ -70,13 +72,21 @@ const LIVE: [&str; 9] = [
     "route on the host",
 ];
 
+/// Reads what the kernel has of the firewall of an application. Needs root.
+///
+/// # Errors
+/// What cannot be read.
+pub fn firewall(network: &NetworkPlan) -> io::Result<FirewallFound> {
+    firewall::read(network)
+}
+
 /// What the tenants of an application share and is not as planned. Needs root.
 ///
 /// # Errors
 /// What cannot be read.
-pub fn shared(network: &NetworkPlan) -> io::Result<Vec<Drift>> {
+pub fn shared(network: &NetworkPlan, found: &FirewallFound) -> io::Result<Vec<Drift>> {
     let mut drifts = network::shared(network)?;
-    drifts.extend(firewall::shared(network)?);
+    drifts.extend(firewall::shared(network, found));
     Ok(drifts)
 }
 
@@ -84,8 +94,8 @@ pub fn shared(network: &NetworkPlan) -> io::Result<Vec<Drift>> {
 ///
 /// # Errors
 /// What cannot be read.
-pub fn of_firewall(network: &NetworkPlan, link: &LinkPlan) -> io::Result<Vec<Drift>> {
-    firewall::verify(network, link)
+pub fn of_firewall(link: &LinkPlan, found: &FirewallFound) -> io::Result<Vec<Drift>> {
+    firewall::verify(link, found)
 }
 
 /// What of a tenant is not as planned. `pid` is the first process of its program. Needs root. Blocks, also if a file
@@ -93,10 +103,15 @@ pub fn of_firewall(network: &NetworkPlan, link: &LinkPlan) -> io::Result<Vec<Dri
 ///
 /// # Errors
 /// What cannot be read: [`io::ErrorKind::NotFound`] and `ESRCH` if the process has ended meanwhile.
-pub fn verify(network: &NetworkPlan, tenant: &TenantPlan, pid: u32) -> io::Result<Vec<Drift>> {
+pub fn verify(
+    network: &NetworkPlan,
+    tenant: &TenantPlan,
+    pid: u32,
+    found: &FirewallFound,
+) -> io::Result<Vec<Drift>> {
     let mut drifts = process::verify(tenant, pid)?;
     drifts.extend(network::verify(network, &tenant.link, pid)?);
-    drifts.extend(of_firewall(network, &tenant.link)?);
+    drifts.extend(of_firewall(&tenant.link, found)?);
     drifts.extend(mounts::verify(tenant, pid)?);
     Ok(drifts)
 }

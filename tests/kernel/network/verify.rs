@@ -33,8 +33,9 @@ fn drifts(network: &NetworkPlan, tenant: &LinkPlan) -> Vec<[String; 2]> {
     // It has a runtime of its own.
     let all = std::thread::scope(|scope| {
         let reader = scope.spawn(|| {
-            let mut all = verify::shared(network).unwrap();
-            all.extend(verify::of_firewall(network, tenant).unwrap());
+            let found = verify::firewall(network).unwrap();
+            let mut all = verify::shared(network, &found).unwrap();
+            all.extend(verify::of_firewall(tenant, &found).unwrap());
             all
         });
         reader.join().unwrap()

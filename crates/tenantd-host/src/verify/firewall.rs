@@ -9,35 +9,37 @@ use super::Drift;
 use crate::network::{Difference, Tables};
 use tenantd_core::plan::model::{Firewall, LinkPlan, NetworkPlan};
 
+/// What the kernel has of the firewall of an application, read once for all its tenants.
+#[derive(Debug)]
+pub struct FirewallFound(Option<Tables>);
+
+/// Reads what the kernel has.
+pub(super) fn read(network: &NetworkPlan) -> io::Result<FirewallFound> {
+    let tables = match network.firewall {
+        Firewall::Off => None,
+        Firewall::On => {
+            let tables = Tables::read(network.app());
+            Some(tables.map_err(io::Error::from_raw_os_error)?)
+        }
+    };
+    Ok(FirewallFound(tables))
+}
+
 /// The tables, their owner and their chains.
-pub(super) fn shared(network: &NetworkPlan) -> io::Result<Vec<Drift>> {
-    Ok(match tables(network)? {
-        Some(tables) => drifts(tables.shared(network)),
-        None => Vec::new(),
-    })
+pub(super) fn shared(network: &NetworkPlan, found: &FirewallFound) -> Vec<Drift> {
+    let tables = found.0.as_ref();
+    tables.map_or_else(Vec::new, |tables| drifts(tables.shared(network)))
 }
 
 /// The elements of a tenant, and the guard on its link.
-pub(super) fn verify(network: &NetworkPlan, link: &LinkPlan) -> io::Result<Vec<Drift>> {
+pub(super) fn verify(link: &LinkPlan, found: &FirewallFound) -> io::Result<Vec<Drift>> {
     let any = socket(AddressFamily::INET, SocketType::DGRAM, None)?;
     // Without its link, nothing else is told of it.
     let Ok(index) = name_to_index(&any, link.host.name.as_str()) else {
         return Ok(Vec::new());
     };
-    Ok(match tables(network)? {
-        Some(tables) => drifts(tables.of_tenant(link, index)),
-        None => Vec::new(),
-    })
-}
-
-/// None if the application has no firewall.
-fn tables(network: &NetworkPlan) -> io::Result<Option<Tables>> {
-    match network.firewall {
-        Firewall::Off => Ok(None),
-        Firewall::On => Tables::read(network.app())
-            .map(Some)
-            .map_err(io::Error::from_raw_os_error),
-    }
+    let tables = found.0.as_ref();
+    Ok(tables.map_or_else(Vec::new, |tables| drifts(tables.of_tenant(link, index))))
 }
 
 fn drifts(differences: Vec<Difference>) -> Vec<Drift> {
