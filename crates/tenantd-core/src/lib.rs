@@ -8,7 +8,7 @@
 //! | [`manifest`] | parses TOML into valid values, or reports every problem with its position |
 //! | [`plan`] | derives the plan from the manifest and facts about the host |
 //! | [`supervisor`] | decides: takes events, returns actions |
-//! | [`unit`] | makes a manifest from a unit of systemd |
+//! | [`mod@unit`] | makes a manifest from a unit of systemd |
 //! | [`learn`] | makes a manifest from what a program was seen to do |
 //!
 //! Nothing in this crate reads a clock, a file or a socket, uses random numbers, or depends on the

@@ -68,7 +68,7 @@ pub(super) const LABEL_FILE_AT: &str = "lies at";
 pub(super) const LABEL_DATASTORE: &str = "datastore";
 
 /// Visits the fields that all tenants share. They are in no fingerprint. A running supervisor can
-/// change those that are live, and those of [`LABELS_NETWORK`], and no others.
+/// change those that are live, and those of `LABELS_NETWORK`, and no others.
 pub fn shared(app: &AppName, network: &NetworkPlan, control: &ControlPlan, see: See<'_>) {
     let NetworkPlan {
         mode,
