@@ -226,10 +226,7 @@ fn privileges() -> Finding {
 
 fn kernel(release: &str) -> Finding {
     let subject = "kernel";
-    let mut numbers = release
-        .split(|c: char| !c.is_ascii_digit())
-        .map(str::parse::<u32>);
-    let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else {
+    let Some((major, minor)) = crate::release::parse(release) else {
         let found = format!("{release}: cannot parse the release number");
         return Finding::new(Grade::Weak, subject, found);
     };

@@ -15,6 +15,7 @@ use super::sets::Family;
 use super::socket::Transaction;
 use super::survey::Tables;
 use super::{Firewall, conntrack, lists, wire};
+use crate::release;
 
 /// The variable that has tables made as before Linux 6.9, in builds with debug assertions.
 const PLAIN: &str = "TENANTD_PLAIN_TABLES";
@@ -25,16 +26,7 @@ const OWNED_SINCE: (u32, u32) = (6, 9);
 /// Whether the tables have no owner, so that any process can change them.
 pub(crate) fn is_plain() -> bool {
     let chosen = cfg!(debug_assertions) && std::env::var_os(PLAIN).is_some();
-    let release = rustix::system::uname()
-        .release()
-        .to_string_lossy()
-        .into_owned();
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
-    let version = match (numbers.next(), numbers.next()) {
-        (Some(Ok(major)), Some(Ok(minor))) => (major, minor),
-        _ => OWNED_SINCE,
-    };
-    chosen || version < OWNED_SINCE
+    chosen || release::numbers().is_some_and(|release| release < OWNED_SINCE)
 }
 
 /// The flags of the tables that are tried first.
