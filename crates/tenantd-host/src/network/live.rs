@@ -1,6 +1,6 @@
 //! Adds and removes addresses of a tenant that runs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -25,23 +25,54 @@ const FREE_WITHIN: Duration = Duration::from_secs(60);
 /// How often is looked whether it has.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
+/// Which addresses each tenant has. Both ways, so that the work for one does not grow with the number of tenants.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    by_mark: BTreeMap<String, BTreeSet<IpAddr>>,
+    owners: BTreeMap<IpAddr, String>,
+}
+
+impl Held {
+    fn set(&mut self, mark: &str, addresses: BTreeSet<IpAddr>) {
+        self.remove(mark, |_| true);
+        let owned = addresses.iter().map(|it| (*it, mark.to_owned()));
+        self.owners.extend(owned);
+        self.by_mark.insert(mark.to_owned(), addresses);
+    }
+
+    /// Removes those of a tenant that are gone.
+    fn remove(&mut self, mark: &str, is_gone: impl Fn(&IpAddr) -> bool) {
+        let Some(addresses) = self.by_mark.get_mut(mark) else {
+            return;
+        };
+        for gone in addresses.extract_if(.., |address| is_gone(address)) {
+            if self.owners.get(&gone).is_some_and(|owner| owner == mark) {
+                self.owners.remove(&gone);
+            }
+        }
+        if addresses.is_empty() {
+            self.by_mark.remove(mark);
+        }
+    }
+}
+
 impl Provisioner {
     /// Notes which addresses a tenant has.
     pub(super) fn hold(&self, link: &LinkPlan) {
         let mut held = self.held.borrow_mut();
-        held.insert(link.mark.clone(), link.addresses.iter().collect());
+        held.set(&link.mark, link.addresses.iter().collect());
     }
 
     /// The addresses of the plan, and those that the tenant has by another one.
     pub(super) fn all_held(&self, link: &LinkPlan) -> BTreeSet<IpAddr> {
         let held = self.held.borrow();
-        let held = held.get(&link.mark).into_iter().flatten().copied();
+        let held = held.by_mark.get(&link.mark).into_iter().flatten().copied();
         held.chain(link.addresses.iter()).collect()
     }
 
     /// Notes that a tenant has no address any longer.
     pub(super) fn let_go(&self, link: &LinkPlan) {
-        self.held.borrow_mut().remove(&link.mark);
+        self.held.borrow_mut().remove(&link.mark, |_| true);
     }
 
     /// Gives a tenant the addresses of its plan, and takes those of an earlier one away. Its traffic must be admitted
@@ -54,7 +85,7 @@ impl Provisioner {
         admit: impl Fn(&LinkPlan) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let planned: BTreeSet<IpAddr> = link.addresses.iter().collect();
-        if self.held.borrow().get(&link.mark) == Some(&planned) {
+        if self.held.borrow().by_mark.get(&link.mark) == Some(&planned) {
             return admit(link);
         }
         let Some(number) = self.links.number_of(netns.as_fd()).await? else {
@@ -126,20 +157,18 @@ impl Provisioner {
     /// Notes that a tenant does not have these addresses any longer.
     fn keep_of(&self, link: &LinkPlan, gone: &[IpAddr]) {
         let mut held = self.held.borrow_mut();
-        if let Some(held) = held.get_mut(&link.mark) {
-            held.retain(|address| !gone.contains(address));
-        }
+        held.remove(&link.mark, |address| gone.contains(address));
     }
 
     /// Waits until no other tenant has one of these addresses.
     pub(super) async fn until_free(&self, link: &LinkPlan, new: &[IpAddr]) -> Result<(), Failure> {
         let begun = Instant::now();
         loop {
-            let other = self.held.borrow().iter().find_map(|(mark, held)| {
-                let address = new.iter().find(|address| held.contains(address));
-                address
-                    .filter(|_| *mark != link.mark)
-                    .map(|it| (*it, mark.clone()))
+            let other = new.iter().find_map(|address| {
+                let held = self.held.borrow();
+                let owner = held.owners.get(address);
+                let other = owner.filter(|mark| **mark != link.mark);
+                other.map(|mark| (*address, mark.clone()))
             });
             let Some((address, mark)) = other else {
                 return Ok(());

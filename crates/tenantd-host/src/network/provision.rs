@@ -1,7 +1,7 @@
 //! Makes the network of one tenant, completely or not at all, and waits until it is destroyed.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use super::announce::announce;
 use super::firewall::Firewall;
 use super::ipv6;
 use super::link::{Found, Links, index_of};
+use super::live::Held;
 use super::rate;
 use super::refusal::{errno, refused};
 use super::tenant::TenantSocket;
@@ -47,8 +48,8 @@ pub(super) struct Provisioner {
     pub(super) sysctls: RefCell<Sysctls>,
     /// The firewall, unless the manifest has none.
     pub(super) firewall: Option<Firewall>,
-    /// The addresses of each tenant, by its mark.
-    pub(super) held: RefCell<BTreeMap<String, BTreeSet<IpAddr>>>,
+    /// The addresses of the tenants.
+    pub(super) held: RefCell<Held>,
 }
 
 /// Limits what a tenant receives and sends, if its plan does.
