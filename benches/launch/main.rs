@@ -241,13 +241,13 @@ fn measurer(change: fn(&mut Bench)) -> impl FnMut() -> f64 {
         // The first launch makes the folders.
         let mut first = bench.run().unwrap();
         first.end();
-        bench.replenish(&first);
+        bench.replenish(&mut first);
         for () in asked {
             let begun = Instant::now();
             let mut running = bench.run().unwrap();
             let took = begun.elapsed().as_secs_f64() * 1000.0;
             running.end();
-            bench.replenish(&running);
+            bench.replenish(&mut running);
             tell.send(took).unwrap();
         }
     });

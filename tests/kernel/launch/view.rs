@@ -363,6 +363,6 @@ fn mounts_that_were_made_for_the_next_launch_are_empty() {
         let mut running = bench.run().unwrap();
         running.end();
         assert_eq!(std::fs::read_to_string("/run/out").unwrap(), "");
-        bench.replenish(&running);
+        bench.replenish(&mut running);
     }
 }

@@ -80,7 +80,7 @@ impl Host {
                     let runs =
                         watch_launch((&reporter, starting), of, (launch, phase), child).await;
                     if runs {
-                        drop(spawn_blocking(move || templates.replenish(&used)));
+                        drop(spawn_blocking(move || templates.replenish(used)));
                     }
                 }
                 Ok(None) => reporter.report(&plan.name, ReportKind::Skipped(launch)),

@@ -147,6 +147,24 @@ fn ruleset(scopes: BitFlags<Scope>, writing: bool) -> Result<Option<RulesetCreat
     permit(made, open("/")?.as_fd(), AccessFs::Refer.into()).map(Some)
 }
 
+/// Something beneath which writing is permitted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Beneath<'fd> {
+    pub(super) fd: BorrowedFd<'fd>,
+    /// Whether it is a folder.
+    pub(super) is_folder: bool,
+}
+
+impl<'fd> Beneath<'fd> {
+    /// Finds out what it is.
+    fn found(fd: BorrowedFd<'fd>) -> Result<Self, Failure> {
+        let found = fstat(fd)
+            .map_err(|errno: Errno| Failure::errno(STAGE, String::new(), errno.raw_os_error()))?;
+        let is_folder = FileType::from_raw_mode(found.st_mode) == FileType::Directory;
+        Ok(Self { fd, is_folder })
+    }
+}
+
 /// The rules of a launch.
 pub(super) struct Rules {
     /// By which the child enters the domain.
@@ -180,7 +198,7 @@ impl Rules {
     /// A [`Failure`] of stage landlock.
     pub(super) fn permit_writing<'fd>(
         &mut self,
-        mut beneath: impl Iterator<Item = BorrowedFd<'fd>>,
+        mut beneath: impl Iterator<Item = Beneath<'fd>>,
     ) -> Result<(), Failure> {
         match self.permitting.take() {
             Some(ruleset) => beneath.try_fold(ruleset, permit_writing).map(drop),
@@ -249,7 +267,7 @@ pub(crate) fn confine_command(domain: CommandDomain) -> Result<(), Failure> {
         false => made,
     };
     let made = match message_queues(writing && queues)? {
-        Some(folder) => permit_writing(made, folder.as_fd())?,
+        Some(folder) => permit_writing(made, Beneath::found(folder.as_fd())?)?,
         None => made,
     };
     let ruleset: Option<OwnedFd> = made.into();
@@ -274,15 +292,13 @@ pub(super) fn message_queues(is_permitted: bool) -> Result<Option<OwnedFd>, Fail
 
 fn permit_writing(
     ruleset: RulesetCreated,
-    beneath: BorrowedFd<'_>,
+    beneath: Beneath<'_>,
 ) -> Result<RulesetCreated, Failure> {
-    let found = fstat(beneath)
-        .map_err(|errno: Errno| Failure::errno(STAGE, String::new(), errno.raw_os_error()))?;
-    let access: BitFlags<AccessFs> = match FileType::from_raw_mode(found.st_mode) {
-        FileType::Directory => AccessFs::from_write(ABI::V3),
-        _ => AccessFs::WriteFile | AccessFs::Truncate,
+    let access: BitFlags<AccessFs> = match beneath.is_folder {
+        true => AccessFs::from_write(ABI::V3),
+        false => AccessFs::WriteFile | AccessFs::Truncate,
     };
-    permit(ruleset, beneath, access)
+    permit(ruleset, beneath.fd, access)
 }
 
 fn permit(

@@ -167,7 +167,7 @@ pub struct Child<W> {
     pub known: Known,
     /// By what the caller watches it.
     pub watched: W,
-    /// What the caller has made for the next launch, see [`MountTemplates::replenish`].
+    /// What it has used, for [`MountTemplates::replenish`].
     pub used: Used,
 }
 
@@ -236,7 +236,11 @@ pub fn launch<W>(
     // It fails only if the child was killed: its report will say so.
     let _gone = rustix::io::write(&go, &[0]);
     crash::point("launch: told to go on", order.label);
-    let used = Used(std::mem::take(&mut spec.view.taken));
+    // The child may be on this processor: to close three descriptors per folder here would delay it.
+    let used = Used {
+        kinds: std::mem::take(&mut spec.view.taken),
+        mounts: std::mem::take(&mut spec.mounts),
+    };
     Ok(Some(Child {
         view,
         pid,

@@ -30,6 +30,7 @@ pub(super) const READ_ONLY: mount_attr = mount_attr {
 };
 
 /// A detached mount and the path to attach it to.
+#[derive(Debug)]
 pub(super) struct Mount {
     /// Whether it is a folder.
     pub(super) is_folder: bool,
@@ -52,6 +53,7 @@ impl Mount {
 }
 
 /// A union that the child makes.
+#[derive(Debug)]
 pub(super) struct Union {
     /// The layers, as overlayfs takes them: the tree and `lower`.
     pub(super) layers: CString,

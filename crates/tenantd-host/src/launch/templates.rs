@@ -62,10 +62,13 @@ impl MountTemplates {
         copy(&self.cover, || Tmpfs::cover().mount())
     }
 
-    /// Makes for the next launch what one has taken. Takes as long as a tenth of a launch: call it when its program runs.
+    /// Makes for the next launch what one has taken, and closes the mounts of that one. Takes as long as a tenth of a
+    /// launch: call it when its program runs.
     /// What cannot be made, the next launch makes for itself, and says why if it cannot.
-    pub fn replenish(&self, used: &Used) {
-        self.spares.replenish(&used.0);
+    pub fn replenish(&self, used: Used) {
+        let Used { kinds, mounts } = used;
+        drop(mounts);
+        self.spares.replenish(&kinds);
     }
 
     /// The mounts of `/proc`, with their paths: see [`proc`].

@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::io::Errno;
 
+use crate::launch::mounts::Mount;
 use crate::launch::tmpfs::Tmpfs;
 use crate::launch::view::own;
 
@@ -32,9 +33,14 @@ impl Kind {
     }
 }
 
-/// What a launch has taken, which is to be made for the next one.
+/// What a launch has used.
 #[derive(Debug, Default)]
-pub struct Used(pub(in crate::launch) Vec<Kind>);
+pub struct Used {
+    /// What it has taken, which is to be made for the next one.
+    pub(in crate::launch) kinds: Vec<Kind>,
+    /// Its mounts, which the child has attached.
+    pub(in crate::launch) mounts: Vec<Mount>,
+}
 
 /// The mounts that the next launch takes.
 #[derive(Debug, Default)]

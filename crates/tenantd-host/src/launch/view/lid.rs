@@ -6,7 +6,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::launch::Lid;
-use crate::launch::domain::{self, Domain, Rules};
+use crate::launch::domain::{self, Beneath, Domain, Rules};
 use crate::launch::mounts::Mount;
 use tenantd_core::plan::model::LaunchPlan;
 use tenantd_core::stage::Failure;
@@ -46,13 +46,21 @@ pub(in crate::launch) fn permit(
     let proc = domain::open("/proc")?;
     let queues = domain::message_queues(rules.queues)?;
     let mounts = mounts.iter().filter(|mount| mount.is_writable());
+    let mounts = mounts.map(|mount| Beneath {
+        fd: mount.tree.as_fd(),
+        is_folder: mount.is_folder,
+    });
+    let outputs = outputs.map(|fd| Beneath {
+        fd,
+        is_folder: false,
+    });
+    let folders = [Some(proc.as_fd()), queues.as_ref().map(AsFd::as_fd)];
+    let folders = folders.into_iter().flatten().map(|fd| Beneath {
+        fd,
+        is_folder: true,
+    });
     // A program may open /dev/stdout again.
-    let beneath = mounts
-        .map(|mount| mount.tree.as_fd())
-        .chain(outputs)
-        .chain(std::iter::once(proc.as_fd()))
-        .chain(queues.as_ref().map(AsFd::as_fd));
-    rules.permit_writing(beneath)
+    rules.permit_writing(mounts.chain(outputs).chain(folders))
 }
 
 /// What prevents writing to the host's files.

@@ -54,6 +54,10 @@ pub(super) fn add<'a>(
     for file in files {
         let failed = on(Stage::Files, file.path);
         let parent = file.path.parent().unwrap_or(Path::new("/"));
+        if let Some(layer) = layers.get_mut(parent) {
+            layer.files.push(file);
+            continue;
+        }
         let existing = existing(parent).map_err(&failed)?;
         let folder = existing.unwrap_or_else(|| parent.to_owned());
         if is_never(&folder) {
