@@ -20,6 +20,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::str::FromStr;
+use std::sync::OnceLock;
 
 use landlock::{
     ABI, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr,
@@ -87,7 +88,8 @@ impl FromStr for Domain {
 /// The version of the kernel's Landlock. 0 if it has none, or none that is active.
 #[must_use]
 pub fn version() -> u32 {
-    let kernels = raw::landlock_version().unwrap_or(0);
+    static KERNELS: OnceLock<u32> = OnceLock::new();
+    let kernels = *KERNELS.get_or_init(|| raw::landlock_version().unwrap_or(0));
     match std::env::var("TENANTD_LANDLOCK") {
         // A test wants launches as on an older kernel.
         Ok(most) if cfg!(debug_assertions) => kernels.min(most.parse().unwrap_or(0)),
@@ -127,8 +129,7 @@ fn ruleset(scopes: BitFlags<Scope>, writing: bool) -> Result<Option<RulesetCreat
         _ => BitFlags::EMPTY,
     };
     let files: BitFlags<AccessFs> = match writing {
-        true if version >= TRUNCATES => AccessFs::from_write(ABI::V3),
-        true => AccessFs::from_write(ABI::V2),
+        true => writes(version),
         // The least that a domain can restrict, and it is permitted everywhere.
         false if scopes.is_empty() => AccessFs::Refer.into(),
         false => BitFlags::EMPTY,
@@ -147,6 +148,19 @@ fn ruleset(scopes: BitFlags<Scope>, writing: bool) -> Result<Option<RulesetCreat
     permit(made, open("/")?.as_fd(), AccessFs::Refer.into()).map(Some)
 }
 
+/// What writing is to a kernel's Landlock.
+fn writes(version: u32) -> BitFlags<AccessFs> {
+    match version {
+        TRUNCATES.. => AccessFs::from_write(ABI::V3),
+        _ => AccessFs::from_write(ABI::V2),
+    }
+}
+
+/// What writing to a file is that is no folder.
+fn writes_to_file() -> BitFlags<AccessFs> {
+    AccessFs::WriteFile | AccessFs::Truncate
+}
+
 /// Something beneath which writing is permitted.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Beneath<'fd> {
@@ -155,55 +169,53 @@ pub(super) struct Beneath<'fd> {
     pub(super) is_folder: bool,
 }
 
-impl<'fd> Beneath<'fd> {
-    /// Finds out what it is.
-    fn found(fd: BorrowedFd<'fd>) -> Result<Self, Failure> {
-        let found = fstat(fd)
-            .map_err(|errno: Errno| Failure::errno(STAGE, String::new(), errno.raw_os_error()))?;
-        let is_folder = FileType::from_raw_mode(found.st_mode) == FileType::Directory;
-        Ok(Self { fd, is_folder })
-    }
-}
-
 /// The rules of a launch.
 pub(super) struct Rules {
     /// By which the child enters the domain.
     pub(super) ruleset: OwnedFd,
-    /// By which writing is permitted; `None` if it is not restricted.
-    permitting: Option<RulesetCreated>,
+    /// What is restricted of writing.
+    restricted: BitFlags<AccessFs>,
     /// Whether writing to POSIX message queues is permitted.
     pub(super) queues: bool,
 }
 
 impl Rules {
-    fn new(made: RulesetCreated, writing: bool) -> Result<Option<Self>, Failure> {
-        let permitting = match writing {
-            true => {
-                let same = made.try_clone();
-                Some(same.map_err(|error| Failure::detail(STAGE, "", error.to_string()))?)
-            }
-            false => None,
-        };
+    fn new(made: RulesetCreated, writing: bool) -> Option<Self> {
         let ruleset: Option<OwnedFd> = made.into();
-        Ok(ruleset.map(|ruleset| Self {
+        ruleset.map(|ruleset| Self {
             ruleset,
-            permitting,
+            restricted: match writing {
+                true => writes(version()),
+                false => BitFlags::EMPTY,
+            },
             queues: false,
-        }))
+        })
     }
 
     /// Permits writing beneath what `beneath` yields. Until the child enters the domain, this holds for it too.
     ///
+    /// It calls the kernel itself: the crate would look at each of some twenty descriptors again, which takes as long
+    /// as the rule, and the child waits meanwhile.
+    ///
     /// # Errors
     /// A [`Failure`] of stage landlock.
     pub(super) fn permit_writing<'fd>(
-        &mut self,
-        mut beneath: impl Iterator<Item = Beneath<'fd>>,
+        &self,
+        beneath: impl Iterator<Item = Beneath<'fd>>,
     ) -> Result<(), Failure> {
-        match self.permitting.take() {
-            Some(ruleset) => beneath.try_fold(ruleset, permit_writing).map(drop),
-            None => Ok(()),
+        if self.restricted.is_empty() {
+            return Ok(());
         }
+        let files = self.restricted & writes_to_file();
+        for Beneath { fd, is_folder } in beneath {
+            let permitted = match is_folder {
+                true => self.restricted,
+                false => files,
+            };
+            raw::landlock_permit(self.ruleset.as_fd(), fd, permitted.bits())
+                .map_err(|errno| Failure::errno(STAGE, "", errno.raw_os_error()))?;
+        }
+        Ok(())
     }
 }
 
@@ -226,10 +238,8 @@ pub(super) fn of_launch(wall: &WallPlan, writing: bool) -> Result<Option<Rules>,
         return Ok(None);
     }
     let scopes = Scope::Signal | Scope::AbstractUnixSocket;
-    match ruleset(scopes, writing)? {
-        Some(made) => Rules::new(made, writing),
-        None => Ok(None),
-    }
+    let made = ruleset(scopes, writing)?;
+    Ok(made.and_then(|made| Rules::new(made, writing)))
 }
 
 /// The rules of the domain that a launch shares with its keeper, see [`keeper`](crate::keeper): they confine signals,
@@ -267,7 +277,7 @@ pub(crate) fn confine_command(domain: CommandDomain) -> Result<(), Failure> {
         false => made,
     };
     let made = match message_queues(writing && queues)? {
-        Some(folder) => permit_writing(made, Beneath::found(folder.as_fd())?)?,
+        Some(folder) => permit_writing(made, folder.as_fd())?,
         None => made,
     };
     let ruleset: Option<OwnedFd> = made.into();
@@ -292,13 +302,15 @@ pub(super) fn message_queues(is_permitted: bool) -> Result<Option<OwnedFd>, Fail
 
 fn permit_writing(
     ruleset: RulesetCreated,
-    beneath: Beneath<'_>,
+    beneath: BorrowedFd<'_>,
 ) -> Result<RulesetCreated, Failure> {
-    let access: BitFlags<AccessFs> = match beneath.is_folder {
-        true => AccessFs::from_write(ABI::V3),
-        false => AccessFs::WriteFile | AccessFs::Truncate,
+    let found = fstat(beneath)
+        .map_err(|errno: Errno| Failure::errno(STAGE, String::new(), errno.raw_os_error()))?;
+    let access = match FileType::from_raw_mode(found.st_mode) {
+        FileType::Directory => AccessFs::from_write(ABI::V3),
+        _ => writes_to_file(),
     };
-    permit(ruleset, beneath.fd, access)
+    permit(ruleset, beneath, access)
 }
 
 fn permit(

@@ -5,6 +5,7 @@ use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use linux_raw_sys::general::mount_attr;
+use linux_raw_sys::landlock::{landlock_path_beneath_attr, landlock_rule_type};
 use rustix::io::Errno;
 
 use crate::process::Ended;
@@ -284,6 +285,30 @@ pub(super) fn open_tree_attr(
 pub(super) fn landlock_restrict_self(ruleset: BorrowedFd<'_>) -> Result<(), Errno> {
     // SAFETY: the descriptor is open as long as it is borrowed, and the call touches no memory.
     let result = unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) };
+    outcome(result)
+}
+
+/// landlock_add_rule(2): permits `access`, of `LANDLOCK_ACCESS_FS_`, beneath a folder or to a file.
+pub(super) fn landlock_permit(
+    ruleset: BorrowedFd<'_>,
+    beneath: BorrowedFd<'_>,
+    access: u64,
+) -> Result<(), Errno> {
+    let rule = landlock_path_beneath_attr {
+        allowed_access: access,
+        parent_fd: beneath.as_raw_fd(),
+    };
+    // SAFETY: both descriptors are open as long as they are borrowed. The call reads one rule of the type that is
+    // given, which outlives it, and touches no other memory of ours.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_landlock_add_rule,
+            ruleset.as_raw_fd(),
+            landlock_rule_type::LANDLOCK_RULE_PATH_BENEATH as libc::c_int,
+            &raw const rule,
+            0,
+        )
+    };
     outcome(result)
 }
 

@@ -101,7 +101,7 @@ fn rehearse_phase(
     datastore: &DatastorePlan,
     descriptors: Rlimit,
 ) -> Result<(), Failure> {
-    let mut spec = Spec::rehearsal(executed, datastore, templates, descriptors)?;
+    let spec = Spec::rehearsal(executed, datastore, templates, descriptors)?;
     // Its child does not wait.
     spec.permit_writing()?;
     let (read, write) = report::pipe()?;

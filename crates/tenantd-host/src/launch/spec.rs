@@ -233,9 +233,9 @@ impl Spec {
     ///
     /// # Errors
     /// A [`Failure`] of stage landlock.
-    pub(super) fn permit_writing(&mut self) -> Result<(), Failure> {
+    pub(super) fn permit_writing(&self) -> Result<(), Failure> {
         let [_, stdout, stderr] = &self.stdio;
-        match &mut self.view.rules {
+        match &self.view.rules {
             Some(rules) => view::lid::permit(rules, &self.mounts, [stdout.as_fd(), stderr.as_fd()]),
             None => Ok(()),
         }

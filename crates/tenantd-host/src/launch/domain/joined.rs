@@ -14,7 +14,7 @@ use landlock::RulesetCreated;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 
-use super::{Beneath, STAGE};
+use super::STAGE;
 use crate::targets::table::writable;
 use tenantd_core::stage::Failure;
 
@@ -40,7 +40,7 @@ fn permit(ruleset: RulesetCreated, point: PathBuf) -> Result<RulesetCreated, Fai
     };
     let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     match openat(CWD, &name, flags, Mode::empty()) {
-        Ok(beneath) => super::permit_writing(ruleset, Beneath::found(beneath.as_fd())?),
+        Ok(beneath) => super::permit_writing(ruleset, beneath.as_fd()),
         // Another mount covers it, so no process can reach it by a path.
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(ruleset),
         Err(errno) => Err(failed(errno)),

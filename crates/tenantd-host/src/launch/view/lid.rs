@@ -38,7 +38,7 @@ pub(super) fn rules(
 /// # Errors
 /// A [`Failure`] of stage landlock.
 pub(in crate::launch) fn permit(
-    rules: &mut Rules,
+    rules: &Rules,
     mounts: &[Mount],
     outputs: [BorrowedFd<'_>; 2],
 ) -> Result<(), Failure> {
