@@ -1,6 +1,7 @@
 //! The dependencies are what `deny.toml` says: their licences, which crates there may be, in how many versions,
 //! and from where. See cargo-deny, whose file that is.
 
+mod fuzzers;
 mod licence;
 
 use std::collections::{BTreeMap, BTreeSet};
